@@ -1,0 +1,274 @@
+"""Two ways to run one plan: the reference in NumPy, layer by layer, and the Numba kernels.
+
+Both offer the same three methods to `Network`, on the same flat arrays of parameters and
+gradients.  Neither checks its arguments: the network has done that.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import reference
+from .layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
+from .parallel import run_in_threads
+from .plan import Plan
+
+N_GRADIENT_CHUNKS = 8
+"""A training batch is split into at most so many chunks.  Chunks depend on the batch size alone
+and their gradients are added in chunk order, so the number of threads cannot change a bit."""
+
+PREDICTION_CHUNK = 8
+"""Images that go through the network together in prediction: their activations fit a core's
+cache."""
+
+
+def named_views(plan: Plan, flat: np.ndarray) -> dict[str, np.ndarray]:
+    """Each parameter's part of a flat array in the plan's layout, by name."""
+    return {
+        name: flat[offset : offset + int(np.prod(shape))].reshape(shape)
+        for name, (offset, shape) in plan.parameter_slots.items()
+    }
+
+
+class ReferenceBackend:
+    """Walks the plan's steps with `tinycnn.reference`: one layer, one function."""
+
+    def __init__(
+        self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, n_threads: int
+    ) -> None:
+        self.plan = plan
+        self.parameters = named_views(plan, parameters)
+        self.gradients = named_views(plan, gradients)
+        self.saved: list[tuple] = []
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Logits of x (N, H, W, C); nothing is kept."""
+        return self._forward(x, masks={}, saved=[])
+
+    def forward(self, x: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
+        """Logits of x; keeps what `backward` needs.  masks: a dropout mask per layer name."""
+        self.saved = []
+        return self._forward(x, masks, self.saved)
+
+    def _forward(self, x: np.ndarray, masks: dict[str, np.ndarray], saved: list) -> np.ndarray:
+        for step in self.plan.steps:
+            layer, kept = step.layer, None
+            y = np.empty((len(x), *step.output_shape), x.dtype)
+            if isinstance(layer, Conv2D):
+                top, left = (axis.before for axis in layer.axes(step.input_shape))
+                w, b = self.parameters[f"{step.name}.w"], self.parameters[f"{step.name}.b"]
+                reference.conv2d_forward(x, w, b, layer.stride, top, left, y)
+            elif isinstance(layer, MaxPool2D):
+                top, left = (axis.before for axis in layer.axes(step.input_shape))
+                kept = np.empty(y.shape, np.int32)
+                reference.maxpool2d_forward(x, layer.size, layer.stride, top, left, y, kept)
+            elif isinstance(layer, ReLU):
+                reference.relu_forward(x, y)
+            elif isinstance(layer, Dense):
+                w, b = self.parameters[f"{step.name}.w"], self.parameters[f"{step.name}.b"]
+                reference.dense_forward(x, w, b, y)
+            elif isinstance(layer, Dropout) and step.name in masks:
+                kept = masks[step.name]
+                reference.dropout_forward(x, kept, y)
+            else:  # Flatten, and dropout outside training
+                y = x.reshape(y.shape)
+            saved.append((x, y, kept))
+            x = y
+        return x
+
+    def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
+        """Overwrites the gradients; returns the gradient of x where it is wanted."""
+        dy = dlogits
+        for step, (x, y, kept) in zip(reversed(self.plan.steps), reversed(self.saved)):
+            layer = step.layer
+            dx = np.empty(x.shape, x.dtype)
+            stops = step is self.plan.steps[0] and not wants_dx
+            if isinstance(layer, Conv2D):
+                top, left = (axis.before for axis in layer.axes(step.input_shape))
+                w = self.parameters[f"{step.name}.w"]
+                dw, db = self.gradients[f"{step.name}.w"], self.gradients[f"{step.name}.b"]
+                reference.conv2d_backward_params(x, dy, layer.stride, top, left, dw, db)
+                if not stops:
+                    w_t = np.empty((w.shape[3], *w.shape[:3]), w.dtype)
+                    reference.conv2d_transpose_weights(w, w_t)
+                    reference.conv2d_backward_input(dy, w_t, layer.stride, top, left, dx)
+            elif isinstance(layer, MaxPool2D):
+                reference.maxpool2d_backward(dy, kept, dx)
+            elif isinstance(layer, ReLU):
+                reference.relu_backward(y, dy, dx)
+            elif isinstance(layer, Dense):
+                w = self.parameters[f"{step.name}.w"]
+                dw, db = self.gradients[f"{step.name}.w"], self.gradients[f"{step.name}.b"]
+                reference.dense_backward_params(x, dy, dw, db)
+                w_t = np.empty(w.shape[::-1], w.dtype)
+                reference.dense_transpose_weights(w, w_t)
+                reference.dense_backward_input(dy, w_t, dx)
+            elif isinstance(layer, Dropout):
+                reference.dropout_backward(dy, kept, dx)
+            elif isinstance(layer, Flatten):
+                dx = dy.reshape(x.shape)
+            dy = dx
+        return dy if wants_dx else None
+
+    @staticmethod
+    def scale_images(images: np.ndarray, scaling: int, x_out: np.ndarray) -> None:
+        reference.scale_images(images, scaling, x_out)
+
+
+class KernelBackend:
+    """Runs the plan's table of operations on `tinycnn.kernels.program`, chunk by chunk."""
+
+    def __init__(
+        self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, n_threads: int
+    ) -> None:
+        from .kernels import program, scale_images
+
+        self.program = program
+        self._scale_images = scale_images.scale_images
+        self.plan, self.parameters, self.gradients = plan, parameters, gradients
+        self.n_threads = n_threads
+        self.n_classes = plan.output_shape[0]
+        self.dtype = parameters.dtype
+        self.transposed = np.zeros(plan.n_transposed, self.dtype)
+        self.no_masks = np.zeros(0, self.dtype)
+        self.idle_workspaces: list[Workspace] = []
+        self.training: TrainingWorkspace | None = None
+        self.x = self.no_masks
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Logits of x (N, H, W, C); nothing is kept.  Several threads may call this at once."""
+        logits = np.empty(len(x) * self.n_classes, self.dtype)
+        n_chunks = -(-len(x) // PREDICTION_CHUNK)
+        n_workers = min(self.n_threads, n_chunks)
+        x_flat = x.reshape(-1)
+
+        def work(worker: int) -> None:
+            workspace = self._take_workspace()
+            for chunk in range(worker, n_chunks, n_workers):
+                first = chunk * PREDICTION_CHUNK
+                count = min(PREDICTION_CHUNK, len(x) - first)
+                self.program.program_forward(
+                    *(self.plan.operations, self.parameters, x_flat, first, 0, count),
+                    *(PREDICTION_CHUNK, workspace.activations, workspace.argmax),
+                    *(self.no_masks, workspace.conv_output, 0, logits),
+                )
+            self.idle_workspaces.append(workspace)
+
+        if n_workers:
+            run_in_threads(work, n_workers)
+        return logits.reshape(len(x), self.n_classes)
+
+    def _take_workspace(self) -> Workspace:
+        try:
+            return self.idle_workspaces.pop()  # list operations are atomic: threads may share it
+        except IndexError:
+            return Workspace(self.plan, PREDICTION_CHUNK, self.dtype)
+
+    def forward(self, x: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
+        """Logits of x; keeps what `backward` needs.  masks: a dropout mask per layer name."""
+        N = len(x)
+        if self.training is None or self.training.capacity < N:
+            self.training = TrainingWorkspace(self.plan, N, self.dtype)
+        space = self.training
+        for name, offset in mask_offsets(self.plan):
+            size = masks[name].size
+            space.masks[offset * N : offset * N + size] = masks[name].reshape(-1)
+        self.x = x.reshape(-1)
+        self.n_images = N
+        logits = np.empty(N * self.n_classes, self.dtype)
+
+        def one_chunk(worker: int, chunk: int, first: int, count: int) -> None:
+            self.program.program_forward(
+                *(self.plan.operations, self.parameters, self.x, first, first, count, N),
+                *(space.activations, space.argmax, space.masks, space.conv_outputs[chunk]),
+                *(1, logits),
+            )
+
+        self._for_each_chunk(one_chunk)
+        return logits.reshape(N, self.n_classes)
+
+    def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
+        """Overwrites the gradients; returns the gradient of x where it is wanted."""
+        N, space = self.n_images, self.training
+        dx = np.empty(self.x.size if wants_dx else 0, self.dtype)
+        program, operations = self.program, self.plan.operations
+        program.program_transpose_weights(operations, self.parameters, self.transposed)
+        dlogits_flat = dlogits.reshape(-1)
+
+        def one_chunk(worker: int, chunk: int, first: int, count: int) -> None:
+            program.program_backward(
+                *(operations, self.transposed, self.x, dlogits_flat, first, count, N),
+                *(space.activations, space.argmax, space.masks, space.d_activations),
+                *(space.d_conv_outputs[chunk], space.chunk_gradients[chunk], dx),
+            )
+
+        n_chunks = self._for_each_chunk(one_chunk)
+        program.sum_chunks(space.chunk_gradients[:n_chunks], 0, self.gradients.size, self.gradients)
+        return dx.reshape(N, *self.plan.input_shape) if wants_dx else None
+
+    def _for_each_chunk(self, one_chunk) -> int:
+        """Call one_chunk(worker, chunk, first, count) for every chunk of the batch."""
+        N = self.n_images
+        size = chunk_size(N)
+        n_chunks = -(-N // size)
+        n_workers = min(self.n_threads, n_chunks)
+
+        def work(worker: int) -> None:
+            for chunk in range(worker, n_chunks, n_workers):
+                first = chunk * size
+                one_chunk(worker, chunk, first, min(size, N - first))
+
+        if n_workers:
+            run_in_threads(work, n_workers)
+        return n_chunks
+
+    def scale_images(self, images: np.ndarray, scaling: int, x_out: np.ndarray) -> None:
+        N = len(images)
+        n_workers = max(min(self.n_threads, N // PREDICTION_CHUNK), 1)
+        bounds = [N * k // n_workers for k in range(n_workers + 1)]
+
+        def work(worker: int) -> None:
+            part = slice(bounds[worker], bounds[worker + 1])
+            self._scale_images(images[part], scaling, x_out[part])
+
+        run_in_threads(work, n_workers)
+
+    def __getstate__(self) -> dict:
+        raise TypeError("a network does not pickle: save it with tinycnn.save and load the file")
+
+
+def chunk_size(n_images: int) -> int:
+    """Images a chunk of a training batch; a function of the batch size alone."""
+    return max(-(-n_images // N_GRADIENT_CHUNKS), 1)
+
+
+def mask_offsets(plan: Plan) -> list[tuple[str, int]]:
+    """Name and mask offset of each dropout layer, in order."""
+    from .plan import DROPOUT
+
+    names = [step.name for step in plan.steps if isinstance(step.layer, Dropout)]
+    offsets = plan.operations["mask_offset"][plan.operations["kind"] == DROPOUT]
+    return list(zip(names, offsets.tolist()))
+
+
+class Workspace:
+    """What a forward pass of `capacity` images writes on its way."""
+
+    def __init__(self, plan: Plan, capacity: int, dtype: np.dtype) -> None:
+        self.capacity = capacity
+        self.activations = np.zeros(plan.n_activations * capacity, dtype)
+        self.argmax = np.zeros(plan.n_argmax * capacity, np.int32)
+        self.conv_output = np.zeros(plan.n_conv_output, dtype)
+
+
+class TrainingWorkspace(Workspace):
+    """A workspace that keeps a whole batch, with room for gradients and dropout masks."""
+
+    def __init__(self, plan: Plan, capacity: int, dtype: np.dtype) -> None:
+        super().__init__(plan, capacity, dtype)
+        n_chunks = min(N_GRADIENT_CHUNKS, max(capacity, 1))
+        self.masks = np.zeros(plan.n_mask * capacity, dtype)
+        self.d_activations = np.zeros(plan.n_activations * capacity, dtype)
+        self.conv_outputs = np.zeros((n_chunks, plan.n_conv_output), dtype)
+        self.d_conv_outputs = np.zeros((n_chunks, plan.n_conv_output * chunk_size(capacity)), dtype)
+        self.chunk_gradients = np.zeros((n_chunks, plan.n_parameter_slots), dtype)

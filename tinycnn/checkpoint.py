@@ -1,0 +1,118 @@
+"""Everything needed to go on with training, in one safetensors file, written atomically.
+
+The file is a model file (`tinycnn.load` reads it) with more in it: tensors "optimizer/..." and,
+in the metadata, the records of all epochs so far, the dropout generator's state and the
+configuration of the run, which must be the same when it goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .atomic_file import write_atomically
+from .formats import safetensors
+from .network import Network
+from .optim import Optimizer
+
+METADATA_KEY = "tinycnn.checkpoint"
+BEST = "model.safetensors"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be resumed; the message names the file and says why."""
+
+
+def path_in(folder: str | Path) -> Path:
+    """Where a run folder keeps its last checkpoint."""
+    return Path(folder) / "last" / "checkpoint.safetensors"
+
+
+def save_epoch(
+    folder: str | Path,
+    network: Network,
+    optimizer: Optimizer,
+    configuration: dict[str, Any],
+    records: list[dict[str, Any]],
+    is_best: bool,
+) -> None:
+    """Write the run's last checkpoint, and before it the best model if this epoch is the best: a
+    crash between the two repeats the epoch and writes the same best model again.
+
+    Raises OSError where the folder cannot be written; what was there stays.
+    """
+    path = path_in(folder)
+    path.parent.mkdir(exist_ok=True)
+    if is_best:
+        safetensors.save(network, Path(folder) / BEST)
+    state = {
+        "configuration": configuration,
+        "records": records,
+        "dropout_generator": network.dropout_generator.bit_generator.state,
+    }
+    tensors = {f"optimizer/{name}": array for name, array in optimizer.state().items()}
+    metadata = {METADATA_KEY: json.dumps(state)}
+    write_atomically(path, safetensors.to_bytes(network, tensors, metadata))
+
+
+def records_in(folder: str | Path) -> list[dict[str, Any]]:
+    """The epoch records of the run's last checkpoint.  Errors as `load`."""
+    path = path_in(folder)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no checkpoint to resume from")
+    return _state(path, safetensors.read(path)[1])["records"]
+
+
+def load(
+    path: Path, network: Network, optimizer: Optimizer, configuration: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Put network and optimizer back where the checkpoint left them; returns the epoch records.
+
+    configuration: of the run that goes on.  Raises CheckpointError where there is no checkpoint,
+    where it is damaged, or where it was written by a run of another configuration or network.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no checkpoint to resume from")
+    try:
+        tensors, metadata = safetensors.read(path)
+        saved = safetensors.network_from(path, tensors, metadata, backend="numpy")
+    except safetensors.ModelFileError as error:
+        raise CheckpointError(str(error)) from None
+    state = _state(path, metadata)
+    for name in configuration:
+        before, now = state["configuration"].get(name), configuration[name]
+        if before != now:
+            raise CheckpointError(
+                f"{path}: was written with {name} {before}; this run has {now}: resume with the "
+                "same options, or start a new folder"
+            )
+    same = (saved.layers, saved.input_spec, saved.dtype)
+    if same != (network.layers, network.input_spec, network.dtype):
+        raise CheckpointError(f"{path}: holds {saved!r}; this run trains {network!r}")
+    optimizer_state = {
+        name.removeprefix("optimizer/"): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("optimizer/")
+    }
+    try:
+        optimizer.load_state(optimizer_state)
+        network.dropout_generator.bit_generator.state = state["dropout_generator"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    network.parameter_vector[:] = saved.parameter_vector
+    network.training_summary = saved.training_summary
+    return state["records"]
+
+
+def _state(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    try:
+        state = json.loads(metadata[METADATA_KEY])
+        complete = isinstance(state["records"], list) and isinstance(state["configuration"], dict)
+        if not complete or "dropout_generator" not in state:
+            raise ValueError("the training state is incomplete")
+        return state
+    except KeyError as error:
+        raise CheckpointError(f"{path}: not a checkpoint: {error} is missing") from None
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint: {error}") from None

@@ -1,0 +1,1 @@
+"""Weights in and out.  `safetensors.py` is the project's own format."""

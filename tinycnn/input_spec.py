@@ -1,0 +1,51 @@
+"""What goes into a network: picture size, scaling of the pixels, class names, framing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .shapes import check_positive
+
+SCALINGS = ("raw", "unit", "standardized")
+"""raw: 0..255 as they are; unit: 0..1; standardized: each image to mean 0 and deviation 1.  Their
+order is the number that `scale_images` takes."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """A model file carries its InputSpec, so prediction scales pixels as training did.
+
+    height_px, width_px, channels  shape of one uint8 image
+    scaling   one of SCALINGS; see kernels/scale_images.py for the formulas
+    classes   names of the classes, in the order of the logits
+    framing   how a face was cut from its photo: a name that the face tools know, opaque here
+    Raises ValueError for values that describe no input.
+    """
+
+    height_px: int = 84
+    width_px: int = 84
+    channels: int = 1
+    scaling: str = "raw"
+    classes: tuple[str, ...] = ()
+    framing: str | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(height_px=self.height_px, width_px=self.width_px, channels=self.channels)
+        if self.scaling not in SCALINGS:
+            raise ValueError(f"scaling is {self.scaling!r}; expected one of {', '.join(SCALINGS)}")
+        object.__setattr__(self, "classes", tuple(self.classes))
+        if not all(isinstance(name, str) and name for name in self.classes):
+            raise ValueError(f"classes are {self.classes}; expected names")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes are {self.classes}; expected each name once")
+        if self.framing is not None and not isinstance(self.framing, str):
+            raise ValueError(f"framing is {self.framing!r}; expected a name or None")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.height_px, self.width_px, self.channels)
+
+    def config(self) -> dict[str, Any]:
+        """The spec as JSON-able values: `InputSpec(**config)` reads them back."""
+        return {**asdict(self), "classes": list(self.classes)}

@@ -1,0 +1,166 @@
+"""How every kernel is compiled: flags, cache, registry, and the vector unit of this host.
+
+`@kernel` is the only way a function of this package is compiled.  Flags, in one place:
+nogil          the thread pool of `tinycnn.parallel` runs kernels side by side
+error_model    "numpy": a division by zero gives inf or NaN, it never raises inside a kernel
+contract       a*b + c may become one fused multiply-add; no other liberty is taken with
+               floating point (no reassociation, NaN and inf are honoured), so a kernel gives
+               the same bits on every run on one machine
+
+Numba's own cache compares the time stamp of one file, so it does not see an edit in a file that
+a kernel calls into.  Ours is a folder named by a hash of every file of this package, of the tile
+and of the versions in use: any change leads to another folder.  Whatever is wrong with a cache
+(read-only, truncated, from another machine) costs a compile and a log line, nothing else.
+Environment: TINYCNN_CACHE_DIR names the folder (default: $XDG_CACHE_HOME/tinycnn or
+~/.cache/tinycnn); TINYCNN_TILE overrides the tile, see `choose_tile`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+import llvmlite
+import llvmlite.binding
+import numba
+from numba.core import caching, config
+
+logger = logging.getLogger("tinycnn")
+
+FLAGS: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"contract"})
+
+KERNELS: dict[str, Any] = {}
+"""Every kernel by name: tests and benchmarks walk this registry, so none is forgotten."""
+
+
+class TileShape(NamedTuple):
+    """The register tile: vectors of `vector_bytes`, `n_rows` x `n_vectors` accumulators."""
+
+    vector_bytes: int
+    n_rows: int
+    n_vectors: int
+    plain: bool
+
+
+def choose_tile(request: str = "") -> TileShape:
+    """The tile for this host, or the one that `request` names.
+
+    request: "" (from the host's vector unit), "plain" (indexed loops instead of vectors, for
+    bounds checking and for a run without the JIT), or "BITS:ROWSxVECTORS" such as "256:6x2".
+    The accumulators plus one row of operands must fit the registers: 16 of 128 or 256 bits,
+    32 of 512 bits.  Raises ValueError for any other text.
+    """
+    bits = {"avx512f": 512, "avx2": 256}
+    features = llvmlite.binding.get_host_cpu_features()
+    host_bits = next((b for f, b in bits.items() if features.get(f)), 128)
+    shapes = {128: TileShape(16, 6, 2, False), 256: TileShape(32, 6, 2, False)}
+    shapes[512] = TileShape(64, 12, 2, False)
+    if request == "plain" or config.DISABLE_JIT:
+        return shapes[host_bits]._replace(plain=True)
+    if not request:
+        return shapes[host_bits]
+    try:
+        width, _, shape = request.partition(":")
+        n_rows, _, n_vectors = shape.partition("x")
+        tile = TileShape(int(width) // 8, int(n_rows), int(n_vectors), False)
+    except ValueError:
+        tile = TileShape(0, 0, 0, False)
+    if tile.vector_bytes not in (16, 32, 64) or not (1 <= tile.n_rows <= 14 and tile.n_vectors > 0):
+        raise ValueError(
+            f"TINYCNN_TILE={request!r}: expected 'plain' or BITS:ROWSxVECTORS with BITS 128, 256 "
+            "or 512 and 1 to 14 rows, such as 256:6x2"
+        )
+    return tile
+
+
+TILE = choose_tile(os.environ.get("TINYCNN_TILE", ""))
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept (created when the first one is written)."""
+    named = os.environ.get("TINYCNN_CACHE_DIR")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinycnn"
+
+
+def _cache_key() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    versions = (numba.__version__, llvmlite.__version__, TILE, config.BOUNDSCHECK)
+    digest.update(repr((versions, sorted(FLAGS.items(), key=str))).encode())
+    return digest.hexdigest()[:20]
+
+
+class _Locator(caching._CacheLocator):
+    """Tells Numba where a kernel's compiled code lies: one folder per cache key."""
+
+    key = _cache_key()
+
+    def __init__(self, py_func: Callable, py_file: str) -> None:
+        self._py_file = py_file
+        self._lineno = py_func.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        return str(cache_folder() / self.key)
+
+    def get_source_stamp(self) -> str:
+        return self.key
+
+    def get_disambiguator(self) -> str:
+        return str(self._lineno)
+
+    @classmethod
+    def from_function(cls, py_func: Callable, py_file: str) -> _Locator:
+        return cls(py_func, py_file)
+
+
+class _CacheImpl(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class KernelCache(caching.FunctionCache):
+    """Numba's cache, for which nothing that is wrong on disk is an error."""
+
+    _impl_class = _CacheImpl
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            compiled = super().load_overload(sig, target_context)
+        except Exception as error:  # whatever a foreign or truncated file makes pickle raise
+            logger.warning("kernel cache %s is unreadable (%s)", self.cache_path, error)
+            compiled = None
+        if compiled is None:
+            _announce(self._py_func.__name__)
+        return compiled
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:  # read-only, full, vanished, or a damaged index
+            logger.warning("kernel cache %s is not writable (%s)", self.cache_path, error)
+
+
+_announced = False
+
+
+def _announce(name: str) -> None:
+    """Say once at level INFO that compiling has begun, and each kernel's name at DEBUG."""
+    global _announced
+    if not _announced:
+        logger.info("compiling kernels (once for this machine, then kept in %s)", cache_folder())
+    _announced = True
+    logger.debug("compiling kernel %s", name)
+
+
+def kernel(function: Callable) -> Any:
+    """Compile `function` on its first call with FLAGS, cache it, and list it in KERNELS."""
+    dispatcher = numba.njit(**FLAGS)(function)
+    if hasattr(dispatcher, "py_func"):  # under NUMBA_DISABLE_JIT njit returns the function
+        dispatcher._cache = KernelCache(function)
+    KERNELS[function.__name__] = dispatcher
+    return dispatcher

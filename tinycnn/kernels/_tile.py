@@ -1,0 +1,206 @@
+"""The one inner loop: a block of sums held in vector registers, and its twin in plain loops.
+
+    c[m, n] += sum over i < K0, j < K1 of a[m, i, j] * b[i, j, n]      m < M, n < N          (1)
+
+with a[m, i, j] = a[a_off + m*am + i*a0 + j*a1], b[i, j, n] = b[b_off + i*b0 + j*b1 + n] and
+c[m, n] = c[c_off + m*cm + n] in flat arrays.  Choosing the strides makes (1) every heavy pass:
+
+    conv2d forward             a = x,  b = w,             m = output pixels,  (i, j) = taps
+    conv2d gradient of w       a = x,  b = dy,            m = taps,           (i, j) = pixels
+    conv2d gradient of x       a = dy, b = w transposed,  m = input pixels of one stride phase
+    dense forward, gradients   K0 = 1
+
+A tile is n_rows x n_vectors accumulators: each b vector that is loaded serves n_rows products,
+each a scalar n_vectors of them, so the fused multiply-adds and not the loads set the pace.
+Vectors cannot be written in Python; the tile is emitted as LLVM IR (an "intrinsic").  Columns
+that do not fill a vector are done by vectors of half the width, down to one lane: any N is exact
+and nothing outside the three blocks is read or written.
+
+Order of the sum: i, then j, whatever the tile; so c[m, n] has the same bits for every M, and an
+image's result does not depend on its neighbours in the batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ._jit import TILE, kernel
+
+INTP = types.intp
+
+
+def _intp(value: int) -> ir.Constant:
+    return ir.Constant(ir.IntType(64), value)
+
+
+def make_tile(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
+    """An intrinsic for (1) with n = n_vectors whole vectors and 1 <= rows <= max_rows.
+
+    vector_bytes of 0 means a single lane.  Signature: (rows, K0, K1, a, a_off, am, a0, a1,
+    b, b_off, b0, b1, c, c_off, cm) with flat float arrays of one dtype.  `rows` is a run-time
+    number: the code holds one variant for each and jumps to it.
+    """
+
+    @intrinsic
+    def tile(typingctx, rows, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
+        scalar_bytes = a.dtype.bitwidth // 8
+        lanes = max(vector_bytes // scalar_bytes, 1)
+        signature = types.void(*(INTP,) * 3, a, *(INTP,) * 4, b, *(INTP,) * 3, c, *(INTP,) * 2)
+
+        def codegen(context, builder, sig, args):
+            rows, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm = args
+
+            def first_element(k, offset):
+                data = context.make_array(sig.args[k])(context, builder, args[k]).data
+                return builder.gep(data, [offset])
+
+            pa, pb, pc = first_element(3, a_off), first_element(8, b_off), first_element(12, c_off)
+            scalar = ir.FloatType() if scalar_bytes == 4 else ir.DoubleType()
+            vector = ir.VectorType(scalar, lanes)
+            # fmuladd: one instruction where the host has it, a product and a sum where not.
+            multiply_add = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(vector, [vector] * 3),
+                f"llvm.fmuladd.v{lanes}f{8 * scalar_bytes}",
+            )
+            zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+
+            def vector_at(pointer, v, row_offset=None):
+                offset = _intp(lanes * v)
+                if row_offset is not None:
+                    offset = builder.add(row_offset, offset)
+                return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
+
+            def load(pointer):
+                value = builder.load(pointer)
+                value.align = scalar_bytes
+                return value
+
+            def broadcast(value):
+                one = builder.insert_element(
+                    ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+                )
+                return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+
+            def emit(n_rows):
+                # One alloca per accumulator in the entry block: LLVM makes each a register.
+                acc = [
+                    [cgutils.alloca_once(builder, vector) for _ in range(n_vectors)]
+                    for _ in range(n_rows)
+                ]
+                c_rows = [builder.mul(cm, _intp(m)) for m in range(n_rows)]
+                for m in range(n_rows):
+                    for v in range(n_vectors):
+                        builder.store(load(vector_at(pc, v, c_rows[m])), acc[m][v])
+                a_rows = [builder.gep(pa, [builder.mul(am, _intp(m))]) for m in range(n_rows)]
+                with cgutils.for_range(builder, K0) as outer:
+                    step = builder.mul(outer.index, a0)
+                    a_i = [builder.gep(row, [step]) for row in a_rows]
+                    b_i = builder.gep(pb, [builder.mul(outer.index, b0)])
+                    with cgutils.for_range(builder, K1) as inner:
+                        a_j = builder.mul(inner.index, a1)
+                        b_j = builder.gep(b_i, [builder.mul(inner.index, b1)])
+                        columns = [load(vector_at(b_j, v)) for v in range(n_vectors)]
+                        for m in range(n_rows):
+                            x = broadcast(builder.load(builder.gep(a_i[m], [a_j])))
+                            for v in range(n_vectors):
+                                total = builder.load(acc[m][v])
+                                total = builder.call(multiply_add, [x, columns[v], total])
+                                builder.store(total, acc[m][v])
+                for m in range(n_rows):
+                    for v in range(n_vectors):
+                        pointer = vector_at(pc, v, c_rows[m])
+                        builder.store(builder.load(acc[m][v]), pointer).align = scalar_bytes
+
+            done = builder.append_basic_block("tile.done")
+            switch = builder.switch(rows, done)
+            for n_rows in range(1, max_rows + 1):
+                block = builder.append_basic_block(f"tile.rows{n_rows}")
+                switch.add_case(_intp(n_rows), block)
+                builder.position_at_end(block)
+                emit(n_rows)
+                builder.branch(done)
+            builder.position_at_end(done)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return tile
+
+
+ROWS, VECTORS, BYTES = TILE.n_rows, TILE.n_vectors, TILE.vector_bytes
+HALF, QUARTER, EIGHTH = BYTES // 2, BYTES // 4, BYTES // 8
+
+_tile_block = make_tile(BYTES, VECTORS, ROWS)
+_tile_vector = make_tile(BYTES, 1, ROWS)
+_tile_half = make_tile(HALF, 1, min(ROWS, 8))
+_tile_quarter = make_tile(QUARTER, 1, 4)
+_tile_eighth = make_tile(EIGHTH, 1, 4)
+_tile_lane = make_tile(0, 1, 4)
+
+
+def multiply_add_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
+    """Equation (1) in indexed loops: the twin of the vector tile, for any run without the JIT,
+    with bounds checking, and for the tests that compare the two."""
+    for m in range(M):
+        for i in range(K0):
+            for j in range(K1):
+                x = a[a_off + m * am + i * a0 + j * a1]
+                for n in range(N):
+                    c[c_off + m * cm + n] += x * b[b_off + i * b0 + j * b1 + n]
+
+
+def multiply_add_tiled(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
+    """Equation (1) on the vector tile, for any M, N, K0, K1 (0 included).
+
+    The M rows are split as evenly as the tile allows: 13 rows on a tile of 12 go as 7 + 6, because
+    a short tile cannot hide the latency of its own additions.
+    """
+    size = c.itemsize
+    n = 0
+    while n < N:
+        left = (N - n) * size
+        if left >= VECTORS * BYTES:
+            step, max_rows = VECTORS * BYTES, ROWS
+        elif left >= BYTES:
+            step, max_rows = BYTES, ROWS
+        elif left >= HALF:
+            step, max_rows = HALF, min(ROWS, 8)
+        elif left >= QUARTER and QUARTER >= size:
+            step, max_rows = QUARTER, 4
+        elif left >= EIGHTH and EIGHTH >= size:
+            step, max_rows = EIGHTH, 4
+        else:
+            step, max_rows = size, 4
+        n_blocks = -(-M // max_rows)
+        m = 0
+        for block in range(n_blocks):
+            rows = (M - m) // (n_blocks - block)
+            ao, bo, co = a_off + m * am, b_off + n, c_off + m * cm + n
+            if step == VECTORS * BYTES:
+                _tile_block(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            elif step == BYTES:
+                _tile_vector(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            elif step == HALF:
+                _tile_half(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            elif step == QUARTER:
+                _tile_quarter(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            elif step == EIGHTH:
+                _tile_eighth(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            else:
+                _tile_lane(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            m += rows
+        n += step // size
+
+
+multiply_add_plain = kernel(multiply_add_plain)
+if TILE.plain:
+    multiply_add = multiply_add_plain
+else:
+    multiply_add_tiled = kernel(multiply_add_tiled)
+    multiply_add = multiply_add_tiled

@@ -1,0 +1,178 @@
+"""2-D convolution (cross-correlation, as every CNN library means it): forward and backward, NHWC.
+
+    y[n,i,j,f] = b[f] + sum over a < KH, e < KW, c < C of x[n, i*S-PT+a, j*S-PL+e, c] w[a,e,c,f] (1)
+
+Taps that fall outside x count as zero and are never computed: along each axis the output
+positions fall into `runs` that see the same taps, a long one inside and short ones at the borders.
+Every pass is a sum of products handed to `multiply_add` (`_tile.py`), one call for a run.
+"""
+
+from ._jit import kernel
+from ._tile import multiply_add
+
+
+@kernel
+def first_tap(i, S, P):
+    """First tap of output position i that lies inside the input."""
+    return max(P - i * S, 0)
+
+
+@kernel
+def end_tap(i, S, P, K, size):
+    """One past the last tap of output position i that lies inside an input of `size`."""
+    return max(min(size + P - i * S, K), 0)
+
+
+@kernel
+def run_end(i, n_out, S, P, K, size):
+    """One past the last output position of the run of equal taps that starts at i."""
+    start, end = first_tap(i, S, P), end_tap(i, S, P, K, size)
+    k = i + 1
+    while k < n_out and first_tap(k, S, P) == start and end_tap(k, S, P, K, size) == end:
+        k += 1
+    return k
+
+
+@kernel
+def first_inside(tap, S, P):
+    """First output position whose tap `tap` lies inside the input."""
+    return max(-((tap - P) // S), 0)
+
+
+@kernel
+def end_inside(tap, n_out, S, P, size):
+    """One past the last output position whose tap `tap` lies inside an input of `size`."""
+    return max(min((size - 1 - tap + P) // S + 1, n_out), 0)
+
+
+@kernel
+def conv2d_forward(x, w, b, S, PT, PL, y_out):
+    """Equation (1).
+
+    x      (N, H, W, C)    C-contiguous, float32 or float64; all other arrays alike
+    w      (KH, KW, C, F)
+    b      (F,)
+    S      stride, the same along both axes;  PT, PL  rows and columns of padding before x;
+           what comes after follows from the shape of y_out
+    y_out  (N, OH, OW, F)  overwritten.  Backward needs x and w, nothing of y.
+    """
+    N, H, W, C = x.shape
+    KH, KW, _, F = w.shape
+    OH, OW = y_out.shape[1], y_out.shape[2]
+    xf, wf, yf = x.reshape(-1), w.reshape(-1), y_out.reshape(-1)
+    for k in range(N * OH * OW):
+        for f in range(F):
+            yf[k * F + f] = b[f]
+    for n in range(N):
+        i = 0
+        while i < OH:
+            i_end = run_end(i, OH, S, PT, KH, H)
+            a0, a1 = first_tap(i, S, PT), end_tap(i, S, PT, KH, H)
+            j = 0
+            while j < OW:
+                j_end = run_end(j, OW, S, PL, KW, W)
+                e0, e1 = first_tap(j, S, PL), end_tap(j, S, PL, KW, W)
+                x_at = ((n * H + i * S - PT + a0) * W + j * S - PL + e0) * C
+                w_at = (a0 * KW + e0) * C * F
+                y_at = ((n * OH + i) * OW + j) * F
+                taps, row = max(a1 - a0, 0), max(e1 - e0, 0) * C
+                if j_end - j == 1:  # a border column: the tile's rows run down the image
+                    multiply_add(
+                        *(i_end - i, F, taps, row),
+                        *(xf, x_at, S * W * C, W * C, 1),
+                        *(wf, w_at, KW * C * F, F),
+                        *(yf, y_at, OW * F),
+                    )
+                else:  # the tile's rows run along the image
+                    for r in range(i_end - i):
+                        multiply_add(
+                            *(j_end - j, F, taps, row),
+                            *(xf, x_at + r * S * W * C, S * C, W * C, 1),
+                            *(wf, w_at, KW * C * F, F),
+                            *(yf, y_at + r * OW * F, F),
+                        )
+                j = j_end
+            i = i_end
+
+
+@kernel
+def conv2d_backward_params(x, dy, S, PT, PL, dw_out, db_out):
+    """Given x as in forward and dy = dL/dy (N, OH, OW, F); wanted dw = dL/dw and db = dL/db.
+
+        dL/dw[a,e,c,f] = sum over n,i,j of dy[n,i,j,f] * dy[n,i,j,f]/dw[a,e,c,f]    chain rule
+        dy[n,i,j,f]/dw[a,e,c,f] = x[n, i*S-PT+a, j*S-PL+e, c]                       from (1)
+        dL/dw[a,e,c,f] = sum over n,i,j of x[n, i*S-PT+a, j*S-PL+e, c] dy[n,i,j,f]           (2)
+        dL/db[f] = sum over n,i,j of dy[n,i,j,f]                                    from (1) (3)
+
+    dw_out (KH, KW, C, F) and db_out (F,) are overwritten.  For one tap row a, (e, c) is one
+    contiguous index of x, so all KW*C rows of dw[a] share a call over the columns j that see every
+    tap; a border column has a call of its own with the taps that it sees.
+    """
+    N, H, W, C = x.shape
+    KH, KW, _, F = dw_out.shape
+    OH, OW = dy.shape[1], dy.shape[2]
+    xf, dyf, dwf = x.reshape(-1), dy.reshape(-1), dw_out.reshape(-1)
+    dwf[:] = 0
+    db_out[:] = 0
+    for k in range(N * OH * OW):
+        for f in range(F):
+            db_out[f] += dyf[k * F + f]  # (3)
+    for n in range(N):
+        for a in range(KH):
+            i0, i1 = first_inside(a, S, PT), end_inside(a, OH, S, PT, H)
+            j = 0
+            while j < OW:
+                j_end = run_end(j, OW, S, PL, KW, W)
+                e0, e1 = first_tap(j, S, PL), end_tap(j, S, PL, KW, W)
+                multiply_add(  # (2)
+                    *(max(e1 - e0, 0) * C, F, max(i1 - i0, 0), j_end - j),
+                    *(xf, ((n * H + i0 * S - PT + a) * W + j * S - PL + e0) * C),
+                    *(1, S * W * C, S * C),
+                    *(dyf, ((n * OH + i0) * OW + j) * F, OW * F, F),
+                    *(dwf, (a * KW + e0) * C * F, F),
+                )
+                j = j_end
+
+
+@kernel
+def conv2d_transpose_weights(w, w_t_out):
+    """w (KH, KW, C, F) -> w_t_out (F, KH, KW, C): a filter's taps lie together, for backward."""
+    KH, KW, C, F = w.shape
+    for a in range(KH):
+        for e in range(KW):
+            for c in range(C):
+                for f in range(F):
+                    w_t_out[f, a, e, c] = w[a, e, c, f]
+
+
+@kernel
+def conv2d_backward_input(dy, w_t, S, PT, PL, dx_out):
+    """Given dy = dL/dy (N, OH, OW, F) and w_t (F, KH, KW, C) from `conv2d_transpose_weights`;
+    wanted dx = dL/dx (N, H, W, C), overwritten.
+
+        dL/dx[n,h,v,c] = sum over i,j,f of dy[n,i,j,f] * dy[n,i,j,f]/dx[n,h,v,c]    chain rule
+        dy[n,i,j,f]/dx[n,h,v,c] = w[a,e,c,f] if h = i*S-PT+a and v = j*S-PL+e       from (1)
+        dL/dx[n,h,v,c] = sum over a,e,f of dy[n,(h+PT-a)/S,(v+PL-e)/S,f] w[a,e,c,f]          (4)
+                         over the taps for which both quotients are whole and inside y
+
+    Columns v with the same remainder of (v + PL) / S see the same taps e: they are the rows of a
+    tile, S columns apart in x and one apart in y.
+    """
+    N, OH, OW, F = dy.shape
+    KH, KW = w_t.shape[1], w_t.shape[2]
+    H, W, C = dx_out.shape[1], dx_out.shape[2], dx_out.shape[3]
+    dyf, wf, dxf = dy.reshape(-1), w_t.reshape(-1), dx_out.reshape(-1)
+    dxf[:] = 0
+    for n in range(N):
+        for h in range(H):
+            for a in range((h + PT) % S, KH, S):
+                i = (h + PT - a) // S
+                if 0 <= i < OH:
+                    for e in range(KW):
+                        j0, j1 = first_inside(e, S, PL), end_inside(e, OW, S, PL, W)
+                        multiply_add(  # (4), one tap of all columns that see it
+                            *(max(j1 - j0, 0), C, 1, F),
+                            *(dyf, ((n * OH + i) * OW + j0) * F, F, 0, 1),
+                            *(wf, (a * KW + e) * C, 0, KH * KW * C),
+                            *(dxf, ((n * H + h) * W + j0 * S - PL + e) * C, S * C),
+                        )

@@ -1,0 +1,204 @@
+"""A whole network in one call: walks the plan's table of operations for a chunk of images.
+
+Chunks are the unit of parallel work: `tinycnn.backends` calls these functions from several
+threads, each with its own chunk.  Nothing is allocated here; every array is a part of a flat
+workspace that the caller owns, found by the offsets in the table (`tinycnn.plan.OPERATION`).
+
+Of `activations`, `argmax` and `masks`, operation k owns [offset * capacity, (offset + size) *
+capacity): its values for `capacity` images, so that the images of a chunk lie together.
+"""
+
+from ._jit import kernel
+from .conv2d import (
+    conv2d_backward_input,
+    conv2d_backward_params,
+    conv2d_forward,
+    conv2d_transpose_weights,
+)
+from .dense import (
+    dense_backward_input,
+    dense_backward_params,
+    dense_forward,
+    dense_transpose_weights,
+)
+from .dropout import dropout_backward, dropout_forward
+from .maxpool2d import maxpool2d_backward, maxpool2d_forward
+from .relu import relu_backward, relu_forward
+
+CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT = range(5)  # as in plan.py; a test compares them
+
+
+@kernel
+def part(flat, start, n, H, W, C):
+    """n pictures of (H, W, C) that begin at flat[start]."""
+    return flat[start : start + n * H * W * C].reshape((n, H, W, C))
+
+
+@kernel
+def weights(flat, start, KH, KW, C, F):
+    """A convolution's weights, (KH, KW, C, F), that begin at flat[start]."""
+    return flat[start : start + KH * KW * C * F].reshape((KH, KW, C, F))
+
+
+@kernel
+def matrix(flat, start, n_rows, n_columns):
+    """A matrix that begins at flat[start]."""
+    return flat[start : start + n_rows * n_columns].reshape((n_rows, n_columns))
+
+
+@kernel
+def program_forward(
+    operations, parameters, x, x_first, first, count, capacity,
+    activations, argmax, masks, conv_output, training, logits_out,
+):  # fmt: skip
+    """Forward pass of images x[x_first : x_first + count] in slots first... of the workspaces.
+
+    x            flat (N * H * W * C)
+    conv_output  scratch for one image's convolution before its pooling
+    training     1: dropout multiplies by its mask;  0: dropout does nothing
+    logits_out   flat (N * K); the rows from x_first are written
+    """
+    source, y_at, n_logits = x, 0, 0
+    for k in range(operations.size):
+        op = operations[k]
+        size_x, size_y = op.H * op.W * op.C, op.OH * op.OW * op.F
+        n_logits = size_y
+        if op.x_offset < 0:
+            source, x_at = x, x_first * size_x
+        else:
+            source, x_at = activations, op.x_offset * capacity + first * size_x
+        y_at = op.y_offset * capacity + first * size_y
+        y_flat = activations[y_at : y_at + count * size_y]
+        x_flat = source[x_at : x_at + count * size_x]
+        argmax_at = op.argmax_offset * capacity + first * size_y
+        if op.kind == CONV2D:
+            w = weights(parameters, op.w_offset, op.KH, op.KW, op.C, op.F)
+            b = parameters[op.b_offset : op.b_offset + op.F]
+            if op.pool:
+                z = part(conv_output, 0, 1, op.conv_OH, op.conv_OW, op.F)
+                for n in range(count):
+                    x_n = part(x_flat, n * size_x, 1, op.H, op.W, op.C)
+                    y_n = part(y_flat, n * size_y, 1, op.OH, op.OW, op.F)
+                    winner = part(argmax, argmax_at + n * size_y, 1, op.OH, op.OW, op.F)
+                    conv2d_forward(x_n, w, b, op.S, op.PT, op.PL, z)
+                    maxpool2d_forward(z, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_n, winner)
+            else:
+                x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
+                y_4d = part(y_flat, 0, count, op.OH, op.OW, op.F)
+                conv2d_forward(x_4d, w, b, op.S, op.PT, op.PL, y_4d)
+        elif op.kind == MAXPOOL2D:
+            x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
+            y_4d = part(y_flat, 0, count, op.OH, op.OW, op.F)
+            winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
+            maxpool2d_forward(x_4d, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_4d, winner)
+        elif op.kind == DENSE:
+            w = matrix(parameters, op.w_offset, size_x, op.F)
+            b = parameters[op.b_offset : op.b_offset + op.F]
+            x_2d, y_2d = matrix(x_flat, 0, count, size_x), matrix(y_flat, 0, count, op.F)
+            dense_forward(x_2d, w, b, y_2d)
+        elif op.kind == DROPOUT:
+            mask_at = op.mask_offset * capacity + first * size_y
+            if training:
+                dropout_forward(x_flat, masks[mask_at : mask_at + count * size_y], y_flat)
+            else:
+                y_flat[:] = x_flat
+        else:
+            y_flat[:] = x_flat
+        if op.relu:
+            relu_forward(y_flat, y_flat)
+    for r in range(count * n_logits):
+        logits_out[x_first * n_logits + r] = activations[y_at + r]
+
+
+@kernel
+def program_transpose_weights(operations, parameters, transposed):
+    """Every layer's weights turned for the backward pass, once a step."""
+    for k in range(operations.size):
+        op = operations[k]
+        size_x = op.H * op.W * op.C
+        if op.kind == CONV2D:
+            w = weights(parameters, op.w_offset, op.KH, op.KW, op.C, op.F)
+            w_t = weights(transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
+            conv2d_transpose_weights(w, w_t)
+        elif op.kind == DENSE:
+            w = matrix(parameters, op.w_offset, size_x, op.F)
+            dense_transpose_weights(w, matrix(transposed, op.w_t_offset, op.F, size_x))
+
+
+@kernel
+def program_backward(
+    operations, transposed, x, dlogits, first, count, capacity,
+    activations, argmax, masks, d_activations, d_conv_output, gradients_out, dx_out,
+):  # fmt: skip
+    """Backward pass of images first ... first + count, after a forward pass with training = 1.
+
+    x, dlogits     flat, of the whole batch
+    d_activations  gradients in the layout of `activations`; overwritten
+    d_conv_output  scratch for the gradients of `count` images' convolution before its pooling
+    gradients_out  flat, the layout of the parameters: this chunk's sums, overwritten
+    dx_out         flat like x, for the gradient of the network's input; empty: not wanted
+    """
+    n_operations = operations.size
+    gradients_out[:] = 0
+    for k in range(n_operations - 1, -1, -1):
+        op = operations[k]
+        size_x, size_y = op.H * op.W * op.C, op.OH * op.OW * op.F
+        y_at = op.y_offset * capacity + first * size_y
+        y_flat = activations[y_at : y_at + count * size_y]
+        dy_flat = d_activations[y_at : y_at + count * size_y]
+        if k == n_operations - 1:
+            dy_flat[:] = dlogits[first * size_y : (first + count) * size_y]
+        if op.x_offset < 0:
+            x_at, wants_dx = first * size_x, dx_out.size > 0
+            x_flat = x[x_at : x_at + count * size_x]
+            dx_flat = dx_out[x_at : x_at + count * size_x] if wants_dx else dx_out
+        else:
+            x_at, wants_dx = op.x_offset * capacity + first * size_x, True
+            x_flat = activations[x_at : x_at + count * size_x]
+            dx_flat = d_activations[x_at : x_at + count * size_x]
+        argmax_at = op.argmax_offset * capacity + first * size_y
+        if op.relu:
+            relu_backward(y_flat, dy_flat, dy_flat)
+        if op.kind == CONV2D:
+            dy = part(dy_flat, 0, count, op.OH, op.OW, op.F)
+            if op.pool:
+                winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
+                dz = part(d_conv_output, 0, count, op.conv_OH, op.conv_OW, op.F)
+                maxpool2d_backward(dy, winner, dz)
+                dy = dz
+            dw = weights(gradients_out, op.w_offset, op.KH, op.KW, op.C, op.F)
+            db = gradients_out[op.b_offset : op.b_offset + op.F]
+            x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
+            conv2d_backward_params(x_4d, dy, op.S, op.PT, op.PL, dw, db)
+            if wants_dx:
+                w_t = weights(transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
+                dx = part(dx_flat, 0, count, op.H, op.W, op.C)
+                conv2d_backward_input(dy, w_t, op.S, op.PT, op.PL, dx)
+        elif op.kind == DENSE:
+            dy_2d = matrix(dy_flat, 0, count, op.F)
+            dw_2d = matrix(gradients_out, op.w_offset, size_x, op.F)
+            db = gradients_out[op.b_offset : op.b_offset + op.F]
+            dense_backward_params(matrix(x_flat, 0, count, size_x), dy_2d, dw_2d, db)
+            if wants_dx:
+                w_t = matrix(transposed, op.w_t_offset, op.F, size_x)
+                dense_backward_input(dy_2d, w_t, matrix(dx_flat, 0, count, size_x))
+        elif op.kind == MAXPOOL2D:
+            if wants_dx:
+                dy = part(dy_flat, 0, count, op.OH, op.OW, op.F)
+                winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
+                maxpool2d_backward(dy, winner, part(dx_flat, 0, count, op.H, op.W, op.C))
+        elif op.kind == DROPOUT:
+            if wants_dx:
+                mask_at = op.mask_offset * capacity + first * size_y
+                dropout_backward(dy_flat, masks[mask_at : mask_at + count * size_y], dx_flat)
+        elif wants_dx:
+            dx_flat[:] = dy_flat
+
+
+@kernel
+def sum_chunks(chunk_gradients, first, end, gradients_out):
+    """gradients_out[first:end] = sum over chunks, in chunk order whatever the threads did."""
+    gradients_out[first:end] = 0
+    for chunk in range(chunk_gradients.shape[0]):
+        for k in range(first, end):
+            gradients_out[k] += chunk_gradients[chunk, k]

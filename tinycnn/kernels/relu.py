@@ -1,0 +1,32 @@
+"""Rectified linear unit, forward and backward, on flat arrays of any length.
+
+y[k] = x[k] if x[k] > 0 else 0                                                              (1)
+"""
+
+from ._jit import kernel
+
+
+@kernel
+def relu_forward(x, y_out):
+    """Equation (1); NaN stays NaN.  x, y_out: 1-D; they may be the same array.
+
+    Backward needs y alone: y > 0 exactly where x > 0, so x can be overwritten.
+    """
+    zero = x.dtype.type(0)
+    for k in range(x.size):
+        y_out[k] = zero if x[k] <= zero else x[k]
+
+
+@kernel
+def relu_backward(y, dy, dx_out):
+    """Given forward's y and dy = dL/dy; wanted dx = dL/dx.  1-D; dx_out may be dy.
+
+        dL/dx[k] = dL/dy[k] * dy[k]/dx[k]                            chain rule                 (2)
+        dy[k]/dx[k] = 1 if x[k] > 0 else 0                           from (1); 0 at x = 0       (3)
+        dL/dx[k] = dL/dy[k] if y[k] > 0 else 0                       (3) in (2), by (1)         (4)
+
+    Where y is NaN the gradient is 0.
+    """
+    zero = y.dtype.type(0)
+    for k in range(y.size):
+        dx_out[k] = dy[k] if y[k] > zero else zero  # (4)

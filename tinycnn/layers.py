@@ -1,0 +1,187 @@
+"""The layers of a network: what they are, which shapes they make, which parameters they have.
+
+No arithmetic stands here: `plan.py` lays a list of layers out for one input shape, and the
+network runs that plan on the kernels or on the reference.  Shapes exclude the batch axis:
+(H, W, C) for pictures, (units,) for vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Union
+
+from .shapes import Axis, check_positive, window_axis
+
+Shape = tuple[int, ...]
+
+
+class Layer:
+    """What every layer answers.  `stem` begins its name in a network: conv1, conv2, dense1."""
+
+    stem: ClassVar[str]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape that leaves for `input_shape`; ValueError where the layer cannot take it."""
+        return input_shape
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Shapes of the layer's parameters by their short names, in storage order."""
+        return {}
+
+    def config(self) -> dict[str, Any]:
+        """The layer as JSON-able values; `layer_from_config` reads it back."""
+        return {"kind": type(self).__name__, **asdict(self)}
+
+
+def _picture(layer: Layer, shape: Shape) -> Shape:
+    if len(shape) != 3:
+        raise ValueError(
+            f"{type(layer).__name__} takes pictures of shape (H, W, C); it was given {shape}"
+        )
+    return shape
+
+
+def _vector(layer: Layer, shape: Shape) -> Shape:
+    if len(shape) != 1:
+        raise ValueError(
+            f"{type(layer).__name__} takes vectors; it was given shape {shape}: put Flatten() "
+            "before it"
+        )
+    return shape
+
+
+@dataclass(frozen=True)
+class Conv2D(Layer):
+    """2-D convolution: weights w (KH, KW, C, filters), bias b (filters,)."""
+
+    stem: ClassVar[str] = "conv"
+    filters: int
+    kernel_size: Union[int, tuple[int, int]]
+    stride: int = 1
+    padding: str = "same"
+
+    def __post_init__(self) -> None:
+        size = self.kernel_size
+        if not isinstance(size, int):
+            if not isinstance(size, (tuple, list)) or len(size) != 2:
+                raise ValueError(f"kernel_size is {size!r}; expected a number or (height, width)")
+            object.__setattr__(self, "kernel_size", tuple(size))
+        kernel_h, kernel_w = self.kernel_hw
+        check_positive(
+            filters=self.filters, kernel_height=kernel_h, kernel_width=kernel_w, stride=self.stride
+        )
+        window_axis(kernel_h, kernel_h, self.stride, self.padding)
+
+    @property
+    def kernel_hw(self) -> tuple[int, int]:
+        size = self.kernel_size
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    def axes(self, input_shape: Shape) -> tuple[Axis, Axis]:
+        H, W, _ = _picture(self, input_shape)
+        KH, KW = self.kernel_hw
+        return (
+            window_axis(H, KH, self.stride, self.padding),
+            window_axis(W, KW, self.stride, self.padding),
+        )
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        vertical, horizontal = self.axes(input_shape)
+        return (vertical.n_out, horizontal.n_out, self.filters)
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        channels = _picture(self, input_shape)[2]
+        return {"w": (*self.kernel_hw, channels, self.filters), "b": (self.filters,)}
+
+
+@dataclass(frozen=True)
+class MaxPool2D(Layer):
+    """Max-pooling over windows of size x size; stride defaults to the size."""
+
+    stem: ClassVar[str] = "pool"
+    size: int = 2
+    stride: Union[int, None] = None
+    padding: str = "same"
+
+    def __post_init__(self) -> None:
+        if self.stride is None:
+            object.__setattr__(self, "stride", self.size)
+        check_positive(size=self.size, stride=self.stride)
+        window_axis(self.size, self.size, self.stride, self.padding)
+
+    def axes(self, input_shape: Shape) -> tuple[Axis, Axis]:
+        H, W, _ = _picture(self, input_shape)
+        return (
+            window_axis(H, self.size, self.stride, self.padding),
+            window_axis(W, self.size, self.stride, self.padding),
+        )
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        vertical, horizontal = self.axes(input_shape)
+        return (vertical.n_out, horizontal.n_out, input_shape[2])
+
+
+@dataclass(frozen=True)
+class ReLU(Layer):
+    """max(x, 0), element by element."""
+
+    stem: ClassVar[str] = "relu"
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """(H, W, C) to (H*W*C,), in that order."""
+
+    stem: ClassVar[str] = "flatten"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        n_values = 1
+        for size in input_shape:
+            n_values *= size
+        return (n_values,)
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """Fully connected: weights w (fan_in, units), bias b (units,)."""
+
+    stem: ClassVar[str] = "dense"
+    units: int
+
+    def __post_init__(self) -> None:
+        check_positive(units=self.units)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        _vector(self, input_shape)
+        return (self.units,)
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        return {"w": (_vector(self, input_shape)[0], self.units), "b": (self.units,)}
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Inverted dropout: in training each value is kept with probability 1 - rate and divided by
+    it; outside training nothing happens."""
+
+    stem: ClassVar[str] = "dropout"
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate < 1:
+            raise ValueError(f"rate is {self.rate!r}; expected a number from 0 up to, not with, 1")
+
+
+LAYERS = {kind.__name__: kind for kind in (Conv2D, MaxPool2D, ReLU, Flatten, Dense, Dropout)}
+
+
+def layer_from_config(config: dict[str, Any]) -> Layer:
+    """The layer that `Layer.config` described; ValueError where it describes none."""
+    values = dict(config)
+    kind = values.pop("kind", None)
+    if kind not in LAYERS:
+        raise ValueError(f"layer kind is {kind!r}; expected one of {', '.join(LAYERS)}")
+    try:
+        return LAYERS[kind](**values)
+    except TypeError as error:
+        raise ValueError(f"layer {kind} cannot be made from {values}: {error}") from None

@@ -1,0 +1,282 @@
+"""Losses: arguments checked here, arithmetic in kernels/cross_entropy.py or in reference.py.
+
+A loss is called once on a whole batch and returns the mean loss and its gradient with respect to
+the logits, so a loss may also couple the samples of a batch (DIST and its like).  To add one:
+write its kernel and its reference, then a frozen dataclass here that satisfies `Loss` and checks
+with `_check_logits`, `_check_targets` and `_check_soft_labels`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import ModuleType
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+ROW_SUM_TOLERANCE = 1e-3
+"""How far the sum of a target row may be from 1 (annotators' votes are often rounded)."""
+
+
+class Loss(Protocol):
+    """What `train.fit` expects of a loss."""
+
+    needs_soft_labels: ClassVar[bool]
+
+    def __call__(
+        self,
+        logits: np.ndarray,
+        targets: np.ndarray,
+        soft_labels: np.ndarray | None = None,
+        *,
+        backend: str = "numba",
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss over the batch, and its gradient with the shape and dtype of logits."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Cross-entropy between softmax(logits) and the targets, mean over the batch.
+
+    label_smoothing  a in 0..1: the targets become (1-a) * y + a / K (Szegedy et al.,
+                     arXiv:1512.00567, section 7)
+    """
+
+    label_smoothing: float = 0.0
+    needs_soft_labels: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing <= 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing}: expected 0 to 1")
+
+    def __call__(
+        self,
+        logits: np.ndarray,
+        targets: np.ndarray,
+        soft_labels: np.ndarray | None = None,
+        *,
+        backend: str = "numba",
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss, and its gradient with respect to the logits.
+
+        logits       (N, K) float32 or float64.  NaN is let through: it makes the loss NaN
+        targets      (N,) class indices of any integer dtype, or (N, K) distributions (floating)
+        soft_labels  not used
+        backend      "numba" or "numpy"
+        Returns (loss, dlogits): dlogits like logits.  A batch of no samples has loss 0.0.
+        Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
+        """
+        operations = _operations(backend)
+        logits = _check_logits(logits)
+        targets = _check_targets(targets, logits)
+        loss, dlogits = np.empty(len(logits)), np.empty_like(logits)
+        if self.label_smoothing:
+            smoothed = (1 - self.label_smoothing) * _as_distributions(targets, logits)
+            smoothed += self.label_smoothing / logits.shape[1]
+            operations.cross_entropy_soft(logits, smoothed, loss, dlogits)
+        elif targets.ndim == 1:
+            operations.cross_entropy_hard(logits, targets, loss, dlogits)
+        else:
+            operations.cross_entropy_soft(logits, targets, loss, dlogits)
+        return _mean(loss), dlogits
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """(1-w) * CE(softmax(z), y) + w * c * CE(softmax(z/t), softmax(v/t)), mean over the batch.
+
+    temperature  t > 0.  The MicroExpNet paper uses 8 (CK+) and 4 (Oulu-CASIA)
+    soft_weight  w in 0..1
+    scale        "paper": c = 1 (Cugu et al., arXiv:1711.07011)
+                 "hinton": c = t*t (Hinton et al., arXiv:1503.02531)
+    """
+
+    temperature: float = 8.0
+    soft_weight: float = 0.5
+    scale: str = "paper"
+    needs_soft_labels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_temperature(self.temperature)
+        if not 0 <= self.soft_weight <= 1:
+            raise ValueError(f"soft_weight={self.soft_weight}: expected 0 to 1")
+        if self.scale not in ("paper", "hinton"):
+            raise ValueError(f"scale={self.scale!r}: expected 'paper' (1) or 'hinton' (t*t)")
+
+    @property
+    def soft_scale(self) -> float:
+        """c: the factor of the soft term, besides its weight."""
+        return self.temperature**2 if self.scale == "hinton" else 1.0
+
+    def __call__(
+        self,
+        logits: np.ndarray,
+        targets: np.ndarray,
+        soft_labels: np.ndarray | None = None,
+        *,
+        backend: str = "numba",
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss, and its gradient with respect to the logits.
+
+        logits       z, (N, K) float32 or float64.  NaN is let through: it makes the loss NaN
+        targets      y, (N,) class indices of any integer dtype, or (N, K) distributions (floating)
+        soft_labels  v, (N, K) floating: the teacher's logits, or its log-probabilities
+        backend      "numba" or "numpy"
+        Returns (loss, dlogits): dlogits like logits.  A batch of no samples has loss 0.0.
+        Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
+        """
+        operations = _operations(backend)
+        logits = _check_logits(logits)
+        targets = _as_distributions(_check_targets(targets, logits), logits)
+        soft_labels = _check_soft_labels(soft_labels, logits)
+        loss, dlogits = np.empty(len(logits)), np.empty_like(logits)
+        operations.distillation(
+            logits,
+            targets,
+            soft_labels,
+            float(self.temperature),
+            float(self.soft_weight),
+            float(self.soft_scale),
+            loss,
+            dlogits,
+        )
+        return _mean(loss), dlogits
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0, *, backend: str = "numba") -> np.ndarray:
+    """softmax(logits / temperature) of each row: (N, K) like logits (float32 or float64).
+
+    Raises TypeError for a wrong dtype, ValueError for a wrong shape or a temperature not above 0.
+    """
+    operations = _operations(backend)
+    logits = _check_logits(logits)
+    probs = np.empty_like(logits)
+    operations.softmax_forward(logits, _check_temperature(temperature), probs)
+    return probs
+
+
+def log_softmax(
+    logits: np.ndarray, temperature: float = 1.0, *, backend: str = "numba"
+) -> np.ndarray:
+    """log softmax(logits / temperature) of each row: (N, K) like logits; raises as `softmax`.
+
+    More exact than log(softmax(...)): a probability of 1e-400 still has a logarithm.
+    """
+    operations = _operations(backend)
+    logits = _check_logits(logits)
+    log_probs = np.empty_like(logits)
+    operations.log_softmax_forward(logits, _check_temperature(temperature), log_probs)
+    return log_probs
+
+
+def _operations(backend: str) -> ModuleType:
+    """The module that computes.  Imported here, so that importing this file needs NumPy alone."""
+    if backend == "numba":
+        from .kernels import cross_entropy
+
+        return cross_entropy
+    if backend == "numpy":
+        from . import reference
+
+        return reference
+    raise ValueError(f"backend={backend!r}: expected 'numba' or 'numpy'")
+
+
+def _mean(loss: np.ndarray) -> float:
+    return float(loss.sum() / max(len(loss), 1))
+
+
+def _plain(array: np.ndarray, dtype: type) -> np.ndarray:
+    """Contiguous and writeable: a kernel is compiled anew for each kind of array it meets."""
+    return np.require(array, dtype, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
+
+
+def _check_temperature(temperature: float) -> float:
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature={temperature}: expected a finite number above 0")
+    return float(temperature)
+
+
+def _check_logits(logits: np.ndarray) -> np.ndarray:
+    logits = np.asarray(logits)
+    if logits.dtype not in (np.float32, np.float64):
+        raise TypeError(f"logits have dtype {logits.dtype}: expected float32 or float64")
+    if logits.ndim != 2 or logits.shape[1] == 0:
+        raise ValueError(
+            f"logits have shape {logits.shape}: expected (images, classes) with a class or more"
+        )
+    return _plain(logits, logits.dtype.type)
+
+
+def _check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Class indices int64 (N,), or distributions (N, K) with the dtype of logits."""
+    targets = np.asarray(targets)
+    n, k = logits.shape
+    if np.issubdtype(targets.dtype, np.integer):
+        if targets.shape != (n,):
+            raise ValueError(
+                f"targets have shape {targets.shape}: expected ({n},) class indices for logits of "
+                f"shape {logits.shape} (distributions are floating point)"
+            )
+        if n and not (0 <= targets.min() and targets.max() < k):
+            row = int(np.argmax((targets < 0) | (targets >= k)))
+            raise ValueError(
+                f"targets[{row}] is {targets[row]}: expected a class from 0 to {k - 1}"
+            )
+        return _plain(targets, np.int64)
+    if not np.issubdtype(targets.dtype, np.floating):
+        raise TypeError(
+            f"targets have dtype {targets.dtype}: expected integers (class indices) or floating "
+            "point (distributions)"
+        )
+    if targets.shape != (n, k):
+        raise ValueError(
+            f"targets have shape {targets.shape}: expected {(n, k)} distributions like the logits "
+            f"(class indices are integers, of shape ({n},))"
+        )
+    with np.errstate(invalid="ignore", over="ignore"):  # inf in a row is reported below
+        sums = targets.sum(axis=1, dtype=np.float64)
+    # Written so that NaN fails; inf fails because it is not within the tolerance of 1.
+    good = (targets >= 0).all(axis=1) & (abs(sums - 1) <= ROW_SUM_TOLERANCE)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise ValueError(
+            f"targets[{row}] is {targets[row].tolist()} (sum {sums[row]:.6g}): expected numbers "
+            f"of 0 or more that sum to 1 within {ROW_SUM_TOLERANCE}"
+        )
+    return _plain(targets, logits.dtype.type)
+
+
+def _as_distributions(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Checked targets as (N, K): class indices become one-hot rows."""
+    if targets.ndim == 2:
+        return targets
+    one_hot = np.zeros_like(logits)
+    one_hot[np.arange(len(targets)), targets] = 1
+    return one_hot
+
+
+def _check_soft_labels(soft_labels: np.ndarray | None, logits: np.ndarray) -> np.ndarray:
+    """Teacher logits (N, K) with the dtype of logits."""
+    if soft_labels is None:
+        raise ValueError(
+            "soft_labels are missing: distillation needs the teacher's logits, (images, classes)"
+        )
+    soft_labels = np.asarray(soft_labels)
+    if not np.issubdtype(soft_labels.dtype, np.floating):
+        raise TypeError(f"soft_labels have dtype {soft_labels.dtype}: expected floating point")
+    if soft_labels.shape != logits.shape:
+        raise ValueError(
+            f"soft_labels have shape {soft_labels.shape}: expected {logits.shape} like the logits"
+        )
+    with np.errstate(over="ignore"):  # too large for float32 is reported as not finite
+        soft_labels = _plain(soft_labels, logits.dtype.type)
+    finite = np.isfinite(soft_labels).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise ValueError(
+            f"soft_labels[{row}] is {soft_labels[row].tolist()}: expected finite logits or "
+            "log-probabilities (floor a probability of 0 before taking its logarithm)"
+        )
+    return soft_labels

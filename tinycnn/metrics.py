@@ -1,0 +1,79 @@
+"""How good predictions are, from arrays of classes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def accuracy(logits_or_probs: np.ndarray, labels: np.ndarray) -> float:
+    """Share of rows whose largest entry stands at the label, 0..1; NaN for no rows at all.
+
+    logits_or_probs  (N, K) floating.  Ties go to the first class; a row with NaN is never right
+    labels           (N,) integers, 0 <= label < K
+    Raises TypeError for a wrong dtype, ValueError for a wrong shape or label.
+    """
+    scores = np.asarray(logits_or_probs)
+    if not np.issubdtype(scores.dtype, np.floating):
+        raise TypeError(f"logits_or_probs have dtype {scores.dtype}: expected floating point")
+    if scores.ndim != 2 or scores.shape[1] == 0:
+        raise ValueError(
+            f"logits_or_probs have shape {scores.shape}: expected (images, classes) "
+            "with a class or more"
+        )
+    labels = _check_classes("labels", labels, len(scores), scores.shape[1])
+    if not len(scores):
+        return float("nan")
+    right = (scores.argmax(axis=1) == labels) & ~np.isnan(scores).any(axis=1)
+    return float(right.mean())
+
+
+def confusion_matrix(
+    labels: np.ndarray, predicted_classes: np.ndarray, n_classes: int
+) -> np.ndarray:
+    """int64 (n_classes, n_classes): entry [i, j] counts the samples of class i predicted as j.
+
+    labels, predicted_classes  (N,) integers, 0 <= class < n_classes
+    Raises TypeError for a wrong dtype, ValueError for a wrong shape or class.
+    """
+    if n_classes < 1:
+        raise ValueError(f"n_classes={n_classes}: expected 1 or more")
+    labels = _check_classes("labels", labels, None, n_classes)
+    predicted = _check_classes("predicted_classes", predicted_classes, len(labels), n_classes)
+    counts = np.bincount(labels * n_classes + predicted, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes).astype(np.int64)
+
+
+def per_class_recall(confusion: np.ndarray) -> np.ndarray:
+    """float64 (K,): share of each class's samples that were found; NaN where it has no sample.
+
+    confusion  (K, K) counts of 0 or more, rows are the truth, as `confusion_matrix` returns them
+    Raises TypeError for a wrong dtype, ValueError for a wrong shape or a negative count.
+    """
+    confusion = np.asarray(confusion)
+    if not np.issubdtype(confusion.dtype, np.integer):
+        raise TypeError(f"confusion has dtype {confusion.dtype}: expected integer counts")
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+        raise ValueError(f"confusion has shape {confusion.shape}: expected (classes, classes)")
+    if (confusion < 0).any():
+        raise ValueError("confusion has negative entries: expected counts of 0 or more")
+    n_samples = confusion.sum(axis=1)
+    recall = np.full(len(confusion), np.nan)
+    np.divide(confusion.diagonal(), n_samples, out=recall, where=n_samples > 0)
+    return recall
+
+
+def _check_classes(name: str, classes: np.ndarray, n: int | None, n_classes: int) -> np.ndarray:
+    classes = np.asarray(classes)
+    if not np.issubdtype(classes.dtype, np.integer):
+        raise TypeError(f"{name} have dtype {classes.dtype}: expected integers")
+    if classes.ndim != 1 or (n is not None and len(classes) != n):
+        raise ValueError(
+            f"{name} have shape {classes.shape}: expected ({'N' if n is None else n},)"
+        )
+    outside = (classes < 0) | (classes >= n_classes)
+    if outside.any():
+        row = int(outside.argmax())
+        raise ValueError(
+            f"{name}[{row}] is {classes[row]}: expected a class from 0 to {n_classes - 1}"
+        )
+    return classes.astype(np.int64)

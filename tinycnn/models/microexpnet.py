@@ -1,0 +1,84 @@
+"""MicroExpNet and its fifteen siblings (Cugu, Sener, Akbas: arXiv 1711.07011, section 3).
+
+84x84x1 -> conv 8x8x16 -> ReLU [-> pool] -> conv 4x4x32 stride 2 -> ReLU [-> pool] -> flatten
+        -> dense -> ReLU -> [dropout] -> dense n_classes                         all padding "same"
+
+A variant says which convolutions are followed by a 2x2 max-pooling (the first convolution has
+stride 2 before a pooling or in p12, else 4), a size how many units the first dense layer has.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+import numpy as np
+
+from ..input_spec import InputSpec
+from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
+from ..network import Network
+
+CLASSES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+"""The order of the published checkpoints' logits."""
+
+
+class Variant(NamedTuple):
+    """conv1_stride, the pools, and which column of dense units belongs to it."""
+
+    conv1_stride: int
+    pool1: bool
+    pool2: bool
+    dense_units: tuple[int, int, int, int]
+
+
+VARIANTS = {
+    "v": Variant(4, False, False, (256, 64, 32, 16)),
+    "p1": Variant(2, True, False, (256, 64, 32, 16)),
+    "p2": Variant(4, False, True, (768, 192, 96, 48)),
+    "p12": Variant(2, True, True, (768, 192, 96, 48)),
+}
+
+SIZES = ("M", "S", "XS", "XXS")
+
+
+def microexpnet(
+    variant: str = "p12",
+    size: str = "XXS",
+    n_classes: int = 8,
+    *,
+    classes: Sequence[str] | None = None,
+    scaling: str = "raw",
+    dropout: float = 0.0,
+    bias_std: float = 0.5,
+    framing: str | None = None,
+    backend: str = "numba",
+    dtype: Any = np.float32,
+    n_threads: int | None = None,
+    seed: int = 0,
+) -> Network:
+    """A new network of the paper's table; p12-XXS is MicroExpNet, 65,000 parameters.
+
+    classes   names of the classes; by default CLASSES where n_classes is 8, else "0", "1", ...
+    scaling   of the pixels, see `InputSpec`: "raw" is the paper's
+    dropout   rate behind the first dense layer; 0 leaves the layer out
+    bias_std  biases are drawn from N(0, bias_std); the paper's 0.5 suits raw pixels, 0 the others
+    The rest as in `Network`.  Weights are Xavier uniform.
+    Raises ValueError for an unknown variant or size, and as `Network` does.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"variant is {variant!r}; expected one of {', '.join(VARIANTS)}")
+    if size not in SIZES:
+        raise ValueError(f"size is {size!r}; expected one of {', '.join(SIZES)}")
+    chosen = VARIANTS[variant]
+    layers: list[Layer] = [Conv2D(16, 8, stride=chosen.conv1_stride), ReLU()]
+    layers += [MaxPool2D(2)] * chosen.pool1
+    layers += [Conv2D(32, 4, stride=2), ReLU()]
+    layers += [MaxPool2D(2)] * chosen.pool2
+    layers += [Flatten(), Dense(chosen.dense_units[SIZES.index(size)]), ReLU()]
+    layers += [Dropout(dropout)] if dropout else []
+    layers += [Dense(n_classes)]
+    if classes is None:
+        classes = CLASSES if n_classes == len(CLASSES) else ()
+    spec = InputSpec(84, 84, 1, scaling=scaling, classes=tuple(classes), framing=framing)
+    network = Network(layers, spec, backend=backend, dtype=dtype, n_threads=n_threads, seed=seed)
+    network.initialise(np.random.default_rng([seed, 0]), bias_std=bias_std)
+    return network

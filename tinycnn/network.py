@@ -1,0 +1,194 @@
+"""Network: layers with parameters, run forward and backward on the kernels or the reference."""
+
+from __future__ import annotations
+
+import logging
+from types import MappingProxyType
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from . import init
+from .backends import KernelBackend, ReferenceBackend, named_views
+from .input_spec import SCALINGS, InputSpec
+from .layers import Dropout, Layer
+from .losses import softmax
+from .parallel import check_n_threads
+from .plan import build_plan
+from .shapes import check_array
+
+logger = logging.getLogger("tinycnn")
+
+BACKENDS = {"numba": KernelBackend, "numpy": ReferenceBackend}
+
+PREDICTION_BATCH = 256
+"""Images that are scaled at once in prediction: a million images stream through a few MB."""
+
+
+class Network:
+    """A CNN from a list of layers.
+
+    layers      the last must give one vector: the logits, one for each class
+    input_spec  shape and scaling of the images, class names; unnamed classes become "0", "1", ...
+    backend     "numba" (kernels) or "numpy" (the reference)
+    dtype       float32 for work, float64 for checks
+    n_threads   None: the cores that this process may use; results do not depend on it
+    seed        of the initial weights (Xavier uniform, biases zero) and of the dropout masks
+    Raises ValueError where the layers do not fit one another or the classes.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        input_spec: InputSpec,
+        *,
+        backend: str = "numba",
+        dtype: Any = np.float32,
+        n_threads: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if backend not in BACKENDS:
+            raise ValueError(f"backend is {backend!r}; expected one of {', '.join(BACKENDS)}")
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype is {self.dtype}; expected float32 or float64")
+        self.layers = tuple(layers)
+        self.plan = build_plan(self.layers, input_spec.shape)
+        n_classes = self.plan.output_shape[0]
+        if not input_spec.classes:
+            names = tuple(str(k) for k in range(n_classes))
+            input_spec = InputSpec(**{**input_spec.config(), "classes": names})
+        if len(input_spec.classes) != n_classes:
+            raise ValueError(
+                f"{len(input_spec.classes)} class names for {n_classes} logits: "
+                f"{', '.join(input_spec.classes)}"
+            )
+        self.input_spec = input_spec
+        self.backend, self.n_threads = backend, check_n_threads(n_threads)
+        self.training_summary: dict[str, Any] = {}
+        self.parameter_vector = np.zeros(self.plan.n_parameter_slots, self.dtype)
+        self.gradient_vector = np.zeros(self.plan.n_parameter_slots, self.dtype)
+        self.parameters: Mapping[str, np.ndarray] = MappingProxyType(
+            named_views(self.plan, self.parameter_vector)
+        )
+        self.gradients: Mapping[str, np.ndarray] = MappingProxyType(
+            named_views(self.plan, self.gradient_vector)
+        )
+        self.dropout_generator = np.random.default_rng([seed, 1])
+        self.initialise(np.random.default_rng([seed, 0]))
+        self._runner: KernelBackend | ReferenceBackend | None = None
+        self._forwarded: int | None = None
+
+    def __repr__(self) -> str:
+        H, W, C = self.input_spec.shape
+        names = ", ".join(type(layer).__name__ for layer in self.layers)
+        return f"<Network {H}x{W}x{C} -> {names}: {self.n_parameters:,} parameters>"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the logits."""
+        return self.input_spec.classes
+
+    @property
+    def n_parameters(self) -> int:
+        return self.plan.n_parameters
+
+    def initialise(
+        self, rng: np.random.Generator, weights: str = "xavier_uniform", bias_std: float = 0.0
+    ) -> None:
+        """Draw new parameters: `weights` names a function of `tinycnn.init`, biases are normal
+        with deviation `bias_std` (0: zeros).  Drawn in float64, so both dtypes start alike."""
+        draw = getattr(init, weights)
+        for name, parameter in self.parameters.items():
+            if name.endswith(".w"):
+                parameter[:] = draw(rng, parameter.shape, np.float64)
+            else:
+                parameter[:] = init.normal(rng, parameter.shape, bias_std, np.float64)
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """Logits (N, K) of x (N, H, W, C), floats scaled as the InputSpec says.
+
+        training=True draws the dropout masks and keeps what `backward` needs.
+        Another float dtype than the network's is converted.  Raises TypeError for what is no
+        float array (uint8 images go to `predict_proba`), ValueError for another shape.  NaN in x
+        gives NaN in the logits of that image, or is passed over by a max-pooling.
+        """
+        x = self._checked_input(x)
+        if not training:
+            return self._run.predict(x)
+        masks = {
+            step.name: self._draw_mask(step.layer.rate, (len(x), *step.output_shape))
+            for step in self.plan.steps
+            if isinstance(step.layer, Dropout)
+        }
+        logits = self._run.forward(x, masks)
+        self._forwarded = len(x)
+        return logits
+
+    def backward(self, dlogits: np.ndarray, input_gradient: bool = False) -> np.ndarray | None:
+        """Overwrite `gradients` with dLoss/dparameters for dlogits = dLoss/dlogits (N, K).
+
+        Follows one forward(x, training=True).  Returns dLoss/dx (N, H, W, C) if `input_gradient`
+        is asked for, else None.  Raises RuntimeError without that forward pass, TypeError or
+        ValueError for a dlogits of another kind or shape.
+        """
+        if self._forwarded is None:
+            raise RuntimeError("backward needs a forward(x, training=True) before it")
+        check_array("dlogits", dlogits, (self._forwarded, len(self.classes)), "f", "floats")
+        self._forwarded = None
+        return self._run.backward(self._prepared(dlogits), input_gradient)
+
+    def scale(self, images: np.ndarray) -> np.ndarray:
+        """uint8 images (N, H, W) or (N, H, W, C) -> x (N, H, W, C) as the InputSpec says.
+
+        Raises TypeError for another dtype, ValueError for another shape.
+        """
+        H, W, C = self.input_spec.shape
+        if isinstance(images, np.ndarray) and images.ndim == 3 and C == 1:
+            check_array("images", images, ("N", H, W), "u", "uint8 pixels 0..255")
+            images = images[..., None]
+        check_array("images", images, ("N", H, W, C), "u", "uint8 pixels 0..255")
+        if images.dtype != np.uint8:
+            raise TypeError(f"images has dtype {images.dtype}; expected uint8 pixels 0..255")
+        x = np.empty(images.shape, self.dtype)
+        images = np.require(images, np.uint8, ["C", "A", "W"])
+        self._run.scale_images(images, SCALINGS.index(self.input_spec.scaling), x)
+        return x
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        """Logits (N, K) of uint8 images (N, H, W) or (N, H, W, C).  Errors as `scale`."""
+        if len(images) <= PREDICTION_BATCH:
+            return self._run.predict(self.scale(images))
+        logits = np.empty((len(images), len(self.classes)), self.dtype)
+        for k in range(0, len(images), PREDICTION_BATCH):
+            part = slice(k, k + PREDICTION_BATCH)
+            logits[part] = self._run.predict(self.scale(images[part]))
+        return logits
+
+    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+        """Class probabilities (N, K), in the order of `classes`, of uint8 images (N, H, W) or
+        (N, H, W, C).  Errors as `scale`."""
+        return softmax(self.predict_logits(images), backend=self.backend)
+
+    @property
+    def _run(self) -> KernelBackend | ReferenceBackend:
+        """The backend, made on first use: importing and building a network compiles nothing."""
+        if self._runner is None:
+            make = BACKENDS[self.backend]
+            self._runner = make(
+                self.plan, self.parameter_vector, self.gradient_vector, self.n_threads
+            )
+        return self._runner
+
+    def _checked_input(self, x: np.ndarray) -> np.ndarray:
+        expected = "floats scaled as the InputSpec says (uint8 images go to predict_proba)"
+        check_array("x", x, ("N", *self.input_spec.shape), "f", expected)
+        return self._prepared(x)
+
+    def _prepared(self, array: np.ndarray) -> np.ndarray:
+        """Contiguous, native, writeable and of the network's dtype; copied only if it is not."""
+        return np.require(array, self.dtype, ["C", "A", "W"])
+
+    def _draw_mask(self, rate: float, shape: tuple[int, ...]) -> np.ndarray:
+        kept = self.dropout_generator.random(shape, np.float32) >= rate
+        return kept.astype(self.dtype) / self.dtype.type(1 - rate)

@@ -1,0 +1,75 @@
+"""Named training recipes: every setting of a run that is not its data.
+
+`fer` trains on tens of thousands of small web faces in minutes; `paper` is what Cugu et al.
+(arXiv 1711.07011) did for CK+.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .schedules import Constant, CosineWithWarmup, OneCycle, Schedule
+
+SCHEDULES = ("constant", "cosine", "one-cycle")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """scaling, bias_std: of the network; augment: shift, rotate, scale and mirror the images;
+    temperature, soft_weight, loss_scale: of the distillation loss; the rest as named."""
+
+    scaling: str
+    bias_std: float
+    optimizer: str
+    learning_rate: float
+    schedule: str
+    augment: bool
+    temperature: float
+    soft_weight: float
+    loss_scale: str
+    batch_size: int
+    epochs: int
+
+
+RECIPES = {
+    "fer": Recipe(
+        scaling="standardized",
+        bias_std=0.0,
+        optimizer="adamw",
+        learning_rate=2e-3,
+        schedule="one-cycle",
+        augment=True,
+        temperature=4.0,
+        soft_weight=0.7,
+        loss_scale="hinton",
+        batch_size=64,
+        epochs=25,
+    ),
+    "paper": Recipe(
+        scaling="raw",
+        bias_std=0.5,
+        optimizer="adam",
+        learning_rate=1e-4,
+        schedule="constant",
+        augment=False,
+        temperature=8.0,
+        soft_weight=0.5,
+        loss_scale="paper",
+        batch_size=64,
+        epochs=3000,
+    ),
+}
+
+
+def make_schedule(name: str, learning_rate: float, n_steps: int) -> Schedule:
+    """One of SCHEDULES over n_steps steps, with learning_rate as its highest value.
+
+    Raises ValueError for another name.
+    """
+    if name == "constant":
+        return Constant(learning_rate)
+    if name == "cosine":
+        return CosineWithWarmup(learning_rate, n_steps, n_warmup_steps=n_steps // 20)
+    if name == "one-cycle":
+        return OneCycle(learning_rate, n_steps)
+    raise ValueError(f"schedule is {name!r}; expected one of {', '.join(SCHEDULES)}")

@@ -1,0 +1,248 @@
+"""Every operation in plain NumPy: the oracle of the kernels, and the backend without Numba.
+
+Same names and same arguments as `tinycnn.kernels`; no arithmetic is shared with them.  Outputs
+are written into the `_out` arguments, which have their final shape and are overwritten.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# ---- conv2d, maxpool2d, relu, dense, dropout -------------------------------------------------
+
+
+def _windows(x, KH, KW, S, PT, PL, OH, OW, fill=0):
+    """A view (N, OH, OW, C, KH, KW) of x padded with `fill`: every window, tap by tap."""
+    bottom = max((OH - 1) * S + KH - PT - x.shape[1], 0)
+    right = max((OW - 1) * S + KW - PL - x.shape[2], 0)
+    padded = np.pad(x, ((0, 0), (PT, bottom), (PL, right), (0, 0)), constant_values=fill)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (KH, KW), axis=(1, 2))
+    return windows[:, : (OH - 1) * S + 1 : S, : (OW - 1) * S + 1 : S]
+
+
+def conv2d_forward(x, w, b, S, PT, PL, y_out):
+    """See kernels/conv2d.py, equation (1)."""
+    KH, KW = w.shape[:2]
+    windows = _windows(x, KH, KW, S, PT, PL, *y_out.shape[1:3])
+    y_out[:] = np.tensordot(windows, w, axes=((4, 5, 3), (0, 1, 2))) + b
+
+
+def conv2d_backward_params(x, dy, S, PT, PL, dw_out, db_out):
+    """See kernels/conv2d.py, equations (2) and (3)."""
+    KH, KW = dw_out.shape[:2]
+    windows = _windows(x, KH, KW, S, PT, PL, *dy.shape[1:3])
+    dw = np.tensordot(windows, dy, axes=((0, 1, 2), (0, 1, 2)))  # (C, KH, KW, F)
+    dw_out[:] = dw.transpose(1, 2, 0, 3)
+    db_out[:] = dy.sum(axis=(0, 1, 2))
+
+
+def conv2d_transpose_weights(w, w_t_out):
+    """w (KH, KW, C, F) -> (F, KH, KW, C)."""
+    w_t_out[:] = w.transpose(3, 0, 1, 2)
+
+
+def conv2d_backward_input(dy, w_t, S, PT, PL, dx_out):
+    """See kernels/conv2d.py, equation (4): the taps are scattered back, tap by tap."""
+    N, OH, OW, _ = dy.shape
+    _, KH, KW, C = w_t.shape
+    H, W = dx_out.shape[1:3]
+    padded = np.zeros((N, PT + H + OH * S + KH, PL + W + OW * S + KW, C), dy.dtype)
+    for a in range(KH):
+        for e in range(KW):
+            padded[:, a : a + OH * S : S, e : e + OW * S : S] += dy @ w_t[:, a, e]
+    dx_out[:] = padded[:, PT : PT + H, PL : PL + W]
+
+
+def maxpool2d_forward(x, K, S, PT, PL, y_out, argmax_out):
+    """See kernels/maxpool2d.py, equation (1)."""
+    N, H, W, C = x.shape
+    OH, OW = y_out.shape[1:3]
+    values = _windows(x, K, K, S, PT, PL, OH, OW).reshape(N, OH, OW, C, K * K)
+    positions = np.arange(H * W).reshape(1, H, W, 1)
+    positions = _windows(positions, K, K, S, PT, PL, OH, OW, fill=-1).reshape(1, OH, OW, 1, K * K)
+    inside = np.broadcast_to(positions >= 0, values.shape)
+    numbers = inside & ~np.isnan(values)
+    best = np.where(numbers, values, -np.inf).max(axis=-1, keepdims=True)
+    winners = np.where(numbers.any(axis=-1, keepdims=True), numbers & (values == best), inside)
+    first = winners.argmax(axis=-1)[..., None]
+    y_out[:] = np.take_along_axis(values, first, axis=-1)[..., 0]
+    owners = np.broadcast_to(positions, values.shape)
+    argmax_out[:] = np.take_along_axis(owners, first, axis=-1)[..., 0]
+
+
+def maxpool2d_backward(dy, argmax, dx_out):
+    """See kernels/maxpool2d.py, equation (4)."""
+    N, H, W, C = dx_out.shape
+    n, _, _, c = np.indices(dy.shape, sparse=True)
+    dx_out[:] = 0
+    np.add.at(dx_out.reshape(N, H * W, C), (n, argmax, c), dy)
+
+
+def relu_forward(x, y_out):
+    """See kernels/relu.py, equation (1); maximum keeps NaN."""
+    np.maximum(x, 0, out=y_out)
+
+
+def relu_backward(y, dy, dx_out):
+    """See kernels/relu.py, equation (4)."""
+    np.copyto(dx_out, np.where(y > 0, dy, 0))
+
+
+def dense_forward(x, w, b, y_out):
+    """See kernels/dense.py, equation (1)."""
+    y_out[:] = x @ w + b
+
+
+def dense_backward_params(x, dy, dw_out, db_out):
+    """See kernels/dense.py, equations (2) and (3)."""
+    dw_out[:] = x.T @ dy
+    db_out[:] = dy.sum(axis=0)
+
+
+def dense_transpose_weights(w, w_t_out):
+    """w (fan_in, units) -> (units, fan_in)."""
+    w_t_out[:] = w.T
+
+
+def dense_backward_input(dy, w_t, dx_out):
+    """See kernels/dense.py, equation (4)."""
+    dx_out[:] = dy @ w_t
+
+
+def dropout_forward(x, mask, y_out):
+    """See kernels/dropout.py, equation (1)."""
+    np.multiply(x, mask, out=y_out)
+
+
+def dropout_backward(dy, mask, dx_out):
+    """See kernels/dropout.py, equation (2)."""
+    np.multiply(dy, mask, out=dx_out)
+
+
+def scale_images(images, scaling, x_out):
+    """See kernels/scale_images.py."""
+    x_out[:] = images
+    if scaling == 1:
+        x_out /= 255
+    elif scaling == 2:
+        pixels = images.astype(np.float64)
+        mean = pixels.mean(axis=(1, 2, 3), keepdims=True)
+        n_values = images[0].size if len(images) else 1
+        std = np.maximum(pixels.std(axis=(1, 2, 3), keepdims=True), n_values**-0.5)
+        x_out[:] = (pixels - mean) / std
+
+
+# ---- softmax, cross-entropy, distillation ----------------------------------------------------
+# Here log-sum-exp is a chain of np.logaddexp and the distillation gradient is composed from that
+# of cross-entropy by the chain rule; the kernels shift by the maximum and use the closed form.
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    z = logits.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # inf - inf: a NaN in the loss, not a warning
+        return z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+
+
+def _cross_entropy(log_probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # 0 * -inf, which the next line makes 0
+        terms = targets * log_probs
+    return -np.where((targets == 0) & np.isneginf(log_probs), 0.0, terms).sum(axis=1)
+
+
+def log_softmax_forward(logits: np.ndarray, temperature: float, log_probs_out: np.ndarray) -> None:
+    """log softmax(logits / temperature) of each row of logits (N, K)."""
+    log_probs_out[...] = _log_softmax(logits.astype(np.float64) / temperature)
+
+
+def softmax_forward(logits: np.ndarray, temperature: float, probs_out: np.ndarray) -> None:
+    """softmax(logits / temperature) of each row of logits (N, K)."""
+    probs_out[...] = np.exp(_log_softmax(logits.astype(np.float64) / temperature))
+
+
+def cross_entropy_soft(
+    logits: np.ndarray, targets: np.ndarray, loss_out: np.ndarray, dlogits_out: np.ndarray
+) -> None:
+    """Loss (N,) of each sample against targets (N, K), and the gradient of the mean loss."""
+    targets = targets.astype(np.float64)
+    log_probs = _log_softmax(logits)
+    loss_out[...] = _cross_entropy(log_probs, targets)
+    total = targets.sum(axis=1, keepdims=True)
+    dlogits_out[...] = (total * np.exp(log_probs) - targets) / max(len(logits), 1)
+
+
+def cross_entropy_hard(
+    logits: np.ndarray, labels: np.ndarray, loss_out: np.ndarray, dlogits_out: np.ndarray
+) -> None:
+    """Loss (N,) of each sample against class indices (N,), and the gradient of the mean loss."""
+    cross_entropy_soft(logits, np.eye(logits.shape[1])[labels], loss_out, dlogits_out)
+
+
+def distillation(
+    logits: np.ndarray,
+    targets: np.ndarray,
+    teacher_logits: np.ndarray,
+    temperature: float,
+    soft_weight: float,
+    soft_scale: float,
+    loss_out: np.ndarray,
+    dlogits_out: np.ndarray,
+) -> None:
+    """(1-w) * CE(softmax(z), y) + w*scale * CE(softmax(z/t), softmax(v/t)): losses, gradient."""
+    n, k = logits.shape
+    hard_loss, hard_dlogits = np.empty(n), np.empty((n, k))
+    cross_entropy_soft(logits, targets, hard_loss, hard_dlogits)
+    softened_targets, soft_loss, dsoftened = np.empty((n, k)), np.empty(n), np.empty((n, k))
+    softmax_forward(teacher_logits, temperature, softened_targets)
+    softened = logits.astype(np.float64) / temperature
+    cross_entropy_soft(softened, softened_targets, soft_loss, dsoftened)
+    soft_share = soft_weight * soft_scale
+    loss_out[...] = (1 - soft_weight) * hard_loss + soft_share * soft_loss
+    dlogits_out[...] = (1 - soft_weight) * hard_dlogits + soft_share * dsoftened / temperature
+
+
+# ---- optimizer updates -----------------------------------------------------------------------
+# These follow the papers line by line; the kernels fold the bias corrections into two scalars.
+
+
+def adam_update(
+    parameters: np.ndarray,
+    gradients: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    step: int,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> None:
+    """Step number `step` (from 1) of Adam, or of AdamW if decoupled, in place on flat arrays."""
+    if decoupled:
+        parameters *= 1 - learning_rate * weight_decay
+    elif weight_decay:
+        gradients = gradients + weight_decay * parameters
+    m *= beta1
+    m += (1 - beta1) * gradients
+    v *= beta2
+    v += (1 - beta2) * np.square(gradients)
+    unbiased_m = m / (1 - beta1**step)
+    unbiased_v = v / (1 - beta2**step)
+    parameters -= learning_rate * unbiased_m / (np.sqrt(unbiased_v) + epsilon)
+
+
+def sgd_update(
+    parameters: np.ndarray,
+    gradients: np.ndarray,
+    velocity: np.ndarray,
+    learning_rate: float,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    """One step of gradient descent with momentum, in place on flat arrays."""
+    if weight_decay:
+        gradients = gradients + weight_decay * parameters
+    velocity *= momentum
+    velocity += gradients
+    parameters -= learning_rate * (gradients + momentum * velocity if nesterov else velocity)

@@ -1,0 +1,174 @@
+"""Learning rates as functions of the step: `schedule(step) -> float`, step 0 is the first.
+
+A schedule keeps no state, so a resumed run needs its step count and nothing else.  Steps count
+batches (n_steps = epochs * batches per epoch).  Past its end a schedule keeps its last value.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Schedule(Protocol):
+    def __call__(self, step: int) -> float:
+        """Learning rate of step `step` (0, 1, ...).  Raises ValueError for a negative step."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same rate at every step."""
+
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        _check_rate("learning_rate", self.learning_rate)
+
+    def __call__(self, step: int) -> float:
+        _check_step(step)
+        return float(self.learning_rate)
+
+
+@dataclass(frozen=True)
+class Step:
+    """learning_rate * factor^j: j is the number of drops up to and including this step.
+
+    every       drops at every, 2*every, ...; or
+    milestones  drops at these steps, strictly increasing.  Exactly one of the two is given.
+    """
+
+    learning_rate: float
+    every: int | None = None
+    milestones: tuple[int, ...] = ()
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_rate("learning_rate", self.learning_rate)
+        if (self.every is None) == (not self.milestones):
+            raise ValueError("Step: expected either every=n or milestones=(n, ...)")
+        if self.every is not None:
+            _check_count("every", self.every, 1)
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        for earlier, later in zip((0, *self.milestones), self.milestones):
+            if operator.index(later) <= earlier:
+                raise ValueError(
+                    f"milestones={self.milestones}: expected steps above 0, strictly increasing"
+                )
+        if not 0 < self.factor <= 1:
+            raise ValueError(f"factor={self.factor}: expected above 0 and at most 1")
+
+    def __call__(self, step: int) -> float:
+        step = _check_step(step)
+        if self.every is not None:
+            n_drops = step // self.every
+        else:
+            n_drops = sum(step >= milestone for milestone in self.milestones)
+        return self.learning_rate * self.factor**n_drops
+
+
+@dataclass(frozen=True)
+class CosineWithWarmup:
+    """A linear climb to learning_rate, then half a cosine down to final_learning_rate.
+
+    step < n_warmup_steps:   learning_rate * (step + 1) / (n_warmup_steps + 1): never 0
+    from there on:           final + (learning_rate - final) * (1 + cos(pi * x)) / 2, where x goes
+                             from 0 at step n_warmup_steps to 1 at step n_steps - 1
+    Source: Loshchilov and Hutter, arXiv:1608.03983, without restarts.
+    """
+
+    learning_rate: float
+    n_steps: int
+    n_warmup_steps: int = 0
+    final_learning_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_rate("learning_rate", self.learning_rate)
+        _check_rate("final_learning_rate", self.final_learning_rate)
+        _check_count("n_steps", self.n_steps, 1)
+        _check_count("n_warmup_steps", self.n_warmup_steps, 0)
+        if self.n_warmup_steps >= self.n_steps:
+            raise ValueError(
+                f"n_warmup_steps={self.n_warmup_steps}: expected fewer than "
+                f"n_steps={self.n_steps}"
+            )
+
+    def __call__(self, step: int) -> float:
+        step = min(_check_step(step), self.n_steps - 1)
+        if step < self.n_warmup_steps:
+            return self.learning_rate * (step + 1) / (self.n_warmup_steps + 1)
+        x = _part(step, self.n_warmup_steps, self.n_steps - 1)
+        return _cosine(self.learning_rate, self.final_learning_rate, x)
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Up from max / start_divisor to max_learning_rate, then down to max / end_divisor.
+
+    With peak = max(warmup_fraction * n_steps - 1, 0), which need not be a whole step:
+    step <= peak   from start to max, x = step / peak
+    step >= peak   from max to end, x = (step - peak) / (n_steps - 1 - peak)
+    ramp "cosine": a + (b - a) * (1 - cos(pi * x)) / 2;  "linear": a + (b - a) * x
+
+    Source: Smith and Topin, arXiv:1708.07120.  PyTorch's OneCycleLR gives the same rates with
+    div_factor = start_divisor and final_div_factor = end_divisor / start_divisor: its end is a
+    fraction of its start, ours of the maximum.  (With warmup_fraction * n_steps < 1 the peak is
+    step 0 here, where PyTorch puts it before step 0.)
+    """
+
+    max_learning_rate: float
+    n_steps: int
+    warmup_fraction: float = 0.3
+    start_divisor: float = 25.0
+    end_divisor: float = 1e4
+    ramp: str = "cosine"
+
+    def __post_init__(self) -> None:
+        _check_rate("max_learning_rate", self.max_learning_rate)
+        _check_count("n_steps", self.n_steps, 1)
+        if not 0 <= self.warmup_fraction <= 1:
+            raise ValueError(f"warmup_fraction={self.warmup_fraction}: expected 0 to 1")
+        for name in ("start_divisor", "end_divisor"):
+            if not 1 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more, finite")
+        if self.ramp not in ("cosine", "linear"):
+            raise ValueError(f"ramp={self.ramp!r}: expected 'cosine' or 'linear'")
+
+    def __call__(self, step: int) -> float:
+        step = min(_check_step(step), self.n_steps - 1)
+        peak = max(self.warmup_fraction * self.n_steps - 1, 0.0)
+        ramp = _cosine if self.ramp == "cosine" else _linear
+        top = self.max_learning_rate
+        if step < peak:
+            return ramp(top / self.start_divisor, top, step / peak)
+        return ramp(top, top / self.end_divisor, _part(step, peak, self.n_steps - 1))
+
+
+def _linear(a: float, b: float, x: float) -> float:
+    return a + (b - a) * x
+
+
+def _cosine(a: float, b: float, x: float) -> float:
+    return a + (b - a) * (1 - math.cos(math.pi * x)) / 2
+
+
+def _part(step: float, first: float, last: float) -> float:
+    """How far from first to last, 0 to 1; 0 where they are the same step."""
+    return (step - first) / (last - first) if last > first else 0.0
+
+
+def _check_step(step: int) -> int:
+    if operator.index(step) < 0:
+        raise ValueError(f"step={step}: expected 0 or more")
+    return operator.index(step)
+
+
+def _check_rate(name: str, rate: float) -> None:
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"{name}={rate}: expected 0 or more, finite")
+
+
+def _check_count(name: str, count: int, least: int) -> None:
+    if operator.index(count) < least:
+        raise ValueError(f"{name}={count}: expected {least} or more")

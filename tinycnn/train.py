@@ -1,0 +1,281 @@
+"""Training: `fit` walks epochs and yields a record of each; `evaluate` scores a network.
+
+Nothing here prints: what happened travels in records and callbacks, and the caller shows it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Iterator, Protocol, Sequence
+
+import numpy as np
+
+from . import checkpoint, metrics
+from .losses import CrossEntropy, Loss, softmax
+from .network import Network
+from .optim import Optimizer
+from .schedules import Constant, Schedule
+
+Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
+"""uint8 images (N, H, W[, C]); targets: class indices (N,) or distributions (N, K); soft labels:
+the teacher's logits (N, K), or None."""
+
+
+class Batches(Protocol):
+    """Training data: `batches(epoch)` yields the batches of an epoch, in an order that depends on
+    the epoch alone, so that training can go on from any of them.  n_batches counts them."""
+
+    n_batches: int
+
+    def __call__(self, epoch: int) -> Iterator[Batch]: ...
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Held-out images (N, H, W[, C]) uint8 with labels (N,).
+
+    targets: distributions (N, K) that the validation loss is measured against, where the labels
+    are a summary of something finer (votes); None: the labels.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a network does on labelled images: mean cross-entropy, share right, probabilities."""
+
+    loss: float
+    accuracy: float
+    probs: np.ndarray
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One training step, for progress: what the epoch has come to so far."""
+
+    epoch: int
+    batch: int
+    n_batches: int
+    n_images: int
+    loss: float
+    mean_loss: float
+    mean_accuracy: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch.  Losses are means an image; train_* are those of the training pass itself, with
+    augmentation and dropout on; val_* are None without validation data."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    images_per_s: float
+    seconds: float
+    is_best: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class DivergedError(ArithmeticError):
+    """The loss became NaN or infinite; the message names epoch and batch."""
+
+
+class Callback:
+    """Override what you want to hear of.  Return True from on_epoch to stop training."""
+
+    def on_step(self, record: StepRecord) -> None:
+        """After every training step."""
+
+    def on_epoch(self, record: EpochRecord) -> bool | None:
+        """After every epoch, with its checkpoint written."""
+
+
+def evaluate(
+    network: Network, images: np.ndarray, labels: np.ndarray, targets: np.ndarray | None = None
+) -> Evaluation:
+    """Score `network` on uint8 images (N, H, W[, C]).
+
+    labels (N,) class indices; targets (N, K) distributions for the loss, or None: the labels.
+    Errors as `Network.predict_logits`, `CrossEntropy` and `metrics.accuracy`.
+    """
+    logits = network.predict_logits(images)
+    truth = labels if targets is None else targets
+    loss, _ = CrossEntropy()(logits, truth, backend=network.backend)
+    probs = softmax(logits, backend=network.backend)
+    return Evaluation(loss, metrics.accuracy(logits, labels), probs)
+
+
+def fit(
+    network: Network,
+    batches: Batches,
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    n_epochs: int,
+    schedule: Schedule | None = None,
+    validation: Validation | None = None,
+    callbacks: Sequence[Callback] = (),
+    patience: int | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+) -> Iterator[EpochRecord]:
+    """Train `network` in place; yields an EpochRecord after every epoch.
+
+    schedule    learning rate by training step; None: the optimizer's own, constant
+    validation  scored after every epoch; the best epoch is the one of highest accuracy on it (of
+                lowest training loss without it), the first of equals
+    patience    stop after so many epochs without a new best; None: never
+    folder      exists; after every epoch `model.safetensors` (best so far) and
+                `last/checkpoint.safetensors` (everything needed to go on) are written there,
+                each atomically
+    resume      go on from folder's last checkpoint, to the same bits as if never interrupted;
+                yields the epochs that are still to do
+    The network ends with the weights of the last epoch; the best are in the folder.  The same
+    seeds of network and batches give the same weights, whatever the number of threads.
+    Raises DivergedError where the loss is not finite, CheckpointError where there is nothing to
+    resume or it belongs to another configuration, ValueError for arguments out of range.
+    """
+    if n_epochs < 1:
+        raise ValueError(f"n_epochs is {n_epochs!r}; expected 1 or more")
+    if patience is not None and patience < 1:
+        raise ValueError(f"patience is {patience!r}; expected None or 1 or more")
+    if resume and folder is None:
+        raise ValueError("resume needs the folder to resume from")
+    schedule = schedule or Constant(optimizer.learning_rate)
+    configuration = {
+        "loss": repr(loss),
+        "optimizer": optimizer.config(),
+        "schedule": repr(schedule),
+        "n_batches": batches.n_batches,
+    }
+    records: list[EpochRecord] = []
+    if resume:
+        rows = checkpoint.load(checkpoint.path_in(folder), network, optimizer, configuration)
+        records = [EpochRecord(**row) for row in rows]
+    return _epochs(
+        *(network, batches, loss, optimizer, n_epochs, schedule, validation, callbacks, patience),
+        *(folder, configuration, records),
+    )
+
+
+def _epochs(
+    network: Network,
+    batches: Batches,
+    loss: Loss,
+    optimizer: Optimizer,
+    n_epochs: int,
+    schedule: Schedule,
+    validation: Validation | None,
+    callbacks: Sequence[Callback],
+    patience: int | None,
+    folder: str | Path | None,
+    configuration: dict[str, Any],
+    records: list[EpochRecord],
+) -> Iterator[EpochRecord]:
+    """The loop of `fit`, whose arguments are checked before the first epoch is asked for."""
+    best = max((r for r in records if r.is_best), key=lambda r: r.epoch, default=None)
+    for epoch in range(len(records), n_epochs):
+        if patience is not None and best is not None and epoch - best.epoch > patience:
+            return
+        started = time.perf_counter()
+        rate = schedule(optimizer.n_steps)
+        mean_loss, mean_accuracy, n_images = _train_epoch(
+            network, batches, loss, optimizer, schedule, epoch, callbacks
+        )
+        seconds = time.perf_counter() - started
+        scored = None
+        if validation is not None:
+            scored = evaluate(network, validation.images, validation.labels, validation.targets)
+        record = EpochRecord(
+            epoch=epoch,
+            train_loss=mean_loss,
+            train_accuracy=mean_accuracy,
+            val_loss=scored.loss if scored else None,
+            val_accuracy=scored.accuracy if scored else None,
+            learning_rate=rate,
+            images_per_s=n_images / seconds,
+            seconds=seconds,
+            is_best=best is None or _score(mean_loss, scored) > _record_score(best),
+        )
+        records.append(record)
+        best = record if record.is_best else best
+        network.training_summary = {
+            "epoch": epoch,
+            "val_accuracy": record.val_accuracy,
+            "val_loss": record.val_loss,
+            "train_loss": mean_loss,
+            "n_steps": optimizer.n_steps,
+        }
+        if folder is not None:
+            checkpoint.save_epoch(
+                folder,
+                network,
+                optimizer,
+                configuration,
+                [r.to_dict() for r in records],
+                is_best=record.is_best,
+            )
+        stop = [callback.on_epoch(record) for callback in callbacks]
+        yield record
+        if any(stop):
+            return
+
+
+def _train_epoch(
+    network: Network,
+    batches: Batches,
+    loss: Loss,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    epoch: int,
+    callbacks: Sequence[Callback],
+) -> tuple[float, float, int]:
+    """Mean loss an image, share right, number of images."""
+    n_images, total_loss, n_right = 0, 0.0, 0
+    for k, (images, targets, soft_labels) in enumerate(batches(epoch)):
+        logits = network.forward(network.scale(images), training=True)
+        value, dlogits = loss(logits, targets, soft_labels, backend=network.backend)
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"the loss is {value} in epoch {epoch}, batch {k}: training diverged; a lower "
+                "learning rate usually helps"
+            )
+        network.backward(dlogits)
+        optimizer.step(
+            network.parameter_vector, network.gradient_vector, schedule(optimizer.n_steps)
+        )
+        truth = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        n_images += len(images)
+        total_loss += value * len(images)
+        n_right += int(np.sum(logits.argmax(axis=1) == truth))
+        step = StepRecord(
+            epoch=epoch,
+            batch=k,
+            n_batches=batches.n_batches,
+            n_images=n_images,
+            loss=value,
+            mean_loss=total_loss / max(n_images, 1),
+            mean_accuracy=n_right / max(n_images, 1),
+        )
+        for callback in callbacks:
+            callback.on_step(step)
+    return total_loss / max(n_images, 1), n_right / max(n_images, 1), n_images
+
+
+def _score(train_loss: float, scored: Evaluation | None) -> float:
+    return scored.accuracy if scored else -train_loss
+
+
+def _record_score(record: EpochRecord) -> float:
+    return -record.train_loss if record.val_accuracy is None else record.val_accuracy
