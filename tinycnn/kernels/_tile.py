@@ -22,7 +22,8 @@ image's result does not depend on its neighbours in the batch.
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Iterator
 
 from llvmlite import ir
 from numba import types
@@ -36,6 +37,45 @@ INTP = types.intp
 
 def _intp(value: int) -> ir.Constant:
     return ir.Constant(ir.IntType(64), value)
+
+
+@contextmanager
+def _loop(
+    builder: ir.IRBuilder, count: ir.Value, pointers: list[ir.Value], steps: list[ir.Value]
+) -> Iterator[list[ir.Value]]:
+    """for k in range(count): yields pointers[p] + k * steps[p].
+
+    LLVM is told not to unroll: the body is a whole tile already, and copies of it would multiply
+    the time that every kernel takes to compile.
+    """
+    before = builder.block
+    test, body, end = (
+        builder.append_basic_block(f"loop.{name}") for name in ("test", "body", "end")
+    )
+    builder.branch(test)
+    builder.position_at_end(test)
+    k = builder.phi(ir.IntType(64))
+    moving = [builder.phi(pointer.type) for pointer in pointers]
+    builder.cbranch(builder.icmp_signed("<", k, count), body, end)
+    builder.position_at_end(body)
+    yield moving
+    following = [builder.add(k, _intp(1))]
+    following += [builder.gep(pointer, [step]) for pointer, step in zip(moving, steps)]
+    for phi, first, later in zip([k, *moving], [_intp(0), *pointers], following):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, builder.block)
+    no_unrolling = builder.module.add_metadata(
+        [ir.MetaDataString(builder.module, "llvm.loop.unroll.disable")]
+    )
+    loop_id = builder.module.add_metadata([no_unrolling])
+    loop_id.operands = (loop_id, no_unrolling)  # LLVM wants a loop's name to refer to itself
+    builder.branch(test).set_metadata("llvm.loop", loop_id)
+    builder.position_at_end(end)
+
+
+def _opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """`value`, of whose origin LLVM knows nothing (an empty piece of assembly)."""
+    return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
 
 
 def make_tile(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
@@ -70,11 +110,9 @@ def make_tile(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
             )
             zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
 
-            def vector_at(pointer, v, row_offset=None):
-                offset = _intp(lanes * v)
-                if row_offset is not None:
-                    offset = builder.add(row_offset, offset)
-                return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
+            def vector_at(pointer, v):
+                address = builder.gep(pointer, [_intp(lanes * v)])
+                return builder.bitcast(address, vector.as_pointer())
 
             def load(pointer):
                 value = builder.load(pointer)
@@ -88,33 +126,39 @@ def make_tile(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
                 return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
             def emit(n_rows):
+                c_rows = [builder.gep(pc, [builder.mul(cm, _intp(m))]) for m in range(n_rows)]
                 # One alloca per accumulator in the entry block: LLVM makes each a register.
                 acc = [
                     [cgutils.alloca_once(builder, vector) for _ in range(n_vectors)]
                     for _ in range(n_rows)
                 ]
-                c_rows = [builder.mul(cm, _intp(m)) for m in range(n_rows)]
                 for m in range(n_rows):
                     for v in range(n_vectors):
-                        builder.store(load(vector_at(pc, v, c_rows[m])), acc[m][v])
-                a_rows = [builder.gep(pa, [builder.mul(am, _intp(m))]) for m in range(n_rows)]
-                with cgutils.for_range(builder, K0) as outer:
-                    step = builder.mul(outer.index, a0)
-                    a_i = [builder.gep(row, [step]) for row in a_rows]
-                    b_i = builder.gep(pb, [builder.mul(outer.index, b0)])
-                    with cgutils.for_range(builder, K1) as inner:
-                        a_j = builder.mul(inner.index, a1)
-                        b_j = builder.gep(b_i, [builder.mul(inner.index, b1)])
+                        builder.store(load(vector_at(c_rows[m], v)), acc[m][v])
+                # Rows of a are reached from every third one as p, p + am, p + 2*am, which one
+                # instruction can add.  Left to itself LLVM walks from row to row by a chain of
+                # additions, and the products wait for them.
+                stride = _opaque(builder, am)
+                heads = [
+                    _opaque(builder, builder.gep(pa, [builder.mul(am, _intp(m))]))
+                    for m in range(0, n_rows, 3)
+                ]
+                steps_i, steps_j = [a0] * len(heads) + [b0], [a1] * len(heads) + [b1]
+                with _loop(builder, K0, heads + [pb], steps_i) as at_i:
+                    with _loop(builder, K1, at_i, steps_j) as (*a_j, b_j):
                         columns = [load(vector_at(b_j, v)) for v in range(n_vectors)]
                         for m in range(n_rows):
-                            x = broadcast(builder.load(builder.gep(a_i[m], [a_j])))
+                            row = a_j[m // 3]
+                            if m % 3:
+                                row = builder.gep(row, [builder.mul(stride, _intp(m % 3))])
+                            x = broadcast(builder.load(row))
                             for v in range(n_vectors):
                                 total = builder.load(acc[m][v])
                                 total = builder.call(multiply_add, [x, columns[v], total])
                                 builder.store(total, acc[m][v])
                 for m in range(n_rows):
                     for v in range(n_vectors):
-                        pointer = vector_at(pc, v, c_rows[m])
+                        pointer = vector_at(c_rows[m], v)
                         builder.store(builder.load(acc[m][v]), pointer).align = scalar_bytes
 
             done = builder.append_basic_block("tile.done")

@@ -1,0 +1,275 @@
+"""The checked face of the losses: what it accepts, refuses and returns."""
+
+import math
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinycnn.losses import CrossEntropy, Distillation, log_softmax, softmax
+
+BACKENDS = pytest.mark.parametrize("backend", ["numba", "numpy"])
+EIGHT = 8
+
+
+def softmax_by_definition(logits, temperature=1.0):
+    """Naive, for logits small enough that exp does not overflow."""
+    exponentials = [[math.exp(float(z) / temperature) for z in row] for row in logits]
+    return np.array([[e / math.fsum(row) for e in row] for row in exponentials])
+
+
+def cross_entropy_by_definition(targets, probs):
+    rows = [
+        -math.fsum(float(y) * math.log(p) for y, p in zip(target, row))
+        for target, row in zip(targets, probs)
+    ]
+    return math.fsum(rows) / len(rows)
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(7)
+    logits, teacher = 2 * rng.standard_normal((2, 5, EIGHT))
+    return logits, rng.dirichlet(np.ones(EIGHT), 5), rng.integers(0, EIGHT, 5), teacher
+
+
+# ---- values ------------------------------------------------------------------------------------
+
+
+@BACKENDS
+def test_cross_entropy_is_the_mean_over_the_batch(batch, backend):
+    logits, targets, labels, _ = batch
+    probs = softmax_by_definition(logits)
+    loss, dlogits = CrossEntropy()(logits, targets, backend=backend)
+    assert loss == pytest.approx(cross_entropy_by_definition(targets, probs), rel=1e-11)
+    np.testing.assert_allclose(dlogits, (probs - targets) / 5, atol=1e-13)
+    loss, dlogits = CrossEntropy()(logits, labels, backend=backend)
+    one_hot = np.eye(EIGHT)[labels]
+    assert loss == pytest.approx(cross_entropy_by_definition(one_hot, probs), rel=1e-11)
+    np.testing.assert_allclose(dlogits, (probs - one_hot) / 5, atol=1e-13)
+    assert type(loss) is float and dlogits.dtype == np.float64
+
+
+@BACKENDS
+def test_distillation_of_the_paper_and_of_hinton(batch, backend):
+    logits, targets, labels, teacher = batch
+    hard = cross_entropy_by_definition(targets, softmax_by_definition(logits))
+    soft_targets = softmax_by_definition(teacher, 4)
+    soft = cross_entropy_by_definition(soft_targets, softmax_by_definition(logits, 4))
+    paper, dpaper = Distillation(4, 0.25)(logits, targets, teacher, backend=backend)
+    hinton, dhinton = Distillation(4, 0.25, "hinton")(logits, targets, teacher, backend=backend)
+    assert paper == pytest.approx(0.75 * hard + 0.25 * soft, rel=1e-11)
+    assert hinton == pytest.approx(0.75 * hard + 0.25 * 16 * soft, rel=1e-11)
+    dhard = (softmax_by_definition(logits) - targets) / 5
+    dsoft = (softmax_by_definition(logits, 4) - soft_targets) / (4 * 5)
+    np.testing.assert_allclose(dpaper, 0.75 * dhard + 0.25 * dsoft, atol=1e-13)
+    np.testing.assert_allclose(dhinton, 0.75 * dhard + 0.25 * 16 * dsoft, atol=1e-13)
+
+
+def test_the_scale_is_named():
+    assert Distillation().scale == "paper"
+    assert Distillation(8.0, scale="paper").soft_scale == 1.0
+    assert Distillation(8.0, scale="hinton").soft_scale == 64.0
+    assert Distillation.needs_soft_labels and not CrossEntropy.needs_soft_labels
+
+
+@BACKENDS
+@pytest.mark.parametrize("loss", [CrossEntropy(), Distillation(2.0)], ids=["ce", "distillation"])
+def test_class_indices_are_one_hot_distributions(batch, backend, loss):
+    logits, _, labels, teacher = batch
+    one_hot = np.eye(EIGHT)[labels]
+    expected_loss, expected = loss(logits, one_hot, teacher, backend=backend)
+    for integer in (np.int64, np.int32, np.uint8):
+        got, dlogits = loss(logits, labels.astype(integer), teacher, backend=backend)
+        assert got == pytest.approx(expected_loss, rel=1e-14)
+        np.testing.assert_allclose(dlogits, expected, atol=1e-16)
+
+
+@BACKENDS
+def test_label_smoothing(batch, backend):
+    """Between the one-hot target and the uniform one, linearly."""
+    logits, _, labels, _ = batch
+    sharp = CrossEntropy()(logits, labels, backend=backend)
+    uniform = CrossEntropy()(logits, np.full((5, EIGHT), 1 / EIGHT), backend=backend)
+    smooth = CrossEntropy(label_smoothing=0.1)(logits, labels, backend=backend)
+    assert smooth[0] == pytest.approx(0.9 * sharp[0] + 0.1 * uniform[0], rel=1e-12)
+    np.testing.assert_allclose(smooth[1], 0.9 * sharp[1] + 0.1 * uniform[1], atol=1e-15)
+
+
+@BACKENDS
+def test_softmax_and_log_softmax(batch, backend):
+    logits = batch[0]
+    for temperature in (1.0, 0.5, 8):
+        expected = softmax_by_definition(logits, temperature)
+        probs = softmax(logits, temperature, backend=backend)
+        np.testing.assert_allclose(probs, expected, rtol=1e-13)
+        log_probs = log_softmax(logits, temperature, backend=backend)
+        np.testing.assert_allclose(log_probs, np.log(expected), rtol=1e-12, atol=1e-14)
+    far = np.array([[0.0, -1e4]])
+    np.testing.assert_array_equal(softmax(far, backend=backend), [[1, 0]])
+    np.testing.assert_array_equal(log_softmax(far, backend=backend), [[0, -1e4]])
+    with pytest.raises(ValueError, match="temperature=0"):
+        softmax(logits, 0, backend=backend)
+
+
+# ---- dtypes, layouts, extremes -----------------------------------------------------------------
+
+
+@BACKENDS
+@given(
+    n=st.sampled_from([0, 1, 2, 3, 7, 13]),
+    k=st.integers(2, 17),
+    seed=st.integers(0, 2**32 - 1),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_shape_dtype_and_inputs_left_alone(backend, n, k, seed, dtype):
+    rng = np.random.default_rng(seed)
+    logits = rng.standard_normal((n, k)).astype(dtype)
+    labels = rng.integers(0, k, n)
+    targets = rng.dirichlet(np.ones(k), n).astype(np.float32)
+    teacher = rng.standard_normal((n, k)).astype(np.float32)
+    before = [a.copy() for a in (logits, labels, targets, teacher)]
+    for loss in (CrossEntropy(), CrossEntropy(0.2), Distillation()):
+        for target in (labels, targets):
+            value, dlogits = loss(logits, target, teacher, backend=backend)
+            assert dlogits.shape == (n, k) and dlogits.dtype == dtype
+            assert np.isfinite(dlogits).all() and 0 <= value < math.inf
+            assert n or value == 0.0
+    for now, then in zip((logits, labels, targets, teacher), before):
+        np.testing.assert_array_equal(now, then)
+
+
+@BACKENDS
+def test_read_only_and_strided_inputs(batch, backend):
+    logits, targets, labels, teacher = batch
+    expected = Distillation()(logits, targets, teacher, backend=backend)
+    hard = CrossEntropy()(logits, labels, backend=backend)
+    for array in batch:
+        array.setflags(write=False)
+    for layout in (lambda a: a, np.asfortranarray, lambda a: np.repeat(a, 2, axis=0)[::2]):
+        got = Distillation()(layout(logits), layout(targets), layout(teacher), backend=backend)
+        assert got[0] == expected[0]
+        np.testing.assert_array_equal(got[1], expected[1])
+        got = CrossEntropy()(layout(logits), layout(labels), backend=backend)
+        assert got[0] == hard[0]
+        np.testing.assert_array_equal(got[1], hard[1])
+
+
+@BACKENDS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_extreme_logits_stay_finite(backend, dtype):
+    logits = np.array([[1e4, -1e4, 0.0]], dtype)
+    for loss in (CrossEntropy(), Distillation(0.5, 0.5, "hinton"), CrossEntropy(0.1)):
+        value, dlogits = loss(logits, np.array([1]), -logits, backend=backend)
+        assert 1e4 < value < 1e5 and np.isfinite(dlogits).all()
+
+
+@BACKENDS
+def test_nan_logits_make_the_loss_nan(batch, backend):
+    logits, targets, labels, teacher = batch
+    logits[3, 2] = np.nan
+    for target in (targets, labels):
+        assert math.isnan(CrossEntropy()(logits, target, backend=backend)[0])
+        assert math.isnan(Distillation()(logits, target, teacher, backend=backend)[0])
+
+
+# ---- refusals ----------------------------------------------------------------------------------
+
+
+def refuses(kind, expected, loss, *arguments, **keywords):
+    with pytest.raises(kind, match=re.escape(expected)):
+        loss(*arguments, **keywords)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), Distillation()], ids=["ce", "distillation"])
+def test_bad_arguments_are_named(batch, loss):
+    logits, targets, labels, teacher = batch
+    refuses(TypeError, "logits have dtype int64", loss, labels[:, None], labels, teacher)
+    refuses(TypeError, "expected float32 or float64", loss, logits.astype("f2"), labels, teacher)
+    refuses(ValueError, "logits have shape (8,)", loss, logits[0], labels, teacher)
+    refuses(ValueError, "a class or more", loss, np.empty((5, 0)), labels, teacher)
+    refuses(ValueError, "expected (5,) class indices", loss, logits, labels[:4], teacher)
+    refuses(ValueError, "expected (5, 8) distributions", loss, logits, targets[:, :7], teacher)
+    refuses(ValueError, "expected (5, 8) distributions", loss, logits, targets[:, 0], teacher)
+    refuses(TypeError, "targets have dtype bool", loss, logits, labels > 2, teacher)
+    refuses(ValueError, "backend='torch'", loss, logits, labels, teacher, backend="torch")
+    for wrong in (-1, 8):
+        labels[2] = wrong
+        refuses(
+            ValueError, f"targets[2] is {wrong}: expected a class", loss, logits, labels, teacher
+        )
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), Distillation()], ids=["ce", "distillation"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        [0.5, 0.498, 0],
+        [0.5, 0.502, 0],
+        [1.5, -0.5, 0],
+        [1, np.nan, 0],
+        [1, np.inf, 0],
+        [np.inf, -np.inf, 0],
+        [0, 0, 0],
+    ],
+)
+def test_rows_that_are_no_distribution_are_refused(loss, row):
+    targets = np.array([[1.0, 0, 0], row])
+    refuses(ValueError, "targets[1] is", loss, np.zeros((2, 3)), targets, np.zeros((2, 3)))
+
+
+def test_rows_within_the_tolerance_pass():
+    """0.9995 and 1.0005 are accepted; the loss is that of the row as it is, s * log(K) at z = 0."""
+    targets = np.array([[0.9995, 0.0], [0.5005, 0.5]])
+    loss, _ = CrossEntropy()(np.zeros((2, 2)), targets)
+    assert loss == pytest.approx((0.9995 + 1.0005) / 2 * math.log(2), rel=1e-12)
+
+
+def test_soft_labels_are_checked(batch):
+    logits, targets, _, teacher = batch
+    loss = Distillation()
+    refuses(ValueError, "soft_labels are missing", loss, logits, targets)
+    refuses(ValueError, "expected (5, 8) like the logits", loss, logits, targets, teacher[:4])
+    refuses(TypeError, "soft_labels have dtype int64", loss, logits, targets, teacher.astype(int))
+    refuses(ValueError, "soft_labels[0] is", loss, logits.astype("f4"), targets, teacher * 1e300)
+    teacher[1, 1] = -np.inf
+    refuses(ValueError, "soft_labels[1] is", loss, logits, targets, teacher)
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        (dict(temperature=0.0), "temperature=0.0: expected a finite number above 0"),
+        (dict(temperature=-1.0), "temperature=-1.0"),
+        (dict(temperature=math.nan), "temperature=nan"),
+        (dict(temperature=math.inf), "temperature=inf"),
+        (dict(soft_weight=-0.1), "soft_weight=-0.1: expected 0 to 1"),
+        (dict(soft_weight=1.5), "soft_weight=1.5"),
+        (dict(soft_weight=math.nan), "soft_weight=nan"),
+        (dict(scale="square"), "scale='square': expected 'paper'"),
+    ],
+)
+def test_options_out_of_range(options, expected):
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        Distillation(**options)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, math.nan])
+def test_smoothing_out_of_range(smoothing):
+    with pytest.raises(ValueError, match="label_smoothing"):
+        CrossEntropy(smoothing)
+
+
+def test_importing_the_training_modules_imports_no_numba():
+    modules = "losses optim schedules init metrics".split()
+    code = (
+        f"import sys\nfrom tinycnn import {', '.join(modules)}\nimport numpy as np\n"
+        "losses.CrossEntropy()(np.zeros((1, 2)), np.array([0]), backend='numpy')\n"
+        "optim.Adam(backend='numpy').step(np.zeros(1), np.zeros(1))\n"
+        "assert 'numba' not in sys.modules and 'scipy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
