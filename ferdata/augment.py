@@ -1,0 +1,88 @@
+"""Random small changes of a face: shift, rotation, scale, mirror image.
+
+They are drawn as matrices and composed with the resize, so that each image is interpolated once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ferdata.warp import resize_matrix
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may happen to an image, each drawn evenly and on its own.
+
+    shift_px      up to this far along each axis, in pixels of the output image
+    rotation_deg  up to this far either way, about the centre of the output image
+    scale         (smallest, largest) factor of the face's size, about the centre
+    flip          mirror left and right, for half of the images. No expression is left or right
+                  handed, so labels, targets and soft labels stay as they are
+
+    What comes in from outside the image repeats its edge. Raises ValueError.
+    """
+
+    shift_px: float = 5.0
+    rotation_deg: float = 10.0
+    scale: tuple[float, float] = (0.9, 1.1)
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("shift_px", "rotation_deg"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        try:
+            low, high = (float(s) for s in self.scale)
+        except (TypeError, ValueError):
+            raise ValueError(f"scale: expected (smallest, largest), found {self.scale}") from None
+        if not 0.01 <= low <= high <= 100:
+            raise ValueError(
+                f"scale: expected 0.01 <= smallest <= largest <= 100, found {self.scale}"
+            )
+
+    def matrices(
+        self, rng: np.random.Generator, n: int, height_px: int, width_px: int, size_px: int
+    ) -> np.ndarray:
+        """float64 (n, 2, 3) for `warp_images`, from (height_px, width_px) to size_px squared.
+
+        The first k of n matrices do depend on n; a caller that wants the same change for an image
+        whatever its batch draws for all images at once.
+        """
+        shift_px = rng.uniform(-self.shift_px, self.shift_px, (n, 2))
+        angle_rad = np.deg2rad(rng.uniform(-self.rotation_deg, self.rotation_deg, n))
+        scale = rng.uniform(*self.scale, n)
+        mirrored = (rng.random(n) < 0.5) & self.flip
+        return affine_matrices(shift_px, angle_rad, scale, mirrored, height_px, width_px, size_px)
+
+
+def affine_matrices(
+    shift_px: np.ndarray,
+    angle_rad: np.ndarray,
+    scale: np.ndarray,
+    mirrored: np.ndarray,
+    height_px: int,
+    width_px: int,
+    size_px: int,
+) -> np.ndarray:
+    """float64 (n, 2, 3) for `warp_images`: output (i, j, 1) -> source (y, x).
+
+    The face is resized, mirrored, scaled and rotated counter-clockwise (as seen on a screen) about
+    the output's centre m, then moved by shift_px (n, 2) = (down, right). The warp needs the way
+    back: with p = (i, j),
+
+        q = A (p - m - shift) + m,    A = diag(1, -1 if mirrored) [[cos, sin], [-sin, cos]] / scale
+
+    and the resize matrix then takes q to the source.
+    """
+    cos, sin = np.cos(angle_rad) / scale, np.sin(angle_rad) / scale
+    sign = np.where(mirrored, -1.0, 1.0)
+    back = np.stack([np.stack([cos, sin], -1), np.stack([-sin * sign, cos * sign], -1)], 1)
+    middle = np.full(2, (size_px - 1) / 2)
+    offset = middle - np.einsum("nij,nj->ni", back, middle + shift_px)
+    resize = resize_matrix(height_px, width_px, size_px)
+    return np.concatenate(
+        [resize[:, :2] @ back, (offset @ resize[:, :2].T + resize[:, 2])[:, :, None]], axis=2
+    )

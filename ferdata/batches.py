@@ -1,0 +1,117 @@
+"""Batches of images, targets and soft labels: what a training loop asks for, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+
+import numpy as np
+
+from ferdata.augment import Augmentation
+from ferdata.dataset import FaceDataset
+from ferdata.errors import DataError
+from ferdata.warp import resize_images, resize_matrix, warp_images
+
+Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
+
+# Each use of randomness has its own stream, so that switching one off leaves the other as it was.
+_ORDER, _AUGMENT = 0, 1
+
+
+class Batches:
+    """batches(epoch) yields (images, targets, soft_labels) until every image has come once.
+
+    images       uint8 (n, size_px, size_px): resized and augmented in one bilinear interpolation.
+                 Larger images are first reduced with anti-aliasing, once, when this is made
+    targets      targets="labels": int64 (n,);  targets="distribution": float32 (n, K)
+    soft_labels  float32 (n, K) as the dataset has them, or None
+
+    n is batch_size, less in the last batch. All arrays are new each time. batches(epoch) depends
+    on the seed and the epoch alone: not on what came before, on other Batches, or on n_threads;
+    how an image is augmented does not depend on the order or the batch size either.
+
+    Attributes: n_images, n_batches, classes (names in the order of targets and soft labels).
+
+    Raises DataError if the dataset is empty or lacks what `targets` asks for, ValueError for
+    settings out of range. `progress(done, total)` counts images reduced.
+    """
+
+    def __init__(
+        self,
+        dataset: FaceDataset,
+        *,
+        batch_size: int = 64,
+        size_px: int = 84,
+        augment: Augmentation | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        targets: str = "labels",
+        n_threads: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        for name, value in (("batch_size", batch_size), ("size_px", size_px)):
+            if value < 1:
+                raise ValueError(f"{name}: expected 1 or more, found {value}")
+        if seed < 0:
+            raise ValueError(f"seed: expected 0 or more, found {seed}")
+        if not len(dataset):
+            raise DataError("no images to make batches of")
+        self.classes = dataset.classes
+        self.n_images = len(dataset)
+        self.n_batches = -(-self.n_images // batch_size)
+        self._targets = _targets(dataset, targets)
+        self._soft_labels = dataset.soft_labels
+        self._batch_size, self._size_px = batch_size, size_px
+        self._augment, self._shuffle, self._seed = augment, shuffle, seed
+        self._n_threads = n_threads
+        self._images = dataset.images
+        if max(self._images.shape[1:]) > size_px:
+            self._images = resize_images(self._images, size_px, progress)
+
+    def __call__(self, epoch: int) -> Iterator[Batch]:
+        if epoch < 0:
+            raise ValueError(f"epoch: expected 0 or more, found {epoch}")
+        return self._epoch(epoch)
+
+    def _epoch(self, epoch: int) -> Iterator[Batch]:
+        order = np.arange(self.n_images)
+        if self._shuffle:
+            np.random.default_rng([self._seed, epoch, _ORDER]).shuffle(order)
+        matrices = self._matrices(epoch)
+        with ThreadPoolExecutor(self._n_threads) if self._n_threads > 1 else nullcontext() as pool:
+            for start in range(0, self.n_images, self._batch_size):
+                which = order[start : start + self._batch_size]
+                soft = None if self._soft_labels is None else self._soft_labels[which]
+                if matrices is None:
+                    images = self._images[which]
+                else:
+                    images = warp_images(
+                        self._images, matrices[which], self._size_px, which, self._n_threads, pool
+                    )
+                yield images, self._targets[which], soft
+
+    def _matrices(self, epoch: int) -> np.ndarray | None:
+        """(N, 2, 3) in the dataset's order; None where the images are right as they are."""
+        height, width = self._images.shape[1:]
+        if self._augment is not None:
+            rng = np.random.default_rng([self._seed, epoch, _AUGMENT])
+            return self._augment.matrices(rng, self.n_images, height, width, self._size_px)
+        if (height, width) == (self._size_px, self._size_px):
+            return None
+        matrix = resize_matrix(height, width, self._size_px)
+        return np.broadcast_to(matrix, (self.n_images, 2, 3))
+
+
+def _targets(dataset: FaceDataset, kind: str) -> np.ndarray:
+    if kind not in ("labels", "distribution"):
+        raise ValueError(f"targets: expected 'labels' or 'distribution', found {kind!r}")
+    found = dataset.labels if kind == "labels" else dataset.targets
+    if found is None:
+        raise DataError(f"targets={kind!r}: this dataset has no {kind}")
+    if kind == "labels" and dataset.has_label is not None and not dataset.has_label.all():
+        raise DataError(
+            f"targets='labels': {int((~dataset.has_label).sum())} of {len(dataset)} images have no "
+            f"label of their own; use dataset.labelled()"
+        )
+    return found

@@ -1,0 +1,113 @@
+"""Packed copies of parsed source files, so that the second run starts at once.
+
+Folder: $FERDATA_CACHE_DIR, else $XDG_CACHE_HOME/ferdata, else ~/.cache/ferdata. It may be deleted
+at any time. One entry per source file: an uncompressed .npz (no pickle) named after the file and a
+hash of its path, so an entry that went stale is replaced and does not pile up.
+
+An entry holds the identity of the file it was made from: name, size, modification time in
+nanoseconds, and a sha256 over up to 64 blocks of 64 KiB spread evenly over the file. Files up to
+4 MiB are thus hashed whole. Hashing all of a 270 MB csv would take most of the time that the cache
+saves; what the blocks can miss is an edit inside a large file that leaves its size *and* its
+modification time as they were. The zip format's own CRC-32 finds damage to the entry itself.
+
+A missing, stale, truncated or damaged entry, or a folder that cannot be written, only costs the
+time to parse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ferdata.errors import DataError
+
+_N_BLOCKS, _BLOCK_BYTES = 64, 64 * 1024
+_IDENTITY = "source_identity"
+
+
+def cache_folder() -> Path:
+    """Where packed copies are kept; see the module's docstring. It need not exist."""
+    own = os.environ.get("FERDATA_CACHE_DIR")
+    if own:
+        return Path(own)
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache"
+    return base / "ferdata"
+
+
+def cached_arrays(
+    source: Path, kind: str, build: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """What build() makes of the file `source`, from the cache where that is possible.
+
+    `kind` names the layout of the arrays: change it whenever build changes. Raises what build
+    raises, and DataError if `source` cannot be read.
+    """
+    try:
+        identity = source_identity(source, kind)
+    except FileNotFoundError:
+        raise DataError(f"{source}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read ({error})") from error
+    entry = _entry_path(source, kind)
+    arrays = None if entry is None else _read(entry, identity)
+    if arrays is None:
+        arrays = build()
+        # A file that changed while it was parsed must not be kept under either identity.
+        if entry is not None and source_identity(source, kind) == identity:
+            _write(entry, identity, arrays)
+    return arrays
+
+
+def source_identity(source: Path, kind: str) -> str:
+    """Text that changes with the file: kind, name, size, mtime_ns and a sampled sha256."""
+    digest = hashlib.sha256()
+    with open(source, "rb") as file:
+        stat = os.fstat(file.fileno())
+        last = max(stat.st_size - _BLOCK_BYTES, 0)
+        n_blocks = min(_N_BLOCKS, -(-stat.st_size // _BLOCK_BYTES))
+        for i in range(n_blocks):
+            file.seek(last * i // max(n_blocks - 1, 1))
+            digest.update(file.read(_BLOCK_BYTES))
+    return json.dumps([kind, source.name, stat.st_size, stat.st_mtime_ns, digest.hexdigest()])
+
+
+def _entry_path(source: Path, kind: str) -> Path | None:
+    try:
+        folder = cache_folder()
+    except RuntimeError:  # no home folder
+        return None
+    place = hashlib.sha256(f"{kind}\n{source.resolve()}".encode()).hexdigest()[:16]
+    return folder / f"{source.name}-{place}.npz"
+
+
+def _read(entry: Path, identity: str) -> dict[str, np.ndarray] | None:
+    try:
+        with open(entry, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            if str(file[_IDENTITY]) != identity:
+                return None
+            return {name: file[name] for name in file.files if name != _IDENTITY}
+    except Exception:  # damage shows up as a dozen kinds of exception; the cure is always to parse
+        return None
+
+
+def _write(entry: Path, identity: str, arrays: dict[str, np.ndarray]) -> None:
+    part = None
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=entry.parent, prefix=entry.stem, suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **{_IDENTITY: np.array(identity)}, **arrays)
+        os.replace(part, entry)
+    except OSError:  # unwritable or full: the next run parses again
+        if part is not None:
+            try:
+                os.unlink(part)
+            except OSError:
+                pass

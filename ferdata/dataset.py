@@ -1,0 +1,252 @@
+"""FaceDataset: face images together with everything that is known about each of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from ferdata.errors import DataError
+from ferdata.labels import LabelSpace, checked_labels, label_map
+
+SPLITS = ("train", "validation", "test")
+
+# What a row of `targets` may sum to and still count as a distribution (float32 arithmetic).
+_SUM_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FaceDataset:
+    """N grey face images and, where known, their labels, ids, people, splits and soft labels.
+
+    images       uint8   (N, H, W)   0 black .. 255 white
+    ids          str     (N,)        unique
+    label_space  LabelSpace          class order of labels, targets and soft_labels
+    labels       int64   (N,)        positions in label_space.classes
+    has_label    bool    (N,)        False where `labels` holds only a stand-in; None: all True
+    targets      float32 (N, K)      distributions over the classes (rows sum to 1)
+    soft_labels  float32 (N, K)      a teacher's logits or log-probabilities
+    subjects     str     (N,)        the person shown
+    split        str     (N,)        "train", "validation" or "test"
+    rows         int64   (N,)        0-based row of the source file, also after rows were dropped
+
+    All but images and ids may be None. Arrays are checked, converted to the dtypes above where
+    that loses nothing, and kept as read-only views. Raises DataError.
+    """
+
+    images: np.ndarray
+    ids: np.ndarray
+    label_space: LabelSpace | None = None
+    labels: np.ndarray | None = None
+    has_label: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    soft_labels: np.ndarray | None = None
+    subjects: np.ndarray | None = None
+    split: np.ndarray | None = None
+    rows: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        images = np.asarray(self.images)
+        if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
+            raise DataError(
+                f"images: expected uint8 of shape (N, H, W), found {images.dtype} {images.shape}"
+            )
+        self._set("images", np.ascontiguousarray(images))
+        self._set("ids", self._checked_strings("ids", self.ids))
+        for name in ("subjects", "split"):
+            if getattr(self, name) is not None:
+                self._set(name, self._checked_strings(name, getattr(self, name)))
+        self._check_unique_ids()
+        self._check_split()
+        self._check_labels()
+        self._check_targets()
+        self._check_soft_labels()
+        if self.rows is not None:
+            self._set("rows", self._checked_ints("rows", self.rows))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order. Raises DataError without a label space."""
+        if self.label_space is None:
+            raise DataError("this dataset has no label space, so no classes")
+        return self.label_space.classes
+
+    def select(self, which: np.ndarray) -> FaceDataset:
+        """The rows that a bool mask (N,) marks, or that integer indices name, in that order."""
+        which = np.asarray(which)
+        if which.ndim != 1 or (which.dtype.kind not in "biu" and which.size):
+            raise DataError(
+                f"select: expected a bool mask or integer indices, found {which.dtype} "
+                f"{which.shape}"
+            )
+        if which.dtype.kind == "b":
+            if which.shape != (len(self),):
+                raise DataError(f"select: mask of {len(which)} for {len(self)} images")
+            which = np.flatnonzero(which)
+        elif which.size and (which.min() < 0 or which.max() >= len(self)):
+            raise DataError(f"select: indices must lie in 0..{len(self) - 1}")
+        which = which.astype(np.int64)
+        arrays = {
+            f.name: getattr(self, f.name)[which]
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), np.ndarray)
+        }
+        return replace(self, **arrays)
+
+    def in_split(self, name: str) -> FaceDataset:
+        """The rows of one split. Raises DataError if there are none."""
+        if self.split is None:
+            raise DataError(f"no split {name!r}: this dataset has no splits")
+        mask = self.split == name
+        if not mask.any():
+            found = ", ".join(s for s in SPLITS if (self.split == s).any()) or "none"
+            raise DataError(f"no images in split {name!r}; splits present: {found}")
+        return self.select(mask)
+
+    def labelled(self) -> FaceDataset:
+        """The rows whose label is a real one (see `has_label`). Raises DataError without labels."""
+        if self.labels is None:
+            raise DataError("this dataset has no labels")
+        return (
+            self if self.has_label is None else replace(self.select(self.has_label), has_label=None)
+        )
+
+    def with_soft_labels(self, values: np.ndarray | None) -> FaceDataset:
+        """The same rows with soft labels (N, K) in this dataset's row and class order."""
+        return replace(self, soft_labels=values)
+
+    def to_label_space(self, target: LabelSpace, allow_lossy: bool = False) -> FaceDataset:
+        """The same images with labels, targets and soft labels in another label space, by name.
+
+        A lossy map (label_map(...).dropped says what it drops) needs `allow_lossy`. It drops the
+        rows whose label it drops; targets lose the dropped columns and are divided by what is
+        left, rows with nothing left are dropped; soft labels lose the columns. Target classes
+        that this dataset lacks get probability 0 in targets. Soft labels cannot be made up for
+        them: DataError.
+        """
+        if self.label_space is None:
+            raise DataError("this dataset has no label space to map from")
+        name_map = label_map(self.label_space, target, allow_lossy)
+        keep = np.ones(len(self), dtype=bool)
+        targets = None
+        if self.labels is not None:
+            keep &= name_map.keeps(self.labels)
+        if self.targets is not None:
+            targets = name_map.apply_columns(self.targets, fill=0.0)
+            mass = targets.sum(axis=1, keepdims=True)
+            keep &= mass[:, 0] > 0
+            if name_map.dropped:
+                targets = targets / np.where(mass > 0, mass, 1)
+        kept = self if keep.all() else self.select(keep)
+        return replace(
+            kept,
+            label_space=target,
+            labels=None if kept.labels is None else name_map.apply(kept.labels),
+            targets=None if targets is None else targets[keep],
+            soft_labels=(
+                None if kept.soft_labels is None else name_map.apply_columns(kept.soft_labels)
+            ),
+        )
+
+    def content_hash(self) -> str:
+        """sha256 (64 hex digits) over the images' shape and bytes; labels take no part."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(self.images)
+        return digest.hexdigest()
+
+    # Checks, in the order of the fields.
+
+    def _set(self, name: str, value: np.ndarray) -> None:
+        view = value.view()
+        view.flags.writeable = False
+        object.__setattr__(self, name, view)
+
+    def _checked_strings(self, name: str, values: np.ndarray) -> np.ndarray:
+        values = np.asarray(values)
+        if values.size == 0:
+            values = values.astype(np.str_)
+        if values.dtype.kind != "U" or values.shape != (len(self.images),):
+            raise DataError(
+                f"{name}: expected {len(self.images)} strings, found {values.dtype} "
+                f"of shape {values.shape}"
+            )
+        return values
+
+    def _checked_ints(self, name: str, values: np.ndarray) -> np.ndarray:
+        values = np.asarray(values)
+        if values.dtype.kind not in "iu" or values.shape != (len(self.images),):
+            raise DataError(
+                f"{name}: expected {len(self.images)} integers, found {values.dtype} "
+                f"of shape {values.shape}"
+            )
+        return values.astype(np.int64)
+
+    def _checked_table(self, name: str, values: np.ndarray) -> np.ndarray:
+        """float32 (N, K), finite."""
+        if self.label_space is None:
+            raise DataError(f"{name}: given without a label_space that orders its columns")
+        values = np.asarray(values)
+        expected = (len(self.images), len(self.label_space))
+        if values.dtype.kind != "f" or values.shape != expected:
+            raise DataError(
+                f"{name}: expected floats of shape {expected} ({self.label_space.name}), "
+                f"found {values.dtype} {values.shape}"
+            )
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if bad.size:
+            raise DataError(f"{name}: {self._row_name(bad[0])} is not finite")
+        return values.astype(np.float32)
+
+    def _row_name(self, row: int) -> str:
+        return f"row {int(row)} (id {str(self.ids[row])!r})"
+
+    def _check_unique_ids(self) -> None:
+        if len(set(self.ids.tolist())) != len(self.ids):
+            names, counts = np.unique(self.ids, return_counts=True)
+            raise DataError(f"ids: {str(names[counts > 1][0])!r} occurs more than once")
+
+    def _check_split(self) -> None:
+        if self.split is None:
+            return
+        bad = np.flatnonzero(~np.isin(self.split, SPLITS))
+        if bad.size:
+            raise DataError(
+                f"split: {self._row_name(bad[0])} is in {str(self.split[bad[0]])!r}, "
+                f"expected one of {', '.join(SPLITS)}"
+            )
+
+    def _check_labels(self) -> None:
+        if self.labels is not None:
+            if self.label_space is None:
+                raise DataError("labels: given without a label_space that orders them")
+            labels = self._checked_ints("labels", self.labels)
+            self._set("labels", checked_labels(labels, self.label_space))
+        if self.has_label is not None:
+            mask = np.asarray(self.has_label)
+            if mask.dtype != bool or mask.shape != (len(self.images),) or self.labels is None:
+                raise DataError(
+                    f"has_label: expected {len(self.images)} bools beside labels, found "
+                    f"{mask.dtype} {mask.shape}" + (", no labels" if self.labels is None else "")
+                )
+            self._set("has_label", mask)
+
+    def _check_targets(self) -> None:
+        if self.targets is None:
+            return
+        targets = self._checked_table("targets", self.targets)
+        off = np.abs(targets.sum(axis=1, dtype=np.float64) - 1) > _SUM_TOLERANCE
+        bad = np.flatnonzero(off | (targets < 0).any(axis=1))
+        if bad.size:
+            raise DataError(
+                f"targets: {self._row_name(bad[0])} is no distribution "
+                f"(expected values of 0 or more that sum to 1)"
+            )
+        self._set("targets", targets)
+
+    def _check_soft_labels(self) -> None:
+        if self.soft_labels is not None:
+            self._set("soft_labels", self._checked_table("soft_labels", self.soft_labels))

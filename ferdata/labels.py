@@ -1,0 +1,191 @@
+"""Named label spaces and the explicit maps between them.
+
+The same seven or eight emotions come in a different order, and under different names, in every
+data set. An index therefore never travels without its `LabelSpace`, and every conversion goes by
+class name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ferdata.errors import DataError
+
+# Each line: the name used for comparing, then other spellings of the same class.
+_SPELLINGS = (
+    ("anger", "angry"),
+    ("contempt", "contemptuous"),
+    ("disgust", "disgusted"),
+    ("fear", "fearful", "afraid"),
+    ("happiness", "happy"),
+    ("neutral", "neutrality"),
+    ("nf", "not a face", "non-face"),
+    ("sadness", "sad"),
+    ("surprise", "surprised"),
+    ("unknown",),
+)
+_CANONICAL = {spelling: names[0] for names in _SPELLINGS for spelling in names}
+
+
+class LabelError(DataError):
+    """Two label spaces do not fit each other, or a label is outside its space."""
+
+
+def canonical_name(name: str) -> str:
+    """The name under which spellings of one class meet: "Happy" and "happiness" -> "happiness".
+
+    Case and surrounding blanks do not matter. A name without a known synonym stands for itself.
+    """
+    key = name.strip().lower()
+    return _CANONICAL.get(key, key)
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """An ordered tuple of class names; a label is a position in it.
+
+    Raises LabelError for no classes, a blank name, or two spellings of one class.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(str(c) for c in self.classes))
+        if not self.classes:
+            raise LabelError(f"label space {self.name!r} has no classes")
+        seen: dict[str, str] = {}
+        for c in self.classes:
+            key = canonical_name(c)
+            if not key:
+                raise LabelError(f"label space {self.name!r} has a class without a name")
+            if key in seen:
+                raise LabelError(
+                    f"label space {self.name!r} names one class twice: {seen[key]!r} and {c!r}"
+                )
+            seen[key] = c
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def index(self, name: str) -> int:
+        """Position of the class called `name` (any known spelling). Raises LabelError."""
+        key = canonical_name(name)
+        for i, c in enumerate(self.classes):
+            if canonical_name(c) == key:
+                return i
+        raise LabelError(f"{self.name!r} has no class {name!r}; it has {', '.join(self.classes)}")
+
+
+# The order of the published MicroExpNet checkpoints; the networks of this project use it.
+MICROEXPNET8 = LabelSpace(
+    "microexpnet8",
+    ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"),
+)
+_FERPLUS_EMOTIONS = (
+    *("neutral", "happiness", "surprise", "sadness"),
+    *("anger", "disgust", "fear", "contempt"),
+)
+# The column order of fer2013new.csv: its eight emotions, and all ten columns.
+FERPLUS8 = LabelSpace("ferplus8", _FERPLUS_EMOTIONS)
+FERPLUS10 = LabelSpace("ferplus10", (*_FERPLUS_EMOTIONS, "unknown", "NF"))
+# FER2013's csv numbers its classes in this order ...
+FER2013 = LabelSpace("fer2013", ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
+# ... and a folder per class, listed alphabetically, puts neutral at 4.
+FER2013_FOLDERS = LabelSpace("fer2013_folders", tuple(sorted(FER2013.classes)))
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """A map by name from one label space to another; made by `label_map`.
+
+    indices   for each source class its position in the target, None where it has none
+    dropped   source classes that the target lacks: what a lossy map loses
+    unfilled  target classes that no source class maps to
+    """
+
+    source: LabelSpace
+    target: LabelSpace
+    indices: tuple[int | None, ...]
+    dropped: tuple[str, ...]
+    unfilled: tuple[str, ...]
+
+    def keeps(self, labels: np.ndarray) -> np.ndarray:
+        """bool (N,): True where the label's class exists in the target. labels: ints (N,)."""
+        kept = np.array([i is not None for i in self.indices])
+        return kept[checked_labels(labels, self.source)]
+
+    def apply(self, labels: np.ndarray) -> np.ndarray:
+        """int64 (N,): the labels in the target space. labels: ints (N,) in the source space.
+
+        Raises LabelError if a label's class is dropped by this map: select with `keeps` first.
+        """
+        labels = np.asarray(labels)
+        kept = self.keeps(labels)
+        if not kept.all():
+            first = int(np.flatnonzero(~kept)[0])
+            raise LabelError(
+                f"label {self.source.classes[int(labels[first])]!r} (entry {first}, "
+                f"{int((~kept).sum())} in all) has no class in {self.target.name!r}; "
+                f"select the entries that LabelMap.keeps first"
+            )
+        table = np.array([-1 if i is None else i for i in self.indices], dtype=np.int64)
+        return table[labels]
+
+    def apply_columns(self, values: np.ndarray, fill: float | None = None) -> np.ndarray:
+        """(N, len(target)) of the dtype of `values` (N, len(source)): columns moved by name.
+
+        Columns of dropped classes are left out. Unfilled columns get `fill`; without a fill
+        they raise LabelError, because no value can be made up for them.
+        """
+        if values.ndim != 2 or values.shape[1] != len(self.source):
+            raise LabelError(
+                f"expected (N, {len(self.source)}) values for {self.source.name!r}, "
+                f"found shape {values.shape}"
+            )
+        if self.unfilled and fill is None:
+            raise LabelError(
+                f"{self.source.name!r} has no values for {', '.join(self.unfilled)} "
+                f"of {self.target.name!r}"
+            )
+        moved = np.full((len(values), len(self.target)), 0 if fill is None else fill, values.dtype)
+        for i, j in enumerate(self.indices):
+            if j is not None:
+                moved[:, j] = values[:, i]
+        return moved
+
+
+def label_map(source: LabelSpace, target: LabelSpace, allow_lossy: bool = False) -> LabelMap:
+    """The map from `source` to `target` by class name, known synonyms included.
+
+    Raises LabelError if a source class has no counterpart and `allow_lossy` is False; with
+    `allow_lossy` the map's `dropped` says which classes those are.
+    """
+    positions = {canonical_name(c): i for i, c in enumerate(target.classes)}
+    indices = tuple(positions.get(canonical_name(c)) for c in source.classes)
+    dropped = tuple(c for c, i in zip(source.classes, indices) if i is None)
+    unfilled = tuple(c for i, c in enumerate(target.classes) if i not in indices)
+    if dropped and not allow_lossy:
+        raise LabelError(
+            f"{target.name!r} has no class for {', '.join(dropped)} of {source.name!r}; "
+            f"pass allow_lossy=True to drop them"
+        )
+    return LabelMap(source, target, indices, dropped, unfilled)
+
+
+def checked_labels(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
+    """The labels as an array, if they are integers (N,) inside `space`; else LabelError."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise LabelError(
+            f"expected integer labels of shape (N,), found {labels.dtype} {labels.shape}"
+        )
+    bad = np.flatnonzero((labels < 0) | (labels >= len(space)))
+    if bad.size:
+        raise LabelError(
+            f"label {int(labels[bad[0]])} (entry {int(bad[0])}) is outside {space.name!r}: "
+            f"expected 0..{len(space) - 1}"
+        )
+    return labels

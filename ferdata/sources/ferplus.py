@@ -1,0 +1,99 @@
+"""FER+: ten taggers' votes for each row of FER2013 (Barsoum et al. 2016, arXiv 1608.01041).
+
+The file is `fer2013new.csv` of github.com/microsoft/FERPlus. It is joined to FER2013 by row and
+only by row: its image names drift away from the row numbers after row 59, and rows without a face
+have no name at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ferdata.cache import cached_arrays
+from ferdata.errors import DataError
+from ferdata.labels import FERPLUS8, FERPLUS10
+from ferdata.sources.csv_file import csv_rows, shown
+
+# Values of the Usage column, in FER2013's csv as well; usage arrays hold positions in it.
+USAGES = (b"Training", b"PublicTest", b"PrivateTest")
+N_TAGGERS = 10
+_COUNTS = {str(n).encode(): n for n in range(N_TAGGERS + 1)}
+_CACHE_KIND = "ferplus-1"  # change it when the arrays of _parsed change
+
+
+def load_votes(path: Path, cache: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """(votes, usage): uint8 (N, 10) in the class order of FERPLUS10, uint8 (N,) into USAGES.
+
+    A row has at most ten votes; one row of the published file has nine. Raises DataError.
+    """
+    arrays = cached_arrays(path, _CACHE_KIND, lambda: _parsed(path)) if cache else _parsed(path)
+    return arrays["votes"], arrays["usage"]
+
+
+def usage_code(field: bytes, path: Path, line: int) -> int:
+    """Position of a Usage field in USAGES. Raises DataError."""
+    if field not in USAGES:
+        expected = ", ".join(u.decode() for u in USAGES)
+        raise DataError(f"{path} line {line}: Usage {shown(field)}, expected one of {expected}")
+    return USAGES.index(field)
+
+
+def _parsed(path: Path) -> dict[str, np.ndarray]:
+    votes, usages = [], []
+    for line, (usage, *fields) in csv_rows(path, ("Usage", *FERPLUS10.classes)):
+        try:
+            counts = [_COUNTS[f] for f in fields]
+        except KeyError as error:
+            column = FERPLUS10.classes[fields.index(error.args[0])]
+            raise DataError(
+                f"{path} line {line}: {column} has {shown(error.args[0])} votes, "
+                f"expected a whole number 0..{N_TAGGERS}"
+            ) from None
+        if sum(counts) > N_TAGGERS:
+            raise DataError(
+                f"{path} line {line}: {sum(counts)} votes, expected at most {N_TAGGERS}"
+            )
+        votes.append(counts)
+        usages.append(usage_code(usage, path, line))
+    return {"votes": np.array(votes, dtype=np.uint8), "usage": np.array(usages, dtype=np.uint8)}
+
+
+def vote_distribution(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(targets, known): the share of each emotion among a row's votes for the eight emotions.
+
+    targets float32 (N, 8) in the order of FERPLUS8; known bool (N,). Votes for unknown and NF (no
+    face) take no part, not even where they win. A row without a vote for an emotion has no
+    distribution: known is False and its targets are 0.
+    """
+    emotions = votes[:, : len(FERPLUS8)].astype(np.float64)
+    total = emotions.sum(axis=1, keepdims=True)
+    known = total[:, 0] > 0
+    return (emotions / np.where(total > 0, total, 1)).astype(np.float32), known
+
+
+def plurality(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(labels, known): the class with most of the votes, over all ten columns.
+
+    labels int64 (N,) in FERPLUS8; known bool (N,): False where unknown or NF wins or nobody voted;
+    the label there is the emotion with most votes, a stand-in. A tie goes to the first class in
+    the order of FERPLUS10 (the published code's argmax), so an emotion beats unknown and NF.
+    """
+    winner = votes.argmax(axis=1)
+    known = (winner < len(FERPLUS8)) & (votes.sum(axis=1) > 0)
+    return votes[:, : len(FERPLUS8)].argmax(axis=1).astype(np.int64), known
+
+
+def majority(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(labels, known): the class with more than half of the votes, after removing outliers.
+
+    As the published code (microsoft/FERPlus, ferplus.py, mode "majority") does it: each count of 1
+    becomes 0, over all ten columns; the winner must have more than half of the votes that are
+    left. labels int64 (N,) in FERPLUS8; known bool (N,): False without such a winner, or where it
+    is unknown or NF; the label there is 0, a stand-in. There can be no tie.
+    """
+    kept = np.where(votes > 1, votes, 0).astype(np.int64)
+    winner = kept.argmax(axis=1)
+    known = (2 * kept.max(axis=1) > kept.sum(axis=1)) & (winner < len(FERPLUS8))
+    return np.where(known, winner, 0).astype(np.int64), known

@@ -1,0 +1,219 @@
+"""Bilinear affine warp of uint8 images: resizing and augmentation in one interpolation.
+
+Output pixel (i, j) of image n takes the value of the source at
+
+    y = a[n,0,0]*i + a[n,0,1]*j + a[n,0,2],    x = a[n,1,0]*i + a[n,1,1]*j + a[n,1,2]        (1)
+
+in index coordinates: pixel (r, c) has its centre at y = r, x = c. Outside, the edge pixel repeats:
+y is clamped to [0, H-1], x to [0, W-1]. With r = floor(y), fy = y - r, c = floor(x), fx = x - c
+
+    top    = s[r, c]   + fx * (s[r, c+1]   - s[r, c])
+    bottom = s[r+1, c] + fx * (s[r+1, c+1] - s[r+1, c])
+    value  = floor(top + fy * (bottom - top) + 0.5)            halves round up               (2)
+
+computed in float32. The kernel is the one piece of ferdata that Numba compiles; without Numba the
+same function is computed by SciPy in float64, some forty times slower, and a value that lies on
+the border of rounding may then differ by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import lru_cache
+
+import numpy as np
+
+from ferdata.errors import DataError
+
+# Larger entries could overflow float32 inside the kernel, and NaN would escape the clamping.
+_MAX_ENTRY = 1e9
+
+Kernel = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+
+
+def warp_images(
+    images: np.ndarray,
+    matrices: np.ndarray,
+    size_px: int,
+    which: np.ndarray | None = None,
+    n_threads: int = 1,
+    pool: Executor | None = None,
+) -> np.ndarray:
+    """Equations (1) and (2): uint8 (B, size_px, size_px).
+
+    images     uint8 (N, H, W)
+    matrices   float (B, 2, 3), finite: output (i, j, 1) -> source (y, x)
+    which      int   (B,): the image each matrix takes; None: image b for matrix b (B = N)
+    n_threads  parts to work on at once; the result does not depend on it
+    pool       threads to use, for callers of many small batches; None: made for this call
+
+    Raises DataError for other shapes or dtypes.
+    """
+    images, matrices, which = _checked(images, matrices, size_px, which)
+    out = np.empty((len(matrices), size_px, size_px), dtype=np.uint8)
+    kernel = _kernel()
+    n_parts = min(n_threads, len(out))
+    if n_parts <= 1:
+        kernel(images, which, matrices, out)
+        return out
+    bounds = np.linspace(0, len(out), n_parts + 1).astype(int)
+    with nullcontext(pool) if pool is not None else ThreadPoolExecutor(n_parts) as workers:
+        jobs = [
+            workers.submit(kernel, images, which[lo:hi], matrices[lo:hi], out[lo:hi])
+            for lo, hi in zip(bounds[:-1], bounds[1:])
+        ]
+        for job in jobs:
+            job.result()
+    return out
+
+
+def resize_matrix(height_px: int, width_px: int, size_px: int) -> np.ndarray:
+    """float64 (2, 3): the matrix of (1) that resizes (height_px, width_px) to size_px squared.
+
+    Half-pixel centres: output index i is the point i + 0.5, so y = (i + 0.5) * H / size - 0.5.
+    """
+    sy, sx = height_px / size_px, width_px / size_px
+    return np.array([[sy, 0.0, 0.5 * sy - 0.5], [0.0, sx, 0.5 * sx - 0.5]])
+
+
+def resize_images(
+    images: np.ndarray, size_px: int, progress: Callable[[int, int], None] | None = None
+) -> np.ndarray:
+    """uint8 (N, size_px, size_px) from uint8 (N, H, W).
+
+    Enlarging is bilinear, by `warp_images`. If either side shrinks, plain interpolation would skip
+    pixels, so scikit-image's resize (order 1, edge mode, Gaussian anti-aliasing with a sigma of
+    (factor - 1) / 2 pixels) does it, image by image. `progress(done, total)` counts images.
+    """
+    n, height, width = images.shape
+    if (height, width) == (size_px, size_px):
+        return images
+    if height <= size_px and width <= size_px:
+        matrix = resize_matrix(height, width, size_px)
+        return warp_images(images, np.broadcast_to(matrix, (n, 2, 3)), size_px)
+    from skimage.transform import resize
+
+    out = np.empty((n, size_px, size_px), dtype=np.uint8)
+    for i, image in enumerate(images):
+        small = resize(
+            image.astype(np.float64), (size_px, size_px), order=1, mode="edge", anti_aliasing=True
+        )
+        out[i] = np.clip(np.floor(small + 0.5), 0, 255)
+        if progress is not None:
+            progress(i + 1, n)
+    return out
+
+
+def _checked(
+    images: np.ndarray, matrices: np.ndarray, size_px: int, which: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
+        raise DataError(f"expected uint8 images (N, H, W), found {images.dtype} {images.shape}")
+    matrices = np.ascontiguousarray(matrices, dtype=np.float64)
+    if matrices.ndim != 3 or matrices.shape[1:] != (2, 3):
+        raise DataError(f"expected matrices (B, 2, 3), found shape {matrices.shape}")
+    if not (np.abs(matrices) <= _MAX_ENTRY).all():
+        raise DataError(f"matrices: entries must be finite and within +-{_MAX_ENTRY:g}")
+    if size_px < 1:
+        raise DataError(f"size_px must be 1 or more, found {size_px}")
+    which = np.arange(len(images)) if which is None else np.asarray(which)
+    if which.shape != (len(matrices),):
+        raise DataError(f"{len(matrices)} matrices for {len(which)} images")
+    if which.size and (which.min() < 0 or which.max() >= len(images)):
+        raise DataError(f"which: indices must lie in 0..{len(images) - 1}")
+    return np.ascontiguousarray(images), matrices, np.ascontiguousarray(which, dtype=np.int64)
+
+
+@lru_cache(maxsize=1)
+def _kernel() -> Kernel:
+    """The compiled kernel, or SciPy's where Numba is missing. Made when first needed."""
+    try:
+        import numba
+    except ImportError:
+        return warp_scipy
+    u8, f8, i8 = numba.uint8, numba.float64, numba.int64
+    inputs = [numba.types.Array(t, n, "C", readonly=True) for t, n in ((u8, 3), (i8, 1), (f8, 3))]
+    signature = numba.void(*inputs, u8[:, :, ::1])
+    for cache in (True, False):
+        try:
+            return numba.njit(signature, nogil=True, error_model="numpy", cache=cache)(warp_loops)
+        except Exception:  # a cache that is unwritable or damaged only costs the compilation
+            if not cache:
+                raise
+    raise AssertionError("unreachable")
+
+
+def warp_loops(
+    images: np.ndarray, which: np.ndarray, matrices: np.ndarray, out: np.ndarray
+) -> None:
+    """Equations (1) and (2) as loops that LLVM turns into vector code.
+
+    The four neighbours of every source pixel are first packed into one 32-bit word, so that an
+    output pixel costs one load, at any angle. Edges are resolved in that table, and the
+    coordinates are clamped, so no inner loop has a branch. A row takes three loops: the look-up
+    alone cannot be vectorised, and kept apart it does not hold back the arithmetic.
+    """
+    height, width = images.shape[1], images.shape[2]
+    size = out.shape[1]
+    words = np.empty(height * width, np.uint32)
+    columns = np.arange(size).astype(np.float32)
+    fy, fx = np.empty(size, np.float32), np.empty(size, np.float32)
+    position, word = np.empty(size, np.int32), np.empty(size, np.uint32)
+    zero, half, bits = np.float32(0.0), np.float32(0.5), np.uint32(255)
+    last_y, last_x = np.float32(height - 1), np.float32(width - 1)
+    for b in range(out.shape[0]):
+        source = images[which[b]]
+        for r in range(height):
+            below = min(r + 1, height - 1)
+            for c in range(width - 1):
+                words[r * width + c] = (
+                    np.uint32(source[r, c])
+                    | np.uint32(source[r, c + 1]) << np.uint32(8)
+                    | np.uint32(source[below, c]) << np.uint32(16)
+                    | np.uint32(source[below, c + 1]) << np.uint32(24)
+                )
+            c = width - 1
+            words[r * width + c] = np.uint32(source[r, c]) * np.uint32(257) | (
+                np.uint32(source[below, c]) * np.uint32(257)
+            ) << np.uint32(16)
+        y_step, x_step = np.float32(matrices[b, 0, 1]), np.float32(matrices[b, 1, 1])
+        for i in range(size):
+            y_row = np.float32(matrices[b, 0, 0] * i + matrices[b, 0, 2])
+            x_row = np.float32(matrices[b, 1, 0] * i + matrices[b, 1, 2])
+            for j in range(size):
+                y = min(max(y_row + y_step * columns[j], zero), last_y)  # (1)
+                x = min(max(x_row + x_step * columns[j], zero), last_x)
+                r, c = np.int32(y), np.int32(x)
+                fy[j], fx[j] = y - np.float32(r), x - np.float32(c)
+                position[j] = r * np.int32(width) + c
+            for j in range(size):
+                word[j] = words[np.uint32(position[j])]
+            for j in range(size):
+                s00 = np.float32(np.int32(word[j] & bits))
+                s01 = np.float32(np.int32(word[j] >> np.uint32(8) & bits))
+                s10 = np.float32(np.int32(word[j] >> np.uint32(16) & bits))
+                s11 = np.float32(np.int32(word[j] >> np.uint32(24)))
+                top = s00 + fx[j] * (s01 - s00)  # (2)
+                bottom = s10 + fx[j] * (s11 - s10)
+                out[b, i, j] = np.uint8(np.int32(top + fy[j] * (bottom - top) + half))
+
+
+def warp_scipy(
+    images: np.ndarray, which: np.ndarray, matrices: np.ndarray, out: np.ndarray
+) -> None:
+    """Equations (1) and (2) by SciPy in float64: the fallback and the tests' second opinion."""
+    from scipy.ndimage import affine_transform
+
+    for b in range(len(out)):
+        value = affine_transform(
+            images[which[b]].astype(np.float64),
+            matrices[b, :, :2],
+            matrices[b, :, 2],
+            output_shape=out.shape[1:],
+            order=1,
+            mode="nearest",
+        )
+        out[b] = np.floor(value + 0.5)

@@ -1,0 +1,159 @@
+"""The cache saves time, and never changes a result."""
+
+import os
+
+import numpy as np
+import pytest
+
+from ferdata.cache import cache_folder, cached_arrays
+from ferdata.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class Parser:
+    """Counts how often it runs; its result is the file's bytes."""
+
+    def __init__(self, source):
+        self.source, self.n_runs = source, 0
+
+    def __call__(self):
+        self.n_runs += 1
+        return {"data": np.frombuffer(self.source.read_bytes(), np.uint8)}
+
+    def text(self, kind="kind"):
+        return cached_arrays(self.source, kind, self)["data"].tobytes()
+
+
+@pytest.fixture
+def parser(folder, tmp_path):
+    source = tmp_path / "faces.csv"
+    source.write_bytes(b"first")
+    return Parser(source)
+
+
+def test_second_run_does_not_parse(parser, folder):
+    assert parser.text() == b"first" == parser.text()
+    assert parser.n_runs == 1
+    (entry,) = folder.iterdir()
+    assert entry.name.startswith("faces.csv-") and entry.suffix == ".npz"
+
+
+def test_changed_source_is_noticed_and_replaces_the_entry(parser, folder):
+    parser.text()
+    parser.source.write_bytes(b"longer")
+    assert parser.text() == b"longer" == parser.text()
+    assert parser.n_runs == 2 and len(list(folder.iterdir())) == 1
+
+
+def test_same_size_and_time_but_other_bytes_is_noticed(parser):
+    parser.text()
+    stat = parser.source.stat()
+    parser.source.write_bytes(b"fIrst")
+    os.utime(parser.source, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert parser.source.stat().st_mtime_ns == stat.st_mtime_ns
+    assert parser.text() == b"fIrst"
+
+
+def test_edit_inside_a_large_file_is_seen_by_its_time(parser):
+    big = bytearray(os.urandom(1 << 20) * 9)
+    parser.source.write_bytes(big)
+    parser.text()
+    stat = parser.source.stat()
+    big[1_300_000] ^= 1  # between two of the sampled blocks
+    parser.source.write_bytes(big)
+    os.utime(parser.source, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    assert parser.text() == bytes(big)
+
+
+def test_last_byte_of_a_large_file_is_sampled(parser):
+    big = bytearray(9 << 20)
+    parser.source.write_bytes(big)
+    parser.text()
+    stat = parser.source.stat()
+    big[-1] = 7
+    parser.source.write_bytes(big)
+    os.utime(parser.source, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert parser.text() == bytes(big)
+
+
+def test_another_kind_is_another_entry(parser, folder):
+    parser.text("a")
+    parser.text("b")
+    assert parser.n_runs == 2 and len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip a bit", "empty", "text"])
+def test_damaged_entry_is_rebuilt(parser, folder, damage):
+    parser.source.write_bytes(bytes(range(256)) * 40)
+    expected = parser.text()
+    (entry,) = folder.iterdir()
+    stored = bytearray(entry.read_bytes())
+    if damage == "flip a bit":
+        stored[stored.index(bytes(range(256)) * 2) + 300] ^= 4
+    entry.write_bytes(
+        {"truncate": stored[: len(stored) // 2], "empty": b"", "text": b"no zip"}.get(
+            damage, stored
+        )
+    )
+    assert parser.text() == expected and parser.n_runs == 2
+    assert parser.text() == expected and parser.n_runs == 2  # and the entry is whole again
+
+
+def test_unwritable_folder_only_costs_time(parser, tmp_path, monkeypatch):
+    blocked = tmp_path / "a file"
+    blocked.write_text("in the way")
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(blocked / "cache"))
+    assert parser.text() == b"first" == parser.text()
+    assert parser.n_runs == 2
+
+
+def test_failed_write_leaves_nothing_behind(parser, folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert parser.text() == b"first"
+    assert list(folder.iterdir()) == []
+
+
+def test_source_that_changes_while_parsed_is_not_kept(parser, folder):
+    def build():
+        arrays = parser()
+        parser.source.write_bytes(b"changed meanwhile")
+        return arrays
+
+    assert cached_arrays(parser.source, "kind", build)["data"].tobytes() == b"first"
+    assert not folder.exists()
+    assert parser.text() == b"changed meanwhile"
+
+
+def test_no_pickle_is_read(parser, folder):
+    parser.text()
+    (entry,) = folder.iterdir()
+    with np.load(entry) as file:
+        identity = file["source_identity"]
+    np.savez(entry, source_identity=identity, data=np.array([{}], dtype=object), allow_pickle=True)
+    assert parser.text() == b"first" and parser.n_runs == 2
+
+
+def test_missing_source(folder, tmp_path):
+    with pytest.raises(DataError, match="none.csv: no such file"):
+        cached_arrays(tmp_path / "none.csv", "kind", dict)
+    with pytest.raises(DataError, match="cannot be read"):
+        cached_arrays(tmp_path, "kind", dict)
+
+
+def test_folder_by_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("FERDATA_CACHE_DIR", "/somewhere")
+    assert str(cache_folder()) == "/somewhere"
+    monkeypatch.delenv("FERDATA_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "ferdata"
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")  # to be ignored, says its specification
+    assert str(cache_folder()) == "/home/someone/.cache/ferdata"

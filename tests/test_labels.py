@@ -1,0 +1,123 @@
+"""Label spaces meet by name, never by position, and a lossy map says what it loses."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferdata.errors import DataError
+from ferdata.labels import (
+    FER2013,
+    FER2013_FOLDERS,
+    FERPLUS8,
+    FERPLUS10,
+    MICROEXPNET8,
+    LabelError,
+    LabelSpace,
+    label_map,
+)
+
+EIGHT = [MICROEXPNET8, FERPLUS8]
+SEVEN = [FER2013, FER2013_FOLDERS]
+
+
+def test_published_orders():
+    assert FER2013.classes[3] == "happy" and FER2013.index("neutral") == 6
+    assert FER2013_FOLDERS.index("neutral") == 4
+    assert FERPLUS10.classes[:8] == FERPLUS8.classes
+    assert FERPLUS10.classes[8:] == ("unknown", "NF")
+    assert [MICROEXPNET8.index(c) for c in ("neutral", "anger", "contempt", "surprise")] == [
+        *(0, 1, 2, 7)
+    ]
+
+
+def test_every_class_by_hand():
+    # neutral happiness surprise sadness anger disgust fear contempt -> where microexpnet8 has them
+    assert label_map(FERPLUS8, MICROEXPNET8).indices == (0, 5, 7, 6, 1, 3, 4, 2)
+    assert label_map(FER2013, MICROEXPNET8).indices == (1, 3, 4, 5, 6, 7, 0)
+    assert label_map(FER2013, MICROEXPNET8).unfilled == ("contempt",)
+
+
+@pytest.mark.parametrize("name", ["happy", "happiness", "Happy", " HAPPINESS "])
+def test_spellings_of_one_class(name):
+    assert MICROEXPNET8.index(name) == 5
+    assert FERPLUS8.index(name) == 1
+
+
+def test_unknown_name_lists_the_classes():
+    with pytest.raises(LabelError, match="'ferplus8' has no class 'bored'; it has neutral, happi"):
+        FERPLUS8.index("bored")
+
+
+def test_lossy_map_is_refused_and_then_says_what_it_drops():
+    with pytest.raises(LabelError, match="'fer2013' has no class for contempt of 'microexpnet8'"):
+        label_map(MICROEXPNET8, FER2013)
+    lossy = label_map(FERPLUS10, FER2013, allow_lossy=True)
+    assert lossy.dropped == ("contempt", "unknown", "NF")
+    labels = np.array([0, 7, 8, 9, 1])
+    assert lossy.keeps(labels).tolist() == [True, False, False, False, True]
+    assert lossy.apply(labels[[0, 4]]).tolist() == [6, 3]
+    with pytest.raises(LabelError, match=r"'contempt' \(entry 1, 3 in all\) has no class"):
+        lossy.apply(labels)
+
+
+@pytest.mark.parametrize(
+    "classes, message",
+    [
+        ((), "has no classes"),
+        (("happy", "sad", "Happiness"), "names one class twice: 'happy' and 'Happiness'"),
+        (("happy", " "), "has a class without a name"),
+    ],
+)
+def test_label_space_is_checked(classes, message):
+    with pytest.raises(LabelError, match=message):
+        LabelSpace("mine", classes)
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        ([0, 8], r"label 8 \(entry 1\) is outside 'ferplus8': expected 0..7"),
+        ([-1], r"label -1 \(entry 0\) is outside"),
+        ([0.0], r"expected integer labels of shape \(N,\), found float64"),
+    ],
+)
+def test_labels_outside_their_space(labels, message):
+    with pytest.raises(DataError, match=message):
+        label_map(FERPLUS8, MICROEXPNET8).apply(np.array(labels))
+
+
+@given(st.sampled_from([EIGHT, SEVEN]), st.data())
+def test_round_trip_keeps_labels_and_columns(spaces, data):
+    there, back = label_map(spaces[0], spaces[1]), label_map(spaces[1], spaces[0])
+    k = len(spaces[0])
+    labels = np.array(data.draw(st.lists(st.integers(0, k - 1))), dtype=np.int64)
+    np.testing.assert_array_equal(back.apply(there.apply(labels)), labels)
+    one_hot = np.eye(k, dtype=np.float32)[labels]
+    moved = there.apply_columns(one_hot)
+    np.testing.assert_array_equal(
+        moved.argmax(axis=1) if len(labels) else labels, there.apply(labels)
+    )
+    np.testing.assert_array_equal(back.apply_columns(moved), one_hot)
+
+
+@given(st.permutations(FERPLUS10.classes), st.permutations(FERPLUS10.classes), st.integers(1, 10))
+def test_map_goes_by_name_whatever_the_order(source, target, k):
+    a, b = LabelSpace("a", tuple(source)), LabelSpace("b", tuple(target[:k]))
+    mapped = label_map(a, b, allow_lossy=True)
+    for i, name in enumerate(source):
+        if mapped.indices[i] is None:
+            assert name in mapped.dropped and name not in b.classes
+        else:
+            assert b.classes[mapped.indices[i]] == name
+    assert set(mapped.unfilled) == set(b.classes) - set(source)
+
+
+def test_columns_that_cannot_be_filled():
+    values = np.ones((2, 7), dtype=np.float32)
+    to_eight = label_map(FER2013, MICROEXPNET8)
+    with pytest.raises(LabelError, match="'fer2013' has no values for contempt of 'microexpnet8'"):
+        to_eight.apply_columns(values)
+    assert to_eight.apply_columns(values, fill=0.0)[0].tolist() == [1, 1, 0, 1, 1, 1, 1, 1]
+    with pytest.raises(LabelError, match=r"expected \(N, 7\) values for 'fer2013', found shape"):
+        to_eight.apply_columns(values[:, :6])
