@@ -31,9 +31,14 @@ class InputSpec:
     framing: str | None = None
 
     def __post_init__(self) -> None:
-        check_positive(height_px=self.height_px, width_px=self.width_px, channels=self.channels)
+        sizes = dict(height_px=self.height_px, width_px=self.width_px, channels=self.channels)
+        check_positive(**sizes)
+        for name, size in sizes.items():
+            object.__setattr__(self, name, int(size))  # JSON writes none of NumPy's numbers
         if self.scaling not in SCALINGS:
             raise ValueError(f"scaling is {self.scaling!r}; expected one of {', '.join(SCALINGS)}")
+        if isinstance(self.classes, str):
+            raise ValueError(f"classes is {self.classes!r}; expected a tuple of names")
         object.__setattr__(self, "classes", tuple(self.classes))
         if not all(isinstance(name, str) and name for name in self.classes):
             raise ValueError(f"classes are {self.classes}; expected names")

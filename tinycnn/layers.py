@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Union
 
+import numpy as np
+
 from .shapes import Axis, check_positive, window_axis
 
 Shape = tuple[int, ...]
@@ -41,6 +43,13 @@ def _picture(layer: Layer, shape: Shape) -> Shape:
     return shape
 
 
+def _keep_positive(layer: Layer, **values: Any) -> None:
+    """Check whole numbers, and keep them as plain int: JSON writes none of NumPy's."""
+    check_positive(**values)
+    for name, value in values.items():
+        object.__setattr__(layer, name, int(value))
+
+
 def _vector(layer: Layer, shape: Shape) -> Shape:
     if len(shape) != 1:
         raise ValueError(
@@ -62,15 +71,15 @@ class Conv2D(Layer):
 
     def __post_init__(self) -> None:
         size = self.kernel_size
-        if not isinstance(size, int):
-            if not isinstance(size, (tuple, list)) or len(size) != 2:
-                raise ValueError(f"kernel_size is {size!r}; expected a number or (height, width)")
-            object.__setattr__(self, "kernel_size", tuple(size))
-        kernel_h, kernel_w = self.kernel_hw
-        check_positive(
-            filters=self.filters, kernel_height=kernel_h, kernel_width=kernel_w, stride=self.stride
-        )
-        window_axis(kernel_h, kernel_h, self.stride, self.padding)
+        if not isinstance(size, (tuple, list)):
+            _keep_positive(self, kernel_size=size)
+        elif len(size) == 2:
+            check_positive(kernel_height=size[0], kernel_width=size[1])
+            object.__setattr__(self, "kernel_size", (int(size[0]), int(size[1])))
+        else:
+            raise ValueError(f"kernel_size is {size!r}; expected a number or (height, width)")
+        _keep_positive(self, filters=self.filters, stride=self.stride)
+        window_axis(1, 1, self.stride, self.padding)
 
     @property
     def kernel_hw(self) -> tuple[int, int]:
@@ -106,8 +115,8 @@ class MaxPool2D(Layer):
     def __post_init__(self) -> None:
         if self.stride is None:
             object.__setattr__(self, "stride", self.size)
-        check_positive(size=self.size, stride=self.stride)
-        window_axis(self.size, self.size, self.stride, self.padding)
+        _keep_positive(self, size=self.size, stride=self.stride)
+        window_axis(1, 1, self.stride, self.padding)
 
     def axes(self, input_shape: Shape) -> tuple[Axis, Axis]:
         H, W, _ = _picture(self, input_shape)
@@ -149,7 +158,7 @@ class Dense(Layer):
     units: int
 
     def __post_init__(self) -> None:
-        check_positive(units=self.units)
+        _keep_positive(self, units=self.units)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         _vector(self, input_shape)
@@ -168,8 +177,10 @@ class Dropout(Layer):
     rate: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
+        number = isinstance(self.rate, (int, float, np.number))
+        if not number or not 0 <= self.rate < 1:
             raise ValueError(f"rate is {self.rate!r}; expected a number from 0 up to, not with, 1")
+        object.__setattr__(self, "rate", float(self.rate))
 
 
 LAYERS = {kind.__name__: kind for kind in (Conv2D, MaxPool2D, ReLU, Flatten, Dense, Dropout)}

@@ -85,13 +85,15 @@ def build_plan(layers: Sequence[Layer], input_shape: Shape) -> Plan:
     """Lay `layers` out for pictures of `input_shape` (H, W, C).
 
     Raises ValueError naming the layer that cannot take what the one before it gives, where the
-    last layer gives no vector, and where no layer has parameters.
+    last layer gives no vector, and where no layer has parameters; TypeError for what is no layer.
     """
     steps: list[Step] = []
     slots: dict[str, tuple[int, Shape]] = {}
     counts: dict[str, int] = {}
     shape, offset = tuple(input_shape), 0
-    for layer in layers:
+    for k, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layer {k + 1} is {layer!r}; expected a layer such as ReLU()")
         counts[layer.stem] = counts.get(layer.stem, 0) + 1
         name = f"{layer.stem}{counts[layer.stem]}"
         try:
@@ -126,13 +128,16 @@ KINDS = {Conv2D: CONV2D, MaxPool2D: MAXPOOL2D, Dense: DENSE, ReLU: RELU, Dropout
 
 
 def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
-    """The steps of each operation in turn; Flatten changes no value and needs none."""
-    steps = [step for step in steps if not isinstance(step.layer, Flatten)]
+    """The steps of each operation in turn; Flatten changes no value and needs none.
+
+    Nothing is folded across a Flatten: the shapes on its two sides differ.
+    """
     k = 0
     while k < len(steps):
         kinds = tuple(type(step.layer) for step in steps[k : k + 3])
         n_steps = next((len(f) for f in FUSED if kinds[: len(f)] == f), 1)
-        yield steps[k : k + n_steps]
+        if kinds[0] is not Flatten:
+            yield steps[k : k + n_steps]
         k += n_steps
 
 

@@ -53,11 +53,12 @@ def maxpool2d_backward(dy, argmax, dx_out):
     adds them in row order.
     """
     N, OH, OW, C = dy.shape
-    W = dx_out.shape[2]
-    dx_out[:] = 0
+    n_pixels = dx_out.shape[1] * dx_out.shape[2]
+    dx = dx_out.reshape(-1)
+    dx[:] = 0
     for n in range(N):
         for i in range(OH):
             for j in range(OW):
                 for c in range(C):
                     p = argmax[n, i, j, c]
-                    dx_out[n, p // W, p % W, c] += dy[n, i, j, c]  # (4)
+                    dx[(n * n_pixels + p) * C + c] += dy[n, i, j, c]  # (4)

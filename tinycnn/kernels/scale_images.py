@@ -10,7 +10,11 @@ per_image_standardization has it) makes a constant image all zeros.
 
 import math
 
+import numpy as np
+
 from ._jit import kernel
+
+BLOCK = 32768  # pixels whose squares are sure to sum to less than 2**32: sums of 32 bits are fast
 
 
 @kernel
@@ -32,13 +36,17 @@ def scale_images(images, scaling, x_out):
             factor = 1 / 255
         elif scaling == 2:
             total, squares = 0, 0
-            for k in range(n * n_values, (n + 1) * n_values):
-                p = int(pixels[k])
-                total += p
-                squares += p * p
+            for start in range(n * n_values, (n + 1) * n_values, BLOCK):
+                block_total, block_squares = np.uint32(0), np.uint32(0)
+                for k in range(start, min(start + BLOCK, (n + 1) * n_values)):
+                    p = np.uint32(pixels[k])
+                    block_total += p
+                    block_squares += p * p
+                total += int(block_total)
+                squares += int(block_squares)
             shift = total / n_values
             variance = (squares * n_values - total * total) / (n_values * n_values)
             factor = 1 / max(math.sqrt(variance), 1 / math.sqrt(n_values))
-        a, b = number(factor), number(-shift * factor)
+        # p*factor - shift*factor would cancel: a constant image would not be exactly zero
         for k in range(n * n_values, (n + 1) * n_values):
-            x[k] = number(pixels[k]) * a + b
+            x[k] = number((float(pixels[k]) - shift) * factor)
