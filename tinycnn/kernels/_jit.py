@@ -65,10 +65,10 @@ def choose_tile(request: str = "") -> TileShape:
     try:
         width, _, shape = request.partition(":")
         n_rows, _, n_vectors = shape.partition("x")
-        tile = TileShape(int(width) // 8, int(n_rows), int(n_vectors), False)
-    except ValueError:
+        tile = TileShape(shapes[int(width)].vector_bytes, int(n_rows), int(n_vectors), False)
+    except (KeyError, ValueError):
         tile = TileShape(0, 0, 0, False)
-    if tile.vector_bytes not in (16, 32, 64) or not (1 <= tile.n_rows <= 14 and tile.n_vectors > 0):
+    if not (1 <= tile.n_rows <= 14 and tile.n_vectors > 0):
         raise ValueError(
             f"TINYCNN_TILE={request!r}: expected 'plain' or BITS:ROWSxVECTORS with BITS 128, 256 "
             "or 512 and 1 to 14 rows, such as 256:6x2"

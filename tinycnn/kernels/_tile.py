@@ -177,6 +177,82 @@ def make_tile(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
     return tile
 
 
+def make_max_tile(vector_bytes: int) -> Any:
+    """An intrinsic for one vector of (2): the largest of a window, and its position.
+
+    vector_bytes of 0 means a single lane.  Signature: (n_rows, n_columns, x, x_off, row_step,
+    column_step, first, W, y, y_off, argmax, argmax_off).
+    """
+
+    @intrinsic
+    def tile(
+        typingctx,
+        n_rows,
+        n_columns,
+        x,
+        x_off,
+        row_step,
+        column_step,
+        first,
+        W,
+        y,
+        y_off,
+        argmax,
+        argmax_off,
+    ):
+        scalar_bytes = x.dtype.bitwidth // 8
+        lanes = max(vector_bytes // scalar_bytes, 1)
+        signature = types.void(*(INTP,) * 2, x, *(INTP,) * 5, y, INTP, argmax, INTP)
+
+        def codegen(context, builder, sig, args):
+            n_rows, n_columns, x, x_off, row_step, column_step, first, W, y, y_off, p, p_off = args
+            scalar = ir.FloatType() if scalar_bytes == 4 else ir.DoubleType()
+            vector, i32 = ir.VectorType(scalar, lanes), ir.IntType(32)
+            vector_i32 = ir.VectorType(i32, lanes)
+
+            def element(k, offset, vector_type):
+                data = context.make_array(sig.args[k])(context, builder, args[k]).data
+                return builder.bitcast(builder.gep(data, [offset]), vector_type.as_pointer())
+
+            def load(pointer):
+                value = builder.load(pointer)
+                value.align = scalar_bytes
+                return value
+
+            def positions(value):
+                one = builder.insert_element(
+                    ir.Constant(vector_i32, ir.Undefined), builder.trunc(value, i32), i32(0)
+                )
+                zeros = ir.Constant(vector_i32, [0] * lanes)
+                return builder.shuffle_vector(one, one, zeros)
+
+            start = element(2, x_off, scalar)
+            best = cgutils.alloca_once(builder, vector)
+            owner = cgutils.alloca_once(builder, vector_i32)
+            builder.store(load(builder.bitcast(start, vector.as_pointer())), best)
+            builder.store(positions(first), owner)
+            with cgutils.for_range(builder, n_rows) as a:
+                row = builder.gep(start, [builder.mul(a.index, row_step)])
+                row_first = builder.add(first, builder.mul(a.index, W))
+                with cgutils.for_range(builder, n_columns) as e:
+                    at = builder.gep(row, [builder.mul(e.index, column_step)])
+                    rival, held = load(builder.bitcast(at, vector.as_pointer())), builder.load(best)
+                    wins = builder.and_(  # larger, or a number where there was only NaN
+                        builder.fcmp_unordered("<", held, rival),
+                        builder.fcmp_ordered("ord", rival, rival),
+                    )
+                    position = positions(builder.add(row_first, e.index))
+                    builder.store(builder.select(wins, rival, held), best)
+                    builder.store(builder.select(wins, position, builder.load(owner)), owner)
+            builder.store(builder.load(best), element(8, y_off, vector)).align = scalar_bytes
+            builder.store(builder.load(owner), element(10, p_off, vector_i32)).align = 4
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return tile
+
+
 ROWS, VECTORS, BYTES = TILE.n_rows, TILE.n_vectors, TILE.vector_bytes
 HALF, QUARTER, EIGHTH = BYTES // 2, BYTES // 4, BYTES // 8
 
@@ -186,6 +262,8 @@ _tile_half = make_tile(HALF, 1, min(ROWS, 8))
 _tile_quarter = make_tile(QUARTER, 1, 4)
 _tile_eighth = make_tile(EIGHTH, 1, 4)
 _tile_lane = make_tile(0, 1, 4)
+_max_vector, _max_half = make_max_tile(BYTES), make_max_tile(HALF)
+_max_quarter, _max_lane = make_max_tile(QUARTER), make_max_tile(0)
 
 
 def multiply_add_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
@@ -242,9 +320,59 @@ def multiply_add_tiled(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, 
         n += step // size
 
 
-multiply_add_plain = kernel(multiply_add_plain)
+def window_max_plain(
+    n_windows, C, n_rows, n_columns, x, x_off, S, row_step, first, W, y, argmax, y_off
+):
+    """Equation (2) in indexed loops: the twin of the vector tile."""
+    for k in range(n_windows):
+        for c in range(C):
+            at = x_off + k * S * C + c
+            best, owner = x[at], first + k * S
+            for a in range(n_rows):
+                for e in range(n_columns):
+                    rival = x[at + a * row_step + e * C]
+                    if rival > best or (best != best and rival == rival):
+                        best, owner = rival, first + k * S + a * W + e
+            y[y_off + k * C + c] = best
+            argmax[y_off + k * C + c] = owner
+
+
+def window_max_tiled(
+    n_windows, C, n_rows, n_columns, x, x_off, S, row_step, first, W, y, argmax, y_off
+):
+    """The largest value of each of a row of windows, and where it stands.
+
+        y[k, c] = max over a < n_rows, e < n_columns of x[k*S*C + a*row_step + e*C + c]         (2)
+
+    n_windows  windows k, S columns apart;  C  channels, the vector's lanes
+    first, W   position of the first window's first pixel, and positions a row: argmax[k, c] is
+               first + k*S + a*W + e of the winner, the first of equals
+    y, argmax  flat; both are written from y_off on
+    NaN loses to any number.  x_off and y_off are offsets in flat arrays, as in (1).
+    """
+    size = x.itemsize
+    for k in range(n_windows):
+        c = 0
+        while c < C:
+            left = (C - c) * size
+            at, out, p = x_off + k * S * C + c, y_off + k * C + c, first + k * S
+            if left >= BYTES:
+                _max_vector(n_rows, n_columns, x, at, row_step, C, p, W, y, out, argmax, out)
+                c += BYTES // size
+            elif left >= HALF:
+                _max_half(n_rows, n_columns, x, at, row_step, C, p, W, y, out, argmax, out)
+                c += HALF // size
+            elif left >= QUARTER and QUARTER >= size:
+                _max_quarter(n_rows, n_columns, x, at, row_step, C, p, W, y, out, argmax, out)
+                c += QUARTER // size
+            else:
+                _max_lane(n_rows, n_columns, x, at, row_step, C, p, W, y, out, argmax, out)
+                c += 1
+
+
+multiply_add_plain, window_max_plain = kernel(multiply_add_plain), kernel(window_max_plain)
 if TILE.plain:
-    multiply_add = multiply_add_plain
+    multiply_add, window_max = multiply_add_plain, window_max_plain
 else:
-    multiply_add_tiled = kernel(multiply_add_tiled)
-    multiply_add = multiply_add_tiled
+    multiply_add_tiled, window_max_tiled = kernel(multiply_add_tiled), kernel(window_max_tiled)
+    multiply_add, window_max = multiply_add_tiled, window_max_tiled

@@ -6,6 +6,8 @@ Positions outside x take no part: "same" padding never invents a value.
 """
 
 from ._jit import kernel
+from ._tile import window_max
+from .conv2d import end_tap, first_tap, run_end
 
 
 @kernel
@@ -18,27 +20,26 @@ def maxpool2d_forward(x, K, S, PT, PL, y_out, argmax_out):
     argmax_out  (N, OH, OW, C)  int32: flat index h*W + w of the winner in its image, all that
                                 backward needs.
     A tie goes to the first position in row order, so the gradient has one owner.  NaN never wins
-    against a number; a window of NaN alone gives NaN, owned by its first position.  The channel
-    loop stands innermost and selects instead of branching: it runs in vectors.
+    against a number; a window of NaN alone gives NaN, owned by its first position.  As in conv2d,
+    windows of a row that see the same positions go together; lanes are channels.
     """
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
+    xf, yf, winners = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
     for n in range(N):
         for i in range(OH):
-            h0, h1 = max(i * S - PT, 0), min(i * S - PT + K, H)
-            for j in range(OW):
-                w0, w1 = max(j * S - PL, 0), min(j * S - PL + K, W)
-                y, argmax = y_out[n, i, j], argmax_out[n, i, j]
-                for c in range(C):
-                    y[c] = x[n, h0, w0, c]
-                    argmax[c] = h0 * W + w0
-                for h in range(h0, h1):
-                    for w in range(w0, w1):
-                        rival, position = x[n, h, w], h * W + w
-                        for c in range(C):
-                            wins = (rival[c] > y[c]) | ((y[c] != y[c]) & (rival[c] == rival[c]))
-                            y[c] = rival[c] if wins else y[c]
-                            argmax[c] = position if wins else argmax[c]
+            a0, a1 = first_tap(i, S, PT), end_tap(i, S, PT, K, H)
+            j = 0
+            while j < OW:
+                j_end = run_end(j, OW, S, PL, K, W)
+                e0, e1 = first_tap(j, S, PL), end_tap(j, S, PL, K, W)
+                first = (i * S - PT + a0) * W + j * S - PL + e0
+                window_max(
+                    *(j_end - j, C, a1 - a0, e1 - e0),
+                    *(xf, (n * H * W + first) * C, S, W * C, first, W),
+                    *(yf, winners, ((n * OH + i) * OW + j) * C),
+                )
+                j = j_end
 
 
 @kernel
