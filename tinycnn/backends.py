@@ -199,7 +199,9 @@ class KernelBackend:
             program.program_backward(
                 *(operations, self.transposed, self.x, dlogits_flat, first, count, N),
                 *(space.activations, space.argmax, space.masks, space.d_activations),
-                *(space.d_conv_outputs[chunk], space.chunk_gradients[chunk], dx),
+                *(space.padded[chunk], space.place_of[chunk], space.winners_g[chunk]),
+                *(space.winners_at[chunk], space.counts[chunk], space.dw_t[chunk]),
+                *(space.chunk_gradients[chunk], dx),
             )
 
         n_chunks = self._for_each_chunk(one_chunk)
@@ -270,5 +272,10 @@ class TrainingWorkspace(Workspace):
         self.masks = np.zeros(plan.n_mask * capacity, dtype)
         self.d_activations = np.zeros(plan.n_activations * capacity, dtype)
         self.conv_outputs = np.zeros((n_chunks, plan.n_conv_output), dtype)
-        self.d_conv_outputs = np.zeros((n_chunks, plan.n_conv_output * chunk_size(capacity)), dtype)
+        self.padded = np.zeros((n_chunks, plan.n_padded), dtype)
+        self.place_of = np.zeros((n_chunks, plan.n_conv_output), np.int32)
+        self.winners_g = np.zeros((n_chunks, plan.n_winners), dtype)
+        self.winners_at = np.zeros((n_chunks, plan.n_winners), np.int32)
+        self.counts = np.zeros((n_chunks, plan.n_winners), np.int64)
+        self.dw_t = np.zeros((n_chunks, plan.n_transposed), dtype)
         self.chunk_gradients = np.zeros((n_chunks, plan.n_parameter_slots), dtype)

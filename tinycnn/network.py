@@ -21,6 +21,9 @@ logger = logging.getLogger("tinycnn")
 
 BACKENDS = {"numba": KernelBackend, "numpy": ReferenceBackend}
 
+WEIGHTS = ("xavier_uniform", "xavier_normal", "he_uniform", "he_normal")
+"""Functions of `tinycnn.init` that draw weights."""
+
 PREDICTION_BATCH = 256
 """Images that are scaled at once in prediction: a million images stream through a few MB."""
 
@@ -52,6 +55,8 @@ class Network:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype is {self.dtype}; expected float32 or float64")
+        if not isinstance(input_spec, InputSpec):
+            raise TypeError(f"input_spec is {input_spec!r}; expected an InputSpec")
         self.layers = tuple(layers)
         self.plan = build_plan(self.layers, input_spec.shape)
         n_classes = self.plan.output_shape[0]
@@ -97,7 +102,12 @@ class Network:
         self, rng: np.random.Generator, weights: str = "xavier_uniform", bias_std: float = 0.0
     ) -> None:
         """Draw new parameters: `weights` names a function of `tinycnn.init`, biases are normal
-        with deviation `bias_std` (0: zeros).  Drawn in float64, so both dtypes start alike."""
+        with deviation `bias_std` (0: zeros).  Drawn in float64, so both dtypes start alike.
+
+        Raises ValueError for an unknown function or a deviation below 0.
+        """
+        if weights not in WEIGHTS:
+            raise ValueError(f"weights is {weights!r}; expected one of {', '.join(WEIGHTS)}")
         draw = getattr(init, weights)
         for name, parameter in self.parameters.items():
             if name.endswith(".w"):
@@ -157,7 +167,7 @@ class Network:
 
     def predict_logits(self, images: np.ndarray) -> np.ndarray:
         """Logits (N, K) of uint8 images (N, H, W) or (N, H, W, C).  Errors as `scale`."""
-        if len(images) <= PREDICTION_BATCH:
+        if np.ndim(images) == 0 or len(images) <= PREDICTION_BATCH:
             return self._run.predict(self.scale(images))
         logits = np.empty((len(images), len(self.classes)), self.dtype)
         for k in range(0, len(images), PREDICTION_BATCH):

@@ -44,7 +44,7 @@ def check_n_threads(n_threads: int | None) -> int:
 def run_in_threads(work: Callable[[int], None], n_workers: int) -> None:
     """Call work(0), ..., work(n_workers - 1) side by side; the caller's thread does the first.
 
-    The first error raised by any of them is raised here, after all have ended.
+    After all have ended, the error of the lowest number among those that failed is raised.
     """
     if n_workers <= 1:
         work(0)
@@ -60,11 +60,13 @@ def run_in_threads(work: Callable[[int], None], n_workers: int) -> None:
 
 
 def _executor(size: int) -> ThreadPoolExecutor:
-    """The pool, replaced by a larger one where `size` threads do not fit."""
+    """The pool, replaced by a larger one where `size` threads do not fit.
+
+    A pool that is replaced is not shut down, for another caller may be about to use it; its threads
+    end when nobody holds it any more.
+    """
     global _pool, _pool_size
     with _lock:
         if _pool is None or _pool_size < size:
-            if _pool is not None:
-                _pool.shutdown(wait=False)
             _pool, _pool_size = ThreadPoolExecutor(size, "tinycnn"), size
         return _pool

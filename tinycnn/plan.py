@@ -32,6 +32,8 @@ OPERATION = np.dtype(
             *("y_offset", "OH", "OW", "F"),
             # window of the convolution, and the convolution's own output where a pooling follows
             *("KH", "KW", "S", "PT", "PL", "conv_OH", "conv_OW"),
+            # its input with all padding around it
+            *("padded_H", "padded_W"),
             # window of the pooling, and offset of its argmax
             *("pool_K", "pool_S", "pool_PT", "pool_PL", "argmax_offset"),
             # parameters; offset of the transposed weights; offset of the dropout mask
@@ -71,6 +73,8 @@ class Plan:
     n_mask: int
     n_conv_output: int
     n_transposed: int
+    n_padded: int
+    n_winners: int
 
     @property
     def output_shape(self) -> Shape:
@@ -143,12 +147,17 @@ def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
 
 def _operations(steps: Sequence[Step], slots: dict[str, tuple[int, Shape]]) -> dict:
     """The table of operations for the kernels, and the sizes of what they work in."""
-    sizes = dict(n_activations=0, n_argmax=0, n_mask=0, n_conv_output=0, n_transposed=0)
+    names = ("n_activations", "n_argmax", "n_mask", "n_transposed")
+    scratch_names = ("n_conv_output", "n_padded", "n_winners")
+    sizes = dict.fromkeys(names + scratch_names, 0)
 
     def take(size_name: str, shape: Shape) -> int:
         offset = sizes[size_name]
         sizes[size_name] += _aligned(int(np.prod(shape)))
         return offset
+
+    def take_scratch(size_name: str, shape: Shape) -> None:  # operations use it in turn
+        sizes[size_name] = max(sizes[size_name], _aligned(int(np.prod(shape))))
 
     table: list[np.ndarray] = []
     x_offset = -1
@@ -179,11 +188,23 @@ def _operations(steps: Sequence[Step], slots: dict[str, tuple[int, Shape]]) -> d
                 op["pool"], op["pool_K"], op["pool_S"] = 1, step.layer.size, step.layer.stride
                 op["pool_PT"], op["pool_PL"] = vertical.before, horizontal.before
                 op["argmax_offset"] = take("n_argmax", step.output_shape)
-                if len(group) > 1:
-                    needed = _aligned(int(np.prod(first.output_shape)))
-                    sizes["n_conv_output"] = max(sizes["n_conv_output"], needed)
+        if isinstance(layer, Conv2D) and op["pool"]:
+            OH, OW, F = first.output_shape
+            padded_H, padded_W = padded_size(op)
+            op["padded_H"], op["padded_W"] = padded_H, padded_W
+            take_scratch("n_conv_output", first.output_shape)
+            take_scratch("n_padded", (padded_H, padded_W, int(op["C"])))
+            take_scratch("n_winners", (F, int(op["OH"] * op["OW"]) + 1))
         table.append(op)
-    return dict(operations=np.array(table, OPERATION), **sizes)
+    # np.record: fields are attributes without the JIT too
+    return dict(operations=np.array(table, np.dtype((np.record, OPERATION))), **sizes)
+
+
+def padded_size(op: np.ndarray) -> tuple[int, int]:
+    """Height and width of a convolution's input that holds every tap of every output position."""
+    height = max((op["conv_OH"] - 1) * op["S"] + op["KH"], op["PT"] + op["H"])
+    width = max((op["conv_OW"] - 1) * op["S"] + op["KW"], op["PL"] + op["W"])
+    return int(height), int(width)
 
 
 def _as_picture(shape: Shape) -> Shape:

@@ -77,7 +77,7 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             return {name: file.get_tensor(name) for name in file.keys()}, metadata
-    except SafetensorError as error:
+    except (SafetensorError, TypeError, AttributeError) as error:  # the last two: no such dtype
         raise ModelFileError(f"{path}: not a safetensors file, or damaged: {error}") from None
 
 
@@ -91,14 +91,20 @@ def network_from(
     allocated.  path: for messages.  options: of `Network`.  Errors as `load`."""
     try:
         description = json.loads(metadata[METADATA_KEY])
+        if description["version"] != VERSION:
+            raise ValueError(f"version {description['version']}; this release reads {VERSION}")
         layers = [layer_from_config(config) for config in description["layers"]]
         spec = InputSpec(**description["input_spec"])
         plan = build_plan(layers, spec.shape)
-        if description["version"] != VERSION:
-            raise ValueError(f"version {description['version']}; this release reads {VERSION}")
+        n_classes = plan.output_shape[0]
+        if len(spec.classes) != n_classes:
+            raise ValueError(f"{len(spec.classes)} class names for {n_classes} logits")
+        training = description["training"]
+        if not isinstance(training, dict):
+            raise ValueError(f"training is {training!r}; expected an object")
     except KeyError as error:
         raise ModelFileError(f"{path}: not a tinycnn model: {error} is missing") from None
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelFileError(f"{path}: its description is not usable: {error}") from None
     own = {name: tensor for name, tensor in tensors.items() if "/" not in name}
     expected = {name: shape for name, (_, shape) in plan.parameter_slots.items()}
@@ -111,13 +117,10 @@ def network_from(
     if not dtypes <= {np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16)}:
         raise ModelFileError(f"{path}: tensors of {dtypes}; expected float16, float32 or float64")
     dtype = np.float64 if dtypes == {np.dtype(np.float64)} else np.float32
-    try:
-        network = Network(layers, spec, dtype=dtype, **options)
-    except ValueError as error:
-        raise ModelFileError(f"{path}: {error}") from None
+    network = Network(layers, spec, dtype=dtype, **options)
     for name, tensor in own.items():
         network.parameters[name][:] = tensor
-    network.training_summary = description.get("training") or {}
+    network.training_summary = training
     return network
 
 

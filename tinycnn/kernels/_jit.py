@@ -131,12 +131,23 @@ class KernelCache(caching.FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             compiled = super().load_overload(sig, target_context)
+            if compiled is not None and compiled.signature.args != tuple(getattr(sig, "args", sig)):
+                # two processes that fill one index at a time can give two codes one file name
+                raise ValueError("it holds code for other arguments")
         except Exception as error:  # whatever a foreign or truncated file makes pickle raise
             logger.warning("kernel cache %s is unreadable (%s)", self.cache_path, error)
             compiled = None
+            self._start_afresh()
         if compiled is None:
             _announce(self._py_func.__name__)
         return compiled
+
+    def _start_afresh(self) -> None:
+        """Empty this kernel's index: a damaged one would fail every load and every save to come."""
+        try:
+            self.flush()
+        except Exception as error:
+            logger.warning("kernel cache %s is not writable (%s)", self.cache_path, error)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:

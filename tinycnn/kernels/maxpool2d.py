@@ -6,7 +6,7 @@ Positions outside x take no part: "same" padding never invents a value.
 """
 
 from ._jit import kernel
-from ._tile import window_max
+from ._window_max import window_max
 from .conv2d import end_tap, first_tap, run_end
 
 

@@ -15,6 +15,11 @@ from .conv2d import (
     conv2d_forward,
     conv2d_transpose_weights,
 )
+from .conv2d_maxpool2d import (
+    conv2d_maxpool2d_backward_input,
+    conv2d_maxpool2d_backward_params,
+    conv2d_transpose_weights_back,
+)
 from .dense import (
     dense_backward_input,
     dense_backward_params,
@@ -128,13 +133,14 @@ def program_transpose_weights(operations, parameters, transposed):
 @kernel
 def program_backward(
     operations, transposed, x, dlogits, first, count, capacity,
-    activations, argmax, masks, d_activations, d_conv_output, gradients_out, dx_out,
+    activations, argmax, masks, d_activations, padded, place_of, winners_g, winners_at, counts,
+    dw_t, gradients_out, dx_out,
 ):  # fmt: skip
     """Backward pass of images first ... first + count, after a forward pass with training = 1.
 
     x, dlogits     flat, of the whole batch
     d_activations  gradients in the layout of `activations`; overwritten
-    d_conv_output  scratch for the gradients of `count` images' convolution before its pooling
+    padded, place_of, winners_g, winners_at, counts, dw_t: scratch of conv2d_maxpool2d.py
     gradients_out  flat, the layout of the parameters: this chunk's sums, overwritten
     dx_out         flat like x, for the gradient of the network's input; empty: not wanted
     """
@@ -161,19 +167,32 @@ def program_backward(
             relu_backward(y_flat, dy_flat, dy_flat)
         if op.kind == CONV2D:
             dy = part(dy_flat, 0, count, op.OH, op.OW, op.F)
-            if op.pool:
-                winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
-                dz = part(d_conv_output, 0, count, op.conv_OH, op.conv_OW, op.F)
-                maxpool2d_backward(dy, winner, dz)
-                dy = dz
             dw = weights(gradients_out, op.w_offset, op.KH, op.KW, op.C, op.F)
             db = gradients_out[op.b_offset : op.b_offset + op.F]
             x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
-            conv2d_backward_params(x_4d, dy, op.S, op.PT, op.PL, dw, db)
-            if wants_dx:
-                w_t = weights(transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
-                dx = part(dx_flat, 0, count, op.H, op.W, op.C)
-                conv2d_backward_input(dy, w_t, op.S, op.PT, op.PL, dx)
+            w_t = weights(transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
+            if op.pool:
+                winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
+                x_padded = part(padded, 0, 1, op.padded_H, op.padded_W, op.C)[0]
+                g = matrix(winners_g, 0, op.F, op.OH * op.OW + 1)
+                at = matrix(winners_at, 0, op.F, op.OH * op.OW + 1)
+                dw_turned = weights(dw_t, 0, op.F, op.KH, op.KW, op.C)
+                conv2d_maxpool2d_backward_params(
+                    *(x_4d, dy, winner, op.conv_OH, op.conv_OW, op.S, op.PT, op.PL),
+                    *(x_padded, place_of, g, at, counts, dw_turned, db),
+                )
+                conv2d_transpose_weights_back(dw_turned, dw)
+                if wants_dx:
+                    conv2d_maxpool2d_backward_input(
+                        *(dy, winner, op.conv_OH, op.conv_OW, w_t, op.S, op.PT, op.PL),
+                        *(x_padded, place_of, g, at, counts),
+                        part(dx_flat, 0, count, op.H, op.W, op.C),
+                    )
+            else:
+                conv2d_backward_params(x_4d, dy, op.S, op.PT, op.PL, dw, db)
+                if wants_dx:
+                    dx = part(dx_flat, 0, count, op.H, op.W, op.C)
+                    conv2d_backward_input(dy, w_t, op.S, op.PT, op.PL, dx)
         elif op.kind == DENSE:
             dy_2d = matrix(dy_flat, 0, count, op.F)
             dw_2d = matrix(gradients_out, op.w_offset, size_x, op.F)

@@ -1,0 +1,534 @@
+"""Train MicroExpNet from a teacher's soft labels, on a CPU.
+
+    python examples/train_student.py
+        built-in faces and their shipped teacher: about a minute, nothing to download
+    python examples/train_student.py --data fer2013.csv.gz --votes fer2013new.csv --teacher t.npz
+        real faces
+
+Everything about the run lands in one folder; open its report.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import logging
+import shlex
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+import ferdata
+import tinycnn
+from tinycnn import checkpoint, models, report
+from tinycnn.atomic_file import write_atomically
+from tinycnn.optim import optimizer_from_name
+from tinycnn.recipes import RECIPES, SCHEDULES, make_schedule
+from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
+
+SIZE_PX = 84
+
+
+class UsageError(Exception):
+    """Something that the person at the keyboard can mend; the message says how."""
+
+
+# ---- options ---------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="train_student.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        metavar="FILE",
+        help="FER2013: fer2013.csv, .csv.gz, .zip or icml_face_data.csv (default: built-in faces)",
+    )
+    data.add_argument("--votes", metavar="FILE", help="FER+ votes for --data: fer2013new.csv")
+    data.add_argument(
+        "--teacher",
+        metavar="FILE",
+        help="soft labels, .npz or .csv; see the README for the format (default: the shipped "
+        "teacher for the built-in faces, none for --data)",
+    )
+    data.add_argument(
+        "--targets",
+        choices=("votes", "plurality", "majority", "labels"),
+        help="what the hard part of the loss is measured against, and which rows are used: the "
+        "distribution of the votes, their plurality or majority label, or the file's own label "
+        "(default: votes with --votes, else labels)",
+    )
+    data.add_argument(
+        "--rows",
+        metavar="N",
+        type=positive,
+        help="use only the first N training images, for a quick trial (default: all)",
+    )
+
+    network = parser.add_argument_group("network")
+    network.add_argument("--variant", choices=tuple(models.VARIANTS), default="p12", help=DEFAULT)
+    network.add_argument("--size", choices=models.SIZES, default="XXS", help=DEFAULT)
+
+    training = parser.add_argument_group(
+        "training",
+        "A recipe is a set of values for the options below it; an option that is given overrides "
+        "the recipe. fer: " + described("fer") + ". paper: " + described("paper") + ".",
+    )
+    training.add_argument("--recipe", choices=tuple(RECIPES), default="fer", help=DEFAULT)
+    training.add_argument("--epochs", type=positive, metavar="N", help="passes over the data")
+    training.add_argument("--batch-size", type=positive, metavar="N", help="images a step")
+    training.add_argument("--optimizer", choices=("adam", "adamw", "sgd"))
+    training.add_argument("--learning-rate", type=above_zero, metavar="X", help="the highest")
+    training.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate")
+    training.add_argument(
+        "--augment",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="shift, rotate, scale and mirror each image anew in every epoch",
+    )
+    training.add_argument("--patience", type=positive, metavar="N", help=PATIENCE)
+
+    soft = parser.add_argument_group(
+        "distillation",
+        "loss = (1-w) * CE(softmax(z), targets) + w * c * CE(softmax(z/t), softmax(teacher/t))",
+    )
+    soft.add_argument("--temperature", type=above_zero, metavar="T", help="t")
+    soft.add_argument("--soft-weight", type=share, metavar="W", help="w, from 0 to 1")
+    soft.add_argument(
+        "--loss-scale", choices=("paper", "hinton"), help="c: 1 (paper) or t*t (hinton)"
+    )
+    soft.add_argument(
+        "--compare",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="train a second time without the teacher and report both (default: for the built-in "
+        "faces only)",
+    )
+
+    run = parser.add_argument_group("run")
+    run.add_argument("--out", metavar="FOLDER", help="run folder (default: runs/<date and time>)")
+    run.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the interrupted run in --out, with its own options",
+    )
+    run.add_argument("--threads", type=positive, metavar="N", help="(default: all usable cores)")
+    run.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of weights, order, changes " + DEFAULT
+    )
+    run.add_argument("--backend", choices=("numba", "numpy"), default="numba", help=DEFAULT)
+    return parser
+
+
+DEFAULT = "(default: %(default)s)"
+PATIENCE = "stop after N epochs without a new best (default: train all epochs)"
+RECIPE_OPTIONS = tuple(name for name in asdict(RECIPES["fer"]) if name not in ("scaling",))
+
+
+def described(recipe: str) -> str:
+    """A recipe in one line of help."""
+    values = asdict(RECIPES[recipe])
+    return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in values.items())
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
+    return value
+
+
+def above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 to 1")
+    return value
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Options, with the recipe's values filled in; with --resume, those of the run's config."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.resume:
+        if not args.out:
+            raise UsageError("--resume needs --out FOLDER, the run to go on with")
+        config = read_config(Path(args.out))
+        parser.set_defaults(**{**config["options"], "resume": True, "out": args.out})
+        args = parser.parse_args(argv)
+    for name, value in asdict(RECIPES[args.recipe]).items():
+        if getattr(args, name, None) is None:
+            setattr(args, name, value)
+    if args.data is None and (args.votes or args.targets not in (None, "labels")):
+        raise UsageError("--votes and --targets go with --data: the built-in faces have labels")
+    if args.data and args.targets is None:
+        args.targets = "votes" if args.votes else "labels"
+    if args.data and (args.targets == "labels") == bool(args.votes):
+        raise UsageError(
+            f"--targets {args.targets} needs --votes fer2013new.csv"
+            if args.targets != "labels"
+            else "--targets labels does not use --votes: leave one of them out"
+        )
+    if args.seed < 0:
+        raise UsageError(f"--seed {args.seed}: expected 0 or more")
+    if args.compare is None:
+        args.compare = args.data is None
+    if args.out and not args.resume:
+        refuse_used_folder(Path(args.out))
+    return args
+
+
+# ---- data ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training faces with soft labels where there is a teacher, validation faces at SIZE_PX."""
+
+    train: ferdata.FaceDataset
+    validation: ferdata.FaceDataset
+    targets: str
+    hashes: dict[str, str]
+    notes: list[str]
+
+
+def load_data(args: argparse.Namespace) -> Data:
+    if args.data is None:
+        with bar("drawing the built-in faces", "people") as progress:
+            dataset = ferdata.default_faces(progress=progress)
+        targets = "labels"
+    else:
+        with bar(f"reading {Path(args.data).name}", "B") as progress:
+            dataset = ferdata.load_fer2013(
+                args.data, votes=args.votes, target=args.targets, progress=progress
+            )
+        if args.votes:
+            dataset = dataset.to_label_space(ferdata.MICROEXPNET8)
+        targets = "distribution" if args.targets == "votes" else "labels"
+    train = dataset.in_split("train")
+    validation = dataset.in_split("validation").labelled()
+    hashes = {"training images": train.content_hash()}
+    hashes["validation images"] = validation.content_hash()
+    notes = []
+    if args.teacher:
+        soft = ferdata.load_soft_labels(args.teacher)
+        values, aligned = ferdata.align_soft_labels(soft, train)
+        train = train.with_soft_labels(values)
+        if aligned.n_floored:
+            notes.append(
+                f"{aligned.n_floored:,} of the teacher's probabilities were below 1e-7 and raised "
+                "to it"
+            )
+    elif args.data is None:
+        train = train.with_soft_labels(ferdata.rendered_teacher(train))
+    if args.rows:
+        train = train.select(np.arange(min(args.rows, len(train))))
+    if train.soft_labels is not None:
+        hashes["soft labels"] = hash_of(train.soft_labels)
+    return Data(train, validation, targets, hashes, notes)
+
+
+def hash_of(array: np.ndarray) -> str:
+    import hashlib
+
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+
+
+class bar:
+    """A tqdm bar as a `progress(done, total)` callable; it appears with the first call."""
+
+    def __init__(self, title: str, unit: str) -> None:
+        self.title, self.unit, self.bar = title, unit, None
+
+    def __enter__(self) -> bar:
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.bar is None:
+            self.bar = tqdm(total=total, desc=self.title, unit=self.unit, unit_scale=True)
+        self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+# ---- run folder ------------------------------------------------------------------------------
+
+
+def open_run_folder(args: argparse.Namespace, data: Data) -> Path:
+    """The run folder, made or checked, with config.json in it."""
+    folder = Path(args.out or time.strftime("runs/%Y%m%d-%H%M%S"))
+    options = {name: value for name, value in vars(args).items() if name not in ("resume", "out")}
+    config = {
+        "command": shlex.join(["python", *sys.argv]),
+        "tinycnn": tinycnn.__version__,
+        "options": options,
+        "data": data.hashes,
+        "n_training_images": len(data.train),
+        "n_validation_images": len(data.validation),
+    }
+    if args.resume:
+        before = read_config(folder)
+        if before["data"] != data.hashes:
+            changed = [k for k in data.hashes if before["data"].get(k) != data.hashes[k]]
+            raise UsageError(f"{folder}: the data changed since the run began: {changed}")
+        return folder
+    refuse_used_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    return folder
+
+
+def refuse_used_folder(folder: Path) -> None:
+    if (folder / "config.json").exists():
+        raise UsageError(
+            f"{folder}: holds another run; choose another --out, or go on with it by --resume"
+        )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text())
+        if not isinstance(config["options"], dict) or not isinstance(config["data"], dict):
+            raise ValueError("options and data are missing")
+        return config
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; there is no run to resume") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: not a run's configuration: {error}") from None
+
+
+class History(Callback):
+    """Shows a progress bar and writes history.jsonl, a line an epoch."""
+
+    def __init__(self, path: Path, title: str, n_images: int, n_epochs: int, done: list) -> None:
+        self.path = path
+        self.n_images = n_images
+        # After a crash between the two writes the checkpoint knows better than the file.
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in done))
+        self.bar = tqdm(
+            desc=title,
+            total=n_images * n_epochs,
+            initial=n_images * len(done),
+            unit="img",
+            unit_scale=True,
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+        )
+        self.val_accuracy = done[-1]["val_accuracy"] if done else None
+
+    def on_step(self, record: StepRecord) -> None:
+        self.bar.update(record.epoch * self.n_images + record.n_images - self.bar.n)
+        shown = {"loss": f"{record.mean_loss:.3f}", "acc": f"{record.mean_accuracy:.1%}"}
+        if self.val_accuracy is not None:
+            shown["val"] = f"{self.val_accuracy:.1%}"
+        self.bar.set_postfix(shown, refresh=False)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self.val_accuracy = record.val_accuracy
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record.to_dict()) + "\n")
+
+
+# ---- training --------------------------------------------------------------------------------
+
+
+def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool) -> list[dict]:
+    """One training run into `folder`, or what is left of it; returns the epoch records."""
+    folder.mkdir(exist_ok=True)
+    network = models.microexpnet(
+        args.variant,
+        args.size,
+        len(data.train.classes),
+        classes=data.train.classes,
+        scaling=args.scaling,
+        bias_std=args.bias_std,
+        backend=args.backend,
+        n_threads=args.threads,
+        seed=args.seed,
+    )
+    dataset = data.train if with_teacher else data.train.with_soft_labels(None)
+    batches = ferdata.Batches(
+        dataset,
+        batch_size=args.batch_size,
+        size_px=SIZE_PX,
+        augment=ferdata.Augmentation() if args.augment else None,
+        seed=args.seed,
+        targets=data.targets,
+        n_threads=network.n_threads,
+    )
+    if with_teacher:
+        loss = tinycnn.Distillation(args.temperature, args.soft_weight, args.loss_scale)
+    else:
+        loss = tinycnn.CrossEntropy()
+    resume = args.resume and checkpoint.path_in(folder).exists()
+    done = checkpoint.records_in(folder) if resume else []
+    title = "with teacher" if with_teacher else "without teacher"
+    history = History(
+        folder / "history.jsonl", title, batches.n_images, args.epochs, [dict(r) for r in done]
+    )
+    try:
+        records = fit(
+            network,
+            batches,
+            loss=loss,
+            optimizer=optimizer_from_name(
+                args.optimizer, learning_rate=args.learning_rate, backend=args.backend
+            ),
+            n_epochs=args.epochs,
+            schedule=make_schedule(
+                args.schedule, args.learning_rate, args.epochs * batches.n_batches
+            ),
+            validation=Validation(
+                validation_images(data),
+                data.validation.labels,
+                data.validation.targets if data.targets == "distribution" else None,
+            ),
+            callbacks=[history],
+            patience=args.patience,
+            folder=folder,
+            resume=resume,
+        )
+        return done + [record.to_dict() for record in records]
+    finally:
+        history.bar.close()
+
+
+def validation_images(data: Data) -> np.ndarray:
+    images = data.validation.images
+    if images.shape[1:] == (SIZE_PX, SIZE_PX):
+        return images
+    return ferdata.resize_images(images, SIZE_PX)
+
+
+def finish(
+    args: argparse.Namespace, data: Data, folder: Path, histories: dict[str, list[dict]]
+) -> None:
+    """Score the best model, write predictions.csv and report.html, print the summary."""
+    network = tinycnn.load(folder / checkpoint.BEST, backend=args.backend, n_threads=args.threads)
+    images = validation_images(data)
+    scored = evaluate(network, images, data.validation.labels)
+    write_atomically(folder / "predictions.csv", predictions_csv(data.validation, scored.probs))
+    config, records = read_config(folder), next(iter(histories.values()))
+    batched_us = microseconds(lambda: network.predict_proba(images)) / len(images)
+    single_us = microseconds(lambda: network.predict_proba(images[:1]), 50)
+    speed = {
+        "training": f"{np.median([r['images_per_s'] for r in records]):,.0f} images/s",
+        "prediction": f"{batched_us:,.0f} us an image in batches, {single_us:,.0f} us alone",
+    }
+    report.write_report(
+        folder / "report.html",
+        report.RunReport(
+            title=f"MicroExpNet {args.variant}-{args.size}",
+            command=config["command"],
+            config=config["options"],
+            n_parameters=network.n_parameters,
+            classes=network.classes,
+            histories=histories,
+            labels=np.asarray(data.validation.labels),
+            probs=scored.probs,
+            images=images,
+            ids=data.validation.ids.tolist(),
+            filters=network.parameters["conv1.w"],
+            data_hashes=data.hashes,
+            speed=speed,
+            notes=data.notes,
+        ),
+    )
+    print()
+    for name, rows in histories.items():
+        best = max(rows, key=lambda row: row["val_accuracy"])
+        print(f"{name:>16}: {best['val_accuracy']:.1%} of {len(images):,} validation images right")
+    print(f"{'speed':>16}: {speed['training']} in training; {speed['prediction']}")
+    print(f"{'report':>16}: {folder / 'report.html'}")
+
+
+def microseconds(work: Any, n_times: int = 3) -> float:
+    """Median time of work(), after one call that is not counted."""
+    work()
+    times_s = []
+    for _ in range(n_times):
+        started = time.perf_counter()
+        work()
+        times_s.append(time.perf_counter() - started)
+    return float(np.median(times_s)) * 1e6
+
+
+def predictions_csv(validation: ferdata.FaceDataset, probs: np.ndarray) -> str:
+    """id, label, predicted class, and the probability of every class."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    classes = validation.classes
+    writer.writerow(["id", "label", "predicted", *classes])
+    for name, label, row in zip(validation.ids, validation.labels, probs):
+        said = classes[int(row.argmax())]
+        writer.writerow([name, classes[label], said, *(f"{p:.6f}" for p in row)])
+    return text.getvalue()
+
+
+def run(argv: list[str]) -> None:
+    args = parse(argv)
+    data = load_data(args)
+    has_teacher = data.train.soft_labels is not None
+    folder = open_run_folder(args, data)
+    for note in data.notes:
+        print(f"note: {note}")
+    print(
+        f"{len(data.train):,} training and {len(data.validation):,} validation images -> {folder}"
+    )
+    try:
+        histories = {}
+        if has_teacher:
+            histories["with teacher"] = train(args, data, folder, with_teacher=True)
+        if not has_teacher:
+            histories["without teacher"] = train(args, data, folder, with_teacher=False)
+        elif args.compare:
+            plain = folder / "without-teacher"
+            histories["without teacher"] = train(args, data, plain, with_teacher=False)
+        finish(args, data, folder, histories)
+    except KeyboardInterrupt:
+        if checkpoint.path_in(folder).exists():
+            print(f"\nstopped; go on with: --out {folder} --resume", file=sys.stderr)
+        else:
+            print("\nstopped before the first epoch was done: nothing to resume", file=sys.stderr)
+        raise
+
+
+def main(argv: list[str] | None = None) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        return 130
+    except (UsageError, ferdata.DataError, checkpoint.CheckpointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (OSError, ArithmeticError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

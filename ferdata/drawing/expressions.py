@@ -1,0 +1,146 @@
+"""Which action units an emotion shows, how strongly, and under what view: the random part.
+
+The combinations are those of EMFACS (Friesen & Ekman 1983) and of the FACS investigator's guide:
+happy 6+12, sadness 1+4+15, surprise 1+2+5+26, fear 1+2+4+5+7+20+26, anger 4+5+7+23,
+disgust 9+15 or 10+17, contempt 12+14 on one side.
+"""
+
+from __future__ import annotations
+
+from ferdata.drawing.action_units import ACTION_UNIT_NAMES
+from ferdata.drawing.draws import Draws
+from ferdata.drawing.sheet import OCCLUDERS, View
+
+# Per emotion: action unit -> (chance to be seen, least and greatest share of the overall strength).
+EMOTION_ACTION_UNITS: dict[str, dict[int, tuple[float, float, float]]] = {
+    "neutral": {},
+    "anger": {
+        4: (0.97, 0.7, 1.1),
+        5: (0.45, 0.2, 0.8),
+        7: (0.80, 0.5, 1.0),
+        17: (0.25, 0.2, 0.6),
+        23: (0.75, 0.5, 1.1),
+        24: (0.40, 0.4, 1.0),
+    },
+    "contempt": {12: (0.90, 0.35, 0.8), 14: (0.92, 0.6, 1.1)},
+    "disgust": {
+        4: (0.35, 0.2, 0.6),
+        6: (0.20, 0.2, 0.5),
+        7: (0.35, 0.2, 0.7),
+        9: (0.80, 0.6, 1.1),
+        10: (0.65, 0.5, 1.1),
+        15: (0.35, 0.3, 0.7),
+        17: (0.45, 0.3, 0.8),
+        25: (0.25, 0.2, 0.7),
+    },
+    "fear": {
+        1: (0.95, 0.7, 1.1),
+        2: (0.80, 0.4, 0.9),
+        4: (0.85, 0.4, 0.9),
+        5: (0.90, 0.6, 1.1),
+        7: (0.40, 0.2, 0.6),
+        20: (0.85, 0.6, 1.1),
+        25: (0.75, 0.4, 1.0),
+        26: (0.50, 0.2, 0.6),
+    },
+    "happy": {
+        6: (0.80, 0.5, 1.1),
+        12: (0.98, 0.6, 1.1),
+        25: (0.60, 0.5, 1.1),
+        26: (0.15, 0.1, 0.5),
+    },
+    "sadness": {
+        1: (0.95, 0.7, 1.1),
+        4: (0.75, 0.3, 0.8),
+        15: (0.90, 0.6, 1.1),
+        17: (0.45, 0.3, 0.8),
+        43: (0.25, 0.1, 0.5),
+    },
+    "surprise": {
+        1: (0.95, 0.7, 1.1),
+        2: (0.95, 0.7, 1.1),
+        5: (0.85, 0.4, 1.0),
+        25: (0.85, 0.4, 0.9),
+        26: (0.88, 0.5, 1.1),
+    },
+}
+
+_STRAYS = (1, 2, 4, 5, 6, 7, 10, 12, 14, 15, 17, 20, 23, 24, 25, 43)
+
+
+def full_expression(emotion: str) -> dict[int | str, float]:
+    """The emotion's action units at full strength; for contempt on the person's left side.
+
+    Raises ValueError for an unknown emotion.
+    """
+    if emotion not in EMOTION_ACTION_UNITS:
+        known = ", ".join(EMOTION_ACTION_UNITS)
+        raise ValueError(f"unknown emotion {emotion!r}; known: {known}")
+    side = "L" if emotion == "contempt" else ""
+    return {
+        f"{side}{au}" if side else au: min(1.0, 0.5 * (low + high) * 1.1)
+        for au, (chance, low, high) in EMOTION_ACTION_UNITS[emotion].items()
+        if chance >= 0.5
+    }
+
+
+def habits(*key: int) -> dict[int, float]:
+    """How strongly this person moves each action unit, around 1.0."""
+    draw = Draws(0xAB, *key)
+    overall = draw.around(1.05, 0.2)
+    return {au: overall * draw.around(1.0, 0.3) for au in ACTION_UNIT_NAMES}
+
+
+def random_action_units(
+    emotion: str, draw: Draws, habit: dict[int, float]
+) -> dict[int | str, float]:
+    """One showing of an emotion: subtle to strong, sometimes incomplete or with a stray unit."""
+    strength = draw.between(0.55, 1.2)
+    both: dict[int, float] = {}
+    for au, (chance, low, high) in EMOTION_ACTION_UNITS[emotion].items():
+        # Drawn whether it is used or not, so that one unit's chance does not shift the others.
+        seen, share = draw.chance(chance), draw.between(low, high)
+        if seen:
+            both[au] = strength * share * habit[au]
+    stray = _STRAYS[int(draw.unit() * len(_STRAYS))]
+    if draw.chance(0.35):
+        both[stray] = max(both.get(stray, 0.0), draw.between(0.05, 0.28))
+    one_side = ("R" if draw.chance(0.5) else "L") if emotion == "contempt" else ""
+    units: dict[int | str, float] = {}
+    for au, intensity in sorted(both.items()):
+        tilt = draw.around(0.0, 0.18)
+        only = one_side if au in EMOTION_ACTION_UNITS["contempt"] else ""
+        for side, share in (("R", 1.0 + tilt), ("L", 1.0 - tilt)):
+            if only in ("", side):
+                units[f"{side}{au}"] = min(1.0, intensity * share)
+    return units
+
+
+def random_view(draw: Draws, noise_seed: int) -> View:
+    """A view with some pose, light, camera and now and then something in the way."""
+    light = draw.chance(0.2)  # hard light from one side
+    occluded = draw.chance(0.10)
+    return View(
+        yaw_deg=draw.around(0.0, 20.0),
+        pitch_deg=draw.around(0.0, 11.0),
+        roll_deg=draw.around(0.0, 8.0),
+        shift_u=draw.around(0.0, 0.06),
+        shift_v=draw.around(-0.08, 0.06),
+        scale=draw.around(1.17, 0.10),
+        light_x=draw.around(0.0, 1.5 if light else 0.7),
+        light_y=draw.around(-0.35, 0.7),
+        ambient=draw.between(0.22, 0.4) if light else draw.between(0.4, 0.7),
+        exposure=draw.around(1.0, 0.35),
+        contrast=draw.around(1.05, 0.3),
+        gaze_u=draw.around(0.0, 1.0),
+        background=draw.between(0.05, 0.95),
+        background_slope=draw.around(0.0, 0.3),
+        blur=draw.unit() * draw.unit() * 1.3,
+        noise=1.0 + 9.0 * draw.unit() * draw.unit(),
+        noise_seed=noise_seed,
+        occluder=OCCLUDERS[1 + int(draw.unit() * 4)] if occluded else "",
+        occluder_u=draw.around(0.0, 0.75),
+        occluder_v=draw.around(0.15, 0.7),
+        occluder_tone=draw.between(0.03, 0.6),
+        occluder_lean=draw.around(0.0, 0.6),
+    )

@@ -1,0 +1,100 @@
+"""One face from action units: the order of drawing, the light, the camera."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+from ferdata.drawing import features, surroundings
+from ferdata.drawing.action_units import ActionUnits, face_landmarks
+from ferdata.drawing.draws import Draws
+from ferdata.drawing.people import Identity
+from ferdata.drawing.sheet import Sheet, View
+from ferdata.drawing.skin import relief, skin, wrinkles
+
+
+def draw_face(
+    identity: Identity,
+    action_units: ActionUnits,
+    view: View | None = None,
+    size_px: int = 84,
+) -> np.ndarray:
+    """One face as a uint8 (size_px, size_px) grey image, for example of {6: 0.8, 12: 1.0}.
+
+    `action_units` maps AU numbers, or "R12" / "L12" for the person's right or left side, to
+    0 .. 1. The image is a pure function of the arguments. Raises ValueError for an unknown action
+    unit, an intensity outside 0 .. 1, or a size below 16.
+    """
+    view = View() if view is None else view
+    if size_px < 16:
+        raise ValueError(f"size_px is {size_px}; a face needs at least 16")
+    marks = face_landmarks(identity, action_units)
+    sheet = Sheet(view, size_px)
+    inside = skin(sheet, identity, marks)
+    relief(sheet, identity, marks)
+    wrinkles(sheet, identity, marks)
+    features.beard(sheet, identity, marks)
+    for sign, side in zip((-1.0, 1.0), marks.sides):
+        features.eye(sheet, identity, side, sign, view.gaze_u)
+        features.brow(sheet, identity, side, sign)
+    features.mouth(sheet, identity, marks)
+    face = _lit(sheet, view)
+    surroundings.backdrop(sheet, identity, marks, view)
+    sheet.paint((slice(None), slice(None)), inside, face)
+    surroundings.hair(sheet, identity, marks, inside)
+    surroundings.glasses(sheet, identity)
+    surroundings.occluder(sheet, identity, view)
+    return _photograph(sheet.tone, view)
+
+
+def _lit(sheet: Sheet, view: View) -> np.ndarray:
+    """The face's tone under the light: ambient, diffuse, a little shine."""
+    z = sheet.height * (0.25 * sheet.size_px)  # so that differences over two pixels are slopes
+    slope_x, slope_y = np.empty_like(z), np.empty_like(z)
+    np.subtract(z[:, 2:], z[:, :-2], out=slope_x[:, 1:-1])
+    slope_x[:, 0], slope_x[:, -1] = slope_x[:, 1], slope_x[:, -2]
+    np.subtract(z[2:], z[:-2], out=slope_y[1:-1])
+    slope_y[0], slope_y[-1] = slope_y[1], slope_y[-2]
+    length = sqrt(view.light_x * view.light_x + view.light_y * view.light_y + 1.0)
+    facing = 1.0 - slope_x * view.light_x
+    facing -= slope_y * view.light_y
+    slope_x *= slope_x
+    slope_y *= slope_y
+    slope_x += slope_y
+    slope_x += 1.0
+    facing /= np.sqrt(slope_x, out=slope_x)
+    facing *= 1.0 / length
+    np.maximum(facing, 0.0, out=facing)
+    shine = facing * facing
+    shine *= shine
+    shine *= shine
+    shine *= shine
+    light = facing * (1.15 * (1.0 - view.ambient))
+    light += view.ambient
+    light *= sheet.tone
+    shine *= 0.06
+    light += shine
+    return light
+
+
+def _photograph(tone: np.ndarray, view: View) -> np.ndarray:
+    """Exposure, contrast, blur, grain, and rounding to uint8."""
+    grey = tone * (255.0 * view.exposure * view.contrast)
+    grey += 127.5 * (1.0 - view.contrast)
+    if view.blur > 0.0:
+        side = 0.30 * min(view.blur, 1.0)
+        for _ in range(2):
+            inner = grey[2:] + grey[:-2]
+            inner *= side
+            grey[1:-1] *= 1.0 - 2.0 * side
+            grey[1:-1] += inner
+            grey = np.ascontiguousarray(grey.T)
+    if view.noise > 0.0:
+        grain = Draws(0x6E, view.noise_seed).grain(grey.size).reshape(grey.shape)
+        grey += grain.astype(np.float32) * np.float32(view.noise / 147.8)
+    grey += 0.5
+    np.floor(grey, out=grey)
+    np.maximum(grey, 0.0, out=grey)
+    np.minimum(grey, 255.0, out=grey)
+    return grey.astype(np.uint8)

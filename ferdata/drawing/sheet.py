@@ -1,0 +1,184 @@
+"""The paper: a pixel grid in face coordinates, with a tone and a relief to draw on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+OCCLUDERS = ("", "hand", "bar", "strand", "blob")
+
+_SPHERE = 1.5  # radius, in face units, of the sphere on which a turned head is drawn
+_KEEP = 0.4  # share of the sphere's radius that still swings sideways when the head turns
+
+Window = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class View:
+    """How a face is looked at. The default is frontal, evenly lit, clean.
+
+    Angles in degrees (yaw > 0 turns to the right of the image, pitch > 0 down, roll > 0 clockwise),
+    shifts in face units, `light_x` and `light_y` the direction towards the light (right, down),
+    tones 0 .. 1, `noise` the standard deviation in grey levels, `blur` 0 .. 1, `occluder` one of
+    "", "hand", "bar", "strand", "blob", centred at (`occluder_u`, `occluder_v`). Raises ValueError
+    for an angle beyond 45 degrees, a scale of 0 or less, or an unknown occluder.
+    """
+
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    roll_deg: float = 0.0
+    shift_u: float = 0.0
+    shift_v: float = -0.08
+    scale: float = 1.15
+    light_x: float = -0.25
+    light_y: float = -0.35
+    ambient: float = 0.5
+    exposure: float = 1.0
+    contrast: float = 1.0
+    gaze_u: float = 0.0
+    background: float = 0.55
+    background_slope: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    noise_seed: int = 0
+    occluder: str = ""
+    occluder_u: float = 0.0
+    occluder_v: float = 0.0
+    occluder_tone: float = 0.5
+    occluder_lean: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("yaw_deg", "pitch_deg", "roll_deg"):
+            if not abs(getattr(self, name)) <= 45.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected -45 .. 45")
+        if not self.scale > 0.0:
+            raise ValueError(f"scale is {self.scale}; expected more than 0")
+        if self.occluder not in OCCLUDERS:
+            known = ", ".join(repr(kind) for kind in OCCLUDERS)
+            raise ValueError(f"unknown occluder {self.occluder!r}; known: {known}")
+
+
+def sine_cosine(degrees: float) -> tuple[float, float]:
+    """(sin, cos) for |degrees| <= 90, 3e-5 off at most, from Taylor polynomials."""
+    a = degrees * 0.017453292519943295
+    q = a * a
+    sine = a * (1.0 - q / 6.0 * (1.0 - q / 20.0 * (1.0 - q / 42.0 * (1.0 - q / 72.0))))
+    cosine = 1.0 - q / 2.0 * (1.0 - q / 12.0 * (1.0 - q / 30.0 * (1.0 - q / 56.0)))
+    return sine, cosine
+
+
+def unit_clip(x: np.ndarray) -> np.ndarray:
+    """Clip a temporary to 0 .. 1 in place (np.clip costs more than the work on small windows)."""
+    np.maximum(x, 0.0, out=x)
+    return np.minimum(x, 1.0, out=x)
+
+
+class Sheet:
+    """Face coordinates `u`, `v` of every pixel, and the `tone` and relief `height` drawn so far."""
+
+    def __init__(self, view: View, size_px: int) -> None:
+        self.size_px = size_px
+        self.pixel = 2.0 / (size_px * view.scale)
+        self.shift, self.scale = (view.shift_u, view.shift_v), view.scale
+        self.yaw, self.pitch = sine_cosine(view.yaw_deg), sine_cosine(view.pitch_deg)
+        self.roll = sine_cosine(view.roll_deg)
+        axis = (np.arange(size_px, dtype=np.float32) * 2.0 + 1.0) / size_px - 1.0
+        x = ((axis - view.shift_u) / view.scale)[None, :]
+        y = ((axis - view.shift_v) / view.scale)[:, None]
+        (sr, cr), (sy, cy), (sp, cp) = self.roll, self.yaw, self.pitch
+        self.x, self.y = x * cr + y * sr, y * cr - x * sr
+        # A pixel is a point of the sphere z = R - (x^2 + y^2) / 2R; turn it back by yaw and pitch.
+        depth = (self.x * self.x + self.y * self.y) * (-0.5 / _SPHERE) + _KEEP * _SPHERE
+        self.u = self.x * cy - depth * sy
+        self.v = self.y * cp - depth * sp
+        self.tone = np.empty_like(self.u)
+        self.height = np.empty_like(self.u)
+
+    def to_px(self, u: float, v: float) -> tuple[float, float]:
+        """Face coordinates to (column, row), pixel centres at whole numbers; by iteration."""
+        (sr, cr), (sy, cy), (sp, cp) = self.roll, self.yaw, self.pitch
+        x, y = u, v
+        for _ in range(3):
+            depth = (x * x + y * y) * (-0.5 / _SPHERE) + _KEEP * _SPHERE
+            x, y = (u + depth * sy) / cy, (v + depth * sp) / cp
+        x, y = x * cr - y * sr, y * cr + x * sr
+        half = 0.5 * self.size_px
+        return (
+            (x * self.scale + self.shift[0] + 1.0) * half - 0.5,
+            (y * self.scale + self.shift[1] + 1.0) * half - 0.5,
+        )
+
+    def window(self, u: float, v: float, du: float, dv: float) -> Window:
+        """Rows and columns that hold all of u +- du, v +- dv, with room for a turned head."""
+        column, row = self.to_px(u, v)
+        lean = abs(self.roll[0])
+        reach_x = 1.25 * (du + lean * dv) / self.pixel + 1.5
+        reach_y = 1.25 * (dv + lean * du) / self.pixel + 1.5
+        top, bottom = int(max(row - reach_y, 0.0)), int(max(row + reach_y + 1.0, 0.0))
+        start, stop = int(max(column - reach_x, 0.0)), int(max(column + reach_x + 1.0, 0.0))
+        return slice(top, bottom), slice(start, stop)
+
+    def soft(self, distance: np.ndarray, width: float = 0.0) -> np.ndarray:
+        """0 .. 1 coverage from a signed distance (positive inside), over at least a pixel."""
+        cover = distance * (1.0 / max(self.pixel, width))
+        cover += 0.5
+        return unit_clip(cover)
+
+    def bump(
+        self, u: float, v: float, du: float, dv: float, lean: float = 0.0
+    ) -> tuple[Window, np.ndarray]:
+        """Window and values of a smooth hill of height 1 at (u, v) that ends at du, dv.
+
+        `lean` shears the hill: its axis is u + lean * (v' - v).
+        """
+        where = self.window(u, v, du + abs(lean) * dv, dv)
+        b = self.v[where] - v
+        a = self.u[where] - u
+        if lean:
+            a -= b * lean
+        a *= 1.0 / du
+        b *= 1.0 / dv
+        a *= a
+        b *= b
+        a += b
+        hill = np.subtract(1.0, a, out=a)
+        np.maximum(hill, 0.0, out=hill)
+        hill *= hill
+        return where, hill
+
+    def mould(
+        self, amount: float, u: float, v: float, du: float, dv: float, lean: float = 0.0
+    ) -> None:
+        """Raise (or, below 0, sink) the relief by a smooth hill."""
+        where, hill = self.bump(u, v, du, dv, lean)
+        hill *= amount
+        self.height[where] += hill
+
+    def tint(self, factor: float, u: float, v: float, du: float, dv: float) -> None:
+        """Multiply the tone by `factor` at the centre of a smooth spot, less towards its rim."""
+        where, hill = self.bump(u, v, du, dv)
+        hill *= factor - 1.0
+        hill += 1.0
+        self.tone[where] *= hill
+
+    def crease(
+        self, where: Window, across: np.ndarray, along: np.ndarray, width: float, depth: float
+    ) -> None:
+        """A wrinkle: `across` is the distance from its line, `along` -1 .. 1 fades its ends."""
+        across = across * (1.0 / max(width, 0.8 * self.pixel))
+        across *= across
+        line = np.maximum(np.subtract(1.0, across, out=across), 0.0)
+        fade = np.subtract(1.0, along * along)
+        line *= np.maximum(fade, 0.0, out=fade)
+        # Narrower than a pixel, it must not weigh more on a coarse grid than on a fine one.
+        line *= depth * min(1.0, width / self.pixel)
+        self.height[where] -= line * 0.02
+        line *= -0.5
+        line += 1.0
+        self.tone[where] *= line
+
+    def paint(self, where: Window, cover: np.ndarray, tone: float | np.ndarray) -> None:
+        """Lay `tone` over the sheet with 0 .. 1 coverage."""
+        patch = self.tone[where]
+        patch += (tone - patch) * cover

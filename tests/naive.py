@@ -1,0 +1,170 @@
+"""Every operation as slow loops over its definition: what reference and kernels are held against.
+
+Nothing here is shared with `tinycnn`: no padding helper, no window view, no matrix product.  The
+convolution and its gradients are all read off one list, the products (output, input, weight) of
+the definition; sums are `math.fsum`, so a result is off by one rounding of float64 at most.
+Functions take what the kernels take and return new float64 arrays.
+"""
+
+import itertools
+import math
+from collections import defaultdict
+
+import numpy as np
+
+
+def window_axis(size, kernel, stride, padding):
+    """(n_out, before, after) by trying: TensorFlow's "same" and "valid"."""
+    if padding == "valid":
+        return sum(1 for p in range(0, size, stride) if p + kernel <= size), 0, 0
+    n_out = sum(1 for p in range(size) if p % stride == 0)
+    total = 0
+    while size + total < (n_out - 1) * stride + kernel:
+        total += 1
+    before = 0
+    while 2 * (before + 1) <= total:  # the odd pixel goes behind
+        before += 1
+    return n_out, before, total - before
+
+
+def _filled(shape, terms):
+    result = np.zeros(shape)
+    for index, products in terms.items():
+        result[index] = math.fsum(products) if np.all(np.isfinite(products)) else sum(products)
+    return result
+
+
+def _meetings(x_shape, KH, KW, S, PT, PL, OH, OW):
+    """Every (n, i, j), tap (a, e) and pixel (h, v) of the input that meet."""
+    N, H, W, _ = x_shape
+    for n, i, j, a, e in itertools.product(range(N), range(OH), range(OW), range(KH), range(KW)):
+        h, v = i * S - PT + a, j * S - PL + e
+        if 0 <= h < H and 0 <= v < W:
+            yield n, i, j, a, e, h, v
+
+
+def conv2d_forward(x, w, b, S, PT, PL, OH, OW):
+    KH, KW, C, F = w.shape
+    terms = defaultdict(list)
+    for n, i, j, f in itertools.product(range(len(x)), range(OH), range(OW), range(F)):
+        terms[n, i, j, f].append(float(b[f]))
+    for n, i, j, a, e, h, v in _meetings(x.shape, KH, KW, S, PT, PL, OH, OW):
+        for c, f in itertools.product(range(C), range(F)):
+            terms[n, i, j, f].append(float(x[n, h, v, c]) * float(w[a, e, c, f]))
+    return _filled((len(x), OH, OW, F), terms)
+
+
+def conv2d_backward_params(x, dy, S, PT, PL, KH, KW):
+    N, OH, OW, F = dy.shape
+    C = x.shape[3]
+    dw, db = defaultdict(list), defaultdict(list)
+    for n, i, j, f in itertools.product(range(N), range(OH), range(OW), range(F)):
+        db[(f,)].append(float(dy[n, i, j, f]))
+    for n, i, j, a, e, h, v in _meetings(x.shape, KH, KW, S, PT, PL, OH, OW):
+        for c, f in itertools.product(range(C), range(F)):
+            dw[a, e, c, f].append(float(x[n, h, v, c]) * float(dy[n, i, j, f]))
+    return _filled((KH, KW, C, F), dw), _filled((F,), db)
+
+
+def conv2d_backward_input(dy, w, S, PT, PL, H, W):
+    N, OH, OW, F = dy.shape
+    KH, KW, C, _ = w.shape
+    dx = defaultdict(list)
+    for n, i, j, a, e, h, v in _meetings((N, H, W, C), KH, KW, S, PT, PL, OH, OW):
+        for c, f in itertools.product(range(C), range(F)):
+            dx[n, h, v, c].append(float(dy[n, i, j, f]) * float(w[a, e, c, f]))
+    return _filled((N, H, W, C), dx)
+
+
+def maxpool2d_forward(x, K, S, PT, PL, OH, OW):
+    """Values and flat positions of the winners: first maximum, NaN only where no number is."""
+    N, _, W, C = x.shape
+    y, argmax = np.zeros((N, OH, OW, C)), np.zeros((N, OH, OW, C), np.int64)
+    members = defaultdict(list)
+    for n, i, j, _, _, h, v in _meetings(x.shape, K, K, S, PT, PL, OH, OW):
+        members[n, i, j].append((h, v))
+    for (n, i, j), window in members.items():
+        for c in range(C):
+            ranked = []  # the largest number first, then the earliest; NaN behind all numbers
+            for h, v in window:
+                value = float(x[n, h, v, c])
+                ranked.append((math.isnan(value), 0.0 if math.isnan(value) else -value, h, v))
+            _, _, h, v = min(ranked)
+            y[n, i, j, c], argmax[n, i, j, c] = x[n, h, v, c], h * W + v
+    return y, argmax
+
+
+def maxpool2d_backward(dy, argmax, H, W):
+    N, OH, OW, C = dy.shape
+    dx = defaultdict(list)
+    for n, h, v, c in itertools.product(range(N), range(H), range(W), range(C)):
+        for i, j in itertools.product(range(OH), range(OW)):
+            if argmax[n, i, j, c] == h * W + v:
+                dx[n, h, v, c].append(float(dy[n, i, j, c]))
+    return _filled((N, H, W, C), dx)
+
+
+def relu_forward(x):
+    return np.array([v if v > 0 or math.isnan(v) else 0.0 for v in x.tolist()])
+
+
+def relu_backward(y, dy):
+    return np.array([d if v > 0 else 0.0 for v, d in zip(y.tolist(), dy.tolist())])
+
+
+def dense_forward(x, w, b):
+    terms = defaultdict(list)
+    for n, u in itertools.product(range(len(x)), range(w.shape[1])):
+        terms[n, u] = [float(b[u])] + [float(x[n, k]) * float(w[k, u]) for k in range(len(w))]
+    return _filled((len(x), w.shape[1]), terms)
+
+
+def dense_backward_params(x, dy):
+    (N, K), U = x.shape, dy.shape[1]
+    dw, db = defaultdict(list), defaultdict(list)
+    for n, u in itertools.product(range(N), range(U)):
+        db[(u,)].append(float(dy[n, u]))
+        for k in range(K):
+            dw[k, u].append(float(x[n, k]) * float(dy[n, u]))
+    return _filled((K, U), dw), _filled((U,), db)
+
+
+def dense_backward_input(dy, w):
+    dx = defaultdict(list)
+    for n, k, u in itertools.product(range(len(dy)), range(len(w)), range(w.shape[1])):
+        dx[n, k].append(float(dy[n, u]) * float(w[k, u]))
+    return _filled((len(dy), len(w)), dx)
+
+
+def dropout(x, mask):
+    return np.array([float(v) * float(m) for v, m in zip(x, mask)])
+
+
+def scale_images(images, scaling):
+    result = np.zeros(images.shape)
+    for n, image in enumerate(images):
+        pixels = [int(p) for p in image.reshape(-1)]
+        if scaling == "raw":
+            values = [float(p) for p in pixels]
+        elif scaling == "unit":
+            values = [p / 255 for p in pixels]
+        else:
+            n_pixels, total = len(pixels), sum(pixels)
+            # n * (p - mean) is a whole number, so only the last quotient is rounded
+            deviations = [n_pixels * p - total for p in pixels]
+            std = math.sqrt(sum(d * d for d in deviations) / n_pixels) / n_pixels
+            values = [d / (n_pixels * max(std, n_pixels**-0.5)) for d in deviations]
+        result[n] = np.reshape(values, image.shape)
+    return result
+
+
+def multiply_add(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
+    """A copy of c with the sums of kernels/_tile.py, equation (1), added."""
+    result = c.astype(np.float64)
+    for m, n in itertools.product(range(M), range(N)):
+        products = [
+            float(a[a_off + m * am + i * a0 + j * a1]) * float(b[b_off + i * b0 + j * b1 + n])
+            for i, j in itertools.product(range(K0), range(K1))
+        ]
+        result[c_off + m * cm + n] = math.fsum([float(c[c_off + m * cm + n]), *products])
+    return result

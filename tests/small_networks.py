@@ -1,0 +1,70 @@
+"""Networks small enough to check every gradient entry, odd enough to meet every kind of operation.
+
+`SMALL_NETWORKS` maps a name to (layers, picture shape).  Each name says what is odd about it.
+"""
+
+import numpy as np
+
+from tinycnn import Conv2D, Dense, Dropout, Flatten, InputSpec, MaxPool2D, Network, ReLU
+
+SMALL_NETWORKS = {
+    # a miniature of MicroExpNet's p12 with dropout, on a picture that "same" pads unevenly
+    "miniature": (
+        [
+            *(Conv2D(5, 4, stride=2), ReLU(), MaxPool2D(2)),
+            *(Conv2D(3, 2, stride=2), ReLU(), MaxPool2D(2)),
+            *(Flatten(), Dense(6), ReLU(), Dropout(0.4), Dense(4)),
+        ],
+        (10, 9, 1),
+    ),
+    # a window that is not square, two channels, pools that overlap
+    "overlapping_pool": (
+        [Conv2D(3, (3, 2)), ReLU(), MaxPool2D(3, stride=2), Flatten(), Dense(3)],
+        (7, 5, 2),
+    ),
+    "pool_then_relu": (
+        [Conv2D(4, 3, padding="valid"), MaxPool2D(2, stride=1), ReLU(), Flatten(), Dense(3)],
+        (6, 5, 1),
+    ),
+    "conv_pool_without_relu": (
+        [Conv2D(4, 3), MaxPool2D(2, padding="valid"), Flatten(), Dense(3)],
+        (5, 5, 1),
+    ),
+    "pool_first": ([MaxPool2D(2), Conv2D(9, 3), ReLU(), Flatten(), Dense(2)], (5, 6, 1)),
+    "relu_and_dropout_first": (
+        [ReLU(), Dropout(0.3), Conv2D(3, 1), Dropout(0.2), MaxPool2D(2), Flatten(), Dense(3)],
+        (4, 5, 2),
+    ),
+    # the window is larger than the picture; the stride leaves pixels that no window covers
+    "window_beyond_picture": ([Conv2D(3, 6), ReLU(), Flatten(), Dense(3)], (3, 4, 2)),
+    "stride_beyond_window": (
+        [Conv2D(3, 2, stride=3, padding="valid"), ReLU(), Flatten(), Dense(3)],
+        (6, 7, 2),
+    ),
+    "flatten_before_relu": ([Conv2D(2, 3), Flatten(), ReLU(), Dense(3)], (4, 3, 2)),
+    "flatten_between_conv_and_dropout": (
+        [Conv2D(2, 3), Flatten(), Dropout(0.5), Flatten(), Dense(3)],
+        (4, 3, 1),
+    ),
+    "convolutions_alone": (
+        [Conv2D(3, 3), ReLU(), Conv2D(4, (3, 4), padding="valid"), Flatten()],
+        (3, 4, 2),
+    ),
+    "dense_alone": ([Flatten(), Dense(5), ReLU(), Dense(4), ReLU(), ReLU()], (3, 2, 2)),
+    "dropout_last": ([Flatten(), Dense(4), Dropout(0.25)], (3, 3, 1)),
+}
+
+
+def small_network(name, backend="numba", dtype=np.float64, seed=0, **options):
+    """The network of that name, its biases drawn from N(0, 0.3): zeros would hide a lost bias."""
+    layers, (H, W, C) = SMALL_NETWORKS[name]
+    spec = InputSpec(H, W, C)
+    network = Network(layers, spec, backend=backend, dtype=dtype, seed=seed, **options)
+    network.initialise(np.random.default_rng(seed), bias_std=0.3)
+    return network
+
+
+def small_batch(name, n_images=2, seed=1, dtype=np.float64):
+    """Pictures (N, H, W, C) of normal values, no two alike (no ties for max-pooling)."""
+    shape = SMALL_NETWORKS[name][1]
+    return np.random.default_rng(seed).standard_normal((n_images, *shape)).astype(dtype)

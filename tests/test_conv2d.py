@@ -1,0 +1,295 @@
+"""conv2d: loops by the definition, then the reference, then the kernels, then differences.
+
+An allowance counts roundings.  A sum of n products in floating point is off by at most
+(n + 1) * eps/2 * sum|a||b|, whatever the order of its additions (Higham, Accuracy and Stability of
+Numerical Algorithms, section 3.1); two such sums differ by at most (n + 1) * eps * sum|a||b|.
+Whole numbers need no allowance: their sums are exact in both dtypes.
+"""
+
+from typing import NamedTuple
+
+import naive
+import numpy as np
+import pytest
+from guarded import Guarded
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tinycnn import reference
+from tinycnn.kernels import conv2d as kernels
+from tinycnn.shapes import window_axis
+from tinycnn.testing import check_gradients
+
+BOTH = pytest.mark.parametrize("operations", [kernels, reference], ids=["kernels", "reference"])
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+class Case(NamedTuple):
+    """Shapes of one convolution."""
+
+    N: int
+    H: int
+    W: int
+    C: int
+    F: int
+    KH: int
+    KW: int
+    S: int
+    PT: int
+    PL: int
+    OH: int
+    OW: int
+
+
+def padded(N, H, W, C, F, KH, KW, S, padding="same"):
+    rows, columns = window_axis(H, KH, S, padding), window_axis(W, KW, S, padding)
+    return Case(N, H, W, C, F, KH, KW, S, rows.before, columns.before, rows.n_out, columns.n_out)
+
+
+@st.composite
+def cases(draw, channels, filters, largest):
+    """ "same" and "valid" convolutions, and paddings and output sizes of any other kind."""
+    N = draw(st.sampled_from([1, 2, 3, 0]))
+    H, W, KH, KW = (draw(st.integers(1, largest)) for _ in range(4))
+    C, F, S = draw(channels), draw(filters), draw(st.integers(1, 5))
+    padding = draw(st.sampled_from(["same", "valid", "any"]))
+    if padding == "same" or padding == "valid" and KH <= H and KW <= W:
+        return padded(N, H, W, C, F, KH, KW, S, padding)
+    PT, PL, OH, OW = (draw(st.integers(a, 6)) for a in (0, 0, 1, 1))
+    return Case(N, H, W, C, F, KH, KW, S, PT, PL, OH, OW)
+
+
+# The whole-number cases are small (the loops are slow), the others have channels on both sides of
+# every vector width.
+small_cases = cases(st.integers(1, 3), st.integers(1, 4), largest=6)
+awkward_cases = cases(
+    st.sampled_from([1, 2, 3, 5, 7, 13, 17, 33]),
+    st.sampled_from([1, 2, 3, 5, 7, 11, 13, 16, 17, 31, 33, 37]),
+    largest=11,
+)
+
+NAMED_CASES = {
+    "one of everything": padded(1, 1, 1, 1, 1, 1, 1, 1),
+    "primes": padded(2, 7, 5, 3, 5, 3, 2, 2),
+    "kernel larger than the image": padded(2, 3, 2, 2, 3, 5, 7, 1),
+    "kernel larger than the image, stride 3": padded(2, 4, 3, 1, 3, 7, 5, 3),
+    "stride larger than the kernel": padded(2, 9, 8, 2, 3, 2, 1, 4),
+    "stride larger than the image": padded(2, 3, 4, 2, 3, 2, 3, 7),
+    "valid": padded(2, 6, 7, 2, 3, 3, 4, 2, "valid"),
+    "valid, one position": padded(2, 3, 4, 2, 3, 3, 4, 1, "valid"),
+    "one row": padded(2, 1, 9, 1, 2, 3, 3, 2),
+    "one column": padded(2, 9, 1, 1, 2, 3, 3, 2),
+    "odd padding": padded(1, 21, 6, 1, 2, 4, 4, 2),
+    "more padding above than kernel": Case(1, 3, 4, 2, 2, 2, 3, 2, 4, 5, 5, 6),
+    "more output than input": Case(2, 3, 3, 1, 2, 2, 2, 2, 1, 0, 6, 7),
+}
+
+
+def tensors(case, seed, whole):
+    """x, w, b, dy of a case in float64: whole numbers from -4 to 4, or normal ones."""
+    rng = np.random.default_rng(seed)
+    shapes = [
+        (case.N, case.H, case.W, case.C),
+        (case.KH, case.KW, case.C, case.F),
+        (case.F,),
+        (case.N, case.OH, case.OW, case.F),
+    ]
+    if whole:
+        return [rng.integers(-4, 5, shape).astype(np.float64) for shape in shapes]
+    return [rng.standard_normal(shape) for shape in shapes]
+
+
+def run(operations, case, dtype, x, w, b, dy):
+    """y, dw, db, dx of one pass forward and back, on guarded arrays."""
+    memory = Guarded(dtype)
+    x, w, b, dy = (memory.given(t) for t in (x, w, b, dy))
+    geometry = (case.S, case.PT, case.PL)
+    y = memory.wanted(*dy.shape)
+    operations.conv2d_forward(x, w, b, *geometry, y)
+    dw, db = memory.wanted(*w.shape), memory.wanted(*b.shape)
+    operations.conv2d_backward_params(x, dy, *geometry, dw, db)
+    w_t = memory.wanted(case.F, case.KH, case.KW, case.C)
+    operations.conv2d_transpose_weights(w, w_t)
+    dx = memory.wanted(*x.shape)
+    operations.conv2d_backward_input(dy, w_t, *geometry, dx)
+    memory.check()
+    return dict(y=y, dw=dw, db=db, dx=dx)
+
+
+def run_naive(case, x, w, b, dy):
+    geometry = (case.S, case.PT, case.PL)
+    dw, db = naive.conv2d_backward_params(x, dy, *geometry, case.KH, case.KW)
+    return dict(
+        y=naive.conv2d_forward(x, w, b, *geometry, case.OH, case.OW),
+        dw=dw,
+        db=db,
+        dx=naive.conv2d_backward_input(dy, w, *geometry, case.H, case.W),
+    )
+
+
+def allowances(case, dtype, x, w, b, dy):
+    """How far two results of the same sums may lie apart, entry by entry."""
+    sizes = run(reference, case, np.float64, *(np.abs(t.astype(dtype)) for t in (x, w, b, dy)))
+    n_positions = case.N * case.OH * case.OW
+    n_additions = dict(y=case.KH * case.KW * case.C + 1, dw=n_positions, db=n_positions)
+    n_additions["dx"] = case.KH * case.KW * case.F
+    eps = np.finfo(dtype).eps
+    return {name: (n_additions[name] + 1) * eps * size for name, size in sizes.items()}
+
+
+def assert_equal(given_values, expected):
+    for name, values in expected.items():
+        np.testing.assert_array_equal(given_values[name], values, err_msg=name)
+
+
+def assert_within(given_values, expected, allowance):
+    for name, values in expected.items():
+        difference = np.abs(np.subtract(given_values[name], values, dtype=np.float64))
+        excess = difference - allowance[name]
+        assert np.all(excess <= 0), f"{name}: off by {np.max(excess)} more than allowed"
+
+
+# ---- by hand -----------------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_convolution_by_hand(operations):
+    """A 2x2 kernel at stride 2 over 3x3 pixels, "same": one row and column of padding behind.
+
+    x  1 2 3      w  10  1      y = 100 + 1*10+2*1+4*100+5*1000   3*10+6*100
+       4 5 6        100 1000               7*10+8*1               9*10
+       7 8 9
+    """
+    x = np.arange(1.0, 10).reshape(1, 3, 3, 1)
+    w = np.array([[10.0, 1], [100, 1000]]).reshape(2, 2, 1, 1)
+    dy = np.array([[1.0, 2], [3, 4]]).reshape(1, 2, 2, 1)
+    case = padded(1, 3, 3, 1, 1, 2, 2, 2)
+    result = run(operations, case, np.float64, x, w, np.array([100.0]), dy)
+    np.testing.assert_array_equal(result["y"][0, :, :, 0], [[5512, 730], [178, 190]])
+    # dw[a, e] = sum of dy times the pixels under tap (a, e): 1*1+2*3+3*7+4*9, 1*2+3*8; 1*4+2*6, 1*5
+    np.testing.assert_array_equal(result["dw"][:, :, 0, 0], [[64, 26], [16, 5]])
+    np.testing.assert_array_equal(result["db"], [10])
+    # each pixel lies under one tap of one window: dx = dy of the window times w of the tap
+    expected = [[10, 1, 20], [100, 1000, 200], [30, 3, 40]]
+    np.testing.assert_array_equal(result["dx"][0, :, :, 0], expected)
+
+
+# ---- the definition ----------------------------------------------------------------------------
+
+
+@DTYPES
+@BOTH
+@given(case=small_cases, seed=st.integers(0, 2**32))
+def test_whole_numbers_equal_the_definition_exactly(operations, dtype, case, seed):
+    values = tensors(case, seed, whole=True)
+    assert_equal(run(operations, case, dtype, *values), run_naive(case, *values))
+
+
+@DTYPES
+@BOTH
+@pytest.mark.parametrize("name", NAMED_CASES)
+def test_named_cases_equal_the_definition(operations, dtype, name):
+    case = NAMED_CASES[name]
+    values = [t.astype(dtype) for t in tensors(case, 1, whole=False)]
+    result, expected = run(operations, case, dtype, *values), run_naive(case, *values)
+    assert_within(result, expected, allowances(case, dtype, *values))
+
+
+@DTYPES
+@settings(max_examples=80)
+@given(case=awkward_cases, seed=st.integers(0, 2**32))
+@example(case=padded(1, 84, 84, 1, 16, 8, 8, 2), seed=0)
+@example(case=padded(2, 21, 21, 16, 32, 4, 4, 2), seed=0)
+@example(case=padded(1, 23, 29, 3, 37, 5, 3, 1), seed=0)
+def test_kernels_equal_the_reference(dtype, case, seed):
+    values = tensors(case, seed, whole=False)
+    result = run(kernels, case, dtype, *values)
+    assert_within(result, run(reference, case, dtype, *values), allowances(case, dtype, *values))
+
+
+# ---- gradients ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMED_CASES)
+def test_gradients_of_the_kernels_are_those_of_differences(name):
+    case = NAMED_CASES[name]
+    x, w, b, dy = tensors(case, 2, whole=False)
+    gradients = run(kernels, case, np.float64, x, w, b, dy)
+    y = np.empty_like(dy)
+
+    def loss():
+        kernels.conv2d_forward(x, w, b, case.S, case.PT, case.PL, y)
+        return float(np.sum(y * dy))
+
+    wanted = dict(x=gradients["dx"], w=gradients["dw"], b=gradients["db"])
+    check_gradients(loss, dict(x=x, w=w, b=b), wanted)
+
+
+# ---- batches -----------------------------------------------------------------------------------
+
+
+@BOTH
+@DTYPES
+def test_an_empty_batch_gives_empty_pictures_and_zero_gradients(operations, dtype):
+    case = padded(0, 5, 7, 3, 5, 3, 3, 2)
+    result = run(operations, case, dtype, *tensors(case, 0, whole=True))
+    assert result["y"].shape == (0, 3, 4, 5) and result["dx"].shape == (0, 5, 7, 3)
+    assert not result["dw"].any() and not result["db"].any()
+
+
+@DTYPES
+@given(case=awkward_cases.filter(lambda case: case.N > 1), seed=st.integers(0, 2**32))
+@settings(max_examples=20)
+def test_bits_of_an_image_do_not_depend_on_its_neighbours(dtype, case, seed):
+    x, w, b, dy = tensors(case, seed, whole=False)
+    together = run(kernels, case, dtype, x, w, b, dy)
+    for n in range(case.N):
+        alone = run(kernels, case._replace(N=1), dtype, x[n : n + 1], w, b, dy[n : n + 1])
+        for name in ("y", "dx"):
+            np.testing.assert_array_equal(together[name][n], alone[name][0], err_msg=name)
+
+
+# ---- NaN and inf -------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["primes", "valid", "stride larger than the kernel"])
+def test_a_pixel_that_is_no_number_reaches_its_windows_alone(operations, value, name):
+    case = NAMED_CASES[name]
+    x, w, b, dy = tensors(case, 3, whole=False)
+    x[1, 1, 0, 1] = value
+    with np.errstate(invalid="ignore"):
+        y = run(operations, case, np.float64, x, w, b, dy)["y"]
+        expected = run_naive(case, x, w, b, dy)["y"]
+    touched = ~np.isfinite(expected)
+    assert 0 < touched.sum() < expected.size
+    np.testing.assert_array_equal(y[touched], expected[touched])
+    assert np.isfinite(y[~touched]).all()
+
+
+@BOTH
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_no_number_reaches_its_taps_alone(operations, value):
+    case = NAMED_CASES["primes"]
+    x, w, b, dy = tensors(case, 4, whole=False)
+    dy[1, 0, 0, 2] = value
+    with np.errstate(invalid="ignore"):
+        result = run(operations, case, np.float64, x, w, b, dy)
+        expected = run_naive(case, x, w, b, dy)
+    # the reference multiplies its padding too: 0 * NaN in dw, which the kernels never compute
+    for tensor in ("dw", "db", "dx") if operations is kernels else ("db", "dx"):
+        touched = ~np.isfinite(expected[tensor])
+        assert 0 < touched.sum() < touched.size
+        np.testing.assert_array_equal(result[tensor][touched], expected[tensor][touched])
+        assert np.isfinite(result[tensor][~touched]).all()
+
+
+def test_a_weight_that_is_no_number_does_not_count_where_its_tap_lies_outside():
+    """The kernels compute no product with padding, so 0 * inf = NaN never arises there."""
+    case = padded(1, 4, 4, 1, 1, 3, 3, 1)
+    x, w, b, dy = (np.ones_like(t) for t in tensors(case, 0, whole=True))
+    w[0, 0] = np.inf  # the tap above and to the left
+    y = run(kernels, case, np.float32, x, w, b, dy)["y"][0, :, :, 0]
+    assert np.isfinite(y[0]).all() and np.isfinite(y[:, 0]).all()
+    assert np.isposinf(y[1:, 1:]).all()

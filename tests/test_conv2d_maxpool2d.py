@@ -1,0 +1,238 @@
+"""Backward through a pooling into the convolution before it: by the winners, and by unpooling.
+
+The definition is that of the two operations one after the other.  Whole numbers are exact; for real
+ones the allowance is that of test_conv2d.py, with the number of windows in place of positions.
+"""
+
+from typing import NamedTuple
+
+import naive
+import numpy as np
+import pytest
+from guarded import Guarded
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tinycnn import reference
+from tinycnn.kernels import conv2d_maxpool2d as kernels
+from tinycnn.kernels.conv2d import conv2d_forward
+from tinycnn.kernels.maxpool2d import maxpool2d_forward
+from tinycnn.shapes import window_axis
+from tinycnn.testing import check_gradients
+
+BOTH = pytest.mark.parametrize("operations", [kernels, reference], ids=["kernels", "reference"])
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+class Case(NamedTuple):
+    """A convolution and the pooling behind it."""
+
+    N: int
+    H: int
+    W: int
+    C: int
+    F: int
+    KH: int
+    KW: int
+    S: int
+    padding: str
+    pool_K: int
+    pool_S: int
+    pool_padding: str = "same"
+
+    @property
+    def conv(self):
+        """Axes of the convolution."""
+        return (
+            window_axis(self.H, self.KH, self.S, self.padding),
+            window_axis(self.W, self.KW, self.S, self.padding),
+        )
+
+    @property
+    def pool(self):
+        """Axes of the pooling."""
+        return tuple(
+            window_axis(axis.n_out, self.pool_K, self.pool_S, self.pool_padding)
+            for axis in self.conv
+        )
+
+
+@st.composite
+def cases(draw, channels, filters, largest):
+    N = draw(st.sampled_from([1, 2, 3, 0]))
+    H, W, KH, KW = (draw(st.integers(1, largest)) for _ in range(4))
+    padding = draw(st.sampled_from(["same", "valid"])) if KH <= H and KW <= W else "same"
+    S, pool_K, pool_S = (draw(st.integers(1, 4)) for _ in range(3))
+    return Case(N, H, W, draw(channels), draw(filters), KH, KW, S, padding, pool_K, pool_S)
+
+
+small_cases = cases(st.integers(1, 3), st.integers(1, 4), largest=6)
+awkward_cases = cases(
+    st.sampled_from([1, 2, 3, 5, 7, 17, 33]), st.sampled_from([1, 2, 3, 7, 16, 17]), largest=11
+)
+
+NAMED_CASES = {
+    "one of everything": Case(1, 1, 1, 1, 1, 1, 1, 1, "same", 1, 1),
+    "primes": Case(2, 7, 5, 3, 5, 3, 2, 2, "same", 2, 2),
+    "overlapping windows": Case(2, 7, 6, 2, 3, 3, 3, 1, "same", 3, 1),
+    "pixels that no window sees": Case(2, 9, 8, 2, 3, 2, 2, 3, "valid", 1, 2),
+    "kernel and window beyond the picture": Case(2, 3, 2, 2, 3, 5, 7, 1, "same", 5, 2),
+    "stride larger than the picture": Case(2, 3, 4, 2, 3, 2, 3, 7, "same", 2, 2),
+    "valid": Case(2, 7, 8, 1, 2, 3, 4, 1, "valid", 2, 2, "valid"),
+    "conv1 of MicroExpNet, small": Case(1, 11, 12, 1, 2, 8, 8, 2, "same", 2, 2),
+}
+
+
+def tensors(case, seed, whole, zeros=0.0):
+    """x, w, dy in float64 and the winners: any position of its window may be one.
+
+    zeros: share of dy that is 0, as behind a ReLU.
+    """
+    rng = np.random.default_rng(seed)
+    draw = (lambda s: rng.integers(-4, 5, s).astype(float)) if whole else rng.standard_normal
+    rows, columns = case.pool
+    x, w = draw((case.N, case.H, case.W, case.C)), draw((case.KH, case.KW, case.C, case.F))
+    dy = draw((case.N, rows.n_out, columns.n_out, case.F))
+    dy[rng.random(dy.shape) < zeros] = 0
+    conv_rows, conv_columns = case.conv
+    z = rng.standard_normal((case.N, conv_rows.n_out, conv_columns.n_out, case.F))
+    geometry = (case.pool_K, case.pool_S, rows.before, columns.before)
+    _, argmax = naive.maxpool2d_forward(z, *geometry, rows.n_out, columns.n_out)
+    return x, w, dy, argmax
+
+
+def run(operations, case, dtype, x, w, dy, argmax):
+    """dw (KH, KW, C, F), db and dx, on guarded arrays and scratch full of garbage."""
+    memory = Guarded(dtype)
+    rows, columns = case.conv
+    OH, OW = rows.n_out, columns.n_out
+    n_windows = case.pool[0].n_out * case.pool[1].n_out
+    height = max((OH - 1) * case.S + case.KH, rows.before + case.H)
+    width = max((OW - 1) * case.S + case.KW, columns.before + case.W)
+    scratch = (
+        memory.wanted(height, width, case.C),
+        memory.wanted(OH * OW, dtype=np.int32),
+        memory.wanted(case.F, n_windows + 1),
+        memory.wanted(case.F, n_windows + 1, dtype=np.int32),
+        memory.wanted(case.F, dtype=np.int64),
+    )
+    dy, argmax = memory.given(dy), memory.given(argmax, np.int32)
+    w_t = memory.given(np.ascontiguousarray(w.transpose(3, 0, 1, 2)))
+    geometry = (case.S, rows.before, columns.before)
+    dw_t, db = memory.wanted(*w_t.shape), memory.wanted(case.F)
+    operations.conv2d_maxpool2d_backward_params(
+        memory.given(x), dy, argmax, OH, OW, *geometry, *scratch, dw_t, db
+    )
+    dw = memory.wanted(*w.shape)
+    operations.conv2d_transpose_weights_back(dw_t, dw)
+    dx = memory.wanted(*x.shape)
+    operations.conv2d_maxpool2d_backward_input(
+        dy, argmax, OH, OW, w_t, *geometry, *scratch, dx
+    )  # fmt: skip
+    memory.check()
+    return dict(dw=dw, db=db, dx=dx)
+
+
+def run_naive(case, x, w, dy, argmax):
+    rows, columns = case.conv
+    conv_dy = naive.maxpool2d_backward(dy, argmax, rows.n_out, columns.n_out)
+    geometry = (case.S, rows.before, columns.before)
+    dw, db = naive.conv2d_backward_params(x, conv_dy, *geometry, case.KH, case.KW)
+    return dict(
+        dw=dw, db=db, dx=naive.conv2d_backward_input(conv_dy, w, *geometry, case.H, case.W)
+    )  # fmt: skip
+
+
+@DTYPES
+@BOTH
+@given(case=small_cases, seed=st.integers(0, 2**32), zeros=st.sampled_from([0.0, 0.5, 1.0]))
+def test_whole_numbers_equal_the_definition_exactly(operations, dtype, case, seed, zeros):
+    values = tensors(case, seed, whole=True, zeros=zeros)
+    result = run(operations, case, dtype, *values)
+    for name, expected in run_naive(case, *values).items():
+        np.testing.assert_array_equal(result[name], expected, err_msg=name)
+
+
+@DTYPES
+@settings(max_examples=80)
+@given(case=awkward_cases, seed=st.integers(0, 2**32), zeros=st.sampled_from([0.0, 0.5]))
+@example(case=Case(1, 84, 84, 1, 16, 8, 8, 2, "same", 2, 2), seed=0, zeros=0.5)
+@example(case=Case(2, 21, 21, 16, 32, 4, 4, 2, "same", 2, 2), seed=0, zeros=0.5)
+def test_kernels_equal_the_reference(dtype, case, seed, zeros):
+    x, w, dy, argmax = tensors(case, seed, whole=False, zeros=zeros)
+    result, expected = (run(ops, case, dtype, x, w, dy, argmax) for ops in (kernels, reference))
+    sizes = run(reference, case, np.float64, *(np.abs(t) for t in (x, w, dy)), argmax)
+    n_windows = case.N * case.pool[0].n_out * case.pool[1].n_out
+    # where windows overlap, one position may add the gradients of all of them
+    n_additions = dict(dw=n_windows, db=n_windows)
+    n_additions["dx"] = case.KH * case.KW * case.F + case.pool_K**2
+    for name, values in expected.items():
+        # 3 more: the product, and x or w and dy rounded to the dtype when `sizes` was not
+        allowance = (n_additions[name] + 4) * np.finfo(dtype).eps * sizes[name]
+        assert np.all(np.abs(result[name] - values) <= allowance), name
+
+
+@pytest.mark.parametrize("name", NAMED_CASES)
+def test_gradients_of_the_kernels_are_those_of_differences(name):
+    """Through convolution and pooling together, forward by the kernels too."""
+    case, rng = NAMED_CASES[name], np.random.default_rng(4)
+    (conv_rows, conv_columns), (rows, columns) = case.conv, case.pool
+    x, w, dy, _ = tensors(case, 7, whole=False)
+    b = rng.standard_normal(case.F)
+    z = np.empty((case.N, conv_rows.n_out, conv_columns.n_out, case.F))
+    y, argmax = np.empty(dy.shape), np.empty(dy.shape, np.int32)
+
+    def loss():
+        conv2d_forward(x, w, b, case.S, conv_rows.before, conv_columns.before, z)
+        geometry = (case.pool_K, case.pool_S, rows.before, columns.before)
+        maxpool2d_forward(z, *geometry, y, argmax)
+        return float(np.sum(y * dy))
+
+    loss()
+    gradients = run(kernels, case, np.float64, x, w, dy, argmax.copy())
+    wanted = dict(x=gradients["dx"], w=gradients["dw"], b=gradients["db"])
+    check_gradients(loss, dict(x=x, w=w, b=b), wanted)
+
+
+@BOTH
+@DTYPES
+def test_an_empty_batch_gives_zero_gradients(operations, dtype):
+    case = NAMED_CASES["primes"]._replace(N=0)
+    result = run(operations, case, dtype, *tensors(case, 0, whole=True))
+    assert not result["dw"].any() and not result["db"].any()
+    assert result["dx"].shape == (0, 7, 5, 3)
+
+
+@DTYPES
+@settings(max_examples=20)
+@given(case=awkward_cases.filter(lambda case: case.N > 1), seed=st.integers(0, 2**32))
+def test_bits_of_an_image_do_not_depend_on_its_neighbours(dtype, case, seed):
+    x, w, dy, argmax = tensors(case, seed, whole=False)
+    together = run(kernels, case, dtype, x, w, dy, argmax)["dx"]
+    for n in range(case.N):
+        part = slice(n, n + 1)
+        alone = run(kernels, case._replace(N=1), dtype, x[part], w, dy[part], argmax[part])
+        np.testing.assert_array_equal(together[n], alone["dx"][0])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_no_number_reaches_its_taps_alone(value):
+    case = NAMED_CASES["primes"]
+    x, w, dy, argmax = tensors(case, 4, whole=False)
+    dy[1, 0, 0, 2] = value
+    with np.errstate(invalid="ignore"):  # 0 * inf, in a run without the JIT
+        result = run(kernels, case, np.float64, x, w, dy, argmax)
+    assert list(np.flatnonzero(~np.isfinite(result["db"]))) == [2]
+    assert not np.isfinite(result["dw"][..., 2]).all()
+    assert np.isfinite(np.delete(result["dw"], 2, axis=3)).all()
+    assert np.isfinite(result["dx"][0]).all() and not np.isfinite(result["dx"][1]).all()
+
+
+def test_a_pixel_that_is_no_number_does_not_count_where_no_gradient_arrives():
+    """A window whose gradient is 0 is not computed, so 0 * NaN never arises."""
+    case = NAMED_CASES["primes"]
+    x, w, dy, argmax = tensors(case, 5, whole=False)
+    x[0] = np.nan
+    dy[0] = 0
+    result = run(kernels, case, np.float64, x, w, dy, argmax)
+    assert all(np.isfinite(gradient).all() for gradient in result.values())

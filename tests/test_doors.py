@@ -1,0 +1,256 @@
+"""Which room may import which, read from the source: DESIGN.md's doors.
+
+A door is opened here and in CONTRIBUTING.md together, when the work shows that a wall stands wrong.
+"""
+
+import ast
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FOUNDATION = {"shapes", "atomic_file", "parallel", "_version"}
+
+DOORS = {
+    # rooms that stand on nothing of ours
+    "_version": set(),
+    "shapes": set(),
+    "atomic_file": set(),
+    "parallel": set(),
+    "reference": set(),
+    "init": set(),
+    "testing": set(),
+    "metrics": set(),
+    "schedules": set(),
+    "kernels": set(),
+    # the engine
+    "layers": {"shapes"},
+    "input_spec": {"shapes"},
+    "plan": {"layers", "shapes", "kernels"},
+    "losses": {"kernels", "reference", "shapes"},
+    "optim": {"kernels", "reference", "shapes"},
+    "backends": {"plan", "layers", "parallel", "kernels", "reference"},
+    "network": {"backends", "plan", "layers", "input_spec", "losses", "init", *FOUNDATION},
+    # what stands on a network
+    "models": {"network", "layers", "input_spec", "formats"},
+    "formats": {"network", "plan", "layers", "input_spec", "models", *FOUNDATION},
+    "export": {"network", "plan", "layers", "input_spec", "formats", *FOUNDATION},
+    "checkpoint": {"network", "formats", "optim", *FOUNDATION},
+    "train": {"network", "checkpoint", "losses", "optim", "schedules", "metrics", *FOUNDATION},
+    "recipes": {"schedules", "losses", "optim"},
+    # what is shown of a run
+    "plots": {"train", "metrics"},
+    "svg_charts": set(),
+    "report_sections": {"metrics", "svg_charts"},
+    "report": {"report_sections", "svg_charts", "metrics", *FOUNDATION},
+}
+TOP = ("sweep", "cli", "__init__")
+"""These may import every room; no room may import them."""
+
+DOORS["sweep"] = set(DOORS)
+DOORS["cli"] = set(DOORS)
+DOORS["__init__"] = set(DOORS)
+
+NUMPY_ALONE = ("reference", "init", "testing", "shapes", "metrics", "layers", "plan", "losses")
+NUMPY_ALONE += ("optim", "schedules", "parallel", "input_spec", "network", "backends", "train")
+OUTSIDE = {"formats": {"numpy", "safetensors"}, "plots": {"numpy", "matplotlib"}}
+OUTSIDE["cli"] = {"numpy", "tqdm"}
+OUTSIDE["svg_charts"] = {"numpy", "PIL"}
+
+
+class Import(NamedTuple):
+    """One import: absolute dotted name, where it stands, and whether only type checkers see it."""
+
+    name: str
+    line: int
+    typing_only: bool
+
+
+def imports(path):
+    """Every import of a file, relative ones resolved, those inside functions included."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = list(path.relative_to(ROOT).parent.parts)
+    typing_only = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            typing_only |= {id(inner) for part in node.body for inner in ast.walk(part)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            # `from . import reference` names a module; `from .layers import Dense` does not, and
+            # the longer name does no harm: rooms are told by their first part.
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield Import(name, node.lineno, id(node) in typing_only)
+
+
+def files(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def room(path):
+    """tinycnn/formats/safetensors.py -> formats; tinycnn/layers.py -> layers."""
+    parts = path.relative_to(ROOT / "tinycnn").with_suffix("").parts
+    return parts[0]
+
+
+def place(path, found):
+    return f"{path.relative_to(ROOT)}:{found.line} imports {found.name}"
+
+
+TINYCNN, FERDATA = files("tinycnn"), files("ferdata")
+
+
+def label(path):
+    return str(path.relative_to(ROOT))
+
+
+def test_the_reader_sees_imports(tmp_path, monkeypatch):
+    """The tests below would pass on an empty list."""
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    path = tmp_path / "tinycnn" / "kernels" / "new.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "from typing import TYPE_CHECKING\nimport numba.core as core, os\nfrom . import _jit\n"
+        "from .. import reference\nfrom ..layers import Dense\nif TYPE_CHECKING:\n"
+        "    from ..network import Network\ndef f():\n    from tinycnn.plan import Plan\n"
+    )
+    assert sorted(imports(path), key=lambda found: found.line) == [
+        ("typing.TYPE_CHECKING", 1, False),
+        ("numba.core", 2, False),
+        ("os", 2, False),
+        ("tinycnn.kernels._jit", 3, False),
+        ("tinycnn.reference", 4, False),
+        ("tinycnn.layers.Dense", 5, False),
+        ("tinycnn.network.Network", 7, True),
+        ("tinycnn.plan.Plan", 9, False),
+    ]
+    assert room(path) == "kernels"
+    assert len(TINYCNN) > 20 and len(FERDATA) > 5
+
+
+@pytest.mark.parametrize("path", TINYCNN, ids=label)
+def test_rooms_of_tinycnn_import_what_their_doors_allow(path):
+    assert room(path) in DOORS, f"a new room: give tinycnn/{room(path)} its doors, here"
+    for found in imports(path):
+        parts = found.name.split(".")
+        if parts[0] != "tinycnn" or found.typing_only:
+            continue
+        target = parts[1] if len(parts) > 1 else "__init__"
+        allowed = DOORS[room(path)] | {room(path)}
+        assert target in allowed, f"{place(path, found)}: {room(path)} has doors to {allowed}"
+
+
+def test_the_doors_have_no_circle_but_models_and_formats():
+    """Pretrained weights are read by models through formats; a format may name a model."""
+    open_rooms = {name: set(doors) for name, doors in DOORS.items() if name not in TOP}
+    open_rooms["models"].discard("formats")
+    while open_rooms:
+        ready = {name for name, doors in open_rooms.items() if not doors & set(open_rooms)}
+        assert ready, f"a circle among {sorted(open_rooms)}"
+        for name in ready:
+            del open_rooms[name]
+
+
+@pytest.mark.parametrize("path", TINYCNN, ids=label)
+def test_tinycnn_knows_nothing_of_faces(path):
+    for found in imports(path):
+        assert found.name.split(".")[0] != "ferdata", place(path, found)
+
+
+@pytest.mark.parametrize("path", FERDATA, ids=label)
+def test_ferdata_knows_nothing_of_networks(path):
+    for found in imports(path):
+        assert found.name.split(".")[0] != "tinycnn", place(path, found)
+
+
+@pytest.mark.parametrize("path", [*TINYCNN, *FERDATA], ids=label)
+def test_the_packages_import_no_program_of_ours(path):
+    for found in imports(path):
+        top = found.name.split(".")[0]
+        assert top not in ("examples", "tests", "benchmarks", "small_networks"), place(path, found)
+
+
+@pytest.mark.parametrize("path", [*TINYCNN, *FERDATA], ids=label)
+def test_the_compiler_is_reached_only_below_the_kernels_and_by_one_file_of_ferdata(path):
+    names = ("_jit", "_simd", "_tile", "_window_max", "_winners")
+    allowed = [f"tinycnn/kernels/{name}.py" for name in names] + ["ferdata/warp.py"]
+    for found in imports(path):
+        if found.name.split(".")[0] in ("numba", "llvmlite"):
+            assert path.relative_to(ROOT).as_posix() in allowed, place(path, found)
+
+
+def test_jit_and_tile_stand_below_the_kernels():
+    """What begins with "_" serves the kernels and imports none of them; `_jit` stands lowest."""
+    seen = set()
+    for path in TINYCNN:
+        if room(path) == "kernels" and path.stem.startswith("_") and path.stem != "__init__":
+            seen.add(path.stem)
+            ours = {f.name.split(".")[2] for f in imports(path) if f.name.startswith("tinycnn.")}
+            assert all(name.startswith("_") for name in ours), f"{label(path)}: {ours}"
+            assert path.stem != "_jit" or not ours, f"{label(path)}: {ours}"
+    assert {"_jit", "_tile"} <= seen
+
+
+@pytest.mark.parametrize("path", [p for p in TINYCNN if room(p) == "kernels"], ids=label)
+def test_kernels_need_numpy_and_the_compiler_alone(path):
+    for found in imports(path):
+        top = found.name.split(".")[0]
+        known = top in sys.stdlib_module_names or top in ("numpy", "tinycnn", "numba", "llvmlite")
+        assert known, place(path, found)
+
+
+@pytest.mark.parametrize("path", [p for p in TINYCNN if room(p) != "kernels"], ids=label)
+def test_rooms_need_numpy_alone_but_for_a_few(path):
+    allowed = OUTSIDE.get(room(path), {"numpy"}) | {"tinycnn"}
+    for found in imports(path):
+        top = found.name.split(".")[0]
+        if top not in sys.stdlib_module_names and not found.typing_only:
+            assert top in allowed, place(path, found)
+    if room(path) in NUMPY_ALONE:
+        assert allowed == {"numpy", "tinycnn"}
+
+
+@pytest.mark.parametrize("name", ["reference", "init", "testing"])
+def test_the_oracle_the_first_values_and_the_checker_need_numpy_alone(name):
+    for found in imports(ROOT / "tinycnn" / f"{name}.py"):
+        top = found.name.split(".")[0]
+        fine = top == "numpy" or top in sys.stdlib_module_names or found.typing_only
+        assert fine, place(ROOT / "tinycnn" / f"{name}.py", found)
+
+
+UNSAFE_MODULES = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
+
+
+@pytest.mark.parametrize("path", [*TINYCNN, *FERDATA], ids=label)
+def test_no_data_becomes_code(path):
+    """No pickle, no eval: a downloaded model or data file can hold a wrong number at worst."""
+    for found in imports(path):
+        assert found.name.split(".")[0] not in UNSAFE_MODULES, place(path, found)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        where = f"{path.relative_to(ROOT)}:{node.lineno} calls {called}"
+        assert called not in ("eval", "exec", "compile", "__import__"), where
+        assert not called.startswith(("builtins.", "pickle.")), where
+        for keyword in node.keywords:
+            if keyword.arg == "allow_pickle":
+                assert ast.unparse(keyword.value) == "False", where
+
+
+def test_names_are_looked_up_at_run_time_in_the_fronts_alone():
+    """importlib.import_module would open doors that the tests above cannot see."""
+    for path in [*TINYCNN, *FERDATA]:
+        if path.name != "__init__.py":
+            for found in imports(path):
+                dynamic = found.name in ("importlib", "importlib.import_module", "runpy")
+                assert not dynamic, place(path, found)

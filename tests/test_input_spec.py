@@ -1,0 +1,56 @@
+"""InputSpec: what it accepts, and that it survives being written down."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tinycnn import InputSpec
+from tinycnn.input_spec import SCALINGS
+
+
+def test_defaults_are_the_papers():
+    spec = InputSpec()
+    assert spec.shape == (84, 84, 1) and spec.scaling == "raw"
+    assert spec.classes == () and spec.framing is None
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (dict(height_px=0), "height_px is 0; expected a whole number of 1 or more"),
+        (dict(width_px=84.0), "width_px is 84.0"),
+        (dict(channels=-1), "channels is -1"),
+        (dict(scaling="RAW"), "scaling is 'RAW'; expected one of raw, unit, standardized"),
+        (dict(scaling=None), "scaling is None"),
+        (dict(classes=("happy", "sad", "happy")), "expected each name once"),
+        (dict(classes=("happy", "")), "expected names"),
+        (dict(classes=(1, 2)), "expected names"),
+        (dict(classes="happy"), "expected"),
+        (dict(classes="abc"), "expected"),
+        (dict(framing=7), "framing is 7; expected a name or None"),
+    ],
+)
+def test_wrong_values_are_named(values, message):
+    with pytest.raises(ValueError, match=message):
+        InputSpec(**values)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_config_goes_through_json(scaling):
+    spec = InputSpec(48, 40, 3, scaling=scaling, classes=["sad", "happy"], framing="fer2013")
+    again = InputSpec(**json.loads(json.dumps(spec.config())))
+    assert again == spec
+    assert again.classes == ("sad", "happy") and again.shape == (48, 40, 3)
+
+
+def test_sizes_of_numpy_are_whole_numbers():
+    spec = InputSpec(np.int64(48), np.int32(40))
+    assert spec == InputSpec(48, 40)
+    assert json.dumps(spec.config()) == json.dumps(InputSpec(48, 40).config())
+
+
+def test_a_spec_is_a_value():
+    with pytest.raises(AttributeError):
+        InputSpec().scaling = "unit"
+    assert len({InputSpec(classes=("a", "b")), InputSpec(classes=["a", "b"])}) == 1

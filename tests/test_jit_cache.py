@@ -1,0 +1,280 @@
+"""The registry of kernels, and the cache of compiled ones: seen edits, harmless damage.
+
+Compiling happens in processes of its own, on kernels of one line, each with a cache folder under
+tmp_path.  What is compiled is read off the log.
+"""
+
+import importlib
+import inspect
+import json
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinycnn
+from tinycnn import kernels, plan, reference
+from tinycnn.kernels import _jit, program
+
+ROOT = Path(tinycnn.__file__).parent.parent
+MODULES = sorted(module.name for module in pkgutil.iter_modules(kernels.__path__))
+
+INTERNAL = {
+    # inner loops and their twins
+    *("multiply_add_plain", "multiply_add_tiled", "window_max_plain", "window_max_tiled"),
+    # which taps and positions of a convolution meet
+    *("first_tap", "end_tap", "run_end", "first_inside", "end_inside"),
+    # the winners of a pooling
+    *("list_places", "list_winners"),
+    # walking a plan; its twin is ReferenceBackend
+    *("part", "weights", "matrix", "sum_chunks"),
+    *("program_forward", "program_backward", "program_transpose_weights"),
+}
+
+
+# ---- the registry ------------------------------------------------------------------------------
+
+
+def registered_kernels():
+    """Names of the kernels of tinycnn.kernels, but for those that are private to a module."""
+    for name in MODULES:
+        importlib.import_module(f"tinycnn.kernels.{name}")
+    prefix = kernels.__name__ + "."
+    return [
+        name
+        for name, function in _jit.KERNELS.items()
+        if function.__module__.startswith(prefix) and not name.startswith("_")
+    ]
+
+
+def parameter_names(function):
+    return list(inspect.signature(getattr(function, "py_func", function)).parameters)
+
+
+def test_every_kernel_has_a_reference_with_the_same_arguments():
+    public = set(registered_kernels()) - INTERNAL
+    assert {"conv2d_forward", "maxpool2d_backward", "dense_backward_params"} <= public
+    for name in sorted(public):
+        twin = getattr(reference, name, None)
+        assert twin is not None, f"tinycnn.reference has no {name}"
+        assert parameter_names(twin) == parameter_names(_jit.KERNELS[name]), name
+
+
+def test_every_function_of_the_reference_has_a_kernel():
+    public = {
+        name
+        for name, function in vars(reference).items()
+        if inspect.isfunction(function) and not name.startswith("_")
+    }
+    assert public == set(registered_kernels()) - INTERNAL
+
+
+def test_the_internal_kernels_exist():
+    known = set(registered_kernels())
+    assert INTERNAL - known <= {
+        "multiply_add_tiled",
+        "window_max_tiled",
+    }  # absent where the plain loops are chosen
+
+
+def test_every_public_kernel_says_what_it_does():
+    for name in set(registered_kernels()) - INTERNAL:
+        assert inspect.getdoc(getattr(_jit.KERNELS[name], "py_func", _jit.KERNELS[name])), name
+
+
+def test_operations_have_the_same_numbers_in_plan_and_program():
+    for name in ("CONV2D", "MAXPOOL2D", "DENSE", "RELU", "DROPOUT"):
+        assert getattr(program, name) == getattr(plan, name), name
+    assert sorted(plan.KINDS.values()) == list(range(5))
+
+
+# ---- the key -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied_files(tmp_path, monkeypatch):
+    """A copy of the kernels' files that the key is made of instead of the real ones."""
+    folder = tmp_path / "kernels"
+    shutil.copytree(kernels.__path__[0], folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(_jit, "__file__", str(folder / "_jit.py"))
+    return folder
+
+
+def test_the_key_is_that_of_the_files(copied_files):
+    assert _jit._cache_key() == _jit._Locator.key
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_an_edit_in_any_file_changes_the_key(copied_files, name):
+    path = copied_files / f"{name}.py"
+    stat, before = path.stat(), _jit._cache_key()
+    source = path.read_bytes()
+    path.write_bytes(source[:-2] + bytes([source[-2] ^ 1]) + source[-1:])
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size, same time stamp
+    assert _jit._cache_key() != before
+    path.write_bytes(source)
+    assert _jit._cache_key() == before
+
+
+def test_a_new_and_a_renamed_file_change_the_key(copied_files):
+    keys = [_jit._cache_key()]
+    (copied_files / "new.py").write_text("")
+    keys.append(_jit._cache_key())
+    (copied_files / "new.py").rename(copied_files / "newer.py")
+    keys.append(_jit._cache_key())
+    assert len(set(keys)) == 3
+
+
+def test_tile_and_flags_change_the_key(monkeypatch):
+    keys = [_jit._cache_key()]
+    monkeypatch.setattr(_jit, "TILE", _jit.TILE._replace(n_rows=_jit.TILE.n_rows + 1))
+    keys.append(_jit._cache_key())
+    monkeypatch.setitem(_jit.FLAGS, "nogil", False)
+    keys.append(_jit._cache_key())
+    monkeypatch.setattr(_jit.config, "BOUNDSCHECK", 1)
+    keys.append(_jit._cache_key())
+    assert len(set(keys)) == 4
+
+
+# ---- the folder --------------------------------------------------------------------------------
+
+
+def test_the_folder_is_named_by_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("TINYCNN_CACHE_DIR", str(tmp_path / "named"))
+    assert _jit.cache_folder() == tmp_path / "named"
+    monkeypatch.setenv("TINYCNN_CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert _jit.cache_folder() == tmp_path / "tinycnn"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert _jit.cache_folder() == Path.home() / ".cache" / "tinycnn"
+
+
+CALLEE = "from ._jit import kernel\n\n\n@kernel\ndef callee(x):\n    return x + 1\n"
+CALLER = (
+    "from ._jit import kernel\nfrom .callee import callee\n\n\n"
+    "@kernel\ndef caller(x):\n    return 10 * callee(x)\n"
+)
+PROGRAM = """
+import json, logging
+logging.basicConfig(format="%(levelname)s %(message)s")
+logging.getLogger("tinycnn").setLevel("DEBUG")
+from tinycnn.kernels.caller import caller
+print(json.dumps([caller(4), caller(4.5)]))
+"""
+RESULT = [50, 55.0]  # 10 * (4 + 1), 10 * (4.5 + 1)
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A copy of tinycnn with two kernels of one line, one of which calls the other."""
+    folder = tmp_path_factory.mktemp("copied") / "package"
+    shutil.copytree(
+        ROOT / "tinycnn", folder / "tinycnn", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (folder / "tinycnn/kernels/callee.py").write_text(CALLEE)
+    (folder / "tinycnn/kernels/caller.py").write_text(CALLER)
+    return folder
+
+
+def run(package, cache):
+    """[caller(4), caller(4.5)] and the log of the package, from a new process."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    environment |= {"PYTHONPATH": str(package), "TINYCNN_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-B", "-c", PROGRAM]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=package, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def compiled(log):
+    start = "DEBUG compiling kernel "
+    return sorted({line[len(start) :] for line in log.splitlines() if line.startswith(start)})
+
+
+def test_a_kernel_is_compiled_once_and_kept_where_the_environment_says(package, tmp_path):
+    cache = tmp_path / "deep" / "cache"
+    result, log = run(package, cache)
+    assert result == RESULT
+    assert compiled(log) == ["callee", "caller"] and "WARNING" not in log
+    folders = list(cache.iterdir())
+    assert len(folders) == 1 and any(folders[0].glob("*.nbi")) and any(folders[0].glob("*.nbc"))
+    result, log = run(package, cache)
+    assert result == RESULT
+    assert compiled(log) == [] and "WARNING" not in log
+
+
+def test_an_edit_in_a_kernel_that_is_called_is_seen(package, tmp_path):
+    cache, callee = tmp_path / "cache", package / "tinycnn/kernels/callee.py"
+    assert run(package, cache)[0] == RESULT
+    stat = callee.stat()
+    callee.write_text(CALLEE.replace("x + 1", "x + 2"))
+    os.utime(callee, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    try:
+        assert run(package, cache)[0] == [60, 65.0]
+    finally:
+        callee.write_text(CALLEE)
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "truncated": lambda content: content[: len(content) // 2],
+    "garbage": lambda content: b"\x80\x04garbage" + content[9:],
+    "of something else": lambda content: b"\x80\x04N.",  # a pickle of None
+}
+
+
+@pytest.fixture(scope="module")
+def filled_cache(package, tmp_path_factory):
+    """A cache folder of the two kernels, each compiled for whole and for real numbers."""
+    cache = tmp_path_factory.mktemp("filled") / "cache"
+    run(package, cache)
+    return cache
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_cache_costs_a_compile_and_a_log_line(package, filled_cache, tmp_path, damage):
+    """The index of one kernel is damaged, and the code of the one that it calls."""
+    cache = tmp_path / "cache"
+    shutil.copytree(filled_cache, cache)
+    damaged = [*cache.rglob("caller*.nbi"), *cache.rglob("callee*.nbc")]
+    assert len(damaged) == 3  # the code for whole numbers and that for real ones
+    for path in damaged:
+        path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    result, log = run(package, cache)
+    assert result == RESULT
+    assert compiled(log) == ["callee", "caller"]
+    if damage != "of something else":  # that reads as an index, or as a file, of another version
+        assert log.count(f"WARNING kernel cache {cache}") >= 2
+    assert "Traceback" not in log
+    result, log = run(package, cache)  # and the damage is repaired
+    assert result == RESULT
+    assert compiled(log) == [] and "WARNING" not in log
+
+
+def test_code_for_other_arguments_is_not_run(package, filled_cache, tmp_path):
+    """Two processes that fill one cache at a time can leave an index that names the wrong file."""
+    cache = tmp_path / "cache"
+    shutil.copytree(filled_cache, cache)
+    one, other = sorted(cache.rglob("caller*.nbc"))
+    one.rename(tmp_path / "one")
+    other.rename(one)
+    (tmp_path / "one").rename(other)
+    result, log = run(package, cache)
+    assert result == RESULT
+    assert compiled(log) == ["caller"]
+
+
+def test_a_cache_that_cannot_be_written_costs_a_compile_and_a_log_line(package, tmp_path):
+    cache = tmp_path / "cache"
+    cache.write_text("a file stands where the folder should be")
+    result, log = run(package, cache)
+    assert result == RESULT
+    assert compiled(log) == ["callee", "caller"]
+    assert "WARNING kernel cache" in log and "Traceback" not in log
+    assert cache.read_text() == "a file stands where the folder should be"

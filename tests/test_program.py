@@ -1,0 +1,230 @@
+"""A whole plan in one call: the kernels' walk against the reference, layer by layer.
+
+`ALLOWANCE` for float64: the longest chain of additions in these networks has a few hundred of
+them, each off by eps/2 = 1.1e-16 of the size of its terms, and a sum of normal values may be ten
+times smaller than its terms: 1e-12 leaves room for that and for nothing else.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_networks import SMALL_NETWORKS, small_batch, small_network
+
+from tinycnn import Conv2D, Dense, Dropout, Flatten, InputSpec, MaxPool2D, Network, ReLU, backends
+from tinycnn.kernels import program
+from tinycnn.testing import gradient_error
+
+ALLOWANCE = 1e-12
+N_THREADS = (2, 3, 8)
+EVERY_NETWORK = pytest.mark.parametrize("name", SMALL_NETWORKS)
+
+
+def pass_through(network, x, dlogits):
+    """Logits, gradients of all parameters, and that of x, after a pass forward and back."""
+    logits = network.forward(x, training=True)
+    dx = network.backward(dlogits, input_gradient=True)
+    return dict(logits=logits, dx=dx, **{name: g.copy() for name, g in network.gradients.items()})
+
+
+def random_dlogits(network, x, seed=3):
+    shape = (len(x), len(network.classes))
+    return np.random.default_rng(seed).standard_normal(shape).astype(network.dtype)
+
+
+def assert_same_bits(result, expected):
+    assert result.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(result[name], values, err_msg=name)
+
+
+# ---- against the reference ---------------------------------------------------------------------
+
+
+@EVERY_NETWORK
+@pytest.mark.parametrize("n_images", [1, 2, 11])
+def test_kernels_equal_the_reference(name, n_images):
+    x = small_batch(name, n_images)
+    kernels, reference = (small_network(name, backend) for backend in ("numba", "numpy"))
+    dlogits = random_dlogits(kernels, x)
+    result, expected = (pass_through(network, x, dlogits) for network in (kernels, reference))
+    assert result.keys() == expected.keys()
+    for tensor, values in expected.items():
+        assert gradient_error(result[tensor], values) <= ALLOWANCE, tensor
+    prediction, expected = kernels.forward(x), reference.forward(x)
+    assert gradient_error(prediction, expected) <= ALLOWANCE
+
+
+@st.composite
+def networks(draw):
+    """Layers of any kind in any order that fits, and a picture shape."""
+    layers = []
+    for _ in range(draw(st.integers(0, 5))):
+        layers.append(
+            draw(
+                st.one_of(
+                    st.builds(
+                        Conv2D,
+                        st.integers(1, 5),
+                        st.tuples(st.integers(1, 4), st.integers(1, 4)),
+                        st.integers(1, 3),
+                        st.just("same"),
+                    ),
+                    st.builds(MaxPool2D, st.integers(1, 3), st.integers(1, 3), st.just("same")),
+                    st.just(ReLU()),
+                    st.builds(Dropout, st.sampled_from([0.0, 0.3, 0.6])),
+                )
+            )
+        )
+    layers.append(Flatten())
+    for _ in range(draw(st.integers(0, 2))):
+        layers += [Dense(draw(st.integers(1, 19))), draw(st.sampled_from([ReLU(), Dropout(0.4)]))]
+    layers.append(Dense(draw(st.integers(1, 5))))
+    shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 3)))
+    return layers, shape
+
+
+@settings(max_examples=80)
+@given(drawn=networks(), n_images=st.integers(0, 18), seed=st.integers(0, 2**32))
+def test_any_network_equals_the_reference(drawn, n_images, seed):
+    layers, shape = drawn
+    rng = np.random.default_rng(seed)
+    x, results = rng.standard_normal((n_images, *shape)), []
+    for backend in ("numba", "numpy"):
+        network = Network(layers, InputSpec(*shape), backend=backend, dtype=np.float64, seed=5)
+        network.initialise(np.random.default_rng(seed), bias_std=0.3)
+        results.append(pass_through(network, x, random_dlogits(network, x)))
+    for tensor, expected in results[1].items():
+        assert results[0][tensor].shape == expected.shape
+        assert gradient_error(results[0][tensor], expected) <= ALLOWANCE, tensor
+
+
+# ---- bits --------------------------------------------------------------------------------------
+
+
+@EVERY_NETWORK
+@pytest.mark.parametrize("n_images", [1, 3, 19])
+def test_bits_do_not_depend_on_the_number_of_threads(name, n_images):
+    x = small_batch(name, n_images)
+    single = small_network(name, n_threads=1)
+    dlogits = random_dlogits(single, x)
+    expected = pass_through(single, x, dlogits)
+    for n_threads in N_THREADS:
+        network = small_network(name, n_threads=n_threads)
+        assert_same_bits(pass_through(network, x, dlogits), expected)
+        np.testing.assert_array_equal(network.forward(x), single.forward(x))
+
+
+def test_bits_of_float32_do_not_depend_on_the_number_of_threads():
+    x = small_batch("miniature", 21, dtype=np.float32)
+    single = small_network("miniature", dtype=np.float32, n_threads=1)
+    dlogits = random_dlogits(single, x)
+    expected = pass_through(single, x, dlogits)
+    assert expected["dx"].dtype == expected["logits"].dtype == np.float32
+    for n_threads in N_THREADS:
+        network = small_network("miniature", dtype=np.float32, n_threads=n_threads)
+        assert_same_bits(pass_through(network, x, dlogits), expected)
+
+
+@EVERY_NETWORK
+def test_bits_of_an_image_do_not_depend_on_its_neighbours(name):
+    x = small_batch(name, 19)
+    network = small_network(name)
+    together = network.forward(x)
+    for n in (0, 7, 8, 18):
+        np.testing.assert_array_equal(network.forward(x[n : n + 1])[0], together[n])
+    others = np.random.default_rng(9).permutation(19)
+    np.testing.assert_array_equal(network.forward(x[others]), together[others])
+
+
+@EVERY_NETWORK
+def test_training_and_prediction_give_the_same_bits_where_nothing_is_dropped(name):
+    layers, shape = SMALL_NETWORKS[name]
+    layers = [Dropout(0.0) if isinstance(layer, Dropout) else layer for layer in layers]
+    network = Network(layers, InputSpec(*shape), dtype=np.float64, seed=3)
+    x = small_batch(name, 11)
+    np.testing.assert_array_equal(network.forward(x, training=True), network.forward(x))
+
+
+# ---- workspaces --------------------------------------------------------------------------------
+
+
+def poison(workspace):
+    """Fill every array that a pass works in: NaN, and winners far away from any array."""
+    for array in vars(workspace).values():
+        if isinstance(array, np.ndarray):
+            array[:] = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+
+
+@EVERY_NETWORK
+@pytest.mark.parametrize("n_before, n_images", [(17, 17), (17, 3), (3, 17)])
+def test_nothing_of_an_earlier_batch_survives(name, n_before, n_images):
+    """The arrays of a larger or smaller batch, all poisoned, give the bits of fresh ones."""
+    x = small_batch(name, n_images)
+    fresh, used = small_network(name), small_network(name)
+    dlogits = random_dlogits(fresh, x)
+    before = small_batch(name, n_before, seed=8)
+    state = used.dropout_generator.bit_generator.state
+    pass_through(used, before, random_dlogits(used, before))
+    used.forward(before)
+    used.dropout_generator.bit_generator.state = state
+    assert used._run.idle_workspaces
+    for workspace in (used._run.training, *used._run.idle_workspaces):
+        poison(workspace)
+    used.gradient_vector[:] = np.nan
+    used._run.transposed[:] = np.nan
+    assert_same_bits(pass_through(used, x, dlogits), pass_through(fresh, x, dlogits))
+    np.testing.assert_array_equal(used.forward(x), fresh.forward(x))
+
+
+@EVERY_NETWORK
+def test_a_smaller_workspace_is_replaced_and_a_larger_one_kept(name):
+    network = small_network(name)
+    for n_images, capacity in ((5, 5), (3, 5), (9, 9), (1, 9)):
+        network.forward(small_batch(name, n_images), training=True)
+        assert network._run.training.capacity == capacity
+
+
+@EVERY_NETWORK
+def test_an_empty_batch(name):
+    network = small_network(name)
+    x = small_batch(name, 0)
+    network.gradient_vector[:] = np.nan
+    result = pass_through(network, x, random_dlogits(network, x))
+    assert result["logits"].shape == (0, len(network.classes)) and result["dx"].shape == x.shape
+    assert not any(network.gradients[name].any() for name in network.gradients)
+    assert network.forward(x).shape == (0, len(network.classes))
+
+
+@EVERY_NETWORK
+def test_inputs_survive(name):
+    network = small_network(name)
+    x = small_batch(name, 5)
+    dlogits, parameters = random_dlogits(network, x), network.parameter_vector.copy()
+    x_before, dlogits_before = x.copy(), dlogits.copy()
+    pass_through(network, x, dlogits)
+    network.forward(x)
+    np.testing.assert_array_equal(x, x_before)
+    np.testing.assert_array_equal(dlogits, dlogits_before)
+    np.testing.assert_array_equal(network.parameter_vector, parameters)
+
+
+# ---- chunks ------------------------------------------------------------------------------------
+
+
+@given(n_images=st.integers(1, 1000))
+def test_chunks_depend_on_the_batch_alone_and_cover_it(n_images):
+    size = backends.chunk_size(n_images)
+    n_chunks = -(-n_images // size)
+    assert 1 <= n_chunks <= backends.N_GRADIENT_CHUNKS
+    assert (n_chunks - 1) * size < n_images <= n_chunks * size
+
+
+def test_chunks_are_added_in_order():
+    """1e16 + 1 = 1e16 in float64, so another order would give 1."""
+    chunks = np.array([[1.0, 2, 7], [1e16, 20, 7], [-1e16, 200, 7]])
+    total = np.full(3, np.nan)
+    program.sum_chunks(chunks, 0, 2, total)
+    np.testing.assert_array_equal(total, [0, 222, np.nan])
+    program.sum_chunks(chunks[:0], 0, 3, total)
+    np.testing.assert_array_equal(total, [0, 0, 0])

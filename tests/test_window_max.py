@@ -1,0 +1,103 @@
+"""The vectors of max-pooling against their twin in plain loops, the twin against the definition.
+
+Values are picked, never computed, so every comparison is exact.  Arrays stand between guard values
+and end with the last element that a call may read (see guarded.py).
+"""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from guarded import Guarded
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinycnn.kernels import _window_max
+from tinycnn.kernels._jit import TILE
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+WITH_TILE = pytest.mark.skipif(TILE.plain, reason="this run has plain loops and no vectors")
+ODD = [np.nan, np.inf, -np.inf, -0.0]
+
+
+def run(function, dtype, n_windows, C, n_rows, n_columns, S, W, x_off, y_off, x):
+    """y and argmax; x has rows of W pixels of C channels from x_off on."""
+    memory = Guarded(dtype)
+    size = y_off + n_windows * C
+    y, argmax = memory.wanted(size), memory.wanted(size, dtype=np.int32)
+    first = 1000  # the position of the first pixel is the caller's to choose
+    function(
+        *(n_windows, C, n_rows, n_columns, memory.given(x), x_off, S, W * C, first, W),
+        *(y, argmax, y_off),
+    )
+    memory.check()
+    assert np.isnan(y[:y_off]).all() and (argmax[:y_off] == -77).all()
+    return y[y_off:].reshape(n_windows, C), argmax[y_off:].reshape(n_windows, C)
+
+
+def naive(n_windows, C, n_rows, n_columns, S, W, x_off, y_off, x):
+    y, argmax = np.zeros((n_windows, C)), np.zeros((n_windows, C), int)
+    for k, c in itertools.product(range(n_windows), range(C)):
+        ranked = []
+        for a, e in itertools.product(range(n_rows), range(n_columns)):
+            value = float(x[x_off + ((a * W) + k * S + e) * C + c])
+            order = (1, 0) if math.isnan(value) else (0, -value)
+            ranked.append((*order, 1000 + k * S + a * W + e, value))
+        *_, argmax[k, c], y[k, c] = min(ranked, key=lambda entry: entry[:3])
+    return y, argmax
+
+
+def problem(n_windows, C, n_rows, n_columns, S, gap, x_off, y_off, seed, odd):
+    """The arguments of `run` after the dtype: few different values, so that ties abound."""
+    W = max(n_windows - 1, 0) * S + n_columns + gap
+    size = x_off + ((n_rows - 1) * W + max(n_windows - 1, 0) * S + n_columns) * C
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-2, 3, size).astype(np.float64)
+    if odd:
+        x = np.where(rng.random(size) < 0.6, rng.choice(ODD, size), x)
+    return n_windows, C, n_rows, n_columns, S, W, x_off, y_off, x
+
+
+problems = st.builds(
+    problem,
+    n_windows=st.integers(0, 4),
+    C=st.sampled_from([1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33]),
+    n_rows=st.integers(1, 4),
+    n_columns=st.integers(1, 4),
+    S=st.integers(1, 4),
+    gap=st.integers(0, 3),
+    x_off=st.integers(0, 9),
+    y_off=st.integers(0, 9),
+    seed=st.integers(0, 2**32),
+    odd=st.booleans(),
+)
+
+
+def assert_same(result, expected):
+    np.testing.assert_array_equal(result[0], expected[0])
+    np.testing.assert_array_equal(result[1], expected[1])
+
+
+@DTYPES
+@given(arguments=problems)
+def test_twin_equals_the_definition(dtype, arguments):
+    assert_same(run(_window_max.window_max_plain, dtype, *arguments), naive(*arguments))
+
+
+@WITH_TILE
+@DTYPES
+@given(arguments=problems)
+def test_vectors_equal_the_twin(dtype, arguments):
+    twin = run(_window_max.window_max_plain, dtype, *arguments)
+    assert_same(run(_window_max.window_max, dtype, *arguments), twin)
+
+
+@WITH_TILE
+@DTYPES
+@pytest.mark.parametrize("odd", [False, True])
+def test_every_remainder_of_channels(dtype, odd):
+    for C, n_windows in itertools.product(range(1, 71), range(1, 4)):
+        arguments = problem(n_windows, C, 1 + C % 3, 1 + C % 4, 1 + C % 2, 0, 0, 0, C, odd)
+        twin = run(_window_max.window_max_plain, dtype, *arguments)
+        assert_same(run(_window_max.window_max, dtype, *arguments), twin)

@@ -1,0 +1,154 @@
+"""The vector kernels on one tile, checked in a process of its own; see test_tile.py.
+
+    TINYCNN_TILE=128:4x2 python tests/tile_check.py
+
+Every array ends at the end of a page, or begins at the start of one, and the pages beside it may
+not be touched: a read or write outside ends the process.  Whole numbers must equal the reference
+exactly; real ones are printed as a digest of their bits.
+"""
+
+import ctypes
+import hashlib
+import json
+import mmap
+import os
+
+import numpy as np
+
+from tinycnn import reference
+from tinycnn.kernels import conv2d, conv2d_maxpool2d, dense, maxpool2d
+from tinycnn.shapes import window_axis
+
+# (N, H, W, C, F, KH, KW, S): columns for every width of vector, rows for every number of rows
+CONVOLUTIONS = [
+    (2, 7, 11, 3, 33, 3, 5, 2),
+    (1, 5, 31, 1, 17, 2, 2, 1),
+    (1, 4, 3, 5, 7, 6, 5, 1),
+    (2, 9, 8, 2, 3, 2, 1, 3),
+]
+LAYERS = [(1, 5, 8), (13, 7, 63), (7, 29, 1)]  # (N, fan_in, units)
+
+
+POOLED = [(1, 7, 9, 3, 17, 3, 3, 1), (2, 6, 5, 1, 3, 2, 7, 2)]  # as CONVOLUTIONS, then pool 2
+
+
+def array_at_a_page_edge(shape, at_end, dtype=np.float32):
+    """An array whose neighbours on both sides are pages that may not be touched."""
+    n_bytes = np.dtype(dtype).itemsize * int(np.prod(shape))
+    if os.name != "posix":
+        return np.empty(shape, dtype)
+    n_pages = -(-max(n_bytes, 1) // mmap.PAGESIZE) + 2
+    memory = mmap.mmap(-1, n_pages * mmap.PAGESIZE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for page in (0, n_pages - 1):
+        if protect(address + page * mmap.PAGESIZE, mmap.PAGESIZE, 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    start = (n_pages - 1) * mmap.PAGESIZE - n_bytes if at_end else mmap.PAGESIZE
+    return np.frombuffer(memory, np.uint8, n_bytes, start).view(dtype).reshape(shape)
+
+
+def passes(operations, place, x, w, b, dy, geometry):
+    """y, dw, db, dx of a convolution, or of a dense layer for geometry ()."""
+    x, w, b, dy = (place(t.shape, t) for t in (x, w, b, dy))
+    stem = "conv2d" if geometry else "dense"
+    y, dw, db, dx = (place(t.shape, np.nan) for t in (dy, w, b, x))
+    w_t = place((w.shape[-1], *w.shape[:-1]), np.nan)
+    getattr(operations, f"{stem}_forward")(x, w, b, *geometry, y)
+    getattr(operations, f"{stem}_backward_params")(x, dy, *geometry, dw, db)
+    getattr(operations, f"{stem}_transpose_weights")(w, w_t)
+    getattr(operations, f"{stem}_backward_input")(dy, w_t, *geometry, dx)
+    return y, dw, db, dx
+
+
+def pooled_passes(pooling, backward, place, x, w_t, z, dy, geometry, pool_geometry):
+    """y and argmax of z, the convolution's output; then dw, db and dx through both."""
+    x, w_t, z, dy = (place(t.shape, t) for t in (x, w_t, z, dy))
+    y, argmax = place(dy.shape, np.nan), place(dy.shape, 0, np.int32)
+    pooling.maxpool2d_forward(z, 2, 2, *pool_geometry, y, argmax)
+    (_, H, W, C), (F, KH, KW, _), (_, OH, OW, _) = x.shape, w_t.shape, z.shape
+    S, PT, PL = geometry
+    n_winners = dy.shape[1] * dy.shape[2] + 1
+    scratch = (
+        place((max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W), C), np.nan),
+        place((OH * OW,), 0, np.int32),
+        place((F, n_winners), np.nan),
+        place((F, n_winners), 0, np.int32),
+        place((F,), 0, np.int64),
+    )
+    dw_t, db, dx = place(w_t.shape, np.nan), place((F,), np.nan), place(x.shape, np.nan)
+    backward.conv2d_maxpool2d_backward_params(
+        x, dy, argmax, OH, OW, *geometry, *scratch, dw_t, db
+    )  # fmt: skip
+    backward.conv2d_maxpool2d_backward_input(dy, argmax, OH, OW, w_t, *geometry, *scratch, dx)
+    return y, argmax, dw_t, db, dx
+
+
+def ordinary(shape, values, dtype=np.float32):
+    array = np.empty(shape, dtype)
+    array[...] = values
+    return array
+
+
+def at_edge(at_end):
+    """As `ordinary`, at the edge of a page."""
+
+    def place(shape, values, dtype=np.float32):
+        array = array_at_a_page_edge(shape, at_end, dtype)
+        array[...] = values
+        return array
+
+    return place
+
+
+def problems():
+    """Kernels, shapes of x, w, b and dy, and geometry."""
+    for N, H, W, C, F, KH, KW, S in CONVOLUTIONS:
+        rows, columns = window_axis(H, KH, S, "same"), window_axis(W, KW, S, "same")
+        shapes = (N, H, W, C), (KH, KW, C, F), (F,), (N, rows.n_out, columns.n_out, F)
+        yield conv2d, shapes, (S, rows.before, columns.before)
+    for N, K, U in LAYERS:
+        yield dense, ((N, K), (K, U), (U,), (N, U)), ()
+
+
+def pooled_problems():
+    """Shapes of x, w_t, z and dy, and the geometries of convolution and pooling."""
+    for N, H, W, C, F, KH, KW, S in POOLED:
+        rows, columns = window_axis(H, KH, S, "same"), window_axis(W, KW, S, "same")
+        z = N, rows.n_out, columns.n_out, F
+        pool_rows, pool_columns = (window_axis(n, 2, 2, "same") for n in z[1:3])
+        shapes = (N, H, W, C), (F, KH, KW, C), z, (N, pool_rows.n_out, pool_columns.n_out, F)
+        yield shapes, (S, rows.before, columns.before), (pool_rows.before, pool_columns.before)
+
+
+def check():
+    """Compare whole numbers with the reference; return the digest of real ones."""
+    rng = np.random.default_rng(0)
+    digest = hashlib.sha256()
+    for kernels, shapes, geometry in problems():
+        whole = [rng.integers(-4, 5, shape) for shape in shapes]
+        real = [rng.standard_normal(shape) for shape in shapes]
+        expected = passes(reference, ordinary, *whole, geometry)
+        for at_end in (True, False):
+            results = passes(kernels, at_edge(at_end), *whole, geometry)
+            for result, wanted in zip(results, expected):
+                np.testing.assert_array_equal(result, wanted, f"{kernels.__name__} {shapes}")
+            for result in passes(kernels, at_edge(at_end), *real, geometry):
+                digest.update(result.tobytes())
+    for shapes, *geometries in pooled_problems():
+        whole = [rng.integers(-4, 5, shape) for shape in shapes]
+        expected = pooled_passes(reference, reference, ordinary, *whole, *geometries)
+        for at_end in (True, False):
+            results = pooled_passes(
+                maxpool2d, conv2d_maxpool2d, at_edge(at_end), *whole, *geometries
+            )
+            for result, wanted in zip(results, expected):
+                np.testing.assert_array_equal(result, wanted, f"pooled {shapes}")
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    from tinycnn.kernels._jit import TILE
+
+    print(json.dumps(dict(tile=list(TILE), digest=check())))
