@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import config
 
+import tinycnn
 from tinycnn.kernels import _tile
 from tinycnn.kernels._jit import TILE, TileShape, choose_tile
 
@@ -213,7 +214,7 @@ def test_what_is_no_number_stays_in_its_row_and_column(dtype, value):
 
 def run_tile_check(**environment):
     settings = {k: v for k, v in os.environ.items() if not k.startswith(("TINYCNN_TILE", "NUMBA_"))}
-    settings |= {"PYTHONPATH": str(TESTS.parent), **environment}
+    settings |= {"PYTHONPATH": str(Path(tinycnn.__file__).parent.parent), **environment}
     done = subprocess.run(
         [sys.executable, str(TESTS / "tile_check.py")], env=settings, capture_output=True, text=True
     )
