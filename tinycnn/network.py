@@ -118,7 +118,8 @@ class Network:
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """Logits (N, K) of x (N, H, W, C), floats scaled as the InputSpec says.
 
-        training=True draws the dropout masks and keeps what `backward` needs.
+        training=True draws the dropout masks and keeps what `backward` needs, x itself included:
+        leave x as it is until then.
         Another float dtype than the network's is converted.  Raises TypeError for what is no
         float array (uint8 images go to `predict_proba`), ValueError for another shape.  NaN in x
         gives NaN in the logits of that image, or is passed over by a max-pooling.

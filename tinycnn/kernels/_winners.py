@@ -4,7 +4,7 @@ Of each pooling window one position, the winner, has a gradient.  With a list of
 with its gradient g[k] and the place at[k] where its taps begin in a flat image with rows of xm:
 
     gather    c[m, n] += sum over k of g[k] * x[at[k] + m*xm + n]            m < M, n < N       (1)
-    scatter   x[at[k] + m*xm + n] += g[k] * c[m, n]          for k in order, m < M, n < N       (2)
+    scatter   x[at[k] + m*xm + n] += g[k] * c[m, n]           for all k < K, m < M, n < N       (2)
 
 (1) is a convolution's weight gradient, (2) its input gradient; c[m, n] = c[c_off + m*N + n].  As
 in `_tile.py` columns left over are done by narrower vectors, and each has a twin in plain loops.
