@@ -1,0 +1,127 @@
+"""python -m benchmarks: options and calls; what is measured, and how, stands in the package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from .measures import OURS
+from .peers import ENGINES
+from .workers import usable_cores
+
+SECTIONS = ("peers", "roofline", "architectures", "startup")
+QUICK_SECTIONS = ("peers", "roofline")
+RATIO_MEANS = "ratio_to_fastest_peer: that peer's time / ours; above 1 tinycnn is faster"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    unknown = sorted(set(options.sections) - set(SECTIONS))
+    if unknown:
+        print(f"no section {unknown[0]!r}: expected one of {', '.join(SECTIONS)}", file=sys.stderr)
+        return 2
+    if set(_peers(options)) - set(ENGINES):
+        print(f"--peers {options.peers}: expected some of {', '.join(ENGINES)}", file=sys.stderr)
+        return 2
+    report: dict[str, Any] = {"machine": machine(), "ratio_means": RATIO_MEANS}
+    print(describe(report["machine"]))
+    from . import against
+
+    try:
+        if options.against:
+            report["against"] = against.run(options.against, options.quick)
+        else:
+            for section in options.sections or (QUICK_SECTIONS if options.quick else SECTIONS):
+                _run_section(section, options, report)
+    except (against.NoSuchRevision, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    report["machine"]["load_after"] = _load()
+    print(f"\nload average before {report['machine']['load_before']}, after {_load()}")
+    if options.json:
+        text = json.dumps({"rows": [], **report}, indent=1)
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def _peers(options: argparse.Namespace) -> list[str]:
+    return options.peers.split(",") if options.peers else list(ENGINES)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "sections", nargs="*", metavar="section", help=f"{', '.join(SECTIONS)}; default: all"
+    )
+    parser.add_argument("--quick", action="store_true", help="peers and roofline, under a minute")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--against", metavar="REV", help="compare with another version of tinycnn")
+    parser.add_argument(
+        "--peers", metavar="NAMES", help="comma-separated; default: all that are installed"
+    )
+    return parser
+
+
+def _run_section(section: str, options: argparse.Namespace, report: dict[str, Any]) -> None:
+    if section == "peers":
+        from . import comparison, peers_report
+
+        asked = _peers(options)
+        names = [name for name in ENGINES if name == OURS or name in asked]
+        effort = comparison.QUICK if options.quick else comparison.FULL
+        found = comparison.compare(effort, names)
+        report.update(found)
+        print(peers_report.text(found, report["machine"]["load_before"]))
+    elif section == "roofline":
+        from . import roofline
+
+        report["roofline"] = roofline.measure(n_rounds=15 if options.quick else 101)
+        print(roofline.text(report["roofline"]))
+    elif section == "architectures":
+        from . import architectures
+
+        report["architectures"] = architectures.measure(n_rounds=5 if options.quick else 51)
+        print(architectures.text(report["architectures"]))
+    else:
+        from . import startup
+
+        report["startup"] = startup.measure(n_runs=1 if options.quick else 3)
+        print(startup.text(report["startup"]))
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(v.split(":", 1)[1].strip() for v in lines if v.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {
+        "processor": name,
+        "cores": len(usable_cores()),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_before": _load(),
+    }
+
+
+def describe(machine: dict[str, Any]) -> str:
+    return f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}"
+
+
+def _load() -> str:
+    """Load average of the last minute."""
+    try:
+        return f"{os.getloadavg()[0]:.2f}"
+    except OSError:
+        return "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""This working tree beside another version of itself, in interleaved rounds."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator
+
+import numpy as np
+
+from .comparison import FULL, QUICK, TASKS, thread_counts, training_error
+from .measures import MAX_ERROR, OURS, Quartiles, error, quartiles, summary
+from .problem import Answers, make_problem, reference_answers
+from .table import ms, render
+from .workers import ROOT, Worker
+
+
+class NoSuchRevision(ValueError):
+    """git has no such version of this project; the message says what git said."""
+
+
+def run(revision: str, quick: bool) -> list[dict[str, Any]]:
+    """Times both versions and prints a table; a row for each task and thread count."""
+    effort = QUICK if quick else FULL
+    problem = make_problem()
+    right = reference_answers(problem)
+    rows = []
+    with worktree(revision) as tree, tempfile.TemporaryDirectory(prefix="tinycnn-bench-") as name:
+        path = Path(name) / "problem.npz"
+        problem.save(path)
+        for threads in thread_counts():
+            sides = {
+                "this tree": Worker(OURS, path, threads, str(ROOT), label="this"),
+                revision: Worker(OURS, path, threads, str(tree), label="other"),
+            }
+            try:
+                for side, worker in sides.items():
+                    _check(side, worker, path, right)
+                for task, batch in TASKS:
+                    rows.append(_row(sides, revision, task, batch, threads, effort))
+            finally:
+                for worker in sides.values():
+                    worker.close()
+    print(text(rows, revision))
+    return rows
+
+
+def _check(side: str, worker: Worker, problem: Path, right: Answers) -> None:
+    """Import, compile, and say where a version is wrong; a wrong one is timed all the same."""
+    worker.ask("open")
+    path = problem.with_name("answer.npz")
+    worker.ask("answer", path=str(path), batch=len(right.logits), training=True)
+    with np.load(path, allow_pickle=False) as answer:
+        found = max(error(answer["logits"], right.logits), training_error(answer, right))
+    if not found <= MAX_ERROR:
+        print(f"{side} disagrees with the reference of this tree by {found:.1e}")
+
+
+def _row(
+    sides: dict[str, Worker], revision: str, task: str, batch: int, threads: int, effort: Any
+) -> dict[str, Any]:
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    job = {"task": task, "batch": batch}
+    n_calls = min(w.ask("time", **job, turn_s=effort.turn_s)["n_calls"] for w in sides.values())
+    for k in range(effort.n_rounds):
+        for side in list(sides)[:: -1 if k % 2 else 1]:
+            times[side].append(sides[side].ask("time", **job, n_calls=n_calls)["seconds"])
+    here, there = times["this tree"], times[revision]
+    return {
+        **{"task": task, "batch": batch, "threads": threads},
+        **{"this_tree": summary(here), "other": summary(there), "revision": revision},
+        "ratio": quartiles(there).median / quartiles(here).median,
+        "paired_ratio": list(quartiles(np.asarray(there) / np.asarray(here))),
+    }
+
+
+def text(rows: list[dict[str, Any]], revision: str) -> str:
+    """What was found."""
+    header = ("", "batch", "threads", "this tree ms", f"{revision} ms", "its time / this tree's")
+    cells = []
+    for row in rows:
+        low, _, high = row["paired_ratio"]
+        sides = [
+            ms(Quartiles(s["q1_s"], s["median_s"], s["q3_s"]))
+            for s in (row["this_tree"], row["other"])
+        ]
+        ratio = f"{row['ratio']:.2f} ({low:.2f}..{high:.2f})"
+        cells.append((row["task"], str(row["batch"]), str(row["threads"]), *sides, ratio))
+    note = "above 1 this tree is faster; in brackets the quartiles over the rounds"
+    return "\n".join(["", render(header, cells), note])
+
+
+@contextmanager
+def worktree(revision: str) -> Iterator[Path]:
+    """A folder with the files of `revision`, gone afterwards.  Raises NoSuchRevision."""
+    with tempfile.TemporaryDirectory(prefix="tinycnn-against-") as folder:
+        tree = Path(folder) / "tree"
+        try:
+            _git("worktree", "add", "--quiet", "--detach", str(tree), revision)
+        except (subprocess.CalledProcessError, FileNotFoundError) as failure:
+            said = getattr(failure, "stderr", None) or str(failure)
+            raise NoSuchRevision(f"--against {revision}: {said.strip()}") from None
+        try:
+            yield tree
+        finally:
+            _git("worktree", "remove", "--force", str(tree))
+
+
+def _git(*arguments: str) -> None:
+    command = ["git", "-C", str(ROOT), *arguments]
+    subprocess.run(command, check=True, capture_output=True, text=True)

@@ -1,0 +1,232 @@
+"""Every kernel on the arrays that it meets in MicroExpNet: one line of the roofline each.
+
+A chunk of 8 images goes through the network kernel by kernel, forward and backward, as in training
+on a batch of 64; each line is one call with its real shapes and values.  Products with padding are
+not counted, for no kernel computes them; of the pooled backward passes only the winners' are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+
+from .problem import Problem
+
+N_IMAGES = 8
+DIRECT_MACS = 2_853_248
+"""Multiply-adds of an image's forward pass by direct convolution, padding included."""
+DIRECT_TRAINING_MACS = 6_753_408
+"""The same of a training step: each pass again for the weights and, but for the first layer, for
+the input."""
+
+WITHIN_OTHERS = (
+    *("part", "weights", "matrix", "_width", "_row_peak_and_log_sum"),
+    *("first_tap", "end_tap", "run_end", "first_inside", "end_inside"),
+    *("multiply_add_tiled", "multiply_add_plain", "window_max_tiled", "window_max_plain"),
+    *("_gather_tiled", "_gather_plain", "_scatter_tiled", "_scatter_plain"),
+    *("list_places", "list_winners"),
+)
+"""Kernels that are only ever a part of another one, and are measured there."""
+
+WHOLE_NETWORK = ("program_forward", "program_backward", "program_transpose_weights", "sum_chunks")
+"""Measured by the lines of the whole network."""
+
+
+class Line(NamedTuple):
+    """One call.  macs: its multiply-adds, 0 where it is not about those; n_bytes: its arrays."""
+
+    kernel: str
+    layer: str
+    call: Callable[[], Any]
+    macs: int
+    n_bytes: int
+
+
+def registry() -> dict[str, Any]:
+    """tinycnn's kernels by name, all of them imported."""
+    from tinycnn import kernels
+
+    for module in pkgutil.iter_modules(kernels.__path__):
+        importlib.import_module(f"{kernels.__name__}.{module.name}")
+    from tinycnn.kernels._jit import KERNELS
+
+    return KERNELS
+
+
+def without_line(lines: list[Line]) -> list[str]:
+    """Kernels of the registry that nothing here measures: a benchmark is missing."""
+    known = {line.kernel for line in lines} | {*WITHIN_OTHERS, *WHOLE_NETWORK}
+    return sorted(set(registry()) - known)
+
+
+def taps_inside(n_out: int, stride: int, before: int, n_taps: int, size: int) -> int:
+    """Pairs of output position and tap, along one axis, whose tap lies inside the input."""
+    return sum(0 <= i * stride - before + tap < size for i in range(n_out) for tap in range(n_taps))
+
+
+def conv_macs(n_images: int, step: Any) -> int:
+    """Multiply-adds of a convolution of n_images, products with padding left out."""
+    (H, W, C), (OH, OW, F) = step.input_shape, step.output_shape
+    (KH, KW), (top, left), S = step.layer.kernel_hw, _pads(step), step.layer.stride
+    return n_images * C * F * taps_inside(OH, S, top, KH, H) * taps_inside(OW, S, left, KW, W)
+
+
+def _pads(step: Any) -> tuple[int, int]:
+    vertical, horizontal = step.layer.axes(step.input_shape)
+    return vertical.before, horizontal.before
+
+
+def make_lines(problem: Problem) -> tuple[list[Line], dict[str, str]]:
+    """All lines, and why some could not be made."""
+    walk = _Walk(problem)
+    walk.forward()
+    walk.losses()
+    walk.backward()
+    walk.optimizers()
+    return walk.lines, walk.failed
+
+
+class _Walk:
+    """Goes through the network; each line is called once, so that its output feeds the next."""
+
+    def __init__(self, problem: Problem) -> None:
+        from tinycnn.models.microexpnet import microexpnet
+
+        self.plan = microexpnet(n_threads=1).plan
+        self.weights, self.kernels = problem.weights, registry()
+        self.x = problem.x[:N_IMAGES].copy()
+        self.rng = np.random.default_rng(0)
+        self.lines: list[Line] = []
+        self.failed: dict[str, str] = {}
+        self.kept: dict[str, dict[str, np.ndarray]] = {}
+
+    def add(self, kernel: str, layer: str, *arguments: Any, macs: int = 0) -> None:
+        """A line for kernel(*arguments)."""
+        name = f"{layer} {kernel}".strip()
+        function = self.kernels.get(kernel)
+        if function is None:
+            self.failed[name] = "there is no such kernel any more"
+            return
+        try:
+            function(*arguments)
+        except Exception as error:  # another signature than this file knows
+            self.failed[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            return
+        n_bytes = sum(a.nbytes for a in arguments if isinstance(a, np.ndarray))
+        self.lines.append(Line(kernel, layer, lambda: function(*arguments), macs, n_bytes))
+
+    def forward(self) -> None:
+        x = self.x
+        self.add("scale_images", "", x.astype(np.uint8), 2, np.empty_like(x))
+        for step in self.plan.steps:
+            layer, name, kept = step.layer, step.name, {"x": x}
+            self.kept[name] = kept
+            y = np.zeros((len(x), *step.output_shape), np.float32)
+            w, b = self.weights.get(f"{name}.w"), self.weights.get(f"{name}.b")
+            kind = type(layer).__name__
+            if kind == "Conv2D":
+                arguments = (x, w, b, layer.stride, *_pads(step), y)
+                self.add("conv2d_forward", name, *arguments, macs=conv_macs(len(x), step))
+            elif kind == "MaxPool2D":
+                kept["argmax"] = np.zeros(y.shape, np.int32)
+                arguments = (x, layer.size, layer.stride, *_pads(step), y, kept["argmax"])
+                self.add("maxpool2d_forward", name, *arguments)
+            elif kind == "Dense":
+                self.add("dense_forward", name, x, w, b, y, macs=len(x) * w.size)
+            elif kind == "ReLU":
+                self.add("relu_forward", name, x.reshape(-1), y.reshape(-1))
+            else:
+                y = x.reshape(y.shape)
+            kept["y"] = x = y
+
+    def losses(self) -> None:
+        N, K = shape = (64, 8)
+        logits, teacher = (self.rng.normal(size=shape).astype(np.float32) for _ in range(2))
+        targets = np.eye(K, dtype=np.float32)[self.rng.integers(0, K, N)]
+        out, loss, labels = np.empty_like(logits), np.empty(N), targets.argmax(axis=1)
+        self.add("softmax_forward", "", logits, 1.0, out)
+        self.add("log_softmax_forward", "", logits, 1.0, out)
+        self.add("cross_entropy_hard", "", logits, labels, loss, out)
+        self.add("cross_entropy_soft", "", logits, targets, loss, out)
+        self.add("distillation", "", logits, targets, teacher, 4.0, 0.7, 16.0, loss, out)
+
+    def backward(self) -> None:
+        dy = self.rng.normal(size=self.kept[self.plan.steps[-1].name]["y"].shape)
+        dy, behind = dy.astype(np.float32), None
+        for step in reversed(self.plan.steps):
+            name, kind = step.name, type(step.layer).__name__
+            x, y = self.kept[name]["x"], self.kept[name]["y"]
+            dx = np.zeros_like(x)
+            if kind == "Conv2D":
+                self._conv_backward(step, x, dy, dx)
+                if behind is not None:
+                    self._pooled_conv_backward(step, x, dx, behind)
+            elif kind == "MaxPool2D":
+                argmax = self.kept[name]["argmax"]
+                self.add("maxpool2d_backward", name, dy, argmax, dx)
+                # a ReLU stands between: without a gradient where the window's largest is <= 0
+                behind = (np.where(y > 0, dy, np.float32(0)), argmax)
+            elif kind == "Dense":
+                w = self.weights[f"{name}.w"]
+                dw, db, w_t = np.empty_like(w), np.empty(w.shape[1], w.dtype), w.T.copy()
+                macs = len(x) * w.size
+                self.add("dense_backward_params", name, x, dy, dw, db, macs=macs)
+                self.add("dense_transpose_weights", name, w, w_t)
+                self.add("dense_backward_input", name, dy, w_t, dx, macs=macs)
+            elif kind == "ReLU":
+                self.add("relu_backward", name, *(a.reshape(-1) for a in (y, dy, dx)))
+            else:
+                dx = dy.reshape(x.shape)
+            dy = dx
+        mask = np.ones(N_IMAGES * 48, np.float32)  # dropout stands behind the first dense layer
+        for kernel in ("dropout_forward", "dropout_backward"):
+            self.add(kernel, "", mask, mask, mask.copy())
+
+    def _conv_backward(self, step: Any, x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
+        name, w = step.name, self.weights[f"{step.name}.w"]
+        dw, db = np.empty_like(w), np.empty(w.shape[3], w.dtype)
+        w_t, S = np.empty((w.shape[3], *w.shape[:3]), w.dtype), step.layer.stride
+        macs = conv_macs(len(x), step)
+        self.add("conv2d_backward_params", name, x, dy, S, *_pads(step), dw, db, macs=macs)
+        self.add("conv2d_transpose_weights", name, w, w_t)
+        self.add("conv2d_transpose_weights_back", name, w_t, dw)
+        if step is not self.plan.steps[0]:  # of its input no gradient is needed
+            self.add("conv2d_backward_input", name, dy, w_t, S, *_pads(step), dx, macs=macs)
+
+    def _pooled_conv_backward(
+        self, step: Any, x: np.ndarray, dx: np.ndarray, behind: tuple[np.ndarray, np.ndarray]
+    ) -> None:
+        """behind: dy and argmax of the pooling that follows.  Scratch as tinycnn.plan sizes it."""
+        dy, argmax = behind
+        (OH, OW, F), (H, W, C) = step.output_shape, step.input_shape
+        (KH, KW), S, (top, left) = step.layer.kernel_hw, step.layer.stride, _pads(step)
+        padded_shape = (max((OH - 1) * S + KH, top + H), max((OW - 1) * S + KW, left + W), C)
+        n_places = dy.shape[1] * dy.shape[2] + 1
+        scratch = (
+            *(np.zeros(padded_shape, x.dtype), np.zeros(OH * OW, np.int32)),
+            *(np.zeros((F, n_places), x.dtype), np.zeros((F, n_places), np.int32)),
+            np.zeros(F, np.int64),
+        )
+        w_t = np.ascontiguousarray(self.weights[f"{step.name}.w"].transpose(3, 0, 1, 2))
+        macs = int(np.count_nonzero(dy)) * KH * KW * C
+        where = (OH, OW)
+        self.add(
+            *("conv2d_maxpool2d_backward_params", step.name, x, dy, argmax, *where, S, top, left),
+            *(*scratch, np.empty_like(w_t), np.empty(F, x.dtype)),
+            macs=macs,
+        )
+        if step is not self.plan.steps[0]:
+            self.add(
+                *("conv2d_maxpool2d_backward_input", step.name, dy, argmax, *where, w_t, S),
+                *(top, left, *scratch, dx),
+                macs=macs,
+            )
+
+    def optimizers(self) -> None:
+        p, g, m, v = (np.zeros(self.plan.n_parameter_slots, np.float32) for _ in range(4))
+        g[:] = self.rng.normal(size=g.size)
+        self.add("adam_update", "", p, g, m, v, 1, 1e-4, 0.9, 0.999, 1e-8, 0.0, False)
+        self.add("sgd_update", "", p, g, m, 1e-4, 0.9, 0.0, False)

@@ -1,0 +1,31 @@
+"""LiteRT (formerly TensorFlow Lite) with XNNPACK, on the .tflite files beside the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+
+from ..problem import Problem
+from . import Unable
+
+
+def forward(problem: Problem, batch: int, threads: int) -> Callable[[], np.ndarray]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    if not problem.tflite_folder:
+        raise Unable("needs the published .tflite files: set TINYCNN_SHARED")
+    path = Path(problem.tflite_folder) / f"microexpnet_b{batch}.tflite"
+    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
+    x = problem.x[:batch].reshape(source["shape"])
+    into, out_of = source["index"], sink["index"]
+
+    def call() -> np.ndarray:
+        interpreter.set_tensor(into, x)
+        interpreter.invoke()
+        return interpreter.get_tensor(out_of)
+
+    return call

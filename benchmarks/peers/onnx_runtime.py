@@ -1,0 +1,25 @@
+"""ONNX Runtime on its CPU provider."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+
+from ..onnx_model import INPUT, microexpnet_onnx
+from ..problem import Problem
+
+
+def forward(problem: Problem, batch: int, threads: int) -> Callable[[], np.ndarray]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        microexpnet_onnx(problem.weights, batch), options, providers=["CPUExecutionProvider"]
+    )
+    feed = {INPUT: problem.x[:batch].reshape(batch, 1, 84, 84)}  # one channel: NHWC is NCHW
+    return lambda: session.run(None, feed)[0]

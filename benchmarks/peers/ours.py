@@ -1,0 +1,61 @@
+"""tinycnn on its kernels."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+
+from ..problem import LEARNING_RATE, Problem, kd_loss
+
+
+def _network(problem: Problem, threads: int, backend: str = "numba"):
+    from tinycnn.models.microexpnet import microexpnet
+
+    network = microexpnet(n_threads=threads, backend=backend)
+    _set(network, problem)
+    return network
+
+
+def _set(network, problem: Problem) -> None:
+    for name, parameter in network.parameters.items():
+        parameter[:] = problem.weights[name]
+
+
+def forward(
+    problem: Problem, batch: int, threads: int, backend: str = "numba"
+) -> Callable[[], np.ndarray]:
+    network, x = _network(problem, threads, backend), problem.x[:batch].copy()
+    return lambda: network.forward(x)
+
+
+class training:
+    """See `peers.Training`."""
+
+    def __init__(self, problem: Problem, threads: int) -> None:
+        self.problem, self.network = problem, _network(problem, threads)
+        self.loss = kd_loss()
+        self.reset()
+
+    def reset(self) -> None:
+        from tinycnn.optim import Adam
+
+        _set(self.network, self.problem)
+        self.optimizer = Adam(LEARNING_RATE)
+
+    def _forward_and_backward(self) -> float:
+        p, network = self.problem, self.network
+        logits = network.forward(p.x, training=True)
+        loss, dlogits = self.loss(logits, p.labels, p.teacher_logits)
+        network.backward(dlogits)
+        return loss
+
+    def step(self) -> float:
+        loss = self._forward_and_backward()
+        self.optimizer.step(self.network.parameter_vector, self.network.gradient_vector)
+        return loss
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        self.reset()
+        self._forward_and_backward()
+        return {name: g.copy() for name, g in self.network.gradients.items()}

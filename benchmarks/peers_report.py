@@ -1,0 +1,65 @@
+"""The comparison with peers, as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .measures import OURS, Quartiles
+from .table import comparison_table, ms
+
+NOISY = 0.03
+"""A control that spreads more than this means that the machine had other work."""
+BUSY = 1.0
+"""So does such a load average before anything was measured."""
+
+
+def text(found: dict[str, Any], load: str) -> str:
+    """What `comparison.compare` found; load: the average of the minute before."""
+    rows = found["rows"]
+    lines = [
+        "",
+        "Median ms a call, ± half the distance of its quartiles; weights: " + found["weights"],
+    ]
+    lines += [comparison_table(rows, list(found["engines"]))]
+    lines += ["its time / ours: above 1 we are faster; in brackets the quartiles over the rounds"]
+    lines += ["", "engines: " + ", ".join(f"{n} {v}".strip() for n, v in found["engines"].items())]
+    lines += [f"largest error against the float64 reference: {_errors(rows)}"]
+    for name, why in found["absent"].items():
+        why = "not installed" if why.startswith("No module named") else why
+        lines.append(f"left out: {name}: {why}")
+    for row in rows:
+        for name, why in row["left_out"].items():
+            lines.append(f"left out: {name}, {row['task']} {row['batch']}: {why}")
+    lines += ["", *_control(found["control"], load)]
+    return "\n".join(_without_repeats(lines))
+
+
+def _without_repeats(lines: list[str]) -> list[str]:
+    """What was left out is left out on one thread and on all: said once."""
+    return [line for k, line in enumerate(lines) if not line or line not in lines[:k]]
+
+
+def _errors(rows: list[dict[str, Any]]) -> str:
+    largest: dict[str, float] = {}
+    for row in rows:
+        errors = {name: peer["error"] for name, peer in row["peers"].items()}
+        if row["ours_error"] is not None:
+            errors[OURS] = row["ours_error"]
+        for name, value in errors.items():
+            largest[name] = max(value, largest.get(name, 0.0))
+    return ", ".join(f"{name} {value:.0e}" for name, value in largest.items())
+
+
+def _control(control: list[dict[str, float]], load: str) -> list[str]:
+    worst = max(c["spread"] for c in control)
+    medians = [c["median_s"] for c in control]
+    drift = max(medians) / min(medians) - 1
+    busy = load.replace(".", "").isdigit() and float(load) >= BUSY
+    quiet = worst <= NOISY and drift <= NOISY and not busy
+    first = control[0]
+    q = Quartiles(first["q1_s"], first["median_s"], first["q3_s"])
+    return [
+        f"control (a fixed loop of multiply-adds, one core, every round): {ms(q)} ms; widest "
+        f"spread of a row {worst:.0%}, drift between rows {drift:.0%}; load average before: "
+        f"{load}; " + ("the machine was quiet" if quiet else "THE MACHINE WAS NOT QUIET")
+    ]

@@ -1,0 +1,92 @@
+"""What it costs to begin: import, first prediction, memory, disk; ours and the peers'."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from . import installed
+from .measures import OURS, quartiles
+from .peers import ENGINES
+from .problem import make_problem
+from .table import render, significant
+from .workers import environment
+
+MISSING = "not installed"
+
+
+def measure(n_runs: int) -> list[dict[str, Any]]:
+    """A row for each way to begin; medians of n_runs processes (of one where it compiles)."""
+    with tempfile.TemporaryDirectory(prefix="tinycnn-bench-") as name:
+        folder = Path(name)
+        problem, cache = folder / "problem.npz", str(folder / "cache")
+        make_problem().save(problem)
+        rows = [_row("python and numpy", "numpy", problem, cache, n_runs, ("numpy",))]
+        rows += [_row("tinycnn, no cache: compiles", OURS, problem, cache, 1, ("tinycnn",))]
+        rows += [_row("tinycnn", OURS, problem, cache, n_runs, ("tinycnn",))]
+        numpy_backend = "tinycnn, NumPy backend"
+        rows += [_row(numpy_backend, "tinycnn numpy", problem, cache, n_runs, ("tinycnn",))]
+        for engine, (_, packages, _, _) in ENGINES.items():
+            if engine not in (OURS, "torch nhwc"):
+                rows.append(_row(engine, engine, problem, cache, n_runs, packages))
+    return rows
+
+
+def _row(
+    title: str, engine: str, problem: Path, cache: str, n_runs: int, packages: tuple[str, ...]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": title}
+    try:
+        runs = [_run(engine, problem, cache) for _ in range(n_runs)]
+    except _ChildFailed as failure:
+        return {**row, "failed": str(failure)}
+    for key in ("import_s", "first_s", "peak_bytes"):
+        row[key] = quartiles([run[key] for run in runs]).median
+    row["install_bytes"], row["install_with_requirements_bytes"] = installed.sizes(packages)
+    return row
+
+
+class _ChildFailed(RuntimeError):
+    """The process ended without an answer."""
+
+
+def _run(engine: str, problem: Path, cache: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.startup_child", engine, str(problem)]
+    child = subprocess.run(
+        command,
+        env=environment(TINYCNN_CACHE_DIR=cache),
+        cwd=problem.parent,
+        capture_output=True,
+        text=True,
+    )
+    if child.returncode:
+        last = (child.stderr.strip().splitlines() or ["no message"])[-1]
+        missing = last.startswith(("ModuleNotFoundError", "ImportError"))
+        raise _ChildFailed(MISSING if missing else last)
+    return json.loads(child.stdout.strip().splitlines()[-1])
+
+
+def text(rows: list[dict[str, Any]]) -> str:
+    """What `measure` found."""
+    header = ("", "import s", "first prediction s", "peak MB", "package MB", "with requirements MB")
+    cells = []
+    for row in rows:
+        if "failed" in row:
+            cells.append((row["name"], *"-----"))
+            continue
+        megabytes = [
+            significant(row[key] / 1e6)
+            for key in ("peak_bytes", "install_bytes", "install_with_requirements_bytes")
+        ]
+        cells.append(
+            (row["name"], significant(row["import_s"]), significant(row["first_s"]), *megabytes)
+        )
+    lines = ["", render(header, cells)]
+    lines += ["first prediction: from the import to the logits of one image, in a new process"]
+    lines += [f"left out: {row['name']}: {row['failed']}" for row in rows if "failed" in row]
+    lines += ["package: on disk; with requirements: what pip brings along as well"]
+    return "\n".join(lines)

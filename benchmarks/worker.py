@@ -1,0 +1,134 @@
+"""One engine in a process of its own: reads a request a line, answers a line, both JSON.
+
+    python -m benchmarks.worker ENGINE PROBLEM.npz THREADS CORES [TINYCNN_ROOT]
+
+CORES       comma-separated; the process holds itself to them before anything else is imported
+TINYCNN_ROOT  the folder whose tinycnn is measured, where it is not this one
+Requests: {"do": "open"}, {"do": "answer", ...}, {"do": "time", ...}: the arguments are those
+of the methods do_open, do_answer, do_time below.
+An answer with "failed" says why there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+WARM_UP_S = 0.004
+
+
+def main() -> None:
+    engine, problem_path, threads, cores = sys.argv[1:5]
+    sys.path[:0] = sys.argv[5:6]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
+    _die_with_parent()
+    # What the engines print must not mix with the answers: their standard output is our error's.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    served = _Served(engine, Path(problem_path), int(threads))
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(served, f"do_{request.pop('do')}")(**request)
+        except Exception as error:  # an engine's own failure: the others are still measured
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def _die_with_parent() -> None:
+    """A stopped process cannot notice that its parent is gone; Linux can kill it then."""
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGKILL))
+
+
+class _Served:
+    """The engine, opened on the first request, and its tasks, made when first asked for."""
+
+    def __init__(self, engine: str, problem_path: Path, threads: int) -> None:
+        self.engine, self.problem_path, self.threads = engine, problem_path, threads
+        self.calls: dict[tuple[str, int], Callable[[], Any]] = {}
+
+    def do_open(self) -> dict[str, Any]:
+        """Import; {"version"}, or {"missing"} where the engine is not installed."""
+        import importlib
+
+        from .peers import CONTROL, ENGINES
+        from .problem import load_problem
+
+        if self.engine == CONTROL:
+            self.adapter = importlib.import_module("benchmarks.peers.control")
+            self.problem = load_problem(self.problem_path)
+            return {"version": ""}
+        engine = ENGINES[self.engine]
+        try:
+            module = importlib.import_module(engine.imports)
+        except ImportError as error:
+            return {"missing": str(error)}
+        self.adapter = importlib.import_module(f"benchmarks.peers.{engine.module}")
+        self.problem = load_problem(self.problem_path)
+        return {"version": str(getattr(module, "__version__", ""))}
+
+    def do_answer(self, path: str, batch: int, training: bool) -> dict[str, Any]:
+        """Write logits (and losses, gradients) to `path` (.npz), for the comparison."""
+        import numpy as np
+
+        from .problem import N_CHECKED_STEPS
+
+        arrays = {"logits": np.asarray(self._call("forward", batch)())}
+        if training:
+            trained = self._training()
+            gradients = trained.gradients()
+            arrays.update({f"gradients/{name}": g for name, g in gradients.items()})
+            trained.reset()
+            arrays["losses"] = np.array([trained.step() for _ in range(N_CHECKED_STEPS)])
+        np.savez(path, **arrays)
+        return {}
+
+    def do_time(
+        self, task: str, batch: int, n_calls: int = 0, turn_s: float = 0.0
+    ) -> dict[str, Any]:
+        """{"seconds" a call, "n_calls"}: n_calls in a row, or as many as fill turn_s; calls before
+        them are not timed."""
+        call = self._call(task, batch)
+        if task == "train":
+            self._training().reset()
+        started = time.perf_counter()
+        n_warm, spent = 0, 0.0
+        while n_warm < 1 or spent < WARM_UP_S:
+            call()
+            n_warm += 1
+            spent = time.perf_counter() - started
+        if not n_calls:
+            n_calls = max(int(turn_s / (spent / n_warm)), 1)
+        started = time.perf_counter()
+        for _ in range(n_calls):
+            call()
+        return {"seconds": (time.perf_counter() - started) / n_calls, "n_calls": n_calls}
+
+    def _call(self, task: str, batch: int) -> Callable[[], Any]:
+        key = (task, batch)
+        if key not in self.calls:
+            if task == "forward":
+                self.calls[key] = self.adapter.forward(self.problem, batch, self.threads)
+            else:
+                self.calls[key] = self._training().step
+        return self.calls[key]
+
+    def _training(self) -> Any:
+        if not hasattr(self, "_trained"):
+            self._trained = self.adapter.training(self.problem, self.threads)
+        return self._trained
+
+
+if __name__ == "__main__":
+    main()
