@@ -23,7 +23,7 @@ DIRECT_TRAINING_MACS = 6_753_408
 the input."""
 
 WITHIN_OTHERS = (
-    *("part", "weights", "matrix", "_width", "_row_peak_and_log_sum"),
+    *("part", "weights", "matrix", "_width", "_row_peak_and_log_sum", "_scale_image"),
     *("first_tap", "end_tap", "run_end", "first_inside", "end_inside"),
     *("multiply_add_tiled", "multiply_add_plain", "window_max_tiled", "window_max_plain"),
     *("_gather_tiled", "_gather_plain", "_scatter_tiled", "_scatter_plain"),

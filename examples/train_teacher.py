@@ -24,6 +24,7 @@ from tinycnn.atomic_file import write_atomically
 from tinycnn.recipes import RECIPES, make_schedule
 from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
 
+LEARNING_RATE = 1e-3
 OTHER_PEOPLE = 1  # a seed that the default data set (seed 0) does not use
 
 
@@ -49,7 +50,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--people", type=int, default=2000, help="(default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=20, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if Path(args.out).suffix != ".npz" or not Path(args.out).absolute().parent.is_dir():
+        parser.error(f"--out {args.out}: expected an .npz file in a folder that exists")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -73,8 +77,8 @@ def main(argv: list[str] | None = None) -> int:
         network,
         batches,
         loss=tinycnn.CrossEntropy(),
-        optimizer=tinycnn.AdamW(recipe.learning_rate / 2),
-        schedule=make_schedule("one-cycle", recipe.learning_rate / 2, n_steps),
+        optimizer=tinycnn.AdamW(LEARNING_RATE),
+        schedule=make_schedule("one-cycle", LEARNING_RATE, n_steps),
         n_epochs=args.epochs,
         validation=Validation(validation.images, validation.labels),
         callbacks=[Bar(n_steps)],
