@@ -15,12 +15,13 @@ import csv
 import io
 import json
 import logging
+import os
 import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 from tqdm import tqdm
@@ -43,8 +44,15 @@ class UsageError(Exception):
 # ---- options ---------------------------------------------------------------------------------
 
 
+class Parser(argparse.ArgumentParser):
+    """Wrong options are told like everything else that is wrong: in one line."""
+
+    def error(self, message: str) -> None:
+        raise UsageError(f"{message} (--help explains the options)")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="train_student.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -77,25 +85,41 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     network = parser.add_argument_group("network")
-    network.add_argument("--variant", choices=tuple(models.VARIANTS), default="p12", help=DEFAULT)
-    network.add_argument("--size", choices=models.SIZES, default="XXS", help=DEFAULT)
+    network.add_argument("--variant", choices=tuple(models.VARIANTS), default="p12", help=VARIANT)
+    network.add_argument("--size", choices=models.SIZES, default="XXS", help=SIZE)
 
     training = parser.add_argument_group(
         "training",
-        "A recipe is a set of values for the options below it; an option that is given overrides "
-        "the recipe. fer: " + described("fer") + ". paper: " + described("paper") + ".",
+        "A recipe sets these options and those of the distillation; an option that is given\n"
+        "overrides it. Only a recipe sets the scaling of the pixels and the first biases:\n"
+        + "\n".join(f"  {name}: {described(name)}" for name in RECIPES),
     )
-    training.add_argument("--recipe", choices=tuple(RECIPES), default="fer", help=DEFAULT)
-    training.add_argument("--epochs", type=positive, metavar="N", help="passes over the data")
-    training.add_argument("--batch-size", type=positive, metavar="N", help="images a step")
-    training.add_argument("--optimizer", choices=("adam", "adamw", "sgd"))
-    training.add_argument("--learning-rate", type=above_zero, metavar="X", help="the highest")
-    training.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate")
+    training.add_argument("--recipe", choices=tuple(RECIPES), default="fer", help=RECIPE)
+    training.add_argument(
+        "--epochs", type=positive, metavar="N", help=of_recipe("epochs", "passes over the data")
+    )
+    training.add_argument(
+        "--batch-size", type=positive, metavar="N", help=of_recipe("batch_size", "images a step")
+    )
+    training.add_argument(
+        "--optimizer", choices=("adam", "adamw", "sgd"), help=of_recipe("optimizer", "update rule")
+    )
+    training.add_argument(
+        "--learning-rate",
+        type=above_zero,
+        metavar="X",
+        help=of_recipe("learning_rate", "the highest that the schedule comes to"),
+    )
+    training.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        help=of_recipe("schedule", "of the learning rate over the whole run, step by step"),
+    )
     training.add_argument(
         "--augment",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="shift, rotate, scale and mirror each image anew in every epoch",
+        help=of_recipe("augment", "shift, rotate, scale and mirror each image in every epoch"),
     )
     training.add_argument("--patience", type=positive, metavar="N", help=PATIENCE)
 
@@ -103,10 +127,22 @@ def build_parser() -> argparse.ArgumentParser:
         "distillation",
         "loss = (1-w) * CE(softmax(z), targets) + w * c * CE(softmax(z/t), softmax(teacher/t))",
     )
-    soft.add_argument("--temperature", type=above_zero, metavar="T", help="t")
-    soft.add_argument("--soft-weight", type=share, metavar="W", help="w, from 0 to 1")
     soft.add_argument(
-        "--loss-scale", choices=("paper", "hinton"), help="c: 1 (paper) or t*t (hinton)"
+        "--temperature",
+        type=above_zero,
+        metavar="T",
+        help=of_recipe("temperature", "t: how much teacher and student are softened"),
+    )
+    soft.add_argument(
+        "--soft-weight",
+        type=share,
+        metavar="W",
+        help=of_recipe("soft_weight", "w: the teacher's part in the loss, from 0 to 1"),
+    )
+    soft.add_argument(
+        "--loss-scale",
+        choices=("paper", "hinton"),
+        help=of_recipe("loss_scale", "c: 1 (paper) or t*t (hinton)"),
     )
     soft.add_argument(
         "--compare",
@@ -121,46 +157,73 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the interrupted run in --out, with its own options",
+        help="go on with the interrupted run in --out, with its own options; only --threads, paths "
+        "of moved files and, with a constant schedule, --epochs may be given anew",
     )
-    run.add_argument("--threads", type=positive, metavar="N", help="(default: all usable cores)")
+    run.add_argument("--threads", type=positive, metavar="N", help=THREADS)
     run.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of weights, order, changes " + DEFAULT
+        "--seed",
+        type=not_negative,
+        default=0,
+        metavar="N",
+        help=SEED,
     )
-    run.add_argument("--backend", choices=("numba", "numpy"), default="numba", help=DEFAULT)
+    run.add_argument("--backend", choices=("numba", "numpy"), default="numba", help=BACKEND)
     return parser
 
 
 DEFAULT = "(default: %(default)s)"
+VARIANT = "which convolutions are pooled: none, the first, the second, both " + DEFAULT
+SIZE = "of the dense layer; p12 XXS is MicroExpNet " + DEFAULT
+RECIPE = "fer is for tens of thousands of web faces, paper is the paper's own training " + DEFAULT
+THREADS = "results do not depend on it (default: all usable cores)"
+SEED = "of weights, order and augmentation; the same seed gives the same bits " + DEFAULT
+BACKEND = "compiled kernels, or the slow plain reference " + DEFAULT
 PATIENCE = "stop after N epochs without a new best (default: train all epochs)"
-RECIPE_OPTIONS = tuple(name for name in asdict(RECIPES["fer"]) if name not in ("scaling",))
+FREE_ON_RESUME = ("data", "votes", "teacher", "threads", "epochs")
+"""Options that may differ when a run goes on: files are known by their hashes, results do not
+depend on threads, and fit refuses other epochs where the schedule depends on them."""
 
 
-def described(recipe: str) -> str:
-    """A recipe in one line of help."""
-    values = asdict(RECIPES[recipe])
-    return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in values.items())
+def described(name: str) -> str:
+    """What only a recipe sets, in one line of help."""
+    recipe = RECIPES[name]
+    biases = f"from N(0, {recipe.bias_std})" if recipe.bias_std else "zero"
+    return f"{recipe.scaling} pixels, biases {biases}"
+
+
+def of_recipe(option: str, meaning: str) -> str:
+    """Help of an option that has its default from the recipe."""
+    defaults = [(name, getattr(recipe, option)) for name, recipe in RECIPES.items()]
+    shown = [f"{name} {('no', 'yes')[x] if isinstance(x, bool) else x}" for name, x in defaults]
+    return f"{meaning} (default: {', '.join(shown)})"
+
+
+def number(text: str, kind: type, expected: str, fits: Callable[[float], bool]) -> Any:
+    """An option's value, or argparse's error that says what was expected."""
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not fits(value):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
+    return value
 
 
 def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
-    return value
+    return number(text, int, "a whole number of 1 or more", lambda value: value >= 1)
+
+
+def not_negative(text: str) -> int:
+    return number(text, int, "a whole number of 0 or more", lambda value: value >= 0)
 
 
 def above_zero(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
-    return value
+    return number(text, float, "a number above 0", lambda value: 0 < value < float("inf"))
 
 
 def share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 to 1")
-    return value
+    return number(text, float, "a number from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -170,9 +233,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if args.resume:
         if not args.out:
             raise UsageError("--resume needs --out FOLDER, the run to go on with")
-        config = read_config(Path(args.out))
-        parser.set_defaults(**{**config["options"], "resume": True, "out": args.out})
+        options = read_config(Path(args.out))["options"]
+        parser.set_defaults(**{**options, "resume": True, "out": args.out})
         args = parser.parse_args(argv)
+        for name, value in options.items():
+            if name not in FREE_ON_RESUME and getattr(args, name) != value:
+                raise UsageError(
+                    f"--resume goes on with the run's own options: --{name.replace('_', '-')} is "
+                    f"{value} in {args.out}, not {getattr(args, name)}"
+                )
+    elif args.data and not args.teacher:
+        for name in ("temperature", "soft_weight", "loss_scale", "compare"):
+            if getattr(args, name) not in (None, False):
+                raise UsageError(f"--{name.replace('_', '-')} needs --teacher")
     for name, value in asdict(RECIPES[args.recipe]).items():
         if getattr(args, name, None) is None:
             setattr(args, name, value)
@@ -186,8 +259,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
             if args.targets != "labels"
             else "--targets labels does not use --votes: leave one of them out"
         )
-    if args.seed < 0:
-        raise UsageError(f"--seed {args.seed}: expected 0 or more")
     if args.compare is None:
         args.compare = args.data is None
     if args.out and not args.resume:
@@ -224,8 +295,11 @@ def load_data(args: argparse.Namespace) -> Data:
         targets = "distribution" if args.targets == "votes" else "labels"
     train = dataset.in_split("train")
     validation = dataset.in_split("validation").labelled()
-    hashes = {"training images": train.content_hash()}
-    hashes["validation images"] = validation.content_hash()
+    hashes = {}
+    for name, part in (("training", train), ("validation", validation)):
+        hashes[f"{name} images"] = part.content_hash()
+        truth = part.labels if targets == "labels" else part.targets
+        hashes[f"{name} {targets}"] = hash_of(truth)
     notes = []
     if args.teacher:
         soft = ferdata.load_soft_labels(args.teacher)
@@ -237,7 +311,7 @@ def load_data(args: argparse.Namespace) -> Data:
                 "to it"
             )
     elif args.data is None:
-        train = train.with_soft_labels(ferdata.rendered_teacher(train))
+        train = train.with_soft_labels(ferdata.load_rendered_teacher(train))
     if args.rows:
         train = train.select(np.arange(min(args.rows, len(train))))
     if train.soft_labels is not None:
@@ -252,7 +326,8 @@ def hash_of(array: np.ndarray) -> str:
 
 
 class bar:
-    """A tqdm bar as a `progress(done, total)` callable; it appears with the first call."""
+    """A tqdm bar as a `progress(done, total)` callable; it appears with the first call, on a
+    terminal only: in a log it would drown the one line that says what was wrong."""
 
     def __init__(self, title: str, unit: str) -> None:
         self.title, self.unit, self.bar = title, unit, None
@@ -262,7 +337,9 @@ class bar:
 
     def __call__(self, done: int, total: int) -> None:
         if self.bar is None:
-            self.bar = tqdm(total=total, desc=self.title, unit=self.unit, unit_scale=True)
+            self.bar = tqdm(
+                total=total, desc=self.title, unit=self.unit, unit_scale=True, disable=None
+            )
         self.bar.update(done - self.bar.n)
 
     def __exit__(self, *exception: object) -> None:
@@ -288,8 +365,12 @@ def open_run_folder(args: argparse.Namespace, data: Data) -> Path:
     if args.resume:
         before = read_config(folder)
         if before["data"] != data.hashes:
-            changed = [k for k in data.hashes if before["data"].get(k) != data.hashes[k]]
-            raise UsageError(f"{folder}: the data changed since the run began: {changed}")
+            names = sorted({*before["data"], *data.hashes})
+            changed = [k for k in names if before["data"].get(k) != data.hashes.get(k)]
+            raise UsageError(
+                f"{folder}: the data changed since the run began: {', '.join(changed)}; resume "
+                "with the same files, or start a new folder"
+            )
         return folder
     refuse_used_folder(folder)
     try:
@@ -301,7 +382,13 @@ def open_run_folder(args: argparse.Namespace, data: Data) -> Path:
 
 
 def refuse_used_folder(folder: Path) -> None:
-    if (folder / "config.json").exists():
+    """Before any work is done: raises UsageError where no run can go."""
+    parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not parent.is_dir():
+        raise UsageError(f"{folder}: cannot be a run folder: {parent} is a file")
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"{folder}: cannot be written: no permission in {parent}")
+    if any((folder / name).exists() for name in ("config.json", "last", checkpoint.BEST)):
         raise UsageError(
             f"{folder}: holds another run; choose another --out, or go on with it by --resume"
         )
@@ -382,7 +469,8 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         loss = tinycnn.Distillation(args.temperature, args.soft_weight, args.loss_scale)
     else:
         loss = tinycnn.CrossEntropy()
-    resume = args.resume and checkpoint.path_in(folder).exists()
+    began = checkpoint.path_in(folder).exists() or has_content(folder / "history.jsonl")
+    resume = args.resume and began  # a run that ended within its first epoch starts anew
     done = checkpoint.records_in(folder) if resume else []
     title = "with teacher" if with_teacher else "without teacher"
     history = History(
@@ -413,6 +501,10 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         return done + [record.to_dict() for record in records]
     finally:
         history.bar.close()
+
+
+def has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def validation_images(data: Data) -> np.ndarray:
@@ -476,14 +568,15 @@ def microseconds(work: Any, n_times: int = 3) -> float:
 
 
 def predictions_csv(validation: ferdata.FaceDataset, probs: np.ndarray) -> str:
-    """id, label, predicted class, and the probability of every class."""
+    """id, label, predicted class, and the probability of every class: with eight decimals, which
+    keep the order of any two float32 that may be the largest."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     classes = validation.classes
     writer.writerow(["id", "label", "predicted", *classes])
     for name, label, row in zip(validation.ids, validation.labels, probs):
         said = classes[int(row.argmax())]
-        writer.writerow([name, classes[label], said, *(f"{p:.6f}" for p in row)])
+        writer.writerow([name, classes[label], said, *(f"{p:.8f}" for p in row)])
     return text.getvalue()
 
 
@@ -508,10 +601,7 @@ def run(argv: list[str]) -> None:
             histories["without teacher"] = train(args, data, plain, with_teacher=False)
         finish(args, data, folder, histories)
     except KeyboardInterrupt:
-        if checkpoint.path_in(folder).exists():
-            print(f"\nstopped; go on with: --out {folder} --resume", file=sys.stderr)
-        else:
-            print("\nstopped before the first epoch was done: nothing to resume", file=sys.stderr)
+        print(f"\nstopped; go on with: --out {shlex.quote(str(folder))} --resume", file=sys.stderr)
         raise
 
 

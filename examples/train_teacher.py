@@ -73,6 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         others, augment=ferdata.Augmentation(), seed=args.seed, n_threads=network.n_threads
     )
     n_steps = args.epochs * batches.n_batches
+    shown = Bar(n_steps)
     records = fit(
         network,
         batches,
@@ -81,10 +82,11 @@ def main(argv: list[str] | None = None) -> int:
         schedule=make_schedule("one-cycle", LEARNING_RATE, n_steps),
         n_epochs=args.epochs,
         validation=Validation(validation.images, validation.labels),
-        callbacks=[Bar(n_steps)],
+        callbacks=[shown],
     )
     for _ in records:
         pass
+    shown.bar.close()
     mirrored = np.ascontiguousarray(train.images[:, :, ::-1])
     logits = (network.predict_logits(train.images) + network.predict_logits(mirrored)) / 2
     file = io.BytesIO()

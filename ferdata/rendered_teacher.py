@@ -15,7 +15,7 @@ from ferdata.errors import DataError
 from ferdata.soft_labels import align_soft_labels, load_soft_labels
 
 
-def rendered_teacher(train: FaceDataset) -> np.ndarray:
+def load_rendered_teacher(train: FaceDataset) -> np.ndarray:
     """float32 (N, K): the shipped teacher's logits for `train`, in its row and class order.
 
     train: the split "train" of `default_faces()`, whole.  Raises DataError where its images are
@@ -24,6 +24,7 @@ def rendered_teacher(train: FaceDataset) -> np.ndarray:
     with resources.as_file(resources.files("ferdata") / "teachers" / "rendered.npz") as path:
         if not path.is_file():
             raise DataError(f"{path}: the shipped teacher is missing; install ferdata again")
+        soft = load_soft_labels(path)
         with np.load(path, allow_pickle=False) as file:
             expected = str(file["images_sha256"])
         found = train.content_hash()
@@ -33,4 +34,4 @@ def rendered_teacher(train: FaceDataset) -> np.ndarray:
                 f"{found[:16]}...: the built-in faces are not the ones that this teacher saw; "
                 "make its logits anew with examples/train_teacher.py"
             )
-        return align_soft_labels(load_soft_labels(path), train)[0]
+        return align_soft_labels(soft, train)[0]

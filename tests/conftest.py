@@ -15,7 +15,7 @@ settings.load_profile("tinycnn")
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder of real faces, teacher logits and the published checkpoint; skips where it is absent."""
+    """Folder of real faces, teacher logits, the published checkpoint; skips where it is absent."""
     folder = os.environ.get("TINYCNN_SHARED")
     if not folder:
         pytest.skip("TINYCNN_SHARED is not set: it names the folder that holds data/")

@@ -61,7 +61,11 @@ def records_in(folder: str | Path) -> list[dict[str, Any]]:
     path = path_in(folder)
     if not path.is_file():
         raise CheckpointError(f"{path}: no checkpoint to resume from")
-    return _state(path, safetensors.read(path)[1])["records"]
+    try:
+        metadata = safetensors.read(path)[1]
+    except safetensors.ModelFileError as error:
+        raise CheckpointError(str(error)) from None
+    return _state(path, metadata)["records"]
 
 
 def load(
@@ -95,6 +99,12 @@ def load(
         for name, tensor in tensors.items()
         if name.startswith("optimizer/")
     }
+    for name, tensor in optimizer_state.items():
+        found, expected = (f"{a.dtype} {a.shape}" for a in (tensor, network.parameter_vector))
+        if name != "n_steps" and found != expected:
+            raise CheckpointError(
+                f"{path}: optimizer/{name} is {found}; expected {expected} like the parameters"
+            )
     try:
         optimizer.load_state(optimizer_state)
         network.dropout_generator.bit_generator.state = state["dropout_generator"]

@@ -88,7 +88,14 @@ class EpochRecord:
 
 
 class DivergedError(ArithmeticError):
-    """The loss became NaN or infinite; the message names epoch and batch."""
+    """Loss or weights became NaN or infinite; the message names epoch and batch.  The folder keeps
+    the checkpoint of the epoch before."""
+
+    def __init__(self, what: str, epoch: int, batch: int) -> None:
+        super().__init__(
+            f"{what} in epoch {epoch}, batch {batch}: training diverged; a lower learning rate "
+            "usually helps"
+        )
 
 
 class Callback:
@@ -143,8 +150,8 @@ def fit(
                 yields the epochs that are still to do
     The network ends with the weights of the last epoch; the best are in the folder.  The same
     seeds of network and batches give the same weights, whatever the number of threads.
-    Raises DivergedError where the loss is not finite, CheckpointError where there is nothing to
-    resume or it belongs to another configuration, ValueError for arguments out of range.
+    Raises DivergedError where loss or weights are not finite, CheckpointError where there is
+    nothing to resume or it belongs to another configuration, ValueError for arguments out of range.
     """
     if n_epochs < 1:
         raise ValueError(f"n_epochs is {n_epochs!r}; expected 1 or more")
@@ -157,12 +164,18 @@ def fit(
         "loss": repr(loss),
         "optimizer": optimizer.config(),
         "schedule": repr(schedule),
-        "n_batches": batches.n_batches,
+        "n_batches": int(batches.n_batches),
+        "n_images": getattr(batches, "n_images", None),
+        "n_validation_images": None if validation is None else len(validation.images),
     }
     records: list[EpochRecord] = []
     if resume:
-        rows = checkpoint.load(checkpoint.path_in(folder), network, optimizer, configuration)
-        records = [EpochRecord(**row) for row in rows]
+        path = checkpoint.path_in(folder)
+        rows = checkpoint.load(path, network, optimizer, configuration)
+        try:
+            records = [EpochRecord(**row) for row in rows]
+        except TypeError as error:
+            raise checkpoint.CheckpointError(f"{path}: not a checkpoint: {error}") from None
     return _epochs(
         *(network, batches, loss, optimizer, n_epochs, schedule, validation, callbacks, patience),
         *(folder, configuration, records),
@@ -197,6 +210,9 @@ def _epochs(
         scored = None
         if validation is not None:
             scored = evaluate(network, validation.images, validation.labels, validation.targets)
+            if not math.isfinite(scored.loss):
+                what = f"the validation loss is {scored.loss} after the last step"
+                raise DivergedError(what, epoch, batches.n_batches - 1)
         record = EpochRecord(
             epoch=epoch,
             train_loss=mean_loss,
@@ -247,10 +263,7 @@ def _train_epoch(
         logits = network.forward(network.scale(images), training=True)
         value, dlogits = loss(logits, targets, soft_labels, backend=network.backend)
         if not math.isfinite(value):
-            raise DivergedError(
-                f"the loss is {value} in epoch {epoch}, batch {k}: training diverged; a lower "
-                "learning rate usually helps"
-            )
+            raise DivergedError(f"the loss is {value}", epoch, k)
         network.backward(dlogits)
         optimizer.step(
             network.parameter_vector, network.gradient_vector, schedule(optimizer.n_steps)
@@ -270,6 +283,8 @@ def _train_epoch(
         )
         for callback in callbacks:
             callback.on_step(step)
+    if not np.isfinite(network.parameter_vector).all():  # the last step's loss says nothing of it
+        raise DivergedError("weights are not finite", epoch, batches.n_batches - 1)
     return total_loss / max(n_images, 1), n_right / max(n_images, 1), n_images
 
 

@@ -41,11 +41,11 @@ def to_bytes(
     """The file's content.  extra_tensors: names must contain a "/"."""
     import safetensors.numpy
 
-    tensors = {name: np.ascontiguousarray(p) for name, p in network.parameters.items()}
+    tensors = {name: np.asarray(p, order="C") for name, p in network.parameters.items()}
     for name, tensor in (extra_tensors or {}).items():
         if "/" not in name:
             raise ValueError(f"extra tensor {name!r}: expected a name with a '/'")
-        tensors[name] = np.ascontiguousarray(tensor)
+        tensors[name] = np.asarray(tensor, order="C")  # keeps n_steps a scalar
     description = {
         "version": VERSION,
         "layers": [layer.config() for layer in network.layers],

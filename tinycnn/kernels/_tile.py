@@ -12,9 +12,9 @@ c[m, n] = c[c_off + m*cm + n] in flat arrays.  Choosing the strides makes (1) ev
 
 A tile is n_rows x n_vectors accumulators: each b vector that is loaded serves n_rows products,
 each a scalar n_vectors of them, so the fused multiply-adds and not the loads set the pace.
-The tile is emitted as LLVM IR, see `_simd.py`.  Columns that do not fill a vector are done by vectors
-of half the width, down to one lane: any N is exact and nothing outside the three blocks is read or
-written.
+The tile is emitted as LLVM IR, see `_simd.py`.  Columns that do not fill a vector are done by
+vectors of half the width, down to one lane: any N is exact and nothing outside the three blocks is
+read or written.
 
 Order of the sum: i, then j, whatever the tile; so c[m, n] has the same bits for every M, and an
 image's result does not depend on its neighbours in the batch.

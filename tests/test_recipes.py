@@ -1,0 +1,103 @@
+"""Recipes: what is fixed about them, and schedules by name."""
+
+import math
+from dataclasses import FrozenInstanceError, asdict
+
+import pytest
+
+from tinycnn import AdamW, Distillation, models
+from tinycnn.input_spec import SCALINGS
+from tinycnn.optim import Adam, optimizer_from_name
+from tinycnn.recipes import RECIPES, SCHEDULES, make_schedule
+
+
+def test_paper_is_the_papers_training():
+    """DESIGN.md, "MicroExpNet, exactly", with the temperature of CK+."""
+    paper = asdict(RECIPES["paper"])
+    assert paper.pop("epochs") >= 1000
+    assert paper == dict(
+        scaling="raw",
+        bias_std=0.5,
+        optimizer="adam",
+        learning_rate=1e-4,
+        schedule="constant",
+        augment=False,
+        temperature=8.0,
+        soft_weight=0.5,
+        loss_scale="paper",
+        batch_size=64,
+    )
+
+
+def test_fer_is_what_the_readme_says():
+    fer = asdict(RECIPES["fer"])
+    fixed = dict(
+        scaling="standardized",
+        bias_std=0.0,
+        optimizer="adamw",
+        schedule="one-cycle",
+        augment=True,
+        temperature=4.0,
+        soft_weight=0.7,
+        loss_scale="hinton",
+    )
+    assert {name: fer[name] for name in fixed} == fixed
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_can_be_followed(name):
+    recipe = RECIPES[name]
+    assert recipe.scaling in SCALINGS and recipe.schedule in SCHEDULES
+    assert recipe.batch_size >= 1 and recipe.epochs >= 1
+    network = models.microexpnet(scaling=recipe.scaling, bias_std=recipe.bias_std, backend="numpy")
+    deviation = network.parameters["conv2.b"].std()
+    assert (deviation > 0) == (recipe.bias_std > 0)
+    Distillation(recipe.temperature, recipe.soft_weight, recipe.loss_scale)
+    optimizer = optimizer_from_name(
+        recipe.optimizer, learning_rate=recipe.learning_rate, backend="numpy"
+    )
+    assert type(optimizer) is {"paper": Adam, "fer": AdamW}[name]
+    make_schedule(recipe.schedule, recipe.learning_rate, 1)
+    with pytest.raises(FrozenInstanceError):
+        recipe.epochs = 1
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 19, 20, 1000])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_by_name_peak_at_the_learning_rate(name, n_steps):
+    schedule = make_schedule(name, 3e-3, n_steps)
+    rates = [schedule(step) for step in range(n_steps)]
+    assert max(rates) <= 3e-3 * (1 + 1e-12)
+    assert min(rates) >= 0
+    if n_steps == 1000:
+        assert math.isclose(max(rates), 3e-3, rel_tol=1e-4)
+
+
+def test_constant_is_constant():
+    schedule = make_schedule("constant", 1e-4, 10)
+    assert {schedule(step) for step in range(30)} == {1e-4}
+
+
+def test_cosine_climbs_for_a_twentieth_then_falls_to_zero():
+    schedule = make_schedule("cosine", 0.5, 100)
+    for step in range(5):
+        assert math.isclose(schedule(step), 0.5 * (step + 1) / 6)
+    for step in range(5, 100):
+        expected = 0.25 * (1 + math.cos(math.pi * (step - 5) / 94))
+        assert math.isclose(schedule(step), expected, abs_tol=1e-15)
+    assert schedule(99) == 0.0
+
+
+def test_one_cycle_climbs_for_three_tenths_from_a_25th_then_falls_to_a_10000th():
+    schedule = make_schedule("one-cycle", 0.5, 100)
+    assert math.isclose(schedule(0), 0.5 / 25)
+    assert math.isclose(schedule(29), 0.5)
+    assert math.isclose(schedule(99), 0.5 / 1e4)
+    middle = 0.5 * (0.5 + 0.5 / 1e4)
+    assert math.isclose(schedule(64), middle, rel_tol=1e-9)  # halfway between 29 and 99
+
+
+@pytest.mark.parametrize("name", ["step", "", "Constant", "one_cycle", None])
+def test_another_schedule_is_refused(name):
+    with pytest.raises(ValueError, match="expected one of constant, cosine, one-cycle"):
+        make_schedule(name, 1e-3, 10)
