@@ -2,8 +2,8 @@
 direct reference in float64, then the network that uses it.
 
 Errors are max|a-b| / max|b|, as of logits.  Winograd's sums lose a few more bits than the direct
-ones (Barabasz et al. 2020): `ALLOWANCE` is what prediction is allowed, and what is measured on these
-shapes is below it.  A mistake in a tile or a point gives errors of order 1.
+ones (Barabasz et al. 2020): `ALLOWANCE` is what prediction is allowed.  A mistake in a tile or a
+point gives errors of order 1.
 """
 
 from fractions import Fraction
@@ -13,7 +13,7 @@ import naive
 import numpy as np
 import pytest
 from guarded import Guarded
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinycnn import (

@@ -104,8 +104,7 @@ def conv2d_transpose_weights_back(w_t, w_out):
 
 
 def conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out):
-    """See kernels/conv2d_winograd.py, equations (1) and (2), one after the other.  U and the scratch
-    are not used."""
+    """See kernels/conv2d_winograd.py: here (1), then (2).  U and the scratch are not used."""
     y = np.empty((len(x), OH, OW, w.shape[3]), x.dtype)
     conv2d_forward(x, w, b, 2, PT, PL, y)
     if pool:

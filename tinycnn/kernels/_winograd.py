@@ -114,7 +114,8 @@ def make_deinterleave(n_planes: int) -> Any:
     """`count` rows split into planes, n_planes * lanes numbers of each row.
 
     Signature: (count, x, x_off, x_row, planes, p_off, p_row, step): number n_planes*j + q of row r
-    is x[x_off + r*x_row + n_planes*j + q] and goes to planes[p_off + r*p_row + q*step + j], j < lanes.
+    is x[x_off + r*x_row + n_planes*j + q], j < lanes, and goes to
+    planes[p_off + r*p_row + q*step + j].
     """
 
     @intrinsic
@@ -141,8 +142,8 @@ def make_bt(f: Transform, whole: Transform) -> Any:
 
     Signature: (count, x, x_off, x_later, x_k, x_step, y, y_off, y_k, y_last, y_step): input k of
     repetition s is x[x_off + k*x_k + s*x_step] for k < m of `whole` and
-    x[x_later + (k - m)*x_k + s*x_step] for the others; result k goes to y[y_off + k*y_k + s*y_step],
-    that of the last finite point of `whole` to y[y_last + s*y_step].
+    x[x_later + (k - m)*x_k + s*x_step] for the others; result k goes to
+    y[y_off + k*y_k + s*y_step], that of the last finite point of `whole` to y[y_last + s*y_step].
     """
     m, last_point = whole.m, whole.t - 2
 

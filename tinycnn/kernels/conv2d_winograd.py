@@ -20,13 +20,14 @@ before the last transform:
 With m = 3 that is 36 products where (1) has 144 for 8x8 taps, and 16 for 36 for 4x4.
 
 Order of work.  One channel (8x8 taps): lanes of V are tiles of a row, and the sums (6) of a tile
-stay in registers until z.  C a multiple of the lanes (4x4 taps): lanes of V are channels, and (6) is
-a product of matrices (tiles x 4C) (4C x F) for each of the t x t points, done by the register tile.
+stay in registers until z.  C a multiple of the lanes (4x4 taps): lanes of V are channels, and (6)
+is a product of matrices (tiles x 4C) (4C x F) for each of the t x t points, done by the register
+tile.
 
-Rounding.  Sums and differences of neighbouring outputs stand where (1) has products alone: errors
-are a few times larger than those of (1), below 1e-5 of the largest output in float32.  A NaN or an
-infinity reaches all outputs of its tiles, and a maximum of (2) may pass over a NaN or keep it; other
-images are not touched.
+Rounding.  V and U hold sums and differences of neighbours, which (1) does not form: errors in
+float32 are a few times those of (1), below 1e-5 of the largest output.  A NaN or an infinity
+reaches all outputs of its tiles, and a maximum of (2) may pass over a NaN or keep it; other images
+are not touched.
 """
 
 from ._jit import WINOGRAD, kernel

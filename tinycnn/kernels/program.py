@@ -29,7 +29,7 @@ from .dense import (
 )
 from .dropout import dropout_backward, dropout_forward
 from .maxpool2d import maxpool2d_backward, maxpool2d_forward
-from .relu import relu_backward, relu_forward
+from .relu import assign, relu_backward, relu_forward
 
 CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT = range(5)  # as in plan.py; a test compares them
 
@@ -50,13 +50,6 @@ def weights(flat, start, KH, KW, C, F):
 def matrix(flat, start, n_rows, n_columns):
     """A matrix that begins at flat[start]."""
     return flat[start : start + n_rows * n_columns].reshape((n_rows, n_columns))
-
-
-@kernel
-def assign(x, y_out):
-    """y = x of one size.  (A slice assigned to a slice also compiles the text of an error.)"""
-    for k in range(y_out.size):
-        y_out[k] = x[k]
 
 
 def operation_forward(
