@@ -122,13 +122,13 @@ def _deep_parts(W, C, F, OH, OW):
     return n_h, n_w, columns, V_size, M_size, y_row, lines_at, V_at, M_at, buffer_at, end
 
 
-_shallow_places, _deep_places = kernel(_shallow_parts), kernel(_deep_parts)
+_shallow_places = kernel(_shallow_parts, inline=True)
+_deep_places = kernel(_deep_parts, inline=True)
 
 
 # ---- the weights -------------------------------------------------------------------------------
 
 
-@kernel
 def conv2d_winograd_weights(w, U_out):
     """Equation (4): w (KH, KW, C, F) -> U_out, flat, as `conv2d_winograd_forward` reads it.
 
@@ -150,6 +150,9 @@ def conv2d_winograd_weights(w, U_out):
                 else:
                     u_at = (phase * C + c) * F + f
                     _deep_weights(wf, w_at, row, column, U_out, u_at, T_DEEP * size, size)
+
+
+conv2d_winograd_weights = kernel(conv2d_winograd_weights, inline=True)
 
 
 # ---- forward -----------------------------------------------------------------------------------
