@@ -30,9 +30,12 @@ INTERNAL = {
     *("first_tap", "end_tap", "run_end", "first_inside", "end_inside"),
     # the winners of a pooling
     *("list_places", "list_winners"),
+    # weights as Winograd's products read them; held by test_conv2d_winograd.py
+    *("conv2d_winograd_weights",),
     # walking a plan; its twin is ReferenceBackend
-    *("part", "weights", "matrix", "sum_chunks"),
-    *("program_forward", "program_backward", "program_transpose_weights"),
+    *("part", "weights", "matrix", "assign", "operation_forward", "sum_chunks"),
+    *("program_forward", "program_predict", "program_backward", "program_transpose_weights"),
+    *("program_winograd_weights", "program_same_weights"),
 }
 
 
@@ -137,7 +140,9 @@ def test_tile_and_flags_change_the_key(monkeypatch):
     keys.append(_jit._cache_key())
     monkeypatch.setattr(_jit.config, "BOUNDSCHECK", 1)
     keys.append(_jit._cache_key())
-    assert len(set(keys)) == 4
+    monkeypatch.setattr(_jit, "WINOGRAD", not _jit.WINOGRAD)
+    keys.append(_jit._cache_key())
+    assert len(set(keys)) == 5
 
 
 # ---- the folder --------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ import os
 import numpy as np
 
 from tinycnn import reference
-from tinycnn.kernels import conv2d, conv2d_maxpool2d, dense, maxpool2d
+from tinycnn.kernels import conv2d, conv2d_maxpool2d, conv2d_winograd, dense, maxpool2d
+from tinycnn.kernels._jit import TILE, WINOGRAD
 from tinycnn.shapes import window_axis
 
 # (N, H, W, C, F, KH, KW, S): columns for every width of vector, rows for every number of rows
@@ -30,6 +31,11 @@ LAYERS = [(1, 5, 8), (13, 7, 63), (7, 29, 1)]  # (N, fan_in, units)
 
 
 POOLED = [(1, 7, 9, 3, 17, 3, 3, 1), (2, 6, 5, 1, 3, 2, 7, 2)]  # as CONVOLUTIONS, then pool 2
+
+
+# (N, H, W, C, F, KH, pool, relu): filters and channels for the widest vector
+WINOGRAD_CONVOLUTIONS = [(2, 41, 43, 1, 32, 8, 1, 1), (1, 30, 29, 1, 16, 8, 0, 0)]
+WINOGRAD_CONVOLUTIONS += [(2, 21, 21, 16, 32, 4, 1, 1), (1, 20, 23, 32, 16, 4, 0, 1)]
 
 
 def array_at_a_page_edge(shape, at_end, dtype=np.float32):
@@ -122,6 +128,20 @@ def pooled_problems():
         yield shapes, (S, rows.before, columns.before), (pool_rows.before, pool_columns.before)
 
 
+def winograd_pass(operations, place, case, x, w, b):
+    """y of a convolution by `conv2d_winograd_forward`."""
+    N, H, W, C, F, K, pool, relu = case
+    x, w, b = (place(t.shape, t) for t in (x, w, b))
+    (OH, PT, _), (OW, PL, _) = window_axis(H, K, 2, "same"), window_axis(W, K, 2, "same")
+    n_u, n_scratch = conv2d_winograd.winograd_sizes(H, W, C, F, PL, OH, OW)
+    U, scratch = place((n_u,), np.nan), place((n_scratch,), np.nan)
+    y = place((N, -(-OH // 2), -(-OW // 2), F) if pool else (N, OH, OW, F), np.nan)
+    if WINOGRAD:
+        conv2d_winograd.conv2d_winograd_weights(w, U)
+    operations.conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y)
+    return y
+
+
 def check():
     """Compare whole numbers with the reference; return the digest of real ones."""
     rng = np.random.default_rng(0)
@@ -145,10 +165,16 @@ def check():
             )
             for result, wanted in zip(results, expected):
                 np.testing.assert_array_equal(result, wanted, f"pooled {shapes}")
+    for case in WINOGRAD_CONVOLUTIONS if WINOGRAD else ():
+        N, H, W, C, F, K, *_ = case
+        tensors = [rng.standard_normal(s) for s in ((N, H, W, C), (K, K, C, F), (F,))]
+        expected = winograd_pass(reference, ordinary, case, *tensors)
+        for at_end in (True, False):
+            y = winograd_pass(conv2d_winograd, at_edge(at_end), case, *tensors)
+            assert np.abs(y - expected).max() < 1e-5 * np.abs(expected).max(), f"winograd {case}"
+            digest.update(y.tobytes())
     return digest.hexdigest()
 
 
 if __name__ == "__main__":
-    from tinycnn.kernels._jit import TILE
-
     print(json.dumps(dict(tile=list(TILE), digest=check())))

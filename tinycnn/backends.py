@@ -11,7 +11,7 @@ import numpy as np
 from . import reference
 from .layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 from .parallel import run_in_threads
-from .plan import Plan
+from .plan import ALIGNMENT, CONV2D, Plan
 
 N_GRADIENT_CHUNKS = 8
 """A training batch is split into at most so many chunks.  Chunks depend on the batch size alone
@@ -121,7 +121,7 @@ class KernelBackend:
     def __init__(
         self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, n_threads: int
     ) -> None:
-        from .kernels import program, scale_images
+        from .kernels import conv2d_winograd, program, scale_images
 
         self.program = program
         self._scale_images = scale_images.scale_images
@@ -131,6 +131,18 @@ class KernelBackend:
         self.dtype = parameters.dtype
         self.transposed = np.zeros(plan.n_transposed, self.dtype)
         self.no_masks = np.zeros(0, self.dtype)
+        self.operations, self.n_u, self.n_scratch = plan.operations.copy(), 0, 0
+        for op in self.operations:
+            if op.kind == CONV2D and conv2d_winograd.winograd_fits(op, self.dtype):
+                n_u, n_scratch = conv2d_winograd.winograd_sizes(
+                    *(op.H, op.W, op.C, op.F, op.PL, op.conv_OH, op.conv_OW)
+                )
+                op.winograd, op.u_offset = 1, self.n_u
+                self.n_u += -(-n_u // ALIGNMENT) * ALIGNMENT
+                self.n_scratch = max(self.n_scratch, n_scratch)
+        # a copy of the parameters, bit by bit, and the weights that were made of them
+        self.parameter_bits = parameters.view(np.uint32)
+        self.transformed: tuple[np.ndarray, np.ndarray] | None = None
         self.idle_workspaces: list[Workspace] = []
         self.training: TrainingWorkspace | None = None
         self.x = self.no_masks
@@ -142,27 +154,54 @@ class KernelBackend:
         n_workers = min(self.n_threads, n_chunks)
         x_flat = x.reshape(-1)
 
+        u = self._winograd_weights()
+
         def work(worker: int) -> None:
             workspace = self._take_workspace()
             for chunk in range(worker, n_chunks, n_workers):
                 first = chunk * PREDICTION_CHUNK
                 count = min(PREDICTION_CHUNK, len(x) - first)
-                self.program.program_forward(
-                    *(self.plan.operations, self.parameters, x_flat, first, 0, count),
-                    *(PREDICTION_CHUNK, workspace.activations, workspace.argmax),
-                    *(self.no_masks, workspace.conv_output, 0, logits),
-                )
+                if u is None:
+                    self.program.program_forward(
+                        *(self.operations, self.parameters, x_flat, first, 0, count),
+                        *(PREDICTION_CHUNK, workspace.activations, workspace.argmax),
+                        *(self.no_masks, workspace.conv_output, 0, logits),
+                    )
+                else:
+                    self.program.program_predict(
+                        *(self.operations, self.parameters, u, x_flat, first, count),
+                        *(PREDICTION_CHUNK, workspace.activations, workspace.argmax),
+                        *(workspace.conv_output, workspace.scratch, logits),
+                    )
             self.idle_workspaces.append(workspace)
 
         if n_workers:
             run_in_threads(work, n_workers)
         return logits.reshape(len(x), self.n_classes)
 
+    def _winograd_weights(self) -> np.ndarray | None:
+        """The transformed weights of the parameters as they are now; None where no convolution
+        takes any.
+
+        Parameters may be edited in place at any time, so their bits are compared with a copy.  What
+        is made anew is a new pair of arrays: another thread may be reading the old one.
+        """
+        if not self.n_u:
+            return None
+        if self.transformed is not None:
+            bits, u = self.transformed
+            if self.program.program_same_weights(self.operations, self.parameter_bits, bits):
+                return u
+        copied, u = self.parameters.copy(), aligned_zeros(self.n_u, self.dtype)
+        self.program.program_winograd_weights(self.operations, copied, u)
+        self.transformed = copied.view(np.uint32), u
+        return u
+
     def _take_workspace(self) -> Workspace:
         try:
             return self.idle_workspaces.pop()  # list operations are atomic: threads may share it
         except IndexError:
-            return Workspace(self.plan, PREDICTION_CHUNK, self.dtype)
+            return Workspace(self.plan, PREDICTION_CHUNK, self.dtype, self.n_scratch)
 
     def forward(self, x: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
         """Logits of x; keeps what `backward` needs.  masks: a dropout mask per layer name."""
@@ -253,14 +292,24 @@ def mask_offsets(plan: Plan) -> list[tuple[str, int]]:
     return list(zip(names, offsets.tolist()))
 
 
+def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
+    """As np.zeros, from a 64-byte boundary on: no vector of a kernel then lies in two cache
+    lines."""
+    dtype = np.dtype(dtype)
+    memory = np.zeros(size * dtype.itemsize + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size * dtype.itemsize].view(dtype)
+
+
 class Workspace:
     """What a forward pass of `capacity` images writes on its way."""
 
-    def __init__(self, plan: Plan, capacity: int, dtype: np.dtype) -> None:
+    def __init__(self, plan: Plan, capacity: int, dtype: np.dtype, n_scratch: int = 0) -> None:
         self.capacity = capacity
-        self.activations = np.zeros(plan.n_activations * capacity, dtype)
+        self.activations = aligned_zeros(plan.n_activations * capacity, dtype)
         self.argmax = np.zeros(plan.n_argmax * capacity, np.int32)
-        self.conv_output = np.zeros(plan.n_conv_output, dtype)
+        self.conv_output = aligned_zeros(plan.n_conv_output, dtype)
+        self.scratch = aligned_zeros(n_scratch, dtype)
 
 
 class TrainingWorkspace(Workspace):

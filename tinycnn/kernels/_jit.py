@@ -12,7 +12,8 @@ a kernel calls into.  Ours is a folder named by a hash of every file of this pac
 and of the versions in use: any change leads to another folder.  Whatever is wrong with a cache
 (read-only, truncated, from another machine) costs a compile and a log line, nothing else.
 Environment: TINYCNN_CACHE_DIR names the folder (default: $XDG_CACHE_HOME/tinycnn or
-~/.cache/tinycnn); TINYCNN_TILE overrides the tile, see `choose_tile`.
+~/.cache/tinycnn); TINYCNN_TILE overrides the tile, see `choose_tile`; TINYCNN_WINOGRAD=0 leaves
+prediction to the direct convolution.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, Callable, NamedTuple
 import llvmlite
 import llvmlite.binding
 import numba
+from numba import types
 from numba.core import caching, config
 
 logger = logging.getLogger("tinycnn")
@@ -78,6 +80,9 @@ def choose_tile(request: str = "") -> TileShape:
 
 TILE = choose_tile(os.environ.get("TINYCNN_TILE", ""))
 
+WINOGRAD = os.environ.get("TINYCNN_WINOGRAD", "1") != "0" and not TILE.plain
+"""Whether prediction may use `conv2d_winograd.py`."""
+
 
 def cache_folder() -> Path:
     """Where compiled kernels are kept (created when the first one is written)."""
@@ -91,7 +96,7 @@ def _cache_key() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    versions = (numba.__version__, llvmlite.__version__, TILE, config.BOUNDSCHECK)
+    versions = (numba.__version__, llvmlite.__version__, TILE, WINOGRAD, config.BOUNDSCHECK)
     digest.update(repr((versions, sorted(FLAGS.items(), key=str))).encode())
     return digest.hexdigest()[:20]
 
@@ -168,10 +173,26 @@ def _announce(name: str) -> None:
     logger.debug("compiling kernel %s", name)
 
 
-def kernel(function: Callable) -> Any:
-    """Compile `function` on its first call with FLAGS, cache it, and list it in KERNELS."""
-    dispatcher = numba.njit(**FLAGS)(function)
+def _without_literals(get_call_template: Callable) -> Callable:
+    """A kernel that calls another with a number written out means any number: left to itself Numba
+    compiles the other one again for just that number, and with it all that it calls."""
+
+    def wrapped(args: Any, kws: Any) -> Any:
+        kinds = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return get_call_template(tuple(types.unliteral(kind) for kind in args), kinds)
+
+    return wrapped
+
+
+def kernel(function: Callable, inline: bool = False) -> Any:
+    """Compile `function` on its first call with FLAGS, cache it, and list it in KERNELS.
+
+    inline: it becomes a part of the kernels that call it.  Otherwise each level of calls compiles
+    all that lies below it once more.
+    """
+    dispatcher = numba.njit(inline="always" if inline else "never", **FLAGS)(function)
     if hasattr(dispatcher, "py_func"):  # under NUMBA_DISABLE_JIT njit returns the function
         dispatcher._cache = KernelCache(function)
+        dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)
     KERNELS[function.__name__] = dispatcher
     return dispatcher

@@ -20,6 +20,7 @@ from .conv2d_maxpool2d import (
     conv2d_maxpool2d_backward_params,
     conv2d_transpose_weights_back,
 )
+from .conv2d_winograd import conv2d_winograd_forward, conv2d_winograd_weights
 from .dense import (
     dense_backward_input,
     dense_backward_params,
@@ -28,7 +29,7 @@ from .dense import (
 )
 from .dropout import dropout_backward, dropout_forward
 from .maxpool2d import maxpool2d_backward, maxpool2d_forward
-from .relu import relu_backward, relu_forward
+from .relu import assign, relu_backward, relu_forward
 
 CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT = range(5)  # as in plan.py; a test compares them
 
@@ -49,6 +50,50 @@ def weights(flat, start, KH, KW, C, F):
 def matrix(flat, start, n_rows, n_columns):
     """A matrix that begins at flat[start]."""
     return flat[start : start + n_rows * n_columns].reshape((n_rows, n_columns))
+
+
+def operation_forward(
+    op, parameters, x_flat, y_flat, argmax, argmax_at, mask, conv_output, training, count
+):  # fmt: skip
+    """One operation of the table for `count` images: x_flat -> y_flat.
+
+    argmax[argmax_at:] takes the winners of a pooling; mask is what dropout multiplies by.
+    """
+    size_x, size_y = op.H * op.W * op.C, op.OH * op.OW * op.F
+    if op.kind == CONV2D:
+        w = weights(parameters, op.w_offset, op.KH, op.KW, op.C, op.F)
+        b = parameters[op.b_offset : op.b_offset + op.F]
+        if op.pool:
+            z = part(conv_output, 0, 1, op.conv_OH, op.conv_OW, op.F)
+            for n in range(count):
+                x_n = part(x_flat, n * size_x, 1, op.H, op.W, op.C)
+                y_n = part(y_flat, n * size_y, 1, op.OH, op.OW, op.F)
+                winner = part(argmax, argmax_at + n * size_y, 1, op.OH, op.OW, op.F)
+                conv2d_forward(x_n, w, b, op.S, op.PT, op.PL, z)
+                maxpool2d_forward(z, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_n, winner)
+        else:
+            x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
+            y_4d = part(y_flat, 0, count, op.OH, op.OW, op.F)
+            conv2d_forward(x_4d, w, b, op.S, op.PT, op.PL, y_4d)
+    elif op.kind == MAXPOOL2D:
+        x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
+        y_4d = part(y_flat, 0, count, op.OH, op.OW, op.F)
+        winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
+        maxpool2d_forward(x_4d, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_4d, winner)
+    elif op.kind == DENSE:
+        w = matrix(parameters, op.w_offset, size_x, op.F)
+        b = parameters[op.b_offset : op.b_offset + op.F]
+        x_2d, y_2d = matrix(x_flat, 0, count, size_x), matrix(y_flat, 0, count, op.F)
+        dense_forward(x_2d, w, b, y_2d)
+    elif op.kind == DROPOUT and training:
+        dropout_forward(x_flat, mask, y_flat)
+    else:
+        assign(x_flat, y_flat)
+    if op.relu:
+        relu_forward(y_flat, y_flat)
+
+
+operation_forward = kernel(operation_forward, inline=True)
 
 
 @kernel
@@ -73,46 +118,85 @@ def program_forward(
         else:
             source, x_at = activations, op.x_offset * capacity + first * size_x
         y_at = op.y_offset * capacity + first * size_y
-        y_flat = activations[y_at : y_at + count * size_y]
-        x_flat = source[x_at : x_at + count * size_x]
         argmax_at = op.argmax_offset * capacity + first * size_y
-        if op.kind == CONV2D:
-            w = weights(parameters, op.w_offset, op.KH, op.KW, op.C, op.F)
-            b = parameters[op.b_offset : op.b_offset + op.F]
-            if op.pool:
-                z = part(conv_output, 0, 1, op.conv_OH, op.conv_OW, op.F)
-                for n in range(count):
-                    x_n = part(x_flat, n * size_x, 1, op.H, op.W, op.C)
-                    y_n = part(y_flat, n * size_y, 1, op.OH, op.OW, op.F)
-                    winner = part(argmax, argmax_at + n * size_y, 1, op.OH, op.OW, op.F)
-                    conv2d_forward(x_n, w, b, op.S, op.PT, op.PL, z)
-                    maxpool2d_forward(z, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_n, winner)
-            else:
-                x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
-                y_4d = part(y_flat, 0, count, op.OH, op.OW, op.F)
-                conv2d_forward(x_4d, w, b, op.S, op.PT, op.PL, y_4d)
-        elif op.kind == MAXPOOL2D:
-            x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
-            y_4d = part(y_flat, 0, count, op.OH, op.OW, op.F)
-            winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
-            maxpool2d_forward(x_4d, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_4d, winner)
-        elif op.kind == DENSE:
-            w = matrix(parameters, op.w_offset, size_x, op.F)
-            b = parameters[op.b_offset : op.b_offset + op.F]
-            x_2d, y_2d = matrix(x_flat, 0, count, size_x), matrix(y_flat, 0, count, op.F)
-            dense_forward(x_2d, w, b, y_2d)
-        elif op.kind == DROPOUT:
-            mask_at = op.mask_offset * capacity + first * size_y
-            if training:
-                dropout_forward(x_flat, masks[mask_at : mask_at + count * size_y], y_flat)
-            else:
-                y_flat[:] = x_flat
-        else:
-            y_flat[:] = x_flat
-        if op.relu:
-            relu_forward(y_flat, y_flat)
+        mask_at = op.mask_offset * capacity + first * size_y
+        x_flat = source[x_at : x_at + count * size_x]
+        y_flat = activations[y_at : y_at + count * size_y]
+        mask = masks[mask_at : mask_at + count * size_y]
+        operation_forward(
+            op, parameters, x_flat, y_flat, argmax, argmax_at, mask, conv_output, training, count
+        )
     for r in range(count * n_logits):
         logits_out[x_first * n_logits + r] = activations[y_at + r]
+
+
+@kernel
+def program_predict(
+    operations, parameters, U, x, x_first, count, capacity,
+    activations, argmax, conv_output, scratch, logits_out,
+):  # fmt: skip
+    """As `program_forward` without training, in slots 0 ... count, with Winograd's convolution
+    where the table says so.
+
+    U, scratch  of `conv2d_winograd.py`: an operation's part of U begins at its u_offset
+    """
+    source, y_at, n_logits = x, 0, 0
+    for k in range(operations.size):
+        op = operations[k]
+        size_x, size_y = op.H * op.W * op.C, op.OH * op.OW * op.F
+        n_logits = size_y
+        if op.x_offset < 0:
+            source, x_at = x, x_first * size_x
+        else:
+            source, x_at = activations, op.x_offset * capacity
+        y_at = op.y_offset * capacity
+        x_flat = source[x_at : x_at + count * size_x]
+        y_flat = activations[y_at : y_at + count * size_y]
+        if op.winograd:
+            # rows and columns that a "valid" pooling leaves out are not computed
+            OH, OW = op.conv_OH, op.conv_OW
+            if op.pool:
+                OH, OW = min(OH, 2 * op.OH), min(OW, 2 * op.OW)
+            w = weights(parameters, op.w_offset, op.KH, op.KW, op.C, op.F)
+            b = parameters[op.b_offset : op.b_offset + op.F]
+            x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
+            y_4d = part(y_flat, 0, count, op.OH, op.OW, op.F)
+            conv2d_winograd_forward(
+                x_4d, w, U[op.u_offset :], b, op.PT, op.PL, OH, OW, op.pool, op.relu, scratch, y_4d
+            )
+        else:
+            argmax_at = op.argmax_offset * capacity
+            operation_forward(
+                op, parameters, x_flat, y_flat, argmax, argmax_at, x_flat, conv_output, 0, count
+            )
+    for r in range(count * n_logits):
+        logits_out[x_first * n_logits + r] = activations[y_at + r]
+
+
+@kernel
+def program_winograd_weights(operations, parameters, U_out):
+    """The transformed weights of every operation that takes them."""
+    for k in range(operations.size):
+        op = operations[k]
+        if op.winograd:
+            w = weights(parameters, op.w_offset, op.KH, op.KW, op.C, op.F)
+            conv2d_winograd_weights(w, U_out[op.u_offset :])
+
+
+@kernel
+def program_same_weights(operations, bits, other_bits):
+    """Whether the weights that `program_winograd_weights` reads are the same bits in two vectors of
+    parameters, given as unsigned integers."""
+    different = bits.dtype.type(0)
+    for k in range(operations.size):
+        op = operations[k]
+        if op.winograd:
+            size = op.KH * op.KW * op.C * op.F
+            one = bits[op.w_offset : op.w_offset + size]
+            other = other_bits[op.w_offset : op.w_offset + size]
+            for p in range(size):
+                different |= one[p] ^ other[p]
+    return different == 0
 
 
 @kernel
@@ -153,7 +237,7 @@ def program_backward(
         y_flat = activations[y_at : y_at + count * size_y]
         dy_flat = d_activations[y_at : y_at + count * size_y]
         if k == n_operations - 1:
-            dy_flat[:] = dlogits[first * size_y : (first + count) * size_y]
+            assign(dlogits[first * size_y : (first + count) * size_y], dy_flat)
         if op.x_offset < 0:
             x_at, wants_dx = first * size_x, dx_out.size > 0
             x_flat = x[x_at : x_at + count * size_x]
@@ -211,7 +295,7 @@ def program_backward(
                 mask_at = op.mask_offset * capacity + first * size_y
                 dropout_backward(dy_flat, masks[mask_at : mask_at + count * size_y], dx_flat)
         elif wants_dx:
-            dx_flat[:] = dy_flat
+            assign(dy_flat, dx_flat)
 
 
 @kernel

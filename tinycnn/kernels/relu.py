@@ -7,14 +7,28 @@ from ._jit import kernel
 
 
 @kernel
+def assign(x, y_out):
+    """y = x, of one size; nothing to do where both are one array.
+
+    The loops below then work in place, and LLVM makes vectors of them: a loop that reads one
+    argument and writes another it does number by number where the two turn out to be the same.
+    (`y[:] = x` would also compile the text of an error for sizes that differ.)
+    """
+    if x.ctypes.data != y_out.ctypes.data:
+        for k in range(y_out.size):
+            y_out[k] = x[k]
+
+
+@kernel
 def relu_forward(x, y_out):
     """Equation (1); NaN stays NaN.  x, y_out: 1-D; they may be the same array.
 
     Backward needs y alone: y > 0 exactly where x > 0, so x can be overwritten.
     """
     zero = x.dtype.type(0)
-    for k in range(x.size):
-        y_out[k] = zero if x[k] <= zero else x[k]
+    assign(x, y_out)
+    for k in range(y_out.size):
+        y_out[k] = zero if y_out[k] <= zero else y_out[k]
 
 
 @kernel
@@ -28,5 +42,6 @@ def relu_backward(y, dy, dx_out):
     Where y is NaN the gradient is 0.
     """
     zero = y.dtype.type(0)
-    for k in range(y.size):
-        dx_out[k] = dy[k] if y[k] > zero else zero  # (4)
+    assign(dy, dx_out)
+    for k in range(dx_out.size):
+        dx_out[k] = dx_out[k] if y[k] > zero else zero  # (4)

@@ -1,0 +1,347 @@
+"""Winograd's convolution: the transforms in exact fractions, then the kernel against loops and the
+direct reference in float64, then the network that uses it.
+
+Errors are max|a-b| / max|b|, as of logits.  Winograd's sums lose a few more bits than the direct
+ones (Barabasz et al. 2020): `ALLOWANCE` is what prediction is allowed.  A mistake in a tile or a
+point gives errors of order 1.
+"""
+
+from fractions import Fraction
+from typing import NamedTuple
+
+import naive
+import numpy as np
+import pytest
+from guarded import Guarded
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinycnn import (
+    Conv2D,
+    Dense,
+    Flatten,
+    InputSpec,
+    MaxPool2D,
+    Network,
+    ReLU,
+    models,
+    reference,
+)
+from tinycnn.kernels import conv2d_winograd as kernels
+from tinycnn.kernels._jit import TILE, WINOGRAD
+from tinycnn.kernels._winograd_transforms import Shorter, Transform
+from tinycnn.shapes import window_axis
+from tinycnn.testing import logit_error
+
+ALLOWANCE = 1e-5
+LANES = TILE.vector_bytes // 4
+WITH_VECTORS = pytest.mark.skipif(not WINOGRAD, reason="prediction takes the direct convolution")
+BOTH = pytest.mark.parametrize(
+    "operations",
+    [pytest.param(kernels, marks=WITH_VECTORS), reference],
+    ids=["kernels", "reference"],
+)
+
+# ---- the transforms ----------------------------------------------------------------------------
+
+
+class Exact:
+    """Arithmetic of `Transform` on fractions."""
+
+    @staticmethod
+    def add(a, b):
+        return a + b
+
+    @staticmethod
+    def sub(a, b):
+        return a - b
+
+    @staticmethod
+    def combine(terms):
+        return sum((c * x for c, x in terms), Fraction(0))
+
+
+TRANSFORMS = {
+    "shallow": kernels.SHALLOW,
+    "deep": kernels.DEEP,
+    "deep, shorter": Shorter(kernels.DEEP),
+    "shallow, shorter": Shorter(kernels.SHALLOW),
+    "a point of its own": Transform(2, 4, (0, 1, -1, 2)),
+    "fractions": Transform(4, 3, (0, Fraction(1, 2), Fraction(-1, 2), 3, -3)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_convolves_exactly(name):
+    f = TRANSFORMS[name]
+    rng = np.random.default_rng(0)
+    d, w = ([Fraction(int(k)) for k in rng.integers(-9, 10, n)] for n in (f.t, f.r))
+    whole = kernels.SHALLOW if name.startswith("shallow") else kernels.DEEP
+    g = (whole if isinstance(f, Shorter) else f).emit_g(Exact, w)  # a shorter one shares it
+    products = [g[i] * x for i, x in zip(f.index, f.emit_bt(Exact, d))]
+    expected = [sum(w[i] * d[k + i] for i in range(f.r)) for k in range(f.m)]
+    assert f.emit_at(Exact, products) == expected
+    assert f.t == f.m + f.r - 1 and len(f.index) == f.t
+
+
+# ---- the convolution ---------------------------------------------------------------------------
+
+
+class Case(NamedTuple):
+    """One convolution of stride 2 with all that follows it."""
+
+    N: int
+    H: int
+    W: int
+    C: int
+    F: int
+    padding: str
+    pool: int
+    relu: int
+
+    @property
+    def K(self):
+        return 8 if self.C == 1 else 4
+
+    @property
+    def axes(self):
+        return tuple(window_axis(size, self.K, 2, self.padding) for size in (self.H, self.W))
+
+
+def tensors(case, seed=0, whole=False):
+    """x, w, b: normal values, or whole numbers from -4 to 4."""
+    rng = np.random.default_rng(seed)
+    shapes = (case.N, case.H, case.W, case.C), (case.K, case.K, case.C, case.F), (case.F,)
+    if whole:
+        return [rng.integers(-4, 5, shape).astype(np.float64) for shape in shapes]
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def run(operations, case, x, w, b, dtype=np.float32):
+    """y of guarded arrays, U and the scratch among them, in exactly their sizes."""
+    memory = Guarded(dtype)
+    rows, columns = case.axes
+    OH, OW = rows.n_out, columns.n_out
+    n_u, n_scratch = kernels.winograd_sizes(case.H, case.W, case.C, case.F, columns.before, OH, OW)
+    U, scratch = memory.wanted(n_u), memory.wanted(n_scratch)
+    x, w, b = (memory.given(t) for t in (x, w, b))
+    if operations is kernels:
+        kernels.conv2d_winograd_weights(w, U)
+    y = memory.wanted(case.N, *((-(-OH // 2), -(-OW // 2)) if case.pool else (OH, OW)), case.F)
+    operations.conv2d_winograd_forward(
+        *(x, w, U, b, rows.before, columns.before, OH, OW, case.pool, case.relu, scratch, y)
+    )
+    memory.check()
+    return y
+
+
+def direct(case, x, w, b):
+    """In float64, by the reference."""
+    return run(reference, case, *(t.astype(np.float64) for t in (x, w, b)), dtype=np.float64)
+
+
+def error(y, expected):
+    return np.abs(y - expected).max(initial=0) / max(np.abs(expected).max(initial=0), 1e-30)
+
+
+SHALLOW = [
+    Case(2, 84, 84, 1, 16, "same", 1, 1),  # the first convolution of MicroExpNet
+    Case(1, 85, 83, 1, 2 * LANES, "same", 1, 0),
+    Case(3, 41, 47, 1, LANES, "valid", 0, 1),
+    Case(1, 23, 91, 1, 16, "valid", 1, 1),
+    Case(1, 9, 150, 1, 16, "same", 0, 0),
+    Case(2, 8, 8, 1, 16, "valid", 1, 1),  # one output
+    Case(2, 10, 9, 1, 16, "valid", 1, 0),
+    Case(2, 1, 1, 1, 16, "same", 1, 1),  # of 8 x 8 taps one meets a pixel
+    Case(0, 30, 30, 1, 16, "same", 1, 1),
+]
+DEEP = [
+    Case(2, 21, 21, 16, 32, "same", 1, 1),  # the second convolution of MicroExpNet
+    Case(1, 21, 20, LANES, 3 * LANES, "same", 0, 0),
+    Case(3, 11, 30, 16, 16, "valid", 1, 1),
+    Case(1, 20, 9, 2 * LANES, LANES, "same", 1, 0),
+    Case(1, 14, 12, 16, 16, "valid", 0, 1),
+    Case(2, 4, 4, 16, 16, "valid", 1, 1),  # one output
+    Case(2, 1, 2, 16, 16, "same", 1, 1),
+    Case(0, 21, 21, 16, 16, "same", 1, 1),
+]
+
+
+@WITH_VECTORS
+@pytest.mark.parametrize("case", SHALLOW + DEEP, ids=str)
+def test_error_against_the_direct_convolution_in_float64(case):
+    x, w, b = tensors(case)
+    assert error(run(kernels, case, x, w, b), direct(case, x, w, b)) < ALLOWANCE
+
+
+@st.composite
+def cases(draw):
+    C = draw(st.sampled_from([1, LANES, 16, 32]))
+    F = LANES * draw(st.integers(1, 3))
+    least = 1 if (padding := draw(st.sampled_from(["same", "valid"]))) == "same" else 8
+    H, W = (draw(st.integers(least, 60 if C == 1 else 26)) for _ in range(2))
+    C = -(-C // LANES) * LANES if C > 1 else 1
+    return Case(draw(st.integers(0, 3)), H, W, C, F, padding, *(draw(st.integers(0, 1)),) * 2)
+
+
+@WITH_VECTORS
+@given(case=cases(), seed=st.integers(0, 2**32))
+def test_any_shape(case, seed):
+    x, w, b = tensors(case, seed)
+    assert error(run(kernels, case, x, w, b), direct(case, x, w, b)) < ALLOWANCE
+
+
+@BOTH
+@pytest.mark.parametrize("pool, relu", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("H, W, C", [(12, 11, 1), (7, 9, 16)])
+def test_equals_loops_over_the_definition(operations, H, W, C, pool, relu):
+    case = Case(1, H, W, C, 16, "same", pool, relu)
+    x, w, b = tensors(case, whole=True)
+    rows, columns = case.axes
+    expected = naive.conv2d_forward(
+        x, w, b, 2, rows.before, columns.before, rows.n_out, columns.n_out
+    )
+    if pool:
+        OH, OW = -(-rows.n_out // 2), -(-columns.n_out // 2)
+        expected, _ = naive.maxpool2d_forward(expected, 2, 2, 0, 0, OH, OW)
+    if relu:
+        expected = np.maximum(expected, 0)
+    assert error(run(operations, case, x, w, b), expected) < ALLOWANCE
+
+
+@WITH_VECTORS
+@pytest.mark.parametrize("case", [SHALLOW[0], SHALLOW[1], DEEP[0], DEEP[2]], ids=str)
+def test_an_image_alone_and_in_company_to_the_bit(case):
+    x, w, b = tensors(case._replace(N=3))
+    together = run(kernels, case._replace(N=3), x, w, b)
+    for n in range(3):
+        alone = run(kernels, case._replace(N=1), x[n : n + 1], w, b)
+        np.testing.assert_array_equal(alone[0], together[n])
+
+
+@WITH_VECTORS
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("case", [SHALLOW[0], SHALLOW[1], DEEP[0], DEEP[1]], ids=str)
+def test_what_is_no_number_stays_in_its_image_and_near_its_tile(case, bad):
+    case = case._replace(N=3)
+    x, w, b = tensors(case)
+    clean = run(kernels, case, x, w, b)
+    x[1, 2, case.W - 3] = bad
+    y = run(kernels, case, x, w, b)
+    np.testing.assert_array_equal(y[[0, 2]], clean[[0, 2]])
+    far = y.shape[1] // 2
+    np.testing.assert_array_equal(y[1, far:], clean[1, far:])
+    x[1] = bad
+    y = run(kernels, case, x, w, b)
+    np.testing.assert_array_equal(y[[0, 2]], clean[[0, 2]])
+    assert not np.isfinite(y[1]).any()
+
+
+@WITH_VECTORS
+@pytest.mark.parametrize("case", [SHALLOW[0], DEEP[0]], ids=str)
+def test_the_weights_by_their_definition(case):
+    """U of one filter, point by point, in float64 from G itself; other places are left alone."""
+    f = kernels.SHALLOW if case.C == 1 else kernels.DEEP
+    G = np.array([[float(g) for g in row] for row in f.g_rows])
+    _, w, _ = tensors(case)
+    n_u, _ = kernels.winograd_sizes(case.H, case.W, case.C, case.F, 0, 9, 9)
+    U = np.full(n_u, np.nan, np.float32)
+    kernels.conv2d_winograd_weights(w, U)
+    by_phase = w.astype(np.float64).reshape(f.r, 2, f.r, 2, case.C, case.F)
+    expected = np.einsum("ak,kpljcf,bl->bapjcf", G, by_phase, G)  # b across, a down
+    if case.C == 1:
+        found = U.reshape(case.F // LANES, f.t, 4, f.t, LANES).transpose(1, 3, 2, 0, 4)
+    else:
+        found = U.reshape(f.t, f.t, -1)[:, :, : 4 * case.C * case.F]
+    assert error(found.reshape(expected.shape), expected) < 1e-6
+
+
+# ---- in a network ------------------------------------------------------------------------------
+
+
+def taken(network):
+    """1 for each convolution of a network that prediction does by Winograd."""
+    return [int(op.winograd) for op in network._run.operations if op.KH]
+
+
+def network_of(size_px, *layers, dtype=np.float32, **options):
+    network = Network(
+        [*layers, Flatten(), Dense(3)], InputSpec(size_px, size_px), dtype=dtype, **options
+    )
+    network.initialise(np.random.default_rng(1), bias_std=0.3)
+    return network
+
+
+@WITH_VECTORS
+@pytest.mark.parametrize(
+    "layers, expected",
+    [
+        ([Conv2D(16, 8, stride=2), ReLU(), MaxPool2D(2)], [1]),
+        ([Conv2D(16, 8, stride=2), MaxPool2D(2, padding="valid"), ReLU()], [1]),
+        ([Conv2D(16, 8, stride=2, padding="valid")], [1]),
+        ([Conv2D(16, 8, stride=2), Conv2D(32, 4, stride=2)], [1, 1]),
+        ([Conv2D(16, 8, stride=2), Conv2D(32, 8, stride=2)], [1, 0]),  # taps
+        ([Conv2D(16, 8, stride=1)], [0]),  # stride
+        ([Conv2D(16, (8, 4), stride=2)], [0]),  # taps
+        ([Conv2D(16, 4, stride=2)], [0]),  # one channel with 4 x 4
+        ([Conv2D(LANES + 1, 8, stride=2)], [0]),  # filters
+        ([Conv2D(3, 8, stride=2), Conv2D(16, 4, stride=2)], [0, 0]),  # filters, channels
+        ([Conv2D(16, 8, stride=2), MaxPool2D(3)], [0]),  # the pooling's window
+        ([Conv2D(16, 8, stride=2), MaxPool2D(2, stride=1)], [0]),
+    ],
+)
+@pytest.mark.parametrize("size_px", [45, 46, 47, 48])
+def test_which_convolutions_take_it_and_that_the_logits_are_right(layers, expected, size_px):
+    network = network_of(size_px, *layers)
+    exact = network_of(size_px, *layers, dtype=np.float64, backend="numpy")
+    x = np.random.default_rng(0).standard_normal((3, size_px, size_px, 1)).astype(np.float32)
+    assert logit_error(network.forward(x), exact.forward(x.astype(np.float64))) < ALLOWANCE
+    assert taken(network) == expected
+
+
+@WITH_VECTORS
+def test_small_pictures_float64_and_training_stay_direct():
+    layers = [Conv2D(16, 8, stride=2)]
+    small, double = network_of(16, *layers), network_of(48, *layers, dtype=np.float64)
+    assert taken(small) == taken(double) == [0]
+    assert taken(network_of(48, *layers)) == [1]
+    x = np.random.default_rng(0).standard_normal((5, 16, 16, 1)).astype(np.float32)
+    np.testing.assert_array_equal(small.forward(x), small.forward(x, training=True))
+    x = np.random.default_rng(0).standard_normal((5, 48, 48, 1))
+    np.testing.assert_array_equal(double.forward(x), double.forward(x, training=True))
+
+
+@WITH_VECTORS
+def test_edits_of_the_weights_are_seen_to_the_bit():
+    rng = np.random.default_rng(0)
+    network = models.microexpnet(seed=3)
+    assert taken(network) == [1, 1]
+    x = network.scale(rng.integers(0, 256, (3, 84, 84), dtype=np.uint8))
+    before = network.forward(x)
+    held = network._run.transformed
+    network.parameters["dense1.w"][:] *= 2
+    network.parameters["conv1.b"][:] += 1
+    network.forward(x)
+    assert network._run.transformed is held  # nothing of U depends on these
+    for name in ("conv1.w", "conv2.w"):
+        for index in (0, -1):
+            weight = network.parameters[name].reshape(-1)
+            weight[index] = -weight[index] if weight[index] else 1
+            fresh = models.microexpnet(seed=4)
+            fresh.parameter_vector[:] = network.parameter_vector
+            np.testing.assert_array_equal(network.forward(x), fresh.forward(x))
+            assert network._run.transformed is not held
+            held = network._run.transformed
+    network.parameter_vector[:] = models.microexpnet(seed=3).parameter_vector
+    np.testing.assert_array_equal(network.forward(x), before)
+    network.parameters["conv1.w"][:] = np.nan
+    assert not np.isfinite(network.forward(x)).any()
+
+
+@WITH_VECTORS
+def test_threads_do_not_change_a_bit():
+    images = np.random.default_rng(0).integers(0, 256, (37, 84, 84), dtype=np.uint8)
+    expected = models.microexpnet(n_threads=1).predict_logits(images)
+    for n_threads in (2, 5):
+        logits = models.microexpnet(n_threads=n_threads).predict_logits(images)
+        np.testing.assert_array_equal(logits, expected)

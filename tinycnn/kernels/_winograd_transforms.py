@@ -1,0 +1,104 @@
+"""Winograd's three transforms F(m, r), as exact numbers and as straight-line sums.
+
+m outputs of a filter of r taps take t = m + r - 1 products instead of m r:
+
+    y[k] = sum over i < r of w[i] d[k + i],  k < m                                               (1)
+    y = A^T [(G w) * (B^T d)],  * element by element                                             (2)
+
+By Toom-Cook with t - 1 finite points p and the point at infinity (Lavin and Gray 2015,
+arXiv 1509.09308; Barabasz et al. 2020, arXiv 1803.10986, on the choice of points):
+
+    A^T[k, i] = p_i^k,                 A^T[k, inf] = 1 if k = m - 1 else 0                       (3)
+    B^T[i, :] = coefficients of the product over j != i of (x - p_j)                            (4)
+    B^T[inf, :] = coefficients of the product over all j of (x - p_j)                           (5)
+    G[i, k] = p_i^k / product over j != i of (p_i - p_j),   G[inf, k] = 1 if k = r - 1 else 0   (6)
+
+Points are 0, pairs (p, -p) and single ones.  A pair shares its work: with R(x) the product over
+all other points, (4) is x R(x) +- p R(x); in (3) even k take the sum of the two products, odd k
+their difference.
+
+Each `emit_` method takes what does the arithmetic: an object with `add`, `sub` and `combine`.
+`_winograd.py` gives it vectors in LLVM IR, the tests give it fractions.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, Iterable, Sequence
+
+
+def polynomial(roots: Iterable[Fraction]) -> list[Fraction]:
+    """Coefficients, lowest first, of the product of (x - root)."""
+    c = [Fraction(1)]
+    for root in roots:
+        c = [(c[k - 1] if k else 0) - (root * c[k] if k < len(c) else 0) for k in range(len(c) + 1)]
+    return c
+
+
+class Transform:
+    """F(m, r) on the given finite points, of which there are m + r - 2."""
+
+    def __init__(self, m: int, r: int, points: Sequence[int | Fraction]) -> None:
+        self.m, self.r, self.t = m, r, m + r - 1
+        self.points = p = [Fraction(point) for point in points]
+        self.index = list(range(self.t))
+        self.g_rows = []
+        for a in p:
+            scale = Fraction(1)
+            for b in p:
+                scale *= a - b if b != a else 1
+            self.g_rows.append([a**k / scale for k in range(r)])  # (6)
+        self.g_rows.append([Fraction(k == r - 1) for k in range(r)])
+        self.pairs: list[tuple[int, int]] = []
+        self.singles: list[int] = []
+        for i, a in enumerate(p):
+            if a > 0 and -a in p:
+                self.pairs.append((i, p.index(-a)))
+            elif not (a < 0 and -a in p):
+                self.singles.append(i)
+
+    def emit_bt(self, v: Any, d: Sequence[Any]) -> list[Any]:
+        """B^T d: (4) and (5)."""
+        out = {"inf": v.combine(zip(polynomial(self.points), d))}
+        for p in self.points:
+            others = polynomial(b for b in self.points if abs(b) != abs(p))
+            if -p not in self.points or p == 0:
+                out[p] = v.combine(zip(polynomial(b for b in self.points if b != p), d))
+            elif p > 0:
+                xr, r = v.combine(zip([0, *others], d)), v.combine(zip(others, d))
+                out[p], out[-p] = v.combine([(1, xr), (p, r)]), v.combine([(1, xr), (-p, r)])
+        return [out[p] for p in self.points] + [out["inf"]]
+
+    def emit_at(self, v: Any, x: Sequence[Any]) -> list[Any]:
+        """A^T x: (3)."""
+        sums = [(self.points[i], v.add(x[i], x[j]), v.sub(x[i], x[j])) for i, j in self.pairs]
+        out = []
+        for k in range(self.m):
+            terms = [(p**k, (s, d)[k % 2]) for p, s, d in sums]
+            terms += [(self.points[i] ** k, x[i]) for i in self.singles]
+            terms += [(int(k == self.m - 1), x[-1])]
+            out.append(v.combine(terms))
+        return out
+
+    def emit_g(self, v: Any, w: Sequence[Any]) -> list[Any]:
+        """G w: (6)."""
+        return [v.combine(zip(row, w)) for row in self.g_rows]
+
+
+class Shorter(Transform):
+    """F(m - 1, r) on the points of `whole` but the last, for a last tile that its outputs do not
+    fill.
+
+    Its G is that of `whole` but for a factor a point, p_i - p_last by (6).  The factor goes into
+    its B^T instead, so that both take the same G w.  `index` says which of the points of `whole`
+    are its own.
+    """
+
+    def __init__(self, whole: Transform) -> None:
+        super().__init__(whole.m - 1, whole.r, whole.points[:-1])
+        self.index = [*range(self.t - 1), whole.t - 1]
+        self.factors = [p - whole.points[-1] for p in self.points] + [1]
+
+    def emit_bt(self, v: Any, d: Sequence[Any]) -> list[Any]:
+        out = super().emit_bt(v, d)
+        return [x if c == 1 else v.combine([(c, x)]) for c, x in zip(self.factors, out)]
