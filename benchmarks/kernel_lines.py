@@ -27,11 +27,16 @@ WITHIN_OTHERS = (
     *("first_tap", "end_tap", "run_end", "first_inside", "end_inside"),
     *("multiply_add_tiled", "multiply_add_plain", "window_max_tiled", "window_max_plain"),
     *("_gather_tiled", "_gather_plain", "_scatter_tiled", "_scatter_plain"),
-    *("list_places", "list_winners"),
+    *("list_places", "list_winners", "assign", "operation_forward"),
+    *("_shallow", "_shallow_parts", "_deep", "_deep_parts"),
+    *("_load_lines", "_finish_rows", "_finish_pooled_rows"),
 )
 """Kernels that are only ever a part of another one, and are measured there."""
 
-WHOLE_NETWORK = ("program_forward", "program_backward", "program_transpose_weights", "sum_chunks")
+WHOLE_NETWORK = (
+    *("program_forward", "program_predict", "program_winograd_weights", "program_same_weights"),
+    *("program_backward", "program_transpose_weights", "sum_chunks"),
+)
 """Measured by the lines of the whole network."""
 
 
@@ -83,6 +88,7 @@ def make_lines(problem: Problem) -> tuple[list[Line], dict[str, str]]:
     """All lines, and why some could not be made."""
     walk = _Walk(problem)
     walk.forward()
+    walk.winograd()
     walk.losses()
     walk.backward()
     walk.optimizers()
@@ -141,6 +147,25 @@ class _Walk:
             else:
                 y = x.reshape(y.shape)
             kept["y"] = x = y
+
+    def winograd(self) -> None:
+        """Convolutions as prediction does them; macs are those of the direct one."""
+        from tinycnn.kernels.conv2d_winograd import winograd_fits, winograd_sizes
+
+        convolutions = [step for step in self.plan.steps if type(step.layer).__name__ == "Conv2D"]
+        for step, op in zip(convolutions, self.plan.operations):
+            if not winograd_fits(op, np.dtype(np.float32)):
+                continue
+            w, b = self.weights[f"{step.name}.w"], self.weights[f"{step.name}.b"]
+            sizes = winograd_sizes(*(op.H, op.W, op.C, op.F, op.PL, op.conv_OH, op.conv_OW))
+            u, scratch = (np.zeros(size, np.float32) for size in sizes)
+            x = self.kept[step.name]["x"]
+            y = np.zeros((len(x), op.OH, op.OW, op.F), np.float32)
+            place = (op.PT, op.PL, op.conv_OH, op.conv_OW, op.pool, op.relu)
+            self.add("conv2d_winograd_weights", step.name, w, u)
+            arguments = (x, w, u, b, *place, scratch, y)
+            macs = conv_macs(len(x), step)
+            self.add("conv2d_winograd_forward", step.name, *arguments, macs=macs)
 
     def losses(self) -> None:
         N, K = shape = (64, 8)
