@@ -6,6 +6,8 @@ gradients.  Neither checks its arguments: the network has done that.
 
 from __future__ import annotations
 
+from typing import Callable
+
 import numpy as np
 
 from . import reference
@@ -155,10 +157,11 @@ class KernelBackend:
         x_flat = x.reshape(-1)
 
         u = self._winograd_weights()
+        chunks = iter(range(n_chunks))  # shared: a thread that is late takes fewer of them
 
         def work(worker: int) -> None:
             workspace = self._take_workspace()
-            for chunk in range(worker, n_chunks, n_workers):
+            for chunk in chunks:
                 first = chunk * PREDICTION_CHUNK
                 count = min(PREDICTION_CHUNK, len(x) - first)
                 if u is None:
@@ -216,7 +219,7 @@ class KernelBackend:
         self.n_images = N
         logits = np.empty(N * self.n_classes, self.dtype)
 
-        def one_chunk(worker: int, chunk: int, first: int, count: int) -> None:
+        def one_chunk(chunk: int, first: int, count: int) -> None:
             self.program.program_forward(
                 *(self.plan.operations, self.parameters, self.x, first, first, count, N),
                 *(space.activations, space.argmax, space.masks, space.conv_outputs[chunk]),
@@ -234,7 +237,7 @@ class KernelBackend:
         program.program_transpose_weights(operations, self.parameters, self.transposed)
         dlogits_flat = dlogits.reshape(-1)
 
-        def one_chunk(worker: int, chunk: int, first: int, count: int) -> None:
+        def one_chunk(chunk: int, first: int, count: int) -> None:
             program.program_backward(
                 *(operations, self.transposed, self.x, dlogits_flat, first, count, N),
                 *(space.activations, space.argmax, space.masks, space.d_activations),
@@ -247,17 +250,18 @@ class KernelBackend:
         program.sum_chunks(space.chunk_gradients[:n_chunks], 0, self.gradients.size, self.gradients)
         return dx.reshape(N, *self.plan.input_shape) if wants_dx else None
 
-    def _for_each_chunk(self, one_chunk) -> int:
-        """Call one_chunk(worker, chunk, first, count) for every chunk of the batch."""
+    def _for_each_chunk(self, one_chunk: Callable[[int, int, int], None]) -> int:
+        """Call one_chunk(chunk, first, count) for every chunk of the batch."""
         N = self.n_images
         size = chunk_size(N)
         n_chunks = -(-N // size)
         n_workers = min(self.n_threads, n_chunks)
+        chunks = iter(range(n_chunks))  # shared, as in predict
 
         def work(worker: int) -> None:
-            for chunk in range(worker, n_chunks, n_workers):
+            for chunk in chunks:
                 first = chunk * size
-                one_chunk(worker, chunk, first, min(size, N - first))
+                one_chunk(chunk, first, min(size, N - first))
 
         if n_workers:
             run_in_threads(work, n_workers)
