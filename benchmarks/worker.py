@@ -23,7 +23,10 @@ WARM_UP_S = 0.004
 
 def main() -> None:
     engine, problem_path, threads, cores = sys.argv[1:5]
-    sys.path[:0] = sys.argv[5:6]
+    if sys.argv[5:]:
+        sys.path.insert(0, sys.argv[5])
+        # An editable install would fill in modules that this version does not have.
+        sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in f.__module__]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
     _die_with_parent()
