@@ -1,5 +1,6 @@
 """Network: what a user calls, what it refuses, and that only the data decides its results."""
 
+import copy
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -688,3 +689,10 @@ def test_eight_raw_images_are_learnt_by_heart_from_a_teacher():
     best = 0.5 * np.log1p(7 * np.exp(-8.0)) + 0.5 * entropy
     assert 0 < value - best < 0.01
     assert (network.predict_logits(pixels(8)).argmax(axis=1) == labels).all()
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
+def test_a_copy_is_refused_with_what_to_do_instead(duplicate):
+    network = models.microexpnet(backend="numpy")
+    with pytest.raises(TypeError, match="tinycnn.save it and tinycnn.load"):
+        duplicate(network)

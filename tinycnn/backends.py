@@ -278,9 +278,6 @@ class KernelBackend:
 
         run_in_threads(work, n_workers)
 
-    def __getstate__(self) -> dict:
-        raise TypeError("a network does not pickle: save it with tinycnn.save and load the file")
-
 
 def chunk_size(n_images: int) -> int:
     """Images a chunk of a training batch; a function of the batch size alone."""

@@ -89,6 +89,11 @@ class Network:
         names = ", ".join(type(layer).__name__ for layer in self.layers)
         return f"<Network {H}x{W}x{C} -> {names}: {self.n_parameters:,} parameters>"
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "a network is not copied or pickled: tinycnn.save it and tinycnn.load the file"
+        )
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the logits."""
