@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import io
 import json
 import logging
@@ -19,7 +20,7 @@ import os
 import shlex
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -316,12 +317,13 @@ def load_data(args: argparse.Namespace) -> Data:
         train = train.select(np.arange(min(args.rows, len(train))))
     if train.soft_labels is not None:
         hashes["soft labels"] = hash_of(train.soft_labels)
+    if validation.images.shape[1:] != (SIZE_PX, SIZE_PX):
+        images = ferdata.resize_images(validation.images, SIZE_PX)
+        validation = replace(validation, images=images)
     return Data(train, validation, targets, hashes, notes)
 
 
 def hash_of(array: np.ndarray) -> str:
-    import hashlib
-
     return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
 
@@ -489,7 +491,7 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
                 args.schedule, args.learning_rate, args.epochs * batches.n_batches
             ),
             validation=Validation(
-                validation_images(data),
+                data.validation.images,
                 data.validation.labels,
                 data.validation.targets if data.targets == "distribution" else None,
             ),
@@ -507,19 +509,12 @@ def has_content(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def validation_images(data: Data) -> np.ndarray:
-    images = data.validation.images
-    if images.shape[1:] == (SIZE_PX, SIZE_PX):
-        return images
-    return ferdata.resize_images(images, SIZE_PX)
-
-
 def finish(
     args: argparse.Namespace, data: Data, folder: Path, histories: dict[str, list[dict]]
 ) -> None:
     """Score the best model, write predictions.csv and report.html, print the summary."""
     network = tinycnn.load(folder / checkpoint.BEST, backend=args.backend, n_threads=args.threads)
-    images = validation_images(data)
+    images = data.validation.images
     scored = evaluate(network, images, data.validation.labels)
     write_atomically(folder / "predictions.csv", predictions_csv(data.validation, scored.probs))
     config, records = read_config(folder), next(iter(histories.values()))

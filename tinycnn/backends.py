@@ -13,7 +13,7 @@ import numpy as np
 from . import reference
 from .layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 from .parallel import run_in_threads
-from .plan import ALIGNMENT, CONV2D, Plan
+from .plan import CONV2D, DROPOUT, Plan, aligned
 
 N_GRADIENT_CHUNKS = 8
 """A training batch is split into at most so many chunks.  Chunks depend on the batch size alone
@@ -140,7 +140,7 @@ class KernelBackend:
                     *(op.H, op.W, op.C, op.F, op.PL, op.conv_OH, op.conv_OW)
                 )
                 op.winograd, op.u_offset = 1, self.n_u
-                self.n_u += -(-n_u // ALIGNMENT) * ALIGNMENT
+                self.n_u += aligned(n_u)
                 self.n_scratch = max(self.n_scratch, n_scratch)
         # a copy of the parameters, bit by bit, and the weights that were made of them
         self.parameter_bits = parameters.view(np.uint32)
@@ -286,8 +286,6 @@ def chunk_size(n_images: int) -> int:
 
 def mask_offsets(plan: Plan) -> list[tuple[str, int]]:
     """Name and mask offset of each dropout layer, in order."""
-    from .plan import DROPOUT
-
     names = [step.name for step in plan.steps if isinstance(step.layer, Dropout)]
     offsets = plan.operations["mask_offset"][plan.operations["kind"] == DROPOUT]
     return list(zip(names, offsets.tolist()))

@@ -48,7 +48,8 @@ OPERATION = np.dtype(
 ALIGNMENT = 16  # array elements: 64 bytes of float32
 
 
-def _aligned(size: int) -> int:
+def aligned(size: int) -> int:
+    """`size`, rounded up so that what follows begins on a 64-byte boundary (of float32)."""
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
@@ -109,7 +110,7 @@ def build_plan(layers: Sequence[Layer], input_shape: Shape) -> Plan:
             raise ValueError(f"layer {name}: {error}") from None
         for short, parameter_shape in layer.parameter_shapes(shape).items():
             slots[f"{name}.{short}"] = (offset, parameter_shape)
-            offset += _aligned(int(np.prod(parameter_shape)))
+            offset += aligned(int(np.prod(parameter_shape)))
         steps.append(step)
         shape = step.output_shape
     if not steps or len(shape) != 1:
@@ -156,11 +157,11 @@ def _operations(steps: Sequence[Step], slots: dict[str, tuple[int, Shape]]) -> d
 
     def take(size_name: str, shape: Shape) -> int:
         offset = sizes[size_name]
-        sizes[size_name] += _aligned(int(np.prod(shape)))
+        sizes[size_name] += aligned(int(np.prod(shape)))
         return offset
 
     def take_scratch(size_name: str, shape: Shape) -> None:  # operations use it in turn
-        sizes[size_name] = max(sizes[size_name], _aligned(int(np.prod(shape))))
+        sizes[size_name] = max(sizes[size_name], aligned(int(np.prod(shape))))
 
     table: list[np.ndarray] = []
     x_offset = -1
