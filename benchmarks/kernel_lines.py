@@ -24,6 +24,7 @@ the input."""
 
 WITHIN_OTHERS = (
     *("part", "weights", "matrix", "_width", "_row_peak_and_log_sum", "_scale_image"),
+    *("_log_sum_without", "_log_odds", "_add_relation"),
     *("first_tap", "end_tap", "run_end", "first_inside", "end_inside"),
     *("multiply_add_tiled", "multiply_add_plain", "window_max_tiled", "window_max_plain"),
     *("_gather_tiled", "_gather_plain", "_scatter_tiled", "_scatter_plain"),
@@ -177,6 +178,13 @@ class _Walk:
         self.add("cross_entropy_hard", "", logits, labels, loss, out)
         self.add("cross_entropy_soft", "", logits, targets, loss, out)
         self.add("distillation", "", logits, targets, teacher, 4.0, 0.7, 16.0, loss, out)
+        arguments = (logits, labels, teacher, 4.0, 1.0, 8.0, 16.0, loss, out)
+        self.add("decoupled_distillation", "", *arguments)
+        z, dz, scratch = np.empty((3, *shape))
+        arguments = (logits, teacher, 4.0, 2.0, 2.0, 16.0, z, dz, scratch, loss, out)
+        self.add("relation_distillation", "", *arguments)
+        self.add("standardize_logits_forward", "", logits, z, loss)
+        self.add("standardize_logits_backward", "", dz, z, loss, out)
 
     def backward(self) -> None:
         dy = self.rng.normal(size=self.kept[self.plan.steps[-1].name]["y"].shape)

@@ -31,6 +31,7 @@ DOORS = {
     "input_spec": {"shapes"},
     "plan": {"layers", "shapes", "kernels"},
     "losses": {"kernels", "reference", "shapes"},
+    "distillation": {"losses", "kernels", "reference", "shapes"},
     "optim": {"kernels", "reference", "shapes"},
     "backends": {"plan", "layers", "parallel", "kernels", "reference"},
     "network": {"backends", "plan", "layers", "input_spec", "losses", "init", *FOUNDATION},
@@ -55,6 +56,7 @@ DOORS["cli"] = set(DOORS)
 DOORS["__init__"] = set(DOORS)
 
 NUMPY_ALONE = ("reference", "init", "testing", "shapes", "metrics", "layers", "plan", "losses")
+NUMPY_ALONE += ("distillation",)
 NUMPY_ALONE += ("optim", "schedules", "parallel", "input_spec", "network", "backends", "train")
 OUTSIDE = {"formats": {"numpy", "safetensors"}, "plots": {"numpy", "matplotlib"}}
 OUTSIDE["cli"] = {"numpy", "tqdm"}

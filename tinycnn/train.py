@@ -259,6 +259,7 @@ def _train_epoch(
 ) -> tuple[float, float, int]:
     """Mean loss an image, share right, number of images."""
     n_images, total_loss, n_right = 0, 0.0, 0
+    loss = loss.at_epoch(epoch) if hasattr(loss, "at_epoch") else loss
     for k, (images, targets, soft_labels) in enumerate(batches(epoch)):
         logits = network.forward(network.scale(images), training=True)
         value, dlogits = loss(logits, targets, soft_labels, backend=network.backend)
