@@ -32,7 +32,7 @@ import tinycnn
 from tinycnn import checkpoint, models, report
 from tinycnn.atomic_file import write_atomically
 from tinycnn.optim import optimizer_from_name
-from tinycnn.recipes import RECIPES, SCHEDULES, make_schedule
+from tinycnn.recipes import LOSSES, RECIPES, SCHEDULES, make_loss, make_schedule
 from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
 
 SIZE_PX = 84
@@ -126,13 +126,18 @@ def build_parser() -> argparse.ArgumentParser:
 
     soft = parser.add_argument_group(
         "distillation",
-        "loss = (1-w) * CE(softmax(z), targets) + w * c * CE(softmax(z/t), softmax(teacher/t))",
+        "loss = (1-w) * CE(softmax(z), targets) + w * soft term; for kd that is\n"
+        "c * CE(softmax(z/t), softmax(teacher/t))",
     )
+    soft.add_argument("--loss", choices=LOSSES, help=of_recipe("loss", LOSS))
     soft.add_argument(
         "--temperature",
-        type=above_zero,
-        metavar="T",
-        help=of_recipe("temperature", "t: how much teacher and student are softened"),
+        type=temperatures,
+        metavar="T[,T...]",
+        help=of_recipe(
+            "temperature",
+            "t: how much teacher and student are softened; several, for kd: the mean over them",
+        ),
     )
     soft.add_argument(
         "--soft-weight",
@@ -174,6 +179,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 DEFAULT = "(default: %(default)s)"
+LOSS = (
+    "soft term: kd Hinton's, dkd decoupled, dist relations; -z compares z-scored logits instead of "
+    "logits"
+)
 VARIANT = "which convolutions are pooled: none, the first, the second, both " + DEFAULT
 SIZE = "of the dense layer; p12 XXS is MicroExpNet " + DEFAULT
 RECIPE = "fer is for tens of thousands of web faces, paper is the paper's own training " + DEFAULT
@@ -223,6 +232,12 @@ def above_zero(text: str) -> float:
     return number(text, float, "a number above 0", lambda value: 0 < value < float("inf"))
 
 
+def temperatures(text: str) -> float | list[float]:
+    """One number, or several between commas."""
+    values = [above_zero(part) for part in text.split(",")]
+    return values[0] if len(values) == 1 else values
+
+
 def share(text: str) -> float:
     return number(text, float, "a number from 0 to 1", lambda value: 0 <= value <= 1)
 
@@ -244,7 +259,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
                     f"{value} in {args.out}, not {getattr(args, name)}"
                 )
     elif args.data and not args.teacher:
-        for name in ("temperature", "soft_weight", "loss_scale", "compare"):
+        for name in ("loss", "temperature", "soft_weight", "loss_scale", "compare"):
             if getattr(args, name) not in (None, False):
                 raise UsageError(f"--{name.replace('_', '-')} needs --teacher")
     for name, value in asdict(RECIPES[args.recipe]).items():
@@ -260,6 +275,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
             if args.targets != "labels"
             else "--targets labels does not use --votes: leave one of them out"
         )
+    try:
+        make_loss(args.loss, args.temperature, args.soft_weight, args.loss_scale)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     if args.compare is None:
         args.compare = args.data is None
     if args.out and not args.resume:
@@ -468,7 +487,7 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         n_threads=network.n_threads,
     )
     if with_teacher:
-        loss = tinycnn.Distillation(args.temperature, args.soft_weight, args.loss_scale)
+        loss = make_loss(args.loss, args.temperature, args.soft_weight, args.loss_scale)
     else:
         loss = tinycnn.CrossEntropy()
     began = checkpoint.path_in(folder).exists() or has_content(folder / "history.jsonl")

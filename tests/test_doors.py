@@ -41,7 +41,7 @@ DOORS = {
     "export": {"network", "plan", "layers", "input_spec", "formats", *FOUNDATION},
     "checkpoint": {"network", "formats", "optim", *FOUNDATION},
     "train": {"network", "checkpoint", "losses", "optim", "schedules", "metrics", *FOUNDATION},
-    "recipes": {"schedules", "losses", "optim"},
+    "recipes": {"schedules", "losses", "distillation", "optim"},
     # what is shown of a run
     "plots": {"train", "metrics"},
     "svg_charts": set(),

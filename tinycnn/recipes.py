@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .distillation import DecoupledDistillation, Distillation, RelationDistillation
+from .losses import Loss
 from .schedules import Constant, CosineWithWarmup, OneCycle, Schedule
 
 SCHEDULES = ("constant", "cosine", "one-cycle")
+LOSSES = ("kd", "kd-z", "dkd", "dkd-z", "dist")
+"""Losses with a teacher, by name; see `make_loss`."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """scaling, bias_std: of the network; augment: shift, rotate, scale and mirror the images;
-    temperature, soft_weight, loss_scale: of the distillation loss; the rest as named."""
+    loss, temperature, soft_weight, loss_scale: see `make_loss`; the rest as named."""
 
     scaling: str
     bias_std: float
@@ -24,6 +28,7 @@ class Recipe:
     learning_rate: float
     schedule: str
     augment: bool
+    loss: str
     temperature: float
     soft_weight: float
     loss_scale: str
@@ -41,6 +46,7 @@ RECIPES = {
         learning_rate=5e-3,
         schedule="one-cycle",
         augment=True,
+        loss="kd",
         temperature=4.0,
         soft_weight=0.7,
         loss_scale="hinton",
@@ -54,6 +60,7 @@ RECIPES = {
         learning_rate=1e-4,
         schedule="constant",
         augment=False,
+        loss="kd",
         temperature=8.0,
         soft_weight=0.5,
         loss_scale="paper",
@@ -75,3 +82,31 @@ def make_schedule(name: str, learning_rate: float, n_steps: int) -> Schedule:
     if name == "one-cycle":
         return OneCycle(learning_rate, n_steps)
     raise ValueError(f"schedule is {name!r}; expected one of {', '.join(SCHEDULES)}")
+
+
+def make_loss(
+    name: str, temperature: float | tuple[float, ...], soft_weight: float, loss_scale: str
+) -> Loss:
+    """One of LOSSES, as (1-w) * CE(targets) + w * soft term, w = soft_weight.
+
+    kd     Hinton's, with `loss_scale`; several temperatures are averaged
+    dkd    decoupled, alpha = 1 and beta = 8, scaled by t*t
+    dist   relational, over classes and over the batch alike, scaled by t*t
+    kd-z, dkd-z  the same on z-scored logits
+    Raises ValueError for another name, a value out of range, or several temperatures but for kd.
+    """
+    if name not in LOSSES:
+        raise ValueError(f"loss is {name!r}; expected one of {', '.join(LOSSES)}")
+    standardize = name.endswith("-z")
+    if name in ("kd", "kd-z"):
+        return Distillation(temperature, soft_weight, loss_scale, standardize)
+    if isinstance(temperature, (tuple, list)):
+        raise ValueError(f"loss {name} has one temperature, not {len(temperature)}")
+    if not 0 <= soft_weight <= 1:
+        raise ValueError(f"soft_weight={soft_weight}: expected 0 to 1")
+    hard_weight = 1 - soft_weight
+    if name == "dist":
+        return RelationDistillation(temperature, soft_weight, soft_weight, hard_weight)
+    return DecoupledDistillation(
+        temperature, soft_weight, 8 * soft_weight, hard_weight, standardize=standardize
+    )
