@@ -31,6 +31,9 @@ import ferdata
 import tinycnn
 from tinycnn import checkpoint, models, report
 from tinycnn.atomic_file import write_atomically
+from tinycnn.calibration import fit_temperature
+from tinycnn.losses import softmax
+from tinycnn.metrics import expected_calibration_error
 from tinycnn.optim import optimizer_from_name
 from tinycnn.recipes import LOSSES, RECIPES, SCHEDULES, make_loss, make_schedule
 from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
@@ -472,6 +475,7 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         classes=data.train.classes,
         scaling=args.scaling,
         bias_std=args.bias_std,
+        framing="fer2013" if args.data else None,
         backend=args.backend,
         n_threads=args.threads,
         seed=args.seed,
@@ -519,9 +523,21 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
             folder=folder,
             resume=resume,
         )
-        return done + [record.to_dict() for record in records]
+        rows = done + [record.to_dict() for record in records]
     finally:
         history.bar.close()
+    calibrate(args, data.validation, folder)
+    return rows
+
+
+def calibrate(args: argparse.Namespace, validation: ferdata.FaceDataset, folder: Path) -> None:
+    """Fit the confidence of the run's best model to the validation labels."""
+    path = folder / checkpoint.BEST
+    network = tinycnn.load(path, backend=args.backend, n_threads=args.threads)
+    network.calibration_temperature = fit_temperature(
+        network.predict_logits(validation.images), validation.labels
+    )
+    tinycnn.save(network, path)
 
 
 def has_content(path: Path) -> bool:
@@ -566,8 +582,21 @@ def finish(
     for name, rows in histories.items():
         best = max(rows, key=lambda row: row["val_accuracy"])
         print(f"{name:>16}: {best['val_accuracy']:.1%} of {len(images):,} validation images right")
+    print(f"{'confidence':>16}: {confidence(network, data.validation)}")
     print(f"{'speed':>16}: {speed['training']} in training; {speed['prediction']}")
     print(f"{'report':>16}: {folder / 'report.html'}")
+
+
+def confidence(network: tinycnn.Network, validation: ferdata.FaceDataset) -> str:
+    """What the temperature changed, in words."""
+    logits, t = network.predict_logits(validation.images), network.calibration_temperature
+    before, after = (
+        expected_calibration_error(
+            softmax(logits, each, backend=network.backend), validation.labels
+        )
+        for each in (1.0, t)
+    )
+    return f"temperature {t:.3f}: expected calibration error {before:.1%} -> {after:.1%}"
 
 
 def microseconds(work: Any, n_times: int = 3) -> float:

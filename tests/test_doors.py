@@ -34,7 +34,12 @@ DOORS = {
     "distillation": {"losses", "kernels", "reference", "shapes"},
     "optim": {"kernels", "reference", "shapes"},
     "backends": {"plan", "layers", "parallel", "kernels", "reference"},
-    "network": {"backends", "plan", "layers", "input_spec", "losses", "init", *FOUNDATION},
+    "classify": {"input_spec"},
+    "calibration": {"losses"},
+    "network": {
+        *("backends", "classify", "plan", "layers", "input_spec", "losses", "init"),
+        *FOUNDATION,
+    },
     # what stands on a network
     "models": {"network", "layers", "input_spec", "formats"},
     "formats": {"network", "plan", "layers", "input_spec", "models", *FOUNDATION},
@@ -56,9 +61,10 @@ DOORS["cli"] = set(DOORS)
 DOORS["__init__"] = set(DOORS)
 
 NUMPY_ALONE = ("reference", "init", "testing", "shapes", "metrics", "layers", "plan", "losses")
-NUMPY_ALONE += ("distillation",)
+NUMPY_ALONE += ("distillation", "classify")
 NUMPY_ALONE += ("optim", "schedules", "parallel", "input_spec", "network", "backends", "train")
 OUTSIDE = {"formats": {"numpy", "safetensors"}, "plots": {"numpy", "matplotlib"}}
+OUTSIDE["calibration"] = {"numpy", "scipy"}
 OUTSIDE["cli"] = {"numpy", "tqdm"}
 OUTSIDE["svg_charts"] = {"numpy", "PIL"}
 
