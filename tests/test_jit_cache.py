@@ -34,7 +34,7 @@ INTERNAL = {
     *("conv2d_winograd_weights",),
     # walking a plan; its twin is ReferenceBackend
     *("part", "weights", "matrix", "assign", "operation_forward", "sum_chunks"),
-    *("program_forward", "program_predict", "program_backward", "program_transpose_weights"),
+    *("program_forward", "program_backward", "program_transpose_weights"),
     *("program_winograd_weights", "program_same_weights"),
 }
 

@@ -127,16 +127,14 @@ class Network:
         """Logits (N, K) of x (N, H, W, C), floats scaled as the InputSpec says.
 
         training=True draws the dropout masks and keeps what `backward` needs, x itself included:
-        leave x as it is until then.  Its logits differ from those of prediction by about 1e-6 of
-        the largest: in float32 prediction takes another way through the convolutions where that is
-        faster (kernels/conv2d_winograd.py).
+        leave x as it is until then.  Where nothing is dropped its logits are those of prediction,
+        bit for bit.  In float32 convolutions go another way than in float64 where that is faster
+        (kernels/conv2d_winograd.py): errors are below 1e-5 of the largest logit.
         Another float dtype than the network's is converted.  Raises TypeError for what is no
         float array (uint8 images go to `predict_proba`), ValueError for another shape.
 
         NaN or infinity in an image makes the logits of that image meaningless, and touches no other
-        image.  In training a max-pooling passes over NaN; in prediction it may do so or not, and a
-        pixel reaches the outputs of its whole tile, so the logits may be finite in one and NaN in
-        the other.
+        image.  In float64 a max-pooling passes over NaN; in float32 it may do so or not.
         """
         x = self._checked_input(x)
         if not training:
