@@ -78,24 +78,18 @@ def maxpool2d_backward(dy, argmax, dx_out):
     np.add.at(dx_out.reshape(N, H * W, C), (n, argmax, c), dy)
 
 
-def conv2d_maxpool2d_backward_params(
-    x, dy, argmax, OH, OW, S, PT, PL, padded, place_of, g, at, counts, dw_out, db_out
-):
+def conv2d_maxpool2d_backward(
+    x, dy, argmax, w_t, OH, OW, S, PT, PL,
+    x_padded, dx_padded, place_of, g, at, counts, dw_out, db_out, dx_out,
+):  # fmt: skip
     """See kernels/conv2d_maxpool2d.py: here by unpooling first.  The scratch is not used."""
     conv_dy = np.empty((len(x), OH, OW, dy.shape[3]), dy.dtype)
     maxpool2d_backward(dy, argmax, conv_dy)
     dw = np.empty((*dw_out.shape[1:], dw_out.shape[0]), dy.dtype)
     conv2d_backward_params(x, conv_dy, S, PT, PL, dw, db_out)
     conv2d_transpose_weights(dw, dw_out)
-
-
-def conv2d_maxpool2d_backward_input(
-    dy, argmax, OH, OW, w_t, S, PT, PL, padded, place_of, g, at, counts, dx_out
-):
-    """See kernels/conv2d_maxpool2d.py: here by unpooling first.  The scratch is not used."""
-    conv_dy = np.empty((len(dx_out), OH, OW, dy.shape[3]), dy.dtype)
-    maxpool2d_backward(dy, argmax, conv_dy)
-    conv2d_backward_input(conv_dy, w_t, S, PT, PL, dx_out)
+    if len(dx_out):
+        conv2d_backward_input(conv_dy, w_t, S, PT, PL, dx_out)
 
 
 def conv2d_transpose_weights_back(w_t, w_out):
