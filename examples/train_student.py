@@ -125,6 +125,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=None,
         help=of_recipe("augment", "shift, rotate, scale and mirror each image in every epoch"),
     )
+    training.add_argument(
+        "--augment-strength",
+        type=strength,
+        metavar="X",
+        help=of_recipe("augment_strength", "a factor of 5 px, 10 degrees, 10 %%"),
+    )
     training.add_argument("--patience", type=positive, metavar="N", help=PATIENCE)
 
     soft = parser.add_argument_group(
@@ -239,6 +245,10 @@ def temperatures(text: str) -> float | list[float]:
     """One number, or several between commas."""
     values = [above_zero(part) for part in text.split(",")]
     return values[0] if len(values) == 1 else values
+
+
+def strength(text: str) -> float:
+    return number(text, float, "a number from 0 to 9", lambda value: 0 <= value <= 9)
 
 
 def share(text: str) -> float:
@@ -485,7 +495,7 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         dataset,
         batch_size=args.batch_size,
         size_px=SIZE_PX,
-        augment=ferdata.Augmentation() if args.augment else None,
+        augment=ferdata.Augmentation.of_strength(args.augment_strength) if args.augment else None,
         seed=args.seed,
         targets=data.targets,
         n_threads=network.n_threads,

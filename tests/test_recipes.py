@@ -35,6 +35,7 @@ def test_paper_is_the_papers_training():
         soft_weight=0.5,
         loss_scale="paper",
         batch_size=64,
+        augment_strength=1.0,
     )
 
 
@@ -66,7 +67,7 @@ def test_every_recipe_can_be_followed(name):
     optimizer = optimizer_from_name(
         recipe.optimizer, learning_rate=recipe.learning_rate, backend="numpy"
     )
-    assert type(optimizer) is {"paper": Adam, "fer": AdamW}[name]
+    assert type(optimizer) is {"paper": Adam, "fer": AdamW, "best": AdamW}[name]
     make_schedule(recipe.schedule, recipe.learning_rate, 1)
     with pytest.raises(FrozenInstanceError):
         recipe.epochs = 1

@@ -802,6 +802,7 @@ def test_resume_from_a_damaged_config_is_refused(interrupted, capsys, text):
 
 OPTIONS = "--data --votes --teacher --targets --rows --variant --size --recipe --epochs "
 OPTIONS += "--batch-size --optimizer --learning-rate --schedule --augment --no-augment --patience "
+OPTIONS += "--augment-strength "
 OPTIONS += (
     "--loss --temperature --soft-weight --loss-scale --compare --out --resume --threads --seed"
 )
@@ -828,5 +829,5 @@ def test_help_reads_like_documentation(monkeypatch, capsys):
         assert len(entry.split()) >= 5, f"{option} is not explained: {entry}"
         if option not in ("--votes", "--resume"):
             assert "(default: " in entry, f"{option} does not say its default: {entry}"
-    assert "fer 4.0, paper 8.0" in documented["--temperature"]
+    assert "fer 4.0, best 4.0, paper 8.0" in documented["--temperature"]
     assert f"paper {RECIPES['paper'].epochs}" in documented["--epochs"]
