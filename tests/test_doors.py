@@ -56,6 +56,8 @@ DOORS = {
 TOP = ("sweep", "cli", "__init__")
 """These may import every room; no room may import them."""
 
+DOORS["explain"] = {"network", "backends", "plan", "layers", "losses", "kernels", "testing"}
+DOORS["explain"] |= {"svg_charts", *FOUNDATION}
 DOORS["sweep"] = set(DOORS)
 DOORS["cli"] = set(DOORS)
 DOORS["__init__"] = set(DOORS)
@@ -63,9 +65,11 @@ DOORS["__init__"] = set(DOORS)
 NUMPY_ALONE = ("reference", "init", "testing", "shapes", "metrics", "layers", "plan", "losses")
 NUMPY_ALONE += ("distillation", "classify")
 NUMPY_ALONE += ("optim", "schedules", "parallel", "input_spec", "network", "backends", "train")
-OUTSIDE = {"formats": {"numpy", "safetensors"}, "plots": {"numpy", "matplotlib"}}
+OUTSIDE = {"formats": {"numpy", "safetensors", "onnx", "onnxruntime"}, "plots": {"numpy", "matplotlib"}}
 OUTSIDE["calibration"] = {"numpy", "scipy"}
-OUTSIDE["cli"] = {"numpy", "tqdm"}
+OUTSIDE["cli"] = {"numpy", "tqdm", "PIL"}
+OUTSIDE["explain"] = {"numpy", "PIL"}
+OUTSIDE["sweep"] = {"numpy", "scipy", "distributed", "dask"}
 OUTSIDE["svg_charts"] = {"numpy", "PIL"}
 
 

@@ -55,8 +55,8 @@ RECIPES = {
         batch_size=64,
         epochs=25,
     ),
-    # As fer, six times as long, with half the augmentation: at 65,000 parameters the training images
-    # are fitted no better than others, so there is little to guard against.
+    # As fer, six times as long, with half the augmentation: 65,000 parameters fit the images that
+    # they are trained on no better than others, so there is little to guard against.
     "best": Recipe(
         scaling="standardized",
         bias_std=0.0,
