@@ -326,6 +326,7 @@ def load_data(args: argparse.Namespace) -> Data:
         if args.votes:
             dataset = dataset.to_label_space(ferdata.MICROEXPNET8)
         targets = "distribution" if args.targets == "votes" else "labels"
+    ferdata.refuse_shared_subjects(dataset)
     train = dataset.in_split("train")
     validation = dataset.in_split("validation").labelled()
     hashes = {}

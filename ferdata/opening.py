@@ -18,6 +18,7 @@ import numpy as np
 
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
+from ferdata.packed import is_packed, load_packed
 from ferdata.preprocess import load_faces
 from ferdata.sources import (
     ck_folders,
@@ -108,10 +109,14 @@ def open(
     options     of the source: see the `list_files` of its file, such as protocol="last-frame" for
                 ck_plus; of fer2013: votes, target and cache as load_fer2013 takes them
 
-    FER2013's csv gives uint8 (N, 48, 48), all others (N, 84, 84) with paths below `path` as ids.
+    FER2013's csv gives uint8 (N, 48, 48), all others (N, 84, 84) with paths below `path` as ids. A
+    file that `save_packed` wrote comes back as it was.
     Raises DataError, naming the file or row, for data that is not as it should be; ValueError for
     an unknown source, option, or value of one.
     """
+    if source is None and is_packed(path):
+        _check_options("a packed data set", options, ())
+        return load_packed(path)
     source = _checked_source(path, source)
     if source != FER2013_CSV:
         return load_listed(

@@ -320,3 +320,15 @@ def test_listed_images_have_one_label_each(tmp_path):
     files = list_files(linked(tmp_path / "set", "happy/1.png", "sad/1.png"))
     assert files.summary() == "folders: 2 images, 1 happy, 1 sad"
     assert load_listed(files).labelled().labels.tolist() == [0, 1]
+
+
+def test_a_packed_data_set_comes_back_as_it_was(tmp_path):
+    images = np.arange(2 * 84 * 84, dtype=np.uint32).astype(np.uint8).reshape(2, 84, 84)
+    ferdata.save_packed(
+        ferdata.FaceDataset(images=images, ids=np.array(["a", "b"])), tmp_path / "faces.npz"
+    )
+    back = ferdata.open(tmp_path / "faces.npz")
+    np.testing.assert_array_equal(back.images, images)
+    assert back.ids.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="protocol"):
+        ferdata.open(tmp_path / "faces.npz", protocol="paper")
