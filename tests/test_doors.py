@@ -42,7 +42,7 @@ DOORS = {
     },
     # what stands on a network
     "models": {"network", "layers", "input_spec", "formats"},
-    "formats": {"network", "plan", "layers", "input_spec", "models", *FOUNDATION},
+    "formats": {"network", "plan", "layers", "input_spec", "models", "testing", *FOUNDATION},
     "export": {"network", "plan", "layers", "input_spec", "formats", *FOUNDATION},
     "checkpoint": {"network", "formats", "optim", *FOUNDATION},
     "train": {"network", "checkpoint", "losses", "optim", "schedules", "metrics", *FOUNDATION},
