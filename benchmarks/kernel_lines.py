@@ -31,12 +31,12 @@ WITHIN_OTHERS = (
     *("list_winners_plain", "list_winners_in_blocks"),
     *("list_places", "copy_rows", "assign", "operation_forward"),
     *("_shallow", "_shallow_parts", "_deep", "_deep_parts"),
-    *("_load_lines", "_finish_rows", "_finish_pooled_rows"),
+    *("_load_lines", "_finish_rows"),
 )
 """Kernels that are only ever a part of another one, and are measured there."""
 
 WHOLE_NETWORK = (
-    *("program_forward", "program_predict", "program_winograd_weights", "program_same_weights"),
+    *("program_forward", "program_winograd_weights", "program_same_weights"),
     *("sum_chunks", "program_backward", "program_transpose_weights", "program_collect"),
 )
 """Measured by the lines of the whole network."""
@@ -151,7 +151,7 @@ class _Walk:
             kept["y"] = x = y
 
     def winograd(self) -> None:
-        """Convolutions as prediction does them; macs are those of the direct one."""
+        """Convolutions as float32 does them, winners wanted; macs are those of the direct one."""
         from tinycnn.kernels.conv2d_winograd import winograd_fits, winograd_sizes
 
         convolutions = [step for step in self.plan.steps if type(step.layer).__name__ == "Conv2D"]
@@ -165,7 +165,7 @@ class _Walk:
             y = np.zeros((len(x), op.OH, op.OW, op.F), np.float32)
             place = (op.PT, op.PL, op.conv_OH, op.conv_OW, op.pool, op.relu)
             self.add("conv2d_winograd_weights", step.name, w, u)
-            arguments = (x, w, u, b, *place, scratch, y)
+            arguments = (x, w, u, b, *place, scratch, y, np.zeros(y.shape, np.int32))
             macs = conv_macs(len(x), step)
             self.add("conv2d_winograd_forward", step.name, *arguments, macs=macs)
 

@@ -2,48 +2,65 @@
 
 A file is one of
 
-    .npz  `logits` or `probabilities` (N, K) floats; `ids` (N,) str or `rows` (N,) int; `classes`
-          (K,) str. No pickled objects.
-    .csv  a header `id` or `row`, then a column per class; one line per image. A first line
+    .npz  `logits` or `probabilities` (N, K) floats; which image each row is for, as one of
+          `rows` (N,) int, `ids` (N,) str or `hashes` (N,) str; `classes` (K,) str.
+          Optional: `logits_flipped` (or `probabilities_flipped`), of the same shape: the answers
+          for the mirror images. No pickled objects.
+    .csv  a header `row`, `id` or `hash`, then a column per class; one line per image. A first line
           `# logits` or `# probabilities` says which they are. Without that line they are
           probabilities if every line is a distribution, logits if there is a value below 0 or
           above 1 and no line is a distribution, and an error otherwise.
 
 `ids` are the ids of a FaceDataset; `rows` its source file's 0-based row numbers (for FER2013 the
-rows of the csv). Entries may come in any order and may be more than the data set needs.
+rows of the csv); `hashes` name an image by its pixels (`content_ids`), whatever it is called.
+Entries may come in any order and may be more than the data set needs. A hash may be given again if
+the answers agree: data sets have the same picture twice.
+
+Several crops an image: `logits` (N, n_crops, K), or one entry a crop with `crop` (N,) int beside
+(in a csv a second column `crop`); every image then needs the same crops, 0 to n_crops - 1.
 """
 
 from __future__ import annotations
 
-import csv
 import os
-import zipfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
-from ferdata.labels import LabelSpace, label_map
+from ferdata.image_hashes import content_ids
+from ferdata.labels import LabelMap, LabelSpace, label_map
+from ferdata.soft_label_checks import checked_fields, log_sum_exp
+from ferdata.soft_label_files import (
+    KEYS,
+    KINDS,
+    Parts,
+    csv_parts,
+    npz_parts,
+    singular,
+    write_csv,
+    write_npz,
+)
 
-PROBABILITY_FLOOR = 1e-7
-
-# A teacher's float16 probabilities still add up to one within this.
-_SUM_TOLERANCE = 1e-3
+EXTRA_CLASSES = ("error", "drop", "renormalise")
+CROPS = ("error", "mean", "keep")
 
 
 @dataclass(frozen=True, eq=False)
 class SoftLabels:
     """A teacher's checked outputs, not yet aligned to any data set. Made by `load_soft_labels`.
 
-    values            float32 (N, K): logits, or log-probabilities with probabilities below 1e-7
-                      raised to 1e-7
-    classes           K names, in the file's order
-    ids / rows        (N,) str / int64: one of them, the other is None; unique
-    kind              "logits" or "probabilities": what the file held
-    floored_per_row   int64 (N,): how many probabilities of the row were raised
-    source            the file, for messages
+    values               float32 (N, K), or (N, n_crops, K): logits, or log-probabilities with
+                         probabilities below 1e-7 raised to 1e-7
+    classes              K names, in the file's order
+    ids / rows / hashes  (N,) str / int64 / str: one of them, the others are None; unique
+    kind                 "logits" or "probabilities": what the file held
+    floored_per_row      int64 (N,): how many probabilities of the row were raised
+    source               the file, for messages
+    flipped_values       as values, for the mirror images; None if the file has none
     """
 
     values: np.ndarray
@@ -53,237 +70,299 @@ class SoftLabels:
     kind: str
     floored_per_row: np.ndarray
     source: str
+    hashes: np.ndarray | None = None
+    flipped_values: np.ndarray | None = None
+
+    @property
+    def key(self) -> tuple[str, np.ndarray]:
+        """("ids", "rows" or "hashes", the (N,) array of that name)."""
+        name = next(name for name in KEYS if getattr(self, name) is not None)
+        return name, getattr(self, name)
+
+    @property
+    def n_crops(self) -> int | None:
+        """Answers per image; None if there is one, without an axis for it."""
+        return self.values.shape[1] if self.values.ndim == 3 else None
 
 
 @dataclass(frozen=True)
 class AlignReport:
-    """What aligning did: entries used and not used, probabilities raised among those used."""
+    """What aligning did.
+
+    n_used, n_unused  entries used and not used
+    n_floored         probabilities raised to 1e-7 among those used
+    kind              "logits" or "probabilities", as the file has them
+    dropped           the teacher's classes that the data set lacks
+    n_mostly_dropped  images of which the teacher gives more than half to those classes: what is
+                      left of such an answer says little
+    """
 
     n_used: int
     n_unused: int
     n_floored: int
     kind: str
+    dropped: tuple[str, ...] = ()
+    n_mostly_dropped: int = 0
 
 
 def load_soft_labels(path: str | os.PathLike[str]) -> SoftLabels:
     """Read and check a teacher's file (.npz or .csv; see the module's docstring).
 
     Raises DataError: no such file, damaged, missing parts, lengths that differ, a class named
-    twice, NaN or infinity, a row that is no distribution, an id or row given twice.
+    twice, NaN or infinity, a row that is no distribution, an id or row given twice, a crop missing.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.suffix.lower() == ".csv":
-        return _from_csv(path)
+        return SoftLabels(**checked_fields(path, csv_parts(path)))
     if path.suffix.lower() == ".npz":
-        return _from_npz(path)
+        return SoftLabels(**checked_fields(path, npz_parts(path)))
     raise DataError(f"{path}: expected soft labels as .npz or .csv")
 
 
-def align_soft_labels(soft: SoftLabels, dataset: FaceDataset) -> tuple[np.ndarray, AlignReport]:
+def save_soft_labels(
+    path: str | os.PathLike[str],
+    values: np.ndarray,
+    kind: str,
+    classes: Sequence[str],
+    *,
+    rows: np.ndarray | None = None,
+    ids: np.ndarray | None = None,
+    hashes: np.ndarray | None = None,
+    flipped: np.ndarray | None = None,
+) -> None:
+    """Write a teacher's outputs so that `load_soft_labels` reads them; whole or not at all.
+
+    values   floats (N, K), or (N, n_crops, K): logits, or probabilities (not their logarithms)
+    kind     "logits" or "probabilities"
+    classes  K names in column order
+    rows / ids / hashes   (N,): one of them, which image each entry is for
+    flipped  as values, for the mirror images; .npz alone
+
+    The path's suffix, .npz or .csv, decides the format. Values are stored as float32. Raises
+    DataError for whatever `load_soft_labels` would refuse, ValueError for an unknown kind, not just
+    one of rows, ids and hashes, or what a csv cannot hold, OSError if the file cannot be written.
+    """
+    path = Path(path)
+    if kind not in KINDS:
+        raise ValueError(f"kind: expected 'logits' or 'probabilities', found {kind!r}")
+    given = {"rows": rows, "ids": ids, "hashes": hashes}
+    named = [name for name, keys in given.items() if keys is not None]
+    if len(named) != 1:
+        raise ValueError(f"expected one of rows, ids and hashes, found {' and '.join(named) or 0}")
+    if path.suffix.lower() not in (".npz", ".csv"):
+        raise ValueError(f"{path}: expected a name that ends in .npz or .csv")
+    key, keys = named[0], np.asarray(given[named[0]])
+    if keys.ndim != 1 or keys.dtype.kind not in ("iu" if key == "rows" else "U"):
+        expected = "whole numbers" if key == "rows" else "strings"
+        raise DataError(f"{key}: expected {expected} (N,), found {keys.dtype} {keys.shape}")
+    parts = Parts(
+        kind=kind,
+        values=_as_float32(values),
+        flipped=None if flipped is None else _as_float32(flipped),
+        classes=tuple(str(name) for name in classes),
+        key=key,
+        keys=keys,
+        crop=None,
+        place=lambda i: f"entry {i} ({singular(key)} {keys[i].item()!r})",
+    )
+    checked_fields(path, parts)
+    (write_csv if path.suffix.lower() == ".csv" else write_npz)(path, parts)
+
+
+def align_soft_labels(
+    soft: SoftLabels,
+    dataset: FaceDataset,
+    *,
+    extra_classes: str = "error",
+    crops: str = "error",
+    flipped: bool = False,
+) -> tuple[np.ndarray, AlignReport]:
     """(values, report): float32 (N, K) in the row and class order of `dataset`.
 
-    Rows are found by id or row number, classes by name (known synonyms included); then
-    `dataset.with_soft_labels(values)`. Raises DataError for a class too many or missing, or an
-    image without an entry.
+    Rows are found by id, row number or hash, classes by name (known synonyms included); then
+    `dataset.with_soft_labels(values)`.
+
+    extra_classes  where the teacher has a class that the data set lacks:
+                   "error"        refuse (default)
+                   "drop"         leave its column out. That is all that logits need: any softmax
+                                  over the others makes them a distribution again
+                   "renormalise"  leave it out and divide probabilities by what is left. Logits have
+                                  no sum to restore, so for them it is the same as "drop"
+    crops          where there are several answers for an image:
+                   "error"  refuse (default)
+                   "mean"   their mean: of logits as logits, of probabilities as probabilities, as
+                            a teacher averages its own test crops
+                   "keep"   values are (N, n_crops, K); a FaceDataset does not hold these
+    flipped        the answers for the mirror images, in the place of those for the images
+
+    Raises DataError for a class too many or missing, an image without an entry, crops without a
+    choice, or no answers for mirror images; ValueError for an unknown choice.
     """
-    values = _in_class_order(soft, dataset)
-    if soft.ids is not None:
-        name, wanted, given = "id", dataset.ids, soft.ids
-    elif dataset.rows is not None:
-        name, wanted, given = "row", dataset.rows, soft.rows
-    else:
-        raise DataError(f"{soft.source}: has row numbers, but this data set's rows have none")
-    position = {key: i for i, key in enumerate(given.tolist())}
-    found = np.array([position.get(key, -1) for key in wanted.tolist()], dtype=np.int64)
-    absent = np.flatnonzero(found < 0)
-    if absent.size:
-        raise DataError(
-            f"{soft.source}: no entry for {absent.size} of {len(dataset)} images; "
-            f"the first is {name} {wanted[absent[0]].item()!r}"
-        )
-    n_floored = int(soft.floored_per_row[found].sum())
-    n_used = len(set(found.tolist()))
-    return values[found], AlignReport(n_used, len(given) - n_used, n_floored, soft.kind)
+    for name, value, known in (
+        ("extra_classes", extra_classes, EXTRA_CLASSES),
+        ("crops", crops, CROPS),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}, found {value!r}")
+    mapped = _class_map(soft, dataset, extra_classes)
+    found = _entries_of(soft, dataset)
+    values = soft.values
+    if flipped:
+        if soft.flipped_values is None:
+            raise DataError(f"{soft.source}: has no answers for mirror images")
+        values = soft.flipped_values
+    values = values[found]
+    if soft.n_crops is not None:
+        if crops == "error":
+            raise DataError(
+                f"{soft.source}: {soft.n_crops} crops an image; choose crops='mean' or 'keep'"
+            )
+        values = _mean(values, soft.kind) if crops == "mean" else values
+    used = np.unique(found)
+    report = AlignReport(
+        n_used=len(used),
+        n_unused=len(soft.values) - len(used),
+        n_floored=int(soft.floored_per_row[found].sum()),
+        kind=soft.kind,
+        dropped=mapped.dropped,
+        n_mostly_dropped=_n_mostly_dropped(values, mapped),
+    )
+    columns = mapped.apply_columns(values.reshape(-1, len(soft.classes)))
+    values = columns.reshape(*values.shape[:-1], len(dataset.classes))
+    if extra_classes == "renormalise" and mapped.dropped and soft.kind == "probabilities":
+        values = (values - log_sum_exp(values)).astype(np.float32)
+    return values, report
 
 
-def _in_class_order(soft: SoftLabels, dataset: FaceDataset) -> np.ndarray:
+def average_soft_labels(
+    teachers: Sequence[SoftLabels], weights: Sequence[float] | None = None
+) -> SoftLabels:
+    """One teacher out of several: the mean of their probabilities, as log-probabilities.
+
+    Probabilities (softmax of logits at temperature 1), not logits, are averaged: the logits of two
+    networks have scales of their own, and the louder one would decide alone. weights: a number
+    above 0 for each; None: all alike.
+
+    The teachers must answer for the same images, by the same kind of key, in any order, with the
+    same classes, in any order, and the same crops; the first one's orders are kept. Answers for
+    mirror images are averaged where all have them. Raises DataError for what does not fit
+    together, ValueError for no teachers or unfitting weights.
+    """
+    if not teachers:
+        raise ValueError("no teachers to average")
+    shares = np.ones(len(teachers)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if shares.shape != (len(teachers),) or not (np.isfinite(shares) & (shares > 0)).all():
+        raise ValueError(f"weights: expected {len(teachers)} numbers above 0, found {weights!r}")
+    shares = shares / shares.sum()
+    first = teachers[0]
+    orders = [_order_as(first, other) for other in teachers]
+    with_flipped = all(other.flipped_values is not None for other in teachers)
+
+    def mean(name: str) -> np.ndarray:
+        total = None
+        for other, (entries, columns), share in zip(teachers, orders, shares):
+            values = getattr(other, name)[entries][..., columns].astype(np.float64)
+            part = values - log_sum_exp(values) + np.log(share)
+            total = part if total is None else np.logaddexp(total, part)
+        return total.astype(np.float32)
+
+    return replace(
+        first,
+        values=mean("values"),
+        flipped_values=mean("flipped_values") if with_flipped else None,
+        kind="probabilities",
+        floored_per_row=np.sum([t.floored_per_row[e] for t, (e, _) in zip(teachers, orders)], 0),
+        source=" + ".join(t.source for t in teachers),
+    )
+
+
+# ---- aligning --------------------------------------------------------------------------------
+
+
+def _class_map(soft: SoftLabels, dataset: FaceDataset, extra_classes: str) -> LabelMap:
     if dataset.label_space is None:
         raise DataError(f"{soft.source}: this data set has no label space to align classes to")
     mapped = label_map(LabelSpace("teacher", soft.classes), dataset.label_space, allow_lossy=True)
-    for problem, names in (("extra", mapped.dropped), ("missing", mapped.unfilled)):
+    extra = mapped.dropped if extra_classes == "error" else ()
+    for problem, names in (("extra", extra), ("missing", mapped.unfilled)):
         if names:
             raise DataError(
                 f"{soft.source}: {problem} class {', '.join(names)}; expected "
                 f"{', '.join(dataset.classes)} in any order"
+                + ("; extra_classes='drop' leaves it out" if problem == "extra" else "")
             )
-    return mapped.apply_columns(soft.values)
+    return mapped
 
 
-def _from_npz(path: Path) -> SoftLabels:
-    try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            parts = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: no readable .npz file ({error})") from error
-    kind = _one_of(path, parts, "logits", "probabilities")
-    key = _one_of(path, parts, "ids", "rows")
-    if "classes" not in parts:
-        raise DataError(f"{path}: has no `classes`, expected the class names in column order")
-    classes = parts["classes"]
-    if classes.ndim != 1 or classes.dtype.kind != "U":
+def _entries_of(soft: SoftLabels, dataset: FaceDataset) -> np.ndarray:
+    """int64 (N,): the teacher's entry for each image of the data set."""
+    key, given = soft.key
+    if key == "rows" and dataset.rows is None:
+        raise DataError(f"{soft.source}: has row numbers, but this data set's rows have none")
+    wanted = {"ids": dataset.ids, "rows": dataset.rows}.get(key)
+    if wanted is None:
+        wanted = content_ids(dataset.images)
+    position = {k: i for i, k in enumerate(given.tolist())}
+    found = np.array([position.get(k, -1) for k in wanted.tolist()], dtype=np.int64)
+    absent = np.flatnonzero(found < 0)
+    if absent.size:
+        first = f"{singular(key)} {wanted[absent[0]].item()!r}"
+        if key == "hashes":
+            first = f"{dataset.ids[absent[0]].item()!r} (size {dataset.images.shape[1:]}): {first}"
         raise DataError(
-            f"{path}: classes: expected a list of names, found {classes.dtype} {classes.shape}"
+            f"{soft.source}: no entry for {absent.size} of {len(dataset)} images; "
+            f"the first is {first}"
         )
-    keys = parts[key]
-    if keys.ndim != 1 or keys.dtype.kind not in ("U" if key == "ids" else "iu"):
-        expected = "strings" if key == "ids" else "whole numbers"
-        raise DataError(f"{path}: {key}: expected {expected}, found {keys.dtype} {keys.shape}")
-    places = [f"entry {i} ({key[:-1]} {k!r})" for i, k in enumerate(keys.tolist())]
-    return _checked(path, parts[kind], tuple(classes.tolist()), key, keys, kind, places)
+    return found
 
 
-def _one_of(path: Path, parts: dict[str, np.ndarray], first: str, second: str) -> str:
-    present = [name for name in (first, second) if name in parts]
-    if len(present) != 1:
+def _n_mostly_dropped(values: np.ndarray, mapped: LabelMap) -> int:
+    """Images with more than half of the probability (of all crops together) on dropped classes."""
+    dropped = np.array([i is None for i in mapped.indices])
+    if not dropped.any() or not len(values):
+        return 0
+    probs = np.exp(values - log_sum_exp(values)).reshape(len(values), -1, len(dropped))
+    return int((probs[..., dropped].sum(axis=-1).mean(axis=1) > 0.5).sum())
+
+
+def _mean(values: np.ndarray, kind: str) -> np.ndarray:
+    """(N, n_crops, K) -> float32 (N, K), see `align_soft_labels`."""
+    values = values.astype(np.float64)
+    if kind == "logits":
+        return values.mean(axis=1).astype(np.float32)
+    return np.log(np.exp(values).mean(axis=1)).astype(np.float32)
+
+
+def _order_as(first: SoftLabels, other: SoftLabels) -> tuple[np.ndarray, np.ndarray]:
+    """(entries, columns) that bring `other` into the order of `first`."""
+    (key, wanted), (other_key, given) = first.key, other.key
+    if key != other_key or first.n_crops != other.n_crops:
+        ours, theirs = (
+            f"{name}, {n or 'no'} crops"
+            for name, n in ((key, first.n_crops), (other_key, other.n_crops))
+        )
+        raise DataError(f"{other.source}: has {theirs}; {first.source} has {ours}")
+    position = {k: i for i, k in enumerate(given.tolist())}
+    absent = [k for k in wanted.tolist() if k not in position]
+    if absent or len(wanted) != len(given):
         raise DataError(
-            f"{path}: expected either `{first}` or `{second}`, found {', '.join(sorted(parts))}"
+            f"{other.source}: answers for {len(given)} images, {first.source} for {len(wanted)}"
+            + (f"; the first one missing is {singular(key)} {absent[0]!r}" if absent else "")
         )
-    return present[0]
-
-
-def _from_csv(path: Path) -> SoftLabels:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [(n, row) for n, row in enumerate(csv.reader(file), start=1) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: no readable csv file ({error})") from error
-    kind = None
-    if lines and lines[0][1][0].startswith("#"):
-        kind = lines[0][1][0].lstrip("# ").strip().lower()
-        if kind not in ("logits", "probabilities"):
-            raise DataError(
-                f"{path} line 1: expected '# logits' or '# probabilities', found {kind[:40]!r}"
-            )
-        lines = lines[1:]
-    header = [name.strip() for name in lines[0][1]] if lines else []
-    if len(header) < 2 or header[0].lower() not in ("id", "row"):
+    names = label_map(LabelSpace("", first.classes), LabelSpace("", other.classes), True)
+    if names.dropped or names.unfilled:
         raise DataError(
-            f"{path}: expected a header with 'id' or 'row', then the class names; "
-            f"found {','.join(header)[:60]!r}"
+            f"{other.source}: has classes {', '.join(other.classes)}; expected "
+            f"{', '.join(first.classes)} in any order, as in {first.source}"
         )
-    key = header[0].lower() + "s"
-    values, keys = _csv_body(path, lines[1:], header)
-    places = [f"line {n}" for n, _ in lines[1:]]
-    kind = kind or _guessed_kind(path, values, places)
-    return _checked(path, values, tuple(header[1:]), key, keys, kind, places)
+    return np.array([position[k] for k in wanted.tolist()], np.int64), np.array(names.indices)
 
 
-def _csv_body(
-    path: Path, lines: list[tuple[int, list[str]]], header: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    keys: list[str | int] = []
-    values = np.empty((len(lines), len(header) - 1))
-    for i, (line, fields) in enumerate(lines):
-        if len(fields) != len(header):
-            raise DataError(
-                f"{path} line {line}: {len(fields)} fields, expected {len(header)} as in the header"
-            )
-        key = fields[0].strip()
-        if header[0].lower() == "row" and not (key.isascii() and key.isdigit() and len(key) < 19):
-            raise DataError(f"{path} line {line}: row {key!r}, expected a whole number 0 or more")
-        keys.append(key if header[0].lower() == "id" else int(key))
-        for j, field in enumerate(fields[1:]):
-            try:
-                values[i, j] = float(field)
-            except ValueError:
-                raise DataError(
-                    f"{path} line {line}: {header[j + 1]} is {field[:20]!r}, expected a number"
-                ) from None
-    dtype = np.str_ if header[0].lower() == "id" else np.int64
-    return values, np.array(keys, dtype=dtype)
-
-
-def _guessed_kind(path: Path, values: np.ndarray, places: list[str]) -> str:
-    """The module's rule for a csv that does not say; NaN rows count as no distribution."""
-    distribution = _is_distribution(values)
-    if distribution.all():
-        return "probabilities"
-    if not distribution.any() and ((values < 0) | (values > 1)).any():
-        return "logits"
-    raise DataError(
-        f"{path} {places[int(np.flatnonzero(~distribution)[0])]}: no distribution, though the file "
-        f"looks like probabilities; begin the file with a line '# logits' or '# probabilities'"
-    )
-
-
-def _is_distribution(values: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = values.sum(axis=1, dtype=np.float64)
-        return (values >= 0).all(axis=1) & (np.abs(total - 1) <= _SUM_TOLERANCE)
-
-
-def _checked(
-    path: Path,
-    values: np.ndarray,
-    classes: tuple[str, ...],
-    key: str,
-    keys: np.ndarray,
-    kind: str,
-    places: list[str],
-) -> SoftLabels:
-    try:
-        LabelSpace("teacher", classes)  # no class twice, none without a name
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    expected = (len(keys), len(classes))
-    if values.dtype.kind not in "fiu" or values.shape != expected:
-        raise DataError(
-            f"{path}: {kind}: expected numbers of shape {expected}, one row for each of {key} and "
-            f"one column for each of classes; found {values.dtype} {values.shape}"
-        )
-    if not len(keys):
-        raise DataError(f"{path}: no entries")
-    _check_keys(path, key, keys, places)
+def _as_float32(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiu":
+        raise DataError(f"values: expected numbers, found {values.dtype}")
     with np.errstate(over="ignore"):
-        finite = np.isfinite(values.astype(np.float32)).all(axis=1)
-    if not finite.all():
-        raise DataError(f"{path} {_first(places, ~finite)}: {kind} are not finite")
-    floored = np.zeros(values.shape, dtype=bool)
-    if kind == "probabilities":
-        off = ~_is_distribution(values)
-        if off.any():
-            raise DataError(
-                f"{path} {_first(places, off)}: no distribution "
-                f"(expected values of 0 or more that sum to 1)"
-            )
-        floored = values < PROBABILITY_FLOOR
-        values = np.log(np.maximum(values.astype(np.float64), PROBABILITY_FLOOR))
-    return SoftLabels(
-        values=values.astype(np.float32),
-        classes=classes,
-        ids=keys if key == "ids" else None,
-        rows=keys.astype(np.int64) if key == "rows" else None,
-        kind=kind,
-        floored_per_row=floored.sum(axis=1),
-        source=str(path),
-    )
-
-
-def _check_keys(path: Path, key: str, keys: np.ndarray, places: list[str]) -> None:
-    if key == "rows" and keys.min() < 0:
-        raise DataError(f"{path} {_first(places, keys < 0)}: row numbers begin at 0")
-    if key == "ids" and (keys == "").any():
-        raise DataError(f"{path} {_first(places, keys == '')}: no id")
-    first_seen: dict[object, int] = {}
-    for i, k in enumerate(keys.tolist()):
-        if first_seen.setdefault(k, i) != i:
-            raise DataError(
-                f"{path} {places[i]}: {key[:-1]} {k!r} was already given in "
-                f"{places[first_seen[k]]}"
-            )
-
-
-def _first(places: list[str], mask: np.ndarray) -> str:
-    return places[int(np.flatnonzero(mask)[0])]
+        return values.astype(np.float32)

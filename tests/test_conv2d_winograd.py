@@ -2,8 +2,8 @@
 direct reference in float64, then the network that uses it.
 
 Errors are max|a-b| / max|b|, as of logits.  Winograd's sums lose a few more bits than the direct
-ones (Barabasz et al. 2020): `ALLOWANCE` is what prediction is allowed.  A mistake in a tile or a
-point gives errors of order 1.
+ones (Barabasz et al. 2020): `ALLOWANCE` is what they are allowed.  A mistake in a tile or a point
+gives errors of order 1.
 """
 
 from fractions import Fraction
@@ -29,13 +29,15 @@ from tinycnn import (
 )
 from tinycnn.kernels import conv2d_winograd as kernels
 from tinycnn.kernels._jit import TILE, WINOGRAD
+from tinycnn.kernels._winograd import FILTERS
 from tinycnn.kernels._winograd_transforms import Shorter, Transform
 from tinycnn.shapes import window_axis
-from tinycnn.testing import logit_error
+from tinycnn.testing import gradient_error, logit_error
 
 ALLOWANCE = 1e-5
 LANES = TILE.vector_bytes // 4
-WITH_VECTORS = pytest.mark.skipif(not WINOGRAD, reason="prediction takes the direct convolution")
+BLOCK = LANES * FILTERS  # filters that go together in a convolution of one channel
+WITH_VECTORS = pytest.mark.skipif(not WINOGRAD, reason="this run takes the direct convolution")
 BOTH = pytest.mark.parametrize(
     "operations",
     [pytest.param(kernels, marks=WITH_VECTORS), reference],
@@ -98,6 +100,10 @@ class Case(NamedTuple):
     padding: str
     pool: int
     relu: int
+    whole: bool = False  # the pooling leaves an odd last row or column out, as "valid" does
+
+    def pooled(self, size):
+        return size // 2 if self.whole else -(-size // 2)
 
     @property
     def K(self):
@@ -118,7 +124,15 @@ def tensors(case, seed=0, whole=False):
 
 
 def run(operations, case, x, w, b, dtype=np.float32):
-    """y of guarded arrays, U and the scratch among them, in exactly their sizes."""
+    """y, as training and prediction have it."""
+    y, _ = run_with_winners(operations, case, x, w, b, dtype)
+    np.testing.assert_array_equal(run_with_winners(operations, case, x, w, b, dtype, 0)[0], y)
+    return y
+
+
+def run_with_winners(operations, case, x, w, b, dtype=np.float32, wanted=1):
+    """y and argmax (of no image without a pooling, and where it is not wanted) of guarded arrays,
+    U and the scratch among them, in exactly their sizes."""
     memory = Guarded(dtype)
     rows, columns = case.axes
     OH, OW = rows.n_out, columns.n_out
@@ -127,12 +141,15 @@ def run(operations, case, x, w, b, dtype=np.float32):
     x, w, b = (memory.given(t) for t in (x, w, b))
     if operations is kernels:
         kernels.conv2d_winograd_weights(w, U)
-    y = memory.wanted(case.N, *((-(-OH // 2), -(-OW // 2)) if case.pool else (OH, OW)), case.F)
+    shape = ((case.pooled(OH), case.pooled(OW)) if case.pool else (OH, OW)) + (case.F,)
+    y = memory.wanted(case.N, *shape)
+    argmax = memory.wanted(case.N * case.pool * wanted, *shape, dtype=np.int32)
     operations.conv2d_winograd_forward(
-        *(x, w, U, b, rows.before, columns.before, OH, OW, case.pool, case.relu, scratch, y)
+        *(x, w, U, b, rows.before, columns.before, OH, OW, case.pool, case.relu, scratch, y),
+        argmax,
     )
     memory.check()
-    return y
+    return y, argmax
 
 
 def direct(case, x, w, b):
@@ -146,8 +163,9 @@ def error(y, expected):
 
 SHALLOW = [
     Case(2, 84, 84, 1, 16, "same", 1, 1),  # the first convolution of MicroExpNet
-    Case(1, 85, 83, 1, 2 * LANES, "same", 1, 0),
-    Case(3, 41, 47, 1, LANES, "valid", 0, 1),
+    Case(1, 85, 83, 1, 2 * BLOCK, "same", 1, 0),
+    Case(3, 41, 47, 1, BLOCK, "valid", 0, 1),
+    Case(2, 45, 50, 1, BLOCK, "same", 1, 1, whole=True),
     Case(1, 23, 91, 1, 16, "valid", 1, 1),
     Case(1, 9, 150, 1, 16, "same", 0, 0),
     Case(2, 8, 8, 1, 16, "valid", 1, 1),  # one output
@@ -161,6 +179,7 @@ DEEP = [
     Case(3, 11, 30, 16, 16, "valid", 1, 1),
     Case(1, 20, 9, 2 * LANES, LANES, "same", 1, 0),
     Case(1, 14, 12, 16, 16, "valid", 0, 1),
+    Case(2, 21, 22, 16, 16, "same", 1, 1, whole=True),
     Case(2, 4, 4, 16, 16, "valid", 1, 1),  # one output
     Case(2, 1, 2, 16, 16, "same", 1, 1),
     Case(0, 21, 21, 16, 16, "same", 1, 1),
@@ -177,11 +196,13 @@ def test_error_against_the_direct_convolution_in_float64(case):
 @st.composite
 def cases(draw):
     C = draw(st.sampled_from([1, LANES, 16, 32]))
-    F = LANES * draw(st.integers(1, 3))
+    F = (BLOCK if C == 1 else LANES) * draw(st.integers(1, 3))
     least = 1 if (padding := draw(st.sampled_from(["same", "valid"]))) == "same" else 8
     H, W = (draw(st.integers(least, 60 if C == 1 else 26)) for _ in range(2))
     C = -(-C // LANES) * LANES if C > 1 else 1
-    return Case(draw(st.integers(0, 3)), H, W, C, F, padding, *(draw(st.integers(0, 1)),) * 2)
+    case = Case(draw(st.integers(0, 3)), H, W, C, F, padding, *(draw(st.integers(0, 1)),) * 2)
+    whole = min(axis.n_out for axis in case.axes) > 1 and draw(st.booleans())
+    return case._replace(relu=draw(st.integers(0, 1)), whole=whole)
 
 
 @WITH_VECTORS
@@ -207,6 +228,71 @@ def test_equals_loops_over_the_definition(operations, H, W, C, pool, relu):
     if relu:
         expected = np.maximum(expected, 0)
     assert error(run(operations, case, x, w, b), expected) < ALLOWANCE
+
+
+def winners_of(case, z, allowance):
+    """Position of the winner of each window of z, the first of equals, and whether it leads the
+    other ones by more than allowance."""
+    _, OH, OW, _ = z.shape
+    shape = (len(z), case.pooled(OH), case.pooled(OW), case.F)
+    best, lead = np.full(shape, -np.inf), np.full(shape, np.inf)
+    winner = np.full(shape, -1)
+    for a, e in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        for i in range(min(shape[1], -(-(OH - a) // 2))):
+            for j in range(min(shape[2], -(-(OW - e) // 2))):
+                rival = z[:, 2 * i + a, 2 * j + e]
+                at = np.s_[:, i, j]
+                lead[at] = np.minimum(np.abs(rival - best[at]), np.maximum(lead[at], 0))
+                wins = rival > best[at]
+                winner[at] = np.where(wins, (2 * i + a) * OW + 2 * j + e, winner[at])
+                best[at] = np.where(wins, rival, best[at])
+    return winner, lead > allowance
+
+
+POOLED = [case for case in SHALLOW + DEEP if case.pool and case.N]
+
+
+@BOTH
+@pytest.mark.parametrize("case", POOLED, ids=str)
+def test_winners(operations, case):
+    """Those of the direct convolution in float64, but where two are within the allowance: there
+    any position of the window that is as large."""
+    x, w, b = tensors(case)
+    z = direct(case._replace(pool=0, relu=0), x, w, b)
+    clear_lead = 2 * ALLOWANCE * np.abs(z).max()
+    expected, is_clear = winners_of(case, z - b, clear_lead)
+    _, argmax = run_with_winners(operations, case, x, w, b)
+    assert is_clear.mean() > 0.9
+    np.testing.assert_array_equal(argmax[is_clear], expected[is_clear])
+    flat = z.reshape(case.N, -1, case.F)
+    n, _, _, f = np.indices(argmax.shape, sparse=True)
+    assert np.abs(flat[n, argmax, f] - flat[n, expected, f]).max() <= clear_lead
+
+
+@BOTH
+@pytest.mark.parametrize("case", POOLED, ids=str)
+def test_equal_outputs_are_won_by_the_first(operations, case):
+    x, w, b = tensors(case)
+    y, argmax = run_with_winners(operations, case, np.zeros_like(x), w, b)
+    _, H, W, _ = y.shape
+    rows, columns = case.axes
+    first = 2 * (np.arange(H)[:, None] * columns.n_out + np.arange(W))
+    np.testing.assert_array_equal(argmax, np.broadcast_to(first[..., None], y.shape))
+    np.testing.assert_array_equal(y, np.broadcast_to(np.maximum(b, 0) if case.relu else b, y.shape))
+
+
+@WITH_VECTORS
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("case", [SHALLOW[0], SHALLOW[1], DEEP[0], DEEP[3]], ids=str)
+def test_winners_stand_in_their_window_whatever_the_numbers(case, bad):
+    x, w, b = tensors(case)
+    x[:, ::5, ::7] = bad
+    _, argmax = run_with_winners(kernels, case, x, w, b)
+    rows, columns = case.axes
+    i, j = np.divmod(argmax, columns.n_out)
+    window = np.arange(argmax.shape[1])[:, None, None], np.arange(argmax.shape[2])[:, None]
+    for found, k, n_out in zip((i, j), window, (rows.n_out, columns.n_out)):
+        assert (found // 2 == k).all() and (found < n_out).all()
 
 
 @WITH_VECTORS
@@ -250,7 +336,7 @@ def test_the_weights_by_their_definition(case):
     by_phase = w.astype(np.float64).reshape(f.r, 2, f.r, 2, case.C, case.F)
     expected = np.einsum("ak,kpljcf,bl->bapjcf", G, by_phase, G)  # b across, a down
     if case.C == 1:
-        found = U.reshape(case.F // LANES, f.t, 4, f.t, LANES).transpose(1, 3, 2, 0, 4)
+        found = U.reshape(case.F // BLOCK, f.t, 4, f.t, BLOCK).transpose(1, 3, 2, 0, 4)
     else:
         found = U.reshape(f.t, f.t, -1)[:, :, : 4 * case.C * case.F]
     assert error(found.reshape(expected.shape), expected) < 1e-6
@@ -260,7 +346,7 @@ def test_the_weights_by_their_definition(case):
 
 
 def taken(network):
-    """1 for each convolution of a network that prediction does by Winograd."""
+    """1 for each convolution of a network that is done by Winograd."""
     return [int(op.winograd) for op in network._run.operations if op.KH]
 
 
@@ -284,7 +370,7 @@ def network_of(size_px, *layers, dtype=np.float32, **options):
         ([Conv2D(16, 8, stride=1)], [0]),  # stride
         ([Conv2D(16, (8, 4), stride=2)], [0]),  # taps
         ([Conv2D(16, 4, stride=2)], [0]),  # one channel with 4 x 4
-        ([Conv2D(LANES + 1, 8, stride=2)], [0]),  # filters
+        ([Conv2D(BLOCK + LANES // 2, 8, stride=2)], [0]),  # filters
         ([Conv2D(3, 8, stride=2), Conv2D(16, 4, stride=2)], [0, 0]),  # filters, channels
         ([Conv2D(16, 8, stride=2), MaxPool2D(3)], [0]),  # the pooling's window
         ([Conv2D(16, 8, stride=2), MaxPool2D(2, stride=1)], [0]),
@@ -295,20 +381,37 @@ def test_which_convolutions_take_it_and_that_the_logits_are_right(layers, expect
     network = network_of(size_px, *layers)
     exact = network_of(size_px, *layers, dtype=np.float64, backend="numpy")
     x = np.random.default_rng(0).standard_normal((3, size_px, size_px, 1)).astype(np.float32)
-    assert logit_error(network.forward(x), exact.forward(x.astype(np.float64))) < ALLOWANCE
+    logits, exact_logits = network.forward(x, training=True), exact.forward(x, training=True)
+    assert logit_error(logits, exact_logits) < ALLOWANCE
     assert taken(network) == expected
+    np.testing.assert_array_equal(network.forward(x), logits)
+    dlogits = np.random.default_rng(1).standard_normal(logits.shape)
+    dx, exact_dx = (n.backward(dlogits, input_gradient=True) for n in (network, exact))
+    assert gradient_error(dx, exact_dx) < ALLOWANCE
+    for name, gradient in network.gradients.items():
+        assert gradient_error(gradient, exact.gradients[name]) < ALLOWANCE, name
 
 
 @WITH_VECTORS
-def test_small_pictures_float64_and_training_stay_direct():
+def test_small_pictures_and_float64_stay_direct():
     layers = [Conv2D(16, 8, stride=2)]
     small, double = network_of(16, *layers), network_of(48, *layers, dtype=np.float64)
     assert taken(small) == taken(double) == [0]
     assert taken(network_of(48, *layers)) == [1]
-    x = np.random.default_rng(0).standard_normal((5, 16, 16, 1)).astype(np.float32)
-    np.testing.assert_array_equal(small.forward(x), small.forward(x, training=True))
-    x = np.random.default_rng(0).standard_normal((5, 48, 48, 1))
-    np.testing.assert_array_equal(double.forward(x), double.forward(x, training=True))
+
+
+@WITH_VECTORS
+@pytest.mark.parametrize("n_images", [1, 3, 19])
+def test_training_is_prediction_to_the_bit_and_sees_every_edit(n_images):
+    network = models.microexpnet(seed=3, n_threads=2)
+    x = np.random.default_rng(0).standard_normal((n_images, 84, 84, 1)).astype(np.float32)
+    for edit in range(3):
+        logits = network.forward(x, training=True)
+        network.backward(logits)
+        fresh = models.microexpnet(seed=4, n_threads=1)
+        fresh.parameter_vector[:] = network.parameter_vector
+        np.testing.assert_array_equal(logits, fresh.forward(x))
+        network.parameter_vector -= 0.01 * network.gradient_vector
 
 
 @WITH_VECTORS

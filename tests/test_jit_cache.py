@@ -35,13 +35,7 @@ INTERNAL = {
     *("conv2d_winograd_weights",),
     # walking a plan; its twin is ReferenceBackend
     *("part", "weights", "matrix", "assign", "operation_forward", "sum_chunks"),
-    *(
-        "program_forward",
-        "program_predict",
-        "program_backward",
-        "program_transpose_weights",
-        "program_collect",
-    ),
+    *("program_forward", "program_backward", "program_transpose_weights", "program_collect"),
     *("program_winograd_weights", "program_same_weights"),
 }
 

@@ -445,8 +445,7 @@ def test_images_of_every_make_give_the_same_probabilities(backend, tmp_path):
 
 
 def test_an_images_logits_do_not_depend_on_the_batch():
-    """To the bit: alone, in any company, in more than one prediction batch; and in training, where
-    the convolutions add up their products in another way."""
+    """To the bit: alone, in any company, in more than one prediction batch, in training."""
     network = models.microexpnet()
     images = pixels(600)
     whole = network.predict_logits(images)
@@ -458,10 +457,8 @@ def test_an_images_logits_do_not_depend_on_the_batch():
     )
     x = network.scale(images[:69])
     np.testing.assert_array_equal(network.forward(x), whole[:69])
-    training = network.forward(x, training=True)
-    assert logit_error(training, whole[:69]) <= 1e-5
     for part in (slice(0, 1), slice(0, 7), slice(5, 69)):
-        np.testing.assert_array_equal(network.forward(x[part], training=True), training[part])
+        np.testing.assert_array_equal(network.forward(x[part], training=True), whole[part])
     order = np.random.default_rng(0).permutation(69)
     np.testing.assert_array_equal(network.predict_logits(images[order]), whole[order])
 

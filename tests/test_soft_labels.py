@@ -1,5 +1,8 @@
 """Teacher outputs are aligned by id or row, classes by name, and every doubt is an error."""
 
+import hashlib
+import zipfile
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +10,15 @@ from hypothesis import strategies as st
 
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
+from ferdata.image_hashes import content_ids
 from ferdata.labels import FERPLUS8, MICROEXPNET8, LabelSpace
-from ferdata.soft_labels import AlignReport, align_soft_labels, load_soft_labels
+from ferdata.soft_labels import (
+    AlignReport,
+    align_soft_labels,
+    average_soft_labels,
+    load_soft_labels,
+    save_soft_labels,
+)
 
 THREE = LabelSpace("three", ("happy", "sad", "neutral"))
 CLASSES = ["neutral", "sadness", "happiness"]  # another order, other spellings
@@ -167,9 +177,9 @@ NAN[1, 2], INF[2, 0] = np.nan, np.inf
         (dict(classes=np.array(["sad", "b", "sadness"])), "one class twice: 'sad' and 'sadness'"),
         (dict(classes=np.arange(3)), "classes: expected a list of names, found int64"),
         (dict(drop=["classes"]), "has no `classes`"),
-        (dict(drop=["logits"]), "expected either `logits` or `probabilities`, found classes, rows"),
-        (dict(probabilities=PROBS), "expected either `logits` or `probabilities`, found"),
-        (dict(drop=["rows"]), "expected either `ids` or `rows`, found classes, logits"),
+        (dict(drop=["logits"]), "expected one of `logits`, `probabilities`, found classes, rows"),
+        (dict(probabilities=PROBS), "expected one of `logits`, `probabilities`, found"),
+        (dict(drop=["rows"]), "expected one of `ids`, `rows`, `hashes`, found classes, logits"),
         (dict(drop=["rows"], ids=np.arange(3)), "ids: expected strings, found int64"),
         (dict(drop=["rows"], ids=np.array(["a", "", "b"])), r"entry 1 \(id ''\): no id"),
         (dict(drop=["rows"], ids=np.array(["a", "b", "a"])), r"\(id 'a'\): id 'a' was already"),
@@ -219,8 +229,8 @@ def test_flipped_bit_in_npz(npz):
         (["7,1,2,3", "7,1,2,3"], {}, "line 4: row 7 was already given in line 3"),
         (["0,.5,.5,.5"], {"first": "# probabilities"}, "line 3: no distribution"),
         (["0,1,2,3"], {"first": "# scores"}, "line 1: expected '# logits' or '# probabilities'"),
-        (["0,1,2,3"], {"header": "image,a,b,c"}, "expected a header with 'id' or 'row'"),
-        (["0"], {"header": "row"}, "expected a header with 'id' or 'row', then the class names"),
+        (["0,1,2,3"], {"header": "image,a,b,c"}, "expected a header with 'id', 'row' or 'hash'"),
+        (["0"], {"header": "row"}, "expected a header .* then the class names"),
         (["0,1,2"], {"header": "row,sad,sadness"}, "names one class twice"),
         ([], {}, "no entries"),
     ],
@@ -268,6 +278,398 @@ def test_data_set_that_cannot_be_aligned(npz):
         align_soft_labels(soft, FaceDataset(images=images, ids=ids))
 
 
+# Images known by what they show.
+
+
+def pictures(n=3):
+    rng = np.random.default_rng(7)
+    return FaceDataset(
+        images=rng.integers(0, 256, (n, 5, 3), dtype=np.uint8),
+        ids=np.array([f"any/{i}" for i in range(n)]),
+        label_space=THREE,
+    )
+
+
+def test_a_content_id_is_the_hash_of_shape_and_pixels():
+    images = pictures().images
+    expected = [hashlib.sha256(b"(5, 3)" + image.tobytes()).hexdigest() for image in images]
+    assert content_ids(images).tolist() == expected
+    assert content_ids(images[:, ::-1])[0] != expected[0]
+    assert content_ids(images.reshape(3, 3, 5))[0] != expected[0]
+    with pytest.raises(DataError, match="images: expected uint8 of shape"):
+        content_ids(images.astype(float))
+
+
+def test_hashes(npz, table):
+    data = pictures()
+    hashes = content_ids(data.images)[[2, 0, 1]]
+    soft = load_soft_labels(npz(drop=["rows"], hashes=np.char.upper(hashes)))
+    values, report = align_soft_labels(soft, data)
+    assert values[:, 0].tolist() == [6, 9, 3] and report.n_used == 3
+    lines = [f"{h},1,2,{i}" for i, h in enumerate(hashes)]
+    values, _ = align_soft_labels(
+        load_soft_labels(table(*lines, header="hash,neutral,sad,happy")), data
+    )
+    assert values[:, 0].tolist() == [1, 2, 0]
+
+
+def test_one_picture_twice_in_the_data_set(npz):
+    images = pictures().images[[0, 1, 0]]
+    data = FaceDataset(images=images, ids=np.array(["a", "b", "c"]), label_space=THREE)
+    path = npz(drop=["rows"], hashes=content_ids(images[:2]), logits=LOGITS[:2])
+    values, report = align_soft_labels(load_soft_labels(path), data)
+    assert values[:, 0].tolist() == [3, 6, 3] and report.n_used == 2
+
+
+def test_a_hash_may_come_again_with_the_same_answer(npz):
+    data = pictures()
+    hashes = content_ids(data.images)[[0, 1, 0, 2]]
+    logits = np.array([[1, 2, 3], [4, 5, 6], [1, 2.01, 3], [7, 8, 9]])
+    soft = load_soft_labels(npz(drop=["rows"], hashes=hashes, logits=logits))
+    values, report = align_soft_labels(soft, data)
+    assert values.tolist() == [[3, 2, 1], [6, 5, 4], [9, 8, 7]]
+    assert (report.n_used, report.n_unused) == (3, 0)
+    logits[2, 1] = 2.5
+    with pytest.raises(DataError, match="entry 2 .*: another answer than in entry 0 .* for the sa"):
+        load_soft_labels(npz(drop=["rows"], hashes=hashes, logits=logits))
+
+
+@pytest.mark.parametrize("hashes", [["a" * 63, "b" * 64, "c" * 64], ["g" * 64] * 3, ["", "", ""]])
+def test_what_is_no_hash(npz, hashes):
+    with pytest.raises(DataError, match="entry 0 .*(64 hex digits, see content_ids|no hash)"):
+        load_soft_labels(npz(drop=["rows"], hashes=np.array(hashes)))
+
+
+def test_a_picture_without_an_answer(npz):
+    hashes = content_ids(pictures(4).images)[1:]
+    with pytest.raises(DataError, match=r"1 of 4 images; the first is 'any/0' \(size \(5, 3\)\)"):
+        align_soft_labels(load_soft_labels(npz(drop=["rows"], hashes=hashes)), pictures(4))
+
+
+# Classes that the data set lacks.
+
+TWO = LabelSpace("two", ("happy", "sad"))
+
+
+def test_extra_classes_of_probabilities(npz):
+    soft = load_soft_labels(npz(drop=["logits"], probabilities=PROBS[:, [1, 0, 2]]))
+    # columns: neutral .3 1 .75, sadness .2 0 .25, happiness .5 0 0
+    data = dataset(space=TWO)
+    with pytest.raises(DataError, match="extra class neutral; .*; extra_classes='drop' leaves it"):
+        align_soft_labels(soft, data)
+    values, report = align_soft_labels(soft, data, extra_classes="drop")
+    np.testing.assert_allclose(np.exp(values[0]), [0.5, 0.2], rtol=1e-6)
+    values, report = align_soft_labels(soft, data, extra_classes="renormalise")
+    np.testing.assert_allclose(np.exp(values[0]), [5 / 7, 2 / 7], rtol=1e-6)
+    np.testing.assert_allclose(np.exp(values[1]), [0.5, 0.5], rtol=1e-6)  # nothing was left
+    assert report.dropped == ("neutral",) and report.n_mostly_dropped == 2
+    assert values.dtype == np.float32
+
+
+def test_extra_classes_of_logits(npz):
+    soft = load_soft_labels(npz())
+    for choice in ("drop", "renormalise"):
+        values, report = align_soft_labels(soft, dataset(space=TWO), extra_classes=choice)
+        assert values.tolist() == [[3, 2], [6, 5], [9, 8]]
+        assert report.dropped == ("neutral",) and report.n_mostly_dropped == 0
+    soft = load_soft_labels(npz(logits=LOGITS[:, [2, 1, 0]]))
+    _, report = align_soft_labels(soft, dataset(space=TWO), extra_classes="drop")
+    assert report.n_mostly_dropped == 3  # neutral leads by 1 and 2, or by 1 and 16: 0.67, 0.73
+
+
+def test_a_missing_class_is_never_made_up(npz):
+    space = LabelSpace("other", ("happy", "fear"))
+    with pytest.raises(DataError, match="missing class fear"):
+        align_soft_labels(load_soft_labels(npz()), dataset(space=space), extra_classes="drop")
+
+
+def test_unknown_choices(npz):
+    soft = load_soft_labels(npz())
+    with pytest.raises(ValueError, match="extra_classes: expected one of error, drop, renormalise"):
+        align_soft_labels(soft, dataset(), extra_classes="ignore")
+    with pytest.raises(ValueError, match="crops: expected one of error, mean, keep, found 'max'"):
+        align_soft_labels(soft, dataset(), crops="max")
+
+
+# Several answers for an image.
+
+CROPS = np.array([LOGITS, LOGITS + [1, 0, 0], LOGITS - [4, 0, 0], LOGITS]).transpose(1, 0, 2)
+
+
+def crop_lines(order):
+    return [f"{i},{c},{','.join(map(str, CROPS[i, c]))}" for i, c in order]
+
+
+ALL_CROPS = [(2, 3), (0, 0), (1, 2), (0, 1), (2, 1), (1, 0), (0, 3), (2, 0), (1, 1), (0, 2)]
+ALL_CROPS += [(1, 3), (2, 2)]
+
+
+def test_crops_as_an_axis_or_as_entries(npz, table):
+    header = "row,crop,neutral,sad,happy"
+    i, c = np.array(ALL_CROPS).T
+    files = [
+        lambda: npz(logits=CROPS),
+        lambda: npz(logits=CROPS[i, c], rows=i, crop=c),
+        lambda: table(*crop_lines(ALL_CROPS), header=header),
+    ]
+    for file in files:
+        soft = load_soft_labels(file())
+        assert soft.n_crops == 4
+        with pytest.raises(DataError, match="4 crops an image; choose crops='mean' or 'keep'"):
+            align_soft_labels(soft, dataset())
+        kept, report = align_soft_labels(soft, dataset([1, 0]), crops="keep")
+        np.testing.assert_array_equal(kept, CROPS[[1, 0]][..., [2, 1, 0]].astype(np.float32))
+        assert (report.n_used, report.n_unused) == (2, 1)
+        mean, _ = align_soft_labels(soft, dataset([1, 0]), crops="mean")
+        assert mean.tolist() == [[6, 5, 3.25], [3, 2, 0.25]] and mean.dtype == np.float32
+
+
+def test_crops_of_probabilities_are_averaged_as_probabilities(npz):
+    soft = load_soft_labels(npz(drop=["logits"], probabilities=PROBS[None], rows=np.array([5])))
+    values, report = align_soft_labels(soft, dataset([5]), crops="mean")
+    np.testing.assert_allclose(np.exp(values[0]), [0.5 / 3, 2.05 / 3, 0.45 / 3], rtol=1e-5)
+    assert report.n_floored == 3
+
+
+def test_rows_may_be_as_many_as_classes_or_crops(npz):
+    """Three of everything: no axis may be taken for another."""
+    values = np.arange(27.0).reshape(3, 3, 3)
+    soft = load_soft_labels(npz(logits=values))
+    kept, _ = align_soft_labels(soft, dataset(), crops="keep")
+    np.testing.assert_array_equal(kept, values[..., [2, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    "order, message",
+    [
+        (ALL_CROPS[:-1], r"line 3: 3 crops; expected each of the crops 0 to 3 for every image"),
+        ([*ALL_CROPS, (1, 1)], r"line 15: row 1 crop 1 was already given in line 11"),
+    ],
+)
+def test_crops_that_are_missing_or_doubled(table, order, message):
+    with pytest.raises(DataError, match=message):
+        load_soft_labels(table(*crop_lines(order), header="row,crop,neutral,sad,happy"))
+
+
+def test_a_picture_with_one_crop_twice_and_another_missing(npz):
+    hashes = content_ids(pictures(2).images)[[0, 0, 1, 1]]
+    parts = dict(drop=["rows"], logits=np.zeros((4, 3)), hashes=hashes)
+    assert load_soft_labels(npz(crop=np.array([1, 0, 0, 1]), **parts)).n_crops == 2
+    with pytest.raises(
+        DataError, match="entry 2 .*: a crop twice; expected each of the crops 0 to"
+    ):
+        load_soft_labels(npz(crop=np.array([1, 0, 0, 0]), **parts))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(crop=np.array([0, 1])), r"crop: expected 3 whole numbers, .* found int64 \(2,\)"),
+        (dict(crop=np.zeros(3)), "crop: expected 3 whole numbers"),
+        (dict(crop=np.array([0, -1, 0]), rows=np.array([1, 1, 2])), "crops"),
+        (dict(crop=np.array([10**12, 0, 0])), r"entry 0 .*: 1 crops; expected each of the crops"),
+        (dict(logits=np.zeros((3, 0, 3))), r"expected numbers of shape \(3, 3\)"),
+        (dict(logits=CROPS, crop=np.zeros(3, int)), r"expected numbers of shape \(3, 3\)"),
+        (dict(logits=np.where(CROPS == 8, np.nan, CROPS)), r"entry 2 \(row 2\) crop 0: logits are"),
+    ],
+)
+def test_bad_crops(npz, changes, message):
+    with pytest.raises(DataError, match=f"teacher.npz.*{message}"):
+        load_soft_labels(npz(**changes))
+
+
+# Mirror images.
+
+
+def test_answers_for_mirror_images(npz):
+    soft = load_soft_labels(npz(logits_flipped=LOGITS + 10))
+    assert align_soft_labels(soft, dataset([2]))[0].tolist() == [[9, 8, -7]]
+    assert align_soft_labels(soft, dataset([2]), flipped=True)[0].tolist() == [[19, 18, 3]]
+    with pytest.raises(DataError, match="teacher.npz: has no answers for mirror images"):
+        align_soft_labels(load_soft_labels(npz()), dataset(), flipped=True)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(logits_flipped=LOGITS[:2]), r"logits_flipped: expected numbers of shape \(3, 3\)"),
+        (dict(logits_flipped=NAN), r"entry 1 \(row 1\) \(flipped\): logits are not finite"),
+        (dict(logits_flipped=CROPS), "logits_flipped: expected the shape of logits"),
+        (dict(probabilities_flipped=PROBS), "`probabilities_flipped` beside `logits`: expected bo"),
+    ],
+)
+def test_bad_answers_for_mirror_images(npz, changes, message):
+    with pytest.raises(DataError, match=f"teacher.npz.*{message}"):
+        load_soft_labels(npz(**changes))
+
+
+# Several teachers.
+
+
+def test_teachers_are_averaged_as_probabilities(npz, tmp_path):
+    ours = load_soft_labels(npz())
+    other = tmp_path / "other.npz"
+    order = [2, 0, 1]
+    classes = ["happy", "neutral", "sad"]
+    np.savez(other, probabilities=PROBS[order], rows=np.array(order), classes=classes)
+    average = average_soft_labels([ours, load_soft_labels(other)], [3, 1])
+    softmax = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+    expected = 0.75 * softmax + 0.25 * np.maximum(PROBS[:, [1, 2, 0]], 1e-7)
+    np.testing.assert_allclose(np.exp(average.values), expected, rtol=2e-5)
+    assert average.classes == ours.classes and average.kind == "probabilities"
+    assert average.rows.tolist() == [0, 1, 2] and average.floored_per_row.tolist() == [0, 2, 1]
+    values, _ = align_soft_labels(average, dataset([1]))
+    np.testing.assert_allclose(np.exp(values[0]), expected[1, [2, 1, 0]], rtol=2e-5)
+
+
+def test_a_teacher_and_itself_stay_what_they_are(npz):
+    soft = load_soft_labels(npz(logits=np.array([[900.0, 0, -900]] * 3), logits_flipped=LOGITS))
+    average = average_soft_labels([soft, soft])
+    np.testing.assert_allclose(average.values, [[0, -900, -1800]] * 3)
+    softmax = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(np.exp(average.flipped_values), softmax, rtol=1e-5)
+    assert average_soft_labels([soft, load_soft_labels(npz())]).flipped_values is None
+
+
+def test_teachers_that_do_not_fit_together(npz, tmp_path):
+    ours = load_soft_labels(npz())
+    for changes, message in (
+        (dict(rows=np.array([0, 1, 9])), "the first one missing is row 2"),
+        (dict(rows=np.arange(4), logits=np.zeros((4, 3))), "for 4 images, .* for 3$"),
+        (dict(drop=["rows"], ids=np.array(["a", "b", "c"])), "has ids, no crops; .* has rows"),
+        (dict(logits=CROPS), "has rows, 4 crops; .* has rows, no crops"),
+        (dict(classes=["neutral", "sad", "fear"]), "has classes .*fear; expected neutral, sad"),
+    ):
+        with pytest.raises(DataError, match=message):
+            average_soft_labels([ours, load_soft_labels(npz(**changes))])
+    with pytest.raises(ValueError, match="no teachers"):
+        average_soft_labels([])
+    for weights in ([1], [1, 0], [1, -1], [1, np.inf]):
+        with pytest.raises(ValueError, match="weights: expected 2 numbers above 0"):
+            average_soft_labels([ours, ours], weights)
+
+
+# Writing.
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv"])
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+@pytest.mark.parametrize(
+    "key, keys",
+    [
+        ("rows", np.array([3, 1, 2])),
+        ("ids", np.array(["a, b", 'c"d', "ü/1"])),
+        ("hashes", content_ids(pictures().images)),
+    ],
+)
+@pytest.mark.parametrize("n_crops", [None, 2])
+def test_written_and_read(tmp_path, suffix, kind, key, keys, n_crops):
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((3, n_crops or 1, 4)).astype(np.float32)
+    if kind == "probabilities":
+        values = rng.dirichlet(np.ones(4), (3, n_crops or 1)).astype(np.float32)
+    values = values if n_crops else values[:, 0]
+    path, classes = tmp_path / f"t{suffix}", ("a", "b, c", "neutral", "happy")
+    save_soft_labels(path, values, kind, classes, **{key: keys})
+    soft = load_soft_labels(path)
+    assert soft.kind == kind and soft.classes == classes and soft.n_crops == n_crops
+    assert soft.key[0] == key and soft.key[1].tolist() == keys.tolist()
+    if kind == "logits":
+        np.testing.assert_array_equal(soft.values, values)
+    else:
+        np.testing.assert_allclose(np.exp(soft.values), values, rtol=1e-5)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_mirror_images_are_written_to_npz_alone(tmp_path):
+    parts = dict(kind="logits", classes=CLASSES, rows=np.arange(3), flipped=LOGITS + 1)
+    save_soft_labels(tmp_path / "t.npz", LOGITS, **parts)
+    np.testing.assert_array_equal(load_soft_labels(tmp_path / "t.npz").flipped_values, LOGITS + 1)
+    with pytest.raises(ValueError, match="t.csv: a csv has no place for the mirror images"):
+        save_soft_labels(tmp_path / "t.csv", LOGITS, **parts)
+
+
+@pytest.mark.parametrize(
+    "changes, error, message",
+    [
+        (dict(values=NAN), DataError, r"t.npz entry 1 \(row 1\): logits are not finite"),
+        (dict(values=LOGITS, kind="probabilities"), DataError, "no distribution"),
+        (dict(values=LOGITS[:2]), DataError, r"logits: expected numbers of shape \(3, 3\)"),
+        (dict(values=np.array([["a"]])), DataError, "values: expected numbers, found <U1"),
+        (dict(rows=np.array([1, 1, 2])), DataError, "row 1 was already given"),
+        (dict(rows=np.array([1.0, 2, 3])), DataError, "rows: expected whole numbers"),
+        (dict(classes=["a", "a", "b"]), DataError, "names one class twice"),
+        (dict(kind="scores"), ValueError, "kind: expected 'logits' or 'probabilities'"),
+        (dict(rows=None), ValueError, "expected one of rows, ids and hashes, found 0"),
+        (dict(ids=np.array(["a", "b", "c"])), ValueError, "one of .* found rows and ids"),
+        (dict(path="t.pt"), ValueError, "expected a name that ends in .npz or .csv"),
+        (dict(path="none/t.npz"), OSError, "none"),
+        (dict(path="t.csv", rows=None, ids=np.array(["a ", "b", "c"])), ValueError, "id 'a '"),
+    ],
+)
+def test_nothing_is_written_that_could_not_be_read(tmp_path, changes, error, message):
+    parts = dict(values=LOGITS, kind="logits", classes=CLASSES, rows=np.arange(3), path="t.npz")
+    parts = {**parts, **changes}
+    with pytest.raises(error, match=message):
+        save_soft_labels(tmp_path / parts.pop("path"), **parts)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "t.npz"
+    save_soft_labels(path, LOGITS, "logits", CLASSES, rows=np.arange(3))
+    before = path.read_bytes()
+
+    def full(*args, **kwargs):
+        args[0].write(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="no space"):
+        save_soft_labels(path, LOGITS + 1, "logits", CLASSES, rows=np.arange(3))
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+# Files that ask for more than there is.
+
+
+def test_an_array_that_claims_to_be_huge(npz):
+    path = npz()
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    header = np.lib.format.magic(1, 0)
+    text = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 3), }"
+    text = text.ljust(117) + b"\n"
+    members["logits.npy"] = header + len(text).to_bytes(2, "little") + text + LOGITS.tobytes()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(DataError, match="no readable .npz file .*as its shape"):
+        load_soft_labels(path)
+
+
+def test_a_zip_bomb(tmp_path, monkeypatch):
+    from ferdata import npz_file
+
+    path = tmp_path / "teacher.npz"
+    np.savez_compressed(
+        path, logits=np.zeros((300_000, 3), np.float32), rows=np.arange(3), classes=CLASSES
+    )
+    monkeypatch.setattr(npz_file, "MAX_BYTES", 1 << 20)
+    with pytest.raises(DataError, match="arrays of 3,6.* bytes in a file of .*; at most 1,048,576"):
+        load_soft_labels(path)
+
+
+def test_a_csv_without_end(table, monkeypatch):
+    from ferdata import soft_label_files
+
+    monkeypatch.setattr(soft_label_files, "MAX_ENTRIES", 3)
+    with pytest.raises(DataError, match="line 6: more than 3 entries; use the .npz format"):
+        load_soft_labels(table(*[f"{i},1,2,3" for i in range(9)]))
+    with pytest.raises(DataError, match="a line of more than 65536 characters"):
+        load_soft_labels(table("1,1,2," + "3" * 70_000))
+
+
 # The real teacher.
 
 
@@ -287,3 +689,11 @@ def test_real_teacher_is_as_good_as_its_description_says(shared, tmp_path, monke
         assert report.n_used == len(data)
         correct = (values.argmax(axis=1) == data.labels).mean()
         assert abs(100 * correct - expected) < 0.05
+
+
+def test_real_views_average_to_the_real_teacher(shared):
+    """The shipped logits are the mean over the image and its mirror image."""
+    views = load_soft_labels(shared / "data" / "teacher_logits_views.npz")
+    whole = load_soft_labels(shared / "data" / "teacher_logits.npz")
+    mean = (views.values + views.flipped_values) / 2
+    assert np.abs(mean - whole.values).max() < 2e-3 * np.abs(whole.values).max()

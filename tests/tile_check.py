@@ -131,17 +131,18 @@ def pooled_problems():
 
 
 def winograd_pass(operations, place, case, x, w, b):
-    """y of a convolution by `conv2d_winograd_forward`."""
+    """y and argmax of a convolution by `conv2d_winograd_forward`."""
     N, H, W, C, F, K, pool, relu = case
     x, w, b = (place(t.shape, t) for t in (x, w, b))
     (OH, PT, _), (OW, PL, _) = window_axis(H, K, 2, "same"), window_axis(W, K, 2, "same")
     n_u, n_scratch = conv2d_winograd.winograd_sizes(H, W, C, F, PL, OH, OW)
     U, scratch = place((n_u,), np.nan), place((n_scratch,), np.nan)
     y = place((N, -(-OH // 2), -(-OW // 2), F) if pool else (N, OH, OW, F), np.nan)
+    argmax = place((N * pool, *y.shape[1:]), -1, np.int32)
     if WINOGRAD:
         conv2d_winograd.conv2d_winograd_weights(w, U)
-    operations.conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y)
-    return y
+    operations.conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y, argmax)
+    return y, argmax
 
 
 def check():
@@ -170,11 +171,13 @@ def check():
     for case in WINOGRAD_CONVOLUTIONS if WINOGRAD else ():
         N, H, W, C, F, K, *_ = case
         tensors = [rng.standard_normal(s) for s in ((N, H, W, C), (K, K, C, F), (F,))]
-        expected = winograd_pass(reference, ordinary, case, *tensors)
+        expected, winners = winograd_pass(reference, ordinary, case, *tensors)
         for at_end in (True, False):
-            y = winograd_pass(conv2d_winograd, at_edge(at_end), case, *tensors)
+            y, argmax = winograd_pass(conv2d_winograd, at_edge(at_end), case, *tensors)
             assert np.abs(y - expected).max() < 1e-5 * np.abs(expected).max(), f"winograd {case}"
-            digest.update(y.tobytes())
+            assert (argmax != winners).sum() <= 1e-3 * argmax.size, f"winograd {case}: near ties"
+            for result in (y, argmax):
+                digest.update(result.tobytes())
     return digest.hexdigest()
 
 

@@ -34,10 +34,12 @@ _HOME = {
     "evaluate": "train",
     "fit": "train",
     "load": "formats.safetensors",
+    "load_pretrained": "models.pretrained",
     "log_softmax": "losses",
     "models": "",
     "save": "formats.safetensors",
     "softmax": "losses",
+    "sweep": "",
     "testing": "",
 }
 

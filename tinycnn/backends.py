@@ -142,7 +142,9 @@ class KernelBackend:
                 op.winograd, op.u_offset = 1, self.n_u
                 self.n_u += aligned(n_u)
                 self.n_scratch = max(self.n_scratch, n_scratch)
-        # a copy of the parameters, bit by bit, and the weights that were made of them
+        # the transformed weights of a training step; those of prediction, behind a copy of the
+        # parameters, bit by bit, that they were made of
+        self.training_u = aligned_zeros(self.n_u, self.dtype) if self.n_u else None
         self.parameter_bits = parameters.view(np.uint32)
         self.transformed: tuple[np.ndarray, np.ndarray] | None = None
         self.idle_workspaces: list[Workspace] = []
@@ -165,18 +167,11 @@ class KernelBackend:
             for chunk in chunks:
                 first = chunk * PREDICTION_CHUNK
                 count = min(PREDICTION_CHUNK, len(x) - first)
-                if u is None:
-                    self.program.program_forward(
-                        *(self.operations, self.parameters, x_flat, first, 0, count),
-                        *(PREDICTION_CHUNK, workspace.activations, workspace.argmax),
-                        *(self.no_masks, workspace.conv_output, 0, logits),
-                    )
-                else:
-                    self.program.program_predict(
-                        *(self.operations, self.parameters, u, x_flat, first, count),
-                        *(PREDICTION_CHUNK, workspace.activations, workspace.argmax),
-                        *(workspace.conv_output, workspace.scratch, logits),
-                    )
+                self.program.program_forward(
+                    *(self.operations, self.parameters, u, x_flat, first, 0, count),
+                    *(PREDICTION_CHUNK, workspace.activations, workspace.argmax, self.no_masks),
+                    *(workspace.conv_output, workspace.scratch, 0, logits),
+                )
             self.idle_workspaces.append(workspace)
 
         if n_workers:
@@ -225,13 +220,18 @@ class KernelBackend:
         self.x = x.reshape(-1)
         self.n_images = N
         logits = np.empty(N * self.n_classes, self.dtype)
+        u = self.training_u
+        if u is not None:
+            self.program.program_winograd_weights(self.operations, self.parameters, u)
 
         def one_chunk(chunk: int, first: int, count: int) -> None:
+            scratch = self._take_workspace()
             self.program.program_forward(
-                *(self.plan.operations, self.parameters, self.x, first, first, count, N),
-                *(space.activations, space.argmax, space.masks, space.conv_outputs[chunk]),
-                *(1, logits),
+                *(self.operations, self.parameters, u, self.x, first, first, count, N),
+                *(space.activations, space.argmax, space.masks),
+                *(scratch.conv_output, scratch.scratch, 1, logits),
             )
+            self.idle_workspaces.append(scratch)
 
         self._for_each_chunk(one_chunk)
         return logits.reshape(N, self.n_classes)
@@ -330,7 +330,6 @@ class TrainingWorkspace(Workspace):
         n_chunks = min(N_GRADIENT_CHUNKS, max(capacity, 1))
         self.masks = np.zeros(plan.n_mask * capacity, dtype)
         self.d_activations = np.zeros(plan.n_activations * capacity, dtype)
-        self.conv_outputs = np.zeros((n_chunks, plan.n_conv_output), dtype)
         self.chunk_gradients = np.zeros((n_chunks, plan.n_parameter_slots), dtype)
 
 

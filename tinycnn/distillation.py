@@ -48,6 +48,8 @@ class Distillation:
     needs_soft_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        if isinstance(self.temperature, list):
+            object.__setattr__(self, "temperature", tuple(self.temperature))
         if not np.size(self.temperature):
             raise ValueError("temperature: expected a number or several, found none")
         for temperature in self.temperatures:

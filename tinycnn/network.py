@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from types import MappingProxyType
 from typing import Any, Mapping, Sequence
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from . import init
 from .backends import KernelBackend, ReferenceBackend, named_views
+from .classify import Classification, checked_images, classifications
 from .input_spec import SCALINGS, InputSpec
 from .layers import Dropout, Layer
 from .losses import softmax
@@ -71,6 +73,7 @@ class Network:
         self.input_spec = input_spec
         self.backend, self.n_threads = backend, check_n_threads(n_threads)
         self.training_summary: dict[str, Any] = {}
+        self.calibration_temperature = 1.0
         self.parameter_vector = np.zeros(self.plan.n_parameter_slots, self.dtype)
         self.gradient_vector = np.zeros(self.plan.n_parameter_slots, self.dtype)
         self.parameters: Mapping[str, np.ndarray] = MappingProxyType(
@@ -124,16 +127,14 @@ class Network:
         """Logits (N, K) of x (N, H, W, C), floats scaled as the InputSpec says.
 
         training=True draws the dropout masks and keeps what `backward` needs, x itself included:
-        leave x as it is until then.  Its logits differ from those of prediction by about 1e-6 of
-        the largest: in float32 prediction takes another way through the convolutions where that is
-        faster (kernels/conv2d_winograd.py).
+        leave x as it is until then.  Where nothing is dropped its logits are those of prediction,
+        bit for bit.  In float32 convolutions go another way than in float64 where that is faster
+        (kernels/conv2d_winograd.py): errors are below 1e-5 of the largest logit.
         Another float dtype than the network's is converted.  Raises TypeError for what is no
         float array (uint8 images go to `predict_proba`), ValueError for another shape.
 
         NaN or infinity in an image makes the logits of that image meaningless, and touches no other
-        image.  In training a max-pooling passes over NaN; in prediction it may do so or not, and a
-        pixel reaches the outputs of its whole tile, so the logits may be finite in one and NaN in
-        the other.
+        image.  In float64 a max-pooling passes over NaN; in float32 it may do so or not.
         """
         x = self._checked_input(x)
         if not training:
@@ -187,10 +188,39 @@ class Network:
             logits[part] = self._run.predict(self.scale(images[part]))
         return logits
 
+    @property
+    def calibration_temperature(self) -> float:
+        """Probabilities are softmax(logits / this): `calibration.fit_temperature` finds the value
+        that makes them honest.  1.0 at first; training and `predict_logits` leave it alone.
+
+        Raises ValueError on setting it to what is no finite number above 0.
+        """
+        return self._calibration_temperature
+
+    @calibration_temperature.setter
+    def calibration_temperature(self, temperature: float) -> None:
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"calibration_temperature is {temperature!r}; expected above 0")
+        self._calibration_temperature = float(temperature)
+
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities (N, K), in the order of `classes`, of uint8 images (N, H, W) or
-        (N, H, W, C).  Errors as `scale`."""
-        return softmax(self.predict_logits(images), backend=self.backend)
+        (N, H, W, C): softmax(logits / calibration_temperature).  Errors as `scale`."""
+        logits = self.predict_logits(images)
+        return softmax(logits, self.calibration_temperature, backend=self.backend)
+
+    def classify(self, images: Any, *, unsure_below: float = 0.0) -> list[Classification]:
+        """Class and probabilities of each image.
+
+        images        uint8 (N, H, W) or (N, H, W, C), or an object that has them as `images` and
+                      says as `framing` how they were cut
+        unsure_below  the label is "unsure" where the likeliest class is less likely than this
+        Raises TypeError or ValueError, with what to do, for pictures of another size, number of
+        channels, range or framing than the network was made for, and for an unsure_below outside
+        0..1.
+        """
+        probs = self.predict_proba(checked_images(images, self.input_spec))
+        return classifications(probs, self.classes, unsure_below)
 
     @property
     def _run(self) -> KernelBackend | ReferenceBackend:

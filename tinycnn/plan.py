@@ -38,7 +38,7 @@ OPERATION = np.dtype(
             *("pool_K", "pool_S", "pool_PT", "pool_PL", "argmax_offset", "listed"),
             # parameters; offset of the transposed weights; offset of the dropout mask
             *("w_offset", "b_offset", "w_t_offset", "mask_offset"),
-            # whether prediction takes kernels/conv2d_winograd.py, and offset of the weights as that
+            # whether forward takes kernels/conv2d_winograd.py, and offset of the weights as that
             # wants them: 0 here, for only the kernels know the host; `backends` fills them in
             *("winograd", "u_offset"),
         )

@@ -97,13 +97,14 @@ def conv2d_transpose_weights_back(w_t, w_out):
     w_out[:] = w_t.transpose(1, 2, 3, 0)
 
 
-def conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out):
+def conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out, argmax_out):
     """See kernels/conv2d_winograd.py: here (1), then (2).  U and the scratch are not used."""
     y = np.empty((len(x), OH, OW, w.shape[3]), x.dtype)
     conv2d_forward(x, w, b, 2, PT, PL, y)
     if pool:
         conv_y, y = y, np.empty(y_out.shape, x.dtype)
-        maxpool2d_forward(conv_y, 2, 2, 0, 0, y, np.empty(y.shape, np.int32))
+        argmax = argmax_out if argmax_out.size else np.empty(y.shape, np.int32)
+        maxpool2d_forward(conv_y, 2, 2, 0, 0, y, argmax)
     y_out[:] = np.maximum(y, 0) if relu else y
 
 

@@ -13,7 +13,7 @@ and of the versions in use: any change leads to another folder.  Whatever is wro
 (read-only, truncated, from another machine) costs a compile and a log line, nothing else.
 Environment: TINYCNN_CACHE_DIR names the folder (default: $XDG_CACHE_HOME/tinycnn or
 ~/.cache/tinycnn); TINYCNN_TILE overrides the tile, see `choose_tile`; TINYCNN_WINOGRAD=0 leaves
-prediction to the direct convolution.
+every forward pass to the direct convolution.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def choose_tile(request: str = "") -> TileShape:
 TILE = choose_tile(os.environ.get("TINYCNN_TILE", ""))
 
 WINOGRAD = os.environ.get("TINYCNN_WINOGRAD", "1") != "0" and not TILE.plain
-"""Whether prediction may use `conv2d_winograd.py`."""
+"""Whether a forward pass may use `conv2d_winograd.py`."""
 
 
 def cache_folder() -> Path:

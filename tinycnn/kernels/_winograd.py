@@ -6,6 +6,7 @@ are in elements, as in `_tile.py`; `lanes` is the number of elements of a vector
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Iterable
 
 from llvmlite import ir
@@ -14,11 +15,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import TILE
-from ._simd import INTP, Vectors, element, for_each_row_count, intp, loop
+from ._simd import INTP, Vectors, element, intp, loop
 from ._winograd_transforms import Transform
 
 BYTES = TILE.vector_bytes
-TILES = 2  # whose sums are held in registers at a time: 2 t = 12 of 16 for F(3, 4)
+WIDE = BYTES == 64  # such a host has 32 vector registers, others have 16
+TILES, FILTERS = 2, 1 if WIDE else 2  # tiles and vectors of filters that go together
+POINTS = 6 if WIDE else 2  # of which TILES * FILTERS sums each are held in registers at a time
 
 
 class Arithmetic(Vectors):
@@ -43,6 +46,11 @@ class Arithmetic(Vectors):
     def max(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """The larger one; b where one of them is NaN (one instruction on most hosts)."""
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+
+    def first_max(self, pair: list[ir.Value]) -> tuple[ir.Value, ir.Value]:
+        """The larger of two, the first where they are equal or one is NaN; whether the second."""
+        second = self.builder.fcmp_ordered(">", pair[1], pair[0])
+        return self.builder.select(second, pair[1], pair[0]), second
 
     def combine(self, terms: Iterable[tuple[Any, ir.Value]]) -> ir.Value:
         """Sum of number * vector; a number of 0 costs nothing, one of +-1 no product."""
@@ -196,63 +204,60 @@ def make_bt_planes(f: Transform) -> Any:
     return code
 
 
-def make_products(f: Transform, pool: bool) -> Any:
-    """Products and output transform of 1 to TILES tiles of 4 phases, one vector of filters.
+def make_products(f: Transform) -> Any:
+    """Products and output transform of TILES tiles of 4 phases, FILTERS vectors of filters.
 
-        M[b, a] = sum over c < 4 of V[b, c, a, tile] U[b, c, a, :]
-        y = A^T M A,   with `pool` the larger of each two neighbours of a row of it
+        M[b, a] = sum over c < 4 of V[b, c, a, tile] U[b, c, a, :],   y = A^T M A
 
-    Signature: (n_tiles, V, v_off, U, u_off, y, y_off, row, column).  V has a vector of tiles and U
-    one of filters for each (b, c, a); y[y_off + i*row + j*column], j over all tiles.  The t sums of
-    one b stay in registers and leave them transformed along a: m numbers instead of t.  With `pool`
-    an odd number of outputs has its last one alone.
+    Signature: (V, v_off, U, u_off, y, y_off, row, column).  V has a vector of tiles and U FILTERS
+    vectors of filters for each (b, c, a); y[y_off + i*row + j*column], j over all tiles.  The sums
+    of one b go through A^T along a before those of the next b: m numbers are kept instead of t.
     """
 
     @intrinsic
-    def code(typingctx, n_tiles, V, v_off, U, u_off, y, y_off, row, column):
+    def code(typingctx, V, v_off, U, u_off, y, y_off, row, column):
         def codegen(context, builder, sig, args):
-            n_tiles, V, v_off, U, u_off, y, y_off, row, column = args
-            v = Arithmetic(builder, sig.args[1])
-            pv = element(context, builder, sig.args[1], V, v_off)
-            pu = element(context, builder, sig.args[3], U, u_off)
-            py = element(context, builder, sig.args[5], y, y_off)
-            half = cgutils.alloca_once(builder, v.type, size=intp(f.t * f.m * TILES))
+            V, v_off, U, u_off, y, y_off, row, column = args
+            v = Arithmetic(builder, sig.args[0])
+            pv = element(context, builder, sig.args[0], V, v_off)
+            pu = element(context, builder, sig.args[2], U, u_off)
+            py = element(context, builder, sig.args[4], y, y_off)
+            grid = [(tile, q) for tile in range(TILES) for q in range(FILTERS)]
+            half = cgutils.alloca_once(builder, v.type, size=intp(f.t * f.m * len(grid)))
             half = builder.bitcast(half, v.scalar.as_pointer())
 
-            def products(n: int, bv: ir.Value, bu: ir.Value) -> list[list[ir.Value]]:
-                """The t sums of each of n tiles."""
-                sums = [[None] * f.t for _ in range(n)]
-                for c in range(4):
-                    for a in range(f.t):
-                        u = v.load(bu, c * f.t + a)
-                        for tile in range(n):
-                            at = builder.gep(bv, [intp((c * f.t + a) * v.lanes + tile)])
-                            x, total = v.broadcast(builder.load(at)), sums[tile][a]
-                            sums[tile][a] = v.multiply_add(x, u, total) if c else builder.fmul(x, u)
-                return sums
+            def sums(bv: ir.Value, bu: ir.Value, points: Iterable[int]) -> dict:
+                """M of one b: as many points a at a time as the registers hold sums for."""
+                total: dict = {}
+                for c, a in itertools.product(range(4), points):
+                    at = c * f.t + a
+                    u = [v.load(bu, at * FILTERS + q) for q in range(FILTERS)]
+                    for tile in range(TILES):
+                        x = builder.load(builder.gep(bv, [intp(at * v.lanes + tile)]))
+                        x = v.broadcast(x)
+                        for q in range(FILTERS):
+                            k = a, tile, q
+                            more = v.multiply_add(x, u[q], total[k]) if c else builder.fmul(x, u[q])
+                            total[k] = more
+                return total
 
-            def emit(n: int) -> None:
-                step = intp(4 * f.t * v.lanes)
-                steps = [step, step, intp(n * f.m * v.lanes)]
-                with loop(builder, intp(f.t), [pv, pu, half], steps) as (bv, bu, bh):
-                    for tile, sums in enumerate(products(n, bv, bu)):
-                        for i, value in enumerate(f.emit_at(v, sums)):
-                            v.store(value, bh, tile * f.m + i)
-                for i in range(f.m):
-                    values = []
-                    for tile in range(n):
-                        x = [v.load(half, (b * n + tile) * f.m + i) for b in range(f.t)]
-                        values += f.emit_at(v, x)
-                    if pool:
-                        pairs = [values[q : q + 2] for q in range(0, len(values), 2)]
-                        values = [v.max(pair[0], pair[-1]) for pair in pairs]
-                    for j, value in enumerate(values):
-                        v.store(value, v.at(v.at(py, row, i), column, j))
-
-            for_each_row_count(builder, n_tiles, TILES, emit)
+            step = intp(4 * f.t * v.lanes)
+            steps = [step, intp(4 * f.t * FILTERS * v.lanes), intp(f.m * len(grid) * v.lanes)]
+            with loop(builder, intp(f.t), [pv, pu, half], steps) as (bv, bu, bh):
+                M: dict = {}
+                for first in range(0, f.t, POINTS):
+                    M.update(sums(bv, bu, range(first, min(first + POINTS, f.t))))
+                for k, (tile, q) in enumerate(grid):
+                    for i, value in enumerate(f.emit_at(v, [M[a, tile, q] for a in range(f.t)])):
+                        v.store(value, bh, k * f.m + i)
+            for i in range(f.m):
+                for k, (tile, q) in enumerate(grid):
+                    x = [v.load(half, (b * len(grid) + k) * f.m + i) for b in range(f.t)]
+                    for j, value in enumerate(f.emit_at(v, x)):
+                        v.store(value, v.at(v.at(py, row, i), column, tile * f.m + j), q)
             return context.get_dummy_value()
 
-        return types.void(INTP, V, INTP, U, INTP, y, *(INTP,) * 3), codegen
+        return types.void(V, INTP, U, INTP, y, *(INTP,) * 3), codegen
 
     return code
 
@@ -288,33 +293,68 @@ def make_at(fa: Transform, fb: Transform, whole: Transform) -> Any:
 
 @intrinsic
 def finish(typingctx, count, n_rows, n_columns, x, x_off, row, column, step, b, b_off, relu,
-           y, y_off, y_step):  # fmt: skip
+           y, y_off, y_step, keep, argmax, first, W):  # fmt: skip
     """For `count` windows of a row: the largest of n_rows x n_columns vectors, bias, ReLU.
 
     Number (i, j) of window s is x[x_off + i*row + j*column + s*step], n_rows and n_columns are 1 or
-    2; the bias is b[b_off]; the result goes to y[y_off + s*y_step].
+    2; the bias is b[b_off]; the result goes to y[y_off + s*y_step].  With `keep` so does the
+    position of the largest, the first of equals, to argmax[y_off + s*y_step]: it is
+    first + s*n_columns + i*W + j.
     """
 
     def codegen(context, builder, sig, args):
         (count, n_rows, n_columns, x, x_off, row, column, step, b, b_off, relu,
-         y, y_off, y_step) = args  # fmt: skip
+         y, y_off, y_step, keep, argmax, first, W) = args  # fmt: skip
         v = Arithmetic(builder, sig.args[3])
+        i32 = ir.IntType(32)
         px = element(context, builder, sig.args[3], x, x_off)
         py = element(context, builder, sig.args[11], y, y_off)
+        pa = element(context, builder, sig.args[15], argmax, y_off)
         bias = v.load(element(context, builder, sig.args[8], b, b_off))
         wants_relu = builder.icmp_signed("!=", relu, intp(0))
         floor = builder.select(wants_relu, v.splat(0), v.splat(float("-inf")))
-        # A window of one row or column reads it twice: the larger of x and x is x.
-        below = builder.mul(row, builder.sub(n_rows, intp(1)))
-        right = builder.mul(column, builder.sub(n_columns, intp(1)))
-        with loop(builder, count, [px, py], [step, y_step]) as (qx, qy):
-            rows = []
-            for at in (qx, builder.gep(qx, [below])):
-                rows.append(v.max(v.load(at), v.load(builder.gep(at, [right]))))
-            v.store(v.max(floor, v.add(v.max(*rows), bias)), qy)  # NaN stays NaN
+        # A window of one row or column reads it twice: no number is larger than itself.
+        below, right = builder.sub(n_rows, intp(1)), builder.sub(n_columns, intp(1))
+        apart = [builder.mul(column, right), builder.mul(row, below)]
+
+        def largest(qx: ir.Value, positions: list[ir.Value] | None) -> list[ir.Value]:
+            """The largest of one window, and its position if those of the four are given."""
+            corners = []
+            for at in (qx, builder.gep(qx, [apart[1]])):
+                corners += [v.load(at), v.load(builder.gep(at, [apart[0]]))]
+            pairs = [v.first_max(corners[k : k + 2]) for k in (0, 2)]
+            best, later = v.first_max([value for value, _ in pairs])
+            out = [v.max(floor, v.add(best, bias))]  # NaN stays NaN
+            if positions:
+                chosen = [builder.select(pairs[k][1], *positions[2 * k : 2 * k + 2][::-1])
+                          for k in (0, 1)]  # fmt: skip
+                out.append(builder.select(later, chosen[1], chosen[0]))
+            return out
+
+        with builder.if_else(builder.icmp_signed("!=", keep, intp(0))) as (then, otherwise):
+            with then:
+                ends = [first, builder.add(first, right)]
+                ends += [builder.add(end, builder.mul(W, below)) for end in ends]
+                held = [v.register(v.broadcast(builder.trunc(end, i32))) for end in ends]
+                on = v.broadcast(builder.trunc(n_columns, i32))
+                with loop(builder, count, [px, py, pa], [step, y_step, y_step]) as (qx, qy, qa):
+                    positions = [builder.load(register) for register in held]
+                    value, position = largest(qx, positions)
+                    v.store(value, qy)
+                    builder.store(
+                        position, builder.bitcast(qa, position.type.as_pointer())
+                    ).align = 4
+                    for register, old in zip(held, positions):
+                        builder.store(builder.add(old, on), register)
+            with otherwise:
+                with loop(builder, count, [px, py], [step, y_step]) as (qx, qy):
+                    v.store(largest(qx, None)[0], qy)
         return context.get_dummy_value()
 
-    return types.void(*(INTP,) * 3, x, *(INTP,) * 4, b, *(INTP,) * 2, y, *(INTP,) * 2), codegen
+    signature = types.void(
+        *(INTP,) * 3, x, *(INTP,) * 4, b, *(INTP,) * 2, y, *(INTP,) * 3, argmax, *(INTP,) * 2
+    )
+    return signature, codegen
 
 
 @intrinsic

@@ -34,6 +34,7 @@ from ._jit import WINOGRAD, kernel
 from ._tile import multiply_add
 from ._winograd import (
     BYTES,
+    FILTERS,
     TILES,
     clear,
     copy,
@@ -59,7 +60,7 @@ LINES = 2 * M_OUT  # rows of x that a row of tiles adds to those of the row of t
 _shallow_weights, _deep_weights = make_weights_transform(SHALLOW), make_weights_transform(DEEP)
 _deinterleave = make_deinterleave(LINES)
 _shallow_bt, _bt_planes = make_bt(SHALLOW, SHALLOW), make_bt_planes(SHALLOW)
-_products, _products_pool = make_products(SHALLOW, False), make_products(SHALLOW, True)
+_products = make_products(SHALLOW)
 _bt, _bt_short = make_bt(DEEP, DEEP), make_bt(_SHORT, DEEP)
 _at, _at_low = make_at(DEEP, DEEP, DEEP), make_at(_SHORT, DEEP, DEEP)
 _at_narrow, _at_both = make_at(DEEP, _SHORT, DEEP), make_at(_SHORT, _SHORT, DEEP)
@@ -74,9 +75,11 @@ def winograd_fits(op, dtype) -> bool:
     float32 alone: in float64, which is for checks, every pass then has one arithmetic.
     """
     lanes = BYTES // 4
-    if not WINOGRAD or dtype != "float32" or op.S != 2 or op.KH != op.KW or op.F % lanes:
+    if not WINOGRAD or dtype != "float32" or op.S != 2 or op.KH != op.KW:
         return False
     if op.pool and (op.pool_K, op.pool_S, op.pool_PT, op.pool_PL) != (2, 2, 0, 0):
+        return False
+    if op.F % (lanes * (FILTERS if op.C == 1 else 1)):
         return False
     if op.C == 1:
         return op.KH == 2 * SHALLOW.r and min(op.conv_OH, op.conv_OW) >= 4 * M_OUT
@@ -96,6 +99,7 @@ def _shallow_parts(F, OW, lanes):
     of planes and of a row of outputs; where the padded rows, planes, lines, V and outputs begin;
     and the end."""
     n_w = -(-OW // M_OUT)
+    n_w += n_w % TILES
     columns = -(-(n_w + (2 * T_SHALLOW - 1) // LINES) // lanes) * lanes
     row = LINES * columns
     y_row = n_w * M_OUT * F
@@ -132,11 +136,12 @@ _deep_places = kernel(_deep_parts, inline=True)
 def conv2d_winograd_weights(w, U_out):
     """Equation (4): w (KH, KW, C, F) -> U_out, flat, as `conv2d_winograd_forward` reads it.
 
-    One channel:  U[filters / lanes][b][p, q][a][lanes].
+    One channel:  U[filters / block][b][p, q][a][block], block = FILTERS * lanes.
     Many:         U[b][a][p, q, c][f], APART elements between matrices.
     """
     KH, KW, C, F = w.shape
     lanes, wf = BYTES // w.itemsize, w.reshape(-1)
+    block = FILTERS * lanes
     size = 4 * C * F + APART
     for phase in range(4):
         for c in range(C):
@@ -144,9 +149,10 @@ def conv2d_winograd_weights(w, U_out):
                 w_at = ((phase // 2 * KW + phase % 2) * C + c) * F + f
                 row, column = 2 * KW * C * F, 2 * C * F
                 if C == 1:
-                    u_at = f * T_SHALLOW * 4 * T_SHALLOW + phase * T_SHALLOW * lanes
-                    u_b = 4 * T_SHALLOW * lanes
-                    _shallow_weights(wf, w_at, row, column, U_out, u_at, u_b, lanes)
+                    first = f // block * block
+                    u_at = (first * 4 * T_SHALLOW + phase * block) * T_SHALLOW + f - first
+                    u_b = 4 * T_SHALLOW * block
+                    _shallow_weights(wf, w_at, row, column, U_out, u_at, u_b, block)
                 else:
                     u_at = (phase * C + c) * F + f
                     _deep_weights(wf, w_at, row, column, U_out, u_at, T_DEEP * size, size)
@@ -159,34 +165,30 @@ conv2d_winograd_weights = kernel(conv2d_winograd_weights, inline=True)
 
 
 @kernel
-def _finish_rows(z, row, F, n_rows, first_row, OW, pool, b, relu, y, y_at):
+def _finish_rows(z, row, F, n_rows, first_row, OW, pool, b, relu, y, argmax, y_at, W):
     """Equation (2) of rows 0 ... n_rows of z, of which the first is row `first_row` of the picture.
 
-    An odd last row or column is a window of its own.
+    An odd last row or column is a window of its own.  Positions in argmax count W a row; where it
+    is empty they are not wanted.
     """
     window = 2 if pool else 1
     whole, PW = OW // window, -(-OW // window)
+    keep = int(argmax.size > 0)
     for p in range(-(-n_rows // window)):
         height = min(n_rows - p * window, window)
+        first = (first_row + p * window) * W
         for f in range(0, F, BYTES // y.itemsize):
             z_at, at = p * window * row + f, y_at + (first_row // window + p) * PW * F + f
             finish(
                 *(whole, height, window, z, z_at, row, F, window * F),
-                *(b, f, relu, y, at, F),
+                *(b, f, relu, y, at, F, keep, argmax, first, W),
             )
             if whole < PW:
-                z_at, at = z_at + whole * window * F, at + whole * F
-                finish(1, height, 1, z, z_at, row, F, 0, b, f, relu, y, at, F)
-
-
-@kernel
-def _finish_pooled_rows(z, row, F, n_rows, first_row, PW, b, relu, y, y_at):
-    """As `_finish_rows` for rows whose neighbouring columns are pooled already."""
-    for p in range((n_rows + 1) // 2):
-        height = min(n_rows - 2 * p, 2)
-        for f in range(0, F, BYTES // y.itemsize):
-            at = y_at + (first_row // 2 + p) * PW * F + f
-            finish(PW, height, 1, z, 2 * p * row + f, row, F, F, b, f, relu, y, at, F)
+                last = whole * window
+                finish(
+                    *(1, height, 1, z, z_at + last * F, row, F, 0),
+                    *(b, f, relu, y, at + whole * F, F, keep, argmax, first + last, W),
+                )
 
 
 @kernel
@@ -209,20 +211,19 @@ def _load_lines(block, n, H, W, PT, PL, columns, xf, scratch, planes_at):
 
 
 @kernel
-def _shallow(x, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out):
+def _shallow(x, U, b, PT, PL, OH, OW, W_z, pool, relu, scratch, y_out, argmax_out):
     """C = 1: a row of tiles at a time, lanes of V are its tiles.
 
     Two rows of tiles have an even number of rows of z, so pooling follows every second one.
     """
     N, H, W, _ = x.shape
     F = y_out.shape[3]
-    xf, yf = x.reshape(-1), y_out.reshape(-1)
+    xf, yf, af = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
     lanes, t = BYTES // x.itemsize, T_SHALLOW
     places = _shallow_places(F, OW, lanes)
     n_w, columns, row, y_row, planes_at, lines_at, V_at, buffer_at, _ = places
     n_h = -(-OH // M_OUT)
     z = scratch[buffer_at:]
-    pools_columns = pool == 1 and OW % 2 == 0
     clear(LINES * row, scratch, 0)
     for n in range(N):
         y_at = n * y_out.shape[1] * y_out.shape[2] * F
@@ -245,31 +246,20 @@ def _shallow(x, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out):
                             *(scratch, lines_at + (p * t + a) * row + j, columns),
                             *(scratch, V_at + (p * 2 * t + a) * lanes, t * lanes, 4 * t * lanes),
                         )
-                n_tiles = min(lanes, n_w - j)
-                for f in range(0, F, lanes):  # (6)
-                    for tile in range(0, n_tiles, TILES):
-                        size, first = min(TILES, n_tiles - tile), (j + tile) * M_OUT
-                        if pools_columns:
-                            _products_pool(
-                                *(size, scratch, V_at + tile, U, f * t * 4 * t),
-                                *(z, z_first + first // 2 * F + f, y_row, F),
-                            )
-                        else:
-                            _products(
-                                *(size, scratch, V_at + tile, U, f * t * 4 * t),
-                                *(z, z_first + first * F + f, y_row, F),
-                            )
+                for f in range(0, F, FILTERS * lanes):  # (6)
+                    for tile in range(0, min(lanes, n_w - j), TILES):
+                        _products(
+                            *(scratch, V_at + tile, U, f * t * 4 * t),
+                            *(z, z_first + (j + tile) * M_OUT * F + f, y_row, F),
+                        )
             if i % 2 == 1 or i == n_h - 1:  # (2)
                 first = i // 2 * 2 * M_OUT
                 n_rows = min(2 * M_OUT, OH - first)
-                if pools_columns:
-                    _finish_pooled_rows(z, y_row, F, n_rows, first, OW // 2, b, relu, yf, y_at)
-                else:
-                    _finish_rows(z, y_row, F, n_rows, first, OW, pool, b, relu, yf, y_at)
+                _finish_rows(z, y_row, F, n_rows, first, OW, pool, b, relu, yf, af, y_at, W_z)
 
 
 @kernel
-def _deep(x, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out):
+def _deep(x, U, b, PT, PL, OH, OW, W_z, pool, relu, scratch, y_out, argmax_out):
     """C a multiple of the lanes: V of a whole image, then t x t products of matrices.
 
     Where the last tile of a row (column) has an output to spare it is a `Shorter` one, and the
@@ -278,7 +268,7 @@ def _deep(x, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out):
     """
     N, H, W, C = x.shape
     F, t = y_out.shape[3], T_DEEP
-    xf, yf = x.reshape(-1), y_out.reshape(-1)
+    xf, yf, af = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
     lanes = BYTES // x.itemsize
     places = _deep_places(W, C, F, OH, OW)
     n_h, n_w, columns, V_size, M_size, y_row, lines_at, V_at, M_at, buffer_at, _ = places
@@ -361,10 +351,10 @@ def _deep(x, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out):
                     else:
                         _at(M, at, last, t * M_size, M_size, z, z_at, y_row, F)
         y_at = n * y_out.shape[1] * y_out.shape[2] * F
-        _finish_rows(z, y_row, F, OH, 0, OW, pool, b, relu, yf, y_at)
+        _finish_rows(z, y_row, F, OH, 0, OW, pool, b, relu, yf, af, y_at, W_z)
 
 
-def conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out):
+def conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out, argmax_out):
     """Equations (1) and (2) by (4)-(6).
 
     x        (N, H, W, C), C = 1 or a multiple of the lanes
@@ -373,14 +363,20 @@ def conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y_o
     U        flat, from `conv2d_winograd_weights`
     PT, PL   rows and columns of padding before x
     OH, OW   rows and columns of z; pool  1: the largest of each 2x2 of them, of what there is at an
-             odd border;  relu  1: negative results become 0
-    scratch  flat, see `winograd_sizes`;  y_out  (N, OH, OW, F), or half of that, rounded up
+             odd border, where y_out is too small without it;  relu  1: negative results become 0
+    scratch  flat, see `winograd_sizes`
+    y_out    (N, OH, OW, F), or half of that, rounded up or down
+    argmax_out  as y_out, int32: position i*OW + j in z of the winner of each pooling window, the
+             first of equals, for backward; or of no image: not wanted
     An image's result depends on that image alone, to the bit.
     """
+    rows, columns = OH, OW
+    if pool:  # what a "valid" pooling leaves out is not computed
+        rows, columns = min(OH, 2 * y_out.shape[1]), min(OW, 2 * y_out.shape[2])
     if w.shape[2] == 1:
-        _shallow(x, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out)
+        _shallow(x, U, b, PT, PL, rows, columns, OW, pool, relu, scratch, y_out, argmax_out)
     else:
-        _deep(x, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out)
+        _deep(x, U, b, PT, PL, rows, columns, OW, pool, relu, scratch, y_out, argmax_out)
 
 
 conv2d_winograd_forward = kernel(conv2d_winograd_forward, inline=True)

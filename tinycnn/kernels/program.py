@@ -95,14 +95,18 @@ operation_forward = kernel(operation_forward, inline=True)
 
 @kernel
 def program_forward(
-    operations, parameters, x, x_first, first, count, capacity,
-    activations, argmax, masks, conv_output, training, logits_out,
+    operations, parameters, U, x, x_first, first, count, capacity,
+    activations, argmax, masks, conv_output, scratch, training, logits_out,
 ):  # fmt: skip
     """Forward pass of images x[x_first : x_first + count] in slots first... of the workspaces.
 
+    U, scratch   of `conv2d_winograd.py`, for operations that the table gives to it: an operation's
+                 part of U begins at its u_offset.  U is None where there is none: such a program is
+                 compiled without it
     x            flat (N * H * W * C)
     conv_output  scratch for one image's convolution before its pooling
-    training     1: dropout multiplies by its mask;  0: dropout does nothing
+    training     1: dropout multiplies by its mask, and winners of poolings are kept for backward;
+                 0: dropout does nothing, and argmax is scratch
     logits_out   flat (N * K); the rows from x_first are written
     """
     source, y_at, n_logits = x, 0, 0
@@ -119,53 +123,25 @@ def program_forward(
         mask_at = op.mask_offset * capacity + first * size_y
         x_flat = source[x_at : x_at + count * size_x]
         y_flat = activations[y_at : y_at + count * size_y]
-        mask = masks[mask_at : mask_at + count * size_y]
-        operation_forward(
-            op, parameters, x_flat, y_flat, argmax, argmax_at, mask, conv_output, training, count
-        )
-    for r in range(count * n_logits):
-        logits_out[x_first * n_logits + r] = activations[y_at + r]
-
-
-@kernel
-def program_predict(
-    operations, parameters, U, x, x_first, count, capacity,
-    activations, argmax, conv_output, scratch, logits_out,
-):  # fmt: skip
-    """As `program_forward` without training, in slots 0 ... count, with Winograd's convolution
-    where the table says so.
-
-    U, scratch  of `conv2d_winograd.py`: an operation's part of U begins at its u_offset
-    """
-    source, y_at, n_logits = x, 0, 0
-    for k in range(operations.size):
-        op = operations[k]
-        size_x, size_y = op.H * op.W * op.C, op.OH * op.OW * op.F
-        n_logits = size_y
-        if op.x_offset < 0:
-            source, x_at = x, x_first * size_x
-        else:
-            source, x_at = activations, op.x_offset * capacity
-        y_at = op.y_offset * capacity
-        x_flat = source[x_at : x_at + count * size_x]
-        y_flat = activations[y_at : y_at + count * size_y]
-        if op.winograd:
-            # rows and columns that a "valid" pooling leaves out are not computed
-            OH, OW = op.conv_OH, op.conv_OW
-            if op.pool:
-                OH, OW = min(OH, 2 * op.OH), min(OW, 2 * op.OW)
-            w = weights(parameters, op.w_offset, op.KH, op.KW, op.C, op.F)
-            b = parameters[op.b_offset : op.b_offset + op.F]
-            x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
-            y_4d = part(y_flat, 0, count, op.OH, op.OW, op.F)
-            conv2d_winograd_forward(
-                x_4d, w, U[op.u_offset :], b, op.PT, op.PL, OH, OW, op.pool, op.relu, scratch, y_4d
-            )
-        else:
-            argmax_at = op.argmax_offset * capacity
+        winograd = 0
+        if U is not None:
+            winograd = op.winograd
+            if winograd:
+                w = weights(parameters, op.w_offset, op.KH, op.KW, op.C, op.F)
+                b = parameters[op.b_offset : op.b_offset + op.F]
+                x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
+                y_4d = part(y_flat, 0, count, op.OH, op.OW, op.F)
+                winner = part(argmax, argmax_at, op.pool * training * count, op.OH, op.OW, op.F)
+                conv2d_winograd_forward(
+                    x_4d, w, U[op.u_offset :], b, op.PT, op.PL, op.conv_OH, op.conv_OW,
+                    op.pool, op.relu, scratch, y_4d, winner,
+                )  # fmt: skip
+        if not winograd:
+            mask = masks[mask_at : mask_at + count * size_y]
             operation_forward(
-                op, parameters, x_flat, y_flat, argmax, argmax_at, x_flat, conv_output, 0, count
-            )
+                op, parameters, x_flat, y_flat, argmax, argmax_at, mask, conv_output, training,
+                count,
+            )  # fmt: skip
     for r in range(count * n_logits):
         logits_out[x_first * n_logits + r] = activations[y_at + r]
 

@@ -1,0 +1,105 @@
+"""The data set doctor: what is there, what was expected, what is suspicious.
+
+    diagnosis = ferdata.check("fer2013.csv.gz", votes="fer2013new.csv", teachers=["t.npz"])
+    print(diagnosis.as_text())
+
+Nothing is changed and nothing is repaired. `Diagnosis.findings` is empty for a clean data set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ferdata import doctor_checks as checks
+from ferdata.dataset import FaceDataset
+from ferdata.doctor_checks import Finding
+from ferdata.doctor_teacher import Teacher, check_teacher
+from ferdata.specimen import Progress, Specimen, of_dataset, specimen_of
+
+CHECKS: tuple[Callable[[Specimen], Iterator[Finding]], ...] = (
+    checks.unreadable_images,
+    checks.published_counts,
+    checks.subjects_on_both_sides,
+    checks.empty_classes,
+    checks.constant_images,
+    checks.odd_votes,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What the doctor found. `findings` in the order of the checks; `teachers` those readable."""
+
+    specimen: Specimen
+    findings: tuple[Finding, ...]
+    teachers: tuple[Teacher, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.findings
+
+    def as_text(self) -> str:
+        """For a terminal: what is there, then one line a finding."""
+        from ferdata.doctor_text import as_text
+
+        return as_text(self)
+
+    def as_json(self) -> str:
+        """For programs: the same, with the ids of all images concerned."""
+        from ferdata.doctor_text import as_json
+
+        return as_json(self)
+
+    def as_html(self) -> str:
+        """For a browser: one page that needs nothing else, with the images concerned."""
+        from ferdata.doctor_page import as_html
+
+        return as_html(self)
+
+
+def check(
+    path: str | os.PathLike[str],
+    source: str | None = None,
+    *,
+    votes: str | os.PathLike[str] | None = None,
+    teachers: Sequence[str | os.PathLike[str]] = (),
+    progress: Progress | None = None,
+    **options: object,
+) -> Diagnosis:
+    """Examine the data set at `path`.
+
+    source, options  as ferdata.open takes them
+    votes      fer2013new.csv (FER+), for FER2013's csv
+    teachers   files of soft labels, each compared with the labels (or with the votes)
+    progress   progress(what, done, total)
+
+    Raises DataError where nothing can be read at all, ValueError for an unknown source or option.
+    """
+    specimen = specimen_of(path, source, votes, progress, **options)
+    return _examined(specimen, teachers, progress)
+
+
+def check_dataset(
+    dataset: FaceDataset,
+    teachers: Sequence[str | os.PathLike[str]] = (),
+    progress: Progress | None = None,
+) -> Diagnosis:
+    """Examine a data set that is in memory. Raises DataError for one without images."""
+    return _examined(of_dataset(dataset), teachers, progress)
+
+
+def _examined(
+    specimen: Specimen,
+    teachers: Sequence[str | os.PathLike[str]],
+    progress: Progress | None,
+) -> Diagnosis:
+    findings = [finding for one in CHECKS for finding in one(specimen)]
+    findings += checks.duplicates(specimen, progress)
+    known = []
+    for path in teachers:
+        teacher, found = check_teacher(specimen, os.fspath(path))
+        known += [] if teacher is None else [teacher]
+        findings += found
+    return Diagnosis(specimen, tuple(findings), tuple(known))

@@ -1,0 +1,233 @@
+"""Who is trained on and who is measured: folds by subject, at random, one subject at a time.
+
+A network that has seen a person's face scores better on that person's other images, and in
+sequences such as CK+ neighbouring frames are almost the same picture. So the folds that count keep
+every subject on one side. Random folds are the paper's other protocol; they are asked for by name
+(`random_folds`), and what takes a fold refuses subjects on both sides unless told otherwise.
+
+All of them depend on their arguments alone: the same seed gives the same folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ferdata.dataset import FaceDataset
+from ferdata.errors import DataError
+
+_N_SHOWN = 5
+_LEAST_GAIN = 1e-12  # less is rounding, and would go round in circles
+
+
+class Fold(NamedTuple):
+    """int64 indices (n,) of the images to train on and of those to measure on, both ascending."""
+
+    train: np.ndarray
+    validation: np.ndarray
+
+
+def subject_folds(
+    data: FaceDataset | np.ndarray | Sequence[str],
+    labels: np.ndarray | None = None,
+    n_folds: int = 10,
+    seed: int = 0,
+) -> list[Fold]:
+    """Folds in which no subject stands on both sides, balanced by class as far as subjects allow.
+
+    data    a FaceDataset with subjects (its labels are used where it has any; rows without a label
+            of their own count as a class), or subjects (N,), strings or whole numbers
+    labels  ints (N,) to balance by, in the place of the data set's; None: by number of images alone
+
+    Each image is measured in exactly one fold. Subjects are shuffled by the seed and dealt in turn,
+    those with most images first; then single subjects are moved, and pairs swapped, while that
+    brings the folds closer to equal shares of every class.
+    For folds inside a fold's training part, give `dataset.select(fold.train)`, and take the result
+    as indices into that part.
+
+    Raises DataError without subjects or with fewer of them than folds, ValueError for n_folds below
+    2 or a negative seed.
+    """
+    subjects, labels = _subjects_and_labels(data, labels)
+    _check_settings(n_folds, seed)
+    names, subject_of = np.unique(subjects, return_inverse=True)
+    if len(names) < n_folds:
+        raise DataError(f"{n_folds} folds by subject need as many subjects, found {len(names)}")
+    shares = _class_shares(subject_of.reshape(-1), labels, len(names))
+    fold_of = _dealt(shares, n_folds, np.random.default_rng(seed))
+    return list(_folds(fold_of[subject_of.reshape(-1)], n_folds))
+
+
+def leave_one_subject_out(data: FaceDataset | np.ndarray | Sequence[str]) -> Iterator[Fold]:
+    """One fold for each subject, in the order of their names: that one is measured on.
+
+    `data` as in `subject_folds`. Raises DataError without subjects, or with one alone.
+    """
+    subjects, _ = _subjects_and_labels(data, None)
+    names, subject_of = np.unique(subjects, return_inverse=True)
+    if len(names) < 2:
+        raise DataError(f"leaving one subject out needs two or more, found {len(names)}")
+    return _folds(subject_of.reshape(-1), len(names))
+
+
+def random_folds(data: FaceDataset | int, n_folds: int = 10, seed: int = 0) -> list[Fold]:
+    """Folds of shuffled images, whoever they show: sizes differ by one at most.
+
+    data: a data set or a number of images. Where a person has several images, most subjects stand
+    on both sides and the result says little about strangers: `split_by(..., shared_subjects=True)`.
+    Raises DataError for fewer images than folds, ValueError for n_folds below 2 or a negative seed.
+    """
+    n = data if isinstance(data, (int, np.integer)) else len(data)
+    _check_settings(n_folds, seed)
+    if n < n_folds:
+        raise DataError(f"{n_folds} folds need as many images, found {n}")
+    fold_of = np.empty(n, dtype=np.int64)
+    fold_of[np.random.default_rng(seed).permutation(n)] = np.arange(n) % n_folds
+    return list(_folds(fold_of, n_folds))
+
+
+def check_split(data: FaceDataset | np.ndarray | Sequence[str], fold: Fold) -> None:
+    """Raise DataError if a subject or an image stands on both sides, naming those that do.
+
+    `data` as in `subject_folds`; a data set without subjects is checked for images alone.
+    """
+    subjects = data.subjects if isinstance(data, FaceDataset) else np.asarray(data)
+    both = np.intersect1d(fold.train, fold.validation)
+    if both.size:
+        raise DataError(f"{both.size} images stand on both sides; the first is number {both[0]}")
+    if subjects is not None:
+        _refuse(np.intersect1d(subjects[fold.train], subjects[fold.validation]))
+
+
+def split_by(
+    dataset: FaceDataset, fold: Fold, *, shared_subjects: bool = False
+) -> tuple[FaceDataset, FaceDataset]:
+    """(train, validation): the two sides of a fold.
+
+    A subject on both sides is refused, unless `shared_subjects` says that this is meant, as with
+    `random_folds`. Raises DataError (see `check_split`).
+    """
+    check_split(np.arange(len(dataset)) if shared_subjects else dataset, fold)
+    return dataset.select(fold.train), dataset.select(fold.validation)
+
+
+def shared_subjects(dataset: FaceDataset) -> list[str]:
+    """Names of the subjects that stand in more than one of the data set's own splits, sorted."""
+    if dataset.subjects is None or dataset.split is None:
+        return []
+    names, subject_of = np.unique(dataset.subjects, return_inverse=True)
+    parts, part_of = np.unique(dataset.split, return_inverse=True)
+    seen = np.zeros((len(names), len(parts)), dtype=bool)
+    seen[subject_of.reshape(-1), part_of.reshape(-1)] = True
+    return names[seen.sum(axis=1) > 1].tolist()
+
+
+def refuse_shared_subjects(dataset: FaceDataset) -> None:
+    """Raise DataError if a subject stands in more than one of the data set's own splits."""
+    _refuse(shared_subjects(dataset))
+
+
+def _refuse(names: Sequence[str]) -> None:
+    if len(names):
+        shown = ", ".join(str(name) for name in names[:_N_SHOWN])
+        shown += f" and {len(names) - _N_SHOWN} more" if len(names) > _N_SHOWN else ""
+        raise DataError(
+            f"{len(names)} subject{'s' * (len(names) > 1)} on both sides of the split: {shown}; "
+            "use subject_folds, or say that sharing subjects is meant"
+        )
+
+
+def _subjects_and_labels(
+    data: FaceDataset | np.ndarray | Sequence[str], labels: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    if isinstance(data, FaceDataset):
+        if data.subjects is None:
+            raise DataError("no subjects in this data set: only random_folds can divide it")
+        subjects = data.subjects
+        if labels is None and data.labels is not None:
+            own = True if data.has_label is None else data.has_label
+            labels = np.where(own, data.labels, -1)
+    else:
+        subjects = np.asarray(data)
+        if subjects.ndim != 1 or (subjects.dtype.kind not in "Uiu" and subjects.size):
+            raise DataError(
+                f"subjects: expected strings or whole numbers of shape (N,), found "
+                f"{subjects.dtype} {subjects.shape}"
+            )
+    if labels is not None:
+        labels = np.asarray(labels)
+        if labels.shape != subjects.shape or labels.dtype.kind not in "iu":
+            raise DataError(
+                f"labels: expected {len(subjects)} integers, one for each subject's image, found "
+                f"{labels.dtype} {labels.shape}"
+            )
+    return subjects, labels
+
+
+def _check_settings(n_folds: int, seed: int) -> None:
+    for name, value, least in (("n_folds", n_folds, 2), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"{name}: expected a whole number of {least} or more, found {value!r}")
+
+
+def _class_shares(subject_of: np.ndarray, labels: np.ndarray | None, n: int) -> np.ndarray:
+    """float64 (n subjects, K + 1): the share of each class, and of all images, that a subject has.
+
+    In shares a rare class weighs as much as a frequent one. The last column is what keeps folds
+    equally large, and no subject's row at 0.
+    """
+    if labels is None:
+        labels = np.zeros_like(subject_of)
+    classes, class_of = np.unique(labels, return_inverse=True)
+    counts = np.zeros((n, len(classes) + 1))
+    np.add.at(counts, (subject_of, class_of.reshape(-1)), 1)
+    counts[:, -1] = counts.sum(axis=1)
+    return counts / counts.sum(axis=0)
+
+
+def _dealt(
+    shares: np.ndarray, n_folds: int, rng: np.random.Generator, n_rounds: int = 3
+) -> np.ndarray:
+    """int64 (n subjects,): a fold for each, with small J = sum over folds, classes of share^2.
+
+    Shares of a class add up to 1 over the folds, so J is least where each fold has 1 / n_folds.
+    """
+    order = rng.permutation(len(shares))
+    order = order[np.argsort(-shares[order, -1], kind="stable")]
+    fold_of = np.empty(len(shares), dtype=np.int64)
+    fold_of[order] = np.arange(len(shares)) % n_folds
+    folds = np.zeros((n_folds, shares.shape[1]))
+    np.add.at(folds, fold_of, shares)
+    for _ in range(n_rounds):
+        if not sum(_improved(shares, fold_of, folds, s) for s in order):
+            break
+    return fold_of
+
+
+def _improved(shares: np.ndarray, fold_of: np.ndarray, folds: np.ndarray, s: int) -> bool:
+    """Move subject s to another fold, or swap it with one there, if J falls; in place.
+
+    Swapping s and t between folds a and b changes J by 2 d.(b - a + d) with d = s - t; a move is a
+    swap with a row of zeros. For a = b, or where s would leave an empty fold behind, that is not
+    below 0.
+    """
+    here, mine = fold_of[s], shares[s]
+    d = mine - shares
+    swap = (d * (folds[fold_of] - folds[here] + d)).sum(axis=1)
+    move = (mine * (folds - folds[here] + mine)).sum(axis=1)
+    t, f = int(swap.argmin()), int(move.argmin())
+    if min(swap[t], move[f]) > -_LEAST_GAIN:
+        return False
+    if swap[t] < move[f]:
+        f, mine, fold_of[t] = int(fold_of[t]), d[t], here
+    fold_of[s] = f
+    folds[here] -= mine
+    folds[f] += mine
+    return True
+
+
+def _folds(fold_of: np.ndarray, n_folds: int) -> Iterator[Fold]:
+    for f in range(n_folds):
+        yield Fold(np.flatnonzero(fold_of != f), np.flatnonzero(fold_of == f))

@@ -1,0 +1,205 @@
+"""What a teacher's file must be to be believed; soft_labels.py says what its parts mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferdata.errors import DataError
+from ferdata.labels import LabelSpace
+from ferdata.soft_label_files import Parts, singular
+
+PROBABILITY_FLOOR = 1e-7
+
+# A teacher's float16 probabilities still add up to one within this.
+_SUM_TOLERANCE = 1e-3
+# Answers for one picture, given twice, may differ by what the batch around it does to float16.
+_SAME_ANSWER = 2e-2
+
+
+def checked_fields(path: Path, parts: Parts) -> dict[str, Any]:
+    """The fields of a SoftLabels. Raises DataError; see `ferdata.load_soft_labels`."""
+    try:
+        LabelSpace("teacher", parts.classes)  # no class twice, none without a name
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    _check_table(path, parts, parts.values, "")
+    if parts.flipped is not None:
+        _check_table(path, parts, parts.flipped, "_flipped")
+    kind = parts.kind or _guessed_kind(path, parts)
+    _check_values(path, parts, parts.values, kind, "")
+    if parts.flipped is not None:
+        _check_values(path, parts, parts.flipped, kind, " (flipped)")
+        if parts.flipped.shape != parts.values.shape:
+            raise DataError(
+                f"{path}: {kind}_flipped: expected the shape of {kind} {parts.values.shape}, found "
+                f"{parts.flipped.shape}"
+            )
+    _check_keys(path, parts)
+    if parts.key == "hashes":
+        parts = replace(parts, keys=np.char.lower(parts.keys))
+    keys, values, flipped = parts.keys, parts.values, parts.flipped
+    if parts.crop is not None:
+        keys, order = _crops_together(path, parts)
+        values = values[order]
+        flipped = None if flipped is None else flipped[order]
+    floored = np.zeros(len(keys), dtype=np.int64)
+    if kind == "probabilities":
+        floored = (values < PROBABILITY_FLOOR).reshape(len(keys), -1).sum(axis=1)
+        values, flipped = _log_floored(values), _log_floored(flipped)
+    values = values.astype(np.float32)
+    flipped = None if flipped is None else flipped.astype(np.float32)
+    if parts.key == "hashes":
+        once = _each_hash_once(path, parts, keys, values, flipped)
+        keys, values, floored = keys[once], values[once], floored[once]
+        flipped = None if flipped is None else flipped[once]
+    return dict(
+        values=values,
+        classes=parts.classes,
+        ids=keys if parts.key == "ids" else None,
+        rows=keys.astype(np.int64) if parts.key == "rows" else None,
+        hashes=keys if parts.key == "hashes" else None,
+        kind=kind,
+        floored_per_row=floored,
+        source=str(path),
+        flipped_values=flipped,
+    )
+
+
+def _log_floored(values: np.ndarray | None) -> np.ndarray | None:
+    if values is None:
+        return None
+    return np.log(np.maximum(values.astype(np.float64), PROBABILITY_FLOOR))
+
+
+def _check_table(path: Path, parts: Parts, values: np.ndarray, suffix: str) -> None:
+    """Numbers in the right shape, and some of them."""
+    n, k = len(parts.keys), len(parts.classes)
+    with_crops = parts.crop is None and values.ndim == 3 and values.shape[1] > 0
+    expected = (n, values.shape[1], k) if with_crops else (n, k)
+    if values.dtype.kind not in "fiu" or values.shape != expected:
+        raise DataError(
+            f"{path}: {parts.kind or 'values'}{suffix}: expected numbers of shape {expected}, one "
+            f"row for each of {parts.key} and one column for each of classes; found {values.dtype} "
+            f"{values.shape}"
+        )
+    if not n:
+        raise DataError(f"{path}: no entries")
+
+
+def _check_values(path: Path, parts: Parts, values: np.ndarray, kind: str, what: str) -> None:
+    def first(bad: np.ndarray) -> str:
+        """Where the first row of a bad value is, the crop included."""
+        at = np.argwhere(bad)[0].tolist()
+        return parts.place(at[0]) + (f" crop {at[1]}" if len(at) > 1 else "") + what
+
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(values.astype(np.float32)).all(axis=-1)
+    if bad.any():
+        raise DataError(f"{path} {first(bad)}: {kind} are not finite")
+    if kind == "probabilities":
+        off = ~_is_distribution(values)
+        if off.any():
+            raise DataError(
+                f"{path} {first(off)}: no distribution (expected values of 0 or more that sum to 1)"
+            )
+
+
+def _guessed_kind(path: Path, parts: Parts) -> str:
+    """The module's rule for a csv that does not say; NaN rows count as no distribution."""
+    distribution = _is_distribution(parts.values)
+    if distribution.all():
+        return "probabilities"
+    if not distribution.any() and ((parts.values < 0) | (parts.values > 1)).any():
+        return "logits"
+    raise DataError(
+        f"{path} {parts.place(int(np.flatnonzero(~distribution)[0]))}: no distribution, though the "
+        f"file looks like probabilities; begin the file with a line '# logits' or '# probabilities'"
+    )
+
+
+def _is_distribution(values: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = values.sum(axis=-1, dtype=np.float64)
+        return (values >= 0).all(axis=-1) & (np.abs(total - 1) <= _SUM_TOLERANCE)
+
+
+def _check_keys(path: Path, parts: Parts) -> None:
+    key, keys, place = parts.key, parts.keys, parts.place
+    if key == "rows" and keys.min() < 0:
+        raise DataError(f"{path} {place(int(np.argmax(keys < 0)))}: row numbers begin at 0")
+    if key != "rows" and (keys == "").any():
+        raise DataError(f"{path} {place(int(np.argmax(keys == '')))}: no {singular(key)}")
+    if key == "hashes":
+        for i, k in enumerate(keys.tolist()):
+            if len(k) != 64 or not set(k.lower()) <= set("0123456789abcdef"):
+                raise DataError(
+                    f"{path} {place(i)}: expected a sha256 of 64 hex digits, see content_ids"
+                )
+    else:
+        with_crop = keys.tolist() if parts.crop is None else zip(keys.tolist(), parts.crop.tolist())
+        first_seen: dict[object, int] = {}
+        for i, k in enumerate(with_crop):
+            if first_seen.setdefault(k, i) != i:
+                name = repr(k) if parts.crop is None else f"{k[0]!r} crop {k[1]}"
+                raise DataError(
+                    f"{path} {place(i)}: {singular(key)} {name} was already given in "
+                    f"{place(first_seen[k])}"
+                )
+
+
+def _crops_together(path: Path, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+    """(keys (N,) in the order of their first entry, entries (N, n_crops) of each)."""
+    _, firsts, image_of = np.unique(parts.keys, return_index=True, return_inverse=True)
+    by_first = np.argsort(firsts, kind="stable")
+    rank = np.empty_like(by_first)
+    rank[by_first] = np.arange(len(by_first))
+    image_of, crop = rank[image_of.reshape(-1)], parts.crop.astype(np.int64)
+    n, n_crops = len(firsts), int(crop.max()) + 1
+    counts = np.bincount(image_of, minlength=n)
+    wrong = (counts != n_crops) | (crop.min() < 0)
+    if wrong.any():
+        i = int(firsts[by_first[int(np.argmax(wrong))]])
+        raise DataError(
+            f"{path} {parts.place(i)}: {int(counts[np.argmax(wrong)])} crops; expected each of the "
+            f"crops 0 to {n_crops - 1} for every image"
+        )
+    order = np.full((n, n_crops), -1, dtype=np.int64)
+    order[image_of, crop] = np.arange(len(crop))
+    if (order < 0).any():  # a hash may repeat, so equal counts do not yet mean all crops
+        i = int(firsts[by_first[int(np.argwhere(order < 0)[0, 0])]])
+        raise DataError(
+            f"{path} {parts.place(i)}: a crop twice; expected each of the crops 0 to "
+            f"{n_crops - 1} for every image"
+        )
+    return parts.keys[firsts[by_first]], order
+
+
+def _each_hash_once(
+    path: Path, parts: Parts, hashes: np.ndarray, values: np.ndarray, flipped: np.ndarray | None
+) -> np.ndarray:
+    """Entries, ascending: the first of each hash. DataError where a later one answers otherwise."""
+    _, firsts, which = np.unique(hashes, return_index=True, return_inverse=True)
+    same_as = firsts[which.reshape(-1)]
+    for answers in (values, flipped):
+        if answers is None:
+            continue
+        probs = np.exp(answers - log_sum_exp(answers)).reshape(len(answers), -1)
+        differ = np.abs(probs - probs[same_as]).max(axis=1) > _SAME_ANSWER
+        if differ.any():
+            i = int(np.argmax(differ))
+            raise DataError(
+                f"{path} {parts.place(i)}: another answer than in {parts.place(int(same_as[i]))} "
+                "for the same picture"
+            )
+    return np.sort(firsts)
+
+
+def log_sum_exp(values: np.ndarray) -> np.ndarray:
+    """float64, over the last axis, which is kept."""
+    values = values.astype(np.float64)
+    highest = values.max(axis=-1, keepdims=True)
+    return highest + np.log(np.exp(values - highest).sum(axis=-1, keepdims=True))

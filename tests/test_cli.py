@@ -1,0 +1,625 @@
+"""The console command: what it prints, its exit status, and one line for whatever is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tf_bundle
+from PIL import Image
+from small_networks import SMALL_NETWORKS
+
+import tinycnn
+from tinycnn import Dense, Flatten, InputSpec, Network, ReLU, cli, models, reference
+from tinycnn.cli.console import one_line, plain
+from tinycnn.formats.agreement import ExportError
+from tinycnn.testing import GradientError, check_gradients, logit_error
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ("info", "convert", "export", "explain", "gradcheck")
+CLASSES = ("calm", "glad", "sad", "cross")
+
+
+def make(scaling="unit", seed=2, classes=CLASSES):
+    """A miniature of MicroExpNet that takes 10x9 px."""
+    layers, (H, W, C) = SMALL_NETWORKS["miniature"]
+    network = Network(layers, InputSpec(H, W, C, scaling=scaling, classes=classes), seed=seed)
+    network.initialise(np.random.default_rng(seed), bias_std=0.3)
+    network.training_summary = {"epoch": 3, "seed": 7}
+    network.calibration_temperature = 1.25
+    return network
+
+
+def images(n, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, 10, 9), dtype=np.uint8)
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model.safetensors"
+    tinycnn.save(make(), path)
+    return path
+
+
+@pytest.fixture
+def face(tmp_path):
+    path = tmp_path / "face.png"
+    Image.fromarray(images(1)[0]).save(path)
+    return path
+
+
+@pytest.fixture
+def run(capsys):
+    """run(*argv) -> (exit status, stdout, stderr)."""
+
+    def call(*argv):
+        status = cli.main([str(word) for word in argv])
+        return (status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def run_json(run):
+    def call(*argv, status=0):
+        found, out, err = run(*argv, "--json")
+        assert found == status, err
+        return json.loads(out)
+
+    return call
+
+
+@pytest.fixture
+def refused(run):
+    """refused(*argv) -> the one line on stderr, with status 2 and nothing else."""
+
+    def call(*argv):
+        status, out, err = run(*argv)
+        assert (status, out) == (2, "")
+        assert err.startswith("error: ") and err.endswith("\n") and err.count("\n") == 1
+        return err
+
+    return call
+
+
+# ---- the command itself ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=str)
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command, "--help"])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 0 and out.startswith("usage: tinycnn") and not err
+    for name in (
+        COMMANDS if not command else ("--json", "MODEL" if command[0] != "convert" else "IN")
+    ):
+        assert name in out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out.split()[1] == tinycnn.__version__
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        ([], "COMMAND"),
+        (["bogus"], "invalid choice: 'bogus'"),
+        (["info"], "MODEL"),
+        (["info", "microexpnet", "--bogus"], "--bogus"),
+        (["export", "microexpnet", "--to", "java", "--out", "x"], "java"),
+        (
+            ["explain", "microexpnet", "x.png", "--entries", "0"],
+            "'0': expected a whole number of 1",
+        ),
+        (["gradcheck", "--seed", "-1"], "'-1': expected a whole number of 0"),
+        (["gradcheck", "--tolerance", "nan"], "'nan': expected a number above 0"),
+        (["gradcheck", "--images", "two"], "'two'"),
+    ],
+)
+def test_wrong_options(refused, argv, message):
+    assert message in refused(*argv)
+
+
+def test_as_a_program(model):
+    """In a process of its own, and with a reader who has seen enough."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tinycnn.cli"]
+    done = subprocess.run(
+        [*command, "info", str(model)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "calm, glad, sad, cross" in done.stdout and not done.stderr
+    done = subprocess.run(
+        [*command, "info", str(model) + "x"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and not done.stdout
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*command, "info", str(model)], env=environment, stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert done.returncode == 141 and not done.stderr
+
+
+def test_ctrl_c_and_no_memory(monkeypatch, run, model):
+    def stop(error):
+        def raise_it(*args, **options):
+            raise error
+
+        return raise_it
+
+    monkeypatch.setattr("tinycnn.cli.info.open_model", stop(KeyboardInterrupt()))
+    assert run("info", model)[0] == 130
+    monkeypatch.setattr("tinycnn.cli.info.open_model", stop(MemoryError()))
+    assert run("info", model) == (2, "", "error: not enough memory\n")
+
+
+def test_text_for_a_terminal():
+    assert plain("a\x1b[31mb\nc é") == "a\ufffd[31mb\ufffdc é"
+    assert one_line(ValueError("two\n  lines")) == "two lines"
+    assert one_line(FileNotFoundError(2, "No such file", "x")) == "x: No such file"
+    assert one_line(ValueError()) == "ValueError"
+
+
+# ---- what MODEL may be -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("nothing.safetensors", None, "no such file; expected a .safetensors file"),
+        ("text.safetensors", b"hello", "not a safetensors file"),
+        ("folder", "folder", "is a folder"),
+        ("cut.index", b"short", "not a checkpoint index"),
+        ("gone.data-00000-of-00001", b"", "no such checkpoint index"),
+    ],
+)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_is_no_model(refused, tmp_path, face, command, name, content, message):
+    path = tmp_path / name
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    more = {
+        "convert": [tmp_path / "out.safetensors"],
+        "export": ["--to", "python", "--out", tmp_path / "out.py"],
+        "explain": [face, "--out", tmp_path / "out.html"],
+    }
+    error = refused(command, path, *more.get(command, []))
+    assert message in error and name.split(".")[0] in error
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    "name, n_parameters", [("microexpnet", 65_000), ("microexpnet-p1-S", 257_656)]
+)
+def test_models_by_name(run_json, name, n_parameters):
+    found = run_json("info", name)
+    assert found["n_parameters"] == n_parameters and found["kind"] == "new weights"
+
+
+def test_the_weights_that_come_along(run_json):
+    for name in ("pretrained", "ferplus"):
+        found = run_json("info", name)
+        assert found["n_parameters"] == 65_000 and found["training"]
+        assert list(found["files"].values())[0] > 100_000
+
+
+# ---- info ------------------------------------------------------------------------------------
+
+
+def test_info(run, run_json, model):
+    network = make()
+    found = run_json("info", model)
+    assert (
+        found["n_parameters"]
+        == network.n_parameters
+        == sum(layer["n_parameters"] for layer in found["layers"])
+    )
+    assert [(x["name"], tuple(x["output_shape"])) for x in found["layers"]] == [
+        (step.name, step.output_shape) for step in network.plan.steps
+    ]
+    assert InputSpec(**found["input_spec"]) == network.input_spec
+    assert found["calibration_temperature"] == 1.25 and found["training"] == {"epoch": 3, "seed": 7}
+    assert found["files"] == {str(model): model.stat().st_size} and found["dtype"] == "float32"
+    costs = {x["name"]: x["n_multiply_adds"] for x in found["layers"]}
+    # 4x4x1 windows at 5x5 positions for 5 filters; 2x2x5 at 2x2 for 3; 3 values to 6 units, 6 to 4
+    expected = {"conv1": 16 * 25 * 5, "conv2": 20 * 4 * 3, "dense1": 3 * 6, "dense2": 6 * 4}
+    assert {name: n for name, n in costs.items() if n} == expected
+    assert found["n_multiply_adds"] == sum(expected.values())
+    status, out, _ = run("info", model)
+    assert status == 0
+    for shown in ("10x9x1 uint8, scaling unit", "calm, glad, sad, cross", "1.25", "epoch: 3"):
+        assert shown in out
+    assert "2,282" in out and f"{network.n_parameters:,} parameters" in out
+    for step in network.plan.steps:
+        assert any(line.startswith(step.name) for line in out.splitlines())
+
+
+def test_microexpnets_multiply_adds(run_json):
+    assert run_json("info", "microexpnet")["n_multiply_adds"] == pytest.approx(2.85e6, rel=2e-3)
+
+
+def test_names_from_a_file_cannot_steer_the_terminal(run, tmp_path):
+    path = tmp_path / "nasty.safetensors"
+    network = make(classes=("\x1b[31mred", "b", "c\nd", "e"))
+    network.training_summary = {"\x1bkey": "\x1bvalue"}
+    tinycnn.save(network, path)
+    status, out, _ = run("info", path)
+    assert status == 0 and "\x1b" not in out and "\ufffd[31mred, b, c\ufffdd, e" in out
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A network as a TensorFlow checkpoint with the paper's names: (prefix, network)."""
+    network = models.microexpnet("p1", "XXS", n_classes=3, seed=4)
+    names = tinycnn.formats.tf_checkpoint.PUBLISHED_NAMES
+    tensors = {names[name]: p for name, p in network.parameters.items()}
+    return tf_bundle.write(str(tmp_path / "model"), tensors), network
+
+
+def test_a_tensorflow_checkpoint(run_json, refused, checkpoint):
+    prefix, network = checkpoint
+    for name in (prefix, prefix + ".index", prefix + ".data-00000-of-00001", prefix + ".meta"):
+        found = run_json("info", name, "--variant", "p1")
+        assert found["n_parameters"] == network.n_parameters
+        assert found["kind"] == "TensorFlow checkpoint" and len(found["files"]) == 2
+    assert "variant" in refused("info", prefix)
+
+
+def test_a_damaged_checkpoint_is_not_taken_for_another_kind(refused, checkpoint):
+    data = Path(checkpoint[0] + ".data-00000-of-00001")
+    content = bytearray(data.read_bytes())
+    content[1000] ^= 1
+    data.write_bytes(content)
+    assert "checksum" in refused("info", checkpoint[0], "--variant", "p1")
+
+
+def test_other_checkpoints_are_listed(run, run_json, refused, tmp_path):
+    tensors = {"a/kernel": np.zeros((2, 3), np.float32), "step": np.array(5, np.int64)}
+    prefix = tf_bundle.write(str(tmp_path / "other"), tensors)
+    found = run_json("info", prefix)
+    assert found["tensors"] == [
+        {"name": "a/kernel", "dtype": "float32", "shape": [2, 3]},
+        {"name": "step", "dtype": "int64", "shape": []},
+    ]
+    status, out, _ = run("info", prefix)
+    assert status == 0 and "a/kernel" in out and "2x3" in out and "scalar" in out
+    assert "wc1" in refused("gradcheck", prefix)
+
+
+# ---- convert ---------------------------------------------------------------------------------
+
+
+def test_convert_a_checkpoint(run_json, checkpoint, tmp_path):
+    prefix, network = checkpoint
+    out = tmp_path / "out.safetensors"
+    found = run_json("convert", prefix, out, "--variant", "p1")
+    written = tinycnn.load(out)
+    for name, parameter in network.parameters.items():
+        np.testing.assert_array_equal(written.parameters[name], parameter)
+    assert found["logit_error"] == 0 and found["top1_agreement"] == 1
+    assert found["n_images"] == 256 and "accuracy_in" not in found
+
+
+def test_convert_to_float16_and_back(run, run_json, tmp_path):
+    network = models.microexpnet(scaling="standardized", seed=3, bias_std=0.2)
+    faces = np.random.default_rng(1).integers(0, 256, (40, 84, 84), dtype=np.uint8)
+    labels = network.predict_logits(faces).argmax(axis=1)
+    labels[:10] = (labels[:10] + 1) % 8  # so that 30 of 40 are right
+    np.savez(tmp_path / "data.npz", images=faces, labels=labels)
+    full, half, again = (tmp_path / f"{name}.safetensors" for name in ("full", "half", "again"))
+    tinycnn.save(network, full)
+    found = run_json("convert", full, half, "--dtype", "float16", "--data", tmp_path / "data.npz")
+    assert found["bytes_in"] == full.stat().st_size and found["bytes_out"] == half.stat().st_size
+    assert found["bytes_out"] < 0.52 * found["bytes_in"] and found["n_images"] == 40
+    rounded = tinycnn.load(half)
+    for name, parameter in network.parameters.items():
+        np.testing.assert_array_equal(rounded.parameters[name], parameter.astype(np.float16))
+    expected = logit_error(rounded.predict_logits(faces), network.predict_logits(faces))
+    assert found["logit_error"] == pytest.approx(expected) and 0 < expected < 0.01
+    assert found["accuracy_in"] == 0.75
+    right = rounded.predict_logits(faces).argmax(axis=1) == labels
+    assert found["accuracy_out"] == right.mean()
+    status, out, _ = run("convert", half, again, "--data", tmp_path / "data.npz")
+    assert status == 0 and f"accuracy: {right.mean():.2%} -> {right.mean():.2%}" in out
+    assert "(float16)" in out and "(float32)" in out and "differ by 0.0e+00" in out
+    assert again.stat().st_size == full.stat().st_size
+
+
+def test_what_cannot_be_converted(refused, model, tmp_path):
+    before = model.read_bytes()
+    assert "is the input itself" in refused("convert", model, model)
+    assert "ends in .safetensors" in refused("convert", model, tmp_path / "out.onnx")
+    assert "there is no folder" in refused("convert", model, tmp_path / "a" / "b.safetensors")
+    assert "is a folder" in refused("convert", model, tmp_path)
+    network = make()
+    network.parameters["conv1.b"][0] = 1e6
+    tinycnn.save(network, tmp_path / "large.safetensors")
+    out = tmp_path / "out.safetensors"
+    large = refused("convert", tmp_path / "large.safetensors", out, "--dtype", "float16")
+    assert "conv1.b" in large
+    assert not out.exists() and model.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        (None, "not an .npz file"),
+        ("missing", "no such file"),
+        ("pickled", "not an .npz file of plain arrays"),
+        (dict(images=images(3)), "has no array labels"),
+        (dict(images=images(3).astype(float), labels=np.zeros(3, int)), "images is float64"),
+        (dict(images=images(3)[:, :9], labels=np.zeros(3, int)), r"expected uint8 (N, 10, 9)"),
+        (dict(images=images(0), labels=np.zeros(0, int)), "(0, 10, 9)"),
+        (dict(images=images(3), labels=np.zeros(2, int)), "expected (3,) whole numbers"),
+        (dict(images=images(3), labels=np.zeros(3)), "labels is float64"),
+        (dict(images=images(3), labels=np.array([0, 4, 1])), "labels[1] is 4; expected 0 to 3"),
+    ],
+)
+def test_data_that_cannot_be_used(refused, model, tmp_path, arrays, message):
+    path, out = tmp_path / "data.npz", tmp_path / "out.safetensors"
+    if arrays is None:
+        path.write_bytes(b"PK\x03\x04 no archive")
+    elif arrays == "pickled":
+        np.savez(path, images=np.array([{}]), labels=np.zeros(1, int))
+    elif arrays != "missing":
+        np.savez(path, **arrays)
+    error = refused("convert", model, out, "--data", path)
+    assert message in error and "data.npz" in error and not out.exists()
+
+
+# ---- export ----------------------------------------------------------------------------------
+
+
+def test_export_python(run, run_json, model, tmp_path):
+    out = tmp_path / "program.py"
+    found = run_json("export", model, "--to", "python", "--out", out)
+    assert found["files"] == {str(out): out.stat().st_size} and found["checked"]
+    status, text, _ = run("export", model, "--to", "python", "--out", out)
+    assert status == 0 and "its logits are the network's" in text
+
+
+def test_export_c(run, run_json, monkeypatch, model, tmp_path):
+    out = tmp_path / "tiny.c"
+    found = run_json("export", model, "--to", "c", "--out", out)
+    assert set(found["files"]) == {str(out), str(out.with_suffix(".h"))}
+    assert found["n_static_bytes"] > 0
+    monkeypatch.setattr("tinycnn.export.c_file._compiler", lambda: None)
+    status, text, err = run("export", model, "--to", "c", "--out", out)
+    assert status == 0 and "not checked: there is no C compiler" in text and not err
+
+
+def test_export_onnx(run_json, model, tmp_path):
+    pytest.importorskip("onnx")
+    out = tmp_path / "model.onnx"
+    found = run_json("export", model, "--to", "onnx", "--out", out)
+    assert found["files"] == {str(out): out.stat().st_size}
+
+
+def test_export_without_the_extra(refused, monkeypatch, model, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    error = refused("export", model, "--to", "onnx", "--out", tmp_path / "model.onnx")
+    assert 'pip install "tinycnn[onnx]"' in error
+
+
+def test_a_program_that_disagrees_is_status_1(run, monkeypatch, model, tmp_path):
+    def disagree(*args):
+        raise ExportError("its logits differ\nby much")
+
+    monkeypatch.setattr("tinycnn.export.python_file.check_agreement", disagree)
+    out = tmp_path / "program.py"
+    status, text, err = run("export", model, "--to", "python", "--out", out)
+    assert (status, text, err) == (1, "", "error: its logits differ by much\n")
+    assert not out.exists()
+
+
+def test_what_cannot_be_exported(refused, model, tmp_path):
+    assert "ends in .onnx" in refused("export", model, "--to", "onnx", "--out", tmp_path / "m.py")
+    assert "names in C" in refused("export", model, "--to", "c", "--out", tmp_path / "1.c")
+    network = make()
+    network.parameters["conv1.w"][0] = np.nan
+    tinycnn.save(network, tmp_path / "nan.safetensors")
+    out = tmp_path / "nan.py"
+    error = refused("export", tmp_path / "nan.safetensors", "--to", "python", "--out", out)
+    assert "NaN" in error and not out.exists()
+
+
+# ---- explain ---------------------------------------------------------------------------------
+
+
+def test_explain(run, run_json, model, face, tmp_path, monkeypatch):
+    page = tmp_path / "page.html"
+    found = run_json("explain", model, face, "--out", page, "--entries", 3, "--label", "sad")
+    assert found["page"] == str(page) and found["bytes"] == page.stat().st_size
+    assert found["label"] == "sad" and found["image"] == "face.png"
+    assert found["model"] == "model.safetensors" and found["n_disagreeing"] == 0
+    logits = make().predict_logits(images(1))[0]
+    np.testing.assert_allclose(found["logits"], logits, rtol=1e-4, atol=1e-5)
+    content = page.read_text(encoding="utf-8")
+    assert content.startswith("<!DOCTYPE html>") and "face.png under the microscope" in content
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("explain", model, face)
+    assert status == 0 and not err and (tmp_path / "face-explained.html").exists()
+    assert CLASSES[int(logits.argmax())] in out and "face-explained.html" in out
+
+
+def test_explain_says_that_a_gradient_is_wrong(run, monkeypatch, model, face, tmp_path):
+    def wrong(y, dy, dx_out):
+        dx_out[:] = dy
+
+    monkeypatch.setattr(reference, "relu_backward", wrong)
+    page = tmp_path / "page.html"
+    status, out, _ = run("explain", model, face, "--out", page)
+    assert status == 1 and page.exists() and " 0 disagree" not in out
+
+
+def save_picture(path, kind):
+    pixels = images(1)[0]
+    if kind == "grey":
+        Image.fromarray(pixels).save(path)
+    elif kind == "colour":
+        Image.fromarray(np.repeat(pixels[..., None], 3, axis=2)).save(path)
+    elif kind == "on its side":  # EXIF orientation 6: turn it clockwise to see it
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(np.ascontiguousarray(np.rot90(pixels))).save(path, exif=exif)
+    elif kind == ".npy":
+        np.save(path, pixels)
+
+
+@pytest.mark.parametrize("kind", ["grey", "colour", "on its side", ".npy"])
+def test_pictures_that_fit(run_json, model, tmp_path, kind):
+    path = tmp_path / ("face.npy" if kind == ".npy" else "face.png")
+    save_picture(path, kind)
+    found = run_json("explain", model, path, "--out", tmp_path / "page.html", "--entries", 1)
+    expected = make().predict_logits(images(1))[0]
+    np.testing.assert_allclose(found["logits"], expected, rtol=1e-4, atol=1e-5)
+
+
+def truncated(path, size=(10, 9)):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:70])
+
+
+@pytest.mark.parametrize(
+    "name, write, message",
+    [
+        ("gone.png", lambda path: None, "no such file"),
+        ("folder.png", lambda path: path.mkdir(), "is no file"),
+        ("text.png", lambda path: path.write_text("hello"), "not a picture"),
+        ("cut.png", truncated, "damaged"),
+        # seen by its header: its pixels are not decoded, however many they claim to be
+        ("cut_large.png", lambda path: truncated(path, (800, 900)), "900x800 px; the network"),
+        (
+            "large.png",
+            lambda path: Image.fromarray(np.zeros((84, 84), np.uint8)).save(path),
+            "84x84 px; the network takes 9x10",
+        ),
+        (
+            "turned.png",
+            lambda path: Image.fromarray(np.zeros((9, 10), np.uint8)).save(path),
+            "10x9 px; the network takes 9x10",
+        ),
+        (
+            "deep.png",
+            lambda path: Image.fromarray(np.zeros((10, 9), np.uint16)).save(path),
+            "expected 8-bit grey or RGB",
+        ),
+        ("floats.npy", lambda path: np.save(path, np.zeros((10, 9))), "float64"),
+        ("shape.npy", lambda path: np.save(path, images(2)), "expected uint8 (10, 9)"),
+        ("objects.npy", lambda path: np.save(path, np.array([{}])), "not a .npy file of plain"),
+        ("text.npy", lambda path: path.write_text("hello"), "not a .npy file"),
+        ("empty.npy", lambda path: path.write_bytes(b""), "not a .npy file"),
+    ],
+)
+def test_pictures_that_do_not_fit(refused, model, tmp_path, name, write, message):
+    path, page = tmp_path / name, tmp_path / "page.html"
+    write(path)
+    error = refused("explain", model, path, "--out", page)
+    assert message in error and name in error and not page.exists()
+
+
+def test_the_remedy_names_the_framing(refused, tmp_path, face):
+    network = models.microexpnet(framing="fer2013")
+    tinycnn.save(network, tmp_path / "m.safetensors")
+    error = refused("explain", tmp_path / "m.safetensors", face, "--out", tmp_path / "page.html")
+    assert 'find_faces(PHOTO, framing="fer2013").images[0]' in error
+
+
+def test_what_cannot_be_explained(refused, model, face, tmp_path):
+    page = tmp_path / "page.html"
+    assert "label is 'merry'" in refused("explain", model, face, "--label", "merry", "--out", page)
+    assert "is the input itself" in refused("explain", model, face, "--out", face)
+    assert "no folder" in refused("explain", model, face, "--out", tmp_path / "a" / "b.html")
+    assert not page.exists()
+
+
+# ---- gradcheck -------------------------------------------------------------------------------
+
+
+def test_gradcheck(run, run_json, model):
+    found = run_json("gradcheck", model)
+    names = [*make().parameters, "x"]
+    assert [(c["tensor"], c["backend"]) for c in found["checks"]] == [
+        (name, backend) for backend in ("numba", "numpy") for name in names
+    ]
+    assert found["passed"] and found["bound"] == 1e-7
+    assert all(0 <= c["error"] <= 1e-7 and c["message"] is None for c in found["checks"])
+    assert max(c["error"] for c in found["checks"]) > 0
+    status, out, err = run("gradcheck", model, "--images", 1, "--directions", 1, "--seed", 3)
+    assert status == 0 and not err
+    assert [line.split()[0] for line in out.splitlines()[2:]] == names
+    assert all(line.endswith("ok") for line in out.splitlines()[2:])
+
+
+def wrong_dense(dy, w_t, dx_out):
+    dx_out[:] = 1.0005 * (dy @ w_t)
+
+
+def test_gradcheck_finds_a_wrong_gradient(run, run_json, monkeypatch, model):
+    monkeypatch.setattr(reference, "dense_backward_input", wrong_dense)
+    status, out, err = run("gradcheck", model)
+    assert status == 1 and err.count("\n") == 1
+    assert err.startswith("error: on the reference: gradient of conv1.w: error")
+    verdicts = {line.split()[0]: line.split()[-1] for line in out.splitlines()[2:]}
+    assert verdicts["conv1.w"] == verdicts["x"] == "FAILED" and verdicts["dense2.w"] == "ok"
+    found = run_json("gradcheck", model, status=1)
+    failed = {(c["backend"], c["tensor"]) for c in found["checks"] if c["message"]}
+    assert ("numpy", "conv1.w") in failed and {backend for backend, _ in failed} == {"numpy"}
+
+
+def test_gradcheck_tolerance(run, model):
+    status, out, err = run("gradcheck", model, "--tolerance", "1e-18", "--directions", 1)
+    assert status == 1 and err.count("\n") == 1 and "exceeds 1e-18" in err and "1e-18" in out
+
+
+def test_raw_pixels_have_a_bound_of_their_own(run_json, tmp_path):
+    tinycnn.save(make(scaling="raw"), tmp_path / "raw.safetensors")
+    found = run_json("gradcheck", tmp_path / "raw.safetensors", "--directions", 1)
+    assert found["bound"] == 1e-6 and found["passed"]
+
+
+def test_kinks_everywhere_are_no_agreement(run, tmp_path):
+    """Sums of exactly 0 whatever the image: every difference of their bias meets the kink, with
+    other images too."""
+    layers = [Flatten(), Dense(3), ReLU(), Dense(2)]
+    network = Network(layers, InputSpec(2, 2, 1, scaling="unit"), seed=1)
+    network.parameters["dense1.w"][:] = 0
+    network.parameters["dense1.b"][:] = 0
+    tinycnn.save(network, tmp_path / "kinks.safetensors")
+    status, out, err = run("gradcheck", tmp_path / "kinks.safetensors")
+    assert status == 1 and "met a kink" in err
+    lines = {line.split()[0]: line.split() for line in out.splitlines()[2:]}
+    assert lines["dense1.b"][-1] == "FAILED" and "-" in lines["dense1.b"]
+    assert lines["dense2.b"][-1] == "ok"
+
+
+def test_other_images_are_tried_where_all_differences_meet_a_kink(run_json, monkeypatch, model):
+    tried = []
+
+    def kink_at_first(loss, tensors, gradients, **options):
+        tried.extend(tensors)
+        if tensors.keys() == {"x"} and tried.count("x") == 1:
+            raise GradientError("gradient of x: 3 of 3 differences met a kink")
+        return check_gradients(loss, tensors, gradients, **options)
+
+    monkeypatch.setattr("tinycnn.cli.gradcheck.check_gradients", kink_at_first)
+    found = run_json("gradcheck", model)
+    assert found["passed"] and all(check["error"] is not None for check in found["checks"])
+    assert tried.count("x") == 3 and tried.count("conv1.w") == 2
+
+
+def test_gradcheck_of_a_broken_network(refused, tmp_path):
+    network = make()
+    network.parameters["conv1.w"][0] = np.nan
+    tinycnn.save(network, tmp_path / "nan.safetensors")
+    assert "not finite" in refused("gradcheck", tmp_path / "nan.safetensors")

@@ -1,0 +1,164 @@
+"""The command ferdata: its exit status, one line for what is wrong, whole files or none."""
+
+import json
+import shutil
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ferdata import cli
+from ferdata.packed import load_packed, save_packed
+from ferdata.rendered import render_faces
+from ferdata.soft_labels import save_soft_labels
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return render_faces(n_subjects=6, n_per_class=1, size_px=40)
+
+
+@pytest.fixture
+def folder(tmp_path, faces, monkeypatch):
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
+    for i in range(24):
+        place = tmp_path / "set" / faces.classes[faces.labels[i]]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(faces.images[i]).save(place / f"p{i:02d}.png")
+    return tmp_path / "set"
+
+
+def run(capsys, *argv):
+    """(status, stdout, lines of stderr)."""
+    status = cli.main([str(a) for a in argv])
+    out, err = capsys.readouterr()
+    return status, out, err.splitlines()
+
+
+def test_clean(folder, capsys):
+    status, out, err = run(capsys, "check", folder)
+    assert status == 0 and err == [] and "nothing suspicious" in out
+    assert "folders (folders named after classes" in out and "24 images of 40 x 40 px" in out
+
+
+def test_findings(folder, capsys):
+    shutil.copy(folder / "happy" / "p05.png", folder / "fear" / "again.png")
+    status, out, err = run(capsys, "check", folder)
+    assert status == 1 and err == []
+    assert "- 1 picture stands there under two labels: fear/again.png = happy/p05.png" in out
+
+
+def test_json_and_html(folder, tmp_path, capsys):
+    (folder / "happy" / "p05.png").write_bytes(b"")
+    page = tmp_path / "page.html"
+    status, out, err = run(capsys, "check", folder, "--json", "--html", page)
+    content = json.loads(out)
+    assert status == 1 and err == [] and content["n_unreadable"] == 1
+    assert [f["kind"] for f in content["findings"]] == ["unreadable-images"]
+    ElementTree.fromstring(page.read_text().split("\n", 1)[1])
+
+
+def test_a_packed_data_set_and_teachers(faces, tmp_path, capsys):
+    save_packed(faces, tmp_path / "faces.npz")
+    good, bad = tmp_path / "good.npz", tmp_path / "bad.csv"
+    logits = 5.0 * np.eye(8)[faces.labels]
+    save_soft_labels(good, logits, "logits", faces.classes, ids=faces.ids)
+    save_soft_labels(bad, logits[:9], "logits", faces.classes, ids=faces.ids[:9])
+    command = ("check", tmp_path / "faces.npz", "--teacher", good)
+    status, out, _ = run(capsys, *command)
+    assert status == 0 and "good.npz: 48 entries by ids, logits; fits every image" in out
+    status, out, _ = run(capsys, *command, "--teacher", bad)
+    assert status == 1 and "bad.csv: no entry for 39 of 48 images" in out
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["check", "{tmp}/none"], "none"),
+        (["check", "{tmp}/empty"], "no data set recognised"),
+        (["check", "{tmp}/empty.csv"], "empty.csv"),
+        (["check", "{set}", "--source", "nonsense"], "source: expected one of"),
+        (["check", "{set}", "--protocol", "paper"], "protocol: no option of source 'folders'"),
+        (["check", "{set}", "--votes", "v.csv"], "votes: belong to FER2013's csv"),
+        (["check", "{set}", "--html", "{tmp}/none/p.html"], "there is no folder"),
+        (["check", "{set}", "--html", "{tmp}"], "is a folder; expected a file"),
+        (["check"], "the following arguments are required: PATH"),
+        (["check", "{set}", "--wrong"], "--wrong"),
+        (["nothing"], "invalid choice: 'nothing'"),
+        ([], "required: COMMAND"),
+        (["show", "{set}", "{tmp}/x.gif"], "ends in .png or .html"),
+        (
+            ["show", "{set}", "{tmp}/x.png", "--columns", "0"],
+            "expected a whole number of 1 or more",
+        ),
+        (["pack", "{set}", "{tmp}/x.zip"], "ends in .npz"),
+        (["pack", "{set}", "{tmp}/x.npz", "--framing", "wide"], "framing"),
+        (["pack", "{tmp}/none", "{tmp}/x.npz"], "none"),
+    ],
+)
+def test_what_is_wrong_is_one_line(folder, tmp_path, capsys, argv, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.csv").write_bytes(b"")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    status, out, err = run(capsys, *(a.format(tmp=tmp_path, set=folder) for a in argv))
+    assert status == 2 and out == "" and len(err) == 1
+    assert err[0].startswith("error: ") and message in err[0]
+    assert {p.name for p in tmp_path.iterdir()} - {"cache"} == set(before)
+
+
+def test_a_line_stays_a_line_whatever_the_path_is_called(tmp_path, capsys):
+    status, _, err = run(capsys, "check", tmp_path / "no\nsuch\x1b[31m\udcff")
+    assert status == 2 and len(err) == 1 and "\x1b" not in err[0] and "\udcff" not in err[0]
+
+
+def test_damaged_images_are_an_error_where_they_are_needed(folder, tmp_path, capsys):
+    (folder / "happy" / "p05.png").write_bytes(b"\x89PNG broken")
+    status, _, err = run(capsys, "pack", folder, tmp_path / "x.npz")
+    assert status == 2 and len(err) == 1 and "happy/p05.png" in err[0]
+    assert not (tmp_path / "x.npz").exists()
+
+
+def test_pack(folder, faces, tmp_path, capsys):
+    status, out, err = run(capsys, "pack", folder, tmp_path / "x.npz")
+    assert status == 0 and err == [] and "24 faces of 84 x 84 px" in out
+    packed = load_packed(tmp_path / "x.npz")
+    assert packed.ids[0] == "anger/p01.png" and packed.images.shape == (24, 84, 84)
+    again = run(capsys, "pack", tmp_path / "x.npz", tmp_path / "y.npz")
+    assert again[0] == 0
+    np.testing.assert_array_equal(load_packed(tmp_path / "y.npz").images, packed.images)
+
+
+def test_show(folder, faces, tmp_path, capsys):
+    (folder / "happy" / "p05.png").write_bytes(b"")
+    status, out, err = run(capsys, "show", folder, tmp_path / "x.png", "--columns", "2")
+    assert status == 0 and err == [] and "from the top, anger 3, contempt 3, " in out
+    sheet = np.asarray(Image.open(tmp_path / "x.png"))
+    # eight classes, all of two rows of 2 images but happy, of which 2 are left
+    assert sheet.shape == (8 * 82 - 42 + 7 * 8, 82)
+    shown, anger = sheet[:40, :40].astype(float), faces.images[1].astype(float)
+    assert np.abs(shown - anger).mean() < 6 < np.abs(shown - anger[:, ::-1]).mean()
+    status, out, _ = run(capsys, "show", folder, tmp_path / "x.html")
+    root = ElementTree.fromstring((tmp_path / "x.html").read_text().split("\n", 1)[1])
+    assert status == 0 and len(list(root.iter("img"))) == 8
+
+
+def test_ctrl_c(folder, capsys, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "check", stop)
+    assert run(capsys, "check", folder)[0] == 130
+
+
+def test_help_names_the_commands(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--help"])
+    out = capsys.readouterr().out
+    assert stopped.value.code == 0 and all(name in out for name in ("check", "show", "pack"))
+
+
+def test_show_leaves_out_a_class_without_images(faces, tmp_path, capsys):
+    save_packed(faces.select(faces.labels != 1), tmp_path / "faces.npz")
+    status, out, err = run(capsys, "show", tmp_path / "faces.npz", tmp_path / "x.png")
+    assert status == 0 and err == [] and "from the top, neutral 6, contempt 6, " in out

@@ -1,0 +1,135 @@
+"""a TensorFlow checkpoint or a model file to a model file of float32 or float16 weights
+
+Prints what the conversion changed: sizes, logits, top-1, and the accuracy where --data is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..formats import safetensors
+from ..metrics import accuracy
+from ..network import Network
+from ..testing import logit_error
+from .console import CannotError, check_out, plain, print_json
+from .model_argument import add_model_argument, open_model
+
+N_RANDOM_IMAGES = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_argument(parser, "IN")
+    parser.add_argument("out", metavar="OUT", help="the .safetensors file to write")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float16"),
+        default="float32",
+        help="of the weights in OUT; float16 halves the file, arithmetic stays in float32 "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FILE.npz",
+        help="arrays `images` (N, H, W) uint8 and `labels` (N,), class numbers: the accuracy "
+        f"before and after is printed (default: {N_RANDOM_IMAGES} random images, no accuracy)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    out = check_out(args.out, not_the_same_as=args.model)
+    if out.suffix != ".safetensors":
+        raise CannotError(
+            f"{args.out}: expected a name that ends in .safetensors (tinycnn export writes others)"
+        )
+    model = open_model(args.model, args.variant)
+    network = model.network
+    images, labels = read_data(args.data, network) if args.data else (_random(network), None)
+    safetensors.save(network, out, dtype=args.dtype)
+    written = safetensors.load(out)
+    found = {
+        "in": args.model,
+        "out": str(out),
+        "dtype_in": model.dtype,
+        "dtype_out": args.dtype,
+        "bytes_in": sum(path.stat().st_size for path in model.paths),
+        "bytes_out": out.stat().st_size,
+        **compare(network, written, images, labels),
+    }
+    if args.json:
+        print_json(found)
+    else:
+        _print(found, args.data)
+    return 0
+
+
+def compare(
+    before: Network, after: Network, images: np.ndarray, labels: np.ndarray | None
+) -> dict[str, Any]:
+    """How much two networks differ on images: logits, top-1, and accuracy where labels are."""
+    logits = [network.predict_logits(images) for network in (before, after)]
+    found: dict[str, Any] = {
+        "n_images": len(images),
+        "logit_error": logit_error(logits[1], logits[0]),
+        "top1_agreement": float((logits[0].argmax(axis=1) == logits[1].argmax(axis=1)).mean()),
+    }
+    if labels is not None:
+        found["accuracy_in"], found["accuracy_out"] = (accuracy(z, labels) for z in logits)
+    return found
+
+
+def read_data(path: str, network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """images and labels of an .npz file, checked against the network."""
+    if not Path(path).is_file():
+        raise CannotError(f"{path}: no such file")
+    try:
+        # np.load itself leaves a damaged archive open
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            missing = [name for name in ("images", "labels") if name not in file]
+            if missing:
+                raise CannotError(f"{path}: has no array {' or '.join(missing)}")
+            images, labels = file["images"], file["labels"]
+    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        raise CannotError(
+            f"{path}: not an .npz file of plain arrays, or damaged: {error}"
+        ) from None
+    H, W, C = network.input_spec.shape
+    fits = images.shape[1:] in ((H, W, C), *([(H, W)] if C == 1 else []))
+    if images.dtype != np.uint8 or not fits or not len(images):
+        raise CannotError(
+            f"{path}: images is {images.dtype} {images.shape}; expected uint8 (N, {H}, {W}) for "
+            "this model"
+        )
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise CannotError(
+            f"{path}: labels is {labels.dtype} {labels.shape}; expected ({len(images)},) whole "
+            "numbers"
+        )
+    K = len(network.classes)
+    wrong = np.flatnonzero((labels < 0) | (labels >= K))
+    if len(wrong):
+        raise CannotError(
+            f"{path}: labels[{wrong[0]}] is {labels[wrong[0]]}; expected 0 to {K - 1}"
+        )
+    return images, labels
+
+
+def _random(network: Network) -> np.ndarray:
+    shape = (N_RANDOM_IMAGES, *network.input_spec.shape)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _print(found: dict[str, Any], data: str | None) -> None:
+    sizes = f"{found['bytes_in']:,} -> " if found["bytes_in"] else ""
+    print(plain(f"{found['in']} ({found['dtype_in']}) -> {found['out']} ({found['dtype_out']})"))
+    print(f"  bytes: {sizes}{found['bytes_out']:,}")
+    where = f"images of {data}" if data else "random images"
+    print(plain(f"  on {found['n_images']:,} {where}"))
+    print(f"  logits: differ by {found['logit_error']:.1e} of the largest")
+    print(f"  top-1:  the same for {found['top1_agreement']:.2%}")
+    if "accuracy_in" in found:
+        print(f"  accuracy: {found['accuracy_in']:.2%} -> {found['accuracy_out']:.2%}")

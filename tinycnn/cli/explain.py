@@ -1,0 +1,73 @@
+"""the backprop microscope: one image, every value and gradient, on one page
+
+The sampled gradients on the page are checked: the exit status is 1 where one is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..explain import explain, write_page
+from .console import check_out, not_negative, plain, positive, print_json
+from .image_argument import read_image
+from .model_argument import add_model_argument, open_model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_argument(parser)
+    parser.add_argument(
+        "image",
+        metavar="IMAGE",
+        help="a face of the network's own size (84x84 for MicroExpNet): a picture file, or .npy "
+        "with uint8 pixels",
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="the page (default: IMAGE-explained.html in this folder)"
+    )
+    parser.add_argument(
+        "--label",
+        metavar="NAME",
+        help="the class that the loss is measured against (default: the one that is predicted)",
+    )
+    parser.add_argument(
+        "--entries",
+        metavar="N",
+        type=positive,
+        default=6,
+        help="sampled in each tensor for the numeric gradient (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=not_negative, default=0, help="of the sampling (default: 0)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    out = check_out(
+        args.out or f"{Path(args.image).stem}-explained.html", not_the_same_as=args.image
+    )
+    model = open_model(args.model, args.variant)
+    explanation = explain(
+        model.network,
+        read_image(args.image, model.network.input_spec),
+        args.label,
+        n_entries=args.entries,
+        seed=args.seed,
+        model_name=Path(args.model).name,
+        image_name=Path(args.image).name,
+    )
+    write_page(out, explanation)
+    summary = explanation.summary()
+    if args.json:
+        print_json({"page": str(out), "bytes": out.stat().st_size, **summary})
+    else:
+        probability = explanation.trace.probs[explanation.trace.predicted]
+        print(plain(f"{args.image}: {summary['predicted']}, p = {probability:.4f}"))
+        print(plain(f"  loss for {summary['label']}: {summary['loss']:.6g}"))
+        print(
+            f"  sampled gradients: {summary['n_agreeing']} of {len(explanation.probes)} agree, "
+            f"{summary['n_kinks']} met a kink, {summary['n_drowned']} drown in rounding, "
+            f"{summary['n_disagreeing']} disagree"
+        )
+        print(plain(f"  page: {out} ({out.stat().st_size:,} bytes)"))
+    return 0 if explanation.agrees else 1

@@ -1,0 +1,78 @@
+"""What IMAGE means on the command line: one picture of the network's own size, as uint8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..input_spec import InputSpec
+from .console import CannotError
+
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+"""Pillow's names of pictures with up to 8 bits a channel, which turn into grey or RGB as they
+are seen."""
+
+
+def read_image(name: str, spec: InputSpec) -> np.ndarray:
+    """uint8 (H, W) or (H, W, C) of the picture or .npy file `name`; colours become grey where the
+    network takes grey.
+
+    Raises CannotError for a file that is no picture, or not one that fits the network.
+    """
+    path = Path(name)
+    if not path.is_file():
+        raise CannotError(f"{name}: no such file" if not path.exists() else f"{name}: is no file")
+    return _read_array(name, spec) if path.suffix == ".npy" else _read_picture(name, spec)
+
+
+def _read_picture(name: str, spec: InputSpec) -> np.ndarray:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    modes = {1: "L", 3: "RGB"}
+    if spec.channels not in modes:
+        raise CannotError(f"the network takes {spec.channels} channels; give the image as .npy")
+    try:
+        with Image.open(name) as file:
+            if file.mode not in MODES:
+                raise CannotError(f"{name}: pixels of kind {file.mode}; expected 8-bit grey or RGB")
+            # a picture of another size is not decoded; one that lies on its side may fit
+            _check_size(name, file.size, spec, or_turned=True)
+            upright = ImageOps.exif_transpose(file)
+            _check_size(name, upright.size, spec)
+            return np.asarray(upright.convert(modes[spec.channels]))
+    except UnidentifiedImageError:
+        raise CannotError(f"{name}: not a picture in a format that is known here") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise CannotError(f"{name}: damaged, or not a picture: {error}") from None
+
+
+def _check_size(
+    name: str, found: tuple[int, int], spec: InputSpec, or_turned: bool = False
+) -> None:
+    """found: width, height;  or_turned: they may be exchanged."""
+    expected = (spec.width_px, spec.height_px)
+    if found != expected and not (or_turned and found == expected[::-1]):
+        framing = f', framing="{spec.framing}"' if spec.framing else ""
+        raise CannotError(
+            f"{name}: {found[0]}x{found[1]} px; the network takes {spec.width_px}x"
+            f"{spec.height_px}, a face alone: make one with ferdata.find_faces(PHOTO{framing})"
+            ".images[0] and save it as .png or .npy"
+        )
+
+
+def _read_array(name: str, spec: InputSpec) -> np.ndarray:
+    try:
+        array = np.load(name, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise CannotError(
+            f"{name}: not a .npy file of plain numbers, or damaged: {error}"
+        ) from None
+    H, W, C = spec.shape
+    fits = array.shape == (H, W, C) or (C == 1 and array.shape == (H, W))
+    if array.dtype != np.uint8 or not fits:
+        expected = f"({H}, {W})" if C == 1 else f"({H}, {W}, {C})"
+        raise CannotError(
+            f"{name}: {array.dtype} of shape {array.shape}; expected uint8 {expected}"
+        )
+    return np.array(array)

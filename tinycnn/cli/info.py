@@ -1,0 +1,122 @@
+"""what a model is: layers, shapes, parameters, multiply-adds, classes, how it was trained
+
+Of a TensorFlow checkpoint with other tensors than the paper's it lists those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+
+from ..formats import tf_checkpoint
+from ..plan import Step
+from .console import plain, print_json, print_table
+from .model_argument import OpenedModel, add_model_argument, checkpoint_prefix, open_model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    prefix = checkpoint_prefix(args.model)
+    if prefix is not None:
+        tensors = tf_checkpoint.list_tensors(prefix)
+        published = set(tf_checkpoint.PUBLISHED_NAMES.values())
+        if not published <= {tensor.name for tensor in tensors}:
+            return _list(args, tensors)
+    described = describe(open_model(args.model, args.variant))
+    if args.json:
+        print_json(described)
+    else:
+        _print(described)
+    return 0
+
+
+def describe(model: OpenedModel) -> dict[str, Any]:
+    """What `info` says, as JSON-able values."""
+    network = model.network
+    layers = [
+        {
+            "name": step.name,
+            **step.layer.config(),
+            "input_shape": list(step.input_shape),
+            "output_shape": list(step.output_shape),
+            **dict(zip(("n_parameters", "n_multiply_adds"), costs(step))),
+        }
+        for step in network.plan.steps
+    ]
+    return {
+        "model": model.name,
+        "kind": model.kind,
+        "files": {str(path): path.stat().st_size for path in model.paths},
+        "dtype": model.dtype,
+        "n_parameters": network.n_parameters,
+        "n_multiply_adds": sum(layer["n_multiply_adds"] for layer in layers),
+        "input_spec": network.input_spec.config(),
+        "calibration_temperature": network.calibration_temperature,
+        "layers": layers,
+        "training": network.training_summary,
+    }
+
+
+def costs(step: Step) -> tuple[int, int]:
+    """(parameters, multiply-adds an image) of a plan's step; borders count as if they were full."""
+    shapes = step.layer.parameter_shapes(step.input_shape)
+    n_parameters = sum(int(np.prod(shape)) for shape in shapes.values())
+    n_positions = int(np.prod(step.output_shape[:-1]))
+    return n_parameters, int(np.prod(shapes["w"])) * n_positions if "w" in shapes else 0
+
+
+def _print(described: dict[str, Any]) -> None:
+    spec = described["input_spec"]
+    size = "x".join(str(spec[name]) for name in ("height_px", "width_px", "channels"))
+    print(plain(f"{described['model']}: {described['kind']}, {described['dtype']}"))
+    for path, n_bytes in described["files"].items():
+        print(plain(f"  {path}: {n_bytes:,} bytes"))
+    print(
+        f"  {described['n_parameters']:,} parameters, {described['n_multiply_adds']:,} "
+        "multiply-adds an image"
+    )
+    framing = spec["framing"] or "not said"
+    print(plain(f"  input: {size} uint8, scaling {spec['scaling']}, framing {framing}"))
+    print(plain(f"  classes: {', '.join(spec['classes'])}"))
+    print(f"  calibration temperature: {described['calibration_temperature']:g}\n")
+    rows = [
+        (
+            layer["name"],
+            words(layer),
+            "x".join(map(str, layer["output_shape"])),
+            f"{layer['n_parameters']:,}",
+            f"{layer['n_multiply_adds']:,}",
+        )
+        for layer in described["layers"]
+    ]
+    print_table(("layer", "what", "output", "parameters", "multiply-adds"), rows, left=2)
+    if described["training"]:
+        print("\ntraining")
+        for name, value in described["training"].items():
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            print(plain(f"  {name}: {text}"))
+
+
+def words(layer: dict[str, Any]) -> str:
+    """A layer's config in words: "Conv2D filters 16, kernel_size 8, stride 2, padding same"."""
+    hidden = ("name", "kind", "input_shape", "output_shape", "n_parameters", "n_multiply_adds")
+    options = ", ".join(f"{key} {value}" for key, value in layer.items() if key not in hidden)
+    return f"{layer['kind']} {options}".rstrip()
+
+
+def _list(args: argparse.Namespace, tensors: list) -> int:
+    """The tensors of a checkpoint that holds no network of the paper."""
+    if args.json:
+        rows = [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in tensors]
+        print_json({"model": args.model, "kind": "TensorFlow checkpoint", "tensors": rows})
+        return 0
+    print(plain(f"{args.model}: TensorFlow checkpoint, not one of the paper's networks; it holds"))
+    rows = [(t.name, t.dtype, "x".join(map(str, t.shape)) or "scalar") for t in tensors]
+    print_table(("tensor", "dtype", "shape"), rows, left=3)
+    return 0

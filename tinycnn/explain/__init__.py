@@ -1,0 +1,147 @@
+"""The backprop microscope: one image, forward and backward, on one page.
+
+explanation = explain(network, image)          # every value, and sampled numeric gradients
+write_page("page.html", explanation)
+
+trace.py          the values;  numeric.py: the numeric gradient beside the analytic one
+worked.py         single numbers as the sums that their equations say
+formulas.py       the equations;  pictures.py: arrays as pictures, bars, coloured numbers
+layer_sections.py one layer on the page;  page.py: the page;  style.py: its looks
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..atomic_file import write_atomically
+from ..network import Network
+from .numeric import AGREES, DISAGREES, DROWNED, KINK, Probe, probe_gradients, sweep_steps
+from .trace import Trace, trace_image
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What the page shows.
+
+    probes  sampled entries of the image and of every parameter;  sweep: one entry at many steps
+    model_name, image_name  for the heading: file names, say
+    """
+
+    trace: Trace
+    probes: tuple[Probe, ...]
+    sweep: tuple[Probe, ...]
+    model_name: str = ""
+    image_name: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no sampled entry disagrees with its numeric gradient; kinks say nothing, nor do
+        gradients that drown in rounding."""
+        return not self._count(DISAGREES)
+
+    def _count(self, verdict: str) -> int:
+        return sum(probe.verdict == verdict for probe in self.probes)
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers of the page as JSON-able values; the page carries the same in itself."""
+        trace = self.trace
+        return {
+            "model": self.model_name,
+            "image": self.image_name,
+            "classes": list(trace.network.classes),
+            "label": trace.network.classes[trace.label],
+            "predicted": trace.network.classes[trace.predicted],
+            "loss": trace.loss,
+            "logits": trace.logits.tolist(),
+            "probs": trace.probs.tolist(),
+            "dlogits": trace.dlogits.tolist(),
+            "layers": [
+                {
+                    "name": layer.step.name,
+                    "kind": type(layer.step.layer).__name__,
+                    "input_shape": list(layer.step.input_shape),
+                    "output_shape": list(layer.step.output_shape),
+                    "y_min": float(layer.y.min()),
+                    "y_max": float(layer.y.max()),
+                    "y_zeros": int((layer.y == 0).sum()),
+                    "dy_norm": float(np.linalg.norm(layer.dy)),
+                    "dy_zeros": int((layer.dy == 0).sum()),
+                    "gradient_norms": {
+                        name: float(np.linalg.norm(g)) for name, g in layer.gradients.items()
+                    },
+                }
+                for layer in trace.layers
+            ],
+            "checks": [probe_values(probe) for probe in self.probes],
+            "step_sweep": [probe_values(probe) for probe in self.sweep],
+            "n_agreeing": self._count(AGREES),
+            "n_kinks": self._count(KINK),
+            "n_drowned": self._count(DROWNED),
+            "n_disagreeing": self._count(DISAGREES),
+            "kernels_differ_from_reference_by": dict(trace.kernel_differences),
+            "float32_logits_differ_by": trace.float32_difference,
+        }
+
+
+def probe_values(probe: Probe) -> dict[str, Any]:
+    """A probe as JSON-able values."""
+    return {
+        "tensor": probe.tensor,
+        "index": list(probe.index),
+        "value": probe.value,
+        "step": probe.step,
+        "loss_ahead": probe.loss_ahead,
+        "loss_behind": probe.loss_behind,
+        "numeric": probe.numeric,
+        "analytic": probe.analytic,
+        "relative_error": probe.relative_error,
+        "n_switches": probe.n_switches,
+        "verdict": probe.verdict,
+    }
+
+
+def explain(
+    network: Network,
+    image: np.ndarray,
+    label: str | None = None,
+    *,
+    n_entries: int = 6,
+    seed: int = 0,
+    model_name: str = "",
+    image_name: str = "",
+) -> Explanation:
+    """Everything about one image: forward, backward, numeric gradients.
+
+    image      (H, W) or (H, W, C) uint8 as the network's InputSpec says
+    label      class that the cross-entropy is measured against; None: the one predicted
+    n_entries  sampled in each tensor;  seed: of the sampling
+    Raises TypeError or ValueError for an image that the network does not take, a label that is no
+    class of it, or logits that are not finite.
+    """
+    if label is not None and label not in network.classes:
+        raise ValueError(f"label is {label!r}; expected one of {', '.join(network.classes)}")
+    index = None if label is None else network.classes.index(label)
+    trace = trace_image(network, image, index)
+    return Explanation(
+        trace,
+        tuple(probe_gradients(trace, n_entries, seed)),
+        tuple(sweep_steps(trace)),
+        model_name,
+        image_name,
+    )
+
+
+def render_page(explanation: Explanation) -> str:
+    """The page: HTML that is well-formed XML too, everything inside, no script that runs."""
+    from .page import render
+
+    return render(explanation)
+
+
+def write_page(path: str | os.PathLike, explanation: Explanation) -> None:
+    """Write the page to `path`, whole or not at all.  Raises OSError where that is impossible."""
+    write_atomically(path, render_page(explanation))

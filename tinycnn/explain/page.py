@@ -1,0 +1,271 @@
+"""The page round the layers: heading, overview, image, loss, checks, and the numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._version import __version__
+from ..svg_charts import escape
+from .formulas import LOSS
+from .layer_sections import (
+    derivation_details,
+    formula_list,
+    heading,
+    layer_section,
+    probe_table,
+    shape_text,
+    step_sense,
+)
+from .numeric import MOVES_LOSS_BY, RELATIVE_BOUND
+from .pictures import bars, cell, grey_picture, number, number_grid, picture, shades
+from .style import STYLE
+
+if TYPE_CHECKING:
+    from . import Explanation
+
+IMAGE, LOSS_ID, CHECKS = "image", "loss", "checks"
+
+
+def render(explanation: Explanation) -> str:
+    trace = explanation.trace
+    ids = [IMAGE, *(layer.step.name for layer in trace.layers), LOSS_ID, CHECKS]
+    title = f"{explanation.image_name or 'An image'} under the microscope"
+    links = "".join(f'<a href="#{name}">{name}</a>' for name in ids)
+    body = [
+        f'<nav class="bar"><a href="#top">overview</a>{links}</nav>',
+        "<main>",
+        _overview(explanation, title),
+        _image(explanation, ids),
+        *(layer_section(layer, explanation.probes, ids) for layer in trace.layers),
+        _loss(explanation, ids),
+        _checks(explanation, ids),
+        f"<footer>Written by tinycnn {escape(__version__)}. All values are float64.</footer>",
+        "</main>",
+        f'<script type="application/json" id="numbers">{_json(explanation)}</script>',
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"/>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
+        '<body id="top">\n' + "\n".join(body) + "\n</body>\n</html>\n"
+    )
+
+
+def _json(explanation: Explanation) -> str:
+    """The summary; <, > and & are escaped, so no text in it can end the element."""
+    text = json.dumps(explanation.summary(), ensure_ascii=True)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _overview(explanation: Explanation, title: str) -> str:
+    trace = explanation.trace
+    classes = trace.network.classes
+    label, predicted = (escape(classes[k]) for k in (trace.label, trace.predicted))
+    against = (
+        "the class that it predicts"
+        if trace.label == trace.predicted
+        else "a class that was chosen"
+    )
+    notes = []
+    if trace.n_dropouts:
+        notes.append("Dropout is left out, as in prediction.")
+    if trace.calibration_temperature != 1:
+        notes.append(
+            f"predict_proba divides the logits by {number(trace.calibration_temperature)} "
+            "(calibration); training and this page do not."
+        )
+    if 1 - trace.probs[trace.label] < 1e-3:
+        notes.append(
+            f"The network is so sure of {label} that almost no gradient is left; choose another "
+            "label (--label) to see more."
+        )
+    worst_name = max(trace.kernel_differences, key=trace.kernel_differences.__getitem__)
+    worst = trace.kernel_differences[worst_name]
+    model = f" by <b>{escape(explanation.model_name)}</b>" if explanation.model_name else ""
+    picture_of = grey_picture(trace.image, "the image", 250)
+    return (
+        f'<header id="overview"><div class="hero"><div><h1>{escape(title)}</h1>'
+        f"<p>Seen{model} as <b>{predicted}</b>, p = {number(trace.probs[trace.predicted])}. "
+        f"The loss below is the cross-entropy for <b>{label}</b>, {against}: "
+        f"L = {number(trace.loss, 6)}. Forward, each layer makes y of its x; backward, it turns "
+        "dL/dy into dL/dx and into the gradients of its parameters. There is one image, so the "
+        "index n of the equations and the mean over n are left out.</p>"
+        '<p class="legend"><i class="swatch below"></i> below 0 <i class="swatch none"></i> 0 '
+        '<i class="swatch above"></i> above 0; the strongest colour of a picture is its largest '
+        "|value|, written below it.</p>"
+        + "".join(f'<p class="note">{note}</p>' for note in notes)
+        + f'<p class="verdict">{_verdict(explanation)} The compiled kernels give the same as the '
+        f"NumPy reference shown here: their largest difference is {number(worst, 2)} of the "
+        f"largest value, in {escape(worst_name)}. The network’s own prediction differs from these "
+        f"logits by {number(trace.float32_difference, 2)}.</p></div>"
+        f"<div>{picture_of}</div></div>{_steps_table(explanation)}</header>"
+    )
+
+
+def _verdict(explanation: Explanation) -> str:
+    counts = explanation.summary()
+    n, n_wrong = len(explanation.probes), counts["n_disagreeing"]
+    also = "".join(
+        f", {counts[name]} {words}"
+        for name, words in (("n_kinks", "met a kink"), ("n_drowned", "drown in rounding"))
+        if counts[name]
+    )
+    if n_wrong:
+        return (
+            f"✗ {n_wrong} of {n} sampled entries <b>disagree</b> with their numeric gradient{also}."
+        )
+    mark = "✓ " if counts["n_agreeing"] else ""
+    return (
+        f"{mark}{counts['n_agreeing']} of {n} sampled entries agree with their numeric "
+        f"gradient{also}."
+    )
+
+
+def _steps_table(explanation: Explanation) -> str:
+    rows = []
+    for layer in explanation.trace.layers:
+        step = layer.step
+        rows.append(
+            f'<tr><th><a href="#{step.name}">{step.name}</a></th><td>{step_sense(step)}</td>'
+            f'<td class="n">{shape_text(step.output_shape)}</td>'
+            f'<td class="n">{number(layer.y.min(), 3)} … {number(layer.y.max(), 3)}</td>'
+            f'<td class="n">{_share(layer.y == 0)}</td>'
+            f'<td class="n">{number(float(np.linalg.norm(layer.dy)), 3)}</td>'
+            f'<td class="n">{_share(layer.dy == 0)}</td></tr>'
+        )
+    return (
+        '<table class="steps"><thead><tr><th>layer</th><th></th><th class="n">shape of y</th>'
+        '<th class="n">y from … to</th><th class="n">y = 0</th><th class="n">|dL/dy|</th>'
+        f'<th class="n">dL/dy = 0</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    )
+
+
+def _share(mask: np.ndarray) -> str:
+    return f"{100 * mask.mean():.0f} %" if mask.any() else "none"
+
+
+def _image(explanation: Explanation, ids: list[str]) -> str:
+    trace = explanation.trace
+    spec = trace.network.input_spec
+    dx = trace.dx
+    strength = np.abs(dx).max(axis=2)
+    row, column = (int(i) for i in np.unravel_index(strength.argmax(), strength.shape))
+    channel = int(np.abs(dx[row, column]).argmax())
+    rows, columns = _around(row, dx.shape[0], 8), _around(column, dx.shape[1], 8)
+    mark = lambda r, c: "spot" if (r, c) == (row, column) else ""
+    scaling = {
+        "raw": "x = p: pixels 0…255 as they are",
+        "unit": "x = p / 255",
+        "standardized": "x = (p − mean) / max(std, 1/√n), mean and std of this image’s n values",
+    }[spec.scaling]
+    gradient = picture(shades(dx[:, :, channel]), "dL/dx", 420)
+    where = f"{row}, {column}" + (f", channel {channel}" if dx.shape[2] > 1 else "")
+    return (
+        f'<section id="{IMAGE}">{heading(IMAGE, "what goes in", ids)}'
+        f'<p class="stats">{shape_text(dx.shape)}, {scaling}</p>'
+        '<div class="two"><div class="forward"><h3>Forward: the pixels p</h3>'
+        f"<figure>{grey_picture(trace.image, 'the image', 420)}</figure>"
+        + number_grid(
+            trace.image[rows, columns, channel].astype(float),
+            (rows.start, columns.start),
+            "p where the gradient is largest",
+            mark,
+        )
+        + '</div><div class="backward"><h3>Backward: dL/dx</h3>'
+        f"<figure>{gradient}<figcaption>±{number(np.abs(dx).max(), 3)}</figcaption></figure>"
+        + number_grid(
+            dx[rows, columns, channel],
+            (rows.start, columns.start),
+            f"dL/dx there, largest at {where}",
+            mark,
+        )
+        + "</div></div>"
+        "<p>Red: a larger x there raises the loss; blue: it lowers it. In training nothing uses "
+        "this gradient; it shows what the network looks at.</p>"
+        f"{probe_table(explanation.probes, ['x'])}</section>"
+    )
+
+
+def _around(centre: int, size: int, n: int) -> slice:
+    first = max(min(centre - n // 2, size - n), 0)
+    return slice(first, min(first + n, size))
+
+
+def _loss(explanation: Explanation, ids: list[str]) -> str:
+    trace = explanation.trace
+    classes = trace.network.classes
+    largest = [float(np.abs(v).max()) for v in (trace.logits, trace.probs, trace.dlogits)]
+    rows, spot = [], ' class="spot"'
+    values = zip(classes, trace.logits.tolist(), trace.probs.tolist(), trace.dlogits.tolist())
+    for k, (name, z, p, d) in enumerate(values):
+        is_label = k == trace.label
+        rows.append(
+            f'<tr{spot if is_label else ""}>'
+            f"<th>{escape(name)}</th>{cell(z, largest[0], number(z, 5))}"
+            f"{cell(p, largest[1], number(p, 4))}<td>{int(is_label)}</td>"
+            f"{cell(d, largest[2], number(d, 4))}</tr>"
+        )
+    return (
+        f'<section id="{LOSS_ID}">{heading(LOSS_ID, LOSS.title, ids)}<p class="sense">{LOSS.sense}'
+        '</p><div class="two"><div class="forward"><h3>Forward</h3>'
+        + formula_list(LOSS.forward, LOSS.where)
+        + f"<p>L = −log {number(trace.probs[trace.label], 6)} = <b>{number(trace.loss, 6)}</b></p>"
+        f"{bars(trace.probs, classes, trace.label)}"
+        '</div><div class="backward"><h3>Backward</h3>'
+        + formula_list(LOSS.backward, LOSS.where)
+        + "<p>The probabilities less the truth: every wrong class is pushed down by what it was "
+        "given, the label is pulled up by what it lacks. They sum to 0 (with rounding, to "
+        f"{number(float(trace.dlogits.sum()), 1)}). 1[…] is 1 where it holds, else 0.</p>"
+        f"{bars(trace.dlogits, classes, trace.label)}</div></div>"
+        '<table class="classes"><thead><tr><th>class</th><th>logit z</th><th>p = softmax(z)</th>'
+        f'<th>label</th><th>dL/dz = p − label</th></tr></thead><tbody>{"".join(rows)}</tbody>'
+        f"</table>{derivation_details(LOSS)}</section>"
+    )
+
+
+def _checks(explanation: Explanation, ids: list[str]) -> str:
+    trace, sweep = explanation.trace, explanation.sweep
+    differences = "".join(
+        f'<tr><th>{escape(name)}</th><td class="n">{number(value, 2)}</td></tr>'
+        for name, value in trace.kernel_differences.items()
+    )
+    rows = []
+    best = min(sweep, key=lambda probe: probe.relative_error)
+    for probe in sweep:
+        error = max(probe.relative_error, 1e-14)
+        length = max(0.0, min(100.0, 100 * (14 + np.log10(error)) / 15))
+        class_ = ' class="spot"' if probe is best else ""
+        rows.append(
+            f'<tr{class_}><th>{number(probe.step, 1)}</th><td class="n">{number(probe.numeric, 9)}'
+            f'</td><td class="n">{number(probe.relative_error, 2)}</td>'
+            f'<td class="length"><i class="error" style="left:0;width:{length:.1f}%"></i></td>'
+            f'<td class="n">{probe.n_switches:,}</td></tr>'
+        )
+    entry = f"{sweep[0].tensor}[{','.join(map(str, sweep[0].index))}]"
+    return (
+        f'<section id="{CHECKS}">{heading(CHECKS, "is the backward pass right?", ids)}'
+        f'<p class="sense">{_verdict(explanation)}</p>'
+        "<p>The numeric gradient knows nothing of the backward pass: move one number v up and down "
+        "by h, run forward twice, and take the slope <code>(L(v+h) − L(v−h)) / 2h</code>. The "
+        "step h is such that the steepest entry of a tensor moves the loss by about "
+        f"{number(MOVES_LOSS_BY, 1)} of itself. An entry agrees within "
+        f"{number(RELATIVE_BOUND, 1)} of its value and what rounding explains. A kink: some ReLU "
+        "or pooling winner switches between v−h and v+h, so the slope there says nothing. The "
+        "tables are in each layer’s section.</p>"
+        f"<h3>Why this step? {entry} at every step</h3>"
+        f"<p>The analytic gradient is <b>{number(sweep[0].analytic, 9)}</b>. Too large a step "
+        "crosses kinks and curvature, too small a one drowns in rounding: the error falls as h² "
+        "and rises again as 1/h. (Bars: logarithm of the error.)</p>"
+        '<table class="sweep"><thead><tr><th>h</th><th class="n">numeric</th>'
+        '<th class="n">relative error</th><th></th><th class="n">ReLUs and winners switched</th>'
+        f'</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        "<h3>Kernels against reference</h3>"
+        "<p>The same image through the compiled kernels, in float64: largest difference as a part "
+        "of the largest value.</p>"
+        f'<table class="differences"><tbody>{differences}</tbody></table></section>'
+    )

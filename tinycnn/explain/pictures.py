@@ -1,0 +1,171 @@
+"""Arrays as small pictures in colour, as bars, and as tables of coloured numbers: markup.
+
+Everywhere: red is above 0, white is 0, blue is below; the strongest colour is the largest |value|.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from typing import Callable, Sequence
+
+import numpy as np
+
+from ..svg_charts import escape
+
+MINUS = "\u2212"
+N_SHADES = 63  # odd: the middle one is exactly 0; few, for each picture carries its palette
+_BELOW, _ABOVE, _GAP, _INK = (33, 90, 172), (190, 30, 45), (205, 208, 212), (0, 0, 0)
+
+
+def colour(share: float) -> tuple[int, int, int]:
+    """share -1..1 -> red, green, blue."""
+    end = _ABOVE if share > 0 else _BELOW
+    return tuple(round(255 + (one - 255) * min(abs(share), 1.0)) for one in end)  # type: ignore
+
+
+_PALETTE = [channel for k in range(N_SHADES) for channel in colour(2 * k / (N_SHADES - 1) - 1)] + [
+    *_GAP,
+    *_INK,
+]
+
+
+def shades(values: np.ndarray, largest: float | None = None) -> np.ndarray:
+    """Indices into the palette, uint8, of `values` of any shape.  largest: what gets the
+    strongest colour, by default the largest |value|."""
+    if largest is None:
+        largest = float(np.abs(values).max(initial=0.0))
+    middle = N_SHADES // 2
+    share = np.clip(values / largest, -1, 1) if largest else np.zeros(values.shape)
+    # away from 0: what is not 0 is never drawn white
+    return (middle + np.copysign(np.ceil(np.abs(share) * middle), share)).astype(np.uint8)
+
+
+def sheet(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """Shaded planes (H, W), all alike, side by side in a sheet that is nearly square, a grey line
+    between them."""
+    H, W = planes[0].shape
+    n_columns = max(1, min(len(planes), round(math.sqrt(len(planes) * (H + 1) / (W + 1)))))
+    n_rows = -(-len(planes) // n_columns)
+    drawn = np.full((n_rows * (H + 1) - 1, n_columns * (W + 1) - 1), N_SHADES, np.uint8)
+    for k, plane in enumerate(planes):
+        row, column = divmod(k, n_columns)
+        drawn[row * (H + 1) :, column * (W + 1) :][:H, :W] = plane
+    return drawn
+
+
+def marked_plane(plane: np.ndarray, winners: np.ndarray, pixel: int = 8) -> np.ndarray:
+    """plane (H, W) shaded, each value pixel x pixel, the winners (flat indices) in black frames."""
+    drawn = np.kron(shades(plane), np.ones((pixel, pixel), np.uint8))
+    for winner in np.unique(winners):
+        row, column = divmod(int(winner), plane.shape[1])
+        block = drawn[row * pixel : (row + 1) * pixel, column * pixel : (column + 1) * pixel]
+        block[[0, -1]] = block[:, [0, -1]] = N_SHADES + 1
+    return drawn
+
+
+def picture(drawn: np.ndarray, alt: str, width_px: int) -> str:
+    """Palette indices (H, W) as an <img> of that width."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(drawn))
+    image.putpalette(_PALETTE)
+    return _img(image, alt, width_px)
+
+
+def grey_picture(pixels: np.ndarray, alt: str, width_px: int) -> str:
+    """uint8 (H, W, C) as an <img>: colours where C is 3, else the first channel in grey."""
+    from PIL import Image
+
+    plain = pixels if pixels.shape[2] == 3 else pixels[:, :, 0]
+    return _img(Image.fromarray(np.ascontiguousarray(plain)), alt, width_px)
+
+
+def _img(image, alt: str, width_px: int) -> str:
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    height_px = round(width_px * image.height / image.width)
+    return (
+        f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}" width="{width_px}" '
+        f'height="{height_px}"/>'
+    )
+
+
+def number(value: float, n_digits: int = 4) -> str:
+    """As few characters as show n_digits digits; a true minus sign."""
+    if value == 0:
+        return "0"
+    text = f"{value:.{n_digits}g}"
+    if "e" in text:
+        mantissa, exponent = text.split("e")
+        text = f"{value:.0f}" if 0 < int(exponent) < 6 else f"{mantissa}e{int(exponent)}"
+    return text.replace("-", MINUS)
+
+
+def cell(value: float, largest: float, text: str, class_: str = "") -> str:
+    """A table cell: text on the colour of value."""
+    share = value / largest if largest else 0.0
+    red, green, blue = colour(share)
+    classes = " ".join(filter(None, [class_, "deep" if abs(share) > 0.55 else ""]))
+    mark = f' class="{classes}"' if classes else ""
+    return f'<td{mark} style="background:#{red:02x}{green:02x}{blue:02x}">{text}</td>'
+
+
+def number_grid(
+    values: np.ndarray,
+    origin: tuple[int, int],
+    caption: str,
+    mark: Callable[[int, int], str] = lambda row, column: "",
+) -> str:
+    """values (rows, columns) as a table of coloured numbers with their indices at the sides.
+
+    All have one power of ten, named in the caption, and as many decimals as give the largest three
+    digits; what is exactly 0 is "0".
+    origin: index of the first row and column;  caption: markup;  mark(row, column) with those
+    indices: a class for the cell.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    rows, columns = values.shape
+    power, n_decimals = common_scale(largest)
+    unit = f" <b>× 10<sup>{number(power)}</sup></b>" if power else ""
+    whole = bool((values == np.rint(values)).all())
+    head = "".join(f"<th>{origin[1] + k}</th>" for k in range(columns))
+    lines = [f'<table class="grid"><caption>{caption}{unit}</caption><tr><td></td>{head}</tr>']
+    for r in range(rows):
+        cells = []
+        for k in range(columns):
+            value = float(values[r, k])
+            text = f"{value / 10.0**power:.{0 if whole else n_decimals}f}" if value else "0"
+            text = text.replace("-", MINUS)
+            cells.append(cell(value, largest, text, mark(origin[0] + r, origin[1] + k)))
+        lines.append(f"<tr><th>{origin[0] + r}</th>{''.join(cells)}</tr>")
+    return "".join(lines) + "</table>"
+
+
+def common_scale(largest: float) -> tuple[int, int]:
+    """Power of ten (a multiple of 3; 0 for 0.1 to 9,999), and the decimals that give `largest`
+    three digits."""
+    if not largest:
+        return 0, 0
+    digits = math.floor(math.log10(largest))
+    power = 0 if -1 <= digits <= 3 else 3 * math.floor(digits / 3)
+    return power, max(0, 2 - (digits - power))
+
+
+def bars(values: np.ndarray, names: Sequence[str], mark: int | None = None) -> str:
+    """One bar a value, from 0 to the left (blue) or right (red), number and name beside it."""
+    largest = float(np.abs(values).max(initial=0.0))
+    lines = []
+    for k, (value, name) in enumerate(zip(values.tolist(), names)):
+        share = 50 * abs(value) / largest if largest else 0.0
+        start = 50 - share if value < 0 else 50
+        side = "below" if value < 0 else "above"
+        class_ = ' class="spot"' if k == mark else ""
+        lines.append(
+            f'<tr{class_}><th>{escape(name)}</th><td class="length"><i class="{side}" '
+            f'style="left:{start:.2f}%;width:{share:.2f}%"></i></td>'
+            f'<td class="n">{number(value)}</td></tr>'
+        )
+    return f'<table class="bars">{"".join(lines)}</table>'
