@@ -10,6 +10,7 @@ Each is hard_weight * CE(softmax(z), y) plus a soft term of its own; z are the l
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -214,6 +215,7 @@ def _checked(
     return logits, check_targets(targets, logits), check_soft_labels(soft_labels, logits)
 
 
+@functools.cache
 def _operations(backend: str) -> Any:
     """What computes, imported when it is needed, as `loss_operations` does."""
     if backend != "numba":

@@ -9,6 +9,7 @@ write its kernel and its reference, then a frozen dataclass that satisfies `Loss
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from types import ModuleType
@@ -110,6 +111,7 @@ def log_softmax(
     return log_probs
 
 
+@functools.cache
 def loss_operations(backend: str) -> ModuleType:
     """The module that computes.  Imported here, so that importing this file needs NumPy alone."""
     if backend == "numba":
@@ -124,11 +126,13 @@ def loss_operations(backend: str) -> ModuleType:
 
 
 def batch_mean(loss: np.ndarray) -> float:
-    return float(loss.sum() / max(len(loss), 1))
+    return float(np.add.reduce(loss) / max(len(loss), 1))
 
 
 def _plain(array: np.ndarray, dtype: type) -> np.ndarray:
     """Contiguous and writeable: a kernel is compiled anew for each kind of array it meets."""
+    if array.dtype == dtype and array.flags.carray:
+        return array
     return np.require(array, dtype, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
 
 
@@ -153,19 +157,20 @@ def check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Class indices int64 (N,), or distributions (N, K) with the dtype of logits."""
     targets = np.asarray(targets)
     n, k = logits.shape
-    if np.issubdtype(targets.dtype, np.integer):
+    if targets.dtype.kind in "iu":
         if targets.shape != (n,):
             raise ValueError(
                 f"targets have shape {targets.shape}: expected ({n},) class indices for logits of "
                 f"shape {logits.shape} (distributions are floating point)"
             )
-        if n and not (0 <= targets.min() and targets.max() < k):
+        labels = _plain(targets, np.int64)
+        if n and np.maximum.reduce(labels.view(np.uint64)) >= k:  # what is below 0 is large there
             row = int(np.argmax((targets < 0) | (targets >= k)))
             raise ValueError(
                 f"targets[{row}] is {targets[row]}: expected a class from 0 to {k - 1}"
             )
-        return _plain(targets, np.int64)
-    if not np.issubdtype(targets.dtype, np.floating):
+        return labels
+    if targets.dtype.kind != "f":
         raise TypeError(
             f"targets have dtype {targets.dtype}: expected integers (class indices) or floating "
             "point (distributions)"
@@ -192,9 +197,12 @@ def as_distributions(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Checked targets as (N, K): class indices become one-hot rows."""
     if targets.ndim == 2:
         return targets
-    one_hot = np.zeros_like(logits)
-    one_hot[np.arange(len(targets)), targets] = 1
-    return one_hot
+    return _unit_rows(logits.shape[1], logits.dtype).take(targets, axis=0)
+
+
+@functools.cache
+def _unit_rows(n_classes: int, dtype: np.dtype) -> np.ndarray:
+    return np.eye(n_classes, dtype=dtype)
 
 
 def check_soft_labels(soft_labels: np.ndarray | None, logits: np.ndarray) -> np.ndarray:
@@ -204,17 +212,19 @@ def check_soft_labels(soft_labels: np.ndarray | None, logits: np.ndarray) -> np.
             "soft_labels are missing: distillation needs the teacher's logits, (images, classes)"
         )
     soft_labels = np.asarray(soft_labels)
-    if not np.issubdtype(soft_labels.dtype, np.floating):
+    if soft_labels.dtype.kind != "f":
         raise TypeError(f"soft_labels have dtype {soft_labels.dtype}: expected floating point")
     if soft_labels.shape != logits.shape:
         raise ValueError(
             f"soft_labels have shape {soft_labels.shape}: expected {logits.shape} like the logits"
         )
-    with np.errstate(over="ignore"):  # too large for float32 is reported as not finite
-        soft_labels = _plain(soft_labels, logits.dtype.type)
-    finite = np.isfinite(soft_labels).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
+    if soft_labels.dtype != logits.dtype:
+        with np.errstate(over="ignore"):  # too large for float32 is reported as not finite
+            soft_labels = soft_labels.astype(logits.dtype)
+    soft_labels = _plain(soft_labels, logits.dtype.type)
+    finite = np.isfinite(soft_labels)
+    if not np.logical_and.reduce(finite, axis=None):
+        row = int(np.argmin(finite.all(axis=1)))
         raise ValueError(
             f"soft_labels[{row}] is {soft_labels[row].tolist()}: expected finite logits or "
             "log-probabilities (floor a probability of 0 before taking its logarithm)"

@@ -239,6 +239,8 @@ class Network:
 
     def _prepared(self, array: np.ndarray) -> np.ndarray:
         """Contiguous, native, writeable and of the network's dtype; copied only if it is not."""
+        if array.dtype == self.dtype and array.flags.carray:
+            return array
         return np.require(array, self.dtype, ["C", "A", "W"])
 
     def _draw_mask(self, rate: float, shape: tuple[int, ...]) -> np.ndarray:

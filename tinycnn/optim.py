@@ -5,6 +5,7 @@ An optimizer moves one flat array of parameters against one flat array of gradie
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Callable, ClassVar
@@ -67,7 +68,8 @@ class Optimizer:
                     f"{slot.dtype} {slot.shape}: an optimizer serves one network"
                 )
         # A kernel is compiled anew for each kind of array: read-only ones are copied instead.
-        gradients = np.require(gradients, requirements=["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
+        if not gradients.flags.carray:
+            gradients = np.require(gradients, requirements=["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
         self._update(_update_function(self.name, self.backend), parameters, gradients, rate)
         self.n_steps += 1
 
@@ -212,6 +214,7 @@ def optimizer_from_name(name: str, **options: Any) -> Optimizer:
     return optimizers[name](**options)
 
 
+@functools.cache
 def _update_function(name: str, backend: str) -> Callable:
     """The update that computes.  Imported here, so that importing this file needs NumPy alone."""
     if backend not in ("numba", "numpy"):
