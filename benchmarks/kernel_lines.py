@@ -23,11 +23,13 @@ DIRECT_TRAINING_MACS = 6_753_408
 the input."""
 
 WITHIN_OTHERS = (
-    *("part", "weights", "matrix", "_width", "_row_peak_and_log_sum", "_scale_image"),
+    *("part", "weights", "matrix", "_row_peak_and_log_sum", "_scale_image"),
+    *("_log_sum_without", "_log_odds", "_add_relation"),
     *("first_tap", "end_tap", "run_end", "first_inside", "end_inside"),
     *("multiply_add_tiled", "multiply_add_plain", "window_max_tiled", "window_max_plain"),
-    *("_gather_tiled", "_gather_plain", "_scatter_tiled", "_scatter_plain"),
-    *("list_places", "list_winners", "assign", "operation_forward"),
+    *("add_winners_tiled", "add_winners_plain", "append_winners"),
+    *("list_winners_plain", "list_winners_in_blocks"),
+    *("list_places", "copy_rows", "assign", "operation_forward"),
     *("_shallow", "_shallow_parts", "_deep", "_deep_parts"),
     *("_load_lines", "_finish_rows"),
 )
@@ -35,7 +37,7 @@ WITHIN_OTHERS = (
 
 WHOLE_NETWORK = (
     *("program_forward", "program_winograd_weights", "program_same_weights"),
-    *("program_backward", "program_transpose_weights", "sum_chunks"),
+    *("sum_chunks", "program_backward", "program_transpose_weights", "program_collect"),
 )
 """Measured by the lines of the whole network."""
 
@@ -177,6 +179,13 @@ class _Walk:
         self.add("cross_entropy_hard", "", logits, labels, loss, out)
         self.add("cross_entropy_soft", "", logits, targets, loss, out)
         self.add("distillation", "", logits, targets, teacher, 4.0, 0.7, 16.0, loss, out)
+        arguments = (logits, labels, teacher, 4.0, 1.0, 8.0, 16.0, loss, out)
+        self.add("decoupled_distillation", "", *arguments)
+        z, dz, scratch = np.empty((3, *shape))
+        arguments = (logits, teacher, 4.0, 2.0, 2.0, 16.0, z, dz, scratch, loss, out)
+        self.add("relation_distillation", "", *arguments)
+        self.add("standardize_logits_forward", "", logits, z, loss)
+        self.add("standardize_logits_backward", "", dz, z, loss, out)
 
     def backward(self) -> None:
         dy = self.rng.normal(size=self.kept[self.plan.steps[-1].name]["y"].shape)
@@ -225,30 +234,26 @@ class _Walk:
         self, step: Any, x: np.ndarray, dx: np.ndarray, behind: tuple[np.ndarray, np.ndarray]
     ) -> None:
         """behind: dy and argmax of the pooling that follows.  Scratch as tinycnn.plan sizes it."""
+        from tinycnn.plan import LIST_END, LISTED
+
         dy, argmax = behind
         (OH, OW, F), (H, W, C) = step.output_shape, step.input_shape
         (KH, KW), S, (top, left) = step.layer.kernel_hw, step.layer.stride, _pads(step)
         padded_shape = (max((OH - 1) * S + KH, top + H), max((OW - 1) * S + KW, left + W), C)
-        n_places = dy.shape[1] * dy.shape[2] + 1
+        L = min(dy.shape[1] * dy.shape[2], LISTED) + LIST_END
         scratch = (
-            *(np.zeros(padded_shape, x.dtype), np.zeros(OH * OW, np.int32)),
-            *(np.zeros((F, n_places), x.dtype), np.zeros((F, n_places), np.int32)),
+            *(np.zeros(padded_shape, x.dtype), np.zeros(padded_shape, x.dtype)),
+            *(np.zeros(OH * OW, np.int32), np.zeros((F, L), x.dtype), np.zeros((F, L), np.int32)),
             np.zeros(F, np.int64),
         )
         w_t = np.ascontiguousarray(self.weights[f"{step.name}.w"].transpose(3, 0, 1, 2))
         macs = int(np.count_nonzero(dy)) * KH * KW * C
-        where = (OH, OW)
+        wants_dx = step is not self.plan.steps[0]
         self.add(
-            *("conv2d_maxpool2d_backward_params", step.name, x, dy, argmax, *where, S, top, left),
-            *(*scratch, np.empty_like(w_t), np.empty(F, x.dtype)),
-            macs=macs,
+            *("conv2d_maxpool2d_backward", step.name, x, dy, argmax, w_t, OH, OW, S, top, left),
+            *(*scratch, np.empty_like(w_t), np.empty(F, x.dtype), dx if wants_dx else dx[:0]),
+            macs=macs * (1 + wants_dx),
         )
-        if step is not self.plan.steps[0]:
-            self.add(
-                *("conv2d_maxpool2d_backward_input", step.name, dy, argmax, *where, w_t, S),
-                *(top, left, *scratch, dx),
-                macs=macs,
-            )
 
     def optimizers(self) -> None:
         p, g, m, v = (np.zeros(self.plan.n_parameter_slots, np.float32) for _ in range(4))

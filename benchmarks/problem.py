@@ -122,6 +122,6 @@ def reference_answers(problem: Problem) -> Answers:
 
 def kd_loss():
     """The loss of every training step: Hinton's distillation, soft term times t*t."""
-    from tinycnn.losses import Distillation
+    from tinycnn.distillation import Distillation
 
     return Distillation(TEMPERATURE, SOFT_WEIGHT, "hinton")

@@ -31,8 +31,11 @@ import ferdata
 import tinycnn
 from tinycnn import checkpoint, models, report
 from tinycnn.atomic_file import write_atomically
+from tinycnn.calibration import fit_temperature
+from tinycnn.losses import softmax
+from tinycnn.metrics import expected_calibration_error
 from tinycnn.optim import optimizer_from_name
-from tinycnn.recipes import RECIPES, SCHEDULES, make_schedule
+from tinycnn.recipes import LOSSES, RECIPES, SCHEDULES, make_loss, make_schedule
 from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
 
 SIZE_PX = 84
@@ -122,17 +125,28 @@ def build_parser() -> argparse.ArgumentParser:
         default=None,
         help=of_recipe("augment", "shift, rotate, scale and mirror each image in every epoch"),
     )
+    training.add_argument(
+        "--augment-strength",
+        type=strength,
+        metavar="X",
+        help=of_recipe("augment_strength", "a factor of 5 px, 10 degrees, 10 %%"),
+    )
     training.add_argument("--patience", type=positive, metavar="N", help=PATIENCE)
 
     soft = parser.add_argument_group(
         "distillation",
-        "loss = (1-w) * CE(softmax(z), targets) + w * c * CE(softmax(z/t), softmax(teacher/t))",
+        "loss = (1-w) * CE(softmax(z), targets) + w * soft term; for kd that is\n"
+        "c * CE(softmax(z/t), softmax(teacher/t))",
     )
+    soft.add_argument("--loss", choices=LOSSES, help=of_recipe("loss", LOSS))
     soft.add_argument(
         "--temperature",
-        type=above_zero,
-        metavar="T",
-        help=of_recipe("temperature", "t: how much teacher and student are softened"),
+        type=temperatures,
+        metavar="T[,T...]",
+        help=of_recipe(
+            "temperature",
+            "t: how much teacher and student are softened; several, for kd: the mean over them",
+        ),
     )
     soft.add_argument(
         "--soft-weight",
@@ -174,6 +188,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 DEFAULT = "(default: %(default)s)"
+LOSS = (
+    "soft term: kd Hinton's, dkd decoupled, dist relations; -z compares z-scored logits instead of "
+    "logits"
+)
 VARIANT = "which convolutions are pooled: none, the first, the second, both " + DEFAULT
 SIZE = "of the dense layer; p12 XXS is MicroExpNet " + DEFAULT
 RECIPE = "fer is for tens of thousands of web faces, paper is the paper's own training " + DEFAULT
@@ -223,6 +241,16 @@ def above_zero(text: str) -> float:
     return number(text, float, "a number above 0", lambda value: 0 < value < float("inf"))
 
 
+def temperatures(text: str) -> float | list[float]:
+    """One number, or several between commas."""
+    values = [above_zero(part) for part in text.split(",")]
+    return values[0] if len(values) == 1 else values
+
+
+def strength(text: str) -> float:
+    return number(text, float, "a number from 0 to 9", lambda value: 0 <= value <= 9)
+
+
 def share(text: str) -> float:
     return number(text, float, "a number from 0 to 1", lambda value: 0 <= value <= 1)
 
@@ -244,7 +272,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
                     f"{value} in {args.out}, not {getattr(args, name)}"
                 )
     elif args.data and not args.teacher:
-        for name in ("temperature", "soft_weight", "loss_scale", "compare"):
+        for name in ("loss", "temperature", "soft_weight", "loss_scale", "compare"):
             if getattr(args, name) not in (None, False):
                 raise UsageError(f"--{name.replace('_', '-')} needs --teacher")
     for name, value in asdict(RECIPES[args.recipe]).items():
@@ -260,6 +288,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
             if args.targets != "labels"
             else "--targets labels does not use --votes: leave one of them out"
         )
+    try:
+        make_loss(args.loss, args.temperature, args.soft_weight, args.loss_scale)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     if args.compare is None:
         args.compare = args.data is None
     if args.out and not args.resume:
@@ -453,6 +485,7 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         classes=data.train.classes,
         scaling=args.scaling,
         bias_std=args.bias_std,
+        framing="fer2013" if args.data else None,
         backend=args.backend,
         n_threads=args.threads,
         seed=args.seed,
@@ -462,13 +495,13 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         dataset,
         batch_size=args.batch_size,
         size_px=SIZE_PX,
-        augment=ferdata.Augmentation() if args.augment else None,
+        augment=ferdata.Augmentation.of_strength(args.augment_strength) if args.augment else None,
         seed=args.seed,
         targets=data.targets,
         n_threads=network.n_threads,
     )
     if with_teacher:
-        loss = tinycnn.Distillation(args.temperature, args.soft_weight, args.loss_scale)
+        loss = make_loss(args.loss, args.temperature, args.soft_weight, args.loss_scale)
     else:
         loss = tinycnn.CrossEntropy()
     began = checkpoint.path_in(folder).exists() or has_content(folder / "history.jsonl")
@@ -500,9 +533,21 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
             folder=folder,
             resume=resume,
         )
-        return done + [record.to_dict() for record in records]
+        rows = done + [record.to_dict() for record in records]
     finally:
         history.bar.close()
+    calibrate(args, data.validation, folder)
+    return rows
+
+
+def calibrate(args: argparse.Namespace, validation: ferdata.FaceDataset, folder: Path) -> None:
+    """Fit the confidence of the run's best model to the validation labels."""
+    path = folder / checkpoint.BEST
+    network = tinycnn.load(path, backend=args.backend, n_threads=args.threads)
+    network.calibration_temperature = fit_temperature(
+        network.predict_logits(validation.images), validation.labels
+    )
+    tinycnn.save(network, path)
 
 
 def has_content(path: Path) -> bool:
@@ -547,8 +592,21 @@ def finish(
     for name, rows in histories.items():
         best = max(rows, key=lambda row: row["val_accuracy"])
         print(f"{name:>16}: {best['val_accuracy']:.1%} of {len(images):,} validation images right")
+    print(f"{'confidence':>16}: {confidence(network, data.validation)}")
     print(f"{'speed':>16}: {speed['training']} in training; {speed['prediction']}")
     print(f"{'report':>16}: {folder / 'report.html'}")
+
+
+def confidence(network: tinycnn.Network, validation: ferdata.FaceDataset) -> str:
+    """What the temperature changed, in words."""
+    logits, t = network.predict_logits(validation.images), network.calibration_temperature
+    before, after = (
+        expected_calibration_error(
+            softmax(logits, each, backend=network.backend), validation.labels
+        )
+        for each in (1.0, t)
+    )
+    return f"temperature {t:.3f}: expected calibration error {before:.1%} -> {after:.1%}"
 
 
 def microseconds(work: Any, n_times: int = 3) -> float:

@@ -43,6 +43,18 @@ class Augmentation:
                 f"scale: expected 0.01 <= smallest <= largest <= 100, found {self.scale}"
             )
 
+    @classmethod
+    def of_strength(cls, strength: float) -> Augmentation:
+        """The default ranges times `strength`: 1 as they are, 0 mirror images alone.
+
+        Raises ValueError for less than 0 or more than 9.
+        """
+        if not 0 <= strength <= 9:
+            raise ValueError(f"strength: expected 0 to 9, found {strength}")
+        whole = cls()
+        low, high = (1 + (edge - 1) * strength for edge in whole.scale)
+        return cls(whole.shift_px * strength, whole.rotation_deg * strength, (low, high))
+
     def matrices(
         self, rng: np.random.Generator, n: int, height_px: int, width_px: int, size_px: int
     ) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Packed copies of parsed source files, so that the second run starts at once.
 
 Folder: $FERDATA_CACHE_DIR, else $XDG_CACHE_HOME/ferdata, else ~/.cache/ferdata. It may be deleted
-at any time. One entry per source file: an uncompressed .npz (no pickle) named after the file and a
-hash of its path, so an entry that went stale is replaced and does not pile up.
+at any time. One entry per source file, or per list of photos: an uncompressed .npz (no pickle)
+named after the source and a hash of its path, so an entry that went stale is replaced and does not
+pile up.
 
 An entry holds the identity of the file it was made from: name, size, modification time in
 nanoseconds, and a sha256 over up to 64 blocks of 64 KiB spread evenly over the file. Files up to
@@ -49,19 +50,36 @@ def cached_arrays(
     `kind` names the layout of the arrays: change it whenever build changes. Raises what build
     raises, and DataError if `source` cannot be read.
     """
-    try:
-        identity = source_identity(source, kind)
-    except FileNotFoundError:
-        raise DataError(f"{source}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read ({error})") from error
-    entry = _entry_path(source, kind)
-    arrays = None if entry is None else _read(entry, identity)
+
+    def identity() -> str:
+        try:
+            return source_identity(source, kind)
+        except FileNotFoundError:
+            raise DataError(f"{source}: no such file") from None
+        except OSError as error:
+            raise DataError(f"{source}: cannot be read ({error})") from error
+
+    return cached_by(source.name, f"{kind}\n{source.resolve()}", identity, build)
+
+
+def cached_by(
+    name: str,
+    place: str,
+    identity: Callable[[], str],
+    build: Callable[[], dict[str, np.ndarray]],
+) -> dict[str, np.ndarray]:
+    """What build() makes, from the entry called `name` and a hash of `place` if its identity fits.
+
+    identity() gives text that changes with all that build() depends on; what it raises is raised.
+    """
+    expected = identity()
+    entry = _entry_path(name, place)
+    arrays = None if entry is None else _read(entry, expected)
     if arrays is None:
         arrays = build()
-        # A file that changed while it was parsed must not be kept under either identity.
-        if entry is not None and source_identity(source, kind) == identity:
-            _write(entry, identity, arrays)
+        # A source that changed while it was parsed must not be kept under either identity.
+        if entry is not None and identity() == expected:
+            _write(entry, expected, arrays)
     return arrays
 
 
@@ -78,13 +96,12 @@ def source_identity(source: Path, kind: str) -> str:
     return json.dumps([kind, source.name, stat.st_size, stat.st_mtime_ns, digest.hexdigest()])
 
 
-def _entry_path(source: Path, kind: str) -> Path | None:
+def _entry_path(name: str, place: str) -> Path | None:
     try:
         folder = cache_folder()
     except RuntimeError:  # no home folder
         return None
-    place = hashlib.sha256(f"{kind}\n{source.resolve()}".encode()).hexdigest()[:16]
-    return folder / f"{source.name}-{place}.npz"
+    return folder / f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:16]}.npz"
 
 
 def _read(entry: Path, identity: str) -> dict[str, np.ndarray] | None:
@@ -106,8 +123,15 @@ def _write(entry: Path, identity: str, arrays: dict[str, np.ndarray]) -> None:
             np.savez(file, **{_IDENTITY: np.array(identity)}, **arrays)
         os.replace(part, entry)
     except OSError:  # unwritable or full: the next run parses again
+        _remove(part)
+    except BaseException:  # Ctrl-C leaves no half entry either
+        _remove(part)
+        raise
+
+
+def _remove(part: str | None) -> None:
+    try:
         if part is not None:
-            try:
-                os.unlink(part)
-            except OSError:
-                pass
+            os.unlink(part)
+    except OSError:
+        pass

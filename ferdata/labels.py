@@ -33,6 +33,11 @@ class LabelError(DataError):
     """Two label spaces do not fit each other, or a label is outside its space."""
 
 
+def is_known_class(name: str) -> bool:
+    """Whether `name` is a spelling of a class that this module knows."""
+    return name.strip().lower() in _CANONICAL
+
+
 def canonical_name(name: str) -> str:
     """The name under which spellings of one class meet: "Happy" and "happiness" -> "happiness".
 
@@ -95,6 +100,25 @@ FERPLUS10 = LabelSpace("ferplus10", (*_FERPLUS_EMOTIONS, "unknown", "NF"))
 FER2013 = LabelSpace("fer2013", ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
 # ... and a folder per class, listed alphabetically, puts neutral at 4.
 FER2013_FOLDERS = LabelSpace("fer2013_folders", tuple(sorted(FER2013.classes)))
+# CK+: the numbers in its emotion files (its ReadMe: "0=neutral, 1=anger, ... 7=surprise").
+CK_PLUS = LabelSpace(
+    "ck_plus",
+    ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"),
+)
+# CK+48 and its like: seven class folders, alphabetical, no neutral.
+CK48 = LabelSpace("ck48", tuple(sorted(set(CK_PLUS.classes) - {"neutral"})))
+# Oulu-CASIA: six class folders, alphabetical, no neutral and no contempt.
+OULU_CASIA = LabelSpace(
+    "oulu_casia", ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+)
+# RAF-DB's list numbers its basic emotions 1..7 in this order.
+RAF_DB = LabelSpace(
+    "raf_db", ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+)
+# JAFFE: the order of the two letters in its file names, AN DI FE HA NE SA SU.
+JAFFE = LabelSpace(
+    "jaffe", ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+)
 
 
 @dataclass(frozen=True)

@@ -113,3 +113,14 @@ def test_switching_flip_off_leaves_the_rest():
 def test_settings_are_checked(settings, message):
     with pytest.raises(ValueError, match=message):
         Augmentation(**settings)
+
+
+def test_strength_is_a_factor_of_the_ranges():
+    assert Augmentation.of_strength(1.0) == Augmentation()
+    half = Augmentation.of_strength(0.5)
+    assert (half.shift_px, half.rotation_deg, half.flip) == (2.5, 5.0, True)
+    assert half.scale == pytest.approx((0.95, 1.05))
+    assert Augmentation.of_strength(0) == Augmentation(0.0, 0.0, (1.0, 1.0))
+    for wrong in (-0.1, 9.1, np.nan):
+        with pytest.raises(ValueError, match="strength: expected 0 to 9"):
+            Augmentation.of_strength(wrong)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tinycnn import reference
 from tinycnn.kernels import conv2d_maxpool2d as kernels
+from tinycnn.kernels._winner_lists import LANES
 from tinycnn.kernels.conv2d import conv2d_forward
 from tinycnn.kernels.maxpool2d import maxpool2d_forward
 from tinycnn.shapes import window_axis
@@ -101,34 +102,34 @@ def tensors(case, seed, whole, zeros=0.0):
     return x, w, dy, argmax
 
 
-def run(operations, case, dtype, x, w, dy, argmax):
-    """dw (KH, KW, C, F), db and dx, on guarded arrays and scratch full of garbage."""
+def run(operations, case, dtype, x, w, dy, argmax, listed=5, wants_dx=True):
+    """dw (KH, KW, C, F), db and dx, on guarded arrays and scratch full of garbage.
+
+    listed: windows that are listed at a time
+    """
     memory = Guarded(dtype)
     rows, columns = case.conv
     OH, OW = rows.n_out, columns.n_out
-    n_windows = case.pool[0].n_out * case.pool[1].n_out
     height = max((OH - 1) * case.S + case.KH, rows.before + case.H)
     width = max((OW - 1) * case.S + case.KW, columns.before + case.W)
+    L = listed + LANES
     scratch = (
         memory.wanted(height, width, case.C),
+        memory.wanted(height, width, case.C),
         memory.wanted(OH * OW, dtype=np.int32),
-        memory.wanted(case.F, n_windows + 1),
-        memory.wanted(case.F, n_windows + 1, dtype=np.int32),
+        memory.wanted(case.F, L),
+        memory.wanted(case.F, L, dtype=np.int32),
         memory.wanted(case.F, dtype=np.int64),
     )
-    dy, argmax = memory.given(dy), memory.given(argmax, np.int32)
     w_t = memory.given(np.ascontiguousarray(w.transpose(3, 0, 1, 2)))
-    geometry = (case.S, rows.before, columns.before)
     dw_t, db = memory.wanted(*w_t.shape), memory.wanted(case.F)
-    operations.conv2d_maxpool2d_backward_params(
-        memory.given(x), dy, argmax, OH, OW, *geometry, *scratch, dw_t, db
+    dx = memory.wanted(*(x.shape if wants_dx else (0, *x.shape[1:])))
+    operations.conv2d_maxpool2d_backward(
+        *(memory.given(x), memory.given(dy), memory.given(argmax, np.int32), w_t, OH, OW),
+        *(case.S, rows.before, columns.before, *scratch, dw_t, db, dx),
     )
     dw = memory.wanted(*w.shape)
     operations.conv2d_transpose_weights_back(dw_t, dw)
-    dx = memory.wanted(*x.shape)
-    operations.conv2d_maxpool2d_backward_input(
-        dy, argmax, OH, OW, w_t, *geometry, *scratch, dx
-    )  # fmt: skip
     memory.check()
     return dict(dw=dw, db=db, dx=dx)
 
@@ -160,7 +161,8 @@ def test_whole_numbers_equal_the_definition_exactly(operations, dtype, case, see
 @example(case=Case(2, 21, 21, 16, 32, 4, 4, 2, "same", 2, 2), seed=0, zeros=0.5)
 def test_kernels_equal_the_reference(dtype, case, seed, zeros):
     x, w, dy, argmax = tensors(case, seed, whole=False, zeros=zeros)
-    result, expected = (run(ops, case, dtype, x, w, dy, argmax) for ops in (kernels, reference))
+    # a list of 64 windows: several for an image, blocks of 8 windows, and some left over
+    result, expected = (run(ops, case, dtype, x, w, dy, argmax, 64) for ops in (kernels, reference))
     sizes = run(reference, case, np.float64, *(np.abs(t) for t in (x, w, dy)), argmax)
     n_windows = case.N * case.pool[0].n_out * case.pool[1].n_out
     # where windows overlap, one position may add the gradients of all of them
@@ -201,6 +203,28 @@ def test_an_empty_batch_gives_zero_gradients(operations, dtype):
     result = run(operations, case, dtype, *tensors(case, 0, whole=True))
     assert not result["dw"].any() and not result["db"].any()
     assert result["dx"].shape == (0, 7, 5, 3)
+
+
+@BOTH
+@DTYPES
+def test_the_gradient_of_the_input_may_not_be_wanted(operations, dtype):
+    case = NAMED_CASES["primes"]
+    values = tensors(case, 6, whole=False)
+    result = run(operations, case, dtype, *values, wants_dx=False)
+    expected = run(operations, case, dtype, *values)
+    assert result["dx"].shape == (0, 7, 5, 3)
+    for name in ("dw", "db"):
+        np.testing.assert_array_equal(result[name], expected[name], name)
+
+
+@DTYPES
+@pytest.mark.parametrize("listed", [1, 8, 19, 500])
+def test_any_number_of_windows_may_be_listed_at_a_time(dtype, listed):
+    case = Case(2, 19, 21, 3, 17, 3, 4, 1, "same", 2, 2)
+    values = tensors(case, 6, whole=True, zeros=0.5)
+    result = run(kernels, case, dtype, *values, listed=listed)
+    for name, expected in run_naive(case, *values).items():
+        np.testing.assert_array_equal(result[name], expected, err_msg=name)
 
 
 @DTYPES

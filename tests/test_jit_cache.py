@@ -18,7 +18,7 @@ import pytest
 
 import tinycnn
 from tinycnn import kernels, plan, reference
-from tinycnn.kernels import _jit, program
+from tinycnn.kernels import _jit, _winner_lists, program
 
 ROOT = Path(tinycnn.__file__).parent.parent
 MODULES = sorted(module.name for module in pkgutil.iter_modules(kernels.__path__))
@@ -29,12 +29,13 @@ INTERNAL = {
     # which taps and positions of a convolution meet
     *("first_tap", "end_tap", "run_end", "first_inside", "end_inside"),
     # the winners of a pooling
-    *("list_places", "list_winners"),
+    *("add_winners_plain", "add_winners_tiled", "append_winners", "copy_rows", "list_places"),
+    *("list_winners_plain", "list_winners_in_blocks"),
     # weights as Winograd's products read them; held by test_conv2d_winograd.py
     *("conv2d_winograd_weights",),
     # walking a plan; its twin is ReferenceBackend
     *("part", "weights", "matrix", "assign", "operation_forward", "sum_chunks"),
-    *("program_forward", "program_backward", "program_transpose_weights"),
+    *("program_forward", "program_backward", "program_transpose_weights", "program_collect"),
     *("program_winograd_weights", "program_same_weights"),
 }
 
@@ -93,6 +94,7 @@ def test_operations_have_the_same_numbers_in_plan_and_program():
     for name in ("CONV2D", "MAXPOOL2D", "DENSE", "RELU", "DROPOUT"):
         assert getattr(program, name) == getattr(plan, name), name
     assert sorted(plan.KINDS.values()) == list(range(5))
+    assert plan.LIST_END == _winner_lists.LANES
 
 
 # ---- the key -----------------------------------------------------------------------------------

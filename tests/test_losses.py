@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinycnn.losses import CrossEntropy, Distillation, log_softmax, softmax
+from tinycnn.distillation import Distillation
+from tinycnn.losses import CrossEntropy, log_softmax, softmax
 
 BACKENDS = pytest.mark.parametrize("backend", ["numba", "numpy"])
 EIGHT = 8
@@ -72,8 +73,8 @@ def test_distillation_of_the_paper_and_of_hinton(batch, backend):
 
 def test_the_scale_is_named():
     assert Distillation().scale == "paper"
-    assert Distillation(8.0, scale="paper").soft_scale == 1.0
-    assert Distillation(8.0, scale="hinton").soft_scale == 64.0
+    assert Distillation(8.0, scale="paper").soft_scale(8.0) == 1.0
+    assert Distillation(8.0, scale="hinton").soft_scale(8.0) == 64.0
     assert Distillation.needs_soft_labels and not CrossEntropy.needs_soft_labels
 
 

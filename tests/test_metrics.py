@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinycnn.metrics import accuracy, confusion_matrix, per_class_recall
+from tinycnn.metrics import (
+    accuracy,
+    confusion_matrix,
+    expected_calibration_error,
+    per_class_recall,
+)
 
 
 def test_accuracy_by_hand():
@@ -64,6 +69,45 @@ def test_against_loops(n_classes, n, seed, dtype):
         assert accuracy(np.eye(n_classes)[predicted], labels) == pytest.approx(right / n)
 
 
+def test_calibration_error_by_hand():
+    """Two bins: 0.4 and 0.5 (its border) in the lower, one of two right; 0.6, 0.9, 1.0 in the
+    upper, two of three right.  |1 - 0.9| + |2 - 2.5| over 5 rows."""
+    probs = np.array([[0.3, 0.4, 0.3], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.9, 0.1, 0], [0, 1, 0]])
+    labels = np.array([1, 2, 0, 0, 1])
+    assert expected_calibration_error(probs, labels, n_bins=2) == pytest.approx(0.6 / 5)
+    # one bin: |3 right - 3.4 sure|; a bin an image: every gap counts by itself
+    assert expected_calibration_error(probs, labels, n_bins=1) == pytest.approx(0.4 / 5)
+    gaps = 0.6 + 0.5 + 0.6 + 0.1 + 0
+    assert expected_calibration_error(probs, labels, n_bins=1000) == pytest.approx(gaps / 5)
+
+
+def test_calibration_error_of_over_and_underconfidence_does_not_cancel_between_bins():
+    probs = np.array([[0.9, 0.1]] * 10 + [[0.6, 0.4]] * 10)
+    labels = np.array([0] * 6 + [1] * 4 + [0] * 9 + [1])  # 60 % right at 0.9, 90 % at 0.6
+    assert expected_calibration_error(probs, labels) == pytest.approx(0.3)
+    assert expected_calibration_error(probs, labels, n_bins=1) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_calibration_error_is_zero_for_honest_and_nan_for_no_rows():
+    probs = np.array([[0.75, 0.25]] * 4)
+    assert expected_calibration_error(probs, np.array([0, 0, 1, 0])) == pytest.approx(0)
+    assert expected_calibration_error(probs.astype(np.float32), [0, 0, 1, 0]) == pytest.approx(0)
+    assert math.isnan(expected_calibration_error(np.empty((0, 2)), np.empty(0, int)))
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 30), n_bins=st.integers(1, 20))
+def test_calibration_error_against_loops(seed, n, n_bins):
+    rng = np.random.default_rng(seed)
+    probs = rng.dirichlet(np.ones(4), n)
+    labels = rng.integers(0, 4, n)
+    total = 0.0
+    for b in range(n_bins):
+        members = [k for k in range(n) if b / n_bins < probs[k].max() <= (b + 1) / n_bins]
+        right = sum(int(probs[k].argmax()) == labels[k] for k in members)
+        total += abs(right - sum(probs[k].max() for k in members))
+    assert expected_calibration_error(probs, labels, n_bins) == pytest.approx(total / n)
+
+
 @pytest.mark.parametrize(
     "kind, expected, call",
     [
@@ -76,6 +120,13 @@ def test_against_loops(n_classes, n, seed, dtype):
         (ValueError, "predicted_classes[0] is 3", lambda: confusion_matrix([1], [3], 3)),
         (ValueError, "expected (1,)", lambda: confusion_matrix([1], [1, 2], 3)),
         (ValueError, "n_classes=0", lambda: confusion_matrix([1], [1], 0)),
+        (ValueError, "n_bins is 0", lambda: expected_calibration_error(np.eye(2), [0, 1], 0)),
+        (ValueError, "n_bins is 2.0", lambda: expected_calibration_error(np.eye(2), [0, 1], 2.0)),
+        (ValueError, "n_bins is True", lambda: expected_calibration_error(np.eye(2), [0, 1], True)),
+        (ValueError, "labels[1] is 2", lambda: expected_calibration_error(np.eye(2), [0, 2])),
+        (ValueError, "probs[1] is", lambda: expected_calibration_error([[1.0, 0], [3, 1]], [0, 1])),
+        (ValueError, "probs[0] is", lambda: expected_calibration_error([[1.5, -0.5]], [0])),
+        (ValueError, "probs[0] is", lambda: expected_calibration_error([[np.nan, 1]], [0])),
         (TypeError, "expected integer counts", lambda: per_class_recall(np.zeros((2, 2)))),
         (ValueError, "expected (classes, classes)", lambda: per_class_recall([[1, 2]])),
         (ValueError, "negative", lambda: per_class_recall([[1, -2], [0, 1]])),

@@ -142,7 +142,9 @@ def test_options():
     "arguments, message",
     [
         (dict(variant="p3"), "variant is 'p3'; expected one of v, p1, p2, p12"),
-        (dict(size="xxs"), "size is 'xxs'; expected one of M, S, XS, XXS"),
+        (dict(size="xxs"), "size is 'xxs'; expected one of M, S, XS, XXS, or a number of units"),
+        (dict(size=0), "size is 0; expected one of"),
+        (dict(size=True), "size is True; expected one of"),
         (dict(n_classes=0), "units is 0"),
         (dict(n_classes=8, classes=["a"]), "1 class names for 8 logits"),
         (dict(dropout=1.0), "rate is 1.0"),
@@ -218,3 +220,9 @@ def test_one_published_weight_matters(published):
     network = with_weights(parameters, "numba", np.float32)
     network.parameters["conv1.w"][:] = network.parameters["conv1.w"][::-1].copy()
     assert logit_error(network.predict_logits(images), expected) > 1e-2
+
+
+def test_any_number_of_units():
+    """1161 parameters a unit, and 9,272 others: half of MicroExpNet, and a quarter."""
+    for units, n_parameters in ((48, 65_000), (20, 32_492), (6, 16_238)):
+        assert models.microexpnet(size=units, backend="numpy").n_parameters == n_parameters

@@ -10,10 +10,11 @@ import pytest
 import tinycnn
 
 PUBLIC = [
-    *("Adam", "AdamW", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy", "Dense"),
-    *("Distillation", "Dropout", "Flatten", "InputSpec", "MaxPool2D", "Network", "OneCycle"),
-    *("ReLU", "SGD", "Step", "__version__", "evaluate", "fit", "load", "log_softmax", "models"),
-    *("save", "softmax", "testing"),
+    *("Adam", "AdamW", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy"),
+    *("DecoupledDistillation", "Dense", "Distillation", "Dropout", "Flatten", "InputSpec"),
+    *("MaxPool2D", "Network", "OneCycle", "ReLU", "RelationDistillation", "SGD", "Step"),
+    *("__version__", "evaluate", "fit", "load", "load_pretrained", "log_softmax", "models"),
+    *("save", "softmax", "sweep", "testing"),
 ]
 
 

@@ -3,12 +3,20 @@
 import math
 from dataclasses import FrozenInstanceError, asdict
 
+import numpy as np
 import pytest
 
-from tinycnn import AdamW, Distillation, models
+from tinycnn import (
+    AdamW,
+    CrossEntropy,
+    DecoupledDistillation,
+    Distillation,
+    RelationDistillation,
+    models,
+)
 from tinycnn.input_spec import SCALINGS
 from tinycnn.optim import Adam, optimizer_from_name
-from tinycnn.recipes import RECIPES, SCHEDULES, make_schedule
+from tinycnn.recipes import LOSSES, RECIPES, SCHEDULES, make_loss, make_schedule
 
 
 def test_paper_is_the_papers_training():
@@ -22,10 +30,12 @@ def test_paper_is_the_papers_training():
         learning_rate=1e-4,
         schedule="constant",
         augment=False,
+        loss="kd",
         temperature=8.0,
         soft_weight=0.5,
         loss_scale="paper",
         batch_size=64,
+        augment_strength=1.0,
     )
 
 
@@ -37,6 +47,7 @@ def test_fer_is_what_the_readme_says():
         optimizer="adamw",
         schedule="one-cycle",
         augment=True,
+        loss="kd",
         temperature=4.0,
         soft_weight=0.7,
         loss_scale="hinton",
@@ -52,11 +63,11 @@ def test_every_recipe_can_be_followed(name):
     network = models.microexpnet(scaling=recipe.scaling, bias_std=recipe.bias_std, backend="numpy")
     deviation = network.parameters["conv2.b"].std()
     assert (deviation > 0) == (recipe.bias_std > 0)
-    Distillation(recipe.temperature, recipe.soft_weight, recipe.loss_scale)
+    make_loss(recipe.loss, recipe.temperature, recipe.soft_weight, recipe.loss_scale)
     optimizer = optimizer_from_name(
         recipe.optimizer, learning_rate=recipe.learning_rate, backend="numpy"
     )
-    assert type(optimizer) is {"paper": Adam, "fer": AdamW}[name]
+    assert type(optimizer) is {"paper": Adam, "fer": AdamW, "best": AdamW}[name]
     make_schedule(recipe.schedule, recipe.learning_rate, 1)
     with pytest.raises(FrozenInstanceError):
         recipe.epochs = 1
@@ -101,3 +112,43 @@ def test_one_cycle_climbs_for_three_tenths_from_a_25th_then_falls_to_a_10000th()
 def test_another_schedule_is_refused(name):
     with pytest.raises(ValueError, match="expected one of constant, cosine, one-cycle"):
         make_schedule(name, 1e-3, 10)
+
+
+# ---- losses by name ----------------------------------------------------------------------------
+
+
+def test_losses_by_name():
+    assert make_loss("kd", 4.0, 0.7, "hinton") == Distillation(4.0, 0.7, "hinton")
+    assert make_loss("kd-z", [2.0, 4.0], 0.9, "paper") == Distillation(
+        (2.0, 4.0), 0.9, "paper", standardize=True
+    )
+    assert make_loss("dkd", 4.0, 0.25, "hinton") == DecoupledDistillation(4.0, 0.25, 2.0, 0.75)
+    assert make_loss("dkd-z", 2.0, 0.5, "paper") == DecoupledDistillation(
+        2.0, 0.5, 4.0, 0.5, standardize=True
+    )
+    assert make_loss("dist", 1.0, 0.5, "paper") == RelationDistillation(1.0, 0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_without_soft_weight_every_loss_is_cross_entropy(name):
+    rng = np.random.default_rng(0)
+    logits, teacher = rng.standard_normal((2, 5, 6))
+    labels = rng.integers(0, 6, 5)
+    value, dlogits = make_loss(name, 3.0, 0.0, "hinton")(logits, labels, teacher)
+    expected, dexpected = CrossEntropy()(logits, labels)
+    assert math.isclose(value, expected, rel_tol=1e-12)
+    np.testing.assert_allclose(dlogits, dexpected, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (("hinton", 4.0, 0.5, "paper"), "expected one of kd, kd-z, dkd, dkd-z, dist"),
+        (("dkd", [2.0, 4.0], 0.5, "paper"), "loss dkd has one temperature, not 2"),
+        (("dist", 4.0, 1.5, "paper"), "soft_weight=1.5: expected 0 to 1"),
+        (("kd", 0.0, 0.5, "paper"), "temperature=0.0"),
+    ],
+)
+def test_losses_out_of_range(arguments, expected):
+    with pytest.raises(ValueError, match=expected):
+        make_loss(*arguments)

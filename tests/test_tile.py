@@ -8,12 +8,14 @@ runs tile_check.py; there the arrays also lie at the edges of pages that may not
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import llvmlite.binding
 import naive
 import numpy as np
 import pytest
@@ -232,6 +234,16 @@ def test_another_tile_gives_the_same_bits(request_text, expected):
     assert tile == expected
     if not TILE.plain:
         assert digest == tile_check.check()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 processor")
+def test_a_host_without_fused_multiply_adds():
+    """The first x86-64 has neither FMA nor AVX: products and sums are rounded one by one."""
+    old = dict(NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES="")
+    for tile in ("128:6x2", "512:12x2"):  # the wider one is legalised by LLVM
+        _, digest = run_tile_check(TINYCNN_TILE=tile, **old)
+        if not TILE.plain and llvmlite.binding.get_host_cpu_features().get("fma"):
+            assert digest != tile_check.check()  # else this test would have shown nothing
 
 
 def test_the_tile_of_this_host_at_the_edges_of_pages():

@@ -603,6 +603,9 @@ BAD_OPTIONS = {
     "--seed -1": "--seed: '-1': expected a whole number of 0 or more",
     "--temperature 0": "--temperature: '0': expected a number above 0",
     "--temperature inf": "--temperature",
+    "--temperature 2,x": "--temperature: 'x': expected a number above 0",
+    "--loss hinton": "--loss",
+    "--loss dkd --temperature 2,4": "loss dkd has one temperature, not 2",
     "--learning-rate nan": "--learning-rate",
     "--soft-weight 1.5": "--soft-weight: '1.5': expected a number from 0 to 1",
     "--size L": "--size: invalid choice: 'L'",
@@ -799,7 +802,10 @@ def test_resume_from_a_damaged_config_is_refused(interrupted, capsys, text):
 
 OPTIONS = "--data --votes --teacher --targets --rows --variant --size --recipe --epochs "
 OPTIONS += "--batch-size --optimizer --learning-rate --schedule --augment --no-augment --patience "
-OPTIONS += "--temperature --soft-weight --loss-scale --compare --out --resume --threads --seed"
+OPTIONS += "--augment-strength "
+OPTIONS += (
+    "--loss --temperature --soft-weight --loss-scale --compare --out --resume --threads --seed"
+)
 
 
 def test_help_reads_like_documentation(monkeypatch, capsys):
@@ -823,5 +829,5 @@ def test_help_reads_like_documentation(monkeypatch, capsys):
         assert len(entry.split()) >= 5, f"{option} is not explained: {entry}"
         if option not in ("--votes", "--resume"):
             assert "(default: " in entry, f"{option} does not say its default: {entry}"
-    assert "fer 4.0, paper 8.0" in documented["--temperature"]
+    assert "fer 4.0, best 4.0, paper 8.0" in documented["--temperature"]
     assert f"paper {RECIPES['paper'].epochs}" in documented["--epochs"]

@@ -18,6 +18,7 @@ import numpy as np
 from tinycnn import reference
 from tinycnn.kernels import conv2d, conv2d_maxpool2d, conv2d_winograd, dense, maxpool2d
 from tinycnn.kernels._jit import TILE, WINOGRAD
+from tinycnn.kernels._winner_lists import LANES
 from tinycnn.shapes import window_axis
 
 # (N, H, W, C, F, KH, KW, S): columns for every width of vector, rows for every number of rows
@@ -75,19 +76,20 @@ def pooled_passes(pooling, backward, place, x, w_t, z, dy, geometry, pool_geomet
     pooling.maxpool2d_forward(z, 2, 2, *pool_geometry, y, argmax)
     (_, H, W, C), (F, KH, KW, _), (_, OH, OW, _) = x.shape, w_t.shape, z.shape
     S, PT, PL = geometry
-    n_winners = dy.shape[1] * dy.shape[2] + 1
+    padded = max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W), C
+    L = 5 + LANES  # 5 windows at a time
     scratch = (
-        place((max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W), C), np.nan),
+        place(padded, np.nan),
+        place(padded, np.nan),
         place((OH * OW,), 0, np.int32),
-        place((F, n_winners), np.nan),
-        place((F, n_winners), 0, np.int32),
+        place((F, L), np.nan),
+        place((F, L), 0, np.int32),
         place((F,), 0, np.int64),
     )
     dw_t, db, dx = place(w_t.shape, np.nan), place((F,), np.nan), place(x.shape, np.nan)
-    backward.conv2d_maxpool2d_backward_params(
-        x, dy, argmax, OH, OW, *geometry, *scratch, dw_t, db
+    backward.conv2d_maxpool2d_backward(
+        x, dy, argmax, w_t, OH, OW, *geometry, *scratch, dw_t, db, dx
     )  # fmt: skip
-    backward.conv2d_maxpool2d_backward_input(dy, argmax, OH, OW, w_t, *geometry, *scratch, dx)
     return y, argmax, dw_t, db, dx
 
 

@@ -148,6 +148,7 @@ class KernelBackend:
         self.parameter_bits = parameters.view(np.uint32)
         self.transformed: tuple[np.ndarray, np.ndarray] | None = None
         self.idle_workspaces: list[Workspace] = []
+        self.idle_backward_scratch: list[BackwardScratch] = []
         self.training: TrainingWorkspace | None = None
         self.x = self.no_masks
 
@@ -201,6 +202,12 @@ class KernelBackend:
         except IndexError:
             return Workspace(self.plan, PREDICTION_CHUNK, self.dtype, self.n_scratch)
 
+    def _take_backward_scratch(self) -> BackwardScratch:
+        try:
+            return self.idle_backward_scratch.pop()
+        except IndexError:
+            return BackwardScratch(self.plan, self.dtype)
+
     def forward(self, x: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
         """Logits of x; keeps what `backward` needs.  masks: a dropout mask per layer name."""
         N = len(x)
@@ -238,16 +245,20 @@ class KernelBackend:
         dlogits_flat = dlogits.reshape(-1)
 
         def one_chunk(chunk: int, first: int, count: int) -> None:
+            scratch = self._take_backward_scratch()
             program.program_backward(
                 *(operations, self.transposed, self.x, dlogits_flat, first, count, N),
                 *(space.activations, space.argmax, space.masks, space.d_activations),
-                *(space.padded[chunk], space.place_of[chunk], space.winners_g[chunk]),
-                *(space.winners_at[chunk], space.counts[chunk], space.dw_t[chunk]),
-                *(space.chunk_gradients[chunk], dx),
+                *(scratch.x_padded, scratch.dx_padded, scratch.place_of, scratch.winners_g),
+                *(scratch.winners_at, scratch.counts, space.chunk_gradients[chunk], dx),
             )
+            self.idle_backward_scratch.append(scratch)
 
         n_chunks = self._for_each_chunk(one_chunk)
-        program.sum_chunks(space.chunk_gradients[:n_chunks], 0, self.gradients.size, self.gradients)
+        program.program_collect(
+            *(operations, self.x, N, N, space.activations, space.d_activations),
+            *(space.chunk_gradients[:n_chunks], self.transposed, self.gradients),
+        )
         return dx.reshape(N, *self.plan.input_shape) if wants_dx else None
 
     def _for_each_chunk(self, one_chunk: Callable[[int, int, int], None]) -> int:
@@ -319,10 +330,16 @@ class TrainingWorkspace(Workspace):
         n_chunks = min(N_GRADIENT_CHUNKS, max(capacity, 1))
         self.masks = np.zeros(plan.n_mask * capacity, dtype)
         self.d_activations = np.zeros(plan.n_activations * capacity, dtype)
-        self.padded = np.zeros((n_chunks, plan.n_padded), dtype)
-        self.place_of = np.zeros((n_chunks, plan.n_conv_output), np.int32)
-        self.winners_g = np.zeros((n_chunks, plan.n_winners), dtype)
-        self.winners_at = np.zeros((n_chunks, plan.n_winners), np.int32)
-        self.counts = np.zeros((n_chunks, plan.n_winners), np.int64)
-        self.dw_t = np.zeros((n_chunks, plan.n_transposed), dtype)
         self.chunk_gradients = np.zeros((n_chunks, plan.n_parameter_slots), dtype)
+
+
+class BackwardScratch:
+    """What `conv2d_maxpool2d_backward` works in, for one thread."""
+
+    def __init__(self, plan: Plan, dtype: np.dtype) -> None:
+        self.x_padded = aligned_zeros(plan.n_padded, dtype)
+        self.dx_padded = aligned_zeros(plan.n_padded, dtype)
+        self.place_of = np.zeros(plan.n_conv_output, np.int32)
+        self.winners_g = np.zeros(plan.n_winners, dtype)
+        self.winners_at = np.zeros(plan.n_winners, np.int32)
+        self.counts = np.zeros(plan.n_winners, np.int64)

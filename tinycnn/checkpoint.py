@@ -112,6 +112,7 @@ def load(
         raise CheckpointError(f"{path}: {error}") from None
     network.parameter_vector[:] = saved.parameter_vector
     network.training_summary = saved.training_summary
+    network.calibration_temperature = saved.calibration_temperature
     return state["records"]
 
 

@@ -1,9 +1,10 @@
-"""Losses: arguments checked here, arithmetic in kernels/cross_entropy.py or in reference.py.
+"""What a loss is, and cross-entropy: arguments checked here, arithmetic in kernels/cross_entropy.py
+or in reference.py.  Losses with a teacher are in distillation.py.
 
 A loss is called once on a whole batch and returns the mean loss and its gradient with respect to
 the logits, so a loss may also couple the samples of a batch (DIST and its like).  To add one:
-write its kernel and its reference, then a frozen dataclass here that satisfies `Loss` and checks
-with `_check_logits`, `_check_targets` and `_check_soft_labels`.
+write its kernel and its reference, then a frozen dataclass that satisfies `Loss` and checks with
+`check_logits`, `check_targets` and `check_soft_labels`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ ROW_SUM_TOLERANCE = 1e-3
 
 
 class Loss(Protocol):
-    """What `train.fit` expects of a loss."""
+    """What `train.fit` expects of a loss.  One that changes from epoch to epoch also has
+    `at_epoch(epoch)`, the loss of that epoch."""
 
     needs_soft_labels: ClassVar[bool]
 
@@ -67,81 +69,19 @@ class CrossEntropy:
         Returns (loss, dlogits): dlogits like logits.  A batch of no samples has loss 0.0.
         Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
         """
-        operations = _operations(backend)
-        logits = _check_logits(logits)
-        targets = _check_targets(targets, logits)
+        operations = loss_operations(backend)
+        logits = check_logits(logits)
+        targets = check_targets(targets, logits)
         loss, dlogits = np.empty(len(logits)), np.empty_like(logits)
         if self.label_smoothing:
-            smoothed = (1 - self.label_smoothing) * _as_distributions(targets, logits)
+            smoothed = (1 - self.label_smoothing) * as_distributions(targets, logits)
             smoothed += self.label_smoothing / logits.shape[1]
             operations.cross_entropy_soft(logits, smoothed, loss, dlogits)
         elif targets.ndim == 1:
             operations.cross_entropy_hard(logits, targets, loss, dlogits)
         else:
             operations.cross_entropy_soft(logits, targets, loss, dlogits)
-        return _mean(loss), dlogits
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """(1-w) * CE(softmax(z), y) + w * c * CE(softmax(z/t), softmax(v/t)), mean over the batch.
-
-    temperature  t > 0.  The MicroExpNet paper uses 8 (CK+) and 4 (Oulu-CASIA)
-    soft_weight  w in 0..1
-    scale        "paper": c = 1 (Cugu et al., arXiv:1711.07011)
-                 "hinton": c = t*t (Hinton et al., arXiv:1503.02531)
-    """
-
-    temperature: float = 8.0
-    soft_weight: float = 0.5
-    scale: str = "paper"
-    needs_soft_labels: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check_temperature(self.temperature)
-        if not 0 <= self.soft_weight <= 1:
-            raise ValueError(f"soft_weight={self.soft_weight}: expected 0 to 1")
-        if self.scale not in ("paper", "hinton"):
-            raise ValueError(f"scale={self.scale!r}: expected 'paper' (1) or 'hinton' (t*t)")
-
-    @property
-    def soft_scale(self) -> float:
-        """c: the factor of the soft term, besides its weight."""
-        return self.temperature**2 if self.scale == "hinton" else 1.0
-
-    def __call__(
-        self,
-        logits: np.ndarray,
-        targets: np.ndarray,
-        soft_labels: np.ndarray | None = None,
-        *,
-        backend: str = "numba",
-    ) -> tuple[float, np.ndarray]:
-        """Mean loss, and its gradient with respect to the logits.
-
-        logits       z, (N, K) float32 or float64.  NaN is let through: it makes the loss NaN
-        targets      y, (N,) class indices of any integer dtype, or (N, K) distributions (floating)
-        soft_labels  v, (N, K) floating: the teacher's logits, or its log-probabilities
-        backend      "numba" or "numpy"
-        Returns (loss, dlogits): dlogits like logits.  A batch of no samples has loss 0.0.
-        Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
-        """
-        operations = _operations(backend)
-        logits = _check_logits(logits)
-        targets = _as_distributions(_check_targets(targets, logits), logits)
-        soft_labels = _check_soft_labels(soft_labels, logits)
-        loss, dlogits = np.empty(len(logits)), np.empty_like(logits)
-        operations.distillation(
-            logits,
-            targets,
-            soft_labels,
-            float(self.temperature),
-            float(self.soft_weight),
-            float(self.soft_scale),
-            loss,
-            dlogits,
-        )
-        return _mean(loss), dlogits
+        return batch_mean(loss), dlogits
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0, *, backend: str = "numba") -> np.ndarray:
@@ -149,10 +89,10 @@ def softmax(logits: np.ndarray, temperature: float = 1.0, *, backend: str = "num
 
     Raises TypeError for a wrong dtype, ValueError for a wrong shape or a temperature not above 0.
     """
-    operations = _operations(backend)
-    logits = _check_logits(logits)
+    operations = loss_operations(backend)
+    logits = check_logits(logits)
     probs = np.empty_like(logits)
-    operations.softmax_forward(logits, _check_temperature(temperature), probs)
+    operations.softmax_forward(logits, check_temperature(temperature), probs)
     return probs
 
 
@@ -163,14 +103,14 @@ def log_softmax(
 
     More exact than log(softmax(...)): a probability of 1e-400 still has a logarithm.
     """
-    operations = _operations(backend)
-    logits = _check_logits(logits)
+    operations = loss_operations(backend)
+    logits = check_logits(logits)
     log_probs = np.empty_like(logits)
-    operations.log_softmax_forward(logits, _check_temperature(temperature), log_probs)
+    operations.log_softmax_forward(logits, check_temperature(temperature), log_probs)
     return log_probs
 
 
-def _operations(backend: str) -> ModuleType:
+def loss_operations(backend: str) -> ModuleType:
     """The module that computes.  Imported here, so that importing this file needs NumPy alone."""
     if backend == "numba":
         from .kernels import cross_entropy
@@ -183,7 +123,7 @@ def _operations(backend: str) -> ModuleType:
     raise ValueError(f"backend={backend!r}: expected 'numba' or 'numpy'")
 
 
-def _mean(loss: np.ndarray) -> float:
+def batch_mean(loss: np.ndarray) -> float:
     return float(loss.sum() / max(len(loss), 1))
 
 
@@ -192,13 +132,13 @@ def _plain(array: np.ndarray, dtype: type) -> np.ndarray:
     return np.require(array, dtype, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
 
 
-def _check_temperature(temperature: float) -> float:
+def check_temperature(temperature: float) -> float:
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature={temperature}: expected a finite number above 0")
     return float(temperature)
 
 
-def _check_logits(logits: np.ndarray) -> np.ndarray:
+def check_logits(logits: np.ndarray) -> np.ndarray:
     logits = np.asarray(logits)
     if logits.dtype not in (np.float32, np.float64):
         raise TypeError(f"logits have dtype {logits.dtype}: expected float32 or float64")
@@ -209,7 +149,7 @@ def _check_logits(logits: np.ndarray) -> np.ndarray:
     return _plain(logits, logits.dtype.type)
 
 
-def _check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Class indices int64 (N,), or distributions (N, K) with the dtype of logits."""
     targets = np.asarray(targets)
     n, k = logits.shape
@@ -248,7 +188,7 @@ def _check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return _plain(targets, logits.dtype.type)
 
 
-def _as_distributions(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def as_distributions(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Checked targets as (N, K): class indices become one-hot rows."""
     if targets.ndim == 2:
         return targets
@@ -257,7 +197,7 @@ def _as_distributions(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return one_hot
 
 
-def _check_soft_labels(soft_labels: np.ndarray | None, logits: np.ndarray) -> np.ndarray:
+def check_soft_labels(soft_labels: np.ndarray | None, logits: np.ndarray) -> np.ndarray:
     """Teacher logits (N, K) with the dtype of logits."""
     if soft_labels is None:
         raise ValueError(

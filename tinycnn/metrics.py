@@ -62,6 +62,37 @@ def per_class_recall(confusion: np.ndarray) -> np.ndarray:
     return recall
 
 
+def expected_calibration_error(probs: np.ndarray, labels: np.ndarray, n_bins: int = 15) -> float:
+    """How far confidence and accuracy lie apart, 0..1; NaN for no rows at all.
+
+    Rows go into n_bins bins of equal width by their largest probability, the bin of b being
+    ((b-1)/n_bins, b/n_bins]; the error is the mean over rows of |share right - mean confidence| of
+    the row's bin (Guo et al. 2017, arXiv:1706.04599, equation 3).
+
+    probs   (N, K) floating, rows of 0 or more that sum to 1
+    labels  (N,) integers, 0 <= label < K
+    Raises TypeError for a wrong dtype, ValueError for a wrong shape, label, row or n_bins.
+    """
+    probs = np.asarray(probs)
+    share_right = accuracy(probs, labels)  # checks shapes, dtypes and labels
+    if isinstance(n_bins, bool) or not isinstance(n_bins, (int, np.integer)) or n_bins < 1:
+        raise ValueError(f"n_bins is {n_bins!r}: expected a whole number of 1 or more")
+    if np.isnan(share_right):
+        return share_right
+    sums = probs.sum(axis=1, dtype=np.float64)
+    good = (probs >= 0).all(axis=1) & (np.abs(sums - 1) <= 1e-3)  # NaN fails
+    if not good.all():
+        row = int(np.argmin(good))
+        raise ValueError(
+            f"probs[{row}] is {probs[row].tolist()}: expected numbers of 0 or more that sum to 1"
+        )
+    confidence = probs.max(axis=1).astype(np.float64)
+    right = probs.argmax(axis=1) == np.asarray(labels)
+    bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=n_bins)
+    return float(np.abs(gaps).sum() / len(probs))
+
+
 def _check_classes(name: str, classes: np.ndarray, n: int | None, n_classes: int) -> np.ndarray:
     classes = np.asarray(classes)
     if not np.issubdtype(classes.dtype, np.integer):

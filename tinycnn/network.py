@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from types import MappingProxyType
 from typing import Any, Mapping, Sequence
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from . import init
 from .backends import KernelBackend, ReferenceBackend, named_views
+from .classify import Classification, checked_images, classifications
 from .input_spec import SCALINGS, InputSpec
 from .layers import Dropout, Layer
 from .losses import softmax
@@ -71,6 +73,7 @@ class Network:
         self.input_spec = input_spec
         self.backend, self.n_threads = backend, check_n_threads(n_threads)
         self.training_summary: dict[str, Any] = {}
+        self.calibration_temperature = 1.0
         self.parameter_vector = np.zeros(self.plan.n_parameter_slots, self.dtype)
         self.gradient_vector = np.zeros(self.plan.n_parameter_slots, self.dtype)
         self.parameters: Mapping[str, np.ndarray] = MappingProxyType(
@@ -185,10 +188,39 @@ class Network:
             logits[part] = self._run.predict(self.scale(images[part]))
         return logits
 
+    @property
+    def calibration_temperature(self) -> float:
+        """Probabilities are softmax(logits / this): `calibration.fit_temperature` finds the value
+        that makes them honest.  1.0 at first; training and `predict_logits` leave it alone.
+
+        Raises ValueError on setting it to what is no finite number above 0.
+        """
+        return self._calibration_temperature
+
+    @calibration_temperature.setter
+    def calibration_temperature(self, temperature: float) -> None:
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"calibration_temperature is {temperature!r}; expected above 0")
+        self._calibration_temperature = float(temperature)
+
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities (N, K), in the order of `classes`, of uint8 images (N, H, W) or
-        (N, H, W, C).  Errors as `scale`."""
-        return softmax(self.predict_logits(images), backend=self.backend)
+        (N, H, W, C): softmax(logits / calibration_temperature).  Errors as `scale`."""
+        logits = self.predict_logits(images)
+        return softmax(logits, self.calibration_temperature, backend=self.backend)
+
+    def classify(self, images: Any, *, unsure_below: float = 0.0) -> list[Classification]:
+        """Class and probabilities of each image.
+
+        images        uint8 (N, H, W) or (N, H, W, C), or an object that has them as `images` and
+                      says as `framing` how they were cut
+        unsure_below  the label is "unsure" where the likeliest class is less likely than this
+        Raises TypeError or ValueError, with what to do, for pictures of another size, number of
+        channels, range or framing than the network was made for, and for an unsure_below outside
+        0..1.
+        """
+        probs = self.predict_proba(checked_images(images, self.input_spec))
+        return classifications(probs, self.classes, unsure_below)
 
     @property
     def _run(self) -> KernelBackend | ReferenceBackend:

@@ -34,8 +34,8 @@ OPERATION = np.dtype(
             *("KH", "KW", "S", "PT", "PL", "conv_OH", "conv_OW"),
             # its input with all padding around it
             *("padded_H", "padded_W"),
-            # window of the pooling, and offset of its argmax
-            *("pool_K", "pool_S", "pool_PT", "pool_PL", "argmax_offset"),
+            # window of the pooling, offset of its argmax, and windows that backward lists at a time
+            *("pool_K", "pool_S", "pool_PT", "pool_PL", "argmax_offset", "listed"),
             # parameters; offset of the transposed weights; offset of the dropout mask
             *("w_offset", "b_offset", "w_t_offset", "mask_offset"),
             # whether forward takes kernels/conv2d_winograd.py, and offset of the weights as that
@@ -44,6 +44,12 @@ OPERATION = np.dtype(
         )
     ]
 )
+
+LISTED = 128
+"""Most windows that the backward pass through a pooling lists at a time: with them go so many
+pixels as a core's first cache holds."""
+
+LIST_END = 8  # array elements behind a list: a block of kernels/_winner_lists.py
 
 ALIGNMENT = 16  # array elements: 64 bytes of float32
 
@@ -198,7 +204,8 @@ def _operations(steps: Sequence[Step], slots: dict[str, tuple[int, Shape]]) -> d
             op["padded_H"], op["padded_W"] = padded_H, padded_W
             take_scratch("n_conv_output", first.output_shape)
             take_scratch("n_padded", (padded_H, padded_W, int(op["C"])))
-            take_scratch("n_winners", (F, int(op["OH"] * op["OW"]) + 1))
+            op["listed"] = min(int(op["OH"] * op["OW"]), LISTED)
+            take_scratch("n_winners", (F, int(op["listed"]) + LIST_END))
         table.append(op)
     # np.record: fields are attributes without the JIT too
     return dict(operations=np.array(table, np.dtype((np.record, OPERATION))), **sizes)

@@ -78,24 +78,18 @@ def maxpool2d_backward(dy, argmax, dx_out):
     np.add.at(dx_out.reshape(N, H * W, C), (n, argmax, c), dy)
 
 
-def conv2d_maxpool2d_backward_params(
-    x, dy, argmax, OH, OW, S, PT, PL, padded, place_of, g, at, counts, dw_out, db_out
-):
+def conv2d_maxpool2d_backward(
+    x, dy, argmax, w_t, OH, OW, S, PT, PL,
+    x_padded, dx_padded, place_of, g, at, counts, dw_out, db_out, dx_out,
+):  # fmt: skip
     """See kernels/conv2d_maxpool2d.py: here by unpooling first.  The scratch is not used."""
     conv_dy = np.empty((len(x), OH, OW, dy.shape[3]), dy.dtype)
     maxpool2d_backward(dy, argmax, conv_dy)
     dw = np.empty((*dw_out.shape[1:], dw_out.shape[0]), dy.dtype)
     conv2d_backward_params(x, conv_dy, S, PT, PL, dw, db_out)
     conv2d_transpose_weights(dw, dw_out)
-
-
-def conv2d_maxpool2d_backward_input(
-    dy, argmax, OH, OW, w_t, S, PT, PL, padded, place_of, g, at, counts, dx_out
-):
-    """See kernels/conv2d_maxpool2d.py: here by unpooling first.  The scratch is not used."""
-    conv_dy = np.empty((len(dx_out), OH, OW, dy.shape[3]), dy.dtype)
-    maxpool2d_backward(dy, argmax, conv_dy)
-    conv2d_backward_input(conv_dy, w_t, S, PT, PL, dx_out)
+    if len(dx_out):
+        conv2d_backward_input(conv_dy, w_t, S, PT, PL, dx_out)
 
 
 def conv2d_transpose_weights_back(w_t, w_out):
@@ -234,6 +228,114 @@ def distillation(
     soft_share = soft_weight * soft_scale
     loss_out[...] = (1 - soft_weight) * hard_loss + soft_share * soft_loss
     dlogits_out[...] = (1 - soft_weight) * hard_dlogits + soft_share * dsoftened / temperature
+
+
+# ---- distillation beyond Hinton ---------------------------------------------------------------
+# Probabilities are formed first and gradients go through explicit Jacobians (einsum); the kernels
+# stay in log space and use the closed forms.
+
+
+def _softmax_jacobian(probs: np.ndarray) -> np.ndarray:
+    """(N, K, K): dprobs[n, k] / du[n, j] for probs = softmax(u)."""
+    return np.einsum("nk,kj->nkj", probs, np.eye(probs.shape[1])) - np.einsum(
+        "nk,nj->nkj", probs, probs
+    )
+
+
+def decoupled_distillation(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    teacher_logits: np.ndarray,
+    temperature: float,
+    alpha: float,
+    beta: float,
+    scale: float,
+    loss_out: np.ndarray,
+    dlogits_out: np.ndarray,
+) -> None:
+    """scale * (alpha * KL of target or not + beta * KL among the others): losses, gradient."""
+    n, k = logits.shape
+    target = np.eye(k, dtype=bool)[labels]
+
+    def parts(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """softmax; (target, not target); softmax of the others, 0 for the target."""
+        u = z.astype(np.float64) / temperature
+        log_probs, others = _log_softmax(u), _log_softmax(np.where(target, -np.inf, u))
+        with np.errstate(invalid="ignore"):  # NaN is let through
+            rest = np.logaddexp.reduce(np.where(target, -np.inf, log_probs), axis=1)
+        return log_probs, np.stack([log_probs[target], rest], axis=1), others
+
+    log_p, log_odds, log_others = parts(logits)
+    _, teacher_odds, teacher_others = parts(teacher_logits)
+
+    def divergence(log_q: np.ndarray, log_p: np.ndarray) -> np.ndarray:
+        return _cross_entropy(log_p, np.exp(log_q)) - _cross_entropy(log_q, np.exp(log_q))
+
+    loss_out[...] = scale * alpha * divergence(teacher_odds, log_odds)
+    loss_out[...] += scale * beta * divergence(teacher_others, log_others)
+    # dKL(q||p) = -q d(log p); the Jacobian of a log softmax is that of its logits minus its probs
+    odds = np.stack([target.astype(np.float64), np.exp(log_others)], axis=1)
+    dlog_odds = odds - np.exp(log_p)[:, None, :]
+    dlog_others = np.eye(k) - np.exp(log_others)[:, None, :]
+    du = -alpha * np.einsum("no,noj->nj", np.exp(teacher_odds), dlog_odds)
+    du -= beta * np.einsum("nk,nkj->nj", np.exp(teacher_others), dlog_others)
+    dlogits_out[...] = scale * du / temperature / max(n, 1)
+
+
+def relation_distillation(
+    logits: np.ndarray,
+    teacher_logits: np.ndarray,
+    temperature: float,
+    beta: float,
+    gamma: float,
+    scale: float,
+    probs: np.ndarray,
+    teacher_probs: np.ndarray,
+    dprobs: np.ndarray,
+    loss_out: np.ndarray,
+    dlogits_out: np.ndarray,
+) -> None:
+    """scale * (beta * (1 - Pearson over classes) + gamma * (1 - Pearson over samples))."""
+    if not len(logits):
+        return
+    softmax_forward(logits, temperature, probs)
+    softmax_forward(teacher_logits, temperature, teacher_probs)
+
+    def correlations(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each row, and their gradients: centring is the matrix I - 1/n, applied both ways."""
+        centring = np.eye(p.shape[1]) - 1 / p.shape[1]
+        a, b = p @ centring, q @ centring
+        length, product = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+        product = length * product + 1e-8
+        r = np.einsum("nk,nk->n", a, b) / product
+        unit = np.divide(a, length[:, None], out=np.zeros_like(a), where=length[:, None] > 0)
+        slope = np.linalg.norm(b, axis=1) / product
+        return r, (b / product[:, None] - (r * slope)[:, None] * unit) @ centring
+
+    rows, rows_slope = correlations(probs, teacher_probs)
+    columns, columns_slope = correlations(probs.T, teacher_probs.T)
+    loss_out[...] = scale * (beta * (1 - rows) + gamma * (1 - columns).mean())
+    dprobs[...] = -beta * rows_slope / len(probs) - gamma * columns_slope.T / probs.shape[1]
+    du = np.einsum("nk,nkj->nj", dprobs, _softmax_jacobian(probs))
+    dlogits_out[...] = scale * du / temperature
+
+
+def standardize_logits_forward(
+    logits: np.ndarray, z_out: np.ndarray, deviation_out: np.ndarray
+) -> None:
+    """Each row minus its mean, divided by its deviation."""
+    z = logits.astype(np.float64)
+    deviation_out[...] = np.hypot(z.std(axis=1), 1e-7)
+    z_out[...] = (z - z.mean(axis=1, keepdims=True)) / deviation_out[:, None]
+
+
+def standardize_logits_backward(
+    dz: np.ndarray, z: np.ndarray, deviation: np.ndarray, dlogits_out: np.ndarray
+) -> None:
+    """dL/dlogits for dz = dL/dz, through the Jacobian of each row."""
+    k = z.shape[1]
+    jacobian = np.eye(k) - 1 / k - np.einsum("ni,nj->nij", z, z) / k
+    dlogits_out[...] = np.einsum("ni,nij->nj", dz, jacobian) / deviation[:, None]
 
 
 # ---- optimizer updates -----------------------------------------------------------------------

@@ -48,7 +48,8 @@ class Validation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a network does on labelled images: mean cross-entropy, share right, probabilities."""
+    """How a network does on labelled images: mean cross-entropy of its raw logits, share right,
+    calibrated probabilities."""
 
     loss: float
     accuracy: float
@@ -119,7 +120,7 @@ def evaluate(
     logits = network.predict_logits(images)
     truth = labels if targets is None else targets
     loss, _ = CrossEntropy()(logits, truth, backend=network.backend)
-    probs = softmax(logits, backend=network.backend)
+    probs = softmax(logits, network.calibration_temperature, backend=network.backend)
     return Evaluation(loss, metrics.accuracy(logits, labels), probs)
 
 
@@ -259,6 +260,7 @@ def _train_epoch(
 ) -> tuple[float, float, int]:
     """Mean loss an image, share right, number of images."""
     n_images, total_loss, n_right = 0, 0.0, 0
+    loss = loss.at_epoch(epoch) if hasattr(loss, "at_epoch") else loss
     for k, (images, targets, soft_labels) in enumerate(batches(epoch)):
         logits = network.forward(network.scale(images), training=True)
         value, dlogits = loss(logits, targets, soft_labels, backend=network.backend)

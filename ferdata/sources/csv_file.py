@@ -21,6 +21,7 @@ Progress = Callable[[int, int], None]
 
 # A longer line is not a row of any csv read here; refusing it bounds the memory.
 _MAX_LINE_BYTES = 1 << 20
+_MAX_HEADER_BYTES = 16 * 1024
 _AROUND = b' \t\r\n"'  # what may stand around a field
 _MAX_SHOWN = 40
 _PROGRESS_EVERY = 500  # rows
@@ -58,6 +59,30 @@ def csv_rows(
         raise DataError(f"{path}: no such file") from None
     except (EOFError, OSError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"{path}: cannot be read, damaged or incomplete ({error})") from error
+
+
+def csv_header(path: Path, members: Sequence[str] = ()) -> list[str]:
+    """The column names of a csv, packed or not, in lower case without blanks and quotes.
+
+    Raises DataError as `csv_rows` does for the file, and for a file that begins with no csv header.
+    """
+    try:
+        with ExitStack() as stack:
+            raw = stack.enter_context(open(path, "rb"))
+            first = _unpacked(raw, path, members, stack).readline(_MAX_HEADER_BYTES)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (EOFError, OSError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(f"{path}: cannot be read, damaged or incomplete ({error})") from error
+    if not first.strip():
+        raise DataError(f"{path}: empty file, expected a csv with a header")
+    try:
+        text = first.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if not text.strip().isprintable() or len(first) == _MAX_HEADER_BYTES:
+        raise DataError(f"{path}: no csv with a header in UTF-8; it begins with {first[:20]!r}")
+    return [name.strip(_AROUND.decode()).lower() for name in text.split(",")]
 
 
 def shown(field: bytes) -> str:

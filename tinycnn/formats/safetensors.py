@@ -1,14 +1,18 @@
 """A network as one safetensors file: tensors by name, everything else as JSON in its metadata.
 
-Metadata key "tinycnn" holds {"version", "layers", "input_spec", "training"}.  Tensors are the
-network's parameters ("conv1.w", ...); names with a "/" belong to others (a checkpoint keeps its
-optimizer there) and are passed over by `load`.
+Metadata key "tinycnn" holds {"version", "layers", "input_spec", "training",
+"calibration_temperature", "crc32"}.  A missing temperature is 1.0; "crc32" is the checksum of all
+the others and of the parameters, by which `load` notices a changed bit, and a file without it is
+not checked.  Tensors are the network's parameters ("conv1.w", ...); names with a "/" belong to
+others (a checkpoint keeps its optimizer there) and are passed over by `load`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import zlib
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -22,26 +26,35 @@ from ..plan import build_plan
 
 METADATA_KEY = "tinycnn"
 VERSION = 1
+DTYPES = ("float16", "float32", "float64")
 
 
 class ModelFileError(ValueError):
     """A model file that cannot be used; the message names the file and what is wrong."""
 
 
-def save(network: Network, path: str | os.PathLike) -> None:
-    """Write `network` to `path`, atomically.  Raises OSError where it cannot be written."""
-    write_atomically(path, to_bytes(network))
+def save(network: Network, path: str | os.PathLike, *, dtype: Any = None) -> None:
+    """Write `network` to `path`, atomically.
+
+    dtype: of the weights in the file, by default the network's own.  float16 takes half the space
+    of float32; `load` makes float32 of it.
+    Raises ValueError for another dtype than DTYPES or weights beyond it, OSError where the file
+    cannot be written.
+    """
+    write_atomically(path, to_bytes(network, dtype=dtype))
 
 
 def to_bytes(
     network: Network,
     extra_tensors: Mapping[str, np.ndarray] | None = None,
     extra_metadata: Mapping[str, str] | None = None,
+    *,
+    dtype: Any = None,
 ) -> bytes:
-    """The file's content.  extra_tensors: names must contain a "/"."""
+    """The file's content.  extra_tensors: names must contain a "/".  The rest as in `save`."""
     import safetensors.numpy
 
-    tensors = {name: np.asarray(p, order="C") for name, p in network.parameters.items()}
+    tensors = {name: _stored(name, p, dtype) for name, p in network.parameters.items()}
     for name, tensor in (extra_tensors or {}).items():
         if "/" not in name:
             raise ValueError(f"extra tensor {name!r}: expected a name with a '/'")
@@ -51,9 +64,36 @@ def to_bytes(
         "layers": [layer.config() for layer in network.layers],
         "input_spec": network.input_spec.config(),
         "training": network.training_summary,
+        "calibration_temperature": network.calibration_temperature,
     }
+    description["crc32"] = _checksum(tensors, description)
     metadata = {METADATA_KEY: json.dumps(description), **(extra_metadata or {})}
     return safetensors.numpy.save(tensors, metadata)
+
+
+def _stored(name: str, parameter: np.ndarray, dtype: Any) -> np.ndarray:
+    """The parameter as it goes into the file."""
+    stored_dtype = np.dtype(parameter.dtype if dtype is None else dtype)
+    if stored_dtype.name not in DTYPES:
+        raise ValueError(f"dtype is {stored_dtype}; expected one of {', '.join(DTYPES)}")
+    with np.errstate(over="ignore"):
+        stored = np.asarray(parameter, stored_dtype, order="C")
+    if np.isinf(stored).sum() > np.isinf(parameter).sum():
+        raise ValueError(
+            f"{name} holds {np.abs(parameter).max():g}; {stored_dtype} ends at "
+            f"{np.finfo(stored_dtype).max:g}"
+        )
+    return stored
+
+
+def _checksum(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> str:
+    covered = {key: value for key, value in description.items() if key != "crc32"}
+    crc = zlib.crc32(json.dumps(covered).encode("ascii"))
+    for name in sorted(name for name in tensors if "/" not in name):
+        tensor = tensors[name]
+        crc = zlib.crc32(f"{name} {tensor.dtype.name} {tensor.shape}".encode("utf-8"), crc)
+        crc = zlib.crc32(tensor.tobytes(), crc)
+    return f"{crc:08x}"
 
 
 def load(
@@ -64,7 +104,17 @@ def load(
     Raises FileNotFoundError, or ModelFileError for a file that is damaged or holds no network.
     """
     tensors, metadata = read(path)
-    return network_from(path, tensors, metadata, backend=backend, n_threads=n_threads)
+    network = network_from(path, tensors, metadata, backend=backend, n_threads=n_threads)
+    description = json.loads(metadata[METADATA_KEY])
+    try:
+        matches = description.get("crc32") in (None, _checksum(tensors, description))
+    except RecursionError:  # lists in lists in lists
+        matches = False
+    if not matches:
+        raise ModelFileError(
+            f"{path}: its checksum does not match: it is damaged, or another program changed it"
+        )
+    return network
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -102,6 +152,10 @@ def network_from(
         training = description["training"]
         if not isinstance(training, dict):
             raise ValueError(f"training is {training!r}; expected an object")
+        temperature = description.get("calibration_temperature", 1.0)
+        if not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
+            raise ValueError(f"calibration_temperature is {temperature!r}; expected above 0")
+        temperature = float(temperature)  # here, for an integer beyond the largest float
     except KeyError as error:
         raise ModelFileError(f"{path}: not a tinycnn model: {error} is missing") from None
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -121,6 +175,7 @@ def network_from(
     for name, tensor in own.items():
         network.parameters[name][:] = tensor
     network.training_summary = training
+    network.calibration_temperature = temperature
     return network
 
 

@@ -1,13 +1,15 @@
-"""Sums over a list of places: what the backward pass through a max-pooling consists of.
+"""Sums over lists of places: what the backward pass through a max-pooling consists of.
 
-Of each pooling window one position, the winner, has a gradient.  With a list of winners k < K, each
-with its gradient g[k] and the place at[k] where its taps begin in a flat image with rows of xm:
+Of each pooling window one position, the winner, has a gradient.  For each filter f there is a list
+of winners k < counts[f] (see `_winner_lists.py`), each with its gradient g[f, k] and the place
+p = place_of[at[f, k]] where its taps begin in a flat image with rows of xm elements:
 
-    gather    c[m, n] += sum over k of g[k] * x[at[k] + m*xm + n]            m < M, n < N       (1)
-    scatter   x[at[k] + m*xm + n] += g[k] * c[m, n]           for all k < K, m < M, n < N       (2)
+    gather    c[f, m, n] += sum over k of g[f, k] * x[p + m*xm + n]       f < F, m < M, n < N   (1)
+    scatter   x[p + m*xm + n] += g[f, k] * c[f, m, n]       for all f < F, k < counts[f], m, n  (2)
 
-(1) is a convolution's weight gradient, (2) its input gradient; c[m, n] = c[c_off + m*N + n].  As
-in `_tile.py` columns left over are done by narrower vectors, and each has a twin in plain loops.
+(1) is a convolution's weight gradient, (2) its input gradient; f is outermost in both.  All arrays
+are flat: g[f, k] = g[f*L + k], at alike, c[f, m, n] = c[(f*M + m)*N + n].  As in `_tile.py` columns
+left over are done by narrower vectors, and there is a twin in plain loops.
 """
 
 from __future__ import annotations
@@ -21,41 +23,56 @@ from ._jit import TILE, kernel
 from ._simd import I64, INTP, Vectors, element, for_each_row_count, intp, loop
 
 
-def _make(scatter: bool, vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
-    """An intrinsic for (1) or (2) on n_vectors whole vectors and 1 <= rows <= max_rows."""
+def _make(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
+    """An intrinsic for (1) and (2) on n_vectors whole vectors and 1 <= rows <= max_rows.
+
+    is_scatter is 0 or 1, a run-time number like rows: the code holds a variant for each pair, and
+    all filters are done by one jump to it.
+    """
 
     @intrinsic
-    def winners(typingctx, rows, K, g, at, list_off, x, x_off, xm, c, c_off, cm):
-        signature = types.void(INTP, INTP, g, at, INTP, x, *(INTP,) * 2, c, *(INTP,) * 2)
+    def winners(typingctx, is_scatter, rows, F, L, g, at, counts, place_of, x, x_off, xm,
+                c, c_off, cf, cm):  # fmt: skip
+        arrays = (g, at, counts, place_of, x, INTP, INTP, c, INTP, INTP, INTP)
+        signature = types.void(*(INTP,) * 4, *arrays)
 
         def codegen(context, builder, sig, args):
-            rows, K, g, at, list_off, x, x_off, xm, c, c_off, cm = args
-            vectors = Vectors(builder, sig.args[5].dtype, vector_bytes)
-            pg = element(context, builder, sig.args[2], g, list_off)
-            pat = element(context, builder, sig.args[3], at, list_off)
-            px = element(context, builder, sig.args[5], x, x_off)
-            pc = element(context, builder, sig.args[8], c, c_off)
+            is_scatter, rows, F, L, g, at, counts, place_of, x, x_off, xm, c, c_off, cf, cm = args
+            vectors = Vectors(builder, sig.args[8].dtype, vector_bytes)
+            lists = [
+                element(context, builder, sig.args[k], args[k], intp(0)) for k in (4, 5, 6)
+            ] + [element(context, builder, sig.args[11], c, c_off)]
+            places = element(context, builder, sig.args[7], place_of, intp(0))
+            image = element(context, builder, sig.args[8], x, x_off)
 
-            def emit(n_rows):
+            def emit(variant):
+                n_rows, scatters = (variant + 1) // 2, variant % 2 == 0
                 grid = [(m, v) for m in range(n_rows) for v in range(n_vectors)]
-                c_rows = [builder.gep(pc, [builder.mul(cm, intp(m))]) for m in range(n_rows)]
-                held = {(m, v): vectors.register(vectors.load(c_rows[m], v)) for m, v in grid}
-                with loop(builder, K, [pg, pat], [intp(1), intp(1)]) as (g_k, at_k):
-                    factor = vectors.broadcast(builder.load(g_k))
-                    first = builder.gep(px, [builder.sext(builder.load(at_k), I64)])
-                    x_rows = [builder.gep(first, [builder.mul(xm, intp(m))]) for m in range(n_rows)]
-                    for m, v in grid:
-                        there, here = vectors.load(x_rows[m], v), builder.load(held[m, v])
-                        if scatter:
-                            vectors.store(vectors.multiply_add(factor, here, there), x_rows[m], v)
-                        else:
-                            total = vectors.multiply_add(factor, there, here)
-                            builder.store(total, held[m, v])
-                if not scatter:
-                    for m, v in grid:
-                        vectors.store(builder.load(held[m, v]), c_rows[m], v)
+                with loop(builder, F, lists, [L, L, intp(1), cf]) as (g_f, at_f, count, c_f):
+                    c_rows = [builder.gep(c_f, [builder.mul(cm, intp(m))]) for m in range(n_rows)]
+                    held = {(m, v): vectors.register(vectors.load(c_rows[m], v)) for m, v in grid}
+                    K = builder.load(count)
+                    with loop(builder, K, [g_f, at_f], [intp(1), intp(1)]) as (g_k, at_k):
+                        factor = vectors.broadcast(builder.load(g_k))
+                        position = builder.zext(builder.load(at_k), I64)
+                        place = builder.sext(builder.load(builder.gep(places, [position])), I64)
+                        taps = builder.gep(image, [place])
+                        for m in range(n_rows):
+                            row = builder.gep(taps, [builder.mul(xm, intp(m))])
+                            for v in range(n_vectors):
+                                there, here = vectors.load(row, v), builder.load(held[m, v])
+                                if scatters:
+                                    total = vectors.multiply_add(factor, here, there)
+                                    vectors.store(total, row, v)
+                                else:
+                                    total = vectors.multiply_add(factor, there, here)
+                                    builder.store(total, held[m, v])
+                    if not scatters:
+                        for m, v in grid:
+                            vectors.store(builder.load(held[m, v]), c_rows[m], v)
 
-            for_each_row_count(builder, rows, max_rows, emit)
+            variant = builder.add(builder.mul(intp(2), rows), builder.sub(is_scatter, intp(1)))
+            for_each_row_count(builder, variant, 2 * max_rows, emit)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -63,91 +80,60 @@ def _make(scatter: bool, vector_bytes: int, n_vectors: int, max_rows: int) -> An
     return winners
 
 
-ROWS, BYTES = min(TILE.n_rows, 8), TILE.vector_bytes
+BYTES = TILE.vector_bytes
 HALF, QUARTER = BYTES // 2, BYTES // 4
-FEW_ROWS = max(ROWS // 2, 1)  # with two vectors a row
+HELD = 16 if BYTES == 64 else 8  # vectors that stay in registers, beside those in use
 
-_gather_block, _scatter_block = _make(False, BYTES, 2, FEW_ROWS), _make(True, BYTES, 2, FEW_ROWS)
-_gather_vector, _scatter_vector = _make(False, BYTES, 1, ROWS), _make(True, BYTES, 1, ROWS)
-_gather_half, _scatter_half = _make(False, HALF, 1, ROWS), _make(True, HALF, 1, ROWS)
-_gather_quarter, _scatter_quarter = _make(False, QUARTER, 1, ROWS), _make(True, QUARTER, 1, ROWS)
-_gather_lane, _scatter_lane = _make(False, 0, 1, 2), _make(True, 0, 1, 2)
+_block, _vector = _make(BYTES, 2, HELD // 2), _make(BYTES, 1, 8)
+_half, _quarter, _lane = _make(HALF, 1, 8), _make(QUARTER, 1, 4), _make(0, 1, 2)
 
 
-def _gather_plain(M, N, K, g, at, list_off, x, x_off, xm, c, c_off):
-    """(1) in indexed loops."""
-    for k in range(list_off, list_off + K):
-        for m in range(M):
-            for n in range(N):
-                c[c_off + m * N + n] += g[k] * x[x_off + at[k] + m * xm + n]
+def add_winners_plain(is_scatter, M, N, F, L, g, at, counts, place_of, x, xm, c):
+    """(1), or (2) for is_scatter = 1, in indexed loops."""
+    for f in range(F):
+        for k in range(f * L, f * L + counts[f]):
+            for m in range(M):
+                here, there = (f * M + m) * N, place_of[at[k]] + m * xm
+                for n in range(N):
+                    if is_scatter:
+                        x[there + n] += g[k] * c[here + n]
+                    else:
+                        c[here + n] += g[k] * x[there + n]
 
 
-def _scatter_plain(M, N, K, g, at, list_off, x, x_off, xm, c, c_off):
-    """(2) in indexed loops."""
-    for k in range(list_off, list_off + K):
-        for m in range(M):
-            for n in range(N):
-                x[x_off + at[k] + m * xm + n] += g[k] * c[c_off + m * N + n]
-
-
-@kernel
-def _width(left, size):
-    """Bytes of the widest step for `left` bytes of columns."""
-    if left >= 2 * BYTES:
-        return 2 * BYTES
-    if left >= BYTES:
-        return BYTES
-    if left >= HALF:
-        return HALF
-    if left >= QUARTER and QUARTER >= size:
-        return QUARTER
-    return size
-
-
-def _gather_tiled(M, N, K, g, at, list_off, x, x_off, xm, c, c_off):
-    """(1) for any M, N, K."""
-    size, n = x.itemsize, 0
+def add_winners_tiled(is_scatter, M, N, F, L, g, at, counts, place_of, x, xm, c):
+    """(1), or (2) for is_scatter = 1, for any M, N and F."""
+    size, n, cf = x.itemsize, 0, M * N
     while n < N:
-        width = _width((N - n) * size, size)
-        max_rows = 2 if width == size else FEW_ROWS if width == 2 * BYTES else ROWS
+        left = (N - n) * size
+        if left >= 2 * BYTES:
+            width, max_rows = 2 * BYTES, HELD // 2
+        elif left >= BYTES:
+            width, max_rows = BYTES, 8
+        elif left >= HALF:
+            width, max_rows = HALF, 8
+        elif left >= QUARTER and QUARTER > size:
+            width, max_rows = QUARTER, 4
+        else:
+            width, max_rows = size, 2
         for m in range(0, M, max_rows):
-            rows, xo, co = min(M - m, max_rows), x_off + m * xm + n, c_off + m * N + n
+            rows, xo, co = min(M - m, max_rows), m * xm + n, m * N + n
             if width == 2 * BYTES:
-                _gather_block(rows, K, g, at, list_off, x, xo, xm, c, co, N)
+                _block(is_scatter, rows, F, L, g, at, counts, place_of, x, xo, xm, c, co, cf, N)
             elif width == BYTES:
-                _gather_vector(rows, K, g, at, list_off, x, xo, xm, c, co, N)
+                _vector(is_scatter, rows, F, L, g, at, counts, place_of, x, xo, xm, c, co, cf, N)
             elif width == HALF:
-                _gather_half(rows, K, g, at, list_off, x, xo, xm, c, co, N)
+                _half(is_scatter, rows, F, L, g, at, counts, place_of, x, xo, xm, c, co, cf, N)
             elif width == QUARTER and width > size:
-                _gather_quarter(rows, K, g, at, list_off, x, xo, xm, c, co, N)
+                _quarter(is_scatter, rows, F, L, g, at, counts, place_of, x, xo, xm, c, co, cf, N)
             else:
-                _gather_lane(rows, K, g, at, list_off, x, xo, xm, c, co, N)
+                _lane(is_scatter, rows, F, L, g, at, counts, place_of, x, xo, xm, c, co, cf, N)
         n += width // size
 
 
-def _scatter_tiled(M, N, K, g, at, list_off, x, x_off, xm, c, c_off):
-    """(2) for any M, N, K."""
-    size, n = x.itemsize, 0
-    while n < N:
-        width = _width((N - n) * size, size)
-        max_rows = 2 if width == size else FEW_ROWS if width == 2 * BYTES else ROWS
-        for m in range(0, M, max_rows):
-            rows, xo, co = min(M - m, max_rows), x_off + m * xm + n, c_off + m * N + n
-            if width == 2 * BYTES:
-                _scatter_block(rows, K, g, at, list_off, x, xo, xm, c, co, N)
-            elif width == BYTES:
-                _scatter_vector(rows, K, g, at, list_off, x, xo, xm, c, co, N)
-            elif width == HALF:
-                _scatter_half(rows, K, g, at, list_off, x, xo, xm, c, co, N)
-            elif width == QUARTER and width > size:
-                _scatter_quarter(rows, K, g, at, list_off, x, xo, xm, c, co, N)
-            else:
-                _scatter_lane(rows, K, g, at, list_off, x, xo, xm, c, co, N)
-        n += width // size
-
-
-gather_plain, scatter_plain = kernel(_gather_plain), kernel(_scatter_plain)
+add_winners_plain = kernel(add_winners_plain)
 if TILE.plain:
-    gather, scatter = gather_plain, scatter_plain
+    add_winners = add_winners_plain
 else:
-    gather, scatter = kernel(_gather_tiled), kernel(_scatter_tiled)
+    add_winners_tiled = kernel(add_winners_tiled)
+    add_winners = add_winners_tiled

@@ -12,12 +12,15 @@ Winner q of filter f in image n stands at (i, j) of the convolution's output, wi
     dL/dx[n,h,v,c] = sum over f and its winners of g w[h-i*S+PT, v-j*S+PL, c, f]     (4)
 
 Tap rows (e, c) of a winner are contiguous in x, and a winner sees all its taps once x has its
-padding around it: the sums are `gather` and `scatter` of `_winners.py`.  Weights and their gradient
-lie here as (F, KH, KW, C), see `conv2d_transpose_weights`.
+padding around it: the sums are those of `_winners.py`, over the lists of `_winner_lists.py`.
+Weights and their gradient lie here as (F, KH, KW, C), see `conv2d_transpose_weights`.
 """
 
 from ._jit import kernel
-from ._winners import gather, scatter
+from ._winner_lists import LANES, list_winners
+from ._winners import add_winners
+
+GATHER, SCATTER = 0, 1
 
 
 @kernel
@@ -30,86 +33,63 @@ def list_places(OH, OW, S, pitch, C, place_of_out):
 
 
 @kernel
-def list_winners(dy, argmax, n, place_of, g_out, at_out, counts_out):
-    """The winners of image n with a gradient that is not 0, filter by filter in row order.
+def conv2d_maxpool2d_backward(
+    x, dy, argmax, w_t, OH, OW, S, PT, PL,
+    x_padded, dx_padded, place_of, g, at, counts, dw_out, db_out, dx_out,
+):  # fmt: skip
+    """Given x (N, H, W, C), the pooling's dy and argmax (N, QH, QW, F) and w_t (F, KH, KW, C);
+    wanted dw, db and dx.
 
-    dy, argmax  (N, QH, QW, F), of the pooling
-    g_out, at_out (F, QH*QW + 1): gradients and places;  counts_out (F,): how many
-    """
-    F = dy.shape[3]
-    counts_out[:] = 0
-    for i in range(dy.shape[1]):
-        for j in range(dy.shape[2]):
-            for f in range(F):
-                value, k = dy[n, i, j, f], counts_out[f]
-                g_out[f, k] = value
-                at_out[f, k] = place_of[argmax[n, i, j, f]]
-                counts_out[f] = k + (value != 0)  # no branch: the next one overwrites a zero
-
-
-@kernel
-def conv2d_maxpool2d_backward_params(
-    x, dy, argmax, OH, OW, S, PT, PL, padded, place_of, g, at, counts, dw_out, db_out
-):
-    """Given x (N, H, W, C) and the pooling's dy and argmax (N, QH, QW, F); wanted dw, db.
-
-    OH, OW         of the convolution's output, in which argmax counts
-    padded         (padded height, padded width, C): scratch for an image with its padding
-    place_of, g, at, counts: scratch, see `list_places` and `list_winners`
-    dw_out         (F, KH, KW, C), db_out (F,): overwritten
+    OH, OW     of the convolution's output, in which argmax counts
+    x_padded, dx_padded   (padded height, padded width, C): scratch for an image with its padding
+    place_of   (OH * OW,) int32: scratch, see `list_places`
+    g, at      (F, L), at int32; counts (F,) int64: scratch, see `list_winners`.  L - LANES windows
+               are listed at a time, so that what belongs to them stays in the cache
+    dw_out     (F, KH, KW, C), db_out (F,): overwritten
+    dx_out     (N, H, W, C), overwritten; (0, H, W, C): not wanted, and w_t and dx_padded not used
     """
     N, H, W, C = x.shape
     F, KH, KW, _ = dw_out.shape
-    row, pitch = W * C, padded.shape[1] * C
-    xf, pf, dwf, gf, af = (
-        x.reshape(-1),
-        padded.reshape(-1),
+    L, n_windows, wants_dx = g.shape[1], dy.shape[1] * dy.shape[2], dx_out.shape[0] > 0
+    row, pitch, before = W * C, x_padded.shape[1] * C, PL * C
+    xf, dxf, dyf, winners = x.reshape(-1), dx_out.reshape(-1), dy.reshape(-1), argmax.reshape(-1)
+    xp, dxp, wf, dwf = (
+        x_padded.reshape(-1),
+        dx_padded.reshape(-1),
+        w_t.reshape(-1),
         dw_out.reshape(-1),
-        g.reshape(-1),
-        at.reshape(-1),
     )
+    gf, atf = g.reshape(-1), at.reshape(-1)
     list_places(OH, OW, S, pitch, C, place_of)
     dwf[:] = 0
     db_out[:] = 0
-    pf[:] = 0
+    xp[:] = 0
     for n in range(N):
-        for h in range(H):
-            here, there = (h + PT) * pitch + PL * C, (n * H + h) * row
-            pf[here : here + row] = xf[there : there + row]
-        list_winners(dy, argmax, n, place_of, g, at, counts)
-        for f in range(F):
-            first, dw_at = f * g.shape[1], f * KH * KW * C
-            gather(KH, KW * C, counts[f], gf, af, first, pf, 0, pitch, dwf, dw_at)  # (2)
-            for k in range(counts[f]):
-                db_out[f] += g[f, k]  # (3)
+        copy_rows(xf, n * H * row, row, xp, PT * pitch + before, pitch, H, row)
+        if wants_dx:
+            dxp[:] = 0
+        for q in range(0, n_windows, L - LANES):
+            count = min(n_windows - q, L - LANES)
+            list_winners(dyf, winners, n * n_windows + q, count, L, gf, atf, counts, db_out)  # (3)
+            lists = (F, L, gf, atf, counts, place_of)
+            add_winners(GATHER, KH, KW * C, *lists, xp, pitch, dwf)  # (2)
+            if wants_dx:
+                add_winners(SCATTER, KH, KW * C, *lists, dxp, pitch, wf)  # (4)
+        if wants_dx:
+            copy_rows(dxp, PT * pitch + before, pitch, dxf, n * H * row, row, H, row)
 
 
 @kernel
-def conv2d_maxpool2d_backward_input(
-    dy, argmax, OH, OW, w_t, S, PT, PL, padded, place_of, g, at, counts, dx_out
-):
-    """Given the pooling's dy and argmax (N, QH, QW, F) and w_t (F, KH, KW, C); wanted dx
-    (N, H, W, C), the gradient of the convolution's input, overwritten.  The rest as above."""
-    N, H, W, C = dx_out.shape
-    F, KH, KW, _ = w_t.shape
-    row, pitch = W * C, padded.shape[1] * C
-    dxf, pf, wf, gf, af = (
-        dx_out.reshape(-1),
-        padded.reshape(-1),
-        w_t.reshape(-1),
-        g.reshape(-1),
-        at.reshape(-1),
-    )
-    list_places(OH, OW, S, pitch, C, place_of)
-    for n in range(N):
-        pf[:] = 0
-        list_winners(dy, argmax, n, place_of, g, at, counts)
-        for f in range(F):
-            first, w_at = f * g.shape[1], f * KH * KW * C
-            scatter(KH, KW * C, counts[f], gf, af, first, pf, 0, pitch, wf, w_at)  # (4)
-        for h in range(H):
-            here, there = (h + PT) * pitch + PL * C, (n * H + h) * row
-            dxf[there : there + row] = pf[here : here + row]
+def copy_rows(source, first, pitch, target, target_first, target_pitch, n_rows, row):
+    """n_rows of `row` elements each, `pitch` apart in one flat array and `target_pitch` in another.
+
+    In slices that begin at 0, so that LLVM uses vectors.
+    """
+    for h in range(n_rows):
+        here, there = first + h * pitch, target_first + h * target_pitch
+        from_row, to_row = source[here : here + row], target[there : there + row]
+        for k in range(row):
+            to_row[k] = from_row[k]
 
 
 @kernel

@@ -9,17 +9,14 @@ capacity): its values for `capacity` images, so that the images of a chunk lie t
 """
 
 from ._jit import kernel
+from ._winner_lists import LANES
 from .conv2d import (
     conv2d_backward_input,
     conv2d_backward_params,
     conv2d_forward,
     conv2d_transpose_weights,
 )
-from .conv2d_maxpool2d import (
-    conv2d_maxpool2d_backward_input,
-    conv2d_maxpool2d_backward_params,
-    conv2d_transpose_weights_back,
-)
+from .conv2d_maxpool2d import conv2d_maxpool2d_backward, conv2d_transpose_weights_back
 from .conv2d_winograd import conv2d_winograd_forward, conv2d_winograd_weights
 from .dense import (
     dense_backward_input,
@@ -193,19 +190,20 @@ def program_transpose_weights(operations, parameters, transposed):
 @kernel
 def program_backward(
     operations, transposed, x, dlogits, first, count, capacity,
-    activations, argmax, masks, d_activations, padded, place_of, winners_g, winners_at, counts,
-    dw_t, gradients_out, dx_out,
+    activations, argmax, masks, d_activations,
+    x_padded, dx_padded, place_of, winners_g, winners_at, counts, gradients_out, dx_out,
 ):  # fmt: skip
     """Backward pass of images first ... first + count, after a forward pass with training = 1.
 
     x, dlogits     flat, of the whole batch
     d_activations  gradients in the layout of `activations`; overwritten
-    padded, place_of, winners_g, winners_at, counts, dw_t: scratch of conv2d_maxpool2d.py
-    gradients_out  flat, the layout of the parameters: this chunk's sums, overwritten
+    x_padded, dx_padded, place_of, winners_g, winners_at, counts: scratch of conv2d_maxpool2d.py
+    gradients_out  flat, the layout of the parameters: this chunk's sums of the convolutions, those
+                   before a pooling as (F, KH, KW, C).  What the dense layers need is left in
+                   d_activations: `program_collect` does both
     dx_out         flat like x, for the gradient of the network's input; empty: not wanted
     """
     n_operations = operations.size
-    gradients_out[:] = 0
     for k in range(n_operations - 1, -1, -1):
         op = operations[k]
         size_x, size_y = op.H * op.W * op.C, op.OH * op.OW * op.F
@@ -227,57 +225,88 @@ def program_backward(
             relu_backward(y_flat, dy_flat, dy_flat)
         if op.kind == CONV2D:
             dy = part(dy_flat, 0, count, op.OH, op.OW, op.F)
-            dw = weights(gradients_out, op.w_offset, op.KH, op.KW, op.C, op.F)
+            dw_flat = gradients_out[op.w_offset : op.w_offset + op.KH * op.KW * op.C * op.F]
             db = gradients_out[op.b_offset : op.b_offset + op.F]
             x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
+            dx = part(dx_flat, 0, count if wants_dx else 0, op.H, op.W, op.C)
             w_t = weights(transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
             if op.pool:
                 winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
-                x_padded = part(padded, 0, 1, op.padded_H, op.padded_W, op.C)[0]
-                g = matrix(winners_g, 0, op.F, op.OH * op.OW + 1)
-                at = matrix(winners_at, 0, op.F, op.OH * op.OW + 1)
-                dw_turned = weights(dw_t, 0, op.F, op.KH, op.KW, op.C)
-                conv2d_maxpool2d_backward_params(
-                    *(x_4d, dy, winner, op.conv_OH, op.conv_OW, op.S, op.PT, op.PL),
-                    *(x_padded, place_of, g, at, counts, dw_turned, db),
-                )
-                conv2d_transpose_weights_back(dw_turned, dw)
-                if wants_dx:
-                    conv2d_maxpool2d_backward_input(
-                        *(dy, winner, op.conv_OH, op.conv_OW, w_t, op.S, op.PT, op.PL),
-                        *(x_padded, place_of, g, at, counts),
-                        part(dx_flat, 0, count, op.H, op.W, op.C),
-                    )
+                L = op.listed + LANES
+                conv2d_maxpool2d_backward(
+                    x_4d, dy, winner, w_t, op.conv_OH, op.conv_OW, op.S, op.PT, op.PL,
+                    part(x_padded, 0, 1, op.padded_H, op.padded_W, op.C)[0],
+                    part(dx_padded, 0, 1, op.padded_H, op.padded_W, op.C)[0],
+                    place_of, matrix(winners_g, 0, op.F, L), matrix(winners_at, 0, op.F, L),
+                    counts[: op.F], weights(dw_flat, 0, op.F, op.KH, op.KW, op.C), db, dx,
+                )  # fmt: skip
             else:
+                dw = weights(dw_flat, 0, op.KH, op.KW, op.C, op.F)
                 conv2d_backward_params(x_4d, dy, op.S, op.PT, op.PL, dw, db)
                 if wants_dx:
-                    dx = part(dx_flat, 0, count, op.H, op.W, op.C)
                     conv2d_backward_input(dy, w_t, op.S, op.PT, op.PL, dx)
+        elif not wants_dx:
+            pass
         elif op.kind == DENSE:
+            w_t = matrix(transposed, op.w_t_offset, op.F, size_x)
             dy_2d = matrix(dy_flat, 0, count, op.F)
-            dw_2d = matrix(gradients_out, op.w_offset, size_x, op.F)
-            db = gradients_out[op.b_offset : op.b_offset + op.F]
-            dense_backward_params(matrix(x_flat, 0, count, size_x), dy_2d, dw_2d, db)
-            if wants_dx:
-                w_t = matrix(transposed, op.w_t_offset, op.F, size_x)
-                dense_backward_input(dy_2d, w_t, matrix(dx_flat, 0, count, size_x))
+            dense_backward_input(dy_2d, w_t, matrix(dx_flat, 0, count, size_x))
         elif op.kind == MAXPOOL2D:
-            if wants_dx:
-                dy = part(dy_flat, 0, count, op.OH, op.OW, op.F)
-                winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
-                maxpool2d_backward(dy, winner, part(dx_flat, 0, count, op.H, op.W, op.C))
+            dy = part(dy_flat, 0, count, op.OH, op.OW, op.F)
+            winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
+            maxpool2d_backward(dy, winner, part(dx_flat, 0, count, op.H, op.W, op.C))
         elif op.kind == DROPOUT:
-            if wants_dx:
-                mask_at = op.mask_offset * capacity + first * size_y
-                dropout_backward(dy_flat, masks[mask_at : mask_at + count * size_y], dx_flat)
-        elif wants_dx:
+            mask_at = op.mask_offset * capacity + first * size_y
+            dropout_backward(dy_flat, masks[mask_at : mask_at + count * size_y], dx_flat)
+        else:
             assign(dy_flat, dx_flat)
 
 
 @kernel
-def sum_chunks(chunk_gradients, first, end, gradients_out):
-    """gradients_out[first:end] = sum over chunks, in chunk order whatever the threads did."""
-    gradients_out[first:end] = 0
+def program_collect(
+    operations, x, n_images, capacity, activations, d_activations,
+    chunk_gradients, turned, gradients_out,
+):  # fmt: skip
+    """The gradients of all parameters, after `program_backward` has done every chunk.
+
+    Those of the convolutions are the sums over the chunks, (n_chunks, parameters); a dense layer's
+    are made here for the whole batch at once: its weights are many and its images' sums short.
+    turned         scratch in the layout of the transposed weights
+    gradients_out  flat, the layout of the parameters
+    """
+    for k in range(operations.size):
+        op = operations[k]
+        size_x = op.H * op.W * op.C
+        if op.kind == CONV2D:
+            n_weights = op.KH * op.KW * op.C * op.F
+            dw = gradients_out[op.w_offset : op.w_offset + n_weights]
+            if op.pool:
+                dw_turned = turned[op.w_t_offset : op.w_t_offset + n_weights]
+                sum_chunks(chunk_gradients, op.w_offset, dw_turned)
+                conv2d_transpose_weights_back(
+                    weights(dw_turned, 0, op.F, op.KH, op.KW, op.C),
+                    weights(dw, 0, op.KH, op.KW, op.C, op.F),
+                )
+            else:
+                sum_chunks(chunk_gradients, op.w_offset, dw)
+            db = gradients_out[op.b_offset : op.b_offset + op.F]
+            sum_chunks(chunk_gradients, op.b_offset, db)
+        elif op.kind == DENSE:
+            x_flat = x if op.x_offset < 0 else activations[op.x_offset * capacity :]
+            dense_backward_params(
+                matrix(x_flat, 0, n_images, size_x),
+                matrix(d_activations, op.y_offset * capacity, n_images, op.F),
+                matrix(gradients_out, op.w_offset, size_x, op.F),
+                gradients_out[op.b_offset : op.b_offset + op.F],
+            )
+
+
+@kernel
+def sum_chunks(chunk_gradients, first, gradients_out):
+    """gradients_out = sum over chunks of their elements from `first` on, in chunk order whatever
+    the threads did."""
+    gradients_out[:] = 0
     for chunk in range(chunk_gradients.shape[0]):
-        for k in range(first, end):
-            gradients_out[k] += chunk_gradients[chunk, k]
+        gradients = chunk_gradients[chunk, first : first + gradients_out.size]
+        for k in range(gradients_out.size):
+            gradients_out[k] += gradients[k]

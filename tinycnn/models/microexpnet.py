@@ -42,7 +42,7 @@ SIZES = ("M", "S", "XS", "XXS")
 
 def microexpnet(
     variant: str = "p12",
-    size: str = "XXS",
+    size: str | int = "XXS",
     n_classes: int = 8,
     *,
     classes: Sequence[str] | None = None,
@@ -57,6 +57,7 @@ def microexpnet(
 ) -> Network:
     """A new network of the paper's table; p12-XXS is MicroExpNet, 65,000 parameters.
 
+    size      of the table, or any number of units of the first dense layer
     classes   names of the classes; by default CLASSES where n_classes is 8, else "0", "1", ...
     scaling   of the pixels, see `InputSpec`: "raw" is the paper's
     dropout   rate behind the first dense layer; 0 leaves the layer out
@@ -64,16 +65,14 @@ def microexpnet(
     The rest as in `Network`.  Weights are Xavier uniform.
     Raises ValueError for an unknown variant or size, and as `Network` does.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"variant is {variant!r}; expected one of {', '.join(VARIANTS)}")
-    if size not in SIZES:
-        raise ValueError(f"size is {size!r}; expected one of {', '.join(SIZES)}")
+    check_variant_and_size(variant, size)
     chosen = VARIANTS[variant]
+    units = size if isinstance(size, int) else chosen.dense_units[SIZES.index(size)]
     layers: list[Layer] = [Conv2D(16, 8, stride=chosen.conv1_stride), ReLU()]
     layers += [MaxPool2D(2)] * chosen.pool1
     layers += [Conv2D(32, 4, stride=2), ReLU()]
     layers += [MaxPool2D(2)] * chosen.pool2
-    layers += [Flatten(), Dense(chosen.dense_units[SIZES.index(size)]), ReLU()]
+    layers += [Flatten(), Dense(units), ReLU()]
     layers += [Dropout(dropout)] if dropout else []
     layers += [Dense(n_classes)]
     if classes is None:
@@ -82,3 +81,13 @@ def microexpnet(
     network = Network(layers, spec, backend=backend, dtype=dtype, n_threads=n_threads, seed=seed)
     network.initialise(np.random.default_rng([seed, 0]), bias_std=bias_std)
     return network
+
+
+def check_variant_and_size(variant: str, size: str | int) -> None:
+    """Raise ValueError for what `microexpnet` does not know."""
+    if variant not in VARIANTS:
+        raise ValueError(f"variant is {variant!r}; expected one of {', '.join(VARIANTS)}")
+    if isinstance(size, bool) or not (size in SIZES or isinstance(size, int) and size > 0):
+        raise ValueError(
+            f"size is {size!r}; expected one of {', '.join(SIZES)}, or a number of units"
+        )

@@ -1,0 +1,192 @@
+"""Photos from files: one defined array for every kind of picture, one clear error for the rest.
+
+    EXIF rotation           applied: the array stands upright. Broken EXIF counts as none, as in
+                            every viewer (Pillow may warn of it)
+    transparency            composited onto white (RGBA, LA, palettes, a PNG's transparent colour)
+    palette, CMYK, YCbCr    converted to RGB
+    1-bit                   0 and 255
+    16-bit grey or RGB      the high byte of each value (v // 256): scaled, never clipped
+    32-bit integers         taken as 16-bit; any value outside 0..65535 is an error
+    floats                  0..1 becomes 0..255; any value outside 0..1, or NaN, is an error
+    animations, pages       the first
+    truncated, damaged      an error: no half picture. (What a JPEG's bit errors leave decodable is
+                            not noticed by any decoder)
+
+The size is checked before anything is decoded, so a small file that claims a huge picture costs
+nothing. Nothing global is changed in Pillow or in `warnings`, so this is safe in threads.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ferdata.errors import DataError
+
+MAX_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "MPO")
+"""Pillow's names. Formats that start other programs (EPS) or draw (WMF) are left out."""
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WHITE = 255
+
+
+def read_photo(path: str | os.PathLike) -> np.ndarray:
+    """The picture in a file: uint8 (H, W) if it is grey, else (H, W, 3) as RGB; upright.
+
+    See the module's docstring for what becomes of each kind. Raises DataError, naming the file, if
+    it is missing, no regular file, not permitted, no picture of a format in FORMATS, truncated or
+    damaged, or has more than MAX_PIXELS pixels.
+    """
+    return _read(path, grey=False)
+
+
+def read_grey(path: str | os.PathLike) -> np.ndarray:
+    """`to_grey` of the picture in a file: uint8 (H, W). Raises DataError as `read_photo` does.
+
+    Of a JPEG the luma is taken as it is stored, which spares the way to RGB and back. The two ways
+    differ by 1 from rounding, and by more where a colour had to be clipped to fit RGB.
+    """
+    return to_grey(_read(path, grey=True))
+
+
+def _read(path: str | os.PathLike, grey: bool) -> np.ndarray:
+    try:
+        with _open_regular(path) as file:
+            image = _identified(file, path)
+            _check_size(image, path)
+            if grey:
+                image.draft("L", image.size)  # for other formats this does nothing
+            image.load()
+            return _upright(_as_array(image, path), _orientation(image))
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except PermissionError:
+        raise DataError(f"{path}: no permission to read it") from None
+    except MemoryError:
+        raise DataError(f"{path}: not enough memory to decode it") from None
+    except Exception as error:  # damage shows up in Pillow as a dozen kinds of exception
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: cannot be decoded as a picture ({reason})") from error
+
+
+def to_grey(photo: np.ndarray) -> np.ndarray:
+    """uint8 (H, W) from (H, W) or (H, W, 3): luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
+    return photo if photo.ndim == 2 else np.asarray(Image.fromarray(photo).convert("L"))
+
+
+def checked_photo(photo: np.ndarray) -> np.ndarray:
+    """`photo` as a contiguous array. Raises DataError unless it is uint8 (H, W) or (H, W, 3)."""
+    photo = np.asarray(photo)
+    shape = photo.shape
+    fits = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+    if photo.dtype != np.uint8 or not fits or 0 in shape:
+        raise DataError(
+            f"photo: expected uint8 of shape (H, W) or (H, W, 3), found {photo.dtype} {shape}"
+        )
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise DataError(f"photo: {shape[1]} x {shape[0]} px is more than {MAX_PIXELS:,} pixels")
+    return np.ascontiguousarray(photo)
+
+
+def _open_regular(path: str | os.PathLike):
+    """The open file; a pipe or device, whose opening or reading could wait for ever, is refused."""
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise DataError(f"{path}: a folder; expected a picture file")
+        if not stat.S_ISREG(mode):
+            raise DataError(f"{path}: not a regular file; expected a picture file")
+        return open(path, "rb")
+    except ValueError as error:  # a NUL byte in the name
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path!r}: not a file name ({error})") from None
+
+
+def _identified(file, path: str | os.PathLike) -> Image.Image:
+    """What Image.open does, without its warning for large pictures: our own limit is lower."""
+    Image.preinit()
+    Image.init()
+    prefix = file.read(16)
+    if not prefix:
+        raise DataError(f"{path}: an empty file (0 bytes)")
+    name = os.fspath(path)
+    for format_name in FORMATS:
+        factory, accepts = Image.OPEN.get(format_name, (None, None))
+        if factory is None or (accepts is not None and accepts(prefix) is not True):
+            continue
+        file.seek(0)
+        try:
+            return factory(file, name)
+        except (SyntaxError, UnidentifiedImageError) as error:
+            raise DataError(f"{path}: a damaged {format_name} file ({error})") from error
+    raise DataError(f"{path}: not a picture; expected one of {', '.join(FORMATS)}")
+
+
+def _check_size(image: Image.Image, path: str | os.PathLike) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise DataError(f"{path}: a picture without pixels ({width} x {height})")
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"{path}: {width} x {height} px is more than {MAX_PIXELS:,} pixels; make it smaller"
+        )
+
+
+def _as_array(image: Image.Image, path: str | os.PathLike) -> np.ndarray:
+    mode = image.mode
+    if mode.startswith("I;16"):
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    if mode == "I":
+        return (_in_range(np.asarray(image), 65535, path) >> 8).astype(np.uint8)
+    if mode == "F":
+        return np.floor(_in_range(np.asarray(image), 1, path) * 255 + 0.5).astype(np.uint8)
+    if mode in ("RGBA", "LA", "RGBa", "La", "PA") or "transparency" in image.info:
+        grey = mode in ("L", "LA", "La", "1")
+        return _on_white(np.asarray(image.convert("LA" if grey else "RGBA")))
+    return np.asarray(image.convert("L" if mode in ("L", "1") else "RGB"))
+
+
+def _in_range(values: np.ndarray, highest: int, path: str | os.PathLike) -> np.ndarray:
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= highest):  # NaN fails too
+        raise DataError(
+            f"{path}: {values.dtype} pixels from {low:g} to {high:g}; expected 0..{highest}. "
+            f"Save it with 8 or 16 bits a channel"
+        )
+    return values
+
+
+def _on_white(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 3) from (H, W, 2) or (H, W, 4), whose last channel is opacity."""
+    alpha = pixels[..., -1:].astype(np.uint16)
+    mixed = (pixels[..., :-1] * alpha + _WHITE * (255 - alpha) + 127) // 255
+    return mixed[..., 0].astype(np.uint8) if pixels.shape[2] == 2 else mixed.astype(np.uint8)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # broken EXIF
+        return 1
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation not in _UPRIGHT:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).transpose(_UPRIGHT[orientation]))

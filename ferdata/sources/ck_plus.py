@@ -1,0 +1,202 @@
+"""CK+ (Lucey et al. 2010): posed sequences from neutral to the peak of an expression.
+
+    cohn-kanade-images/S005/001/S005_001_00000011.png     593 sequences of 123 people
+    Emotion/S005/001/S005_001_00000011_emotion.txt        one float, as "   3.0000000e+00", for 327
+
+Emotion/ may be called Emotion_labels/, each may hold itself once more (nested unzips), the images
+may stand in extended-cohn-kanade-images/; FACS/ and Landmarks/ are not looked at. A sequence
+without an emotion file has no label. 0 neutral 1 anger 2 contempt 3 disgust 4 fear 5 happy
+6 sadness 7 surprise, says its ReadMe; no published file holds 0.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ferdata.errors import DataError
+from ferdata.labels import CK_PLUS
+from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
+from ferdata.sources.frames import LAST, checked_protocol, last, numbered
+from ferdata.sources.tree import Tree, join
+
+NAME = "ck_plus"
+LOOKS_LIKE = "CK+: a folder cohn-kanade-images with folders S005, S010, ..."
+PROTOCOLS = ("paper", "last-frame", "last-three")
+# Labelled sequences by class, of 118 people.
+SEQUENCES = dict(anger=45, contempt=18, disgust=59, fear=25, happy=69, sadness=28, surprise=83)
+N_SEQUENCES, N_SUBJECTS, N_LABELLED_SUBJECTS = 593, 123, 118
+
+_IMAGE_FOLDERS = {"cohn-kanade-images", "extended-cohn-kanade-images"}
+_EMOTION_FOLDERS = {"emotion", "emotions", "emotion_labels"}
+_SUBJECT, _SEQUENCE = re.compile(r"S\d{3,4}"), re.compile(r"\d{3}")
+_FRAME = r"_(?P<number>\d{1,12})\.(?:png|jpe?g|tiff?|bmp)"
+_EMOTION_FILE = re.compile(r"(?P<sequence>S\d{3,4}_\d{3})_(?P<number>\d{1,12})_emotion\.txt")
+_FLOAT = re.compile(r"\d(?:\.\d{0,40})?(?:[eE][+-]?0{1,3})?")
+_MAX_EMOTION_BYTES = 256
+
+
+def recognised(tree: Tree) -> str | None:
+    """Why this looks like CK+, or None."""
+    found = _with_subjects(tree, _IMAGE_FOLDERS)
+    return f"{tree.name(found[0])}/ holds CK+'s subject folders" if found else None
+
+
+def list_files(
+    path: str | os.PathLike[str], protocol: str = "paper", unlabelled: bool = False
+) -> FaceFiles:
+    """The images of CK+ that a protocol takes.
+
+    protocol    "paper": the last three frames of labelled sequences with the sequence's label, and
+                the first frame of every sequence as neutral: 1574 images. "last-frame": 327 images,
+                "last-three": 981, of labelled sequences alone
+    unlabelled  also take the last frames of sequences without a label; has_label says which
+
+    Raises DataError for anything that does not fit the layout, ValueError for an unknown protocol.
+    """
+    n_last = LAST[checked_protocol(protocol, PROTOCOLS)]
+    with_first = protocol == "paper"
+    neutral = CK_PLUS.index("neutral")
+    tree = Tree(path)
+    images = _the_one(tree, _IMAGE_FOLDERS, "cohn-kanade-images")
+    emotions = _the_one(tree, _EMOTION_FOLDERS, "Emotion or Emotion_labels")
+    labels = _labels(tree, emotions)
+    n_labelled, n_beyond_peak, n_sequences = len(labels), 0, 0
+    people, listed = set(), []
+    for subject, sequence, place in _sequences(tree, images):
+        n_sequences += 1
+        people.add(subject)
+        folder = tree.path(place)
+        pattern = re.compile(f"{subject}_{sequence}{_FRAME}", re.IGNORECASE)
+        example = f"{subject}_{sequence}_00000001.png"
+        frames = numbered(tree.scan(place).images, pattern, folder, example)
+        label, peak = labels.pop(f"{subject}_{sequence}", (UNLABELLED, None))
+        if peak is not None and peak not in frames:
+            raise DataError(
+                f"{folder}: no frame {peak}, which its emotion file names as the peak: is the copy "
+                f"complete?"
+            )
+        n_beyond_peak += peak is not None and max(frames) > peak
+        if with_first:
+            first = next(iter(frames.values()))
+            listed.append(FaceFile(join(place, first), neutral, subject))
+        if label != UNLABELLED or unlabelled:
+            for name in last(frames, n_last, folder, beside_first=with_first):
+                listed.append(FaceFile(join(place, name), label, subject))
+    if labels:
+        raise DataError(
+            f"{tree.path(images)}: no sequence {next(iter(labels)).replace('_', '/')}, but there "
+            f"is a label for it in {tree.path(emotions)} ({len(labels)} such): is the copy "
+            f"complete?"
+        )
+    extra = {
+        "sequences": n_sequences,
+        "labelled sequences": n_labelled,
+        "subjects of all sequences": len(people),
+    }
+    if n_beyond_peak:
+        extra["sequences that go on after their peak"] = n_beyond_peak
+    return face_files(
+        tree.root,
+        listed,
+        CK_PLUS,
+        source=NAME,
+        protocol=protocol + (" with unlabelled sequences" if unlabelled else ""),
+        framing="paper",
+        extra=extra,
+        published=_published(n_last, with_first, unlabelled),
+    )
+
+
+def _published(n_last: int, with_first: bool, unlabelled: bool) -> dict[str, int]:
+    """The counts of a complete copy, under the names of FaceFiles.counts."""
+    classes = {name: n_last * n for name, n in SEQUENCES.items()}
+    classes["neutral"] = N_SEQUENCES if with_first else 0
+    n_labelled = sum(SEQUENCES.values())
+    n_unlabelled = n_last * (N_SEQUENCES - n_labelled) if unlabelled else 0
+    everyone = with_first or unlabelled
+    return {
+        "images": sum(classes.values()) + n_unlabelled,
+        "subjects": N_SUBJECTS if everyone else N_LABELLED_SUBJECTS,
+        **classes,
+        **({"unlabelled": n_unlabelled} if unlabelled else {}),
+        "sequences": N_SEQUENCES,
+        "labelled sequences": n_labelled,
+        "subjects of all sequences": N_SUBJECTS,
+    }
+
+
+def _with_subjects(tree: Tree, names: set[str]) -> list[str]:
+    """The folders of one of these names that hold subject folders themselves."""
+    return [
+        place
+        for place in tree.find(lambda name: name.lower() in names)
+        if any(_SUBJECT.fullmatch(name) for name in tree.scan(place).folders)
+    ]
+
+
+def _the_one(tree: Tree, names: set[str], called: str) -> str:
+    found = _with_subjects(tree, names)
+    if len(found) != 1:
+        places = ", ".join(str(tree.path(p)) for p in found) or "none"
+        raise DataError(
+            f"{tree.root}: expected one folder called {called} with CK+'s subject folders S005, "
+            f"S010, ..., found {places}"
+        )
+    return found[0]
+
+
+def _sequences(tree: Tree, top: str) -> Iterator[tuple[str, str, str]]:
+    """(subject, sequence, place), sorted; nothing but such folders may hold anything."""
+    for subject, person in tree.folders(top):
+        _check_folder(subject, _SUBJECT, tree, person, "a subject such as S005")
+        for sequence, place in tree.folders(person):
+            _check_folder(sequence, _SEQUENCE, tree, place, "a sequence such as 001")
+            yield subject, sequence, place
+
+
+def _check_folder(
+    name: str, pattern: re.Pattern[str], tree: Tree, place: str, expected: str
+) -> None:
+    if not pattern.fullmatch(name):
+        raise DataError(f"{tree.path(place)}: unexpected folder, expected {expected}")
+
+
+def _labels(tree: Tree, top: str) -> dict[str, tuple[int, int]]:
+    """{"S005_001": (label, number of the peak frame)} of the sequences that have a file."""
+    labels = {}
+    for subject, sequence, place in _sequences(tree, top):
+        files = [f for f in tree.scan(place).files if f.lower().endswith(".txt")]
+        if len(files) > 1:
+            raise DataError(f"{tree.path(place)}: more than one label: {', '.join(files[:3])}")
+        for name in files:
+            file = tree.path(join(place, name))
+            match = _EMOTION_FILE.fullmatch(name)
+            if match is None or match["sequence"] != f"{subject}_{sequence}":
+                raise DataError(
+                    f"{file}: expected a name such as {subject}_{sequence}_00000011_emotion.txt"
+                )
+            labels[f"{subject}_{sequence}"] = _emotion(file), int(match["number"])
+    if not labels:
+        raise DataError(f"{tree.path(top)}: not one emotion file: is the copy complete?")
+    return labels
+
+
+def _emotion(file: Path) -> int:
+    """The label in an emotion file: one number such as 3.0000000e+00."""
+    try:
+        with open(file, "rb") as opened:
+            data = opened.read(_MAX_EMOTION_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("ascii", "replace").strip(" \t\r\n")
+    if len(data) <= _MAX_EMOTION_BYTES and _FLOAT.fullmatch(text):
+        value = float(text)
+        if value.is_integer() and 0 <= value < len(CK_PLUS):
+            return int(value)
+    raise DataError(
+        f"{file}: found {text[:40]!r}, expected one number 0..{len(CK_PLUS) - 1} such as "
+        f"3.0000000e+00 (a sequence without a label has no file)"
+    )

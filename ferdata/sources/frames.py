@@ -1,0 +1,52 @@
+"""Frames of a sequence in the order of their numbers, and which of them a protocol takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ferdata.errors import DataError
+
+LAST = {"last-frame": 1, "last-three": 3, "paper": 3}
+"""Protocol: how many frames at the end of a sequence, where the expression is strongest."""
+
+
+def checked_protocol(protocol: str, known: Sequence[str]) -> str:
+    """`protocol`, or ValueError unless it is one of `known`."""
+    if protocol not in known:
+        raise ValueError(f"protocol: expected one of {', '.join(known)}, found {protocol!r}")
+    return protocol
+
+
+def numbered(
+    names: Sequence[str], pattern: re.Pattern[str], folder: Path, example: str
+) -> dict[int, str]:
+    """{number: name} of a folder's images by ascending number, the group `number` of `pattern`.
+
+    Raises DataError for no images, a name that does not fit, or two frames of one number.
+    """
+    frames: dict[int, str] = {}
+    for name in names:
+        match = pattern.fullmatch(name)
+        if match is None:
+            raise DataError(
+                f"{folder / name}: not the name of a frame of this sequence, such as {example}"
+            )
+        number = int(match["number"])
+        if number in frames:
+            raise DataError(f"{folder}: {frames[number]} and {name} are both frame {number}")
+        frames[number] = name
+    if not frames:
+        raise DataError(f"{folder}: a sequence without images")
+    return dict(sorted(frames.items()))
+
+
+def last(frames: dict[int, str], n: int, folder: Path, beside_first: bool = False) -> list[str]:
+    """The last n frames. Raises DataError if there are fewer (or one less, `beside_first`)."""
+    needed = n + beside_first
+    if len(frames) < needed:
+        raise DataError(
+            f"{folder}: {len(frames)} frames, the protocol needs {needed}: is the copy complete?"
+        )
+    return list(frames.values())[-n:]

@@ -1,0 +1,197 @@
+"""network.classify: the answers, and what gets an error and not an answer."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from tinycnn import Dense, Flatten, InputSpec, Network
+from tinycnn.classify import Classification
+
+CLASSES = ("neutral", "happy", "surprise")
+
+
+@dataclass(frozen=True)
+class CutFaces:
+    """What the face tools hand over, as far as a network looks at it."""
+
+    images: np.ndarray
+    framing: str | None
+
+
+class FramedArray(np.ndarray):
+    framing = "paper"
+
+
+def network(channels=1, framing="fer2013", temperature=1.0):
+    spec = InputSpec(4, 4, channels, scaling="unit", classes=CLASSES, framing=framing)
+    made = Network([Flatten(), Dense(3)], spec, backend="numpy")
+    made.parameter_vector[:] = 0
+    made.calibration_temperature = temperature
+    return made
+
+
+def saying(*logits, **options):
+    """A network that answers every image with these logits."""
+    made = network(**options)
+    made.parameters["dense1.b"][:] = logits
+    return made
+
+
+def images(n=2, shape=(4, 4)):
+    return np.random.default_rng(0).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+# ---- answers ---------------------------------------------------------------------------------
+
+
+def test_an_answer_has_label_confidence_and_all_probabilities():
+    """logits log 1, log 6, log 3: probabilities 0.1, 0.6, 0.3."""
+    answers = saying(0, np.log(6), np.log(3)).classify(images(2))
+    assert len(answers) == 2
+    for answer in answers:
+        assert answer.label == "happy" and answer.confidence == pytest.approx(0.6, rel=1e-5)
+        assert list(answer.probs) == list(CLASSES)
+        assert list(answer.probs.values()) == pytest.approx([0.1, 0.6, 0.3], rel=1e-5)
+        assert type(answer.confidence) is float and type(answer.probs["happy"]) is float
+
+
+def test_each_image_gets_its_own_answer():
+    """Dark pictures are neutral, bright ones happy, whatever their order."""
+    made = network()
+    made.parameters["dense1.w"][:, 1] = 1
+    made.parameters["dense1.b"][0] = 8
+    dark, bright = np.full((4, 4), 9, np.uint8), np.full((4, 4), 250, np.uint8)
+    answers = made.classify(np.stack([bright, dark, dark, bright]))
+    assert [answer.label for answer in answers] == ["happy", "neutral", "neutral", "happy"]
+    probs = made.predict_proba(np.stack([bright, dark]))
+    np.testing.assert_array_equal([list(a.probs.values()) for a in answers[:2]], probs)
+
+
+def test_it_reads_well():
+    answers = saying(0, np.log(6), np.log(3)).classify(images(2), unsure_below=0.5)
+    assert str(answers) == "[<happy 60.0%>, <happy 60.0%>]"
+    (unsure,) = saying(0, np.log(6), np.log(3)).classify(images(1), unsure_below=0.7)
+    assert repr(unsure) == "<unsure: happy 60.0%, surprise 30.0%>"
+
+
+@pytest.mark.parametrize("unsure_below, label", [(0, "happy"), (0.5, "happy"), (0.61, "unsure")])
+def test_unsure_is_said_below_the_threshold_alone(unsure_below, label):
+    (answer,) = saying(0, np.log(6), np.log(3)).classify(images(1), unsure_below=unsure_below)
+    assert answer.label == label and answer.confidence == pytest.approx(0.6, rel=1e-5)
+    assert answer.probs["happy"] == answer.confidence
+
+
+def test_exactly_the_threshold_is_sure():
+    (answer,) = saying(0, 60, 0).classify(images(1), unsure_below=1.0)
+    assert answer.confidence == 1.0 and answer.label == "happy"
+
+
+def test_confidence_is_calibrated():
+    """At t = 2 the odds become their square roots: 1 : 2 : 1."""
+    (answer,) = saying(0, np.log(4), 0, temperature=2.0).classify(images(1))
+    assert list(answer.probs.values()) == pytest.approx([0.25, 0.5, 0.25], rel=1e-5)
+
+
+@pytest.mark.parametrize("unsure_below", [-0.1, 1.1, np.nan, "0.5", None, True])
+def test_a_threshold_is_a_probability(unsure_below):
+    with pytest.raises(ValueError, match="unsure_below is .*expected a number from 0 to 1"):
+        network().classify(images(), unsure_below=unsure_below)
+
+
+def test_no_images_no_answers():
+    assert network().classify(np.zeros((0, 4, 4), np.uint8)) == []
+    assert network().classify(CutFaces(np.zeros((0, 4, 4), np.uint8), "fer2013")) == []
+
+
+def test_answers_are_values():
+    assert Classification("a", 0.5, {"a": 0.5}) == Classification("a", 0.5, {"a": 0.5})
+    with pytest.raises(AttributeError):
+        Classification("a", 0.5, {}).label = "b"
+
+
+def test_probabilities_that_are_no_numbers_are_no_answer():
+    with pytest.raises(ValueError, match="image 0 are not numbers.*weights are damaged"):
+        saying(0, np.nan, 0).classify(images())
+
+
+# ---- what gets no answer ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pictures, error, message",
+    [
+        # range and dtype
+        (images() / 255, TypeError, "values 0.* to .*(255 * images).round().astype(np.uint8)"),
+        (images() * 1.0, TypeError, "float64, values .*: convert with images.round().astype"),
+        (images().astype(np.float32) - 128, TypeError, "undo the scaling"),
+        (images() / 127.5 - 1, TypeError, "values -.*undo the scaling"),
+        (np.full((2, 4, 4), 256), TypeError, "int64, values 256 to 256; .*undo the scaling"),
+        (np.full((2, 4, 4), -1), TypeError, "values -1 to -1"),
+        (images().astype(np.int64), TypeError, "dtype int64, values .*images.round().astype"),
+        (np.full((2, 4, 4), np.nan), TypeError, "dtype float64, values nan to nan"),
+        (images() > 9, TypeError, "dtype bool; expected uint8 pixels"),
+        (np.zeros((0, 4, 4)), TypeError, "dtype float64; expected uint8"),
+        (images().astype(str), TypeError, "expected uint8"),
+        ((images() > 9).astype(np.uint8), ValueError, "no pixel is above 1; .*by 255 before"),
+        # size and channels
+        (images(2, (5, 4)), ValueError, "(2, 5, 4); expected (N, 4, 4): pictures of 5x4 px"),
+        (images(2, (4, 5)), ValueError, "network takes 4x4; cut faces with framing='fer2013'"),
+        (images(2, (4, 4, 3)), ValueError, "3 channels, but the network takes grey"),
+        (images(2, (4, 4, 4)), ValueError, "4 channels, but the network takes grey"),
+        (images(1)[0], ValueError, "(4, 4); expected (N, 4, 4): one picture is images[None]"),
+        (images(1, (4, 4, 1))[0], ValueError, "one picture is images[None]"),
+        (np.uint8(7), TypeError, "images is a uint8; expected a NumPy array"),
+        (np.full((), 7, np.uint8), ValueError, "images has shape ()"),
+        (list(images()), TypeError, "images is a list; expected a NumPy array"),
+        (None, TypeError, "images is a NoneType"),
+        ("photo.jpg", TypeError, "images is a str"),
+        # framing
+        (CutFaces(images(), "paper"), ValueError, "'paper', but the network learned from 'fer"),
+        (images().view(FramedArray), ValueError, "cut them again with framing='fer2013'"),
+        (CutFaces(images().view(FramedArray), None), ValueError, "with framing 'paper'"),
+        (CutFaces(images(2, (5, 5)), "fer2013"), ValueError, "pictures of 5x5 px"),
+        (CutFaces(images() / 255, "fer2013"), TypeError, "dtype float64"),
+    ],
+)
+def test_refused_with_what_to_do(pictures, error, message):
+    pattern = ".*".join(re.escape(part) for part in message.split(".*"))
+    with pytest.raises(error, match=pattern):
+        network().classify(pictures)
+
+
+def test_colour_networks_take_colour():
+    made = network(channels=3)
+    assert len(made.classify(images(2, (4, 4, 3)))) == 2
+    for shape in ((4, 4), (4, 4, 1), (4, 4, 4)):
+        with pytest.raises(ValueError, match=r"expected \(N, 4, 4, 3\)"):
+            made.classify(images(2, shape))
+    with pytest.raises(ValueError, match="1 channels, but the network takes RGB"):
+        made.classify(images(2, (4, 4, 1)))
+
+
+@pytest.mark.parametrize(
+    "faces, own", [("paper", None), (None, "paper"), ("", "paper"), ("paper", "paper")]
+)
+def test_a_framing_that_fits_or_is_not_known_is_taken(faces, own):
+    assert len(network(framing=own).classify(CutFaces(images(), faces))) == 2
+    assert len(network(framing=own).classify(images())) == 2
+
+
+def test_without_a_framing_the_advice_names_none():
+    with pytest.raises(ValueError, match="resize them as was done for training"):
+        network(framing=None).classify(images(2, (5, 5)))
+
+
+def test_dark_pictures_are_pictures():
+    """All black, and a single pixel above 1: nothing was cast wrongly."""
+    black = np.zeros((2, 4, 4), np.uint8)
+    assert len(network().classify(black)) == 2
+    black[0, 0, 0] = 2
+    assert len(network().classify(black)) == 2
+
+
+def test_a_channel_axis_of_one_may_be_there_or_not():
+    made = network()
+    assert made.classify(images()) == made.classify(images()[..., None])

@@ -1,0 +1,66 @@
+"""Confidence that can be believed: one temperature, fitted on validation data.
+
+Temperature scaling (Guo et al. 2017, arXiv:1706.04599, section 4.2): probabilities are
+softmax(z / t) with the t that makes the validation data likeliest. The order of the classes stays,
+so accuracy does too; what changes is how sure the network says it is.
+
+With u = 1/t, the mean negative log-likelihood of targets y and its first two derivatives are
+
+    L(u)   = mean over images of  log sum_k exp(u z_k) - u sum_k y_k z_k                      (1)
+    L'(u)  = mean over images of  E_p[z] - E_y[z],        p = softmax(u z)                    (2)
+    L''(u) = mean over images of  Var_p[z]  >=  0                                             (3)
+
+so L is convex in u and its minimum is the one root of (2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .losses import check_logits, check_targets
+
+LOWEST, HIGHEST = 0.01, 100.0
+"""Between these the temperature is looked for."""
+
+
+def fit_temperature(logits: np.ndarray, labels_or_targets: np.ndarray) -> float:
+    """The t of softmax(logits / t) that minimises the mean negative log-likelihood.
+
+    logits             (N, K) float32 or float64, finite, of images that were not trained on
+    labels_or_targets  (N,) class indices, or (N, K) distributions
+    Returns a float from LOWEST to HIGHEST; the nearer bound where the minimum lies beyond.  1.0
+    where there is no minimum: if every image is right (then the surer the better, without end) or
+    all logits of each image are the same.
+    Raises TypeError for a wrong dtype, ValueError for a wrong shape or value, or no image at all.
+    """
+    from scipy.optimize import brentq  # half a second: only who fits waits for it
+
+    logits = check_logits(logits)
+    targets = check_targets(labels_or_targets, logits)
+    if not len(logits):
+        raise ValueError("logits have no rows: a temperature is fitted on one image or more")
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise ValueError(f"logits[{row}] is {logits[row].tolist()}: expected finite numbers")
+    z = logits.astype(np.float64)
+    z -= z.max(axis=1, keepdims=True)  # changes neither p nor (2), and exp cannot overflow
+    if targets.ndim == 1:
+        wanted = z[np.arange(len(z)), targets].mean()
+    else:
+        y = targets.astype(np.float64)
+        wanted = ((y * z).sum(axis=1) / y.sum(axis=1)).mean()  # rows sum to 1 but for rounding
+    if wanted == 0:  # nothing stands above the wanted class: (2) has no root
+        return 1.0
+
+    def slope(log_t: float) -> float:
+        """Equation (2): falls as t grows."""
+        weights = np.exp(z / np.exp(log_t))
+        return float(((weights * z).sum(axis=1) / weights.sum(axis=1)).mean() - wanted)
+
+    low, high = np.log(LOWEST), np.log(HIGHEST)
+    if slope(low) <= 0:
+        return LOWEST
+    if slope(high) >= 0:
+        return HIGHEST
+    return float(np.exp(brentq(slope, low, high, xtol=1e-10)))

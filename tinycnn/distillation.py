@@ -1,0 +1,286 @@
+"""Losses that learn from a teacher's soft labels: arguments checked here, arithmetic in kernels/.
+
+    Distillation           Hinton's, at one temperature or several, on logits or on their z-scores
+    DecoupledDistillation  DKD: the target class and the others apart
+    RelationDistillation   DIST: correlations instead of values; it couples the samples of a batch
+
+Each is hard_weight * CE(softmax(z), y) plus a soft term of its own; z are the logits, y the targets
+(labels or distributions), v the teacher's logits, t the temperature.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any, Callable, ClassVar
+
+import numpy as np
+
+from .losses import (
+    as_distributions,
+    batch_mean,
+    check_logits,
+    check_soft_labels,
+    check_targets,
+    check_temperature,
+    loss_operations,
+)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """(1-w) * CE(softmax(z), y) + w * c * CE(softmax(z/t), softmax(v/t)), mean over the batch.
+
+    temperature  t > 0.  The MicroExpNet paper uses 8 (CK+) and 4 (Oulu-CASIA).  A tuple of several:
+                 the soft term is the mean over them
+    soft_weight  w in 0..1
+    scale        "paper": c = 1 (Cugu et al., arXiv:1711.07011)
+                 "hinton": c = t*t (Hinton et al., arXiv:1503.02531)
+    standardize  the soft term compares z-scores of z and v (Sun et al., arXiv:2403.01427)
+    """
+
+    temperature: float | tuple[float, ...] = 8.0
+    soft_weight: float = 0.5
+    scale: str = "paper"
+    standardize: bool = False
+    needs_soft_labels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.temperature, list):
+            object.__setattr__(self, "temperature", tuple(self.temperature))
+        if not np.size(self.temperature):
+            raise ValueError("temperature: expected a number or several, found none")
+        for temperature in self.temperatures:
+            check_temperature(temperature)
+        _check_weight("soft_weight", self.soft_weight, 1.0)
+        if self.scale not in ("paper", "hinton"):
+            raise ValueError(f"scale={self.scale!r}: expected 'paper' (1) or 'hinton' (t*t)")
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        return tuple(float(t) for t in np.atleast_1d(self.temperature))
+
+    def soft_scale(self, temperature: float) -> float:
+        """c at this temperature: the factor of the soft term, besides its weight."""
+        return temperature**2 if self.scale == "hinton" else 1.0
+
+    def __call__(
+        self,
+        logits: np.ndarray,
+        targets: np.ndarray,
+        soft_labels: np.ndarray | None = None,
+        *,
+        backend: str = "numba",
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss, and its gradient with respect to the logits.
+
+        logits       z, (N, K) float32 or float64.  NaN is let through: it makes the loss NaN
+        targets      y, (N,) class indices of any integer dtype, or (N, K) distributions (floating)
+        soft_labels  v, (N, K) floating: the teacher's logits, or its log-probabilities
+        backend      "numba" or "numpy"
+        Returns (loss, dlogits): dlogits like logits.  A batch of no samples has loss 0.0.
+        Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
+        """
+        logits, targets, soft_labels = _checked(logits, targets, soft_labels)
+        targets = as_distributions(targets, logits)
+        if len(self.temperatures) == 1 and not self.standardize:
+            t = self.temperatures[0]
+            return _soft_term(
+                logits, targets, soft_labels, t, self.soft_weight, self.soft_scale(t), backend
+            )
+        z, v, back = logits, soft_labels, None
+        if self.standardize:
+            z, back = _standardized(logits, backend)
+            v, _ = _standardized(soft_labels, backend)
+        share, loss, dz = 1 / len(self.temperatures), 0.0, np.zeros(logits.shape)
+        for t in self.temperatures:
+            value, slope = _soft_term(z, targets, v, t, 1.0, self.soft_scale(t), backend)
+            loss, dz = loss + share * value, dz + share * slope
+        return _with_hard(
+            *(logits, targets, 1 - self.soft_weight, self.soft_weight),
+            *(loss, dz if back is None else back(dz), backend),
+        )
+
+
+@dataclass(frozen=True)
+class DecoupledDistillation:
+    """h * CE(softmax(z), y) + t*t * (alpha * KL of "y or not" + beta * KL among the other classes).
+
+    Zhao et al., arXiv:2203.08679 (DKD); kernels/decoupled_distillation.py has the formulas.  The
+    target class is the largest of the targets, the first of equals.
+
+    temperature      t > 0
+    alpha, beta      weights of the two terms, 0 or more; the source uses 1 and 8 on CIFAR-100
+    hard_weight      h, 0 or more
+    n_warmup_epochs  the soft terms grow linearly to their weights over so many epochs (0: at once)
+    standardize      compare z-scores of z and v (Sun et al., arXiv:2403.01427)
+    """
+
+    temperature: float = 4.0
+    alpha: float = 1.0
+    beta: float = 8.0
+    hard_weight: float = 1.0
+    n_warmup_epochs: int = 0
+    standardize: bool = False
+    ramp: float = 1.0
+    needs_soft_labels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        for name in ("alpha", "beta", "hard_weight", "n_warmup_epochs"):
+            _check_weight(name, getattr(self, name))
+        _check_weight("ramp", self.ramp, 1.0)
+
+    def at_epoch(self, epoch: int) -> DecoupledDistillation:
+        """The loss of an epoch, counted from 0: warmed up so far."""
+        return replace(self, ramp=min(1.0, (epoch + 1) / max(self.n_warmup_epochs, 1)))
+
+    def __call__(
+        self,
+        logits: np.ndarray,
+        targets: np.ndarray,
+        soft_labels: np.ndarray | None = None,
+        *,
+        backend: str = "numba",
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss and its gradient; arguments and errors as `Distillation`, with 2 classes or
+        more."""
+        logits, targets, soft_labels = _checked(logits, targets, soft_labels, n_classes=2)
+        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        z, v, back = logits, soft_labels, None
+        if self.standardize:
+            z, back = _standardized(logits, backend)
+            v, _ = _standardized(soft_labels, backend)
+        loss, dz = np.empty(len(logits)), np.empty_like(z)
+        _operations(backend).decoupled_distillation(
+            *(z, labels, v, float(self.temperature), float(self.alpha), float(self.beta)),
+            *(float(self.temperature) ** 2, loss, dz),
+        )
+        return _with_hard(
+            *(logits, as_distributions(targets, logits), self.hard_weight, self.ramp),
+            *(batch_mean(loss), dz if back is None else back(dz), backend),
+        )
+
+
+@dataclass(frozen=True)
+class RelationDistillation:
+    """h * CE(softmax(z), y) + t*t * (beta * (1 - r over classes) + gamma * (1 - r over samples)).
+
+    Huang et al., arXiv:2205.10536 (DIST); kernels/relation_distillation.py has the formulas.  It
+    couples the samples of a batch: the loss of a batch is not the mean of the losses of its parts.
+
+    temperature  t > 0;  beta, gamma, hard_weight (h): 0 or more.  The source uses t = 4, beta = 2,
+                 gamma = 2, h = 1 on CIFAR-100
+    """
+
+    temperature: float = 4.0
+    beta: float = 2.0
+    gamma: float = 2.0
+    hard_weight: float = 1.0
+    needs_soft_labels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        for name in ("beta", "gamma", "hard_weight"):
+            _check_weight(name, getattr(self, name))
+
+    def __call__(
+        self,
+        logits: np.ndarray,
+        targets: np.ndarray,
+        soft_labels: np.ndarray | None = None,
+        *,
+        backend: str = "numba",
+    ) -> tuple[float, np.ndarray]:
+        """The batch's loss and its gradient; arguments and errors as `Distillation`."""
+        logits, targets, soft_labels = _checked(logits, targets, soft_labels)
+        loss, dz = np.empty(len(logits)), np.empty_like(logits)
+        probs, teacher_probs, dprobs = np.empty((3, *logits.shape))
+        _operations(backend).relation_distillation(
+            *(logits, soft_labels, float(self.temperature), float(self.beta), float(self.gamma)),
+            *(float(self.temperature) ** 2, probs, teacher_probs, dprobs, loss, dz),
+        )
+        targets = as_distributions(targets, logits)
+        return _with_hard(logits, targets, self.hard_weight, 1.0, batch_mean(loss), dz, backend)
+
+
+def _checked(
+    logits: np.ndarray, targets: np.ndarray, soft_labels: np.ndarray | None, n_classes: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    logits = check_logits(logits)
+    if logits.shape[1] < n_classes:
+        raise ValueError(f"logits have shape {logits.shape}: expected {n_classes} classes or more")
+    return logits, check_targets(targets, logits), check_soft_labels(soft_labels, logits)
+
+
+def _operations(backend: str) -> Any:
+    """What computes, imported when it is needed, as `loss_operations` does."""
+    if backend != "numba":
+        return loss_operations(backend)
+    from .kernels import decoupled_distillation, relation_distillation, standardize_logits
+
+    return SimpleNamespace(
+        decoupled_distillation=decoupled_distillation.decoupled_distillation,
+        relation_distillation=relation_distillation.relation_distillation,
+        standardize_logits_forward=standardize_logits.standardize_logits_forward,
+        standardize_logits_backward=standardize_logits.standardize_logits_backward,
+    )
+
+
+def _check_weight(name: str, value: float, most: float = math.inf) -> None:
+    if not (0 <= value <= most and value < math.inf):
+        limit = "0 or more, finite" if most == math.inf else f"0 to {most:g}"
+        raise ValueError(f"{name}={value}: expected {limit}")
+
+
+def _soft_term(
+    z: np.ndarray,
+    targets: np.ndarray,
+    v: np.ndarray,
+    temperature: float,
+    soft_weight: float,
+    soft_scale: float,
+    backend: str,
+) -> tuple[float, np.ndarray]:
+    """Hinton's loss at one temperature, by the kernel: the mean, and its gradient like z."""
+    loss, dz = np.empty(len(z)), np.empty_like(z)
+    loss_operations(backend).distillation(
+        z, targets.astype(z.dtype, copy=False), v, temperature, soft_weight, soft_scale, loss, dz
+    )
+    return batch_mean(loss), dz
+
+
+def _standardized(
+    logits: np.ndarray, backend: str
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """z-scores of each row (N, K) float64, and the way back of a gradient through them."""
+    operations = _operations(backend)
+    z, deviation = np.empty(logits.shape), np.empty(len(logits))
+    operations.standardize_logits_forward(logits, z, deviation)
+
+    def back(dz: np.ndarray) -> np.ndarray:
+        dlogits = np.empty(logits.shape)
+        operations.standardize_logits_backward(dz, z, deviation, dlogits)
+        return dlogits
+
+    return z, back
+
+
+def _with_hard(
+    logits: np.ndarray,
+    targets: np.ndarray,
+    hard_weight: float,
+    soft_weight: float,
+    soft_loss: float,
+    dsoft: np.ndarray,
+    backend: str,
+) -> tuple[float, np.ndarray]:
+    """hard_weight * CE + soft_weight * soft_loss, and its gradient like logits."""
+    loss, dlogits = np.empty(len(logits)), np.empty_like(logits)
+    loss_operations(backend).cross_entropy_soft(logits, targets, loss, dlogits)
+    gradient = hard_weight * dlogits + soft_weight * dsoft
+    return (
+        hard_weight * batch_mean(loss) + soft_weight * soft_loss,
+        gradient.astype(logits.dtype, copy=False),
+    )
