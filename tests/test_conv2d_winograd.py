@@ -37,6 +37,7 @@ from tinycnn.testing import gradient_error, logit_error
 ALLOWANCE = 1e-5
 LANES = TILE.vector_bytes // 4
 BLOCK = LANES * FILTERS  # filters that go together in a convolution of one channel
+PAIR = 2 * LANES  # and of more
 WITH_VECTORS = pytest.mark.skipif(not WINOGRAD, reason="this run takes the direct convolution")
 BOTH = pytest.mark.parametrize(
     "operations",
@@ -175,14 +176,14 @@ SHALLOW = [
 ]
 DEEP = [
     Case(2, 21, 21, 16, 32, "same", 1, 1),  # the second convolution of MicroExpNet
-    Case(1, 21, 20, LANES, 3 * LANES, "same", 0, 0),
-    Case(3, 11, 30, 16, 16, "valid", 1, 1),
-    Case(1, 20, 9, 2 * LANES, LANES, "same", 1, 0),
-    Case(1, 14, 12, 16, 16, "valid", 0, 1),
-    Case(2, 21, 22, 16, 16, "same", 1, 1, whole=True),
-    Case(2, 4, 4, 16, 16, "valid", 1, 1),  # one output
-    Case(2, 1, 2, 16, 16, "same", 1, 1),
-    Case(0, 21, 21, 16, 16, "same", 1, 1),
+    Case(1, 21, 20, LANES, 3 * PAIR, "same", 0, 0),
+    Case(3, 11, 30, 16, PAIR, "valid", 1, 1),
+    Case(1, 20, 9, 2 * LANES, PAIR, "same", 1, 0),
+    Case(1, 14, 12, 16, PAIR, "valid", 0, 1),
+    Case(2, 21, 22, 16, PAIR, "same", 1, 1, whole=True),
+    Case(2, 4, 4, 16, PAIR, "valid", 1, 1),  # one output
+    Case(2, 1, 2, 16, PAIR, "same", 1, 1),
+    Case(0, 21, 21, 16, PAIR, "same", 1, 1),
 ]
 
 
@@ -196,7 +197,7 @@ def test_error_against_the_direct_convolution_in_float64(case):
 @st.composite
 def cases(draw):
     C = draw(st.sampled_from([1, LANES, 16, 32]))
-    F = (BLOCK if C == 1 else LANES) * draw(st.integers(1, 3))
+    F = (BLOCK if C == 1 else PAIR) * draw(st.integers(1, 3))
     least = 1 if (padding := draw(st.sampled_from(["same", "valid"]))) == "same" else 8
     H, W = (draw(st.integers(least, 60 if C == 1 else 26)) for _ in range(2))
     C = -(-C // LANES) * LANES if C > 1 else 1
@@ -216,7 +217,7 @@ def test_any_shape(case, seed):
 @pytest.mark.parametrize("pool, relu", [(0, 0), (0, 1), (1, 0), (1, 1)])
 @pytest.mark.parametrize("H, W, C", [(12, 11, 1), (7, 9, 16)])
 def test_equals_loops_over_the_definition(operations, H, W, C, pool, relu):
-    case = Case(1, H, W, C, 16, "same", pool, relu)
+    case = Case(1, H, W, C, BLOCK if C == 1 else PAIR, "same", pool, relu)
     x, w, b = tensors(case, whole=True)
     rows, columns = case.axes
     expected = naive.conv2d_forward(
@@ -367,6 +368,7 @@ def network_of(size_px, *layers, dtype=np.float32, **options):
         ([Conv2D(16, 8, stride=2, padding="valid")], [1]),
         ([Conv2D(16, 8, stride=2), Conv2D(32, 4, stride=2)], [1, 1]),
         ([Conv2D(16, 8, stride=2), Conv2D(32, 8, stride=2)], [1, 0]),  # taps
+        ([Conv2D(16, 8, stride=2), Conv2D(LANES, 4, stride=2)], [1, 0]),  # filters
         ([Conv2D(16, 8, stride=1)], [0]),  # stride
         ([Conv2D(16, (8, 4), stride=2)], [0]),  # taps
         ([Conv2D(16, 4, stride=2)], [0]),  # one channel with 4 x 4

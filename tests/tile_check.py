@@ -36,7 +36,7 @@ POOLED = [(1, 7, 9, 3, 17, 3, 3, 1), (2, 6, 5, 1, 3, 2, 7, 2)]  # as CONVOLUTION
 
 # (N, H, W, C, F, KH, pool, relu): filters and channels for the widest vector
 WINOGRAD_CONVOLUTIONS = [(2, 41, 43, 1, 32, 8, 1, 1), (1, 30, 29, 1, 16, 8, 0, 0)]
-WINOGRAD_CONVOLUTIONS += [(2, 21, 21, 16, 32, 4, 1, 1), (1, 20, 23, 32, 16, 4, 0, 1)]
+WINOGRAD_CONVOLUTIONS += [(2, 21, 21, 16, 32, 4, 1, 1), (1, 20, 23, 32, 64, 4, 0, 1)]
 
 
 def array_at_a_page_edge(shape, at_end, dtype=np.float32):

@@ -70,7 +70,9 @@ class Vectors:
 def element(
     context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Value, offset: ir.Value
 ) -> ir.Value:
-    """Pointer to element `offset` of a flat array argument."""
+    """Pointer to element `offset` of a flat array argument, or behind a pointer to its elements."""
+    if isinstance(array.type, ir.PointerType):
+        return builder.gep(array, [offset])
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
 
 
@@ -127,3 +129,35 @@ def for_each_row_count(
         emit(n_rows)
         builder.branch(done)
     builder.position_at_end(done)
+
+
+def own_function(codegen: Callable) -> Callable:
+    """The code of an intrinsic without a result as a function of its own, which is called.
+
+    However many calls there are LLVM then compiles it once a module, and no large function around
+    it makes that slow: its time for a function grows faster than the function.  `codegen` is given
+    pointers to the elements in place of arrays, which `element` takes as well.
+    """
+    name = f"tinycnn.{codegen.__qualname__}.{id(codegen)}"  # of one `make_` there are several
+
+    def call(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        plain = []
+        for kind, value in zip(sig.args, args):
+            is_array = isinstance(kind, types.Array)
+            plain.append(
+                context.make_array(kind)(context, builder, value).data if is_array else value
+            )
+        signature = f"{name}({', '.join(str(value.type) for value in plain)})"
+        function = builder.module.globals.get(signature)
+        if function is None:
+            kind = ir.FunctionType(ir.VoidType(), [value.type for value in plain])
+            function = ir.Function(builder.module, kind, signature)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            inner = ir.IRBuilder(function.append_basic_block("entry"))
+            codegen(context, inner, sig, function.args)
+            inner.ret_void()
+        builder.call(function, plain)
+        return context.get_dummy_value()
+
+    return call

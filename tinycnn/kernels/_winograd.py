@@ -15,12 +15,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import TILE
-from ._simd import INTP, Vectors, element, intp, loop
+from ._simd import INTP, Vectors, element, intp, loop, own_function
 from ._winograd_transforms import Transform
 
 BYTES = TILE.vector_bytes
 WIDE = BYTES == 64  # such a host has 32 vector registers, others have 16
 TILES, FILTERS = 2, 1 if WIDE else 2  # tiles and vectors of filters that go together
+ROWS = 4  # of a matrix that go together, two vectors of columns each
 POINTS = 6 if WIDE else 2  # of which TILES * FILTERS sums each are held in registers at a time
 
 
@@ -99,6 +100,7 @@ def make_weights_transform(f: Transform) -> Any:
 
     @intrinsic
     def code(typingctx, w, w_off, row, column, u, u_off, u_b, u_a):
+        @own_function
         def codegen(context, builder, sig, args):
             w, w_off, row, column, u, u_off, u_b, u_a = args
             v = Arithmetic(builder, sig.args[0])
@@ -128,6 +130,7 @@ def make_deinterleave(n_planes: int) -> Any:
 
     @intrinsic
     def code(typingctx, count, x, x_off, x_row, planes, p_off, p_row, step):
+        @own_function
         def codegen(context, builder, sig, args):
             count, x, x_off, x_row, planes, p_off, p_row, step = args
             v = Arithmetic(builder, sig.args[1])
@@ -157,6 +160,7 @@ def make_bt(f: Transform, whole: Transform) -> Any:
 
     @intrinsic
     def code(typingctx, count, x, x_off, x_later, x_k, x_step, y, y_off, y_k, y_last, y_step):
+        @own_function
         def codegen(context, builder, sig, args):
             count, x, x_off, x_later, x_k, x_step, y, y_off, y_k, y_last, y_step = args
             v = Arithmetic(builder, sig.args[1])
@@ -185,6 +189,7 @@ def make_bt_planes(f: Transform) -> Any:
 
     @intrinsic
     def code(typingctx, x, x_off, step, y, y_off, y_b, y_k):
+        @own_function
         def codegen(context, builder, sig, args):
             x, x_off, step, y, y_off, y_b, y_k = args
             v = Arithmetic(builder, sig.args[0])
@@ -216,6 +221,7 @@ def make_products(f: Transform) -> Any:
 
     @intrinsic
     def code(typingctx, V, v_off, U, u_off, y, y_off, row, column):
+        @own_function
         def codegen(context, builder, sig, args):
             V, v_off, U, u_off, y, y_off, row, column = args
             v = Arithmetic(builder, sig.args[0])
@@ -262,6 +268,44 @@ def make_products(f: Transform) -> Any:
     return code
 
 
+@intrinsic
+def matrix_product(typingctx, n_blocks, n_pairs, K, V, v_off, U, u_off, M, m_off):
+    """M = V U, of ROWS * n_blocks rows and n_pairs pairs of vectors of columns; K is even.
+
+    Row m of V is V[v_off + m*K], K numbers; rows of U and of M have the columns alone.
+    """
+
+    @own_function
+    def codegen(context, builder, sig, args):
+        n_blocks, n_pairs, K, V, v_off, U, u_off, M, m_off = args
+        v = Arithmetic(builder, sig.args[3])
+        pv = element(context, builder, sig.args[3], V, v_off)
+        pu = element(context, builder, sig.args[5], U, u_off)
+        pm = element(context, builder, sig.args[7], M, m_off)
+        pair = intp(2 * v.lanes)
+        columns = builder.mul(n_pairs, pair)
+        down = [builder.mul(rows, intp(ROWS)) for rows in (K, columns)]
+        grid = [(m, q) for m in range(ROWS) for q in range(2)]
+        with loop(builder, n_pairs, [pu, pm], [pair, pair]) as (u_pair, m_pair):
+            with loop(builder, n_blocks, [pv, m_pair], down) as (v_block, m_block):
+                total = {k: v.register(v.splat(0)) for k in grid}
+                half, two_rows = builder.ashr(K, intp(1)), builder.mul(columns, intp(2))
+                with loop(builder, half, [v_block, u_pair], [intp(2), two_rows]) as (at, u_k):
+                    for k in range(2):
+                        u = [v.load(v.at(u_k, columns, k), q) for q in range(2)]
+                        for m in range(ROWS):
+                            x = builder.load(builder.gep(v.at(at, K, m), [intp(k)]))
+                            x = v.broadcast(x)
+                            for q in range(2):
+                                held = builder.load(total[m, q])
+                                builder.store(v.multiply_add(x, u[q], held), total[m, q])
+                for m, q in grid:
+                    v.store(builder.load(total[m, q]), v.at(m_block, columns, m), q)
+        return context.get_dummy_value()
+
+    return types.void(*(INTP,) * 3, V, INTP, U, INTP, M, INTP), codegen
+
+
 def make_at(fa: Transform, fb: Transform, whole: Transform) -> Any:
     """y = A^T M A of one tile, one vector of filters: fa along columns, fb along rows, each of them
     `whole` or its `Shorter`.
@@ -272,6 +316,7 @@ def make_at(fa: Transform, fb: Transform, whole: Transform) -> Any:
 
     @intrinsic
     def code(typingctx, M, m_off, m_last, m_b, m_a, y, y_off, row, column):
+        @own_function
         def codegen(context, builder, sig, args):
             M, m_off, m_last, m_b, m_a, y, y_off, row, column = args
             v = Arithmetic(builder, sig.args[0])
@@ -302,6 +347,7 @@ def finish(typingctx, count, n_rows, n_columns, x, x_off, row, column, step, b, 
     first + s*n_columns + i*W + j.
     """
 
+    @own_function
     def codegen(context, builder, sig, args):
         (count, n_rows, n_columns, x, x_off, row, column, step, b, b_off, relu,
          y, y_off, y_step, keep, argmax, first, W) = args  # fmt: skip
@@ -361,6 +407,7 @@ def finish(typingctx, count, n_rows, n_columns, x, x_off, row, column, step, b, 
 def copy(typingctx, count, x, x_off, y, y_off):
     """y[y_off : y_off + count] = x[x_off : x_off + count]; they do not overlap."""
 
+    @own_function
     def codegen(context, builder, sig, args):
         count, x, x_off, y, y_off = args
         px = element(context, builder, sig.args[1], x, x_off)
@@ -375,6 +422,7 @@ def copy(typingctx, count, x, x_off, y, y_off):
 def clear(typingctx, count, y, y_off):
     """y[y_off : y_off + count] = 0."""
 
+    @own_function
     def codegen(context, builder, sig, args):
         count, y, y_off = args
         py = element(context, builder, sig.args[1], y, y_off)

@@ -21,8 +21,7 @@ With m = 3 that is 36 products where (1) has 144 for 8x8 taps, and 16 for 36 for
 
 Order of work.  One channel (8x8 taps): lanes of V are tiles of a row, and the sums (6) of a tile
 stay in registers until z.  C a multiple of the lanes (4x4 taps): lanes of V are channels, and (6)
-is a product of matrices (tiles x 4C) (4C x F) for each of the t x t points, done by the register
-tile.
+is a product of matrices (tiles x 4C) (4C x F) for each of the t x t points.
 
 Rounding.  V and U hold sums and differences of neighbours, which (1) does not form: errors in
 float32 are a few times those of (1), below 1e-5 of the largest output.  A NaN or an infinity
@@ -31,10 +30,10 @@ are not touched.
 """
 
 from ._jit import WINOGRAD, kernel
-from ._tile import multiply_add
 from ._winograd import (
     BYTES,
     FILTERS,
+    ROWS,
     TILES,
     clear,
     copy,
@@ -45,6 +44,7 @@ from ._winograd import (
     make_deinterleave,
     make_products,
     make_weights_transform,
+    matrix_product,
 )
 from ._winograd_transforms import Shorter, Transform
 
@@ -79,7 +79,7 @@ def winograd_fits(op, dtype) -> bool:
         return False
     if op.pool and (op.pool_K, op.pool_S, op.pool_PT, op.pool_PL) != (2, 2, 0, 0):
         return False
-    if op.F % (lanes * (FILTERS if op.C == 1 else 1)):
+    if op.F % (lanes * (FILTERS if op.C == 1 else 2)):
         return False
     if op.C == 1:
         return op.KH == 2 * SHALLOW.r and min(op.conv_OH, op.conv_OW) >= 4 * M_OUT
@@ -116,7 +116,8 @@ def _deep_parts(W, C, F, OH, OW):
     begin; and the end."""
     n_h, n_w = -(-OH // M_OUT), -(-OW // M_OUT)
     columns = 2 * (n_w * M_OUT + R_DEEP - 1)
-    V_size, M_size = n_h * n_w * 4 * C + APART, n_h * n_w * F + APART
+    n_rows = -(-n_h * n_w // ROWS) * ROWS
+    V_size, M_size = n_rows * 4 * C + APART, n_rows * F + APART
     y_row = n_w * M_OUT * F
     lines_at = 2 * T_DEEP * W * C
     V_at = lines_at + 2 * T_DEEP * columns * C
@@ -325,15 +326,12 @@ def _deep(x, U, b, PT, PL, OH, OW, W_z, pool, relu, scratch, y_out, argmax_out):
                                 *(t, scratch, from_at, from_at + LINES * C, 2 * C, columns * C),
                                 *(scratch, to_at, t * V_size, last_at, V_size),
                             )
-        clear(t * t * M_size, M, 0)
         for k in range(t * t):  # (6)
             n_rows = n_h - (low if k % t == LAST else 0)
             n_columns_k = n_w - (narrow if k // t == LAST else 0)
-            multiply_add(
-                *(n_rows * n_columns_k, F, 1, 4 * C),
-                *(scratch, V_at + k * V_size, 4 * C, 0, 1),
-                *(U, k * U_size, 0, F),
-                *(M, k * M_size, F),
+            matrix_product(
+                *(-(-n_rows * n_columns_k // ROWS), F // (2 * lanes), 4 * C),
+                *(scratch, V_at + k * V_size, U, k * U_size, M, k * M_size),
             )
         for i in range(n_h):
             for j in range(n_w):
