@@ -1,0 +1,399 @@
+"""A network as one C99 file and its header: no dependency, static memory, no allocation.
+
+`c_program.c` has the operations, of which those that the network needs are taken; shapes, weights
+and the order of the layers are put in here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..atomic_file import write_atomically
+from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
+from ..layers import Conv2D, Dense, MaxPool2D, ReLU, Shape
+from ..network import Network
+from ..plan import Step
+
+logger = logging.getLogger("tinycnn")
+
+PADDED_TO = 16
+"""As in c_program.c: the number of filters or units in a row of weights is a multiple of this."""
+
+TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class CProgram:
+    """What `write` wrote.  checked_with: the compiler that the program was checked with, None where
+    there is none.  Sizes in bytes: static memory that is written to, and constants."""
+
+    source: Path
+    header: Path
+    checked_with: str | None
+    n_static_bytes: int
+    n_constant_bytes: int
+
+
+def write(network: Network, path: str | os.PathLike, name: str | None = None) -> CProgram:
+    """Write `network` as NAME.c and NAME.h, once it has been compiled and its logits agree.
+
+    path   a folder, or the .c file.  name: by default "microexpnet", or the file's own; functions
+           and files begin with it
+    Without a C compiler ($CC, cc, gcc or clang) nothing can be checked: that is logged as a
+    warning and stands in the result.  Weights are float32.  Raises ValueError for a name that is
+    none in C and for weights that are not finite, ExportError where the program does not compile
+    or disagrees with the network (then nothing is written), OSError where it cannot be written.
+    """
+    path = Path(path)
+    folder = path.parent if path.suffix == ".c" else path
+    if name is None:
+        name = path.stem if path.suffix == ".c" else "microexpnet"
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise ValueError(f"name is {name!r}; expected letters, digits and _, as names in C have")
+    check_exportable(network)
+    writer = _Writer(network, name)
+    source, header = writer.source(), writer.header()
+    compiler = _compiler()
+    if compiler is None:
+        logger.warning("%s: no C compiler ($CC, cc, gcc, clang): the program is not checked", path)
+    else:
+        images = check_images(network)
+        logits, probs = _run(compiler, network, name, source, header, images)
+        what = str(folder / f"{name}.c")
+        check_agreement(what, logits, network.predict_logits(images))
+        check_agreement(f"{what}, probabilities", probs, network.predict_proba(images))
+    written = CProgram(
+        folder / f"{name}.c",
+        folder / f"{name}.h",
+        compiler,
+        writer.n_static_bytes,
+        writer.n_constant_bytes,
+    )
+    write_atomically(written.header, header)
+    write_atomically(written.source, source)
+    return written
+
+
+@dataclass
+class _Buffer:
+    """Values between two operations: a picture with `above` and `left` zeros before it, in room
+    for (height, width); or a vector, (1, 1, units)."""
+
+    name: str
+    shape: Shape
+    above: int = 0
+    left: int = 0
+    height: int = 1
+    width: int = 1
+
+    @property
+    def row(self) -> int:
+        return self.width * self.shape[2]
+
+    @property
+    def n_values(self) -> int:
+        return self.height * self.row
+
+    def declared(self) -> str:
+        H, W, C = self.shape
+        start = (self.above * self.width + self.left) * C
+        values = f"{self.name}_values"
+        at = f"{values} + {start}" if start else values
+        return (
+            f"static float {values}[{self.n_values}];\n"
+            f"static const picture {self.name} = {{{at}, {self.row}, {H}, {W}, {C}}};"
+        )
+
+
+class _Writer:
+    """Walks the network's steps once and keeps what the C program is put together from."""
+
+    def __init__(self, network: Network, name: str) -> None:
+        self.network, self.name = network, name
+        spec = network.input_spec
+        self.sections = ["head", f"scale_{spec.scaling}", "probabilities"]
+        self.buffers: list[_Buffer] = []
+        self.calls: list[str] = []
+        self.weights: list[str] = []
+        self.n_constant_bytes = 0
+        steps = [s for s in network.plan.steps if isinstance(s.layer, (Conv2D, MaxPool2D, Dense))]
+        self._picture("input", spec.shape, steps[0])
+        self.calls.append("scale(image, &input);")
+        consumer = dict(zip((s.name for s in steps), [*steps[1:], None]))
+        for k, step in enumerate(network.plan.steps):
+            if isinstance(step.layer, ReLU):
+                if not self._follows_sum(k):
+                    self._use("relu")
+                    self.calls.append(f"relu(&{self.buffers[-1].name});")
+            elif step.name in consumer:
+                self._operation(step, consumer[step.name], self._relu_after(k))
+        last = self.buffers[-1].name
+        self.calls.append(f"for (int k = 0; k < {len(network.classes)}; k++)")
+        self.calls.append(f"    logits[k] = {last}.at[k];")
+        self.n_static_bytes = 4 * sum(buffer.n_values for buffer in self.buffers)
+
+    def _kinds(self) -> list[type]:
+        return [type(step.layer) for step in self.network.plan.steps]
+
+    def _follows_sum(self, k: int) -> bool:
+        """Whether the ReLU at step k is done where the sums before it are stored."""
+        before = [kind for kind in self._kinds()[:k] if kind in (Conv2D, MaxPool2D, Dense)]
+        return bool(before) and before[-1] in (Conv2D, Dense)
+
+    def _relu_after(self, k: int) -> int:
+        """1 if a ReLU comes between step k and the next operation."""
+        for kind in self._kinds()[k + 1 :]:
+            if kind in (Conv2D, MaxPool2D, Dense, ReLU):
+                return int(kind is ReLU)
+        return 0
+
+    def _use(self, section: str) -> None:
+        if section not in self.sections:
+            self.sections.append(section)
+
+    def _picture(self, name: str, shape: Shape, consumer: Step | None) -> _Buffer:
+        """A buffer with the zeros around it that its consumer reads."""
+        if len(shape) == 1:
+            shape = (1, 1, shape[0])
+        buffer = _Buffer(name, shape, height=shape[0], width=shape[1])
+        if consumer is not None and isinstance(consumer.layer, Conv2D):
+            layer = consumer.layer
+            vertical, horizontal = layer.axes(consumer.input_shape)
+            KH, KW = layer.kernel_hw
+            buffer.above, buffer.left = vertical.before, horizontal.before
+            buffer.height = max((vertical.n_out - 1) * layer.stride + KH, buffer.above + shape[0])
+            buffer.width = max((horizontal.n_out - 1) * layer.stride + KW, buffer.left + shape[1])
+        self.buffers.append(buffer)
+        return buffer
+
+    def _operation(self, step: Step, consumer: Step | None, relu: int) -> None:
+        layer, name, given = step.layer, step.name, self.buffers[-1]
+        made = self._picture(name, step.output_shape, consumer)
+        shapes = f"{_shown(step.input_shape)} -> {_shown(step.output_shape)}"
+        then = ", then ReLU" if relu else ""
+        if isinstance(layer, Dense):
+            self._use("dense")
+            self._parameters(name)
+            call = f"dense(&{given.name}, {name}_w, {name}_b, {relu}, &{name});"
+            what = ""
+        else:
+            vertical, horizontal = layer.axes(step.input_shape)
+            pads = f"{vertical.before}, {horizontal.before}"
+            if isinstance(layer, Conv2D):
+                self._use("conv2d")
+                self._parameters(name)
+                KH, KW = layer.kernel_hw
+                call = f"conv2d(&{given.name}, {name}_w, {name}_b, {KH}, {KW}, {layer.stride}, "
+                call += f"{pads}, {relu}, &{name});"
+                what = f", {KH}x{KW}"
+            else:
+                self._use("max_pool")
+                call = f"max_pool(&{given.name}, {layer.size}, {layer.stride}, {pads}, &{name});"
+                what = f", {layer.size}x{layer.size}"
+            what += f", stride {layer.stride}, padding above {vertical.before}, "
+            what += f"left {horizontal.before}"
+        self.calls += [f"/* {made.name}: {shapes}{what}{then} */", call]
+
+    def _parameters(self, name: str) -> None:
+        for short in "wb":
+            p = np.asarray(self.network.parameters[f"{name}.{short}"], np.float32)
+            rows = p.reshape(-1, p.shape[-1])
+            filled = np.zeros((len(rows), -(-rows.shape[1] // PADDED_TO) * PADDED_TO), np.float32)
+            filled[:, : rows.shape[1]] = rows
+            shape = f"{_shown(p.shape)}, rows of {filled.shape[1]}"
+            self.weights.append(
+                f"/* {shape} */\n"
+                f"static const float {name}_{short}[{filled.size}] = {{\n{_numbers(filled)}\n}};"
+            )
+            self.n_constant_bytes += filled.nbytes
+
+    def _described(self) -> str:
+        """The comment that both files begin with."""
+        n_parameters = f"{self.network.n_parameters:,}"
+        return f"""\
+/* {self.name}: a network of {n_parameters} parameters, written by tinycnn.  C99; needs no library.
+ *
+ * {self.n_static_bytes:,} bytes of static memory and {self.n_constant_bytes:,} bytes of constants;
+ * nothing is allocated.  Because of the static memory one thread at a time may call.  An int has 32
+ * bits or more.  For speed compile with -O3; nothing else (-march, -ffast-math) is needed. */
+"""
+
+    def header(self) -> str:
+        spec, NAME = self.network.input_spec, self.name.upper()
+        framing = _c_text(spec.framing) if spec.framing is not None else "0"
+        return f"""\
+{self._described()}
+#ifndef {NAME}_H
+#define {NAME}_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#define {NAME}_HEIGHT_PX {spec.height_px}
+#define {NAME}_WIDTH_PX {spec.width_px}
+#define {NAME}_CHANNELS {spec.channels}
+#define {NAME}_N_CLASSES {len(self.network.classes)}
+#define {NAME}_FRAMING {framing} /* how a face is cut from its photo */
+
+/* Names of the classes, UTF-8, in the order of the logits. */
+extern const char *const {self.name}_classes[{NAME}_N_CLASSES];
+
+/* image: pixels 0..255, row by row, {_shown(spec.shape)} bytes.
+ * logits: {NAME}_N_CLASSES numbers; the larger, the likelier its class. */
+void {self.name}_logits(const uint8_t *image, float *logits);
+
+/* The same as probabilities, which add up to 1. */
+void {self.name}_probabilities(const uint8_t *image, float *probabilities);
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+    def source(self) -> str:
+        template = Path(__file__).with_name("c_program.c").read_text(encoding="utf-8")
+        parts = re.split(r"^/\* @@ (\w+) \*/\n", template, flags=re.MULTILINE)[1:]
+        sections = dict(zip(parts[::2], parts[1::2]))
+        used = [text for section, text in sections.items() if section in self.sections]
+        name, NAME = self.name, self.name.upper()
+        classes = ",\n".join(f"    {_c_text(label)}" for label in self.network.classes)
+        calls = "\n".join(f"    {call}" for call in self.calls)
+        temperature = float(self.network.calibration_temperature).hex()
+        body = "".join(used).replace("@NAME@", NAME).replace("@name@", name).rstrip()
+        declared = "\n".join(buffer.declared() for buffer in self.buffers)
+        weights = "\n\n".join(self.weights)
+        return f"""\
+{self._described()}
+#include "{name}.h"
+
+{body}
+
+const char *const {name}_classes[{NAME}_N_CLASSES] = {{
+{classes}
+}};
+
+/* ---- what each layer makes, with the zeros around it that the next one reads ---- */
+
+{declared}
+
+/* ---- the weights: rows are filled up with zeros ---- */
+
+{weights}
+
+/* ---- the network, layer by layer ---- */
+
+void {name}_logits(const uint8_t *image, float *logits)
+{{
+{calls}
+}}
+
+void {name}_probabilities(const uint8_t *image, float *probabilities)
+{{
+    const double temperature = {temperature}; /* of the calibration */
+    float largest;
+    double sum = 0.0;
+    {name}_logits(image, probabilities);
+    largest = probabilities[0];
+    for (int k = 1; k < {NAME}_N_CLASSES; k++)
+        largest = probabilities[k] > largest ? probabilities[k] : largest;
+    for (int k = 0; k < {NAME}_N_CLASSES; k++)
+        sum += exponential(((double)probabilities[k] - (double)largest) / temperature);
+    for (int k = 0; k < {NAME}_N_CLASSES; k++)
+        probabilities[k] = (float)(
+            exponential(((double)probabilities[k] - (double)largest) / temperature) / sum);
+}}
+"""
+
+
+def _shown(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+def _numbers(values: np.ndarray) -> str:
+    """Exact, as hexadecimal numbers, so many to a line."""
+    texts = [f"{_hex(value)}F," for value in values.ravel().tolist()]
+    return "\n".join("    " + " ".join(texts[k : k + 6]) for k in range(0, len(texts), 6))
+
+
+def _hex(value: float) -> str:
+    """0x1.921fb6p+1: what `float.hex` writes, without the zeros behind it."""
+    mantissa, exponent = value.hex().split("p")
+    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}p{exponent}"
+
+
+def _c_text(text: str) -> str:
+    """A C string: bytes that are not plain letters as octal numbers, which cannot run on."""
+    plain = "".join(
+        chr(byte) if chr(byte).isalnum() and byte < 128 or byte in b" -_.,:()+" else f"\\{byte:03o}"
+        for byte in text.encode("utf-8")
+    )
+    return f'"{plain}"'
+
+
+def _compiler() -> str | None:
+    for candidate in (os.environ.get("CC"), "cc", "gcc", "clang"):
+        if candidate and shutil.which(candidate):
+            return candidate
+    return None
+
+
+_MAIN = """\
+#include "{name}.h"
+#include <stdio.h>
+int main(void)
+{{
+    static uint8_t image[{n_bytes}];
+    static float answer[{n_classes}];
+    while (fread(image, 1, sizeof image, stdin) == sizeof image) {{
+        {name}_logits(image, answer);
+        fwrite(answer, 1, sizeof answer, stdout);
+        {name}_probabilities(image, answer);
+        fwrite(answer, 1, sizeof answer, stdout);
+    }}
+    return 0;
+}}
+"""
+
+
+def _run(
+    compiler: str, network: Network, name: str, source: str, header: str, images: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(logits, probabilities) by the compiled program."""
+    n_classes = len(network.classes)
+    main = _MAIN.format(name=name, n_bytes=images[0].size, n_classes=n_classes)
+    with tempfile.TemporaryDirectory() as folder:
+        contents = {f"{name}.c": source, f"{name}.h": header, "check_main.c": main}
+        for file_name, content in contents.items():
+            Path(folder, file_name).write_text(content, encoding="utf-8")
+        program = str(Path(folder, "check.out"))
+        command = [compiler, "-std=c99", "-O2", f"{name}.c", "check_main.c", "-o", program]
+        options = dict(cwd=folder, capture_output=True, timeout=TIMEOUT_S)
+        try:
+            done = subprocess.run(command, **options)
+            if done.returncode == 0:
+                done = subprocess.run([program], input=images.tobytes(), **options)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ExportError(f"{name}.c: it cannot be checked with {compiler}: {error}") from None
+    if done.returncode != 0:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
+        first = next((line for line in lines if "error" in line), lines[-1])
+        raise ExportError(f"{name}.c: {compiler} does not compile it, or it does not run: {first}")
+    answers = np.frombuffer(done.stdout, np.float32)
+    if answers.size != len(images) * 2 * n_classes:
+        raise ExportError(f"{name}.c: the program answered {answers.size} numbers")
+    answers = answers.reshape(len(images), 2, n_classes)
+    return answers[:, 0], answers[:, 1]

@@ -1,0 +1,223 @@
+/* @@ head */
+#if defined(__has_attribute)
+#define HAS_ATTRIBUTE(name) __has_attribute(name)
+#else
+#define HAS_ATTRIBUTE(name) 0
+#endif
+
+/* Several float32 at once, as the processor offers it; plain C where the compiler is not known, or
+ * with -D@NAME@_PLAIN.  GCC and clang for x86-64 Linux compile the layers twice, for any processor
+ * and for one with FMA (since 2013); which is taken is decided when the program starts. */
+#if !defined(@NAME@_PLAIN) && HAS_ATTRIBUTE(vector_size)
+#if HAS_ATTRIBUTE(target_clones) && defined(__x86_64__) && defined(__GLIBC__) && !defined(__AVX__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("default", "fma")))
+#define LANES 8
+#define conv2d @name@_conv2d /* clang shows other files the names of what is compiled so */
+#define max_pool @name@_max_pool
+#define dense @name@_dense
+#elif defined(__AVX__)
+#define LANES 8
+#elif defined(__SSE2__) || defined(__ARM_NEON)
+#define LANES 4
+#endif
+#endif
+#if defined(LANES)
+typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#else
+#define LANES 1
+typedef float lanes;
+#endif
+#ifndef FOR_EACH_PROCESSOR
+#define FOR_EACH_PROCESSOR
+#endif
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("fp-contract=fast") /* a*b + c in one instruction, as clang does anyway */
+#endif
+
+#define COLUMNS 6     /* output positions that are computed together */
+#define PADDED_TO 16  /* rows of weights are filled up with zeros to a multiple of this */
+
+/* A picture: `at` is its first pixel, `row` the distance from one row to the next; around it there
+ * may be a border of zeros.  A vector is a picture of 1x1. */
+typedef struct {
+    float *at;
+    int row, height, width, channels;
+} picture;
+
+/* @@ conv2d */
+/* y[i][j][f] = b[f] + sum over a, e, c of x[i*S - PT + a][j*S - PL + e][c] * w[a][e][c][f]
+ *
+ * x has the zeros around it that this reads.  COLUMNS positions and 2*LANES filters are summed up
+ * in registers; e and c run through one stretch of x and of w. */
+FOR_EACH_PROCESSOR
+static void conv2d(const picture *input, const float *restrict w, const float *restrict b, int KH,
+                   int KW, int S, int PT, int PL, int relu, const picture *output)
+{
+    const int C = input->channels, F = output->channels, OW = output->width;
+    const int n_taps = KW * C;
+    const int w_row = (F + PADDED_TO - 1) / PADDED_TO * PADDED_TO;
+    for (int i = 0; i < output->height; i++) {
+        const float *restrict x = input->at + (i * S - PT) * input->row - PL * C;
+        float *restrict y = output->at + i * output->row;
+        for (int f0 = 0; f0 < F; f0 += 2 * LANES) {
+            const int n_filters = F - f0 < 2 * LANES ? F - f0 : 2 * LANES;
+            for (int j0 = 0; j0 < OW; j0 += COLUMNS) {
+                const float *from[COLUMNS];
+                lanes low[COLUMNS], high[COLUMNS];
+                for (int k = 0; k < COLUMNS; k++) { /* beyond the last: that again, to no effect */
+                    from[k] = x + (j0 + k < OW ? j0 + k : OW - 1) * S * C;
+                    low[k] = *(const lanes *)(b + f0);
+                    high[k] = *(const lanes *)(b + f0 + LANES);
+                }
+                for (int a = 0; a < KH; a++)
+                    for (int t = 0; t < n_taps; t++) {
+                        const float *weights = w + (a * n_taps + t) * w_row + f0;
+                        const lanes w_low = *(const lanes *)weights;
+                        const lanes w_high = *(const lanes *)(weights + LANES);
+                        for (int k = 0; k < COLUMNS; k++) {
+                            const float value = from[k][a * input->row + t];
+                            low[k] += value * w_low;
+                            high[k] += value * w_high;
+                        }
+                    }
+                for (int k = 0; k < COLUMNS && j0 + k < OW; k++) {
+                    float sums[2 * LANES];
+                    *(lanes *)sums = low[k];
+                    *(lanes *)(sums + LANES) = high[k];
+                    for (int f = 0; f < n_filters; f++)
+                        y[(j0 + k) * F + f0 + f] = relu && sums[f] < 0.0F ? 0.0F : sums[f];
+                }
+            }
+        }
+    }
+}
+
+/* @@ max_pool */
+/* y[i][j][c] = the largest of x[i*S - PT + a][j*S - PL + e][c] over a, e < K inside the picture */
+FOR_EACH_PROCESSOR
+static void max_pool(const picture *input, int K, int S, int PT, int PL, const picture *output)
+{
+    const int C = input->channels;
+    for (int i = 0; i < output->height; i++)
+        for (int j = 0; j < output->width; j++) {
+            float *restrict y = output->at + i * output->row + j * C;
+            const int top = i * S > PT ? i * S - PT : 0, left = j * S > PL ? j * S - PL : 0;
+            for (int c = 0; c < C; c++)
+                y[c] = input->at[top * input->row + left * C + c];
+            for (int h = top; h < i * S - PT + K && h < input->height; h++)
+                for (int w = left; w < j * S - PL + K && w < input->width; w++) {
+                    const float *restrict x = input->at + h * input->row + w * C;
+                    for (int c = 0; c < C; c++)
+                        y[c] = x[c] > y[c] ? x[c] : y[c];
+                }
+        }
+}
+
+/* @@ relu */
+/* max(x, 0), in place */
+static void relu(const picture *x)
+{
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * x->channels; k++)
+            if (x->at[i * x->row + k] < 0.0F)
+                x->at[i * x->row + k] = 0.0F;
+}
+
+/* @@ dense */
+/* y[u] = b[u] + sum over k of x[k] * w[k][u], as four sums that are added in the end; x has no
+ * zeros around it */
+FOR_EACH_PROCESSOR
+static void dense(const picture *input, const float *restrict w, const float *restrict b,
+                  int relu, const picture *output)
+{
+    const int fan_in = input->height * input->row, units = output->channels;
+    const int w_row = (units + PADDED_TO - 1) / PADDED_TO * PADDED_TO;
+    const float *restrict x = input->at;
+    for (int u0 = 0; u0 < units; u0 += 2 * LANES) {
+        const lanes zeros = {0};
+        lanes low[4] = {*(const lanes *)(b + u0), zeros, zeros, zeros};
+        lanes high[4] = {*(const lanes *)(b + u0 + LANES), zeros, zeros, zeros};
+        float sums[2 * LANES];
+        for (int k = 0; k < fan_in - 3; k += 4)
+            for (int p = 0; p < 4; p++) {
+                const float *weights = w + (k + p) * w_row + u0;
+                low[p] += x[k + p] * *(const lanes *)weights;
+                high[p] += x[k + p] * *(const lanes *)(weights + LANES);
+            }
+        for (int k = fan_in - fan_in % 4; k < fan_in; k++) {
+            const float *weights = w + k * w_row + u0;
+            low[0] += x[k] * *(const lanes *)weights;
+            high[0] += x[k] * *(const lanes *)(weights + LANES);
+        }
+        *(lanes *)sums = (low[0] + low[1]) + (low[2] + low[3]);
+        *(lanes *)(sums + LANES) = (high[0] + high[1]) + (high[2] + high[3]);
+        for (int u = 0; u < 2 * LANES && u0 + u < units; u++)
+            output->at[u0 + u] = relu && sums[u] < 0.0F ? 0.0F : sums[u];
+    }
+}
+
+/* @@ scale_raw */
+/* x = p */
+static void scale(const uint8_t *image, const picture *x)
+{
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * x->channels; k++)
+            x->at[i * x->row + k] = (float)image[i * x->width * x->channels + k];
+}
+
+/* @@ scale_unit */
+/* x = p / 255 */
+static void scale(const uint8_t *image, const picture *x)
+{
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * x->channels; k++)
+            x->at[i * x->row + k] = (float)image[i * x->width * x->channels + k] / 255.0F;
+}
+
+/* @@ scale_standardized */
+/* The root of v >= 0 by Newton's method, from above: it falls until it is found. */
+static double square_root(double v)
+{
+    double root = v > 1.0 ? v : 1.0, next = 0.5 * (root + v / root);
+    while (next < root) {
+        root = next;
+        next = 0.5 * (root + v / root);
+    }
+    return root;
+}
+
+/* x = (p - mean) / max(deviation, 1/sqrt(n)), of this image's n values; the sums are exact */
+static void scale(const uint8_t *image, const picture *x)
+{
+    const int n_row = x->width * x->channels, n = n_row * x->height;
+    uint64_t total = 0, squares = 0;
+    for (int k = 0; k < n; k++) {
+        total += image[k];
+        squares += (uint64_t)image[k] * image[k];
+    }
+    const double mean = (double)total / n;
+    const double n_squared = (double)n * n;
+    const double variance = ((double)squares * n - (double)total * (double)total) / n_squared;
+    const double factor = 1.0 / square_root(variance > 1.0 / n ? variance : 1.0 / n);
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < n_row; k++)
+            x->at[i * x->row + k] = (float)((image[i * n_row + k] - mean) * factor);
+}
+
+/* @@ probabilities */
+/* e**x for x <= 0: e**x = 2**-n * e**r with r in (-ln 2, 0], by its series */
+static double exponential(double x)
+{
+    double term = 1.0, sum = 1.0, power = 1.0;
+    if (x < -700.0)
+        return 0.0;
+    while (x <= -0.6931471805599453) {
+        x += 0.6931471805599453;
+        power *= 0.5;
+    }
+    for (int k = 1; k < 16; k++) {
+        term *= x / k;
+        sum += term;
+    }
+    return power * sum;
+}

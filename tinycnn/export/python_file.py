@@ -1,0 +1,141 @@
+"""A network as one Python file that needs NumPy alone: weights, network, PNG reader and all.
+
+`python_program.py` is that file without a network; what stands between its marks is put in here.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Mapping
+
+import numpy as np
+
+from ..atomic_file import write_atomically
+from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
+from ..layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from ..network import Network
+
+LINE_LENGTH = 100
+TIMEOUT_S = 120
+
+_ASK = """
+import sys
+import numpy as np
+sys.path.insert(0, ".")
+import program
+images = np.load("images.npy", allow_pickle=False)
+np.savez("answers.npz", logits=program.logits(images), probs=program.predict(images))
+"""
+
+
+def write(network: Network, path: str | os.PathLike) -> None:
+    """Write `network` to `path` as one Python program, once it has been run and its logits agree.
+
+    MicroExpNet takes about 365 kB.  Weights are float32.  Raises ValueError for weights that are
+    not finite, ExportError where the program disagrees with the network (then nothing is written),
+    OSError where it cannot be written.
+    """
+    source = source_of(network, Path(path).stem)
+    images = check_images(network)
+    logits, probs = _run(source, images)
+    check_agreement(str(path), logits, network.predict_logits(images))
+    check_agreement(f"{path}, probabilities", probs, network.predict_proba(images))
+    write_atomically(path, source)
+
+
+def source_of(network: Network, name: str = "microexpnet") -> str:
+    """The program's text, not yet tried.  name: of its file, for its description."""
+    check_exportable(network)
+    spec = network.input_spec
+    parameters = {key: np.asarray(p, "<f4") for key, p in network.parameters.items()}
+    constants = [
+        f"CLASSES = {_tuple_of(network.classes)}",
+        f"FRAMING = {_quoted(spec.framing)}",
+        f"HEIGHT_PX, WIDTH_PX, CHANNELS = {spec.height_px}, {spec.width_px}, {spec.channels}",
+        f"SCALING = {_quoted(spec.scaling)}",
+        f"CALIBRATION_TEMPERATURE = {network.calibration_temperature!r}",
+        "SHAPES = {",
+        *(f'    "{key}": {p.shape},' for key, p in parameters.items()),
+        "}",
+    ]
+    packed = base64.b64encode(b"".join(p.tobytes() for p in parameters.values())).decode("ascii")
+    lines = [packed[k : k + LINE_LENGTH] for k in range(0, len(packed), LINE_LENGTH)]
+    parts = {
+        "constants": "\n".join(constants),
+        "network": _network_function(network),
+        "weights": "\n".join(['WEIGHTS = """', *lines, '"""']),
+    }
+    template = Path(__file__).with_name("python_program.py").read_text(encoding="utf-8")
+    return _filled(template, parts).replace("PROGRAM", re.sub(r"\W", "_", name))
+
+
+def _filled(template: str, parts: Mapping[str, str]) -> str:
+    """The template with each part in place of what its marks enclose."""
+    for mark, part in parts.items():
+        before, rest = template.split(f"# <{mark}>\n")
+        template = before + part + rest.split(f"# </{mark}>")[1]
+    return template
+
+
+def _tuple_of(names: tuple[str, ...]) -> str:
+    return "(\n" + "".join(f"    {_quoted(name)},\n" for name in names) + ")"
+
+
+def _quoted(text: str | None) -> str:
+    """As Python writes it, in ASCII, with double quotes where that is possible."""
+    written = ascii(text)
+    return f'"{written[1:-1]}"' if text is not None and '"' not in written else written
+
+
+def _network_function(network: Network) -> str:
+    lines = [
+        "def network(x):",
+        '    """Layer by layer from scaled images (N, H, W, C) to logits (N, K)."""',
+        "    t = TENSORS",
+    ]
+    for step in network.plan.steps:
+        name, layer = step.name, step.layer
+        parameters = f't["{name}.w"], t["{name}.b"]'
+        if isinstance(layer, Conv2D):
+            call = f"conv2d(x, {parameters}, {_window(layer, step.input_shape)})"
+        elif isinstance(layer, MaxPool2D):
+            call = f"max_pool(x, size={layer.size}, {_window(layer, step.input_shape)})"
+        elif isinstance(layer, Dense):
+            call = f"dense(x, {parameters})"
+        elif isinstance(layer, (ReLU, Flatten)):
+            call = f"{type(layer).__name__.lower()}(x)"
+        else:  # Dropout: nothing, outside training
+            continue
+        shape = ", ".join(map(str, ("N", *step.output_shape)))
+        lines += [f"    # -> ({shape})", f"    x = {call}"]
+    return "\n".join([*lines, "    return x"])
+
+
+def _window(layer: Any, input_shape: tuple[int, ...]) -> str:
+    vertical, horizontal = layer.axes(input_shape)
+    padding = ((vertical.before, vertical.after), (horizontal.before, horizontal.after))
+    return f"stride={layer.stride}, padding={padding}"
+
+
+def _run(source: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(logits, probabilities) by the program, in an interpreter of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "program.py").write_text(source, encoding="utf-8")
+        np.save(Path(folder, "images.npy"), images)
+        command = [sys.executable, "-c", _ASK]
+        try:
+            options = dict(cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
+            subprocess.run(command, check=True, **options)
+            with np.load(Path(folder, "answers.npz"), allow_pickle=False) as answers:
+                return answers["logits"], answers["probs"]
+        except subprocess.CalledProcessError as error:
+            last = (error.stderr.strip() or "no message").splitlines()[-1]
+            raise ExportError(f"the program does not run: {last}") from None
+        except subprocess.TimeoutExpired:
+            raise ExportError(f"the program did not end within {TIMEOUT_S} s") from None

@@ -1,0 +1,178 @@
+"""A network as an ONNX model, for any runtime that reads ONNX.
+
+    input   "images"  float32 (batch, H, W, C), pixels 0..255 as they are: the scaling of the
+                      network's InputSpec is part of the graph
+    output  "logits"  float32 (batch, K)
+
+Both batches are free.  Pads are explicit, for "same" here is TensorFlow's, and ONNX's SAME_UPPER
+is not understood everywhere.  The model's metadata_props hold, as JSON texts: classes, framing,
+scaling, calibration_temperature (probabilities are softmax(logits / it)).
+
+Needs the extra `onnx`; where onnxruntime is installed too, it does the checking, which is faster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+from .._version import __version__
+from ..atomic_file import write_atomically
+from ..layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from ..network import Network
+from .agreement import ExportError, check_agreement, check_exportable, check_images
+
+OPSET, IR_VERSION = 13, 8
+"""As old as the operators allow, so that old runtimes read the file."""
+
+
+def save(network: Network, path: str | os.PathLike) -> None:
+    """Write `network` to `path` as ONNX, once onnx's checker has passed it and its logits agree.
+
+    Weights are float32.  Raises ImportError without the extra, ValueError for weights that are not
+    finite, ExportError where the model disagrees with the network (then nothing is written),
+    OSError where it cannot be written.
+    """
+    write_atomically(path, to_bytes(network, name=os.fspath(path)))
+
+
+def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
+    """The file's content, checked.  name: for messages.  Errors as `save`."""
+    onnx = _import_onnx()
+    check_exportable(network)
+    model = _model(network)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"{name}: onnx's checker does not pass the model: {error}") from None
+    images = check_images(network)
+    logits = _run(model, images.astype(np.float32))
+    check_agreement(str(name), logits, network.predict_logits(images))
+    return model.SerializeToString()
+
+
+def _import_onnx() -> Any:
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.shape_inference
+    except ImportError as error:
+        raise ImportError(
+            f'ONNX models need the package onnx: pip install "tinycnn[onnx]" ({error})'
+        ) from None
+    return onnx
+
+
+def _run(model: Any, images: np.ndarray) -> np.ndarray:
+    """The model's logits, by onnxruntime or, without it, by onnx's own evaluator."""
+    feed = {"images": images}
+    try:
+        import onnxruntime
+    except ImportError:
+        from onnx.reference import ReferenceEvaluator
+
+        return ReferenceEvaluator(model).run(None, feed)[0]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    providers = ["CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers)
+        return session.run(None, feed)[0]
+    except Exception as error:  # onnxruntime's own kinds have no common ancestor
+        raise ExportError(f"onnxruntime does not run the model: {error}") from None
+
+
+class _Graph:
+    """Nodes and constants, one after the other; `last` is the name of the newest value."""
+
+    def __init__(self) -> None:
+        from onnx import helper, numpy_helper
+
+        self.make_node, self.from_array = helper.make_node, numpy_helper.from_array
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.last = "images"
+
+    def add(self, operation: str, output: str, *others: str, **attributes: Any) -> None:
+        """output = operation(last, others...)."""
+        self.nodes.append(
+            self.make_node(operation, [self.last, *others], [output], output, **attributes)
+        )
+        self.last = output
+
+    def constant(self, name: str, values: Any) -> str:
+        self.constants.append(self.from_array(np.ascontiguousarray(values, np.float32), name))
+        return name
+
+
+def _model(network: Network) -> Any:
+    from onnx import TensorProto, helper
+
+    spec = network.input_spec
+    graph = _Graph()
+    _add_scaling(graph, network)
+    graph.add("Transpose", "images_nchw", perm=[0, 3, 1, 2])
+    for step in network.plan.steps:
+        layer, name = step.layer, step.name
+        if isinstance(layer, Conv2D):
+            w = network.parameters[f"{name}.w"].transpose(3, 2, 0, 1)
+            parameters = [graph.constant(f"{name}.w", w)]
+            parameters += [graph.constant(f"{name}.b", network.parameters[f"{name}.b"])]
+            window = dict(kernel_shape=list(layer.kernel_hw), strides=[layer.stride] * 2)
+            graph.add("Conv", name, *parameters, pads=_pads(layer, step.input_shape), **window)
+        elif isinstance(layer, MaxPool2D):
+            window = dict(kernel_shape=[layer.size] * 2, strides=[layer.stride] * 2)
+            graph.add("MaxPool", name, pads=_pads(layer, step.input_shape), **window)
+        elif isinstance(layer, Dense):
+            w, b = (network.parameters[f"{name}.{short}"] for short in "wb")
+            graph.add("Gemm", name, graph.constant(f"{name}.w", w), graph.constant(f"{name}.b", b))
+        elif isinstance(layer, ReLU):
+            graph.add("Relu", name)
+        elif isinstance(layer, Flatten) and len(step.input_shape) == 3:
+            graph.add("Transpose", f"{name}_nhwc", perm=[0, 2, 3, 1])  # it runs H, W, C
+            graph.add("Flatten", name, axis=1)
+    graph.add("Identity", "logits")
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *spec.shape])
+    logits = helper.make_tensor_value_info(
+        "logits", TensorProto.FLOAT, ["batch", len(network.classes)]
+    )
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "tinycnn", [images], [logits], graph.constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="tinycnn",
+        producer_version=__version__,
+        ir_version=IR_VERSION,
+    )
+    described = dict(classes=network.classes, framing=spec.framing, scaling=spec.scaling)
+    described["calibration_temperature"] = network.calibration_temperature
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in described.items()})
+    return model
+
+
+def _add_scaling(graph: _Graph, network: Network) -> None:
+    """kernels/scale_images.py has the formulas."""
+    spec = network.input_spec
+    if spec.scaling == "unit":
+        graph.add("Div", "scaled", graph.constant("255", 255))
+    elif spec.scaling == "standardized":
+        of_an_image: dict[str, Any] = dict(axes=[1, 2, 3], keepdims=1)
+        graph.add("ReduceMean", "mean", **of_an_image)
+        graph.last = "images"
+        graph.add("Sub", "centred", "mean")
+        graph.add("Mul", "squared", "centred")
+        graph.add("ReduceMean", "variance", **of_an_image)
+        graph.add("Sqrt", "deviation")
+        floor = graph.constant("floor", 1 / np.sqrt(np.prod(spec.shape)))
+        graph.add("Max", "divisor", floor)
+        graph.last = "centred"
+        graph.add("Div", "scaled", "divisor")
+
+
+def _pads(layer: Conv2D | MaxPool2D, input_shape: tuple[int, ...]) -> list[int]:
+    """Top, left, bottom, right."""
+    vertical, horizontal = layer.axes(input_shape)
+    return [vertical.before, horizontal.before, vertical.after, horizontal.after]

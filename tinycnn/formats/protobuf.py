@@ -1,0 +1,56 @@
+"""Reading protobuf messages: a row of (field number, wire type, value).
+
+https://protobuf.dev/programming-guides/encoding
+"""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+class DamagedMessage(ValueError):
+    """Bytes that are no protobuf message."""
+
+
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """(value below 2**64, position behind it) of the varint at `at`.  Raises DamagedMessage."""
+    value = 0
+    for k in range(10):
+        if at + k >= len(data):
+            raise DamagedMessage("a number is cut off")
+        value |= (data[at + k] & 127) << 7 * k
+        if data[at + k] < 128:
+            if value >= 1 << 64:
+                break
+            return value, at + k + 1
+    raise DamagedMessage("a number has more than 64 bits")
+
+
+def fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+    """(number, wire type, value) of each field: an int, for BYTES the bytes.
+
+    Raises DamagedMessage where a field is cut off or of an unknown wire type.
+    """
+    at = 0
+    while at < len(message):
+        key, at = read_varint(message, at)
+        number, wire_type = key >> 3, key & 7
+        value: int | bytes
+        if wire_type == VARINT:
+            value, at = read_varint(message, at)
+        else:
+            if wire_type == BYTES:
+                size, at = read_varint(message, at)
+            elif wire_type in (FIXED32, FIXED64):
+                size = 4 if wire_type == FIXED32 else 8
+            else:
+                raise DamagedMessage(f"field {number} has the unknown wire type {wire_type}")
+            if size > len(message) - at:
+                raise DamagedMessage(f"field {number} is cut off")
+            value = message[at : at + size]
+            if wire_type != BYTES:
+                value = int.from_bytes(value, "little")
+            at += size
+        yield number, wire_type, value
