@@ -1,0 +1,216 @@
+"""The shipped weights: that they are there, are what their card says, and are honest.
+
+And examples/package_pretrained.py, which measures them and writes the card's numbers.
+"""
+
+import configparser
+import hashlib
+import importlib.util
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ferdata
+import tinycnn
+from tinycnn import InputSpec, metrics, models
+from tinycnn.losses import softmax
+from tinycnn.models import pretrained
+from tinycnn.models.pretrained import PRETRAINED, load_pretrained
+
+ROOT = Path(__file__).resolve().parent.parent
+WEIGHTS = ROOT / "tinycnn" / "models" / "weights"
+CARD = WEIGHTS / "MODEL_CARD.md"
+
+
+def load_program():
+    path = ROOT / "examples" / "package_pretrained.py"
+    spec = importlib.util.spec_from_file_location("package_pretrained", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+program = load_program()
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load_pretrained()
+
+
+@pytest.fixture(scope="module")
+def files(shared):
+    folder = shared / "data" / "fer2013"
+    return folder / "fer2013.csv.gz", folder / "fer2013new.csv"
+
+
+@pytest.fixture(scope="module")
+def public_test(files):
+    """PublicTest rows with a plurality label."""
+    data, votes = files
+    whole = ferdata.load_fer2013(data, votes=votes, target="plurality")
+    part = whole.to_label_space(ferdata.MICROEXPNET8).in_split("validation")
+    return ferdata.resize_images(part.images, 84), part.labels
+
+
+# ---- the network -----------------------------------------------------------------------------
+
+
+def test_it_is_a_calibrated_microexpnet(network):
+    assert network.classes == models.CLASSES and network.n_parameters == 65_000
+    assert network.layers == models.microexpnet(backend="numpy").layers
+    assert network.input_spec.shape == (84, 84, 1) and network.input_spec.framing == "fer2013"
+    assert network.calibration_temperature != 1.0
+    assert network.training_summary["val_accuracy"] > 0.7
+
+
+def test_options_are_passed_on():
+    slow = load_pretrained("ferplus", backend="numpy", n_threads=1)
+    assert slow.backend == "numpy" and slow.n_threads == 1
+    with pytest.raises(ValueError, match="backend is 'cuda'"):
+        load_pretrained(backend="cuda")
+
+
+@pytest.mark.parametrize("name", ["FERPLUS", "", None, "../weights/ferplus", "ferplus.safetensors"])
+def test_unknown_names_are_refused(name):
+    with pytest.raises(ValueError, match="name is .*; expected one of ferplus"):
+        load_pretrained(name)
+
+
+def test_a_missing_file_is_told(monkeypatch):
+    monkeypatch.setattr(pretrained, "PRETRAINED", (*PRETRAINED, "lost"))
+    with pytest.raises(FileNotFoundError, match="lost.safetensors: the shipped weights are miss"):
+        load_pretrained("lost")
+
+
+def test_it_recognises_real_faces_and_knows_how_well(network, public_test):
+    """Floors well below what the card reports: this is about damage, not about tenths."""
+    images, labels = public_test
+    logits = network.predict_logits(images)
+    assert metrics.accuracy(logits, labels) > 0.74
+    before = metrics.expected_calibration_error(softmax(logits), labels)
+    after = metrics.expected_calibration_error(network.predict_proba(images), labels)
+    assert after < 0.03 and after < before + 0.005  # a likelier temperature may miss by a little
+    sure = network.predict_proba(images).max(axis=1) > 0.9
+    assert sure.mean() > 0.2 and metrics.accuracy(logits[sure], labels[sure]) > 0.93
+
+
+# ---- card and package ------------------------------------------------------------------------
+
+
+def test_the_card_is_about_this_file(network):
+    card, content = CARD.read_text(encoding="utf-8"), (WEIGHTS / "ferplus.safetensors").read_bytes()
+    assert hashlib.sha256(content).hexdigest() in card and f"{len(content):,} bytes" in card
+    assert f"softmax(logits / {network.calibration_temperature:.3f})" in card
+    assert "examples/train_student.py --data fer2013.csv.gz" in card and "seed" in card
+    for name in network.classes:
+        assert re.search(rf"^\| {name} \| [\d,]+ \| \d+% \| [\d,]+ \| \d+% \|$", card, re.M), name
+    assert not re.search(r"/(work|tmp|home|root|Users)/", card)
+
+
+def test_the_card_says_what_it_must_not_be_used_for():
+    card = " ".join(CARD.read_text(encoding="utf-8").split())
+    assert "must not be used" in card and "at work or in education" in card
+    assert "Art. 5(1)(f) of the AI Act (Regulation (EU) 2024/1689)" in card
+
+
+def test_weights_and_card_are_packaged():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    patterns = setup["options.package_data"]["tinycnn"].split()
+    packaged = {p.name for pattern in patterns for p in (ROOT / "tinycnn").glob(pattern)}
+    assert packaged >= {"MODEL_CARD.md", *(f"{name}.safetensors" for name in PRETRAINED)}
+
+
+# ---- packaging -------------------------------------------------------------------------------
+
+CONFIG = {
+    "command": "python /somewhere/examples/train_student.py --data /data/fer2013.csv.gz --votes "
+    "/data/fer2013new.csv --out /runs/mine --epochs 9 --seed 3",
+    "tinycnn": "0.1.0",
+    "options": {"seed": 3, "epochs": 9},
+    "data": {"training images": "ab12"},
+    "n_training_images": 1234,
+}
+
+
+@pytest.fixture
+def finished_run(tmp_path):
+    """The shipped network as a run leaves it: with no framing and no temperature."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    again = load_pretrained()
+    again.input_spec = InputSpec(**{**again.input_spec.config(), "framing": None})
+    again.calibration_temperature = 1.0
+    again.training_summary = {"epoch": 4}
+    tinycnn.save(again, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    shutil.copy(CARD, folder)
+    return folder
+
+
+def test_packaging_a_run(finished_run, out, files, network, public_test, capsys):
+    data, votes = files
+    argv = [finished_run, "--data", data, "--votes", votes, "--out", out]
+    assert program.main([str(word) for word in argv]) == 0
+    made = tinycnn.load(out / "ferplus.safetensors")
+    np.testing.assert_array_equal(made.parameter_vector, network.parameter_vector)
+    assert made.input_spec == network.input_spec
+    assert made.calibration_temperature == pytest.approx(network.calibration_temperature, rel=1e-6)
+    card = (out / "MODEL_CARD.md").read_text(encoding="utf-8")
+    content = (out / "ferplus.safetensors").read_bytes()
+    assert hashlib.sha256(content).hexdigest() in card
+    outside = [re.sub(r"begin -->.*<!--", "", t, flags=re.S) for t in (card, CARD.read_text())]
+    assert outside[0] == outside[1]  # what people wrote stays
+    assert card.count(program.BEGIN) == card.count(program.END) == card.count("### Accuracy") == 1
+    assert "best epoch 5 of 9" in card and "seed 3" in card and "`ab12`" in card
+    line = (
+        "python train_student.py --data fer2013.csv.gz --votes fer2013new.csv --epochs 9 --seed 3"
+    )
+    assert f"\n{line}\n" in card
+    # the first row of the table, counted here
+    images, labels = public_test
+    right = (network.predict_logits(images).argmax(axis=1) == labels).mean()
+    assert f"| FER+, the class with most votes | 3,553 | {100 * right:.1f}% ± 0.7% |" in card
+    assert "| 3,309 |" in card  # 3,589 less the 280 that stand in Training as well
+    recall = (network.predict_logits(images).argmax(axis=1) == labels)[labels == 5].mean()
+    assert f"| happy | {(labels == 5).sum():,} | {100 * recall:.0f}% |" in card
+    assert capsys.readouterr().out.count("sha256")
+
+
+def test_labels_that_know_no_contempt_are_not_answered_with_it():
+    logits = np.array([[0, 9, 1.0], [0, 9, 1.0], [2, 1, 0]])
+    truth = program.Truth("", np.zeros(3), np.array([2, 0, 0]), np.ones(3, bool), [2, 0])
+    assert program.share_right(logits, truth, np.array([True, True, False])).startswith("2 | 50.0%")
+    assert program.share_right(logits, truth, np.array([True, False, True])).startswith("2 | 100.0")
+
+
+@pytest.mark.parametrize("damage", ["no run", "no config", "bad config", "no card", "no marks"])
+def test_what_cannot_be_packaged_leaves_everything(finished_run, out, tmp_path, capsys, damage):
+    if damage == "no run":
+        shutil.rmtree(finished_run)
+    elif damage == "no config":
+        (finished_run / "config.json").unlink()
+    elif damage == "bad config":
+        (finished_run / "config.json").write_text("{}")
+    elif damage == "no card":
+        (out / "MODEL_CARD.md").unlink()
+    else:
+        (out / "MODEL_CARD.md").write_text("# a card")
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    argv = [finished_run, "--data", "none.csv", "--votes", "none.csv", "--out", out]
+    assert program.main([str(word) for word in argv]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and "none.csv" not in error
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
