@@ -22,6 +22,7 @@ from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace
 from ferdata.npz_file import read_npz
+from ferdata.regular_file import refuse_pipes
 
 FORMAT = "ferdata-faces-1"
 _ARRAYS = tuple(f.name for f in fields(FaceDataset) if f.name != "label_space")
@@ -42,7 +43,7 @@ def save_packed(dataset: FaceDataset, path: str | os.PathLike[str]) -> None:
 def load_packed(path: str | os.PathLike[str]) -> FaceDataset:
     """The data set that `save_packed` wrote. Raises DataError, naming the file, for any other."""
     path = Path(path)
-    arrays = read_npz(path, _MEMBERS)
+    arrays = read_npz(path, _MEMBERS, others=False)
     found = str(arrays.pop("format", ""))
     if found != FORMAT:
         raise DataError(
@@ -63,9 +64,13 @@ def load_packed(path: str | os.PathLike[str]) -> FaceDataset:
 
 
 def is_packed(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is a file that `save_packed` may have written: an .npz with its members."""
+    """Whether `path` is a file that `save_packed` may have written: an .npz with its members.
+
+    Raises DataError for a pipe or device, which is not opened.
+    """
+    refuse_pipes(path)
     try:
         with zipfile.ZipFile(path) as archive:
             return {"format.npy", "images.npy", "ids.npy"} <= set(archive.namelist())
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+    except Exception:  # damage shows up as a dozen kinds of exception; what reads it then says so
         return False

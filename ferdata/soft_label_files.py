@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -23,7 +23,8 @@ MAX_ENTRIES = 4_000_000
 
 _COLUMN_OF_KEY = {"ids": "id", "rows": "row", "hashes": "hash"}
 _KEY_OF_COLUMN = {column: key for key, column in _COLUMN_OF_KEY.items()}
-_MAX_LINE = 1 << 16  # characters
+_MAX_LINE = 1 << 16  # bytes
+_MAX_OTHER_LINES = 1000  # blank ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,25 +113,46 @@ def write_npz(path: Path, parts: Parts) -> None:
 def csv_parts(path: Path) -> Parts:
     """Raises DataError, naming the line, for what is no such csv."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with open(path, "rb") as file:
             return _from_lines(path, _lines(path, file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except PermissionError:
+        raise DataError(f"{path}: no permission to read it") from None
+    except OSError as error:
         raise DataError(f"{path}: no readable csv file ({error})") from error
 
 
-def _lines(path: Path, file: TextIO) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) of the lines that are not empty."""
 
     def bounded() -> Iterator[str]:
-        while text := file.readline(_MAX_LINE):
-            if len(text) == _MAX_LINE:
-                raise DataError(f"{path}: a line of more than {_MAX_LINE} characters: no such csv")
+        line = 0
+        while data := file.readline(_MAX_LINE):
+            line += 1
+            if len(data) == _MAX_LINE:
+                raise DataError(
+                    f"{path} line {line}: a line of more than {_MAX_LINE} characters: no such csv"
+                )
+            if line > MAX_ENTRIES + _MAX_OTHER_LINES:
+                raise DataError(f"{path} line {line}: too many lines; use the .npz format")
+            try:
+                text = data.removeprefix(b"\xef\xbb\xbf" if line == 1 else b"").decode("utf-8")
+            except UnicodeDecodeError:
+                text = "\0"
+            if "\0" in text:
+                raise DataError(
+                    f"{path}: no readable csv: line {line} is not UTF-8 text; save it as UTF-8"
+                )
             yield text
 
-    reader = csv.reader(bounded())
-    for fields in reader:
-        if fields:
-            yield reader.line_num, fields
+    reader = csv.reader(bounded(), strict=True)
+    try:
+        for fields in reader:
+            if fields:
+                yield reader.line_num, fields
+    except csv.Error as error:
+        raise DataError(
+            f"{path} line {max(reader.line_num, 1)}: not a csv row ({error})"
+        ) from error
 
 
 def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
@@ -167,7 +189,7 @@ def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
         if has_crop:
             crops.append(_whole(path, line, "crop", fields[1].strip()))
         try:
-            values.extend(map(float, fields[n_before:]))
+            values.extend(_numbers(fields[n_before:]))
         except ValueError:
             _refuse_field(path, line, header[n_before:], fields[n_before:])
         line_of.append(line)
@@ -184,6 +206,14 @@ def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
     )
 
 
+def _numbers(fields: list[str]) -> list[float]:
+    """What float() takes, but for Python's own 1_0 and other alphabets' digits: ValueError."""
+    text = "".join(fields)
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return [float(field) for field in fields]
+
+
 def _whole(path: Path, line: int, name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise DataError(
@@ -195,7 +225,7 @@ def _whole(path: Path, line: int, name: str, text: str) -> int:
 def _refuse_field(path: Path, line: int, names: list[str], fields: list[str]) -> None:
     for name, field in zip(names, fields):
         try:
-            float(field)
+            _numbers([field])
         except ValueError:
             raise DataError(
                 f"{path} line {line}: {name} is {field[:20]!r}, expected a number"

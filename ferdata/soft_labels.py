@@ -33,6 +33,7 @@ from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
 from ferdata.labels import LabelMap, LabelSpace, label_map
+from ferdata.regular_file import refuse_pipes
 from ferdata.soft_label_checks import checked_fields, log_sum_exp
 from ferdata.soft_label_files import (
     KEYS,
@@ -112,8 +113,9 @@ def load_soft_labels(path: str | os.PathLike[str]) -> SoftLabels:
     twice, NaN or infinity, a row that is no distribution, an id or row given twice, a crop missing.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    if not os.path.isfile(path):
+        refuse_pipes(path)
+        raise DataError(f"{path}: {'a folder, no file' if os.path.isdir(path) else 'no such file'}")
     if path.suffix.lower() == ".csv":
         return SoftLabels(**checked_fields(path, csv_parts(path)))
     if path.suffix.lower() == ".npz":

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from ferdata.errors import DataError
+from ferdata.regular_file import refuse_pipes
 
 Progress = Callable[[int, int], None]
+
+MAX_LINES = 250_000
+"""Lines of one csv, blank ones too; FER2013 and FER+ have 35,888. It bounds time and memory: a
+packed file of some megabytes can hold any number of lines."""
 
 # A longer line is not a row of any csv read here; refusing it bounds the memory.
 _MAX_LINE_BYTES = 1 << 20
@@ -25,6 +32,11 @@ _MAX_HEADER_BYTES = 16 * 1024
 _AROUND = b' \t\r\n"'  # what may stand around a field
 _MAX_SHOWN = 40
 _PROGRESS_EVERY = 500  # rows
+_DAMAGE = (
+    *(EOFError, OSError, NotImplementedError, RuntimeError, OverflowError, ValueError),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, struct.error),
+)
+"""What reading a damaged file or archive has been seen to raise."""
 
 
 def csv_rows(
@@ -42,8 +54,10 @@ def csv_rows(
     the file on disk.
 
     Raises DataError: no such file, damaged or incomplete packing, missing columns, no rows, an
-    empty line before the end, a line of another number of fields or longer than 1 MiB.
+    empty line before the end, a line of another number of fields or longer than 1 MiB, or
+    more than MAX_LINES lines.
     """
+    refuse_pipes(path)
     try:
         with ExitStack() as stack:
             raw = stack.enter_context(open(path, "rb"))
@@ -55,9 +69,13 @@ def csv_rows(
                     progress(min(raw.tell(), n_bytes), n_bytes)
             if progress is not None:
                 progress(n_bytes, n_bytes)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (EOFError, OSError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+    except PermissionError:
+        raise DataError(f"{path}: no permission to read it") from None
+    except _DAMAGE as error:
         raise DataError(f"{path}: cannot be read, damaged or incomplete ({error})") from error
 
 
@@ -66,13 +84,18 @@ def csv_header(path: Path, members: Sequence[str] = ()) -> list[str]:
 
     Raises DataError as `csv_rows` does for the file, and for a file that begins with no csv header.
     """
+    refuse_pipes(path)
     try:
         with ExitStack() as stack:
             raw = stack.enter_context(open(path, "rb"))
             first = _unpacked(raw, path, members, stack).readline(_MAX_HEADER_BYTES)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (EOFError, OSError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+    except PermissionError:
+        raise DataError(f"{path}: no permission to read it") from None
+    except _DAMAGE as error:
         raise DataError(f"{path}: cannot be read, damaged or incomplete ({error})") from error
     if not first.strip():
         raise DataError(f"{path}: empty file, expected a csv with a header")
@@ -116,6 +139,9 @@ def _member(archive: zipfile.ZipFile, path: Path, members: Sequence[str]) -> zip
             f"{path}: expected one csv file in the zip, found {', '.join(sorted(found)) or 'none'}"
         )
     info = found[names[0]]
+    place = PurePosixPath(info.filename.replace("\\", "/"))
+    if place.is_absolute() or ".." in place.parts:
+        raise DataError(f"{path}: {info.filename[:80]!r} in it leaves the folder of the zip")
     if info.flag_bits & 1:
         raise DataError(f"{path}: {info.filename} is encrypted; unpack it first")
     return info
@@ -128,6 +154,8 @@ def _rows(
     line, empty = 1, 0
     while text := reader.readline(_MAX_LINE_BYTES):
         line += 1
+        if line > MAX_LINES:
+            raise DataError(f"{path} line {line}: more than {MAX_LINES:,} lines, no such csv")
         if len(text) == _MAX_LINE_BYTES:
             raise DataError(f"{path} line {line}: longer than {_MAX_LINE_BYTES} bytes, no csv row")
         if not text.strip():

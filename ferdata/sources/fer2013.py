@@ -20,6 +20,7 @@ from ferdata.cache import cached_arrays
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.labels import FER2013, FERPLUS8, LabelSpace
+from ferdata.regular_file import refuse_pipes
 from ferdata.sources.csv_file import Progress, csv_rows, shown
 from ferdata.sources.ferplus import (
     USAGES,
@@ -82,6 +83,8 @@ def load_fer2013(
             + ("needs votes=<fer2013new.csv>" if votes is None else "does not use votes: omit them")
         )
     path = Path(path)
+    for file in (path, *([] if votes is None else [votes])):
+        refuse_pipes(file)
     faces = _faces(path, cache, progress)
     if votes is None:
         return _dataset(faces, FER2013, labels=faces["emotion"].astype(np.int64))

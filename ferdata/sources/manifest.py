@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from ferdata.errors import DataError
 from ferdata.labels import LabelError, LabelSpace, canonical_name, is_known_class
+from ferdata.regular_file import refuse_pipes
 from ferdata.sources.class_folders import SPLIT_FOLDERS
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
 from ferdata.sources.tree import is_image
@@ -95,6 +96,8 @@ def _rows(path: Path) -> Iterator[_Row]:
         empty = 0
         for n, fields in enumerate(reader):
             line = reader.line_num
+            if n >= MAX_ROWS:
+                raise DataError(f"{path} line {line}: more than {MAX_ROWS} rows")
             if not any(f.strip() for f in fields) and len(fields) < 2:
                 empty = empty or line
                 continue
@@ -102,8 +105,6 @@ def _rows(path: Path) -> Iterator[_Row]:
                 raise DataError(
                     f"{path} line {empty}: empty; rows are counted, so none may be blank"
                 )
-            if n >= MAX_ROWS:
-                raise DataError(f"{path} line {line}: more than {MAX_ROWS} rows")
             if len(fields) != len(header):
                 raise DataError(
                     f"{path} line {line}: {len(fields)} fields, expected {len(header)} as in the "
@@ -124,6 +125,7 @@ def _rows(path: Path) -> Iterator[_Row]:
 
 
 def _lines(path: Path) -> Iterator[str]:
+    refuse_pipes(path)
     try:
         with open(path, "rb") as file:
             line = 0

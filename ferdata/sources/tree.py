@@ -38,14 +38,15 @@ class Tree:
     """A folder. Places in it are relative paths with forward slashes; "" is the folder itself.
 
     Each folder is read once. Links are followed. Raises DataError for a root that is no folder, a
-    folder that cannot be read, a link that leads nowhere or back to a folder it stands in, a name
+    folder that cannot be read, a link that leads nowhere or to another of its folders, a name
     that is not UTF-8, and after MAX_ENTRIES entries.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        if not self.root.is_dir():
-            raise DataError(f"{self.root}: {'no folder' if self.root.exists() else 'not found'}")
+        if not os.path.isdir(self.root):
+            found = os.path.exists(self.root)
+            raise DataError(f"{self.root}: {'no folder' if found else 'not found'}")
         self._scans: dict[str, Scan] = {}
         self._n_entries = 0
         self._searched: tuple[str, ...] | None = None
@@ -104,7 +105,7 @@ class Tree:
                     self._check_name(entry.name, folder)
                     if entry.is_dir():
                         if entry.is_symlink():
-                            _check_no_loop(folder, Path(entry.path))
+                            _check_link(self.root, folder, Path(entry.path))
                         folders.append(entry.name)
                     elif entry.is_file():
                         files.append(entry.name)
@@ -137,7 +138,9 @@ def _searched(name: str) -> bool:
     return not _LEAF.fullmatch(name)
 
 
-def _check_no_loop(folder: Path, link: Path) -> None:
+def _check_link(root: Path, folder: Path, link: Path) -> None:
     inside, target = folder.resolve(), link.resolve()
     if target == inside or target in inside.parents:
         raise DataError(f"{link}: a link back to {target}, the folder it stands in; remove it")
+    if root.resolve() in target.parents:  # two labels for one image, or links in a ring
+        raise DataError(f"{link}: a link to {target}, which is in the data set already; remove it")
