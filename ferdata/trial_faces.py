@@ -1,0 +1,231 @@
+"""The faces of a sweep's trials: what each one trains on, chooses its epoch on, is measured on.
+
+Three parts that share no image. By subject, they share no person either: the test part is a fold,
+the validation part are other people inside the fold's training part, so that whatever is chosen
+(an epoch, a temperature) is chosen without a look at those who are measured on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferdata.augment import Augmentation
+from ferdata.batches import Batches
+from ferdata.dataset import FaceDataset
+from ferdata.errors import DataError
+from ferdata.folds import check_split, random_folds, subject_folds
+from ferdata.warp import resize_images
+
+PROTOCOLS = ("own-split", "subject", "random")
+_DECIDING = ("augment", "batches", "dataset", "folds", "trial_faces", "warp")
+"""The modules that stand between a data set and what a network sees."""
+_N_SPLIT_OFF = 10
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Images to score on: uint8 (n, size_px, size_px), labels int64 (n,), targets float32 (n, K) or
+    None where the labels say it all."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class TrialParts:
+    """batches to train on; validation to choose on; test to report, None where there is none."""
+
+    batches: Batches
+    validation: HeldOut
+    test: HeldOut | None
+
+
+@dataclass(frozen=True, eq=False)
+class TrialFaces:
+    """A data set and the way it is divided; `parts` gives a trial its faces.
+
+    dataset   with labels, soft labels for trials with a teacher, subjects for protocol "subject"
+    targets   what the hard part of a loss is measured against: "labels", or "distribution", the
+              data set's targets. Only rows with a label of their own are scored on
+    protocol  "own-split"  the data set's splits. Without a split "validation" a tenth of "train",
+                           other people where subjects are known, stands in for it; a split "test"
+                           is measured on where there is one
+              "subject"    n_folds folds by subject; nobody stands in two parts
+              "random"     n_folds random folds, the validation part is random too: people stand in
+                           all parts, which is the paper's other way and says little of strangers
+    n_folds, seed  of the folds, which have nothing to do with a trial's own seed. The validation
+                   part is about as large as a test part
+
+    It travels to worker processes. Raises DataError where the data set cannot be divided so,
+    ValueError for settings out of range.
+    """
+
+    dataset: FaceDataset
+    targets: str = "labels"
+    size_px: int = 84
+    protocol: str = "own-split"
+    n_folds: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            expected = ", ".join(PROTOCOLS)
+            raise ValueError(f"protocol: expected one of {expected}, found {self.protocol!r}")
+        if self.targets not in ("labels", "distribution"):
+            raise ValueError(
+                f"targets: expected 'labels' or 'distribution', found {self.targets!r}"
+            )
+        if self.dataset.labels is None:
+            raise DataError("this dataset has no labels")
+        if self.targets == "distribution" and self.dataset.targets is None:
+            raise DataError("targets='distribution': this dataset has no distribution")
+        if self.protocol == "own-split":
+            self.dataset.in_split("train")  # raises without it
+        elif self.protocol == "subject" and self.dataset.subjects is None:
+            raise DataError("no subjects in this data set: only random folds can divide it")
+        self._rows(None if self.protocol == "own-split" else 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: whoever receives this computes the key of what has arrived."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self.dataset.classes
+
+    @property
+    def has_teacher(self) -> bool:
+        return self.dataset.soft_labels is not None
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 of all that decides what a trial sees: every array of the data set but ids and
+        rows, the classes, the settings, and the source of the modules that make batches of them."""
+        n_folds = None if self.protocol == "own-split" else self.n_folds
+        settings = (self.targets, self.size_px, self.protocol, n_folds, self.seed, self.classes)
+        digest = hashlib.sha256(f"{settings}\n{_code_hash()}\n".encode())
+        for f in fields(self.dataset):
+            array = getattr(self.dataset, f.name)
+            if isinstance(array, np.ndarray) and f.name not in ("ids", "rows"):
+                if array.dtype.kind == "U":  # its width depends on the longest string
+                    array = np.frombuffer("\n".join(array.tolist()).encode(), np.uint8)
+                digest.update(f"{f.name} {array.dtype.str} {array.shape}\n".encode())
+                digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+    def parts(
+        self,
+        *,
+        fold: int | None,
+        seed: int,
+        batch_size: int,
+        augment: bool,
+        with_teacher: bool,
+        n_threads: int = 1,
+    ) -> TrialParts:
+        """A trial's faces.
+
+        fold          number of the fold to measure on, from 0; None with protocol "own-split"
+        seed          of the order of the images and of their augmentation
+        with_teacher  batches carry soft labels
+        The same arguments give the same faces, whatever n_threads.
+        Raises DataError for a fold that there is not, a missing teacher, or an empty part.
+        """
+        if with_teacher and not self.has_teacher:
+            raise DataError("a trial with a teacher needs soft labels; this data set has none")
+        train, validation, test = self._rows(fold)
+        faces = self.dataset.select(train)
+        batches = Batches(
+            faces if with_teacher else faces.with_soft_labels(None),
+            batch_size=batch_size,
+            size_px=self.size_px,
+            augment=Augmentation() if augment else None,
+            seed=seed,
+            targets=self.targets,
+            n_threads=n_threads,
+        )
+        measured_on = None if test is None else self._held_out(test)
+        return TrialParts(batches, self._held_out(validation), measured_on)
+
+    def _rows(self, fold: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Row numbers of the training, validation and test part."""
+        dataset = self.dataset
+        labelled = np.ones(len(dataset), bool) if dataset.has_label is None else dataset.has_label
+        usable = labelled if self.targets == "labels" else np.ones(len(dataset), bool)
+        if self.protocol == "own-split":
+            if fold is not None:
+                raise DataError(f"fold {fold}: the data set's own split has no folds")
+            train = np.flatnonzero((dataset.split == "train") & usable)
+            validation = np.flatnonzero((dataset.split == "validation") & labelled)
+            test = np.flatnonzero((dataset.split == "test") & labelled)
+            if "validation" not in dataset.split:
+                by_subject = dataset.subjects is not None
+                most = len(np.unique(dataset.subjects[train])) if by_subject else len(train)
+                n_parts = max(min(_N_SPLIT_OFF, most), 2)
+                train, validation = self._split(train, n_parts, self.seed, 0, by_subject)
+            return train, validation[labelled[validation]], test if len(test) else None
+        if fold is None or not 0 <= fold < self.n_folds:
+            raise DataError(f"fold {fold}: expected 0 to {self.n_folds - 1}")
+        by_subject = self.protocol == "subject"
+        rows = np.flatnonzero(usable)
+        around, test = self._split(rows, self.n_folds, self.seed, fold, by_subject)
+        n_inner, seed = max(self.n_folds - 1, 2), self.seed + 1 + fold
+        train, validation = self._split(around, n_inner, seed, 0, by_subject)
+        return train, validation[labelled[validation]], test[labelled[test]]
+
+    def _split(
+        self, rows: np.ndarray, n: int, seed: int, which: int, by_subject: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of these rows (those of all but one fold, those of the which-th of n folds)."""
+        if by_subject:
+            subjects, labels = self.dataset.subjects[rows], self.dataset.labels[rows]
+            if self.dataset.has_label is not None:
+                labels = np.where(self.dataset.has_label[rows], labels, -1)
+            fold = subject_folds(subjects, labels, n, seed)[which]
+            check_split(subjects, fold)
+        else:
+            fold = random_folds(len(rows), n, seed)[which]
+        return rows[fold.train], rows[fold.validation]
+
+    def _held_out(self, rows: np.ndarray) -> HeldOut:
+        if not len(rows):
+            raise DataError("no labelled images in a part that is to be scored on")
+        faces = self.dataset.select(rows)
+        images = faces.images
+        if images.shape[1:] != (self.size_px, self.size_px):
+            images = resize_images(images, self.size_px)
+        return HeldOut(
+            images, faces.labels, faces.targets if self.targets == "distribution" else None
+        )
+
+
+def with_soft_labels_of_train(dataset: FaceDataset, values: np.ndarray) -> FaceDataset:
+    """The data set with soft labels for the rows of its split "train" alone, for "own-split".
+
+    values: float32 (n of them, K), in the order of `dataset.in_split("train")`. A teacher need not
+    answer for rows that are never trained on; theirs are 0, and never read. Raises DataError for
+    another number of rows.
+    """
+    rows = np.flatnonzero(dataset.split == "train")
+    if len(values) != len(rows):
+        raise DataError(f"soft labels for {len(values)} of {len(rows)} training images")
+    all_values = np.zeros((len(dataset), values.shape[1]), np.float32)
+    all_values[rows] = values
+    return dataset.with_soft_labels(all_values)
+
+
+def _code_hash() -> str:
+    here, digest = Path(__file__).resolve().parent, hashlib.sha256()
+    for name in _DECIDING:
+        content = (here / f"{name}.py").read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,248 @@
+"""One trial: its options and name, and going on from wherever it was left."""
+
+import ast
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from toy_sweep import N_EPOCHS, TOY, ToySource, epochs_trained
+
+from tinycnn import checkpoint, sweep
+from tinycnn.recipes import RECIPES
+from tinycnn.sweep import Trial, trial
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_a_trial_takes_what_is_not_given_from_its_recipe():
+    for name, recipe in RECIPES.items():
+        made = Trial(recipe=name)
+        for option in ("epochs", "learning_rate", "batch_size", "augment", "temperature", "loss"):
+            assert getattr(made, option) == getattr(recipe, option), option
+    assert Trial(epochs=3).epochs == 3 and Trial(augment=False).augment is False
+
+
+def test_equal_options_are_one_trial():
+    assert Trial(temperature=4).name("d") == Trial(temperature=4.0).name("d")
+    assert Trial(seed=1.0).name("d") == Trial(seed=1).name("d")
+    assert Trial(temperature=[2, 8]) == Trial(temperature=(2.0, 8.0))
+    assert Trial(temperature=[4]) == Trial(temperature=4)
+    assert Trial(loss="none", temperature=2) == Trial(loss="none", soft_weight=0.3)
+    assert Trial(loss="dkd", loss_scale="paper") == Trial(loss="dkd", loss_scale="hinton")
+    assert Trial(loss="kd", loss_scale="paper") != Trial(loss="kd", loss_scale="hinton")
+
+
+def test_every_option_the_data_and_the_code_are_in_the_name(monkeypatch):
+    other = dict(variant="p1", size="XS", loss="kd-z", temperature=3, soft_weight=0.1)
+    other |= dict(loss_scale="paper", seed=1, fold=0, epochs=2, learning_rate=0.1, batch_size=3)
+    other |= dict(augment=False, recipe="paper")
+    assert set(other) == {field.name for field in dataclasses.fields(Trial)}
+    names = [Trial(**{option: value}).name("d") for option, value in other.items()]
+    names += [Trial().name("d"), Trial().name("e")]
+    monkeypatch.setattr(trial, "code_version", lambda: "another")
+    names.append(Trial().name("d"))
+    assert len(set(names)) == len(other) + 3
+    assert all(len(name) == 16 for name in names)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (dict(variant="p3"), "variant is 'p3'"),
+        (dict(size="XL"), "size is 'XL'"),
+        (dict(loss="kdd"), "loss is 'kdd'; expected one of none, kd"),
+        (dict(temperature=0), "temperature"),
+        (dict(temperature="8"), "temperature is '8'; expected a number"),
+        (dict(temperature=[]), "temperature"),
+        (dict(temperature=[2, 8], loss="dkd"), "one temperature"),
+        (dict(soft_weight=1.5), "soft_weight"),
+        (dict(loss_scale="t"), "scale"),
+        (dict(seed=-1), "seed is -1; expected a whole number of 0 or more"),
+        (dict(fold=-1), "fold is -1"),
+        (dict(epochs=0), "epochs is 0; expected a whole number of 1 or more"),
+        (dict(epochs=1.5), "epochs is 1.5"),
+        (dict(epochs="8"), "epochs is '8'"),
+        (dict(batch_size=True), "batch_size is True"),
+        (dict(learning_rate=0), "learning_rate is 0"),
+        (dict(learning_rate=float("nan")), "learning_rate is nan"),
+        (dict(augment=1), "augment is 1"),
+        (dict(recipe="mine"), "recipe is 'mine'"),
+    ],
+)
+def test_options_that_cannot_be_trained_are_refused(options, words):
+    with pytest.raises(ValueError, match=words.replace("(", r"\(")):
+        Trial(**options)
+
+
+def test_a_grid_has_every_combination_once():
+    trials = sweep.grid(
+        size=["M", "XXS"], temperature=[2, 4, 8], loss=["none", "kd"], seed=[0, 1], epochs=2
+    )
+    assert len(trials) == 2 * 2 * (3 + 1) == len(set(trials))
+    assert {t.epochs for t in trials} == {2}
+    assert sum(not t.has_teacher for t in trials) == 4
+    assert [t.size for t in trials] == ["M"] * 8 + ["XXS"] * 8  # the first option changes slowest
+    assert sweep.grid() == [Trial()]
+    with pytest.raises(ValueError, match="no option 'sizes'; a trial has augment, batch_size"):
+        sweep.grid(sizes=["M"])
+
+
+def test_shards_have_every_trial_once_whatever_their_order():
+    trials = sweep.grid(size=["M", "S", "XS"], temperature=[2, 4], seed=[0, 1])
+    parts = [sweep.shard(trials, "d", k, 5) for k in range(1, 6)]
+    assert sorted(map(len, parts)) == [2, 2, 2, 3, 3]
+    assert {t for part in parts for t in part} == set(trials)
+    assert parts == [sweep.shard(trials[::-1], "d", k, 5) for k in range(1, 6)]
+    for index in (0, 6):
+        with pytest.raises(ValueError, match=f"shard {index}/5"):
+            sweep.shard(trials, "d", index, 5)
+
+
+# ---- the code's hash -------------------------------------------------------------------------
+
+
+def imported_by(path):
+    """Files of tinycnn that a file of it imports, wherever in it."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = [*above, *(node.module.split(".") if node.module else [])]
+            names = [base] + [[*base, alias.name] for alias in node.names]
+        else:
+            continue
+        for name in names:
+            place = ROOT.joinpath(*name)
+            if name[0] == "tinycnn" and place.with_suffix(".py").is_file():
+                yield place.with_suffix(".py")
+
+
+def test_all_code_that_a_trial_runs_is_in_its_name():
+    seen, todo = set(), [ROOT / "tinycnn" / "sweep" / "trial.py"]
+    while todo:
+        path = todo.pop()
+        if path not in seen:
+            seen.add(path)
+            todo += imported_by(path)
+    places = {path.relative_to(ROOT / "tinycnn").as_posix() for path in seen}
+    assert {"train.py", "kernels/_tile.py", "reference.py", "distillation.py"} <= places
+    assert not [place for place in places if place.startswith(trial._LATER)]
+
+
+def test_the_code_version_changes_with_deciding_files_alone(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "tinycnn", tmp_path / "tinycnn")
+    monkeypatch.setattr(trial, "__file__", str(tmp_path / "tinycnn" / "sweep" / "trial.py"))
+
+    def version():
+        return trial.code_version.__wrapped__()
+
+    before = version()
+    assert before == trial.code_version()
+    for place in ("report.py", "cli/__init__.py", "sweep/local.py"):
+        with open(tmp_path / "tinycnn" / place, "a") as file:
+            file.write("# another line\n")
+    assert version() == before
+    for place in ("kernels/adam.py", "recipes.py", "sweep/trial.py"):
+        with open(tmp_path / "tinycnn" / place, "a") as file:
+            file.write("# another line\n")
+        assert version() != before
+        before = version()
+
+
+# ---- running ---------------------------------------------------------------------------------
+
+
+def run(folder, source=None, **options):
+    wanted = Trial(**{**TOY, "loss": "none", **options.pop("trial", {})})
+    return sweep.run_trial(wanted, source or ToySource(), folder, backend="numpy", **options)
+
+
+def untimed(result):
+    return {key: value for key, value in result.items() if key != "seconds"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_a_result_says_all_and_json_holds_it(undisturbed, tmp_path):
+    result = undisturbed
+    assert untimed(json.loads(json.dumps(result))) == untimed(result)
+    assert result["name"] == Trial(**TOY, loss="none").name("toy")
+    assert Trial(**result["trial"]) == Trial(**TOY, loss="none")
+    assert len(result["val_accuracy"]) == len(result["train_loss"]) == N_EPOCHS
+    best = max(result["val_accuracy"])
+    assert result["best_epoch"] == result["val_accuracy"].index(best)
+    assert result["validation"]["accuracy"] == best
+    for part, seed in (("validation", 1), ("test", 2)):
+        assert result[part]["n_images"] == 6 == sum(map(sum, result[part]["confusions"]))
+        right = sum(result[part]["confusions"][k][k] for k in range(3))
+        assert result[part]["accuracy"] == right / 6
+    assert result["seconds"] > 0
+
+
+def test_test_images_take_no_part_in_the_choice_of_the_epoch(undisturbed, tmp_path):
+    class NoTest(ToySource):
+        def parts(self, **options):
+            parts = super().parts(**options)
+            parts.test = None
+            return parts
+
+    result = run(tmp_path, NoTest())
+    assert result["test"] is None
+    expected = {**undisturbed, "test": None}
+    assert untimed(result) == untimed(expected)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_after(n):
+    def on_epoch(n_epochs):
+        if n_epochs == n:
+            raise Interrupted
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("n", [1, 3, N_EPOCHS])
+def test_a_trial_goes_on_from_its_last_epoch_to_the_same_result(undisturbed, tmp_path, n):
+    source = ToySource(log=tmp_path / "log")
+    with pytest.raises(Interrupted):
+        run(tmp_path / "work", source, on_epoch=interrupt_after(n))
+    assert untimed(run(tmp_path / "work", source)) == untimed(undisturbed)
+    assert [epoch for _, _, epoch, _ in epochs_trained(tmp_path / "log")] == list(range(N_EPOCHS))
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("change", [damage, Path.unlink])
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_a_trial_whose_files_are_damaged_begins_anew(undisturbed, tmp_path, which, change):
+    with pytest.raises(Interrupted):
+        run(tmp_path, on_epoch=interrupt_after(N_EPOCHS))
+    change(checkpoint.path_in(tmp_path) if which == "last" else tmp_path / checkpoint.BEST)
+    assert untimed(run(tmp_path)) == untimed(undisturbed)
+
+
+def test_a_checkpoint_of_other_options_is_not_gone_on_with(undisturbed, tmp_path):
+    with pytest.raises(Interrupted):
+        run(tmp_path, trial=dict(learning_rate=1e-3), on_epoch=interrupt_after(2))
+    assert untimed(run(tmp_path)) == untimed(undisturbed)
+
+
+def test_a_trial_on_compiled_kernels_does_not_depend_on_threads(tmp_path):
+    wanted = Trial(**TOY, temperature=8)
+    results = [
+        untimed(sweep.run_trial(wanted, ToySource(), tmp_path / str(n), n_threads=n))
+        for n in (1, 3)
+    ]
+    assert results[0] == results[1]

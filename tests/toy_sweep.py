@@ -1,0 +1,97 @@
+"""A sweep small enough to be killed many times, and a source of data that tells what was trained.
+
+As a program: `python tests/toy_sweep.py FOLDER N_PROCESSES LOG` runs `TRIALS`.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from tinycnn import sweep
+
+N_EPOCHS, N_TRAIN, N_HELD_OUT, BATCH_SIZE = 4, 16, 6, 8
+TOY = dict(variant="v", size=4, epochs=N_EPOCHS, batch_size=BATCH_SIZE)
+TRIALS = sweep.grid(**TOY, loss=["none", "kd"], temperature=[2, 8], seed=[0, 1])
+
+
+class ToyBatches:
+    def __init__(self, source, trial_seed, with_teacher):
+        self.source, self.seed, self.with_teacher = source, trial_seed, with_teacher
+        self.n_images, self.n_batches = N_TRAIN, N_TRAIN // BATCH_SIZE
+
+    def __call__(self, epoch):
+        self.source.tell(self.seed, self.with_teacher, epoch)
+        images, labels = toy_images(N_TRAIN, 0)
+        soft = np.eye(3, dtype=np.float32)[labels] * 4
+        order = np.random.default_rng([self.seed, epoch]).permutation(N_TRAIN)
+        for k in range(self.n_batches):
+            which = order[k * BATCH_SIZE : (k + 1) * BATCH_SIZE]
+            yield images[which], labels[which], soft[which] if self.with_teacher else None
+
+
+class ToySource:
+    """log: a line an epoch is added to it; pause_s: of each epoch.  bad: what happens in epoch 1 of
+    the trials with seed `bad_seed`, unless the file `unless` is there: "raise", "die", "die once".
+    """
+
+    key = "toy"
+    classes = ("one", "two", "three")
+
+    def __init__(self, log=None, pause_s=0.0, bad_seed=None, bad="raise", unless="/nowhere"):
+        self.log, self.pause_s = log and str(log), pause_s
+        self.bad_seed, self.bad, self.unless = bad_seed, bad, str(unless)
+
+    def parts(self, *, fold, seed, batch_size, augment, with_teacher, n_threads):
+        assert batch_size == BATCH_SIZE
+        held_out = [
+            SimpleNamespace(images=images, labels=labels, targets=None)
+            for images, labels in (toy_images(N_HELD_OUT, 1), toy_images(N_HELD_OUT, 2))
+        ]
+        batches = ToyBatches(self, seed, with_teacher)
+        return SimpleNamespace(batches=batches, validation=held_out[0], test=held_out[1])
+
+    def tell(self, seed, with_teacher, epoch):
+        if self.log:
+            with open(self.log, "a") as file:
+                file.write(f"{seed} {with_teacher:d} {epoch} {os.getpid()}\n")
+        time.sleep(self.pause_s)
+        if seed == self.bad_seed and epoch == 1 and not os.path.exists(self.unless):
+            if self.bad == "die once":
+                Path(self.unless).touch()
+            if self.bad.startswith("die"):
+                os.kill(os.getpid(), 9)
+            raise ValueError("epoch 1 is bad")
+
+
+def toy_images(n, seed):
+    """uint8 (n, 84, 84) with a bright band in one of three places, and which."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    images = rng.integers(0, 200, (n, 84, 84), dtype=np.uint8)
+    for image, label in zip(images, labels):
+        image[28 * label : 28 * label + 20] = 255
+    return images, labels
+
+
+def epochs_trained(log):
+    """The lines of a log: (seed, with_teacher, epoch, process)."""
+    path = Path(log)
+    text = path.read_text() if path.exists() else ""
+    return [tuple(int(word) for word in line.split()) for line in text.splitlines()]
+
+
+def untimed(outcome):
+    return {
+        name: {key: value for key, value in result.items() if key != "seconds"}
+        for name, result in outcome.results.items()
+    }
+
+
+if __name__ == "__main__":
+    folder, n_processes, log = sys.argv[1:]
+    source = ToySource(log)
+    sweep.run(TRIALS, source, folder, n_processes=int(n_processes), backend="numpy")

@@ -1,0 +1,44 @@
+"""Many trainings that differ in a few options: on this machine, in shards, or on a Dask cluster.
+
+    from tinycnn import sweep
+    trials = sweep.grid(size=["XS", "XXS"], temperature=[2, 4, 8], loss=["none", "kd"], epochs=8)
+    outcome = sweep.run(trials, source, "sweeps/mine")
+
+trial.py      one training: its options, its name, and how it is run and gone on with
+folder.py     what a sweep keeps on disk: a result or a failure for each trial
+work.py       one trial on a worker, from its lock to its result
+local.py      trials in processes of this machine;  cluster.py  on the workers of a Dask scheduler
+selection.py  the best of several, chosen where the reported score is not looked at
+table.py      results as a table for people and as csv
+"""
+
+from .cluster import run_on_cluster
+from .folder import Outcome, SweepFolder, SweepFolderError
+from .local import run
+from .selection import choose, is_optimistic, mean_and_interval, score
+from .table import choice_table, score_tables, summary_csv
+from .trial import Parts, Source, Trial, grid, names, run_trial, shard
+from .work import SweepError
+
+__all__ = [
+    "Outcome",
+    "Parts",
+    "Source",
+    "SweepError",
+    "SweepFolder",
+    "SweepFolderError",
+    "Trial",
+    "choice_table",
+    "choose",
+    "grid",
+    "is_optimistic",
+    "mean_and_interval",
+    "names",
+    "run",
+    "run_on_cluster",
+    "run_trial",
+    "score",
+    "score_tables",
+    "shard",
+    "summary_csv",
+]

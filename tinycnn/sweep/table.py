@@ -1,0 +1,142 @@
+"""Results as a table for people, and as csv for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import asdict
+from typing import Any, Iterable, Mapping, Sequence
+
+from ..models.microexpnet import SIZES
+from .folder import Outcome
+from .selection import choose, mean_and_interval, score
+from .trial import SOFT_OPTIONS, Trial, read_trial, temperature_text
+
+SCORES = ("best_epoch", "n_parameters", "validation_accuracy", "validation_loss")
+SCORES += ("test_accuracy", "test_loss", "seconds", "error")
+_AXES = ("size", "temperature", "seed", "fold")
+_TEACHER = ("loss", *SOFT_OPTIONS)
+_WITHOUT = "no teacher"
+
+
+def summary_csv(trials: Mapping[str, Trial], outcome: Outcome) -> str:
+    """A line a trial, in their order: name, status (done, failed, missing), options, SCORES."""
+    text = io.StringIO()
+    options = [name for name in asdict(Trial())]
+    writer = csv.DictWriter(text, ["name", "status", *options, *SCORES], lineterminator="\n")
+    writer.writeheader()
+    for name, trial in trials.items():
+        row: dict[str, Any] = {"name": name, "status": "missing", **asdict(trial)}
+        if trial.temperature is not None:
+            row["temperature"] = temperature_text(trial.temperature)
+        if name in outcome.results:
+            row.update(status="done", **_scores(outcome.results[name]))
+        elif name in outcome.failures:
+            row.update(status="failed", error=outcome.failures[name])
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def score_tables(results: Iterable[Mapping[str, Any]]) -> str:
+    """Size by temperature: mean reported accuracy in %, +- half its 95 % interval over seeds and
+    folds, (n) how many.  A table for every setting of the other options that differ, in which
+    untaught networks stand beside each loss; "" for no results.
+    """
+    rows = [(asdict(read_trial(dict(r["trial"]))), score(r)) for r in results]
+    differing = _differing([trial for trial, _ in rows])
+    tables: dict[bool, dict[tuple, dict[tuple, list[float]]]] = {True: {}, False: {}}
+    for trial, value in rows:
+        is_taught = trial["temperature"] is not None
+        key = tuple((n, trial[n]) for n in differing if is_taught or n not in _TEACHER)
+        cells = tables[is_taught].setdefault(key, {})
+        cells.setdefault((trial["size"], trial["temperature"]), []).append(value)
+    for key, cells in tables[False].items():
+        beside = [other for other in tables[True] if set(key) <= set(other)]
+        for other in beside:
+            tables[True][other].update(cells)
+        if not beside:
+            tables[True][key] = cells
+    return "\n\n".join(_score_table(key, cells) for key, cells in tables[True].items())
+
+
+def choice_table(results: Sequence[dict[str, Any]], rule: str) -> str:
+    """What `choose(results, "temperature", rule)` comes to: accuracy by size, and how often which
+    temperature was chosen; "" where there is nothing to choose from."""
+    taught = [result for result in results if result["trial"]["temperature"] is not None]
+    if len({str(result["trial"]["temperature"]) for result in taught}) < 2:
+        return ""
+    differing = _differing([asdict(read_trial(dict(r["trial"]))) for r in taught])
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for result in choose(taught, "temperature", rule):
+        trial = asdict(read_trial(dict(result["trial"])))
+        groups.setdefault(tuple(trial[n] for n in ("size", *differing)), []).append(result)
+    lines = [["size", *differing, "accuracy", "chosen"]]
+    for key in sorted(groups, key=lambda key: _size_order(key[0])):
+        chosen = Counter(
+            temperature_text(read_trial(dict(r["trial"])).temperature) for r in groups[key]
+        )
+        shown = [f"t={t}" + (f" ({n})" if n > 1 else "") for t, n in chosen.most_common()]
+        cell = _cell([score(result) for result in groups[key]])
+        lines.append([*map(str, key), cell, ", ".join(shown)])
+    return _aligned(lines, n_left=len(lines[0]))
+
+
+def _differing(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Options that have several values, besides a table's own axes."""
+    taught = [trial for trial in trials if trial["temperature"] is not None]
+    return [
+        name
+        for name in asdict(Trial())
+        if name not in _AXES
+        and len({trial[name] for trial in (taught if name in _TEACHER else trials)}) > 1
+    ]
+
+
+def _score_table(key: tuple, cells: dict[tuple, list[float]]) -> str:
+    sizes = sorted({size for size, _ in cells}, key=_size_order)
+    columns = sorted({t for _, t in cells}, key=lambda t: (t is not None, _numbers(t)))
+    heads = ["size", *(_WITHOUT if t is None else f"t={temperature_text(t)}" for t in columns)]
+    rows = [[str(size), *(_cell(cells.get((size, t))) for t in columns)] for size in sizes]
+    title = ", ".join(f"{name} {value}" for name, value in key if value is not None)
+    table = _aligned([heads, *rows], n_left=1)
+    return f"{title}\n{table}" if title else table
+
+
+def _aligned(rows: Sequence[Sequence[str]], n_left: int) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if k < n_left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _cell(values: Sequence[float] | None) -> str:
+    if not values:
+        return "-"
+    mean, half = mean_and_interval(values)
+    shown = f"{100 * mean:.1f}"
+    return shown if len(values) == 1 else f"{shown} +-{100 * half:.1f} ({len(values)})"
+
+
+def _scores(result: Mapping[str, Any]) -> dict[str, Any]:
+    row = {"best_epoch": result["best_epoch"], "n_parameters": result["n_parameters"]}
+    for part in ("validation", "test"):
+        if result[part] is not None:
+            row[f"{part}_accuracy"] = result[part]["accuracy"]
+            row[f"{part}_loss"] = result[part]["loss"]
+    return {**row, "seconds": round(result["seconds"], 3)}
+
+
+def _size_order(size: str | int) -> tuple[int, int]:
+    """Named sizes from large to small, then numbers of units."""
+    return (0, SIZES.index(size)) if size in SIZES else (1, -int(size))
+
+
+def _numbers(temperature: float | tuple[float, ...] | None) -> tuple[float, ...]:
+    if temperature is None:
+        return ()
+    return temperature if isinstance(temperature, tuple) else (temperature,)

@@ -1,0 +1,90 @@
+"""One trial on a worker, from its lock to its result: in a process here or on a cluster."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Callable, NamedTuple
+
+from .. import checkpoint
+from .folder import BusyError, SweepFolder, SweepFolderError
+from .trial import Source, Trial, code_version, run_trial
+
+
+class SweepError(RuntimeError):
+    """The sweep cannot go on, whatever the trial; the message says why and what to do."""
+
+
+class Cancelled(Exception):
+    """Raised by on_epoch: nobody waits for this trial any more."""
+
+
+class Report(NamedTuple):
+    """How it went.  status: "done", "failed", "busy" (another process has the trial), or
+    "impossible" (for every trial: the sweep ends).  result and model: of a trial that is done."""
+
+    status: str
+    error: str = ""
+    traceback: str = ""
+    result: dict[str, Any] | None = None
+    model: bytes | None = None
+
+
+def work(
+    trial: Trial,
+    name: str,
+    source: Source,
+    folder: SweepFolder,
+    *,
+    n_threads: int,
+    backend: str,
+    with_model: bool,
+    wait: bool = False,
+    on_epoch: Callable[[int], None] = lambda n_epochs: None,
+    keep: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Run a trial in `folder` unless it is done there.
+
+    name  the trial's, as the sweep knows it: a worker with other code or data has another
+    keep  called with the report of a trial that is done or failed, while it is still locked
+    """
+    if trial.name(source.key) != name:
+        return Report(
+            "impossible",
+            f"a worker's code ({code_version()}) or data ({source.key[:12]}) are not those that "
+            "the sweep began with: install the same version everywhere, and start the sweep again",
+        )
+    try:
+        with folder.locked(name, wait):
+            if folder.is_done(name, with_model):
+                return Report("done", result=folder.result(name))
+            report = _run(trial, source, folder, name, n_threads, backend, with_model, on_epoch)
+            keep(report)
+            return report
+    except BusyError:
+        return Report("busy")
+    except (SweepFolderError, OSError) as error:  # a trial's own errors are in its report
+        return Report("impossible", str(error))
+
+
+def _run(
+    trial: Trial,
+    source: Source,
+    folder: SweepFolder,
+    name: str,
+    n_threads: int,
+    backend: str,
+    with_model: bool,
+    on_epoch: Callable[[int], None],
+) -> Report:
+    place = folder.work_path(name)
+    try:
+        result = run_trial(
+            trial, source, place, n_threads=n_threads, backend=backend, on_epoch=on_epoch
+        )
+        model = (place / checkpoint.BEST).read_bytes() if with_model else None
+    except Cancelled:
+        raise
+    except Exception as error:
+        text = "".join(traceback.format_exception_only(error)).strip()
+        return Report("failed", text, traceback.format_exc())
+    return Report("done", result=result, model=model)
