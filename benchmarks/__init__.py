@@ -4,6 +4,7 @@
     python -m benchmarks --quick       the table of peers and the roofline, under a minute
     python -m benchmarks startup       one section: peers, roofline, architectures or startup
     python -m benchmarks --against REV this working tree beside another version of itself
+    python -m benchmarks --isa avx2    as on a machine without AVX-512, see isa.py
 
 Peers are optional (`pip install -e ".[bench]"`); those that are missing are listed as such.
 
@@ -15,7 +16,8 @@ How fairness is kept:
 - Rounds are interleaved and short: every engine once a round, in a new order each round; each turn
   starts with untimed calls, since caches and cores were another's a moment ago.
 - All get the same weights and images, and what they answer is compared with the reference in
-  float64 first.  Who disagrees is not timed.
+  float64 first.  Who disagrees is not timed.  Images at which a max-pooling or ReLU nearly ties are
+  not used: there the gradient jumps, and rounding decides.
 - A forward pass goes from a NumPy array to a NumPy array, each engine by its cheapest way.
   Rearranging the weights for an engine's own layout is done beforehand and not timed.
 - A training step is forward, loss, backward and Adam, and returns the loss as a number.  Every turn

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from . import isa
 from .measures import OURS
 from .peers import ENGINES
-from .workers import usable_cores
+from .workers import WorkerFailed, usable_cores
 
 SECTIONS = ("peers", "roofline", "architectures", "startup")
 QUICK_SECTIONS = ("peers", "roofline")
@@ -29,16 +30,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"--peers {options.peers}: expected some of {', '.join(ENGINES)}", file=sys.stderr)
         return 2
     report: dict[str, Any] = {"machine": machine(), "ratio_means": RATIO_MEANS}
-    print(describe(report["machine"]))
     from . import against
 
     try:
+        isa.restrain(options.isa)
+        report["machine"]["isa"] = options.isa
+        print(describe(report["machine"]))
         if options.against:
             report["against"] = against.run(options.against, options.quick)
         else:
             for section in options.sections or (QUICK_SECTIONS if options.quick else SECTIONS):
                 _run_section(section, options, report)
-    except (against.NoSuchRevision, FileNotFoundError) as error:
+    except (against.NoSuchRevision, isa.NotThisHost, FileNotFoundError, WorkerFailed) as error:
         print(error, file=sys.stderr)
         return 2
     report["machine"]["load_after"] = _load()
@@ -61,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="peers and roofline, under a minute")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     parser.add_argument("--against", metavar="REV", help="compare with another version of tinycnn")
+    parser.add_argument(
+        "--isa",
+        choices=isa.CHOICES,
+        default="host",
+        help="avx2: as on a machine without AVX-512, as far as the engines can be told",
+    )
     parser.add_argument(
         "--peers", metavar="NAMES", help="comma-separated; default: all that are installed"
     )
@@ -104,6 +113,7 @@ def machine() -> dict[str, Any]:
         pass
     return {
         "processor": name,
+        "vectors": isa.widest(),
         "cores": len(usable_cores()),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -112,7 +122,9 @@ def machine() -> dict[str, Any]:
 
 
 def describe(machine: dict[str, Any]) -> str:
-    return f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}"
+    vectors = f" ({machine['vectors']})" if machine["vectors"] else ""
+    text = f"{machine['processor']}{vectors}, {machine['cores']} cores, Python {machine['python']}"
+    return "\n".join(filter(None, [text, isa.note(machine["isa"])]))
 
 
 def _load() -> str:

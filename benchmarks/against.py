@@ -24,10 +24,10 @@ class NoSuchRevision(ValueError):
 def run(revision: str, quick: bool) -> list[dict[str, Any]]:
     """Times both versions and prints a table; a row for each task and thread count."""
     effort = QUICK if quick else FULL
-    problem = make_problem()
-    right = reference_answers(problem)
     rows = []
     with worktree(revision) as tree, tempfile.TemporaryDirectory(prefix="tinycnn-bench-") as name:
+        problem = make_problem()
+        right = reference_answers(problem)
         path = Path(name) / "problem.npz"
         problem.save(path)
         for threads in thread_counts():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
@@ -47,18 +48,22 @@ def compare(effort: Effort, names: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="tinycnn-bench-") as folder:
         path = Path(folder) / "problem.npz"
         problem.save(path)
-        for threads in thread_counts():
-            field = Field(names, path, threads)
-            try:
-                field.open()
+        fields = [Field(names, path, threads) for threads in thread_counts()]
+        try:
+            for field in fields:
+                field.start()
+            with ThreadPoolExecutor(len(fields)) as pool:  # importing and compiling, all at once
+                list(pool.map(lambda field: field.prepare(problem, right), fields))
+            for field in fields:
                 result["engines"].update(field.versions)
                 result["absent"].update(field.absent)
-                field.check(problem, right)
                 for task, batch in TASKS:
                     row, control = field.time(task, batch, effort)
                     result["rows"].append(row)
                     result["control"].append(control)
-            finally:
+                field.close()
+        finally:
+            for field in fields:
                 field.close()
     return result
 
@@ -69,17 +74,26 @@ class Field:
     def __init__(self, names: Sequence[str], problem: Path, threads: int) -> None:
         self.names, self.problem, self.threads = names, problem, threads
         self.workers: dict[str, Worker] = {}
+        self.control: Worker | None = None
         self.versions: dict[str, str] = {}
         self.absent: dict[str, str] = {}
         self.left_out: dict[tuple[str, str, int], str] = {}
         self.errors: dict[tuple[str, str, int], float] = {}
 
-    def open(self) -> None:
-        """Start and import every engine; notes its version, or why it is absent."""
+    def start(self) -> None:
+        """Start a process for every engine.  It ends with the thread that calls this."""
         for name in (CONTROL, *self.names):
             threads = 1 if name == CONTROL else self.threads
-            self.workers[name] = Worker(name, self.problem, threads)
+            self.workers[name] = Worker(name, self.problem, threads, label=f"{name} {self.threads}")
             self.workers[name].send("open")
+
+    def prepare(self, problem: Problem, right: Answers) -> None:
+        """Every engine imported, compiled and compared with the reference."""
+        self.opened()
+        self.check(problem, right)
+
+    def opened(self) -> None:
+        """Wait until all are imported; notes each engine's version, or why it is absent."""
         for name in self.names:
             try:
                 answer = self.workers[name].receive()
@@ -95,24 +109,29 @@ class Field:
 
     def check(self, problem: Problem, right: Answers) -> None:
         """Compare every engine's answers with the reference; notes who may be timed on what."""
-        for name, worker in self.workers.items():
-            for batch in sorted({batch for _, batch in TASKS}):
-                trains = ENGINES[name].trains and batch == len(problem.x)
-                if batch == len(problem.x) and not trains:
+        for batch in sorted({batch for _, batch in TASKS}):
+            trains = {n: ENGINES[n].trains and batch == len(problem.x) for n in self.workers}
+            for name, worker in self.workers.items():  # all at once: much of this is compiling
+                path = str(self._answer(name))
+                worker.send("answer", path=path, batch=batch, training=trains[name])
+            for name, worker in self.workers.items():
+                if batch == len(problem.x) and not trains[name]:
                     self.left_out[name, "train", batch] = "does not train"
-                path = self.problem.with_name("answer.npz")
                 try:
-                    worker.ask("answer", path=str(path), batch=batch, training=trains)
+                    worker.receive()
                 except WorkerFailed as failure:
                     for task in ("forward", "train"):
                         self.left_out.setdefault((name, task, batch), str(failure))
                     continue
-                with np.load(path, allow_pickle=False) as answer:
+                with np.load(self._answer(name), allow_pickle=False) as answer:
                     self.judge(
                         name, "forward", batch, error(answer["logits"], right.logits[:batch])
                     )
-                    if trains:
+                    if trains[name]:
                         self.judge(name, "train", batch, training_error(answer, right))
+
+    def _answer(self, name: str) -> Path:
+        return self.problem.with_name(f"answer {name} {self.threads}.npz")
 
     def judge(self, name: str, task: str, batch: int, found: float) -> None:
         self.errors[name, task, batch] = found
@@ -161,9 +180,9 @@ class Field:
 
     def close(self) -> None:
         """End all processes."""
-        control = [self.control] if hasattr(self, "control") else []
-        for worker in [*self.workers.values(), *control]:
+        for worker in filter(None, [*self.workers.values(), self.control]):
             worker.close()
+        self.workers, self.control = {}, None
 
 
 def training_error(answer: Any, right: Answers) -> float:

@@ -12,6 +12,9 @@ N_IMAGES = 64
 TEMPERATURE, SOFT_WEIGHT, LEARNING_RATE = 4.0, 0.7, 1e-4
 N_CHECKED_STEPS = 4
 
+MARGIN = 1e-5
+"""Images nearer than this to a tie are not used, see `tie_distance`."""
+
 PUBLISHED_NAMES = {
     "wc1": "conv1.w",
     "bc1": "conv1.b",
@@ -66,7 +69,6 @@ def make_problem() -> Problem:
     from tinycnn.models.microexpnet import microexpnet
 
     rng = np.random.default_rng(20)
-    x = rng.integers(0, 256, (N_IMAGES, 84, 84, 1)).astype(np.float32)
     labels = rng.integers(0, 8, N_IMAGES)
     teacher_logits = rng.normal(0, 3, (N_IMAGES, 8)).astype(np.float32)
     weights = {name: p.copy() for name, p in microexpnet(seed=20).parameters.items()}
@@ -82,7 +84,45 @@ def make_problem() -> Problem:
         with np.load(folder / "weights.npz", allow_pickle=False) as published:
             weights = {ours: published[name] for name, ours in PUBLISHED_NAMES.items()}
         tflite_folder = str(folder)
-    return Problem(weights, x, labels, teacher_logits, tflite_folder)
+    return Problem(weights, _images(rng, weights), labels, teacher_logits, tflite_folder)
+
+
+def _images(rng: np.random.Generator, weights: dict[str, np.ndarray]) -> np.ndarray:
+    """Noise (64, 84, 84, 1), each image at least MARGIN from a tie."""
+    kept = np.zeros((0, 84, 84, 1), np.float32)
+    for _ in range(20):
+        drawn = rng.integers(0, 256, (N_IMAGES, 84, 84, 1)).astype(np.float32)
+        kept = np.concatenate([kept, drawn[tie_distance(weights, drawn) > MARGIN]])
+        if len(kept) >= N_IMAGES:
+            return kept[:N_IMAGES]
+    raise ValueError(f"of {20 * N_IMAGES} images only {len(kept)} are far from a tie")
+
+
+def tie_distance(weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """By image: how near a max-pooling or ReLU comes to a tie, as a share of its layer's largest
+    value.
+
+    At a tie the gradient jumps: which of two equal values is the larger is decided by rounding, and
+    rightly so in either way.  Engines can be compared only away from there.
+    """
+    from tinycnn import reference
+
+    found, y = [], x
+    for name, pad, size in (("conv1", 3, 42), ("conv2", 1, 11)):
+        w = weights[f"{name}.w"]
+        z = np.empty((len(y), size, size, w.shape[3]), y.dtype)
+        reference.conv2d_forward(y, w, weights[f"{name}.b"], 2, pad, pad, z)
+        odd = size % 2
+        full = np.pad(z, ((0, 0), (0, odd), (0, odd), (0, 0)), constant_values=-np.inf)
+        half = (size + odd) // 2
+        windows = full.reshape(len(z), half, 2, half, 2, -1).transpose(0, 1, 3, 5, 2, 4)
+        windows = windows.reshape(len(z), -1, 4)
+        zero = np.zeros((*windows.shape[:2], 1), z.dtype)  # ReLU: one more that may be the largest
+        ordered = np.sort(np.concatenate([windows, zero], axis=2), axis=2)
+        found.append((ordered[..., -1] - ordered[..., -2]).min(axis=1) / abs(z).max())
+        y = ordered[..., -1].reshape(len(z), half, half, -1)
+    z = y.reshape(len(y), -1) @ weights["dense1.w"] + weights["dense1.b"]
+    return np.min([*found, abs(z).min(axis=1) / abs(z).max()], axis=0)
 
 
 @dataclass(frozen=True)
@@ -122,6 +162,6 @@ def reference_answers(problem: Problem) -> Answers:
 
 def kd_loss():
     """The loss of every training step: Hinton's distillation, soft term times t*t."""
-    from tinycnn.distillation import Distillation
+    from tinycnn import Distillation
 
     return Distillation(TEMPERATURE, SOFT_WEIGHT, "hinton")

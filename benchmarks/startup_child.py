@@ -1,9 +1,10 @@
 """A fresh process that imports an engine, predicts once, and says how long it took.
 
-    python -m benchmarks.startup_child ENGINE PROBLEM.npz
+    python -m benchmarks.startup_child ENGINE PROBLEM.npz STARTED
 
-ENGINE is a name of `peers.ENGINES`, "tinycnn numpy" (its NumPy backend) or "numpy" (import only).
-Nothing but the standard library is imported before the clock starts.
+ENGINE is a name of `peers.ENGINES`, "tinycnn numpy" (its NumPy backend), "tinycnn trains" (a
+prediction and a training step) or "numpy" (import only).  STARTED is time.time() of the parent when
+it started this process.  Nothing but the standard library is imported before the engine.
 """
 
 import importlib
@@ -14,18 +15,19 @@ from pathlib import Path
 
 
 def main() -> None:
-    name, problem_path = sys.argv[1:3]
+    name, problem_path, process_started = sys.argv[1:4]
     started = time.perf_counter()
     importlib.import_module(_IMPORTS.get(name) or _engine(name).imports)
     imported = time.perf_counter()
     if name != "numpy":
         _predict(name, Path(problem_path))
-    predicted = time.perf_counter()
-    answer = {"import_s": imported - started, "first_s": predicted - started}
+    answer = {"import_s": imported - started, "first_s": time.time() - float(process_started)}
+    answer["cpu_s"] = time.process_time()  # since the process began, and on all its threads
     print("\n" + json.dumps({**answer, "peak_bytes": _peak_bytes()}))
 
 
-_IMPORTS = {"numpy": "numpy", "tinycnn numpy": "tinycnn", "tinycnn": "tinycnn"}
+_OURS = ("tinycnn", "tinycnn numpy", "tinycnn trains")
+_IMPORTS = {"numpy": "numpy", **dict.fromkeys(_OURS, "tinycnn")}
 
 
 def _engine(name: str):
@@ -39,10 +41,12 @@ def _predict(name: str, problem_path: Path) -> None:
     from .workers import usable_cores
 
     problem, threads = load_problem(problem_path), len(usable_cores())
-    if name == "tinycnn numpy":
+    if name in _OURS:
         from .peers import ours
 
-        ours.forward(problem, 1, threads, backend="numpy")()
+        ours.forward(problem, 1, threads, backend="numpy" if "numpy" in name else "numba")()
+        if name == "tinycnn trains":
+            ours.training(problem, threads).step()
         return
     adapter = importlib.import_module(f"benchmarks.peers.{_engine(name).module}")
     adapter.forward(problem, 1, threads)()

@@ -1,6 +1,9 @@
 """The benchmarks' own arithmetic, on made-up numbers; what they measure is no test's business."""
 
 import json
+import os
+import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,13 +14,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks is
 
 from benchmarks import __main__ as program  # noqa: E402
 from benchmarks import (  # noqa: E402
+    against,
     comparison,
+    isa,
     kernel_lines,
     measures,
     onnx_model,
     peers_report,
     problem,
     roofline,
+    startup,
     table,
 )
 from benchmarks.layouts import dense_rows_to_chw, dense_rows_to_hwc  # noqa: E402
@@ -207,3 +213,149 @@ def test_a_worker_measures_the_tinycnn_it_is_told_to(tmp_path, seeded):
             worker.ask("time", task="forward", batch=1, turn_s=0.001)
     finally:
         worker.close()
+
+
+# ---- what is compared ---------------------------------------------------------------------------
+
+
+def test_images_of_the_problem_are_far_from_ties(seeded):
+    """Of the first image's windows and of dense1, one by one, in float64."""
+    assert (problem.tie_distance(seeded.weights, seeded.x) > 0.99 * problem.MARGIN).all()
+    weights = {name: w.astype(np.float64) for name, w in seeded.weights.items()}
+    x = np.pad(seeded.x[0, :, :, 0].astype(np.float64), 3)
+    w, b = weights["conv1.w"][:, :, 0], weights["conv1.b"]
+    z = np.array(
+        [[(x[i : i + 8, j : j + 8, None] * w).sum(axis=(0, 1)) + b for j in range(0, 84, 2)]
+         for i in range(0, 84, 2)]
+    )  # fmt: skip
+    gaps = []
+    for i, j, f in np.ndindex(21, 21, 16):
+        *_, second, first = sorted([0, *z[2 * i : 2 * i + 2, 2 * j : 2 * j + 2, f].ravel()])
+        gaps.append(first - second)
+    alone = problem.tie_distance(seeded.weights, seeded.x[:1])
+    assert min(gaps) / abs(z).max() > problem.MARGIN / 2
+    assert alone[0] <= min(gaps) / abs(z).max() * 1.01
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "dense1"])
+def test_a_tie_is_found_in_every_layer(seeded, layer):
+    weights = {name: w.copy() for name, w in seeded.weights.items()}
+    weights[f"{layer}.w"][..., 0] = 0  # one filter whose every output is its bias
+    weights[f"{layer}.b"][0] = 1 if layer != "dense1" else 0
+    assert (problem.tie_distance(weights, seeded.x[:2]) == 0).all()
+
+
+def test_engines_that_are_installed_are_compared_and_timed(monkeypatch):
+    """All of it, briefly: ours beside whatever there is here."""
+    monkeypatch.delenv("TINYCNN_SHARED", raising=False)
+    monkeypatch.setattr(comparison, "thread_counts", lambda: [1])
+    effort = comparison.Effort(n_rounds=2, turn_s=1e-4, row_s=60)
+    found = comparison.compare(effort, ["tinycnn", "litert"])
+    assert [(row["task"], row["batch"], row["threads"]) for row in found["rows"]] == [
+        *(("forward", 1, 1), ("forward", 64, 1), ("train", 64, 1))
+    ]
+    for row in found["rows"]:
+        assert row["ours_s"] > 0, row["left_out"]
+        assert row["ours_error"] < 1e-5
+        assert row["peers"] == {} and row["fastest_peer"] is None  # no .tflite has these weights
+    assert len(found["control"]) == 3 and "tinycnn" in found["engines"]
+    assert json.loads(json.dumps(found))["weights"] == "seeded"
+    assert "forward" in peers_report.text(found, load="0.10")
+
+
+# ---- start-up -----------------------------------------------------------------------------------
+
+
+def test_start_up_of_the_numpy_backend_is_measured_from_the_start_of_the_process(
+    monkeypatch, tmp_path, seeded
+):
+    seeded.save(tmp_path / "problem.npz")
+    command = ("numpy", tmp_path / "problem.npz", str(tmp_path / "cache"), 1, ("numpy",))
+    rows = [startup._row("Python and numpy", *command)]
+    rows.append(startup._row("ours", "tinycnn numpy", *command[1:4], ("tinycnn",)))
+    rows.append(startup._row("absent", "litert", *command[1:4], ("ai-edge-litert",)))
+    for row in rows[:2]:
+        assert 0 < row["import_s"] < row["first_s"] and 0 < row["cpu_s"]
+        assert row["peak_bytes"] > 1e7
+    assert rows[1]["install_bytes"] < rows[1]["install_with_requirements_bytes"]
+    assert not (tmp_path / "cache").exists()  # nothing was compiled
+    assert "failed" in rows[2]  # not installed, or without a .tflite
+    text = startup.text(rows)
+    assert "ours" in text and "left out: absent: " in text
+    real = startup.time.time()
+    monkeypatch.setattr(startup.time, "time", lambda: real - 1000)
+    assert startup._run("numpy", *command[1:3])["first_s"] > 1000
+
+
+# ---- another vector unit ------------------------------------------------------------------------
+
+ON_X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86 alone")
+WIDEST = """
+import json
+import llvmlite.binding
+llvmlite.binding.get_host_cpu_features = lambda: {"avx2": True, "avx512f": True}
+from benchmarks import isa
+isa.restrain("avx2")
+from numba import njit
+from numba.core.registry import cpu_target
+from tinycnn.kernels._jit import TILE
+@njit(fastmath=True)
+def scale(x):
+    for k in range(len(x)):
+        x[k] = 2 * x[k] + 1
+import numpy as np
+scale(np.ones(64, np.float32))
+code = "".join(scale.inspect_asm().values())
+target = cpu_target.target_context.codegen().magic_tuple()[1:]
+print(json.dumps([TILE.vector_bytes, "ymm" in code, "zmm" in code, *target]))
+"""
+
+
+@pytest.mark.skipif(not isa.widest(), reason="this processor has no AVX2, or does not say")
+def test_avx2_holds_our_own_kernels():
+    """They have AVX2 and no more, on a host that claims AVX-512."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "TINYCNN_TILE"))}
+    clean["PYTHONPATH"] = str(Path(isa.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", WIDEST], env=clean, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [32, True, False, "haswell", ""]
+
+
+@ON_X86
+def test_avx2_reaches_the_engines_and_keeps_what_was_set(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"XLA_FLAGS": "--mine", "OTHER": "1"})
+    isa.restrain("host")
+    assert os.environ == {"XLA_FLAGS": "--mine", "OTHER": "1"} and isa.note("host") == ""
+    isa.restrain("avx2")
+    assert os.environ["XLA_FLAGS"] == "--mine --xla_cpu_max_isa=AVX2"
+    assert os.environ["OTHER"] == "1" and os.environ["ATEN_CPU_CAPABILITY"] == "avx2"
+    monkeypatch.setattr(isa, "widest", lambda: "AVX-512")
+    for engine in isa.CANNOT_BE_TOLD:
+        assert engine in ENGINES and engine in isa.note("avx2")
+    monkeypatch.setattr(isa, "widest", lambda: "AVX2")
+    assert "nothing was restrained" in isa.note("avx2")
+
+
+def test_avx2_on_another_processor_ends_with_a_line(capsys, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert program.main(["--isa", "avx2", "peers"]) == 2
+    assert "aarch64" in capsys.readouterr().err
+
+
+# ---- against another version --------------------------------------------------------------------
+
+
+def test_a_version_that_git_does_not_know_ends_with_a_line(capsys):
+    assert program.main(["--against", "no-such-version"]) == 2
+    assert "--against no-such-version: " in capsys.readouterr().err
+
+
+def test_a_version_that_does_not_run_ends_with_a_line(capsys, monkeypatch):
+    def fails(revision, quick):
+        raise WorkerFailed("ImportError: cannot import name 'Distillation'")
+
+    monkeypatch.setattr(against, "run", fails)
+    assert program.main(["--against", "old"]) == 2
+    assert "cannot import name" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import inspect
 import json
 import os
 import pkgutil
+import platform
 import shutil
 import subprocess
 import sys
@@ -187,11 +188,14 @@ def package(tmp_path_factory):
     return folder
 
 
-def run(package, cache):
-    """[caller(4), caller(4.5)] and the log of the package, from a new process."""
+def run(package, cache, restrict="", **extra):
+    """[caller(4), caller(4.5)] and the log of the package, from a new process.
+
+    restrict: Python that the process runs first.  extra: environment.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-    environment |= {"PYTHONPATH": str(package), "TINYCNN_CACHE_DIR": str(cache)}
-    command = [sys.executable, "-B", "-c", PROGRAM]
+    environment |= {"PYTHONPATH": str(package), "TINYCNN_CACHE_DIR": str(cache), **extra}
+    command = [sys.executable, "-B", "-c", restrict + PROGRAM]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, cwd=package, timeout=120
     )
@@ -209,11 +213,13 @@ def test_a_kernel_is_compiled_once_and_kept_where_the_environment_says(package, 
     result, log = run(package, cache)
     assert result == RESULT
     assert compiled(log) == ["callee", "caller"] and "WARNING" not in log
+    said = f"INFO compiling kernels (once for this machine, then kept in {cache})\n"
+    assert log.count(said) == 1
     folders = list(cache.iterdir())
     assert len(folders) == 1 and any(folders[0].glob("*.nbi")) and any(folders[0].glob("*.nbc"))
     result, log = run(package, cache)
     assert result == RESULT
-    assert compiled(log) == [] and "WARNING" not in log
+    assert compiled(log) == [] and log == ""
 
 
 def test_an_edit_in_a_kernel_that_is_called_is_seen(package, tmp_path):
@@ -285,3 +291,118 @@ def test_a_cache_that_cannot_be_written_costs_a_compile_and_a_log_line(package, 
     assert compiled(log) == ["callee", "caller"]
     assert "WARNING kernel cache" in log and "Traceback" not in log
     assert cache.read_text() == "a file stands where the folder should be"
+
+
+# Root may write everywhere, by a capability that a process can give up for those that it starts.
+UNPRIVILEGED = """
+import ctypes, os, sys
+libc, cap_dac_override, pr_capbset_drop = ctypes.CDLL(None), 1, 24
+if os.geteuid() == 0 and "again" not in os.environ:
+    libc.prctl(pr_capbset_drop, cap_dac_override)
+    os.execve(sys.executable, sys.orig_argv, {**os.environ, "again": "1"})
+if os.access(os.environ["TINYCNN_CACHE_DIR"], os.W_OK):
+    sys.exit("this process may write everywhere")
+"""
+
+
+@pytest.fixture
+def read_only(filled_cache, tmp_path):
+    """(cache, lock): a copy of the filled cache, and what makes it read-only till the test ends."""
+    cache = tmp_path / "cache"
+    shutil.copytree(filled_cache, cache)
+
+    def lock():
+        for path in (*cache.rglob("*"), cache):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+
+    yield cache, lock
+    for path in (cache, *cache.rglob("*")):
+        path.chmod(0o755)
+
+
+def run_read_only(package, cache):
+    try:
+        return run(package, cache, UNPRIVILEGED)
+    except AssertionError as failure:
+        if "this process may write everywhere" in str(failure):
+            pytest.skip("run by root, who may write everywhere")
+        raise
+
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="permissions as Linux has them")
+
+
+@ON_LINUX
+def test_a_read_only_cache_is_read(package, read_only):
+    cache, lock = read_only
+    lock()
+    result, log = run_read_only(package, cache)
+    assert result == RESULT
+    assert compiled(log) == [] and "WARNING" not in log
+
+
+@ON_LINUX
+@pytest.mark.parametrize("damage", [None, "truncated"])
+def test_what_a_read_only_cache_lacks_is_compiled(package, read_only, damage):
+    cache, lock = read_only
+    for path in cache.rglob("caller*.nbi"):
+        path.write_bytes(DAMAGE[damage](path.read_bytes())) if damage else path.unlink()
+    before = {path: path.stat().st_size for path in cache.rglob("*")}
+    lock()
+    for _ in range(2):  # nothing is repaired, and the next process fares no worse
+        result, log = run_read_only(package, cache)
+        assert result == RESULT
+        assert compiled(log) == ["caller"]
+        assert f"WARNING kernel cache {cache}" in log and "not writable" in log
+        assert "Traceback" not in log
+    assert {path: path.stat().st_size for path in cache.rglob("*")} == before
+
+
+FULL = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("n_bytes", [0, 5000])
+def test_a_full_disk_costs_a_compile_and_a_log_line(package, tmp_path, n_bytes):
+    """No file may have more bytes, as where the disk is full after them: 5000 hold an index but not
+    the code that it names."""
+    cache = tmp_path / "cache"
+    result, log = run(package, cache, FULL.format(n_bytes))
+    assert result == RESULT
+    assert compiled(log) == ["callee", "caller"]
+    assert f"WARNING kernel cache {cache}" in log and "Traceback" not in log
+    result, log = run(package, cache)  # there is room again
+    assert result == RESULT
+    assert compiled(log) == ["callee", "caller"] and "WARNING" not in log
+
+
+def test_an_index_without_its_code_costs_a_compile(package, filled_cache, tmp_path):
+    cache = tmp_path / "cache"
+    shutil.copytree(filled_cache, cache)
+    for path in cache.rglob("*.nbc"):
+        path.unlink()
+    result, log = run(package, cache)
+    assert result == RESULT
+    assert compiled(log) == ["callee", "caller"] and "Traceback" not in log
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 processor")
+def test_code_of_another_processor_is_not_run(package, filled_cache, tmp_path):
+    """One home folder on several machines: each compiles for itself and disturbs no other."""
+    cache = tmp_path / "cache"
+    shutil.copytree(filled_cache, cache)
+    tile = f"{8 * _jit.TILE.vector_bytes}:{_jit.TILE.n_rows}x{_jit.TILE.n_vectors}"
+    if _jit.TILE.plain:
+        tile = "plain"
+    older = dict(NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES="", TINYCNN_TILE=tile)
+    run(package, cache, TINYCNN_TILE=tile)
+    result, log = run(package, cache, **older)
+    assert result == RESULT
+    assert compiled(log) == ["callee", "caller"] and "WARNING" not in log
+    for environment in (older, dict(TINYCNN_TILE=tile)):
+        result, log = run(package, cache, **environment)
+        assert result == RESULT
+        assert compiled(log) == [] and "WARNING" not in log

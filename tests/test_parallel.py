@@ -1,6 +1,12 @@
-"""run_in_threads: everything is done once, errors come out, forks and concurrent callers work."""
+"""run_in_threads: everything is done once, errors come out, forks and concurrent callers work.
+
+At the end the same of whole networks: whatever runs beside, and on however many threads, gives the
+bits of one thread alone.
+"""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -8,7 +14,8 @@ import warnings
 import numpy as np
 import pytest
 
-from tinycnn import parallel
+from tinycnn import Adam, CrossEntropy, models, parallel
+from tinycnn.kernels import _jit, dense
 from tinycnn.parallel import check_n_threads, run_in_threads, usable_cores
 
 
@@ -208,3 +215,156 @@ def test_no_number_means_the_usable_cores():
     assert check_n_threads(5) == 5
     if hasattr(os, "sched_setaffinity"):
         assert usable_cores() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs cores to be taken away")
+def test_cores_that_this_process_may_not_use_are_not_counted():
+    code = (
+        "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+        "from tinycnn import models\n"
+        "print(models.microexpnet().n_threads)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "1\n", done.stderr
+
+
+# ---- whole networks ----------------------------------------------------------------------------
+
+N_IMAGES, N_STEPS = 43, 3  # a last chunk that is not full, in prediction and in training
+IMAGES = np.random.default_rng(0).integers(0, 256, (N_IMAGES, 84, 84), dtype=np.uint8)
+LABELS = np.random.default_rng(1).integers(0, 8, N_IMAGES)
+
+
+def trained(n_threads, seed=0, variant="p12"):
+    """Parameters after some steps, with dropout, and the logits of each step."""
+    network = models.microexpnet(
+        variant, scaling="standardized", dropout=0.2, seed=seed, n_threads=n_threads
+    )
+    loss, optimizer, logits = CrossEntropy(), Adam(1e-3), []
+    x = network.scale(IMAGES)
+    for _ in range(N_STEPS):
+        logits.append(network.forward(x, training=True))
+        network.backward(loss(logits[-1], LABELS)[1])
+        optimizer.step(network.parameter_vector, network.gradient_vector)
+    return network.parameter_vector.copy(), np.array(logits)
+
+
+def assert_same_bits(found, expected):
+    for mine, right in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, right)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What one thread that is alone finds: the network, its logits, and what `trained` gives."""
+    network = models.microexpnet(n_threads=1)
+    return network, network.predict_logits(IMAGES), trained(1)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+def test_prediction_and_training_have_the_bits_of_one_thread(alone, n_threads):
+    _, logits, training = alone
+    assert np.isfinite(training[0]).all() and (training[1][0] != training[1][-1]).any()
+    network = models.microexpnet(n_threads=n_threads)
+    np.testing.assert_array_equal(network.predict_logits(IMAGES), logits)
+    assert_same_bits(trained(n_threads), training)
+
+
+@pytest.mark.parametrize("variant", ["v", "p2"])
+def test_other_networks_train_with_the_bits_of_one_thread(variant):
+    assert_same_bits(trained(3, variant=variant), trained(1, variant=variant))
+
+
+def side_by_side(*calls):
+    """What the calls return, all begun at once, each in a thread of its own."""
+    start, results = threading.Barrier(len(calls)), [None] * len(calls)
+
+    def run(k):
+        start.wait()
+        try:
+            results[k] = calls[k]()
+        except Exception as error:
+            results[k] = error
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300)
+        assert not thread.is_alive(), "hung"
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return results
+
+
+def test_networks_that_train_side_by_side_do_not_disturb_one_another(alone):
+    """Beside a network that all of them predict with."""
+    network, logits, training = alone
+    shared = models.microexpnet(n_threads=2)
+    other = trained(1, seed=1)
+    assert (other[0] != training[0]).any()
+    predict = lambda: [shared.predict_logits(IMAGES) for _ in range(10)]  # noqa: E731
+    found = side_by_side(
+        lambda: trained(2), lambda: trained(3), lambda: trained(2, seed=1), predict, predict
+    )
+    assert_same_bits(found[0], training)
+    assert_same_bits(found[1], training)
+    assert_same_bits(found[2], other)
+    for mine in (*found[3], *found[4]):
+        np.testing.assert_array_equal(mine, logits)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_forked_beside_busy_threads_predicts_and_trains(alone):
+    """The threads of the parent's pool do not exist in the child, nor does the one that predicts;
+    what they held at the fork may be held for ever."""
+    _, logits, training = alone
+    network = models.microexpnet(n_threads=3)
+    np.testing.assert_array_equal(network.predict_logits(IMAGES), logits)
+    stop = threading.Event()
+
+    def keep_busy():
+        while not stop.is_set():
+            network.predict_logits(IMAGES)
+
+    def work():
+        same = (network.predict_logits(IMAGES) == logits).all()
+        return same and all((a == b).all() for a, b in zip(trained(3), training))
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    try:
+        assert [run_in_child(work, timeout_s=120) for _ in range(3)] == [0, 0, 0]
+        nested = lambda: work() and run_in_child(work, timeout_s=120) == 0  # noqa: E731
+        assert run_in_child(nested, timeout_s=240) == 0
+    finally:
+        stop.set()
+        busy.join()
+    np.testing.assert_array_equal(network.predict_logits(IMAGES), logits)
+    assert_same_bits(trained(3), training)
+
+
+@pytest.mark.skipif(not hasattr(dense.dense_forward, "py_func"), reason="without the JIT")
+def test_every_kernel_releases_the_interpreter_lock():
+    assert {name for name, k in _jit.KERNELS.items() if not k.targetoptions.get("nogil")} == set()
+
+
+@pytest.mark.skipif(not hasattr(dense.dense_forward, "py_func"), reason="without the JIT")
+def test_python_runs_while_a_kernel_does():
+    """Another thread sees a result half written: with the lock held it could see all or nothing."""
+    x = np.ones((4000, 1000), np.float32)
+    w, b = np.ones((1000, 400), np.float32), np.zeros(400, np.float32)
+    y = np.empty((4000, 400), np.float32)
+    half_seen = False
+    for _ in range(50):
+        y[:] = 0
+        kernel = threading.Thread(target=dense.dense_forward, args=(x, w, b, y))
+        kernel.start()
+        while kernel.is_alive() and not half_seen:
+            half_seen = y[0, 0] != 0 and y[-1, -1] == 0
+        kernel.join()
+        assert (y == 1000).all()
+        if half_seen:
+            return
+    pytest.fail("no other thread ran while a kernel did")

@@ -93,7 +93,7 @@ class training:
         return float(loss)
 
     def gradients(self) -> dict[str, np.ndarray]:
+        """From Adam's first moment, which is 0.1 of it after a step: JAX compiles nothing anew."""
         self.reset()
-        gradient = self.jax.jit(self.jax.grad(self._loss))
-        found = gradient(self.state[0], self.x, self.labels, self.teacher)
-        return {name: np.asarray(g) for name, g in found.items()}
+        self.step()
+        return {name: np.asarray(m) / 0.1 for name, m in self.state[1].items()}
