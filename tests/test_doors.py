@@ -65,7 +65,10 @@ DOORS["__init__"] = set(DOORS)
 NUMPY_ALONE = ("reference", "init", "testing", "shapes", "metrics", "layers", "plan", "losses")
 NUMPY_ALONE += ("distillation", "classify")
 NUMPY_ALONE += ("optim", "schedules", "parallel", "input_spec", "network", "backends", "train")
-OUTSIDE = {"formats": {"numpy", "safetensors", "onnx", "onnxruntime"}, "plots": {"numpy", "matplotlib"}}
+OUTSIDE = {
+    "formats": {"numpy", "safetensors", "onnx", "onnxruntime"},
+    "plots": {"numpy", "matplotlib"},
+}
 OUTSIDE["calibration"] = {"numpy", "scipy"}
 OUTSIDE["cli"] = {"numpy", "tqdm", "PIL"}
 OUTSIDE["explain"] = {"numpy", "PIL"}
