@@ -42,7 +42,7 @@ DOORS = {
     },
     # what stands on a network
     "models": {"network", "layers", "input_spec", "formats"},
-    "formats": {"network", "plan", "layers", "input_spec", "models", *FOUNDATION},
+    "formats": {"network", "plan", "layers", "input_spec", "models", "testing", *FOUNDATION},
     "export": {"network", "plan", "layers", "input_spec", "formats", *FOUNDATION},
     "checkpoint": {"network", "formats", "optim", *FOUNDATION},
     "train": {"network", "checkpoint", "losses", "optim", "schedules", "metrics", *FOUNDATION},
@@ -65,10 +65,8 @@ DOORS["__init__"] = set(DOORS)
 NUMPY_ALONE = ("reference", "init", "testing", "shapes", "metrics", "layers", "plan", "losses")
 NUMPY_ALONE += ("distillation", "classify")
 NUMPY_ALONE += ("optim", "schedules", "parallel", "input_spec", "network", "backends", "train")
-OUTSIDE = {
-    "formats": {"numpy", "safetensors", "onnx", "onnxruntime"},
-    "plots": {"numpy", "matplotlib"},
-}
+OUTSIDE = {"formats": {"numpy", "safetensors", "onnx", "onnxruntime"}}
+OUTSIDE["plots"] = {"numpy", "matplotlib"}
 OUTSIDE["calibration"] = {"numpy", "scipy"}
 OUTSIDE["cli"] = {"numpy", "tqdm", "PIL"}
 OUTSIDE["explain"] = {"numpy", "PIL"}
