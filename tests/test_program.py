@@ -5,14 +5,29 @@ them, each off by eps/2 = 1.1e-16 of the size of its terms, and a sum of normal 
 times smaller than its terms: 1e-12 leaves room for that and for nothing else.
 """
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import SMALL_NETWORKS, small_batch, small_network
 
-from tinycnn import Conv2D, Dense, Dropout, Flatten, InputSpec, MaxPool2D, Network, ReLU, backends
+from tinycnn import (
+    Adam,
+    Conv2D,
+    Dense,
+    Distillation,
+    Dropout,
+    Flatten,
+    InputSpec,
+    MaxPool2D,
+    Network,
+    ReLU,
+    backends,
+)
 from tinycnn.kernels import program
+from tinycnn.models import microexpnet
 from tinycnn.testing import gradient_error
 
 ALLOWANCE = 1e-12
@@ -209,6 +224,44 @@ def test_inputs_survive(name):
     np.testing.assert_array_equal(x, x_before)
     np.testing.assert_array_equal(dlogits, dlogits_before)
     np.testing.assert_array_equal(network.parameter_vector, parameters)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_warm_step_allocates_no_arrays(n_threads):
+    """NumPy tells tracemalloc of its arrays.  What is left are logits, losses and Python's own
+    objects: a fraction of one image's activations (33 kB), of which the batch has 16."""
+    network = microexpnet(n_threads=n_threads)
+    optimizer, loss = Adam(), Distillation()
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((16, 84, 84, 1)).astype(np.float32)
+    labels, teacher = rng.integers(0, 8, 16), rng.standard_normal((16, 8)).astype(np.float32)
+
+    def step():
+        _, dlogits = loss(network.forward(x, training=True), labels, teacher)
+        network.backward(dlogits)
+        optimizer.step(network.parameter_vector, network.gradient_vector)
+
+    def peak_of(call):
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        call()
+        return tracemalloc.get_traced_memory()[1] - before
+
+    step()
+    network.forward(x)
+    run = network._run  # a scratch for each thread, whether or not they have met so far
+    run.idle_workspaces += [run._take_workspace() for _ in range(n_threads)]
+    run.idle_backward_scratch += [run._take_backward_scratch() for _ in range(n_threads)]
+    step()
+    tracemalloc.start()
+    try:
+        assert peak_of(lambda: np.zeros(4000)) >= 32_000  # arrays are seen
+        assert peak_of(step) < 16_000
+        step()  # new parameters: prediction transforms its weights anew, once
+        network.forward(x)
+        assert peak_of(lambda: network.forward(x)) < 16_000
+    finally:
+        tracemalloc.stop()
 
 
 # ---- chunks ------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ class KernelBackend:
         self.n_threads = n_threads
         self.n_classes = plan.output_shape[0]
         self.dtype = parameters.dtype
-        self.transposed = np.zeros(plan.n_transposed, self.dtype)
+        self.transposed = aligned_zeros(plan.n_transposed, self.dtype)
         self.no_masks = np.zeros(0, self.dtype)
         self.operations, self.n_u, self.n_scratch = plan.operations.copy(), 0, 0
         for op in self.operations:
@@ -329,8 +329,10 @@ class TrainingWorkspace(Workspace):
         super().__init__(plan, capacity, dtype)
         n_chunks = min(N_GRADIENT_CHUNKS, max(capacity, 1))
         self.masks = np.zeros(plan.n_mask * capacity, dtype)
-        self.d_activations = np.zeros(plan.n_activations * capacity, dtype)
-        self.chunk_gradients = np.zeros((n_chunks, plan.n_parameter_slots), dtype)
+        self.d_activations = aligned_zeros(plan.n_activations * capacity, dtype)
+        self.chunk_gradients = aligned_zeros(n_chunks * plan.n_parameter_slots, dtype).reshape(
+            n_chunks, plan.n_parameter_slots
+        )
 
 
 class BackwardScratch:
@@ -340,6 +342,6 @@ class BackwardScratch:
         self.x_padded = aligned_zeros(plan.n_padded, dtype)
         self.dx_padded = aligned_zeros(plan.n_padded, dtype)
         self.place_of = np.zeros(plan.n_conv_output, np.int32)
-        self.winners_g = np.zeros(plan.n_winners, dtype)
-        self.winners_at = np.zeros(plan.n_winners, np.int32)
+        self.winners_g = aligned_zeros(plan.n_winners, dtype)
+        self.winners_at = aligned_zeros(plan.n_winners, np.int32)
         self.counts = np.zeros(plan.n_winners, np.int64)

@@ -7,9 +7,10 @@ p = place_of[at[f, k]] where its taps begin in a flat image with rows of xm elem
     gather    c[f, m, n] += sum over k of g[f, k] * x[p + m*xm + n]       f < F, m < M, n < N   (1)
     scatter   x[p + m*xm + n] += g[f, k] * c[f, m, n]       for all f < F, k < counts[f], m, n  (2)
 
-(1) is a convolution's weight gradient, (2) its input gradient; f is outermost in both.  All arrays
-are flat: g[f, k] = g[f*L + k], at alike, c[f, m, n] = c[(f*M + m)*N + n].  As in `_tile.py` columns
-left over are done by narrower vectors, and there is a twin in plain loops.
+(1) is a convolution's weight gradient, (2) its input gradient.  All arrays are flat: g[f, k] =
+g[f*L + k], at alike, c[f, m, n] = c[(f*M + m)*N + n].  As in `_tile.py` columns left over are done
+by narrower vectors, and there is a twin in plain loops.  A block of rows and columns is done for
+all winners before the next: in (2) that decides in which order an element's terms are added.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from ._simd import I64, INTP, Vectors, element, for_each_row_count, intp, loop
 
 
 def _make(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
-    """An intrinsic for (1) and (2) on n_vectors whole vectors and 1 <= rows <= max_rows.
+    """An intrinsic for (1) and (2) on n_vectors whole vectors and max_rows or fewer of 1 ... 4, 8.
 
     is_scatter is 0 or 1, a run-time number like rows: the code holds a variant for each pair, and
-    all filters are done by one jump to it.
+    all filters are done by one jump to it.  5, 6 and 7 rows have none, for each is code to compile.
     """
 
     @intrinsic
@@ -46,7 +47,7 @@ def _make(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
             image = element(context, builder, sig.args[8], x, x_off)
 
             def emit(variant):
-                n_rows, scatters = (variant + 1) // 2, variant % 2 == 0
+                n_rows, scatters = (0, 1, 2, 3, 4, 8)[(variant + 1) // 2], variant % 2 == 0
                 grid = [(m, v) for m in range(n_rows) for v in range(n_vectors)]
                 with loop(builder, F, lists, [L, L, intp(1), cf]) as (g_f, at_f, count, c_f):
                     c_rows = [builder.gep(c_f, [builder.mul(cm, intp(m))]) for m in range(n_rows)]
@@ -71,8 +72,10 @@ def _make(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
                         for m, v in grid:
                             vectors.store(builder.load(held[m, v]), c_rows[m], v)
 
-            variant = builder.add(builder.mul(intp(2), rows), builder.sub(is_scatter, intp(1)))
-            for_each_row_count(builder, variant, 2 * max_rows, emit)
+            # rows in 1, 2, 3, 4, 8 -> variants 1 ... 10
+            few = builder.select(builder.icmp_signed("==", rows, intp(8)), intp(5), rows)
+            variant = builder.add(builder.mul(intp(2), few), builder.sub(is_scatter, intp(1)))
+            for_each_row_count(builder, variant, 2 * min(max_rows, 5), emit)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -116,8 +119,10 @@ def add_winners_tiled(is_scatter, M, N, F, L, g, at, counts, place_of, x, xm, c)
             width, max_rows = QUARTER, 4
         else:
             width, max_rows = size, 2
-        for m in range(0, M, max_rows):
-            rows, xo, co = min(M - m, max_rows), m * xm + n, m * N + n
+        m = 0
+        while m < M:
+            rows = 8 if M - m >= 8 and max_rows == 8 else min(M - m, max_rows, 4)
+            xo, co = m * xm + n, m * N + n
             if width == 2 * BYTES:
                 _block(is_scatter, rows, F, L, g, at, counts, place_of, x, xo, xm, c, co, cf, N)
             elif width == BYTES:
@@ -128,6 +133,7 @@ def add_winners_tiled(is_scatter, M, N, F, L, g, at, counts, place_of, x, xm, c)
                 _quarter(is_scatter, rows, F, L, g, at, counts, place_of, x, xo, xm, c, co, cf, N)
             else:
                 _lane(is_scatter, rows, F, L, g, at, counts, place_of, x, xo, xm, c, co, cf, N)
+            m += rows
         n += width // size
 
 
