@@ -159,8 +159,15 @@ def main(kind, folder):
                 assert network.parameters[name].tobytes() == parameter.tobytes(), name
         slowest = max(slowest, time.perf_counter() - start)
         signal.alarm(0)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps(dict(loaded=n_loaded, refused=n_refused, slowest_s=slowest, peak_bytes=peak)))
+    print(
+        json.dumps(dict(loaded=n_loaded, refused=n_refused, slowest_s=slowest, peak_bytes=peak()))
+    )
+
+
+def peak():
+    """Bytes of memory that this process had at most; ru_maxrss would begin with its parent's."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ def compiled(name, dtype):
         kernel = _tile.multiply_add
         kernel(2, 4, 1, 2, a, 0, 2, 0, 1, b, 0, 0, 4, c, 0, 4)
     else:
-        kernel = getattr(_winners, name)
-        kernel(2, 4, 3, a, np.zeros(64, np.int32), 0, b, 0, 8, c, 0)
+        kernel, is_scatter = _winners.add_winners, int(name == "scatter")
+        at, counts = np.zeros(64, np.int32), np.ones(1, np.int64)
+        kernel(is_scatter, 2, 4, 1, 64, a, at, counts, np.zeros(64, np.int32), b, 8, c)
     return kernel.inspect_llvm(kernel.signatures[-1])
 
 

@@ -47,6 +47,15 @@ class TileShape(NamedTuple):
     plain: bool
 
 
+def target_features() -> dict[str, bool]:
+    """What the processor that kernels are compiled for can do: this host, unless
+    NUMBA_CPU_FEATURES says otherwise ("+avx2,+fma")."""
+    if config.CPU_FEATURES is None:
+        return llvmlite.binding.get_host_cpu_features()
+    named = config.CPU_FEATURES.split(",")
+    return {feature[1:]: feature[0] == "+" for feature in named if feature}
+
+
 def choose_tile(request: str = "") -> TileShape:
     """The tile for this host, or the one that `request` names.
 
@@ -56,7 +65,7 @@ def choose_tile(request: str = "") -> TileShape:
     32 of 512 bits.  Raises ValueError for any other text.
     """
     bits = {"avx512f": 512, "avx2": 256}
-    features = llvmlite.binding.get_host_cpu_features()
+    features = target_features()
     host_bits = next((b for f, b in bits.items() if features.get(f)), 128)
     shapes = {128: TileShape(16, 6, 2, False), 256: TileShape(32, 6, 2, False)}
     shapes[512] = TileShape(64, 12, 2, False)

@@ -12,13 +12,12 @@ front: a fourth of the time.  What fills no block, and float64, is done in plain
 
 from __future__ import annotations
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._jit import TILE, kernel
+from ._jit import TILE, kernel, target_features
 from ._simd import I64, INTP, Vectors, element, intp, loop
 
 LANES = 8
@@ -119,7 +118,7 @@ def _list_blocks(typingctx, n_blocks, F, dy, argmax, first, L, g, at, f, counts,
     return signature, codegen
 
 
-BLOCKS = bool(llvmlite.binding.get_host_cpu_features().get("avx2")) and not TILE.plain
+BLOCKS = bool(target_features().get("avx2")) and not TILE.plain
 """Whether this host lists by blocks."""
 
 
