@@ -20,6 +20,7 @@ from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.packed import is_packed, load_packed
 from ferdata.preprocess import load_faces
+from ferdata.regular_file import refuse_pipes
 from ferdata.sources import (
     ck_folders,
     ck_plus,
@@ -62,7 +63,7 @@ def recognise(path: str | os.PathLike[str]) -> Recognition:
     Raises DataError if it is none, or could be several: then a source has to be named.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return _recognised_file(path)
     tree = Tree(path)
     found, errors = [], []
@@ -190,6 +191,7 @@ def _tree_checks() -> list[tuple[str, Callable[[Tree], str | None]]]:
 
 
 def _recognised_file(path: Path) -> Recognition:
+    refuse_pipes(path)
     try:
         names = csv_header(path)
     except DataError as error:
@@ -214,7 +216,7 @@ def _recognised_file(path: Path) -> Recognition:
 
 def _fer2013_csv(path: Path) -> Path:
     """The csv itself, where `path` is the folder that holds it."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path
     tree = Tree(path)
     found = find_csv(tree)
