@@ -1,5 +1,6 @@
 """Trials in processes of this machine: whatever is killed, nothing is lost or done twice."""
 
+import contextlib
 import json
 import os
 import random
@@ -234,8 +235,9 @@ def test_a_sweep_killed_ten_times_ends_with_the_results_of_an_undisturbed_one(
         before = len(epochs_trained(log))
         if rng.random() < 0.5:
             until(lambda: len(epochs_trained(log)) > before or program.poll() is not None)
-        time.sleep(rng.uniform(0, 0.5))
-        os.killpg(program.pid, signal.SIGKILL)
+        time.sleep(rng.uniform(0, 0.15))
+        with contextlib.suppress(ProcessLookupError):  # on a fast machine it may be done
+            os.killpg(program.pid, signal.SIGKILL)
         program.wait()
         n_midway += any((folder / "work").glob("*/last/checkpoint.safetensors"))
     assert n_midway >= 3, "the kills met no training"
