@@ -118,7 +118,7 @@ def test_accepted(case, tmp_path):
 READ = """
 import json, resource, signal, sys, warnings
 sys.path.insert(0, sys.argv[1])
-import broken_inputs, ferdata.opening
+import broken_inputs, ferdata.opening, mutated_files
 warnings.simplefilter("error")
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
 def check():
@@ -130,7 +130,7 @@ def check():
             cases[name].read(Path(path))
         except ferdata.DataError as error:
             print(json.dumps([name, str(error)]))
-    print(json.dumps(["peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+    print(json.dumps(["peak", mutated_files.peak()]))
 check()
 """
 
