@@ -398,6 +398,18 @@ def test_export_c(run, run_json, monkeypatch, model, tmp_path):
     assert status == 0 and "not checked: there is no C compiler" in text and not err
 
 
+def test_export_into_a_folder(run_json, refused, model, tmp_path):
+    new, old = tmp_path / "deploy", tmp_path / "programs"
+    old.mkdir()
+    for folder, out in ((new, f"{new}/"), (old, old)):
+        found = run_json("export", model, "--to", "python", "--out", out)
+        assert list(found["files"]) == [str(folder / "microexpnet.py")]
+        assert [path.name for path in folder.iterdir()] == ["microexpnet.py"]
+    error = refused("export", model, "--to", "c", "--out", f"{tmp_path}/a/b/")
+    assert "there is no folder" in error and not (tmp_path / "a").exists()
+    assert "or a folder" in refused("export", model, "--to", "c", "--out", tmp_path / "deploy2")
+
+
 def test_export_onnx(run_json, model, tmp_path):
     pytest.importorskip("onnx")
     out = tmp_path / "model.onnx"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ..network import Network
 from .console import CannotError, check_out, one_line, plain, print_json
 from .model_argument import add_model_argument, open_model
 
+FILE_STEM = "microexpnet"
 ENDINGS = {"onnx": ".onnx", "python": ".py", "c": ".c"}
 
 
@@ -27,18 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="PATH",
         required=True,
-        help="the file to write, which ends in .onnx, .py or .c; a C program's header is written "
-        "beside it",
+        help="the file to write, which ends in .onnx, .py or .c, or a folder (made if it ends in "
+        f"/) for {FILE_STEM}.onnx, .py or .c; a C program's header is written beside it",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    out = check_out(args.out, not_the_same_as=args.model)
-    if out.suffix != ENDINGS[args.to]:
-        raise CannotError(f"{args.out}: expected a name that ends in {ENDINGS[args.to]}")
+    out = program_path(args.out, ENDINGS[args.to], args.model)
     network = open_model(args.model, args.variant).network
     logging.getLogger("tinycnn").setLevel(logging.ERROR)  # a missing compiler is said below
     try:
+        out.parent.mkdir(exist_ok=True)
         paths, notes = write(network, args.to, out)
     except ExportError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
@@ -54,6 +55,19 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("not checked: there is no C compiler here ($CC, cc, gcc, clang)")
     return 0
+
+
+def program_path(text: str, ending: str, model: str) -> Path:
+    """The file that --out names, itself or by its folder.  Raises CannotError as check_out, and for
+    a file with another ending."""
+    folder = Path(text)
+    if folder.is_dir():
+        return check_out(str(folder / (FILE_STEM + ending)), not_the_same_as=model)
+    if text.endswith(("/", os.sep)):
+        return check_out(str(folder)) / (FILE_STEM + ending)
+    if folder.suffix != ending:
+        raise CannotError(f"{text}: expected a name that ends in {ending}, or a folder")
+    return check_out(text, not_the_same_as=model)
 
 
 def write(network: Network, to: str, out: Path) -> tuple[tuple[Path, ...], dict[str, Any]]:
