@@ -21,6 +21,8 @@ In a file, lists are lists and names are those of the options:
     loss = "none"                   # then are what they have in common
     [[trial]]
     loss = ["kd", "dkd"]
+
+With tables, all others are compared with the first, over the seeds that both have.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from ferdata.trial_faces import with_soft_labels_of_train
 from tinycnn import sweep
 from tinycnn.atomic_file import write_atomically
 from tinycnn.models import SIZES, VARIANTS
-from tinycnn.recipes import LOSSES, RECIPES
+from tinycnn.recipes import LOSSES, NUMBERS, RECIPES
 from tinycnn.sweep.selection import RULES
 
 N_FOLDS = 10
@@ -67,12 +69,17 @@ def several(kind: Callable[[str], Any]) -> Callable[[str], list]:
         values = [part.strip() for part in text.split(",")]
         try:
             return [kind(value) for value in values]
-        except ValueError:
-            expected = {int: "whole numbers", float: "numbers"}.get(kind, "values")
+        except (ValueError, KeyError):
+            known = {int: "whole numbers", float: "numbers", yes_or_no: "yes or no"}
+            expected = known.get(kind, "values")
             message = f"{text!r}: expected {expected} between commas"
             raise argparse.ArgumentTypeError(message) from None
 
     return parse
+
+
+def yes_or_no(text: str) -> bool:
+    return {"yes": True, "no": False}[text]
 
 
 def size(text: str) -> str | int:
@@ -105,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("data")
     data.add_argument("--data", metavar="PATH", help=DATA)
     data.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
-    data.add_argument("--teacher", metavar="FILE", help=TEACHER)
+    data.add_argument("--teacher", metavar="FILE", nargs="+", help=TEACHER)
     data.add_argument(
         "--targets", choices=("votes", "plurality", "majority", "labels"), help=TARGETS
     )
@@ -127,8 +134,12 @@ def build_parser() -> argparse.ArgumentParser:
         "epochs": (int, "passes over the data (default: the recipe's)"),
         "learning-rate": (float, "the highest of the schedule (default: the recipe's)"),
         "batch-size": (int, "images a step (default: the recipe's)"),
-        "recipe": (str, f"all else: {', '.join(RECIPES)} (default: fer)"),
     }
+    for name, (_, meaning) in NUMBERS.items():
+        text = f"{meaning.replace('%', '%%')} (default: the recipe's)"
+        lists[name.replace("_", "-")] = (float, text)
+    lists["flipped-teacher"] = (yes_or_no, FLIPPED)
+    lists["recipe"] = (str, f"all else: {', '.join(RECIPES)} (default: fer)")
     for name, (kind, text) in lists.items():
         trials.add_argument(f"--{name}", type=several(kind), metavar="A,B,...", help=text)
 
@@ -150,7 +161,11 @@ DATA = (
     "whatever ferdata.open recognises: FER2013's csv, folders of CK+, Oulu-CASIA, RAF-DB, "
     "JAFFE, a folder per class, ... (default: built-in faces)"
 )
-TEACHER = "soft labels, .npz or .csv (default: the shipped teacher for the built-in faces)"
+TEACHER = (
+    "soft labels, .npz or .csv; of several the mean of their probabilities (default: the shipped "
+    "teacher for the built-in faces)"
+)
+FLIPPED = "yes: a mirrored image has the teacher's answer for it (default: the recipe's)"
 TARGETS = "of FER2013, as train_student.py (default: votes with --votes, else labels)"
 FOLDS = f"measure on N folds instead of the data's own split (default, without a split: {N_FOLDS})"
 SPLIT = "of the folds: nobody in two parts, or at random (default: subject)"
@@ -171,7 +186,8 @@ FLAGS = ("retry_failed", "keep_models", "local_checkpoints")
 FIELDS = {"seeds": "seed"}
 """Options that a Trial calls by another name."""
 TRIAL_OPTIONS = ("variant", "size", "loss", "temperature", "soft_weight", "loss_scale", "seeds")
-TRIAL_OPTIONS += ("epochs", "learning_rate", "batch_size", "augment", "recipe")
+TRIAL_OPTIONS += ("epochs", "learning_rate", "batch_size", "augment", *NUMBERS)
+TRIAL_OPTIONS += ("flipped_teacher", "recipe")
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[dict[str, Any]]]:
@@ -213,8 +229,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not a TOML file: {reason}") from None
     config = {name.replace("-", "_"): value for name, value in config.items()}
     for name in PATHS:
-        if isinstance(config.get(name), str):
-            config[name] = str(path.parent / config[name])
+        value = config.get(name)
+        if isinstance(value, str):
+            config[name] = str(path.parent / value)
+        elif name == "teacher" and is_strings(value):
+            config[name] = [str(path.parent / each) for each in value]
     return config
 
 
@@ -235,8 +254,14 @@ def check_config(args: argparse.Namespace, config: dict[str, Any], tables: Any) 
                 raise UsageError(f"{path}: [[trial]] {k}: no option {name!r} of a trial")
 
 
+def is_strings(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
+
+
 def checked_as_option(path: str, name: str, value: Any) -> Any:
     """A value of the file, read as the command line reads it."""
+    if name == "teacher" and is_strings(value):
+        return value
     option = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
         if name not in FLAGS:
@@ -310,16 +335,16 @@ def load_source(args: argparse.Namespace) -> ferdata.TrialFaces:
             )
         if args.data is None:  # the shipped teacher has answers for these alone
             dataset = dataset.in_split("train")
-            dataset = dataset.with_soft_labels(soft_labels_of(args, dataset))
+            dataset = dataset.with_soft_labels(*soft_labels_of(args, dataset))
         elif args.teacher:
-            dataset = dataset.with_soft_labels(soft_labels_of(args, dataset))
+            dataset = dataset.with_soft_labels(*soft_labels_of(args, dataset))
         if args.rows:
             dataset = dataset.select(np.arange(min(args.rows, len(dataset))))
         n_folds = args.folds or N_FOLDS
         return ferdata.TrialFaces(dataset, targets, protocol=protocol, n_folds=n_folds)
     if args.data is None or args.teacher:
         values = soft_labels_of(args, dataset.in_split("train"))
-        dataset = with_soft_labels_of_train(dataset, values)
+        dataset = with_soft_labels_of_train(dataset, *values)
     if args.rows:
         train = np.flatnonzero(dataset.split == "train")
         others = np.flatnonzero(dataset.split != "train")
@@ -344,10 +369,13 @@ def load_dataset(args: argparse.Namespace) -> tuple[ferdata.FaceDataset, str]:
     return dataset, "distribution" if options.get("target") == "votes" else "labels"
 
 
-def soft_labels_of(args: argparse.Namespace, rows: ferdata.FaceDataset) -> np.ndarray:
+def soft_labels_of(
+    args: argparse.Namespace, rows: ferdata.FaceDataset
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """For the images, and for their mirror images where the teacher has answers."""
     if args.teacher is None:
-        return ferdata.load_rendered_teacher(rows)
-    return ferdata.align_soft_labels(ferdata.load_soft_labels(args.teacher), rows)[0]
+        return ferdata.load_rendered_teacher(rows), None
+    return ferdata.load_teachers(args.teacher, rows)[:2]
 
 
 # ---- the sweep -------------------------------------------------------------------------------
@@ -401,14 +429,19 @@ def run_trials(
         shown.close()
 
 
-def show(args: argparse.Namespace, named: dict[str, sweep.Trial], outcome: sweep.Outcome) -> None:
+def show(
+    args: argparse.Namespace,
+    named: dict[str, sweep.Trial],
+    outcome: sweep.Outcome,
+    has_tables: bool,
+) -> None:
     """Tables on stdout, failed trials on stderr, summary.csv in the folder."""
     results = list(outcome.results.values())
     if results:
         where = "test" if results[0]["test"] else "validation"
         print(f"accuracy in % on {where} images, +- 95 % interval over seeds and folds (how many)")
         print()
-        print(sweep.score_tables(results))
+        print(sweep.difference_table(results) if has_tables else sweep.score_tables(results))
         rule = args.select or "validation"
         chosen = sweep.choice_table(results, rule)
         if chosen:
@@ -434,7 +467,7 @@ def run(argv: list[str]) -> int:
     print(f"{len(named)} trials, {len(source.dataset):,} images -> {args.out}")
     run_trials(args, trials, source)
     outcome = sweep.SweepFolder(args.out).outcome(named, bool(args.keep_models))
-    show(args, named, outcome)
+    show(args, named, outcome, has_tables=len(tables) > 1)
     return 1 if outcome.failures else 0
 
 

@@ -35,7 +35,15 @@ from tinycnn.calibration import fit_temperature
 from tinycnn.losses import softmax
 from tinycnn.metrics import expected_calibration_error
 from tinycnn.optim import optimizer_from_name
-from tinycnn.recipes import LOSSES, RECIPES, SCHEDULES, make_loss, make_schedule
+from tinycnn.recipes import (
+    LOSSES,
+    NO_TEACHER,
+    NUMBERS,
+    RECIPES,
+    SCHEDULES,
+    make_loss,
+    make_schedule,
+)
 from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
 
 SIZE_PX = 84
@@ -71,8 +79,10 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--teacher",
         metavar="FILE",
-        help="soft labels, .npz or .csv; see the README for the format (default: the shipped "
-        "teacher for the built-in faces, none for --data)",
+        nargs="+",
+        help="soft labels, .npz or .csv; see the README for the format; of several the mean of "
+        "their probabilities (default: the shipped teacher for the built-in faces, none for "
+        "--data)",
     )
     data.add_argument(
         "--targets",
@@ -125,12 +135,13 @@ def build_parser() -> argparse.ArgumentParser:
         default=None,
         help=of_recipe("augment", "shift, rotate, scale and mirror each image in every epoch"),
     )
-    training.add_argument(
-        "--augment-strength",
-        type=strength,
-        metavar="X",
-        help=of_recipe("augment_strength", "a factor of 5 px, 10 degrees, 10 %%"),
-    )
+    for name, (most, meaning) in NUMBERS.items():
+        training.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=up_to(most),
+            metavar="X",
+            help=of_recipe(name, meaning.replace("%", "%%")),
+        )
     training.add_argument("--patience", type=positive, metavar="N", help=PATIENCE)
 
     soft = parser.add_argument_group(
@@ -158,6 +169,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--loss-scale",
         choices=("paper", "hinton"),
         help=of_recipe("loss_scale", "c: 1 (paper) or t*t (hinton)"),
+    )
+    soft.add_argument(
+        "--flipped-teacher",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help=of_recipe("flipped_teacher", "a mirrored image has the teacher's answer for it"),
     )
     soft.add_argument(
         "--compare",
@@ -247,8 +264,10 @@ def temperatures(text: str) -> float | list[float]:
     return values[0] if len(values) == 1 else values
 
 
-def strength(text: str) -> float:
-    return number(text, float, "a number from 0 to 9", lambda value: 0 <= value <= 9)
+def up_to(most: float) -> Callable[[str], float]:
+    return lambda text: number(
+        text, float, f"a number from 0 to {most:g}", lambda value: 0 <= value <= most
+    )
 
 
 def share(text: str) -> float:
@@ -275,6 +294,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
         for name in ("loss", "temperature", "soft_weight", "loss_scale", "compare"):
             if getattr(args, name) not in (None, False):
                 raise UsageError(f"--{name.replace('_', '-')} needs --teacher")
+    if isinstance(args.teacher, str):  # of a run begun by an older release
+        args.teacher = [args.teacher]
+    if args.flipped_teacher and not args.teacher:
+        raise UsageError("--flipped-teacher needs --teacher, with answers for mirror images")
     for name, value in asdict(RECIPES[args.recipe]).items():
         if getattr(args, name, None) is None:
             setattr(args, name, value)
@@ -336,9 +359,12 @@ def load_data(args: argparse.Namespace) -> Data:
         hashes[f"{name} {targets}"] = hash_of(truth)
     notes = []
     if args.teacher:
-        soft = ferdata.load_soft_labels(args.teacher)
-        values, aligned = ferdata.align_soft_labels(soft, train)
-        train = train.with_soft_labels(values)
+        values, flipped, aligned = ferdata.load_teachers(args.teacher, train)
+        if args.flipped_teacher and flipped is None:
+            raise UsageError(
+                f"--flipped-teacher: {' '.join(args.teacher)}: no answers for mirror images"
+            )
+        train = train.with_soft_labels(values, flipped if args.flipped_teacher else None)
         if aligned.n_floored:
             notes.append(
                 f"{aligned.n_floored:,} of the teacher's probabilities were below 1e-7 and raised "
@@ -350,6 +376,8 @@ def load_data(args: argparse.Namespace) -> Data:
         train = train.select(np.arange(min(args.rows, len(train))))
     if train.soft_labels is not None:
         hashes["soft labels"] = hash_of(train.soft_labels)
+    if train.flipped_soft_labels is not None:
+        hashes["soft labels of mirror images"] = hash_of(train.flipped_soft_labels)
     if validation.images.shape[1:] != (SIZE_PX, SIZE_PX):
         images = ferdata.resize_images(validation.images, SIZE_PX)
         validation = replace(validation, images=images)
@@ -486,6 +514,7 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         classes=data.train.classes,
         scaling=args.scaling,
         bias_std=args.bias_std,
+        dropout=args.dropout,
         framing="fer2013" if args.data else None,
         backend=args.backend,
         n_threads=args.threads,
@@ -497,14 +526,15 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         batch_size=args.batch_size,
         size_px=SIZE_PX,
         augment=ferdata.Augmentation.of_strength(args.augment_strength) if args.augment else None,
+        mix=ferdata.Mixing(args.mixup, args.cutmix),
         seed=args.seed,
         targets=data.targets,
         n_threads=network.n_threads,
     )
-    if with_teacher:
-        loss = make_loss(args.loss, args.temperature, args.soft_weight, args.loss_scale)
-    else:
-        loss = tinycnn.CrossEntropy()
+    loss = make_loss(
+        *(args.loss if with_teacher else NO_TEACHER, args.temperature, args.soft_weight),
+        *(args.loss_scale, args.label_smoothing),
+    )
     began = checkpoint.path_in(folder).exists() or has_content(folder / "history.jsonl")
     resume = args.resume and began  # a run that ended within its first epoch starts anew
     done = checkpoint.records_in(folder) if resume else []
@@ -533,6 +563,8 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
             patience=args.patience,
             folder=folder,
             resume=resume,
+            ema_decay=args.ema_decay,
+            clip_norm=args.clip_norm,
         )
         rows = done + [record.to_dict() for record in records]
     finally:

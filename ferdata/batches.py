@@ -11,12 +11,13 @@ import numpy as np
 from ferdata.augment import Augmentation
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
+from ferdata.mixing import Mixing
 from ferdata.warp import resize_images, resize_matrix, warp_images
 
 Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
 
 # Each use of randomness has its own stream, so that switching one off leaves the other as it was.
-_ORDER, _AUGMENT = 0, 1
+_ORDER, _AUGMENT, _MIX = 0, 1, 2
 
 
 class Batches:
@@ -25,11 +26,14 @@ class Batches:
     images       uint8 (n, size_px, size_px): resized and augmented in one bilinear interpolation.
                  Larger images are first reduced with anti-aliasing, once, when this is made
     targets      targets="labels": int64 (n,);  targets="distribution": float32 (n, K)
-    soft_labels  float32 (n, K) as the dataset has them, or None
+                 (targets="labels" with `mix` too)
+    soft_labels  float32 (n, K) as the dataset has them, or None. An image that the augmentation
+                 mirrors comes with the dataset's flipped_soft_labels, if it has any
 
     n is batch_size, less in the last batch. All arrays are new each time. batches(epoch) depends
     on the seed and the epoch alone: not on what came before, on other Batches, or on n_threads;
-    how an image is augmented does not depend on the order or the batch size either.
+    how an image is augmented does not depend on the order or the batch size either. `mix` then
+    puts pairs of a batch together (`ferdata.Mixing`).
 
     Attributes: n_images, n_batches, classes (names in the order of targets and soft labels).
 
@@ -44,6 +48,7 @@ class Batches:
         batch_size: int = 64,
         size_px: int = 84,
         augment: Augmentation | None = None,
+        mix: Mixing | None = None,
         shuffle: bool = True,
         seed: int = 0,
         targets: str = "labels",
@@ -61,9 +66,13 @@ class Batches:
         self.n_images = len(dataset)
         self.n_batches = -(-self.n_images // batch_size)
         self._targets = _targets(dataset, targets)
+        if mix and self._targets.ndim == 1:
+            self._targets = np.eye(len(dataset.classes), dtype=np.float32)[self._targets]
         self._soft_labels = dataset.soft_labels
+        self._flipped_soft_labels = dataset.flipped_soft_labels
         self._batch_size, self._size_px = batch_size, size_px
         self._augment, self._shuffle, self._seed = augment, shuffle, seed
+        self._mix = mix or None
         self._n_threads = n_threads
         self._images = dataset.images
         if max(self._images.shape[1:]) > size_px:
@@ -79,17 +88,23 @@ class Batches:
         if self._shuffle:
             np.random.default_rng([self._seed, epoch, _ORDER]).shuffle(order)
         matrices = self._matrices(epoch)
+        soft_labels = self._soft_labels
+        if soft_labels is not None and self._flipped_soft_labels is not None:
+            mirrored = _is_mirrored(matrices) if matrices is not None else False
+            soft_labels = np.where(mirrored, self._flipped_soft_labels, soft_labels)
+        rng = np.random.default_rng([self._seed, epoch, _MIX])
         with ThreadPoolExecutor(self._n_threads) if self._n_threads > 1 else nullcontext() as pool:
             for start in range(0, self.n_images, self._batch_size):
                 which = order[start : start + self._batch_size]
-                soft = None if self._soft_labels is None else self._soft_labels[which]
+                soft = None if soft_labels is None else soft_labels[which]
                 if matrices is None:
                     images = self._images[which]
                 else:
                     images = warp_images(
                         self._images, matrices[which], self._size_px, which, self._n_threads, pool
                     )
-                yield images, self._targets[which], soft
+                batch = images, self._targets[which], soft
+                yield self._mix(rng, *batch) if self._mix else batch
 
     def _matrices(self, epoch: int) -> np.ndarray | None:
         """(N, 2, 3) in the dataset's order; None where the images are right as they are."""
@@ -101,6 +116,12 @@ class Batches:
             return None
         matrix = resize_matrix(height, width, self._size_px)
         return np.broadcast_to(matrix, (self.n_images, 2, 3))
+
+
+def _is_mirrored(matrices: np.ndarray) -> np.ndarray:
+    """bool (N, 1): left and right change places where the determinant is negative."""
+    (a, b), (c, d) = np.moveaxis(matrices[:, :, :2], 0, -1)
+    return (a * d < b * c)[:, None]
 
 
 def _targets(dataset: FaceDataset, kind: str) -> np.ndarray:

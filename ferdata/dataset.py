@@ -10,6 +10,7 @@ import numpy as np
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace, checked_labels, label_map
 
+_TEACHERS = ("soft_labels", "flipped_soft_labels")
 SPLITS = ("train", "validation", "test")
 
 # What a row of `targets` may sum to and still count as a distribution (float32 arithmetic).
@@ -27,6 +28,7 @@ class FaceDataset:
     has_label    bool    (N,)        False where `labels` holds only a stand-in; None: all True
     targets      float32 (N, K)      distributions over the classes (rows sum to 1)
     soft_labels  float32 (N, K)      a teacher's logits or log-probabilities
+    flipped_soft_labels  the same    for the mirror images
     subjects     str     (N,)        the person shown
     split        str     (N,)        "train", "validation" or "test"
     rows         int64   (N,)        0-based row of the source file, also after rows were dropped
@@ -42,6 +44,7 @@ class FaceDataset:
     has_label: np.ndarray | None = None
     targets: np.ndarray | None = None
     soft_labels: np.ndarray | None = None
+    flipped_soft_labels: np.ndarray | None = None
     subjects: np.ndarray | None = None
     split: np.ndarray | None = None
     rows: np.ndarray | None = None
@@ -115,9 +118,12 @@ class FaceDataset:
             self if self.has_label is None else replace(self.select(self.has_label), has_label=None)
         )
 
-    def with_soft_labels(self, values: np.ndarray | None) -> FaceDataset:
-        """The same rows with soft labels (N, K) in this dataset's row and class order."""
-        return replace(self, soft_labels=values)
+    def with_soft_labels(
+        self, values: np.ndarray | None, flipped: np.ndarray | None = None
+    ) -> FaceDataset:
+        """The same rows with soft labels (N, K) in this dataset's row and class order, and those
+        for their mirror images."""
+        return replace(self, soft_labels=values, flipped_soft_labels=flipped)
 
     def to_label_space(self, target: LabelSpace, allow_lossy: bool = False) -> FaceDataset:
         """The same images with labels, targets and soft labels in another label space, by name.
@@ -147,9 +153,11 @@ class FaceDataset:
             label_space=target,
             labels=None if kept.labels is None else name_map.apply(kept.labels),
             targets=None if targets is None else targets[keep],
-            soft_labels=(
-                None if kept.soft_labels is None else name_map.apply_columns(kept.soft_labels)
-            ),
+            **{
+                name: None if values is None else name_map.apply_columns(values)
+                for name in _TEACHERS
+                for values in [getattr(kept, name)]
+            },
         )
 
     def content_hash(self) -> str:
@@ -248,5 +256,6 @@ class FaceDataset:
         self._set("targets", targets)
 
     def _check_soft_labels(self) -> None:
-        if self.soft_labels is not None:
-            self._set("soft_labels", self._checked_table("soft_labels", self.soft_labels))
+        for name in _TEACHERS:
+            if getattr(self, name) is not None:
+                self._set(name, self._checked_table(name, getattr(self, name)))

@@ -280,6 +280,21 @@ def average_soft_labels(
     )
 
 
+def load_teachers(
+    paths: Sequence[str | os.PathLike[str]], dataset: FaceDataset
+) -> tuple[np.ndarray, np.ndarray | None, AlignReport]:
+    """(values, flipped, report): one teacher's file aligned to the data set, or the average of
+    several; flipped: the answers for mirror images, None where there are none. Errors as those of
+    `load_soft_labels`, `average_soft_labels` and `align_soft_labels`."""
+    teachers = [load_soft_labels(path) for path in paths]
+    teacher = teachers[0] if len(teachers) == 1 else average_soft_labels(teachers)
+    values, report = align_soft_labels(teacher, dataset)
+    flipped = None
+    if teacher.flipped_values is not None:
+        flipped, _ = align_soft_labels(teacher, dataset, flipped=True)
+    return values, flipped, report
+
+
 # ---- aligning --------------------------------------------------------------------------------
 
 

@@ -20,10 +20,11 @@ from ferdata.batches import Batches
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.folds import check_split, random_folds, subject_folds
+from ferdata.mixing import Mixing
 from ferdata.warp import resize_images
 
 PROTOCOLS = ("own-split", "subject", "random")
-_DECIDING = ("augment", "batches", "dataset", "folds", "trial_faces", "warp")
+_DECIDING = ("augment", "batches", "dataset", "folds", "mixing", "trial_faces", "warp")
 """The modules that stand between a data set and what a network sees."""
 _N_SPLIT_OFF = 10
 
@@ -129,13 +130,19 @@ class TrialFaces:
         batch_size: int,
         augment: bool,
         with_teacher: bool,
+        augment_strength: float = 1.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        flipped_teacher: bool = False,
         n_threads: int = 1,
     ) -> TrialParts:
         """A trial's faces.
 
         fold          number of the fold to measure on, from 0; None with protocol "own-split"
         seed          of the order of the images and of their augmentation
-        with_teacher  batches carry soft labels
+        augment_strength  see `Augmentation.of_strength`;  mixup, cutmix: see `Mixing`
+        with_teacher  batches carry soft labels; flipped_teacher: those of the mirror image where
+                      an image is mirrored
         The same arguments give the same faces, whatever n_threads.
         Raises DataError for a fold that there is not, a missing teacher, or an empty part.
         """
@@ -143,11 +150,16 @@ class TrialFaces:
             raise DataError("a trial with a teacher needs soft labels; this data set has none")
         train, validation, test = self._rows(fold)
         faces = self.dataset.select(train)
+        if flipped_teacher and with_teacher and faces.flipped_soft_labels is None:
+            raise DataError("flipped_teacher: this teacher has no answers for mirror images")
+        if not (flipped_teacher and with_teacher):
+            faces = faces.with_soft_labels(faces.soft_labels if with_teacher else None)
         batches = Batches(
-            faces if with_teacher else faces.with_soft_labels(None),
+            faces,
             batch_size=batch_size,
             size_px=self.size_px,
-            augment=Augmentation() if augment else None,
+            augment=Augmentation.of_strength(augment_strength) if augment else None,
+            mix=Mixing(mixup, cutmix),
             seed=seed,
             targets=self.targets,
             n_threads=n_threads,
@@ -207,19 +219,25 @@ class TrialFaces:
         )
 
 
-def with_soft_labels_of_train(dataset: FaceDataset, values: np.ndarray) -> FaceDataset:
+def with_soft_labels_of_train(
+    dataset: FaceDataset, values: np.ndarray, flipped: np.ndarray | None = None
+) -> FaceDataset:
     """The data set with soft labels for the rows of its split "train" alone, for "own-split".
 
-    values: float32 (n of them, K), in the order of `dataset.in_split("train")`. A teacher need not
-    answer for rows that are never trained on; theirs are 0, and never read. Raises DataError for
-    another number of rows.
+    values: float32 (n of them, K), in the order of `dataset.in_split("train")`; flipped: as values,
+    for the mirror images. A teacher need not answer for rows that are never trained on; theirs are
+    0, and never read. Raises DataError for another number of rows.
     """
     rows = np.flatnonzero(dataset.split == "train")
-    if len(values) != len(rows):
-        raise DataError(f"soft labels for {len(values)} of {len(rows)} training images")
-    all_values = np.zeros((len(dataset), values.shape[1]), np.float32)
-    all_values[rows] = values
-    return dataset.with_soft_labels(all_values)
+
+    def spread(given: np.ndarray) -> np.ndarray:
+        if len(given) != len(rows):
+            raise DataError(f"soft labels for {len(given)} of {len(rows)} training images")
+        all_values = np.zeros((len(dataset), given.shape[1]), np.float32)
+        all_values[rows] = given
+        return all_values
+
+    return dataset.with_soft_labels(spread(values), None if flipped is None else spread(flipped))
 
 
 def _code_hash() -> str:

@@ -15,8 +15,9 @@ from tinycnn import (
     models,
 )
 from tinycnn.input_spec import SCALINGS
+from tinycnn.losses import SmoothedTargets
 from tinycnn.optim import Adam, optimizer_from_name
-from tinycnn.recipes import LOSSES, RECIPES, SCHEDULES, make_loss, make_schedule
+from tinycnn.recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES, make_loss, make_schedule
 
 
 def test_paper_is_the_papers_training():
@@ -36,6 +37,13 @@ def test_paper_is_the_papers_training():
         loss_scale="paper",
         batch_size=64,
         augment_strength=1.0,
+        label_smoothing=0.0,
+        dropout=0.0,
+        ema_decay=0.0,
+        clip_norm=0.0,
+        mixup=0.0,
+        cutmix=0.0,
+        flipped_teacher=False,
     )
 
 
@@ -53,6 +61,8 @@ def test_fer_is_what_the_readme_says():
         loss_scale="hinton",
     )
     assert {name: fer[name] for name in fixed} == fixed
+    assert not any(fer[name] for name in NUMBERS if name != "augment_strength")
+    assert fer["augment_strength"] == 1 and fer["flipped_teacher"] is False
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -127,6 +137,15 @@ def test_losses_by_name():
         2.0, 0.5, 4.0, 0.5, standardize=True
     )
     assert make_loss("dist", 1.0, 0.5, "paper") == RelationDistillation(1.0, 0.5, 0.5, 0.5)
+
+
+def test_losses_without_a_teacher_and_with_smoothed_targets():
+    assert make_loss("none", None, None, None) == CrossEntropy()
+    assert make_loss("kd", 4.0, 0.7, "hinton", 0.1) == SmoothedTargets(
+        Distillation(4.0, 0.7, "hinton"), 0.1
+    )
+    with pytest.raises(ValueError, match="label_smoothing=1.5"):
+        make_loss("none", label_smoothing=1.5)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -32,12 +32,18 @@ def test_equal_options_are_one_trial():
     assert Trial(loss="none", temperature=2) == Trial(loss="none", soft_weight=0.3)
     assert Trial(loss="dkd", loss_scale="paper") == Trial(loss="dkd", loss_scale="hinton")
     assert Trial(loss="kd", loss_scale="paper") != Trial(loss="kd", loss_scale="hinton")
+    assert Trial(loss="none", flipped_teacher=True) == Trial(loss="none")
+    still = Trial(augment=False)
+    assert Trial(augment=False, augment_strength=0.5, flipped_teacher=True) == still
+    assert Trial(mixup=0) == Trial(mixup=0.0) != Trial(mixup=1)
 
 
 def test_every_option_the_data_and_the_code_are_in_the_name(monkeypatch):
     other = dict(variant="p1", size="XS", loss="kd-z", temperature=3, soft_weight=0.1)
     other |= dict(loss_scale="paper", seed=1, fold=0, epochs=2, learning_rate=0.1, batch_size=3)
-    other |= dict(augment=False, recipe="paper")
+    other |= dict(augment=False, augment_strength=0.5, label_smoothing=0.1, dropout=0.1)
+    other |= dict(ema_decay=0.9, clip_norm=1.0, mixup=0.2, cutmix=1.0, flipped_teacher=True)
+    other |= dict(recipe="paper")
     assert set(other) == {field.name for field in dataclasses.fields(Trial)}
     names = [Trial(**{option: value}).name("d") for option, value in other.items()]
     names += [Trial().name("d"), Trial().name("e")]
@@ -68,6 +74,11 @@ def test_every_option_the_data_and_the_code_are_in_the_name(monkeypatch):
         (dict(learning_rate=0), "learning_rate is 0"),
         (dict(learning_rate=float("nan")), "learning_rate is nan"),
         (dict(augment=1), "augment is 1"),
+        (dict(flipped_teacher=1), "flipped_teacher is 1"),
+        (dict(augment_strength=10), "augment_strength is 10.0; expected 0 to 9"),
+        (dict(mixup=-0.1), "mixup is -0.1"),
+        (dict(ema_decay=1), "ema_decay is 1.0"),
+        (dict(dropout="0.5"), "dropout is '0.5'; expected a number"),
         (dict(recipe="mine"), "recipe is 'mine'"),
     ],
 )
@@ -142,7 +153,7 @@ def test_the_code_version_changes_with_deciding_files_alone(tmp_path, monkeypatc
 
     before = version()
     assert before == trial.code_version()
-    for place in ("report.py", "cli/__init__.py", "sweep/local.py"):
+    for place in ("report.py", "cli/__init__.py", "sweep/local.py", "sweep/table.py"):
         with open(tmp_path / "tinycnn" / place, "a") as file:
             file.write("# another line\n")
     assert version() == before

@@ -45,7 +45,7 @@ class ToySource:
         self.log, self.pause_s = log and str(log), pause_s
         self.bad_seed, self.bad, self.unless = bad_seed, bad, str(unless)
 
-    def parts(self, *, fold, seed, batch_size, augment, with_teacher, n_threads):
+    def parts(self, *, fold, seed, batch_size, with_teacher, **others):
         assert batch_size == BATCH_SIZE
         held_out = [
             SimpleNamespace(images=images, labels=labels, targets=None)

@@ -1,7 +1,8 @@
 """Everything needed to go on with training, in one safetensors file, written atomically.
 
-The file is a model file (`tinycnn.load` reads it) with more in it: tensors "optimizer/..." and,
-in the metadata, the records of all epochs so far, the dropout generator's state and the
+The file is a model file (`tinycnn.load` reads it) with more in it: tensors "optimizer/...", where
+weights are averaged "learning/parameters" (the model's own are then the average) and, in the
+metadata, the records of all epochs so far, the dropout generator's state and the
 configuration of the run, which must be the same when it goes on.
 """
 
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from .atomic_file import write_atomically
+from .averaging import WeightAverage
 from .formats import safetensors
 from .network import Network
 from .optim import Optimizer
 
 METADATA_KEY = "tinycnn.checkpoint"
 BEST = "model.safetensors"
+LEARNING = "learning/parameters"
 
 
 class CheckpointError(ValueError):
@@ -36,6 +39,7 @@ def save_epoch(
     configuration: dict[str, Any],
     records: list[dict[str, Any]],
     is_best: bool,
+    average: WeightAverage | None = None,
 ) -> None:
     """Write the run's last checkpoint, and before it the best model if this epoch is the best: a
     crash between the two repeats the epoch and writes the same best model again.
@@ -52,6 +56,8 @@ def save_epoch(
         "dropout_generator": network.dropout_generator.bit_generator.state,
     }
     tensors = {f"optimizer/{name}": array for name, array in optimizer.state().items()}
+    if average is not None:
+        tensors[LEARNING] = average.values
     metadata = {METADATA_KEY: json.dumps(state)}
     write_atomically(path, safetensors.to_bytes(network, tensors, metadata))
 
@@ -69,9 +75,14 @@ def records_in(folder: str | Path) -> list[dict[str, Any]]:
 
 
 def load(
-    path: Path, network: Network, optimizer: Optimizer, configuration: dict[str, Any]
+    path: Path,
+    network: Network,
+    optimizer: Optimizer,
+    configuration: dict[str, Any],
+    average: WeightAverage | None = None,
 ) -> list[dict[str, Any]]:
-    """Put network and optimizer back where the checkpoint left them; returns the epoch records.
+    """Put network, optimizer and average back where the checkpoint left them; returns the epoch
+    records.
 
     configuration: of the run that goes on.  Raises CheckpointError where there is no checkpoint,
     where it is damaged, or where it was written by a run of another configuration or network.
@@ -99,11 +110,16 @@ def load(
         for name, tensor in tensors.items()
         if name.startswith("optimizer/")
     }
-    for name, tensor in optimizer_state.items():
+    vectors = {f"optimizer/{k}": v for k, v in optimizer_state.items() if k != "n_steps"}
+    if average is not None:
+        if LEARNING not in tensors:
+            raise CheckpointError(f"{path}: {LEARNING} is missing: no weights that learn")
+        vectors[LEARNING] = tensors[LEARNING]
+    for name, tensor in vectors.items():
         found, expected = (f"{a.dtype} {a.shape}" for a in (tensor, network.parameter_vector))
-        if name != "n_steps" and found != expected:
+        if found != expected:
             raise CheckpointError(
-                f"{path}: optimizer/{name} is {found}; expected {expected} like the parameters"
+                f"{path}: {name} is {found}; expected {expected} like the parameters"
             )
     try:
         optimizer.load_state(optimizer_state)
@@ -111,6 +127,8 @@ def load(
     except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path}: {error}") from None
     network.parameter_vector[:] = saved.parameter_vector
+    if average is not None:
+        average.values[:] = tensors[LEARNING]
     network.training_summary = saved.training_summary
     network.calibration_temperature = saved.calibration_temperature
     return state["records"]

@@ -75,14 +75,61 @@ class CrossEntropy:
         targets = check_targets(targets, logits)
         loss, dlogits = np.empty(len(logits)), np.empty_like(logits)
         if self.label_smoothing:
-            smoothed = (1 - self.label_smoothing) * as_distributions(targets, logits)
-            smoothed += self.label_smoothing / logits.shape[1]
+            smoothed = smoothed_targets(targets, logits, self.label_smoothing)
             operations.cross_entropy_soft(logits, smoothed, loss, dlogits)
         elif targets.ndim == 1:
             operations.cross_entropy_hard(logits, targets, loss, dlogits)
         else:
             operations.cross_entropy_soft(logits, targets, loss, dlogits)
         return batch_mean(loss), dlogits
+
+
+@dataclass(frozen=True)
+class SmoothedTargets:
+    """Any loss against (1-a) * y + a / K in the place of the targets y; the teacher's part of it
+    stays as it is.  The targets are constants: value and gradient are those of the loss at them.
+
+    label_smoothing  a, 0 to below 1, so that the largest target stays the largest
+    """
+
+    loss: Loss
+    label_smoothing: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"label_smoothing={self.label_smoothing}: expected 0 up to, not with, 1"
+            )
+
+    @property
+    def needs_soft_labels(self) -> bool:
+        return self.loss.needs_soft_labels
+
+    def at_epoch(self, epoch: int) -> SmoothedTargets:
+        """The loss of an epoch, where it changes from one to the next."""
+        if not hasattr(self.loss, "at_epoch"):
+            return self
+        return SmoothedTargets(self.loss.at_epoch(epoch), self.label_smoothing)
+
+    def __call__(
+        self,
+        logits: np.ndarray,
+        targets: np.ndarray,
+        soft_labels: np.ndarray | None = None,
+        *,
+        backend: str = "numba",
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss and its gradient; arguments and errors as those of the loss."""
+        logits = check_logits(logits)
+        smoothed = smoothed_targets(check_targets(targets, logits), logits, self.label_smoothing)
+        return self.loss(logits, smoothed, soft_labels, backend=backend)
+
+
+def smoothed_targets(targets: np.ndarray, logits: np.ndarray, smoothing: float) -> np.ndarray:
+    """Checked targets as (1-a) * y + a / K, (N, K) with the dtype of logits."""
+    smoothed = (1 - smoothing) * as_distributions(targets, logits)
+    smoothed += smoothing / logits.shape[1]
+    return smoothed
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0, *, backend: str = "numba") -> np.ndarray:

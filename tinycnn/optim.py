@@ -214,6 +214,24 @@ def optimizer_from_name(name: str, **options: Any) -> Optimizer:
     return optimizers[name](**options)
 
 
+def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
+    """Shorten all gradients together to length max_norm, in place; returns the length they had.
+
+        norm = sqrt(sum_i g_i^2),    g <- g * min(1, max_norm / norm)
+
+    gradients (P,) float32 or float64; max_norm above 0.  The sum is taken in float64 and in one
+    order whatever the number of threads.  NaN and infinity stay for the loss to tell of.
+    Source: Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1.
+    Raises ValueError for a max_norm out of range.
+    """
+    if not 0 < max_norm < math.inf:
+        raise ValueError(f"clip_norm is {max_norm!r}; expected a finite number above 0")
+    norm = math.sqrt(float(np.add.reduce(np.square(gradients, dtype=np.float64))))
+    if max_norm < norm < math.inf:
+        gradients *= gradients.dtype.type(max_norm / norm)
+    return norm
+
+
 @functools.cache
 def _update_function(name: str, backend: str) -> Callable:
     """The update that computes.  Imported here, so that importing this file needs NumPy alone."""

@@ -9,19 +9,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .distillation import DecoupledDistillation, Distillation, RelationDistillation
-from .losses import Loss
+from .losses import CrossEntropy, Loss, SmoothedTargets
 from .schedules import Constant, CosineWithWarmup, OneCycle, Schedule
 
 SCHEDULES = ("constant", "cosine", "one-cycle")
 LOSSES = ("kd", "kd-z", "dkd", "dkd-z", "dist")
 """Losses with a teacher, by name; see `make_loss`."""
+NO_TEACHER = "none"
+NUMBERS = {
+    "augment_strength": (9.0, "a factor of 5 px, 10 degrees, 10 %"),
+    "mixup": (100.0, "a of Beta(a, a): pairs of images and what is said of them are blended"),
+    "cutmix": (100.0, "a of Beta(a, a): a box of one image is put into another"),
+    "label_smoothing": (0.9, "this share of each target is spread over all classes"),
+    "dropout": (0.9, "share of the first dense layer's values that a step leaves out"),
+    "ema_decay": (0.99999, "score and keep the average of the weights over 1/(1-X) steps"),
+    "clip_norm": (1e6, "gradients longer than this are shortened to it"),
+}
+"""Options of a recipe that are 0 or more, and off at 0: the largest value, and the meaning."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """scaling, bias_std: of the network; augment: shift, rotate, scale and mirror the images;
     augment_strength: a factor of how far (of `ferdata.Augmentation`'s own ranges);
-    loss, temperature, soft_weight, loss_scale: see `make_loss`; the rest as named."""
+    loss, temperature, soft_weight, loss_scale, label_smoothing: see `make_loss`;
+    dropout: rate behind the first dense layer; ema_decay, clip_norm: see `fit`;
+    mixup, cutmix: see `ferdata.Mixing`; flipped_teacher: an image that was mirrored comes with the
+    teacher's answer for its mirror image; the rest as named. 0 is off."""
 
     scaling: str
     bias_std: float
@@ -36,6 +50,13 @@ class Recipe:
     batch_size: int
     epochs: int
     augment_strength: float = 1.0
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    ema_decay: float = 0.0
+    clip_norm: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    flipped_teacher: bool = False
 
 
 RECIPES = {
@@ -104,16 +125,27 @@ def make_schedule(name: str, learning_rate: float, n_steps: int) -> Schedule:
 
 
 def make_loss(
-    name: str, temperature: float | tuple[float, ...], soft_weight: float, loss_scale: str
+    name: str,
+    temperature: float | tuple[float, ...] | None = None,
+    soft_weight: float | None = None,
+    loss_scale: str | None = None,
+    label_smoothing: float = 0.0,
 ) -> Loss:
-    """One of LOSSES, as (1-w) * CE(targets) + w * soft term, w = soft_weight.
+    """One of LOSSES, as (1-w) * CE(targets) + w * soft term, w = soft_weight; or NO_TEACHER:
+    CE(targets), without the three options of a teacher.
 
     kd     Hinton's, with `loss_scale`; several temperatures are averaged
     dkd    decoupled, alpha = 1 and beta = 8, scaled by t*t
     dist   relational, over classes and over the batch alike, scaled by t*t
     kd-z, dkd-z  the same on z-scored logits
+    label_smoothing  above 0: the targets are smoothed (`SmoothedTargets`)
     Raises ValueError for another name, a value out of range, or several temperatures but for kd.
     """
+    if label_smoothing:
+        loss = make_loss(name, temperature, soft_weight, loss_scale)
+        return SmoothedTargets(loss, label_smoothing)
+    if name == NO_TEACHER:
+        return CrossEntropy()
     if name not in LOSSES:
         raise ValueError(f"loss is {name!r}; expected one of {', '.join(LOSSES)}")
     standardize = name.endswith("-z")

@@ -14,9 +14,10 @@ from typing import Any, Iterator, Protocol, Sequence
 import numpy as np
 
 from . import checkpoint, metrics
+from .averaging import WeightAverage, check_decay
 from .losses import CrossEntropy, Loss, softmax
 from .network import Network
-from .optim import Optimizer
+from .optim import Optimizer, clip_by_norm
 from .schedules import Constant, Schedule
 
 Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
@@ -137,6 +138,8 @@ def fit(
     patience: int | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
+    ema_decay: float = 0.0,
+    clip_norm: float = 0.0,
 ) -> Iterator[EpochRecord]:
     """Train `network` in place; yields an EpochRecord after every epoch.
 
@@ -149,6 +152,9 @@ def fit(
                 each atomically
     resume      go on from folder's last checkpoint, to the same bits as if never interrupted;
                 yields the epochs that are still to do
+    ema_decay   above 0: the average of the weights (`WeightAverage`) is what is scored, written
+                and in the network after each epoch; those that learn go on beside it
+    clip_norm   above 0: gradients longer than this are shortened to it (`clip_by_norm`)
     The network ends with the weights of the last epoch; the best are in the folder.  The same
     seeds of network and batches give the same weights, whatever the number of threads.
     Raises DivergedError where loss or weights are not finite, CheckpointError where there is
@@ -160,6 +166,9 @@ def fit(
         raise ValueError(f"patience is {patience!r}; expected None or 1 or more")
     if resume and folder is None:
         raise ValueError("resume needs the folder to resume from")
+    check_decay(ema_decay)
+    if not 0 <= clip_norm < math.inf:
+        raise ValueError(f"clip_norm is {clip_norm!r}; expected a finite number of 0 or more")
     schedule = schedule or Constant(optimizer.learning_rate)
     configuration = {
         "loss": repr(loss),
@@ -168,18 +177,21 @@ def fit(
         "n_batches": int(batches.n_batches),
         "n_images": getattr(batches, "n_images", None),
         "n_validation_images": None if validation is None else len(validation.images),
+        "ema_decay": ema_decay or None,
+        "clip_norm": clip_norm or None,
     }
+    average = WeightAverage(ema_decay, network.parameter_vector) if ema_decay else None
     records: list[EpochRecord] = []
     if resume:
         path = checkpoint.path_in(folder)
-        rows = checkpoint.load(path, network, optimizer, configuration)
+        rows = checkpoint.load(path, network, optimizer, configuration, average)
         try:
             records = [EpochRecord(**row) for row in rows]
         except TypeError as error:
             raise checkpoint.CheckpointError(f"{path}: not a checkpoint: {error}") from None
     return _epochs(
         *(network, batches, loss, optimizer, n_epochs, schedule, validation, callbacks, patience),
-        *(folder, configuration, records),
+        *(folder, configuration, records, average, clip_norm),
     )
 
 
@@ -196,6 +208,8 @@ def _epochs(
     folder: str | Path | None,
     configuration: dict[str, Any],
     records: list[EpochRecord],
+    average: WeightAverage | None,
+    clip_norm: float,
 ) -> Iterator[EpochRecord]:
     """The loop of `fit`, whose arguments are checked before the first epoch is asked for."""
     best = max((r for r in records if r.is_best), key=lambda r: r.epoch, default=None)
@@ -204,9 +218,13 @@ def _epochs(
             return
         started = time.perf_counter()
         rate = schedule(optimizer.n_steps)
+        if average is not None:  # outside an epoch the network holds the average
+            average.swap(network.parameter_vector)
         mean_loss, mean_accuracy, n_images = _train_epoch(
-            network, batches, loss, optimizer, schedule, epoch, callbacks
+            *(network, batches, loss, optimizer, schedule, epoch, callbacks, average, clip_norm)
         )
+        if average is not None:
+            average.swap(network.parameter_vector)
         seconds = time.perf_counter() - started
         scored = None
         if validation is not None:
@@ -242,6 +260,7 @@ def _epochs(
                 configuration,
                 [r.to_dict() for r in records],
                 is_best=record.is_best,
+                average=average,
             )
         stop = [callback.on_epoch(record) for callback in callbacks]
         yield record
@@ -257,6 +276,8 @@ def _train_epoch(
     schedule: Schedule,
     epoch: int,
     callbacks: Sequence[Callback],
+    average: WeightAverage | None,
+    clip_norm: float,
 ) -> tuple[float, float, int]:
     """Mean loss an image, share right, number of images."""
     n_images, total_loss, n_right = 0, 0.0, 0
@@ -267,9 +288,13 @@ def _train_epoch(
         if not math.isfinite(value):
             raise DivergedError(f"the loss is {value}", epoch, k)
         network.backward(dlogits)
+        if clip_norm:
+            clip_by_norm(network.gradient_vector, clip_norm)
         optimizer.step(
             network.parameter_vector, network.gradient_vector, schedule(optimizer.n_steps)
         )
+        if average is not None:
+            average.step(network.parameter_vector, optimizer.n_steps - 1)
         truth = targets if targets.ndim == 1 else targets.argmax(axis=1)
         n_images += len(images)
         total_loss += value * len(images)

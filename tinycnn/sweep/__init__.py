@@ -16,7 +16,7 @@ from .cluster import run_on_cluster
 from .folder import Outcome, SweepFolder, SweepFolderError
 from .local import run
 from .selection import choose, is_optimistic, mean_and_interval, score
-from .table import choice_table, score_tables, summary_csv
+from .table import choice_table, difference_table, score_tables, summary_csv
 from .trial import Parts, Source, Trial, grid, names, run_trial, shard
 from .work import SweepError
 
@@ -30,6 +30,7 @@ __all__ = [
     "Trial",
     "choice_table",
     "choose",
+    "difference_table",
     "grid",
     "is_optimistic",
     "mean_and_interval",

@@ -21,14 +21,12 @@ from typing import Any, Callable, Iterable, Protocol, Sequence
 from .. import checkpoint, metrics
 from .._version import __version__
 from ..formats import safetensors
-from ..losses import CrossEntropy
 from ..models.microexpnet import check_variant_and_size, microexpnet
 from ..network import Network
 from ..optim import optimizer_from_name
-from ..recipes import LOSSES, RECIPES, make_loss, make_schedule
+from ..recipes import LOSSES, NO_TEACHER, NUMBERS, RECIPES, make_loss, make_schedule
 from ..train import Batches, Callback, EpochRecord, Evaluation, Validation, evaluate, fit
 
-NO_TEACHER = "none"
 SOFT_OPTIONS = ("temperature", "soft_weight", "loss_scale")
 """Options that nothing but a teacher's part in the loss has a use for."""
 
@@ -36,7 +34,7 @@ _LATER = ("calibration.py", "cli/", "explain/", "export/", "plots.py", "report",
 _LATER += ("testing.py", "formats/agreement.py", "formats/crc32c.py", "formats/leveldb_table.py")
 _LATER += ("formats/onnx.py", "formats/protobuf.py", "formats/tf_checkpoint.py")
 _LATER += ("models/pretrained.py", "sweep/cluster.py", "sweep/folder.py", "sweep/local.py")
-_LATER += ("sweep/selection.py",)
+_LATER += ("sweep/selection.py", "sweep/table.py")
 """What no trial runs: to change it leaves the results as they were.  A test reads the imports."""
 
 
@@ -49,6 +47,8 @@ class Trial:
                    then None; loss_scale is None for losses that have none
     temperature    a number, or several for kd: the mean over them
     fold           number of the fold that is measured on, from 0; None: the data's own split
+    augment_strength to flipped_teacher  see `recipes.Recipe`. Without augment the first and the
+                   last do nothing, without a teacher the last: they are then 0 and False
     recipe         one of `RECIPES`: all options that are not given here
     Options of the recipe that are None take its value when the trial is made.  Equal options give
     equal trials: 4 and 4.0 are one temperature.  Raises ValueError for what cannot be trained.
@@ -66,6 +66,14 @@ class Trial:
     learning_rate: float | None = None
     batch_size: int | None = None
     augment: bool | None = None
+    augment_strength: float | None = None
+    label_smoothing: float | None = None
+    dropout: float | None = None
+    ema_decay: float | None = None
+    clip_norm: float | None = None
+    mixup: float | None = None
+    cutmix: float | None = None
+    flipped_teacher: bool | None = None
     recipe: str = "fer"
 
     def __post_init__(self) -> None:
@@ -82,11 +90,20 @@ class Trial:
         self._set("learning_rate", _number("learning_rate", self.learning_rate))
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected more than 0")
-        if not isinstance(self.augment, bool):
-            raise ValueError(f"augment is {self.augment!r}; expected true or false")
+        for name in ("augment", "flipped_teacher"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected true or false")
+        for name, (most, _) in NUMBERS.items():
+            self._set(name, _number(name, getattr(self, name)))
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to {most:g}")
+        if not self.augment:  # then it does nothing
+            self._set("augment_strength", 0.0)
+            self._set("flipped_teacher", False)
         if not self.has_teacher:
             for name in SOFT_OPTIONS:
                 self._set(name, None)
+            self._set("flipped_teacher", False)
             return
         if self.loss not in LOSSES:
             expected = ", ".join((NO_TEACHER, *LOSSES))
@@ -206,7 +223,11 @@ class Source(Protocol):
         seed: int,
         batch_size: int,
         augment: bool,
+        augment_strength: float,
+        mixup: float,
+        cutmix: float,
         with_teacher: bool,
+        flipped_teacher: bool,
         n_threads: int,
     ) -> Parts: ...
 
@@ -242,7 +263,11 @@ def run_trial(
         seed=trial.seed,
         batch_size=trial.batch_size,
         augment=trial.augment,
+        augment_strength=trial.augment_strength,
+        mixup=trial.mixup,
+        cutmix=trial.cutmix,
         with_teacher=trial.has_teacher,
+        flipped_teacher=trial.flipped_teacher,
         n_threads=n_threads,
     )
     setting = (trial, tuple(source.classes), parts, folder, n_threads, backend, on_epoch)
@@ -292,6 +317,7 @@ def _trained(
         classes=classes,
         scaling=recipe.scaling,
         bias_std=recipe.bias_std,
+        dropout=trial.dropout,
         backend=backend,
         n_threads=n_threads,
         seed=trial.seed,
@@ -302,7 +328,10 @@ def _trained(
     following = fit(
         network,
         parts.batches,
-        loss=_loss(trial),
+        loss=make_loss(
+            *(trial.loss, trial.temperature, trial.soft_weight, trial.loss_scale),
+            trial.label_smoothing,
+        ),
         optimizer=optimizer_from_name(
             recipe.optimizer, learning_rate=trial.learning_rate, backend=backend
         ),
@@ -316,15 +345,11 @@ def _trained(
         callbacks=[_Tell(on_epoch)],
         folder=folder,
         resume=resume,
+        ema_decay=trial.ema_decay,
+        clip_norm=trial.clip_norm,
     )
     records = [EpochRecord(**row) for row in done] + list(following)
     return records, safetensors.load(folder / checkpoint.BEST, backend=backend, n_threads=n_threads)
-
-
-def _loss(trial: Trial) -> Any:
-    if not trial.has_teacher:
-        return CrossEntropy()
-    return make_loss(trial.loss, trial.temperature, trial.soft_weight, trial.loss_scale)
 
 
 def _scores(network: Any, part: Any) -> dict[str, Any]:

@@ -1,0 +1,89 @@
+"""Mixup and CutMix: pairs of a batch's images put together, and what is then said of them.
+
+One share l, 0 to 1, is drawn for a batch, and each image gets another of the batch as its partner:
+
+    mixup    x = l * x1 + (1-l) * x2                          l ~ Beta(mixup, mixup)        (1)
+    CutMix   x = x1, with a box of x2 that covers 1-l of it   l ~ Beta(cutmix, cutmix)      (2)
+    both     y = l * y1 + (1-l) * y2                          distributions                 (3)
+             v = log(l * softmax(v1) + (1-l) * softmax(v2))   the teacher's logits          (4)
+
+The teacher's probabilities are mixed, not its logits: (4) then says of the pair what (3) says, in
+the way that teachers are averaged too (`average_soft_labels`). A mean of logits is the
+probabilities' geometric mean: 0.7 of one sure face and 0.3 of another would come out as 0.98 and
+0.02 of them where the logits are 10 apart. A softmax at any temperature takes v as it is.
+
+Sources: Zhang et al., arXiv:1710.09412; Yun et al., arXiv:1905.04899.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ferdata.soft_label_checks import log_sum_exp
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """mixup, cutmix: a of Beta(a, a), 0 for never; with both, each batch is mixed by one of them,
+    even chances. Raises ValueError for less than 0 or more than 100."""
+
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("mixup", "cutmix"):
+            if not 0 <= getattr(self, name) <= 100:
+                raise ValueError(f"{name}: expected 0 to 100, found {getattr(self, name)}")
+
+    def __bool__(self) -> bool:
+        return bool(self.mixup or self.cutmix)
+
+    def __call__(
+        self,
+        rng: np.random.Generator,
+        images: np.ndarray,
+        targets: np.ndarray,
+        soft_labels: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """A batch mixed: new arrays, each row led by the row that stood there.
+
+        images uint8 (n, H, W); targets float32 (n, K); soft_labels float32 (n, K) or None.
+        """
+        cut = self.cutmix > 0 and (not self.mixup or rng.random() < 0.5)
+        share = float(rng.beta(*[self.cutmix if cut else self.mixup] * 2))
+        partner = rng.permutation(len(images))
+        if cut:
+            images, share = _cut(rng, images, images[partner], share)
+        else:
+            whole = images.astype(np.float32)
+            mixed = np.float32(share) * whole + np.float32(1 - share) * whole[partner]  # (1)
+            images = np.rint(mixed, out=mixed).astype(np.uint8)
+        targets = (share * targets + (1 - share) * targets[partner]).astype(np.float32)  # (3)
+        if soft_labels is not None and 0 < share < 1:  # (4)
+            log_probs = soft_labels.astype(np.float64)
+            log_probs -= log_sum_exp(log_probs)
+            soft_labels = np.logaddexp(
+                np.log(share) + log_probs, np.log(1 - share) + log_probs[partner]
+            ).astype(np.float32)
+        elif soft_labels is not None and share == 0:
+            soft_labels = soft_labels[partner]
+        return images, targets, soft_labels
+
+
+def _cut(
+    rng: np.random.Generator, first: np.ndarray, second: np.ndarray, share: float
+) -> tuple[np.ndarray, float]:
+    """(2): one box for the batch, its middle anywhere, cut off at the edges; and the share of the
+    first that is then left."""
+    _, height, width = first.shape
+    side = np.sqrt(1 - share)
+    rows, columns = (
+        slice(*np.clip(np.rint([m - side * size / 2, m + side * size / 2]), 0, size).astype(int))
+        for size, m in ((height, rng.uniform(0, height)), (width, rng.uniform(0, width)))
+    )
+    mixed = first.copy()
+    mixed[:, rows, columns] = second[:, rows, columns]
+    covered = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return mixed, 1 - covered / (height * width)
