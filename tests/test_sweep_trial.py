@@ -96,7 +96,9 @@ def test_a_grid_has_every_combination_once():
     assert sum(not t.has_teacher for t in trials) == 4
     assert [t.size for t in trials] == ["M"] * 8 + ["XXS"] * 8  # the first option changes slowest
     assert sweep.grid() == [Trial()]
-    with pytest.raises(ValueError, match="no option 'sizes'; a trial has augment, batch_size"):
+    with pytest.raises(
+        ValueError, match="no option 'sizes'; a trial has augment, augment_strength, batch"
+    ):
         sweep.grid(sizes=["M"])
 
 
