@@ -1,5 +1,7 @@
 """Batches depend on seed and epoch alone, and keep everything about an image together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -138,6 +140,27 @@ def test_flip_leaves_soft_labels_alone():
     assert flipped.sum() > 3 and kept.sum() > 3 and (flipped | kept).all()
     np.testing.assert_array_equal(soft, data.soft_labels)
     np.testing.assert_array_equal(labels, data.labels)
+
+
+def test_a_mirrored_image_has_the_answer_for_its_mirror_image():
+    other = np.random.default_rng(3).normal(0, 1, (23, 8)).astype(np.float32)
+    data = replace(noisy(), flipped_soft_labels=other)
+    for augment, size_px in (
+        (Augmentation(shift_px=0, rotation_deg=0, scale=(1.0, 1.0)), 12),
+        (Augmentation(shift_px=0, rotation_deg=10, scale=(0.8, 1.2)), 24),
+    ):
+        plain = replace(augment, flip=False)
+        settings = dict(size_px=size_px, shuffle=False)
+        images, _, soft = next(Batches(data, augment=augment, **settings)(0))
+        unflipped = next(Batches(data, augment=plain, **settings)(0))[0]
+        mirrored = (images != unflipped).any(axis=(1, 2))
+        assert 3 < mirrored.sum() < 20
+        expected = np.where(mirrored[:, None], other, data.soft_labels)
+        np.testing.assert_array_equal(soft, expected)
+    for settings in (dict(augment=None), dict(augment=None, size_px=12), dict(augment=plain)):
+        soft = next(Batches(data, shuffle=False, **settings)(0))[2]
+        np.testing.assert_array_equal(soft, data.soft_labels)
+    assert next(Batches(data.with_soft_labels(None), augment=augment)(0))[2] is None
 
 
 def test_batches_can_be_changed_by_their_user():

@@ -103,6 +103,11 @@ def test_to_label_space_moves_labels_targets_and_soft_labels():
         j = MICROEXPNET8.index(name)
         assert moved.labels[i] == j and moved.targets[i, j] == 1
         np.testing.assert_array_equal(moved.soft_labels[:, j], data.soft_labels[:, i])
+    mirrored = data.with_soft_labels(data.soft_labels, data.soft_labels + 1)
+    np.testing.assert_array_equal(
+        mirrored.to_label_space(MICROEXPNET8).flipped_soft_labels, moved.soft_labels + 1
+    )
+    assert mirrored.with_soft_labels(None).flipped_soft_labels is None
     assert moved.classes == MICROEXPNET8.classes
 
 
@@ -171,7 +176,8 @@ SOME_NAN[2, 5] = np.nan
         (dict(targets=np.zeros((4, 8), np.float32)), r"targets: row 0 \(id 'f0'\) is no distrib"),
         (dict(targets=SOME_NAN), r"targets: row 2 \(id 'f2'\) is not finite"),
         (dict(targets=np.ones((4, 7))), r"targets: expected floats of shape \(4, 8\) \(ferplus8\)"),
-        (dict(soft_labels=SOME_NAN), r"soft_labels: row 2 \(id 'f2'\) is not finite"),
+        (dict(flipped_soft_labels=SOME_NAN), r"flipped_soft_labels: row 2"),
+        (dict(soft_labels=SOME_NAN), r"^soft_labels: row 2 \(id 'f2'\) is not finite"),
         (dict(soft_labels=np.zeros((3, 8))), r"soft_labels: expected floats of shape \(4, 8\)"),
         (dict(rows=np.zeros(4)), "rows: expected 4 integers, found float64"),
     ],

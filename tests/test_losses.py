@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinycnn.distillation import Distillation
-from tinycnn.losses import CrossEntropy, log_softmax, softmax
+from tinycnn.distillation import DecoupledDistillation, Distillation, RelationDistillation
+from tinycnn.losses import CrossEntropy, SmoothedTargets, log_softmax, softmax
 
 BACKENDS = pytest.mark.parametrize("backend", ["numba", "numpy"])
 EIGHT = 8
@@ -274,3 +274,54 @@ def test_importing_the_training_modules_imports_no_numba():
         "assert 'numba' not in sys.modules and 'scipy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# ---- smoothed targets --------------------------------------------------------------------------
+
+LOSSES = [CrossEntropy(), Distillation(4.0, 0.7, "hinton"), DecoupledDistillation(3.0)]
+LOSSES += [RelationDistillation(), Distillation((2.0, 5.0), 0.5, standardize=True)]
+
+
+@BACKENDS
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_smoothed_targets_are_the_targets_of_the_loss(batch, loss, backend):
+    logits, targets, labels, teacher = batch
+    smoothed = SmoothedTargets(loss, 0.2)
+    for truth, rows in ((targets, targets), (labels, np.eye(EIGHT)[labels])):
+        expected_targets = [[0.8 * float(y) + 0.2 / EIGHT for y in row] for row in rows]
+        expected = loss(logits, np.array(expected_targets), teacher, backend=backend)
+        found = smoothed(logits, truth, teacher, backend=backend)
+        assert found[0] == pytest.approx(expected[0], rel=1e-12)
+        np.testing.assert_allclose(found[1], expected[1], atol=1e-14)
+    assert smoothed.needs_soft_labels == loss.needs_soft_labels
+
+
+@BACKENDS
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_the_gradient_against_smoothed_targets_is_that_of_its_value(batch, loss, backend):
+    logits, _, labels, teacher = batch
+    smoothed = SmoothedTargets(loss, 0.3)
+    _, analytic = smoothed(logits, labels, teacher, backend=backend)
+    numeric, step = np.zeros_like(logits), 1e-5
+    for index in np.ndindex(logits.shape):
+        up, down = logits.copy(), logits.copy()
+        up[index] += step
+        down[index] -= step
+        values = [smoothed(z, labels, teacher, backend=backend)[0] for z in (up, down)]
+        numeric[index] = (values[0] - values[1]) / (2 * step)
+    error = np.linalg.norm(analytic - numeric) / np.linalg.norm(numeric)
+    assert error < 1e-7
+
+
+def test_smoothed_targets_follow_a_loss_from_epoch_to_epoch():
+    loss = SmoothedTargets(DecoupledDistillation(n_warmup_epochs=4), 0.1)
+    assert loss.at_epoch(0).loss.ramp == 0.25 and loss.at_epoch(9).loss.ramp == 1
+    plain = SmoothedTargets(CrossEntropy(), 0.1)
+    assert plain.at_epoch(3) == plain
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, math.nan])
+def test_smoothed_targets_out_of_range(smoothing):
+    refuses = pytest.raises(ValueError, match="label_smoothing=")
+    with refuses:
+        SmoothedTargets(CrossEntropy(), smoothing)

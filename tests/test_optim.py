@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tinycnn.optim import SGD, Adam, AdamW, optimizer_from_name
+from tinycnn.optim import SGD, Adam, AdamW, clip_by_norm, optimizer_from_name
 
 OPTIMIZERS = pytest.mark.parametrize("make", [Adam, AdamW, SGD], ids=lambda make: make.name)
 BACKENDS = pytest.mark.parametrize("backend", ["numba", "numpy"])
@@ -210,3 +210,40 @@ def test_names():
         optimizer_from_name("lion")
     with pytest.raises(TypeError, match="momentum"):
         optimizer_from_name("adam", momentum=0.9)
+
+
+# ---- clipping --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 7, 1000, 65_003])
+@pytest.mark.parametrize("share", [0.01, 0.999, 1.001, 50.0])
+def test_clipping_shortens_what_is_longer(n, share, dtype):
+    gradients = np.random.default_rng(n).normal(0, 3, n).astype(dtype)
+    before = [float(g) for g in gradients]
+    length = math.sqrt(math.fsum(g * g for g in before))
+    max_norm = share * length
+    assert clip_by_norm(gradients, max_norm) == pytest.approx(length, rel=1e-12)
+    factor = min(1.0, max_norm / length)
+    expected = [g * factor for g in before]
+    np.testing.assert_allclose(gradients, expected, rtol=1e-6 if dtype == np.float32 else 1e-14)
+    after = math.sqrt(math.fsum(float(g) ** 2 for g in gradients))
+    assert after <= max_norm * (1 + 1e-6)
+    if share > 1:
+        assert gradients.tolist() == before  # to the bit
+    assert gradients.dtype == dtype
+
+
+def test_clipping_of_nothing_and_of_nonsense():
+    zeros = np.zeros(5)
+    assert clip_by_norm(zeros, 1.0) == 0 and not zeros.any()
+    for bad in (math.nan, math.inf):
+        gradients = np.array([1.0, bad])
+        clip_by_norm(gradients, 0.5)
+        assert gradients[0] == 1 and not math.isfinite(gradients[1])
+    large = np.full(4, 3e38, np.float32)  # its square is no float32
+    assert clip_by_norm(large, 1.0) == pytest.approx(6e38, rel=1e-6)
+    np.testing.assert_allclose(large, 0.5, rtol=1e-6)
+    for max_norm in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="clip_norm is"):
+            clip_by_norm(np.ones(2), max_norm)

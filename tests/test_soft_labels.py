@@ -17,6 +17,7 @@ from ferdata.soft_labels import (
     align_soft_labels,
     average_soft_labels,
     load_soft_labels,
+    load_teachers,
     save_soft_labels,
 )
 
@@ -697,3 +698,21 @@ def test_real_views_average_to_the_real_teacher(shared):
     whole = load_soft_labels(shared / "data" / "teacher_logits.npz")
     mean = (views.values + views.flipped_values) / 2
     assert np.abs(mean - whole.values).max() < 2e-3 * np.abs(whole.values).max()
+
+
+def test_a_teacher_for_a_data_set_and_several_of_them(npz, tmp_path):
+    faces = dataset((2, 0))
+    values, flipped, report = load_teachers([npz()], faces)
+    np.testing.assert_array_equal(values, LOGITS[[2, 0]][:, [2, 1, 0]])
+    assert flipped is None and report.n_used == 2
+    both = npz(logits_flipped=LOGITS + 1)
+    values, flipped, _ = load_teachers([both], faces)
+    np.testing.assert_array_equal(flipped, values + 1)
+    other = tmp_path / "other.npz"
+    np.savez(other, logits=-LOGITS, rows=np.arange(3), classes=np.array(CLASSES))
+    values, flipped, _ = load_teachers([both, other], faces)
+    average = average_soft_labels([load_soft_labels(both), load_soft_labels(other)])
+    np.testing.assert_array_equal(values, align_soft_labels(average, faces)[0])
+    assert flipped is None
+    with pytest.raises(ValueError, match="no teachers"):
+        load_teachers([], faces)

@@ -12,6 +12,7 @@ from test_train_student import SmallFer2013, one_error_line
 
 import ferdata
 from tinycnn import sweep
+from tinycnn.recipes import RECIPES
 from tinycnn.sweep import local
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,6 +167,40 @@ def test_the_grid_of_the_floor(small, no_training, tmp_path):
     assert len(trials) == 32 and {t.variant for t in trials} == {"p12"}
     assert {t.epochs for t in trials} == {8} and {t.recipe for t in trials} == {"fer"}
     assert source.targets == "distribution" and source.protocol == "own-split"
+
+
+def test_every_option_of_a_recipe_is_one_of_the_sweep(small, no_training, tmp_path):
+    words = "--augment-strength 0.5,1 --mixup 0.2 --cutmix 1 --label-smoothing 0.1 --dropout 0.3"
+    words += " --ema-decay 0.9 --clip-norm 2 --flipped-teacher yes,no --recipe best"
+    assert run(*small.options(), *words.split(), "--out", tmp_path) == 0
+    trials = no_training[0][0]
+    assert [(t.augment_strength, t.flipped_teacher) for t in trials] == [
+        *((0.5, True), (0.5, False), (1.0, True), (1.0, False))
+    ]
+    for trial in trials:
+        assert (trial.mixup, trial.cutmix, trial.label_smoothing) == (0.2, 1.0, 0.1)
+        assert (trial.dropout, trial.ema_decay, trial.clip_norm) == (0.3, 0.9, 2.0)
+    assert run(*small.options(), "--recipe", "best", "--out", tmp_path) == 0
+    assert {t.augment_strength for t in no_training[1][0]} == {RECIPES["best"].augment_strength}
+
+
+def test_several_teachers_from_a_file(small, no_training, tmp_path):
+    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    other = tmp_path / "other.npz"
+    small.write_teacher(other, logits=lambda logits: logits + 1)
+    other.write_bytes(other.read_bytes())
+    config = tmp_path / "sweep.toml"
+    config.write_text(
+        f'data = "{small.data}"\nvotes = "{small.votes}"\n'
+        f'teacher = ["{small.teacher}", "other.npz"]\n'
+    )
+    assert run("--config", config, "--out", tmp_path / "s") == 0
+    source = no_training[0][1]
+    assert source.has_teacher
+    assert run(*small.options(), "--out", tmp_path / "s") == 0
+    assert no_training[1][1].key != source.key
+    config.write_text('teacher = [1, "other.npz"]')
+    assert run("--config", config) == 2
 
 
 def trials_of(no_training):

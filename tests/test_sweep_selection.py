@@ -151,3 +151,33 @@ def test_the_csv_has_a_line_a_trial_whatever_became_of_it():
 
 def test_the_reported_score_is_that_of_the_test_images_if_there_are_any():
     assert selection.score(result(0.5, 0.25)) == 0.25 and selection.score(result(0.5)) == 0.5
+
+
+# ---- differences -----------------------------------------------------------------------------
+
+
+def test_differences_are_of_pairs_with_the_same_seed():
+    """Seeds differ by 0.2, the setting by 0.010, 0.014 and 0.012 beside each."""
+    results = [result(0.5 + 0.2 * seed, seed=seed) for seed in (0, 1, 2)]
+    gains = {0: 0.010, 1: 0.014, 2: 0.012}
+    results += [result(0.5 + 0.2 * k + gain, seed=k, mixup=0.2) for k, gain in gains.items()]
+    results += [result(0.5, seed=5, mixup=0.4), result(0.6, seed=0, size="M")]
+    text = sweep.difference_table(results)
+    # t(0.975, 2) = 4.3027; sd 0.002, so 0.002 / sqrt(3) * 4.3027 = 0.00497
+    assert "mixup 0.2" in text and "+1.2 +-0.5 (3)" in text
+    line = next(line for line in text.splitlines() if "mixup 0.4" in line)
+    assert line.rstrip().endswith("-")  # no seed in common: no difference
+    sizes = [line.split()[0] for line in text.splitlines()[1:]]
+    assert sizes == ["M", "XXS", "XXS", "XXS"]
+
+
+def test_without_a_second_setting_there_are_no_differences():
+    assert sweep.difference_table([result(0.5, seed=k) for k in range(3)]) == ""
+    assert sweep.difference_table([]) == ""
+
+
+def test_a_setting_is_named_by_what_it_has_else():
+    results = [result(0.5), result(0.6, loss="none"), result(0.4, temperature=(1, 8), dropout=0.1)]
+    lines = sweep.difference_table(results).splitlines()
+    assert "the first" in lines[1] and "loss none" in lines[2]
+    assert "temperature 1,8, dropout 0.1" in lines[3] and "-10.0" in lines[3]

@@ -332,6 +332,49 @@ def test_options_reach_the_run(small, tmp_path):
     assert options["seed"] == 3 and options["threads"] == 2 and options["augment"] is True
 
 
+def test_training_options_reach_the_run_and_resuming_keeps_the_bits(
+    small, tmp_path, monkeypatch, capsys
+):
+    views = tmp_path / "views.npz"
+    parts = dict(np.load(small.teacher))
+    np.savez(views, **parts, logits_flipped=parts["logits"][:, ::-1])
+    words = "--mixup 0.2 --cutmix 1 --label-smoothing 0.1 --dropout 0.3 --ema-decay 0.9 "
+    words += "--clip-norm 2 --flipped-teacher --epochs 3 --batch-size 16 --variant v --size 8"
+    options = [*small.options()[:4], "--teacher", views, *words.split()]
+    assert run(*options, "--out", tmp_path / "whole") == 0
+    _, metadata = safetensors.read(path_in(tmp_path / "whole"))
+    configuration = json.loads(metadata["tinycnn.checkpoint"])["configuration"]
+    loss = tinycnn.losses.SmoothedTargets(tinycnn.Distillation(4.0, 0.7, "hinton"), 0.1)
+    assert configuration["loss"] == repr(loss)
+    assert (configuration["ema_decay"], configuration["clip_norm"]) == (0.9, 2.0)
+    network = tinycnn.load(tmp_path / "whole" / "model.safetensors")
+    assert tinycnn.Dropout(0.3) in network.layers
+    config = json.loads((tmp_path / "whole" / "config.json").read_text())
+    assert "soft labels of mirror images" in config["data"]
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, (1, 2), 1)
+        assert run(*options, "--out", out) == 130
+    assert run("--out", out, "--resume") == 0
+    assert_same_run(out, contents(tmp_path / "whole"))
+    capsys.readouterr()
+    for word in ("--mixup 0", "--cutmix 0", "--no-flipped-teacher"):
+        assert run("--out", out, "--resume", *word.split()) == 2
+        assert "--resume goes on with the run's own options" in capsys.readouterr().err
+    for k, word in enumerate(("--mixup 0", "--cutmix 0", "--no-flipped-teacher", "--dropout 0")):
+        assert run(*options, *word.split(), "--out", tmp_path / str(k)) == 0
+        with pytest.raises(AssertionError):
+            assert_same_run(tmp_path / str(k), contents(tmp_path / "whole"))
+
+
+def test_several_teachers_are_averaged(small, tmp_path):
+    args = program.parse([*map(str, small.options()), str(small.teacher), "--epochs", "1"])
+    assert args.teacher == [str(small.teacher)] * 2
+    twice = program.load_data(args).train.soft_labels
+    once = program.load_data(program.parse([*map(str, small.options())])).train.soft_labels
+    assert np.allclose(tinycnn.softmax(twice), tinycnn.softmax(once), atol=1e-6)
+
+
 def test_recipe_values_hold_where_no_option_is_given(small, tmp_path):
     args = program.parse([*map(str, small.options()), "--recipe", "paper", "--no-augment"])
     assert (args.temperature, args.soft_weight, args.loss_scale) == (8.0, 0.5, "paper")
@@ -575,6 +618,10 @@ BAD_DATA = {
         "teacher.npz: extra class boredom; expected",
     ),
     "teacher of eight for seven": (teacher_of_eight_for_seven, "extra class contempt"),
+    "teacher without answers for mirror images": (
+        lambda small, tmp: [*small.options(), "--flipped-teacher"],
+        "teacher.npz: no answers for mirror images",
+    ),
     "teacher with NaN": (spoilt_teacher(logits=with_nan), "teacher.npz entry 7 .* not finite"),
     "teacher twice for a row": (
         spoilt_teacher(rows=lambda rows: np.where(rows == 5, 6, rows)),
@@ -620,6 +667,9 @@ BAD_OPTIONS = {
     "--data x.csv --soft-weight 0.5": "--soft-weight needs --teacher",
     "--data x.csv --compare": "--compare needs --teacher",
     "--resume": "--resume needs --out",
+    "--mixup -1": "--mixup: '-1': expected a number from 0 to 100",
+    "--ema-decay 1": "--ema-decay: '1': expected a number from 0 to 0.99999",
+    "--flipped-teacher": "--flipped-teacher needs --teacher",
 }
 
 

@@ -152,6 +152,33 @@ def test_labels_targets_and_soft_labels_belong_to_their_images():
         assert soft is None
 
 
+def test_the_options_of_the_augmentation_reach_the_batches():
+    other = np.random.default_rng(1).normal(0, 1, (N, 3)).astype(np.float32)
+    data = dataset().with_soft_labels(dataset().soft_labels, other)
+    source = TrialFaces(data, protocol="random")
+    wanted = dict(augment=True, mixup=0.5, cutmix=1.0, flipped_teacher=True, augment_strength=0.3)
+    train = source._rows(0)[0]
+    for changes in ({}, *({name: value} for name, value in (("augment_strength", 1.0),
+                    ("mixup", 0), ("cutmix", 0), ("flipped_teacher", False)))):  # fmt: skip
+        options = wanted | changes
+        faces = data.select(train)
+        expected = ferdata.Batches(
+            faces if options["flipped_teacher"] else faces.with_soft_labels(faces.soft_labels),
+            batch_size=7,
+            augment=ferdata.Augmentation.of_strength(options["augment_strength"]),
+            mix=ferdata.Mixing(options["mixup"], options["cutmix"]),
+        )
+        for found, same in zip(parts(source, 0, **options).batches(2), expected(2)):
+            for array, other_array in zip(found, same):
+                assert np.array_equal(array, other_array)
+    default = parts(source, 0, augment=True).batches(1)
+    for found, same in zip(default, parts(source, 0, augment=True, mixup=0.0).batches(1)):
+        assert all(np.array_equal(a, b) for a, b in zip(found, same))
+    plain = TrialFaces(dataset(), protocol="random")
+    with pytest.raises(ferdata.DataError, match="no answers for mirror images"):
+        parts(plain, 0, flipped_teacher=True)
+
+
 def test_images_come_at_the_size_of_the_network():
     source = TrialFaces(dataset(size_px=48), protocol="subject", n_folds=3)
     found = parts(source, 0)
@@ -189,6 +216,7 @@ def test_the_key_changes_with_all_that_a_trial_sees_and_with_nothing_else():
         TrialFaces(replace(data, targets=flipped(data.targets))),
         TrialFaces(replace(data, soft_labels=flipped(data.soft_labels))),
         TrialFaces(replace(data, soft_labels=None)),
+        TrialFaces(data.with_soft_labels(data.soft_labels, data.soft_labels)),
         TrialFaces(replace(data, subjects=data.subjects[::-1].copy())),
         TrialFaces(replace(data, split=own_split("validation", "train"))),
         TrialFaces(replace(data, has_label=np.arange(N) > 0)),
@@ -279,5 +307,9 @@ def test_a_teacher_of_the_training_rows_is_enough_for_the_own_split():
     taught = with_soft_labels_of_train(data, values)
     for images, _, soft in parts(TrialFaces(taught)).batches(0):
         assert np.array_equal(soft, values[np.searchsorted(rows, images[:, 0, 0])])
+    both = with_soft_labels_of_train(data, values, values + 1)
+    assert np.array_equal(both.flipped_soft_labels[rows], values + 1)
+    with pytest.raises(ferdata.DataError, match="soft labels for 29 of 30 training images"):
+        with_soft_labels_of_train(data, values, values[1:])
     with pytest.raises(ferdata.DataError, match="soft labels for 29 of 30 training images"):
         with_soft_labels_of_train(data, values[1:])
