@@ -339,7 +339,7 @@ def test_training_options_reach_the_run_and_resuming_keeps_the_bits(
     parts = dict(np.load(small.teacher))
     np.savez(views, **parts, logits_flipped=parts["logits"][:, ::-1])
     words = "--mixup 0.2 --cutmix 1 --label-smoothing 0.1 --dropout 0.3 --ema-decay 0.9 "
-    words += "--clip-norm 2 --flipped-teacher --epochs 3 --batch-size 16 --variant v --size 8"
+    words += "--clip-norm 2 --flipped-teacher --epochs 3 --batch-size 16 --variant v --size XXS"
     options = [*small.options()[:4], "--teacher", views, *words.split()]
     assert run(*options, "--out", tmp_path / "whole") == 0
     _, metadata = safetensors.read(path_in(tmp_path / "whole"))
