@@ -22,7 +22,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -32,18 +32,12 @@ import tinycnn
 from tinycnn import checkpoint, models, report
 from tinycnn.atomic_file import write_atomically
 from tinycnn.calibration import fit_temperature
+from tinycnn.cli.console import not_negative, positive
+from tinycnn.cli.training_options import add_distillation_options, add_training_options
 from tinycnn.losses import softmax
 from tinycnn.metrics import expected_calibration_error
 from tinycnn.optim import optimizer_from_name
-from tinycnn.recipes import (
-    LOSSES,
-    NO_TEACHER,
-    NUMBERS,
-    RECIPES,
-    SCHEDULES,
-    make_loss,
-    make_schedule,
-)
+from tinycnn.recipes import NO_TEACHER, RECIPES, make_loss, make_schedule
 from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
 
 SIZE_PX = 84
@@ -102,80 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
     network.add_argument("--variant", choices=tuple(models.VARIANTS), default="p12", help=VARIANT)
     network.add_argument("--size", choices=models.SIZES, default="XXS", help=SIZE)
 
-    training = parser.add_argument_group(
-        "training",
-        "A recipe sets these options and those of the distillation; an option that is given\n"
-        "overrides it. Only a recipe sets the scaling of the pixels and the first biases:\n"
-        + "\n".join(f"  {name}: {described(name)}" for name in RECIPES),
-    )
-    training.add_argument("--recipe", choices=tuple(RECIPES), default="fer", help=RECIPE)
-    training.add_argument(
-        "--epochs", type=positive, metavar="N", help=of_recipe("epochs", "passes over the data")
-    )
-    training.add_argument(
-        "--batch-size", type=positive, metavar="N", help=of_recipe("batch_size", "images a step")
-    )
-    training.add_argument(
-        "--optimizer", choices=("adam", "adamw", "sgd"), help=of_recipe("optimizer", "update rule")
-    )
-    training.add_argument(
-        "--learning-rate",
-        type=above_zero,
-        metavar="X",
-        help=of_recipe("learning_rate", "the highest that the schedule comes to"),
-    )
-    training.add_argument(
-        "--schedule",
-        choices=SCHEDULES,
-        help=of_recipe("schedule", "of the learning rate over the whole run, step by step"),
-    )
-    training.add_argument(
-        "--augment",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help=of_recipe("augment", "shift, rotate, scale and mirror each image in every epoch"),
-    )
-    for name, (most, meaning) in NUMBERS.items():
-        training.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=up_to(most),
-            metavar="X",
-            help=of_recipe(name, meaning.replace("%", "%%")),
-        )
-    training.add_argument("--patience", type=positive, metavar="N", help=PATIENCE)
-
-    soft = parser.add_argument_group(
-        "distillation",
-        "loss = (1-w) * CE(softmax(z), targets) + w * soft term; for kd that is\n"
-        "c * CE(softmax(z/t), softmax(teacher/t))",
-    )
-    soft.add_argument("--loss", choices=LOSSES, help=of_recipe("loss", LOSS))
-    soft.add_argument(
-        "--temperature",
-        type=temperatures,
-        metavar="T[,T...]",
-        help=of_recipe(
-            "temperature",
-            "t: how much teacher and student are softened; several, for kd: the mean over them",
-        ),
-    )
-    soft.add_argument(
-        "--soft-weight",
-        type=share,
-        metavar="W",
-        help=of_recipe("soft_weight", "w: the teacher's part in the loss, from 0 to 1"),
-    )
-    soft.add_argument(
-        "--loss-scale",
-        choices=("paper", "hinton"),
-        help=of_recipe("loss_scale", "c: 1 (paper) or t*t (hinton)"),
-    )
-    soft.add_argument(
-        "--flipped-teacher",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help=of_recipe("flipped_teacher", "a mirrored image has the teacher's answer for it"),
-    )
+    add_training_options(parser)
+    soft = add_distillation_options(parser)
     soft.add_argument(
         "--compare",
         action=argparse.BooleanOptionalAction,
@@ -205,73 +127,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 DEFAULT = "(default: %(default)s)"
-LOSS = (
-    "soft term: kd Hinton's, dkd decoupled, dist relations; -z compares z-scored logits instead of "
-    "logits"
-)
 VARIANT = "which convolutions are pooled: none, the first, the second, both " + DEFAULT
 SIZE = "of the dense layer; p12 XXS is MicroExpNet " + DEFAULT
-RECIPE = "fer is for tens of thousands of web faces, paper is the paper's own training " + DEFAULT
 THREADS = "results do not depend on it (default: all usable cores)"
 SEED = "of weights, order and augmentation; the same seed gives the same bits " + DEFAULT
 BACKEND = "compiled kernels, or the slow plain reference " + DEFAULT
-PATIENCE = "stop after N epochs without a new best (default: train all epochs)"
 FREE_ON_RESUME = ("data", "votes", "teacher", "threads", "epochs")
 """Options that may differ when a run goes on: files are known by their hashes, results do not
 depend on threads, and fit refuses other epochs where the schedule depends on them."""
-
-
-def described(name: str) -> str:
-    """What only a recipe sets, in one line of help."""
-    recipe = RECIPES[name]
-    biases = f"from N(0, {recipe.bias_std})" if recipe.bias_std else "zero"
-    return f"{recipe.scaling} pixels, biases {biases}"
-
-
-def of_recipe(option: str, meaning: str) -> str:
-    """Help of an option that has its default from the recipe."""
-    defaults = [(name, getattr(recipe, option)) for name, recipe in RECIPES.items()]
-    shown = [f"{name} {('no', 'yes')[x] if isinstance(x, bool) else x}" for name, x in defaults]
-    return f"{meaning} (default: {', '.join(shown)})"
-
-
-def number(text: str, kind: type, expected: str, fits: Callable[[float], bool]) -> Any:
-    """An option's value, or argparse's error that says what was expected."""
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not fits(value):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
-    return value
-
-
-def positive(text: str) -> int:
-    return number(text, int, "a whole number of 1 or more", lambda value: value >= 1)
-
-
-def not_negative(text: str) -> int:
-    return number(text, int, "a whole number of 0 or more", lambda value: value >= 0)
-
-
-def above_zero(text: str) -> float:
-    return number(text, float, "a number above 0", lambda value: 0 < value < float("inf"))
-
-
-def temperatures(text: str) -> float | list[float]:
-    """One number, or several between commas."""
-    values = [above_zero(part) for part in text.split(",")]
-    return values[0] if len(values) == 1 else values
-
-
-def up_to(most: float) -> Callable[[str], float]:
-    return lambda text: number(
-        text, float, f"a number from 0 to {most:g}", lambda value: 0 <= value <= most
-    )
-
-
-def share(text: str) -> float:
-    return number(text, float, "a number from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

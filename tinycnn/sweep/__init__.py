@@ -9,14 +9,15 @@ folder.py     what a sweep keeps on disk: a result or a failure for each trial
 work.py       one trial on a worker, from its lock to its result
 local.py      trials in processes of this machine;  cluster.py  on the workers of a Dask scheduler
 selection.py  the best of several, chosen where the reported score is not looked at
-table.py      results as a table for people and as csv
+table.py      results as a table for people and as csv;  differences.py  against the first of them
 """
 
 from .cluster import run_on_cluster
+from .differences import difference_table
 from .folder import Outcome, SweepFolder, SweepFolderError
 from .local import run
 from .selection import choose, is_optimistic, mean_and_interval, score
-from .table import choice_table, difference_table, score_tables, summary_csv
+from .table import choice_table, score_tables, summary_csv
 from .trial import Parts, Source, Trial, grid, names, run_trial, shard
 from .work import SweepError
 
