@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from toy_sweep import N_EPOCHS, TOY, ToySource, epochs_trained
 
-from tinycnn import checkpoint, sweep
-from tinycnn.recipes import RECIPES
+from tinycnn import CrossEntropy, Dropout, checkpoint, sweep
+from tinycnn.recipes import RECIPES, make_loss
 from tinycnn.sweep import Trial, trial
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -259,3 +259,36 @@ def test_a_trial_on_compiled_kernels_does_not_depend_on_threads(tmp_path):
         for n in (1, 3)
     ]
     assert results[0] == results[1]
+
+
+class Asked(Exception):
+    """Raised in the place of training, with what was asked for."""
+
+
+def test_options_reach_the_data_and_the_training(tmp_path, monkeypatch):
+    asked = {}
+
+    class Source(ToySource):
+        def parts(self, **options):
+            asked.update(options)
+            return super().parts(**options)
+
+    def fit(network, batches, **options):
+        asked.update(options, layers=network.layers)
+        raise Asked
+
+    monkeypatch.setattr(trial, "fit", fit)
+    data = dict(augment=True, augment_strength=0.3, mixup=0.2, cutmix=0.5, flipped_teacher=True)
+    training = dict(ema_decay=0.9, clip_norm=2.0)
+    options = dict(TOY, loss="kd", dropout=0.25, label_smoothing=0.1, **data, **training)
+    with pytest.raises(Asked):
+        run(tmp_path, Source(), trial=options)
+    assert {name: asked[name] for name in (*data, *training)} == data | training
+    assert Dropout(0.25) in asked["layers"]
+    recipe = RECIPES["fer"]
+    kd = (recipe.temperature, recipe.soft_weight, recipe.loss_scale)
+    assert asked["loss"] == make_loss("kd", *kd, label_smoothing=0.1)
+    with pytest.raises(Asked):
+        run(tmp_path, Source(), trial=dict(TOY, loss="none", recipe="best"))
+    assert asked["augment_strength"] == RECIPES["best"].augment_strength
+    assert (asked["with_teacher"], asked["loss"]) == (False, CrossEntropy())

@@ -1,0 +1,59 @@
+"""examples/write_soft_labels.py: a network's answers come back as a teacher's, row by row."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_train_student import SmallFer2013
+
+import ferdata
+import tinycnn
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "write_soft_labels.py"
+spec = importlib.util.spec_from_file_location("write_soft_labels", EXAMPLE)
+program = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(program)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return SmallFer2013(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def model(tmp_path):
+    network = tinycnn.models.microexpnet("v", 4, scaling="standardized", backend="numpy")
+    tinycnn.save(network, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def run(*words):
+    return program.main([str(word) for word in words])
+
+
+def test_each_row_has_the_networks_answer(small, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
+    out = tmp_path / "assistant.npz"
+    assert run(model, "--data", small.data, "--out", out) == 0
+    assert "classes neutral, anger, contempt" in capsys.readouterr().out
+    faces = ferdata.load_fer2013(small.data, votes=small.votes).to_label_space(ferdata.MICROEXPNET8)
+    train = faces.in_split("train")
+    values, flipped, report = ferdata.load_teachers([out], train)
+    assert report.n_used == len(train) == 63 and report.kind == "logits"
+    network = tinycnn.load(model, backend="numpy")
+    for found, images in ((values, small.images), (flipped, small.images[:, :, ::-1])):
+        seen = ferdata.resize_images(np.ascontiguousarray(images[train.rows]), 84)
+        np.testing.assert_allclose(found, network.predict_logits(seen), rtol=1e-3, atol=1e-3)
+
+
+def test_what_is_wrong_is_told_in_one_line(small, model, tmp_path, capsys):
+    for words, message in (
+        ([tmp_path / "none", "--data", small.data, "--out", tmp_path / "a.npz"], "none"),
+        ([model, "--data", tmp_path / "no.csv", "--out", tmp_path / "a.npz"], "no.csv"),
+        ([model, "--data", small.data, "--out", tmp_path / "a.txt"], "a.txt"),
+    ):
+        assert run(*words) == 2
+        text = capsys.readouterr().err
+        assert text.startswith("error: ") and text.count("\n") == 1 and message in text
+    assert not list(tmp_path.glob("a.*"))
