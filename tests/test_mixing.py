@@ -187,6 +187,10 @@ def test_an_epoch_depends_on_seed_and_epoch_alone(mixing):
     next(used(1))
     assert contents(used(1)) == contents(Batches(faces(), **settings)(1))
     assert contents(used(1)) != contents(used(2))
+    still = dict(batch_size=5, shuffle=False, mix=mixing)
+    first = contents(Batches(faces(), **still, seed=5)(1))
+    assert first != contents(Batches(faces(), **still, seed=5)(2))
+    assert first != contents(Batches(faces(), **still, seed=6)(1))
     unmixed = Batches(faces(), **settings | dict(mix=None))
     assert contents(used(1)) != contents(unmixed(1))
 
