@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 import ferdata
 import tinycnn
-from tinycnn import checkpoint, models, report
+from tinycnn import checkpoint, models, parallel, report
 from tinycnn.atomic_file import write_atomically
 from tinycnn.calibration import fit_temperature
 from tinycnn.cli.console import not_negative, positive
@@ -490,7 +490,17 @@ def finish(
         print(f"{name:>16}: {best['val_accuracy']:.1%} of {len(images):,} validation images right")
     print(f"{'confidence':>16}: {confidence(network, data.validation)}")
     print(f"{'speed':>16}: {speed['training']} in training; {speed['prediction']}")
+    print(f"{'cost':>16}: {cost(args, histories)}")
     print(f"{'report':>16}: {folder / 'report.html'}")
+
+
+def cost(args: argparse.Namespace, histories: dict[str, list[dict]]) -> str:
+    """What all training took, interruptions aside."""
+    rows = [row for history in histories.values() for row in history]
+    seconds = sum(row["seconds"] for row in rows)
+    shown = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
+    n_threads = parallel.check_n_threads(args.threads)
+    return f"{len(rows)} epochs in {shown} on {n_threads} thread{'s'[: n_threads > 1]}"
 
 
 def confidence(network: tinycnn.Network, validation: ferdata.FaceDataset) -> str:

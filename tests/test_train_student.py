@@ -269,6 +269,8 @@ def test_votes_and_teacher(small, tmp_path, capsys):
     assert np.allclose(network.predict_proba(images), probs, atol=1e-7)
     assert {path.name for path in out.iterdir()} == FILES
     assert "without teacher" not in printed
+    seconds = sum(row["seconds"] for row in history(out))
+    assert re.search(rf"cost: 3 epochs in {seconds:.1f} s on \d+ thread", printed)
     config = json.loads((out / "config.json").read_text())
     assert config["options"]["temperature"] == 4.0 and config["options"]["targets"] == "votes"
     assert set(config["data"]) == {
