@@ -40,6 +40,7 @@ import ferdata
 from ferdata.trial_faces import with_soft_labels_of_train
 from tinycnn import sweep
 from tinycnn.atomic_file import write_atomically
+from tinycnn.backend_choice import BACKENDS
 from tinycnn.models import SIZES, VARIANTS
 from tinycnn.recipes import LOSSES, NUMBERS, RECIPES
 from tinycnn.sweep.selection import RULES
@@ -153,7 +154,7 @@ def build_parser() -> argparse.ArgumentParser:
     where.add_argument("--retry-failed", action="store_true", default=None, help=RETRY)
     where.add_argument("--keep-models", action="store_true", default=None, help=KEEP)
     where.add_argument("--select", choices=RULES, help=SELECT)
-    where.add_argument("--backend", choices=("numba", "numpy"), help="(default: numba)")
+    where.add_argument("--backend", choices=BACKENDS, help="(default: auto)")
     return parser
 
 
@@ -413,7 +414,7 @@ def run_trials(
         trials = sweep.shard(trials, source.key, *args.shard)
     shown = TrialBar()
     options = dict(
-        backend=args.backend or "numba",
+        backend=args.backend or "auto",
         retry_failed=bool(args.retry_failed),
         keep_models=bool(args.keep_models),
         progress=shown,

@@ -31,6 +31,7 @@ import ferdata
 import tinycnn
 from tinycnn import checkpoint, models, parallel, report
 from tinycnn.atomic_file import write_atomically
+from tinycnn.backend_choice import BACKENDS
 from tinycnn.calibration import fit_temperature
 from tinycnn.cli.console import not_negative, positive
 from tinycnn.cli.training_options import add_distillation_options, add_training_options
@@ -122,7 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help=SEED,
     )
-    run.add_argument("--backend", choices=("numba", "numpy"), default="numba", help=BACKEND)
+    run.add_argument("--backend", choices=BACKENDS, default="auto", help=BACKEND)
     return parser
 
 
@@ -131,7 +132,7 @@ VARIANT = "which convolutions are pooled: none, the first, the second, both " + 
 SIZE = "of the dense layer; p12 XXS is MicroExpNet " + DEFAULT
 THREADS = "results do not depend on it (default: all usable cores)"
 SEED = "of weights, order and augmentation; the same seed gives the same bits " + DEFAULT
-BACKEND = "compiled kernels, or the slow plain reference " + DEFAULT
+BACKEND = "compiled kernels (numba), the slow reference, or whichever works " + DEFAULT
 FREE_ON_RESUME = ("data", "votes", "teacher", "threads", "epochs")
 """Options that may differ when a run goes on: files are known by their hashes, results do not
 depend on threads, and fit refuses other epochs where the schedule depends on them."""

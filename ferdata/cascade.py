@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
+
+from ferdata.jit import compiled
 
 WINDOW_PX = 24
 
@@ -90,25 +92,17 @@ def _corner_offsets(row_length: int) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _kernel() -> Callable[..., None]:
-    """The compiled loops, or NumPy's where Numba is missing. Made when first needed."""
-    try:
-        import numba
-    except ImportError:
-        return passed_numpy
-    u8, i8, f4 = numba.uint64, numba.int64, numba.float32
+    """The compiled loops, or NumPy's where Numba fails. Made when first needed."""
 
-    def given(kind, n_axes):
-        return numba.types.Array(kind, n_axes, "C", readonly=True)
+    def signature(numba: Any) -> Any:
+        def given(kind: Any, n_axes: int) -> Any:
+            return numba.types.Array(kind, n_axes, "C", readonly=True)
 
-    tables = (given(u8, 1), given(f4, 1), given(u8, 2), given(f4, 2))
-    signature = numba.void(given(numba.uint8, 2), i8, *tables, numba.int8[:, ::1])
-    for cache in (True, False):
-        try:
-            return numba.njit(signature, nogil=True, error_model="numpy", cache=cache)(passed_loops)
-        except Exception:  # a cache that is unwritable or damaged only costs the compilation
-            if not cache:
-                raise
-    raise AssertionError("unreachable")
+        whole, real = numba.uint64, numba.float32
+        tables = (given(whole, 1), given(real, 1), given(whole, 2), given(real, 2))
+        return numba.void(given(numba.uint8, 2), numba.int64, *tables, numba.int8[:, ::1])
+
+    return compiled(passed_loops, signature, passed_numpy)
 
 
 def passed_loops(

@@ -11,8 +11,8 @@ y is clamped to [0, H-1], x to [0, W-1]. With r = floor(y), fy = y - r, c = floo
     bottom = s[r+1, c] + fx * (s[r+1, c+1] - s[r+1, c])
     value  = floor(top + fy * (bottom - top) + 0.5)            halves round up               (2)
 
-computed in float32. The kernel is the one piece of ferdata that Numba compiles; without Numba the
-same function is computed by SciPy in float64, some forty times slower, and a value that lies on
+computed in float32, by loops that Numba compiles (`ferdata.jit`); without Numba the same function
+is computed by SciPy in float64, some forty times slower, and a value that lies on
 the border of rounding may then differ by one.
 """
 
@@ -22,10 +22,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from ferdata.errors import DataError
+from ferdata.jit import compiled
 
 # Larger entries could overflow float32 inside the kernel, and NaN would escape the clamping.
 _MAX_ENTRY = 1e9
@@ -129,21 +131,14 @@ def _checked(
 
 @lru_cache(maxsize=1)
 def _kernel() -> Kernel:
-    """The compiled kernel, or SciPy's where Numba is missing. Made when first needed."""
-    try:
-        import numba
-    except ImportError:
-        return warp_scipy
-    u8, f8, i8 = numba.uint8, numba.float64, numba.int64
-    inputs = [numba.types.Array(t, n, "C", readonly=True) for t, n in ((u8, 3), (i8, 1), (f8, 3))]
-    signature = numba.void(*inputs, u8[:, :, ::1])
-    for cache in (True, False):
-        try:
-            return numba.njit(signature, nogil=True, error_model="numpy", cache=cache)(warp_loops)
-        except Exception:  # a cache that is unwritable or damaged only costs the compilation
-            if not cache:
-                raise
-    raise AssertionError("unreachable")
+    """The compiled kernel, or SciPy's where Numba fails. Made when first needed."""
+
+    def signature(numba: Any) -> Any:
+        kinds = ((numba.uint8, 3), (numba.int64, 1), (numba.float64, 3))
+        inputs = [numba.types.Array(kind, n_axes, "C", readonly=True) for kind, n_axes in kinds]
+        return numba.void(*inputs, numba.uint8[:, :, ::1])
+
+    return compiled(warp_loops, signature, warp_scipy)
 
 
 def warp_loops(

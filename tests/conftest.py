@@ -1,6 +1,13 @@
-"""What several test modules share: the folder of real data, and one Hypothesis profile."""
+"""What several test modules share: the folder of real data, one Hypothesis profile, and runs of the
+suite on other paths.
+
+TINYCNN_BACKEND=numpy     as where Numba is not installed: tests of the kernels skip
+TINYCNN_TEST_EXAMPLES=N   examples of each Hypothesis test (default: 40); few of them make a run
+                          without the JIT bearable
+"""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,9 +15,45 @@ from hypothesis import HealthCheck, settings
 
 # Kernels compile on their first call, so a per-example deadline would only measure the compiler.
 settings.register_profile(
-    "tinycnn", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+    "tinycnn",
+    deadline=None,
+    max_examples=int(os.environ.get("TINYCNN_TEST_EXAMPLES", 40)),
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tinycnn")
+
+WITHOUT_NUMBA = os.environ.get("TINYCNN_BACKEND") == "numpy"
+NEEDS_KERNELS = "needs the kernels (TINYCNN_BACKEND=numpy is set)"
+
+if WITHOUT_NUMBA:
+    sys.modules["numba"] = sys.modules["llvmlite"] = None  # importing them raises ImportError
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "kernels: needs Numba; skips under TINYCNN_BACKEND=numpy")
+    if WITHOUT_NUMBA:
+        config.addinivalue_line("filterwarnings", "ignore:ferdata computes with NumPy")
+
+
+class TestsOfKernels(pytest.Module):
+    """A file that imports kernels: skipped whole where there is no Numba."""
+
+    def collect(self):
+        pytest.skip(NEEDS_KERNELS, allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    source = module_path.read_text(encoding="utf-8")
+    if WITHOUT_NUMBA and "\npytestmark = pytest.mark.kernels" in source:
+        return TestsOfKernels.from_parent(parent, path=module_path)
+    return None
+
+
+def pytest_collection_modifyitems(items):
+    for item in items if WITHOUT_NUMBA else ():
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if item.get_closest_marker("kernels") or "numba" in parameters:
+            item.add_marker(pytest.mark.skip(reason=NEEDS_KERNELS))
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ SMALL_NETWORKS = {
 }
 
 
-def small_network(name, backend="numba", dtype=np.float64, seed=0, **options):
+def small_network(name, backend="auto", dtype=np.float64, seed=0, **options):
     """The network of that name, its biases drawn from N(0, 0.3): zeros would hide a lost bias."""
     layers, (H, W, C) = SMALL_NETWORKS[name]
     spec = InputSpec(H, W, C)

@@ -20,6 +20,7 @@ DOORS = {
     "shapes": set(),
     "atomic_file": set(),
     "parallel": set(),
+    "backend_choice": {"kernels", "reference"},
     "reference": set(),
     "init": set(),
     "testing": set(),
@@ -31,14 +32,15 @@ DOORS = {
     "layers": {"shapes"},
     "input_spec": {"shapes"},
     "plan": {"layers", "shapes", "kernels"},
-    "losses": {"kernels", "reference", "shapes"},
-    "distillation": {"losses", "kernels", "reference", "shapes"},
-    "optim": {"kernels", "reference", "shapes"},
-    "backends": {"plan", "layers", "parallel", "kernels", "reference"},
+    "losses": {"backend_choice", "kernels", "shapes"},
+    "distillation": {"backend_choice", "losses", "kernels", "shapes"},
+    "optim": {"backend_choice", "kernels", "shapes"},
+    "backends": {"backend_choice", "plan", "layers", "parallel", "kernels", "reference"},
     "classify": {"input_spec"},
     "calibration": {"losses"},
     "network": {
-        *("backends", "classify", "plan", "layers", "input_spec", "losses", "init"),
+        *("backend_choice", "backends", "classify", "plan", "layers", "input_spec", "losses"),
+        "init",
         *FOUNDATION,
     },
     # what stands on a network
@@ -195,10 +197,10 @@ def test_the_packages_import_no_program_of_ours(path):
 
 
 @pytest.mark.parametrize("path", [*TINYCNN, *FERDATA], ids=label)
-def test_the_compiler_is_reached_only_below_the_kernels_and_by_two_files_of_ferdata(path):
+def test_the_compiler_is_reached_only_below_the_kernels_and_by_one_file_of_ferdata(path):
     names = ("_jit", "_simd", "_tile", "_window_max", "_winners", "_winner_lists", "_winograd")
     allowed = [f"tinycnn/kernels/{name}.py" for name in names]
-    allowed += ["ferdata/warp.py", "ferdata/cascade.py"]
+    allowed += ["ferdata/jit.py"]
     for found in imports(path):
         if found.name.split(".")[0] in ("numba", "llvmlite"):
             assert path.relative_to(ROOT).as_posix() in allowed, place(path, found)

@@ -51,17 +51,6 @@ def test_numpy_passes_the_same_windows(monkeypatch):
         assert np.array_equal(stages_passed(picture, 2), second)
 
 
-def test_kernel_falls_back_to_numpy_without_numba(monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "numba", None)
-    cascade._kernel.cache_clear()
-    try:
-        assert cascade._kernel() is cascade.passed_numpy
-    finally:
-        cascade._kernel.cache_clear()
-
-
 # Finding
 
 

@@ -197,7 +197,7 @@ def test_bad_arguments_are_named(batch, loss):
     refuses(ValueError, "expected (5, 8) distributions", loss, logits, targets[:, :7], teacher)
     refuses(ValueError, "expected (5, 8) distributions", loss, logits, targets[:, 0], teacher)
     refuses(TypeError, "targets have dtype bool", loss, logits, labels > 2, teacher)
-    refuses(ValueError, "backend='torch'", loss, logits, labels, teacher, backend="torch")
+    refuses(ValueError, "backend is 'torch'", loss, logits, labels, teacher, backend="torch")
     for wrong in (-1, 8):
         labels[2] = wrong
         refuses(

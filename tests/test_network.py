@@ -36,7 +36,7 @@ def pixels(n_images, size_px=84, seed=0):
     return rng.integers(0, 256, (n_images, size_px, size_px), dtype=np.uint8)
 
 
-def small(backend="numba", dtype=np.float32, **options):
+def small(backend="auto", dtype=np.float32, **options):
     """12x12 pictures, two convolutions, five classes: quick, and every kernel takes part."""
     layers = [Conv2D(6, 3), ReLU(), MaxPool2D(2), Conv2D(7, 3, stride=2), ReLU()]
     layers += [Flatten(), Dense(9), ReLU(), Dense(5)]
@@ -50,7 +50,7 @@ def small(backend="numba", dtype=np.float32, **options):
 @pytest.mark.parametrize(
     "options, error, message",
     [
-        (dict(backend="cuda"), ValueError, "backend is 'cuda'; expected one of numba, numpy"),
+        (dict(backend="cuda"), ValueError, "backend is 'cuda'; expected one of auto, numba, numpy"),
         (dict(backend=None), ValueError, "backend is None"),
         (dict(dtype=np.float16), ValueError, "dtype is float16; expected float32 or float64"),
         (dict(dtype=np.int32), ValueError, "dtype is int32"),

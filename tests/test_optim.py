@@ -196,7 +196,7 @@ def test_a_state_that_does_not_fit(change, expected):
         (AdamW, dict(weight_decay=-1.0), "weight_decay=-1.0"),
         (SGD, dict(momentum=1.0), "momentum=1.0"),
         (SGD, dict(momentum=0.0, nesterov=True), "expected a momentum"),
-        (SGD, dict(backend="torch"), "backend='torch': expected 'numba' or 'numpy'"),
+        (SGD, dict(backend="torch"), "backend is 'torch'; expected one of auto, numba, numpy"),
     ],
 )
 def test_options_out_of_range(make, options, expected):

@@ -1,7 +1,5 @@
 """The compiled warp against SciPy, scikit-image and a loop over pixels in float64."""
 
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +7,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import affine_transform
 from skimage.transform import resize
 
-from ferdata import warp
 from ferdata.errors import DataError
-from ferdata.warp import resize_images, resize_matrix, warp_images
+from ferdata.warp import resize_images, resize_matrix, warp_images, warp_loops
 
 # Rounding allows 0.5. float32 coordinates are off by some 1e-5 pixel, where neighbours differ by
 # up to 255 grey levels along two axes.
@@ -124,7 +121,7 @@ def test_threads_do_not_change_the_result():
 def test_loops_without_compiler_agree():
     images, matrices = noise(2, 6, 5), np.random.default_rng(2).uniform(-1, 2, (2, 2, 3))
     out = np.empty((2, 8, 8), dtype=np.uint8)
-    warp.warp_loops(images, np.arange(2), matrices, out)
+    warp_loops(images, np.arange(2), matrices, out)
     np.testing.assert_array_equal(out, warp_images(images, matrices, 8))
 
 
@@ -132,56 +129,6 @@ def test_read_only_input():
     images = noise(2, 6, 5)
     images.flags.writeable = False
     assert warp_images(images, np.zeros((2, 2, 3)), 2).shape == (2, 2, 2)
-
-
-@pytest.fixture
-def fresh_kernel():
-    warp._kernel.cache_clear()
-    yield
-    warp._kernel.cache_clear()
-
-
-def test_without_numba(fresh_kernel, monkeypatch):
-    images = noise(2, 9, 12)
-    matrices = np.random.default_rng(3).uniform(-1, 1, (2, 2, 3))
-    compiled = warp_images(images, matrices, 11)
-    warp._kernel.cache_clear()
-    monkeypatch.setitem(sys.modules, "numba", None)
-    assert warp._kernel() is warp.warp_scipy
-    assert np.abs(warp_images(images, matrices, 11).astype(int) - compiled).max() <= 1
-
-
-def test_unwritable_numba_cache_only_costs_the_compilation(fresh_kernel, monkeypatch):
-    import numba
-
-    real, asked = numba.njit, []
-
-    def njit(*args, cache, **kwargs):
-        asked.append(cache)
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(*args, cache=cache, **kwargs)
-
-    monkeypatch.setattr(numba, "njit", njit)
-    images = noise(1, 4, 4)
-    np.testing.assert_array_equal(warp_images(images, resize_matrix(4, 4, 4)[None], 4), images)
-    assert asked == [True, False]
-
-
-def test_damaged_numba_cache_only_costs_the_compilation(fresh_kernel, monkeypatch, tmp_path):
-    import numba
-
-    if numba.config.DISABLE_JIT:
-        pytest.skip("NUMBA_DISABLE_JIT is set: nothing is compiled")
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    images = noise(1, 4, 4)
-    warp._kernel()
-    indices = list(tmp_path.rglob("*.nbi"))
-    assert indices
-    for index in indices:
-        index.write_bytes(index.read_bytes()[:-20])
-    warp._kernel.cache_clear()
-    np.testing.assert_array_equal(warp_images(images, resize_matrix(4, 4, 4)[None], 4), images)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Callable
 import numpy as np
 
 from . import reference
+from .backend_choice import either
 from .layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 from .parallel import run_in_threads
 from .plan import CONV2D, DROPOUT, Plan, aligned
@@ -32,8 +33,32 @@ def named_views(plan: Plan, flat: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def make_backend(
+    backend: str,
+    plan: Plan,
+    parameters: np.ndarray,
+    gradients: np.ndarray,
+    n_threads: int,
+    training: bool = False,
+) -> KernelBackend | ReferenceBackend:
+    """The backend of that name.  All that it needs is compiled before it is returned, for training
+    too if that is asked for: where "auto" takes NumPy instead, nothing has been computed yet."""
+    arguments = (plan, parameters, gradients, n_threads)
+
+    def kernels() -> KernelBackend:
+        made = KernelBackend(*arguments)
+        made.compile_prediction()
+        if training:
+            made.compile_training()
+        return made
+
+    return either(backend, kernels, lambda: ReferenceBackend(*arguments))
+
+
 class ReferenceBackend:
     """Walks the plan's steps with `tinycnn.reference`: one layer, one function."""
+
+    ready_to_train = True
 
     def __init__(
         self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, n_threads: int
@@ -150,7 +175,39 @@ class KernelBackend:
         self.idle_workspaces: list[Workspace] = []
         self.idle_backward_scratch: list[BackwardScratch] = []
         self.training: TrainingWorkspace | None = None
+        self.ready_to_train = False
         self.x = self.no_masks
+
+    def compile_prediction(self) -> None:
+        """Compile, or find in the cache, what `scale_images`, `predict` and `forward` call, by
+        calling it on no images and no operations.  Raises what Numba raises."""
+        pixels = np.zeros((0, *self.plan.input_shape), np.uint8)
+        self._scale_images(pixels, 0, pixels.astype(self.dtype))
+        operations, empty = self.operations[:0], self.no_masks
+        u = empty if self.n_u else None
+        if u is not None:
+            self.program.program_winograd_weights(operations, self.parameters, u)
+            bits = self.parameter_bits
+            self.program.program_same_weights(operations, bits, bits)
+        self.program.program_forward(
+            *(operations, self.parameters, u, empty, 0, 0, 0, PREDICTION_CHUNK, empty),
+            *(np.zeros(0, np.int32), empty, empty, empty, 0, empty),
+        )
+
+    def compile_training(self) -> None:
+        """The same for `backward`."""
+        operations, empty = self.operations[:0], self.no_masks
+        winners, counts = np.zeros(0, np.int32), np.zeros(0, np.int64)
+        self.program.program_transpose_weights(operations, self.parameters, self.transposed)
+        self.program.program_backward(
+            *(operations, self.transposed, empty, empty, 0, 0, 0, empty, winners, empty, empty),
+            *(empty, empty, winners, empty, winners, counts, empty, empty),
+        )
+        self.program.program_collect(
+            *(operations, empty, 0, 0, empty, empty),
+            *(empty.reshape(0, 0), self.transposed, self.gradients),
+        )
+        self.ready_to_train = True
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Logits of x (N, H, W, C); nothing is kept.  Several threads may call this at once."""

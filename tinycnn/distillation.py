@@ -13,11 +13,11 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Any, Callable, ClassVar
 
 import numpy as np
 
+from .backend_choice import Operations
 from .losses import (
     as_distributions,
     batch_mean,
@@ -72,14 +72,14 @@ class Distillation:
         targets: np.ndarray,
         soft_labels: np.ndarray | None = None,
         *,
-        backend: str = "numba",
+        backend: str = "auto",
     ) -> tuple[float, np.ndarray]:
         """Mean loss, and its gradient with respect to the logits.
 
         logits       z, (N, K) float32 or float64.  NaN is let through: it makes the loss NaN
         targets      y, (N,) class indices of any integer dtype, or (N, K) distributions (floating)
         soft_labels  v, (N, K) floating: the teacher's logits, or its log-probabilities
-        backend      "numba" or "numpy"
+        backend      "auto", "numba" or "numpy", see `tinycnn.backend_choice`
         Returns (loss, dlogits): dlogits like logits.  A batch of no samples has loss 0.0.
         Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
         """
@@ -143,7 +143,7 @@ class DecoupledDistillation:
         targets: np.ndarray,
         soft_labels: np.ndarray | None = None,
         *,
-        backend: str = "numba",
+        backend: str = "auto",
     ) -> tuple[float, np.ndarray]:
         """Mean loss and its gradient; arguments and errors as `Distillation`, with 2 classes or
         more."""
@@ -192,7 +192,7 @@ class RelationDistillation:
         targets: np.ndarray,
         soft_labels: np.ndarray | None = None,
         *,
-        backend: str = "numba",
+        backend: str = "auto",
     ) -> tuple[float, np.ndarray]:
         """The batch's loss and its gradient; arguments and errors as `Distillation`."""
         logits, targets, soft_labels = _checked(logits, targets, soft_labels)
@@ -216,18 +216,15 @@ def _checked(
 
 
 @functools.cache
-def _operations(backend: str) -> Any:
+def _operations(backend: str) -> Operations:
     """What computes, imported when it is needed, as `loss_operations` does."""
-    if backend != "numba":
-        return loss_operations(backend)
+    return Operations(backend, _kernels)
+
+
+def _kernels() -> tuple[Any, ...]:
     from .kernels import decoupled_distillation, relation_distillation, standardize_logits
 
-    return SimpleNamespace(
-        decoupled_distillation=decoupled_distillation.decoupled_distillation,
-        relation_distillation=relation_distillation.relation_distillation,
-        standardize_logits_forward=standardize_logits.standardize_logits_forward,
-        standardize_logits_backward=standardize_logits.standardize_logits_backward,
-    )
+    return decoupled_distillation, relation_distillation, standardize_logits
 
 
 def _check_weight(name: str, value: float, most: float = math.inf) -> None:

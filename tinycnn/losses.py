@@ -12,10 +12,11 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from types import ModuleType
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+
+from .backend_choice import Operations
 
 ROW_SUM_TOLERANCE = 1e-3
 """How far the sum of a target row may be from 1 (annotators' votes are often rounded)."""
@@ -33,7 +34,7 @@ class Loss(Protocol):
         targets: np.ndarray,
         soft_labels: np.ndarray | None = None,
         *,
-        backend: str = "numba",
+        backend: str = "auto",
     ) -> tuple[float, np.ndarray]:
         """Mean loss over the batch, and its gradient with the shape and dtype of logits."""
 
@@ -59,14 +60,14 @@ class CrossEntropy:
         targets: np.ndarray,
         soft_labels: np.ndarray | None = None,
         *,
-        backend: str = "numba",
+        backend: str = "auto",
     ) -> tuple[float, np.ndarray]:
         """Mean loss, and its gradient with respect to the logits.
 
         logits       (N, K) float32 or float64.  NaN is let through: it makes the loss NaN
         targets      (N,) class indices of any integer dtype, or (N, K) distributions (floating)
         soft_labels  not used
-        backend      "numba" or "numpy"
+        backend      "auto", "numba" or "numpy", see `tinycnn.backend_choice`
         Returns (loss, dlogits): dlogits like logits.  A batch of no samples has loss 0.0.
         Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
         """
@@ -117,7 +118,7 @@ class SmoothedTargets:
         targets: np.ndarray,
         soft_labels: np.ndarray | None = None,
         *,
-        backend: str = "numba",
+        backend: str = "auto",
     ) -> tuple[float, np.ndarray]:
         """Mean loss and its gradient; arguments and errors as those of the loss."""
         logits = check_logits(logits)
@@ -132,7 +133,7 @@ def smoothed_targets(targets: np.ndarray, logits: np.ndarray, smoothing: float) 
     return smoothed
 
 
-def softmax(logits: np.ndarray, temperature: float = 1.0, *, backend: str = "numba") -> np.ndarray:
+def softmax(logits: np.ndarray, temperature: float = 1.0, *, backend: str = "auto") -> np.ndarray:
     """softmax(logits / temperature) of each row: (N, K) like logits (float32 or float64).
 
     Raises TypeError for a wrong dtype, ValueError for a wrong shape or a temperature not above 0.
@@ -145,7 +146,7 @@ def softmax(logits: np.ndarray, temperature: float = 1.0, *, backend: str = "num
 
 
 def log_softmax(
-    logits: np.ndarray, temperature: float = 1.0, *, backend: str = "numba"
+    logits: np.ndarray, temperature: float = 1.0, *, backend: str = "auto"
 ) -> np.ndarray:
     """log softmax(logits / temperature) of each row: (N, K) like logits; raises as `softmax`.
 
@@ -159,17 +160,15 @@ def log_softmax(
 
 
 @functools.cache
-def loss_operations(backend: str) -> ModuleType:
-    """The module that computes.  Imported here, so that importing this file needs NumPy alone."""
-    if backend == "numba":
-        from .kernels import cross_entropy
+def loss_operations(backend: str) -> Operations:
+    """What computes, imported when it is needed: importing this file needs NumPy alone."""
+    return Operations(backend, _kernels)
 
-        return cross_entropy
-    if backend == "numpy":
-        from . import reference
 
-        return reference
-    raise ValueError(f"backend={backend!r}: expected 'numba' or 'numpy'")
+def _kernels() -> tuple[Any, ...]:
+    from .kernels import cross_entropy
+
+    return (cross_entropy,)
 
 
 def batch_mean(loss: np.ndarray) -> float:

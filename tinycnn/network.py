@@ -10,18 +10,17 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from . import init
-from .backends import KernelBackend, ReferenceBackend, named_views
+from .backend_choice import check_backend
+from .backends import KernelBackend, ReferenceBackend, make_backend, named_views
 from .classify import Classification, checked_images, classifications
 from .input_spec import SCALINGS, InputSpec
 from .layers import Dropout, Layer
 from .losses import softmax
 from .parallel import check_n_threads
-from .plan import build_plan
+from .plan import Plan, build_plan
 from .shapes import check_array
 
 logger = logging.getLogger("tinycnn")
-
-BACKENDS = {"numba": KernelBackend, "numpy": ReferenceBackend}
 
 WEIGHTS = ("xavier_uniform", "xavier_normal", "he_uniform", "he_normal")
 """Functions of `tinycnn.init` that draw weights."""
@@ -35,7 +34,8 @@ class Network:
 
     layers      the last must give one vector: the logits, one for each class
     input_spec  shape and scaling of the images, class names; unnamed classes become "0", "1", ...
-    backend     "numba" (kernels) or "numpy" (the reference)
+    backend     "numba" (kernels), "numpy" (the reference) or "auto" (kernels; where Numba fails
+                the reference, with one RuntimeWarning: `tinycnn.backend_choice`)
     dtype       float32 for work, float64 for checks
     n_threads   None: the cores that this process may use; results do not depend on it
     seed        of the initial weights (Xavier uniform, biases zero) and of the dropout masks
@@ -47,13 +47,12 @@ class Network:
         layers: Sequence[Layer],
         input_spec: InputSpec,
         *,
-        backend: str = "numba",
+        backend: str = "auto",
         dtype: Any = np.float32,
         n_threads: int | None = None,
         seed: int = 0,
     ) -> None:
-        if backend not in BACKENDS:
-            raise ValueError(f"backend is {backend!r}; expected one of {', '.join(BACKENDS)}")
+        check_backend(backend)
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype is {self.dtype}; expected float32 or float64")
@@ -84,7 +83,6 @@ class Network:
         )
         self.dropout_generator = np.random.default_rng([seed, 1])
         self.initialise(np.random.default_rng([seed, 0]))
-        self._runner: KernelBackend | ReferenceBackend | None = None
         self._forwarded: int | None = None
 
     def __repr__(self) -> str:
@@ -144,7 +142,7 @@ class Network:
             for step in self.plan.steps
             if isinstance(step.layer, Dropout)
         }
-        logits = self._run.forward(x, masks)
+        logits = self._run_training.forward(x, masks)
         self._forwarded = len(x)
         return logits
 
@@ -224,13 +222,23 @@ class Network:
 
     @property
     def _run(self) -> KernelBackend | ReferenceBackend:
-        """The backend, made on first use: importing and building a network compiles nothing."""
-        if self._runner is None:
-            make = BACKENDS[self.backend]
-            self._runner = make(
-                self.plan, self.parameter_vector, self.gradient_vector, self.n_threads
-            )
-        return self._runner
+        """What computes, made on first use: importing and building a network compiles nothing."""
+        runner = self.__dict__.get("_runner")
+        if runner is None:  # of threads that come here together, the first one's runner stays
+            runner = self.__dict__.setdefault("_runner", make_backend(*self._backend_arguments))
+        return runner
+
+    @property
+    def _run_training(self) -> KernelBackend | ReferenceBackend:
+        """The same, with what training needs compiled as well."""
+        if not self._run.ready_to_train:
+            self._runner = make_backend(*self._backend_arguments, training=True)
+        return self._run
+
+    @property
+    def _backend_arguments(self) -> tuple[str, Plan, np.ndarray, np.ndarray, int]:
+        arrays = (self.parameter_vector, self.gradient_vector)
+        return self.backend, self.plan, *arrays, self.n_threads
 
     def _checked_input(self, x: np.ndarray) -> np.ndarray:
         expected = "floats scaled as the InputSpec says (uint8 images go to predict_proba)"

@@ -12,6 +12,8 @@ from typing import Any, Callable, ClassVar
 
 import numpy as np
 
+from .backend_choice import Operations
+
 
 class Optimizer:
     """What Adam, AdamW and SGD share: checks, slots, the step count, saving and resuming."""
@@ -128,7 +130,7 @@ class Adam(Optimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
     weight_decay: float = 0.0
-    backend: str = field(default="numba", kw_only=True)
+    backend: str = field(default="auto", kw_only=True)
     name: ClassVar[str] = "adam"
     slot_names: ClassVar[tuple[str, ...]] = ("m", "v")
     decoupled: ClassVar[bool] = False
@@ -176,7 +178,7 @@ class SGD(Optimizer):
     momentum: float = 0.9
     weight_decay: float = 0.0
     nesterov: bool = False
-    backend: str = field(default="numba", kw_only=True)
+    backend: str = field(default="auto", kw_only=True)
     name: ClassVar[str] = "sgd"
     slot_names: ClassVar[tuple[str, ...]] = ("velocity",)
 
@@ -235,19 +237,14 @@ def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
 @functools.cache
 def _update_function(name: str, backend: str) -> Callable:
     """The update that computes.  Imported here, so that importing this file needs NumPy alone."""
-    if backend not in ("numba", "numpy"):
-        raise ValueError(f"backend={backend!r}: expected 'numba' or 'numpy'")
-    if backend == "numpy":
-        from . import reference
+    operations = Operations(backend, _kernels)
+    return operations.sgd_update if name == "sgd" else operations.adam_update
 
-        return reference.sgd_update if name == "sgd" else reference.adam_update
-    if name == "sgd":
-        from .kernels.sgd import sgd_update
 
-        return sgd_update
-    from .kernels.adam import adam_update
+def _kernels() -> tuple[Any, ...]:
+    from .kernels import adam, sgd
 
-    return adam_update
+    return adam, sgd
 
 
 def _in_range(option: str, value: float, low: float, below: float) -> float:

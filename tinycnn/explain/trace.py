@@ -89,7 +89,7 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
     given = network.predict_logits(np.asarray(image)[None])[0]
     if not np.isfinite(given).all():
         raise ValueError("the network's logits of this image are not finite: nothing to explain")
-    kernels, oracle = (_in_float64(network, backend) for backend in ("numba", "numpy"))
+    kernels, oracle = (_in_float64(network, backend) for backend in ("auto", "numpy"))
     K = len(network.classes)
     if label is None:
         label = int(given.argmax())

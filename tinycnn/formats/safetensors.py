@@ -97,7 +97,7 @@ def _checksum(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any])
 
 
 def load(
-    path: str | os.PathLike, *, backend: str = "numba", n_threads: int | None = None
+    path: str | os.PathLike, *, backend: str = "auto", n_threads: int | None = None
 ) -> Network:
     """The network in the file at `path`.
 

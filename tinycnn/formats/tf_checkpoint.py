@@ -118,7 +118,7 @@ def load_network(
     classes: Sequence[str] | None = None,
     scaling: str = "raw",
     framing: str | None = "paper",
-    backend: str = "numba",
+    backend: str = "auto",
     n_threads: int | None = None,
 ) -> Network:
     """The network of the paper in the checkpoint PREFIX.index; PREFIX is the published

@@ -24,11 +24,14 @@ import os
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-import llvmlite
-import llvmlite.binding
-import numba
-from numba import types
-from numba.core import caching, config
+try:
+    import llvmlite
+    import llvmlite.binding
+    import numba
+    from numba import types
+    from numba.core import caching, config
+except Exception as error:  # missing, or of a version that refuses this NumPy or this Python
+    raise ImportError(f"Numba cannot be imported ({type(error).__name__}: {error})") from error
 
 logger = logging.getLogger("tinycnn")
 
@@ -36,6 +39,10 @@ FLAGS: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"contrac
 
 KERNELS: dict[str, Any] = {}
 """Every kernel by name: tests and benchmarks walk this registry, so none is forgotten."""
+
+
+class CompileError(RuntimeError):
+    """A kernel cannot be compiled here.  (A missing or unusable Numba is an ImportError.)"""
 
 
 class TileShape(NamedTuple):
@@ -51,7 +58,10 @@ def target_features() -> dict[str, bool]:
     """What the processor that kernels are compiled for can do: this host, unless
     NUMBA_CPU_FEATURES says otherwise ("+avx2,+fma")."""
     if config.CPU_FEATURES is None:
-        return llvmlite.binding.get_host_cpu_features()
+        try:
+            return llvmlite.binding.get_host_cpu_features()
+        except RuntimeError:  # LLVM cannot tell: Numba then asks for none as well
+            return {}
     named = config.CPU_FEATURES.split(",")
     return {feature[1:]: feature[0] == "+" for feature in named if feature}
 
@@ -149,7 +159,7 @@ class KernelCache(caching.FunctionCache):
                 # two processes that fill one index at a time can give two codes one file name
                 raise ValueError("it holds code for other arguments")
         except Exception as error:  # whatever a foreign or truncated file makes pickle raise
-            logger.warning("kernel cache %s is unreadable (%s)", self.cache_path, error)
+            _complain("kernel cache %s is unreadable (%s)", self.cache_path, error)
             compiled = None
             self._start_afresh()
         if compiled is None:
@@ -161,13 +171,24 @@ class KernelCache(caching.FunctionCache):
         try:
             self.flush()
         except Exception as error:
-            logger.warning("kernel cache %s is not writable (%s)", self.cache_path, error)
+            _complain("kernel cache %s is not writable (%s)", self.cache_path, error)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
         except Exception as error:  # read-only, full, vanished, or a damaged index
-            logger.warning("kernel cache %s is not writable (%s)", self.cache_path, error)
+            _complain("kernel cache %s is not writable (%s)", self.cache_path, error)
+
+
+_complained = False
+
+
+def _complain(message: str, *values: Any) -> None:
+    """One warning in the log a process; all kernels lie in one folder, so the others say the same
+    and are logged at DEBUG."""
+    global _complained
+    logger.log(logging.DEBUG if _complained else logging.WARNING, message, *values)
+    _complained = True
 
 
 _announced = False
@@ -193,6 +214,22 @@ def _without_literals(get_call_template: Callable) -> Callable:
     return wrapped
 
 
+def _naming_the_kernel(compile_for_args: Callable, name: str) -> Callable:
+    """Whatever Numba or LLVM raise for a kernel that is called from Python becomes a
+    CompileError."""
+
+    def compiled(*args: Any, **kws: Any) -> Any:
+        try:
+            return compile_for_args(*args, **kws)
+        except Exception as error:
+            first = next(iter(str(error).splitlines()), "")
+            raise CompileError(
+                f"Numba cannot compile the kernel {name} ({type(error).__name__}: {first})"
+            ) from error
+
+    return compiled
+
+
 def kernel(function: Callable, inline: bool = False) -> Any:
     """Compile `function` on its first call with FLAGS, cache it, and list it in KERNELS.
 
@@ -202,6 +239,9 @@ def kernel(function: Callable, inline: bool = False) -> Any:
     dispatcher = numba.njit(inline="always" if inline else "never", **FLAGS)(function)
     if hasattr(dispatcher, "py_func"):  # under NUMBA_DISABLE_JIT njit returns the function
         dispatcher._cache = KernelCache(function)
+        dispatcher._compile_for_args = _naming_the_kernel(
+            dispatcher._compile_for_args, function.__name__
+        )
         dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)
     KERNELS[function.__name__] = dispatcher
     return dispatcher

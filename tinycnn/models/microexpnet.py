@@ -50,7 +50,7 @@ def microexpnet(
     dropout: float = 0.0,
     bias_std: float = 0.5,
     framing: str | None = None,
-    backend: str = "numba",
+    backend: str = "auto",
     dtype: Any = np.float32,
     n_threads: int | None = None,
     seed: int = 0,

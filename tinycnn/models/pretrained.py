@@ -12,7 +12,7 @@ PRETRAINED = ("ferplus",)
 
 
 def load_pretrained(
-    name: str = "ferplus", *, backend: str = "numba", n_threads: int | None = None
+    name: str = "ferplus", *, backend: str = "auto", n_threads: int | None = None
 ) -> Network:
     """A network with the weights that come with this package, calibrated.
 

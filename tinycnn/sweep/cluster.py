@@ -34,7 +34,7 @@ def run_on_cluster(
     scheduler: str,
     *,
     n_threads: int = 1,
-    backend: str = "numba",
+    backend: str = "auto",
     retry_failed: bool = False,
     keep_models: bool = False,
     share_checkpoints: bool = True,

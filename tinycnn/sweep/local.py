@@ -38,7 +38,7 @@ def run(
     folder: str | Path,
     *,
     n_processes: int | None = None,
-    backend: str = "numba",
+    backend: str = "auto",
     retry_failed: bool = False,
     keep_models: bool = False,
     progress: Progress = lambda n_done, n_failed, n_trials: None,

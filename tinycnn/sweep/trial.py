@@ -20,6 +20,7 @@ from typing import Any, Callable, Iterable, Protocol, Sequence
 
 from .. import checkpoint, metrics
 from .._version import __version__
+from ..backend_choice import backend_in_use
 from ..formats import safetensors
 from ..models.microexpnet import check_variant_and_size, microexpnet
 from ..network import Network
@@ -246,7 +247,7 @@ def run_trial(
     folder: str | Path,
     *,
     n_threads: int = 1,
-    backend: str = "numba",
+    backend: str = "auto",
     on_epoch: Callable[[int], None] = lambda n_epochs: None,
 ) -> dict[str, Any]:
     """Train, or go on from the last checkpoint in `folder` (made if need be); returns the result.
@@ -282,7 +283,7 @@ def run_trial(
         "trial": asdict(trial),
         "data": source.key,
         "code": code_version(),
-        "backend": backend,
+        "backend": backend_in_use(backend),
         "n_parameters": network.n_parameters,
         "classes": list(network.classes),
         "best_epoch": best.epoch,

@@ -1,0 +1,125 @@
+"""ferdata's two kernels where Numba is missing or fails, and whatever is wrong with its cache."""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from ferdata import cascade, jit, warp
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 29, 40), dtype=np.uint8)
+MATRICES = np.random.default_rng(3).uniform(-1, 1, (2, 2, 3))
+
+
+def use():
+    """What both kernels give."""
+    return warp.warp_images(IMAGES, MATRICES, 11), cascade.stages_passed(IMAGES[0])
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """As in a new process: nothing is compiled, nobody warned, the cache empty."""
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(jit, "_warned", False)
+    forget()
+    yield monkeypatch
+    forget()
+
+
+def forget():
+    warp._kernel.cache_clear()
+    cascade._kernel.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return use()
+
+
+def assert_as_numpy(expected, reason):
+    with pytest.warns(RuntimeWarning, match=rf"NumPy and SciPy.*Numba fails.*{reason}") as caught:
+        found = use()
+    assert len(caught) == 1
+    assert np.abs(found[0].astype(int) - expected[0]).max() <= 1
+    np.testing.assert_array_equal(found[1], expected[1])
+    assert warp._kernel() is warp.warp_scipy and cascade._kernel() is cascade.passed_numpy
+
+
+def test_numba_missing(fresh, expected):
+    fresh.setitem(sys.modules, "numba", None)
+    assert_as_numpy(expected, "import of numba halted")
+
+
+@pytest.mark.parametrize("problem", ["ImportError('Numba needs NumPy 1.0')", "SystemError('ABI')"])
+def test_numba_that_does_not_fit_this_numpy(fresh, expected, problem, tmp_path):
+    (tmp_path / "numba.py").write_text(f"raise {problem}")
+    fresh.delitem(sys.modules, "numba", raising=False)
+    fresh.syspath_prepend(tmp_path)
+    name, _, message = problem.partition("('")
+    assert_as_numpy(expected, f"{name}: {message[:-2]}")
+
+
+@pytest.mark.kernels
+def test_numba_that_cannot_compile(fresh, expected):
+    from numba.core import compiler
+    from numba.core.errors import LoweringError
+
+    def refuse(self, func):
+        raise LoweringError("out of registers")
+
+    fresh.setattr(compiler.CompilerBase, "compile_extra", refuse)
+    assert_as_numpy(expected, "LoweringError: .*out of registers")
+
+
+def indices(tmp_path):
+    return sorted((tmp_path / "cache/kernels").glob("*.nbi"))
+
+
+def compiled_anew(monkeypatch):
+    """Names of the functions that are compiled from now on."""
+    from numba.core import compiler
+
+    real, names = compiler.CompilerBase.compile_extra, []
+
+    def compile_extra(self, func):
+        names.append(func.__name__)
+        return real(self, func)
+
+    monkeypatch.setattr(compiler.CompilerBase, "compile_extra", compile_extra)
+    return names
+
+
+def skip_without_jit():
+    import numba
+
+    if numba.config.DISABLE_JIT:
+        pytest.skip("NUMBA_DISABLE_JIT is set: nothing is compiled")
+
+
+@pytest.mark.kernels
+def test_a_damaged_cache_costs_one_compilation(fresh, expected, tmp_path):
+    """Compiled code is kept where the cache folder is, and nowhere else."""
+    skip_without_jit()
+    names = compiled_anew(fresh)
+    for is_compiled in (True, False, True, False):
+        if names:
+            names.clear()
+        elif indices(tmp_path):  # the second time nothing was compiled; now there is reason to
+            (index,) = indices(tmp_path)
+            index.write_bytes(index.read_bytes()[:20])
+        forget()
+        found = warp.warp_images(IMAGES, MATRICES, 11)
+        np.testing.assert_array_equal(found, expected[0])
+        assert ("warp_loops" in names) == is_compiled
+        assert len(indices(tmp_path)) == 1
+
+
+@pytest.mark.kernels
+def test_a_cache_that_cannot_be_written_costs_the_compilation(fresh, expected, tmp_path):
+    (tmp_path / "cache").write_text("a file stands where the folder should be")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(warp.warp_images(IMAGES, MATRICES, 11), expected[0])
+    assert warp._kernel() is not warp.warp_scipy
+    assert (tmp_path / "cache").read_text() == "a file stands where the folder should be"
