@@ -74,6 +74,14 @@ class SoftLabels:
     hashes: np.ndarray | None = None
     flipped_values: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        given = [name for name in KEYS if getattr(self, name) is not None]
+        if len(given) != 1 or len(getattr(self, given[0])) != len(self.values):
+            raise DataError(
+                f"{self.source}: expected as many {' or '.join(KEYS)} as the {len(self.values)} "
+                "rows of values"
+            )
+
     @property
     def key(self) -> tuple[str, np.ndarray]:
         """("ids", "rows" or "hashes", the (N,) array of that name)."""

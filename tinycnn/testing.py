@@ -37,15 +37,25 @@ class GradientError(AssertionError):
 
 def logit_error(logits: np.ndarray, expected: np.ndarray) -> float:
     """max|logits - expected| / max|expected|: the error of logits, everywhere; 0 if both empty."""
-    if expected.size == 0 and logits.size == 0:
+    logits, expected = _of_one_shape("logits", logits, expected)
+    if expected.size == 0:
         return 0.0
     return float(np.abs(logits - expected).max() / np.abs(expected).max())
 
 
 def gradient_error(analytic: np.ndarray, numeric: np.ndarray) -> float:
     """|analytic - numeric| / max(|analytic|, |numeric|) in Euclidean norm; 0 if both are zero."""
+    analytic, numeric = _of_one_shape("analytic", analytic, numeric)
     scale = max(np.linalg.norm(analytic), np.linalg.norm(numeric))
-    return float(np.linalg.norm(np.subtract(analytic, numeric)) / scale) if scale else 0.0
+    return float(np.linalg.norm(analytic - numeric) / scale) if scale else 0.0
+
+
+def _of_one_shape(name: str, array: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both in float64; NumPy would stretch one to the shape of the other."""
+    array, other = np.asarray(array, np.float64), np.asarray(other, np.float64)
+    if array.shape != other.shape:
+        raise ValueError(f"{name}: shape {array.shape}; expected {other.shape} like the other")
+    return array, other
 
 
 def check_gradients(
@@ -67,11 +77,14 @@ def check_gradients(
                   moved along so many random directions, each mixed with the gradient itself so
                   that the slope along it is not lost in rounding: for real shapes.
     Returns the error of each tensor.  Raises GradientError above `tolerance`, or where more than
-    `max_skipped` of the entries met kinks; TypeError for tensors that are not float64.
+    `max_skipped` of the entries met kinks; TypeError for tensors that are not float64, ValueError
+    for read-only ones.
     """
     rng = np.random.default_rng(seed)
     errors = {}
     for name, tensor in tensors.items():
+        if not tensor.flags.writeable:
+            raise ValueError(f"tensor {name} is read-only: expected one whose entries can be moved")
         if tensor.dtype != np.float64:
             raise TypeError(f"{name} has dtype {tensor.dtype}; differences need float64")
         analytic = np.array(gradients[name], np.float64)

@@ -41,7 +41,8 @@ def check_agreement(what: str, logits: np.ndarray, expected: np.ndarray) -> None
     largest.  what: for the message."""
     if logits.shape != expected.shape:
         raise ExportError(f"{what}: logits of shape {logits.shape}; the network's {expected.shape}")
-    error = logit_error(logits, expected) if expected.any() else float(np.abs(logits).max())
+    largest = float(np.abs(logits).max(initial=0.0))
+    error = logit_error(logits, expected) if expected.any() else largest
     if not error <= TOLERANCE:
         raise ExportError(
             f"{what}: its logits differ from the network's by {error:.1e} of the largest; at most "

@@ -25,6 +25,8 @@ _NUMBERS = TABLE.tolist()
 
 def crc32c(data: bytes | memoryview | np.ndarray) -> int:
     """CRC-32C of `data`, bytes or a uint8 array."""
+    if isinstance(data, np.ndarray):
+        data = np.ascontiguousarray(data)
     values = np.frombuffer(data, np.uint8)
     length = values.size // N_LANES
     crc = 0xFFFFFFFF
