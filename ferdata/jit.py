@@ -35,6 +35,7 @@ def compiled(loops: Loops, signature: Callable[[Any], Any], twin: Loops) -> Loop
                 if attempt == "cached anew":
                     dispatcher._cache.flush()
                 dispatcher.compile(signature(numba))
+                dispatcher.disable_compile()  # for arguments of other kinds
                 return dispatcher
             except Exception:
                 if attempt == "not cached":

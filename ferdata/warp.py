@@ -114,7 +114,8 @@ def _checked(
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
         raise DataError(f"expected uint8 images (N, H, W), found {images.dtype} {images.shape}")
-    matrices = np.ascontiguousarray(matrices, dtype=np.float64)
+    images = np.ascontiguousarray(images)
+    matrices = np.asarray(matrices, dtype=np.float64)
     if matrices.ndim != 3 or matrices.shape[1:] != (2, 3):
         raise DataError(f"expected matrices (B, 2, 3), found shape {matrices.shape}")
     if not (np.abs(matrices) <= _MAX_ENTRY).all():
@@ -126,7 +127,8 @@ def _checked(
         raise DataError(f"{len(matrices)} matrices for {len(which)} images")
     if which.size and (which.min() < 0 or which.max() >= len(images)):
         raise DataError(f"which: indices must lie in 0..{len(images) - 1}")
-    return np.ascontiguousarray(images), matrices, np.ascontiguousarray(which, dtype=np.int64)
+    plain = ["C_CONTIGUOUS", "ALIGNED"]
+    return images, np.require(matrices, requirements=plain), np.require(which, np.int64, plain)
 
 
 @lru_cache(maxsize=1)

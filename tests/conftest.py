@@ -6,6 +6,7 @@ TINYCNN_TEST_EXAMPLES=N   examples of each Hypothesis test (default: 40); few of
                           without the JIT bearable
 """
 
+import ast
 import os
 import sys
 from pathlib import Path
@@ -43,10 +44,19 @@ class TestsOfKernels(pytest.Module):
 
 
 def pytest_pycollect_makemodule(module_path, parent):
-    source = module_path.read_text(encoding="utf-8")
-    if WITHOUT_NUMBA and "\npytestmark = pytest.mark.kernels" in source:
+    if WITHOUT_NUMBA and imports_kernels(module_path.read_text(encoding="utf-8")):
         return TestsOfKernels.from_parent(parent, path=module_path)
     return None
+
+
+def imports_kernels(source):
+    """Whether a file does so as it is imported itself."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            if any(name.startswith("tinycnn.kernels") for name in names):
+                return True
+    return False
 
 
 def pytest_collection_modifyitems(items):

@@ -24,8 +24,6 @@ from tinycnn import models
 from tinycnn.backend_choice import backend_in_use
 from tinycnn.kernels import _jit
 
-pytestmark = pytest.mark.kernels
-
 IMAGES = np.random.default_rng(0).integers(0, 256, (43, 84, 84), dtype=np.uint8)
 NETWORK = models.microexpnet(n_threads=2, seed=7)
 
