@@ -62,7 +62,8 @@ def imports_kernels(source):
 def pytest_collection_modifyitems(items):
     for item in items if WITHOUT_NUMBA else ():
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        if item.get_closest_marker("kernels") or "numba" in parameters:
+        asked_for = any(isinstance(p, str) and p == "numba" for p in parameters)
+        if item.get_closest_marker("kernels") or asked_for:
             item.add_marker(pytest.mark.skip(reason=NEEDS_KERNELS))
 
 
