@@ -9,6 +9,7 @@ TINYCNN_TEST_EXAMPLES=N   examples of each Hypothesis test (default: 40); few of
 import ast
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,27 @@ def shared() -> Path:
     if not (Path(folder) / "data").is_dir():
         pytest.skip(f"TINYCNN_SHARED={folder} has no folder data/")
     return Path(folder)
+
+
+def _skip_what_asks_for_kernels():
+    """A test that asks for backend="numba", or imports a kernel itself, skips; that anything else
+    imports one is a failure."""
+    try:
+        return (yield)
+    except ImportError as error:
+        files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+        asked = any(path.name == "backend_choice.py" for path in files)
+        own = [path.parent.name for path in files if path.parent.name in ("tests", "tinycnn")]
+        if WITHOUT_NUMBA and files[-1].name == "_jit.py" and (asked or own[-1] == "tests"):
+            pytest.skip(NEEDS_KERNELS)
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    return (yield from _skip_what_asks_for_kernels())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef):
+    return (yield from _skip_what_asks_for_kernels())
