@@ -69,6 +69,10 @@ def step(optimizer):
     return call
 
 
+def clipped(gradients):
+    return tinycnn.optim.clip_by_norm(gradients, 0.5), gradients
+
+
 def backward(x, dlogits):
     one = network()
     logits = one.forward(x, training=True)
@@ -207,6 +211,11 @@ ROWS = {
     "tinycnn.optim.optimizer_from_name": (
         step(lambda: tinycnn.optim.optimizer_from_name("sgd")),
         *(VECTOR, GRADIENT),
+    ),
+    "tinycnn.optim.clip_by_norm": (clipped, VECTOR),
+    "tinycnn.losses.SmoothedTargets": (
+        losses.SmoothedTargets(tinycnn.Distillation(), 0.1),
+        *(LOGITS, LABELS, TEACHER),
     ),
     "tinycnn.softmax": (losses.softmax, LOGITS),
     "tinycnn.log_softmax": (losses.log_softmax, LOGITS),
@@ -370,7 +379,7 @@ NO_ARRAYS = {
         "tinycnn.formats.tf_checkpoint.read_tensors",
         *(f"ferdata.{n}" for n in ("cache_folder", "check", "is_packed", "list_files", "open")),
         *(f"ferdata.{n}" for n in ("load_fer2013", "load_packed", "load_soft_labels")),
-        *("ferdata.read_photo", "ferdata.recognise"),
+        *("ferdata.read_photo", "ferdata.recognise", "ferdata.load_teachers"),
     ],
     "a FaceDataset, whose arrays are checked when it is made": [
         *(f"ferdata.{n}" for n in ("Batches", "TrialFaces", "TrialFaces.parts", "contact_sheet")),
@@ -389,7 +398,11 @@ NO_ARRAYS = {
         *("ferdata.Fold", "ferdata.FramedPhotos", "ferdata.Recognition"),
         *(f"ferdata.Diagnosis.{name}" for name in ("as_html", "as_json", "as_text")),
     ],
-    "arrays that were checked": ["tinycnn.losses.as_distributions", "tinycnn.losses.batch_mean"],
+    "arrays that were checked": [
+        *("tinycnn.losses.smoothed_targets", "ferdata.Mixing"),
+        "tinycnn.losses.as_distributions",
+        "tinycnn.losses.batch_mean",
+    ],
     "a base class, or a protocol": ["tinycnn.losses.Loss", "tinycnn.optim.Optimizer"],
     "modules, walked below": ["tinycnn.models", "tinycnn.sweep", "tinycnn.testing"],
 }

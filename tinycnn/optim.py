@@ -224,8 +224,12 @@ def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
     gradients (P,) float32 or float64; max_norm above 0.  The sum is taken in float64 and in one
     order whatever the number of threads.  NaN and infinity stay for the loss to tell of.
     Source: Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1.
-    Raises ValueError for a max_norm out of range.
+    Raises ValueError for a max_norm out of range or read-only gradients, TypeError for their dtype.
     """
+    if gradients.dtype not in (np.float32, np.float64):
+        raise TypeError(f"gradients have dtype {gradients.dtype}: expected float32 or float64")
+    if not gradients.flags.writeable:
+        raise ValueError("gradients are read-only: expected an array to shorten")
     if not 0 < max_norm < math.inf:
         raise ValueError(f"clip_norm is {max_norm!r}; expected a finite number above 0")
     norm = math.sqrt(float(np.add.reduce(np.square(gradients, dtype=np.float64))))
