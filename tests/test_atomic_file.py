@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from full_disk import files_limited_to
+from disk_trouble import files_limited_to
 
 import ferdata.atomic_file
 from tinycnn import atomic_file

@@ -9,7 +9,6 @@ import numpy as np
 from .backends import ReferenceBackend
 from .network import PREDICTION_BATCH, Network
 
-
 THE_LOSS = "the loss"
 """Where everything before it is finite."""
 
