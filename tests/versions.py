@@ -4,8 +4,9 @@
     python tests/versions.py oldest tests/test_train.py tests/test_fer2013.py
 
 `oldest` takes the lowest Python of the classifiers that is installed here and every lower bound as
-it stands in setup.cfg; `newest` the highest Python and the newest releases.  The venvs are made in
-$TMPDIR and removed; packages come from the package index.  Exit status: 0 if all passed.
+it stands in setup.cfg; `newest` the highest Python and the newest releases.  Then the main job is
+done for an epoch, with every warning an error, as in the tests.  The venvs are made in $TMPDIR and
+removed; packages come from the package index.  Exit status: 0 if all passed.
 """
 
 from __future__ import annotations
@@ -69,8 +70,11 @@ def run(which: str, tests: list[str]) -> bool:
         print(*re.findall(rf"^(?:{SHOWN})==.*", listed.stdout, re.M | re.I), flush=True)
         caches = {f"{name}_CACHE_DIR": f"{folder}/{name}" for name in ("TINYCNN", "FERDATA")}
         environment = {**os.environ, **caches, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run([inside, "-m", "pytest", *tests], cwd=ROOT, env=environment)
-    return done.returncode == 0
+        tested = subprocess.run([inside, "-m", "pytest", *tests], cwd=ROOT, env=environment)
+        student = ["examples/train_student.py", "--rows", "256", "--epochs", "1", "--no-compare"]
+        student += ["--out", f"{folder}/run"]
+        trained = subprocess.run([inside, "-W", "error", *student], cwd=ROOT, env=environment)
+    return tested.returncode == trained.returncode == 0
 
 
 def main() -> int:
