@@ -1,4 +1,4 @@
-"""A fiftieth of `memory_growth.py`: training, predictions and a long file of images leave no trace."""
+"""A fiftieth of `memory_growth.py`: training, predictions and a file of images leave no trace."""
 
 import os
 import subprocess
