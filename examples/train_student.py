@@ -39,7 +39,15 @@ from tinycnn.losses import softmax
 from tinycnn.metrics import expected_calibration_error
 from tinycnn.optim import optimizer_from_name
 from tinycnn.recipes import NO_TEACHER, RECIPES, make_loss, make_schedule
-from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
+from tinycnn.train import (
+    Callback,
+    DivergedError,
+    EpochRecord,
+    StepRecord,
+    Validation,
+    evaluate,
+    fit,
+)
 
 SIZE_PX = 84
 
@@ -338,10 +346,9 @@ class History(Callback):
     """Shows a progress bar and writes history.jsonl, a line an epoch."""
 
     def __init__(self, path: Path, title: str, n_images: int, n_epochs: int, done: list) -> None:
-        self.path = path
+        self.path, self.rows = path, list(done)
         self.n_images = n_images
-        # After a crash between the two writes the checkpoint knows better than the file.
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in done))
+        self.write()  # after a crash between two writes the checkpoint knows better than the file
         self.bar = tqdm(
             desc=title,
             total=n_images * n_epochs,
@@ -361,8 +368,11 @@ class History(Callback):
 
     def on_epoch(self, record: EpochRecord) -> None:
         self.val_accuracy = record.val_accuracy
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record.to_dict()) + "\n")
+        self.rows.append(record.to_dict())
+        self.write()
+
+    def write(self) -> None:
+        write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
 
 # ---- training --------------------------------------------------------------------------------
@@ -561,8 +571,23 @@ def run(argv: list[str]) -> None:
             histories["without teacher"] = train(args, data, plain, with_teacher=False)
         finish(args, data, folder, histories)
     except KeyboardInterrupt:
-        print(f"\nstopped; go on with: --out {shlex.quote(str(folder))} --resume", file=sys.stderr)
+        print(f"\nstopped; go on with: {resuming(folder)}", file=sys.stderr)
         raise
+    except DivergedError as error:
+        raise UsageError(
+            f"{error}: begin another run with --learning-rate below {args.learning_rate:g}; "
+            f"{folder} keeps what was good before"
+        ) from None
+    except OSError as error:
+        if not (folder / "config.json").is_file():
+            raise UsageError(f"{error}; {folder} is gone: begin another run") from None
+        raise UsageError(
+            f"{error}; what is there is whole: go on with {resuming(folder)}"
+        ) from None
+
+
+def resuming(folder: Path) -> str:
+    return f"--out {shlex.quote(str(folder))} --resume"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,15 +17,16 @@ time to parse.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from ferdata.atomic_file import write_atomically
 from ferdata.errors import DataError
 
 _N_BLOCKS, _BLOCK_BYTES = 64, 64 * 1024
@@ -115,23 +116,7 @@ def _read(entry: Path, identity: str) -> dict[str, np.ndarray] | None:
 
 
 def _write(entry: Path, identity: str, arrays: dict[str, np.ndarray]) -> None:
-    part = None
-    try:
+    parts = {_IDENTITY: np.array(identity), **arrays}
+    with contextlib.suppress(OSError):  # unwritable or full: the next run parses again
         entry.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=entry.parent, prefix=entry.stem, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **{_IDENTITY: np.array(identity)}, **arrays)
-        os.replace(part, entry)
-    except OSError:  # unwritable or full: the next run parses again
-        _remove(part)
-    except BaseException:  # Ctrl-C leaves no half entry either
-        _remove(part)
-        raise
-
-
-def _remove(part: str | None) -> None:
-    try:
-        if part is not None:
-            os.unlink(part)
-    except OSError:
-        pass
+        write_atomically(entry, lambda file: np.savez(file, **parts))

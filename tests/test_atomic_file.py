@@ -1,12 +1,24 @@
 """A written file is there whole or not at all, whatever happens on the way."""
 
+import errno
 import os
+import re
+import signal
 import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
+from disk_trouble import files_limited_to
 
+import ferdata.atomic_file
 from tinycnn import atomic_file
 from tinycnn.atomic_file import write_atomically
+
+ROOT = Path(__file__).resolve().parent.parent
+POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions, locks and signals")
 
 
 def test_bytes_and_text(tmp_path):
@@ -30,23 +42,40 @@ def test_the_old_content_is_replaced(tmp_path):
     assert path.read_bytes() == b"new"
 
 
-class DiskFull(OSError):
-    pass
-
-
-def fail(*arguments, **options):
-    raise DiskFull("no space left on device")
-
-
-@pytest.mark.parametrize("where", ["replace", "fsync", "chmod"])
+@pytest.mark.parametrize("where", ["replace", "fsync"])
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, where):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     path = tmp_path / "model"
     path.write_bytes(b"old")
     monkeypatch.setattr(atomic_file.os, where, fail)
-    with pytest.raises(DiskFull):
+    with pytest.raises(OSError, match="No space left on device .* choose another") as caught:
         write_atomically(path, b"new")
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_disk_that_is_full_halfway(tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(b"old")
+    with files_limited_to(100_000), pytest.raises(OSError, match="nothing was changed") as caught:
+        write_atomically(path, b"new" * 100_000)
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["model"]
+
+
+def test_an_error_of_the_content_itself_comes_out_as_it_is(tmp_path):
+    class Odd(OSError):
+        pass
+
+    def content(file):
+        raise Odd("no number of an error")
+
+    with pytest.raises(Odd, match="^no number of an error$"):
+        write_atomically(tmp_path / "model", content)
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -71,12 +100,13 @@ def test_content_is_on_disk_before_it_takes_the_name(tmp_path, monkeypatch):
 
     monkeypatch.setattr(atomic_file.os, "replace", watched)
     write_atomically(tmp_path / "model", b"all of it")
-    assert seen == ["fsync", b"all of it"]
+    assert seen == ["fsync", b"all of it", "fsync"]  # the last is that of the folder
 
 
-def test_a_missing_folder_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
+def test_a_missing_folder_is_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
         write_atomically(tmp_path / "no" / "model", b"new")
+    assert caught.value.filename == str(tmp_path / "no" / "model")
 
 
 def test_a_folder_in_the_way_stays(tmp_path):
@@ -86,14 +116,156 @@ def test_a_folder_in_the_way_stays(tmp_path):
     assert os.listdir(tmp_path) == ["model"] and (tmp_path / "model").is_dir()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+@POSIX
 @pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_permissions_follow_the_umask(tmp_path, umask, mode):
+def test_permissions_follow_the_umask_which_is_left_alone(tmp_path, monkeypatch, umask, mode):
     """Not those of a temporary file, which its owner alone may read."""
     before = os.umask(umask)
     try:
-        write_atomically(tmp_path / "model", b"new")
-        assert os.umask(umask) == umask  # it is as it was
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", None)  # it belongs to all threads: not even for a moment
+            write_atomically(tmp_path / "model", b"new")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == mode
+
+
+def test_both_packages_have_the_same():
+    """Neither may import the other."""
+    ours, theirs = Path(atomic_file.__file__), Path(ferdata.atomic_file.__file__)
+    assert ours != theirs and ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.parametrize("room", ["tinycnn", "ferdata", "examples"])
+def test_every_file_is_written_atomically(room):
+    """But for those that no run reads again: locks, and what is checked in a temporary folder."""
+    allowed = {"atomic_file.py", "folder.py", "c_file.py", "python_file.py"}
+    writes = re.compile(
+        r"""open\([^)]*["'][wax]|\.write_(text|bytes)\(|os\.(replace|rename)|mkstemp"""
+    )
+    files = [p for p in (ROOT / room).rglob("*.py") if p.name not in allowed]
+    found = [p for p in files if writes.search(p.read_text(encoding="utf-8"))]
+    assert len(files) >= 5 and found == []
+    assert writes.search(Path(atomic_file.__file__).read_text(encoding="utf-8"))
+
+
+# ---- writers that are killed, and writers side by side ---------------------------------------
+
+KILLED = """
+import os, signal, sys
+from tinycnn import atomic_file
+
+def killing(function):
+    def die(*arguments):
+        if when == "after":
+            function(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return die
+
+path, where, when = sys.argv[1:]
+if where == "write":
+    def content(file):
+        file.write(b"n")
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+else:
+    content = b"new"
+    setattr(atomic_file.os, where, killing(getattr(os, where)))
+atomic_file.write_atomically(path, content)
+"""
+
+
+@POSIX
+@pytest.mark.parametrize(
+    "where, when, found",
+    [
+        ("fstat", "before", b"old"),
+        ("write", "half", b"old"),
+        ("fsync", "before", b"old"),
+        ("fsync", "after", b"old"),
+        ("replace", "before", b"old"),
+        ("replace", "after", b"new"),
+    ],
+)
+def test_a_writer_killed_anywhere_leaves_a_whole_file_and_no_part_for_long(
+    tmp_path, where, when, found
+):
+    path = tmp_path / "model"
+    path.write_bytes(b"old")
+    command = [sys.executable, "-c", KILLED, str(path), where, when]
+    died = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60)
+    assert died.returncode == -signal.SIGKILL
+    assert path.read_bytes() == found
+    parts = [name for name in os.listdir(tmp_path) if name != "model"]
+    assert [name[:7] + name[15:] for name in parts] == [".model..part"] * (found == b"old")
+    others = [".model.part", ".models.0123abcd.part", "model.0123abcd.part", ".model.0123.part"]
+    for name in others:
+        (tmp_path / name).touch()
+    write_atomically(path, b"newer")
+    assert path.read_bytes() == b"newer"
+    assert sorted(os.listdir(tmp_path)) == sorted(["model", *others])
+
+
+def test_a_writer_that_lives_keeps_its_part(tmp_path):
+    path = tmp_path / "model"
+
+    def content(file):
+        file.write(b"slow")
+        write_atomically(path, b"quick")  # a second writer comes and goes meanwhile
+        assert path.read_bytes() == b"quick"
+        file.write(b"er")
+
+    write_atomically(path, content)
+    assert path.read_bytes() == b"slower" and os.listdir(tmp_path) == ["model"]
+
+
+@POSIX
+def test_a_part_taken_for_one_of_the_dead_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    import fcntl
+
+    path, flock, n_locks = tmp_path / "model", fcntl.flock, []
+
+    def lock(file, flags):
+        if not n_locks and not flags & fcntl.LOCK_NB:  # the first writer, just before it locks
+            n_locks.append(1)
+            write_atomically(path, b"other")
+            assert os.listdir(tmp_path) == ["model"]  # the first one's part is gone
+        return flock(file, flags)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    write_atomically(path, b"mine")
+    assert n_locks and path.read_bytes() == b"mine" and os.listdir(tmp_path) == ["model"]
+
+
+@POSIX
+def test_on_a_disk_without_locks_files_are_written_and_parts_stay(tmp_path, monkeypatch):
+    import fcntl
+
+    def no_locks(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    part = ".model.0123abcd.part"  # it may be that of a writer at work
+    (tmp_path / part).touch()
+    write_atomically(tmp_path / "model", b"new")
+    assert (tmp_path / "model").read_bytes() == b"new"
+    assert sorted(os.listdir(tmp_path)) == [part, "model"]
+
+
+def test_many_writers_at_once(tmp_path):
+    path, contents, errors = tmp_path / "model", [bytes([k]) * 5000 for k in range(4)], []
+
+    def write(k):
+        try:
+            for _ in range(25):
+                write_atomically(path, contents[k])
+                assert path.read_bytes() in contents
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == [] and os.listdir(tmp_path) == ["model"]

@@ -3,11 +3,6 @@
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +16,6 @@ from tinycnn import SGD, Adam, AdamW, Constant, CrossEntropy, Distillation, OneC
 from tinycnn.checkpoint import CheckpointError, path_in, records_in
 from tinycnn.formats.safetensors import read
 
-ROOT = Path(__file__).resolve().parent.parent
 SETUP = "adamw one-cycle"
 
 
@@ -250,52 +244,3 @@ def test_ctrl_c_just_after_the_renaming_is_still_ctrl_c(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             train(SETUP, tmp_path)
     assert tinycnn.load(tmp_path / "model.safetensors", backend="numpy").n_parameters
-
-
-N_KILLS, N_KILLED_EPOCHS = 5, 150
-
-
-def assert_whole(folder):
-    """Every file that has its final name can be read to its end."""
-    best = tinycnn.load(folder / "model.safetensors", backend="numpy")
-    rows = records_in(folder)
-    assert [row["epoch"] for row in rows] == list(range(len(rows)))
-    tinycnn.load(path_in(folder), backend="numpy")
-    # the best model is that of the records, or of the epoch whose checkpoint was not written yet
-    best_epochs = [row["epoch"] for row in rows if row["is_best"]]
-    assert best.training_summary["epoch"] in (best_epochs[-1], len(rows))
-    names = {path.name for path in folder.rglob("*") if not path.name.startswith(".")}
-    assert names == {"model.safetensors", "last", "checkpoint.safetensors"}
-    return len(rows)
-
-
-def test_killed_at_random_moments_it_goes_on_to_the_same_bits(tmp_path):
-    """kill -9: nothing is flushed, no handler runs."""
-    rng = random.Random(int(os.environ.get("TINYCNN_KILL_SEED", "7")))
-    whole, folder = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir()
-    folder.mkdir()
-    longer = dict(n_epochs=N_KILLED_EPOCHS)
-    train("adam constant", whole, **longer)
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    command = [sys.executable, ROOT / "tests" / "training_run.py", "adam constant", folder]
-    command += ["backend=numpy", f"n_epochs={N_KILLED_EPOCHS}"]
-    n_done = [0]
-    for _ in range(N_KILLS):
-        process = subprocess.Popen(
-            command + (["resume=true", "seed=99"] if path_in(folder).exists() else []),
-            env={**os.environ, "PYTHONPATH": paths},
-            stdout=subprocess.PIPE,
-        )
-        with process:
-            for _ in range(rng.randint(1, 12)):
-                process.stdout.readline()
-            time.sleep(rng.uniform(0, 0.03))
-            process.send_signal(signal.SIGKILL)
-        assert process.returncode == -signal.SIGKILL
-        n_done.append(assert_whole(folder))
-    assert n_done == sorted(set(n_done)), n_done  # each went on from where the one before ended
-    assert n_done[-1] < N_KILLED_EPOCHS
-    _, records = train("adam constant", folder, resume=True, seed=99, **longer)
-    assert records[0].epoch == n_done[-1]
-    assert_same_run(folder, contents(whole))

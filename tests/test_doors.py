@@ -48,7 +48,11 @@ DOORS = {
     "formats": {"network", "plan", "layers", "input_spec", "models", "testing", *FOUNDATION},
     "export": {"network", "plan", "layers", "input_spec", "formats", *FOUNDATION},
     "checkpoint": {"network", "formats", "optim", "averaging", *FOUNDATION},
-    "train": {"network", "checkpoint", "losses", "optim", "schedules", "metrics", *FOUNDATION},
+    "divergence": {"network", "backends"},
+    "train": {
+        *("network", "checkpoint", "divergence", "losses", "optim", "schedules", "metrics"),
+        *FOUNDATION,
+    },
     "recipes": {"schedules", "losses", "distillation", "optim"},
     # what is shown of a run
     "plots": {"train", "metrics"},
@@ -68,7 +72,16 @@ DOORS["__init__"] = set(DOORS)
 
 NUMPY_ALONE = ("reference", "init", "testing", "shapes", "metrics", "layers", "plan", "losses")
 NUMPY_ALONE += ("distillation", "classify")
-NUMPY_ALONE += ("optim", "schedules", "parallel", "input_spec", "network", "backends", "train")
+NUMPY_ALONE += (
+    "optim",
+    "schedules",
+    "parallel",
+    "input_spec",
+    "network",
+    "backends",
+    "train",
+    "divergence",
+)
 OUTSIDE = {"formats": {"numpy", "safetensors", "onnx", "onnxruntime"}}
 OUTSIDE["plots"] = {"numpy", "matplotlib"}
 OUTSIDE["calibration"] = {"numpy", "scipy"}

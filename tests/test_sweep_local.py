@@ -234,7 +234,8 @@ def test_a_sweep_killed_ten_times_ends_with_the_results_of_an_undisturbed_one(
         # half of the kills come at any time, half once training goes on
         before = len(epochs_trained(log))
         if rng.random() < 0.5:
-            until(lambda: len(epochs_trained(log)) > before or program.poll() is not None)
+            # three epochs of two trials: one of them has a checkpoint
+            until(lambda: len(epochs_trained(log)) > before + 2 or program.poll() is not None)
         time.sleep(rng.uniform(0, 0.15))
         with contextlib.suppress(ProcessLookupError):  # on a fast machine it may be done
             os.killpg(program.pid, signal.SIGKILL)

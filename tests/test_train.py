@@ -4,7 +4,6 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ from tinycnn import SGD, Adam, Constant, CrossEntropy, OneCycle, models
 from tinycnn import train as train_module
 from tinycnn.checkpoint import path_in, records_in
 from tinycnn.formats import safetensors
-from tinycnn.train import Callback, DivergedError, Evaluation, Validation, evaluate, fit
+from tinycnn.train import Callback, Evaluation, Validation, evaluate, fit
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -441,71 +440,6 @@ def test_dropout_takes_part_in_these_tests(tmp_path):
     network, _ = begin("adam constant", None)
     x = network.scale(TinyBatches().images)
     assert not np.array_equal(network.forward(x, training=True), network.forward(x, training=True))
-
-
-# ---- divergence ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class NaNAt:
-    """A loss that becomes NaN when the optimizer has done so many steps."""
-
-    optimizer: object
-    step: int
-    needs_soft_labels = False
-
-    def __repr__(self):
-        return "the same loss"
-
-    def __call__(self, logits, targets, soft_labels=None, *, backend="numba"):
-        value, dlogits = CrossEntropy()(logits, targets, backend=backend)
-        return (math.nan if self.optimizer.n_steps == self.step else value), dlogits
-
-
-def test_nan_names_epoch_and_batch_and_leaves_the_last_good_checkpoint(tmp_path):
-    optimizer = training_run.optimizer_of("adam constant")
-    options = dict(optimizer=optimizer, loss=NaNAt(optimizer, 2 * N_BATCHES + 1))
-    with pytest.raises(DivergedError, match="loss is nan in epoch 2, batch 1"):
-        train("adam constant", tmp_path, **options)
-    good = tmp_path / "good"
-    good.mkdir()
-    optimizer = training_run.optimizer_of("adam constant")
-    train("adam constant", good, n_epochs=2, optimizer=optimizer, loss=NaNAt(optimizer, -1))
-    assert_same_run(tmp_path, contents(good))
-    # with what made it NaN taken away, it goes on to the end
-    optimizer = training_run.optimizer_of("adam constant")
-    _, rest = train(
-        "adam constant", tmp_path, resume=True, optimizer=optimizer, loss=NaNAt(optimizer, -1)
-    )
-    assert [r.epoch for r in rest] == [2, 3]
-
-
-@dataclass(frozen=True)
-class Blast:
-    """A rate that throws the weights out of float32 at one step."""
-
-    step: int
-
-    def __call__(self, step):
-        return 1e38 if step == self.step else 1e-3
-
-
-@pytest.mark.parametrize("with_validation", [True, False])
-def test_weights_lost_in_an_epochs_last_step_reach_no_checkpoint(tmp_path, with_validation):
-    """The loss was taken before that step, so it is finite still."""
-    options = dict(schedule=Blast(2 * N_BATCHES - 1), backend="numba")
-    options |= {} if with_validation else dict(validation=None)
-    with pytest.raises(DivergedError, match="in epoch 1, batch 2"):
-        train("sgd step", tmp_path, **options)
-    assert [row["epoch"] for row in records_in(tmp_path)] == [0]
-    for path in (tmp_path / "model.safetensors", path_in(tmp_path)):
-        saved = tinycnn.load(path, backend="numpy")
-        assert np.isfinite(saved.parameter_vector).all()
-
-
-def test_too_high_a_rate_diverges_by_itself(tmp_path):
-    with pytest.raises(DivergedError, match=r"epoch \d+, batch \d+: .* lower learning rate"):
-        train("sgd nesterov", tmp_path, schedule=Constant(1e30), backend="numba")
 
 
 def test_contents_would_notice_a_single_bit(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any, Iterator, Protocol, Sequence
 
 import numpy as np
 
-from . import checkpoint, metrics
+from . import checkpoint, divergence, metrics
 from .averaging import WeightAverage, check_decay
 from .losses import CrossEntropy, Loss, softmax
 from .network import Network
@@ -90,13 +90,25 @@ class EpochRecord:
 
 
 class DivergedError(ArithmeticError):
-    """Loss or weights became NaN or infinite; the message names epoch and batch.  The folder keeps
-    the checkpoint of the epoch before."""
+    """Loss or weights became NaN or infinite.
 
-    def __init__(self, what: str, epoch: int, batch: int) -> None:
-        super().__init__(
-            f"{what} in epoch {epoch}, batch {batch}: training diverged; a lower learning rate "
-            "usually helps"
+    epoch, batch, step  where that began, all from 0; the step is the optimizer's
+    where               what was not finite first: outputs, gradients or update of a layer by name
+    The network has again the weights that it had before this epoch, and the folder keeps the
+    checkpoint of the epoch before; the optimizer is to be thrown away.
+    """
+
+    def __init__(self, what: str, epoch: int, batch: int, step: int, where: str) -> None:
+        super().__init__(what, epoch, batch, step, where)  # as they are: so it can be pickled
+        self.what, self.epoch, self.batch, self.step, self.where = what, epoch, batch, step, where
+
+    def __str__(self) -> str:
+        advice = "a lower learning rate usually helps"
+        if self.where == divergence.THE_LOSS:
+            advice = "the logits are finite: look at the targets and soft labels of that batch"
+        return (
+            f"{self.what}: training diverged in epoch {self.epoch}, batch {self.batch} (step "
+            f"{self.step}), first in {self.where}; {advice}"
         )
 
 
@@ -157,8 +169,10 @@ def fit(
     clip_norm   above 0: gradients longer than this are shortened to it (`clip_by_norm`)
     The network ends with the weights of the last epoch; the best are in the folder.  The same
     seeds of network and batches give the same weights, whatever the number of threads.
-    Raises DivergedError where loss or weights are not finite, CheckpointError where there is
-    nothing to resume or it belongs to another configuration, ValueError for arguments out of range.
+    Raises DivergedError where loss or weights are not finite: the network then has the weights of
+    the last whole epoch, as the folder does; CheckpointError where there is nothing to resume or it
+    belongs to another configuration; OSError where the folder cannot be written; ValueError for
+    arguments out of range.
     """
     if n_epochs < 1:
         raise ValueError(f"n_epochs is {n_epochs!r}; expected 1 or more")
@@ -189,10 +203,31 @@ def fit(
             records = [EpochRecord(**row) for row in rows]
         except TypeError as error:
             raise checkpoint.CheckpointError(f"{path}: not a checkpoint: {error}") from None
-    return _epochs(
+    epochs = _epochs(
         *(network, batches, loss, optimizer, n_epochs, schedule, validation, callbacks, patience),
         *(folder, configuration, records, average, clip_norm),
     )
+    return _with_last_good_weights(network, epochs)
+
+
+def _with_last_good_weights(
+    network: Network, epochs: Iterator[EpochRecord]
+) -> Iterator[EpochRecord]:
+    """The same epochs; where one diverges the network gets back what it had before it.
+
+    NumPy's warnings of overflow are silenced meanwhile: DivergedError says more.
+    """
+    while True:
+        good = network.parameter_vector.copy()
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                record = next(epochs, None)
+        except DivergedError:
+            network.parameter_vector[:] = good
+            raise
+        if record is None:
+            return
+        yield record
 
 
 def _epochs(
@@ -231,7 +266,8 @@ def _epochs(
             scored = evaluate(network, validation.images, validation.labels, validation.targets)
             if not math.isfinite(scored.loss):
                 what = f"the validation loss is {scored.loss} after the last step"
-                raise DivergedError(what, epoch, batches.n_batches - 1)
+                last = (batches.n_batches - 1, optimizer.n_steps - 1)
+                raise _diverged(what, network, validation.images, epoch, *last)
         record = EpochRecord(
             epoch=epoch,
             train_loss=mean_loss,
@@ -286,7 +322,7 @@ def _train_epoch(
         logits = network.forward(network.scale(images), training=True)
         value, dlogits = loss(logits, targets, soft_labels, backend=network.backend)
         if not math.isfinite(value):
-            raise DivergedError(f"the loss is {value}", epoch, k)
+            raise _diverged(f"the loss is {value}", network, images, epoch, k, optimizer.n_steps)
         network.backward(dlogits)
         if clip_norm:
             clip_by_norm(network.gradient_vector, clip_norm)
@@ -311,8 +347,26 @@ def _train_epoch(
         for callback in callbacks:
             callback.on_step(step)
     if not np.isfinite(network.parameter_vector).all():  # the last step's loss says nothing of it
-        raise DivergedError("weights are not finite", epoch, batches.n_batches - 1)
+        what = "weights are not finite"
+        last = (batches.n_batches - 1, optimizer.n_steps - 1)
+        raise _diverged(what, network, None, epoch, *last)
     return total_loss / max(n_images, 1), n_right / max(n_images, 1), n_images
+
+
+def _diverged(
+    what: str, network: Network, images: np.ndarray | None, epoch: int, batch: int, step: int
+) -> DivergedError:
+    """The error that says where it began, for what is noticed in this step or after it.
+
+    images: those whose outputs may be the first that are not finite; None: weights are.
+    """
+    where, is_of_last_update = divergence.origin(network, images)
+    if is_of_last_update and images is not None:  # noticed in the step after
+        if batch == 0:
+            where = "the weights that the epoch began with"
+        else:
+            batch, step = batch - 1, step - 1
+    return DivergedError(what, epoch, batch, step, where)
 
 
 def _score(train_loss: float, scored: Evaluation | None) -> float:

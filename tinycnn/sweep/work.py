@@ -62,8 +62,10 @@ def work(
             return report
     except BusyError:
         return Report("busy")
-    except (SweepFolderError, OSError) as error:  # a trial's own errors are in its report
+    except SweepFolderError as error:
         return Report("impossible", str(error))
+    except OSError as error:  # a disk that is full or gone spoils every trial, and none is to blame
+        return Report("impossible", f"{error}; once that is mended, the same sweep goes on")
 
 
 def _run(
@@ -82,7 +84,7 @@ def _run(
             trial, source, place, n_threads=n_threads, backend=backend, on_epoch=on_epoch
         )
         model = (place / checkpoint.BEST).read_bytes() if with_model else None
-    except Cancelled:
+    except (Cancelled, OSError):
         raise
     except Exception as error:
         text = "".join(traceback.format_exception_only(error)).strip()

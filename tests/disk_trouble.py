@@ -1,0 +1,53 @@
+"""Disks that are full, gone or read-only, for whoever may not mount one."""
+
+import contextlib
+import errno
+import os
+import shutil
+from unittest import mock
+
+import pytest
+
+import ferdata.atomic_file
+import tinycnn.atomic_file
+
+KINDS = {"full": "File too large", "gone": "No such file", "read-only": "Read-only file system"}
+"""What the system says of each."""
+
+
+@contextlib.contextmanager
+def trouble(kind, folder, n_bytes=500):
+    """The folder's disk is in trouble until the `with` ends; of one that is gone, for good."""
+    if kind == "gone":
+        shutil.rmtree(folder)
+        yield
+    else:
+        with files_limited_to(n_bytes) if kind == "full" else read_only():
+            yield
+
+
+@contextlib.contextmanager
+def files_limited_to(n_bytes):
+    """No file may grow beyond n_bytes, in this process and in those that it starts meanwhile:
+    writing fails with an OSError, half done, as where the disk is full."""
+    resource = pytest.importorskip("resource", reason="needs a limit on the size of files")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextlib.contextmanager
+def read_only():
+    """No new file can be made by either `write_atomically` (root may write everywhere: permissions
+    would not do)."""
+
+    def refuse(path, mode):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    with contextlib.ExitStack() as stack:
+        for module in (tinycnn.atomic_file, ferdata.atomic_file):
+            stack.enter_context(mock.patch.object(module, "open", refuse, create=True))
+        yield
