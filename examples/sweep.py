@@ -38,7 +38,7 @@ from tqdm import tqdm
 
 import ferdata
 from ferdata.trial_faces import with_soft_labels_of_train
-from tinycnn import sweep
+from tinycnn import plots, sweep
 from tinycnn.atomic_file import write_atomically
 from tinycnn.backend_choice import BACKENDS
 from tinycnn.models import SIZES, VARIANTS
@@ -436,7 +436,7 @@ def show(
     outcome: sweep.Outcome,
     has_tables: bool,
 ) -> None:
-    """Tables on stdout, failed trials on stderr, summary.csv in the folder."""
+    """Tables on stdout, failed trials on stderr, summary.csv and curves*.png in the folder."""
     results = list(outcome.results.values())
     if results:
         where = "test" if results[0]["test"] else "validation"
@@ -454,10 +454,22 @@ def show(
     n_missing = len(named) - len(outcome.results) - len(outcome.failures)
     missing = f", {n_missing} not run here yet" if n_missing else ""
     print(f"\n{len(results)} of {len(named)} trials{missing} -> {summary}")
+    draw_curves(args, results)
     for name, error in outcome.failures.items():
         print(f"failed: {named[name].describe()} ({name}): {error}", file=sys.stderr)
     if outcome.failures:
         print("--retry-failed runs these again", file=sys.stderr)
+
+
+def draw_curves(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    """Accuracy against temperature, where there are several and matplotlib is there."""
+    try:
+        for name, figure in sweep.curves(results).items():
+            path = Path(args.out) / name
+            write_atomically(path, plots.png(figure))
+            print(f"curves -> {path}")
+    except plots.PlotsError as error:
+        print(f"no curves: {error}")
 
 
 def run(argv: list[str]) -> int:

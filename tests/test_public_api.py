@@ -14,7 +14,7 @@ PUBLIC = [
     *("DecoupledDistillation", "Dense", "Distillation", "Dropout", "Flatten", "InputSpec"),
     *("MaxPool2D", "Network", "OneCycle", "ReLU", "RelationDistillation", "SGD", "Step"),
     *("__version__", "evaluate", "fit", "load", "load_pretrained", "log_softmax", "models"),
-    *("save", "softmax", "sweep", "testing"),
+    *("plots", "save", "softmax", "sweep", "testing"),
 ]
 
 

@@ -37,6 +37,7 @@ _HOME = {
     "load_pretrained": "models.pretrained",
     "log_softmax": "losses",
     "models": "",
+    "plots": "",
     "save": "formats.safetensors",
     "softmax": "losses",
     "sweep": "",

@@ -105,7 +105,7 @@ def render_report(report: RunReport) -> str:
     """The page: HTML that is well-formed XML too, everything inside."""
     body = "\n".join(filter(None, (section(report) for section in SECTIONS)))
     footer = f"<footer>Written by tinycnn {escape(__version__)}.</footer>"
-    return _html_page(report.title, f"{body}\n{footer}")
+    return html_page(report.title, f"{body}\n{footer}")
 
 
 def write_report(path: str | os.PathLike, report: RunReport) -> None:
@@ -113,8 +113,8 @@ def write_report(path: str | os.PathLike, report: RunReport) -> None:
     write_atomically(path, render_report(report))
 
 
-def _html_page(title: str, body: str) -> str:
-    """A whole page round `body` (markup), well-formed as XML too.
+def html_page(title: str, body: str, style: str = "") -> str:
+    """A whole page round `body` (markup), well-formed as XML too; style: CSS besides the report's.
 
     The content security policy forbids scripts and anything from elsewhere, whatever the page
     should come to hold.
@@ -124,7 +124,7 @@ def _html_page(title: str, body: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"/>\n"
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 

@@ -97,7 +97,7 @@ def _number(value: float, form: str = ".4g") -> str:
     return format(value, form) if math.isfinite(value) else _DASH
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -106,29 +106,35 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _section(title: str, lede: str, *content: str) -> str:
+def section(title: str, lede: str, *content: str) -> str:
     """title, lede: markup."""
     lede = f'\n<p class="lede">{lede}</p>' if lede else ""
     return f"<section>\n<h2>{title}</h2>{lede}\n" + "\n".join(content) + "\n</section>"
 
 
-def _table(
-    class_: str, header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = ""
+def table(
+    class_: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    caption: str = "",
+    n_texts: int = 1,
 ) -> str:
-    """Rows of markup; the first column are row headers, the others numbers, right-aligned."""
+    """Rows of markup; the first column are row headers, n_texts of them texts, the others numbers,
+    right-aligned."""
     lines = [f'<div class="scroll"><table class="{class_}">']
     if caption:
         lines.append(f"<caption>{caption}</caption>")
-    head = "".join(f'<th scope="col" class="n">{cell}</th>' for cell in header[1:])
-    lines.append(f'<thead><tr><th scope="col">{header[0]}</th>{head}</tr></thead><tbody>')
+    marks = ["" if k < n_texts else ' class="n"' for k in range(len(header))]
+    head = "".join(f'<th scope="col"{m}>{cell}</th>' for m, cell in zip(marks, header))
+    lines.append(f"<thead><tr>{head}</tr></thead><tbody>")
     for first, *others in rows:
-        cells = "".join(f'<td class="n">{cell}</td>' for cell in others)
+        cells = "".join(f"<td{m}>{cell}</td>" for m, cell in zip(marks[1:], others))
         lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
     lines.append("</tbody></table></div>")
     return "\n".join(lines)
 
 
-def _facts(facts: Mapping[str, Any], caption: str, code: bool = True) -> str:
+def facts_table(facts: Mapping[str, Any], caption: str, code: bool = True) -> str:
     """A table of names and values, both escaped; '' for none."""
     if not facts:
         return ""
@@ -176,7 +182,7 @@ def _header(report: RunReport) -> str:
     seconds = [value for value in _column(rows, "seconds") if math.isfinite(value)]
     if seconds:
         whose = "epochs of the first run" if len(report.histories) > 1 else "all epochs"
-        stats.append(_stat("Time", _duration(math.fsum(seconds)), whose))
+        stats.append(_stat("Time", duration(math.fsum(seconds)), whose))
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     return (
         f'<header>\n<p class="eyebrow">Training report</p>\n<h1>{escape(report.title)}</h1>\n'
@@ -189,7 +195,7 @@ def _header(report: RunReport) -> str:
 def _curves(report: RunReport) -> str:
     runs = {name: rows for name, rows in report.histories.items() if rows}
     if not runs:
-        return _section("Learning curves", "No epoch was recorded.")
+        return section("Learning curves", "No epoch was recorded.")
     figures = []
     for key, title, unit in _CURVES:
         is_share = key == "val_accuracy"
@@ -215,7 +221,7 @@ def _curves(report: RunReport) -> str:
         "is measured on, which flatters it a little."
     )
     charts = f'<div class="charts">{"".join(figures)}</div>'
-    return _section("Learning curves", lede, charts, _runs_table(runs), _all_epochs(runs))
+    return section("Learning curves", lede, charts, _runs_table(runs), _all_epochs(runs))
 
 
 def _runs_table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -236,7 +242,7 @@ def _runs_table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             )
         )
     header = "Run, Epochs, Best epoch, Best accuracy, Final accuracy, Lowest validation loss"
-    return _table("runs", [*header.split(", "), "Images/s in training, median"], lines)
+    return table("runs", [*header.split(", "), "Images/s in training, median"], lines)
 
 
 def _all_epochs(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -249,14 +255,14 @@ def _all_epochs(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             accuracy = _percent(value_at(row, "val_accuracy"))
             speed = _number(value_at(row, "images_per_s"), ",.0f")
             lines.append((f"{value_at(row, 'epoch'):g}", *losses, accuracy, speed))
-        tables.append(_table("epochs", header, lines, escape(name)))
+        tables.append(table("epochs", header, lines, escape(name)))
     return f'<details><summary>All epochs as numbers</summary>{"".join(tables)}</details>'
 
 
 def _by_class(report: RunReport) -> str:
     n, K = len(report.labels), len(report.classes)
     if not n:
-        return _section("By class", "No validation images were given.")
+        return section("By class", "No validation images were given.")
     confusion = metrics.confusion_matrix(report.labels, report.probs.argmax(axis=1), K)
     recall = metrics.per_class_recall(confusion)
     n_right = int(confusion.trace())
@@ -282,7 +288,7 @@ def _by_class(report: RunReport) -> str:
     left = f"<div><h3>Confusion matrix</h3>{_matrix(report.classes, confusion)}</div>"
     right = f"<div><h3>Recall</h3>{_recall(report.classes, confusion, recall)}</div>"
     wide = " wide" if K > 10 else ""
-    return _section("By class", lede, f'<div class="pair{wide}">{left}{right}</div>')
+    return section("By class", lede, f'<div class="pair{wide}">{left}{right}</div>')
 
 
 def _matrix(classes: Sequence[str], confusion: np.ndarray) -> str:
@@ -349,7 +355,7 @@ def _mistakes(report: RunReport) -> str:
         return ""
     n_wrong = int((report.probs.argmax(axis=1) != report.labels).sum())
     if not n_wrong:
-        return _section(title, "None: every image was right.")
+        return section(title, "None: every image was right.")
     items = []
     for i in most_confident_mistakes(report.labels, report.probs, N_MISTAKES):
         said, truth = int(report.probs[i].argmax()), int(report.labels[i])
@@ -369,7 +375,7 @@ def _mistakes(report: RunReport) -> str:
         "probability, below it what the image is and the probability that this got. Some of them "
         "may be mistakes of the label."
     )
-    return _section(title, lede, f'<ol class="pictures mistakes">{"".join(items)}</ol>')
+    return section(title, lede, f'<ol class="pictures mistakes">{"".join(items)}</ol>')
 
 
 def _filters(report: RunReport) -> str:
@@ -391,24 +397,24 @@ def _filters(report: RunReport) -> str:
         lede += " The channels stand one below another."
     if shown.shape != report.filters.shape:
         lede += f" Shown: the first {shown.shape[3]} filters, {shown.shape[2]} channels of each."
-    return _section(
+    return section(
         "First-layer filters", lede, f'<ol class="pictures filters">{"".join(items)}</ol>'
     )
 
 
 def _speed(report: RunReport) -> str:
-    return _section("Speed", "", _facts(report.speed, "", code=False)) if report.speed else ""
+    return section("Speed", "", facts_table(report.speed, "", code=False)) if report.speed else ""
 
 
 def _reproduce(report: RunReport) -> str:
     config = _flat(report.config)
     seed = f"Seed <code>{escape(config['seed'])}</code>." if "seed" in config else ""
-    return _section(
+    return section(
         "Reproduce",
         seed,
         f"<pre><code>{escape(report.command)}</code></pre>",
-        f'<div class="reproduce">{_facts(config, "Configuration")}'
-        f'{_facts(report.data_hashes, "Data")}</div>',
+        f'<div class="reproduce">{facts_table(config, "Configuration")}'
+        f'{facts_table(report.data_hashes, "Data")}</div>',
     )
 
 

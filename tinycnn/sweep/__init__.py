@@ -9,10 +9,12 @@ folder.py     what a sweep keeps on disk: a result or a failure for each trial
 work.py       one trial on a worker, from its lock to its result
 local.py      trials in processes of this machine;  cluster.py  on the workers of a Dask scheduler
 selection.py  the best of several, chosen where the reported score is not looked at
-table.py      results as a table for people and as csv;  differences.py  against the first of them
+table.py      results as a table for people and as csv;  curves.py  as figures
+differences.py  of trials, against the first of them
 """
 
 from .cluster import run_on_cluster
+from .curves import curves
 from .differences import difference_table
 from .folder import Outcome, SweepFolder, SweepFolderError
 from .local import run
@@ -31,6 +33,7 @@ __all__ = [
     "Trial",
     "choice_table",
     "choose",
+    "curves",
     "difference_table",
     "grid",
     "is_optimistic",

@@ -19,6 +19,9 @@ _AXES = ("size", "temperature", "seed", "fold")
 _TEACHER = ("loss", *SOFT_OPTIONS)
 _WITHOUT = "no teacher"
 
+Cells = dict[tuple, list[float]]
+"""(size, temperature) -> accuracies."""
+
 
 def summary_csv(trials: Mapping[str, Trial], outcome: Outcome) -> str:
     """A line a trial, in their order: name, status (done, failed, missing), options, SCORES."""
@@ -43,9 +46,16 @@ def score_tables(results: Iterable[Mapping[str, Any]]) -> str:
     folds, (n) how many.  A table for every setting of the other options that differ, in which
     untaught networks stand beside each loss; "" for no results.
     """
+    tables = grouped_scores(results)
+    return "\n\n".join(_score_table(title, cells) for title, cells in tables.items())
+
+
+def grouped_scores(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
+    """Reported accuracies, 0..1, by (size, temperature), None without a teacher: for every setting
+    of the other options that differ, by its title ("" where none do)."""
     rows = [(asdict(read_trial(dict(r["trial"]))), score(r)) for r in results]
     differing = _differing([trial for trial, _ in rows])
-    tables: dict[bool, dict[tuple, dict[tuple, list[float]]]] = {True: {}, False: {}}
+    tables: dict[bool, dict[tuple, Cells]] = {True: {}, False: {}}
     for trial, value in rows:
         is_taught = trial["temperature"] is not None
         key = tuple((n, trial[n]) for n in differing if is_taught or n not in _TEACHER)
@@ -57,7 +67,10 @@ def score_tables(results: Iterable[Mapping[str, Any]]) -> str:
             tables[True][other].update(cells)
         if not beside:
             tables[True][key] = cells
-    return "\n\n".join(_score_table(key, cells) for key, cells in tables[True].items())
+    return {
+        ", ".join(f"{name} {value}" for name, value in key if value is not None): cells
+        for key, cells in tables[True].items()
+    }
 
 
 def choice_table(results: Sequence[dict[str, Any]], rule: str) -> str:
@@ -93,12 +106,11 @@ def _differing(trials: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _score_table(key: tuple, cells: dict[tuple, list[float]]) -> str:
-    sizes = sorted({size for size, _ in cells}, key=_size_order)
+def _score_table(title: str, cells: Cells) -> str:
+    sizes = sizes_in_order(cells)
     columns = sorted({t for _, t in cells}, key=lambda t: (t is not None, _numbers(t)))
     heads = ["size", *(_WITHOUT if t is None else f"t={temperature_text(t)}" for t in columns)]
     rows = [[str(size), *(_cell(cells.get((size, t))) for t in columns)] for size in sizes]
-    title = ", ".join(f"{name} {value}" for name, value in key if value is not None)
     table = _aligned([heads, *rows], n_left=1)
     return f"{title}\n{table}" if title else table
 
@@ -129,6 +141,11 @@ def _scores(result: Mapping[str, Any]) -> dict[str, Any]:
             row[f"{part}_accuracy"] = result[part]["accuracy"]
             row[f"{part}_loss"] = result[part]["loss"]
     return {**row, "seconds": round(result["seconds"], 3)}
+
+
+def sizes_in_order(cells: Cells) -> list[str | int]:
+    """The sizes that there are, named ones from large to small, then by number of units."""
+    return sorted({size for size, _ in cells}, key=_size_order)
 
 
 def _size_order(size: str | int) -> tuple[int, int]:

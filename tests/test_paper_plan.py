@@ -1,0 +1,124 @@
+"""Which trainings there are, and what a budget makes of them."""
+
+from dataclasses import asdict
+
+import pytest
+from paper_results import plan
+
+from tinycnn.paper import Costs, budget_s, fitted, from_json, ladder, scaled_down, unlike_the_paper
+from tinycnn.paper.published import VARIANTS
+
+FULL = dict(epochs=25, n_folds=10, n_seeds=3)
+
+
+def test_the_trials_of_the_paper_each_once():
+    whole = plan(**FULL, recipe="paper")
+    subject, random = whole.trials("subject"), whole.trials("random")
+    assert len(set(subject)) == len(subject) == (16 + 4 * 7) * 10 * 3
+    assert len(set(random)) == len(random) == 16 * 10 * 3
+    assert whole.n_trials == len(subject) + len(random)
+    assert not any(trial.has_teacher for trial in random)
+    assert {(t.variant, t.loss) for t in subject if t.has_teacher} == {("p12", "kd")}
+    assert {t.recipe for t in subject} == {"paper"} and {t.epochs for t in subject} == {25}
+    kept = [trial for trial in subject if whole.is_looked_into(trial)]
+    assert {(t.variant, t.size) for t in kept} == {("p12", "XXS")} and len(kept) == 8 * 30
+
+
+def test_a_split_of_its_own_has_no_folds():
+    trials = plan(splits=("own-split",), n_folds=0, n_seeds=2).trials("own-split")
+    assert {trial.fold for trial in trials} == {None} and {t.seed for t in trials} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ("minutes", 600),
+        ("hours", 14400),
+        ("90s", 90),
+        ("10min", 600),
+        ("2.5h", 9000),
+        ("3 h", 10800),
+    ],
+)
+def test_budgets(text, seconds):
+    assert budget_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "min", "-3h", "0min", "1e3h", "5 days", "nan h"])
+def test_what_is_no_budget(text):
+    with pytest.raises(ValueError, match="expected minutes, hours, or a time such as"):
+        budget_s(text)
+
+
+@pytest.mark.parametrize("folds", [10, 0])
+def test_every_step_of_the_ladder_gives_up_one_thing(folds):
+    steps = list(ladder(plan(**{**FULL, "n_folds": folds})))
+    for before, after in zip(steps, steps[1:]):
+        changed = {k: asdict(before)[k] - v for k, v in asdict(after).items() if isinstance(v, int)}
+        assert sorted(changed.values()) == [0, 0, 1]
+    last = steps[-1]
+    assert (last.epochs, last.n_folds, last.n_seeds) == (1, min(folds, 3), 1 if folds else 3)
+
+
+def test_the_largest_plan_that_fits_is_taken():
+    def trainings(p):
+        return p.n_trials * p.epochs
+
+    full = plan(**FULL)
+    for budget in (10**9, 40_000, 15_000, 3000, 500):
+        found = fitted(full, budget, trainings)
+        assert trainings(found) <= budget
+        larger = list(ladder(full))
+        larger = larger[: larger.index(found)]
+        assert all(trainings(p) > budget for p in larger)
+    assert fitted(full, 10**9, trainings) == full
+    smallest = fitted(full, 1, trainings)
+    assert (smallest.epochs, smallest.n_folds, smallest.n_seeds) == (1, 3, 1)
+
+
+def test_what_was_asked_for_stays():
+    full = plan(**FULL)
+    found = fitted(full, 0, lambda p: 1, frozenset({"epochs", "n_seeds"}))
+    assert (found.epochs, found.n_folds, found.n_seeds) == (25, 3, 3)
+
+
+def test_what_was_given_up_is_said():
+    full = plan(**FULL)
+    assert scaled_down(full, full) == []
+    small = plan(epochs=3, n_folds=5, n_seeds=1)
+    assert scaled_down(small, full) == [
+        "3 epochs instead of 25",
+        "the first 5 of 10 folds are measured on",
+        "1 seed instead of 3",
+    ]
+
+
+def test_in_what_a_plan_is_not_the_papers():
+    paper = plan(recipe="paper", epochs=3000, n_folds=10)
+    assert len(unlike_the_paper(paper)) == 1 and "chose on the score" in unlike_the_paper(paper)[0]
+    other = unlike_the_paper(plan(sizes=("XXS",), temperatures=(2.0, 8.0), n_folds=5))
+    for words in ("recipe fer", "3 epochs", "5 of ten folds", "sizes: XXS", "temperatures: 2, 8"):
+        assert any(words in line for line in other), words
+    assert any("own split" in line for line in unlike_the_paper(plan(n_folds=0)))
+
+
+def test_seconds_are_those_of_all_steps_and_scores():
+    sizes = ("S", "XXS")
+    keys = [(variant, size) for variant in VARIANTS for size in sizes]
+    costs = Costs({k: 0.1 for k in keys}, {k: 0.01 for k in keys}, n_steps=20, n_scored=30)
+    wanted = plan(sizes=sizes, temperatures=(2.0,), epochs=10)
+    # 18 networks, 5 folds, 10 epochs of 2 s, 0.3 s and a checkpoint
+    n = (16 + 2) * 5
+    assert wanted.n_trials == n
+    assert costs.seconds(wanted, 1) == pytest.approx(n * 10 * 2.3, rel=0.05)
+    assert costs.seconds(wanted, 4) == pytest.approx(costs.seconds(wanted, 1) / 4)
+
+
+def test_a_plan_survives_json_and_nonsense_is_refused():
+    import json
+
+    one = plan(**FULL)
+    assert from_json(json.loads(json.dumps(asdict(one)))) == one
+    for wrong in ({}, {**asdict(one), "more": 1}, {**asdict(one), "recipe": "cake"}):
+        with pytest.raises(ValueError, match="no plan"):
+            from_json(wrong)

@@ -1,0 +1,241 @@
+"""examples/reproduce_paper.py at toy size: all of it, again without training, on own splits."""
+
+import contextlib
+import csv
+import importlib.util
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from source_trees import ck_plus
+from test_train_student import SmallFer2013, one_error_line
+
+import ferdata
+from tinycnn import paper
+from tinycnn.sweep import local
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def load_program():
+    sys.path.insert(0, str(EXAMPLES))  # as python does for a program there
+    try:
+        path = EXAMPLES / "reproduce_paper.py"
+        spec = importlib.util.spec_from_file_location("reproduce_paper_example", path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["reproduce_paper_example"] = module
+        spec.loader.exec_module(module)
+        return module
+    finally:
+        sys.path.remove(str(EXAMPLES))
+
+
+program = load_program()
+TOY = ["--sizes", "XXS", "--epochs", "1", "--seeds", "1", "--temperatures", "2,8"]
+TOY += ["--backend", "numpy", "--processes", "1"]
+
+
+@pytest.fixture(autouse=True)
+def own_caches(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "ferdata"))
+
+
+@pytest.fixture(scope="module")
+def few_faces():
+    return ferdata.render_faces(13, 1)  # eleven of them for training
+
+
+def draw_few(patch, few_faces):
+    """Few drawn people, and a teacher that knows the labels, in the place of the built-in ones."""
+    patch.setattr(ferdata, "default_faces", lambda progress=None: few_faces, raising=False)
+    patch.setattr(
+        *(ferdata, "load_rendered_teacher"),
+        lambda rows: np.eye(8, dtype=np.float32)[rows.labels] * 4,
+        raising=False,
+    )
+
+
+@pytest.fixture
+def built_in(monkeypatch, few_faces):
+    draw_few(monkeypatch, few_faces)
+
+
+@pytest.fixture
+def small(tmp_path):
+    return SmallFer2013(tmp_path)
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """What would be trained, in the place of training."""
+    asked = {}
+
+    def run_trials(args, plan, sources):
+        asked.update(plan=plan, sources=sources)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "run_trials", run_trials)
+    return asked
+
+
+def run(*words):
+    return program.main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, few_faces):
+    """The folder of a whole run, its options, and what it printed."""
+    folder = tmp_path_factory.mktemp("done")
+    words = [*TOY, "--folds", 2, "--budget", "10min", "--out", folder]
+    with pytest.MonkeyPatch.context() as patch:
+        draw_few(patch, few_faces)
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            assert run(*words) == 0
+    return folder, words, out.getvalue() + err.getvalue()
+
+
+def test_the_whole_at_toy_size(done):
+    folder, _, said = done
+    assert "20 trainings, 88 images" in said and "cannot be told  Distillation helps" in said
+    assert "expected: " in said and "trials: 100%" in said
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+    expected = {"report.html", "plan.json", "trials-subject.csv", "trials-random.csv"}
+    names = ("claims", "distillation", "temperature", "candidates-subject", "candidates-random")
+    expected |= {f"tables/{name}.csv" for name in (*names, "speed", "calibration", "confusions")}
+    assert expected <= files
+    assert len(list((folder / "trials" / "models").iterdir())) == (1 + 2) * 2  # p12, by subject
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    told = ("2 of ten folds", "temperatures: 2, 8", "1 epoch; the paper", "Where the network looks")
+    assert [words for words in told if words not in page] == []
+    with open(folder / "trials-subject.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12 and {row["status"] for row in rows} == {"done"}
+    with open(folder / "tables" / "candidates-subject.csv", newline="", encoding="utf-8") as file:
+        ours = next(csv.DictReader(file))
+    mean = np.mean([float(r["test_accuracy"]) for r in rows if r["variant"] == "v"])
+    assert ours["whose"] == "ours" and float(ours["v"]) == pytest.approx(100 * mean)
+
+
+def test_its_figures(done):
+    pytest.importorskip("matplotlib", reason="figures need the extra plots")
+    names = {path.stem for path in (done[0] / "figures").iterdir()}
+    assert names >= {"distillation", "temperature", "candidates", "speed"}
+    assert names >= {"confusions", "confusion-change", "reliability"}
+
+
+def test_again_trains_nothing_and_without_matplotlib_names_the_extra(
+    done, built_in, capsys, monkeypatch
+):
+    folder, words, _ = done
+    monkeypatch.setattr(local, "_Crew", None)  # nothing is left to run
+    monkeypatch.setattr(paper, "measure", None)  # nor to decide
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    claims = (folder / "tables" / "claims.csv").read_text(encoding="utf-8")
+    assert run(*words) == 0
+    assert (folder / "tables" / "claims.csv").read_text(encoding="utf-8") == claims
+    assert 'no figures: figures need matplotlib: pip install "tinycnn[plots]"' in (
+        capsys.readouterr().err
+    )
+    assert "no figures" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_folds_by_subject_share_nobody_and_random_ones_do(built_in, no_training, tmp_path):
+    assert run(*TOY, "--folds", 3, "--budget", "none", "--out", tmp_path) == 130
+    plan, sources = no_training["plan"], no_training["sources"]
+    assert plan.splits == tuple(sources) == ("subject", "random") and plan.n_folds == 3
+    shared = {}
+    for split, source in sources.items():
+        assert source.n_folds == 10 and source.has_teacher and len(source.dataset) == 88
+        train, validation, test = source._rows(1)
+        people = [set(source.dataset.subjects[rows]) for rows in (train, validation, test)]
+        shared[split] = len(people[0] & people[2]) + len(people[1] & people[2])
+    assert shared["subject"] == 0 < shared["random"]
+
+
+def test_a_folder_of_ck_plus_and_a_teacher_for_it(no_training, tmp_path):
+    """The paper's own case: ten folds of people, the teacher's answers by name."""
+    sequences = {f"S{k:03d}/001": (1 + k % 7, 4) for k in range(11)}
+    folder = ck_plus(tmp_path / "CK+", sequences)
+    faces = ferdata.open(folder)
+    classes = ("neutral", *(name for name in faces.classes if name != "neutral"))
+    order = np.random.default_rng(0).permutation(len(faces))
+    logits = np.eye(8, dtype=np.float32)[[classes.index(faces.classes[k]) for k in faces.labels]]
+    teacher = tmp_path / "teacher.npz"
+    ferdata.save_soft_labels(teacher, logits[order], "logits", classes, ids=faces.ids[order])
+    words = ["--data", folder, "--teacher", teacher, "--budget", "none", "--out", tmp_path / "out"]
+    assert run(*words) == 130
+    plan, sources = no_training["plan"], no_training["sources"]
+    assert plan.splits == ("subject", "random")
+    assert (plan.n_folds, plan.epochs, len(plan.temperatures)) == (10, 25, 7)
+    source = sources["subject"]
+    assert len(source.dataset) == 44 and source.has_teacher
+    assert (source.dataset.soft_labels.argmax(axis=1) == source.dataset.labels).all()
+    train, validation, test = source._rows(7)
+    assert {*source.dataset.subjects[test]}.isdisjoint(
+        source.dataset.subjects[[*train, *validation]]
+    )
+
+
+def test_fer_plus_is_measured_on_its_validation_split_and_chooses_elsewhere(
+    small, no_training, tmp_path
+):
+    words = [*small.options(), "--budget", "none", "--out", tmp_path / "out"]
+    assert run(*words) == 130
+    plan, sources = no_training["plan"], no_training["sources"]
+    assert plan.splits == ("own-split",) and plan.n_folds == 0 and plan.n_seeds == 3
+    assert plan.sizes == ("M", "S", "XS", "XXS") and len(plan.temperatures) == 7
+    source = sources["own-split"]
+    assert source.targets == "distribution" and source.has_teacher
+    parts = source.parts(fold=None, seed=0, batch_size=8, augment=False, with_teacher=True)
+    assert len(parts.test.labels) == 15  # of 16 in PublicTest one is nobody's face
+    assert 0 < len(parts.validation.labels) < 16
+    tested = {image.tobytes() for image in parts.test.images}
+    assert not tested & {image.tobytes() for image in parts.validation.images}
+
+
+def test_the_plan_of_a_budget_is_kept_until_something_else_is_asked_for(
+    built_in, no_training, tmp_path, monkeypatch
+):
+    times = iter([10.0, 0.001])  # a machine that is busy first, idle then
+
+    def measure(plan, source, backend):
+        keys = [(v, s) for v in ("v", "p1", "p2", "p12") for s in plan.sizes]
+        step_s = next(times)
+        return paper.Costs({k: step_s for k in keys}, {k: 0.0 for k in keys}, 2, 10)
+
+    monkeypatch.setattr(paper, "measure", measure)
+    words = ["--sizes", "XXS", "--processes", 2, "--out", tmp_path]
+    run(*words, "--budget", "10min")
+    first = no_training["plan"]
+    assert (first.epochs, first.n_folds, first.n_seeds) == (1, 3, 1)
+    run(*words, "--budget", "10min")
+    assert no_training["plan"] == first
+    run(*words, "--budget", "11min")
+    assert no_training["plan"].epochs == 25
+    (tmp_path / "plan.json").write_text('{"asked": 3}')  # cut off, or not ours
+    monkeypatch.setattr(paper, "measure", lambda *words: pytest.fail("--budget none measures"))
+    run(*words, "--budget", "none")
+    assert no_training["plan"].n_folds == 10
+    assert json.loads((tmp_path / "plan.json").read_text())["plan"]["n_seeds"] == 3
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--budget", "soon"], "--budget: budget is 'soon'; expected minutes, hours"),
+        (["--sizes", "XXS,L"], "--sizes L: expected some of M, S, XS, XXS"),
+        (["--folds", "11"], "--folds 11: there are 10"),
+        (["--votes", "v.csv"], "--votes goes with --data"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--temperatures", "2,hot"], "expected numbers between commas"),
+        (["--temperatures", "0"], "temperature"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(built_in, tmp_path, capsys, options, words):
+    assert run(*options, "--out", tmp_path / "out") == 2
+    assert words in one_error_line(capsys.readouterr())
+    assert not (tmp_path / "out").exists()

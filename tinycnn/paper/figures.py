@@ -1,0 +1,92 @@
+"""The figures of a study, through `tinycnn.plots`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Mapping, Sequence
+
+from .. import plots
+from . import published
+from .inside import Inside
+from .plan import MAIN_VARIANT
+from .scores import Interval, Scores, accuracies
+from .tables import SPLIT_NAMES, estimate
+
+
+def _pair(found: Interval | None) -> tuple[float, float]:
+    return (math.nan, math.nan) if found is None else (found.mean, found.half_width)
+
+
+def of_scores(scores: Scores) -> dict[str, bytes]:
+    """Name -> png, of the paper's own experiments."""
+    plan, sizes = scores.plan, scores.plan.sizes
+    figures = {}
+    without = {size: _pair(estimate(accuracies(scores.untaught(size)))) for size in sizes}
+    if plan.temperatures:
+        taught = [_pair(estimate(accuracies(scores.chosen(size)))) for size in sizes]
+        theirs = {
+            f"paper, {name}": [
+                (published.WITHOUT_TEACHER[name][size], published.WITH_TEACHER[name][size])
+                for size in sizes
+            ]
+            for name in published.DATA_SETS
+        }
+        figures["distillation"] = plots.distillation_by_size(
+            sizes, list(without.values()), taught, theirs
+        )
+    if len(plan.temperatures) > 1:
+        figures["temperature"] = _by_temperature(scores, without)
+    panels, others = {}, {}
+    for split in plan.splits:
+        panels[SPLIT_NAMES[split]] = {
+            variant: [_pair(estimate(scores.accuracy(split, variant, size))) for size in sizes]
+            for variant in published.VARIANTS
+        }
+        if split != "own-split":
+            others[f"paper, CK+, {SPLIT_NAMES[split]}"] = {
+                variant: [published.CANDIDATES["CK+", split, variant, size] for size in sizes]
+                for variant in published.VARIANTS
+            }
+    figures["candidates"] = plots.candidates_by_size(sizes, panels, others)
+    return {name: plots.png(figure) for name, figure in figures.items()}
+
+
+def _by_temperature(scores: Scores, without: Mapping[str, tuple[float, float]]) -> Any:
+    plan, split = scores.plan, scores.main_split
+    by_size = {
+        size: [
+            _pair(estimate(scores.accuracy(split, MAIN_VARIANT, size, t)))
+            for t in plan.temperatures
+        ]
+        for size in plan.sizes
+    }
+    theirs = {}
+    if plan.temperatures == published.TEMPERATURES:
+        theirs = {f"paper, {name}": published.BY_TEMPERATURE[name] for name in published.DATA_SETS}
+    alone = {size: mean for size, (mean, _) in without.items() if math.isfinite(mean)}
+    return plots.accuracy_by_temperature(plan.temperatures, by_size, alone, theirs)
+
+
+def of_latencies(latencies: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """Name -> png."""
+    ours = [tuple(1e6 * row[key] for key in ("image_s", "low_s", "high_s")) for row in latencies]
+    sizes = [row["size"] for row in latencies]
+    theirs = {"paper, i7-7700HQ": [1e3 * published.I7_MS[size] for size in sizes]}
+    return {"speed": plots.png(plots.time_by_size(sizes, ours, theirs))}
+
+
+def of_inside(inside: Inside) -> dict[str, bytes]:
+    """Name -> png, of what the paper does not show."""
+    panels = {
+        name: {when: found.reliability(k) for k, when in enumerate(("as trained", "scaled"))}
+        for name, found in inside.calibration.items()
+    }
+    figures = {}
+    if panels:
+        figures["reliability"] = plots.reliability(panels)
+    if inside.confusion:
+        figures["confusions"] = plots.confusions(inside.classes, inside.confusion)
+    if len(inside.confusion) == 2:
+        before, after = inside.confusion.values()
+        figures["confusion-change"] = plots.confusion_change(inside.classes, before, after)
+    return {name: plots.png(figure) for name, figure in figures.items()}

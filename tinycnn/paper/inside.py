@@ -1,0 +1,196 @@
+"""What trained networks say beyond their accuracy: where they look, how sure they are, and which
+confusions a teacher resolves.  Each network is asked about the images that it is measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping, Sequence
+
+import numpy as np
+
+from ..calibration import fit_temperature
+from ..losses import softmax
+from ..metrics import expected_calibration_error
+from ..network import Network
+from .scores import Interval, Replicate, Result, Scores, Values, interval, paired
+
+_BATCH = 64
+_LEAST_P = 1e-12
+KINDS = ("no teacher", "distilled")
+
+
+@dataclass
+class Gradients:
+    """Sums over images, by class: |dz/dx| of the logit z of the image's own class, and the images.
+
+    total, faces: float64 (K, H, W);  counts: (K,)
+    """
+
+    total: np.ndarray
+    faces: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def none(cls, n_classes: int, height: int, width: int) -> Gradients:
+        shape = (n_classes, height, width)
+        return cls(np.zeros(shape), np.zeros(shape), np.zeros(n_classes, np.int64))
+
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean |gradient| and mean face of each class; 0 for a class without images."""
+        n = np.maximum(self.counts, 1)[:, None, None]
+        return self.total / n, self.faces / n
+
+
+def add_gradients(
+    sums: Gradients, network: Network, images: np.ndarray, labels: np.ndarray
+) -> None:
+    """Add |dz_label/dx| of uint8 images (N, H, W) to the sums, by backpropagation to the input.
+
+    With dlogits = 1 at the label and 0 elsewhere, `backward` gives dz_label/dx (Simonyan, Vedaldi,
+    Zisserman, arXiv:1312.6034, section 3).  Each image's gradient is divided by its largest entry,
+    so that no image outweighs the others; x is the scaled image, as the network gets it.
+    """
+    for start in range(0, len(images), _BATCH):
+        part = slice(start, start + _BATCH)
+        own, classes = images[part], labels[part]
+        logits = network.forward(network.scale(own), training=True)
+        dlogits = np.zeros_like(logits)
+        dlogits[np.arange(len(own)), classes] = 1
+        dx = np.abs(network.backward(dlogits, input_gradient=True)[..., 0].astype(np.float64))
+        largest = dx.max(axis=(1, 2), keepdims=True)
+        np.add.at(sums.total, classes, np.divide(dx, largest, out=dx, where=largest > 0))
+        np.add.at(sums.faces, classes, own.astype(np.float64))
+        np.add.at(sums.counts, classes, 1)
+
+
+@dataclass
+class Calibration:
+    """Of one kind of network, by fold and seed; errors in points, likelihoods in nats an image.
+
+    temperatures   fitted on the validation images
+    error          expected calibration error on the test images, before and after
+    likelihood     mean negative log-likelihood of the test labels, before and after
+    confidence, right   of all test images, before and after: (N,) each
+    """
+
+    temperatures: Values = field(default_factory=dict)
+    error: tuple[Values, Values] = field(default_factory=lambda: ({}, {}))
+    likelihood: tuple[Values, Values] = field(default_factory=lambda: ({}, {}))
+    confidence: tuple[list, list] = field(default_factory=lambda: ([], []))
+    right: list = field(default_factory=list)
+
+    def add(self, replicate: Replicate, network: Network, validation: Any, test: Any) -> None:
+        """Scale by what the validation part says, measure on the test part."""
+        fitted = fit_temperature(network.predict_logits(validation.images), validation.labels)
+        logits = network.predict_logits(test.images)
+        rows = np.arange(len(logits))
+        self.temperatures[replicate] = fitted
+        self.right.append(logits.argmax(axis=1) == test.labels)
+        for k, temperature in enumerate((1.0, fitted)):
+            probs = softmax(logits, temperature, backend="numpy")
+            error = expected_calibration_error(probs, test.labels)
+            self.error[k][replicate] = 100 * error
+            own = np.maximum(probs[rows, test.labels], _LEAST_P)
+            self.likelihood[k][replicate] = float(-np.log(own).mean())
+            self.confidence[k].append(probs.max(axis=1))
+
+    def reliability(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Confidence and whether it was right, of all test images; k: 0 before, 1 after."""
+        return np.concatenate(self.confidence[k]), np.concatenate(self.right)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """One class taken for another: share of the class's images in %, and the paired change."""
+
+    truth: int
+    said: int
+    without: Interval
+    taught: Interval
+    change: Interval
+
+
+def resolved(scores: Scores, size: str) -> list[Confusion]:
+    """Every confusion of the untaught networks, those first that the teacher lessens most."""
+    counts = [
+        {r: np.asarray(result["test"]["confusions"]) for r, result in results.items()}
+        for results in (scores.untaught(size), scores.chosen(size))
+    ]
+    found = []
+    for truth, said in _off_diagonal(summed(counts[0].values())):
+        shares = [_share(by_replicate, truth, said) for by_replicate in counts]
+        change = paired(lambda without, taught: taught - without, *shares)
+        if change:
+            found.append(Confusion(truth, said, *map(interval, (*shares, change))))
+    return sorted(found, key=lambda confusion: confusion.change.mean)
+
+
+def _off_diagonal(confusion: np.ndarray) -> list[tuple[int, int]]:
+    return [(int(i), int(j)) for i, j in np.argwhere(confusion) if i != j]
+
+
+def _share(by_replicate: Mapping[Replicate, np.ndarray], truth: int, said: int) -> Values:
+    return {
+        replicate: 100 * counts[truth, said] / counts[truth].sum()
+        for replicate, counts in by_replicate.items()
+        if counts[truth].sum()
+    }
+
+
+def summed(several: Any) -> np.ndarray:
+    """The sum of confusion matrices (K, K)."""
+    return np.sum([np.asarray(one) for one in several], axis=0, dtype=np.int64)
+
+
+@dataclass
+class Inside:
+    """What was found of the networks that are looked into, by kind: of KINDS those that there are.
+
+    size: theirs;  confusion: counts (K, K) on the test images of all folds and seeds
+    """
+
+    size: str
+    classes: Sequence[str]
+    gradients: dict[str, Gradients] = field(default_factory=dict)
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    confusion: dict[str, np.ndarray] = field(default_factory=dict)
+    resolved: list[Confusion] = field(default_factory=list)
+
+
+def look_inside(
+    scores: Scores,
+    classes: Sequence[str],
+    parts: Callable[[Replicate], Any],
+    load: Callable[[Result], Network],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Inside:
+    """Ask the smallest networks of the main variant, with a teacher and without.
+
+    parts(replicate)  the validation and test part of a fold and seed
+    load(result)      its network
+    """
+    size = scores.plan.sizes[-1]
+    found = Inside(size, classes)
+    kinds = {KINDS[0]: scores.untaught(size)}
+    if scores.plan.temperatures:
+        kinds[KINDS[1]] = scores.chosen(size)
+    kinds = {name: results for name, results in kinds.items() if results}
+    total, done = sum(map(len, kinds.values())), 0
+    for replicate in sorted({r for results in kinds.values() for r in results}, key=str):
+        held_out = parts(replicate)
+        for name, results in kinds.items():
+            if replicate not in results:
+                continue
+            network, test = load(results[replicate]), held_out.test
+            shape = (len(classes), *test.images.shape[1:])
+            sums = found.gradients.setdefault(name, Gradients.none(*shape))
+            add_gradients(sums, network, test.images, test.labels)
+            calibration = found.calibration.setdefault(name, Calibration())
+            calibration.add(replicate, network, held_out.validation, test)
+            done += 1
+            progress(done, total)
+    for name, results in kinds.items():
+        found.confusion[name] = summed(r["test"]["confusions"] for r in results.values())
+    if len(kinds) == 2:
+        found.resolved = resolved(scores, size)
+    return found
