@@ -357,16 +357,14 @@ def load_dataset(args: argparse.Namespace) -> tuple[ferdata.FaceDataset, str]:
     if args.data is None:
         with bar("drawing the built-in faces", "people") as progress:
             return ferdata.default_faces(progress=progress), "labels"
-    options = {}
-    if args.votes:
-        options = dict(votes=args.votes, target=args.targets or "votes")
-    elif args.targets not in (None, "labels"):
+    if not args.votes and args.targets not in (None, "labels"):
         raise UsageError(f"--targets {args.targets} needs --votes fer2013new.csv")
+    target = args.targets or ("votes" if args.votes else "labels")
     with bar(f"reading {Path(args.data).name}", "") as progress:
-        dataset = ferdata.open(args.data, progress=progress, **options)
-    if args.votes:
-        dataset = dataset.to_label_space(ferdata.MICROEXPNET8)
-    return dataset, "distribution" if options.get("target") == "votes" else "labels"
+        faces = ferdata.open_training_faces(
+            args.data, votes=args.votes, target=target, progress=progress
+        )
+    return faces.dataset, faces.targets
 
 
 def soft_labels_of(

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
 
@@ -183,9 +182,10 @@ def _windows(
 def _arithmetic() -> ModuleType:
     """The compiled loops, or the same by NumPy where Numba is missing. Made when first needed."""
     try:
-        return import_module("ferdata.detect_loops")
+        import ferdata.detect_loops as arithmetic
     except ImportError:
-        return import_module("ferdata.detect_arrays")
+        import ferdata.detect_arrays as arithmetic
+    return arithmetic
 
 
 def _is_within(candidate: Face, face: Face) -> bool:
