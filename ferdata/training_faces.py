@@ -90,12 +90,10 @@ def with_validation(dataset: FaceDataset, seed: int = 0) -> tuple[FaceDataset, s
         raise DataError(f"{len(rows)} images: too few to keep a validation part of them")
     split = dataset.split.astype("<U10")
     split[validation] = "validation"
-    people = (
-        f"of {len(set(dataset.subjects[validation]))} people " if _knows_people(dataset) else ""
-    )
-    told = (
-        f"no validation part in this data set: {len(validation):,} images {people}of train are it"
-    )
+    told = f"no validation part in this data set: {len(validation):,} images of train are it"
+    if _knows_people(dataset):
+        n = len(set(dataset.subjects[validation].tolist()))
+        told += f", all those of {n} {'person' if n == 1 else 'people'}"
     return replace(dataset, split=split), told
 
 
