@@ -112,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("data")
     data.add_argument("--data", metavar="PATH", help=DATA)
     data.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
+    data.add_argument("--no-face", choices=("error", "whole"), help=NO_FACE)
     data.add_argument("--teacher", metavar="FILE", nargs="+", help=TEACHER)
     data.add_argument(
         "--targets", choices=("votes", "plurality", "majority", "labels"), help=TARGETS
@@ -161,6 +162,7 @@ DATA = (
     "whatever ferdata.open recognises: FER2013's csv, folders of CK+, Oulu-CASIA, RAF-DB, "
     "JAFFE, a folder per class, ... (default: built-in faces)"
 )
+NO_FACE = "photos in which no face is found: stop, or take the whole photo (default: error)"
 TEACHER = (
     "soft labels, .npz or .csv; of several the mean of their probabilities (default: the shipped "
     "teacher for the built-in faces)"
@@ -362,7 +364,11 @@ def load_dataset(args: argparse.Namespace) -> tuple[ferdata.FaceDataset, str]:
     target = args.targets or ("votes" if args.votes else "labels")
     with bar(f"reading {Path(args.data).name}", "") as progress:
         faces = ferdata.open_training_faces(
-            args.data, votes=args.votes, target=target, progress=progress
+            args.data,
+            votes=args.votes,
+            target=target,
+            on_missing=args.no_face or "error",
+            progress=progress,
         )
     return faces.dataset, faces.targets
 

@@ -74,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     data.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
     data.add_argument(
-        "--on-missing",
+        "--no-face",
         choices=("error", "whole"),
         default="error",
         help="photos in which no face is found: stop, or take the whole photo " + DEFAULT,
@@ -220,7 +220,7 @@ def load_data(args: argparse.Namespace) -> Data:
                 args.data,
                 votes=args.votes,
                 target=args.targets,
-                on_missing=args.on_missing,
+                on_missing=args.no_face,
                 progress=progress,
             )
         dataset, targets, framing = faces.dataset, faces.targets, faces.framing
