@@ -376,10 +376,10 @@ def look_at(
     """One photo, from file to row."""
     if found.problem:
         raise ferdata.DataError(f"{found.path}: {found.problem}")
-    photo = read_photo(found.path)
-    faces = find_faces(photo, network.input_spec.framing)
+    faces = find_faces(found.path, network.input_spec.framing)
     answers = network.classify(faces, unsure_below=args.unsure_below)
     if args.annotate:
+        photo = read_photo(found.path)
         write_marked(args.annotate, found.name, marked(photo, faces, answers))
     rows.photo(found.path, faces, answers)
     counts.photos += 1

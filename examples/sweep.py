@@ -113,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("data")
     data.add_argument("--data", metavar="PATH", help=DATA)
     data.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
+    data.add_argument("--no-face", choices=("error", "whole"), help=NO_FACE)
     data.add_argument("--teacher", metavar="FILE", nargs="+", help=TEACHER)
     data.add_argument(
         "--targets", choices=("votes", "plurality", "majority", "labels"), help=TARGETS
@@ -162,6 +163,7 @@ DATA = (
     "whatever ferdata.open recognises: FER2013's csv, folders of CK+, Oulu-CASIA, RAF-DB, "
     "JAFFE, a folder per class, ... (default: built-in faces)"
 )
+NO_FACE = "photos in which no face is found: stop, or take the whole photo (default: error)"
 TEACHER = (
     "soft labels, .npz or .csv; of several the mean of their probabilities (default: the shipped "
     "teacher for the built-in faces)"
@@ -358,16 +360,18 @@ def load_dataset(args: argparse.Namespace) -> tuple[ferdata.FaceDataset, str]:
     if args.data is None:
         with bar("drawing the built-in faces", "people") as progress:
             return ferdata.default_faces(progress=progress), "labels"
-    options = {}
-    if args.votes:
-        options = dict(votes=args.votes, target=args.targets or "votes")
-    elif args.targets not in (None, "labels"):
+    if not args.votes and args.targets not in (None, "labels"):
         raise UsageError(f"--targets {args.targets} needs --votes fer2013new.csv")
+    target = args.targets or ("votes" if args.votes else "labels")
     with bar(f"reading {Path(args.data).name}", "") as progress:
-        dataset = ferdata.open(args.data, progress=progress, **options)
-    if args.votes:
-        dataset = dataset.to_label_space(ferdata.MICROEXPNET8)
-    return dataset, "distribution" if options.get("target") == "votes" else "labels"
+        faces = ferdata.open_training_faces(
+            args.data,
+            votes=args.votes,
+            target=target,
+            on_missing=args.no_face or "error",
+            progress=progress,
+        )
+    return faces.dataset, faces.targets
 
 
 def soft_labels_of(

@@ -3,7 +3,7 @@
     python examples/train_student.py
         built-in faces and their shipped teacher: about a minute, nothing to download
     python examples/train_student.py --data fer2013.csv.gz --votes fer2013new.csv --teacher t.npz
-        real faces
+        real faces; --data takes CK+, Oulu-CASIA, RAF-DB, a folder per class, ... as well
 
 Everything about the run lands in one folder; open its report.html.
 """
@@ -75,10 +75,19 @@ def build_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
-        metavar="FILE",
-        help="FER2013: fer2013.csv, .csv.gz, .zip or icml_face_data.csv (default: built-in faces)",
+        metavar="PATH",
+        help="whatever ferdata.open recognises: FER2013 (fer2013.csv, .csv.gz, .zip, "
+        "icml_face_data.csv), folders of CK+, Oulu-CASIA, RAF-DB, JAFFE, a folder per class, a csv "
+        "manifest, ...; without a validation part a tenth is kept for it, other people where "
+        "subjects are known (default: built-in faces)",
     )
-    data.add_argument("--votes", metavar="FILE", help="FER+ votes for --data: fer2013new.csv")
+    data.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
+    data.add_argument(
+        "--no-face",
+        choices=("error", "whole"),
+        default="error",
+        help="photos in which no face is found: stop, or take the whole photo " + DEFAULT,
+    )
     data.add_argument(
         "--teacher",
         metavar="FILE",
@@ -206,21 +215,25 @@ class Data:
     targets: str
     hashes: dict[str, str]
     notes: list[str]
+    framing: str | None
 
 
 def load_data(args: argparse.Namespace) -> Data:
     if args.data is None:
         with bar("drawing the built-in faces", "people") as progress:
             dataset = ferdata.default_faces(progress=progress)
-        targets = "labels"
+        targets, framing = "labels", None
     else:
-        with bar(f"reading {Path(args.data).name}", "B") as progress:
-            dataset = ferdata.load_fer2013(
-                args.data, votes=args.votes, target=args.targets, progress=progress
+        with bar(f"reading {Path(args.data).name}", "") as progress:
+            faces = ferdata.open_training_faces(
+                args.data,
+                votes=args.votes,
+                target=args.targets,
+                on_missing=args.no_face,
+                progress=progress,
             )
-        if args.votes:
-            dataset = dataset.to_label_space(ferdata.MICROEXPNET8)
-        targets = "distribution" if args.targets == "votes" else "labels"
+        dataset, targets, framing = faces.dataset, faces.targets, faces.framing
+    dataset, told = ferdata.with_validation(dataset)
     ferdata.refuse_shared_subjects(dataset)
     train = dataset.in_split("train")
     validation = dataset.in_split("validation").labelled()
@@ -229,7 +242,7 @@ def load_data(args: argparse.Namespace) -> Data:
         hashes[f"{name} images"] = part.content_hash()
         truth = part.labels if targets == "labels" else part.targets
         hashes[f"{name} {targets}"] = hash_of(truth)
-    notes = []
+    notes = [told] if told else []
     if args.teacher:
         values, flipped, aligned = ferdata.load_teachers(args.teacher, train)
         if args.flipped_teacher and flipped is None:
@@ -253,7 +266,7 @@ def load_data(args: argparse.Namespace) -> Data:
     if validation.images.shape[1:] != (SIZE_PX, SIZE_PX):
         images = ferdata.resize_images(validation.images, SIZE_PX)
         validation = replace(validation, images=images)
-    return Data(train, validation, targets, hashes, notes)
+    return Data(train, validation, targets, hashes, notes, framing)
 
 
 def hash_of(array: np.ndarray) -> str:
@@ -389,7 +402,7 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         scaling=args.scaling,
         bias_std=args.bias_std,
         dropout=args.dropout,
-        framing="fer2013" if args.data else None,
+        framing=data.framing,
         backend=args.backend,
         n_threads=args.threads,
         seed=args.seed,

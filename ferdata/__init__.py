@@ -36,6 +36,7 @@ __all__ = [
     "RAF_DB",
     "Recognition",
     "SoftLabels",
+    "TrainingFaces",
     "TrialFaces",
     "align_soft_labels",
     "average_soft_labels",
@@ -62,6 +63,7 @@ __all__ = [
     "load_soft_labels",
     "load_teachers",
     "open",
+    "open_training_faces",
     "paper_face",
     "paper_training_crops",
     "random_folds",
@@ -76,6 +78,7 @@ __all__ = [
     "split_by",
     "subject_folds",
     "warp_images",
+    "with_validation",
 ]
 
 _MODULES = {
@@ -154,6 +157,11 @@ _MODULES = {
     ),
     "ferdata.sources.face_files": ("FaceFiles",),
     "ferdata.sources.fer2013": ("load_fer2013",),
+    "ferdata.training_faces": (
+        "TrainingFaces",
+        "open_training_faces",
+        "with_validation",
+    ),
     "ferdata.trial_faces": ("TrialFaces",),
     "ferdata.warp": (
         "resize_images",

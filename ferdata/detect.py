@@ -26,12 +26,14 @@ that fills the frame is found; its box may reach beyond the picture.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from ferdata.cascade import WINDOW_PX, n_stages, stages_passed
+from ferdata.cascade import WINDOW_PX, tables
+from ferdata.jit import warn_once
 
 SMALLEST_PX = 24
 SMALLEST_FRACTION = 1 / 20
@@ -39,11 +41,10 @@ SMALLEST_FRACTION = 1 / 20
 
 _MARGIN = 1 / 8
 _SEARCH_FACTOR, _SEARCH_STEP_PX, _SEARCH_STAGES = 1.2, 2, 14
-_VERIFY_FACTORS, _VERIFY_PX, _VERIFY_STAGES = (1.1**-2, 1.1**-1, 1.0, 1.1, 1.1**2), 4, 17
+_VERIFY_FACTORS, _VERIFY_PX, _VERIFY_STAGES = (1.0, 1.1, 1.1**-1, 1.1**2, 1.1**-2), 4, 17
 _VOTES, _VOTES_IF_LARGE, _LARGE, _VOTES_TO_LOOK_AGAIN = 11, 5, 1 / 5, 2
 _BANDS = (0.4, 0.2, 0.1, 0.0)
 _MAX_CANDIDATES = 200
-_AROUND_PX = WINDOW_PX // 2 + _VERIFY_PX
 _SAME_PLACE, _SAME_SIZE, _OVERLAPPING = 0.125, 1.3, 0.3
 
 
@@ -76,7 +77,7 @@ def largest_face(grey: np.ndarray) -> np.ndarray | None:
 def _found(grey: np.ndarray) -> Iterator[list[Face]]:
     """The faces of one band of sizes after another, from the largest down; none overlap."""
     short = min(grey.shape)
-    photo, size = Image.fromarray(grey), float(short)
+    size = float(short)
     kept: list[Face] = []
     for band in _BANDS:
         sizes = []
@@ -86,9 +87,9 @@ def _found(grey: np.ndarray) -> Iterator[list[Face]]:
         if not sizes:
             continue
         # As small as the finest look at this band's smallest face allows: 1 px of it is k px.
-        k = max(int(sizes[-1] * _VERIFY_FACTORS[0] / WINDOW_PX), 1)
+        k = max(int(sizes[-1] * min(_VERIFY_FACTORS) / WINDOW_PX), 1)
         margin = int(short * _MARGIN / k)
-        picture = Image.fromarray(np.pad(np.asarray(photo.reduce(k)), margin, mode="edge"))
+        picture = _arithmetic().reduced(grey, k, margin)
         found: list[Face] = []
         for candidate in _search(picture, [px / k for px in sizes]):
             if any(_is_within(candidate.on(k, margin), face) for face in kept + found):
@@ -110,19 +111,17 @@ def _found(grey: np.ndarray) -> Iterator[list[Face]]:
         yield new
 
 
-def _search(picture: Image.Image, sizes_px: list[float]) -> list[Face]:
+def _search(picture: np.ndarray, sizes_px: list[float]) -> list[Face]:
     """Candidates, the most promising first; `votes` are the stages passed."""
-    found = []
-    source = picture
-    for face_px in reversed(sizes_px):
-        level = _resized(source, [length * WINDOW_PX / face_px for length in picture.size])
-        if source is picture:
-            source = level  # the finest: the others are made of it
-        passed = stages_passed(np.asarray(level), _SEARCH_STEP_PX)
-        for row, column in zip(*np.nonzero(passed >= _SEARCH_STAGES)):
-            x = (column * _SEARCH_STEP_PX + WINDOW_PX / 2) * picture.width / level.width
-            y = (row * _SEARCH_STEP_PX + WINDOW_PX / 2) * picture.height / level.height
-            found.append(Face(int(passed[row, column]), float(x), float(y), face_px))
+    height, width = picture.shape
+    sizes = _at_least_a_window(
+        [[height * WINDOW_PX / px, width * WINDOW_PX / px] for px in reversed(sizes_px)]
+    )
+    area, everywhere = (0, 0, width, height), (0, 0, -1)
+    windows = _windows(
+        picture, area, sizes, everywhere, _SEARCH_STEP_PX, at_least=_SEARCH_STAGES, hopeless=0
+    )
+    found = [Face(int(n), x, y, sizes_px[-1 - int(k)]) for n, x, y, k in windows.tolist()]
     kept: list[Face] = []
     for face in sorted(found, reverse=True):
         if len(kept) == _MAX_CANDIDATES:
@@ -136,36 +135,59 @@ def _search(picture: Image.Image, sizes_px: list[float]) -> list[Face]:
     return kept
 
 
-def _verified(picture: Image.Image, candidate: Face) -> Face:
+def _verified(picture: np.ndarray, candidate: Face) -> Face:
     """The mean of the windows near a candidate that pass all stages; `votes` are their number."""
     _, x, y, face_px = candidate
     window_px = face_px / WINDOW_PX
-    reach = window_px * _VERIFY_FACTORS[-1] * _AROUND_PX
-    left, right = max(x - reach, 0.0), min(x + reach, float(picture.width))
-    top, bottom = max(y - reach, 0.0), min(y + reach, float(picture.height))
-    finest = window_px * _VERIFY_FACTORS[0]
-    whole = [(right - left) / finest, (bottom - top) / finest]
-    source = _resized(picture, whole, (left, top, right, bottom))
-    passing = []
-    for factor in sorted(_VERIFY_FACTORS, key=lambda factor: abs(factor - 1)):
-        px = window_px * factor
-        level = _resized(source, [(right - left) / px, (bottom - top) / px])
-        px_x, px_y = (right - left) / level.width, (bottom - top) / level.height
-        column_0 = max(round((x - left) / px_x - _AROUND_PX), 0)
-        row_0 = max(round((y - top) / px_y - _AROUND_PX), 0)
-        around = np.asarray(level)[row_0 : row_0 + 2 * _AROUND_PX, column_0:][:, : 2 * _AROUND_PX]
-        if min(around.shape) < WINDOW_PX:
-            continue
-        passed = stages_passed(np.ascontiguousarray(around))
-        if factor == 1 and passed.max() < _VERIFY_STAGES:
-            break  # hopeless: spare the other sizes
-        for row, column in zip(*np.nonzero(passed == n_stages())):
-            at_x = left + (column_0 + column + WINDOW_PX / 2) * px_x
-            at_y = top + (row_0 + row + WINDOW_PX / 2) * px_y
-            passing.append((at_x, at_y, WINDOW_PX * (px_x + px_y) / 2))
-    if not passing:
+    reach = window_px * max(_VERIFY_FACTORS) * (WINDOW_PX / 2 + _VERIFY_PX)
+    left, right = max(x - reach, 0.0), min(x + reach, float(picture.shape[1]))
+    top, bottom = max(y - reach, 0.0), min(y + reach, float(picture.shape[0]))
+    sides = np.array([bottom - top, right - left])
+    sizes = _at_least_a_window([sides / (window_px * factor) for factor in _VERIFY_FACTORS])
+    windows = _windows(
+        picture,
+        (left, top, right, bottom),
+        sizes,
+        (x, y, _VERIFY_PX),
+        1,
+        at_least=len(tables().thresholds),
+        hopeless=_VERIFY_STAGES,
+    )
+    if not len(windows):
         return candidate._replace(votes=0)
-    return Face(len(passing), *map(float, np.mean(passing, axis=0)))
+    of_level = (sides / sizes).mean(axis=1) * WINDOW_PX
+    _, x, y, _ = windows.mean(axis=0).tolist()
+    return Face(len(windows), x, y, float(of_level[windows[:, 3].astype(int)].mean()))
+
+
+def _at_least_a_window(sizes: list) -> np.ndarray:
+    return np.maximum(np.round(np.array(sizes, np.float64)), WINDOW_PX).astype(np.int64)
+
+
+def _windows(
+    picture: np.ndarray,
+    area: tuple[float, float, float, float],
+    sizes: np.ndarray,
+    around: tuple[float, float, float],
+    step_px: int,
+    at_least: int,
+    hopeless: int,
+) -> np.ndarray:
+    area, around = np.array(area, np.float64), np.array(around, np.float64)
+    return _arithmetic().windows(
+        picture, area, sizes, around, step_px, at_least, hopeless, *tables()
+    )
+
+
+@lru_cache(maxsize=1)
+def _arithmetic() -> ModuleType:
+    """The compiled loops, or the same by NumPy where Numba fails. Made when first needed."""
+    try:
+        import ferdata.detect_loops as arithmetic
+    except Exception as error:  # missing, refused by this NumPy, or unable to compile
+        warn_once(error)
+        import ferdata.detect_arrays as arithmetic
+    return arithmetic
 
 
 def _is_within(candidate: Face, face: Face) -> bool:
@@ -178,13 +200,6 @@ def _overlap(a: Face, b: Face) -> bool:
     shared_x = min(reach - abs(a.x - b.x), smaller)
     shared_y = min(reach - abs(a.y - b.y), smaller)
     return min(shared_x, shared_y) > 0 and shared_x * shared_y > _OVERLAPPING * smaller**2
-
-
-def _resized(
-    picture: Image.Image, size: list[float], area: tuple[float, ...] | None = None
-) -> Image.Image:
-    whole = [max(round(length), WINDOW_PX) for length in size]
-    return picture.resize(whole, Image.Resampling.BILINEAR, area)
 
 
 def _boxes(faces: list[Face]) -> np.ndarray:

@@ -25,24 +25,35 @@ def compiled(loops: Loops, signature: Callable[[Any], Any], twin: Loops) -> Loop
     try:
         import numba
 
-        for attempt in ("cached", "cached anew", "not cached"):
-            dispatcher = numba.njit(nogil=True, error_model="numpy")(loops)
-            if dispatcher is loops:  # NUMBA_DISABLE_JIT
-                return loops
-            try:
-                if attempt != "not cached":
-                    dispatcher._cache = _cache(loops)
-                if attempt == "cached anew":
-                    dispatcher._cache.flush()
-                dispatcher.compile(signature(numba))
-                dispatcher.disable_compile()  # for arguments of other kinds
-                return dispatcher
-            except Exception:
-                if attempt == "not cached":
-                    raise
+        return compile_cached(loops, signature(numba))
     except Exception as error:  # missing, refused by this NumPy, or unable to compile
-        _warn(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
-    return twin
+        warn_once(error)
+        return twin
+
+
+def compile_cached(loops: Loops, signature: Any) -> Loops:
+    """`loops` as a compiled function of these arguments, from the cache where it is there.
+
+    Raises whatever Numba raises, but not for its cache's sake.
+    """
+    import numba
+
+    for attempt in ("cached", "cached anew", "not cached"):
+        dispatcher = numba.njit(nogil=True, error_model="numpy")(loops)
+        if dispatcher is loops:  # NUMBA_DISABLE_JIT
+            return loops
+        try:
+            if attempt != "not cached":
+                dispatcher._cache = _cache(loops)
+            if attempt == "cached anew":
+                dispatcher._cache.flush()
+            dispatcher.compile(signature)
+            dispatcher.disable_compile()  # for arguments of other kinds
+            break
+        except Exception:
+            if attempt == "not cached":
+                raise
+    return dispatcher
 
 
 def _cache(loops: Loops) -> Any:
@@ -77,8 +88,10 @@ def _cache(loops: Loops) -> Any:
     return Cache(loops)
 
 
-def _warn(reason: str) -> None:
+def warn_once(error: Exception) -> None:
+    """Say, the first time, that and why twins do the work."""
     global _warned
+    reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
     if not _warned:
         _warned = True
         warnings.warn(

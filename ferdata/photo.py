@@ -159,7 +159,8 @@ def _as_array(image: Image.Image, path: str | os.PathLike) -> np.ndarray:
     if mode in ("RGBA", "LA", "RGBa", "La", "PA") or "transparency" in image.info:
         grey = mode in ("L", "LA", "La", "1")
         return _on_white(np.asarray(image.convert("LA" if grey else "RGBA")))
-    return np.asarray(image.convert("L" if mode in ("L", "1") else "RGB"))
+    kept = "L" if mode in ("L", "1") else "RGB"
+    return np.asarray(image if mode == kept else image.convert(kept))
 
 
 def _in_range(values: np.ndarray, highest: int, path: str | os.PathLike) -> np.ndarray:

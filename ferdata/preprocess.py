@@ -29,7 +29,7 @@ from ferdata.photo import read_grey
 from ferdata.warp import resize_images
 
 # Change it whenever the same photo would give other pixels: reading, finding, framing, resizing.
-_VERSION = 1
+_VERSION = 2
 _N_SAMPLED = 64
 
 ON_MISSING = ("error", "whole")

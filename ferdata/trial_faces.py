@@ -19,14 +19,14 @@ from ferdata.augment import Augmentation
 from ferdata.batches import Batches
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
-from ferdata.folds import check_split, random_folds, subject_folds
 from ferdata.mixing import Mixing
+from ferdata.training_faces import fold_of, split_off
 from ferdata.warp import resize_images
 
 PROTOCOLS = ("own-split", "subject", "random")
-_DECIDING = ("augment", "batches", "dataset", "folds", "mixing", "trial_faces", "warp")
+_DECIDING = ("augment", "batches", "dataset", "folds", "mixing", "training_faces")
+_DECIDING += ("trial_faces", "warp")
 """The modules that stand between a data set and what a network sees."""
-_N_SPLIT_OFF = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,33 +179,16 @@ class TrialFaces:
             validation = np.flatnonzero((dataset.split == "validation") & labelled)
             test = np.flatnonzero((dataset.split == "test") & labelled)
             if "validation" not in dataset.split:
-                by_subject = dataset.subjects is not None
-                most = len(np.unique(dataset.subjects[train])) if by_subject else len(train)
-                n_parts = max(min(_N_SPLIT_OFF, most), 2)
-                train, validation = self._split(train, n_parts, self.seed, 0, by_subject)
+                train, validation = split_off(dataset, train, self.seed)
             return train, validation[labelled[validation]], test if len(test) else None
         if fold is None or not 0 <= fold < self.n_folds:
             raise DataError(f"fold {fold}: expected 0 to {self.n_folds - 1}")
         by_subject = self.protocol == "subject"
         rows = np.flatnonzero(usable)
-        around, test = self._split(rows, self.n_folds, self.seed, fold, by_subject)
+        around, test = fold_of(dataset, rows, self.n_folds, self.seed, fold, by_subject)
         n_inner, seed = max(self.n_folds - 1, 2), self.seed + 1 + fold
-        train, validation = self._split(around, n_inner, seed, 0, by_subject)
+        train, validation = fold_of(dataset, around, n_inner, seed, 0, by_subject)
         return train, validation[labelled[validation]], test[labelled[test]]
-
-    def _split(
-        self, rows: np.ndarray, n: int, seed: int, which: int, by_subject: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Of these rows (those of all but one fold, those of the which-th of n folds)."""
-        if by_subject:
-            subjects, labels = self.dataset.subjects[rows], self.dataset.labels[rows]
-            if self.dataset.has_label is not None:
-                labels = np.where(self.dataset.has_label[rows], labels, -1)
-            fold = subject_folds(subjects, labels, n, seed)[which]
-            check_split(subjects, fold)
-        else:
-            fold = random_folds(len(rows), n, seed)[which]
-        return rows[fold.train], rows[fold.validation]
 
     def _held_out(self, rows: np.ndarray) -> HeldOut:
         if not len(rows):

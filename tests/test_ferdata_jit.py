@@ -1,20 +1,24 @@
-"""ferdata's two kernels where Numba is missing or fails, and whatever is wrong with its cache."""
+"""ferdata's compiled loops where Numba is missing or fails, and what is wrong with its cache."""
 
 import sys
 import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
+from skimage import data
 
-from ferdata import cascade, jit, warp
+from ferdata import detect as detection
+from ferdata import detect_arrays, jit, warp
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 29, 40), dtype=np.uint8)
+CROWD = np.asarray(Image.fromarray(data.astronaut()).convert("L").resize((160, 160)))
 MATRICES = np.random.default_rng(3).uniform(-1, 1, (2, 2, 3))
 
 
 def use():
-    """What both kernels give."""
-    return warp.warp_images(IMAGES, MATRICES, 11), cascade.stages_passed(IMAGES[0])
+    """What the loops of both modules give: warped images, the faces of a picture."""
+    return warp.warp_images(IMAGES, MATRICES, 11), detection.detect(CROWD)
 
 
 @pytest.fixture
@@ -22,6 +26,7 @@ def fresh(monkeypatch, tmp_path):
     """As in a new process: nothing is compiled, nobody warned, the cache empty."""
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(jit, "_warned", False)
+    monkeypatch.delitem(sys.modules, "ferdata.detect_loops", raising=False)
     forget()
     yield monkeypatch
     forget()
@@ -29,7 +34,7 @@ def fresh(monkeypatch, tmp_path):
 
 def forget():
     warp._kernel.cache_clear()
-    cascade._kernel.cache_clear()
+    detection._arithmetic.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +48,7 @@ def assert_as_numpy(expected, reason):
     assert len(caught) == 1
     assert np.abs(found[0].astype(int) - expected[0]).max() <= 1
     np.testing.assert_array_equal(found[1], expected[1])
-    assert warp._kernel() is warp.warp_scipy and cascade._kernel() is cascade.passed_numpy
+    assert warp._kernel() is warp.warp_scipy and detection._arithmetic() is detect_arrays
 
 
 def test_numba_missing(fresh, expected):

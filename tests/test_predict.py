@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 import tinycnn
-from ferdata.faces import Faces
+from ferdata.faces import Faces, find_faces
+from ferdata.photo import read_photo
+from ferdata.preprocess import load_faces
 from tinycnn import models
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +42,7 @@ def run(*argv):
 
 def faces_in(photo, framing="fer2013"):
     """Stands in for the search: a face for every 100 px of width, none in a photo below that."""
+    photo = photo if isinstance(photo, np.ndarray) else read_photo(photo)
     n = photo.shape[1] // 100
     boxes = np.array([[100 * k + 20, 30, 60, 50] for k in range(n)], np.int64).reshape(n, 4)
     images = np.random.default_rng(photo.shape[1]).integers(0, 256, (n, 84, 84), dtype=np.uint8)
@@ -87,6 +90,22 @@ def test_the_astronaut_is_happy(astronaut, capsys):
     assert x < 205 < x + width and x < 245 < x + width  # her eyes
     assert y < 105 < y + height and y < 145 < y + height  # eyes and mouth
     assert face["expression"] == "happy" and face["probabilities"]["happy"] > 0.7
+
+
+def test_a_colour_jpeg_is_read_as_for_training(tmp_path, capsys, monkeypatch):
+    """Its luma as it is stored, not the luma of what becomes of it in RGB."""
+    from skimage import data
+
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "a.jpg"
+    tinted = np.minimum(data.astronaut() * np.array([1.8, 1.2, 0.5]), 255).astype(np.uint8)
+    Image.fromarray(tinted).save(path, quality=60)
+    trained_on = load_faces([path], framing="fer2013", cache_key="a")
+    assert not np.array_equal(find_faces(read_photo(path)).images[:1], trained_on)
+    assert run("--json", path) == 0
+    (row,) = json_rows(capsys.readouterr().out)
+    (answer,) = models.pretrained.load_pretrained().classify(trained_on)
+    assert row["faces"][0]["probabilities"] == {k: round(p, 6) for k, p in answer.probs.items()}
 
 
 def test_it_runs_as_a_program(astronaut):
@@ -225,8 +244,8 @@ def test_photos_are_let_go_of(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(Photo, "__hash__", lambda self: id(self))
     monkeypatch.setattr(program, "read_photo", reading)
-    monkeypatch.setattr(program, "find_faces", lambda photo, framing: faces_in(np.asarray(photo)))
-    assert run("--json", tmp_path) == 0
+    monkeypatch.setattr(program, "find_faces", lambda path, framing: faces_in(reading(path)))
+    assert run("--json", "--annotate", tmp_path / "marked", tmp_path) == 0
     assert len(capsys.readouterr().out.splitlines()) == 12
     assert most <= 1
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_once import default_faces
+from PIL import Image
 from test_train import assert_same_run, contents
 
 import ferdata
@@ -297,6 +298,29 @@ def test_the_files_own_labels_without_votes_or_teacher(small, tmp_path, capsys):
     labels = [FER2013[emotions[r]] for r in rows]
     check_run_folder(out, FER2013, [f"fer2013/{r:05d}" for r in rows], labels, printed, 2)
     assert "without teacher:" in printed and "with teacher:" not in printed
+
+
+def test_a_folder_per_class_with_people_in_its_names(tmp_path, capsys):
+    """No split of its own: a tenth of the people is kept, and the run goes on with the same."""
+    faces = ferdata.render_faces(12, 1, size_px=48)
+    for image, label, subject in zip(faces.images, faces.labels, faces.subjects):
+        number = 1 + sorted(set(faces.subjects)).index(subject)
+        path = tmp_path / "CK+48" / STUDENT[label] / f"S{number:03d}_{label:03d}_00000009.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    shutil.rmtree(tmp_path / "CK+48" / "neutral")
+    out = tmp_path / "run"
+    assert run("--data", tmp_path / "CK+48", "--epochs", 1, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert re.search(
+        r"note: no validation part .*: 14 images of train are it, all those of 2 people", printed
+    )
+    with open(out / "predictions.csv") as file:
+        validated = [row["id"] for row in csv.DictReader(file)]
+    assert len({Path(name).name[:4] for name in validated}) == 2 and len(validated) == 14
+    assert "70 training and 14 validation images" in printed
+    assert tinycnn.load(out / "model.safetensors").input_spec.framing is None
+    assert run("--out", out, "--resume") == 0
 
 
 def test_compare_reports_both(small, tmp_path, capsys):
@@ -595,10 +619,10 @@ def short_teacher(small, tmp_path):
 
 BAD_DATA = {
     "missing file": (lambda small, tmp: ["--data", tmp / "no.csv"], "no.csv: no such file"),
-    "folder": (lambda small, tmp: ["--data", tmp], "cannot be read"),
+    "folder": (lambda small, tmp: ["--data", tmp], "in: no data set recognised. Looked for CK"),
     "truncated gz": (truncated, "fer2013.csv.gz: cannot be read, damaged or incomplete"),
-    "binary csv": (binary, "fer2013.csv line 1: no column 'emotion'"),
-    "votes as data": (file_as_data("votes"), "fer2013new.csv line 1: no column 'emotion'"),
+    "binary csv": (binary, "fer2013.csv: no csv with a header in UTF-8"),
+    "votes as data": (file_as_data("votes"), "fer2013new.csv: FER.'s votes, which have no images"),
     "wrong pixel count": (wrong_pixel_count, "fer2013.csv line 6: 2303 pixels, expected 2304"),
     "label out of range": (label_out_of_range, "fer2013.csv line 10: emotion '7', expected 0..6"),
     "short votes": (short_votes, "votes.csv: votes for 79 rows, but .* has 80"),

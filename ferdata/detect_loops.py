@@ -1,0 +1,306 @@
+"""What `ferdata.detect` computes over and over, in loops that Numba compiles.
+
+The functions of detect_arrays, which is their reference, with the same arguments and results. A
+picture takes some five calls, and none of them holds the interpreter's lock. What makes them quick:
+
+- Windows in a row go side by side: (1) of `ferdata.cascade` is computed for 32 of them at once, in
+  vectors, until three in four are out; those left go on one by one. With a step of 2 the sums of
+  even and of odd columns lie apart, so that neighbours are neighbours.
+- Resizing is Pillow's, to the bit along each axis (the fixed-point arithmetic of its Reduce.c and
+  Resample.c), but always adds whole lines, which are turned in between.
+
+Importing this module compiles it, or reads what was compiled before; it fails without Numba.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numba
+import numpy as np
+
+from ferdata.cascade import WINDOW_PX
+from ferdata.jit import compile_cached
+
+_SIDE_BY_SIDE, _LANES = 32, 8  # windows, and what divides them
+# Where line i of the spans of `_codes` begins: fixed, so that LLVM sees that nothing overlaps.
+_0, _1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11 = (np.uint64(_SIDE_BY_SIDE * i) for i in range(12))
+_BITS = 22  # of Pillow's fixed-point weights
+
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+_u1, _i8, _f4, _f8 = numba.uint8, numba.int64, numba.float32, numba.float64
+
+
+def _given(kind: object, n_axes: int) -> object:
+    return numba.types.Array(kind, n_axes, "C", readonly=True)
+
+
+def _compiled(*signature: object) -> Callable[[Callable], Callable]:
+    return lambda function: compile_cached(function, signature)
+
+
+# ---- resizing --------------------------------------------------------------------------------
+
+
+@_compiled(_given(_u1, 2), _i8, _i8)
+def reduced(grey: np.ndarray, k: int, margin: int) -> np.ndarray:
+    """uint8 (ceil(H / k) + 2 margin, ...): means of k x k pixels, the outermost ones repeated."""
+    height, width = grey.shape
+    rows, columns = (height + k - 1) // k, (width + k - 1) // k
+    out = np.empty((rows + 2 * margin, columns + 2 * margin), np.uint8)
+    totals = np.empty(width, np.uint32)
+    n, factor = np.uint32(0), np.uint32(0)
+    for i in range(rows):
+        n_rows = min(k, height - i * k)
+        for c in range(width):
+            totals[c] = 0
+        for r in range(n_rows):
+            for c in range(width):
+                totals[c] += np.uint32(grey[i * k + r, c])
+        for j in range(columns):
+            n_columns = min(k, width - j * k)
+            if n != n_rows * n_columns:
+                n = np.uint32(n_rows * n_columns)
+                factor = np.uint32(1 << 24) // n
+            total = n >> np.uint32(1)
+            for c in range(n_columns):
+                total += totals[j * k + c]
+            mean = np.uint8(total * factor >> np.uint32(24))
+            out[margin + i, margin + j] = mean
+        for j in range(margin):
+            out[margin + i, j] = out[margin + i, margin]
+            out[margin + i, margin + columns + j] = out[margin + i, margin + columns - 1]
+    for i in range(margin):
+        for j in range(columns + 2 * margin):
+            out[i, j] = out[margin, j]
+            out[margin + rows + i, j] = out[margin + rows - 1, j]
+    return out
+
+
+@numba.njit(**_OPTIONS)
+def _mixed(lines: np.ndarray, skipped: int, low: float, high: float, n_out: int) -> np.ndarray:
+    """uint8 (n_out, m): the lines from low to high, each a mixture of those of uint8 (n_in, m).
+
+    The weights are a triangle's, as wide as the lines shrink. `lines` begin with number `skipped`,
+    and hold all that is needed; whole numbers below that are ends of the picture.
+    """
+    n_in, m = lines.shape
+    out, totals = np.empty((n_out, m), np.uint8), np.empty(m, np.int32)
+    first_point = np.float64(np.float32(low))
+    scale = np.float64(np.float32(high) - np.float32(low)) / n_out
+    support = max(scale, 1.0)
+    narrow = 1.0 / support
+    weights = np.empty(2 * int(np.ceil(support)) + 1)
+    for i in range(n_out):
+        centre = first_point + (i + 0.5) * scale
+        first = max(int(centre - support + 0.5), 0)
+        n = min(int(centre + support + 0.5), skipped + n_in) - first
+        total = 0.0
+        for t in range(n):
+            weights[t] = max(1.0 - abs((t + first - centre + 0.5) * narrow), 0.0)
+            total += weights[t]
+        for c in range(m):
+            totals[c] = 1 << (_BITS - 1)
+        for t in range(n):
+            weight = np.int32(0.5 + weights[t] / total * (1 << _BITS))
+            line = first - skipped + t
+            for c in range(m):
+                product = np.int32(np.int32(lines[line, c]) * weight)
+                totals[c] = np.int32(totals[c] + product)
+        for c in range(m):
+            out[i, c] = np.uint8(min(totals[c] >> np.int32(_BITS), np.int32(255)))
+    return out
+
+
+@numba.njit(**_OPTIONS)
+def _turned(image: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+    """Columns as rows: uint8 (right - left, bottom - top)."""
+    out = np.empty((right - left, bottom - top), np.uint8)
+    for r in range(bottom - top):
+        for c in range(right - left):
+            out[c, r] = image[top + r, left + c]
+    return out
+
+
+# ---- the cascade -----------------------------------------------------------------------------
+
+
+@numba.njit(**_OPTIONS)
+def _sum(
+    image: np.ndarray, top: int, left: int, h: int, w: int, step: int, part: int, sums: np.ndarray
+) -> None:
+    """sums at (r * step + c % step) * part + c // step: of the first r rows and c columns."""
+    for r in range(h):
+        of_row, here, up = np.int32(0), (r + 1) * step * part, np.int64(step * part)
+        place, phase = here, 0
+        for c in range(w):
+            of_row += np.int32(image[top + r, left + c])
+            phase += 1
+            place += part
+            if phase == step:
+                phase = 0
+                place -= step * part - 1
+            sums[place] = sums[place - up] + of_row
+
+
+@numba.njit(**_OPTIONS)
+def _codes(
+    sums: np.ndarray, at: np.ndarray, corner: int, n: int, spans: np.ndarray, codes: np.ndarray
+) -> None:
+    """(1) of n windows side by side. What is kept between its two loops lies in one array, so that
+    LLVM sees that nothing overlaps and uses vectors."""
+    for i in range(4):
+        for k in range(3):
+            a, b = corner + at[4 * i + k], corner + at[4 * i + k + 1]
+            line = np.uint64(3 * i + k) * _1
+            for j in range(np.uint64(n)):
+                spans[line + j] = sums[b + j] - sums[a + j]
+    for j in range(np.uint64(n)):
+        a0, a1, a2 = spans[j], spans[j + _1], spans[j + _2]
+        b0, b1, b2 = spans[j + _3], spans[j + _4], spans[j + _5]
+        c0, c1, c2 = spans[j + _6], spans[j + _7], spans[j + _8]
+        d0, d1, d2 = spans[j + _9], spans[j + _10], spans[j + _11]
+        centre = np.int32(c1 - b1)  # Numba makes every sum of integers one of 64 bits
+        codes[j] = (
+            np.int32(np.int32(b0 - a0) >= centre) << np.int32(7)
+            | np.int32(np.int32(b1 - a1) >= centre) << np.int32(6)
+            | np.int32(np.int32(b2 - a2) >= centre) << np.int32(5)
+            | np.int32(np.int32(c2 - b2) >= centre) << np.int32(4)
+            | np.int32(np.int32(d2 - c2) >= centre) << np.int32(3)
+            | np.int32(np.int32(d1 - c1) >= centre) << np.int32(2)
+            | np.int32(np.int32(d0 - c0) >= centre) << np.int32(1)
+            | np.int32(np.int32(c0 - b0) >= centre)
+        )
+
+
+@numba.njit(**_OPTIONS)
+def _code(sums: np.ndarray, at: np.ndarray, corner: int) -> int:
+    """(1) of one window."""
+    s00, s01, s02 = sums[corner + at[0]], sums[corner + at[1]], sums[corner + at[2]]
+    s03, s10, s11 = sums[corner + at[3]], sums[corner + at[4]], sums[corner + at[5]]
+    s12, s13, s20 = sums[corner + at[6]], sums[corner + at[7]], sums[corner + at[8]]
+    s21, s22, s23 = sums[corner + at[9]], sums[corner + at[10]], sums[corner + at[11]]
+    s30, s31, s32 = sums[corner + at[12]], sums[corner + at[13]], sums[corner + at[14]]
+    s33 = sums[corner + at[15]]
+    centre = s22 - s12 - s21 + s11
+    return (
+        np.uint64(s11 - s01 - s10 + s00 >= centre) << np.uint64(7)
+        | np.uint64(s12 - s02 - s11 + s01 >= centre) << np.uint64(6)
+        | np.uint64(s13 - s03 - s12 + s02 >= centre) << np.uint64(5)
+        | np.uint64(s23 - s13 - s22 + s12 >= centre) << np.uint64(4)
+        | np.uint64(s33 - s23 - s32 + s22 >= centre) << np.uint64(3)
+        | np.uint64(s32 - s22 - s31 + s21 >= centre) << np.uint64(2)
+        | np.uint64(s31 - s21 - s30 + s20 >= centre) << np.uint64(1)
+        | np.uint64(s21 - s11 - s20 + s10 >= centre)
+    )
+
+
+@_compiled(
+    *(_u1[:, ::1], _given(_f8, 1), _given(_i8, 2), _given(_f8, 1), _i8, _i8, _i8),
+    *(_given(_i8, 1), _given(_f4, 1), _given(_i8, 2), _given(_f4, 2)),
+)
+def windows(
+    picture: np.ndarray,
+    area: np.ndarray,
+    sizes: np.ndarray,
+    around: np.ndarray,
+    step: int,
+    at_least: int,
+    hopeless: int,
+    first: np.ndarray,
+    thresholds: np.ndarray,
+    blocks: np.ndarray,
+    leaves: np.ndarray,
+) -> np.ndarray:
+    n_stages, reach = len(thresholds), around[2]
+    left, top, right, bottom = area
+    finest, n_pixels = 0, 0
+    for k in range(len(sizes)):
+        n_pixels += sizes[k, 0] * sizes[k, 1]
+        if sizes[k, 0] > sizes[finest, 0]:
+            finest = k
+    h, w = sizes[finest]
+    far_x, far_y = max((right - left) / w, 1.0), max((bottom - top) / h, 1.0)
+    begin_x, begin_y = max(int(left - far_x), 0), max(int(top - far_y), 0)
+    end_x = min(int(right + far_x) + 1, picture.shape[1])
+    end_y = min(int(bottom + far_y) + 1, picture.shape[0])
+    columns = _mixed(_turned(picture, begin_y, end_y, begin_x, end_x), begin_x, left, right, w)
+    source = _mixed(_turned(columns, 0, w, 0, end_y - begin_y), begin_y, top, bottom, h)
+    columns = _turned(source, 0, h, 0, w)
+
+    part = w // step + 1
+    sums = np.zeros((h + 1) * step * part + _SIDE_BY_SIDE, np.int32)
+    offsets = np.empty((len(blocks), 16), np.uint64)
+    for test in range(len(blocks)):
+        for i in range(4):
+            line = (blocks[test, 1] + i * blocks[test, 3]) * step
+            for j in range(4):
+                column = blocks[test, 0] + j * blocks[test, 2]
+                phase, place = column & (step - 1), column >> (step - 1)  # of step 1 or 2
+                offsets[test, 4 * i + j] = (line + phase) * part + place
+    spans, codes = np.empty(12 * _SIDE_BY_SIDE, np.int32), np.empty(_SIDE_BY_SIDE, np.int32)
+    scores, which = np.empty(_SIDE_BY_SIDE, np.float32), np.empty(_SIDE_BY_SIDE, np.int64)
+    passed = np.empty(_SIDE_BY_SIDE, np.int64)
+    found, n_found, most = np.empty((n_pixels, 4)), 0, 0
+    for k in range(len(sizes)):
+        if k == 1 and most < hopeless:
+            break
+        h, w = sizes[k]
+        level = source
+        if k != finest:
+            level = _mixed(columns, 0, 0.0, source.shape[1], w)
+            level = _mixed(_turned(level, 0, w, 0, source.shape[0]), 0, 0.0, source.shape[0], h)
+        px_x, px_y = (right - left) / w, (bottom - top) / h
+        row_0, column_0 = 0, 0
+        if reach >= 0:
+            column_0 = max(int(np.rint((around[0] - left) / px_x - WINDOW_PX / 2 - reach)), 0)
+            row_0 = max(int(np.rint((around[1] - top) / px_y - WINDOW_PX / 2 - reach)), 0)
+            h = min(h - row_0, WINDOW_PX + 2 * int(reach))
+            w = min(w - column_0, WINDOW_PX + 2 * int(reach))
+        if min(h, w) < WINDOW_PX:
+            continue
+        _sum(level, row_0, column_0, h, w, step, part, sums)
+        n_columns = (w - WINDOW_PX) // step + 1
+        for i in range((h - WINDOW_PX) // step + 1):
+            for j_0 in range(0, n_columns, _SIDE_BY_SIDE):
+                n = min(_SIDE_BY_SIDE, n_columns - j_0)
+                n_whole = (n + _LANES - 1) // _LANES * _LANES
+                corner = np.uint64(i * step * step * part + j_0)
+                for j in range(n):
+                    which[j], passed[j] = j, 0
+                n_in, stage = n, 0
+                while stage < n_stages and 4 * n_in > n:  # side by side
+                    for j in range(n):
+                        scores[j] = 0
+                    for test in range(first[stage], first[stage + 1]):
+                        _codes(sums, offsets[test], corner, n_whole, spans, codes)
+                        for j in range(n):
+                            scores[j] += leaves[test, np.uint64(codes[j])]
+                    n_still, stage = 0, stage + 1
+                    for place in range(n_in):
+                        j = which[place]
+                        if scores[j] >= thresholds[stage - 1]:  # (2)
+                            passed[j], which[n_still] = stage, j
+                            n_still += 1
+                    n_in = n_still
+                for place in range(n_in):  # one by one
+                    j, own = which[place], stage
+                    while own < n_stages:
+                        score = np.float32(0.0)
+                        for test in range(first[own], first[own + 1]):
+                            at = corner + np.uint64(j)
+                            score += leaves[test, _code(sums, offsets[test], at)]
+                        if score < thresholds[own]:  # (2)
+                            break
+                        own += 1
+                    passed[j] = own
+                for j in range(n):
+                    most = max(most, passed[j])
+                    if passed[j] >= at_least:
+                        middle_x = column_0 + (j_0 + j) * step + WINDOW_PX / 2
+                        middle_y = row_0 + i * step + WINDOW_PX / 2
+                        found[n_found, 0], found[n_found, 3] = passed[j], k
+                        found[n_found, 1] = left + middle_x * px_x
+                        found[n_found, 2] = top + middle_y * px_y
+                        n_found += 1
+    return found[:n_found]
