@@ -29,7 +29,8 @@ WITHIN_OTHERS = (
     *("multiply_add_tiled", "multiply_add_plain", "window_max_tiled", "window_max_plain"),
     *("add_winners_tiled", "add_winners_plain", "append_winners"),
     *("list_winners_plain", "list_winners_in_blocks"),
-    *("list_places", "copy_rows", "assign", "operation_forward"),
+    *("list_places", "sort_by_place", "copy_rows", "assign", "add", "operation_forward"),
+    *("dense_backward_rows", "dense_backward_bias"),
     *("_shallow", "_shallow_parts", "_deep", "_deep_parts"),
     *("_load_lines", "_finish_rows"),
 )
@@ -37,7 +38,14 @@ WITHIN_OTHERS = (
 
 WHOLE_NETWORK = (
     *("program_forward", "program_winograd_weights", "program_same_weights"),
-    *("sum_chunks", "program_backward", "program_transpose_weights", "program_collect"),
+    *(
+        "sum_chunks",
+        "program_backward",
+        "output_gradient",
+        "n_picture_operations",
+        "program_transpose_weights",
+        "program_collect",
+    ),
 )
 """Measured by the lines of the whole network."""
 
@@ -243,8 +251,8 @@ class _Walk:
         L = min(dy.shape[1] * dy.shape[2], LISTED) + LIST_END
         scratch = (
             *(np.zeros(padded_shape, x.dtype), np.zeros(padded_shape, x.dtype)),
-            *(np.zeros(OH * OW, np.int32), np.zeros((F, L), x.dtype), np.zeros((F, L), np.int32)),
-            np.zeros(F, np.int64),
+            *(np.zeros((2, F, L), x.dtype), np.zeros((2, F, L), np.int32), np.zeros(F, np.int64)),
+            np.zeros((2, 3, max(F, OH * OW)), np.int32),
         )
         w_t = np.ascontiguousarray(self.weights[f"{step.name}.w"].transpose(3, 0, 1, 2))
         macs = int(np.count_nonzero(dy)) * KH * KW * C

@@ -22,9 +22,8 @@ def compiled(name, dtype):
         kernel = _tile.multiply_add
         kernel(2, 4, 1, 2, a, 0, 2, 0, 1, b, 0, 0, 4, c, 0, 4)
     else:
-        kernel, is_scatter = _winners.add_winners, int(name == "scatter")
-        at, counts = np.zeros(64, np.int32), np.ones(1, np.int64)
-        kernel(is_scatter, 2, 4, 1, 64, a, at, counts, np.zeros(64, np.int32), b, 8, c)
+        kernel, numbers = _winners.add_winners, np.zeros(64, np.int32)
+        kernel(2, 4, 1, numbers, numbers, numbers, a, 4, b, numbers, numbers, c, 4)
     return kernel.inspect_llvm(kernel.signatures[-1])
 
 

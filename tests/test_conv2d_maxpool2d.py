@@ -116,10 +116,10 @@ def run(operations, case, dtype, x, w, dy, argmax, listed=5, wants_dx=True):
     scratch = (
         memory.wanted(height, width, case.C),
         memory.wanted(height, width, case.C),
-        memory.wanted(OH * OW, dtype=np.int32),
-        memory.wanted(case.F, L),
-        memory.wanted(case.F, L, dtype=np.int32),
+        memory.wanted(2, case.F, L),
+        memory.wanted(2, case.F, L, dtype=np.int32),
         memory.wanted(case.F, dtype=np.int64),
+        memory.wanted(2, 3, max(case.F, OH * OW), dtype=np.int32),
     )
     w_t = memory.given(np.ascontiguousarray(w.transpose(3, 0, 1, 2)))
     dw_t, db = memory.wanted(*w_t.shape), memory.wanted(case.F)

@@ -31,11 +31,13 @@ INTERNAL = {
     *("first_tap", "end_tap", "run_end", "first_inside", "end_inside"),
     # the winners of a pooling
     *("add_winners_plain", "add_winners_tiled", "append_winners", "copy_rows", "list_places"),
-    *("list_winners_plain", "list_winners_in_blocks"),
+    *("list_winners_plain", "list_winners_in_blocks", "sort_by_place"),
     # weights as Winograd's products read them; held by test_conv2d_winograd.py
     *("conv2d_winograd_weights",),
     # walking a plan; its twin is ReferenceBackend
     *("part", "weights", "matrix", "assign", "operation_forward", "sum_chunks"),
+    *("n_picture_operations", "output_gradient", "add"),
+    *("dense_backward_rows", "dense_backward_bias"),
     *("program_forward", "program_backward", "program_transpose_weights", "program_collect"),
     *("program_winograd_weights", "program_same_weights"),
 }

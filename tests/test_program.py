@@ -57,8 +57,9 @@ def assert_same_bits(result, expected):
 
 
 @EVERY_NETWORK
-@pytest.mark.parametrize("n_images", [1, 2, 11])
+@pytest.mark.parametrize("n_images", [1, 2, 11, 5 * backends.N_GRADIENT_CHUNKS + 1])
 def test_kernels_equal_the_reference(name, n_images):
+    """Chunks of one image, of a few, and of more than program.BLOCK."""
     x = small_batch(name, n_images)
     kernels, reference = (small_network(name, backend) for backend in ("numba", "numpy"))
     dlogits = random_dlogits(kernels, x)
@@ -251,7 +252,7 @@ def test_a_warm_step_allocates_no_arrays(n_threads):
     network.forward(x)
     run = network._run  # a scratch for each thread, whether or not they have met so far
     run.idle_workspaces += [run._take_workspace() for _ in range(n_threads)]
-    run.idle_backward_scratch += [run._take_backward_scratch() for _ in range(n_threads)]
+    run.idle_backward_scratch += [run._take_backward_scratch(2) for _ in range(n_threads)]
     step()
     tracemalloc.start()
     try:

@@ -81,10 +81,10 @@ def pooled_passes(pooling, backward, place, x, w_t, z, dy, geometry, pool_geomet
     scratch = (
         place(padded, np.nan),
         place(padded, np.nan),
-        place((OH * OW,), 0, np.int32),
-        place((F, L), np.nan),
-        place((F, L), 0, np.int32),
+        place((2, F, L), np.nan),
+        place((2, F, L), 0, np.int32),
         place((F,), 0, np.int64),
+        place((2, 3, max(F, OH * OW)), 0, np.int32),
     )
     dw_t, db, dx = place(w_t.shape, np.nan), place((F,), np.nan), place(x.shape, np.nan)
     backward.conv2d_maxpool2d_backward(

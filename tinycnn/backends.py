@@ -259,11 +259,15 @@ class KernelBackend:
         except IndexError:
             return Workspace(self.plan, PREDICTION_CHUNK, self.dtype, self.n_scratch)
 
-    def _take_backward_scratch(self) -> BackwardScratch:
-        try:
-            return self.idle_backward_scratch.pop()
-        except IndexError:
-            return BackwardScratch(self.plan, self.dtype)
+    def _take_backward_scratch(self, room: int) -> BackwardScratch:
+        while self.idle_backward_scratch:
+            try:
+                scratch = self.idle_backward_scratch.pop()
+            except IndexError:
+                break  # another thread took it
+            if scratch.room >= room:
+                return scratch
+        return BackwardScratch(self.plan, self.dtype, room)
 
     def forward(self, x: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
         """Logits of x; keeps what `backward` needs.  masks: a dropout mask per layer name."""
@@ -302,20 +306,27 @@ class KernelBackend:
         dlogits_flat = dlogits.reshape(-1)
 
         def one_chunk(chunk: int, first: int, count: int) -> None:
-            scratch = self._take_backward_scratch()
+            scratch = self._take_backward_scratch(chunk_size(N))
             program.program_backward(
                 *(operations, self.transposed, self.x, dlogits_flat, first, count, N),
-                *(space.activations, space.argmax, space.masks, space.d_activations),
-                *(scratch.x_padded, scratch.dx_padded, scratch.place_of, scratch.winners_g),
-                *(scratch.winners_at, scratch.counts, space.chunk_gradients[chunk], dx),
+                *(space.activations, space.argmax, space.masks, space.dense_gradients),
+                *(scratch.d_activations, scratch.room, scratch.x_padded, scratch.dx_padded),
+                *(scratch.winners_g, scratch.winners_at, scratch.counts, scratch.targets),
+                *(scratch.gradients, space.chunk_gradients[chunk], dx),
             )
             self.idle_backward_scratch.append(scratch)
 
         n_chunks = self._for_each_chunk(one_chunk)
-        program.program_collect(
-            *(operations, self.x, N, N, space.activations, space.d_activations),
-            *(space.chunk_gradients[:n_chunks], self.transposed, self.gradients),
-        )
+        n_shares = max(min(self.n_threads, n_chunks), 1)
+
+        def collect(share: int) -> None:
+            program.program_collect(
+                *(operations, self.x, N, N, space.activations, space.dense_gradients),
+                *(space.chunk_gradients[:n_chunks], self.transposed, share, n_shares),
+                self.gradients,
+            )
+
+        run_in_threads(collect, n_shares)
         return dx.reshape(N, *self.plan.input_shape) if wants_dx else None
 
     def _for_each_chunk(self, one_chunk: Callable[[int, int, int], None]) -> int:
@@ -386,19 +397,22 @@ class TrainingWorkspace(Workspace):
         super().__init__(plan, capacity, dtype)
         n_chunks = min(N_GRADIENT_CHUNKS, max(capacity, 1))
         self.masks = np.zeros(plan.n_mask * capacity, dtype)
-        self.d_activations = aligned_zeros(plan.n_activations * capacity, dtype)
+        self.dense_gradients = aligned_zeros(plan.n_activations * capacity, dtype)
         self.chunk_gradients = aligned_zeros(n_chunks * plan.n_parameter_slots, dtype).reshape(
             n_chunks, plan.n_parameter_slots
         )
 
 
 class BackwardScratch:
-    """What `conv2d_maxpool2d_backward` works in, for one thread."""
+    """What `program_backward` works in, for one thread and chunks of up to `room` images."""
 
-    def __init__(self, plan: Plan, dtype: np.dtype) -> None:
+    def __init__(self, plan: Plan, dtype: np.dtype, room: int) -> None:
+        self.room = room
+        self.d_activations = aligned_zeros(plan.n_activations * room, dtype)
+        self.gradients = aligned_zeros(plan.n_parameter_slots, dtype)
         self.x_padded = aligned_zeros(plan.n_padded, dtype)
         self.dx_padded = aligned_zeros(plan.n_padded, dtype)
-        self.place_of = np.zeros(plan.n_conv_output, np.int32)
         self.winners_g = aligned_zeros(plan.n_winners, dtype)
         self.winners_at = aligned_zeros(plan.n_winners, np.int32)
         self.counts = np.zeros(plan.n_winners, np.int64)
+        self.targets = np.zeros(plan.n_targets, np.int32)

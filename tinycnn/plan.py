@@ -85,6 +85,7 @@ class Plan:
     n_transposed: int
     n_padded: int
     n_winners: int
+    n_targets: int
 
     @property
     def output_shape(self) -> Shape:
@@ -158,7 +159,7 @@ def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
 def _operations(steps: Sequence[Step], slots: dict[str, tuple[int, Shape]]) -> dict:
     """The table of operations for the kernels, and the sizes of what they work in."""
     names = ("n_activations", "n_argmax", "n_mask", "n_transposed")
-    scratch_names = ("n_conv_output", "n_padded", "n_winners")
+    scratch_names = ("n_conv_output", "n_padded", "n_winners", "n_targets")
     sizes = dict.fromkeys(names + scratch_names, 0)
 
     def take(size_name: str, shape: Shape) -> int:
@@ -205,7 +206,8 @@ def _operations(steps: Sequence[Step], slots: dict[str, tuple[int, Shape]]) -> d
             take_scratch("n_conv_output", first.output_shape)
             take_scratch("n_padded", (padded_H, padded_W, int(op["C"])))
             op["listed"] = min(int(op["OH"] * op["OW"]), LISTED)
-            take_scratch("n_winners", (F, int(op["listed"]) + LIST_END))
+            take_scratch("n_winners", (2, F, int(op["listed"]) + LIST_END))
+            take_scratch("n_targets", (2, 3, max(F, OH * OW)))
         table.append(op)
     # np.record: fields are attributes without the JIT too
     return dict(operations=np.array(table, np.dtype((np.record, OPERATION))), **sizes)

@@ -80,7 +80,7 @@ def maxpool2d_backward(dy, argmax, dx_out):
 
 def conv2d_maxpool2d_backward(
     x, dy, argmax, w_t, OH, OW, S, PT, PL,
-    x_padded, dx_padded, place_of, g, at, counts, dw_out, db_out, dx_out,
+    x_padded, dx_padded, g, at, counts, targets, dw_out, db_out, dx_out,
 ):  # fmt: skip
     """See kernels/conv2d_maxpool2d.py: here by unpooling first.  The scratch is not used."""
     conv_dy = np.empty((len(x), OH, OW, dy.shape[3]), dy.dtype)

@@ -35,15 +35,27 @@ def dense_backward_params(x, dy, dw_out, db_out):
 
     dw_out (fan_in, units) and db_out (units,) are overwritten.
     """
+    dense_backward_rows(x, dy, 0, x.shape[1], dw_out)
+    dense_backward_bias(dy, db_out)
+
+
+@kernel
+def dense_backward_rows(x, dy, first, end, dw_out):
+    """(2) for the rows first <= k < end of dw alone: several threads may share the work."""
     N, K = x.shape
     U = dy.shape[1]
-    dw_out[:] = 0
-    db_out[:] = 0
-    for n in range(N):
-        for u in range(U):
-            db_out[u] += dy[n, u]  # (3)
+    dw_out[first:end] = 0
     xf, dyf, dwf = x.reshape(-1), dy.reshape(-1), dw_out.reshape(-1)
-    multiply_add(K, U, 1, N, xf, 0, 1, 0, K, dyf, 0, 0, U, dwf, 0, U)  # (2)
+    multiply_add(end - first, U, 1, N, xf, first, 1, 0, K, dyf, 0, 0, U, dwf, first * U, U)
+
+
+@kernel
+def dense_backward_bias(dy, db_out):
+    """(3) alone."""
+    db_out[:] = 0
+    for n in range(dy.shape[0]):
+        for u in range(dy.shape[1]):
+            db_out[u] += dy[n, u]
 
 
 @kernel

@@ -19,8 +19,9 @@ from .conv2d import (
 from .conv2d_maxpool2d import conv2d_maxpool2d_backward, conv2d_transpose_weights_back
 from .conv2d_winograd import conv2d_winograd_forward, conv2d_winograd_weights
 from .dense import (
+    dense_backward_bias,
     dense_backward_input,
-    dense_backward_params,
+    dense_backward_rows,
     dense_forward,
     dense_transpose_weights,
 )
@@ -29,6 +30,8 @@ from .maxpool2d import maxpool2d_backward, maxpool2d_forward
 from .relu import assign, relu_backward, relu_forward
 
 CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT = range(5)  # as in plan.py; a test compares them
+
+BLOCK = 4  # images of which the backward pass keeps the gradients of pictures at a time
 
 
 @kernel
@@ -188,86 +191,141 @@ def program_transpose_weights(operations, parameters, transposed):
 
 
 @kernel
+def n_picture_operations(operations):
+    """The operations up to the last that sees a picture: behind them are vectors alone."""
+    n = 0
+    for k in range(operations.size):
+        if operations[k].kind == CONV2D or operations[k].kind == MAXPOOL2D:
+            n = k + 1
+    return n
+
+
+@kernel
+def output_gradient(
+    operations, k, dense_gradients, capacity, chunk_gradients, room, start, n_before, n
+):
+    """Where the gradient of operation k's output lies, for n images from `start` on.
+
+    That of a dense layer lies in dense_gradients, for the whole batch: `program_collect` needs it.
+    What is handed on to the pictures lies in chunk_gradients for all images of a chunk, n_before of
+    them before these; what pictures hand on to one another lies there for these images alone.
+    """
+    op = operations[k]
+    size = op.OH * op.OW * op.F
+    if op.kind == DENSE:
+        at = op.y_offset * capacity + start * size
+        return dense_gradients[at : at + n * size]
+    at = op.y_offset * room
+    if k >= n_picture_operations(operations) - 1:
+        at += n_before * size
+    return chunk_gradients[at : at + n * size]
+
+
+@kernel
 def program_backward(
     operations, transposed, x, dlogits, first, count, capacity,
-    activations, argmax, masks, d_activations,
-    x_padded, dx_padded, place_of, winners_g, winners_at, counts, gradients_out, dx_out,
+    activations, argmax, masks, dense_gradients, chunk_gradients, room,
+    x_padded, dx_padded, winners_g, winners_at, counts, targets, block_out, gradients_out, dx_out,
 ):  # fmt: skip
     """Backward pass of images first ... first + count, after a forward pass with training = 1.
 
+    What lies behind the pictures is done for all images at once, the pictures for BLOCK images at a
+    time: their gradients then stay in a core's second cache.
+
     x, dlogits     flat, of the whole batch
-    d_activations  gradients in the layout of `activations`; overwritten
-    x_padded, dx_padded, place_of, winners_g, winners_at, counts: scratch of conv2d_maxpool2d.py
+    dense_gradients, chunk_gradients   in the layout of `activations`, for `capacity` and for `room`
+                   images, overwritten: see `output_gradient`.  room >= count
+    x_padded, dx_padded, winners_g, winners_at, counts, targets: scratch of conv2d_maxpool2d.py
+    block_out      scratch, as gradients_out
     gradients_out  flat, the layout of the parameters: this chunk's sums of the convolutions, those
-                   before a pooling as (F, KH, KW, C).  What the dense layers need is left in
-                   d_activations: `program_collect` does both
+                   before a pooling as (F, KH, KW, C).  `program_collect` does the dense layers
     dx_out         flat like x, for the gradient of the network's input; empty: not wanted
     """
-    n_operations = operations.size
-    for k in range(n_operations - 1, -1, -1):
-        op = operations[k]
-        size_x, size_y = op.H * op.W * op.C, op.OH * op.OW * op.F
-        y_at = op.y_offset * capacity + first * size_y
-        y_flat = activations[y_at : y_at + count * size_y]
-        dy_flat = d_activations[y_at : y_at + count * size_y]
-        if k == n_operations - 1:
-            assign(dlogits[first * size_y : (first + count) * size_y], dy_flat)
-        if op.x_offset < 0:
-            x_at, wants_dx = first * size_x, dx_out.size > 0
-            x_flat = x[x_at : x_at + count * size_x]
-            dx_flat = dx_out[x_at : x_at + count * size_x] if wants_dx else dx_out
+    n_operations, n_pictures = operations.size, n_picture_operations(operations)
+    n_blocks = -(-count // BLOCK) if n_pictures else 0
+    for block in range(-1, n_blocks):
+        if block < 0:
+            top, bottom, start, n = n_operations, n_pictures, first, count
         else:
-            x_at, wants_dx = op.x_offset * capacity + first * size_x, True
-            x_flat = activations[x_at : x_at + count * size_x]
-            dx_flat = d_activations[x_at : x_at + count * size_x]
-        argmax_at = op.argmax_offset * capacity + first * size_y
-        if op.relu:
-            relu_backward(y_flat, dy_flat, dy_flat)
-        if op.kind == CONV2D:
-            dy = part(dy_flat, 0, count, op.OH, op.OW, op.F)
-            dw_flat = gradients_out[op.w_offset : op.w_offset + op.KH * op.KW * op.C * op.F]
-            db = gradients_out[op.b_offset : op.b_offset + op.F]
-            x_4d = part(x_flat, 0, count, op.H, op.W, op.C)
-            dx = part(dx_flat, 0, count if wants_dx else 0, op.H, op.W, op.C)
-            w_t = weights(transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
-            if op.pool:
-                winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
-                L = op.listed + LANES
-                conv2d_maxpool2d_backward(
-                    x_4d, dy, winner, w_t, op.conv_OH, op.conv_OW, op.S, op.PT, op.PL,
-                    part(x_padded, 0, 1, op.padded_H, op.padded_W, op.C)[0],
-                    part(dx_padded, 0, 1, op.padded_H, op.padded_W, op.C)[0],
-                    place_of, matrix(winners_g, 0, op.F, L), matrix(winners_at, 0, op.F, L),
-                    counts[: op.F], weights(dw_flat, 0, op.F, op.KH, op.KW, op.C), db, dx,
-                )  # fmt: skip
+            top, bottom, start = n_pictures, 0, first + block * BLOCK
+            n = min(BLOCK, first + count - start)
+        for k in range(top - 1, bottom - 1, -1):
+            op = operations[k]
+            size_x, size_y = op.H * op.W * op.C, op.OH * op.OW * op.F
+            y_at = op.y_offset * capacity + start * size_y
+            y_flat = activations[y_at : y_at + n * size_y]
+            dy_flat = output_gradient(
+                operations, k, dense_gradients, capacity, chunk_gradients, room,
+                start, start - first, n,
+            )  # fmt: skip
+            if k == n_operations - 1:
+                assign(dlogits[start * size_y : (start + n) * size_y], dy_flat)
+            if k == 0:
+                x_at, wants_dx = start * size_x, dx_out.size > 0
+                x_flat = x[x_at : x_at + n * size_x]
+                dx_flat = dx_out[x_at : x_at + n * size_x] if wants_dx else dx_out
             else:
-                dw = weights(dw_flat, 0, op.KH, op.KW, op.C, op.F)
-                conv2d_backward_params(x_4d, dy, op.S, op.PT, op.PL, dw, db)
-                if wants_dx:
-                    conv2d_backward_input(dy, w_t, op.S, op.PT, op.PL, dx)
-        elif not wants_dx:
-            pass
-        elif op.kind == DENSE:
-            w_t = matrix(transposed, op.w_t_offset, op.F, size_x)
-            dy_2d = matrix(dy_flat, 0, count, op.F)
-            dense_backward_input(dy_2d, w_t, matrix(dx_flat, 0, count, size_x))
-        elif op.kind == MAXPOOL2D:
-            dy = part(dy_flat, 0, count, op.OH, op.OW, op.F)
-            winner = part(argmax, argmax_at, count, op.OH, op.OW, op.F)
-            maxpool2d_backward(dy, winner, part(dx_flat, 0, count, op.H, op.W, op.C))
-        elif op.kind == DROPOUT:
-            mask_at = op.mask_offset * capacity + first * size_y
-            dropout_backward(dy_flat, masks[mask_at : mask_at + count * size_y], dx_flat)
-        else:
-            assign(dy_flat, dx_flat)
+                x_at, wants_dx = op.x_offset * capacity + start * size_x, True
+                x_flat = activations[x_at : x_at + n * size_x]
+                dx_flat = output_gradient(
+                    operations, k - 1, dense_gradients, capacity, chunk_gradients, room,
+                    start, start - first, n,
+                )  # fmt: skip
+            argmax_at = op.argmax_offset * capacity + start * size_y
+            if op.relu:
+                relu_backward(y_flat, dy_flat, dy_flat)
+            if op.kind == CONV2D:
+                dy = part(dy_flat, 0, n, op.OH, op.OW, op.F)
+                n_weights = op.KH * op.KW * op.C * op.F
+                sums = block_out if block else gradients_out
+                dw_flat = sums[op.w_offset : op.w_offset + n_weights]
+                db = sums[op.b_offset : op.b_offset + op.F]
+                x_4d = part(x_flat, 0, n, op.H, op.W, op.C)
+                dx = part(dx_flat, 0, n if wants_dx else 0, op.H, op.W, op.C)
+                w_t = weights(transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
+                if op.pool:
+                    winner = part(argmax, argmax_at, n, op.OH, op.OW, op.F)
+                    L, n_targets = op.listed + LANES, max(op.F, op.conv_OH * op.conv_OW)
+                    conv2d_maxpool2d_backward(
+                        x_4d, dy, winner, w_t, op.conv_OH, op.conv_OW, op.S, op.PT, op.PL,
+                        part(x_padded, 0, 1, op.padded_H, op.padded_W, op.C)[0],
+                        part(dx_padded, 0, 1, op.padded_H, op.padded_W, op.C)[0],
+                        part(winners_g, 0, 1, 2, op.F, L)[0], part(winners_at, 0, 1, 2, op.F, L)[0],
+                        counts[: op.F], part(targets, 0, 1, 2, 3, n_targets)[0],
+                        weights(dw_flat, 0, op.F, op.KH, op.KW, op.C), db, dx,
+                    )  # fmt: skip
+                else:
+                    dw = weights(dw_flat, 0, op.KH, op.KW, op.C, op.F)
+                    conv2d_backward_params(x_4d, dy, op.S, op.PT, op.PL, dw, db)
+                    if wants_dx:
+                        conv2d_backward_input(dy, w_t, op.S, op.PT, op.PL, dx)
+                if block:
+                    add(dw_flat, gradients_out[op.w_offset : op.w_offset + n_weights])
+                    add(db, gradients_out[op.b_offset : op.b_offset + op.F])
+            elif not wants_dx:
+                pass
+            elif op.kind == DENSE:
+                w_t = matrix(transposed, op.w_t_offset, op.F, size_x)
+                dy_2d = matrix(dy_flat, 0, n, op.F)
+                dense_backward_input(dy_2d, w_t, matrix(dx_flat, 0, n, size_x))
+            elif op.kind == MAXPOOL2D:
+                dy = part(dy_flat, 0, n, op.OH, op.OW, op.F)
+                winner = part(argmax, argmax_at, n, op.OH, op.OW, op.F)
+                maxpool2d_backward(dy, winner, part(dx_flat, 0, n, op.H, op.W, op.C))
+            elif op.kind == DROPOUT:
+                mask_at = op.mask_offset * capacity + start * size_y
+                dropout_backward(dy_flat, masks[mask_at : mask_at + n * size_y], dx_flat)
+            else:
+                assign(dy_flat, dx_flat)
 
 
 @kernel
 def program_collect(
-    operations, x, n_images, capacity, activations, d_activations,
-    chunk_gradients, turned, gradients_out,
+    operations, x, n_images, capacity, activations, dense_gradients,
+    chunk_gradients, turned, share, n_shares, gradients_out,
 ):  # fmt: skip
-    """The gradients of all parameters, after `program_backward` has done every chunk.
+    """The gradients of all parameters, after `program_backward` has done every chunk: one share of
+    them, 0 <= share < n_shares.  Shares may be done side by side.
 
     Those of the convolutions are the sums over the chunks, (n_chunks, parameters); a dense layer's
     are made here for the whole batch at once: its weights are many and its images' sums short.
@@ -277,7 +335,7 @@ def program_collect(
     for k in range(operations.size):
         op = operations[k]
         size_x = op.H * op.W * op.C
-        if op.kind == CONV2D:
+        if op.kind == CONV2D and share == n_shares - 1:
             n_weights = op.KH * op.KW * op.C * op.F
             dw = gradients_out[op.w_offset : op.w_offset + n_weights]
             if op.pool:
@@ -293,12 +351,13 @@ def program_collect(
             sum_chunks(chunk_gradients, op.b_offset, db)
         elif op.kind == DENSE:
             x_flat = x if op.x_offset < 0 else activations[op.x_offset * capacity :]
-            dense_backward_params(
-                matrix(x_flat, 0, n_images, size_x),
-                matrix(d_activations, op.y_offset * capacity, n_images, op.F),
-                matrix(gradients_out, op.w_offset, size_x, op.F),
-                gradients_out[op.b_offset : op.b_offset + op.F],
-            )
+            x_2d = matrix(x_flat, 0, n_images, size_x)
+            dy_2d = matrix(dense_gradients, op.y_offset * capacity, n_images, op.F)
+            first, end = size_x * share // n_shares, size_x * (share + 1) // n_shares
+            dw_2d = matrix(gradients_out, op.w_offset, size_x, op.F)
+            dense_backward_rows(x_2d, dy_2d, first, end, dw_2d)
+            if share == 0:
+                dense_backward_bias(dy_2d, gradients_out[op.b_offset : op.b_offset + op.F])
 
 
 @kernel
@@ -307,6 +366,11 @@ def sum_chunks(chunk_gradients, first, gradients_out):
     the threads did."""
     gradients_out[:] = 0
     for chunk in range(chunk_gradients.shape[0]):
-        gradients = chunk_gradients[chunk, first : first + gradients_out.size]
-        for k in range(gradients_out.size):
-            gradients_out[k] += gradients[k]
+        add(chunk_gradients[chunk, first : first + gradients_out.size], gradients_out)
+
+
+@kernel
+def add(x, y_out):
+    """y += x, element by element."""
+    for k in range(y_out.size):
+        y_out[k] += x[k]
