@@ -201,11 +201,11 @@ class KernelBackend:
         self.program.program_transpose_weights(operations, self.parameters, self.transposed)
         self.program.program_backward(
             *(operations, self.transposed, empty, empty, 0, 0, 0, empty, winners, empty, empty),
-            *(empty, empty, winners, empty, winners, counts, empty, empty),
+            *(empty, 1, empty, empty, empty, winners, counts, winners, empty, empty, empty),
         )
         self.program.program_collect(
             *(operations, empty, 0, 0, empty, empty),
-            *(empty.reshape(0, 0), self.transposed, self.gradients),
+            *(empty.reshape(0, 0), self.transposed, 0, 1, self.gradients),
         )
         self.ready_to_train = True
 
