@@ -357,7 +357,7 @@ BROKEN = [
         "zip that says it is encrypted",
         fer(flipped(_Z, _Z.index(b"PK\x01\x02") + 8), "fer2013.zip"),
         read_fer,
-        r"fer2013.zip: fer2013.csv is encrypted",
+        r"fer2013.zip: 'fer2013.csv' is encrypted",
     ),
     Broken(
         "zip of nothing", fer(zipped(("a.txt", b"")), "a.zip"), read_fer, r"a.zip: .* found none"

@@ -373,7 +373,7 @@ def read_trial(options: dict[str, Any]) -> Trial:
     """A trial from a result's options.  Raises ValueError for others than a trial's."""
     try:
         return Trial(**options)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise ValueError(f"no trial: {error}") from None
 
 
