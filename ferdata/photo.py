@@ -18,6 +18,7 @@ nothing. Nothing global is changed in Pillow or in `warnings`, so this is safe i
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Callable
@@ -105,6 +106,17 @@ def checked_photo(photo: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(photo)
 
 
+class _NoMoreThanThereIs(io.BufferedReader):
+    """A file that makes room for no more bytes than it has, whatever length a picture claims."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self._n_bytes = os.fstat(raw.fileno()).st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(size if size is None or size < 0 else min(size, self._n_bytes))
+
+
 def _open_regular(path: str | os.PathLike):
     """The open file; a pipe or device, whose opening or reading could wait for ever, is refused."""
     try:
@@ -113,7 +125,7 @@ def _open_regular(path: str | os.PathLike):
             raise DataError(f"{path}: a folder; expected a picture file")
         if not stat.S_ISREG(mode):
             raise DataError(f"{path}: not a regular file; expected a picture file")
-        return open(path, "rb")
+        return _NoMoreThanThereIs(open(path, "rb", buffering=0))
     except ValueError as error:  # a NUL byte in the name
         if isinstance(error, DataError):
             raise

@@ -396,7 +396,7 @@ def test_bad_zips(table, tmp_path, save):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("b.csv", "")
         archive.writestr("a.csv", "")
-    with pytest.raises(DataError, match="expected one csv file in the zip, found a.csv, b.csv"):
+    with pytest.raises(DataError, match="expected one csv file in the zip, found 'a.csv', 'b.csv'"):
         load_fer2013(path)
     with pytest.raises(DataError, match="fer.zip: cannot be read, damaged or incomplete"):
         load_fer2013(save(path.read_bytes()[:-30], "fer.zip"))
@@ -415,7 +415,7 @@ def test_encrypted_zip(table, tmp_path, save):
     stored = bytearray(path.read_bytes())
     for header, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         stored[stored.index(header) + offset] |= 1  # the flag "encrypted"
-    with pytest.raises(DataError, match="fer2013.csv is encrypted; unpack it first"):
+    with pytest.raises(DataError, match="'fer2013.csv' is encrypted; unpack it first"):
         load_fer2013(save(bytes(stored), "fer.zip"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from .console import CannotError
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 """Pillow's names of pictures with up to 8 bits a channel, which turn into grey or RGB as they
 are seen."""
+
+MAX_FILE_BYTES = 64 << 20
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "MPO")
 """Pillow's names.  Without those that start other programs (EPS) or draw (WMF)."""
@@ -36,7 +39,10 @@ def _read_picture(name: str, spec: InputSpec) -> np.ndarray:
     if spec.channels not in modes:
         raise CannotError(f"the network takes {spec.channels} channels; give the image as .npy")
     try:
-        with Image.open(name, formats=FORMATS) as file:
+        if Path(name).stat().st_size > MAX_FILE_BYTES:
+            raise CannotError(f"{name}: more than {MAX_FILE_BYTES:,} bytes, no picture of a face")
+        content = io.BytesIO(Path(name).read_bytes())
+        with Image.open(content, formats=FORMATS) as file:
             if file.mode not in MODES:
                 raise CannotError(f"{name}: pixels of kind {file.mode}; expected 8-bit grey or RGB")
             # a picture of another size is not decoded; one that lies on its side may fit
