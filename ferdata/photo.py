@@ -125,7 +125,7 @@ def _open_regular(path: str | os.PathLike):
             raise DataError(f"{path}: a folder; expected a picture file")
         if not stat.S_ISREG(mode):
             raise DataError(f"{path}: not a regular file; expected a picture file")
-        return _NoMoreThanThereIs(open(path, "rb", buffering=0))
+        return _NoMoreThanThereIs(open(path, "rb").detach())
     except ValueError as error:  # a NUL byte in the name
         if isinstance(error, DataError):
             raise

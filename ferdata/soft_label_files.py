@@ -175,6 +175,9 @@ def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
             f"names; found {','.join(header)[:60]!r}"
         )
     n_before = 1 + has_crop
+    for name in header:
+        if not name.isprintable():
+            raise DataError(f"{path}: the class name {name[:40]!r} holds line ends or controls")
     keys: list[str] | array = array("q") if key == "rows" else []
     crops, values, line_of = array("q"), array("d"), array("q")
     for line, fields in lines:

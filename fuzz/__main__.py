@@ -54,31 +54,30 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     guided = _import_readers(args.engine)
     from fuzz.engine import check, run
-    from fuzz.readers import READERS
+    from fuzz.readers import READERS, SHARES
 
     unknown = [name for name in args.reader or [] if name not in READERS]
     if unknown:
         print(f"no reader {unknown[0]!r}; there are {', '.join(READERS)}", file=sys.stderr)
         return 2
     names = args.reader or list(READERS)
-    with tempfile.TemporaryDirectory() as folder:
-        readers = {}
-        for name in names:
-            (Path(folder) / name).mkdir()
-            readers[name] = READERS[name](Path(folder) / name)
-        if args.make_corpus:
-            return _make_corpus(readers)
-        if args.replay:
-            check(readers[names[0]], args.replay.read_bytes())
-            return 0
-        shares = {name: reader.share for name, reader in readers.items()}
-    total = sum(shares.values())
+    if args.make_corpus or args.replay:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in names:
+                (Path(folder) / name).mkdir()
+                reader = READERS[name](Path(folder) / name)
+                if args.replay:
+                    check(reader, args.replay.read_bytes())
+                else:
+                    _write_corpus(CORPUS / name, reader.seeds())
+        return 0
+    total = sum(SHARES[name] for name in names)
     if not args.runs and not args.seconds:
         args.seconds = 60
     print(f"{'atheris' if guided else 'mutations'}, seed {args.seed}", flush=True)
     n_all, n_found, began = 0, 0, time.monotonic()
     for name in names:
-        n_inputs = round(args.runs * shares[name] / total)
+        n_inputs = args.runs and max(1, round(args.runs * SHARES[name] / total))
         done = run(
             name,
             CORPUS / name,
@@ -125,18 +124,14 @@ def _import_all() -> None:
             make(Path(folder) / name)
 
 
-def _make_corpus(readers: dict) -> int:
-    for name, reader in readers.items():
-        folder = CORPUS / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.iterdir():
-            if not old.name.startswith("found-"):
-                old.unlink()
-        for seed, data in reader.seeds().items():
-            (folder / seed).write_bytes(data)
-    n_bytes = sum(path.stat().st_size for path in CORPUS.rglob("*") if path.is_file())
-    print(f"{CORPUS}: {n_bytes:,} bytes")
-    return 0
+def _write_corpus(folder: Path, seeds: dict[str, bytes]) -> None:
+    """The good files anew; what was found stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if not old.name.startswith("found-"):
+            old.unlink()
+    for name, data in seeds.items():
+        (folder / name).write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ def run(
                 with open(log, "wb") as file:
                     os.dup2(file.fileno(), 1)
                     os.dup2(file.fileno(), 2)
+                sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)
                 _child(name, corpus, Path(work), n_inputs, seconds, seed, guided)
                 status = 0
             except BaseException:

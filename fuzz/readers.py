@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,21 +27,26 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 @dataclass(frozen=True)
 class Reader:
     """read(data) reads an input; what it raises beside `errors` is a finding.  seeds: name ->
-    good input.  share: of the inputs of a whole run; slow readers have less."""
+    good input."""
 
     read: Callable[[bytes], object]
     errors: tuple[type[BaseException], ...]
     seeds: Callable[[], dict[str, bytes]]
-    share: float = 1.0
 
 
 READERS: dict[str, Callable[[Path], Reader]] = {}
 """name -> what makes the reader, given a folder of its own to put files in."""
 
+SHARES: dict[str, float] = {}
+"""name -> of the inputs of a whole run; slow readers have less."""
 
-def reader(make: Callable[[Path], Reader]) -> Callable[[Path], Reader]:
-    READERS[make.__name__] = make
-    return make
+
+def reader(share: float) -> Callable[[Callable[[Path], Reader]], Callable[[Path], Reader]]:
+    def listed(make: Callable[[Path], Reader]) -> Callable[[Path], Reader]:
+        READERS[make.__name__], SHARES[make.__name__] = make, share
+        return make
+
+    return listed
 
 
 def _written(folder: Path, name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
@@ -67,7 +73,7 @@ def _small_network() -> Any:
     return network
 
 
-@reader
+@reader(share=1)
 def safetensors(folder: Path) -> Reader:
     """A model file, byte for byte."""
     import tinycnn
@@ -84,7 +90,7 @@ def safetensors(folder: Path) -> Reader:
     )
 
 
-@reader
+@reader(share=1)
 def model_description(folder: Path) -> Reader:
     """The JSON that describes a model file's network, without its checksum."""
     import safetensors.numpy
@@ -108,7 +114,7 @@ def model_description(folder: Path) -> Reader:
     return Reader(read, (ModelFileError,), lambda: {"good": json.dumps(described).encode()})
 
 
-@reader
+@reader(share=0.5)
 def checkpoint_state(folder: Path) -> Reader:
     """The JSON in a checkpoint with which training goes on."""
     from tinycnn import Adam, checkpoint
@@ -142,14 +148,15 @@ class _Anything:
         return False
 
 
-@reader
+@reader(share=1)
 def tf_checkpoint(folder: Path) -> Reader:
     """A TensorFlow index beside good data, whatever its checksums."""
     from tinycnn.formats import leveldb_table, tf_checkpoint
     from tinycnn.models import microexpnet
 
     prefix = folder / "model"
-    (folder / "model.data-00000-of-00001").write_bytes(np.arange(500, dtype="<f4").tobytes())
+    with open(folder / "model.data-00000-of-00001", "wb") as data_file:
+        data_file.truncate(300_000)  # zeros, more than the seeds' tensors take
 
     def read(path: Path) -> None:
         tensors = tf_checkpoint.list_tensors(prefix)
@@ -257,7 +264,7 @@ TEACHER = {
 }
 
 
-@reader
+@reader(share=1.5)
 def teacher_npz(folder: Path) -> Reader:
     """A teacher's .npz, byte for byte."""
     import ferdata
@@ -267,7 +274,7 @@ def teacher_npz(folder: Path) -> Reader:
     return Reader(read, (DataError,), lambda: {"rows": _npz(TEACHER)})
 
 
-@reader
+@reader(share=0.4)
 def teacher_arrays(folder: Path) -> Reader:
     """One array in a teacher's .npz."""
     import ferdata
@@ -277,7 +284,7 @@ def teacher_arrays(folder: Path) -> Reader:
     return Reader(read, (DataError,), lambda: seeds)
 
 
-@reader
+@reader(share=3)
 def teacher_csv(folder: Path) -> Reader:
     """A teacher's .csv."""
     import ferdata
@@ -310,7 +317,7 @@ PACKED = {
 }
 
 
-@reader
+@reader(share=0.4)
 def packed_arrays(folder: Path) -> Reader:
     """One array of a packed data set."""
     import ferdata
@@ -320,7 +327,7 @@ def packed_arrays(folder: Path) -> Reader:
     return Reader(read, (DataError,), lambda: seeds)
 
 
-@reader
+@reader(share=0.5)
 def cache_entry(folder: Path) -> Reader:
     """An entry of the cache of parsed files, byte for byte: whatever it is, nothing is raised."""
     from ferdata import cache
@@ -337,7 +344,7 @@ def cache_entry(folder: Path) -> Reader:
     return Reader(read, (), lambda: {"good": _npz(kept)})
 
 
-@reader
+@reader(share=0.4)
 def evaluation_npz(folder: Path) -> Reader:
     """Images and labels for `tinycnn convert --data`, one array of them."""
     from tinycnn.cli.console import CannotError
@@ -373,17 +380,17 @@ def _pictures() -> dict[str, bytes]:
     return files
 
 
-@reader
+@reader(share=0.4)
 def photo(folder: Path) -> Reader:
     """A picture of a data set, or a photo."""
     import ferdata
     from ferdata.errors import DataError
 
     read = _written(folder, "photo", ferdata.read_photo)
-    return Reader(read, (DataError,), _pictures, share=0.5)
+    return Reader(read, (DataError,), _pictures)
 
 
-@reader
+@reader(share=0.4)
 def image_argument(folder: Path) -> Reader:
     """IMAGE on the command line of tinycnn: a picture, or behind a first byte of 0 a .npy file."""
     from tinycnn import InputSpec
@@ -401,7 +408,7 @@ def image_argument(folder: Path) -> Reader:
         some = {n: b"\1" + c for n, c in _pictures().items() if n in ("png", "jpg", "lzw.tif")}
         return {"npy": b"\0" + _npy(np.zeros((8, 7), np.uint8)), **some}
 
-    return Reader(read, (CannotError,), seeds, share=0.5)
+    return Reader(read, (CannotError,), seeds)
 
 
 # ---- lists of images and votes ---------------------------------------------------------------
@@ -415,7 +422,7 @@ def _packings(name: str, text: str) -> dict[str, bytes]:
     }
 
 
-@reader
+@reader(share=0.25)
 def fer2013_csv(folder: Path) -> Reader:
     """fer2013.csv, plain or packed."""
     from ferdata.errors import DataError
@@ -424,10 +431,10 @@ def fer2013_csv(folder: Path) -> Reader:
     pixels = " ".join(["7"] * 2304)
     rows = f"emotion,pixels,Usage\n3,{pixels},Training\n0,{pixels},PublicTest\n"
     read = _written(folder, "fer2013.csv", lambda path: load_fer2013(path, cache=False))
-    return Reader(read, (DataError,), lambda: _packings("fer2013.csv", rows), share=0.25)
+    return Reader(read, (DataError,), lambda: _packings("fer2013.csv", rows))
 
 
-@reader
+@reader(share=2)
 def votes_csv(folder: Path) -> Reader:
     """FER+'s fer2013new.csv, plain or packed."""
     from ferdata.errors import DataError
@@ -440,7 +447,7 @@ def votes_csv(folder: Path) -> Reader:
     return Reader(read, (DataError,), lambda: _packings("fer2013new.csv", rows))
 
 
-@reader
+@reader(share=2.5)
 def manifest(folder: Path) -> Reader:
     """A csv that lists images; beside the folder of images lies one that it must not reach."""
     from ferdata.errors import DataError
@@ -468,7 +475,7 @@ def manifest(folder: Path) -> Reader:
     )
 
 
-@reader
+@reader(share=0.7)
 def raf_db_list(folder: Path) -> Reader:
     """RAF-DB's list of labels beside its images."""
     from ferdata.errors import DataError
@@ -480,10 +487,10 @@ def raf_db_list(folder: Path) -> Reader:
         (folder / f"Image/aligned/train_0000{n}_aligned.jpg").write_bytes(b"")
     read = _written(folder, "EmoLabel/list_patition_label.txt", lambda path: list_files(folder))
     good = b"train_00001.jpg 5\r\ntrain_00002.jpg 1\r\n"
-    return Reader(read, (DataError,), lambda: {"good": good}, share=0.5)
+    return Reader(read, (DataError,), lambda: {"good": good})
 
 
-@reader
+@reader(share=2.5)
 def recognised_file(folder: Path) -> Reader:
     """A file of which nothing is known."""
     import ferdata
@@ -502,7 +509,7 @@ def recognised_file(folder: Path) -> Reader:
 # ---- run folders and sweeps ------------------------------------------------------------------
 
 
-@reader
+@reader(share=0.2)
 def sweep_result(folder: Path) -> Reader:
     """A trial's result, and the tables that are made of it."""
     from dataclasses import asdict
@@ -523,7 +530,7 @@ def sweep_result(folder: Path) -> Reader:
         sweep.summary_csv({"one": trial}, sweep.Outcome({"one": result}))
 
     errors = (sweep.SweepFolderError,)
-    return Reader(read, errors, lambda: {"good": json.dumps(good).encode()}, share=0.25)
+    return Reader(read, errors, lambda: {"good": json.dumps(good).encode()})
 
 
 def _example(name: str) -> Any:
@@ -534,21 +541,27 @@ def _example(name: str) -> Any:
     return module
 
 
-@reader
+@reader(share=0.05)
 def run_config(folder: Path) -> Reader:
     """The config.json with which a run is resumed."""
     student = _example("train_student")
     words = ["--resume", "--out", str(folder)]
     read = _written(folder, "config.json", lambda path: student.parse(words))
     options = {"epochs": 3, "recipe": "fer", "seed": 0, "temperature": None, "augment": None}
-    good = json.dumps({"options": options, "data": {"images": "ab"}}).encode()
-    return Reader(read, (student.UsageError,), lambda: {"good": good}, share=0.05)
+    options |= {"learning_rate": 0.003, "compare": True, "bias_std": 0.0}
+    good = {"command": "python x.py", "options": options, "data": {"images": "ab"}}
+    return Reader(read, (student.UsageError,), lambda: {"good": json.dumps(good).encode()})
 
 
-@reader
+@reader(share=0.05)
 def sweep_toml(folder: Path) -> Reader:
-    """A sweep's --config."""
+    """A sweep's --config, to its trials."""
     example = _example("sweep")
-    read = _written(folder, "sweep.toml", lambda path: example.parse(["--config", str(path)]))
+    faces = SimpleNamespace(protocol="own-split", has_teacher=True)
+
+    def read(path: Path) -> None:
+        example.make_trials(*example.parse(["--config", str(path)]), faces)
+
     good = b'out = "mine"\nsize = ["XS", 20]\nepochs = 3\n[[trial]]\nloss = "none"\n'
-    return Reader(read, (example.UsageError,), lambda: {"good": good}, share=0.05)
+    read_written = _written(folder, "sweep.toml", read)
+    return Reader(read_written, (example.UsageError,), lambda: {"good": good})
