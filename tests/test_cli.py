@@ -647,7 +647,8 @@ def test_no_other_program_is_started_for_a_picture(run, model, tmp_path, monkeyp
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 10\n%%EndComments\nshowpage\n%%EOF\n"
     (tmp_path / "face.png").write_bytes(eps)
     Image.init()  # all that Pillow knows is at hand
-    assert Image.open(tmp_path / "face.png").format == "EPS"
+    with Image.open(tmp_path / "face.png") as picture:
+        assert picture.format == "EPS"
     monkeypatch.setattr(subprocess, "Popen", None)
     monkeypatch.setattr(subprocess, "check_call", None)
     status, _, error = run("explain", model, tmp_path / "face.png", "--out", tmp_path / "x.html")

@@ -726,7 +726,7 @@ def test_one_long_id_does_not_make_all_ids_wide(tmp_path):
     path.write_text("\n".join(["id,happy,sad", *rows, "x" * 60_000 + ",0.5,0.5"]))
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match="line 3002: id of 60000 characters, among 3001 of 23"):
+        with pytest.raises(DataError, match="line 3002: id of 60000 characters, among 3001 of 24"):
             load_soft_labels(path)
         _, peak = tracemalloc.get_traced_memory()
     finally:

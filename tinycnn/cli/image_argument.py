@@ -16,7 +16,7 @@ are seen."""
 
 MAX_FILE_BYTES = 64 << 20
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "MPO")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """Pillow's names.  Without those that start other programs (EPS) or draw (WMF)."""
 
 
