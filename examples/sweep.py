@@ -185,6 +185,7 @@ SELECT = (
     "how the temperature is chosen: on validation images, or on the reported score itself as the "
     "paper did, which is optimistic (default: validation)"
 )
+MAX_CONFIG_BYTES = 1 << 20
 FLAGS = ("retry_failed", "keep_models", "local_checkpoints")
 FIELDS = {"seeds": "seed"}
 """Options that a Trial calls by another name."""
@@ -226,8 +227,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         except ImportError:
             raise UsageError("--config needs Python 3.11 or newer, or: pip install tomli") from None
     try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ValueError(f"more than {MAX_CONFIG_BYTES:,} bytes")
         config = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{path}: not a TOML file: {reason}") from None
     config = {name.replace("-", "_"): value for name, value in config.items()}
@@ -293,7 +296,7 @@ def make_trials(
         fields = {FIELDS.get(name, name): value for name, value in options.items()}
         try:
             trials.update(dict.fromkeys(sweep.grid(**fields, fold=folds)))
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise UsageError(str(error)) from None
     if not source.has_teacher and any(trial.has_teacher for trial in trials):
         raise UsageError("a loss with a teacher needs --teacher; there is --loss none")

@@ -150,6 +150,7 @@ SIZE = "of the dense layer; p12 XXS is MicroExpNet " + DEFAULT
 THREADS = "results do not depend on it (default: all usable cores)"
 SEED = "of weights, order and augmentation; the same seed gives the same bits " + DEFAULT
 BACKEND = "compiled kernels (numba), the slow reference, or whichever works " + DEFAULT
+MAX_CONFIG_BYTES = 1 << 20
 FREE_ON_RESUME = ("data", "votes", "teacher", "threads", "epochs")
 """Options that may differ when a run goes on: files are known by their hashes, results do not
 depend on threads, and fit refuses other epochs where the schedule depends on them."""
@@ -163,6 +164,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         if not args.out:
             raise UsageError("--resume needs --out FOLDER, the run to go on with")
         options = read_config(Path(args.out))["options"]
+        check_options(parser, options, Path(args.out) / "config.json")
         parser.set_defaults(**{**options, "resume": True, "out": args.out})
         args = parser.parse_args(argv)
         for name, value in options.items():
@@ -345,14 +347,44 @@ def refuse_used_folder(folder: Path) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text())
-        if not isinstance(config["options"], dict) or not isinstance(config["data"], dict):
-            raise ValueError("options and data are missing")
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ValueError(f"more than {MAX_CONFIG_BYTES:,} bytes")
+        config = json.loads(path.read_text(encoding="utf-8"))
+        for name, kind in {"command": str, "options": dict, "data": dict}.items():
+            if not isinstance(config[name], kind):
+                raise ValueError(f"{name} is missing")
         return config
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; there is no run to resume") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path}: not a run's configuration: {error}") from None
+
+
+def check_options(parser: argparse.ArgumentParser, options: dict[str, Any], path: Path) -> None:
+    """Raise UsageError unless every option could have been given on the command line, or is one
+    that only a recipe sets."""
+    actions = {action.dest: action for action in parser._actions}
+    of_recipes = asdict(RECIPES["fer"])
+    for name, value in options.items():
+        if name in actions:
+            fits = could_be_given(actions[name], value)
+        else:
+            fits = name in of_recipes and isinstance(value, (type(of_recipes[name]), int))
+        if not fits:
+            raise UsageError(f"{path}: not a run's configuration: {name[:40]!r} is {value!r:.40}")
+
+
+def could_be_given(action: argparse.Action, value: Any) -> bool:
+    if value is None or isinstance(value, bool):
+        return action.default is None and value is None or action.nargs == 0
+    if action.nargs == 0 or not isinstance(value, (str, int, float, list)):
+        return False
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    try:
+        read = (action.type or str)(text)
+    except (ValueError, argparse.ArgumentTypeError, UsageError):
+        return False
+    return action.choices is None or read in action.choices
 
 
 class History(Callback):

@@ -28,6 +28,7 @@ import numpy as np
 
 from ferdata.atomic_file import write_atomically
 from ferdata.errors import DataError
+from ferdata.npz_file import read_npz
 
 _N_BLOCKS, _BLOCK_BYTES = 64, 64 * 1024
 _IDENTITY = "source_identity"
@@ -107,16 +108,17 @@ def _entry_path(name: str, place: str) -> Path | None:
 
 def _read(entry: Path, identity: str) -> dict[str, np.ndarray] | None:
     try:
-        with open(entry, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            if str(file[_IDENTITY]) != identity:
-                return None
-            return {name: file[name] for name in file.files if name != _IDENTITY}
-    except Exception:  # damage shows up as a dozen kinds of exception; the cure is always to parse
+        if str(read_npz(entry, (_IDENTITY,)).get(_IDENTITY)) != identity:
+            return None
+        arrays = read_npz(entry, None)
+    except DataError:  # the cure is always to parse
         return None
+    arrays.pop(_IDENTITY)
+    return arrays
 
 
 def _write(entry: Path, identity: str, arrays: dict[str, np.ndarray]) -> None:
     parts = {_IDENTITY: np.array(identity), **arrays}
     with contextlib.suppress(OSError):  # unwritable or full: the next run parses again
-        entry.parent.mkdir(parents=True, exist_ok=True)
+        entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # faces are private
         write_atomically(entry, lambda file: np.savez(file, **parts))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ferdata.errors import DataError
 from ferdata.regular_file import refuse_pipes
+from ferdata.zip_file import open_zip
 
 MAX_BYTES = 4 << 30
 """All arrays of one file together, unpacked. What says that it is more is refused unread."""
@@ -19,8 +20,10 @@ _MAX_RATIO, _SMALL_BYTES = 100, 64 << 20
 _LAST_CODE_POINT, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 
 
-def read_npz(path: Path, names: Collection[str], others: bool = True) -> dict[str, np.ndarray]:
-    """name -> array, for those of `names` that the file has; others are not read.
+def read_npz(
+    path: Path, names: Collection[str] | None, others: bool = True
+) -> dict[str, np.ndarray]:
+    """name -> array, for those of `names` that the file has (None: all); others are not read.
 
     others  whether there may be others
 
@@ -30,8 +33,12 @@ def read_npz(path: Path, names: Collection[str], others: bool = True) -> dict[st
     """
     refuse_pipes(path)
     try:
-        with open(path, "rb") as raw, zipfile.ZipFile(raw) as archive:
-            members = [m for m in archive.infolist() if m.filename.removesuffix(".npy") in names]
+        with open(path, "rb") as raw, open_zip(raw) as archive:
+            members = [
+                m
+                for m in archive.infolist()
+                if names is None or m.filename.removesuffix(".npy") in names
+            ]
             _check_names(archive, {m.filename for m in members}, members, others)
             total = sum(m.file_size for m in members)
             n_bytes = path.stat().st_size

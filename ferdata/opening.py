@@ -195,7 +195,7 @@ def _recognised_file(path: Path) -> Recognition:
     try:
         names = csv_header(path)
     except DataError as error:
-        if not zipfile.is_zipfile(path):
+        if not _is_zip(path):
             raise
         raise DataError(f"{error}; archives of other data sets have to be unpacked") from None
     shown = ",".join(names)[:80]
@@ -212,6 +212,13 @@ def _recognised_file(path: Path) -> Recognition:
         f"{path}: no data set recognised; looked for {FER2013_LOOKS_LIKE} (columns emotion, "
         f"pixels, Usage); {manifest.LOOKS_LIKE}; the file begins with {shown!r}"
     )
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # one of several disks
+        return True
 
 
 def _fer2013_csv(path: Path) -> Path:

@@ -11,7 +11,6 @@ FaceDataset is on making.
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import fields
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from ferdata.errors import DataError
 from ferdata.labels import LabelSpace
 from ferdata.npz_file import read_npz
 from ferdata.regular_file import refuse_pipes
+from ferdata.zip_file import open_zip
 
 FORMAT = "ferdata-faces-1"
 _ARRAYS = tuple(f.name for f in fields(FaceDataset) if f.name != "label_space")
@@ -70,7 +70,7 @@ def is_packed(path: str | os.PathLike[str]) -> bool:
     """
     refuse_pipes(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open(path, "rb") as raw, open_zip(raw) as archive:
             return {"format.npy", "images.npy", "ids.npy"} <= set(archive.namelist())
     except Exception:  # damage shows up as a dozen kinds of exception; what reads it then says so
         return False

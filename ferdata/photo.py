@@ -18,8 +18,10 @@ nothing. Nothing global is changed in Pillow or in `warnings`, so this is safe i
 
 from __future__ import annotations
 
+import io
 import os
 import stat
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -41,6 +43,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _WHITE = 255
+_ROWS_AT_ONCE = 64  # so that what is worked in is small beside the picture
 
 
 def read_photo(path: str | os.PathLike) -> np.ndarray:
@@ -66,7 +69,7 @@ def _read(path: str | os.PathLike, grey: bool) -> np.ndarray:
     try:
         with _open_regular(path) as file:
             image = _identified(file, path)
-            _check_size(image, path)
+            _check_size(image.size, path)
             if grey:
                 image.draft("L", image.size)  # for other formats this does nothing
             image.load()
@@ -103,6 +106,17 @@ def checked_photo(photo: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(photo)
 
 
+class _NoMoreThanThereIs(io.BufferedReader):
+    """A file that makes room for no more bytes than it has, whatever length a picture claims."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self._n_bytes = os.fstat(raw.fileno()).st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(size if size is None or size < 0 else min(size, self._n_bytes))
+
+
 def _open_regular(path: str | os.PathLike):
     """The open file; a pipe or device, whose opening or reading could wait for ever, is refused."""
     try:
@@ -111,7 +125,7 @@ def _open_regular(path: str | os.PathLike):
             raise DataError(f"{path}: a folder; expected a picture file")
         if not stat.S_ISREG(mode):
             raise DataError(f"{path}: not a regular file; expected a picture file")
-        return open(path, "rb")
+        return _NoMoreThanThereIs(open(path, "rb").detach())
     except ValueError as error:  # a NUL byte in the name
         if isinstance(error, DataError):
             raise
@@ -122,9 +136,12 @@ def _identified(file, path: str | os.PathLike) -> Image.Image:
     """What Image.open does, without its warning for large pictures: our own limit is lower."""
     Image.preinit()
     Image.init()
-    prefix = file.read(16)
+    start = file.read(30)
+    prefix = start[:16]
     if not prefix:
         raise DataError(f"{path}: an empty file (0 bytes)")
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP" and len(start) == 30:
+        _check_size(_webp_size(start), path)  # Pillow makes room for it before it tells the size
     name = os.fspath(path)
     for format_name in FORMATS:
         factory, accepts = Image.OPEN.get(format_name, (None, None))
@@ -138,8 +155,25 @@ def _identified(file, path: str | os.PathLike) -> Image.Image:
     raise DataError(f"{path}: not a picture; expected one of {', '.join(FORMATS)}")
 
 
-def _check_size(image: Image.Image, path: str | os.PathLike) -> None:
-    width, height = image.size
+def _webp_size(start: bytes) -> tuple[int, int]:
+    """(width, height) of the canvas, from the first chunk: https://developers.google.com/speed/
+    webp/docs/riff_container. (1, 1) for a chunk that is no picture: left to Pillow."""
+    if start[12:16] == b"VP8X":
+        return (
+            int.from_bytes(start[24:27], "little") + 1,
+            int.from_bytes(start[27:30], "little") + 1,
+        )
+    if start[12:16] == b"VP8L":
+        bits = int.from_bytes(start[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if start[12:16] == b"VP8 ":
+        bits = int.from_bytes(start[26:30], "little")
+        return max(bits & 0x3FFF, 1), max(bits >> 16 & 0x3FFF, 1)
+    return 1, 1
+
+
+def _check_size(size: tuple[int, int], path: str | os.PathLike) -> None:
+    width, height = size
     if width < 1 or height < 1:
         raise DataError(f"{path}: a picture without pixels ({width} x {height})")
     if width * height > MAX_PIXELS:
@@ -155,12 +189,23 @@ def _as_array(image: Image.Image, path: str | os.PathLike) -> np.ndarray:
     if mode == "I":
         return (_in_range(np.asarray(image), 65535, path) >> 8).astype(np.uint8)
     if mode == "F":
-        return np.floor(_in_range(np.asarray(image), 1, path) * 255 + 0.5).astype(np.uint8)
+        values = _in_range(np.asarray(image), 1, path)
+        return _by_rows(values, lambda part: np.floor(part * 255 + 0.5).astype(np.uint8))
     if mode in ("RGBA", "LA", "RGBa", "La", "PA") or "transparency" in image.info:
         grey = mode in ("L", "LA", "La", "1")
-        return _on_white(np.asarray(image.convert("LA" if grey else "RGBA")))
-    kept = "L" if mode in ("L", "1") else "RGB"
-    return np.asarray(image if mode == kept else image.convert(kept))
+        return _by_rows(np.asarray(_converted(image, "LA" if grey else "RGBA")), _on_white)
+    return np.asarray(_converted(image, "L" if mode in ("L", "1") else "RGB"))
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """In this mode; Pillow's own convert copies what is in it already."""
+    return image if image.mode == mode and "transparency" not in image.info else image.convert(mode)
+
+
+def _by_rows(pixels: np.ndarray, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """work(pixels), some rows at a time."""
+    starts = range(0, len(pixels), _ROWS_AT_ONCE)
+    return np.concatenate([work(pixels[k : k + _ROWS_AT_ONCE]) for k in starts])
 
 
 def _in_range(values: np.ndarray, highest: int, path: str | os.PathLike) -> np.ndarray:

@@ -25,6 +25,8 @@ _COLUMN_OF_KEY = {"ids": "id", "rows": "row", "hashes": "hash"}
 _KEY_OF_COLUMN = {column: key for key, column in _COLUMN_OF_KEY.items()}
 _MAX_LINE = 1 << 16  # bytes
 _MAX_OTHER_LINES = 1000  # blank ones
+# An array of names is as wide as its longest: one long name must not make gigabytes of short ones.
+_MAX_PADDING, _SMALL_BYTES = 8, 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +175,9 @@ def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
             f"names; found {','.join(header)[:60]!r}"
         )
     n_before = 1 + has_crop
+    for name in header:
+        if not name.isprintable():
+            raise DataError(f"{path}: the class name {name[:40]!r} holds line ends or controls")
     keys: list[str] | array = array("q") if key == "rows" else []
     crops, values, line_of = array("q"), array("d"), array("q")
     for line, fields in lines:
@@ -193,6 +198,8 @@ def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
         except ValueError:
             _refuse_field(path, line, header[n_before:], fields[n_before:])
         line_of.append(line)
+    if key != "rows":
+        _check_widths(path, key, keys, line_of)
     n_classes = len(header) - n_before
     return Parts(
         kind=kind,
@@ -204,6 +211,17 @@ def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
         crop=np.array(crops, dtype=np.int64) if has_crop else None,
         place=lambda i: f"line {line_of[i]}",
     )
+
+
+def _check_widths(path: Path, key: str, keys: list[str], line_of: array) -> None:
+    lengths = list(map(len, keys))
+    longest = max(lengths, default=0)
+    n_characters = longest * len(keys)
+    if 4 * n_characters > _SMALL_BYTES and n_characters > _MAX_PADDING * sum(lengths):
+        raise DataError(
+            f"{path} line {line_of[lengths.index(longest)]}: {singular(key)} of {longest} "
+            f"characters, among {len(keys)} of {sum(lengths) / len(keys):.0f} on average"
+        )
 
 
 def _numbers(fields: list[str]) -> list[float]:

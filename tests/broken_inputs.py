@@ -93,9 +93,9 @@ def packed(drop: tuple[str, ...] = (), **parts: object) -> bytes:
     return file.getvalue()
 
 
-def zipped(*members: tuple[str, bytes]) -> bytes:
+def zipped(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", method) as archive:
         for name, content in members:
             archive.writestr(name, content)
     return file.getvalue()
@@ -357,7 +357,7 @@ BROKEN = [
         "zip that says it is encrypted",
         fer(flipped(_Z, _Z.index(b"PK\x01\x02") + 8), "fer2013.zip"),
         read_fer,
-        r"fer2013.zip: fer2013.csv is encrypted",
+        r"fer2013.zip: 'fer2013.csv' is encrypted",
     ),
     Broken(
         "zip of nothing", fer(zipped(("a.txt", b"")), "a.zip"), read_fer, r"a.zip: .* found none"
@@ -373,6 +373,24 @@ BROKEN = [
         fer(zipped(("/tmp/fer2013.csv", lines(FER))), "a.zip"),
         read_fer,
         r"a.zip: '/tmp/fer2013.csv' in it leaves the folder",
+    ),
+    Broken(
+        "zip with a drive letter",
+        fer(zipped(("C:fer2013.csv", lines(FER))), "a.zip"),
+        read_fer,
+        r"a.zip: 'C:fer2013.csv' in it leaves the folder",
+    ),
+    Broken(
+        "zip of many csv files with names of many lines",
+        fer(zipped(*((f"{n}\n.csv", b"") for n in range(99))), "a.zip"),
+        read_fer,
+        r"a.zip: expected one csv file in the zip, found '0.n.csv', .* \(99 in all\)",
+    ),
+    Broken(
+        "zip packed by LZMA",
+        fer(zipped(("fer2013.csv", lines(FER)), method=zipfile.ZIP_LZMA), "a.zip"),
+        read_fer,
+        r"a.zip: .*packed by method 14",
     ),
     Broken(
         "zip of images opened",

@@ -17,55 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fuzz.mutation import mutated
+
 N_MUTANTS = 500
 MAX_MEMORY_BYTES = 1_000_000_000
 MAX_SECONDS = 10
-
-HOSTILE = [0, 1, 127, 128, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63, 2**64 - 1]
-
-
-def varint(value):
-    out = b""
-    while value > 127:
-        out, value = out + bytes([value % 128 + 128]), value // 128
-    return out + bytes([value])
-
-
-def mutated(content, rng):
-    """content with one or a few of: bits flipped, bytes set, the end or a part cut off, bytes put
-    in or doubled, a length field's worth of bytes replaced by a hostile number."""
-    content = bytearray(content)
-    for _ in range(rng.choice([1, 1, 1, 2, 5])):
-        if not content:
-            break
-        # headers stand at the beginning and at the end of these formats
-        edge = int(rng.choice([12, 100, 1000, len(content)]))
-        at = int(rng.integers(0, min(edge, len(content))))
-        at = at if rng.integers(2) else len(content) - 1 - at
-        number = int(rng.choice(np.arange(len(HOSTILE))))
-        kind = rng.choice(
-            ["bit", "byte", "cut", "part", "insert", "double", "u32", "u64", "varint"]
-        )
-        if kind == "bit":
-            content[at] ^= 1 << int(rng.integers(8))
-        elif kind == "byte":
-            content[at] = int(rng.integers(256))
-        elif kind == "cut":
-            del content[at:]
-        elif kind == "part":
-            del content[at : at + int(rng.integers(1, 50))]
-        elif kind == "insert":
-            content[at:at] = rng.bytes(int(rng.integers(1, 20)))
-        elif kind == "double":
-            content[at:at] = content[at : at + int(rng.integers(1, 50))]
-        elif kind == "varint":
-            hostile = varint(HOSTILE[number])
-            content[at : at + int(rng.choice([1, 2, len(hostile)]))] = hostile
-        else:
-            size = 4 if kind == "u32" else 8
-            hostile = (HOSTILE[number] % 2 ** (8 * size)).to_bytes(size, "little")
-            content[at : at + size] = hostile
-    return bytes(content)
 
 
 def checkpoint_cases(folder):

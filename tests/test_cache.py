@@ -1,6 +1,9 @@
 """The cache saves time, and never changes a result."""
 
+import io
 import os
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -157,3 +160,45 @@ def test_folder_by_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")  # to be ignored, says its specification
     assert str(cache_folder()) == "/home/someone/.cache/ferdata"
+
+
+def claiming(shape, content=b""):
+    """An entry whose array claims a shape, in front of other content."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    return header.getvalue() + content
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["a claim", "a zip bomb"])
+def test_an_entry_that_takes_more_memory_than_it_has_is_rebuilt(parser, folder, packed):
+    parser.text()
+    (entry,) = folder.iterdir()
+    with np.load(entry) as file:
+        identity = file["source_identity"]
+    content = bytes(200 << 20) if packed else b"x"
+    with zipfile.ZipFile(entry, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("source_identity.npy", "w") as member:
+            np.save(member, identity)
+        with archive.open("data.npy", "w") as member:
+            member.write(claiming((200 << 20,), content))
+    del content
+    tracemalloc.start()
+    try:
+        assert parser.text() == b"first" and parser.n_runs == 2
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4e6
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+def test_the_folder_is_its_owners_alone(parser, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "new"))
+    before = os.umask(0)
+    try:
+        parser.text()
+    finally:
+        os.umask(before)
+    assert oct((tmp_path / "new").stat().st_mode & 0o777) == "0o700"

@@ -170,6 +170,14 @@ def set_to(key, value):
     return lambda tensors, state: state.__setitem__(key, value)
 
 
+def changed_record(**values):
+    return lambda tensors, state: state["records"][0].update(values)
+
+
+def generator(**values):
+    return lambda tensors, state: state["dropout_generator"]["state"].update(values)
+
+
 def tensor(name, change):
     return lambda tensors, state: tensors.__setitem__(name, change(tensors[name]))
 
@@ -183,9 +191,15 @@ def tensor(name, change):
         (set_to("records", {}), "incomplete"),
         (set_to("records", [{"epoch": 0}]), "not a checkpoint"),
         (set_to("records", [7]), "not a checkpoint"),
+        (set_to("records", [{"epoch": 1}]), "incomplete"),
+        (changed_record(epoch="0"), "incomplete"),
+        (changed_record(val_accuracy=[0.5]), "incomplete"),
+        (changed_record(is_best={}), "incomplete"),
         (set_to("configuration", {}), "loss"),
         (set_to("dropout_generator", {"bit_generator": "PCG64"}), "state"),
         (set_to("dropout_generator", "PCG64"), ""),
+        (generator(state=-1), ""),
+        (generator(inc=2**200), ""),
         (lambda tensors, state: tensors.pop("optimizer/m"), "slots"),
         (lambda tensors, state: tensors.pop("optimizer/n_steps"), "n_steps"),
         (tensor("optimizer/m", lambda a: a[:-1]), "optimizer/m"),
@@ -198,6 +212,17 @@ def tensor(name, change):
 def test_parts_missing_or_wrong(run_folder, change, word):
     rewrite(path_in(run_folder), change)
     assert_refused(run_folder, word)
+
+
+def test_lists_in_lists_in_lists(run_folder):
+    """Deeper than Python's own parser of JSON goes."""
+    path = path_in(run_folder)
+    tensors, metadata = read(path)
+    metadata[checkpoint.METADATA_KEY] = "[" * 100_000
+    path.write_bytes(safetensors.numpy.save(tensors, metadata))
+    assert_refused(run_folder, "not a checkpoint")
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        records_in(run_folder)
 
 
 # ---- whole files, whenever a run dies --------------------------------------------------------

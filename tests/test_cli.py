@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from small_networks import SMALL_NETWORKS
 
 import tinycnn
 from tinycnn import Dense, Flatten, InputSpec, Network, ReLU, cli, models, reference
+from tinycnn.cli import image_argument
 from tinycnn.cli.console import one_line, plain
 from tinycnn.formats.agreement import ExportError
 from tinycnn.testing import GradientError, check_gradients, logit_error
@@ -635,3 +637,40 @@ def test_gradcheck_of_a_broken_network(refused, tmp_path):
     network.parameters["conv1.w"][0] = np.nan
     tinycnn.save(network, tmp_path / "nan.safetensors")
     assert "not finite" in refused("gradcheck", tmp_path / "nan.safetensors")
+
+
+# ---- files that ask for more than they are ---------------------------------------------------
+
+
+def test_no_other_program_is_started_for_a_picture(run, model, tmp_path, monkeypatch):
+    """Pillow gives EPS to Ghostscript, which runs what is in it."""
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 10\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "face.png").write_bytes(eps)
+    Image.init()  # all that Pillow knows is at hand
+    with Image.open(tmp_path / "face.png") as picture:
+        assert picture.format == "EPS"
+    monkeypatch.setattr(subprocess, "Popen", None)
+    monkeypatch.setattr(subprocess, "check_call", None)
+    status, _, error = run("explain", model, tmp_path / "face.png", "--out", tmp_path / "x.html")
+    assert status == 2 and "face.png: not a picture in a format that is known here" in error
+
+
+def test_an_array_is_as_long_as_its_header_says(run, model, tmp_path):
+    """NumPy's own reader makes room for what a header claims."""
+    np.savez(tmp_path / "data.npz", images=images(3), labels=np.zeros(3, int))
+    claim = {"descr": "|u1", "fortran_order": False, "shape": (10**12, 10, 9)}
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        with archive.open("images.npy", "w") as file:
+            np.lib.format.write_array_header_1_0(file, claim)
+        with archive.open("labels.npy", "w") as file:
+            np.save(file, np.zeros(3, int))
+    words = ("convert", model, tmp_path / "out.safetensors", "--data", tmp_path / "data.npz")
+    status, _, error = run(*words)
+    assert status == 2 and "images.npy is not as long as its shape (1000000000000, 10, 9)" in error
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_picture_file_that_is_too_long_is_not_read(run, model, face, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_argument, "MAX_FILE_BYTES", 20)
+    status, _, error = run("explain", model, face, "--out", tmp_path / "x.html")
+    assert status == 2 and "face.png: more than 20 bytes" in error

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ferdata.errors import DataError
 from ferdata.labels import FER2013, FERPLUS8, FERPLUS10
+from ferdata.sources import csv_file
 from ferdata.sources.fer2013 import load_fer2013
 from ferdata.sources.ferplus import majority, plurality, vote_distribution
 
@@ -396,7 +397,7 @@ def test_bad_zips(table, tmp_path, save):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("b.csv", "")
         archive.writestr("a.csv", "")
-    with pytest.raises(DataError, match="expected one csv file in the zip, found a.csv, b.csv"):
+    with pytest.raises(DataError, match="expected one csv file in the zip, found 'a.csv', 'b.csv'"):
         load_fer2013(path)
     with pytest.raises(DataError, match="fer.zip: cannot be read, damaged or incomplete"):
         load_fer2013(save(path.read_bytes()[:-30], "fer.zip"))
@@ -415,7 +416,7 @@ def test_encrypted_zip(table, tmp_path, save):
     stored = bytearray(path.read_bytes())
     for header, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         stored[stored.index(header) + offset] |= 1  # the flag "encrypted"
-    with pytest.raises(DataError, match="fer2013.csv is encrypted; unpack it first"):
+    with pytest.raises(DataError, match="'fer2013.csv' is encrypted; unpack it first"):
         load_fer2013(save(bytes(stored), "fer.zip"))
 
 
@@ -531,3 +532,14 @@ def test_real_fer2013_rows_0_to_63_are_the_faces_of_the_published_reference(real
         faces = file["face_images"]
     mine = resize_images(data.images[:60], 84)
     assert np.abs(mine.astype(int) - faces[data.rows[:60]]).max() <= 1
+
+
+def test_a_csv_that_unpacks_without_end(table, tmp_path, save, monkeypatch):
+    """Columns that nobody asks for count as well: a gigabyte of them packs into a megabyte."""
+    first, *rest = csv_text(table).splitlines()
+    text = "\n".join([f"{first},more", *(f"{row},{'0' * 100_000}" for row in rest)])
+    path = save(gzip.compress(text.encode()), "fer2013.csv.gz")
+    load_fer2013(path, cache=False)
+    monkeypatch.setattr(csv_file, "MAX_UNPACKED_BYTES", 2 * 100_000)
+    with pytest.raises(DataError, match="line 3: more than 200,000 bytes unpacked, no such csv"):
+        load_fer2013(path, cache=False)

@@ -408,3 +408,73 @@ def test_code_of_another_processor_is_not_run(package, filled_cache, tmp_path):
         result, log = run(package, cache, **environment)
         assert result == RESULT
         assert compiled(log) == [] and "WARNING" not in log
+
+
+# ---- who may put code there: Numba's files are pickle, so reading one is running it --------------
+
+
+@ON_LINUX
+def test_the_cache_is_made_for_its_owner_alone(package, tmp_path):
+    cache = tmp_path / "cache"
+    run(package, cache, "import os; os.umask(0)\n")
+    folders = [cache, *(path for path in cache.iterdir())]
+    assert len(folders) == 2
+    assert [oct(path.stat().st_mode & 0o777) for path in folders] == ["0o700", "0o700"]
+
+
+def planted(cache, proof):
+    """The filled cache with code put in the place of every kernel's index: it makes `proof`."""
+    code = f"cposix\nsystem\n(S'touch {proof}'\ntR."  # a pickle that runs a command
+    for path in cache.rglob("*.nbi"):
+        path.write_text(code)
+
+
+@ON_LINUX
+@pytest.mark.parametrize("mode, which", [(0o777, "the folder"), (0o720, "the folder of the key")])
+def test_code_where_others_may_write_is_not_run(package, filled_cache, tmp_path, mode, which):
+    cache, proof = tmp_path / "cache", tmp_path / "proof"
+    shutil.copytree(filled_cache, cache)
+    planted(cache, proof)
+    before = {path: path.read_bytes() for path in cache.rglob("*.nb?")}
+    opened = cache if which == "the folder" else next(cache.iterdir())
+    opened.chmod(mode)
+    result, log = run(package, cache)
+    assert result == RESULT and compiled(log) == ["callee", "caller"]
+    said = f"WARNING kernel cache {opened} is not used: others may write there"
+    assert log.count(said) == 1 == log.count("WARNING")
+    assert not proof.exists()
+    assert {path: path.read_bytes() for path in cache.rglob("*.nb?")} == before
+
+
+@ON_LINUX
+def test_which_folders_are_trusted(tmp_path):
+    for mode in (0o700, 0o755, 0o555, 0o711):
+        tmp_path.chmod(mode)
+        assert _jit.why_not_trusted(tmp_path) == ""
+    for mode in (0o777, 0o1777, 0o775, 0o720, 0o702):
+        tmp_path.chmod(mode)
+        assert "others may write" in _jit.why_not_trusted(tmp_path)
+    tmp_path.chmod(0o700)
+    assert _jit.why_not_trusted(tmp_path / "not there") == ""
+
+
+def test_this_code_would_run_if_it_were_read(package, filled_cache, tmp_path):
+    """What the test above stands on, and what SECURITY.md says of the folder."""
+    cache, proof = tmp_path / "cache", tmp_path / "proof"
+    shutil.copytree(filled_cache, cache)
+    planted(cache, proof)
+    assert run(package, cache)[0] == RESULT
+    assert proof.exists()
+
+
+@ON_LINUX
+def test_the_cache_of_another_user_is_not_read(package, filled_cache, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    cache, proof = tmp_path / "cache", tmp_path / "proof"
+    shutil.copytree(filled_cache, cache)
+    planted(cache, proof)
+    os.chown(cache, 65534, 65534)
+    result, log = run(package, cache)
+    assert result == RESULT and f"{cache} is not used: it belongs to another user" in log
+    assert not proof.exists()

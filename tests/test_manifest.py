@@ -212,3 +212,27 @@ def test_anything_is_a_listing_or_one_error(tmp_path_factory, data):
     else:
         text = data.decode("utf-8-sig")
         assert all(p in text for p in files.paths) and set(files.paths) <= {"a/1.png", "a/2.png"}
+
+
+def test_a_link_out_of_the_folder_is_refused_unless_its_place_is_named(root, tmp_path):
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    (outside / "1.png").write_bytes((root / "a/1.png").read_bytes())
+    (root / "out.png").symlink_to(outside / "1.png")
+    (root / "far").symlink_to(outside)
+    for place in ("out.png", "far/1.png"):
+        path = manifest(root, ["path,label", "a/1.png,happy", f"{place},sad"])
+        with pytest.raises(DataError, match=f"line 3: .*{place} is a link out of the folder"):
+            list_files(path)
+    path = manifest(root, ["path,label", "1.png,sad"])
+    assert list_files(path, root=root / "far").paths == ("1.png",)
+
+
+@pytest.mark.parametrize("column", ["subject", "split", "path"])
+def test_one_long_name_does_not_make_all_names_wide(root, column):
+    fields = dict(path="a/1.png", label="happy", subject="x", split="train")
+    fields[column] = "x" * 401 + ".png"
+    path = manifest(root, [",".join(fields), ",".join(fields.values())])
+    expected = "is no path" if column == "path" else f"a {column} of 405 characters"
+    with pytest.raises(DataError, match=f"line 2: .*{expected}"):
+        list_files(path)

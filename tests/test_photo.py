@@ -3,7 +3,10 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 import threading
+import tracemalloc
 import warnings
 import zlib
 
@@ -336,3 +339,72 @@ def test_nothing_global_changes(save):
         ImageFile.LOAD_TRUNCATED_IMAGES,
         list(warnings.filters),
     )
+
+
+MEMORY = """
+import sys
+import numpy as np
+from PIL import Image
+from ferdata import photo
+photo.MAX_PIXELS = 4_000_000
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+Image.init()
+before = peak()
+pixels = photo.read_photo(sys.argv[1])
+print((peak() - before) // (pixels.shape[0] * pixels.shape[1]), pixels.shape)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory as Linux tells it")
+@pytest.mark.parametrize("mode, most", [("RGBA", 18), ("F", 16), ("RGB", 14)])
+def test_memory_for_a_large_picture(tmp_path, mode, most):
+    """Bytes a pixel at the peak: of 50,000,000 pixels twenty would be a gigabyte."""
+    path = tmp_path / ("a.tif" if mode == "F" else "a.png")
+    Image.new(mode, (2000, 2000)).save(path)
+    command = [sys.executable, "-c", MEMORY, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    per_pixel, shape = done.stdout.split(" ", 1)
+    assert int(per_pixel) <= most and "2000, 2000" in shape
+
+
+def webp(chunk, at, value):
+    """The beginning of a WebP file whose first chunk has `value` at byte `at` of the file."""
+    content = bytearray(b"RIFF\x40\0\0\0WEBP" + chunk + bytes(60))
+    content[at : at + len(value)] = value
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content, size",
+    [
+        (webp(b"VP8X", 24, b"\xff\xff\0\xff\xff\0"), "65536 x 65536"),
+        (webp(b"VP8L", 20, b"\x2f\xff\xff\xff\x0f"), "16384 x 16384"),
+        (webp(b"VP8 ", 23, b"\x9d\x01\x2a\xff\x3f\xff\x3f"), "16383 x 16383"),
+    ],
+    ids=["extended", "lossless", "lossy"],
+)
+def test_a_huge_webp_is_refused_before_pillow_makes_room(tmp_path, monkeypatch, content, size):
+    path = tmp_path / "a.webp"
+    path.write_bytes(content)
+    Image.init()
+    monkeypatch.setitem(Image.OPEN, "WEBP", (None, None))
+    with pytest.raises(DataError, match=f"a.webp: {size} px is more than"):
+        read_photo(path)
+
+
+def test_a_length_that_is_only_claimed_takes_no_memory(tmp_path, save):
+    """A chunk of a PNG that says it has a gigabyte."""
+    path = save(np.zeros((8, 7), np.uint8), "a.png")
+    content = path.read_bytes()
+    at = content.index(b"IDAT") - 4
+    path.write_bytes(content[:at] + (1 << 30).to_bytes(4, "big") + content[at + 4 :])
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="a.png: cannot be decoded"):
+            read_photo(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10e6

@@ -482,3 +482,49 @@ def test_many_damaged_files(scratch):
             content[at] = rng.integers(32, 127) if k % 5 else rng.integers(0, 256)
         loads_right_or_is_refused(scratch, bytes(content))
     assert 200 <= len(N_LOADED) < 300  # a changed weight is a weight, where no checksum is
+
+
+# ---- small files that ask for much -----------------------------------------------------------
+
+
+def test_a_long_header_is_refused_unread(tmp_path, monkeypatch):
+    header_bytes = int.from_bytes(CONTENT[:8], "little")
+    monkeypatch.setattr(model_file, "MAX_HEADER_BYTES", header_bytes)
+    tinycnn.load(write(tmp_path, CONTENT), backend="numpy")
+    monkeypatch.setattr(model_file, "MAX_HEADER_BYTES", header_bytes - 1)
+    refused(tmp_path, CONTENT, f"a header of {header_bytes:,} bytes; at most")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda d: d["layers"][2].update(size=10**6, stride=1), "a window of 1000000 over"),
+        (lambda d: d["input_spec"].update(height_px=30_000, width_px=30_000), "values an image"),
+    ],
+    ids=["window", "picture"],
+)
+def test_a_network_that_no_machine_runs(tmp_path, change, words):
+    refused(tmp_path, with_description(change), words)
+
+
+def test_what_a_file_says_is_told_on_one_short_line(tmp_path):
+    long = "x\n\x1b[31m" * 10_000
+    for content in (
+        with_description(lambda d: d["input_spec"].update(scaling=long)),
+        with_description(lambda d: d["layers"][7].update(units=7)).replace(
+            b"conv1.w", b"c\\n\\tv1"
+        ),
+    ):
+        path = write(tmp_path, content)
+        with pytest.raises(ModelFileError) as raised:
+            tinycnn.load(path, backend="numpy")
+        message = str(raised.value).replace(str(path), "")
+        assert message.isprintable() and len(message) < 3000
+
+
+def test_the_checksum_is_checked_by_everybody_who_reads_the_file(tmp_path):
+    """The command line and checkpoints read by `network_from`."""
+    damaged = with_description(lambda d: d["input_spec"].update(framing="another"))
+    tensors, metadata = model_file.read(write(tmp_path, damaged))
+    with pytest.raises(ModelFileError, match="its checksum does not match"):
+        model_file.network_from("here", tensors, metadata, backend="numpy")

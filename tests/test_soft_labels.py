@@ -1,6 +1,7 @@
 """Teacher outputs are aligned by id or row, classes by name, and every doubt is an error."""
 
 import hashlib
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -716,3 +717,18 @@ def test_a_teacher_for_a_data_set_and_several_of_them(npz, tmp_path):
     assert flipped is None
     with pytest.raises(ValueError, match="no teachers"):
         load_teachers([], faces)
+
+
+def test_one_long_id_does_not_make_all_ids_wide(tmp_path):
+    """As wide as the longest, 3,000 ids of 60,000 characters would take 720 MB."""
+    path = tmp_path / "teacher.csv"
+    rows = [f"{n},0.5,0.5" for n in range(3000)]
+    path.write_text("\n".join(["id,happy,sad", *rows, "x" * 60_000 + ",0.5,0.5"]))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="line 3002: id of 60000 characters, among 3001 of 24"):
+            load_soft_labels(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6

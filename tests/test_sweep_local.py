@@ -176,9 +176,23 @@ def test_a_result_that_is_none_is_named(tmp_path):
     outcome = run(tmp_path, trials=FEW[:1])
     (name,) = outcome.results
     path = tmp_path / "results" / f"{name}.json"
-    path.write_text('{"name": 1}')
-    with pytest.raises(sweep.SweepFolderError, match=f"{name}.json: not a trial's file: trial"):
-        run(tmp_path, trials=FEW[:1])
+    good = json.loads(path.read_text())
+    scores = {**good["test"], "accuracy": "high"}
+    wrong = {
+        '{"name": "a", "trial": {}}': "validation, test missing",
+        '"name trial validation test"': "no JSON object",
+        json.dumps({**good, "test": scores}): "test without accuracy",
+        json.dumps({**good, "trial": {**good["trial"], "epochs": 10**400}}): "epochs|large",
+        json.dumps({**good, "trial": {**good["trial"], "command": "x"}}): "no trial: .*command",
+        json.dumps({**good, "seconds": None}): "seconds missing, or of the wrong kind",
+        "[" * 100_000: "recursion",
+        " " * (sweep.folder.MAX_FILE_BYTES + 1): "more than 33,554,432 bytes",
+        "\ud800": "",
+    }
+    for text, words in wrong.items():
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(sweep.SweepFolderError, match=f"{name}.json: not a.*({words})"):
+            run(tmp_path, trials=FEW[:1])
 
 
 # ---- several sweeps at once ------------------------------------------------------------------

@@ -124,7 +124,7 @@ def load(
     try:
         optimizer.load_state(optimizer_state)
         network.dropout_generator.bit_generator.state = state["dropout_generator"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise CheckpointError(f"{path}: {error}") from None
     network.parameter_vector[:] = saved.parameter_vector
     if average is not None:
@@ -137,11 +137,22 @@ def load(
 def _state(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
         state = json.loads(metadata[METADATA_KEY])
-        complete = isinstance(state["records"], list) and isinstance(state["configuration"], dict)
+        complete = _are_records(state["records"]) and isinstance(state["configuration"], dict)
         if not complete or "dropout_generator" not in state:
             raise ValueError("the training state is incomplete")
         return state
     except KeyError as error:
         raise CheckpointError(f"{path}: not a checkpoint: {error} is missing") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a checkpoint: {error}") from None
+
+
+def _are_records(records: Any) -> bool:
+    """Whether these are records of the epochs 0, 1, ..., all of whose values are numbers or None
+    (JSON's true and false are numbers)."""
+    return isinstance(records, list) and all(
+        isinstance(record, dict)
+        and record.get("epoch") == k
+        and all(value is None or isinstance(value, (int, float)) for value in record.values())
+        for k, record in enumerate(records)
+    )

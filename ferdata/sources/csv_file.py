@@ -14,17 +14,22 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
+from ferdata.below import leaves_folder
 from ferdata.errors import DataError
 from ferdata.regular_file import refuse_pipes
+from ferdata.zip_file import open_zip
 
 Progress = Callable[[int, int], None]
 
 MAX_LINES = 250_000
 """Lines of one csv, blank ones too; FER2013 and FER+ have 35,888. It bounds time and memory: a
 packed file of some megabytes can hold any number of lines."""
+
+MAX_UNPACKED_BYTES = 2 << 30
+"""All lines of one csv together, columns that are not asked for too; FER2013 has 0.3e9."""
 
 # A longer line is not a row of any csv read here; refusing it bounds the memory.
 _MAX_LINE_BYTES = 1 << 20
@@ -55,7 +60,7 @@ def csv_rows(
 
     Raises DataError: no such file, damaged or incomplete packing, missing columns, no rows, an
     empty line before the end, a line of another number of fields or longer than 1 MiB, or
-    more than MAX_LINES lines.
+    more than MAX_LINES lines or MAX_UNPACKED_BYTES.
     """
     refuse_pipes(path)
     try:
@@ -119,7 +124,7 @@ def _unpacked(raw: BinaryIO, path: Path, members: Sequence[str], stack: ExitStac
     if magic[:2] == b"\x1f\x8b":
         return io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=raw)), 1 << 18)
     if magic == b"PK\x03\x04":
-        archive = stack.enter_context(zipfile.ZipFile(raw))
+        archive = stack.enter_context(open_zip(raw))
         member = _member(archive, path, members)
         return io.BufferedReader(stack.enter_context(archive.open(member)), 1 << 18)
     return raw
@@ -136,14 +141,15 @@ def _member(archive: zipfile.ZipFile, path: Path, members: Sequence[str]) -> zip
     names = preferred[:1] or list(found)
     if len(names) != 1:
         raise DataError(
-            f"{path}: expected one csv file in the zip, found {', '.join(sorted(found)) or 'none'}"
+            f"{path}: expected one csv file in the zip, found "
+            + (", ".join(f"{name[:40]!r}" for name in sorted(found)[:5]) or "none")
+            + (f", ... ({len(found)} in all)" if len(found) > 5 else "")
         )
     info = found[names[0]]
-    place = PurePosixPath(info.filename.replace("\\", "/"))
-    if place.is_absolute() or ".." in place.parts:
+    if leaves_folder(info.filename):
         raise DataError(f"{path}: {info.filename[:80]!r} in it leaves the folder of the zip")
     if info.flag_bits & 1:
-        raise DataError(f"{path}: {info.filename} is encrypted; unpack it first")
+        raise DataError(f"{path}: {info.filename[:80]!r} is encrypted; unpack it first")
     return info
 
 
@@ -151,9 +157,14 @@ def _rows(
     reader: BinaryIO, path: Path, columns: Sequence[str]
 ) -> Iterator[tuple[int, list[bytes]]]:
     n_fields, positions = _header(reader.readline(_MAX_LINE_BYTES), path, columns)
-    line, empty = 1, 0
+    line, empty, n_bytes = 1, 0, 0
     while text := reader.readline(_MAX_LINE_BYTES):
         line += 1
+        n_bytes += len(text)
+        if n_bytes > MAX_UNPACKED_BYTES:
+            raise DataError(
+                f"{path} line {line}: more than {MAX_UNPACKED_BYTES:,} bytes unpacked, no such csv"
+            )
         if line > MAX_LINES:
             raise DataError(f"{path} line {line}: more than {MAX_LINES:,} lines, no such csv")
         if len(text) == _MAX_LINE_BYTES:

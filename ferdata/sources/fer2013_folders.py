@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from ferdata.errors import DataError
 from ferdata.labels import FER2013_FOLDERS
+from ferdata.photo import FORMATS
 from ferdata.sources.class_folders import Layout, layouts, listed_classes, the_layout
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.tree import Tree, join
@@ -98,7 +99,7 @@ def _size(tree: Tree, place: str) -> tuple[int, int] | None:
     from PIL import Image
 
     try:
-        with Image.open(tree.path(place)) as image:
+        with Image.open(tree.path(place), formats=FORMATS) as image:
             return image.size
     except Exception:  # unreadable: said when the images are read, with the file's name
         return None

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ferdata.below import Below, leaves_folder
 from ferdata.errors import DataError
 from ferdata.labels import LabelError, LabelSpace, canonical_name, is_known_class
 from ferdata.regular_file import refuse_pipes
@@ -30,7 +31,7 @@ MAX_ROWS = 1_000_000
 
 _MAX_LINE_BYTES = 64 * 1024
 _DIGITS = re.compile(r"[0-9]{1,9}")
-_DRIVE = re.compile(r"[A-Za-z]:")
+_MAX_NAME = 400  # characters of a path or a subject; arrays of names are as wide as the longest
 
 
 def is_header(names: Sequence[str]) -> bool:
@@ -56,6 +57,7 @@ def list_files(
     folder = path.parent if root is None else Path(root)
     if not folder.is_dir():
         raise DataError(f"{folder}: no folder")
+    below = Below(folder)
     rows: list[_Row] = []
     line_of: dict[str, int] = {}
     for row in _rows(path):  # checked while it is read: a wrong file is noticed at its beginning
@@ -65,6 +67,11 @@ def list_files(
             raise DataError(f"{where}: {place} stands in line {line_of[place]} already")
         if not os.path.isfile(folder / place):
             raise DataError(f"{where}: no file {folder / place}")
+        if not below.has(place):
+            raise DataError(
+                f"{where}: {folder / place} is a link out of the folder of the images; name the "
+                f"folder that it leads to: root=..."
+            )
         line_of[place] = row.line
         rows.append(row)
     if not rows:
@@ -114,6 +121,11 @@ def _rows(path: Path) -> Iterator[_Row]:
             for name in ("subject", "split"):
                 if name in at and not fields[at[name]]:
                     raise DataError(f"{path} line {line}: no {name}, but there is a column for it")
+                if name in at and len(fields[at[name]]) > _MAX_NAME:
+                    raise DataError(
+                        f"{path} line {line}: a {name} of {len(fields[at[name]])} characters; "
+                        f"expected at most {_MAX_NAME}"
+                    )
             values = {name: fields[i] for name, i in at.items()}
             yield _Row(
                 line, values["path"], values["label"], values.get("subject"), values.get("split")
@@ -206,11 +218,11 @@ def _split(split: str | None, where: str) -> str | None:
 def _checked_path(text: str, where: str) -> str:
     """The path in one spelling. Raises DataError if it could leave the folder or name no image."""
     parts = PurePosixPath(text).parts
-    if not text or not text.isprintable():
+    if not text or not text.isprintable() or len(text) > _MAX_NAME:
         raise DataError(f"{where}: {text[:60]!r} is no path")
     if "\\" in text:
         raise DataError(f"{where}: {text[:60]!r}: write paths with forward slashes")
-    if text.startswith("/") or _DRIVE.match(text) or ".." in parts:
+    if leaves_folder(text):
         raise DataError(
             f"{where}: {text[:60]!r} leaves the folder of the images; expected a path below it"
         )

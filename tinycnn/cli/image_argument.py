@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,11 @@ from .console import CannotError
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 """Pillow's names of pictures with up to 8 bits a channel, which turn into grey or RGB as they
 are seen."""
+
+MAX_FILE_BYTES = 64 << 20
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+"""Pillow's names.  Without those that start other programs (EPS) or draw (WMF)."""
 
 
 def read_image(name: str, spec: InputSpec) -> np.ndarray:
@@ -33,7 +39,10 @@ def _read_picture(name: str, spec: InputSpec) -> np.ndarray:
     if spec.channels not in modes:
         raise CannotError(f"the network takes {spec.channels} channels; give the image as .npy")
     try:
-        with Image.open(name) as file:
+        if Path(name).stat().st_size > MAX_FILE_BYTES:
+            raise CannotError(f"{name}: more than {MAX_FILE_BYTES:,} bytes, no picture of a face")
+        content = io.BytesIO(Path(name).read_bytes())
+        with Image.open(content, formats=FORMATS) as file:
             if file.mode not in MODES:
                 raise CannotError(f"{name}: pixels of kind {file.mode}; expected 8-bit grey or RGB")
             # a picture of another size is not decoded; one that lies on its side may fit
@@ -43,7 +52,9 @@ def _read_picture(name: str, spec: InputSpec) -> np.ndarray:
             return np.asarray(upright.convert(modes[spec.channels]))
     except UnidentifiedImageError:
         raise CannotError(f"{name}: not a picture in a format that is known here") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except CannotError:
+        raise
+    except Exception as error:  # damage shows up in Pillow as a dozen kinds of exception
         raise CannotError(f"{name}: damaged, or not a picture: {error}") from None
 
 
@@ -64,7 +75,7 @@ def _check_size(
 def _read_array(name: str, spec: InputSpec) -> np.ndarray:
     try:
         array = np.load(name, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # NumPy's own parser of headers raises what Python's does
         raise CannotError(
             f"{name}: not a .npy file of plain numbers, or damaged: {error}"
         ) from None

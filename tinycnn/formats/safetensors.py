@@ -20,13 +20,20 @@ import numpy as np
 
 from ..atomic_file import write_atomically
 from ..input_spec import InputSpec
-from ..layers import layer_from_config
+from ..layers import MaxPool2D, layer_from_config
 from ..network import Network
-from ..plan import build_plan
+from ..plan import Plan, build_plan
 
 METADATA_KEY = "tinycnn"
 VERSION = 1
 DTYPES = ("float16", "float32", "float64")
+
+MAX_HEADER_BYTES = 8 << 20
+"""Names, description and a checkpoint's records; 300 bytes an epoch.  JSON takes twenty times its
+length in memory."""
+
+MAX_VALUES = 1 << 27
+"""What a network from a file may make of one image, all layers together: half a gigabyte."""
 
 
 class ModelFileError(ValueError):
@@ -103,18 +110,7 @@ def load(
 
     Raises FileNotFoundError, or ModelFileError for a file that is damaged or holds no network.
     """
-    tensors, metadata = read(path)
-    network = network_from(path, tensors, metadata, backend=backend, n_threads=n_threads)
-    description = json.loads(metadata[METADATA_KEY])
-    try:
-        matches = description.get("crc32") in (None, _checksum(tensors, description))
-    except RecursionError:  # lists in lists in lists
-        matches = False
-    if not matches:
-        raise ModelFileError(
-            f"{path}: its checksum does not match: it is damaged, or another program changed it"
-        )
-    return network
+    return network_from(path, *read(path), backend=backend, n_threads=n_threads)
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -123,12 +119,20 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such model file")
+    with open(path, "rb") as opened:
+        n_header_bytes = int.from_bytes(opened.read(8), "little")
+    if n_header_bytes > MAX_HEADER_BYTES:
+        raise ModelFileError(
+            f"{path}: not a safetensors file, or damaged: a header of {n_header_bytes:,} bytes; "
+            f"at most {MAX_HEADER_BYTES:,} are read"
+        )
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             return {name: file.get_tensor(name) for name in file.keys()}, metadata
     except (SafetensorError, TypeError, AttributeError) as error:  # the last two: no such dtype
-        raise ModelFileError(f"{path}: not a safetensors file, or damaged: {error}") from None
+        reason = _shortened(str(error))
+        raise ModelFileError(f"{path}: not a safetensors file, or damaged: {reason}") from None
 
 
 def network_from(
@@ -146,6 +150,7 @@ def network_from(
         layers = [layer_from_config(config) for config in description["layers"]]
         spec = InputSpec(**description["input_spec"])
         plan = build_plan(layers, spec.shape)
+        _check_work(plan)
         n_classes = plan.output_shape[0]
         if len(spec.classes) != n_classes:
             raise ValueError(f"{len(spec.classes)} class names for {n_classes} logits")
@@ -159,7 +164,8 @@ def network_from(
     except KeyError as error:
         raise ModelFileError(f"{path}: not a tinycnn model: {error} is missing") from None
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ModelFileError(f"{path}: its description is not usable: {error}") from None
+        reason = _shortened(str(error))
+        raise ModelFileError(f"{path}: its description is not usable: {reason}") from None
     own = {name: tensor for name, tensor in tensors.items() if "/" not in name}
     expected = {name: shape for name, (_, shape) in plan.parameter_slots.items()}
     if {name: tensor.shape for name, tensor in own.items()} != expected:
@@ -171,6 +177,10 @@ def network_from(
     if not dtypes <= {np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16)}:
         raise ModelFileError(f"{path}: tensors of {dtypes}; expected float16, float32 or float64")
     dtype = np.float64 if dtypes == {np.dtype(np.float64)} else np.float32
+    if not _matches(tensors, description):
+        raise ModelFileError(
+            f"{path}: its checksum does not match: it is damaged, or another program changed it"
+        )
     network = Network(layers, spec, dtype=dtype, **options)
     for name, tensor in own.items():
         network.parameters[name][:] = tensor
@@ -179,5 +189,32 @@ def network_from(
     return network
 
 
+def _matches(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> bool:
+    try:
+        return description.get("crc32") in (None, _checksum(tensors, description))
+    except RecursionError:  # lists in lists in lists
+        return False
+
+
+def _check_work(plan: Plan) -> None:
+    """Raise ValueError for a network that a small file describes and no machine runs."""
+    n_values = math.prod(plan.input_shape)
+    for step in plan.steps:
+        n_values += math.prod(step.output_shape)
+        most = 2 * max(step.input_shape)
+        if isinstance(step.layer, MaxPool2D) and step.layer.size > most:
+            raise ValueError(
+                f"layer {step.name}: a window of {step.layer.size} over {step.input_shape}"
+            )
+    if n_values > MAX_VALUES:
+        raise ValueError(f"{n_values:,} values an image; at most {MAX_VALUES:,} are read")
+
+
 def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {tuple(shape)}" for name, shape in sorted(shapes.items()))
+    return _shortened(", ".join(f"{name} {tuple(s)}" for name, s in sorted(shapes.items())))
+
+
+def _shortened(text: str, n_most: int = 1000) -> str:
+    """On one line and not without end: names and values come from a file."""
+    text = "".join(c if c.isprintable() else "\ufffd" for c in text[: n_most + 1])
+    return text if len(text) <= n_most else f"{text[:n_most]}..."

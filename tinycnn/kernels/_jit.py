@@ -11,6 +11,8 @@ Numba's own cache compares the time stamp of one file, so it does not see an edi
 a kernel calls into.  Ours is a folder named by a hash of every file of this package, of the tile
 and of the versions in use: any change leads to another folder.  Whatever is wrong with a cache
 (read-only, truncated, from another machine) costs a compile and a log line, nothing else.
+Numba keeps code as pickle, so whoever may write to the folder may run code in this process: it is
+made for its owner alone, and one that others may write to is neither read nor written.
 Environment: TINYCNN_CACHE_DIR names the folder (default: $XDG_CACHE_HOME/tinycnn or
 ~/.cache/tinycnn); TINYCNN_TILE overrides the tile, see `choose_tile`; TINYCNN_WINOGRAD=0 leaves
 every forward pass to the direct convolution.
@@ -111,6 +113,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinycnn"
 
 
+def why_not_trusted(folder: Path) -> str:
+    """Why code that lies in `folder` must not be run, or "": it belongs to somebody else than this
+    user or root, or others may write there.  A folder that is not there yet is no danger."""
+    if not hasattr(os, "geteuid"):  # Windows: the user's own folders are closed by themselves
+        return ""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return ""
+    if found.st_uid not in (0, os.geteuid()):
+        return "it belongs to another user"
+    return "others may write there: chmod go-w makes it safe" if found.st_mode & 0o022 else ""
+
+
 def _cache_key() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -132,6 +148,12 @@ class _Locator(caching._CacheLocator):
     def get_cache_path(self) -> str:
         return str(cache_folder() / self.key)
 
+    def ensure_cache_path(self) -> None:
+        folder = cache_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / self.key).mkdir(mode=0o700, exist_ok=True)
+        super().ensure_cache_path()
+
     def get_source_stamp(self) -> str:
         return self.key
 
@@ -147,12 +169,19 @@ class _CacheImpl(caching.CompileResultCacheImpl):
     _locator_classes = [_Locator]
 
 
+_distrusted: set[Path] = set()
+"""Folders that a warning has told of."""
+
+
 class KernelCache(caching.FunctionCache):
     """Numba's cache, for which nothing that is wrong on disk is an error."""
 
     _impl_class = _CacheImpl
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        if not self._is_trusted():
+            _announce(self._py_func.__name__)
+            return None
         try:
             compiled = super().load_overload(sig, target_context)
             if compiled is not None and compiled.signature.args != tuple(getattr(sig, "args", sig)):
@@ -166,6 +195,16 @@ class KernelCache(caching.FunctionCache):
             _announce(self._py_func.__name__)
         return compiled
 
+    def _is_trusted(self) -> bool:
+        for folder in (Path(self.cache_path).parent, Path(self.cache_path)):
+            reason = why_not_trusted(folder)
+            if reason and folder not in _distrusted:
+                _distrusted.add(folder)
+                logger.warning("kernel cache %s is not used: %s", folder, reason)
+            if reason:
+                return False
+        return True
+
     def _start_afresh(self) -> None:
         """Empty this kernel's index: a damaged one would fail every load and every save to come."""
         try:
@@ -174,6 +213,8 @@ class KernelCache(caching.FunctionCache):
             _complain("kernel cache %s is not writable (%s)", self.cache_path, error)
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        if not self._is_trusted():
+            return
         try:
             super().save_overload(sig, data)
         except Exception as error:  # read-only, full, vanished, or a damaged index

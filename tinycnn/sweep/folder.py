@@ -21,12 +21,20 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from ..atomic_file import write_atomically
-from .trial import Trial
+from .trial import Trial, read_trial
 
 try:
     import fcntl
 except ImportError:  # Windows: one sweep at a time in a folder
     fcntl = None  # type: ignore[assignment]
+
+
+MAX_FILE_BYTES = 32 << 20
+"""Of a trial's file: a class and a probability for each of a million images."""
+
+_PARTS = {"best_epoch": int, "n_parameters": int, "seconds": (int, float)}
+_PARTS |= {"name": str, "trial": dict, "validation": dict, "test": (dict, type(None))}
+_FAILURE = {"name": str, "trial": dict, "error": str}
 
 
 class SweepFolderError(ValueError):
@@ -72,11 +80,23 @@ class SweepFolder:
 
     def result(self, name: str) -> dict[str, Any]:
         """A trial's result.  Raises SweepFolderError for a file that is not one."""
-        return _read(self.result_path(name), ("name", "trial", "validation", "test"))
+        path = self.result_path(name)
+        result = _read(path, _PARTS)
+        for part in ("validation", "test"):
+            scores = result[part]
+            if scores is not None and not all(
+                isinstance(scores.get(key), (int, float)) for key in ("accuracy", "loss")
+            ):
+                raise _not_a_trial(path, f"{part} without accuracy and loss")
+        try:
+            read_trial(result["trial"])
+        except ValueError as error:
+            raise _not_a_trial(path, error) from None
+        return result
 
     def failure(self, name: str) -> dict[str, Any]:
         """A failed trial's options, error and traceback.  Errors as `result`."""
-        return _read(self.failure_path(name), ("name", "trial", "error"))
+        return _read(self.failure_path(name), _FAILURE)
 
     def outcome(self, named: Mapping[str, Trial], with_models: bool = False) -> Outcome:
         """What is known of trials, given by their names.  Errors as `result`."""
@@ -126,14 +146,22 @@ class SweepFolder:
         return self.path / "work" / f"{name}.lock"
 
 
-def _read(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+def _read(path: Path, parts: Mapping[str, Any]) -> dict[str, Any]:
     try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError(f"more than {MAX_FILE_BYTES:,} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in keys if key not in content]
-        if missing:
-            raise ValueError(f"{', '.join(missing)} missing")
+        if not isinstance(content, dict):
+            raise ValueError("no JSON object")
+        wrong = [key for key, kind in parts.items() if not isinstance(content.get(key, ...), kind)]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)} missing, or of the wrong kind")
         return content
-    except (OSError, ValueError, TypeError) as error:
-        raise SweepFolderError(
-            f"{path}: not a trial's file: {error}; remove it, and the trial is run again"
-        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _not_a_trial(path, error) from None
+
+
+def _not_a_trial(path: Path, reason: object) -> SweepFolderError:
+    return SweepFolderError(
+        f"{path}: not a trial's file: {reason}; remove it, and the trial is run again"
+    )

@@ -28,6 +28,7 @@ from ..optim import optimizer_from_name
 from ..recipes import LOSSES, NO_TEACHER, NUMBERS, RECIPES, make_loss, make_schedule
 from ..train import Batches, Callback, EpochRecord, Evaluation, Validation, evaluate, fit
 
+MAX_GRID = 100_000
 SOFT_OPTIONS = ("temperature", "soft_weight", "loss_scale")
 """Options that nothing but a teacher's part in the loss has a use for."""
 
@@ -153,13 +154,16 @@ def grid(**options: Any) -> list[Trial]:
 
     The first option changes slowest.  Options that do not matter to a loss do not multiply its
     trials: without a teacher, all temperatures are one trial.  Raises ValueError as `Trial` does,
-    and for an option that it does not have.
+    for an option that it does not have, and for more than MAX_GRID combinations.
     """
     known = {field.name for field in fields(Trial)}
     for name in options:
         if name not in known:
             raise ValueError(f"no option {name!r}; a trial has {', '.join(sorted(known))}")
     lists = [v if isinstance(v, (list, tuple)) else [v] for v in options.values()]
+    n_trials = math.prod(map(len, lists))
+    if n_trials > MAX_GRID:
+        raise ValueError(f"a grid of {n_trials:,} trials; expected at most {MAX_GRID:,}")
     trials = (Trial(**dict(zip(options, values))) for values in itertools.product(*lists))
     return list(dict.fromkeys(trials))
 
@@ -373,7 +377,7 @@ def read_trial(options: dict[str, Any]) -> Trial:
     """A trial from a result's options.  Raises ValueError for others than a trial's."""
     try:
         return Trial(**options)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise ValueError(f"no trial: {error}") from None
 
 

@@ -1,0 +1,185 @@
+"""One reader's run, in a process of its own.
+
+A finding is an input on which the reader raises something else than its documented errors, an
+error that takes more than a line, more than MAX_SECONDS or more than MAX_BYTES beyond what the
+process had.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fuzz.mutation import mutated
+from fuzz.readers import READERS, Reader
+
+MAX_SECONDS, MAX_BYTES, MAX_INPUT_BYTES = 10, 1_000_000_000, 20_000
+MAX_MESSAGE = 5000  # characters
+
+
+class Finding(Exception):
+    """What an input did to a reader, where that is no exception of its own."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """n_inputs that were read; finding: how the run ended, "" if as it should; the input's file."""
+
+    n_inputs: int
+    seconds: float
+    finding: str = ""
+    kept_as: Path | None = None
+
+
+def check(reader: Reader, data: bytes) -> None:
+    """Read one input; what this raises is a finding."""
+    try:
+        reader.read(data)
+    except reader.errors as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, MemoryError):
+                raise Finding(f"more than {MAX_BYTES:,} bytes of memory wanted") from error
+            cause = cause.__cause__ or cause.__context__
+        text = str(error)
+        if not text or "\n" in text or len(text) > MAX_MESSAGE:
+            raise Finding(f"no message of one line: {text[:200]!r}") from error
+
+
+def run(
+    name: str, corpus: Path, findings: Path, n_inputs: int, seconds: float, seed: int, guided: bool
+) -> Outcome:
+    """Fuzz the reader `name` until one of the limits; the first finding ends it.
+
+    corpus: its files.  findings: where the input of a finding goes.  n_inputs, seconds: 0 is no
+    limit.  guided: by coverage; atheris must then be imported already, and the readers with it.
+    """
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_memory_disk()) as work:
+        log, began = Path(work) / "log", time.monotonic()
+        process = os.fork()
+        if process == 0:
+            status = 70
+            try:
+                with open(log, "wb") as file:
+                    os.dup2(file.fileno(), 1)
+                    os.dup2(file.fileno(), 2)
+                sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)
+                _child(name, corpus, Path(work), n_inputs, seconds, seed, guided)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        _, status = os.waitpid(process, 0)
+        return _outcome(name, Path(work), findings, status, time.monotonic() - began)
+
+
+def _memory_disk() -> str | None:
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def _outcome(name: str, work: Path, findings: Path, status: int, seconds: float) -> Outcome:
+    text = (work / "log").read_text(errors="replace")
+    counted = re.findall(r"number_of_executed_units: (\d+)|^n_inputs (\d+)", text, re.MULTILINE)
+    n_inputs = int("".join(counted[-1])) if counted else 0
+    if status == 0:
+        return Outcome(n_inputs, seconds)
+    inputs = [*work.glob("artifact-*"), *work.glob("current")]
+    kept_as = None
+    if inputs:
+        data = inputs[0].read_bytes()
+        kept_as = findings / name / f"found-{hashlib.sha256(data).hexdigest()[:12]}"
+        kept_as.parent.mkdir(parents=True, exist_ok=True)
+        kept_as.write_bytes(data)
+    if os.WIFSIGNALED(status):
+        ended = signal.Signals(os.WTERMSIG(status)).name
+        text += (
+            f"\nended by {ended}, the signal of an input of more than {MAX_SECONDS} s"
+            * (ended == "SIGALRM")
+            or f"\nended by {ended}"
+        )
+    return Outcome(n_inputs, seconds, text[-6000:], kept_as)
+
+
+def _child(
+    name: str, corpus: Path, work: Path, n_inputs: int, seconds: float, seed: int, guided: bool
+) -> None:
+    place = work / "files"
+    place.mkdir()
+    reader = READERS[name](place)
+    (work / "new").mkdir()
+    seeds = [path.read_bytes() for path in sorted(corpus.iterdir())] if corpus.is_dir() else []
+    for data in seeds:  # what is imported late and cached counts as the process's own memory
+        check(reader, data)
+    limit = _address_space() + MAX_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    if guided:
+        _run_guided(reader, corpus, work, n_inputs, seconds, seed)
+    else:
+        _run_mutations(reader, seeds, work, n_inputs, seconds, seed)
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def _run_guided(
+    reader: Reader, corpus: Path, work: Path, n_inputs: int, seconds: float, seed: int
+) -> None:
+    import atheris
+
+    options = {
+        "runs": n_inputs or -1,
+        "max_total_time": int(seconds),
+        "seed": seed + 1,  # 0 is a random one
+        "timeout": MAX_SECONDS,
+        "rss_limit_mb": 0,  # the limit of the address space holds it
+        "max_len": MAX_INPUT_BYTES,
+        "print_final_stats": 1,
+        "artifact_prefix": f"{work}/artifact-",
+    }
+    words = [f"-{key}={value}" for key, value in options.items()]
+    places = [str(work / "new"), *([str(corpus)] if corpus.is_dir() else [])]
+
+    def check_and_keep(data: bytes) -> None:
+        try:
+            check(reader, data)
+        except BaseException:
+            (work / "current").write_bytes(data)
+            raise
+
+    atheris.Setup(["fuzz", *words, *places], check_and_keep)
+    atheris.Fuzz()  # ends the process
+
+
+def _run_mutations(
+    reader: Reader, seeds: list[bytes], work: Path, n_inputs: int, seconds: float, seed: int
+) -> None:
+    seeds = seeds or [b""]
+    current, began, done = work / "current", time.monotonic(), 0
+    while (not n_inputs or done < n_inputs) and (not seconds or time.monotonic() - began < seconds):
+        rng = np.random.default_rng([seed, done])
+        data = mutated(seeds[int(rng.integers(len(seeds)))], rng)[:MAX_INPUT_BYTES]
+        current.write_bytes(data)
+        signal.alarm(MAX_SECONDS)  # ends the process
+        try:
+            check(reader, data)
+        finally:
+            signal.alarm(0)
+            done += 1
+            if done % 1000 == 0:
+                print("n_inputs", done)
+    print("n_inputs", done)

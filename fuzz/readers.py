@@ -1,0 +1,567 @@
+"""Every reader of files from elsewhere: how to call it, what it may raise, good files.
+
+A reader's input is a file's content, or the part of one that is worth damaging: where a checksum
+would refuse all but the good file, the part is sealed anew, or the checksum is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import importlib.util
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """read(data) reads an input; what it raises beside `errors` is a finding.  seeds: name ->
+    good input."""
+
+    read: Callable[[bytes], object]
+    errors: tuple[type[BaseException], ...]
+    seeds: Callable[[], dict[str, bytes]]
+
+
+READERS: dict[str, Callable[[Path], Reader]] = {}
+"""name -> what makes the reader, given a folder of its own to put files in."""
+
+SHARES: dict[str, float] = {}
+"""name -> of the inputs of a whole run; slow readers have less."""
+
+
+def reader(share: float) -> Callable[[Callable[[Path], Reader]], Callable[[Path], Reader]]:
+    def listed(make: Callable[[Path], Reader]) -> Callable[[Path], Reader]:
+        READERS[make.__name__], SHARES[make.__name__] = make, share
+        return make
+
+    return listed
+
+
+def _written(folder: Path, name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    """A reader of the file called `name`, whose content is the input."""
+    path = folder / name
+
+    def read_written(data: bytes) -> object:
+        path.write_bytes(data)
+        return read(path)
+
+    return read_written
+
+
+# ---- models ----------------------------------------------------------------------------------
+
+
+def _small_network() -> Any:
+    from tinycnn import Conv2D, Dense, Dropout, Flatten, InputSpec, MaxPool2D, Network, ReLU
+
+    layers = [Conv2D(2, 3, stride=2), ReLU(), MaxPool2D(2), Flatten(), Dropout(0.5), Dense(2)]
+    spec = InputSpec(8, 7, scaling="unit", classes=("calm", "glad"), framing="paper")
+    network = Network(layers, spec, backend="numpy")
+    network.training_summary = {"epochs": 3, "recipe": {"name": "fer"}}
+    return network
+
+
+@reader(share=1)
+def safetensors(folder: Path) -> Reader:
+    """A model file, byte for byte."""
+    import tinycnn
+    from tinycnn.formats.safetensors import ModelFileError, to_bytes
+
+    read = _written(folder, "model.safetensors", lambda p: tinycnn.load(p, backend="numpy"))
+    return Reader(
+        read,
+        (ModelFileError,),
+        lambda: {
+            "float32": to_bytes(_small_network()),
+            "float16": to_bytes(_small_network(), dtype="float16"),
+        },
+    )
+
+
+@reader(share=1)
+def model_description(folder: Path) -> Reader:
+    """The JSON that describes a model file's network, without its checksum."""
+    import safetensors.numpy
+
+    import tinycnn
+    from tinycnn.formats.safetensors import ModelFileError, to_bytes
+
+    content = to_bytes(_small_network())
+    tensors = safetensors.numpy.load(content)
+    path = folder / "model.safetensors"
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    described = json.loads(header["__metadata__"]["tinycnn"])
+    del described["crc32"]
+
+    def read(data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        path.write_bytes(safetensors.numpy.save(tensors, {"tinycnn": text}))
+        network = tinycnn.load(path, backend="numpy")
+        network.predict_proba(np.zeros((1, *network.input_spec.shape), np.uint8))
+
+    return Reader(read, (ModelFileError,), lambda: {"good": json.dumps(described).encode()})
+
+
+@reader(share=0.5)
+def checkpoint_state(folder: Path) -> Reader:
+    """The JSON in a checkpoint with which training goes on."""
+    from tinycnn import Adam, checkpoint
+    from tinycnn.formats.safetensors import to_bytes
+
+    network, optimizer = _small_network(), Adam(1e-3)
+    path = checkpoint.path_in(folder)
+    record = {"epoch": 0, "train_loss": 1.5, "val_loss": None, "is_best": True}
+    good = {
+        "configuration": {"loss": "CrossEntropy()"},
+        "records": [record, {**record, "epoch": 1, "is_best": False}],
+        "dropout_generator": network.dropout_generator.bit_generator.state,
+    }
+    slots = {f"optimizer/{name}": array for name, array in optimizer.state().items()}
+    path.parent.mkdir()
+
+    def read(data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        path.write_bytes(to_bytes(network, slots, {checkpoint.METADATA_KEY: text}))
+        checkpoint.records_in(folder)
+        checkpoint.load(path, network, optimizer, good["configuration"])
+
+    errors = (checkpoint.CheckpointError,)
+    return Reader(read, errors, lambda: {"good": json.dumps(good).encode()})
+
+
+class _Anything:
+    """A checksum that always fits."""
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+
+@reader(share=1)
+def tf_checkpoint(folder: Path) -> Reader:
+    """A TensorFlow index beside good data, whatever its checksums."""
+    from tinycnn.formats import leveldb_table, tf_checkpoint
+    from tinycnn.models import microexpnet
+
+    prefix = folder / "model"
+    with open(folder / "model.data-00000-of-00001", "wb") as data_file:
+        data_file.truncate(300_000)  # zeros, more than the seeds' tensors take
+
+    def read(path: Path) -> None:
+        tensors = tf_checkpoint.list_tensors(prefix)
+        assert all(tensor.shard == 0 for tensor in tensors)
+        with contextlib.suppress(tf_checkpoint.CheckpointFileError):
+            tf_checkpoint.read_tensors(prefix)
+        tf_checkpoint.load_network(prefix, variant="v", backend="numpy")
+
+    def read_unchecked(path: Path) -> None:
+        modules = (leveldb_table, tf_checkpoint)
+        checks = [module.masked_crc32c for module in modules]
+        try:
+            for module in modules:
+                module.masked_crc32c = lambda data: _Anything()
+            read(path)
+        finally:
+            for module, check in zip(modules, checks):
+                module.masked_crc32c = check
+
+    def seeds() -> dict[str, bytes]:
+        network = microexpnet("v", "XXS", backend="numpy")
+        names = tf_checkpoint.PUBLISHED_NAMES
+        shapes = {names[name]: p.shape for name, p in network.parameters.items()}
+        return {
+            "small": _tf_index({"bias": (3,), "counts/Adam": (2, 2), "step": ()}),
+            "microexpnet": _tf_index(shapes),
+        }
+
+    unchecked = _written(folder, "model.index", read_unchecked)
+    return Reader(unchecked, (tf_checkpoint.CheckpointFileError,), seeds)
+
+
+def _tf_index(shapes: dict[str, tuple[int, ...]]) -> bytes:
+    """An index of float32 tensors, one block, checksums 0.  leveldb_table.py has the layout."""
+    from fuzz.mutation import varint
+
+    def message(*fields: tuple[int, int | bytes]) -> bytes:
+        out = b""
+        for number, value in fields:
+            if isinstance(value, bytes):
+                out += varint(number << 3 | 2) + varint(len(value)) + value
+            else:
+                out += varint(number << 3) + varint(value)
+        return out
+
+    def block(pairs: list[tuple[bytes, bytes]]) -> bytes:
+        entries = b"".join(
+            varint(0) + varint(len(key)) + varint(len(value)) + key + value for key, value in pairs
+        )
+        return entries + (0).to_bytes(4, "little") + (1).to_bytes(4, "little") + b"\0" * 5
+
+    pairs, offset = [(b"", message((1, 1)))], 0
+    for name in sorted(shapes):
+        shape = message(*((2, message((1, n))) for n in shapes[name]))
+        n_bytes = 4 * int(np.prod(shapes[name]))
+        pairs.append((name.encode(), message((1, 1), (2, shape), (4, offset), (5, n_bytes))))
+        offset += n_bytes
+    content = block(pairs)
+    index = block([(pairs[-1][0], varint(0) + varint(len(content) - 5))])
+    places = [0, 0, len(content), len(index) - 5]
+    footer = b"".join(map(varint, places)).ljust(40, b"\0")
+    return content + index + footer + (0xDB4775248B80FB57).to_bytes(8, "little")
+
+
+# ---- teachers, packed data sets, caches ------------------------------------------------------
+
+
+def _npy(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.asarray(array), allow_pickle=False)
+    return file.getvalue()
+
+
+def _zip(members: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return file.getvalue()
+
+
+def _npz(arrays: dict[str, Any]) -> bytes:
+    return _zip({f"{name}.npy": _npy(array) for name, array in arrays.items()})
+
+
+def _one_array(folder: Path, arrays: dict[str, Any], read: Callable[[Path], object]) -> Any:
+    """(reader of an .npz in which one array's file is the input behind its first byte, which says
+    which; its seeds)."""
+    names, path = sorted(arrays), folder / "some.npz"
+    members = {f"{name}.npy": _npy(arrays[name]) for name in names}
+
+    def read_with(data: bytes) -> object:
+        which = f"{names[data[0] % len(names)] if data else names[0]}.npy"
+        path.write_bytes(_zip({**members, which: data[1:]}))
+        return read(path)
+
+    return read_with, {n: bytes([k]) + members[f"{n}.npy"] for k, n in enumerate(names)}
+
+
+TEACHER = {
+    "logits": np.array([[1.5, -2.0], [0.25, 3.0]], np.float32),
+    "rows": np.array([0, 7]),
+    "classes": np.array(["anger", "happy"]),
+    "crop": np.array([0, 0]),
+}
+
+
+@reader(share=1.5)
+def teacher_npz(folder: Path) -> Reader:
+    """A teacher's .npz, byte for byte."""
+    import ferdata
+    from ferdata.errors import DataError
+
+    read = _written(folder, "teacher.npz", ferdata.load_soft_labels)
+    return Reader(read, (DataError,), lambda: {"rows": _npz(TEACHER)})
+
+
+@reader(share=0.4)
+def teacher_arrays(folder: Path) -> Reader:
+    """One array in a teacher's .npz."""
+    import ferdata
+    from ferdata.errors import DataError
+
+    read, seeds = _one_array(folder, TEACHER, ferdata.load_soft_labels)
+    return Reader(read, (DataError,), lambda: seeds)
+
+
+@reader(share=3)
+def teacher_csv(folder: Path) -> Reader:
+    """A teacher's .csv."""
+    import ferdata
+    from ferdata.errors import DataError
+
+    hashes = "".join(f"{'0123456789abcdef' * 4},{k / 4},{1 - k / 4}\n" for k in (1, 1))
+    return Reader(
+        _written(folder, "teacher.csv", ferdata.load_soft_labels),
+        (DataError,),
+        lambda: {
+            "rows": b"# logits\nrow,anger,happy\n0,1.5,-2\n7,0.25,3e0\n",
+            "ids": b'id,crop,"anger",happy\na/1.png,0,0.5,0.5\na/1.png,1,1,0\n',
+            "hashes": f"# probabilities\nhash,anger,happy\n{hashes}".encode(),
+        },
+    )
+
+
+PACKED = {
+    "format": np.array("ferdata-faces-1"),
+    "images": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
+    "ids": np.array(["a/1.png", "a/2.png"]),
+    "classes": np.array(["anger", "happy"]),
+    "label_space": np.array("mine"),
+    "labels": np.array([0, 1]),
+    "has_label": np.array([True, False]),
+    "targets": np.array([[0.5, 0.5], [1, 0]], np.float32),
+    "subjects": np.array(["x", "y"]),
+    "split": np.array(["train", "test"]),
+    "rows": np.array([4, 5]),
+}
+
+
+@reader(share=0.4)
+def packed_arrays(folder: Path) -> Reader:
+    """One array of a packed data set."""
+    import ferdata
+    from ferdata.errors import DataError
+
+    read, seeds = _one_array(folder, PACKED, ferdata.load_packed)
+    return Reader(read, (DataError,), lambda: seeds)
+
+
+@reader(share=0.5)
+def cache_entry(folder: Path) -> Reader:
+    """An entry of the cache of parsed files, byte for byte: whatever it is, nothing is raised."""
+    from ferdata import cache
+
+    kept = {"source_identity": np.array("now"), "images": PACKED["images"]}
+    cache.cache_folder = lambda: folder  # this process does nothing else
+    entry = cache._entry_path("faces", "here")
+
+    def read(data: bytes) -> None:
+        entry.write_bytes(data)
+        arrays = cache.cached_by("faces", "here", lambda: "now", lambda: {"images": None})
+        assert isinstance(arrays, dict)
+
+    return Reader(read, (), lambda: {"good": _npz(kept)})
+
+
+@reader(share=0.4)
+def evaluation_npz(folder: Path) -> Reader:
+    """Images and labels for `tinycnn convert --data`, one array of them."""
+    from tinycnn.cli.console import CannotError
+    from tinycnn.cli.convert import read_data
+
+    network = _small_network()
+    arrays = {"images": np.zeros((2, 8, 7), np.uint8), "labels": np.array([0, 1])}
+    read, seeds = _one_array(folder, arrays, lambda path: read_data(str(path), network))
+    return Reader(read, (CannotError,), lambda: seeds)
+
+
+# ---- pictures --------------------------------------------------------------------------------
+
+
+def _pictures() -> dict[str, bytes]:
+    from PIL import Image
+
+    grey = Image.fromarray(np.arange(56, dtype=np.uint8).reshape(8, 7) * 4)
+    alike = {"png": "PNG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP", "pgm": "PPM", "jpg": "JPEG"}
+    kept = [(name, grey, kind, {}) for name, kind in alike.items()]
+    kept += [("tif", grey, "TIFF", {}), ("lzw.tif", grey, "TIFF", {"compression": "tiff_lzw"})]
+    kept += [("float.tif", grey.convert("F").point(lambda v: v / 256), "TIFF", {})]
+    kept += [("rgba.png", grey.convert("RGBA"), "PNG", {}), ("p.png", grey.convert("P"), "PNG", {})]
+    kept += [("rgba.webp", grey.convert("RGBA"), "WEBP", {"lossless": True})]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kept += [("turned.jpg", grey.convert("RGB"), "JPEG", {"exif": exif})]
+    files = {}
+    for name, image, kind, options in kept:
+        file = io.BytesIO()
+        image.save(file, kind, **options)
+        files[name] = file.getvalue()
+    return files
+
+
+@reader(share=0.4)
+def photo(folder: Path) -> Reader:
+    """A picture of a data set, or a photo."""
+    import ferdata
+    from ferdata.errors import DataError
+
+    read = _written(folder, "photo", ferdata.read_photo)
+    return Reader(read, (DataError,), _pictures)
+
+
+@reader(share=0.4)
+def image_argument(folder: Path) -> Reader:
+    """IMAGE on the command line of tinycnn: a picture, or behind a first byte of 0 a .npy file."""
+    from tinycnn import InputSpec
+    from tinycnn.cli.console import CannotError
+    from tinycnn.cli.image_argument import read_image
+
+    spec, paths = InputSpec(8, 7), [folder / "image.npy", folder / "image.png"]
+
+    def read(data: bytes) -> object:
+        path = paths[min(data[0], 1) if data else 0]
+        path.write_bytes(data[1:])
+        return read_image(str(path), spec)
+
+    def seeds() -> dict[str, bytes]:
+        some = {n: b"\1" + c for n, c in _pictures().items() if n in ("png", "jpg", "lzw.tif")}
+        return {"npy": b"\0" + _npy(np.zeros((8, 7), np.uint8)), **some}
+
+    return Reader(read, (CannotError,), seeds)
+
+
+# ---- lists of images and votes ---------------------------------------------------------------
+
+
+def _packings(name: str, text: str) -> dict[str, bytes]:
+    return {
+        "csv": text.encode(),
+        "gz": gzip.compress(text.encode(), mtime=0),
+        "zip": _zip({f"data/{name}": text.encode()}),
+    }
+
+
+@reader(share=0.25)
+def fer2013_csv(folder: Path) -> Reader:
+    """fer2013.csv, plain or packed."""
+    from ferdata.errors import DataError
+    from ferdata.sources.fer2013 import load_fer2013
+
+    pixels = " ".join(["7"] * 2304)
+    rows = f"emotion,pixels,Usage\n3,{pixels},Training\n0,{pixels},PublicTest\n"
+    read = _written(folder, "fer2013.csv", lambda path: load_fer2013(path, cache=False))
+    return Reader(read, (DataError,), lambda: _packings("fer2013.csv", rows))
+
+
+@reader(share=2)
+def votes_csv(folder: Path) -> Reader:
+    """FER+'s fer2013new.csv, plain or packed."""
+    from ferdata.errors import DataError
+    from ferdata.labels import FERPLUS10
+    from ferdata.sources.ferplus import load_votes
+
+    rows = f"Usage,Image name,{','.join(FERPLUS10.classes)}\n"
+    rows += "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0\nPublicTest,,0,0,0,0,0,0,0,0,0,10\n"
+    read = _written(folder, "fer2013new.csv", lambda path: load_votes(path, cache=False))
+    return Reader(read, (DataError,), lambda: _packings("fer2013new.csv", rows))
+
+
+@reader(share=2.5)
+def manifest(folder: Path) -> Reader:
+    """A csv that lists images; beside the folder of images lies one that it must not reach."""
+    from ferdata.errors import DataError
+    from ferdata.sources.manifest import list_files
+
+    inside = folder / "set"
+    (inside / "a").mkdir(parents=True)
+    for path in (inside / "a/1.png", inside / "a/2.png", folder / "outside.png"):
+        path.write_bytes(b"")
+    (inside / "link.png").symlink_to("../outside.png")
+    (inside / "up").symlink_to("..")
+
+    def read(path: Path) -> None:
+        for file in list_files(path).files:
+            assert file.resolve().parent == (inside / "a").resolve(), file
+
+    return Reader(
+        _written(inside, "list.csv", read),
+        (DataError,),
+        lambda: {
+            "all": b"path,label,subject,split\na/1.png,happy,x,train\na/2.png,anger,y,test\n",
+            "some": b'label,path\n"happy",a/1.png\n,a/2.png\n',
+            "out": b"path,label\n../outside.png,happy\nlink.png,sad\nup/outside.png,sad\n",
+        },
+    )
+
+
+@reader(share=0.7)
+def raf_db_list(folder: Path) -> Reader:
+    """RAF-DB's list of labels beside its images."""
+    from ferdata.errors import DataError
+    from ferdata.sources.raf_db import list_files
+
+    for place in ("EmoLabel", "Image/aligned"):
+        (folder / place).mkdir(parents=True)
+    for n in (1, 2):
+        (folder / f"Image/aligned/train_0000{n}_aligned.jpg").write_bytes(b"")
+    read = _written(folder, "EmoLabel/list_patition_label.txt", lambda path: list_files(folder))
+    good = b"train_00001.jpg 5\r\ntrain_00002.jpg 1\r\n"
+    return Reader(read, (DataError,), lambda: {"good": good})
+
+
+@reader(share=2.5)
+def recognised_file(folder: Path) -> Reader:
+    """A file of which nothing is known."""
+    import ferdata
+    from ferdata.errors import DataError
+
+    return Reader(
+        _written(folder, "unknown", ferdata.recognise),
+        (DataError,),
+        lambda: {
+            "manifest": b"\xef\xbb\xbfpath,label\na.png,happy\n",
+            "zip": _zip({"fer2013.csv": b"emotion,pixels,Usage\n"}),
+        },
+    )
+
+
+# ---- run folders and sweeps ------------------------------------------------------------------
+
+
+@reader(share=0.2)
+def sweep_result(folder: Path) -> Reader:
+    """A trial's result, and the tables that are made of it."""
+    from dataclasses import asdict
+
+    from tinycnn import sweep
+    from tinycnn.sweep import Trial
+
+    kept, trial = sweep.SweepFolder(folder), Trial()
+    scores = {"accuracy": 0.5, "loss": 1.25, "predicted": [0, 1]}
+    good = {"name": "one", "trial": asdict(trial), "validation": scores, "test": None}
+    good |= {"best_epoch": 1, "n_parameters": 65000, "seconds": 2.5}
+
+    def read(data: bytes) -> None:
+        kept.result_path("one").write_bytes(data)
+        result = kept.result("one")
+        sweep.score_tables([result, good])
+        sweep.choice_table([result, good], "validation")
+        sweep.summary_csv({"one": trial}, sweep.Outcome({"one": result}))
+
+    errors = (sweep.SweepFolderError,)
+    return Reader(read, errors, lambda: {"good": json.dumps(good).encode()})
+
+
+def _example(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"fuzzed_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+@reader(share=0.05)
+def run_config(folder: Path) -> Reader:
+    """The config.json with which a run is resumed."""
+    student = _example("train_student")
+    words = ["--resume", "--out", str(folder)]
+    read = _written(folder, "config.json", lambda path: student.parse(words))
+    options = {"epochs": 3, "recipe": "fer", "seed": 0, "temperature": None, "augment": None}
+    options |= {"learning_rate": 0.003, "compare": True, "bias_std": 0.0}
+    good = {"command": "python x.py", "options": options, "data": {"images": "ab"}}
+    return Reader(read, (student.UsageError,), lambda: {"good": json.dumps(good).encode()})
+
+
+@reader(share=0.05)
+def sweep_toml(folder: Path) -> Reader:
+    """A sweep's --config, to its trials."""
+    example = _example("sweep")
+    faces = SimpleNamespace(protocol="own-split", has_teacher=True)
+
+    def read(path: Path) -> None:
+        example.make_trials(*example.parse(["--config", str(path)]), faces)
+
+    good = b'out = "mine"\nsize = ["XS", 20]\nepochs = 3\n[[trial]]\nloss = "none"\n'
+    read_written = _written(folder, "sweep.toml", read)
+    return Reader(read_written, (example.UsageError,), lambda: {"good": good})

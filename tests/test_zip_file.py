@@ -1,0 +1,70 @@
+"""Archives from strangers: the directory is bounded before it is read, methods before unpacking."""
+
+import io
+import struct
+import zipfile
+
+import pytest
+
+from ferdata import zip_file
+from ferdata.zip_file import open_zip
+
+
+def archive(*names, method=zipfile.ZIP_DEFLATED, comment=b""):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as opened:
+        for name in names:
+            opened.writestr(name, b"content" * 9)
+        opened.comment = comment
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("comment", [b"", b"said by hand", b"x" * 65535])
+def test_plain_archives_are_opened(comment):
+    with open_zip(io.BytesIO(archive("a.csv", "b/c.csv", comment=comment))) as opened:
+        assert opened.namelist() == ["a.csv", "b/c.csv"]
+        assert opened.read("b/c.csv") == b"content" * 9
+
+
+def test_a_large_directory_is_refused_unread(monkeypatch):
+    good = archive("a.csv", "b.csv", "c.csv")
+    monkeypatch.setattr(zip_file, "MAX_DIRECTORY_BYTES", 3 * (46 + 5))
+    open_zip(io.BytesIO(good)).close()
+    monkeypatch.setattr(zip_file, "MAX_DIRECTORY_BYTES", 3 * (46 + 5) - 1)
+    monkeypatch.setattr(zipfile, "ZipFile", None)  # it would read the directory
+    with pytest.raises(zipfile.BadZipFile, match="a directory of 153 bytes; at most 152 are read"):
+        open_zip(io.BytesIO(good))
+
+
+def as_zip64(good):
+    """The same archive with an end of directory of the long kind, as files beyond 2 GiB have it."""
+    end = good[-22:]
+    n, size, place = struct.unpack("<HLL", end[10:20])
+    long_end = struct.pack("<4sQHHLLQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, n, n, size, place)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(good) - 22, 1)
+    return good[:-22] + long_end + locator + end
+
+
+def test_the_long_end_of_large_archives(monkeypatch):
+    content = as_zip64(archive("a.csv", "b.csv"))
+    with open_zip(io.BytesIO(content)) as opened:
+        assert opened.namelist() == ["a.csv", "b.csv"]
+    monkeypatch.setattr(zip_file, "MAX_DIRECTORY_BYTES", 101)
+    with pytest.raises(zipfile.BadZipFile, match="a directory of 102 bytes"):
+        open_zip(io.BytesIO(content))
+    elsewhere = bytearray(content)
+    elsewhere[-34] ^= 1  # where the locator says that the long end lies
+    with pytest.raises(zipfile.BadZipFile, match="not where it says"):
+        open_zip(io.BytesIO(bytes(elsewhere)))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_methods_that_take_memory_as_they_please(method):
+    with pytest.raises(zipfile.BadZipFile, match="'a.csv' is packed by method 1[24]; expected"):
+        open_zip(io.BytesIO(archive("a.csv", method=method)))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"no zip" * 20, archive("a")[:-1]])
+def test_what_is_no_archive(content):
+    with pytest.raises(zipfile.BadZipFile):
+        open_zip(io.BytesIO(content))
