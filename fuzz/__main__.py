@@ -1,6 +1,6 @@
 """Fuzz the readers of files.
 
-    pip install atheris                        # guided by coverage; without it: mutations of the corpus
+    pip install atheris                        # guided by coverage; without it: plain mutations
     python -m fuzz --seconds 60                all readers, a minute in all
     python -m fuzz --runs 1000000              all readers, so many inputs in all
     python -m fuzz --reader photo --seconds 600
