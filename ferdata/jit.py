@@ -1,19 +1,24 @@
 """ferdata's loops compiled by Numba: when first needed, once for this machine.
 
 Compiled code lies in the folder `kernels` of ferdata's cache (`cache_folder`). Whatever is wrong
-with it (unwritable, damaged, of another version or processor) only costs the compilation. Where
+with it (unwritable, damaged, of another version or processor) only costs the compilation. It is
+pickle: code in a folder that others may write to is neither read nor written. Where
 Numba is missing or fails, a twin in NumPy or SciPy does the work, and one RuntimeWarning says so.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ferdata.cache import cache_folder
+
+logger = logging.getLogger("ferdata")
 
 Loops = Callable[..., None]
 
@@ -38,7 +43,10 @@ def compile_cached(loops: Loops, signature: Any) -> Loops:
     """
     import numba
 
-    for attempt in ("cached", "cached anew", "not cached"):
+    reason = why_not_trusted(cache_folder() / "kernels")
+    if reason:
+        logger.warning("compiled code is not kept in %s: %s", cache_folder() / "kernels", reason)
+    for attempt in ("not cached",) if reason else ("cached", "cached anew", "not cached"):
         dispatcher = numba.njit(nogil=True, error_model="numpy")(loops)
         if dispatcher is loops:  # NUMBA_DISABLE_JIT
             return loops
@@ -56,6 +64,20 @@ def compile_cached(loops: Loops, signature: Any) -> Loops:
     return dispatcher
 
 
+def why_not_trusted(folder: Path) -> str:
+    """Why code that lies in `folder` must not be run, or "": it belongs to somebody else than this
+    user or root, or others may write there."""
+    if not hasattr(os, "geteuid"):  # Windows: the user's own folders are closed by themselves
+        return ""
+    try:
+        found = folder.stat()
+    except OSError:  # not there, or out of reach
+        return ""
+    if found.st_uid not in (0, os.geteuid()):
+        return "it belongs to another user"
+    return "others may write there: chmod go-w makes it safe" if found.st_mode & 0o022 else ""
+
+
 def _cache(loops: Loops) -> Any:
     from numba.core import caching
 
@@ -68,6 +90,10 @@ def _cache(loops: Loops) -> Any:
 
         def get_cache_path(self) -> str:
             return str(cache_folder() / "kernels")
+
+        def ensure_cache_path(self) -> None:
+            Path(self.get_cache_path()).mkdir(mode=0o700, parents=True, exist_ok=True)
+            super().ensure_cache_path()
 
         def get_source_stamp(self) -> str:
             return self.stamp

@@ -1,5 +1,6 @@
 """ferdata's compiled loops where Numba is missing or fails, and what is wrong with its cache."""
 
+import os
 import sys
 import warnings
 
@@ -128,3 +129,21 @@ def test_a_cache_that_cannot_be_written_costs_the_compilation(fresh, expected, t
         np.testing.assert_array_equal(warp.warp_images(IMAGES, MATRICES, 11), expected[0])
     assert warp._kernel() is not warp.warp_scipy
     assert (tmp_path / "cache").read_text() == "a file stands where the folder should be"
+
+
+@pytest.mark.kernels
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no owners and permissions here")
+def test_code_that_others_could_have_written_is_not_run(fresh, expected, tmp_path, caplog):
+    skip_without_jit()
+    use_warp(expected)
+    folder = tmp_path / "cache" / "kernels"
+    assert folder.stat().st_mode & 0o777 == 0o700 and len(indices(tmp_path)) == 1
+    folder.chmod(0o777)
+    names = compiled_anew(fresh)
+    use_warp(expected)
+    assert "warp_loops" in names and "chmod go-w" in caplog.text
+
+
+def use_warp(expected):
+    forget()
+    np.testing.assert_array_equal(warp.warp_images(IMAGES, MATRICES, 11), expected[0])
