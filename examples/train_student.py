@@ -369,7 +369,7 @@ def check_options(parser: argparse.ArgumentParser, options: dict[str, Any], path
         if name in actions:
             fits = could_be_given(actions[name], value)
         else:
-            fits = name in of_recipes and isinstance(value, (type(of_recipes[name]), int))
+            fits = name in of_recipes and isinstance(value, (str, int, float, type(None)))
         if not fits:
             raise UsageError(f"{path}: not a run's configuration: {name[:40]!r} is {value!r:.40}")
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -333,12 +334,11 @@ def cache_entry(folder: Path) -> Reader:
     from ferdata import cache
 
     kept = {"source_identity": np.array("now"), "images": PACKED["images"]}
-    cache.cache_folder = lambda: folder  # this process does nothing else
-    entry = cache._entry_path("faces", "here")
 
     def read(data: bytes) -> None:
-        entry.write_bytes(data)
-        arrays = cache.cached_by("faces", "here", lambda: "now", lambda: {"images": None})
+        with mock.patch.object(cache, "cache_folder", lambda: folder):
+            cache._entry_path("faces", "here").write_bytes(data)
+            arrays = cache.cached_by("faces", "here", lambda: "now", lambda: {"images": None})
         assert isinstance(arrays, dict)
 
     return Reader(read, (), lambda: {"good": _npz(kept)})
