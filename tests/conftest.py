@@ -8,6 +8,7 @@ TINYCNN_TEST_EXAMPLES=N   examples of each Hypothesis test (default: 40); few of
 
 import ast
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -23,6 +24,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tinycnn")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup: children would not hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WITHOUT_NUMBA = os.environ.get("TINYCNN_BACKEND") == "numpy"
 NEEDS_KERNELS = "needs the kernels (TINYCNN_BACKEND=numpy is set)"

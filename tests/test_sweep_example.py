@@ -257,7 +257,7 @@ def test_tables_of_a_file_are_the_trials(built_in, no_training, tmp_path):
     "text, words",
     [
         ("size = [", "sweep.toml: not a TOML file"),
-        ("sizes = 1", "sweep.toml: no option 'sizes'; there are augment, backend, batch_size"),
+        ("sizes = 1", "sweep.toml: no option 'sizes'; there are augment, augment_strength, "),
         ('size = "XL"', "size is 'XL'"),
         ("epochs = 0", "epochs is 0"),
         ('epochs = "8"', "epochs is '8'"),
