@@ -29,6 +29,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup: children w
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WITHOUT_NUMBA = os.environ.get("TINYCNN_BACKEND") == "numpy"
+IMPORTING_NUMBA = ("tinycnn.kernels", "ferdata.detect_loops", "benchmarks")
 NEEDS_KERNELS = "needs the kernels (TINYCNN_BACKEND=numpy is set)"
 
 if WITHOUT_NUMBA:
@@ -59,7 +60,7 @@ def imports_kernels(source):
     for node in ast.parse(source).body:
         if isinstance(node, ast.ImportFrom):
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            if any(name.startswith("tinycnn.kernels") for name in names):
+            if any(name.startswith(IMPORTING_NUMBA) for name in names):
                 return True
     return False
 

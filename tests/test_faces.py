@@ -6,7 +6,7 @@ from PIL import Image
 from skimage import data
 from skimage.feature import Cascade
 
-from ferdata import cascade, detect_arrays, detect_loops, faces
+from ferdata import cascade, faces
 from ferdata.cascade import stages_passed
 from ferdata.detect import detect, largest_face
 from ferdata.errors import DataError
@@ -25,21 +25,6 @@ def shrunk(picture, side):
 # The cascade
 
 
-def all_stages(arithmetic, picture, step_px=1):
-    """int8: how many stages each window passes, from a list of those that pass any."""
-    (height, width), (rows, columns) = picture.shape, stages_passed(picture, step_px).shape
-    area, sizes = np.array([0.0, 0, width, height]), np.array([[height, width]])
-    everywhere = np.array([0.0, 0, -1])
-    found = arithmetic.windows(
-        np.array(picture), area, sizes, everywhere, step_px, 1, 0, *cascade.tables()
-    )
-    passed = np.zeros((rows, columns), np.int8)
-    row, column = ((found[:, [2, 1]] - 12) / step_px).T
-    assert (row == row.round()).all() and (column == column.round()).all()
-    passed[row.astype(int), column.astype(int)] = found[:, 0]
-    return passed
-
-
 @pytest.mark.parametrize("name, side", [("astronaut", 127), ("astronaut", 160), ("gravel", 160)])
 def test_windows_that_pass_are_those_of_scikit_image(name, side):
     """Its search at one size, where no window may join another's group, lists what passes there.
@@ -51,50 +36,8 @@ def test_windows_that_pass_are_those_of_scikit_image(name, side):
     oracle = Cascade(data.lbp_frontal_face_cascade_filename())
     found = oracle.detect_multi_scale(picture, 1.2, 1, (24, 24), (25, 25), 1, 1.0)
     assert found
-    for passed in (stages_passed(picture), all_stages(detect_loops, picture)):
-        passed = passed[:-1, :-1] == len(cascade.tables().thresholds)
-        assert {(f["r"], f["c"]) for f in found} == set(map(tuple, np.argwhere(passed).tolist()))
-
-
-@pytest.mark.parametrize("side", [24, 25, 60, 127])
-def test_every_window_passes_as_many_stages_in_compiled_loops(side):
-    picture = shrunk(ASTRONAUT, side)
-    for step_px in (1, 2):
-        expected = stages_passed(picture, step_px)
-        assert expected.shape == ((side - 24) // step_px + 1,) * 2
-        assert np.array_equal(expected, stages_passed(picture)[::step_px, ::step_px])
-        assert np.array_equal(all_stages(detect_loops, picture, step_px), expected)
-        assert np.array_equal(all_stages(detect_arrays, picture, step_px), expected)
-
-
-@pytest.mark.parametrize("k", [1, 2, 3, 5, 7, 31])
-def test_reduced_as_pillow_does_it(k):
-    picture = np.random.default_rng(k).integers(0, 256, (61, 89), dtype=np.uint8)
-    for margin in (0, 4):
-        assert np.array_equal(
-            detect_loops.reduced(picture, k, margin), detect_arrays.reduced(picture, k, margin)
-        )
-
-
-def test_windows_of_areas_at_several_sizes():
-    """Those near a place, of every level, unless the first level shows that there is no hope."""
-    rng = np.random.default_rng(5)
-    levels = set()
-    for _ in range(12):
-        picture = np.array(shrunk(ASTRONAUT, int(rng.integers(110, 140))))
-        picture = picture[: rng.integers(80, 110)]
-        height, width = picture.shape
-        area = np.array([*rng.uniform(0, 20, 2), rng.uniform(60, width), rng.uniform(60, height)])
-        sides = (area[2:] - area[:2])[::-1]
-        sizes = np.stack([sides / f for f in (1.2, 0.9, 1.0, 1.44)]).round().astype(np.int64)
-        around = np.array([*area.reshape(2, 2).mean(axis=0), rng.choice([-1, 0, 4])])
-        for step_px, hopeless in ((1, 0), (2, 0), (1, 7)):
-            options = (area, sizes, around, step_px, 2, hopeless, *cascade.tables())
-            expected = detect_arrays.windows(picture, *options)
-            found = detect_loops.windows(picture, *options)
-            assert found.shape == expected.shape and np.allclose(found, expected, rtol=1e-12)
-            levels.add((hopeless, len(set(found[:, 3]))))
-    assert {(0, 4), (7, 4), (7, 1)} <= levels
+    passed = stages_passed(picture)[:-1, :-1] == len(cascade.tables().thresholds)
+    assert {(f["r"], f["c"]) for f in found} == set(map(tuple, np.argwhere(passed).tolist()))
 
 
 # Finding
