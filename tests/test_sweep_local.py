@@ -184,6 +184,7 @@ def test_a_result_that_is_none_is_named(tmp_path):
         json.dumps({**good, "test": scores}): "test without accuracy",
         json.dumps({**good, "trial": {**good["trial"], "epochs": 10**400}}): "epochs|large",
         json.dumps({**good, "trial": {**good["trial"], "command": "x"}}): "no trial: .*command",
+        json.dumps({**good, "trial": {"size": "S"}}): "a trial without variant",
         json.dumps({**good, "seconds": None}): "seconds missing, or of the wrong kind",
         "[" * 100_000: "recursion",
         " " * (sweep.folder.MAX_FILE_BYTES + 1): "more than 33,554,432 bytes",

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
@@ -89,6 +89,9 @@ class SweepFolder:
             ):
                 raise _not_a_trial(path, f"{part} without accuracy and loss")
         try:
+            missing = [f.name for f in fields(Trial) if f.name not in result["trial"]]
+            if missing:
+                raise _not_a_trial(path, f"a trial without {missing[0]}")
             read_trial(result["trial"])
         except ValueError as error:
             raise _not_a_trial(path, error) from None
