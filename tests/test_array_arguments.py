@@ -380,11 +380,13 @@ NO_ARRAYS = {
         *(f"ferdata.{n}" for n in ("cache_folder", "check", "is_packed", "list_files", "open")),
         *(f"ferdata.{n}" for n in ("load_fer2013", "load_packed", "load_soft_labels")),
         *("ferdata.read_photo", "ferdata.recognise", "ferdata.load_teachers"),
+        "ferdata.open_training_faces",
     ],
     "a FaceDataset, whose arrays are checked when it is made": [
         *(f"ferdata.{n}" for n in ("Batches", "TrialFaces", "TrialFaces.parts", "contact_sheet")),
         *(f"ferdata.{n}" for n in ("check_dataset", "save_packed", "shared_subjects")),
         *("ferdata.refuse_shared_subjects", "ferdata.load_rendered_teacher"),
+        *("ferdata.TrainingFaces", "ferdata.with_validation"),
         *(f"ferdata.FaceDataset.{n}" for n in ("in_split", "labelled", "to_label_space")),
         *("ferdata.FaceDataset.content_hash",),
     ],
@@ -405,6 +407,7 @@ NO_ARRAYS = {
     ],
     "a base class, or a protocol": ["tinycnn.losses.Loss", "tinycnn.optim.Optimizer"],
     "modules, walked below": ["tinycnn.models", "tinycnn.sweep", "tinycnn.testing"],
+    "figures of plain numbers": ["tinycnn.plots"],
 }
 
 
