@@ -124,7 +124,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def load_sources(args: argparse.Namespace) -> dict[str, ferdata.TrialFaces]:
     """The faces, divided in each way that they can be; what counts comes first."""
     in_folds = args.data is None or args.folds
-    wanted = dict(folds=published.N_FOLDS if in_folds else None, split="random")
+    wanted = dict(folds=published.N_FOLDS if in_folds else None, split="random", no_face=None)
     source = sweep_example.load_source(argparse.Namespace(**{**vars(args), **wanted}))
     if source.protocol == "own-split":
         return {"own-split": replace(source, dataset=measured_on_validation(source.dataset))}
