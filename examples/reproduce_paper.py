@@ -302,16 +302,7 @@ def run(argv: list[str]) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        return run(sys.argv[1:] if argv is None else argv)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on", file=sys.stderr)
-        return 130
-    except (UsageError, ferdata.DataError, sweep.SweepError, sweep.SweepFolderError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    except (OSError, ValueError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    return 2
+    return sweep_example.told(run, argv)
 
 
 if __name__ == "__main__":

@@ -491,7 +491,8 @@ def run(argv: list[str]) -> int:
     return 1 if outcome.failures else 0
 
 
-def main(argv: list[str] | None = None) -> int:
+def told(run: Callable[[list[str]], int], argv: list[str] | None) -> int:
+    """run(argv)'s exit status; what the person at the keyboard can mend is told in one line."""
     try:
         return run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
@@ -502,6 +503,10 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
     return 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    return told(run, argv)
 
 
 if __name__ == "__main__":

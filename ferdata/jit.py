@@ -66,7 +66,8 @@ def compile_cached(loops: Loops, signature: Any) -> Loops:
 
 def why_not_trusted(folder: Path) -> str:
     """Why code that lies in `folder` must not be run, or "": it belongs to somebody else than this
-    user or root, or others may write there."""
+    user or root, or others may write there.  As `tinycnn.kernels._jit` has it, which cannot be
+    imported here."""
     if not hasattr(os, "geteuid"):  # Windows: the user's own folders are closed by themselves
         return ""
     try:
