@@ -217,7 +217,8 @@ class Sweep(Resumed):
         return 0
 
     def begin(self) -> int:
-        command = [sys.executable, ROOT / "tests" / "toy_sweep.py", self.folder, "2", os.devnull]
+        program = ROOT / "tests" / "toy_sweep.py"
+        command = [sys.executable, program, self.folder, "2", os.devnull, "0"]
         with open(self.log, "w") as log:
             return subprocess.Popen(command, start_new_session=True, stdout=log, stderr=log).pid
 

@@ -1,6 +1,5 @@
 """Trials in processes of this machine: whatever is killed, nothing is lost or done twice."""
 
-import contextlib
 import json
 import os
 import random
@@ -228,10 +227,11 @@ def test_two_sweeps_in_one_folder_train_nothing_twice(undisturbed, tmp_path):
 # ---- killed and stopped ----------------------------------------------------------------------
 
 
-def start(folder, n_processes, log, **options):
+def start(folder, n_processes, log, pause_s=0.0, **options):
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    words = (ROOT / "tests" / "toy_sweep.py", folder, n_processes, log, pause_s)
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "toy_sweep.py"), folder, str(n_processes), str(log)],
+        [sys.executable, *map(str, words)],
         env={**os.environ, "PYTHONPATH": paths},
         start_new_session=True,
         **options,
@@ -244,18 +244,20 @@ def test_a_sweep_killed_ten_times_ends_with_the_results_of_an_undisturbed_one(
     rng = random.Random(int(os.environ.get("TINYCNN_KILL_SEED", "3")))
     folder, log = tmp_path / "s", tmp_path / "log"
     n_midway = 0
-    for _ in range(10):
-        program = start(folder, 2, log)
-        # half of the kills come at any time, half once training goes on
+
+    def checkpoints():
+        return list((folder / "work").glob("*/last/checkpoint.safetensors"))
+
+    for k in range(10):
+        # an epoch pauses for longer than a kill waits: a trial with a checkpoint is met in training
+        program = start(folder, 2, log, pause_s=0.3)
         before = len(epochs_trained(log))
-        if rng.random() < 0.5:
-            # three epochs of two trials: one of them has a checkpoint
-            until(lambda: len(epochs_trained(log)) > before + 2 or program.poll() is not None)
+        if k % 2:  # half of the kills come at any time, half once training goes on
+            until(lambda: len(epochs_trained(log)) > before + 1 and checkpoints())
         time.sleep(rng.uniform(0, 0.15))
-        with contextlib.suppress(ProcessLookupError):  # on a fast machine it may be done
-            os.killpg(program.pid, signal.SIGKILL)
+        os.killpg(program.pid, signal.SIGKILL)
         program.wait()
-        n_midway += any((folder / "work").glob("*/last/checkpoint.safetensors"))
+        n_midway += bool(checkpoints())
     assert n_midway >= 3, "the kills met no training"
     outcome = run(folder, ToySource(log))
     assert untimed(outcome) == untimed(undisturbed)

@@ -1,6 +1,6 @@
 """A sweep small enough to be killed many times, and a source of data that tells what was trained.
 
-As a program: `python tests/toy_sweep.py FOLDER N_PROCESSES LOG` runs `TRIALS`.
+As a program: `python tests/toy_sweep.py FOLDER N_PROCESSES LOG PAUSE_S` runs `TRIALS`.
 """
 
 import os
@@ -92,6 +92,6 @@ def untimed(outcome):
 
 
 if __name__ == "__main__":
-    folder, n_processes, log = sys.argv[1:]
-    source = ToySource(log)
+    folder, n_processes, log, pause_s = sys.argv[1:]
+    source = ToySource(log, float(pause_s))
     sweep.run(TRIALS, source, folder, n_processes=int(n_processes), backend="numpy")
