@@ -476,6 +476,16 @@ def test_any_batch_on_any_number_of_threads(n_images, n_threads, seed):
 SINGLE = small(n_threads=1)
 
 
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+@pytest.mark.parametrize("n_images", [0, 127, 128, 200, 577])
+def test_scaling_on_any_number_of_threads(n_images, n_threads):
+    """Enough images for several threads, and remainders."""
+    images = pixels(n_images, 12, n_threads)
+    expected = images[..., None] / np.float32(255)
+    np.testing.assert_allclose(small(n_threads=n_threads).scale(images), expected, rtol=1e-6)
+    np.testing.assert_array_equal(small(n_threads=n_threads).scale(images), SINGLE.scale(images))
+
+
 # ---- NaN -------------------------------------------------------------------------------------
 
 

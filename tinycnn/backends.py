@@ -24,6 +24,9 @@ PREDICTION_CHUNK = 8
 """Images that go through the network together in prediction: their activations fit a core's
 cache."""
 
+SCALING_SHARE = 64
+"""Images a thread scales at least: for fewer, handing them over takes longer than scaling them."""
+
 
 def named_views(plan: Plan, flat: np.ndarray) -> dict[str, np.ndarray]:
     """Each parameter's part of a flat array in the plan's layout, by name."""
@@ -348,7 +351,7 @@ class KernelBackend:
 
     def scale_images(self, images: np.ndarray, scaling: int, x_out: np.ndarray) -> None:
         N = len(images)
-        n_workers = max(min(self.n_threads, N // PREDICTION_CHUNK), 1)
+        n_workers = max(min(self.n_threads, N // SCALING_SHARE), 1)
         bounds = [N * k // n_workers for k in range(n_workers + 1)]
 
         def work(worker: int) -> None:
