@@ -22,6 +22,7 @@ How fairness is kept:
   Rearranging the weights for an engine's own layout is done beforehand and not timed.
 - A training step is forward, loss, backward and Adam, and returns the loss as a number.  Every turn
   starts again from the same weights: none drifts into another regime.
-- A loop of fused multiply-adds that touches no memory is timed in every round as well.  Its
-  spread shows whether the machine was quiet; its rate is the peak that the roofline divides by.
+- A fixed loop of loads and multiply-adds is timed in every round as well.  Its spread, and how far
+  it stays above its shortest time, show whether the machine was quiet.
+- A loop of fused multiply-adds that touches no memory gives the peak that the roofline divides by.
 """

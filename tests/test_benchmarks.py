@@ -112,7 +112,7 @@ def test_significant_digits(value, text):
 
 def test_report_names_what_was_left_out_and_whether_the_machine_was_quiet():
     row = made_up_row(left_out={"litert": "does not train"})
-    control = {"median_s": 1e-3, "q1_s": 1e-3, "q3_s": 1e-3, "spread": 0.01}
+    control = {"median_s": 1e-3, "q1_s": 1e-3, "q3_s": 1e-3, "best_s": 0.95e-3, "spread": 0.01}
     found = {"rows": [row], "engines": {"tinycnn": "1", "torch": "2", "jax": "3"}}
     found |= {"absent": {"openvino": "No module named 'openvino'"}}
     found |= {"weights": "seeded", "control": [control]}
@@ -121,6 +121,9 @@ def test_report_names_what_was_left_out_and_whether_the_machine_was_quiet():
     assert "left out: openvino: not installed" in text
     assert "2.67 (2.33..3.33)" in text and "the machine was quiet" in text
     assert "NOT QUIET" in peers_report.text(found, load="3.50")
+    found["control"] = [{**control, "best_s": 0.6e-3}]
+    text = peers_report.text(found, load="0.20")
+    assert "slowest median 67% above the shortest time" in text and "NOT QUIET" in text
     found["control"] = [control, {**control, "median_s": 1.2e-3}]
     assert "NOT QUIET" in peers_report.text(found, load="unknown")
 
