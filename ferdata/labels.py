@@ -174,7 +174,9 @@ class LabelMap:
                 f"{self.source.name!r} has no values for {', '.join(self.unfilled)} "
                 f"of {self.target.name!r}"
             )
-        moved = np.full((len(values), len(self.target)), 0 if fill is None else fill, values.dtype)
+        moved = np.empty((len(values), len(self.target)), values.dtype)
+        if self.unfilled:
+            moved.fill(fill)
         for i, j in enumerate(self.indices):
             if j is not None:
                 moved[:, j] = values[:, i]

@@ -79,6 +79,16 @@ def test_decoupled_against_the_definition(backend, n, k):
 
 
 @BACKENDS
+def test_decoupled_soft_terms_are_scaled_by_the_square_of_the_temperature(backend):
+    """alpha = beta and two classes: the second term is 0, so 3 * 3 * 0.7 * KL(q || p) is left."""
+    logits, _, labels, teacher = batch(12, 4, 2)
+    loss = DecoupledDistillation(3.0, 0.7, 0.7, hard_weight=0.0)
+    value, _ = loss(logits, labels, teacher, backend=backend)
+    pairs = [(softmax(v, 3.0), softmax(z, 3.0)) for v, z in zip(teacher, logits)]
+    assert value == pytest.approx(9 * 0.7 * math.fsum(divergence(*p) for p in pairs) / 4, rel=1e-11)
+
+
+@BACKENDS
 def test_decoupled_terms_add_up_to_the_divergence(backend):
     """Equation (1): with beta = 1 - q_c the two terms are KL(q || p), and so are their slopes."""
     kernel = operations(backend, "decoupled_distillation").decoupled_distillation
@@ -93,13 +103,13 @@ def test_decoupled_terms_add_up_to_the_divergence(backend):
 @pytest.mark.parametrize("n, k", [(2, 3), (5, 8), (7, 2)])
 def test_relations_against_the_definition(backend, n, k):
     logits, _, labels, teacher = batch(3, n, k)
-    loss = RelationDistillation(2.0, 1.5, 0.5, hard_weight=0.0)
+    loss = RelationDistillation(3.0, 1.5, 0.5, hard_weight=0.0)
     value, _ = loss(logits, labels, teacher, backend=backend)
-    p = np.array([softmax(row, 2.0) for row in logits])
-    q = np.array([softmax(row, 2.0) for row in teacher])
+    p = np.array([softmax(row, 3.0) for row in logits])
+    q = np.array([softmax(row, 3.0) for row in teacher])
     rows = math.fsum(1 - correlation(a, b) for a, b in zip(p, q)) / n
     columns = math.fsum(1 - correlation(a, b) for a, b in zip(p.T, q.T)) / k
-    assert value == pytest.approx(4 * (1.5 * rows + 0.5 * columns), rel=1e-6)
+    assert value == pytest.approx(9 * (1.5 * rows + 0.5 * columns), rel=1e-6)
 
 
 @BACKENDS
@@ -266,19 +276,27 @@ def test_bad_arguments_are_named(name):
 @pytest.mark.parametrize(
     "make, expected",
     [
-        (lambda: Distillation(()), "temperature: expected a number or several"),
+        (lambda: Distillation(()), "temperature: expected a number or several, found none"),
         (lambda: Distillation((2.0, -1.0)), "temperature=-1.0"),
         (lambda: DecoupledDistillation(temperature=0.0), "temperature=0.0"),
         (lambda: DecoupledDistillation(beta=-1.0), "beta=-1.0: expected 0 or more"),
         (lambda: DecoupledDistillation(alpha=math.nan), "alpha=nan"),
         (lambda: DecoupledDistillation(n_warmup_epochs=-1), "n_warmup_epochs=-1"),
+        (lambda: DecoupledDistillation(ramp=1.5), "ramp=1.5: expected 0 to 1"),
+        (lambda: DecoupledDistillation(ramp=-0.5), "ramp=-0.5: expected 0 to 1"),
         (lambda: RelationDistillation(gamma=math.inf), "gamma=inf"),
         (lambda: RelationDistillation(hard_weight=-0.5), "hard_weight=-0.5"),
     ],
 )
 def test_options_out_of_range(make, expected):
-    with pytest.raises(ValueError, match=re.escape(expected)):
+    with pytest.raises(ValueError, match=rf"^{re.escape(expected)}(?!\w)"):
         make()
+
+
+def test_temperatures_of_a_list_are_kept_as_a_tuple():
+    """As JSON gives them back; equal options are then equal losses, and hashable."""
+    loss = Distillation([2.0, 5.0])
+    assert loss == Distillation((2.0, 5.0)) and hash(loss) == hash(Distillation((2.0, 5.0)))
 
 
 def test_one_class_has_no_others():

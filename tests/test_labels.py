@@ -14,6 +14,7 @@ from ferdata.labels import (
     MICROEXPNET8,
     LabelError,
     LabelSpace,
+    is_known_class,
     label_map,
 )
 
@@ -44,6 +45,17 @@ def test_spellings_of_one_class(name):
     assert FERPLUS8.index(name) == 1
 
 
+def test_known_classes_and_others():
+    assert all(is_known_class(name) for name in ("NF", " Not a face ", "angry", "Neutral"))
+    assert not is_known_class("bored") and not is_known_class("")
+
+
+def test_a_name_without_synonyms_stands_for_itself():
+    space = LabelSpace("mine", ["Bored", np.str_("sleepy"), "sad"])
+    assert space.classes == ("Bored", "sleepy", "sad") and type(space.classes[1]) is str
+    assert [space.index(name) for name in ("BORED ", "Sleepy", "sadness")] == [0, 1, 2]
+
+
 def test_unknown_name_lists_the_classes():
     with pytest.raises(LabelError, match="'ferplus8' has no class 'bored'; it has neutral, happi"):
         FERPLUS8.index("bored")
@@ -54,6 +66,8 @@ def test_lossy_map_is_refused_and_then_says_what_it_drops():
         label_map(MICROEXPNET8, FER2013)
     lossy = label_map(FERPLUS10, FER2013, allow_lossy=True)
     assert lossy.dropped == ("contempt", "unknown", "NF")
+    with pytest.raises(LabelError, match="^'fer2013' has no class for contempt, unknown, NF of 'f"):
+        label_map(FERPLUS10, FER2013)
     labels = np.array([0, 7, 8, 9, 1])
     assert lossy.keeps(labels).tolist() == [True, False, False, False, True]
     assert lossy.apply(labels[[0, 4]]).tolist() == [6, 3]
@@ -95,6 +109,7 @@ def test_round_trip_keeps_labels_and_columns(spaces, data):
     np.testing.assert_array_equal(back.apply(there.apply(labels)), labels)
     one_hot = np.eye(k, dtype=np.float32)[labels]
     moved = there.apply_columns(one_hot)
+    assert moved.dtype == np.float32
     np.testing.assert_array_equal(
         moved.argmax(axis=1) if len(labels) else labels, there.apply(labels)
     )
@@ -118,6 +133,10 @@ def test_columns_that_cannot_be_filled():
     to_eight = label_map(FER2013, MICROEXPNET8)
     with pytest.raises(LabelError, match="'fer2013' has no values for contempt of 'microexpnet8'"):
         to_eight.apply_columns(values)
-    assert to_eight.apply_columns(values, fill=0.0)[0].tolist() == [1, 1, 0, 1, 1, 1, 1, 1]
+    filled = to_eight.apply_columns(values, fill=-2.5)
+    assert filled.tolist() == 2 * [[1, 1, -2.5, 1, 1, 1, 1, 1]] and filled.dtype == np.float32
+    to_ten = label_map(MICROEXPNET8, FERPLUS10)
+    with pytest.raises(LabelError, match="no values for unknown, NF of 'ferplus10'$"):
+        to_ten.apply_columns(np.ones((1, 8)))
     with pytest.raises(LabelError, match=r"expected \(N, 7\) values for 'fer2013', found shape"):
         to_eight.apply_columns(values[:, :6])

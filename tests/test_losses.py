@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinycnn.distillation import DecoupledDistillation, Distillation, RelationDistillation
-from tinycnn.losses import CrossEntropy, SmoothedTargets, log_softmax, softmax
+from tinycnn.losses import (
+    CrossEntropy,
+    SmoothedTargets,
+    check_soft_labels,
+    check_targets,
+    log_softmax,
+    smoothed_targets,
+    softmax,
+)
 
 BACKENDS = pytest.mark.parametrize("backend", ["numba", "numpy"])
 EIGHT = 8
@@ -99,6 +107,8 @@ def test_label_smoothing(batch, backend):
     smooth = CrossEntropy(label_smoothing=0.1)(logits, labels, backend=backend)
     assert smooth[0] == pytest.approx(0.9 * sharp[0] + 0.1 * uniform[0], rel=1e-12)
     np.testing.assert_allclose(smooth[1], 0.9 * sharp[1] + 0.1 * uniform[1], atol=1e-15)
+    flat = CrossEntropy(label_smoothing=1)(logits, labels, backend=backend)
+    assert flat[0] == pytest.approx(uniform[0], rel=1e-12)
 
 
 @BACKENDS
@@ -110,6 +120,10 @@ def test_softmax_and_log_softmax(batch, backend):
         np.testing.assert_allclose(probs, expected, rtol=1e-13)
         log_probs = log_softmax(logits, temperature, backend=backend)
         np.testing.assert_allclose(log_probs, np.log(expected), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(softmax(logits), softmax_by_definition(logits), rtol=1e-13)
+    np.testing.assert_allclose(
+        log_softmax(logits), np.log(softmax_by_definition(logits)), rtol=1e-12, atol=1e-14
+    )
     far = np.array([[0.0, -1e4]])
     np.testing.assert_array_equal(softmax(far, backend=backend), [[1, 0]])
     np.testing.assert_array_equal(log_softmax(far, backend=backend), [[0, -1e4]])
@@ -178,11 +192,33 @@ def test_nan_logits_make_the_loss_nan(batch, backend):
         assert math.isnan(Distillation()(logits, target, teacher, backend=backend)[0])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("given", [np.float16, np.float32, np.float64])
+def test_targets_and_soft_labels_get_the_dtype_of_the_logits(dtype, given):
+    logits, rows = np.zeros((2, 4), dtype), np.full((2, 4), 0.25, given)
+    for checked in (check_targets(rows, logits), check_soft_labels(rows, logits)):
+        assert checked.dtype == dtype and checked.tolist() == rows.tolist()
+    labels = check_targets(np.array([3, 0], np.uint8), logits)
+    assert labels.dtype == np.int64
+    smoothed = smoothed_targets(labels, logits, 0.5)
+    assert smoothed.dtype == dtype
+    assert smoothed.tolist() == [[0.125, 0.125, 0.125, 0.625], [0.625, 0.125, 0.125, 0.125]]
+
+
+@BACKENDS
+@pytest.mark.parametrize("loss", [CrossEntropy(), Distillation()], ids=["ce", "distillation"])
+def test_one_class_is_no_choice(loss, backend):
+    one = np.array([[3.0], [-2.0]])
+    value, dlogits = loss(one, np.array([0, 0]), -one, backend=backend)
+    assert value == 0.0 and dlogits.tolist() == [[0.0], [0.0]]
+
+
 # ---- refusals ----------------------------------------------------------------------------------
 
 
 def refuses(kind, expected, loss, *arguments, **keywords):
-    with pytest.raises(kind, match=re.escape(expected)):
+    """`expected`: a part of the message that begins and ends with whole words."""
+    with pytest.raises(kind, match=rf"(?<!\w){re.escape(expected)}(?!\w)"):
         loss(*arguments, **keywords)
 
 
@@ -196,13 +232,16 @@ def test_bad_arguments_are_named(batch, loss):
     refuses(ValueError, "expected (5,) class indices", loss, logits, labels[:4], teacher)
     refuses(ValueError, "expected (5, 8) distributions", loss, logits, targets[:, :7], teacher)
     refuses(ValueError, "expected (5, 8) distributions", loss, logits, targets[:, 0], teacher)
-    refuses(TypeError, "targets have dtype bool", loss, logits, labels > 2, teacher)
+    message = (
+        "targets have dtype bool: expected integers (class indices) or floating point "
+        "(distributions)"
+    )
+    refuses(TypeError, message, loss, logits, labels > 2, teacher)
     refuses(ValueError, "backend is 'torch'", loss, logits, labels, teacher, backend="torch")
     for wrong in (-1, 8):
-        labels[2] = wrong
-        refuses(
-            ValueError, f"targets[2] is {wrong}: expected a class", loss, logits, labels, teacher
-        )
+        labels[:3] = (0, 1, wrong)
+        message = f"targets[2] is {wrong}: expected a class from 0 to 7"
+        refuses(ValueError, message, loss, logits, labels, teacher)
 
 
 @pytest.mark.parametrize("loss", [CrossEntropy(), Distillation()], ids=["ce", "distillation"])
@@ -215,12 +254,19 @@ def test_bad_arguments_are_named(batch, loss):
         [1, np.nan, 0],
         [1, np.inf, 0],
         [np.inf, -np.inf, 0],
+        [1e308, 1e308, 0],
         [0, 0, 0],
     ],
 )
 def test_rows_that_are_no_distribution_are_refused(loss, row):
     targets = np.array([[1.0, 0, 0], row])
     refuses(ValueError, "targets[1] is", loss, np.zeros((2, 3)), targets, np.zeros((2, 3)))
+
+
+def test_float16_rows_are_added_in_float64():
+    """1/2 + (1/2 - 5/4096) is 0.998779; rounded to float16 it would be within the tolerance."""
+    row = np.array([[0.5, 0.5 - 5 / 4096]], np.float16)
+    refuses(ValueError, "(sum 0.998779): expected", CrossEntropy(), np.zeros((1, 2)), row)
 
 
 def test_rows_within_the_tolerance_pass():
@@ -233,12 +279,17 @@ def test_rows_within_the_tolerance_pass():
 def test_soft_labels_are_checked(batch):
     logits, targets, _, teacher = batch
     loss = Distillation()
-    refuses(ValueError, "soft_labels are missing", loss, logits, targets)
+    message = "soft_labels are missing: distillation needs the teacher's logits, (images, classes)"
+    refuses(ValueError, message, loss, logits, targets)
     refuses(ValueError, "expected (5, 8) like the logits", loss, logits, targets, teacher[:4])
     refuses(TypeError, "soft_labels have dtype int64", loss, logits, targets, teacher.astype(int))
     refuses(ValueError, "soft_labels[0] is", loss, logits.astype("f4"), targets, teacher * 1e300)
     teacher[1, 1] = -np.inf
-    refuses(ValueError, "soft_labels[1] is", loss, logits, targets, teacher)
+    message = (
+        f"soft_labels[1] is {teacher[1].tolist()}: expected finite logits or log-probabilities "
+        "(floor a probability of 0 before taking its logarithm)"
+    )
+    refuses(ValueError, message, loss, logits, targets, teacher)
 
 
 @pytest.mark.parametrize(
@@ -294,6 +345,15 @@ def test_smoothed_targets_are_the_targets_of_the_loss(batch, loss, backend):
         assert found[0] == pytest.approx(expected[0], rel=1e-12)
         np.testing.assert_allclose(found[1], expected[1], atol=1e-14)
     assert smoothed.needs_soft_labels == loss.needs_soft_labels
+    refuses(ValueError, "backend is 'torch'", smoothed, logits, labels, teacher, backend="torch")
+
+
+def test_smoothing_by_nothing_is_the_loss_itself(batch):
+    logits, targets, _, _ = batch
+    value, dlogits = SmoothedTargets(CrossEntropy(), 0.0)(logits, targets)
+    expected, dexpected = CrossEntropy()(logits, targets)
+    assert value == expected
+    np.testing.assert_array_equal(dlogits, dexpected)
 
 
 @BACKENDS

@@ -26,7 +26,11 @@ def test_valid_padding_equals_counting(size, kernel, stride):
     if expected[0]:
         assert window_axis(size, kernel, stride, "valid") == expected
     else:
-        with pytest.raises(ValueError, match=f"window of {kernel} does not fit {size} pixels"):
+        message = (
+            f"a window of {kernel} does not fit {size} pixels with 'valid' padding; "
+            "use a smaller window or padding='same'"
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             window_axis(size, kernel, stride, "valid")
 
 

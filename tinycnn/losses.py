@@ -264,10 +264,8 @@ def check_soft_labels(soft_labels: np.ndarray | None, logits: np.ndarray) -> np.
         raise ValueError(
             f"soft_labels have shape {soft_labels.shape}: expected {logits.shape} like the logits"
         )
-    if soft_labels.dtype != logits.dtype:
-        with np.errstate(over="ignore"):  # too large for float32 is reported as not finite
-            soft_labels = soft_labels.astype(logits.dtype)
-    soft_labels = _plain(soft_labels, logits.dtype.type)
+    with np.errstate(over="ignore"):  # too large for float32 is reported as not finite
+        soft_labels = _plain(soft_labels, logits.dtype.type)
     finite = np.isfinite(soft_labels)
     if not np.logical_and.reduce(finite, axis=None):
         row = int(np.argmin(finite.all(axis=1)))

@@ -72,7 +72,7 @@ def decoupled_distillation(
         d KL(qh||ph)/du_j  = ph_j - qh_j                for j != c, 0 for j = c               (8)
         d[n, j] = scale/(t N) * (alpha (6|7) + beta (8))                                      (9)
 
-    Check: test_decoupled_distillation.py::test_gradient.
+    Check: test_distillation.py::test_gradient.
     """
     N, K = logits.shape
     for n in range(N):

@@ -66,7 +66,7 @@ def relation_distillation(
         G[n, k] = dD/dp[n, k]                       -beta/N (3) of rows, -gamma/K of columns  (5)
         dD/dz_j = p_j (G_j - sum_k G_k p_k) / t     softmax, row by row                       (6)
 
-    Check: test_relation_distillation.py::test_gradient.
+    Check: test_distillation.py::test_gradient.
     """
     N, K = logits.shape
     if N == 0:

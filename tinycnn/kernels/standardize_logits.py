@@ -48,7 +48,7 @@ def standardize_logits_backward(dz, z, deviation, dlogits_out):
         dZ_k/dz_j = ([k=j] - 1/K) / s - Z_k Z_j / (K s)    (2) in (1)                         (3)
         dL/dz_j   = (g_j - mean(g) - Z_j mean(g Z)) / s    (3) summed over k                  (4)
 
-    Check: test_standardize_logits.py::test_gradient.
+    Check: test_distillation.py::test_gradient.
     """
     N, K = z.shape
     for n in range(N):
