@@ -154,12 +154,12 @@ def _check_keys(path: Path, parts: Parts) -> None:
 def _crops_together(path: Path, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
     """(keys (N,) in the order of their first entry, entries (N, n_crops) of each)."""
     _, firsts, image_of = np.unique(parts.keys, return_index=True, return_inverse=True)
-    by_first = np.argsort(firsts, kind="stable")
+    by_first = np.argsort(firsts)
     rank = np.empty_like(by_first)
     rank[by_first] = np.arange(len(by_first))
-    image_of, crop = rank[image_of.reshape(-1)], parts.crop.astype(np.int64)
+    image_of, crop = rank[image_of], parts.crop.astype(np.int64)
     n, n_crops = len(firsts), int(crop.max()) + 1
-    counts = np.bincount(image_of, minlength=n)
+    counts = np.bincount(image_of)
     wrong = (counts != n_crops) | (crop.min() < 0)
     if wrong.any():
         i = int(firsts[by_first[int(np.argmax(wrong))]])
@@ -167,7 +167,7 @@ def _crops_together(path: Path, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
             f"{path} {parts.place(i)}: {int(counts[np.argmax(wrong)])} crops; expected each of the "
             f"crops 0 to {n_crops - 1} for every image"
         )
-    order = np.full((n, n_crops), -1, dtype=np.int64)
+    order = np.full((n, n_crops), -1)
     order[image_of, crop] = np.arange(len(crop))
     if (order < 0).any():  # a hash may repeat, so equal counts do not yet mean all crops
         i = int(firsts[by_first[int(np.argwhere(order < 0)[0, 0])]])
@@ -183,10 +183,8 @@ def _each_hash_once(
 ) -> np.ndarray:
     """Entries, ascending: the first of each hash. DataError where a later one answers otherwise."""
     _, firsts, which = np.unique(hashes, return_index=True, return_inverse=True)
-    same_as = firsts[which.reshape(-1)]
-    for answers in (values, flipped):
-        if answers is None:
-            continue
+    same_as = firsts[which]
+    for answers in [values] if flipped is None else [values, flipped]:
         probs = np.exp(answers - log_sum_exp(answers)).reshape(len(answers), -1)
         differ = np.abs(probs - probs[same_as]).max(axis=1) > _SAME_ANSWER
         if differ.any():

@@ -254,17 +254,16 @@ def write_csv(path: Path, parts: Parts) -> None:
     """Raises ValueError for what a csv cannot hold, OSError where the folder cannot be written."""
     if parts.flipped is not None:
         raise ValueError(f"{path}: a csv has no place for the mirror images' answers; write .npz")
-    n_crops = parts.values.shape[1] if parts.values.ndim == 3 else 0
-    text = io.StringIO(newline="")
+    has_crops = parts.values.ndim == 3
+    text = io.StringIO()
     text.write(f"# {parts.kind}\n")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([singular(parts.key), *(["crop"] if n_crops else []), *parts.classes])
+    writer.writerow([singular(parts.key), *(["crop"] if has_crops else []), *parts.classes])
     for key, entry in zip(parts.keys.tolist(), parts.values):
-        if isinstance(key, str) and key != " ".join(key.splitlines()).strip():
+        if isinstance(key, str) and key.strip().splitlines() != [key]:
             raise ValueError(f"{path}: id {key!r} has blanks or line ends around it; write .npz")
-        for crop, row in enumerate(entry if n_crops else [entry]):
+        for crop, row in enumerate(entry if has_crops else [entry]):
             # Nine digits hold a float32 exactly.
-            writer.writerow(
-                [key, *([crop] if n_crops else []), *(f"{x:.9g}" for x in row.tolist())]
-            )
+            numbers = (f"{x:.9g}" for x in row.tolist())
+            writer.writerow([key, *([crop] if has_crops else []), *numbers])
     write_atomically(path, text.getvalue())

@@ -346,10 +346,8 @@ def _entries_of(soft: SoftLabels, dataset: FaceDataset) -> np.ndarray:
 def _n_mostly_dropped(values: np.ndarray, mapped: LabelMap) -> int:
     """Images with more than half of the probability (of all crops together) on dropped classes."""
     dropped = np.array([i is None for i in mapped.indices])
-    if not dropped.any() or not len(values):
-        return 0
-    probs = np.exp(values - log_sum_exp(values)).reshape(len(values), -1, len(dropped))
-    return int((probs[..., dropped].sum(axis=-1).mean(axis=1) > 0.5).sum())
+    share = np.exp(values - log_sum_exp(values))[..., dropped].sum(axis=-1)  # (N,) or (N, n_crops)
+    return int((share.mean(axis=tuple(range(1, share.ndim))) > 0.5).sum())
 
 
 def _mean(values: np.ndarray, kind: str) -> np.ndarray:

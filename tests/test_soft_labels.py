@@ -3,6 +3,7 @@
 import hashlib
 import tracemalloc
 import zipfile
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
 from ferdata.labels import FERPLUS8, MICROEXPNET8, LabelSpace
+from ferdata.soft_label_checks import log_sum_exp
 from ferdata.soft_labels import (
     AlignReport,
     align_soft_labels,
@@ -119,9 +121,14 @@ def test_csv_says_what_it_holds(table):
     assert load_soft_labels(table("0,0.2,0.3,0.5")).values[0, 0] == np.float32(0.2)
     assert load_soft_labels(table("0,.2,.3,.5", "1,1,0,0", first="")).kind == "probabilities"
     assert load_soft_labels(table("0,-2,.3,.5", "1,1,0,3", first="")).kind == "logits"
+    assert load_soft_labels(table("0,0,.3,1.5", "1,1,0,.5", first="")).kind == "logits"
+    with pytest.raises(DataError, match="line 2: no distribution, though"):  # 0 and 1 are neither
+        load_soft_labels(table("0,0,.5,1", first=""))
 
 
-@pytest.mark.parametrize("odd", ["0.2,0.3,0.6", "-0.5,1,0.5", "nan,0,1"])
+@pytest.mark.parametrize(
+    "odd", ["0.2,0.3,0.6", "-0.5,1,0.5", "nan,0,1", "inf,-inf,0", "1e308,1e308,0"]
+)
 def test_csv_that_leaves_doubt(table, odd):
     message = "teacher.csv line 3: no distribution, though the file looks like probabilities; begin"
     with pytest.raises(DataError, match=message):
@@ -250,6 +257,28 @@ def test_csv_that_is_none(table, content):
         load_soft_labels(path)
 
 
+def test_row_numbers_of_nineteen_digits_are_refused(table):
+    """Eighteen always fit 64 bits."""
+    soft = load_soft_labels(table("9" * 18 + ",1,2,3"))
+    assert soft.rows.tolist() == [10**18 - 1]
+    with pytest.raises(DataError, match=f"line 3: row '{'9' * 19}', expected a whole number 0 or"):
+        load_soft_labels(table("9" * 19 + ",1,2,3"))
+
+
+def test_long_fields_are_cut_in_messages(table):
+    with pytest.raises(DataError, match=f"row '{'x' * 40}', expected"):
+        load_soft_labels(table("x" * 99 + ",1,2,3"))
+    with pytest.raises(DataError, match=f"neutral is '{'x' * 20}', expected"):
+        load_soft_labels(table(f"0,{'x' * 99},2,3"))
+
+
+def test_float16_rows_are_added_in_float64(npz):
+    """1/2 + (1/2 - 5/4096) is 0.9988; rounded to float16 it would be within 0.001 of 1."""
+    row = np.array([[0.5, 0.5 - 5 / 4096, 0]], np.float16)
+    with pytest.raises(DataError, match="no distribution"):
+        load_soft_labels(npz(drop=["logits"], probabilities=row, rows=np.arange(1)))
+
+
 # What does not fit together.
 
 
@@ -264,10 +293,17 @@ def test_missing_rows_are_named(npz):
 def test_class_too_many_or_missing(npz):
     soft = load_soft_labels(npz())
     two = LabelSpace("two", ("happy", "sad"))
-    with pytest.raises(DataError, match="extra class neutral; expected happy, sad in any order"):
+    with pytest.raises(
+        DataError, match="extra class neutral; expected happy, sad in any order; extr"
+    ):
         align_soft_labels(soft, dataset(space=two))
+    one = LabelSpace("one", ("happy",))
+    with pytest.raises(
+        DataError, match="neutral, sadness; .*; extra_classes='drop' leaves it out$"
+    ):
+        align_soft_labels(soft, dataset(space=one))
     four = LabelSpace("four", ("happy", "sad", "neutral", "fear"))
-    with pytest.raises(DataError, match="missing class fear; expected happy, sad, neutral, fear"):
+    with pytest.raises(DataError, match="missing class fear; .* neutral, fear in any order$"):
         align_soft_labels(soft, dataset(space=four))
 
 
@@ -379,6 +415,18 @@ def test_extra_classes_of_logits(npz):
     assert report.n_mostly_dropped == 3  # neutral leads by 1 and 2, or by 1 and 16: 0.67, 0.73
 
 
+def test_mostly_dropped_is_the_mean_over_crops(npz):
+    """Neutral gets 0.9 and 0.3 of the one image, 0.7 and 0.1 of the other: 0.6 and 0.4."""
+    neutral = np.array([[0.9, 0.3], [0.7, 0.1]])
+    probs = np.stack([neutral, 1 - neutral, 0 * neutral], axis=-1)
+    soft = load_soft_labels(npz(drop=["logits"], probabilities=probs, rows=np.arange(2)))
+    for crops in ("keep", "mean"):
+        for rows, expected in (([0, 1], 1), ([1, 0], 1), ([1], 0), ([], 0)):
+            data = dataset(np.array(rows, int), TWO)
+            _, report = align_soft_labels(soft, data, extra_classes="drop", crops=crops)
+            assert report.n_mostly_dropped == expected
+
+
 def test_a_missing_class_is_never_made_up(npz):
     space = LabelSpace("other", ("happy", "fear"))
     with pytest.raises(DataError, match="missing class fear"):
@@ -430,6 +478,7 @@ def test_crops_of_probabilities_are_averaged_as_probabilities(npz):
     soft = load_soft_labels(npz(drop=["logits"], probabilities=PROBS[None], rows=np.array([5])))
     values, report = align_soft_labels(soft, dataset([5]), crops="mean")
     np.testing.assert_allclose(np.exp(values[0]), [0.5 / 3, 2.05 / 3, 0.45 / 3], rtol=1e-5)
+    assert values.dtype == np.float32
     assert report.n_floored == 3
 
 
@@ -445,6 +494,10 @@ def test_rows_may_be_as_many_as_classes_or_crops(npz):
     "order, message",
     [
         (ALL_CROPS[:-1], r"line 3: 3 crops; expected each of the crops 0 to 3 for every image"),
+        (  # image 1, the third to come, begins in line 5
+            [pair for pair in ALL_CROPS if pair != (1, 3)],
+            r"line 5: 3 crops; expected each of the crops 0 to 3 for every image",
+        ),
         ([*ALL_CROPS, (1, 1)], r"line 15: row 1 crop 1 was already given in line 11"),
     ],
 )
@@ -457,10 +510,10 @@ def test_a_picture_with_one_crop_twice_and_another_missing(npz):
     hashes = content_ids(pictures(2).images)[[0, 0, 1, 1]]
     parts = dict(drop=["rows"], logits=np.zeros((4, 3)), hashes=hashes)
     assert load_soft_labels(npz(crop=np.array([1, 0, 0, 1]), **parts)).n_crops == 2
-    with pytest.raises(
-        DataError, match="entry 2 .*: a crop twice; expected each of the crops 0 to"
-    ):
-        load_soft_labels(npz(crop=np.array([1, 0, 0, 0]), **parts))
+    message = "entry 2 .*: a crop twice; expected each of the crops 0 to 1 for every image$"
+    for twice in (0, 1):
+        with pytest.raises(DataError, match=message):
+            load_soft_labels(npz(crop=np.array([1, 0, twice, twice]), **parts))
 
 
 @pytest.mark.parametrize(
@@ -514,7 +567,9 @@ def test_teachers_are_averaged_as_probabilities(npz, tmp_path):
     order = [2, 0, 1]
     classes = ["happy", "neutral", "sad"]
     np.savez(other, probabilities=PROBS[order], rows=np.array(order), classes=classes)
-    average = average_soft_labels([ours, load_soft_labels(other)], [3, 1])
+    average = average_soft_labels([ours, load_soft_labels(other)], [Fraction(3, 4), Fraction(1, 4)])
+    assert average.source == f"{tmp_path / 'teacher.npz'} + {other}"
+    assert average.values.dtype == np.float32
     softmax = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
     expected = 0.75 * softmax + 0.25 * np.maximum(PROBS[:, [1, 2, 0]], 1e-7)
     np.testing.assert_allclose(np.exp(average.values), expected, rtol=2e-5)
@@ -522,6 +577,14 @@ def test_teachers_are_averaged_as_probabilities(npz, tmp_path):
     assert average.rows.tolist() == [0, 1, 2] and average.floored_per_row.tolist() == [0, 2, 1]
     values, _ = align_soft_labels(average, dataset([1]))
     np.testing.assert_allclose(np.exp(values[0]), expected[1, [2, 1, 0]], rtol=2e-5)
+
+
+def test_log_sum_exp_of_equal_values():
+    """v + log 2 for (v, v), however far apart the rows are."""
+    v = np.array([[0, 900], [-2000, 5], [1, 2]], np.float32)[..., None]
+    found = log_sum_exp(np.repeat(v, 2, axis=-1))
+    np.testing.assert_allclose(found, v + np.log(2), rtol=1e-14)
+    assert found.dtype == np.float64
 
 
 def test_a_teacher_and_itself_stay_what_they_are(npz):
@@ -540,11 +603,16 @@ def test_teachers_that_do_not_fit_together(npz, tmp_path):
         (dict(rows=np.arange(4), logits=np.zeros((4, 3))), "for 4 images, .* for 3$"),
         (dict(drop=["rows"], ids=np.array(["a", "b", "c"])), "has ids, no crops; .* has rows"),
         (dict(logits=CROPS), "has rows, 4 crops; .* has rows, no crops"),
-        (dict(classes=["neutral", "sad", "fear"]), "has classes .*fear; expected neutral, sad"),
+        (
+            dict(classes=["neutral", "sad", "fear"]),
+            "has classes neutral, sad, fear; expected neutral, sadness, happiness in any order, as",
+        ),
+        (dict(classes=[*CLASSES, "fear"], logits=np.zeros((3, 4))), "happiness, fear; expected"),
+        (dict(classes=CLASSES[:2], logits=np.zeros((3, 2))), "classes neutral, sadness; expected"),
     ):
         with pytest.raises(DataError, match=message):
             average_soft_labels([ours, load_soft_labels(npz(**changes))])
-    with pytest.raises(ValueError, match="no teachers"):
+    with pytest.raises(ValueError, match="^no teachers to average$"):
         average_soft_labels([])
     for weights in ([1], [1, 0], [1, -1], [1, np.inf]):
         with pytest.raises(ValueError, match="weights: expected 2 numbers above 0"):
@@ -583,10 +651,22 @@ def test_written_and_read(tmp_path, suffix, kind, key, keys, n_crops):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_csv_is_written_line_by_line(tmp_path):
+    path = tmp_path / "t.csv"
+    save_soft_labels(path, [[1, -2.5], [0.1, 1e6]], "logits", ["a", "b"], rows=np.array([7, 2]))
+    assert path.read_bytes() == b"# logits\nrow,a,b\n7,1,-2.5\n2,0.100000001,1000000\n"
+    crops = [[[0.25, 0.75], [1, 0]]]
+    save_soft_labels(path, crops, "probabilities", ["a", "b"], ids=np.array(["x, y"]))
+    expected = b'# probabilities\nid,crop,a,b\n"x, y",0,0.25,0.75\n"x, y",1,1,0\n'
+    assert path.read_bytes() == expected
+
+
 def test_mirror_images_are_written_to_npz_alone(tmp_path):
     parts = dict(kind="logits", classes=CLASSES, rows=np.arange(3), flipped=LOGITS + 1)
     save_soft_labels(tmp_path / "t.npz", LOGITS, **parts)
     np.testing.assert_array_equal(load_soft_labels(tmp_path / "t.npz").flipped_values, LOGITS + 1)
+    save_soft_labels(tmp_path / "t.npz", LOGITS.astype(float), **parts)
+    assert np.load(tmp_path / "t.npz")["logits"].dtype == np.float32
     with pytest.raises(ValueError, match="t.csv: a csv has no place for the mirror images"):
         save_soft_labels(tmp_path / "t.csv", LOGITS, **parts)
 
@@ -599,14 +679,22 @@ def test_mirror_images_are_written_to_npz_alone(tmp_path):
         (dict(values=LOGITS[:2]), DataError, r"logits: expected numbers of shape \(3, 3\)"),
         (dict(values=np.array([["a"]])), DataError, "values: expected numbers, found <U1"),
         (dict(rows=np.array([1, 1, 2])), DataError, "row 1 was already given"),
-        (dict(rows=np.array([1.0, 2, 3])), DataError, "rows: expected whole numbers"),
+        (dict(values=LOGITS.astype(float) * 1e300), DataError, "logits are not finite"),
+        (dict(rows=np.array([1.0, 2, 3])), DataError, r"^rows: expected whole numbers \(N,\), fo"),
+        (
+            dict(rows=None, ids=np.arange(3)),
+            DataError,
+            r"^ids: expected strings \(N,\), found int64",
+        ),
         (dict(classes=["a", "a", "b"]), DataError, "names one class twice"),
         (dict(kind="scores"), ValueError, "kind: expected 'logits' or 'probabilities'"),
         (dict(rows=None), ValueError, "expected one of rows, ids and hashes, found 0"),
         (dict(ids=np.array(["a", "b", "c"])), ValueError, "one of .* found rows and ids"),
         (dict(path="t.pt"), ValueError, "expected a name that ends in .npz or .csv"),
         (dict(path="none/t.npz"), OSError, "none"),
-        (dict(path="t.csv", rows=None, ids=np.array(["a ", "b", "c"])), ValueError, "id 'a '"),
+        (dict(path="t.csv", rows=None, ids=np.array(["a ", "b", "c"])), ValueError, "id 'a ' has"),
+        (dict(path="t.csv", rows=None, ids=np.array(["b", " a", "c"])), ValueError, "id ' a' has"),
+        (dict(path="t.csv", rows=None, ids=np.array(["b", "c", "a\rb"])), ValueError, "a.rb' has"),
     ],
 )
 def test_nothing_is_written_that_could_not_be_read(tmp_path, changes, error, message):
