@@ -137,7 +137,7 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
             if line > MAX_ENTRIES + _MAX_OTHER_LINES:
                 raise DataError(f"{path} line {line}: too many lines; use the .npz format")
             try:
-                text = data.removeprefix(b"\xef\xbb\xbf" if line == 1 else b"").decode("utf-8")
+                text = data.decode("utf-8-sig" if line == 1 else "utf-8")
             except UnicodeDecodeError:
                 text = "\0"
             if "\0" in text:
@@ -152,20 +152,18 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
             if fields:
                 yield reader.line_num, fields
     except csv.Error as error:
-        raise DataError(
-            f"{path} line {max(reader.line_num, 1)}: not a csv row ({error})"
-        ) from error
+        raise DataError(f"{path} line {reader.line_num}: not a csv row ({error})") from error
 
 
 def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
-    kind, (number, header) = None, next(lines, (0, []))
+    kind, header = None, next((fields for _, fields in lines), [])
     if header and header[0].startswith("#"):
         kind = header[0].lstrip("# ").strip().lower()
         if kind not in KINDS:
             raise DataError(
                 f"{path} line 1: expected '# logits' or '# probabilities', found {kind[:40]!r}"
             )
-        number, header = next(lines, (0, []))
+        header = next((fields for _, fields in lines), [])
     header = [name.strip() for name in header]
     key = _KEY_OF_COLUMN.get(header[0].lower()) if header else None
     has_crop = len(header) > 1 and header[1].lower() == "crop"
@@ -228,7 +226,7 @@ def _numbers(fields: list[str]) -> list[float]:
     """What float() takes, but for Python's own 1_0 and other alphabets' digits: ValueError."""
     text = "".join(fields)
     if "_" in text or not text.isascii():
-        raise ValueError(text)
+        raise ValueError
     return [float(field) for field in fields]
 
 

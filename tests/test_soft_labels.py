@@ -1,6 +1,7 @@
 """Teacher outputs are aligned by id or row, classes by name, and every doubt is an error."""
 
 import hashlib
+import string
 import tracemalloc
 import zipfile
 from fractions import Fraction
@@ -17,6 +18,7 @@ from ferdata.labels import FERPLUS8, MICROEXPNET8, LabelSpace
 from ferdata.soft_label_checks import log_sum_exp
 from ferdata.soft_labels import (
     AlignReport,
+    SoftLabels,
     align_soft_labels,
     average_soft_labels,
     load_soft_labels,
@@ -238,6 +240,14 @@ def test_flipped_bit_in_npz(npz):
         (["7,1,2,3", "7,1,2,3"], {}, "line 4: row 7 was already given in line 3"),
         (["0,.5,.5,.5"], {"first": "# probabilities"}, "line 3: no distribution"),
         (["0,1,2,3"], {"first": "# scores"}, "line 1: expected '# logits' or '# probabilities'"),
+        (["0,1,2,3"], {"first": "# Xlogits"}, "'# probabilities', found 'xlogits'$"),
+        (["0,1,2,3"], {"first": "#" + 99 * "x"}, f"'# probabilities', found '{'x' * 40}'$"),
+        (["0,1,1_0,3"], {}, "line 3: sadness is '1_0', expected a number"),
+        (["0,1,\u0663,3"], {}, "line 3: sadness is '\u0663', expected a number"),
+        (['0,1,"2"x,3'], {}, "line 3: not a csv row"),
+        (["0,1,\0,3"], {}, "no readable csv: line 3 is not UTF-8 text; save it as UTF-8$"),
+        (["0"], {"header": "row,crop"}, "expected a header .* found 'row,crop'$"),
+        ([], {"header": "id,a,b"}, "no entries"),
         (["0,1,2,3"], {"header": "image,a,b,c"}, "expected a header with 'id', 'row' or 'hash'"),
         (["0"], {"header": "row"}, "expected a header .* then the class names"),
         (["0,1,2"], {"header": "row,sad,sadness"}, "names one class twice"),
@@ -249,7 +259,7 @@ def test_bad_csv(table, lines, options, message):
         load_soft_labels(table(*lines, **options))
 
 
-@pytest.mark.parametrize("content", [b"", bytes(range(256)) * 9])
+@pytest.mark.parametrize("content", [b"", b"# logits\n", bytes(range(256)) * 9])
 def test_csv_that_is_none(table, content):
     path = table()
     path.write_bytes(content)
@@ -277,6 +287,47 @@ def test_float16_rows_are_added_in_float64(npz):
     row = np.array([[0.5, 0.5 - 5 / 4096, 0]], np.float16)
     with pytest.raises(DataError, match="no distribution"):
         load_soft_labels(npz(drop=["logits"], probabilities=row, rows=np.arange(1)))
+
+
+def test_a_csv_is_utf_8_with_or_without_a_mark(table):
+    path = table("é,1,2,3", "\ufeffe,4,5,6", header="id,neutral,sad,happy")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    soft = load_soft_labels(path)
+    assert soft.kind == "logits" and soft.ids.tolist() == ["é", "\ufeffe"]
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xe9"))
+    with pytest.raises(DataError, match="line 3 is not UTF-8 text; save it as UTF-8$"):
+        load_soft_labels(path)
+
+
+def test_one_class_is_enough(table):
+    assert load_soft_labels(table("0,7", header="row,happy")).values.tolist() == [[7]]
+
+
+def test_a_csv_that_cannot_be_read(table, monkeypatch):
+    from ferdata import soft_label_files
+
+    path = table("0,1,2,3")
+    for error, message in (
+        (PermissionError(13, "Permission denied"), "teacher.csv: no permission to read it$"),
+        (OSError(5, "Input/output error"), "teacher.csv: no readable csv file .*Input/output err"),
+    ):
+
+        def refuse(*_):
+            raise error
+
+        monkeypatch.setattr(soft_label_files, "open", refuse, raising=False)
+        with pytest.raises(DataError, match=message):
+            load_soft_labels(path)
+
+
+def test_keys_and_values_must_be_as_many():
+    parts = dict(values=LOGITS, classes=tuple(CLASSES), kind="logits", source="here")
+    parts.update(ids=None, floored_per_row=np.zeros(3, int))
+    message = "^here: expected as many ids or rows or hashes as the 3 rows of values$"
+    for rows, hashes in ((None, None), (np.arange(2), None), (np.arange(3), np.array(["a"] * 3))):
+        with pytest.raises(DataError, match=message):
+            SoftLabels(rows=rows, hashes=hashes, **parts)
+    assert SoftLabels(rows=np.arange(3), **parts).key[0] == "rows"
 
 
 # What does not fit together.
@@ -756,8 +807,12 @@ def test_a_csv_without_end(table, monkeypatch):
     monkeypatch.setattr(soft_label_files, "MAX_ENTRIES", 3)
     with pytest.raises(DataError, match="line 6: more than 3 entries; use the .npz format"):
         load_soft_labels(table(*[f"{i},1,2,3" for i in range(9)]))
-    with pytest.raises(DataError, match="a line of more than 65536 characters"):
+    with pytest.raises(DataError, match="line 3: a line of more than 65536 characters"):
         load_soft_labels(table("1,1,2," + "3" * 70_000))
+    monkeypatch.setattr(soft_label_files, "_MAX_OTHER_LINES", 4)
+    assert load_soft_labels(table("1,1,2,3", *4 * [""])).rows.tolist() == [1]  # 7 lines
+    with pytest.raises(DataError, match="line 8: too many lines; use the .npz format"):
+        load_soft_labels(table("1,1,2,3", *5 * [""]))
 
 
 # The real teacher.
@@ -820,3 +875,23 @@ def test_one_long_id_does_not_make_all_ids_wide(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 20e6
+
+
+def test_how_wide_names_may_be(table, monkeypatch):
+    """A name pads all others to its length: refused where that takes more than _SMALL_BYTES of four
+    bytes a character, and more than 8 times what the names hold."""
+    from ferdata import soft_label_files
+
+    def load(n_names, longest):
+        names = [*string.ascii_letters[: n_names - 1], "-" * longest]
+        table_of = table(*(f"{name},1,2,3" for name in names), header="id,neutral,sad,happy")
+        return load_soft_labels(table_of).ids.tolist() == names
+
+    monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 4 * 20 * 20)
+    assert load(20, 20)  # 400 characters, 10 times the 39 of the names: just small
+    with pytest.raises(DataError, match="line 23: id of 20 characters, among 21 of 2 on average"):
+        load(21, 20)
+    monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 100)
+    assert load(15, 16)  # 15 * 16 characters, 8 times the 30 of the names: just narrow
+    with pytest.raises(DataError, match="id of 17 characters"):
+        load(15, 17)
