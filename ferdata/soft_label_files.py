@@ -201,12 +201,12 @@ def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
     n_classes = len(header) - n_before
     return Parts(
         kind=kind,
-        values=np.array(values, dtype=np.float64).reshape(len(line_of), n_classes),
+        values=np.array(values).reshape(len(line_of), n_classes),
         flipped=None,
         classes=tuple(header[n_before:]),
         key=key,
-        keys=np.array(keys, dtype=np.int64 if key == "rows" else np.str_),
-        crop=np.array(crops, dtype=np.int64) if has_crop else None,
+        keys=np.array(keys),
+        crop=np.array(crops) if has_crop else None,
         place=lambda i: f"line {line_of[i]}",
     )
 

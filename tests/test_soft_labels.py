@@ -247,6 +247,9 @@ def test_flipped_bit_in_npz(npz):
         (['0,1,"2"x,3'], {}, "line 3: not a csv row"),
         (["0,1,\0,3"], {}, "no readable csv: line 3 is not UTF-8 text; save it as UTF-8$"),
         (["0"], {"header": "row,crop"}, "expected a header .* found 'row,crop'$"),
+        (["0"], {"header": "image," + 99 * "x"}, f"expected a header .* found 'image,{'x' * 54}'$"),
+        (["0,1"], {"header": "row," + 99 * "\a"}, f": the class name '{r'.x07' * 40}' holds line "),
+        (["0,x,1"], {"header": "row,crop,a"}, "line 3: crop 'x', expected a whole number 0 or mo"),
         ([], {"header": "id,a,b"}, "no entries"),
         (["0,1,2,3"], {"header": "image,a,b,c"}, "expected a header with 'id', 'row' or 'hash'"),
         (["0"], {"header": "row"}, "expected a header .* then the class names"),
@@ -889,7 +892,9 @@ def test_how_wide_names_may_be(table, monkeypatch):
 
     monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 4 * 20 * 20)
     assert load(20, 20)  # 400 characters, 10 times the 39 of the names: just small
-    with pytest.raises(DataError, match="line 23: id of 20 characters, among 21 of 2 on average"):
+    with pytest.raises(
+        DataError, match="csv line 23: id of 20 characters, among 21 of 2 on average"
+    ):
         load(21, 20)
     monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 100)
     assert load(15, 16)  # 15 * 16 characters, 8 times the 30 of the names: just narrow
