@@ -196,6 +196,10 @@ NAN[1, 2], INF[2, 0] = np.nan, np.inf
         (dict(drop=["rows"], ids=np.array(["a", "b", "a"])), r"\(id 'a'\): id 'a' was already"),
         (dict(rows=np.arange(0), logits=LOGITS[:0]), "no entries"),
         (dict(classes=np.array([{}], dtype=object)), "no readable .npz file"),
+        (
+            dict(drop=["logits", "rows", "classes"], z=LOGITS),
+            "expected one of `logits`, `probabilities`, found nothing of what it could have$",
+        ),
     ],
 )
 def test_bad_npz(npz, changes, message):
@@ -421,9 +425,15 @@ def test_a_hash_may_come_again_with_the_same_answer(npz):
     values, report = align_soft_labels(soft, data)
     assert values.tolist() == [[3, 2, 1], [6, 5, 4], [9, 8, 7]]
     assert (report.n_used, report.n_unused) == (3, 0)
-    logits[2, 1] = 2.5
-    with pytest.raises(DataError, match="entry 2 .*: another answer than in entry 0 .* for the sa"):
-        load_soft_labels(npz(drop=["rows"], hashes=hashes, logits=logits))
+    other = logits.copy()
+    other[2, 1] = 2.5
+    assert load_soft_labels(
+        npz(drop=["rows"], hashes=hashes, logits=logits, logits_flipped=-logits)
+    ).flipped_values.tolist() == [[-1, -2, -3], [-4, -5, -6], [-7, -8, -9]]
+    for answers in (dict(logits=other), dict(logits=logits, logits_flipped=other)):
+        message = "entry 2 .*: another answer than in entry 0 .* for the same picture$"
+        with pytest.raises(DataError, match=message):
+            load_soft_labels(npz(drop=["rows"], hashes=hashes, **answers))
 
 
 @pytest.mark.parametrize("hashes", [["a" * 63, "b" * 64, "c" * 64], ["g" * 64] * 3, ["", "", ""]])
@@ -552,7 +562,7 @@ def test_rows_may_be_as_many_as_classes_or_crops(npz):
             [pair for pair in ALL_CROPS if pair != (1, 3)],
             r"line 5: 3 crops; expected each of the crops 0 to 3 for every image",
         ),
-        ([*ALL_CROPS, (1, 1)], r"line 15: row 1 crop 1 was already given in line 11"),
+        ([*ALL_CROPS, (2, 1)], r"line 15: row 2 crop 1 was already given in line 7"),
     ],
 )
 def test_crops_that_are_missing_or_doubled(table, order, message):
