@@ -82,7 +82,7 @@ def _check_table(path: Path, parts: Parts, values: np.ndarray, suffix: str) -> N
     expected = (n, values.shape[1], k) if with_crops else (n, k)
     if values.dtype.kind not in "fiu" or values.shape != expected:
         raise DataError(
-            f"{path}: {parts.kind or 'values'}{suffix}: expected numbers of shape {expected}, one "
+            f"{path}: {parts.kind}{suffix}: expected numbers of shape {expected}, one "
             f"row for each of {parts.key} and one column for each of classes; found {values.dtype} "
             f"{values.shape}"
         )

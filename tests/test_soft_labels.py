@@ -95,6 +95,9 @@ def test_tiny_probabilities_are_floored_too(npz):
     soft = load_soft_labels(path)
     np.testing.assert_allclose(soft.values[0], [np.log(1e-7), 0, np.log(1e-7)], atol=1e-6)
     assert soft.floored_per_row.tolist() == [2, 0, 2]
+    path = npz(drop=["logits"], probabilities=np.array([[1e-7, 1 - 1e-7, 0], *PROBS[:2]]))
+    assert load_soft_labels(path).floored_per_row.tolist() == [1, 0, 2]
+    assert load_soft_labels(npz()).floored_per_row.dtype == np.int64
 
 
 def test_float16_probabilities(npz):
@@ -161,6 +164,9 @@ def test_alignment_whatever_the_order(tmp_path_factory, entry_order, class_order
 def test_no_such_file(tmp_path):
     with pytest.raises(DataError, match="none.npz: no such file"):
         load_soft_labels(tmp_path / "none.npz")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(DataError, match="folder.npz: a folder, no file$"):
+        load_soft_labels(tmp_path / "folder.npz")
     (tmp_path / "teacher.pt").write_bytes(b"")
     with pytest.raises(DataError, match="teacher.pt: expected soft labels as .npz or .csv"):
         load_soft_labels(tmp_path / "teacher.pt")
@@ -185,7 +191,10 @@ NAN[1, 2], INF[2, 0] = np.nan, np.inf
         (dict(rows=np.array([0.0, 1, 2])), "rows: expected whole numbers, found float64"),
         (dict(rows=np.arange(4)), r"expected numbers of shape \(4, 3\)"),
         (dict(classes=np.array(["a", "b"])), r"expected numbers of shape \(3, 2\)"),
-        (dict(classes=np.array(["sad", "b", "sadness"])), "one class twice: 'sad' and 'sadness'"),
+        (
+            dict(classes=np.array(["sad", "b", "sadness"])),
+            "space 'teacher' names one class twice: 'sa",
+        ),
         (dict(classes=np.arange(3)), "classes: expected a list of names, found int64"),
         (dict(drop=["classes"]), "has no `classes`"),
         (dict(drop=["logits"]), "expected one of `logits`, `probabilities`, found classes, rows"),
@@ -220,6 +229,11 @@ def test_damaged_npz(npz, content):
     path.write_bytes(path.read_bytes()[:-40] if content is None else content)
     with pytest.raises(DataError, match="teacher.npz: no readable .npz file"):
         load_soft_labels(path)
+
+
+def test_what_else_stands_in_an_npz_is_not_read(npz):
+    soft = load_soft_labels(npz(notes=np.array([{"from": "elsewhere"}], dtype=object)))
+    np.testing.assert_array_equal(soft.values, LOGITS)
 
 
 def test_flipped_bit_in_npz(npz):
@@ -431,7 +445,7 @@ def test_a_hash_may_come_again_with_the_same_answer(npz):
         npz(drop=["rows"], hashes=hashes, logits=logits, logits_flipped=-logits)
     ).flipped_values.tolist() == [[-1, -2, -3], [-4, -5, -6], [-7, -8, -9]]
     for answers in (dict(logits=other), dict(logits=logits, logits_flipped=other)):
-        message = "entry 2 .*: another answer than in entry 0 .* for the same picture$"
+        message = "teacher.npz entry 2 .*: another answer than in entry 0 .* for the same picture$"
         with pytest.raises(DataError, match=message):
             load_soft_labels(npz(drop=["rows"], hashes=hashes, **answers))
 
@@ -546,6 +560,11 @@ def test_crops_of_probabilities_are_averaged_as_probabilities(npz):
     assert report.n_floored == 3
 
 
+def test_one_crop_is_an_axis_too(npz):
+    soft = load_soft_labels(npz(logits=LOGITS[:, None]))
+    assert soft.n_crops == 1 and soft.values.shape == (3, 1, 3)
+
+
 def test_rows_may_be_as_many_as_classes_or_crops(npz):
     """Three of everything: no axis may be taken for another."""
     values = np.arange(27.0).reshape(3, 3, 3)
@@ -606,6 +625,17 @@ def test_answers_for_mirror_images(npz):
     assert align_soft_labels(soft, dataset([2]), flipped=True)[0].tolist() == [[19, 18, 3]]
     with pytest.raises(DataError, match="teacher.npz: has no answers for mirror images"):
         align_soft_labels(load_soft_labels(npz()), dataset(), flipped=True)
+
+
+def test_mirror_answers_of_crops_and_as_probabilities(npz):
+    i, c = np.array(ALL_CROPS).T
+    entries = dict(logits=CROPS[i, c], logits_flipped=CROPS[i, c] + 1, rows=i, crop=c)
+    flipped = load_soft_labels(npz(**entries)).flipped_values  # images in the order 2, 0, 1
+    np.testing.assert_array_equal(flipped, (CROPS[[2, 0, 1]] + 1).astype(np.float32))
+    both = dict(probabilities=PROBS, probabilities_flipped=PROBS[::-1])
+    soft = load_soft_labels(npz(drop=["logits"], **both))
+    np.testing.assert_array_equal(soft.flipped_values, soft.values[::-1])
+    assert soft.flipped_values.dtype == flipped.dtype == np.float32
 
 
 @pytest.mark.parametrize(
