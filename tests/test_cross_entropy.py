@@ -406,3 +406,10 @@ def test_minus_infinity_rules_a_class_out(operations):
     loss, dlogits = run(operations.cross_entropy_soft, logits, targets)
     assert loss[0] == pytest.approx(math.log(2), rel=1e-11) and loss[1] == np.inf
     np.testing.assert_allclose(dlogits, [[0, 0, 0], [0, -0.125, 0.125]], atol=1e-11)
+
+
+def test_distillation_with_a_class_ruled_out():
+    """p = (e, 0, 1) / (1 + e), q = (1, 0, 1) / 2: half of log(1 + e) and of log(1 + e) - 1/2."""
+    logits, teacher = np.array([[1.0, -np.inf, 0.0]]), np.array([[0.0, -1e5, 0.0]])
+    loss, _ = run(kernels.distillation, logits, np.array([[0, 0, 1.0]]), teacher, 1.0, 0.5, 1.0)
+    assert loss[0] == pytest.approx(math.log1p(math.e) - 0.25, rel=1e-11)

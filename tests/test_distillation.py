@@ -203,6 +203,29 @@ def test_gradient(backend, name, n, k):
     assert error <= 1e-7 * max(np.linalg.norm(analytic), np.linalg.norm(numeric)) + 1e-9
 
 
+@BACKENDS
+def test_gradient_of_standardizing(backend):
+    """Of sum(g * Z) for any g: those of softmax sum to 0 and would hide the mean's part."""
+    module = operations(backend, "standardize_logits")
+    logits, _, _, g = batch(13, 3, 5)
+    g += 2
+
+    def forward(x):
+        z, deviation = np.empty_like(x), np.empty(len(x))
+        module.standardize_logits_forward(x, z, deviation)
+        return z, deviation
+
+    numeric, step = np.empty_like(logits), 1e-5
+    for index in np.ndindex(*logits.shape):
+        change = np.zeros_like(logits)
+        change[index] = step
+        up, down = forward(logits + change)[0], forward(logits - change)[0]
+        numeric[index] = (g * (up - down)).sum() / (2 * step)
+    analytic = np.empty_like(logits)
+    module.standardize_logits_backward(g, *forward(logits), analytic)
+    np.testing.assert_allclose(analytic, numeric, rtol=1e-7, atol=1e-8)
+
+
 # ---- kernels against the reference, dtypes, extremes -------------------------------------------
 
 
