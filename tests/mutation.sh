@@ -38,8 +38,8 @@ CHILDREN = ["imports_no_numba"]  # a child process would import the mutants with
 def configure(chosen):
     modules = [module for group in chosen for module in GROUPS[group][0]]
     tests = {f"tests/test_{name}.py" for group in chosen for name in GROUPS[group][1].split()}
-    for module in modules:  # mutmut leaves decorated functions alone; with the JIT off this one
-        path = Path(module)  # does nothing
+    for module in modules:  # mutmut leaves decorated functions alone
+        path = Path(module)
         path.write_text(path.read_text().replace("\n@kernel\n", "\n"))
     options = ["-p", "no:cacheprovider", "--hypothesis-seed=0", "-k"]
     options.append(" and ".join(f"not {name}" for name in CHILDREN))
