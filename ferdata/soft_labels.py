@@ -292,10 +292,14 @@ def load_teachers(
     paths: Sequence[str | os.PathLike[str]], dataset: FaceDataset
 ) -> tuple[np.ndarray, np.ndarray | None, AlignReport]:
     """(values, flipped, report): one teacher's file aligned to the data set, or the average of
-    several; flipped: the answers for mirror images, None where there are none. Errors as those of
-    `load_soft_labels`, `average_soft_labels` and `align_soft_labels`."""
+    several; flipped: the answers for mirror images, None where there are none. What several answer
+    for beyond the data set need not be the same. Errors as those of `load_soft_labels`,
+    `average_soft_labels` and `align_soft_labels`."""
     teachers = [load_soft_labels(path) for path in paths]
-    teacher = teachers[0] if len(teachers) == 1 else average_soft_labels(teachers)
+    if len(teachers) == 1:
+        (teacher,) = teachers
+    else:
+        teacher = average_soft_labels([_of_dataset(teacher, dataset) for teacher in teachers])
     values, report = align_soft_labels(teacher, dataset)
     flipped = None
     if teacher.flipped_values is not None:
@@ -341,6 +345,20 @@ def _entries_of(soft: SoftLabels, dataset: FaceDataset) -> np.ndarray:
             f"the first is {first}"
         )
     return found
+
+
+def _of_dataset(soft: SoftLabels, dataset: FaceDataset) -> SoftLabels:
+    """The entries of the data set's images alone."""
+    entries = np.unique(_entries_of(soft, dataset))
+    key, given = soft.key
+    flipped = soft.flipped_values
+    return replace(
+        soft,
+        values=soft.values[entries],
+        floored_per_row=soft.floored_per_row[entries],
+        flipped_values=None if flipped is None else flipped[entries],
+        **{key: given[entries]},
+    )
 
 
 def _n_mostly_dropped(values: np.ndarray, mapped: LabelMap) -> int:

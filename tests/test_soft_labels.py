@@ -901,6 +901,16 @@ def test_a_teacher_for_a_data_set_and_several_of_them(npz, tmp_path):
     average = average_soft_labels([load_soft_labels(both), load_soft_labels(other)])
     np.testing.assert_array_equal(values, align_soft_labels(average, faces)[0])
     assert flipped is None
+    more = tmp_path / "more.npz"  # one answers for further images, in an order of its own
+    further = dict(logits=np.vstack([[[9, 9, 9]], -LOGITS]), logits_flipped=np.ones((4, 3)))
+    np.savez(more, **further, rows=np.array([7, 0, 1, 2]), classes=np.array(CLASSES))
+    found, flipped, _ = load_teachers([both, more], faces)
+    np.testing.assert_array_equal(found, values)
+    thirds = np.full(3, 1 / 3)
+    for x, answer in zip((LOGITS + 1)[[2, 0]][:, [2, 1, 0]], np.exp(flipped)):
+        np.testing.assert_allclose(answer, (np.exp(x) / np.exp(x).sum() + thirds) / 2, rtol=1e-5)
+    with pytest.raises(DataError, match="teacher.npz: no entry for 1 of 2 images; .* row 7"):
+        load_teachers([more, both], dataset([0, 7]))
     with pytest.raises(ValueError, match="no teachers"):
         load_teachers([], faces)
 
