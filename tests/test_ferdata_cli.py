@@ -3,12 +3,14 @@
 import json
 import shutil
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ferdata import cli
+from ferdata.labels import LabelSpace
 from ferdata.packed import load_packed, save_packed
 from ferdata.rendered import render_faces
 from ferdata.soft_labels import save_soft_labels
@@ -141,6 +143,34 @@ def test_show(folder, faces, tmp_path, capsys):
     status, out, _ = run(capsys, "show", folder, tmp_path / "x.html")
     root = ElementTree.fromstring((tmp_path / "x.html").read_text().split("\n", 1)[1])
     assert status == 0 and len(list(root.iter("img"))) == 8
+
+
+def test_pages_escape_what_files_call_things(faces, tmp_path, capsys):
+    nasty = "<script>alert(1)'&\""
+    images = faces.images.copy()
+    images[0] = 0  # a finding: the page of the check shows it with all that is known of it
+    data = replace(
+        faces,
+        images=images,
+        label_space=LabelSpace(f"{nasty}space", [nasty + name for name in faces.classes]),
+        ids=np.char.add(f"{nasty}id", faces.ids),
+        subjects=np.char.add(f"{nasty}subject", faces.subjects),
+    )
+    save_packed(data, tmp_path / f"{nasty}set.npz")
+    teacher = tmp_path / f"{nasty}teacher.npz"
+    save_soft_labels(teacher, np.eye(8)[:1], "logits", data.classes, ids=["none"])
+    checked = ("set", f"id{faces.ids[0]}", "subject", "happy", "neutral", "teacher")
+    for command, places in (("show", ("set", "happy", "neutral")), ("check", checked)):
+        page = tmp_path / f"{command}.html"
+        end = (page,) if command == "show" else ("--teacher", teacher, "--html", page)
+        status, _, err = run(capsys, command, tmp_path / f"{nasty}set.npz", *end)
+        assert err == [] and status == (command == "check"), command
+        written = page.read_text(encoding="utf-8")
+        assert "<script" not in written, command
+        root = ElementTree.fromstring(written.split("\n", 1)[1])
+        shown = [*root.itertext(), *(v for e in root.iter() for v in e.attrib.values())]
+        for place in places:
+            assert any(nasty + place in text for text in shown), (command, place)
 
 
 def test_ctrl_c(folder, capsys, monkeypatch):
