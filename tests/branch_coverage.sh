@@ -32,10 +32,8 @@ for path in sorted(Path("tests").glob("test_*.py")):
             print(path)
 PYTHON
 mapfile -t kernels <"$folder/kernel_tests"
-# The windows of twelve pictures take minutes in Python.
 NUMBA_DISABLE_JIT=1 TINYCNN_TILE=plain TINYCNN_TEST_EXAMPLES=2 examine \
-    "${kernels[@]}" tests/test_distillation.py tests/test_warp.py \
-    --deselect tests/test_detect_loops.py::test_windows_of_areas_at_several_sizes
+    "${kernels[@]}" tests/test_distillation.py tests/test_warp.py
 
 coverage combine -q
 coverage report --show-missing --skip-covered --fail-under="$least"
