@@ -86,8 +86,6 @@ def with_validation(dataset: FaceDataset, seed: int = 0) -> tuple[FaceDataset, s
         return dataset, ""
     rows = np.flatnonzero(dataset.split == "train")
     train, validation = split_off(dataset, rows, seed)
-    if not len(train) or not len(validation):
-        raise DataError(f"{len(rows)} images: too few to keep a validation part of them")
     split = dataset.split.astype("<U10")
     split[validation] = "validation"
     told = f"no validation part in this data set: {len(validation):,} images of train are it"

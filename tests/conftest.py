@@ -2,6 +2,7 @@
 suite on other paths.
 
 TINYCNN_BACKEND=numpy     as where Numba is not installed: tests of the kernels skip
+NUMBA_DISABLE_JIT=1       kernels as Python: tests of compiled code, and what takes minutes, skip
 TINYCNN_TEST_EXAMPLES=N   examples of each Hypothesis test (default: 40); few of them make a run
                           without the JIT bearable
 """
@@ -30,6 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup: children w
 
 WITHOUT_NUMBA = os.environ.get("TINYCNN_BACKEND") == "numpy"
 IMPORTING_NUMBA = ("tinycnn.kernels", "ferdata.detect_loops", "benchmarks")
+WITHOUT_JIT = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 NEEDS_KERNELS = "needs the kernels (TINYCNN_BACKEND=numpy is set)"
 
 if WITHOUT_NUMBA:
@@ -38,6 +40,9 @@ if WITHOUT_NUMBA:
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "kernels: needs Numba; skips under TINYCNN_BACKEND=numpy")
+    config.addinivalue_line("markers", "jit(why): skips under NUMBA_DISABLE_JIT=1")
+    if WITHOUT_JIT:  # where compiled kernels compute inf and NaN in silence, NumPy's scalars warn
+        config.addinivalue_line("filterwarnings", "ignore:.* encountered in scalar:RuntimeWarning")
     if WITHOUT_NUMBA:
         config.addinivalue_line("filterwarnings", "ignore:ferdata computes with NumPy")
 
@@ -66,6 +71,9 @@ def imports_kernels(source):
 
 
 def pytest_collection_modifyitems(items):
+    for item in items if WITHOUT_JIT else ():
+        if mark := item.get_closest_marker("jit"):
+            item.add_marker(pytest.mark.skip(reason=f"NUMBA_DISABLE_JIT=1 is set: {mark.args[0]}"))
     for item in items if WITHOUT_NUMBA else ():
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         asked_for = any(isinstance(p, str) and p == "numba" for p in parameters)

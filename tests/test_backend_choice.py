@@ -108,6 +108,7 @@ def test_kernels_that_cannot_be_compiled(tmp_path):
     run(code, TINYCNN_CACHE_DIR=str(tmp_path))
 
 
+@pytest.mark.kernels
 def test_a_bug_is_no_reason_to_fall_back():
     for error in (RuntimeError("of ours"), IndexError("of ours")):
 

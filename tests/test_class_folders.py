@@ -238,6 +238,16 @@ def test_larger_images_in_such_folders_are_not_fer2013(tmp_path):
     assert recognise(fer2013_tree(tmp_path / "raf", side_px=100)).source == "folders"
 
 
+def test_fer2013_is_recognised_whatever_its_first_image_is_worth(tmp_path):
+    """It is named when the images are read; what the folders are does not hang on it."""
+    root = fer2013_tree(tmp_path / "fer")
+    for path in root.glob("*/angry/*"):
+        path.write_bytes(b"no picture")
+    assert recognise(root).source == "fer2013_folders"
+    files = fer2013_folders.list_files(fer2013_tree(tmp_path / "half", ("train", "validation")))
+    assert "in test" not in files.published and files.published["images"] == 35887
+
+
 def test_fer2013_split_by_names(tmp_path):
     root = fer2013_tree(tmp_path / "fer")
     shutil.copy(root / "test/sad/PrivateTest_15.png", root / "test/sad/PublicTest_77.png")

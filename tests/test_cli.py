@@ -450,6 +450,7 @@ def test_what_cannot_be_exported(refused, model, tmp_path):
 # ---- explain ---------------------------------------------------------------------------------
 
 
+@pytest.mark.kernels
 def test_explain(run, run_json, model, face, tmp_path, monkeypatch):
     page = tmp_path / "page.html"
     found = run_json("explain", model, face, "--out", page, "--entries", 3, "--label", "sad")
@@ -466,6 +467,7 @@ def test_explain(run, run_json, model, face, tmp_path, monkeypatch):
     assert CLASSES[int(logits.argmax())] in out and "face-explained.html" in out
 
 
+@pytest.mark.kernels
 def test_explain_says_that_a_gradient_is_wrong(run, monkeypatch, model, face, tmp_path):
     def wrong(y, dy, dx_out):
         dx_out[:] = dy
@@ -490,6 +492,7 @@ def save_picture(path, kind):
         np.save(path, pixels)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("kind", ["grey", "colour", "on its side", ".npy"])
 def test_pictures_that_fit(run_json, model, tmp_path, kind):
     path = tmp_path / ("face.npy" if kind == ".npy" else "face.png")
@@ -560,6 +563,7 @@ def test_what_cannot_be_explained(refused, model, face, tmp_path):
 # ---- gradcheck -------------------------------------------------------------------------------
 
 
+@pytest.mark.kernels
 def test_gradcheck(run, run_json, model):
     found = run_json("gradcheck", model)
     names = [*make().parameters, "x"]
@@ -579,6 +583,7 @@ def wrong_dense(dy, w_t, dx_out):
     dx_out[:] = 1.0005 * (dy @ w_t)
 
 
+@pytest.mark.kernels
 def test_gradcheck_finds_a_wrong_gradient(run, run_json, monkeypatch, model):
     monkeypatch.setattr(reference, "dense_backward_input", wrong_dense)
     status, out, err = run("gradcheck", model)
@@ -591,17 +596,20 @@ def test_gradcheck_finds_a_wrong_gradient(run, run_json, monkeypatch, model):
     assert ("numpy", "conv1.w") in failed and {backend for backend, _ in failed} == {"numpy"}
 
 
+@pytest.mark.kernels
 def test_gradcheck_tolerance(run, model):
     status, out, err = run("gradcheck", model, "--tolerance", "1e-18", "--directions", 1)
     assert status == 1 and err.count("\n") == 1 and "exceeds 1e-18" in err and "1e-18" in out
 
 
+@pytest.mark.kernels
 def test_raw_pixels_have_a_bound_of_their_own(run_json, tmp_path):
     tinycnn.save(make(scaling="raw"), tmp_path / "raw.safetensors")
     found = run_json("gradcheck", tmp_path / "raw.safetensors", "--directions", 1)
     assert found["bound"] == 1e-6 and found["passed"]
 
 
+@pytest.mark.kernels
 def test_kinks_everywhere_are_no_agreement(run, tmp_path):
     """Sums of exactly 0 whatever the image: every difference of their bias meets the kink, with
     other images too."""
@@ -617,6 +625,7 @@ def test_kinks_everywhere_are_no_agreement(run, tmp_path):
     assert lines["dense2.b"][-1] == "ok"
 
 
+@pytest.mark.kernels
 def test_other_images_are_tried_where_all_differences_meet_a_kink(run_json, monkeypatch, model):
     tried = []
 
@@ -632,11 +641,23 @@ def test_other_images_are_tried_where_all_differences_meet_a_kink(run_json, monk
     assert tried.count("x") == 3 and tried.count("conv1.w") == 2
 
 
+@pytest.mark.kernels
 def test_gradcheck_of_a_broken_network(refused, tmp_path):
     network = make()
     network.parameters["conv1.w"][0] = np.nan
     tinycnn.save(network, tmp_path / "nan.safetensors")
     assert "not finite" in refused("gradcheck", tmp_path / "nan.safetensors")
+
+
+def test_what_is_about_kernels_says_so_where_there_is_no_numba(model, face, tmp_path):
+    code = "import sys\nsys.modules['numba'] = None\nfrom tinycnn import cli\nsys.exit(cli.main())"
+    for argv in (["gradcheck", model], ["explain", model, face, "--out", tmp_path / "page.html"]):
+        command = [sys.executable, "-c", code, *map(str, argv)]
+        environment = {**os.environ, "TINYCNN_BACKEND": "auto", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+        assert done.returncode == 2 and done.stdout == "", argv
+        assert done.stderr.endswith("\n") and "error: Numba cannot be imported" in done.stderr
+        assert not (tmp_path / "page.html").exists()
 
 
 # ---- files that ask for more than they are ---------------------------------------------------

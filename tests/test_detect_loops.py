@@ -49,6 +49,7 @@ def test_reduced_as_pillow_does_it(k):
         )
 
 
+@pytest.mark.jit("the windows of twelve pictures take minutes")
 def test_windows_of_areas_at_several_sizes():
     """Those near a place, of every level, unless the first level shows that there is no hope."""
     rng = np.random.default_rng(5)

@@ -1,14 +1,20 @@
 """The command ferdata: its exit status, one line for what is wrong, whole files or none."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from source_trees import ck_plus
 
 from ferdata import cli
+from ferdata.labels import LabelSpace
 from ferdata.packed import load_packed, save_packed
 from ferdata.rendered import render_faces
 from ferdata.soft_labels import save_soft_labels
@@ -129,6 +135,40 @@ def test_pack(folder, faces, tmp_path, capsys):
     np.testing.assert_array_equal(load_packed(tmp_path / "y.npz").images, packed.images)
 
 
+def test_pack_with_votes_and_photos_without_a_face(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
+    pixels = " ".join(["10 200"] * 1152)
+    (tmp_path / "fer2013.csv").write_text(f"emotion,pixels,Usage\n3,{pixels},Training\n")
+    names = "neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+    votes = "Training,f.png,0,1,9,0,0,0,0,0,0,0"
+    (tmp_path / "votes.csv").write_text(f"Usage,Image name,{names}\n{votes}\n")
+    words = ("pack", tmp_path / "fer2013.csv", tmp_path / "x.npz", "--votes")
+    assert run(capsys, *words, tmp_path / "votes.csv")[0] == 0
+    packed = load_packed(tmp_path / "x.npz")
+    assert packed.classes[packed.labels[0]] == "surprise"  # the votes', not the csv's happy
+
+    root = ck_plus(tmp_path / "CK", {"S005/001": (1, 4), "S010/001": (5, 4)})
+    blank = root / "cohn-kanade-images/S005/001/S005_001_00000004.png"
+    Image.new("L", (320, 245), 90).save(blank)
+    words = ("pack", root, tmp_path / "y.npz")
+    status, _, err = run(capsys, *words)
+    assert status == 2 and "no face found" in err[0] and not (tmp_path / "y.npz").exists()
+    assert run(capsys, *words, "--no-face", "whole")[0] == 0
+    images = dict(zip(load_packed(tmp_path / "y.npz").ids, load_packed(tmp_path / "y.npz").images))
+    (whole,) = [image for id_, image in images.items() if id_.endswith(blank.name)]
+    assert (whole == 90).all()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are closed another way")
+def test_output_that_nobody_reads(folder):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "ferdata.cli", "check", str(folder)]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60)
+    os.close(write)
+    assert done.returncode == 2 and done.stderr == b""
+
+
 def test_show(folder, faces, tmp_path, capsys):
     (folder / "happy" / "p05.png").write_bytes(b"")
     status, out, err = run(capsys, "show", folder, tmp_path / "x.png", "--columns", "2")
@@ -141,6 +181,34 @@ def test_show(folder, faces, tmp_path, capsys):
     status, out, _ = run(capsys, "show", folder, tmp_path / "x.html")
     root = ElementTree.fromstring((tmp_path / "x.html").read_text().split("\n", 1)[1])
     assert status == 0 and len(list(root.iter("img"))) == 8
+
+
+def test_pages_escape_what_files_call_things(faces, tmp_path, capsys):
+    nasty = "<script>alert(1)'&\""
+    images = faces.images.copy()
+    images[0] = 0  # a finding: the page of the check shows it with all that is known of it
+    data = replace(
+        faces,
+        images=images,
+        label_space=LabelSpace(f"{nasty}space", [nasty + name for name in faces.classes]),
+        ids=np.char.add(f"{nasty}id", faces.ids),
+        subjects=np.char.add(f"{nasty}subject", faces.subjects),
+    )
+    save_packed(data, tmp_path / f"{nasty}set.npz")
+    teacher = tmp_path / f"{nasty}teacher.npz"
+    save_soft_labels(teacher, np.eye(8)[:1], "logits", data.classes, ids=["none"])
+    checked = ("set", f"id{faces.ids[0]}", "subject", "happy", "neutral", "teacher")
+    for command, places in (("show", ("set", "happy", "neutral")), ("check", checked)):
+        page = tmp_path / f"{command}.html"
+        end = (page,) if command == "show" else ("--teacher", teacher, "--html", page)
+        status, _, err = run(capsys, command, tmp_path / f"{nasty}set.npz", *end)
+        assert err == [] and status == (command == "check"), command
+        written = page.read_text(encoding="utf-8")
+        assert "<script" not in written, command
+        root = ElementTree.fromstring(written.split("\n", 1)[1])
+        shown = [*root.itertext(), *(v for e in root.iter() for v in e.attrib.values())]
+        for place in places:
+            assert any(nasty + place in text for text in shown), (command, place)
 
 
 def test_ctrl_c(folder, capsys, monkeypatch):

@@ -15,6 +15,7 @@ from ferdata import detect_arrays, jit, warp
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 29, 40), dtype=np.uint8)
 CROWD = np.asarray(Image.fromarray(data.astronaut()).convert("L").resize((160, 160)))
 MATRICES = np.random.default_rng(3).uniform(-1, 1, (2, 2, 3))
+COMPILED = pytest.mark.jit("nothing is compiled")
 
 
 def use():
@@ -96,17 +97,10 @@ def compiled_anew(monkeypatch):
     return names
 
 
-def skip_without_jit():
-    import numba
-
-    if numba.config.DISABLE_JIT:
-        pytest.skip("NUMBA_DISABLE_JIT is set: nothing is compiled")
-
-
 @pytest.mark.kernels
+@COMPILED
 def test_a_damaged_cache_costs_one_compilation(fresh, expected, tmp_path):
     """Compiled code is kept where the cache folder is, and nowhere else."""
-    skip_without_jit()
     names = compiled_anew(fresh)
     for is_compiled in (True, False, True, False):
         if names:
@@ -132,9 +126,9 @@ def test_a_cache_that_cannot_be_written_costs_the_compilation(fresh, expected, t
 
 
 @pytest.mark.kernels
+@COMPILED
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no owners and permissions here")
 def test_code_that_others_could_have_written_is_not_run(fresh, expected, tmp_path, caplog):
-    skip_without_jit()
     use_warp(expected)
     folder = tmp_path / "cache" / "kernels"
     assert folder.stat().st_mode & 0o777 == 0o700 and len(indices(tmp_path)) == 1

@@ -444,8 +444,10 @@ def test_images_of_every_make_give_the_same_probabilities(backend, tmp_path):
         np.testing.assert_array_equal(network.predict_proba(array), expected, err_msg=make)
 
 
+@pytest.mark.kernels
 def test_an_images_logits_do_not_depend_on_the_batch():
-    """To the bit: alone, in any company, in more than one prediction batch, in training."""
+    """To the bit: alone, in any company, in more than one prediction batch, in training.  (On the
+    NumPy backend the sums of BLAS depend on how many rows it is given.)"""
     network = models.microexpnet()
     images = pixels(600)
     whole = network.predict_logits(images)
@@ -463,6 +465,7 @@ def test_an_images_logits_do_not_depend_on_the_batch():
     np.testing.assert_array_equal(network.predict_logits(images[order]), whole[order])
 
 
+@pytest.mark.kernels
 @given(st.integers(0, 40), st.integers(1, 9), st.integers(0, 2**32))
 def test_any_batch_on_any_number_of_threads(n_images, n_threads, seed):
     """Against one image at a time on one thread."""

@@ -96,6 +96,11 @@ def test_recordings_are_told_apart(tmp_path):
     assert {p.startswith(STRONG) for p in list_files(root).paths} == {True}
 
 
+def test_folders_of_no_illumination_are_passed_over(tmp_path):
+    root = linked(tmp_path / "oulu", (STRONG, "OriginalImg/VL/Readme"))
+    assert {path.startswith(STRONG) for path in list_files(root).paths} == {True}
+
+
 def test_opened_at_an_inner_folder(tmp_path):
     root = linked(tmp_path / "oulu")
     assert len(list_files(root / "OriginalImg")) == len(list_files(root / "OriginalImg/VL")) == 36

@@ -167,7 +167,8 @@ def test_packaging_a_run(finished_run, out, files, network, public_test, capsys)
     made = tinycnn.load(out / "ferplus.safetensors")
     np.testing.assert_array_equal(made.parameter_vector, network.parameter_vector)
     assert made.input_spec == network.input_spec
-    assert made.calibration_temperature == pytest.approx(network.calibration_temperature, rel=1e-6)
+    # Without Numba the faces are resized by SciPy: a few pixels are one grey level apart.
+    assert made.calibration_temperature == pytest.approx(network.calibration_temperature, rel=2e-4)
     card = (out / "MODEL_CARD.md").read_text(encoding="utf-8")
     content = (out / "ferplus.safetensors").read_bytes()
     assert hashlib.sha256(content).hexdigest() in card

@@ -227,6 +227,7 @@ def test_inputs_survive(name):
     np.testing.assert_array_equal(network.parameter_vector, parameters)
 
 
+@pytest.mark.jit("Python's numbers are allocations, a step of them takes minutes")
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_warm_step_allocates_no_arrays(n_threads):
     """NumPy tells tracemalloc of its arrays.  What is left are logits, losses and Python's own

@@ -70,6 +70,7 @@ def test_import_and_building_a_network_import_no_numba():
     run(BUILD)
 
 
+@pytest.mark.kernels
 def test_the_first_kernel_does_import_numba():
     """So that the test above can fail: the same network, one image on."""
     use = """

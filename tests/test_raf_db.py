@@ -128,6 +128,12 @@ BROKEN = {
         lambda t: write(t / "Image/aligned/face.jpg", "x"),
         "face.jpg: expected a name such as train_00001_aligned.jpg",
     ),
+    "one face twice": (
+        lambda t: shutil.copy(
+            t / "Image/aligned/test_00003_aligned.jpg", t / "Image/aligned/test_00003_aligned.png"
+        ),
+        "test_00003_aligned.jpg and test_00003_aligned.png: one face",
+    ),
     "no images": (
         lambda t: shutil.rmtree(t / "Image"),
         "expected one folder Image/aligned with images beside EmoLabel, found none",

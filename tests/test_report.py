@@ -199,6 +199,15 @@ def test_large_images_are_scaled_down():
     assert sizes == {(77, 192)}
 
 
+@pytest.mark.parametrize(
+    "seconds, shown", [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 01 s"), (3e4, "8 h 20 min")]
+)
+def test_how_long_it_took(seconds, shown):
+    histories = {"run": history(2, seconds=[seconds, None])}
+    root = parse(dataclasses.replace(make(n=20), histories=histories))
+    assert shown in " ".join(text(root.find(".//header")).split())
+
+
 def test_import_costs_no_drawing_library():
     code = (
         "import sys, tinycnn.report\n"

@@ -23,7 +23,6 @@ import tile_check
 from guarded import Guarded
 from hypothesis import given
 from hypothesis import strategies as st
-from numba import config
 
 import tinycnn
 from tinycnn.kernels import _tile
@@ -31,7 +30,7 @@ from tinycnn.kernels._jit import TILE, TileShape, choose_tile
 
 TESTS = Path(__file__).parent
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-WITH_JIT = pytest.mark.skipif(config.DISABLE_JIT, reason="without the JIT every tile is plain")
+WITH_JIT = pytest.mark.jit("every tile is plain")
 WITH_TILE = pytest.mark.skipif(TILE.plain, reason="this run has plain loops and no vector tile")
 
 

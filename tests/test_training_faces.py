@@ -1,5 +1,7 @@
 """What is trained on: labels, distributions, framing, and a validation part where there is none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +9,7 @@ from source_trees import ck_plus
 
 import ferdata
 from ferdata.errors import DataError
-from ferdata.training_faces import open_training_faces, with_validation
+from ferdata.training_faces import fold_of, open_training_faces, with_validation
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +79,25 @@ def test_what_has_no_label_is_left_out(tmp_path):
     path = manifest(tmp_path, ["a.png,happy", "b.png,", "c.png,sadness"])
     faces = open_training_faces(path)
     assert faces.dataset.ids.tolist() == ["a.png", "c.png"] and faces.framing is None
+
+
+def test_nothing_labelled_is_nothing_to_train_on(tmp_path):
+    nobody = replace(dataset(), has_label=np.zeros(40, bool))
+    ferdata.save_packed(nobody, tmp_path / "faces.npz")
+    with pytest.raises(DataError, match="faces.npz: none of its images has a label"):
+        open_training_faces(tmp_path / "faces.npz")
+
+
+def test_folds_do_not_hang_on_what_stands_for_a_label_that_is_not_there():
+    first = dataset(n_people=8)
+    known = np.arange(40) % 3 > 0
+    others = np.where(known, first.labels, 7 - first.labels)
+    folds = [
+        fold_of(replace(first, labels=labels, has_label=known), np.arange(40), 4, 0, 1, True)
+        for labels in (first.labels, others)
+    ]
+    assert [part.tolist() for part in folds[0]] == [part.tolist() for part in folds[1]]
+    assert sorted(np.concatenate(folds[0])) == list(range(40)) and len(folds[0][1])
 
 
 def test_a_packed_data_set(tmp_path):

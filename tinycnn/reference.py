@@ -164,12 +164,13 @@ def scale_images(images, scaling, x_out):
 
 # ---- softmax, cross-entropy, distillation ----------------------------------------------------
 # Here log-sum-exp is a chain of np.logaddexp and the distillation gradient is composed from that
-# of cross-entropy by the chain rule; the kernels shift by the maximum and use the closed form.
+# of cross-entropy by the chain rule; the kernels sum exponentials and use the closed form.
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     z = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):  # inf - inf: a NaN in the loss, not a warning
+        z -= z.max(axis=1, keepdims=True)  # logaddexp(0, u) is log1p(exp(u)): exact near 0
         return z - np.logaddexp.reduce(z, axis=1, keepdims=True)
 
 

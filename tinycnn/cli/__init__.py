@@ -22,6 +22,9 @@ from .console import CannotError, Parser, one_line
 
 COMMANDS = (info, convert, export, explain, gradcheck)
 
+_TOLD = (OSError, ValueError, TypeError, ImportError, ArithmeticError, RuntimeError)
+"""What the library raises for files and options that do not do: one line says so."""
+
 
 def build_parser() -> Parser:
     parser = Parser(
@@ -57,9 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         return 141
     except MemoryError:
         return _fail("not enough memory")
-    except (CannotError, OSError, ValueError, TypeError, ImportError) as error:
-        return _fail(one_line(error))
-    except (ArithmeticError, RuntimeError) as error:
+    except (CannotError, *_TOLD) as error:
         return _fail(one_line(error))
 
 

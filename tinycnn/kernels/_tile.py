@@ -105,7 +105,9 @@ def multiply_add_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, 
                     c[c_off + m * cm + n] += x * b[b_off + i * b0 + j * b1 + n]
 
 
-def multiply_add_tiled(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
+def multiply_add_tiled(
+    M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm
+):  # pragma: no cover: intrinsics run compiled alone
     """Equation (1) on the vector tile, for any M, N, K0, K1 (0 included).
 
     The M rows are split as evenly as the tile allows: 13 rows on a tile of 12 go as 7 + 6, because

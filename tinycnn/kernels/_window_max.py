@@ -99,7 +99,7 @@ def window_max_plain(
 
 def window_max_tiled(
     n_windows, C, n_rows, n_columns, x, x_off, S, row_step, first, W, y, argmax, y_off
-):
+):  # pragma: no cover: intrinsics run compiled alone
     """The largest value of each of a row of windows, and where it stands.
 
         y[k, c] = max over a < n_rows, e < n_columns of x[k*S*C + a*row_step + e*C + c]         (1)

@@ -145,7 +145,9 @@ def list_winners_plain(dy, argmax, first, n_windows, L, g, at, counts, sums):
     append_winners(dy, argmax, first, end, 0, counts.size, L, g, at, counts, sums)
 
 
-def list_winners_in_blocks(dy, argmax, first, n_windows, L, g, at, counts, sums):
+def list_winners_in_blocks(
+    dy, argmax, first, n_windows, L, g, at, counts, sums
+):  # pragma: no cover: intrinsics run compiled alone
     """(1) for the windows q = first ... first + n_windows - 1.
 
     dy, argmax  flat, (windows, filters)

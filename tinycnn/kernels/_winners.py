@@ -111,7 +111,7 @@ def add_winners_plain(
 
 def add_winners_tiled(
     M, N, n_targets, begin, end, to, target, target_row, g, at, of, source, source_row
-):
+):  # pragma: no cover: intrinsics run compiled alone
     """(1) for any M, N and n_targets; begin, end, to, at and of are int32."""
     size, n = g.itemsize, 0
     while n < N:

@@ -134,7 +134,7 @@ _deep_places = kernel(_deep_parts, inline=True)
 # ---- the weights -------------------------------------------------------------------------------
 
 
-def conv2d_winograd_weights(w, U_out):
+def conv2d_winograd_weights(w, U_out):  # pragma: no cover: intrinsics run compiled alone
     """Equation (4): w (KH, KW, C, F) -> U_out, flat, as `conv2d_winograd_forward` reads it.
 
     One channel:  U[filters / block][b][p, q][a][block], block = FILTERS * lanes.
@@ -165,7 +165,7 @@ conv2d_winograd_weights = kernel(conv2d_winograd_weights, inline=True)
 # ---- forward -----------------------------------------------------------------------------------
 
 
-@kernel
+@kernel  # pragma: no cover: intrinsics run compiled alone
 def _finish_rows(z, row, F, n_rows, first_row, OW, pool, b, relu, y, argmax, y_at, W):
     """Equation (2) of rows 0 ... n_rows of z, of which the first is row `first_row` of the picture.
 
@@ -192,7 +192,7 @@ def _finish_rows(z, row, F, n_rows, first_row, OW, pool, b, relu, y, argmax, y_a
                 )
 
 
-@kernel
+@kernel  # pragma: no cover: intrinsics run compiled alone
 def _load_lines(block, n, H, W, PT, PL, columns, xf, scratch, planes_at):
     """LINES rows of the padded picture, each split into LINES planes of `columns`."""
     row, lanes = LINES * columns, BYTES // xf.itemsize
@@ -211,7 +211,7 @@ def _load_lines(block, n, H, W, PT, PL, columns, xf, scratch, planes_at):
         )
 
 
-@kernel
+@kernel  # pragma: no cover: intrinsics run compiled alone
 def _shallow(x, U, b, PT, PL, OH, OW, W_z, pool, relu, scratch, y_out, argmax_out):
     """C = 1: a row of tiles at a time, lanes of V are its tiles.
 
@@ -259,7 +259,7 @@ def _shallow(x, U, b, PT, PL, OH, OW, W_z, pool, relu, scratch, y_out, argmax_ou
                 _finish_rows(z, y_row, F, n_rows, first, OW, pool, b, relu, yf, af, y_at, W_z)
 
 
-@kernel
+@kernel  # pragma: no cover: intrinsics run compiled alone
 def _deep(x, U, b, PT, PL, OH, OW, W_z, pool, relu, scratch, y_out, argmax_out):
     """C a multiple of the lanes: V of a whole image, then t x t products of matrices.
 
@@ -352,7 +352,9 @@ def _deep(x, U, b, PT, PL, OH, OW, W_z, pool, relu, scratch, y_out, argmax_out):
         _finish_rows(z, y_row, F, OH, 0, OW, pool, b, relu, yf, af, y_at, W_z)
 
 
-def conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out, argmax_out):
+def conv2d_winograd_forward(
+    x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out, argmax_out
+):  # pragma: no cover: intrinsics run compiled alone
     """Equations (1) and (2) by (4)-(6).
 
     x        (N, H, W, C), C = 1 or a multiple of the lanes
