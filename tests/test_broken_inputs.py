@@ -89,7 +89,7 @@ def as_nobody(read, path):
 def test_broken(case, tmp_path, cache):
     refused(case, tmp_path)
     # Of two files that are right but do not fit together, whole copies are kept; no others.
-    kept = sorted(p.name.split("-")[0] for p in cache.rglob("*"))
+    kept = sorted(p.name.split("-")[0] for p in cache.glob("*") if p.name != "kernels")
     misfit = case.words.startswith("new.csv: votes for") or case.name == "votes reordered"
     both = ["fer2013.csv", "fer2013new.csv"]
     joined = case.name.startswith("votes") and "alone" not in case.name
