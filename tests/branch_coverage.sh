@@ -10,7 +10,7 @@ least=${1:-95}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 export COVERAGE_FILE=$folder/coverage TINYCNN_CACHE_DIR=$folder/kernels
-examine() { coverage run -m pytest -q -p no:cacheprovider "$@"; }
+examine() { coverage run -p -m pytest -q -p no:cacheprovider "$@"; }
 
 # These look at what a child process writes, and one that is counted writes that down.
 TINYCNN_TEST_EXAMPLES=10 examine \
