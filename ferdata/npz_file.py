@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ferdata.errors import DataError
+from ferdata.errors import DataError, in_short
 from ferdata.regular_file import refuse_pipes
 from ferdata.zip_file import open_zip
 
@@ -56,8 +56,7 @@ def read_npz(
     except PermissionError:
         raise DataError(f"{path}: no permission to read it") from None
     except Exception as error:  # damage shows up as a dozen kinds of exception
-        what = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"{path}: no readable .npz file ({what})") from None
+        raise DataError(f"{path}: no readable .npz file ({in_short(error)})") from None
 
 
 def _check_names(

@@ -26,7 +26,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ferdata.errors import DataError
+from ferdata.errors import DataError, in_short
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "MPO")
@@ -83,8 +83,7 @@ def _read(path: str | os.PathLike, grey: bool) -> np.ndarray:
     except MemoryError:
         raise DataError(f"{path}: not enough memory to decode it") from None
     except Exception as error:  # damage shows up in Pillow as a dozen kinds of exception
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: cannot be decoded as a picture ({reason})") from error
+        raise DataError(f"{path}: cannot be decoded as a picture ({in_short(error)})") from error
 
 
 def to_grey(photo: np.ndarray) -> np.ndarray:
@@ -151,7 +150,7 @@ def _identified(file, path: str | os.PathLike) -> Image.Image:
         try:
             return factory(file, name)
         except (SyntaxError, UnidentifiedImageError) as error:
-            raise DataError(f"{path}: a damaged {format_name} file ({error})") from error
+            raise DataError(f"{path}: a damaged {format_name} file ({in_short(error)})") from error
     raise DataError(f"{path}: not a picture; expected one of {', '.join(FORMATS)}")
 
 

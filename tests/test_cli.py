@@ -16,7 +16,7 @@ from small_networks import SMALL_NETWORKS
 import tinycnn
 from tinycnn import Dense, Flatten, InputSpec, Network, ReLU, cli, models, reference
 from tinycnn.cli import image_argument
-from tinycnn.cli.console import one_line, plain
+from tinycnn.cli.console import in_short, one_line, plain
 from tinycnn.formats.agreement import ExportError
 from tinycnn.testing import GradientError, check_gradients, logit_error
 
@@ -695,3 +695,9 @@ def test_a_picture_file_that_is_too_long_is_not_read(run, model, face, tmp_path,
     monkeypatch.setattr(image_argument, "MAX_FILE_BYTES", 20)
     status, _, error = run("explain", model, face, "--out", tmp_path / "x.html")
     assert status == 2 and "face.png: more than 20 bytes" in error
+
+
+def test_what_a_library_says_is_cut():
+    assert in_short(ValueError("line\n" * 1000)) == "line " * 40 + "..."
+    assert in_short(ValueError("bad\nheader")) == "bad header"
+    assert in_short(KeyError()) == "KeyError"

@@ -1,6 +1,7 @@
 """FER2013 and FER+ in every form people have them, and every way in which they can be broken."""
 
 import gzip
+import io
 import zipfile
 
 import numpy as np
@@ -543,3 +544,15 @@ def test_a_csv_that_unpacks_without_end(table, tmp_path, save, monkeypatch):
     monkeypatch.setattr(csv_file, "MAX_UNPACKED_BYTES", 2 * 100_000)
     with pytest.raises(DataError, match="line 3: more than 200,000 bytes unpacked, no such csv"):
         load_fer2013(path, cache=False)
+
+
+def test_what_a_damaged_zip_quotes_is_cut(save):
+    """zipfile quotes a member's name from both headers: 60,000 characters here."""
+    packed = io.BytesIO()
+    name = "7" * 60_000
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(f"{name}/fer2013.csv", "emotion,pixels,Usage\n")
+    content = packed.getvalue().replace(b"7", b"8", 1)  # in the header that comes first
+    with pytest.raises(DataError, match="fer.zip: cannot be read, damaged or incomplete") as raised:
+        load_fer2013(save(content, "fer.zip"))
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 600

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ferdata.below import leaves_folder
-from ferdata.errors import DataError
+from ferdata.errors import DataError, in_short
 from ferdata.regular_file import refuse_pipes
 from ferdata.zip_file import open_zip
 
@@ -81,7 +81,9 @@ def csv_rows(
     except PermissionError:
         raise DataError(f"{path}: no permission to read it") from None
     except _DAMAGE as error:
-        raise DataError(f"{path}: cannot be read, damaged or incomplete ({error})") from error
+        raise DataError(
+            f"{path}: cannot be read, damaged or incomplete ({in_short(error)})"
+        ) from error
 
 
 def csv_header(path: Path, members: Sequence[str] = ()) -> list[str]:
@@ -101,7 +103,9 @@ def csv_header(path: Path, members: Sequence[str] = ()) -> list[str]:
     except PermissionError:
         raise DataError(f"{path}: no permission to read it") from None
     except _DAMAGE as error:
-        raise DataError(f"{path}: cannot be read, damaged or incomplete ({error})") from error
+        raise DataError(
+            f"{path}: cannot be read, damaged or incomplete ({in_short(error)})"
+        ) from error
     if not first.strip():
         raise DataError(f"{path}: empty file, expected a csv with a header")
     try:

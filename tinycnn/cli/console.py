@@ -62,6 +62,12 @@ def one_line(error: BaseException) -> str:
     return plain(" ".join(str(error).split())) or type(error).__name__
 
 
+def in_short(error: BaseException) -> str:
+    """What a library says is wrong with a file: it may quote any length of the file."""
+    text = one_line(error)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def print_json(values: Any) -> None:
     """One JSON object; NaN and infinities, which JSON does not have, become null."""
     print(json.dumps(_finite(values), indent=2))

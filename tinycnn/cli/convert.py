@@ -17,7 +17,7 @@ from ..formats import safetensors
 from ..metrics import accuracy
 from ..network import Network
 from ..testing import logit_error
-from .console import CannotError, check_out, plain, print_json
+from .console import CannotError, check_out, in_short, plain, print_json
 from .model_argument import add_model_argument, open_model
 
 N_RANDOM_IMAGES = 256
@@ -100,7 +100,7 @@ def read_data(path: str, network: Network) -> tuple[np.ndarray, np.ndarray]:
         raise
     except Exception as error:  # damage shows up as a dozen kinds of exception
         raise CannotError(
-            f"{path}: not an .npz file of plain arrays, or damaged: {error}"
+            f"{path}: not an .npz file of plain arrays, or damaged: {in_short(error)}"
         ) from None
     H, W, C = network.input_spec.shape
     fits = images.shape[1:] in ((H, W, C), *([(H, W)] if C == 1 else []))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..input_spec import InputSpec
-from .console import CannotError
+from .console import CannotError, in_short
 
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 """Pillow's names of pictures with up to 8 bits a channel, which turn into grey or RGB as they
@@ -55,7 +55,7 @@ def _read_picture(name: str, spec: InputSpec) -> np.ndarray:
     except CannotError:
         raise
     except Exception as error:  # damage shows up in Pillow as a dozen kinds of exception
-        raise CannotError(f"{name}: damaged, or not a picture: {error}") from None
+        raise CannotError(f"{name}: damaged, or not a picture: {in_short(error)}") from None
 
 
 def _check_size(
@@ -77,7 +77,7 @@ def _read_array(name: str, spec: InputSpec) -> np.ndarray:
         array = np.load(name, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy's own parser of headers raises what Python's does
         raise CannotError(
-            f"{name}: not a .npy file of plain numbers, or damaged: {error}"
+            f"{name}: not a .npy file of plain numbers, or damaged: {in_short(error)}"
         ) from None
     H, W, C = spec.shape
     fits = array.shape == (H, W, C) or (C == 1 and array.shape == (H, W))
