@@ -554,6 +554,9 @@ def test_a_teacher_for_a_data_set_and_several_of_them(npz, tmp_path):
     thirds = np.full(3, 1 / 3)
     for x, answer in zip((LOGITS + 1)[[2, 0]][:, [2, 1, 0]], np.exp(flipped)):
         np.testing.assert_allclose(answer, (np.exp(x) / np.exp(x).sum() + thirds) / 2, rtol=1e-5)
+    sure = dict(probabilities=np.vstack([[[0, 0, 1]], PROBS]), rows=np.array([7, 0, 1, 2]))
+    np.savez(other, **sure, classes=np.array(CLASSES))
+    assert load_teachers([both, other], faces)[2].n_floored == 1  # of row 2; row 7 has two
     with pytest.raises(DataError, match="teacher.npz: no entry for 1 of 2 images; .* row 7"):
         load_teachers([more, both], dataset([0, 7]))
     with pytest.raises(ValueError, match="no teachers"):
