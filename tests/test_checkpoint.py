@@ -198,7 +198,7 @@ def tensor(name, change):
         (set_to("configuration", {}), "loss"),
         (set_to("dropout_generator", {"bit_generator": "PCG64"}), "state"),
         (set_to("dropout_generator", "PCG64"), ""),
-        (generator(state=-1), ""),
+        (generator(state=-1), "below 0"),
         (generator(inc=2**200), ""),
         (lambda tensors, state: tensors.pop("optimizer/m"), "slots"),
         (lambda tensors, state: tensors.pop("optimizer/n_steps"), "n_steps"),

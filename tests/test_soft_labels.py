@@ -467,7 +467,7 @@ def test_log_sum_exp_of_equal_values():
     """v + log 2 for (v, v), however far apart the rows are."""
     v = np.array([[0, 900], [-2000, 5], [1, 2]], np.float32)[..., None]
     found = log_sum_exp(np.repeat(v, 2, axis=-1))
-    np.testing.assert_allclose(found, v + np.log(2), rtol=1e-14)
+    np.testing.assert_allclose(found, v.astype(np.float64) + np.log(2), rtol=1e-14)
     assert found.dtype == np.float64
 
 

@@ -123,8 +123,11 @@ def load(
             )
     try:
         optimizer.load_state(optimizer_state)
-        network.dropout_generator.bit_generator.state = state["dropout_generator"]
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        generator = state["dropout_generator"]
+        if min(generator["state"].values()) < 0:  # NumPy 1.24 takes -1 for 2^128 - 1
+            raise ValueError("the state of the random numbers is below 0")
+        network.dropout_generator.bit_generator.state = generator
+    except (AttributeError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise CheckpointError(f"{path}: {error}") from None
     network.parameter_vector[:] = saved.parameter_vector
     if average is not None:
