@@ -95,11 +95,3 @@ class Peak:
     def rate(self) -> float:
         """Multiply-adds a second, now."""
         return self._rate(self._run, self.lanes)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of one `run`."""
-        return N_TURNS * N_ACCUMULATORS * self.lanes
-
-    def run(self) -> float:
-        return self._run(N_TURNS, np.float32(1))

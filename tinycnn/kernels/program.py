@@ -202,12 +202,12 @@ def n_picture_operations(operations):
 
 @kernel
 def output_gradient(
-    operations, k, dense_gradients, capacity, chunk_gradients, room, start, n_before, n
+    operations, k, dense_gradients, capacity, d_activations, room, start, n_before, n
 ):
     """Where the gradient of operation k's output lies, for n images from `start` on.
 
     That of a dense layer lies in dense_gradients, for the whole batch: `program_collect` needs it.
-    What is handed on to the pictures lies in chunk_gradients for all images of a chunk, n_before of
+    What is handed on to the pictures lies in d_activations for all images of a chunk, n_before of
     them before these; what pictures hand on to one another lies there for these images alone.
     """
     op = operations[k]
@@ -218,13 +218,13 @@ def output_gradient(
     at = op.y_offset * room
     if k >= n_picture_operations(operations) - 1:
         at += n_before * size
-    return chunk_gradients[at : at + n * size]
+    return d_activations[at : at + n * size]
 
 
 @kernel
 def program_backward(
     operations, transposed, x, dlogits, first, count, capacity,
-    activations, argmax, masks, dense_gradients, chunk_gradients, room,
+    activations, argmax, masks, dense_gradients, d_activations, room,
     x_padded, dx_padded, winners_g, winners_at, counts, targets, block_out, gradients_out, dx_out,
 ):  # fmt: skip
     """Backward pass of images first ... first + count, after a forward pass with training = 1.
@@ -233,7 +233,7 @@ def program_backward(
     time: their gradients then stay in a core's second cache.
 
     x, dlogits     flat, of the whole batch
-    dense_gradients, chunk_gradients   in the layout of `activations`, for `capacity` and for `room`
+    dense_gradients, d_activations   in the layout of `activations`, for `capacity` and for `room`
                    images, overwritten: see `output_gradient`.  room >= count
     x_padded, dx_padded, winners_g, winners_at, counts, targets: scratch of conv2d_maxpool2d.py
     block_out      scratch, as gradients_out
@@ -255,7 +255,7 @@ def program_backward(
             y_at = op.y_offset * capacity + start * size_y
             y_flat = activations[y_at : y_at + n * size_y]
             dy_flat = output_gradient(
-                operations, k, dense_gradients, capacity, chunk_gradients, room,
+                operations, k, dense_gradients, capacity, d_activations, room,
                 start, start - first, n,
             )  # fmt: skip
             if k == n_operations - 1:
@@ -268,7 +268,7 @@ def program_backward(
                 x_at, wants_dx = op.x_offset * capacity + start * size_x, True
                 x_flat = activations[x_at : x_at + n * size_x]
                 dx_flat = output_gradient(
-                    operations, k - 1, dense_gradients, capacity, chunk_gradients, room,
+                    operations, k - 1, dense_gradients, capacity, d_activations, room,
                     start, start - first, n,
                 )  # fmt: skip
             argmax_at = op.argmax_offset * capacity + start * size_y
