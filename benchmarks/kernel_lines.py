@@ -37,7 +37,8 @@ WITHIN_OTHERS = (
 """Kernels that are only ever a part of another one, and are measured there."""
 
 WHOLE_NETWORK = (
-    *("program_forward", "program_winograd_weights", "program_same_weights"),
+    *("program_forward", "program_winograd_weights", "program_same_weights", "program_distil"),
+    *("target_distributions", "distillation_rows", "all_finite", "mean_loss", "output_of"),
     *(
         "sum_chunks",
         "program_backward",

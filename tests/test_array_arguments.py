@@ -79,6 +79,12 @@ def backward(x, dlogits):
     return logits, one.backward(dlogits, input_gradient=True), one.gradient_vector
 
 
+def loss_and_gradients(x, labels, soft_labels):
+    one = network()
+    loss = tinycnn.Distillation()
+    return *one.loss_and_gradients(x, loss, labels, soft_labels), one.gradient_vector
+
+
 def fitted(images, labels, soft_labels):
     one = network()
     options = dict(optimizer=tinycnn.Adam(1e-3), n_epochs=2)
@@ -193,6 +199,7 @@ ROWS = {
     # the engine
     "tinycnn.Network.forward": (lambda x: network().forward(x), X),
     "tinycnn.Network.backward": (backward, X, LOGITS),
+    "tinycnn.Network.loss_and_gradients": (loss_and_gradients, X, LABELS, LOGITS),
     "tinycnn.Network.scale": (lambda images: network().scale(images), IMAGES),
     "tinycnn.Network.predict_logits": (lambda images: network().predict_logits(images), IMAGES),
     "tinycnn.Network.predict_proba": (lambda images: network().predict_proba(images), IMAGES),
@@ -395,7 +402,7 @@ NO_ARRAYS = {
         *("ferdata.LabelMap", "ferdata.FRAMINGS", "ferdata.FaceFiles.summary"),
     ],
     "what a function returns": [
-        "tinycnn.classify.Classification",
+        *("tinycnn.classify.Classification", "tinycnn.losses.DistillationTerms"),
         *("ferdata.AlignReport", "ferdata.Diagnosis", "ferdata.Faces", "ferdata.Finding"),
         *("ferdata.Fold", "ferdata.FramedPhotos", "ferdata.Recognition"),
         *(f"ferdata.Diagnosis.{name}" for name in ("as_html", "as_json", "as_text")),
@@ -403,7 +410,7 @@ NO_ARRAYS = {
     "arrays that were checked": [
         *("tinycnn.losses.smoothed_targets", "ferdata.Mixing"),
         "tinycnn.losses.as_distributions",
-        "tinycnn.losses.batch_mean",
+        *("tinycnn.losses.batch_mean", "tinycnn.losses.plain_array"),
     ],
     "a base class, or a protocol": ["tinycnn.losses.Loss", "tinycnn.optim.Optimizer"],
     "modules, walked below": ["tinycnn.models", "tinycnn.sweep", "tinycnn.testing"],

@@ -84,20 +84,21 @@ def test_gradients_are_told_by_the_last_layer_and_the_step_that_made_them(
 ):
     """Backward walks from the last layer to the first; the loss knows of it one step later."""
     network, records = begin(SETUP, tmp_path, backend=backend)
-    backward, calls = network.backward, []
+    compute, calls = network.loss_and_gradients, []
 
-    def planting(dlogits):
-        backward(dlogits)
+    def planting(*arguments):
+        found = compute(*arguments)
         if len(calls) == STEP:
             for layer in planted:
                 network.gradients[f"{layer}.b"][-1] = np.inf
         calls.append(1)
+        return found
 
-    monkeypatch.setattr(network, "backward", planting)
+    monkeypatch.setattr(network, "loss_and_gradients", planting)
     with pytest.raises(DivergedError) as caught:
         list(records)
     assert caught.value.where == f"the gradients of {planted[-1]}"
-    assert place(caught.value) == (EPOCH, BATCH, STEP) and len(calls) == STEP + 1
+    assert place(caught.value) == (EPOCH, BATCH, STEP) and len(calls) == STEP + 2
 
 
 @BACKENDS

@@ -12,12 +12,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FOUNDATION = {"shapes", "atomic_file", "parallel", "_version"}
+FOUNDATION = {"shapes", "aligned_arrays", "atomic_file", "parallel", "_version"}
 
 DOORS = {
     # rooms that stand on nothing of ours
     "_version": set(),
     "shapes": set(),
+    "aligned_arrays": set(),
     "atomic_file": set(),
     "parallel": set(),
     "backend_choice": {"kernels", "reference"},
@@ -34,8 +35,11 @@ DOORS = {
     "plan": {"layers", "shapes", "kernels"},
     "losses": {"backend_choice", "kernels", "shapes"},
     "distillation": {"backend_choice", "losses", "kernels", "shapes"},
-    "optim": {"backend_choice", "kernels", "shapes"},
-    "backends": {"backend_choice", "plan", "layers", "parallel", "kernels", "reference"},
+    "optim": {"aligned_arrays", "backend_choice", "kernels", "shapes"},
+    "backends": {
+        *("aligned_arrays", "backend_choice", "plan", "layers", "losses", "parallel"),
+        *("kernels", "reference"),
+    },
     "classify": {"input_spec"},
     "calibration": {"losses"},
     "network": {

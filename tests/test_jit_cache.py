@@ -40,6 +40,9 @@ INTERNAL = {
     *("dense_backward_rows", "dense_backward_bias"),
     *("program_forward", "program_backward", "program_transpose_weights", "program_collect"),
     *("program_winograd_weights", "program_same_weights"),
+    # a whole training step; its twin is forward, the loss and backward (test_one_call_step.py)
+    *("program_distil", "target_distributions", "distillation_rows", "all_finite", "mean_loss"),
+    *("output_of",),
 }
 
 

@@ -242,6 +242,7 @@ def test_a_warm_step_allocates_no_arrays(n_threads):
         _, dlogits = loss(network.forward(x, training=True), labels, teacher)
         network.backward(dlogits)
         optimizer.step(network.parameter_vector, network.gradient_vector)
+        network.loss_and_gradients(x, loss, labels, teacher)
 
     def peak_of(call):
         before = tracemalloc.get_traced_memory()[0]
@@ -252,7 +253,7 @@ def test_a_warm_step_allocates_no_arrays(n_threads):
     step()
     network.forward(x)
     run = network._run  # a scratch for each thread, whether or not they have met so far
-    run.idle_workspaces += [run._take_workspace() for _ in range(n_threads)]
+    run.idle_workspaces += [run._take_workspace(2) for _ in range(n_threads)]
     run.idle_backward_scratch += [run._take_backward_scratch(2) for _ in range(n_threads)]
     step()
     tracemalloc.start()

@@ -6,13 +6,16 @@ gradients.  Neither checks its arguments: the network has done that.
 
 from __future__ import annotations
 
-from typing import Callable
+import math
+from typing import Any, Callable
 
 import numpy as np
 
 from . import reference
+from .aligned_arrays import aligned_zeros
 from .backend_choice import either
 from .layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
+from .losses import DistillationTerms
 from .parallel import run_in_threads
 from .plan import CONV2D, DROPOUT, Plan, aligned
 
@@ -61,7 +64,7 @@ def make_backend(
 class ReferenceBackend:
     """Walks the plan's steps with `tinycnn.reference`: one layer, one function."""
 
-    ready_to_train = True
+    ready_to_train, distils = True, False
 
     def __init__(
         self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, n_threads: int
@@ -156,7 +159,7 @@ class KernelBackend:
         self.program = program
         self._scale_images = scale_images.scale_images
         self.plan, self.parameters, self.gradients = plan, parameters, gradients
-        self.n_threads = n_threads
+        self.n_threads, self.mask_offsets = n_threads, mask_offsets(plan)
         self.n_classes = plan.output_shape[0]
         self.dtype = parameters.dtype
         self.transposed = aligned_zeros(plan.n_transposed, self.dtype)
@@ -178,7 +181,7 @@ class KernelBackend:
         self.idle_workspaces: list[Workspace] = []
         self.idle_backward_scratch: list[BackwardScratch] = []
         self.training: TrainingWorkspace | None = None
-        self.ready_to_train = False
+        self.ready_to_train, self.distils = False, True
         self.x = self.no_masks
 
     def compile_prediction(self) -> None:
@@ -193,7 +196,7 @@ class KernelBackend:
             bits = self.parameter_bits
             self.program.program_same_weights(operations, bits, bits)
         self.program.program_forward(
-            *(operations, self.parameters, u, empty, 0, 0, 0, PREDICTION_CHUNK, empty),
+            *(operations, self.parameters, u, empty, 0, 0, 0, 0, 0, empty, empty),
             *(np.zeros(0, np.int32), empty, empty, empty, 0, empty),
         )
 
@@ -203,9 +206,19 @@ class KernelBackend:
         winners, counts = np.zeros(0, np.int32), np.zeros(0, np.int64)
         self.program.program_transpose_weights(operations, self.parameters, self.transposed)
         self.program.program_backward(
-            *(operations, self.transposed, empty, empty, 0, 0, 0, empty, winners, empty, empty),
-            *(empty, 1, empty, empty, empty, winners, counts, winners, empty, empty, empty),
+            *(operations, self.transposed, empty, empty, 0, 0, 0, 0, 0, empty, empty, winners),
+            *(empty, empty, empty, 1, empty, empty, empty, winners, counts, winners),
+            *(empty, empty, empty),
         )
+        rows = empty.reshape(0, 0)
+        self.program.program_distil(
+            *(operations, self.parameters, self.transposed, empty if self.n_u else None, empty),
+            *(counts, rows, rows, 1.0, 0.0, 1.0, 0.0, 0, 0, 0, 0, 0, 0),
+            *(empty, empty, winners, empty, empty, empty, empty),
+            *(empty, 1, empty, empty, empty, winners, counts, winners),
+            *(empty, rows, rows, np.zeros(0), rows, rows, empty),
+        )
+        self.program.mean_loss(np.zeros(0))
         self.program.program_collect(
             *(operations, empty, 0, 0, empty, empty),
             *(empty.reshape(0, 0), self.transposed, 0, 1, self.gradients),
@@ -218,25 +231,46 @@ class KernelBackend:
         n_chunks = -(-len(x) // PREDICTION_CHUNK)
         n_workers = min(self.n_threads, n_chunks)
         x_flat = x.reshape(-1)
+        size = x_flat.size // max(len(x), 1)
 
         u = self._winograd_weights()
         chunks = iter(range(n_chunks))  # shared: a thread that is late takes fewer of them
 
         def work(worker: int) -> None:
-            workspace = self._take_workspace()
+            workspace = self._take_workspace(PREDICTION_CHUNK)
             for chunk in chunks:
                 first = chunk * PREDICTION_CHUNK
-                count = min(PREDICTION_CHUNK, len(x) - first)
-                self.program.program_forward(
-                    *(self.operations, self.parameters, u, x_flat, first, 0, count),
-                    *(PREDICTION_CHUNK, workspace.activations, workspace.argmax, self.no_masks),
-                    *(workspace.conv_output, workspace.scratch, 0, logits),
+                self._forward_chunk(
+                    *(u, x_flat[first * size :], 0, 0, min(PREDICTION_CHUNK, len(x) - first)),
+                    *(workspace, workspace, workspace, self.no_masks, 0),
+                    logits[first * self.n_classes :],
                 )
             self.idle_workspaces.append(workspace)
 
         if n_workers:
             run_in_threads(work, n_workers)
         return logits.reshape(len(x), self.n_classes)
+
+    def _forward_chunk(
+        self,
+        u: np.ndarray | None,
+        x: np.ndarray,
+        first: int,
+        slot: int,
+        count: int,
+        batch: Workspace,
+        kept: Workspace,
+        scratch: Workspace,
+        masks: np.ndarray,
+        training: int,
+        logits: np.ndarray,
+    ) -> None:
+        """`program_forward` with vectors in `batch` and pictures in `kept`."""
+        self.program.program_forward(
+            *(self.operations, self.parameters, u, x, first, slot, count),
+            *(batch.capacity, kept.capacity, batch.activations, kept.activations, kept.argmax),
+            *(masks, scratch.conv_output, scratch.scratch, training, logits),
+        )
 
     def _winograd_weights(self) -> np.ndarray | None:
         """The transformed weights of the parameters as they are now; None where no convolution
@@ -256,98 +290,180 @@ class KernelBackend:
         self.transformed = copied.view(np.uint32), u
         return u
 
-    def _take_workspace(self) -> Workspace:
-        try:
-            return self.idle_workspaces.pop()  # list operations are atomic: threads may share it
-        except IndexError:
-            return Workspace(self.plan, PREDICTION_CHUNK, self.dtype, self.n_scratch)
+    def _take_workspace(self, capacity: int) -> Workspace:
+        while self.idle_workspaces:
+            try:
+                workspace = self.idle_workspaces.pop()  # atomic: threads may share the list
+            except IndexError:
+                break  # another thread took it
+            if workspace.capacity >= capacity:
+                return workspace
+        return Workspace(self.plan, max(capacity, PREDICTION_CHUNK), self.dtype, self.n_scratch)
 
     def _take_backward_scratch(self, room: int) -> BackwardScratch:
         while self.idle_backward_scratch:
             try:
                 scratch = self.idle_backward_scratch.pop()
             except IndexError:
-                break  # another thread took it
+                break
             if scratch.room >= room:
                 return scratch
         return BackwardScratch(self.plan, self.dtype, room)
 
     def forward(self, x: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
         """Logits of x; keeps what `backward` needs.  masks: a dropout mask per layer name."""
-        N = len(x)
-        if self.training is None or self.training.capacity < N:
-            self.training = TrainingWorkspace(self.plan, N, self.dtype)
-        space = self.training
-        for name, offset in mask_offsets(self.plan):
-            size = masks[name].size
-            space.masks[offset * N : offset * N + size] = masks[name].reshape(-1)
-        self.x = x.reshape(-1)
-        self.n_images = N
-        logits = np.empty(N * self.n_classes, self.dtype)
-        u = self.training_u
+        space, u = self._begin(x, masks), self.training_u
+        logits = np.empty(len(x) * self.n_classes, self.dtype)
         if u is not None:
             self.program.program_winograd_weights(self.operations, self.parameters, u)
 
         def one_chunk(chunk: int, first: int, count: int) -> None:
-            scratch = self._take_workspace()
-            self.program.program_forward(
-                *(self.operations, self.parameters, u, self.x, first, first, count, N),
-                *(space.activations, space.argmax, space.masks),
-                *(scratch.conv_output, scratch.scratch, 1, logits),
+            scratch = self._take_workspace(PREDICTION_CHUNK)
+            self._forward_chunk(
+                *(u, self.x, first, first, count, space, space, scratch, space.masks, 1, logits)
             )
             self.idle_workspaces.append(scratch)
 
         self._for_each_chunk(one_chunk)
-        return logits.reshape(N, self.n_classes)
+        return logits.reshape(len(x), self.n_classes)
 
     def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
         """Overwrites the gradients; returns the gradient of x where it is wanted."""
         N, space = self.n_images, self.training
         dx = np.empty(self.x.size if wants_dx else 0, self.dtype)
-        program, operations = self.program, self.plan.operations
-        program.program_transpose_weights(operations, self.parameters, self.transposed)
+        self.program.program_transpose_weights(self.operations, self.parameters, self.transposed)
         dlogits_flat = dlogits.reshape(-1)
 
         def one_chunk(chunk: int, first: int, count: int) -> None:
-            scratch = self._take_backward_scratch(chunk_size(N))
-            program.program_backward(
-                *(operations, self.transposed, self.x, dlogits_flat, first, count, N),
-                *(space.activations, space.argmax, space.masks, space.dense_gradients),
+            self._backward_chunk(dlogits_flat, chunk, first, first, count, space, dx)
+
+        self._for_each_chunk(one_chunk)
+        self._collect()
+        return dx.reshape(N, *self.plan.input_shape) if wants_dx else None
+
+    def distil(
+        self,
+        x: np.ndarray,
+        masks: dict[str, np.ndarray],
+        terms: DistillationTerms,
+        labels: np.ndarray,
+        targets: np.ndarray,
+        soft_labels: np.ndarray,
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss and logits of x; overwrites the gradients, if that loss is finite: see
+        `program_distil`."""
+        N, K = len(x), self.n_classes
+        space = self._begin(x, masks)
+        logits, losses = np.empty((N, K), self.dtype), np.empty(N)
+        size = chunk_size(N)
+        n_chunks = -(-N // size)
+        n_workers = min(self.n_threads, n_chunks)
+
+        def some_chunks(chunk: int, end_chunk: int) -> float:
+            kept, scratch = self._take_workspace(size), self._take_backward_scratch(size)
+            loss = self.program.program_distil(
+                *(self.operations, self.parameters, self.transposed, self.training_u, self.x),
+                *(labels, targets, soft_labels, *terms),
+                *(chunk, end_chunk, size, int(n_workers == 1), space.capacity, kept.capacity),
+                *(space.activations, kept.activations, kept.argmax, space.masks),
+                *(kept.conv_output, kept.scratch, space.dense_gradients),
                 *(scratch.d_activations, scratch.room, scratch.x_padded, scratch.dx_padded),
                 *(scratch.winners_g, scratch.winners_at, scratch.counts, scratch.targets),
-                *(scratch.gradients, space.chunk_gradients[chunk], dx),
+                *(scratch.gradients, space.chunk_gradients, logits, losses),
+                *(space.dlogits, space.target_rows, self.gradients),
             )
+            self.idle_workspaces.append(kept)
             self.idle_backward_scratch.append(scratch)
+            return loss
 
-        n_chunks = self._for_each_chunk(one_chunk)
+        if n_workers == 1:
+            return some_chunks(0, n_chunks), logits
+        self._turn_weights()
+        self._share_chunks(some_chunks)
+        loss = self.program.mean_loss(losses)
+        if math.isfinite(loss):
+            self._collect()
+        return loss, logits
+
+    def _begin(self, x: np.ndarray, masks: dict[str, np.ndarray]) -> TrainingWorkspace:
+        """What a step on x works in, with the masks in it."""
+        N = len(x)
+        if self.training is None or self.training.capacity < N:
+            self.training = TrainingWorkspace(self.plan, N, self.dtype)
+        space = self.training
+        for name, offset in self.mask_offsets:
+            size = masks[name].size
+            start = offset * space.capacity
+            space.masks[start : start + size] = masks[name].reshape(-1)
+        self.x = x.reshape(-1)
+        self.n_images = N
+        return space
+
+    def _turn_weights(self) -> None:
+        """The weights as the passes of a training step want them."""
+        if self.training_u is not None:
+            self.program.program_winograd_weights(self.operations, self.parameters, self.training_u)
+        self.program.program_transpose_weights(self.operations, self.parameters, self.transposed)
+
+    def _backward_chunk(
+        self,
+        dlogits: np.ndarray,
+        chunk: int,
+        first: int,
+        slot: int,
+        count: int,
+        kept: Workspace,
+        dx: np.ndarray,
+    ) -> None:
+        """`program_backward` of images whose pictures are in `kept`, after `_forward_chunk`."""
+        space = self.training
+        scratch = self._take_backward_scratch(count)
+        self.program.program_backward(
+            *(self.operations, self.transposed, self.x, dlogits, first, slot, count),
+            *(space.capacity, kept.capacity, space.activations, kept.activations, kept.argmax),
+            *(space.masks, space.dense_gradients, scratch.d_activations, scratch.room),
+            *(scratch.x_padded, scratch.dx_padded, scratch.winners_g, scratch.winners_at),
+            *(scratch.counts, scratch.targets, scratch.gradients, space.chunk_gradients[chunk], dx),
+        )
+        self.idle_backward_scratch.append(scratch)
+
+    def _collect(self) -> None:
+        """The gradients of the batch, from those of its chunks."""
+        N, space = self.n_images, self.training
+        n_chunks = -(-N // chunk_size(N))
         n_shares = max(min(self.n_threads, n_chunks), 1)
 
         def collect(share: int) -> None:
-            program.program_collect(
-                *(operations, self.x, N, N, space.activations, space.dense_gradients),
-                *(space.chunk_gradients[:n_chunks], self.transposed, share, n_shares),
-                self.gradients,
+            self.program.program_collect(
+                *(self.operations, self.x, N, space.capacity, space.activations),
+                *(space.dense_gradients, space.chunk_gradients[:n_chunks], self.transposed),
+                *(share, n_shares, self.gradients),
             )
 
         run_in_threads(collect, n_shares)
-        return dx.reshape(N, *self.plan.input_shape) if wants_dx else None
 
-    def _for_each_chunk(self, one_chunk: Callable[[int, int, int], None]) -> int:
+    def _for_each_chunk(self, one_chunk: Callable[[int, int, int], None]) -> None:
         """Call one_chunk(chunk, first, count) for every chunk of the batch."""
-        N = self.n_images
-        size = chunk_size(N)
-        n_chunks = -(-N // size)
+        size = chunk_size(self.n_images)
+
+        def some_chunks(chunk: int, end_chunk: int) -> None:
+            first = chunk * size
+            one_chunk(chunk, first, min(size, self.n_images - first))
+
+        self._share_chunks(some_chunks)
+
+    def _share_chunks(self, some_chunks: Callable[[int, int], Any]) -> None:
+        """Call some_chunks(chunk, chunk + 1) for every chunk of the batch, in several threads."""
+        n_chunks = -(-self.n_images // chunk_size(self.n_images))
         n_workers = min(self.n_threads, n_chunks)
         chunks = iter(range(n_chunks))  # shared, as in predict
 
         def work(worker: int) -> None:
             for chunk in chunks:
-                first = chunk * size
-                one_chunk(chunk, first, min(size, N - first))
+                some_chunks(chunk, chunk + 1)
 
         if n_workers:
             run_in_threads(work, n_workers)
-        return n_chunks
 
     def scale_images(self, images: np.ndarray, scaling: int, x_out: np.ndarray) -> None:
         N = len(images)
@@ -373,22 +489,13 @@ def mask_offsets(plan: Plan) -> list[tuple[str, int]]:
     return list(zip(names, offsets.tolist()))
 
 
-def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
-    """As np.zeros, from a 64-byte boundary on: no vector of a kernel then lies in two cache
-    lines."""
-    dtype = np.dtype(dtype)
-    memory = np.zeros(size * dtype.itemsize + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size * dtype.itemsize].view(dtype)
-
-
 class Workspace:
     """What a forward pass of `capacity` images writes on its way."""
 
     def __init__(self, plan: Plan, capacity: int, dtype: np.dtype, n_scratch: int = 0) -> None:
         self.capacity = capacity
         self.activations = aligned_zeros(plan.n_activations * capacity, dtype)
-        self.argmax = np.zeros(plan.n_argmax * capacity, np.int32)
+        self.argmax = aligned_zeros(plan.n_argmax * capacity, np.int32)
         self.conv_output = aligned_zeros(plan.n_conv_output, dtype)
         self.scratch = aligned_zeros(n_scratch, dtype)
 
@@ -401,6 +508,9 @@ class TrainingWorkspace(Workspace):
         n_chunks = min(N_GRADIENT_CHUNKS, max(capacity, 1))
         self.masks = np.zeros(plan.n_mask * capacity, dtype)
         self.dense_gradients = aligned_zeros(plan.n_activations * capacity, dtype)
+        n_logits = plan.output_shape[0]
+        self.dlogits = np.zeros((capacity, n_logits), dtype)
+        self.target_rows = np.zeros((capacity, n_logits), dtype)
         self.chunk_gradients = aligned_zeros(n_chunks * plan.n_parameter_slots, dtype).reshape(
             n_chunks, plan.n_parameter_slots
         )

@@ -19,6 +19,7 @@ import numpy as np
 
 from .backend_choice import Operations
 from .losses import (
+    DistillationTerms,
     as_distributions,
     batch_mean,
     check_logits,
@@ -60,7 +61,8 @@ class Distillation:
 
     @property
     def temperatures(self) -> tuple[float, ...]:
-        return tuple(float(t) for t in np.atleast_1d(self.temperature))
+        several = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
+        return tuple(float(t) for t in several)
 
     def soft_scale(self, temperature: float) -> float:
         """c at this temperature: the factor of the soft term, besides its weight."""
@@ -102,6 +104,14 @@ class Distillation:
             *(logits, targets, 1 - self.soft_weight, self.soft_weight),
             *(loss, dz if back is None else back(dz), backend),
         )
+
+    @functools.cached_property
+    def as_distillation(self) -> DistillationTerms | None:
+        """See `losses.Loss`: None for several temperatures or z-scores."""
+        if len(self.temperatures) > 1 or self.standardize:
+            return None
+        t = self.temperatures[0]
+        return DistillationTerms(t, float(self.soft_weight), self.soft_scale(t), 0.0)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ or in reference.py.  Losses with a teacher are in distillation.py.
 A loss is called once on a whole batch and returns the mean loss and its gradient with respect to
 the logits, so a loss may also couple the samples of a batch (DIST and its like).  To add one:
 write its kernel and its reference, then a frozen dataclass that satisfies `Loss` and checks with
-`check_logits`, `check_targets` and `check_soft_labels`.
+`check_logits`, `check_targets` and `check_soft_labels`.  One that is a case of Hinton's loss says
+so by `as_distillation`: training is faster with it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,9 +23,23 @@ ROW_SUM_TOLERANCE = 1e-3
 """How far the sum of a target row may be from 1 (annotators' votes are often rounded)."""
 
 
+class DistillationTerms(NamedTuple):
+    """What the kernel `distillation` (kernels/cross_entropy.py) is to compute, and from targets of
+    which smoothing."""
+
+    temperature: float
+    soft_weight: float
+    soft_scale: float
+    label_smoothing: float
+
+
 class Loss(Protocol):
-    """What `train.fit` expects of a loss.  One that changes from epoch to epoch also has
-    `at_epoch(epoch)`, the loss of that epoch."""
+    """What `train.fit` expects of a loss.
+
+    One that changes from epoch to epoch also has `at_epoch(epoch)`, the loss of that epoch; one
+    that may be what the kernel `distillation` computes has `as_distillation`, its
+    `DistillationTerms`, or None where it is something else after all.
+    """
 
     needs_soft_labels: ClassVar[bool]
 
@@ -84,6 +99,11 @@ class CrossEntropy:
             operations.cross_entropy_soft(logits, targets, loss, dlogits)
         return batch_mean(loss), dlogits
 
+    @functools.cached_property
+    def as_distillation(self) -> DistillationTerms:
+        """See `Loss`: the teacher has no weight."""
+        return DistillationTerms(1.0, 0.0, 1.0, float(self.label_smoothing))
+
 
 @dataclass(frozen=True)
 class SmoothedTargets:
@@ -124,6 +144,14 @@ class SmoothedTargets:
         logits = check_logits(logits)
         smoothed = smoothed_targets(check_targets(targets, logits), logits, self.label_smoothing)
         return self.loss(logits, smoothed, soft_labels, backend=backend)
+
+    @functools.cached_property
+    def as_distillation(self) -> DistillationTerms | None:
+        """See `Loss`: None where the loss is none, or smooths its targets too."""
+        inner = getattr(self.loss, "as_distillation", None)
+        if inner is None or inner.label_smoothing:
+            return None
+        return inner._replace(label_smoothing=float(self.label_smoothing))
 
 
 def smoothed_targets(targets: np.ndarray, logits: np.ndarray, smoothing: float) -> np.ndarray:
@@ -175,8 +203,9 @@ def batch_mean(loss: np.ndarray) -> float:
     return float(np.add.reduce(loss) / max(len(loss), 1))
 
 
-def _plain(array: np.ndarray, dtype: type) -> np.ndarray:
-    """Contiguous and writeable: a kernel is compiled anew for each kind of array it meets."""
+def plain_array(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """Contiguous, native, writeable and of that dtype, copied only if it is not: a kernel is
+    compiled anew for each kind of array it meets."""
     if array.dtype == dtype and array.flags.carray:
         return array
     return np.require(array, dtype, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
@@ -196,7 +225,7 @@ def check_logits(logits: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"logits have shape {logits.shape}: expected (images, classes) with a class or more"
         )
-    return _plain(logits, logits.dtype.type)
+    return plain_array(logits, logits.dtype.type)
 
 
 def check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -209,7 +238,7 @@ def check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
                 f"targets have shape {targets.shape}: expected ({n},) class indices for logits of "
                 f"shape {logits.shape} (distributions are floating point)"
             )
-        labels = _plain(targets, np.int64)
+        labels = plain_array(targets, np.int64)
         if n and np.maximum.reduce(labels.view(np.uint64)) >= k:  # what is below 0 is large there
             row = int(np.argmax((targets < 0) | (targets >= k)))
             raise ValueError(
@@ -236,7 +265,7 @@ def check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
             f"targets[{row}] is {targets[row].tolist()} (sum {sums[row]:.6g}): expected numbers "
             f"of 0 or more that sum to 1 within {ROW_SUM_TOLERANCE}"
         )
-    return _plain(targets, logits.dtype.type)
+    return plain_array(targets, logits.dtype.type)
 
 
 def as_distributions(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -265,7 +294,7 @@ def check_soft_labels(soft_labels: np.ndarray | None, logits: np.ndarray) -> np.
             f"soft_labels have shape {soft_labels.shape}: expected {logits.shape} like the logits"
         )
     with np.errstate(over="ignore"):  # too large for float32 is reported as not finite
-        soft_labels = _plain(soft_labels, logits.dtype.type)
+        soft_labels = plain_array(soft_labels, logits.dtype.type)
     finite = np.isfinite(soft_labels)
     if not np.logical_and.reduce(finite, axis=None):
         row = int(np.argmin(finite.all(axis=1)))

@@ -10,12 +10,13 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from . import init
+from .aligned_arrays import aligned_zeros
 from .backend_choice import check_backend
 from .backends import KernelBackend, ReferenceBackend, make_backend, named_views
 from .classify import Classification, checked_images, classifications
 from .input_spec import SCALINGS, InputSpec
 from .layers import Dropout, Layer
-from .losses import softmax
+from .losses import Loss, plain_array, softmax
 from .parallel import check_n_threads
 from .plan import Plan, build_plan
 from .shapes import check_array
@@ -73,8 +74,8 @@ class Network:
         self.backend, self.n_threads = backend, check_n_threads(n_threads)
         self.training_summary: dict[str, Any] = {}
         self.calibration_temperature = 1.0
-        self.parameter_vector = np.zeros(self.plan.n_parameter_slots, self.dtype)
-        self.gradient_vector = np.zeros(self.plan.n_parameter_slots, self.dtype)
+        self.parameter_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
+        self.gradient_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
         self.parameters: Mapping[str, np.ndarray] = MappingProxyType(
             named_views(self.plan, self.parameter_vector)
         )
@@ -84,6 +85,7 @@ class Network:
         self.dropout_generator = np.random.default_rng([seed, 1])
         self.initialise(np.random.default_rng([seed, 0]))
         self._forwarded: int | None = None
+        self._dropout_steps = [s for s in self.plan.steps if isinstance(s.layer, Dropout)]
 
     def __repr__(self) -> str:
         H, W, C = self.input_spec.shape
@@ -137,12 +139,7 @@ class Network:
         x = self._checked_input(x)
         if not training:
             return self._run.predict(x)
-        masks = {
-            step.name: self._draw_mask(step.layer.rate, (len(x), *step.output_shape))
-            for step in self.plan.steps
-            if isinstance(step.layer, Dropout)
-        }
-        logits = self._run_training.forward(x, masks)
+        logits = self._run_training.forward(x, self._draw_masks(len(x)))
         self._forwarded = len(x)
         return logits
 
@@ -158,6 +155,39 @@ class Network:
         check_array("dlogits", dlogits, (self._forwarded, len(self.classes)), "f", "floats")
         self._forwarded = None
         return self._run.backward(self._prepared(dlogits), input_gradient)
+
+    def loss_and_gradients(
+        self, x: np.ndarray, loss: Loss, targets: np.ndarray, soft_labels: np.ndarray | None = None
+    ) -> tuple[float, np.ndarray]:
+        """What a training step computes before its update: the mean loss and the logits (N, K) of
+        x (N, H, W, C), and in `gradients` the gradients of that loss.
+
+        The same as forward(x, training=True), the loss and backward, to the bits of the gradients
+        (but for distributions that the loss smooths: to rounding), and faster for cross-entropy and
+        Hinton's distillation: there a few images at a time go forward and back in one call, while
+        what belongs to them is in the processor's cache.
+        Where the loss is not finite the gradients stay as they were.  Errors as `forward`, and
+        those of the loss.
+        """
+        terms = getattr(loss, "as_distillation", None)
+        run = self._run_training
+        if terms is not None and run.distils:
+            x = self._checked_input(x)
+            shape = (len(x), len(self.classes))
+            given = _plain_rows(targets, soft_labels, shape, self.dtype, terms.soft_weight > 0)
+            if given is not None and len(x):
+                self._forwarded = None
+                value, logits = run.distil(x, self._draw_masks(len(x)), terms, *given)
+                if not math.isfinite(value):  # the loss says so too, or what is wrong with targets
+                    value, _ = loss(logits, targets, soft_labels, backend=self.backend)
+                    given = None if math.isfinite(value) else given  # it takes what is near wrong
+                if given is not None:
+                    return value, logits
+        logits = self.forward(x, training=True)
+        value, dlogits = loss(logits, targets, soft_labels, backend=self.backend)
+        if math.isfinite(value):
+            self.backward(dlogits)
+        return value, logits
 
     def scale(self, images: np.ndarray) -> np.ndarray:
         """uint8 images (N, H, W) or (N, H, W, C) -> x (N, H, W, C) as the InputSpec says.
@@ -246,11 +276,41 @@ class Network:
         return self._prepared(x)
 
     def _prepared(self, array: np.ndarray) -> np.ndarray:
-        """Contiguous, native, writeable and of the network's dtype; copied only if it is not."""
-        if array.dtype == self.dtype and array.flags.carray:
-            return array
-        return np.require(array, self.dtype, ["C", "A", "W"])
+        return plain_array(array, self.dtype)
+
+    def _draw_masks(self, n_images: int) -> dict[str, np.ndarray]:
+        """A mask for each dropout layer, by name."""
+        return {
+            step.name: self._draw_mask(step.layer.rate, (n_images, *step.output_shape))
+            for step in self._dropout_steps
+        }
 
     def _draw_mask(self, rate: float, shape: tuple[int, ...]) -> np.ndarray:
         kept = self.dropout_generator.random(shape, np.float32) >= rate
         return kept.astype(self.dtype) / self.dtype.type(1 - rate)
+
+
+def _plain_rows(
+    targets: np.ndarray,
+    soft_labels: np.ndarray | None,
+    shape: tuple[int, int],
+    dtype: np.dtype,
+    needs_teacher: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Class indices int64 (N,), distributions (N, K) and soft labels (N, K), as `program_distil`
+    takes them: what is not given is empty.  None for shapes and dtypes that a loss has to look at;
+    values are not looked at here."""
+    targets, labels = np.asarray(targets), np.empty(0, np.int64)
+    none = np.empty((0, shape[1]), dtype)
+    if targets.dtype.kind in "iu" and targets.shape == shape[:1]:
+        labels, targets = plain_array(targets, np.int64), none
+    elif targets.dtype.kind == "f" and targets.shape == shape:
+        targets = plain_array(targets, dtype)
+    else:
+        return None
+    if not needs_teacher:
+        return labels, targets, none
+    soft_labels = np.asarray(soft_labels)
+    if soft_labels.dtype.kind != "f" or soft_labels.shape != shape:
+        return None
+    return labels, targets, plain_array(soft_labels, dtype)

@@ -12,6 +12,7 @@ from typing import Any, Callable, ClassVar
 
 import numpy as np
 
+from .aligned_arrays import aligned_zeros
 from .backend_choice import Operations
 
 
@@ -62,7 +63,8 @@ class Optimizer:
             learning_rate = self.learning_rate
         rate = _in_range("learning_rate", learning_rate, 0.0, math.inf)
         if not self._slots:
-            self._slots = {name: np.zeros_like(parameters) for name in self.slot_names}
+            size, dtype = parameters.size, parameters.dtype
+            self._slots = {name: aligned_zeros(size, dtype) for name in self.slot_names}
         for name, slot in self._slots.items():
             if slot.shape != parameters.shape or slot.dtype != parameters.dtype:
                 raise ValueError(

@@ -319,11 +319,10 @@ def _train_epoch(
     n_images, total_loss, n_right = 0, 0.0, 0
     loss = loss.at_epoch(epoch) if hasattr(loss, "at_epoch") else loss
     for k, (images, targets, soft_labels) in enumerate(batches(epoch)):
-        logits = network.forward(network.scale(images), training=True)
-        value, dlogits = loss(logits, targets, soft_labels, backend=network.backend)
+        x = network.scale(images)
+        value, logits = network.loss_and_gradients(x, loss, targets, soft_labels)
         if not math.isfinite(value):
             raise _diverged(f"the loss is {value}", network, images, epoch, k, optimizer.n_steps)
-        network.backward(dlogits)
         if clip_norm:
             clip_by_norm(network.gradient_vector, clip_norm)
         optimizer.step(

@@ -45,7 +45,9 @@ class training:
 
     def _forward_and_backward(self) -> float:
         p, network = self.problem, self.network
-        logits = network.forward(p.x, training=True)
+        if hasattr(network, "loss_and_gradients"):
+            return network.loss_and_gradients(p.x, self.loss, p.labels, p.teacher_logits)[0]
+        logits = network.forward(p.x, training=True)  # an older version, by --against
         loss, dlogits = self.loss(logits, p.labels, p.teacher_logits)
         network.backward(dlogits)
         return loss

@@ -37,7 +37,10 @@ except Exception as error:  # missing, or of a version that refuses this NumPy o
 
 logger = logging.getLogger("tinycnn")
 
-FLAGS: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"contract"})
+FLAGS: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"contract"}, _nrt=False)
+"""No `nrt`, Numba's runtime: kernels allocate nothing, and with it each call of one by another
+counts the references to its arrays, by instructions that lock the memory: 4 % of a training step.
+A function that returns a part of an array is then compiled as a part of its callers."""
 
 KERNELS: dict[str, Any] = {}
 """Every kernel by name: tests and benchmarks walk this registry, so none is forgotten."""

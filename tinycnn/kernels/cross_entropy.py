@@ -142,13 +142,27 @@ def distillation(
     Sources: Hinton, Vinyals, Dean, arXiv:1503.02531, section 2; Cugu et al., arXiv:1711.07011.
     Check: test_cross_entropy.py::test_gradient, ::test_hinton_multiplies_the_soft_term.
     """
-    N, K = logits.shape
+    distillation_rows(
+        *(logits, targets, teacher_logits, temperature, soft_weight, soft_scale),
+        *(logits.shape[0], loss_out, dlogits_out),
+    )
+
+
+@kernel
+def distillation_rows(
+    logits, targets, teacher_logits, temperature, soft_weight, soft_scale, N, loss_out, dlogits_out
+):
+    """`distillation` of some rows of a batch of N: the mean of (14) is the batch's.  A teacher of
+    weight 0 is not looked at."""
+    n_rows, K = logits.shape
     hard_share = 1.0 - soft_weight
     soft_share = soft_weight * soft_scale
-    for n in range(N):
+    for n in range(n_rows):
         peak, log_sum = _row_peak_and_log_sum(logits, n, 1.0)
-        peak, soft_log_sum = _row_peak_and_log_sum(logits, n, temperature)
-        teacher_peak, teacher_log_sum = _row_peak_and_log_sum(teacher_logits, n, temperature)
+        soft_log_sum = teacher_peak = teacher_log_sum = 0.0
+        if soft_weight != 0.0:
+            peak, soft_log_sum = _row_peak_and_log_sum(logits, n, temperature)
+            teacher_peak, teacher_log_sum = _row_peak_and_log_sum(teacher_logits, n, temperature)
         total = 0.0
         for k in range(K):
             total += np.float64(targets[n, k])
@@ -156,14 +170,15 @@ def distillation(
         for k in range(K):
             y = np.float64(targets[n, k])
             u = np.float64(logits[n, k]) - peak
-            soft_u = u / temperature
-            teacher_u = (np.float64(teacher_logits[n, k]) - teacher_peak) / temperature
-            q = math.exp(teacher_u - teacher_log_sum)  # (9)
             if y != 0.0:  # 0 * log 0 = 0
                 loss -= y * u
-            if q != 0.0:
-                soft_loss -= q * soft_u
-            hard = total * math.exp(u - log_sum) - y  # (7)
-            soft = (math.exp(soft_u - soft_log_sum) - q) / temperature  # (12)
+            hard, soft = total * math.exp(u - log_sum) - y, 0.0  # (7)
+            if soft_weight != 0.0:
+                soft_u = u / temperature
+                teacher_u = (np.float64(teacher_logits[n, k]) - teacher_peak) / temperature
+                q = math.exp(teacher_u - teacher_log_sum)  # (9)
+                if q != 0.0:
+                    soft_loss -= q * soft_u
+                soft = (math.exp(soft_u - soft_log_sum) - q) / temperature  # (12)
             dlogits_out[n, k] = (hard_share * hard + soft_share * soft) / N  # (14)
         loss_out[n] = hard_share * loss + soft_share * soft_loss  # (10)

@@ -4,9 +4,17 @@ Chunks are the unit of parallel work: `tinycnn.backends` calls these functions f
 threads, each with its own chunk.  Nothing is allocated here; every array is a part of a flat
 workspace that the caller owns, found by the offsets in the table (`tinycnn.plan.OPERATION`).
 
-Of `activations`, `argmax` and `masks`, operation k owns [offset * capacity, (offset + size) *
-capacity): its values for `capacity` images, so that the images of a chunk lie together.
+Two kinds of workspace.  `vectors` and `masks` hold `capacity` images, a whole batch in training;
+`pictures` and `argmax` hold `room` images: they are large, and where the backward pass of a chunk
+follows its forward pass at once they are a chunk's, again and again, and never leave the cache.
+Operation k owns [offset * capacity, (offset + size) * capacity) of the one and as much times `room`
+of the other, so that the images of a chunk lie together: from image `first` on, and from `slot`
+on.
 """
+
+import math
+
+import numpy as np
 
 from ._jit import kernel
 from ._winner_lists import LANES
@@ -18,6 +26,7 @@ from .conv2d import (
 )
 from .conv2d_maxpool2d import conv2d_maxpool2d_backward, conv2d_transpose_weights_back
 from .conv2d_winograd import conv2d_winograd_forward, conv2d_winograd_weights
+from .cross_entropy import distillation_rows
 from .dense import (
     dense_backward_bias,
     dense_backward_input,
@@ -31,25 +40,33 @@ from .relu import assign, relu_backward, relu_forward
 
 CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT = range(5)  # as in plan.py; a test compares them
 
+ROW_SUM_TOLERANCE = 1e-3  # as in losses.py
+
 BLOCK = 4  # images of which the backward pass keeps the gradients of pictures at a time
 
 
-@kernel
 def part(flat, start, n, H, W, C):
     """n pictures of (H, W, C) that begin at flat[start]."""
     return flat[start : start + n * H * W * C].reshape((n, H, W, C))
 
 
-@kernel
+part = kernel(part, inline=True)
+
+
 def weights(flat, start, KH, KW, C, F):
     """A convolution's weights, (KH, KW, C, F), that begin at flat[start]."""
     return flat[start : start + KH * KW * C * F].reshape((KH, KW, C, F))
 
 
-@kernel
+weights = kernel(weights, inline=True)
+
+
 def matrix(flat, start, n_rows, n_columns):
     """A matrix that begins at flat[start]."""
     return flat[start : start + n_rows * n_columns].reshape((n_rows, n_columns))
+
+
+matrix = kernel(matrix, inline=True)
 
 
 def operation_forward(
@@ -97,11 +114,39 @@ operation_forward = kernel(operation_forward, inline=True)
 
 
 @kernel
+def n_picture_operations(operations):
+    """The operations up to the last that sees a picture: behind them are vectors alone."""
+    n = 0
+    for k in range(operations.size):
+        if operations[k].kind == CONV2D or operations[k].kind == MAXPOOL2D:
+            n = k + 1
+    return n
+
+
+def output_of(operations, k, n_pictures, pictures, slot, room, vectors, first, capacity, count):
+    """What operation k gives, for `count` images.
+
+    What the last picture operation hands on counts as a vector: a dense layer's weight gradient
+    needs it for the whole batch.
+    """
+    op = operations[k]
+    size = op.OH * op.OW * op.F
+    if k < n_pictures - 1:
+        at = op.y_offset * room + slot * size
+        return pictures[at : at + count * size]
+    at = op.y_offset * capacity + first * size
+    return vectors[at : at + count * size]
+
+
+output_of = kernel(output_of, inline=True)
+
+
+@kernel
 def program_forward(
-    operations, parameters, U, x, x_first, first, count, capacity,
-    activations, argmax, masks, conv_output, scratch, training, logits_out,
+    operations, parameters, U, x, first, slot, count, capacity, room,
+    vectors, pictures, argmax, masks, conv_output, scratch, training, logits_out,
 ):  # fmt: skip
-    """Forward pass of images x[x_first : x_first + count] in slots first... of the workspaces.
+    """Forward pass of images first ... first + count, whose pictures take the slots from `slot` on.
 
     U, scratch   of `conv2d_winograd.py`, for operations that the table gives to it: an operation's
                  part of U begins at its u_offset.  U is None where there is none: such a program is
@@ -110,22 +155,23 @@ def program_forward(
     conv_output  scratch for one image's convolution before its pooling
     training     1: dropout multiplies by its mask, and winners of poolings are kept for backward;
                  0: dropout does nothing, and argmax is scratch
-    logits_out   flat (N * K); the rows from x_first are written
+    logits_out   flat (N * K)
     """
-    source, y_at, n_logits = x, 0, 0
+    n_pictures = n_picture_operations(operations)
     for k in range(operations.size):
         op = operations[k]
         size_x, size_y = op.H * op.W * op.C, op.OH * op.OW * op.F
-        n_logits = size_y
-        if op.x_offset < 0:
-            source, x_at = x, x_first * size_x
+        if k == 0:
+            x_flat = x[first * size_x : (first + count) * size_x]
         else:
-            source, x_at = activations, op.x_offset * capacity + first * size_x
-        y_at = op.y_offset * capacity + first * size_y
-        argmax_at = op.argmax_offset * capacity + first * size_y
+            x_flat = output_of(
+                operations, k - 1, n_pictures, pictures, slot, room, vectors, first, capacity, count
+            )
+        y_flat = output_of(
+            operations, k, n_pictures, pictures, slot, room, vectors, first, capacity, count
+        )
+        argmax_at = op.argmax_offset * room + slot * size_y
         mask_at = op.mask_offset * capacity + first * size_y
-        x_flat = source[x_at : x_at + count * size_x]
-        y_flat = activations[y_at : y_at + count * size_y]
         winograd = 0
         if U is not None:
             winograd = op.winograd
@@ -145,8 +191,8 @@ def program_forward(
                 op, parameters, x_flat, y_flat, argmax, argmax_at, mask, conv_output, training,
                 count,
             )  # fmt: skip
-    for r in range(count * n_logits):
-        logits_out[x_first * n_logits + r] = activations[y_at + r]
+        if k == operations.size - 1:
+            assign(y_flat, logits_out[first * size_y : (first + count) * size_y])
 
 
 @kernel
@@ -190,51 +236,44 @@ def program_transpose_weights(operations, parameters, transposed):
             dense_transpose_weights(w, matrix(transposed, op.w_t_offset, op.F, size_x))
 
 
-@kernel
-def n_picture_operations(operations):
-    """The operations up to the last that sees a picture: behind them are vectors alone."""
-    n = 0
-    for k in range(operations.size):
-        if operations[k].kind == CONV2D or operations[k].kind == MAXPOOL2D:
-            n = k + 1
-    return n
-
-
-@kernel
 def output_gradient(
-    operations, k, dense_gradients, capacity, d_activations, room, start, n_before, n
+    operations, k, n_pictures, dense_gradients, capacity, d_activations, d_room, first, done, n
 ):
-    """Where the gradient of operation k's output lies, for n images from `start` on.
+    """Where the gradient of operation k's output lies, for n images of a chunk after `done` others.
 
     That of a dense layer lies in dense_gradients, for the whole batch: `program_collect` needs it.
-    What is handed on to the pictures lies in d_activations for all images of a chunk, n_before of
-    them before these; what pictures hand on to one another lies there for these images alone.
+    What is handed on to the pictures lies in d_activations for all images of the chunk; what
+    pictures hand on to one another lies there for these images alone.
     """
     op = operations[k]
     size = op.OH * op.OW * op.F
     if op.kind == DENSE:
-        at = op.y_offset * capacity + start * size
+        at = op.y_offset * capacity + (first + done) * size
         return dense_gradients[at : at + n * size]
-    at = op.y_offset * room
-    if k >= n_picture_operations(operations) - 1:
-        at += n_before * size
+    at = op.y_offset * d_room
+    if k >= n_pictures - 1:
+        at += done * size
     return d_activations[at : at + n * size]
+
+
+output_gradient = kernel(output_gradient, inline=True)
 
 
 @kernel
 def program_backward(
-    operations, transposed, x, dlogits, first, count, capacity,
-    activations, argmax, masks, dense_gradients, d_activations, room,
+    operations, transposed, x, dlogits, first, slot, count, capacity, room,
+    vectors, pictures, argmax, masks, dense_gradients, d_activations, d_room,
     x_padded, dx_padded, winners_g, winners_at, counts, targets, block_out, gradients_out, dx_out,
 ):  # fmt: skip
-    """Backward pass of images first ... first + count, after a forward pass with training = 1.
+    """Backward pass of images first ... first + count, after a forward pass with training = 1 that
+    had the same `slot`.
 
     What lies behind the pictures is done for all images at once, the pictures for BLOCK images at a
     time: their gradients then stay in a core's second cache.
 
     x, dlogits     flat, of the whole batch
-    dense_gradients, d_activations   in the layout of `activations`, for `capacity` and for `room`
-                   images, overwritten: see `output_gradient`.  room >= count
+    dense_gradients, d_activations   in the layout of the workspaces, for `capacity` and for
+                   `d_room` images, overwritten: see `output_gradient`.  d_room >= count
     x_padded, dx_padded, winners_g, winners_at, counts, targets: scratch of conv2d_maxpool2d.py
     block_out      scratch, as gradients_out
     gradients_out  flat, the layout of the parameters: this chunk's sums of the convolutions, those
@@ -245,18 +284,20 @@ def program_backward(
     n_blocks = -(-count // BLOCK) if n_pictures else 0
     for block in range(-1, n_blocks):
         if block < 0:
-            top, bottom, start, n = n_operations, n_pictures, first, count
+            top, bottom, done, n = n_operations, n_pictures, 0, count
         else:
-            top, bottom, start = n_pictures, 0, first + block * BLOCK
-            n = min(BLOCK, first + count - start)
+            top, bottom, done = n_pictures, 0, block * BLOCK
+            n = min(BLOCK, count - done)
+        start, place = first + done, slot + done
         for k in range(top - 1, bottom - 1, -1):
             op = operations[k]
             size_x, size_y = op.H * op.W * op.C, op.OH * op.OW * op.F
-            y_at = op.y_offset * capacity + start * size_y
-            y_flat = activations[y_at : y_at + n * size_y]
+            y_flat = output_of(
+                operations, k, n_pictures, pictures, place, room, vectors, start, capacity, n
+            )
             dy_flat = output_gradient(
-                operations, k, dense_gradients, capacity, d_activations, room,
-                start, start - first, n,
+                operations, k, n_pictures, dense_gradients, capacity, d_activations, d_room,
+                first, done, n,
             )  # fmt: skip
             if k == n_operations - 1:
                 assign(dlogits[start * size_y : (start + n) * size_y], dy_flat)
@@ -265,13 +306,16 @@ def program_backward(
                 x_flat = x[x_at : x_at + n * size_x]
                 dx_flat = dx_out[x_at : x_at + n * size_x] if wants_dx else dx_out
             else:
-                x_at, wants_dx = op.x_offset * capacity + start * size_x, True
-                x_flat = activations[x_at : x_at + n * size_x]
-                dx_flat = output_gradient(
-                    operations, k - 1, dense_gradients, capacity, d_activations, room,
-                    start, start - first, n,
+                wants_dx = True
+                x_flat = output_of(
+                    operations, k - 1, n_pictures, pictures, place, room,
+                    vectors, start, capacity, n,
                 )  # fmt: skip
-            argmax_at = op.argmax_offset * capacity + start * size_y
+                dx_flat = output_gradient(
+                    operations, k - 1, n_pictures, dense_gradients, capacity, d_activations,
+                    d_room, first, done, n,
+                )  # fmt: skip
+            argmax_at = op.argmax_offset * room + place * size_y
             if op.relu:
                 relu_backward(y_flat, dy_flat, dy_flat)
             if op.kind == CONV2D:
@@ -321,7 +365,7 @@ def program_backward(
 
 @kernel
 def program_collect(
-    operations, x, n_images, capacity, activations, dense_gradients,
+    operations, x, n_images, capacity, vectors, dense_gradients,
     chunk_gradients, turned, share, n_shares, gradients_out,
 ):  # fmt: skip
     """The gradients of all parameters, after `program_backward` has done every chunk: one share of
@@ -350,7 +394,7 @@ def program_collect(
             db = gradients_out[op.b_offset : op.b_offset + op.F]
             sum_chunks(chunk_gradients, op.b_offset, db)
         elif op.kind == DENSE:
-            x_flat = x if op.x_offset < 0 else activations[op.x_offset * capacity :]
+            x_flat = x if op.x_offset < 0 else vectors[op.x_offset * capacity :]
             x_2d = matrix(x_flat, 0, n_images, size_x)
             dy_2d = matrix(dense_gradients, op.y_offset * capacity, n_images, op.F)
             first, end = size_x * share // n_shares, size_x * (share + 1) // n_shares
@@ -374,3 +418,107 @@ def add(x, y_out):
     """y += x, element by element."""
     for k in range(y_out.size):
         y_out[k] += x[k]
+
+
+@kernel
+def target_distributions(labels, targets, label_smoothing, first, rows_out):
+    """Rows `first` on of the targets as distributions (1-a) * y + a / K, a = label_smoothing.
+
+    labels (N,) int64 classes, or targets (N, K); one of them is empty.  A row that is none, by a
+    class that does not exist or numbers that do not sum to 1, becomes NaN, and so its loss.
+    """
+    n, K = rows_out.shape
+    keep = rows_out.dtype.type(1.0 - label_smoothing)
+    even = rows_out.dtype.type(label_smoothing / K)
+    for r in range(n):
+        total = 0.0
+        for k in range(K):
+            if labels.size:
+                y = rows_out.dtype.type(labels[first + r] == k)
+            else:
+                y = targets[first + r, k]
+            total += np.float64(y) if y >= 0 else math.inf
+            rows_out[r, k] = keep * y + even if label_smoothing else y
+        if not abs(total - 1.0) <= ROW_SUM_TOLERANCE:
+            rows_out[r, :] = math.nan
+
+
+@kernel
+def all_finite(x):
+    """Whether no element of a flat array is NaN or infinite."""
+    total = x.dtype.type(0)
+    for k in range(x.size):
+        total += x[k] - x[k]  # 0, or NaN
+    return total == 0
+
+
+@kernel
+def mean_loss(losses):
+    """Their mean, summed in their order; 0 of none."""
+    total = 0.0
+    for n in range(losses.size):
+        total += losses[n]
+    return total / max(losses.size, 1)
+
+
+@kernel
+def program_distil(
+    operations, parameters, transposed, U, x, labels, targets, soft_labels,
+    temperature, soft_weight, soft_scale, label_smoothing,
+    chunk, end_chunk, chunk_size, alone, capacity, room,
+    vectors, pictures, argmax, masks, conv_output, scratch, dense_gradients, d_activations, d_room,
+    x_padded, dx_padded, winners_g, winners_at, counts, lists, block_out,
+    chunk_gradients, logits_out, losses_out, dlogits_out, target_rows_out, gradients_out,
+):  # fmt: skip
+    """Forward pass, loss and backward pass of the chunks chunk ... end_chunk of a batch, one after
+    the other: what one leaves of its pictures the next overwrites.
+
+    labels, targets, label_smoothing   see `target_distributions`
+    soft_labels (N, K), or empty: weight 0; with temperature, soft_weight and soft_scale of the
+                kernel `distillation`
+    chunk_size  images of every chunk but the last; room and d_room hold so many
+    alone       1: these chunks are the whole batch, and the weights are turned before them and the
+                gradients collected after them, if all losses are finite.  0: the caller does that
+    chunk_gradients (n_chunks, parameters), losses_out (N,) float64, logits_out, dlogits_out and
+    target_rows_out (N, K) or longer: the rows of these chunks are written.  What cannot be learned
+    from, a soft label that is not finite or no target, has the loss NaN.
+    Returns the mean loss of the batch, which means something when all chunks are done.
+    The other arguments are those of the passes above.
+    """
+    N = losses_out.size
+    logits, dlogits = logits_out.reshape(-1), dlogits_out.reshape(-1)
+    if alone:
+        if U is not None:
+            program_winograd_weights(operations, parameters, U)
+        program_transpose_weights(operations, parameters, transposed)
+    for c in range(chunk, end_chunk):
+        first = c * chunk_size
+        count = min(chunk_size, N - first)
+        end = first + count
+        program_forward(
+            operations, parameters, U, x, first, 0, count, capacity, room,
+            vectors, pictures, argmax, masks, conv_output, scratch, 1, logits,
+        )  # fmt: skip
+        rows = target_rows_out[first:end]
+        target_distributions(labels, targets, label_smoothing, first, rows)
+        teacher = soft_labels[first:end] if soft_labels.size else rows
+        losses = losses_out[first:end]
+        distillation_rows(
+            logits_out[first:end], rows, teacher, temperature, soft_weight, soft_scale, N,
+            losses, dlogits_out[first:end],
+        )  # fmt: skip
+        if not all_finite(teacher.reshape(-1)):
+            losses[:] = math.nan
+        program_backward(
+            operations, transposed, x, dlogits, first, 0, count, capacity, room,
+            vectors, pictures, argmax, masks, dense_gradients, d_activations, d_room,
+            x_padded, dx_padded, winners_g, winners_at, counts, lists, block_out,
+            chunk_gradients[c], x[:0],
+        )  # fmt: skip
+    loss = mean_loss(losses_out)
+    if alone and math.isfinite(loss):
+        program_collect(
+            operations, x, N, capacity, vectors, dense_gradients,
+            chunk_gradients[:end_chunk], transposed, 0, 1, gradients_out,
+        )  # fmt: skip
+    return loss
