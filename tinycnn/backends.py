@@ -227,29 +227,33 @@ class KernelBackend:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Logits of x (N, H, W, C); nothing is kept.  Several threads may call this at once."""
-        logits = np.empty(len(x) * self.n_classes, self.dtype)
-        n_chunks = -(-len(x) // PREDICTION_CHUNK)
-        n_workers = min(self.n_threads, n_chunks)
-        x_flat = x.reshape(-1)
-        size = x_flat.size // max(len(x), 1)
+        N, K = len(x), self.n_classes
+        logits = np.empty(N * K, self.dtype)
+        u, x = self._winograd_weights(), x.reshape(-1)
+        n_chunks = -(-N // PREDICTION_CHUNK)
+        size = x.size // max(N, 1)
 
-        u = self._winograd_weights()
-        chunks = iter(range(n_chunks))  # shared: a thread that is late takes fewer of them
+        def one_chunk(workspace: Workspace, x: np.ndarray, count: int, logits: np.ndarray) -> None:
+            self._forward_chunk(
+                *(u, x, 0, 0, count, workspace, workspace, workspace, self.no_masks, 0, logits)
+            )
 
         def work(worker: int) -> None:
             workspace = self._take_workspace(PREDICTION_CHUNK)
             for chunk in chunks:
                 first = chunk * PREDICTION_CHUNK
-                self._forward_chunk(
-                    *(u, x_flat[first * size :], 0, 0, min(PREDICTION_CHUNK, len(x) - first)),
-                    *(workspace, workspace, workspace, self.no_masks, 0),
-                    logits[first * self.n_classes :],
-                )
+                count = min(PREDICTION_CHUNK, N - first)
+                one_chunk(workspace, x[first * size :], count, logits[first * K :])
             self.idle_workspaces.append(workspace)
 
-        if n_workers:
-            run_in_threads(work, n_workers)
-        return logits.reshape(len(x), self.n_classes)
+        if n_chunks == 1:  # the shortest way: an image may take 50 us in all
+            workspace = self._take_workspace(PREDICTION_CHUNK)
+            one_chunk(workspace, x, N, logits)
+            self.idle_workspaces.append(workspace)
+        elif n_chunks:
+            chunks = iter(range(n_chunks))  # shared: a thread that is late takes fewer of them
+            run_in_threads(work, min(self.n_threads, n_chunks))
+        return logits.reshape(N, K)
 
     def _forward_chunk(
         self,
