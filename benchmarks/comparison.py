@@ -30,7 +30,7 @@ class Effort(NamedTuple):
     row_s: float
 
 
-FULL, QUICK = Effort(61, 0.004, 40), Effort(9, 0.003, 2.5)
+FULL, QUICK = Effort(61, 0.012, 40), Effort(9, 0.003, 2.5)
 MIN_ROUNDS = 5
 
 
