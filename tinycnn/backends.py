@@ -151,6 +151,8 @@ class ReferenceBackend:
 class KernelBackend:
     """Runs the plan's table of operations on `tinycnn.kernels.program`, chunk by chunk."""
 
+    distils = True
+
     def __init__(
         self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, n_threads: int
     ) -> None:
@@ -181,7 +183,7 @@ class KernelBackend:
         self.idle_workspaces: list[Workspace] = []
         self.idle_backward_scratch: list[BackwardScratch] = []
         self.training: TrainingWorkspace | None = None
-        self.ready_to_train, self.distils = False, True
+        self.ready_to_train = False
         self.x = self.no_masks
 
     def compile_prediction(self) -> None:
@@ -234,9 +236,7 @@ class KernelBackend:
         size = x.size // max(N, 1)
 
         def one_chunk(workspace: Workspace, x: np.ndarray, count: int, logits: np.ndarray) -> None:
-            self._forward_chunk(
-                *(u, x, 0, 0, count, workspace, workspace, workspace, self.no_masks, 0, logits)
-            )
+            self._forward_chunk(*(u, x, 0, count, workspace, workspace, self.no_masks, 0, logits))
 
         def work(worker: int) -> None:
             workspace = self._take_workspace(PREDICTION_CHUNK)
@@ -260,19 +260,17 @@ class KernelBackend:
         u: np.ndarray | None,
         x: np.ndarray,
         first: int,
-        slot: int,
         count: int,
-        batch: Workspace,
         kept: Workspace,
         scratch: Workspace,
         masks: np.ndarray,
         training: int,
         logits: np.ndarray,
     ) -> None:
-        """`program_forward` with vectors in `batch` and pictures in `kept`."""
+        """`program_forward` with vectors and pictures in `kept`, image n in slot n."""
         self.program.program_forward(
-            *(self.operations, self.parameters, u, x, first, slot, count),
-            *(batch.capacity, kept.capacity, batch.activations, kept.activations, kept.argmax),
+            *(self.operations, self.parameters, u, x, first, first, count),
+            *(kept.capacity, kept.capacity, kept.activations, kept.activations, kept.argmax),
             *(masks, scratch.conv_output, scratch.scratch, training, logits),
         )
 
@@ -295,24 +293,15 @@ class KernelBackend:
         return u
 
     def _take_workspace(self, capacity: int) -> Workspace:
-        while self.idle_workspaces:
-            try:
-                workspace = self.idle_workspaces.pop()  # atomic: threads may share the list
-            except IndexError:
-                break  # another thread took it
-            if workspace.capacity >= capacity:
-                return workspace
-        return Workspace(self.plan, max(capacity, PREDICTION_CHUNK), self.dtype, self.n_scratch)
+        found = take_idle(self.idle_workspaces, capacity)
+        if found is None:
+            capacity = max(capacity, PREDICTION_CHUNK)
+            found = Workspace(self.plan, capacity, self.dtype, self.n_scratch)
+        return found
 
-    def _take_backward_scratch(self, room: int) -> BackwardScratch:
-        while self.idle_backward_scratch:
-            try:
-                scratch = self.idle_backward_scratch.pop()
-            except IndexError:
-                break
-            if scratch.room >= room:
-                return scratch
-        return BackwardScratch(self.plan, self.dtype, room)
+    def _take_backward_scratch(self, capacity: int) -> BackwardScratch:
+        found = take_idle(self.idle_backward_scratch, capacity)
+        return found or BackwardScratch(self.plan, self.dtype, capacity)
 
     def forward(self, x: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
         """Logits of x; keeps what `backward` needs.  masks: a dropout mask per layer name."""
@@ -323,9 +312,7 @@ class KernelBackend:
 
         def one_chunk(chunk: int, first: int, count: int) -> None:
             scratch = self._take_workspace(PREDICTION_CHUNK)
-            self._forward_chunk(
-                *(u, self.x, first, first, count, space, space, scratch, space.masks, 1, logits)
-            )
+            self._forward_chunk(*(u, self.x, first, count, space, scratch, space.masks, 1, logits))
             self.idle_workspaces.append(scratch)
 
         self._for_each_chunk(one_chunk)
@@ -339,7 +326,16 @@ class KernelBackend:
         dlogits_flat = dlogits.reshape(-1)
 
         def one_chunk(chunk: int, first: int, count: int) -> None:
-            self._backward_chunk(dlogits_flat, chunk, first, first, count, space, dx)
+            scratch = self._take_backward_scratch(chunk_size(N))  # for the last, short chunk too
+            self.program.program_backward(
+                *(self.operations, self.transposed, self.x, dlogits_flat, first, first, count),
+                *(space.capacity, space.capacity, space.activations, space.activations),
+                *(space.argmax, space.masks, space.dense_gradients, scratch.d_activations),
+                *(scratch.capacity, scratch.x_padded, scratch.dx_padded, scratch.winners_g),
+                *(scratch.winners_at, scratch.counts, scratch.targets, scratch.gradients),
+                *(space.chunk_gradients[chunk], dx),
+            )
+            self.idle_backward_scratch.append(scratch)
 
         self._for_each_chunk(one_chunk)
         self._collect()
@@ -360,18 +356,18 @@ class KernelBackend:
         space = self._begin(x, masks)
         logits, losses = np.empty((N, K), self.dtype), np.empty(N)
         size = chunk_size(N)
-        n_chunks = -(-N // size)
-        n_workers = min(self.n_threads, n_chunks)
+        n_chunks = chunk_count(N)
+        alone = min(self.n_threads, n_chunks) == 1
 
         def some_chunks(chunk: int, end_chunk: int) -> float:
             kept, scratch = self._take_workspace(size), self._take_backward_scratch(size)
             loss = self.program.program_distil(
                 *(self.operations, self.parameters, self.transposed, self.training_u, self.x),
                 *(labels, targets, soft_labels, *terms),
-                *(chunk, end_chunk, size, int(n_workers == 1), space.capacity, kept.capacity),
+                *(chunk, end_chunk, size, int(alone), space.capacity, kept.capacity),
                 *(space.activations, kept.activations, kept.argmax, space.masks),
                 *(kept.conv_output, kept.scratch, space.dense_gradients),
-                *(scratch.d_activations, scratch.room, scratch.x_padded, scratch.dx_padded),
+                *(scratch.d_activations, scratch.capacity, scratch.x_padded, scratch.dx_padded),
                 *(scratch.winners_g, scratch.winners_at, scratch.counts, scratch.targets),
                 *(scratch.gradients, space.chunk_gradients, logits, losses),
                 *(space.dlogits, space.target_rows, self.gradients),
@@ -380,10 +376,12 @@ class KernelBackend:
             self.idle_backward_scratch.append(scratch)
             return loss
 
-        if n_workers == 1:
+        if alone:
             return some_chunks(0, n_chunks), logits
-        self._turn_weights()
-        self._share_chunks(some_chunks)
+        if self.training_u is not None:
+            self.program.program_winograd_weights(self.operations, self.parameters, self.training_u)
+        self.program.program_transpose_weights(self.operations, self.parameters, self.transposed)
+        self._for_each_chunk(lambda chunk, first, count: some_chunks(chunk, chunk + 1))
         loss = self.program.mean_loss(losses)
         if math.isfinite(loss):
             self._collect()
@@ -403,38 +401,10 @@ class KernelBackend:
         self.n_images = N
         return space
 
-    def _turn_weights(self) -> None:
-        """The weights as the passes of a training step want them."""
-        if self.training_u is not None:
-            self.program.program_winograd_weights(self.operations, self.parameters, self.training_u)
-        self.program.program_transpose_weights(self.operations, self.parameters, self.transposed)
-
-    def _backward_chunk(
-        self,
-        dlogits: np.ndarray,
-        chunk: int,
-        first: int,
-        slot: int,
-        count: int,
-        kept: Workspace,
-        dx: np.ndarray,
-    ) -> None:
-        """`program_backward` of images whose pictures are in `kept`, after `_forward_chunk`."""
-        space = self.training
-        scratch = self._take_backward_scratch(count)
-        self.program.program_backward(
-            *(self.operations, self.transposed, self.x, dlogits, first, slot, count),
-            *(space.capacity, kept.capacity, space.activations, kept.activations, kept.argmax),
-            *(space.masks, space.dense_gradients, scratch.d_activations, scratch.room),
-            *(scratch.x_padded, scratch.dx_padded, scratch.winners_g, scratch.winners_at),
-            *(scratch.counts, scratch.targets, scratch.gradients, space.chunk_gradients[chunk], dx),
-        )
-        self.idle_backward_scratch.append(scratch)
-
     def _collect(self) -> None:
         """The gradients of the batch, from those of its chunks."""
         N, space = self.n_images, self.training
-        n_chunks = -(-N // chunk_size(N))
+        n_chunks = chunk_count(N)
         n_shares = max(min(self.n_threads, n_chunks), 1)
 
         def collect(share: int) -> None:
@@ -446,28 +416,19 @@ class KernelBackend:
 
         run_in_threads(collect, n_shares)
 
-    def _for_each_chunk(self, one_chunk: Callable[[int, int, int], None]) -> None:
-        """Call one_chunk(chunk, first, count) for every chunk of the batch."""
-        size = chunk_size(self.n_images)
-
-        def some_chunks(chunk: int, end_chunk: int) -> None:
-            first = chunk * size
-            one_chunk(chunk, first, min(size, self.n_images - first))
-
-        self._share_chunks(some_chunks)
-
-    def _share_chunks(self, some_chunks: Callable[[int, int], Any]) -> None:
-        """Call some_chunks(chunk, chunk + 1) for every chunk of the batch, in several threads."""
-        n_chunks = -(-self.n_images // chunk_size(self.n_images))
-        n_workers = min(self.n_threads, n_chunks)
+    def _for_each_chunk(self, one_chunk: Callable[[int, int, int], Any]) -> None:
+        """Call one_chunk(chunk, first, count) for every chunk of the batch, in several threads."""
+        N = self.n_images
+        size, n_chunks = chunk_size(N), chunk_count(N)
         chunks = iter(range(n_chunks))  # shared, as in predict
 
         def work(worker: int) -> None:
             for chunk in chunks:
-                some_chunks(chunk, chunk + 1)
+                first = chunk * size
+                one_chunk(chunk, first, min(size, N - first))
 
-        if n_workers:
-            run_in_threads(work, n_workers)
+        if n_chunks:
+            run_in_threads(work, min(self.n_threads, n_chunks))
 
     def scale_images(self, images: np.ndarray, scaling: int, x_out: np.ndarray) -> None:
         N = len(images)
@@ -484,6 +445,24 @@ class KernelBackend:
 def chunk_size(n_images: int) -> int:
     """Images a chunk of a training batch; a function of the batch size alone."""
     return max(-(-n_images // N_GRADIENT_CHUNKS), 1)
+
+
+def chunk_count(n_images: int) -> int:
+    """Chunks of a training batch."""
+    return -(-n_images // chunk_size(n_images))
+
+
+def take_idle(idle: list[Any], capacity: int) -> Any:
+    """A workspace of that capacity or more from a list that threads share; smaller ones on the way
+    are let go.  None: there is none."""
+    while idle:
+        try:
+            found = idle.pop()  # atomic
+        except IndexError:
+            break  # another thread took it
+        if found.capacity >= capacity:
+            return found
+    return None
 
 
 def mask_offsets(plan: Plan) -> list[tuple[str, int]]:
@@ -521,11 +500,11 @@ class TrainingWorkspace(Workspace):
 
 
 class BackwardScratch:
-    """What `program_backward` works in, for one thread and chunks of up to `room` images."""
+    """What `program_backward` works in, for one thread and chunks of up to `capacity` images."""
 
-    def __init__(self, plan: Plan, dtype: np.dtype, room: int) -> None:
-        self.room = room
-        self.d_activations = aligned_zeros(plan.n_activations * room, dtype)
+    def __init__(self, plan: Plan, dtype: np.dtype, capacity: int) -> None:
+        self.capacity = capacity
+        self.d_activations = aligned_zeros(plan.n_activations * capacity, dtype)
         self.gradients = aligned_zeros(plan.n_parameter_slots, dtype)
         self.x_padded = aligned_zeros(plan.n_padded, dtype)
         self.dx_padded = aligned_zeros(plan.n_padded, dtype)
