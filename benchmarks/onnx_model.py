@@ -6,7 +6,7 @@ of onnx.proto3 (ONNX 1.x, IR version 8), named beside each.
 
 from __future__ import annotations
 
-from typing import Mapping
+from collections.abc import Mapping
 
 import numpy as np
 

@@ -15,8 +15,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 WARM_UP_S = 0.02
 """Calls before those that are timed take so long at least: threads of the engine before may spin on

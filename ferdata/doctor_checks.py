@@ -179,8 +179,7 @@ def subjects_on_both_sides(specimen: Specimen) -> Iterator[Finding]:
     names = shared_subjects(specimen.dataset)
     if names:
         message = (
-            f"{_n(len(names), 'subject')} stand{_s(names)} in more than one split: "
-            f"{_listed(names)}"
+            f"{_n(len(names), 'subject')} stand{_s(names)} in more than one split: {_listed(names)}"
         )
         yield Finding("shared-subjects", message, len(names), tuple((name,) for name in names))
 

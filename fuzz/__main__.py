@@ -106,8 +106,9 @@ def _import_readers(engine: str) -> bool:
             if engine == "atheris":
                 raise
         else:
-            with contextlib.redirect_stderr(io.StringIO()), atheris.instrument_imports(
-                include=INCLUDED, exclude=EXCLUDED
+            with (
+                contextlib.redirect_stderr(io.StringIO()),
+                atheris.instrument_imports(include=INCLUDED, exclude=EXCLUDED),
             ):
                 _import_all()
             return True

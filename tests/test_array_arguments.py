@@ -298,9 +298,11 @@ ROWS = {
         *(TEACHER, np.arange(N)[::-1].copy()),
     ),
     "ferdata.average_soft_labels": (
-        lambda values, weights: ferdata.average_soft_labels(
-            [soft(values, np.arange(N)), soft(TEACHER, np.arange(N))], weights
-        ).values,
+        lambda values, weights: (
+            ferdata.average_soft_labels(
+                [soft(values, np.arange(N)), soft(TEACHER, np.arange(N))], weights
+            ).values
+        ),
         *(LOGITS, np.array([1.0, 3.0])),
     ),
     "ferdata.save_soft_labels": (saved_soft_labels, TEACHER, np.arange(N)),

@@ -25,7 +25,7 @@ def test_bytes_and_text(tmp_path):
     write_atomically(tmp_path / "a", b"\x00\xff")
     write_atomically(str(tmp_path / "b"), "größe\n")
     assert (tmp_path / "a").read_bytes() == b"\x00\xff"
-    assert (tmp_path / "b").read_bytes() == "größe\n".encode("utf-8")
+    assert (tmp_path / "b").read_bytes() == "größe\n".encode()
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import tinycnn
-from tinycnn import CrossEntropy, backend_choice, losses, models
+from tinycnn import CrossEntropy, backend_choice, losses, models, optim
 from tinycnn import network as network_module
-from tinycnn import optim
 from tinycnn.backend_choice import BACKENDS, backend_in_use, check_backend, either
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 84, 84), dtype=np.uint8)

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 from small_networks import SMALL_NETWORKS
 
-from tinycnn import CrossEntropy, Dense, Flatten, InputSpec, Network, ReLU
+from tinycnn import CrossEntropy, Dense, Flatten, InputSpec, Network, ReLU, models, reference
 from tinycnn import explain as room
-from tinycnn import models, reference
 from tinycnn.explain import explain, render_page, write_page
 from tinycnn.explain.formulas import CONV2D, DENSE, FLATTEN, LOSS, MAXPOOL2D, RELU, derivation
 from tinycnn.explain.numeric import (
@@ -424,9 +423,9 @@ def test_the_page_marks_the_winners_of_a_pooling():
 def test_equations_stand_in_the_code_with_their_numbers(formulas):
     written = derivation(formulas)
     for formula in (*formulas.forward, *formulas.backward):
-        assert formula.number and re.search(
-            rf"{re.escape(formula.number)}$", written, re.M
-        ), formula
+        assert formula.number and re.search(rf"{re.escape(formula.number)}$", written, re.M), (
+            formula
+        )
     assert not derivation(FLATTEN)
 
 

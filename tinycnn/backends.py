@@ -7,7 +7,8 @@ gradients.  Neither checks its arguments: the network has done that.
 from __future__ import annotations
 
 import math
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 

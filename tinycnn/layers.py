@@ -8,7 +8,7 @@ network runs that plan on the kernels or on the reference.  Shapes exclude the b
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Conv2D(Layer):
 
     stem: ClassVar[str] = "conv"
     filters: int
-    kernel_size: Union[int, tuple[int, int]]
+    kernel_size: int | tuple[int, int]
     stride: int = 1
     padding: str = "same"
 
@@ -109,7 +109,7 @@ class MaxPool2D(Layer):
 
     stem: ClassVar[str] = "pool"
     size: int = 2
-    stride: Union[int, None] = None
+    stride: int | None = None
     padding: str = "same"
 
     def __post_init__(self) -> None:

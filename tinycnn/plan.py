@@ -10,8 +10,8 @@ value of a window survives ReLU as the largest.  Folding them saves three ReLUs 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Iterator, Sequence
 
 import numpy as np
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -256,7 +257,7 @@ def _all_epochs(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             speed = _number(value_at(row, "images_per_s"), ",.0f")
             lines.append((f"{value_at(row, 'epoch'):g}", *losses, accuracy, speed))
         tables.append(table("epochs", header, lines, escape(name)))
-    return f'<details><summary>All epochs as numbers</summary>{"".join(tables)}</details>'
+    return f"<details><summary>All epochs as numbers</summary>{''.join(tables)}</details>"
 
 
 def _by_class(report: RunReport) -> str:
@@ -414,7 +415,7 @@ def _reproduce(report: RunReport) -> str:
         seed,
         f"<pre><code>{escape(report.command)}</code></pre>",
         f'<div class="reproduce">{facts_table(config, "Configuration")}'
-        f'{facts_table(report.data_hashes, "Data")}</div>',
+        f"{facts_table(report.data_hashes, 'Data')}</div>",
     )
 
 

@@ -16,7 +16,8 @@ Needs NumPy alone.  Differences need float64: in float32 rounding drowns them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 

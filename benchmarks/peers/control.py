@@ -7,7 +7,7 @@ half of the loads, and leaves multiply-adds on registers as fast as they were.
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 from numba import njit

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
-from typing import Union
 
 from ferdata.drawing.people import Identity
 
-ActionUnits = Mapping[Union[int, str], float]
+ActionUnits = Mapping[int | str, float]
 
 ACTION_UNIT_NAMES: dict[int, str] = {
     1: "inner brow raiser",

@@ -203,7 +203,6 @@ def _pixels(text: bytes, path: Path, line: int) -> np.ndarray:
         values[i] = int(token)
     if len(values) != N_PIXELS:
         raise DataError(
-            f"{path} line {line}: {len(values)} pixels, expected {N_PIXELS} "
-            f"({SIDE_PX} x {SIDE_PX})"
+            f"{path} line {line}: {len(values)} pixels, expected {N_PIXELS} ({SIDE_PX} x {SIDE_PX})"
         )
     return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Callable
+from collections.abc import Callable
 
 from ..recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES
 from .console import above_zero, positive

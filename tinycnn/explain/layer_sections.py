@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -35,11 +35,11 @@ def layer_section(layer: LayerTrace, probes: Sequence[Probe], ids: Sequence[str]
         f'<p class="sense">{formulas.sense}</p><p class="stats">{_stats(layer)}</p>'
         '<div class="two"><div class="forward"><h3>Forward</h3>'
         f"{formula_list(formulas.forward, formulas.where)}{_here(layer)}"
-        f'{"".join(map(_worked, forward))}</div>'
+        f"{''.join(map(_worked, forward))}</div>"
         '<div class="backward"><h3>Backward</h3>'
         f"{formula_list(formulas.backward, formulas.where)}"
         f'<p class="here">dy is dL/dy, what the next layer handed back.</p>'
-        f'{"".join(map(_worked, backward))}</div></div>'
+        f"{''.join(map(_worked, backward))}</div></div>"
         f"{_close_up(layer)}{_all(layer)}"
         f"{probe_table(probes, [f'{name}.{short}' for short in layer.parameters])}"
         f"{derivation_details(formulas)}</section>"
@@ -150,7 +150,7 @@ def _worked(one: WorkedSum) -> str:
     lines.append(f'<tr class="total"><td>{one.name}</td><td>{mark}</td>{_n(one.total, 6)}</tr>')
     return (
         f'<table class="worked"><caption>{one.name} by hand, equation {one.equation}</caption>'
-        f'<tbody>{"".join(lines)}</tbody></table>'
+        f"<tbody>{''.join(lines)}</tbody></table>"
     )
 
 
@@ -365,7 +365,7 @@ def probe_table(probes: Sequence[Probe], tensors: Sequence[str]) -> str:
             f"{_n(probe.value)}{_n(probe.step, 1)}"
             f'<td class="n">{probe.loss_ahead:.12f}</td><td class="n">{probe.loss_behind:.12f}</td>'
             f"{_n(probe.numeric, 8)}{_n(probe.analytic, 8)}{_n(probe.relative_error, 2)}"
-            f'<td>{words.get(probe.verdict, "✗ disagrees")}</td></tr>'
+            f"<td>{words.get(probe.verdict, '✗ disagrees')}</td></tr>"
         )
     if not rows:
         return ""
@@ -374,5 +374,5 @@ def probe_table(probes: Sequence[Probe], tensors: Sequence[str]) -> str:
     return (
         '<h3>Numeric beside analytic</h3><table class="probes">'
         f"<thead><tr><th>{head[0]}</th>{cells}</tr></thead>"
-        f'<tbody>{"".join(rows)}</tbody></table>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )

@@ -205,7 +205,7 @@ def _loss(explanation: Explanation, ids: list[str]) -> str:
     for k, (name, z, p, d) in enumerate(values):
         is_label = k == trace.label
         rows.append(
-            f'<tr{spot if is_label else ""}>'
+            f"<tr{spot if is_label else ''}>"
             f"<th>{escape(name)}</th>{cell(z, largest[0], number(z, 5))}"
             f"{cell(p, largest[1], number(p, 4))}<td>{int(is_label)}</td>"
             f"{cell(d, largest[2], number(d, 4))}</tr>"
@@ -223,7 +223,7 @@ def _loss(explanation: Explanation, ids: list[str]) -> str:
         f"{number(float(trace.dlogits.sum()), 1)}). 1[…] is 1 where it holds, else 0.</p>"
         f"{bars(trace.dlogits, classes, trace.label)}</div></div>"
         '<table class="classes"><thead><tr><th>class</th><th>logit z</th><th>p = softmax(z)</th>'
-        f'<th>label</th><th>dL/dz = p − label</th></tr></thead><tbody>{"".join(rows)}</tbody>'
+        f"<th>label</th><th>dL/dz = p − label</th></tr></thead><tbody>{''.join(rows)}</tbody>"
         f"</table>{derivation_details(LOSS)}</section>"
     )
 
@@ -263,7 +263,7 @@ def _checks(explanation: Explanation, ids: list[str]) -> str:
         "and rises again as 1/h. (Bars: logarithm of the error.)</p>"
         '<table class="sweep"><thead><tr><th>h</th><th class="n">numeric</th>'
         '<th class="n">relative error</th><th></th><th class="n">ReLUs and winners switched</th>'
-        f'</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         "<h3>Kernels against reference</h3>"
         "<p>The same image through the compiled kernels, in float64: largest difference as a part "
         "of the largest value.</p>"

@@ -6,8 +6,8 @@ agree.  All in float64 and without the batch axis: shapes are (H, W, C) or (unit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Mapping
 
 import numpy as np
 

@@ -12,7 +12,7 @@ https://github.com/google/leveldb/blob/main/doc/table_format.md
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 from .crc32c import masked_crc32c
 from .protobuf import DamagedMessage, read_varint

@@ -5,7 +5,7 @@ https://protobuf.dev/programming-guides/encoding
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 

@@ -13,8 +13,9 @@ import json
 import math
 import os
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def _checksum(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any])
     crc = zlib.crc32(json.dumps(covered).encode("ascii"))
     for name in sorted(name for name in tensors if "/" not in name):
         tensor = tensors[name]
-        crc = zlib.crc32(f"{name} {tensor.dtype.name} {tensor.shape}".encode("utf-8"), crc)
+        crc = zlib.crc32(f"{name} {tensor.dtype.name} {tensor.shape}".encode(), crc)
         crc = zlib.crc32(tensor.tobytes(), crc)
     return f"{crc:08x}"
 

@@ -12,9 +12,9 @@ Messages: tensorflow/core/protobuf/tensor_bundle.proto, framework/tensor_shape.p
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Mapping, Sequence
 
 import numpy as np
 

@@ -6,8 +6,9 @@ kind of inner loop as a Numba "intrinsic", from the pieces below.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator
+from typing import Any
 
 from llvmlite import ir
 from numba import types

@@ -7,7 +7,8 @@ are in elements, as in `_tile.py`; `lanes` is the number of elements of a vector
 from __future__ import annotations
 
 import itertools
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from llvmlite import ir
 from numba import types

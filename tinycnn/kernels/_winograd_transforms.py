@@ -23,8 +23,9 @@ Each `emit_` method takes what does the arithmetic: an object with `add`, `sub` 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Any, Iterable, Sequence
+from typing import Any
 
 
 def polynomial(roots: Iterable[Fraction]) -> list[Fraction]:

@@ -9,7 +9,8 @@ stride 2 before a pooling or in p12, else 4), a size how many units the first de
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 

@@ -8,8 +8,8 @@ several.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable, Mapping, Sequence
 
 from . import published
 from .plan import MAIN_VARIANT

@@ -8,7 +8,8 @@ images, differences in points.
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..sweep import choose, score
 from ..sweep.trial import read_trial

@@ -7,9 +7,10 @@ trials-<split>.csv  a line a training, as `sweep.summary_csv`
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from ..atomic_file import write_atomically
 from ..sweep import Outcome, Trial, summary_csv

@@ -6,8 +6,9 @@ import csv
 import io
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from ..sweep.table import temperature_text
 from . import published

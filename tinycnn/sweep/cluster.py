@@ -15,9 +15,10 @@ import asyncio
 import contextlib
 import tempfile
 import uuid
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any
 
 from .folder import Outcome, SweepFolder
 from .local import N_ATTEMPTS, Progress, begin

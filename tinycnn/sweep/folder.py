@@ -16,9 +16,10 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any
 
 from ..atomic_file import write_atomically
 from .trial import Trial, read_trial

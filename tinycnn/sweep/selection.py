@@ -9,8 +9,9 @@ for data that have no test images: the validation images are then both.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Sequence
+from typing import Any
 
 from .trial import read_trial
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any
 
 from ..models.microexpnet import SIZES
 from .folder import Outcome

@@ -12,11 +12,12 @@ import itertools
 import json
 import math
 import shutil
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from numbers import Real
 from pathlib import Path
-from typing import Any, Callable, Iterable, Protocol, Sequence
+from typing import Any, Protocol
 
 from .. import checkpoint, metrics
 from .._version import __version__
