@@ -26,9 +26,9 @@ import numpy as np
 import ferdata
 import tinycnn
 from tinycnn import checkpoint
-from tinycnn.atomic_file import write_atomically
 from tinycnn.calibration import fit_temperature
 from tinycnn.formats import safetensors
+from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.losses import softmax
 from tinycnn.metrics import (
     accuracy,

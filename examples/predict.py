@@ -31,8 +31,8 @@ import ferdata
 import tinycnn
 from ferdata.faces import FRAMINGS, SIZE_PX, Faces, find_faces
 from ferdata.photo import read_photo
-from tinycnn.atomic_file import write_atomically
 from tinycnn.classify import UNSURE, Classification
+from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.models.pretrained import load_pretrained
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")

@@ -39,7 +39,7 @@ from sweep import UsageError, bar, positive, several
 import ferdata
 import tinycnn
 from tinycnn import paper, sweep
-from tinycnn.atomic_file import write_atomically
+from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.paper import published
 from tinycnn.parallel import usable_cores
 from tinycnn.plots import PlotsError

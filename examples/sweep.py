@@ -40,8 +40,8 @@ from tqdm import tqdm
 import ferdata
 from ferdata.trial_faces import with_soft_labels_of_train
 from tinycnn import plots, sweep
-from tinycnn.atomic_file import write_atomically
 from tinycnn.backend_choice import BACKENDS
+from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.models import SIZES, VARIANTS
 from tinycnn.recipes import LOSSES, NUMBERS, RECIPES
 from tinycnn.sweep.selection import RULES

@@ -20,7 +20,7 @@ from tqdm import tqdm
 import ferdata
 import tinycnn
 from tinycnn import models
-from tinycnn.atomic_file import write_atomically
+from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.recipes import RECIPES, make_schedule
 from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
 

@@ -26,9 +26,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ferdata.atomic_file import write_atomically
 from ferdata.errors import DataError
 from ferdata.npz_file import read_npz
+from tinycnn.ground.atomic_file import write_atomically
 
 _N_BLOCKS, _BLOCK_BYTES = 64, 64 * 1024
 _IDENTITY = "source_identity"

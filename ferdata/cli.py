@@ -14,7 +14,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from ferdata import opening
-from ferdata.atomic_file import write_atomically
 from ferdata.contact import by_class, grid, spread
 from ferdata.dataset import FaceDataset
 from ferdata.doctor import check
@@ -25,6 +24,7 @@ from ferdata.packed import is_packed, load_packed, save_packed
 from ferdata.page import escape, page, picture, section
 from ferdata.preprocess import ON_MISSING
 from ferdata.specimen import specimen_of
+from tinycnn.ground.atomic_file import write_atomically
 
 CLEAN, FOUND, FAILED, STOPPED = 0, 1, 2, 130
 

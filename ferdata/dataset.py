@@ -9,12 +9,10 @@ import numpy as np
 
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace, checked_labels, label_map
+from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 
 _TEACHERS = ("soft_labels", "flipped_soft_labels")
 SPLITS = ("train", "validation", "test")
-
-# What a row of `targets` may sum to and still count as a distribution (float32 arithmetic).
-_SUM_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -246,12 +244,11 @@ class FaceDataset:
         if self.targets is None:
             return
         targets = self._checked_table("targets", self.targets)
-        off = np.abs(targets.sum(axis=1, dtype=np.float64) - 1) > _SUM_TOLERANCE
-        bad = np.flatnonzero(off | (targets < 0).any(axis=1))
-        if bad.size:
+        wrong = first_wrong_row(targets)
+        if wrong is not None:
             raise DataError(
-                f"targets: {self._row_name(bad[0])} is no distribution "
-                f"(expected values of 0 or more that sum to 1)"
+                f"targets: {self._row_name(wrong[0])} is no distribution (expected values of 0 or "
+                f"more that sum to 1 within {ROW_SUM_TOLERANCE})"
             )
         self._set("targets", targets)
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ferdata.cache import cache_folder
+from tinycnn.ground.trust import why_not_trusted
 
 logger = logging.getLogger("ferdata")
 
@@ -62,21 +62,6 @@ def compile_cached(loops: Loops, signature: Any) -> Loops:
             if attempt == "not cached":
                 raise
     return dispatcher
-
-
-def why_not_trusted(folder: Path) -> str:
-    """Why code that lies in `folder` must not be run, or "": it belongs to somebody else than this
-    user or root, or others may write there.  As `tinycnn.kernels._jit` has it, which cannot be
-    imported here."""
-    if not hasattr(os, "geteuid"):  # Windows: the user's own folders are closed by themselves
-        return ""
-    try:
-        found = folder.stat()
-    except OSError:  # not there, or out of reach
-        return ""
-    if found.st_uid not in (0, os.geteuid()):
-        return "it belongs to another user"
-    return "others may write there: chmod go-w makes it safe" if found.st_mode & 0o022 else ""
 
 
 def _cache(loops: Loops) -> Any:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ferdata.errors import DataError, in_short
+from ferdata.errors import DataError
 from ferdata.regular_file import refuse_pipes
 from ferdata.zip_file import open_zip
+from tinycnn.ground.messages import in_short
 
 MAX_BYTES = 4 << 30
 """All arrays of one file together, unpacked. What says that it is more is refused unread."""

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ferdata.atomic_file import write_atomically
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace
 from ferdata.npz_file import read_npz
 from ferdata.regular_file import refuse_pipes
 from ferdata.zip_file import open_zip
+from tinycnn.ground.atomic_file import write_atomically
 
 FORMAT = "ferdata-faces-1"
 _ARRAYS = tuple(f.name for f in fields(FaceDataset) if f.name != "label_space")

@@ -26,7 +26,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ferdata.errors import DataError, in_short
+from ferdata.errors import DataError
+from tinycnn.ground.messages import in_short
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "MPO")

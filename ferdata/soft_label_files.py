@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ferdata.atomic_file import write_atomically
 from ferdata.errors import DataError
 from ferdata.npz_file import read_npz
+from tinycnn.ground.atomic_file import write_atomically
 
 KINDS = ("logits", "probabilities")
 KEYS = ("ids", "rows", "hashes")

@@ -8,8 +8,7 @@ from unittest import mock
 
 import pytest
 
-import ferdata.atomic_file
-import tinycnn.atomic_file
+import tinycnn.ground.atomic_file
 
 KINDS = {"full": "File too large", "gone": "No such file", "read-only": "Read-only file system"}
 """What the system says of each."""
@@ -48,6 +47,7 @@ def read_only():
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
 
     with contextlib.ExitStack() as stack:
-        for module in (tinycnn.atomic_file, ferdata.atomic_file):
-            stack.enter_context(mock.patch.object(module, "open", refuse, create=True))
+        stack.enter_context(
+            mock.patch.object(tinycnn.ground.atomic_file, "open", refuse, create=True)
+        )
         yield

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from disk_trouble import files_limited_to
 
-import ferdata.atomic_file
-from tinycnn import atomic_file
-from tinycnn.atomic_file import write_atomically
+from tinycnn.ground import atomic_file
+from tinycnn.ground.atomic_file import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions, locks and signals")
@@ -130,12 +129,6 @@ def test_permissions_follow_the_umask_which_is_left_alone(tmp_path, monkeypatch,
     assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == mode
 
 
-def test_both_packages_have_the_same():
-    """Neither may import the other."""
-    ours, theirs = Path(atomic_file.__file__), Path(ferdata.atomic_file.__file__)
-    assert ours != theirs and ours.read_bytes() == theirs.read_bytes()
-
-
 @pytest.mark.parametrize("room", ["tinycnn", "ferdata", "examples"])
 def test_every_file_is_written_atomically(room):
     """But for those that no run reads again: locks, and what is checked in a temporary folder."""
@@ -153,7 +146,7 @@ def test_every_file_is_written_atomically(room):
 
 KILLED = """
 import os, signal, sys
-from tinycnn import atomic_file
+from tinycnn.ground import atomic_file
 
 def killing(function):
     def die(*arguments):

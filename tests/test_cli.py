@@ -16,8 +16,8 @@ from small_networks import SMALL_NETWORKS
 import tinycnn
 from tinycnn import Dense, Flatten, InputSpec, Network, ReLU, cli, models, reference
 from tinycnn.cli import image_argument
-from tinycnn.cli.console import in_short, one_line, plain
 from tinycnn.formats.agreement import ExportError
+from tinycnn.ground.messages import in_short, one_line, plain
 from tinycnn.testing import GradientError, check_gradients, logit_error
 
 ROOT = Path(__file__).resolve().parent.parent

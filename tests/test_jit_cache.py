@@ -19,6 +19,7 @@ import pytest
 
 import tinycnn
 from tinycnn import kernels, plan, reference
+from tinycnn.ground import trust
 from tinycnn.kernels import _jit, _winner_lists, program
 
 ROOT = Path(tinycnn.__file__).parent.parent
@@ -453,12 +454,12 @@ def test_code_where_others_may_write_is_not_run(package, filled_cache, tmp_path,
 def test_which_folders_are_trusted(tmp_path):
     for mode in (0o700, 0o755, 0o555, 0o711):
         tmp_path.chmod(mode)
-        assert _jit.why_not_trusted(tmp_path) == ""
+        assert trust.why_not_trusted(tmp_path) == ""
     for mode in (0o777, 0o1777, 0o775, 0o720, 0o702):
         tmp_path.chmod(mode)
-        assert "others may write" in _jit.why_not_trusted(tmp_path)
+        assert "others may write" in trust.why_not_trusted(tmp_path)
     tmp_path.chmod(0o700)
-    assert _jit.why_not_trusted(tmp_path / "not there") == ""
+    assert trust.why_not_trusted(tmp_path / "not there") == ""
 
 
 def test_this_code_would_run_if_it_were_read(package, filled_cache, tmp_path):

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from small_networks import SMALL_NETWORKS, small_batch, small_network
 
 import tinycnn
-from tinycnn import Dense, Dropout, Flatten, InputSpec, Network, atomic_file
+from tinycnn import Dense, Dropout, Flatten, InputSpec, Network
 from tinycnn.formats import safetensors as model_file
 from tinycnn.formats.safetensors import ModelFileError
+from tinycnn.ground import atomic_file
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

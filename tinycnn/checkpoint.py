@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .atomic_file import write_atomically
 from .averaging import WeightAverage
 from .formats import safetensors
+from .ground.atomic_file import write_atomically
 from .network import Network
 from .optim import Optimizer
 

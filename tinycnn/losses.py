@@ -18,9 +18,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from .backend_choice import Operations
-
-ROW_SUM_TOLERANCE = 1e-3
-"""How far the sum of a target row may be from 1 (annotators' votes are often rounded)."""
+from .ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 
 
 class DistillationTerms(NamedTuple):
@@ -255,15 +253,12 @@ def check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
             f"targets have shape {targets.shape}: expected {(n, k)} distributions like the logits "
             f"(class indices are integers, of shape ({n},))"
         )
-    with np.errstate(invalid="ignore", over="ignore"):  # inf in a row is reported below
-        sums = targets.sum(axis=1, dtype=np.float64)
-    # Written so that NaN fails; inf fails because it is not within the tolerance of 1.
-    good = (targets >= 0).all(axis=1) & (abs(sums - 1) <= ROW_SUM_TOLERANCE)
-    if not good.all():
-        row = int(np.argmin(good))
+    wrong = first_wrong_row(targets)
+    if wrong is not None:
+        row, total = wrong
         raise ValueError(
-            f"targets[{row}] is {targets[row].tolist()} (sum {sums[row]:.6g}): expected numbers "
-            f"of 0 or more that sum to 1 within {ROW_SUM_TOLERANCE}"
+            f"targets[{row}] is {targets[row].tolist()} (sum {total:.6g}): expected numbers of 0 "
+            f"or more that sum to 1 within {ROW_SUM_TOLERANCE}"
         )
     return plain_array(targets, logits.dtype.type)
 

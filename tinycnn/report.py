@@ -15,7 +15,7 @@ import numpy as np
 
 from . import metrics
 from ._version import __version__
-from .atomic_file import write_atomically
+from .ground.atomic_file import write_atomically
 from .report_sections import SECTIONS, value_at
 from .svg_charts import escape
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ferdata.below import leaves_folder
-from ferdata.errors import DataError, in_short
+from ferdata.errors import DataError
 from ferdata.regular_file import refuse_pipes
 from ferdata.zip_file import open_zip
+from tinycnn.ground.messages import in_short
 
 Progress = Callable[[int, int], None]
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..ground.messages import plain
+
 
 class CannotError(Exception):
     """Something that the person at the keyboard can mend; the message says how."""
@@ -47,26 +49,6 @@ def above_zero(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
     return value
-
-
-def plain(text: Any) -> str:
-    """Text for a terminal: what cannot be printed, such as the codes that steer it, becomes
-    U+FFFD.  (Names of classes and tensors come from files.)"""
-    return "".join(c if c.isprintable() else "\ufffd" for c in str(text))
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message on one line."""
-    if isinstance(error, OSError) and error.strerror:
-        name = f"{error.filename}: " if error.filename is not None else ""
-        return plain(f"{name}{error.strerror}")
-    return plain(" ".join(str(error).split())) or type(error).__name__
-
-
-def in_short(error: BaseException) -> str:
-    """What a library says is wrong with a file: it may quote any length of the file."""
-    text = one_line(error)
-    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def print_json(values: Any) -> None:

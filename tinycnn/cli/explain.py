@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from ..explain import explain, write_page
-from .console import check_out, not_negative, plain, positive, print_json
+from ..ground.messages import plain
+from .console import check_out, not_negative, positive, print_json
 from .image_argument import read_image
 from .model_argument import add_model_argument, open_model
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..formats.agreement import ExportError
+from ..ground.messages import one_line, plain
 from ..network import Network
-from .console import CannotError, check_out, one_line, plain, print_json
+from .console import CannotError, check_out, print_json
 from .model_argument import add_model_argument, open_model
 
 FILE_STEM = "microexpnet"

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..formats import tf_checkpoint
+from ..ground.messages import plain
 from ..plan import Step
-from .console import plain, print_json, print_table
+from .console import print_json, print_table
 from .model_argument import OpenedModel, add_model_argument, checkpoint_prefix, open_model
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic_file import write_atomically
+from ..ground.atomic_file import write_atomically
 from ..network import Network
 from .numeric import AGREES, DISAGREES, DROWNED, KINK, Probe, probe_gradients, sweep_steps
 from .trace import Trace, trace_image

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic_file import write_atomically
 from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
+from ..ground.atomic_file import write_atomically
 from ..layers import Conv2D, Dense, MaxPool2D, ReLU, Shape
 from ..network import Network
 from ..plan import Step

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
-from ..atomic_file import write_atomically
+from ..ground.atomic_file import write_atomically
 from ..layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from ..network import Network
 from .agreement import ExportError, check_agreement, check_exportable, check_images

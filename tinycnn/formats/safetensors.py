@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic_file import write_atomically
+from ..ground.atomic_file import write_atomically
 from ..input_spec import InputSpec
 from ..layers import MaxPool2D, layer_from_config
 from ..network import Network

@@ -36,6 +36,8 @@ try:
 except Exception as error:  # missing, or of a version that refuses this NumPy or this Python
     raise ImportError(f"Numba cannot be imported ({type(error).__name__}: {error})") from error
 
+from ..ground.trust import why_not_trusted
+
 logger = logging.getLogger("tinycnn")
 
 FLAGS: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"contract"}, _nrt=False)
@@ -115,20 +117,6 @@ def cache_folder() -> Path:
     if named:
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinycnn"
-
-
-def why_not_trusted(folder: Path) -> str:
-    """Why code that lies in `folder` must not be run, or "": it belongs to somebody else than this
-    user or root, or others may write there.  A folder that is not there yet is no danger."""
-    if not hasattr(os, "geteuid"):  # Windows: the user's own folders are closed by themselves
-        return ""
-    try:
-        found = os.stat(folder)
-    except OSError:
-        return ""
-    if found.st_uid not in (0, os.geteuid()):
-        return "it belongs to another user"
-    return "others may write there: chmod go-w makes it safe" if found.st_mode & 0o022 else ""
 
 
 def _cache_key() -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..atomic_file import write_atomically
+from ..ground.atomic_file import write_atomically
 from ..sweep import Outcome, Trial, summary_csv
 from . import figures, tables
 from .claims import Claim, judged

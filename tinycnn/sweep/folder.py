@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..atomic_file import write_atomically
+from ..ground.atomic_file import write_atomically
 from .trial import Trial, read_trial
 
 try:

@@ -1,8 +1,4 @@
-"""Writing a file so that it is there whole or not at all.
-
-`tinycnn` and `ferdata` import nothing of each other, so each has this file; a test holds that they
-are the same.
-"""
+"""Writing a file so that it is there whole or not at all."""
 
 from __future__ import annotations
 
