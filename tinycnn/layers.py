@@ -7,8 +7,9 @@ network runs that plan on the kernels or on the reference.  Shapes exclude the b
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -183,16 +184,50 @@ class Dropout(Layer):
         object.__setattr__(self, "rate", float(self.rate))
 
 
-LAYERS = {kind.__name__: kind for kind in (Conv2D, MaxPool2D, ReLU, Flatten, Dense, Dropout)}
+class UnknownLayerError(TypeError):
+    """A part of tinycnn has no entry for a layer's class; the message names the table to extend."""
 
 
-def layer_from_config(config: dict[str, Any]) -> Layer:
-    """The layer that `Layer.config` described; ValueError where it describes none."""
+Entry = TypeVar("Entry")
+
+
+def entry_for(layer: Layer, table: Mapping[type[Layer], Entry], table_name: str) -> Entry:
+    """What `table` holds for the class of `layer`.
+
+    Every part of tinycnn that treats kinds of layers differently has one such table.
+    table_name  where the table stands, for the message: "tinycnn.formats.onnx.NODES"
+    Raises UnknownLayerError where the table does not have the class.
+    """
+    kind = type(layer)
+    if kind not in table:
+        raise UnknownLayerError(
+            f"{table_name} has no entry for the layer {kind.__name__}: add one, "
+            f"{table_name}[{kind.__name__}] = ..., as CONTRIBUTING.md says under 'Add a layer'"
+        )
+    return table[kind]
+
+
+LAYERS: dict[str, type[Layer]] = {
+    kind.__name__: kind for kind in (Conv2D, MaxPool2D, ReLU, Flatten, Dense, Dropout)
+}
+
+
+def layer_from_config(
+    config: Mapping[str, Any], custom_layers: Sequence[type[Layer]] = ()
+) -> Layer:
+    """The layer that `Layer.config` described; ValueError where it describes none.
+
+    custom_layers  classes of the caller's own that a file may name, besides LAYERS
+    """
     values = dict(config)
     kind = values.pop("kind", None)
-    if kind not in LAYERS:
-        raise ValueError(f"layer kind is {kind!r}; expected one of {', '.join(LAYERS)}")
+    known = {**LAYERS, **{own.__name__: own for own in custom_layers}}
+    if kind not in known:
+        raise ValueError(
+            f"layer kind is {kind!r}; expected one of {', '.join(known)} (a class of your own is "
+            "named in custom_layers)"
+        )
     try:
-        return LAYERS[kind](**values)
+        return known[kind](**values)
     except TypeError as error:
         raise ValueError(f"layer {kind} cannot be made from {values}: {error}") from None
