@@ -60,7 +60,7 @@ def tiny_network(size_px: int, n_threads: int) -> Network:
 class Endless:
     """The same few batches again and again, in epochs of a thousand steps."""
 
-    n_batches = 1000
+    n_batches, n_images = 1000, 8000
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)

@@ -98,6 +98,7 @@ def fitted(images, labels, soft_labels):
 class Epochs:
     def __init__(self, batches):
         self.batches, self.n_batches = batches, len(batches)
+        self.n_images = sum(len(images) for images, _, _ in batches)
 
     def __call__(self, epoch):
         return iter(self.batches)

@@ -305,6 +305,17 @@ def test_arguments_out_of_range_are_told_before_the_first_epoch(tmp_path, option
         begin("adam constant", **dict(folder=tmp_path) | options)
 
 
+# ---- objects that are no training data, no loss ----------------------------------------------
+
+
+def test_what_is_no_batches_or_no_loss_is_refused_by_its_kind():
+    network, options = training_run.make_network("numpy"), dict(optimizer=Adam(), n_epochs=1)
+    with pytest.raises(TypeError, match="batches is a list; expected an object with n_batches"):
+        fit(network, [], loss=CrossEntropy(), **options)
+    with pytest.raises(TypeError, match="loss is <function .*; expected a tinycnn.Loss"):
+        fit(network, TinyBatches(), loss=lambda logits, targets: 0.0, **options)
+
+
 # ---- training does what training is for ------------------------------------------------------
 
 
@@ -313,7 +324,7 @@ def test_eight_images_are_learnt_by_heart():
     images, labels = rng.integers(0, 256, (8, 84, 84), dtype=np.uint8), np.arange(8)
 
     class Eight:
-        n_batches = 1
+        n_batches, n_images = 1, 8
 
         def __call__(self, epoch):
             yield images, labels, None
