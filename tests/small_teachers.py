@@ -6,7 +6,7 @@ from ferdata.dataset import FaceDataset
 from ferdata.labels import LabelSpace
 
 THREE = LabelSpace("three", ("happy", "sad", "neutral"))
-CLASSES = ["neutral", "sadness", "happiness"]  # another order, other spellings
+CLASSES = ["neutral", "sadness", "happiness"]  # another order and other spellings than the data set
 LOGITS = np.array([[1, 2, 3], [4, 5, 6], [-7, 8, 9]], dtype=np.float32)
 PROBS = np.array([[0.2, 0.3, 0.5], [0.0, 1.0, 0.0], [0.25, 0.75, 0.0]])
 NAN, INF = LOGITS.copy(), LOGITS.copy()
