@@ -1,4 +1,4 @@
-"""The plan: names, offsets that never overlap, and a table that agrees with its layers."""
+"""The plan: names, offsets that do not overlap, and a table that agrees with the layers."""
 
 import ast
 import inspect
@@ -14,7 +14,7 @@ from tinycnn.plan import ALIGNMENT, build_plan
 EVERY_NETWORK = pytest.mark.parametrize("name", sorted(SMALL_NETWORKS))
 
 
-def test_names_count_by_kind():
+def test_names_are_numbered_by_kind():
     layers = [Conv2D(2, 3), ReLU(), MaxPool2D(2), Conv2D(2, 3), ReLU(), Flatten(), Dense(4)]
     layers += [ReLU(), Dropout(0.5), Dense(3)]
     names = [step.name for step in build_plan(layers, (8, 8, 1)).steps]
@@ -25,7 +25,7 @@ def test_names_count_by_kind():
 
 
 @EVERY_NETWORK
-def test_shapes_follow_one_another(name):
+def test_each_output_shape_is_the_next_input_shape(name):
     layers, shape = SMALL_NETWORKS[name]
     plan = build_plan(layers, shape)
     assert len(plan.steps) == len(layers)
@@ -37,7 +37,7 @@ def test_shapes_follow_one_another(name):
 
 
 @EVERY_NETWORK
-def test_parameters_lie_aligned_and_apart(name):
+def test_parameters_are_aligned_and_do_not_overlap(name):
     plan = build_plan(*SMALL_NETWORKS[name])
     owner = np.zeros(plan.n_parameter_slots, int)
     total = 0
@@ -52,7 +52,7 @@ def test_parameters_lie_aligned_and_apart(name):
 
 
 @EVERY_NETWORK
-def test_operations_are_chained_and_their_outputs_apart(name):
+def test_operations_are_chained_and_their_outputs_do_not_overlap(name):
     plan = build_plan(*SMALL_NETWORKS[name])
     written = np.zeros(plan.n_activations, int)
     previous = {"y_offset": -1, "size": int(np.prod(plan.input_shape))}
@@ -67,7 +67,7 @@ def test_operations_are_chained_and_their_outputs_apart(name):
 
 @EVERY_NETWORK
 def test_operations_have_the_sizes_of_their_parameters(name):
-    """A kernel trusts these: a wrong F would read past the end of the weights."""
+    """Kernels do not check these: with a wrong F they would read past the end of the weights."""
     plan = build_plan(*SMALL_NETWORKS[name])
     shapes = {offset: shape for offset, shape in plan.parameter_slots.values()}
     with_parameters = 0
@@ -103,20 +103,20 @@ def test_operations_have_the_sizes_of_their_parameters(name):
         ),
     ],
 )
-def test_what_is_folded_together(layers, kinds_relus_pools):
+def test_which_layers_are_fused(layers, kinds_relus_pools):
     operations = build_plan(layers, (6, 6, 1)).operations
     found = [(op["kind"], op["relu"], op["pool"]) for op in operations]
     assert found == [(getattr(plan_module, kind), r, p) for kind, r, p in kinds_relus_pools]
 
 
-def test_the_kernels_number_the_kinds_alike():
+def test_kernels_use_the_same_numbers_for_the_kinds():
     from tinycnn.kernels import program
 
     for kind in ("CONV2D", "MAXPOOL2D", "DENSE", "RELU", "DROPOUT"):
         assert getattr(program, kind) == getattr(plan_module, kind)
 
 
-def test_the_kernels_read_fields_that_the_table_has():
+def test_kernels_only_read_fields_of_the_table():
     from tinycnn.kernels import program
 
     tree = ast.parse(inspect.getsource(program))
@@ -151,6 +151,6 @@ def test_layers_that_do_not_fit_are_named(layers, message):
 
 
 @pytest.mark.parametrize("not_a_layer", [ReLU, "relu", None, Conv2D])
-def test_what_is_no_layer_is_refused(not_a_layer):
+def test_objects_that_are_not_layers_are_refused(not_a_layer):
     with pytest.raises(TypeError, match="layer 2 is .*; expected a layer such as"):
         build_plan([Flatten(), not_a_layer, Dense(3)], (8, 8, 1))
