@@ -174,7 +174,7 @@ def teacher(content: bytes | list[str]) -> Build:
 
 
 def people(change: Callable[[Path], object]) -> Build:
-    """Two class folders, then a change to them."""
+    """Two class folders, to which `change` is applied."""
 
     def build(folder: Path) -> Path:
         for place, shift in PEOPLE.items():

@@ -1,4 +1,4 @@
-"""Prints, as JSON, the instructions that a kernel becomes on an ARM core; see test_neon.py.
+"""Prints, as JSON, the instructions of a kernel compiled for an ARM core; see test_neon.py.
 
 The kernel is compiled with the settings of an ARM host (vectors of 128 bits).  Its LLVM IR, which
 does not depend on the processor, is then compiled by LLVM's AArch64 back end.

@@ -65,6 +65,6 @@ def small_network(name, backend="auto", dtype=np.float64, seed=0, **options):
 
 
 def small_batch(name, n_images=2, seed=1, dtype=np.float64):
-    """Pictures (N, H, W, C) of normal values, no two alike (no ties for max-pooling)."""
+    """Pictures (N, H, W, C) of normal values, all different (no ties for max-pooling)."""
     shape = SMALL_NETWORKS[name][1]
     return np.random.default_rng(seed).standard_normal((n_images, *shape)).astype(dtype)

@@ -24,7 +24,7 @@ def dataset(rows=(0, 1, 2), space=THREE):
 
 
 def write_npz(folder, drop=(), **changes):
-    """teacher.npz: logits of rows 0, 1, 2, with other parts or without some."""
+    """teacher.npz: logits of rows 0, 1, 2; arrays can be replaced, added or left out."""
     parts = dict(logits=LOGITS, rows=np.arange(3), classes=np.array(CLASSES))
     parts = {k: v for k, v in {**parts, **changes}.items() if k not in drop}
     np.savez(folder / "teacher.npz", **parts)

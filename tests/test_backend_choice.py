@@ -131,7 +131,7 @@ def missing():
     raise ImportError("there is no Numba")
 
 
-def test_each_name_means_what_it_says(unnamed):
+def test_what_each_backend_name_does(unnamed):
     assert [either(name, lambda: "kernels", lambda: "NumPy") for name in BACKENDS] == [
         *("kernels", "kernels", "NumPy")
     ]

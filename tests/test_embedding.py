@@ -211,7 +211,7 @@ WRITES = "openat,open,creat,mkdir,mkdirat,rename,renameat,renameat2,symlink,link
 
 
 def test_nothing_of_the_program_is_touched(tmp_path, alone):
-    """No output, no global state, no file outside the two cache folders."""
+    """No output, no change of global state, no file outside the two cache folders."""
     folders = {name: tmp_path / name for name in OWN_FOLDERS}
     for folder in folders.values():
         folder.mkdir()

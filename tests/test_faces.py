@@ -61,7 +61,7 @@ def test_the_astronaut_at_other_sizes(side):
     assert abs(box[0] + box[2] / 2 - NOSE_X) < 12 and abs(box[1] + box[3] / 2 - NOSE_Y) < 15
 
 
-def test_a_file_gives_what_its_array_gives(tmp_path):
+def test_a_file_gives_the_same_faces_as_its_array(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(ASTRONAUT).save(path)
     by_path, by_array = find_faces(path), find_faces(ASTRONAUT)

@@ -16,7 +16,7 @@ ON_LINUX = pytest.mark.skipif(not hasattr(signal, "alarm"), reason="needs fork a
 
 
 @pytest.mark.parametrize("name", READERS)
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged TIFF
+@pytest.mark.filterwarnings("ignore::UserWarning")  # damaged TIFF files
 def test_the_corpus_of_every_reader_gives_no_finding(tmp_path, name):
     """Files named found-* once crashed a reader."""
     reader = READERS[name](tmp_path)

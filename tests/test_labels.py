@@ -117,7 +117,7 @@ def test_round_trip_keeps_labels_and_columns(spaces, data):
 
 
 @given(st.permutations(FERPLUS10.classes), st.permutations(FERPLUS10.classes), st.integers(1, 10))
-def test_map_goes_by_name_whatever_the_order(source, target, k):
+def test_a_map_matches_classes_by_name_in_any_order(source, target, k):
     a, b = LabelSpace("a", tuple(source)), LabelSpace("b", tuple(target[:k]))
     mapped = label_map(a, b, allow_lossy=True)
     for i, name in enumerate(source):

@@ -1,4 +1,4 @@
-"""Network.loss_and_gradients: forward, the loss and backward in one call, to the same bits."""
+"""Network.loss_and_gradients: forward, the loss and backward in one call, with the same bits."""
 
 import numpy as np
 import pytest

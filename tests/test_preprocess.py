@@ -97,7 +97,7 @@ def test_boxes_of_the_caller(photos):
     for image, path in zip(images, photos):
         assert np.array_equal(image, frame_face(read_grey(path), [30, 40, 120, 120], "paper"))
     boxes[3] = [20, 30, 130, 130]
-    assert not np.array_equal(load(photos, "paper", boxes=boxes)[3], images[3])  # not the cache's
+    assert not np.array_equal(load(photos, "paper", boxes=boxes)[3], images[3])  # not cached
     boxes[7] = [310, 0, 120, 120]
     with pytest.raises(DataError, match="07.png: box 0 .* does not lie in the photo of 320 x 247"):
         load(photos, "paper", boxes=boxes)

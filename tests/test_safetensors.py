@@ -259,7 +259,7 @@ def test_dtypes_that_numpy_does_not_have(tmp_path, name, size):
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint8, np.bool_])
-def test_whole_numbers_are_no_weights(tmp_path, dtype):
+def test_integer_weights_are_refused(tmp_path, dtype):
     from safetensors.numpy import save
 
     header, _, _ = taken_apart()

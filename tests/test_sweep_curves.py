@@ -46,7 +46,7 @@ def test_a_long_title_becomes_a_number():
     assert "curves-1.png" in names
 
 
-def test_missing_points_are_gaps_and_several_temperatures_at_once_are_no_point():
+def test_missing_points_are_gaps_and_losses_with_several_temperatures_are_left_out():
     trials = [t for t in grid(size=["S", "M"], loss="kd", temperature=[2, 4, 8, (2, 8)])]
     kept = [r for r in results_without(trials, "S", 4.0)]
     ((_, figure),) = curves(kept).items()

@@ -26,7 +26,7 @@ def result(validation, test=None, **options):
 
 
 RESULTS = [
-    # fold 0: validation prefers 2, the test images 8;  fold 1: the other way round for validation
+    # fold 0: validation prefers 2 and the test images 8; fold 1: both prefer 8
     result(0.9, 0.1, temperature=2, fold=0),
     result(0.8, 0.7, temperature=8, fold=0),
     result(0.5, 0.2, temperature=2, fold=1),

@@ -219,7 +219,7 @@ def test_a_network_without_classes(tmp_path):
     refused(tf_checkpoint.load_network, prefix, "no network of variant v", variant="v")
 
 
-def test_whole_numbers_are_no_weights(tmp_path):
+def test_integer_weights_are_refused(tmp_path):
     prefix = small_checkpoint(tmp_path, lambda t: t.update(bo=np.zeros(8, np.int32)))
     refused(tf_checkpoint.load_network, prefix, "dtype int32; expected floats", variant="v")
 

@@ -347,7 +347,7 @@ def test_options_are_used(small, tmp_path):
     network = tinycnn.load(out / "model.safetensors")
     assert network.layers == tinycnn.models.microexpnet("v", "XS").layers
     assert network.input_spec.scaling == "raw"
-    assert network.training_summary["n_steps"] == 7  # 63 images in tens
+    assert network.training_summary["n_steps"] == 7  # 63 images in batches of 10
     _, metadata = safetensors.read(path_in(out))
     configuration = json.loads(metadata["tinycnn.checkpoint"])["configuration"]
     assert configuration["loss"] == repr(tinycnn.Distillation(3.0, 0.25, "hinton"))
@@ -710,7 +710,7 @@ def test_bad_options(tmp_path, monkeypatch, capsys, words):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_file_in_a_process_of_its_own(tmp_path):
+def test_a_bad_file_in_a_separate_process(tmp_path):
     done = subprocess.run(
         command("--data", tmp_path / "no.csv"),
         env=environment(),
