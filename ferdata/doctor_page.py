@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ferdata.contact import by_class, grid, in_shape, spread
 from ferdata.doctor_checks import Finding
 from ferdata.doctor_text import about_teacher, class_table, heading, what_is_there
-from ferdata.page import escape, page, picture, section
+from ferdata.html_page import escape, page, picture, section
+from ferdata.image_grid import by_class, grid, in_shape, spread
 from ferdata.specimen import Specimen
 
 if TYPE_CHECKING:

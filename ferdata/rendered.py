@@ -8,11 +8,11 @@ import numpy as np
 
 from ferdata.dataset import FaceDataset
 from ferdata.drawing.action_units import ACTION_UNIT_NAMES, ActionUnits, face_landmarks
-from ferdata.drawing.draws import Draws
+from ferdata.drawing.canvas import View
 from ferdata.drawing.expressions import full_expression, habits, random_action_units, random_view
 from ferdata.drawing.face import draw_face
 from ferdata.drawing.people import Identity
-from ferdata.drawing.sheet import View
+from ferdata.drawing.seeded_random import SeededRandom
 from ferdata.labels import MICROEXPNET8
 
 __all__ = [
@@ -73,9 +73,9 @@ def render_faces(
         name = f"S{subject:03d}"
         for label, emotion in enumerate(classes):
             for number in range(n_per_class):
-                draw = Draws(0xF0, seed, subject, label, number)
-                units = random_action_units(emotion, draw, habit)
-                view = random_view(draw, int(draw.unit() * 2.0**53))
+                rng = SeededRandom(0xF0, seed, subject, label, number)
+                units = random_action_units(emotion, rng, habit)
+                view = random_view(rng, int(rng.uniform() * 2.0**53))
                 images[len(labels)] = draw_face(person, units, view, size_px)
                 labels.append(label)
                 ids.append(f"rendered-{seed}/{name}/{emotion}/{number}")

@@ -15,9 +15,9 @@ import pytest
 
 import ferdata.drawing
 import ferdata.rendered
-from ferdata.drawing.draws import Draws
+from ferdata.drawing.canvas import Canvas, sine_cosine
 from ferdata.drawing.expressions import EMOTION_ACTION_UNITS, habits, random_action_units
-from ferdata.drawing.sheet import Sheet, sine_cosine
+from ferdata.drawing.seeded_random import SeededRandom
 from ferdata.labels import MICROEXPNET8
 from ferdata.rendered import (
     ACTION_UNIT_NAMES,
@@ -108,17 +108,17 @@ def test_drawing_calls_no_function_whose_bits_vary():
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
                 assert isinstance(node.left, ast.Constant), f"{path.name}:{node.lineno}: power"
     assert {"sqrt", "maximum"} <= seen
-    assert seen - exact == {"random"}  # PCG64 and SeedSequence, in draws.py
+    assert seen - exact == {"random"}  # PCG64 and SeedSequence, in seeded_random.py
 
 
 def test_draws_are_the_published_pcg64_words():
     raw = np.random.PCG64(np.random.SeedSequence([5, 6])).random_raw(4)
-    draw = Draws(5, 6)
-    assert [draw.unit() for _ in range(4)] == [int(word) // 2**11 / 2**53 for word in raw]
+    rng = SeededRandom(5, 6)
+    assert [rng.uniform() for _ in range(4)] == [int(word) // 2**11 / 2**53 for word in raw]
 
 
 def test_grain_is_centred_and_as_wide_as_it_says():
-    grain = Draws(1).grain(40_001)
+    grain = SeededRandom(1).grain(40_001)
     assert grain.shape == (40_001,)
     # Four uniform bytes: variance 4 * (256^2 - 1) / 12; standard errors of mean and spread.
     spread = (4 * (256**2 - 1) / 12) ** 0.5
@@ -257,9 +257,9 @@ def test_every_unit_shows_in_the_pixels_it_should(unit):
 def mouth_line_rows(units) -> tuple[float, float]:
     """Rows of the darkest pixel in the columns of the mouth's middle and of its right corner."""
     image = draw_face(PERSON, units, size_px=168)
-    sheet = Sheet(View(), 168)
-    middle, top = sheet.to_px(0.0, 0.40)
-    corner, bottom = sheet.to_px(PERSON.mouth_width * 0.9, 0.60)
+    canvas = Canvas(View(), 168)
+    middle, top = canvas.to_px(0.0, 0.40)
+    corner, bottom = canvas.to_px(PERSON.mouth_width * 0.9, 0.60)
     rows = slice(round(top), round(bottom))
     return tuple(
         float(image[rows, round(column)].argmin() + rows.start) for column in (middle, corner)
@@ -291,12 +291,14 @@ def test_neutral_has_no_units_and_contempt_has_one_side():
     assert {key[0] for key in full_expression("contempt")} == {"L"}
     habit, smiles = habits(0, 0), 0
     for k in range(200):
-        strays = random_action_units("neutral", Draws(9, k), habit)
+        strays = random_action_units("neutral", SeededRandom(9, k), habit)
         assert len(strays) <= 2 and max(strays.values(), default=0.0) < 0.28 * 1.18
-        shown = random_action_units("contempt", Draws(9, k), habit)
+        shown = random_action_units("contempt", SeededRandom(9, k), habit)
         sides = {key[0] for key, x in shown.items() if key[1:] in ("12", "14") and x > 0.34}
         assert len(sides) <= 1
-        smiles += any("12" in key for key in random_action_units("happy", Draws(9, k), habit))
+        smiles += any(
+            "12" in key for key in random_action_units("happy", SeededRandom(9, k), habit)
+        )
     assert smiles >= 185
 
 
@@ -319,12 +321,12 @@ def test_head_turns_and_moves_where_it_is_told():
 
 
 def test_window_and_pixel_coordinates_invert_the_grid():
-    sheet = Sheet(View(yaw_deg=12, pitch_deg=-7, roll_deg=5, shift_u=0.03), 84)
+    canvas = Canvas(View(yaw_deg=12, pitch_deg=-7, roll_deg=5, shift_u=0.03), 84)
     for row, column in ((30, 25), (42, 42), (60, 55)):
-        back = sheet.to_px(float(sheet.u[row, column]), float(sheet.v[row, column]))
+        back = canvas.to_px(float(canvas.u[row, column]), float(canvas.v[row, column]))
         assert back == pytest.approx((column, row), abs=0.05)
-        rows, columns = sheet.window(
-            float(sheet.u[row, column]), float(sheet.v[row, column]), 0.05, 0.05
+        rows, columns = canvas.window(
+            float(canvas.u[row, column]), float(canvas.v[row, column]), 0.05, 0.05
         )
         assert rows.start <= row - 2 < row + 2 < rows.stop
         assert columns.start <= column - 2 < column + 2 < columns.stop

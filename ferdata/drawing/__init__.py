@@ -1,5 +1,5 @@
 """Drawing of expressive faces from action units: who (`people`), what moves (`action_units`), how
-emotions show (`expressions`), on which grid (`sheet`), and the picture itself (`face`, made of
+emotions show (`expressions`), on which grid (`canvas`), and the picture itself (`face`, made of
 `skin`, `features` and `surroundings`).
 
 Same bits everywhere. Teachers' soft labels are tied to drawn images by a hash, so a pixel must not

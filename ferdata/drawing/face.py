@@ -8,9 +8,9 @@ import numpy as np
 
 from ferdata.drawing import features, surroundings
 from ferdata.drawing.action_units import ActionUnits, face_landmarks
-from ferdata.drawing.draws import Draws
+from ferdata.drawing.canvas import Canvas, View
 from ferdata.drawing.people import Identity
-from ferdata.drawing.sheet import Sheet, View
+from ferdata.drawing.seeded_random import SeededRandom
 from ferdata.drawing.skin import relief, skin, wrinkles
 
 
@@ -30,27 +30,27 @@ def draw_face(
     if size_px < 16:
         raise ValueError(f"size_px is {size_px}; a face needs at least 16")
     marks = face_landmarks(identity, action_units)
-    sheet = Sheet(view, size_px)
-    inside = skin(sheet, identity, marks)
-    relief(sheet, identity, marks)
-    wrinkles(sheet, identity, marks)
-    features.beard(sheet, identity, marks)
+    canvas = Canvas(view, size_px)
+    inside = skin(canvas, identity, marks)
+    relief(canvas, identity, marks)
+    wrinkles(canvas, identity, marks)
+    features.beard(canvas, identity, marks)
     for sign, side in zip((-1.0, 1.0), marks.sides):
-        features.eye(sheet, identity, side, sign, view.gaze_u)
-        features.brow(sheet, identity, side, sign)
-    features.mouth(sheet, identity, marks)
-    face = _lit(sheet, view)
-    surroundings.backdrop(sheet, identity, marks, view)
-    sheet.paint((slice(None), slice(None)), inside, face)
-    surroundings.hair(sheet, identity, marks, inside)
-    surroundings.glasses(sheet, identity)
-    surroundings.occluder(sheet, identity, view)
-    return _photograph(sheet.tone, view)
+        features.eye(canvas, identity, side, sign, view.gaze_u)
+        features.brow(canvas, identity, side, sign)
+    features.mouth(canvas, identity, marks)
+    face = _lit(canvas, view)
+    surroundings.backdrop(canvas, identity, marks, view)
+    canvas.paint((slice(None), slice(None)), inside, face)
+    surroundings.hair(canvas, identity, marks, inside)
+    surroundings.glasses(canvas, identity)
+    surroundings.occluder(canvas, identity, view)
+    return _photograph(canvas.tone, view)
 
 
-def _lit(sheet: Sheet, view: View) -> np.ndarray:
+def _lit(canvas: Canvas, view: View) -> np.ndarray:
     """The face's tone under the light: ambient, diffuse, a little shine."""
-    z = sheet.height * (0.25 * sheet.size_px)  # so that differences over two pixels are slopes
+    z = canvas.height * (0.25 * canvas.size_px)  # so that differences over two pixels are slopes
     slope_x, slope_y = np.empty_like(z), np.empty_like(z)
     np.subtract(z[:, 2:], z[:, :-2], out=slope_x[:, 1:-1])
     slope_x[:, 0], slope_x[:, -1] = slope_x[:, 1], slope_x[:, -2]
@@ -72,7 +72,7 @@ def _lit(sheet: Sheet, view: View) -> np.ndarray:
     shine *= shine
     light = facing * (1.15 * (1.0 - view.ambient))
     light += view.ambient
-    light *= sheet.tone
+    light *= canvas.tone
     shine *= 0.06
     light += shine
     return light
@@ -91,7 +91,7 @@ def _photograph(tone: np.ndarray, view: View) -> np.ndarray:
             grey[1:-1] += inner
             grey = np.ascontiguousarray(grey.T)
     if view.noise > 0.0:
-        grain = Draws(0x6E, view.noise_seed).grain(grey.size).reshape(grey.shape)
+        grain = SeededRandom(0x6E, view.noise_seed).grain(grey.size).reshape(grey.shape)
         grey += grain.astype(np.float32) * np.float32(view.noise / 147.8)
     grey += 0.5
     np.floor(grey, out=grey)

@@ -14,7 +14,7 @@ from ferdata.labels import CK48, CK_PLUS, canonical_name
 from ferdata.sources.ck_plus import N_LABELLED_SUBJECTS, SEQUENCES
 from ferdata.sources.class_folders import Layout, layouts, listed_classes, the_layout
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
-from ferdata.sources.tree import Tree
+from ferdata.sources.folder_tree import Tree
 
 NAME = "ck_folders"
 LOOKS_LIKE = "CK+48 and its like: class folders of images named like S010_006_00000015.png"

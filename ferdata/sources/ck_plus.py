@@ -19,8 +19,8 @@ from pathlib import Path
 from ferdata.errors import DataError
 from ferdata.labels import CK_PLUS
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
+from ferdata.sources.folder_tree import Tree, join
 from ferdata.sources.frames import LAST, checked_protocol, last, numbered
-from ferdata.sources.tree import Tree, join
 
 NAME = "ck_plus"
 LOOKS_LIKE = "CK+: a folder cohn-kanade-images with folders S005, S010, ..."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace, canonical_name, is_known_class
 from ferdata.sources.face_files import FaceFile
-from ferdata.sources.tree import Tree, join
+from ferdata.sources.folder_tree import Tree, join
 
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),

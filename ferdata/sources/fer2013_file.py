@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ferdata.labels import FERPLUS10
-from ferdata.sources.tree import Tree, join
+from ferdata.sources.folder_tree import Tree, join
 
 FILES = ("fer2013.csv", "fer2013.csv.gz", "fer2013.zip", "icml_face_data.csv")
 

@@ -16,7 +16,7 @@ from ferdata.labels import FER2013_FOLDERS
 from ferdata.photo import FORMATS
 from ferdata.sources.class_folders import Layout, layouts, listed_classes, the_layout
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
-from ferdata.sources.tree import Tree, join
+from ferdata.sources.folder_tree import Tree, join
 
 NAME = "fer2013_folders"
 LOOKS_LIKE = "FER2013 as folders: train/ and test/ with angry, disgust, fear, happy, ... of 48 x 48"

@@ -19,7 +19,7 @@ from ferdata.sources.class_folders import (
     the_layout,
 )
 from ferdata.sources.face_files import FaceFiles, face_files
-from ferdata.sources.tree import Tree
+from ferdata.sources.folder_tree import Tree
 
 NAME = "folders"
 LOOKS_LIKE = "any images: folders named after classes (anger, happy, ...), or train/, test/ of them"

@@ -13,7 +13,7 @@ import re
 from ferdata.errors import DataError
 from ferdata.labels import JAFFE, canonical_name, is_known_class
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
-from ferdata.sources.tree import Tree, join
+from ferdata.sources.folder_tree import Tree, join
 
 NAME = "jaffe"
 LOOKS_LIKE = "JAFFE: images named like KA.AN1.39.tiff"

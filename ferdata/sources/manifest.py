@@ -22,7 +22,7 @@ from ferdata.labels import LabelError, LabelSpace, canonical_name, is_known_clas
 from ferdata.regular_file import refuse_pipes
 from ferdata.sources.class_folders import SPLIT_FOLDERS
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
-from ferdata.sources.tree import is_image
+from ferdata.sources.folder_tree import is_image
 
 NAME = "manifest"
 LOOKS_LIKE = "a csv with the columns path,label[,subject][,split]"

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from ferdata.errors import DataError
 from ferdata.labels import OULU_CASIA
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
+from ferdata.sources.folder_tree import Tree, join
 from ferdata.sources.frames import LAST, checked_protocol, last, numbered
-from ferdata.sources.tree import Tree, join
 
 NAME = "oulu_casia"
 LOOKS_LIKE = "Oulu-CASIA: folders VL or NI, Strong, Weak or Dark, then P001, P002, ..."

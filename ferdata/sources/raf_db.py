@@ -18,7 +18,7 @@ from pathlib import Path
 from ferdata.errors import DataError
 from ferdata.labels import RAF_DB
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
-from ferdata.sources.tree import MAX_ENTRIES, Tree, join
+from ferdata.sources.folder_tree import MAX_ENTRIES, Tree, join
 
 NAME = "raf_db"
 LOOKS_LIKE = (

@@ -74,7 +74,7 @@ def unit_clip(x: np.ndarray) -> np.ndarray:
     return np.minimum(x, 1.0, out=x)
 
 
-class Sheet:
+class Canvas:
     """Face coordinates `u`, `v` of every pixel, and the `tone` and relief `height` drawn so far."""
 
     def __init__(self, view: View, size_px: int) -> None:
@@ -179,6 +179,6 @@ class Sheet:
         self.tone[where] *= line
 
     def paint(self, where: Window, cover: np.ndarray, tone: float | np.ndarray) -> None:
-        """Lay `tone` over the sheet with 0 .. 1 coverage."""
+        """Lay `tone` over the canvas with 0 .. 1 coverage."""
         patch = self.tone[where]
         patch += (tone - patch) * cover

@@ -5,9 +5,9 @@ import os
 import pytest
 from source_trees import write
 
-import ferdata.sources.tree
+import ferdata.sources.folder_tree
 from ferdata.errors import DataError
-from ferdata.sources.tree import Tree
+from ferdata.sources.folder_tree import Tree
 
 
 def test_scan_sorts_and_leaves_junk_out(tmp_path):
@@ -98,9 +98,9 @@ def test_no_folder(tmp_path):
 def test_searches_end(tmp_path, monkeypatch):
     for i in range(12):
         (tmp_path / f"folder {i}").mkdir()
-    monkeypatch.setattr(ferdata.sources.tree, "_MAX_SEARCHED", 10)
+    monkeypatch.setattr(ferdata.sources.folder_tree, "_MAX_SEARCHED", 10)
     with pytest.raises(DataError, match="more than 10 folders in its first 1 levels"):
         Tree(tmp_path).find(lambda name: True)
-    monkeypatch.setattr(ferdata.sources.tree, "MAX_ENTRIES", 11)
+    monkeypatch.setattr(ferdata.sources.folder_tree, "MAX_ENTRIES", 11)
     with pytest.raises(DataError, match="more than 11 files and folders"):
         Tree(tmp_path).scan()
