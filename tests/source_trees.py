@@ -1,4 +1,4 @@
-"""Data sets in the exact layouts in which people have them, made of the built-in faces.
+"""Makes data sets in the layouts of the published ones, from the built-in faces.
 
 Small trees hold drawn photos, so that faces are found and framed; full-size trees hold one tiny
 image under every name (hard links), for listings alone.
@@ -101,14 +101,14 @@ def ck_plus(
 
 
 def full_ck_plus(root: Path) -> Path:
-    """CK+ in full: 593 sequences of 123 people, 327 labelled ones of 118, FACS/ and Landmarks/."""
+    """CK+ in full: 593 sequences of 123 people, 327 of them labelled, FACS/ and Landmarks/."""
     link = Linked(root)
     labels = [label for label, n in CK_LABELLED.items() for _ in range(n)]
     labels += [None] * (593 - len(labels))
     people = [f"S{5 + 7 * i:03d}" for i in range(123)]
     n_of_person = dict.fromkeys(people, 0)
     for i, label in enumerate(labels):
-        # The last five people have unlabelled sequences alone.
+        # The last five people have only unlabelled sequences.
         person = people[i % 118] if label is not None or i >= 593 - 200 else people[118 + i % 5]
         n_of_person[person] += 1
         sequence = f"{person}/{n_of_person[person]:03d}"

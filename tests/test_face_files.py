@@ -1,4 +1,4 @@
-"""A listing is whole: one label an image, all columns or none, counts that add up."""
+"""Listings: each image once with one label, complete columns, correct counts."""
 
 from pathlib import Path
 
