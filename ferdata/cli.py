@@ -17,7 +17,6 @@ from ferdata import opening
 from ferdata.dataset import FaceDataset
 from ferdata.doctor import check
 from ferdata.doctor_page import tiles
-from ferdata.doctor_text import printable
 from ferdata.errors import DataError
 from ferdata.html_page import escape, page, picture, section
 from ferdata.image_grid import by_class, grid, spread
@@ -25,6 +24,7 @@ from ferdata.packed import is_packed, load_packed, save_packed
 from ferdata.preprocess import ON_MISSING
 from ferdata.specimen import specimen_of
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.messages import plain as printable
 
 CLEAN, FOUND, FAILED, STOPPED = 0, 1, 2, 130
 
