@@ -1,4 +1,4 @@
-"""The built-in faces: the same bits everywhere, and muscles that move what their names say."""
+"""The built-in faces: the same bits everywhere, and action units that move the right landmarks."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from ferdata.rendered import (
     render_faces,
 )
 
-# sha256 of render_faces(2, 1). Teachers' soft labels are tied to the pixels: a new value here means
-# that every soft label made for the built-in faces is void and has to be made again.
+# sha256 of render_faces(2, 1). The soft labels of teachers are made for these exact pixels: if the
+# value has to change, all soft labels of the built-in faces have to be made again.
 PINNED = "f4a34801cb2331a0608360274d7d1eb6af89c8ae4db4082f43f7357b542a12bb"
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +92,7 @@ def test_another_seed_gives_other_people_and_ids(faces):
 
 
 def test_drawing_calls_no_function_whose_bits_vary():
-    """Every NumPy function the drawing calls is on the list of those that IEEE 754 fixes."""
+    """The drawing calls only NumPy functions whose results IEEE 754 fixes."""
     exact = set(
         "abs arange ascontiguousarray empty_like float32 floor int32 maximum minimum ndarray rint "
         "sqrt subtract uint8 where".split()
@@ -111,16 +111,16 @@ def test_drawing_calls_no_function_whose_bits_vary():
     assert seen - exact == {"random"}  # PCG64 and SeedSequence, in seeded_random.py
 
 
-def test_draws_are_the_published_pcg64_words():
+def test_random_numbers_are_the_raw_words_of_pcg64():
     raw = np.random.PCG64(np.random.SeedSequence([5, 6])).random_raw(4)
     rng = SeededRandom(5, 6)
     assert [rng.uniform() for _ in range(4)] == [int(word) // 2**11 / 2**53 for word in raw]
 
 
-def test_grain_is_centred_and_as_wide_as_it_says():
+def test_grain_has_mean_0_and_the_documented_deviation():
     grain = SeededRandom(1).grain(40_001)
     assert grain.shape == (40_001,)
-    # Four uniform bytes: variance 4 * (256^2 - 1) / 12; standard errors of mean and spread.
+    # The sum of four uniform bytes has the variance 4 * (256^2 - 1) / 12.
     spread = (4 * (256**2 - 1) / 12) ** 0.5
     assert abs(grain.mean()) < 4 * spread / 200
     assert grain.std() == pytest.approx(spread, rel=0.02)
@@ -281,7 +281,7 @@ def test_one_side_is_the_mirror_of_the_other():
         right = draw_face(PERSON, {f"R{unit}": 0.8}, view) - rest
         left = draw_face(PERSON, {f"L{unit}": 0.8}, view) - rest
         assert np.abs(right[:, :42]).sum() > 4 * np.abs(right[:, 42:]).sum()
-        assert np.abs(right - left[:, ::-1]).max() <= 2, unit  # a rounding of each of the two
+        assert np.abs(right - left[:, ::-1]).max() <= 2, unit  # each of the two images is rounded
 
 
 def test_neutral_has_no_units_and_contempt_has_one_side():

@@ -1,4 +1,4 @@
-"""Which action units an emotion shows, how strongly, and under what view: the random part.
+"""Draws at random which action units an emotion shows, how strongly, and how it is photographed.
 
 The combinations are those of EMFACS (Friesen & Ekman 1983) and of the FACS investigator's guide:
 happy 6+12, sadness 1+4+15, surprise 1+2+5+26, fear 1+2+4+5+7+20+26, anger 4+5+7+23,
@@ -11,7 +11,7 @@ from ferdata.drawing.action_units import ACTION_UNIT_NAMES
 from ferdata.drawing.canvas import OCCLUDERS, View
 from ferdata.drawing.seeded_random import SeededRandom
 
-# Per emotion: action unit -> (chance to be seen, least and greatest share of the overall strength).
+# {emotion: {action unit: (probability, least and greatest share of the overall strength)}}
 EMOTION_ACTION_UNITS: dict[str, dict[int, tuple[float, float, float]]] = {
     "neutral": {},
     "anger": {
@@ -65,6 +65,7 @@ EMOTION_ACTION_UNITS: dict[str, dict[int, tuple[float, float, float]]] = {
     },
 }
 
+# Action units that may also appear, whatever the emotion.
 _STRAYS = (1, 2, 4, 5, 6, 7, 10, 12, 14, 15, 17, 20, 23, 24, 25, 43)
 
 
@@ -85,7 +86,7 @@ def full_expression(emotion: str) -> dict[int | str, float]:
 
 
 def habits(*key: int) -> dict[int, float]:
-    """How strongly this person moves each action unit, around 1.0."""
+    """{action unit: how strongly this person moves it}, around 1.0. key: for SeededRandom."""
     rng = SeededRandom(0xAB, *key)
     overall = rng.around(1.05, 0.2)
     return {au: overall * rng.around(1.0, 0.3) for au in ACTION_UNIT_NAMES}
@@ -94,11 +95,11 @@ def habits(*key: int) -> dict[int, float]:
 def random_action_units(
     emotion: str, rng: SeededRandom, habit: dict[int, float]
 ) -> dict[int | str, float]:
-    """One showing of an emotion: subtle to strong, sometimes incomplete or with a stray unit."""
+    """Action units of one image of an emotion: weak to strong, some left out, perhaps one added."""
     strength = rng.between(0.55, 1.2)
     both: dict[int, float] = {}
     for au, (chance, low, high) in EMOTION_ACTION_UNITS[emotion].items():
-        # Drawn whether it is used or not, so that one unit's chance does not shift the others.
+        # Both are drawn for every unit, so that its probability does not change the next numbers.
         seen, share = rng.chance(chance), rng.between(low, high)
         if seen:
             both[au] = strength * share * habit[au]
@@ -117,7 +118,7 @@ def random_action_units(
 
 
 def random_view(rng: SeededRandom, noise_seed: int) -> View:
-    """A view with some pose, light, camera and now and then something in the way."""
+    """A View with random pose, light and camera, and sometimes something in front of the face."""
     light = rng.chance(0.2)  # hard light from one side
     occluded = rng.chance(0.10)
     return View(

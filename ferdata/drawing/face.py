@@ -1,4 +1,4 @@
-"""One face from action units: the order of drawing, the light, the camera."""
+"""Draws one face: all of its parts in order, then light and camera."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ def draw_face(
     view: View | None = None,
     size_px: int = 84,
 ) -> np.ndarray:
-    """One face as a uint8 (size_px, size_px) grey image, for example of {6: 0.8, 12: 1.0}.
+    """One face as a grey image, uint8 (size_px, size_px). It depends only on the arguments.
 
-    `action_units` maps AU numbers, or "R12" / "L12" for the person's right or left side, to
-    0 .. 1. The image is a pure function of the arguments. Raises ValueError for an unknown action
-    unit, an intensity outside 0 .. 1, or a size below 16.
+    action_units  {AU number, or "R12" or "L12" for the person's right or left side: intensity in
+                  0 .. 1}, such as {6: 0.8, 12: 1.0}
+
+    Raises ValueError for an unknown action unit, an intensity outside 0 .. 1, or a size below 16.
     """
     view = View() if view is None else view
     if size_px < 16:
@@ -49,8 +50,8 @@ def draw_face(
 
 
 def _lit(canvas: Canvas, view: View) -> np.ndarray:
-    """The face's tone under the light: ambient, diffuse, a little shine."""
-    z = canvas.height * (0.25 * canvas.size_px)  # so that differences over two pixels are slopes
+    """float32 (H, W): the tone of the lit face, from ambient and diffuse light and some shine."""
+    z = canvas.height * (0.25 * canvas.size_px)  # makes differences over two pixels slopes
     slope_x, slope_y = np.empty_like(z), np.empty_like(z)
     np.subtract(z[:, 2:], z[:, :-2], out=slope_x[:, 1:-1])
     slope_x[:, 0], slope_x[:, -1] = slope_x[:, 1], slope_x[:, -2]
@@ -79,7 +80,7 @@ def _lit(canvas: Canvas, view: View) -> np.ndarray:
 
 
 def _photograph(tone: np.ndarray, view: View) -> np.ndarray:
-    """Exposure, contrast, blur, grain, and rounding to uint8."""
+    """uint8 (H, W): the tone after exposure, contrast, blur and noise, in grey levels."""
     grey = tone * (255.0 * view.exposure * view.contrast)
     grey += 127.5 * (1.0 - view.contrast)
     if view.blur > 0.0:

@@ -1,4 +1,4 @@
-"""The features of a face: eyes, brows, mouth, beard."""
+"""Draws the features of a face: eyes, brows, mouth, beard."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from ferdata.drawing.people import Identity
 
 
 def eye(canvas: Canvas, person: Identity, side: Side, sign: float, gaze_u: float) -> None:
-    """Eyeball between two lids, iris, pupil, glint, lashes, fold of the upper lid."""
+    """One eye: eyeball between the lids, iris, pupil, reflection, lashes, fold of the upper lid.
+
+    sign: -1 for the person's right side, 1 for the left.
+    """
     half = person.eye_width
     where = canvas.window(sign * person.eye_spacing, person.eye_v - 0.02, half * 1.2, 0.15)
     out = canvas.u[where] * sign - person.eye_spacing
@@ -27,9 +30,9 @@ def eye(canvas: Canvas, person: Identity, side: Side, sign: float, gaze_u: float
     radius = np.sqrt(a * a + b * b)
     canvas.paint(where, opening * canvas.soft(0.066 - radius), person.iris_tone)
     canvas.paint(where, opening * canvas.soft(0.030 - radius), 0.03)
-    shadow = unit_clip(1.0 - top * 22.0)  # of the lid, on the eyeball
+    shadow = unit_clip(1.0 - top * 22.0)  # of the upper lid on the eyeball
     canvas.tone[where] *= 1.0 - opening * shadow * 0.45
-    a, b = a + sign * 0.018, b + 0.024  # the same window shines into both eyes
+    a, b = a + sign * 0.018, b + 0.024  # a reflection, on the same side in both eyes
     canvas.paint(where, opening * canvas.soft(0.014 - np.sqrt(a * a + b * b)), 0.95)
     lash = canvas.soft(0.013 - np.abs(top + 0.004))
     canvas.paint(where, lash * within * 0.85, 0.06)
@@ -40,7 +43,7 @@ def eye(canvas: Canvas, person: Identity, side: Side, sign: float, gaze_u: float
 
 
 def brow(canvas: Canvas, person: Identity, side: Side, sign: float) -> None:
-    """A tapered arch through the three brow landmarks, on a low ridge."""
+    """One brow: a tapered arch through its three landmarks, slightly raised."""
     (u0, v0), (u1, v1), (u2, v2) = side.brow_inner, side.brow_middle, side.brow_outer
     low, high = min(v0, v1, v2), max(v0, v1, v2)
     middle = sign * 0.5 * (u0 + u2), 0.5 * (low + high)
@@ -65,7 +68,7 @@ def brow(canvas: Canvas, person: Identity, side: Side, sign: float) -> None:
 
 
 def mouth(canvas: Canvas, person: Identity, marks: Landmarks) -> None:
-    """Lips, the line between them, and what an open mouth shows: teeth, dark, tongue."""
+    """The lips, the line between them, and the inside of an open mouth."""
     right, left = marks.sides
     high = min(right.mouth_corner[1], left.mouth_corner[1], marks.mouth_v - 0.13)
     low = max(right.mouth_corner[1], left.mouth_corner[1], marks.mouth_v)
@@ -125,7 +128,11 @@ def _open_mouth(
     within: np.ndarray,
     s2: np.ndarray,
 ) -> None:
-    """The dark between the lips, upper teeth, tongue. `below_*`: distances from the lips."""
+    """The inside of the mouth, upper teeth and tongue, in the window `where`.
+
+    `below_top` and `below_gap` are distances below the top and the bottom of the opening, `within`
+    is the coverage between the corners, `s2` the squared distance from the middle (1 at a corner).
+    """
     gap = marks.gap_upper + marks.gap_lower
     hole = canvas.soft(np.minimum(below_top, -below_gap), 0.012) * within
     canvas.paint(where, hole * min(1.0, gap / 0.03), 0.07)
@@ -139,7 +146,7 @@ def _open_mouth(
 
 
 def beard(canvas: Canvas, person: Identity, marks: Landmarks) -> None:
-    """Beard and moustache as darkened skin; nothing when both are 0."""
+    """Darkens the skin where the beard and the moustache are; nothing if both are 0."""
     dark = min(person.hair_tone + 0.03, 0.55 * person.skin_tone)
     if person.beard > 0.0:
         where = canvas.window(0.0, 0.75, person.face_width + 0.1, 0.75)

@@ -1,7 +1,8 @@
-"""Who is drawn: the proportions, hair, skin and years of one person.
+"""What a person looks like: proportions, hair, skin, age.
 
-Face units: the origin lies between the eyes and the nose on the mid-line, `u` grows to the right of
-the image, `v` downwards, and 1.0 is half the side of the image at scale 1.
+Lengths are in face units: 1.0 is half the side of the image at scale 1. The origin is on the
+mid-line of the face, between the eyes and the nose; `u` grows to the right of the image, `v`
+downwards.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ HAIR_STYLES = ("short", "parted", "fringe", "long", "bald", "curly", "scarf")
 
 @dataclass(frozen=True)
 class Identity:
-    """One person. Lengths in face units, tones in 0 (black) .. 1 (white), amounts in 0 .. 1.
+    """One person. Lengths are in face units, tones 0 (black) to 1 (white), amounts 0 to 1.
 
-    `hair_style` is one of HAIR_STYLES; raises ValueError otherwise.
+    Raises ValueError unless `hair_style` is one of HAIR_STYLES.
     """
 
     face_width: float = 0.64
@@ -65,7 +66,7 @@ class Identity:
 
     @classmethod
     def random(cls, *key: int) -> Identity:
-        """The person that belongs to these integers, for example (seed, subject)."""
+        """A random person, always the same for the same integers, such as (seed, subject)."""
         rng = SeededRandom(0x1D, *key)
         skin = rng.between(0.36, 0.86)
         age = rng.uniform() * rng.uniform() * 1.2

@@ -1,4 +1,4 @@
-"""Seeded random draws that are the same on every machine."""
+"""Random numbers that are the same on every machine and with every version of NumPy."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 
 class SeededRandom:
-    """Seeded random draws, a pure function of `key`: the same on every machine.
+    """Random numbers that depend only on `key` and the order of the calls.
 
-    PCG64 promises its stream of raw 64-bit words; NumPy's Generator methods promise no stream.
+    They are made from PCG64's raw words: NumPy may change Generator's methods, but not these.
     """
 
     def __init__(self, *key: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence(list(key)))
 
     def uniform(self) -> float:
-        """Uniform in [0, 1), 53 bits."""
+        """Uniform in [0, 1), with 53 random bits."""
         return (int(self._bits.random_raw()) >> 11) * 2.0**-53
 
     def between(self, low: float, high: float) -> float:
@@ -23,16 +23,16 @@ class SeededRandom:
         return low + (high - low) * self.uniform()
 
     def around(self, centre: float, spread: float) -> float:
-        """Bell-shaped in centre +- spread: the mean of three uniforms."""
-        return centre + spread * (
-            (self.uniform() + self.uniform() + self.uniform()) * (2.0 / 3.0) - 1.0
-        )
+        """The mean of three numbers that are uniform in centre +- spread: bell-shaped."""
+        total = self.uniform() + self.uniform() + self.uniform()
+        return centre + spread * (total * (2.0 / 3.0) - 1.0)
 
     def chance(self, probability: float) -> bool:
+        """True with this probability."""
         return self.uniform() < probability
 
     def grain(self, n: int) -> np.ndarray:
-        """(n,) int32 noise of mean 0: the sum of four bytes less 510; standard deviation 147.8."""
+        """int32 (n,): noise of mean 0 and standard deviation 147.8; sums of 4 bytes, minus 510."""
         words = self._bits.random_raw((n + 1) // 2)
         words = words.astype("<u8").view("<u4")[:n]
         pairs = (words & 0x00FF00FF) + ((words >> 8) & 0x00FF00FF)

@@ -1,4 +1,4 @@
-"""The face without its features: outline, relief, and the wrinkles that action units fold."""
+"""Draws the face without its features: outline, relief, wrinkles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CROWN_V = -1.01
 
 
 def skin(canvas: Canvas, person: Identity, marks: Landmarks) -> np.ndarray:
-    """Set bare skin and the round of the head; return the coverage of the face, float32 (H, W)."""
+    """Draws bare skin on a round head. Returns the coverage of the face, float32 (H, W)."""
     u, v = canvas.u * (1.0 / person.face_width), canvas.v
     middle = -0.15
     below = np.maximum((v - middle) * (1.0 / (marks.chin_v - middle)), 0.0)
@@ -28,7 +28,7 @@ def skin(canvas: Canvas, person: Identity, marks: Landmarks) -> np.ndarray:
 
 
 def relief(canvas: Canvas, person: Identity, marks: Landmarks) -> None:
-    """Brow ridge, sockets, nose, cheeks, mouth mound, chin."""
+    """Shapes the brow ridge, eye sockets, nose, cheeks, chin and the area around the mouth."""
     spacing, eye_v = person.eye_spacing, person.eye_v
     canvas.mould(0.05, 0.0, eye_v - 0.16, 0.55, 0.14)
     for sign, side in zip((-1.0, 1.0), marks.sides):
@@ -46,7 +46,7 @@ def relief(canvas: Canvas, person: Identity, marks: Landmarks) -> None:
 
 
 def _nose(canvas: Canvas, person: Identity, marks: Landmarks) -> None:
-    """Bridge, tip, wings, nostrils and the shadow below; the tip swings when the head turns."""
+    """Bridge, tip, wings, nostrils and the shadow below. The tip moves when the head turns."""
     swing_u, swing_v = 0.10 * canvas.yaw[0], 0.08 * canvas.pitch[0]
     tip_v = marks.nose_v - 0.05 + swing_v
     high, wide = person.nose_height, person.nose_width
@@ -63,14 +63,14 @@ def _nose(canvas: Canvas, person: Identity, marks: Landmarks) -> None:
 
 
 def wrinkles(canvas: Canvas, person: Identity, marks: Landmarks) -> None:
-    """What the muscles and the years fold; every crease has its action unit."""
+    """Wrinkles from action units and age."""
     brow_v = 0.5 * (marks.sides[0].brow_inner[1] + marks.sides[1].brow_inner[1])
     forehead = max(marks.forehead_inner, marks.forehead_outer)
     if forehead > 0.03:
         reach = 0.22 + 0.22 * marks.forehead_outer
         where = canvas.window(0.0, brow_v - 0.2, reach, 0.16)
         u, v = canvas.u[where], canvas.v[where]
-        # Raised as a whole the brows fold level lines; raised inside only, a short arch.
+        # Brows raised as a whole make level wrinkles; raised only at their inner ends, arched ones.
         v = v + u * u * (0.25 if marks.forehead_outer >= marks.forehead_inner else -0.9)
         along = u * (1.0 / reach)
         for line_v, weight in ((-0.12, 0.75), (-0.195, 0.68), (-0.27, 0.45)):
@@ -104,7 +104,7 @@ def wrinkles(canvas: Canvas, person: Identity, marks: Landmarks) -> None:
 
 
 def _cheek_folds(canvas: Canvas, side: Side, sign: float) -> None:
-    """Nasolabial fold and dimple of one half."""
+    """The fold from nose to mouth and the dimple, on one side."""
     corner_u, corner_v = side.mouth_corner
     if side.nasolabial > 0.03:
         wing_u, wing_v = side.nose_wing
@@ -124,7 +124,7 @@ def _cheek_folds(canvas: Canvas, side: Side, sign: float) -> None:
 
 
 def _eye_folds(canvas: Canvas, person: Identity, side: Side, sign: float) -> None:
-    """Crow's feet and the pouch under the eye of one half."""
+    """Crow's feet and the pouch under the eye, on one side."""
     eye_u, eye_v = person.eye_spacing, person.eye_v
     if side.crows_feet > 0.05:
         start = eye_u + person.eye_width

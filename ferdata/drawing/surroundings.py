@@ -1,4 +1,4 @@
-"""Around and in front of the face: background, neck, ears, hair, glasses, occluders."""
+"""Draws what surrounds or covers the face: background, neck, ears, hair, glasses, occluders."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ferdata.drawing.canvas import Canvas, View, unit_clip
 from ferdata.drawing.people import Identity
 
 _ALL = (slice(None), slice(None))
-_LOW_STYLES = ("long", "scarf")  # these fall beside the neck and hide the ears
+_LOW_STYLES = ("long", "scarf")  # reach down beside the neck and hide the ears
 
 
 def backdrop(canvas: Canvas, person: Identity, marks: Landmarks, view: View) -> None:
-    """Replace the canvas's tone by background, hair behind the head, shoulders, neck and ears."""
+    """Overwrites the tone with background, hair behind the head, shoulders, neck and ears."""
     u, v, x, y = canvas.u, canvas.v, canvas.x, canvas.y
     canvas.tone = (y * 0.4 + x) * view.background_slope + view.background
     if person.hair_style in _LOW_STYLES:
@@ -38,18 +38,19 @@ def backdrop(canvas: Canvas, person: Identity, marks: Landmarks, view: View) -> 
 
 
 def _curtain_width(person: Identity) -> float:
+    """Distance from the mid-line to the outer edge of long hair or a scarf."""
     return person.face_width + 0.06 + 0.8 * person.hair_volume
 
 
 def _triangle(wave: np.ndarray) -> np.ndarray:
-    """Triangle wave of period 1: 0 at whole numbers, 1 half-way."""
+    """Triangle wave of period 1: 0 at whole numbers, 1 half-way between them."""
     wave = np.abs(wave - np.rint(wave))
     wave *= 2.0
     return wave
 
 
 def _hair_tone(canvas: Canvas, person: Identity) -> np.ndarray:
-    """Strands (or folds of a scarf): two triangle waves across the direction of growth."""
+    """The tone of hair with strands, or of a scarf with folds: two triangle waves across it."""
     u, v = canvas.u, canvas.v
     if person.hair_style == "scarf":
         wave = np.abs(u) * 3.0 - v * 1.2
@@ -70,7 +71,7 @@ def _hair_tone(canvas: Canvas, person: Identity) -> np.ndarray:
 
 
 def hair(canvas: Canvas, person: Identity, marks: Landmarks, inside: np.ndarray) -> None:
-    """Hair over skull, forehead and temples, by style. `inside`: coverage of the face."""
+    """Hair on skull, forehead and temples. inside: the coverage of the face."""
     style, line_v, width = person.hair_style, person.hairline_v, person.face_width
     u, v = canvas.u, canvas.v
     side = np.abs(u)
@@ -118,7 +119,7 @@ def hair(canvas: Canvas, person: Identity, marks: Landmarks, inside: np.ndarray)
 
 
 def glasses(canvas: Canvas, person: Identity) -> None:
-    """Two rounded frames, bridge and temples; nothing when `Identity.glasses` is 0."""
+    """Two rounded frames, bridge and temples; nothing if `Identity.glasses` is 0."""
     if person.glasses <= 0.0:
         return
     half = 0.010 + 0.013 * person.glasses
@@ -146,7 +147,7 @@ def glasses(canvas: Canvas, person: Identity) -> None:
 
 
 def occluder(canvas: Canvas, person: Identity, view: View) -> None:
-    """Something in front of the face: fingers, a bar, a strand of hair, a soft blob."""
+    """What hides a part of the face: fingers, a bar, a strand of hair or a soft spot."""
     if not view.occluder:
         return
     x, y = canvas.x - view.occluder_u, canvas.y - view.occluder_v
@@ -157,8 +158,8 @@ def occluder(canvas: Canvas, person: Identity, view: View) -> None:
             across = b - 0.155 * (k - 1.5)
             cover = np.minimum(0.080 - np.abs(across), a * outward + (0.18 - tip))
             round_ = np.maximum(1.0 - across * across * 156.0, 0.0)
-            tone = (round_ * 0.36 + 0.59) * person.skin_tone
-            canvas.paint(_ALL, canvas.soft(cover, 0.03), tone)
+            skin = (round_ * 0.36 + 0.59) * person.skin_tone
+            canvas.paint(_ALL, canvas.soft(cover, 0.03), skin)
         return
     tone = view.occluder_tone
     if view.occluder == "bar":
