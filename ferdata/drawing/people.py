@@ -1,8 +1,7 @@
 """What a person looks like: proportions, hair, skin, age.
 
 Lengths are in face units: 1.0 is half the side of the image at scale 1. The origin is on the
-mid-line of the face, between the eyes and the nose; `u` grows to the right of the image, `v`
-downwards.
+mid-line of the face, between the eyes and the nose; `u` grows to the right, `v` downwards.
 """
 
 from __future__ import annotations
