@@ -116,12 +116,12 @@ def test_a_model_that_disagrees_is_not_written(tmp_path, monkeypatch, runtime):
 
 def test_a_weight_that_is_a_little_wrong_is_noticed(tmp_path, monkeypatch):
     network = candidate()
-    real = onnx_file._Graph.constant
+    real = onnx_file.Graph.constant
 
     def wrong(self, name, values):
         return real(self, name, np.multiply(values, 1.00003 if name == "conv2.w" else 1))
 
-    monkeypatch.setattr(onnx_file._Graph, "constant", wrong)
+    monkeypatch.setattr(onnx_file.Graph, "constant", wrong)
     with pytest.raises(ExportError, match="differ from the network's by .*e-05 of the largest"):
         onnx_file.save(network, tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []

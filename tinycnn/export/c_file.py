@@ -12,14 +12,16 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, MaxPool2D, ReLU, Shape
+from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
 from ..network import Network
 from ..plan import Step
 
@@ -83,35 +85,133 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
     return written
 
 
-@dataclass
+class Border(NamedTuple):
+    """Where a picture lies in its buffer: `above` rows and `left` columns of zeros before it, in
+    height x width pixels in all.  The zeros are those that the next layer's window reads."""
+
+    above: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
 class _Buffer:
-    """Values between two operations: a picture with `above` and `left` zeros before it, in room
-    for (height, width); or a vector, (1, 1, units)."""
+    """A static array of the C program for the values between two layers; vectors are 1x1xunits."""
 
     name: str
     shape: Shape
-    above: int = 0
-    left: int = 0
-    height: int = 1
-    width: int = 1
+    border: Border
 
     @property
     def row(self) -> int:
-        return self.width * self.shape[2]
+        return self.border.width * self.shape[2]
 
     @property
     def n_values(self) -> int:
-        return self.height * self.row
+        return self.border.height * self.row
 
     def declared(self) -> str:
         H, W, C = self.shape
-        start = (self.above * self.width + self.left) * C
+        start = (self.border.above * self.border.width + self.border.left) * C
         values = f"{self.name}_values"
         at = f"{values} + {start}" if start else values
         return (
             f"static float {values}[{self.n_values}];\n"
             f"static const picture {self.name} = {{{at}, {self.row}, {H}, {W}, {C}}};"
         )
+
+
+# ---- the layers ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class COperation:
+    """How one kind of layer is written in C: as a call of a C function.
+
+    call          (the layer's step of the plan, name of the input, 1 for a ReLU behind it else 0)
+                  -> the call; the output has the name of the step, parameters are NAME_w, NAME_b
+    section       the section of c_program.c that holds the function; or
+    source        the C text of the function, for a kind of layer that c_program.c does not have
+    in_place      it overwrites its input; else it has an output of its own
+    applies_relu  the function does the ReLU behind the layer too
+    border        the zeros around its input that the function reads; None: none
+    comment       what the comment above the call says behind the shapes
+    """
+
+    call: Callable[[Step, str, int], str]
+    section: str = ""
+    source: str = ""
+    in_place: bool = False
+    applies_relu: bool = False
+    border: Callable[[Step], Border] | None = None
+    comment: Callable[[Step], str] = lambda step: ""
+
+
+def _conv2d(step: Step, given: str, relu: int) -> str:
+    layer, name = step.layer, step.name
+    assert isinstance(layer, Conv2D)
+    vertical, horizontal = layer.axes(step.input_shape)
+    KH, KW = layer.kernel_hw
+    return (
+        f"conv2d(&{given}, {name}_w, {name}_b, {KH}, {KW}, {layer.stride}, "
+        f"{vertical.before}, {horizontal.before}, {relu}, &{name});"
+    )
+
+
+def _conv2d_border(step: Step) -> Border:
+    layer, (H, W, _) = step.layer, step.input_shape
+    assert isinstance(layer, Conv2D)
+    vertical, horizontal = layer.axes(step.input_shape)
+    KH, KW = layer.kernel_hw
+    height = max((vertical.n_out - 1) * layer.stride + KH, vertical.before + H)
+    width = max((horizontal.n_out - 1) * layer.stride + KW, horizontal.before + W)
+    return Border(vertical.before, horizontal.before, height, width)
+
+
+def _max_pool(step: Step, given: str, relu: int) -> str:
+    layer = step.layer
+    assert isinstance(layer, MaxPool2D)
+    vertical, horizontal = layer.axes(step.input_shape)
+    return (
+        f"max_pool(&{given}, {layer.size}, {layer.stride}, {vertical.before}, "
+        f"{horizontal.before}, &{step.name});"
+    )
+
+
+def _window(step: Step) -> str:
+    layer = step.layer
+    assert isinstance(layer, (Conv2D, MaxPool2D))
+    vertical, horizontal = layer.axes(step.input_shape)
+    KH, KW = layer.kernel_hw if isinstance(layer, Conv2D) else (layer.size, layer.size)
+    return (
+        f", {KH}x{KW}, stride {layer.stride}, padding above {vertical.before}, "
+        f"left {horizontal.before}"
+    )
+
+
+def _dense(step: Step, given: str, relu: int) -> str:
+    return f"dense(&{given}, {step.name}_w, {step.name}_b, {relu}, &{step.name});"
+
+
+def _relu(step: Step, given: str, relu: int) -> str:
+    return f"relu(&{given});"
+
+
+OPERATIONS: dict[type[Layer], COperation | None] = {
+    Conv2D: COperation(
+        _conv2d, "conv2d", applies_relu=True, border=_conv2d_border, comment=_window
+    ),
+    MaxPool2D: COperation(_max_pool, "max_pool", comment=_window),
+    ReLU: COperation(_relu, "relu", in_place=True),
+    Flatten: None,  # pictures already lie in memory in the order H, W, C
+    Dense: COperation(_dense, "dense", applies_relu=True),
+    Dropout: None,  # outside training it does nothing
+}
+"""Layer class -> how it is written; None for a layer that changes no value."""
+
+
+# ---- the program -----------------------------------------------------------------------------
 
 
 class _Writer:
@@ -121,100 +221,66 @@ class _Writer:
         self.network, self.name = network, name
         spec = network.input_spec
         self.sections = ["head", f"scale_{spec.scaling}", "probabilities"]
+        self.own_sources: list[str] = []
         self.buffers: list[_Buffer] = []
         self.calls: list[str] = []
         self.weights: list[str] = []
         self.n_constant_bytes = 0
-        steps = [s for s in network.plan.steps if isinstance(s.layer, (Conv2D, MaxPool2D, Dense))]
-        self._picture("input", spec.shape, steps[0])
+        entries = [
+            (step, entry_for(step.layer, OPERATIONS, "tinycnn.export.c_file.OPERATIONS"))
+            for step in network.plan.steps
+        ]
+        operations = [(step, entry) for step, entry in entries if entry is not None]
+        self._buffer("input", spec.shape, operations)
         self.calls.append("scale(image, &input);")
-        consumer = dict(zip((s.name for s in steps), [*steps[1:], None]))
-        for k, step in enumerate(network.plan.steps):
-            if isinstance(step.layer, ReLU):
-                if not self._follows_sum(k):
-                    self._use("relu")
-                    self.calls.append(f"relu(&{self.buffers[-1].name});")
-            elif step.name in consumer:
-                self._operation(step, consumer[step.name], self._relu_after(k))
+        relu_done = False
+        for k, (step, operation) in enumerate(operations):
+            is_relu = type(step.layer) is ReLU
+            if not (is_relu and relu_done):
+                self._operation(step, operation, operations[k + 1 :])
+            relu_done = operation.applies_relu or (is_relu and relu_done)
         last = self.buffers[-1].name
         self.calls.append(f"for (int k = 0; k < {len(network.classes)}; k++)")
         self.calls.append(f"    logits[k] = {last}.at[k];")
         self.n_static_bytes = 4 * sum(buffer.n_values for buffer in self.buffers)
 
-    def _kinds(self) -> list[type]:
-        return [type(step.layer) for step in self.network.plan.steps]
+    def _buffer(self, name: str, shape: Shape, later: Sequence[tuple[Step, COperation]]) -> None:
+        """Add a buffer with the zeros around it that the first reader among `later` needs."""
+        shape = shape if len(shape) == 3 else (1, 1, shape[0])
+        border = Border(0, 0, shape[0], shape[1])
+        reader = next(((s, o) for s, o in later if not o.in_place), None)
+        if reader is not None and reader[1].border is not None:
+            border = reader[1].border(reader[0])
+        self.buffers.append(_Buffer(name, shape, border))
 
-    def _follows_sum(self, k: int) -> bool:
-        """Whether the ReLU at step k is done where the sums before it are stored."""
-        before = [kind for kind in self._kinds()[:k] if kind in (Conv2D, MaxPool2D, Dense)]
-        return bool(before) and before[-1] in (Conv2D, Dense)
+    def _operation(
+        self, step: Step, operation: COperation, later: Sequence[tuple[Step, COperation]]
+    ) -> None:
+        given = self.buffers[-1].name
+        if operation.section and operation.section not in self.sections:
+            self.sections.append(operation.section)
+        if operation.source and operation.source not in self.own_sources:
+            self.own_sources.append(operation.source)
+        for short in step.layer.parameter_shapes(step.input_shape):
+            self._parameter(f"{step.name}_{short}", self.network.parameters[f"{step.name}.{short}"])
+        relu = bool(later) and type(later[0][0].layer) is ReLU
+        if not operation.in_place:
+            self._buffer(step.name, step.output_shape, later)
+            shapes = f"{_shown(step.input_shape)} -> {_shown(step.output_shape)}"
+            then = ", then ReLU" if relu else ""
+            self.calls.append(f"/* {step.name}: {shapes}{operation.comment(step)}{then} */")
+        self.calls.append(operation.call(step, given, int(relu)))
 
-    def _relu_after(self, k: int) -> int:
-        """1 if a ReLU comes between step k and the next operation."""
-        for kind in self._kinds()[k + 1 :]:
-            if kind in (Conv2D, MaxPool2D, Dense, ReLU):
-                return int(kind is ReLU)
-        return 0
-
-    def _use(self, section: str) -> None:
-        if section not in self.sections:
-            self.sections.append(section)
-
-    def _picture(self, name: str, shape: Shape, consumer: Step | None) -> _Buffer:
-        """A buffer with the zeros around it that its consumer reads."""
-        if len(shape) == 1:
-            shape = (1, 1, shape[0])
-        buffer = _Buffer(name, shape, height=shape[0], width=shape[1])
-        if consumer is not None and isinstance(consumer.layer, Conv2D):
-            layer = consumer.layer
-            vertical, horizontal = layer.axes(consumer.input_shape)
-            KH, KW = layer.kernel_hw
-            buffer.above, buffer.left = vertical.before, horizontal.before
-            buffer.height = max((vertical.n_out - 1) * layer.stride + KH, buffer.above + shape[0])
-            buffer.width = max((horizontal.n_out - 1) * layer.stride + KW, buffer.left + shape[1])
-        self.buffers.append(buffer)
-        return buffer
-
-    def _operation(self, step: Step, consumer: Step | None, relu: int) -> None:
-        layer, name, given = step.layer, step.name, self.buffers[-1]
-        made = self._picture(name, step.output_shape, consumer)
-        shapes = f"{_shown(step.input_shape)} -> {_shown(step.output_shape)}"
-        then = ", then ReLU" if relu else ""
-        if isinstance(layer, Dense):
-            self._use("dense")
-            self._parameters(name)
-            call = f"dense(&{given.name}, {name}_w, {name}_b, {relu}, &{name});"
-            what = ""
-        else:
-            vertical, horizontal = layer.axes(step.input_shape)
-            pads = f"{vertical.before}, {horizontal.before}"
-            if isinstance(layer, Conv2D):
-                self._use("conv2d")
-                self._parameters(name)
-                KH, KW = layer.kernel_hw
-                call = f"conv2d(&{given.name}, {name}_w, {name}_b, {KH}, {KW}, {layer.stride}, "
-                call += f"{pads}, {relu}, &{name});"
-                what = f", {KH}x{KW}"
-            else:
-                self._use("max_pool")
-                call = f"max_pool(&{given.name}, {layer.size}, {layer.stride}, {pads}, &{name});"
-                what = f", {layer.size}x{layer.size}"
-            what += f", stride {layer.stride}, padding above {vertical.before}, "
-            what += f"left {horizontal.before}"
-        self.calls += [f"/* {made.name}: {shapes}{what}{then} */", call]
-
-    def _parameters(self, name: str) -> None:
-        for short in "wb":
-            p = np.asarray(self.network.parameters[f"{name}.{short}"], np.float32)
-            rows = p.reshape(-1, p.shape[-1])
-            filled = np.zeros((len(rows), -(-rows.shape[1] // PADDED_TO) * PADDED_TO), np.float32)
-            filled[:, : rows.shape[1]] = rows
-            shape = f"{_shown(p.shape)}, rows of {filled.shape[1]}"
-            self.weights.append(
-                f"/* {shape} */\n"
-                f"static const float {name}_{short}[{filled.size}] = {{\n{_numbers(filled)}\n}};"
-            )
-            self.n_constant_bytes += filled.nbytes
+    def _parameter(self, name: str, values: np.ndarray) -> None:
+        p = np.asarray(values, np.float32)
+        rows = p.reshape(-1, p.shape[-1])
+        filled = np.zeros((len(rows), -(-rows.shape[1] // PADDED_TO) * PADDED_TO), np.float32)
+        filled[:, : rows.shape[1]] = rows
+        self.weights.append(
+            f"/* {_shown(p.shape)}, rows of {filled.shape[1]} */\n"
+            f"static const float {name}[{filled.size}] = {{\n{_numbers(filled)}\n}};"
+        )
+        self.n_constant_bytes += filled.nbytes
 
     def _described(self) -> str:
         """The comment that both files begin with."""
@@ -269,6 +335,7 @@ void {self.name}_probabilities(const uint8_t *image, float *probabilities);
         parts = re.split(r"^/\* @@ (\w+) \*/\n", template, flags=re.MULTILINE)[1:]
         sections = dict(zip(parts[::2], parts[1::2]))
         used = [text for section, text in sections.items() if section in self.sections]
+        used += self.own_sources
         name, NAME = self.name, self.name.upper()
         classes = ",\n".join(f"    {_c_text(label)}" for label in self.network.classes)
         calls = "\n".join(f"    {call}" for call in self.calls)
@@ -381,11 +448,13 @@ def _run(
             Path(folder, file_name).write_text(content, encoding="utf-8")
         program = str(Path(folder, "check.out"))
         command = [compiler, "-std=c99", "-O2", f"{name}.c", "check_main.c", "-o", program]
-        options = dict(cwd=folder, capture_output=True, timeout=TIMEOUT_S)
         try:
-            done = subprocess.run(command, **options)
+            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT_S)
             if done.returncode == 0:
-                done = subprocess.run([program], input=images.tobytes(), **options)
+                given = images.tobytes()
+                done = subprocess.run(
+                    [program], cwd=folder, input=given, capture_output=True, timeout=TIMEOUT_S
+                )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ExportError(f"{name}.c: it cannot be checked with {compiler}: {error}") from None
     if done.returncode != 0:

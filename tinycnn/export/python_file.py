@@ -11,16 +11,16 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
 from ..network import Network
+from ..plan import Step
 
 LINE_LENGTH = 100
 TIMEOUT_S = 120
@@ -101,24 +101,47 @@ def _network_function(network: Network) -> str:
         "    t = TENSORS",
     ]
     for step in network.plan.steps:
-        name, layer = step.name, step.layer
-        parameters = f't["{name}.w"], t["{name}.b"]'
-        if isinstance(layer, Conv2D):
-            call = f"conv2d(x, {parameters}, {_window(layer, step.input_shape)})"
-        elif isinstance(layer, MaxPool2D):
-            call = f"max_pool(x, size={layer.size}, {_window(layer, step.input_shape)})"
-        elif isinstance(layer, Dense):
-            call = f"dense(x, {parameters})"
-        elif isinstance(layer, (ReLU, Flatten)):
-            call = f"{type(layer).__name__.lower()}(x)"
-        else:  # Dropout: nothing, outside training
-            continue
-        shape = ", ".join(map(str, ("N", *step.output_shape)))
-        lines += [f"    # -> ({shape})", f"    x = {call}"]
+        call = entry_for(step.layer, CALLS, "tinycnn.export.python_file.CALLS")(step)
+        if call is not None:
+            shape = ", ".join(map(str, ("N", *step.output_shape)))
+            lines += [f"    # -> ({shape})", f"    x = {call}"]
     return "\n".join([*lines, "    return x"])
 
 
-def _window(layer: Any, input_shape: tuple[int, ...]) -> str:
+# ---- the layers: functions of python_program.py ------------------------------------------------
+
+
+def _conv2d(step: Step) -> str:
+    assert isinstance(step.layer, Conv2D)
+    return f"conv2d(x, {_parameters(step)}, {_window(step.layer, step.input_shape)})"
+
+
+def _max_pool(step: Step) -> str:
+    layer = step.layer
+    assert isinstance(layer, MaxPool2D)
+    return f"max_pool(x, size={layer.size}, {_window(layer, step.input_shape)})"
+
+
+CALLS: dict[type[Layer], Callable[[Step], str | None]] = {
+    Conv2D: _conv2d,
+    MaxPool2D: _max_pool,
+    ReLU: lambda step: "relu(x)",
+    Flatten: lambda step: "flatten(x)",
+    Dense: lambda step: f"dense(x, {_parameters(step)})",
+    Dropout: lambda step: None,  # outside training it does nothing
+}
+"""Layer class -> a function from the layer's step of the plan to the Python expression that makes
+the layer's output of its input `x`; None where the two are the same.
+
+The expression may use the functions of python_program.py, np, and the parameters t["NAME.w"].
+"""
+
+
+def _parameters(step: Step) -> str:
+    return f't["{step.name}.w"], t["{step.name}.b"]'
+
+
+def _window(layer: Conv2D | MaxPool2D, input_shape: Shape) -> str:
     vertical, horizontal = layer.axes(input_shape)
     padding = ((vertical.before, vertical.after), (horizontal.before, horizontal.after))
     return f"stride={layer.stride}, padding={padding}"
@@ -131,8 +154,9 @@ def _run(source: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         np.save(Path(folder, "images.npy"), images)
         command = [sys.executable, "-c", _ASK]
         try:
-            options = dict(cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
-            subprocess.run(command, check=True, **options)
+            subprocess.run(
+                command, cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT_S
+            )
             with np.load(Path(folder, "answers.npz"), allow_pickle=False) as answers:
                 return answers["logits"], answers["probs"]
         except subprocess.CalledProcessError as error:

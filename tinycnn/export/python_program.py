@@ -25,7 +25,7 @@ FRAMING = None
 HEIGHT_PX, WIDTH_PX, CHANNELS = 84, 84, 1
 SCALING = "raw"
 CALIBRATION_TEMPERATURE = 1.0
-SHAPES = {}
+SHAPES: dict[str, tuple[int, ...]] = {}
 # </constants>
 
 BATCH = 64  # images that go through the network together

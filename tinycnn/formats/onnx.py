@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .._version import __version__
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
 from ..network import Network
+from ..plan import Step
 from .agreement import ExportError, check_agreement, check_exportable, check_images
 
 OPSET, IR_VERSION = 13, 8
@@ -74,7 +77,9 @@ def _run(model: Any, images: np.ndarray) -> np.ndarray:
     except ImportError:
         from onnx.reference import ReferenceEvaluator
 
-        return ReferenceEvaluator(model).run(None, feed)[0]
+        answers = ReferenceEvaluator(model).run(["logits"], feed)
+        assert isinstance(answers, list)  # one array for each name that was asked for
+        return answers[0]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -86,8 +91,8 @@ def _run(model: Any, images: np.ndarray) -> np.ndarray:
         raise ExportError(f"onnxruntime does not run the model: {error}") from None
 
 
-class _Graph:
-    """Nodes and constants, one after the other; `last` is the name of the newest value."""
+class Graph:
+    """The nodes and constants of a model so far; `last` is the name of the newest value."""
 
     def __init__(self) -> None:
         from onnx import helper, numpy_helper
@@ -98,13 +103,14 @@ class _Graph:
         self.last = "images"
 
     def add(self, operation: str, output: str, *others: str, **attributes: Any) -> None:
-        """output = operation(last, others...)."""
+        """output = operation(last, others...), an ONNX operator with its attributes."""
         self.nodes.append(
             self.make_node(operation, [self.last, *others], [output], output, **attributes)
         )
         self.last = output
 
-    def constant(self, name: str, values: Any) -> str:
+    def constant(self, name: str, values: npt.ArrayLike) -> str:
+        """Store float32 values under `name`; returns the name."""
         self.constants.append(self.from_array(np.ascontiguousarray(values, np.float32), name))
         return name
 
@@ -113,28 +119,13 @@ def _model(network: Network) -> Any:
     from onnx import TensorProto, helper
 
     spec = network.input_spec
-    graph = _Graph()
+    graph = Graph()
     _add_scaling(graph, network)
     graph.add("Transpose", "images_nchw", perm=[0, 3, 1, 2])
     for step in network.plan.steps:
-        layer, name = step.layer, step.name
-        if isinstance(layer, Conv2D):
-            w = network.parameters[f"{name}.w"].transpose(3, 2, 0, 1)
-            parameters = [graph.constant(f"{name}.w", w)]
-            parameters += [graph.constant(f"{name}.b", network.parameters[f"{name}.b"])]
-            window = dict(kernel_shape=list(layer.kernel_hw), strides=[layer.stride] * 2)
-            graph.add("Conv", name, *parameters, pads=_pads(layer, step.input_shape), **window)
-        elif isinstance(layer, MaxPool2D):
-            window = dict(kernel_shape=[layer.size] * 2, strides=[layer.stride] * 2)
-            graph.add("MaxPool", name, pads=_pads(layer, step.input_shape), **window)
-        elif isinstance(layer, Dense):
-            w, b = (network.parameters[f"{name}.{short}"] for short in "wb")
-            graph.add("Gemm", name, graph.constant(f"{name}.w", w), graph.constant(f"{name}.b", b))
-        elif isinstance(layer, ReLU):
-            graph.add("Relu", name)
-        elif isinstance(layer, Flatten) and len(step.input_shape) == 3:
-            graph.add("Transpose", f"{name}_nhwc", perm=[0, 2, 3, 1])  # it runs H, W, C
-            graph.add("Flatten", name, axis=1)
+        short_names = step.layer.parameter_shapes(step.input_shape)
+        parameters = {short: network.parameters[f"{step.name}.{short}"] for short in short_names}
+        entry_for(step.layer, NODES, "tinycnn.formats.onnx.NODES")(graph, step, parameters)
     graph.add("Identity", "logits")
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *spec.shape])
     logits = helper.make_tensor_value_info(
@@ -147,13 +138,17 @@ def _model(network: Network) -> Any:
         producer_version=__version__,
         ir_version=IR_VERSION,
     )
-    described = dict(classes=network.classes, framing=spec.framing, scaling=spec.scaling)
-    described["calibration_temperature"] = network.calibration_temperature
+    described = {
+        "classes": network.classes,
+        "framing": spec.framing,
+        "scaling": spec.scaling,
+        "calibration_temperature": network.calibration_temperature,
+    }
     helper.set_model_props(model, {key: json.dumps(value) for key, value in described.items()})
     return model
 
 
-def _add_scaling(graph: _Graph, network: Network) -> None:
+def _add_scaling(graph: Graph, network: Network) -> None:
     """kernels/scale_images.py has the formulas."""
     spec = network.input_spec
     if spec.scaling == "unit":
@@ -172,7 +167,70 @@ def _add_scaling(graph: _Graph, network: Network) -> None:
         graph.add("Div", "scaled", "divisor")
 
 
-def _pads(layer: Conv2D | MaxPool2D, input_shape: tuple[int, ...]) -> list[int]:
+# ---- the layers ------------------------------------------------------------------------------
+
+
+def _conv2d(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
+    layer = step.layer
+    assert isinstance(layer, Conv2D)
+    graph.add(
+        "Conv",
+        step.name,
+        graph.constant(f"{step.name}.w", parameters["w"].transpose(3, 2, 0, 1)),
+        graph.constant(f"{step.name}.b", parameters["b"]),
+        pads=_pads(layer, step.input_shape),
+        kernel_shape=layer.kernel_hw,
+        strides=[layer.stride] * 2,
+    )
+
+
+def _max_pool(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
+    layer = step.layer
+    assert isinstance(layer, MaxPool2D)
+    graph.add(
+        "MaxPool",
+        step.name,
+        pads=_pads(layer, step.input_shape),
+        kernel_shape=[layer.size] * 2,
+        strides=[layer.stride] * 2,
+    )
+
+
+def _dense(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
+    w, b = (graph.constant(f"{step.name}.{short}", parameters[short]) for short in ("w", "b"))
+    graph.add("Gemm", step.name, w, b)
+
+
+def _relu(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
+    graph.add("Relu", step.name)
+
+
+def _flatten(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
+    if len(step.input_shape) == 3:
+        graph.add("Transpose", f"{step.name}_nhwc", perm=[0, 2, 3, 1])  # it runs H, W, C
+        graph.add("Flatten", step.name, axis=1)
+
+
+def _nothing(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
+    """Dropout outside training."""
+
+
+NODES: dict[type[Layer], Callable[[Graph, Step, Mapping[str, np.ndarray]], None]] = {
+    Conv2D: _conv2d,
+    MaxPool2D: _max_pool,
+    ReLU: _relu,
+    Flatten: _flatten,
+    Dense: _dense,
+    Dropout: _nothing,
+}
+"""Layer class -> the function that adds its nodes to the graph.
+
+It gets the layer's step of the plan and its parameters by short name ("w", "b").  Pictures in the
+graph are (N, C, H, W).
+"""
+
+
+def _pads(layer: Conv2D | MaxPool2D, input_shape: Shape) -> list[int]:
     """Top, left, bottom, right."""
     vertical, horizontal = layer.axes(input_shape)
     return [vertical.before, horizontal.before, vertical.after, horizontal.after]
