@@ -13,6 +13,7 @@ from tinycnn import CrossEntropy, Dense, Flatten, InputSpec, Network, ReLU, mode
 from tinycnn import explain as room
 from tinycnn.explain import explain, render_page, write_page
 from tinycnn.explain.formulas import CONV2D, DENSE, FLATTEN, LOSS, MAXPOOL2D, RELU, derivation
+from tinycnn.explain.layer_kinds import explained
 from tinycnn.explain.numeric import (
     AGREES,
     DISAGREES,
@@ -30,7 +31,6 @@ from tinycnn.explain.worked import (
     conv2d_weight,
     dense_input,
     dense_weight,
-    worked_sums,
 )
 from tinycnn.layers import Conv2D, Dropout, MaxPool2D
 from tinycnn.testing import check_gradients
@@ -365,7 +365,7 @@ def test_numbers_by_hand_are_the_engines(name):
             continue
         n_layers += 1
         is_conv = isinstance(layer.step.layer, Conv2D)
-        for one in worked_sums(layer):
+        for one in explained(layer.step.layer).sums(layer):
             assert one.total == pytest.approx(one.engine, rel=1e-10, abs=1e-13)
         weight, given = (conv2d_weight, conv2d_input) if is_conv else (dense_weight, dense_input)
         some = np.random.default_rng(0)
@@ -397,7 +397,7 @@ def test_the_spot_is_one_value_on_its_way():
 def test_the_page_marks_the_winners_of_a_pooling():
     network = small("overlapping_pool")
     explanation = explain(network, image_for(network))
-    pool = next(x for x in explanation.trace.layers if x.winners is not None)
+    pool = next(x for x in explanation.trace.layers if x.kept is not None)
     x, c = pool.x[:, :, pool.spot[2]], pool.spot[2]
     root, _ = parsed(explanation)
     (section,) = [s for s in root.iter("section") if s.get("id") == "pool1"]
@@ -410,7 +410,7 @@ def test_the_page_marks_the_winners_of_a_pooling():
         for v, cell in zip(columns, row.iter("td")):
             if "winner" in cell.get("class", "").split():
                 marked.add((h, v))
-    expected = {divmod(int(p), x.shape[1]) for p in pool.winners[:, :, c].ravel()}
+    expected = {divmod(int(p), x.shape[1]) for p in pool.kept[:, :, c].ravel()}
     assert marked and marked <= expected
     shown = {(h, v) for h in range(x.shape[0]) for v in columns}
     assert {p for p in expected if p in shown} >= marked

@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-import inspect
+import ast
+import pkgutil
 from dataclasses import dataclass
-
-from ..layers import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ CONV2D = Formulas(
             "(4)",
         ),
     ),
-    "conv2d",
+    "kernels/conv2d.py",
     ("conv2d_backward_params", "conv2d_backward_input"),
 )
 
@@ -72,7 +71,7 @@ MAXPOOL2D = Formulas(
     "Of each window only the largest value goes on, and only its owner gets the gradient.",
     (Formula("y", "y[i,j,c] = max<sub>a,e</sub> x[i·S−PT+a, j·S−PL+e, c]", "(1)"),),
     (Formula("dL/dx", f"dL/dx[p] = {_sum('q: argmax[q] = p')} dy[q]", "(4)"),),
-    "maxpool2d",
+    "kernels/maxpool2d.py",
     ("maxpool2d_backward",),
 )
 
@@ -81,7 +80,7 @@ RELU = Formulas(
     "What is above 0 passes; the rest becomes 0, and there the gradient stops.",
     (Formula("y", "y[k] = x[k] if x[k] &gt; 0, else 0", "(1)"),),
     (Formula("dL/dx", "dL/dx[k] = dy[k] if y[k] &gt; 0, else 0", "(4)"),),
-    "relu",
+    "kernels/relu.py",
     ("relu_backward",),
 )
 
@@ -92,6 +91,8 @@ FLATTEN = Formulas(
     (Formula("dL/dx", "dL/dx[h,v,c] = dy[(h·W + v)·C + c]"),),
 )
 
+DROPOUT = Formulas("dropout", "In prediction every value passes as it is.", (), ())
+
 DENSE = Formulas(
     "dense",
     "Every unit weighs all values of the vector.",
@@ -101,7 +102,7 @@ DENSE = Formulas(
         Formula("dL/db", "dL/db[u] = dy[u]", "(3)"),
         Formula("dL/dx", f"dL/dx[k] = {_sum('u')} dy[u] · w[k,u]", "(4)"),
     ),
-    "dense",
+    "kernels/dense.py",
     ("dense_backward_params", "dense_backward_input"),
 )
 
@@ -113,31 +114,24 @@ LOSS = Formulas(
         Formula("L", "L = −log p[label]", "(4)"),
     ),
     (Formula("dL/dz", "dL/dz[k] = p[k] − 1[k = label]", "(8)"),),
-    "cross_entropy",
+    "kernels/cross_entropy.py",
     ("cross_entropy_soft", "cross_entropy_hard"),
 )
 
-_OF = {Conv2D: CONV2D, MaxPool2D: MAXPOOL2D, ReLU: RELU, Flatten: FLATTEN, Dense: DENSE}
-
-
-def formulas_of(layer: Layer) -> Formulas:
-    return _OF[type(layer)]
-
 
 def derivation(formulas: Formulas) -> str:
-    """The docstrings of the kernel's file and functions, plain text; "" for a layer without a
-    kernel, or where Python was told to drop docstrings (-OO)."""
-    from ..kernels import conv2d, cross_entropy, dense, maxpool2d, relu
+    """The docstrings of the file `where` and of its functions, read from the source of tinycnn.
 
-    files = {
-        file.__name__.rsplit(".", 1)[1]: file
-        for file in (conv2d, cross_entropy, dense, maxpool2d, relu)
-    }
-    if formulas.where not in files:
+    "" for a layer without a kernel, and where the source is not there.
+    """
+    try:
+        source = pkgutil.get_data("tinycnn", formulas.where) if formulas.where else None
+    except OSError:  # an installation of compiled files alone
+        source = None
+    if source is None:
         return ""
-    file = files[formulas.where]
-    texts = [file.__doc__] + [getattr(file, name).__doc__ for name in formulas.functions]
-    if not all(texts):
-        return ""
-    heads = [f"kernels/{formulas.where}.py"] + [f"{name}:" for name in formulas.functions]
-    return "\n\n".join(f"{head}\n\n{inspect.cleandoc(text)}" for head, text in zip(heads, texts))
+    file = ast.parse(source)
+    texts = {formulas.where: ast.get_docstring(file)}
+    functions = {node.name: node for node in file.body if isinstance(node, ast.FunctionDef)}
+    texts |= {f"{name}:": ast.get_docstring(functions[name]) for name in formulas.functions}
+    return "\n\n".join(f"{head}\n\n{text}" for head, text in texts.items())

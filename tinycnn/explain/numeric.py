@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..backends import ReferenceBackend
-from ..layers import MaxPool2D, ReLU
 from ..losses import CrossEntropy
+from .layer_kinds import explained
 from .trace import Trace
 
 AGREES, KINK, DROWNED, DISAGREES = "agrees", "kink", "drowned", "disagrees"
@@ -107,6 +107,7 @@ class Prober:
         one_hot[0, self.labels] = 1
         self.network.forward(self.x, training=True)
         dx = self.network.backward(one_hot, input_gradient=True)
+        assert dx is not None  # it was asked for
         return {"x": dx[0], **{name: g.copy() for name, g in self.network.gradients.items()}}
 
     def loss(self) -> float:
@@ -116,11 +117,10 @@ class Prober:
         """Which ReLUs are open and which positions win, as one vector."""
         self.reference.forward(self.x, masks={})
         parts = [np.zeros(0, np.int64)]
-        for step, (_, y, winners) in zip(self.network.plan.steps, self.reference.saved):
-            if isinstance(step.layer, ReLU):
-                parts.append((y > 0).ravel())
-            elif isinstance(step.layer, MaxPool2D):
-                parts.append(winners.ravel())
+        for step, (_, y, kept) in zip(self.network.plan.steps, self.reference.saved):
+            choices = explained(step.layer).choices(y, kept)
+            if choices is not None:
+                parts.append(choices.ravel())
         return np.concatenate(parts)
 
     def probe(
@@ -192,8 +192,8 @@ def sampled_entries(gradient: np.ndarray, n_entries: int, rng: np.random.Generat
     others = np.setdiff1d(np.flatnonzero(gradient), chosen)
     n_others = min(max(n_entries - len(chosen), 0), len(others))
     chosen += list(rng.choice(others, n_others, replace=False))
-    chosen = dict.fromkeys(int(k) for k in chosen)
-    return sorted(chosen, key=lambda k: -abs(gradient[k]))[:n_entries]
+    different = dict.fromkeys(int(k) for k in chosen)
+    return sorted(different, key=lambda k: -abs(gradient[k]))[:n_entries]
 
 
 def sweep_steps(trace: Trace) -> list[Probe]:

@@ -10,6 +10,7 @@ import numpy as np
 from .._version import __version__
 from ..svg_charts import escape
 from .formulas import LOSS
+from .layer_kinds import title_of
 from .layer_sections import (
     derivation_details,
     formula_list,
@@ -17,10 +18,9 @@ from .layer_sections import (
     layer_section,
     probe_table,
     shape_text,
-    step_sense,
 )
 from .numeric import MOVES_LOSS_BY, RELATIVE_BOUND
-from .pictures import bars, cell, grey_picture, number, number_grid, picture, shades
+from .pictures import around, bars, cell, grey_picture, number, number_grid, picture, shades
 from .style import STYLE
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def _overview(explanation: Explanation, title: str) -> str:
         else "a class that was chosen"
     )
     notes = []
-    if trace.n_dropouts:
-        notes.append("Dropout is left out, as in prediction.")
+    for name in trace.left_out:
+        notes.append(f"{name.capitalize()} is left out, as in prediction.")
     if trace.calibration_temperature != 1:
         notes.append(
             f"predict_proba divides the logits by {number(trace.calibration_temperature)} "
@@ -131,7 +131,7 @@ def _steps_table(explanation: Explanation) -> str:
     for layer in explanation.trace.layers:
         step = layer.step
         rows.append(
-            f'<tr><th><a href="#{step.name}">{step.name}</a></th><td>{step_sense(step)}</td>'
+            f'<tr><th><a href="#{step.name}">{step.name}</a></th><td>{title_of(step.layer)}</td>'
             f'<td class="n">{shape_text(step.output_shape)}</td>'
             f'<td class="n">{number(layer.y.min(), 3)} … {number(layer.y.max(), 3)}</td>'
             f'<td class="n">{_share(layer.y == 0)}</td>'
@@ -156,7 +156,7 @@ def _image(explanation: Explanation, ids: list[str]) -> str:
     strength = np.abs(dx).max(axis=2)
     row, column = (int(i) for i in np.unravel_index(strength.argmax(), strength.shape))
     channel = int(np.abs(dx[row, column]).argmax())
-    rows, columns = _around(row, dx.shape[0], 8), _around(column, dx.shape[1], 8)
+    rows, columns = around(row, dx.shape[0], 8), around(column, dx.shape[1], 8)
     mark = lambda r, c: "spot" if (r, c) == (row, column) else ""
     scaling = {
         "raw": "x = p: pixels 0…255 as they are",
@@ -191,11 +191,6 @@ def _image(explanation: Explanation, ids: list[str]) -> str:
     )
 
 
-def _around(centre: int, size: int, n: int) -> slice:
-    first = max(min(centre - n // 2, size - n), 0)
-    return slice(first, min(first + n, size))
-
-
 def _loss(explanation: Explanation, ids: list[str]) -> str:
     trace = explanation.trace
     classes = trace.network.classes
@@ -213,11 +208,11 @@ def _loss(explanation: Explanation, ids: list[str]) -> str:
     return (
         f'<section id="{LOSS_ID}">{heading(LOSS_ID, LOSS.title, ids)}<p class="sense">{LOSS.sense}'
         '</p><div class="two"><div class="forward"><h3>Forward</h3>'
-        + formula_list(LOSS.forward, LOSS.where)
+        + formula_list(LOSS, LOSS.forward)
         + f"<p>L = −log {number(trace.probs[trace.label], 6)} = <b>{number(trace.loss, 6)}</b></p>"
         f"{bars(trace.probs, classes, trace.label)}"
         '</div><div class="backward"><h3>Backward</h3>'
-        + formula_list(LOSS.backward, LOSS.where)
+        + formula_list(LOSS, LOSS.backward)
         + "<p>The probabilities less the truth: every wrong class is pushed down by what it was "
         "given, the label is pulled up by what it lacks. They sum to 0 (with rounding, to "
         f"{number(float(trace.dlogits.sum()), 1)}). 1[…] is 1 where it holds, else 0.</p>"

@@ -169,3 +169,9 @@ def bars(values: np.ndarray, names: Sequence[str], mark: int | None = None) -> s
             f'<td class="n">{number(value)}</td></tr>'
         )
     return f'<table class="bars">{"".join(lines)}</table>'
+
+
+def around(centre: int, size: int, n: int) -> slice:
+    """n of the indices 0..size-1 with `centre` in their middle, as far as the ends allow."""
+    first = max(min(centre - n // 2, size - n), 0)
+    return slice(first, min(first + n, size))

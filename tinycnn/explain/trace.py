@@ -12,35 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..backends import ReferenceBackend
-from ..layers import Dropout, Flatten, MaxPool2D, ReLU, Shape
+from ..layers import Shape
 from ..losses import CrossEntropy, softmax
 from ..network import Network
-from ..plan import Step
 from ..testing import logit_error
-
-Spot = tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class LayerTrace:
-    """A layer's values: x in, y out, dy = dL/dy in from behind, dx = dL/dx out to the front.
-
-    winners     of max-pooling: for each y the flat index h*W + w of its owner in x; else None
-    parameters  by short name ("w", "b"), gradients alike
-    spot        index into y that the page looks at closely
-    folded      (H, W, C) of the picture whose flattened values x is, else None
-    """
-
-    step: Step
-    x: np.ndarray
-    y: np.ndarray
-    dx: np.ndarray
-    dy: np.ndarray
-    winners: np.ndarray | None
-    parameters: Mapping[str, np.ndarray]
-    gradients: Mapping[str, np.ndarray]
-    spot: Spot
-    folded: Shape | None = None
+from .layer_kinds import explained
+from .layer_trace import LayerTrace, Spot
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +43,7 @@ class Trace:
     layers: tuple[LayerTrace, ...]
     kernel_differences: Mapping[str, float]
     float32_difference: float
-    n_dropouts: int
+    left_out: tuple[str, ...]
     calibration_temperature: float
 
     @property
@@ -86,10 +63,11 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
     Raises TypeError or ValueError for an image that the network does not take, ValueError for a
     label that is no class or logits that are not finite.
     """
+    entries = [explained(layer) for layer in network.layers]  # before anything is computed
     given = network.predict_logits(np.asarray(image)[None])[0]
     if not np.isfinite(given).all():
         raise ValueError("the network's logits of this image are not finite: nothing to explain")
-    kernels, oracle = (_in_float64(network, backend) for backend in ("auto", "numpy"))
+    kernels, oracle = (in_float64(network, name, left_out=False) for name in ("auto", "numpy"))
     K = len(network.classes)
     if label is None:
         label = int(given.argmax())
@@ -101,24 +79,37 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
     labels = np.array([label])
     loss, dlogits = CrossEntropy()(logits, labels)  # exact for a loss of 1e-20 too
 
+    folded: list[Shape | None] = [None]
+    for step in oracle.plan.steps:
+        folded.append(explained(step.layer).folded(step.input_shape, folded[-1]))
     layers: list[LayerTrace] = []
     dy, saved = dlogits, walker.saved
-    for step, one in zip(reversed(oracle.plan.steps), reversed(saved)):
-        walker.plan, walker.saved = replace(oracle.plan, steps=(step,)), [one]
+    for k in reversed(range(len(saved))):
+        step, (x_in, y, kept) = oracle.plan.steps[k], saved[k]
+        walker.plan, walker.saved = replace(oracle.plan, steps=(step,)), [saved[k]]
         dx = walker.backward(dy, True)
+        assert dx is not None  # it was asked for
         names = step.layer.parameter_shapes(step.input_shape)
-        winners = one[2][0] if isinstance(step.layer, MaxPool2D) else None
-        parameters = {short: oracle.parameters[f"{step.name}.{short}"] for short in names}
-        gradients = {short: oracle.gradients[f"{step.name}.{short}"] for short in names}
-        x_in, y, _ = one
-        spot = _spot(dy[0], y[0], layers[-1] if layers else None)
-        values = (x_in[0], y[0], dx[0], dy[0], winners, parameters, gradients, spot)
-        layers.append(LayerTrace(step, *values, _folded(oracle.plan.steps, step)))
+        layers.append(
+            LayerTrace(
+                step=step,
+                x=x_in[0],
+                y=y[0],
+                dx=dx[0],
+                dy=dy[0],
+                kept=None if kept is None else kept[0],
+                parameters={short: oracle.parameters[f"{step.name}.{short}"] for short in names},
+                gradients={short: oracle.gradients[f"{step.name}.{short}"] for short in names},
+                spot=_spot(dy[0], y[0], layers[-1] if layers else None),
+                folded=folded[k],
+            )
+        )
         dy = dx
 
     kernel_logits = kernels.forward(x, training=True)
     _, kernel_dlogits = CrossEntropy()(kernel_logits, labels)
     kernel_dx = kernels.backward(kernel_dlogits, input_gradient=True)
+    assert kernel_dx is not None
     differences = {
         "logits": _difference(kernel_logits, logits),
         "gradient of x": _difference(kernel_dx, dy),
@@ -137,22 +128,21 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
         layers=tuple(reversed(layers)),
         kernel_differences=differences,
         float32_difference=logit_error(given.astype(np.float64), logits[0]),
-        n_dropouts=sum(isinstance(layer, Dropout) for layer in network.layers),
+        left_out=tuple({entry.formulas.title: None for entry in entries if entry.left_out}),
         calibration_temperature=network.calibration_temperature,
     )
 
 
-def in_float64(network: Network, backend: str, with_dropout: bool = True) -> Network:
-    """A float64 network with the same layers and parameters; dropout layers may be left out."""
-    layers = [x for x in network.layers if with_dropout or not isinstance(x, Dropout)]
+def in_float64(network: Network, backend: str, left_out: bool = True) -> Network:
+    """A float64 network with the same layers and parameters.
+
+    left_out  whether with the layers that the page leaves out: those that do nothing in prediction
+    """
+    layers = [layer for layer in network.layers if left_out or not explained(layer).left_out]
     double = Network(layers, network.input_spec, backend=backend, dtype=np.float64)
     for name, parameter in network.parameters.items():
         double.parameters[name][:] = parameter
     return double
-
-
-def _in_float64(network: Network, backend: str) -> Network:
-    return in_float64(network, backend, with_dropout=False)
 
 
 def _difference(found: np.ndarray, expected: np.ndarray) -> float:
@@ -165,20 +155,9 @@ def _spot(dy: np.ndarray, y: np.ndarray, behind: LayerTrace | None) -> Spot:
     """The value of y to look at: the one that the spot of the layer behind was made of, where that
     layer moves values without mixing them; else where y * dL/dy is largest: a value that is there
     and matters."""
-    if behind is not None and behind.winners is not None:
-        row, column = divmod(int(behind.winners[behind.spot]), behind.x.shape[1])
-        return (row, column, behind.spot[2])
-    if behind is not None and isinstance(behind.step.layer, ReLU):
-        return behind.spot
+    if behind is not None:
+        followed = explained(behind.step.layer).spot_in_x(behind)
+        if followed is not None:
+            return followed
     weights = next((v for v in (y * dy, dy) if v.any()), y)
     return tuple(int(i) for i in np.unravel_index(np.abs(weights).argmax(), y.shape))
-
-
-def _folded(steps: tuple[Step, ...], step: Step) -> Shape | None:
-    """Shape of the picture that a Flatten directly, or a ReLU after it, handed to `step`."""
-    before = list(steps[: steps.index(step)])
-    while before and isinstance(before[-1].layer, ReLU):
-        before.pop()
-    if before and isinstance(before[-1].layer, Flatten) and len(before[-1].input_shape) == 3:
-        return before[-1].input_shape
-    return None

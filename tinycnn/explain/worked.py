@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..layers import Conv2D
-from .trace import LayerTrace
+from .layer_trace import LayerTrace, window_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def named(name: str, index: tuple[int, ...]) -> str:
 def conv2d_output(layer: LayerTrace, spot: tuple[int, ...]) -> WorkedSum:
     """kernels/conv2d.py (1) at y[i, j, f]."""
     i, j, f = spot
-    w, (S, PT, PL) = layer.parameters["w"], geometry(layer)
+    w, (S, PT, PL) = layer.parameters["w"], window_of(layer)[:3]
     products = []
     for a in range(w.shape[0]):
         for e in range(w.shape[1]):
@@ -65,7 +64,7 @@ def conv2d_output(layer: LayerTrace, spot: tuple[int, ...]) -> WorkedSum:
 def conv2d_weight(layer: LayerTrace, index: tuple[int, ...]) -> WorkedSum:
     """kernels/conv2d.py (2) at dL/dw[a, e, c, f]; products with dy = 0 are left out."""
     a, e, c, f = index
-    S, PT, PL = geometry(layer)
+    S, PT, PL = window_of(layer)[:3]
     products = []
     for i in range(layer.y.shape[0]):
         for j in range(layer.y.shape[1]):
@@ -80,7 +79,7 @@ def conv2d_weight(layer: LayerTrace, index: tuple[int, ...]) -> WorkedSum:
 def conv2d_input(layer: LayerTrace, index: tuple[int, ...]) -> WorkedSum:
     """kernels/conv2d.py (4) at dL/dx[h, v, c]; products with dy = 0 are left out."""
     h, v, c = index
-    w, (S, PT, PL) = layer.parameters["w"], geometry(layer)
+    w, (S, PT, PL) = layer.parameters["w"], window_of(layer)[:3]
     products = []
     for a in range(w.shape[0]):
         for e in range(w.shape[1]):
@@ -121,13 +120,6 @@ def dense_input(layer: LayerTrace, index: tuple[int, ...]) -> WorkedSum:
     return WorkedSum(named("dL/dx", index), "(4)", products, float(layer.dx[index]))
 
 
-def geometry(layer: LayerTrace) -> tuple[int, int, int]:
-    """Stride, and the padding above and to the left of x."""
-    window = layer.step.layer
-    vertical, horizontal = window.axes(layer.step.input_shape)
-    return window.stride, vertical.before, horizontal.before
-
-
 def _product(
     left: str,
     left_array: np.ndarray,
@@ -144,23 +136,28 @@ def _product(
     )
 
 
-def worked_sums(layer: LayerTrace) -> tuple[WorkedSum, WorkedSum, WorkedSum]:
-    """Of a convolution or dense layer: y at the spot, and dL/dw and dL/dx where they are largest
-    (dL/dw within the spot's own filter or unit)."""
-    is_conv = isinstance(layer.step.layer, Conv2D)
-    own = layer.gradients["w"][..., layer.spot[-1]]
-    weight = (*_largest(own), layer.spot[-1])
-    if is_conv:
-        return (
-            conv2d_output(layer, layer.spot),
-            conv2d_weight(layer, weight),
-            conv2d_input(layer, _largest(layer.dx)),
-        )
+def conv2d_sums(layer: LayerTrace) -> tuple[WorkedSum, ...]:
+    """y at the spot; dL/dw of the spot's filter and dL/dx where they are largest."""
+    return (
+        conv2d_output(layer, layer.spot),
+        conv2d_weight(layer, _largest_weight(layer)),
+        conv2d_input(layer, _largest(layer.dx)),
+    )
+
+
+def dense_sums(layer: LayerTrace) -> tuple[WorkedSum, ...]:
+    """y at the spot; dL/dw of the spot's unit and dL/dx where they are largest."""
     return (
         dense_output(layer, layer.spot),
-        dense_weight(layer, weight),
+        dense_weight(layer, _largest_weight(layer)),
         dense_input(layer, _largest(layer.dx)),
     )
+
+
+def _largest_weight(layer: LayerTrace) -> tuple[int, ...]:
+    """Index of the largest |dL/dw| of the filter or unit of the spot."""
+    k = layer.spot[-1]
+    return (*_largest(layer.gradients["w"][..., k]), k)
 
 
 def _largest(array: np.ndarray) -> tuple[int, ...]:
