@@ -4,6 +4,8 @@ import json
 import os
 import struct
 import tracemalloc
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from tinycnn import Dense, Dropout, Flatten, InputSpec, Network
 from tinycnn.formats import safetensors as model_file
 from tinycnn.formats.safetensors import ModelFileError
 from tinycnn.ground import atomic_file
+from tinycnn.layers import Layer, UnknownLayerError
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -182,6 +185,32 @@ def test_extra_tensors_are_passed_over_and_need_a_slash(tmp_path):
     assert metadata["note"] == "hello"
     with pytest.raises(ValueError, match="extra tensor 'm': expected a name with a '/'"):
         model_file.to_bytes(network, {"m": np.ones(3)})
+
+
+@dataclass(frozen=True)
+class Softsign(Layer):
+    """x / (scale + |x|): a layer class that tinycnn does not have."""
+
+    stem: ClassVar[str] = "softsign"
+    scale: float = 1.0
+
+
+def test_a_file_may_name_a_class_that_is_given(tmp_path, monkeypatch):
+    """As far as the plan: whether a network with it runs is for the engine's tables to say."""
+    own = Softsign(scale=2.5)
+    path = write(tmp_path, with_description(lambda d: d["layers"].insert(1, own.config()) or None))
+    with pytest.raises(ModelFileError, match="layer kind is 'Softsign'; .* in custom_layers"):
+        tinycnn.load(path, backend="numpy")
+    read = []
+
+    def plan(layers, input_shape):
+        read.extend(layers)
+        raise UnknownLayerError("no entry for Softsign")
+
+    monkeypatch.setattr(model_file, "build_plan", plan)
+    with pytest.raises(UnknownLayerError, match="no entry for Softsign"):  # the file is not blamed
+        tinycnn.load(path, backend="numpy", custom_layers=[Softsign])
+    assert read == [example().layers[0], own, *example().layers[1:]]
 
 
 # ---- writing ---------------------------------------------------------------------------------

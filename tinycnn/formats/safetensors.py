@@ -13,7 +13,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from ..ground.atomic_file import write_atomically
 from ..input_spec import InputSpec
-from ..layers import MaxPool2D, layer_from_config
+from ..layers import Layer, MaxPool2D, UnknownLayerError, layer_from_config
 from ..network import Network
 from ..plan import Plan, build_plan
 
@@ -105,13 +105,28 @@ def _checksum(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any])
 
 
 def load(
-    path: str | os.PathLike, *, backend: str = "auto", n_threads: int | None = None
+    path: str | os.PathLike,
+    *,
+    backend: str = "auto",
+    n_threads: int | None = None,
+    custom_layers: Sequence[type[Layer]] = (),
 ) -> Network:
     """The network in the file at `path`.
 
-    Raises FileNotFoundError, or ModelFileError for a file that is damaged or holds no network.
+    backend, n_threads  as in `Network`
+    custom_layers       layer classes of your own that the file may name
+    Raises FileNotFoundError; ModelFileError for a file that is damaged or holds no network;
+    UnknownLayerError for a custom layer that the engine has no entry for.
     """
-    return network_from(path, *read(path), backend=backend, n_threads=n_threads)
+    tensors, metadata = read(path)
+    return network_from(
+        path,
+        tensors,
+        metadata,
+        backend=backend,
+        n_threads=n_threads,
+        custom_layers=custom_layers,
+    )
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -140,15 +155,21 @@ def network_from(
     path: str | os.PathLike,
     tensors: Mapping[str, np.ndarray],
     metadata: Mapping[str, str],
-    **options: Any,
+    *,
+    backend: str = "auto",
+    n_threads: int | None = None,
+    custom_layers: Sequence[type[Layer]] = (),
 ) -> Network:
-    """The network that `read` found; sizes are compared with the tensors before anything is
-    allocated.  path: for messages.  options: of `Network`.  Errors as `load`."""
+    """The network in the tensors and metadata that `read` returned.
+
+    Shapes are compared with the tensors before anything is allocated.  path: for messages; the
+    rest, and the errors, as in `load`.
+    """
     try:
         description = json.loads(metadata[METADATA_KEY])
         if description["version"] != VERSION:
             raise ValueError(f"version {description['version']}; this release reads {VERSION}")
-        layers = [layer_from_config(config) for config in description["layers"]]
+        layers = [layer_from_config(config, custom_layers) for config in description["layers"]]
         spec = InputSpec(**description["input_spec"])
         plan = build_plan(layers, spec.shape)
         _check_work(plan)
@@ -162,6 +183,8 @@ def network_from(
         if not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
             raise ValueError(f"calibration_temperature is {temperature!r}; expected above 0")
         temperature = float(temperature)  # here, for an integer beyond the largest float
+    except UnknownLayerError:  # the file is not to blame
+        raise
     except KeyError as error:
         raise ModelFileError(f"{path}: not a tinycnn model: {error} is missing") from None
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -182,7 +205,7 @@ def network_from(
         raise ModelFileError(
             f"{path}: its checksum does not match: it is damaged, or another program changed it"
         )
-    network = Network(layers, spec, dtype=dtype, **options)
+    network = Network(layers, spec, backend=backend, dtype=dtype, n_threads=n_threads)
     for name, tensor in own.items():
         network.parameters[name][:] = tensor
     network.training_summary = training
