@@ -366,13 +366,13 @@ def test_numbers_by_hand_are_the_engines(name):
         n_layers += 1
         is_conv = isinstance(layer.step.layer, Conv2D)
         for one in explained(layer.step.layer).sums(layer):
-            assert one.total == pytest.approx(one.engine, rel=1e-10, abs=1e-13)
+            assert one.total == pytest.approx(one.result.value, rel=1e-10, abs=1e-13)
         weight, given = (conv2d_weight, conv2d_input) if is_conv else (dense_weight, dense_input)
         some = np.random.default_rng(0)
         for sum_of, array in ((weight, layer.parameters["w"]), (given, layer.x)):
             for flat in some.permutation(array.size)[:40]:
                 one = sum_of(layer, tuple(int(i) for i in np.unravel_index(flat, array.shape)))
-                assert one.total == pytest.approx(one.engine, rel=1e-10, abs=1e-13)
+                assert one.total == pytest.approx(one.result.value, rel=1e-10, abs=1e-13)
     assert n_layers == sum(isinstance(x, (Conv2D, Dense)) for x in network.layers)
 
 

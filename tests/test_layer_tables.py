@@ -147,7 +147,7 @@ static void own_relu(const picture *x)
 """
 
 OWN_ENTRIES = {
-    "tinycnn.formats.onnx.NODES": lambda graph, step, parameters: graph.add("Relu", step.name),
+    "tinycnn.formats.onnx.NODES": lambda graph, step: graph.add("Relu", step.name),
     "tinycnn.export.python_file.CALLS": lambda step: "np.where(x > 0, x, 0)",
     "tinycnn.export.c_file.OPERATIONS": c_file.COperation(
         lambda step, given, relu: f"own_relu(&{given});", source=OWN_RELU_IN_C, in_place=True

@@ -7,17 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..layers import (
-    Conv2D,
-    Dense,
-    Dropout,
-    Flatten,
-    Layer,
-    MaxPool2D,
-    ReLU,
-    Shape,
-    entry_for,
-)
+from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
 from . import formulas
 from .formulas import Formulas
 from .layer_pictures import (
@@ -58,7 +48,7 @@ class Explained:
     formulas: Formulas
     details: Callable[[Layer], str] = _no_text
     letters: Callable[[LayerTrace], str] = _no_text
-    sums: Callable[[LayerTrace], tuple[WorkedSum, ...]] = lambda layer: ()
+    sums: Callable[[LayerTrace], list[WorkedSum]] = lambda layer: []
     close_up: Callable[[LayerTrace], str] = _no_text
     cards: Callable[[LayerTrace], str] = _no_text
     spot_in_x: Callable[[LayerTrace], Spot | None] = lambda layer: None

@@ -91,21 +91,23 @@ def _worked(one: WorkedSum) -> str:
     shown, rest = ordered[:N_PRODUCTS], ordered[N_PRODUCTS:]
     lines = []
     if one.bias:
-        lines.append(f"<tr><td>{one.bias[0]}</td><td></td>{_n(one.bias[1])}</tr>")
+        lines.append(f"<tr><td>{one.bias.name}</td><td></td>{_n(one.bias.value)}</tr>")
     for product in shown:
-        factors = f"{number(product.left_value)} · {number(product.right_value)}"
+        left, right = product
+        factors = f"{number(left.value)} · {number(right.value)}"
         lines.append(
-            f"<tr><td>{product.left} · {product.right}</td>"
+            f"<tr><td>{left.name} · {right.name}</td>"
             f'<td class="n">{factors}</td>{_n(product.value)}</tr>'
         )
     if rest:
         total = sum(product.value for product in rest)
         lines.append(f"<tr><td>and {len(rest):,} more products</td><td></td>{_n(total)}</tr>")
-    same = abs(one.total - one.engine) <= 1e-9 * max(abs(one.engine), 1e-300)
-    mark = "✓ as the engine" if same else f"✗ the engine: {number(one.engine, 9)}"
-    lines.append(f'<tr class="total"><td>{one.name}</td><td>{mark}</td>{_n(one.total, 6)}</tr>')
+    name, engine = one.result
+    same = abs(one.total - engine) <= 1e-9 * max(abs(engine), 1e-300)
+    mark = "✓ as the engine" if same else f"✗ the engine: {number(engine, 9)}"
+    lines.append(f'<tr class="total"><td>{name}</td><td>{mark}</td>{_n(one.total, 6)}</tr>')
     return (
-        f'<table class="worked"><caption>{one.name} by hand, equation {one.equation}</caption>'
+        f'<table class="worked"><caption>{name} by hand, equation {one.equation}</caption>'
         f"<tbody>{''.join(lines)}</tbody></table>"
     )
 

@@ -60,3 +60,8 @@ def window_of(layer: LayerTrace) -> Window:
     KH, KW = kind.kernel_hw if isinstance(kind, Conv2D) else (kind.size, kind.size)
     stride = kind.stride or KH  # the stride of a pooling is its size where none was given
     return Window(stride, vertical.before, horizontal.before, KH, KW)
+
+
+def largest_at(array: np.ndarray) -> Spot:
+    """Index of the largest |value|."""
+    return tuple(int(i) for i in np.unravel_index(np.abs(array).argmax(), array.shape))

@@ -20,6 +20,7 @@ import numpy as np
 from ..backends import ReferenceBackend
 from ..losses import CrossEntropy
 from .layer_kinds import explained
+from .layer_trace import largest_at
 from .trace import Trace
 
 AGREES, KINK, DROWNED, DISAGREES = "agrees", "kink", "drowned", "disagrees"
@@ -200,6 +201,5 @@ def sweep_steps(trace: Trace) -> list[Probe]:
     """One entry at every step of SWEEP: of the first parameter, where its gradient is largest."""
     prober = Prober(trace)
     name = next(iter(prober.network.parameters))
-    gradient = prober.gradients[name]
-    index = tuple(int(i) for i in np.unravel_index(np.abs(gradient).argmax(), gradient.shape))
+    index = largest_at(prober.gradients[name])
     return [prober.probe(name, index, step, count_switches=True) for step in SWEEP]

@@ -19,6 +19,7 @@ from .layer_sections import (
     probe_table,
     shape_text,
 )
+from .layer_trace import largest_at
 from .numeric import MOVES_LOSS_BY, RELATIVE_BOUND
 from .pictures import around, bars, cell, grey_picture, number, number_grid, picture, shades
 from .style import STYLE
@@ -153,9 +154,7 @@ def _image(explanation: Explanation, ids: list[str]) -> str:
     trace = explanation.trace
     spec = trace.network.input_spec
     dx = trace.dx
-    strength = np.abs(dx).max(axis=2)
-    row, column = (int(i) for i in np.unravel_index(strength.argmax(), strength.shape))
-    channel = int(np.abs(dx[row, column]).argmax())
+    row, column, channel = largest_at(dx)
     rows, columns = around(row, dx.shape[0], 8), around(column, dx.shape[1], 8)
     mark = lambda r, c: "spot" if (r, c) == (row, column) else ""
     scaling = {

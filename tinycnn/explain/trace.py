@@ -17,7 +17,7 @@ from ..losses import CrossEntropy, softmax
 from ..network import Network
 from ..testing import logit_error
 from .layer_kinds import explained
-from .layer_trace import LayerTrace, Spot
+from .layer_trace import LayerTrace, Spot, largest_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,4 +160,4 @@ def _spot(dy: np.ndarray, y: np.ndarray, behind: LayerTrace | None) -> Spot:
         if followed is not None:
             return followed
     weights = next((v for v in (y * dy, dy) if v.any()), y)
-    return tuple(int(i) for i in np.unravel_index(np.abs(weights).argmax(), y.shape))
+    return largest_at(weights)

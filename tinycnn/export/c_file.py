@@ -148,62 +148,46 @@ class COperation:
     comment: Callable[[Step], str] = lambda step: ""
 
 
-def _conv2d(step: Step, given: str, relu: int) -> str:
-    layer, name = step.layer, step.name
-    assert isinstance(layer, Conv2D)
+def _window(step: Step) -> tuple[int, int, int, int, int]:
+    """(KH, KW, S, PT, PL) of a convolution or pooling."""
+    layer = step.layer
+    assert isinstance(layer, (Conv2D, MaxPool2D))
+    KH, KW = layer.kernel_hw if isinstance(layer, Conv2D) else (layer.size, layer.size)
     vertical, horizontal = layer.axes(step.input_shape)
-    KH, KW = layer.kernel_hw
-    return (
-        f"conv2d(&{given}, {name}_w, {name}_b, {KH}, {KW}, {layer.stride}, "
-        f"{vertical.before}, {horizontal.before}, {relu}, &{name});"
-    )
+    return KH, KW, layer.stride or KH, vertical.before, horizontal.before
+
+
+def _window_comment(step: Step) -> str:
+    KH, KW, S, PT, PL = _window(step)
+    return f", {KH}x{KW}, stride {S}, padding above {PT}, left {PL}"
+
+
+def _conv2d(step: Step, given: str, relu: int) -> str:
+    numbers = ", ".join(map(str, _window(step)))
+    return f"conv2d(&{given}, {step.name}_w, {step.name}_b, {numbers}, {relu}, &{step.name});"
 
 
 def _conv2d_border(step: Step) -> Border:
-    layer, (H, W, _) = step.layer, step.input_shape
-    assert isinstance(layer, Conv2D)
-    vertical, horizontal = layer.axes(step.input_shape)
-    KH, KW = layer.kernel_hw
-    height = max((vertical.n_out - 1) * layer.stride + KH, vertical.before + H)
-    width = max((horizontal.n_out - 1) * layer.stride + KW, horizontal.before + W)
-    return Border(vertical.before, horizontal.before, height, width)
+    KH, KW, S, PT, PL = _window(step)
+    (H, W, _), (OH, OW, _) = step.input_shape, step.output_shape
+    return Border(PT, PL, max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W))
 
 
 def _max_pool(step: Step, given: str, relu: int) -> str:
-    layer = step.layer
-    assert isinstance(layer, MaxPool2D)
-    vertical, horizontal = layer.axes(step.input_shape)
-    return (
-        f"max_pool(&{given}, {layer.size}, {layer.stride}, {vertical.before}, "
-        f"{horizontal.before}, &{step.name});"
-    )
-
-
-def _window(step: Step) -> str:
-    layer = step.layer
-    assert isinstance(layer, (Conv2D, MaxPool2D))
-    vertical, horizontal = layer.axes(step.input_shape)
-    KH, KW = layer.kernel_hw if isinstance(layer, Conv2D) else (layer.size, layer.size)
-    return (
-        f", {KH}x{KW}, stride {layer.stride}, padding above {vertical.before}, "
-        f"left {horizontal.before}"
-    )
+    K, _, S, PT, PL = _window(step)
+    return f"max_pool(&{given}, {K}, {S}, {PT}, {PL}, &{step.name});"
 
 
 def _dense(step: Step, given: str, relu: int) -> str:
     return f"dense(&{given}, {step.name}_w, {step.name}_b, {relu}, &{step.name});"
 
 
-def _relu(step: Step, given: str, relu: int) -> str:
-    return f"relu(&{given});"
-
-
 OPERATIONS: dict[type[Layer], COperation | None] = {
     Conv2D: COperation(
-        _conv2d, "conv2d", applies_relu=True, border=_conv2d_border, comment=_window
+        _conv2d, "conv2d", applies_relu=True, border=_conv2d_border, comment=_window_comment
     ),
-    MaxPool2D: COperation(_max_pool, "max_pool", comment=_window),
-    ReLU: COperation(_relu, "relu", in_place=True),
+    MaxPool2D: COperation(_max_pool, "max_pool", comment=_window_comment),
+    ReLU: COperation(lambda step, given, relu: f"relu(&{given});", "relu", in_place=True),
     Flatten: None,  # pictures already lie in memory in the order H, W, C
     Dense: COperation(_dense, "dense", applies_relu=True),
     Dropout: None,  # outside training it does nothing

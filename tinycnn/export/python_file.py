@@ -18,7 +18,7 @@ import numpy as np
 
 from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
+from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
 from ..network import Network
 from ..plan import Step
 
@@ -108,30 +108,16 @@ def _network_function(network: Network) -> str:
     return "\n".join([*lines, "    return x"])
 
 
-# ---- the layers: functions of python_program.py ------------------------------------------------
-
-
-def _conv2d(step: Step) -> str:
-    assert isinstance(step.layer, Conv2D)
-    return f"conv2d(x, {_parameters(step)}, {_window(step.layer, step.input_shape)})"
-
-
-def _max_pool(step: Step) -> str:
-    layer = step.layer
-    assert isinstance(layer, MaxPool2D)
-    return f"max_pool(x, size={layer.size}, {_window(layer, step.input_shape)})"
-
-
 CALLS: dict[type[Layer], Callable[[Step], str | None]] = {
-    Conv2D: _conv2d,
-    MaxPool2D: _max_pool,
+    Conv2D: lambda step: f"conv2d(x, {_parameters(step)}, {_window(step)})",
+    MaxPool2D: lambda step: f"max_pool(x, {_window(step)})",
     ReLU: lambda step: "relu(x)",
     Flatten: lambda step: "flatten(x)",
     Dense: lambda step: f"dense(x, {_parameters(step)})",
-    Dropout: lambda step: None,  # outside training it does nothing
+    Dropout: lambda step: None,  # it does nothing in prediction
 }
-"""Layer class -> a function from the layer's step of the plan to the Python expression that makes
-the layer's output of its input `x`; None where the two are the same.
+"""Layer class -> a function of a layer's step of the plan: the Python expression that makes the
+layer's output of its input `x`; None where the two are the same.
 
 The expression may use the functions of python_program.py, np, and the parameters t["NAME.w"].
 """
@@ -141,10 +127,13 @@ def _parameters(step: Step) -> str:
     return f't["{step.name}.w"], t["{step.name}.b"]'
 
 
-def _window(layer: Conv2D | MaxPool2D, input_shape: Shape) -> str:
-    vertical, horizontal = layer.axes(input_shape)
+def _window(step: Step) -> str:
+    layer = step.layer
+    assert isinstance(layer, (Conv2D, MaxPool2D))
+    size = "" if isinstance(layer, Conv2D) else f"size={layer.size}, "
+    vertical, horizontal = layer.axes(step.input_shape)
     padding = ((vertical.before, vertical.after), (horizontal.before, horizontal.after))
-    return f"stride={layer.stride}, padding={padding}"
+    return f"{size}stride={layer.stride}, padding={padding}"
 
 
 def _run(source: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from .._version import __version__
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
+from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
 from ..network import Network
 from ..plan import Step
 from .agreement import ExportError, check_agreement, check_exportable, check_images
@@ -92,11 +92,15 @@ def _run(model: Any, images: np.ndarray) -> np.ndarray:
 
 
 class Graph:
-    """The nodes and constants of a model so far; `last` is the name of the newest value."""
+    """The nodes and constants of a model so far.
 
-    def __init__(self) -> None:
+    parameters  of the network, by name ("conv1.w");  last: name of the newest value
+    """
+
+    def __init__(self, parameters: Mapping[str, np.ndarray]) -> None:
         from onnx import helper, numpy_helper
 
+        self.parameters = parameters
         self.make_node, self.from_array = helper.make_node, numpy_helper.from_array
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
@@ -109,23 +113,20 @@ class Graph:
         )
         self.last = output
 
-    def constant(self, name: str, values: npt.ArrayLike) -> str:
-        """Store float32 values under `name`; returns the name."""
+    def constant(self, name: str, values: npt.ArrayLike) -> None:
+        """Store values under `name`, as float32."""
         self.constants.append(self.from_array(np.ascontiguousarray(values, np.float32), name))
-        return name
 
 
 def _model(network: Network) -> Any:
     from onnx import TensorProto, helper
 
     spec = network.input_spec
-    graph = Graph()
+    graph = Graph(network.parameters)
     _add_scaling(graph, network)
     graph.add("Transpose", "images_nchw", perm=[0, 3, 1, 2])
     for step in network.plan.steps:
-        short_names = step.layer.parameter_shapes(step.input_shape)
-        parameters = {short: network.parameters[f"{step.name}.{short}"] for short in short_names}
-        entry_for(step.layer, NODES, "tinycnn.formats.onnx.NODES")(graph, step, parameters)
+        entry_for(step.layer, NODES, "tinycnn.formats.onnx.NODES")(graph, step)
     graph.add("Identity", "logits")
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *spec.shape])
     logits = helper.make_tensor_value_info(
@@ -152,17 +153,17 @@ def _add_scaling(graph: Graph, network: Network) -> None:
     """kernels/scale_images.py has the formulas."""
     spec = network.input_spec
     if spec.scaling == "unit":
-        graph.add("Div", "scaled", graph.constant("255", 255))
+        graph.constant("255", 255)
+        graph.add("Div", "scaled", "255")
     elif spec.scaling == "standardized":
-        of_an_image: dict[str, Any] = dict(axes=[1, 2, 3], keepdims=1)
-        graph.add("ReduceMean", "mean", **of_an_image)
+        graph.add("ReduceMean", "mean", axes=[1, 2, 3], keepdims=1)
         graph.last = "images"
         graph.add("Sub", "centred", "mean")
         graph.add("Mul", "squared", "centred")
-        graph.add("ReduceMean", "variance", **of_an_image)
+        graph.add("ReduceMean", "variance", axes=[1, 2, 3], keepdims=1)
         graph.add("Sqrt", "deviation")
-        floor = graph.constant("floor", 1 / np.sqrt(np.prod(spec.shape)))
-        graph.add("Max", "divisor", floor)
+        graph.constant("floor", 1 / np.sqrt(np.prod(spec.shape)))
+        graph.add("Max", "divisor", "floor")
         graph.last = "centred"
         graph.add("Div", "scaled", "divisor")
 
@@ -170,67 +171,45 @@ def _add_scaling(graph: Graph, network: Network) -> None:
 # ---- the layers ------------------------------------------------------------------------------
 
 
-def _conv2d(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
-    layer = step.layer
-    assert isinstance(layer, Conv2D)
-    graph.add(
-        "Conv",
-        step.name,
-        graph.constant(f"{step.name}.w", parameters["w"].transpose(3, 2, 0, 1)),
-        graph.constant(f"{step.name}.b", parameters["b"]),
-        pads=_pads(layer, step.input_shape),
-        kernel_shape=layer.kernel_hw,
-        strides=[layer.stride] * 2,
-    )
+def _conv2d(graph: Graph, step: Step) -> None:
+    w, b = f"{step.name}.w", f"{step.name}.b"
+    graph.constant(w, graph.parameters[w].transpose(3, 2, 0, 1))
+    graph.constant(b, graph.parameters[b])
+    graph.add("Conv", step.name, w, b, **_window(step))
 
 
-def _max_pool(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
-    layer = step.layer
-    assert isinstance(layer, MaxPool2D)
-    graph.add(
-        "MaxPool",
-        step.name,
-        pads=_pads(layer, step.input_shape),
-        kernel_shape=[layer.size] * 2,
-        strides=[layer.stride] * 2,
-    )
-
-
-def _dense(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
-    w, b = (graph.constant(f"{step.name}.{short}", parameters[short]) for short in ("w", "b"))
+def _dense(graph: Graph, step: Step) -> None:
+    w, b = f"{step.name}.w", f"{step.name}.b"
+    graph.constant(w, graph.parameters[w])
+    graph.constant(b, graph.parameters[b])
     graph.add("Gemm", step.name, w, b)
 
 
-def _relu(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
-    graph.add("Relu", step.name)
-
-
-def _flatten(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
+def _flatten(graph: Graph, step: Step) -> None:
     if len(step.input_shape) == 3:
         graph.add("Transpose", f"{step.name}_nhwc", perm=[0, 2, 3, 1])  # it runs H, W, C
         graph.add("Flatten", step.name, axis=1)
 
 
-def _nothing(graph: Graph, step: Step, parameters: Mapping[str, np.ndarray]) -> None:
-    """Dropout outside training."""
-
-
-NODES: dict[type[Layer], Callable[[Graph, Step, Mapping[str, np.ndarray]], None]] = {
+NODES: dict[type[Layer], Callable[[Graph, Step], None]] = {
     Conv2D: _conv2d,
-    MaxPool2D: _max_pool,
-    ReLU: _relu,
+    MaxPool2D: lambda graph, step: graph.add("MaxPool", step.name, **_window(step)),
+    ReLU: lambda graph, step: graph.add("Relu", step.name),
     Flatten: _flatten,
     Dense: _dense,
-    Dropout: _nothing,
+    Dropout: lambda graph, step: None,  # it does nothing in prediction
 }
-"""Layer class -> the function that adds its nodes to the graph.
+"""Layer class -> the function that adds the nodes of a layer, given its step of the plan.
 
-It gets the layer's step of the plan and its parameters by short name ("w", "b").  Pictures in the
-graph are (N, C, H, W).
+Pictures in the graph are (N, C, H, W).
 """
 
 
-def _pads(layer: Conv2D | MaxPool2D, input_shape: Shape) -> list[int]:
-    """Top, left, bottom, right."""
-    vertical, horizontal = layer.axes(input_shape)
-    return [vertical.before, horizontal.before, vertical.after, horizontal.after]
+def _window(step: Step) -> dict[str, list[int]]:
+    """Attributes of Conv and MaxPool.  ONNX lists pads as top, left, bottom, right."""
+    layer = step.layer
+    assert isinstance(layer, (Conv2D, MaxPool2D))
+    KH, KW = layer.kernel_hw if isinstance(layer, Conv2D) else (layer.size, layer.size)
+    vertical, horizontal = layer.axes(step.input_shape)
+    pads = [vertical.before, horizontal.before, vertical.after, horizontal.after]
+    return {"kernel_shape": [KH, KW], "strides": [layer.stride or KH] * 2, "pads": pads}
