@@ -388,7 +388,7 @@ def test_tensors_that_are_missing_or_too_many(tmp_path):
     header, _, _ = taken_apart()
     tensors = {name: p.copy() for name, p in example().parameters.items()}
     fewer = {name: t for name, t in tensors.items() if name != "conv2.b"}
-    refused(tmp_path, save(fewer, header["__metadata__"]), "tensors are not those of its layers")
+    refused(tmp_path, save(fewer, header["__metadata__"]), "tensors do not fit its layers")
     more = {**tensors, "conv3.b": np.zeros(3, np.float32)}
     refused(tmp_path, save(more, header["__metadata__"]), "conv3.b .3,.")
     transposed = {**tensors, "dense2.w": np.ascontiguousarray(tensors["dense2.w"].T)}

@@ -1,7 +1,7 @@
 """A network as one C99 file and its header: no dependency, static memory, no allocation.
 
-`c_program.c` has the operations, of which those that the network needs are taken; shapes, weights
-and the order of the layers are put in here.
+`c_program.c` holds the functions of all operations, in sections.  The program gets the sections that
+it needs, the weights, arrays for the values between layers, and the calls in their order.
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ from ..plan import Step
 logger = logging.getLogger("tinycnn")
 
 PADDED_TO = 16
-"""As in c_program.c: the number of filters or units in a row of weights is a multiple of this."""
+"""As in c_program.c: rows of weights are filled up with zeros to a multiple of this length."""
 
 TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
 class CProgram:
-    """What `write` wrote.  checked_with: the compiler that the program was checked with, None where
-    there is none.  Sizes in bytes: static memory that is written to, and constants."""
+    """What `write` wrote.
+
+    checked_with      the compiler used for the check; None: there was none, so no check
+    n_static_bytes    of memory for the values between layers;  n_constant_bytes: of weights
+    """
 
     source: Path
     header: Path
@@ -46,14 +49,16 @@ class CProgram:
 
 
 def write(network: Network, path: str | os.PathLike, name: str | None = None) -> CProgram:
-    """Write `network` as NAME.c and NAME.h, once it has been compiled and its logits agree.
+    """Write `network` as NAME.c and NAME.h, after a run that compares its logits.
 
-    path   a folder, or the .c file.  name: by default "microexpnet", or the file's own; functions
-           and files begin with it
-    Without a C compiler ($CC, cc, gcc or clang) nothing can be checked: that is logged as a
-    warning and stands in the result.  Weights are float32.  Raises ValueError for a name that is
-    none in C and for weights that are not finite, ExportError where the program does not compile
-    or disagrees with the network (then nothing is written), OSError where it cannot be written.
+    path   a folder, or the .c file
+    name   of the files and the beginning of all C names; by default the stem of the .c file, or
+           "microexpnet" in a folder
+    Without a C compiler ($CC, cc, gcc or clang) the program is written unchecked, with a warning in
+    the log and in the result.  Weights are float32.  Raises, before anything is written:
+    UnknownLayerError for a layer that OPERATIONS does not have, ValueError for a name that C does
+    not allow and for weights that are not finite, ExportError where the program does not compile or
+    disagrees with the network.  OSError: it cannot be written.
     """
     path = Path(path)
     folder = path.parent if path.suffix == ".c" else path
@@ -72,7 +77,7 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
         logits, probs = _run(compiler, network, name, source, header, images)
         what = str(folder / f"{name}.c")
         check_agreement(what, logits, network.predict_logits(images))
-        check_agreement(f"{what}, probabilities", probs, network.predict_proba(images))
+        check_agreement(what, probs, network.predict_proba(images), "probabilities")
     written = CProgram(
         folder / f"{name}.c",
         folder / f"{name}.h",
@@ -86,8 +91,8 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
 
 
 class Border(NamedTuple):
-    """Where a picture lies in its buffer: `above` rows and `left` columns of zeros before it, in
-    height x width pixels in all.  The zeros are those that the next layer's window reads."""
+    """The place of a picture in an array of height x width pixels: `above` rows and `left` columns
+    of zeros come before it.  Around it are the zeros that the next layer's window reads."""
 
     above: int
     left: int
@@ -97,7 +102,7 @@ class Border(NamedTuple):
 
 @dataclass(frozen=True)
 class _Buffer:
-    """A static array of the C program for the values between two layers; vectors are 1x1xunits."""
+    """The C array for the values between two layers.  A vector is a picture of 1x1xunits."""
 
     name: str
     shape: Shape
@@ -129,14 +134,14 @@ class _Buffer:
 class COperation:
     """How one kind of layer is written in C: as a call of a C function.
 
-    call          (the layer's step of the plan, name of the input, 1 for a ReLU behind it else 0)
-                  -> the call; the output has the name of the step, parameters are NAME_w, NAME_b
-    section       the section of c_program.c that holds the function; or
+    call          makes the call from the layer's step of the plan, the name of the input picture,
+                  and 1 where a ReLU follows, else 0.  C names: the output STEP, parameters STEP_w
+    section       of c_program.c, which holds the function
     source        the C text of the function, for a kind of layer that c_program.c does not have
-    in_place      it overwrites its input; else it has an output of its own
-    applies_relu  the function does the ReLU behind the layer too
-    border        the zeros around its input that the function reads; None: none
-    comment       what the comment above the call says behind the shapes
+    in_place      whether the function overwrites its input; else it writes to a picture of its own
+    applies_relu  whether the function does a ReLU that follows, too
+    border        the zeros that the function reads around its input; None: it reads none
+    comment       what the comment above the call says after the shapes
     """
 
     call: Callable[[Step, str, int], str]
@@ -192,14 +197,14 @@ OPERATIONS: dict[type[Layer], COperation | None] = {
     Dense: COperation(_dense, "dense", applies_relu=True),
     Dropout: None,  # outside training it does nothing
 }
-"""Layer class -> how it is written; None for a layer that changes no value."""
+"""Layer class -> how it is written in C; None: the layer changes no value and needs no call."""
 
 
 # ---- the program -----------------------------------------------------------------------------
 
 
 class _Writer:
-    """Walks the network's steps once and keeps what the C program is put together from."""
+    """The parts of the C program, collected in one walk over the network's layers."""
 
     def __init__(self, network: Network, name: str) -> None:
         self.network, self.name = network, name
@@ -229,7 +234,8 @@ class _Writer:
         self.n_static_bytes = 4 * sum(buffer.n_values for buffer in self.buffers)
 
     def _buffer(self, name: str, shape: Shape, later: Sequence[tuple[Step, COperation]]) -> None:
-        """Add a buffer with the zeros around it that the first reader among `later` needs."""
+        """Add an array.  It has the border that the first of the `later` operations that writes to
+        another array reads."""
         shape = shape if len(shape) == 3 else (1, 1, shape[0])
         border = Border(0, 0, shape[0], shape[1])
         reader = next(((s, o) for s, o in later if not o.in_place), None)
@@ -240,6 +246,7 @@ class _Writer:
     def _operation(
         self, step: Step, operation: COperation, later: Sequence[tuple[Step, COperation]]
     ) -> None:
+        """Add a layer: its function, its parameters, the array of its output, its call."""
         given = self.buffers[-1].name
         if operation.section and operation.section not in self.sections:
             self.sections.append(operation.section)
@@ -267,7 +274,7 @@ class _Writer:
         self.n_constant_bytes += filled.nbytes
 
     def _described(self) -> str:
-        """The comment that both files begin with."""
+        """The comment at the top of both files."""
         n_parameters = f"{self.network.n_parameters:,}"
         return f"""\
 /* {self.name}: a network of {n_parameters} parameters, written by tinycnn.  C99; needs no library.
@@ -375,19 +382,20 @@ def _shown(shape: Shape) -> str:
 
 
 def _numbers(values: np.ndarray) -> str:
-    """Exact, as hexadecimal numbers, so many to a line."""
+    """Hexadecimal C numbers, which are exact, six on a line."""
     texts = [f"{_hex(value)}F," for value in values.ravel().tolist()]
     return "\n".join("    " + " ".join(texts[k : k + 6]) for k in range(0, len(texts), 6))
 
 
 def _hex(value: float) -> str:
-    """0x1.921fb6p+1: what `float.hex` writes, without the zeros behind it."""
+    """0x1.921fb6p+1: as `float.hex`, without zeros at the end of the mantissa."""
     mantissa, exponent = value.hex().split("p")
     return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}p{exponent}"
 
 
 def _c_text(text: str) -> str:
-    """A C string: bytes that are not plain letters as octal numbers, which cannot run on."""
+    """A C string.  Unusual bytes are written as three octal digits: unlike hexadecimal ones, these
+    cannot run on into the letter that follows."""
     plain = "".join(
         chr(byte) if chr(byte).isalnum() and byte < 128 or byte in b" -_.,:()+" else f"\\{byte:03o}"
         for byte in text.encode("utf-8")
@@ -423,7 +431,7 @@ int main(void)
 def _run(
     compiler: str, network: Network, name: str, source: str, header: str, images: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(logits, probabilities) by the compiled program."""
+    """(logits, probabilities) that the program computes, compiled with `compiler`."""
     n_classes = len(network.classes)
     main = _MAIN.format(name=name, n_bytes=images[0].size, n_classes=n_classes)
     with tempfile.TemporaryDirectory() as folder:
@@ -440,13 +448,16 @@ def _run(
                     [program], cwd=folder, input=given, capture_output=True, timeout=TIMEOUT_S
                 )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ExportError(f"{name}.c: it cannot be checked with {compiler}: {error}") from None
+            raise ExportError(
+                f"{name}.c: it could not be checked with {compiler}: {error}"
+            ) from None
     if done.returncode != 0:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
         first = next((line for line in lines if "error" in line), lines[-1])
         raise ExportError(f"{name}.c: {compiler} does not compile it, or it does not run: {first}")
     answers = np.frombuffer(done.stdout, np.float32)
-    if answers.size != len(images) * 2 * n_classes:
-        raise ExportError(f"{name}.c: the program answered {answers.size} numbers")
+    expected = len(images) * 2 * n_classes
+    if answers.size != expected:
+        raise ExportError(f"{name}.c: it gave {answers.size} numbers; expected {expected}")
     answers = answers.reshape(len(images), 2, n_classes)
     return answers[:, 0], answers[:, 1]

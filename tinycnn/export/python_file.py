@@ -1,6 +1,7 @@
-"""A network as one Python file that needs NumPy alone: weights, network, PNG reader and all.
+"""A network as one Python file that needs NumPy alone: weights, layers and a reader of pictures.
 
-`python_program.py` is that file without a network; what stands between its marks is put in here.
+`python_program.py` is that file for no network at all.  The parts between its marks ("# <network>"
+to "# </network>") are replaced here.
 """
 
 from __future__ import annotations
@@ -36,22 +37,22 @@ np.savez("answers.npz", logits=program.logits(images), probs=program.predict(ima
 
 
 def write(network: Network, path: str | os.PathLike) -> None:
-    """Write `network` to `path` as one Python program, once it has been run and its logits agree.
+    """Write `network` to `path` as one Python program, after a run that compares its logits.
 
-    MicroExpNet takes about 365 kB.  Weights are float32.  Raises ValueError for weights that are
-    not finite, ExportError where the program disagrees with the network (then nothing is written),
-    OSError where it cannot be written.
+    MicroExpNet takes about 365 kB.  Weights are float32.  Raises, before anything is written:
+    UnknownLayerError for a layer that CALLS does not have, ValueError for weights that are not
+    finite, ExportError where the program disagrees with the network.  OSError: it cannot be written.
     """
     source = source_of(network, Path(path).stem)
     images = check_images(network)
     logits, probs = _run(source, images)
     check_agreement(str(path), logits, network.predict_logits(images))
-    check_agreement(f"{path}, probabilities", probs, network.predict_proba(images))
+    check_agreement(str(path), probs, network.predict_proba(images), "probabilities")
     write_atomically(path, source)
 
 
 def source_of(network: Network, name: str = "microexpnet") -> str:
-    """The program's text, not yet tried.  name: of its file, for its description."""
+    """The program's text, not yet checked.  name: of its file, for the help text in it."""
     check_exportable(network)
     spec = network.input_spec
     parameters = {key: np.asarray(p, "<f4") for key, p in network.parameters.items()}
@@ -77,7 +78,7 @@ def source_of(network: Network, name: str = "microexpnet") -> str:
 
 
 def _filled(template: str, parts: Mapping[str, str]) -> str:
-    """The template with each part in place of what its marks enclose."""
+    """The template with each part put in place of its marks and the text between them."""
     for mark, part in parts.items():
         before, rest = template.split(f"# <{mark}>\n")
         template = before + part + rest.split(f"# </{mark}>")[1]
@@ -89,7 +90,7 @@ def _tuple_of(names: tuple[str, ...]) -> str:
 
 
 def _quoted(text: str | None) -> str:
-    """As Python writes it, in ASCII, with double quotes where that is possible."""
+    """A Python literal in ASCII, with double quotes where that is possible."""
     written = ascii(text)
     return f'"{written[1:-1]}"' if text is not None and '"' not in written else written
 
@@ -137,7 +138,7 @@ def _window(step: Step) -> str:
 
 
 def _run(source: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(logits, probabilities) by the program, in an interpreter of its own."""
+    """(logits, probabilities) that the program computes in a new Python process."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "program.py").write_text(source, encoding="utf-8")
         np.save(Path(folder, "images.npy"), images)
@@ -152,4 +153,4 @@ def _run(source: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             last = (error.stderr.strip() or "no message").splitlines()[-1]
             raise ExportError(f"the program does not run: {last}") from None
         except subprocess.TimeoutExpired:
-            raise ExportError(f"the program did not end within {TIMEOUT_S} s") from None
+            raise ExportError(f"the program was still running after {TIMEOUT_S} s") from None

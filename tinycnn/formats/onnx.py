@@ -4,11 +4,11 @@
                       network's InputSpec is part of the graph
     output  "logits"  float32 (batch, K)
 
-Both batches are free.  Pads are explicit, for "same" here is TensorFlow's, and ONNX's SAME_UPPER
-is not understood everywhere.  The model's metadata_props hold, as JSON texts: classes, framing,
-scaling, calibration_temperature (probabilities are softmax(logits / it)).
+The batch may have any size.  Pads are written as numbers: "same" padding is TensorFlow's, and not
+every runtime knows ONNX's name for it, SAME_UPPER.  The model's metadata_props hold, as JSON texts:
+classes, framing, scaling, calibration_temperature (probabilities are softmax(logits / that)).
 
-Needs the extra `onnx`; where onnxruntime is installed too, it does the checking, which is faster.
+Needs the extra `onnx`.  The model is checked on onnxruntime where that is installed (faster).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from ..plan import Step
 from .agreement import ExportError, check_agreement, check_exportable, check_images
 
 OPSET, IR_VERSION = 13, 8
-"""As old as the operators allow, so that old runtimes read the file."""
+"""The oldest that have the operators in use, so that old runtimes read the file too."""
 
 
 def save(network: Network, path: str | os.PathLike) -> None:
-    """Write `network` to `path` as ONNX, once onnx's checker has passed it and its logits agree.
+    """Write `network` to `path` as ONNX, after onnx's checker and a comparison of logits.
 
-    Weights are float32.  Raises ImportError without the extra, ValueError for weights that are not
-    finite, ExportError where the model disagrees with the network (then nothing is written),
-    OSError where it cannot be written.
+    Weights are float32.  Raises, before anything is written: ImportError without onnx,
+    UnknownLayerError for a layer that NODES does not have, ValueError for weights that are not
+    finite, ExportError where the model disagrees with the network.  OSError: it cannot be written.
     """
     write_atomically(path, to_bytes(network, name=os.fspath(path)))
 
@@ -50,7 +50,7 @@ def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"{name}: onnx's checker does not pass the model: {error}") from None
+        raise ExportError(f"{name}: onnx's checker rejects the model: {error}") from None
     images = check_images(network)
     logits = _run(model, images.astype(np.float32))
     check_agreement(str(name), logits, network.predict_logits(images))
@@ -87,7 +87,7 @@ def _run(model: Any, images: np.ndarray) -> np.ndarray:
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers)
         return session.run(None, feed)[0]
-    except Exception as error:  # onnxruntime's own kinds have no common ancestor
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         raise ExportError(f"onnxruntime does not run the model: {error}") from None
 
 
@@ -150,7 +150,7 @@ def _model(network: Network) -> Any:
 
 
 def _add_scaling(graph: Graph, network: Network) -> None:
-    """kernels/scale_images.py has the formulas."""
+    """Scale the pixels, by the formulas of kernels/scale_images.py."""
     spec = network.input_spec
     if spec.scaling == "unit":
         graph.constant("255", 255)

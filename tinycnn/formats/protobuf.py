@@ -1,4 +1,4 @@
-"""Reading protobuf messages: a row of (field number, wire type, value).
+"""Reads protobuf messages: a message is a sequence of fields (number, wire type, value).
 
 https://protobuf.dev/programming-guides/encoding
 """
@@ -11,11 +11,14 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 class DamagedMessage(ValueError):
-    """Bytes that are no protobuf message."""
+    """The bytes are not a protobuf message."""
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """(value below 2**64, position behind it) of the varint at `at`.  Raises DamagedMessage."""
+    """(value, position after it) of the varint at position `at`; the value is below 2**64.
+
+    Raises DamagedMessage.
+    """
     value = 0
     for k in range(10):
         if at + k >= len(data):
@@ -29,7 +32,7 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
-    """(number, wire type, value) of each field: an int, for BYTES the bytes.
+    """(number, wire type, value) of each field; the value is bytes for BYTES, else an int.
 
     Raises DamagedMessage where a field is cut off or of an unknown wire type.
     """
