@@ -111,12 +111,13 @@ def test_an_unknown_layer_is_refused_by_name_before_anything_is_done(tmp_path, m
 
 
 @pytest.mark.parametrize("name", CONSUMERS)
-def test_the_command_line_says_so_in_one_line(tmp_path, monkeypatch, capsys, name):
+def test_the_command_line_says_so_in_one_line(tmp_path, monkeypatch, capsys, caplog, name):
     if "onnx" in name:
         pytest.importorskip("onnx", reason="the extra onnx is not installed")
     np.save(tmp_path / "face.npy", np.zeros((84, 84), np.uint8))
     (tmp_path / "out").mkdir()
     monkeypatch.delitem(TABLES[name], ReLU)
+    caplog.set_level("WARNING", "tinycnn")  # restored behind the test: the command sets another
     kinds = {"onnx": "onnx", "python_file": "python", "c_file": "c"}
     kind = kinds.get(name.split(".")[2])
     if kind is None:

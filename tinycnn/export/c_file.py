@@ -1,7 +1,7 @@
 """A network as one C99 file and its header: no dependency, static memory, no allocation.
 
-`c_program.c` holds the functions of all operations, in sections.  The program gets the sections that
-it needs, the weights, arrays for the values between layers, and the calls in their order.
+`c_program.c` holds the functions of all operations, in sections.  The program gets the sections
+that it needs, the weights, arrays for the values between layers, and the calls in their order.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ def write(network: Network, path: str | os.PathLike) -> None:
 
     MicroExpNet takes about 365 kB.  Weights are float32.  Raises, before anything is written:
     UnknownLayerError for a layer that CALLS does not have, ValueError for weights that are not
-    finite, ExportError where the program disagrees with the network.  OSError: it cannot be written.
+    finite, ExportError where the program disagrees with the network.  OSError where it cannot be
+    written.
     """
     source = source_of(network, Path(path).stem)
     images = check_images(network)
