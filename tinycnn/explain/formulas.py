@@ -1,7 +1,7 @@
-"""The equations of each layer as markup, in the letters and numbers of the kernels' docstrings.
+"""The equations of each layer as HTML, with the letters and numbers of the kernels' docstrings.
 
-`where` names the file in which an equation stands with that number, derived step by step;
-`derivation` fetches that text, so the page cannot drift from the code.
+Those docstrings derive the equations step by step.  `derivation` reads them from the source, so the
+page always shows the derivation that the code has.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Formula(NamedTuple):
-    """An equation as markup, and its number in the docstring where it is derived ("": nowhere)."""
+    """An equation as HTML, and its number in the docstring that derives it ("" if none does)."""
 
     markup: str
     number: str = ""
@@ -23,8 +23,9 @@ class Formula(NamedTuple):
 class Formulas:
     """What a layer does forward and backward.
 
-    where      the file of tinycnn whose docstring has the equations with these numbers
-    functions  of that file, whose docstrings hold the derivation
+    sense      what it does, in a sentence
+    where      the file under tinycnn/ whose docstring has the equations with their numbers
+    functions  the functions of that file whose docstrings have the derivations
     """
 
     title: str
@@ -113,7 +114,7 @@ LOSS = Formulas(
 def derivation(formulas: Formulas) -> str:
     """The docstrings of the file `where` and of its functions, read from the source of tinycnn.
 
-    "" for a layer without a kernel, and where the source is not there.
+    "" for a layer without a kernel, and where tinycnn is installed without its source.
     """
     try:
         source = pkgutil.get_data("tinycnn", formulas.where) if formulas.where else None

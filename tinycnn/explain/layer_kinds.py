@@ -23,30 +23,29 @@ from .layer_trace import LayerTrace, Spot, window_of
 from .worked import WorkedSum, conv2d_sums, dense_sums
 
 
-def _no_text(layer: Layer | LayerTrace) -> str:
+def _no_text(layer: LayerTrace) -> str:
     return ""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What the page shows of one kind of layer.  A layer needs its formulas; the rest may be left.
+    """What the page shows of one kind of layer.  Only `formulas` is required.
 
     formulas    name, sense and equations
-    details     what the heading says behind the name: " 3×3, stride 1, 16 filters"
-    letters     what the letters of the equations are in this layer, as markup
-    sums        single entries worked out by hand: one of y, then of the gradients
-    close_up    numbers around the spot, as markup
-    cards       a card for each channel or unit, as markup
-    spot_in_x   index of the value of x that passes to y's spot unmixed; None where there is none
-    choices     from y and `LayerTrace.kept`, both with the batch axis: what the forward pass
-                chose.  Where a choice changes the loss has a kink; None: the layer chooses nothing
-    folded      from x's shape and `LayerTrace.folded` to the shape of the picture that y holds
-                flattened; None where that is no picture
-    left_out    the layer does nothing in prediction, and the page leaves it out
+    details     what the heading says after the name: a format of the layer, ", {0.units} units"
+    letters     the values of the equations' letters in this layer, as HTML
+    sums        single entries worked out by hand: one of y, then entries of the gradients
+    close_up    numbers around the spot, as HTML
+    cards       a card for each channel or unit, as HTML
+    spot_in_x   index of the value of x that becomes y's spot; None where several values do
+    choices     from y and the kept array, both with a batch axis: the choices of the forward pass,
+                such as the winners of a pooling.  The loss has a kink where one of them changes
+    folded      from the shape of x and LayerTrace.folded: the same for y
+    left_out    whether the page leaves the layer out, because it does nothing in prediction
     """
 
     formulas: Formulas
-    details: Callable[[Layer], str] = _no_text
+    details: str = ""
     letters: Callable[[LayerTrace], str] = _no_text
     sums: Callable[[LayerTrace], list[WorkedSum]] = lambda layer: []
     close_up: Callable[[LayerTrace], str] = _no_text
@@ -63,26 +62,14 @@ def explained(layer: Layer) -> Explained:
 
 
 def title_of(layer: Layer) -> str:
-    """What the layer is, in a few words."""
+    """The layer in a few words, such as "dense, 48 units"."""
     entry = explained(layer)
-    return entry.formulas.title + entry.details(layer)
-
-
-def _conv2d_details(layer: Layer) -> str:
-    assert isinstance(layer, Conv2D)
-    KH, KW = layer.kernel_hw
-    return f" {KH}×{KW}, stride {layer.stride}, {layer.filters} filters"
+    return entry.formulas.title + entry.details.format(layer)
 
 
 def _conv2d_letters(layer: LayerTrace) -> str:
-    return _window_letters(
-        layer, f"c &lt; {layer.x.shape[2]}, f &lt; {layer.y.shape[2]}", "count as 0"
-    )
-
-
-def _pooling_details(layer: Layer) -> str:
-    assert isinstance(layer, MaxPool2D)
-    return f" {layer.size}×{layer.size}, stride {layer.stride}"
+    C, F = layer.x.shape[2], layer.y.shape[2]
+    return _window_letters(layer, f"c &lt; {C}, f &lt; {F}", "count as 0")
 
 
 def _pooling_letters(layer: LayerTrace) -> str:
@@ -104,11 +91,6 @@ def _winner_of_spot(layer: LayerTrace) -> Spot:
     return (row, column, layer.spot[2])
 
 
-def _dense_details(layer: Layer) -> str:
-    assert isinstance(layer, Dense)
-    return f", {layer.units} units"
-
-
 def _dense_letters(layer: LayerTrace) -> str:
     n, units = layer.parameters["w"].shape
     return f"k &lt; {n}, u &lt; {units}."
@@ -117,7 +99,7 @@ def _dense_letters(layer: LayerTrace) -> str:
 EXPLAINED: dict[type[Layer], Explained] = {
     Conv2D: Explained(
         formulas.CONV2D,
-        details=_conv2d_details,
+        details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}, {0.filters} filters",
         letters=_conv2d_letters,
         sums=conv2d_sums,
         close_up=window_close_up,
@@ -125,7 +107,7 @@ EXPLAINED: dict[type[Layer], Explained] = {
     ),
     MaxPool2D: Explained(
         formulas.MAXPOOL2D,
-        details=_pooling_details,
+        details=" {0.size}×{0.size}, stride {0.stride}",
         letters=_pooling_letters,
         close_up=pooling_close_up,
         cards=channel_cards,
@@ -141,12 +123,11 @@ EXPLAINED: dict[type[Layer], Explained] = {
         folded=lambda shape, folded: folded,
     ),
     Flatten: Explained(
-        formulas.FLATTEN,
-        folded=lambda shape, folded: shape if len(shape) == 3 else None,
+        formulas.FLATTEN, folded=lambda shape, folded: shape if len(shape) == 3 else None
     ),
     Dense: Explained(
         formulas.DENSE,
-        details=_dense_details,
+        details=", {0.units} units",
         letters=_dense_letters,
         sums=dense_sums,
         close_up=lambda layer: vectors(layer, ("y", "dL/dy")),
@@ -154,3 +135,4 @@ EXPLAINED: dict[type[Layer], Explained] = {
     ),
     Dropout: Explained(formulas.DROPOUT, left_out=True),
 }
+"""Layer class -> what the page shows of such a layer."""

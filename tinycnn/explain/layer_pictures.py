@@ -1,4 +1,5 @@
-"""A layer in pictures and numbers: close-ups of the spot, and a card for every channel or unit."""
+"""One layer as pictures and numbers, in HTML: a close-up of the spot, and a card for every channel
+or unit."""
 
 from __future__ import annotations
 
@@ -11,17 +12,18 @@ from .pictures import around, bars, marked_plane, number, number_grid, picture, 
 from .worked import named
 
 MAX_CARDS = 64
-"""Channels or units that are shown of one layer."""
+"""Most channels or units of a layer that get a card."""
 
 CROP = 6
-"""Rows and columns of numbers that are shown of a picture."""
+"""Rows and columns of a picture that are shown as numbers."""
 
 
 # ---- close-ups -------------------------------------------------------------------------------
 
 
 def window_close_up(layer: LayerTrace) -> str:
-    """The window of the spot: x, the filter, and their products, in the channel that adds most."""
+    """The window that y's spot is computed from: x, the filter and their products, in the channel
+    whose products have the largest sum."""
     i, j, f = layer.spot
     S, PT, PL, KH, KW = window_of(layer)
     w = layer.parameters["w"][..., f]
@@ -54,7 +56,7 @@ def relu_close_up(layer: LayerTrace) -> str:
 
 
 def pooling_close_up(layer: LayerTrace) -> str:
-    """Crops in which each window's winner is outlined, then the whole channel with its winners."""
+    """Numbers around the spot with each window's winner outlined, and the channel as a picture."""
     i, j, c = layer.spot
     S, PT, PL, K, _ = window_of(layer)
     x, y, dx = layer.x[:, :, c], layer.y[:, :, c], layer.dx[:, :, c]
@@ -87,7 +89,10 @@ def _crops(
     mark_x: Callable[[int, int], str],
     remark: str = "",
 ) -> str:
-    """x, y, dL/dy, dL/dx around the spot, in its channel; x_at, y_at: rows and columns."""
+    """Parts of x, y, dL/dy and dL/dx as numbers, in the channel of the spot.
+
+    x_at, y_at: (rows, columns) of the parts;  mark_x: CSS class of an entry of x, by row and column
+    """
     x, y, dx, dy = (v[:, :, layer.spot[2]] for v in (layer.x, layer.y, layer.dx, layer.dy))
     x_start, y_start = (x_at[0].start, x_at[1].start), (y_at[0].start, y_at[1].start)
     mark_y = _spot_mark(layer)
@@ -102,7 +107,7 @@ def _crops(
 
 
 def vectors(layer: LayerTrace, titles: Sequence[str]) -> str:
-    """Vectors as bars; of long ones the entries with the strongest gradient."""
+    """The vectors of these titles as bars; of long vectors the entries with the largest |dL/dy|."""
     order = np.arange(len(layer.y))
     which = ""
     if len(order) > MAX_CARDS:
@@ -121,11 +126,11 @@ def vectors(layer: LayerTrace, titles: Sequence[str]) -> str:
 # ---- cards -----------------------------------------------------------------------------------
 
 Planes = Sequence[Sequence[np.ndarray]]
-"""For each card the pictures (H, W) that are drawn side by side."""
+"""For each card, the planes (H, W) that are drawn side by side."""
 
 
 def filter_cards(layer: LayerTrace) -> str:
-    """Of a convolution: each filter, its gradient, what it makes and that one's gradient."""
+    """A card for each filter of a convolution: w, y and their gradients."""
     figures = {
         "w": _filter_planes(layer.parameters["w"]),
         "dL/dw": _filter_planes(layer.gradients["w"]),
@@ -138,7 +143,7 @@ def filter_cards(layer: LayerTrace) -> str:
 
 
 def channel_cards(layer: LayerTrace) -> str:
-    """Of a layer that takes pictures channel by channel; "" where its input is a vector."""
+    """A card for each channel of a picture: x, y and their gradients; "" for a vector."""
     if layer.y.ndim == 1:
         return ""
     titles = ("x", "y", "dL/dx", "dL/dy")
@@ -146,7 +151,7 @@ def channel_cards(layer: LayerTrace) -> str:
 
 
 def unit_cards(layer: LayerTrace) -> str:
-    """Of a dense layer: each unit's weights, folded back into a picture, and their gradient."""
+    """A card for each unit of a dense layer: its weights as pictures, y, and their gradients."""
     note = (
         "<p>dL/dw is dy times x, row by row and unit by unit: where x is 0 or dy is 0 nothing "
         "is learned from this image.</p>"
@@ -167,7 +172,10 @@ def _cards(
     numbers: Mapping[str, np.ndarray] | None = None,
     note: str = "",
 ) -> str:
-    """A card for each channel or unit: figures and numbers by their titles.  names: of the cards"""
+    """One card for each channel or unit, up to MAX_CARDS, with figures and numbers by their titles.
+
+    names: what the cards are, such as "filters"
+    """
     n = layer.y.shape[-1]
     cards = []
     for k in range(min(n, MAX_CARDS)):
@@ -185,7 +193,7 @@ def _cards(
 
 
 def _figure(title: str, planes: Sequence[np.ndarray]) -> str:
-    """Planes (H, W) on one scale as a figure with their largest |value| below it."""
+    """Planes (H, W) in one figure and on one colour scale, with their largest |value| below."""
     largest = max(float(np.abs(plane).max(initial=0.0)) for plane in planes)
     drawn = sheet([shades(plane, largest) for plane in planes])
     scale = f"±{number(largest, 3)}" if largest else "all 0"
@@ -201,7 +209,7 @@ def _filter_planes(w: np.ndarray) -> Planes:
 
 
 def _unit_planes(layer: LayerTrace, w: np.ndarray) -> Planes:
-    """Weights (fan_in, units) as pictures: of x's own shape, or else as square as can be."""
+    """Each unit's weights as planes: in the shape of the flattened picture, or nearly square."""
     n, units = w.shape
     if layer.folded is None:
         height = next(k for k in range(int(np.sqrt(n)), 0, -1) if n % k == 0)

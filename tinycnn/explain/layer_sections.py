@@ -1,4 +1,4 @@
-"""One layer on the page: equations, single numbers by hand, pictures, the numeric gradients."""
+"""One layer's section of the page: equations, worked sums, pictures, numeric gradients."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .pictures import number
 from .worked import WorkedSum, named
 
 N_PRODUCTS = 4
-"""Products of a sum that are written out, largest first."""
+"""How many products of a sum are written out, largest first."""
 
 
 def layer_section(layer: LayerTrace, probes: Sequence[Probe], ids: Sequence[str]) -> str:
-    """The section of `layer`; ids: of all sections in order, for the links to the next ones."""
+    """The section of `layer`.  ids: of all sections in their order, for links to the neighbours."""
     name, entry = layer.step.name, explained(layer.step.layer)
     formulas, sums, letters = entry.formulas, entry.sums(layer), entry.letters(layer)
     forward, backward = sums[:1], sums[1:]
@@ -86,7 +86,7 @@ def derivation_details(formulas: Formulas) -> str:
 
 
 def _worked(one: WorkedSum) -> str:
-    """The sum with its largest products written out."""
+    """The sum as a table, with its largest products written out."""
     ordered = sorted(one.products, key=lambda p: -abs(p.value))
     shown, rest = ordered[:N_PRODUCTS], ordered[N_PRODUCTS:]
     lines = []
@@ -120,7 +120,7 @@ def _n(value: float, n_digits: int = 4) -> str:
 
 
 def probe_table(probes: Sequence[Probe], tensors: Sequence[str]) -> str:
-    """The sampled entries of `tensors`: both gradients side by side."""
+    """The sampled entries of `tensors`, with both gradients; "" if there are none."""
     rows = []
     for probe in probes:
         if probe.tensor not in tensors:

@@ -1,4 +1,4 @@
-"""The values of one layer while one image passes through it."""
+"""The values of one layer while one image passes forward and backward through it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Spot = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class LayerTrace:
-    """Input x, output y, and the gradients of the loss: dy = dL/dy comes in, dx = dL/dx goes out.
+    """Input x, output y, and the loss's gradients dy = dL/dy, which comes in, and dx = dL/dx.
 
     All in float64 and without the batch axis: shapes are (H, W, C) or (units,).
-    kept        what the forward pass keeps for the backward pass besides x and y, or None; of a
-                max-pooling the flat index h*W + w of each y's winner in x
-    parameters  by short name ("w", "b"), gradients alike
+    kept        the array that the forward pass keeps for the backward pass besides x and y: in
+                max-pooling, for each y the flat index h*W + w of the winner in x.  Or None
+    parameters  by short name ("w", "b"), as gradients
     spot        the index into y that the page looks at closely
-    folded      (H, W, C) of the picture whose flattened values x is, else None
+    folded      where x is a flattened picture, the picture's shape (H, W, C); else None
     """
 
     step: Step
@@ -39,12 +39,12 @@ class LayerTrace:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The four arrays by their names on the page."""
+        """x, y and their gradients by their names on the page."""
         return {"x": self.x, "y": self.y, "dL/dy": self.dy, "dL/dx": self.dx}
 
 
 class Window(NamedTuple):
-    """Of a convolution or pooling: stride, padding above and to the left of x, height, width."""
+    """The window of a convolution or pooling: stride, padding above and left of x, its size."""
 
     S: int
     PT: int
@@ -58,10 +58,10 @@ def window_of(layer: LayerTrace) -> Window:
     assert isinstance(kind, (Conv2D, MaxPool2D))
     vertical, horizontal = kind.axes(layer.step.input_shape)
     KH, KW = kind.kernel_hw if isinstance(kind, Conv2D) else (kind.size, kind.size)
-    stride = kind.stride or KH  # the stride of a pooling is its size where none was given
+    stride = kind.stride or KH  # None, in a pooling, means its size
     return Window(stride, vertical.before, horizontal.before, KH, KW)
 
 
 def largest_at(array: np.ndarray) -> Spot:
-    """Index of the largest |value|."""
+    """Index of the largest |value|; the first of several."""
     return tuple(int(i) for i in np.unravel_index(np.abs(array).argmax(), array.shape))

@@ -1,4 +1,4 @@
-"""The page round the layers: heading, overview, image, loss, checks, and the numbers as JSON."""
+"""The whole page: overview, image, the layers' sections, loss, checks, and the numbers as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .layer_sections import (
     shape_text,
 )
 from .layer_trace import largest_at
-from .numeric import MOVES_LOSS_BY, RELATIVE_BOUND
+from .numeric import CHANGE_OF_LOSS, RELATIVE_BOUND
 from .pictures import around, bars, cell, grey_picture, number, number_grid, picture, shades
 from .style import STYLE
 
@@ -58,7 +58,7 @@ def render(explanation: Explanation) -> str:
 
 
 def _json(explanation: Explanation) -> str:
-    """The summary; <, > and & are escaped, so no text in it can end the element."""
+    """The summary as JSON.  <, > and & are escaped, so that no text can end the script element."""
     text = json.dumps(explanation.summary(), ensure_ascii=True)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -247,7 +247,7 @@ def _checks(explanation: Explanation, ids: list[str]) -> str:
         "<p>The numeric gradient knows nothing of the backward pass: move one number v up and down "
         "by h, run forward twice, and take the slope <code>(L(v+h) − L(v−h)) / 2h</code>. The "
         "step h is such that the steepest entry of a tensor moves the loss by about "
-        f"{number(MOVES_LOSS_BY, 1)} of itself. An entry agrees within "
+        f"{number(CHANGE_OF_LOSS, 1)} of itself. An entry agrees within "
         f"{number(RELATIVE_BOUND, 1)} of its value and what rounding explains. A kink: some ReLU "
         "or pooling winner switches between v−h and v+h, so the slope there says nothing. The "
         "tables are in each layer’s section.</p>"

@@ -1,7 +1,7 @@
-"""One image forward and backward through a network, every value on the way kept.
+"""Sends one image forward and backward through a network and keeps every value.
 
-The values come from the reference, layer by layer; the same pass on the kernels says how far those
-agree.  All in float64 and without the batch axis: shapes are (H, W, C) or (units,).
+The values come from the reference, layer by layer.  The same pass on the kernels shows how well the
+two agree.  All values are float64, without the batch axis: shapes are (H, W, C) or (units,).
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from .layer_trace import LayerTrace, Spot, largest_at
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What happened to one image.
+    """All values of one image.
 
-    network             float64, on the kernels, parameters as given, its dropout layers left out
+    network             a copy of the given one, in float64 on the kernels, without dropout
     image               (H, W, C) uint8;  x: the same, scaled
-    label               class index that the loss is measured against
-    kernel_differences  name -> largest |reference - kernels| / max|reference| of the logits, of
-                        dL/dx and of every parameter's gradient
-    float32_difference  the same measure for the logits that the given network itself predicts
+    label               index of the class whose cross-entropy is the loss
+    kernel_differences  name -> largest |reference - kernels| / max|reference|, for the logits,
+                        dL/dx and every parameter's gradient
+    float32_difference  the same for the logits that the given network predicts
+    left_out            titles of the kinds of layers that do nothing in prediction
     """
 
     network: Network
@@ -57,17 +58,17 @@ class Trace:
 
 
 def trace_image(network: Network, image: np.ndarray, label: int | None = None) -> Trace:
-    """Send `image`, (H, W) or (H, W, C) uint8, through `network` and the loss back to it.
+    """Send `image`, (H, W) or (H, W, C) uint8, through `network`, and the loss's gradient back.
 
-    label: class index for the cross-entropy; None takes the class that the network predicts.
+    label: index of the class for the cross-entropy; None: the predicted class.
     Raises TypeError or ValueError for an image that the network does not take, ValueError for a
-    label that is no class or logits that are not finite.
+    label that is no class or logits that are not finite, UnknownLayerError as `explained`.
     """
-    entries = [explained(layer) for layer in network.layers]  # before anything is computed
+    entries = [explained(layer) for layer in network.layers]  # first: it may raise
     given = network.predict_logits(np.asarray(image)[None])[0]
     if not np.isfinite(given).all():
         raise ValueError("the network's logits of this image are not finite: nothing to explain")
-    kernels, oracle = (in_float64(network, name, left_out=False) for name in ("auto", "numpy"))
+    kernels, oracle = (in_float64(network, name, with_dropout=False) for name in ("auto", "numpy"))
     K = len(network.classes)
     if label is None:
         label = int(given.argmax())
@@ -77,7 +78,7 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
     walker = ReferenceBackend(oracle.plan, oracle.parameter_vector, oracle.gradient_vector, 1)
     logits = walker.forward(x, masks={})
     labels = np.array([label])
-    loss, dlogits = CrossEntropy()(logits, labels)  # exact for a loss of 1e-20 too
+    loss, dlogits = CrossEntropy()(logits, labels)  # exact even for a loss of 1e-20
 
     folded: list[Shape | None] = [None]
     for step in oracle.plan.steps:
@@ -133,12 +134,10 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
     )
 
 
-def in_float64(network: Network, backend: str, left_out: bool = True) -> Network:
-    """A float64 network with the same layers and parameters.
-
-    left_out  whether with the layers that the page leaves out: those that do nothing in prediction
-    """
-    layers = [layer for layer in network.layers if left_out or not explained(layer).left_out]
+def in_float64(network: Network, backend: str, with_dropout: bool = True) -> Network:
+    """A float64 copy of the network.  with_dropout: False leaves out the layers that do nothing in
+    prediction."""
+    layers = [layer for layer in network.layers if with_dropout or not explained(layer).left_out]
     double = Network(layers, network.input_spec, backend=backend, dtype=np.float64)
     for name, parameter in network.parameters.items():
         double.parameters[name][:] = parameter
@@ -151,12 +150,14 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> float:
     return largest / float(scale) if scale else largest
 
 
-def _spot(dy: np.ndarray, y: np.ndarray, behind: LayerTrace | None) -> Spot:
-    """The value of y to look at: the one that the spot of the layer behind was made of, where that
-    layer moves values without mixing them; else where y * dL/dy is largest: a value that is there
-    and matters."""
-    if behind is not None:
-        followed = explained(behind.step.layer).spot_in_x(behind)
+def _spot(dy: np.ndarray, y: np.ndarray, following: LayerTrace | None) -> Spot:
+    """The index into y that the page looks at closely.
+
+    Where one value of y becomes the spot of the following layer, as with ReLU and max-pooling, it
+    is that value.  Else it is the one with the largest |y * dL/dy|.
+    """
+    if following is not None:
+        followed = explained(following.step.layer).spot_in_x(following)
         if followed is not None:
             return followed
     weights = next((v for v in (y * dy, dy) if v.any()), y)

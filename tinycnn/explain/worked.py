@@ -1,7 +1,7 @@
-"""Single entries worked out by hand: the products that the definition sums, each with its indices.
+"""Single entries worked out by hand: the sums of products that the equations say, term by term.
 
-Written from the equations in the kernels' docstrings, one entry at a time.  No code is shared with
-the kernels or the reference, so a total that equals theirs checks both.
+Written from the equations in the kernels' docstrings.  No code is shared with the kernels or the
+reference, so a total that equals theirs checks both.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ class Product(NamedTuple):
 
 
 class WorkedSum(NamedTuple):
-    """result = bias + the sum of the products, by the equation of that number in the kernel's file.
-    The value of `result` is what the engine computed."""
+    """result = bias + the sum of the products.
+
+    result    the entry as the engine computed it
+    equation  its number in the kernel's docstring
+    """
 
     result: Entry
     equation: str
