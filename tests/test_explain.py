@@ -499,7 +499,7 @@ def test_what_is_shown_is_what_is_carried():
             assert share == (f"{100 * n_zeros / size:.0f} %" if n_zeros else "none")
     for worked in tables["worked"]:
         total = [row for row in worked.iter("tr") if row.get("class") == "total"]
-        assert "✓ as the engine" in text(total[0])
+        assert "✓ same as the engine" in text(total[0])
     (sweep,) = tables["sweep"]
     for probe, row in zip(numbers["step_sweep"], sweep.find("tbody").iter("tr")):
         assert value_of(row.find("th")) == probe["step"]

@@ -164,7 +164,7 @@ def test_a_bad_file_is_one_line_and_the_others_go_on(program, tmp_path):
     lines = done.stderr.splitlines()
     assert len(lines) == 3 and all(str(b) in line for b, line in zip(bad, lines))
     assert "damaged PNG" in lines[0] and "No such file" in lines[2]
-    assert "640x480 px; expected one face, cut out as framing 'paper' does, of 84x84" in lines[1]
+    assert "640x480 px; expected one face, cut out with framing 'paper', of 84x84" in lines[1]
 
 
 def test_help(program):

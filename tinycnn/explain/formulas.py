@@ -60,7 +60,7 @@ CONV2D = Formulas(
 
 MAXPOOL2D = Formulas(
     title="max-pooling",
-    sense="Of each window only the largest value goes on, and only its owner gets the gradient.",
+    sense="Only the largest value of each window goes on, and only its position gets the gradient.",
     forward=(Formula("y[i,j,c] = max<sub>a,e</sub> x[i·S−PT+a, j·S−PL+e, c]", "(1)"),),
     backward=(Formula(f"dL/dx[p] = {_sum('q: argmax[q] = p')} dy[q]", "(4)"),),
     where="kernels/maxpool2d.py",
@@ -69,7 +69,7 @@ MAXPOOL2D = Formulas(
 
 RELU = Formulas(
     title="ReLU",
-    sense="What is above 0 passes; the rest becomes 0, and there the gradient stops.",
+    sense="Values above 0 pass unchanged; the others become 0, and the gradient stops there.",
     forward=(Formula("y[k] = x[k] if x[k] &gt; 0, else 0", "(1)"),),
     backward=(Formula("dL/dx[k] = dy[k] if y[k] &gt; 0, else 0", "(4)"),),
     where="kernels/relu.py",
@@ -78,14 +78,14 @@ RELU = Formulas(
 
 FLATTEN = Formulas(
     title="flatten",
-    sense="The picture is read row by row into one vector; backward the vector is folded back.",
+    sense="The picture is read row by row into one vector; backward, it becomes a picture again.",
     forward=(Formula("y[(h·W + v)·C + c] = x[h,v,c]"),),
     backward=(Formula("dL/dx[h,v,c] = dy[(h·W + v)·C + c]"),),
 )
 
 DENSE = Formulas(
     title="dense",
-    sense="Every unit weighs all values of the vector.",
+    sense="Each unit is a weighted sum of all values of the vector.",
     forward=(Formula(f"y[u] = b[u] + {_sum('k')} x[k] · w[k,u]", "(1)"),),
     backward=(
         Formula("dL/dw[k,u] = dy[u] · x[k]", "(2)"),
@@ -100,7 +100,7 @@ DROPOUT = Formulas(title="dropout", sense="In prediction every value passes as i
 
 LOSS = Formulas(
     title="softmax and cross-entropy",
-    sense="The logits become probabilities; the loss is how surprised they are by the label.",
+    sense="The logits become probabilities; the less probable the label, the larger the loss.",
     forward=(
         Formula(f"p[k] = exp(z[k]) / {_sum('j')} exp(z[j])", "(3)"),
         Formula("L = −log p[label]", "(4)"),

@@ -102,7 +102,7 @@ def _crops(
         number_grid(dy[y_at], y_start, "dL/dy, comes back", mark_y),
         number_grid(dx[x_at], x_start, "dL/dx, goes on", mark_x),
     )
-    title = f"Numbers of channel {layer.spot[2]} round {named('y', layer.spot)}{remark}"
+    title = f"Numbers of channel {layer.spot[2]} around {named('y', layer.spot)}{remark}"
     return f'<h3>{title}</h3><div class="row">{"".join(grids)}</div>'
 
 
@@ -138,7 +138,7 @@ def filter_cards(layer: LayerTrace) -> str:
         "dL/dy": _channels(layer.dy),
     }
     C = layer.x.shape[2]
-    note = f"<p>A filter’s {C} channels stand side by side.</p>" if C > 1 else ""
+    note = f"<p>A filter’s {C} channels are shown side by side.</p>" if C > 1 else ""
     return _cards(layer, "filters", figures, note=note)
 
 
@@ -153,11 +153,11 @@ def channel_cards(layer: LayerTrace) -> str:
 def unit_cards(layer: LayerTrace) -> str:
     """A card for each unit of a dense layer: its weights as pictures, y, and their gradients."""
     note = (
-        "<p>dL/dw is dy times x, row by row and unit by unit: where x is 0 or dy is 0 nothing "
-        "is learned from this image.</p>"
+        "<p>dL/dw[k,u] is x[k] times dy[u]: a weight whose x or dy is 0 learns nothing from this "
+        "image.</p>"
     )
     if layer.folded is not None:
-        note += "<p>Each unit’s weights are folded back into the channels of the picture.</p>"
+        note += "<p>Each unit’s weights are shown as channels of the flattened picture.</p>"
     figures = {
         "w": _unit_planes(layer, layer.parameters["w"]),
         "dL/dw": _unit_planes(layer, layer.gradients["w"]),

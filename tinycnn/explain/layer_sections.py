@@ -30,7 +30,7 @@ def layer_section(layer: LayerTrace, probes: Sequence[Probe], ids: Sequence[str]
         f"{''.join(map(_worked, forward))}</div>"
         '<div class="backward"><h3>Backward</h3>'
         f"{formula_list(formulas, formulas.backward)}"
-        f'<p class="here">dy is dL/dy, what the next layer handed back.</p>'
+        '<p class="here">dy is dL/dy, the gradient that the next layer passes back.</p>'
         f"{''.join(map(_worked, backward))}</div></div>"
         f"{entry.close_up(layer)}{entry.cards(layer)}"
         f"{probe_table(probes, [f'{name}.{short}' for short in layer.parameters])}"
@@ -80,7 +80,7 @@ def derivation_details(formulas: Formulas) -> str:
     if not text:
         return ""
     return (
-        "<details><summary>The derivation, step by step, as it stands in the code</summary>"
+        "<details><summary>The derivation, step by step, from the source code</summary>"
         f"<pre>{escape(text)}</pre></details>"
     )
 
@@ -104,7 +104,7 @@ def _worked(one: WorkedSum) -> str:
         lines.append(f"<tr><td>and {len(rest):,} more products</td><td></td>{_n(total)}</tr>")
     name, engine = one.result
     same = abs(one.total - engine) <= 1e-9 * max(abs(engine), 1e-300)
-    mark = "✓ as the engine" if same else f"✗ the engine: {number(engine, 9)}"
+    mark = "✓ same as the engine" if same else f"✗ the engine has {number(engine, 9)}"
     lines.append(f'<tr class="total"><td>{name}</td><td>{mark}</td>{_n(one.total, 6)}</tr>')
     return (
         f'<table class="worked"><caption>{name} by hand, equation {one.equation}</caption>'

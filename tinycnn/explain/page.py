@@ -93,7 +93,7 @@ def _overview(explanation: Explanation, title: str) -> str:
         f'<header id="overview"><div class="hero"><div><h1>{escape(title)}</h1>'
         f"<p>Seen{model} as <b>{predicted}</b>, p = {number(trace.probs[trace.predicted])}. "
         f"The loss below is the cross-entropy for <b>{label}</b>, {against}: "
-        f"L = {number(trace.loss, 6)}. Forward, each layer makes y of its x; backward, it turns "
+        f"L = {number(trace.loss, 6)}. Forward, each layer computes y from x; backward, it turns "
         "dL/dy into dL/dx and into the gradients of its parameters. There is one image, so the "
         "index n of the equations and the mean over n are left out.</p>"
         '<p class="legend"><i class="swatch below"></i> below 0 <i class="swatch none"></i> 0 '
@@ -184,7 +184,7 @@ def _image(explanation: Explanation, ids: list[str]) -> str:
             mark,
         )
         + "</div></div>"
-        "<p>Red: a larger x there raises the loss; blue: it lowers it. In training nothing uses "
+        "<p>Red: a larger x there raises the loss; blue: it lowers the loss. Training does not use "
         "this gradient; it shows what the network looks at.</p>"
         f"{probe_table(explanation.probes, ['x'])}</section>"
     )
@@ -212,9 +212,9 @@ def _loss(explanation: Explanation, ids: list[str]) -> str:
         f"{bars(trace.probs, classes, trace.label)}"
         '</div><div class="backward"><h3>Backward</h3>'
         + formula_list(LOSS, LOSS.backward)
-        + "<p>The probabilities less the truth: every wrong class is pushed down by what it was "
-        "given, the label is pulled up by what it lacks. They sum to 0 (with rounding, to "
-        f"{number(float(trace.dlogits.sum()), 1)}). 1[…] is 1 where it holds, else 0.</p>"
+        + "<p>1[…] is 1 where the condition holds, else 0. Each wrong logit is pushed down in "
+        "proportion to its probability; the label’s is pulled up by what its probability lacks to "
+        f"1. The sum is 0 (with rounding, {number(float(trace.dlogits.sum()), 1)}).</p>"
         f"{bars(trace.dlogits, classes, trace.label)}</div></div>"
         '<table class="classes"><thead><tr><th>class</th><th>logit z</th><th>p = softmax(z)</th>'
         f"<th>label</th><th>dL/dz = p − label</th></tr></thead><tbody>{''.join(rows)}</tbody>"
@@ -244,22 +244,23 @@ def _checks(explanation: Explanation, ids: list[str]) -> str:
     return (
         f'<section id="{CHECKS}">{heading(CHECKS, "is the backward pass right?", ids)}'
         f'<p class="sense">{_verdict(explanation)}</p>'
-        "<p>The numeric gradient knows nothing of the backward pass: move one number v up and down "
-        "by h, run forward twice, and take the slope <code>(L(v+h) − L(v−h)) / 2h</code>. The "
-        "step h is such that the steepest entry of a tensor moves the loss by about "
-        f"{number(CHANGE_OF_LOSS, 1)} of itself. An entry agrees within "
-        f"{number(RELATIVE_BOUND, 1)} of its value and what rounding explains. A kink: some ReLU "
-        "or pooling winner switches between v−h and v+h, so the slope there says nothing. The "
-        "tables are in each layer’s section.</p>"
+        "<p>The numeric gradient does not use the backward pass: change one number v by +h and by "
+        "−h, run forward twice, and take the slope <code>(L(v+h) − L(v−h)) / 2h</code>. With the "
+        "step h, the entry of a tensor’s largest gradient changes the loss by about "
+        f"{number(CHANGE_OF_LOSS, 1)} of it. Two gradients agree if they differ by at most "
+        f"{number(RELATIVE_BOUND, 1)} of their size and what rounding explains. At a kink, a ReLU "
+        "or a pooling winner switches between v−h and v+h, so the slope proves nothing. A gradient "
+        "drowns in rounding where rounding may be a large part of it. The tables are in each "
+        "layer’s section.</p>"
         f"<h3>Why this step? {entry} at every step</h3>"
-        f"<p>The analytic gradient is <b>{number(sweep[0].analytic, 9)}</b>. Too large a step "
-        "crosses kinks and curvature, too small a one drowns in rounding: the error falls as h² "
-        "and rises again as 1/h. (Bars: logarithm of the error.)</p>"
+        f"<p>The analytic gradient is <b>{number(sweep[0].analytic, 9)}</b>. A large step has "
+        "errors from kinks and curvature, a small one from rounding: as h shrinks, the error "
+        "first falls as h², then rises as 1/h. (Bars: logarithm of the error.)</p>"
         '<table class="sweep"><thead><tr><th>h</th><th class="n">numeric</th>'
         '<th class="n">relative error</th><th></th><th class="n">ReLUs and winners switched</th>'
         f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         "<h3>Kernels against reference</h3>"
-        "<p>The same image through the compiled kernels, in float64: largest difference as a part "
-        "of the largest value.</p>"
+        "<p>The same image through the compiled kernels, in float64: the largest difference, as a "
+        "part of the largest value.</p>"
         f'<table class="differences"><tbody>{differences}</tbody></table></section>'
     )

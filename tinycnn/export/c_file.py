@@ -280,8 +280,8 @@ class _Writer:
 /* {self.name}: a network of {n_parameters} parameters, written by tinycnn.  C99; needs no library.
  *
  * {self.n_static_bytes:,} bytes of static memory and {self.n_constant_bytes:,} bytes of constants;
- * nothing is allocated.  Because of the static memory one thread at a time may call.  An int has 32
- * bits or more.  For speed compile with -O3; nothing else (-march, -ffast-math) is needed. */
+ * nothing is allocated.  Because of the static memory, only one thread at a time may call it.  An
+ * int must have 32 bits or more.  Compile it with -O3; -march and -ffast-math are not needed. */
 """
 
     def header(self) -> str:
@@ -344,7 +344,7 @@ const char *const {name}_classes[{NAME}_N_CLASSES] = {{
 {classes}
 }};
 
-/* ---- what each layer makes, with the zeros around it that the next one reads ---- */
+/* ---- the output of each layer, with the zeros around it that the next layer reads ---- */
 
 {declared}
 
@@ -361,7 +361,7 @@ void {name}_logits(const uint8_t *image, float *logits)
 
 void {name}_probabilities(const uint8_t *image, float *probabilities)
 {{
-    const double temperature = {temperature}; /* of the calibration */
+    const double temperature = {temperature}; /* calibrates the probabilities */
     float largest;
     double sum = 0.0;
     {name}_logits(image, probabilities);
