@@ -1,4 +1,4 @@
-"""Networks whose export is tried: the sixteen of the paper, the awkward ones, each scaling."""
+"""Networks to export in tests: the sixteen of the paper and small odd ones, with each scaling."""
 
 import numpy as np
 from small_networks import SMALL_NETWORKS
@@ -11,7 +11,7 @@ SCALINGS = ("raw", "unit", "standardized")
 
 
 def candidate(variant="p12", size="XXS", scaling="raw", seed=2, **options):
-    """A network of the paper's table with biases that matter, on the reference."""
+    """A network of the paper's table with large random biases, on the reference."""
     network = models.microexpnet(
         variant, size, scaling=scaling, bias_std=0.5, seed=seed, backend="numpy", **options
     )
@@ -27,7 +27,7 @@ def awkward(name, scaling="raw"):
 
 
 def images_for(network, n_images=5, seed=9):
-    """uint8 images, other than those that the exporters check with; the last is constant."""
+    """uint8 images that the exporters do not use for their own check; the last is constant."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (n_images, *network.input_spec.shape), dtype=np.uint8)
     images[-1] = 200

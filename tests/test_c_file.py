@@ -1,4 +1,5 @@
-"""The C program: no warning, no byte outside its memory, the answers of the network."""
+"""The C program compiles without warnings, stays inside its memory and computes the same as the
+network."""
 
 import ctypes
 import os
@@ -28,7 +29,7 @@ def need(compiler):
 
 
 def unchecked(network, folder, name, monkeypatch):
-    """Written without the exporter's own check: these tests check."""
+    """Write the program without the exporter's own check: these tests check it."""
     with monkeypatch.context() as patch:
         patch.setattr(c_file, "_compiler", lambda: None)
         return c_file.write(network, folder, name)
@@ -60,7 +61,7 @@ def agrees(network, loaded, name, images=None):
     np.testing.assert_allclose(probs, network.predict_proba(images), atol=2e-5)
     np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=1e-5)
     again, _ = answers(loaded, name, network, images)
-    np.testing.assert_array_equal(again, logits)  # nothing stays from the image before
+    np.testing.assert_array_equal(again, logits)  # nothing is left over from the image before
 
 
 # ---- the paper's networks --------------------------------------------------------------------
@@ -69,7 +70,7 @@ def agrees(network, loaded, name, images=None):
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("flags", ["-O3", "-O1 -DNET_PLAIN", "-O2 -march=native"])
 def test_microexpnet(tmp_path, monkeypatch, compiler, flags):
-    """All ways in which the compilers may see it: for each processor, in plain C, for this one."""
+    """All ways to compile it: for any processor, in plain C, for this processor."""
     need(compiler)
     network = candidate("p12", "XXS", framing="fer2013")
     network.calibration_temperature = 2.25
@@ -77,9 +78,9 @@ def test_microexpnet(tmp_path, monkeypatch, compiler, flags):
     agrees(network, library(compiler, tmp_path, "net", *flags.split()), "net")
 
 
-@pytest.mark.parametrize("variant, size", [*zip(VARIANTS, ("XXS", "XS", "XS", "S"))])
+@pytest.mark.parametrize("variant, size", list(zip(VARIANTS, ("XXS", "XS", "XS", "S"))))
 def test_each_variant(tmp_path, monkeypatch, variant, size):
-    """The size changes the dense layers alone, and larger ones take long to compile."""
+    """One size of each: sizes differ in dense layers alone, and large ones compile slowly."""
     need("gcc")
     network = candidate(variant, size)
     unchecked(network, tmp_path, "net", monkeypatch)
@@ -113,8 +114,8 @@ FEW = ("miniature", "overlapping_pool", "window_beyond_picture", "convolutions_a
     ],
 )
 def test_awkward_networks_stay_inside_their_memory(tmp_path, monkeypatch, compiler, flags, names):
-    """All in one program, which the compiler watches: bounds, overflow, alignment, what is
-    undefined; or compiled for each processor, where the programs must not share a name."""
+    """All networks in one program, under the compiler's checks of bounds, overflow, alignment and
+    undefined behaviour; or compiled for each processor, where two names must not clash."""
     need(compiler)
     networks, files, calls = {}, [], []
     for k, name in enumerate(names):
@@ -169,7 +170,7 @@ def test_nothing_is_needed_or_allocated(tmp_path, monkeypatch):
     subprocess.run(command, cwd=tmp_path, check=True)
     needed = subprocess.run(["nm", "-u", "net.o"], cwd=tmp_path, capture_output=True, text=True)
     symbols = {line.split()[-1] for line in needed.stdout.splitlines()}
-    # what every C compiler may call on its own
+    # functions that a compiler may call without being told to
     assert symbols <= {"memset", "memcpy", "memmove", "_GLOBAL_OFFSET_TABLE_"}
 
 
@@ -312,7 +313,7 @@ def test_weights_that_are_not_finite(tmp_path):
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_within_three_times_of_the_engine(tmp_path, monkeypatch, compiler):
-    """At -O3 alone, one image, one thread, in turn; measured at 1.2 to 1.7."""
+    """With -O3 alone, one image and one thread, measured in turn: 1.2 to 1.7 times."""
     need(compiler)
     network = models.microexpnet(n_threads=1)
     unchecked(network, tmp_path, "net", monkeypatch)

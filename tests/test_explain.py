@@ -10,7 +10,7 @@ from PIL import Image
 from small_networks import SMALL_NETWORKS
 
 from tinycnn import CrossEntropy, Dense, Flatten, InputSpec, Network, ReLU, models, reference
-from tinycnn import explain as room
+from tinycnn import explain as explain_package
 from tinycnn.explain import explain, render_page, write_page
 from tinycnn.explain.formulas import CONV2D, DENSE, FLATTEN, LOSS, MAXPOOL2D, RELU, derivation
 from tinycnn.explain.layer_kinds import explained
@@ -53,7 +53,7 @@ def image_for(network, seed=3):
 
 
 def without_dropout(network, backend="numba"):
-    """The same network made anew, by other means than the room's."""
+    """The same network without dropout, built here and not by tinycnn.explain."""
     layers = [layer for layer in network.layers if not isinstance(layer, Dropout)]
     copy = Network(layers, network.input_spec, dtype=np.float64, backend=backend)
     copy.parameter_vector[:] = network.parameter_vector
@@ -72,7 +72,7 @@ def engine(network, image, label=None):
 
 
 def parsed(explanation):
-    """(root of the page, the numbers that it carries)."""
+    """(root of the page's XML, the numbers in its JSON)."""
     page = render_page(explanation)
     doctype, rest = page.split("\n", 1)
     assert doctype == "<!DOCTYPE html>"
@@ -120,8 +120,8 @@ def test_the_numbers_are_the_engines(name):
 
 @pytest.mark.parametrize("name", ["miniature", "overlapping_pool", "stride_beyond_window"])
 def test_the_numeric_gradients_are_those_of_the_loss(name):
-    """Against slopes taken here, at another step and on the reference; and the gradients that
-    they stand beside pass the public checker."""
+    """The same as slopes computed here on the reference.  The analytic gradients beside them pass
+    the public checker."""
     network = small(name)
     image = image_for(network)
     _, numbers = parsed(explain(network, image))
@@ -235,7 +235,7 @@ def test_same_input_same_bytes():
 
 
 def sorted_like(checks, rows):
-    """The checks in the order of the rows that show them."""
+    """The checks in the order of the table rows that show them."""
     named = {f"{c['tensor']}[{','.join(map(str, c['index']))}]": c for c in checks}
     return [named[text(row.find("th"))] for row in rows]
 
@@ -295,7 +295,7 @@ def test_a_kink_is_told_apart_from_a_wrong_gradient():
     verdicts = {(p.tensor, p.index): p for p in explanation.probes}
     kink = verdicts["dense1.b", (0,)]
     assert kink.verdict == KINK and kink.n_switches == 1
-    assert kink.analytic == 0 and abs(kink.numeric) > 0.1  # half of the slope on the open side
+    assert kink.analytic == 0 and abs(kink.numeric) > 0.1  # the mean of the slopes on both sides
     assert verdicts["dense1.b", (1,)].verdict == AGREES
     assert explanation.agrees
     root, numbers = parsed(explanation)
@@ -304,7 +304,7 @@ def test_a_kink_is_told_apart_from_a_wrong_gradient():
 
 
 def test_the_sweep_shows_why_the_step_is_what_it_is():
-    """Large steps are far off, the best is close, the smallest is worse again."""
+    """The error is large for large steps, small for the best, and larger again for the smallest."""
     network = models.microexpnet(seed=5, scaling="standardized")
     sweep = sweep_steps(trace_image(network, image_for(network)))
     errors = {probe.step: probe.relative_error for probe in sweep}
@@ -328,17 +328,22 @@ def test_sampled_entries():
 @pytest.mark.parametrize(
     "steepest, loss, step",
     [
-        *((10.0, 1.0, 1e-6), (1.0, 30.0, 1e-5), (1e-2, 1.0, 1e-3), (1e-9, 1.0, 1e-2)),
-        *((0, 1.0, 1e-4), (1e-3, 1e-3, 1e-5), (1.0, 1e-9, 1e-8)),
+        (10.0, 1.0, 1e-6),
+        (1.0, 30.0, 1e-5),
+        (1e-2, 1.0, 1e-3),
+        (1e-9, 1.0, 1e-2),
+        (0, 1.0, 1e-4),
+        (1e-3, 1e-3, 1e-5),
+        (1.0, 1e-9, 1e-8),
     ],
 )
 def test_step_for(steepest, loss, step):
-    """The steepest entry moves the loss by 1e-5 of itself, or of 1; within bounds."""
+    """The largest gradient changes the loss by 1e-5 of it, or of 1, within the bounds."""
     assert step_for(np.array([0.1 * steepest, -steepest]), loss) == pytest.approx(step)
 
 
 def test_a_gradient_that_drowns_is_not_called_right_or_wrong():
-    """p of the label is 1 to the last bit: p - 1 keeps no digit."""
+    """The label's probability p rounds to 1, so that p - 1 has no correct digit."""
     network = small("dense_alone", classes=("a", "b", "c", "d"))
     network.parameters["dense2.b"][1] += 40
     explanation = explain(network, image_for(network))
@@ -356,7 +361,7 @@ def test_a_gradient_that_drowns_is_not_called_right_or_wrong():
 
 @NAMES
 def test_numbers_by_hand_are_the_engines(name):
-    """Every entry of small layers, from the definition: borders, strides and padding included."""
+    """Many entries of small layers, by the definition, at borders and with strides and padding."""
     network = small(name)
     trace = trace_image(network, image_for(network))
     n_layers = 0
@@ -377,7 +382,7 @@ def test_numbers_by_hand_are_the_engines(name):
 
 
 def test_the_spot_is_one_value_on_its_way():
-    """Through pooling and ReLU the page follows one value: the pooling's winner, the ReLU's."""
+    """Through pooling and ReLU the page follows one value: the winner, or the same entry."""
     network = models.microexpnet(seed=5)
     layers = trace_image(network, image_for(network)).layers
     followed = 0
@@ -464,7 +469,7 @@ def value_of(cell):
 
 
 def test_what_is_shown_is_what_is_carried():
-    """The tables that people read, against the numbers that the page carries for programs."""
+    """The page's tables show the numbers of the page's JSON."""
     network = small("miniature")
     explanation = explain(network, image_for(network))
     root, numbers = parsed(explanation)
@@ -583,7 +588,7 @@ def test_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_text(encoding="utf-8") == render_page(explanation)
     with pytest.raises(OSError):
         write_page(tmp_path / "nowhere" / "page.html", explanation)
-    monkeypatch.setattr(room, "render_page", lambda explanation: 1 / 0)
+    monkeypatch.setattr(explain_package, "render_page", lambda explanation: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_page(tmp_path / "other.html", explanation)
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
@@ -667,8 +672,12 @@ def test_pictures_keep_their_pixels():
 @pytest.mark.parametrize(
     "value, shown",
     [
-        *((0.0, "0"), (1234.5678, "1235"), (-0.00012345, "−0.0001234")),
-        *((1.5e-7, "1.5e−7"), (-123456.0, "−123456"), (2.5e9, "2.5e9")),
+        (0.0, "0"),
+        (1234.5678, "1235"),
+        (-0.00012345, "−0.0001234"),
+        (1.5e-7, "1.5e−7"),
+        (-123456.0, "−123456"),
+        (2.5e9, "2.5e9"),
     ],
 )
 def test_number(value, shown):
@@ -678,8 +687,15 @@ def test_number(value, shown):
 @pytest.mark.parametrize(
     "largest, expected",
     [
-        *((0.0, (0, 0)), (250.0, (0, 0)), (25.0, (0, 1)), (2.5, (0, 2)), (0.25, (0, 3))),
-        *((0.025, (-3, 1)), (0.0022, (-3, 2)), (1.1e-5, (-6, 1)), (3e4, (3, 1))),
+        (0.0, (0, 0)),
+        (250.0, (0, 0)),
+        (25.0, (0, 1)),
+        (2.5, (0, 2)),
+        (0.25, (0, 3)),
+        (0.025, (-3, 1)),
+        (0.0022, (-3, 2)),
+        (1.1e-5, (-6, 1)),
+        (3e4, (3, 1)),
     ],
 )
 def test_common_scale(largest, expected):

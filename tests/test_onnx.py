@@ -17,7 +17,7 @@ onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 
 
 def without(monkeypatch, *packages):
-    """Importing these packages fails, as where they are not installed."""
+    """Make the import of these packages fail, as if they were not installed."""
     real = builtins.__import__
 
     def fake(name, *arguments, **options):
@@ -47,7 +47,7 @@ def agrees(network, path):
     logits = answers(path, images.astype(np.float32))
     assert logits.dtype == np.float32
     assert logit_error(logits, network.predict_logits(images)) <= 1e-5
-    one = answers(path, images[2:3].astype(np.float32))  # the batch is free
+    one = answers(path, images[2:3].astype(np.float32))  # any batch size
     np.testing.assert_allclose(one, logits[2:3], rtol=1e-4, atol=1e-5 * np.abs(logits).max())
 
 
@@ -120,7 +120,7 @@ def test_a_weight_that_is_a_little_wrong_is_noticed(tmp_path, monkeypatch):
     real = onnx_file.Graph.constant
 
     def wrong(self, name, values):
-        real(self, name, np.multiply(values, 1.00003 if name == "conv2.w" else 1))
+        return real(self, name, np.multiply(values, 1.00003 if name == "conv2.w" else 1))
 
     monkeypatch.setattr(onnx_file.Graph, "constant", wrong)
     with pytest.raises(ExportError, match="differ from the network's by .*e-05 of the largest"):

@@ -1,4 +1,5 @@
-"""The one Python file: NumPy alone, below 400 kB, the network's answers, honest about pictures."""
+"""The one Python file needs NumPy alone, has less than 400 kB, computes the same as the network and
+refuses pictures that it cannot read."""
 
 import io
 import subprocess
@@ -29,7 +30,7 @@ sys.meta_path.insert(0, Wall())
 
 
 def run(code, folder, *arguments):
-    """Run code in an interpreter of its own, in the folder."""
+    """Run code in a new Python process, in the folder."""
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
@@ -191,7 +192,7 @@ def test_a_program_that_disagrees_is_not_written(tmp_path, monkeypatch, before, 
     monkeypatch.setattr(
         python_file.Path, "read_text", lambda *a, **k: template.replace(before, after)
     )
-    if message is None:  # the unchanged template passes: the others fail for what was changed
+    if message is None:  # the unchanged template passes, so the others fail because of the change
         python_file.write(awkward("miniature"), tmp_path / "p.py")
         return
     with pytest.raises(ExportError, match=message):
@@ -217,7 +218,7 @@ def png(image, **options):
 
 
 def smooth(height, width, channels, seed=0):
-    """A picture for which Pillow chooses every filter: ramps with a little noise."""
+    """Ramps with a little noise: pictures for which Pillow uses every kind of filter."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     planes = [

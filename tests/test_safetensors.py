@@ -1,4 +1,4 @@
-"""A model file gives back what was saved, or says what is wrong with it; nothing else happens."""
+"""A model file gives back what was saved, or an error that says what is wrong with the file."""
 
 import json
 import os
@@ -39,7 +39,7 @@ CONTENT = model_file.to_bytes(example())
 
 
 def taken_apart(content=CONTENT):
-    """(header, description, data): the header's length and JSON are the format's own."""
+    """(header, description, data), read by the definition of the format and not by tinycnn."""
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     return header, json.loads(header["__metadata__"]["tinycnn"]), content[8 + length :]
@@ -58,11 +58,11 @@ def without_checksum(content):
 
 
 UNCHECKED = without_checksum(CONTENT)
-"""CONTENT as a program writes it that knows of no checksum."""
+"""CONTENT without its checksum."""
 
 
 def with_description(change):
-    """CONTENT with change(description) made, or with what it returns put in its place."""
+    """CONTENT after change(description), or with the text that change returns as description."""
     header, description, data = taken_apart()
     instead = change(description)
     text = instead if isinstance(instead, str) else json.dumps(description)
@@ -113,7 +113,7 @@ def test_every_small_network_comes_back(tmp_path, name):
 
 
 def test_every_bit_of_a_weight_comes_back(tmp_path):
-    """NaN with its payload, infinities, -0 and subnormal numbers: a file is no judge of them."""
+    """NaN with its payload, infinities, -0 and subnormal numbers are kept as they are."""
     network = example()
     bits = np.array([0x7FC00123, 0xFF800000, 0x80000000, 0x00000001], np.uint32)
     network.parameters["dense2.b"][:] = bits.view(np.float32)
@@ -137,7 +137,7 @@ def test_a_loaded_network_can_be_trained_on_any_backend(tmp_path):
 
 
 def test_the_file_is_plain_safetensors(tmp_path):
-    """Any reader of the format finds the tensors; the header is the format's own."""
+    """Any reader of the format finds the tensors."""
     from safetensors.numpy import load_file
 
     network = example()
@@ -150,7 +150,11 @@ def test_the_file_is_plain_safetensors(tmp_path):
     assert description["version"] == 1
     assert [layer["kind"] for layer in description["layers"]][:3] == ["Conv2D", "ReLU", "MaxPool2D"]
     assert description["layers"][0] == {
-        **{"kind": "Conv2D", "filters": 5, "kernel_size": 4, "stride": 2, "padding": "same"}
+        "kind": "Conv2D",
+        "filters": 5,
+        "kernel_size": 4,
+        "stride": 2,
+        "padding": "same",
     }
     assert description["training"] == {"epoch": 7, "val_accuracy": 0.625, "val_loss": None}
 
@@ -196,7 +200,7 @@ class Softsign(Layer):
 
 
 def test_a_file_may_name_a_class_that_is_given(tmp_path, monkeypatch):
-    """As far as the plan: whether a network with it runs is for the engine's tables to say."""
+    """Tested up to the plan: whether the network runs is decided by the engine's tables."""
     own = Softsign(scale=2.5)
     path = write(tmp_path, with_description(lambda d: d["layers"].insert(1, own.config()) or None))
     with pytest.raises(ModelFileError, match="layer kind is 'Softsign'; .* in custom_layers"):
@@ -208,7 +212,7 @@ def test_a_file_may_name_a_class_that_is_given(tmp_path, monkeypatch):
         raise UnknownLayerError("no entry for Softsign")
 
     monkeypatch.setattr(model_file, "build_plan", plan)
-    with pytest.raises(UnknownLayerError, match="no entry for Softsign"):  # the file is not blamed
+    with pytest.raises(UnknownLayerError, match="no entry for Softsign"):  # not ModelFileError
         tinycnn.load(path, backend="numpy", custom_layers=[Softsign])
     assert read == [example().layers[0], own, *example().layers[1:]]
 
@@ -282,7 +286,7 @@ def test_dtypes_that_numpy_does_not_have(tmp_path, name, size):
         if "shape" in tensor:
             begin, end = end, end + size * int(np.prod(tensor["shape"]))
             tensor.update(dtype=name, data_offsets=[begin, end])
-    # bfloat16 is known where another package (of the onnx extra) has told NumPy of it
+    # NumPy has bfloat16 where another package (of the onnx extra) has registered it
     message = "not a safetensors file, or damaged|expected float16, float32 or float64"
     refused(tmp_path, put_together(header, bytes(end)), message)
 
@@ -316,7 +320,7 @@ def test_a_description_that_is_no_object(tmp_path, text):
 
 
 def test_lists_in_lists_in_lists(tmp_path, monkeypatch):
-    """At some depth they can still be read and no longer be written for the checksum."""
+    """At some depth JSON can still be read, but no longer be written to compute the checksum."""
 
     def too_deep(*arguments):
         raise RecursionError("maximum recursion depth exceeded")
@@ -329,7 +333,9 @@ def test_lists_in_lists_in_lists(tmp_path, monkeypatch):
 def test_another_version(tmp_path, version):
     def change(description):
         description["version"] = version
-        description["layers"].append({"kind": "LayerOfTomorrow"})  # the version explains it
+        description["layers"].append(
+            {"kind": "LayerOfTomorrow"}
+        )  # the version is the better explanation
 
     refused(tmp_path, with_description(change), "version .*; this release reads 1")
 
@@ -511,7 +517,7 @@ def test_many_damaged_files(scratch):
         for at in rng.integers(*region, 1 + k % 2):
             content[at] = rng.integers(32, 127) if k % 5 else rng.integers(0, 256)
         loads_right_or_is_refused(scratch, bytes(content))
-    assert 200 <= len(N_LOADED) < 300  # a changed weight is a weight, where no checksum is
+    assert 200 <= len(N_LOADED) < 300  # without a checksum, changed weights are not noticed
 
 
 # ---- small files that ask for much -----------------------------------------------------------
@@ -553,7 +559,7 @@ def test_what_a_file_says_is_told_on_one_short_line(tmp_path):
 
 
 def test_the_checksum_is_checked_by_everybody_who_reads_the_file(tmp_path):
-    """The command line and checkpoints read by `network_from`."""
+    """Also by the command line and by checkpoints, which call `network_from`."""
     damaged = with_description(lambda d: d["input_spec"].update(framing="another"))
     tensors, metadata = model_file.read(write(tmp_path, damaged))
     with pytest.raises(ModelFileError, match="its checksum does not match"):

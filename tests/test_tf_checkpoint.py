@@ -1,5 +1,5 @@
-"""TensorFlow's checkpoints: the published network with TensorFlow's own logits, and small bundles
-written here; what is damaged or does not fit is one clear error."""
+"""TensorFlow's checkpoints: the published network gives TensorFlow's own logits; small checkpoints,
+written here, are read back; damage and wrong shapes give one clear error."""
 
 import tracemalloc
 from pathlib import Path
@@ -367,7 +367,7 @@ def test_an_index_beyond_all_measure(tmp_path, monkeypatch, limit):
 
 
 def test_an_entry_that_shares_more_than_there_is(tmp_path, monkeypatch):
-    """Slicing would make a shorter key of it, silently."""
+    """Python's slicing would silently make a shorter key."""
     real = tf_bundle.block
 
     def block(pairs, interval=16):
@@ -395,7 +395,7 @@ def test_numbers_of_more_than_64_bits(tmp_path):
 
 
 def test_blocks_that_overlap(tmp_path, monkeypatch):
-    """The same block a thousand times: work must not grow with the claims."""
+    """The same block a thousand times: the work must not grow with what the index claims."""
     data = tf_bundle.block([(b"", tf_bundle.header())])
     handle = tf_bundle.varint(0) + tf_bundle.varint(len(data) - 5)
     index = tf_bundle.block([(b"%04d" % k, handle) for k in range(1000)])

@@ -1,7 +1,7 @@
-"""Writing a TensorFlow checkpoint, for the tests: the format once more, by the shortest way.
+"""Writes TensorFlow checkpoints for the tests: the format once more, as simply as possible.
 
-The checksum is the definition bit by bit; a block holds `per_block` entries, keys are shortened as
-far as they can be.
+The checksum is computed by its definition, bit by bit.  A block holds `per_block` entries.  Each
+key shares as many bytes with the key before it as it can.
 """
 
 import struct
@@ -91,7 +91,7 @@ def table(pairs, per_block=100):
 
 
 def entries_of(tensors, n_shards=1):
-    """({name: entry}, content of each data file) of tensors dealt out to the data files in turn."""
+    """({name: entry}, content of each data file) of tensors, spread over the data files in turn."""
     entries, files = {}, [b""] * n_shards
     for k, name in enumerate(sorted(tensors)):
         tensor = np.asarray(tensors[name])
@@ -103,8 +103,10 @@ def entries_of(tensors, n_shards=1):
 
 
 def write(prefix, tensors, n_shards=1, per_block=100, entries=None, head=None):
-    """PREFIX.index and its data files.  entries: {name: message} to put in place of the true ones;
-    None leaves the tensor out."""
+    """Write PREFIX.index and its data files.
+
+    entries: {name: message} to replace the correct ones;  None as a message: no such entry
+    """
     true_entries, files = entries_of(tensors, n_shards)
     merged = {**true_entries, **(entries or {})}
     pairs = [(n.encode(), message) for n, message in sorted(merged.items()) if message is not None]

@@ -8,19 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
-from . import formulas
+from . import formulas, layer_pictures, worked
 from .formulas import Formulas
-from .layer_pictures import (
-    channel_cards,
-    filter_cards,
-    pooling_close_up,
-    relu_close_up,
-    unit_cards,
-    vectors,
-    window_close_up,
-)
 from .layer_trace import LayerTrace, Spot, window_of
-from .worked import WorkedSum, conv2d_sums, dense_sums
+from .worked import WorkedSum
 
 
 def _no_text(layer: LayerTrace) -> str:
@@ -101,23 +92,23 @@ EXPLAINED: dict[type[Layer], Explained] = {
         formulas.CONV2D,
         details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}, {0.filters} filters",
         letters=_conv2d_letters,
-        sums=conv2d_sums,
-        close_up=window_close_up,
-        cards=filter_cards,
+        sums=worked.worked_sums(worked.conv2d_output, worked.conv2d_weight, worked.conv2d_input),
+        close_up=layer_pictures.window_close_up,
+        cards=layer_pictures.filter_cards,
     ),
     MaxPool2D: Explained(
         formulas.MAXPOOL2D,
         details=" {0.size}×{0.size}, stride {0.stride}",
         letters=_pooling_letters,
-        close_up=pooling_close_up,
-        cards=channel_cards,
+        close_up=layer_pictures.pooling_close_up,
+        cards=layer_pictures.channel_cards,
         spot_in_x=_winner_of_spot,
         choices=lambda y, winners: winners,
     ),
     ReLU: Explained(
         formulas.RELU,
-        close_up=relu_close_up,
-        cards=channel_cards,
+        close_up=layer_pictures.relu_close_up,
+        cards=layer_pictures.channel_cards,
         spot_in_x=lambda layer: layer.spot,
         choices=lambda y, kept: y > 0,
         folded=lambda shape, folded: folded,
@@ -129,9 +120,9 @@ EXPLAINED: dict[type[Layer], Explained] = {
         formulas.DENSE,
         details=", {0.units} units",
         letters=_dense_letters,
-        sums=dense_sums,
-        close_up=lambda layer: vectors(layer, ("y", "dL/dy")),
-        cards=unit_cards,
+        sums=worked.worked_sums(worked.dense_output, worked.dense_weight, worked.dense_input),
+        close_up=lambda layer: layer_pictures.vectors(layer, ("y", "dL/dy")),
+        cards=layer_pictures.unit_cards,
     ),
     Dropout: Explained(formulas.DROPOUT, left_out=True),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -43,23 +42,14 @@ class LayerTrace:
         return {"x": self.x, "y": self.y, "dL/dy": self.dy, "dL/dx": self.dx}
 
 
-class Window(NamedTuple):
-    """The window of a convolution or pooling: stride, padding above and left of x, its size."""
-
-    S: int
-    PT: int
-    PL: int
-    KH: int
-    KW: int
-
-
-def window_of(layer: LayerTrace) -> Window:
+def window_of(layer: LayerTrace) -> tuple[int, int, int, int, int]:
+    """(S, PT, PL, KH, KW) of a convolution or pooling: stride, padding above and left, size."""
     kind = layer.step.layer
     assert isinstance(kind, (Conv2D, MaxPool2D))
     vertical, horizontal = kind.axes(layer.step.input_shape)
     KH, KW = kind.kernel_hw if isinstance(kind, Conv2D) else (kind.size, kind.size)
     stride = kind.stride or KH  # None, in a pooling, means its size
-    return Window(stride, vertical.before, horizontal.before, KH, KW)
+    return stride, vertical.before, horizontal.before, KH, KW
 
 
 def largest_at(array: np.ndarray) -> Spot:

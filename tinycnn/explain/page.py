@@ -31,6 +31,9 @@ IMAGE, LOSS_ID, CHECKS = "image", "loss", "checks"
 
 
 def render(explanation: Explanation) -> str:
+    """The page.  Raises ImportError without Numba, because it compares kernels and reference."""
+    from ..kernels import conv2d  # noqa: F401  (imported for that error alone)
+
     trace = explanation.trace
     ids = [IMAGE, *(layer.step.name for layer in trace.layers), LOSS_ID, CHECKS]
     title = f"{explanation.image_name or 'An image'} under the microscope"

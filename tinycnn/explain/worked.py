@@ -6,6 +6,7 @@ reference, so a total that equals theirs checks both.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -119,25 +120,21 @@ def dense_input(layer: LayerTrace, index: Spot) -> WorkedSum:
     return WorkedSum(_at("dL/dx", layer.dx, index), "(4)", products)
 
 
-def conv2d_sums(layer: LayerTrace) -> list[WorkedSum]:
-    """y at the spot; dL/dw of the spot's filter and dL/dx, both where they are largest."""
-    weight = _largest_weight(layer)
-    given = largest_at(layer.dx)
-    return [
-        conv2d_output(layer, layer.spot),
-        conv2d_weight(layer, weight),
-        conv2d_input(layer, given),
-    ]
+def worked_sums(
+    output: Callable[[LayerTrace, Spot], WorkedSum],
+    weight: Callable[[LayerTrace, Spot], WorkedSum],
+    given: Callable[[LayerTrace, Spot], WorkedSum],
+) -> Callable[[LayerTrace], list[WorkedSum]]:
+    """From the sums for an entry of y, dL/dw and dL/dx to a function of a layer: it applies them to
+    the spot, to the largest |dL/dw| of the spot's filter or unit, and to the largest |dL/dx|."""
 
+    def sums(layer: LayerTrace) -> list[WorkedSum]:
+        k = layer.spot[-1]
+        largest_weight = (*largest_at(layer.gradients["w"][..., k]), k)
+        return [
+            output(layer, layer.spot),
+            weight(layer, largest_weight),
+            given(layer, largest_at(layer.dx)),
+        ]
 
-def dense_sums(layer: LayerTrace) -> list[WorkedSum]:
-    """y at the spot; dL/dw of the spot's unit and dL/dx, both where they are largest."""
-    weight = _largest_weight(layer)
-    given = largest_at(layer.dx)
-    return [dense_output(layer, layer.spot), dense_weight(layer, weight), dense_input(layer, given)]
-
-
-def _largest_weight(layer: LayerTrace) -> Spot:
-    """Index of the largest |dL/dw| in the filter or unit of the spot."""
-    k = layer.spot[-1]
-    return (*largest_at(layer.gradients["w"][..., k]), k)
+    return sums

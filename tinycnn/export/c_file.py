@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -90,40 +89,33 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
     return written
 
 
-class Border(NamedTuple):
-    """The place of a picture in an array of height x width pixels: `above` rows and `left` columns
-    of zeros come before it.  Around it are the zeros that the next layer's window reads."""
+@dataclass(frozen=True)
+class _Buffer:
+    """The C array for the values between two layers: height x width pixels.
 
+    The picture begins after `above` rows and `left` columns.  The zeros around it are those that
+    the next layer's window reads.  A vector is a picture of 1x1xunits.
+    """
+
+    name: str
+    shape: Shape
     above: int
     left: int
     height: int
     width: int
 
-
-@dataclass(frozen=True)
-class _Buffer:
-    """The C array for the values between two layers.  A vector is a picture of 1x1xunits."""
-
-    name: str
-    shape: Shape
-    border: Border
-
-    @property
-    def row(self) -> int:
-        return self.border.width * self.shape[2]
-
     @property
     def n_values(self) -> int:
-        return self.border.height * self.row
+        return self.height * self.width * self.shape[2]
 
     def declared(self) -> str:
         H, W, C = self.shape
-        start = (self.border.above * self.border.width + self.border.left) * C
+        start = (self.above * self.width + self.left) * C
         values = f"{self.name}_values"
         at = f"{values} + {start}" if start else values
         return (
             f"static float {values}[{self.n_values}];\n"
-            f"static const picture {self.name} = {{{at}, {self.row}, {H}, {W}, {C}}};"
+            f"static const picture {self.name} = {{{at}, {self.width * C}, {H}, {W}, {C}}};"
         )
 
 
@@ -140,7 +132,8 @@ class COperation:
     source        the C text of the function, for a kind of layer that c_program.c does not have
     in_place      whether the function overwrites its input; else it writes to a picture of its own
     applies_relu  whether the function does a ReLU that follows, too
-    border        the zeros that the function reads around its input; None: it reads none
+    border        (above, left, height, width) of the input's _Buffer with the zeros that the
+                  function reads; None: it reads none
     comment       what the comment above the call says after the shapes
     """
 
@@ -149,7 +142,7 @@ class COperation:
     source: str = ""
     in_place: bool = False
     applies_relu: bool = False
-    border: Callable[[Step], Border] | None = None
+    border: Callable[[Step], tuple[int, int, int, int]] | None = None
     comment: Callable[[Step], str] = lambda step: ""
 
 
@@ -172,10 +165,10 @@ def _conv2d(step: Step, given: str, relu: int) -> str:
     return f"conv2d(&{given}, {step.name}_w, {step.name}_b, {numbers}, {relu}, &{step.name});"
 
 
-def _conv2d_border(step: Step) -> Border:
+def _conv2d_border(step: Step) -> tuple[int, int, int, int]:
     KH, KW, S, PT, PL = _window(step)
     (H, W, _), (OH, OW, _) = step.input_shape, step.output_shape
-    return Border(PT, PL, max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W))
+    return PT, PL, max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W)
 
 
 def _max_pool(step: Step, given: str, relu: int) -> str:
@@ -209,8 +202,8 @@ class _Writer:
     def __init__(self, network: Network, name: str) -> None:
         self.network, self.name = network, name
         spec = network.input_spec
-        self.sections = ["head", f"scale_{spec.scaling}", "probabilities"]
-        self.own_sources: list[str] = []
+        self.sections = {"head", f"scale_{spec.scaling}", "probabilities"}
+        self.own_sources: dict[str, None] = {}  # in their order
         self.buffers: list[_Buffer] = []
         self.calls: list[str] = []
         self.weights: list[str] = []
@@ -228,30 +221,26 @@ class _Writer:
             if not (is_relu and relu_done):
                 self._operation(step, operation, operations[k + 1 :])
             relu_done = operation.applies_relu or (is_relu and relu_done)
-        last = self.buffers[-1].name
         self.calls.append(f"for (int k = 0; k < {len(network.classes)}; k++)")
-        self.calls.append(f"    logits[k] = {last}.at[k];")
+        self.calls.append(f"    logits[k] = {self.buffers[-1].name}.at[k];")
         self.n_static_bytes = 4 * sum(buffer.n_values for buffer in self.buffers)
 
     def _buffer(self, name: str, shape: Shape, later: Sequence[tuple[Step, COperation]]) -> None:
-        """Add an array.  It has the border that the first of the `later` operations that writes to
-        another array reads."""
-        shape = shape if len(shape) == 3 else (1, 1, shape[0])
-        border = Border(0, 0, shape[0], shape[1])
-        reader = next(((s, o) for s, o in later if not o.in_place), None)
+        """Add a buffer with the zeros that the next operation with an output of its own reads."""
+        H, W, C = shape if len(shape) == 3 else (1, 1, shape[0])
+        above, left, height, width = 0, 0, H, W
+        reader = next(((step, entry) for step, entry in later if not entry.in_place), None)
         if reader is not None and reader[1].border is not None:
-            border = reader[1].border(reader[0])
-        self.buffers.append(_Buffer(name, shape, border))
+            above, left, height, width = reader[1].border(reader[0])
+        self.buffers.append(_Buffer(name, (H, W, C), above, left, height, width))
 
     def _operation(
         self, step: Step, operation: COperation, later: Sequence[tuple[Step, COperation]]
     ) -> None:
-        """Add a layer: its function, its parameters, the array of its output, its call."""
+        """Add a layer: its function, its parameters, the buffer of its output, its call."""
         given = self.buffers[-1].name
-        if operation.section and operation.section not in self.sections:
-            self.sections.append(operation.section)
-        if operation.source and operation.source not in self.own_sources:
-            self.own_sources.append(operation.source)
+        self.sections.add(operation.section)
+        self.own_sources[operation.source] = None
         for short in step.layer.parameter_shapes(step.input_shape):
             self._parameter(f"{step.name}_{short}", self.network.parameters[f"{step.name}.{short}"])
         relu = bool(later) and type(later[0][0].layer) is ReLU

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,9 +113,15 @@ class Graph:
         )
         self.last = output
 
-    def constant(self, name: str, values: npt.ArrayLike) -> None:
-        """Store values under `name`, as float32."""
+    def constant(self, name: str, values: npt.ArrayLike) -> str:
+        """Store values under `name`, as float32.  Returns the name."""
         self.constants.append(self.from_array(np.ascontiguousarray(values, np.float32), name))
+        return name
+
+    def parameter(self, name: str, axes: Sequence[int] | None = None) -> str:
+        """Store the network's parameter of that name, with its axes in the order `axes`."""
+        values = self.parameters[name]
+        return self.constant(name, values if axes is None else values.transpose(axes))
 
 
 def _model(network: Network) -> Any:
@@ -153,8 +159,7 @@ def _add_scaling(graph: Graph, network: Network) -> None:
     """Scale the pixels, by the formulas of kernels/scale_images.py."""
     spec = network.input_spec
     if spec.scaling == "unit":
-        graph.constant("255", 255)
-        graph.add("Div", "scaled", "255")
+        graph.add("Div", "scaled", graph.constant("255", 255))
     elif spec.scaling == "standardized":
         graph.add("ReduceMean", "mean", axes=[1, 2, 3], keepdims=1)
         graph.last = "images"
@@ -162,8 +167,7 @@ def _add_scaling(graph: Graph, network: Network) -> None:
         graph.add("Mul", "squared", "centred")
         graph.add("ReduceMean", "variance", axes=[1, 2, 3], keepdims=1)
         graph.add("Sqrt", "deviation")
-        graph.constant("floor", 1 / np.sqrt(np.prod(spec.shape)))
-        graph.add("Max", "divisor", "floor")
+        graph.add("Max", "divisor", graph.constant("floor", 1 / np.sqrt(np.prod(spec.shape))))
         graph.last = "centred"
         graph.add("Div", "scaled", "divisor")
 
@@ -172,16 +176,12 @@ def _add_scaling(graph: Graph, network: Network) -> None:
 
 
 def _conv2d(graph: Graph, step: Step) -> None:
-    w, b = f"{step.name}.w", f"{step.name}.b"
-    graph.constant(w, graph.parameters[w].transpose(3, 2, 0, 1))
-    graph.constant(b, graph.parameters[b])
+    w, b = graph.parameter(f"{step.name}.w", (3, 2, 0, 1)), graph.parameter(f"{step.name}.b")
     graph.add("Conv", step.name, w, b, **_window(step))
 
 
 def _dense(graph: Graph, step: Step) -> None:
-    w, b = f"{step.name}.w", f"{step.name}.b"
-    graph.constant(w, graph.parameters[w])
-    graph.constant(b, graph.parameters[b])
+    w, b = graph.parameter(f"{step.name}.w"), graph.parameter(f"{step.name}.b")
     graph.add("Gemm", step.name, w, b)
 
 
