@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import ReferenceBackend
 from ..losses import CrossEntropy
+from ..reference_backend import ReferenceBackend
 from .layer_kinds import explained
 from .layer_trace import largest_at
 from .trace import Trace
@@ -102,7 +102,7 @@ class Prober:
             name: 4 * eps * np.abs(gradient) for name, gradient in self._label_gradients().items()
         }
         plan, parameters = self.network.plan, self.network.parameter_vector
-        self.reference = ReferenceBackend(plan, parameters, np.zeros_like(parameters), 1)
+        self.reference = ReferenceBackend(plan, parameters, np.zeros_like(parameters))
 
     def _label_gradients(self) -> dict[str, np.ndarray]:
         """dz[label]/dv of every entry v: the gradients of the label's logit."""

@@ -7,14 +7,14 @@ two agree.  All values are float64, without the batch axis: shapes are (H, W, C)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..backends import ReferenceBackend
 from ..layers import Shape
 from ..losses import CrossEntropy, softmax
 from ..network import Network
+from ..reference_backend import ReferenceBackend
 from ..testing import logit_error
 from .layer_kinds import explained
 from .layer_trace import LayerTrace, Spot, largest_at
@@ -75,7 +75,7 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
     if not 0 <= label < K:
         raise ValueError(f"label is {label}; expected a class from 0 to {K - 1}")
     x = oracle.scale(np.asarray(image)[None])
-    walker = ReferenceBackend(oracle.plan, oracle.parameter_vector, oracle.gradient_vector, 1)
+    walker = ReferenceBackend(oracle.plan, oracle.parameter_vector, oracle.gradient_vector)
     logits = walker.forward(x, masks={})
     labels = np.array([label])
     loss, dlogits = CrossEntropy()(logits, labels)  # exact even for a loss of 1e-20
@@ -87,8 +87,7 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
     dy, saved = dlogits, walker.saved
     for k in reversed(range(len(saved))):
         step, (x_in, y, kept) = oracle.plan.steps[k], saved[k]
-        walker.plan, walker.saved = replace(oracle.plan, steps=(step,)), [saved[k]]
-        dx = walker.backward(dy, True)
+        dx = walker.backward_step(k, dy, True)
         assert dx is not None  # it was asked for
         names = step.layer.parameter_shapes(step.input_shape)
         layers.append(
