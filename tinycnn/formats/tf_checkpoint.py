@@ -21,8 +21,8 @@ import numpy as np
 from ..models.microexpnet import SIZES, VARIANTS, microexpnet
 from ..network import Network
 from .crc32c import masked_crc32c
-from .leveldb_table import DamagedTable, read_table
-from .protobuf import BYTES, FIXED32, VARINT, DamagedMessage, fields
+from .leveldb_table import read_table
+from .protobuf import BYTES, FIXED32, VARINT, DamagedData, fields
 
 PUBLISHED_NAMES = {
     "conv1.w": "wc1",
@@ -42,7 +42,7 @@ DTYPES |= {14: "bfloat16", 17: "uint16", 18: "complex128", 19: "float16"}
 DTYPES |= {22: "uint32", 23: "uint64"}
 """TensorFlow's number of a dtype -> its name.  Any other dtype is listed by its number."""
 
-NOT_IN_NUMPY = ("string", "bfloat16")
+IN_NUMPY = set(DTYPES.values()) - {"string", "bfloat16"}
 
 MAX_INDEX_BYTES, MAX_TENSORS, MAX_AXES = 1 << 26, 100_000, 32
 """Larger than any checkpoint of a network that this engine could run."""
@@ -89,7 +89,7 @@ def read_tensors(
     """
     index, n_shards = _read_index(prefix)
     if names is None:
-        chosen = [t for t in index.values() if t.dtype in _numpy_names() and not t.partitioned]
+        chosen = [t for t in index.values() if t.dtype in IN_NUMPY and not t.partitioned]
     else:
         chosen = _chosen(prefix, index, dict.fromkeys(names))
     paths = {t.shard: Path(f"{prefix}.data-{t.shard:05d}-of-{n_shards:05d}") for t in chosen}
@@ -220,10 +220,6 @@ def _listed(index: Mapping[str, TensorInfo]) -> str:
     return f"{shown}, ... ({len(names)} in all)" if len(names) > 20 else shown or "none"
 
 
-def _numpy_names() -> set[str]:
-    return set(DTYPES.values()) - set(NOT_IN_NUMPY)
-
-
 def _file_size(path: Path) -> int:
     if not path.is_file():
         raise CheckpointFileError(f"{path}: no such file; by the index it holds tensors")
@@ -235,7 +231,7 @@ def _check_place(tensor: TensorInfo, path: Path, size: int) -> None:
     about = f"{path}: tensor {tensor.name!r}"
     if tensor.partitioned:
         raise CheckpointFileError(f"{about} is partitioned into slices, which cannot be read")
-    if tensor.dtype not in _numpy_names():
+    if tensor.dtype not in IN_NUMPY:
         raise CheckpointFileError(f"{about} has dtype {tensor.dtype}, which cannot be read")
     n_bytes = np.dtype(tensor.dtype).itemsize
     for length in tensor.shape:
@@ -286,70 +282,65 @@ def _read_index(prefix: str | os.PathLike) -> tuple[dict[str, TensorInfo], int]:
                 n_shards = _header(value)
                 continue
             if n_shards is None:
-                raise DamagedTable("it has no header")
+                raise DamagedData("it has no header")
             if len(tensors) == MAX_TENSORS:
-                raise DamagedTable(f"more than {MAX_TENSORS} tensors")
+                raise DamagedData(f"more than {MAX_TENSORS} tensors")
             tensor = _entry(key.decode("utf-8"), value)
             if tensor.shard >= n_shards:
-                raise DamagedTable(
+                raise DamagedData(
                     f"tensor {tensor.name!r} is in data file {tensor.shard} of {n_shards}"
                 )
             tensors[tensor.name] = tensor
         if n_shards is None:
-            raise DamagedTable("it has no header")
+            raise DamagedData("it has no header")
     except UnicodeDecodeError as error:
         raise CheckpointFileError(f"{path}: a tensor's name is not UTF-8: {error}") from None
-    except (DamagedTable, DamagedMessage) as error:
+    except DamagedData as error:
         raise CheckpointFileError(f"{path}: not a checkpoint index, or damaged: {error}") from None
     return tensors, n_shards
 
 
+def _last_values(message: bytes) -> dict[tuple[int, int], int | bytes]:
+    """(number, wire type) -> value of each field; the last one counts where there are several."""
+    return {(number, wire_type): value for number, wire_type, value in fields(message)}
+
+
 def _header(message: bytes) -> int:
     """The number of data files.  Fields of BundleHeaderProto: num_shards 1, endianness 2."""
-    n_shards, endianness = 0, 0
-    for number, wire_type, value in fields(message):
-        if wire_type == VARINT and number == 1:
-            n_shards = int(value)
-        elif wire_type == VARINT and number == 2:
-            endianness = int(value)
+    values = _last_values(message)
+    n_shards, endianness = (int(values.get((number, VARINT), 0)) for number in (1, 2))
     if not 1 <= n_shards < 100_000:
-        raise DamagedTable(f"{n_shards} data files; expected 1 to 99999")
+        raise DamagedData(f"{n_shards} data files; expected 1 to 99999")
     if endianness != 0:
-        raise DamagedTable("its numbers are big-endian; only little-endian ones are read")
+        raise DamagedData("its numbers are big-endian; only little-endian ones are read")
     return n_shards
 
 
 def _entry(name: str, message: bytes) -> TensorInfo:
     """Fields of BundleEntryProto: dtype 1, shape 2, shard_id 3, offset 4, size 5, crc32c 6,
     slices 7."""
-    numbers = dict.fromkeys((1, 3, 4, 5, 6), 0)
-    shape: tuple[int, ...] = ()
-    partitioned = False
-    for number, wire_type, value in fields(message):
-        if number == 2 and isinstance(value, bytes):
-            shape = _shape(value)
-        elif number in numbers and wire_type == (FIXED32 if number == 6 else VARINT):
-            numbers[number] = int(value)
-        elif number == 7 and wire_type == BYTES:
-            partitioned = True
-    if max(numbers.values()) >= 1 << 63:
-        raise DamagedTable(f"tensor {name!r} has a negative size or offset")
-    dtype = DTYPES.get(numbers[1], f"number {numbers[1]} of TensorFlow")
+    values = _last_values(message)
+    dtype, shard, offset, n_bytes = (int(values.get((k, VARINT), 0)) for k in (1, 3, 4, 5))
+    if max(dtype, shard, offset, n_bytes) >= 1 << 63:
+        raise DamagedData(f"tensor {name!r} has a negative size or offset")
+    shape = values.get((2, BYTES), b"")
+    assert isinstance(shape, bytes)
     return TensorInfo(
-        name, dtype, shape, numbers[3], numbers[4], numbers[5], numbers[6], partitioned
+        name=name,
+        dtype=DTYPES.get(dtype, f"number {dtype} of TensorFlow"),
+        shape=_shape(shape),
+        shard=shard,
+        offset=offset,
+        n_bytes=n_bytes,
+        crc32c=int(values.get((6, FIXED32), 0)),
+        partitioned=(7, BYTES) in values,
     )
 
 
 def _shape(message: bytes) -> tuple[int, ...]:
     """Fields of TensorShapeProto: dim 2, and in it size 1."""
-    sizes = []
-    for number, _, dim in fields(message):
-        if number == 2 and isinstance(dim, bytes):
-            size = 0
-            for inner, wire_type, value in fields(dim):
-                if inner == 1 and wire_type == VARINT:
-                    size = int(value)
-            sizes.append(size)
+    dims = [dim for number, _, dim in fields(message) if number == 2 and isinstance(dim, bytes)]
+    sizes = [int(_last_values(dim).get((1, VARINT), 0)) for dim in dims]
     if len(sizes) > MAX_AXES or any(size >= 1 << 63 for size in sizes):
-        raise DamagedTable("a tensor's shape has too many axes or a negative size")
+        raise DamagedData("a tensor's shape has too many axes or a negative size")
     return tuple(sizes)
