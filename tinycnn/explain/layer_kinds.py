@@ -23,7 +23,8 @@ class Explained:
     """What the page shows of one kind of layer.  Only `formulas` is required.
 
     formulas    name, sense and equations
-    details     what the heading says after the name: a format of the layer, ", {0.units} units"
+    details     what follows the name in the heading: a format string for the layer, such as
+                ", {0.units} units"
     letters     the values of the equations' letters in this layer, as HTML
     sums        single entries worked out by hand: one of y, then entries of the gradients
     close_up    numbers around the spot, as HTML
@@ -31,7 +32,8 @@ class Explained:
     spot_in_x   index of the value of x that becomes y's spot; None where several values do
     choices     from y and the kept array, both with a batch axis: the choices of the forward pass,
                 such as the winners of a pooling.  The loss has a kink where one of them changes
-    folded      from the shape of x and LayerTrace.folded: the same for y
+    folded      (x's shape, LayerTrace.folded) -> the shape of the picture that y holds flattened,
+                or None
     left_out    whether the page leaves the layer out, because it does nothing in prediction
     """
 

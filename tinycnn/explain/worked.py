@@ -125,8 +125,8 @@ def worked_sums(
     weight: Callable[[LayerTrace, Spot], WorkedSum],
     given: Callable[[LayerTrace, Spot], WorkedSum],
 ) -> Callable[[LayerTrace], list[WorkedSum]]:
-    """From the sums for an entry of y, dL/dw and dL/dx to a function of a layer: it applies them to
-    the spot, to the largest |dL/dw| of the spot's filter or unit, and to the largest |dL/dx|."""
+    """A function that works out three entries of a layer: y at the spot, the largest |dL/dw| of the
+    spot's filter or unit, and the largest |dL/dx|.  output, weight, given: how each is summed"""
 
     def sums(layer: LayerTrace) -> list[WorkedSum]:
         k = layer.spot[-1]
