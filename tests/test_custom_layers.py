@@ -182,7 +182,8 @@ def test_initial_values_and_names():
 def test_it_is_saved_and_loaded(tmp_path):
     network = network_of("between_pictures", "numpy", np.float32)
     tinycnn.save(network, tmp_path / "own.safetensors")
-    loaded = tinycnn.load(tmp_path / "own.safetensors", custom_layers=[ChannelScale])
+    path = tmp_path / "own.safetensors"
+    loaded = tinycnn.load(path, backend="numpy", custom_layers=[ChannelScale])
     assert loaded.layers == network.layers
     x, _, _ = batch_of(network)
     np.testing.assert_array_equal(loaded.forward(x), network.forward(x))
