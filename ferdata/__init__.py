@@ -125,7 +125,7 @@ _MODULES = {
         "label_map",
     ),
     "ferdata.mixing": ("Mixing",),
-    "ferdata.opening": (
+    "ferdata.dataset_loading": (
         "Recognition",
         "list_files",
         "load_listed",

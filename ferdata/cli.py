@@ -13,17 +13,17 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ferdata import opening
+from ferdata import dataset_loading
 from ferdata.contact import by_class, grid, spread
 from ferdata.dataset import FaceDataset
 from ferdata.doctor import check
 from ferdata.doctor_page import tiles
 from ferdata.doctor_text import printable
 from ferdata.errors import DataError
+from ferdata.inspected_dataset import specimen_of
 from ferdata.packed import is_packed, load_packed, save_packed
 from ferdata.page import escape, page, picture, section
 from ferdata.preprocess import ON_MISSING
-from ferdata.specimen import specimen_of
 from tinycnn.ground.atomic_file import write_atomically
 
 CLEAN, FOUND, FAILED, STOPPED = 0, 1, 2, 130
@@ -99,7 +99,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         metavar="NAME",
-        help=f"what it is, if it is not recognised: {', '.join(opening.SOURCES)}",
+        help=f"what it is, if it is not recognised: {', '.join(dataset_loading.SOURCES)}",
     )
     parser.add_argument(
         "--protocol", metavar="NAME", help="which of its images, for sources with several protocols"
@@ -184,7 +184,7 @@ def _opened(args: argparse.Namespace, bars: Bars) -> FaceDataset:
     if args.no_face != "error":
         options["on_missing"] = args.no_face
     told = lambda done, total: bars("reading", done, total)  # noqa: E731
-    return opening.open(args.path, args.source, progress=told, **options)
+    return dataset_loading.open(args.path, args.source, progress=told, **options)
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ferdata import doctor_checks as checks
 from ferdata.dataset import FaceDataset
 from ferdata.doctor_checks import Finding
 from ferdata.doctor_teacher import Teacher, check_teacher
-from ferdata.specimen import Progress, Specimen, of_dataset, specimen_of
+from ferdata.inspected_dataset import Progress, Specimen, of_dataset, specimen_of
 
 CHECKS: tuple[Callable[[Specimen], Iterator[Finding]], ...] = (
     checks.unreadable_images,

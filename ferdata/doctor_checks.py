@@ -10,9 +10,9 @@ import numpy as np
 from ferdata.agreement import Agreement, agreement
 from ferdata.duplicates import exact_groups, near_pairs
 from ferdata.folds import shared_subjects
+from ferdata.inspected_dataset import Progress, Specimen
 from ferdata.labels import FER2013, FERPLUS8, LabelSpace, label_map
 from ferdata.sources.ferplus import N_TAGGERS, plurality
-from ferdata.specimen import Progress, Specimen
 
 _N_NAMED = 3
 _SMOOTH_PX = 48

@@ -9,8 +9,8 @@ import numpy as np
 from ferdata.contact import by_class, grid, in_shape, spread
 from ferdata.doctor_checks import Finding
 from ferdata.doctor_text import about_teacher, class_table, heading, what_is_there
+from ferdata.inspected_dataset import Specimen
 from ferdata.page import escape, page, picture, section
-from ferdata.specimen import Specimen
 
 if TYPE_CHECKING:
     from ferdata.doctor import Diagnosis

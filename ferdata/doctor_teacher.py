@@ -10,10 +10,10 @@ from ferdata.agreement import Agreement, agreement
 from ferdata.dataset import FaceDataset
 from ferdata.doctor_checks import Finding, disagreement, own_labels
 from ferdata.errors import DataError
+from ferdata.inspected_dataset import Specimen
 from ferdata.labels import FERPLUS8
 from ferdata.soft_labels import AlignReport, SoftLabels, align_soft_labels, load_soft_labels
 from ferdata.sources.ferplus import plurality
-from ferdata.specimen import Specimen
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ferdata.dataset import SPLITS
 from ferdata.doctor_checks import own_labels
-from ferdata.specimen import Specimen
+from ferdata.inspected_dataset import Specimen
 
 if TYPE_CHECKING:
     from ferdata.doctor import Diagnosis

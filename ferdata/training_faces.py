@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ferdata import opening
+from ferdata import dataset_loading
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.folds import check_split, random_folds, subject_folds
@@ -45,25 +45,25 @@ def open_training_faces(
     Images without a label are left out, unless they have a distribution. Raises what ferdata.open
     raises, and DataError for votes beside any other data set, or no labels at all.
     """
-    if opening.is_packed(path):
+    if dataset_loading.is_packed(path):
         source = "a packed data set"
     else:
-        source = opening.recognise(path).source
-    if source == opening.FER2013_CSV:
+        source = dataset_loading.recognise(path).source
+    if source == dataset_loading.FER2013_CSV:
         options = {"votes": votes, "target": target} if votes else {}
-        dataset = opening.open(path, source, progress=progress, **options)
+        dataset = dataset_loading.open(path, source, progress=progress, **options)
         if votes:
             dataset = dataset.to_label_space(MICROEXPNET8)
         targets = "distribution" if votes and target == "votes" else "labels"
         return TrainingFaces(dataset, targets, "fer2013")
     if votes:
         raise DataError(f"{path}: votes belong to FER2013's csv, and this is {source}")
-    if source in opening.SOURCES:
-        files = opening.list_files(path, source)
-        dataset = opening.load_listed(files, on_missing=on_missing, progress=progress)
+    if source in dataset_loading.SOURCES:
+        files = dataset_loading.list_files(path, source)
+        dataset = dataset_loading.load_listed(files, on_missing=on_missing, progress=progress)
         framing = "fer2013" if source == fer2013_folders.NAME else files.framing
     else:
-        dataset, framing = opening.open(path), None
+        dataset, framing = dataset_loading.open(path), None
     if dataset.labels is None:
         raise DataError(f"{path}: no labels to train against")
     dataset = dataset.labelled()

@@ -172,11 +172,11 @@ def test_files_that_cannot_be_read_are_listed_and_the_others_looked_at(folder, f
 
 
 def test_a_teacher_by_hashes_of_the_images_as_they_are_opened(folder, tmp_path, monkeypatch):
-    from ferdata import opening
+    from ferdata import dataset_loading
     from ferdata.image_hashes import content_ids
 
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
-    opened = opening.open(folder)
+    opened = dataset_loading.open(folder)
     teacher = teacher_of(opened, tmp_path / "t.npz", hashes=content_ids(opened.images))
     diagnosis = check(folder, teachers=[teacher])
     assert diagnosis.is_clean and diagnosis.teachers[0].covers == "all"

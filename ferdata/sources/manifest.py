@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ferdata.below import Below, leaves_folder
 from ferdata.errors import DataError
 from ferdata.labels import LabelError, LabelSpace, canonical_name, is_known_class
+from ferdata.path_traversal import SymlinkCheck, leaves_folder
 from ferdata.regular_file import refuse_pipes
 from ferdata.sources.class_folders import SPLIT_FOLDERS
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
@@ -57,7 +57,7 @@ def list_files(
     folder = path.parent if root is None else Path(root)
     if not folder.is_dir():
         raise DataError(f"{folder}: no folder")
-    below = Below(folder)
+    symlinks = SymlinkCheck(folder)
     rows: list[_Row] = []
     line_of: dict[str, int] = {}
     for row in _rows(path):  # checked while it is read: a wrong file is noticed at its beginning
@@ -67,7 +67,7 @@ def list_files(
             raise DataError(f"{where}: {place} stands in line {line_of[place]} already")
         if not os.path.isfile(folder / place):
             raise DataError(f"{where}: no file {folder / place}")
-        if not below.has(place):
+        if not symlinks.is_inside(place):
             raise DataError(
                 f"{where}: {folder / place} is a link out of the folder of the images; name the "
                 f"folder that it leads to: root=..."

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ferdata import opening
+from ferdata import dataset_loading
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
@@ -61,9 +61,9 @@ class Specimen:
 
     def as_opened(self) -> FaceDataset:
         """The images as ferdata.open gives them. Raises what it raises."""
-        if self.source not in opening.SOURCES or self.source == opening.FER2013_CSV:
+        if self.source not in dataset_loading.SOURCES or self.source == dataset_loading.FER2013_CSV:
             return self.dataset
-        return opening.open(self.path, self.source, **self.options)
+        return dataset_loading.open(self.path, self.source, **self.options)
 
 
 def specimen_of(
@@ -86,15 +86,15 @@ def specimen_of(
         why = "an .npz with format, images and ids"
         return of_dataset(load_packed(path), path=str(path), source="packed", why=why)
     if source is None:
-        recognised = opening.recognise(path)
+        recognised = dataset_loading.recognise(path)
         source, why = recognised.source, recognised.why
     else:
         why = "named by --source"
-    if source == opening.FER2013_CSV:
+    if source == dataset_loading.FER2013_CSV:
         return _of_csv(path, why, votes, progress, options)
     if votes is not None:
         raise ValueError(f"votes: belong to FER2013's csv, and this is {source} ({why})")
-    files = opening.list_files(path, source, **options)
+    files = dataset_loading.list_files(path, source, **options)
     return _of_files(files, str(path), why, progress, options)
 
 
@@ -142,12 +142,14 @@ def _of_csv(
     options: dict[str, object],
 ) -> Specimen:
     told = None if progress is None else lambda done, total: progress("reading", done, total)
-    dataset = opening.open(path, opening.FER2013_CSV, progress=told, **options)
-    found = of_dataset(dataset, path=str(path), source=opening.FER2013_CSV, why=why)
+    dataset = dataset_loading.open(path, dataset_loading.FER2013_CSV, progress=told, **options)
+    found = of_dataset(dataset, path=str(path), source=dataset_loading.FER2013_CSV, why=why)
     counts, error = None, ""
     if votes is not None:
         try:
-            opening.open(path, opening.FER2013_CSV, votes=votes)  # the join, checked row by row
+            dataset_loading.open(
+                path, dataset_loading.FER2013_CSV, votes=votes
+            )  # the join, checked row by row
             counts, _ = load_votes(Path(votes))
         except DataError as e:
             error = str(e)
