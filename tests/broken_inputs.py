@@ -577,7 +577,7 @@ BROKEN = [
         "packed has_label by another name",
         file("faces.npz", packed(("has_label",), haslabel=np.array([True, True, False]))),
         read_packed,
-        r"faces.npz: .*'haslabel.npy' in it is not known",
+        r"faces.npz: .*unknown array 'haslabel.npy'",
     ),
     Broken("packed cut", file("faces.npz", packed()[:-30]), read_packed, r"faces.npz: no readable"),
     # photos

@@ -179,7 +179,7 @@ def test_data_that_does_not_serve():
         Batches(faces(labels=None))
     part = faces(has_label=np.arange(23) > 1)
     with pytest.raises(
-        DataError, match=r"2 of 23 images have no label .* use dataset.labelled\(\)"
+        DataError, match=r"2 of 23 images have no label; use dataset.labelled\(\) to leave them out"
     ):
         Batches(part)
     assert Batches(part, targets="distribution").n_images == 23

@@ -1,4 +1,4 @@
-"""Which data set it is, said with the reason; and one clear error where nobody can tell."""
+"""Data sets are recognised, with the reason; if that is impossible, one error says why."""
 
 import gzip
 import shutil
@@ -228,17 +228,19 @@ def test_unknown_sources_and_options(tmp_path):
     with pytest.raises(ValueError, match="source: expected one of fer2013, ck_plus, .* found 'ck'"):
         open_faces(root, "ck")
     with pytest.raises(
-        ValueError, match="votes: no option of source 'ck_plus', which has protocol"
+        ValueError, match="votes: not an option of source 'ck_plus'; its options: protocol"
     ):
         open_faces(root, votes="v.csv")
-    with pytest.raises(ValueError, match="classes: no option of source 'jaffe', which has none"):
+    with pytest.raises(
+        ValueError, match="classes: not an option of source 'jaffe'; its options: none"
+    ):
         list_files(root, "jaffe", classes=("a",))
     csv = fer2013_csv(tmp_path / "fer2013.csv")
     with pytest.raises(
-        ValueError, match="protocol: no option of source 'fer2013', which has votes"
+        ValueError, match="protocol: not an option of source 'fer2013'; its options: votes"
     ):
         open_faces(csv, protocol="paper")
-    with pytest.raises(ValueError, match="framing: FER2013's csv holds faces as they are"):
+    with pytest.raises(ValueError, match="framing: FER2013's csv holds cropped faces, .* 'paper'"):
         open_faces(csv, framing="paper")
     with pytest.raises(DataError, match="FER2013's csv holds its images"):
         list_files(csv)

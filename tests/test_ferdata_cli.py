@@ -85,7 +85,7 @@ def test_a_packed_data_set_and_teachers(faces, tmp_path, capsys):
         (["check", "{tmp}/empty"], "no data set recognised"),
         (["check", "{tmp}/empty.csv"], "empty.csv"),
         (["check", "{set}", "--source", "nonsense"], "source: expected one of"),
-        (["check", "{set}", "--protocol", "paper"], "protocol: no option of source 'folders'"),
+        (["check", "{set}", "--protocol", "paper"], "protocol: not an option of source 'folders'"),
         (["check", "{set}", "--votes", "v.csv"], "votes: belong to FER2013's csv"),
         (["check", "{set}", "--html", "{tmp}/none/p.html"], "there is no folder"),
         (["check", "{set}", "--html", "{tmp}"], "is a folder; expected a file"),

@@ -226,7 +226,7 @@ def test_a_split_with_a_shared_subject_is_refused_unless_meant():
 
 def test_an_image_on_both_sides_is_refused_always():
     data = dataset(["a", "b", "c"])
-    with pytest.raises(DataError, match="1 images stand on both sides; the first is number 1"):
+    with pytest.raises(DataError, match="1 images are on both sides; the first is number 1"):
         split_by(data, Fold(np.array([0, 1]), np.array([1, 2])), shared_subjects=True)
 
 
