@@ -101,13 +101,17 @@ class FaceDataset:
 
     def in_split(self, name: str) -> FaceDataset:
         """The images of one split. Raises DataError if there are none."""
+        rows = self.rows_of_split(name)
+        if not len(rows):
+            found = ", ".join(s for s in SPLITS if len(self.rows_of_split(s))) or "none"
+            raise DataError(f"no images in split {name!r}; splits present: {found}")
+        return self.select(rows)
+
+    def rows_of_split(self, name: str) -> np.ndarray:
+        """int64: the numbers of the images in one split. Raises DataError without splits."""
         if self.split is None:
             raise DataError(f"no split {name!r}: this dataset has no splits")
-        mask = self.split == name
-        if not mask.any():
-            found = ", ".join(s for s in SPLITS if (self.split == s).any()) or "none"
-            raise DataError(f"no images in split {name!r}; splits present: {found}")
-        return self.select(mask)
+        return np.flatnonzero(self.split == name)
 
     def labelled(self) -> FaceDataset:
         """The images that have a label (see `has_label`). Raises DataError without `labels`."""

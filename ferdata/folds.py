@@ -52,7 +52,7 @@ def subject_folds(
     Raises DataError without subjects or with fewer of them than folds, ValueError for n_folds below
     2 or a negative seed.
     """
-    subjects, labels = _subjects_and_labels(data, labels)
+    subjects, labels = subjects_and_labels(data, labels)
     _check_settings(n_folds, seed)
     names, subject_of = np.unique(subjects, return_inverse=True)
     if len(names) < n_folds:
@@ -67,7 +67,7 @@ def leave_one_subject_out(data: FaceDataset | np.ndarray | Sequence[str]) -> Ite
 
     `data` is as in `subject_folds`. Raises DataError for fewer than two subjects.
     """
-    subjects, _ = _subjects_and_labels(data, None)
+    subjects, _ = subjects_and_labels(data)
     names, subject_of = np.unique(subjects, return_inverse=True)
     if len(names) < 2:
         raise DataError(f"leaving one subject out needs two or more, found {len(names)}")
@@ -142,9 +142,11 @@ def _refuse(names: list[str] | list[int]) -> None:
         )
 
 
-def _subjects_and_labels(
-    data: FaceDataset | np.ndarray | Sequence[str], labels: np.ndarray | None
+def subjects_and_labels(
+    data: FaceDataset | np.ndarray | Sequence[str], labels: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
+    """(subjects (N,), labels (N,) or None) of the arguments of `subject_folds`, checked. The labels
+    of a data set's unlabelled images are -1."""
     if isinstance(data, FaceDataset):
         if data.subjects is None:
             raise DataError("no subjects in this data set: only random_folds can divide it")

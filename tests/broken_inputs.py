@@ -504,7 +504,7 @@ BROKEN = [
         r"teacher.npz: no readable .npz file \(ids.npy is not Unicode text\)",
     ),
     Broken(
-        "teacher array twice", teacher(npz_twice()), read_teacher, r"npz: .*logits stands in it tw"
+        "teacher array twice", teacher(npz_twice()), read_teacher, r"npz: .*logits is in it twice"
     ),
     Broken(
         "teacher header that does not end",

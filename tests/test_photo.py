@@ -275,7 +275,7 @@ def test_what_is_no_file(tmp_path):
         read_photo(str(tmp_path / "a\0b.png"))
     loop = tmp_path / "loop.png"
     loop.symlink_to(loop)
-    with pytest.raises(DataError, match="loop.png: cannot be"):
+    with pytest.raises(DataError, match="loop.png: a link that leads in a circle"):
         read_photo(loop)
 
 
@@ -292,7 +292,7 @@ def test_a_pipe_does_not_wait_for_ever(tmp_path):
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     thread.join(10)
-    assert answer == [f"{tmp_path / 'pipe.png'}: not a regular file; expected a picture file"]
+    assert answer == [f"{tmp_path / 'pipe.png'}: not a regular file"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")

@@ -128,7 +128,7 @@ def test_other_people_are_kept_for_validation(n_people):
     found, told = with_validation(dataset(n_people=n_people))
     kept = set(found.subjects[found.split == "validation"])
     assert len(kept) == 1 and not kept & set(found.subjects[found.split == "train"])
-    assert "images of train are it, all those of 1 person" in told
+    assert "images of train are used for it, all those of 1 person" in told
     assert with_validation(dataset(n_people=n_people))[0].split.tolist() == found.split.tolist()
 
 
