@@ -177,6 +177,11 @@ def load_listed(
         on_missing=on_missing,
         boxes=boxes,
     )
+    return with_images(files, images)
+
+
+def with_images(files: FaceFiles, images: np.ndarray) -> FaceDataset:
+    """The data set of these images, uint8 (N, H, W), and what is known about their files."""
     return FaceDataset(
         images=images,
         ids=np.array(files.paths),

@@ -161,15 +161,29 @@ def _framed_photos(
             box = np.array([0, 0, grey.shape[1], grey.shape[0]]) if face is None else face
         images[i] = frame_face(grey, box, framing)
 
-    with ThreadPoolExecutor(n_workers or n_processors()) as pool:
+    in_threads(work, len(paths), n_workers, progress)
+    return {"images": images, "found": found}
+
+
+def in_threads(
+    work: Callable[[int], object],
+    n: int,
+    n_threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Call work(0) to work(n - 1) in n_threads (None: one for each processor that this process may
+    use). The first error is raised, and nothing more is begun."""
+    if n_threads is None:
+        linux = sys.platform == "linux"
+        n_threads = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
+    with ThreadPoolExecutor(n_threads) as pool:
         try:
-            for done, _ in enumerate(pool.map(work, range(len(paths))), start=1):
+            for done, _ in enumerate(pool.map(work, range(n)), start=1):
                 if progress is not None:
-                    progress(done, len(paths))
+                    progress(done, n)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return {"images": images, "found": found}
 
 
 def _whole(grey: np.ndarray, size_px: int) -> np.ndarray:
@@ -178,11 +192,6 @@ def _whole(grey: np.ndarray, size_px: int) -> np.ndarray:
     if max(grey.shape) <= size_px:
         return resize_images(grey[None], size_px)[0]
     return resized(grey, size_px)
-
-
-def n_processors() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _identity(paths: list[Path], settings: list) -> str:

@@ -69,7 +69,7 @@ def test_no_such_file(tmp_path):
         (dict(classes=np.array([{}], dtype=object)), "no readable .npz file"),
         (
             dict(drop=["logits", "rows", "classes"], z=LOGITS),
-            "expected one of `logits`, `probabilities`, found nothing of what it could have$",
+            "expected one of `logits`, `probabilities`, found none of the known arrays$",
         ),
     ],
 )
@@ -128,7 +128,11 @@ def test_flipped_bit_in_npz(npz):
         (["0,1,\0,3"], {}, "no readable csv: line 3 is not UTF-8 text; save it as UTF-8$"),
         (["0"], {"header": "row,crop"}, "expected a header .* found 'row,crop'$"),
         (["0"], {"header": "image," + 99 * "x"}, f"expected a header .* found 'image,{'x' * 54}'$"),
-        (["0,1"], {"header": "row," + 99 * "\a"}, f": the class name '{r'.x07' * 40}' holds line "),
+        (
+            ["0,1"],
+            {"header": "row," + 99 * "\a"},
+            f": the class name '{r'.x07' * 40}' contains line ",
+        ),
         (["0,x,1"], {"header": "row,crop,a"}, "line 3: crop 'x', expected a whole number 0 or mo"),
         ([], {"header": "id,a,b"}, "no entries"),
         (["0,1,2,3"], {"header": "image,a,b,c"}, "expected a header with 'id', 'row' or 'hash'"),
@@ -251,7 +255,7 @@ def test_mirror_images_are_written_to_npz_alone(tmp_path):
     np.testing.assert_array_equal(load_soft_labels(tmp_path / "t.npz").flipped_values, LOGITS + 1)
     save_soft_labels(tmp_path / "t.npz", LOGITS.astype(float), **parts)
     assert np.load(tmp_path / "t.npz")["logits"].dtype == np.float32
-    with pytest.raises(ValueError, match="t.csv: a csv has no place for the mirror images"):
+    with pytest.raises(ValueError, match="t.csv: a csv cannot hold answers for mirror images"):
         save_soft_labels(tmp_path / "t.csv", LOGITS, **parts)
 
 
@@ -355,7 +359,8 @@ def test_one_long_id_does_not_make_all_ids_wide(tmp_path):
     path.write_text("\n".join(["id,happy,sad", *rows, "x" * 60_000 + ",0.5,0.5"]))
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match="line 3002: id of 60000 characters, among 3001 of 24"):
+        expected = "line 3002: id of 60000 characters, more than 8 times the average of 24$"
+        with pytest.raises(DataError, match=expected):
             load_soft_labels(path)
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -376,7 +381,7 @@ def test_how_wide_names_may_be(table, monkeypatch):
     monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 4 * 20 * 20)
     assert load(20, 20)  # 400 characters, 10 times the 39 of the names: just small
     with pytest.raises(
-        DataError, match="csv line 23: id of 20 characters, among 21 of 2 on average"
+        DataError, match="csv line 23: id of 20 characters, more than 8 times the average of 2$"
     ):
         load(21, 20)
     monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 100)

@@ -181,7 +181,7 @@ def test_class_too_many_or_missing(npz):
 def test_data_set_that_cannot_be_aligned(npz):
     images, ids = np.zeros((1, 2, 2), dtype=np.uint8), np.array(["f/0"])
     soft = load_soft_labels(npz())
-    with pytest.raises(DataError, match="has row numbers, but this data set's rows have none"):
+    with pytest.raises(DataError, match="has row numbers, but this data set has no rows"):
         align_soft_labels(soft, FaceDataset(images=images, ids=ids, label_space=THREE))
     with pytest.raises(DataError, match="no label space to align classes to"):
         align_soft_labels(soft, FaceDataset(images=images, ids=ids))
@@ -434,7 +434,10 @@ def test_mirror_answers_of_crops_and_as_probabilities(npz):
         (dict(logits_flipped=LOGITS[:2]), r"logits_flipped: expected numbers of shape \(3, 3\)"),
         (dict(logits_flipped=NAN), r"entry 1 \(row 1\) \(flipped\): logits are not finite"),
         (dict(logits_flipped=CROPS), "logits_flipped: expected the shape of logits"),
-        (dict(probabilities_flipped=PROBS), "`probabilities_flipped` beside `logits`: expected bo"),
+        (
+            dict(probabilities_flipped=PROBS),
+            "`probabilities_flipped` beside `logits`: expected the same",
+        ),
     ],
 )
 def test_bad_answers_for_mirror_images(npz, changes, message):
@@ -484,7 +487,7 @@ def test_teachers_that_do_not_fit_together(npz, tmp_path):
     ours = load_soft_labels(npz())
     for changes, message in (
         (dict(rows=np.array([0, 1, 9])), "the first one missing is row 2"),
-        (dict(rows=np.arange(4), logits=np.zeros((4, 3))), "for 4 images, .* for 3$"),
+        (dict(rows=np.arange(4), logits=np.zeros((4, 3))), "has 4 images, .* has 3$"),
         (dict(drop=["rows"], ids=np.array(["a", "b", "c"])), "has ids, no crops; .* has rows"),
         (dict(logits=CROPS), "has rows, 4 crops; .* has rows, no crops"),
         (
