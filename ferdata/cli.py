@@ -20,7 +20,7 @@ from ferdata.doctor import check
 from ferdata.doctor_page import tiles
 from ferdata.doctor_text import printable
 from ferdata.errors import DataError
-from ferdata.inspected_dataset import specimen_of
+from ferdata.inspected_dataset import inspect_path
 from ferdata.packed import is_packed, load_packed, save_packed
 from ferdata.page import escape, page, picture, section
 from ferdata.preprocess import ON_MISSING
@@ -153,12 +153,12 @@ def _show(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.out}: expected a name that ends in .png or .html")
     _refuse_unwritable(args.out)
     with Bars() as bars:
-        specimen = specimen_of(args.path, args.source, progress=bars, **_options(args))
+        inspected = inspect_path(args.path, args.source, progress=bars, **_options(args))
     sheets = []
-    for name, members in by_class(specimen.dataset):
+    for name, members in by_class(inspected.dataset):
         chosen = members[spread(len(members), args.columns * args.rows)]
         if len(chosen):
-            shown = tiles(specimen, chosen, min(_TILE_PX, int(specimen.sizes.max())))
+            shown = tiles(inspected, chosen, min(_TILE_PX, int(inspected.sizes.max())))
             sheets.append((name, len(members), grid(shown, args.columns)))
     if suffix == ".png":
         write_atomically(args.out, _png(_stacked([sheet for _, _, sheet in sheets])))

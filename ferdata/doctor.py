@@ -16,9 +16,9 @@ from ferdata import doctor_checks as checks
 from ferdata.dataset import FaceDataset
 from ferdata.doctor_checks import Finding
 from ferdata.doctor_teacher import Teacher, check_teacher
-from ferdata.inspected_dataset import Progress, Specimen, of_dataset, specimen_of
+from ferdata.inspected_dataset import InspectedDataset, Progress, inspect_dataset, inspect_path
 
-CHECKS: tuple[Callable[[Specimen], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[InspectedDataset], Iterator[Finding]], ...] = (
     checks.unreadable_images,
     checks.published_counts,
     checks.subjects_on_both_sides,
@@ -32,7 +32,7 @@ CHECKS: tuple[Callable[[Specimen], Iterator[Finding]], ...] = (
 class Diagnosis:
     """What the doctor found. `findings` in the order of the checks; `teachers` those readable."""
 
-    specimen: Specimen
+    inspected: InspectedDataset
     findings: tuple[Finding, ...]
     teachers: tuple[Teacher, ...]
 
@@ -77,8 +77,8 @@ def check(
 
     Raises DataError where nothing can be read at all, ValueError for an unknown source or option.
     """
-    specimen = specimen_of(path, source, votes, progress, **options)
-    return _examined(specimen, teachers, progress)
+    inspected = inspect_path(path, source, votes, progress, **options)
+    return _examined(inspected, teachers, progress)
 
 
 def check_dataset(
@@ -87,19 +87,19 @@ def check_dataset(
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Examine a data set that is in memory. Raises DataError for one without images."""
-    return _examined(of_dataset(dataset), teachers, progress)
+    return _examined(inspect_dataset(dataset), teachers, progress)
 
 
 def _examined(
-    specimen: Specimen,
+    inspected: InspectedDataset,
     teachers: Sequence[str | os.PathLike[str]],
     progress: Progress | None,
 ) -> Diagnosis:
-    findings = [finding for one in CHECKS for finding in one(specimen)]
-    findings += checks.duplicates(specimen, progress)
+    findings = [finding for one in CHECKS for finding in one(inspected)]
+    findings += checks.duplicates(inspected, progress)
     known = []
     for path in teachers:
-        teacher, found = check_teacher(specimen, os.fspath(path))
+        teacher, found = check_teacher(inspected, os.fspath(path))
         known += [] if teacher is None else [teacher]
         findings += found
-    return Diagnosis(specimen, tuple(findings), tuple(known))
+    return Diagnosis(inspected, tuple(findings), tuple(known))

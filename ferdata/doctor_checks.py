@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: each check takes a Specimen and yields Findings."""
+"""What can be wrong with a data set: each check takes a InspectedDataset and yields Findings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ferdata.agreement import Agreement, agreement
 from ferdata.duplicates import exact_groups, near_pairs
 from ferdata.folds import shared_subjects
-from ferdata.inspected_dataset import Progress, Specimen
+from ferdata.inspected_dataset import InspectedDataset, Progress
 from ferdata.labels import FER2013, FERPLUS8, LabelSpace, label_map
 from ferdata.sources.ferplus import N_TAGGERS, plurality
 
@@ -27,7 +27,7 @@ class Finding:
     message   a sentence for people, with the first few ids
     n         how many images, pairs or entries it is about
     groups    ids that belong together, one tuple a picture or pair; () if it is about no image
-    indices   the same as indices into the specimen's data set, for those that can be shown
+    indices   the same as indices into the inspected's data set, for those that can be shown
     """
 
     kind: str
@@ -40,34 +40,34 @@ class Finding:
 # ---- the images themselves -------------------------------------------------------------------
 
 
-def unreadable_images(specimen: Specimen) -> Iterator[Finding]:
+def unreadable_images(inspected: InspectedDataset) -> Iterator[Finding]:
     """Files that are no picture, or a damaged one."""
-    bad = specimen.unreadable
+    bad = inspected.unreadable
     if bad:
         message = f"{_n(len(bad), 'image')} cannot be read; the first: {bad[0][1]}"
         yield Finding("unreadable-images", message, len(bad), tuple((name,) for name, _ in bad))
 
 
-def constant_images(specimen: Specimen) -> Iterator[Finding]:
+def constant_images(inspected: InspectedDataset) -> Iterator[Finding]:
     """Images of one grey, and images so smooth that nothing is drawn on them."""
-    constant, blank = _constant(specimen), _blank(specimen)
+    constant, blank = _constant(inspected), _blank(inspected)
     if constant.size:
-        yield _about(specimen, "constant-images", "of one grey all over", constant)
+        yield _about(inspected, "constant-images", "of one grey all over", constant)
     if blank.size:
-        yield _about(specimen, "blank-images", "almost empty, no edges to speak of", blank)
+        yield _about(inspected, "blank-images", "almost empty, no edges to speak of", blank)
 
 
-def _constant(specimen: Specimen) -> np.ndarray:
-    flat = specimen.dataset.images.reshape(len(specimen.dataset), -1)
+def _constant(inspected: InspectedDataset) -> np.ndarray:
+    flat = inspected.dataset.images.reshape(len(inspected.dataset), -1)
     return np.flatnonzero(flat.max(axis=1) == flat.min(axis=1))
 
 
-def _blank(specimen: Specimen) -> np.ndarray:
+def _blank(inspected: InspectedDataset) -> np.ndarray:
     """Indices of images that a cubic surface describes to within 5 grey levels, on average.
 
     A face in the dark, min 0 and max 48, still leaves 7.7; constant images are not among them.
     """
-    images = specimen.dataset.images
+    images = inspected.dataset.images
     step = [max(1, side // _SMOOTH_PX) for side in images.shape[1:]]
     small = images[:, :: step[0], :: step[1]]
     v, u = (np.linspace(-1, 1, n) for n in small.shape[1:])
@@ -79,16 +79,16 @@ def _blank(specimen: Specimen) -> np.ndarray:
         rest = flat - (flat @ basis) @ basis.T
         found.append(np.sqrt((rest * rest).mean(axis=1)))
     return np.setdiff1d(
-        np.flatnonzero(np.concatenate(found) < _SMOOTH_RESIDUAL), _constant(specimen)
+        np.flatnonzero(np.concatenate(found) < _SMOOTH_RESIDUAL), _constant(inspected)
     )
 
 
-def duplicates(specimen: Specimen, progress: Progress | None = None) -> Iterator[Finding]:
+def duplicates(inspected: InspectedDataset, progress: Progress | None = None) -> Iterator[Finding]:
     """The same picture twice: across splits, under two labels, or merely twice; and nearly so."""
-    dataset = specimen.dataset
-    split, labels = dataset.split, own_labels(specimen)
+    dataset = inspected.dataset
+    split, labels = dataset.split, own_labels(inspected)
     across, other_label, plain = [], [], []
-    for group in exact_groups(specimen.names):
+    for group in exact_groups(inspected.hashes):
         if split is not None and len(set(split[group])) > 1:
             across.append(group)
         if labels is not None and len(set(labels[group])) > 1:
@@ -98,7 +98,7 @@ def duplicates(specimen: Specimen, progress: Progress | None = None) -> Iterator
     if across:
         n = int(sum((split[group] != "train").sum() for group in across))
         yield _groups(
-            specimen,
+            inspected,
             "duplicates-across-splits",
             f"{_n(n, 'image')} outside the training split {_are(n)} also in another split, alike "
             "to the pixel",
@@ -107,23 +107,23 @@ def duplicates(specimen: Specimen, progress: Progress | None = None) -> Iterator
         )
     if other_label:
         what = f"{_n(len(other_label), 'picture')} stand{_s(other_label)} there under two labels"
-        yield _groups(specimen, "duplicates-with-other-labels", what, other_label)
+        yield _groups(inspected, "duplicates-with-other-labels", what, other_label)
     if plain:
         n = sum(len(g) - 1 for g in plain)
         n -= sum(len(set(split[g])) - 1 for g in plain) if split is not None else 0
         where = "within one split " if split is not None else ""
         what = f"{_n(n, 'image')} repeat{'' if n > 1 else 's'} another {where}to the pixel"
-        yield _groups(specimen, "duplicates", what, plain, n)
-    yield from _near_duplicates(specimen, progress)
+        yield _groups(inspected, "duplicates", what, plain, n)
+    yield from _near_duplicates(inspected, progress)
 
 
-def _near_duplicates(specimen: Specimen, progress: Progress | None) -> Iterator[Finding]:
+def _near_duplicates(inspected: InspectedDataset, progress: Progress | None) -> Iterator[Finding]:
     """Across splits where there are two, else anywhere; one image for each picture is enough."""
-    dataset = specimen.dataset
+    dataset = inspected.dataset
     split = dataset.split
     if split is not None and len(set(split.tolist())) < 2:
         split = None
-    once = np.sort(np.unique(specimen.names, return_index=True)[1])
+    once = np.sort(np.unique(inspected.hashes, return_index=True)[1])
     told = None
     if progress is not None:
         told = lambda done, total: progress("comparing", done, total)  # noqa: E731
@@ -140,30 +140,30 @@ def _near_duplicates(specimen: Specimen, progress: Progress | None) -> Iterator[
         kind, what = "near-duplicates-across-splits", f"of different splits {what}"
     count = f"{'' if complete else 'more than '}{_n(len(pairs), 'pair')} of images"
     groups = [once[[pair.first, pair.second]] for pair in pairs]
-    yield _groups(specimen, kind, f"{count} {what}", groups)
+    yield _groups(inspected, kind, f"{count} {what}", groups)
 
 
 # ---- what is known about them ----------------------------------------------------------------
 
 
-def published_counts(specimen: Specimen) -> Iterator[Finding]:
+def published_counts(inspected: InspectedDataset) -> Iterator[Finding]:
     """Counts that are not those of a complete copy."""
     differ = [
-        f"{what}: {specimen.counts.get(what, 0):,} instead of {n:,}"
-        for what, n in specimen.published.items()
-        if specimen.counts.get(what, 0) != n
+        f"{what}: {inspected.counts.get(what, 0):,} instead of {n:,}"
+        for what, n in inspected.published.items()
+        if inspected.counts.get(what, 0) != n
     ]
     if differ:
         message = f"not the published counts: {'; '.join(differ)}"
         yield Finding("unexpected-counts", message, len(differ))
 
 
-def empty_classes(specimen: Specimen) -> Iterator[Finding]:
+def empty_classes(inspected: InspectedDataset) -> Iterator[Finding]:
     """Classes of the label space without an image, in all or in a split."""
-    labels, dataset = own_labels(specimen), specimen.dataset
+    labels, dataset = own_labels(inspected), inspected.dataset
     if labels is None:
         return
-    for name, mask in [("", np.ones(len(dataset), bool)), *_splits(specimen)]:
+    for name, mask in [("", np.ones(len(dataset), bool)), *_splits(inspected)]:
         n = np.bincount(labels[mask & (labels >= 0)], minlength=len(dataset.classes))
         empty = [c for c, k in zip(dataset.classes, n) if not k]
         if empty:
@@ -174,9 +174,9 @@ def empty_classes(specimen: Specimen) -> Iterator[Finding]:
                 return
 
 
-def subjects_on_both_sides(specimen: Specimen) -> Iterator[Finding]:
+def subjects_on_both_sides(inspected: InspectedDataset) -> Iterator[Finding]:
     """People who stand in more than one split."""
-    names = shared_subjects(specimen.dataset)
+    names = shared_subjects(inspected.dataset)
     if names:
         message = (
             f"{_n(len(names), 'subject')} stand{_s(names)} in more than one split: {_listed(names)}"
@@ -187,11 +187,11 @@ def subjects_on_both_sides(specimen: Specimen) -> Iterator[Finding]:
 # ---- votes -----------------------------------------------------------------------------------
 
 
-def odd_votes(specimen: Specimen) -> Iterator[Finding]:
+def odd_votes(inspected: InspectedDataset) -> Iterator[Finding]:
     """FER+'s votes that cannot be meant as they are."""
-    if specimen.votes_error:
-        yield Finding("votes-do-not-fit", f"votes: {specimen.votes_error}", 1)
-    votes, dataset = specimen.votes, specimen.dataset
+    if inspected.votes_error:
+        yield Finding("votes-do-not-fit", f"votes: {inspected.votes_error}", 1)
+    votes, dataset = inspected.votes, inspected.dataset
     if votes is None:
         return
     total = votes.sum(axis=1, dtype=np.int64)
@@ -199,21 +199,21 @@ def odd_votes(specimen: Specimen) -> Iterator[Finding]:
     if odd.size:
         counts = ", ".join(str(n) for n in np.unique(total[odd]))
         what = f"with {counts} votes instead of {N_TAGGERS}"
-        yield _about(specimen, "odd-number-of-votes", what, odd)
-    empty = np.union1d(_constant(specimen), _blank(specimen))
+        yield _about(inspected, "odd-number-of-votes", what, odd)
+    empty = np.union1d(_constant(inspected), _blank(inspected))
     emotion = votes[:, : len(FERPLUS8)].sum(axis=1, dtype=np.int64)
     voted = empty[emotion[empty] > N_TAGGERS // 2]
     if voted.size:
         what = "with nothing to see, yet voted to show an emotion (another row's votes?)"
-        yield _about(specimen, "votes-on-blank-images", what, voted)
+        yield _about(inspected, "votes-on-blank-images", what, voted)
     unlike = [
         group
-        for group in exact_groups(specimen.names)
+        for group in exact_groups(inspected.hashes)
         if (np.abs(votes[group].astype(np.int64) - votes[group[0]]).sum(axis=1) > N_TAGGERS).any()
     ]
     if unlike:
         what = f"{_n(len(unlike), 'picture')} repeated with mostly other votes"
-        yield _groups(specimen, "duplicates-with-other-votes", what, unlike)
+        yield _groups(inspected, "duplicates-with-other-votes", what, unlike)
     if dataset.label_space == FER2013:
         mapped = label_map(FERPLUS8, FER2013, allow_lossy=True)
         labels, known = plurality(votes)
@@ -258,24 +258,24 @@ def disagreement(
 # ---- helpers of the checks -------------------------------------------------------------------
 
 
-def own_labels(specimen: Specimen) -> np.ndarray | None:
+def own_labels(inspected: InspectedDataset) -> np.ndarray | None:
     """int64 (N,): labels, -1 where an image has none of its own; None without labels."""
-    dataset = specimen.dataset
+    dataset = inspected.dataset
     if dataset.labels is None or dataset.has_label is None:
         return dataset.labels
     return np.where(dataset.has_label, dataset.labels, -1)
 
 
-def _splits(specimen: Specimen) -> list[tuple[str, np.ndarray]]:
+def _splits(inspected: InspectedDataset) -> list[tuple[str, np.ndarray]]:
     """(name, bool (N,)) of each split that has images."""
-    split = specimen.dataset.split
+    split = inspected.dataset.split
     return [] if split is None else [(name, split == name) for name in np.unique(split).tolist()]
 
 
-def _about(specimen: Specimen, kind: str, what: str, which: np.ndarray) -> Finding:
+def _about(inspected: InspectedDataset, kind: str, what: str, which: np.ndarray) -> Finding:
     """A finding about single images."""
     return _groups(
-        specimen,
+        inspected,
         kind,
         f"{_n(len(which), 'image')} {what}",
         [which[i : i + 1] for i in range(len(which))],
@@ -283,10 +283,14 @@ def _about(specimen: Specimen, kind: str, what: str, which: np.ndarray) -> Findi
 
 
 def _groups(
-    specimen: Specimen, kind: str, what: str, groups: Sequence[np.ndarray], n: int | None = None
+    inspected: InspectedDataset,
+    kind: str,
+    what: str,
+    groups: Sequence[np.ndarray],
+    n: int | None = None,
 ) -> Finding:
     """A finding about images that belong together; the first few are named."""
-    ids = specimen.dataset.ids
+    ids = inspected.dataset.ids
     named = tuple(tuple(ids[group].tolist()) for group in groups)
     shown = [" = ".join(group[:_N_NAMED]) for group in named[:_N_NAMED]]
     message = f"{what}: {', '.join(shown)}{', ...' if len(named) > _N_NAMED else ''}"

@@ -10,7 +10,7 @@ from ferdata.agreement import Agreement, agreement
 from ferdata.dataset import FaceDataset
 from ferdata.doctor_checks import Finding, disagreement, own_labels
 from ferdata.errors import DataError
-from ferdata.inspected_dataset import Specimen
+from ferdata.inspected_dataset import InspectedDataset
 from ferdata.labels import FERPLUS8
 from ferdata.soft_labels import AlignReport, SoftLabels, align_soft_labels, load_soft_labels
 from ferdata.sources.ferplus import plurality
@@ -38,7 +38,7 @@ class Teacher:
     mean_recall: float | None
 
 
-def check_teacher(specimen: Specimen, path: str) -> tuple[Teacher | None, list[Finding]]:
+def check_teacher(inspected: InspectedDataset, path: str) -> tuple[Teacher | None, list[Finding]]:
     """(what it is, findings); None for a file that cannot be read.
 
     With FER+'s votes it is compared with their plurality label, else with the data set's labels.
@@ -50,7 +50,7 @@ def check_teacher(specimen: Specimen, path: str) -> tuple[Teacher | None, list[F
     findings: list[Finding] = []
     covers, compared = "", None
     try:
-        dataset, labels = _judged(specimen, soft)
+        dataset, labels = _judged(inspected, soft)
         covers, part, values, report = _aligned(soft, dataset)
     except DataError as error:
         findings.append(Finding("teacher-does-not-fit", f"teacher {error}", 1))
@@ -80,12 +80,12 @@ def _summary(path: str, soft: SoftLabels, covers: str, compared: Agreement | Non
     )
 
 
-def _judged(specimen: Specimen, soft: SoftLabels) -> tuple[FaceDataset, np.ndarray | None]:
+def _judged(inspected: InspectedDataset, soft: SoftLabels) -> tuple[FaceDataset, np.ndarray | None]:
     """(the images in the label space to compare in, labels with -1 for none)."""
-    dataset = specimen.as_opened() if soft.key[0] == "hashes" else specimen.dataset
-    labels, space = own_labels(specimen), dataset.label_space
-    if specimen.votes is not None:
-        plural, known = plurality(specimen.votes)
+    dataset = inspected.as_opened() if soft.key[0] == "hashes" else inspected.dataset
+    labels, space = own_labels(inspected), dataset.label_space
+    if inspected.votes is not None:
+        plural, known = plurality(inspected.votes)
         labels, space = np.where(known, plural, -1), FERPLUS8
     bare = FaceDataset(
         images=dataset.images,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ferdata.dataset import SPLITS
 from ferdata.doctor_checks import own_labels
-from ferdata.inspected_dataset import Specimen
+from ferdata.inspected_dataset import InspectedDataset
 
 if TYPE_CHECKING:
     from ferdata.doctor import Diagnosis
@@ -20,9 +20,9 @@ _N_SIZES = 3
 
 def as_text(diagnosis: Diagnosis) -> str:
     """What is there and expected, then one line a finding, or that there is none."""
-    specimen = diagnosis.specimen
-    lines = [heading(specimen), what_is_there(specimen), ""]
-    lines += _table(class_table(specimen))
+    inspected = diagnosis.inspected
+    lines = [heading(inspected), what_is_there(inspected), ""]
+    lines += _table(class_table(inspected))
     for teacher in diagnosis.teachers:
         lines.append(f"teacher {teacher.path}: {about_teacher(teacher)}")
     if diagnosis.teachers:
@@ -38,21 +38,21 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 def as_json(diagnosis: Diagnosis) -> str:
     """One object; keys as below, ids as in the data set."""
-    specimen = diagnosis.specimen
-    header, *rows = class_table(specimen) or [[]]
+    inspected = diagnosis.inspected
+    header, *rows = class_table(inspected) or [[]]
     content = {
-        "path": specimen.path,
-        "source": specimen.source,
-        "protocol": specimen.protocol,
-        "why": specimen.why,
-        "n_images": len(specimen.dataset),
-        "n_unreadable": len(specimen.unreadable),
-        "n_subjects": n_subjects(specimen),
-        "sizes": [{"height": h, "width": w, "n": n} for h, w, n in sizes(specimen)],
+        "path": inspected.path,
+        "source": inspected.source,
+        "protocol": inspected.protocol,
+        "why": inspected.why,
+        "n_images": len(inspected.dataset),
+        "n_unreadable": len(inspected.unreadable),
+        "n_subjects": n_subjects(inspected),
+        "sizes": [{"height": h, "width": w, "n": n} for h, w, n in sizes(inspected)],
         "classes": {row[0]: dict(zip(header[1:], row[1:])) for row in rows},
-        "counts": specimen.counts,
-        "published": specimen.published,
-        "votes": specimen.votes is not None,
+        "counts": inspected.counts,
+        "published": inspected.published,
+        "votes": inspected.votes is not None,
         "teachers": [asdict(teacher) for teacher in diagnosis.teachers],
         "clean": diagnosis.is_clean,
         "findings": [
@@ -66,48 +66,48 @@ def as_json(diagnosis: Diagnosis) -> str:
 # ---- the parts, which the page uses too ------------------------------------------------------
 
 
-def heading(specimen: Specimen) -> str:
+def heading(inspected: InspectedDataset) -> str:
     """Where it is and what it was taken for."""
-    name = f"{specimen.source}, {specimen.protocol}" if specimen.protocol else specimen.source
-    return f"{specimen.path or 'data set'}: {name} ({specimen.why})"
+    name = f"{inspected.source}, {inspected.protocol}" if inspected.protocol else inspected.source
+    return f"{inspected.path or 'data set'}: {name} ({inspected.why})"
 
 
-def what_is_there(specimen: Specimen) -> str:
+def what_is_there(inspected: InspectedDataset) -> str:
     """Images, their sizes and subjects in one line."""
-    found = sizes(specimen)
+    found = sizes(inspected)
     shown = ", ".join(
         f"{w} x {h} px" + (f" ({n:,})" if len(found) > 1 else "") for h, w, n in found[:_N_SIZES]
     )
     if len(found) > _N_SIZES:
         shown += f" and {len(found) - _N_SIZES:,} other sizes"
-    parts = [f"{len(specimen.dataset):,} images of {shown}"]
-    if n_subjects(specimen) is not None:
-        parts.append(f"{n_subjects(specimen):,} subjects")
-    if specimen.unreadable:
-        parts.append(f"{len(specimen.unreadable):,} files that cannot be read")
-    if specimen.votes is not None:
+    parts = [f"{len(inspected.dataset):,} images of {shown}"]
+    if n_subjects(inspected) is not None:
+        parts.append(f"{n_subjects(inspected):,} subjects")
+    if inspected.unreadable:
+        parts.append(f"{len(inspected.unreadable):,} files that cannot be read")
+    if inspected.votes is not None:
         parts.append("FER+'s votes for each row")
     return "; ".join(parts)
 
 
-def sizes(specimen: Specimen) -> list[tuple[int, int, int]]:
+def sizes(inspected: InspectedDataset) -> list[tuple[int, int, int]]:
     """(height, width, how many images), most frequent first."""
-    found, counts = np.unique(specimen.sizes, axis=0, return_counts=True)
+    found, counts = np.unique(inspected.sizes, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [(int(h), int(w), int(n)) for (h, w), n in zip(found[order], counts[order])]
 
 
-def n_subjects(specimen: Specimen) -> int | None:
-    subjects = specimen.dataset.subjects
+def n_subjects(inspected: InspectedDataset) -> int | None:
+    subjects = inspected.dataset.subjects
     return None if subjects is None else len(set(subjects.tolist()))
 
 
-def class_table(specimen: Specimen) -> list[list[Any]]:
+def class_table(inspected: InspectedDataset) -> list[list[Any]]:
     """Header, then a row for each class: its name, images by split and in all, and published.
 
     Columns that say nothing are left out; [] without labels.
     """
-    dataset, labels = specimen.dataset, own_labels(specimen)
+    dataset, labels = inspected.dataset, own_labels(inspected)
     if labels is None:
         return []
     splits = [] if dataset.split is None else [s for s in SPLITS if (dataset.split == s).any()]
@@ -119,7 +119,7 @@ def class_table(specimen: Specimen) -> list[list[Any]]:
         rows.append(["without a label", *(int((c < 0).sum()) for c in columns)])
     rows.append(["all", *(len(c) for c in columns)])
     header = ["class", *splits, "images"]
-    published = specimen.published
+    published = inspected.published
     if published:
         header.append("published")
         for row in rows:

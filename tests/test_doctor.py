@@ -194,7 +194,7 @@ def test_published_counts_of_a_copy_that_is_not_complete(tmp_path, faces):
     for i, subject in enumerate(("KA", "KL", "KM")):
         Image.fromarray(faces.images[i * 8]).save(tmp_path / f"{subject}.NE1.{i + 1}.tiff")
     diagnosis = check(tmp_path)
-    assert diagnosis.specimen.source == "jaffe"
+    assert diagnosis.inspected.source == "jaffe"
     message = found(diagnosis)["unexpected-counts"].message
     assert "images: 3 instead of 213" in message and "subjects: 3 instead of 10" in message
     assert "published" in diagnosis.as_text()
