@@ -73,18 +73,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(showing)
     showing.add_argument("out", metavar="OUT", help="the file to write, .png or .html")
     showing.add_argument(
-        "--columns",
-        type=_positive,
-        default=16,
-        metavar="N",
-        help="images in a row (default: %(default)s)",
+        "--columns", type=_positive, default=16, help="images in a row (default: %(default)s)"
     )
     showing.add_argument(
-        "--rows",
-        type=_positive,
-        default=3,
-        metavar="N",
-        help="rows for each class (default: %(default)s)",
+        "--rows", type=_positive, default=3, help="rows for each class (default: %(default)s)"
     )
 
     packing = commands.add_parser("pack", help="write cropped and resized faces to one .npz file")

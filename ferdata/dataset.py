@@ -54,18 +54,20 @@ class FaceDataset:
                 f"images: expected uint8 of shape (N, H, W), found {images.dtype} {images.shape}"
             )
         self._set("images", np.ascontiguousarray(images))
-        self._set("ids", self._checked_strings("ids", self.ids))
-        if self.subjects is not None:
-            self._set("subjects", self._checked_strings("subjects", self.subjects))
-        if self.split is not None:
-            self._set("split", self._checked_strings("split", self.split))
+        for name, strings in (
+            ("ids", self.ids),
+            ("subjects", self.subjects),
+            ("split", self.split),
+        ):
+            if strings is not None:
+                self._set(name, self._checked_column(name, strings, "U", "strings"))
         self._check_unique_ids()
         self._check_split()
         self._check_labels()
         self._check_targets()
         self._check_soft_labels()
         if self.rows is not None:
-            self._set("rows", self._checked_ints("rows", self.rows))
+            self._set("rows", self._checked_column("rows", self.rows, "iu", "integers"))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -129,18 +131,13 @@ class FaceDataset:
         return replace(self, soft_labels=values, flipped_soft_labels=flipped)
 
     def to_label_space(self, target: LabelSpace, allow_lossy: bool = False) -> FaceDataset:
-        """The same images with labels, targets and soft labels in another label space.
+        """The same images with labels, targets and soft labels in another label space, by name.
 
-        Classes are matched by name. If `target` lacks some of this dataset's classes
-        (`label_map(...).dropped` names them), `allow_lossy` is needed, and then
-
-        - images labelled with a dropped class are left out;
-        - targets lose the dropped columns and are divided by their new sums; images whose sum is 0
-          are left out;
-        - soft labels lose the dropped columns.
-
-        Classes that this dataset lacks get probability 0 in targets. There is no such value for
-        soft labels: raises DataError.
+        If `target` lacks classes of this dataset, `allow_lossy` is needed, and they are dropped
+        (`label_map(...).dropped` names them). Images labelled with one of them are left out.
+        Targets lose their columns and are divided by the new sums; images with a sum of 0 are left
+        out. Soft labels lose their columns. Classes that this dataset lacks get probability 0 in
+        targets; soft labels have no such value: DataError.
         """
         if self.label_space is None:
             raise DataError("this dataset has no label space to map from")
@@ -178,25 +175,17 @@ class FaceDataset:
         view.flags.writeable = False
         object.__setattr__(self, name, view)
 
-    def _checked_strings(self, name: str, values: np.ndarray) -> np.ndarray:
+    def _checked_column(self, name: str, values: np.ndarray, kinds: str, what: str) -> np.ndarray:
+        """The values (N,) as strings or int64, if the kind of their dtype is one of `kinds`."""
         values = np.asarray(values)
-        if values.size == 0:
+        if kinds == "U" and values.size == 0:
             values = values.astype(np.str_)
-        if values.dtype.kind != "U" or values.shape != (len(self.images),):
+        if values.dtype.kind not in kinds or values.shape != (len(self.images),):
             raise DataError(
-                f"{name}: expected {len(self.images)} strings, found {values.dtype} "
+                f"{name}: expected {len(self.images)} {what}, found {values.dtype} "
                 f"of shape {values.shape}"
             )
-        return values
-
-    def _checked_ints(self, name: str, values: np.ndarray) -> np.ndarray:
-        values = np.asarray(values)
-        if values.dtype.kind not in "iu" or values.shape != (len(self.images),):
-            raise DataError(
-                f"{name}: expected {len(self.images)} integers, found {values.dtype} "
-                f"of shape {values.shape}"
-            )
-        return values.astype(np.int64)
+        return values if kinds == "U" else values.astype(np.int64)
 
     def _checked_table(self, name: str, values: np.ndarray) -> np.ndarray:
         """float32 (N, K), finite."""
@@ -236,7 +225,7 @@ class FaceDataset:
         if self.labels is not None:
             if self.label_space is None:
                 raise DataError("labels: given without a label_space that orders them")
-            labels = self._checked_ints("labels", self.labels)
+            labels = self._checked_column("labels", self.labels, "iu", "integers")
             self._set("labels", checked_labels(labels, self.label_space))
         if self.has_label is not None:
             mask = np.asarray(self.has_label)

@@ -69,9 +69,10 @@ def recognise(path: str | os.PathLike[str]) -> Recognition:
         return _recognise_file(path)
     tree = Tree(path)
     found, errors = [], []
-    for name, recognised in _folder_checks():
+    checks = [(m.NAME, m.recognised) for m in _FOLDER_SOURCES] + [(FER2013_CSV, _has_fer2013_csv)]
+    for name, why_recognised in checks:
         try:
-            why = recognised(tree)
+            why = why_recognised(tree)
         except DataError as error:
             errors.append(error)
             continue
@@ -125,7 +126,7 @@ def open(
     source = _checked_source(path, source)
     if source != FER2013_CSV:
         return load_listed(
-            _file_list(path, source, options),
+            list_files(path, source, **options),
             framing=framing,
             on_missing=on_missing,
             n_workers=n_workers,
@@ -149,7 +150,9 @@ def list_files(
     source = _checked_source(path, source)
     if source == FER2013_CSV:
         raise DataError(f"{path}: FER2013's csv holds its images; there are no files to list")
-    return _file_list(path, source, options)
+    lister = _FILE_SOURCES[source].list_files
+    _check_options(source, options, tuple(inspect.signature(lister).parameters)[1:])
+    return lister(path, **options)
 
 
 def load_listed(
@@ -194,14 +197,9 @@ def with_images(files: FaceFiles, images: np.ndarray) -> FaceDataset:
     )
 
 
-def _folder_checks() -> list[tuple[str, Callable[[Tree], str | None]]]:
-    """(source, function that says why a folder is this data set, or None if it is not)."""
-
-    def fer2013_csv(tree: Tree) -> str | None:
-        found = find_csv(tree)
-        return f"FER2013's csv, {', '.join(found)}" if found else None
-
-    return [*((m.NAME, m.recognised) for m in _FOLDER_SOURCES), (FER2013_CSV, fer2013_csv)]
+def _has_fer2013_csv(tree: Tree) -> str | None:
+    found = find_csv(tree)
+    return f"FER2013's csv, {', '.join(found)}" if found else None
 
 
 def _recognise_file(path: Path) -> Recognition:
@@ -253,13 +251,6 @@ def _checked_source(path: str | os.PathLike[str], source: str | None) -> str:
     if source not in SOURCES:
         raise ValueError(f"source: expected one of {', '.join(SOURCES)}, found {source!r}")
     return source
-
-
-def _file_list(path: str | os.PathLike[str], source: str, options: dict[str, Any]) -> FaceFiles:
-    lister = _FILE_SOURCES[source].list_files
-    known = tuple(inspect.signature(lister).parameters)[1:]
-    _check_options(source, options, known)
-    return lister(path, **options)
 
 
 def _check_options(source: str, options: dict[str, Any], known: tuple[str, ...]) -> None:

@@ -35,6 +35,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ferdata import detect_arrays
 from ferdata.cascade import WINDOW_PX, tables
 from ferdata.jit import warn_once
 
@@ -178,15 +179,9 @@ def _windows(
     stop_below: int,
 ) -> np.ndarray:
     """See `detect_arrays.windows`."""
+    edges, place = np.array(area, np.float64), np.array(around, np.float64)
     return _arithmetic().windows(
-        picture,
-        np.array(area, np.float64),
-        sizes,
-        np.array(around, np.float64),
-        step_px,
-        at_least,
-        stop_below,
-        *tables(),
+        picture, edges, sizes, place, step_px, at_least, stop_below, *tables()
     )
 
 
@@ -194,14 +189,11 @@ def _windows(
 def _arithmetic() -> ModuleType:
     """The compiled loops, or NumPy's version if Numba fails. Loaded when first needed."""
     try:
-        import ferdata.detect_loops as loops
-
-        return loops
+        import ferdata.detect_loops
     except Exception as error:  # Numba is missing, refuses this NumPy, or cannot compile
         warn_once(error)
-        import ferdata.detect_arrays as arrays
-
-        return arrays
+        return detect_arrays
+    return ferdata.detect_loops
 
 
 def _is_within(candidate: Face, face: Face) -> bool:

@@ -30,21 +30,16 @@ _0, _1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11 = (np.uint64(_SIDE_BY_SIDE * i)
 _BITS = 22  # of Pillow's fixed-point weights
 
 _inner_loops = numba.njit(nogil=True, error_model="numpy")
-_u1, _i8, _f4, _f8 = numba.uint8, numba.int64, numba.float32, numba.float64
 
 
-def _input(kind: numba.types.Type, n_axes: int) -> numba.types.Array:
-    return numba.types.Array(kind, n_axes, "C", readonly=True)
-
-
-def _compiled(*signature: numba.types.Type) -> Callable[[Callable], Callable]:
+def _compiled(signature: str) -> Callable[[Callable], Callable]:
     return lambda function: compile_cached(function, signature)
 
 
 # ---- resizing --------------------------------------------------------------------------------
 
 
-@_compiled(_input(_u1, 2), _i8, _i8)
+@_compiled("(Array(uint8, 2, 'C', True), int64, int64)")  # True: read-only arrays too
 def reduced(grey: np.ndarray, k: int, margin: int) -> np.ndarray:
     """See `detect_arrays.reduced`."""
     height, width = grey.shape
@@ -203,17 +198,9 @@ def _code(sums: np.ndarray, at: np.ndarray, corner: int) -> int:
 
 
 @_compiled(
-    _u1[:, ::1],
-    _input(_f8, 1),
-    _input(_i8, 2),
-    _input(_f8, 1),
-    _i8,
-    _i8,
-    _i8,
-    _input(_i8, 1),
-    _input(_f4, 1),
-    _input(_i8, 2),
-    _input(_f4, 2),
+    "(uint8[:, ::1], Array(float64, 1, 'C', True), Array(int64, 2, 'C', True), "
+    "Array(float64, 1, 'C', True), int64, int64, int64, Array(int64, 1, 'C', True), "
+    "Array(float32, 1, 'C', True), Array(int64, 2, 'C', True), Array(float32, 2, 'C', True))"
 )
 def windows(
     picture: np.ndarray,

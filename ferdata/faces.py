@@ -118,8 +118,7 @@ def frame_face(photo: np.ndarray, box: np.ndarray, framing: str) -> np.ndarray:
 
 
 def paper_face(photo: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """A photo's box resized to uint8 (256, 256), from which the paper's crops are cut. Raises
-    DataError as `frame_face` does."""
+    """A photo's box resized to uint8 (256, 256), to be cropped. Raises as `frame_face` does."""
     photo = checked_photo(photo)
     (box,) = checked_boxes(np.asarray(box)[None], photo, "photo")
     return _paper_face(to_grey(photo), box)
@@ -129,8 +128,7 @@ def paper_training_crops(face: np.ndarray) -> np.ndarray:
     """The paper's eight training crops: uint8 (8, 84, 84) from a `paper_face`, (256, 256).
 
     Squares of 224 px at (top, left) = (0, 0) (0, 5) (0, 32) (5, 0) (32, 0) (5, 5) (32, 32) (5, 32),
-    in the order of the authors' code; number 6 is framing `paper`. Raises DataError for another
-    shape or dtype.
+    in the order of the authors' code; number 6 is framing `paper`. Raises DataError.
     """
     face = np.asarray(face)
     if face.dtype != np.uint8 or face.shape != (_PAPER_PX, _PAPER_PX):

@@ -13,13 +13,10 @@ import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ferdata.cache import cache_folder
 from tinycnn.ground.trust import why_not_trusted
-
-if TYPE_CHECKING:
-    import numba
 
 logger = logging.getLogger("ferdata")
 
@@ -37,7 +34,7 @@ def compiled(loops: Loops, signature: str, fallback: Loops) -> Loops:
         return fallback
 
 
-def compile_cached(loops: Loops, signature: str | tuple[numba.types.Type, ...]) -> Loops:
+def compile_cached(loops: Loops, signature: str) -> Loops:
     """`loops` compiled for these arguments; from the cache if the code is there.
 
     Raises what Numba raises if it cannot compile them. A cache that fails raises nothing.

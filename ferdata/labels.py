@@ -99,10 +99,7 @@ FER2013 = LabelSpace("fer2013", ("angry", "disgust", "fear", "happy", "sad", "su
 # ... and a folder per class, listed alphabetically, puts neutral at 4.
 FER2013_FOLDERS = LabelSpace("fer2013_folders", tuple(sorted(FER2013.classes)))
 # CK+: the numbers in its emotion files (its ReadMe: "0=neutral, 1=anger, ... 7=surprise").
-CK_PLUS = LabelSpace(
-    "ck_plus",
-    ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"),
-)
+CK_PLUS = LabelSpace("ck_plus", MICROEXPNET8.classes)
 # CK+48 and its like: seven class folders, alphabetical, no neutral.
 CK48 = LabelSpace("ck48", tuple(sorted(set(CK_PLUS.classes) - {"neutral"})))
 # Oulu-CASIA: six class folders, alphabetical, no neutral and no contempt.

@@ -39,13 +39,8 @@ def read_npz(
     refuse_pipes(path)
     try:
         with open(path, "rb") as raw, open_zip(raw) as archive:
-            members = [
-                m
-                for m in archive.infolist()
-                if names is None or m.filename.removesuffix(".npy") in names
-            ]
-            _check_names(archive, {m.filename for m in members}, members, others)
-            total = sum(m.file_size for m in members)
+            members = _members(archive, names, others)
+            total = sum(member.file_size for member in members.values())
             n_bytes = path.stat().st_size
             most = min(MAX_BYTES, max(_SMALL_BYTES, _MAX_RATIO * n_bytes))
             if total > most:
@@ -53,7 +48,7 @@ def read_npz(
                     f"{path}: no readable .npz file (arrays of {total:,} bytes in a file of "
                     f"{n_bytes:,}; at most {most:,} are read)"
                 )
-            return {m.filename.removesuffix(".npy"): _array(archive, m) for m in members}
+            return {name: _array(archive, member) for name, member in members.items()}
     except DataError:
         raise
     except FileNotFoundError:
@@ -70,17 +65,21 @@ def save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_atomically(path, lambda file: savez(file, **arrays))
 
 
-def _check_names(
-    archive: zipfile.ZipFile, wanted: set[str], members: list[zipfile.ZipInfo], others: bool
-) -> None:
-    """Refuse an array that occurs twice, and unless `others` any array that is not wanted."""
-    names = [m.filename.removesuffix(".npy") for m in members]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"the array {twice[0]} is in it twice")
-    unknown = [] if others else [n for n in archive.namelist() if n not in wanted]
-    if unknown:
-        raise ValueError(f"unknown array {unknown[0][:40]!r}")
+def _members(
+    archive: zipfile.ZipFile, names: Collection[str] | None, others: bool
+) -> dict[str, zipfile.ZipInfo]:
+    """name -> member, for the arguments of `read_npz`. Raises ValueError if a name occurs twice, or
+    if there are others although `others` is False."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if names is None or name in names:
+            if name in members:
+                raise ValueError(f"the array {name} is in it twice")
+            members[name] = member
+        elif not others:
+            raise ValueError(f"unknown array {member.filename[:40]!r}")
+    return members
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

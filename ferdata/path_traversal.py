@@ -10,11 +10,8 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def leaves_folder(name: str) -> bool:
-    """Whether the text of a relative file name could lead out of its folder, on any system.
-
-    That is so for "..", an absolute path, a drive letter or a NUL byte. Backslashes count as
-    slashes. Links are not looked at: see `SymlinkCheck`.
-    """
+    """Whether a file name could lead out of its folder, on any system: by "..", an absolute path, a
+    drive letter or a NUL byte. Backslashes count as slashes. For links see `SymlinkCheck`."""
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or "\0" in name or bool(_DRIVE.match(name))
 

@@ -173,10 +173,8 @@ def in_threads(
 ) -> None:
     """Call work(0) to work(n - 1) in n_threads (None: one for each processor that this process may
     use). The first error is raised, and nothing more is begun."""
-    if n_threads is None:
-        linux = sys.platform == "linux"
-        n_threads = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
-    with ThreadPoolExecutor(n_threads) as pool:
+    n_processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    with ThreadPoolExecutor(n_threads or n_processors) as pool:
         try:
             for done, _ in enumerate(pool.map(work, range(n)), start=1):
                 if progress is not None:

@@ -27,41 +27,36 @@ def checked_parts(path: Path, parts: Parts) -> tuple[Parts, np.ndarray]:
         LabelSpace("teacher", parts.classes)  # raises if a class is named twice or has no name
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    _check_table(path, parts, parts.values, "")
-    if parts.flipped is not None:
-        _check_table(path, parts, parts.flipped, "_flipped")
+    outputs = [parts.values] if parts.flipped is None else [parts.values, parts.flipped]
+    for values, suffix in zip(outputs, ("", "_flipped")):
+        _check_table(path, parts, values, suffix)
     kind = parts.kind or _guessed_kind(path, parts)
-    _check_values(path, parts, parts.values, kind, "")
-    if parts.flipped is not None:
-        _check_values(path, parts, parts.flipped, kind, " (flipped)")
-        if parts.flipped.shape != parts.values.shape:
-            raise DataError(
-                f"{path}: {kind}_flipped: expected the shape of {kind} {parts.values.shape}, found "
-                f"{parts.flipped.shape}"
-            )
+    for values, suffix in zip(outputs, ("", " (flipped)")):
+        _check_values(path, parts, values, kind, suffix)
+    if outputs[-1].shape != parts.values.shape:
+        raise DataError(
+            f"{path}: {kind}_flipped: expected the shape of {kind} {parts.values.shape}, found "
+            f"{outputs[-1].shape}"
+        )
     _check_keys(path, parts)
     if parts.key == "hashes":
         parts = replace(parts, keys=np.char.lower(parts.keys))
-    keys, values, flipped = parts.keys, parts.values, parts.flipped
+    keys = parts.keys
     if parts.crop is not None:
         keys, order = _crops_together(path, parts, parts.crop)
-        values = values[order]
-        flipped = None if flipped is None else flipped[order]
+        outputs = [values[order] for values in outputs]
     floored = np.zeros(len(keys), dtype=np.int64)
     if kind == "probabilities":
-        floored = (values < PROBABILITY_FLOOR).reshape(len(keys), -1).sum(axis=1)
-        values, flipped = _log_floored(values), None if flipped is None else _log_floored(flipped)
-    values = values.astype(np.float32)
-    flipped = None if flipped is None else flipped.astype(np.float32)
+        floored = (outputs[0] < PROBABILITY_FLOOR).reshape(len(keys), -1).sum(axis=1)
+        outputs = [np.log(np.maximum(v.astype(np.float64), PROBABILITY_FLOOR)) for v in outputs]
+    outputs = [values.astype(np.float32) for values in outputs]
     if parts.key == "hashes":
-        once = _each_hash_once(path, parts, keys, values, flipped)
-        keys, values, floored = keys[once], values[once], floored[once]
-        flipped = None if flipped is None else flipped[once]
-    return replace(parts, kind=kind, values=values, flipped=flipped, keys=keys, crop=None), floored
-
-
-def _log_floored(values: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(values.astype(np.float64), PROBABILITY_FLOOR))
+        once = _each_hash_once(path, parts, keys, outputs)
+        keys, floored = keys[once], floored[once]
+        outputs = [values[once] for values in outputs]
+    flipped = outputs[1] if len(outputs) > 1 else None
+    parts = replace(parts, kind=kind, values=outputs[0], flipped=flipped, keys=keys, crop=None)
+    return parts, floored
 
 
 def _check_table(path: Path, parts: Parts, values: np.ndarray, suffix: str) -> None:
@@ -79,11 +74,11 @@ def _check_table(path: Path, parts: Parts, values: np.ndarray, suffix: str) -> N
         raise DataError(f"{path}: no entries")
 
 
-def _check_values(path: Path, parts: Parts, values: np.ndarray, kind: str, what: str) -> None:
+def _check_values(path: Path, parts: Parts, values: np.ndarray, kind: str, suffix: str) -> None:
     def first(bad: ArrayLike) -> str:
         """Where the first bad row is in the file, with its crop."""
         at = np.argwhere(bad)[0].tolist()
-        return parts.place(at[0]) + (f" crop {at[1]}" if len(at) > 1 else "") + what
+        return parts.place(at[0]) + (f" crop {at[1]}" if len(at) > 1 else "") + suffix
 
     with np.errstate(over="ignore"):
         bad = ~np.isfinite(values.astype(np.float32)).all(axis=-1)
@@ -169,13 +164,13 @@ def _crops_together(path: Path, parts: Parts, crops: np.ndarray) -> tuple[np.nda
 
 
 def _each_hash_once(
-    path: Path, parts: Parts, hashes: np.ndarray, values: np.ndarray, flipped: np.ndarray | None
+    path: Path, parts: Parts, hashes: np.ndarray, outputs: list[np.ndarray]
 ) -> np.ndarray:
     """The numbers of the first entries of each hash, ascending. Raises DataError if a later entry
     of the same hash has another answer."""
     _, firsts, which = np.unique(hashes, return_index=True, return_inverse=True)
     same_as = firsts[which]
-    for answers in [values] if flipped is None else [values, flipped]:
+    for answers in outputs:
         probs = np.exp(answers - log_sum_exp(answers)).reshape(len(answers), -1)
         differ = np.abs(probs - probs[same_as]).max(axis=1) > _SAME_ANSWER
         if differ.any():

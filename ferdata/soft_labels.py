@@ -122,9 +122,9 @@ class AlignReport:
 def load_soft_labels(path: str | os.PathLike[str]) -> SoftLabels:
     """Read and check a teacher's file (.npz or .csv; see the module's docstring).
 
-    Raises DataError if there is no such file, if it is damaged, if an array is missing or has the
-    wrong length, if a class, id, row or crop occurs twice, if a crop is missing, or for NaN,
-    infinity, or probabilities that are no distribution.
+    Raises DataError if the file is missing, damaged or incomplete, if a class, id, row or crop
+    occurs twice or a crop is missing, or for NaN, infinity, or probabilities that are no
+    distribution.
     """
     path = Path(path)
     if not os.path.isfile(path):
@@ -168,8 +168,7 @@ def save_soft_labels(
 
     The path's suffix, .npz or .csv, decides the format. Values are stored as float32. Raises
     DataError for what `load_soft_labels` would refuse; ValueError for an unknown kind, more or less
-    than one of rows, ids and hashes, or what a csv cannot hold; OSError if the file cannot be
-    written.
+    than one of rows, ids and hashes, or what a csv cannot hold; OSError if writing fails.
     """
     path = Path(path)
     if kind not in KINDS:
@@ -400,11 +399,10 @@ def _order_as(first: SoftLabels, other: SoftLabels) -> tuple[np.ndarray, np.ndar
     """(entries, columns) that bring `other` into the order of `first`."""
     (key, wanted), (other_key, given) = first.key, other.key
     if key != other_key or first.n_crops != other.n_crops:
-        ours, theirs = (
-            f"{name}, {n or 'no'} crops"
-            for name, n in ((key, first.n_crops), (other_key, other.n_crops))
+        raise DataError(
+            f"{other.source}: has {other_key}, {other.n_crops or 'no'} crops; "
+            f"{first.source} has {key}, {first.n_crops or 'no'} crops"
         )
-        raise DataError(f"{other.source}: has {theirs}; {first.source} has {ours}")
     position = {k: i for i, k in enumerate(given.tolist())}
     absent = [k for k in wanted.tolist() if k not in position]
     if absent or len(wanted) != len(given):

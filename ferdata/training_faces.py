@@ -20,12 +20,8 @@ _N_SPLIT_OFF = 10
 
 @dataclass(frozen=True, eq=False)
 class TrainingFaces:
-    """A data set to train on.
-
-    dataset  the images, with labels
-    targets  what to train against: "labels" or "distribution"
-    framing  how the faces were cropped: one of FRAMINGS; None: unknown
-    """
+    """A data set with labels; targets: what to train against, "labels" or "distribution"; framing:
+    how its faces were cropped, one of FRAMINGS, or None if that is unknown."""
 
     dataset: FaceDataset
     targets: str
@@ -49,10 +45,8 @@ def open_training_faces(
     Images without a label are left out, unless they have a distribution. Raises what ferdata.open
     raises, and DataError for votes with another data set than FER2013, or if there are no labels.
     """
-    if dataset_loading.is_packed(path):
-        source = "a packed data set"
-    else:
-        source = dataset_loading.recognise(path).source
+    is_packed = dataset_loading.is_packed(path)
+    source = "a packed data set" if is_packed else dataset_loading.recognise(path).source
     if source == dataset_loading.FER2013_CSV:
         dataset = dataset_loading.open(
             path, source, progress=progress, votes=votes or None, target=target if votes else None
@@ -63,7 +57,7 @@ def open_training_faces(
         return TrainingFaces(dataset, targets, "fer2013")
     if votes:
         raise DataError(f"{path}: votes belong to FER2013's csv, and this is {source}")
-    if source in dataset_loading.SOURCES:
+    if not is_packed:
         files = dataset_loading.list_files(path, source)
         dataset = dataset_loading.load_listed(files, on_missing=on_missing, progress=progress)
         framing = "fer2013" if source == fer2013_folders.NAME else files.framing

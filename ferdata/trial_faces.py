@@ -88,9 +88,7 @@ class TrialFaces:
             raise DataError("targets='distribution': this dataset has no distribution")
         if self.protocol == "own-split":
             self.dataset.in_split("train")  # raises DataError if it is empty
-        elif self.protocol == "subject" and self.dataset.subjects is None:
-            raise DataError("no subjects in this data set: only random folds can divide it")
-        self._rows(None if self.protocol == "own-split" else 0)
+        self._rows(None if self.protocol == "own-split" else 0)  # raises if it cannot be divided
 
     def __getstate__(self) -> dict[str, Any]:
         """Only the fields: the receiver computes `key` again, from the data that has arrived."""

@@ -129,20 +129,17 @@ def _checked(
         raise DataError(f"{len(matrices)} matrices for {len(which)} images")
     if which.size and (which.min() < 0 or which.max() >= len(images)):
         raise DataError(f"which: indices must lie in 0..{len(images) - 1}")
-    return (
-        images,
-        np.require(matrices, requirements=["C_CONTIGUOUS", "ALIGNED"]),
-        np.require(which, np.int64, ["C_CONTIGUOUS", "ALIGNED"]),
-    )
+    return images, np.require(matrices, None, ["C", "A"]), np.require(which, np.int64, ["C", "A"])
 
 
 @lru_cache(maxsize=1)
 def _kernel() -> Kernel:
     """The compiled kernel, or SciPy's if Numba fails. Made when first needed."""
-    inputs = [
-        f"Array({kind}, 'C', readonly=True)" for kind in ("uint8, 3", "int64, 1", "float64, 3")
-    ]
-    return compiled(warp_loops, f"void({', '.join(inputs)}, uint8[:, :, ::1])", warp_scipy)
+    types = (  # True: read-only arrays are accepted too
+        "void(Array(uint8, 3, 'C', True), Array(int64, 1, 'C', True), "
+        "Array(float64, 3, 'C', True), uint8[:, :, ::1])"
+    )
+    return compiled(warp_loops, types, warp_scipy)
 
 
 def warp_loops(

@@ -1,6 +1,8 @@
 """FaceDataset checks what it is given and keeps its parts together."""
 
+import ast
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +35,12 @@ def test_public_names_are_sorted_and_lazy():
     assert all(hasattr(ferdata, name) for name in ferdata.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ferdata.nothing
+
+
+def test_type_checkers_see_the_public_names():
+    """The imports under TYPE_CHECKING are those that __getattr__ does."""
+    (block,) = (n for n in ast.parse(Path(ferdata.__file__).read_text()).body if type(n) is ast.If)
+    assert {alias.name: i.module for i in block.body for alias in i.names} == ferdata._MODULE_OF
 
 
 def test_dtypes_and_read_only():
