@@ -48,7 +48,7 @@ def agreement(
     """Compare two arrays of class numbers (N,), 0 .. n_classes - 1; -1 means unknown: left out.
 
     in_order: the entries are in the order of the file, so that a shift is worth looking for.
-    Returns None if fewer than 50 images are known to both.
+    Returns None if fewer than 50 images are known in both arrays.
     """
     both = (labels >= 0) & (predicted >= 0)
     if both.sum() < _LEAST_IMAGES:

@@ -50,8 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
         "check",
         help="count the images of a data set and report what looks wrong",
         description="Examine a data set: counts, duplicates, damaged and empty images, subjects in "
-        "more than one split, odd votes, soft labels that do not fit. Exit status: 0 if nothing "
-        "looks wrong, 1 if something does, 2 if the data set cannot be read.",
+        "more than one split, suspicious votes, soft labels that do not fit. Exit status: 0 if "
+        "nothing looks wrong, 1 if something does, 2 if the data set could not be checked.",
     )
     _add_data(checking)
     checking.add_argument(
@@ -108,7 +108,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         + ", ".join(dataset_loading.SOURCES),
     )
     parser.add_argument(
-        "--protocol", metavar="NAME", help="which of its images to use, where a source has a choice"
+        "--protocol",
+        metavar="NAME",
+        help="which of its images to use, if there are several protocols",
     )
 
 

@@ -231,7 +231,7 @@ class FaceDataset:
             mask = np.asarray(self.has_label)
             if mask.dtype != bool or mask.shape != (len(self.images),) or self.labels is None:
                 raise DataError(
-                    f"has_label: expected {len(self.images)} bools beside labels, found "
+                    f"has_label: expected {len(self.images)} bools, and labels, found "
                     f"{mask.dtype} {mask.shape}" + (", no labels" if self.labels is None else "")
                 )
             self._set("has_label", mask)

@@ -47,7 +47,7 @@ SOURCES = (FER2013_CSV, *_FILE_SOURCES)
 """What `source` may be."""
 
 DEFAULT = "default"
-"""As `framing`: the framing that the source needs."""
+"""framing="default" means the framing that the source needs."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Recognition:
 
 
 def recognise(path: str | os.PathLike[str]) -> Recognition:
-    """Which data set a file or folder is, told by the names of its files or a csv's header.
+    """Find out which data set a file or folder is, from the names of its files or a csv's header.
 
-    Raises DataError if it is no known data set, or if it could be several: then choose one, with
-    the `source` of `open`.
+    Raises DataError if it is no known data set, or if it could be more than one: then pass the
+    `source` to `open`.
     """
     path = Path(path)
     if not os.path.isdir(path):
@@ -88,7 +88,7 @@ def recognise(path: str | os.PathLike[str]) -> Recognition:
     if len(found) > 1:
         could_be = " and ".join(f"{r.source} ({r.why})" for r in found)
         raise DataError(
-            f"{path}: more than one data set: {could_be}. Point at one of them, or name one: "
+            f"{path}: more than one data set: {could_be}. Give the path of one, or name one: "
             f"source={found[0].source!r}"
         )
     return found[0]

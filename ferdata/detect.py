@@ -8,7 +8,7 @@ The cascade's windows are always 24x24 px. To find faces of s px, the picture is
    1.1: 405 windows. At a face, many of them pass all stages; elsewhere only a few do. (If no window
    of the candidate's own size passes 17 stages, the other sizes are skipped.) The face is the mean
    of the windows that pass, its votes are their number. If the votes are few, step 2 is repeated
-   around that mean as long as they increase.
+   around that mean, as long as this gives more votes.
 3. A face needs 11 votes, or 5 if it is at least a fifth of the picture's short side: fewer windows
    have that size, so fewer pass by chance. Of overlapping faces the one with most votes is kept.
 
@@ -91,7 +91,7 @@ def _faces_by_size(grey: np.ndarray) -> Iterator[list[Face]]:
             size /= _SEARCH_FACTOR
         if not sizes:
             continue
-        # Shrink by the largest integer factor at which the windows of step 2 need no enlarging.
+        # The largest factor at which the picture need not be enlarged again for step 2.
         k = max(int(sizes[-1] * min(_VERIFY_FACTORS) / WINDOW_PX), 1)
         margin = int(short * _MARGIN / k)
         picture = _arithmetic().reduced(grey, k, margin)

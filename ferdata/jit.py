@@ -44,14 +44,14 @@ def compile_cached(loops: Loops, signature: str) -> Loops:
     reason = why_not_trusted(cache_folder() / "kernels")
     if reason:
         logger.warning("compiled code is not kept in %s: %s", cache_folder() / "kernels", reason)
-    for attempt in ("not cached",) if reason else ("cached", "cached anew", "not cached"):
+    for attempt in ("not cached",) if reason else ("cached", "cleared cache", "not cached"):
         dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(loops)  # for its `_cache`
         if dispatcher is loops:  # NUMBA_DISABLE_JIT
             return loops
         try:
             if attempt != "not cached":
                 dispatcher._cache = _cache(loops)
-            if attempt == "cached anew":
+            if attempt == "cleared cache":
                 dispatcher._cache.flush()
             dispatcher.compile(signature)
             dispatcher.disable_compile()  # arguments of other types then raise TypeError

@@ -61,7 +61,7 @@ def read_npz(
 
 def save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write an uncompressed .npz, completely or not at all. Raises OSError if that fails."""
-    savez: Callable[..., None] = np.savez  # as it is declared, `arrays` could hold "allow_pickle"
+    savez: Callable[..., None] = np.savez  # its declared type takes `arrays` for its other options
     write_atomically(path, lambda file: savez(file, **arrays))
 
 

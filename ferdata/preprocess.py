@@ -60,7 +60,7 @@ def load_faces(
     boxes: np.ndarray | None = None,
     on_missing: str = "error",
 ) -> np.ndarray:
-    """The `images` of `frame_photos`, if a face is found in each photo.
+    """The `images` of `frame_photos`, with the same arguments, if every photo shows a face.
 
     on_missing  if no face is found in some photos: "error" raises DataError, which names the first
                 of them and their number; "whole" takes the whole photo for the face

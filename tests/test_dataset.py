@@ -178,7 +178,7 @@ SOME_NAN[2, 5] = np.nan
         (dict(label_space=None), "labels: given without a label_space"),
         (
             dict(has_label=np.ones(3, bool)),
-            r"has_label: expected 4 bools beside labels, found bool",
+            r"has_label: expected 4 bools, and labels, found bool",
         ),
         (dict(has_label=np.ones(4, bool), labels=None), "no labels"),
         (dict(targets=np.zeros((4, 8), np.float32)), r"targets: row 0 \(id 'f0'\) is no distrib"),
