@@ -1,4 +1,4 @@
-"""Augmentations mean what they say: checked on turns and shifts that move pixels exactly."""
+"""Augmentation: checked with rotations and shifts that move pixels exactly."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Batches depend on seed and epoch alone, and keep everything about an image together."""
+"""Batches depend only on seed and epoch; images, targets and soft labels stay in step."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from ferdata.warp import resize_images
 
 
 def faces(n=23, size=12, **changes):
-    """Image i is i all over: no warp changes that, so an image tells which one it is."""
+    """All pixels of image i are i. No warp changes that, so an image shows its own number."""
     parts = dict(
         images=np.arange(n, dtype=np.uint8)[:, None, None] * np.ones((1, size, size), np.uint8),
         ids=np.array([str(i) for i in range(n)], dtype=np.str_),

@@ -1,4 +1,4 @@
-"""FaceDataset checks what it is given and keeps its parts together."""
+"""FaceDataset: its arrays are checked, and stay in step when images are selected."""
 
 import ast
 import hashlib
@@ -14,7 +14,7 @@ from ferdata.labels import FER2013, FERPLUS8, MICROEXPNET8, LabelError
 
 
 def faces(n=4, **changes):
-    """n tiny images, image i filled with i, labelled i % 8 in FERPLUS8."""
+    """n tiny images; all pixels of image i are i, its label is i % 8 in FERPLUS8."""
     parts = dict(
         images=np.arange(n, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 3), dtype=np.uint8),
         ids=np.array([f"f{i}" for i in range(n)]),

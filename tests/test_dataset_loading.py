@@ -134,7 +134,7 @@ def test_real_fer2013(shared):
         recognise(folder / "fer2013new.csv")
 
 
-# What nobody can tell.
+# What cannot be recognised.
 
 
 def test_nothing_recognised_says_what_was_looked_for(tmp_path):
@@ -247,7 +247,7 @@ def test_unknown_sources_and_options(tmp_path):
 
 
 class Loader:
-    """Stands in for load_faces: remembers what it was asked for, gives images with the number."""
+    """In place of load_faces: keeps its arguments, returns images filled with their number."""
 
     def __call__(self, paths, **options):
         self.paths, self.options = list(paths), options
@@ -287,7 +287,7 @@ def test_framing_is_the_sources_or_the_callers(tmp_path, loader):
     open_faces(root, framing=None, protocol="last-frame")
     assert loader.options["framing"] is None
     keys.add(loader.options["cache_key"])
-    assert len(keys) == 2  # one for each protocol; the framing is the cache's own business
+    assert len(keys) == 2  # one for each protocol; frame_photos adds the framing
     assert all(str(root) in key and "ck_plus" in key for key in keys)
 
 

@@ -119,7 +119,7 @@ def test_balance_is_near_the_best_there_is():
 
 
 def test_perfect_balance_is_found():
-    """Twelve people alike: every fold gets the same."""
+    """Twelve people with the same labels: every fold gets the same number of each class."""
     subjects = np.repeat(np.arange(12), 6)
     labels = np.tile([0, 0, 1, 1, 1, 2], 12)
     for fold in subject_folds(subjects, labels, 4, seed=3):
@@ -127,7 +127,8 @@ def test_perfect_balance_is_found():
 
 
 def test_a_rare_class_is_spread_too():
-    """Five of 405 images: one for each fold, though no fold's size would show it."""
+    """A class with five of 405 images: each fold gets one, although the folds would be equally
+    large without that."""
     subjects = np.concatenate([np.repeat(np.arange(80), 5), np.arange(200, 205)])
     labels = np.concatenate([np.tile([0, 0, 0, 1, 1], 80), np.full(5, 2)])
     for fold in subject_folds(subjects, labels, 5):

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: images, targets and the teacher's answers are mixed by one share."""
+"""Mixup and CutMix: images, targets and the teacher's answers are mixed with the same share."""
 
 import math
 
@@ -15,7 +15,7 @@ N, K = 13, 8
 
 
 def batch(height=11, width=7):
-    """Image i is 10 * i all over, its target class i % K, its teacher's logits its own."""
+    """All pixels of image i are 10 * i, its target is class i % K, its soft labels are random."""
     images = (
         np.full((N, height, width), 1, np.uint8)
         * (10 * np.arange(N, dtype=np.uint8))[:, None, None]
@@ -25,12 +25,12 @@ def batch(height=11, width=7):
 
 
 def identity(n=N):
-    """Targets that tell who was mixed with whom: image i is its own class."""
+    """Targets in which each image is a class: mixed ones show which images were combined."""
     return np.eye(n, dtype=np.float32)
 
 
 def shares(targets):
-    """Of each row: (its own share, its partner) from targets over images."""
+    """(own share, partner) of each row, from mixed `identity` targets."""
     found = []
     for i, row in enumerate(targets):
         others = np.flatnonzero(np.delete(row, i))
@@ -114,7 +114,7 @@ def test_both_take_turns():
 
 
 class Drawn:
-    """A generator that draws this share, and the row below as a partner."""
+    """A random generator that draws this share, and the next row as the partner."""
 
     def __init__(self, share):
         self.share = share
@@ -137,7 +137,7 @@ def test_a_share_of_all_or_nothing_is_finite(share, shift):
 
 
 def test_a_mean_of_logits_would_say_something_else():
-    """0.7 of one sure face, 0.3 of another: the teacher says 0.7 and 0.3, as the targets do."""
+    """Two confident answers, mixed by 0.7 and 0.3, give probabilities of 0.7 and 0.3."""
     images, targets, soft = (part[:2] for part in batch())
     soft = np.zeros((2, K), np.float32)
     soft[0, 2] = soft[1, 5] = 30

@@ -1,4 +1,4 @@
-"""A packed data set comes back as it was, and nothing else is taken for one."""
+"""A packed data set is loaded as it was saved; other files are refused."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every kind of picture file has one defined answer, every broken one a clear error."""
+"""Every kind of picture file is read as documented; every broken one is a clear error."""
 
 import io
 import os
@@ -395,7 +395,8 @@ def test_a_huge_webp_is_refused_before_pillow_makes_room(tmp_path, monkeypatch, 
 
 
 def test_a_length_that_is_only_claimed_takes_no_memory(tmp_path, save):
-    """A chunk of a PNG that says it has a gigabyte: refused, or, if all pixels came, right."""
+    """A PNG with a chunk that claims a gigabyte is refused, or read correctly if its pixels are
+    complete."""
     pixels = np.arange(56, dtype=np.uint8).reshape(8, 7)
     path = save(pixels, "a.png")
     content = path.read_bytes()

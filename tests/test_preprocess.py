@@ -1,4 +1,4 @@
-"""Photos to one array: the same for any number of workers, cached, and never silently wrong."""
+"""Photos to one array: the same for any number of threads, cached; errors name the photo."""
 
 import os
 import threading
@@ -114,11 +114,11 @@ def test_a_photo_without_a_face_is_named(photos, reads):
         load(photos, "paper")
     assert len(reads) == 12
     images = load(photos, "paper", on_missing="whole")
-    assert len(reads) == 12  # the cache knows
+    assert len(reads) == 12  # from the cache
     assert np.array_equal(images[4], frame_face(read_grey(photos[4]), [0, 0, 200, 100], "paper"))
     found = frame_photos(photos, framing="paper", cache_key="key").found
     assert np.flatnonzero(~found).tolist() == [4, 9]
-    assert load(photos, None).shape == (12, 84, 84)  # where no face is looked for none is missing
+    assert load(photos, None).shape == (12, 84, 84)  # without a framing no face is searched for
 
 
 def test_the_first_bad_photo_is_named_and_nothing_is_kept(photos, cache):
@@ -158,7 +158,7 @@ def test_progress_counts_to_the_end(photos):
     assert len(calls) == 12  # the cache answered
 
 
-# The packed cache
+# The cache
 
 
 def test_the_second_run_decodes_nothing(photos, reads, cache):

@@ -1,4 +1,4 @@
-"""Files of soft labels: what is wrong with one is named, what is written can be read."""
+"""Files of soft labels: errors name what is wrong; what is written can be read."""
 
 import string
 import tracemalloc
@@ -24,7 +24,7 @@ def table(tmp_path):
     return partial(write_table, tmp_path)
 
 
-# What is wrong with a file.
+# Files that are wrong.
 
 
 def test_no_such_file(tmp_path):
@@ -155,7 +155,7 @@ def test_csv_that_is_none(table, content):
 
 
 def test_row_numbers_of_nineteen_digits_are_refused(table):
-    """Eighteen always fit 64 bits."""
+    """Numbers of eighteen digits always fit in 64 bits."""
     soft = load_soft_labels(table("9" * 18 + ",1,2,3"))
     assert soft.rows.tolist() == [10**18 - 1]
     with pytest.raises(DataError, match=f"line 3: row '{'9' * 19}', expected a whole number 0 or"):
@@ -308,7 +308,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
-# Files that ask for more than there is.
+# Files that would take far more memory than their size.
 
 
 def test_an_array_that_claims_to_be_huge(npz):
@@ -369,8 +369,8 @@ def test_one_long_id_does_not_make_all_ids_wide(tmp_path):
 
 
 def test_how_wide_names_may_be(table, monkeypatch):
-    """A name pads all others to its length: refused where that takes more than _SMALL_BYTES of four
-    bytes a character, and more than 8 times what the names hold."""
+    """In an array all names are padded to the longest. That is refused if it takes more than
+    _SMALL_BYTES (4 bytes a character) and more than 8 times the length of all names together."""
     from ferdata import soft_label_files
 
     def load(n_names, longest):
@@ -379,12 +379,12 @@ def test_how_wide_names_may_be(table, monkeypatch):
         return load_soft_labels(table_of).ids.tolist() == names
 
     monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 4 * 20 * 20)
-    assert load(20, 20)  # 400 characters, 10 times the 39 of the names: just small
+    assert load(20, 20)  # 400 characters, 10 times 39, but no more than _SMALL_BYTES
     with pytest.raises(
         DataError, match="csv line 23: id of 20 characters, more than 8 times the average of 2$"
     ):
         load(21, 20)
     monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 100)
-    assert load(15, 16)  # 15 * 16 characters, 8 times the 30 of the names: just narrow
+    assert load(15, 16)  # 240 characters, exactly 8 times 30
     with pytest.raises(DataError, match="id of 17 characters"):
         load(15, 17)

@@ -1,4 +1,4 @@
-"""Teacher outputs are aligned by id or row, classes by name, and every doubt is an error."""
+"""Teacher outputs are matched by id, row or hash, classes by name; what is unclear is an error."""
 
 import hashlib
 from fractions import Fraction
@@ -45,7 +45,7 @@ def table(tmp_path):
     return partial(write_table, tmp_path)
 
 
-# What is right.
+# Files that are right.
 
 
 def test_rows_and_classes_go_by_name(npz):
@@ -109,7 +109,9 @@ def test_csv_says_what_it_holds(table):
     assert load_soft_labels(table("0,.2,.3,.5", "1,1,0,0", first="")).kind == "probabilities"
     assert load_soft_labels(table("0,-2,.3,.5", "1,1,0,3", first="")).kind == "logits"
     assert load_soft_labels(table("0,0,.3,1.5", "1,1,0,.5", first="")).kind == "logits"
-    with pytest.raises(DataError, match="line 2: no distribution, though"):  # 0 and 1 are neither
+    with pytest.raises(
+        DataError, match="line 2: no distribution, though"
+    ):  # neither logits nor probabilities
         load_soft_labels(table("0,0,.5,1", first=""))
 
 
@@ -187,7 +189,7 @@ def test_data_set_that_cannot_be_aligned(npz):
         align_soft_labels(soft, FaceDataset(images=images, ids=ids))
 
 
-# Images known by what they show.
+# Images given by hashes of their pixels.
 
 
 def test_a_content_id_is_the_hash_of_shape_and_pixels():
@@ -284,7 +286,7 @@ def test_extra_classes_of_logits(npz):
 
 
 def test_mostly_dropped_is_the_mean_over_crops(npz):
-    """Neutral gets 0.9 and 0.3 of the one image, 0.7 and 0.1 of the other: 0.6 and 0.4."""
+    """Neutral gets 0.9 and 0.3 in one image's crops, 0.7 and 0.1 in the other's: 0.6 and 0.4."""
     neutral = np.array([[0.9, 0.3], [0.7, 0.1]])
     probs = np.stack([neutral, 1 - neutral, 0 * neutral], axis=-1)
     soft = load_soft_labels(npz(drop=["logits"], probabilities=probs, rows=np.arange(2)))
@@ -356,7 +358,7 @@ def test_one_crop_is_an_axis_too(npz):
 
 
 def test_rows_may_be_as_many_as_classes_or_crops(npz):
-    """Three of everything: no axis may be taken for another."""
+    """All axes have length 3: they must not be confused."""
     values = np.arange(27.0).reshape(3, 3, 3)
     soft = load_soft_labels(npz(logits=values))
     kept, _ = align_soft_labels(soft, dataset(), crops="keep")
@@ -549,7 +551,7 @@ def test_a_teacher_for_a_data_set_and_several_of_them(npz, tmp_path):
     average = average_soft_labels([load_soft_labels(both), load_soft_labels(other)])
     np.testing.assert_array_equal(values, align_soft_labels(average, faces)[0])
     assert flipped is None
-    more = tmp_path / "more.npz"  # one answers for further images, in an order of its own
+    more = tmp_path / "more.npz"  # with further images, in another order
     further = dict(logits=np.vstack([[[9, 9, 9]], -LOGITS]), logits_flipped=np.ones((4, 3)))
     np.savez(more, **further, rows=np.array([7, 0, 1, 2]), classes=np.array(CLASSES))
     found, flipped, _ = load_teachers([both, more], faces)

@@ -1,4 +1,4 @@
-"""What is trained on: labels, distributions, framing, and a validation part where there is none."""
+"""Data sets for training: labels, distributions, framing, and a validation part split off."""
 
 from dataclasses import replace
 
