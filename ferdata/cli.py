@@ -54,9 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         "nothing looks wrong, 1 if something does, 2 if the data set could not be checked.",
     )
     _add_data(checking)
-    checking.add_argument(
-        "--votes", metavar="FILE", help="FER+'s votes for FER2013: fer2013new.csv"
-    )
+    checking.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
     checking.add_argument(
         "--teacher",
         metavar="FILE",
@@ -64,10 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help="also check a teacher network's soft labels, .npz or .csv (may be repeated)",
     )
-    checking.add_argument(
-        "--json", action="store_true", help="print JSON, with the ids of all images concerned"
-    )
-    checking.add_argument("--html", metavar="FILE", help="also write a page that shows the images")
+    checking.add_argument("--json", action="store_true", help="print JSON, with all image ids")
+    checking.add_argument("--html", metavar="FILE", help="also write an HTML page with images")
 
     showing = commands.add_parser("show", help="draw a contact sheet with images of each class")
     _add_data(showing)
@@ -82,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     packing = commands.add_parser("pack", help="write cropped and resized faces to one .npz file")
     _add_data(packing)
     packing.add_argument("out", metavar="OUT", help="the .npz file to write")
-    packing.add_argument("--votes", metavar="FILE", help="FER+'s votes for FER2013: fer2013new.csv")
+    packing.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
     packing.add_argument(
         "--framing",
         metavar="NAME",
@@ -100,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="file or folder of the data set, as published")
+    parser.add_argument("path", metavar="PATH", help="file or folder that holds the data set")
     parser.add_argument(
         "--source",
         metavar="NAME",
