@@ -217,7 +217,7 @@ def _recognise_file(path: Path) -> Recognition:
         return Recognition(manifest.NAME, f"a csv with the columns {shown}")
     if is_votes(names):
         raise DataError(
-            f"{path}: FER+'s votes, which hold no images; open FER2013's csv with "
+            f"{path}: FER+'s votes, which have no images; open FER2013's csv with "
             f"votes={str(path)!r}"
         )
     raise DataError(
