@@ -64,7 +64,7 @@ def _child(path: Path, n_times: int) -> list[str]:
 
 def _measure(path: str) -> int:
     import ferdata
-    import ferdata.opening  # noqa: F401
+    import ferdata.dataset_loading  # noqa: F401
 
     before = _kilobytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew

@@ -313,7 +313,8 @@ def test_a_folder_per_class_with_people_in_its_names(tmp_path, capsys):
     assert run("--data", tmp_path / "CK+48", "--epochs", 1, "--out", out) == 0
     printed = capsys.readouterr().out
     assert re.search(
-        r"note: no validation part .*: 14 images of train are it, all those of 2 people", printed
+        r"note: no validation part .*: 14 images of train are used for it, all those of 2 people",
+        printed,
     )
     with open(out / "predictions.csv") as file:
         validated = [row["id"] for row in csv.DictReader(file)]
