@@ -5,7 +5,6 @@ And examples/package_pretrained.py, which measures them and writes the card's nu
 
 import configparser
 import hashlib
-import importlib.util
 import json
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_programs import load_example
 
 import ferdata
 import tinycnn
@@ -24,17 +24,7 @@ from tinycnn.models.pretrained import PRETRAINED, load_pretrained
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "tinycnn" / "models" / "weights"
 CARD = WEIGHTS / "MODEL_CARD.md"
-
-
-def load_program():
-    path = ROOT / "examples" / "package_pretrained.py"
-    spec = importlib.util.spec_from_file_location("package_pretrained", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-program = load_program()
+program = load_example("package_pretrained")
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,13 @@
 
 import contextlib
 import csv
-import importlib.util
 import io
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from example_programs import load_example
 from source_trees import ck_plus
 from test_train_student import SmallFer2013, one_error_line
 
@@ -17,23 +16,7 @@ import ferdata
 from tinycnn import paper
 from tinycnn.sweep import local
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-
-
-def load_program():
-    sys.path.insert(0, str(EXAMPLES))  # as python does for a program there
-    try:
-        path = EXAMPLES / "reproduce_paper.py"
-        spec = importlib.util.spec_from_file_location("reproduce_paper_example", path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["reproduce_paper_example"] = module
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(EXAMPLES))
-
-
-program = load_program()
+program = load_example("reproduce_paper")
 TOY = ["--sizes", "XXS", "--epochs", "1", "--seeds", "1", "--temperatures", "2,8"]
 TOY += ["--backend", "numpy", "--processes", "1"]
 
@@ -52,7 +35,8 @@ def draw_few(patch, few_faces):
     """Few drawn people, and a teacher that knows the labels, in the place of the built-in ones."""
     patch.setattr(ferdata, "default_faces", lambda progress=None: few_faces, raising=False)
     patch.setattr(
-        *(ferdata, "load_rendered_teacher"),
+        ferdata,
+        "load_rendered_teacher",
         lambda rows: np.eye(8, dtype=np.float32)[rows.labels] * 4,
         raising=False,
     )

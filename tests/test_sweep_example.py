@@ -1,13 +1,13 @@
 """examples/sweep.py: options and files to trials, tables, summary.csv, errors in one line."""
 
 import csv
-import importlib.util
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from example_programs import load_example
 from test_train_student import SmallFer2013, one_error_line
 
 import ferdata
@@ -15,18 +15,7 @@ from tinycnn import sweep
 from tinycnn.recipes import RECIPES
 from tinycnn.sweep import local
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def load_program():
-    spec = importlib.util.spec_from_file_location("sweep_example", ROOT / "examples" / "sweep.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sweep_example"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-program = load_program()
+program = load_example("sweep")
 TOY = ["--variant", "v", "--size", "4", "--recipe", "paper", "--epochs", "1", "--batch-size", "16"]
 TOY += ["--backend", "numpy"]
 
@@ -51,7 +40,8 @@ def built_in(monkeypatch, few_faces):
     """Six drawn people, one of them for validation, and a teacher that knows the labels."""
     monkeypatch.setattr(ferdata, "default_faces", lambda progress=None: few_faces, raising=False)
     monkeypatch.setattr(
-        *(ferdata, "load_rendered_teacher"),
+        ferdata,
+        "load_rendered_teacher",
         lambda rows: np.eye(8, dtype=np.float32)[rows.labels] * 4,
         raising=False,
     )

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_once import default_faces
+from example_programs import EXAMPLES, load_example
 from PIL import Image
 from test_train import assert_same_run, contents
 
@@ -25,8 +25,7 @@ from tinycnn.checkpoint import path_in
 from tinycnn.formats import safetensors
 from tinycnn.recipes import RECIPES
 
-ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = ROOT / "examples" / "train_student.py"
+ROOT, EXAMPLE = EXAMPLES.parent, EXAMPLES / "train_student.py"
 FILES = {"config.json", "history.jsonl", "last", "model.safetensors", "predictions.csv"}
 FILES |= {"report.html"}
 
@@ -36,15 +35,7 @@ STUDENT = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness"
 SAME = {"angry": "anger", "sad": "sadness", "happiness": "happy"}
 
 
-def load_program():
-    spec = importlib.util.spec_from_file_location("train_student", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["train_student"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-program = load_program()
+program = load_example("train_student")
 
 
 def run(*argv):

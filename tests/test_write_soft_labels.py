@@ -1,19 +1,14 @@
-"""examples/write_soft_labels.py: a network's answers come back as a teacher's, row by row."""
-
-import importlib.util
-from pathlib import Path
+"""examples/write_soft_labels.py: a network's answers can be read as a teacher's, row by row."""
 
 import numpy as np
 import pytest
+from example_programs import load_example
 from test_train_student import SmallFer2013
 
 import ferdata
 import tinycnn
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "write_soft_labels.py"
-spec = importlib.util.spec_from_file_location("write_soft_labels", EXAMPLE)
-program = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(program)
+program = load_example("write_soft_labels")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +42,7 @@ def test_each_row_has_the_networks_answer(small, model, tmp_path, monkeypatch, c
         np.testing.assert_allclose(found, network.predict_logits(images), rtol=1e-3, atol=1e-3)
 
 
-def test_what_is_wrong_is_told_in_one_line(small, model, tmp_path, capsys):
+def test_errors_are_reported_in_one_line(small, model, tmp_path, capsys):
     for words, message in (
         ([tmp_path / "none", "--data", small.data, "--out", tmp_path / "a.npz"], "none"),
         ([model, "--data", tmp_path / "no.csv", "--out", tmp_path / "a.npz"], "no.csv"),
