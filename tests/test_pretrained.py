@@ -1,7 +1,5 @@
-"""The shipped weights: that they are there, are what their card says, and are honest.
-
-And examples/package_pretrained.py, which measures them and writes the card's numbers.
-"""
+"""The weights that come with the package and their model card, and examples/package_pretrained.py,
+which measures them and writes the numbers of the card."""
 
 import configparser
 import hashlib
@@ -71,20 +69,21 @@ def test_unknown_names_are_refused(name):
         load_pretrained(name)
 
 
-def test_a_missing_file_is_told(monkeypatch):
+def test_a_missing_file_is_reported(monkeypatch):
     monkeypatch.setattr(pretrained, "PRETRAINED", (*PRETRAINED, "lost"))
     with pytest.raises(FileNotFoundError, match="lost.safetensors: the shipped weights are miss"):
         load_pretrained("lost")
 
 
-def test_it_recognises_real_faces_and_knows_how_well(network, public_test):
-    """Floors well below what the card reports: this is about damage, not about tenths."""
+def test_accuracy_and_calibration_on_real_faces(network, public_test):
+    """The limits are well below what the card reports: they are to notice damage, not a change of
+    some tenths of a percent."""
     images, labels = public_test
     logits = network.predict_logits(images)
     assert metrics.accuracy(logits, labels) > 0.74
     before = metrics.expected_calibration_error(softmax(logits), labels)
     after = metrics.expected_calibration_error(network.predict_proba(images), labels)
-    assert after < 0.03 and after < before + 0.005  # a likelier temperature may miss by a little
+    assert after < 0.03 and after < before + 0.005  # the fit minimises another loss
     sure = network.predict_proba(images).max(axis=1) > 0.9
     assert sure.mean() > 0.2 and metrics.accuracy(logits[sure], labels[sure]) > 0.93
 
@@ -130,7 +129,7 @@ CONFIG = {
 
 @pytest.fixture
 def finished_run(tmp_path):
-    """The shipped network as a run leaves it: with no framing and no temperature."""
+    """The shipped network as a finished run writes it: without framing and temperature."""
     folder = tmp_path / "run"
     folder.mkdir()
     again = load_pretrained()
@@ -163,32 +162,33 @@ def test_packaging_a_run(finished_run, out, files, network, public_test, capsys)
     content = (out / "ferplus.safetensors").read_bytes()
     assert hashlib.sha256(content).hexdigest() in card
     outside = [re.sub(r"begin -->.*<!--", "", t, flags=re.S) for t in (card, CARD.read_text())]
-    assert outside[0] == outside[1]  # what people wrote stays
+    assert outside[0] == outside[1]  # what people wrote is unchanged
     assert card.count(program.BEGIN) == card.count(program.END) == card.count("### Accuracy") == 1
     assert "best epoch 5 of 9" in card and "seed 3" in card and "`ab12`" in card
     line = (
         "python train_student.py --data fer2013.csv.gz --votes fer2013new.csv --epochs 9 --seed 3"
     )
     assert f"\n{line}\n" in card
-    # the first row of the table, counted here
+    # the first row of the table, counted independently
     images, labels = public_test
     right = (network.predict_logits(images).argmax(axis=1) == labels).mean()
     assert f"| FER+, the class with most votes | 3,553 | {100 * right:.1f}% ± 0.7% |" in card
-    assert "| 3,309 |" in card  # 3,589 less the 280 that stand in Training as well
+    assert "| 3,309 |" in card  # 3,589 minus the 280 that are in Training, too
     recall = (network.predict_logits(images).argmax(axis=1) == labels)[labels == 5].mean()
     assert f"| happy | {(labels == 5).sum():,} | {100 * recall:.0f}% |" in card
     assert capsys.readouterr().out.count("sha256")
 
 
-def test_labels_that_know_no_contempt_are_not_answered_with_it():
+def test_labels_without_contempt_are_not_answered_with_it():
     logits = np.array([[0, 9, 1.0], [0, 9, 1.0], [2, 1, 0]])
-    truth = program.Truth("", np.zeros(3), np.array([2, 0, 0]), np.ones(3, bool), [2, 0])
-    assert program.share_right(logits, truth, np.array([True, True, False])).startswith("2 | 50.0%")
-    assert program.share_right(logits, truth, np.array([True, False, True])).startswith("2 | 100.0")
+    labels, all_new = np.array([2, 0, 0]), np.ones(3, bool)
+    images = program.LabelledImages("", np.zeros(3), labels, all_new, [2, 0])
+    for which, share in (([True, True, False], "50.0%"), ([True, False, True], "100.0%")):
+        assert program.share_right(logits, images, np.array(which)).startswith(f"2 | {share}")
 
 
 @pytest.mark.parametrize("damage", ["no run", "no config", "bad config", "no card", "no marks"])
-def test_what_cannot_be_packaged_leaves_everything(finished_run, out, tmp_path, capsys, damage):
+def test_a_failed_packaging_changes_no_file(finished_run, out, tmp_path, capsys, damage):
     if damage == "no run":
         shutil.rmtree(finished_run)
     elif damage == "no config":

@@ -33,8 +33,6 @@ FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 STUDENT = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
 SAME = {"angry": "anger", "sad": "sadness", "happiness": "happy"}
-
-
 program = load_example("train_student")
 
 
@@ -52,16 +50,17 @@ def environment(**more):
 
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path_factory, monkeypatch):
-    """Parsed data sets of these tests do not pile up among the user's own."""
+    """Keeps the parsed data sets of these tests out of the user's cache."""
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "ferdata"))
 
 
 class SmallFer2013:
-    """A FER2013 of drawn faces, 64 for training and 16 for validation, written as people have it.
+    """FER2013's files with drawn faces: 64 for training and 16 for validation.
 
-    Votes: eight for the class and two for the next one; training row 3 is no face, and unknown
-    wins validation row `unknown_row`.  teacher: logits that lean to the class, rows and classes in
-    an order of their own.
+    data     fer2013.csv.gz
+    votes    fer2013new.csv: eight votes for the class and two for the next one. All votes of
+             `no_face_row` say that it shows no face; most votes of `unknown_row` say unknown
+    teacher  teacher.npz: logits that favour the true class, with rows and classes shuffled
     """
 
     def __init__(self, folder):
@@ -136,7 +135,10 @@ def untimed_lines(folder):
 
 
 def check_run_folder(folder, classes, ids, labels, printed, n_epochs):
-    """All that a run leaves behind, read back; `labels` by class name in the order of `ids`."""
+    """Check all files that a run writes; `labels` are class names in the order of `ids`.
+
+    Returns the best network and the probabilities in predictions.csv.
+    """
     rows = history(folder)
     assert [row["epoch"] for row in rows] == list(range(n_epochs))
     for row in rows:
@@ -167,18 +169,19 @@ def check_run_folder(folder, classes, ids, labels, printed, n_epochs):
 
 
 def one_error_line(captured):
-    """The message, after checking that stderr holds that one line, and stdout nothing."""
+    """The error message, after checking that it is the only line on stderr and that stdout is
+    empty."""
     assert captured.out == ""
     assert captured.err.count("\n") == 1 and captured.err.startswith("error: "), captured.err
     assert "Traceback" not in captured.err
     return captured.err
 
 
-# ---- it does the main job --------------------------------------------------------------------
+# ---- training --------------------------------------------------------------------------------
 
 
 def test_the_command_of_the_readme_for_a_short_while(tmp_path):
-    """The true program in a process of its own, drawing and all; only shorter than by default."""
+    """The real program in its own process, faces drawn there; only shorter than by default."""
     out = tmp_path / "run"
     done = subprocess.run(
         command("--rows", 256, "--epochs", 2, "--out", out),
@@ -225,16 +228,15 @@ def test_default_folder_is_named_by_the_time(tmp_path, monkeypatch, small, capsy
 
 
 def test_the_real_faces_are_learnt(shared, tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("FERDATA_CACHE_DIR")  # parsing them takes longer than this test
+    monkeypatch.delenv("FERDATA_CACHE_DIR")  # use the cache: parsing takes longer than this test
     folder = shared / "data"
     options = ["--data", folder / "fer2013" / "fer2013.csv.gz"]
     options += ["--votes", folder / "fer2013" / "fer2013new.csv"]
     options += ["--teacher", folder / "teacher_logits.npz"]
     out = tmp_path / "run"
     assert run(*options, "--rows", 3000, "--epochs", 4, "--out", out) == 0
-    votes = np.genfromtxt(
-        *(folder / "fer2013" / "fer2013new.csv", str), delimiter=",", skip_header=1
-    )
+    path = folder / "fer2013" / "fer2013new.csv"
+    votes = np.genfromtxt(path, str, delimiter=",", skip_header=1)
     counts = votes[:, 2:].astype(int)
     wanted = (votes[:, 0] == "PublicTest") & (counts.argmax(axis=1) < 8) & (counts.sum(axis=1) > 0)
     rows = np.flatnonzero(wanted)
@@ -245,14 +247,16 @@ def test_the_real_faces_are_learnt(shared, tmp_path, monkeypatch, capsys):
     records = history(out)
     assert records[-1]["train_loss"] < records[0]["train_loss"]
     assert records[-1]["val_accuracy"] > max(records[0]["val_accuracy"], 0.4)
-    assert not (out / "without-teacher").exists()  # --compare is for the built-in faces
+    assert not (
+        out / "without-teacher"
+    ).exists()  # --compare is the default for the built-in faces only
 
 
 def test_votes_and_teacher(small, tmp_path, capsys):
     out = tmp_path / "run"
     assert run(*small.options(), "--epochs", 3, "--out", out) == 0
     printed = capsys.readouterr().out
-    # the row without a face is dropped; the one won by unknown is not scored on
+    # the row without a face is dropped; the row with most votes for unknown is not scored
     assert "63 training and 15 validation images" in printed
     rows = [r for r in np.flatnonzero(small.split == "validation") if r != small.unknown_row]
     ids, labels = [f"fer2013/{r:05d}" for r in rows], [small.names[r] for r in rows]
@@ -266,8 +270,11 @@ def test_votes_and_teacher(small, tmp_path, capsys):
     config = json.loads((out / "config.json").read_text())
     assert config["options"]["temperature"] == 4.0 and config["options"]["targets"] == "votes"
     assert set(config["data"]) == {
-        *("training images", "training distribution"),
-        *("validation images", "validation distribution", "soft labels"),
+        "training images",
+        "training distribution",
+        "validation images",
+        "validation distribution",
+        "soft labels",
     }
 
 
@@ -292,7 +299,8 @@ def test_the_files_own_labels_without_votes_or_teacher(small, tmp_path, capsys):
 
 
 def test_a_folder_per_class_with_people_in_its_names(tmp_path, capsys):
-    """No split of its own: a tenth of the people is kept, and the run goes on with the same."""
+    """The data have no validation part: a tenth of the people is set aside, the same when the run is
+    resumed."""
     faces = ferdata.render_faces(12, 1, size_px=48)
     for image, label, subject in zip(faces.images, faces.labels, faces.subjects):
         number = 1 + sorted(set(faces.subjects)).index(subject)
@@ -322,7 +330,7 @@ def test_compare_reports_both(small, tmp_path, capsys):
         best = max(row["val_accuracy"] for row in history(folder))
         assert f"{name}: {best:.1%} of 15" in printed
         assert name in (out / "report.html").read_text()
-    # the second run is the same but for the teacher: its weights are those of a run without one
+    # the second network is trained as in a run without a teacher: same weights
     alone = tmp_path / "alone"
     without = small.options()[:4]
     assert run(*without, "--epochs", 2, "--out", alone) == 0
@@ -377,7 +385,7 @@ def test_training_options_reach_the_run_and_resuming_keeps_the_bits(
     capsys.readouterr()
     for word in ("--mixup 0", "--cutmix 0", "--no-flipped-teacher"):
         assert run("--out", out, "--resume", *word.split()) == 2
-        assert "--resume goes on with the run's own options" in capsys.readouterr().err
+        assert "--resume continues a run with its own options" in capsys.readouterr().err
     for k, word in enumerate(("--mixup 0", "--cutmix 0", "--no-flipped-teacher", "--dropout 0")):
         assert run(*options, *word.split(), "--out", tmp_path / str(k)) == 0
         with pytest.raises(AssertionError):
@@ -392,13 +400,13 @@ def test_several_teachers_are_averaged(small, tmp_path):
     assert np.allclose(tinycnn.softmax(twice), tinycnn.softmax(once), atol=1e-6)
 
 
-def test_recipe_values_hold_where_no_option_is_given(small, tmp_path):
+def test_the_recipe_sets_options_that_are_not_given(small, tmp_path):
     args = program.parse([*map(str, small.options()), "--recipe", "paper", "--no-augment"])
     assert (args.temperature, args.soft_weight, args.loss_scale) == (8.0, 0.5, "paper")
     assert (args.optimizer, args.learning_rate, args.schedule) == ("adam", 1e-4, "constant")
     assert (args.scaling, args.bias_std, args.augment) == ("raw", 0.5, False)
     args = program.parse([*map(str, small.options()), "--no-augment", "--soft-weight", "0"])
-    assert args.augment is False and args.soft_weight == 0.0  # given, though they count as false
+    assert args.augment is False and args.soft_weight == 0.0  # given, although false
     assert args.scaling == "standardized" and args.temperature == 4.0
 
 
@@ -424,22 +432,22 @@ def test_patience_stops_early(small, tmp_path):
 
 
 def interrupt_at(monkeypatch, epoch, n_times=1):
-    """Ctrl-C in on_epoch, or in on_step for a (epoch, batch); the n-th time that it comes."""
+    """Ctrl-C in on_epoch for an epoch, in on_step for (epoch, batch); at the n-th such call."""
     hook = "on_step" if isinstance(epoch, tuple) else "on_epoch"
-    original, met = getattr(program.History, hook), []
+    original, calls = getattr(program.History, hook), []
 
     def interrupting(self, record):
         at = (record.epoch, record.batch) if hook == "on_step" else record.epoch
         if at == epoch:
-            met.append(at)
-            if len(met) == n_times:
+            calls.append(at)
+            if len(calls) == n_times:
                 raise KeyboardInterrupt
         original(self, record)
 
     monkeypatch.setattr(program.History, hook, interrupting)
 
 
-# with batches of 16 an epoch has four; n_times 2: in the second run, without the teacher
+# an epoch has four batches; n_times 2 interrupts the second training, the one without the teacher
 @pytest.mark.parametrize(
     "at, n_times", [(0, 1), (2, 1), ((0, 1), 1), ((1, 2), 1), (1, 2), ((0, 3), 2), (3, 2)]
 )
@@ -451,10 +459,10 @@ def test_interrupted_and_resumed_is_as_if_never_interrupted(
         interrupt_at(patch, at, n_times)
         assert run(*small.options(), *SHORT, "--compare", "--out", out) == 130
     captured = capsys.readouterr()
-    assert f"stopped; go on with: --out '{out}' --resume" in captured.err
+    assert f"stopped; continue with: --out '{out}' --resume" in captured.err
     assert "Traceback" not in captured.err
     assert not (out / "report.html").exists()
-    # other threads: the run's own options hold, but these may differ
+    # the number of threads may change, all other options are those of the run
     assert run("--out", out, "--resume", "--threads", 3) == 0
     for part in (".", "without-teacher"):
         assert_same_run(out / part, contents(undisturbed / part))
@@ -474,7 +482,7 @@ def undisturbed(small, tmp_path_factory):
     return out
 
 
-def test_a_line_of_history_lost_or_torn_comes_back_from_the_checkpoint(
+def test_a_lost_or_incomplete_line_of_history_is_restored_from_the_checkpoint(
     small, tmp_path, monkeypatch, undisturbed
 ):
     out = tmp_path / "run"
@@ -500,7 +508,7 @@ def test_resuming_a_finished_run_changes_nothing(undisturbed, tmp_path, capsys):
 
 
 def test_ctrl_c_in_a_terminal(small, tmp_path):
-    """A signal to a process, at whatever it is doing."""
+    """A signal to the process, at any moment."""
     words = [*small.options(), "--epochs", 60, "--batch-size", 16]
     out, whole = tmp_path / "run", tmp_path / "whole"
     process = subprocess.Popen(
@@ -519,10 +527,10 @@ def test_ctrl_c_in_a_terminal(small, tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert errors.splitlines()[-1] == f"stopped; go on with: --out {out} --resume"
+    assert errors.splitlines()[-1] == f"stopped; continue with: --out {out} --resume"
     tinycnn.load(path_in(out))
     assert 1 <= len(history(out)) < 60
-    # In processes as the first: where this one does without Numba, they need not.
+    # Processes like the first one: the tests' own process may run without Numba.
     for argv in (("--out", out, "--resume"), (*words, "--out", whole)):
         done = subprocess.run(command(*argv), env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -530,7 +538,7 @@ def test_ctrl_c_in_a_terminal(small, tmp_path):
     assert untimed_lines(out) == untimed_lines(whole)
 
 
-# ---- what is refused -------------------------------------------------------------------------
+# ---- errors ----------------------------------------------------------------------------------
 
 
 def spoilt_csv(small, tmp_path, old, new, count=1):
@@ -555,7 +563,7 @@ def binary(small, tmp_path):
 
 def wrong_pixel_count(small, tmp_path):
     text = gzip.decompress(small.data.read_bytes()).splitlines(keepends=True)
-    text[5] = text[5].replace(b" ", b"", 1)  # two numbers become one, perhaps above 255
+    text[5] = text[5].replace(b" ", b"", 1)  # joins two numbers, perhaps to one above 255
     path = tmp_path / "fer2013.csv"
     text[5] = re.sub(rb",\d+", b",7", text[5], count=1)
     path.write_bytes(b"".join(text))
@@ -605,7 +613,7 @@ def file_as_data(name):
 
 
 def short_teacher(small, tmp_path):
-    """Logits and rows agree, but not every image has an entry."""
+    """As many logits as rows, but half of the images have none."""
     half = dict.fromkeys(("logits", "rows"), lambda values: values[:40])
     return spoilt_teacher(**half)(small, tmp_path)
 
@@ -639,7 +647,7 @@ BAD_DATA = {
     "teacher of eight for seven": (teacher_of_eight_for_seven, "extra class contempt"),
     "teacher without answers for mirror images": (
         lambda small, tmp: [*small.options(), "--flipped-teacher"],
-        "teacher.npz: no answers for mirror images",
+        "teacher.npz: no soft labels for mirror images",
     ),
     "teacher with NaN": (spoilt_teacher(logits=with_nan), "teacher.npz entry 7 .* not finite"),
     "teacher twice for a row": (
@@ -656,7 +664,7 @@ def test_bad_data(small, tmp_path, capsys, name):
     argv = make(small, tmp_path / "in")
     assert run(*argv, "--out", tmp_path / "runs" / "out") == 2
     assert re.search(message, one_error_line(capsys.readouterr()))
-    assert [path.name for path in tmp_path.iterdir()] == ["in"]  # nothing half-written is left
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]  # no partial results are left
 
 
 BAD_OPTIONS = {
@@ -678,8 +686,8 @@ BAD_OPTIONS = {
     "--variant p3": "--variant",
     "--recipe fast": "--recipe",
     "--loss-scale half": "--loss-scale",
-    "--votes votes.csv": "go with --data",
-    "--targets votes": "go with --data",
+    "--votes votes.csv": "--votes and --targets need --data",
+    "--targets votes": "--votes and --targets need --data",
     "--data x.csv --targets votes": "--targets votes needs --votes",
     "--data x.csv --targets labels --votes v.csv": "does not use --votes",
     "--data x.csv --temperature 2": "--temperature needs --teacher",
@@ -701,7 +709,7 @@ def test_bad_options(tmp_path, monkeypatch, capsys, words):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_file_in_a_process_of_its_own(tmp_path):
+def test_a_bad_file_in_a_separate_process(tmp_path):
     done = subprocess.run(
         command("--data", tmp_path / "no.csv"),
         env=environment(),
@@ -715,7 +723,7 @@ def test_a_bad_file_in_a_process_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["file", "file/run", "file/deeper/run"])
-def test_a_folder_below_a_file_is_told_before_the_work(tmp_path, monkeypatch, capsys, where):
+def test_a_folder_below_a_file_is_reported_before_the_work(tmp_path, monkeypatch, capsys, where):
     monkeypatch.setattr(ferdata, "default_faces", lambda progress: pytest.fail("work began"))
     (tmp_path / "file").write_text("something")
     assert run("--out", tmp_path / where) == 2
@@ -749,7 +757,7 @@ def test_a_folder_that_holds_another_run(undisturbed, small, capsys):
 
 
 @pytest.mark.parametrize("kept", ["model.safetensors", "last"])
-def test_remains_of_a_run_are_not_overwritten(undisturbed, tmp_path, small, capsys, kept):
+def test_the_remains_of_a_run_are_not_overwritten(undisturbed, tmp_path, small, capsys, kept):
     out = tmp_path / "run"
     out.mkdir()
     (shutil.copytree if kept == "last" else shutil.copy)(undisturbed / kept, out / kept)
@@ -824,7 +832,7 @@ def test_resume_with_changed_images_is_refused(interrupted, small, tmp_path, cap
 
 
 def test_resume_with_changed_votes_is_refused(interrupted, small, tmp_path, capsys):
-    """The images are the same then."""
+    """Only the votes change, the images do not."""
     row = int(np.flatnonzero(small.split == "train")[0])
 
     def one_vote_more(rows):
