@@ -1,4 +1,5 @@
-"""examples/reproduce_paper.py at toy size: all of it, again without training, on own splits."""
+"""examples/reproduce_paper.py at toy size: a whole run, the same run again, the division of the
+faces, the budget, errors."""
 
 import contextlib
 import csv
@@ -32,7 +33,8 @@ def few_faces():
 
 
 def draw_few(patch, few_faces):
-    """Few drawn people, and a teacher that knows the labels, in the place of the built-in ones."""
+    """Replace the built-in faces by a few drawn people, and their teacher by one that knows the
+    labels."""
     patch.setattr(ferdata, "default_faces", lambda progress=None: few_faces, raising=False)
     patch.setattr(
         ferdata,
@@ -54,7 +56,7 @@ def small(tmp_path):
 
 @pytest.fixture
 def no_training(monkeypatch):
-    """What would be trained, in the place of training."""
+    """Trains nothing; notes the plan and the sources that would be trained on."""
     asked = {}
 
     def run_trials(args, plan, sources):
@@ -71,7 +73,7 @@ def run(*words):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, few_faces):
-    """The folder of a whole run, its options, and what it printed."""
+    """A whole run: its folder, its options, and what it printed."""
     folder = tmp_path_factory.mktemp("done")
     words = [*TOY, "--folds", 2, "--budget", "10min", "--out", folder]
     with pytest.MonkeyPatch.context() as patch:
@@ -115,8 +117,8 @@ def test_again_trains_nothing_and_without_matplotlib_names_the_extra(
     done, built_in, capsys, monkeypatch
 ):
     folder, words, _ = done
-    monkeypatch.setattr(local, "_Crew", None)  # nothing is left to run
-    monkeypatch.setattr(paper, "measure", None)  # nor to decide
+    monkeypatch.setattr(local, "_Crew", None)  # fails if a trial is run
+    monkeypatch.setattr(paper, "measure", None)  # fails if steps are timed
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     claims = (folder / "tables" / "claims.csv").read_text(encoding="utf-8")
     assert run(*words) == 0
@@ -127,7 +129,7 @@ def test_again_trains_nothing_and_without_matplotlib_names_the_extra(
     assert "no figures" in (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_folds_by_subject_share_nobody_and_random_ones_do(built_in, no_training, tmp_path):
+def test_folds_by_subject_share_no_person_and_random_folds_do(built_in, no_training, tmp_path):
     assert run(*TOY, "--folds", 3, "--budget", "none", "--out", tmp_path) == 130
     plan, sources = no_training["plan"], no_training["sources"]
     assert plan.splits == tuple(sources) == ("subject", "random") and plan.n_folds == 3
@@ -141,7 +143,7 @@ def test_folds_by_subject_share_nobody_and_random_ones_do(built_in, no_training,
 
 
 def test_a_folder_of_ck_plus_and_a_teacher_for_it(no_training, tmp_path):
-    """The paper's own case: ten folds of people, the teacher's answers by name."""
+    """The paper's own case: ten folds by subject, and soft labels that name the images."""
     sequences = {f"S{k:03d}/001": (1 + k % 7, 4) for k in range(11)}
     folder = ck_plus(tmp_path / "CK+", sequences)
     faces = ferdata.open(folder)
@@ -175,7 +177,7 @@ def test_fer_plus_is_measured_on_its_validation_split_and_chooses_elsewhere(
     source = sources["own-split"]
     assert source.targets == "distribution" and source.has_teacher
     parts = source.parts(fold=None, seed=0, batch_size=8, augment=False, with_teacher=True)
-    assert len(parts.test.labels) == 15  # of 16 in PublicTest one is nobody's face
+    assert len(parts.test.labels) == 15  # of 16 in PublicTest, one has most votes for unknown
     assert 0 < len(parts.validation.labels) < 16
     tested = {image.tobytes() for image in parts.test.images}
     assert not tested & {image.tobytes() for image in parts.validation.images}
@@ -184,7 +186,7 @@ def test_fer_plus_is_measured_on_its_validation_split_and_chooses_elsewhere(
 def test_the_plan_of_a_budget_is_kept_until_something_else_is_asked_for(
     built_in, no_training, tmp_path, monkeypatch
 ):
-    times = iter([10.0, 0.001])  # a machine that is busy first, idle then
+    times = iter([10.0, 0.001])  # the machine is busy at first and idle later
 
     def measure(plan, source, backend):
         keys = [(v, s) for v in ("v", "p1", "p2", "p12") for s in plan.sizes]
@@ -200,7 +202,7 @@ def test_the_plan_of_a_budget_is_kept_until_something_else_is_asked_for(
     assert no_training["plan"] == first
     run(*words, "--budget", "11min")
     assert no_training["plan"].epochs == 25
-    (tmp_path / "plan.json").write_text('{"asked": 3}')  # cut off, or not ours
+    (tmp_path / "plan.json").write_text('{"asked": 3}')  # incomplete
     monkeypatch.setattr(paper, "measure", lambda *words: pytest.fail("--budget none measures"))
     run(*words, "--budget", "none")
     assert no_training["plan"].n_folds == 10
@@ -212,14 +214,14 @@ def test_the_plan_of_a_budget_is_kept_until_something_else_is_asked_for(
     [
         (["--budget", "soon"], "--budget: budget is 'soon'; expected minutes, hours"),
         (["--sizes", "XXS,L"], "--sizes L: expected some of M, S, XS, XXS"),
-        (["--folds", "11"], "--folds 11: there are 10"),
-        (["--votes", "v.csv"], "--votes goes with --data"),
+        (["--folds", "11"], "--folds 11: expected at most 10"),
+        (["--votes", "v.csv"], "--votes needs --data"),
         (["--data", "nowhere"], "nowhere"),
         (["--temperatures", "2,hot"], "expected numbers between commas"),
         (["--temperatures", "0"], "temperature"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(built_in, tmp_path, capsys, options, words):
+def test_wrong_options_are_reported_in_one_line(built_in, tmp_path, capsys, options, words):
     assert run(*options, "--out", tmp_path / "out") == 2
     assert words in one_error_line(capsys.readouterr())
     assert not (tmp_path / "out").exists()

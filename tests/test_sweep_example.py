@@ -1,4 +1,4 @@
-"""examples/sweep.py: options and files to trials, tables, summary.csv, errors in one line."""
+"""examples/sweep.py: from options and files to trials, tables and summary.csv; errors."""
 
 import csv
 import re
@@ -37,7 +37,8 @@ def few_faces():
 
 @pytest.fixture
 def built_in(monkeypatch, few_faces):
-    """Six drawn people, one of them for validation, and a teacher that knows the labels."""
+    """Replaces the built-in faces by six drawn people, one of them for validation, and their
+    teacher by one that knows the labels."""
     monkeypatch.setattr(ferdata, "default_faces", lambda progress=None: few_faces, raising=False)
     monkeypatch.setattr(
         ferdata,
@@ -50,7 +51,7 @@ def built_in(monkeypatch, few_faces):
 
 @pytest.fixture
 def no_training(monkeypatch):
-    """Trials that would be run, with their source, in the place of running them."""
+    """Runs no trial; notes what would be run: a list of (trials, source, folder, options)."""
     asked = []
 
     def run(trials, source, folder, **options):
@@ -71,7 +72,7 @@ def summary(folder):
         return list(csv.DictReader(file))
 
 
-# ---- it does the job -------------------------------------------------------------------------
+# ---- running ---------------------------------------------------------------------------------
 
 
 def test_a_sweep_over_folds_of_the_built_in_faces(built_in, tmp_path, capsys):
@@ -95,12 +96,12 @@ def test_a_sweep_over_folds_of_the_built_in_faces(built_in, tmp_path, capsys):
         result = folder.result(row["name"])
         assert float(row["test_accuracy"]) == result["test"]["accuracy"]
         assert result["validation"]["n_images"] + result["test"]["n_images"] < 40
-    local_crew, local._Crew = local._Crew, None  # nothing is left to run
+    local_crew, local._Crew = local._Crew, None  # fails if a trial is run
     try:
         assert run(*words, "--select", "reported") == 0
     finally:
         local._Crew = local_crew
-    assert "chosen on the reported score (optimistic)" in capsys.readouterr().out
+    assert "chosen on the reported accuracy (optimistic)" in capsys.readouterr().out
     assert summary(tmp_path) == rows
 
 
@@ -110,7 +111,7 @@ def test_fer2013_with_votes_and_a_teacher(small, tmp_path, capsys):
     assert "1 trials, 48 images" in out and "accuracy in % on validation images" in out
     (row,) = summary(tmp_path)
     result = sweep.SweepFolder(tmp_path).result(row["name"])
-    assert result["validation"]["n_images"] == 15  # unknown wins the votes for one of 16
+    assert result["validation"]["n_images"] == 15  # one of 16 has most votes for unknown
     assert result["test"] is None and row["test_accuracy"] == "" and row["temperature"] == "8"
     assert tuple(result["classes"]) == ferdata.MICROEXPNET8.classes
 
@@ -128,7 +129,7 @@ def test_a_failing_trial_is_listed_and_tried_again_on_request(small, tmp_path, c
     assert run(*words, "--out", tmp_path, "--retry-failed") == 1
 
 
-def test_shards_make_up_the_whole(built_in, tmp_path, capsys):
+def test_all_shards_together_run_all_trials(built_in, tmp_path, capsys):
     words = [*TOY, "--loss", "none", "--seeds", "0,1,2", "--out", tmp_path]
     assert run(*words, "--shard", "1/2") == 0
     assert "2 of 3 trials, 1 not run here yet" in capsys.readouterr().out
@@ -137,19 +138,19 @@ def test_shards_make_up_the_whole(built_in, tmp_path, capsys):
     assert "3 of 3 trials ->" in capsys.readouterr().out
 
 
-def test_ctrl_c_says_how_to_go_on(built_in, tmp_path, capsys, monkeypatch):
+def test_ctrl_c_says_how_to_continue(built_in, tmp_path, capsys, monkeypatch):
     def stopped(*words, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sweep, "run", stopped)
     assert run(*TOY, "--out", tmp_path) == 130
-    assert capsys.readouterr().err == "\nstopped; the same command goes on\n"
+    assert capsys.readouterr().err == "\nstopped; run the same command to continue\n"
 
 
 # ---- options ---------------------------------------------------------------------------------
 
 
-def test_the_grid_of_the_floor(small, no_training, tmp_path):
+def test_the_grid_of_the_paper(small, no_training, tmp_path):
     """p12 at four sizes by seven temperatures, and each size without a teacher: 32 trials."""
     words = ["--size", "M,S,XS,XXS", "--temperature", "2,4,8,16,20,32,64", "--loss", "none,kd"]
     assert run(*small.options(), *words, "--epochs", 8, "--out", tmp_path) == 0
@@ -159,13 +160,16 @@ def test_the_grid_of_the_floor(small, no_training, tmp_path):
     assert source.targets == "distribution" and source.protocol == "own-split"
 
 
-def test_every_option_of_a_recipe_is_one_of_the_sweep(small, no_training, tmp_path):
+def test_every_option_of_a_recipe_can_be_varied(small, no_training, tmp_path):
     words = "--augment-strength 0.5,1 --mixup 0.2 --cutmix 1 --label-smoothing 0.1 --dropout 0.3"
     words += " --ema-decay 0.9 --clip-norm 2 --flipped-teacher yes,no --recipe best"
     assert run(*small.options(), *words.split(), "--out", tmp_path) == 0
     trials = no_training[0][0]
     assert [(t.augment_strength, t.flipped_teacher) for t in trials] == [
-        *((0.5, True), (0.5, False), (1.0, True), (1.0, False))
+        (0.5, True),
+        (0.5, False),
+        (1.0, True),
+        (1.0, False),
     ]
     for trial in trials:
         assert (trial.mixup, trial.cutmix, trial.label_smoothing) == (0.2, 1.0, 0.1)
@@ -198,7 +202,7 @@ def trials_of(no_training):
     return set(trials), source
 
 
-def test_a_file_says_what_the_command_line_says(small, no_training, tmp_path):
+def test_a_file_and_the_command_line_give_the_same_trials(small, no_training, tmp_path):
     pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
     (tmp_path / "faces").mkdir()
     for path in (small.data, small.votes, small.teacher):
@@ -247,7 +251,10 @@ def test_tables_of_a_file_are_the_trials(built_in, no_training, tmp_path):
     "text, words",
     [
         ("size = [", "sweep.toml: not a TOML file"),
-        ("sizes = 1", "sweep.toml: no option 'sizes'; there are augment, augment_strength, "),
+        (
+            "sizes = 1",
+            "sweep.toml: no option 'sizes'; expected some of augment, augment_strength, ",
+        ),
         ('size = "XL"', "size is 'XL'"),
         ("epochs = 0", "epochs is 0"),
         ('epochs = "8"', "epochs is '8'"),
@@ -257,12 +264,15 @@ def test_tables_of_a_file_are_the_trials(built_in, no_training, tmp_path):
         ("retry_failed = 1", "sweep.toml: retry_failed is 1"),
         ('split = "mine"', "sweep.toml: argument --split: invalid choice: 'mine'"),
         ("trial = 1", "sweep.toml: trial: expected tables [[trial]]"),
-        ("[[trial]]\nout = 1", "sweep.toml: [[trial]] 1: no option 'out' of a trial"),
+        (
+            "[[trial]]\nout = 1",
+            "sweep.toml: [[trial]] 1: no option 'out'; expected some of augment",
+        ),
         ("[[trial]]\nloss = 1", "loss is 1; expected one of none, kd"),
         ("augment = 2", "augment is 2; expected true or false"),
     ],
 )
-def test_a_file_that_is_wrong_is_told_in_one_line(built_in, tmp_path, capsys, text, words):
+def test_errors_in_a_file_are_reported_in_one_line(built_in, tmp_path, capsys, text, words):
     pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
     (tmp_path / "sweep.toml").write_text(text)
     assert run("--config", tmp_path / "sweep.toml", "--out", tmp_path / "s") == 2
@@ -279,17 +289,20 @@ def test_a_file_that_is_wrong_is_told_in_one_line(built_in, tmp_path, capsys, te
         (["--temperature", "0"], "temperature"),
         (["--loss", "kdd"], "loss is 'kdd'"),
         (["--shard", "3/2"], "'3/2': expected i/n, from 1/n to n/n"),
-        (["--shard", "1/2", "--scheduler", "tcp://h:1"], "--shard is for machines without"),
+        (
+            ["--shard", "1/2", "--scheduler", "tcp://h:1"],
+            "--shard cannot be combined with --scheduler",
+        ),
         (["--folds", "0"], "'0': expected a whole number of 1 or more"),
         (["--folds", "1"], "n_folds: expected a whole number of 2 or more"),
         (["--folds", "20"], "20 folds by subject"),
-        (["--votes", "v.csv"], "--votes goes with --data"),
+        (["--votes", "v.csv"], "--votes needs --data"),
         (["--data", "/nowhere.csv"], "/nowhere.csv: no such file"),
         (["--config", "/nowhere.toml"], "/nowhere.toml: not a TOML file: No such file"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(built_in, tmp_path, capsys, options, words):
+def test_wrong_options_are_reported_in_one_line(built_in, tmp_path, capsys, options, words):
     assert run(*options, "--out", tmp_path / "s") == 2
     assert words in one_error_line(capsys.readouterr())
     assert not (tmp_path / "s").exists()
@@ -305,13 +318,13 @@ def test_a_loss_with_a_teacher_needs_one(small, no_training, tmp_path, capsys):
 
 def test_folds_by_subject_need_subjects(small, no_training, tmp_path, capsys):
     assert run("--data", small.data, "--folds", 3, "--out", tmp_path) == 2
-    assert "this data set does not say: --split random" in one_error_line(capsys.readouterr())
+    assert "this data set does not say; use --split random" in one_error_line(capsys.readouterr())
     assert run("--data", small.data, "--split", "random", "--out", tmp_path) == 0
     trials, source = trials_of(no_training)
     assert source.protocol == "random" and sorted(t.fold for t in trials) == list(range(10))
 
 
-def test_a_scheduler_that_is_not_there(built_in, tmp_path, capsys, monkeypatch):
+def test_a_scheduler_that_does_not_answer(built_in, tmp_path, capsys, monkeypatch):
     def nobody(trials, source, folder, scheduler, *, n_threads, **options):
         raise sweep.SweepError(f"{scheduler}: no Dask scheduler answers ({n_threads})")
 
