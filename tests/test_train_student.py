@@ -299,8 +299,8 @@ def test_the_files_own_labels_without_votes_or_teacher(small, tmp_path, capsys):
 
 
 def test_a_folder_per_class_with_people_in_its_names(tmp_path, capsys):
-    """The data have no validation part: a tenth of the people is set aside, the same when the run is
-    resumed."""
+    """The data have no validation part: a tenth of the people becomes one, the same people when the
+    run is resumed."""
     faces = ferdata.render_faces(12, 1, size_px=48)
     for image, label, subject in zip(faces.images, faces.labels, faces.subjects):
         number = 1 + sorted(set(faces.subjects)).index(subject)
