@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic, on made-up numbers; what they measure is no test's business."""
+"""The arithmetic of the benchmarks, on made-up numbers, and that their programs run."""
 
 import json
 import os
@@ -14,8 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks is
 
 from benchmarks import __main__ as program  # noqa: E402
 from benchmarks import (  # noqa: E402
-    against,
-    comparison,
+    engine_comparison,
     isa,
     kernel_lines,
     measures,
@@ -25,6 +24,7 @@ from benchmarks import (  # noqa: E402
     roofline,
     startup,
     table,
+    version_comparison,
 )
 from benchmarks.layouts import dense_rows_to_chw, dense_rows_to_hwc  # noqa: E402
 from benchmarks.peers import ENGINES  # noqa: E402
@@ -47,7 +47,7 @@ def seeded(monkeypatch):
 
 @pytest.fixture
 def stub_kernels(monkeypatch):
-    """The registry with kernels that do nothing: a line is made without compiling."""
+    """Kernels that do nothing, so that benchmark lines are made without compiling."""
     names = list(kernel_lines.registry())
     stubs = {name: lambda *arguments: None for name in names}
     monkeypatch.setattr(kernel_lines, "registry", lambda: stubs)
@@ -76,7 +76,10 @@ def test_ratio_is_the_fastest_peers_time_by_ours():
     # round by round: 8/2, 8/4, 8/3
     assert row["paired_ratio"] == pytest.approx([(2 + 8 / 3) / 2, 8 / 3, (8 / 3 + 4) / 2])
     assert row["peers"]["torch"] == {
-        **{"best_s": 6, "q1_s": 7.5, "median_s": 9, "q3_s": 10.5},
+        "best_s": 6,
+        "q1_s": 7.5,
+        "median_s": 9,
+        "q3_s": 10.5,
         "error": 2e-6,
     }
 
@@ -130,11 +133,11 @@ def test_report_names_what_was_left_out_and_whether_the_machine_was_quiet():
 
 
 def test_a_peer_that_disagrees_is_not_timed():
-    field = comparison.Field([], Path(), 1)
-    field.judge("jax", "forward", 1, 2e-4)
-    field.judge("torch", "forward", 1, 2e-5)
-    assert "2.0e-04" in field.left_out["jax", "forward", 1]
-    assert ("torch", "forward", 1) not in field.left_out
+    group = engine_comparison.EngineGroup([], Path(), 1)
+    group.note_error("jax", "forward", 1, 2e-4)
+    group.note_error("torch", "forward", 1, 2e-5)
+    assert "2.0e-04" in group.left_out["jax", "forward", 1]
+    assert ("torch", "forward", 1) not in group.left_out
 
 
 def test_rows_of_the_dense_layer_follow_the_layout():
@@ -154,7 +157,7 @@ def test_onnx_bytes_are_protobuf():
 
 def test_products_are_counted_inside_the_picture():
     x = np.zeros((9, 1))
-    x[1:8] = 1  # 7 pixels between paddings of 1 and 1
+    x[1:8] = 1  # 7 pixels with one pixel of padding on both sides
     windows = np.lib.stride_tricks.sliding_window_view(x[:, 0], 3)[::2]
     assert kernel_lines.taps_inside(4, 2, 1, 3, 7) == windows.sum()
     conv1, conv2, dense1, dense2 = 42 * 42 * 16 * 64, 11 * 11 * 32 * 256, 1152 * 48, 48 * 8
@@ -194,14 +197,14 @@ def test_roofline_of_one_kernel():
     assert found["peak_gmac_per_s"] > 0.1
 
 
-def test_unknown_section_or_peer_ends_with_a_line(capsys):
+def test_an_unknown_section_or_peer_is_reported_in_one_line(capsys):
     assert program.main(["speed"]) == 2
     assert "no section 'speed'" in capsys.readouterr().err
     assert program.main(["--peers", "tensorflow"]) == 2
     assert "tensorflow" in capsys.readouterr().err
 
 
-def test_a_shared_folder_without_the_network_ends_with_a_line(capsys, monkeypatch, tmp_path):
+def test_a_shared_folder_without_the_network_is_reported_in_one_line(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("TINYCNN_SHARED", str(tmp_path))
     assert program.main(["peers"]) == 2
     assert str(tmp_path) in capsys.readouterr().err
@@ -224,7 +227,7 @@ def test_a_worker_measures_the_tinycnn_it_is_told_to(tmp_path, seeded):
 
 
 def test_images_of_the_problem_are_far_from_ties(seeded):
-    """Of the first image's windows and of dense1, one by one, in float64."""
+    """All of them by `tie_distance`; conv1's windows of the first image one by one, in float64."""
     assert (problem.tie_distance(seeded.weights, seeded.x) > 0.99 * problem.MARGIN).all()
     weights = {name: w.astype(np.float64) for name, w in seeded.weights.items()}
     x = np.pad(seeded.x[0, :, :, 0].astype(np.float64), 3)
@@ -245,24 +248,28 @@ def test_images_of_the_problem_are_far_from_ties(seeded):
 @pytest.mark.parametrize("layer", ["conv1", "conv2", "dense1"])
 def test_a_tie_is_found_in_every_layer(seeded, layer):
     weights = {name: w.copy() for name, w in seeded.weights.items()}
-    weights[f"{layer}.w"][..., 0] = 0  # one filter whose every output is its bias
+    weights[f"{layer}.w"][..., 0] = 0  # one filter that always returns its bias
     weights[f"{layer}.b"][0] = 1 if layer != "dense1" else 0
     assert (problem.tie_distance(weights, seeded.x[:2]) == 0).all()
 
 
 def test_engines_that_are_installed_are_compared_and_timed(monkeypatch):
-    """All of it, briefly: ours beside whatever there is here."""
+    """The whole comparison in a short time; LiteRT may be missing."""
     monkeypatch.delenv("TINYCNN_SHARED", raising=False)
-    monkeypatch.setattr(comparison, "thread_counts", lambda: [1])
-    effort = comparison.Effort(n_rounds=2, turn_s=1e-4, row_s=60)
-    found = comparison.compare(effort, ["tinycnn", "litert"])
+    monkeypatch.setattr(engine_comparison, "thread_counts", lambda: [1])
+    effort = engine_comparison.Effort(n_rounds=2, turn_s=1e-4, row_s=60)
+    found = engine_comparison.compare(effort, ["tinycnn", "litert"])
     assert [(row["task"], row["batch"], row["threads"]) for row in found["rows"]] == [
-        *(("forward", 1, 1), ("forward", 64, 1), ("train", 64, 1))
+        ("forward", 1, 1),
+        ("forward", 64, 1),
+        ("train", 64, 1),
     ]
     for row in found["rows"]:
         assert row["ours_s"] > 0, row["left_out"]
         assert row["ours_error"] < 1e-5
-        assert row["peers"] == {} and row["fastest_peer"] is None  # no .tflite has these weights
+        assert (
+            row["peers"] == {} and row["fastest_peer"] is None
+        )  # there is no .tflite file with these weights
     assert len(found["control"]) == 3 and "tinycnn" in found["engines"]
     assert json.loads(json.dumps(found))["weights"] == "seeded"
     assert "forward" in peers_report.text(found, load="0.10")
@@ -275,10 +282,12 @@ def test_start_up_of_the_numpy_backend_is_measured_from_the_start_of_the_process
     monkeypatch, tmp_path, seeded
 ):
     seeded.save(tmp_path / "problem.npz")
-    command = ("numpy", tmp_path / "problem.npz", str(tmp_path / "cache"), 1, ("numpy",))
-    rows = [startup._row("Python and numpy", *command)]
-    rows.append(startup._row("ours", "tinycnn numpy", *command[1:4], ("tinycnn",)))
-    rows.append(startup._row("absent", "litert", *command[1:4], ("ai-edge-litert",)))
+    path, cache = tmp_path / "problem.npz", str(tmp_path / "cache")
+    rows = [
+        startup._row("Python and numpy", "numpy", path, cache, 1, ("numpy",)),
+        startup._row("ours", "tinycnn numpy", path, cache, 1, ("tinycnn",)),
+        startup._row("absent", "litert", path, cache, 1, ("ai-edge-litert",)),
+    ]
     for row in rows[:2]:
         assert 0 < row["import_s"] < row["first_s"] and 0 < row["cpu_s"]
         assert row["peak_bytes"] > 1e7
@@ -289,18 +298,18 @@ def test_start_up_of_the_numpy_backend_is_measured_from_the_start_of_the_process
     assert "ours" in text and "left out: absent: " in text
     real = startup.time.time()
     monkeypatch.setattr(startup.time, "time", lambda: real - 1000)
-    assert startup._run("numpy", *command[1:3])["first_s"] > 1000
+    assert startup._run("numpy", path, cache)["first_s"] > 1000
 
 
 # ---- another vector unit ------------------------------------------------------------------------
 
-ON_X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86 alone")
+ON_X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs x86-64")
 WIDEST = """
 import json
 import llvmlite.binding
 llvmlite.binding.get_host_cpu_features = lambda: {"avx2": True, "avx512f": True}
 from benchmarks import isa
-isa.restrain("avx2")
+isa.restrict("avx2")
 from numba import njit
 from numba.core.registry import cpu_target
 from tinycnn.kernels._jit import TILE
@@ -317,8 +326,8 @@ print(json.dumps([TILE.vector_bytes, "ymm" in code, "zmm" in code, *target]))
 
 
 @pytest.mark.skipif(not isa.widest(), reason="this processor has no AVX2, or does not say")
-def test_avx2_holds_our_own_kernels():
-    """They have AVX2 and no more, on a host that claims AVX-512."""
+def test_avx2_restricts_our_own_kernels():
+    """They use AVX2 and not AVX-512, on a host that reports both."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "TINYCNN_TILE"))}
     clean["PYTHONPATH"] = str(Path(isa.__file__).parent.parent)
     done = subprocess.run(
@@ -331,19 +340,19 @@ def test_avx2_holds_our_own_kernels():
 @ON_X86
 def test_avx2_reaches_the_engines_and_keeps_what_was_set(monkeypatch):
     monkeypatch.setattr(os, "environ", {"XLA_FLAGS": "--mine", "OTHER": "1"})
-    isa.restrain("host")
+    isa.restrict("host")
     assert os.environ == {"XLA_FLAGS": "--mine", "OTHER": "1"} and isa.note("host") == ""
-    isa.restrain("avx2")
+    isa.restrict("avx2")
     assert os.environ["XLA_FLAGS"] == "--mine --xla_cpu_max_isa=AVX2"
     assert os.environ["OTHER"] == "1" and os.environ["ATEN_CPU_CAPABILITY"] == "avx2"
     monkeypatch.setattr(isa, "widest", lambda: "AVX-512")
-    for engine in isa.CANNOT_BE_TOLD:
+    for engine in isa.CANNOT_RESTRICT:
         assert engine in ENGINES and engine in isa.note("avx2")
     monkeypatch.setattr(isa, "widest", lambda: "AVX2")
-    assert "nothing was restrained" in isa.note("avx2")
+    assert "nothing was restricted" in isa.note("avx2")
 
 
-def test_avx2_on_another_processor_ends_with_a_line(capsys, monkeypatch):
+def test_avx2_on_another_processor_is_reported_in_one_line(capsys, monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert program.main(["--isa", "avx2", "peers"]) == 2
     assert "aarch64" in capsys.readouterr().err
@@ -352,15 +361,15 @@ def test_avx2_on_another_processor_ends_with_a_line(capsys, monkeypatch):
 # ---- against another version --------------------------------------------------------------------
 
 
-def test_a_version_that_git_does_not_know_ends_with_a_line(capsys):
+def test_a_version_that_git_does_not_know_is_reported_in_one_line(capsys):
     assert program.main(["--against", "no-such-version"]) == 2
     assert "--against no-such-version: " in capsys.readouterr().err
 
 
-def test_a_version_that_does_not_run_ends_with_a_line(capsys, monkeypatch):
+def test_a_version_that_does_not_run_is_reported_in_one_line(capsys, monkeypatch):
     def fails(revision, quick):
         raise WorkerFailed("ImportError: cannot import name 'Distillation'")
 
-    monkeypatch.setattr(against, "run", fails)
+    monkeypatch.setattr(version_comparison, "run", fails)
     assert program.main(["--against", "old"]) == 2
     assert "cannot import name" in capsys.readouterr().err
