@@ -1,4 +1,4 @@
-"""The simulation behind docs/scale.md: cases that can be calculated by hand, and the page itself."""
+"""The simulation behind docs/scale.md: cases that can be calculated by hand, and the tables there."""
 
 from dataclasses import replace
 from pathlib import Path
