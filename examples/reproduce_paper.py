@@ -29,18 +29,20 @@ import json
 import shlex
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import sweep as sweep_example  # the program beside this one
-from sweep import ProgressBar, UsageError, comma_list, positive
+from sweep import comma_list
+from train_student import Parser, ProgressBar, UsageError, add_data_options, check_targets
 
 import ferdata
 import tinycnn
 from ferdata.trial_faces import TrialParts
 from tinycnn import paper, sweep
+from tinycnn.cli.console import positive
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.paper import published
 from tinycnn.parallel import usable_cores
@@ -58,26 +60,19 @@ SCALED = {"epochs": "epochs", "folds": "n_folds", "seeds": "n_seeds"}
 """Options that fix a number -> fields of a Plan that the budget reduces otherwise."""
 
 
-class Options(argparse.Namespace):
-    """The command line."""
+@dataclass
+class Options(sweep_example.Options):
+    """The command line, with its defaults; options of sweep.py that have no option here keep
+    theirs."""
 
-    data: str | None
-    votes: str | None
-    teacher: list[str] | None
-    targets: str | None
-    rows: int | None
-    budget: float | None
-    epochs: int | None
-    folds: int | None
-    seeds: int | None
-    sizes: list[str] | None
-    temperatures: list[float] | None
-    recipe: str
-    out: str
-    processes: int | None
-    scheduler: str | None
-    retry_failed: bool
-    backend: str
+    budget: float | None = paper.budget_s("minutes")
+    epochs: int | None = None
+    seeds: int | None = None
+    sizes: list[str] | None = None
+    temperatures: list[float] | None = None
+    recipe: str = "fer"
+    out: str = "paper"
+    backend: str = "numba"
 
 
 def budget(text: str) -> float | None:
@@ -91,27 +86,17 @@ def budget(text: str) -> float | None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = sweep_example.Parser(
+    parser = Parser(
         prog="reproduce_paper.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    data = parser.add_argument_group("data")
-    data.add_argument("--data", metavar="PATH", help=sweep_example.DATA)
-    data.add_argument("--votes", metavar="FILE", help=sweep_example.VOTES)
-    data.add_argument("--teacher", metavar="FILE", nargs="+", help=sweep_example.TEACHER)
-    data.add_argument(
-        "--targets",
-        choices=("votes", "plurality", "majority", "labels"),
-        help=sweep_example.TARGETS,
-    )
-    data.add_argument("--rows", type=positive, metavar="N", help=sweep_example.ROWS)
+    add_data_options(parser)
 
     size = parser.add_argument_group("how much")
     size.add_argument(
         "--budget",
         type=budget,
-        default="minutes",
         metavar="TIME",
         help="time it may take: minutes, hours, none, or a time such as 10min or 2h, see above "
         "(default: minutes)",
@@ -150,7 +135,6 @@ def build_parser() -> argparse.ArgumentParser:
     size.add_argument(
         "--recipe",
         choices=sorted(RECIPES),
-        default="fer",
         help="learning rate, schedule and all other training options; the paper's need many epochs "
         "(default: fer)",
     )
@@ -159,7 +143,6 @@ def build_parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--out",
         metavar="FOLDER",
-        default="paper",
         help="folder for the report and the trainings (default: paper)",
     )
     where.add_argument("--processes", type=positive, metavar="N", help=sweep_example.PROCESSES)
@@ -168,7 +151,6 @@ def build_parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--backend",
         choices=("numba", "numpy"),
-        default="numba",
         help="numba: compiled kernels; numpy: plain NumPy, slow (default: numba)",
     )
     return parser
@@ -181,8 +163,7 @@ def parse(argv: list[str]) -> Options:
             raise UsageError(f"--sizes {size}: expected some of {', '.join(published.SIZES)}")
     if args.folds and args.folds > published.N_FOLDS:
         raise UsageError(f"--folds {args.folds}: expected at most {published.N_FOLDS}")
-    if args.votes and not args.data:
-        raise UsageError("--votes needs --data: the built-in faces have labels, not votes")
+    check_targets(args)
     return args
 
 
@@ -191,17 +172,8 @@ def parse(argv: list[str]) -> Options:
 
 def load_sources(args: Options) -> dict[str, ferdata.TrialFaces]:
     """The faces, divided in each possible way; the claims are judged by the first."""
-    source = sweep_example.load_source(
-        sweep_example.Options(
-            data=args.data,
-            votes=args.votes,
-            teacher=args.teacher,
-            targets=args.targets,
-            rows=args.rows,
-            folds=published.N_FOLDS if args.data is None or args.folds else None,
-            split="random",
-        )
-    )
+    folds = published.N_FOLDS if args.data is None or args.folds else None
+    source = sweep_example.load_source(replace(args, folds=folds, split="random"))
     if source.protocol == "own-split":
         return {"own-split": replace(source, dataset=measured_on_validation(source.dataset))}
     if source.dataset.subjects is None:
@@ -296,14 +268,7 @@ def run_trials(
             some = [t for t in trials if (number == 0 and plan.is_looked_into(t)) == keep]
             if some:
                 print(f"{len(some)} trainings, {split}" + (", networks kept" if keep else ""))
-                options = sweep_example.Options(
-                    out=folder,
-                    processes=args.processes,
-                    scheduler=args.scheduler,
-                    retry_failed=args.retry_failed,
-                    keep_models=keep,
-                    backend=args.backend,
-                )
+                options = replace(args, out=folder, keep_models=keep)
                 sweep_example.run_trials(options, some, source)
             own = sweep.SweepFolder(folder).outcome(sweep.names(some, source.key), keep)
             outcomes[split].results.update(own.results)

@@ -38,7 +38,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
-from train_student import Parser, ProgressBar, UsageError  # the program beside this one
+from train_student import (  # the program beside this one
+    DataOptions,
+    Parser,
+    UsageError,
+    add_data_options,
+    check_targets,
+    open_faces,
+)
 
 import ferdata
 from ferdata.trial_faces import with_soft_labels_of_train
@@ -81,29 +88,23 @@ T = TypeVar("T")
 
 
 @dataclass
-class Options(argparse.Namespace):
-    """The options that have one value; the parser adds those of TRIAL_OPTIONS."""
+class Options(DataOptions):
+    """The options that have one value, with their defaults; the parser adds TRIAL_OPTIONS."""
 
     config: str | None = None
-    data: str | None = None
-    votes: str | None = None
-    no_face: str | None = None
-    teacher: list[str] | None = None
-    targets: str | None = None
     folds: int | None = None
     split: str | None = None
-    rows: int | None = None
     augment: bool | None = None
-    out: str = ""
+    out: str = "sweeps/latest"
     processes: int | None = None
     scheduler: str | None = None
-    threads: int | None = None
+    threads: int = 1
     local_checkpoints: bool = False
     shard: tuple[int, int] | None = None
     retry_failed: bool = False
     keep_models: bool = False
-    select: str | None = None
-    backend: str | None = None
+    select: str = "validation"
+    backend: str = "auto"
 
 
 def comma_list(read: Callable[[str], T]) -> Callable[[str], list[T]]:
@@ -148,17 +149,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", metavar="FILE", help="read options from a TOML file, as described above"
     )
-    data = parser.add_argument_group("data")
-    data.add_argument("--data", metavar="PATH", help=DATA)
-    data.add_argument("--votes", metavar="FILE", help=VOTES)
-    data.add_argument("--no-face", choices=("error", "whole"), help=NO_FACE)
-    data.add_argument("--teacher", metavar="FILE", nargs="+", help=TEACHER)
-    data.add_argument(
-        "--targets", choices=("votes", "plurality", "majority", "labels"), help=TARGETS
-    )
+    data = add_data_options(parser)
     data.add_argument("--folds", type=positive, metavar="N", help=FOLDS)
     data.add_argument("--split", choices=("subject", "random"), help=SPLIT)
-    data.add_argument("--rows", type=positive, metavar="N", help=ROWS)
 
     trials = parser.add_argument_group(
         "trials", "Each option of this group can have several values, separated by commas."
@@ -219,28 +212,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-DATA = (
-    "a data set that ferdata.open can read: FER2013's CSV file, a folder of CK+, Oulu-CASIA, "
-    "RAF-DB or JAFFE, a folder with one subfolder per class, ... (default: built-in faces)"
-)
-VOTES = "with FER2013, the FER+ votes: fer2013new.csv (default: no votes)"
-NO_FACE = (
-    "if no face is found in a photo: stop with an error, or use the whole photo (default: error)"
-)
-TEACHER = (
-    "the teacher's soft labels, .npz or .csv; the probabilities of several files are averaged "
-    "(default: with the built-in faces their own teacher, with --data none)"
-)
-TARGETS = (
-    "targets of the hard part of the loss, see train_student.py --help (default: votes with "
-    "--votes, else labels)"
-)
 FOLDS = (
     "cross-validation with N folds instead of the data set's own split (default: the split, or "
     f"{N_FOLDS} folds if there is none)"
 )
 SPLIT = "folds by subject (each person in one fold only) or at random (default: subject)"
-ROWS = "use only the first N training images (default: all)"
 OUT = "folder for results and checkpoints (default: sweeps/latest)"
 PROCESSES = "processes on this machine (default: one per core)"
 SCHEDULER = (
@@ -268,22 +244,21 @@ BACKEND = (
 
 def parse(argv: list[str]) -> tuple[Options, list[dict[str, Any]]]:
     """The options, and the [[trial]] tables of the file."""
-    args = build_parser().parse_args(argv, Options())
+    parser = build_parser()
+    args = parser.parse_args(argv, Options())
     tables: list[dict[str, Any]] = []
     if args.config:
         config = read_toml(Path(args.config))
         tables = config.pop("trial", [])
         check_config(args, config, tables)
-        for name, value in config.items():
-            if not getattr(args, name):
-                setattr(args, name, value)
+        args = Options()
+        vars(args).update(config)
+        parser.parse_args(argv, args)  # sets only what is on the command line
     if args.split and not args.folds:
         args.folds = N_FOLDS
     if args.shard and args.scheduler:
         raise UsageError("--shard cannot be combined with --scheduler, which divides the trials")
-    if args.votes and not args.data:
-        raise UsageError("--votes needs --data: the built-in faces have labels, not votes")
-    args.out = args.out or "sweeps/latest"
+    check_targets(args)
     return args, tables
 
 
@@ -382,7 +357,8 @@ def make_trials(
 
 def load_source(args: Options) -> ferdata.TrialFaces:
     """The faces of the trials, with soft labels for the training images if there is a teacher."""
-    dataset, targets = load_dataset(args)
+    faces = open_faces(args)
+    dataset, targets = faces.dataset, faces.targets
     has_split = dataset.split is not None and bool((dataset.split == "train").any())
     if args.folds or not has_split:
         protocol = args.split or "subject"
@@ -408,25 +384,6 @@ def load_source(args: Options) -> ferdata.TrialFaces:
         others = np.flatnonzero(dataset.split != "train")
         dataset = dataset.select(np.sort(np.r_[train[: args.rows], others]))
     return ferdata.TrialFaces(dataset, targets)
-
-
-def load_dataset(args: Options) -> tuple[ferdata.FaceDataset, str]:
-    """The data set, and the targets of the hard part of the loss: "labels" or "distribution"."""
-    if args.data is None:
-        with ProgressBar("drawing the built-in faces", "people") as progress:
-            return ferdata.default_faces(progress=progress), "labels"
-    if not args.votes and args.targets not in (None, "labels"):
-        raise UsageError(f"--targets {args.targets} needs --votes fer2013new.csv")
-    target = args.targets or ("votes" if args.votes else "labels")
-    with ProgressBar(f"reading {Path(args.data).name}", "") as progress:
-        faces = ferdata.open_training_faces(
-            args.data,
-            votes=args.votes,
-            target=target,
-            on_missing=args.no_face or "error",
-            progress=progress,
-        )
-    return faces.dataset, faces.targets
 
 
 def soft_labels_of(
@@ -471,7 +428,7 @@ def run_trials(args: Options, trials: list[sweep.Trial], source: ferdata.TrialFa
     if args.shard:
         index, n = args.shard
         trials = sweep.shard(trials, source.key, index, n)
-    backend, progress = args.backend or "auto", TrialBar()
+    progress = TrialBar()
     try:
         if args.scheduler:
             sweep.run_on_cluster(
@@ -479,8 +436,8 @@ def run_trials(args: Options, trials: list[sweep.Trial], source: ferdata.TrialFa
                 source,
                 args.out,
                 args.scheduler,
-                n_threads=args.threads or 1,
-                backend=backend,
+                n_threads=args.threads,
+                backend=args.backend,
                 retry_failed=args.retry_failed,
                 keep_models=args.keep_models,
                 share_checkpoints=not args.local_checkpoints,
@@ -492,7 +449,7 @@ def run_trials(args: Options, trials: list[sweep.Trial], source: ferdata.TrialFa
                 source,
                 args.out,
                 n_processes=args.processes,
-                backend=backend,
+                backend=args.backend,
                 retry_failed=args.retry_failed,
                 keep_models=args.keep_models,
                 progress=progress,
@@ -517,11 +474,10 @@ def report(
         )
         print()
         print(sweep.difference_table(results) if has_tables else sweep.score_tables(results))
-        rule = args.select or "validation"
-        chosen = sweep.choice_table(results, rule)
+        chosen = sweep.choice_table(results, args.select)
         if chosen:
-            by = "validation images" if rule == "validation" else "the reported accuracy"
-            optimistic = " (optimistic)" if sweep.is_optimistic(results, rule) else ""
+            by = "validation images" if args.select == "validation" else "the reported accuracy"
+            optimistic = " (optimistic)" if sweep.is_optimistic(results, args.select) else ""
             print(f"\ntemperature chosen on {by}{optimistic}\n{chosen}")
     summary = Path(args.out) / "summary.csv"
     write_atomically(summary, sweep.summary_csv(named, outcome))

@@ -75,18 +75,22 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (--help explains the options)")
 
 
-class Options(argparse.Namespace):
-    """The command line, and below it what only a recipe sets.
+@dataclass
+class DataOptions(argparse.Namespace):
+    """The options about the faces, which sweep.py and reproduce_paper.py have as well."""
 
-    `parse` fills in what is not given, so that what may be None here is really absent.
-    """
+    data: str | None = None
+    votes: str | None = None
+    no_face: str = "error"
+    teacher: list[str] | None = None
+    targets: str | None = None
+    rows: int | None = None
 
-    data: str | None
-    votes: str | None
-    no_face: str
-    teacher: list[str] | None
-    targets: str | None
-    rows: int | None
+
+class Options(DataOptions):
+    """The command line, and at the end what only a recipe sets; `parse` fills in what is not given
+    and has a default."""
+
     variant: str
     size: str
     recipe: str
@@ -115,27 +119,21 @@ class Options(argparse.Namespace):
     threads: int | None
     seed: int
     backend: str
-
     scaling: str
     bias_std: float
 
 
-def build_parser() -> argparse.ArgumentParser:
-    default = "(default: %(default)s)"
-    parser = Parser(
-        prog="train_student.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    data = parser.add_argument_group("data")
+def add_data_options(
+    parser: argparse.ArgumentParser, description: str | None = None
+) -> argparse._ArgumentGroup:
+    """Add a group with the options of DataOptions."""
+    data = parser.add_argument_group("data", description)
     data.add_argument(
         "--data",
         metavar="PATH",
         help="a data set that ferdata.open can read: FER2013 (fer2013.csv, .csv.gz, .zip or "
         "icml_face_data.csv), a folder of CK+, Oulu-CASIA, RAF-DB or JAFFE, a folder with one "
-        "subfolder per class, a CSV list of images, ... If it has no validation part, a tenth is "
-        "set aside as one: a tenth of the people if the data set says who is shown, else of the "
-        "images (default: built-in faces)",
+        "subfolder per class, a CSV list of images, ... (default: built-in faces)",
     )
     data.add_argument(
         "--votes",
@@ -145,9 +143,8 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--no-face",
         choices=("error", "whole"),
-        default="error",
-        help="if no face is found in a photo: stop with an error, or use the whole photo "
-        + default,
+        help="if no face is found in a photo: stop with an error, or use the whole photo (default: "
+        "error)",
     )
     data.add_argument(
         "--teacher",
@@ -171,7 +168,37 @@ def build_parser() -> argparse.ArgumentParser:
         type=positive,
         help="use only the first N training images, for a quick trial (default: all)",
     )
+    return data
 
+
+def check_targets(args: DataOptions) -> None:
+    """Fill in --targets.  Raise UsageError for --votes and --targets that do not fit."""
+    if args.data is None and (args.votes or args.targets not in (None, "labels")):
+        raise UsageError(
+            "--votes and --targets need --data: the built-in faces have labels, not votes"
+        )
+    if args.data and args.targets is None:
+        args.targets = "votes" if args.votes else "labels"
+    if args.data and (args.targets == "labels") == bool(args.votes):
+        raise UsageError(
+            f"--targets {args.targets} needs --votes fer2013new.csv"
+            if args.targets != "labels"
+            else "--targets labels does not use --votes: give only one of the two options"
+        )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    default = "(default: %(default)s)"
+    parser = Parser(
+        prog="train_student.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_data_options(
+        parser,
+        "Data without a validation part: a tenth becomes the validation part, of the people if\n"
+        "the data say who is shown, else of the images.",
+    )
     network = parser.add_argument_group("network")
     network.add_argument(
         "--variant",
@@ -243,8 +270,9 @@ def parse(argv: list[str]) -> Options:
             raise UsageError("--resume needs --out FOLDER, the folder of the run to continue")
         options = read_config(Path(args.out))["options"]
         check_options(parser, options, Path(args.out) / "config.json")
-        parser.set_defaults(**{**options, "resume": True, "out": args.out})
-        args = parser.parse_args(argv, Options())
+        args = Options()
+        vars(args).update(options)
+        parser.parse_args(argv, args)  # sets only what is on the command line
         for name, value in options.items():
             if name not in FREE_ON_RESUME and getattr(args, name) != value:
                 raise UsageError(
@@ -262,18 +290,7 @@ def parse(argv: list[str]) -> Options:
     for name, value in asdict(RECIPES[args.recipe]).items():
         if vars(args).get(name) is None:
             setattr(args, name, value)
-    if args.data is None and (args.votes or args.targets not in (None, "labels")):
-        raise UsageError(
-            "--votes and --targets need --data: the built-in faces have labels, not votes"
-        )
-    if args.data and args.targets is None:
-        args.targets = "votes" if args.votes else "labels"
-    if args.data and (args.targets == "labels") == bool(args.votes):
-        raise UsageError(
-            f"--targets {args.targets} needs --votes fer2013new.csv"
-            if args.targets != "labels"
-            else "--targets labels does not use --votes: give only one of the two options"
-        )
+    check_targets(args)
     try:
         loss_of(args, with_teacher=True)
     except ValueError as error:
@@ -318,22 +335,25 @@ class Data:
     framing: str | None
 
 
-def load_data(args: Options) -> Data:
+def open_faces(args: DataOptions) -> ferdata.TrainingFaces:
+    """The whole data set, and what is to be trained on."""
     if args.data is None:
         with ProgressBar("drawing the built-in faces", "people") as progress:
-            dataset = ferdata.default_faces(progress=progress)
-        targets, framing = "labels", None
-    else:
-        with ProgressBar(f"reading {Path(args.data).name}", "") as progress:
-            faces = ferdata.open_training_faces(
-                args.data,
-                votes=args.votes,
-                target=args.targets or "labels",
-                on_missing=args.no_face,
-                progress=progress,
-            )
-        dataset, targets, framing = faces.dataset, faces.targets, faces.framing
-    dataset, note = ferdata.with_validation(dataset)
+            return ferdata.TrainingFaces(ferdata.default_faces(progress=progress), "labels", None)
+    with ProgressBar(f"reading {Path(args.data).name}", "") as progress:
+        return ferdata.open_training_faces(
+            args.data,
+            votes=args.votes,
+            target=args.targets or "labels",
+            on_missing=args.no_face,
+            progress=progress,
+        )
+
+
+def load_data(args: Options) -> Data:
+    faces = open_faces(args)
+    targets = faces.targets
+    dataset, note = ferdata.with_validation(faces.dataset)
     ferdata.refuse_shared_subjects(dataset)
     train = dataset.in_split("train")
     validation = dataset.in_split("validation").labelled()
@@ -367,7 +387,7 @@ def load_data(args: Options) -> Data:
     if validation.images.shape[1:] != (SIZE_PX, SIZE_PX):
         images = ferdata.resize_images(validation.images, SIZE_PX)
         validation = replace(validation, images=images)
-    return Data(train, validation, targets, hashes, notes, framing)
+    return Data(train, validation, targets, hashes, notes, faces.framing)
 
 
 def labels_of(faces: ferdata.FaceDataset) -> np.ndarray:
@@ -480,17 +500,19 @@ def check_options(parser: argparse.ArgumentParser, options: dict[str, Any], path
 
 
 def is_possible(action: argparse.Action, value: Any) -> bool:
-    """Whether an option of the command line can have the value."""
+    """Whether the value in config.json is one that the command line can give the option."""
     if value is None or isinstance(value, bool):
         return action.default is None and value is None or action.nargs == 0
-    if action.nargs == 0 or not isinstance(value, (str, int, float, list)):
+    if action.nargs == 0:
         return False
+    if isinstance(value, list) and action.nargs == "+":
+        return bool(value) and all(isinstance(each, str) for each in value)
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     try:
         read = action.type(text) if callable(action.type) else text
-    except (ValueError, argparse.ArgumentTypeError, UsageError):
+    except (ValueError, argparse.ArgumentTypeError):
         return False
-    return action.choices is None or read in action.choices
+    return read == value and (action.choices is None or read in action.choices)
 
 
 class History(Callback):

@@ -1,4 +1,4 @@
-"""The simulation behind docs/scale.md: cases that can be calculated by hand, and the tables there."""
+"""The simulation behind docs/scale.md: cases to calculate by hand, and the tables of the page."""
 
 from dataclasses import replace
 from pathlib import Path
