@@ -1,7 +1,7 @@
-"""Arrays as other people's programs hold them, in every public function: strided, read-only, in
-Fortran's order, float16, big-endian, unaligned, of no rows.
+"""Every public function, called with unusual arrays: strided, read-only, in Fortran order, float16,
+big-endian, unaligned, or without rows.
 
-Each either gives what the plain array gives, or a TypeError or ValueError raised by our own code.
+The result must be that of an ordinary array, or a TypeError or ValueError that our own code raises.
 A public name without a row here fails `test_every_public_name_has_a_row`.
 """
 
@@ -98,6 +98,7 @@ def fitted(images, labels, soft_labels):
 class Epochs:
     def __init__(self, batches):
         self.batches, self.n_batches = batches, len(batches)
+        self.n_images = sum(len(images) for images, _, _ in batches)
 
     def __call__(self, epoch):
         return iter(self.batches)
@@ -119,7 +120,7 @@ def checked_network(x):
 
 
 def rebuilt(w):
-    """A network from tensors, of which one may come from anywhere."""
+    """A network made from given tensors, one of which is the array under test."""
     first = network()
     tensors, metadata = as_read(first)
     again = safetensors.network_from("here", {**tensors, "conv1.w": w}, metadata)
@@ -133,7 +134,7 @@ def as_read(first):
 
 
 def read_again(extra):
-    """What a file holds of a tensor that was put in beside the network's."""
+    """Save an extra tensor with a network and read it back from the file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         path.write_bytes(safetensors.to_bytes(network(), {"a/b": extra}))
@@ -220,10 +221,6 @@ ROWS = {
         *(VECTOR, GRADIENT),
     ),
     "tinycnn.optim.clip_by_norm": (clipped, VECTOR),
-    "tinycnn.losses.SmoothedTargets": (
-        losses.SmoothedTargets(tinycnn.Distillation(), 0.1),
-        *(LOGITS, LABELS, TEACHER),
-    ),
     "tinycnn.softmax": (losses.softmax, LOGITS),
     "tinycnn.log_softmax": (losses.log_softmax, LOGITS),
     "tinycnn.CrossEntropy": (tinycnn.CrossEntropy(0.1), LOGITS, LABELS),
@@ -237,11 +234,11 @@ ROWS = {
     "tinycnn.RelationDistillation": (tinycnn.RelationDistillation(), LOGITS, LABELS, TEACHER),
     "tinycnn.losses.check_logits": (losses.check_logits, LOGITS),
     "tinycnn.losses.check_targets": (
-        lambda targets: losses.check_targets(targets, LOGITS[: len(targets)]),
+        lambda targets: losses.check_targets(targets, (len(targets), K), LOGITS.dtype)[1],
         TARGETS,
     ),
     "tinycnn.losses.check_soft_labels": (
-        lambda v: losses.check_soft_labels(v, LOGITS[: len(v)]),
+        lambda v: losses.check_soft_labels(v, (len(v), K), LOGITS.dtype),
         TEACHER,
     ),
     "tinycnn.metrics.accuracy": (metrics.accuracy, LOGITS, LABELS),
@@ -356,6 +353,8 @@ LAYER_METHODS = [
     for method in methods
 ]
 
+LOSS_KINDS = ("Distillation", "DecoupledDistillation", "RelationDistillation")
+
 NO_ARRAYS = {
     "what a network is made of": [
         *LAYER_METHODS,
@@ -366,6 +365,7 @@ NO_ARRAYS = {
         *(f"tinycnn.{n}" for n in ("Constant", "CosineWithWarmup", "OneCycle", "Step")),
         *("tinycnn.__version__", "tinycnn.losses.check_temperature"),
         *("tinycnn.Distillation.soft_scale", "tinycnn.DecoupledDistillation.at_epoch"),
+        "tinycnn.losses.check_smoothing",
         *("tinycnn.models.microexpnet.microexpnet", "tinycnn.models.microexpnet.Variant"),
         "tinycnn.models.microexpnet.check_variant_and_size",
         *("ferdata.Augmentation", "ferdata.Augmentation.matrices"),
@@ -404,25 +404,32 @@ NO_ARRAYS = {
         *("ferdata.LabelMap", "ferdata.FRAMINGS", "ferdata.FaceFiles.summary"),
     ],
     "what a function returns": [
-        *("tinycnn.classify.Classification", "tinycnn.losses.DistillationTerms"),
+        *("tinycnn.classify.Classification", "tinycnn.losses.LossTerms"),
         *("ferdata.AlignReport", "ferdata.Diagnosis", "ferdata.Faces", "ferdata.Finding"),
         *("ferdata.Fold", "ferdata.FramedPhotos", "ferdata.Recognition"),
         *(f"ferdata.Diagnosis.{name}" for name in ("as_html", "as_json", "as_text")),
     ],
     "arrays that were checked": [
-        *("tinycnn.losses.smoothed_targets", "ferdata.Mixing"),
-        "tinycnn.losses.as_distributions",
+        *("tinycnn.losses.LossInputs", "ferdata.Mixing"),
         *("tinycnn.losses.batch_mean", "tinycnn.losses.plain_array"),
     ],
-    "a base class, or a protocol": ["tinycnn.losses.Loss", "tinycnn.optim.Optimizer"],
+    "a base class, or a protocol": [
+        "tinycnn.Loss",
+        *(f"tinycnn.CustomLayer{method}" for method in ("", ".forward", ".backward")),
+        "tinycnn.optim.Optimizer",
+    ],
+    "what a loss defines for `Loss.__call__`, which has a row": [
+        *(f"tinycnn.{kind}.value_and_gradient" for kind in LOSS_KINDS),
+        "tinycnn.DecoupledDistillation.check",
+    ],
     "modules, walked below": ["tinycnn.models", "tinycnn.sweep", "tinycnn.testing"],
     "figures of plain numbers": ["tinycnn.plots"],
 }
 
 
 def public_names():
-    """Full names: of `__all__`, of functions and classes that the modules of the engine define, and
-    of the public methods of classes in `__all__`."""
+    """Full names of `__all__`, of the functions and classes that the modules of the engine define,
+    and of the public methods of classes in `__all__`."""
     names = set()
     for package in (tinycnn, ferdata):
         for name in package.__all__:
@@ -510,7 +517,7 @@ KINDS = (strided, backwards, read_only, fortran, big_endian, unaligned, float16)
 
 
 def flat(result):
-    """All the numbers of a result, whatever it is made of."""
+    """All numbers of a result, whatever its type."""
     if result is None:
         return []
     if isinstance(result, (list, tuple)):
@@ -519,7 +526,7 @@ def flat(result):
 
 
 def outcome(call, arrays):
-    """The numbers that come out, or None for an error that our own code raises."""
+    """The numbers of the result, or None for an error that our own code raises."""
     try:
         return flat(call(*arrays))
     except (TypeError, ValueError) as error:
@@ -555,7 +562,7 @@ def test_arrays_of_every_kind(name):
             else:
                 close = pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True)
                 assert numbers == close, error
-            if array is not VECTOR:  # which optimizers update
+            if array is not VECTOR:  # the parameter vector, which optimizers update in place
                 np.testing.assert_array_equal(given, before, err_msg=f"{error}: was changed")
 
 
@@ -564,24 +571,24 @@ def copies(arrays):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_arrays_of_no_rows(name):
-    """All of them, then each alone: an answer for no images, or an error that says so."""
+def test_arrays_without_rows(name):
+    """All arrays empty, then each one alone: a result for no images, or an error that says so."""
     call, *arrays = ROWS[name]
     outcome(call, [array[:0] for array in arrays])
     for k in range(len(arrays)):
         outcome(call, [*copies(arrays[:k]), arrays[k][:0], *copies(arrays[k + 1 :])])
 
 
-# ---- nothing is copied where nothing has to be ----------------------------------------------
+# ---- arrays are not copied without need -----------------------------------------------------
 
 
 class Seen(Exception):
-    """The arrays that reached the code that computes."""
+    """Records the arrays that the computing code gets."""
 
 
 @pytest.fixture
 def runner(monkeypatch):
-    """A network, and the arrays that its backend is called with: they are not copies."""
+    """A network whose backend records the arrays it is called with."""
     one, seen = network(), []
 
     def see(name):
@@ -615,9 +622,9 @@ def test_a_network_computes_on_the_arrays_that_it_is_given(runner):
 def test_losses_compute_on_the_arrays_that_they_are_given(dtype):
     logits, targets = LOGITS.astype(dtype), TARGETS.astype(dtype)
     assert losses.check_logits(logits) is logits
-    assert losses.check_targets(targets, logits) is targets
-    assert losses.check_targets(LABELS, logits) is LABELS
-    assert losses.check_soft_labels(targets, logits) is targets
+    inputs = tinycnn.Distillation().check(targets, logits, logits.shape, logits.dtype)
+    assert inputs.targets is targets and inputs.soft_labels is logits
+    assert tinycnn.CrossEntropy().check(LABELS, None, logits.shape, logits.dtype)[0] is LABELS
 
 
 @pytest.mark.parametrize("optimizer", [tinycnn.Adam(), tinycnn.SGD()])

@@ -1,4 +1,4 @@
-"""Folders of class folders: any, CK+48's with people in the names, FER2013's with splits."""
+"""Folders with one subfolder per class: any, CK+48 (people in the names), FER2013 (splits)."""
 
 import shutil
 
@@ -29,7 +29,7 @@ def class_tree(root, places):
     return link.root
 
 
-# Any folder of folders.
+# Any folder of class folders
 
 
 def test_classes_are_the_folders_in_alphabetical_order(tmp_path):
@@ -65,7 +65,7 @@ def test_classes_spelt_differently_in_two_splits_are_one_class(tmp_path):
     assert by_path["train/sad/1.png"] == by_path["test/Sad/9.png"]
 
 
-def test_below_one_more_folder(tmp_path):
+def test_class_folders_inside_one_more_folder(tmp_path):
     root = class_tree(tmp_path / "mine", ["data/faces/happy/1.png", "data/faces/sad/1.png"])
     assert folders.list_files(root).paths == ("data/faces/happy/1.png", "data/faces/sad/1.png")
 
@@ -137,7 +137,7 @@ def test_broken_folders(tmp_path, case):
         folders.list_files(root)
 
 
-# CK+48 and its like.
+# CK+48 and similar sets
 
 CK48_COUNTS = dict(anger=135, contempt=54, disgust=177, fear=75, happy=207, sadness=84)
 CK48_COUNTS["surprise"] = 249
@@ -203,7 +203,7 @@ def test_broken_ck_folders(tmp_path, place, message):
         ck_folders.list_files(ck_tree(tmp_path, place))
 
 
-# FER2013 as folders.
+# FER2013 as folders
 
 
 def fer2013_tree(root, splits=("train", "test"), side_px=48):
@@ -216,7 +216,7 @@ def fer2013_tree(root, splits=("train", "test"), side_px=48):
 
 
 def test_fer2013_classes_are_alphabetical(tmp_path):
-    """As a library lists the folders: angry 0 .. neutral 4, sad 5, surprise 6."""
+    """The order in which libraries list the folders: angry 0 .. neutral 4, sad 5, surprise 6."""
     files = fer2013_folders.list_files(fer2013_tree(tmp_path / "fer"))
     assert files.label_space is FER2013_FOLDERS
     documented = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
@@ -238,8 +238,8 @@ def test_larger_images_in_such_folders_are_not_fer2013(tmp_path):
     assert recognise(fer2013_tree(tmp_path / "raf", side_px=100)).source == "folders"
 
 
-def test_fer2013_is_recognised_whatever_its_first_image_is_worth(tmp_path):
-    """It is named when the images are read; what the folders are does not hang on it."""
+def test_fer2013_is_recognised_even_if_its_first_image_is_broken(tmp_path):
+    """A broken first image is reported when the images are read; recognition does not need it."""
     root = fer2013_tree(tmp_path / "fer")
     for path in root.glob("*/angry/*"):
         path.write_bytes(b"no picture")
@@ -279,7 +279,7 @@ def test_broken_fer2013_folders(tmp_path):
 
 
 def test_labels_of_one_image_in_every_source_agree_by_name(tmp_path):
-    """The same face, sorted by three conventions, has one class name."""
+    """The same face has the same class name in all three sources, whatever their class order."""
     spaces = [CK48, CK_PLUS, FER2013_FOLDERS]
     assert [space.index("happy") for space in spaces] == [4, 5, 3]
     assert [space.index("sad") for space in spaces] == [5, 6, 5]

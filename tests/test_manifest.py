@@ -1,4 +1,4 @@
-"""A csv of images: rows and labels as written, and one error with the line for everything else."""
+"""A csv manifest: rows and labels as written, or one error that names the line."""
 
 import os
 
@@ -60,18 +60,18 @@ def check(files):
     ],
     ids=["plain", "crlf", "bom", "no last newline", "blank end", "header", "quotes", "order"],
 )
-def test_harmless_differences(root, change):
+def test_harmless_differences_are_accepted(root, change):
     check(list_files(change(root)))
 
 
-def test_paths_and_labels_alone(root):
+def test_only_paths_and_labels(root):
     files = list_files(manifest(root, ["path,label", '"c, d/1.png",Happiness', "a/1.png,happy"]))
     assert files.paths == ("c, d/1.png", "a/1.png")
     assert files.labels.tolist() == [0, 0] and files.label_space.classes == ("happiness",)
     assert files.subjects is None and files.split is None and files.has_label is None
 
 
-def test_numbers_need_their_classes(root):
+def test_numeric_labels_need_class_names(root):
     path = manifest(root, ["path,label", "a/1.png,3", "a/2.png,6"])
     with pytest.raises(DataError, match=r"line 2: label '3' is no known class; name all classes"):
         list_files(path)
@@ -81,7 +81,7 @@ def test_numbers_need_their_classes(root):
         list_files(path, classes=("a", "b", "c", "d"))
 
 
-def test_classes_that_are_numbers_go_by_name(root):
+def test_classes_named_by_numbers_are_matched_by_name(root):
     path = manifest(root, ["path,label", "a/1.png,2", "a/2.png,1"])
     assert list_files(path, classes=("1", "2")).labels.tolist() == [1, 0]
 
@@ -170,7 +170,7 @@ def test_no_such_file(root):
         list_files(root / "none.csv")
 
 
-def test_more_rows_than_anyone_has(root, monkeypatch):
+def test_too_many_rows(root, monkeypatch):
     monkeypatch.setattr(ferdata.sources.manifest, "MAX_ROWS", 3)
     with pytest.raises(DataError, match="line 5: more than 3 rows"):
         list_files(manifest(root))
@@ -199,7 +199,7 @@ def joined(rows):
 
 
 @given(st.binary(max_size=60) | st.lists(st.lists(FIELD, max_size=4)).map(joined))
-def test_anything_is_a_listing_or_one_error(tmp_path_factory, data):
+def test_any_bytes_give_a_listing_or_one_error(tmp_path_factory, data):
     root = tmp_path_factory.getbasetemp()
     for place in ("a/1.png", "a/2.png"):
         if not os.path.exists(root / place):
@@ -214,7 +214,7 @@ def test_anything_is_a_listing_or_one_error(tmp_path_factory, data):
         assert all(p in text for p in files.paths) and set(files.paths) <= {"a/1.png", "a/2.png"}
 
 
-def test_a_link_out_of_the_folder_is_refused_unless_its_place_is_named(root, tmp_path):
+def test_a_link_out_of_the_folder_is_refused_unless_root_is_given(root, tmp_path):
     outside = tmp_path / "elsewhere"
     outside.mkdir()
     (outside / "1.png").write_bytes((root / "a/1.png").read_bytes())
@@ -229,7 +229,7 @@ def test_a_link_out_of_the_folder_is_refused_unless_its_place_is_named(root, tmp
 
 
 @pytest.mark.parametrize("column", ["subject", "split", "path"])
-def test_one_long_name_does_not_make_all_names_wide(root, column):
+def test_one_long_name_does_not_take_memory_for_every_row(root, column):
     fields = dict(path="a/1.png", label="happy", subject="x", split="train")
     fields[column] = "x" * 401 + ".png"
     path = manifest(root, [",".join(fields), ",".join(fields.values())])

@@ -1,4 +1,4 @@
-"""Network.loss_and_gradients: forward, the loss and backward in one call, to the same bits."""
+"""Network.loss_and_gradients: forward, the loss and backward in one call, with the same bits."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import SMALL_NETWORKS, small_batch, small_network
 
-from tinycnn import CrossEntropy, Distillation, RelationDistillation, backends, losses
+from tinycnn import CrossEntropy, Distillation, RelationDistillation, kernel_backend
+from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 from tinycnn.kernels import program
-from tinycnn.losses import SmoothedTargets
 from tinycnn.models import microexpnet
 
 EVERY_NETWORK = pytest.mark.parametrize("name", SMALL_NETWORKS)
@@ -21,14 +21,13 @@ IN_ONE_CALL = {
     "hinton": Distillation(4.0, 0.7, "hinton"),
     "teacher_alone": Distillation(2.0, 1.0),
     "no_teacher": Distillation(3.0, 0.0),
-    "smoothed_distillation": SmoothedTargets(Distillation(4.0, 0.7), 0.2),
+    "smoothed_distillation": Distillation(4.0, 0.7, label_smoothing=0.2),
 }
 STEP_BY_STEP = {
     "several_temperatures": Distillation((2.0, 4.0), 0.5),
     "z_scores": Distillation(2.0, 0.5, standardize=True),
     "relations": RelationDistillation(),
-    "smoothed_twice": SmoothedTargets(CrossEntropy(label_smoothing=0.1), 0.1),
-    "smoothed_relations": SmoothedTargets(RelationDistillation(), 0.1),
+    "smoothed_relations": RelationDistillation(label_smoothing=0.1),
 }
 
 
@@ -41,7 +40,7 @@ def given_for(network, n_images, seed=1):
 
 
 def step_by_step(network, x, loss, targets, teacher):
-    """What loss_and_gradients stands for."""
+    """The separate calls that loss_and_gradients replaces."""
     logits = network.forward(x, training=True)
     value, dlogits = loss(logits, targets, teacher, backend=network.backend)
     network.backward(dlogits)
@@ -49,14 +48,14 @@ def step_by_step(network, x, loss, targets, teacher):
 
 
 def in_one_call(network, x, loss, targets, teacher):
-    network.gradient_vector[:] = 7.0  # nothing of it may stay
+    network.gradient_vector[:] = 7.0  # these values must all be overwritten
     value, logits = network.loss_and_gradients(x, loss, targets, teacher)
     slots = [network.gradients[name].copy() for name in network.gradients]
     return value, logits, slots
 
 
 def assert_same(network, x, loss, targets, teacher, other=None):
-    """One call against step by step, of two networks whose masks are drawn alike."""
+    """Compares one call with separate calls, on two networks that draw the same dropout masks."""
     value, logits, gradients = in_one_call(network, x, loss, targets, teacher)
     other = other or network
     expected, expected_logits, _ = step_by_step(other, x, loss, targets, teacher)
@@ -70,9 +69,9 @@ def assert_same(network, x, loss, targets, teacher, other=None):
 
 
 @EVERY_NETWORK
-@pytest.mark.parametrize("n_images", [1, 3, 5 * backends.N_GRADIENT_CHUNKS + 1])
-def test_the_bits_are_those_of_forward_loss_and_backward(name, n_images):
-    """Every kind of operation; chunks of one image, and of more than program.BLOCK."""
+@pytest.mark.parametrize("n_images", [1, 3, 5 * kernel_backend.N_GRADIENT_CHUNKS + 1])
+def test_one_call_gives_the_bits_of_forward_loss_and_backward(name, n_images):
+    """Every kind of operation, with chunks of one image and of more than program.BLOCK images."""
     network, other = small_network(name, "numba"), small_network(name, "numba")
     x = small_batch(name, n_images)
     labels, votes, teacher = given_for(network, n_images)
@@ -82,16 +81,16 @@ def test_the_bits_are_those_of_forward_loss_and_backward(name, n_images):
 
 @BACKENDS
 @pytest.mark.parametrize("name", IN_ONE_CALL)
-def test_every_loss_of_the_kernel(name, backend):
+def test_every_loss_that_the_kernel_computes(name, backend):
     network, loss = small_network("dense_alone", backend), IN_ONE_CALL[name]
-    assert loss.as_distillation is not None
+    assert loss.terms is not None
     x = small_batch("dense_alone", 11)
     labels, votes, teacher = given_for(network, 11)
     assert_same(network, x, loss, labels, teacher)
-    if not loss.as_distillation.label_smoothing:
+    if not loss.label_smoothing:
         assert_same(network, x, loss, votes, teacher)
         return
-    # a product and a sum that the kernel may round once
+    # smoothing is a product and a sum, which the kernel may round only once
     value, logits, gradients = in_one_call(network, x, loss, votes, teacher)
     expected, _, _ = step_by_step(network, x, loss, votes, teacher)
     assert value == pytest.approx(expected, rel=1e-14)
@@ -101,10 +100,10 @@ def test_every_loss_of_the_kernel(name, backend):
 
 @BACKENDS
 @pytest.mark.parametrize("name", STEP_BY_STEP)
-def test_losses_that_the_kernel_is_not(name, backend):
-    """They go forward and back over the whole batch."""
+def test_losses_that_the_kernel_does_not_compute(name, backend):
+    """Losses without the fused kernel run forward and backward over the whole batch."""
     network, loss = small_network("dense_alone", backend), STEP_BY_STEP[name]
-    assert getattr(loss, "as_distillation", None) is None
+    assert loss.terms is None
     labels, _, teacher = given_for(network, 11)
     assert_same(network, small_batch("dense_alone", 11), loss, labels, teacher)
 
@@ -112,7 +111,7 @@ def test_losses_that_the_kernel_is_not(name, backend):
 @pytest.mark.jit("MicroExpNet in Python takes minutes")
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
 def test_microexpnet_on_any_number_of_threads(n_threads):
-    """In float32, where forward takes Winograd's way; 20 images are chunks of 3 and one of 2."""
+    """In float32, where forward uses Winograd; 20 images are chunks of 3 and one of 2."""
     network, one = microexpnet(n_threads=n_threads, seed=3), microexpnet(n_threads=1, seed=3)
     x = np.random.default_rng(0).uniform(0, 255, (20, 84, 84, 1)).astype(np.float32)
     labels, _, teacher = given_for(network, 20)
@@ -123,7 +122,7 @@ def test_microexpnet_on_any_number_of_threads(n_threads):
 
 
 def test_batches_of_other_sizes_in_between():
-    """What a larger batch left in the workspaces changes nothing."""
+    """What a larger batch left in the workspaces has no effect."""
     network, loss = small_network("miniature", "numba"), IN_ONE_CALL["hinton"]
     for n_images in (40, 3, 17, 40, 1):
         other = small_network("miniature", "numba")
@@ -155,7 +154,7 @@ def test_no_images(backend):
     assert not any(gradient.any() for gradient in gradients)
 
 
-def test_a_backward_pass_needs_a_forward_pass_of_its_own():
+def test_backward_after_one_call_needs_a_new_forward():
     network = small_network("dense_alone", "numba")
     labels, _, teacher = given_for(network, 4)
     network.forward(small_batch("dense_alone", 4), training=True)
@@ -166,11 +165,11 @@ def test_a_backward_pass_needs_a_forward_pass_of_its_own():
         network.backward(np.zeros((4, len(network.classes))))
 
 
-# ---- what cannot be learned from ---------------------------------------------------------------
+# ---- invalid targets and soft labels -----------------------------------------------------------
 
 
 def wrong_targets():
-    """name: what is done to (labels, votes, teacher) to spoil row 9, and which are handed on."""
+    """name: (function that makes row 9 invalid, "labels" or "votes": what the targets are)."""
 
     def label(value):
         return lambda labels, votes, teacher: labels.__setitem__(9, value), "labels"
@@ -198,7 +197,7 @@ def wrong_targets():
 @BACKENDS
 @pytest.mark.parametrize("name", wrong_targets())
 @pytest.mark.parametrize("loss", ["hinton", "smoothed_distillation"])
-def test_what_is_wrong_is_told_with_its_row_and_the_gradients_stay(name, loss, backend):
+def test_the_error_names_the_row_and_the_gradients_do_not_change(name, loss, backend):
     network, loss = small_network("dense_alone", backend), IN_ONE_CALL[loss]
     labels, votes, teacher = given_for(network, 20)
     spoil, which = wrong_targets()[name]
@@ -215,18 +214,18 @@ def test_what_is_wrong_is_told_with_its_row_and_the_gradients_stay(name, loss, b
     np.testing.assert_array_equal(network.gradient_vector, 7.0)
 
 
-def test_a_sum_that_only_float64_takes_is_learned_from():
-    """Votes are checked as they are given, and computed with in float32: at the edge of the
-    tolerance the two may not agree, and then the loss has the last word."""
+def test_a_sum_accepted_only_in_float64_is_accepted():
+    """Votes are used in float32.  At the edge of the tolerance, a sum may be accepted in float64
+    and not in float32.  The check of the loss, on the votes as given, decides, and dropout masks
+    are drawn once."""
     votes = np.full((6, 4), 0.25)
-    votes[2] -= [losses.ROW_SUM_TOLERANCE * (1 - 1e-12), 0, 0, 0]
-    network, loss = small_network("dense_alone", "numba", np.float32), CrossEntropy()
-    x = small_batch("dense_alone", 6).astype(np.float32)
-    rows = np.empty((6, 4), np.float32)
-    none = np.empty(0, np.int64)
-    program.target_distributions(none, votes.astype(np.float32), 0.0, 0, rows)
-    assert np.isnan(rows[2]).all() and np.isfinite(np.delete(rows, 2, axis=0)).all()
-    assert_same(network, x, loss, votes, None)
+    votes[2] -= [ROW_SUM_TOLERANCE * (1 - 1e-12), 0, 0, 0]
+    assert first_wrong_row(votes) is None and first_wrong_row(votes.astype(np.float32))[0] == 2
+    network, other = (small_network("miniature", "numba", np.float32) for _ in range(2))
+    x = small_batch("miniature", 6).astype(np.float32)
+    assert_same(network, x, CrossEntropy(), votes, None, other)
+    states = [n.dropout_generator.bit_generator.state for n in (network, other)]
+    assert states[0] == states[1]
 
 
 @BACKENDS
@@ -241,7 +240,7 @@ def test_a_sum_that_only_float64_takes_is_learned_from():
         lambda labels, teacher: (labels > 1, teacher),
     ],
 )
-def test_other_shapes_and_dtypes_are_the_loss_s_own_errors(spoil, backend):
+def test_wrong_shapes_and_dtypes_raise_the_errors_of_the_loss(spoil, backend):
     network, loss = small_network("dense_alone", backend), IN_ONE_CALL["hinton"]
     labels, _, teacher = given_for(network, 6)
     targets, soft_labels = spoil(labels, teacher)
@@ -255,7 +254,7 @@ def test_other_shapes_and_dtypes_are_the_loss_s_own_errors(spoil, backend):
 
 @BACKENDS
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_a_loss_that_is_not_finite_leaves_the_gradients(backend, n_threads):
+def test_a_loss_that_is_not_finite_does_not_change_the_gradients(backend, n_threads):
     network = small_network("dense_alone", backend, n_threads=n_threads)
     labels, _, teacher = given_for(network, 20)
     x = small_batch("dense_alone", 20)
@@ -275,11 +274,7 @@ def test_pictures_are_checked():
         network.loss_and_gradients(np.zeros((6, 2, 2, 2)), IN_ONE_CALL["hinton"], labels, teacher)
 
 
-# ---- the kernels of it -------------------------------------------------------------------------
-
-
-def test_the_tolerance_is_that_of_the_losses():
-    assert program.ROW_SUM_TOLERANCE == losses.ROW_SUM_TOLERANCE
+# ---- its kernels -------------------------------------------------------------------------------
 
 
 @settings(max_examples=60)
@@ -291,25 +286,12 @@ def test_the_tolerance_is_that_of_the_losses():
     dtype=st.sampled_from([np.float32, np.float64]),
     seed=st.integers(0, 2**32),
 )
-def test_target_distributions_are_those_of_the_losses(n, k, smoothing, first, dtype, seed):
-    rng = np.random.default_rng(seed)
-    logits, rows = np.empty((first + n, k), dtype), np.empty((n, k), dtype)
-    none, empty = np.empty(0, np.int64), np.empty((0, k), dtype)
+def test_target_distributions_equal_those_of_the_losses(n, k, smoothing, first, dtype, seed):
+    rng, rows = np.random.default_rng(seed), np.empty((n, k), dtype)
     labels = rng.integers(0, k, first + n)
     votes = rng.dirichlet(np.ones(k), first + n).astype(dtype)
-    for targets, arguments in ((labels, (labels, empty)), (votes, (none, votes))):
-        expected = losses.as_distributions(losses.check_targets(targets, logits), logits)
-        if smoothing:
-            expected = losses.smoothed_targets(targets, logits, smoothing)
-        program.target_distributions(*arguments, smoothing, first, rows)
+    for targets in (labels, votes):
+        inputs = CrossEntropy().check(targets, None, (first + n, k), np.dtype(dtype))
+        expected = inputs.smoothed(smoothing).distributions()
+        program.target_distributions(inputs.labels, inputs.targets, smoothing, first, rows)
         np.testing.assert_allclose(rows, expected[first:], rtol=4 * np.finfo(dtype).eps)
-
-
-def test_all_finite():
-    x = np.ones(5)
-    assert program.all_finite(x) and program.all_finite(x[:0])
-    for value in (np.nan, np.inf, -np.inf):
-        for k in range(5):
-            bad = x.copy()
-            bad[k] = value
-            assert not program.all_finite(bad)

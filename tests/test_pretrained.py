@@ -1,5 +1,7 @@
-"""The weights that come with the package and their model card, and examples/package_pretrained.py,
-which measures them and writes the numbers of the card."""
+"""The shipped weights: they exist, match their model card, and are calibrated.
+
+Also examples/package_pretrained.py, which measures them and writes the numbers of the card.
+"""
 
 import configparser
 import hashlib
@@ -76,14 +78,13 @@ def test_a_missing_file_is_reported(monkeypatch):
 
 
 def test_accuracy_and_calibration_on_real_faces(network, public_test):
-    """The limits are well below what the card reports: they are to notice damage, not a change of
-    some tenths of a percent."""
+    """The limits are well below the card's figures: this test only detects damage."""
     images, labels = public_test
     logits = network.predict_logits(images)
     assert metrics.accuracy(logits, labels) > 0.74
     before = metrics.expected_calibration_error(softmax(logits), labels)
     after = metrics.expected_calibration_error(network.predict_proba(images), labels)
-    assert after < 0.03 and after < before + 0.005  # the fit minimises another loss
+    assert after < 0.03 and after < before + 0.005  # may rise by a little
     sure = network.predict_proba(images).max(axis=1) > 0.9
     assert sure.mean() > 0.2 and metrics.accuracy(logits[sure], labels[sure]) > 0.93
 
@@ -129,7 +130,7 @@ CONFIG = {
 
 @pytest.fixture
 def finished_run(tmp_path):
-    """The shipped network as a finished run writes it: without framing and temperature."""
+    """The shipped network as a finished run saves it: without framing and temperature."""
     folder = tmp_path / "run"
     folder.mkdir()
     again = load_pretrained()
@@ -156,30 +157,30 @@ def test_packaging_a_run(finished_run, out, files, network, public_test, capsys)
     made = tinycnn.load(out / "ferplus.safetensors")
     np.testing.assert_array_equal(made.parameter_vector, network.parameter_vector)
     assert made.input_spec == network.input_spec
-    # Without Numba the faces are resized by SciPy: a few pixels are one grey level apart.
+    # Without Numba, SciPy resizes the faces: a few pixels differ by one grey level.
     assert made.calibration_temperature == pytest.approx(network.calibration_temperature, rel=2e-4)
     card = (out / "MODEL_CARD.md").read_text(encoding="utf-8")
     content = (out / "ferplus.safetensors").read_bytes()
     assert hashlib.sha256(content).hexdigest() in card
     outside = [re.sub(r"begin -->.*<!--", "", t, flags=re.S) for t in (card, CARD.read_text())]
-    assert outside[0] == outside[1]  # what people wrote is unchanged
+    assert outside[0] == outside[1]  # text written by hand does not change
     assert card.count(program.BEGIN) == card.count(program.END) == card.count("### Accuracy") == 1
     assert "best epoch 5 of 9" in card and "seed 3" in card and "`ab12`" in card
     line = (
         "python train_student.py --data fer2013.csv.gz --votes fer2013new.csv --epochs 9 --seed 3"
     )
     assert f"\n{line}\n" in card
-    # the first row of the table, counted independently
+    # compare the first row of the table
     images, labels = public_test
     right = (network.predict_logits(images).argmax(axis=1) == labels).mean()
     assert f"| FER+, the class with most votes | 3,553 | {100 * right:.1f}% ± 0.7% |" in card
-    assert "| 3,309 |" in card  # 3,589 minus the 280 that are in Training, too
+    assert "| 3,309 |" in card  # 3,589 minus the 280 that are also in Training
     recall = (network.predict_logits(images).argmax(axis=1) == labels)[labels == 5].mean()
     assert f"| happy | {(labels == 5).sum():,} | {100 * recall:.0f}% |" in card
     assert capsys.readouterr().out.count("sha256")
 
 
-def test_labels_without_contempt_are_not_answered_with_it():
+def test_contempt_is_never_predicted_for_labels_without_it():
     logits = np.array([[0, 9, 1.0], [0, 9, 1.0], [2, 1, 0]])
     labels, all_new = np.array([2, 0, 0]), np.ones(3, bool)
     images = program.LabelledImages("", np.zeros(3), labels, all_new, [2, 0])
@@ -188,7 +189,7 @@ def test_labels_without_contempt_are_not_answered_with_it():
 
 
 @pytest.mark.parametrize("damage", ["no run", "no config", "bad config", "no card", "no marks"])
-def test_a_failed_packaging_changes_no_file(finished_run, out, tmp_path, capsys, damage):
+def test_a_run_that_cannot_be_packaged_changes_nothing(finished_run, out, tmp_path, capsys, damage):
     if damage == "no run":
         shutil.rmtree(finished_run)
     elif damage == "no config":

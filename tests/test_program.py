@@ -1,8 +1,8 @@
-"""A whole plan in one call: the kernels' walk against the reference, layer by layer.
+"""A whole plan in one call: kernels/program.py against the reference, layer by layer.
 
-`ALLOWANCE` for float64: the longest chain of additions in these networks has a few hundred of
-them, each off by eps/2 = 1.1e-16 of the size of its terms, and a sum of normal values may be ten
-times smaller than its terms: 1e-12 leaves room for that and for nothing else.
+`ALLOWANCE` for float64: the longest sums in these networks have a few hundred additions.  Each is
+off by at most eps/2 = 1.1e-16 of its terms, and a sum of normal values may be ten times smaller
+than its terms.  1e-12 allows for that, but not for a mistake.
 """
 
 import tracemalloc
@@ -24,9 +24,9 @@ from tinycnn import (
     MaxPool2D,
     Network,
     ReLU,
-    backends,
+    kernel_backend,
 )
-from tinycnn.kernels import program
+from tinycnn.kernels.elementwise import sum_chunks
 from tinycnn.models import microexpnet
 from tinycnn.testing import gradient_error
 
@@ -36,7 +36,7 @@ EVERY_NETWORK = pytest.mark.parametrize("name", SMALL_NETWORKS)
 
 
 def pass_through(network, x, dlogits):
-    """Logits, gradients of all parameters, and that of x, after a pass forward and back."""
+    """Logits, the gradients of all parameters, and dx, after a forward and a backward pass."""
     logits = network.forward(x, training=True)
     dx = network.backward(dlogits, input_gradient=True)
     return dict(logits=logits, dx=dx, **{name: g.copy() for name, g in network.gradients.items()})
@@ -57,9 +57,9 @@ def assert_same_bits(result, expected):
 
 
 @EVERY_NETWORK
-@pytest.mark.parametrize("n_images", [1, 2, 11, 5 * backends.N_GRADIENT_CHUNKS + 1])
+@pytest.mark.parametrize("n_images", [1, 2, 11, 5 * kernel_backend.N_GRADIENT_CHUNKS + 1])
 def test_kernels_equal_the_reference(name, n_images):
-    """Chunks of one image, of a few, and of more than program.BLOCK."""
+    """With chunks of one image, of a few, and of more than program.BLOCK."""
     x = small_batch(name, n_images)
     kernels, reference = (small_network(name, backend) for backend in ("numba", "numpy"))
     dlogits = random_dlogits(kernels, x)
@@ -73,7 +73,7 @@ def test_kernels_equal_the_reference(name, n_images):
 
 @st.composite
 def networks(draw):
-    """Layers of any kind in any order that fits, and a picture shape."""
+    """Random networks: layers of any kind in any valid order, and a picture shape."""
     layers = []
     for _ in range(draw(st.integers(0, 5))):
         layers.append(
@@ -143,7 +143,7 @@ def test_bits_of_float32_do_not_depend_on_the_number_of_threads():
 
 
 @EVERY_NETWORK
-def test_bits_of_an_image_do_not_depend_on_its_neighbours(name):
+def test_bits_of_an_image_do_not_depend_on_the_other_images(name):
     x = small_batch(name, 19)
     network = small_network(name)
     together = network.forward(x)
@@ -154,7 +154,7 @@ def test_bits_of_an_image_do_not_depend_on_its_neighbours(name):
 
 
 @EVERY_NETWORK
-def test_training_and_prediction_give_the_same_bits_where_nothing_is_dropped(name):
+def test_without_dropout_training_and_prediction_give_the_same_bits(name):
     layers, shape = SMALL_NETWORKS[name]
     layers = [Dropout(0.0) if isinstance(layer, Dropout) else layer for layer in layers]
     network = Network(layers, InputSpec(*shape), dtype=np.float64, seed=3)
@@ -165,17 +165,19 @@ def test_training_and_prediction_give_the_same_bits_where_nothing_is_dropped(nam
 # ---- workspaces --------------------------------------------------------------------------------
 
 
-def poison(workspace):
-    """Fill every array that a pass works in: NaN, and winners far away from any array."""
-    for array in vars(workspace).values():
-        if isinstance(array, np.ndarray):
-            array[:] = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+def poison(space, spared):
+    """Fill every array that a pass uses, except `spared`, with NaN, and winners with positions
+    outside any array."""
+    for value in [space, *vars(space).values()]:
+        for array in value if isinstance(value, tuple) else [value]:
+            if isinstance(array, np.ndarray) and array is not spared:
+                array[:] = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max
 
 
 @EVERY_NETWORK
 @pytest.mark.parametrize("n_before, n_images", [(17, 17), (17, 3), (3, 17)])
-def test_nothing_of_an_earlier_batch_survives(name, n_before, n_images):
-    """The arrays of a larger or smaller batch, all poisoned, give the bits of fresh ones."""
+def test_nothing_of_an_earlier_batch_remains(name, n_before, n_images):
+    """After a batch of another size, with all arrays poisoned, the bits are those of new arrays."""
     x = small_batch(name, n_images)
     fresh, used = small_network(name), small_network(name)
     dlogits = random_dlogits(fresh, x)
@@ -184,13 +186,12 @@ def test_nothing_of_an_earlier_batch_survives(name, n_before, n_images):
     pass_through(used, before, random_dlogits(used, before))
     used.forward(before)
     used.dropout_generator.bit_generator.state = state
-    assert used._run.idle_workspaces
     run = used._run
-    assert run.idle_backward_scratch
-    for workspace in (run.training, *run.idle_workspaces, *run.idle_backward_scratch):
-        poison(workspace)
+    assert run.prediction_spaces.idle and run.chunk_spaces.idle
+    for space in (run.batch_space, *run.prediction_spaces.idle, *run.chunk_spaces.idle):
+        poison(space, spared=used.gradient_vector)
     used.gradient_vector[:] = np.nan
-    used._run.transposed[:] = np.nan
+    run.transposed[:] = np.nan
     assert_same_bits(pass_through(used, x, dlogits), pass_through(fresh, x, dlogits))
     np.testing.assert_array_equal(used.forward(x), fresh.forward(x))
 
@@ -200,7 +201,7 @@ def test_a_smaller_workspace_is_replaced_and_a_larger_one_kept(name):
     network = small_network(name)
     for n_images, capacity in ((5, 5), (3, 5), (9, 9), (1, 9)):
         network.forward(small_batch(name, n_images), training=True)
-        assert network._run.training.capacity == capacity
+        assert network._run.batch_space.capacity == capacity
 
 
 @EVERY_NETWORK
@@ -215,7 +216,7 @@ def test_an_empty_batch(name):
 
 
 @EVERY_NETWORK
-def test_inputs_survive(name):
+def test_inputs_are_not_changed(name):
     network = small_network(name)
     x = small_batch(name, 5)
     dlogits, parameters = random_dlogits(network, x), network.parameter_vector.copy()
@@ -229,9 +230,9 @@ def test_inputs_survive(name):
 
 @pytest.mark.jit("Python's numbers are allocations, a step of them takes minutes")
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_a_warm_step_allocates_no_arrays(n_threads):
-    """NumPy tells tracemalloc of its arrays.  What is left are logits, losses and Python's own
-    objects: a fraction of one image's activations (33 kB), of which the batch has 16."""
+def test_steps_after_the_first_allocate_no_arrays(n_threads):
+    """tracemalloc sees NumPy's arrays.  A step allocates only logits, losses and Python objects:
+    a fraction of the activations of one image (33 kB); the batch has 16."""
     network = microexpnet(n_threads=n_threads)
     optimizer, loss = Adam(), Distillation()
     rng = np.random.default_rng(0)
@@ -252,15 +253,17 @@ def test_a_warm_step_allocates_no_arrays(n_threads):
 
     step()
     network.forward(x)
-    run = network._run  # a scratch for each thread, whether or not they have met so far
-    run.idle_workspaces += [run._take_workspace(2) for _ in range(n_threads)]
-    run.idle_backward_scratch += [run._take_backward_scratch(2) for _ in range(n_threads)]
+    run = network._run  # a space for each thread, whether or not they have met so far
+    run.prediction_spaces.idle += [run.prediction_spaces.take(8) for _ in range(n_threads)]
+    run.chunk_spaces.idle += [run.chunk_spaces.take(2) for _ in range(n_threads)]
     step()
     tracemalloc.start()
     try:
+        for _ in range(20):  # what Python keeps of freed tuples is allocated once more
+            step()
         assert peak_of(lambda: np.zeros(4000)) >= 32_000  # arrays are seen
         assert peak_of(step) < 16_000
-        step()  # new parameters: prediction transforms its weights anew, once
+        step()  # new parameters: prediction transforms its weights again, once
         network.forward(x)
         assert peak_of(lambda: network.forward(x)) < 16_000
     finally:
@@ -271,10 +274,10 @@ def test_a_warm_step_allocates_no_arrays(n_threads):
 
 
 @given(n_images=st.integers(1, 1000))
-def test_chunks_depend_on_the_batch_alone_and_cover_it(n_images):
-    size = backends.chunk_size(n_images)
+def test_chunks_depend_only_on_the_batch_and_cover_it(n_images):
+    size = kernel_backend.chunk_size(n_images)
     n_chunks = -(-n_images // size)
-    assert 1 <= n_chunks <= backends.N_GRADIENT_CHUNKS
+    assert 1 <= n_chunks <= kernel_backend.N_GRADIENT_CHUNKS
     assert (n_chunks - 1) * size < n_images <= n_chunks * size
 
 
@@ -282,9 +285,9 @@ def test_chunks_are_added_in_order():
     """1e16 + 1 = 1e16 in float64, so another order would give 1."""
     chunks = np.array([[1.0, 2, 7], [1e16, 20, 7], [-1e16, 200, 7]])
     total = np.full(3, np.nan)
-    program.sum_chunks(chunks, 0, total[:2])
+    sum_chunks(chunks, 0, total[:2])
     np.testing.assert_array_equal(total, [0, 222, np.nan])
-    program.sum_chunks(chunks, 1, total[:2])
+    sum_chunks(chunks, 1, total[:2])
     np.testing.assert_array_equal(total, [222, 21, np.nan])
-    program.sum_chunks(chunks[:0], 0, total)
+    sum_chunks(chunks[:0], 0, total)
     np.testing.assert_array_equal(total, [0, 0, 0])

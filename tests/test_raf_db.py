@@ -1,4 +1,4 @@
-"""RAF-DB: numbers 1..7 by their documented names, the list and the images held together."""
+"""RAF-DB: the class numbers 1..7 by name, and whether label list and images fit together."""
 
 import shutil
 
@@ -20,7 +20,7 @@ TEST = dict(zip(DOCUMENTED, (329, 74, 160, 1185, 478, 162, 680)))
 
 
 def raf(root, labels, images="Image/aligned", lists="EmoLabel"):
-    """labels: {"train_00001": "5"}."""
+    """A small RAF-DB.  labels: {"train_00001": "5"}."""
     link = Linked(root)
     for stem in labels:
         link(f"{images}/{stem}_aligned.jpg")

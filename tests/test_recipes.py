@@ -1,7 +1,7 @@
-"""Recipes: what is fixed about them, and schedules by name."""
+"""Recipes: their published values; schedules and losses by name."""
 
 import math
-from dataclasses import FrozenInstanceError, asdict
+from dataclasses import FrozenInstanceError, asdict, replace
 
 import numpy as np
 import pytest
@@ -15,13 +15,12 @@ from tinycnn import (
     models,
 )
 from tinycnn.input_spec import SCALINGS
-from tinycnn.losses import SmoothedTargets
 from tinycnn.optim import Adam, optimizer_from_name
 from tinycnn.recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES, make_loss, make_schedule
 
 
 def test_paper_is_the_papers_training():
-    """DESIGN.md, "MicroExpNet, exactly", with the temperature of CK+."""
+    """The training of the paper, with its temperature for CK+."""
     paper = asdict(RECIPES["paper"])
     assert paper.pop("epochs") >= 1000
     assert paper == dict(
@@ -66,7 +65,7 @@ def test_fer_is_what_the_readme_says():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_can_be_followed(name):
+def test_every_recipe_can_be_used(name):
     recipe = RECIPES[name]
     assert recipe.scaling in SCALINGS and recipe.schedule in SCHEDULES
     assert recipe.batch_size >= 1 and recipe.epochs >= 1
@@ -99,7 +98,7 @@ def test_constant_is_constant():
     assert {schedule(step) for step in range(30)} == {1e-4}
 
 
-def test_cosine_climbs_for_a_twentieth_then_falls_to_zero():
+def test_cosine_rises_for_a_twentieth_then_falls_to_zero():
     schedule = make_schedule("cosine", 0.5, 100)
     for step in range(5):
         assert math.isclose(schedule(step), 0.5 * (step + 1) / 6)
@@ -109,7 +108,7 @@ def test_cosine_climbs_for_a_twentieth_then_falls_to_zero():
     assert schedule(99) == 0.0
 
 
-def test_one_cycle_climbs_for_three_tenths_from_a_25th_then_falls_to_a_10000th():
+def test_one_cycle_rises_for_three_tenths_from_a_25th_then_falls_to_a_10000th():
     schedule = make_schedule("one-cycle", 0.5, 100)
     assert math.isclose(schedule(0), 0.5 / 25)
     assert math.isclose(schedule(29), 0.5)
@@ -141,9 +140,10 @@ def test_losses_by_name():
 
 def test_losses_without_a_teacher_and_with_smoothed_targets():
     assert make_loss("none", None, None, None) == CrossEntropy()
-    assert make_loss("kd", 4.0, 0.7, "hinton", 0.1) == SmoothedTargets(
-        Distillation(4.0, 0.7, "hinton"), 0.1
-    )
+    assert make_loss("none", label_smoothing=0.1) == CrossEntropy(0.1)
+    for name in LOSSES:
+        loss = make_loss(name, 4.0, 0.7, "hinton", 0.1)
+        assert loss == replace(make_loss(name, 4.0, 0.7, "hinton"), label_smoothing=0.1)
     with pytest.raises(ValueError, match="label_smoothing=1.5"):
         make_loss("none", label_smoothing=1.5)
 

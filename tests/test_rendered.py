@@ -1,4 +1,4 @@
-"""The built-in faces: the same bits everywhere, and muscles that move what their names say."""
+"""The built-in faces: the same bits everywhere; each action unit moves what its name says."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from ferdata.rendered import (
     render_faces,
 )
 
-# sha256 of render_faces(2, 1). Teachers' soft labels are tied to the pixels: a new value here means
-# that every soft label made for the built-in faces is void and has to be made again.
+# sha256 of render_faces(2, 1). Soft labels belong to exact pixels: if this value changes, all soft
+# labels of the built-in faces are invalid and must be made again.
 PINNED = "f4a34801cb2331a0608360274d7d1eb6af89c8ae4db4082f43f7357b542a12bb"
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ def faces():
 
 
 def hash_elsewhere(**environment: str) -> str:
-    """Content hash of render_faces(2, 1) in a new process; skips if NumPy refuses to start."""
+    """Content hash of render_faces(2, 1) in a new process; skips if NumPy cannot start there."""
     code = "from ferdata.rendered import render_faces; print(render_faces(2, 1).content_hash())"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -91,8 +91,8 @@ def test_another_seed_gives_other_people_and_ids(faces):
     assert not (other.images == faces.images[0]).all(axis=(1, 2)).any()
 
 
-def test_drawing_calls_no_function_whose_bits_vary():
-    """Every NumPy function the drawing calls is on the list of those that IEEE 754 fixes."""
+def test_drawing_only_calls_functions_with_exact_results():
+    """Drawing only calls NumPy functions whose results IEEE 754 defines exactly."""
     exact = set(
         "abs arange ascontiguousarray empty_like float32 floor int32 maximum minimum ndarray rint "
         "sqrt subtract uint8 where".split()
@@ -111,16 +111,16 @@ def test_drawing_calls_no_function_whose_bits_vary():
     assert seen - exact == {"random"}  # PCG64 and SeedSequence, in draws.py
 
 
-def test_draws_are_the_published_pcg64_words():
+def test_random_numbers_equal_the_published_pcg64_output():
     raw = np.random.PCG64(np.random.SeedSequence([5, 6])).random_raw(4)
     draw = Draws(5, 6)
     assert [draw.unit() for _ in range(4)] == [int(word) // 2**11 / 2**53 for word in raw]
 
 
-def test_grain_is_centred_and_as_wide_as_it_says():
+def test_grain_has_mean_zero_and_the_stated_deviation():
     grain = Draws(1).grain(40_001)
     assert grain.shape == (40_001,)
-    # Four uniform bytes: variance 4 * (256^2 - 1) / 12; standard errors of mean and spread.
+    # A sum of four uniform bytes has variance 4 * (256^2 - 1) / 12; allow a few standard errors.
     spread = (4 * (256**2 - 1) / 12) ** 0.5
     assert abs(grain.mean()) < 4 * spread / 200
     assert grain.std() == pytest.approx(spread, rel=0.02)
@@ -144,7 +144,7 @@ def test_images_have_contrast_and_all_differ(faces):
     assert faces.images.reshape(len(faces), -1).std(axis=1).min() > 8.0
 
 
-def test_people_differ_more_than_one_persons_faint_smile():
+def test_people_differ_more_than_a_faint_smile_of_one_person():
     people = [draw_face(Identity.random(0, k), {}).astype(int) for k in range(8)]
     smile = draw_face(Identity.random(0, 0), {12: 0.3}).astype(int)
     faint = np.abs(smile - people[0]).mean()
@@ -153,7 +153,7 @@ def test_people_differ_more_than_one_persons_faint_smile():
             assert np.abs(people[i] - people[j]).mean() > 3.0 * faint, (i, j)
 
 
-def test_each_subject_is_one_person_of_their_own(monkeypatch):
+def test_each_subject_is_one_person_and_no_other(monkeypatch):
     drawn = []
 
     def remember(person, units, view, size_px):
@@ -236,7 +236,7 @@ def test_unit_moves_mouth_or_jaw(unit, measure, direction):
     assert (full - rest) * direction > 0.0
 
 
-def test_one_sided_unit_leaves_the_other_side_alone():
+def test_a_one_sided_unit_does_not_change_the_other_side():
     marks, rest = face_landmarks(PERSON, {"R12": 1.0}), face_landmarks(PERSON, {})
     assert marks.sides[0].mouth_corner[1] < rest.sides[0].mouth_corner[1]
     assert marks.sides[1].mouth_corner == rest.sides[1].mouth_corner
@@ -244,7 +244,7 @@ def test_one_sided_unit_leaves_the_other_side_alone():
 
 @pytest.mark.parametrize("unit", sorted(ACTION_UNIT_NAMES))
 def test_every_unit_shows_in_the_pixels_it_should(unit):
-    """Brow units change the upper half, mouth units the lower half, all of them visibly."""
+    """Brow units change the upper half, mouth units the lower half, and all changes are visible."""
     change = draw_face(PERSON, {unit: 1.0}).astype(int) - draw_face(PERSON, {})
     upper, lower = np.abs(change[:45]).sum(), np.abs(change[45:]).sum()
     assert upper + lower > 1000
@@ -255,7 +255,7 @@ def test_every_unit_shows_in_the_pixels_it_should(unit):
 
 
 def mouth_line_rows(units) -> tuple[float, float]:
-    """Rows of the darkest pixel in the columns of the mouth's middle and of its right corner."""
+    """Rows of the darkest pixels, in the column of the mouth's middle and of its right corner."""
     image = draw_face(PERSON, units, size_px=168)
     sheet = Sheet(View(), 168)
     middle, top = sheet.to_px(0.0, 0.40)
@@ -281,7 +281,7 @@ def test_one_side_is_the_mirror_of_the_other():
         right = draw_face(PERSON, {f"R{unit}": 0.8}, view) - rest
         left = draw_face(PERSON, {f"L{unit}": 0.8}, view) - rest
         assert np.abs(right[:, :42]).sum() > 4 * np.abs(right[:, 42:]).sum()
-        assert np.abs(right - left[:, ::-1]).max() <= 2, unit  # a rounding of each of the two
+        assert np.abs(right - left[:, ::-1]).max() <= 2, unit  # each of the two was rounded
 
 
 def test_neutral_has_no_units_and_contempt_has_one_side():
@@ -303,7 +303,7 @@ def test_neutral_has_no_units_and_contempt_has_one_side():
 # The view
 
 
-def test_head_turns_and_moves_where_it_is_told():
+def test_the_head_turns_and_moves_as_given():
     def centre(view: View) -> tuple[float, float]:
         image = draw_face(replace(PERSON, hair_style="bald"), {}, view)
         dark = draw_face(replace(PERSON, hair_style="bald", skin_tone=0.3), {}, view)
@@ -336,7 +336,7 @@ def test_sine_and_cosine_polynomials():
         assert sine_cosine(degrees) == pytest.approx(expected, abs=3e-5)
 
 
-def test_light_brightens_its_side():
+def test_light_from_one_side_brightens_it():
     def left_over_right(light_x: float) -> float:
         image = draw_face(PERSON, {}, View(light_x=light_x)).astype(float)
         return image[20:70, 15:42].mean() - image[20:70, 42:69].mean()
@@ -344,7 +344,7 @@ def test_light_brightens_its_side():
     assert left_over_right(-0.6) > 10 and left_over_right(0.6) < -10
 
 
-def test_noise_has_the_asked_spread_and_seed():
+def test_noise_has_the_given_deviation_and_seed():
     clean = draw_face(PERSON, {}).astype(int)
     noisy = draw_face(PERSON, {}, View(noise=6.0, noise_seed=3)).astype(int)
     assert (noisy - clean).std() == pytest.approx(6.0, rel=0.05)
@@ -352,7 +352,7 @@ def test_noise_has_the_asked_spread_and_seed():
 
 
 @pytest.mark.parametrize("kind", ["hand", "bar", "strand", "blob"])
-def test_occluder_hides_a_part_only(kind):
+def test_an_occluder_hides_only_a_part(kind):
     clean = draw_face(PERSON, {}).astype(int)
     hidden = draw_face(PERSON, {}, View(occluder=kind, occluder_u=0.3, occluder_tone=0.05))
     changed = (np.abs(clean - hidden) > 5).mean()

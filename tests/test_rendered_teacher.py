@@ -1,4 +1,4 @@
-"""The shipped teacher: what the file holds, that it fits the drawn faces, and refuses others."""
+"""The shipped teacher: the content of its file; it fits the drawn faces and no others."""
 
 import shutil
 from configparser import ConfigParser
@@ -42,7 +42,7 @@ def other_file(monkeypatch, tmp_path, **changes):
 
 
 def test_exported():
-    """Under a name of its own: a function named like its module is hidden by that module."""
+    """The function has another name than its module, which would otherwise hide it."""
     assert "load_rendered_teacher" in ferdata.__all__
     assert ferdata.load_rendered_teacher is rendered_teacher.load_rendered_teacher
 
@@ -59,7 +59,7 @@ def test_the_file_holds_what_its_readme_says(shipped, train):
 
 
 def test_it_is_package_data():
-    """What is not listed is not installed, and the program's default would fail."""
+    """Files that are not listed as package data are not installed, and the default would fail."""
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg")
     patterns = settings["options.package_data"]["ferdata"].split()
@@ -73,11 +73,11 @@ def test_it_knows_the_training_faces(train):
     logits = load_rendered_teacher(train)
     assert logits.shape == (4096, 8) and logits.dtype == np.float32
     said = logits.argmax(axis=1)
-    # A student comes to about 80 % of its own training images, chance is 12.5 %.
+    # A student is right for about 80 % of its own training images; chance is 12.5 %.
     assert (said == train.labels).mean() > 0.85
     for label in range(8):
         assert (said[train.labels == label] == label).mean() > 0.6, MICROEXPNET8.classes[label]
-    # soft: not one class alone, else there were nothing to learn from it but labels
+    # soft: not all probability on one class, or it would teach no more than labels
     probs = np.exp(logits / 4 - (logits / 4).max(axis=1, keepdims=True))
     probs /= probs.sum(axis=1, keepdims=True)
     assert 0.2 < np.median(probs.max(axis=1)) < 0.99

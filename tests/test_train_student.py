@@ -1,4 +1,4 @@
-"""examples/train_student.py from end to end: on built-in faces, a small FER2013 and real ones."""
+"""examples/train_student.py from end to end: on built-in, on drawn FER2013 and on real faces."""
 
 import csv
 import gzip
@@ -50,7 +50,7 @@ def environment(**more):
 
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path_factory, monkeypatch):
-    """Keeps the parsed data sets of these tests out of the user's cache."""
+    """Keeps the cached data sets of these tests out of the user's cache."""
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "ferdata"))
 
 
@@ -180,8 +180,8 @@ def one_error_line(captured):
 # ---- training --------------------------------------------------------------------------------
 
 
-def test_the_command_of_the_readme_for_a_short_while(tmp_path):
-    """The real program in its own process, faces drawn there; only shorter than by default."""
+def test_the_command_of_the_readme_with_fewer_epochs(tmp_path):
+    """The real program in a separate process, including drawing; shorter than by default."""
     out = tmp_path / "run"
     done = subprocess.run(
         command("--rows", 256, "--epochs", 2, "--out", out),
@@ -203,7 +203,7 @@ def test_the_command_of_the_readme_for_a_short_while(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
-def test_built_in_faces_are_learnt(tmp_path, monkeypatch, capsys):
+def test_training_on_built_in_faces_learns(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ferdata, "default_faces", default_faces)
     out = tmp_path / "run"
     assert run("--rows", 2048, "--epochs", 4, "--out", out) == 0
@@ -216,10 +216,10 @@ def test_built_in_faces_are_learnt(tmp_path, monkeypatch, capsys):
         rows = history(folder)
         assert rows[-1]["train_loss"] < rows[0]["train_loss"]
         assert rows[-1]["val_loss"] < rows[0]["val_loss"]
-        assert rows[-1]["val_accuracy"] > max(rows[0]["val_accuracy"], 0.2)  # chance is 0.125
+        assert rows[-1]["val_accuracy"] > max(rows[0]["val_accuracy"], 0.2)  # chance: 0.125
 
 
-def test_default_folder_is_named_by_the_time(tmp_path, monkeypatch, small, capsys):
+def test_the_default_folder_is_named_after_the_time(tmp_path, monkeypatch, small, capsys):
     monkeypatch.chdir(tmp_path)
     assert run("--data", small.data, "--epochs", 1) == 0
     (folder,) = (tmp_path / "runs").iterdir()
@@ -227,8 +227,8 @@ def test_default_folder_is_named_by_the_time(tmp_path, monkeypatch, small, capsy
     assert f"runs/{folder.name}" in capsys.readouterr().out
 
 
-def test_the_real_faces_are_learnt(shared, tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("FERDATA_CACHE_DIR")  # use the cache: parsing takes longer than this test
+def test_training_on_real_faces_learns(shared, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("FERDATA_CACHE_DIR")  # parsing would take too long
     folder = shared / "data"
     options = ["--data", folder / "fer2013" / "fer2013.csv.gz"]
     options += ["--votes", folder / "fer2013" / "fer2013new.csv"]
@@ -247,9 +247,7 @@ def test_the_real_faces_are_learnt(shared, tmp_path, monkeypatch, capsys):
     records = history(out)
     assert records[-1]["train_loss"] < records[0]["train_loss"]
     assert records[-1]["val_accuracy"] > max(records[0]["val_accuracy"], 0.4)
-    assert not (
-        out / "without-teacher"
-    ).exists()  # --compare is the default for the built-in faces only
+    assert not (out / "without-teacher").exists()  # --compare is on only for the built-in faces
 
 
 def test_votes_and_teacher(small, tmp_path, capsys):
@@ -299,8 +297,7 @@ def test_the_files_own_labels_without_votes_or_teacher(small, tmp_path, capsys):
 
 
 def test_a_folder_per_class_with_people_in_its_names(tmp_path, capsys):
-    """The data have no validation part: a tenth of the people becomes one, the same people when the
-    run is resumed."""
+    """Without a split, a tenth of the people is for validation, and the same when resumed."""
     faces = ferdata.render_faces(12, 1, size_px=48)
     for image, label, subject in zip(faces.images, faces.labels, faces.subjects):
         number = 1 + sorted(set(faces.subjects)).index(subject)
@@ -330,14 +327,14 @@ def test_compare_reports_both(small, tmp_path, capsys):
         best = max(row["val_accuracy"] for row in history(folder))
         assert f"{name}: {best:.1%} of 15" in printed
         assert name in (out / "report.html").read_text()
-    # the second network is trained as in a run without a teacher: same weights
+    # the second run differs only in the teacher: its weights are those of a run without one
     alone = tmp_path / "alone"
     without = small.options()[:4]
     assert run(*without, "--epochs", 2, "--out", alone) == 0
     assert_same_run(out / "without-teacher", contents(alone))
 
 
-def test_options_reach_the_run(small, tmp_path):
+def test_options_are_used(small, tmp_path):
     out = tmp_path / "run"
     words = "--recipe paper --variant v --size XS --epochs 1 --batch-size 10 --optimizer sgd "
     words += "--learning-rate 0.002 --schedule cosine --augment --threads 2 --seed 3 "
@@ -346,7 +343,7 @@ def test_options_reach_the_run(small, tmp_path):
     network = tinycnn.load(out / "model.safetensors")
     assert network.layers == tinycnn.models.microexpnet("v", "XS").layers
     assert network.input_spec.scaling == "raw"
-    assert network.training_summary["n_steps"] == 7  # 63 images in tens
+    assert network.training_summary["n_steps"] == 7  # 63 images in batches of 10
     _, metadata = safetensors.read(path_in(out))
     configuration = json.loads(metadata["tinycnn.checkpoint"])["configuration"]
     assert configuration["loss"] == repr(tinycnn.Distillation(3.0, 0.25, "hinton"))
@@ -357,7 +354,7 @@ def test_options_reach_the_run(small, tmp_path):
     assert options["seed"] == 3 and options["threads"] == 2 and options["augment"] is True
 
 
-def test_training_options_reach_the_run_and_resuming_keeps_the_bits(
+def test_training_options_are_used_and_resuming_keeps_the_bits(
     small, tmp_path, monkeypatch, capsys
 ):
     views = tmp_path / "views.npz"
@@ -369,7 +366,7 @@ def test_training_options_reach_the_run_and_resuming_keeps_the_bits(
     assert run(*options, "--out", tmp_path / "whole") == 0
     _, metadata = safetensors.read(path_in(tmp_path / "whole"))
     configuration = json.loads(metadata["tinycnn.checkpoint"])["configuration"]
-    loss = tinycnn.losses.SmoothedTargets(tinycnn.Distillation(4.0, 0.7, "hinton"), 0.1)
+    loss = tinycnn.Distillation(4.0, 0.7, "hinton", label_smoothing=0.1)
     assert configuration["loss"] == repr(loss)
     assert (configuration["ema_decay"], configuration["clip_norm"]) == (0.9, 2.0)
     network = tinycnn.load(tmp_path / "whole" / "model.safetensors")
@@ -400,13 +397,13 @@ def test_several_teachers_are_averaged(small, tmp_path):
     assert np.allclose(tinycnn.softmax(twice), tinycnn.softmax(once), atol=1e-6)
 
 
-def test_the_recipe_sets_options_that_are_not_given(small, tmp_path):
+def test_recipe_values_are_used_where_no_option_is_given(small, tmp_path):
     args = program.parse([*map(str, small.options()), "--recipe", "paper", "--no-augment"])
     assert (args.temperature, args.soft_weight, args.loss_scale) == (8.0, 0.5, "paper")
     assert (args.optimizer, args.learning_rate, args.schedule) == ("adam", 1e-4, "constant")
     assert (args.scaling, args.bias_std, args.augment) == ("raw", 0.5, False)
     args = program.parse([*map(str, small.options()), "--no-augment", "--soft-weight", "0"])
-    assert args.augment is False and args.soft_weight == 0.0  # given, although false
+    assert args.augment is False and args.soft_weight == 0.0  # given, though false
     assert args.scaling == "standardized" and args.temperature == 4.0
 
 
@@ -432,7 +429,7 @@ def test_patience_stops_early(small, tmp_path):
 
 
 def interrupt_at(monkeypatch, epoch, n_times=1):
-    """Ctrl-C in on_epoch for an epoch, in on_step for (epoch, batch); at the n-th such call."""
+    """Ctrl-C in on_epoch, or in on_step for (epoch, batch), when it occurs the n-th time."""
     hook = "on_step" if isinstance(epoch, tuple) else "on_epoch"
     original, calls = getattr(program.History, hook), []
 
@@ -447,11 +444,11 @@ def interrupt_at(monkeypatch, epoch, n_times=1):
     monkeypatch.setattr(program.History, hook, interrupting)
 
 
-# an epoch has four batches; n_times 2 interrupts the second training, the one without the teacher
+# four batches of 16 per epoch; n_times 2: in the second run, without the teacher
 @pytest.mark.parametrize(
     "at, n_times", [(0, 1), (2, 1), ((0, 1), 1), ((1, 2), 1), (1, 2), ((0, 3), 2), (3, 2)]
 )
-def test_interrupted_and_resumed_is_as_if_never_interrupted(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     small, tmp_path, monkeypatch, capsys, undisturbed, at, n_times
 ):
     out = tmp_path / "a run"
@@ -462,7 +459,7 @@ def test_interrupted_and_resumed_is_as_if_never_interrupted(
     assert f"stopped; continue with: --out '{out}' --resume" in captured.err
     assert "Traceback" not in captured.err
     assert not (out / "report.html").exists()
-    # the number of threads may change, all other options are those of the run
+    # the options of the run stay; only the number of threads may differ
     assert run("--out", out, "--resume", "--threads", 3) == 0
     for part in (".", "without-teacher"):
         assert_same_run(out / part, contents(undisturbed / part))
@@ -487,7 +484,7 @@ def test_a_lost_or_incomplete_line_of_history_is_restored_from_the_checkpoint(
 ):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        interrupt_at(patch, 2)  # the checkpoint is written, the line is not
+        interrupt_at(patch, 2)  # the checkpoint was written, the line was not
         assert run(*small.options(), *SHORT, "--compare", "--out", out) == 130
     assert len(history(out)) == 2
     with open(out / "history.jsonl", "a") as file:
@@ -508,7 +505,7 @@ def test_resuming_a_finished_run_changes_nothing(undisturbed, tmp_path, capsys):
 
 
 def test_ctrl_c_in_a_terminal(small, tmp_path):
-    """A signal to the process, at any moment."""
+    """A signal to the process, at an arbitrary moment."""
     words = [*small.options(), "--epochs", 60, "--batch-size", 16]
     out, whole = tmp_path / "run", tmp_path / "whole"
     process = subprocess.Popen(
@@ -530,7 +527,7 @@ def test_ctrl_c_in_a_terminal(small, tmp_path):
     assert errors.splitlines()[-1] == f"stopped; continue with: --out {out} --resume"
     tinycnn.load(path_in(out))
     assert 1 <= len(history(out)) < 60
-    # Processes like the first one: the tests' own process may run without Numba.
+    # In separate processes like the first: this one may run without Numba, they may not.
     for argv in (("--out", out, "--resume"), (*words, "--out", whole)):
         done = subprocess.run(command(*argv), env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -563,7 +560,7 @@ def binary(small, tmp_path):
 
 def wrong_pixel_count(small, tmp_path):
     text = gzip.decompress(small.data.read_bytes()).splitlines(keepends=True)
-    text[5] = text[5].replace(b" ", b"", 1)  # joins two numbers, perhaps to one above 255
+    text[5] = text[5].replace(b" ", b"", 1)  # two numbers become one, possibly above 255
     path = tmp_path / "fer2013.csv"
     text[5] = re.sub(rb",\d+", b",7", text[5], count=1)
     path.write_bytes(b"".join(text))
@@ -613,7 +610,7 @@ def file_as_data(name):
 
 
 def short_teacher(small, tmp_path):
-    """As many logits as rows, but half of the images have none."""
+    """Logits and rows fit together, but not every image has an entry."""
     half = dict.fromkeys(("logits", "rows"), lambda values: values[:40])
     return spoilt_teacher(**half)(small, tmp_path)
 
@@ -664,7 +661,7 @@ def test_bad_data(small, tmp_path, capsys, name):
     argv = make(small, tmp_path / "in")
     assert run(*argv, "--out", tmp_path / "runs" / "out") == 2
     assert re.search(message, one_error_line(capsys.readouterr()))
-    assert [path.name for path in tmp_path.iterdir()] == ["in"]  # no partial results are left
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]  # no partly written file is left
 
 
 BAD_OPTIONS = {
@@ -723,7 +720,7 @@ def test_a_bad_file_in_a_separate_process(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["file", "file/run", "file/deeper/run"])
-def test_a_folder_below_a_file_is_reported_before_the_work(tmp_path, monkeypatch, capsys, where):
+def test_an_impossible_folder_is_an_error_before_the_work(tmp_path, monkeypatch, capsys, where):
     monkeypatch.setattr(ferdata, "default_faces", lambda progress: pytest.fail("work began"))
     (tmp_path / "file").write_text("something")
     assert run("--out", tmp_path / where) == 2
@@ -757,7 +754,7 @@ def test_a_folder_that_holds_another_run(undisturbed, small, capsys):
 
 
 @pytest.mark.parametrize("kept", ["model.safetensors", "last"])
-def test_the_remains_of_a_run_are_not_overwritten(undisturbed, tmp_path, small, capsys, kept):
+def test_files_of_another_run_are_not_overwritten(undisturbed, tmp_path, small, capsys, kept):
     out = tmp_path / "run"
     out.mkdir()
     (shutil.copytree if kept == "last" else shutil.copy)(undisturbed / kept, out / kept)
@@ -832,7 +829,7 @@ def test_resume_with_changed_images_is_refused(interrupted, small, tmp_path, cap
 
 
 def test_resume_with_changed_votes_is_refused(interrupted, small, tmp_path, capsys):
-    """Only the votes change, the images do not."""
+    """Only the votes change, not the images."""
     row = int(np.flatnonzero(small.split == "train")[0])
 
     def one_vote_more(rows):
@@ -885,7 +882,7 @@ OPTIONS += (
 )
 
 
-def test_help_reads_like_documentation(monkeypatch, capsys):
+def test_help_explains_every_option(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as caught:
         run("--help")

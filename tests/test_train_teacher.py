@@ -1,4 +1,4 @@
-"""examples/train_teacher.py, with few people and one epoch."""
+"""examples/train_teacher.py, with few drawn people and one epoch."""
 
 import re
 
@@ -30,7 +30,7 @@ def test_it_writes_a_soft_label_file_for_the_default_training_set(
     monkeypatch.setattr(ferdata, "render_faces", render_noting)
     out = tmp_path / "teacher.npz"
     assert program.main(["--people", "5", "--epochs", "1", "--out", str(out)]) == 0
-    assert drawn == [1]  # not seed 0, which draws the people of the default data set
+    assert drawn == [1]  # not the people of the default set, which has seed 0
     train = few_faces.in_split("train")
     with np.load(out, allow_pickle=False) as file:
         assert str(file["images_sha256"]) == train.content_hash()
@@ -44,7 +44,7 @@ def test_it_writes_a_soft_label_file_for_the_default_training_set(
 
 
 def test_logits_are_the_mean_over_an_image_and_its_mirror_image(few_faces, tmp_path, monkeypatch):
-    """So a set of faces and the set of their mirror images get the same logits."""
+    """Therefore faces and their mirror images get the same logits."""
     flipped = ferdata.FaceDataset(
         images=np.ascontiguousarray(few_faces.images[:, :, ::-1]),
         ids=few_faces.ids,
@@ -63,9 +63,7 @@ def test_logits_are_the_mean_over_an_image_and_its_mirror_image(few_faces, tmp_p
 
 
 @pytest.mark.parametrize("out", ["nowhere/teacher.npz", "teacher.csv", "file/teacher.npz"])
-def test_a_file_that_cannot_be_written_is_reported_before_the_work(
-    tmp_path, capsys, monkeypatch, out
-):
+def test_an_unwritable_path_is_an_error_before_the_work(tmp_path, capsys, monkeypatch, out):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(ferdata, "default_faces", lambda: pytest.fail("the work began"))
     with pytest.raises(SystemExit) as caught:

@@ -1,4 +1,4 @@
-"""What the sources see of a folder: sorted, without junk, and an end to every search."""
+"""The listing of a folder for the sources: sorted, without junk files, with limits."""
 
 import os
 
@@ -20,7 +20,7 @@ def test_scan_sorts_and_leaves_junk_out(tmp_path):
     assert scan.images == ("a.PNG", "b.png")
 
 
-def test_find_looks_four_folders_deep_and_not_into_people(tmp_path):
+def test_find_looks_four_folders_deep_but_not_into_subject_folders(tmp_path):
     for place in ("x", "a/x", "a/b/c/x", "a/b/c/d/x", "S005/x", "P001/x", "003/x", "train/x"):
         (tmp_path / place).mkdir(parents=True)
     assert sorted(Tree(tmp_path).find(lambda name: name == "x")) == [
@@ -28,14 +28,14 @@ def test_find_looks_four_folders_deep_and_not_into_people(tmp_path):
     ]
 
 
-def test_the_root_has_its_own_name(tmp_path, monkeypatch):
+def test_the_root_is_found_by_its_name(tmp_path, monkeypatch):
     (tmp_path / "VL").mkdir()
     monkeypatch.chdir(tmp_path / "VL")
     assert Tree(".").find(lambda name: name == "VL") == [""]
 
 
 @pytest.mark.parametrize("target", [".", "..", "../.."])
-def test_a_link_back_is_refused(tmp_path, target):
+def test_a_link_to_a_folder_above_is_refused(tmp_path, target):
     (tmp_path / "a/b").mkdir(parents=True)
     os.symlink(target, tmp_path / "a/b/again")
     with pytest.raises(DataError, match="a/b/again: a link back to .*, the folder it stands in"):
@@ -65,13 +65,13 @@ def test_a_link_to_nowhere_is_refused(tmp_path):
         Tree(tmp_path).scan()
 
 
-def test_a_pipe_is_no_image(tmp_path):
+def test_a_pipe_is_not_an_image(tmp_path):
     os.mkfifo(tmp_path / "1.png")
     with pytest.raises(DataError, match="1.png: .* no plain file"):
         Tree(tmp_path).scan()
 
 
-def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+def test_a_folder_without_permission(tmp_path, monkeypatch):
     def refused(folder):
         raise PermissionError(13, "Permission denied", str(folder))
 
@@ -87,7 +87,7 @@ def test_a_name_that_is_not_utf8(tmp_path):
         Tree(tmp_path).scan()
 
 
-def test_no_folder(tmp_path):
+def test_a_path_that_is_not_a_folder(tmp_path):
     write(tmp_path / "file", "x")
     with pytest.raises(DataError, match="none: not found"):
         Tree(tmp_path / "none")
@@ -95,7 +95,7 @@ def test_no_folder(tmp_path):
         Tree(tmp_path / "file")
 
 
-def test_searches_end(tmp_path, monkeypatch):
+def test_searches_have_a_limit(tmp_path, monkeypatch):
     for i in range(12):
         (tmp_path / f"folder {i}").mkdir()
     monkeypatch.setattr(ferdata.sources.tree, "_MAX_SEARCHED", 10)

@@ -1,10 +1,10 @@
-"""The vector kernels on one tile, checked in a process of its own; see test_tile.py.
+"""Checks the vector kernels with one shape of tile, in a separate process; see test_tile.py.
 
     TINYCNN_TILE=128:4x2 python tests/tile_check.py
 
-Every array ends at the end of a page, or begins at the start of one, and the pages beside it may
-not be touched: a read or write outside ends the process.  Whole numbers must equal the reference
-exactly; real ones are printed as a digest of their bits.
+Every array ends at the end of a memory page, or begins at the start of one.  The pages next to it
+are protected, so a read or write outside the array ends the process.  Results of whole numbers must
+equal the reference exactly; results of real numbers are printed as a digest of their bits.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ from tinycnn.kernels._jit import TILE, WINOGRAD
 from tinycnn.kernels._winner_lists import LANES
 from tinycnn.shapes import window_axis
 
-# (N, H, W, C, F, KH, KW, S): columns for every width of vector, rows for every number of rows
+# (N, H, W, C, F, KH, KW, S): filters for each width of vector, positions for each number of rows
 CONVOLUTIONS = [
     (2, 7, 11, 3, 33, 3, 5, 2),
     (1, 5, 31, 1, 17, 2, 2, 1),
@@ -31,16 +31,16 @@ CONVOLUTIONS = [
 LAYERS = [(1, 5, 8), (13, 7, 63), (7, 29, 1)]  # (N, fan_in, units)
 
 
-POOLED = [(1, 7, 9, 3, 17, 3, 3, 1), (2, 6, 5, 1, 3, 2, 7, 2)]  # as CONVOLUTIONS, then pool 2
+POOLED = [(1, 7, 9, 3, 17, 3, 3, 1), (2, 6, 5, 1, 3, 2, 7, 2)]  # as CONVOLUTIONS, then pooling
 
 
-# (N, H, W, C, F, KH, pool, relu): filters and channels for the widest vector
+# (N, H, W, C, F, KH, pool, relu): as many filters and channels as the widest vector needs
 WINOGRAD_CONVOLUTIONS = [(2, 41, 43, 1, 32, 8, 1, 1), (1, 30, 29, 1, 16, 8, 0, 0)]
 WINOGRAD_CONVOLUTIONS += [(2, 21, 21, 16, 32, 4, 1, 1), (1, 20, 23, 32, 64, 4, 0, 1)]
 
 
 def array_at_a_page_edge(shape, at_end, dtype=np.float32):
-    """An array whose neighbours on both sides are pages that may not be touched."""
+    """An array at the edge of a page, with protected pages on both sides."""
     n_bytes = np.dtype(dtype).itemsize * int(np.prod(shape))
     if os.name != "posix":
         return np.empty(shape, dtype)
@@ -100,7 +100,7 @@ def ordinary(shape, values, dtype=np.float32):
 
 
 def at_edge(at_end):
-    """As `ordinary`, at the edge of a page."""
+    """Like `ordinary`, but at the edge of a page."""
 
     def place(shape, values, dtype=np.float32):
         array = array_at_a_page_edge(shape, at_end, dtype)
@@ -111,7 +111,7 @@ def at_edge(at_end):
 
 
 def problems():
-    """Kernels, shapes of x, w, b and dy, and geometry."""
+    """The kernels, the shapes of x, w, b and dy, and the geometry of each problem."""
     for N, H, W, C, F, KH, KW, S in CONVOLUTIONS:
         rows, columns = window_axis(H, KH, S, "same"), window_axis(W, KW, S, "same")
         shapes = (N, H, W, C), (KH, KW, C, F), (F,), (N, rows.n_out, columns.n_out, F)
@@ -121,7 +121,7 @@ def problems():
 
 
 def pooled_problems():
-    """Shapes of x, w_t, z and dy, and the geometries of convolution and pooling."""
+    """The shapes of x, w_t, z and dy, and the geometries of convolution and pooling."""
     for N, H, W, C, F, KH, KW, S in POOLED:
         rows, columns = window_axis(H, KH, S, "same"), window_axis(W, KW, S, "same")
         z = N, rows.n_out, columns.n_out, F
