@@ -69,16 +69,6 @@ class LabelledImages(NamedTuple):
     classes: list[int]
 
 
-class Options(argparse.Namespace):
-    """The command line."""
-
-    run: Path
-    data: str
-    votes: str
-    out: Path
-    threads: int | None
-
-
 # ---- data ------------------------------------------------------------------------------------
 
 
@@ -276,7 +266,7 @@ def run(argv: list[str]) -> None:
     parser.add_argument(
         "--threads", metavar="N", type=positive, help="CPU threads (default: one per usable core)"
     )
-    options = parser.parse_args(argv, Options())
+    options = parser.parse_args(argv)
     card_path = options.out / "MODEL_CARD.md"
     config = read_config(options.run / "config.json")
     network = tinycnn.load(options.run / checkpoint.BEST, n_threads=options.threads)

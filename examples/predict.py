@@ -162,7 +162,7 @@ def refuse_to_overwrite(photos: list[Path], annotate: Path) -> None:
 
 
 def load_network(options: Options) -> tuple[tinycnn.Network, str]:
-    """The network and the framing of the faces it takes, also set in its input spec."""
+    """The network, and its framing: how its faces are cut. The input spec has the framing, too."""
     if options.model is None:
         network = load_pretrained(n_threads=options.threads)
     else:

@@ -332,8 +332,8 @@ def checked_as_option(path: str, name: str, value: Any) -> Any:
 def make_trials(
     args: Options, tables: list[dict[str, Any]], source: ferdata.TrialFaces
 ) -> list[sweep.Trial]:
-    """Every combination of the values of the options, for each table with the values there; equal
-    trials once."""
+    """Every combination of the values of the options, once. If there are tables, each makes trials
+    of its own: its options replace those in `args`."""
     common = {name: getattr(args, name) for name in TRIAL_OPTIONS}
     folds = [None] if source.protocol == "own-split" else list(range(source.n_folds))
     trials: dict[sweep.Trial, None] = {}

@@ -79,20 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class Options(argparse.Namespace):
-    """The command line."""
-
-    seconds: float
-    runs: int
-    reader: list[str] | None
-    seed: int
-    engine: str
-    replay: Path | None
-    make_corpus: bool
-
-
 def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv, Options())
+    args = build_parser().parse_args(argv)
     guided = _import_readers(args.engine)
     from fuzz.engine import check, run
     from fuzz.readers import READERS, SHARES

@@ -274,32 +274,29 @@ TEACHER = {
 def teacher_npz(folder: Path) -> Reader:
     """A teacher's .npz."""
     import ferdata
-    from ferdata.errors import DataError
 
     read = _written(folder, "teacher.npz", ferdata.load_soft_labels)
-    return Reader(read, (DataError,), lambda: {"rows": _npz(TEACHER)})
+    return Reader(read, (ferdata.DataError,), lambda: {"rows": _npz(TEACHER)})
 
 
 @reader(share=0.4)
 def teacher_arrays(folder: Path) -> Reader:
     """One array of a teacher's .npz."""
     import ferdata
-    from ferdata.errors import DataError
 
     read, seeds = _one_array(folder, TEACHER, ferdata.load_soft_labels)
-    return Reader(read, (DataError,), lambda: seeds)
+    return Reader(read, (ferdata.DataError,), lambda: seeds)
 
 
 @reader(share=3)
 def teacher_csv(folder: Path) -> Reader:
     """A teacher's .csv."""
     import ferdata
-    from ferdata.errors import DataError
 
     hashes = "".join(f"{'0123456789abcdef' * 4},{k / 4},{1 - k / 4}\n" for k in (1, 1))
     return Reader(
         _written(folder, "teacher.csv", ferdata.load_soft_labels),
-        (DataError,),
+        (ferdata.DataError,),
         lambda: {
             "rows": b"# logits\nrow,anger,happy\n0,1.5,-2\n7,0.25,3e0\n",
             "ids": b'id,crop,"anger",happy\na/1.png,0,0.5,0.5\na/1.png,1,1,0\n',
@@ -327,10 +324,9 @@ PACKED = {
 def packed_arrays(folder: Path) -> Reader:
     """One array of a packed data set."""
     import ferdata
-    from ferdata.errors import DataError
 
     read, seeds = _one_array(folder, PACKED, ferdata.load_packed)
-    return Reader(read, (DataError,), lambda: seeds)
+    return Reader(read, (ferdata.DataError,), lambda: seeds)
 
 
 @reader(share=0.5)
@@ -400,10 +396,9 @@ def _pictures() -> dict[str, bytes]:
 def photo(folder: Path) -> Reader:
     """A picture."""
     import ferdata
-    from ferdata.errors import DataError
 
     read = _written(folder, "photo", ferdata.read_photo)
-    return Reader(read, (DataError,), _pictures)
+    return Reader(read, (ferdata.DataError,), _pictures)
 
 
 @reader(share=0.4)
@@ -512,11 +507,10 @@ def raf_db_list(folder: Path) -> Reader:
 def recognised_file(folder: Path) -> Reader:
     """A file of unknown kind."""
     import ferdata
-    from ferdata.errors import DataError
 
     return Reader(
         _written(folder, "unknown", ferdata.recognise),
-        (DataError,),
+        (ferdata.DataError,),
         lambda: {
             "manifest": b"\xef\xbb\xbfpath,label\na.png,happy\n",
             "zip": _zip({"fer2013.csv": b"emotion,pixels,Usage\n"}),
