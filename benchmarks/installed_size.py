@@ -33,8 +33,8 @@ def _normal(name: str) -> str:
 
 def _one(name: str) -> tuple[int, list[str]]:
     """Bytes and requirements of one package; (0, []) if it is not installed."""
-    if name == "tinycnn":  # need not be installed, and the metadata of an editable install do
-        return _tinycnn()  # not list its files
+    if name == "tinycnn":  # may be not installed, or editable: then the metadata list no files
+        return _tinycnn()
     try:
         distribution = metadata.distribution(name)
     except metadata.PackageNotFoundError:

@@ -13,8 +13,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 N_ACCUMULATORS = 12
-"""Independent sums: enough to hide the latency of an addition (4 cycles with 2 additions per cycle
-need 8), few enough to fit into 16 registers together with the operands."""
+"""Independent sums: enough to hide the latency of a multiply-add (4 cycles, with 2 started in each
+cycle, need 8), few enough to fit into 16 registers together with the operands."""
 
 N_TURNS = 200_000
 """Iterations of the loop: about a millisecond, as long as a kernel's turn in the roofline."""

@@ -141,7 +141,7 @@ def job(costs: Costs, variant: str, size: str, n_images: int, n_epochs: int) -> 
 
 
 def data_seconds(n_workers: int, n_bytes: float) -> float:
-    """Until the last worker has the data: workers that have them send them on to others, and all
+    """Seconds until the last worker has the data: workers that have them send them on to others, and all
     workers of a machine share its network."""
     a_copy_s = n_bytes / NETWORK_BYTES_PER_S
     return a_copy_s * max(math.ceil(math.log2(n_workers + 1)), min(n_workers, CORES_A_MACHINE))
@@ -329,7 +329,7 @@ def _do_nothing(arguments: dict[str, int], data: bytes, result_bytes: int) -> st
 
 
 def duration(seconds: float) -> str:
-    """12 s, 3.4 min, 5.6 h, 7.8 days."""
+    """Seconds as text, in a suitable unit: 12 s, 3.4 min, 5.6 h, 7.8 days."""
     for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
         if seconds < limit:
             return f"{significant(seconds / unit)} {name}"

@@ -1,9 +1,9 @@
 """Not an engine: a fixed loop that is timed in every round, to see whether the machine is quiet.
 
 Like the kernels, it needs two loads from the first-level cache for each multiply-add. If another
-program runs on the second hardware thread of the core, this loop loses up to half of its loads,
-while a loop of multiply-adds on registers alone would not notice. A virtual machine cannot see such
-a program otherwise.
+program runs on the second hardware thread of the core, this loop gets as few as half of its loads.
+A loop of multiply-adds on registers would be as fast as before. A virtual machine has no other way
+to notice such a program.
 """
 
 from __future__ import annotations
