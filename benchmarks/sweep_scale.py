@@ -141,8 +141,8 @@ def job(costs: Costs, variant: str, size: str, n_images: int, n_epochs: int) -> 
 
 
 def data_seconds(n_workers: int, n_bytes: float) -> float:
-    """Seconds until the last worker has the data: workers that have them send them on to others, and all
-    workers of a machine share its network."""
+    """Seconds until the last worker has the data: workers that have them send them on to others,
+    and all workers of a machine share its network."""
     a_copy_s = n_bytes / NETWORK_BYTES_PER_S
     return a_copy_s * max(math.ceil(math.log2(n_workers + 1)), min(n_workers, CORES_A_MACHINE))
 
