@@ -1,4 +1,4 @@
-"""Data sets in the exact folder layouts in which they are distributed, made of the built-in faces.
+"""Makes data sets in the layouts of the published ones, from the built-in faces.
 
 Small trees hold drawn photos in which a face can be found and framed.  Full-size trees are only for
 listings: every name is a hard link to the same tiny image.
@@ -101,7 +101,7 @@ def ck_plus(
 
 
 def full_ck_plus(root: Path) -> Path:
-    """CK+ in full: 593 sequences of 123 people, 327 labelled ones of 118, FACS/ and Landmarks/."""
+    """CK+ in full: 593 sequences of 123 people, 327 of them labelled, FACS/ and Landmarks/."""
     link = Linked(root)
     labels = [label for label, n in CK_LABELLED.items() for _ in range(n)]
     labels += [None] * (593 - len(labels))

@@ -1,4 +1,4 @@
-"""CK+: the published counts on a full-size tree, labels by name, and broken copies."""
+"""Listing CK+: the published counts on a full-size copy, labels by name, every kind of damage."""
 
 import os
 import shutil
@@ -80,7 +80,7 @@ def test_full_size_other_protocols(full, protocol, unlabelled, n, n_people):
     assert (files.has_label is not None) == unlabelled
 
 
-# Which frames are taken, and their labels
+# Which images are taken, with which labels.
 
 
 def test_paper_takes_the_last_three_and_every_first_frame(tree):
@@ -197,7 +197,7 @@ BROKEN = {
     ),
     "not one label": (
         lambda t: [f.unlink() for f in (t / "Emotion").rglob("*.txt")],
-        "not one emotion file",
+        "no emotion files",
     ),
     "two labels": (
         lambda t: ck_emotion(t / "Emotion", "S005/001", 4, "4"),
@@ -209,7 +209,7 @@ BROKEN = {
     ),
     "a label without its sequence": (
         lambda t: shutil.rmtree(t / "cohn-kanade-images/S010/002"),
-        r"no sequence S010/002, but .*label .*\(1 such\)",
+        r"no sequence S010/002, but .*label .*\(1 such labels\)",
     ),
     "the peak is missing": (
         lambda t: (t / "cohn-kanade-images" / ck_frame("S005/001", 5)).unlink(),
@@ -302,7 +302,7 @@ def test_any_bytes_give_a_label_or_one_error(tmp_path_factory, data):
 def test_an_emotion_file_that_cannot_be_read(tree, monkeypatch):
     emotion_file(tree).unlink()
     emotion_file(tree).mkdir()
-    files = list_files(tree, protocol="last-frame")  # a folder in the place of the emotion file
+    files = list_files(tree, protocol="last-frame")  # a folder is not taken for an emotion file
     assert list(by_path(files)) == ["S010_002_00000012.png"]
     with pytest.raises(DataError, match="Emotion: cannot be read"):
         ferdata.sources.ck_plus._emotion(tree / "Emotion")

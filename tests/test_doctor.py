@@ -1,4 +1,4 @@
-"""`ferdata check` reports every defect that was put in, and none in a clean data set."""
+"""`ferdata.check` finds each defect that a test puts in, and nothing in a clean data set."""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -25,7 +25,7 @@ def faces():
 
 
 def changed(dataset, **parts):
-    """The data set with some entries changed: images={5: image}."""
+    """A copy of the data set with some entries changed, for example images={5: image}."""
     arrays = {}
     for name, entries in parts.items():
         arrays[name] = getattr(dataset, name).copy()
@@ -83,7 +83,7 @@ def test_duplicates_across_splits_and_within_one(faces):
     assert within.n == 3 and len(within.indices) == 3  # two inside, two of validation
 
 
-def test_one_duplicate_across_two_splits_is_no_duplicate_within_a_split(faces):
+def test_one_copy_in_each_of_two_splits_is_no_repetition_in_one_split(faces):
     outside = int(np.flatnonzero(faces.split == "validation")[0])  # neutral, as image 0
     data = changed(faces, images={outside: faces.images[0]})
     assert set(found(check_dataset(data))) == {"duplicates-across-splits"}
@@ -106,7 +106,7 @@ def test_subjects_on_both_sides(faces):
     outside = int(np.flatnonzero(faces.split == "validation")[0])
     findings = found(check_dataset(changed(faces, subjects={outside: "S000"})))
     assert set(findings) == {"shared-subjects"}
-    assert findings["shared-subjects"].message == "1 subject stands in more than one split: S000"
+    assert findings["shared-subjects"].message == "1 subject is in more than one split: S000"
 
 
 def test_classes_without_images(faces):
@@ -117,7 +117,7 @@ def test_classes_without_images(faces):
     assert message == "no image of fear in split 'validation'"
 
 
-def test_the_placeholder_of_a_missing_label_is_not_counted(faces):
+def test_labels_where_has_label_is_false_do_not_count(faces):
     group = np.array([0, 10])  # neutral and contempt
     data = changed(faces, images={10: faces.images[0]})
     assert "duplicates-with-other-labels" in found(check_dataset(data))
@@ -271,7 +271,7 @@ def test_one_picture_with_different_votes(fer):
 
 @pytest.mark.parametrize("shift", [-2, 1])
 def test_votes_of_other_rows(fer, shift):
-    """Entry i has the votes of image i - shift."""
+    """Entry i holds the votes of image i - shift."""
     finding = kinds(fer, fer[3], votes=np.roll(fer[2], shift, axis=0))["votes-shifted"]
     assert f"moved by {shift:+d} rows" in finding.message
 
@@ -285,7 +285,7 @@ def test_votes_that_cannot_be_joined(fer):
 
 
 def teacher_of(dataset, path, shift=0, classes=None, **keys):
-    """A teacher that is almost always right, but image i gets the answer for image i + shift."""
+    """A file of soft labels that are almost always right, with ids moved by `shift` entries."""
     n, k = len(dataset), len(dataset.classes)
     logits = np.random.default_rng(0).normal(0, 1, (n, k))
     logits[np.arange(n), dataset.labels] += 4
@@ -388,7 +388,7 @@ def test_guessing_the_majority_class_counts_as_chance_whatever_its_accuracy():
     assert found.accuracy == 0.9 and found.by_chance
 
 
-# Output
+# Text, JSON and html.
 
 
 def test_json_holds_every_id_and_plain_numbers(faces):
@@ -425,10 +425,10 @@ def test_text_has_no_control_characters(faces):
 
 
 def test_known_defects_of_the_real_data_are_found(shared, tmp_path, monkeypatch):
-    """Defects of the published files: 12 constant images, 280 PublicTest images that are also in
-    Training, row 5274 blank with another row's votes, one row with nine votes."""
+    """The published files have 12 constant images, 280 PublicTest images that are in Training too,
+    a blank image in row 5274 with another row's votes, and one row with nine votes."""
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(doctor.checks, "near_pairs", lambda *args: ([], True))
+    monkeypatch.setattr(doctor.doctor_checks, "near_pairs", lambda *args: ([], True))
     folder = shared / "data"
     diagnosis = check(
         folder / "fer2013" / "fer2013.csv.gz",

@@ -307,3 +307,18 @@ def test_only_the_package_fronts_import_by_name_at_run_time():
             for found in imports(path):
                 dynamic = found.name in ("importlib", "importlib.import_module", "runpy")
                 assert not dynamic, place(path, found)
+
+
+def test_no_module_of_ferdata_imports_itself_through_others():
+    """Imports inside functions count, those for type checkers do not."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FERDATA}
+    needs = {}
+    for name, path in modules.items():
+        found = {one.name for one in imports(path) if not one.typing_only}
+        found |= {one.rpartition(".")[0] for one in found}
+        needs[name] = found & set(modules)
+    while needs:
+        ready = {name for name, others in needs.items() if not others & set(needs)}
+        assert ready, f"a circle among {sorted(needs)}"
+        for name in ready:
+            del needs[name]

@@ -1,4 +1,4 @@
-"""A listing is complete: one label per image, columns of the same length, correct counts."""
+"""Listings: each image once with one label, complete columns, correct counts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""FER2013 and FER+ in all their common files, and every way in which these can be broken."""
+"""Reading FER2013 and FER+: every form of the files, and every kind of damage."""
 
 import gzip
 import io
@@ -19,7 +19,18 @@ VOTES_HEADER = "Usage,Image name," + ",".join(FERPLUS10.classes)
 USAGES = ["Training", "Training", "Training", "PublicTest", "PublicTest", "PrivateTest"]
 # neutral happiness surprise sadness anger disgust fear contempt unknown NF
 VOTES = [
-    [4, 0, 0, 1, 3, 2, 0, 0, 0, 0],  # neutral by plurality; 4 of 9 after outliers: no majority
+    [
+        4,
+        0,
+        0,
+        1,
+        3,
+        2,
+        0,
+        0,
+        0,
+        0,
+    ],  # neutral by plurality, but no majority: 4 of 9 without single votes
     [0, 9, 1, 0, 0, 0, 0, 0, 0, 0],  # happiness by both
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 10],  # all votes for "no face": none for an emotion
     [0, 0, 0, 3, 0, 0, 0, 0, 7, 0],  # unknown has most votes, sadness has some
@@ -82,7 +93,7 @@ def check(data):
     assert data.rows.tolist() == [0, 1, 2, 3, 4, 5] and data.ids[5] == "fer2013/00005"
 
 
-# Kinds of files
+# Forms of the file.
 
 
 def test_csv(table, save):
@@ -232,11 +243,11 @@ def test_targets_against_a_naive_loop(table):
         assert targets[i].tolist() == [
             pytest.approx(v / n_emotions if n_emotions else 0, rel=1e-6) for v in row[:8]
         ]
-        # plurality: the first of the ten columns with the largest count
+        # plurality: the first of the ten columns with the most votes
         winner = next(c for c in range(10) if all(row[c] >= v for v in row))
         assert is_plural[i] == (winner < 8 and sum(row) > 0)
         assert not is_plural[i] or plural[i] == winner
-        # majority: single votes are removed as outliers; then more than all others together
+        # majority: without single votes, more votes than all other classes together
         kept = [v if v >= 2 else 0 for v in row]
         winners = [c for c in range(8) if kept[c] > sum(kept) - kept[c]]
         assert is_major[i] == (len(winners) == 1)
@@ -244,7 +255,7 @@ def test_targets_against_a_naive_loop(table):
         assert 0 <= plural[i] < 8 and 0 <= major[i] < 8
 
 
-# Errors in the csv of pixels. Row 3 of the table is line 5 of the file.
+# Damage in FER2013's csv. Row 3 of the table is line 5 of the file.
 
 
 def set_pixel(table, row, text, at=17):
@@ -273,7 +284,7 @@ def set_pixel(table, row, text, at=17):
         "1_0",
     ],
 )
-def test_a_pixel_that_is_not_a_grey_level(table, save, text):
+def test_pixel_that_is_not_a_grey_level(table, save, text):
     set_pixel(table, 3, text)
     with pytest.raises(DataError) as error:
         load_fer2013(save(csv_text(table)))
@@ -421,7 +432,7 @@ def test_encrypted_zip(table, tmp_path, save):
         load_fer2013(save(bytes(stored), "fer.zip"))
 
 
-# Errors in the votes
+# Damage in the votes.
 
 
 def test_votes_of_another_length(table, save, votes_file):
@@ -441,7 +452,7 @@ def test_votes_of_other_rows(table, save, votes_file):
 
 
 @pytest.mark.parametrize("text", ["11", "-1", "1.0", "", "x"])
-def test_a_vote_that_is_not_a_count(table, save, votes_file, text):
+def test_vote_that_is_not_a_count(table, save, votes_file, text):
     votes = [list(v) for v in VOTES]
     votes[1][4] = text
     message = f"new.csv line 3: anger has '{text}' votes, expected a whole number 0..10"
@@ -515,8 +526,8 @@ def test_real_images_by_another_parser(real, shared):
             assert data.images[k].ravel().tolist() == expected
 
 
-def test_known_defects_of_the_real_images_are_kept(real):
-    """Twelve images have a single grey level.  With votes, rows without an emotion are dropped."""
+def test_real_defects_are_left_in(real):
+    """Twelve images have one grey value. Row 5274 keeps the votes of another row."""
     data = real("labels")
     flat = data.images.reshape(len(data), -1)
     assert n_rows(data) == {"train": 28709, "validation": 3589, "test": 0}
@@ -535,24 +546,24 @@ def test_real_fer2013_rows_0_to_63_are_the_faces_of_the_published_reference(real
     assert np.abs(mine.astype(int) - faces[data.rows[:60]]).max() <= 1
 
 
-def test_a_csv_that_unpacks_to_too_much(table, tmp_path, save, monkeypatch):
-    """Unused columns count too: a gigabyte of them compresses to a megabyte."""
+def test_a_csv_that_unpacks_to_too_many_bytes(table, tmp_path, save, monkeypatch):
+    """Columns that are not read count too: compressed, a gigabyte of them may take a megabyte."""
     first, *rest = csv_text(table).splitlines()
     text = "\n".join([f"{first},more", *(f"{row},{'0' * 100_000}" for row in rest)])
     path = save(gzip.compress(text.encode()), "fer2013.csv.gz")
     load_fer2013(path, cache=False)
     monkeypatch.setattr(csv_file, "MAX_UNPACKED_BYTES", 2 * 100_000)
-    with pytest.raises(DataError, match="line 3: more than 200,000 bytes unpacked, no such csv"):
+    with pytest.raises(DataError, match="line 3: more than 200,000 bytes unpacked$"):
         load_fer2013(path, cache=False)
 
 
-def test_long_messages_of_zipfile_are_cut(save):
-    """zipfile's message quotes the member's name from both headers: 60,000 characters here."""
+def test_a_long_message_of_zipfile_is_cut(save):
+    """zipfile quotes a member's name, here 60,000 characters, in its message; ours is cut."""
     packed = io.BytesIO()
     name = "7" * 60_000
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(f"{name}/fer2013.csv", "emotion,pixels,Usage\n")
-    content = packed.getvalue().replace(b"7", b"8", 1)  # in the local header, which comes first
+    content = packed.getvalue().replace(b"7", b"8", 1)  # in the first of its two headers
     with pytest.raises(DataError, match="fer.zip: cannot be read, damaged or incomplete") as raised:
         load_fer2013(save(content, "fer.zip"))
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 600

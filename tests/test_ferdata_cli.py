@@ -52,7 +52,7 @@ def test_findings(folder, capsys):
     shutil.copy(folder / "happy" / "p05.png", folder / "fear" / "again.png")
     status, out, err = run(capsys, "check", folder)
     assert status == 1 and err == []
-    assert "- 1 picture stands there under two labels: fear/again.png = happy/p05.png" in out
+    assert "- 1 image repeated with different labels: fear/again.png = happy/p05.png" in out
 
 
 def test_json_and_html(folder, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Oulu-CASIA: 1440 images on a full-size tree, both editions, nested and broken copies."""
+"""Listing Oulu-CASIA: a full-size copy, both editions, every nesting, every kind of damage."""
 
 import shutil
 
@@ -35,7 +35,7 @@ def test_full_size_paper(tmp_path, first):
 
 
 def test_classes_by_name(tmp_path):
-    """Six basic expressions without neutral, named as the folders."""
+    """The classes are the folders: six basic expressions, no neutral."""
     files = list_files(linked(tmp_path / "oulu"))
     assert OULU_CASIA.classes == tuple(e.lower() for e in OULU_EMOTIONS)
     for path, label, subject in zip(files.paths, files.labels, files.subjects):
@@ -96,7 +96,7 @@ def test_recordings_are_distinguished(tmp_path):
     assert {p.startswith(STRONG) for p in list_files(root).paths} == {True}
 
 
-def test_folders_that_are_not_an_illumination_are_ignored(tmp_path):
+def test_folders_that_are_not_illuminations_are_ignored(tmp_path):
     root = linked(tmp_path / "oulu", (STRONG, "OriginalImg/VL/Readme"))
     assert {path.startswith(STRONG) for path in list_files(root).paths} == {True}
 

@@ -1,4 +1,4 @@
-"""The built-in faces: the same bits everywhere; each action unit moves what its name says."""
+"""The built-in faces: the same bits everywhere, and action units that move the right landmarks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 import ferdata.drawing
 import ferdata.rendered
-from ferdata.drawing.draws import Draws
+from ferdata.drawing.canvas import Canvas, sine_cosine
 from ferdata.drawing.expressions import EMOTION_ACTION_UNITS, habits, random_action_units
-from ferdata.drawing.sheet import Sheet, sine_cosine
+from ferdata.drawing.seeded_random import SeededRandom
 from ferdata.labels import MICROEXPNET8
 from ferdata.rendered import (
     ACTION_UNIT_NAMES,
@@ -30,8 +30,8 @@ from ferdata.rendered import (
     render_faces,
 )
 
-# sha256 of render_faces(2, 1). Soft labels belong to exact pixels: if this value changes, all soft
-# labels of the built-in faces are invalid and must be made again.
+# sha256 of render_faces(2, 1). The soft labels of teachers are made for these exact pixels: if the
+# value has to change, all soft labels of the built-in faces have to be made again.
 PINNED = "f4a34801cb2331a0608360274d7d1eb6af89c8ae4db4082f43f7357b542a12bb"
 
 ROOT = Path(__file__).parents[1]
@@ -91,8 +91,8 @@ def test_another_seed_gives_other_people_and_ids(faces):
     assert not (other.images == faces.images[0]).all(axis=(1, 2)).any()
 
 
-def test_drawing_only_calls_functions_with_exact_results():
-    """Drawing only calls NumPy functions whose results IEEE 754 defines exactly."""
+def test_drawing_calls_no_function_whose_bits_vary():
+    """The drawing calls only NumPy functions whose results IEEE 754 fixes."""
     exact = set(
         "abs arange ascontiguousarray empty_like float32 floor int32 maximum minimum ndarray rint "
         "sqrt subtract uint8 where".split()
@@ -108,19 +108,19 @@ def test_drawing_only_calls_functions_with_exact_results():
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
                 assert isinstance(node.left, ast.Constant), f"{path.name}:{node.lineno}: power"
     assert {"sqrt", "maximum"} <= seen
-    assert seen - exact == {"random"}  # PCG64 and SeedSequence, in draws.py
+    assert seen - exact == {"random"}  # PCG64 and SeedSequence, in seeded_random.py
 
 
-def test_random_numbers_equal_the_published_pcg64_output():
+def test_random_numbers_are_the_raw_words_of_pcg64():
     raw = np.random.PCG64(np.random.SeedSequence([5, 6])).random_raw(4)
-    draw = Draws(5, 6)
-    assert [draw.unit() for _ in range(4)] == [int(word) // 2**11 / 2**53 for word in raw]
+    rng = SeededRandom(5, 6)
+    assert [rng.uniform() for _ in range(4)] == [int(word) // 2**11 / 2**53 for word in raw]
 
 
-def test_grain_has_mean_zero_and_the_stated_deviation():
-    grain = Draws(1).grain(40_001)
+def test_grain_has_mean_0_and_the_documented_deviation():
+    grain = SeededRandom(1).grain(40_001)
     assert grain.shape == (40_001,)
-    # A sum of four uniform bytes has variance 4 * (256^2 - 1) / 12; allow a few standard errors.
+    # The sum of four uniform bytes has the variance 4 * (256^2 - 1) / 12.
     spread = (4 * (256**2 - 1) / 12) ** 0.5
     assert abs(grain.mean()) < 4 * spread / 200
     assert grain.std() == pytest.approx(spread, rel=0.02)
@@ -257,9 +257,9 @@ def test_every_unit_shows_in_the_pixels_it_should(unit):
 def mouth_line_rows(units) -> tuple[float, float]:
     """Rows of the darkest pixels, in the column of the mouth's middle and of its right corner."""
     image = draw_face(PERSON, units, size_px=168)
-    sheet = Sheet(View(), 168)
-    middle, top = sheet.to_px(0.0, 0.40)
-    corner, bottom = sheet.to_px(PERSON.mouth_width * 0.9, 0.60)
+    canvas = Canvas(View(), 168)
+    middle, top = canvas.to_px(0.0, 0.40)
+    corner, bottom = canvas.to_px(PERSON.mouth_width * 0.9, 0.60)
     rows = slice(round(top), round(bottom))
     return tuple(
         float(image[rows, round(column)].argmin() + rows.start) for column in (middle, corner)
@@ -281,7 +281,7 @@ def test_one_side_is_the_mirror_of_the_other():
         right = draw_face(PERSON, {f"R{unit}": 0.8}, view) - rest
         left = draw_face(PERSON, {f"L{unit}": 0.8}, view) - rest
         assert np.abs(right[:, :42]).sum() > 4 * np.abs(right[:, 42:]).sum()
-        assert np.abs(right - left[:, ::-1]).max() <= 2, unit  # each of the two was rounded
+        assert np.abs(right - left[:, ::-1]).max() <= 2, unit  # each of the two images is rounded
 
 
 def test_neutral_has_no_units_and_contempt_has_one_side():
@@ -291,12 +291,14 @@ def test_neutral_has_no_units_and_contempt_has_one_side():
     assert {key[0] for key in full_expression("contempt")} == {"L"}
     habit, smiles = habits(0, 0), 0
     for k in range(200):
-        strays = random_action_units("neutral", Draws(9, k), habit)
+        strays = random_action_units("neutral", SeededRandom(9, k), habit)
         assert len(strays) <= 2 and max(strays.values(), default=0.0) < 0.28 * 1.18
-        shown = random_action_units("contempt", Draws(9, k), habit)
+        shown = random_action_units("contempt", SeededRandom(9, k), habit)
         sides = {key[0] for key, x in shown.items() if key[1:] in ("12", "14") and x > 0.34}
         assert len(sides) <= 1
-        smiles += any("12" in key for key in random_action_units("happy", Draws(9, k), habit))
+        smiles += any(
+            "12" in key for key in random_action_units("happy", SeededRandom(9, k), habit)
+        )
     assert smiles >= 185
 
 
@@ -319,12 +321,12 @@ def test_the_head_turns_and_moves_as_given():
 
 
 def test_window_and_pixel_coordinates_invert_the_grid():
-    sheet = Sheet(View(yaw_deg=12, pitch_deg=-7, roll_deg=5, shift_u=0.03), 84)
+    canvas = Canvas(View(yaw_deg=12, pitch_deg=-7, roll_deg=5, shift_u=0.03), 84)
     for row, column in ((30, 25), (42, 42), (60, 55)):
-        back = sheet.to_px(float(sheet.u[row, column]), float(sheet.v[row, column]))
+        back = canvas.to_px(float(canvas.u[row, column]), float(canvas.v[row, column]))
         assert back == pytest.approx((column, row), abs=0.05)
-        rows, columns = sheet.window(
-            float(sheet.u[row, column]), float(sheet.v[row, column]), 0.05, 0.05
+        rows, columns = canvas.window(
+            float(canvas.u[row, column]), float(canvas.v[row, column]), 0.05, 0.05
         )
         assert rows.start <= row - 2 < row + 2 < rows.stop
         assert columns.start <= column - 2 < column + 2 < columns.stop
