@@ -331,3 +331,34 @@ def test_no_module_of_ferdata_imports_itself_through_others():
         assert ready, f"a circle among {sorted(needs)}"
         for name in ready:
             del needs[name]
+
+
+# ---- sizes -----------------------------------------------------------------------------------
+
+
+MOST_PARAMETERS, MOST_LINES = 12, 450
+
+WIDE_LOOPS = {
+    # the inner loops in LLVM instructions and their twins: every offset is a number of its own
+    *("_tile.tile", "_tile.multiply_add_plain", "_tile.multiply_add_tiled"),
+    *("_window_max.tile", "_window_max.window_max_plain", "_window_max.window_max_tiled"),
+    *("_winners.winners", "_winners.add_winners_plain", "_winners.add_winners_tiled"),
+    "_winograd.finish",
+}
+
+
+@pytest.mark.parametrize("path", TINYCNN, ids=label)
+def test_no_function_takes_more_than_a_dozen_parameters(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            given = node.args
+            n = len(given.posonlyargs) + len(given.args) + len(given.kwonlyargs)
+            name = f"{path.stem}.{getattr(node, 'name', 'lambda')}"
+            where = f"{label(path)}:{node.lineno} {name} takes {n} parameters"
+            assert n <= MOST_PARAMETERS or name in WIDE_LOOPS, where
+
+
+@pytest.mark.parametrize("path", [*TINYCNN, *FERDATA], ids=label)
+def test_no_file_is_too_long_to_read(path):
+    n_lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert n_lines <= MOST_LINES, f"{label(path)} has {n_lines} lines"
