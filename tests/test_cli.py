@@ -511,7 +511,7 @@ def truncated(path, size=(10, 9)):
     "name, write, message",
     [
         ("gone.png", lambda path: None, "no such file"),
-        ("folder.png", lambda path: path.mkdir(), "is no file"),
+        ("folder.png", lambda path: path.mkdir(), "not a file"),
         ("text.png", lambda path: path.write_text("hello"), "not a picture"),
         ("cut.png", truncated, "damaged"),
         # seen by its header: its pixels are not decoded, however many they claim to be
@@ -673,7 +673,7 @@ def test_no_other_program_is_started_for_a_picture(run, model, tmp_path, monkeyp
     monkeypatch.setattr(subprocess, "Popen", None)
     monkeypatch.setattr(subprocess, "check_call", None)
     status, _, error = run("explain", model, tmp_path / "face.png", "--out", tmp_path / "x.html")
-    assert status == 2 and "face.png: not a picture in a format that is known here" in error
+    assert status == 2 and "face.png: not a picture; expected JPEG, PNG" in error
 
 
 def test_an_array_is_as_long_as_its_header_says(run, model, tmp_path):

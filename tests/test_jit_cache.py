@@ -444,7 +444,7 @@ def test_code_where_others_may_write_is_not_run(package, filled_cache, tmp_path,
     opened.chmod(mode)
     result, log = run(package, cache)
     assert result == RESULT and compiled(log) == ["callee", "caller"]
-    said = f"WARNING kernel cache {opened} is not used: others may write there"
+    said = f"WARNING kernel cache {opened} is not used: others may write to it"
     assert log.count(said) == 1 == log.count("WARNING")
     assert not proof.exists()
     assert {path: path.read_bytes() for path in cache.rglob("*.nb?")} == before

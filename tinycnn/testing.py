@@ -1,25 +1,29 @@
-"""Gradient checking, for our own tests and for anyone who writes a layer, a kernel or a loss.
+"""Gradient checks, for this project's tests and for anyone who writes a layer, kernel or loss.
 
-A hand-derived gradient is compared with central differences of the loss itself.  The measure is
-relative and per tensor: |analytic - numeric| / max(|analytic|, |numeric|) in Euclidean norm, so a
-gradient that is wrong by 0.05 % fails a tolerance of 1e-7 by far.
+A hand-derived gradient is compared with central differences of the loss itself.  The error is
+relative and per tensor: |analytic - numeric| / max(|analytic|, |numeric|) in Euclidean norm.  A
+gradient that is wrong by 0.05 % is far above the tolerance of 1e-7.
 
-ReLU and max-pooling have kinks, where a difference across the kink says nothing about the
-gradient on either side.  Every difference is taken at two steps, h and h/2: on a smooth stretch
-they agree to O(h*h), and so do twice the change of slope over h/2 and that over h; across a kink
-one of the two pairs differs (on a kink, as where ReLU is given exactly 0, it is the second), and
-the entry is skipped.  Whether an entry is skipped depends on the loss alone, never on the gradient
-under test; too many skips are an error.
+ReLU and max-pooling have kinks.  A difference across a kink says nothing about the gradient on
+either side, so the check skips such entries.  To find them, it takes every difference with two
+steps, h and h/2, and compares two quantities:
+- the slope: where the loss is smooth, both steps give the same slope up to O(h*h);
+- the bend, which is the slope ahead minus the slope behind: where the loss is smooth, the bend with
+  h is twice the bend with h/2, up to O(h*h).
+Near a kink the slopes differ.  Exactly on a kink, such as ReLU of 0, the slopes agree but the bends
+do not halve.  Only the loss decides what is skipped, never the gradient under test.  A check that
+skips too many entries fails.
 
-Needs NumPy alone.  Differences need float64: in float32 rounding drowns them.
+Needs only NumPy.  The arrays must be float64: in float32, rounding hides the differences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     from .network import Network
@@ -28,17 +32,20 @@ TOLERANCE = 1e-7
 STEP = 1e-4
 DIRECTION_STEP = 1e-6
 MAX_SKIPPED = 0.2
-"""Share of skipped entries above which a check proves too little to pass."""
+"""A check fails if it skips a larger fraction of the entries, because it then proves too little."""
+
+NumberOrArray = float | np.ndarray
 
 
 class GradientError(AssertionError):
-    """A gradient disagrees with the numeric one.  The message names tensor, index, both values,
-    and the seed with which the check is repeated."""
+    """A gradient disagrees with the numeric one.  The message names the tensor, the index, both
+    values, and the seed that repeats the check."""
 
 
 def logit_error(logits: np.ndarray, expected: np.ndarray) -> float:
-    """max|logits - expected| / max|expected|: the error of logits, everywhere; 0 if both empty."""
-    logits, expected = _of_one_shape("logits", logits, expected)
+    """max|logits - expected| / max|expected|: how this project measures errors of logits.  0 if
+    both are empty."""
+    logits, expected = _as_float64("logits", logits, expected)
     if expected.size == 0:
         return 0.0
     return float(np.abs(logits - expected).max() / np.abs(expected).max())
@@ -46,13 +53,13 @@ def logit_error(logits: np.ndarray, expected: np.ndarray) -> float:
 
 def gradient_error(analytic: np.ndarray, numeric: np.ndarray) -> float:
     """|analytic - numeric| / max(|analytic|, |numeric|) in Euclidean norm; 0 if both are zero."""
-    analytic, numeric = _of_one_shape("analytic", analytic, numeric)
+    analytic, numeric = _as_float64("analytic", analytic, numeric)
     scale = max(np.linalg.norm(analytic), np.linalg.norm(numeric))
     return float(np.linalg.norm(analytic - numeric) / scale) if scale else 0.0
 
 
-def _of_one_shape(name: str, array: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64; NumPy would stretch one to the shape of the other."""
+def _as_float64(name: str, array: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both arrays as float64.  Raises ValueError for different shapes: NumPy would broadcast."""
     array, other = np.asarray(array, np.float64), np.asarray(other, np.float64)
     if array.shape != other.shape:
         raise ValueError(f"{name}: shape {array.shape}; expected {other.shape} like the other")
@@ -71,21 +78,21 @@ def check_gradients(
 ) -> dict[str, float]:
     """Compare `gradients` of loss() with respect to `tensors` with central differences.
 
-    loss          evaluated many times; reads `tensors`, whose entries are moved in place and
-                  put back
+    loss          called many times; it reads `tensors`, whose entries are changed in place and
+                  then restored
     tensors       float64 arrays by name;  gradients: arrays of the same names and shapes
-    n_directions  0: every entry of every tensor is moved, for tiny shapes.  Else each tensor is
-                  moved along so many random directions, each mixed with the gradient itself so
-                  that the slope along it is not lost in rounding: for real shapes.
-    Returns the error of each tensor.  Raises GradientError above `tolerance`, or where more than
-    `max_skipped` of the entries met kinks; TypeError for tensors that are not float64, ValueError
-    for read-only ones.
+    n_directions  0: changes every entry of every tensor, one at a time; for tiny shapes.
+                  n: moves each tensor along n random directions; for shapes of real networks.  The
+                  gradient is added to each direction, so that rounding does not hide the slope.
+    max_skipped   the largest fraction of entries or directions that may be skipped at kinks
+    Returns the error of each tensor.  Raises GradientError for an error above `tolerance` or too
+    many skips, TypeError for tensors that are not float64, ValueError for read-only ones.
     """
     rng = np.random.default_rng(seed)
     errors = {}
     for name, tensor in tensors.items():
         if not tensor.flags.writeable:
-            raise ValueError(f"tensor {name} is read-only: expected one whose entries can be moved")
+            raise ValueError(f"tensor {name} is read-only; expected a writeable array")
         if tensor.dtype != np.float64:
             raise TypeError(f"{name} has dtype {tensor.dtype}; differences need float64")
         analytic = np.array(gradients[name], np.float64)
@@ -103,11 +110,11 @@ def check_gradients(
         if tensor.size and keep.mean() < 1 - max_skipped:
             raise GradientError(
                 f"gradient of {name}: {np.sum(~keep)} of {len(keep)} differences met a kink "
-                f"(seed {seed}): use other data, this check proves too little"
+                f"(seed {seed}), so the check proves too little: use other data"
             )
         errors[name] = gradient_error(given[keep], numeric[keep])
         if not errors[name] <= tolerance:
-            if n_directions:  # a direction has no index: look for one among single entries
+            if n_directions:  # find the wrong index: check random and the largest single entries
                 some = rng.permutation(tensor.size)[:500]
                 largest = np.argsort(-np.abs(analytic).reshape(-1))[:50]
                 entries = np.union1d(some, largest)
@@ -122,13 +129,18 @@ def check_network(
     loss: Callable[[np.ndarray], tuple[float, np.ndarray]],
     *,
     check_input: bool = True,
-    **options: Any,
+    tolerance: float = TOLERANCE,
+    n_directions: int = 0,
+    max_skipped: float = MAX_SKIPPED,
+    seed: int = 0,
 ) -> dict[str, float]:
-    """Check every parameter gradient of a float64 `network`, and that of x, through loss.
+    """Check the gradient of loss(network(x)) for every parameter of a float64 `network`, and for x.
 
-    x     (N, H, W, C) float64;  loss(logits) -> (value, dlogits)
-    Dropout masks are drawn alike in every evaluation.  `options` go to `check_gradients`; errors
-    as there.
+    x            (N, H, W, C) float64
+    loss         loss(logits) -> (value, dlogits)
+    check_input  False leaves out the gradient for x
+    Every evaluation uses the same dropout masks.  The other arguments, the result and the errors
+    are those of `check_gradients`.
     """
     x = np.array(x, np.float64)
     dropout_state = network.dropout_generator.bit_generator.state
@@ -143,16 +155,25 @@ def check_network(
     tensors = dict(network.parameters)
     if check_input:
         tensors["x"], gradients["x"] = x, dx
-    return check_gradients(lambda: loss(logits_of_x())[0], tensors, gradients, **options)
+    return check_gradients(
+        lambda: loss(logits_of_x())[0],
+        tensors,
+        gradients,
+        tolerance=tolerance,
+        n_directions=n_directions,
+        max_skipped=max_skipped,
+        seed=seed,
+    )
 
 
 Differences = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Flat indices, analytic values, numeric values (NaN where a kink was met)."""
+"""Flat indices (or numbers of directions), analytic slopes, numeric slopes (NaN at a kink)."""
 
 
 def _entry_by_entry(
-    loss: Callable[[], float], tensor: np.ndarray, analytic: np.ndarray, entries: Any
+    loss: Callable[[], float], tensor: np.ndarray, analytic: np.ndarray, entries: ArrayLike
 ) -> Differences:
+    """The differences for single entries of the tensor, given by their flat indices."""
     entries = np.asarray(entries, np.int64)
     coarse, fine, bend = np.empty((3, len(entries)))
     here = loss()
@@ -177,7 +198,8 @@ def _along_directions(
     rng: np.random.Generator,
     n_directions: int,
 ) -> Differences:
-    """Fresh directions replace those that met a kink, up to five times n_directions in all."""
+    """The differences for random directions.  A direction that meets a kink is replaced by another,
+    up to 5 * n_directions in all."""
     before = tensor.copy()
     norm = np.linalg.norm(analytic)
     step = DIRECTION_STEP * max(1.0, float(np.linalg.norm(before)))
@@ -206,20 +228,26 @@ def _along_directions(
 
 
 def _slopes(at: Callable[[float], float], step: float, here: float) -> tuple[float, float, float]:
-    """Central differences at the step and at half of it; and what of the change of slope does
-    not shrink with the step, less what rounding explains.  here: at(0)."""
+    """The slope with `step`, the slope with half of it, and the excess bend.
+
+    The excess bend is what remains of 2 * bend(step / 2) - bend(step), which is 0 for a smooth
+    loss, after subtracting what rounding may cause.  here: at(0).
+    """
     half = step / 2
     ahead, behind, near_ahead, near_behind = at(step), at(-step), at(half), at(-half)
-    change = (ahead - here) / step - (here - behind) / step
-    near_change = (near_ahead - here) / half - (here - near_behind) / half
+    bend = (ahead - here) / step - (here - behind) / step
+    near_bend = (near_ahead - here) / half - (here - near_behind) / half
     rounding = 64 * np.finfo(np.float64).eps * abs(here) / step
-    bend = max(abs(2 * near_change - change) - rounding, 0.0)
-    return (ahead - behind) / (2 * step), (near_ahead - near_behind) / step, bend
+    excess_bend = max(abs(2 * near_bend - bend) - rounding, 0.0)
+    return (ahead - behind) / (2 * step), (near_ahead - near_behind) / step, excess_bend
 
 
-def _without_kinks(coarse: Any, fine: Any, bend: Any, scale: Any) -> np.ndarray:
-    """Richardson's value, free of the h*h term; NaN where the two steps disagree: a kink."""
-    disagreement = np.maximum(np.abs(coarse - fine), bend)
+def _without_kinks(
+    coarse: NumberOrArray, fine: NumberOrArray, excess_bend: NumberOrArray, scale: NumberOrArray
+) -> np.ndarray:
+    """The slope by Richardson's extrapolation, which removes the h*h term of the error; NaN at a
+    kink, where the two steps disagree."""
+    disagreement = np.maximum(np.abs(coarse - fine), excess_bend)
     kink = ~(disagreement <= 1e-6 * np.maximum(scale, np.abs(fine)))
     return np.where(kink, np.nan, fine + (fine - coarse) / 3)
 

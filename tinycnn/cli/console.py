@@ -1,4 +1,4 @@
-"""What the commands share: the parser, checked numbers, tables, and text that is safe to print."""
+"""What the commands share: the parser, checks of options, and output as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 from ..ground.messages import plain
 
 
 class CannotError(Exception):
-    """Something that the person at the keyboard can mend; the message says how."""
+    """An error that the user can correct; the message says how."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong options are told like everything else that is wrong: in one line."""
+    """Raises CannotError for wrong options, instead of printing the usage."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise CannotError(f"{message} ({self.prog} --help explains the options)")
 
 
@@ -51,12 +51,12 @@ def above_zero(text: str) -> float:
     return value
 
 
-def print_json(values: Any) -> None:
-    """One JSON object; NaN and infinities, which JSON does not have, become null."""
+def print_json(values: object) -> None:
+    """Print one JSON object.  NaN and infinities become null, because JSON does not have them."""
     print(json.dumps(_finite(values), indent=2))
 
 
-def _finite(values: Any) -> Any:
+def _finite(values: object) -> object:
     if isinstance(values, dict):
         return {str(key): _finite(value) for key, value in values.items()}
     if isinstance(values, (list, tuple)):
@@ -66,8 +66,8 @@ def _finite(values: Any) -> Any:
     return values
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> None:
-    """Columns as wide as their cells; the first `left` of them begin, the others end together."""
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """Print columns as wide as their cells: the first `left` left-aligned, the others right."""
     cells = [[plain(cell) for cell in row] for row in [header, *rows]]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
     for row in cells:
@@ -79,8 +79,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]], left: int 
 
 
 def check_out(path: str, *, not_the_same_as: str | None = None) -> Path:
-    """`path` to write a file to.  Raises CannotError where its folder is missing or it is a
-    folder itself, before any work is done; and where it is the input."""
+    """Check, before any work is done, that a file can be written to `path`.
+
+    Raises CannotError if it is a folder or the input file itself, or if its folder is missing or
+    may not be written to.
+    """
     out = Path(path)
     if out.is_dir():
         raise CannotError(f"{path}: is a folder; expected the name of a file")

@@ -1,7 +1,7 @@
-"""every gradient of a network against central differences of its loss, in float64
+"""check every gradient of a network against central differences of its loss, in float64
 
-Kernels and reference are both checked, along random directions in each tensor.  Exit status 1
-where an error is above the bound.
+Checks the kernels and the reference, along random directions in each tensor.  Exit status 1 if an
+error is above the bound.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -25,17 +24,20 @@ from .model_argument import add_model_argument, open_model
 BACKENDS = {"numba": "kernels", "numpy": "reference"}
 
 RAW_TOLERANCE = 1e-6
-"""For networks that take raw pixels: beside 255 a step of a bias moves the loss by 1e-7 of its
-value, and rounding is that much larger a part of the difference."""
+"""For networks on raw pixels.  Beside pixels up to 255, a small step of a bias changes the loss by
+only 1e-7 of its value, so rounding is a larger part of the difference."""
 
 N_TRIES = 8
-"""Batches of images that are tried where all differences of one tensor meet kinks."""
+"""If all differences for a tensor meet kinks, so many batches of images are tried."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One tensor on one backend.  error: NaN where nothing could be measured; message: what is
-    wrong, or None."""
+    """The result for one tensor on one backend.
+
+    error    NaN if it could not be measured
+    message  what is wrong, or None
+    """
 
     tensor: str
     shape: tuple[int, ...]
@@ -46,16 +48,16 @@ class Check:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model_argument(parser, nargs="?", default="microexpnet")
+    add_model_argument(parser, default="microexpnet")
     parser.add_argument(
-        "--images", metavar="N", type=positive, default=2, help="random images (default: 2)"
+        "--images", metavar="N", type=positive, default=2, help="number of images (default: 2)"
     )
     parser.add_argument(
         "--directions",
         metavar="N",
         type=positive,
         default=3,
-        help="in each tensor along which the loss is moved (default: 3)",
+        help="number of random directions in which each tensor is moved (default: 3)",
     )
     parser.add_argument(
         "--tolerance",
@@ -65,7 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{RAW_TOLERANCE:g})",
     )
     parser.add_argument(
-        "--seed", metavar="N", type=not_negative, default=0, help="of images and directions"
+        "--seed",
+        metavar="N",
+        type=not_negative,
+        default=0,
+        help="seed of the random images and directions (default: 0)",
     )
 
 
@@ -99,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 def check_all(
     network: Network, backend: str, args: argparse.Namespace, bound: float, progress: tqdm
 ) -> list[Check]:
-    """A Check of every parameter and of the input x."""
+    """Check every parameter, and the input x."""
     double = in_float64(network, backend)
     checks: dict[str, Check] = {}
     names = [*double.parameters, "x"]
@@ -116,7 +122,7 @@ def check_all(
 
 
 class Problem:
-    """Random images and labels, the loss of them, and its analytic gradients."""
+    """Random images and labels, their loss, and its analytic gradients."""
 
     def __init__(self, network: Network, n_images: int, seed: list[int]) -> None:
         rng = np.random.default_rng(seed)
@@ -133,7 +139,7 @@ class Problem:
         self.tensors = {"x": self.x, **network.parameters}
 
     def _forward(self) -> tuple[float, np.ndarray]:
-        """Loss and dlogits; dropout masks are drawn alike each time."""
+        """Loss and dlogits.  Every call uses the same dropout masks."""
         self.network.dropout_generator.bit_generator.state = self.dropout_state
         logits = self.network.forward(self.x, training=True)
         return CrossEntropy()(logits, self.labels, backend=self.network.backend)
@@ -141,19 +147,22 @@ class Problem:
     def check(
         self, name: str, bound: float, n_directions: int, seed: int, find_entry: bool
     ) -> Check:
-        """find_entry: look for the worst entry where the error is too large; it takes long."""
+        """find_entry: if the error is above the bound, name the worst entry.  That takes long."""
 
         def error_within(tolerance: float) -> float:
-            tensors, gradients = {name: self.tensors[name]}, {name: self.gradients[name]}
-            options: dict[str, Any] = dict(n_directions=n_directions, seed=seed)
             return check_gradients(
-                lambda: self._forward()[0], tensors, gradients, tolerance=tolerance, **options
+                lambda: self._forward()[0],
+                {name: self.tensors[name]},
+                {name: self.gradients[name]},
+                tolerance=tolerance,
+                n_directions=n_directions,
+                seed=seed,
             )[name]
 
         shape, backend = self.tensors[name].shape, self.network.backend
         try:
             error = error_within(np.inf)
-        except GradientError as problem:  # kinks everywhere, or a gradient that is no number
+        except GradientError as problem:  # too many kinks, or a gradient that is not finite
             return Check(name, shape, backend, np.nan, bound, str(problem))
         message = None
         if error > bound:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 MOST_CHARACTERS = 200
-"""Of what a library says of a file: it may quote the file at any length."""
+"""Longer messages of libraries are cut: they may quote a file at any length."""
 
 
-def plain(text: Any) -> str:
-    """Text for a terminal: what cannot be printed, such as the codes that steer it, becomes
-    U+FFFD.  (Names of classes and tensors come from files.)"""
+def plain(text: object) -> str:
+    """`text` made safe for a terminal: each character that cannot be printed, such as the start of
+    a control sequence, becomes U+FFFD.  (Names of classes and tensors come from files.)"""
     return "".join(c if c.isprintable() else "\ufffd" for c in str(text))
 
 
@@ -23,6 +21,6 @@ def one_line(error: BaseException) -> str:
 
 
 def in_short(error: BaseException) -> str:
-    """What a library says is wrong with a file, on one line and cut to MOST_CHARACTERS."""
+    """A library's error message about a file, on one line and cut to MOST_CHARACTERS."""
     text = one_line(error)
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
