@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ..ground.messages import plain
+from ..ground.messages import aligned, plain
 
 
 class CannotError(Exception):
@@ -67,15 +67,8 @@ def _finite(values: object) -> object:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-    """Print columns as wide as their cells: the first `left` left-aligned, the others right."""
-    cells = [[plain(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
-    for row in cells:
-        shown = [
-            cell.ljust(width) if k < left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths))
-        ]
-        print("  ".join(shown).rstrip())
+    """Print a table.  The first `left` columns are left-aligned, the others right-aligned."""
+    print(aligned([[plain(cell) for cell in row] for row in (header, *rows)], left))
 
 
 def check_out(path: str, *, not_the_same_as: str | None = None) -> Path:

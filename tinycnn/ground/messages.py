@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 MOST_CHARACTERS = 200
 """Longer messages of libraries are cut: they may quote a file at any length."""
 
@@ -10,6 +12,18 @@ def plain(text: object) -> str:
     """`text` made safe for a terminal: each character that cannot be printed, such as the start of
     a control sequence, becomes U+FFFD.  (Names of classes and tensors come from files.)"""
     return "".join(c if c.isprintable() else "\ufffd" for c in str(text))
+
+
+def aligned(rows: Sequence[Sequence[str]], n_left: int) -> str:
+    """A table as text.  The first n_left columns are left-aligned, the others right-aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if k < n_left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    )
 
 
 def one_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Accuracy against temperature, drawn: what a sweep was run for."""
+"""Figures of a sweep: accuracy against temperature."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 80
-"""Characters of a title in a file's name."""
+"""Longest setting, in characters, that a file name contains."""
 
 
 def curves(results: Iterable[Mapping[str, Any]]) -> dict[str, Figure]:
-    """File name -> figure: a line a size over the temperatures, with 95 % intervals over seeds and
-    folds, and a level line without a teacher.
+    """Figures by file name.
 
-    A figure for every setting of the other options that differ ("curves.png", or
-    "curves-variant-v.png", ..., with a number where that is long); none for fewer than two
-    temperatures.  Raises `plots.PlotsError` without matplotlib.
+    Each has a line for every size: mean accuracy at each temperature, with 95 % intervals over
+    seeds and folds, and a horizontal line for training without a teacher.  There is a figure for
+    every setting of the other options: "curves.png", or "curves-variant-v.png" and so on, with a
+    number instead of a long setting.  There is none for settings with fewer than two temperatures.
+    Raises `plots.PlotsError` without matplotlib.
     """
     figures = {}
     for number, (title, cells) in enumerate(grouped_scores(results).items(), start=1):
@@ -53,7 +54,7 @@ def _curves(cells: Cells) -> Figure | None:
 
 
 def _estimate(values: list[float] | None) -> tuple[float, float]:
-    """In %; no interval for one value."""
+    """Mean and half the interval, in %: NaN without values, an infinite interval for one value."""
     if not values:
         return math.nan, math.inf
     mean, half_width = mean_and_interval(values)
