@@ -131,7 +131,7 @@ def test_again_trains_nothing_and_without_matplotlib_names_the_extra(
     done, built_in, capsys, monkeypatch
 ):
     folder, words, _ = done
-    monkeypatch.setattr(local, "_WorkerPool", None)  # nothing is left to run
+    monkeypatch.setattr(local, "_Crew", None)  # nothing is left to run
     monkeypatch.setattr(paper, "measure", None)  # nor to decide
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     claims = (folder / "tables" / "claims.csv").read_text(encoding="utf-8")

@@ -105,11 +105,11 @@ def test_a_sweep_over_folds_of_the_built_in_faces(built_in, tmp_path, capsys):
         result = folder.result(row["name"])
         assert float(row["test_accuracy"]) == result["test"]["accuracy"]
         assert result["validation"]["n_images"] + result["test"]["n_images"] < 40
-    local_pool, local._WorkerPool = local._WorkerPool, None  # nothing is left to run
+    local_crew, local._Crew = local._Crew, None  # nothing is left to run
     try:
         assert run(*words, "--select", "reported") == 0
     finally:
-        local._WorkerPool = local_pool
+        local._Crew = local_crew
     assert "chosen on the reported score (optimistic)" in capsys.readouterr().out
     assert summary(tmp_path) == rows
 

@@ -72,7 +72,7 @@ def test_results_do_not_depend_on_the_number_of_processes_and_come_in_order(undi
 
 def test_a_sweep_that_is_done_trains_nothing_and_starts_no_process(tmp_path, monkeypatch):
     first = run(tmp_path, trials=FEW[:1])
-    monkeypatch.setattr(local, "_WorkerPool", None)
+    monkeypatch.setattr(local, "_Crew", None)
     told = []
     again = run(tmp_path, trials=FEW[:1] * 2, progress=lambda *n: told.append(n))
     assert again == first and told == [(1, 0, 1)]
@@ -96,13 +96,13 @@ def test_networks_are_kept_on_request_and_a_result_without_one_is_then_not_done(
 def test_cores_are_shared_out_and_libraries_start_no_threads(monkeypatch):
     for cores, processes, shares in [(8, 3, [3, 3, 2]), (2, 2, [1, 1]), (1, 3, [1, 1, 1])]:
         monkeypatch.setattr(local, "usable_cores", lambda: cores)
-        assert local._WorkerPool(processes, ()).free_shares == shares
+        assert local._Crew(processes, ()).free_shares == shares
     before = dict(os.environ)
     with local._one_thread_in_libraries():
         assert os.environ["OPENBLAS_NUM_THREADS"] == os.environ["OMP_NUM_THREADS"] == "1"
     assert dict(os.environ) == before
     with pytest.raises(ValueError, match="n_processes is -1"):
-        local._WorkerPool(-1, ())
+        local._Crew(-1, ())
 
 
 # ---- failures --------------------------------------------------------------------------------

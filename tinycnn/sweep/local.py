@@ -63,8 +63,8 @@ def run(
     progress(len(outcome.results), len(outcome.failures), len(named))
     if waiting:
         setting = (source, str(kept.path), backend, keep_models)
-        with _WorkerPool(min(n_processes or usable_cores(), len(waiting)), setting) as pool:
-            for name, report in pool.work(waiting):
+        with _Crew(min(n_processes or usable_cores(), len(waiting)), setting) as crew:
+            for name, report in crew.work(waiting):
                 if report.status == "done":
                     outcome.results[name] = kept.result(name)
                 else:
@@ -104,7 +104,7 @@ class _Worker:
             self.connection.send(message)
 
 
-class _WorkerPool:
+class _Crew:
     """Worker processes.  Those that die are replaced; all have ended when the `with` ends.
 
     setting  the data, the sweep's folder, the backend, whether to keep the networks
@@ -120,7 +120,7 @@ class _WorkerPool:
         self.workers: list[_Worker] = []
         self.n_false_starts = 0
 
-    def __enter__(self) -> _WorkerPool:
+    def __enter__(self) -> _Crew:
         return self
 
     def __exit__(self, *exception: object) -> None:
