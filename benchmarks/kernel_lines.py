@@ -23,34 +23,6 @@ DIRECT_TRAINING_MACS = 6_753_408
 """The same of a training step: each pass again for the weights and, but for the first layer, for
 the input."""
 
-WITHIN_OTHERS = (
-    *("part", "weights", "matrix", "_row_peak_and_log_sum", "_scale_image"),
-    *("_log_sum_without", "_log_odds", "_add_relation"),
-    *("first_tap", "end_tap", "run_end", "first_inside", "end_inside"),
-    *("multiply_add_tiled", "multiply_add_plain", "window_max_tiled", "window_max_plain"),
-    *("add_winners_tiled", "add_winners_plain", "append_winners"),
-    *("list_winners_plain", "list_winners_in_blocks"),
-    *("list_places", "sort_by_place", "copy_rows", "assign", "add", "operation_forward"),
-    *("dense_backward_rows", "dense_backward_bias"),
-    *("_shallow", "_shallow_parts", "_deep", "_deep_parts"),
-    *("_load_lines", "_finish_rows"),
-)
-"""Kernels that are only ever a part of another one, and are measured there."""
-
-WHOLE_NETWORK = (
-    *("program_forward", "program_winograd_weights", "program_same_weights", "program_distil"),
-    *("target_distributions", "distillation_rows", "all_finite", "mean_loss", "output_of"),
-    *(
-        "sum_chunks",
-        "program_backward",
-        "output_gradient",
-        "n_picture_operations",
-        "program_transpose_weights",
-        "program_collect",
-    ),
-)
-"""Measured by the lines of the whole network."""
-
 
 class Line(NamedTuple):
     """One call.  macs: its multiply-adds, 0 where it is not about those; n_bytes: its arrays."""
@@ -63,20 +35,27 @@ class Line(NamedTuple):
 
 
 def registry() -> dict[str, Any]:
-    """tinycnn's kernels by name, all of them imported."""
+    """tinycnn's kernels and their helpers by name, all of them imported."""
+    from tinycnn.kernels import _jit
+
+    _import_kernels()
+    return {**_jit.HELPERS, **_jit.KERNELS}
+
+
+def without_line(lines: list[Line]) -> list[str]:
+    """Kernels that nothing here measures: a benchmark is missing.  (Helpers are measured with the
+    kernels that call them.)"""
+    from tinycnn.kernels import _jit
+
+    _import_kernels()
+    return sorted(set(_jit.KERNELS) - {line.kernel for line in lines})
+
+
+def _import_kernels() -> None:
     from tinycnn import kernels
 
     for module in pkgutil.iter_modules(kernels.__path__):
         importlib.import_module(f"{kernels.__name__}.{module.name}")
-    from tinycnn.kernels._jit import KERNELS
-
-    return KERNELS
-
-
-def without_line(lines: list[Line]) -> list[str]:
-    """Kernels of the registry that nothing here measures: a benchmark is missing."""
-    known = {line.kernel for line in lines} | {*WITHIN_OTHERS, *WHOLE_NETWORK}
-    return sorted(set(registry()) - known)
 
 
 def taps_inside(n_out: int, stride: int, before: int, n_taps: int, size: int) -> int:
@@ -133,7 +112,9 @@ class _Walk:
         except Exception as error:  # another signature than this file knows
             self.failed[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
             return
-        n_bytes = sum(a.nbytes for a in arguments if isinstance(a, np.ndarray))
+        arrays = [a for a in arguments if isinstance(a, np.ndarray)]
+        arrays += [a for given in arguments if isinstance(given, tuple) for a in given]
+        n_bytes = sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
         self.lines.append(Line(kernel, layer, lambda: function(*arguments), macs, n_bytes))
 
     def forward(self) -> None:
@@ -162,20 +143,23 @@ class _Walk:
 
     def winograd(self) -> None:
         """Convolutions as float32 does them, winners wanted; macs are those of the direct one."""
-        from tinycnn.kernels.conv2d_winograd import winograd_fits, winograd_sizes
+        from tinycnn.kernels.arrays import Window
+        from tinycnn.kernels.conv2d_winograd import winograd_sizes
+        from tinycnn.kernels.operations import make_operations
 
         convolutions = [step for step in self.plan.steps if type(step.layer).__name__ == "Conv2D"]
-        for step, op in zip(convolutions, self.plan.operations):
-            if not winograd_fits(op, np.dtype(np.float32)):
+        table = make_operations(self.plan, np.dtype(np.float32))
+        for step, op in zip(convolutions, table.operations):
+            if not op.winograd:
                 continue
             w, b = self.weights[f"{step.name}.w"], self.weights[f"{step.name}.b"]
-            sizes = winograd_sizes(*(op.H, op.W, op.C, op.F, op.PL, op.conv_OH, op.conv_OW))
-            u, scratch = (np.zeros(size, np.float32) for size in sizes)
+            u, scratch = (np.zeros(size, np.float32) for size in winograd_sizes(op))
             x = self.kept[step.name]["x"]
             y = np.zeros((len(x), op.OH, op.OW, op.F), np.float32)
-            place = (op.PT, op.PL, op.conv_OH, op.conv_OW, op.pool, op.relu)
+            window = Window(*(int(v) for v in (op.S, op.PT, op.PL, op.conv_OH, op.conv_OW)))
             self.add("conv2d_winograd_weights", step.name, w, u)
-            arguments = (x, w, u, b, *place, scratch, y, np.zeros(y.shape, np.int32))
+            argmax = np.zeros(y.shape, np.int32)
+            arguments = (x, w, u, b, window, int(op.pool), int(op.relu), scratch, y, argmax)
             macs = conv_macs(len(x), step)
             self.add("conv2d_winograd_forward", step.name, *arguments, macs=macs)
 
@@ -243,27 +227,31 @@ class _Walk:
     def _pooled_conv_backward(
         self, step: Any, x: np.ndarray, dx: np.ndarray, behind: tuple[np.ndarray, np.ndarray]
     ) -> None:
-        """behind: dy and argmax of the pooling that follows.  Scratch as tinycnn.plan sizes it."""
-        from tinycnn.plan import LIST_END, LISTED
+        """behind: dy and argmax of the pooling that follows.  Scratch as `make_operations` sizes
+        it."""
+        from tinycnn.kernels._winner_lists import LANES
+        from tinycnn.kernels.arrays import Window, WinnerScratch
+        from tinycnn.kernels.operations import N_LISTED
 
         dy, argmax = behind
         (OH, OW, F), (H, W, C) = step.output_shape, step.input_shape
         (KH, KW), S, (top, left) = step.layer.kernel_hw, step.layer.stride, _pads(step)
         padded_shape = (max((OH - 1) * S + KH, top + H), max((OW - 1) * S + KW, left + W), C)
-        L = min(dy.shape[1] * dy.shape[2], LISTED) + LIST_END
-        scratch = (
-            *(np.zeros(padded_shape, x.dtype), np.zeros(padded_shape, x.dtype)),
-            *(np.zeros((2, F, L), x.dtype), np.zeros((2, F, L), np.int32), np.zeros(F, np.int64)),
-            np.zeros((2, 3, max(F, OH * OW)), np.int32),
+        L = min(dy.shape[1] * dy.shape[2], N_LISTED) + LANES
+        scratch = WinnerScratch(
+            x_padded=np.zeros(padded_shape, x.dtype),
+            dx_padded=np.zeros(padded_shape, x.dtype),
+            gradients=np.zeros((2, F, L), x.dtype),
+            positions=np.zeros((2, F, L), np.int32),
+            counts=np.zeros(F, np.int64),
+            lists=np.zeros((2, 3, max(F, OH * OW)), np.int32),
         )
         w_t = np.ascontiguousarray(self.weights[f"{step.name}.w"].transpose(3, 0, 1, 2))
-        macs = int(np.count_nonzero(dy)) * KH * KW * C
         wants_dx = step is not self.plan.steps[0]
-        self.add(
-            *("conv2d_maxpool2d_backward", step.name, x, dy, argmax, w_t, OH, OW, S, top, left),
-            *(*scratch, np.empty_like(w_t), np.empty(F, x.dtype), dx if wants_dx else dx[:0]),
-            macs=macs * (1 + wants_dx),
-        )
+        macs = int(np.count_nonzero(dy)) * KH * KW * C * (1 + wants_dx)
+        dw, db, dx_out = np.empty_like(w_t), np.empty(F, x.dtype), dx if wants_dx else dx[:0]
+        arguments = (x, dy, argmax, w_t, Window(S, top, left, OH, OW), scratch, dw, db, dx_out)
+        self.add("conv2d_maxpool2d_backward", step.name, *arguments, macs=macs)
 
     def optimizers(self) -> None:
         p, g, m, v = (np.zeros(self.plan.n_parameter_slots, np.float32) for _ in range(4))

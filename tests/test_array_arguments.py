@@ -220,10 +220,6 @@ ROWS = {
         *(VECTOR, GRADIENT),
     ),
     "tinycnn.optim.clip_by_norm": (clipped, VECTOR),
-    "tinycnn.losses.SmoothedTargets": (
-        losses.SmoothedTargets(tinycnn.Distillation(), 0.1),
-        *(LOGITS, LABELS, TEACHER),
-    ),
     "tinycnn.softmax": (losses.softmax, LOGITS),
     "tinycnn.log_softmax": (losses.log_softmax, LOGITS),
     "tinycnn.CrossEntropy": (tinycnn.CrossEntropy(0.1), LOGITS, LABELS),
@@ -237,11 +233,11 @@ ROWS = {
     "tinycnn.RelationDistillation": (tinycnn.RelationDistillation(), LOGITS, LABELS, TEACHER),
     "tinycnn.losses.check_logits": (losses.check_logits, LOGITS),
     "tinycnn.losses.check_targets": (
-        lambda targets: losses.check_targets(targets, LOGITS[: len(targets)]),
+        lambda targets: losses.check_targets(targets, (len(targets), K), LOGITS.dtype)[1],
         TARGETS,
     ),
     "tinycnn.losses.check_soft_labels": (
-        lambda v: losses.check_soft_labels(v, LOGITS[: len(v)]),
+        lambda v: losses.check_soft_labels(v, (len(v), K), LOGITS.dtype),
         TEACHER,
     ),
     "tinycnn.metrics.accuracy": (metrics.accuracy, LOGITS, LABELS),
@@ -356,6 +352,8 @@ LAYER_METHODS = [
     for method in methods
 ]
 
+LOSS_KINDS = ("Distillation", "DecoupledDistillation", "RelationDistillation")
+
 NO_ARRAYS = {
     "what a network is made of": [
         *LAYER_METHODS,
@@ -366,6 +364,7 @@ NO_ARRAYS = {
         *(f"tinycnn.{n}" for n in ("Constant", "CosineWithWarmup", "OneCycle", "Step")),
         *("tinycnn.__version__", "tinycnn.losses.check_temperature"),
         *("tinycnn.Distillation.soft_scale", "tinycnn.DecoupledDistillation.at_epoch"),
+        "tinycnn.losses.check_smoothing",
         *("tinycnn.models.microexpnet.microexpnet", "tinycnn.models.microexpnet.Variant"),
         "tinycnn.models.microexpnet.check_variant_and_size",
         *("ferdata.Augmentation", "ferdata.Augmentation.matrices"),
@@ -404,17 +403,24 @@ NO_ARRAYS = {
         *("ferdata.LabelMap", "ferdata.FRAMINGS", "ferdata.FaceFiles.summary"),
     ],
     "what a function returns": [
-        *("tinycnn.classify.Classification", "tinycnn.losses.DistillationTerms"),
+        *("tinycnn.classify.Classification", "tinycnn.losses.LossTerms"),
         *("ferdata.AlignReport", "ferdata.Diagnosis", "ferdata.Faces", "ferdata.Finding"),
         *("ferdata.Fold", "ferdata.FramedPhotos", "ferdata.Recognition"),
         *(f"ferdata.Diagnosis.{name}" for name in ("as_html", "as_json", "as_text")),
     ],
     "arrays that were checked": [
-        *("tinycnn.losses.smoothed_targets", "ferdata.Mixing"),
-        "tinycnn.losses.as_distributions",
+        *("tinycnn.losses.LossInputs", "ferdata.Mixing"),
         *("tinycnn.losses.batch_mean", "tinycnn.losses.plain_array"),
     ],
-    "a base class, or a protocol": ["tinycnn.losses.Loss", "tinycnn.optim.Optimizer"],
+    "a base class, or a protocol": [
+        "tinycnn.Loss",
+        *(f"tinycnn.CustomLayer{method}" for method in ("", ".forward", ".backward")),
+        "tinycnn.optim.Optimizer",
+    ],
+    "what a loss defines for `Loss.__call__`, which has a row": [
+        *(f"tinycnn.{kind}.value_and_gradient" for kind in LOSS_KINDS),
+        "tinycnn.DecoupledDistillation.check",
+    ],
     "modules, walked below": ["tinycnn.models", "tinycnn.sweep", "tinycnn.testing"],
     "figures of plain numbers": ["tinycnn.plots"],
 }
@@ -615,9 +621,9 @@ def test_a_network_computes_on_the_arrays_that_it_is_given(runner):
 def test_losses_compute_on_the_arrays_that_they_are_given(dtype):
     logits, targets = LOGITS.astype(dtype), TARGETS.astype(dtype)
     assert losses.check_logits(logits) is logits
-    assert losses.check_targets(targets, logits) is targets
-    assert losses.check_targets(LABELS, logits) is LABELS
-    assert losses.check_soft_labels(targets, logits) is targets
+    inputs = tinycnn.Distillation().check(targets, logits, logits.shape, logits.dtype)
+    assert inputs.targets is targets and inputs.soft_labels is logits
+    assert tinycnn.CrossEntropy().check(LABELS, None, logits.shape, logits.dtype)[0] is LABELS
 
 
 @pytest.mark.parametrize("optimizer", [tinycnn.Adam(), tinycnn.SGD()])

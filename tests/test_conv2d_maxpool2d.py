@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tinycnn import reference
 from tinycnn.kernels import conv2d_maxpool2d as kernels
 from tinycnn.kernels._winner_lists import LANES
+from tinycnn.kernels.arrays import Window, WinnerScratch
 from tinycnn.kernels.conv2d import conv2d_forward
 from tinycnn.kernels.maxpool2d import maxpool2d_forward
 from tinycnn.shapes import window_axis
@@ -113,7 +114,7 @@ def run(operations, case, dtype, x, w, dy, argmax, listed=5, wants_dx=True):
     height = max((OH - 1) * case.S + case.KH, rows.before + case.H)
     width = max((OW - 1) * case.S + case.KW, columns.before + case.W)
     L = listed + LANES
-    scratch = (
+    scratch = WinnerScratch(
         memory.wanted(height, width, case.C),
         memory.wanted(height, width, case.C),
         memory.wanted(2, case.F, L),
@@ -124,10 +125,9 @@ def run(operations, case, dtype, x, w, dy, argmax, listed=5, wants_dx=True):
     w_t = memory.given(np.ascontiguousarray(w.transpose(3, 0, 1, 2)))
     dw_t, db = memory.wanted(*w_t.shape), memory.wanted(case.F)
     dx = memory.wanted(*(x.shape if wants_dx else (0, *x.shape[1:])))
-    operations.conv2d_maxpool2d_backward(
-        *(memory.given(x), memory.given(dy), memory.given(argmax, np.int32), w_t, OH, OW),
-        *(case.S, rows.before, columns.before, *scratch, dw_t, db, dx),
-    )
+    window = Window(case.S, rows.before, columns.before, OH, OW)
+    given = memory.given(x), memory.given(dy), memory.given(argmax, np.int32), w_t
+    operations.conv2d_maxpool2d_backward(*given, window, scratch, dw_t, db, dx)
     dw = memory.wanted(*w.shape)
     operations.conv2d_transpose_weights_back(dw_t, dw)
     memory.check()

@@ -7,6 +7,7 @@ gives errors of order 1.
 """
 
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import naive
@@ -31,6 +32,7 @@ from tinycnn.kernels import conv2d_winograd as kernels
 from tinycnn.kernels._jit import TILE, WINOGRAD
 from tinycnn.kernels._winograd import FILTERS
 from tinycnn.kernels._winograd_transforms import Shorter, Transform
+from tinycnn.kernels.arrays import Window
 from tinycnn.shapes import window_axis
 from tinycnn.testing import gradient_error, logit_error
 
@@ -124,6 +126,11 @@ def tensors(case, seed=0, whole=False):
     return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
+def record(case, OH, OW):
+    """What `winograd_sizes` reads of an operation's record."""
+    return SimpleNamespace(W=case.W, C=case.C, F=case.F, conv_OH=OH, conv_OW=OW)
+
+
 def run(operations, case, x, w, b, dtype=np.float32):
     """y, as training and prediction have it."""
     y, _ = run_with_winners(operations, case, x, w, b, dtype)
@@ -137,7 +144,7 @@ def run_with_winners(operations, case, x, w, b, dtype=np.float32, wanted=1):
     memory = Guarded(dtype)
     rows, columns = case.axes
     OH, OW = rows.n_out, columns.n_out
-    n_u, n_scratch = kernels.winograd_sizes(case.H, case.W, case.C, case.F, columns.before, OH, OW)
+    n_u, n_scratch = kernels.winograd_sizes(record(case, OH, OW))
     U, scratch = memory.wanted(n_u), memory.wanted(n_scratch)
     x, w, b = (memory.given(t) for t in (x, w, b))
     if operations is kernels:
@@ -145,10 +152,8 @@ def run_with_winners(operations, case, x, w, b, dtype=np.float32, wanted=1):
     shape = ((case.pooled(OH), case.pooled(OW)) if case.pool else (OH, OW)) + (case.F,)
     y = memory.wanted(case.N, *shape)
     argmax = memory.wanted(case.N * case.pool * wanted, *shape, dtype=np.int32)
-    operations.conv2d_winograd_forward(
-        *(x, w, U, b, rows.before, columns.before, OH, OW, case.pool, case.relu, scratch, y),
-        argmax,
-    )
+    window = Window(2, rows.before, columns.before, OH, OW)
+    operations.conv2d_winograd_forward(x, w, U, b, window, case.pool, case.relu, scratch, y, argmax)
     memory.check()
     return y, argmax
 
@@ -331,7 +336,7 @@ def test_the_weights_by_their_definition(case):
     f = kernels.SHALLOW if case.C == 1 else kernels.DEEP
     G = np.array([[float(g) for g in row] for row in f.g_rows])
     _, w, _ = tensors(case)
-    n_u, _ = kernels.winograd_sizes(case.H, case.W, case.C, case.F, 0, 9, 9)
+    n_u, _ = kernels.winograd_sizes(record(case, 9, 9))
     U = np.full(n_u, np.nan, np.float32)
     kernels.conv2d_winograd_weights(w, U)
     by_phase = w.astype(np.float64).reshape(f.r, 2, f.r, 2, case.C, case.F)
@@ -348,7 +353,7 @@ def test_the_weights_by_their_definition(case):
 
 def taken(network):
     """1 for each convolution of a network that is done by Winograd."""
-    return [int(op.winograd) for op in network._run.operations if op.KH]
+    return [int(op.winograd) for op in network._run.table.operations if op.KH]
 
 
 def network_of(size_px, *layers, dtype=np.float32, **options):

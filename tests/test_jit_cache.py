@@ -18,48 +18,22 @@ from pathlib import Path
 import pytest
 
 import tinycnn
-from tinycnn import kernels, plan, reference
+from tinycnn import kernels, reference
 from tinycnn.ground import trust
-from tinycnn.kernels import _jit, _winner_lists, program
+from tinycnn.kernels import _jit
 
 ROOT = Path(tinycnn.__file__).parent.parent
 MODULES = sorted(module.name for module in pkgutil.iter_modules(kernels.__path__))
 
-INTERNAL = {
-    # inner loops and their twins
-    *("multiply_add_plain", "multiply_add_tiled", "window_max_plain", "window_max_tiled"),
-    # which taps and positions of a convolution meet
-    *("first_tap", "end_tap", "run_end", "first_inside", "end_inside"),
-    # the winners of a pooling
-    *("add_winners_plain", "add_winners_tiled", "append_winners", "copy_rows", "list_places"),
-    *("list_winners_plain", "list_winners_in_blocks", "sort_by_place"),
-    # weights as Winograd's products read them; held by test_conv2d_winograd.py
-    *("conv2d_winograd_weights",),
-    # walking a plan; its twin is ReferenceBackend
-    *("part", "weights", "matrix", "assign", "operation_forward", "sum_chunks"),
-    *("n_picture_operations", "output_gradient", "add"),
-    *("dense_backward_rows", "dense_backward_bias"),
-    *("program_forward", "program_backward", "program_transpose_weights", "program_collect"),
-    *("program_winograd_weights", "program_same_weights"),
-    # a whole training step; its twin is forward, the loss and backward (test_one_call_step.py)
-    *("program_distil", "target_distributions", "distillation_rows", "all_finite", "mean_loss"),
-    *("output_of",),
-}
-
-
 # ---- the registry ------------------------------------------------------------------------------
 
 
-def registered_kernels():
-    """Names of the kernels of tinycnn.kernels, but for those that are private to a module."""
+def registered(registry):
+    """Names in a registry, but for those that another test has put there."""
     for name in MODULES:
         importlib.import_module(f"tinycnn.kernels.{name}")
     prefix = kernels.__name__ + "."
-    return [
-        name
-        for name, function in _jit.KERNELS.items()
-        if function.__module__.startswith(prefix) and not name.startswith("_")
-    ]
+    return {name for name, f in registry.items() if f.__module__.startswith(prefix)}
 
 
 def parameter_names(function):
@@ -67,9 +41,9 @@ def parameter_names(function):
 
 
 def test_every_kernel_has_a_reference_with_the_same_arguments():
-    public = set(registered_kernels()) - INTERNAL
-    assert {"conv2d_forward", "maxpool2d_backward", "dense_backward_params"} <= public
-    for name in sorted(public):
+    names = registered(_jit.KERNELS)
+    assert {"conv2d_forward", "maxpool2d_backward", "dense_backward_params"} <= names
+    for name in sorted(names):
         twin = getattr(reference, name, None)
         assert twin is not None, f"tinycnn.reference has no {name}"
         assert parameter_names(twin) == parameter_names(_jit.KERNELS[name]), name
@@ -81,27 +55,18 @@ def test_every_function_of_the_reference_has_a_kernel():
         for name, function in vars(reference).items()
         if inspect.isfunction(function) and not name.startswith("_")
     }
-    assert public == set(registered_kernels()) - INTERNAL
+    assert public == registered(_jit.KERNELS)
 
 
-def test_the_internal_kernels_exist():
-    known = set(registered_kernels())
-    assert INTERNAL - known <= {
-        *("multiply_add_tiled", "window_max_tiled"),
-        *("add_winners_tiled", "list_winners_in_blocks"),
-    }  # absent where the plain loops are chosen
+def test_helpers_are_no_kernels():
+    helpers = registered(_jit.HELPERS)
+    assert {"first_tap", "program_step", "dense_operation_forward"} <= helpers
+    assert not helpers & registered(_jit.KERNELS)
 
 
-def test_every_public_kernel_says_what_it_does():
-    for name in set(registered_kernels()) - INTERNAL:
+def test_every_kernel_says_what_it_does():
+    for name in registered(_jit.KERNELS):
         assert inspect.getdoc(getattr(_jit.KERNELS[name], "py_func", _jit.KERNELS[name])), name
-
-
-def test_operations_have_the_same_numbers_in_plan_and_program():
-    for name in ("CONV2D", "MAXPOOL2D", "DENSE", "RELU", "DROPOUT"):
-        assert getattr(program, name) == getattr(plan, name), name
-    assert sorted(plan.KINDS.values()) == list(range(5))
-    assert plan.LIST_END == _winner_lists.LANES
 
 
 # ---- the key -----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,7 @@ from hypothesis import strategies as st
 from tinycnn.distillation import DecoupledDistillation, Distillation, RelationDistillation
 from tinycnn.losses import (
     CrossEntropy,
-    SmoothedTargets,
-    check_soft_labels,
-    check_targets,
     log_softmax,
-    smoothed_targets,
     softmax,
 )
 
@@ -195,12 +192,13 @@ def test_nan_logits_make_the_loss_nan(batch, backend):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("given", [np.float16, np.float32, np.float64])
 def test_targets_and_soft_labels_get_the_dtype_of_the_logits(dtype, given):
-    logits, rows = np.zeros((2, 4), dtype), np.full((2, 4), 0.25, given)
-    for checked in (check_targets(rows, logits), check_soft_labels(rows, logits)):
+    rows, loss = np.full((2, 4), 0.25, given), Distillation()
+    inputs = loss.check(rows, rows, (2, 4), np.dtype(dtype))
+    for checked in (inputs.targets, inputs.soft_labels):
         assert checked.dtype == dtype and checked.tolist() == rows.tolist()
-    labels = check_targets(np.array([3, 0], np.uint8), logits)
-    assert labels.dtype == np.int64
-    smoothed = smoothed_targets(labels, logits, 0.5)
+    inputs = loss.check(np.array([3, 0], np.uint8), rows, (2, 4), np.dtype(dtype))
+    assert inputs.labels.dtype == np.int64
+    smoothed = inputs.smoothed(0.5).targets
     assert smoothed.dtype == dtype
     assert smoothed.tolist() == [[0.125, 0.125, 0.125, 0.625], [0.625, 0.125, 0.125, 0.125]]
 
@@ -337,7 +335,7 @@ LOSSES += [RelationDistillation(), Distillation((2.0, 5.0), 0.5, standardize=Tru
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 def test_smoothed_targets_are_the_targets_of_the_loss(batch, loss, backend):
     logits, targets, labels, teacher = batch
-    smoothed = SmoothedTargets(loss, 0.2)
+    smoothed = replace(loss, label_smoothing=0.2)
     for truth, rows in ((targets, targets), (labels, np.eye(EIGHT)[labels])):
         expected_targets = [[0.8 * float(y) + 0.2 / EIGHT for y in row] for row in rows]
         expected = loss(logits, np.array(expected_targets), teacher, backend=backend)
@@ -350,7 +348,7 @@ def test_smoothed_targets_are_the_targets_of_the_loss(batch, loss, backend):
 
 def test_smoothing_by_nothing_is_the_loss_itself(batch):
     logits, targets, _, _ = batch
-    value, dlogits = SmoothedTargets(CrossEntropy(), 0.0)(logits, targets)
+    value, dlogits = CrossEntropy(label_smoothing=0.0)(logits, targets)
     expected, dexpected = CrossEntropy()(logits, targets)
     assert value == expected
     np.testing.assert_array_equal(dlogits, dexpected)
@@ -360,7 +358,7 @@ def test_smoothing_by_nothing_is_the_loss_itself(batch):
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 def test_the_gradient_against_smoothed_targets_is_that_of_its_value(batch, loss, backend):
     logits, _, labels, teacher = batch
-    smoothed = SmoothedTargets(loss, 0.3)
+    smoothed = replace(loss, label_smoothing=0.3)
     _, analytic = smoothed(logits, labels, teacher, backend=backend)
     numeric, step = np.zeros_like(logits), 1e-5
     for index in np.ndindex(logits.shape):
@@ -373,15 +371,16 @@ def test_the_gradient_against_smoothed_targets_is_that_of_its_value(batch, loss,
     assert error < 1e-7
 
 
-def test_smoothed_targets_follow_a_loss_from_epoch_to_epoch():
-    loss = SmoothedTargets(DecoupledDistillation(n_warmup_epochs=4), 0.1)
-    assert loss.at_epoch(0).loss.ramp == 0.25 and loss.at_epoch(9).loss.ramp == 1
-    plain = SmoothedTargets(CrossEntropy(), 0.1)
+def test_smoothing_stays_from_epoch_to_epoch():
+    loss = DecoupledDistillation(n_warmup_epochs=4, label_smoothing=0.1)
+    assert loss.at_epoch(0).ramp == 0.25 and loss.at_epoch(9).ramp == 1
+    assert loss.at_epoch(0).label_smoothing == 0.1
+    plain = CrossEntropy(label_smoothing=0.1)
     assert plain.at_epoch(3) == plain
 
 
-@pytest.mark.parametrize("smoothing", [-0.1, 1.0, math.nan])
-def test_smoothed_targets_out_of_range(smoothing):
-    refuses = pytest.raises(ValueError, match="label_smoothing=")
-    with refuses:
-        SmoothedTargets(CrossEntropy(), smoothing)
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, math.nan])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_smoothed_targets_out_of_range(loss, smoothing):
+    with pytest.raises(ValueError, match="label_smoothing="):
+        replace(loss, label_smoothing=smoothing)

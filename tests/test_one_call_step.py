@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import SMALL_NETWORKS, small_batch, small_network
 
-from tinycnn import CrossEntropy, Distillation, RelationDistillation, backends, losses
+from tinycnn import CrossEntropy, Distillation, RelationDistillation, kernel_backend
+from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 from tinycnn.kernels import program
-from tinycnn.losses import SmoothedTargets
 from tinycnn.models import microexpnet
 
 EVERY_NETWORK = pytest.mark.parametrize("name", SMALL_NETWORKS)
@@ -21,14 +21,13 @@ IN_ONE_CALL = {
     "hinton": Distillation(4.0, 0.7, "hinton"),
     "teacher_alone": Distillation(2.0, 1.0),
     "no_teacher": Distillation(3.0, 0.0),
-    "smoothed_distillation": SmoothedTargets(Distillation(4.0, 0.7), 0.2),
+    "smoothed_distillation": Distillation(4.0, 0.7, label_smoothing=0.2),
 }
 STEP_BY_STEP = {
     "several_temperatures": Distillation((2.0, 4.0), 0.5),
     "z_scores": Distillation(2.0, 0.5, standardize=True),
     "relations": RelationDistillation(),
-    "smoothed_twice": SmoothedTargets(CrossEntropy(label_smoothing=0.1), 0.1),
-    "smoothed_relations": SmoothedTargets(RelationDistillation(), 0.1),
+    "smoothed_relations": RelationDistillation(label_smoothing=0.1),
 }
 
 
@@ -70,7 +69,7 @@ def assert_same(network, x, loss, targets, teacher, other=None):
 
 
 @EVERY_NETWORK
-@pytest.mark.parametrize("n_images", [1, 3, 5 * backends.N_GRADIENT_CHUNKS + 1])
+@pytest.mark.parametrize("n_images", [1, 3, 5 * kernel_backend.N_GRADIENT_CHUNKS + 1])
 def test_the_bits_are_those_of_forward_loss_and_backward(name, n_images):
     """Every kind of operation; chunks of one image, and of more than program.BLOCK."""
     network, other = small_network(name, "numba"), small_network(name, "numba")
@@ -84,11 +83,11 @@ def test_the_bits_are_those_of_forward_loss_and_backward(name, n_images):
 @pytest.mark.parametrize("name", IN_ONE_CALL)
 def test_every_loss_of_the_kernel(name, backend):
     network, loss = small_network("dense_alone", backend), IN_ONE_CALL[name]
-    assert loss.as_distillation is not None
+    assert loss.terms is not None
     x = small_batch("dense_alone", 11)
     labels, votes, teacher = given_for(network, 11)
     assert_same(network, x, loss, labels, teacher)
-    if not loss.as_distillation.label_smoothing:
+    if not loss.label_smoothing:
         assert_same(network, x, loss, votes, teacher)
         return
     # a product and a sum that the kernel may round once
@@ -104,7 +103,7 @@ def test_every_loss_of_the_kernel(name, backend):
 def test_losses_that_the_kernel_is_not(name, backend):
     """They go forward and back over the whole batch."""
     network, loss = small_network("dense_alone", backend), STEP_BY_STEP[name]
-    assert getattr(loss, "as_distillation", None) is None
+    assert loss.terms is None
     labels, _, teacher = given_for(network, 11)
     assert_same(network, small_batch("dense_alone", 11), loss, labels, teacher)
 
@@ -216,17 +215,17 @@ def test_what_is_wrong_is_told_with_its_row_and_the_gradients_stay(name, loss, b
 
 
 def test_a_sum_that_only_float64_takes_is_learned_from():
-    """Votes are checked as they are given, and computed with in float32: at the edge of the
-    tolerance the two may not agree, and then the loss has the last word."""
+    """Votes are checked as they are given, and computed with in float32.  At the edge of the
+    tolerance the float32 row may be outside: the check has the last word, and the dropout masks are
+    drawn once."""
     votes = np.full((6, 4), 0.25)
-    votes[2] -= [losses.ROW_SUM_TOLERANCE * (1 - 1e-12), 0, 0, 0]
-    network, loss = small_network("dense_alone", "numba", np.float32), CrossEntropy()
-    x = small_batch("dense_alone", 6).astype(np.float32)
-    rows = np.empty((6, 4), np.float32)
-    none = np.empty(0, np.int64)
-    program.target_distributions(none, votes.astype(np.float32), 0.0, 0, rows)
-    assert np.isnan(rows[2]).all() and np.isfinite(np.delete(rows, 2, axis=0)).all()
-    assert_same(network, x, loss, votes, None)
+    votes[2] -= [ROW_SUM_TOLERANCE * (1 - 1e-12), 0, 0, 0]
+    assert first_wrong_row(votes) is None and first_wrong_row(votes.astype(np.float32))[0] == 2
+    network, other = (small_network("miniature", "numba", np.float32) for _ in range(2))
+    x = small_batch("miniature", 6).astype(np.float32)
+    assert_same(network, x, CrossEntropy(), votes, None, other)
+    states = [n.dropout_generator.bit_generator.state for n in (network, other)]
+    assert states[0] == states[1]
 
 
 @BACKENDS
@@ -278,10 +277,6 @@ def test_pictures_are_checked():
 # ---- the kernels of it -------------------------------------------------------------------------
 
 
-def test_the_tolerance_is_that_of_the_losses():
-    assert program.ROW_SUM_TOLERANCE == losses.ROW_SUM_TOLERANCE
-
-
 @settings(max_examples=60)
 @given(
     n=st.integers(1, 7),
@@ -292,24 +287,11 @@ def test_the_tolerance_is_that_of_the_losses():
     seed=st.integers(0, 2**32),
 )
 def test_target_distributions_are_those_of_the_losses(n, k, smoothing, first, dtype, seed):
-    rng = np.random.default_rng(seed)
-    logits, rows = np.empty((first + n, k), dtype), np.empty((n, k), dtype)
-    none, empty = np.empty(0, np.int64), np.empty((0, k), dtype)
+    rng, rows = np.random.default_rng(seed), np.empty((n, k), dtype)
     labels = rng.integers(0, k, first + n)
     votes = rng.dirichlet(np.ones(k), first + n).astype(dtype)
-    for targets, arguments in ((labels, (labels, empty)), (votes, (none, votes))):
-        expected = losses.as_distributions(losses.check_targets(targets, logits), logits)
-        if smoothing:
-            expected = losses.smoothed_targets(targets, logits, smoothing)
-        program.target_distributions(*arguments, smoothing, first, rows)
+    for targets in (labels, votes):
+        inputs = CrossEntropy().check(targets, None, (first + n, k), np.dtype(dtype))
+        expected = inputs.smoothed(smoothing).distributions()
+        program.target_distributions(inputs.labels, inputs.targets, smoothing, first, rows)
         np.testing.assert_allclose(rows, expected[first:], rtol=4 * np.finfo(dtype).eps)
-
-
-def test_all_finite():
-    x = np.ones(5)
-    assert program.all_finite(x) and program.all_finite(x[:0])
-    for value in (np.nan, np.inf, -np.inf):
-        for k in range(5):
-            bad = x.copy()
-            bad[k] = value
-            assert not program.all_finite(bad)

@@ -24,9 +24,9 @@ from tinycnn import (
     MaxPool2D,
     Network,
     ReLU,
-    backends,
+    kernel_backend,
 )
-from tinycnn.kernels import program
+from tinycnn.kernels.elementwise import sum_chunks
 from tinycnn.models import microexpnet
 from tinycnn.testing import gradient_error
 
@@ -57,7 +57,7 @@ def assert_same_bits(result, expected):
 
 
 @EVERY_NETWORK
-@pytest.mark.parametrize("n_images", [1, 2, 11, 5 * backends.N_GRADIENT_CHUNKS + 1])
+@pytest.mark.parametrize("n_images", [1, 2, 11, 5 * kernel_backend.N_GRADIENT_CHUNKS + 1])
 def test_kernels_equal_the_reference(name, n_images):
     """Chunks of one image, of a few, and of more than program.BLOCK."""
     x = small_batch(name, n_images)
@@ -165,11 +165,13 @@ def test_training_and_prediction_give_the_same_bits_where_nothing_is_dropped(nam
 # ---- workspaces --------------------------------------------------------------------------------
 
 
-def poison(workspace):
-    """Fill every array that a pass works in: NaN, and winners far away from any array."""
-    for array in vars(workspace).values():
-        if isinstance(array, np.ndarray):
-            array[:] = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+def poison(space, spared):
+    """Fill every array that a pass works in, but for `spared`: NaN, and winners far away from any
+    array."""
+    for value in [space, *vars(space).values()]:
+        for array in value if isinstance(value, tuple) else [value]:
+            if isinstance(array, np.ndarray) and array is not spared:
+                array[:] = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max
 
 
 @EVERY_NETWORK
@@ -184,13 +186,12 @@ def test_nothing_of_an_earlier_batch_survives(name, n_before, n_images):
     pass_through(used, before, random_dlogits(used, before))
     used.forward(before)
     used.dropout_generator.bit_generator.state = state
-    assert used._run.idle_workspaces
     run = used._run
-    assert run.idle_backward_scratch
-    for workspace in (run.training, *run.idle_workspaces, *run.idle_backward_scratch):
-        poison(workspace)
+    assert run.prediction_spaces.idle and run.chunk_spaces.idle
+    for space in (run.batch_space, *run.prediction_spaces.idle, *run.chunk_spaces.idle):
+        poison(space, spared=used.gradient_vector)
     used.gradient_vector[:] = np.nan
-    used._run.transposed[:] = np.nan
+    run.transposed[:] = np.nan
     assert_same_bits(pass_through(used, x, dlogits), pass_through(fresh, x, dlogits))
     np.testing.assert_array_equal(used.forward(x), fresh.forward(x))
 
@@ -200,7 +201,7 @@ def test_a_smaller_workspace_is_replaced_and_a_larger_one_kept(name):
     network = small_network(name)
     for n_images, capacity in ((5, 5), (3, 5), (9, 9), (1, 9)):
         network.forward(small_batch(name, n_images), training=True)
-        assert network._run.training.capacity == capacity
+        assert network._run.batch_space.capacity == capacity
 
 
 @EVERY_NETWORK
@@ -252,12 +253,14 @@ def test_a_warm_step_allocates_no_arrays(n_threads):
 
     step()
     network.forward(x)
-    run = network._run  # a scratch for each thread, whether or not they have met so far
-    run.idle_workspaces += [run._take_workspace(2) for _ in range(n_threads)]
-    run.idle_backward_scratch += [run._take_backward_scratch(2) for _ in range(n_threads)]
+    run = network._run  # a space for each thread, whether or not they have met so far
+    run.prediction_spaces.idle += [run.prediction_spaces.take(8) for _ in range(n_threads)]
+    run.chunk_spaces.idle += [run.chunk_spaces.take(2) for _ in range(n_threads)]
     step()
     tracemalloc.start()
     try:
+        for _ in range(20):  # what Python keeps of freed tuples is allocated once more
+            step()
         assert peak_of(lambda: np.zeros(4000)) >= 32_000  # arrays are seen
         assert peak_of(step) < 16_000
         step()  # new parameters: prediction transforms its weights anew, once
@@ -272,9 +275,9 @@ def test_a_warm_step_allocates_no_arrays(n_threads):
 
 @given(n_images=st.integers(1, 1000))
 def test_chunks_depend_on_the_batch_alone_and_cover_it(n_images):
-    size = backends.chunk_size(n_images)
+    size = kernel_backend.chunk_size(n_images)
     n_chunks = -(-n_images // size)
-    assert 1 <= n_chunks <= backends.N_GRADIENT_CHUNKS
+    assert 1 <= n_chunks <= kernel_backend.N_GRADIENT_CHUNKS
     assert (n_chunks - 1) * size < n_images <= n_chunks * size
 
 
@@ -282,9 +285,9 @@ def test_chunks_are_added_in_order():
     """1e16 + 1 = 1e16 in float64, so another order would give 1."""
     chunks = np.array([[1.0, 2, 7], [1e16, 20, 7], [-1e16, 200, 7]])
     total = np.full(3, np.nan)
-    program.sum_chunks(chunks, 0, total[:2])
+    sum_chunks(chunks, 0, total[:2])
     np.testing.assert_array_equal(total, [0, 222, np.nan])
-    program.sum_chunks(chunks, 1, total[:2])
+    sum_chunks(chunks, 1, total[:2])
     np.testing.assert_array_equal(total, [222, 21, np.nan])
-    program.sum_chunks(chunks[:0], 0, total)
+    sum_chunks(chunks[:0], 0, total)
     np.testing.assert_array_equal(total, [0, 0, 0])

@@ -10,9 +10,9 @@ import pytest
 import tinycnn
 
 PUBLIC = [
-    *("Adam", "AdamW", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy"),
+    *("Adam", "AdamW", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy", "CustomLayer"),
     *("DecoupledDistillation", "Dense", "Distillation", "Dropout", "Flatten", "InputSpec"),
-    *("MaxPool2D", "Network", "OneCycle", "ReLU", "RelationDistillation", "SGD", "Step"),
+    *("Loss", "MaxPool2D", "Network", "OneCycle", "ReLU", "RelationDistillation", "SGD", "Step"),
     *("__version__", "evaluate", "fit", "load", "load_pretrained", "log_softmax", "models"),
     *("plots", "save", "softmax", "sweep", "testing"),
 ]

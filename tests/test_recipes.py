@@ -1,7 +1,7 @@
 """Recipes: what is fixed about them, and schedules by name."""
 
 import math
-from dataclasses import FrozenInstanceError, asdict
+from dataclasses import FrozenInstanceError, asdict, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from tinycnn import (
     models,
 )
 from tinycnn.input_spec import SCALINGS
-from tinycnn.losses import SmoothedTargets
 from tinycnn.optim import Adam, optimizer_from_name
 from tinycnn.recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES, make_loss, make_schedule
 
@@ -141,9 +140,10 @@ def test_losses_by_name():
 
 def test_losses_without_a_teacher_and_with_smoothed_targets():
     assert make_loss("none", None, None, None) == CrossEntropy()
-    assert make_loss("kd", 4.0, 0.7, "hinton", 0.1) == SmoothedTargets(
-        Distillation(4.0, 0.7, "hinton"), 0.1
-    )
+    assert make_loss("none", label_smoothing=0.1) == CrossEntropy(0.1)
+    for name in LOSSES:
+        loss = make_loss(name, 4.0, 0.7, "hinton", 0.1)
+        assert loss == replace(make_loss(name, 4.0, 0.7, "hinton"), label_smoothing=0.1)
     with pytest.raises(ValueError, match="label_smoothing=1.5"):
         make_loss("none", label_smoothing=1.5)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .losses import check_logits, check_targets
+from .losses import CrossEntropy, check_logits
 
 LOWEST, HIGHEST = 0.01, 100.0
 """The temperature is searched between these."""
@@ -36,7 +36,7 @@ def fit_temperature(logits: np.ndarray, labels_or_targets: np.ndarray) -> float:
     from scipy.optimize import brentq  # imported here because it takes half a second
 
     logits = check_logits(logits)
-    targets = check_targets(labels_or_targets, logits)
+    inputs = CrossEntropy().check(labels_or_targets, None, logits.shape, logits.dtype)
     if not len(logits):
         raise ValueError("logits have no rows: a temperature is fitted on one image or more")
     finite = np.isfinite(logits).all(axis=1)
@@ -45,10 +45,10 @@ def fit_temperature(logits: np.ndarray, labels_or_targets: np.ndarray) -> float:
         raise ValueError(f"logits[{row}] is {logits[row].tolist()}: expected finite numbers")
     z = logits.astype(np.float64)
     z -= z.max(axis=1, keepdims=True)  # changes neither p nor (2), and exp cannot overflow
-    if targets.ndim == 1:
-        mean_of_targets = z[np.arange(len(z)), targets].mean()
+    if len(inputs.labels):
+        mean_of_targets = z[np.arange(len(z)), inputs.labels].mean()
     else:
-        y = targets.astype(np.float64)  # the sums of its rows are 1 except for rounding
+        y = inputs.targets.astype(np.float64)  # the sums of its rows are 1 except for rounding
         mean_of_targets = ((y * z).sum(axis=1) / y.sum(axis=1)).mean()
     if mean_of_targets == 0:  # each target has its image's largest logit: (2) has no root
         return 1.0

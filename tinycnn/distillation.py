@@ -5,7 +5,7 @@
     RelationDistillation   DIST: correlations instead of values; it couples the samples of a batch
 
 Each is hard_weight * CE(softmax(z), y) plus a soft term of its own; z are the logits, y the targets
-(labels or distributions), v the teacher's logits, t the temperature.
+(labels or distributions, smoothed by label_smoothing), v the teacher's logits, t the temperature.
 """
 
 from __future__ import annotations
@@ -13,26 +13,25 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .backend_choice import Operations
 from .losses import (
-    DistillationTerms,
-    as_distributions,
+    Loss,
+    LossInputs,
+    LossTerms,
     batch_mean,
-    check_logits,
-    check_soft_labels,
-    check_targets,
+    check_smoothing,
     check_temperature,
     loss_operations,
 )
 
 
 @dataclass(frozen=True)
-class Distillation:
+class Distillation(Loss):
     """(1-w) * CE(softmax(z), y) + w * c * CE(softmax(z/t), softmax(v/t)), mean over the batch.
 
     temperature  t > 0.  The MicroExpNet paper uses 8 (CK+) and 4 (Oulu-CASIA).  A tuple of several:
@@ -47,6 +46,7 @@ class Distillation:
     soft_weight: float = 0.5
     scale: str = "paper"
     standardize: bool = False
+    label_smoothing: float = field(default=0.0, kw_only=True)
     needs_soft_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -57,6 +57,7 @@ class Distillation:
         for temperature in self.temperatures:
             check_temperature(temperature)
         _check_weight("soft_weight", self.soft_weight, 1.0)
+        check_smoothing(self.label_smoothing)
         if self.scale not in ("paper", "hinton"):
             raise ValueError(f"scale={self.scale!r}: expected 'paper' (1) or 'hinton' (t*t)")
 
@@ -65,29 +66,23 @@ class Distillation:
         several = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
         return tuple(float(t) for t in several)
 
+    @property
+    def terms(self) -> LossTerms | None:
+        """See `losses.Loss`: None for several temperatures or z-scores."""
+        if len(self.temperatures) > 1 or self.standardize:
+            return None
+        t = self.temperatures[0]
+        weight, smoothing = float(self.soft_weight), float(self.label_smoothing)
+        return LossTerms(t, weight, self.soft_scale(t), smoothing)
+
     def soft_scale(self, temperature: float) -> float:
         """c at this temperature: the factor of the soft term, besides its weight."""
         return temperature**2 if self.scale == "hinton" else 1.0
 
-    def __call__(
-        self,
-        logits: np.ndarray,
-        targets: np.ndarray,
-        soft_labels: np.ndarray | None = None,
-        *,
-        backend: str = "auto",
+    def value_and_gradient(
+        self, logits: np.ndarray, inputs: LossInputs, backend: str
     ) -> tuple[float, np.ndarray]:
-        """Mean loss, and its gradient with respect to the logits.
-
-        logits       z, (N, K) float32 or float64.  NaN is let through: it makes the loss NaN
-        targets      y, (N,) class indices of any integer dtype, or (N, K) distributions (floating)
-        soft_labels  v, (N, K) floating: the teacher's logits, or its log-probabilities
-        backend      "auto", "numba" or "numpy", see `tinycnn.backend_choice`
-        Returns (loss, dlogits): dlogits like logits.  A batch of no samples has loss 0.0.
-        Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
-        """
-        logits, targets, soft_labels = _checked(logits, targets, soft_labels)
-        targets = as_distributions(targets, logits)
+        targets, soft_labels = inputs.distributions(), inputs.soft_labels
         if len(self.temperatures) == 1 and not self.standardize:
             t = self.temperatures[0]
             return _soft_term(
@@ -101,22 +96,13 @@ class Distillation:
         for t in self.temperatures:
             value, slope = _soft_term(z, targets, v, t, 1.0, self.soft_scale(t), backend)
             loss, dz = loss + share * value, dz + share * slope
-        return _with_hard(
-            *(logits, targets, 1 - self.soft_weight, self.soft_weight),
-            *(loss, dz if back is None else back(dz), backend),
-        )
-
-    @functools.cached_property
-    def as_distillation(self) -> DistillationTerms | None:
-        """See `losses.Loss`: None for several temperatures or z-scores."""
-        if len(self.temperatures) > 1 or self.standardize:
-            return None
-        t = self.temperatures[0]
-        return DistillationTerms(t, float(self.soft_weight), self.soft_scale(t), 0.0)
+        dsoft = dz if back is None else back(dz)
+        hard_weight = 1 - self.soft_weight
+        return _with_hard(logits, targets, hard_weight, self.soft_weight, loss, dsoft, backend)
 
 
 @dataclass(frozen=True)
-class DecoupledDistillation:
+class DecoupledDistillation(Loss):
     """h * CE(softmax(z), y) + t*t * (alpha * KL of "y or not" + beta * KL among the other classes).
 
     Zhao et al., arXiv:2203.08679 (DKD); kernels/decoupled_distillation.py has the formulas.  The
@@ -136,6 +122,7 @@ class DecoupledDistillation:
     n_warmup_epochs: int = 0
     standardize: bool = False
     ramp: float = 1.0
+    label_smoothing: float = field(default=0.0, kw_only=True)
     needs_soft_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -143,40 +130,42 @@ class DecoupledDistillation:
         for name in ("alpha", "beta", "hard_weight", "n_warmup_epochs"):
             _check_weight(name, getattr(self, name))
         _check_weight("ramp", self.ramp, 1.0)
+        check_smoothing(self.label_smoothing)
 
     def at_epoch(self, epoch: int) -> DecoupledDistillation:
         """The loss of an epoch, counted from 0: warmed up so far."""
         return replace(self, ramp=min(1.0, (epoch + 1) / max(self.n_warmup_epochs, 1)))
 
-    def __call__(
-        self,
-        logits: np.ndarray,
-        targets: np.ndarray,
-        soft_labels: np.ndarray | None = None,
-        *,
-        backend: str = "auto",
+    def value_and_gradient(
+        self, logits: np.ndarray, inputs: LossInputs, backend: str
     ) -> tuple[float, np.ndarray]:
-        """Mean loss and its gradient; arguments and errors as `Distillation`, with 2 classes or
-        more."""
-        logits, targets, soft_labels = _checked(logits, targets, soft_labels, n_classes=2)
-        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        targets, soft_labels, labels = inputs.distributions(), inputs.soft_labels, inputs.labels
+        if not len(labels):
+            labels = targets.argmax(axis=1)
         z, v, back = logits, soft_labels, None
         if self.standardize:
             z, back = _standardized(logits, backend)
             v, _ = _standardized(soft_labels, backend)
         loss, dz = np.empty(len(logits)), np.empty_like(z)
-        _operations(backend).decoupled_distillation(
-            *(z, labels, v, float(self.temperature), float(self.alpha), float(self.beta)),
-            *(float(self.temperature) ** 2, loss, dz),
-        )
-        return _with_hard(
-            *(logits, as_distributions(targets, logits), self.hard_weight, self.ramp),
-            *(batch_mean(loss), dz if back is None else back(dz), backend),
-        )
+        t, alpha, beta = float(self.temperature), float(self.alpha), float(self.beta)
+        _operations(backend).decoupled_distillation(z, labels, v, t, alpha, beta, t**2, loss, dz)
+        soft, dsoft = batch_mean(loss), dz if back is None else back(dz)
+        return _with_hard(logits, targets, self.hard_weight, self.ramp, soft, dsoft, backend)
+
+    def check(
+        self,
+        targets: np.ndarray,
+        soft_labels: np.ndarray | None,
+        shape: tuple[int, int],
+        dtype: np.dtype,
+    ) -> LossInputs:
+        if shape[1] < 2:
+            raise ValueError(f"logits have shape {shape}: expected 2 classes or more")
+        return super().check(targets, soft_labels, shape, dtype)
 
 
 @dataclass(frozen=True)
-class RelationDistillation:
+class RelationDistillation(Loss):
     """h * CE(softmax(z), y) + t*t * (beta * (1 - r over classes) + gamma * (1 - r over samples)).
 
     Huang et al., arXiv:2205.10536 (DIST); kernels/relation_distillation.py has the formulas.  It
@@ -190,40 +179,26 @@ class RelationDistillation:
     beta: float = 2.0
     gamma: float = 2.0
     hard_weight: float = 1.0
+    label_smoothing: float = field(default=0.0, kw_only=True)
     needs_soft_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
         for name in ("beta", "gamma", "hard_weight"):
             _check_weight(name, getattr(self, name))
+        check_smoothing(self.label_smoothing)
 
-    def __call__(
-        self,
-        logits: np.ndarray,
-        targets: np.ndarray,
-        soft_labels: np.ndarray | None = None,
-        *,
-        backend: str = "auto",
+    def value_and_gradient(
+        self, logits: np.ndarray, inputs: LossInputs, backend: str
     ) -> tuple[float, np.ndarray]:
-        """The batch's loss and its gradient; arguments and errors as `Distillation`."""
-        logits, targets, soft_labels = _checked(logits, targets, soft_labels)
         loss, dz = np.empty(len(logits)), np.empty_like(logits)
         probs, teacher_probs, dprobs = np.empty((3, *logits.shape))
+        t, beta, gamma = float(self.temperature), float(self.beta), float(self.gamma)
         _operations(backend).relation_distillation(
-            *(logits, soft_labels, float(self.temperature), float(self.beta), float(self.gamma)),
-            *(float(self.temperature) ** 2, probs, teacher_probs, dprobs, loss, dz),
+            logits, inputs.soft_labels, t, beta, gamma, t**2, probs, teacher_probs, dprobs, loss, dz
         )
-        targets = as_distributions(targets, logits)
-        return _with_hard(logits, targets, self.hard_weight, 1.0, batch_mean(loss), dz, backend)
-
-
-def _checked(
-    logits: np.ndarray, targets: np.ndarray, soft_labels: np.ndarray | None, n_classes: int = 1
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    logits = check_logits(logits)
-    if logits.shape[1] < n_classes:
-        raise ValueError(f"logits have shape {logits.shape}: expected {n_classes} classes or more")
-    return logits, check_targets(targets, logits), check_soft_labels(soft_labels, logits)
+        targets, soft = inputs.distributions(), batch_mean(loss)
+        return _with_hard(logits, targets, self.hard_weight, 1.0, soft, dz, backend)
 
 
 @functools.cache

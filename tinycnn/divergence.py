@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .backends import ReferenceBackend
 from .network import PREDICTION_BATCH, Network
+from .reference_backend import ReferenceBackend
 
 THE_LOSS = "the loss"
 """Where everything before it is finite."""
@@ -46,15 +46,14 @@ def _not_finite(arrays: dict[str, np.ndarray]) -> list[str]:
 
 
 def _first_output(network: Network, images: np.ndarray) -> str:
-    reference = ReferenceBackend(
-        network.plan, network.parameter_vector, network.gradient_vector, n_threads=1
-    )
+    vectors = network.parameter_vector, network.gradient_vector
+    reference = ReferenceBackend(network.plan, *vectors)
     steps = network.plan.steps
     for start in range(0, len(images), PREDICTION_BATCH):
         x = network.scale(images[start : start + PREDICTION_BATCH])
         reference.forward(x, masks={})
-        for step, (_, y, _) in zip(steps, reference.saved):
-            if not np.isfinite(y).all():
+        for step, saved in zip(steps, reference.saved):
+            if not np.isfinite(saved.y).all():
                 return f"the output of {step.name}"
         if not np.isfinite(network.forward(x)).all():
             return f"the output of {steps[-1].name}"

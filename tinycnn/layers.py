@@ -1,12 +1,14 @@
 """The layers of a network: what they are, which shapes they make, which parameters they have.
 
-No arithmetic stands here: `plan.py` lays a list of layers out for one input shape, and the
-network runs that plan on the kernels or on the reference.  Shapes exclude the batch axis:
-(H, W, C) for pictures, (units,) for vectors.
+There is no arithmetic here: `plan.py` lays a list of layers out for one input shape, and the
+network runs that plan on the kernels or on the reference.  Only a `CustomLayer`, a layer of the
+user's own, brings its arithmetic along.  Shapes exclude the batch axis: (H, W, C) for pictures,
+(units,) for vectors.
 """
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeVar
@@ -19,9 +21,16 @@ Shape = tuple[int, ...]
 
 
 class Layer:
-    """What every layer answers.  `stem` begins its name in a network: conv1, conv2, dense1."""
+    """A layer of a network.
+
+    stem            begins its name in a network: conv1, conv2, dense1
+    initial_values  constants that parameters start at, by short name.  Without one a parameter
+                    called w is drawn as a weight and any other as a bias: see
+                    `Network.initialise`
+    """
 
     stem: ClassVar[str]
+    initial_values: ClassVar[Mapping[str, float]] = {}
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape that leaves for `input_shape`; ValueError where the layer cannot take it."""
@@ -34,6 +43,41 @@ class Layer:
     def config(self) -> dict[str, Any]:
         """The layer as JSON-able values; `layer_from_config` reads it back."""
         return {"kind": type(self).__name__, **asdict(self)}
+
+
+class CustomLayer(Layer, abc.ABC):
+    """A layer of your own, from two NumPy functions; they may call anything, Numba included.
+
+    Inside a network on the kernels the layers before and after it stay compiled; it is given the
+    whole batch in training and a few images at a time in prediction.  Derive a dataclass from it,
+    so that `config` and the model file know its options, and write what else `Layer` has where the
+    shapes change or there are parameters.  `tinycnn.testing` checks its gradients;
+    `tinycnn.load(path, custom_layers=[...])` reads it back.
+    """
+
+    stem = "custom"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Its name in a network begins with the name of its class, unless it has a `stem`."""
+        super().__init_subclass__(**options)
+        if "stem" not in cls.__dict__:
+            cls.stem = cls.__name__.lower()
+
+    @abc.abstractmethod
+    def forward(self, x: np.ndarray, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The outputs y (N, *output_shape) of x (N, *input_shape), of the same dtype.
+
+        parameters  by the short names of `parameter_shapes`
+        Leave x as it is: y may be x itself, or a new array.  An image's outputs must not depend on
+        the other images of the batch.
+        """
+
+    @abc.abstractmethod
+    def backward(
+        self, x: np.ndarray, y: np.ndarray, dy: np.ndarray, parameters: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
+        """Given x and y of the forward pass and dy = dLoss/dy: dx = dLoss/dx, with the shape of x,
+        and the gradients dLoss/dparameter by short name, summed over the batch."""
 
 
 def _picture(layer: Layer, shape: Shape) -> Shape:

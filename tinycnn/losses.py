@@ -2,18 +2,16 @@
 or in reference.py.  Losses with a teacher are in distillation.py.
 
 A loss is called once on a whole batch and returns the mean loss and its gradient with respect to
-the logits, so a loss may also couple the samples of a batch (DIST and its like).  To add one:
-write its kernel and its reference, then a frozen dataclass that satisfies `Loss` and checks with
-`check_logits`, `check_targets` and `check_soft_labels`.  One that is a case of Hinton's loss says
-so by `as_distillation`: training is faster with it.
+the logits.  To add one, see "Add a loss" in CONTRIBUTING.md.
 """
 
 from __future__ import annotations
 
+import abc
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,9 +19,8 @@ from .backend_choice import Operations
 from .ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 
 
-class DistillationTerms(NamedTuple):
-    """What the kernel `distillation` (kernels/cross_entropy.py) is to compute, and from targets of
-    which smoothing."""
+class LossTerms(NamedTuple):
+    """A loss that the kernel `distillation` (kernels/cross_entropy.py) computes: its options."""
 
     temperature: float
     soft_weight: float
@@ -31,41 +28,78 @@ class DistillationTerms(NamedTuple):
     label_smoothing: float
 
 
-class Loss(Protocol):
-    """What `train.fit` expects of a loss.
+class LossInputs(NamedTuple):
+    """Checked targets and soft labels of a batch, as the kernels read them."""
 
-    One that changes from epoch to epoch also has `at_epoch(epoch)`, the loss of that epoch; one
-    that may be what the kernel `distillation` computes has `as_distillation`, its
-    `DistillationTerms`, or None where it is something else after all.
+    labels: np.ndarray  # (N,) int64 class indices; empty where distributions were given
+    targets: np.ndarray  # (N, K) distributions, of the logits' dtype; empty where labels were given
+    soft_labels: np.ndarray  # (N, K) the teacher's logits, like the logits; empty without a teacher
+
+    def distributions(self) -> np.ndarray:
+        """The targets as (N, K): class indices become one-hot rows."""
+        if len(self.targets) or not len(self.labels):
+            return self.targets
+        return _unit_rows(self.targets.shape[1], self.targets.dtype).take(self.labels, axis=0)
+
+    def smoothed(self, label_smoothing: float) -> LossInputs:
+        """The same with the targets (1-a) * y + a / K, a = label_smoothing, in place of y; labels
+        stay as they are."""
+        if not label_smoothing:
+            return self
+        rows = (1 - label_smoothing) * self.distributions()
+        rows += label_smoothing / rows.shape[1]
+        return self._replace(targets=rows)
+
+
+class Loss(abc.ABC):
+    """A loss of logits (N, K) against targets, and perhaps against a teacher's soft labels.
+
+    It is called once on a whole batch, so it may couple the samples of the batch.  To write one,
+    derive a frozen dataclass from it and define `value_and_gradient`: see CONTRIBUTING.md.
+
+    needs_soft_labels  whether it reads soft labels
+    label_smoothing    a in 0..1: the targets y become (1-a) * y + a / K (Szegedy et al.,
+                       arXiv:1512.00567, section 7)
+    terms              its `LossTerms` where the kernel `distillation` computes the same; training
+                       is faster then.  None elsewhere
     """
 
-    needs_soft_labels: ClassVar[bool]
-
-    def __call__(
-        self,
-        logits: np.ndarray,
-        targets: np.ndarray,
-        soft_labels: np.ndarray | None = None,
-        *,
-        backend: str = "auto",
-    ) -> tuple[float, np.ndarray]:
-        """Mean loss over the batch, and its gradient with the shape and dtype of logits."""
-
-
-@dataclass(frozen=True)
-class CrossEntropy:
-    """Cross-entropy between softmax(logits) and the targets, mean over the batch.
-
-    label_smoothing  a in 0..1: the targets become (1-a) * y + a / K (Szegedy et al.,
-                     arXiv:1512.00567, section 7)
-    """
-
-    label_smoothing: float = 0.0
     needs_soft_labels: ClassVar[bool] = False
+    label_smoothing: float = 0.0
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing <= 1:
-            raise ValueError(f"label_smoothing={self.label_smoothing}: expected 0 to 1")
+    @property
+    def terms(self) -> LossTerms | None:
+        return None
+
+    def at_epoch(self, epoch: int) -> Loss:
+        """The loss of an epoch, counted from 0, where it changes from one to the next."""
+        return self
+
+    @abc.abstractmethod
+    def value_and_gradient(
+        self, logits: np.ndarray, inputs: LossInputs, backend: str
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss over the batch, and its gradient with the shape and dtype of logits.
+
+        The arguments are checked; the targets are smoothed already.
+        """
+
+    def check(
+        self,
+        targets: np.ndarray,
+        soft_labels: np.ndarray | None,
+        shape: tuple[int, int],
+        dtype: np.dtype,
+    ) -> LossInputs:
+        """Targets and soft labels for logits of that shape and dtype.
+
+        Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
+        """
+        labels, rows = check_targets(targets, shape, dtype)
+        teacher = np.empty((0, shape[1]), dtype)
+        if self.needs_soft_labels:
+            teacher = check_soft_labels(soft_labels, shape, dtype)
+        return LossInputs(labels, rows, teacher)
 
     def __call__(
         self,
@@ -79,84 +113,49 @@ class CrossEntropy:
 
         logits       (N, K) float32 or float64.  NaN is let through: it makes the loss NaN
         targets      (N,) class indices of any integer dtype, or (N, K) distributions (floating)
-        soft_labels  not used
+        soft_labels  (N, K) floating: the teacher's logits, or its log-probabilities; not used by a
+                     loss without a teacher
         backend      "auto", "numba" or "numpy", see `tinycnn.backend_choice`
         Returns (loss, dlogits): dlogits like logits.  A batch of no samples has loss 0.0.
         Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
         """
-        operations = loss_operations(backend)
         logits = check_logits(logits)
-        targets = check_targets(targets, logits)
-        loss, dlogits = np.empty(len(logits)), np.empty_like(logits)
-        if self.label_smoothing:
-            smoothed = smoothed_targets(targets, logits, self.label_smoothing)
-            operations.cross_entropy_soft(logits, smoothed, loss, dlogits)
-        elif targets.ndim == 1:
-            operations.cross_entropy_hard(logits, targets, loss, dlogits)
-        else:
-            operations.cross_entropy_soft(logits, targets, loss, dlogits)
-        return batch_mean(loss), dlogits
+        inputs = self.check(targets, soft_labels, logits.shape, logits.dtype)
+        return self.value_and_gradient(logits, inputs.smoothed(self.label_smoothing), backend)
 
-    @functools.cached_property
-    def as_distillation(self) -> DistillationTerms:
-        """See `Loss`: the teacher has no weight."""
-        return DistillationTerms(1.0, 0.0, 1.0, float(self.label_smoothing))
+
+def check_smoothing(label_smoothing: float) -> None:
+    """ValueError for a label_smoothing outside 0..1."""
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing={label_smoothing}: expected 0 to 1")
 
 
 @dataclass(frozen=True)
-class SmoothedTargets:
-    """Any loss against (1-a) * y + a / K in the place of the targets y; the teacher's part of it
-    stays as it is.  The targets are constants: value and gradient are those of the loss at them.
+class CrossEntropy(Loss):
+    """Cross-entropy between softmax(logits) and the targets, mean over the batch.
 
-    label_smoothing  a, 0 to below 1, so that the largest target stays the largest
+    label_smoothing: see `Loss`
     """
 
-    loss: Loss
-    label_smoothing: float
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"label_smoothing={self.label_smoothing}: expected 0 up to, not with, 1"
-            )
+        check_smoothing(self.label_smoothing)
 
     @property
-    def needs_soft_labels(self) -> bool:
-        return self.loss.needs_soft_labels
+    def terms(self) -> LossTerms:
+        return LossTerms(1.0, 0.0, 1.0, float(self.label_smoothing))
 
-    def at_epoch(self, epoch: int) -> SmoothedTargets:
-        """The loss of an epoch, where it changes from one to the next."""
-        if not hasattr(self.loss, "at_epoch"):
-            return self
-        return SmoothedTargets(self.loss.at_epoch(epoch), self.label_smoothing)
-
-    def __call__(
-        self,
-        logits: np.ndarray,
-        targets: np.ndarray,
-        soft_labels: np.ndarray | None = None,
-        *,
-        backend: str = "auto",
+    def value_and_gradient(
+        self, logits: np.ndarray, inputs: LossInputs, backend: str
     ) -> tuple[float, np.ndarray]:
-        """Mean loss and its gradient; arguments and errors as those of the loss."""
-        logits = check_logits(logits)
-        smoothed = smoothed_targets(check_targets(targets, logits), logits, self.label_smoothing)
-        return self.loss(logits, smoothed, soft_labels, backend=backend)
-
-    @functools.cached_property
-    def as_distillation(self) -> DistillationTerms | None:
-        """See `Loss`: None where the loss is none, or smooths its targets too."""
-        inner = getattr(self.loss, "as_distillation", None)
-        if inner is None or inner.label_smoothing:
-            return None
-        return inner._replace(label_smoothing=float(self.label_smoothing))
-
-
-def smoothed_targets(targets: np.ndarray, logits: np.ndarray, smoothing: float) -> np.ndarray:
-    """Checked targets as (1-a) * y + a / K, (N, K) with the dtype of logits."""
-    smoothed = (1 - smoothing) * as_distributions(targets, logits)
-    smoothed += smoothing / logits.shape[1]
-    return smoothed
+        operations = loss_operations(backend)
+        loss, dlogits = np.empty(len(logits)), np.empty_like(logits)
+        if len(inputs.labels) and not len(inputs.targets):
+            operations.cross_entropy_hard(logits, inputs.labels, loss, dlogits)
+        else:
+            operations.cross_entropy_soft(logits, inputs.targets, loss, dlogits)
+        return batch_mean(loss), dlogits
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0, *, backend: str = "auto") -> np.ndarray:
@@ -226,15 +225,18 @@ def check_logits(logits: np.ndarray) -> np.ndarray:
     return plain_array(logits, logits.dtype.type)
 
 
-def check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Class indices int64 (N,), or distributions (N, K) with the dtype of logits."""
+def check_targets(
+    targets: np.ndarray, shape: tuple[int, int], dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class indices int64 (N,) and distributions (N, K) of that dtype, for logits of that shape:
+    the one is empty that was not given."""
     targets = np.asarray(targets)
-    n, k = logits.shape
+    n, k = shape
     if targets.dtype.kind in "iu":
         if targets.shape != (n,):
             raise ValueError(
                 f"targets have shape {targets.shape}: expected ({n},) class indices for logits of "
-                f"shape {logits.shape} (distributions are floating point)"
+                f"shape {shape} (distributions are floating point)"
             )
         labels = plain_array(targets, np.int64)
         if n and np.maximum.reduce(labels.view(np.uint64)) >= k:  # what is below 0 is large there
@@ -242,7 +244,7 @@ def check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
             raise ValueError(
                 f"targets[{row}] is {targets[row]}: expected a class from 0 to {k - 1}"
             )
-        return labels
+        return labels, np.empty((0, k), dtype)
     if targets.dtype.kind != "f":
         raise TypeError(
             f"targets have dtype {targets.dtype}: expected integers (class indices) or floating "
@@ -260,14 +262,7 @@ def check_targets(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
             f"targets[{row}] is {targets[row].tolist()} (sum {total:.6g}): expected numbers of 0 "
             f"or more that sum to 1 within {ROW_SUM_TOLERANCE}"
         )
-    return plain_array(targets, logits.dtype.type)
-
-
-def as_distributions(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Checked targets as (N, K): class indices become one-hot rows."""
-    if targets.ndim == 2:
-        return targets
-    return _unit_rows(logits.shape[1], logits.dtype).take(targets, axis=0)
+    return np.empty(0, np.int64), plain_array(targets, dtype)
 
 
 @functools.cache
@@ -275,8 +270,10 @@ def _unit_rows(n_classes: int, dtype: np.dtype) -> np.ndarray:
     return np.eye(n_classes, dtype=dtype)
 
 
-def check_soft_labels(soft_labels: np.ndarray | None, logits: np.ndarray) -> np.ndarray:
-    """Teacher logits (N, K) with the dtype of logits."""
+def check_soft_labels(
+    soft_labels: np.ndarray | None, shape: tuple[int, int], dtype: np.dtype
+) -> np.ndarray:
+    """The teacher's logits (N, K) with that dtype, for logits of that shape."""
     if soft_labels is None:
         raise ValueError(
             "soft_labels are missing: distillation needs the teacher's logits, (images, classes)"
@@ -284,12 +281,12 @@ def check_soft_labels(soft_labels: np.ndarray | None, logits: np.ndarray) -> np.
     soft_labels = np.asarray(soft_labels)
     if soft_labels.dtype.kind != "f":
         raise TypeError(f"soft_labels have dtype {soft_labels.dtype}: expected floating point")
-    if soft_labels.shape != logits.shape:
+    if soft_labels.shape != shape:
         raise ValueError(
-            f"soft_labels have shape {soft_labels.shape}: expected {logits.shape} like the logits"
+            f"soft_labels have shape {soft_labels.shape}: expected {shape} like the logits"
         )
     with np.errstate(over="ignore"):  # too large for float32 is reported as not finite
-        soft_labels = plain_array(soft_labels, logits.dtype.type)
+        soft_labels = plain_array(soft_labels, dtype)
     finite = np.isfinite(soft_labels)
     if not np.logical_and.reduce(finite, axis=None):
         row = int(np.argmin(finite.all(axis=1)))

@@ -13,19 +13,24 @@ import numpy as np
 from . import init
 from .aligned_arrays import aligned_zeros
 from .backend_choice import check_backend
-from .backends import KernelBackend, ReferenceBackend, make_backend, named_views
+from .backends import Backend, make_backend
 from .classify import Classification, checked_images, classifications
 from .input_spec import SCALINGS, InputSpec
 from .layers import Dropout, Layer
 from .losses import Loss, plain_array, softmax
 from .parallel import check_n_threads
-from .plan import Plan, build_plan
+from .plan import Plan, build_plan, named_views, of_step
 from .shapes import check_array
 
 logger = logging.getLogger("tinycnn")
 
-WEIGHTS = ("xavier_uniform", "xavier_normal", "he_uniform", "he_normal")
-"""Functions of `tinycnn.init` that draw weights."""
+WEIGHTS = {
+    "xavier_uniform": init.xavier_uniform,
+    "xavier_normal": init.xavier_normal,
+    "he_uniform": init.he_uniform,
+    "he_normal": init.he_normal,
+}
+"""The functions of `tinycnn.init` that draw weights, by name."""
 
 PREDICTION_BATCH = 256
 """Images that are scaled at once in prediction: a million images stream through a few MB."""
@@ -111,18 +116,23 @@ class Network:
         self, rng: np.random.Generator, weights: str = "xavier_uniform", bias_std: float = 0.0
     ) -> None:
         """Draw new parameters: `weights` names a function of `tinycnn.init`, biases are normal
-        with deviation `bias_std` (0: zeros).  Drawn in float64, so both dtypes start alike.
+        with deviation `bias_std` (0: zeros).  A layer's `initial_values` come before both.  Drawn
+        in float64, so both dtypes start alike.
 
         Raises ValueError for an unknown function or a deviation below 0.
         """
         if weights not in WEIGHTS:
             raise ValueError(f"weights is {weights!r}; expected one of {', '.join(WEIGHTS)}")
-        draw = getattr(init, weights)
-        for name, parameter in self.parameters.items():
-            if name.endswith(".w"):
-                parameter[:] = draw(rng, parameter.shape, np.float64)
-            else:
-                parameter[:] = init.normal(rng, parameter.shape, bias_std, np.float64)
+        draw = WEIGHTS[weights]
+        for step in self.plan.steps:
+            for short, parameter in of_step(step, self.parameters).items():
+                constant = step.layer.initial_values.get(short)
+                if constant is not None:
+                    parameter[:] = constant
+                elif short == "w":
+                    parameter[:] = draw(rng, parameter.shape, np.float64)
+                else:
+                    parameter[:] = init.normal(rng, parameter.shape, bias_std, np.float64)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """Logits (N, K) of x (N, H, W, C), floats scaled as the InputSpec says.
@@ -163,32 +173,18 @@ class Network:
         """What a training step computes before its update: the mean loss and the logits (N, K) of
         x (N, H, W, C), and in `gradients` the gradients of that loss.
 
-        The same as forward(x, training=True), the loss and backward, to the bits of the gradients
-        (but for distributions that the loss smooths: to rounding), and faster for cross-entropy and
-        Hinton's distillation: there a few images at a time go forward and back in one call, while
-        what belongs to them is in the processor's cache.
+        The same as forward(x, training=True), the loss and backward: to the bits of the gradients,
+        but for distributions that the loss smooths, where it is the same to rounding.  It is faster
+        for cross-entropy and Hinton's distillation: there a few images at a time go forward and
+        back, while what belongs to them is in the processor's cache.
         Where the loss is not finite the gradients stay as they were.  Errors as `forward`, and
         those of the loss.
         """
-        terms = getattr(loss, "as_distillation", None)
+        x = self._checked_input(x)
+        inputs = loss.check(targets, soft_labels, (len(x), len(self.classes)), self.dtype)
+        self._forwarded = None
         run = self._run_training
-        if terms is not None and run.distils:
-            x = self._checked_input(x)
-            shape = (len(x), len(self.classes))
-            given = _plain_rows(targets, soft_labels, shape, self.dtype, terms.soft_weight > 0)
-            if given is not None and len(x):
-                self._forwarded = None
-                value, logits = run.distil(x, self._draw_masks(len(x)), terms, *given)
-                if not math.isfinite(value):  # the loss says so too, or what is wrong with targets
-                    value, _ = loss(logits, targets, soft_labels, backend=self.backend)
-                    given = None if math.isfinite(value) else given  # it takes what is near wrong
-                if given is not None:
-                    return value, logits
-        logits = self.forward(x, training=True)
-        value, dlogits = loss(logits, targets, soft_labels, backend=self.backend)
-        if math.isfinite(value):
-            self.backward(dlogits)
-        return value, logits
+        return run.step(x, self._draw_masks(len(x)), loss, inputs)
 
     def scale(self, images: np.ndarray) -> np.ndarray:
         """uint8 images (N, H, W) or (N, H, W, C) -> x (N, H, W, C) as the InputSpec says.
@@ -252,7 +248,7 @@ class Network:
         return classifications(probs, self.classes, unsure_below)
 
     @property
-    def _run(self) -> KernelBackend | ReferenceBackend:
+    def _run(self) -> Backend:
         """What computes, made on first use: importing and building a network compiles nothing."""
         runner = self.__dict__.get("_runner")
         if runner is None:  # of threads that come here together, the first one's runner stays
@@ -260,7 +256,7 @@ class Network:
         return runner
 
     @property
-    def _run_training(self) -> KernelBackend | ReferenceBackend:
+    def _run_training(self) -> Backend:
         """The same, with what training needs compiled as well."""
         if not self._run.ready_to_train:
             self._runner = make_backend(*self._backend_arguments, training=True)
@@ -289,29 +285,3 @@ class Network:
     def _draw_mask(self, rate: float, shape: tuple[int, ...]) -> np.ndarray:
         kept = self.dropout_generator.random(shape, np.float32) >= rate
         return kept.astype(self.dtype) / self.dtype.type(1 - rate)
-
-
-def _plain_rows(
-    targets: np.ndarray,
-    soft_labels: np.ndarray | None,
-    shape: tuple[int, int],
-    dtype: np.dtype,
-    needs_teacher: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Class indices int64 (N,), distributions (N, K) and soft labels (N, K), as `program_distil`
-    takes them: what is not given is empty.  None for shapes and dtypes that a loss has to look at;
-    values are not looked at here."""
-    targets, labels = np.asarray(targets), np.empty(0, np.int64)
-    none = np.empty((0, shape[1]), dtype)
-    if targets.dtype.kind in "iu" and targets.shape == shape[:1]:
-        labels, targets = plain_array(targets, np.int64), none
-    elif targets.dtype.kind == "f" and targets.shape == shape:
-        targets = plain_array(targets, dtype)
-    else:
-        return None
-    if not needs_teacher:
-        return labels, targets, none
-    soft_labels = np.asarray(soft_labels)
-    if soft_labels.dtype.kind != "f" or soft_labels.shape != shape:
-        return None
-    return labels, targets, plain_array(soft_labels, dtype)

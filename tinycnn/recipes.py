@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .distillation import DecoupledDistillation, Distillation, RelationDistillation
-from .losses import CrossEntropy, Loss, SmoothedTargets
+from .losses import CrossEntropy, Loss
 from .schedules import Constant, CosineWithWarmup, OneCycle, Schedule
 
 SCHEDULES = ("constant", "cosine", "one-cycle")
@@ -138,26 +138,32 @@ def make_loss(
     dkd    decoupled, alpha = 1 and beta = 8, scaled by t*t
     dist   relational, over classes and over the batch alike, scaled by t*t
     kd-z, dkd-z  the same on z-scored logits
-    label_smoothing  above 0: the targets are smoothed (`SmoothedTargets`)
+    label_smoothing  see `tinycnn.losses.Loss`
     Raises ValueError for another name, a value out of range, or several temperatures but for kd.
     """
-    if label_smoothing:
-        loss = make_loss(name, temperature, soft_weight, loss_scale)
-        return SmoothedTargets(loss, label_smoothing)
     if name == NO_TEACHER:
-        return CrossEntropy()
+        return CrossEntropy(label_smoothing)
     if name not in LOSSES:
         raise ValueError(f"loss is {name!r}; expected one of {', '.join(LOSSES)}")
     standardize = name.endswith("-z")
     if name in ("kd", "kd-z"):
-        return Distillation(temperature, soft_weight, loss_scale, standardize)
+        return Distillation(
+            temperature, soft_weight, loss_scale, standardize, label_smoothing=label_smoothing
+        )
     if isinstance(temperature, (tuple, list)):
         raise ValueError(f"loss {name} has one temperature, not {len(temperature)}")
     if not 0 <= soft_weight <= 1:
         raise ValueError(f"soft_weight={soft_weight}: expected 0 to 1")
     hard_weight = 1 - soft_weight
     if name == "dist":
-        return RelationDistillation(temperature, soft_weight, soft_weight, hard_weight)
+        return RelationDistillation(
+            temperature, soft_weight, soft_weight, hard_weight, label_smoothing=label_smoothing
+        )
     return DecoupledDistillation(
-        temperature, soft_weight, 8 * soft_weight, hard_weight, standardize=standardize
+        temperature,
+        soft_weight,
+        8 * soft_weight,
+        hard_weight,
+        standardize=standardize,
+        label_smoothing=label_smoothing,
     )

@@ -78,11 +78,9 @@ def maxpool2d_backward(dy, argmax, dx_out):
     np.add.at(dx_out.reshape(N, H * W, C), (n, argmax, c), dy)
 
 
-def conv2d_maxpool2d_backward(
-    x, dy, argmax, w_t, OH, OW, S, PT, PL,
-    x_padded, dx_padded, g, at, counts, targets, dw_out, db_out, dx_out,
-):  # fmt: skip
+def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_out, dx_out):
     """See kernels/conv2d_maxpool2d.py: here by unpooling first.  The scratch is not used."""
+    S, PT, PL, OH, OW = window
     conv_dy = np.empty((len(x), OH, OW, dy.shape[3]), dy.dtype)
     maxpool2d_backward(dy, argmax, conv_dy)
     dw = np.empty((*dw_out.shape[1:], dw_out.shape[0]), dy.dtype)
@@ -97,10 +95,11 @@ def conv2d_transpose_weights_back(w_t, w_out):
     w_out[:] = w_t.transpose(1, 2, 3, 0)
 
 
-def conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out, argmax_out):
+def conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y_out, argmax_out):
     """See kernels/conv2d_winograd.py: here (1), then (2).  U and the scratch are not used."""
+    S, PT, PL, OH, OW = window
     y = np.empty((len(x), OH, OW, w.shape[3]), x.dtype)
-    conv2d_forward(x, w, b, 2, PT, PL, y)
+    conv2d_forward(x, w, b, S, PT, PL, y)
     if pool:
         conv_y, y = y, np.empty(y_out.shape, x.dtype)
         argmax = argmax_out if argmax_out.size else np.empty(y.shape, np.int32)

@@ -318,7 +318,7 @@ def _train_epoch(
 ) -> tuple[float, float, int]:
     """Mean loss an image, share right, number of images."""
     n_images, total_loss, n_right = 0, 0.0, 0
-    loss = loss.at_epoch(epoch) if hasattr(loss, "at_epoch") else loss
+    loss = loss.at_epoch(epoch)
     for k, (images, targets, soft_labels) in enumerate(batches(epoch)):
         x = network.scale(images)
         value, logits = network.loss_and_gradients(x, loss, targets, soft_labels)

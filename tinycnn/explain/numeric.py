@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import ReferenceBackend
 from ..layers import MaxPool2D, ReLU
 from ..losses import CrossEntropy
+from ..reference_backend import ReferenceBackend
 from .trace import Trace
 
 AGREES, KINK, DROWNED, DISAGREES = "agrees", "kink", "drowned", "disagrees"
@@ -99,7 +99,7 @@ class Prober:
             name: 4 * eps * np.abs(gradient) for name, gradient in self._label_gradients().items()
         }
         plan, parameters = self.network.plan, self.network.parameter_vector
-        self.reference = ReferenceBackend(plan, parameters, np.zeros_like(parameters), 1)
+        self.reference = ReferenceBackend(plan, parameters, np.zeros_like(parameters))
 
     def _label_gradients(self) -> dict[str, np.ndarray]:
         """dz[label]/dv of every entry v."""

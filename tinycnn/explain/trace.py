@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..backends import ReferenceBackend
 from ..layers import Dropout, Flatten, MaxPool2D, ReLU, Shape
 from ..losses import CrossEntropy, softmax
 from ..network import Network
 from ..plan import Step
+from ..reference_backend import ReferenceBackend
 from ..testing import logit_error
 
 Spot = tuple[int, ...]
@@ -96,7 +96,7 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
     if not 0 <= label < K:
         raise ValueError(f"label is {label}; expected a class from 0 to {K - 1}")
     x = oracle.scale(np.asarray(image)[None])
-    walker = ReferenceBackend(oracle.plan, oracle.parameter_vector, oracle.gradient_vector, 1)
+    walker = ReferenceBackend(oracle.plan, oracle.parameter_vector, oracle.gradient_vector)
     logits = walker.forward(x, masks={})
     labels = np.array([label])
     loss, dlogits = CrossEntropy()(logits, labels)  # exact for a loss of 1e-20 too

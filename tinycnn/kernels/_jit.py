@@ -1,6 +1,8 @@
 """How every kernel is compiled: flags, cache, registry, and the vector unit of this host.
 
-`@kernel` is the only way a function of this package is compiled.  Flags, in one place:
+`@kernel` and `@helper` are the only ways a function of this package is compiled.  A kernel is an
+operation of its own: it has a twin in `tinycnn.reference` and a line in the benchmark.  A helper is
+a part of kernels.  Flags, in one place:
 nogil          the thread pool of `tinycnn.parallel` runs kernels side by side
 error_model    "numpy": a division by zero gives inf or NaN, it never raises inside a kernel
 contract       a*b + c may become one fused multiply-add; no other liberty is taken with
@@ -41,12 +43,16 @@ from ..ground.trust import why_not_trusted
 logger = logging.getLogger("tinycnn")
 
 FLAGS: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"contract"}, _nrt=False)
-"""No `nrt`, Numba's runtime: kernels allocate nothing, and with it each call of one by another
-counts the references to its arrays, by instructions that lock the memory: 4 % of a training step.
-A function that returns a part of an array is then compiled as a part of its callers."""
+"""`_nrt=False` compiles without Numba's runtime.  Kernels allocate nothing, so they do not need it,
+and with it every call from one kernel to another counts references to arrays with locked
+instructions: 4 % of a training step.  Without it, a function that returns a view of an array must
+be compiled as a part of its callers: `inline_helper`."""
 
 KERNELS: dict[str, Any] = {}
 """Every kernel by name: tests and benchmarks walk this registry, so none is forgotten."""
+
+HELPERS: dict[str, Any] = {}
+"""Every helper by name: compiled functions that are only ever parts of kernels."""
 
 
 class CompileError(RuntimeError):
@@ -237,8 +243,11 @@ def _announce(name: str) -> None:
 
 
 def _without_literals(get_call_template: Callable) -> Callable:
-    """A kernel that calls another with a number written out means any number: left to itself Numba
-    compiles the other one again for just that number, and with it all that it calls."""
+    """Make Numba treat a literal argument of a call like any other number.
+
+    By default Numba compiles the called function once more for each literal value, such as the 1
+    in `f(x, 1)`, together with all that the function calls.
+    """
 
     def wrapped(args: Any, kws: Any) -> Any:
         kinds = {name: types.unliteral(kind) for name, kind in kws.items()}
@@ -248,8 +257,7 @@ def _without_literals(get_call_template: Callable) -> Callable:
 
 
 def _naming_the_kernel(compile_for_args: Callable, name: str) -> Callable:
-    """Whatever Numba or LLVM raise for a kernel that is called from Python becomes a
-    CompileError."""
+    """Turn whatever Numba or LLVM raise when Python first calls a kernel into a CompileError."""
 
     def compiled(*args: Any, **kws: Any) -> Any:
         try:
@@ -263,18 +271,39 @@ def _naming_the_kernel(compile_for_args: Callable, name: str) -> Callable:
     return compiled
 
 
-def kernel(function: Callable, inline: bool = False) -> Any:
-    """Compile `function` on its first call with FLAGS, cache it, and list it in KERNELS.
+def kernel(function: Callable) -> Any:
+    """Compile `function` on its first call with FLAGS, cache it, and list it in KERNELS."""
+    KERNELS[function.__name__] = _compiled(function, "never")
+    return KERNELS[function.__name__]
 
-    inline: it becomes a part of the kernels that call it.  Otherwise each level of calls compiles
-    all that lies below it once more.
+
+def helper(function: Callable) -> Any:
+    """As `kernel`, listed in HELPERS."""
+    HELPERS[function.__name__] = _compiled(function, "never")
+    return HELPERS[function.__name__]
+
+
+def inline_kernel(function: Callable) -> Any:
+    """As `kernel`, but its code becomes a part of each caller.
+
+    This saves compiling: for each level of calls Numba compiles again all that lies below it.
     """
-    dispatcher = numba.njit(inline="always" if inline else "never", **FLAGS)(function)
+    KERNELS[function.__name__] = _compiled(function, "always")
+    return KERNELS[function.__name__]
+
+
+def inline_helper(function: Callable) -> Any:
+    """As `helper`, but its code becomes a part of each caller: see FLAGS and `inline_kernel`."""
+    HELPERS[function.__name__] = _compiled(function, "always")
+    return HELPERS[function.__name__]
+
+
+def _compiled(function: Callable, inline: str) -> Any:
+    dispatcher = numba.njit(inline=inline, **FLAGS)(function)
     if hasattr(dispatcher, "py_func"):  # under NUMBA_DISABLE_JIT njit returns the function
         dispatcher._cache = KernelCache(function)
         dispatcher._compile_for_args = _naming_the_kernel(
             dispatcher._compile_for_args, function.__name__
         )
         dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)
-    KERNELS[function.__name__] = dispatcher
     return dispatcher

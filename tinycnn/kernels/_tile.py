@@ -27,7 +27,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from ._jit import TILE, kernel
+from ._jit import TILE, helper
 from ._simd import INTP, Vectors, element, for_each_row_count, intp, loop, opaque
 
 
@@ -150,9 +150,9 @@ def multiply_add_tiled(
         n += step // size
 
 
-multiply_add_plain = kernel(multiply_add_plain)
+multiply_add_plain = helper(multiply_add_plain)
 if TILE.plain:
     multiply_add = multiply_add_plain
 else:
-    multiply_add_tiled = kernel(multiply_add_tiled)
+    multiply_add_tiled = helper(multiply_add_tiled)
     multiply_add = multiply_add_tiled

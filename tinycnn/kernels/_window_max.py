@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._jit import TILE, kernel
+from ._jit import TILE, helper
 from ._simd import INTP, Vectors, element
 
 
@@ -130,9 +130,9 @@ def window_max_tiled(
                 c += 1
 
 
-window_max_plain = kernel(window_max_plain)
+window_max_plain = helper(window_max_plain)
 if TILE.plain:
     window_max = window_max_plain
 else:
-    window_max_tiled = kernel(window_max_tiled)
+    window_max_tiled = helper(window_max_tiled)
     window_max = window_max_tiled

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._jit import TILE, kernel, target_features
+from ._jit import TILE, helper, target_features
 from ._simd import I64, INTP, Vectors, element, intp, loop
 
 LANES = 8
@@ -122,7 +122,7 @@ BLOCKS = bool(target_features().get("avx2")) and not TILE.plain
 """Whether this host lists by blocks."""
 
 
-@kernel
+@helper
 def append_winners(dy, argmax, first, end, f_first, f_end, L, g, at, counts, sums):
     """(1) for the windows first <= q < end and the filters from f_first to f_end, in plain loops,
     behind what their lists hold already."""
@@ -167,9 +167,9 @@ def list_winners_in_blocks(
     append_winners(dy, argmax, first, end, whole, F, L, g, at, counts, sums)
 
 
-list_winners_plain = kernel(list_winners_plain)
+list_winners_plain = helper(list_winners_plain)
 if BLOCKS:
-    list_winners_in_blocks = kernel(list_winners_in_blocks)
+    list_winners_in_blocks = helper(list_winners_in_blocks)
     list_winners = list_winners_in_blocks
 else:
     list_winners = list_winners_plain

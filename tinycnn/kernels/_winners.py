@@ -22,7 +22,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from ._jit import TILE, kernel
+from ._jit import TILE, helper
 from ._simd import I64, INTP, Vectors, element, for_each_row_count, intp, loop
 
 
@@ -150,9 +150,9 @@ def add_winners_tiled(
         n += width // size
 
 
-add_winners_plain = kernel(add_winners_plain)
+add_winners_plain = helper(add_winners_plain)
 if TILE.plain:
     add_winners = add_winners_plain
 else:
-    add_winners_tiled = kernel(add_winners_tiled)
+    add_winners_tiled = helper(add_winners_tiled)
     add_winners = add_winners_tiled

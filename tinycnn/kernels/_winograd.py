@@ -149,7 +149,7 @@ def make_deinterleave(n_planes: int) -> Any:
     return code
 
 
-def make_bt(f: Transform, whole: Transform) -> Any:
+def make_input_transform(f: Transform, whole: Transform) -> Any:
     """B^T on t vectors, `count` times; `whole` is f, or what f is the `Shorter` of.
 
     Signature: (count, x, x_off, x_later, x_k, x_step, y, y_off, y_k, y_last, y_step): input k of
@@ -180,7 +180,7 @@ def make_bt(f: Transform, whole: Transform) -> Any:
     return code
 
 
-def make_bt_planes(f: Transform) -> Any:
+def make_input_transform_of_planes(f: Transform) -> Any:
     """B^T along a row that lies in planes, both phases b, for one vector of tiles.
 
     Signature: (x, x_off, step, y, y_off, y_b, y_k): number 2k + b of tile j is
@@ -307,7 +307,7 @@ def matrix_product(typingctx, n_blocks, n_pairs, K, V, v_off, U, u_off, M, m_off
     return types.void(*(INTP,) * 3, V, INTP, U, INTP, M, INTP), codegen
 
 
-def make_at(fa: Transform, fb: Transform, whole: Transform) -> Any:
+def make_output_transform(fa: Transform, fb: Transform, whole: Transform) -> Any:
     """y = A^T M A of one tile, one vector of filters: fa along columns, fb along rows, each of them
     `whole` or its `Shorter`.
 

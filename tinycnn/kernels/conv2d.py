@@ -9,40 +9,7 @@ Every pass is a sum of products handed to `multiply_add` (`_tile.py`), one call 
 
 from ._jit import kernel
 from ._tile import multiply_add
-
-
-@kernel
-def first_tap(i, S, P):
-    """First tap of output position i that lies inside the input."""
-    return max(P - i * S, 0)
-
-
-@kernel
-def end_tap(i, S, P, K, size):
-    """One past the last tap of output position i that lies inside an input of `size`."""
-    return max(min(size + P - i * S, K), 0)
-
-
-@kernel
-def run_end(i, n_out, S, P, K, size):
-    """One past the last output position of the run of equal taps that starts at i."""
-    start, end = first_tap(i, S, P), end_tap(i, S, P, K, size)
-    k = i + 1
-    while k < n_out and first_tap(k, S, P) == start and end_tap(k, S, P, K, size) == end:
-        k += 1
-    return k
-
-
-@kernel
-def first_inside(tap, S, P):
-    """First output position whose tap `tap` lies inside the input."""
-    return max(-((tap - P) // S), 0)
-
-
-@kernel
-def end_inside(tap, n_out, S, P, size):
-    """One past the last output position whose tap `tap` lies inside an input of `size`."""
-    return max(min((size - 1 - tap + P) // S + 1, n_out), 0)
+from .windows import end_inside, end_tap, first_inside, first_tap, run_end
 
 
 @kernel
@@ -78,19 +45,19 @@ def conv2d_forward(x, w, b, S, PT, PL, y_out):
                 taps, row = max(a1 - a0, 0), max(e1 - e0, 0) * C
                 if j_end - j == 1:  # a border column: the tile's rows run down the image
                     multiply_add(
-                        *(i_end - i, F, taps, row),
-                        *(xf, x_at, S * W * C, W * C, 1),
-                        *(wf, w_at, KW * C * F, F),
-                        *(yf, y_at, OW * F),
-                    )
+                        M=i_end - i, N=F, K0=taps, K1=row,
+                        a=xf, a_off=x_at, am=S * W * C, a0=W * C, a1=1,
+                        b=wf, b_off=w_at, b0=KW * C * F, b1=F,
+                        c=yf, c_off=y_at, cm=OW * F,
+                    )  # fmt: skip
                 else:  # the tile's rows run along the image
                     for r in range(i_end - i):
                         multiply_add(
-                            *(j_end - j, F, taps, row),
-                            *(xf, x_at + r * S * W * C, S * C, W * C, 1),
-                            *(wf, w_at, KW * C * F, F),
-                            *(yf, y_at + r * OW * F, F),
-                        )
+                            M=j_end - j, N=F, K0=taps, K1=row,
+                            a=xf, a_off=x_at + r * S * W * C, am=S * C, a0=W * C, a1=1,
+                            b=wf, b_off=w_at, b0=KW * C * F, b1=F,
+                            c=yf, c_off=y_at + r * OW * F, cm=F,
+                        )  # fmt: skip
                 j = j_end
             i = i_end
 
@@ -124,13 +91,13 @@ def conv2d_backward_params(x, dy, S, PT, PL, dw_out, db_out):
             while j < OW:
                 j_end = run_end(j, OW, S, PL, KW, W)
                 e0, e1 = first_tap(j, S, PL), end_tap(j, S, PL, KW, W)
+                x_at = ((n * H + i0 * S - PT + a) * W + j * S - PL + e0) * C
                 multiply_add(  # (2)
-                    *(max(e1 - e0, 0) * C, F, max(i1 - i0, 0), j_end - j),
-                    *(xf, ((n * H + i0 * S - PT + a) * W + j * S - PL + e0) * C),
-                    *(1, S * W * C, S * C),
-                    *(dyf, ((n * OH + i0) * OW + j) * F, OW * F, F),
-                    *(dwf, (a * KW + e0) * C * F, F),
-                )
+                    M=max(e1 - e0, 0) * C, N=F, K0=max(i1 - i0, 0), K1=j_end - j,
+                    a=xf, a_off=x_at, am=1, a0=S * W * C, a1=S * C,
+                    b=dyf, b_off=((n * OH + i0) * OW + j) * F, b0=OW * F, b1=F,
+                    c=dwf, c_off=(a * KW + e0) * C * F, cm=F,
+                )  # fmt: skip
                 j = j_end
 
 
@@ -171,8 +138,8 @@ def conv2d_backward_input(dy, w_t, S, PT, PL, dx_out):
                     for e in range(KW):
                         j0, j1 = first_inside(e, S, PL), end_inside(e, OW, S, PL, W)
                         multiply_add(  # (4), one tap of all columns that see it
-                            *(max(j1 - j0, 0), C, 1, F),
-                            *(dyf, ((n * OH + i) * OW + j0) * F, F, 0, 1),
-                            *(wf, (a * KW + e) * C, 0, KH * KW * C),
-                            *(dxf, ((n * H + h) * W + j0 * S - PL + e) * C, S * C),
-                        )
+                            M=max(j1 - j0, 0), N=C, K0=1, K1=F,
+                            a=dyf, a_off=((n * OH + i) * OW + j0) * F, am=F, a0=0, a1=1,
+                            b=wf, b_off=(a * KW + e) * C, b0=0, b1=KH * KW * C,
+                            c=dxf, c_off=((n * H + h) * W + j0 * S - PL + e) * C, cm=S * C,
+                        )  # fmt: skip

@@ -3,7 +3,7 @@
 Max-pooling hands each gradient to one position of the convolution's output, so of a window's K*K
 positions at most one has a gradient, and a ReLU behind the pooling leaves about half of those.
 The sums (2)-(4) of conv2d.py then run over the winners only: with 2x2 windows an eighth of the
-products, and the gradient of the convolution's output never exists.
+products, and the gradient of the convolution's output is never formed.
 
 Winner q of filter f in image n stands at (i, j) of the convolution's output, with gradient g:
 
@@ -11,88 +11,81 @@ Winner q of filter f in image n stands at (i, j) of the convolution's output, wi
     dL/db[f]       = sum over n and winners of f of g                                (3)
     dL/dx[n,h,v,c] = sum over f and its winners of g w[h-i*S+PT, v-j*S+PL, c, f]     (4)
 
-Tap rows (e, c) of a winner are contiguous in x, and a winner sees all its taps once x has its
-padding around it: the sums are those of `_winners.py`.  (2) takes the winners filter by filter, as
-`_winner_lists.py` lists them, and holds the taps of a filter in registers; (4) takes them position
-by position, and holds the pixels that a position sees.
+The taps (e, c) of one row of a window are contiguous in x, and with its padding around x every
+winner sees all of its taps: the sums are those of `_winners.py`.  (2) takes the winners filter by
+filter, as `_winner_lists.py` lists them, and holds the taps of a filter in registers; (4) takes
+them position by position, and holds the pixels that a position sees.
 Weights and their gradient lie here as (F, KH, KW, C), see `conv2d_transpose_weights`.
 """
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import helper, kernel
 from ._winner_lists import LANES, list_winners
 from ._winners import add_winners
 
-BY_FILTER, BY_PLACE = 0, 1  # which lists
-BEGIN, END, TO = 0, 1, 2  # of a list, and where the target of its winners lies
+BY_FILTER, BY_POSITION = 0, 1  # the two orders in which winners are listed
+BEGIN, END, TO = 0, 1, 2  # of a list: its first entry, one past its last, where its sum is added
 
 
-@kernel
-def list_places(OH, OW, S, pitch, C, place_of_out):
-    """place_of[p]: where the taps of position p = i*OW + j of the convolution's output begin in a
-    padded image with rows of `pitch` elements."""
+@helper
+def list_tap_starts(OH, OW, S, pitch, C, start_out):
+    """start_out[p]: where the taps of position p = i*OW + j of the convolution's output begin in a
+    padded image whose rows are `pitch` elements apart."""
     for i in range(OH):
         for j in range(OW):
-            place_of_out[i * OW + j] = i * S * pitch + j * S * C
+            start_out[i * OW + j] = i * S * pitch + j * S * C
 
 
-@kernel
-def sort_by_place(n_places, L, counts, g, at, begin_out, end_out, g_out, at_out):
-    """The winners of all filters, listed position by position, filters in order.
+@helper
+def sort_by_position(n_positions, L, counts, g, at, begin_out, end_out, g_out, at_out):
+    """List the winners of all filters position by position, filters in order.
 
     g, at   lists by filter: gradients and positions; counts (F,) their lengths
-    begin_out, end_out (n_places,), g_out, at_out (all winners,): overwritten; at_out is the filter
+    begin_out, end_out (n_positions,), g_out, at_out (all winners,): overwritten; at_out is the
+            filter
     """
-    end_out[:n_places] = 0
+    end_out[:n_positions] = 0
     for f in range(counts.size):
         for k in range(f * L, f * L + counts[f]):
             end_out[np.uint32(at[k])] += 1
     total = 0
-    for p in range(n_places):
+    for p in range(n_positions):
         count = end_out[p]
         begin_out[p] = end_out[p] = total
         total += count
     for f in range(counts.size):
         for k in range(f * L, f * L + counts[f]):
-            p = np.uint32(at[k])  # unsigned: no negative index to be looked for
+            p = np.uint32(at[k])  # unsigned, so that Numba emits no test for a negative index
             slot = np.uint32(end_out[p])
             g_out[slot], at_out[slot] = g[k], f
             end_out[p] += 1
 
 
 @kernel
-def conv2d_maxpool2d_backward(
-    x, dy, argmax, w_t, OH, OW, S, PT, PL,
-    x_padded, dx_padded, g, at, counts, targets, dw_out, db_out, dx_out,
-):  # fmt: skip
+def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_out, dx_out):
     """Given x (N, H, W, C), the pooling's dy and argmax (N, QH, QW, F) and w_t (F, KH, KW, C);
     wanted dw, db and dx.
 
-    OH, OW     of the convolution's output, in which argmax counts
-    x_padded, dx_padded   (padded height, padded width, C): scratch for an image with its padding
-    g, at      (2, F, L), at int32; counts (F,) int64: scratch for the winners by filter and by
-               position.  L - LANES windows are listed at a time, so that what belongs to them stays
-               in the cache
-    targets    (2, 3, max(F, OH * OW)) int32: scratch, what the lists are of
+    window     `arrays.Window` of the convolution; argmax counts positions in its output
+    scratch    `arrays.WinnerScratch`; L - LANES windows are listed at a time, so that what belongs
+               to them stays in the cache
     dw_out     (F, KH, KW, C), db_out (F,): overwritten
     dx_out     (N, H, W, C), overwritten; (0, H, W, C): not wanted, and w_t and dx_padded not used
     """
     N, H, W, C = x.shape
     F, KH, KW, _ = dw_out.shape
+    S, PT, PL, n_positions = window.S, window.PT, window.PL, window.OH * window.OW
+    g, at, counts = scratch.gradients, scratch.positions, scratch.counts
     L, n_windows, wants_dx = g.shape[2], dy.shape[1] * dy.shape[2], dx_out.shape[0] > 0
-    row, pitch, before, taps = W * C, x_padded.shape[1] * C, PL * C, KH * KW * C
+    row, pitch, before, taps = W * C, scratch.x_padded.shape[1] * C, PL * C, KH * KW * C
     xf, dxf, dyf, winners = x.reshape(-1), dx_out.reshape(-1), dy.reshape(-1), argmax.reshape(-1)
-    xp, dxp, wf, dwf = (
-        x_padded.reshape(-1),
-        dx_padded.reshape(-1),
-        w_t.reshape(-1),
-        dw_out.reshape(-1),
-    )
+    xp, dxp = scratch.x_padded.reshape(-1), scratch.dx_padded.reshape(-1)
+    wf, dwf = w_t.reshape(-1), dw_out.reshape(-1)
     gf, atf = g[BY_FILTER].reshape(-1), at[BY_FILTER].reshape(-1)
-    gp, atp = g[BY_PLACE].reshape(-1), at[BY_PLACE].reshape(-1)
-    filters, places = targets[BY_FILTER], targets[BY_PLACE]
-    list_places(OH, OW, S, pitch, C, places[TO])
+    gp, atp = g[BY_POSITION].reshape(-1), at[BY_POSITION].reshape(-1)
+    filters, positions = scratch.lists[BY_FILTER], scratch.lists[BY_POSITION]
+    list_tap_starts(window.OH, window.OW, S, pitch, C, positions[TO])
     for f in range(F):
         filters[BEGIN, f], filters[TO, f] = f * L, f * taps
     dwf[:] = 0
@@ -108,24 +101,30 @@ def conv2d_maxpool2d_backward(
             for f in range(F):
                 filters[END, f] = f * L + counts[f]
             add_winners(  # (2)
-                *(KH, KW * C, F, filters[BEGIN], filters[END], filters[TO], dwf, KW * C),
-                *(gf, atf, places[TO], xp, pitch),
-            )
+                M=KH, N=KW * C,
+                n_targets=F, begin=filters[BEGIN], end=filters[END], to=filters[TO],
+                target=dwf, target_row=KW * C,
+                g=gf, at=atf, of=positions[TO], source=xp, source_row=pitch,
+            )  # fmt: skip
             if wants_dx:
-                sort_by_place(OH * OW, L, counts, gf, atf, places[BEGIN], places[END], gp, atp)
+                begin, end = positions[BEGIN], positions[END]
+                sort_by_position(n_positions, L, counts, gf, atf, begin, end, gp, atp)
                 add_winners(  # (4)
-                    *(KH, KW * C, OH * OW, places[BEGIN], places[END], places[TO], dxp, pitch),
-                    *(gp, atp, filters[TO], wf, KW * C),
-                )
+                    M=KH, N=KW * C,
+                    n_targets=n_positions, begin=begin, end=end, to=positions[TO],
+                    target=dxp, target_row=pitch,
+                    g=gp, at=atp, of=filters[TO], source=wf, source_row=KW * C,
+                )  # fmt: skip
         if wants_dx:
             copy_rows(dxp, PT * pitch + before, pitch, dxf, n * H * row, row, H, row)
 
 
-@kernel
+@helper
 def copy_rows(source, first, pitch, target, target_first, target_pitch, n_rows, row):
-    """n_rows of `row` elements each, `pitch` apart in one flat array and `target_pitch` in another.
+    """Copy n_rows of `row` elements each, `pitch` apart in `source` from element `first` on, and
+    `target_pitch` apart in `target`.
 
-    In slices that begin at 0, so that LLVM uses vectors.
+    In slices that begin at 0, so that LLVM vectorises the loop.
     """
     for h in range(n_rows):
         here, there = first + h * pitch, target_first + h * target_pitch

@@ -29,7 +29,9 @@ reaches all outputs of its tiles, and a maximum of (2) may pass over a NaN or ke
 are not touched.
 """
 
-from ._jit import WINOGRAD, kernel
+from typing import NamedTuple
+
+from ._jit import WINOGRAD, helper, inline_helper, inline_kernel
 from ._winograd import (
     BYTES,
     FILTERS,
@@ -38,10 +40,10 @@ from ._winograd import (
     clear,
     copy,
     finish,
-    make_at,
-    make_bt,
-    make_bt_planes,
     make_deinterleave,
+    make_input_transform,
+    make_input_transform_of_planes,
+    make_output_transform,
     make_products,
     make_weights_transform,
     matrix_product,
@@ -59,11 +61,17 @@ LINES = 2 * M_OUT  # rows of x that a row of tiles adds to those of the row of t
 
 _shallow_weights, _deep_weights = make_weights_transform(SHALLOW), make_weights_transform(DEEP)
 _deinterleave = make_deinterleave(LINES)
-_shallow_bt, _bt_planes = make_bt(SHALLOW, SHALLOW), make_bt_planes(SHALLOW)
+_shallow_columns = make_input_transform(SHALLOW, SHALLOW)
+_shallow_rows = make_input_transform_of_planes(SHALLOW)
 _products = make_products(SHALLOW)
-_bt, _bt_short = make_bt(DEEP, DEEP), make_bt(_SHORT, DEEP)
-_at, _at_low = make_at(DEEP, DEEP, DEEP), make_at(_SHORT, DEEP, DEEP)
-_at_narrow, _at_both = make_at(DEEP, _SHORT, DEEP), make_at(_SHORT, _SHORT, DEEP)
+_deep_input, _deep_input_short = (
+    make_input_transform(transform, DEEP) for transform in (DEEP, _SHORT)
+)
+_deep_output, _deep_output_bottom, _deep_output_right, _deep_output_corner = (
+    make_output_transform(along_columns, along_rows, DEEP)
+    for along_rows in (DEEP, _SHORT)
+    for along_columns in (DEEP, _SHORT)
+)
 
 
 # ---- which convolutions, and what they need ----------------------------------------------------
@@ -86,18 +94,46 @@ def winograd_fits(op, dtype) -> bool:
     return op.C % lanes == 0 and op.KH == 2 * DEEP.r and min(op.conv_OH, op.conv_OW) >= 2 * M_OUT
 
 
-def winograd_sizes(H, W, C, F, PL, OH, OW) -> tuple[int, int]:
-    """Elements of U and of scratch."""
+def winograd_sizes(op) -> tuple[int, int]:
+    """Elements of U and of scratch for a convolution of a plan."""
     lanes = BYTES // 4
-    if C == 1:
-        return T_SHALLOW**2 * 4 * F, _shallow_parts(F, OW, lanes)[-1]
-    return T_DEEP**2 * (4 * C * F + APART), _deep_parts(W, C, F, OH, OW)[-1]
+    if op.C == 1:
+        return T_SHALLOW**2 * 4 * op.F, _shallow_layout(op.F, op.conv_OW, lanes).end
+    size = T_DEEP**2 * (4 * op.C * op.F + APART)
+    return size, _deep_layout(op.W, op.C, op.F, op.conv_OH, op.conv_OW).end
 
 
-def _shallow_parts(F, OW, lanes):
-    """Sizes and places in scratch of `_shallow`: tiles a row, columns of a plane, elements of a row
-    of planes and of a row of outputs; where the padded rows, planes, lines, V and outputs begin;
-    and the end."""
+class ShallowLayout(NamedTuple):
+    """Sizes, in elements, and places in the scratch of `_shallow`."""
+
+    n_w: int  # tiles of a row
+    columns: int  # of a plane
+    row: int  # size of a row of planes
+    y_row: int  # size of a row of outputs
+    planes_at: int
+    lines_at: int
+    V_at: int
+    outputs_at: int
+    end: int
+
+
+class DeepLayout(NamedTuple):
+    """Sizes, in elements, and places in the scratch of `_deep`."""
+
+    n_h: int  # tiles of a column
+    n_w: int  # tiles of a row
+    columns: int  # of a line
+    V_size: int  # of one of the t x t matrices of V
+    M_size: int  # of one of the t x t matrices of M
+    y_row: int  # size of a row of outputs
+    lines_at: int
+    V_at: int
+    M_at: int
+    outputs_at: int
+    end: int
+
+
+def _shallow_layout(F, OW, lanes):
     n_w = -(-OW // M_OUT)
     n_w += n_w % TILES
     columns = -(-(n_w + (2 * T_SHALLOW - 1) // LINES) // lanes) * lanes
@@ -106,14 +142,12 @@ def _shallow_parts(F, OW, lanes):
     planes_at = LINES * row
     lines_at = planes_at + 2 * LINES * row
     V_at = lines_at + 2 * T_SHALLOW * row + 2 * lanes
-    buffer_at = V_at + 4 * T_SHALLOW**2 * lanes
-    return n_w, columns, row, y_row, planes_at, lines_at, V_at, buffer_at, buffer_at + LINES * y_row
+    outputs_at = V_at + 4 * T_SHALLOW**2 * lanes
+    end = outputs_at + LINES * y_row
+    return ShallowLayout(n_w, columns, row, y_row, planes_at, lines_at, V_at, outputs_at, end)
 
 
-def _deep_parts(W, C, F, OH, OW):
-    """Sizes and places in scratch of `_deep`: tiles of a column and a row, columns of a line,
-    elements of one matrix of V and of M and of a row of outputs; where lines, V, M and outputs
-    begin; and the end."""
+def _deep_layout(W, C, F, OH, OW):
     n_h, n_w = -(-OH // M_OUT), -(-OW // M_OUT)
     columns = 2 * (n_w * M_OUT + R_DEEP - 1)
     n_rows = -(-n_h * n_w // ROWS) * ROWS
@@ -122,18 +156,21 @@ def _deep_parts(W, C, F, OH, OW):
     lines_at = 2 * T_DEEP * W * C
     V_at = lines_at + 2 * T_DEEP * columns * C
     M_at = V_at + T_DEEP**2 * V_size
-    buffer_at = M_at + T_DEEP**2 * M_size
-    end = buffer_at + n_h * M_OUT * y_row
-    return n_h, n_w, columns, V_size, M_size, y_row, lines_at, V_at, M_at, buffer_at, end
+    outputs_at = M_at + T_DEEP**2 * M_size
+    end = outputs_at + n_h * M_OUT * y_row
+    return DeepLayout(
+        n_h, n_w, columns, V_size, M_size, y_row, lines_at, V_at, M_at, outputs_at, end
+    )
 
 
-_shallow_places = kernel(_shallow_parts, inline=True)
-_deep_places = kernel(_deep_parts, inline=True)
+_shallow_layout_compiled = inline_helper(_shallow_layout)
+_deep_layout_compiled = inline_helper(_deep_layout)
 
 
 # ---- the weights -------------------------------------------------------------------------------
 
 
+@inline_helper
 def conv2d_winograd_weights(w, U_out):  # pragma: no cover: intrinsics run compiled alone
     """Equation (4): w (KH, KW, C, F) -> U_out, flat, as `conv2d_winograd_forward` reads it.
 
@@ -159,20 +196,17 @@ def conv2d_winograd_weights(w, U_out):  # pragma: no cover: intrinsics run compi
                     _deep_weights(wf, w_at, row, column, U_out, u_at, T_DEEP * size, size)
 
 
-conv2d_winograd_weights = kernel(conv2d_winograd_weights, inline=True)
-
-
 # ---- forward -----------------------------------------------------------------------------------
 
 
-@kernel  # pragma: no cover: intrinsics run compiled alone
-def _finish_rows(z, row, F, n_rows, first_row, OW, pool, b, relu, y, argmax, y_at, W):
+@helper  # pragma: no cover: intrinsics run compiled alone
+def _finish_rows(z, row, n_rows, first_row, OW, pool, b, relu, y, argmax, y_at, W):
     """Equation (2) of rows 0 ... n_rows of z, of which the first is row `first_row` of the picture.
 
-    An odd last row or column is a window of its own.  Positions in argmax count W a row; where it
-    is empty they are not wanted.
+    An odd last row or column is a window of its own.  Positions in argmax count W a row; where
+    argmax is empty it is not wanted.
     """
-    window = 2 if pool else 1
+    F, window = b.size, 2 if pool else 1
     whole, PW = OW // window, -(-OW // window)
     keep = int(argmax.size > 0)
     for p in range(-(-n_rows // window)):
@@ -181,18 +215,18 @@ def _finish_rows(z, row, F, n_rows, first_row, OW, pool, b, relu, y, argmax, y_a
         for f in range(0, F, BYTES // y.itemsize):
             z_at, at = p * window * row + f, y_at + (first_row // window + p) * PW * F + f
             finish(
-                *(whole, height, window, z, z_at, row, F, window * F),
-                *(b, f, relu, y, at, F, keep, argmax, first, W),
-            )
+                whole, height, window, z, z_at, row, F, window * F,
+                b, f, relu, y, at, F, keep, argmax, first, W,
+            )  # fmt: skip
             if whole < PW:
                 last = whole * window
                 finish(
-                    *(1, height, 1, z, z_at + last * F, row, F, 0),
-                    *(b, f, relu, y, at + whole * F, F, keep, argmax, first + last, W),
-                )
+                    1, height, 1, z, z_at + last * F, row, F, 0,
+                    b, f, relu, y, at + whole * F, F, keep, argmax, first + last, W,
+                )  # fmt: skip
 
 
-@kernel  # pragma: no cover: intrinsics run compiled alone
+@helper  # pragma: no cover: intrinsics run compiled alone
 def _load_lines(block, n, H, W, PT, PL, columns, xf, scratch, planes_at):
     """LINES rows of the padded picture, each split into LINES planes of `columns`."""
     row, lanes = LINES * columns, BYTES // xf.itemsize
@@ -206,81 +240,89 @@ def _load_lines(block, n, H, W, PT, PL, columns, xf, scratch, planes_at):
         copy(min(W, row - PL), xf, (n * H + first + k) * W, scratch, k * row + PL)
     for j in range(0, columns, lanes):
         _deinterleave(
-            *(end - start, scratch, start * row + j * LINES, row),
-            *(scratch, planes_at + start * row + j, row, columns),
-        )
+            end - start, scratch, start * row + j * LINES, row,
+            scratch, planes_at + start * row + j, row, columns,
+        )  # fmt: skip
 
 
-@kernel  # pragma: no cover: intrinsics run compiled alone
-def _shallow(x, U, b, PT, PL, OH, OW, W_z, pool, relu, scratch, y_out, argmax_out):
+@helper  # pragma: no cover: intrinsics run compiled alone
+def _shallow(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out):
     """C = 1: a row of tiles at a time, lanes of V are its tiles.
 
+    rows, columns  of z that are computed
     Two rows of tiles have an even number of rows of z, so pooling follows every second one.
     """
     N, H, W, _ = x.shape
     F = y_out.shape[3]
     xf, yf, af = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
     lanes, t = BYTES // x.itemsize, T_SHALLOW
-    places = _shallow_places(F, OW, lanes)
-    n_w, columns, row, y_row, planes_at, lines_at, V_at, buffer_at, _ = places
-    n_h = -(-OH // M_OUT)
-    z = scratch[buffer_at:]
+    PT, PL = window.PT, window.PL
+    layout = _shallow_layout_compiled(F, columns, lanes)
+    n_w, row, y_row, V_at = layout.n_w, layout.row, layout.y_row, layout.V_at
+    plane, planes_at, lines_at = layout.columns, layout.planes_at, layout.lines_at
+    n_h = -(-rows // M_OUT)
+    z = scratch[layout.outputs_at :]
     clear(LINES * row, scratch, 0)
     for n in range(N):
         y_at = n * y_out.shape[1] * y_out.shape[2] * F
-        _load_lines(0, n, H, W, PT, PL, columns, xf, scratch, planes_at)
+        _load_lines(0, n, H, W, PT, PL, plane, xf, scratch, planes_at)
         for i in range(n_h):
             here = planes_at + i % 2 * LINES * row
             below = planes_at + (i + 1) % 2 * LINES * row
-            _load_lines(i + 1, n, H, W, PT, PL, columns, xf, scratch, below)
+            _load_lines(i + 1, n, H, W, PT, PL, plane, xf, scratch, below)
             for p in range(2):  # (5) down the columns, of rows 2k + p
                 line = lines_at + p * t * row
-                _shallow_bt(
-                    *(row // lanes, scratch, here + p * row, below + p * row, 2 * row, lanes),
-                    *(scratch, line, row, line + (t - 2) * row, lanes),
-                )
+                _shallow_columns(
+                    row // lanes, scratch, here + p * row, below + p * row, 2 * row, lanes,
+                    scratch, line, row, line + (t - 2) * row, lanes,
+                )  # fmt: skip
             z_first = i % 2 * M_OUT * y_row
             for j in range(0, n_w, lanes):
                 for p in range(2):  # (5) along the rows
                     for a in range(t):
-                        _bt_planes(
-                            *(scratch, lines_at + (p * t + a) * row + j, columns),
-                            *(scratch, V_at + (p * 2 * t + a) * lanes, t * lanes, 4 * t * lanes),
-                        )
+                        _shallow_rows(
+                            scratch, lines_at + (p * t + a) * row + j, plane,
+                            scratch, V_at + (p * 2 * t + a) * lanes, t * lanes, 4 * t * lanes,
+                        )  # fmt: skip
                 for f in range(0, F, FILTERS * lanes):  # (6)
                     for tile in range(0, min(lanes, n_w - j), TILES):
-                        _products(
-                            *(scratch, V_at + tile, U, f * t * 4 * t),
-                            *(z, z_first + (j + tile) * M_OUT * F + f, y_row, F),
-                        )
+                        z_at = z_first + (j + tile) * M_OUT * F + f
+                        _products(scratch, V_at + tile, U, f * t * 4 * t, z, z_at, y_row, F)
             if i % 2 == 1 or i == n_h - 1:  # (2)
                 first = i // 2 * 2 * M_OUT
-                n_rows = min(2 * M_OUT, OH - first)
-                _finish_rows(z, y_row, F, n_rows, first, OW, pool, b, relu, yf, af, y_at, W_z)
+                n_rows = min(2 * M_OUT, rows - first)
+                _finish_rows(
+                    z, y_row, n_rows, first, columns, pool, b, relu, yf, af, y_at, window.OW
+                )
 
 
-@kernel  # pragma: no cover: intrinsics run compiled alone
-def _deep(x, U, b, PT, PL, OH, OW, W_z, pool, relu, scratch, y_out, argmax_out):
+@helper  # pragma: no cover: intrinsics run compiled alone
+def _deep(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out):
     """C a multiple of the lanes: V of a whole image, then t x t products of matrices.
 
-    Where the last tile of a row (column) has an output to spare it is a `Shorter` one, and the
-    last finite point has products for the other tiles only: tile (i, j) of point (b, a) is row
-    i * n + j of its matrix, with n = n_w - 1 for such a b and n_w for the others.
+    rows, columns  of z that are computed
+    Where they are no multiple of M_OUT, the tiles of the last row (column) are `Shorter` ones:
+    these have no products at the last finite point.  So tile (i, j) of point (b, a) is row
+    i * n + j of that point's matrix, with n = n_w - 1 where b is the last finite point and the
+    last column is short, and n = n_w elsewhere.
     """
     N, H, W, C = x.shape
     F, t = y_out.shape[3], T_DEEP
     xf, yf, af = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
     lanes = BYTES // x.itemsize
-    places = _deep_places(W, C, F, OH, OW)
-    n_h, n_w, columns, V_size, M_size, y_row, lines_at, V_at, M_at, buffer_at, _ = places
-    low, narrow = int(n_h * M_OUT > OH), int(n_w * M_OUT > OW)
-    U_size = 4 * C * F + APART
-    n_columns = min(W, columns - PL)
-    M, z = scratch[M_at:], scratch[buffer_at:]
+    PT, PL = window.PT, window.PL
+    layout = _deep_layout_compiled(W, C, F, rows, columns)
+    n_h, n_w, V_at, y_row = layout.n_h, layout.n_w, layout.V_at, layout.y_row
+    line_columns, lines_at = layout.columns, layout.lines_at
+    V_size, M_size, U_size = layout.V_size, layout.M_size, 4 * C * F + APART
+    short_bottom, short_right = int(n_h * M_OUT > rows), int(n_w * M_OUT > columns)
+    n_columns = min(W, line_columns - PL)
+    line_size = line_columns * C
+    M, z = scratch[layout.M_at :], scratch[layout.outputs_at :]
     for k in range(2 * t):  # the padding of every line, once
-        line = lines_at + k * columns * C
+        line = lines_at + k * line_size
         clear(PL * C, scratch, line)
-        clear((columns - PL - n_columns) * C, scratch, line + (PL + n_columns) * C)
+        clear((line_columns - PL - n_columns) * C, scratch, line + (PL + n_columns) * C)
     for n in range(N):
         for i in range(n_h):
             first = LINES * i - PT
@@ -295,88 +337,88 @@ def _deep(x, U, b, PT, PL, OH, OW, W_z, pool, relu, scratch, y_out, argmax_out):
                         clear(W * C, scratch, k * W * C)
             for p in range(2):  # (5) down the columns, of rows 2k + p
                 from_at = source_at + p * W * C
-                to_at = lines_at + (p * t * columns + PL) * C
-                if low == 1 and i == n_h - 1:
-                    _bt_short(
-                        *(n_columns * C // lanes, source, from_at, from_at + LINES * W * C),
-                        *(2 * W * C, lanes, scratch, to_at, columns * C, to_at, lanes),
-                    )
+                to_at = lines_at + (p * t * line_columns + PL) * C
+                if short_bottom == 1 and i == n_h - 1:
+                    _deep_input_short(
+                        n_columns * C // lanes, source, from_at, from_at + LINES * W * C,
+                        2 * W * C, lanes, scratch, to_at, line_size, to_at, lanes,
+                    )  # fmt: skip
                 else:
-                    _bt(
-                        *(n_columns * C // lanes, source, from_at, from_at + LINES * W * C),
-                        *(2 * W * C, lanes, scratch, to_at, columns * C),
-                        *(to_at + LAST * columns * C, lanes),
-                    )
-            # (5) along the rows.  A short tile's last point has no line of its own: what is made of
-            # it lies behind the rows that the products read.
+                    _deep_input(
+                        n_columns * C // lanes, source, from_at, from_at + LINES * W * C,
+                        2 * W * C, lanes, scratch, to_at, line_size,
+                        to_at + LAST * line_size, lanes,
+                    )  # fmt: skip
+            # (5) along the rows.  A short tile has no number for the last finite point: what would
+            # be written for it goes behind the rows that the products read.
             for j in range(n_w):
                 for phase in range(4):
-                    line = lines_at + (phase // 2 * t * columns + phase % 2 + j * LINES) * C
+                    line = lines_at + (phase // 2 * t * line_columns + phase % 2 + j * LINES) * C
                     for c in range(0, C, lanes):
                         from_at, to_at = line + c, V_at + phase * C + c
-                        last_at = to_at + LAST * t * V_size + (i * (n_w - narrow) + j) * 4 * C
+                        last_at = to_at + LAST * t * V_size
+                        last_at += (i * (n_w - short_right) + j) * 4 * C
                         to_at += (i * n_w + j) * 4 * C
-                        if narrow == 1 and j == n_w - 1:
-                            _bt_short(
-                                *(t, scratch, from_at, from_at + LINES * C, 2 * C, columns * C),
-                                *(scratch, to_at, t * V_size, to_at, V_size),
-                            )
+                        if short_right == 1 and j == n_w - 1:
+                            _deep_input_short(
+                                t, scratch, from_at, from_at + LINES * C, 2 * C, line_size,
+                                scratch, to_at, t * V_size, to_at, V_size,
+                            )  # fmt: skip
                         else:
-                            _bt(
-                                *(t, scratch, from_at, from_at + LINES * C, 2 * C, columns * C),
-                                *(scratch, to_at, t * V_size, last_at, V_size),
-                            )
+                            _deep_input(
+                                t, scratch, from_at, from_at + LINES * C, 2 * C, line_size,
+                                scratch, to_at, t * V_size, last_at, V_size,
+                            )  # fmt: skip
         for k in range(t * t):  # (6)
-            n_rows = n_h - (low if k % t == LAST else 0)
-            n_columns_k = n_w - (narrow if k // t == LAST else 0)
+            tile_rows = n_h - (short_bottom if k % t == LAST else 0)
+            tile_columns = n_w - (short_right if k // t == LAST else 0)
             matrix_product(
-                *(-(-n_rows * n_columns_k // ROWS), F // (2 * lanes), 4 * C),
-                *(scratch, V_at + k * V_size, U, k * U_size, M, k * M_size),
-            )
+                -(-tile_rows * tile_columns // ROWS), F // (2 * lanes), 4 * C,
+                scratch, V_at + k * V_size, U, k * U_size, M, k * M_size,
+            )  # fmt: skip
         for i in range(n_h):
             for j in range(n_w):
                 for f in range(0, F, lanes):
-                    at, last = (i * n_w + j) * F + f, (i * (n_w - narrow) + j) * F + f
+                    at, last = (i * n_w + j) * F + f, (i * (n_w - short_right) + j) * F + f
                     z_at = i * M_OUT * y_row + j * M_OUT * F + f
-                    is_low = low == 1 and i == n_h - 1
-                    is_narrow = narrow == 1 and j == n_w - 1
-                    if is_low and is_narrow:
-                        _at_both(M, at, at, t * M_size, M_size, z, z_at, y_row, F)
-                    elif is_low:
-                        _at_low(M, at, last, t * M_size, M_size, z, z_at, y_row, F)
-                    elif is_narrow:
-                        _at_narrow(M, at, at, t * M_size, M_size, z, z_at, y_row, F)
+                    at_bottom = short_bottom == 1 and i == n_h - 1
+                    at_right = short_right == 1 and j == n_w - 1
+                    if at_bottom and at_right:
+                        _deep_output_corner(M, at, at, t * M_size, M_size, z, z_at, y_row, F)
+                    elif at_bottom:
+                        _deep_output_bottom(M, at, last, t * M_size, M_size, z, z_at, y_row, F)
+                    elif at_right:
+                        _deep_output_right(M, at, at, t * M_size, M_size, z, z_at, y_row, F)
                     else:
-                        _at(M, at, last, t * M_size, M_size, z, z_at, y_row, F)
+                        _deep_output(M, at, last, t * M_size, M_size, z, z_at, y_row, F)
         y_at = n * y_out.shape[1] * y_out.shape[2] * F
-        _finish_rows(z, y_row, F, OH, 0, OW, pool, b, relu, yf, af, y_at, W_z)
+        _finish_rows(z, y_row, rows, 0, columns, pool, b, relu, yf, af, y_at, window.OW)
 
 
+@inline_kernel
 def conv2d_winograd_forward(
-    x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y_out, argmax_out
+    x, w, U, b, window, pool, relu, scratch, y_out, argmax_out
 ):  # pragma: no cover: intrinsics run compiled alone
     """Equations (1) and (2) by (4)-(6).
 
     x        (N, H, W, C), C = 1 or a multiple of the lanes
-    w        (KH, KW, C, F), 8 x 8 for one channel, 4 x 4 for more, F a multiple of the lanes; only
-             its shape is read: the weights are in
+    w        (KH, KW, C, F), 8 x 8 for one channel, 4 x 4 for more, F a multiple of the lanes.  Only
+             its shape is read: its values are in U
     U        flat, from `conv2d_winograd_weights`
-    PT, PL   rows and columns of padding before x
-    OH, OW   rows and columns of z; pool  1: the largest of each 2x2 of them, of what there is at an
-             odd border, where y_out is too small without it;  relu  1: negative results become 0
+    b        (F,)
+    window   `arrays.Window` with S = 2; OH and OW are the rows and columns of z
+    pool     1: max-pool z by windows of 2 x 2, smaller at an odd border; 0: do not
+    relu     1: negative results become 0; 0: they stay
     scratch  flat, see `winograd_sizes`
-    y_out    (N, OH, OW, F), or half of that, rounded up or down
+    y_out    (N, OH, OW, F), or with pool half of OH and OW, rounded up or down
     argmax_out  as y_out, int32: position i*OW + j in z of the winner of each pooling window, the
              first of equals, for backward; or of no image: not wanted
     An image's result depends on that image alone, to the bit.
     """
-    rows, columns = OH, OW
+    rows, columns = window.OH, window.OW
     if pool:  # what a "valid" pooling leaves out is not computed
-        rows, columns = min(OH, 2 * y_out.shape[1]), min(OW, 2 * y_out.shape[2])
+        rows, columns = min(rows, 2 * y_out.shape[1]), min(columns, 2 * y_out.shape[2])
     if w.shape[2] == 1:
-        _shallow(x, U, b, PT, PL, rows, columns, OW, pool, relu, scratch, y_out, argmax_out)
+        _shallow(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out)
     else:
-        _deep(x, U, b, PT, PL, rows, columns, OW, pool, relu, scratch, y_out, argmax_out)
-
-
-conv2d_winograd_forward = kernel(conv2d_winograd_forward, inline=True)
+        _deep(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out)

@@ -24,10 +24,10 @@ import math
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import helper, kernel
 
 
-@kernel
+@helper
 def _row_peak_and_log_sum(logits, n, temperature):
     """max_j z[n, j] and R[n] of (2), both float64.  A NaN spreads: into the peak or into R."""
     winner = 0
@@ -143,12 +143,12 @@ def distillation(
     Check: test_cross_entropy.py::test_gradient, ::test_hinton_multiplies_the_soft_term.
     """
     distillation_rows(
-        *(logits, targets, teacher_logits, temperature, soft_weight, soft_scale),
-        *(logits.shape[0], loss_out, dlogits_out),
-    )
+        logits, targets, teacher_logits, temperature, soft_weight, soft_scale, logits.shape[0],
+        loss_out, dlogits_out,
+    )  # fmt: skip
 
 
-@kernel
+@helper
 def distillation_rows(
     logits, targets, teacher_logits, temperature, soft_weight, soft_scale, N, loss_out, dlogits_out
 ):

@@ -19,10 +19,10 @@ import math
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import helper, kernel
 
 
-@kernel
+@helper
 def _log_sum_without(logits, n, left_out, temperature):
     """max_k u_k and log sum_k exp(u_k - max) over k != left_out, u = z[n] / t, both float64."""
     peak = -np.inf
@@ -36,7 +36,7 @@ def _log_sum_without(logits, n, left_out, temperature):
     return peak, math.log(total)
 
 
-@kernel
+@helper
 def _log_odds(logits, n, c, others, temperature):
     """log p_c and log(1 - p_c); others: log sum over k != c of exp(u_k).
 

@@ -3,8 +3,9 @@
 y[n, u] = b[u] + sum over k < fan_in of x[n, k] w[k, u]                                     (1)
 """
 
-from ._jit import kernel
+from ._jit import helper, inline_helper, kernel
 from ._tile import multiply_add
+from .arrays import bias_of, view_2d
 
 
 @kernel
@@ -22,7 +23,12 @@ def dense_forward(x, w, b, y_out):
         for u in range(U):
             y_out[n, u] = b[u]
     xf, wf, yf = x.reshape(-1), w.reshape(-1), y_out.reshape(-1)
-    multiply_add(N, U, 1, K, xf, 0, K, 0, 1, wf, 0, 0, U, yf, 0, U)
+    multiply_add(
+        M=N, N=U, K0=1, K1=K,
+        a=xf, a_off=0, am=K, a0=0, a1=1,
+        b=wf, b_off=0, b0=0, b1=U,
+        c=yf, c_off=0, cm=U,
+    )  # fmt: skip
 
 
 @kernel
@@ -39,17 +45,22 @@ def dense_backward_params(x, dy, dw_out, db_out):
     dense_backward_bias(dy, db_out)
 
 
-@kernel
+@helper
 def dense_backward_rows(x, dy, first, end, dw_out):
     """(2) for the rows first <= k < end of dw alone: several threads may share the work."""
     N, K = x.shape
     U = dy.shape[1]
     dw_out[first:end] = 0
     xf, dyf, dwf = x.reshape(-1), dy.reshape(-1), dw_out.reshape(-1)
-    multiply_add(end - first, U, 1, N, xf, first, 1, 0, K, dyf, 0, 0, U, dwf, first * U, U)
+    multiply_add(
+        M=end - first, N=U, K0=1, K1=N,
+        a=xf, a_off=first, am=1, a0=0, a1=K,
+        b=dyf, b_off=0, b0=0, b1=U,
+        c=dwf, c_off=first * U, cm=U,
+    )  # fmt: skip
 
 
-@kernel
+@helper
 def dense_backward_bias(dy, db_out):
     """(3) alone."""
     db_out[:] = 0
@@ -78,4 +89,49 @@ def dense_backward_input(dy, w_t, dx_out):
     K = w_t.shape[1]
     dx_out[:] = 0
     dyf, wf, dxf = dy.reshape(-1), w_t.reshape(-1), dx_out.reshape(-1)
-    multiply_add(N, K, 1, U, dyf, 0, U, 0, 1, wf, 0, 0, K, dxf, 0, K)  # (4)
+    multiply_add(  # (4)
+        M=N, N=K, K0=1, K1=U,
+        a=dyf, a_off=0, am=U, a0=0, a1=1,
+        b=wf, b_off=0, b0=0, b1=K,
+        c=dxf, c_off=0, cm=K,
+    )  # fmt: skip
+
+
+# ---- the operation in a network's walk: see program.py for the arguments -----------------------
+
+
+@inline_helper
+def dense_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+    fan_in = op.H * op.W * op.C
+    w = view_2d(weights.parameters, op.w_offset, fan_in, op.F)
+    x_2d, y_2d = view_2d(x, 0, chunk.count, fan_in), view_2d(y, 0, chunk.count, op.F)
+    dense_forward(x_2d, w, bias_of(op, weights.parameters), y_2d)
+
+
+@inline_helper
+def dense_operation_transpose(op, weights):
+    fan_in = op.H * op.W * op.C
+    w = view_2d(weights.parameters, op.w_offset, fan_in, op.F)
+    dense_transpose_weights(w, view_2d(weights.transposed, op.w_t_offset, op.F, fan_in))
+
+
+@inline_helper
+def dense_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+    if dx.size:
+        fan_in = op.H * op.W * op.C
+        w_t = view_2d(weights.transposed, op.w_t_offset, op.F, fan_in)
+        dy_2d = view_2d(dy, 0, chunk.count, op.F)
+        dense_backward_input(dy_2d, w_t, view_2d(dx, 0, chunk.count, fan_in))
+
+
+@inline_helper
+def dense_operation_collect(op, weights, x, gradients, n_images, capacity, share, n_shares):
+    """The gradients of w and b for the whole batch at once: a dense layer has many weights, and the
+    sums over a chunk's images would be short."""
+    fan_in = op.H * op.W * op.C
+    dy = view_2d(gradients.d_vectors, op.y_offset * capacity, n_images, op.F)
+    first, end = fan_in * share // n_shares, fan_in * (share + 1) // n_shares
+    dw = view_2d(gradients.parameters, op.w_offset, fan_in, op.F)
+    dense_backward_rows(view_2d(x, 0, n_images, fan_in), dy, first, end, dw)
+    if share == 0:
+        dense_backward_bias(dy, bias_of(op, gradients.parameters))

@@ -6,7 +6,8 @@ The mask is drawn by the network with a seeded NumPy Generator, so both backends
 Srivastava et al. 2014, "Dropout", section 10 (the scaled, "inverted" form).
 """
 
-from ._jit import kernel
+from ._jit import inline_helper, kernel
+from .elementwise import assign
 
 
 @kernel
@@ -24,3 +25,27 @@ def dropout_backward(dy, mask, dx_out):
     """
     for k in range(dy.size):
         dx_out[k] = dy[k] * mask[k]  # (2)
+
+
+# ---- the operation in a network's walk: see program.py for the arguments -----------------------
+
+
+@inline_helper
+def _mask(op, activations, chunk):
+    size = op.OH * op.OW * op.F
+    at = op.mask_offset * activations.batch_capacity + chunk.first * size
+    return activations.masks[at : at + chunk.count * size]
+
+
+@inline_helper
+def dropout_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+    if training:
+        dropout_forward(x, _mask(op, activations, chunk), y)
+    else:
+        assign(x, y)
+
+
+@inline_helper
+def dropout_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+    if dx.size:
+        dropout_backward(dy, _mask(op, activations, chunk), dx)

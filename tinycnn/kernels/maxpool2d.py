@@ -5,9 +5,10 @@
 Positions outside x take no part: "same" padding never invents a value.
 """
 
-from ._jit import kernel
+from ._jit import inline_helper, kernel
 from ._window_max import window_max
-from .conv2d import end_tap, first_tap, run_end
+from .arrays import view_4d, winners
+from .windows import end_tap, first_tap, run_end
 
 
 @kernel
@@ -21,11 +22,11 @@ def maxpool2d_forward(x, K, S, PT, PL, y_out, argmax_out):
                                 backward needs.
     A tie goes to the first position in row order, so the gradient has one owner.  NaN never wins
     against a number; a window of NaN alone gives NaN, owned by its first position.  As in conv2d,
-    windows of a row that see the same positions go together; lanes are channels.
+    windows of a row that see the same positions go together; vector lanes are channels.
     """
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
-    xf, yf, winners = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
+    xf, yf, argmax = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
     for n in range(N):
         for i in range(OH):
             a0, a1 = first_tap(i, S, PT), end_tap(i, S, PT, K, H)
@@ -35,10 +36,10 @@ def maxpool2d_forward(x, K, S, PT, PL, y_out, argmax_out):
                 e0, e1 = first_tap(j, S, PL), end_tap(j, S, PL, K, W)
                 first = (i * S - PT + a0) * W + j * S - PL + e0
                 window_max(
-                    *(j_end - j, C, a1 - a0, e1 - e0),
-                    *(xf, (n * H * W + first) * C, S, W * C, first, W),
-                    *(yf, winners, ((n * OH + i) * OW + j) * C),
-                )
+                    n_windows=j_end - j, C=C, n_rows=a1 - a0, n_columns=e1 - e0,
+                    x=xf, x_off=(n * H * W + first) * C, S=S, row_step=W * C, first=first, W=W,
+                    y=yf, argmax=argmax, y_off=((n * OH + i) * OW + j) * C,
+                )  # fmt: skip
                 j = j_end
 
 
@@ -63,3 +64,22 @@ def maxpool2d_backward(dy, argmax, dx_out):
                 for c in range(C):
                     p = argmax[n, i, j, c]
                     dx[(n * n_pixels + p) * C + c] += dy[n, i, j, c]  # (4)
+
+
+# ---- the operation in a network's walk: see program.py for the arguments -----------------------
+
+
+@inline_helper
+def maxpool2d_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+    x_4d = view_4d(x, 0, chunk.count, op.H, op.W, op.C)
+    y_4d = view_4d(y, 0, chunk.count, op.OH, op.OW, op.F)
+    argmax = winners(op, activations, chunk, chunk.count)
+    maxpool2d_forward(x_4d, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_4d, argmax)
+
+
+@inline_helper
+def maxpool2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+    if dx.size:
+        dy_4d = view_4d(dy, 0, chunk.count, op.OH, op.OW, op.F)
+        dx_4d = view_4d(dx, 0, chunk.count, op.H, op.W, op.C)
+        maxpool2d_backward(dy_4d, winners(op, activations, chunk, chunk.count), dx_4d)

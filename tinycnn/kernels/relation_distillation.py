@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 
-from ._jit import kernel
+from ._jit import helper, kernel
 from .cross_entropy import softmax_forward
 
 EPSILON = 1e-8
 """Added to the product of lengths in r: a constant row has correlation 0, not 0/0."""
 
 
-@kernel
+@helper
 def _add_relation(p, q, factor, dp_out):
     """Sum over rows of (1 - r), and factor times its gradient added to dp_out (see below)."""
     total = 0.0

@@ -1,22 +1,14 @@
 """Rectified linear unit, forward and backward, on flat arrays of any length.
 
 y[k] = x[k] if x[k] > 0 else 0                                                              (1)
+
+The loops work in place, on what `assign` has copied.  LLVM can always vectorise a loop that reads
+and writes one array.  Where a loop reads one argument and writes another, LLVM checks at run time
+whether the two overlap, and where they do the loop runs one element at a time.
 """
 
 from ._jit import kernel
-
-
-@kernel
-def assign(x, y_out):
-    """y = x, of one size; nothing to do where both are one array.
-
-    The loops below then work in place, and LLVM makes vectors of them: a loop that reads one
-    argument and writes another it does number by number where the two turn out to be the same.
-    (`y[:] = x` would also compile the text of an error for sizes that differ.)
-    """
-    if x.ctypes.data != y_out.ctypes.data:
-        for k in range(y_out.size):
-            y_out[k] = x[k]
+from .elementwise import assign
 
 
 @kernel

@@ -10,10 +10,10 @@ per_image_standardization has it) makes a constant image all zeros.
 
 import math
 
-from ._jit import kernel
+from ._jit import helper, kernel
 
 
-@kernel
+@helper
 def _scale_image(pixels, scaling, x_out):
     """One image of `scale_images`, flat.  Indices begin at 0, so that LLVM uses vectors."""
     n_values = pixels.size

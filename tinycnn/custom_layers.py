@@ -1,0 +1,61 @@
+"""Calls a layer of the user's own, and checks what its functions return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .layers import CustomLayer
+from .plan import Step
+
+
+def custom_forward(step: Step, x: np.ndarray, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The outputs y (N, *output_shape), contiguous and with the dtype of x (N, *input_shape).
+
+    parameters  by short name.  Raises TypeError or ValueError for anything else that the layer's
+    `forward` may return.
+    """
+    assert isinstance(step.layer, CustomLayer)
+    y = step.layer.forward(x, parameters)
+    return _checked(step, "forward", "y", y, (len(x), *step.output_shape), x.dtype)
+
+
+def custom_backward(
+    step: Step,
+    x: np.ndarray,
+    y: np.ndarray,
+    dy: np.ndarray,
+    parameters: Mapping[str, np.ndarray],
+    gradients_out: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """dx like x; overwrites gradients_out, by short name.  Errors as `custom_forward`."""
+    assert isinstance(step.layer, CustomLayer)
+    dx, gradients = step.layer.backward(x, y, dy, parameters)
+    if set(gradients) != set(parameters):
+        raise ValueError(
+            f"layer {step.name}: backward gave gradients of {sorted(gradients)}; expected "
+            f"{sorted(parameters)}"
+        )
+    for name, gradient in gradients.items():
+        wanted = gradients_out[name]
+        wanted[:] = _checked(step, "backward", f"the gradient of {name}", gradient, wanted.shape)
+    return _checked(step, "backward", "dx", dx, x.shape, x.dtype)
+
+
+def _checked(
+    step: Step,
+    function: str,
+    name: str,
+    array: np.ndarray,
+    shape: tuple[int, ...],
+    dtype: np.dtype | None = None,
+) -> np.ndarray:
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"layer {step.name}: {function} gave {name} as {kind}; expected floats")
+    if array.shape != shape:
+        raise ValueError(
+            f"layer {step.name}: {function} gave {name} of shape {array.shape}; expected {shape}"
+        )
+    return np.require(array, dtype, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])

@@ -1,0 +1,244 @@
+"""Runs a plan's steps with `tinycnn.reference`: one layer, one pair of passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from . import reference
+from .custom_layers import custom_backward, custom_forward
+from .layers import (
+    Conv2D,
+    CustomLayer,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    entry_for,
+)
+from .losses import Loss, LossInputs
+from .plan import Plan, Step, named_views, of_step
+
+
+class StepArrays(NamedTuple):
+    """A step of the plan with its parameters and gradients, by short name."""
+
+    step: Step
+    parameters: Mapping[str, np.ndarray]
+    gradients: Mapping[str, np.ndarray]
+
+
+class Saved(NamedTuple):
+    """What a layer's backward pass needs: its input and output, and what else it has kept."""
+
+    x: np.ndarray
+    y: np.ndarray
+    kept: np.ndarray | None = None  # winners (int32) of a max-pooling, mask of a dropout
+
+
+class Passes(NamedTuple):
+    """The two passes of a kind of layer.
+
+    forward   (arrays, x, mask) -> Saved; mask: of a dropout in training, else None
+    backward  (arrays, saved, dy, wants_dx) -> dx, or None where it is not wanted; overwrites the
+              gradients
+    """
+
+    forward: Callable[[StepArrays, np.ndarray, np.ndarray | None], Saved]
+    backward: Callable[[StepArrays, Saved, np.ndarray, bool], np.ndarray | None]
+
+
+class ReferenceBackend:
+    """The `Backend` without Numba: see `backends.py`."""
+
+    ready_to_train = True
+
+    def __init__(self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray) -> None:
+        by_name, gradient_by_name = named_views(plan, parameters), named_views(plan, gradients)
+        self.steps = [
+            StepArrays(step, of_step(step, by_name), of_step(step, gradient_by_name))
+            for step in plan.steps
+        ]
+        self.saved: list[Saved] = []
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return self._forward(x, masks={}, saved=[])
+
+    def forward(self, x: np.ndarray, masks: Mapping[str, np.ndarray]) -> np.ndarray:
+        self.saved = []
+        return self._forward(x, masks, self.saved)
+
+    def _forward(
+        self, x: np.ndarray, masks: Mapping[str, np.ndarray], saved: list[Saved]
+    ) -> np.ndarray:
+        for arrays in self.steps:
+            forward = passes_of(arrays.step.layer).forward
+            saved.append(forward(arrays, x, masks.get(arrays.step.name)))
+            x = saved[-1].y
+        return x
+
+    def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
+        dy: np.ndarray | None = dlogits
+        for k in reversed(range(len(self.steps))):
+            arrays = self.steps[k]
+            assert dy is not None
+            backward = passes_of(arrays.step.layer).backward
+            dy = backward(arrays, self.saved[k], dy, wants_dx or k > 0)
+        return dy if wants_dx else None
+
+    def step(
+        self, x: np.ndarray, masks: Mapping[str, np.ndarray], loss: Loss, inputs: LossInputs
+    ) -> tuple[float, np.ndarray]:
+        logits = self.forward(x, masks)
+        smoothed = inputs.smoothed(loss.label_smoothing)
+        value, dlogits = loss.value_and_gradient(logits, smoothed, "numpy")
+        if math.isfinite(value):
+            self.backward(dlogits, wants_dx=False)
+        return value, logits
+
+    def scale_images(self, images: np.ndarray, scaling: int, x_out: np.ndarray) -> None:
+        reference.scale_images(images, scaling, x_out)
+
+
+def passes_of(layer: Layer) -> Passes:
+    """The passes of a layer; UnknownLayerError where PASSES does not have its class."""
+    if isinstance(layer, CustomLayer):
+        return CUSTOM
+    return entry_for(layer, PASSES, "tinycnn.reference_backend.PASSES")
+
+
+# ---- a pair of passes for each kind of layer ---------------------------------------------------
+
+
+def _output(step: Step, x: np.ndarray) -> np.ndarray:
+    return np.empty((len(x), *step.output_shape), x.dtype)
+
+
+def _window(step: Step) -> tuple[int, int, int]:
+    """Stride, and the padding above and to the left."""
+    assert isinstance(step.layer, Conv2D | MaxPool2D)
+    vertical, horizontal = step.layer.axes(step.input_shape)
+    return int(step.layer.stride or 0), vertical.before, horizontal.before
+
+
+def _conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = _output(arrays.step, x)
+    w, b = arrays.parameters["w"], arrays.parameters["b"]
+    reference.conv2d_forward(x, w, b, *_window(arrays.step), y)
+    return Saved(x, y)
+
+
+def _conv2d_backward(
+    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
+) -> np.ndarray | None:
+    w, window = arrays.parameters["w"], _window(arrays.step)
+    dw, db = arrays.gradients["w"], arrays.gradients["b"]
+    reference.conv2d_backward_params(saved.x, dy, *window, dw, db)
+    if not wants_dx:
+        return None
+    w_t, dx = np.empty((w.shape[3], *w.shape[:3]), w.dtype), np.empty_like(saved.x)
+    reference.conv2d_transpose_weights(w, w_t)
+    reference.conv2d_backward_input(dy, w_t, *window, dx)
+    return dx
+
+
+def _maxpool2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    layer, y = arrays.step.layer, _output(arrays.step, x)
+    assert isinstance(layer, MaxPool2D)
+    argmax = np.empty(y.shape, np.int32)
+    reference.maxpool2d_forward(x, layer.size, *_window(arrays.step), y, argmax)
+    return Saved(x, y, argmax)
+
+
+def _maxpool2d_backward(
+    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
+) -> np.ndarray | None:
+    dx = np.empty_like(saved.x)
+    reference.maxpool2d_backward(dy, saved.kept, dx)
+    return dx
+
+
+def _dense_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = _output(arrays.step, x)
+    reference.dense_forward(x, arrays.parameters["w"], arrays.parameters["b"], y)
+    return Saved(x, y)
+
+
+def _dense_backward(
+    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
+) -> np.ndarray | None:
+    w, dx = arrays.parameters["w"], np.empty_like(saved.x)
+    reference.dense_backward_params(saved.x, dy, arrays.gradients["w"], arrays.gradients["b"])
+    w_t = np.empty(w.shape[::-1], w.dtype)
+    reference.dense_transpose_weights(w, w_t)
+    reference.dense_backward_input(dy, w_t, dx)
+    return dx
+
+
+def _relu_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = np.empty_like(x)
+    reference.relu_forward(x, y)
+    return Saved(x, y)
+
+
+def _relu_backward(
+    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
+) -> np.ndarray | None:
+    dx = np.empty_like(dy)
+    reference.relu_backward(saved.y, dy, dx)
+    return dx
+
+
+def _dropout_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    if mask is None:  # prediction
+        return Saved(x, x)
+    y = np.empty_like(x)
+    reference.dropout_forward(x, mask, y)
+    return Saved(x, y, mask)
+
+
+def _dropout_backward(
+    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
+) -> np.ndarray | None:
+    dx = np.empty_like(dy)
+    reference.dropout_backward(dy, saved.kept, dx)
+    return dx
+
+
+def _flatten_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    return Saved(x, x.reshape(len(x), *arrays.step.output_shape))
+
+
+def _flatten_backward(
+    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
+) -> np.ndarray | None:
+    return dy.reshape(saved.x.shape)
+
+
+def _custom_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    return Saved(x, custom_forward(arrays.step, x, arrays.parameters))
+
+
+def _custom_backward(
+    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
+) -> np.ndarray | None:
+    step, parameters, gradients = arrays
+    return custom_backward(step, saved.x, saved.y, dy, parameters, gradients)
+
+
+CUSTOM = Passes(_custom_forward, _custom_backward)
+
+PASSES: dict[type[Layer], Passes] = {
+    Conv2D: Passes(_conv2d_forward, _conv2d_backward),
+    MaxPool2D: Passes(_maxpool2d_forward, _maxpool2d_backward),
+    Dense: Passes(_dense_forward, _dense_backward),
+    ReLU: Passes(_relu_forward, _relu_backward),
+    Dropout: Passes(_dropout_forward, _dropout_backward),
+    Flatten: Passes(_flatten_forward, _flatten_backward),
+}
+"""The passes of each kind of layer, by its class."""
