@@ -14,17 +14,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from ferdata import opening
-from ferdata.contact import by_class, grid, spread
 from ferdata.dataset import FaceDataset
 from ferdata.doctor import check
 from ferdata.doctor_page import tiles
-from ferdata.doctor_text import printable
 from ferdata.errors import DataError
+from ferdata.html_page import escape, page, picture, section
+from ferdata.image_grid import by_class, grid, spread
 from ferdata.packed import is_packed, load_packed, save_packed
-from ferdata.page import escape, page, picture, section
 from ferdata.preprocess import ON_MISSING
 from ferdata.specimen import specimen_of
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.messages import plain as printable
 
 CLEAN, FOUND, FAILED, STOPPED = 0, 1, 2, 130
 

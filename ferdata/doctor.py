@@ -1,9 +1,9 @@
-"""The data set doctor: what is there, what was expected, what is suspicious.
+"""Checks a data set: what is in it, whether it is complete, and what looks wrong.
 
     diagnosis = ferdata.check("fer2013.csv.gz", votes="fer2013new.csv", teachers=["t.npz"])
     print(diagnosis.as_text())
 
-Nothing is changed and nothing is repaired. `Diagnosis.findings` is empty for a clean data set.
+Nothing is changed or repaired. `Diagnosis.findings` is empty if nothing looks wrong.
 """
 
 from __future__ import annotations
@@ -12,25 +12,30 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ferdata import doctor_checks as checks
+from ferdata import doctor_checks, doctor_page, doctor_text
 from ferdata.dataset import FaceDataset
 from ferdata.doctor_checks import Finding
 from ferdata.doctor_teacher import Teacher, check_teacher
 from ferdata.specimen import Progress, Specimen, of_dataset, specimen_of
 
+_Paths = Sequence[str | os.PathLike[str]]
 CHECKS: tuple[Callable[[Specimen], Iterator[Finding]], ...] = (
-    checks.unreadable_images,
-    checks.published_counts,
-    checks.subjects_on_both_sides,
-    checks.empty_classes,
-    checks.constant_images,
-    checks.odd_votes,
+    doctor_checks.unreadable_images,
+    doctor_checks.published_counts,
+    doctor_checks.subjects_on_both_sides,
+    doctor_checks.empty_classes,
+    doctor_checks.constant_images,
+    doctor_checks.odd_votes,
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What the doctor found. `findings` in the order of the checks; `teachers` those readable."""
+    """The result of a check.
+
+    findings  what looks wrong, in the order of the checks
+    teachers  the teachers' files that could be read
+    """
 
     specimen: Specimen
     findings: tuple[Finding, ...]
@@ -41,22 +46,16 @@ class Diagnosis:
         return not self.findings
 
     def as_text(self) -> str:
-        """For a terminal: what is there, then one line a finding."""
-        from ferdata.doctor_text import as_text
-
-        return as_text(self)
+        """For a terminal: what is in the data set, then one line for each finding."""
+        return doctor_text.as_text(self.specimen, self.findings, self.teachers)
 
     def as_json(self) -> str:
-        """For programs: the same, with the ids of all images concerned."""
-        from ferdata.doctor_text import as_json
-
-        return as_json(self)
+        """For programs: the same, with the ids of all images of a finding."""
+        return doctor_text.as_json(self.specimen, self.findings, self.teachers)
 
     def as_html(self) -> str:
-        """For a browser: one page that needs nothing else, with the images concerned."""
-        from ferdata.doctor_page import as_html
-
-        return as_html(self)
+        """For a browser: one self-contained page that shows the images of the findings."""
+        return doctor_page.as_html(self.specimen, self.findings, self.teachers)
 
 
 def check(
@@ -64,42 +63,37 @@ def check(
     source: str | None = None,
     *,
     votes: str | os.PathLike[str] | None = None,
-    teachers: Sequence[str | os.PathLike[str]] = (),
+    teachers: _Paths = (),
     progress: Progress | None = None,
     **options: object,
 ) -> Diagnosis:
-    """Examine the data set at `path`.
+    """Check the data set at `path`.
 
-    source, options  as ferdata.open takes them
-    votes      fer2013new.csv (FER+), for FER2013's csv
-    teachers   files of soft labels, each compared with the labels (or with the votes)
-    progress   progress(what, done, total)
+    source    as for ferdata.open
+    votes     fer2013new.csv (FER+), if the data set is FER2013's csv
+    teachers  files of soft labels; each is compared with the votes, or else with the labels
+    progress  progress(what, done, total)
+    options   as for ferdata.open
 
-    Raises DataError where nothing can be read at all, ValueError for an unknown source or option.
+    Raises DataError if nothing can be read, ValueError for an unknown source or option.
     """
     specimen = specimen_of(path, source, votes, progress, **options)
-    return _examined(specimen, teachers, progress)
+    return _diagnosis(specimen, teachers, progress)
 
 
 def check_dataset(
-    dataset: FaceDataset,
-    teachers: Sequence[str | os.PathLike[str]] = (),
-    progress: Progress | None = None,
+    dataset: FaceDataset, teachers: _Paths = (), progress: Progress | None = None
 ) -> Diagnosis:
-    """Examine a data set that is in memory. Raises DataError for one without images."""
-    return _examined(of_dataset(dataset), teachers, progress)
+    """Check a data set that is in memory. Raises DataError for one without images."""
+    return _diagnosis(of_dataset(dataset), teachers, progress)
 
 
-def _examined(
-    specimen: Specimen,
-    teachers: Sequence[str | os.PathLike[str]],
-    progress: Progress | None,
-) -> Diagnosis:
-    findings = [finding for one in CHECKS for finding in one(specimen)]
-    findings += checks.duplicates(specimen, progress)
-    known = []
+def _diagnosis(specimen: Specimen, teachers: _Paths, progress: Progress | None) -> Diagnosis:
+    findings = [finding for check in CHECKS for finding in check(specimen)]
+    findings += doctor_checks.duplicates(specimen, progress)
+    readable = []
     for path in teachers:
         teacher, found = check_teacher(specimen, os.fspath(path))
-        known += [] if teacher is None else [teacher]
+        readable += [] if teacher is None else [teacher]
         findings += found
-    return Diagnosis(specimen, tuple(findings), tuple(known))
+    return Diagnosis(specimen, tuple(findings), tuple(readable))

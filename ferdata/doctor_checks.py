@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: each check takes a Specimen and yields Findings."""
+"""What can be wrong with a data set. Each check takes a Specimen and yields Findings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ferdata.agreement import Agreement, agreement
 from ferdata.duplicates import exact_groups, near_pairs
 from ferdata.folds import shared_subjects
-from ferdata.labels import FER2013, FERPLUS8, LabelSpace, label_map
+from ferdata.labels import FER2013, FERPLUS8, label_map
 from ferdata.sources.ferplus import N_TAGGERS, plurality
 from ferdata.specimen import Progress, Specimen
 
@@ -21,13 +21,13 @@ _SMOOTH_RESIDUAL = 5.0  # grey levels
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to look at.
+    """Something that looks wrong.
 
     kind      a name for programs, such as "duplicates-across-splits"
-    message   a sentence for people, with the first few ids
-    n         how many images, pairs or entries it is about
-    groups    ids that belong together, one tuple a picture or pair; () if it is about no image
-    indices   the same as indices into the specimen's data set, for those that can be shown
+    message   one sentence for people, with the first few ids
+    n         number of images, pairs or entries concerned
+    groups    ids of the images, one tuple for each image or group; () if it is not about images
+    indices   the same groups as indices into the specimen's data set; () if they are not in it
     """
 
     kind: str
@@ -41,31 +41,36 @@ class Finding:
 
 
 def unreadable_images(specimen: Specimen) -> Iterator[Finding]:
-    """Files that are no picture, or a damaged one."""
+    """Files that are damaged, or not images at all."""
     bad = specimen.unreadable
     if bad:
-        message = f"{_n(len(bad), 'image')} cannot be read; the first: {bad[0][1]}"
+        message = f"{_count(len(bad), 'image')} cannot be read; the first: {bad[0][1]}"
         yield Finding("unreadable-images", message, len(bad), tuple((name,) for name, _ in bad))
 
 
 def constant_images(specimen: Specimen) -> Iterator[Finding]:
-    """Images of one grey, and images so smooth that nothing is drawn on them."""
+    """Images with one grey value everywhere, and images without any visible edges."""
     constant, blank = _constant(specimen), _blank(specimen)
     if constant.size:
-        yield _about(specimen, "constant-images", "of one grey all over", constant)
+        what = "with the same grey value everywhere"
+        yield _images_finding(specimen, "constant-images", what, constant)
     if blank.size:
-        yield _about(specimen, "blank-images", "almost empty, no edges to speak of", blank)
+        what = "almost blank, without visible edges"
+        yield _images_finding(specimen, "blank-images", what, blank)
 
 
 def _constant(specimen: Specimen) -> np.ndarray:
+    """Indices of images whose pixels are all equal."""
     flat = specimen.dataset.images.reshape(len(specimen.dataset), -1)
     return np.flatnonzero(flat.max(axis=1) == flat.min(axis=1))
 
 
 def _blank(specimen: Specimen) -> np.ndarray:
-    """Indices of images that a cubic surface describes to within 5 grey levels, on average.
+    """Indices of images that a smooth surface fits, without those of `_constant`.
 
-    A face in the dark, min 0 and max 48, still leaves 7.7; constant images are not among them.
+    The surface is a cubic polynomial of the pixel's position, fitted by least squares. An image is
+    blank if the root mean square of what remains is below 5 grey levels. It is 7.7 for a face in
+    the dark (grey values 0 to 48).
     """
     images = specimen.dataset.images
     step = [max(1, side // _SMOOTH_PX) for side in images.shape[1:]]
@@ -84,63 +89,68 @@ def _blank(specimen: Specimen) -> np.ndarray:
 
 
 def duplicates(specimen: Specimen, progress: Progress | None = None) -> Iterator[Finding]:
-    """The same picture twice: across splits, under two labels, or merely twice; and nearly so."""
-    dataset = specimen.dataset
-    split, labels = dataset.split, own_labels(specimen)
-    across, other_label, plain = [], [], []
+    """Images that occur more than once, exactly or nearly.
+
+    Exact copies in different splits, with different labels and in one split are separate findings.
+    """
+    split, labels = specimen.dataset.split, known_labels(specimen)
+    across, other_labels, same_split = [], [], []
+    n_across = n_repeats = 0
     for group in exact_groups(specimen.names):
-        if split is not None and len(set(split[group])) > 1:
-            across.append(group)
+        n_splits = 1
+        if split is not None:
+            n_splits = len(set(split[group]))
+            if n_splits > 1:
+                across.append(group)
+                n_across += int((split[group] != "train").sum())
         if labels is not None and len(set(labels[group])) > 1:
-            other_label.append(group)
-        if split is None or len(set(split[group])) < len(group):
-            plain.append(group)
+            other_labels.append(group)
+        if n_splits < len(group):
+            same_split.append(group)
+            n_repeats += len(group) - n_splits
     if across:
-        n = int(sum((split[group] != "train").sum() for group in across))
-        yield _groups(
-            specimen,
-            "duplicates-across-splits",
-            f"{_n(n, 'image')} outside the training split {_are(n)} also in another split, alike "
-            "to the pixel",
-            across,
-            n,
+        what = (
+            f"{_count(n_across, 'image')} outside the training split {_are(n_across)} also in "
+            "another split, pixel for pixel"
         )
-    if other_label:
-        what = f"{_n(len(other_label), 'picture')} stand{_s(other_label)} there under two labels"
-        yield _groups(specimen, "duplicates-with-other-labels", what, other_label)
-    if plain:
-        n = sum(len(g) - 1 for g in plain)
-        n -= sum(len(set(split[g])) - 1 for g in plain) if split is not None else 0
-        where = "within one split " if split is not None else ""
-        what = f"{_n(n, 'image')} repeat{'' if n > 1 else 's'} another {where}to the pixel"
-        yield _groups(specimen, "duplicates", what, plain, n)
+        yield _groups_finding(specimen, "duplicates-across-splits", what, across, n_across)
+    if other_labels:
+        what = f"{_count(len(other_labels), 'image')} repeated with different labels"
+        yield _groups_finding(specimen, "duplicates-with-other-labels", what, other_labels)
+    if same_split:
+        where = " in the same split" if split is not None else ""
+        what = f"{_count(n_repeats, 'image')} repeated{where}, pixel for pixel"
+        yield _groups_finding(specimen, "duplicates", what, same_split, n_repeats)
     yield from _near_duplicates(specimen, progress)
 
 
 def _near_duplicates(specimen: Specimen, progress: Progress | None) -> Iterator[Finding]:
-    """Across splits where there are two, else anywhere; one image for each picture is enough."""
+    """Pairs from different splits, or from anywhere if there is only one split.
+
+    Of images that are exactly equal only the first is compared.
+    """
     dataset = specimen.dataset
     split = dataset.split
     if split is not None and len(set(split.tolist())) < 2:
         split = None
     once = np.sort(np.unique(specimen.names, return_index=True)[1])
-    told = None
+    report = None
     if progress is not None:
-        told = lambda done, total: progress("comparing", done, total)  # noqa: E731
+        report = lambda done, total: progress("comparing", done, total)
     pairs, complete = near_pairs(
         dataset.images[once],
         None if split is None else split[once],
         None if dataset.subjects is None else dataset.subjects[once],
-        told,
+        report,
     )
     if not pairs:
         return
     kind, what = "near-duplicates", "seem to show the same picture"
     if split is not None:
-        kind, what = "near-duplicates-across-splits", f"of different splits {what}"
-    count = f"{'' if complete else 'more than '}{_n(len(pairs), 'pair')} of images"
+        kind, what = "near-duplicates-across-splits", f"from different splits {what}"
+    count = f"{'' if complete else 'more than '}{_count(len(pairs), 'pair')} of images"
     groups = [once[[pair.first, pair.second]] for pair in pairs]
-    yield _groups(specimen, kind, f"{count} {what}", groups)
+    yield _groups_finding(specimen, kind, f"{count} {what}", groups)
 
 
 # ---- what is known about them ----------------------------------------------------------------
@@ -154,17 +164,20 @@ def published_counts(specimen: Specimen) -> Iterator[Finding]:
         if specimen.counts.get(what, 0) != n
     ]
     if differ:
-        message = f"not the published counts: {'; '.join(differ)}"
+        message = f"the counts are not the published ones: {'; '.join(differ)}"
         yield Finding("unexpected-counts", message, len(differ))
 
 
 def empty_classes(specimen: Specimen) -> Iterator[Finding]:
-    """Classes of the label space without an image, in all or in a split."""
-    labels, dataset = own_labels(specimen), specimen.dataset
+    """Classes of the label space without images, in the data set or in one split."""
+    labels, dataset = known_labels(specimen), specimen.dataset
     if labels is None:
         return
-    for name, mask in [("", np.ones(len(dataset), bool)), *_splits(specimen)]:
-        n = np.bincount(labels[mask & (labels >= 0)], minlength=len(dataset.classes))
+    split = dataset.split
+    splits = [] if split is None else np.unique(split).tolist()
+    for name in ["", *splits]:
+        part = labels[split == name] if name else labels
+        n = np.bincount(part[part >= 0], minlength=len(dataset.classes))
         empty = [c for c, k in zip(dataset.classes, n) if not k]
         if empty:
             where = f" in split {name!r}" if name else ""
@@ -175,12 +188,12 @@ def empty_classes(specimen: Specimen) -> Iterator[Finding]:
 
 
 def subjects_on_both_sides(specimen: Specimen) -> Iterator[Finding]:
-    """People who stand in more than one split."""
+    """People who are in more than one split."""
     names = shared_subjects(specimen.dataset)
     if names:
-        message = (
-            f"{_n(len(names), 'subject')} stand{_s(names)} in more than one split: {_listed(names)}"
-        )
+        shown = ", ".join(names[:_N_NAMED]) + (", ..." if len(names) > _N_NAMED else "")
+        what = f"{_count(len(names), 'subject')} {_are(len(names))} in more than one split"
+        message = f"{what}: {shown}"
         yield Finding("shared-subjects", message, len(names), tuple((name,) for name in names))
 
 
@@ -188,7 +201,7 @@ def subjects_on_both_sides(specimen: Specimen) -> Iterator[Finding]:
 
 
 def odd_votes(specimen: Specimen) -> Iterator[Finding]:
-    """FER+'s votes that cannot be meant as they are."""
+    """Votes of FER+ that cannot be right, or do not fit the images."""
     if specimen.votes_error:
         yield Finding("votes-do-not-fit", f"votes: {specimen.votes_error}", 1)
     votes, dataset = specimen.votes, specimen.dataset
@@ -199,93 +212,88 @@ def odd_votes(specimen: Specimen) -> Iterator[Finding]:
     if odd.size:
         counts = ", ".join(str(n) for n in np.unique(total[odd]))
         what = f"with {counts} votes instead of {N_TAGGERS}"
-        yield _about(specimen, "odd-number-of-votes", what, odd)
+        yield _images_finding(specimen, "odd-number-of-votes", what, odd)
     empty = np.union1d(_constant(specimen), _blank(specimen))
     emotion = votes[:, : len(FERPLUS8)].sum(axis=1, dtype=np.int64)
     voted = empty[emotion[empty] > N_TAGGERS // 2]
     if voted.size:
-        what = "with nothing to see, yet voted to show an emotion (another row's votes?)"
-        yield _about(specimen, "votes-on-blank-images", what, voted)
+        what = "almost blank, yet most of the votes name an emotion (another row's votes?)"
+        yield _images_finding(specimen, "votes-on-blank-images", what, voted)
     unlike = [
         group
         for group in exact_groups(specimen.names)
         if (np.abs(votes[group].astype(np.int64) - votes[group[0]]).sum(axis=1) > N_TAGGERS).any()
     ]
     if unlike:
-        what = f"{_n(len(unlike), 'picture')} repeated with mostly other votes"
-        yield _groups(specimen, "duplicates-with-other-votes", what, unlike)
-    if dataset.label_space == FER2013:
+        what = f"{_count(len(unlike), 'image')} repeated with mostly different votes"
+        yield _groups_finding(specimen, "duplicates-with-other-votes", what, unlike)
+    if dataset.label_space == FER2013 and dataset.labels is not None:
         mapped = label_map(FERPLUS8, FER2013, allow_lossy=True)
         labels, known = plurality(votes)
         table = np.array([-1 if i is None else i for i in mapped.indices])
         found = agreement(dataset.labels, np.where(known, table[labels], -1), len(FER2013))
-        yield from disagreement("votes", "the csv's labels", found, FER2013)
+        yield from disagreement("votes", "votes", "the csv's labels", found, FER2013.classes)
 
 
 def disagreement(
-    who: str, whom: str, found: Agreement | None, space: LabelSpace
+    prefix: str, who: str, others: str, found: Agreement | None, classes: Sequence[str]
 ) -> Iterator[Finding]:
-    """What `agreement` says of two opinions, if it is bad; `who` begins with one of them."""
+    """What is wrong if two opinions on the same images do not agree.
+
+    prefix   "votes" or "teacher": how the finding's kind begins
+    who      whose opinion is checked, for the message
+    others   what it is compared with, for the message
+    found    the result of `agreement`, None if there were too few images
+    classes  class names in label order
+    """
     if found is None:
         return
-    agrees = f"{who}: agree with {whom} on {100 * found.accuracy:.1f} % of {found.n:,} images"
     if found.shift:
-        yield Finding(
-            f"{who.split()[0]}-shifted",
-            f"{agrees}, but on {100 * found.shifted_accuracy:.1f} % when moved by "
-            f"{found.shift:+d} rows: is a row missing or doubled?",
-            found.n,
+        kind = "shifted"
+        what = (
+            f", but {100 * found.shifted_accuracy:.1f} % when moved by {found.shift:+d} rows: is a "
+            "row missing or doubled?"
         )
     elif found.swapped:
-        names = ", ".join(
-            f"{space.classes[i]} is called {space.classes[j]}" for i, j in found.swapped.items()
-        )
-        yield Finding(
-            f"{who.split()[0]}-misnamed",
-            f"{agrees}, but on {100 * found.swapped_accuracy:.1f} % if {names}: are the classes "
-            "in another order?",
-            found.n,
+        kind = "misnamed"
+        names = [f"{classes[i]} is called {classes[j]}" for i, j in found.swapped.items()]
+        what = (
+            f", but {100 * found.swapped_accuracy:.1f} % if {', '.join(names)}: are the classes in "
+            "another order?"
         )
     elif found.by_chance:
-        yield Finding(
-            f"{who.split()[0]}-by-chance",
-            f"{agrees}, {100 * found.mean_recall:.1f} % of a class on average: no better than "
-            "guessing",
-            found.n,
-        )
+        kind = "by-chance"
+        what = f", {100 * found.mean_recall:.1f} % per class on average: no better than guessing"
+    else:
+        return
+    agrees = f"{who}: {100 * found.accuracy:.1f} % agreement with {others} on {found.n:,} images"
+    yield Finding(f"{prefix}-{kind}", agrees + what, found.n)
 
 
-# ---- helpers of the checks -------------------------------------------------------------------
+# ---- used by the checks ----------------------------------------------------------------------
 
 
-def own_labels(specimen: Specimen) -> np.ndarray | None:
-    """int64 (N,): labels, -1 where an image has none of its own; None without labels."""
+def known_labels(specimen: Specimen) -> np.ndarray | None:
+    """int64 (N,): labels, -1 for an image without one; None if the data set has no labels."""
     dataset = specimen.dataset
     if dataset.labels is None or dataset.has_label is None:
         return dataset.labels
     return np.where(dataset.has_label, dataset.labels, -1)
 
 
-def _splits(specimen: Specimen) -> list[tuple[str, np.ndarray]]:
-    """(name, bool (N,)) of each split that has images."""
-    split = specimen.dataset.split
-    return [] if split is None else [(name, split == name) for name in np.unique(split).tolist()]
+def _images_finding(specimen: Specimen, kind: str, what: str, which: np.ndarray) -> Finding:
+    """A finding about single images. which: their indices."""
+    what = f"{_count(len(which), 'image')} {what}"
+    return _groups_finding(specimen, kind, what, [which[i : i + 1] for i in range(len(which))])
 
 
-def _about(specimen: Specimen, kind: str, what: str, which: np.ndarray) -> Finding:
-    """A finding about single images."""
-    return _groups(
-        specimen,
-        kind,
-        f"{_n(len(which), 'image')} {what}",
-        [which[i : i + 1] for i in range(len(which))],
-    )
-
-
-def _groups(
+def _groups_finding(
     specimen: Specimen, kind: str, what: str, groups: Sequence[np.ndarray], n: int | None = None
 ) -> Finding:
-    """A finding about images that belong together; the first few are named."""
+    """A finding about groups of images that belong together; its message names the first few.
+
+    n  its count; None: the number of groups
+    """
     ids = specimen.dataset.ids
     named = tuple(tuple(ids[group].tolist()) for group in groups)
     shown = [" = ".join(group[:_N_NAMED]) for group in named[:_N_NAMED]]
@@ -294,18 +302,10 @@ def _groups(
     return Finding(kind, message, len(groups) if n is None else n, named, indices)
 
 
-def _n(n: int, what: str) -> str:
+def _count(n: int, what: str) -> str:
+    """ "1 image", "2 images"."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _are(n: int) -> str:
     return "is" if n == 1 else "are"
-
-
-def _s(items: Sequence) -> str:
-    """The verb's s for one thing."""
-    return "s" if len(items) == 1 else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_N_NAMED]) + (", ..." if len(names) > _N_NAMED else "")

@@ -1,36 +1,33 @@
-"""A Diagnosis as one html page: the counts, the findings with their images, a sheet per class."""
+"""The result of a check as one html page: counts, findings with their images, contact sheets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-from ferdata.contact import by_class, grid, in_shape, spread
 from ferdata.doctor_checks import Finding
-from ferdata.doctor_text import about_teacher, class_table, heading, what_is_there
-from ferdata.page import escape, page, picture, section
+from ferdata.doctor_teacher import Teacher
+from ferdata.doctor_text import about_teacher, class_table, contents, heading
+from ferdata.html_page import escape, page, picture, section
+from ferdata.image_grid import by_class, grid, in_shape, spread
 from ferdata.specimen import Specimen
 
-if TYPE_CHECKING:
-    from ferdata.doctor import Diagnosis
-
 N_GROUPS = 12
-"""Groups of images shown for a finding; all of them are in the JSON."""
+"""Most groups of images shown for one finding; the JSON has all of them."""
 
 N_PER_CLASS, N_COLUMNS, TILE_PX = 40, 20, 48
 _N_IN_GROUP = 4
 _SHOWN_PX = 96
 
 
-def as_html(diagnosis: Diagnosis) -> str:
-    """The page; well-formed as XML too, the same for the same diagnosis."""
-    specimen, findings = diagnosis.specimen, diagnosis.findings
-    parts = [_head(diagnosis)]
+def as_html(specimen: Specimen, findings: Sequence[Finding], teachers: Sequence[Teacher]) -> str:
+    """The page. It is also well-formed XML, and depends on the arguments alone."""
+    parts = [_head(specimen, len(findings))]
     if findings:
         items = "\n".join(f"<li>{escape(f.message)}</li>" for f in findings)
         parts.append(section("Findings", "", f'<ol class="findings">\n{items}\n</ol>'))
-    parts.append(_counts(diagnosis))
+    parts.append(_counts(specimen, teachers))
     shown = [_pictures(specimen, f) for f in findings if f.indices]
     if shown:
         lede = f"At most {N_GROUPS} of each; <code>--json</code> lists all of them."
@@ -40,22 +37,21 @@ def as_html(diagnosis: Diagnosis) -> str:
     return page(f"Data set check: {specimen.path or specimen.source}", "\n".join(parts))
 
 
-def _head(diagnosis: Diagnosis) -> str:
-    n = len(diagnosis.findings)
+def _head(specimen: Specimen, n: int) -> str:
+    """Name of the data set, number of findings, what is in it."""
     verdict = f"{n} finding{'s' * (n != 1)}" if n else "Nothing suspicious"
-    specimen = diagnosis.specimen
     name = specimen.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or specimen.source
     return (
         '<header>\n<p class="eyebrow">Data set check</p>\n'
         f"<h1>{escape(name)}</h1>\n"
         f'<p class="verdict {"bad" if n else "good"}">{verdict}</p>\n'
-        f'<p class="lede">{escape(heading(specimen))}<br/>{escape(what_is_there(specimen))}</p>\n'
+        f'<p class="lede">{escape(heading(specimen))}<br/>{escape(contents(specimen))}</p>\n'
         "</header>"
     )
 
 
-def _counts(diagnosis: Diagnosis) -> str:
-    specimen = diagnosis.specimen
+def _counts(specimen: Specimen, teachers: Sequence[Teacher]) -> str:
+    """The table of images by class, and a line on each teacher."""
     content = []
     table = class_table(specimen)
     if table:
@@ -67,17 +63,17 @@ def _counts(diagnosis: Diagnosis) -> str:
         ]
         lines += [_row(row, "published" in header) for row in rows]
         content.append("\n".join([*lines, "</tbody></table></div>"]))
-    for teacher in diagnosis.teachers:
+    for teacher in teachers:
         path, about = escape(teacher.path), escape(about_teacher(teacher))
         content.append(f'<p>Teacher <span class="code">{path}</span>: {about}.</p>')
-    return section("What is there", "" if table else "Images without labels.", *content)
+    return section("Contents", "" if table else "Images without labels.", *content)
 
 
-def _row(row: list, has_published: bool) -> str:
+def _row(row: list[str | int], has_published: bool) -> str:
     name, *cells = row
     marked = []
     for i, cell in enumerate(cells):
-        # The column before the published count is what it is compared with.
+        # The column before the published count is the one that should be equal to it.
         off = has_published and i == len(cells) - 2 and cells[-1] not in ("", cell)
         text = f"{cell:,}" if isinstance(cell, int) else escape(cell)
         marked.append(f'<td class="n{" off" if off else ""}">{text}</td>')
@@ -86,6 +82,7 @@ def _row(row: list, has_published: bool) -> str:
 
 
 def _pictures(specimen: Specimen, finding: Finding) -> str:
+    """The images of a finding."""
     single = all(len(group) == 1 for group in finding.indices)
     groups = [finding.indices[i] for i in spread(len(finding.indices), N_GROUPS)]
     items = "\n".join(f"<li>{_group(specimen, group)}</li>" for group in groups)
@@ -96,7 +93,7 @@ def _pictures(specimen: Specimen, finding: Finding) -> str:
 
 
 def _group(specimen: Specimen, group: tuple[int, ...]) -> str:
-    """Images side by side, below them what is known of each."""
+    """The first images of a group side by side, with captions below."""
     images = "".join(_image(specimen, i) for i in group[:_N_IN_GROUP])
     captions = "".join(
         f"<small>{escape(_caption(specimen, i))}</small>" for i in group[:_N_IN_GROUP]
@@ -121,12 +118,13 @@ def _caption(specimen: Specimen, i: int) -> str:
     if dataset.subjects is not None:
         parts.append(str(dataset.subjects[i]))
     if dataset.labels is not None:
-        own = dataset.has_label is None or dataset.has_label[i]
-        parts.append(dataset.classes[dataset.labels[i]] if own else "no label")
+        has_label = dataset.has_label is None or dataset.has_label[i]
+        parts.append(dataset.classes[dataset.labels[i]] if has_label else "no label")
     return ", ".join(parts)
 
 
 def _sheets(specimen: Specimen) -> str:
+    """A contact sheet of each class."""
     content = []
     for name, members in by_class(specimen.dataset):
         chosen = members[spread(len(members), N_PER_CLASS)]
@@ -140,7 +138,10 @@ def _sheets(specimen: Specimen) -> str:
 
 
 def tiles(specimen: Specimen, which: np.ndarray, size_px: int) -> np.ndarray:
-    """uint8 (n, size_px, size_px): images in their own proportions, centred on white."""
+    """uint8 (n, size_px, size_px): images in their original proportions, centred on white.
+
+    which  their indices
+    """
     out = np.full((len(which), size_px, size_px), 255, np.uint8)
     for tile, i in zip(out, which.tolist()):
         height, width = specimen.sizes[i].tolist()

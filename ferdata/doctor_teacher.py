@@ -1,4 +1,4 @@
-"""Whether a teacher's file fits a data set: its entries, its classes, and what it says."""
+"""Checks whether a teacher's soft labels fit a data set: its images, its classes, its labels."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferdata.agreement import Agreement, agreement
+from ferdata.agreement import agreement
 from ferdata.dataset import FaceDataset
-from ferdata.doctor_checks import Finding, disagreement, own_labels
+from ferdata.doctor_checks import Finding, disagreement, known_labels
 from ferdata.errors import DataError
 from ferdata.labels import FERPLUS8
 from ferdata.soft_labels import AlignReport, SoftLabels, align_soft_labels, load_soft_labels
@@ -22,8 +22,8 @@ class Teacher:
 
     kind, key, n_entries, n_crops, flipped, classes  of the file (ferdata.SoftLabels)
     covers       "all" images, the "train" split alone, or "" if it does not fit
-    accuracy     share of labelled images where its first choice is the label; None: not compared
-    mean_recall  the same as a mean over the classes
+    accuracy     share of labelled images whose label is its first choice; None: not compared
+    mean_recall  that share for each class, averaged over the classes; None: not compared
     """
 
     path: str
@@ -39,9 +39,10 @@ class Teacher:
 
 
 def check_teacher(specimen: Specimen, path: str) -> tuple[Teacher | None, list[Finding]]:
-    """(what it is, findings); None for a file that cannot be read.
+    """(what the file holds, findings); None instead of the former if it cannot be read.
 
-    With FER+'s votes it is compared with their plurality label, else with the data set's labels.
+    The teacher is compared with the plurality labels of FER+ if there are votes, else with the
+    labels of the data set.
     """
     try:
         soft = load_soft_labels(path)
@@ -50,23 +51,20 @@ def check_teacher(specimen: Specimen, path: str) -> tuple[Teacher | None, list[F
     findings: list[Finding] = []
     covers, compared = "", None
     try:
-        dataset, labels = _judged(specimen, soft)
+        dataset, labels = _reference(specimen, soft)
         covers, part, values, report = _aligned(soft, dataset)
     except DataError as error:
         findings.append(Finding("teacher-does-not-fit", f"teacher {error}", 1))
     else:
         findings += _other_classes(path, report)
         if labels is not None:
-            said = values.argmax(axis=1)
+            first_choice = values.argmax(axis=1)
             in_order = soft.key[0] != "hashes"
-            compared = agreement(labels[part], said, len(dataset.classes), in_order)
-            space = dataset.label_space
-            findings += disagreement(f"teacher {path}", "the labels", compared, space)
-    return _summary(path, soft, covers, compared), findings
-
-
-def _summary(path: str, soft: SoftLabels, covers: str, compared: Agreement | None) -> Teacher:
-    return Teacher(
+            compared = agreement(labels[part], first_choice, len(dataset.classes), in_order)
+            findings += disagreement(
+                "teacher", f"teacher {path}", "the labels", compared, dataset.classes
+            )
+    teacher = Teacher(
         path=path,
         kind=soft.kind,
         key=soft.key[0],
@@ -78,45 +76,53 @@ def _summary(path: str, soft: SoftLabels, covers: str, compared: Agreement | Non
         accuracy=None if compared is None else compared.accuracy,
         mean_recall=None if compared is None else compared.mean_recall,
     )
+    return teacher, findings
 
 
-def _judged(specimen: Specimen, soft: SoftLabels) -> tuple[FaceDataset, np.ndarray | None]:
-    """(the images in the label space to compare in, labels with -1 for none)."""
+def _reference(specimen: Specimen, soft: SoftLabels) -> tuple[FaceDataset, np.ndarray | None]:
+    """What the teacher is compared with: (images without labels, labels with -1 for none).
+
+    The labels are in the label space of the returned data set.
+    """
     dataset = specimen.as_opened() if soft.key[0] == "hashes" else specimen.dataset
-    labels, space = own_labels(specimen), dataset.label_space
+    labels, space = known_labels(specimen), dataset.label_space
     if specimen.votes is not None:
         plural, known = plurality(specimen.votes)
         labels, space = np.where(known, plural, -1), FERPLUS8
-    bare = FaceDataset(
+    images = FaceDataset(
         images=dataset.images,
         ids=dataset.ids,
         rows=dataset.rows,
         split=dataset.split,
         label_space=space,
     )
-    return bare, labels
+    return images, labels
 
 
 def _aligned(
     soft: SoftLabels, dataset: FaceDataset
 ) -> tuple[str, np.ndarray, np.ndarray, AlignReport]:
-    """(covers, indices, values, report): for all images or, failing that, those to train on."""
+    """(covers, indices, values, report) for all images or, if that fails, the training split.
+
+    Raises the DataError of the first try if both fail.
+    """
     crops = "error" if soft.n_crops is None else "mean"
     parts = [("all", np.arange(len(dataset)))]
     if dataset.split is not None and (dataset.split == "train").any():
         parts.append(("train", np.flatnonzero(dataset.split == "train")))
-    first_error = None
+    errors = []
     for covers, part in parts:
         try:
             chosen = dataset if covers == "all" else dataset.select(part)
             values, report = align_soft_labels(soft, chosen, extra_classes="drop", crops=crops)
             return covers, part, values, report
         except DataError as error:
-            first_error = first_error or error
-    raise first_error
+            errors.append(error)
+    raise errors[0]
 
 
 def _other_classes(path: str, report: AlignReport) -> list[Finding]:
+    """A finding if the teacher has classes that the data set does not have."""
     if not report.dropped:
         return []
     names, one = ", ".join(report.dropped), len(report.dropped) == 1
@@ -125,5 +131,5 @@ def _other_classes(path: str, report: AlignReport) -> list[Finding]:
         "extra_classes has to be 'drop' or 'renormalise'"
     )
     if report.n_mostly_dropped:
-        message += f"; {report.n_mostly_dropped:,} images are mostly that to it"
+        message += f"; for {report.n_mostly_dropped:,} images they have most of the probability"
     return [Finding("teacher-has-other-classes", message, len(report.dropped))]

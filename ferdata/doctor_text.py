@@ -1,44 +1,38 @@
-"""A Diagnosis as text for a terminal, and as JSON for programs."""
+"""The result of a check as text for a terminal, and as JSON for programs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ferdata.dataset import SPLITS
-from ferdata.doctor_checks import own_labels
+from ferdata.doctor_checks import Finding, known_labels
+from ferdata.doctor_teacher import Teacher
 from ferdata.specimen import Specimen
-
-if TYPE_CHECKING:
-    from ferdata.doctor import Diagnosis
+from tinycnn.ground.messages import plain
 
 _N_SIZES = 3
 
 
-def as_text(diagnosis: Diagnosis) -> str:
-    """What is there and expected, then one line a finding, or that there is none."""
-    specimen = diagnosis.specimen
-    lines = [heading(specimen), what_is_there(specimen), ""]
-    lines += _table(class_table(specimen))
-    for teacher in diagnosis.teachers:
-        lines.append(f"teacher {teacher.path}: {about_teacher(teacher)}")
-    if diagnosis.teachers:
+def as_text(specimen: Specimen, findings: Sequence[Finding], teachers: Sequence[Teacher]) -> str:
+    """What is in the data set, then one line for each finding."""
+    lines = [heading(specimen), contents(specimen), "", *_table(class_table(specimen))]
+    lines += [f"teacher {teacher.path}: {about_teacher(teacher)}" for teacher in teachers]
+    if teachers:
         lines.append("")
-    if diagnosis.is_clean:
-        lines.append("nothing suspicious")
+    if findings:
+        lines.append(f"{len(findings)} finding{'s' * (len(findings) > 1)}:")
+        lines += [f"- {finding.message}" for finding in findings]
     else:
-        n = len(diagnosis.findings)
-        lines.append(f"{n} finding{'s' * (n > 1)}:")
-        lines += [f"- {finding.message}" for finding in diagnosis.findings]
-    return "\n".join(printable(line) for line in lines) + "\n"
+        lines.append("nothing suspicious")
+    return "\n".join(plain(line) for line in lines) + "\n"
 
 
-def as_json(diagnosis: Diagnosis) -> str:
-    """One object; keys as below, ids as in the data set."""
-    specimen = diagnosis.specimen
+def as_json(specimen: Specimen, findings: Sequence[Finding], teachers: Sequence[Teacher]) -> str:
+    """One JSON object; the ids are those of the data set."""
     header, *rows = class_table(specimen) or [[]]
     content = {
         "path": specimen.path,
@@ -53,27 +47,26 @@ def as_json(diagnosis: Diagnosis) -> str:
         "counts": specimen.counts,
         "published": specimen.published,
         "votes": specimen.votes is not None,
-        "teachers": [asdict(teacher) for teacher in diagnosis.teachers],
-        "clean": diagnosis.is_clean,
+        "teachers": [asdict(teacher) for teacher in teachers],
+        "clean": not findings,
         "findings": [
-            {"kind": f.kind, "message": f.message, "n": f.n, "ids": f.groups}
-            for f in diagnosis.findings
+            {"kind": f.kind, "message": f.message, "n": f.n, "ids": f.groups} for f in findings
         ],
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-# ---- the parts, which the page uses too ------------------------------------------------------
+# ---- also used by the html page --------------------------------------------------------------
 
 
 def heading(specimen: Specimen) -> str:
-    """Where it is and what it was taken for."""
+    """Path, source and protocol, and what the source was recognised by."""
     name = f"{specimen.source}, {specimen.protocol}" if specimen.protocol else specimen.source
     return f"{specimen.path or 'data set'}: {name} ({specimen.why})"
 
 
-def what_is_there(specimen: Specimen) -> str:
-    """Images, their sizes and subjects in one line."""
+def contents(specimen: Specimen) -> str:
+    """Number of images, their sizes, subjects and unreadable files in one line."""
     found = sizes(specimen)
     shown = ", ".join(
         f"{w} x {h} px" + (f" ({n:,})" if len(found) > 1 else "") for h, w, n in found[:_N_SIZES]
@@ -81,8 +74,8 @@ def what_is_there(specimen: Specimen) -> str:
     if len(found) > _N_SIZES:
         shown += f" and {len(found) - _N_SIZES:,} other sizes"
     parts = [f"{len(specimen.dataset):,} images of {shown}"]
-    if n_subjects(specimen) is not None:
-        parts.append(f"{n_subjects(specimen):,} subjects")
+    if (n := n_subjects(specimen)) is not None:
+        parts.append(f"{n:,} subjects")
     if specimen.unreadable:
         parts.append(f"{len(specimen.unreadable):,} files that cannot be read")
     if specimen.votes is not None:
@@ -91,7 +84,7 @@ def what_is_there(specimen: Specimen) -> str:
 
 
 def sizes(specimen: Specimen) -> list[tuple[int, int, int]]:
-    """(height, width, how many images), most frequent first."""
+    """(height, width, number of images), most frequent first."""
     found, counts = np.unique(specimen.sizes, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [(int(h), int(w), int(n)) for (h, w), n in zip(found[order], counts[order])]
@@ -102,33 +95,35 @@ def n_subjects(specimen: Specimen) -> int | None:
     return None if subjects is None else len(set(subjects.tolist()))
 
 
-def class_table(specimen: Specimen) -> list[list[Any]]:
-    """Header, then a row for each class: its name, images by split and in all, and published.
+def class_table(specimen: Specimen) -> list[list[str | int]]:
+    """Images by class: a header, then a row for each class and one for all; [] without labels.
 
-    Columns that say nothing are left out; [] without labels.
+    The columns are the class's name, its images in each split, in all, and in the published data
+    set. Splits without images and unknown published counts have no column.
     """
-    dataset, labels = specimen.dataset, own_labels(specimen)
+    dataset, labels = specimen.dataset, known_labels(specimen)
     if labels is None:
         return []
     splits = [] if dataset.split is None else [s for s in SPLITS if (dataset.split == s).any()]
     columns = [labels[dataset.split == s] for s in splits] + [labels]
-    names = [*dataset.classes]
-    counts = [np.bincount(c[c >= 0], minlength=len(names)).tolist() for c in columns]
-    rows = [[name, *(c[k] for c in counts)] for k, name in enumerate(names)]
+    counts = [np.bincount(c[c >= 0], minlength=len(dataset.classes)).tolist() for c in columns]
+    header: list[str | int] = ["class", *splits, "images"]
+    rows: list[list[str | int]] = [
+        [name, *(c[k] for c in counts)] for k, name in enumerate(dataset.classes)
+    ]
     if (labels < 0).any():
         rows.append(["without a label", *(int((c < 0).sum()) for c in columns)])
     rows.append(["all", *(len(c) for c in columns)])
-    header = ["class", *splits, "images"]
-    published = specimen.published
-    if published:
+    if specimen.published:
         header.append("published")
         for row in rows:
-            row.append(published.get("images" if row[0] == "all" else row[0], ""))
+            name = "images" if row[0] == "all" else str(row[0])
+            row.append(specimen.published.get(name, ""))
     return [header, *rows]
 
 
-def about_teacher(teacher: Any) -> str:
-    """One line on a Teacher, without its path."""
+def about_teacher(teacher: Teacher) -> str:
+    """One line on a teacher, without its path."""
     parts = [f"{teacher.n_entries:,} entries by {teacher.key}, {teacher.kind}"]
     if teacher.n_crops is not None:
         parts.append(f"{teacher.n_crops} crops each")
@@ -136,24 +131,19 @@ def about_teacher(teacher: Any) -> str:
         parts.append("mirror images too")
     covers = {"all": "fits every image", "train": "fits the training images, not all"}
     parts.append(covers.get(teacher.covers, "does not fit"))
-    if teacher.accuracy is not None:
-        share, recall = 100 * teacher.accuracy, 100 * teacher.mean_recall
+    if teacher.accuracy is not None and teacher.mean_recall is not None:
         parts.append(
-            f"agrees with {share:.1f} % of the labels, {recall:.1f} % of a class on average"
+            f"agrees with {100 * teacher.accuracy:.1f} % of the labels, "
+            f"{100 * teacher.mean_recall:.1f} % per class on average"
         )
     return "; ".join(parts)
 
 
-def printable(text: str) -> str:
-    """Without control characters and halves of surrogate pairs, which names of files can hold."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
-
-
-def _table(rows: list[list[Any]]) -> list[str]:
-    """Lines with the columns in line, and an empty one behind; [] for no rows."""
+def _table(rows: list[list[str | int]]) -> list[str]:
+    """Lines with aligned columns, and an empty line at the end; [] for no rows."""
     if not rows:
         return []
-    shown = [[f"{c:,}" if isinstance(c, int) else str(c) for c in row] for row in rows]
+    shown = [[f"{c:,}" if isinstance(c, int) else c for c in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*shown)]
     lines = []
     for first, *others in shown:

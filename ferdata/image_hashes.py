@@ -1,4 +1,4 @@
-"""A name that an image carries with it: the hash of its pixels."""
+"""Ids of images made from their pixels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ferdata.errors import DataError
 
 
 def content_ids(images: np.ndarray) -> np.ndarray:
-    """str (N,): for each image its sha256 in 64 hex digits, over its shape and its pixels.
+    """str (N,): the sha256 of each image's shape and pixels, as 64 hex digits.
 
-    images: uint8 (N, H, W). An image's id is that of the text "(H, W)" followed by its H * W bytes
-    in row order, `sha256(b"(48, 48)" + image.tobytes())`. Images that are alike to the pixel have
-    the same id. Raises DataError for other dtypes or shapes.
+    images: uint8 (N, H, W). What is hashed is the text "(H, W)" followed by the H * W bytes in row
+    order: `sha256(b"(48, 48)" + image.tobytes())`. Images with equal pixels have the same id.
+    Raises DataError for another dtype or shape.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 3:

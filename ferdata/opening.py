@@ -34,8 +34,9 @@ from ferdata.sources import (
 )
 from ferdata.sources.csv_file import csv_header
 from ferdata.sources.face_files import FaceFiles
-from ferdata.sources.fer2013_file import find_csv, is_fer2013, is_votes
-from ferdata.sources.tree import Tree
+from ferdata.sources.fer2013 import find_csv, is_fer2013
+from ferdata.sources.ferplus import is_votes
+from ferdata.sources.folder_tree import Tree
 
 # The order in which they are described; `folders` is what is left if none of the others fits.
 _TREES = (ck_plus, ck_folders, oulu_casia, raf_db, jaffe, fer2013_folders)

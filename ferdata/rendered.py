@@ -1,4 +1,4 @@
-"""The built-in faces: drawn from action units, labelled, seeded, nothing to download."""
+"""The built-in faces: a labelled data set that is drawn from a seed, with nothing to download."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import numpy as np
 
 from ferdata.dataset import FaceDataset
 from ferdata.drawing.action_units import ACTION_UNIT_NAMES, ActionUnits, face_landmarks
-from ferdata.drawing.draws import Draws
+from ferdata.drawing.canvas import View
 from ferdata.drawing.expressions import full_expression, habits, random_action_units, random_view
 from ferdata.drawing.face import draw_face
 from ferdata.drawing.people import Identity
-from ferdata.drawing.sheet import View
+from ferdata.drawing.seeded_random import SeededRandom
+from ferdata.image_grid import grid, spread
 from ferdata.labels import MICROEXPNET8
 
 __all__ = [
@@ -34,7 +35,7 @@ _VALIDATION_EVERY = 5
 def default_faces(progress: Callable[[int, int], None] | None = None) -> FaceDataset:
     """The default data set: 320 people, 8 classes, 2 images each; 4096 train, 1024 validation.
 
-    The people of the two splits are different. About ten seconds; `progress` as in `render_faces`.
+    No person is in both splits. Takes about ten seconds; `progress` as in `render_faces`.
     """
     return render_faces(progress=progress)
 
@@ -49,12 +50,12 @@ def render_faces(
 ) -> FaceDataset:
     """Draw `n_per_class` images of every class for each of `n_subjects` people.
 
-    Gives a FaceDataset of n_subjects * 8 * n_per_class images, uint8 (N, size_px, size_px), in
-    label space MICROEXPNET8, ordered by subject, class, image, with ids such as
-    "rendered-0/S012/happy/3". Every fifth subject (S004, S009, ...) is in split "validation", the
-    others in "train". An image depends on (seed, subject, class, number, size_px) alone: asking for
-    more subjects or images leaves the others as they were. `progress(done, n_subjects)` is called
-    after each subject. Raises ValueError for counts below 1, a negative seed, or a size below 16.
+    Returns n_subjects * 8 * n_per_class images, uint8 (N, size_px, size_px), in label space
+    MICROEXPNET8, ordered by subject, class and number, with ids such as "rendered-0/S012/happy/3".
+    Every fifth subject (S004, S009, ...) is in split "validation", the others in "train". An image
+    depends only on seed, subject, class, number and size_px, so the first images stay the same when
+    more are drawn. `progress(done, n_subjects)` is called after each subject. Raises ValueError for
+    counts below 1, a negative seed, or a size below 16.
     """
     for name, value, least in (
         ("n_subjects", n_subjects, 1),
@@ -67,15 +68,16 @@ def render_faces(
     classes = MICROEXPNET8.classes
     n = n_subjects * len(classes) * n_per_class
     images = np.empty((n, size_px, size_px), np.uint8)
-    labels, ids, subjects, split = [], [], [], []
+    labels: list[int] = []
+    ids, subjects, split = [], [], []
     for subject in range(n_subjects):
         person, habit = Identity.random(seed, subject), habits(seed, subject)
         name = f"S{subject:03d}"
         for label, emotion in enumerate(classes):
             for number in range(n_per_class):
-                draw = Draws(0xF0, seed, subject, label, number)
-                units = random_action_units(emotion, draw, habit)
-                view = random_view(draw, int(draw.unit() * 2.0**53))
+                rng = SeededRandom(0xF0, seed, subject, label, number)
+                units = random_action_units(emotion, rng, habit)
+                view = random_view(rng, int(rng.uniform() * 2.0**53))
                 images[len(labels)] = draw_face(person, units, view, size_px)
                 labels.append(label)
                 ids.append(f"rendered-{seed}/{name}/{emotion}/{number}")
@@ -95,25 +97,18 @@ def render_faces(
 
 
 def contact_sheet(dataset: FaceDataset, n_columns: int = 12, gap_px: int = 2) -> np.ndarray:
-    """One row of up to `n_columns` images per class, spread evenly over the data: uint8 (H, W).
+    """uint8 (H, W): a row of up to `n_columns` images for each class, evenly chosen, on white.
 
-    Rows follow `dataset.label_space`; without labels the images simply fill one row. Raises
-    ValueError if `n_columns` is below 1 or `gap_px` below 0.
+    Rows follow `dataset.label_space`; without labels there is one row. Raises ValueError if
+    `n_columns` is below 1 or `gap_px` below 0.
     """
     if n_columns < 1 or gap_px < 0:
         raise ValueError(f"n_columns is {n_columns}, gap_px {gap_px}; expected >= 1 and >= 0")
-    height, width = dataset.images.shape[1:]
-    n_rows = 1 if dataset.labels is None else len(dataset.label_space)
-    step_y, step_x = height + gap_px, width + gap_px
-    sheet = np.full((n_rows * step_y - gap_px, n_columns * step_x - gap_px), 255, np.uint8)
+    labels, (height, width) = dataset.labels, dataset.images.shape[1:]
+    n_rows = 1 if labels is None else len(dataset.classes)
+    tiles = np.full((n_rows, n_columns, height, width), 255, np.uint8)
     for row in range(n_rows):
-        if dataset.labels is None:
-            members = np.arange(len(dataset))
-        else:
-            members = np.flatnonzero(dataset.labels == row)
-        n_shown = min(n_columns, len(members))
-        for column in range(n_shown):
-            top, left = row * step_y, column * step_x
-            image = dataset.images[members[column * len(members) // n_shown]]
-            sheet[top : top + height, left : left + width] = image
-    return sheet
+        of_row = np.arange(len(dataset)) if labels is None else np.flatnonzero(labels == row)
+        chosen = of_row[spread(len(of_row), n_columns)]
+        tiles[row, : len(chosen)] = dataset.images[chosen]
+    return grid(tiles.reshape(-1, height, width), n_columns, gap_px)

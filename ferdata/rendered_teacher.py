@@ -1,7 +1,7 @@
-"""The shipped teacher of the built-in faces: its logits for the default training set.
+"""Loads the shipped teacher of the built-in faces: its logits for the default training set.
 
-`ferdata/teachers/README.md` has the command that made the file.  It carries the hash of the images
-that the teacher saw; logits of other images would be worse than none.
+`ferdata/teachers/README.md` has the command that made the file. The file holds the hash of the
+images that the teacher saw, because its logits must not be used for any others.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ferdata.soft_labels import align_soft_labels, load_soft_labels
 def load_rendered_teacher(train: FaceDataset) -> np.ndarray:
     """float32 (N, K): the shipped teacher's logits for `train`, in its row and class order.
 
-    train: the split "train" of `default_faces()`, whole.  Raises DataError where its images are
-    not those that the teacher saw.
+    train: the whole split "train" of `default_faces()`. Raises DataError if its images are not
+    those that the teacher saw.
     """
     with resources.as_file(resources.files("ferdata") / "teachers" / "rendered.npz") as path:
         if not path.is_file():
@@ -32,6 +32,6 @@ def load_rendered_teacher(train: FaceDataset) -> np.ndarray:
             raise DataError(
                 f"{path}: made from images with sha256 {expected[:16]}..., but these have "
                 f"{found[:16]}...: the built-in faces are not the ones that this teacher saw; "
-                "make its logits anew with examples/train_teacher.py"
+                "make its logits again with examples/train_teacher.py"
             )
         return align_soft_labels(soft, train)[0]

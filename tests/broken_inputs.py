@@ -1,7 +1,8 @@
-"""The written list of broken inputs: how each is made, how it is read, what its error must say.
+"""A list of broken input files: how each is made, how it is read, what its error must say.
 
-BROKEN are refused, ACCEPTED are odd but right: they give the labels that stand beside them. Built
-files are small; those in HOSTILE ask for far more memory or time than they are worth.
+The readers must refuse every file of BROKEN. Files of ACCEPTED are unusual but valid, and must give
+the labels listed with them. All files are small, but those of HOSTILE would take far more memory or
+time than their size suggests.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def lines(rows: list[str], end: str = "\n") -> bytes:
 
 
 def changed(rows: list[str], line: int, text: str) -> list[str]:
-    """`rows` with another text in a line, counted from 1 as editors do."""
+    """`rows` with the text of one line replaced; lines count from 1."""
     return [*rows[: line - 1], text, *rows[line:]]
 
 
@@ -78,7 +79,7 @@ def npz(drop: tuple[str, ...] = (), compressed: bool = False, **parts: object) -
 
 
 def packed(drop: tuple[str, ...] = (), **parts: object) -> bytes:
-    """A packed data set with some of its arrays changed; the last label is a stand-in."""
+    """A packed data set with some of its arrays changed; its last image has no real label."""
     good = dict(
         format=np.array("ferdata-faces-1"),
         images=np.arange(48, dtype=np.uint8).reshape(3, 4, 4),
@@ -173,7 +174,7 @@ def teacher(content: bytes | list[str]) -> Build:
 
 
 def people(change: Callable[[Path], object]) -> Build:
-    """Two class folders, then a change to them."""
+    """Two class folders, to which `change` is applied."""
 
     def build(folder: Path) -> Path:
         for place, shift in PEOPLE.items():
@@ -225,7 +226,7 @@ def png_with(kind: bytes, data: bytes) -> bytes:
 
 
 def many_times(start: bytes, block: bytes, n: int) -> bytes:
-    """gz of `start` and n times `block`, made in no time: a gz file may have several members."""
+    """gz of `start` and n times `block`, made quickly: a gz file may have several members."""
     return gzip.compress(start) + gzip.compress(block) * n
 
 
@@ -243,7 +244,7 @@ def npy(header: str, content: bytes) -> bytes:
 
 
 def npz_with(name: str, member: bytes) -> bytes:
-    """A teacher's file in which one array is replaced by raw bytes, its CRC right."""
+    """A teacher's file in which one array is replaced by raw bytes, with a correct CRC."""
     with zipfile.ZipFile(io.BytesIO(npz())) as good:
         members = {n: good.read(n) for n in good.namelist()} | {f"{name}.npy": member}
     return zipped(*members.items())
@@ -261,9 +262,9 @@ def npz_twice() -> bytes:
 
 @dataclass(frozen=True)
 class Broken:
-    """words: a pattern that the error holds: the file's name and, where there is one, the line.
+    """words: a pattern for the error message: the file's name and, if there is one, the line.
 
-    unprivileged   the superuser may read everything, so it is read as somebody else
+    unprivileged   True: read the file as a user who is not root, since root may read everything
     """
 
     name: str
@@ -280,7 +281,7 @@ _LATIN = lines(TEACHER).replace(b"f/1", b"f\xe91")
 _HUGE_SHAPE = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 3), }"
 
 BROKEN = [
-    # FER2013's csv
+    # the csv of FER2013
     Broken("fer empty", fer(b""), read_fer, r"fer2013.csv: empty file"),
     Broken("fer header alone", fer(FER[:1]), read_fer, r"fer2013.csv: no rows"),
     Broken("fer cut in a row", fer(lines(FER)[:-900]), read_fer, r"fer2013.csv line 5: .* fields"),
@@ -438,7 +439,7 @@ BROKEN = [
         "manifest twice",
         manifest([*MANIFEST, "a/1.png,sad,train"]),
         read_opened,
-        r"faces.csv line 5: a/1.png stands in line 2",
+        r"faces.csv line 5: a/1.png is already in line 2",
     ),
     Broken(
         "manifest latin-1",
@@ -604,7 +605,7 @@ BROKEN = [
         "folder with a link back",
         people(lambda f: os.symlink("..", f / "happy/again")),
         read_opened,
-        r"happy/again: a link back",
+        r"happy/again: a link to .*, a folder that contains it",
     ),
     Broken(
         "folders linked in a ring",
@@ -624,7 +625,7 @@ BROKEN = [
         "folder with a link to nowhere",
         people(lambda f: os.symlink("gone.png", f / "sad/2.png")),
         read_opened,
-        r"sad/2.png: a link that leads nowhere",
+        r"sad/2.png: a broken link",
     ),
     Broken(
         "folder with a pipe",

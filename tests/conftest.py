@@ -1,10 +1,10 @@
-"""What several test modules share: the folder of real data, one Hypothesis profile, and runs of the
-suite on other paths.
+"""Shared by the test modules: the folder of real data, one Hypothesis profile, and the environment
+variables that run the suite in another way.
 
-TINYCNN_BACKEND=numpy     as where Numba is not installed: tests of the kernels skip
-NUMBA_DISABLE_JIT=1       kernels as Python: tests of compiled code, and what takes minutes, skip
-TINYCNN_TEST_EXAMPLES=N   examples of each Hypothesis test (default: 40); few of them make a run
-                          without the JIT bearable
+TINYCNN_BACKEND=numpy     as if Numba were not installed; tests of the kernels are skipped
+NUMBA_DISABLE_JIT=1       kernels run as Python; tests of compiled code and slow tests are skipped
+TINYCNN_TEST_EXAMPLES=N   examples of each Hypothesis test (default: 40); use few without the JIT,
+                          which is slow
 """
 
 import ast
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Kernels compile on their first call, so a per-example deadline would only measure the compiler.
+# No deadline: kernels compile on their first call, so it would only measure the compiler.
 settings.register_profile(
     "tinycnn",
     deadline=None,
@@ -26,7 +26,7 @@ settings.register_profile(
 )
 settings.load_profile("tinycnn")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup: children would not hear Ctrl-C
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # nohup: children would ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WITHOUT_NUMBA = os.environ.get("TINYCNN_BACKEND") == "numpy"
@@ -35,20 +35,20 @@ WITHOUT_JIT = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 NEEDS_KERNELS = "needs the kernels (TINYCNN_BACKEND=numpy is set)"
 
 if WITHOUT_NUMBA:
-    sys.modules["numba"] = sys.modules["llvmlite"] = None  # importing them raises ImportError
+    sys.modules["numba"] = sys.modules["llvmlite"] = None  # makes importing them raise ImportError
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "kernels: needs Numba; skips under TINYCNN_BACKEND=numpy")
     config.addinivalue_line("markers", "jit(why): skips under NUMBA_DISABLE_JIT=1")
-    if WITHOUT_JIT:  # where compiled kernels compute inf and NaN in silence, NumPy's scalars warn
+    if WITHOUT_JIT:  # compiled kernels compute inf and NaN silently; as Python, NumPy scalars warn
         config.addinivalue_line("filterwarnings", "ignore:.* encountered in scalar:RuntimeWarning")
     if WITHOUT_NUMBA:
         config.addinivalue_line("filterwarnings", "ignore:ferdata computes with NumPy")
 
 
 class TestsOfKernels(pytest.Module):
-    """A file that imports kernels: skipped whole where there is no Numba."""
+    """A test file that imports kernels: without Numba, all of it is skipped."""
 
     def collect(self):
         pytest.skip(NEEDS_KERNELS, allow_module_level=True)
@@ -61,7 +61,7 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 
 def imports_kernels(source):
-    """Whether a file does so as it is imported itself."""
+    """Whether a file imports kernels at module level (not only inside a function)."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.ImportFrom):
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
@@ -83,7 +83,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder of real faces, teacher logits, the published checkpoint; skips where it is absent."""
+    """Folder with real faces, teacher logits and the published checkpoint; skips without it."""
     folder = os.environ.get("TINYCNN_SHARED")
     if not folder:
         pytest.skip("TINYCNN_SHARED is not set: it names the folder that holds data/")
@@ -93,8 +93,8 @@ def shared() -> Path:
 
 
 def _skip_what_asks_for_kernels():
-    """A test that asks for backend="numba", or imports a kernel itself, skips; that anything else
-    imports one is a failure."""
+    """Without Numba, skip a test that asks for backend="numba" or imports a kernel itself.  If
+    anything else imports a kernel, the test fails."""
     try:
         return (yield)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Disks that are full, gone or read-only, for whoever may not mount one."""
+"""Simulates disks that are full, removed or read-only; needs no right to mount one."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ KINDS = {"full": "File too large", "gone": "No such file", "read-only": "Read-on
 
 @contextlib.contextmanager
 def trouble(kind, folder, n_bytes=500):
-    """The folder's disk is in trouble until the `with` ends; of one that is gone, for good."""
+    """The folder's disk has this trouble inside the `with`; a folder that is gone stays gone."""
     if kind == "gone":
         shutil.rmtree(folder)
         yield
@@ -27,8 +27,8 @@ def trouble(kind, folder, n_bytes=500):
 
 @contextlib.contextmanager
 def files_limited_to(n_bytes):
-    """No file may grow beyond n_bytes, in this process and in those that it starts meanwhile:
-    writing fails with an OSError, half done, as where the disk is full."""
+    """No file can grow beyond n_bytes, in this process and in processes it starts meanwhile.
+    Writing more fails halfway with an OSError, as on a full disk."""
     resource = pytest.importorskip("resource", reason="needs a limit on the size of files")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
@@ -40,8 +40,7 @@ def files_limited_to(n_bytes):
 
 @contextlib.contextmanager
 def read_only():
-    """No new file can be made by either `write_atomically` (root may write everywhere: permissions
-    would not do)."""
+    """`write_atomically` can create no new file.  (File permissions would not stop root.)"""
 
     def refuse(path, mode):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)

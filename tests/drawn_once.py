@@ -1,4 +1,4 @@
-"""The default built-in faces, drawn once for all tests that need them: it takes ten seconds."""
+"""The default built-in faces, drawn once for all tests that need them (takes ten seconds)."""
 
 import functools
 
@@ -7,10 +7,10 @@ from ferdata.rendered import default_faces as draw
 
 @functools.cache
 def drawn_faces():
-    """The data set of `ferdata.default_faces()`; its arrays are read-only."""
+    """The data set that `ferdata.default_faces()` returns; its arrays are read-only."""
     return draw()
 
 
 def default_faces(progress=None):
-    """Stands in for `ferdata.default_faces`."""
+    """Replaces `ferdata.default_faces` in tests."""
     return drawn_faces()

@@ -1,4 +1,4 @@
-"""Networks whose export is tried: the sixteen of the paper, the awkward ones, each scaling."""
+"""Networks for the export tests: the sixteen of the paper, unusual small ones, every scaling."""
 
 import numpy as np
 from small_networks import SMALL_NETWORKS
@@ -11,7 +11,7 @@ SCALINGS = ("raw", "unit", "standardized")
 
 
 def candidate(variant="p12", size="XXS", scaling="raw", seed=2, **options):
-    """A network of the paper's table with biases that matter, on the reference."""
+    """A network of the paper with biases large enough to matter, on the NumPy backend."""
     network = models.microexpnet(
         variant, size, scaling=scaling, bias_std=0.5, seed=seed, backend="numpy", **options
     )
@@ -19,7 +19,7 @@ def candidate(variant="p12", size="XXS", scaling="raw", seed=2, **options):
 
 
 def awkward(name, scaling="raw"):
-    """A small network by its name, on the reference."""
+    """The small network of that name, on the NumPy backend."""
     layers, (H, W, C) = SMALL_NETWORKS[name]
     network = Network(layers, InputSpec(H, W, C, scaling=scaling), backend="numpy", seed=4)
     network.initialise(np.random.default_rng(4), bias_std=0.3)
@@ -27,7 +27,7 @@ def awkward(name, scaling="raw"):
 
 
 def images_for(network, n_images=5, seed=9):
-    """uint8 images, other than those that the exporters check with; the last is constant."""
+    """uint8 images, different from those of the exporters' own check; the last is constant."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (n_images, *network.input_spec.shape), dtype=np.uint8)
     images[-1] = 200

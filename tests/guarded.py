@@ -1,33 +1,32 @@
-"""Arrays for kernels, each between guard values that must survive the call.
+"""Arrays for kernels, each placed between guard values that the call must not change.
 
-What is given lies between NaN, so whatever is read beside it shows in the result; what is wanted
-is filled with NaN (integers: -77, or 77) beforehand, so whatever is not overwritten shows too.
-Guards are an odd number of elements: no vector of a kernel may count on more than the alignment of
-its dtype.
+The guards around an input are NaN, so a read outside the input shows in the result.  An output is
+filled with NaN (integers: -77, or 77) before the call, so an element that is not written shows too.
+The number of guard elements is odd: kernels may rely only on the alignment of the dtype.
 """
 
 import numpy as np
 
-GUARD = 65  # elements on either side: more than the widest vector
+GUARD = 65  # elements on each side: more than the widest vector has
 GARBAGE = dict(f=np.nan, i=-77, u=77)  # by kind of dtype
 
 
 class Guarded:
-    """Makes the arrays of one call; `check` holds that nothing else was written."""
+    """Makes the arrays of one call; `check` fails if anything but the outputs was written."""
 
     def __init__(self, dtype):
         self.dtype = np.dtype(dtype)
         self._untouchable = []
 
     def given(self, values, dtype=None):
-        """A copy of `values`, of which no byte may change."""
+        """An input: a copy of `values` that the call must not change."""
         array, buffer, _ = self._place(np.shape(values), dtype or self.dtype)
         array[...] = values
         self._untouchable.append(("an input", buffer, buffer.tobytes()))
         return array
 
     def wanted(self, *shape, dtype=None):
-        """An output full of garbage, of which every element must be written, and nothing beside."""
+        """An output, filled with garbage: the call must write every element and nothing outside."""
         array, buffer, ends = self._place(shape, dtype or self.dtype)
         for end in ends:
             self._untouchable.append((f"beside an output {shape}", end, end.tobytes()))

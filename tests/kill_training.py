@@ -1,13 +1,13 @@
-"""kill -9 at random moments: nothing is broken, and what goes on ends with the same bits.
+"""kill -9 at random moments: no file is broken, and resumed runs end with the same bits.
 
     python tests/kill_training.py                 a hundred kills, about two minutes
-    python tests/kill_training.py --seed 7        the same moments again, as far as a clock allows
+    python tests/kill_training.py --seed 7        the same moments, as closely as timing allows
     python tests/kill_training.py --kills 9 --only training
 
-Each job is killed, looked at and started again until it ends by itself; then it is compared with
-one that nobody disturbed.  Jobs that only write files write two versions in turn until the kill.
-Children are forked from a process that has compiled all it needs, so that little time is spent on
-starting; needs POSIX.  Exit status: 0 if all is well.
+Each job is killed, checked and started again until it ends by itself.  Its result is then compared
+with that of the same job without kills.  Jobs that only write files write two versions in turn
+until they are killed.  Children are forked from a process that has already compiled everything, so
+they start quickly; this needs POSIX.  Exit status: 0 if all is well.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def forked(work: Callable[[], Any], log: Path) -> int:
-    """The process, and group, of a child that calls work(); what it says goes to `log`."""
+    """Fork a child that calls work(), in a process group of its own; its output goes to `log`."""
     pid = os.fork()
     if pid:
         return pid
@@ -69,14 +69,14 @@ def forked(work: Callable[[], Any], log: Path) -> int:
 
 
 def killed_after(pid: int, delay_s: float) -> int | None:
-    """Kill the process and its children then; its exit status if it has ended before, else None."""
+    """Kill the process and its children after that time.  Its exit status if it ended before."""
     end = time.monotonic() + delay_s
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
         time.sleep(min(0.002, max(end - time.monotonic(), 0)))
-    for kill in (os.killpg, os.kill):  # the group is there once the child has made it
+    for kill in (os.killpg, os.kill):  # the group exists only once the child has made it
         with contextlib.suppress(ProcessLookupError):
             kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -84,13 +84,13 @@ def killed_after(pid: int, delay_s: float) -> int | None:
 
 
 def parts_in(folder: Path) -> set[Path]:
-    """What killed writers left."""
+    """The partly written files that killed writers left behind."""
     return set(folder.rglob(".*.part"))
 
 
 class Job:
-    """Something to be killed.  `begin` starts it, or goes on with it, in self.folder; `look` raises
-    where something there is broken; `compare` where the end is another than undisturbed."""
+    """Something to be killed.  `begin` starts or resumes it in self.folder.  `look` raises if a
+    file there is broken, `compare` if the result differs from that of an undisturbed run."""
 
     seconds = 0.3
     """The latest moment of a kill."""
@@ -114,13 +114,13 @@ class Job:
 
 
 class Resumed(Job):
-    """A job that ends: made once undisturbed, to know its end and how long it takes."""
+    """A job that ends by itself.  It is first run undisturbed, for its result and its duration."""
 
     n_parts_of_a_run = 2
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.work()  # in this process: what it compiles is there for all children
+        self.work()  # in this process, so that the children inherit what it compiles
         self.new_folder()
         started = time.monotonic()
         self.check_end(killed_after(self.begin(), 600))
@@ -144,7 +144,7 @@ class Resumed(Job):
 
 
 class Training(Resumed):
-    """`fit` with dropout, Adam, early stopping and a best checkpoint that is not the last."""
+    """`fit` with dropout, Adam, early stopping, and a best epoch that is not the last."""
 
     options = dict(backend="numba", n_threads=1, n_epochs=60, patience=12)
 
@@ -158,7 +158,7 @@ class Training(Resumed):
         rows = checkpoint.records_in(self.folder)
         assert [row["epoch"] for row in rows] == list(range(len(rows)))
         best = tinycnn.load(self.folder / checkpoint.BEST, backend="numpy")
-        # that of the records, or of the epoch whose checkpoint was not written any more
+        # the best of the records, or of the epoch whose checkpoint was not written
         best_epoch = max(row["epoch"] for row in rows if row["is_best"])
         assert best.training_summary["epoch"] in (best_epoch, len(rows))
         tinycnn.load(checkpoint.path_in(self.folder), backend="numpy")
@@ -172,7 +172,7 @@ class Training(Resumed):
 
 
 class Student(Resumed):
-    """The main job as people call it: history, calibration, predictions and report included."""
+    """examples/train_student.py, with its history, calibration, predictions and report."""
 
     options = ["--epochs", 4, "--batch-size", 16, "--rows", 32, "--threads", 1, "--patience", 3]
 
@@ -212,7 +212,7 @@ class Student(Resumed):
 
 
 class Sweep(Resumed):
-    """Six trials in two processes, as a program of their own."""
+    """A sweep of six trials in two processes, run as a separate program."""
 
     def work(self) -> int:
         return 0
@@ -239,14 +239,14 @@ class Sweep(Resumed):
 
 
 class Writing(Job):
-    """Two versions of a file in turn, until the kill."""
+    """Writes two versions of a file in turn until it is killed."""
 
     def work(self) -> None:
         for version in itertools.cycle((0, 1)):
             self.write(version)
 
     def look(self) -> None:
-        """And once more, undisturbed: parts of the dead are gone then."""
+        """Also write once more undisturbed: that removes the partial files of killed writers."""
         self.read()
         for version in (1, 0):
             pid = forked(lambda version=version: self.write(version), self.log)
@@ -258,7 +258,7 @@ class Writing(Job):
         raise NotImplementedError
 
     def read(self) -> int | None:
-        """The version that is there; None: no file.  Raises where it is neither."""
+        """Which of the two versions the file is; None: no file.  Raises if it is neither."""
         raise NotImplementedError
 
 
@@ -290,7 +290,7 @@ def _not_there() -> dict[str, np.ndarray]:
 
 
 class Packing(Writing):
-    """`ferdata pack`'s file."""
+    """The file that `ferdata pack` writes."""
 
     faces = [ferdata.render_faces(3, 1, size_px=48, seed=seed) for seed in (0, 1)]
 
@@ -305,7 +305,7 @@ class Packing(Writing):
 
 
 class SoftLabels(Writing):
-    """A teacher's file, of both kinds."""
+    """A teacher's file, as .npz and as .csv."""
 
     def logits(self, version: int) -> np.ndarray:
         return np.random.default_rng(version).normal(size=(500, 3)).astype(np.float32)
@@ -350,7 +350,7 @@ class Converting(Writing):
 
 
 class Exporting(Converting):
-    """`tinycnn export` to Python and C; without trying the program out, which writes elsewhere and
+    """`tinycnn export` to Python and C, without the check of the program: that writes elsewhere and
     would take most of the time."""
 
     def __init__(self, folder: Path) -> None:
@@ -396,7 +396,7 @@ SHARES = {
 
 
 def kill(job: Job, n_kills: int, rng: random.Random) -> tuple[int, int]:
-    """(how many kills met a file half written, how many runs came to their end)."""
+    """(how many kills left a partly written file, how many runs ended by themselves)."""
     n_done = n_within = n_ends = 0
     while n_done < n_kills:
         before = parts_in(job.folder)
@@ -411,7 +411,7 @@ def kill(job: Job, n_kills: int, rng: random.Random) -> tuple[int, int]:
             job.new_folder()
         else:
             raise AssertionError(f"ended with {status}:\n{job.log.read_text()[-2000:]}")
-    if isinstance(job, Resumed):  # what is left of the last run
+    if isinstance(job, Resumed):  # the run that is still unfinished
         job.compare(killed_after(job.begin(), 600))
         n_ends += 1
     return n_within, n_ends

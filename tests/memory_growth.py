@@ -3,9 +3,9 @@
     python tests/memory_growth.py                   all of it, about three minutes
     python tests/memory_growth.py --share 0.02      a fiftieth
 
-Prints the anonymous memory of the process (Linux: RssAnon; what is mapped from files is the
-system's to take back) over the course of each, and exits with 1 where it ends more than 4 MB above
-what it was after the first tenth.
+Prints the anonymous memory of the process during each of the three (Linux: RssAnon; memory mapped
+from files does not count, the system can take it back).  Exits with 1 if the memory at the end is
+more than 4 MB above that after the first tenth.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ ALLOWED_MB = 4.0
 
 
 def memory_mb() -> float:
-    """Anonymous memory of this process, after the garbage is collected."""
+    """Anonymous memory of this process, after a garbage collection."""
     gc.collect()
     text = Path("/proc/self/status").read_text()
     return int(text.split("RssAnon:")[1].split()[0]) / 1024
 
 
 class Course:
-    """Prints the memory at every tenth of the way."""
+    """Prints the memory after every tenth of the work."""
 
     def __init__(self, title: str, n: int) -> None:
         self.title, self.n, self.seen = title, n, [memory_mb()]
@@ -46,7 +46,7 @@ class Course:
             print(f" {self.seen[-1]:.1f}", end="", flush=True)
 
     def grew_mb(self, allowance_mb: float = 0.0) -> float:
-        """Since the first tenth, which fills what is kept for later."""
+        """Growth since the first tenth, in which buffers that are kept are filled."""
         grown = self.seen[-1] - self.seen[1] - allowance_mb
         print(f" MB: {grown:+.2f} since the first tenth", flush=True)
         return grown
@@ -58,9 +58,9 @@ def tiny_network(size_px: int, n_threads: int) -> Network:
 
 
 class Endless:
-    """The same few batches again and again, in epochs of a thousand steps."""
+    """Repeats the same few batches, in epochs of a thousand steps."""
 
-    n_batches = 1000
+    n_batches, n_images = 1000, 8000
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
@@ -95,12 +95,12 @@ def predictions(share: float, n_threads: int) -> float:
 
 
 def stream(share: float, n_threads: int) -> float:
-    """One call for a file of images that would fill the memory: np.memmap in, logits out."""
+    """One call that predicts a file of images larger than memory: np.memmap in, logits out."""
     n = int(N_IMAGES * share)
     network = tiny_network(SIZE_PX, n_threads)
     course = Course(f"images of {SIZE_PX}x{SIZE_PX} px", n)
     with tempfile.TemporaryFile() as file:
-        file.truncate(n * SIZE_PX**2)  # of zeros, which take no room on disk
+        file.truncate(n * SIZE_PX**2)  # all zeros: a sparse file, which takes no room on disk
         images = np.memmap(file, np.uint8, "r", shape=(n, SIZE_PX, SIZE_PX))
         scale, n_seen = network.scale, 0
 

@@ -1,11 +1,11 @@
-"""Loads many damaged files in a process with little memory, and says what became of them.
+"""Loads many damaged files in a process with little memory, and reports what happened.
 
     python tests/mutated_files.py checkpoint|safetensors FOLDER
 
-FOLDER holds the good file or files; damaged ones are written beside them, from seeds.  Prints a
-line of JSON: how many were loaded, refused, how long the slowest took, the memory.  A file that
-loads must give what was saved, bit for bit; another exception than the one for bad files, or a
-file that takes long, ends the process.
+FOLDER holds one or more undamaged files; the damaged ones are made from seeds and written to the
+same folder.  Prints one line of JSON: how many files were loaded, how many were refused, how long
+the slowest took, the memory.  A file that loads must give what was saved, bit for bit.  An
+exception other than the documented one, or a file that takes too long, ends the process.
 """
 
 import json
@@ -25,8 +25,8 @@ MAX_SECONDS = 10
 
 
 def checkpoint_cases(folder):
-    """(load, the network's parameters) of each damaged checkpoint; in turn the index as it lies
-    there, with its checksums made right again, and the data are damaged."""
+    """(load, the network's parameters) of each damaged checkpoint.  Damaged in turn are the bytes
+    of the index, the content of the index (with all checksums corrected), and the data."""
     import tf_bundle
 
     from tinycnn.formats import tf_checkpoint
@@ -57,7 +57,7 @@ def checkpoint_cases(folder):
 
 
 def resealed(index, rng, tf_bundle):
-    """The index with one key or entry damaged and every checksum right: only the content lies."""
+    """The index with one key or entry damaged, but with correct checksums."""
     from tinycnn.formats.leveldb_table import read_table
 
     pairs = list(read_table(index))
@@ -77,7 +77,7 @@ def safetensors_cases(folder):
         rng = np.random.default_rng([8, k])
         if k % 2:
             bad = mutated(good, rng)
-        else:  # a header that is damaged, of the length that the file says
+        else:  # a damaged header, preceded by its correct length
             header = mutated(good[8 : 8 + length], rng)
             bad = len(header).to_bytes(8, "little") + header + good[8 + length :]
         path.write_bytes(bad)
@@ -100,7 +100,7 @@ def main(kind, folder):
     n_loaded = n_refused = 0
     slowest = 0.0
     for load, refusal, path in cases(folder):
-        signal.alarm(MAX_SECONDS)  # ends the process
+        signal.alarm(MAX_SECONDS)  # a file that takes longer ends the process
         start = time.perf_counter()
         try:
             network = load()
@@ -121,7 +121,7 @@ def main(kind, folder):
 
 
 def peak():
-    """Bytes of memory that this process had at most; ru_maxrss would begin with its parent's."""
+    """Peak memory of this process in bytes.  (ru_maxrss would include that of its parent.)"""
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 

@@ -2,8 +2,8 @@
 # Mutation testing of the losses, their kernels, shapes, soft labels and labels:
 #     pip install mutmut
 #     tests/mutation.sh [losses kernels shapes soft_labels labels]        (default: all five)
-# Works in a copy of the tree, which it leaves for `mutmut show`. The JIT is off, so that mutants of
-# kernels run as Python. Fails where fewer than 90 % of a group's mutants are killed.
+# Works in a copy of the repository, which it keeps for `mutmut show`. The JIT is off, so that mutants
+# of kernels run as Python. Fails if fewer than 90 % of the mutants of a group are killed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 copy=$(mktemp -d)
@@ -32,13 +32,13 @@ GROUPS = {  # the modules, the names of their tests
     ),
     "labels": (["ferdata/labels.py"], "labels"),
 }
-CHILDREN = ["imports_no_numba"]  # a child process would import the mutants without mutmut
+CHILDREN = ["imports_no_numba"]  # a child process cannot import mutants without mutmut
 
 
 def configure(chosen):
     modules = [module for group in chosen for module in GROUPS[group][0]]
     tests = {f"tests/test_{name}.py" for group in chosen for name in GROUPS[group][1].split()}
-    for module in modules:  # mutmut leaves decorated functions alone
+    for module in modules:  # mutmut does not change decorated functions
         path = Path(module)
         path.write_text(path.read_text().replace("\n@kernel\n", "\n"))
     options = ["-p", "no:cacheprovider", "--hypothesis-seed=0", "-k"]
@@ -82,5 +82,5 @@ elif not report(chosen):
 PYTHON
 python groups.py configure "$@"
 mutmut run --max-children 1 >mutmut.log || { tail -n 40 mutmut.log; exit 1; }
-echo "one of them in full: cd $copy && mutmut show NAME"
+echo "to see a mutant: cd $copy && mutmut show NAME"
 python groups.py report "$@"

@@ -1,9 +1,9 @@
-"""Every operation as slow loops over its definition: what reference and kernels are held against.
+"""Every operation as slow loops over its definition; tests compare reference and kernels with them.
 
 Nothing here is shared with `tinycnn`: no padding helper, no window view, no matrix product.  The
-convolution and its gradients are all read off one list, the products (output, input, weight) of
-the definition; sums are `math.fsum`, so a result is off by one rounding of float64 at most.
-Functions take what the kernels take and return new float64 arrays.
+convolution and its gradients all use one list, the products (output, input, weight) of the
+definition.  Sums use `math.fsum`, so a result is off by at most one rounding of float64.
+Functions take the same arguments as the kernels and return new float64 arrays.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import numpy as np
 
 
 def window_axis(size, kernel, stride, padding):
-    """(n_out, before, after) by trying: TensorFlow's "same" and "valid"."""
+    """(n_out, before, after) of TensorFlow's "same" and "valid", found by counting."""
     if padding == "valid":
         return sum(1 for p in range(0, size, stride) if p + kernel <= size), 0, 0
     n_out = sum(1 for p in range(size) if p % stride == 0)
@@ -22,7 +22,7 @@ def window_axis(size, kernel, stride, padding):
     while size + total < (n_out - 1) * stride + kernel:
         total += 1
     before = 0
-    while 2 * (before + 1) <= total:  # the odd pixel goes behind
+    while 2 * (before + 1) <= total:  # the odd pixel goes after (bottom or right)
         before += 1
     return n_out, before, total - before
 
@@ -35,7 +35,7 @@ def _filled(shape, terms):
 
 
 def _meetings(x_shape, KH, KW, S, PT, PL, OH, OW):
-    """Every (n, i, j), tap (a, e) and pixel (h, v) of the input that meet."""
+    """All (n, i, j), (a, e), (h, v): an output position, a tap, and the input pixel under it."""
     N, H, W, _ = x_shape
     for n, i, j, a, e in itertools.product(range(N), range(OH), range(OW), range(KH), range(KW)):
         h, v = i * S - PT + a, j * S - PL + e
@@ -77,7 +77,7 @@ def conv2d_backward_input(dy, w, S, PT, PL, H, W):
 
 
 def maxpool2d_forward(x, K, S, PT, PL, OH, OW):
-    """Values and flat positions of the winners: first maximum, NaN only where no number is."""
+    """Values and flat positions of the maxima: of equal ones the first; NaN only if all are NaN."""
     N, _, W, C = x.shape
     y, argmax = np.zeros((N, OH, OW, C)), np.zeros((N, OH, OW, C), np.int64)
     members = defaultdict(list)
@@ -85,7 +85,7 @@ def maxpool2d_forward(x, K, S, PT, PL, OH, OW):
         members[n, i, j].append((h, v))
     for (n, i, j), window in members.items():
         for c in range(C):
-            ranked = []  # the largest number first, then the earliest; NaN behind all numbers
+            ranked = []  # sorted by value, largest first, then by position; NaN comes last
             for h, v in window:
                 value = float(x[n, h, v, c])
                 ranked.append((math.isnan(value), 0.0 if math.isnan(value) else -value, h, v))
@@ -150,7 +150,7 @@ def scale_images(images, scaling):
             values = [p / 255 for p in pixels]
         else:
             n_pixels, total = len(pixels), sum(pixels)
-            # n * (p - mean) is a whole number, so only the last quotient is rounded
+            # n * (p - mean) is a whole number, so only the last division rounds
             deviations = [n_pixels * p - total for p in pixels]
             std = math.sqrt(sum(d * d for d in deviations) / n_pixels) / n_pixels
             values = [d / (n_pixels * max(std, n_pixels**-0.5)) for d in deviations]
@@ -159,7 +159,7 @@ def scale_images(images, scaling):
 
 
 def multiply_add(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
-    """A copy of c with the sums of kernels/_tile.py, equation (1), added."""
+    """A copy of c to which the sums of equation (1) of kernels/_tile.py are added."""
     result = c.astype(np.float64)
     for m, n in itertools.product(range(M), range(N)):
         products = [

@@ -1,7 +1,7 @@
-"""Prints, as JSON, the instructions that a kernel becomes on an ARM core; see test_neon.py.
+"""Prints, as JSON, the instructions of a kernel compiled for an ARM core; see test_neon.py.
 
-The kernel is compiled as an ARM host would ask for it (vectors of 128 bits); its LLVM IR, whose
-vectors are no machine's, is then given to LLVM's AArch64 back end.
+The kernel is compiled with the settings of an ARM host (vectors of 128 bits).  Its LLVM IR, which
+does not depend on the processor, is then compiled by LLVM's AArch64 back end.
 """
 
 import collections
@@ -30,7 +30,7 @@ def compiled(name, dtype):
 def on_arm(ir):
     """Assembly for an ARMv8 core with NEON."""
     ir = re.sub(r"^target (triple|datalayout).*\n", "", ir, flags=re.M)
-    # Numba's wrapper around the kernel counts references by an instruction of x86.
+    # Numba's wrapper around the kernel uses an x86 instruction to count references.
     ir = re.sub(r"@llvm[.]x86[.]([a-z0-9.]*)", r'@"x86_\1"', ir).replace("immarg", "")
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()

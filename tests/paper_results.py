@@ -1,4 +1,4 @@
-"""Results of trainings that never were: accuracies as a test wants them."""
+"""Made-up results of trainings: a test chooses their accuracies."""
 
 from dataclasses import asdict
 
@@ -31,7 +31,7 @@ def result(trial, validation, test, confusions=None):
 
 
 def results(plan, accuracy, validation=None, confusions=lambda split, trial: None):
-    """By split.  accuracy(split, trial) in %; validation: the same where it is not given."""
+    """Results by split.  accuracy(split, trial): in %; validation: likewise (default: the same)."""
     validation = validation or accuracy
     return {
         split: [

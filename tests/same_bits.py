@@ -1,9 +1,10 @@
-"""One training from pixels to weights, as hashes, to be done again in other processes.
+"""One training from pixels to weights; prints hashes, to be compared with those of other processes.
 
     python tests/same_bits.py N_THREADS [FOLDER [STOP]]
 
-prints a line for the augmented images and one for the weights of each dtype.  FOLDER keeps
-checkpoints, and is gone on with where it has some; training stops in the middle of epoch STOP.
+prints one line for the augmented images and one for the weights of each dtype.  Checkpoints are
+kept in FOLDER, and training resumes from them if there are any.  With STOP, training stops in the
+middle of that epoch.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ DTYPES = (np.float32, np.float64)
 
 
 def layers():
-    """The kinds of layers of MicroExpNet, dropout included, in small."""
+    """Small layers of every kind that MicroExpNet has, dropout included."""
     block = lambda F, K: [Conv2D(F, K, stride=2), ReLU(), MaxPool2D(2)]  # noqa: E731
     return [*block(6, 8), *block(9, 4), Flatten(), Dense(7), ReLU(), Dropout(0.3), Dense(8)]
 
@@ -65,7 +66,7 @@ class StopIn(Callback):
 
 
 def trained(n_threads, dtype, folder=None, stop=None):
-    """The parameters at the end, or when it was stopped."""
+    """The parameters at the end of training, or when it was stopped."""
     batches = make_batches(n_threads)
     spec = InputSpec(SIZE_PX, SIZE_PX, scaling="standardized")
     network = Network(layers(), spec, dtype=dtype, n_threads=n_threads, seed=1)

@@ -1,6 +1,6 @@
-"""Networks small enough to check every gradient entry, odd enough to meet every kind of operation.
+"""Networks small enough to check every gradient entry; together they have every kind of operation.
 
-`SMALL_NETWORKS` maps a name to (layers, picture shape).  Each name says what is odd about it.
+`SMALL_NETWORKS` maps a name to (layers, picture shape).  The name says what is unusual about it.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ SMALL_NETWORKS = {
         ],
         (10, 9, 1),
     ),
-    # a window that is not square, two channels, pools that overlap
+    # a window that is not square, two channels, overlapping pooling windows
     "overlapping_pool": (
         [Conv2D(3, (3, 2)), ReLU(), MaxPool2D(3, stride=2), Flatten(), Dense(3)],
         (7, 5, 2),
@@ -35,7 +35,7 @@ SMALL_NETWORKS = {
         [ReLU(), Dropout(0.3), Conv2D(3, 1), Dropout(0.2), MaxPool2D(2), Flatten(), Dense(3)],
         (4, 5, 2),
     ),
-    # the window is larger than the picture; the stride leaves pixels that no window covers
+    # the window is larger than the picture; no window covers some pixels between strides
     "window_beyond_picture": ([Conv2D(3, 6), ReLU(), Flatten(), Dense(3)], (3, 4, 2)),
     "stride_beyond_window": (
         [Conv2D(3, 2, stride=3, padding="valid"), ReLU(), Flatten(), Dense(3)],
@@ -56,7 +56,7 @@ SMALL_NETWORKS = {
 
 
 def small_network(name, backend="auto", dtype=np.float64, seed=0, **options):
-    """The network of that name, its biases drawn from N(0, 0.3): zeros would hide a lost bias."""
+    """The network of that name.  Biases are N(0, 0.3): with zeros a missing bias would not show."""
     layers, (H, W, C) = SMALL_NETWORKS[name]
     spec = InputSpec(H, W, C)
     network = Network(layers, spec, backend=backend, dtype=dtype, seed=seed, **options)
@@ -65,6 +65,6 @@ def small_network(name, backend="auto", dtype=np.float64, seed=0, **options):
 
 
 def small_batch(name, n_images=2, seed=1, dtype=np.float64):
-    """Pictures (N, H, W, C) of normal values, no two alike (no ties for max-pooling)."""
+    """Pictures (N, H, W, C) of normal values, all different (no ties for max-pooling)."""
     shape = SMALL_NETWORKS[name][1]
     return np.random.default_rng(seed).standard_normal((n_images, *shape)).astype(dtype)

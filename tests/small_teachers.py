@@ -6,7 +6,7 @@ from ferdata.dataset import FaceDataset
 from ferdata.labels import LabelSpace
 
 THREE = LabelSpace("three", ("happy", "sad", "neutral"))
-CLASSES = ["neutral", "sadness", "happiness"]  # another order, other spellings
+CLASSES = ["neutral", "sadness", "happiness"]  # another order and other spellings than the data set
 LOGITS = np.array([[1, 2, 3], [4, 5, 6], [-7, 8, 9]], dtype=np.float32)
 PROBS = np.array([[0.2, 0.3, 0.5], [0.0, 1.0, 0.0], [0.25, 0.75, 0.0]])
 NAN, INF = LOGITS.copy(), LOGITS.copy()
@@ -24,7 +24,7 @@ def dataset(rows=(0, 1, 2), space=THREE):
 
 
 def write_npz(folder, drop=(), **changes):
-    """teacher.npz: logits of rows 0, 1, 2, with other parts or without some."""
+    """teacher.npz: logits of rows 0, 1, 2; arrays can be replaced, added or left out."""
     parts = dict(logits=LOGITS, rows=np.arange(3), classes=np.array(CLASSES))
     parts = {k: v for k, v in {**parts, **changes}.items() if k not in drop}
     np.savez(folder / "teacher.npz", **parts)

@@ -1,7 +1,7 @@
-"""Data sets in the exact layouts in which people have them, made of the built-in faces.
+"""Makes data sets in the layouts of the published ones, from the built-in faces.
 
-Small trees hold drawn photos, so that faces are found and framed; full-size trees hold one tiny
-image under every name (hard links), for listings alone.
+Small trees hold drawn photos in which a face can be found and framed.  Full-size trees are only for
+listings: every name is a hard link to the same tiny image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FACES = {}
 
 
 def faces():
-    """A small data set of drawn faces, drawn once: 4 people, 8 classes, one image each."""
+    """A small data set, drawn only once: 4 people with one image of each of 8 classes."""
     if not _FACES:
         _FACES["faces"] = render_faces(4, 1, seed=3, size_px=160)
     return _FACES["faces"]
@@ -50,7 +50,7 @@ def save(path: Path, pixels: np.ndarray, **options: object) -> Path:
 
 
 class Linked:
-    """Writes one tiny image, then the same file under many names."""
+    """Writes one tiny image, then links to it under many names."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -88,7 +88,7 @@ def ck_plus(
     images: str = "cohn-kanade-images",
     emotion: str = "Emotion",
 ) -> Path:
-    """CK+ with drawn photos: {"S005/001": (number of the class or None, frames)}."""
+    """CK+ with drawn photos.  sequences: {"S005/001": (number of the class or None, frames)}."""
     for i, (sequence, (label, n_frames)) in enumerate(sequences.items()):
         for number in range(1, n_frames + 1):
             name = "neutral" if label is None or number == 1 else CK_CLASSES[label]
@@ -101,14 +101,14 @@ def ck_plus(
 
 
 def full_ck_plus(root: Path) -> Path:
-    """CK+ in full: 593 sequences of 123 people, 327 labelled ones of 118, FACS/ and Landmarks/."""
+    """CK+ in full: 593 sequences of 123 people, 327 of them labelled, FACS/ and Landmarks/."""
     link = Linked(root)
     labels = [label for label, n in CK_LABELLED.items() for _ in range(n)]
     labels += [None] * (593 - len(labels))
     people = [f"S{5 + 7 * i:03d}" for i in range(123)]
     n_of_person = dict.fromkeys(people, 0)
     for i, label in enumerate(labels):
-        # The last five people have unlabelled sequences alone.
+        # The last five people have only unlabelled sequences.
         person = people[i % 118] if label is not None or i >= 593 - 200 else people[118 + i % 5]
         n_of_person[person] += 1
         sequence = f"{person}/{n_of_person[person]:03d}"
@@ -130,7 +130,7 @@ def full_ck_plus(root: Path) -> Path:
 def oulu_casia(
     root: Path, n_people: int = 2, top: str = "OriginalImg/VL/Strong", first: int = 0
 ) -> Path:
-    """Oulu-CASIA with drawn photos: four frames a sequence."""
+    """Oulu-CASIA with drawn photos: four frames per sequence."""
     for person in range(n_people):
         for emotion in OULU_EMOTIONS:
             folder = root / top / f"P{person + 1:03d}" / emotion

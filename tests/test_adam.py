@@ -27,7 +27,7 @@ def run(operations, parameters, gradient_of, n_steps, weight_decay=0.0, decouple
 
 
 def naive_adam(p, gradients, weight_decay=0.0, decoupled=False):
-    """One parameter, Python floats, moments as explicit weighted sums over all past gradients."""
+    """One parameter in Python floats; moments are weighted sums over all past gradients."""
     seen = []
     for step, g in enumerate(gradients, 1):
         seen.append(g if decoupled else g + weight_decay * p)
@@ -42,7 +42,7 @@ def naive_adam(p, gradients, weight_decay=0.0, decoupled=False):
 
 @BOTH
 @pytest.mark.parametrize("gradient", [3.0, -3.0, 1e-3, -1e5])
-def test_the_first_step_has_the_length_of_the_rate(operations, gradient):
+def test_the_first_step_is_as_long_as_the_learning_rate(operations, gradient):
     """Step 1: m' = g and v' = g*g, so p moves by rate * g / (|g| + epsilon)."""
     p, m, v = run(operations, np.array([1.0]), lambda p, step: np.array([gradient]), 1)
     assert p[0] == pytest.approx(1 - RATE * gradient / (abs(gradient) + EPSILON), rel=1e-14)
@@ -51,7 +51,7 @@ def test_the_first_step_has_the_length_of_the_rate(operations, gradient):
 
 
 @BOTH
-def test_a_constant_gradient_moves_by_the_rate_at_every_step(operations):
+def test_with_a_constant_gradient_every_step_is_as_long_as_the_learning_rate(operations):
     """m' = g and v' = g*g at every step: the bias corrections cancel exactly."""
     p, _, _ = run(operations, np.array([0.7, 0.7]), lambda p, step: np.array([2.0, -0.25]), 50)
     expected = [0.7 - 50 * RATE / (1 + EPSILON / 2), 0.7 + 50 * RATE / (1 + EPSILON / 0.25)]
@@ -72,7 +72,7 @@ def test_against_the_definition(operations, weight_decay, decoupled):
 
 
 @BOTH
-def test_decoupled_decay_without_gradient_shrinks_the_weights_alone(operations):
+def test_decoupled_decay_without_gradient_only_shrinks_the_weights(operations):
     p, m, v = run(operations, np.array([2.0]), lambda p, step: np.zeros(1), 10, 0.5, True)
     assert p[0] == pytest.approx(2 * (1 - RATE * 0.5) ** 10, rel=1e-13)
     assert m[0] == 0 and v[0] == 0
@@ -122,11 +122,12 @@ def test_agrees_with_torch(operations, weight_decay, decoupled):
     dtype=st.sampled_from([np.float32, np.float64]),
 )
 def test_kernel_against_reference(n, seed, step, weight_decay, decoupled, dtype):
-    """Sizes that leave every remainder of the vector loop.
+    """Sizes with every remainder of the vector loop.
 
-    m: 6 roundings of terms whose sizes add up to |m| + |g|, and v: 8 of terms that do not cancel.
-    The move is a quotient of those, 16 roundings with its scalars; p itself rounds 3 times.  The
-    scalars hold 1 - beta**step, where pow, right to one eps in either, is off by eps / (1 - beta).
+    Allowances count roundings: 6 for m, of terms whose sizes add up to |m| + |g|; 8 for v, whose
+    terms do not cancel; 16 for the step, a quotient of both, with its scalars; 3 for p itself.  The
+    scalars contain 1 - beta**step.  There pow is right to one eps in kernel and reference, so the
+    difference is off by eps / (1 - beta).
     """
     rng = np.random.default_rng(seed)
     p, g, m = rng.standard_normal((3, n)).astype(dtype)
@@ -150,7 +151,7 @@ def test_kernel_against_reference(n, seed, step, weight_decay, decoupled, dtype)
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_float32_follows_float64(dtype):
-    """100 steps of at most RATE, each parameter rounded once a step: 100 * eps * (|p| + 1)."""
+    """100 steps of at most RATE round each parameter once per step: 100 * eps * (|p| + 1)."""
     gradients = np.random.default_rng(6).standard_normal((100, 67))
     start = np.random.default_rng(7).standard_normal(67)
     p, _, _ = run(
@@ -163,7 +164,7 @@ def test_float32_follows_float64(dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_moments_never_become_denormal(dtype):
-    """A weight whose gradient stops: 0.9**n * m would stick at a few times the smallest number."""
+    """If a weight's gradient becomes 0, its moment 0.9**n * m would end as a denormal number."""
     tiny = np.finfo(dtype).tiny
     p, g = np.ones(7, dtype), np.zeros(7, dtype)
     m, v = np.full(7, 2 * tiny, dtype), np.full(7, 1.0001 * tiny, dtype)
@@ -180,7 +181,7 @@ def test_moments_never_become_denormal(dtype):
 
 @BOTH
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_zero_gradient_moves_nothing_and_nan_spreads(operations, dtype):
+def test_a_zero_gradient_changes_nothing_and_nan_propagates(operations, dtype):
     gradient = np.array([0.0, np.nan, 0.0], dtype)
     p, m, v = run(operations, np.ones(3, dtype), lambda p, step: gradient, 3)
     np.testing.assert_array_equal(p, [1, np.nan, 1])

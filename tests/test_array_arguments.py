@@ -1,7 +1,7 @@
-"""Arrays as other people's programs hold them, in every public function: strided, read-only, in
-Fortran's order, float16, big-endian, unaligned, of no rows.
+"""Every public function, called with unusual arrays: strided, read-only, in Fortran order, float16,
+big-endian, unaligned, or without rows.
 
-Each either gives what the plain array gives, or a TypeError or ValueError raised by our own code.
+The result must be that of an ordinary array, or a TypeError or ValueError that our own code raises.
 A public name without a row here fails `test_every_public_name_has_a_row`.
 """
 
@@ -98,6 +98,7 @@ def fitted(images, labels, soft_labels):
 class Epochs:
     def __init__(self, batches):
         self.batches, self.n_batches = batches, len(batches)
+        self.n_images = sum(len(images) for images, _, _ in batches)
 
     def __call__(self, epoch):
         return iter(self.batches)
@@ -119,7 +120,7 @@ def checked_network(x):
 
 
 def rebuilt(w):
-    """A network from tensors, of which one may come from anywhere."""
+    """A network made from given tensors, one of which is the array under test."""
     first = network()
     tensors, metadata = as_read(first)
     again = safetensors.network_from("here", {**tensors, "conv1.w": w}, metadata)
@@ -133,7 +134,7 @@ def as_read(first):
 
 
 def read_again(extra):
-    """What a file holds of a tensor that was put in beside the network's."""
+    """Save an extra tensor with a network and read it back from the file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         path.write_bytes(safetensors.to_bytes(network(), {"a/b": extra}))
@@ -427,8 +428,8 @@ NO_ARRAYS = {
 
 
 def public_names():
-    """Full names: of `__all__`, of functions and classes that the modules of the engine define, and
-    of the public methods of classes in `__all__`."""
+    """Full names of `__all__`, of the functions and classes that the modules of the engine define,
+    and of the public methods of classes in `__all__`."""
     names = set()
     for package in (tinycnn, ferdata):
         for name in package.__all__:
@@ -516,7 +517,7 @@ KINDS = (strided, backwards, read_only, fortran, big_endian, unaligned, float16)
 
 
 def flat(result):
-    """All the numbers of a result, whatever it is made of."""
+    """All numbers of a result, whatever its type."""
     if result is None:
         return []
     if isinstance(result, (list, tuple)):
@@ -525,7 +526,7 @@ def flat(result):
 
 
 def outcome(call, arrays):
-    """The numbers that come out, or None for an error that our own code raises."""
+    """The numbers of the result, or None for an error that our own code raises."""
     try:
         return flat(call(*arrays))
     except (TypeError, ValueError) as error:
@@ -561,7 +562,7 @@ def test_arrays_of_every_kind(name):
             else:
                 close = pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True)
                 assert numbers == close, error
-            if array is not VECTOR:  # which optimizers update
+            if array is not VECTOR:  # the parameter vector, which optimizers update in place
                 np.testing.assert_array_equal(given, before, err_msg=f"{error}: was changed")
 
 
@@ -570,24 +571,24 @@ def copies(arrays):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_arrays_of_no_rows(name):
-    """All of them, then each alone: an answer for no images, or an error that says so."""
+def test_arrays_without_rows(name):
+    """All arrays empty, then each one alone: a result for no images, or an error that says so."""
     call, *arrays = ROWS[name]
     outcome(call, [array[:0] for array in arrays])
     for k in range(len(arrays)):
         outcome(call, [*copies(arrays[:k]), arrays[k][:0], *copies(arrays[k + 1 :])])
 
 
-# ---- nothing is copied where nothing has to be ----------------------------------------------
+# ---- arrays are not copied without need -----------------------------------------------------
 
 
 class Seen(Exception):
-    """The arrays that reached the code that computes."""
+    """Records the arrays that the computing code gets."""
 
 
 @pytest.fixture
 def runner(monkeypatch):
-    """A network, and the arrays that its backend is called with: they are not copies."""
+    """A network whose backend records the arrays it is called with."""
     one, seen = network(), []
 
     def see(name):

@@ -1,4 +1,4 @@
-"""A written file is there whole or not at all, whatever happens on the way."""
+"""Files are written completely or not at all, whatever happens while writing."""
 
 import errno
 import os
@@ -65,7 +65,7 @@ def test_a_disk_that_is_full_halfway(tmp_path):
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["model"]
 
 
-def test_an_error_of_the_content_itself_comes_out_as_it_is(tmp_path):
+def test_an_error_raised_by_content_is_not_changed(tmp_path):
     class Odd(OSError):
         pass
 
@@ -77,7 +77,7 @@ def test_an_error_of_the_content_itself_comes_out_as_it_is(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_an_interrupt_leaves_no_file(tmp_path, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
@@ -87,7 +87,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_content_is_on_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+def test_content_is_on_disk_before_the_file_is_renamed(tmp_path, monkeypatch):
     seen, replace = [], os.replace
     monkeypatch.setattr(atomic_file.os, "fsync", lambda descriptor: seen.append("fsync"))
 
@@ -99,7 +99,7 @@ def test_content_is_on_disk_before_it_takes_the_name(tmp_path, monkeypatch):
 
     monkeypatch.setattr(atomic_file.os, "replace", watched)
     write_atomically(tmp_path / "model", b"all of it")
-    assert seen == ["fsync", b"all of it", "fsync"]  # the last is that of the folder
+    assert seen == ["fsync", b"all of it", "fsync"]  # the second fsync is of the folder
 
 
 def test_a_missing_folder_is_an_error_that_names_the_file(tmp_path):
@@ -108,7 +108,7 @@ def test_a_missing_folder_is_an_error_that_names_the_file(tmp_path):
     assert caught.value.filename == str(tmp_path / "no" / "model")
 
 
-def test_a_folder_in_the_way_stays(tmp_path):
+def test_a_folder_of_that_name_is_an_error_and_stays(tmp_path):
     (tmp_path / "model").mkdir()
     with pytest.raises(OSError):
         write_atomically(tmp_path / "model", b"new")
@@ -117,12 +117,12 @@ def test_a_folder_in_the_way_stays(tmp_path):
 
 @POSIX
 @pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_permissions_follow_the_umask_which_is_left_alone(tmp_path, monkeypatch, umask, mode):
-    """Not those of a temporary file, which its owner alone may read."""
+def test_permissions_follow_the_umask_which_does_not_change(tmp_path, monkeypatch, umask, mode):
+    """Not the permissions of a temporary file, which only its owner may read."""
     before = os.umask(umask)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(os, "umask", None)  # it belongs to all threads: not even for a moment
+            patch.setattr(os, "umask", None)  # shared by all threads: never changed
             write_atomically(tmp_path / "model", b"new")
     finally:
         os.umask(before)
@@ -131,7 +131,7 @@ def test_permissions_follow_the_umask_which_is_left_alone(tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("room", ["tinycnn", "ferdata", "examples"])
 def test_every_file_is_written_atomically(room):
-    """But for those that no run reads again: locks, and what is checked in a temporary folder."""
+    """Except files that no run reads again: locks, and checks in a temporary folder."""
     allowed = {"atomic_file.py", "folder.py", "c_file.py", "python_file.py"}
     writes = re.compile(
         r"""open\([^)]*["'][wax]|\.write_(text|bytes)\(|os\.(replace|rename)|mkstemp"""
@@ -142,7 +142,7 @@ def test_every_file_is_written_atomically(room):
     assert writes.search(Path(atomic_file.__file__).read_text(encoding="utf-8"))
 
 
-# ---- writers that are killed, and writers side by side ---------------------------------------
+# ---- killed writers, and concurrent writers --------------------------------------------------
 
 KILLED = """
 import os, signal, sys
@@ -180,7 +180,7 @@ atomic_file.write_atomically(path, content)
         ("replace", "after", b"new"),
     ],
 )
-def test_a_writer_killed_anywhere_leaves_a_whole_file_and_no_part_for_long(
+def test_a_killed_writer_leaves_a_whole_file_and_the_next_removes_its_part(
     tmp_path, where, when, found
 ):
     path = tmp_path / "model"
@@ -199,12 +199,12 @@ def test_a_writer_killed_anywhere_leaves_a_whole_file_and_no_part_for_long(
     assert sorted(os.listdir(tmp_path)) == sorted(["model", *others])
 
 
-def test_a_writer_that_lives_keeps_its_part(tmp_path):
+def test_the_part_of_a_running_writer_is_not_removed(tmp_path):
     path = tmp_path / "model"
 
     def content(file):
         file.write(b"slow")
-        write_atomically(path, b"quick")  # a second writer comes and goes meanwhile
+        write_atomically(path, b"quick")  # meanwhile a second writer writes the same file
         assert path.read_bytes() == b"quick"
         file.write(b"er")
 
@@ -213,16 +213,16 @@ def test_a_writer_that_lives_keeps_its_part(tmp_path):
 
 
 @POSIX
-def test_a_part_taken_for_one_of_the_dead_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+def test_a_part_removed_by_mistake_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
     import fcntl
 
     path, flock, n_locks = tmp_path / "model", fcntl.flock, []
 
     def lock(file, flags):
-        if not n_locks and not flags & fcntl.LOCK_NB:  # the first writer, just before it locks
+        if not n_locks and not flags & fcntl.LOCK_NB:  # the first writer is about to lock its part
             n_locks.append(1)
             write_atomically(path, b"other")
-            assert os.listdir(tmp_path) == ["model"]  # the first one's part is gone
+            assert os.listdir(tmp_path) == ["model"]  # the first writer's part is gone
         return flock(file, flags)
 
     monkeypatch.setattr(fcntl, "flock", lock)
@@ -231,21 +231,21 @@ def test_a_part_taken_for_one_of_the_dead_before_it_is_locked_is_made_anew(tmp_p
 
 
 @POSIX
-def test_on_a_disk_without_locks_files_are_written_and_parts_stay(tmp_path, monkeypatch):
+def test_on_a_disk_without_locks_files_are_written_and_parts_are_not_removed(tmp_path, monkeypatch):
     import fcntl
 
     def no_locks(*arguments):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    part = ".model.0123abcd.part"  # it may be that of a writer at work
+    part = ".model.0123abcd.part"  # it may belong to a writer that is still running
     (tmp_path / part).touch()
     write_atomically(tmp_path / "model", b"new")
     assert (tmp_path / "model").read_bytes() == b"new"
     assert sorted(os.listdir(tmp_path)) == [part, "model"]
 
 
-def test_many_writers_at_once(tmp_path):
+def test_many_concurrent_writers(tmp_path):
     path, contents, errors = tmp_path / "model", [bytes([k]) * 5000 for k in range(4)], []
 
     def write(k):

@@ -1,4 +1,4 @@
-"""Augmentations mean what they say: checked on turns and shifts that move pixels exactly."""
+"""Augmentations do what their names say: checked with turns and shifts that move whole pixels."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def changed(image, size=9, shift=(0, 0), angle=0.0, scale=1.0, mirrored=False):
     return warp_images(image, matrices, size)[0]
 
 
-def test_nothing_is_the_resize(image):
+def test_without_any_change_it_is_a_resize(image):
     for size in (9, 20):
         np.testing.assert_array_equal(changed(image, size), resize_images(image, size)[0])
 
@@ -65,18 +65,18 @@ def test_mirror_comes_before_shift_and_turn(image):
     np.testing.assert_array_equal(both[1:, 2:], turned[:-1, :-2])
 
 
-def test_draws_stay_inside_their_ranges_and_use_them():
+def test_random_values_stay_within_their_ranges_and_fill_them():
     augment = Augmentation(shift_px=3, rotation_deg=20, scale=(0.8, 1.25), flip=True)
     n, size = 4000, 48
     back = augment.matrices(np.random.default_rng(0), n, size, size, size)
     linear = back[:, :, :2]
     determinant = np.linalg.det(linear)
-    assert 0.45 < (determinant < 0).mean() < 0.55  # mirrored: half of them
+    assert 0.45 < (determinant < 0).mean() < 0.55  # half of the images are mirrored
     scale = np.abs(determinant) ** -0.5
     assert 0.8 <= scale.min() < 0.81 and 1.24 < scale.max() <= 1.25
     angle = np.rad2deg(np.arctan2(linear[:, 0, 1], linear[:, 0, 0]))
     assert -20 <= angle.min() < -19.5 and 19.5 < angle.max() <= 20
-    # The output point that shows the source's centre m is m + shift.
+    # The centre m of the source appears at m + shift in the output.
     middle = np.full((n, 2, 1), (size - 1) / 2)
     shift = np.linalg.solve(linear, middle - back[:, :, 2:]) - middle
     assert -3 <= shift.min() < -2.9 and 2.9 < shift.max() <= 3
@@ -91,7 +91,7 @@ def test_same_generator_same_changes():
     assert (one != other).any()
 
 
-def test_switching_flip_off_leaves_the_rest():
+def test_switching_flip_off_changes_nothing_else():
     with_flip = Augmentation(flip=True).matrices(np.random.default_rng(1), 50, 48, 48, 84)
     without = Augmentation(flip=False).matrices(np.random.default_rng(1), 50, 48, 48, 84)
     kept = np.linalg.det(with_flip[:, :, :2]) > 0

@@ -1,4 +1,4 @@
-"""Averaged weights against the definition, step by step, and gone on with from any epoch."""
+"""Averaged weights against the definition, step by step, and resumed from any epoch."""
 
 import math
 
@@ -17,10 +17,10 @@ OPTIONS = dict(ema_decay=0.7, clip_norm=0.5)
 
 
 def by_definition(weights, decay):
-    """The average after the last of `weights`: each one's share written out, in float64."""
+    """The average after the last of `weights`, with the share of each written out, in float64."""
     total, left = np.zeros(len(weights[0])), 1.0
     for n in reversed(range(1, len(weights))):
-        d = min(decay, n / (9 + n))  # step n - 1 counted from 0
+        d = min(decay, n / (9 + n))  # weights[n]: after step n - 1, counted from 0
         total += left * (1 - d) * weights[n]
         left *= d
     return total + left * weights[0]
@@ -59,7 +59,7 @@ def test_decay_out_of_range(decay, tmp_path):
 
 
 class Weights(Callback):
-    """The weights that learn, after each step, and what is in the network after each epoch."""
+    """Records the trained weights after each step, and the network's weights after each epoch."""
 
     def __init__(self):
         self.network, self.learning, self.after = None, [], []
@@ -80,7 +80,7 @@ def undisturbed(tmp_path_factory):
     return folder, seen, first, list(records)
 
 
-def test_what_is_scored_and_kept_is_the_average(undisturbed):
+def test_the_average_is_validated_and_saved(undisturbed):
     folder, seen, first, records = undisturbed
     weights = [first, *seen.learning]
     n = len(seen.learning) // N_EPOCHS
@@ -95,14 +95,14 @@ def test_what_is_scored_and_kept_is_the_average(undisturbed):
     np.testing.assert_array_equal(best.parameter_vector, seen.after[which])
 
 
-def test_learning_goes_on_as_without_the_average(undisturbed, tmp_path):
+def test_training_is_the_same_as_without_the_average(undisturbed, tmp_path):
     seen = Weights()
     seen.network, records = begin("adamw one-cycle", tmp_path, callbacks=[seen], clip_norm=0.5)
     list(records)
     np.testing.assert_array_equal(seen.learning, undisturbed[1].learning)
 
 
-def test_resumed_after_any_step_is_as_if_never_interrupted(undisturbed, tmp_path):
+def test_a_run_resumed_after_any_step_equals_an_uninterrupted_one(undisturbed, tmp_path):
     expected, (_, seen, _, records) = contents(undisturbed[0]), undisturbed
     for epoch, batch in STOPS:
         folder = tmp_path / f"{epoch}-{batch}"
@@ -128,7 +128,7 @@ def test_resuming_with_other_options_is_refused(tmp_path, other):
 
 
 @pytest.mark.parametrize("spoil", [None, lambda v: v[:-1], lambda v: v.astype(np.float64)])
-def test_a_checkpoint_without_its_learning_weights_is_refused(tmp_path, spoil):
+def test_a_checkpoint_without_the_trained_weights_is_refused(tmp_path, spoil):
     with pytest.raises(KeyboardInterrupt):
         train("adam constant", tmp_path, callbacks=[StopAt(1, None)], **OPTIONS)
     path = path_in(tmp_path)
@@ -144,7 +144,7 @@ def test_a_checkpoint_without_its_learning_weights_is_refused(tmp_path, spoil):
         train("adam constant", tmp_path, resume=True, **OPTIONS)
 
 
-def test_clipping_takes_part(undisturbed, tmp_path):
+def test_clipping_is_applied(undisturbed, tmp_path):
     network, _ = train("adamw one-cycle", tmp_path, ema_decay=0.7)
     assert not np.array_equal(network.parameter_vector, undisturbed[1].after[-1])
     with pytest.raises(ValueError, match="clip_norm is -1"):

@@ -1,4 +1,4 @@
-"""Numba failing: missing, broken, or unable to compile.  "auto" then is NumPy, said once."""
+"""Numba is missing, broken or cannot compile: "auto" then means NumPy, with one warning."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ else:
 
 
 def run(code, folder=None, **environment):
-    """Run code in an interpreter of its own; `folder` comes first on its path."""
+    """Run code in a new interpreter; `folder` comes first on its path."""
     env = {k: v for k, v in os.environ.items() if k not in ("TINYCNN_BACKEND", "NUMBA_DISABLE_JIT")}
     if folder is not None:
         env["PYTHONPATH"] = os.pathsep.join([str(folder), env.get("PYTHONPATH", "")])
@@ -108,7 +108,7 @@ def test_kernels_that_cannot_be_compiled(tmp_path):
 
 
 @pytest.mark.kernels
-def test_a_bug_is_no_reason_to_fall_back():
+def test_an_error_other_than_of_numba_does_not_fall_back():
     for error in (RuntimeError("of ours"), IndexError("of ours")):
 
         def kernels(error=error):
@@ -121,7 +121,7 @@ def test_a_bug_is_no_reason_to_fall_back():
 
 @pytest.fixture
 def unnamed(monkeypatch):
-    """As in a process where nothing has failed and no variable is set."""
+    """As in a new process: nothing has failed, and TINYCNN_BACKEND is not set."""
     monkeypatch.delenv("TINYCNN_BACKEND", raising=False)
     monkeypatch.setattr(backend_choice, "_failed", False)
     return monkeypatch
@@ -131,7 +131,7 @@ def missing():
     raise ImportError("there is no Numba")
 
 
-def test_each_name_means_what_it_says(unnamed):
+def test_what_each_backend_name_does(unnamed):
     assert [either(name, lambda: "kernels", lambda: "NumPy") for name in BACKENDS] == [
         *("kernels", "kernels", "NumPy")
     ]
@@ -147,7 +147,7 @@ def test_each_name_means_what_it_says(unnamed):
 @pytest.mark.parametrize(
     "named, meant", [("numpy", "NumPy"), ("numba", "kernels"), ("", "kernels")]
 )
-def test_the_environment_says_what_auto_means(unnamed, named, meant):
+def test_the_environment_variable_decides_what_auto_means(unnamed, named, meant):
     unnamed.setenv("TINYCNN_BACKEND", named)
     assert either("auto", lambda: "kernels", lambda: "NumPy") == meant
     assert either("numpy", lambda: "kernels", lambda: "NumPy") == "NumPy"
@@ -157,7 +157,7 @@ def test_the_environment_says_what_auto_means(unnamed, named, meant):
 @pytest.mark.kernels
 @pytest.mark.parametrize("fails", ["program_transpose_weights", "program_backward"])
 def test_a_backward_pass_that_cannot_be_compiled(unnamed, fails):
-    """A step that began on the kernels could not be ended on NumPy: this is found out before."""
+    """A step that starts on the kernels cannot finish on NumPy, so this is checked before it."""
     from tinycnn.kernels import _jit, program
 
     def refuse(*args):
@@ -170,7 +170,7 @@ def test_a_backward_pass_that_cannot_be_compiled(unnamed, fails):
 
     expected = gradients(models.microexpnet(backend="numpy"))
     network = models.microexpnet(backend="auto")
-    network.predict_proba(IMAGES)  # prediction has its kernels
+    network.predict_proba(IMAGES)  # the kernels of prediction still compile
     unnamed.setattr(program, fails, refuse)
     with pytest.warns(RuntimeWarning, match="computes with NumPy.*out of registers"):
         np.testing.assert_array_equal(gradients(network), expected)
@@ -180,7 +180,7 @@ def test_a_backward_pass_that_cannot_be_compiled(unnamed, fails):
 
 @pytest.mark.kernels
 def test_a_loss_and_an_optimizer_that_cannot_be_compiled(unnamed):
-    """Nobody has called either before, so that a kernel found by name is one that compiles."""
+    """Neither has been called before, so each kernel that they look up must be compiled."""
     from tinycnn.kernels import _jit, adam, cross_entropy
 
     def refuse(*args):
@@ -198,14 +198,14 @@ def test_a_loss_and_an_optimizer_that_cannot_be_compiled(unnamed):
     assert len(caught) == 1
     right, slope = CrossEntropy()(logits, labels, backend="numpy")
     assert value == right and (dlogits == slope).all()
-    np.testing.assert_allclose(parameters, 0.9, rtol=1e-6)  # the first step is the learning rate
+    np.testing.assert_allclose(parameters, 0.9, rtol=1e-6)  # step: the learning rate
     with pytest.raises(_jit.CompileError, match="out of registers"):
         CrossEntropy()(logits, labels, backend="numba")
     with pytest.raises(_jit.CompileError, match="out of registers"):
         tinycnn.Adam(backend="numba").step(parameters, np.ones(7))
 
 
-def test_an_unknown_name_is_told(unnamed):
+def test_an_unknown_backend_is_an_error_that_names_it(unnamed):
     unnamed.setenv("TINYCNN_BACKEND", "cuda")
     with pytest.raises(ValueError, match="TINYCNN_BACKEND='cuda': expected one of auto, numba"):
         either("auto", missing, missing)
@@ -220,8 +220,8 @@ def test_an_unknown_name_is_told(unnamed):
             call()
 
 
-def test_threads_that_come_together_share_one_runner(monkeypatch):
-    """Else one of them would keep what backward needs in a runner that the other throws away."""
+def test_concurrent_threads_share_one_runner(monkeypatch):
+    """Otherwise one thread would store what backward needs in a runner that the other discards."""
     both, made = threading.Barrier(2, timeout=30), []
 
     def make(*arguments, **options):

@@ -1,4 +1,4 @@
-"""Batches depend on seed and epoch alone, and keep everything about an image together."""
+"""Batches depend only on seed and epoch, and keep all data of an image together."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from ferdata.warp import resize_images
 
 
 def faces(n=23, size=12, **changes):
-    """Image i is i all over: no warp changes that, so an image tells which one it is."""
+    """Every pixel of image i is i.  No warp changes that, so each image shows its number."""
     parts = dict(
         images=np.arange(n, dtype=np.uint8)[:, None, None] * np.ones((1, size, size), np.uint8),
         ids=np.array([str(i) for i in range(n)], dtype=np.str_),
@@ -131,7 +131,7 @@ def test_larger_images_are_reduced_once_before_augmentation(monkeypatch):
     assert images.shape == (5, 10, 10) and calls == [10]
 
 
-def test_flip_leaves_soft_labels_alone():
+def test_flip_does_not_change_soft_labels():
     data = noisy()
     augment = Augmentation(shift_px=0, rotation_deg=0, scale=(1.0, 1.0), flip=True)
     images, labels, soft = next(Batches(data, size_px=12, augment=augment, shuffle=False)(0))
@@ -142,7 +142,7 @@ def test_flip_leaves_soft_labels_alone():
     np.testing.assert_array_equal(labels, data.labels)
 
 
-def test_a_mirrored_image_has_the_answer_for_its_mirror_image():
+def test_a_mirrored_image_gets_the_soft_labels_of_its_mirror_image():
     other = np.random.default_rng(3).normal(0, 1, (23, 8)).astype(np.float32)
     data = replace(noisy(), flipped_soft_labels=other)
     for augment, size_px in (
@@ -163,14 +163,14 @@ def test_a_mirrored_image_has_the_answer_for_its_mirror_image():
     assert next(Batches(data.with_soft_labels(None), augment=augment)(0))[2] is None
 
 
-def test_batches_can_be_changed_by_their_user():
+def test_changing_a_batch_does_not_change_the_data_set():
     batches = Batches(faces(), size_px=12)
     for part in next(batches(0)):
         part += 1
     assert_same(batches(0), Batches(faces(), size_px=12)(0))
 
 
-def test_data_that_does_not_serve():
+def test_unsuitable_data_is_refused():
     with pytest.raises(DataError, match="no images to make batches of"):
         Batches(faces().select(np.zeros(23, dtype=bool)))
     with pytest.raises(DataError, match="targets='distribution': this dataset has no distribution"):

@@ -1,4 +1,4 @@
-"""Names that could leave their folder, by their text or by a link."""
+"""Names that could point outside their folder, by their text or through a link."""
 
 import os
 
@@ -24,7 +24,7 @@ def test_names_that_leave(name):
 def test_links(tmp_path):
     root = tmp_path / "set"
     (root / "a").mkdir(parents=True)
-    (tmp_path / "set-2").mkdir()  # its name begins like the folder's
+    (tmp_path / "set-2").mkdir()  # its name begins with the name of the folder
     for path in (root / "a/1.png", tmp_path / "2.png", tmp_path / "set-2/3.png"):
         path.write_bytes(b"")
     os.symlink("../2.png", root / "out.png")

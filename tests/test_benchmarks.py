@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic, on made-up numbers; what they measure is no test's business."""
+"""The arithmetic of the benchmarks, on made-up numbers; measured values are not tested."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def seeded(monkeypatch):
 
 @pytest.fixture
 def stub_kernels(monkeypatch):
-    """The registry with kernels that do nothing: a line is made without compiling."""
+    """The registry of kernels with functions that do nothing, so that nothing is compiled."""
     names = list(kernel_lines.registry())
     stubs = {name: lambda *arguments: None for name in names}
     monkeypatch.setattr(kernel_lines, "registry", lambda: stubs)
@@ -82,7 +82,7 @@ def test_ratio_is_the_fastest_peers_time_by_ours():
     }
 
 
-def test_rows_without_peers_or_without_us():
+def test_rows_without_other_engines_or_without_tinycnn():
     alone = made_up_row(times={"tinycnn": [1.0]})
     assert alone["ours_s"] == 1
     assert alone["fastest_peer"] is None and alone["ratio_to_fastest_peer"] is None
@@ -148,14 +148,14 @@ def test_rows_of_the_dense_layer_follow_the_layout():
 
 
 def test_onnx_bytes_are_protobuf():
-    # protobuf's own examples: 150 is 96 01, field 1 = 150 is 08 96 01, field 2 = "testing"
+    # examples from protobuf's manual: 150 is 96 01, field 1 = 150 is 08 96 01, field 2 = "testing"
     assert onnx_model._number(1, 150).hex() == "089601"
     assert onnx_model._bytes(2, "testing") == bytes.fromhex("120774657374696e67")
 
 
 def test_products_are_counted_inside_the_picture():
     x = np.zeros((9, 1))
-    x[1:8] = 1  # 7 pixels between paddings of 1 and 1
+    x[1:8] = 1  # 7 pixels, padded by 1 on each side
     windows = np.lib.stride_tricks.sliding_window_view(x[:, 0], 3)[::2]
     assert kernel_lines.taps_inside(4, 2, 1, 3, 7) == windows.sum()
     conv1, conv2, dense1, dense2 = 42 * 42 * 16 * 64, 11 * 11 * 32 * 256, 1152 * 48, 48 * 8
@@ -174,7 +174,7 @@ def test_every_kernel_has_a_benchmark(monkeypatch, stub_kernels, seeded):
     assert kernel_lines.without_line(lines) == ["conv3d_forward"]
 
 
-def test_a_kernel_that_has_changed_is_reported(stub_kernels, seeded):
+def test_a_kernel_that_changed_is_reported(stub_kernels, seeded):
     stub_kernels["sgd_update"] = lambda parameters: None
     del stub_kernels["dropout_forward"]
     _, failed = kernel_lines.make_lines(seeded)
@@ -195,14 +195,14 @@ def test_roofline_of_one_kernel():
     assert found["peak_gmac_per_s"] > 0.1
 
 
-def test_unknown_section_or_peer_ends_with_a_line(capsys):
+def test_an_unknown_section_or_peer_is_an_error_of_one_line(capsys):
     assert program.main(["speed"]) == 2
     assert "no section 'speed'" in capsys.readouterr().err
     assert program.main(["--peers", "tensorflow"]) == 2
     assert "tensorflow" in capsys.readouterr().err
 
 
-def test_a_shared_folder_without_the_network_ends_with_a_line(capsys, monkeypatch, tmp_path):
+def test_a_shared_folder_without_the_network_is_an_error_of_one_line(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("TINYCNN_SHARED", str(tmp_path))
     assert program.main(["peers"]) == 2
     assert str(tmp_path) in capsys.readouterr().err
@@ -225,7 +225,7 @@ def test_a_worker_measures_the_tinycnn_it_is_told_to(tmp_path, seeded):
 
 
 def test_images_of_the_problem_are_far_from_ties(seeded):
-    """Of the first image's windows and of dense1, one by one, in float64."""
+    """In every pooling window and every unit of dense1 of the first image, in float64."""
     assert (problem.tie_distance(seeded.weights, seeded.x) > 0.99 * problem.MARGIN).all()
     weights = {name: w.astype(np.float64) for name, w in seeded.weights.items()}
     x = np.pad(seeded.x[0, :, :, 0].astype(np.float64), 3)
@@ -244,15 +244,15 @@ def test_images_of_the_problem_are_far_from_ties(seeded):
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2", "dense1"])
-def test_a_tie_is_found_in_every_layer(seeded, layer):
+def test_ties_are_detected_in_every_layer(seeded, layer):
     weights = {name: w.copy() for name, w in seeded.weights.items()}
     weights[f"{layer}.w"][..., 0] = 0  # one filter whose every output is its bias
     weights[f"{layer}.b"][0] = 1 if layer != "dense1" else 0
     assert (problem.tie_distance(weights, seeded.x[:2]) == 0).all()
 
 
-def test_engines_that_are_installed_are_compared_and_timed(monkeypatch):
-    """All of it, briefly: ours beside whatever there is here."""
+def test_installed_engines_are_compared_and_timed(monkeypatch):
+    """The whole comparison, briefly: tinycnn and every engine that is installed here."""
     monkeypatch.delenv("TINYCNN_SHARED", raising=False)
     monkeypatch.setattr(comparison, "thread_counts", lambda: [1])
     effort = comparison.Effort(n_rounds=2, turn_s=1e-4, row_s=60)
@@ -263,7 +263,7 @@ def test_engines_that_are_installed_are_compared_and_timed(monkeypatch):
     for row in found["rows"]:
         assert row["ours_s"] > 0, row["left_out"]
         assert row["ours_error"] < 1e-5
-        assert row["peers"] == {} and row["fastest_peer"] is None  # no .tflite has these weights
+        assert row["peers"] == {} and row["fastest_peer"] is None  # no .tflite for these
     assert len(found["control"]) == 3 and "tinycnn" in found["engines"]
     assert json.loads(json.dumps(found))["weights"] == "seeded"
     assert "forward" in peers_report.text(found, load="0.10")
@@ -272,9 +272,7 @@ def test_engines_that_are_installed_are_compared_and_timed(monkeypatch):
 # ---- start-up -----------------------------------------------------------------------------------
 
 
-def test_start_up_of_the_numpy_backend_is_measured_from_the_start_of_the_process(
-    monkeypatch, tmp_path, seeded
-):
+def test_start_up_time_counts_from_the_start_of_the_process(monkeypatch, tmp_path, seeded):
     seeded.save(tmp_path / "problem.npz")
     command = ("numpy", tmp_path / "problem.npz", str(tmp_path / "cache"), 1, ("numpy",))
     rows = [startup._row("Python and numpy", *command)]
@@ -285,7 +283,7 @@ def test_start_up_of_the_numpy_backend_is_measured_from_the_start_of_the_process
         assert row["peak_bytes"] > 1e7
     assert rows[1]["install_bytes"] < rows[1]["install_with_requirements_bytes"]
     assert not (tmp_path / "cache").exists()  # nothing was compiled
-    assert "failed" in rows[2]  # not installed, or without a .tflite
+    assert "failed" in rows[2]  # not installed, or no .tflite file
     text = startup.text(rows)
     assert "ours" in text and "left out: absent: " in text
     real = startup.time.time()
@@ -318,8 +316,8 @@ print(json.dumps([TILE.vector_bytes, "ymm" in code, "zmm" in code, *target]))
 
 
 @pytest.mark.skipif(not isa.widest(), reason="this processor has no AVX2, or does not say")
-def test_avx2_holds_our_own_kernels():
-    """They have AVX2 and no more, on a host that claims AVX-512."""
+def test_avx2_restricts_our_kernels():
+    """With AVX2 chosen, our kernels use no AVX-512, on a host that reports AVX-512."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "TINYCNN_TILE"))}
     clean["PYTHONPATH"] = str(Path(isa.__file__).parent.parent)
     done = subprocess.run(
@@ -330,7 +328,7 @@ def test_avx2_holds_our_own_kernels():
 
 
 @ON_X86
-def test_avx2_reaches_the_engines_and_keeps_what_was_set(monkeypatch):
+def test_avx2_restricts_the_engines_and_keeps_other_settings(monkeypatch):
     monkeypatch.setattr(os, "environ", {"XLA_FLAGS": "--mine", "OTHER": "1"})
     isa.restrain("host")
     assert os.environ == {"XLA_FLAGS": "--mine", "OTHER": "1"} and isa.note("host") == ""
@@ -344,7 +342,7 @@ def test_avx2_reaches_the_engines_and_keeps_what_was_set(monkeypatch):
     assert "nothing was restrained" in isa.note("avx2")
 
 
-def test_avx2_on_another_processor_ends_with_a_line(capsys, monkeypatch):
+def test_avx2_on_another_processor_is_an_error_of_one_line(capsys, monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert program.main(["--isa", "avx2", "peers"]) == 2
     assert "aarch64" in capsys.readouterr().err
@@ -353,12 +351,12 @@ def test_avx2_on_another_processor_ends_with_a_line(capsys, monkeypatch):
 # ---- against another version --------------------------------------------------------------------
 
 
-def test_a_version_that_git_does_not_know_ends_with_a_line(capsys):
+def test_a_version_that_git_does_not_know_is_an_error_of_one_line(capsys):
     assert program.main(["--against", "no-such-version"]) == 2
     assert "--against no-such-version: " in capsys.readouterr().err
 
 
-def test_a_version_that_does_not_run_ends_with_a_line(capsys, monkeypatch):
+def test_a_version_that_does_not_run_is_an_error_of_one_line(capsys, monkeypatch):
     def fails(revision, quick):
         raise WorkerFailed("ImportError: cannot import name 'Distillation'")
 

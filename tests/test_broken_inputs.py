@@ -1,7 +1,7 @@
-"""Every input of the written list gives one clear error or the right labels; Hypothesis adds more.
+"""Every file of broken_inputs.py gives one clear error or the right labels; Hypothesis adds more.
 
-Run by hand, since it takes half a minute: a teacher's csv of 10^7 rows, refused at line 4,000,003
-with a peak of 153 MB for the whole process.
+One case was run by hand, since it takes half a minute: a teacher's csv of 10^7 rows.  It was
+refused at line 4,000,003, and the process took at most 153 MB.
 """
 
 import json
@@ -58,7 +58,7 @@ def test_the_list_is_long_enough_and_names_are_unique():
 
 
 def refused(case, folder):
-    """The message, after checking that it is one line and that nothing was left behind."""
+    """The error message; checks that it is one line and that nothing was left in the cache."""
     path = case.build(folder)
     before = sorted(p for p in folder.rglob("*"))
     with pytest.raises(DataError, match=case.words) as error:
@@ -88,7 +88,7 @@ def as_nobody(read, path):
 @pytest.mark.parametrize("case", [c for c in BROKEN if not c.unprivileged], ids=lambda c: c.name)
 def test_broken(case, tmp_path, cache):
     refused(case, tmp_path)
-    # Of two files that are right but do not fit together, whole copies are kept; no others.
+    # The cache keeps a file that is valid by itself, even if the other file is wrong or unfit.
     kept = sorted(p.name.split("-")[0] for p in cache.glob("*") if p.name != "kernels")
     misfit = case.words.startswith("new.csv: votes for") or case.name == "votes reordered"
     both = ["fer2013.csv", "fer2013new.csv"]
@@ -96,7 +96,7 @@ def test_broken(case, tmp_path, cache):
     assert kept == (both if misfit else both[:1] if joined else [])
     assert not list(cache.rglob("*.part"))
     if kept:
-        with pytest.raises(DataError, match=case.words):  # from the copies as well
+        with pytest.raises(DataError, match=case.words):  # again, now from the cache
             case.read(tmp_path / "fer2013new.csv")
 
 
@@ -166,7 +166,7 @@ def raise_(message):
 
 
 @pytest.mark.parametrize("blank", [False, True])
-def test_a_manifest_without_end(tmp_path, monkeypatch, blank):
+def test_an_endless_manifest_is_refused(tmp_path, monkeypatch, blank):
     monkeypatch.setattr("ferdata.sources.manifest.MAX_ROWS", 3)
     path = write(tmp_path / "faces.csv", lines([*MANIFEST, *[""] * 9] if blank else MANIFEST * 2))
     for i in (1, 2, 3):
@@ -182,12 +182,12 @@ def test_a_teacher_of_blank_lines(tmp_path, monkeypatch):
         ferdata.load_soft_labels(path)
 
 
-# ---- any damage ------------------------------------------------------------------------------
+# ---- random damage ---------------------------------------------------------------------------
 
 changes = st.lists(
     st.tuples(
         st.sampled_from(["set", "bit", "cut", "insert"]),
-        st.sampled_from([30, 300, 10**9]),  # headers stand near the ends
+        st.sampled_from([30, 300, 10**9]),  # headers are near the ends of a file
         st.integers(0, 10**9),
         st.binary(min_size=1, max_size=4)
         | st.sampled_from([b",", b"\n", b'"', b"\0", b"0", b"\r"]),
@@ -215,9 +215,9 @@ def damaged(data, changes):
 
 
 def outcome(read, path):
-    """What read gives, or None for one clear error; any other exception is a failure."""
+    """The result of read, or None for one clear error; any other exception fails the test."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of odd files
+        warnings.simplefilter("ignore")  # Pillow warns of unusual files
         try:
             return read(path)
         except DataError as error:
@@ -226,7 +226,7 @@ def outcome(read, path):
 
 
 def untouched(before, after):
-    """Numbers of the rows whose lines are as they were, below the same header."""
+    """Numbers of the rows whose lines did not change, if the header did not change either."""
     old, new = before.splitlines(), after.splitlines()
     if old[:1] != new[:1]:
         return []
@@ -291,7 +291,7 @@ PACKED, TEACHER_NPZ = packed(), npz()
 
 
 @given(changes)
-def test_damaged_arrays_are_refused_or_as_they_were(tmp_path_factory, changes):
+def test_damaged_arrays_are_refused_or_unchanged(tmp_path_factory, changes):
     folder = tmp_path_factory.getbasetemp()
     for name, good, read, fields in (
         ("t.npz", TEACHER_NPZ, ferdata.load_soft_labels, ("values", "ids", "classes")),
@@ -307,5 +307,5 @@ def test_damaged_arrays_are_refused_or_as_they_were(tmp_path_factory, changes):
 def test_damaged_png(tmp_path_factory, changes):
     path = write(tmp_path_factory.getbasetemp() / "a.png", damaged(png(), changes))
     found = outcome(ferdata.read_photo, path)
-    # Pillow does not compare the checksum of pixels that it could unpack: they may differ
+    # Pillow does not check the checksum of pixels that it can unpack, so they may differ
     assert found is None or (found.shape[:2], found.dtype) == (PIXELS.shape[:2], np.uint8)

@@ -1,4 +1,4 @@
-"""The C program: no warning, no byte outside its memory, the answers of the network."""
+"""The exported C program: no compiler warning, no access out of bounds, the network's results."""
 
 import ctypes
 import os
@@ -28,7 +28,7 @@ def need(compiler):
 
 
 def unchecked(network, folder, name, monkeypatch):
-    """Written without the exporter's own check: these tests check."""
+    """Write the program without the exporter's own check, because these tests check it."""
     with monkeypatch.context() as patch:
         patch.setattr(c_file, "_compiler", lambda: None)
         return c_file.write(network, folder, name)
@@ -60,7 +60,7 @@ def agrees(network, loaded, name, images=None):
     np.testing.assert_allclose(probs, network.predict_proba(images), atol=2e-5)
     np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=1e-5)
     again, _ = answers(loaded, name, network, images)
-    np.testing.assert_array_equal(again, logits)  # nothing stays from the image before
+    np.testing.assert_array_equal(again, logits)  # no state is left from the image before
 
 
 # ---- the paper's networks --------------------------------------------------------------------
@@ -69,7 +69,7 @@ def agrees(network, loaded, name, images=None):
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("flags", ["-O3", "-O1 -DNET_PLAIN", "-O2 -march=native"])
 def test_microexpnet(tmp_path, monkeypatch, compiler, flags):
-    """All ways in which the compilers may see it: for each processor, in plain C, for this one."""
+    """All ways to compile it: for any processor, in plain C, and for this processor."""
     need(compiler)
     network = candidate("p12", "XXS", framing="fer2013")
     network.calibration_temperature = 2.25
@@ -79,7 +79,7 @@ def test_microexpnet(tmp_path, monkeypatch, compiler, flags):
 
 @pytest.mark.parametrize("variant, size", [*zip(VARIANTS, ("XXS", "XS", "XS", "S"))])
 def test_each_variant(tmp_path, monkeypatch, variant, size):
-    """The size changes the dense layers alone, and larger ones take long to compile."""
+    """One size is enough: it changes only the dense layers, and larger ones compile slowly."""
     need("gcc")
     network = candidate(variant, size)
     unchecked(network, tmp_path, "net", monkeypatch)
@@ -93,11 +93,11 @@ def test_every_scaling(tmp_path, monkeypatch, scaling):
     unchecked(network, tmp_path, "net", monkeypatch)
     images = images_for(network, 6)
     images[3], images[4] = 0, 255
-    images[5], images[5, 40, 40] = 9, 10  # deviation below the floor
+    images[5], images[5, 40, 40] = 9, 10  # standard deviation below the lower bound
     agrees(network, library("gcc", tmp_path, "net", "-O1"), "net", images)
 
 
-# ---- awkward ones ----------------------------------------------------------------------------
+# ---- unusual networks ------------------------------------------------------------------------
 
 
 FEW = ("miniature", "overlapping_pool", "window_beyond_picture", "convolutions_alone")
@@ -112,9 +112,9 @@ FEW = ("miniature", "overlapping_pool", "window_beyond_picture", "convolutions_a
         ("clang", ["-O1"], FEW),
     ],
 )
-def test_awkward_networks_stay_inside_their_memory(tmp_path, monkeypatch, compiler, flags, names):
-    """All in one program, which the compiler watches: bounds, overflow, alignment, what is
-    undefined; or compiled for each processor, where the programs must not share a name."""
+def test_unusual_networks_access_only_their_memory(tmp_path, monkeypatch, compiler, flags, names):
+    """All networks in one program, so their names must not clash.  It is compiled with sanitizers
+    (bounds, overflow, alignment, undefined behaviour), or without them for any processor."""
     need(compiler)
     networks, files, calls = {}, [], []
     for k, name in enumerate(names):
@@ -123,7 +123,7 @@ def test_awkward_networks_stay_inside_their_memory(tmp_path, monkeypatch, compil
         files.append(f"{name}.c")
         K = len(networks[name].classes)
         calls.append(f"ask({name}_logits, {K}); ask({name}_probabilities, {K});")
-    # the image lies at the end of its memory, so that one byte too many is noticed
+    # each image is a block of exactly its size, so reading one byte more is noticed
     main = "".join(f'#include "{name}.h"\n' for name in networks) + (
         "#include <stdio.h>\n#include <stdlib.h>\nstatic uint8_t *image;\n"
         "static void ask(void (*f)(const uint8_t *, float *), size_t n)\n{\n"
@@ -156,10 +156,10 @@ def test_awkward_networks_stay_inside_their_memory(tmp_path, monkeypatch, compil
     assert at == found.size
 
 
-# ---- what stands in the files ----------------------------------------------------------------
+# ---- content of the files --------------------------------------------------------------------
 
 
-def test_nothing_is_needed_or_allocated(tmp_path, monkeypatch):
+def test_no_library_is_needed_and_no_memory_allocated(tmp_path, monkeypatch):
     need("gcc")
     unchecked(candidate("p2", scaling="standardized"), tmp_path, "net", monkeypatch)
     included = re.findall(r"#include (.*)", (tmp_path / "net.c").read_text())
@@ -169,12 +169,12 @@ def test_nothing_is_needed_or_allocated(tmp_path, monkeypatch):
     subprocess.run(command, cwd=tmp_path, check=True)
     needed = subprocess.run(["nm", "-u", "net.o"], cwd=tmp_path, capture_output=True, text=True)
     symbols = {line.split()[-1] for line in needed.stdout.splitlines()}
-    # what every C compiler may call on its own
+    # functions that any C compiler may call by itself
     assert symbols <= {"memset", "memcpy", "memmove", "_GLOBAL_OFFSET_TABLE_"}
 
 
-def test_the_sizes_it_states(tmp_path, monkeypatch):
-    """Against the compiler's own count."""
+def test_the_stated_sizes_are_right(tmp_path, monkeypatch):
+    """Compared with the sizes that the compiler reports."""
     need("gcc")
     written = unchecked(candidate(), tmp_path, "net", monkeypatch)
     for path in (written.source, written.header):
@@ -212,7 +212,7 @@ def test_the_header(tmp_path, monkeypatch):
 
 
 def test_weights_are_exact(tmp_path, monkeypatch):
-    """Largest, smallest, subnormal: hexadecimal numbers lose no bit."""
+    """Largest, smallest and subnormal weights: hexadecimal literals keep every bit."""
     need("gcc")
     network = Network(
         [Flatten(), Dense(6)], InputSpec(1, 1, classes=tuple("abcdef")), backend="numpy"
@@ -229,7 +229,7 @@ def test_weights_are_exact(tmp_path, monkeypatch):
     )
 
 
-def test_probabilities_of_far_logits(tmp_path, monkeypatch):
+def test_probabilities_of_logits_far_apart(tmp_path, monkeypatch):
     need("gcc")
     network = Network(
         [Flatten(), Dense(5)], InputSpec(1, 1, classes=tuple("abcde")), backend="numpy"
@@ -256,12 +256,12 @@ def test_written_and_checked(tmp_path):
     written = c_file.write(network, tmp_path)
     assert written.checked_with == c_file._compiler()
     assert sorted(os.listdir(tmp_path)) == ["microexpnet.c", "microexpnet.h"]
-    other = c_file.write(models.microexpnet(seed=3), tmp_path / "face.c")  # on the kernels
+    other = c_file.write(models.microexpnet(seed=3), tmp_path / "face.c")  # with the Numba kernels
     assert other.source == tmp_path / "face.c" and other.header == tmp_path / "face.h"
     assert "void face_logits(" in other.header.read_text()
 
 
-def test_without_a_compiler_it_says_so(tmp_path, monkeypatch, caplog):
+def test_without_a_compiler_the_error_says_so(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     written = c_file.write(awkward("miniature"), tmp_path)
@@ -294,7 +294,7 @@ def test_a_program_that_disagrees_is_not_written(tmp_path, monkeypatch, before, 
 
 
 @pytest.mark.parametrize("name", ["", "1net", "a-b", "a b", "größe", "../net"])
-def test_a_name_that_is_none_in_c(tmp_path, name):
+def test_a_name_that_is_not_valid_in_c(tmp_path, name):
     with pytest.raises(ValueError, match="expected letters, digits and _"):
         c_file.write(awkward("miniature"), tmp_path, name)
     assert os.listdir(tmp_path) == []
@@ -311,8 +311,8 @@ def test_weights_that_are_not_finite(tmp_path):
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_within_three_times_of_the_engine(tmp_path, monkeypatch, compiler):
-    """At -O3 alone, one image, one thread, in turn; measured at 1.2 to 1.7."""
+def test_at_most_three_times_slower_than_the_engine(tmp_path, monkeypatch, compiler):
+    """Compiled with only -O3, one image, one thread, in turn with ours; measured: 1.2 to 1.7."""
     need(compiler)
     network = models.microexpnet(n_threads=1)
     unchecked(network, tmp_path, "net", monkeypatch)

@@ -67,13 +67,13 @@ def test_edit_inside_a_large_file_is_seen_by_its_time(parser):
     parser.source.write_bytes(big)
     parser.text()
     stat = parser.source.stat()
-    big[1_300_000] ^= 1  # between two of the sampled blocks
+    big[1_300_000] ^= 1  # between two of the blocks that are hashed
     parser.source.write_bytes(big)
     os.utime(parser.source, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     assert parser.text() == bytes(big)
 
 
-def test_last_byte_of_a_large_file_is_sampled(parser):
+def test_last_byte_of_a_large_file_is_hashed(parser):
     big = bytearray(9 << 20)
     parser.source.write_bytes(big)
     parser.text()
@@ -104,10 +104,10 @@ def test_damaged_entry_is_rebuilt(parser, folder, damage):
         )
     )
     assert parser.text() == expected and parser.n_runs == 2
-    assert parser.text() == expected and parser.n_runs == 2  # and the entry is whole again
+    assert parser.text() == expected and parser.n_runs == 2  # the entry was written again
 
 
-def test_unwritable_folder_only_costs_time(parser, tmp_path, monkeypatch):
+def test_an_unwritable_folder_only_costs_time(parser, tmp_path, monkeypatch):
     blocked = tmp_path / "a file"
     blocked.write_text("in the way")
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(blocked / "cache"))
@@ -115,7 +115,7 @@ def test_unwritable_folder_only_costs_time(parser, tmp_path, monkeypatch):
     assert parser.n_runs == 2
 
 
-def test_failed_write_leaves_nothing_behind(parser, folder, monkeypatch):
+def test_a_failed_write_leaves_no_file(parser, folder, monkeypatch):
     def full(*_, **__):
         raise OSError("no space left")
 
@@ -124,7 +124,7 @@ def test_failed_write_leaves_nothing_behind(parser, folder, monkeypatch):
     assert list(folder.iterdir()) == []
 
 
-def test_source_that_changes_while_parsed_is_not_kept(parser, folder):
+def test_a_source_that_changes_while_it_is_parsed_is_not_cached(parser, folder):
     def build():
         arrays = parser()
         parser.source.write_bytes(b"changed meanwhile")
@@ -135,7 +135,7 @@ def test_source_that_changes_while_parsed_is_not_kept(parser, folder):
     assert parser.text() == b"changed meanwhile"
 
 
-def test_no_pickle_is_read(parser, folder):
+def test_pickle_is_never_read(parser, folder):
     parser.text()
     (entry,) = folder.iterdir()
     with np.load(entry) as file:
@@ -151,19 +151,19 @@ def test_missing_source(folder, tmp_path):
         cached_arrays(tmp_path, "kind", dict)
 
 
-def test_folder_by_environment(monkeypatch, tmp_path):
+def test_the_environment_names_the_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("FERDATA_CACHE_DIR", "/somewhere")
     assert str(cache_folder()) == "/somewhere"
     monkeypatch.delenv("FERDATA_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "ferdata"
     monkeypatch.setenv("HOME", "/home/someone")
-    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")  # to be ignored, says its specification
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")  # relative: to be ignored
     assert str(cache_folder()) == "/home/someone/.cache/ferdata"
 
 
 def claiming(shape, content=b""):
-    """An entry whose array claims a shape, in front of other content."""
+    """An entry whose array header states this shape, followed by this content."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -172,7 +172,7 @@ def claiming(shape, content=b""):
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["a claim", "a zip bomb"])
-def test_an_entry_that_takes_more_memory_than_it_has_is_rebuilt(parser, folder, packed):
+def test_an_entry_that_claims_more_memory_than_it_has_is_rebuilt(parser, folder, packed):
     parser.text()
     (entry,) = folder.iterdir()
     with np.load(entry) as file:
@@ -194,7 +194,7 @@ def test_an_entry_that_takes_more_memory_than_it_has_is_rebuilt(parser, folder, 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
-def test_the_folder_is_its_owners_alone(parser, folder, tmp_path, monkeypatch):
+def test_only_the_owner_can_read_the_folder(parser, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "new"))
     before = os.umask(0)
     try:

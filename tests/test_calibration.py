@@ -1,4 +1,4 @@
-"""fit_temperature against known temperatures and a plain search; what carries the result along."""
+"""fit_temperature against known temperatures and a grid search; where the result is stored."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def nll(z, labels, t):
 
 
 def drawn(n=4000, n_classes=5, spread=2.0, seed=0):
-    """Logits, and labels drawn from their own softmax: honest at a temperature of 1."""
+    """Logits, and labels drawn from their softmax: calibrated at a temperature of 1."""
     rng = np.random.default_rng(seed)
     z = rng.normal(0, spread, (n, n_classes))
     labels = (softmax(z).cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
@@ -45,19 +45,19 @@ def drawn(n=4000, n_classes=5, spread=2.0, seed=0):
 
 @pytest.mark.parametrize("t", [0.2, 1.0, 1.7, 30.0])
 def test_distributions_give_their_own_temperature_back(t):
-    """Targets softmax(z / t) are likeliest at t, exactly (Gibbs' inequality)."""
+    """Targets softmax(z / t) have the lowest loss exactly at t (Gibbs' inequality)."""
     z, _ = drawn(50)
     assert fit_temperature(z, softmax(z / t)) == pytest.approx(t, rel=1e-8)
 
 
 def test_two_classes_by_hand():
-    """Three of four right, all with a margin of 2: p = 3/4, so exp(2/t) = 3."""
+    """Three of four are right, all with a margin of 2: p = 3/4, so exp(2/t) = 3."""
     z, labels = np.array([[2.0, 0]] * 4), np.array([0, 0, 1, 0])
     assert fit_temperature(z, labels) == pytest.approx(2 / math.log(3), rel=1e-8)
 
 
 @pytest.mark.parametrize("factor", [0.25, 1.0, 8.0])
-def test_overconfident_logits_become_honest(factor):
+def test_overconfident_logits_become_calibrated(factor):
     z, labels = drawn()
     t = fit_temperature((factor * z).astype(np.float32), labels)
     assert t == pytest.approx(factor, rel=0.05)
@@ -72,8 +72,8 @@ def test_overconfident_logits_become_honest(factor):
     n_classes=st.integers(2, 6),
     factor=st.sampled_from([0.01, 0.3, 1.0, 5.0, 100.0]),
 )
-def test_no_other_temperature_is_likelier(seed, n, n_classes, factor):
-    """Against a plain search over the whole range."""
+def test_no_other_temperature_has_a_lower_loss(seed, n, n_classes, factor):
+    """Compared with a grid search over the whole range."""
     rng = np.random.default_rng(seed)
     z, labels = factor * rng.normal(size=(n, n_classes)), rng.integers(0, n_classes, n)
     t = fit_temperature(z, labels)
@@ -92,18 +92,18 @@ def test_indices_and_one_hot_rows_agree():
     )
 
 
-def test_an_offset_of_a_row_changes_nothing():
+def test_adding_a_constant_to_a_row_changes_nothing():
     z, labels = drawn(200)
     shifted = z + np.random.default_rng(1).normal(0, 100, (200, 1))
     assert fit_temperature(shifted, labels) == pytest.approx(fit_temperature(z, labels), rel=1e-6)
 
 
-def test_extremes():
+def test_extreme_logits():
     eye = np.eye(3, dtype=np.float32)
     labels = np.arange(3)
-    assert fit_temperature(eye, labels) == 1.0  # all right: no minimum
-    assert fit_temperature(np.zeros((3, 3)), labels) == 1.0  # nothing to scale
-    assert fit_temperature(-eye, labels) == HIGHEST  # worse than chance: the flatter the better
+    assert fit_temperature(eye, labels) == 1.0  # all are right: there is no minimum
+    assert fit_temperature(np.zeros((3, 3)), labels) == 1.0  # equal logits: no effect
+    assert fit_temperature(-eye, labels) == HIGHEST  # worse than chance: flattest is best
     assert fit_temperature(1e30 * eye, (labels + 1) % 3) == HIGHEST
     nearly = np.array([[1e-6, 0.0]] * 99 + [[0.0, 1e-6]])
     assert fit_temperature(nearly, np.zeros(100, int)) == LOWEST
@@ -141,7 +141,7 @@ def images(n=6, seed=0):
 
 
 @BACKENDS
-def test_probabilities_are_divided_and_logits_are_raw(backend):
+def test_probabilities_use_the_temperature_and_logits_do_not(backend):
     small = network(backend)
     raw, plain = small.predict_logits(images()), small.predict_proba(images())
     np.testing.assert_allclose(plain, softmax(raw.astype(np.float64)), rtol=1e-5, atol=1e-30)
@@ -171,7 +171,7 @@ def test_training_does_not_use_it(backend):
 
 
 @pytest.mark.parametrize("temperature", [0, -1.0, math.inf, math.nan])
-def test_only_numbers_above_0_are_taken(temperature):
+def test_only_numbers_above_0_are_accepted(temperature):
     small = network()
     assert small.calibration_temperature == 1.0
     with pytest.raises(ValueError, match="calibration_temperature is .*expected above 0"):
@@ -180,16 +180,16 @@ def test_only_numbers_above_0_are_taken(temperature):
 
 
 def with_temperature(path, change):
-    """The file at `path` again, its description changed."""
+    """Write the model file again with a changed description."""
     tensors, metadata = safetensors.read(path)
     description = json.loads(metadata[safetensors.METADATA_KEY])
-    description.pop("crc32", None)  # as older files are: nothing vouches for the rest
+    description.pop("crc32", None)  # without checksum, like older files
     change(description)
     metadata = {safetensors.METADATA_KEY: json.dumps(description)}
     path.write_bytes(safetensors_numpy.save(tensors, metadata))
 
 
-def test_the_model_file_carries_it(tmp_path):
+def test_the_model_file_stores_it(tmp_path):
     small, path = network(), tmp_path / "model.safetensors"
     small.calibration_temperature = np.float32(2.5)
     tinycnn.save(small, path)
@@ -216,7 +216,7 @@ def test_a_file_with_a_wrong_one_is_refused(tmp_path, value):
     assert str(path) in str(raised.value)
 
 
-def test_a_checkpoint_brings_it_back(tmp_path):
+def test_a_checkpoint_restores_it(tmp_path):
     small, optimizer = network(), SGD(0.1, backend="numpy")
     small.calibration_temperature = 1.75
     checkpoint.save_epoch(tmp_path, small, optimizer, {"a": 1}, [{"epoch": 0}], is_best=True)

@@ -1,4 +1,4 @@
-"""Checkpoints: what is refused and how it is told, and files that are whole whenever a run dies."""
+"""Checkpoints: what is refused and with which error; whole files whenever a run is killed."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def run_folder(tmp_path, written):
 
 
 def rewrite(path, change):
-    """Write the checkpoint again with `change(tensors, state)` made to it."""
+    """Apply `change(tensors, state)` to the checkpoint and write it again."""
     tensors, metadata = read(path)
     state = json.loads(metadata[checkpoint.METADATA_KEY])
     change(tensors, state)
@@ -58,7 +58,7 @@ def assert_refused(folder, *words, **options):
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 
-def test_this_checkpoint_is_resumed_unless_a_test_spoils_it(run_folder):
+def test_the_unchanged_checkpoint_can_be_resumed(run_folder):
     _, records = train(SETUP, run_folder, resume=True)
     assert [r.epoch for r in records] == [2, 3]
     rewrite(path_in(run_folder), lambda tensors, state: None)
@@ -80,7 +80,7 @@ def test_this_checkpoint_is_resumed_unless_a_test_spoils_it(run_folder):
         (["schedule", "n_steps=13"], dict(schedule=OneCycle(9e-3, 13))),
         (["schedule"], dict(schedule=None)),
         (["n_batches", "3", "4"], dict(batches=TinyBatches(30))),
-        (["n_images", "22", "23"], dict(batches=TinyBatches(23))),  # as many batches
+        (["n_images", "22", "23"], dict(batches=TinyBatches(23))),  # same n_batches
         (["n_validation_images", "16", "17"], dict(validation=validation(17))),
         (["n_validation_images", "None"], dict(validation=None)),
     ],
@@ -122,16 +122,16 @@ def test_another_network_is_refused(run_folder, network, request):
     assert np.array_equal(network.parameter_vector, before) and optimizer.n_steps == 0
 
 
-def test_missing(tmp_path):
+def test_a_missing_checkpoint(tmp_path):
     assert_refused(tmp_path, "no checkpoint to resume from")
     with pytest.raises(CheckpointError, match="no checkpoint to resume from"):
         records_in(tmp_path)
-    path_in(tmp_path).mkdir(parents=True)  # a folder of that name
+    path_in(tmp_path).mkdir(parents=True)  # a folder in the place of the file
     assert_refused(tmp_path, "no checkpoint to resume from")
 
 
 @pytest.mark.parametrize("share", [0.0, 1e-4, 0.02, 0.3, 0.999])
-def test_truncated(run_folder, written, share):
+def test_a_truncated_checkpoint(run_folder, written, share):
     path_in(run_folder).write_bytes(written[: int(len(written) * share)])
     assert_refused(run_folder, "damaged")
     with pytest.raises(CheckpointError, match="damaged"):
@@ -152,10 +152,10 @@ def test_noise_in_the_header(run_folder, written):
         except CheckpointError as error:
             n_refused += 1
             assert str(path_in(run_folder)) in str(error)
-    assert n_refused > 75  # the rest hit a number inside a record, or the padding
+    assert n_refused > 75  # the others changed a number inside a record, or the padding
 
 
-def test_a_model_is_no_checkpoint(run_folder):
+def test_a_model_file_is_not_a_checkpoint(run_folder):
     tinycnn.save(small_network("miniature", "numpy", np.float32), path_in(run_folder))
     assert_refused(run_folder, "not a checkpoint", checkpoint.METADATA_KEY)
     with pytest.raises(CheckpointError, match="not a checkpoint"):
@@ -209,13 +209,13 @@ def tensor(name, change):
         (lambda tensors, state: tensors.pop("dense2.b"), "dense2.b"),
     ],
 )
-def test_parts_missing_or_wrong(run_folder, change, word):
+def test_missing_or_wrong_parts(run_folder, change, word):
     rewrite(path_in(run_folder), change)
     assert_refused(run_folder, word)
 
 
-def test_lists_in_lists_in_lists(run_folder):
-    """Deeper than Python's own parser of JSON goes."""
+def test_deeply_nested_lists(run_folder):
+    """Nested more deeply than Python's JSON parser allows."""
     path = path_in(run_folder)
     tensors, metadata = read(path)
     metadata[checkpoint.METADATA_KEY] = "[" * 100_000
@@ -225,12 +225,12 @@ def test_lists_in_lists_in_lists(run_folder):
         records_in(run_folder)
 
 
-# ---- whole files, whenever a run dies --------------------------------------------------------
+# ---- files stay whole whenever a run is killed -----------------------------------------------
 
 
 @pytest.mark.parametrize("n_writes_before", range(5))
 def test_a_crash_between_or_in_writes_repeats_the_epoch(tmp_path, monkeypatch, n_writes_before):
-    """The k-th renaming fails; a run writes the best model and then the checkpoint."""
+    """The k-th rename fails.  A run writes first the best model, then the checkpoint."""
     whole, folder = tmp_path / "whole", tmp_path / "crashed"
     whole.mkdir()
     folder.mkdir()
@@ -257,7 +257,7 @@ def test_a_crash_between_or_in_writes_repeats_the_epoch(tmp_path, monkeypatch, n
     assert_same_run(folder, contents(whole))
 
 
-def test_ctrl_c_just_after_the_renaming_is_still_ctrl_c(tmp_path, monkeypatch):
+def test_ctrl_c_just_after_the_rename_still_raises_keyboard_interrupt(tmp_path, monkeypatch):
     replace = os.replace
 
     def replace_and_interrupt(source, target):

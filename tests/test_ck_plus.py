@@ -1,4 +1,4 @@
-"""CK+: the published counts on a full-size tree, every label by name, every way to be broken."""
+"""Listing CK+: the published counts on a full-size copy, labels by name, every kind of damage."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def by_path(files):
     return {path.rpartition("/")[2]: name for path, name in zip(files.paths, names)}
 
 
-# The published counts.
+# Published counts
 
 
 def test_full_size_paper(full):
@@ -80,7 +80,7 @@ def test_full_size_other_protocols(full, protocol, unlabelled, n, n_people):
     assert (files.has_label is not None) == unlabelled
 
 
-# What is taken, and its label.
+# Which images are taken, with which labels.
 
 
 def test_paper_takes_the_last_three_and_every_first_frame(tree):
@@ -123,7 +123,7 @@ def test_class_numbers_are_those_of_the_readme(tmp_path):
     assert CK_PLUS.classes == MICROEXPNET8.classes
 
 
-def test_frames_go_by_number_not_by_listing(tmp_path):
+def test_frames_are_ordered_by_number_not_by_name(tmp_path):
     link = Linked(tmp_path / "CK+")
     for number in (1, 2, 9, 10, 100):
         link(f"cohn-kanade-images/S005/001/S005_001_{number}.png")
@@ -138,7 +138,7 @@ def test_frames_go_by_number_not_by_listing(tmp_path):
 @pytest.mark.parametrize(
     "text", ["   3.0000000e+00\n", "3", "3.", " 3.0\r\n", "\ufeff3.0", "3.0e0", "3.000E+000\n\n"]
 )
-def test_forms_of_the_number(tree, text):
+def test_forms_of_the_class_number(tree, text):
     ck_emotion(tree / "Emotion", "S005/001", 5, text)
     assert by_path(list_files(tree))["S005_001_00000005.png"] == "disgust"
 
@@ -174,7 +174,7 @@ def test_photos_become_framed_faces(tmp_path):
         np.testing.assert_array_equal(data.images[i], expected)
 
 
-# What is refused.
+# Errors
 
 
 def emotion_file(tree, sequence="S005/001", number=5):
@@ -197,7 +197,7 @@ BROKEN = {
     ),
     "not one label": (
         lambda t: [f.unlink() for f in (t / "Emotion").rglob("*.txt")],
-        "not one emotion file",
+        "no emotion files",
     ),
     "two labels": (
         lambda t: ck_emotion(t / "Emotion", "S005/001", 4, "4"),
@@ -209,7 +209,7 @@ BROKEN = {
     ),
     "a label without its sequence": (
         lambda t: shutil.rmtree(t / "cohn-kanade-images/S010/002"),
-        r"no sequence S010/002, but .*label .*\(1 such\)",
+        r"no sequence S010/002, but .*label .*\(1 such labels\)",
     ),
     "the peak is missing": (
         lambda t: (t / "cohn-kanade-images" / ck_frame("S005/001", 5)).unlink(),
@@ -289,7 +289,7 @@ def test_broken_numbers(tree, text):
 
 @given(st.binary(max_size=40) | st.from_regex(r"\s*\d\.?\d{0,3}(e[+-]\d\d)?\s*").map(str.encode))
 @example(b"   7.0000000e+00\n")
-def test_any_bytes_are_a_label_or_one_error(tmp_path_factory, data):
+def test_any_bytes_give_a_label_or_one_error(tmp_path_factory, data):
     file = write(tmp_path_factory.getbasetemp() / "emotion.txt", data)
     try:
         label = ferdata.sources.ck_plus._emotion(file)
@@ -302,7 +302,7 @@ def test_any_bytes_are_a_label_or_one_error(tmp_path_factory, data):
 def test_an_emotion_file_that_cannot_be_read(tree, monkeypatch):
     emotion_file(tree).unlink()
     emotion_file(tree).mkdir()
-    files = list_files(tree, protocol="last-frame")  # a folder is no emotion file
+    files = list_files(tree, protocol="last-frame")  # a folder is not taken for an emotion file
     assert list(by_path(files)) == ["S010_002_00000012.png"]
     with pytest.raises(DataError, match="Emotion: cannot be read"):
         ferdata.sources.ck_plus._emotion(tree / "Emotion")
@@ -313,7 +313,7 @@ def test_frames_after_the_peak_are_counted(tree):
     assert list_files(tree).counts["sequences that go on after their peak"] == 1
 
 
-def test_a_sequence_needs_no_emotion_folder(tree):
+def test_a_sequence_without_an_emotion_folder_is_unlabelled(tree):
     assert not os.path.exists(tree / "Emotion/S010/003")
     assert list_files(tree).counts["labelled sequences"] == 2
 

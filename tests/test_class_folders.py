@@ -1,4 +1,4 @@
-"""Folders of class folders: any, CK+48's with people in the names, FER2013's with splits."""
+"""Class folders: those of any data set, of CK+48 (people in the file names) and of FER2013."""
 
 import shutil
 
@@ -29,7 +29,7 @@ def class_tree(root, places):
     return link.root
 
 
-# Any folder of folders.
+# Any class folders.
 
 
 def test_classes_are_the_folders_in_alphabetical_order(tmp_path):
@@ -65,7 +65,7 @@ def test_classes_spelt_differently_in_two_splits_are_one_class(tmp_path):
     assert by_path["train/sad/1.png"] == by_path["test/Sad/9.png"]
 
 
-def test_below_one_more_folder(tmp_path):
+def test_class_folders_inside_one_more_folder(tmp_path):
     root = class_tree(tmp_path / "mine", ["data/faces/happy/1.png", "data/faces/sad/1.png"])
     assert folders.list_files(root).paths == ("data/faces/happy/1.png", "data/faces/sad/1.png")
 
@@ -92,7 +92,7 @@ def test_images_are_resized_whole(tmp_path):
 BROKEN = {
     "an unknown class": (
         lambda t: (t / "train/hapy").mkdir(),
-        "train/hapy: no known class by its name; rename the folder",
+        "train/hapy: the name is not a known class; rename the folder",
     ),
     "a class twice": (
         lambda t: shutil.copytree(t / "train/happy", t / "train/Happiness"),
@@ -112,7 +112,7 @@ BROKEN = {
     ),
     "a split twice": (
         lambda t: shutil.copytree(t / "test", t / "testing"),
-        "two folders of one split among test/, testing/, train/",
+        "two folders of the same split among test/, testing/, train/",
     ),
     "an unknown split": (
         lambda t: shutil.copytree(t / "test", t / "extra"),
@@ -137,7 +137,7 @@ def test_broken_folders(tmp_path, case):
         folders.list_files(root)
 
 
-# CK+48 and its like.
+# CK+48 and similar copies.
 
 CK48_COUNTS = dict(anger=135, contempt=54, disgust=177, fear=75, happy=207, sadness=84)
 CK48_COUNTS["surprise"] = 249
@@ -193,9 +193,12 @@ def test_with_a_neutral_folder_the_classes_are_those_of_ck_plus(tmp_path):
     "place, message",
     [
         ("happy/S010_001_00000014.png", "happy, but anger/S010_001_00000015.png of the same seque"),
-        ("happy/face.png", "happy/face.png: its name does not tell the subject"),
-        ("happy/S10_001_00000014.png", "does not tell the subject"),
-        ("bored/S020_001_00000014.png", "bored: a folder of no known class; expected anger, cont"),
+        ("happy/face.png", "happy/face.png: expected a name such as S010_0"),
+        ("happy/S10_001_00000014.png", "S10_001_00000014.png: expected a name such as S010_0"),
+        (
+            "bored/S020_001_00000014.png",
+            "bored: unexpected folder, expected one of anger, cont",
+        ),
     ],
 )
 def test_broken_ck_folders(tmp_path, place, message):
@@ -203,7 +206,7 @@ def test_broken_ck_folders(tmp_path, place, message):
         ck_folders.list_files(ck_tree(tmp_path, place))
 
 
-# FER2013 as folders.
+# FER2013 as folders
 
 
 def fer2013_tree(root, splits=("train", "test"), side_px=48):
@@ -216,7 +219,7 @@ def fer2013_tree(root, splits=("train", "test"), side_px=48):
 
 
 def test_fer2013_classes_are_alphabetical(tmp_path):
-    """As a library lists the folders: angry 0 .. neutral 4, sad 5, surprise 6."""
+    """The order in which libraries list folders: angry 0 .. neutral 4, sad 5, surprise 6."""
     files = fer2013_folders.list_files(fer2013_tree(tmp_path / "fer"))
     assert files.label_space is FER2013_FOLDERS
     documented = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
@@ -238,8 +241,8 @@ def test_larger_images_in_such_folders_are_not_fer2013(tmp_path):
     assert recognise(fer2013_tree(tmp_path / "raf", side_px=100)).source == "folders"
 
 
-def test_fer2013_is_recognised_whatever_its_first_image_is_worth(tmp_path):
-    """It is named when the images are read; what the folders are does not hang on it."""
+def test_fer2013_is_recognised_even_if_its_first_image_is_damaged(tmp_path):
+    """A damaged image is reported when it is read, and does not change what the folders are."""
     root = fer2013_tree(tmp_path / "fer")
     for path in root.glob("*/angry/*"):
         path.write_bytes(b"no picture")
@@ -259,7 +262,10 @@ def test_fer2013_split_by_names(tmp_path):
     folders_say = fer2013_folders.list_files(root)
     assert dict(zip(folders_say.paths, folders_say.split))["test/sad/PublicTest_77.png"] == "test"
     shutil.copy(root / "test/sad/PrivateTest_15.png", root / "test/sad/15.png")
-    with pytest.raises(DataError, match="test/sad/15.png: its name does not tell the split"):
+    with pytest.raises(
+        DataError,
+        match="test/sad/15.png: expected a name such as Training_3908.jpg, which tells the split",
+    ):
         fer2013_folders.list_files(root, split="names")
     with pytest.raises(ValueError, match="split: expected one of folders, names"):
         fer2013_folders.list_files(root, split="usage")
@@ -268,9 +274,7 @@ def test_fer2013_split_by_names(tmp_path):
 def test_broken_fer2013_folders(tmp_path):
     root = fer2013_tree(tmp_path / "fer")
     write(root / "train/contempt/1.png", "x")
-    with pytest.raises(
-        DataError, match="train/contempt: a folder of no known class; expected angr"
-    ):
+    with pytest.raises(DataError, match="train/contempt: unexpected folder, expected one of angr"):
         fer2013_folders.list_files(root)
     shutil.rmtree(root / "train/contempt")
     shutil.rmtree(root / "train/sad")
@@ -279,7 +283,7 @@ def test_broken_fer2013_folders(tmp_path):
 
 
 def test_labels_of_one_image_in_every_source_agree_by_name(tmp_path):
-    """The same face, sorted by three conventions, has one class name."""
+    """Different label spaces number a class differently, but find it by the same name."""
     spaces = [CK48, CK_PLUS, FER2013_FOLDERS]
     assert [space.index("happy") for space in spaces] == [4, 5, 3]
     assert [space.index("sad") for space in spaces] == [5, 6, 5]

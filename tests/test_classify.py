@@ -1,4 +1,4 @@
-"""network.classify: the answers, and what gets an error and not an answer."""
+"""network.classify: its answers, and the images for which it raises an error instead."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ CLASSES = ("neutral", "happy", "surprise")
 
 @dataclass(frozen=True)
 class CutFaces:
-    """What the face tools hand over, as far as a network looks at it."""
+    """The part of ferdata's found faces that a network looks at."""
 
     images: np.ndarray
     framing: str | None
@@ -58,7 +58,7 @@ def test_an_answer_has_label_confidence_and_all_probabilities():
 
 
 def test_each_image_gets_its_own_answer():
-    """Dark pictures are neutral, bright ones happy, whatever their order."""
+    """This network calls dark pictures neutral and bright ones happy; their order is mixed."""
     made = network()
     made.parameters["dense1.w"][:, 1] = 1
     made.parameters["dense1.b"][0] = 8
@@ -69,7 +69,7 @@ def test_each_image_gets_its_own_answer():
     np.testing.assert_array_equal([list(a.probs.values()) for a in answers[:2]], probs)
 
 
-def test_it_reads_well():
+def test_printing_an_answer():
     answers = saying(0, np.log(6), np.log(3)).classify(images(2), unsure_below=0.5)
     assert str(answers) == "[<happy 60.0%>, <happy 60.0%>]"
     (unsure,) = saying(0, np.log(6), np.log(3)).classify(images(1), unsure_below=0.7)
@@ -77,7 +77,7 @@ def test_it_reads_well():
 
 
 @pytest.mark.parametrize("unsure_below, label", [(0, "happy"), (0.5, "happy"), (0.61, "unsure")])
-def test_unsure_is_said_below_the_threshold_alone(unsure_below, label):
+def test_unsure_only_below_the_threshold(unsure_below, label):
     (answer,) = saying(0, np.log(6), np.log(3)).classify(images(1), unsure_below=unsure_below)
     assert answer.label == label and answer.confidence == pytest.approx(0.6, rel=1e-5)
     assert answer.probs["happy"] == answer.confidence
@@ -105,18 +105,18 @@ def test_no_images_no_answers():
     assert network().classify(CutFaces(np.zeros((0, 4, 4), np.uint8), "fer2013")) == []
 
 
-def test_answers_are_values():
+def test_equal_answers_compare_equal():
     assert Classification("a", 0.5, {"a": 0.5}) == Classification("a", 0.5, {"a": 0.5})
     with pytest.raises(AttributeError):
         Classification("a", 0.5, {}).label = "b"
 
 
-def test_probabilities_that_are_no_numbers_are_no_answer():
+def test_nan_probabilities_are_an_error():
     with pytest.raises(ValueError, match="image 0 are not numbers.*weights are damaged"):
         saying(0, np.nan, 0).classify(images())
 
 
-# ---- what gets no answer ---------------------------------------------------------------------
+# ---- refused images --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,13 @@ def test_probabilities_that_are_no_numbers_are_no_answer():
         (CutFaces(images() / 255, "fer2013"), TypeError, "dtype float64"),
     ],
 )
-def test_refused_with_what_to_do(pictures, error, message):
+def test_the_error_says_what_to_do(pictures, error, message):
     pattern = ".*".join(re.escape(part) for part in message.split(".*"))
     with pytest.raises(error, match=pattern):
         network().classify(pictures)
 
 
-def test_colour_networks_take_colour():
+def test_a_colour_network_takes_colour_images():
     made = network(channels=3)
     assert len(made.classify(images(2, (4, 4, 3)))) == 2
     for shape in ((4, 4), (4, 4, 1), (4, 4, 4)):
@@ -174,7 +174,7 @@ def test_colour_networks_take_colour():
 @pytest.mark.parametrize(
     "faces, own", [("paper", None), (None, "paper"), ("", "paper"), ("paper", "paper")]
 )
-def test_a_framing_that_fits_or_is_not_known_is_taken(faces, own):
+def test_a_framing_that_fits_or_is_unknown_is_accepted(faces, own):
     assert len(network(framing=own).classify(CutFaces(images(), faces))) == 2
     assert len(network(framing=own).classify(images())) == 2
 
@@ -184,14 +184,14 @@ def test_without_a_framing_the_advice_names_none():
         network(framing=None).classify(images(2, (5, 5)))
 
 
-def test_dark_pictures_are_pictures():
-    """All black, and a single pixel above 1: nothing was cast wrongly."""
+def test_dark_pictures_are_accepted():
+    """All black, or with a single pixel above 1: not mistaken for pixels scaled to 0..1."""
     black = np.zeros((2, 4, 4), np.uint8)
     assert len(network().classify(black)) == 2
     black[0, 0, 0] = 2
     assert len(network().classify(black)) == 2
 
 
-def test_a_channel_axis_of_one_may_be_there_or_not():
+def test_a_channel_axis_of_length_one_is_optional():
     made = network()
     assert made.classify(images()) == made.classify(images()[..., None])

@@ -1,4 +1,4 @@
-"""The console command: what it prints, its exit status, and one line for whatever is wrong."""
+"""The console command: what it prints, its exit status, and errors of one line."""
 
 import json
 import os
@@ -130,7 +130,7 @@ def test_wrong_options(refused, argv, message):
 
 
 def test_as_a_program(model):
-    """In a process of its own, and with a reader who has seen enough."""
+    """In a separate process, also with a pipe that is closed early, as `head` does."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tinycnn.cli"]
     done = subprocess.run(
@@ -163,7 +163,7 @@ def test_ctrl_c_and_no_memory(monkeypatch, run, model):
     assert run("info", model) == (2, "", "error: not enough memory\n")
 
 
-def test_text_for_a_terminal():
+def test_control_characters_are_removed_for_a_terminal():
     assert plain("a\x1b[31mb\nc é") == "a\ufffd[31mb\ufffdc é"
     assert one_line(ValueError("two\n  lines")) == "two lines"
     assert one_line(FileNotFoundError(2, "No such file", "x")) == "x: No such file"
@@ -184,7 +184,7 @@ def test_text_for_a_terminal():
     ],
 )
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_no_model(refused, tmp_path, face, command, name, content, message):
+def test_files_that_are_not_models(refused, tmp_path, face, command, name, content, message):
     path = tmp_path / name
     if content == "folder":
         path.mkdir()
@@ -208,7 +208,7 @@ def test_models_by_name(run_json, name, n_parameters):
     assert found["n_parameters"] == n_parameters and found["kind"] == "new weights"
 
 
-def test_the_weights_that_come_along(run_json):
+def test_the_shipped_weights(run_json):
     for name in ("pretrained", "ferplus"):
         found = run_json("info", name)
         assert found["n_parameters"] == 65_000 and found["training"]
@@ -250,7 +250,7 @@ def test_microexpnets_multiply_adds(run_json):
     assert run_json("info", "microexpnet")["n_multiply_adds"] == pytest.approx(2.85e6, rel=2e-3)
 
 
-def test_names_from_a_file_cannot_steer_the_terminal(run, tmp_path):
+def test_names_from_a_file_cannot_send_control_characters(run, tmp_path):
     path = tmp_path / "nasty.safetensors"
     network = make(classes=("\x1b[31mred", "b", "c\nd", "e"))
     network.training_summary = {"\x1bkey": "\x1bvalue"}
@@ -277,7 +277,7 @@ def test_a_tensorflow_checkpoint(run_json, refused, checkpoint):
     assert "variant" in refused("info", prefix)
 
 
-def test_a_damaged_checkpoint_is_not_taken_for_another_kind(refused, checkpoint):
+def test_a_damaged_checkpoint_is_not_mistaken_for_another_kind(refused, checkpoint):
     data = Path(checkpoint[0] + ".data-00000-of-00001")
     content = bytearray(data.read_bytes())
     content[1000] ^= 1
@@ -316,7 +316,7 @@ def test_convert_to_float16_and_back(run, run_json, tmp_path):
     network = models.microexpnet(scaling="standardized", seed=3, bias_std=0.2)
     faces = np.random.default_rng(1).integers(0, 256, (40, 84, 84), dtype=np.uint8)
     labels = network.predict_logits(faces).argmax(axis=1)
-    labels[:10] = (labels[:10] + 1) % 8  # so that 30 of 40 are right
+    labels[:10] = (labels[:10] + 1) % 8  # so 30 of the 40 predictions are right
     np.savez(tmp_path / "data.npz", images=faces, labels=labels)
     full, half, again = (tmp_path / f"{name}.safetensors" for name in ("full", "half", "again"))
     tinycnn.save(network, full)
@@ -468,7 +468,7 @@ def test_explain(run, run_json, model, face, tmp_path, monkeypatch):
 
 
 @pytest.mark.kernels
-def test_explain_says_that_a_gradient_is_wrong(run, monkeypatch, model, face, tmp_path):
+def test_explain_reports_a_wrong_gradient(run, monkeypatch, model, face, tmp_path):
     def wrong(y, dy, dx_out):
         dx_out[:] = dy
 
@@ -514,7 +514,7 @@ def truncated(path, size=(10, 9)):
         ("folder.png", lambda path: path.mkdir(), "not a file"),
         ("text.png", lambda path: path.write_text("hello"), "not a picture"),
         ("cut.png", truncated, "damaged"),
-        # seen by its header: its pixels are not decoded, however many they claim to be
+        # refused because of its header: its pixels are not decoded
         ("cut_large.png", lambda path: truncated(path, (800, 900)), "900x800 px; the network"),
         (
             "large.png",
@@ -545,7 +545,7 @@ def test_pictures_that_do_not_fit(refused, model, tmp_path, name, write, message
     assert message in error and name in error and not page.exists()
 
 
-def test_the_remedy_names_the_framing(refused, tmp_path, face):
+def test_the_advice_names_the_framing(refused, tmp_path, face):
     network = models.microexpnet(framing="fer2013")
     tinycnn.save(network, tmp_path / "m.safetensors")
     error = refused("explain", tmp_path / "m.safetensors", face, "--out", tmp_path / "page.html")
@@ -603,16 +603,15 @@ def test_gradcheck_tolerance(run, model):
 
 
 @pytest.mark.kernels
-def test_raw_pixels_have_a_bound_of_their_own(run_json, tmp_path):
+def test_raw_pixels_have_their_own_tolerance(run_json, tmp_path):
     tinycnn.save(make(scaling="raw"), tmp_path / "raw.safetensors")
     found = run_json("gradcheck", tmp_path / "raw.safetensors", "--directions", 1)
     assert found["bound"] == 1e-6 and found["passed"]
 
 
 @pytest.mark.kernels
-def test_kinks_everywhere_are_no_agreement(run, tmp_path):
-    """Sums of exactly 0 whatever the image: every difference of their bias meets the kink, with
-    other images too."""
+def test_a_check_that_only_meets_kinks_does_not_pass(run, tmp_path):
+    """A ReLU's inputs are 0 for every image, so each difference of their bias meets the kink."""
     layers = [Flatten(), Dense(3), ReLU(), Dense(2)]
     network = Network(layers, InputSpec(2, 2, 1, scaling="unit"), seed=1)
     network.parameters["dense1.w"][:] = 0
@@ -649,7 +648,7 @@ def test_gradcheck_of_a_broken_network(refused, tmp_path):
     assert "not finite" in refused("gradcheck", tmp_path / "nan.safetensors")
 
 
-def test_what_is_about_kernels_says_so_where_there_is_no_numba(model, face, tmp_path):
+def test_commands_that_need_kernels_say_so_without_numba(model, face, tmp_path):
     code = "import sys\nsys.modules['numba'] = None\nfrom tinycnn import cli\nsys.exit(cli.main())"
     for argv in (["gradcheck", model], ["explain", model, face, "--out", tmp_path / "page.html"]):
         command = [sys.executable, "-c", code, *map(str, argv)]
@@ -660,14 +659,14 @@ def test_what_is_about_kernels_says_so_where_there_is_no_numba(model, face, tmp_
         assert not (tmp_path / "page.html").exists()
 
 
-# ---- files that ask for more than they are ---------------------------------------------------
+# ---- files that claim more than they hold ----------------------------------------------------
 
 
 def test_no_other_program_is_started_for_a_picture(run, model, tmp_path, monkeypatch):
-    """Pillow gives EPS to Ghostscript, which runs what is in it."""
+    """Pillow would give EPS files to Ghostscript, which runs the program in them."""
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 10\n%%EndComments\nshowpage\n%%EOF\n"
     (tmp_path / "face.png").write_bytes(eps)
-    Image.init()  # all that Pillow knows is at hand
+    Image.init()  # loads all formats that Pillow knows
     with Image.open(tmp_path / "face.png") as picture:
         assert picture.format == "EPS"
     monkeypatch.setattr(subprocess, "Popen", None)
@@ -676,8 +675,8 @@ def test_no_other_program_is_started_for_a_picture(run, model, tmp_path, monkeyp
     assert status == 2 and "face.png: not a picture; expected JPEG, PNG" in error
 
 
-def test_an_array_is_as_long_as_its_header_says(run, model, tmp_path):
-    """NumPy's own reader makes room for what a header claims."""
+def test_an_array_shorter_than_its_header_says_is_refused(run, model, tmp_path):
+    """NumPy's reader would allocate the size that the header states."""
     np.savez(tmp_path / "data.npz", images=images(3), labels=np.zeros(3, int))
     claim = {"descr": "|u1", "fortran_order": False, "shape": (10**12, 10, 9)}
     with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
@@ -691,13 +690,13 @@ def test_an_array_is_as_long_as_its_header_says(run, model, tmp_path):
     assert not (tmp_path / "out.safetensors").exists()
 
 
-def test_a_picture_file_that_is_too_long_is_not_read(run, model, face, tmp_path, monkeypatch):
+def test_a_picture_file_that_is_too_long_is_refused(run, model, face, tmp_path, monkeypatch):
     monkeypatch.setattr(image_argument, "MAX_FILE_BYTES", 20)
     status, _, error = run("explain", model, face, "--out", tmp_path / "x.html")
     assert status == 2 and "face.png: more than 20 bytes" in error
 
 
-def test_what_a_library_says_is_cut():
+def test_long_messages_of_libraries_are_cut():
     assert in_short(ValueError("line\n" * 1000)) == "line " * 40 + "..."
     assert in_short(ValueError("bad\nheader")) == "bad header"
     assert in_short(KeyError()) == "KeyError"

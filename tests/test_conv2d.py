@@ -1,9 +1,10 @@
-"""conv2d: loops by the definition, then the reference, then the kernels, then differences.
+"""conv2d: slow loops against the reference, the reference against the kernels, numeric gradients.
 
-An allowance counts roundings.  A sum of n products in floating point is off by at most
-(n + 1) * eps/2 * sum|a||b|, whatever the order of its additions (Higham, Accuracy and Stability of
-Numerical Algorithms, section 3.1); two such sums differ by at most (n + 1) * eps * sum|a||b|.
-Whole numbers need no allowance: their sums are exact in both dtypes.
+Allowed differences are counts of roundings.  A sum of n products in floating point is off by at
+most (n + 1) * eps/2 * sum|a||b|, whatever the order of its additions (Higham, Accuracy and
+Stability of Numerical Algorithms, section 3.1); two such sums differ by at most
+(n + 1) * eps * sum|a||b|.
+Sums of whole numbers are exact in both dtypes, so they must be equal.
 """
 
 from typing import NamedTuple
@@ -48,7 +49,7 @@ def padded(N, H, W, C, F, KH, KW, S, padding="same"):
 
 @st.composite
 def cases(draw, channels, filters, largest):
-    """ "same" and "valid" convolutions, and paddings and output sizes of any other kind."""
+    """ "same" and "valid" convolutions, and others with any padding and output size."""
     N = draw(st.sampled_from([1, 2, 3, 0]))
     H, W, KH, KW = (draw(st.integers(1, largest)) for _ in range(4))
     C, F, S = draw(channels), draw(filters), draw(st.integers(1, 5))
@@ -59,8 +60,8 @@ def cases(draw, channels, filters, largest):
     return Case(N, H, W, C, F, KH, KW, S, PT, PL, OH, OW)
 
 
-# The whole-number cases are small (the loops are slow), the others have channels on both sides of
-# every vector width.
+# Cases of whole numbers are small, because the loops are slow.  The others have numbers of channels
+# just below and above every vector width.
 small_cases = cases(st.integers(1, 3), st.integers(1, 4), largest=6)
 awkward_cases = cases(
     st.sampled_from([1, 2, 3, 5, 7, 13, 17, 33]),
@@ -100,7 +101,7 @@ def tensors(case, seed, whole):
 
 
 def run(operations, case, dtype, x, w, b, dy):
-    """y, dw, db, dx of one pass forward and back, on guarded arrays."""
+    """y, dw, db, dx of a forward and a backward pass, on guarded arrays."""
     memory = Guarded(dtype)
     x, w, b, dy = (memory.given(t) for t in (x, w, b, dy))
     geometry = (case.S, case.PT, case.PL)
@@ -128,7 +129,7 @@ def run_naive(case, x, w, b, dy):
 
 
 def allowances(case, dtype, x, w, b, dy):
-    """How far two results of the same sums may lie apart, entry by entry."""
+    """The allowed difference of two results, for every entry."""
     sizes = run(reference, case, np.float64, *(np.abs(t.astype(dtype)) for t in (x, w, b, dy)))
     n_positions = case.N * case.OH * case.OW
     n_additions = dict(y=case.KH * case.KW * case.C + 1, dw=n_positions, db=n_positions)
@@ -154,7 +155,7 @@ def assert_within(given_values, expected, allowance):
 
 @BOTH
 def test_a_convolution_by_hand(operations):
-    """A 2x2 kernel at stride 2 over 3x3 pixels, "same": one row and column of padding behind.
+    """A 2x2 kernel, stride 2, 3x3 pixels, "same": one row of padding below, one column right.
 
     x  1 2 3      w  10  1      y = 100 + 1*10+2*1+4*100+5*1000   3*10+6*100
        4 5 6        100 1000               7*10+8*1               9*10
@@ -169,7 +170,7 @@ def test_a_convolution_by_hand(operations):
     # dw[a, e] = sum of dy times the pixels under tap (a, e): 1*1+2*3+3*7+4*9, 1*2+3*8; 1*4+2*6, 1*5
     np.testing.assert_array_equal(result["dw"][:, :, 0, 0], [[64, 26], [16, 5]])
     np.testing.assert_array_equal(result["db"], [10])
-    # each pixel lies under one tap of one window: dx = dy of the window times w of the tap
+    # each pixel is under one tap of one window: dx = dy of the window times w of the tap
     expected = [[10, 1, 20], [100, 1000, 200], [30, 3, 40]]
     np.testing.assert_array_equal(result["dx"][0, :, :, 0], expected)
 
@@ -211,7 +212,7 @@ def test_kernels_equal_the_reference(dtype, case, seed):
 
 
 @pytest.mark.parametrize("name", NAMED_CASES)
-def test_gradients_of_the_kernels_are_those_of_differences(name):
+def test_kernel_gradients_equal_numeric_gradients(name):
     case = NAMED_CASES[name]
     x, w, b, dy = tensors(case, 2, whole=False)
     gradients = run(kernels, case, np.float64, x, w, b, dy)
@@ -230,7 +231,7 @@ def test_gradients_of_the_kernels_are_those_of_differences(name):
 
 @BOTH
 @DTYPES
-def test_an_empty_batch_gives_empty_pictures_and_zero_gradients(operations, dtype):
+def test_an_empty_batch_gives_empty_outputs_and_zero_gradients(operations, dtype):
     case = padded(0, 5, 7, 3, 5, 3, 3, 2)
     result = run(operations, case, dtype, *tensors(case, 0, whole=True))
     assert result["y"].shape == (0, 3, 4, 5) and result["dx"].shape == (0, 5, 7, 3)
@@ -240,7 +241,7 @@ def test_an_empty_batch_gives_empty_pictures_and_zero_gradients(operations, dtyp
 @DTYPES
 @given(case=awkward_cases.filter(lambda case: case.N > 1), seed=st.integers(0, 2**32))
 @settings(max_examples=20)
-def test_bits_of_an_image_do_not_depend_on_its_neighbours(dtype, case, seed):
+def test_bits_of_an_image_do_not_depend_on_the_other_images(dtype, case, seed):
     x, w, b, dy = tensors(case, seed, whole=False)
     together = run(kernels, case, dtype, x, w, b, dy)
     for n in range(case.N):
@@ -255,7 +256,7 @@ def test_bits_of_an_image_do_not_depend_on_its_neighbours(dtype, case, seed):
 @BOTH
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["primes", "valid", "stride larger than the kernel"])
-def test_a_pixel_that_is_no_number_reaches_its_windows_alone(operations, value, name):
+def test_a_nan_pixel_only_reaches_its_own_windows(operations, value, name):
     case = NAMED_CASES[name]
     x, w, b, dy = tensors(case, 3, whole=False)
     x[1, 1, 0, 1] = value
@@ -270,14 +271,14 @@ def test_a_pixel_that_is_no_number_reaches_its_windows_alone(operations, value, 
 
 @BOTH
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_gradient_that_is_no_number_reaches_its_taps_alone(operations, value):
+def test_a_nan_gradient_only_reaches_its_own_taps(operations, value):
     case = NAMED_CASES["primes"]
     x, w, b, dy = tensors(case, 4, whole=False)
     dy[1, 0, 0, 2] = value
     with np.errstate(invalid="ignore"):
         result = run(operations, case, np.float64, x, w, b, dy)
         expected = run_naive(case, x, w, b, dy)
-    # the reference multiplies its padding too: 0 * NaN in dw, which the kernels never compute
+    # not the reference: it also multiplies padding, which gives 0 * NaN in dw
     for tensor in ("dw", "db", "dx") if operations is kernels else ("db", "dx"):
         touched = ~np.isfinite(expected[tensor])
         assert 0 < touched.sum() < touched.size
@@ -285,8 +286,8 @@ def test_a_gradient_that_is_no_number_reaches_its_taps_alone(operations, value):
         assert np.isfinite(result[tensor][~touched]).all()
 
 
-def test_a_weight_that_is_no_number_does_not_count_where_its_tap_lies_outside():
-    """The kernels compute no product with padding, so 0 * inf = NaN never arises there."""
+def test_an_infinite_weight_has_no_effect_where_its_tap_is_padding():
+    """The kernels never multiply padding, so 0 * inf = NaN cannot occur."""
     case = padded(1, 4, 4, 1, 1, 3, 3, 1)
     x, w, b, dy = (np.ones_like(t) for t in tensors(case, 0, whole=True))
     w[0, 0] = np.inf  # the tap above and to the left

@@ -1,7 +1,8 @@
-"""Backward through a pooling into the convolution before it: by the winners, and by unpooling.
+"""Backward through a max-pooling and the convolution before it, computed from the winners only.
 
-The definition is that of the two operations one after the other.  Whole numbers are exact; for real
-ones the allowance is that of test_conv2d.py, with the number of windows in place of positions.
+A winner is the position of the maximum of a pooling window.  The result must be that of the two
+backward passes one after the other.  Whole numbers are exact; for real numbers the allowance is
+that of test_conv2d.py, with the number of windows in place of positions.
 """
 
 from typing import NamedTuple
@@ -27,7 +28,7 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 class Case(NamedTuple):
-    """A convolution and the pooling behind it."""
+    """A convolution and the pooling after it."""
 
     N: int
     H: int
@@ -44,7 +45,7 @@ class Case(NamedTuple):
 
     @property
     def conv(self):
-        """Axes of the convolution."""
+        """Geometry of the convolution."""
         return (
             window_axis(self.H, self.KH, self.S, self.padding),
             window_axis(self.W, self.KW, self.S, self.padding),
@@ -52,7 +53,7 @@ class Case(NamedTuple):
 
     @property
     def pool(self):
-        """Axes of the pooling."""
+        """Geometry of the pooling."""
         return tuple(
             window_axis(axis.n_out, self.pool_K, self.pool_S, self.pool_padding)
             for axis in self.conv
@@ -86,9 +87,9 @@ NAMED_CASES = {
 
 
 def tensors(case, seed, whole, zeros=0.0):
-    """x, w, dy in float64 and the winners: any position of its window may be one.
+    """x, w, dy in float64, and winners: random positions within each window.
 
-    zeros: share of dy that is 0, as behind a ReLU.
+    zeros: share of dy that is 0, as with a ReLU after the pooling.
     """
     rng = np.random.default_rng(seed)
     draw = (lambda s: rng.integers(-4, 5, s).astype(float)) if whole else rng.standard_normal
@@ -106,7 +107,7 @@ def tensors(case, seed, whole, zeros=0.0):
 def run(operations, case, dtype, x, w, dy, argmax, listed=5, wants_dx=True):
     """dw (KH, KW, C, F), db and dx, on guarded arrays and scratch full of garbage.
 
-    listed: windows that are listed at a time
+    listed: how many windows the list of winners holds at a time
     """
     memory = Guarded(dtype)
     rows, columns = case.conv
@@ -161,22 +162,22 @@ def test_whole_numbers_equal_the_definition_exactly(operations, dtype, case, see
 @example(case=Case(2, 21, 21, 16, 32, 4, 4, 2, "same", 2, 2), seed=0, zeros=0.5)
 def test_kernels_equal_the_reference(dtype, case, seed, zeros):
     x, w, dy, argmax = tensors(case, seed, whole=False, zeros=zeros)
-    # a list of 64 windows: several for an image, blocks of 8 windows, and some left over
+    # lists of 64 windows: an image needs several; blocks of 8 windows, with a remainder
     result, expected = (run(ops, case, dtype, x, w, dy, argmax, 64) for ops in (kernels, reference))
     sizes = run(reference, case, np.float64, *(np.abs(t) for t in (x, w, dy)), argmax)
     n_windows = case.N * case.pool[0].n_out * case.pool[1].n_out
-    # where windows overlap, one position may add the gradients of all of them
+    # where windows overlap, the gradients of all of them can add up at one position
     n_additions = dict(dw=n_windows, db=n_windows)
     n_additions["dx"] = case.KH * case.KW * case.F + case.pool_K**2
     for name, values in expected.items():
-        # 3 more: the product, and x or w and dy rounded to the dtype when `sizes` was not
+        # 3 more roundings: the product, and x or w and dy to the dtype (not done for `sizes`)
         allowance = (n_additions[name] + 4) * np.finfo(dtype).eps * sizes[name]
         assert np.all(np.abs(result[name] - values) <= allowance), name
 
 
 @pytest.mark.parametrize("name", NAMED_CASES)
-def test_gradients_of_the_kernels_are_those_of_differences(name):
-    """Through convolution and pooling together, forward by the kernels too."""
+def test_kernel_gradients_equal_numeric_gradients(name):
+    """Through convolution and pooling together; the forward pass also uses the kernels."""
     case, rng = NAMED_CASES[name], np.random.default_rng(4)
     (conv_rows, conv_columns), (rows, columns) = case.conv, case.pool
     x, w, dy, _ = tensors(case, 7, whole=False)
@@ -207,7 +208,7 @@ def test_an_empty_batch_gives_zero_gradients(operations, dtype):
 
 @BOTH
 @DTYPES
-def test_the_gradient_of_the_input_may_not_be_wanted(operations, dtype):
+def test_the_gradient_of_the_input_can_be_left_out(operations, dtype):
     case = NAMED_CASES["primes"]
     values = tensors(case, 6, whole=False)
     result = run(operations, case, dtype, *values, wants_dx=False)
@@ -219,7 +220,7 @@ def test_the_gradient_of_the_input_may_not_be_wanted(operations, dtype):
 
 @DTYPES
 @pytest.mark.parametrize("listed", [1, 8, 19, 500])
-def test_any_number_of_windows_may_be_listed_at_a_time(dtype, listed):
+def test_the_result_does_not_depend_on_the_length_of_the_lists(dtype, listed):
     case = Case(2, 19, 21, 3, 17, 3, 4, 1, "same", 2, 2)
     values = tensors(case, 6, whole=True, zeros=0.5)
     result = run(kernels, case, dtype, *values, listed=listed)
@@ -230,7 +231,7 @@ def test_any_number_of_windows_may_be_listed_at_a_time(dtype, listed):
 @DTYPES
 @settings(max_examples=20)
 @given(case=awkward_cases.filter(lambda case: case.N > 1), seed=st.integers(0, 2**32))
-def test_bits_of_an_image_do_not_depend_on_its_neighbours(dtype, case, seed):
+def test_bits_of_an_image_do_not_depend_on_the_other_images(dtype, case, seed):
     x, w, dy, argmax = tensors(case, seed, whole=False)
     together = run(kernels, case, dtype, x, w, dy, argmax)["dx"]
     for n in range(case.N):
@@ -240,11 +241,11 @@ def test_bits_of_an_image_do_not_depend_on_its_neighbours(dtype, case, seed):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_gradient_that_is_no_number_reaches_its_taps_alone(value):
+def test_a_nan_gradient_only_reaches_its_own_taps(value):
     case = NAMED_CASES["primes"]
     x, w, dy, argmax = tensors(case, 4, whole=False)
     dy[1, 0, 0, 2] = value
-    with np.errstate(invalid="ignore"):  # 0 * inf, in a run without the JIT
+    with np.errstate(invalid="ignore"):  # 0 * inf warns when the JIT is off
         result = run(kernels, case, np.float64, x, w, dy, argmax)
     assert list(np.flatnonzero(~np.isfinite(result["db"]))) == [2]
     assert not np.isfinite(result["dw"][..., 2]).all()
@@ -252,8 +253,8 @@ def test_a_gradient_that_is_no_number_reaches_its_taps_alone(value):
     assert np.isfinite(result["dx"][0]).all() and not np.isfinite(result["dx"][1]).all()
 
 
-def test_a_pixel_that_is_no_number_does_not_count_where_no_gradient_arrives():
-    """A window whose gradient is 0 is not computed, so 0 * NaN never arises."""
+def test_a_nan_pixel_has_no_effect_where_the_gradient_is_zero():
+    """Windows with gradient 0 are skipped, so 0 * NaN never occurs."""
     case = NAMED_CASES["primes"]
     x, w, dy, argmax = tensors(case, 5, whole=False)
     x[0] = np.nan

@@ -1,9 +1,9 @@
-"""Winograd's convolution: the transforms in exact fractions, then the kernel against loops and the
-direct reference in float64, then the network that uses it.
+"""Winograd convolution: the transforms in exact fractions, the kernel against slow loops and the
+direct convolution of the reference in float64, and networks that use it.
 
-Errors are max|a-b| / max|b|, as of logits.  Winograd's sums lose a few more bits than the direct
-ones (Barabasz et al. 2020): `ALLOWANCE` is what they are allowed.  A mistake in a tile or a point
-gives errors of order 1.
+Errors are max|a-b| / max|b|, as for logits.  Winograd's sums lose a few more bits than direct sums
+(Barabasz et al. 2020); `ALLOWANCE` is the error they may have.  A mistake in a tile or a point
+would give an error of order 1.
 """
 
 from fractions import Fraction
@@ -38,8 +38,8 @@ from tinycnn.testing import gradient_error, logit_error
 
 ALLOWANCE = 1e-5
 LANES = TILE.vector_bytes // 4
-BLOCK = LANES * FILTERS  # filters that go together in a convolution of one channel
-PAIR = 2 * LANES  # and of more
+BLOCK = LANES * FILTERS  # filters that are computed together, with one input channel
+PAIR = 2 * LANES  # with more channels
 WITH_VECTORS = pytest.mark.skipif(not WINOGRAD, reason="this run takes the direct convolution")
 BOTH = pytest.mark.parametrize(
     "operations",
@@ -51,7 +51,7 @@ BOTH = pytest.mark.parametrize(
 
 
 class Exact:
-    """Arithmetic of `Transform` on fractions."""
+    """The arithmetic that `Transform` needs, on fractions."""
 
     @staticmethod
     def add(a, b):
@@ -82,7 +82,7 @@ def test_a_transform_convolves_exactly(name):
     rng = np.random.default_rng(0)
     d, w = ([Fraction(int(k)) for k in rng.integers(-9, 10, n)] for n in (f.t, f.r))
     whole = kernels.SHALLOW if name.startswith("shallow") else kernels.DEEP
-    g = (whole if isinstance(f, Shorter) else f).emit_g(Exact, w)  # a shorter one shares it
+    g = (whole if isinstance(f, Shorter) else f).emit_g(Exact, w)  # shorter: same transform
     products = [g[i] * x for i, x in zip(f.index, f.emit_bt(Exact, d))]
     expected = [sum(w[i] * d[k + i] for i in range(f.r)) for k in range(f.m)]
     assert f.emit_at(Exact, products) == expected
@@ -93,7 +93,7 @@ def test_a_transform_convolves_exactly(name):
 
 
 class Case(NamedTuple):
-    """One convolution of stride 2 with all that follows it."""
+    """One convolution of stride 2 with the ReLU and the pooling after it."""
 
     N: int
     H: int
@@ -103,7 +103,7 @@ class Case(NamedTuple):
     padding: str
     pool: int
     relu: int
-    whole: bool = False  # the pooling leaves an odd last row or column out, as "valid" does
+    whole: bool = False  # True: the pooling drops an odd last row or column, like "valid"
 
     def pooled(self, size):
         return size // 2 if self.whole else -(-size // 2)
@@ -132,15 +132,15 @@ def record(case, OH, OW):
 
 
 def run(operations, case, x, w, b, dtype=np.float32):
-    """y, as training and prediction have it."""
+    """y, checked to be the same in training and in prediction."""
     y, _ = run_with_winners(operations, case, x, w, b, dtype)
     np.testing.assert_array_equal(run_with_winners(operations, case, x, w, b, dtype, 0)[0], y)
     return y
 
 
 def run_with_winners(operations, case, x, w, b, dtype=np.float32, wanted=1):
-    """y and argmax (of no image without a pooling, and where it is not wanted) of guarded arrays,
-    U and the scratch among them, in exactly their sizes."""
+    """y and argmax, on guarded arrays of exactly their sizes, U and scratch included.  argmax is
+    empty without a pooling, and if it is not wanted."""
     memory = Guarded(dtype)
     rows, columns = case.axes
     OH, OW = rows.n_out, columns.n_out
@@ -159,7 +159,7 @@ def run_with_winners(operations, case, x, w, b, dtype=np.float32, wanted=1):
 
 
 def direct(case, x, w, b):
-    """In float64, by the reference."""
+    """The direct convolution in float64, by the reference."""
     return run(reference, case, *(t.astype(np.float64) for t in (x, w, b)), dtype=np.float64)
 
 
@@ -176,7 +176,7 @@ SHALLOW = [
     Case(1, 9, 150, 1, 16, "same", 0, 0),
     Case(2, 8, 8, 1, 16, "valid", 1, 1),  # one output
     Case(2, 10, 9, 1, 16, "valid", 1, 0),
-    Case(2, 1, 1, 1, 16, "same", 1, 1),  # of 8 x 8 taps one meets a pixel
+    Case(2, 1, 1, 1, 16, "same", 1, 1),  # only one of 8 x 8 taps is inside the picture
     Case(0, 30, 30, 1, 16, "same", 1, 1),
 ]
 DEEP = [
@@ -237,8 +237,8 @@ def test_equals_loops_over_the_definition(operations, H, W, C, pool, relu):
 
 
 def winners_of(case, z, allowance):
-    """Position of the winner of each window of z, the first of equals, and whether it leads the
-    other ones by more than allowance."""
+    """Position of the maximum of each window of z (of equal ones the first), and whether it is
+    larger than all others by more than the allowance."""
     _, OH, OW, _ = z.shape
     shape = (len(z), case.pooled(OH), case.pooled(OW), case.F)
     best, lead = np.full(shape, -np.inf), np.full(shape, np.inf)
@@ -261,8 +261,8 @@ POOLED = [case for case in SHALLOW + DEEP if case.pool and case.N]
 @BOTH
 @pytest.mark.parametrize("case", POOLED, ids=str)
 def test_winners(operations, case):
-    """Those of the direct convolution in float64, but where two are within the allowance: there
-    any position of the window that is as large."""
+    """The winners are those of the direct convolution in float64.  Where two values are within the
+    allowance, any position with such a value may win."""
     x, w, b = tensors(case)
     z = direct(case._replace(pool=0, relu=0), x, w, b)
     clear_lead = 2 * ALLOWANCE * np.abs(z).max()
@@ -277,7 +277,7 @@ def test_winners(operations, case):
 
 @BOTH
 @pytest.mark.parametrize("case", POOLED, ids=str)
-def test_equal_outputs_are_won_by_the_first(operations, case):
+def test_of_equal_outputs_the_first_wins(operations, case):
     x, w, b = tensors(case)
     y, argmax = run_with_winners(operations, case, np.zeros_like(x), w, b)
     _, H, W, _ = y.shape
@@ -290,7 +290,7 @@ def test_equal_outputs_are_won_by_the_first(operations, case):
 @WITH_VECTORS
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("case", [SHALLOW[0], SHALLOW[1], DEEP[0], DEEP[3]], ids=str)
-def test_winners_stand_in_their_window_whatever_the_numbers(case, bad):
+def test_winners_are_always_inside_their_window(case, bad):
     x, w, b = tensors(case)
     x[:, ::5, ::7] = bad
     _, argmax = run_with_winners(kernels, case, x, w, b)
@@ -303,7 +303,7 @@ def test_winners_stand_in_their_window_whatever_the_numbers(case, bad):
 
 @WITH_VECTORS
 @pytest.mark.parametrize("case", [SHALLOW[0], SHALLOW[1], DEEP[0], DEEP[2]], ids=str)
-def test_an_image_alone_and_in_company_to_the_bit(case):
+def test_an_image_has_the_same_bits_alone_and_in_a_batch(case):
     x, w, b = tensors(case._replace(N=3))
     together = run(kernels, case._replace(N=3), x, w, b)
     for n in range(3):
@@ -314,7 +314,7 @@ def test_an_image_alone_and_in_company_to_the_bit(case):
 @WITH_VECTORS
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("case", [SHALLOW[0], SHALLOW[1], DEEP[0], DEEP[1]], ids=str)
-def test_what_is_no_number_stays_in_its_image_and_near_its_tile(case, bad):
+def test_nan_stays_in_its_image_and_near_its_tile(case, bad):
     case = case._replace(N=3)
     x, w, b = tensors(case)
     clean = run(kernels, case, x, w, b)
@@ -332,7 +332,7 @@ def test_what_is_no_number_stays_in_its_image_and_near_its_tile(case, bad):
 @WITH_VECTORS
 @pytest.mark.parametrize("case", [SHALLOW[0], DEEP[0]], ids=str)
 def test_the_weights_by_their_definition(case):
-    """U of one filter, point by point, in float64 from G itself; other places are left alone."""
+    """U of one filter, point by point, from G in float64; other entries are not changed."""
     f = kernels.SHALLOW if case.C == 1 else kernels.DEEP
     G = np.array([[float(g) for g in row] for row in f.g_rows])
     _, w, _ = tensors(case)
@@ -352,7 +352,7 @@ def test_the_weights_by_their_definition(case):
 
 
 def taken(network):
-    """1 for each convolution of a network that is done by Winograd."""
+    """For each convolution of a network: 1 if it is computed by Winograd, else 0."""
     return [int(op.winograd) for op in network._run.table.operations if op.KH]
 
 
@@ -384,7 +384,7 @@ def network_of(size_px, *layers, dtype=np.float32, **options):
     ],
 )
 @pytest.mark.parametrize("size_px", [45, 46, 47, 48])
-def test_which_convolutions_take_it_and_that_the_logits_are_right(layers, expected, size_px):
+def test_which_convolutions_use_winograd_and_their_logits(layers, expected, size_px):
     network = network_of(size_px, *layers)
     exact = network_of(size_px, *layers, dtype=np.float64, backend="numpy")
     x = np.random.default_rng(0).standard_normal((3, size_px, size_px, 1)).astype(np.float32)
@@ -400,7 +400,7 @@ def test_which_convolutions_take_it_and_that_the_logits_are_right(layers, expect
 
 
 @WITH_VECTORS
-def test_small_pictures_and_float64_stay_direct():
+def test_small_pictures_and_float64_use_the_direct_convolution():
     layers = [Conv2D(16, 8, stride=2)]
     small, double = network_of(16, *layers), network_of(48, *layers, dtype=np.float64)
     assert taken(small) == taken(double) == [0]
@@ -409,7 +409,7 @@ def test_small_pictures_and_float64_stay_direct():
 
 @WITH_VECTORS
 @pytest.mark.parametrize("n_images", [1, 3, 19])
-def test_training_is_prediction_to_the_bit_and_sees_every_edit(n_images):
+def test_training_has_the_bits_of_prediction_after_every_edit_of_the_weights(n_images):
     network = models.microexpnet(seed=3, n_threads=2)
     x = np.random.default_rng(0).standard_normal((n_images, 84, 84, 1)).astype(np.float32)
     for edit in range(3):
@@ -422,7 +422,7 @@ def test_training_is_prediction_to_the_bit_and_sees_every_edit(n_images):
 
 
 @WITH_VECTORS
-def test_edits_of_the_weights_are_seen_to_the_bit():
+def test_every_edit_of_the_weights_takes_effect():
     rng = np.random.default_rng(0)
     network = models.microexpnet(seed=3)
     assert taken(network) == [1, 1]
@@ -432,7 +432,7 @@ def test_edits_of_the_weights_are_seen_to_the_bit():
     network.parameters["dense1.w"][:] *= 2
     network.parameters["conv1.b"][:] += 1
     network.forward(x)
-    assert network._run.transformed is held  # nothing of U depends on these
+    assert network._run.transformed is held  # U does not depend on these parameters
     for name in ("conv1.w", "conv2.w"):
         for index in (0, -1):
             weight = network.parameters[name].reshape(-1)

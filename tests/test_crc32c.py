@@ -6,7 +6,7 @@ from tf_bundle import crc_by_bits
 
 from tinycnn.formats.crc32c import N_LANES, crc32c, masked_crc32c
 
-# RFC 3720, appendix B.4; "123456789" is the usual check value
+# RFC 3720, appendix B.4; "123456789" is the usual test input of a CRC
 PUBLISHED = {
     b"": 0,
     b"123456789": 0xE3069283,
@@ -23,13 +23,13 @@ def test_published_values(data):
 
 
 @pytest.mark.parametrize("size", [1, N_LANES - 1, N_LANES, N_LANES + 1, 3 * N_LANES + 17])
-def test_lanes_join_to_the_definition(size):
+def test_the_parallel_computation_equals_the_definition(size):
     data = np.random.default_rng(size).bytes(size)
     assert crc32c(data) == crc_by_bits(data)
     assert crc32c(np.frombuffer(data, np.uint8)) == crc32c(memoryview(data)) == crc32c(data)
 
 
-def test_a_changed_bit_anywhere_changes_it():
+def test_every_changed_bit_changes_the_checksum():
     data = bytearray(np.random.default_rng(0).bytes(2 * N_LANES + 5))
     right = crc32c(data)
     for at in range(0, len(data), 41):

@@ -1,8 +1,8 @@
-"""Kernels and reference of softmax, cross-entropy and distillation, against naive arithmetic.
+"""Softmax, cross-entropy and distillation, by kernels and reference, against naive arithmetic.
 
-`EPS_STEPS` counts roundings: a value made by K exponentials, K additions, a logarithm, a
-division by the temperature and a few products, in float64, from logits of size |z|/t.  An
-exponent of size E that is off by eps*E makes exp off by the same, so the allowance is
+`EPS_STEPS` counts roundings.  A value is computed in float64 from logits of size |z|/t by K
+exponentials, K additions, a logarithm, a division by the temperature and a few products.  If an
+exponent of size E is off by eps*E, exp is off by the same share, so the allowance is
 EPS_STEPS * eps * (1 + |z|/t).
 """
 
@@ -23,7 +23,7 @@ PRIMES = (2, 3, 5, 7, 11, 13, 17)
 
 
 def allowance(n_classes, size=0.0, dtype=np.float64):
-    """See the head of this file; plus one rounding of the result into `dtype`."""
+    """The allowance above, plus one rounding of the result to `dtype`."""
     eps_steps = 4 * n_classes + 16
     return eps_steps * np.finfo(np.float64).eps * (1 + size) + np.finfo(dtype).eps
 
@@ -154,7 +154,7 @@ def test_logits_of_ten_thousand(operations, dtype):
 
 @BOTH
 def test_a_tiny_loss_keeps_its_digits(operations):
-    """Right by 40: the loss is log(1 + 2 exp(-40)), 8.5e-18, below eps of the summed exponents."""
+    """The right logit leads by 40: the loss log(1 + 2 exp(-40)) = 8.5e-18 is far below eps."""
     logits = np.array([[0.0, 40.0, 0.0]])
     loss, _ = run(operations.cross_entropy_hard, logits, np.array([1]))
     assert loss[0] == pytest.approx(2 * math.exp(-40), rel=1e-11, abs=0)
@@ -175,7 +175,7 @@ def test_against_mpmath():
 
 
 @BOTH
-def test_hot_softmax_is_uniform_and_cold_is_the_winner(operations):
+def test_softmax_at_high_and_low_temperatures(operations):
     logits = np.array([[3.0, -1.0, 2.0, 0.5, -4.5]])
     probs = np.empty_like(logits)
     operations.softmax_forward(logits, 1e9, probs)
@@ -244,7 +244,7 @@ def test_gradient_rows_sum_to_zero_and_a_common_shift_changes_nothing(operations
 
 @BOTH
 def test_gradient_is_zero_at_the_optimum(operations):
-    """The loss is least where softmax(z) = y, and its value there is the entropy of y."""
+    """The loss is smallest at softmax(z) = y, and its value there is the entropy of y."""
     targets = np.array([[0.1, 0.2, 0.3, 0.4], [0.97, 0.01, 0.01, 0.01]])
     loss, dlogits = run(operations.cross_entropy_soft, np.log(targets) + 3.0, targets)
     np.testing.assert_allclose(dlogits, 0, atol=allowance(4, size=8))
@@ -278,7 +278,7 @@ def test_rows_that_do_not_sum_to_one(operations, total):
 @BOTH
 @pytest.mark.parametrize("total", [0.5, 1.0, 3.0])
 def test_distillation_against_the_definition(operations, total):
-    """Loss and gradient, also for target rows that do not sum to one: (10) and (13) agree."""
+    """Loss and gradient agree, equations (10) and (13), also if target rows do not sum to one."""
     logits, targets, _, teacher = random_batch(18, 3, 5)
     targets *= total
     options = (4.0, 0.3, 16.0)
@@ -310,7 +310,7 @@ def test_hinton_multiplies_the_soft_term(operations):
 
 
 @BOTH
-def test_log_probabilities_of_the_teacher_do_as_well_as_its_logits(operations):
+def test_log_probabilities_of_the_teacher_give_the_same_result_as_its_logits(operations):
     logits, targets, _, teacher = random_batch(23, 5, 8)
     log_probs = np.array([naive_log_probs(row) for row in teacher])
     one = run(operations.distillation, logits, targets, teacher, 8.0, 0.5, 1.0)
@@ -343,7 +343,7 @@ def test_kernel_against_reference(n, k, seed, size, temperature, dtype):
         expected_loss, expected = run(getattr(reference, function), logits, *arguments)
         slack = max(1.0, temperature**2) * allowance(k, max(1, 1 / temperature) * largest, dtype)
         np.testing.assert_allclose(dlogits, expected, atol=slack, rtol=0, err_msg=function)
-        # In -sum q*log p an error of q is multiplied by log p, which is as large as the logits.
+        # In -sum q*log p an error of q is multiplied by log p, which can be as large as the logits.
         slack *= 1 + largest if function == "distillation" else 1
         rtol = np.finfo(dtype).eps
         np.testing.assert_allclose(loss, expected_loss, atol=slack, rtol=rtol, err_msg=function)
@@ -371,13 +371,13 @@ def test_float32_is_float64_rounded_once():
         np.testing.assert_array_equal(dlogits32, dlogits64.astype(np.float32))
 
 
-# ---- what is not a number ----------------------------------------------------------------------
+# ---- NaN and infinity --------------------------------------------------------------------------
 
 
 @BOTH
 @pytest.mark.parametrize("position", [0, 1, 2])
 @pytest.mark.parametrize("label", [0, 1, 2])
-def test_nan_in_a_row_is_nan_in_its_loss_and_nowhere_else(operations, position, label):
+def test_nan_in_a_row_makes_only_its_loss_nan(operations, position, label):
     logits = np.array([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0]])
     logits[0, position] = np.nan
     labels = np.array([label, label])
@@ -401,7 +401,7 @@ def test_plus_infinity_never_gives_a_finite_loss(operations, label):
 
 
 @BOTH
-def test_minus_infinity_rules_a_class_out(operations):
+def test_minus_infinity_excludes_a_class(operations):
     logits = np.array([[0.0, -np.inf, 0.0], [0.0, -np.inf, 0.0]])
     targets = np.array([[0.5, 0.0, 0.5], [0.5, 0.25, 0.25]])
     loss, dlogits = run(operations.cross_entropy_soft, logits, targets)
@@ -409,7 +409,7 @@ def test_minus_infinity_rules_a_class_out(operations):
     np.testing.assert_allclose(dlogits, [[0, 0, 0], [0, -0.125, 0.125]], atol=1e-11)
 
 
-def test_distillation_with_a_class_ruled_out():
+def test_distillation_with_an_excluded_class():
     """p = (e, 0, 1) / (1 + e), q = (1, 0, 1) / 2: half of log(1 + e) and of log(1 + e) - 1/2."""
     logits, teacher = np.array([[1.0, -np.inf, 0.0]]), np.array([[0.0, -1e5, 0.0]])
     loss, _ = run(kernels.distillation, logits, np.array([[0, 0, 1.0]]), teacher, 1.0, 0.5, 1.0)

@@ -50,7 +50,7 @@ def test_callers_arrays_stay_writable():
 
 
 @pytest.mark.parametrize("which", [np.array([False, True, False, True]), np.array([1, 3])])
-def test_select_takes_all_parts_along(which):
+def test_select_applies_to_all_parts(which):
     part = faces().select(which)
     assert part.images[:, 0, 0].tolist() == [1, 3]
     assert part.ids.tolist() == ["f1", "f3"] and part.rows.tolist() == [101, 103]
@@ -87,7 +87,7 @@ def test_in_split():
         faces(split=None).in_split("train")
 
 
-def test_labelled_leaves_stand_ins_out():
+def test_labelled_leaves_out_images_without_a_real_label():
     data = faces(has_label=np.array([True, False, True, True]))
     assert data.labelled().ids.tolist() == ["f0", "f2", "f3"]
     assert data.labelled().has_label is None
@@ -96,7 +96,7 @@ def test_labelled_leaves_stand_ins_out():
         faces(labels=None).labelled()
 
 
-def test_to_label_space_moves_labels_targets_and_soft_labels():
+def test_to_label_space_converts_labels_targets_and_soft_labels():
     data = faces(8)
     moved = data.to_label_space(MICROEXPNET8)
     for i, name in enumerate(FERPLUS8.classes):
@@ -111,10 +111,10 @@ def test_to_label_space_moves_labels_targets_and_soft_labels():
     assert moved.classes == MICROEXPNET8.classes
 
 
-def test_lossy_change_drops_rows_and_renormalises():
+def test_a_lossy_conversion_drops_rows_and_renormalises():
     targets = np.zeros((3, 8), dtype=np.float32)
     targets[0, [0, 7]] = 0.75, 0.25  # neutral and contempt
-    targets[1, 7] = 1.0  # contempt alone: nothing is left
+    targets[1, 7] = 1.0  # only contempt: nothing is left
     targets[2, 1] = 1.0
     data = faces(3, labels=None, targets=targets)
     with pytest.raises(LabelError, match="no class for contempt"):
@@ -126,7 +126,7 @@ def test_lossy_change_drops_rows_and_renormalises():
     assert labelled.ids.tolist() == [f"f{i}" for i in range(7)]
 
 
-def test_soft_labels_cannot_be_made_up():
+def test_soft_labels_for_a_new_class_are_refused():
     data = faces(7, label_space=FER2013, targets=None, soft_labels=np.zeros((7, 7)))
     with pytest.raises(LabelError, match="no values for contempt"):
         data.to_label_space(MICROEXPNET8)
@@ -187,7 +187,7 @@ def test_construction_refuses(changes, message):
         faces(**changes)
 
 
-def test_negative_target_is_no_distribution():
+def test_a_negative_target_is_not_a_distribution():
     targets = np.eye(8, dtype=np.float32)[:4]
     targets[1, :3] = 1.5, -0.5, 0.0
     with pytest.raises(DataError, match=r"row 1 \(id 'f1'\) is no distribution"):

@@ -1,7 +1,7 @@
-"""dense: loops by the definition, then the reference, then the kernels, then differences.
+"""dense: slow loops against the reference, the reference against the kernels, numeric gradients.
 
-The allowance is that of test_conv2d.py: two sums of n products and their additions differ by at
-most (n + 1) * eps * sum|a||b|; whole numbers need none.
+The allowance is that of test_conv2d.py: two sums of n products differ by at most
+(n + 1) * eps * sum|a||b|; sums of whole numbers must be equal.
 """
 
 import naive
@@ -110,7 +110,7 @@ def test_kernels_equal_the_reference(dtype, shape, seed):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 5), (5, 7, 3), (1, 13, 11), (7, 1, 17)])
-def test_gradients_of_the_kernels_are_those_of_differences(shape):
+def test_kernel_gradients_equal_numeric_gradients(shape):
     x, w, b, dy = tensors(shape, 2, whole=False)
     gradients = run(kernels, np.float64, x, w, b, dy)
     y = np.empty_like(dy)
@@ -125,7 +125,7 @@ def test_gradients_of_the_kernels_are_those_of_differences(shape):
 
 @DTYPES
 @given(shape=awkward.filter(lambda shape: shape[0] > 1), seed=st.integers(0, 2**32))
-def test_bits_of_a_sample_do_not_depend_on_its_neighbours(dtype, shape, seed):
+def test_bits_of_a_sample_do_not_depend_on_the_other_samples(dtype, shape, seed):
     x, w, b, dy = tensors(shape, seed, whole=False)
     together = run(kernels, dtype, x, w, b, dy)
     for n in range(len(x)):
@@ -144,7 +144,7 @@ def test_an_empty_batch_gives_zero_gradients(operations, dtype):
 
 @BOTH
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_no_number_stays_in_its_sample(operations, value):
+def test_nan_and_infinity_stay_in_their_sample(operations, value):
     x, w, b, dy = tensors((4, 5, 3), 3, whole=False)
     x[2, 1] = dy[1, 2] = value
     with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""The compiled search for faces gives what its NumPy twin gives."""
+"""The compiled face search gives the same results as the one in NumPy."""
 
 import numpy as np
 import pytest
@@ -10,12 +10,12 @@ from ferdata.cascade import stages_passed
 
 
 def shrunk(side):
-    """The astronaut, grey, as a square."""
+    """The grey astronaut photo, resized to a square."""
     return np.array(Image.fromarray(data.astronaut()).convert("L").resize((side, side), 2))
 
 
 def all_stages(arithmetic, picture, step_px=1):
-    """int8: how many stages each window passes, from a list of those that pass any."""
+    """int8: how many stages of the cascade each window passes."""
     (height, width), (rows, columns) = picture.shape, stages_passed(picture, step_px).shape
     area, sizes = np.array([0.0, 0, width, height]), np.array([[height, width]])
     everywhere = np.array([0.0, 0, -1])
@@ -30,7 +30,7 @@ def all_stages(arithmetic, picture, step_px=1):
 
 
 @pytest.mark.parametrize("side", [24, 25, 60, 127])
-def test_every_window_passes_as_many_stages_in_compiled_loops(side):
+def test_compiled_loops_pass_the_same_number_of_stages_at_every_window(side):
     picture = shrunk(side)
     for step_px in (1, 2):
         expected = stages_passed(picture, step_px)
@@ -41,7 +41,7 @@ def test_every_window_passes_as_many_stages_in_compiled_loops(side):
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5, 7, 31])
-def test_reduced_as_pillow_does_it(k):
+def test_reducing_equals_pillow(k):
     picture = np.random.default_rng(k).integers(0, 256, (61, 89), dtype=np.uint8)
     for margin in (0, 4):
         assert np.array_equal(
@@ -51,7 +51,7 @@ def test_reduced_as_pillow_does_it(k):
 
 @pytest.mark.jit("the windows of twelve pictures take minutes")
 def test_windows_of_areas_at_several_sizes():
-    """Those near a place, of every level, unless the first level shows that there is no hope."""
+    """Windows of every level near a place; only of the first if too few stages pass there."""
     rng = np.random.default_rng(5)
     levels = set()
     for _ in range(12):

@@ -1,4 +1,4 @@
-"""A full disk, a vanished folder and a read-only one end with a message, and nothing is lost."""
+"""A full disk or a removed or read-only folder gives an error message, and nothing is lost."""
 
 import contextlib
 import os
@@ -31,7 +31,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 
 class TroubleAfter(Callback):
-    """Begins after an epoch, and lasts as long as the stack."""
+    """The trouble begins after an epoch and lasts until the stack closes."""
 
     def __init__(self, epoch, stack, kind, folder):
         self.epoch, self.begin = epoch, lambda: stack.enter_context(trouble(kind, folder))
@@ -45,7 +45,7 @@ class TroubleAfter(Callback):
 
 
 @ALL
-def test_training_ends_with_an_error_that_names_the_file_and_goes_on_later(tmp_path, kind):
+def test_training_ends_with_an_error_that_names_the_file_and_can_be_resumed(tmp_path, kind):
     whole, folder = tmp_path / "whole", tmp_path / "run"
     whole.mkdir()
     folder.mkdir()
@@ -60,7 +60,7 @@ def test_training_ends_with_an_error_that_names_the_file_and_goes_on_later(tmp_p
         assert not folder.exists()
         return
     assert "choose another folder" in str(caught.value)
-    assert len(checkpoint.records_in(folder)) == 2  # the last good one
+    assert len(checkpoint.records_in(folder)) == 2  # the last good checkpoint
     assert not [path for path in folder.rglob(".*")]
     train(SETUP, folder, resume=True)
     assert_same_run(folder, contents(whole))
@@ -79,7 +79,7 @@ def small(tmp_path_factory):
 
 
 @ALL
-def test_the_main_job_says_in_one_line_how_to_go_on(small, tmp_path, monkeypatch, capsys, kind):
+def test_train_student_says_in_one_line_how_to_resume(small, tmp_path, monkeypatch, capsys, kind):
     whole, folder = tmp_path / "whole", tmp_path / "run"
     assert student(*small.options(), *SHORT, "--out", whole) == 0
     capsys.readouterr()
@@ -120,7 +120,7 @@ def run_sweep(folder):
     return sweep.run(FEW, ToySource(), folder, n_processes=2, backend="numpy")
 
 
-def test_a_sweep_ends_and_no_trial_is_to_blame(tmp_path):
+def test_a_sweep_ends_and_no_trial_counts_as_failed(tmp_path):
     sweep.SweepFolder(tmp_path)
     with files_limited_to(500):
         with pytest.raises(sweep.SweepError, match="File too large.*the same sweep goes on"):
@@ -151,7 +151,7 @@ def test_a_trial_keeps_its_last_good_checkpoint(tmp_path, kind):
         assert work(trial, name, source, folder, **options).status == "done"
 
 
-# ---- files that are written once ---------------------------------------------------------------
+# ---- single files ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def model(tmp_path):
 
 @LEAVING_THE_FOLDER
 @pytest.mark.parametrize("job", ["convert", "pack"])
-def test_a_command_says_so_in_one_line_and_the_old_file_stays(
+def test_a_command_reports_it_in_one_line_and_keeps_the_old_file(
     small, model, tmp_path, capsys, kind, job
 ):
     out = tmp_path / ("out.npz" if job == "pack" else "out.safetensors")
@@ -181,8 +181,8 @@ def test_a_command_says_so_in_one_line_and_the_old_file_stays(
 
 
 @pytest.mark.parametrize("to", ["python", "c"])
-def test_an_export_too(model, tmp_path, capsys, to):
-    """Programs are tried out elsewhere first, so only the writing itself may fail here."""
+def test_an_export_reports_it_and_keeps_the_old_file(model, tmp_path, capsys, to):
+    """The exporter first tries the program in another folder, so only the writing fails here."""
     out = tmp_path / f"out.{'py' if to == 'python' else to}"
     before = sorted(os.listdir(tmp_path))
     with trouble("read-only", tmp_path):
@@ -194,7 +194,7 @@ def test_an_export_too(model, tmp_path, capsys, to):
 
 @LEAVING_THE_FOLDER
 @pytest.mark.parametrize("name", ["teacher.npz", "teacher.csv"])
-def test_soft_labels_too(tmp_path, kind, name):
+def test_writing_soft_labels_reports_it_and_keeps_the_old_file(tmp_path, kind, name):
     logits = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
     keys = dict(kind="logits", classes=("a", "b", "c"), rows=np.arange(64))
     with trouble(kind, tmp_path), pytest.raises(OSError, match=KINDS[kind]) as caught:
@@ -203,7 +203,7 @@ def test_soft_labels_too(tmp_path, kind, name):
 
 
 @ALL
-def test_a_data_cache_costs_nothing_but_time(tmp_path, monkeypatch, kind):
+def test_an_unwritable_data_cache_only_costs_time(tmp_path, monkeypatch, kind):
     source, cache = tmp_path / "faces", tmp_path / "cache"
     source.write_bytes(b"pixels")
     cache.mkdir()

@@ -1,4 +1,4 @@
-"""Distillation beyond Hinton: decoupled, relational, on z-scores, at several temperatures.
+"""Distillation losses beyond Hinton's: decoupled, relational, z-scores, several temperatures.
 
 Values are compared with the definitions in plain Python (math.fsum over probabilities), gradients
 with central differences in float64, kernels with the reference.
@@ -80,7 +80,7 @@ def test_decoupled_against_the_definition(backend, n, k):
 
 @BACKENDS
 def test_decoupled_soft_terms_are_scaled_by_the_square_of_the_temperature(backend):
-    """alpha = beta and two classes: the second term is 0, so 3 * 3 * 0.7 * KL(q || p) is left."""
+    """With two classes the second term is 0, so 3 * 3 * 0.7 * KL(q || p) is left."""
     logits, _, labels, teacher = batch(12, 4, 2)
     loss = DecoupledDistillation(3.0, 0.7, 0.7, hard_weight=0.0)
     value, _ = loss(logits, labels, teacher, backend=backend)
@@ -90,7 +90,7 @@ def test_decoupled_soft_terms_are_scaled_by_the_square_of_the_temperature(backen
 
 @BACKENDS
 def test_decoupled_terms_add_up_to_the_divergence(backend):
-    """Equation (1): with beta = 1 - q_c the two terms are KL(q || p), and so are their slopes."""
+    """Equation (1): with beta = 1 - q_c the terms add up to KL(q || p), and so do the gradients."""
     kernel = operations(backend, "decoupled_distillation").decoupled_distillation
     logits, _, labels, teacher = batch(2, 1, 7)
     p, q = softmax(logits[0], 3.0), softmax(teacher[0], 3.0)
@@ -127,7 +127,7 @@ def test_relations_couple_the_samples_of_a_batch(backend):
 
 
 @BACKENDS
-def test_standardizing_forgets_shift_and_scale(backend):
+def test_standardizing_removes_shift_and_scale(backend):
     logits, _, labels, teacher = batch(5, 4, 7)
     loss = Distillation(2.0, 1.0, "hinton", standardize=True)
     value, dlogits = loss(logits, labels, teacher, backend=backend)
@@ -144,7 +144,7 @@ def test_standardizing_forgets_shift_and_scale(backend):
 
 
 @BACKENDS
-def test_several_temperatures_are_the_mean_of_each(backend):
+def test_several_temperatures_give_the_mean(backend):
     logits, targets, _, teacher = batch(6, 5, 8)
     single = [
         Distillation(t, 0.6, "hinton")(logits, targets, teacher, backend=backend) for t in (2.0, 5)
@@ -158,13 +158,13 @@ def test_several_temperatures_are_the_mean_of_each(backend):
 
 @BACKENDS
 @EACH_LOSS
-def test_a_student_like_its_teacher_feels_only_the_targets(backend, name):
+def test_a_student_equal_to_its_teacher_only_learns_from_the_targets(backend, name):
     logits, targets, _, _ = batch(7, 5, 6)
     loss = LOSSES[name]
     _, dlogits = loss(logits, targets, logits.copy(), backend=backend)
     _, dhard = CrossEntropy()(logits, targets, backend=backend)
     weight = 1 - loss.soft_weight if isinstance(loss, Distillation) else loss.hard_weight
-    # what is added to a product of lengths leaves a correlation just below 1
+    # EPSILON in the denominator makes the correlation slightly less than 1
     np.testing.assert_allclose(dlogits, weight * dhard, atol=1e-6 if "rel" in name else 1e-12)
 
 
@@ -199,13 +199,13 @@ def test_gradient(backend, name, n, k):
         numeric[index] = (loss_of(up)[0] - loss_of(down)[0]) / (2 * step)
     analytic = loss_of(logits)[1]
     error = np.linalg.norm(analytic - numeric)
-    # two classes, one sample: correlations are +-1 and z-scores +-1, so slopes are 0
+    # with two classes or one sample, correlations and z-scores are +-1: gradients are 0
     assert error <= 1e-7 * max(np.linalg.norm(analytic), np.linalg.norm(numeric)) + 1e-9
 
 
 @BACKENDS
 def test_gradient_of_standardizing(backend):
-    """Of sum(g * Z) for any g: those of softmax sum to 0 and would hide the mean's part."""
+    """Gradient of sum(g * Z) for any g.  A softmax gradient sums to 0: it would hide the mean."""
     module = operations(backend, "standardize_logits")
     logits, _, _, g = batch(13, 3, 5)
     g += 2
@@ -245,7 +245,7 @@ def test_kernel_against_reference(name, n, k, seed, size, dtype):
     expected, dexpected = LOSSES[name](logits, targets, teacher, backend="numpy")
     assert value == pytest.approx(expected, rel=1e-6, abs=1e-6)
     assert dlogits.dtype == dtype
-    # a nearly constant row has a correlation, or a z-score, that rounding decides
+    # in a nearly constant row, rounding decides the correlation and the z-scores
     steep = 1e-4 if size == 30.0 or "relational" in name else 1e-6
     np.testing.assert_allclose(dlogits, dexpected, rtol=1e-5, atol=steep)
 
@@ -253,7 +253,7 @@ def test_kernel_against_reference(name, n, k, seed, size, dtype):
 @BACKENDS
 @EACH_LOSS
 def test_extremes_stay_finite(backend, name):
-    """Logits of 1e4, equal logits, a teacher without an opinion; and an empty batch."""
+    """Logits of 1e4, equal logits, a teacher with equal logits, and an empty batch."""
     logits = np.array([[1e4, -1e4, 0], [2, 2, 2], [0, 1, 2]], np.float32)
     teacher = np.array([[-1e4, 1e4, 0], [5, -5, 0], [3, 3, 3]], np.float32)
     value, dlogits = LOSSES[name](logits, np.array([1, 0, 2]), teacher, backend=backend)
@@ -263,8 +263,8 @@ def test_extremes_stay_finite(backend, name):
     assert value == 0.0 and dlogits.shape == (0, 3)
 
 
-def test_a_sure_teacher_keeps_its_digits():
-    """1 - p_c of a class 60 ahead is 2e-26: formed as a difference it would be 0."""
+def test_a_confident_teacher_keeps_its_digits():
+    """1 - p_c of a class that leads by 60 is 2e-26; computed as a difference it would be 0."""
     kernel = operations("numba", "decoupled_distillation").decoupled_distillation
     logits, teacher = np.array([[60.0, 0, 0]]), np.array([[61.0, 0, 0]])
     loss, _ = run(kernel, logits, np.array([0]), teacher, 1.0, 1.0, 0.0, 1.0)
@@ -317,11 +317,11 @@ def test_options_out_of_range(make, expected):
 
 
 def test_temperatures_of_a_list_are_kept_as_a_tuple():
-    """As JSON gives them back; equal options are then equal losses, and hashable."""
+    """JSON returns a list.  As a tuple, equal options make losses that are equal and hashable."""
     loss = Distillation([2.0, 5.0])
     assert loss == Distillation((2.0, 5.0)) and hash(loss) == hash(Distillation((2.0, 5.0)))
 
 
-def test_one_class_has_no_others():
+def test_one_class_is_refused():
     with pytest.raises(ValueError, match="2 classes or more"):
         DecoupledDistillation()(np.zeros((3, 1)), np.zeros(3, int), np.zeros((3, 1)))

@@ -1,4 +1,4 @@
-"""A run that diverges says where that began, and gives back the last good weights."""
+"""The error of a run that diverges says where it began; the last good weights come back."""
 
 import math
 import pickle
@@ -22,7 +22,7 @@ STEP = EPOCH * N_BATCHES + BATCH
 
 
 class After(Callback):
-    """Does something to the network after step (EPOCH, batch)."""
+    """Changes the network after step (EPOCH, batch)."""
 
     def __init__(self, batch, change):
         self.batch, self.change, self.network = batch, change, None
@@ -33,7 +33,7 @@ class After(Callback):
 
 
 def diverged(folder, backend, change, batch=BATCH - 1, **options):
-    """The error of a run whose network is changed after step (EPOCH, batch); the network."""
+    """(error, network) of a run whose network is changed after step (EPOCH, batch)."""
     callback = After(batch, change)
     options = dict(backend=backend, callbacks=[callback]) | options
     callback.network, records = begin(SETUP, folder, **options)
@@ -63,12 +63,12 @@ def scale(name, factor):
         ("dense2.w", 1e38, "dense2"),
     ],
 )
-def test_outputs_that_overflow_are_told_by_their_layer(tmp_path, backend, name, factor, layer):
-    """Weights that are finite still: the pixels of 0..255 do the rest."""
+def test_for_overflowing_outputs_the_error_names_the_layer(tmp_path, backend, name, factor, layer):
+    """The weights stay finite; with pixels of 0..255 the outputs overflow."""
 
     def blow_up(network):
         network.parameters[name][...] = factor
-        for bias in ("conv1.b", "conv2.b", "dense1.b"):  # no ReLU hides it
+        for bias in ("conv1.b", "conv2.b", "dense1.b"):  # so that no ReLU hides the overflow
             np.abs(network.parameters[bias], network.parameters[bias])
 
     error, _ = diverged(tmp_path, backend, blow_up)
@@ -79,10 +79,10 @@ def test_outputs_that_overflow_are_told_by_their_layer(tmp_path, backend, name, 
 
 @BACKENDS
 @pytest.mark.parametrize("planted", [["dense2"], ["conv1", "dense1"], ["conv1"]])
-def test_gradients_are_told_by_the_last_layer_and_the_step_that_made_them(
+def test_for_bad_gradients_the_error_names_the_last_layer_and_the_step(
     tmp_path, monkeypatch, backend, planted
 ):
-    """Backward walks from the last layer to the first; the loss knows of it one step later."""
+    """Backward goes from the last layer to the first; the loss shows it only one step later."""
     network, records = begin(SETUP, tmp_path, backend=backend)
     compute, calls = network.loss_and_gradients, []
 
@@ -103,8 +103,8 @@ def test_gradients_are_told_by_the_last_layer_and_the_step_that_made_them(
 
 @BACKENDS
 @pytest.mark.parametrize("batch", range(N_BATCHES))
-def test_an_update_that_overflows_is_told_by_its_step(tmp_path, backend, batch):
-    """Noticed by the loss of the next step, or by the weights after the epoch's last."""
+def test_for_an_update_that_overflows_the_error_names_the_step(tmp_path, backend, batch):
+    """Noticed by the next step's loss, or after the last step of an epoch by the weights."""
 
     @dataclass(frozen=True)
     class Blast:
@@ -127,7 +127,7 @@ def test_an_update_that_overflows_is_told_by_its_step(tmp_path, backend, batch):
 
 
 @BACKENDS
-def test_too_high_a_rate_diverges_by_itself(tmp_path, backend):
+def test_too_high_a_learning_rate_diverges(tmp_path, backend):
     with pytest.raises(
         DivergedError, match=r"batch \d+ .* of (conv|dense)\d.* lower learning rate"
     ):
@@ -136,7 +136,7 @@ def test_too_high_a_rate_diverges_by_itself(tmp_path, backend):
 
 @dataclass(frozen=True)
 class Spoilt(Loss):
-    """Cross-entropy that is NaN at one step, for reasons of its own."""
+    """Cross-entropy that returns NaN at one step although the logits are finite."""
 
     optimizer: object
 
@@ -146,7 +146,7 @@ class Spoilt(Loss):
 
 
 @BACKENDS
-def test_a_loss_of_finite_logits_points_at_the_targets(tmp_path, backend):
+def test_a_bad_loss_of_finite_logits_points_at_the_targets(tmp_path, backend):
     optimizer = training_run.optimizer_of(SETUP, backend)
     options = dict(optimizer=optimizer, loss=Spoilt(optimizer))
     error, _ = diverged(tmp_path, backend, lambda network: None, **options)
@@ -156,7 +156,7 @@ def test_a_loss_of_finite_logits_points_at_the_targets(tmp_path, backend):
 
 
 @BACKENDS
-def test_weights_that_were_lost_between_epochs_are_nobodys_gradients(tmp_path, backend):
+def test_bad_weights_between_epochs_are_not_blamed_on_gradients(tmp_path, backend):
     network = make_network(backend)
     network.parameters["conv2.b"][0] = np.nan
     _, records = begin(SETUP, tmp_path, backend=backend)
@@ -167,7 +167,7 @@ def test_weights_that_were_lost_between_epochs_are_nobodys_gradients(tmp_path, b
     assert place(caught.value) == (0, 0, 0)
 
 
-def test_the_validation_loss_counts_as_the_last_step(tmp_path, monkeypatch):
+def test_a_bad_validation_loss_counts_as_the_last_step(tmp_path, monkeypatch):
     nothing = Evaluation(math.nan, 0.0, np.zeros((16, 4)))
     monkeypatch.setattr(train_module, "evaluate", lambda *arguments: nothing)
     with pytest.raises(DivergedError, match="the validation loss is nan after") as caught:
@@ -175,14 +175,14 @@ def test_the_validation_loss_counts_as_the_last_step(tmp_path, monkeypatch):
     assert place(caught.value) == (0, N_BATCHES - 1, N_BATCHES - 1)
 
 
-def test_what_overflows_in_the_kernels_alone_is_put_down_to_the_last_layer(monkeypatch):
+def test_an_overflow_only_in_the_kernels_is_blamed_on_the_last_layer(monkeypatch):
     network = make_network("numpy")
     images = TinyBatches().images
     monkeypatch.setattr(network, "forward", lambda x: np.full((len(x), 4), np.inf))
     assert divergence.origin(network, images) == ("the output of dense2", False)
 
 
-def test_the_first_bad_image_may_be_far_down(monkeypatch):
+def test_the_first_bad_image_is_found_late_in_a_batch(monkeypatch):
     network = make_network("numpy")
     images = np.zeros((600, 10, 9), np.uint8)
     network.parameters["conv1.w"][...] = 1e37
@@ -192,13 +192,13 @@ def test_the_first_bad_image_may_be_far_down(monkeypatch):
         assert divergence.origin(network, images).where == "the output of conv1"
 
 
-def test_the_error_travels_between_processes():
+def test_the_error_can_be_pickled():
     error = DivergedError("the loss is nan", 2, 3, 9, "the output of conv1")
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == str(error) and copy.where == error.where and place(copy) == (2, 3, 9)
 
 
-def test_a_run_that_does_not_diverge_never_asks(tmp_path, monkeypatch):
+def test_a_run_that_does_not_diverge_never_searches(tmp_path, monkeypatch):
     monkeypatch.setattr(divergence, "origin", None)
     train("adamw one-cycle", tmp_path)
 

@@ -1,4 +1,4 @@
-"""The doctor names each defect that was put in, and nothing in a clean data set."""
+"""`ferdata.check` finds each defect that a test puts in, and nothing in a clean data set."""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -25,7 +25,7 @@ def faces():
 
 
 def changed(dataset, **parts):
-    """The data set with single entries changed: images={5: image}."""
+    """A copy of the data set with some entries changed, for example images={5: image}."""
     arrays = {}
     for name, entries in parts.items():
         arrays[name] = getattr(dataset, name).copy()
@@ -83,7 +83,7 @@ def test_duplicates_across_splits_and_within_one(faces):
     assert within.n == 3 and len(within.indices) == 3  # two inside, two of validation
 
 
-def test_one_picture_in_each_of_two_splits_repeats_nothing_within_one(faces):
+def test_one_copy_in_each_of_two_splits_is_no_repetition_in_one_split(faces):
     outside = int(np.flatnonzero(faces.split == "validation")[0])  # neutral, as image 0
     data = changed(faces, images={outside: faces.images[0]})
     assert set(found(check_dataset(data))) == {"duplicates-across-splits"}
@@ -106,7 +106,7 @@ def test_subjects_on_both_sides(faces):
     outside = int(np.flatnonzero(faces.split == "validation")[0])
     findings = found(check_dataset(changed(faces, subjects={outside: "S000"})))
     assert set(findings) == {"shared-subjects"}
-    assert findings["shared-subjects"].message == "1 subject stands in more than one split: S000"
+    assert findings["shared-subjects"].message == "1 subject is in more than one split: S000"
 
 
 def test_classes_without_images(faces):
@@ -117,7 +117,7 @@ def test_classes_without_images(faces):
     assert message == "no image of fear in split 'validation'"
 
 
-def test_a_stand_in_label_is_no_label(faces):
+def test_labels_where_has_label_is_false_do_not_count(faces):
     group = np.array([0, 10])  # neutral and contempt
     data = changed(faces, images={10: faces.images[0]})
     assert "duplicates-with-other-labels" in found(check_dataset(data))
@@ -128,7 +128,7 @@ def test_a_stand_in_label_is_no_label(faces):
     assert "without a label" in diagnosis.as_text()
 
 
-def test_nothing_known_but_images():
+def test_a_data_set_of_images_without_labels():
     images = np.random.default_rng(0).integers(0, 256, (5, 30, 20), dtype=np.uint8)
     data = FaceDataset(images=images, ids=np.array(list("abcde")))
     diagnosis = check_dataset(data)
@@ -138,7 +138,7 @@ def test_nothing_known_but_images():
         check_dataset(data.select(np.zeros(5, bool)))
 
 
-# Folders.
+# Folders
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def folder(tmp_path, faces):
     return tmp_path / "set"
 
 
-def test_files_that_cannot_be_read_are_listed_and_the_others_looked_at(folder, faces):
+def test_unreadable_files_are_listed_and_the_others_checked(folder, faces):
     assert check(folder).is_clean
     whole = (folder / "happy" / "p05.png").read_bytes()
     (folder / "happy" / "p05.png").write_bytes(whole[: len(whole) // 2])
@@ -171,7 +171,7 @@ def test_files_that_cannot_be_read_are_listed_and_the_others_looked_at(folder, f
     assert sizes[1] == {"height": 60, "width": 90, "n": 1}
 
 
-def test_a_teacher_by_hashes_of_the_images_as_they_are_opened(folder, tmp_path, monkeypatch):
+def test_a_teacher_by_hashes_of_the_opened_images(folder, tmp_path, monkeypatch):
     from ferdata import opening
     from ferdata.image_hashes import content_ids
 
@@ -189,7 +189,7 @@ def test_a_folder_without_any_picture_cannot_be_read(folder):
         check(folder)
 
 
-def test_published_counts_of_a_copy_that_is_not_complete(tmp_path, faces):
+def test_published_counts_of_an_incomplete_copy(tmp_path, faces):
     """JAFFE: 213 images of 10 people."""
     for i, subject in enumerate(("KA", "KL", "KM")):
         Image.fromarray(faces.images[i * 8]).save(tmp_path / f"{subject}.NE1.{i + 1}.tiff")
@@ -200,7 +200,7 @@ def test_published_counts_of_a_copy_that_is_not_complete(tmp_path, faces):
     assert "published" in diagnosis.as_text()
 
 
-# Votes.
+# Votes
 
 
 def fer2013_files(folder, images, emotions, votes):
@@ -215,7 +215,7 @@ def fer2013_files(folder, images, emotions, votes):
     return folder / "fer2013.csv", folder / "fer2013new.csv"
 
 
-# fer2013's emotions as FER+ columns: angry, disgust, fear, happy, sad, surprise, neutral.
+# the FER+ columns of fer2013's emotions: angry, disgust, fear, happy, sad, surprise, neutral
 COLUMNS = [4, 5, 6, 1, 3, 2, 0]
 
 
@@ -244,7 +244,7 @@ def test_votes_that_are_right(fer):
     assert kinds(fer, fer[3]) == {}
 
 
-def test_votes_that_sum_oddly(fer):
+def test_votes_with_an_unusual_sum(fer):
     fer[2][7, COLUMNS[fer[1][7]]] = 7
     finding = kinds(fer, fer[3])["odd-number-of-votes"]
     assert (
@@ -260,7 +260,7 @@ def test_votes_for_an_emotion_on_a_blank_image(fer):
     assert finding.groups == (("fer2013/00021",),)
 
 
-def test_one_picture_with_other_votes(fer):
+def test_one_picture_with_different_votes(fer):
     images, emotions, votes, folder = fer
     images[[30, 60]], emotions[[30, 60]] = images[5], emotions[5]
     votes[30] = votes[5]
@@ -271,7 +271,7 @@ def test_one_picture_with_other_votes(fer):
 
 @pytest.mark.parametrize("shift", [-2, 1])
 def test_votes_of_other_rows(fer, shift):
-    """Entry i belongs to image i - shift."""
+    """Entry i holds the votes of image i - shift."""
     finding = kinds(fer, fer[3], votes=np.roll(fer[2], shift, axis=0))["votes-shifted"]
     assert f"moved by {shift:+d} rows" in finding.message
 
@@ -281,11 +281,11 @@ def test_votes_that_cannot_be_joined(fer):
     assert "fer2013new.csv" in finding.message
 
 
-# Teachers.
+# Teachers
 
 
 def teacher_of(dataset, path, shift=0, classes=None, **keys):
-    """Right almost always; its entry for each image is `shift` places further."""
+    """A file of soft labels that are almost always right, with ids moved by `shift` entries."""
     n, k = len(dataset), len(dataset.classes)
     logits = np.random.default_rng(0).normal(0, 1, (n, k))
     logits[np.arange(n), dataset.labels] += 4
@@ -303,7 +303,7 @@ def test_a_teacher_that_fits(faces, tmp_path):
     assert "fits every image; agrees with 100.0 % of the labels" in diagnosis.as_text()
 
 
-def test_a_teacher_of_the_training_images(faces, tmp_path):
+def test_a_teacher_only_for_the_training_images(faces, tmp_path):
     path = teacher_of(faces.in_split("train"), tmp_path / "t.npz")
     shuffled = faces.select(np.random.default_rng(2).permutation(len(faces)))
     diagnosis = check_dataset(shuffled, [path])
@@ -345,7 +345,7 @@ def test_teachers_that_do_not_fit(faces, tmp_path):
     assert "none.npz: no such file" in findings["teacher-unreadable"].message
 
 
-def test_a_teacher_with_a_class_more(faces, tmp_path):
+def test_a_teacher_with_an_extra_class(faces, tmp_path):
     seven = faces.to_label_space(FER2013, allow_lossy=True)
     path = teacher_of(faces, tmp_path / "t.npz")
     diagnosis = check_dataset(seven, [path])
@@ -366,7 +366,7 @@ def test_a_teacher_by_hashes_and_one_with_crops(faces, tmp_path):
     assert diagnosis.is_clean and diagnosis.teachers[0].n_crops == 2
 
 
-# Agreement.
+# Agreement of teachers with labels
 
 
 def test_agreement_by_hand():
@@ -382,13 +382,13 @@ def test_agreement_by_hand():
     assert renamed.swapped == {0: 1, 1: 0} and renamed.swapped_accuracy == 56 / 60
 
 
-def test_majority_guessing_is_by_chance_whatever_its_accuracy():
+def test_guessing_the_majority_class_counts_as_chance_whatever_its_accuracy():
     labels = np.array([0] * 90 + [1, 2] * 5)
     found = agreement(labels, np.zeros(100, int), 3)
     assert found.accuracy == 0.9 and found.by_chance
 
 
-# What is written.
+# Text, JSON and html.
 
 
 def test_json_holds_every_id_and_plain_numbers(faces):
@@ -421,14 +421,14 @@ def test_text_has_no_control_characters(faces):
     assert "\x1b" not in text and "\ufffd[31m5" in text
 
 
-# The real data.
+# Real data
 
 
-def test_known_defects_of_the_real_data_come_out(shared, tmp_path, monkeypatch):
-    """As the published material has them: 12 constant images, 280 PublicTest images in Training,
-    row 5274 blank with another row's votes, one row with nine votes."""
+def test_known_defects_of_the_real_data_are_found(shared, tmp_path, monkeypatch):
+    """The published files have 12 constant images, 280 PublicTest images that are in Training too,
+    a blank image in row 5274 with another row's votes, and one row with nine votes."""
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(doctor.checks, "near_pairs", lambda *args: ([], True))
+    monkeypatch.setattr(doctor.doctor_checks, "near_pairs", lambda *args: ([], True))
     folder = shared / "data"
     diagnosis = check(
         folder / "fer2013" / "fer2013.csv.gz",

@@ -1,6 +1,7 @@
-"""Which room may import which, read from the source: DESIGN.md's doors.
+"""Which part of the code may import which; the imports are read from the source.
 
-A door is opened here and in CONTRIBUTING.md together, when the work shows that a wall stands wrong.
+A part ("room") is a module or a subpackage of tinycnn; DOORS lists what each may import.  To allow
+a new import, change DOORS here and the rules in CONTRIBUTING.md.
 """
 
 import ast
@@ -15,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOUNDATION = {"shapes", "aligned_arrays", "ground", "parallel", "_version"}
 
 DOORS = {
-    # rooms that stand on nothing of ours
+    # parts that import nothing, or almost nothing, of tinycnn
     "_version": set(),
     "shapes": set(),
     "aligned_arrays": set(),
@@ -51,7 +52,7 @@ DOORS = {
         "init",
         *FOUNDATION,
     },
-    # what stands on a network
+    # parts that use a network
     "models": {"network", "layers", "input_spec", "formats"},
     "formats": {"network", "plan", "layers", "input_spec", "models", "testing", *FOUNDATION},
     "export": {"network", "plan", "layers", "input_spec", "formats", *FOUNDATION},
@@ -62,7 +63,7 @@ DOORS = {
         *FOUNDATION,
     },
     "recipes": {"schedules", "losses", "distillation", "optim"},
-    # what is shown of a run
+    # plots and reports
     "plots": set(),
     "svg_charts": set(),
     "report_sections": {"metrics", "svg_charts"},
@@ -110,7 +111,7 @@ OUTSIDE["svg_charts"] = {"numpy", "PIL"}
 
 
 class Import(NamedTuple):
-    """One import: absolute dotted name, where it stands, and whether only type checkers see it."""
+    """One import: absolute dotted name, line, and whether only type checkers see it."""
 
     name: str
     line: int
@@ -118,7 +119,7 @@ class Import(NamedTuple):
 
 
 def imports(path):
-    """Every import of a file, relative ones resolved, those inside functions included."""
+    """Every import of a file, also inside functions; relative names are made absolute."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     package = list(path.relative_to(ROOT).parent.parts)
     typing_only = set()
@@ -131,8 +132,8 @@ def imports(path):
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            # `from . import reference` names a module; `from .layers import Dense` does not, and
-            # the longer name does no harm: rooms are told by their first part.
+            # `from . import reference` names a module; `from .layers import Dense` does not.  The
+            # longer name does not matter: only its first part decides the room.
             names = [f"{base}.{alias.name}" for alias in node.names]
         else:
             continue
@@ -162,7 +163,7 @@ def label(path):
 
 
 def test_the_reader_sees_imports(tmp_path, monkeypatch):
-    """The tests below would pass on an empty list."""
+    """Without this test, the tests below would pass if no import were found."""
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     path = tmp_path / "tinycnn" / "kernels" / "new.py"
     path.parent.mkdir(parents=True)
@@ -186,7 +187,7 @@ def test_the_reader_sees_imports(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", TINYCNN, ids=label)
-def test_rooms_of_tinycnn_import_what_their_doors_allow(path):
+def test_parts_of_tinycnn_only_import_what_is_allowed(path):
     assert room(path) in DOORS, f"a new room: give tinycnn/{room(path)} its doors, here"
     for found in imports(path):
         parts = found.name.split(".")
@@ -197,8 +198,8 @@ def test_rooms_of_tinycnn_import_what_their_doors_allow(path):
         assert target in allowed, f"{place(path, found)}: {room(path)} has doors to {allowed}"
 
 
-def test_the_doors_have_no_circle_but_models_and_formats():
-    """Pretrained weights are read by models through formats; a format may name a model."""
+def test_no_circular_imports_except_models_and_formats():
+    """`models` reads weights through `formats`, and a format may name a model."""
     open_rooms = {name: set(doors) for name, doors in DOORS.items() if name not in TOP}
     open_rooms["models"].discard("formats")
     while open_rooms:
@@ -209,28 +210,28 @@ def test_the_doors_have_no_circle_but_models_and_formats():
 
 
 @pytest.mark.parametrize("path", TINYCNN, ids=label)
-def test_tinycnn_knows_nothing_of_faces(path):
+def test_tinycnn_does_not_import_ferdata(path):
     for found in imports(path):
         assert found.name.split(".")[0] != "ferdata", place(path, found)
 
 
 @pytest.mark.parametrize("path", FERDATA, ids=label)
-def test_ferdata_knows_nothing_of_networks(path):
-    """Of tinycnn it may import the ground that both packages stand on."""
+def test_ferdata_only_imports_ground_of_tinycnn(path):
+    """Of tinycnn, ferdata may import only `ground`."""
     for found in imports(path):
         if found.name.split(".")[0] == "tinycnn":
             assert found.name.split(".")[1:2] == ["ground"], place(path, found)
 
 
 @pytest.mark.parametrize("path", [*TINYCNN, *FERDATA], ids=label)
-def test_the_packages_import_no_program_of_ours(path):
+def test_the_packages_import_no_example_test_or_benchmark(path):
     for found in imports(path):
         top = found.name.split(".")[0]
         assert top not in ("examples", "tests", "benchmarks", "small_networks"), place(path, found)
 
 
 @pytest.mark.parametrize("path", [*TINYCNN, *FERDATA], ids=label)
-def test_the_compiler_is_reached_only_below_the_kernels_and_by_two_files_of_ferdata(path):
+def test_only_the_files_below_the_kernels_and_two_of_ferdata_import_numba(path):
     names = ("_jit", "_simd", "_tile", "_window_max", "_winners", "_winner_lists", "_winograd")
     allowed = [f"tinycnn/kernels/{name}.py" for name in names]
     allowed += ["ferdata/jit.py", "ferdata/detect_loops.py"]
@@ -239,8 +240,8 @@ def test_the_compiler_is_reached_only_below_the_kernels_and_by_two_files_of_ferd
             assert path.relative_to(ROOT).as_posix() in allowed, place(path, found)
 
 
-def test_jit_and_tile_stand_below_the_kernels():
-    """What begins with "_" serves the kernels and imports none of them; `_jit` stands lowest."""
+def test_files_with_an_underscore_import_no_kernel():
+    """Files that begin with "_" import no kernel; `_jit` imports no other file of `kernels`."""
     seen = set()
     for path in TINYCNN:
         if room(path) == "kernels" and path.stem.startswith("_") and path.stem != "__init__":
@@ -253,7 +254,7 @@ def test_jit_and_tile_stand_below_the_kernels():
 
 
 @pytest.mark.parametrize("path", [p for p in TINYCNN if room(p) == "kernels"], ids=label)
-def test_kernels_need_numpy_and_the_compiler_alone(path):
+def test_kernels_only_need_numpy_and_numba(path):
     for found in imports(path):
         top = found.name.split(".")[0]
         known = top in sys.stdlib_module_names or top in ("numpy", "tinycnn", "numba", "llvmlite")
@@ -261,7 +262,7 @@ def test_kernels_need_numpy_and_the_compiler_alone(path):
 
 
 @pytest.mark.parametrize("path", [p for p in TINYCNN if room(p) != "kernels"], ids=label)
-def test_rooms_need_numpy_alone_but_for_a_few(path):
+def test_only_a_few_parts_need_more_than_numpy(path):
     allowed = OUTSIDE.get(room(path), {"numpy"}) | {"tinycnn"}
     for found in imports(path):
         top = found.name.split(".")[0]
@@ -272,7 +273,7 @@ def test_rooms_need_numpy_alone_but_for_a_few(path):
 
 
 @pytest.mark.parametrize("name", ["reference", "init", "testing"])
-def test_the_oracle_the_first_values_and_the_checker_need_numpy_alone(name):
+def test_reference_init_and_testing_only_need_numpy(name):
     for found in imports(ROOT / "tinycnn" / f"{name}.py"):
         top = found.name.split(".")[0]
         fine = top == "numpy" or top in sys.stdlib_module_names or found.typing_only
@@ -283,7 +284,7 @@ UNSAFE_MODULES = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal
 
 
 @pytest.mark.parametrize("path", [*TINYCNN, *FERDATA], ids=label)
-def test_no_data_becomes_code(path):
+def test_no_pickle_and_no_eval(path):
     """No pickle, no eval: a downloaded model or data file can hold a wrong number at worst."""
     for found in imports(path):
         assert found.name.split(".")[0] not in UNSAFE_MODULES, place(path, found)
@@ -299,10 +300,25 @@ def test_no_data_becomes_code(path):
                 assert ast.unparse(keyword.value) == "False", where
 
 
-def test_names_are_looked_up_at_run_time_in_the_fronts_alone():
-    """importlib.import_module would open doors that the tests above cannot see."""
+def test_only_the_package_fronts_import_by_name_at_run_time():
+    """Imports by importlib.import_module would escape the tests above."""
     for path in [*TINYCNN, *FERDATA]:
         if path.name != "__init__.py":
             for found in imports(path):
                 dynamic = found.name in ("importlib", "importlib.import_module", "runpy")
                 assert not dynamic, place(path, found)
+
+
+def test_no_module_of_ferdata_imports_itself_through_others():
+    """Imports inside functions count, those for type checkers do not."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FERDATA}
+    needs = {}
+    for name, path in modules.items():
+        found = {one.name for one in imports(path) if not one.typing_only}
+        found |= {one.rpartition(".")[0] for one in found}
+        needs[name] = found & set(modules)
+    while needs:
+        ready = {name for name, others in needs.items() if not others & set(needs)}
+        assert ready, f"a circle among {sorted(needs)}"
+        for name in ready:
+            del needs[name]

@@ -1,6 +1,6 @@
-"""dropout: one product an element, correctly rounded, so every comparison is exact.
+"""dropout: one correctly rounded product per element, so every comparison is exact.
 
-How masks are drawn is the network's business; here a mask is any array.
+The network draws the masks; here a mask is any array.
 """
 
 import naive
@@ -19,7 +19,7 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def tensors(n, seed):
-    """x, mask of rate 0.3, dy."""
+    """x, a mask of rate 0.3, dy."""
     rng = np.random.default_rng(seed)
     mask = (rng.random(n) >= 0.3) / 0.7
     return rng.standard_normal(n), mask, rng.standard_normal(n)
@@ -58,7 +58,7 @@ def test_equals_the_definition_exactly(operations, dtype, n, seed):
 @DTYPES
 @BOTH
 @pytest.mark.parametrize("n", [0, 1, 37])
-def test_outputs_may_be_the_inputs(operations, dtype, n):
+def test_an_output_may_be_the_same_array_as_an_input(operations, dtype, n):
     x, mask, dy = tensors(n, 1)
     expected_y, expected_dx = run(operations, dtype, x, mask, dy)
     memory = Guarded(dtype)
@@ -72,7 +72,7 @@ def test_outputs_may_be_the_inputs(operations, dtype, n):
 
 
 @pytest.mark.parametrize("n", [1, 13, 37])
-def test_gradient_of_the_kernels_is_that_of_differences(n):
+def test_kernel_gradients_equal_numeric_gradients(n):
     x, mask, dy = tensors(n, n)
     _, dx = run(kernels, np.float64, x, mask, dy)
     y = np.empty(n)

@@ -1,4 +1,4 @@
-"""The same picture twice is found, also saved anew; another face is not taken for it."""
+"""Copies of a picture are found, even when saved again or changed; other faces are not."""
 
 import io
 
@@ -61,7 +61,7 @@ def test_exact_groups_of_images(faces):
 @pytest.mark.parametrize(
     "change", [as_jpeg, brighter, with_writing, with_noise, smaller_and_back, mirrored]
 )
-def test_a_picture_saved_anew_is_found_among_strangers(faces, change):
+def test_a_changed_copy_is_found_among_other_people(faces, change):
     strangers = faces[8::8]  # one face of each person, all neutral
     images = np.concatenate([strangers, [change(faces[11])], faces[11:12]])
     pairs, complete = near_pairs(images)
@@ -70,12 +70,12 @@ def test_a_picture_saved_anew_is_found_among_strangers(faces, change):
     assert pairs[0].mirrored == (change is mirrored) and 0.97 <= pairs[0].correlation <= 1.0001
 
 
-def test_strangers_are_not_taken_for_each_other(faces):
+def test_different_people_are_not_near_duplicates(faces):
     assert near_pairs(faces[::8]) == ([], True)
 
 
-def test_the_same_light_on_other_details_is_another_picture():
-    """Alike at 16 px, where details vanish; not at 32 px."""
+def test_the_same_light_with_other_details_is_another_picture():
+    """Such images correlate at 16 px, where details vanish, but not at 32 px."""
     rng = np.random.default_rng(0)
     light = np.add.outer(np.linspace(0, 90, 96), np.linspace(0, 90, 96)) + 40
     images = np.stack([light + rng.normal(0, 20, light.shape) for _ in range(3)])
@@ -87,7 +87,7 @@ def test_the_same_light_on_other_details_is_another_picture():
 
 
 def test_pictures_of_the_real_set_that_are_almost_the_same(shared, monkeypatch):
-    """Two of the near duplicates of FER2013, and images that are not."""
+    """Two pairs of near duplicates in FER2013, among images that are none."""
     from ferdata.sources.fer2013 import load_fer2013
 
     images = load_fer2013(shared / "data" / "fer2013" / "fer2013.csv.gz").images
@@ -96,37 +96,37 @@ def test_pictures_of_the_real_set_that_are_almost_the_same(shared, monkeypatch):
     assert sorted((p.first, p.second) for p in pairs) == [(0, 1), (2, 3)]
 
 
-def test_sides_leave_pairs_within_one_side_out(faces):
+def test_pairs_within_one_split_are_left_out(faces):
     images = np.concatenate([faces[:6], brighter(faces[:6])])
-    sides = np.array(["train"] * 6 + ["test"] * 3 + ["train"] * 3)
-    pairs, _ = near_pairs(images, sides)
+    splits = np.array(["train"] * 6 + ["test"] * 3 + ["train"] * 3)
+    pairs, _ = near_pairs(images, splits)
     found = {(p.first, p.second) for p in pairs}
     assert {(0, 6), (1, 7), (2, 8)} <= found
     assert not {(3, 9), (4, 10), (5, 11)} & found
-    assert all(sides[i] != sides[j] for i, j in found)
+    assert all(splits[i] != splits[j] for i, j in found)
     assert near_pairs(images, np.zeros(12)) == ([], True)
 
 
-@pytest.mark.parametrize("sides", [["a", "b", "c", "a"], ["c", "a", "b", "b"]])
-def test_three_sides_give_each_pair_once(faces, sides):
+@pytest.mark.parametrize("splits", [["a", "b", "c", "a"], ["c", "a", "b", "b"]])
+def test_three_splits_give_each_pair_once(faces, splits):
     images = np.stack([faces[3], as_jpeg(faces[3]), brighter(faces[3]), with_noise(faces[3])])
-    pairs, _ = near_pairs(images, np.array(sides))
+    pairs, _ = near_pairs(images, np.array(splits))
     found = [(p.first, p.second) for p in pairs if not p.mirrored]
-    expected = [(i, j) for i in range(4) for j in range(i + 1, 4) if sides[i] != sides[j]]
+    expected = [(i, j) for i in range(4) for j in range(i + 1, 4) if splits[i] != splits[j]]
     assert sorted(found) == expected
 
 
-def test_one_person_alike_is_no_news_and_two_have_to_be_more_alike(faces):
+def test_pairs_of_one_person_are_left_out_and_of_two_must_correlate_more(faces):
     images = np.stack([faces[0], as_jpeg(faces[0]), with_writing(faces[0])])
-    assert near_pairs(images, strangers=np.array(["a", "a", "a"])) == ([], True)
+    assert near_pairs(images, subjects=np.array(["a", "a", "a"])) == ([], True)
     correlation = {(p.first, p.second): p.correlation for p in near_pairs(images)[0]}
     assert correlation[0, 1] > 0.99 > correlation[0, 2] > 0.97
-    pairs, _ = near_pairs(images, strangers=np.array(["a", "b", "c"]))
+    pairs, _ = near_pairs(images, subjects=np.array(["a", "b", "c"]))
     assert [(p.first, p.second) for p in pairs] == [(0, 1)]
 
 
 def test_blocks_leave_no_pair_out(faces, monkeypatch):
-    """Against all products at once."""
+    """The result is the same as with all products computed at once."""
     rng = np.random.default_rng(0)
     images = np.concatenate([faces, [with_noise(f) for f in faces[::3]]])
     images = images[rng.permutation(len(images))]
@@ -146,14 +146,14 @@ def test_blocks_leave_no_pair_out(faces, monkeypatch):
         assert {p[:2] for p in whole if p.mirrored == kind} == wanted and (wanted or kind)
 
 
-def test_without_contrast_nothing_is_like_anything():
+def test_images_without_contrast_are_left_out():
     images = np.full((5, 48, 48), 7, np.uint8)
     images[1:3, :5] = 9
     assert near_pairs(images) == ([], True)
     assert near_pairs(images[:0]) == ([], True)
 
 
-def test_one_picture_a_thousand_times_does_not_fill_the_memory(faces, monkeypatch):
+def test_many_copies_of_one_picture_do_not_fill_the_memory(faces, monkeypatch):
     monkeypatch.setattr(duplicates, "MAX_PAIRS", 50)
     monkeypatch.setattr(duplicates, "_BLOCK", 16)
     images = np.stack([np.clip(faces[0].astype(int) + i, 0, 255) for i in range(40)])

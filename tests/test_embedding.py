@@ -1,6 +1,6 @@
-"""Inside other people's programs: their threads, processes and web servers, and what is theirs.
+"""Use inside other programs: in threads, processes and web servers, without side effects.
 
-Whole networks, on the pool and after a fork, are in test_parallel.py too.
+test_parallel.py also tests whole networks, on the thread pool and after a fork.
 """
 
 import gc
@@ -30,7 +30,7 @@ NETWORK = models.microexpnet(n_threads=2, seed=7)
 
 @pytest.fixture(scope="module")
 def alone():
-    """What one thread finds with a network of its own; NETWORK and its pool are used as well."""
+    """The results of one thread with its own network; NETWORK and its thread pool are used too."""
     logits = models.microexpnet(n_threads=1, seed=7).predict_logits(IMAGES)
     np.testing.assert_array_equal(NETWORK.predict_logits(IMAGES), logits)
     return logits
@@ -39,7 +39,7 @@ def alone():
 # ---- threads -----------------------------------------------------------------------------------
 
 
-def test_threads_share_a_network_from_its_first_use_on(alone):
+def test_threads_share_a_network_from_its_first_use(alone):
     for _ in range(5):
         shared, start = models.microexpnet(n_threads=2, seed=7), threading.Barrier(8)
 
@@ -53,7 +53,7 @@ def test_threads_share_a_network_from_its_first_use_on(alone):
 
 
 def test_many_networks_in_one_process(alone):
-    """Threads are shared, memory is that of the networks in use and comes back."""
+    """Networks share threads, use only their own memory, and free it when they are deleted."""
     image, n_threads = IMAGES[:9], threading.active_count()
     one = models.microexpnet(n_threads=2)
     one.predict_logits(image)
@@ -65,7 +65,7 @@ def test_many_networks_in_one_process(alone):
         assert threading.active_count() <= n_threads + 1
         np.testing.assert_array_equal(logits[7], alone[:9])
         assert len({each.tobytes() for each in logits}) == 200
-        # parameters, gradients, their copy and the transformed weights; two workspaces
+        # parameters, gradients, a copy of them, and the transformed weights; two workspaces
         assert used / 200 < 12 * one.parameter_vector.nbytes
         del networks
         gc.collect()
@@ -75,7 +75,7 @@ def test_many_networks_in_one_process(alone):
 
 
 class Predictions(BaseHTTPRequestHandler):
-    """POST pixels of 84x84 grey images; the answer is their logits."""
+    """POST the pixels of 84x84 grey images; the response is their logits."""
 
     def do_POST(self):
         pixels = self.rfile.read(int(self.headers["Content-Length"]))
@@ -90,7 +90,7 @@ class Predictions(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_web_server_answers_many_at_a_time(alone):
+def test_a_web_server_answers_concurrent_requests(alone):
     with ThreadingHTTPServer(("127.0.0.1", 0), Predictions) as server:
         serving = threading.Thread(target=server.serve_forever)
         serving.start()
@@ -116,7 +116,7 @@ def test_a_web_server_answers_many_at_a_time(alone):
 
 
 def predict_in_child(first):
-    """NETWORK is the parent's after a fork, and made anew where the child imports this file."""
+    """NETWORK is the parent's after a fork; a spawned child imports this file and makes its own."""
     assert backend_in_use("auto") == "numba"
     return NETWORK.predict_logits(IMAGES[first:])
 
@@ -136,12 +136,12 @@ METHODS = [
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_pool_of_processes(alone, method):
-    """After kernels and threads were used here, of which a forked child has the memory alone."""
+    """The parent used kernels and threads before; a forked child has the memory but no threads."""
     loss, gradient = train_in_child(3)
     context = multiprocessing.get_context(method)
     n_workers = 3 if method == "fork" else 1
     with warnings.catch_warnings():
-        # from Python 3.12 on a fork beside threads is warned about; it is what is tested here
+        # from Python 3.12 on, a fork with running threads warns; that is what is tested here
         warnings.simplefilter("ignore", DeprecationWarning)
         with ProcessPoolExecutor(n_workers, mp_context=context) as pool:
             predicted = [pool.submit(predict_in_child, k) for k in range(4)]
@@ -157,7 +157,7 @@ def test_a_pool_of_processes(alone, method):
     np.testing.assert_array_equal(NETWORK.predict_logits(IMAGES), alone)
 
 
-# ---- what belongs to the program ---------------------------------------------------------------
+# ---- no side effects ---------------------------------------------------------------------------
 
 PROGRAM = """
 import json, locale, logging, os, random, signal, sys, threading, warnings
@@ -211,7 +211,7 @@ WRITES = "openat,open,creat,mkdir,mkdirat,rename,renameat,renameat2,symlink,link
 
 
 def test_nothing_of_the_program_is_touched(tmp_path, alone):
-    """No output, no global state, no file outside the two cache folders."""
+    """No output, no change of global state, no file outside the two cache folders."""
     folders = {name: tmp_path / name for name in OWN_FOLDERS}
     for folder in folders.values():
         folder.mkdir()
@@ -251,7 +251,7 @@ def can_trace():
 
 
 def writes(line):
-    """Whether a line of strace made or changed a file."""
+    """Whether this line of strace's output creates or changes a file."""
     if " = -1 " in line or "(" not in line:
         return False
     call = line.split("(")[0].split()[-1]

@@ -1,4 +1,4 @@
-"""The backprop microscope: the numbers on the page are the engine's, and the page is safe."""
+"""`tinycnn explain`: the numbers on the page are the engine's, and the page is safe html."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def image_for(network, seed=3):
 
 
 def without_dropout(network, backend="numba"):
-    """The same network made anew, by other means than the room's."""
+    """The same network without dropout, built independently of tinycnn.explain."""
     layers = [layer for layer in network.layers if not isinstance(layer, Dropout)]
     copy = Network(layers, network.input_spec, dtype=np.float64, backend=backend)
     copy.parameter_vector[:] = network.parameter_vector
@@ -72,7 +72,7 @@ def engine(network, image, label=None):
 
 
 def parsed(explanation):
-    """(root of the page, the numbers that it carries)."""
+    """(root element of the page, the numbers embedded in it)."""
     page = render_page(explanation)
     doctype, rest = page.split("\n", 1)
     assert doctype == "<!DOCTYPE html>"
@@ -120,8 +120,8 @@ def test_the_numbers_are_the_engines(name):
 
 @pytest.mark.parametrize("name", ["miniature", "overlapping_pool", "stride_beyond_window"])
 def test_the_numeric_gradients_are_those_of_the_loss(name):
-    """Against slopes taken here, at another step and on the reference; and the gradients that
-    they stand beside pass the public checker."""
+    """Compared with differences computed here, with another step and on the reference.  The
+    gradients shown beside them pass the public checker."""
     network = small(name)
     image = image_for(network)
     _, numbers = parsed(explain(network, image))
@@ -200,7 +200,7 @@ def test_a_chosen_label():
     np.testing.assert_allclose(explanation.trace.dlogits, dlogits, rtol=1e-11)
 
 
-def test_the_network_itself_is_left_alone():
+def test_the_network_is_not_changed():
     network = small("miniature")
     before = network.parameter_vector.copy()
     state = network.dropout_generator.bit_generator.state
@@ -210,7 +210,7 @@ def test_the_network_itself_is_left_alone():
     assert network.dropout_generator.bit_generator.state == state
 
 
-def test_entries_are_put_back():
+def test_changed_entries_are_restored():
     network = small("miniature")
     trace = trace_image(network, image_for(network))
     prober = Prober(trace)
@@ -223,7 +223,7 @@ def test_entries_are_put_back():
     np.testing.assert_array_equal(trace.network.parameter_vector, before)
 
 
-def test_same_input_same_bytes():
+def test_the_same_input_gives_the_same_bytes():
     network = small("overlapping_pool")
     pages = [render_page(explain(network, image_for(network), seed=4)) for _ in range(2)]
     assert pages[0] == pages[1]
@@ -261,7 +261,7 @@ def wrong_bias(x, dy, dw_out, db_out):
         ("dense_backward_params", wrong_bias, "dense1.b"),
     ],
 )
-def test_a_wrong_gradient_is_told(monkeypatch, function, wrong, tensor):
+def test_a_wrong_gradient_is_reported(monkeypatch, function, wrong, tensor):
     network = small("miniature")
     monkeypatch.setattr(reference, function, wrong)
     explanation = explain(network, image_for(network))
@@ -280,8 +280,8 @@ def test_a_wrong_gradient_is_told(monkeypatch, function, wrong, tensor):
         assert shown == pytest.approx([check["numeric"], check["analytic"]], rel=1e-7)
 
 
-def test_a_kink_is_told_apart_from_a_wrong_gradient():
-    """A unit whose sum is exactly 0: the slope of the loss differs on the two sides."""
+def test_a_kink_is_distinguished_from_a_wrong_gradient():
+    """A unit whose sum is exactly 0: the loss has a different slope on each side."""
     network = Network([Flatten(), Dense(2), ReLU(), Dense(2)], InputSpec(1, 2, 1, scaling="unit"))
     values = {
         "dense1.w": [[1.0, 0.5], [1.0, 0.25]],
@@ -295,7 +295,7 @@ def test_a_kink_is_told_apart_from_a_wrong_gradient():
     verdicts = {(p.tensor, p.index): p for p in explanation.probes}
     kink = verdicts["dense1.b", (0,)]
     assert kink.verdict == KINK and kink.n_switches == 1
-    assert kink.analytic == 0 and abs(kink.numeric) > 0.1  # half of the slope on the open side
+    assert kink.analytic == 0 and abs(kink.numeric) > 0.1  # half of the slope above 0
     assert verdicts["dense1.b", (1,)].verdict == AGREES
     assert explanation.agrees
     root, numbers = parsed(explanation)
@@ -303,8 +303,8 @@ def test_a_kink_is_told_apart_from_a_wrong_gradient():
     assert "kink: 1 switched" in text(root)
 
 
-def test_the_sweep_shows_why_the_step_is_what_it_is():
-    """Large steps are far off, the best is close, the smallest is worse again."""
+def test_the_table_of_steps_shows_why_this_step_is_used():
+    """Large steps have large errors, the best step a small one, the smallest more again."""
     network = models.microexpnet(seed=5, scaling="standardized")
     sweep = sweep_steps(trace_image(network, image_for(network)))
     errors = {probe.step: probe.relative_error for probe in sweep}
@@ -319,7 +319,7 @@ def test_sampled_entries():
     rng = np.random.default_rng(0)
     chosen = sampled_entries(gradient, 6, rng)
     assert len(chosen) == len(set(chosen)) == 6
-    assert chosen[:2] == [2, 1]  # a third of them where it is largest
+    assert chosen[:2] == [2, 1]  # a third of the entries are those with the largest gradient
     assert [gradient[k] == 0 for k in chosen] == [False] * 5 + [True]
     assert sorted(sampled_entries(gradient, 100, rng)) != []
     assert sampled_entries(np.zeros(3), 6, rng) and sampled_entries(np.ones(1), 6, rng) == [0]
@@ -333,12 +333,12 @@ def test_sampled_entries():
     ],
 )
 def test_step_for(steepest, loss, step):
-    """The steepest entry moves the loss by 1e-5 of itself, or of 1; within bounds."""
+    """The step changes the loss by 1e-5 of min(loss, 1) at the steepest entry, within bounds."""
     assert step_for(np.array([0.1 * steepest, -steepest]), loss) == pytest.approx(step)
 
 
-def test_a_gradient_that_drowns_is_not_called_right_or_wrong():
-    """p of the label is 1 to the last bit: p - 1 keeps no digit."""
+def test_a_gradient_lost_in_rounding_is_called_neither_right_nor_wrong():
+    """p of the label is 1 to the last bit, so p - 1 has no correct digit."""
     network = small("dense_alone", classes=("a", "b", "c", "d"))
     network.parameters["dense2.b"][1] += 40
     explanation = explain(network, image_for(network))
@@ -355,8 +355,8 @@ def test_a_gradient_that_drowns_is_not_called_right_or_wrong():
 
 
 @NAMES
-def test_numbers_by_hand_are_the_engines(name):
-    """Every entry of small layers, from the definition: borders, strides and padding included."""
+def test_worked_numbers_equal_the_engines(name):
+    """Every entry of small layers by the definition, including borders, strides and padding."""
     network = small(name)
     trace = trace_image(network, image_for(network))
     n_layers = 0
@@ -376,8 +376,8 @@ def test_numbers_by_hand_are_the_engines(name):
     assert n_layers == sum(isinstance(x, (Conv2D, Dense)) for x in network.layers)
 
 
-def test_the_spot_is_one_value_on_its_way():
-    """Through pooling and ReLU the page follows one value: the pooling's winner, the ReLU's."""
+def test_the_page_follows_one_value_through_the_layers():
+    """The page follows one value through the layers: the maximum of a pooling, then its ReLU."""
     network = models.microexpnet(seed=5)
     layers = trace_image(network, image_for(network)).layers
     followed = 0
@@ -420,7 +420,7 @@ def test_the_page_marks_the_winners_of_a_pooling():
 
 
 @pytest.mark.parametrize("formulas", [CONV2D, MAXPOOL2D, RELU, DENSE, LOSS], ids=lambda f: f.where)
-def test_equations_stand_in_the_code_with_their_numbers(formulas):
+def test_equations_are_in_the_code_under_the_same_numbers(formulas):
     written = derivation(formulas)
     for formula in (*formulas.forward, *formulas.backward):
         assert formula.number and re.search(rf"{re.escape(formula.number)}$", written, re.M), (
@@ -463,8 +463,8 @@ def value_of(cell):
     return float(text(cell).replace("−", "-").replace(",", ""))
 
 
-def test_what_is_shown_is_what_is_carried():
-    """The tables that people read, against the numbers that the page carries for programs."""
+def test_the_tables_show_the_embedded_numbers():
+    """The tables on the page show the numbers that are embedded in it for programs."""
     network = small("miniature")
     explanation = explain(network, image_for(network))
     root, numbers = parsed(explanation)
@@ -508,8 +508,8 @@ def test_what_is_shown_is_what_is_carried():
         assert value_of(cells[3]) == probe["n_switches"]
 
 
-def test_numbers_in_the_crops_are_the_layers():
-    """Each cell, times the power of ten in the caption, at the indices of its row and column."""
+def test_numbers_in_the_excerpts_are_those_of_the_layer():
+    """Each cell, times the power of ten in the caption, is the entry at its row and column."""
     network = small("miniature")
     explanation = explain(network, image_for(network))
     root, _ = parsed(explanation)
@@ -536,7 +536,7 @@ def test_numbers_in_the_crops_are_the_layers():
     assert n_cells > 60
 
 
-def test_what_came_from_files_is_escaped():
+def test_text_from_files_is_escaped():
     classes = (NASTY, "b", "<b>c</b>", "&d;")
     network = small("miniature", classes=classes)
     explanation = explain(
@@ -554,7 +554,7 @@ def test_what_came_from_files_is_escaped():
 
 
 def test_notes():
-    network = small("miniature")  # has dropout
+    network = small("miniature")  # this network has dropout
     network.calibration_temperature = 1.7
     network.parameters["dense2.b"][1] = 40
     root, _ = parsed(explain(network, image_for(network)))
@@ -575,7 +575,7 @@ def test_colour_pictures_and_many_units():
     assert "The vectors, the 32 of 130 with the strongest gradient" in titles
 
 
-def test_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_the_page_is_written_completely_or_not_at_all(tmp_path, monkeypatch):
     network = small("dense_alone")
     explanation = explain(network, image_for(network))
     path = tmp_path / "page.html"
@@ -608,7 +608,7 @@ def test_what_cannot_be_explained(image, label, error, message):
         explain(small("dense_alone"), image, label)
 
 
-def test_a_network_that_is_not_finite():
+def test_a_network_with_nan_or_infinite_weights_is_refused():
     network = small("dense_alone")
     network.parameters["dense1.w"][0, 0] = np.nan
     with pytest.raises(ValueError, match="not finite"):
@@ -650,7 +650,7 @@ def test_marked_plane():
 
 
 def test_pictures_keep_their_pixels():
-    """What the browser gets is what was drawn: blue below 0, red above."""
+    """The browser gets the pixels that were drawn: blue below 0, red above."""
     import base64
     import io
 

@@ -1,4 +1,4 @@
-"""A listing is whole: one label an image, all columns or none, counts that add up."""
+"""Listings: each image once with one label, complete columns, correct counts."""
 
 from pathlib import Path
 
@@ -41,6 +41,6 @@ def test_counts():
         ([FaceFile("a.png", 6)], LabelError, r"label 6 \(entry 0\) is outside 'oulu_casia'"),
     ],
 )
-def test_what_is_refused(files, error, message):
+def test_invalid_listings_are_refused(files, error, message):
     with pytest.raises(error, match=message):
         listing(*files)

@@ -1,4 +1,4 @@
-"""The cascade, the search for faces, and the framings."""
+"""The cascade of the face detector, the search for faces, and the framings."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from ferdata.faces import find_faces, frame_face, paper_face, paper_training_cro
 from ferdata.photo import to_grey
 
 ASTRONAUT = data.astronaut()
-# By eye: the tip of the nose, and the width from ear to ear.
+# Read off the photo: the tip of the nose, and the width from ear to ear.
 NOSE_X, NOSE_Y, FACE_PX = 222, 124, 90
 
 
@@ -26,11 +26,11 @@ def shrunk(picture, side):
 
 
 @pytest.mark.parametrize("name, side", [("astronaut", 127), ("astronaut", 160), ("gravel", 160)])
-def test_windows_that_pass_are_those_of_scikit_image(name, side):
-    """Its search at one size, where no window may join another's group, lists what passes there.
+def test_the_same_windows_pass_as_in_scikit_image(name, side):
+    """scikit-image's search at one size, without grouping, lists the windows that pass.
 
-    At 127 px the astronaut's face fills a window. Largest size, last row and last column are
-    exclusive there.
+    At 127 px the astronaut's face fills a window. scikit-image leaves out the largest size, the
+    last row and the last column.
     """
     picture = shrunk(getattr(data, name)(), side)
     oracle = Cascade(data.lbp_frontal_face_cascade_filename())
@@ -61,7 +61,7 @@ def test_the_astronaut_at_other_sizes(side):
     assert abs(box[0] + box[2] / 2 - NOSE_X) < 12 and abs(box[1] + box[3] / 2 - NOSE_Y) < 15
 
 
-def test_a_file_gives_what_its_array_gives(tmp_path):
+def test_a_file_gives_the_same_faces_as_its_array(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(ASTRONAUT).save(path)
     by_path, by_array = find_faces(path), find_faces(ASTRONAUT)
@@ -73,17 +73,17 @@ def test_a_file_gives_what_its_array_gives(tmp_path):
 
 def test_a_photo_lying_on_its_side_is_turned_by_its_exif(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: row 0 is the right side
+    exif[0x0112] = 6  # orientation 6: row 0 is the right side
     turned = Image.fromarray(ASTRONAUT).transpose(Image.Transpose.ROTATE_90)
     turned.save(tmp_path / "a.png", exif=exif)
     found, upright = find_faces(tmp_path / "a.png"), find_faces(ASTRONAUT)
     assert np.array_equal(found.boxes, upright.boxes)
     assert np.array_equal(found.images, upright.images)
-    turned.save(tmp_path / "b.png")  # without it no face stands upright
+    turned.save(tmp_path / "b.png")  # without the tag the face is not upright
     assert len(find_faces(tmp_path / "b.png")) == 0
 
 
-def test_three_faces_largest_first():
+def test_three_faces_are_sorted_by_size():
     canvas = np.full((400, 700, 3), 128, np.uint8)
     head = Image.fromarray(ASTRONAUT[20:240, 110:330])
     places = [(10, 100, 110), (150, 90, 300), (480, 60, 200)]
@@ -113,13 +113,13 @@ def test_small_and_plain_pictures_have_no_face(shape):
 
 
 def test_a_face_at_the_edge_of_the_frame():
-    tight = ASTRONAUT[78:172, 176:270]  # nothing but the face
+    tight = ASTRONAUT[78:172, 176:270]  # only the face
     (box,) = find_faces(np.ascontiguousarray(tight)).boxes
     assert abs(box[0] + box[2] / 2 - (NOSE_X - 176)) < 12
 
 
-def test_as_many_faces_of_fer2013_as_before(shared):
-    """A floor under the search, and the measured place of FER2013's square."""
+def test_faces_found_in_fer2013(shared):
+    """A lower bound for the search, and where FER2013's square lies in the box, as measured."""
     import csv
     import gzip
 
@@ -140,7 +140,7 @@ def test_as_many_faces_of_fer2013_as_before(shared):
     assert width * faces._FER2013_SCALE == pytest.approx(120, abs=6)
 
 
-# Boxes of the caller
+# Boxes given by the caller
 
 
 def test_boxes_of_the_caller_keep_their_order():
@@ -192,13 +192,13 @@ def test_an_unknown_framing_is_refused():
 
 
 def ramp(height, width, per_y, per_x):
-    """A plane: bilinear interpolation and every symmetric anti-aliasing leave it as it is."""
+    """A linear ramp: bilinear interpolation and symmetric anti-aliasing do not change it."""
     plane = per_y * (np.arange(height) + 0.5)[:, None] + per_x * (np.arange(width) + 0.5)
     return np.round(plane).astype(np.uint8)
 
 
 def seen(image, low, high, axis):
-    """The value at the two ends of an image along one axis, from its inner pixels."""
+    """The values at both ends of an image along one axis, extrapolated from inner pixels."""
     means = image[12:-12, 12:-12].mean(axis=1 - axis)
     slope = (means[-1] - means[0]) / (len(means) - 1)
     start = means[0] - slope * 12.5
@@ -222,26 +222,26 @@ def test_fer2013_shows_the_square_around_the_box():
         photo = ramp(220, 230, per_y, per_x)
         image = frame_face(photo, [x, y, side, side], "fer2013")
         seen(image, centre - half, centre + half, axis)
-        # A box that is not square stands for the square of its area.
+        # A box that is not square is replaced by a square of the same area and centre.
         same = frame_face(photo, [x + 25, y - 50, side // 2, side * 2], "fer2013")
         assert np.array_equal(same, image)
 
 
-def test_fer2013_is_as_blurred_as_training():
-    """48x48 pixels enlarged: a matrix of 84 rows that are mixtures of 48, whatever the photo."""
+def test_framing_fer2013_is_as_blurred_as_the_training_images():
+    """48x48 pixels are enlarged, so the 84 rows are mixtures of 48 rows, whatever the photo."""
     fine = np.random.default_rng(0).integers(0, 256, (600, 600), dtype=np.uint8)
     image = frame_face(fine, [5, 5, 590, 590], "fer2013").astype(float)
-    assert image.std() < fine.std() / 5  # anti-aliased: noise of single pixels averages out
-    photo = np.kron(fine[:100, :100], np.ones((6, 6), np.uint8))  # detail at the size of 84
+    assert image.std() < fine.std() / 5  # anti-aliased: the noise of single pixels is averaged
+    photo = np.kron(fine[:100, :100], np.ones((6, 6), np.uint8))  # details of one px in 84
     image = frame_face(photo, [5, 5, 590, 590], "fer2013").astype(float)
     strength = np.linalg.svd(image - image.mean(), compute_uv=False)
-    rounding = 2 * np.sqrt(84 / 12)  # the largest that rounding errors of +-0.5 explain
+    rounding = 2 * np.sqrt(84 / 12)  # the most that rounding by +-0.5 can add
     assert strength[20] > 10 * rounding and strength[48] < rounding
 
 
 def test_beyond_the_photo_its_edge_repeats():
     photo = ramp(100, 100, 0, 2)
-    image = frame_face(photo, [-40, 10, 80, 80], "paper")  # 256 px of 80: the photo begins at 128
+    image = frame_face(photo, [-40, 10, 80, 80], "paper")  # the photo begins at 128 of 256
     assert (image[:, :30] == photo[0, 0]).all() and image[0, -1] > 70
     image = frame_face(photo, [60, 10, 80, 80], "fer2013")
     assert (image[:, -35:] == photo[0, -1]).all()
@@ -284,7 +284,7 @@ def test_detect_gives_boxes_in_photo_pixels_of_a_wide_and_a_tall_photo():
         assert abs(box[1] + box[3] / 2 - (at[0] + NOSE_Y - 20)) < 15
 
 
-def test_images_know_how_they_were_cut():
+def test_the_result_knows_its_framing():
     photo = np.zeros((200, 200, 3), np.uint8)
     for framing in faces.FRAMINGS:
         found = find_faces(photo, framing, boxes=np.array([[50, 50, 80, 80], [60, 60, 90, 90]]))

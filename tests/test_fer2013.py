@@ -1,4 +1,4 @@
-"""FER2013 and FER+ in every form people have them, and every way in which they can be broken."""
+"""Reading FER2013 and FER+: every form of the files, and every kind of damage."""
 
 import gzip
 import io
@@ -19,12 +19,23 @@ VOTES_HEADER = "Usage,Image name," + ",".join(FERPLUS10.classes)
 USAGES = ["Training", "Training", "Training", "PublicTest", "PublicTest", "PrivateTest"]
 # neutral happiness surprise sadness anger disgust fear contempt unknown NF
 VOTES = [
-    [4, 0, 0, 1, 3, 2, 0, 0, 0, 0],  # neutral by plurality; 4 of 9 after outliers: no majority
+    [
+        4,
+        0,
+        0,
+        1,
+        3,
+        2,
+        0,
+        0,
+        0,
+        0,
+    ],  # neutral by plurality, but no majority: 4 of 9 without single votes
     [0, 9, 1, 0, 0, 0, 0, 0, 0, 0],  # happiness by both
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 10],  # no face: no vote for an emotion
-    [0, 0, 0, 3, 0, 0, 0, 0, 7, 0],  # unknown wins, sadness has votes
-    [0, 0, 0, 0, 0, 0, 5, 0, 5, 0],  # fear ties with unknown: the emotion comes first
-    [1, 1, 1, 1, 1, 1, 0, 4, 0, 0],  # contempt: 4 of 4 once single votes are removed
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 10],  # all votes for "no face": none for an emotion
+    [0, 0, 0, 3, 0, 0, 0, 0, 7, 0],  # unknown has most votes, sadness has some
+    [0, 0, 0, 0, 0, 0, 5, 0, 5, 0],  # fear ties with unknown: the emotion wins
+    [1, 1, 1, 1, 1, 1, 0, 4, 0, 0],  # contempt: 4 of 4 without single votes
 ]
 
 
@@ -82,7 +93,7 @@ def check(data):
     assert data.rows.tolist() == [0, 1, 2, 3, 4, 5] and data.ids[5] == "fer2013/00005"
 
 
-# The forms.
+# Forms of the file.
 
 
 def test_csv(table, save):
@@ -140,7 +151,7 @@ def test_icml_face_data(table, save):
         "extra column",
     ],
 )
-def test_harmless_differences(table, save, change):
+def test_harmless_differences_are_accepted(table, save, change):
     check(load_fer2013(save(change(table))))
 
 
@@ -156,7 +167,7 @@ def test_every_grey_level_in_every_width(save):
     np.testing.assert_array_equal(load_fer2013(save(csv_text(rows(image)))).images, image)
 
 
-# The cache and progress.
+# Cache and progress
 
 
 def test_second_run_reads_the_cache(table, save, monkeypatch):
@@ -176,7 +187,7 @@ def test_progress_counts_bytes_up_to_the_end(save):
     assert seen[-1] == (n_bytes, n_bytes) and all(0 < d <= t == n_bytes for d, t in seen)
 
 
-# The targets.
+# Targets
 
 
 def test_votes(table, save, votes_file):
@@ -185,7 +196,7 @@ def test_votes(table, save, votes_file):
     assert data.rows.tolist() == [0, 1, 3, 4, 5]  # row 2 has no vote for an emotion
     np.testing.assert_array_equal(data.images, pixels()[[0, 1, 3, 4, 5]])
     np.testing.assert_allclose(data.targets[0], np.array([4, 0, 0, 1, 3, 2, 0, 0]) / 10, rtol=1e-6)
-    assert data.targets[2].tolist() == [0, 0, 0, 1, 0, 0, 0, 0]  # the 3 votes that are emotions
+    assert data.targets[2].tolist() == [0, 0, 0, 1, 0, 0, 0, 0]  # of its 10, 3 are emotions
     assert data.has_label.tolist() == [True, True, False, True, True]
     scored = data.labelled()
     assert [FERPLUS8.classes[i] for i in scored.labels] == [
@@ -232,11 +243,11 @@ def test_targets_against_a_naive_loop(table):
         assert targets[i].tolist() == [
             pytest.approx(v / n_emotions if n_emotions else 0, rel=1e-6) for v in row[:8]
         ]
-        # plurality: the first of the ten columns that no other column exceeds
+        # plurality: the first of the ten columns with the most votes
         winner = next(c for c in range(10) if all(row[c] >= v for v in row))
         assert is_plural[i] == (winner < 8 and sum(row) > 0)
         assert not is_plural[i] or plural[i] == winner
-        # majority: counts of one are outliers; then more than all others together
+        # majority: without single votes, more votes than all other classes together
         kept = [v if v >= 2 else 0 for v in row]
         winners = [c for c in range(8) if kept[c] > sum(kept) - kept[c]]
         assert is_major[i] == (len(winners) == 1)
@@ -244,7 +255,7 @@ def test_targets_against_a_naive_loop(table):
         assert 0 <= plural[i] < 8 and 0 <= major[i] < 8
 
 
-# What may be wrong with the pixels' csv. Row 3 of the table is line 5 of the file.
+# Damage in FER2013's csv. Row 3 of the table is line 5 of the file.
 
 
 def set_pixel(table, row, text, at=17):
@@ -273,7 +284,7 @@ def set_pixel(table, row, text, at=17):
         "1_0",
     ],
 )
-def test_pixel_is_no_grey_level(table, save, text):
+def test_pixel_that_is_not_a_grey_level(table, save, text):
     set_pixel(table, 3, text)
     with pytest.raises(DataError) as error:
         load_fer2013(save(csv_text(table)))
@@ -296,7 +307,7 @@ def test_wrong_number_of_pixels(table, save):
         load_fer2013(save(csv_text(table)))
 
 
-def test_a_pixel_left_out_between_its_blanks(table, save):
+def test_a_missing_pixel_between_two_blanks(table, save):
     set_pixel(table, 3, "")
     with pytest.raises(DataError, match="line 5: 2303 pixels"):
         load_fer2013(save(csv_text(table)))
@@ -421,7 +432,7 @@ def test_encrypted_zip(table, tmp_path, save):
         load_fer2013(save(bytes(stored), "fer.zip"))
 
 
-# What may be wrong with the votes.
+# Damage in the votes.
 
 
 def test_votes_of_another_length(table, save, votes_file):
@@ -441,7 +452,7 @@ def test_votes_of_other_rows(table, save, votes_file):
 
 
 @pytest.mark.parametrize("text", ["11", "-1", "1.0", "", "x"])
-def test_vote_is_no_count(table, save, votes_file, text):
+def test_vote_that_is_not_a_count(table, save, votes_file, text):
     votes = [list(v) for v in VOTES]
     votes[1][4] = text
     message = f"new.csv line 3: anger has '{text}' votes, expected a whole number 0..10"
@@ -474,7 +485,7 @@ def test_target_that_does_not_fit(table, save, votes_file):
         load_fer2013(path, votes_file(), target="labels")
 
 
-# The real files.
+# The real files
 
 
 @pytest.fixture(scope="module")
@@ -516,7 +527,7 @@ def test_real_images_by_another_parser(real, shared):
 
 
 def test_real_defects_are_left_in(real):
-    """Twelve images are of one grey level; with votes, those without any emotion vote go."""
+    """Twelve images have one grey value. Row 5274 keeps the votes of another row."""
     data = real("labels")
     flat = data.images.reshape(len(data), -1)
     assert n_rows(data) == {"train": 28709, "validation": 3589, "test": 0}
@@ -535,24 +546,24 @@ def test_real_fer2013_rows_0_to_63_are_the_faces_of_the_published_reference(real
     assert np.abs(mine.astype(int) - faces[data.rows[:60]]).max() <= 1
 
 
-def test_a_csv_that_unpacks_without_end(table, tmp_path, save, monkeypatch):
-    """Columns that nobody asks for count as well: a gigabyte of them packs into a megabyte."""
+def test_a_csv_that_unpacks_to_too_many_bytes(table, tmp_path, save, monkeypatch):
+    """Columns that are not read count too: compressed, a gigabyte of them may take a megabyte."""
     first, *rest = csv_text(table).splitlines()
     text = "\n".join([f"{first},more", *(f"{row},{'0' * 100_000}" for row in rest)])
     path = save(gzip.compress(text.encode()), "fer2013.csv.gz")
     load_fer2013(path, cache=False)
     monkeypatch.setattr(csv_file, "MAX_UNPACKED_BYTES", 2 * 100_000)
-    with pytest.raises(DataError, match="line 3: more than 200,000 bytes unpacked, no such csv"):
+    with pytest.raises(DataError, match="line 3: more than 200,000 bytes unpacked$"):
         load_fer2013(path, cache=False)
 
 
-def test_what_a_damaged_zip_quotes_is_cut(save):
-    """zipfile quotes a member's name from both headers: 60,000 characters here."""
+def test_a_long_message_of_zipfile_is_cut(save):
+    """zipfile quotes a member's name, here 60,000 characters, in its message; ours is cut."""
     packed = io.BytesIO()
     name = "7" * 60_000
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(f"{name}/fer2013.csv", "emotion,pixels,Usage\n")
-    content = packed.getvalue().replace(b"7", b"8", 1)  # in the header that comes first
+    content = packed.getvalue().replace(b"7", b"8", 1)  # in the first of its two headers
     with pytest.raises(DataError, match="fer.zip: cannot be read, damaged or incomplete") as raised:
         load_fer2013(save(content, "fer.zip"))
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 600

@@ -1,4 +1,4 @@
-"""The command ferdata: its exit status, one line for what is wrong, whole files or none."""
+"""The command `ferdata`: its exit status, errors of one line, files written whole or not at all."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_findings(folder, capsys):
     shutil.copy(folder / "happy" / "p05.png", folder / "fear" / "again.png")
     status, out, err = run(capsys, "check", folder)
     assert status == 1 and err == []
-    assert "- 1 picture stands there under two labels: fear/again.png = happy/p05.png" in out
+    assert "- 1 image repeated with different labels: fear/again.png = happy/p05.png" in out
 
 
 def test_json_and_html(folder, tmp_path, capsys):
@@ -103,7 +103,7 @@ def test_a_packed_data_set_and_teachers(faces, tmp_path, capsys):
         (["pack", "{tmp}/none", "{tmp}/x.npz"], "none"),
     ],
 )
-def test_what_is_wrong_is_one_line(folder, tmp_path, capsys, argv, message):
+def test_errors_have_one_line(folder, tmp_path, capsys, argv, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.csv").write_bytes(b"")
     before = sorted(p.name for p in tmp_path.iterdir())
@@ -113,12 +113,12 @@ def test_what_is_wrong_is_one_line(folder, tmp_path, capsys, argv, message):
     assert {p.name for p in tmp_path.iterdir()} - {"cache"} == set(before)
 
 
-def test_a_line_stays_a_line_whatever_the_path_is_called(tmp_path, capsys):
+def test_line_ends_in_a_path_do_not_break_the_line(tmp_path, capsys):
     status, _, err = run(capsys, "check", tmp_path / "no\nsuch\x1b[31m\udcff")
     assert status == 2 and len(err) == 1 and "\x1b" not in err[0] and "\udcff" not in err[0]
 
 
-def test_damaged_images_are_an_error_where_they_are_needed(folder, tmp_path, capsys):
+def test_damaged_images_are_an_error_for_pack(folder, tmp_path, capsys):
     (folder / "happy" / "p05.png").write_bytes(b"\x89PNG broken")
     status, _, err = run(capsys, "pack", folder, tmp_path / "x.npz")
     assert status == 2 and len(err) == 1 and "happy/p05.png" in err[0]
@@ -145,7 +145,7 @@ def test_pack_with_votes_and_photos_without_a_face(tmp_path, capsys, monkeypatch
     words = ("pack", tmp_path / "fer2013.csv", tmp_path / "x.npz", "--votes")
     assert run(capsys, *words, tmp_path / "votes.csv")[0] == 0
     packed = load_packed(tmp_path / "x.npz")
-    assert packed.classes[packed.labels[0]] == "surprise"  # the votes', not the csv's happy
+    assert packed.classes[packed.labels[0]] == "surprise"  # the csv says happy
 
     root = ck_plus(tmp_path / "CK", {"S005/001": (1, 4), "S010/001": (5, 4)})
     blank = root / "cohn-kanade-images/S005/001/S005_001_00000004.png"
@@ -160,7 +160,7 @@ def test_pack_with_votes_and_photos_without_a_face(tmp_path, capsys, monkeypatch
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes are closed another way")
-def test_output_that_nobody_reads(folder):
+def test_a_closed_pipe_is_not_an_error(folder):
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "ferdata.cli", "check", str(folder)]
@@ -174,7 +174,7 @@ def test_show(folder, faces, tmp_path, capsys):
     status, out, err = run(capsys, "show", folder, tmp_path / "x.png", "--columns", "2")
     assert status == 0 and err == [] and "from the top, anger 3, contempt 3, " in out
     sheet = np.asarray(Image.open(tmp_path / "x.png"))
-    # eight classes, all of two rows of 2 images but happy, of which 2 are left
+    # eight classes with two rows of 2 images each, except happy with only 2 images
     assert sheet.shape == (8 * 82 - 42 + 7 * 8, 82)
     shown, anger = sheet[:40, :40].astype(float), faces.images[1].astype(float)
     assert np.abs(shown - anger).mean() < 6 < np.abs(shown - anger[:, ::-1]).mean()
@@ -183,10 +183,10 @@ def test_show(folder, faces, tmp_path, capsys):
     assert status == 0 and len(list(root.iter("img"))) == 8
 
 
-def test_pages_escape_what_files_call_things(faces, tmp_path, capsys):
+def test_pages_escape_names_from_files(faces, tmp_path, capsys):
     nasty = "<script>alert(1)'&\""
     images = faces.images.copy()
-    images[0] = 0  # a finding: the page of the check shows it with all that is known of it
+    images[0] = 0  # a blank image is a finding, so the page shows it and all its data
     data = replace(
         faces,
         images=images,

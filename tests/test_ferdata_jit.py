@@ -1,4 +1,4 @@
-"""ferdata's compiled loops where Numba is missing or fails, and what is wrong with its cache."""
+"""ferdata's compiled loops if Numba is missing or fails, or if their cache is damaged."""
 
 import os
 import sys
@@ -19,13 +19,13 @@ COMPILED = pytest.mark.jit("nothing is compiled")
 
 
 def use():
-    """What the loops of both modules give: warped images, the faces of a picture."""
+    """Run the loops of both modules: warped images, and the faces found in a picture."""
     return warp.warp_images(IMAGES, MATRICES, 11), detection.detect(CROWD)
 
 
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
-    """As in a new process: nothing is compiled, nobody warned, the cache empty."""
+    """As in a new process: nothing compiled, no warning given, an empty cache."""
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(jit, "_warned", False)
     monkeypatch.delitem(sys.modules, "ferdata.detect_loops", raising=False)
@@ -84,7 +84,7 @@ def indices(tmp_path):
 
 
 def compiled_anew(monkeypatch):
-    """Names of the functions that are compiled from now on."""
+    """A list to which the names of functions are added as they are compiled."""
     from numba.core import compiler
 
     real, names = compiler.CompilerBase.compile_extra, []
@@ -100,12 +100,12 @@ def compiled_anew(monkeypatch):
 @pytest.mark.kernels
 @COMPILED
 def test_a_damaged_cache_costs_one_compilation(fresh, expected, tmp_path):
-    """Compiled code is kept where the cache folder is, and nowhere else."""
+    """Compiled code is kept only in the cache folder."""
     names = compiled_anew(fresh)
     for is_compiled in (True, False, True, False):
         if names:
             names.clear()
-        elif indices(tmp_path):  # the second time nothing was compiled; now there is reason to
+        elif indices(tmp_path):  # the second call compiled nothing; now damage the cache
             (index,) = indices(tmp_path)
             index.write_bytes(index.read_bytes()[:20])
         forget()
@@ -116,7 +116,7 @@ def test_a_damaged_cache_costs_one_compilation(fresh, expected, tmp_path):
 
 
 @pytest.mark.kernels
-def test_a_cache_that_cannot_be_written_costs_the_compilation(fresh, expected, tmp_path):
+def test_an_unwritable_cache_only_costs_a_compilation(fresh, expected, tmp_path):
     (tmp_path / "cache").write_text("a file stands where the folder should be")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -128,7 +128,7 @@ def test_a_cache_that_cannot_be_written_costs_the_compilation(fresh, expected, t
 @pytest.mark.kernels
 @COMPILED
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no owners and permissions here")
-def test_code_that_others_could_have_written_is_not_run(fresh, expected, tmp_path, caplog):
+def test_code_in_a_folder_that_others_may_write_to_is_not_run(fresh, expected, tmp_path, caplog):
     use_warp(expected)
     folder = tmp_path / "cache" / "kernels"
     assert folder.stat().st_mode & 0o777 == 0o700 and len(indices(tmp_path)) == 1

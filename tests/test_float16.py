@@ -1,4 +1,4 @@
-"""Weights as float16 in the file: half the size, rounded once, float32 again when loaded."""
+"""Weights stored as float16: half the size, rounded once, float32 again when loaded."""
 
 import os
 
@@ -33,13 +33,13 @@ def test_half_the_size_and_the_nearest_numbers(tmp_path):
     assert 0 < error < 5e-3
 
 
-def test_saved_again_as_float16_nothing_changes(tmp_path):
+def test_saving_again_as_float16_changes_nothing(tmp_path):
     tinycnn.save(candidate(), tmp_path / "half", dtype=np.float16)
     again = tinycnn.load(tmp_path / "half", backend="numpy")
     assert model_file.to_bytes(again, dtype="float16") == (tmp_path / "half").read_bytes()
 
 
-def test_infinity_and_nan_stay_what_they_are(tmp_path):
+def test_infinity_and_nan_are_kept(tmp_path):
     network = candidate()
     network.parameters["dense2.b"][:3] = [np.inf, -np.inf, np.nan]
     tinycnn.save(network, tmp_path / "half", dtype="float16")
@@ -47,7 +47,7 @@ def test_infinity_and_nan_stay_what_they_are(tmp_path):
     np.testing.assert_array_equal(found, np.float32([np.inf, -np.inf, np.nan]))
 
 
-def test_a_weight_beyond_float16_is_named_and_nothing_written(tmp_path):
+def test_a_weight_too_large_for_float16_is_named_and_nothing_is_written(tmp_path):
     network = candidate()
     network.parameters["conv2.w"][1, 2, 3, 4] = -70_000
     with pytest.raises(ValueError, match="conv2.w holds 70000; float16 ends at 65504"):
@@ -91,7 +91,7 @@ def test_every_changed_bit_of_the_weights_is_found(tmp_path):
     "before, after", [(b"happy", b"hoppy"), (b'\\"stride\\": 2', b'\\"stride\\": 1')]
 )
 def test_a_changed_description_is_found(tmp_path, before, after):
-    """Another name of a class and another stride of the last pooling fit the tensors as well."""
+    """Another class name, or another stride of the last pooling, would still fit the tensors."""
     network = candidate("v")
     content = model_file.to_bytes(network)
     assert before in content
@@ -101,7 +101,7 @@ def test_a_changed_description_is_found(tmp_path, before, after):
         tinycnn.load(tmp_path / "m", backend="numpy")
 
 
-def test_notes_and_tensors_of_others_are_not_covered(tmp_path):
+def test_the_checksum_does_not_cover_extra_metadata_and_tensors(tmp_path):
     from safetensors.numpy import save
 
     (tmp_path / "m").write_bytes(model_file.to_bytes(candidate()))

@@ -1,4 +1,4 @@
-"""Folds: every image measured once, no subject on both sides, classes in equal shares."""
+"""Folds: every image is tested once, subjects are never split, classes are balanced."""
 
 import itertools
 
@@ -47,7 +47,7 @@ def people(n_subjects=40, seed=0):
 
 
 def assert_divides(found, n):
-    """Each fold holds every image once; each image is measured once over all folds."""
+    """Each fold holds every image once; over all folds, each image is tested once."""
     for fold in found:
         assert fold.train.dtype == fold.validation.dtype == np.int64
         assert (np.diff(fold.train) > 0).all() and (np.diff(fold.validation) > 0).all()
@@ -61,7 +61,7 @@ def assert_divides(found, n):
     st.integers(2, 6),
     st.integers(0, 5),
 )
-def test_subject_folds_divide_and_keep_subjects_apart(rows, n_folds, seed):
+def test_subject_folds_never_split_a_subject(rows, n_folds, seed):
     rows = rows + [(s, 0) for s in range(n_folds)]
     subjects, labels = np.array(rows).T
     found = subject_folds(subjects, labels, n_folds, seed)
@@ -72,7 +72,7 @@ def test_subject_folds_divide_and_keep_subjects_apart(rows, n_folds, seed):
 
 
 def imbalance(fold_of, subjects, labels, n_folds):
-    """Mean square distance of a fold's share of a class from 1 / n_folds."""
+    """Mean squared difference between a fold's share of a class and 1 / n_folds."""
     counts = np.zeros((n_folds, 3))
     np.add.at(counts, (fold_of, labels), 1)
     return ((counts / counts.sum(axis=0) - 1 / n_folds) ** 2).mean()
@@ -86,8 +86,8 @@ def fold_numbers(found, n):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_classes_are_balanced_as_far_as_subjects_allow(seed):
-    """Against the best of 300 random divisions of the same people."""
+def test_classes_are_balanced_better_than_at_random(seed):
+    """Compared with the best of 300 random divisions of the same people."""
     subjects, labels = people(seed=seed)
     found = fold_numbers(subject_folds(subjects, labels, 5, seed), len(labels))
     rng = np.random.default_rng(seed)
@@ -99,8 +99,8 @@ def test_classes_are_balanced_as_far_as_subjects_allow(seed):
     assert imbalance(found, subjects, labels, 5) < min(by_chance)
 
 
-def test_balance_is_near_the_best_there_is():
-    """Seven people, two folds: all 126 divisions can be tried."""
+def test_balance_is_close_to_the_best_possible():
+    """Seven people and two folds: all 126 divisions are tried."""
     ratios = []
     for seed in range(12):
         subjects, labels = people(7, seed)
@@ -119,7 +119,7 @@ def test_balance_is_near_the_best_there_is():
 
 
 def test_perfect_balance_is_found():
-    """Twelve people alike: every fold gets the same."""
+    """Twelve people with equal numbers of images: all folds are equal."""
     subjects = np.repeat(np.arange(12), 6)
     labels = np.tile([0, 0, 1, 1, 1, 2], 12)
     for fold in subject_folds(subjects, labels, 4, seed=3):
@@ -127,7 +127,7 @@ def test_perfect_balance_is_found():
 
 
 def test_a_rare_class_is_spread_too():
-    """Five of 405 images: one for each fold, though no fold's size would show it."""
+    """Five of 405 images: each fold gets one, although fold sizes hardly depend on them."""
     subjects = np.concatenate([np.repeat(np.arange(80), 5), np.arange(200, 205)])
     labels = np.concatenate([np.tile([0, 0, 0, 1, 1], 80), np.full(5, 2)])
     for fold in subject_folds(subjects, labels, 5):
@@ -156,7 +156,7 @@ def test_folds_of_people_do_not_depend_on_the_order_of_images():
     assert shuffled.tolist() == straight[order].tolist()
 
 
-def test_a_data_set_brings_subjects_and_labels():
+def test_subjects_and_labels_come_from_the_data_set():
     subjects, labels = people()
     given_apart = subject_folds(subjects, labels, 5)
     for data in (dataset(subjects, labels), dataset(subjects, labels, has_label=labels >= 0)):
@@ -167,7 +167,7 @@ def test_a_data_set_brings_subjects_and_labels():
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_a_stand_in_label_is_a_class_of_its_own():
+def test_images_without_a_label_are_balanced_like_a_class():
     subjects, labels = people()
     known = np.random.default_rng(0).random(len(labels)) < 0.7
     data = dataset(subjects, np.where(known, labels, 0), has_label=known)
@@ -188,7 +188,7 @@ def test_folds_inside_a_fold():
 
 
 @given(st.integers(2, 60), st.integers(2, 9), st.integers(0, 3))
-def test_random_folds_divide(n, n_folds, seed):
+def test_random_folds_test_every_image_once(n, n_folds, seed):
     if n < n_folds:
         with pytest.raises(DataError, match=f"{n_folds} folds need as many images, found {n}"):
             random_folds(n, n_folds, seed)
@@ -207,10 +207,10 @@ def test_leave_one_subject_out():
     assert_divides(list(leave_one_subject_out(dataset(subjects))), 5)
 
 
-# A subject on both sides.
+# A subject in both parts
 
 
-def test_a_split_with_a_shared_subject_is_refused_unless_meant():
+def test_a_split_that_shares_a_subject_is_refused_unless_allowed():
     data = dataset(["a", "b", "a", "c"], [0, 1, 2, 0])
     mixed = Fold(np.array([0, 1]), np.array([2, 3]))
     with pytest.raises(DataError, match="^1 subject on both sides of the split: a; use subject_f"):
@@ -224,13 +224,13 @@ def test_a_split_with_a_shared_subject_is_refused_unless_meant():
     assert split_by(data, clean)[1].subjects.tolist() == ["b", "c"]
 
 
-def test_an_image_on_both_sides_is_refused_always():
+def test_an_image_in_both_parts_is_always_refused():
     data = dataset(["a", "b", "c"])
     with pytest.raises(DataError, match="1 images stand on both sides; the first is number 1"):
         split_by(data, Fold(np.array([0, 1]), np.array([1, 2])), shared_subjects=True)
 
 
-def test_random_folds_of_people_are_noticed():
+def test_random_folds_that_split_subjects_are_noticed():
     subjects, labels = people()
     fold = random_folds(dataset(subjects, labels), 5)[0]
     with pytest.raises(DataError, match=r"subjects on both sides of the split: .* and \d+ more;"):
@@ -250,7 +250,7 @@ def test_a_data_set_whose_own_split_shares_subjects():
     assert shared_subjects(nobody) == []
 
 
-def test_the_built_in_faces_share_nobody():
+def test_the_splits_of_the_built_in_faces_share_no_subject():
     from ferdata.rendered import render_faces
 
     data = render_faces(n_subjects=10, n_per_class=1, size_px=16)
@@ -260,7 +260,7 @@ def test_the_built_in_faces_share_nobody():
         assert len(set(validation.subjects)) == 2 and np.bincount(train.labels).tolist() == [8] * 8
 
 
-# What cannot be divided.
+# Data that cannot be divided
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The fuzzer: its corpus is read as it should be, and it finds what is planted."""
+"""The fuzzer: its corpus gives no findings, and it finds bugs that are planted."""
 
 import signal
 import time
@@ -16,9 +16,9 @@ ON_LINUX = pytest.mark.skipif(not hasattr(signal, "alarm"), reason="needs fork a
 
 
 @pytest.mark.parametrize("name", READERS)
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged TIFF
-def test_every_reader_has_a_corpus_that_is_no_finding(tmp_path, name):
-    """found-*: what a reader once crashed on."""
+@pytest.mark.filterwarnings("ignore::UserWarning")  # damaged TIFF files
+def test_the_corpus_of_every_reader_gives_no_finding(tmp_path, name):
+    """Files named found-* once crashed a reader."""
     reader = READERS[name](tmp_path)
     kept = {path.name: path.read_bytes() for path in (CORPUS / name).iterdir()}
     assert set(reader.seeds()) <= set(kept), "python -m fuzz --make-corpus"
@@ -34,14 +34,14 @@ def test_every_reader_has_a_corpus_that_is_no_finding(tmp_path, name):
     assert read > 0, "not one of the good files is read"
 
 
-def test_the_corpus_is_small_and_has_no_strays():
+def test_the_corpus_is_small_and_has_no_other_files():
     files = [path for path in CORPUS.rglob("*") if path.is_file()]
     assert {path.parent.name for path in files} == set(READERS) == set(SHARES)
     assert sum(path.stat().st_size for path in files) < 300_000
-    assert "tinycnn.kernels" in EXCLUDED  # compiled code cannot be instrumented
+    assert "tinycnn.kernels" in EXCLUDED  # compiled code cannot be instrumented for coverage
 
 
-# ---- what it finds ---------------------------------------------------------------------------
+# ---- planted bugs ----------------------------------------------------------------------------
 
 
 class Refusal(ValueError):
@@ -90,24 +90,24 @@ def run_planted(tmp_path, seed=0, n_inputs=300):
 @pytest.mark.parametrize(
     "read, word", [(crash, "planted"), (gigabyte, "memory"), (chatter, "one line"), (hang, "ALRM")]
 )
-def test_it_finds_what_is_planted_and_keeps_the_input(tmp_path, monkeypatch, read, word):
+def test_it_finds_planted_bugs_and_keeps_the_input(tmp_path, monkeypatch, read, word):
     monkeypatch.setattr(engine, "MAX_SECONDS", 1)
     planted(monkeypatch, read)
     outcome = run_planted(tmp_path)
     assert word in outcome.finding
     data = outcome.kept_as.read_bytes()
     assert len(data) % 7 == 3 and outcome.kept_as.parent == tmp_path / "findings" / "planted"
-    assert run_planted(tmp_path).kept_as == outcome.kept_as  # the seed decides
+    assert run_planted(tmp_path).kept_as == outcome.kept_as  # the same seed finds the same input
 
 
 @ON_LINUX
-def test_a_documented_error_is_no_finding(tmp_path, monkeypatch):
+def test_a_documented_error_is_not_a_finding(tmp_path, monkeypatch):
     planted(monkeypatch, refuse)
     outcome = run_planted(tmp_path)
     assert outcome.n_inputs == 300 and not outcome.finding and outcome.kept_as is None
 
 
-def test_errors_are_checked_as_people_read_them():
+def test_error_messages_must_be_one_line():
     def raising(error):
         def read(data):
             raise error
@@ -135,7 +135,7 @@ def test_an_unknown_reader(capsys):
 
 
 @ON_LINUX
-def test_the_command_says_what_was_read(capsys):
+def test_the_command_prints_what_was_read(capsys):
     words = ["--engine", "mutation", "--runs", "60", "--reader", "teacher_csv", "--seed", "5"]
     assert main(words) == 0
     out = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Initial values: fans by hand, moments within their statistical error, one seed one network."""
+"""Initial values: fan-in and fan-out by hand, mean and variance, one seed gives one network."""
 
 import functools
 import math
@@ -25,8 +25,8 @@ def test_fans_of_microexpnet(shape):
 @pytest.mark.parametrize("name", VARIANCES)
 @pytest.mark.parametrize("shape", [(4, 4, 16, 32), (1152, 48), (3, 5, 2, 700)])
 def test_mean_and_variance(name, shape):
-    """Of n draws: the mean is off by sqrt(variance/n), the variance by sqrt(2/n) of itself (a
-    normal law; less for the uniform one).  Five such deviations are allowed."""
+    """The standard error of the mean of n values is sqrt(variance/n); that of the variance is
+    sqrt(2/n) of it (normal distribution; less for uniform).  Five standard errors are allowed."""
     fan_in, fan_out = math.prod(shape[:-1]), math.prod(shape[:-2]) * shape[-1]
     variance = VARIANCES[name](fan_in, fan_out)
     w = getattr(init, name)(np.random.default_rng(1), shape, np.float64)
@@ -41,7 +41,7 @@ def test_mean_and_variance(name, shape):
 
 
 @pytest.mark.parametrize("name", VARIANCES)
-def test_one_seed_gives_one_network_in_both_precisions(name):
+def test_one_seed_gives_the_same_network_in_both_dtypes(name):
     initializer = getattr(init, name)
     double = initializer(np.random.default_rng(3), (4, 4, 2, 3), np.float64)
     single = initializer(np.random.default_rng(3), (4, 4, 2, 3))
@@ -59,19 +59,19 @@ def test_normal_biases():
     np.testing.assert_array_equal(init.normal(np.random.default_rng(5), (3,), 0.0), [0, 0, 0])
 
 
-def test_all_are_called_alike():
+def test_all_initializers_have_the_same_signature():
     """initializer(rng, shape, dtype=...), `normal` once its std is set."""
     for initializer in (init.zeros, init.he_normal, functools.partial(init.normal, std=0.5)):
         w = initializer(np.random.default_rng(0), (6, 7), dtype=np.float64)
         assert w.shape == (6, 7) and w.dtype == np.float64 and w.flags.writeable
     rng = np.random.default_rng(0)
     assert not init.zeros(rng, (5,)).any()
-    assert rng.random() == np.random.default_rng(0).random()  # zeros draws nothing
+    assert rng.random() == np.random.default_rng(0).random()  # zeros uses no random numbers
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3, 4), (0, 5), (3, 3, 0, 4)])
 @pytest.mark.parametrize("name", VARIANCES)
-def test_shapes_without_fans(name, shape):
+def test_shapes_without_fan_in_and_fan_out(name, shape):
     with pytest.raises(ValueError, match="expected .fan_in, units. or .KH, KW, C, F."):
         getattr(init, name)(np.random.default_rng(0), shape)
 

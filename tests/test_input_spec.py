@@ -1,4 +1,4 @@
-"""InputSpec: what it accepts, and that it survives being written down."""
+"""InputSpec: what it accepts, and that it can be written and read back."""
 
 import json
 
@@ -37,20 +37,20 @@ def test_wrong_values_are_named(values, message):
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_config_goes_through_json(scaling):
+def test_config_survives_json(scaling):
     spec = InputSpec(48, 40, 3, scaling=scaling, classes=["sad", "happy"], framing="fer2013")
     again = InputSpec(**json.loads(json.dumps(spec.config())))
     assert again == spec
     assert again.classes == ("sad", "happy") and again.shape == (48, 40, 3)
 
 
-def test_sizes_of_numpy_are_whole_numbers():
+def test_sizes_may_be_numpy_integers():
     spec = InputSpec(np.int64(48), np.int32(40))
     assert spec == InputSpec(48, 40)
     assert json.dumps(spec.config()) == json.dumps(InputSpec(48, 40).config())
 
 
-def test_a_spec_is_a_value():
+def test_equal_specs_compare_equal():
     with pytest.raises(AttributeError):
         InputSpec().scaling = "unit"
     assert len({InputSpec(classes=("a", "b")), InputSpec(classes=["a", "b"])}) == 1

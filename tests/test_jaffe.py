@@ -1,4 +1,4 @@
-"""JAFFE: expression and person from the file name, as its ReadMe writes them."""
+"""Listing JAFFE: expression and person come from the file name, as its ReadMe says."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from ferdata.labels import JAFFE
 from ferdata.opening import load_listed, recognise
 from ferdata.sources.jaffe import list_files
 
-# Number of photos by the code in the name, and the people: 213 photos of ten women.
+# Photos by the code in their names, 213 in all, and the ten women.
 PUBLISHED = dict(AN=30, DI=29, FE=32, HA=31, NE=30, SA=31, SU=30)
 PEOPLE = ("KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM")
 DOCUMENTED = dict(
@@ -34,7 +34,7 @@ def all_names():
 
 
 @pytest.mark.parametrize("folder", ["", "jaffe/", "jaffedbase/jaffe/"])
-def test_all_of_it(tmp_path, folder):
+def test_the_complete_data_set(tmp_path, folder):
     root = jaffe(tmp_path / "set", [folder + name for name in all_names()])
     write(root / folder / "README_FIRST.txt", "read me")
     assert recognise(root).source == "jaffe"
@@ -75,7 +75,7 @@ def test_photos_become_framed_faces(tmp_path):
         (["ka.an1.39.tiff"], "the same name as .*KA.AN1.39.tiff|same name as ka.an1.39.tiff"),
         (["KA.AN1.39.png"], "KA.AN1.39.tiff: the same name as KA.AN1.39.png"),
         (["copy/KA.AN1.39.tiff"], "copy/KA.AN1.39.tiff: the same name as KA.AN1.39.tiff"),
-        (["Happy/KM.SA1.9.tiff"], "KM.SA1.9.tiff: sadness by its name, but stands in Happy/"),
+        (["Happy/KM.SA1.9.tiff"], "KM.SA1.9.tiff: sadness by its name, but in the folder Happy/"),
     ],
 )
 def test_broken_folders(tmp_path, names, message):
@@ -84,6 +84,6 @@ def test_broken_folders(tmp_path, names, message):
         list_files(root)
 
 
-def test_nothing_of_jaffe(tmp_path):
+def test_a_folder_without_jaffe_files(tmp_path):
     with pytest.raises(DataError, match="no images named like KA.AN1.39.tiff"):
         list_files(jaffe(tmp_path / "set", ["1.png"]))

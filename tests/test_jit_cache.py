@@ -1,7 +1,7 @@
-"""The registry of kernels, and the cache of compiled ones: seen edits, harmless damage.
+"""The registry of kernels, and the cache of compiled code: edits are noticed, damage is harmless.
 
-Compiling happens in processes of its own, on kernels of one line, each with a cache folder under
-tmp_path.  What is compiled is read off the log.
+The tests compile kernels of one line in separate processes, each with a cache folder under
+tmp_path.  The log tells what was compiled.
 """
 
 import importlib
@@ -29,7 +29,7 @@ MODULES = sorted(module.name for module in pkgutil.iter_modules(kernels.__path__
 
 
 def registered(registry):
-    """Names in a registry, but for those that another test has put there."""
+    """Names of a registry, except those that another test has put there."""
     for name in MODULES:
         importlib.import_module(f"tinycnn.kernels.{name}")
     prefix = kernels.__name__ + "."
@@ -69,19 +69,19 @@ def test_every_kernel_says_what_it_does():
         assert inspect.getdoc(getattr(_jit.KERNELS[name], "py_func", _jit.KERNELS[name])), name
 
 
-# ---- the key -----------------------------------------------------------------------------------
+# ---- the key of the cache ----------------------------------------------------------------------
 
 
 @pytest.fixture
 def copied_files(tmp_path, monkeypatch):
-    """A copy of the kernels' files that the key is made of instead of the real ones."""
+    """A copy of the files of the kernels; the key is computed from it instead of the real ones."""
     folder = tmp_path / "kernels"
     shutil.copytree(kernels.__path__[0], folder, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(_jit, "__file__", str(folder / "_jit.py"))
     return folder
 
 
-def test_the_key_is_that_of_the_files(copied_files):
+def test_the_key_depends_on_the_files(copied_files):
     assert _jit._cache_key() == _jit._Locator.key
 
 
@@ -91,7 +91,7 @@ def test_an_edit_in_any_file_changes_the_key(copied_files, name):
     stat, before = path.stat(), _jit._cache_key()
     source = path.read_bytes()
     path.write_bytes(source[:-2] + bytes([source[-2] ^ 1]) + source[-1:])
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size, same time stamp
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size and time stamp as before
     assert _jit._cache_key() != before
     path.write_bytes(source)
     assert _jit._cache_key() == before
@@ -119,7 +119,7 @@ def test_tile_and_flags_change_the_key(monkeypatch):
     assert len(set(keys)) == 5
 
 
-# ---- the folder --------------------------------------------------------------------------------
+# ---- the cache folder --------------------------------------------------------------------------
 
 
 def test_the_folder_is_named_by_the_environment(monkeypatch, tmp_path):
@@ -149,7 +149,7 @@ RESULT = [50, 55.0]  # 10 * (4 + 1), 10 * (4.5 + 1)
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """A copy of tinycnn with two kernels of one line, one of which calls the other."""
+    """A copy of tinycnn whose kernels are two of one line, one of which calls the other."""
     folder = tmp_path_factory.mktemp("copied") / "package"
     shutil.copytree(
         ROOT / "tinycnn", folder / "tinycnn", ignore=shutil.ignore_patterns("__pycache__")
@@ -162,7 +162,7 @@ def package(tmp_path_factory):
 def run(package, cache, restrict="", **extra):
     """[caller(4), caller(4.5)] and the log of the package, from a new process.
 
-    restrict: Python that the process runs first.  extra: environment.
+    restrict: Python code that the process runs first.  extra: environment variables.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
     environment |= {"PYTHONPATH": str(package), "TINYCNN_CACHE_DIR": str(cache), **extra}
@@ -179,7 +179,7 @@ def compiled(log):
     return sorted({line[len(start) :] for line in log.splitlines() if line.startswith(start)})
 
 
-def test_a_kernel_is_compiled_once_and_kept_where_the_environment_says(package, tmp_path):
+def test_a_kernel_is_compiled_once_and_kept_in_the_folder_of_the_environment(package, tmp_path):
     cache = tmp_path / "deep" / "cache"
     result, log = run(package, cache)
     assert result == RESULT
@@ -193,7 +193,7 @@ def test_a_kernel_is_compiled_once_and_kept_where_the_environment_says(package, 
     assert compiled(log) == [] and log == ""
 
 
-def test_an_edit_in_a_kernel_that_is_called_is_seen(package, tmp_path):
+def test_an_edit_in_a_called_kernel_is_noticed(package, tmp_path):
     cache, callee = tmp_path / "cache", package / "tinycnn/kernels/callee.py"
     assert run(package, cache)[0] == RESULT
     stat = callee.stat()
@@ -215,7 +215,7 @@ DAMAGE = {
 
 @pytest.fixture(scope="module")
 def filled_cache(package, tmp_path_factory):
-    """A cache folder of the two kernels, each compiled for whole and for real numbers."""
+    """A cache folder with both kernels, each compiled for whole and for real numbers."""
     cache = tmp_path_factory.mktemp("filled") / "cache"
     run(package, cache)
     return cache
@@ -223,26 +223,26 @@ def filled_cache(package, tmp_path_factory):
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_cache_costs_a_compile_and_a_log_line(package, filled_cache, tmp_path, damage):
-    """The index of one kernel is damaged, and the code of the one that it calls."""
+    """Damages the index of one kernel, and the code of the kernel that it calls."""
     cache = tmp_path / "cache"
     shutil.copytree(filled_cache, cache)
     damaged = [*cache.rglob("caller*.nbi"), *cache.rglob("callee*.nbc")]
-    assert len(damaged) == 3  # the code for whole numbers and that for real ones
+    assert len(damaged) == 3  # one index, and the code for whole and for real numbers
     for path in damaged:
         path.write_bytes(DAMAGE[damage](path.read_bytes()))
     result, log = run(package, cache)
     assert result == RESULT
     assert compiled(log) == ["callee", "caller"]
-    if damage != "of something else":  # that reads as an index, or as a file, of another version
-        assert log.count(f"WARNING kernel cache {cache}") == 1  # the others: at DEBUG
+    if damage != "of something else":  # that is taken for a file of another version
+        assert log.count(f"WARNING kernel cache {cache}") == 1  # the others: DEBUG
     assert "Traceback" not in log
-    result, log = run(package, cache)  # and the damage is repaired
+    result, log = run(package, cache)  # the damage was repaired
     assert result == RESULT
     assert compiled(log) == [] and "WARNING" not in log
 
 
 def test_code_for_other_arguments_is_not_run(package, filled_cache, tmp_path):
-    """Two processes that fill one cache at a time can leave an index that names the wrong file."""
+    """If two processes fill the cache at once, the index can name the wrong file."""
     cache = tmp_path / "cache"
     shutil.copytree(filled_cache, cache)
     one, other = sorted(cache.rglob("caller*.nbc"))
@@ -264,7 +264,7 @@ def test_a_cache_that_cannot_be_written_costs_a_compile_and_a_log_line(package, 
     assert cache.read_text() == "a file stands where the folder should be"
 
 
-# Root may write everywhere, by a capability that a process can give up for those that it starts.
+# Root may write everywhere, by a capability that a process can drop for the processes it starts.
 UNPRIVILEGED = """
 import ctypes, os, sys
 libc, cap_dac_override, pr_capbset_drop = ctypes.CDLL(None), 1, 24
@@ -278,7 +278,7 @@ if os.access(os.environ["TINYCNN_CACHE_DIR"], os.W_OK):
 
 @pytest.fixture
 def read_only(filled_cache, tmp_path):
-    """(cache, lock): a copy of the filled cache, and what makes it read-only till the test ends."""
+    """(cache, lock): a copy of the filled cache; lock() makes it read-only until the test ends."""
     cache = tmp_path / "cache"
     shutil.copytree(filled_cache, cache)
 
@@ -314,13 +314,13 @@ def test_a_read_only_cache_is_read(package, read_only):
 
 @ON_LINUX
 @pytest.mark.parametrize("damage", [None, "truncated"])
-def test_what_a_read_only_cache_lacks_is_compiled(package, read_only, damage):
+def test_code_missing_from_a_read_only_cache_is_compiled(package, read_only, damage):
     cache, lock = read_only
     for path in cache.rglob("caller*.nbi"):
         path.write_bytes(DAMAGE[damage](path.read_bytes())) if damage else path.unlink()
     before = {path: path.stat().st_size for path in cache.rglob("*")}
     lock()
-    for _ in range(2):  # nothing is repaired, and the next process fares no worse
+    for _ in range(2):  # nothing is repaired, and the next process works too
         result, log = run_read_only(package, cache)
         assert result == RESULT
         assert compiled(log) == ["caller"]
@@ -338,14 +338,14 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
 @pytest.mark.parametrize("n_bytes", [0, 5000])
 def test_a_full_disk_costs_a_compile_and_a_log_line(package, tmp_path, n_bytes):
-    """No file may have more bytes, as where the disk is full after them: 5000 hold an index but not
-    the code that it names."""
+    """A limit on file sizes stands for a full disk.  5000 bytes are enough for an index but not
+    for the code that it names."""
     cache = tmp_path / "cache"
     result, log = run(package, cache, FULL.format(n_bytes))
     assert result == RESULT
     assert compiled(log) == ["callee", "caller"]
     assert f"WARNING kernel cache {cache}" in log and "Traceback" not in log
-    result, log = run(package, cache)  # there is room again
+    result, log = run(package, cache)  # without the limit
     assert result == RESULT
     assert compiled(log) == ["callee", "caller"] and "WARNING" not in log
 
@@ -362,7 +362,7 @@ def test_an_index_without_its_code_costs_a_compile(package, filled_cache, tmp_pa
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 processor")
 def test_code_of_another_processor_is_not_run(package, filled_cache, tmp_path):
-    """One home folder on several machines: each compiles for itself and disturbs no other."""
+    """Machines may share a home folder: each compiles its own code and keeps that of the others."""
     cache = tmp_path / "cache"
     shutil.copytree(filled_cache, cache)
     tile = f"{8 * _jit.TILE.vector_bytes}:{_jit.TILE.n_rows}x{_jit.TILE.n_vectors}"
@@ -379,11 +379,11 @@ def test_code_of_another_processor_is_not_run(package, filled_cache, tmp_path):
         assert compiled(log) == [] and "WARNING" not in log
 
 
-# ---- who may put code there: Numba's files are pickle, so reading one is running it --------------
+# ---- who may write to the cache: Numba's files are pickle, so reading one runs its code ----------
 
 
 @ON_LINUX
-def test_the_cache_is_made_for_its_owner_alone(package, tmp_path):
+def test_only_the_owner_can_use_the_cache_folder(package, tmp_path):
     cache = tmp_path / "cache"
     run(package, cache, "import os; os.umask(0)\n")
     folders = [cache, *(path for path in cache.iterdir())]
@@ -392,7 +392,7 @@ def test_the_cache_is_made_for_its_owner_alone(package, tmp_path):
 
 
 def planted(cache, proof):
-    """The filled cache with code put in the place of every kernel's index: it makes `proof`."""
+    """The filled cache, with every index replaced by a pickle that creates the file `proof`."""
     code = f"cposix\nsystem\n(S'touch {proof}'\ntR."  # a pickle that runs a command
     for path in cache.rglob("*.nbi"):
         path.write_text(code)
@@ -400,7 +400,9 @@ def planted(cache, proof):
 
 @ON_LINUX
 @pytest.mark.parametrize("mode, which", [(0o777, "the folder"), (0o720, "the folder of the key")])
-def test_code_where_others_may_write_is_not_run(package, filled_cache, tmp_path, mode, which):
+def test_code_in_a_folder_that_others_may_write_to_is_not_run(
+    package, filled_cache, tmp_path, mode, which
+):
     cache, proof = tmp_path / "cache", tmp_path / "proof"
     shutil.copytree(filled_cache, cache)
     planted(cache, proof)
@@ -427,8 +429,8 @@ def test_which_folders_are_trusted(tmp_path):
     assert trust.why_not_trusted(tmp_path / "not there") == ""
 
 
-def test_this_code_would_run_if_it_were_read(package, filled_cache, tmp_path):
-    """What the test above stands on, and what SECURITY.md says of the folder."""
+def test_the_planted_code_would_run_if_it_were_read(package, filled_cache, tmp_path):
+    """The test above relies on this, and SECURITY.md warns of it."""
     cache, proof = tmp_path / "cache", tmp_path / "proof"
     shutil.copytree(filled_cache, cache)
     planted(cache, proof)

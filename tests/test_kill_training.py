@@ -1,4 +1,4 @@
-"""A few of the kills of `kill_training.py`; a hundred, of all jobs, are for CI and by hand."""
+"""A few kills by `kill_training.py`; a hundred kills of all jobs are run by hand."""
 
 import os
 import random
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills and forks as POSIX does")
-def test_killed_at_random_moments_everything_goes_on_to_the_same_bits():
+def test_jobs_killed_at_random_moments_resume_and_end_with_the_same_bits():
     seed = os.environ.get("TINYCNN_KILL_SEED", str(random.SystemRandom().randrange(10**6)))
     command = [sys.executable, ROOT / "tests" / "kill_training.py", "--kills", "14", "--seed", seed]
     for job in ("training", "caching", "packing", "softlabels", "converting"):

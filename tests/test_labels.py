@@ -1,4 +1,4 @@
-"""Label spaces meet by name, never by position, and a lossy map says what it loses."""
+"""Label spaces are mapped by class name, never by position; a lossy map reports what it drops."""
 
 import numpy as np
 import pytest
@@ -33,14 +33,14 @@ def test_published_orders():
 
 
 def test_every_class_by_hand():
-    # neutral happiness surprise sadness anger disgust fear contempt -> where microexpnet8 has them
+    # neutral happiness surprise sadness anger disgust fear contempt -> positions in microexpnet8
     assert label_map(FERPLUS8, MICROEXPNET8).indices == (0, 5, 7, 6, 1, 3, 4, 2)
     assert label_map(FER2013, MICROEXPNET8).indices == (1, 3, 4, 5, 6, 7, 0)
     assert label_map(FER2013, MICROEXPNET8).unfilled == ("contempt",)
 
 
 @pytest.mark.parametrize("name", ["happy", "happiness", "Happy", " HAPPINESS "])
-def test_spellings_of_one_class(name):
+def test_synonyms_of_a_class(name):
     assert MICROEXPNET8.index(name) == 5
     assert FERPLUS8.index(name) == 1
 
@@ -50,7 +50,7 @@ def test_known_classes_and_others():
     assert not is_known_class("bored") and not is_known_class("")
 
 
-def test_a_name_without_synonyms_stands_for_itself():
+def test_an_unknown_name_is_its_own_class():
     space = LabelSpace("mine", ["Bored", np.str_("sleepy"), "sad"])
     assert space.classes == ("Bored", "sleepy", "sad") and type(space.classes[1]) is str
     assert [space.index(name) for name in ("BORED ", "Sleepy", "sadness")] == [0, 1, 2]
@@ -96,7 +96,7 @@ def test_label_space_is_checked(classes, message):
         ([0.0], r"expected integer labels of shape \(N,\), found float64"),
     ],
 )
-def test_labels_outside_their_space(labels, message):
+def test_labels_outside_the_label_space(labels, message):
     with pytest.raises(DataError, match=message):
         label_map(FERPLUS8, MICROEXPNET8).apply(np.array(labels))
 
@@ -117,7 +117,7 @@ def test_round_trip_keeps_labels_and_columns(spaces, data):
 
 
 @given(st.permutations(FERPLUS10.classes), st.permutations(FERPLUS10.classes), st.integers(1, 10))
-def test_map_goes_by_name_whatever_the_order(source, target, k):
+def test_a_map_matches_classes_by_name_in_any_order(source, target, k):
     a, b = LabelSpace("a", tuple(source)), LabelSpace("b", tuple(target[:k]))
     mapped = label_map(a, b, allow_lossy=True)
     for i, name in enumerate(source):

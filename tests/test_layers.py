@@ -1,4 +1,4 @@
-"""Layers: the shapes that they make, the parameters that they have, what they refuse."""
+"""Layers: output shapes, parameters, and refused arguments."""
 
 import json
 
@@ -21,7 +21,7 @@ from tinycnn.shapes import window_axis
 
 
 def covered_positions(size, kernel, stride, before, after):
-    """Left edges of the windows that fit a line of size pixels with that padding, one by one."""
+    """Left edges of all windows that fit a line of `size` pixels with that padding."""
     edges, edge = [], -before
     while edge + kernel <= size + after:
         edges.append(edge)
@@ -39,7 +39,7 @@ def test_same_padding_is_tensorflows(size, kernel, stride):
     assert after - before in (0, 1)  # the odd pixel goes to the bottom and right
     assert before + after == max((n_out - 1) * stride + kernel - size, 0)
     edges = covered_positions(size, kernel, stride, before, after)
-    assert len(edges) == n_out or before + after == 0  # without padding pixels may be left over
+    assert len(edges) == n_out or before + after == 0  # else pixels may be left over
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 6))
@@ -53,7 +53,7 @@ def test_valid_padding_counts_the_windows_that_fit(size, kernel, stride):
 
 
 def test_the_windows_of_microexpnet():
-    """Written out in the design: 84 pads 3/3, 21 pads 1/2, 11 pads 0/1."""
+    """By hand: 84 pixels are padded by 3/3, 21 by 1/2, 11 by 0/1."""
     assert window_axis(84, 8, 2, "same") == (42, 3, 3)
     assert window_axis(42, 2, 2, "same") == (21, 0, 0)
     assert window_axis(21, 4, 2, "same") == (11, 1, 2)
@@ -89,7 +89,7 @@ def test_the_windows_of_microexpnet():
 def test_shapes(layer, given_shape, output_shape, parameter_shapes):
     assert layer.output_shape(given_shape) == output_shape
     assert layer.parameter_shapes(given_shape) == parameter_shapes
-    # weights before the bias, as they lie in the parameter vector
+    # weights before the bias, as in the parameter vector
     assert list(layer.parameter_shapes(given_shape)) == list(parameter_shapes)
 
 
@@ -131,7 +131,7 @@ def test_wrong_arguments_are_named(make, message):
 
 
 @pytest.mark.parametrize("layer", [Conv2D(2, 3), MaxPool2D(2)])
-def test_windows_refuse_vectors(layer):
+def test_convolution_and_pooling_refuse_vectors(layer):
     with pytest.raises(ValueError, match=r"takes pictures of shape \(H, W, C\).*\(9,\)"):
         layer.output_shape((9,))
 
@@ -150,7 +150,7 @@ def test_a_valid_window_must_fit():
         MaxPool2D(3, padding="valid").output_shape((2, 6, 1))
 
 
-# ---- as text ---------------------------------------------------------------------------------
+# ---- configuration ---------------------------------------------------------------------------
 
 EVERY_KIND = [
     *(Conv2D(3, (3, 2), stride=2, padding="valid"), Conv2D(4, 3), MaxPool2D(3, stride=1)),
@@ -158,14 +158,14 @@ EVERY_KIND = [
 ]
 
 
-def test_config_goes_through_json():
+def test_config_survives_json():
     assert {type(layer) for layer in EVERY_KIND} == set(LAYERS.values())
     for layer in EVERY_KIND:
         assert layer_from_config(json.loads(json.dumps(layer.config()))) == layer
 
 
-def test_numbers_of_numpy_make_the_same_layer():
-    """Sizes come out of array arithmetic; they must not end as values that JSON cannot write."""
+def test_numpy_integers_make_the_same_layer():
+    """Sizes may come from array arithmetic; layers must turn them into numbers JSON can write."""
     eight = np.int64(8)
     pairs = [
         (Conv2D(eight, eight, stride=eight), Conv2D(8, 8, stride=8)),
@@ -192,10 +192,10 @@ def test_numbers_of_numpy_make_the_same_layer():
 def test_a_wrong_config_is_refused(config, message):
     with pytest.raises(ValueError, match=message):
         layer_from_config(config)
-    assert list(config) != ["units"]  # the caller's dictionary is left as it was
+    assert list(config) != ["units"]  # the caller's dictionary is not changed
 
 
-def test_layers_are_values():
+def test_equal_layers_compare_equal():
     assert Conv2D(3, 3) == Conv2D(3, 3) and Conv2D(3, 3) != Conv2D(3, 3, stride=2)
     with pytest.raises(AttributeError):
         Dense(3).units = 4

@@ -1,4 +1,4 @@
-"""The checked face of the losses: what it accepts, refuses and returns."""
+"""The losses as a user calls them: what they accept, refuse and return."""
 
 import math
 import re
@@ -23,7 +23,7 @@ EIGHT = 8
 
 
 def softmax_by_definition(logits, temperature=1.0):
-    """Naive, for logits small enough that exp does not overflow."""
+    """Naive softmax; logits must be small enough that exp does not overflow."""
     exponentials = [[math.exp(float(z) / temperature) for z in row] for row in logits]
     return np.array([[e / math.fsum(row) for e in row] for row in exponentials])
 
@@ -85,7 +85,7 @@ def test_the_scale_is_named():
 
 @BACKENDS
 @pytest.mark.parametrize("loss", [CrossEntropy(), Distillation(2.0)], ids=["ce", "distillation"])
-def test_class_indices_are_one_hot_distributions(batch, backend, loss):
+def test_class_indices_equal_one_hot_distributions(batch, backend, loss):
     logits, _, labels, teacher = batch
     one_hot = np.eye(EIGHT)[labels]
     expected_loss, expected = loss(logits, one_hot, teacher, backend=backend)
@@ -97,7 +97,7 @@ def test_class_indices_are_one_hot_distributions(batch, backend, loss):
 
 @BACKENDS
 def test_label_smoothing(batch, backend):
-    """Between the one-hot target and the uniform one, linearly."""
+    """Linear interpolation between the one-hot target and the uniform distribution."""
     logits, _, labels, _ = batch
     sharp = CrossEntropy()(logits, labels, backend=backend)
     uniform = CrossEntropy()(logits, np.full((5, EIGHT), 1 / EIGHT), backend=backend)
@@ -138,7 +138,7 @@ def test_softmax_and_log_softmax(batch, backend):
     seed=st.integers(0, 2**32 - 1),
     dtype=st.sampled_from([np.float32, np.float64]),
 )
-def test_shape_dtype_and_inputs_left_alone(backend, n, k, seed, dtype):
+def test_shape_and_dtype_and_inputs_are_not_changed(backend, n, k, seed, dtype):
     rng = np.random.default_rng(seed)
     logits = rng.standard_normal((n, k)).astype(dtype)
     labels = rng.integers(0, k, n)
@@ -205,7 +205,7 @@ def test_targets_and_soft_labels_get_the_dtype_of_the_logits(dtype, given):
 
 @BACKENDS
 @pytest.mark.parametrize("loss", [CrossEntropy(), Distillation()], ids=["ce", "distillation"])
-def test_one_class_is_no_choice(loss, backend):
+def test_with_one_class_the_loss_is_zero(loss, backend):
     one = np.array([[3.0], [-2.0]])
     value, dlogits = loss(one, np.array([0, 0]), -one, backend=backend)
     assert value == 0.0 and dlogits.tolist() == [[0.0], [0.0]]
@@ -215,7 +215,7 @@ def test_one_class_is_no_choice(loss, backend):
 
 
 def refuses(kind, expected, loss, *arguments, **keywords):
-    """`expected`: a part of the message that begins and ends with whole words."""
+    """`expected`: a part of the message that begins and ends at word boundaries."""
     with pytest.raises(kind, match=rf"(?<!\w){re.escape(expected)}(?!\w)"):
         loss(*arguments, **keywords)
 
@@ -256,19 +256,19 @@ def test_bad_arguments_are_named(batch, loss):
         [0, 0, 0],
     ],
 )
-def test_rows_that_are_no_distribution_are_refused(loss, row):
+def test_rows_that_are_not_distributions_are_refused(loss, row):
     targets = np.array([[1.0, 0, 0], row])
     refuses(ValueError, "targets[1] is", loss, np.zeros((2, 3)), targets, np.zeros((2, 3)))
 
 
 def test_float16_rows_are_added_in_float64():
-    """1/2 + (1/2 - 5/4096) is 0.998779; rounded to float16 it would be within the tolerance."""
+    """1/2 + (1/2 - 5/4096) is 0.998779, too low; in float16 it would round to an accepted sum."""
     row = np.array([[0.5, 0.5 - 5 / 4096]], np.float16)
     refuses(ValueError, "(sum 0.998779): expected", CrossEntropy(), np.zeros((1, 2)), row)
 
 
-def test_rows_within_the_tolerance_pass():
-    """0.9995 and 1.0005 are accepted; the loss is that of the row as it is, s * log(K) at z = 0."""
+def test_rows_within_the_tolerance_are_accepted():
+    """Sums of 0.9995 and 1.0005 are accepted and not corrected: at z = 0 the loss is s * log(K)."""
     targets = np.array([[0.9995, 0.0], [0.5005, 0.5]])
     loss, _ = CrossEntropy()(np.zeros((2, 2)), targets)
     assert loss == pytest.approx((0.9995 + 1.0005) / 2 * math.log(2), rel=1e-12)
@@ -333,7 +333,7 @@ LOSSES += [RelationDistillation(), Distillation((2.0, 5.0), 0.5, standardize=Tru
 
 @BACKENDS
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
-def test_smoothed_targets_are_the_targets_of_the_loss(batch, loss, backend):
+def test_the_loss_gets_the_smoothed_targets(batch, loss, backend):
     logits, targets, labels, teacher = batch
     smoothed = replace(loss, label_smoothing=0.2)
     for truth, rows in ((targets, targets), (labels, np.eye(EIGHT)[labels])):
@@ -346,7 +346,7 @@ def test_smoothed_targets_are_the_targets_of_the_loss(batch, loss, backend):
     refuses(ValueError, "backend is 'torch'", smoothed, logits, labels, teacher, backend="torch")
 
 
-def test_smoothing_by_nothing_is_the_loss_itself(batch):
+def test_smoothing_by_zero_changes_nothing(batch):
     logits, targets, _, _ = batch
     value, dlogits = CrossEntropy(label_smoothing=0.0)(logits, targets)
     expected, dexpected = CrossEntropy()(logits, targets)
@@ -356,7 +356,7 @@ def test_smoothing_by_nothing_is_the_loss_itself(batch):
 
 @BACKENDS
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
-def test_the_gradient_against_smoothed_targets_is_that_of_its_value(batch, loss, backend):
+def test_gradient_with_smoothed_targets(batch, loss, backend):
     logits, _, labels, teacher = batch
     smoothed = replace(loss, label_smoothing=0.3)
     _, analytic = smoothed(logits, labels, teacher, backend=backend)

@@ -1,4 +1,4 @@
-"""A csv of images: rows and labels as written, and one error with the line for everything else."""
+"""Listing images from a csv: rows and labels as written, or one error that names the line."""
 
 import os
 
@@ -60,20 +60,22 @@ def check(files):
     ],
     ids=["plain", "crlf", "bom", "no last newline", "blank end", "header", "quotes", "order"],
 )
-def test_harmless_differences(root, change):
+def test_harmless_differences_are_accepted(root, change):
     check(list_files(change(root)))
 
 
-def test_paths_and_labels_alone(root):
+def test_only_paths_and_labels(root):
     files = list_files(manifest(root, ["path,label", '"c, d/1.png",Happiness', "a/1.png,happy"]))
     assert files.paths == ("c, d/1.png", "a/1.png")
     assert files.labels.tolist() == [0, 0] and files.label_space.classes == ("happiness",)
     assert files.subjects is None and files.split is None and files.has_label is None
 
 
-def test_numbers_need_their_classes(root):
+def test_numeric_labels_need_class_names(root):
     path = manifest(root, ["path,label", "a/1.png,3", "a/2.png,6"])
-    with pytest.raises(DataError, match=r"line 2: label '3' is no known class; name all classes"):
+    with pytest.raises(
+        DataError, match=r"line 2: label '3' is no known class; give the names of all classes"
+    ):
         list_files(path)
     files = list_files(path, classes=FER2013)
     assert [FER2013.classes[i] for i in files.labels] == ["happy", "neutral"]
@@ -81,7 +83,7 @@ def test_numbers_need_their_classes(root):
         list_files(path, classes=("a", "b", "c", "d"))
 
 
-def test_classes_that_are_numbers_go_by_name(root):
+def test_classes_named_by_numbers_are_matched_by_name(root):
     path = manifest(root, ["path,label", "a/1.png,2", "a/2.png,1"])
     assert list_files(path, classes=("1", "2")).labels.tolist() == [1, 0]
 
@@ -99,7 +101,7 @@ def test_another_root(root, tmp_path):
     with pytest.raises(DataError, match="line 2: no file .*elsewhere/a/1.png"):
         list_files(path)
     check(list_files(path, root=root))
-    with pytest.raises(DataError, match="nowhere: no folder"):
+    with pytest.raises(DataError, match="nowhere: no such folder"):
         list_files(path, root=tmp_path / "nowhere")
 
 
@@ -128,17 +130,20 @@ BROKEN = {
     "absolute": (["path,label", "/etc/passwd.png,happy"], "line 2: '/etc/passwd.png' leaves"),
     "drive": (["path,label", "C:/a.png,happy"], "line 2: 'C:/a.png' leaves the folder"),
     "backslash": (["path,label", "a\\1.png,happy"], "line 2: .*: write paths with forward slashes"),
-    "no path": (["path,label", ",happy"], "line 2: '' is no path"),
-    "control": (["path,label", '"a/1\n.png",happy'], r"line 3: 'a/1\\n.png' is no path"),
-    "no image": (["path,label", "faces.csv,happy"], "line 2: 'faces.csv' is no image by its name"),
+    "no path": (["path,label", ",happy"], "line 2: '' is not a path"),
+    "control": (["path,label", '"a/1\n.png",happy'], r"line 3: 'a/1\\n.png' is not a path"),
+    "no image": (
+        ["path,label", "faces.csv,happy"],
+        "line 2: 'faces.csv' does not have the name of an image",
+    ),
     "no file": (["path,label", "a/1.png,happy", "a/7.png,sad"], "line 3: no file .*/a/7.png"),
-    "a folder": (["path,label", "a,happy"], "line 2: 'a' is no image"),
+    "a folder": (["path,label", "a,happy"], "line 2: 'a' does not have the name of an image"),
     "twice": (
         ["path,label", "a/1.png,happy", "./a//1.png,sad"],
-        "line 3: a/1.png stands in line 2 already",
+        "line 3: a/1.png is already in line 2",
     ),
     "label": (["path,label", "a/1.png,hapy"], "line 2: label 'hapy' is no known class"),
-    "no labels": (["path,label", "a/1.png,"], "not one label; name the classes"),
+    "no labels": (["path,label", "a/1.png,"], "no labels; give the names of the classes"),
     "split": (
         ["path,label,split", "a/1.png,happy,dev"],
         "line 2: split 'dev', expected train, val",
@@ -170,7 +175,7 @@ def test_no_such_file(root):
         list_files(root / "none.csv")
 
 
-def test_more_rows_than_anyone_has(root, monkeypatch):
+def test_too_many_rows(root, monkeypatch):
     monkeypatch.setattr(ferdata.sources.manifest, "MAX_ROWS", 3)
     with pytest.raises(DataError, match="line 5: more than 3 rows"):
         list_files(manifest(root))
@@ -199,7 +204,7 @@ def joined(rows):
 
 
 @given(st.binary(max_size=60) | st.lists(st.lists(FIELD, max_size=4)).map(joined))
-def test_anything_is_a_listing_or_one_error(tmp_path_factory, data):
+def test_any_bytes_give_a_listing_or_one_error(tmp_path_factory, data):
     root = tmp_path_factory.getbasetemp()
     for place in ("a/1.png", "a/2.png"):
         if not os.path.exists(root / place):
@@ -214,7 +219,7 @@ def test_anything_is_a_listing_or_one_error(tmp_path_factory, data):
         assert all(p in text for p in files.paths) and set(files.paths) <= {"a/1.png", "a/2.png"}
 
 
-def test_a_link_out_of_the_folder_is_refused_unless_its_place_is_named(root, tmp_path):
+def test_a_link_out_of_the_folder_is_refused_unless_root_is_its_target(root, tmp_path):
     outside = tmp_path / "elsewhere"
     outside.mkdir()
     (outside / "1.png").write_bytes((root / "a/1.png").read_bytes())
@@ -229,10 +234,10 @@ def test_a_link_out_of_the_folder_is_refused_unless_its_place_is_named(root, tmp
 
 
 @pytest.mark.parametrize("column", ["subject", "split", "path"])
-def test_one_long_name_does_not_make_all_names_wide(root, column):
+def test_one_long_name_does_not_take_memory_for_every_row(root, column):
     fields = dict(path="a/1.png", label="happy", subject="x", split="train")
     fields[column] = "x" * 401 + ".png"
     path = manifest(root, [",".join(fields), ",".join(fields.values())])
-    expected = "is no path" if column == "path" else f"a {column} of 405 characters"
+    expected = "is not a path" if column == "path" else f"a {column} of 405 characters"
     with pytest.raises(DataError, match=f"line 2: .*{expected}"):
         list_files(path)

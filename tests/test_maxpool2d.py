@@ -1,7 +1,7 @@
-"""maxpool2d: integer tables by hand, loops by the definition, reference, kernels, differences.
+"""maxpool2d: tables by hand, slow loops, the reference, the kernels, numeric gradients.
 
-Forward picks values and backward moves them: whatever is whole stays exact, and real gradients
-differ only where overlapping windows add: K*K of them at most share a pixel.
+Forward picks values and backward moves gradients, so whole numbers stay exact.  Real gradients are
+rounded only where overlapping windows add: at most K*K windows share a pixel.
 """
 
 from typing import NamedTuple
@@ -127,7 +127,7 @@ def test_overlapping_windows_add_their_gradients(operations):
 
 
 @BOTH
-def test_the_first_of_equal_maxima_owns_the_gradient(operations):
+def test_the_first_of_equal_maxima_gets_the_gradient(operations):
     """
     x  3 3 | 1 2     argmax  0 3     dy  1 2     dx  1 0 0 2
        3 3 | 2 2             8 10        3 4         0 0 0 0
@@ -160,7 +160,7 @@ def test_padding_never_wins(operations):
 
 @BOTH
 def test_pixels_between_windows_get_no_gradient(operations):
-    """K = 1, S = 2: every second pixel is looked at.
+    """K = 1, S = 2: every second pixel is a window.
 
     x  1 2 3     y  1 3     argmax  0 2     dy  1 2     dx  1 0 2
        4 5 6        7 9             6 8         3 4         0 0 0
@@ -189,7 +189,7 @@ def test_pixels_between_windows_get_no_gradient(operations):
         ([0.0, -0.0, -1, -2], 0, 0),
     ],
 )
-def test_nan_wins_only_among_its_like_and_the_first_maximum_wins(
+def test_nan_wins_only_if_all_are_nan_and_the_first_maximum_wins(
     operations, window, value, position
 ):
     table = np.reshape(window, (2, 2))
@@ -200,7 +200,7 @@ def test_nan_wins_only_among_its_like_and_the_first_maximum_wins(
 
 
 @BOTH
-def test_a_gradient_that_is_no_number_reaches_its_owner_alone(operations):
+def test_a_nan_gradient_only_reaches_its_winner(operations):
     dy = [[NAN, 2], [INF, 4]]
     _, _, dx = pool_one(operations, np.arange(16).reshape(4, 4), 2, 2, "same", dy)
     expected = np.zeros((4, 4))
@@ -215,7 +215,7 @@ def test_a_gradient_that_is_no_number_reaches_its_owner_alone(operations):
 @BOTH
 @given(case=cases(), seed=st.integers(0, 2**32), n_values=st.integers(2, 9), odd=st.booleans())
 def test_equals_the_definition_exactly(operations, dtype, case, seed, n_values, odd):
-    """Few different whole numbers, so that ties abound; NaN and both infinities among them."""
+    """Few different whole numbers, for many ties; also NaN and both infinities."""
     rng = np.random.default_rng(seed)
     x = rng.integers(-n_values, n_values, (case.N, case.H, case.W, case.C)).astype(np.float64)
     if odd:
@@ -246,9 +246,9 @@ def test_kernels_equal_the_reference(dtype, case, seed):
 
 
 @pytest.mark.parametrize("name", NAMED_CASES)
-def test_gradient_of_the_kernels_is_that_of_differences(name):
+def test_kernel_gradients_equal_numeric_gradients(name):
     case, rng = NAMED_CASES[name], np.random.default_rng(5)
-    # values a whole step apart: no difference meets a kink
+    # values at least 1 apart, so that no difference meets a kink
     x = rng.permutation(case.N * case.H * case.W * case.C).astype(np.float64)
     x = x.reshape(case.N, case.H, case.W, case.C)
     y, argmax = forward(kernels, case, np.float64, x)

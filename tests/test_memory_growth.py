@@ -1,4 +1,4 @@
-"""A fiftieth of `memory_growth.py`: training, predictions and a file of images leave no trace."""
+"""A fiftieth of `memory_growth.py`: training, predictions and a large file of images."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as on Linux")
 def test_memory_does_not_grow():
-    """In a process of its own: pytest's memory moves by itself."""
+    """In a separate process, because the memory of pytest changes too."""
     command = [
         sys.executable,
         ROOT / "tests" / "memory_growth.py",

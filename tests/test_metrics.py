@@ -23,7 +23,7 @@ def test_accuracy_by_hand():
     assert accuracy(logits.astype(np.float32), [0, 1, 0, 2]) == 0.0
 
 
-def test_accuracy_of_ties_nan_and_nothing():
+def test_accuracy_of_ties_nan_and_no_rows():
     assert accuracy(np.array([[1.0, 1.0]]), np.array([0])) == 1.0
     assert accuracy(np.array([[1.0, 1.0]]), np.array([1])) == 0.0
     for label in (0, 1):
@@ -33,7 +33,7 @@ def test_accuracy_of_ties_nan_and_nothing():
 
 
 def test_confusion_by_hand():
-    """Rows are the truth: two of class 0 were taken for class 2."""
+    """Rows are the true classes: two images of class 0 were predicted as class 2."""
     labels = np.array([0, 0, 0, 1, 2])
     predicted = np.array([0, 2, 2, 1, 2])
     expected = [[1, 0, 2, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
@@ -70,12 +70,12 @@ def test_against_loops(n_classes, n, seed, dtype):
 
 
 def test_calibration_error_by_hand():
-    """Two bins: 0.4 and 0.5 (its border) in the lower, one of two right; 0.6, 0.9, 1.0 in the
-    upper, two of three right.  |1 - 0.9| + |2 - 2.5| over 5 rows."""
+    """Two bins.  Lower: 0.4 and 0.5 (the border), one of two right.  Upper: 0.6, 0.9 and 1.0, two
+    of three right.  The error is (|1 - 0.9| + |2 - 2.5|) / 5."""
     probs = np.array([[0.3, 0.4, 0.3], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.9, 0.1, 0], [0, 1, 0]])
     labels = np.array([1, 2, 0, 0, 1])
     assert expected_calibration_error(probs, labels, n_bins=2) == pytest.approx(0.6 / 5)
-    # one bin: |3 right - 3.4 sure|; a bin an image: every gap counts by itself
+    # one bin: |3 right - sum of confidences 3.4|; one bin per image: every gap counts separately
     assert expected_calibration_error(probs, labels, n_bins=1) == pytest.approx(0.4 / 5)
     gaps = 0.6 + 0.5 + 0.6 + 0.1 + 0
     assert expected_calibration_error(probs, labels, n_bins=1000) == pytest.approx(gaps / 5)
@@ -83,12 +83,12 @@ def test_calibration_error_by_hand():
 
 def test_calibration_error_of_over_and_underconfidence_does_not_cancel_between_bins():
     probs = np.array([[0.9, 0.1]] * 10 + [[0.6, 0.4]] * 10)
-    labels = np.array([0] * 6 + [1] * 4 + [0] * 9 + [1])  # 60 % right at 0.9, 90 % at 0.6
+    labels = np.array([0] * 6 + [1] * 4 + [0] * 9 + [1])  # 60 % right at 0.9, 90 % right at 0.6
     assert expected_calibration_error(probs, labels) == pytest.approx(0.3)
     assert expected_calibration_error(probs, labels, n_bins=1) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_calibration_error_is_zero_for_honest_and_nan_for_no_rows():
+def test_calibration_error_is_zero_if_calibrated_and_nan_for_no_rows():
     probs = np.array([[0.75, 0.25]] * 4)
     assert expected_calibration_error(probs, np.array([0, 0, 1, 0])) == pytest.approx(0)
     assert expected_calibration_error(probs.astype(np.float32), [0, 0, 1, 0]) == pytest.approx(0)

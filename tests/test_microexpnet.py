@@ -27,7 +27,7 @@ def halved(size, stride=2):
 
 
 def shapes_by_hand(variant, size, n_classes=8):
-    """(shape after each convolution and pool, number of parameters), from the paper's figure."""
+    """(shape after each convolution and pooling, number of parameters), by the paper's figure."""
     units = DENSE_UNITS[size][variant in ("p2", "p12")]
     side = halved(84, 2 if variant in ("p1", "p12") else 4)
     shapes = [(side, side, 16)]
@@ -46,7 +46,7 @@ def shapes_by_hand(variant, size, n_classes=8):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_parameters_of_all_sixteen(variant, size):
+def test_parameters_of_all_sixteen_networks(variant, size):
     network = models.microexpnet(variant, size, backend="numpy")
     shapes, n_parameters = shapes_by_hand(variant, size)
     assert network.n_parameters == n_parameters
@@ -56,12 +56,12 @@ def test_parameters_of_all_sixteen(variant, size):
     assert network.plan.output_shape == (8,)
 
 
-def test_there_are_sixteen():
+def test_there_are_sixteen_networks():
     assert tuple(VARIANTS) == ("v", "p1", "p2", "p12") and SIZES == ("M", "S", "XS", "XXS")
 
 
 def test_microexpnet_layer_by_layer():
-    """As the design writes it out."""
+    """Every layer as the paper describes it."""
     network = models.microexpnet(backend="numpy")
     assert network.n_parameters == 65_000
     assert [(s.name, s.output_shape) for s in network.plan.steps] == [
@@ -106,7 +106,7 @@ def test_microexpnet_layer_by_layer():
 
 
 def test_multiply_adds():
-    """2.85 million an image, the design says; the paper's speed rests on it."""
+    """2.85 million multiply-adds per image, as computed by hand."""
     macs = 0
     for step in models.microexpnet(backend="numpy").plan.steps:
         for name, shape in step.layer.parameter_shapes(step.input_shape).items():
@@ -167,7 +167,7 @@ PUBLISHED_NAMES = {
 
 @pytest.fixture(scope="module")
 def published(shared):
-    """(weights by our names, 128 images, TensorFlow's logits of them)."""
+    """(weights under our names, 128 images, the logits that TensorFlow gave for them)."""
     folder = shared / "data" / "microexpnet_ck"
     with np.load(folder / "weights.npz") as weights:
         assert set(weights) == set(PUBLISHED_NAMES)
@@ -193,7 +193,7 @@ def test_the_published_networks_logits(published, backend):
     network = with_weights(parameters, backend, np.float32)
     logits = network.predict_logits(images)
     assert logits.dtype == np.float32
-    for part in (slice(0, 64), slice(64, 128), slice(0, 128)):  # random pixels, faces
+    for part in (slice(0, 64), slice(64, 128), slice(0, 128)):  # random, faces, all
         assert logit_error(logits[part], expected[part]) <= 1e-5
     np.testing.assert_array_equal(logits.argmax(axis=1), expected.argmax(axis=1))
     training = network.forward(network.scale(images), training=True)
@@ -203,7 +203,7 @@ def test_the_published_networks_logits(published, backend):
 
 @BACKENDS
 def test_the_published_networks_logits_in_float64(published, backend):
-    """3e-5 in absolute terms is TensorFlow's own rounding: its logits here reach 40."""
+    """An absolute difference of 3e-5 is TensorFlow's own rounding; its logits reach 40 here."""
     parameters, images, expected = published
     logits = with_weights(parameters, backend, np.float64).predict_logits(images)
     assert np.abs(logits - expected).max() <= 3e-5
@@ -211,8 +211,8 @@ def test_the_published_networks_logits_in_float64(published, backend):
     np.testing.assert_array_equal(logits.argmax(axis=1), expected.argmax(axis=1))
 
 
-def test_one_published_weight_matters(published):
-    """The comparison would notice a network that is nearly right."""
+def test_one_changed_weight_would_be_noticed(published):
+    """The comparison above would notice a single wrong weight."""
     parameters, images, expected = published
     network = with_weights(parameters, "numba", np.float32)
     network.parameters["conv1.b"][3] += 0.1
@@ -223,6 +223,6 @@ def test_one_published_weight_matters(published):
 
 
 def test_any_number_of_units():
-    """1161 parameters a unit, and 9,272 others: half of MicroExpNet, and a quarter."""
+    """1161 parameters per unit and 9,272 others: 20 units are half of MicroExpNet, 6 a quarter."""
     for units, n_parameters in ((48, 65_000), (20, 32_492), (6, 16_238)):
         assert models.microexpnet(size=units, backend="numpy").n_parameters == n_parameters

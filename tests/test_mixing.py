@@ -1,4 +1,4 @@
-"""Mixup and CutMix: images, targets and the teacher's answers are mixed by one share."""
+"""Mixup and CutMix: images, targets and soft labels are mixed in the same proportion."""
 
 import math
 
@@ -15,7 +15,7 @@ N, K = 13, 8
 
 
 def batch(height=11, width=7):
-    """Image i is 10 * i all over, its target class i % K, its teacher's logits its own."""
+    """Every pixel of image i is 10 * i, its target class is i % K, its soft labels are random."""
     images = (
         np.full((N, height, width), 1, np.uint8)
         * (10 * np.arange(N, dtype=np.uint8))[:, None, None]
@@ -25,12 +25,12 @@ def batch(height=11, width=7):
 
 
 def identity(n=N):
-    """Targets that tell who was mixed with whom: image i is its own class."""
+    """Targets that show which images were mixed: each image has its own class."""
     return np.eye(n, dtype=np.float32)
 
 
 def shares(targets):
-    """Of each row: (its own share, its partner) from targets over images."""
+    """For each row: (share of the image itself, its partner), read from targets of `identity`."""
     found = []
     for i, row in enumerate(targets):
         others = np.flatnonzero(np.delete(row, i))
@@ -41,7 +41,7 @@ def shares(targets):
 
 
 def one_share(targets):
-    """The batch's share, and each row's partner."""
+    """The share of the batch, and the partner of each row."""
     found = shares(targets)
     known = [share for share, _ in found if share is not None]
     assert known and np.ptp(known) < 1e-6
@@ -103,7 +103,7 @@ def test_cutmix_puts_in_a_box_and_counts_its_pixels():
     assert len(sizes) > 10
 
 
-def test_both_take_turns():
+def test_with_both_each_batch_uses_one_of_them():
     images, _, _ = batch()
     mixing = Mixing(mixup=1.0, cutmix=1.0)
     blended = [
@@ -114,7 +114,7 @@ def test_both_take_turns():
 
 
 class Drawn:
-    """A generator that draws this share, and the row below as a partner."""
+    """A generator that always draws this share, and the next row as partner."""
 
     def __init__(self, share):
         self.share = share
@@ -127,7 +127,7 @@ class Drawn:
 
 
 @pytest.mark.parametrize("share, shift", [(1.0, 0), (0.0, 1)])
-def test_a_share_of_all_or_nothing_is_finite(share, shift):
+def test_shares_of_zero_and_one_give_finite_soft_labels(share, shift):
     images, targets, soft = batch()
     mixed, new_targets, teacher = Mixing(mixup=0.1)(Drawn(share), images, targets, soft)
     which = np.roll(np.arange(N), shift)
@@ -136,8 +136,8 @@ def test_a_share_of_all_or_nothing_is_finite(share, shift):
     np.testing.assert_array_equal(teacher, soft[which])
 
 
-def test_a_mean_of_logits_would_say_something_else():
-    """0.7 of one sure face, 0.3 of another: the teacher says 0.7 and 0.3, as the targets do."""
+def test_probabilities_are_mixed_not_logits():
+    """0.7 of one confident image and 0.3 of another: soft labels and targets are 0.7 and 0.3."""
     images, targets, soft = (part[:2] for part in batch())
     soft = np.zeros((2, K), np.float32)
     soft[0, 2] = soft[1, 5] = 30
@@ -146,7 +146,7 @@ def test_a_mean_of_logits_would_say_something_else():
     np.testing.assert_allclose(softmax(mixed[0])[5], 0.3, atol=1e-6)
 
 
-def test_what_was_given_is_left_alone():
+def test_the_inputs_are_not_changed():
     given = batch()
     before = [part.copy() for part in given]
     for mixing in (Mixing(mixup=1.0), Mixing(cutmix=1.0)):
@@ -180,7 +180,7 @@ def contents(batches):
 
 
 @pytest.mark.parametrize("mixing", [Mixing(mixup=0.4), Mixing(cutmix=1.0), Mixing(0.4, 1.0)])
-def test_an_epoch_depends_on_seed_and_epoch_alone(mixing):
+def test_an_epoch_depends_only_on_seed_and_epoch(mixing):
     settings = dict(batch_size=5, size_px=20, augment=Augmentation(), mix=mixing, seed=5)
     used = Batches(faces(), **settings, n_threads=3)
     list(used(0))

@@ -1,4 +1,4 @@
-"""Five hundred damaged checkpoints and five hundred damaged model files: each loads right or is
+"""Five hundred damaged checkpoints and as many damaged model files.  Each loads correctly or is
 refused with one clear error; none crashes, hangs or takes a gigabyte."""
 
 import json
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "safetensors"])
-def test_damaged_files_load_right_or_are_refused(tmp_path, kind, monkeypatch):
+def test_damaged_files_load_correctly_or_are_refused(tmp_path, kind, monkeypatch):
     network = candidate("v", "XXS")
     if kind == "checkpoint":
         monkeypatch.setattr(tf_bundle, "masked", masked_crc32c)

@@ -1,4 +1,4 @@
-"""What the inner loops become on an ARM core: vector multiply-adds. They were never run on one."""
+"""The inner loops become vector multiply-adds in ARM assembly.  They were never run on ARM."""
 
 import json
 import os
@@ -22,8 +22,8 @@ def counted(tmp_path_factory):
     def count(name, dtype):
         if (name, dtype) not in known:
             settings = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-            settings["TINYCNN_TILE"] = "128:6x2"  # what `choose_tile` gives without AVX
-            # code that comes from a cache brings no IR, so each run has a cache of its own
+            settings["TINYCNN_TILE"] = "128:6x2"  # the tile that `choose_tile` gives without AVX
+            # code from a cache has no IR, so each run has its own empty cache
             settings["TINYCNN_CACHE_DIR"] = str(cache / f"{name}-{dtype}")
             settings["PYTHONPATH"] = str(Path(tinycnn.__file__).parent.parent)
             done = subprocess.run(
@@ -43,14 +43,14 @@ def counted(tmp_path_factory):
 
 
 @pytest.mark.parametrize("dtype", SHAPES)
-def test_the_tile_is_made_of_vector_multiply_adds(counted, dtype):
-    """At least the 6 x 2 accumulators of the full tile, and no vector product without its sum."""
+def test_the_tile_uses_vector_multiply_adds(counted, dtype):
+    """At least one for each of the 6 x 2 accumulators; no vector product that is not fused."""
     found = counted("multiply_add", dtype)
     assert found[f"fmla {SHAPES[dtype]}"] >= 12
     assert f"fmul {SHAPES[dtype]}" not in found and f"fadd {SHAPES[dtype]}" not in found
 
 
-def test_sums_over_winners_are_vector_multiply_adds(counted):
+def test_sums_over_winners_use_vector_multiply_adds(counted):
     found = counted("add_winners", "float32")
     assert found["fmla v.4s"] >= 6
     assert "fmul v.4s" not in found

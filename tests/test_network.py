@@ -1,4 +1,4 @@
-"""Network: what a user calls, what it refuses, and that only the data decides its results."""
+"""Network: its methods, what it refuses, and that its results depend only on the data."""
 
 import copy
 import os
@@ -37,7 +37,7 @@ def pixels(n_images, size_px=84, seed=0):
 
 
 def small(backend="auto", dtype=np.float32, **options):
-    """12x12 pictures, two convolutions, five classes: quick, and every kernel takes part."""
+    """12x12 pictures, two convolutions, five classes: quick, and every kernel is used."""
     layers = [Conv2D(6, 3), ReLU(), MaxPool2D(2), Conv2D(7, 3, stride=2), ReLU()]
     layers += [Flatten(), Dense(9), ReLU(), Dense(5)]
     spec = InputSpec(12, 12, scaling=options.pop("scaling", "unit"))
@@ -116,7 +116,7 @@ def test_parameters_are_views_of_one_vector():
 
 
 def test_first_weights():
-    """Xavier's: uniform within sqrt(6 / (fan_in + fan_out)); biases zero, or of the deviation."""
+    """Weights: uniform within sqrt(6 / (fan_in + fan_out)) (Xavier).  Biases: 0, or N(0, 0.5)."""
     network = models.microexpnet(backend="numpy", seed=3)
     w = network.parameters["dense1.w"]
     limit = (6 / (1152 + 48)) ** 0.5
@@ -157,7 +157,7 @@ def test_forward_refuses(backend, x, error, message, training):
 
 
 def foreign_arrays(x):
-    """The same values, as arrays of every other make."""
+    """The same values in arrays of other layouts, byte orders and dtypes."""
     spread = np.zeros((2 * len(x), 12, 24, 1), x.dtype)[::2, :, ::2]
     spread[:] = x
     frozen = x.copy()
@@ -177,7 +177,7 @@ def foreign_arrays(x):
 @BACKENDS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("training", [False, True])
-def test_arrays_of_every_make_give_the_same_logits(backend, dtype, training):
+def test_arrays_of_every_layout_give_the_same_logits(backend, dtype, training):
     network = small(backend, dtype)
     x = np.random.default_rng(0).standard_normal((3, 12, 12, 1)).astype(dtype)
     expected = network.forward(x, training=training)
@@ -231,7 +231,7 @@ def test_backward_needs_a_forward_in_training(backend):
         (None, TypeError, "dlogits is a NoneType"),
     ],
 )
-def test_backward_refuses_and_can_be_asked_again(backend, dlogits, error, message):
+def test_backward_can_be_called_again_after_an_error(backend, dlogits, error, message):
     network = small(backend)
     network.forward(np.ones((2, 12, 12, 1), np.float32), training=True)
     with pytest.raises(error, match=message):
@@ -240,7 +240,7 @@ def test_backward_refuses_and_can_be_asked_again(backend, dlogits, error, messag
 
 
 @BACKENDS
-def test_dlogits_of_every_make_give_the_same_gradients(backend):
+def test_dlogits_of_every_layout_give_the_same_gradients(backend):
     network = small(backend)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 12, 12, 1)).astype(np.float32)
@@ -259,7 +259,7 @@ def test_dlogits_of_every_make_give_the_same_gradients(backend):
 
 
 @BACKENDS
-def test_prediction_between_forward_and_backward_disturbs_nothing(backend):
+def test_prediction_between_forward_and_backward_changes_nothing(backend):
     network = small(backend)
     rng = np.random.default_rng(0)
     x, others = rng.standard_normal((2, 6, 12, 12, 1)).astype(np.float32)
@@ -276,7 +276,7 @@ def test_prediction_between_forward_and_backward_disturbs_nothing(backend):
 
 @BACKENDS
 def test_gradients_are_overwritten_not_added_to(backend):
-    """Nothing of an earlier, larger batch is left in the workspaces either."""
+    """Nor does anything of an earlier, larger batch remain in the workspaces."""
     network = small(backend)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((30, 12, 12, 1)).astype(np.float32)
@@ -296,8 +296,8 @@ def test_gradients_are_overwritten_not_added_to(backend):
 
 
 @BACKENDS
-def test_a_batch_of_none(backend):
-    """No images: no logits, no gradient, no error."""
+def test_an_empty_batch(backend):
+    """No images: no logits, gradients of 0, no error."""
     network = small(backend)
     nothing = np.zeros((0, 12, 12, 1), np.float32)
     assert network.forward(nothing).shape == (0, 5)
@@ -314,7 +314,7 @@ def test_a_batch_of_none(backend):
 @BACKENDS
 @EVERY_NETWORK
 def test_a_batch_gradient_is_the_sum_of_its_images(name, backend):
-    """And without dropout an image's logits are those that it has alone."""
+    """And without dropout, an image has the logits that it has alone."""
     network = small_network(name, backend)
     x = small_batch(name, 11)
     rng = np.random.default_rng(2)
@@ -332,7 +332,7 @@ def test_a_batch_gradient_is_the_sum_of_its_images(name, backend):
             np.testing.assert_allclose(dx_alone[0], dx[n], rtol=1e-12, atol=1e-13)
             total += network.gradient_vector
         assert gradient_error(total, whole) < 1e-13
-    else:  # masks are drawn for the batch: the same state gives the same pass again
+    else:  # masks are drawn for the whole batch; the same random state repeats the pass
         network.dropout_generator.bit_generator.state = masks
         np.testing.assert_array_equal(network.forward(x, training=True), logits)
         network.backward(dlogits)
@@ -342,7 +342,7 @@ def test_a_batch_gradient_is_the_sum_of_its_images(name, backend):
 @pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-13), (np.float32, 64 * EPS32)])
 @EVERY_NETWORK
 def test_both_backends_agree_on_small_networks(name, dtype, tolerance):
-    """64 eps: sums of a hundred terms or fewer, in another order, through a few layers."""
+    """64 eps: a few layers of sums of at most a hundred terms, added in another order."""
     found = []
     x = small_batch(name, 5, dtype=dtype)
     dlogits = np.random.default_rng(2).standard_normal((5, 8)).astype(dtype)
@@ -389,7 +389,7 @@ def test_prediction_refuses(backend, method, images, error, message):
 
 
 @BACKENDS
-def test_colour_pictures_have_their_channels(backend):
+def test_colour_pictures_have_a_channel_axis(backend):
     network = Network([Flatten(), Dense(3)], InputSpec(4, 5, 3), backend=backend)
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
     by_hand = images.reshape(2, 60) @ network.parameters["dense1.w"].astype(np.float64)
@@ -409,7 +409,7 @@ def test_probabilities_are_the_softmax_of_the_logits(backend):
     np.testing.assert_allclose(probs, expected, rtol=8 * EPS32)
     np.testing.assert_array_equal(network.predict_proba(images[..., None]), probs)
     forward = network.forward((images[..., None] / 255).astype(np.float32))
-    assert logit_error(logits, forward) <= 16 * EPS32  # pixels scaled in another way: one rounding
+    assert logit_error(logits, forward) <= 16 * EPS32  # one more rounding
 
 
 @BACKENDS
@@ -417,7 +417,7 @@ def test_probabilities_are_the_softmax_of_the_logits(backend):
 def test_scaling_by_its_definition(backend, scaling):
     network = small(backend, np.float64, scaling=scaling)
     images = pixels(4, 12)
-    images[2] = 77  # constant: its deviation is 0
+    images[2] = 77  # a constant image: its deviation is 0
     p = images.astype(np.float64)[..., None]
     mean = p.mean(axis=(1, 2, 3), keepdims=True)
     std = np.sqrt(((p - mean) ** 2).mean(axis=(1, 2, 3), keepdims=True))
@@ -426,7 +426,7 @@ def test_scaling_by_its_definition(backend, scaling):
 
 
 @BACKENDS
-def test_images_of_every_make_give_the_same_probabilities(backend, tmp_path):
+def test_images_of_every_layout_give_the_same_probabilities(backend, tmp_path):
     network, images = small(backend), pixels(300, 12)
     expected = network.predict_proba(images)
     np.save(tmp_path / "images.npy", images)
@@ -446,8 +446,8 @@ def test_images_of_every_make_give_the_same_probabilities(backend, tmp_path):
 
 @pytest.mark.kernels
 def test_an_images_logits_do_not_depend_on_the_batch():
-    """To the bit: alone, in any company, in more than one prediction batch, in training.  (On the
-    NumPy backend the sums of BLAS depend on how many rows it is given.)"""
+    """The same bits alone, in any batch, in several prediction batches, and in training.  (Not on
+    the NumPy backend: there the sums of BLAS depend on the number of rows.)"""
     network = models.microexpnet()
     images = pixels(600)
     whole = network.predict_logits(images)
@@ -468,7 +468,7 @@ def test_an_images_logits_do_not_depend_on_the_batch():
 @pytest.mark.kernels
 @given(st.integers(0, 40), st.integers(1, 9), st.integers(0, 2**32))
 def test_any_batch_on_any_number_of_threads(n_images, n_threads, seed):
-    """Against one image at a time on one thread."""
+    """Compared with one image at a time on one thread."""
     images = pixels(n_images, 12, seed)
     alone = SINGLE.predict_logits
     expected = np.concatenate([np.zeros((0, 5), np.float32)] + [alone(i[None]) for i in images])
@@ -496,7 +496,7 @@ def test_scaling_on_any_number_of_threads(n_images, n_threads):
 @pytest.mark.parametrize("variant", ["v", "p12"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_nan_in_an_image_does_not_disturb_its_neighbours(backend, variant, bad):
+def test_nan_in_an_image_does_not_affect_other_images(backend, variant, bad):
     network = models.microexpnet(variant, backend=backend)
     x = network.scale(pixels(20))
     clean, clean_training = network.forward(x), network.forward(x, training=True)
@@ -506,10 +506,10 @@ def test_nan_in_an_image_does_not_disturb_its_neighbours(backend, variant, bad):
     for training, expected in ((False, clean), (True, clean_training)):
         logits = network.forward(x, training=training)
         np.testing.assert_array_equal(logits[neighbours], expected[neighbours])
-        if variant == "v":  # no pooling that could pass it over
+        if variant == "v":  # no pooling that could drop the NaN
             assert not np.isfinite(logits[[5, 13]]).any()
         assert not np.isfinite(logits[13]).any()
-    # nothing of it is left in the workspaces
+    # no NaN is left in the workspaces
     x = network.scale(pixels(20))
     np.testing.assert_array_equal(network.forward(x), clean)
     np.testing.assert_array_equal(network.forward(x, training=True), clean_training)
@@ -521,7 +521,7 @@ def test_nan_in_an_image_does_not_disturb_its_neighbours(backend, variant, bad):
 
 
 @BACKENDS
-def test_one_seed_one_network(backend):
+def test_one_seed_gives_one_network(backend):
     make = lambda seed, dtype: models.microexpnet(backend=backend, seed=seed, dtype=dtype)  # noqa
     same, again = make(3, np.float32), make(3, np.float32)
     np.testing.assert_array_equal(same.parameter_vector, again.parameter_vector)
@@ -554,8 +554,8 @@ def test_dropout_masks_do_not_depend_on_backend_or_precision():
             predicted = network.forward(x)
             assert all(logit_error(y, predicted) > 0.01 for y in found[backend, dtype])
     expected = found["numpy", np.float64]
-    assert logit_error(expected[0], expected[1]) > 0.01  # a new mask for every pass
-    # The longest sum has 1152 terms: its rounding is that of some 34 (the root), part of it shared.
+    assert logit_error(expected[0], expected[1]) > 0.01  # every pass draws a new mask
+    # The longest sum has 1152 terms: rounding errors grow like its square root, 34.
     tolerance = {np.float32: 16 * EPS32, np.float64: 1e-13}
     for (_, dtype), logits in found.items():
         for got, want in zip(logits, expected):
@@ -605,7 +605,7 @@ def test_threads_may_share_a_network_for_prediction(backend):
     sizes = [1, 3, 8, 17, 40, 300]
     batches = [pixels(n, 12, seed=n) for n in sizes]
     expected = [network.predict_proba(images) for images in batches]
-    fresh = small(backend, n_threads=2)  # its backend is made by whichever thread comes first
+    fresh = small(backend, n_threads=2)  # the first thread to arrive creates the backend
     barrier = threading.Barrier(6)
 
     def work(k):
@@ -620,8 +620,8 @@ def test_threads_may_share_a_network_for_prediction(backend):
             future.result(timeout=60)
 
 
-def test_networks_of_other_thread_counts_work_side_by_side():
-    """A larger pool takes the place of a smaller one while that is in use."""
+def test_networks_with_different_thread_counts_run_concurrently():
+    """A larger thread pool replaces a smaller one that is in use."""
     images = pixels(64, 12)
     expected = SINGLE.predict_logits(images)
 
@@ -639,7 +639,7 @@ def test_networks_of_other_thread_counts_work_side_by_side():
 
 
 def test_a_pool_that_was_replaced_still_takes_work():
-    """One thread holds the pool that another thread is just replacing by a larger one."""
+    """One thread holds the pool while another thread replaces it by a larger one."""
     from tinycnn import parallel
 
     parallel._forget_pool()
@@ -649,10 +649,10 @@ def test_a_pool_that_was_replaced_still_takes_work():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Python 3.12: fork beside threads
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Python 3.12: fork with threads
 def test_a_forked_child_predicts():
     network, images = small(n_threads=2), pixels(32, 12)
-    expected = network.predict_logits(images)  # the pool is there before the fork
+    expected = network.predict_logits(images)  # creates the thread pool before the fork
     child = os.fork()
     if child == 0:
         status = 1
@@ -668,8 +668,8 @@ def test_a_forked_child_predicts():
 
 
 @BACKENDS
-def test_eight_images_are_learnt_by_heart(backend):
-    """Loss, gradient, optimizer and network together; with a teacher that agrees."""
+def test_eight_images_are_memorised(backend):
+    """Loss, gradients, optimizer and network together; the teacher agrees with the labels."""
     network = models.microexpnet(scaling="standardized", bias_std=0, backend=backend, seed=1)
     x, labels = network.scale(pixels(8)), np.arange(8)
     loss, optimizer = CrossEntropy(), Adam(4e-3, backend=backend)
@@ -683,8 +683,8 @@ def test_eight_images_are_learnt_by_heart(backend):
     assert (network.predict_logits(pixels(8)).argmax(axis=1) == labels).all()
 
 
-def test_eight_raw_images_are_learnt_by_heart_from_a_teacher():
-    """The paper's own input and loss: the loss nears the teacher's entropy, and not zero."""
+def test_eight_raw_images_are_memorised_from_a_teacher():
+    """The paper's input and loss: the loss approaches the teacher's entropy, not zero."""
     network = models.microexpnet(seed=1)
     x, labels = network.scale(pixels(8)), np.arange(8)
     teacher = 8.0 * np.eye(8, dtype=np.float32)
@@ -693,7 +693,7 @@ def test_eight_raw_images_are_learnt_by_heart_from_a_teacher():
         value, dlogits = loss(network.forward(x, training=True), labels, teacher)
         network.backward(dlogits)
         optimizer.step(network.parameter_vector, network.gradient_vector)
-    # at the teacher's own logits
+    # the loss of the teacher's own logits
     p = np.exp(2.0) / (np.exp(2.0) + 7), 1 / (np.exp(2.0) + 7)
     entropy = -p[0] * np.log(p[0]) - 7 * p[1] * np.log(p[1])
     best = 0.5 * np.log1p(7 * np.exp(-8.0)) + 0.5 * entropy
@@ -702,7 +702,7 @@ def test_eight_raw_images_are_learnt_by_heart_from_a_teacher():
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
-def test_a_copy_is_refused_with_what_to_do_instead(duplicate):
+def test_copying_a_network_is_refused_with_advice(duplicate):
     network = models.microexpnet(backend="numpy")
     with pytest.raises(TypeError, match="tinycnn.save it and tinycnn.load"):
         duplicate(network)

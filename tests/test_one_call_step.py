@@ -1,4 +1,4 @@
-"""Network.loss_and_gradients: forward, the loss and backward in one call, to the same bits."""
+"""Network.loss_and_gradients: forward, the loss and backward in one call, with the same bits."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def given_for(network, n_images, seed=1):
 
 
 def step_by_step(network, x, loss, targets, teacher):
-    """What loss_and_gradients stands for."""
+    """The separate calls that loss_and_gradients replaces."""
     logits = network.forward(x, training=True)
     value, dlogits = loss(logits, targets, teacher, backend=network.backend)
     network.backward(dlogits)
@@ -48,14 +48,14 @@ def step_by_step(network, x, loss, targets, teacher):
 
 
 def in_one_call(network, x, loss, targets, teacher):
-    network.gradient_vector[:] = 7.0  # nothing of it may stay
+    network.gradient_vector[:] = 7.0  # these values must all be overwritten
     value, logits = network.loss_and_gradients(x, loss, targets, teacher)
     slots = [network.gradients[name].copy() for name in network.gradients]
     return value, logits, slots
 
 
 def assert_same(network, x, loss, targets, teacher, other=None):
-    """One call against step by step, of two networks whose masks are drawn alike."""
+    """Compares one call with separate calls, on two networks that draw the same dropout masks."""
     value, logits, gradients = in_one_call(network, x, loss, targets, teacher)
     other = other or network
     expected, expected_logits, _ = step_by_step(other, x, loss, targets, teacher)
@@ -70,8 +70,8 @@ def assert_same(network, x, loss, targets, teacher, other=None):
 
 @EVERY_NETWORK
 @pytest.mark.parametrize("n_images", [1, 3, 5 * kernel_backend.N_GRADIENT_CHUNKS + 1])
-def test_the_bits_are_those_of_forward_loss_and_backward(name, n_images):
-    """Every kind of operation; chunks of one image, and of more than program.BLOCK."""
+def test_one_call_gives_the_bits_of_forward_loss_and_backward(name, n_images):
+    """Every kind of operation, with chunks of one image and of more than program.BLOCK images."""
     network, other = small_network(name, "numba"), small_network(name, "numba")
     x = small_batch(name, n_images)
     labels, votes, teacher = given_for(network, n_images)
@@ -81,7 +81,7 @@ def test_the_bits_are_those_of_forward_loss_and_backward(name, n_images):
 
 @BACKENDS
 @pytest.mark.parametrize("name", IN_ONE_CALL)
-def test_every_loss_of_the_kernel(name, backend):
+def test_every_loss_that_the_kernel_computes(name, backend):
     network, loss = small_network("dense_alone", backend), IN_ONE_CALL[name]
     assert loss.terms is not None
     x = small_batch("dense_alone", 11)
@@ -90,7 +90,7 @@ def test_every_loss_of_the_kernel(name, backend):
     if not loss.label_smoothing:
         assert_same(network, x, loss, votes, teacher)
         return
-    # a product and a sum that the kernel may round once
+    # smoothing is a product and a sum, which the kernel may round only once
     value, logits, gradients = in_one_call(network, x, loss, votes, teacher)
     expected, _, _ = step_by_step(network, x, loss, votes, teacher)
     assert value == pytest.approx(expected, rel=1e-14)
@@ -100,8 +100,8 @@ def test_every_loss_of_the_kernel(name, backend):
 
 @BACKENDS
 @pytest.mark.parametrize("name", STEP_BY_STEP)
-def test_losses_that_the_kernel_is_not(name, backend):
-    """They go forward and back over the whole batch."""
+def test_losses_that_the_kernel_does_not_compute(name, backend):
+    """Losses without the fused kernel run forward and backward over the whole batch."""
     network, loss = small_network("dense_alone", backend), STEP_BY_STEP[name]
     assert loss.terms is None
     labels, _, teacher = given_for(network, 11)
@@ -111,7 +111,7 @@ def test_losses_that_the_kernel_is_not(name, backend):
 @pytest.mark.jit("MicroExpNet in Python takes minutes")
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
 def test_microexpnet_on_any_number_of_threads(n_threads):
-    """In float32, where forward takes Winograd's way; 20 images are chunks of 3 and one of 2."""
+    """In float32, where forward uses Winograd; 20 images are chunks of 3 and one of 2."""
     network, one = microexpnet(n_threads=n_threads, seed=3), microexpnet(n_threads=1, seed=3)
     x = np.random.default_rng(0).uniform(0, 255, (20, 84, 84, 1)).astype(np.float32)
     labels, _, teacher = given_for(network, 20)
@@ -122,7 +122,7 @@ def test_microexpnet_on_any_number_of_threads(n_threads):
 
 
 def test_batches_of_other_sizes_in_between():
-    """What a larger batch left in the workspaces changes nothing."""
+    """What a larger batch left in the workspaces has no effect."""
     network, loss = small_network("miniature", "numba"), IN_ONE_CALL["hinton"]
     for n_images in (40, 3, 17, 40, 1):
         other = small_network("miniature", "numba")
@@ -154,7 +154,7 @@ def test_no_images(backend):
     assert not any(gradient.any() for gradient in gradients)
 
 
-def test_a_backward_pass_needs_a_forward_pass_of_its_own():
+def test_backward_after_one_call_needs_a_new_forward():
     network = small_network("dense_alone", "numba")
     labels, _, teacher = given_for(network, 4)
     network.forward(small_batch("dense_alone", 4), training=True)
@@ -165,11 +165,11 @@ def test_a_backward_pass_needs_a_forward_pass_of_its_own():
         network.backward(np.zeros((4, len(network.classes))))
 
 
-# ---- what cannot be learned from ---------------------------------------------------------------
+# ---- invalid targets and soft labels -----------------------------------------------------------
 
 
 def wrong_targets():
-    """name: what is done to (labels, votes, teacher) to spoil row 9, and which are handed on."""
+    """name: (function that makes row 9 invalid, "labels" or "votes": what the targets are)."""
 
     def label(value):
         return lambda labels, votes, teacher: labels.__setitem__(9, value), "labels"
@@ -197,7 +197,7 @@ def wrong_targets():
 @BACKENDS
 @pytest.mark.parametrize("name", wrong_targets())
 @pytest.mark.parametrize("loss", ["hinton", "smoothed_distillation"])
-def test_what_is_wrong_is_told_with_its_row_and_the_gradients_stay(name, loss, backend):
+def test_the_error_names_the_row_and_the_gradients_do_not_change(name, loss, backend):
     network, loss = small_network("dense_alone", backend), IN_ONE_CALL[loss]
     labels, votes, teacher = given_for(network, 20)
     spoil, which = wrong_targets()[name]
@@ -214,10 +214,10 @@ def test_what_is_wrong_is_told_with_its_row_and_the_gradients_stay(name, loss, b
     np.testing.assert_array_equal(network.gradient_vector, 7.0)
 
 
-def test_a_sum_that_only_float64_takes_is_learned_from():
-    """Votes are checked as they are given, and computed with in float32.  At the edge of the
-    tolerance the float32 row may be outside: the check has the last word, and the dropout masks are
-    drawn once."""
+def test_a_sum_accepted_only_in_float64_is_accepted():
+    """Votes are used in float32.  At the edge of the tolerance, a sum may be accepted in float64
+    and not in float32.  The check of the loss, on the votes as given, decides, and dropout masks
+    are drawn once."""
     votes = np.full((6, 4), 0.25)
     votes[2] -= [ROW_SUM_TOLERANCE * (1 - 1e-12), 0, 0, 0]
     assert first_wrong_row(votes) is None and first_wrong_row(votes.astype(np.float32))[0] == 2
@@ -240,7 +240,7 @@ def test_a_sum_that_only_float64_takes_is_learned_from():
         lambda labels, teacher: (labels > 1, teacher),
     ],
 )
-def test_other_shapes_and_dtypes_are_the_loss_s_own_errors(spoil, backend):
+def test_wrong_shapes_and_dtypes_raise_the_errors_of_the_loss(spoil, backend):
     network, loss = small_network("dense_alone", backend), IN_ONE_CALL["hinton"]
     labels, _, teacher = given_for(network, 6)
     targets, soft_labels = spoil(labels, teacher)
@@ -254,7 +254,7 @@ def test_other_shapes_and_dtypes_are_the_loss_s_own_errors(spoil, backend):
 
 @BACKENDS
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_a_loss_that_is_not_finite_leaves_the_gradients(backend, n_threads):
+def test_a_loss_that_is_not_finite_does_not_change_the_gradients(backend, n_threads):
     network = small_network("dense_alone", backend, n_threads=n_threads)
     labels, _, teacher = given_for(network, 20)
     x = small_batch("dense_alone", 20)
@@ -274,7 +274,7 @@ def test_pictures_are_checked():
         network.loss_and_gradients(np.zeros((6, 2, 2, 2)), IN_ONE_CALL["hinton"], labels, teacher)
 
 
-# ---- the kernels of it -------------------------------------------------------------------------
+# ---- its kernels -------------------------------------------------------------------------------
 
 
 @settings(max_examples=60)
@@ -286,7 +286,7 @@ def test_pictures_are_checked():
     dtype=st.sampled_from([np.float32, np.float64]),
     seed=st.integers(0, 2**32),
 )
-def test_target_distributions_are_those_of_the_losses(n, k, smoothing, first, dtype, seed):
+def test_target_distributions_equal_those_of_the_losses(n, k, smoothing, first, dtype, seed):
     rng, rows = np.random.default_rng(seed), np.empty((n, k), dtype)
     labels = rng.integers(0, k, first + n)
     votes = rng.dirichlet(np.ones(k), first + n).astype(dtype)

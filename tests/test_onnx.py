@@ -1,4 +1,4 @@
-"""ONNX models: the checker passes, onnxruntime and onnx's evaluator answer as the network does."""
+"""ONNX models: they pass onnx's checker; onnxruntime and onnx's evaluator give our logits."""
 
 import builtins
 import json
@@ -17,7 +17,7 @@ onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 
 
 def without(monkeypatch, *packages):
-    """Importing these packages fails, as where they are not installed."""
+    """Make importing these packages fail, as if they were not installed."""
     real = builtins.__import__
 
     def fake(name, *arguments, **options):
@@ -29,7 +29,7 @@ def without(monkeypatch, *packages):
 
 
 def answers(path, images):
-    """Logits by onnxruntime where it is installed, else by onnx's evaluator."""
+    """Logits by onnxruntime if it is installed, otherwise by onnx's evaluator."""
     try:
         import onnxruntime
     except ImportError:
@@ -47,23 +47,23 @@ def agrees(network, path):
     logits = answers(path, images.astype(np.float32))
     assert logits.dtype == np.float32
     assert logit_error(logits, network.predict_logits(images)) <= 1e-5
-    one = answers(path, images[2:3].astype(np.float32))  # the batch is free
+    one = answers(path, images[2:3].astype(np.float32))  # the batch size is not fixed
     np.testing.assert_allclose(one, logits[2:3], rtol=1e-4, atol=1e-5 * np.abs(logits).max())
 
 
 @pytest.mark.parametrize("variant, size", SIXTEEN)
-def test_the_sixteen(tmp_path, variant, size):
+def test_the_sixteen_networks(tmp_path, variant, size):
     agrees(candidate(variant, size), tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize("name", SMALL_NETWORKS)
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_awkward_networks(tmp_path, name, scaling):
+def test_unusual_networks(tmp_path, name, scaling):
     agrees(awkward(name, scaling), tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_the_graph_scales(tmp_path, scaling):
+def test_the_graph_scales_the_pixels(tmp_path, scaling):
     agrees(candidate("p2", scaling=scaling), tmp_path / "m.onnx")
 
 
@@ -78,7 +78,7 @@ def test_without_onnxruntime_the_evaluator_of_onnx_checks(tmp_path, monkeypatch)
     assert (tmp_path / "m.onnx").stat().st_size > 260_000
 
 
-def test_what_the_file_says(tmp_path):
+def test_metadata_and_shapes_of_the_file(tmp_path):
     network = candidate(framing="fer2013", scaling="unit")
     network.calibration_temperature = 1.75
     onnx_file.save(network, tmp_path / "m.onnx")
@@ -97,7 +97,7 @@ def test_what_the_file_says(tmp_path):
     dims = [d.dim_param or d.dim_value for d in logits.type.tensor_type.shape.dim]
     assert (logits.name, dims) == ("logits", ["batch", 8])
     pads = {n.name: list(a.ints) for n in model.graph.node for a in n.attribute if a.name == "pads"}
-    # as the design has them; ONNX lists top, left, bottom, right
+    # paddings known by hand; ONNX lists top, left, bottom, right
     assert pads["conv1"] == [3, 3, 3, 3] and pads["conv2"] == [1, 1, 2, 2]
     assert pads["pool1"] == [0, 0, 0, 0] and pads["pool2"] == [0, 0, 1, 1]
     assert {t.name for t in model.graph.initializer} == {*network.parameters, "255"}

@@ -1,4 +1,4 @@
-"""Which data set it is, said with the reason; and one clear error where nobody can tell."""
+"""Recognising a data set, with the reason; one clear error if that is not possible."""
 
 import gzip
 import shutil
@@ -60,7 +60,7 @@ def fer_folders(root):
     return root
 
 
-# Recognition.
+# Recognition
 
 LAYOUTS = {
     "ck_plus": (lambda t: full_ck_plus(t), "cohn-kanade-images/ holds CK"),
@@ -102,7 +102,7 @@ def test_every_source_is_recognised_and_says_why(tmp_path, source):
         ("icml_face_data.csv", lambda data: data.replace(b"on,pix", b"on, pix")),
     ],
 )
-def test_fer2013_files_go_by_their_header(tmp_path, name, pack):
+def test_fer2013_files_are_recognised_by_their_header(tmp_path, name, pack):
     data = fer2013_csv(tmp_path / "plain.csv").read_bytes()
     path = write(tmp_path / name, pack(data))
     assert recognise(path).source == "fer2013"
@@ -122,7 +122,7 @@ def test_fer2013_zip_folder_and_votes(tmp_path):
     assert found.label_space is FERPLUS8 and found.labels.tolist() == [1] * 6
 
 
-def test_votes_alone_are_told_what_they_are(tmp_path):
+def test_for_votes_alone_the_error_says_what_they_are(tmp_path):
     with pytest.raises(DataError, match="FER.'s votes, .*; open FER2013's csv with votes="):
         recognise(votes_csv(tmp_path / "fer2013new.csv"))
 
@@ -134,10 +134,10 @@ def test_real_fer2013(shared):
         recognise(folder / "fer2013new.csv")
 
 
-# What nobody can tell.
+# Not recognised, or ambiguous
 
 
-def test_nothing_recognised_says_what_was_looked_for(tmp_path):
+def test_if_nothing_is_recognised_the_error_lists_what_was_expected(tmp_path):
     root = linked(tmp_path / "data", "holiday/beach.png", "1.png")
     with pytest.raises(DataError) as error:
         recognise(root)
@@ -150,7 +150,7 @@ def test_nothing_recognised_says_what_was_looked_for(tmp_path):
     assert "\n" not in message
 
 
-def test_several_recognised_are_named(tmp_path):
+def test_if_several_are_recognised_the_error_names_them(tmp_path):
     root = oulu_casia(tmp_path / "data", n_people=1)
     linked(root / "more", "jaffe/KA.AN1.39.tiff")
     with pytest.raises(
@@ -201,14 +201,14 @@ def test_every_source_refuses_an_empty_folder_and_a_file(tmp_path, source):
         ("other.csv", b"image,label\n1.png,sad\n", "no data set recognised; .* begins with 'image"),
     ],
 )
-def test_files_that_are_no_data_set(tmp_path, name, data, message):
+def test_files_that_are_not_data_sets(tmp_path, name, data, message):
     path = write(tmp_path / name, data)
     with pytest.raises(DataError, match=message) as error:
         recognise(path)
     assert str(path) in str(error.value) and len(str(error.value)) < 600
 
 
-def test_an_archive_of_images_has_to_be_unpacked(tmp_path):
+def test_an_archive_of_images_must_be_unpacked_first(tmp_path):
     with zipfile.ZipFile(tmp_path / "CK+.zip", "w") as archive:
         archive.writestr("cohn-kanade-images/S005/001/S005_001_00000001.png", b"x")
     with pytest.raises(DataError, match="archives of other data sets have to be unpacked"):
@@ -220,7 +220,7 @@ def test_no_such_path(tmp_path):
         recognise(tmp_path / "nowhere")
 
 
-# Options and loading.
+# Options and loading
 
 
 def test_unknown_sources_and_options(tmp_path):
@@ -245,7 +245,7 @@ def test_unknown_sources_and_options(tmp_path):
 
 
 class Loader:
-    """Stands in for load_faces: remembers what it was asked for, gives images with the number."""
+    """Replaces load_faces: records its arguments and returns images that show their number."""
 
     def __call__(self, paths, **options):
         self.paths, self.options = list(paths), options
@@ -259,7 +259,7 @@ def loader(monkeypatch):
     return loader
 
 
-def test_everything_listed_arrives_in_the_data_set(tmp_path, loader):
+def test_everything_listed_is_in_the_data_set(tmp_path, loader):
     root = linked(tmp_path / "set", "a/1.png", "a/2.png")
     path = write(
         root / "m.csv", "path,label,subject,split\na/2.png,sad,Ann,test\na/1.png,,Bob,train\n"
@@ -275,7 +275,7 @@ def test_everything_listed_arrives_in_the_data_set(tmp_path, loader):
     assert loader.options["on_missing"] == "whole"
 
 
-def test_framing_is_the_sources_or_the_callers(tmp_path, loader):
+def test_framing_of_the_source_or_of_the_caller(tmp_path, loader):
     root = ck_plus(tmp_path / "CK+", {"S005/001": (3, 4)})
     keys = set()
     for given, expected in (({}, "paper"), ({"framing": "fer2013"}, "fer2013")):
@@ -285,7 +285,7 @@ def test_framing_is_the_sources_or_the_callers(tmp_path, loader):
     open_faces(root, framing=None, protocol="last-frame")
     assert loader.options["framing"] is None
     keys.add(loader.options["cache_key"])
-    assert len(keys) == 2  # one for each protocol; the framing is the cache's own business
+    assert len(keys) == 2  # one for each protocol; load_faces adds the framing itself
     assert all(str(root) in key and "ck_plus" in key for key in keys)
 
 
@@ -298,7 +298,7 @@ def test_one_photo_from_path_to_face(tmp_path):
         np.testing.assert_array_equal(data.images[i], expected)
 
 
-def test_boxes_take_the_place_of_looking(tmp_path):
+def test_given_boxes_replace_the_face_search(tmp_path):
     save(tmp_path / "set/happy/1.png", photo(0, "happy", 320, 240))
     save(tmp_path / "set/sad/1.png", photo(1, "sadness", 320, 240))
     boxes = np.array([[10, 20, 90, 90], [60, 40, 120, 110]])
@@ -316,13 +316,13 @@ def test_a_broken_image_is_named(tmp_path):
         open_faces(root)
 
 
-def test_listed_images_have_one_label_each(tmp_path):
+def test_listed_images_must_have_one_label_each(tmp_path):
     files = list_files(linked(tmp_path / "set", "happy/1.png", "sad/1.png"))
     assert files.summary() == "folders: 2 images, 1 happy, 1 sad"
     assert load_listed(files).labelled().labels.tolist() == [0, 1]
 
 
-def test_a_packed_data_set_comes_back_as_it_was(tmp_path):
+def test_a_packed_data_set_is_read_unchanged(tmp_path):
     images = np.arange(2 * 84 * 84, dtype=np.uint32).astype(np.uint8).reshape(2, 84, 84)
     ferdata.save_packed(
         ferdata.FaceDataset(images=images, ids=np.array(["a", "b"])), tmp_path / "faces.npz"

@@ -72,13 +72,13 @@ def test_operations_have_the_sizes_of_their_parameters(name):
         ),
     ],
 )
-def test_what_is_folded_together(layers, kinds_relus_pools):
+def test_which_layers_are_fused(layers, kinds_relus_pools):
     _, table = planned(layers, (6, 6, 1))
     found = [(op.kind, op.relu, op.pool) for op in table.operations]
     assert found == [(getattr(operations, kind), r, p) for kind, r, p in kinds_relus_pools]
 
 
-def test_the_kernels_read_fields_that_the_table_has():
+def test_kernels_only_read_fields_of_the_table():
     read = set()
     for module in pkgutil.iter_modules(kernels.__path__):
         source = Path(kernels.__path__[0], f"{module.name}.py").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ BACKENDS = pytest.mark.parametrize("backend", ["numba", "numpy"])
 
 
 def descend(optimizer, parameters, n_steps, first=0):
-    """n_steps of descent with gradients that depend on the step's number alone."""
+    """n_steps of descent with gradients that depend only on the number of the step."""
     for step in range(first, first + n_steps):
         gradients = np.random.default_rng(step).standard_normal(len(parameters))
         optimizer.step(parameters, gradients.astype(parameters.dtype))
@@ -24,7 +24,7 @@ def descend(optimizer, parameters, n_steps, first=0):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_one_step_from_rest(name, backend, dtype):
-    """From zero slots: Adam moves by the rate towards -sign(g), SGD by rate * g."""
+    """With slots of zero, Adam moves by -rate * sign(g), SGD by -rate * g."""
     optimizer = optimizer_from_name(name, learning_rate=0.125, backend=backend)
     parameters, gradients = np.array([1, 1, 1], dtype), np.array([4, -0.5, 2], dtype)
     optimizer.step(parameters, gradients)
@@ -38,14 +38,14 @@ def test_one_step_from_rest(name, backend, dtype):
 @BACKENDS
 @OPTIMIZERS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_resuming_changes_no_bit(make, backend, dtype):
+def test_resuming_gives_the_same_bits(make, backend, dtype):
     straight = np.linspace(-1, 1, 67).astype(dtype)
     resumed = straight.copy()
     descend(make(backend=backend, weight_decay=0.1), straight, 9)
     first = make(backend=backend, weight_decay=0.1)
     descend(first, resumed, 4)
     state = {name: array.copy() for name, array in first.state().items()}
-    descend(first, resumed.copy(), 3)  # what happens to the old one does not reach its state
+    descend(first, resumed.copy(), 3)  # must not change that state
     second = optimizer_from_name(**json.loads(json.dumps(first.config())), backend=backend)
     second.load_state(state)
     descend(second, resumed, 5, first=4)
@@ -68,7 +68,7 @@ def test_state_is_copied_both_ways(make):
 
 
 @OPTIMIZERS
-def test_a_fresh_state_is_loaded_as_such(make):
+def test_the_state_before_the_first_step_can_be_loaded(make):
     optimizer = make()
     descend(optimizer, np.zeros(5), 2)
     optimizer.load_state(make().state())
@@ -80,7 +80,7 @@ def test_a_fresh_state_is_loaded_as_such(make):
 
 @BACKENDS
 @OPTIMIZERS
-def test_the_rate_of_one_step(make, backend):
+def test_a_learning_rate_for_one_step(make, backend):
     usual, other = make(learning_rate=0.5, backend=backend), make(0.1, backend=backend)
     a, b = np.zeros(3), np.zeros(3)
     usual.step(a, np.ones(3), learning_rate=0.1)
@@ -218,7 +218,7 @@ def test_names():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [1, 7, 1000, 65_003])
 @pytest.mark.parametrize("share", [0.01, 0.999, 1.001, 50.0])
-def test_clipping_shortens_what_is_longer(n, share, dtype):
+def test_clipping_shortens_gradients_that_are_too_long(n, share, dtype):
     gradients = np.random.default_rng(n).normal(0, 3, n).astype(dtype)
     before = [float(g) for g in gradients]
     length = math.sqrt(math.fsum(g * g for g in before))
@@ -230,18 +230,18 @@ def test_clipping_shortens_what_is_longer(n, share, dtype):
     after = math.sqrt(math.fsum(float(g) ** 2 for g in gradients))
     assert after <= max_norm * (1 + 1e-6)
     if share > 1:
-        assert gradients.tolist() == before  # to the bit
+        assert gradients.tolist() == before  # the same bits
     assert gradients.dtype == dtype
 
 
-def test_clipping_of_nothing_and_of_nonsense():
+def test_clipping_of_zeros_nan_and_infinity():
     zeros = np.zeros(5)
     assert clip_by_norm(zeros, 1.0) == 0 and not zeros.any()
     for bad in (math.nan, math.inf):
         gradients = np.array([1.0, bad])
         clip_by_norm(gradients, 0.5)
         assert gradients[0] == 1 and not math.isfinite(gradients[1])
-    large = np.full(4, 3e38, np.float32)  # its square is no float32
+    large = np.full(4, 3e38, np.float32)  # its square overflows float32
     assert clip_by_norm(large, 1.0) == pytest.approx(6e38, rel=1e-6)
     np.testing.assert_allclose(large, 0.5, rtol=1e-6)
     for max_norm in (0.0, -1.0, math.inf, math.nan):

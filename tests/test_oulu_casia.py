@@ -1,4 +1,4 @@
-"""Oulu-CASIA: 1440 images on a full-size tree, both editions, every way to nest and break it."""
+"""Listing Oulu-CASIA: a full-size copy, both editions, every nesting, every kind of damage."""
 
 import shutil
 
@@ -35,7 +35,7 @@ def test_full_size_paper(tmp_path, first):
 
 
 def test_classes_by_name(tmp_path):
-    """Six basic expressions, no neutral, as the folders are called."""
+    """The classes are the folders: six basic expressions, no neutral."""
     files = list_files(linked(tmp_path / "oulu"))
     assert OULU_CASIA.classes == tuple(e.lower() for e in OULU_EMOTIONS)
     for path, label, subject in zip(files.paths, files.labels, files.subjects):
@@ -75,7 +75,7 @@ def test_nested_and_renamed_folders(tmp_path, top, kind):
     assert files.framing == ("paper" if kind == "original" else None)
 
 
-def test_recordings_are_told_apart(tmp_path):
+def test_recordings_are_distinguished(tmp_path):
     tops = [
         f"{kind}/{spectrum}/{light}"
         for kind in ("OriginalImg", "Preprocess Img")
@@ -96,7 +96,7 @@ def test_recordings_are_told_apart(tmp_path):
     assert {p.startswith(STRONG) for p in list_files(root).paths} == {True}
 
 
-def test_folders_of_no_illumination_are_passed_over(tmp_path):
+def test_folders_that_are_not_illuminations_are_ignored(tmp_path):
     root = linked(tmp_path / "oulu", (STRONG, "OriginalImg/VL/Readme"))
     assert {path.startswith(STRONG) for path in list_files(root).paths} == {True}
 

@@ -1,4 +1,4 @@
-"""A packed data set comes back as it was, and nothing else is taken for one."""
+"""A packed data set is read back unchanged; other files are refused."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_written_and_read(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["faces.npz"]
 
 
-def test_images_alone(tmp_path):
+def test_only_images(tmp_path):
     data = FaceDataset(images=whole().images, ids=whole().ids)
     save_packed(data, tmp_path / "faces.npz")
     back = load_packed(tmp_path / "faces.npz")
@@ -75,12 +75,12 @@ def packed(tmp_path):
         ([], dict(ids=np.array([{}] * 6)), "no readable .npz file .*Python objects"),
     ],
 )
-def test_what_is_no_packed_data_set(packed, drop, changes, message):
+def test_files_that_are_not_packed_data_sets(packed, drop, changes, message):
     with pytest.raises(DataError, match=f"faces.npz: .*{message}"):
         load_packed(packed(drop, **changes))
 
 
-def test_damage_and_absence(tmp_path, packed):
+def test_damaged_and_missing_files(tmp_path, packed):
     path = packed()
     whole_file = bytearray(path.read_bytes())
     path.write_bytes(whole_file[:-30])

@@ -1,4 +1,4 @@
-"""Verdicts: from intervals, in the direction that the claim expects, and never from two folds."""
+"""Verdicts on claims: from intervals, in the direction of the claim, never from two folds."""
 
 import math
 from functools import partial
@@ -14,13 +14,13 @@ STEP = {size: k for k, size in enumerate(FOUR)}
 
 
 def noise(*key):
-    """Less than 0.2 points, the same for the same key."""
+    """A value below 0.2 points; the same key gives the same value."""
     seed = [sum(map(ord, repr(part))) for part in key]
     return float(np.random.default_rng(seed).uniform(-0.2, 0.2))
 
 
 def claims_of(gain=0.0, per_step=0.0, pooled=(0.0, 0.0), hill=0.0, noise_of=1.0, **changes):
-    """hill: points that temperature 8 is better; pooled: p12 - v by subject, on a random split."""
+    """hill: points by which temperature 8 is better.  pooled: p12 - v (by subject, at random)."""
     wanted = plan(**changes)
 
     def accuracy(part, split, trial):
@@ -41,50 +41,50 @@ def verdicts(claims):
     return {name: claim.verdict for name, claim in claims.items()}
 
 
-def test_all_claims_hold_where_they_do():
+def test_claims_that_hold_are_confirmed():
     claims = claims_of(gain=3, per_step=1, pooled=(2, -2), hill=4)
     assert verdicts(claims) == dict.fromkeys(claims, HOLDS) and len(claims) == 5
     (trend,) = claims["smaller"].measures
     assert trend.found.mean == pytest.approx(1, abs=0.2) and trend.found.n == 5
 
 
-def test_all_claims_fail_where_the_opposite_is_so():
+def test_claims_whose_opposite_holds_are_refused():
     claims = claims_of(gain=-6, per_step=-1, pooled=(-2, 2))
     expected = dict.fromkeys(("distillation", "smaller", "pooling", "overlap"), FAILS)
     assert verdicts(claims) == {**expected, "temperature": OPEN}
 
 
-def test_nothing_is_told_where_there_is_nothing_but_noise():
+def test_no_verdict_from_noise():
     assert set(verdicts(claims_of(noise_of=20)).values()) == {OPEN}
 
 
-def test_nothing_is_told_from_two_folds_or_one():
+def test_no_verdict_from_one_or_two_folds():
     strong = dict(gain=9, per_step=3, pooled=(9, -9), hill=9, noise_of=0)
     assert set(verdicts(claims_of(**strong)).values()) == {HOLDS}
     for n in (2, 1):
         assert set(verdicts(claims_of(**strong, n_folds=n)).values()) == {OPEN}
 
 
-def test_overlap_needs_both_sides():
+def test_a_claim_about_two_splits_needs_both():
     assert claims_of(pooled=(2, 0))["overlap"].verdict == OPEN
     assert claims_of(pooled=(0, -2))["overlap"].verdict == OPEN
     assert claims_of(pooled=(2, 2))["overlap"].verdict == FAILS
 
 
-def test_one_size_against_the_claim_is_enough_to_refuse_it():
+def test_one_size_against_the_claim_refuses_it():
     claims = claims_of(gain=-1, per_step=1)  # -1, 0, 1, 2
     assert claims["distillation"].verdict == FAILS and claims["smaller"].verdict == HOLDS
 
 
-def test_alike_temperatures_only_look_different_to_who_peeks():
-    """The optimistic measure is above 0 in noise; the verdict does not listen to it."""
+def test_equal_temperatures_only_look_different_when_chosen_on_the_test_score():
+    """The optimistic measure is above 0 even for noise; the verdict does not use it."""
     claim = claims_of(gain=5, noise_of=10)["temperature"]
     honest, optimistic = claim.measures[:2]
     assert honest.sign == 1 and optimistic.sign is None and "optimistic" in optimistic.name
     assert optimistic.found.mean > 0.3 and claim.verdict == OPEN
 
 
-def test_seeds_stand_in_for_folds_and_the_split_is_named():
+def test_without_folds_seeds_are_used_and_the_split_is_named():
     claims = claims_of(gain=5, splits=("own-split",), n_folds=0, n_seeds=4)
     assert claims["distillation"].verdict == HOLDS
     for name in ("pooling", "overlap"):
@@ -103,7 +103,7 @@ def test_seeds_stand_in_for_folds_and_the_split_is_named():
         (dict(splits=("random",)), "overlap", "who is shown"),
     ],
 )
-def test_what_is_missing_is_named(changes, name, words):
+def test_missing_results_are_named(changes, name, words):
     claim = claims_of(gain=9, **changes)[name]
     assert claim.verdict == OPEN and words in claim.missing
 

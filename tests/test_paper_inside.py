@@ -1,4 +1,4 @@
-"""Where a network looks, how sure it is, what it confuses: against loops and finite differences."""
+"""Saliency, calibration and confusions of a network, against loops and finite differences."""
 
 from types import SimpleNamespace
 
@@ -44,7 +44,7 @@ def test_gradients_are_those_of_finite_differences():
     assert [found[0][tuple(place)] for place in places] == pytest.approx(expected, abs=1e-4)
 
 
-def test_classes_are_averaged_apart_and_in_parts_alike():
+def test_gradients_added_in_parts_have_the_same_means():
     net = network()
     images, labels = images_and_labels(150)  # more than two batches
     whole, parts = Gradients.none(3, 84, 84), Gradients.none(3, 84, 84)
@@ -58,7 +58,7 @@ def test_classes_are_averaged_apart_and_in_parts_alike():
 
 
 class Oracle:
-    """Logits of images of one pixel row each, by table."""
+    """A stand-in for a network: looks up the logits of an image in a table."""
 
     def __init__(self, logits):
         self.logits = logits
@@ -67,12 +67,12 @@ class Oracle:
         return self.logits[images]
 
 
-def test_scaling_is_fitted_on_validation_and_measured_on_test():
+def test_the_temperature_is_fitted_on_validation_and_measured_on_test():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 1, (4000, 3))
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = np.array([rng.choice(3, p=p) for p in probs])
-    sure = 3 * logits  # three times as sure as it should be
+    sure = 3 * logits  # logits three times as large as calibrated ones
     rows = np.arange(4000)
     validation = SimpleNamespace(images=rows[:2000], labels=labels[:2000])
     test = SimpleNamespace(images=rows[2000:], labels=labels[2000:])
@@ -96,7 +96,7 @@ def test_scaling_is_fitted_on_validation_and_measured_on_test():
 
 
 def test_resolved_confusions_are_paired_and_in_order():
-    """Untaught, 4 of 10 calm are said to be angry, more in hard folds; taught, 2 fewer of them."""
+    """Without a teacher, 4 of 10 calm images are called angry (more in hard folds); with it 2."""
 
     def confusions(split, trial):
         first = 4 + trial.fold % 3 - 2 * trial.has_teacher
@@ -115,7 +115,7 @@ def test_resolved_confusions_are_paired_and_in_order():
 
 
 @pytest.mark.parametrize("temperatures", [(2.0, 8.0), ()])
-def test_each_network_is_asked_about_the_images_that_it_is_measured_on(temperatures):
+def test_each_network_predicts_its_own_test_images(temperatures):
     wanted = plan(sizes=("XXS",), temperatures=temperatures, n_folds=3, n_seeds=2)
     found = scores(wanted, lambda split, trial: 50.0 + (trial.temperature == 8))
     asked, loaded = [], []

@@ -1,4 +1,4 @@
-"""Which trainings there are, and what a budget makes of them."""
+"""The trainings of the paper, and how a time budget reduces them."""
 
 from dataclasses import asdict
 
@@ -24,7 +24,7 @@ def test_the_trials_of_the_paper_each_once():
     assert {(t.variant, t.size) for t in kept} == {("p12", "XXS")} and len(kept) == 8 * 30
 
 
-def test_a_split_of_its_own_has_no_folds():
+def test_a_given_split_has_no_folds():
     trials = plan(splits=("own-split",), n_folds=0, n_seeds=2).trials("own-split")
     assert {trial.fold for trial in trials} == {None} and {t.seed for t in trials} == {0, 1}
 
@@ -45,13 +45,13 @@ def test_budgets(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "10", "min", "-3h", "0min", "1e3h", "5 days", "nan h"])
-def test_what_is_no_budget(text):
+def test_invalid_budgets(text):
     with pytest.raises(ValueError, match="expected minutes, hours, or a time such as"):
         budget_s(text)
 
 
 @pytest.mark.parametrize("folds", [10, 0])
-def test_every_step_of_the_ladder_gives_up_one_thing(folds):
+def test_each_reduction_gives_up_one_thing(folds):
     steps = list(ladder(plan(**{**FULL, "n_folds": folds})))
     for before, after in zip(steps, steps[1:]):
         changed = {k: asdict(before)[k] - v for k, v in asdict(after).items() if isinstance(v, int)}
@@ -60,7 +60,7 @@ def test_every_step_of_the_ladder_gives_up_one_thing(folds):
     assert (last.epochs, last.n_folds, last.n_seeds) == (1, min(folds, 3), 1 if folds else 3)
 
 
-def test_the_largest_plan_that_fits_is_taken():
+def test_the_largest_plan_that_fits_the_budget_is_chosen():
     def trainings(p):
         return p.n_trials * p.epochs
 
@@ -76,13 +76,13 @@ def test_the_largest_plan_that_fits_is_taken():
     assert (smallest.epochs, smallest.n_folds, smallest.n_seeds) == (1, 3, 1)
 
 
-def test_what_was_asked_for_stays():
+def test_given_options_are_not_reduced():
     full = plan(**FULL)
     found = fitted(full, 0, lambda p: 1, frozenset({"epochs", "n_seeds"}))
     assert (found.epochs, found.n_folds, found.n_seeds) == (25, 3, 3)
 
 
-def test_what_was_given_up_is_said():
+def test_the_report_says_what_was_given_up():
     full = plan(**FULL)
     assert scaled_down(full, full) == []
     small = plan(epochs=3, n_folds=5, n_seeds=1)
@@ -93,7 +93,7 @@ def test_what_was_given_up_is_said():
     ]
 
 
-def test_in_what_a_plan_is_not_the_papers():
+def test_differences_from_the_papers_plan():
     paper = plan(recipe="paper", epochs=3000, n_folds=10)
     (line,) = unlike_the_paper(paper)
     assert "the paper chose them by the score" in line
@@ -115,7 +115,7 @@ def test_seconds_are_those_of_all_steps_and_scores():
     assert costs.seconds(wanted, 4) == pytest.approx(costs.seconds(wanted, 1) / 4)
 
 
-def test_a_plan_survives_json_and_nonsense_is_refused():
+def test_a_plan_survives_json_and_invalid_json_is_refused():
     import json
 
     one = plan(**FULL)

@@ -1,4 +1,4 @@
-"""The paper's figures are those of the written list, number for number."""
+"""The paper's numbers in the code equal those of PAPER.md."""
 
 import re
 
@@ -6,7 +6,7 @@ from tinycnn.paper import published
 
 
 def tables(shared):
-    """Rows of cells of every table of PAPER.md, in order."""
+    """Every table of PAPER.md, as rows of cells, in order."""
     found, before = [], False
     for line in (shared / "PAPER.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("|"):
@@ -23,7 +23,7 @@ def numbers(text):
     return [float(number) for number in re.findall(r"\d+\.\d+", text)]
 
 
-def test_every_figure_is_the_written_one(shared):
+def test_every_number_equals_the_list(shared):
     speed, candidates, distilled, by_temperature = tables(shared)
     assert {row[0]: float(row[3]) for row in speed[1:]} == published.I7_MS
     rows = {"subject": candidates[1:5], "random": candidates[5:9]}

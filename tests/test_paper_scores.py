@@ -1,4 +1,4 @@
-"""Intervals over folds and seeds, and results found by what was trained."""
+"""Intervals over folds and seeds, and looking up results by what was trained."""
 
 import math
 
@@ -22,21 +22,21 @@ def test_the_interval_of_four_folds_and_of_four_seeds():
 
 
 def test_seeds_of_a_fold_count_once():
-    """Ten seeds on one test part are not ten independent looks at it."""
+    """Ten seeds on one test part are not ten independent measurements."""
     one = interval({(fold, 0): float(fold) for fold in range(4)})
     ten = interval({(fold, s): fold + (s - 4.5) for fold in range(4) for s in range(10)})
     assert ten.n == 4 and ten.half_width == pytest.approx(one.half_width)
     assert ten.mean == pytest.approx(one.mean)
 
 
-def test_one_value_says_nothing_and_none_is_refused():
+def test_one_value_has_an_infinite_interval_and_none_is_refused():
     assert interval({(0, 0): 5.0}).half_width == math.inf
     assert interval({(0, 0): 5.0, (0, 1): 9.0}).half_width == math.inf  # two seeds of one fold
     with pytest.raises(ValueError, match="no values"):
         interval({})
 
 
-def test_what_makes_a_fold_hard_drops_out_of_a_difference():
+def test_hard_folds_cancel_in_a_difference():
     hard = [0, 30, -20, 10, 5]
     found = scores(
         plan(sizes=("XXS",)),
@@ -47,8 +47,8 @@ def test_what_makes_a_fold_hard_drops_out_of_a_difference():
     assert interval(found.accuracy("subject", "p12", "XXS")).half_width > 20
 
 
-def test_the_temperature_is_chosen_without_a_look_at_the_reported_score():
-    """Validation likes 8 in fold 0 and 32 in fold 1; the reported score likes 64."""
+def test_the_temperature_is_chosen_by_validation_alone():
+    """Validation prefers 8 in fold 0 and 32 in fold 1; the test score prefers 64."""
     liked = {0: 8.0, 1: 32.0}
 
     def validation(split, trial):
@@ -64,7 +64,7 @@ def test_the_temperature_is_chosen_without_a_look_at_the_reported_score():
     assert [result["trial"]["temperature"] for result in reported] == [64.0, 64.0]
 
 
-def test_a_missing_trial_leaves_its_fold_out_of_what_needs_it():
+def test_a_missing_trial_excludes_its_fold_where_it_is_needed():
     wanted = plan(sizes=("XXS",))
     kept = results(wanted, lambda split, trial: 50.0)
     kept["subject"] = [
@@ -78,6 +78,6 @@ def test_a_missing_trial_leaves_its_fold_out_of_what_needs_it():
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 7])
-def test_the_slope_is_that_of_a_fitted_line(n):
+def test_the_slope_is_that_of_a_least_squares_line(n):
     values = np.random.default_rng(n).normal(size=n)
     assert slope(*values) == pytest.approx(np.polyfit(np.arange(n), values, 1)[0])

@@ -1,4 +1,4 @@
-"""The page of a study and its files: whole, alone, escaped, and the same numbers everywhere."""
+"""The page of a study and its files: well-formed, self-contained, escaped, same numbers."""
 
 import csv
 import io
@@ -76,7 +76,7 @@ def text_of(element):
     return re.sub(r"\s+", " ", "".join(element.itertext()))
 
 
-def test_the_page_is_well_formed_stands_alone_and_escapes(written):
+def test_the_page_is_well_formed_self_contained_and_escaped(written):
     _, folder = written
     root = root_of(folder)
     for element in root.iter():
@@ -91,7 +91,7 @@ def test_the_page_is_well_formed_stands_alone_and_escapes(written):
         assert place + NASTY in shown
 
 
-def test_the_page_says_what_was_scaled_down_and_what_holds(written):
+def test_the_page_says_what_was_reduced_and_which_claims_hold(written):
     study, folder = written
     shown = text_of(root_of(folder))
     assert "3 epochs instead of 25" in shown and "the first 3 of 10 folds" in shown
@@ -103,7 +103,7 @@ def test_the_page_says_what_was_scaled_down_and_what_holds(written):
     assert "optimistic" in shown and "56 trainings" not in shown
 
 
-def test_every_figure_is_in_the_page_and_in_the_folder(written):
+def test_every_figure_is_on_the_page_and_in_the_folder(written):
     study, folder = written
     names = {path.stem for path in (folder / "figures").iterdir()}
     assert names == set(study.pictures) >= {"distillation", "temperature", "candidates", "speed"}
@@ -134,7 +134,7 @@ def test_the_csv_files_have_the_numbers_of_the_page(written):
         assert float(next(csv.DictReader(file))["paper's / ours"]) == pytest.approx(0.89e-3 / 5e-5)
 
 
-def test_failures_and_missing_figures_are_said(tmp_path):
+def test_failures_and_missing_figures_are_reported(tmp_path):
     study = make(with_inside=False, failures={"0123": "boom"})
     write_study(study, tmp_path)
     shown = text_of(root_of(tmp_path))
@@ -142,7 +142,7 @@ def test_failures_and_missing_figures_are_said(tmp_path):
     assert not [e for e in root_of(tmp_path).iter("img") if e.get("class") == "figure"]
 
 
-def test_without_a_teacher_there_is_a_page_too(tmp_path):
+def test_a_page_without_a_teacher(tmp_path):
     wanted = plan(sizes=("XXS",), temperatures=(), n_folds=0, splits=("own-split",), n_seeds=3)
     found = results(wanted, lambda split, trial: 60.0 + trial.seed)
     study = make(with_inside=False)
@@ -155,7 +155,7 @@ def test_without_a_teacher_there_is_a_page_too(tmp_path):
     assert alone.tables()["distillation"].rows[0][1].mean == 61
 
 
-def test_without_matplotlib_drawing_says_so(monkeypatch):
+def test_without_matplotlib_the_error_says_so(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -163,7 +163,7 @@ def test_without_matplotlib_drawing_says_so(monkeypatch):
         make(with_inside=False).draw()
 
 
-def test_cells_for_people_and_for_programs():
+def test_table_cells_on_the_page_and_in_the_csv():
     assert cell_text(Interval(-1.26, 0.5, 4)) == "−1.3 ± 0.5"
     assert cell_text(Interval(2.0, float("inf"), 1)) == "2.0"
     assert (cell_text(None), cell_text(65000), cell_text("a-b")) == ("–", "65,000", "a-b")

@@ -1,7 +1,7 @@
-"""run_in_threads: everything is done once, errors come out, forks and concurrent callers work.
+"""run_in_threads: all work is done once, errors are raised, forks and concurrent callers work.
 
-At the end the same of whole networks: whatever runs beside, and on however many threads, gives the
-bits of one thread alone.
+The last tests are of whole networks: with any number of threads, and whatever else runs at the same
+time, the results have the bits of a single thread.
 """
 
 import os
@@ -36,7 +36,7 @@ def test_each_piece_of_work_is_done_once(n_workers):
     assert sorted(done) == list(range(n_workers))
 
 
-def test_the_caller_does_the_first_and_nobody_else():
+def test_only_the_caller_does_the_first_piece():
     threads = {}
 
     def work(k):
@@ -52,14 +52,14 @@ def test_one_worker_needs_no_pool():
     assert parallel._pool is None
 
 
-def test_work_runs_side_by_side():
-    """Every worker waits for all the others: one after another they would wait for ever."""
+def test_work_runs_concurrently():
+    """Every worker waits for all others, so if they ran one after another, they would hang."""
     barrier = threading.Barrier(4, timeout=30)
     run_in_threads(lambda k: barrier.wait(), 4)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
-def test_results_do_not_depend_on_who_is_first(order):
+def test_results_do_not_depend_on_the_order_of_threads(order):
     turn = {k: threading.Event() for k in order}
     result = np.zeros(4)
 
@@ -76,7 +76,7 @@ def test_results_do_not_depend_on_who_is_first(order):
 
 
 @pytest.mark.parametrize("failing", [0, 1, 3])
-def test_an_error_comes_out_after_all_have_ended(failing):
+def test_an_error_is_raised_after_all_work_has_ended(failing):
     ended = []
 
     def work(k):
@@ -90,7 +90,7 @@ def test_an_error_comes_out_after_all_have_ended(failing):
     assert sorted(ended) == [k for k in range(4) if k != failing]
 
 
-def test_of_several_errors_that_of_the_lowest_number_comes_out():
+def test_of_several_errors_the_first_by_number_is_raised():
     def work(k):
         time.sleep(0.02 * (3 - k))
         raise KeyError(f"work {k}")
@@ -107,7 +107,7 @@ def test_the_pool_works_after_an_error():
     assert sorted(done) == [0, 1]
 
 
-def test_threads_are_kept_and_not_made_anew():
+def test_threads_are_reused():
     before = threading.active_count()
     for _ in range(20):
         run_in_threads(lambda k: None, 3)
@@ -161,7 +161,7 @@ def test_concurrent_callers_with_pools_of_growing_size():
 def run_in_child(work, timeout_s=30):
     """Exit code of a forked child that calls work(): 0 if it returned True."""
     with warnings.catch_warnings():
-        # from Python 3.12 on a fork beside threads is warned about; it is what is tested here
+        # from Python 3.12 on, a fork with running threads warns; that is what is tested here
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
@@ -192,8 +192,8 @@ def squares_are_right():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_child_makes_a_pool_of_its_own():
-    assert squares_are_right()  # the parent's pool has threads that the child will not have
+def test_a_forked_child_makes_its_own_pool():
+    assert squares_are_right()  # creates the parent's pool, whose threads the child does not have
     assert run_in_child(squares_are_right) == 0
     assert squares_are_right()
 
@@ -210,7 +210,7 @@ def test_a_wrong_number_of_threads_is_named(bad):
         check_n_threads(bad)
 
 
-def test_no_number_means_the_usable_cores():
+def test_by_default_all_usable_cores_are_used():
     assert check_n_threads(None) == usable_cores() >= 1
     assert check_n_threads(5) == 5
     if hasattr(os, "sched_setaffinity"):
@@ -230,7 +230,7 @@ def test_cores_that_this_process_may_not_use_are_not_counted():
 
 # ---- whole networks ----------------------------------------------------------------------------
 
-N_IMAGES, N_STEPS = 43, 3  # a last chunk that is not full, in prediction and in training
+N_IMAGES, N_STEPS = 43, 3  # so that the last chunk is not full, in prediction and in training
 IMAGES = np.random.default_rng(0).integers(0, 256, (N_IMAGES, 84, 84), dtype=np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 8, N_IMAGES)
 
@@ -256,7 +256,7 @@ def assert_same_bits(found, expected):
 
 @pytest.fixture(scope="module")
 def alone():
-    """What one thread that is alone finds: the network, its logits, and what `trained` gives."""
+    """Results of a single thread: the network, its logits, and the results of `trained`."""
     network = models.microexpnet(n_threads=1)
     return network, network.predict_logits(IMAGES), trained(1)
 
@@ -276,7 +276,7 @@ def test_other_networks_train_with_the_bits_of_one_thread(variant):
 
 
 def side_by_side(*calls):
-    """What the calls return, all begun at once, each in a thread of its own."""
+    """The results of calls that start together, each in its own thread."""
     start, results = threading.Barrier(len(calls)), [None] * len(calls)
 
     def run(k):
@@ -298,8 +298,8 @@ def side_by_side(*calls):
     return results
 
 
-def test_networks_that_train_side_by_side_do_not_disturb_one_another(alone):
-    """Beside a network that all of them predict with."""
+def test_networks_that_train_concurrently_do_not_affect_each_other(alone):
+    """At the same time, all of them predict with one shared network."""
     network, logits, training = alone
     shared = models.microexpnet(n_threads=2)
     other = trained(1, seed=1)
@@ -316,9 +316,9 @@ def test_networks_that_train_side_by_side_do_not_disturb_one_another(alone):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_child_forked_beside_busy_threads_predicts_and_trains(alone):
-    """The threads of the parent's pool do not exist in the child, nor does the one that predicts;
-    what they held at the fork may be held for ever."""
+def test_a_child_forked_while_threads_are_busy_predicts_and_trains(alone):
+    """The child has neither the threads of the parent's pool nor the predicting one.  Locks that
+    they held at the fork may stay locked."""
     _, logits, training = alone
     network = models.microexpnet(n_threads=3)
     np.testing.assert_array_equal(network.predict_logits(IMAGES), logits)
@@ -352,7 +352,7 @@ def test_every_kernel_releases_the_interpreter_lock():
 
 @pytest.mark.skipif(not hasattr(dense.dense_forward, "py_func"), reason="without the JIT")
 def test_python_runs_while_a_kernel_does():
-    """Another thread sees a result half written: with the lock held it could see all or nothing."""
+    """Another thread sees a partly written result, which it could not if the lock were held."""
     x = np.ones((4000, 1000), np.float32)
     w, b = np.ones((1000, 400), np.float32), np.zeros(400, np.float32)
     y = np.empty((4000, 400), np.float32)

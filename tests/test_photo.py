@@ -1,4 +1,4 @@
-"""Every kind of picture file has one defined answer, every broken one a clear error."""
+"""Every kind of picture file gives a defined array, and every broken one a clear error."""
 
 import io
 import os
@@ -18,7 +18,7 @@ from ferdata import photo
 from ferdata.errors import DataError
 from ferdata.photo import read_grey, read_photo, to_grey
 
-# Three rows of four pixels, so that every turn and mirroring shows.
+# Three rows of four different pixels: every rotation and mirroring gives another array.
 GREY = np.array([[0, 10, 20, 30], [100, 110, 120, 130], [200, 210, 220, 255]], np.uint8)
 COLOUR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
 
@@ -34,7 +34,7 @@ def save(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.gif", "a.pgm"])
-def test_grey_is_read_as_it_is(save, name):
+def test_grey_is_read_unchanged(save, name):
     found = read_photo(save(GREY, name))
     assert found.dtype == np.uint8
     if found.ndim == 3:  # a GIF has a palette
@@ -57,7 +57,7 @@ def test_jpeg_grey_and_colour(save):
     assert found.shape == (64, 48, 3) and np.abs(found.astype(int) - colour).max() <= 12
 
 
-# What the eight orientations of EXIF mean: where the stored row 0 and column 0 are seen.
+# The eight EXIF orientations: on which sides the stored row 0 and column 0 are shown.
 TURNS = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -82,18 +82,18 @@ def test_exif_rotation_is_applied(save, orientation, pixels):
     )
 
 
-def test_broken_exif_counts_as_none(save):
+def test_broken_exif_is_ignored(save):
     for exif in (b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0nonsense"):
         path = save(np.repeat(GREY, 8, 0).repeat(8, 1), "a.jpg", exif=exif)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of corrupt EXIF data
+            warnings.simplefilter("ignore")  # Pillow warns of corrupt EXIF data
             assert read_photo(path).shape == (24, 32)
     exif = Image.Exif()
     exif[0x0112] = 9  # no such orientation
     assert np.array_equal(read_photo(save(GREY, "a.png", exif=exif)), GREY)
 
 
-def test_transparency_lies_on_white(save):
+def test_transparent_pixels_are_put_on_white(save):
     alpha = np.array([[0, 128, 255, 51]] * 3, np.uint8)
     seen = np.round((COLOUR * (alpha / 255)[..., None]) + 255 * (1 - alpha / 255)[..., None])
     assert np.array_equal(read_photo(save(np.dstack([COLOUR, alpha]), "a.png")), seen)
@@ -102,7 +102,7 @@ def test_transparency_lies_on_white(save):
     assert np.array_equal(read_photo(save(image, "la.png")), seen)
 
 
-def test_a_transparent_colour_is_white(save):
+def test_a_transparent_colour_becomes_white(save):
     path = save(GREY, "a.png", transparency=110)
     assert np.array_equal(read_photo(path), np.where(GREY == 110, 255, GREY))
     indexed = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), "P")
@@ -122,7 +122,7 @@ def test_palette_becomes_rgb(save):
 
 
 def test_cmyk_becomes_rgb(save):
-    cmyk = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # no cyan, all magenta and yellow: red
+    cmyk = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # no cyan, full magenta and yellow: red
     for name in ("a.tif", "a.jpg"):
         found = read_photo(save(cmyk, name)).astype(int)
         assert found.shape == (16, 16, 3)
@@ -135,7 +135,7 @@ def test_one_bit_is_black_and_white(save):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_16_bit_grey_is_scaled_and_not_clipped(save, name):
+def test_16_bit_grey_is_scaled_not_clipped(save, name):
     deep = GREY.astype(np.uint16) * 256 + 77
     assert np.array_equal(read_photo(save(deep, name)), GREY)
 
@@ -159,14 +159,14 @@ def test_16_bit_rgb_is_scaled(tmp_path):
     assert np.array_equal(read_photo(path), COLOUR)
 
 
-def test_32_bit_integers_are_16_bit_or_refused(save):
+def test_32_bit_integers_are_read_as_16_bit_or_refused(save):
     path = save(GREY.astype(np.int32) * 256, "a.tif")
     assert np.array_equal(read_photo(path), GREY)
     with pytest.raises(DataError, match=r"b.tif: int32 pixels from 0 to 65536; expected 0..65535"):
         read_photo(save(np.array([[0, 65536]], np.int32), "b.tif"))
 
 
-def test_floats_are_0_to_1_or_refused(save):
+def test_floats_must_be_0_to_1(save):
     path = save((GREY / 255).astype(np.float32), "a.tif")
     assert np.array_equal(read_photo(path), GREY)
     for bad in ([[0, 255]], [[-0.1, 1]], [[0, np.nan]], [[np.inf, 0]]):
@@ -174,7 +174,7 @@ def test_floats_are_0_to_1_or_refused(save):
             read_photo(save(np.array(bad, np.float32), "b.tif"))
 
 
-def test_the_first_frame_and_the_first_page(save):
+def test_the_first_frame_or_page_is_read(save):
     frames = [Image.fromarray(np.full((5, 7), v, np.uint8)) for v in (10, 200)]
     for name in ("a.gif", "a.tif", "a.png", "a.webp"):
         options = {"lossless": True} if name.endswith("webp") else {}
@@ -196,7 +196,7 @@ def test_a_truncated_file_is_named(save, name, kept):
         read_photo(path)
 
 
-def test_flipped_bytes_never_raise_anything_else(save):
+def test_changed_bytes_raise_only_the_documented_error(save):
     rng = np.random.default_rng(1)
     for name in ("a.jpg", "a.png", "a.gif", "a.bmp", "a.tif", "a.webp"):
         path = save(NOISE[:20, :20], name)
@@ -224,7 +224,7 @@ def png_header(width, height):
 
 @pytest.mark.parametrize("size", [(7072, 7071), (9000, 9999), (20000, 20000), (2**31 - 1,) * 2])
 def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path, size, monkeypatch):
-    """Also where Pillow would warn (from 89 million pixels) or raise (from 179 million)."""
+    """Pillow itself would warn only from 89 million pixels and refuse from 179 million."""
     path = tmp_path / "bomb.png"
     data = zlib.compress(bytes(10_000_000))
     body = b"IDAT" + data
@@ -252,7 +252,7 @@ def test_a_huge_gif_is_refused(tmp_path):
         read_photo(path)
 
 
-def test_what_is_no_picture(tmp_path):
+def test_files_that_are_not_pictures(tmp_path):
     for name, data, message in (
         ("empty.jpg", b"", r"an empty file \(0 bytes\)"),
         ("text.png", b"not a picture at all", "not a picture; expected one of JPEG, PNG"),
@@ -266,7 +266,7 @@ def test_what_is_no_picture(tmp_path):
             read_photo(path)
 
 
-def test_what_is_no_file(tmp_path):
+def test_paths_that_are_not_files(tmp_path):
     with pytest.raises(DataError, match="none.png: no such file"):
         read_photo(tmp_path / "none.png")
     with pytest.raises(DataError, match="a folder; expected a picture file"):
@@ -279,7 +279,7 @@ def test_what_is_no_file(tmp_path):
         read_photo(loop)
 
 
-def test_a_pipe_does_not_wait_for_ever(tmp_path):
+def test_a_pipe_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     answer = []
 
@@ -303,7 +303,7 @@ def test_no_permission(save):
         read_photo(path)
 
 
-def test_no_permission_as_told_by_the_system(save, monkeypatch):
+def test_no_permission_as_reported_by_the_system(save, monkeypatch):
     def refused(*_):
         raise PermissionError(13, "Permission denied")
 
@@ -331,7 +331,7 @@ def test_grey_of_a_file_is_the_luma_of_its_photo(save):
     assert np.array_equal(read_grey(path), to_grey(read_photo(path)))
 
 
-def test_nothing_global_changes(save):
+def test_no_global_state_changes(save):
     before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)
     read_photo(save(COLOUR, "a.png"))
     assert before == (
@@ -360,7 +360,7 @@ print((peak() - before) // (pixels.shape[0] * pixels.shape[1]), pixels.shape)
 @pytest.mark.skipif(sys.platform != "linux", reason="memory as Linux tells it")
 @pytest.mark.parametrize("mode, most", [("RGBA", 18), ("F", 16), ("RGB", 14)])
 def test_memory_for_a_large_picture(tmp_path, mode, most):
-    """Bytes a pixel at the peak: of 50,000,000 pixels twenty would be a gigabyte."""
+    """Peak bytes per pixel.  Twenty bytes for each of 50,000,000 pixels would be a gigabyte."""
     path = tmp_path / ("a.tif" if mode == "F" else "a.png")
     Image.new(mode, (2000, 2000)).save(path)
     command = [sys.executable, "-c", MEMORY, str(path)]
@@ -370,7 +370,7 @@ def test_memory_for_a_large_picture(tmp_path, mode, most):
 
 
 def webp(chunk, at, value):
-    """The beginning of a WebP file whose first chunk has `value` at byte `at` of the file."""
+    """The start of a WebP file with `value` at byte `at`, inside its first chunk."""
     content = bytearray(b"RIFF\x40\0\0\0WEBP" + chunk + bytes(60))
     content[at : at + len(value)] = value
     return bytes(content)
@@ -385,7 +385,7 @@ def webp(chunk, at, value):
     ],
     ids=["extended", "lossless", "lossy"],
 )
-def test_a_huge_webp_is_refused_before_pillow_makes_room(tmp_path, monkeypatch, content, size):
+def test_a_huge_webp_is_refused_before_memory_is_allocated(tmp_path, monkeypatch, content, size):
     path = tmp_path / "a.webp"
     path.write_bytes(content)
     Image.init()
@@ -394,8 +394,8 @@ def test_a_huge_webp_is_refused_before_pillow_makes_room(tmp_path, monkeypatch, 
         read_photo(path)
 
 
-def test_a_length_that_is_only_claimed_takes_no_memory(tmp_path, save):
-    """A chunk of a PNG that says it has a gigabyte: refused, or, if all pixels came, right."""
+def test_a_claimed_length_takes_no_memory(tmp_path, save):
+    """A PNG chunk that claims a gigabyte: refused, or read correctly if all pixels came before."""
     pixels = np.arange(56, dtype=np.uint8).reshape(8, 7)
     path = save(pixels, "a.png")
     content = path.read_bytes()

@@ -10,7 +10,7 @@ from tinycnn.plan import ALIGNMENT, build_plan
 EVERY_NETWORK = pytest.mark.parametrize("name", sorted(SMALL_NETWORKS))
 
 
-def test_names_count_by_kind():
+def test_names_are_numbered_by_kind():
     layers = [Conv2D(2, 3), ReLU(), MaxPool2D(2), Conv2D(2, 3), ReLU(), Flatten(), Dense(4)]
     layers += [ReLU(), Dropout(0.5), Dense(3)]
     names = [step.name for step in build_plan(layers, (8, 8, 1)).steps]
@@ -21,7 +21,7 @@ def test_names_count_by_kind():
 
 
 @EVERY_NETWORK
-def test_shapes_follow_one_another(name):
+def test_each_output_shape_is_the_next_input_shape(name):
     layers, shape = SMALL_NETWORKS[name]
     plan = build_plan(layers, shape)
     assert len(plan.steps) == len(layers)
@@ -33,7 +33,7 @@ def test_shapes_follow_one_another(name):
 
 
 @EVERY_NETWORK
-def test_parameters_lie_aligned_and_apart(name):
+def test_parameters_are_aligned_and_do_not_overlap(name):
     plan = build_plan(*SMALL_NETWORKS[name])
     owner = np.zeros(plan.n_parameter_slots, int)
     total = 0
@@ -84,6 +84,6 @@ def test_a_layer_that_nothing_can_run_is_told_what_to_derive_from(layer):
 
 
 @pytest.mark.parametrize("not_a_layer", [ReLU, "relu", None, Conv2D])
-def test_what_is_no_layer_is_refused(not_a_layer):
+def test_objects_that_are_not_layers_are_refused(not_a_layer):
     with pytest.raises(TypeError, match="layer 2 is .*; expected a layer such as"):
         build_plan([Flatten(), not_a_layer, Dense(3)], (8, 8, 1))

@@ -1,4 +1,4 @@
-"""Figures: what is drawn is what was given, nothing global is touched, matplotlib is optional."""
+"""Figures: they show the given numbers, change no global state, and matplotlib is optional."""
 
 import math
 import os
@@ -53,7 +53,7 @@ ALL = [
 
 
 @pytest.mark.parametrize("draw", ALL)
-def test_a_figure_is_a_png_with_labelled_axes_and_the_same_one_again(draw):
+def test_a_figure_has_labelled_axes_and_always_gives_the_same_png(draw):
     picture = plots.png(draw())
     assert picture[:8] == b"\x89PNG\r\n\x1a\n" and len(picture) > 5000
     assert plots.png(draw()) == picture
@@ -86,13 +86,13 @@ def test_lines_have_the_points_that_were_given():
     assert len(level) == 1 and level[0].get_color() == lines["M"].get_color()
 
 
-def test_lines_are_told_apart_without_colour():
+def test_lines_are_distinguishable_without_colour():
     axes = temperature().axes[0]
     named = [line for line in axes.lines if line.get_label() in ("M", "S")]
     assert len({(line.get_marker(), line.get_linestyle()) for line in named}) == 2
 
 
-def test_the_papers_panels_stand_below_ours():
+def test_the_papers_panels_are_below_ours():
     ours, paper = temperature({"paper": {"M": [1.0, 2.0, 3.0]}}).axes
     assert ours.get_title() == "ours" and paper.get_title() == "paper"
     assert paper.lines[0].get_ydata().tolist() == [1.0, 2.0, 3.0]
@@ -105,7 +105,7 @@ def test_confusions_are_shares_of_the_class_and_empty_classes_are_0():
     assert sorted(text.get_text() for text in figure.axes[0].texts) == ["10", "20", "80", "90"]
     (change,) = plots.confusion_change(CLASSES, COUNTS, COUNTS[[1, 0, 2]]).axes[0].images
     assert np.allclose(change.get_array()[:2], [[-70, 70, 0], [70, -70, 0]])
-    assert change.get_clim() == (-70, 70)  # what did not change is the middle colour
+    assert change.get_clim() == (-70, 70)  # unchanged shares have the middle colour
 
 
 def test_reliability_is_right_against_confidence_by_bin():
@@ -115,8 +115,8 @@ def test_reliability_is_right_against_confidence_by_bin():
     assert points.get_sizes()[2] > points.get_sizes()[0]
 
 
-def test_nothing_global_is_touched():
-    """No pyplot, no other backend, no setting: a notebook goes on as it was."""
+def test_no_global_state_changes():
+    """No pyplot, no change of backend or settings: a notebook works as before."""
     code = """
     import sys, matplotlib
     before = list(dict.items(matplotlib.rcParams))  # rcParams["backend"] would import pyplot
@@ -136,7 +136,7 @@ def test_nothing_global_is_touched():
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch):
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
     for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(plots.PlotsError, match=r'pip install "tinycnn\[plots\]"'):

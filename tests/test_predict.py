@@ -1,4 +1,4 @@
-"""examples/predict.py: photos in; rows, marked pictures and an exit status out."""
+"""examples/predict.py: its rows, annotated pictures and exit status."""
 
 import csv
 import importlib.util
@@ -27,7 +27,7 @@ EXAMPLE = ROOT / "examples" / "predict.py"
 def load_program():
     spec = importlib.util.spec_from_file_location("predict", EXAMPLE)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["predict"] = module  # dataclasses look their module up
+    sys.modules["predict"] = module  # dataclasses look up their module there
     spec.loader.exec_module(module)
     return module
 
@@ -41,7 +41,7 @@ def run(*argv):
 
 
 def faces_in(photo, framing="fer2013"):
-    """Stands in for the search: a face for every 100 px of width, none in a photo below that."""
+    """Replaces the face search: one face for every 100 px of width, none in narrower photos."""
     photo = photo if isinstance(photo, np.ndarray) else read_photo(photo)
     n = photo.shape[1] // 100
     boxes = np.array([[100 * k + 20, 30, 60, 50] for k in range(n)], np.int64).reshape(n, 4)
@@ -78,7 +78,7 @@ def astronaut(tmp_path_factory):
     return path
 
 
-# ---- the real thing --------------------------------------------------------------------------
+# ---- with the real face search and network ---------------------------------------------------
 
 
 def test_the_astronaut_is_happy(astronaut, capsys):
@@ -87,13 +87,13 @@ def test_the_astronaut_is_happy(astronaut, capsys):
     assert row["file"] == str(astronaut)
     (face,) = row["faces"]
     x, y, width, height = face["box"]
-    assert x < 205 < x + width and x < 245 < x + width  # her eyes
-    assert y < 105 < y + height and y < 145 < y + height  # eyes and mouth
+    assert x < 205 < x + width and x < 245 < x + width  # the box contains her eyes
+    assert y < 105 < y + height and y < 145 < y + height  # the box contains eyes and mouth
     assert face["expression"] == "happy" and face["probabilities"]["happy"] > 0.7
 
 
 def test_a_colour_jpeg_is_read_as_for_training(tmp_path, capsys, monkeypatch):
-    """Its luma as it is stored, not the luma of what becomes of it in RGB."""
+    """The stored luma is used, not one computed again from RGB."""
     from skimage import data
 
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
@@ -120,7 +120,7 @@ def test_it_runs_as_a_program(astronaut):
     assert [row["expression"] for row in csv.DictReader(io.StringIO(done.stdout))] == ["happy"]
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(quick, tmp_path):
+def test_a_closed_pipe_is_not_an_error(quick, tmp_path):
     photo = write_photo(tmp_path / "a.png")
     command = f'"{sys.executable}" "{EXAMPLE}" --csv "{photo}" "{photo}" | head -n 0'
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -149,7 +149,7 @@ def test_json_rows_hold_every_face(quick, tmp_path, capsys):
             assert found["probabilities"][name] == pytest.approx(answer.probs[name], abs=1e-6)
 
 
-def test_csv_rows_say_the_same(quick, tmp_path, capsys):
+def test_csv_rows_hold_the_same(quick, tmp_path, capsys):
     wide = write_photo(tmp_path / 'a, "b".png', 330)
     narrow = write_photo(tmp_path / "narrow.png", 50)
     assert run("--csv", wide, narrow) == 0
@@ -165,7 +165,7 @@ def test_csv_rows_say_the_same(quick, tmp_path, capsys):
         )
 
 
-def test_the_table_says_the_same(quick, tmp_path, capsys):
+def test_the_table_shows_the_same(quick, tmp_path, capsys):
     wide, narrow = write_photo(tmp_path / "wide.png", 230), write_photo(tmp_path / "b.png", 60)
     assert run(wide, narrow) == 0
     out, error = capsys.readouterr()
@@ -180,7 +180,7 @@ def test_the_table_says_the_same(quick, tmp_path, capsys):
     assert error == "2 photos, 2 faces, 1 photo without a face\n"
 
 
-def test_unsure_is_said(quick, tmp_path, capsys):
+def test_unsure_is_printed(quick, tmp_path, capsys):
     photo = write_photo(tmp_path / "a.png", 530)
     _, answers = expected_answers(530)
     confidences = sorted(answer.confidence for answer in answers)
@@ -208,7 +208,7 @@ def test_names_that_the_terminal_cannot_show(quick, tmp_path, capsys):
 
 
 def tree(folder):
-    """Pictures and other things, written in an order that is not that of their names."""
+    """Pictures and other files, created in another order than that of their names."""
     for name in ("z.png", "b/2.JPG", "b/10.jpg", "b/a/x.png", "a.gif", ".hidden.png", ".g/y.png"):
         write_photo(folder / name)
     (folder / "notes.txt").write_text("no picture")
@@ -225,15 +225,15 @@ def test_a_folder_is_walked_in_the_order_of_names(quick, tmp_path, capsys):
     assert error == "6 photos, 6 faces\n"
 
 
-def test_photos_are_let_go_of(monkeypatch, tmp_path, capsys):
-    """A folder of thousands takes the memory of one photo: when the next is read, none is left."""
+def test_photos_are_freed(monkeypatch, tmp_path, capsys):
+    """A folder of photos takes the memory of one: before the next is read, the last is freed."""
     for k in range(12):
         write_photo(tmp_path / f"{k:02}.png", 100 + k)
     alive, read = weakref.WeakSet(), program.read_photo
     most = 0
 
     class Photo(np.ndarray):
-        """An array that can be held weakly."""
+        """An array that supports weak references."""
 
     def reading(path):
         nonlocal most
@@ -262,7 +262,7 @@ def test_progress_is_shown_on_a_terminal_and_rows_stay_clean(quick, tmp_path, mo
 # ---- what goes wrong -------------------------------------------------------------------------
 
 
-def test_a_bad_file_is_told_and_passed_over(quick, tmp_path, capsys):
+def test_a_bad_file_is_reported_and_skipped(quick, tmp_path, capsys):
     good = [write_photo(tmp_path / "t" / name) for name in ("a.png", "c.png")]
     bad = tmp_path / "t" / "b.png"
     bad.write_bytes(good[0].read_bytes()[:60])
@@ -274,7 +274,7 @@ def test_a_bad_file_is_told_and_passed_over(quick, tmp_path, capsys):
     assert summary == "2 photos, 2 faces, 1 file not read"
 
 
-def test_missing_files_and_empty_folders_are_told(quick, tmp_path, capsys):
+def test_missing_files_and_empty_folders_are_reported(quick, tmp_path, capsys):
     good = write_photo(tmp_path / "a.png")
     (tmp_path / "empty").mkdir()
     assert run("--json", good, tmp_path / "empty", tmp_path / "nothing.png") == 1
@@ -286,7 +286,7 @@ def test_missing_files_and_empty_folders_are_told(quick, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("make", [None, Path.mkdir, lambda path: path.write_bytes(b"no picture")])
-def test_nothing_read_is_status_2_and_one_line(quick, tmp_path, capsys, make):
+def test_if_nothing_can_be_read_the_status_is_2(quick, tmp_path, capsys, make):
     path = tmp_path / "a.png"
     if make:
         make(path)
@@ -359,7 +359,7 @@ def test_wrong_options_are_one_line_and_status_2(quick, tmp_path, capsys, argv, 
 
 
 @pytest.mark.parametrize("own, option", [("paper", None), (None, "paper"), ("fer2013", "fer2013")])
-def test_the_models_framing_is_what_faces_are_cut_by(tmp_path, monkeypatch, capsys, own, option):
+def test_faces_are_cut_with_the_framing_of_the_model(tmp_path, monkeypatch, capsys, own, option):
     asked = []
 
     def find(photo, framing):
@@ -379,7 +379,7 @@ def test_the_models_framing_is_what_faces_are_cut_by(tmp_path, monkeypatch, caps
 # ---- marked pictures -------------------------------------------------------------------------
 
 
-def test_marked_pictures_show_the_box_and_leave_the_rest(quick, tmp_path, capsys):
+def test_annotated_pictures_only_change_at_the_box_and_label(quick, tmp_path, capsys):
     photo = write_photo(tmp_path / "in" / "a.png", 230, 140)
     before = photo.read_bytes()
     assert run("--annotate", tmp_path / "out", tmp_path / "in") == 0
@@ -391,15 +391,15 @@ def test_marked_pictures_show_the_box_and_leave_the_rest(quick, tmp_path, capsys
         frame[30:80, x : x + 60] = True
         frame[31:79, x + 1 : x + 59] = False
         assert changed[frame].all()
-        assert not changed[31:79, x + 1 : x + 59].any()  # the face itself is left alone
+        assert not changed[31:79, x + 1 : x + 59].any()  # the inside of the box is not changed
         assert (picture[frame] == program.FRAME).all()
-        assert changed[:30, x : x + 30].any()  # the label stands above it
+        assert changed[:30, x : x + 30].any()  # the label is above it
     assert not changed[81:].any() and photo.read_bytes() == before
     capsys.readouterr()
 
 
 def test_labels_stay_in_the_picture():
-    """Faces in the middle and in every corner, some reaching beyond it: the label is all there."""
+    """Faces in the middle, in every corner and beyond the edge: the label is always complete."""
     _, answers = expected_answers(100)
     n_dark = set()
     for x, y in ((50, 50), (0, 0), (100, 0), (0, 80), (100, 80), (-8, -8), (110, 90)):
@@ -407,7 +407,7 @@ def test_labels_stay_in_the_picture():
         faces = Faces(np.zeros((1, 84, 84), np.uint8), np.array([(x, y, 20, 20)]))
         picture = np.asarray(program.marked(photo, faces, answers))
         assert picture.shape == (100, 120, 3)
-        dark = (picture[..., 0] == 0) & (picture[..., 1] < 150)  # black on green, soft edges
+        dark = (picture[..., 0] == 0) & (picture[..., 1] < 150)  # black on green, smoothed
         n_dark.add(int(dark.sum()))
     assert len(n_dark) == 1 and n_dark.pop() > 50
     faces = Faces(np.zeros((1, 84, 84), np.uint8), np.array([(0, 0, 120, 100)]))
@@ -415,10 +415,10 @@ def test_labels_stay_in_the_picture():
     assert ((picture[..., 0] == 0) & (picture[..., 1] < 150)).sum() > 50
 
 
-def test_marked_names_follow_the_folders(quick, tmp_path, capsys):
+def test_names_of_annotated_pictures_follow_the_folders(quick, tmp_path, capsys):
     tree(tmp_path / "t")
     out = tmp_path / "t" / "marked"
-    for _ in range(2):  # the second time the marked pictures are there, and are not photos
+    for _ in range(2):  # the second time, annotated pictures exist and must not be read as photos
         assert run("--annotate", out, tmp_path / "t") == 0
         written = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
         assert written == ["a.gif.png", "b/10.jpg", "b/2.JPG", "b/a/x.png", "z.png"]
@@ -427,7 +427,7 @@ def test_marked_names_follow_the_folders(quick, tmp_path, capsys):
         assert picture.format == "JPEG"
 
 
-def test_marked_pictures_of_several_folders_do_not_meet(quick, tmp_path, capsys):
+def test_annotated_pictures_of_several_folders_do_not_collide(quick, tmp_path, capsys):
     for folder in ("a", "b"):
         write_photo(tmp_path / folder / "x.png")
     out = tmp_path / "out"
@@ -435,7 +435,7 @@ def test_marked_pictures_of_several_folders_do_not_meet(quick, tmp_path, capsys)
     assert (out / "a" / "x.png").is_file() and (out / "b" / "x.png").is_file()
 
 
-def test_a_marked_picture_that_cannot_be_written_is_told(quick, tmp_path, capsys):
+def test_an_annotated_picture_that_cannot_be_written_is_reported(quick, tmp_path, capsys):
     write_photo(tmp_path / "in" / "a.png")
     (tmp_path / "out" / "a.png").mkdir(parents=True)
     assert run("--json", "--annotate", tmp_path / "out", tmp_path / "in") == 2

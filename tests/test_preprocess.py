@@ -1,4 +1,4 @@
-"""Photos to one array: the same for any number of workers, cached, and never silently wrong."""
+"""Photos to one array of faces: the same for any number of workers, cached, errors reported."""
 
 import os
 import threading
@@ -27,7 +27,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Twelve photos of a face, each at another place and brightness, in PNG and JPEG."""
+    """Twelve photos with the face at different places and brightness, as PNG and JPEG."""
     paths = []
     for i in range(12):
         canvas = Image.new("RGB", (320, 240 + i), (100, 110 + i, 120))
@@ -43,7 +43,7 @@ def load(paths, framing=None, key="key", **options):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """The files that are decoded."""
+    """A list to which decoded files are added."""
     seen = []
 
     def read(path):
@@ -86,7 +86,7 @@ def test_without_framing_the_whole_photo_is_resized(tmp_path):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     paths = [tmp_path / "small.png", tmp_path / "large.png"]
     images = load(paths)
-    assert np.array_equal(images[0], resize_images(small[None], 84)[0])  # as training enlarges
+    assert np.array_equal(images[0], resize_images(small[None], 84)[0])  # as in training
     assert np.abs(images[1].astype(int) - resize_images(large[None], 84)[0]).max() <= 2
     assert np.array_equal(load(paths[:1], key="48", size_px=48)[0], small)
 
@@ -97,7 +97,7 @@ def test_boxes_of_the_caller(photos):
     for image, path in zip(images, photos):
         assert np.array_equal(image, frame_face(read_grey(path), [30, 40, 120, 120], "paper"))
     boxes[3] = [20, 30, 130, 130]
-    assert not np.array_equal(load(photos, "paper", boxes=boxes)[3], images[3])  # not the cache's
+    assert not np.array_equal(load(photos, "paper", boxes=boxes)[3], images[3])  # not cached
     boxes[7] = [310, 0, 120, 120]
     with pytest.raises(DataError, match="07.png: box 0 .* does not lie in the photo of 320 x 247"):
         load(photos, "paper", boxes=boxes)
@@ -114,11 +114,11 @@ def test_a_photo_without_a_face_is_named(photos, reads):
         load(photos, "paper")
     assert len(reads) == 12
     images = load(photos, "paper", on_missing="whole")
-    assert len(reads) == 12  # the cache knows
+    assert len(reads) == 12  # from the cache
     assert np.array_equal(images[4], frame_face(read_grey(photos[4]), [0, 0, 200, 100], "paper"))
     found = frame_photos(photos, framing="paper", cache_key="key").found
     assert np.flatnonzero(~found).tolist() == [4, 9]
-    assert load(photos, None).shape == (12, 84, 84)  # where no face is looked for none is missing
+    assert load(photos, None).shape == (12, 84, 84)  # without framing, no face is searched for
 
 
 def test_the_first_bad_photo_is_named_and_nothing_is_kept(photos, cache):
@@ -158,7 +158,7 @@ def test_progress_counts_to_the_end(photos):
     assert len(calls) == 12  # the cache answered
 
 
-# The packed cache
+# The cache of faces
 
 
 def test_the_second_run_decodes_nothing(photos, reads, cache):
@@ -199,9 +199,7 @@ def test_a_changed_photo_is_noticed(photos, reads):
     assert len(reads) == 36
 
 
-def test_a_changed_photo_that_is_not_sampled_is_noticed_by_size_and_time(
-    photos, reads, monkeypatch
-):
+def test_a_changed_photo_that_is_not_hashed_is_noticed_by_size_and_time(photos, reads, monkeypatch):
     monkeypatch.setattr(preprocess, "_N_SAMPLED", 1)
     load(photos)
     stat = photos[5].stat()
@@ -252,7 +250,7 @@ def test_an_unwritable_folder_only_costs_time(photos, reads, tmp_path, monkeypat
     assert np.array_equal(load(photos), load(photos)) and len(reads) == 24
 
 
-def test_ctrl_c_leaves_no_entry_and_no_work(photos, cache, monkeypatch):
+def test_ctrl_c_leaves_no_entry_and_no_running_work(photos, cache, monkeypatch):
     started = []
 
     def slow(path):

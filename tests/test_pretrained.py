@@ -1,6 +1,6 @@
-"""The shipped weights: that they are there, are what their card says, and are honest.
+"""The shipped weights: they exist, match their model card, and are calibrated.
 
-And examples/package_pretrained.py, which measures them and writes the card's numbers.
+Also examples/package_pretrained.py, which measures them and writes the numbers of the card.
 """
 
 import configparser
@@ -81,20 +81,20 @@ def test_unknown_names_are_refused(name):
         load_pretrained(name)
 
 
-def test_a_missing_file_is_told(monkeypatch):
+def test_a_missing_file_is_reported(monkeypatch):
     monkeypatch.setattr(pretrained, "PRETRAINED", (*PRETRAINED, "lost"))
     with pytest.raises(FileNotFoundError, match="lost.safetensors: the shipped weights are miss"):
         load_pretrained("lost")
 
 
-def test_it_recognises_real_faces_and_knows_how_well(network, public_test):
-    """Floors well below what the card reports: this is about damage, not about tenths."""
+def test_accuracy_and_calibration_on_real_faces(network, public_test):
+    """The limits are well below the card's figures: this test only detects damage."""
     images, labels = public_test
     logits = network.predict_logits(images)
     assert metrics.accuracy(logits, labels) > 0.74
     before = metrics.expected_calibration_error(softmax(logits), labels)
     after = metrics.expected_calibration_error(network.predict_proba(images), labels)
-    assert after < 0.03 and after < before + 0.005  # a likelier temperature may miss by a little
+    assert after < 0.03 and after < before + 0.005  # may rise by a little
     sure = network.predict_proba(images).max(axis=1) > 0.9
     assert sure.mean() > 0.2 and metrics.accuracy(logits[sure], labels[sure]) > 0.93
 
@@ -140,7 +140,7 @@ CONFIG = {
 
 @pytest.fixture
 def finished_run(tmp_path):
-    """The shipped network as a run leaves it: with no framing and no temperature."""
+    """The shipped network as a finished run saves it: without framing and temperature."""
     folder = tmp_path / "run"
     folder.mkdir()
     again = load_pretrained()
@@ -167,30 +167,30 @@ def test_packaging_a_run(finished_run, out, files, network, public_test, capsys)
     made = tinycnn.load(out / "ferplus.safetensors")
     np.testing.assert_array_equal(made.parameter_vector, network.parameter_vector)
     assert made.input_spec == network.input_spec
-    # Without Numba the faces are resized by SciPy: a few pixels are one grey level apart.
+    # Without Numba, SciPy resizes the faces: a few pixels differ by one grey level.
     assert made.calibration_temperature == pytest.approx(network.calibration_temperature, rel=2e-4)
     card = (out / "MODEL_CARD.md").read_text(encoding="utf-8")
     content = (out / "ferplus.safetensors").read_bytes()
     assert hashlib.sha256(content).hexdigest() in card
     outside = [re.sub(r"begin -->.*<!--", "", t, flags=re.S) for t in (card, CARD.read_text())]
-    assert outside[0] == outside[1]  # what people wrote stays
+    assert outside[0] == outside[1]  # text written by hand does not change
     assert card.count(program.BEGIN) == card.count(program.END) == card.count("### Accuracy") == 1
     assert "best epoch 5 of 9" in card and "seed 3" in card and "`ab12`" in card
     line = (
         "python train_student.py --data fer2013.csv.gz --votes fer2013new.csv --epochs 9 --seed 3"
     )
     assert f"\n{line}\n" in card
-    # the first row of the table, counted here
+    # compare the first row of the table
     images, labels = public_test
     right = (network.predict_logits(images).argmax(axis=1) == labels).mean()
     assert f"| FER+, the class with most votes | 3,553 | {100 * right:.1f}% ± 0.7% |" in card
-    assert "| 3,309 |" in card  # 3,589 less the 280 that stand in Training as well
+    assert "| 3,309 |" in card  # 3,589 minus the 280 that are also in Training
     recall = (network.predict_logits(images).argmax(axis=1) == labels)[labels == 5].mean()
     assert f"| happy | {(labels == 5).sum():,} | {100 * recall:.0f}% |" in card
     assert capsys.readouterr().out.count("sha256")
 
 
-def test_labels_that_know_no_contempt_are_not_answered_with_it():
+def test_contempt_is_never_predicted_for_labels_without_it():
     logits = np.array([[0, 9, 1.0], [0, 9, 1.0], [2, 1, 0]])
     truth = program.Truth("", np.zeros(3), np.array([2, 0, 0]), np.ones(3, bool), [2, 0])
     assert program.share_right(logits, truth, np.array([True, True, False])).startswith("2 | 50.0%")
@@ -198,7 +198,7 @@ def test_labels_that_know_no_contempt_are_not_answered_with_it():
 
 
 @pytest.mark.parametrize("damage", ["no run", "no config", "bad config", "no card", "no marks"])
-def test_what_cannot_be_packaged_leaves_everything(finished_run, out, tmp_path, capsys, damage):
+def test_a_run_that_cannot_be_packaged_changes_nothing(finished_run, out, tmp_path, capsys, damage):
     if damage == "no run":
         shutil.rmtree(finished_run)
     elif damage == "no config":

@@ -1,8 +1,8 @@
-"""A whole plan in one call: the kernels' walk against the reference, layer by layer.
+"""A whole plan in one call: kernels/program.py against the reference, layer by layer.
 
-`ALLOWANCE` for float64: the longest chain of additions in these networks has a few hundred of
-them, each off by eps/2 = 1.1e-16 of the size of its terms, and a sum of normal values may be ten
-times smaller than its terms: 1e-12 leaves room for that and for nothing else.
+`ALLOWANCE` for float64: the longest sums in these networks have a few hundred additions.  Each is
+off by at most eps/2 = 1.1e-16 of its terms, and a sum of normal values may be ten times smaller
+than its terms.  1e-12 allows for that, but not for a mistake.
 """
 
 import tracemalloc
@@ -36,7 +36,7 @@ EVERY_NETWORK = pytest.mark.parametrize("name", SMALL_NETWORKS)
 
 
 def pass_through(network, x, dlogits):
-    """Logits, gradients of all parameters, and that of x, after a pass forward and back."""
+    """Logits, the gradients of all parameters, and dx, after a forward and a backward pass."""
     logits = network.forward(x, training=True)
     dx = network.backward(dlogits, input_gradient=True)
     return dict(logits=logits, dx=dx, **{name: g.copy() for name, g in network.gradients.items()})
@@ -59,7 +59,7 @@ def assert_same_bits(result, expected):
 @EVERY_NETWORK
 @pytest.mark.parametrize("n_images", [1, 2, 11, 5 * kernel_backend.N_GRADIENT_CHUNKS + 1])
 def test_kernels_equal_the_reference(name, n_images):
-    """Chunks of one image, of a few, and of more than program.BLOCK."""
+    """With chunks of one image, of a few, and of more than program.BLOCK."""
     x = small_batch(name, n_images)
     kernels, reference = (small_network(name, backend) for backend in ("numba", "numpy"))
     dlogits = random_dlogits(kernels, x)
@@ -73,7 +73,7 @@ def test_kernels_equal_the_reference(name, n_images):
 
 @st.composite
 def networks(draw):
-    """Layers of any kind in any order that fits, and a picture shape."""
+    """Random networks: layers of any kind in any valid order, and a picture shape."""
     layers = []
     for _ in range(draw(st.integers(0, 5))):
         layers.append(
@@ -143,7 +143,7 @@ def test_bits_of_float32_do_not_depend_on_the_number_of_threads():
 
 
 @EVERY_NETWORK
-def test_bits_of_an_image_do_not_depend_on_its_neighbours(name):
+def test_bits_of_an_image_do_not_depend_on_the_other_images(name):
     x = small_batch(name, 19)
     network = small_network(name)
     together = network.forward(x)
@@ -154,7 +154,7 @@ def test_bits_of_an_image_do_not_depend_on_its_neighbours(name):
 
 
 @EVERY_NETWORK
-def test_training_and_prediction_give_the_same_bits_where_nothing_is_dropped(name):
+def test_without_dropout_training_and_prediction_give_the_same_bits(name):
     layers, shape = SMALL_NETWORKS[name]
     layers = [Dropout(0.0) if isinstance(layer, Dropout) else layer for layer in layers]
     network = Network(layers, InputSpec(*shape), dtype=np.float64, seed=3)
@@ -166,8 +166,8 @@ def test_training_and_prediction_give_the_same_bits_where_nothing_is_dropped(nam
 
 
 def poison(space, spared):
-    """Fill every array that a pass works in, but for `spared`: NaN, and winners far away from any
-    array."""
+    """Fill every array that a pass uses, except `spared`, with NaN, and winners with positions
+    outside any array."""
     for value in [space, *vars(space).values()]:
         for array in value if isinstance(value, tuple) else [value]:
             if isinstance(array, np.ndarray) and array is not spared:
@@ -176,8 +176,8 @@ def poison(space, spared):
 
 @EVERY_NETWORK
 @pytest.mark.parametrize("n_before, n_images", [(17, 17), (17, 3), (3, 17)])
-def test_nothing_of_an_earlier_batch_survives(name, n_before, n_images):
-    """The arrays of a larger or smaller batch, all poisoned, give the bits of fresh ones."""
+def test_nothing_of_an_earlier_batch_remains(name, n_before, n_images):
+    """After a batch of another size, with all arrays poisoned, the bits are those of new arrays."""
     x = small_batch(name, n_images)
     fresh, used = small_network(name), small_network(name)
     dlogits = random_dlogits(fresh, x)
@@ -216,7 +216,7 @@ def test_an_empty_batch(name):
 
 
 @EVERY_NETWORK
-def test_inputs_survive(name):
+def test_inputs_are_not_changed(name):
     network = small_network(name)
     x = small_batch(name, 5)
     dlogits, parameters = random_dlogits(network, x), network.parameter_vector.copy()
@@ -230,9 +230,9 @@ def test_inputs_survive(name):
 
 @pytest.mark.jit("Python's numbers are allocations, a step of them takes minutes")
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_a_warm_step_allocates_no_arrays(n_threads):
-    """NumPy tells tracemalloc of its arrays.  What is left are logits, losses and Python's own
-    objects: a fraction of one image's activations (33 kB), of which the batch has 16."""
+def test_steps_after_the_first_allocate_no_arrays(n_threads):
+    """tracemalloc sees NumPy's arrays.  A step allocates only logits, losses and Python objects:
+    a fraction of the activations of one image (33 kB); the batch has 16."""
     network = microexpnet(n_threads=n_threads)
     optimizer, loss = Adam(), Distillation()
     rng = np.random.default_rng(0)
@@ -263,7 +263,7 @@ def test_a_warm_step_allocates_no_arrays(n_threads):
             step()
         assert peak_of(lambda: np.zeros(4000)) >= 32_000  # arrays are seen
         assert peak_of(step) < 16_000
-        step()  # new parameters: prediction transforms its weights anew, once
+        step()  # new parameters: prediction transforms its weights again, once
         network.forward(x)
         assert peak_of(lambda: network.forward(x)) < 16_000
     finally:
@@ -274,7 +274,7 @@ def test_a_warm_step_allocates_no_arrays(n_threads):
 
 
 @given(n_images=st.integers(1, 1000))
-def test_chunks_depend_on_the_batch_alone_and_cover_it(n_images):
+def test_chunks_depend_only_on_the_batch_and_cover_it(n_images):
     size = kernel_backend.chunk_size(n_images)
     n_chunks = -(-n_images // size)
     assert 1 <= n_chunks <= kernel_backend.N_GRADIENT_CHUNKS

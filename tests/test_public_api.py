@@ -1,4 +1,4 @@
-"""The public names are a list that somebody decided on, and numba comes only with a kernel."""
+"""The public names are a fixed list, and numba is imported only when a kernel is needed."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ PUBLIC = [
 
 
 def run(code):
-    """Run code in an interpreter of its own; its standard output."""
+    """Run code in a new interpreter and return its standard output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True
     )
@@ -49,7 +49,7 @@ def test_an_unknown_name_is_an_attribute_error():
         from tinycnn import Conv3D  # noqa: F401
 
 
-def test_star_import_brings_the_list():
+def test_star_import_gives_the_list():
     code = "from tinycnn import *; import tinycnn; print(set(tinycnn.__all__) <= set(globals()))"
     assert run(code) == "True\n"
 
@@ -72,7 +72,7 @@ def test_import_and_building_a_network_import_no_numba():
 
 @pytest.mark.kernels
 def test_the_first_kernel_does_import_numba():
-    """So that the test above can fail: the same network, one image on."""
+    """Shows that the test above can fail: the same network, after one prediction."""
     use = """
     import numpy as np
     network.predict_proba(np.zeros((1, 84, 84), np.uint8))
@@ -82,7 +82,7 @@ def test_the_first_kernel_does_import_numba():
 
 
 def test_the_numpy_backend_needs_no_numba():
-    """All of it: predict, train, save, load, the checker."""
+    """Prediction, training, saving, loading and the gradient checker."""
     run("""
     import sys
     sys.modules["numba"] = sys.modules["llvmlite"] = None  # importing them raises ImportError

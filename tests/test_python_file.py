@@ -1,4 +1,4 @@
-"""The one Python file: NumPy alone, below 400 kB, the network's answers, honest about pictures."""
+"""The exported Python file: only NumPy, under 400 kB, the network's results, clear errors."""
 
 import io
 import subprocess
@@ -29,14 +29,14 @@ sys.meta_path.insert(0, Wall())
 
 
 def run(code, folder, *arguments):
-    """Run code in an interpreter of its own, in the folder."""
+    """Run code in a new interpreter, in the folder."""
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
 def answers_of(folder, programs, images):
-    """{program: (logits, probabilities)} of programs in the folder, where only NumPy can be
-    imported.  images: {program: images}."""
+    """{program: (logits, probabilities)} of programs in the folder; they can import only
+    NumPy.  images: {program: images}."""
     np.savez(folder / "images.npz", **images)
     code = ONLY_NUMPY.format(programs=set(programs)) + (
         "import numpy as np\nout = {}\nimages = np.load('images.npz')\n"
@@ -65,17 +65,17 @@ def agree(folder, networks):
         np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_the_sixteen(tmp_path):
+def test_the_sixteen_networks(tmp_path):
     agree(tmp_path, {f"net_{v}_{s}": candidate(v, s) for v, s in SIXTEEN})
 
 
-def test_awkward_networks_and_every_scaling(tmp_path):
+def test_unusual_networks_and_every_scaling(tmp_path):
     networks = {f"{n}_{s}": awkward(n, s) for n in SMALL_NETWORKS for s in SCALINGS}
     agree(tmp_path, networks)
 
 
 def test_the_published_size(tmp_path):
-    """Written and checked; under 400 kB; calibrated; on the kernels, too."""
+    """Written and checked, under 400 kB, calibrated; also for a network on the kernels."""
     network = models.microexpnet(framing="fer2013", seed=3)
     network.calibration_temperature = 2.5
     path = tmp_path / "microexpnet.py"
@@ -153,7 +153,7 @@ def test_prints_the_expression_and_all_probabilities(program, tmp_path):
         assert printed[name] == pytest.approx(p, abs=6e-5)
 
 
-def test_a_bad_file_is_one_line_and_the_others_go_on(program, tmp_path):
+def test_a_bad_file_is_reported_in_one_line_and_the_others_are_read(program, tmp_path):
     path, _ = program
     Image.new("L", (84, 84), 100).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes((tmp_path / "good.png").read_bytes()[:-20])
@@ -191,7 +191,7 @@ def test_a_program_that_disagrees_is_not_written(tmp_path, monkeypatch, before, 
     monkeypatch.setattr(
         python_file.Path, "read_text", lambda *a, **k: template.replace(before, after)
     )
-    if message is None:  # the unchanged template passes: the others fail for what was changed
+    if message is None:  # the unchanged template passes, so the others fail because of the change
         python_file.write(awkward("miniature"), tmp_path / "p.py")
         return
     with pytest.raises(ExportError, match=message):
@@ -217,7 +217,7 @@ def png(image, **options):
 
 
 def smooth(height, width, channels, seed=0):
-    """A picture for which Pillow chooses every filter: ramps with a little noise."""
+    """Ramps with a little noise, for which Pillow uses every PNG filter."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     planes = [
@@ -238,7 +238,7 @@ def test_grey_and_rgb(size, channels):
 
 
 def written(pixels, kind_of_row, depth=8, colour=0):
-    """A PNG with a filter of our choice for each row, by the standard's definitions."""
+    """A PNG with a given filter for each row, by the definitions of the standard."""
     height, width, n_channels = pixels.shape
     raw, before = b"", [0] * width * n_channels
     for k, row in enumerate(pixels.reshape(height, -1).tolist()):
@@ -290,7 +290,7 @@ def test_sixteen_bits_keep_the_high_byte():
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
-def test_transparent_pixels_are_laid_on_white(mode):
+def test_transparent_pixels_are_put_on_white(mode):
     rgba = np.random.default_rng(3).integers(0, 256, (6, 7, 4), np.uint8)
     rgba[0, :, 3], rgba[1, :, 3] = 0, 255
     if mode == "P":
@@ -303,7 +303,7 @@ def test_transparent_pixels_are_laid_on_white(mode):
     options = dict(transparency=image.info["transparency"]) if mode == "P" else {}
     found = python_program.read_png(png(image, **options))
     found = np.repeat(found[..., None], 3, axis=2) if found.ndim == 2 else found
-    assert np.abs(found.astype(int) - expected).max() <= 1  # of rounding
+    assert np.abs(found.astype(int) - expected).max() <= 1  # by rounding
     if mode != "P":
         assert (found[0] == 255).all()
         np.testing.assert_array_equal(found[1], expected[1])
@@ -354,7 +354,7 @@ def test_pixels_that_unpack_to_far_more_take_no_memory():
     assert peak < 4e6
 
 
-def test_damaged_pngs_are_read_right_or_refused():
+def test_damaged_pngs_are_read_correctly_or_refused():
     pixels = smooth(12, 12, 3)
     content, rng, n_refused = png(Image.fromarray(pixels)), np.random.default_rng(0), 0
     for _ in range(300):

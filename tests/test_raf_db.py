@@ -1,4 +1,4 @@
-"""RAF-DB: numbers 1..7 by their documented names, the list and the images held together."""
+"""Listing RAF-DB: numbers 1..7 get their documented names; the list must fit the images."""
 
 import shutil
 
@@ -20,7 +20,7 @@ TEST = dict(zip(DOCUMENTED, (329, 74, 160, 1185, 478, 162, 680)))
 
 
 def raf(root, labels, images="Image/aligned", lists="EmoLabel"):
-    """labels: {"train_00001": "5"}."""
+    """A small RAF-DB.  labels: {"train_00001": "5"}."""
     link = Linked(root)
     for stem in labels:
         link(f"{images}/{stem}_aligned.jpg")
@@ -110,7 +110,7 @@ BROKEN = {
     "label 07": (line("test_00007.jpg 07"), "line 14: "),
     "no label": (line("test_00007.jpg"), "line 14: 'test_00007.jpg', expected"),
     "a path": (line("../test_00007.jpg 7"), r"line 14: '../test_00007.jpg 7'"),
-    "twice": (line("test_00006.jpg 7"), "line 14: test_00006.jpg, as in line 13"),
+    "twice": (line("test_00006.jpg 7"), "line 14: test_00006.jpg is already in line 13"),
     "blank inside": (line("", 3), "line 3: '', expected an image"),
     "long": (line("x" * 5000), "line 14: 'xxx"),
     "NUL": (line("test_00007.jpg\0 7"), "line 14: "),
@@ -132,7 +132,7 @@ BROKEN = {
         lambda t: shutil.copy(
             t / "Image/aligned/test_00003_aligned.jpg", t / "Image/aligned/test_00003_aligned.png"
         ),
-        "test_00003_aligned.jpg and test_00003_aligned.png: one face",
+        "test_00003_aligned.jpg and test_00003_aligned.png are the same image",
     ),
     "no images": (
         lambda t: shutil.rmtree(t / "Image"),
@@ -177,5 +177,5 @@ def test_broken_numbered_folders(tmp_path):
     ):
         list_files(root)
     image.rename(root / "DATASET/test/3/train_00003_aligned.jpg")
-    with pytest.raises(DataError, match="an image of train by its name"):
+    with pytest.raises(DataError, match="an image of train/ by its name"):
         list_files(root)

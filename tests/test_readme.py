@@ -1,4 +1,4 @@
-"""The README's words hold: links lead somewhere, Python runs, commands are understood."""
+"""The README is right: its links exist, its Python runs, its commands are accepted."""
 
 import re
 import shlex
@@ -23,7 +23,7 @@ def blocks(language):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(page):
+def test_links_exist(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), target
@@ -44,7 +44,7 @@ def model(folder):
 
 
 def given_to(text):
-    """What a block of the README takes as given."""
+    """The variables that a block of the README expects to exist."""
     images = np.random.default_rng(0).integers(0, 256, (4, 84, 84), np.uint8)
     if "InputSpec(28, 28" in text:
         images = images[:, :28, :28]
@@ -84,8 +84,8 @@ def commands(program):
 
 @pytest.mark.parametrize("words", commands("tinycnn"), ids=" ".join)
 def test_commands_of_tinycnn(words, tmp_path, monkeypatch, capsys):
-    """Each is run on a new network and a picture in the place of the files that it names."""
-    if words[1] in ("explain", "gradcheck"):  # many differences: their own tests run them
+    """Each command is run on new networks in the place of the files that it names."""
+    if words[1] in ("explain", "gradcheck"):  # they take long; their own tests run them
         words = [*words, "--help"]
     monkeypatch.chdir(tmp_path)
     for stem in ("MODEL", "ck", "MicroExpNet_CK"):
@@ -107,8 +107,8 @@ def test_commands_of_ferdata(words, tmp_path, capsys):
     assert "happy" in capsys.readouterr().out
 
 
-def test_named_variables_exist():
-    """Every environment variable that README and CONTRIBUTING name is read somewhere."""
+def test_named_environment_variables_exist():
+    """The code reads every environment variable that README and CONTRIBUTING name."""
     files = [
         path for folder in ("tinycnn", "ferdata", "tests") for path in (ROOT / folder).rglob("*.py")
     ]

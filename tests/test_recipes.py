@@ -1,4 +1,4 @@
-"""Recipes: what is fixed about them, and schedules by name."""
+"""Recipes: their published values; schedules and losses by name."""
 
 import math
 from dataclasses import FrozenInstanceError, asdict, replace
@@ -20,7 +20,7 @@ from tinycnn.recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES, make_loss, make
 
 
 def test_paper_is_the_papers_training():
-    """DESIGN.md, "MicroExpNet, exactly", with the temperature of CK+."""
+    """The training of the paper, with its temperature for CK+."""
     paper = asdict(RECIPES["paper"])
     assert paper.pop("epochs") >= 1000
     assert paper == dict(
@@ -65,7 +65,7 @@ def test_fer_is_what_the_readme_says():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_can_be_followed(name):
+def test_every_recipe_can_be_used(name):
     recipe = RECIPES[name]
     assert recipe.scaling in SCALINGS and recipe.schedule in SCHEDULES
     assert recipe.batch_size >= 1 and recipe.epochs >= 1
@@ -98,7 +98,7 @@ def test_constant_is_constant():
     assert {schedule(step) for step in range(30)} == {1e-4}
 
 
-def test_cosine_climbs_for_a_twentieth_then_falls_to_zero():
+def test_cosine_rises_for_a_twentieth_then_falls_to_zero():
     schedule = make_schedule("cosine", 0.5, 100)
     for step in range(5):
         assert math.isclose(schedule(step), 0.5 * (step + 1) / 6)
@@ -108,7 +108,7 @@ def test_cosine_climbs_for_a_twentieth_then_falls_to_zero():
     assert schedule(99) == 0.0
 
 
-def test_one_cycle_climbs_for_three_tenths_from_a_25th_then_falls_to_a_10000th():
+def test_one_cycle_rises_for_three_tenths_from_a_25th_then_falls_to_a_10000th():
     schedule = make_schedule("one-cycle", 0.5, 100)
     assert math.isclose(schedule(0), 0.5 / 25)
     assert math.isclose(schedule(29), 0.5)

@@ -1,4 +1,4 @@
-"""relu: values and gradients are picked, never computed, so every comparison is exact."""
+"""relu: values and gradients are copied or 0, never computed, so every comparison is exact."""
 
 import naive
 import numpy as np
@@ -21,7 +21,7 @@ vectors = hnp.arrays(np.float32, st.integers(0, 70), elements=st.floats(width=32
 
 
 def run(operations, dtype, x, dy):
-    """y and dx, each into an output of its own; backward is given forward's y."""
+    """y and dx, each in an output of its own; backward gets the y of forward."""
     memory = Guarded(dtype)
     y, dx = memory.wanted(len(x)), memory.wanted(len(x))
     operations.relu_forward(memory.given(x), y)
@@ -37,12 +37,12 @@ def test_a_table_by_hand(operations, dtype):
     dy = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9])
     y, dx = run(operations, dtype, x, dy)
     np.testing.assert_array_equal(y, np.array([0, 0, 0, 0, TINY, 3, INF, 0, NAN], dtype))
-    np.testing.assert_array_equal(dx, [0, 0, 0, 0, 5, 6, 7, 0, 0])  # none at 0, none at NaN
+    np.testing.assert_array_equal(dx, [0, 0, 0, 0, 5, 6, 7, 0, 0])  # no gradient at 0 and at NaN
 
 
 @DTYPES
 @BOTH
-def test_a_gradient_that_is_no_number_passes_only_where_x_is_positive(operations, dtype):
+def test_a_nan_gradient_passes_only_where_x_is_positive(operations, dtype):
     y, dx = run(operations, dtype, np.array([1, -1, 2, -2, NAN]), np.array([NAN, NAN, INF, INF, 1]))
     np.testing.assert_array_equal(dx, [NAN, 0, INF, 0, 0])
 
@@ -60,7 +60,7 @@ def test_equals_the_definition_exactly(operations, dtype, x, seed):
 @DTYPES
 @BOTH
 @given(x=vectors)
-def test_outputs_may_be_the_inputs(operations, dtype, x):
+def test_an_output_may_be_the_same_array_as_an_input(operations, dtype, x):
     dy = np.arange(1.0, len(x) + 1)
     expected_y, expected_dx = run(operations, dtype, x, dy)
     memory = Guarded(dtype)
@@ -74,7 +74,7 @@ def test_outputs_may_be_the_inputs(operations, dtype, x):
 
 
 @pytest.mark.parametrize("n", [1, 2, 17, 37])
-def test_gradient_of_the_kernels_is_that_of_differences(n):
+def test_kernel_gradients_equal_numeric_gradients(n):
     rng = np.random.default_rng(n)
     x = rng.choice([-1, 1], n) * rng.uniform(0.1, 2, n)  # away from the kink at 0
     dy, y = rng.standard_normal(n), np.empty(n)

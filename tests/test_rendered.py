@@ -1,4 +1,4 @@
-"""The built-in faces: the same bits everywhere, and muscles that move what their names say."""
+"""The built-in faces: the same bits everywhere, and action units that move the right landmarks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 import ferdata.drawing
 import ferdata.rendered
-from ferdata.drawing.draws import Draws
+from ferdata.drawing.canvas import Canvas, sine_cosine
 from ferdata.drawing.expressions import EMOTION_ACTION_UNITS, habits, random_action_units
-from ferdata.drawing.sheet import Sheet, sine_cosine
+from ferdata.drawing.seeded_random import SeededRandom
 from ferdata.labels import MICROEXPNET8
 from ferdata.rendered import (
     ACTION_UNIT_NAMES,
@@ -30,8 +30,8 @@ from ferdata.rendered import (
     render_faces,
 )
 
-# sha256 of render_faces(2, 1). Teachers' soft labels are tied to the pixels: a new value here means
-# that every soft label made for the built-in faces is void and has to be made again.
+# sha256 of render_faces(2, 1). The soft labels of teachers are made for these exact pixels: if the
+# value has to change, all soft labels of the built-in faces have to be made again.
 PINNED = "f4a34801cb2331a0608360274d7d1eb6af89c8ae4db4082f43f7357b542a12bb"
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ def faces():
 
 
 def hash_elsewhere(**environment: str) -> str:
-    """Content hash of render_faces(2, 1) in a new process; skips if NumPy refuses to start."""
+    """Content hash of render_faces(2, 1) in a new process; skips if NumPy cannot start there."""
     code = "from ferdata.rendered import render_faces; print(render_faces(2, 1).content_hash())"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -92,7 +92,7 @@ def test_another_seed_gives_other_people_and_ids(faces):
 
 
 def test_drawing_calls_no_function_whose_bits_vary():
-    """Every NumPy function the drawing calls is on the list of those that IEEE 754 fixes."""
+    """The drawing calls only NumPy functions whose results IEEE 754 fixes."""
     exact = set(
         "abs arange ascontiguousarray empty_like float32 floor int32 maximum minimum ndarray rint "
         "sqrt subtract uint8 where".split()
@@ -108,19 +108,19 @@ def test_drawing_calls_no_function_whose_bits_vary():
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
                 assert isinstance(node.left, ast.Constant), f"{path.name}:{node.lineno}: power"
     assert {"sqrt", "maximum"} <= seen
-    assert seen - exact == {"random"}  # PCG64 and SeedSequence, in draws.py
+    assert seen - exact == {"random"}  # PCG64 and SeedSequence, in seeded_random.py
 
 
-def test_draws_are_the_published_pcg64_words():
+def test_random_numbers_are_the_raw_words_of_pcg64():
     raw = np.random.PCG64(np.random.SeedSequence([5, 6])).random_raw(4)
-    draw = Draws(5, 6)
-    assert [draw.unit() for _ in range(4)] == [int(word) // 2**11 / 2**53 for word in raw]
+    rng = SeededRandom(5, 6)
+    assert [rng.uniform() for _ in range(4)] == [int(word) // 2**11 / 2**53 for word in raw]
 
 
-def test_grain_is_centred_and_as_wide_as_it_says():
-    grain = Draws(1).grain(40_001)
+def test_grain_has_mean_0_and_the_documented_deviation():
+    grain = SeededRandom(1).grain(40_001)
     assert grain.shape == (40_001,)
-    # Four uniform bytes: variance 4 * (256^2 - 1) / 12; standard errors of mean and spread.
+    # The sum of four uniform bytes has the variance 4 * (256^2 - 1) / 12.
     spread = (4 * (256**2 - 1) / 12) ** 0.5
     assert abs(grain.mean()) < 4 * spread / 200
     assert grain.std() == pytest.approx(spread, rel=0.02)
@@ -144,7 +144,7 @@ def test_images_have_contrast_and_all_differ(faces):
     assert faces.images.reshape(len(faces), -1).std(axis=1).min() > 8.0
 
 
-def test_people_differ_more_than_one_persons_faint_smile():
+def test_people_differ_more_than_a_faint_smile_of_one_person():
     people = [draw_face(Identity.random(0, k), {}).astype(int) for k in range(8)]
     smile = draw_face(Identity.random(0, 0), {12: 0.3}).astype(int)
     faint = np.abs(smile - people[0]).mean()
@@ -153,7 +153,7 @@ def test_people_differ_more_than_one_persons_faint_smile():
             assert np.abs(people[i] - people[j]).mean() > 3.0 * faint, (i, j)
 
 
-def test_each_subject_is_one_person_of_their_own(monkeypatch):
+def test_each_subject_is_one_person_and_no_other(monkeypatch):
     drawn = []
 
     def remember(person, units, view, size_px):
@@ -236,7 +236,7 @@ def test_unit_moves_mouth_or_jaw(unit, measure, direction):
     assert (full - rest) * direction > 0.0
 
 
-def test_one_sided_unit_leaves_the_other_side_alone():
+def test_a_one_sided_unit_does_not_change_the_other_side():
     marks, rest = face_landmarks(PERSON, {"R12": 1.0}), face_landmarks(PERSON, {})
     assert marks.sides[0].mouth_corner[1] < rest.sides[0].mouth_corner[1]
     assert marks.sides[1].mouth_corner == rest.sides[1].mouth_corner
@@ -244,7 +244,7 @@ def test_one_sided_unit_leaves_the_other_side_alone():
 
 @pytest.mark.parametrize("unit", sorted(ACTION_UNIT_NAMES))
 def test_every_unit_shows_in_the_pixels_it_should(unit):
-    """Brow units change the upper half, mouth units the lower half, all of them visibly."""
+    """Brow units change the upper half, mouth units the lower half, and all changes are visible."""
     change = draw_face(PERSON, {unit: 1.0}).astype(int) - draw_face(PERSON, {})
     upper, lower = np.abs(change[:45]).sum(), np.abs(change[45:]).sum()
     assert upper + lower > 1000
@@ -255,11 +255,11 @@ def test_every_unit_shows_in_the_pixels_it_should(unit):
 
 
 def mouth_line_rows(units) -> tuple[float, float]:
-    """Rows of the darkest pixel in the columns of the mouth's middle and of its right corner."""
+    """Rows of the darkest pixels, in the column of the mouth's middle and of its right corner."""
     image = draw_face(PERSON, units, size_px=168)
-    sheet = Sheet(View(), 168)
-    middle, top = sheet.to_px(0.0, 0.40)
-    corner, bottom = sheet.to_px(PERSON.mouth_width * 0.9, 0.60)
+    canvas = Canvas(View(), 168)
+    middle, top = canvas.to_px(0.0, 0.40)
+    corner, bottom = canvas.to_px(PERSON.mouth_width * 0.9, 0.60)
     rows = slice(round(top), round(bottom))
     return tuple(
         float(image[rows, round(column)].argmin() + rows.start) for column in (middle, corner)
@@ -281,7 +281,7 @@ def test_one_side_is_the_mirror_of_the_other():
         right = draw_face(PERSON, {f"R{unit}": 0.8}, view) - rest
         left = draw_face(PERSON, {f"L{unit}": 0.8}, view) - rest
         assert np.abs(right[:, :42]).sum() > 4 * np.abs(right[:, 42:]).sum()
-        assert np.abs(right - left[:, ::-1]).max() <= 2, unit  # a rounding of each of the two
+        assert np.abs(right - left[:, ::-1]).max() <= 2, unit  # each of the two images is rounded
 
 
 def test_neutral_has_no_units_and_contempt_has_one_side():
@@ -291,19 +291,21 @@ def test_neutral_has_no_units_and_contempt_has_one_side():
     assert {key[0] for key in full_expression("contempt")} == {"L"}
     habit, smiles = habits(0, 0), 0
     for k in range(200):
-        strays = random_action_units("neutral", Draws(9, k), habit)
+        strays = random_action_units("neutral", SeededRandom(9, k), habit)
         assert len(strays) <= 2 and max(strays.values(), default=0.0) < 0.28 * 1.18
-        shown = random_action_units("contempt", Draws(9, k), habit)
+        shown = random_action_units("contempt", SeededRandom(9, k), habit)
         sides = {key[0] for key, x in shown.items() if key[1:] in ("12", "14") and x > 0.34}
         assert len(sides) <= 1
-        smiles += any("12" in key for key in random_action_units("happy", Draws(9, k), habit))
+        smiles += any(
+            "12" in key for key in random_action_units("happy", SeededRandom(9, k), habit)
+        )
     assert smiles >= 185
 
 
 # The view
 
 
-def test_head_turns_and_moves_where_it_is_told():
+def test_the_head_turns_and_moves_as_given():
     def centre(view: View) -> tuple[float, float]:
         image = draw_face(replace(PERSON, hair_style="bald"), {}, view)
         dark = draw_face(replace(PERSON, hair_style="bald", skin_tone=0.3), {}, view)
@@ -319,12 +321,12 @@ def test_head_turns_and_moves_where_it_is_told():
 
 
 def test_window_and_pixel_coordinates_invert_the_grid():
-    sheet = Sheet(View(yaw_deg=12, pitch_deg=-7, roll_deg=5, shift_u=0.03), 84)
+    canvas = Canvas(View(yaw_deg=12, pitch_deg=-7, roll_deg=5, shift_u=0.03), 84)
     for row, column in ((30, 25), (42, 42), (60, 55)):
-        back = sheet.to_px(float(sheet.u[row, column]), float(sheet.v[row, column]))
+        back = canvas.to_px(float(canvas.u[row, column]), float(canvas.v[row, column]))
         assert back == pytest.approx((column, row), abs=0.05)
-        rows, columns = sheet.window(
-            float(sheet.u[row, column]), float(sheet.v[row, column]), 0.05, 0.05
+        rows, columns = canvas.window(
+            float(canvas.u[row, column]), float(canvas.v[row, column]), 0.05, 0.05
         )
         assert rows.start <= row - 2 < row + 2 < rows.stop
         assert columns.start <= column - 2 < column + 2 < columns.stop
@@ -336,7 +338,7 @@ def test_sine_and_cosine_polynomials():
         assert sine_cosine(degrees) == pytest.approx(expected, abs=3e-5)
 
 
-def test_light_brightens_its_side():
+def test_light_from_one_side_brightens_it():
     def left_over_right(light_x: float) -> float:
         image = draw_face(PERSON, {}, View(light_x=light_x)).astype(float)
         return image[20:70, 15:42].mean() - image[20:70, 42:69].mean()
@@ -344,7 +346,7 @@ def test_light_brightens_its_side():
     assert left_over_right(-0.6) > 10 and left_over_right(0.6) < -10
 
 
-def test_noise_has_the_asked_spread_and_seed():
+def test_noise_has_the_given_deviation_and_seed():
     clean = draw_face(PERSON, {}).astype(int)
     noisy = draw_face(PERSON, {}, View(noise=6.0, noise_seed=3)).astype(int)
     assert (noisy - clean).std() == pytest.approx(6.0, rel=0.05)
@@ -352,7 +354,7 @@ def test_noise_has_the_asked_spread_and_seed():
 
 
 @pytest.mark.parametrize("kind", ["hand", "bar", "strand", "blob"])
-def test_occluder_hides_a_part_only(kind):
+def test_an_occluder_hides_only_a_part(kind):
     clean = draw_face(PERSON, {}).astype(int)
     hidden = draw_face(PERSON, {}, View(occluder=kind, occluder_u=0.3, occluder_tone=0.05))
     changed = (np.abs(clean - hidden) > 5).mean()

@@ -1,4 +1,4 @@
-"""The shipped teacher: what the file holds, that it fits the drawn faces, and refuses others."""
+"""The shipped teacher: what its file holds, that it fits the built-in faces and no other images."""
 
 import shutil
 from configparser import ConfigParser
@@ -31,7 +31,7 @@ def shipped():
 
 
 def other_file(monkeypatch, tmp_path, **changes):
-    """Put another file in the place of the shipped one."""
+    """Uses a changed copy of the shipped file instead of it."""
     source = resources.files("ferdata") / "teachers" / "rendered.npz"
     (tmp_path / "teachers").mkdir()
     with np.load(source, allow_pickle=False) as file:
@@ -42,7 +42,7 @@ def other_file(monkeypatch, tmp_path, **changes):
 
 
 def test_exported():
-    """Under a name of its own: a function named like its module is hidden by that module."""
+    """The function has another name than its module: else the module would hide it."""
     assert "load_rendered_teacher" in ferdata.__all__
     assert ferdata.load_rendered_teacher is rendered_teacher.load_rendered_teacher
 
@@ -59,7 +59,7 @@ def test_the_file_holds_what_its_readme_says(shipped, train):
 
 
 def test_it_is_package_data():
-    """What is not listed is not installed, and the program's default would fail."""
+    """A file that setup.cfg does not list is not installed, and loading it would fail."""
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg")
     patterns = settings["options.package_data"]["ferdata"].split()
@@ -69,21 +69,21 @@ def test_it_is_package_data():
         assert any(fnmatch(f"teachers/{name}", pattern) for pattern in patterns)
 
 
-def test_it_knows_the_training_faces(train):
+def test_it_is_mostly_right_on_the_training_faces(train):
     logits = load_rendered_teacher(train)
     assert logits.shape == (4096, 8) and logits.dtype == np.float32
     said = logits.argmax(axis=1)
-    # A student comes to about 80 % of its own training images, chance is 12.5 %.
+    # A student gets about 80 % of its own training images right; by chance it would be 12.5 %.
     assert (said == train.labels).mean() > 0.85
     for label in range(8):
         assert (said[train.labels == label] == label).mean() > 0.6, MICROEXPNET8.classes[label]
-    # soft: not one class alone, else there were nothing to learn from it but labels
+    # Soft: if one class had all of the probability, it would say no more than a label.
     probs = np.exp(logits / 4 - (logits / 4).max(axis=1, keepdims=True))
     probs /= probs.sum(axis=1, keepdims=True)
     assert 0.2 < np.median(probs.max(axis=1)) < 0.99
 
 
-def test_logits_go_to_images_by_id(monkeypatch, tmp_path, shipped, train):
+def test_logits_are_matched_to_images_by_id(monkeypatch, tmp_path, shipped, train):
     order = np.random.default_rng(0).permutation(4096)
     columns = np.random.default_rng(1).permutation(8)
     other_file(

@@ -1,4 +1,4 @@
-"""The report page, read back: numbers against loops, curves against their own ticks."""
+"""The report page, parsed: its numbers against loops, its curves against their own ticks."""
 
 import base64
 import dataclasses
@@ -93,7 +93,7 @@ def chart(root, name):
 
 
 def path_points(d):
-    """Segments of a path of M and L, as lists of (x, y) in pixels."""
+    """Segments of an svg path of M and L, as lists of (x, y) in pixels."""
     segments = [part for part in d.split("M") if part]
     return [
         [tuple(map(float, point.split(","))) for point in re.split("[ L]+", segment.strip())]
@@ -102,7 +102,7 @@ def path_points(d):
 
 
 def ruler(svg, axis):
-    """(value, px) of every tick, from where its mark and its number stand."""
+    """(value, px) of every tick, read from its mark and its number."""
     if axis == "y":
         places = [float(line.get("y1")) for line in by_class(svg, "line", "grid")]
         numbers = [e for e in svg.iter("text") if e.get("text-anchor") == "end"]
@@ -135,7 +135,7 @@ def ruler(svg, axis):
     ],
     ids=lambda overrides: ",".join(overrides) or "plain",
 )
-def test_page_is_well_formed_and_stands_alone(overrides):
+def test_the_page_is_well_formed_and_self_contained(overrides):
     report = make(**overrides)
     page = render_report(report)
     root = parse(report)
@@ -164,8 +164,8 @@ def test_page_is_well_formed_and_stands_alone(overrides):
         assert heading.get("scope") in ("row", "col")
 
 
-def test_browsers_read_the_same_structure():
-    """html.parser, which knows no XML, closes every element in the order in which they opened."""
+def test_html_parsers_read_the_same_structure():
+    """html.parser, which does not treat the page as XML, finds every element closed in order."""
     open_tags = []
 
     class Reader(HTMLParser):
@@ -184,8 +184,8 @@ def test_browsers_read_the_same_structure():
     assert open_tags == []
 
 
-def test_weight_with_noise_images():
-    """Noise does not compress: this is the heaviest that such a page becomes."""
+def test_size_of_a_page_with_noise_images():
+    """Noise does not compress, so this is the largest such page."""
     report = make(n=3500, n_classes=8, shape=(84, 84), filter_shape=(8, 8, 1, 16))
     report = dataclasses.replace(
         report, histories={name: history(100) for name in ("with teacher", "without teacher")}
@@ -208,7 +208,7 @@ def test_how_long_it_took(seconds, shown):
     assert shown in " ".join(text(root.find(".//header")).split())
 
 
-def test_import_costs_no_drawing_library():
+def test_import_needs_no_drawing_library():
     code = (
         "import sys, tinycnn.report\n"
         "print([m for m in ('matplotlib', 'PIL', 'numba', 'skimage') if m in sys.modules])"
@@ -220,7 +220,7 @@ def test_import_costs_no_drawing_library():
 # ---- texts --------------------------------------------------------------------------------------
 
 
-def test_texts_from_outside_are_escaped():
+def test_texts_from_files_and_options_are_escaped():
     def nasty(place):
         return f"{place}{NASTY}"
 
@@ -250,7 +250,7 @@ def test_texts_from_outside_are_escaped():
 
 
 @pytest.mark.parametrize("code", [0x00, 0x1B, 0x7F, 0x85, 0xD800, 0xDFFF, 0xFFFE])
-def test_characters_that_no_page_can_hold_are_replaced(tmp_path, code):
+def test_characters_that_are_not_allowed_in_xml_are_replaced(tmp_path, code):
     path = tmp_path / "report.html"
     write_report(path, make(command=f"a{chr(code)}b\tc"))
     root = ElementTree.fromstring(path.read_text(encoding="utf-8").split("\n", 1)[1])
@@ -258,7 +258,7 @@ def test_characters_that_no_page_can_hold_are_replaced(tmp_path, code):
     assert "".join(command.itertext()) == "a\ufffdb\tc"
 
 
-def test_what_makes_the_run_again_is_there():
+def test_the_page_has_all_that_repeats_the_run():
     root = parse(make(notes=["First.", "Second."]))
     facts = [row for table in by_class(root, "table", "facts") for row in cells(table)]
     assert ["seed", "7"] in facts
@@ -295,8 +295,8 @@ def test_headline():
     assert "Difference" not in stats(parse(make(histories={"with": first})))
 
 
-def test_curves_show_the_data_on_their_own_ticks():
-    """Read the ticks as a ruler, then predict every point of every line from the history."""
+def test_curves_show_the_data_at_the_scale_of_their_ticks():
+    """Read the scale off the ticks, then compute every point of every line from the history."""
     histories = {"with teacher": history(12), "without teacher": history(10, slope=0.2)}
     root = parse(make(histories=histories))
     for key, scale in (("train_loss", 1), ("val_loss", 1), ("val_accuracy", 100)):
@@ -327,7 +327,7 @@ def test_rings_mark_the_best_epoch():
     assert not by_class(chart(root, "train-loss"), "circle", "ring")
 
 
-def test_a_far_first_loss_makes_the_axis_logarithmic():
+def test_a_very_large_first_loss_makes_the_axis_logarithmic():
     losses = [300.0, 30.0, 3.0, 0.6, 0.5]
     svg = chart(parse(make(histories={"one": history(5, train_loss=losses)})), "train-loss")
     values, places = ruler(svg, "y")
@@ -337,7 +337,7 @@ def test_a_far_first_loss_makes_the_axis_logarithmic():
     np.testing.assert_allclose([y for _, y in points], wanted, atol=0.2)
 
 
-def test_missing_values_are_gaps():
+def test_missing_values_are_gaps_in_the_line():
     values = [None, 1.0, 0.9, math.nan, 0.7, math.inf, 0.5, 0.4, 0.3, None]
     root = parse(make(histories={"one": history(10, val_loss=values)}))
     svg = chart(root, "val-loss")
@@ -439,7 +439,7 @@ def test_most_frequent_mistakes_are_named():
 
 @pytest.mark.parametrize("n_right, n", [(0, 1), (1, 1), (8, 34), (2575, 3500), (0, 900)])
 def test_wilson_interval_solves_its_equation(n_right, n):
-    """Its ends q are where the share stands 1.96 deviations of q away: (p-q)^2 = z^2 q(1-q)/n."""
+    """Its ends q lie 1.96 standard deviations from the share p: (p-q)^2 = z^2 q(1-q)/n."""
     low, high = wilson_interval(n_right, n)
     p = n_right / n
     assert 0 <= low <= p <= high <= 1
@@ -463,7 +463,7 @@ def mistake_images(root):
     return [item.find("img") for item in by_class(root, "ol", "mistakes")[0]]
 
 
-def test_mistakes_are_real_sorted_and_shown():
+def test_mistakes_are_found_sorted_and_shown():
     report = make(n=120, n_classes=5, shape=(9, 14))
     expected = []
     for i, (truth, row) in enumerate(zip(report.labels.tolist(), report.probs.tolist())):
@@ -500,7 +500,7 @@ def test_probabilities_are_not_rounded_to_certainty(said, truth, shown):
     assert [text(line[1]) for line in item.findall("p")] == shown
 
 
-def test_equally_sure_mistakes_keep_their_order():
+def test_equally_confident_mistakes_keep_their_order():
     probs = np.tile([0.75, 0.25], (6, 1))
     labels = np.array([1, 0, 1, 1, 0, 1])
     assert most_confident_mistakes(labels, probs, 3).tolist() == [0, 2, 3]
@@ -539,9 +539,9 @@ finite = st.floats(-1e6, 1e6).map(lambda value: round(value, 6))
 
 
 @given(st.lists(finite, min_size=1, max_size=9) | st.lists(st.floats(0, 3e38), min_size=1))
-def test_value_axis_is_monotone_and_covers(values):
+def test_the_value_axis_is_monotone_and_covers_all_values(values):
     axis = svg_charts.value_axis(values, 200.0, 20.0)
-    # What is a billionth of a step beyond a tick gets no step of its own: no eye sees it.
+    # A value a billionth of a step beyond a tick needs no further tick.
     beyond = 1e-6 * (axis.high - axis.low) if not axis.log else 1e-6 * min(values)
     assert axis.low <= min(values) + beyond and max(values) <= axis.high + beyond
     assert 2 <= len(axis.ticks) <= 24 and list(axis.ticks) == sorted(set(axis.ticks))
@@ -581,7 +581,7 @@ def test_labels_do_not_overlap_and_keep_their_order(wanted):
     places = [float(label[0].get("y")) for label in labels]
     assert (np.diff(sorted(places)) > 13).all()
     for a, y_a in zip(wanted, places):
-        assert all(y_a > y_b for b, y_b in zip(wanted, places) if b - a > 1)  # higher is above
+        assert all(y_a > y_b for b, y_b in zip(wanted, places) if b - a > 1)  # larger is above
     assert min(places) > 0 and max(places) < float(svg.get("viewBox").split()[3])
 
 
@@ -636,7 +636,7 @@ def test_bad_arguments_are_named(kind, expected, overrides):
         make(**overrides)
 
 
-def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_the_report_is_written_completely_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("old")
     report = make()

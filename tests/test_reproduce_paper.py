@@ -1,4 +1,4 @@
-"""examples/reproduce_paper.py at toy size: all of it, again without training, on own splits."""
+"""examples/reproduce_paper.py at toy size: in full, again without training, on given splits."""
 
 import contextlib
 import csv
@@ -21,7 +21,7 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
 def load_program():
-    sys.path.insert(0, str(EXAMPLES))  # as python does for a program there
+    sys.path.insert(0, str(EXAMPLES))  # as python does for a program in that folder
     try:
         path = EXAMPLES / "reproduce_paper.py"
         spec = importlib.util.spec_from_file_location("reproduce_paper_example", path)
@@ -45,11 +45,11 @@ def own_caches(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="module")
 def few_faces():
-    return ferdata.render_faces(13, 1)  # eleven of them for training
+    return ferdata.render_faces(13, 1)  # 11 of the 13 people are for training
 
 
 def draw_few(patch, few_faces):
-    """Few drawn people, and a teacher that knows the labels, in the place of the built-in ones."""
+    """Replace the built-in faces by few drawn people, with a teacher that knows the labels."""
     patch.setattr(ferdata, "default_faces", lambda progress=None: few_faces, raising=False)
     patch.setattr(
         *(ferdata, "load_rendered_teacher"),
@@ -70,7 +70,7 @@ def small(tmp_path):
 
 @pytest.fixture
 def no_training(monkeypatch):
-    """What would be trained, in the place of training."""
+    """Replace training by collecting the trials that would be trained."""
     asked = {}
 
     def run_trials(args, plan, sources):
@@ -87,7 +87,7 @@ def run(*words):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, few_faces):
-    """The folder of a whole run, its options, and what it printed."""
+    """The folder of a complete run, its options, and its output."""
     folder = tmp_path_factory.mktemp("done")
     words = [*TOY, "--folds", 2, "--budget", "10min", "--out", folder]
     with pytest.MonkeyPatch.context() as patch:
@@ -98,7 +98,7 @@ def done(tmp_path_factory, few_faces):
     return folder, words, out.getvalue() + err.getvalue()
 
 
-def test_the_whole_at_toy_size(done):
+def test_a_complete_run_at_toy_size(done):
     folder, _, said = done
     assert "20 trainings, 88 images" in said and "cannot be told  Distillation helps" in said
     assert "expected: " in said and "trials: 100%" in said
@@ -120,19 +120,17 @@ def test_the_whole_at_toy_size(done):
     assert ours["whose"] == "ours" and float(ours["v"]) == pytest.approx(100 * mean)
 
 
-def test_its_figures(done):
+def test_the_figures_of_that_run(done):
     pytest.importorskip("matplotlib", reason="figures need the extra plots")
     names = {path.stem for path in (done[0] / "figures").iterdir()}
     assert names >= {"distillation", "temperature", "candidates", "speed"}
     assert names >= {"confusions", "confusion-change", "reliability"}
 
 
-def test_again_trains_nothing_and_without_matplotlib_names_the_extra(
-    done, built_in, capsys, monkeypatch
-):
+def test_a_second_run_trains_nothing_and_needs_no_matplotlib(done, built_in, capsys, monkeypatch):
     folder, words, _ = done
-    monkeypatch.setattr(local, "_Crew", None)  # nothing is left to run
-    monkeypatch.setattr(paper, "measure", None)  # nor to decide
+    monkeypatch.setattr(local, "_Crew", None)  # no trial is left to run
+    monkeypatch.setattr(paper, "measure", None)  # nor is the speed measured again
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     claims = (folder / "tables" / "claims.csv").read_text(encoding="utf-8")
     assert run(*words) == 0
@@ -157,7 +155,7 @@ def test_folds_by_subject_share_nobody_and_random_ones_do(built_in, no_training,
 
 
 def test_a_folder_of_ck_plus_and_a_teacher_for_it(no_training, tmp_path):
-    """The paper's own case: ten folds of people, the teacher's answers by name."""
+    """The paper's own data: ten folds by subject, and a teacher whose entries have ids."""
     sequences = {f"S{k:03d}/001": (1 + k % 7, 4) for k in range(11)}
     folder = ck_plus(tmp_path / "CK+", sequences)
     faces = ferdata.open(folder)
@@ -180,7 +178,7 @@ def test_a_folder_of_ck_plus_and_a_teacher_for_it(no_training, tmp_path):
     )
 
 
-def test_fer_plus_is_measured_on_its_validation_split_and_chooses_elsewhere(
+def test_fer_plus_is_measured_on_its_validation_split_and_chooses_on_other_images(
     small, no_training, tmp_path
 ):
     words = [*small.options(), "--budget", "none", "--out", tmp_path / "out"]
@@ -191,16 +189,16 @@ def test_fer_plus_is_measured_on_its_validation_split_and_chooses_elsewhere(
     source = sources["own-split"]
     assert source.targets == "distribution" and source.has_teacher
     parts = source.parts(fold=None, seed=0, batch_size=8, augment=False, with_teacher=True)
-    assert len(parts.test.labels) == 15  # of 16 in PublicTest one is nobody's face
+    assert len(parts.test.labels) == 15  # one of the 16 PublicTest rows is labelled as no face
     assert 0 < len(parts.validation.labels) < 16
     tested = {image.tobytes() for image in parts.test.images}
     assert not tested & {image.tobytes() for image in parts.validation.images}
 
 
-def test_the_plan_of_a_budget_is_kept_until_something_else_is_asked_for(
+def test_the_plan_of_a_budget_is_kept_until_the_options_change(
     built_in, no_training, tmp_path, monkeypatch
 ):
-    times = iter([10.0, 0.001])  # a machine that is busy first, idle then
+    times = iter([10.0, 0.001])  # first a busy machine, then an idle one
 
     def measure(plan, source, backend):
         keys = [(v, s) for v in ("v", "p1", "p2", "p12") for s in plan.sizes]
@@ -216,7 +214,7 @@ def test_the_plan_of_a_budget_is_kept_until_something_else_is_asked_for(
     assert no_training["plan"] == first
     run(*words, "--budget", "11min")
     assert no_training["plan"].epochs == 25
-    (tmp_path / "plan.json").write_text('{"asked": 3}')  # cut off, or not ours
+    (tmp_path / "plan.json").write_text('{"asked": 3}')  # a damaged file, or one of another program
     monkeypatch.setattr(paper, "measure", lambda *words: pytest.fail("--budget none measures"))
     run(*words, "--budget", "none")
     assert no_training["plan"].n_folds == 10
@@ -235,7 +233,7 @@ def test_the_plan_of_a_budget_is_kept_until_something_else_is_asked_for(
         (["--temperatures", "0"], "temperature"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(built_in, tmp_path, capsys, options, words):
+def test_errors_have_one_line(built_in, tmp_path, capsys, options, words):
     assert run(*options, "--out", tmp_path / "out") == 2
     assert words in one_error_line(capsys.readouterr())
     assert not (tmp_path / "out").exists()

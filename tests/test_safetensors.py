@@ -1,4 +1,4 @@
-"""A model file gives back what was saved, or says what is wrong with it; nothing else happens."""
+"""A model file gives back what was saved, or one error that says what is wrong with it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def example(dtype=np.float32):
-    """Every kind of layer, names of classes, a framing, a summary of training."""
+    """A network with every kind of layer, class names, a framing and a training summary."""
     layers, (H, W, C) = SMALL_NETWORKS["miniature"]
     classes = ("neutral", "anger", "größe", 'a "quoted"\n name')
     spec = InputSpec(H, W, C, scaling="standardized", classes=classes, framing="fer2013")
@@ -36,7 +36,7 @@ CONTENT = model_file.to_bytes(example())
 
 
 def taken_apart(content=CONTENT):
-    """(header, description, data): the header's length and JSON are the format's own."""
+    """(header, description, data) of a file, parsed without the safetensors library."""
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     return header, json.loads(header["__metadata__"]["tinycnn"]), content[8 + length :]
@@ -59,7 +59,7 @@ UNCHECKED = without_checksum(CONTENT)
 
 
 def with_description(change):
-    """CONTENT with change(description) made, or with what it returns put in its place."""
+    """CONTENT after change(description), or with the description that `change` returns."""
     header, description, data = taken_apart()
     instead = change(description)
     text = instead if isinstance(instead, str) else json.dumps(description)
@@ -81,11 +81,11 @@ def refused(folder, content, message):
     assert str(path) in str(raised.value)
 
 
-# ---- there and back --------------------------------------------------------------------------
+# ---- saved and loaded ------------------------------------------------------------------------
 
 
 @DTYPES
-def test_everything_comes_back(tmp_path, dtype):
+def test_everything_is_loaded_as_it_was_saved(tmp_path, dtype):
     network, path = example(dtype), tmp_path / "model.safetensors"
     tinycnn.save(network, path)
     again = tinycnn.load(path, backend="numpy")
@@ -101,7 +101,7 @@ def test_everything_comes_back(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("name", sorted(SMALL_NETWORKS))
-def test_every_small_network_comes_back(tmp_path, name):
+def test_every_small_network_can_be_saved_and_loaded(tmp_path, name):
     network, path = small_network(name, "numpy"), tmp_path / "m"
     tinycnn.save(network, str(path))
     again = tinycnn.load(str(path), backend="numpy")
@@ -109,8 +109,8 @@ def test_every_small_network_comes_back(tmp_path, name):
     np.testing.assert_array_equal(again.forward(x), network.forward(x))
 
 
-def test_every_bit_of_a_weight_comes_back(tmp_path):
-    """NaN with its payload, infinities, -0 and subnormal numbers: a file is no judge of them."""
+def test_every_bit_of_a_weight_is_kept(tmp_path):
+    """Also NaN with its payload, infinities, -0 and subnormal numbers."""
     network = example()
     bits = np.array([0x7FC00123, 0xFF800000, 0x80000000, 0x00000001], np.uint32)
     network.parameters["dense2.b"][:] = bits.view(np.float32)
@@ -134,7 +134,7 @@ def test_a_loaded_network_can_be_trained_on_any_backend(tmp_path):
 
 
 def test_the_file_is_plain_safetensors(tmp_path):
-    """Any reader of the format finds the tensors; the header is the format's own."""
+    """Any safetensors reader finds the tensors, and the header follows the format."""
     from safetensors.numpy import load_file
 
     network = example()
@@ -164,14 +164,14 @@ def test_half_precision_is_read_as_float32(tmp_path):
         np.testing.assert_array_equal(again.parameters[name], half.astype(np.float32))
 
 
-def test_sizes_of_numpy_can_be_saved(tmp_path):
+def test_sizes_may_be_numpy_integers(tmp_path):
     layers = [Flatten(), Dense(np.int64(3)), Dropout(np.float32(0.5)), Dense(np.int32(2))]
     network = Network(layers, InputSpec(np.int64(4), np.int16(5)), backend="numpy")
     tinycnn.save(network, tmp_path / "m")
     assert tinycnn.load(tmp_path / "m", backend="numpy").layers == network.layers
 
 
-def test_extra_tensors_are_passed_over_and_need_a_slash(tmp_path):
+def test_extra_tensors_are_ignored_and_need_a_slash(tmp_path):
     network = example()
     extra = {"optimizer/m": np.ones(3)}
     content = model_file.to_bytes(network, extra, {"note": "hello"})
@@ -201,7 +201,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
 
 
-def test_a_summary_that_is_no_json_leaves_the_old_file(tmp_path):
+def test_a_summary_that_json_cannot_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "model.safetensors"
     tinycnn.save(example(), path)
     network = example()
@@ -253,13 +253,13 @@ def test_dtypes_that_numpy_does_not_have(tmp_path, name, size):
         if "shape" in tensor:
             begin, end = end, end + size * int(np.prod(tensor["shape"]))
             tensor.update(dtype=name, data_offsets=[begin, end])
-    # bfloat16 is known where another package (of the onnx extra) has told NumPy of it
+    # NumPy knows bfloat16 only if another package (from the onnx extra) has registered it
     message = "not a safetensors file, or damaged|expected float16, float32 or float64"
     refused(tmp_path, put_together(header, bytes(end)), message)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint8, np.bool_])
-def test_whole_numbers_are_no_weights(tmp_path, dtype):
+def test_integer_weights_are_refused(tmp_path, dtype):
     from safetensors.numpy import save
 
     header, _, _ = taken_apart()
@@ -282,12 +282,12 @@ def test_every_part_of_the_description_is_needed(tmp_path, key):
     ["", "{", "null", "[]", "7", '"layers"', "NaN", "9" * 10_000, "[" * 100_000, "\\ud800"],
     ids=lambda text: text[:8] or "empty",
 )
-def test_a_description_that_is_no_object(tmp_path, text):
+def test_a_description_that_is_not_an_object(tmp_path, text):
     refused(tmp_path, with_description(lambda d: text), "its description is not usable")
 
 
-def test_lists_in_lists_in_lists(tmp_path, monkeypatch):
-    """At some depth they can still be read and no longer be written for the checksum."""
+def test_deeply_nested_lists(tmp_path, monkeypatch):
+    """At some depth they can still be read, but not written again for the checksum."""
 
     def too_deep(*arguments):
         raise RecursionError("maximum recursion depth exceeded")
@@ -300,7 +300,7 @@ def test_lists_in_lists_in_lists(tmp_path, monkeypatch):
 def test_another_version(tmp_path, version):
     def change(description):
         description["version"] = version
-        description["layers"].append({"kind": "LayerOfTomorrow"})  # the version explains it
+        description["layers"].append({"kind": "LayerOfTomorrow"})  # not what is reported
 
     refused(tmp_path, with_description(change), "version .*; this release reads 1")
 
@@ -414,7 +414,7 @@ def test_a_wrong_option_is_not_blamed_on_the_file(tmp_path, options, message):
 
 @st.composite
 def damaged(draw):
-    """CONTENT with a few bytes changed, cut out, doubled or put in; more often in its header."""
+    """CONTENT with a few bytes changed, removed, doubled or inserted, mostly in its header."""
     content = bytearray(CONTENT)
     (length,) = struct.unpack("<Q", CONTENT[:8])
     for _ in range(draw(st.integers(1, 4))):
@@ -472,7 +472,7 @@ def test_damaged_files_are_refused_or_still_a_network(scratch, content):
 
 
 def test_many_damaged_files(scratch):
-    """Six hundred seeded ones, a byte or two each: in the length, the header, the weights."""
+    """Six hundred, from seeds, with one or two damaged bytes in length, header or weights."""
     rng = np.random.default_rng(11)
     (length,) = struct.unpack("<Q", UNCHECKED[:8])
     N_LOADED.clear()
@@ -482,13 +482,13 @@ def test_many_damaged_files(scratch):
         for at in rng.integers(*region, 1 + k % 2):
             content[at] = rng.integers(32, 127) if k % 5 else rng.integers(0, 256)
         loads_right_or_is_refused(scratch, bytes(content))
-    assert 200 <= len(N_LOADED) < 300  # a changed weight is a weight, where no checksum is
+    assert 200 <= len(N_LOADED) < 300  # without a checksum, a changed weight cannot be noticed
 
 
-# ---- small files that ask for much -----------------------------------------------------------
+# ---- small files that claim much memory ------------------------------------------------------
 
 
-def test_a_long_header_is_refused_unread(tmp_path, monkeypatch):
+def test_a_long_header_is_refused_before_it_is_read(tmp_path, monkeypatch):
     header_bytes = int.from_bytes(CONTENT[:8], "little")
     monkeypatch.setattr(model_file, "MAX_HEADER_BYTES", header_bytes)
     tinycnn.load(write(tmp_path, CONTENT), backend="numpy")
@@ -504,11 +504,11 @@ def test_a_long_header_is_refused_unread(tmp_path, monkeypatch):
     ],
     ids=["window", "picture"],
 )
-def test_a_network_that_no_machine_runs(tmp_path, change, words):
+def test_a_network_too_large_for_any_machine(tmp_path, change, words):
     refused(tmp_path, with_description(change), words)
 
 
-def test_what_a_file_says_is_told_on_one_short_line(tmp_path):
+def test_error_messages_are_one_short_line(tmp_path):
     long = "x\n\x1b[31m" * 10_000
     for content in (
         with_description(lambda d: d["input_spec"].update(scaling=long)),
@@ -523,8 +523,8 @@ def test_what_a_file_says_is_told_on_one_short_line(tmp_path):
         assert message.isprintable() and len(message) < 3000
 
 
-def test_the_checksum_is_checked_by_everybody_who_reads_the_file(tmp_path):
-    """The command line and checkpoints read by `network_from`."""
+def test_every_reader_of_the_file_checks_the_checksum(tmp_path):
+    """Also by the command line, and for checkpoints, which `network_from` reads."""
     damaged = with_description(lambda d: d["input_spec"].update(framing="another"))
     tensors, metadata = model_file.read(write(tmp_path, damaged))
     with pytest.raises(ModelFileError, match="its checksum does not match"):

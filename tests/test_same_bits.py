@@ -1,7 +1,7 @@
-"""One seed, the same bits: any number of threads, in one process or resumed in others.
+"""One seed, the same bits: with any number of threads, in one process or resumed in others.
 
-Processes of their own share nothing but the kernel cache; `.ci/run` compares one that compiles with
-one that finds all compiled.
+Separate processes share only the kernel cache.  If it is empty, as in `.ci/run`, the first process
+compiles the kernels and the others load them.
 """
 
 import os
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(*words):
-    """What `same_bits.py` prints, in another process: name -> hash."""
+    """What `same_bits.py` prints in another process, as name -> hash."""
     command = [sys.executable, ROOT / "tests" / "same_bits.py", *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
@@ -36,19 +36,19 @@ def test_the_number_of_threads_changes_nothing(with_one_thread, n_threads):
 
 
 def test_stopped_in_one_process_and_resumed_in_others(with_one_thread, tmp_path):
-    """With other threads each time, stopped in the middle of an epoch."""
+    """Each with another number of threads, stopped in the middle of an epoch."""
     first = run(3, tmp_path, 1)
     assert first["float32"] != with_one_thread["float32"]
     assert run(1, tmp_path, 2) != with_one_thread
     assert run(8, tmp_path) == with_one_thread
 
 
-def test_in_this_process_too(with_one_thread):
+def test_the_same_bits_in_this_process(with_one_thread):
     for dtype, name in zip(same_bits.DTYPES, ("float32", "float64")):
         assert same_bits.sha256(same_bits.trained(2, dtype)) == with_one_thread[name]
 
 
-def test_a_hash_would_notice_another_seed(with_one_thread, monkeypatch):
+def test_another_seed_gives_another_hash(with_one_thread, monkeypatch):
     make = same_bits.Network
     monkeypatch.setattr(same_bits, "Network", lambda *a, seed, **o: make(*a, seed=seed + 1, **o))
     other = same_bits.sha256(same_bits.trained(1, same_bits.DTYPES[0]))

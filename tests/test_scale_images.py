@@ -1,8 +1,8 @@
 """scale_images: raw, unit and standardized pixels against arithmetic on whole numbers.
 
-A result is made in float64 and rounded once into its dtype.  In float64, mean and deviation are
-right to a rounding or two each; their difference with a pixel is off by a rounding of the mean,
-so a standardized value may be off by 4 eps of itself and 2 eps of 255 / std.
+Results are computed in float64 and rounded once to their dtype.  In float64, mean and standard
+deviation are each off by one or two roundings, and pixel minus mean by a rounding of the mean.  So
+a standardized value may be off by 4 eps of itself plus 2 eps of 255 / std.
 """
 
 import naive
@@ -31,7 +31,7 @@ def run(operations, dtype, images, scaling):
     return x
 
 
-def test_the_numbers_of_the_scalings_are_their_order():
+def test_scalings_are_numbered_in_their_order():
     assert SCALINGS == ("raw", "unit", "standardized")
 
 
@@ -66,9 +66,9 @@ def test_a_constant_image_is_all_zeros(operations, dtype, shape, grey):
 
 @DTYPES
 @BOTH
-def test_the_deviation_has_a_floor(operations, dtype):
-    """One pixel of 9999 is 1 more: its deviation is 1 - 1/9999, the variance 9998/9999**2 is below
-    1/9999, so it is divided by 1/sqrt(9999)."""
+def test_the_standard_deviation_has_a_minimum(operations, dtype):
+    """One of 9999 pixels is larger by 1.  It is 1 - 1/9999 above the mean.  The variance,
+    9998/9999**2, is below the minimum, so it is divided by the minimum, 1/sqrt(9999)."""
     images = np.full((1, 99, 101, 1), 200, np.uint8)
     images[0, 3, 4, 0] = 201
     x = run(operations, dtype, images, "standardized")
@@ -81,7 +81,7 @@ def test_the_deviation_has_a_floor(operations, dtype):
 @given(shape=shapes, seed=st.integers(0, 2**32), scaling=st.sampled_from(SCALINGS))
 def test_equals_the_definition(operations, dtype, shape, seed, scaling):
     rng = np.random.default_rng(seed)
-    low, high = np.sort(rng.integers(0, 257, 2))  # narrow ranges: mean far larger than deviation
+    low, high = np.sort(rng.integers(0, 257, 2))  # narrow ranges: large mean, small std
     images = rng.integers(low, max(high, low + 1), shape).clip(0, 255).astype(np.uint8)
     x, expected = run(operations, dtype, images, scaling), naive.scale_images(images, scaling)
     allowance = np.finfo(dtype).eps * np.abs(expected)
@@ -93,7 +93,7 @@ def test_equals_the_definition(operations, dtype, shape, seed, scaling):
 
 
 @DTYPES
-def test_an_image_does_not_depend_on_its_neighbours(dtype):
+def test_an_image_does_not_depend_on_the_other_images(dtype):
     images = np.random.default_rng(1).integers(0, 256, (5, 7, 11, 1)).astype(np.uint8)
     together = run(kernels, dtype, images, "standardized")
     for n in range(5):

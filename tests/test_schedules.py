@@ -45,7 +45,7 @@ def test_step_against_torch():
 
 
 def test_cosine_by_hand():
-    """Quarter points of half a cosine: 1, (1 + sqrt(1/2))/2, 1/2, (1 - sqrt(1/2))/2, 0."""
+    """Values of half a cosine at its quarters: 1, (1 + sqrt(1/2))/2, 1/2, (1 - sqrt(1/2))/2, 0."""
     schedule = CosineWithWarmup(6.0, n_steps=7, n_warmup_steps=2, final_learning_rate=2.0)
     root = math.sqrt(0.5)
     expected = [2, 4, 6, 2 + 2 * (1 + root), 4, 2 + 2 * (1 - root), 2, 2, 2]
@@ -60,7 +60,7 @@ def test_cosine_against_torch():
 
 
 def test_one_cycle_by_hand():
-    """n_steps 10, warm-up 0.3: the peak is step 2; linear ramps from 1 to 25 to 25/1e4."""
+    """n_steps 10, warm-up 0.3: linear from 1 to the peak 25 at step 2, then down to 25/1e4."""
     schedule = OneCycle(25.0, n_steps=10, ramp="linear")
     end = 25 / 1e4
     down = [25 + (end - 25) * j / 7 for j in range(8)]
@@ -107,7 +107,7 @@ def test_one_cycle_rises_then_falls_within_its_bounds(fraction, n_steps, ramp):
 
 
 @pytest.mark.parametrize("ended", [CosineWithWarmup(0.1, 9, 2, 0.01), OneCycle(0.1, 9)])
-def test_past_its_end_a_schedule_keeps_its_last_value(ended):
+def test_after_its_end_a_schedule_keeps_its_last_value(ended):
     assert ended(7) > ended(8) > 0
     assert [ended(step) for step in (9, 10, 10**9)] == [ended(8)] * 3
 
@@ -123,8 +123,8 @@ SCHEDULES = [
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: type(schedule).__name__)
 def test_every_schedule(schedule):
-    """A rate is a plain float above 0; a negative or fractional step is refused; the fields, as a
-    checkpoint stores them, make the same schedule again."""
+    """A rate is a plain float above 0.  A negative or fractional step is refused.  The fields,
+    which a checkpoint stores, make the same schedule again."""
     assert type(schedule(3)) is float and schedule(3) > 0
     assert type(schedule)(**json.loads(json.dumps(dataclasses.asdict(schedule)))) == schedule
     with pytest.raises(ValueError, match="step=-1: expected 0 or more"):

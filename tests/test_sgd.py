@@ -40,7 +40,7 @@ def test_a_constant_gradient_is_a_geometric_sum(operations, nesterov):
 
 
 @BOTH
-def test_weight_decay_alone(operations):
+def test_only_weight_decay(operations):
     p, _ = run(operations, np.array([2.0]), lambda p, step: np.zeros(1), 7, 0.0, 0.1, False)
     assert p[0] == pytest.approx(2 * (1 - RATE * 0.1) ** 7, rel=1e-14)
 
@@ -70,7 +70,7 @@ def test_agrees_with_torch(operations, momentum, weight_decay, nesterov):
     dtype=st.sampled_from([np.float32, np.float64]),
 )
 def test_kernel_against_reference(n, seed, rule, dtype):
-    """At most 8 roundings, each of a number no larger than |p| + |g| + |velocity| here."""
+    """At most 8 roundings, each of a number of at most |p| + |g| + |velocity|."""
     p, g, velocity = np.random.default_rng(seed).standard_normal((3, n)).astype(dtype)
     slack = 8 * np.finfo(dtype).eps * (abs(p) + abs(g) + abs(velocity))
     ours, theirs = [p.copy(), velocity.copy()], [p.copy(), velocity.copy()]

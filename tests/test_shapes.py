@@ -1,4 +1,4 @@
-"""Padding arithmetic against counting, and the argument errors that everybody shares."""
+"""Padding arithmetic against counting, and the shared checks of arguments."""
 
 import re
 
@@ -35,7 +35,7 @@ def test_valid_padding_equals_counting(size, kernel, stride):
 
 
 @given(size=sizes, kernel=kernels, stride=strides)
-def test_every_same_window_holds_a_pixel_and_every_reachable_pixel_a_window(size, kernel, stride):
+def test_every_same_window_has_a_pixel_and_every_reachable_pixel_a_window(size, kernel, stride):
     n_out, before, after = window_axis(size, kernel, stride, "same")
     windows = [set(range(i * stride - before, i * stride - before + kernel)) for i in range(n_out)]
     assert all(window & set(range(size)) for window in windows)
@@ -48,7 +48,7 @@ def test_every_same_window_holds_a_pixel_and_every_reachable_pixel_a_window(size
 @pytest.mark.parametrize(
     "layer, size, kernel, stride, expected",
     [
-        # worked by hand for 84x84: 84/2 = 42, (42-1)*2 + 8 - 84 = 6 -> 3 and 3
+        # by hand for 84x84: 84/2 = 42, (42-1)*2 + 8 - 84 = 6 -> 3 and 3
         ("conv1", 84, 8, 2, (42, 3, 3)),
         ("pool1", 42, 2, 2, (21, 0, 0)),
         # ceil(21/2) = 11, (11-1)*2 + 4 - 21 = 3 -> 1 and 2
@@ -67,33 +67,33 @@ def test_unknown_padding_is_named():
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.0, True, None, "3", np.float64(2)])
-def test_what_is_no_positive_whole_number_is_named(bad):
+def test_the_error_names_what_is_not_a_positive_whole_number(bad):
     expected = re.escape(f"stride is {bad!r}; expected a whole number of 1 or more")
     with pytest.raises(ValueError, match=expected):
         check_positive(size=1, stride=bad)
 
 
-def test_positive_whole_numbers_pass():
+def test_positive_whole_numbers_are_accepted():
     check_positive(one=1, large=10**9, numpy=np.int32(3))
 
 
-def test_an_array_that_fits_is_given_back():
+def test_an_array_that_fits_is_returned_itself():
     x = np.zeros((3, 84, 84, 1), np.float32)
     assert check_array("x", x, ("N", 84, 84, 1), "f", "floats") is x
 
 
-def test_what_is_no_array_is_named():
+def test_the_error_names_what_is_not_an_array():
     with pytest.raises(TypeError, match="x is a list; expected a NumPy array"):
         check_array("x", [1.0], ("N",), "f", "floats")
 
 
-def test_another_kind_is_named():
+def test_the_error_names_a_wrong_dtype():
     with pytest.raises(TypeError, match="x has dtype int64; expected floats"):
         check_array("x", np.zeros(2, np.int64), ("N",), "f", "floats")
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 4, 1), (3, 5)])
-def test_another_shape_is_named(shape):
+def test_the_error_names_a_wrong_shape(shape):
     with pytest.raises(ValueError, match=re.escape(f"x has shape {shape}; expected (N, 4)")):
         check_array("x", np.zeros(shape), ("N", 4), "f", "floats")
 

@@ -1,4 +1,4 @@
-"""Files of soft labels: what is wrong with one is named, what is written can be read."""
+"""Files of soft labels: errors name what is wrong, and files that we write can be read."""
 
 import string
 import tracemalloc
@@ -24,7 +24,7 @@ def table(tmp_path):
     return partial(write_table, tmp_path)
 
 
-# What is wrong with a file.
+# Errors in a file
 
 
 def test_no_such_file(tmp_path):
@@ -79,7 +79,7 @@ def test_bad_npz(npz, changes, message):
 
 
 @pytest.mark.parametrize("row", [[0.2, 0.3, 0.4], [-0.1, 0.6, 0.5], [0, 0, 0], [2, 3, 5]])
-def test_row_that_is_no_distribution(npz, row):
+def test_a_row_that_is_not_a_distribution(npz, row):
     path = npz(drop=["logits"], probabilities=np.array([PROBS[0], row, PROBS[2]]))
     with pytest.raises(DataError, match=r"entry 1 \(row 1\): no distribution \(expected values of"):
         load_soft_labels(path)
@@ -93,7 +93,7 @@ def test_damaged_npz(npz, content):
         load_soft_labels(path)
 
 
-def test_what_else_stands_in_an_npz_is_not_read(npz):
+def test_other_arrays_of_an_npz_are_not_read(npz):
     soft = load_soft_labels(npz(notes=np.array([{"from": "elsewhere"}], dtype=object)))
     np.testing.assert_array_equal(soft.values, LOGITS)
 
@@ -143,7 +143,7 @@ def test_bad_csv(table, lines, options, message):
 
 
 @pytest.mark.parametrize("content", [b"", b"# logits\n", bytes(range(256)) * 9])
-def test_csv_that_is_none(table, content):
+def test_files_that_are_not_csv(table, content):
     path = table()
     path.write_bytes(content)
     with pytest.raises(DataError, match="teacher.csv: (no readable csv|expected a header)"):
@@ -151,7 +151,7 @@ def test_csv_that_is_none(table, content):
 
 
 def test_row_numbers_of_nineteen_digits_are_refused(table):
-    """Eighteen always fit 64 bits."""
+    """Eighteen digits always fit 64 bits."""
     soft = load_soft_labels(table("9" * 18 + ",1,2,3"))
     assert soft.rows.tolist() == [10**18 - 1]
     with pytest.raises(DataError, match=f"line 3: row '{'9' * 19}', expected a whole number 0 or"):
@@ -166,13 +166,13 @@ def test_long_fields_are_cut_in_messages(table):
 
 
 def test_float16_rows_are_added_in_float64(npz):
-    """1/2 + (1/2 - 5/4096) is 0.9988; rounded to float16 it would be within 0.001 of 1."""
+    """1/2 + (1/2 - 5/4096) is 0.9988, too low; in float16 it would round to within 0.001 of 1."""
     row = np.array([[0.5, 0.5 - 5 / 4096, 0]], np.float16)
     with pytest.raises(DataError, match="no distribution"):
         load_soft_labels(npz(drop=["logits"], probabilities=row, rows=np.arange(1)))
 
 
-def test_a_csv_is_utf_8_with_or_without_a_mark(table):
+def test_a_csv_is_utf_8_with_or_without_a_bom(table):
     path = table("é,1,2,3", "\ufeffe,4,5,6", header="id,neutral,sad,happy")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     soft = load_soft_labels(path)
@@ -203,7 +203,7 @@ def test_a_csv_that_cannot_be_read(table, monkeypatch):
             load_soft_labels(path)
 
 
-# Writing.
+# Writing
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".csv"])
@@ -235,7 +235,7 @@ def test_written_and_read(tmp_path, suffix, kind, key, keys, n_crops):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_csv_is_written_line_by_line(tmp_path):
+def test_the_lines_of_a_written_csv(tmp_path):
     path = tmp_path / "t.csv"
     save_soft_labels(path, [[1, -2.5], [0.1, 1e6]], "logits", ["a", "b"], rows=np.array([7, 2]))
     assert path.read_bytes() == b"# logits\nrow,a,b\n7,1,-2.5\n2,0.100000001,1000000\n"
@@ -245,7 +245,7 @@ def test_a_csv_is_written_line_by_line(tmp_path):
     assert path.read_bytes() == expected
 
 
-def test_mirror_images_are_written_to_npz_alone(tmp_path):
+def test_answers_for_mirror_images_are_only_written_to_npz(tmp_path):
     parts = dict(kind="logits", classes=CLASSES, rows=np.arange(3), flipped=LOGITS + 1)
     save_soft_labels(tmp_path / "t.npz", LOGITS, **parts)
     np.testing.assert_array_equal(load_soft_labels(tmp_path / "t.npz").flipped_values, LOGITS + 1)
@@ -281,7 +281,7 @@ def test_mirror_images_are_written_to_npz_alone(tmp_path):
         (dict(path="t.csv", rows=None, ids=np.array(["b", "c", "a\rb"])), ValueError, "a.rb' has"),
     ],
 )
-def test_nothing_is_written_that_could_not_be_read(tmp_path, changes, error, message):
+def test_files_that_could_not_be_read_are_not_written(tmp_path, changes, error, message):
     parts = dict(values=LOGITS, kind="logits", classes=CLASSES, rows=np.arange(3), path="t.npz")
     parts = {**parts, **changes}
     with pytest.raises(error, match=message):
@@ -304,7 +304,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
-# Files that ask for more than there is.
+# Files that claim more memory than they hold
 
 
 def test_an_array_that_claims_to_be_huge(npz):
@@ -334,7 +334,7 @@ def test_a_zip_bomb(tmp_path, monkeypatch):
         load_soft_labels(path)
 
 
-def test_a_csv_without_end(table, monkeypatch):
+def test_an_endless_csv_is_refused(table, monkeypatch):
     from ferdata import soft_label_files
 
     monkeypatch.setattr(soft_label_files, "MAX_ENTRIES", 3)
@@ -348,8 +348,8 @@ def test_a_csv_without_end(table, monkeypatch):
         load_soft_labels(table("1,1,2,3", *5 * [""]))
 
 
-def test_one_long_id_does_not_make_all_ids_wide(tmp_path):
-    """As wide as the longest, 3,000 ids of 60,000 characters would take 720 MB."""
+def test_one_long_id_does_not_take_memory_for_every_row(tmp_path):
+    """3,000 ids, all stored as wide as one of 60,000 characters, would take 720 MB."""
     path = tmp_path / "teacher.csv"
     rows = [f"{n},0.5,0.5" for n in range(3000)]
     path.write_text("\n".join(["id,happy,sad", *rows, "x" * 60_000 + ",0.5,0.5"]))
@@ -364,8 +364,8 @@ def test_one_long_id_does_not_make_all_ids_wide(tmp_path):
 
 
 def test_how_wide_names_may_be(table, monkeypatch):
-    """A name pads all others to its length: refused where that takes more than _SMALL_BYTES of four
-    bytes a character, and more than 8 times what the names hold."""
+    """The longest name pads all others.  It is refused if the padded names take more than
+    _SMALL_BYTES (four bytes per character) and more than 8 times the characters of the names."""
     from ferdata import soft_label_files
 
     def load(n_names, longest):
@@ -374,12 +374,12 @@ def test_how_wide_names_may_be(table, monkeypatch):
         return load_soft_labels(table_of).ids.tolist() == names
 
     monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 4 * 20 * 20)
-    assert load(20, 20)  # 400 characters, 10 times the 39 of the names: just small
+    assert load(20, 20)  # 400 characters, 10 times the 39 of the names, but small enough
     with pytest.raises(
         DataError, match="csv line 23: id of 20 characters, among 21 of 2 on average"
     ):
         load(21, 20)
     monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 100)
-    assert load(15, 16)  # 15 * 16 characters, 8 times the 30 of the names: just narrow
+    assert load(15, 16)  # 15 * 16 characters, 8 times the 30 of the names: accepted
     with pytest.raises(DataError, match="id of 17 characters"):
         load(15, 17)

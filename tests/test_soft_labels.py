@@ -1,4 +1,4 @@
-"""Teacher outputs are aligned by id or row, classes by name, and every doubt is an error."""
+"""Teacher outputs are matched by id or row, classes by name; anything ambiguous is an error."""
 
 import hashlib
 from fractions import Fraction
@@ -45,13 +45,13 @@ def table(tmp_path):
     return partial(write_table, tmp_path)
 
 
-# What is right.
+# Valid files
 
 
-def test_rows_and_classes_go_by_name(npz):
+def test_rows_and_classes_are_matched_by_name(npz):
     path = npz(rows=np.array([20, 10, 30], dtype=np.int32))
     values, report = align_soft_labels(load_soft_labels(path), dataset([10, 20]))
-    # rows 10 and 20 are entries 1 and 0; happy, sad, neutral are columns 2, 1, 0
+    # rows 10 and 20 are entries 1 and 0; happy, sad and neutral are columns 2, 1 and 0
     assert values.tolist() == [[6, 5, 4], [3, 2, 1]] and values.dtype == np.float32
     assert report == AlignReport(n_used=2, n_unused=1, n_floored=0, kind="logits")
 
@@ -89,34 +89,34 @@ def test_float16_probabilities(npz):
     assert load_soft_labels(path).values.shape == (50, 3)
 
 
-def test_csv_is_the_same(table, npz):
+def test_a_csv_gives_the_same(table, npz):
     lines = [f"{i},{a},{b},{c}" for i, (a, b, c) in enumerate(LOGITS.tolist())]
     ours, theirs = load_soft_labels(table(*lines)), load_soft_labels(npz())
     np.testing.assert_array_equal(ours.values, theirs.values)
     assert ours.classes == theirs.classes and ours.rows.tolist() == [0, 1, 2]
 
 
-def test_csv_with_ids(table):
+def test_a_csv_with_ids(table):
     path = table("f/1,1,2,3", "f/0,4,5,6", header="id,neutral,sad,happy")
     values, _ = align_soft_labels(load_soft_labels(path), dataset([0, 1]))
     assert values.tolist() == [[6, 5, 4], [3, 2, 1]]
 
 
-def test_csv_says_what_it_holds(table):
+def test_the_first_line_of_a_csv_says_what_it_holds(table):
     said = load_soft_labels(table("0,0.2,0.3,0.5", first="# probabilities"))
     np.testing.assert_allclose(np.exp(said.values), [[0.2, 0.3, 0.5]], rtol=1e-6)
     assert load_soft_labels(table("0,0.2,0.3,0.5")).values[0, 0] == np.float32(0.2)
     assert load_soft_labels(table("0,.2,.3,.5", "1,1,0,0", first="")).kind == "probabilities"
     assert load_soft_labels(table("0,-2,.3,.5", "1,1,0,3", first="")).kind == "logits"
     assert load_soft_labels(table("0,0,.3,1.5", "1,1,0,.5", first="")).kind == "logits"
-    with pytest.raises(DataError, match="line 2: no distribution, though"):  # 0 and 1 are neither
+    with pytest.raises(DataError, match="line 2: no distribution, though"):  # 0 and 1 may be both
         load_soft_labels(table("0,0,.5,1", first=""))
 
 
 @pytest.mark.parametrize(
     "odd", ["0.2,0.3,0.6", "-0.5,1,0.5", "nan,0,1", "inf,-inf,0", "1e308,1e308,0"]
 )
-def test_csv_that_leaves_doubt(table, odd):
+def test_an_ambiguous_csv_is_refused(table, odd):
     message = "teacher.csv line 3: no distribution, though the file looks like probabilities; begin"
     with pytest.raises(DataError, match=message):
         load_soft_labels(table("0,0.2,0.3,0.5", f"1,{odd}", first=""))
@@ -140,10 +140,10 @@ def test_alignment_whatever_the_order(tmp_path_factory, entry_order, class_order
     assert (report.n_used, report.n_unused) == (len(wanted), 6 - len(wanted))
 
 
-# What does not fit together.
+# Soft labels that do not fit
 
 
-def test_keys_and_values_must_be_as_many():
+def test_there_must_be_as_many_keys_as_values():
     parts = dict(values=LOGITS, classes=tuple(CLASSES), kind="logits", source="here")
     parts.update(ids=None, floored_per_row=np.zeros(3, int))
     message = "^here: expected as many ids or rows or hashes as the 3 rows of values$"
@@ -161,7 +161,7 @@ def test_missing_rows_are_named(npz):
         align_soft_labels(load_soft_labels(path), dataset())
 
 
-def test_class_too_many_or_missing(npz):
+def test_an_extra_or_missing_class(npz):
     soft = load_soft_labels(npz())
     two = LabelSpace("two", ("happy", "sad"))
     with pytest.raises(
@@ -178,7 +178,7 @@ def test_class_too_many_or_missing(npz):
         align_soft_labels(soft, dataset(space=four))
 
 
-def test_data_set_that_cannot_be_aligned(npz):
+def test_a_data_set_that_cannot_be_aligned(npz):
     images, ids = np.zeros((1, 2, 2), dtype=np.uint8), np.array(["f/0"])
     soft = load_soft_labels(npz())
     with pytest.raises(DataError, match="has row numbers, but this data set's rows have none"):
@@ -187,7 +187,7 @@ def test_data_set_that_cannot_be_aligned(npz):
         align_soft_labels(soft, FaceDataset(images=images, ids=ids))
 
 
-# Images known by what they show.
+# Images identified by their pixels
 
 
 def test_a_content_id_is_the_hash_of_shape_and_pixels():
@@ -221,7 +221,7 @@ def test_one_picture_twice_in_the_data_set(npz):
     assert values[:, 0].tolist() == [3, 6, 3] and report.n_used == 2
 
 
-def test_a_hash_may_come_again_with_the_same_answer(npz):
+def test_a_hash_may_be_repeated_with_the_same_answer(npz):
     data = pictures()
     hashes = content_ids(data.images)[[0, 1, 0, 2]]
     logits = np.array([[1, 2, 3], [4, 5, 6], [1, 2.01, 3], [7, 8, 9]])
@@ -241,7 +241,7 @@ def test_a_hash_may_come_again_with_the_same_answer(npz):
 
 
 @pytest.mark.parametrize("hashes", [["a" * 63, "b" * 64, "c" * 64], ["g" * 64] * 3, ["", "", ""]])
-def test_what_is_no_hash(npz, hashes):
+def test_keys_that_are_not_hashes(npz, hashes):
     with pytest.raises(DataError, match="entry 0 .*(64 hex digits, see content_ids|no hash)"):
         load_soft_labels(npz(drop=["rows"], hashes=np.array(hashes)))
 
@@ -259,7 +259,7 @@ TWO = LabelSpace("two", ("happy", "sad"))
 
 def test_extra_classes_of_probabilities(npz):
     soft = load_soft_labels(npz(drop=["logits"], probabilities=PROBS[:, [1, 0, 2]]))
-    # columns: neutral .3 1 .75, sadness .2 0 .25, happiness .5 0 0
+    # by column: neutral .3 1 .75, sadness .2 0 .25, happiness .5 0 0
     data = dataset(space=TWO)
     with pytest.raises(DataError, match="extra class neutral; .*; extra_classes='drop' leaves it"):
         align_soft_labels(soft, data)
@@ -267,7 +267,7 @@ def test_extra_classes_of_probabilities(npz):
     np.testing.assert_allclose(np.exp(values[0]), [0.5, 0.2], rtol=1e-6)
     values, report = align_soft_labels(soft, data, extra_classes="renormalise")
     np.testing.assert_allclose(np.exp(values[0]), [5 / 7, 2 / 7], rtol=1e-6)
-    np.testing.assert_allclose(np.exp(values[1]), [0.5, 0.5], rtol=1e-6)  # nothing was left
+    np.testing.assert_allclose(np.exp(values[1]), [0.5, 0.5], rtol=1e-6)  # neutral had all
     assert report.dropped == ("neutral",) and report.n_mostly_dropped == 2
     assert values.dtype == np.float32
 
@@ -280,11 +280,11 @@ def test_extra_classes_of_logits(npz):
         assert report.dropped == ("neutral",) and report.n_mostly_dropped == 0
     soft = load_soft_labels(npz(logits=LOGITS[:, [2, 1, 0]]))
     _, report = align_soft_labels(soft, dataset(space=TWO), extra_classes="drop")
-    assert report.n_mostly_dropped == 3  # neutral leads by 1 and 2, or by 1 and 16: 0.67, 0.73
+    assert report.n_mostly_dropped == 3  # neutral has more than 0.6
 
 
 def test_mostly_dropped_is_the_mean_over_crops(npz):
-    """Neutral gets 0.9 and 0.3 of the one image, 0.7 and 0.1 of the other: 0.6 and 0.4."""
+    """Neutral gets 0.9 and 0.3 in the crops of one image, mean 0.6; 0.7 and 0.1, mean 0.4."""
     neutral = np.array([[0.9, 0.3], [0.7, 0.1]])
     probs = np.stack([neutral, 1 - neutral, 0 * neutral], axis=-1)
     soft = load_soft_labels(npz(drop=["logits"], probabilities=probs, rows=np.arange(2)))
@@ -295,7 +295,7 @@ def test_mostly_dropped_is_the_mean_over_crops(npz):
             assert report.n_mostly_dropped == expected
 
 
-def test_a_missing_class_is_never_made_up(npz):
+def test_a_missing_class_is_always_an_error(npz):
     space = LabelSpace("other", ("happy", "fear"))
     with pytest.raises(DataError, match="missing class fear"):
         align_soft_labels(load_soft_labels(npz()), dataset(space=space), extra_classes="drop")
@@ -350,13 +350,13 @@ def test_crops_of_probabilities_are_averaged_as_probabilities(npz):
     assert report.n_floored == 3
 
 
-def test_one_crop_is_an_axis_too(npz):
+def test_one_crop_keeps_its_axis(npz):
     soft = load_soft_labels(npz(logits=LOGITS[:, None]))
     assert soft.n_crops == 1 and soft.values.shape == (3, 1, 3)
 
 
 def test_rows_may_be_as_many_as_classes_or_crops(npz):
-    """Three of everything: no axis may be taken for another."""
+    """Three rows, three classes, three crops: axes must not be confused."""
     values = np.arange(27.0).reshape(3, 3, 3)
     soft = load_soft_labels(npz(logits=values))
     kept, _ = align_soft_labels(soft, dataset(), crops="keep")
@@ -367,14 +367,14 @@ def test_rows_may_be_as_many_as_classes_or_crops(npz):
     "order, message",
     [
         (ALL_CROPS[:-1], r"line 3: 3 crops; expected each of the crops 0 to 3 for every image"),
-        (  # image 1, the third to come, begins in line 5
+        (  # image 1 comes third; its entries begin in line 5
             [pair for pair in ALL_CROPS if pair != (1, 3)],
             r"line 5: 3 crops; expected each of the crops 0 to 3 for every image",
         ),
         ([*ALL_CROPS, (2, 1)], r"line 15: row 2 crop 1 was already given in line 7"),
     ],
 )
-def test_crops_that_are_missing_or_doubled(table, order, message):
+def test_crops_that_are_missing_or_repeated(table, order, message):
     with pytest.raises(DataError, match=message):
         load_soft_labels(table(*crop_lines(order), header="row,crop,neutral,sad,happy"))
 
@@ -464,14 +464,14 @@ def test_teachers_are_averaged_as_probabilities(npz, tmp_path):
 
 
 def test_log_sum_exp_of_equal_values():
-    """v + log 2 for (v, v), however far apart the rows are."""
+    """For (v, v) it is v + log 2, also if the rows are very different."""
     v = np.array([[0, 900], [-2000, 5], [1, 2]], np.float32)[..., None]
     found = log_sum_exp(np.repeat(v, 2, axis=-1))
     np.testing.assert_allclose(found, v.astype(np.float64) + np.log(2), rtol=1e-14)
     assert found.dtype == np.float64
 
 
-def test_a_teacher_and_itself_stay_what_they_are(npz):
+def test_averaging_a_teacher_with_itself_changes_nothing(npz):
     soft = load_soft_labels(npz(logits=np.array([[900.0, 0, -900]] * 3), logits_flipped=LOGITS))
     average = average_soft_labels([soft, soft])
     np.testing.assert_allclose(average.values, [[0, -900, -1800]] * 3)
@@ -507,7 +507,7 @@ def test_teachers_that_do_not_fit_together(npz, tmp_path):
 
 
 def test_real_teacher_is_as_good_as_its_description_says(shared, tmp_path, monkeypatch):
-    """PublicTest: 84.1 % of the plurality labels, 87.4 % of the majority labels."""
+    """On PublicTest: 84.1 % of the plurality labels, 87.4 % of the majority labels."""
     from ferdata.sources.fer2013 import load_fer2013
 
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path))
@@ -525,7 +525,7 @@ def test_real_teacher_is_as_good_as_its_description_says(shared, tmp_path, monke
 
 
 def test_real_views_average_to_the_real_teacher(shared):
-    """The shipped logits are the mean over the image and its mirror image."""
+    """The real teacher's logits are the mean of those of the image and its mirror image."""
     views = load_soft_labels(shared / "data" / "teacher_logits_views.npz")
     whole = load_soft_labels(shared / "data" / "teacher_logits.npz")
     mean = (views.values + views.flipped_values) / 2
@@ -546,7 +546,7 @@ def test_a_teacher_for_a_data_set_and_several_of_them(npz, tmp_path):
     average = average_soft_labels([load_soft_labels(both), load_soft_labels(other)])
     np.testing.assert_array_equal(values, align_soft_labels(average, faces)[0])
     assert flipped is None
-    more = tmp_path / "more.npz"  # one answers for further images, in an order of its own
+    more = tmp_path / "more.npz"  # one has answers for more images, in another order
     further = dict(logits=np.vstack([[[9, 9, 9]], -LOGITS]), logits_flipped=np.ones((4, 3)))
     np.savez(more, **further, rows=np.array([7, 0, 1, 2]), classes=np.array(CLASSES))
     found, flipped, _ = load_teachers([both, more], faces)
@@ -556,7 +556,7 @@ def test_a_teacher_for_a_data_set_and_several_of_them(npz, tmp_path):
         np.testing.assert_allclose(answer, (np.exp(x) / np.exp(x).sum() + thirds) / 2, rtol=1e-5)
     sure = dict(probabilities=np.vstack([[[0, 0, 1]], PROBS]), rows=np.array([7, 0, 1, 2]))
     np.savez(other, **sure, classes=np.array(CLASSES))
-    assert load_teachers([both, other], faces)[2].n_floored == 1  # of row 2; row 7 has two
+    assert load_teachers([both, other], faces)[2].n_floored == 1  # in row 2; row 7 has two more
     with pytest.raises(DataError, match="teacher.npz: no entry for 1 of 2 images; .* row 7"):
         load_teachers([more, both], dataset([0, 7]))
     with pytest.raises(ValueError, match="no teachers"):

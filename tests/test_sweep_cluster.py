@@ -1,4 +1,4 @@
-"""Trials on a real Dask scheduler and three worker processes on loopback."""
+"""Trials on a real Dask scheduler with three worker processes on this machine."""
 
 import os
 import socket
@@ -19,14 +19,14 @@ distributed = pytest.importorskip("distributed", reason="the extra `sweep` is no
 ROOT = Path(__file__).resolve().parent.parent
 TRIALS = sweep.grid(**TOY, loss=["none", "kd"], temperature=[2, 8], seed=[0, 1, 2, 3])
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-# what distributed and tornado warn of in this process is not ours to mend
+# warnings of distributed and tornado themselves
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 IMPATIENT = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
 """How long Dask looks for a worker that was killed."""
 
 
 class Cluster:
-    """A scheduler and its workers, each a process; `folder` is where they keep their own."""
+    """A scheduler and its workers, each a process; `folder` is for their own files."""
 
     def __init__(self, folder):
         self.folder, self.processes, self.workers = folder, [], {}
@@ -91,7 +91,7 @@ def run(cluster, folder, source, trials=TRIALS, **options):
 
 
 class CountedSource(ToySource):
-    """Tells of every arrival: a line in `arrivals` for each time it is unpacked."""
+    """Counts its copies: adds a line to the file `arrivals` each time it is unpickled."""
 
     def __init__(self, arrivals, *words, **options):
         super().__init__(*words, **options)
@@ -104,7 +104,7 @@ class CountedSource(ToySource):
 
 
 def test_a_worker_killed_in_the_middle_of_a_trial(cluster, undisturbed, tmp_path):
-    """Its trial goes on elsewhere, data reach each worker once, results are those of one."""
+    """Another worker continues its trial, each worker gets the data once, results are the same."""
     log, arrivals = tmp_path / "log", tmp_path / "arrivals"
     source = CountedSource(arrivals, log, bad_seed=1, bad="die once", unless=tmp_path / "died")
     wait_for_workers(cluster, 3)
@@ -118,7 +118,7 @@ def test_a_worker_killed_in_the_middle_of_a_trial(cluster, undisturbed, tmp_path
     assert len(alive) == 2
     trained = epochs_trained(log)
     assert len({process for *_, process in trained}) == 3
-    # the folder is seen by all: what was done again is the epoch under way
+    # all see the folder, so only the epoch that was running is repeated
     assert len(trained) == len(TRIALS) * N_EPOCHS + 1
     seen = arrivals.read_text().split()
     workers = {str(worker.pid) for worker in cluster.workers.values()}
@@ -131,7 +131,7 @@ def wait_for_workers(cluster, n):
 
 
 class HereAlone(type(Path())):
-    """A path that other machines do not see."""
+    """A path that does not exist for other processes."""
 
     def absolute(self):
         return Path("/nowhere") / self.name
@@ -147,7 +147,7 @@ class FolderHereAlone(sweep.SweepFolder):
 def test_workers_may_keep_checkpoints_on_disks_of_their_own(
     cluster, undisturbed, tmp_path, monkeypatch, is_seen
 ):
-    """As asked for, or because they see no other: a failed trial begins anew, and nothing stays."""
+    """By option, or if they do not see the folder.  A failed trial starts over; no files stay."""
     if not is_seen:
         monkeypatch.setattr("tinycnn.sweep.cluster.SweepFolder", FolderHereAlone)
     options = dict(share_checkpoints=False) if is_seen else {}
@@ -164,7 +164,7 @@ def test_workers_may_keep_checkpoints_on_disks_of_their_own(
     assert not list(cluster.folder.rglob("tinycnn-*"))
 
 
-def test_failures_are_listed_and_tried_again_and_networks_come_back(cluster, tmp_path):
+def test_failures_are_listed_and_retried_and_networks_are_returned(cluster, tmp_path):
     mended = tmp_path / "mended"
     trials = sweep.grid(**TOY, loss="none", seed=[0, 1])
     source = ToySource(bad_seed=1, unless=mended)
@@ -178,8 +178,8 @@ def test_failures_are_listed_and_tried_again_and_networks_come_back(cluster, tmp
     assert not list((tmp_path / "s" / "work").iterdir())
 
 
-def test_faces_travel_to_the_workers(cluster, tmp_path):
-    """A data set's folds, trained on here and there."""
+def test_a_data_set_is_sent_to_the_workers(cluster, tmp_path):
+    """The folds of a data set, trained here and on the workers."""
     rng = np.random.default_rng(0)
     faces = ferdata.FaceDataset(
         images=rng.integers(0, 256, (36, 84, 84), dtype=np.uint8),
@@ -200,8 +200,8 @@ class Stopped(Exception):
     pass
 
 
-def test_trials_of_a_sweep_that_is_stopped_end_after_their_epoch(cluster, undisturbed, tmp_path):
-    """And the next sweep goes on with them."""
+def test_trials_of_a_stopped_sweep_end_after_their_epoch(cluster, undisturbed, tmp_path):
+    """The next sweep continues them."""
     log, n_workers = tmp_path / "log", 2
     slow = ToySource(log, pause_s=0.3)
 
@@ -217,12 +217,12 @@ def test_trials_of_a_sweep_that_is_stopped_end_after_their_epoch(cluster, undist
     assert len(epochs_trained(log)) <= at_stop + n_workers
     outcome = run(cluster, tmp_path / "s", ToySource(log))
     assert untimed(outcome) == untimed(undisturbed)
-    # nothing is lost but the result that was on its way
+    # only the result that was being sent is lost
     assert len(epochs_trained(log)) <= N_EPOCHS * (len(TRIALS) + 1)
 
 
 class Elsewhere(ToySource):
-    """Has another key on every machine and in every process."""
+    """Data whose key is different in every process."""
 
     key = property(lambda self: str(os.getpid()))
 
@@ -233,10 +233,8 @@ def test_workers_with_other_code_or_data_are_refused(cluster, tmp_path):
     assert not list((tmp_path / "failures").iterdir())
 
 
-def test_workers_come_when_the_others_are_gone_and_data_are_sent_again(
-    cluster, undisturbed, tmp_path
-):
-    """The last workers are killed with the data on them; a new one does the rest."""
+def test_new_workers_get_the_data_after_the_others_are_gone(cluster, undisturbed, tmp_path):
+    """The last workers, which have the data, are killed; a new worker does the rest."""
     log = tmp_path / "log"
     gone = []
 
@@ -252,7 +250,7 @@ def test_workers_come_when_the_others_are_gone_and_data_are_sent_again(
     assert gone and untimed(outcome) == untimed(undisturbed)
 
 
-def test_a_scheduler_that_is_not_there_is_named(tmp_path):
+def test_the_error_names_a_scheduler_that_does_not_answer(tmp_path):
     address = f"tcp://127.0.0.1:{free_port()}"
     began = time.monotonic()
     with pytest.raises(sweep.SweepError, match=f"{address}: no Dask scheduler answers"):
@@ -260,13 +258,13 @@ def test_a_scheduler_that_is_not_there_is_named(tmp_path):
     assert time.monotonic() - began < 20
 
 
-def test_what_is_done_needs_no_scheduler(tmp_path):
+def test_a_finished_sweep_needs_no_scheduler(tmp_path):
     done = sweep.run(TRIALS[:1], ToySource(), tmp_path, backend="numpy")
     again = sweep.run_on_cluster(TRIALS[:1], ToySource(), tmp_path, "tcp://127.0.0.1:1")
     assert again == done
 
 
-def test_without_dask_the_extra_is_named(tmp_path, monkeypatch):
+def test_without_dask_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r'pip install "tinycnn\[sweep\]"'):
         sweep.run_on_cluster(TRIALS, ToySource(), tmp_path, "tcp://127.0.0.1:1")

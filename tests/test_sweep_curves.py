@@ -1,4 +1,4 @@
-"""Curves of a sweep: means by size over the temperatures, a figure for what else differs."""
+"""Curves of a sweep: mean accuracy of each size by temperature; other options: more figures."""
 
 import math
 
@@ -11,16 +11,18 @@ pytest.importorskip("matplotlib", reason="curves need the extra plots")
 
 
 def results(trials):
-    """Accuracies: the temperature, and twice the seed."""
+    """Results with an accuracy of temperature (or 30) + 2 * seed."""
     return [result(t, 0, (t.temperature or 30) + 2 * t.seed) for t in trials]
 
 
 def lines(figure):
     drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
-    return {name: [*map(float, y)] for name, y in drawn.items() if not name.startswith(("_", "horiz"))}
+    return {
+        name: [*map(float, y)] for name, y in drawn.items() if not name.startswith(("_", "horiz"))
+    }
 
 
-def test_a_line_a_size_over_the_temperatures():
+def test_one_line_per_size_over_the_temperatures():
     trials = grid(size=["XXS", "M"], loss=["none", "kd"], temperature=[8, 2, 4], seed=[0, 1])
     ((name, figure),) = curves(results(trials)).items()
     assert name == "curves.png"
@@ -31,7 +33,7 @@ def test_a_line_a_size_over_the_temperatures():
     assert [line.get_ydata()[0] for line in levels] == [pytest.approx(31)] * 2
 
 
-def test_what_else_differs_has_a_figure_of_its_own():
+def test_every_setting_of_other_options_has_its_own_figure():
     trials = grid(variant=["v", "p12"], loss=["none", "kd"], temperature=[2, 8])
     assert list(curves(results(trials))) == ["curves-variant-v.png", "curves-variant-p12.png"]
 
@@ -46,7 +48,7 @@ def test_a_long_title_becomes_a_number():
     assert "curves-1.png" in names
 
 
-def test_missing_points_are_gaps_and_several_temperatures_at_once_are_no_point():
+def test_missing_points_are_gaps_and_losses_with_several_temperatures_are_left_out():
     trials = [t for t in grid(size=["S", "M"], loss="kd", temperature=[2, 4, 8, (2, 8)])]
     kept = [r for r in results_without(trials, "S", 4.0)]
     ((_, figure),) = curves(kept).items()
@@ -62,6 +64,6 @@ def results_without(trials, size, temperature):
             yield result(trial, 0, 5 if several else trial.temperature)
 
 
-def test_one_temperature_is_no_curve():
+def test_one_temperature_gives_no_curve():
     assert curves(results(grid(loss=["none", "kd"], temperature=[4]))) == {}
     assert curves([]) == {}

@@ -1,4 +1,4 @@
-"""examples/sweep.py: options and files to trials, tables, summary.csv, errors in one line."""
+"""examples/sweep.py: trials from options and files, tables, summary.csv, errors of one line."""
 
 import csv
 import importlib.util
@@ -60,7 +60,7 @@ def built_in(monkeypatch, few_faces):
 
 @pytest.fixture
 def no_training(monkeypatch):
-    """Trials that would be run, with their source, in the place of running them."""
+    """Replaces running the trials: collects them with their data source."""
     asked = []
 
     def run(trials, source, folder, **options):
@@ -105,7 +105,7 @@ def test_a_sweep_over_folds_of_the_built_in_faces(built_in, tmp_path, capsys):
         result = folder.result(row["name"])
         assert float(row["test_accuracy"]) == result["test"]["accuracy"]
         assert result["validation"]["n_images"] + result["test"]["n_images"] < 40
-    local_crew, local._Crew = local._Crew, None  # nothing is left to run
+    local_crew, local._Crew = local._Crew, None  # no trial is left to run
     try:
         assert run(*words, "--select", "reported") == 0
     finally:
@@ -120,12 +120,12 @@ def test_fer2013_with_votes_and_a_teacher(small, tmp_path, capsys):
     assert "1 trials, 48 images" in out and "accuracy in % on validation images" in out
     (row,) = summary(tmp_path)
     result = sweep.SweepFolder(tmp_path).result(row["name"])
-    assert result["validation"]["n_images"] == 15  # unknown wins the votes for one of 16
+    assert result["validation"]["n_images"] == 15  # one of the 16 rows has most votes for "unknown"
     assert result["test"] is None and row["test_accuracy"] == "" and row["temperature"] == "8"
     assert tuple(result["classes"]) == ferdata.MICROEXPNET8.classes
 
 
-def test_a_failing_trial_is_listed_and_tried_again_on_request(small, tmp_path, capsys):
+def test_a_failing_trial_is_listed_and_retried_on_request(small, tmp_path, capsys):
     words = ["--data", small.data, *TOY, "--learning-rate", "1e-4,1e30", "--epochs", 2]
     assert run(*words, "--out", tmp_path) == 1
     out, err = capsys.readouterr()
@@ -147,7 +147,7 @@ def test_shards_make_up_the_whole(built_in, tmp_path, capsys):
     assert "3 of 3 trials ->" in capsys.readouterr().out
 
 
-def test_ctrl_c_says_how_to_go_on(built_in, tmp_path, capsys, monkeypatch):
+def test_ctrl_c_says_how_to_continue(built_in, tmp_path, capsys, monkeypatch):
     def stopped(*words, **options):
         raise KeyboardInterrupt
 
@@ -159,7 +159,7 @@ def test_ctrl_c_says_how_to_go_on(built_in, tmp_path, capsys, monkeypatch):
 # ---- options ---------------------------------------------------------------------------------
 
 
-def test_the_grid_of_the_floor(small, no_training, tmp_path):
+def test_a_grid_of_sizes_and_temperatures(small, no_training, tmp_path):
     """p12 at four sizes by seven temperatures, and each size without a teacher: 32 trials."""
     words = ["--size", "M,S,XS,XXS", "--temperature", "2,4,8,16,20,32,64", "--loss", "none,kd"]
     assert run(*small.options(), *words, "--epochs", 8, "--out", tmp_path) == 0
@@ -169,7 +169,7 @@ def test_the_grid_of_the_floor(small, no_training, tmp_path):
     assert source.targets == "distribution" and source.protocol == "own-split"
 
 
-def test_every_option_of_a_recipe_is_one_of_the_sweep(small, no_training, tmp_path):
+def test_every_option_of_a_recipe_is_an_option_of_the_sweep(small, no_training, tmp_path):
     words = "--augment-strength 0.5,1 --mixup 0.2 --cutmix 1 --label-smoothing 0.1 --dropout 0.3"
     words += " --ema-decay 0.9 --clip-norm 2 --flipped-teacher yes,no --recipe best"
     assert run(*small.options(), *words.split(), "--out", tmp_path) == 0
@@ -208,7 +208,7 @@ def trials_of(no_training):
     return set(trials), source
 
 
-def test_a_file_says_what_the_command_line_says(small, no_training, tmp_path):
+def test_a_file_and_the_command_line_give_the_same_trials(small, no_training, tmp_path):
     pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
     (tmp_path / "faces").mkdir()
     for path in (small.data, small.votes, small.teacher):
@@ -231,7 +231,7 @@ def test_a_file_says_what_the_command_line_says(small, no_training, tmp_path):
     from_line, source_of_line = trials_of(no_training)
     assert from_file == from_line and len(from_line) == 12
     assert source.key == source_of_line.key
-    # the command line overrides the file
+    # options on the command line override the file
     assert run("--config", config, "--size", "M", "--seeds", 7) == 0
     overridden, _ = trials_of(no_training)
     assert {(t.size, t.seed) for t in overridden} == {("M", 7)}
@@ -272,7 +272,7 @@ def test_tables_of_a_file_are_the_trials(built_in, no_training, tmp_path):
         ("augment = 2", "augment is 2; expected true or false"),
     ],
 )
-def test_a_file_that_is_wrong_is_told_in_one_line(built_in, tmp_path, capsys, text, words):
+def test_errors_in_a_file_have_one_line(built_in, tmp_path, capsys, text, words):
     pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
     (tmp_path / "sweep.toml").write_text(text)
     assert run("--config", tmp_path / "sweep.toml", "--out", tmp_path / "s") == 2
@@ -299,13 +299,13 @@ def test_a_file_that_is_wrong_is_told_in_one_line(built_in, tmp_path, capsys, te
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(built_in, tmp_path, capsys, options, words):
+def test_errors_have_one_line(built_in, tmp_path, capsys, options, words):
     assert run(*options, "--out", tmp_path / "s") == 2
     assert words in one_error_line(capsys.readouterr())
     assert not (tmp_path / "s").exists()
 
 
-def test_a_loss_with_a_teacher_needs_one(small, no_training, tmp_path, capsys):
+def test_a_loss_with_soft_labels_needs_a_teacher(small, no_training, tmp_path, capsys):
     assert run("--data", small.data, "--loss", "kd", "--out", tmp_path) == 2
     assert "needs --teacher" in one_error_line(capsys.readouterr())
     assert run("--data", small.data, "--out", tmp_path) == 0
@@ -321,7 +321,7 @@ def test_folds_by_subject_need_subjects(small, no_training, tmp_path, capsys):
     assert source.protocol == "random" and sorted(t.fold for t in trials) == list(range(10))
 
 
-def test_a_scheduler_that_is_not_there(built_in, tmp_path, capsys, monkeypatch):
+def test_a_scheduler_that_does_not_answer(built_in, tmp_path, capsys, monkeypatch):
     def nobody(trials, source, folder, scheduler, *, n_threads, **options):
         raise sweep.SweepError(f"{scheduler}: no Dask scheduler answers ({n_threads})")
 

@@ -1,4 +1,4 @@
-"""Trials in processes of this machine: whatever is killed, nothing is lost or done twice."""
+"""Trials in processes on this machine: after any kill nothing is lost and nothing done twice."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def undisturbed(tmp_path_factory):
 
 def each_epoch_once(log, trials=TRIALS):
     found = sorted(line[:3] for line in epochs_trained(log))
-    # the log knows trials by seed and teacher: two temperatures look alike there
+    # the log has seed and teacher but not the temperature, so two trials look the same
     return found == sorted(
         (t.seed, int(t.has_teacher), epoch) for t in trials for epoch in range(N_EPOCHS)
     )
@@ -70,7 +70,7 @@ def test_results_do_not_depend_on_the_number_of_processes_and_come_in_order(undi
     assert on_disk == outcome.results
 
 
-def test_a_sweep_that_is_done_trains_nothing_and_starts_no_process(tmp_path, monkeypatch):
+def test_a_finished_sweep_trains_nothing_and_starts_no_process(tmp_path, monkeypatch):
     first = run(tmp_path, trials=FEW[:1])
     monkeypatch.setattr(local, "_Crew", None)
     told = []
@@ -78,7 +78,7 @@ def test_a_sweep_that_is_done_trains_nothing_and_starts_no_process(tmp_path, mon
     assert again == first and told == [(1, 0, 1)]
 
 
-def test_networks_are_kept_on_request_and_a_result_without_one_is_then_not_done(tmp_path):
+def test_networks_are_kept_on_request_and_missing_ones_are_trained_again(tmp_path):
     outcome = run(tmp_path, trials=FEW[:1])
     (name,) = outcome.results
     folder = sweep.SweepFolder(tmp_path)
@@ -108,7 +108,7 @@ def test_cores_are_shared_out_and_libraries_start_no_threads(monkeypatch):
 # ---- failures --------------------------------------------------------------------------------
 
 
-def test_a_failing_trial_stops_no_other_and_is_tried_again_on_request(undisturbed, tmp_path):
+def test_a_failing_trial_stops_no_other_and_is_retried_on_request(undisturbed, tmp_path):
     mended = tmp_path / "mended"
     source = ToySource(tmp_path / "log", bad_seed=1, unless=mended)
     folder = tmp_path / "s"
@@ -120,22 +120,22 @@ def test_a_failing_trial_stops_no_other_and_is_tried_again_on_request(undisturbe
     assert kept["error"] == "ValueError: epoch 1 is bad" and "toy_sweep.py" in kept["traceback"]
     assert kept["trial"]["seed"] == 1
     n_epochs = len(epochs_trained(source.log))
-    assert run(folder, source, FEW).failures == outcome.failures  # listed, not run
+    assert run(folder, source, FEW).failures == outcome.failures  # listed, but not run again
     assert len(epochs_trained(source.log)) == n_epochs
     mended.touch()
     outcome = run(folder, source, FEW, retry_failed=True)
     assert not outcome.failures and not list((folder / "failures").iterdir())
     assert untimed(outcome)[name] == untimed(undisturbed)[name]
     trained = [line[2] for line in epochs_trained(source.log) if line[0] == 1]
-    assert trained == [0, 1, 1, 2, 3]  # the retry went on from epoch 0's checkpoint
+    assert trained == [0, 1, 1, 2, 3]  # the retry resumed from the checkpoint of epoch 0
 
 
-def test_a_trial_whose_process_always_dies_fails_and_the_others_do_not(tmp_path):
+def test_a_trial_whose_process_always_dies_fails_but_the_others_finish(tmp_path):
     source = ToySource(tmp_path / "log", bad_seed=1, bad="die")
     outcome = run(tmp_path / "s", source, FEW, n_processes=2)
     assert list(outcome.failures.values()) == [ONE_KILLED] and len(outcome.results) == 2
     trained = [line[:3] for line in epochs_trained(source.log)]
-    for seed in (0, 2):  # nothing of theirs was done twice
+    for seed in (0, 2):  # no epoch of the others was repeated
         assert [e for s, _, e in trained if s == seed] == list(range(N_EPOCHS))
     assert [e for s, _, e in trained if s == 1] == [0, 1, 1, 1]
     (name,) = outcome.failures
@@ -143,7 +143,7 @@ def test_a_trial_whose_process_always_dies_fails_and_the_others_do_not(tmp_path)
 
 
 class Unreadable:
-    """Data that cannot be unpacked where they arrive."""
+    """Data that cannot be unpickled in the other process."""
 
     key, classes = "toy", ("a",)
 
@@ -151,7 +151,7 @@ class Unreadable:
         return (int, ("no number",))
 
 
-def test_processes_that_do_not_start_end_the_sweep(tmp_path, capfd):
+def test_a_sweep_ends_if_its_processes_cannot_start(tmp_path, capfd):
     with pytest.raises(sweep.SweepError, match="end as soon as they start"):
         run(tmp_path, Unreadable(), FEW)
     assert "no number" in capfd.readouterr().err
@@ -159,19 +159,19 @@ def test_processes_that_do_not_start_end_the_sweep(tmp_path, capfd):
 
 
 class OtherHere(ToySource):
-    """Data that have another key in every process."""
+    """Data whose key is different in every process."""
 
     key = property(lambda self: str(os.getpid()))
 
 
-def test_other_code_or_data_in_a_worker_end_the_sweep_and_nothing_is_kept(tmp_path):
+def test_a_sweep_ends_if_a_worker_has_other_code_or_data(tmp_path):
     with pytest.raises(sweep.SweepError, match="differ from those of the sweep"):
         run(tmp_path, OtherHere(), FEW)
     for kept in ("failures", "results"):
         assert not list((tmp_path / kept).iterdir())
 
 
-def test_a_result_that_is_none_is_named(tmp_path):
+def test_an_invalid_result_file_is_named(tmp_path):
     outcome = run(tmp_path, trials=FEW[:1])
     (name,) = outcome.results
     path = tmp_path / "results" / f"{name}.json"
@@ -198,14 +198,14 @@ def test_a_result_that_is_none_is_named(tmp_path):
 # ---- several sweeps at once ------------------------------------------------------------------
 
 
-def test_a_trial_in_another_sweeps_hands_is_left_to_it_while_others_are_run(tmp_path):
+def test_a_trial_locked_by_another_sweep_is_left_to_it(tmp_path):
     folder = sweep.SweepFolder(tmp_path / "s")
     names = list(sweep.names(FEW, "toy"))
     log, told = tmp_path / "log", []
 
     def release(n_done, n_failed, n_trials):
         told.append(n_done)
-        if n_done == 2:  # the two others are done: now the other sweep loses its lock
+        if n_done == 2:  # the two others are done: now release the lock of the other sweep
             assert not folder.is_done(names[0])
             held.__exit__(None, None, None)
 
@@ -238,9 +238,7 @@ def start(folder, n_processes, log, pause_s=0.0, **options):
     )
 
 
-def test_a_sweep_killed_ten_times_ends_with_the_results_of_an_undisturbed_one(
-    undisturbed, tmp_path
-):
+def test_a_sweep_killed_ten_times_ends_with_the_same_results(undisturbed, tmp_path):
     rng = random.Random(int(os.environ.get("TINYCNN_KILL_SEED", "3")))
     folder, log = tmp_path / "s", tmp_path / "log"
     n_midway = 0
@@ -249,10 +247,10 @@ def test_a_sweep_killed_ten_times_ends_with_the_results_of_an_undisturbed_one(
         return list((folder / "work").glob("*/last/checkpoint.safetensors"))
 
     for k in range(10):
-        # an epoch pauses for longer than a kill waits: a trial with a checkpoint is met in training
+        # an epoch pauses for longer than the kill waits, so a trial with a checkpoint is training
         program = start(folder, 2, log, pause_s=0.3)
         before = len(epochs_trained(log))
-        if k % 2:  # half of the kills come at any time, half once training goes on
+        if k % 2:  # half of the kills come at random times, half after an epoch has ended
             until(lambda: len(epochs_trained(log)) > before + 1 and checkpoints())
         time.sleep(rng.uniform(0, 0.15))
         os.killpg(program.pid, signal.SIGKILL)
@@ -261,7 +259,7 @@ def test_a_sweep_killed_ten_times_ends_with_the_results_of_an_undisturbed_one(
     assert n_midway >= 3, "the kills met no training"
     outcome = run(folder, ToySource(log))
     assert untimed(outcome) == untimed(undisturbed)
-    # what was done again is the epoch under way: one for each process that was killed
+    # each killed process repeats at most the epoch that was running
     n_again = len(epochs_trained(log)) - len(TRIALS) * N_EPOCHS
     assert 0 <= n_again <= 10 * 2
 
@@ -270,7 +268,7 @@ def workers_of(log):
     return {process for *_, process in epochs_trained(log)}
 
 
-def test_a_killed_worker_costs_its_trial_an_epoch_and_the_others_nothing(undisturbed, tmp_path):
+def test_a_killed_worker_only_repeats_one_epoch_of_its_trial(undisturbed, tmp_path):
     log = tmp_path / "log"
     source = ToySource(log, bad_seed=1, bad="die once", unless=tmp_path / "died")
     outcome = run(tmp_path / "s", source, FEW, n_processes=2)
@@ -283,24 +281,24 @@ def test_a_killed_worker_costs_its_trial_an_epoch_and_the_others_nothing(undistu
         assert [epoch for s, _, epoch in trained if s == seed] == [0, 1, 2, 3]
 
 
-def test_workers_end_with_a_sweep_that_is_killed(tmp_path):
+def test_workers_end_when_their_sweep_is_killed(tmp_path):
     log = tmp_path / "log"
     program = start(tmp_path / "s", 2, log)
     until(lambda: len(workers_of(log)) == 2)
     workers = workers_of(log)
     assert all(map(is_alive, workers))
-    program.kill()  # the parent alone
+    program.kill()  # kill only the parent
     program.wait()
     until(lambda: not any(map(is_alive, workers)), seconds=5)
 
 
-def test_ctrl_c_stops_at_once_leaves_no_process_and_whole_checkpoints(undisturbed, tmp_path):
+def test_ctrl_c_stops_at_once_without_processes_or_broken_checkpoints(undisturbed, tmp_path):
     log = tmp_path / "log"
     program = start(tmp_path / "s", 2, log, stderr=subprocess.PIPE, text=True)
     until(lambda: len(epochs_trained(log)) >= 4)
     workers = workers_of(log)
     began = time.monotonic()
-    os.killpg(program.pid, signal.SIGINT)  # as a terminal does: all of them hear it
+    os.killpg(program.pid, signal.SIGINT)  # like a terminal: the signal goes to all processes
     _, err = program.communicate(timeout=20)
     assert time.monotonic() - began < 5
     assert err.count("Traceback") == 1 and err.rstrip().endswith("KeyboardInterrupt"), err

@@ -1,4 +1,4 @@
-"""The simulation behind docs/scale.md: queues that can be reckoned by hand, and the page itself."""
+"""The simulation behind docs/scale.md, on queues that can be computed by hand; and the page."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,29 +17,29 @@ def run(jobs, n_cores, costs=FREE, **options):
 
 
 def test_the_grid_is_the_papers():
-    """16 candidates and 7 temperatures of 4 sizes, ten folds, two data sets, two splits."""
+    """16 candidates, and 4 sizes at 7 temperatures; ten folds, two data sets, two splits."""
     assert len(paper_grid(MEASURED)) == (16 + 28) * 10 * 2 * 2
     once, twice = (sum(j.seconds for j in paper_grid(MEASURED, n)) for n in (10, 20))
     assert twice == pytest.approx(2 * once)
 
 
 @pytest.mark.parametrize("n_cores, seconds", [(1, 6000), (2, 3000), (7, 900), (60, 100), (99, 100)])
-def test_equal_trials_go_in_waves(n_cores, seconds):
+def test_equal_trials_run_in_rounds(n_cores, seconds):
     found = run(SAME, n_cores)
     assert found.seconds == pytest.approx(seconds)
     assert found.cores_busy == pytest.approx(6000 / (n_cores * seconds))
 
 
-def test_longest_first_fills_the_end():
+def test_longest_first_is_faster():
     jobs = [Job(s, 0.0) for s in (1, 1, 1, 1, 4)]
     assert run(jobs, 2).seconds == 6  # 1 1 | 1 1 | 4
     assert run(jobs, 2, longest_first=True).seconds == 4
 
 
-def test_a_slow_scheduler_feeds_so_many_cores_and_no_more():
+def test_a_slow_scheduler_limits_the_cores_that_work():
     costs = replace(FREE, task_s=10.0)
     found = run(SAME, 60, costs)
-    assert found.seconds == pytest.approx(60 * 10 + 100)  # one after the other, then the last trial
+    assert found.seconds == pytest.approx(60 * 10 + 100)  # one by one, then the last trial
     assert sweep_scale.first_limit(costs, 100.0) == 10
     assert run(SAME, 10, costs).seconds < 1.2 * found.seconds
 
@@ -48,15 +48,15 @@ def test_results_are_written_one_after_the_other():
     assert run(SAME, 60, replace(FREE, result_s=5.0)).seconds == pytest.approx(100 + 60 * 5)
 
 
-def test_a_shared_disk_slows_all_that_write_more_than_it_takes():
+def test_a_slow_shared_disk_slows_all_trials():
     jobs = [Job(100.0, 10.0)] * 60
     assert run(jobs, 6, disk_bytes_per_s=60.0).seconds == pytest.approx(1000)
     found = run(jobs, 6, disk_bytes_per_s=30.0)
     assert found.seconds == pytest.approx(2000) and found.disk_bytes_per_s == pytest.approx(30)
 
 
-def test_data_are_handed_on_and_share_a_machines_network():
-    n_bytes = sweep_scale.NETWORK_BYTES_PER_S  # a copy takes a second
+def test_workers_pass_the_data_on_and_share_the_network():
+    n_bytes = sweep_scale.NETWORK_BYTES_PER_S  # so that one copy takes a second
     assert data_seconds(1, n_bytes) == 1 and data_seconds(64, n_bytes) == 64
     assert data_seconds(2**70, n_bytes) == pytest.approx(70, abs=1)
     assert simulate(SAME, 60, FREE, data_bytes=n_bytes).seconds == pytest.approx(100 + 60)

@@ -1,4 +1,4 @@
-"""Choosing by validation or by the reported score, and what the tables say."""
+"""Choosing an option by validation or by the reported score, and the tables of a sweep."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ def result(validation, test=None, **options):
 
 
 RESULTS = [
-    # fold 0: validation prefers 2, the test images 8;  fold 1: the other way round for validation
+    # fold 0: validation prefers 2 and the test images 8; fold 1: both prefer 8
     result(0.9, 0.1, temperature=2, fold=0),
     result(0.8, 0.7, temperature=8, fold=0),
     result(0.5, 0.2, temperature=2, fold=1),
@@ -39,23 +39,23 @@ def chosen(results, rule):
     return [(r["trial"]["fold"], r["trial"]["temperature"]) for r in found]
 
 
-def test_validation_chooses_in_every_fold_without_a_look_at_the_test_images():
+def test_validation_chooses_in_every_fold_without_the_test_images():
     assert chosen(RESULTS, "validation") == [(0, 2), (1, 8)]
     swapped = [{**r, "test": {"accuracy": 1 - r["test"]["accuracy"]}} for r in RESULTS]
     assert chosen(swapped, "validation") == [(0, 2), (1, 8)]
 
 
-def test_reported_chooses_one_value_by_what_is_reported():
+def test_reported_chooses_one_value_by_the_test_score():
     assert chosen(RESULTS, "reported") == [(0, 8), (1, 8)]
 
 
-def test_a_choice_that_looks_at_what_is_reported_is_optimistic():
+def test_choosing_by_the_test_score_is_optimistic():
     assert not sweep.is_optimistic(RESULTS, "validation")
     assert sweep.is_optimistic(RESULTS, "reported")
     assert sweep.is_optimistic([result(0.5)], "validation")
 
 
-def test_every_setting_of_the_other_options_has_a_choice_of_its_own():
+def test_every_setting_of_the_other_options_has_its_own_choice():
     results = [
         result(0.1 * (t + k), 0.5, temperature=t, size=size, seed=seed)
         for k, (size, seed) in enumerate([("M", 0), ("M", 1), ("XXS", 0)])
@@ -89,7 +89,7 @@ def test_unknown_rules_and_options_are_refused():
 
 
 def test_the_interval_of_textbook_numbers():
-    """Ten values with mean 5 and deviation 2: t(0.975, 9) = 2.262157 (any table of t)."""
+    """Ten values with mean 5 and standard deviation 2; t(0.975, 9) = 2.262157 (tables of t)."""
     values = [5 + 2 * (9 / 10) ** 0.5 * sign for sign in (1, -1) * 5]
     mean, half = sweep.mean_and_interval(values)
     assert mean == pytest.approx(5) and half == pytest.approx(2.262157 * 2 / 10**0.5, rel=1e-6)
@@ -107,20 +107,20 @@ def test_the_interval_is_not_negative_and_holds_the_mean(values):
 # ---- tables ----------------------------------------------------------------------------------
 
 
-def test_the_table_has_sizes_below_each_other_and_temperatures_beside_each_other():
+def test_the_table_has_a_row_per_size_and_a_column_per_temperature():
     results = [result(0.0, 0.5, size="XXS", loss="none"), result(0.0, 0.25, size="M", loss="none")]
     results += [result(0.0, 0.6 + 0.1 * s, size="M", temperature=8, seed=s) for s in (0, 1)]
     results += [result(0.0, 0.4, size="XXS", temperature=t) for t in (16, 8)]
     lines = sweep.score_tables(results).splitlines()
     assert lines[0].split("  ")[0] == "size"
     assert lines[0].split()[1:] == ["no", "teacher", "t=8", "t=16"]
-    # two values 60 and 70: t(0.975, 1) = 12.7062, half = 12.7062 * 7.0711 / sqrt 2
+    # values 60 and 70: t(0.975, 1) = 12.7062, half width = 12.7062 * 7.0711 / sqrt 2
     assert lines[1].split() == ["M", "25.0", "65.0", "+-63.5", "(2)", "-"]
     assert lines[2].split() == ["XXS", "50.0", "40.0", "40.0"]
     assert len(lines) == 3
 
 
-def test_other_options_that_differ_have_a_table_each_with_the_untaught_in_all():
+def test_each_setting_of_other_options_has_a_table_and_all_have_the_runs_without_teacher():
     results = [result(0.5, loss="none")] + [result(0.6, loss=loss) for loss in ("kd", "dkd-z")]
     tables = sweep.score_tables(results).split("\n\n")
     assert [table.splitlines()[0] for table in tables] == [
@@ -133,7 +133,7 @@ def test_other_options_that_differ_have_a_table_each_with_the_untaught_in_all():
     assert sweep.score_tables([]) == ""
 
 
-def test_the_csv_has_a_line_a_trial_whatever_became_of_it():
+def test_the_csv_has_a_line_for_every_trial_also_if_it_failed():
     trials = sweep.names(sweep.grid(temperature=[2, (2, 8)], loss=["kd", "none"]), "d")
     done, failed, missing = trials
     outcome = sweep.Outcome({done: result(0.5, 0.25)}, {failed: 'ValueError: a, "b"\nc'})
@@ -157,7 +157,7 @@ def test_the_reported_score_is_that_of_the_test_images_if_there_are_any():
 
 
 def test_differences_are_of_pairs_with_the_same_seed():
-    """Seeds differ by 0.2, the setting by 0.010, 0.014 and 0.012 beside each."""
+    """Seeds differ by 0.2; with equal seeds, the settings differ by 0.010, 0.014 and 0.012."""
     results = [result(0.5 + 0.2 * seed, seed=seed) for seed in (0, 1, 2)]
     gains = {0: 0.010, 1: 0.014, 2: 0.012}
     results += [result(0.5 + 0.2 * k + gain, seed=k, mixup=0.2) for k, gain in gains.items()]
@@ -176,7 +176,7 @@ def test_without_a_second_setting_there_are_no_differences():
     assert sweep.difference_table([]) == ""
 
 
-def test_a_setting_is_named_by_what_it_has_else():
+def test_a_setting_is_named_by_its_differences():
     results = [result(0.5), result(0.6, loss="none"), result(0.4, temperature=(1, 8), dropout=0.1)]
     lines = sweep.difference_table(results).splitlines()
     assert "the first" in lines[1] and "loss none" in lines[2]

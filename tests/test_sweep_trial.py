@@ -1,4 +1,4 @@
-"""One trial: its options and name, and going on from wherever it was left."""
+"""One trial: its options, its name, and resuming it."""
 
 import ast
 import dataclasses
@@ -16,7 +16,7 @@ from tinycnn.sweep import Trial, trial
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_a_trial_takes_what_is_not_given_from_its_recipe():
+def test_options_that_are_not_given_come_from_the_recipe():
     for name, recipe in RECIPES.items():
         made = Trial(recipe=name)
         for option in ("epochs", "learning_rate", "batch_size", "augment", "temperature", "loss"):
@@ -38,7 +38,7 @@ def test_equal_options_are_one_trial():
     assert Trial(mixup=0) == Trial(mixup=0.0) != Trial(mixup=1)
 
 
-def test_every_option_the_data_and_the_code_are_in_the_name(monkeypatch):
+def test_the_name_depends_on_every_option_the_data_and_the_code(monkeypatch):
     other = dict(variant="p1", size="XS", loss="kd-z", temperature=3, soft_weight=0.1)
     other |= dict(loss_scale="paper", seed=1, fold=0, epochs=2, learning_rate=0.1, batch_size=3)
     other |= dict(augment=False, augment_strength=0.5, label_smoothing=0.1, dropout=0.1)
@@ -117,7 +117,7 @@ def test_shards_have_every_trial_once_whatever_their_order():
 
 
 def imported_by(path):
-    """Files of tinycnn that a file of it imports, wherever in it."""
+    """Files of tinycnn that this file imports, anywhere in it."""
     package = path.relative_to(ROOT).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -134,7 +134,7 @@ def imported_by(path):
                 yield place.with_suffix(".py")
 
 
-def test_all_code_that_a_trial_runs_is_in_its_name():
+def test_the_name_depends_on_all_code_that_a_trial_runs():
     seen, todo = set(), [ROOT / "tinycnn" / "sweep" / "trial.py"]
     while todo:
         path = todo.pop()
@@ -146,7 +146,7 @@ def test_all_code_that_a_trial_runs_is_in_its_name():
     assert not [place for place in places if place.startswith(trial._NOT_IN_TRIALS)]
 
 
-def test_the_code_version_changes_with_deciding_files_alone(tmp_path, monkeypatch):
+def test_the_code_version_only_changes_with_files_that_matter(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "tinycnn", tmp_path / "tinycnn")
     monkeypatch.setattr(trial, "__file__", str(tmp_path / "tinycnn" / "sweep" / "trial.py"))
 
@@ -183,7 +183,7 @@ def undisturbed(tmp_path_factory):
     return run(tmp_path_factory.mktemp("undisturbed"))
 
 
-def test_a_result_says_all_and_json_holds_it(undisturbed, tmp_path):
+def test_a_result_is_complete_and_json_holds_it(undisturbed, tmp_path):
     result = undisturbed
     assert untimed(json.loads(json.dumps(result))) == untimed(result)
     assert result["name"] == Trial(**TOY, loss="none").name("toy")
@@ -225,7 +225,7 @@ def interrupt_after(n):
 
 
 @pytest.mark.parametrize("n", [1, 3, N_EPOCHS])
-def test_a_trial_goes_on_from_its_last_epoch_to_the_same_result(undisturbed, tmp_path, n):
+def test_a_trial_resumed_from_its_last_epoch_gives_the_same_result(undisturbed, tmp_path, n):
     source = ToySource(log=tmp_path / "log")
     with pytest.raises(Interrupted):
         run(tmp_path / "work", source, on_epoch=interrupt_after(n))
@@ -239,14 +239,14 @@ def damage(path):
 
 @pytest.mark.parametrize("change", [damage, Path.unlink])
 @pytest.mark.parametrize("which", ["last", "best"])
-def test_a_trial_whose_files_are_damaged_begins_anew(undisturbed, tmp_path, which, change):
+def test_a_trial_with_damaged_files_starts_over(undisturbed, tmp_path, which, change):
     with pytest.raises(Interrupted):
         run(tmp_path, on_epoch=interrupt_after(N_EPOCHS))
     change(checkpoint.path_in(tmp_path) if which == "last" else tmp_path / checkpoint.BEST)
     assert untimed(run(tmp_path)) == untimed(undisturbed)
 
 
-def test_a_checkpoint_of_other_options_is_not_gone_on_with(undisturbed, tmp_path):
+def test_a_checkpoint_with_other_options_is_not_resumed(undisturbed, tmp_path):
     with pytest.raises(Interrupted):
         run(tmp_path, trial=dict(learning_rate=1e-3), on_epoch=interrupt_after(2))
     assert untimed(run(tmp_path)) == untimed(undisturbed)
@@ -262,10 +262,10 @@ def test_a_trial_on_compiled_kernels_does_not_depend_on_threads(tmp_path):
 
 
 class Asked(Exception):
-    """Raised in the place of training, with what was asked for."""
+    """Raised instead of training; holds the options that training would get."""
 
 
-def test_options_reach_the_data_and_the_training(tmp_path, monkeypatch):
+def test_options_are_passed_to_the_data_and_the_training(tmp_path, monkeypatch):
     asked = {}
 
     class Source(ToySource):

@@ -1,4 +1,4 @@
-"""The checker is checked: a wrong gradient fails, the right one passes, and the message is true."""
+"""The gradient checker: a wrong gradient fails, the right one passes, the message is right."""
 
 import re
 
@@ -88,7 +88,7 @@ def forget(gradient):
 
 
 def spoil_one(gradient):
-    """One entry of average size is wrong by a thousandth."""
+    """Changes one entry of average size by a thousandth."""
     wrong = gradient.copy()
     wrong.flat[gradient.size // 2] += 1e-3 * np.sqrt(np.mean(gradient**2))
     return wrong
@@ -135,7 +135,7 @@ def test_a_wrong_gradient_fails_and_is_named(n_directions, wrong, name):
     assert said["name"] == name and said["seed"] == SEED and said["tolerance"] == 1e-7
     assert said["analytic"] == pytest.approx(gradients[name][said["index"]], rel=1e-11, abs=1e-300)
     assert said["numeric"] == pytest.approx(right[said["index"]], rel=1e-8)
-    # the entry that is named is the worst one
+    # the entry that the message names is the worst one
     worst = np.abs(gradients[name] - right).max()
     assert abs(said["analytic"] - said["numeric"]) == pytest.approx(worst, rel=1e-6)
     if wrong in IN_ONE_ENTRY:
@@ -147,7 +147,7 @@ def test_a_wrong_gradient_fails_and_is_named(n_directions, wrong, name):
 @MODES
 @pytest.mark.parametrize("wrong", [not_a_number, infinite])
 @pytest.mark.parametrize("name", SMOOTH)
-def test_a_gradient_that_is_no_number_fails_and_is_named(n_directions, wrong, name):
+def test_a_nan_gradient_fails_and_is_named(n_directions, wrong, name):
     loss, tensors, gradients = smooth_problem()
     gradients[name] = wrong(gradients[name])
     with pytest.raises(GradientError, match=f"gradient of {name}.*seed {SEED}") as raised:
@@ -159,7 +159,7 @@ def test_a_gradient_that_is_no_number_fails_and_is_named(n_directions, wrong, na
 
 @MODES
 @pytest.mark.parametrize("name", SMOOTH)
-def test_the_tolerance_is_the_callers(n_directions, name):
+def test_the_caller_can_choose_the_tolerance(n_directions, name):
     loss, tensors, gradients = smooth_problem()
     gradients[name] = scale_up(gradients[name])
     options = dict(n_directions=n_directions, seed=SEED)
@@ -171,7 +171,7 @@ def test_the_tolerance_is_the_callers(n_directions, name):
 
 @MODES
 @pytest.mark.parametrize("wrong", [None, flip_sign, forget])
-def test_tensors_are_put_back_to_the_bit(n_directions, wrong):
+def test_tensors_are_restored_bit_by_bit(n_directions, wrong):
     loss, tensors, gradients = smooth_problem()
     before = {name: tensor.copy() for name, tensor in tensors.items()}
     if wrong:
@@ -220,14 +220,14 @@ def test_a_gradient_of_another_shape_fails(n_directions):
 
 
 @MODES
-def test_a_loss_that_is_no_number_proves_nothing(n_directions):
+def test_a_nan_loss_is_an_error(n_directions):
     _, tensors, gradients = smooth_problem()
     with pytest.raises(GradientError, match="gradient of a"):
         check_gradients(lambda: float("nan"), tensors, gradients, n_directions=n_directions)
 
 
 @MODES
-def test_a_tensor_that_the_loss_ignores_has_gradient_zero(n_directions):
+def test_a_tensor_that_the_loss_does_not_use_has_gradient_zero(n_directions):
     loss, tensors, gradients = smooth_problem()
     tensors["idle"], gradients["idle"] = np.ones((2, 3)), np.zeros((2, 3))
     tensors["empty"], gradients["empty"] = np.ones((0, 3)), np.zeros((0, 3))
@@ -245,7 +245,7 @@ ON_A_KINK = {3: 0.0, 11: 3e-5, 20: -1e-4 / 3, 29: 1e-13, 30: -0.0}
 
 
 def relu_problem(n_values=40):
-    """loss = sum k * max(w_k, 0): every entry has a weight of its own."""
+    """loss = sum k * max(w_k, 0): every entry has a different factor."""
     rng = np.random.default_rng(4)
     w = rng.uniform(0.1, 1, n_values) * rng.choice([-1, 1], n_values)
     for entry, value in ON_A_KINK.items():
@@ -260,8 +260,8 @@ def test_kinks_are_skipped():
     assert errors["w"] <= TOLERANCE
 
 
-def test_what_is_skipped_does_not_depend_on_the_gradient():
-    """Wrong on the kinks: passes, whatever is claimed there.  Wrong in any other entry: fails."""
+def test_skipping_does_not_depend_on_the_given_gradient():
+    """A gradient that is wrong only at kinks passes.  One that is wrong anywhere else fails."""
     loss, tensors, gradients = relu_problem()
     right = gradients["w"]
     wrong = right.copy()
@@ -289,8 +289,8 @@ def test_too_many_kinks_are_an_error(factor):
         check_gradients(loss, tensors, gradients, max_skipped=0.17, seed=9)
 
 
-def test_directions_meet_kinks_too():
-    """Every direction moves every entry, and five stand on a kink: nothing can be said."""
+def test_directions_can_meet_kinks_too():
+    """Every direction moves every entry, and five are at a kink, so no direction can be used."""
     loss, tensors, gradients = relu_problem()
     for factor in (1.0, -1.0, 0.0):
         wrong = {"w": factor * gradients["w"]}
@@ -299,7 +299,7 @@ def test_directions_meet_kinks_too():
 
 
 def test_directions_that_met_a_kink_are_replaced():
-    """Two evaluations are far off, each in another direction; enough directions remain."""
+    """Two loss values are far off, in two different directions; enough directions remain."""
     loss, tensors, gradients = smooth_problem()
     calls = []
 
@@ -309,13 +309,13 @@ def test_directions_that_met_a_kink_are_replaced():
 
     errors = check_gradients(sometimes_broken, tensors, gradients, n_directions=3)
     assert max(errors.values()) <= TOLERANCE
-    # for each tensor one evaluation where it stands, and four a direction
+    # for each tensor one evaluation at its values, and four per direction
     assert len(calls) == 3 * (1 + 3 * 4) + 2 * 4
 
 
 @MODES
-def test_a_curved_loss_is_no_kink(n_directions):
-    """Derivatives of every order in the hundreds are smooth still."""
+def test_a_strongly_curved_loss_is_not_a_kink(n_directions):
+    """A function with derivatives in the hundreds is still smooth."""
     w = np.linspace(0.5, 1.5, 12)
     right = {"w": 3 * np.exp(3 * w)}
     options = dict(n_directions=n_directions, max_skipped=0)
@@ -357,7 +357,7 @@ def test_every_entry_of_small_networks(name, backend, loss_name):
 @BACKENDS
 @pytest.mark.parametrize("variant", ["v", "p1", "p2", "p12"])
 def test_microexpnets_real_shapes(variant, backend):
-    """Along random directions: 71,000 entries one by one would take hours."""
+    """Along random directions, because 71,000 single entries would take hours."""
     network = models.microexpnet(
         variant, "XXS", scaling="standardized", dropout=0.3, backend=backend, dtype=np.float64
     )
@@ -370,8 +370,8 @@ def test_microexpnets_real_shapes(variant, backend):
 
 @pytest.mark.parametrize("variant", ["v", "p1", "p2", "p12"])
 def test_microexpnets_real_shapes_on_raw_pixels(variant):
-    """To 1e-6: beside pixels of 255 a step of conv1.b moves the loss by 1e-7 of its value or so,
-    and rounding (1e-16) is that much larger a part of the difference."""
+    """To 1e-6.  With pixels up to 255, a step of conv1.b changes the loss by only about 1e-7 of
+    its value, so the rounding of the loss (1e-16) is a larger part of the difference."""
     network = models.microexpnet(variant, "XXS", dtype=np.float64)
     images = np.random.default_rng(8).integers(0, 256, (2, 84, 84), dtype=np.uint8)
     loss = cross_entropy("numba", 2, 8)
@@ -380,7 +380,7 @@ def test_microexpnets_real_shapes_on_raw_pixels(variant):
 
 
 def sabotage(network, name, wrong):
-    """Make network.backward give a wrong gradient of one tensor."""
+    """Make network.backward return a wrong gradient for one tensor."""
     backward = network.backward
 
     def wrong_backward(dlogits, input_gradient=False):
@@ -411,7 +411,7 @@ def test_a_wrong_gradient_of_a_network_fails_and_is_named(name, wrong, n_directi
     assert said["name"] == name and said["seed"] == SEED and said["error"] > 1e-7
 
 
-def test_the_message_of_a_network_holds_its_values():
+def test_the_message_for_a_network_has_the_values():
     network = small_network("overlapping_pool")
     x = small_batch("overlapping_pool")
     loss = cross_entropy("numba", n_classes=3)
@@ -428,7 +428,7 @@ def test_the_message_of_a_network_holds_its_values():
 
 
 def test_a_flipped_sign_in_the_arithmetic_is_caught(monkeypatch):
-    """Not in what is reported of it: in the reference's own ReLU."""
+    """The sign is flipped in the ReLU of the reference, not in the reported gradient."""
     from tinycnn import reference
 
     def flipped(y, dy, dx_out):
@@ -441,7 +441,7 @@ def test_a_flipped_sign_in_the_arithmetic_is_caught(monkeypatch):
 
 
 def test_a_real_shape_with_one_lost_entry_fails():
-    """One of dense1.w's 55,296 entries is lost; it is an average one."""
+    """One entry of average size, of the 55,296 of dense1.w, is set to 0."""
     network = models.microexpnet(scaling="standardized", dtype=np.float64)
     images = np.random.default_rng(8).integers(0, 256, (2, 84, 84), dtype=np.uint8)
     x, loss = network.scale(images), cross_entropy("numba", 2, 8)

@@ -1,5 +1,5 @@
-"""TensorFlow's checkpoints: the published network with TensorFlow's own logits, and small bundles
-written here; what is damaged or does not fit is one clear error."""
+"""TensorFlow checkpoints: the published one against TensorFlow's own logits, and small ones that
+the tests write.  Damaged or unsuitable files give one clear error."""
 
 import tracemalloc
 from pathlib import Path
@@ -28,7 +28,7 @@ TENSORS = {
 
 
 def published(network):
-    """The network's parameters under the published names, with Adam's moments beside them."""
+    """The parameters of a network under the published names, and Adam's moments."""
     tensors = {PUBLISHED_NAMES[name]: p.copy() for name, p in network.parameters.items()}
     slots = {f"{name}/Adam": np.zeros_like(t) for name, t in tensors.items()}
     return {**tensors, **slots, "beta1_power": np.array(0.9, np.float32)}
@@ -80,11 +80,11 @@ def test_what_the_published_checkpoint_holds(checkpoint):
     )
 
 
-# ---- bundles of our own ----------------------------------------------------------------------
+# ---- checkpoints written by the tests --------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_shards, per_block", [(1, 100), (1, 1), (3, 2), (12, 5)])
-def test_every_tensor_comes_back(tmp_path, n_shards, per_block):
+def test_every_tensor_is_read_as_it_was_written(tmp_path, n_shards, per_block):
     prefix = tf_bundle.write(tmp_path / "m", TENSORS, n_shards, per_block)
     tensors = tf_checkpoint.read_tensors(prefix)
     assert list(tensors) == sorted(TENSORS)
@@ -98,7 +98,7 @@ def test_every_tensor_comes_back(tmp_path, n_shards, per_block):
     ]
 
 
-def test_long_names_share_their_beginnings(tmp_path):
+def test_long_names_with_common_beginnings(tmp_path):
     tensors = {f"layer/{'x' * 300}/{k:03d}": np.full(k % 3, k, np.float32) for k in range(70)}
     prefix = tf_bundle.write(tmp_path / "m", tensors, per_block=33)
     assert (tmp_path / "m.index").stat().st_size < 70 * 100
@@ -114,7 +114,7 @@ def test_listing_reads_no_data(tmp_path):
     refused(tf_checkpoint.read_tensors, prefix, "data-00000-of-00001: no such data file, of which")
 
 
-def test_only_the_files_that_are_asked_for_are_read(tmp_path):
+def test_only_the_needed_data_files_are_read(tmp_path):
     prefix = tf_bundle.write(tmp_path / "m", TENSORS, n_shards=2)
     Path(f"{prefix}.data-00001-of-00002").unlink()
     name = sorted(TENSORS)[2]
@@ -124,7 +124,7 @@ def test_only_the_files_that_are_asked_for_are_read(tmp_path):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("size", SIZES)
 def test_shapes_give_the_size(tmp_path, variant, size, monkeypatch):
-    monkeypatch.setattr(tf_bundle, "masked", tf_checkpoint.masked_crc32c)  # a few MB, bit by bit
+    monkeypatch.setattr(tf_bundle, "masked", tf_checkpoint.masked_crc32c)  # faster
     network = models.microexpnet(variant, size, backend="numpy", seed=5)
     prefix = tf_bundle.write(tmp_path / "m", published(network))
     again = tf_checkpoint.load_network(prefix, variant=variant, backend="numpy")
@@ -166,7 +166,7 @@ def test_other_names_other_classes_other_precision(tmp_path):
         tf_checkpoint.load_network(prefix, variant="v", backend="numpy")
 
 
-# ---- what does not fit -----------------------------------------------------------------------
+# ---- checkpoints that do not fit -------------------------------------------------------------
 
 
 def refused(function, prefix, message, **options):
@@ -175,14 +175,14 @@ def refused(function, prefix, message, **options):
     assert str(prefix) in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_a_missing_index_names_what_a_prefix_is(tmp_path):
+def test_the_error_for_a_missing_index_explains_prefixes(tmp_path):
     prefix = tf_bundle.write(tmp_path / "m", TENSORS)
     for wrong in (tmp_path / "n", f"{prefix}.index", tmp_path):
         with pytest.raises(FileNotFoundError, match="no such checkpoint index; a checkpoint is na"):
             tf_checkpoint.list_tensors(wrong)
 
 
-def test_a_tensor_that_is_not_there(tmp_path):
+def test_a_missing_tensor(tmp_path):
     prefix = tf_bundle.write(tmp_path / "m", TENSORS)
     refused(tf_checkpoint.read_tensors, prefix, "no tensor 'c'; it holds 'a/kernel', ", names=["c"])
 
@@ -211,7 +211,7 @@ def test_other_shapes_are_named(tmp_path, name, shape, message):
     refused(tf_checkpoint.load_network, prefix, message, variant="v", backend="numpy")
 
 
-def test_no_class_at_all(tmp_path):
+def test_a_network_without_classes(tmp_path):
     def change(tensors):
         tensors.update(wo=np.zeros((16, 0), np.float32), bo=np.zeros(0, np.float32))
 
@@ -219,7 +219,7 @@ def test_no_class_at_all(tmp_path):
     refused(tf_checkpoint.load_network, prefix, "no network of variant v", variant="v")
 
 
-def test_whole_numbers_are_no_weights(tmp_path):
+def test_integer_weights_are_refused(tmp_path):
     prefix = small_checkpoint(tmp_path, lambda t: t.update(bo=np.zeros(8, np.int32)))
     refused(tf_checkpoint.load_network, prefix, "dtype int32; expected floats", variant="v")
 
@@ -236,7 +236,7 @@ def test_options_that_are_wrong_are_not_blamed_on_the_file(tmp_path):
         assert not isinstance(raised.value, CheckpointFileError)
 
 
-def test_dtypes_that_numpy_does_not_have_are_listed_and_passed_over(tmp_path):
+def test_dtypes_that_numpy_does_not_have_are_listed_and_skipped(tmp_path):
     entries = {
         "text": tf_bundle.entry(7, (), 0, 0, 5, 0),
         "brain": tf_bundle.entry(14, (2,), 0, 0, 4, 0),
@@ -343,13 +343,13 @@ BAD_TABLES = {
 
 
 @pytest.mark.parametrize("what", BAD_TABLES)
-def test_a_table_with_right_checksums_and_wrong_content(tmp_path, what):
+def test_an_index_with_correct_checksums_and_wrong_content(tmp_path, what):
     pairs, message = BAD_TABLES[what]
     refused(tf_checkpoint.list_tensors, index_with(tmp_path, tf_bundle.table(pairs)), message)
 
 
 @pytest.mark.parametrize("limit", ["MAX_TENSORS", "MAX_INDEX_BYTES"])
-def test_an_index_beyond_all_measure(tmp_path, monkeypatch, limit):
+def test_a_huge_index(tmp_path, monkeypatch, limit):
     prefix = tf_bundle.write(tmp_path / "m", TENSORS)
     size = len(TENSORS) if limit == "MAX_TENSORS" else (tmp_path / "m.index").stat().st_size
     monkeypatch.setattr(tf_checkpoint, limit, size)
@@ -358,8 +358,8 @@ def test_an_index_beyond_all_measure(tmp_path, monkeypatch, limit):
     refused(tf_checkpoint.list_tensors, prefix, f"more than {size - 1} (tensors|bytes)")
 
 
-def test_an_entry_that_shares_more_than_there_is(tmp_path, monkeypatch):
-    """Slicing would make a shorter key of it, silently."""
+def test_an_entry_that_shares_more_bytes_than_the_key_before_has(tmp_path, monkeypatch):
+    """Slicing would silently give a shorter key."""
     real = tf_bundle.block
 
     def block(pairs, interval=16):
@@ -367,7 +367,7 @@ def test_an_entry_that_shares_more_than_there_is(tmp_path, monkeypatch):
         if not pairs or pairs[0][0] != b"":
             return content
         assert content.count(b"\0\1\4a") == 1
-        content = content[:-4].replace(b"\0\1\4a", b"\1\1\4a")  # 1 byte of the empty key before
+        content = content[:-4].replace(b"\0\1\4a", b"\1\1\4a")  # shares 1 byte with ""
         return content + tf_bundle.masked(content).to_bytes(4, "little")
 
     monkeypatch.setattr(tf_bundle, "block", block)
@@ -387,7 +387,7 @@ def test_numbers_of_more_than_64_bits(tmp_path):
 
 
 def test_blocks_that_overlap(tmp_path, monkeypatch):
-    """The same block a thousand times: work must not grow with the claims."""
+    """The index names the same block a thousand times; that must not multiply the work."""
     data = tf_bundle.block([(b"", tf_bundle.header())])
     handle = tf_bundle.varint(0) + tf_bundle.varint(len(data) - 5)
     index = tf_bundle.block([(b"%04d" % k, handle) for k in range(1000)])
@@ -444,15 +444,15 @@ def test_a_claim_of_a_million_classes_takes_no_memory(tmp_path):
     assert peak < 4e6
 
 
-def test_tensors_that_all_lie_in_one_place(tmp_path):
-    """A thousand names for the same bytes would read the file a thousand times."""
+def test_tensors_that_all_use_the_same_bytes(tmp_path):
+    """With a thousand names for the same bytes, the file would be read a thousand times."""
     place = (0, 0, 5000, tf_bundle.masked(TENSORS["zz"].tobytes()))
     entries = {f"z{k}": tf_bundle.entry(4, (5000,), *place) for k in range(1000)}
     prefix = tf_bundle.write(tmp_path / "m", TENSORS, entries=entries)
     refused(tf_checkpoint.read_tensors, prefix, "they overlap")
 
 
-def test_bytes_that_are_no_bool(tmp_path):
+def test_bytes_that_are_not_booleans(tmp_path):
     data = b"\1\0\2"
     entries = {"flags": tf_bundle.entry(10, (3,), 0, 0, 3, tf_bundle.masked(data))}
     prefix = tf_bundle.write(tmp_path / "m", {"a": np.frombuffer(data, np.uint8)}, entries=entries)

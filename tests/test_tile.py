@@ -1,9 +1,9 @@
-"""The register tile against its twin in plain loops, and the twin against the definition.
+"""The register tile against the same sums in plain loops, and these against the definition.
 
-Whole numbers make the comparison exact: whatever differs is an index, not a rounding.  Arrays end
-where the last element of equation (1) lies and stand between guard values (see guarded.py).
-Other tiles, the run without the JIT and the one with bounds checking have a process each, which
-runs tile_check.py; there the arrays also lie at the edges of pages that may not be touched.
+With whole numbers the comparison is exact, so a difference is a wrong index, not a rounding.
+Arrays end with the last element of equation (1) and are between guard values (see guarded.py).
+Other tiles, runs without the JIT and runs with bounds checking each need a separate process, which
+runs tile_check.py.  There, arrays are also at the edges of protected pages.
 """
 
 import json
@@ -35,7 +35,7 @@ WITH_TILE = pytest.mark.skipif(TILE.plain, reason="this run has plain loops and 
 
 
 class Call(NamedTuple):
-    """The whole numbers among the arguments of `multiply_add`."""
+    """The integer arguments of `multiply_add`."""
 
     M: int
     N: int
@@ -63,7 +63,7 @@ def packed(M, N, K0, K1, gap=0):
 
 @st.composite
 def calls(draw):
-    """Any strides: a and b may overlap themselves, rows of c may not."""
+    """Any strides: elements of a and of b may overlap, rows of c may not."""
     M, N = draw(st.integers(0, 15)), draw(st.integers(0, 37))
     K0, K1 = draw(st.integers(0, 4)), draw(st.integers(0, 4))
     strides = [draw(st.integers(0, 9)) for _ in range(8)]
@@ -71,7 +71,7 @@ def calls(draw):
 
 
 def operands(call, seed, whole):
-    """a, b and c that end with the last element that the call may touch."""
+    """a, b and c; each ends with the last element that the call may use."""
     c = call
     rows, columns, outer, inner = (max(n - 1, 0) for n in c[:4])
     sizes = (
@@ -86,7 +86,7 @@ def operands(call, seed, whole):
 
 
 def run(function, dtype, call, a, b, c):
-    """c after the call; elements between its rows are part of what is compared."""
+    """c after the call, including the elements between its rows, which must not change."""
     memory = Guarded(dtype)
     result = memory.wanted(len(c))
     result[:] = c
@@ -96,7 +96,7 @@ def run(function, dtype, call, a, b, c):
     return result
 
 
-# ---- the twin ----------------------------------------------------------------------------------
+# ---- the plain loops ---------------------------------------------------------------------------
 
 
 def test_the_sum_by_hand():
@@ -113,7 +113,7 @@ def test_the_sum_by_hand():
 
 @DTYPES
 @given(call=calls(), seed=st.integers(0, 2**32))
-def test_twin_equals_the_definition(dtype, call, seed):
+def test_plain_loops_equal_the_definition(dtype, call, seed):
     values = operands(call, seed, whole=True)
     a, b, c = values
     expected = naive.multiply_add(*call[:4], a, *call[4:8], b, *call[8:11], c, *call[11:])
@@ -147,8 +147,8 @@ def test_any_offsets_and_strides(dtype, call, seed):
 
 @DTYPES
 @pytest.mark.parametrize("K0, K1", [(0, 3), (3, 0), (0, 0)])
-def test_an_empty_sum_adds_nothing(dtype, K0, K1):
-    """What is not part of the sum is not looked at: here it is NaN."""
+def test_an_empty_sum_changes_nothing(dtype, K0, K1):
+    """Elements that are not part of the sum are not read: here they are NaN."""
     call = packed(7, 37, 1, 1)._replace(K0=K0, K1=K1)
     a, b, c = operands(call, 1, whole=True)
     a[:] = b[:] = np.nan
@@ -165,13 +165,13 @@ def test_an_empty_sum_adds_nothing(dtype, K0, K1):
     seed=st.integers(0, 2**32),
 )
 def test_real_sums_differ_by_roundings(dtype, M, N, K0, K1, seed):
-    """As in test_conv2d.py: K0*K1 products and additions, each rounded, on either side."""
+    """As in test_conv2d.py: K0*K1 products and additions, each rounded, in both sums."""
     call = packed(M, N, K0, K1)
     values = operands(call, seed, whole=False)
     size = run(_tile.multiply_add_plain, np.float64, call, *map(np.abs, values))
     twin = run(_tile.multiply_add_plain, dtype, call, *values)
     tile = run(_tile.multiply_add, dtype, call, *values)
-    allowance = (K0 * K1 + 2) * np.finfo(dtype).eps * size  # 1 more for rounding the values
+    allowance = (K0 * K1 + 2) * np.finfo(dtype).eps * size  # 1 more: values are rounded
     assert np.all(np.abs(tile - twin) <= allowance)
 
 
@@ -198,7 +198,7 @@ def test_bits_of_a_row_do_not_depend_on_the_number_of_rows(dtype, N):
 
 @DTYPES
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_no_number_stays_in_its_row_and_column(dtype, value):
+def test_nan_and_infinity_stay_in_their_row_and_column(dtype, value):
     call = packed(13, 37, 2, 3)
     a, b, c = operands(call, 2, whole=True)
     a[:], b[:] = np.abs(a) + 1, np.abs(b) + 1
@@ -228,7 +228,7 @@ def run_tile_check(**environment):
     "request_text, expected", [("128:4x2", (16, 4, 2, False)), ("256:6x2", (32, 6, 2, False))]
 )
 def test_another_tile_gives_the_same_bits(request_text, expected):
-    """The order of a sum does not depend on the tile, so neither do its bits on one machine."""
+    """The order of the additions does not depend on the tile, so neither do the bits."""
     tile, digest = run_tile_check(TINYCNN_TILE=request_text)
     assert tile == expected
     if not TILE.plain:
@@ -237,12 +237,12 @@ def test_another_tile_gives_the_same_bits(request_text, expected):
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 processor")
 def test_a_host_without_fused_multiply_adds():
-    """The first x86-64 has neither FMA nor AVX: products and sums are rounded one by one."""
+    """The first x86-64 has neither FMA nor AVX: products and sums are rounded separately."""
     old = dict(NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES="")
-    for tile in ("128:6x2", "512:12x2"):  # the wider one is legalised by LLVM
+    for tile in ("128:6x2", "512:12x2"):  # LLVM splits vectors that are too wide for the host
         _, digest = run_tile_check(TINYCNN_TILE=tile, **old)
         if not TILE.plain and llvmlite.binding.get_host_cpu_features().get("fma"):
-            assert digest != tile_check.check()  # else this test would have shown nothing
+            assert digest != tile_check.check()  # otherwise this host's code was tested
 
 
 def test_the_tile_of_this_host_at_the_edges_of_pages():
@@ -264,7 +264,7 @@ def test_plain_loops_without_the_jit():
 
 
 @WITH_JIT
-def test_a_tile_by_request():
+def test_the_tile_can_be_chosen():
     assert choose_tile("128:4x2") == (16, 4, 2, False)
     assert choose_tile("512:14x1") == (64, 14, 1, False)
     assert choose_tile("plain").plain
@@ -282,7 +282,7 @@ def test_the_tile_of_the_host_fits_its_registers():
     "bad", ["fast", "256", "256:", "256:6", "256:6x", "256:0x2", "256:15x2", "256:6x0", "257:6x2"]
     + ["64:4x2", "-256:6x2", "256:6x2x1", "6x2", ":", "256x6:2"],
 )  # fmt: skip
-def test_another_request_is_refused_with_an_example(bad):
+def test_an_invalid_tile_is_refused_with_an_example(bad):
     expected = re.escape(
         f"TINYCNN_TILE={bad!r}: expected 'plain' or BITS:ROWSxVECTORS with BITS 128, 256 or 512 "
         "and 1 to 14 rows, such as 256:6x2"

@@ -1,7 +1,7 @@
-"""Trained side by side with PyTorch: the same weights, the same batches, the same losses.
+"""The same training with PyTorch: the same weights and batches must give the same losses.
 
-The torch network is written anew from the paper: NCHW, padding by hand, autograd.  Errors are
-relative and per tensor: |ours - torch's| / |torch's| in Euclidean norm.
+The torch network is written independently from the paper: NCHW, padding by hand, autograd.  Errors
+are relative and per tensor: |ours - torch's| / |torch's| in the Euclidean norm.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ TEMPERATURE, SOFT_WEIGHT, LEARNING_RATE, BATCH = 4.0, 0.5, 1e-3, 8
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Small tensors gain nothing from more, and waiting threads would slow our own."""
+    """More threads do not speed up small tensors, and torch's waiting threads would slow ours."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -30,7 +30,7 @@ def one_thread():
 def pad_same(x, kernel, stride, value=0.0):
     """TensorFlow's padding of NCHW: the odd pixel at the bottom and right."""
     pads = []
-    for size in (x.shape[3], x.shape[2]):  # F.pad begins with the last axis
+    for size in (x.shape[3], x.shape[2]):  # F.pad takes the last axis first
         n_out = -(-size // stride)
         total = max((n_out - 1) * stride + kernel - size, 0)
         pads += [total // 2, total - total // 2]
@@ -38,7 +38,7 @@ def pad_same(x, kernel, stride, value=0.0):
 
 
 def torch_logits(parameters, pictures, variant, mask=None):
-    """pictures (N, 1, 84, 84); parameters by our names, in our layouts, as leaves of autograd."""
+    """pictures (N, 1, 84, 84); parameters: our names and layouts, leaf tensors of autograd."""
     stride, pool1, pool2 = {
         "v": (4, False, False),
         "p1": (2, True, False),
@@ -67,13 +67,13 @@ def torch_loss(logits, labels, teacher, scale):
 
 
 def leaves(network):
-    """Copies of a network's parameters that autograd follows."""
+    """Copies of a network's parameters, as tensors with gradients."""
     copies = {name: torch.tensor(np.array(p)) for name, p in network.parameters.items()}
     return {name: copy.requires_grad_() for name, copy in copies.items()}
 
 
 def a_batch(step, dtype):
-    """Images, labels, teacher logits: the same for both sides, other ones in each step of four."""
+    """Images, labels and teacher logits, the same on both sides; four batches in turn."""
     rng = np.random.default_rng([2, step % 4])
     images = rng.integers(0, 256, (BATCH, 84, 84), dtype=np.uint8)
     labels = rng.integers(0, 8, BATCH)
@@ -85,10 +85,10 @@ def as_pictures(x):
 
 
 def train_both(dtype, n_steps, scale, scaling, variant="p12", backend="numba", together=False):
-    """Parameters after n_steps, and losses of every step, of ours and of torch's.
+    """Parameters after n_steps, and the loss of every step, for both sides.
 
-    together: every step begins with our weights on both sides, so that what a step does to them is
-    compared, and the largest difference of any step is seen.
+    together: every step starts with our weights on both sides.  This compares single steps, and
+    returns the largest difference.
     """
     network = models.microexpnet(variant, scaling=scaling, backend=backend, dtype=dtype, seed=7)
     theirs = leaves(network)
@@ -120,13 +120,13 @@ def train_both(dtype, n_steps, scale, scaling, variant="p12", backend="numba", t
 
 
 def distance(network, theirs):
-    """Of each tensor: how far ours is from theirs, as a share of its length."""
+    """For each tensor: the distance of ours from theirs, relative to its norm."""
     pairs = ((name, network.parameters[name], p.detach().numpy()) for name, p in theirs.items())
     return {name: np.linalg.norm(a - b) / np.linalg.norm(b) for name, a, b in pairs}
 
 
 def moved(network, dtype):
-    """How far training went, per tensor: agreement means nothing where nothing moved."""
+    """How far training moved each tensor: agreement only counts if something moved."""
     start = models.microexpnet(backend="numpy", dtype=dtype, seed=7)
     pairs = zip(network.parameters.values(), start.parameters.values())
     return min(gradient_error(now, then) for now, then in pairs)
@@ -141,7 +141,7 @@ def test_two_hundred_steps_in_float64(scale):
 
 
 def test_twenty_steps_on_raw_pixels_in_float64():
-    """The paper's own input."""
+    """With raw pixels, the input of the paper."""
     network, theirs, losses = train_both(np.float64, 20, "paper", "raw")
     assert max(distance(network, theirs).values()) <= 1e-6
     np.testing.assert_allclose(losses[:, 0], losses[:, 1], rtol=1e-6)
@@ -158,9 +158,9 @@ def test_five_steps_in_float32(scale, backend):
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("scale", ["paper", "hinton"])
 def test_twenty_steps_in_float32(scale, backend):
-    """Step by step: in float32 rounding decides some near ties of a pooling or at a ReLU's kink,
-    and Adam makes full steps of the difference.  Such steps move the weights by up to 5e-5 of their
-    length; left alone, the two sides would part for good."""
+    """Step by step.  In float32, rounding decides near ties of a pooling and inputs near a ReLU's
+    kink, and Adam turns such a difference into full steps, of up to 5e-5 of the norm of the
+    weights.  Without a common start of every step, the two sides would diverge."""
     worst, losses = train_both(
         np.float32, 20, scale, "standardized", backend=backend, together=True
     )
@@ -171,7 +171,7 @@ def test_twenty_steps_in_float32(scale, backend):
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("variant", ["v", "p1", "p2", "p12"])
 def test_gradients_of_every_variant(variant, backend):
-    """One backward pass with dropout, the mask handed to torch; the picture's gradient too."""
+    """One backward pass with dropout (torch gets the same mask), with the gradient of the input."""
     network = models.microexpnet(
         variant, scaling="unit", dropout=0.5, backend=backend, dtype=np.float64, seed=2
     )

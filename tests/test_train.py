@@ -1,4 +1,4 @@
-"""fit: records against independent sums, early stopping, exact resumption at every step."""
+"""fit: records against independent sums, early stopping, exact resuming after every step."""
 
 import math
 import os
@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def log_softmax(logits):
-    """In float64, by the definition."""
+    """log softmax in float64, by the definition."""
     z = logits.astype(np.float64)
     z = z - z.max(axis=1, keepdims=True)
     return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
@@ -45,7 +45,7 @@ def weights_of(network):
 
 
 def contents(folder):
-    """Everything in a run folder that two equal runs have in common, in comparable form."""
+    """The content of a run folder that must be the same for two equal runs, in comparable form."""
     best, best_metadata = safetensors.read(folder / "model.safetensors")
     last, last_metadata = safetensors.read(path_in(folder))
     parts = {f"best {name}": array.tobytes() for name, array in best.items()}
@@ -93,7 +93,7 @@ class Listener(Callback):
 
 @pytest.fixture
 def frozen(tmp_path):
-    """A run that learns nothing (rate 0, no dropout): each of its numbers can be known."""
+    """A run that learns nothing (rate 0, no dropout), so that its numbers can be computed."""
     network = make_network(name="pool_then_relu")
     batches = TinyBatches()
     batches.images = batches.images[:, :6, :5].copy()
@@ -103,7 +103,7 @@ def frozen(tmp_path):
     return network, batches, images, labels
 
 
-def test_records_are_means_an_image(frozen, tmp_path):
+def test_records_are_means_over_images(frozen, tmp_path):
     network, batches, images, labels = frozen
     listener = Listener()
     targets = np.random.default_rng(0).dirichlet(np.ones(3), len(labels)).astype(np.float32)
@@ -129,7 +129,7 @@ def test_records_are_means_an_image(frozen, tmp_path):
     val_accuracy = (val_logits.argmax(axis=1) == labels).mean()
     assert [r.epoch for r in records] == [0, 1]
     for record in records:
-        # 22 images in batches of 8, 8, 6: a mean of batch means would be another number
+        # 22 images in batches of 8, 8 and 6: the mean of the batch means would be wrong
         assert math.isclose(record.train_loss, loss, rel_tol=1e-5)
         assert math.isclose(record.train_accuracy, accuracy, rel_tol=1e-12)
         assert math.isclose(record.val_loss, val_loss, rel_tol=1e-5)
@@ -158,7 +158,7 @@ def test_evaluate_without_targets_measures_against_labels(frozen):
     assert scored.accuracy == (expected.argmax(axis=1) == labels).mean()
 
 
-def test_distributions_as_targets_count_as_right_where_their_largest_is_met(frozen):
+def test_for_distributions_the_largest_target_is_the_right_class(frozen):
     network, batches, _, _ = frozen
     labels = batches.targets
     batches.targets = np.full((N_IMAGES, 3), 0.2, np.float32)
@@ -172,7 +172,7 @@ def test_distributions_as_targets_count_as_right_where_their_largest_is_met(froz
     assert math.isclose(record.train_loss, expected, rel_tol=1e-5)
 
 
-def test_without_validation_records_say_so_and_lowest_loss_is_best(tmp_path):
+def test_without_validation_the_lowest_training_loss_is_best(tmp_path):
     _, records = train("sgd nesterov", tmp_path, validation=None, n_epochs=12)
     losses = [r.train_loss for r in records]
     assert {r.val_loss for r in records} == {r.val_accuracy for r in records} == {None}
@@ -194,7 +194,7 @@ def test_best_is_the_first_of_equals_without_validation(frozen, tmp_path):
 
 
 def scripted(monkeypatch, accuracies):
-    """Options of a run whose validation finds these accuracies, epoch by epoch."""
+    """Options of a run whose validation returns these accuracies, epoch by epoch."""
     optimizer = training_run.optimizer_of("adam constant")
 
     def evaluate_by_script(network, images, labels, targets=None):
@@ -248,7 +248,7 @@ def test_early_stopping_is_the_same_resumed(
 def test_a_callback_stops_training(tmp_path):
     class Enough(Callback):
         def on_epoch(self, record):
-            assert records_in(tmp_path)[-1]["epoch"] == record.epoch  # its checkpoint is written
+            assert records_in(tmp_path)[-1]["epoch"] == record.epoch  # already written
             return record.epoch == 1
 
     listener = Listener()
@@ -285,7 +285,7 @@ def test_nothing_is_printed(capfd, tmp_path):
     assert capfd.readouterr() == ("", "")
 
 
-def test_without_folder_nothing_is_written(tmp_path, monkeypatch):
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     network, records = train("adam constant", None)
     assert len(records) == N_EPOCHS and not list(tmp_path.iterdir())
@@ -300,20 +300,31 @@ def test_without_folder_nothing_is_written(tmp_path, monkeypatch):
         (dict(folder=None, resume=True), "resume needs the folder"),
     ],
 )
-def test_arguments_out_of_range_are_told_before_the_first_epoch(tmp_path, options, message):
+def test_arguments_out_of_range_are_errors_before_the_first_epoch(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         begin("adam constant", **dict(folder=tmp_path) | options)
 
 
-# ---- training does what training is for ------------------------------------------------------
+# ---- wrong kinds of arguments -----------------------------------------------------------------
 
 
-def test_eight_images_are_learnt_by_heart():
+def test_objects_that_are_not_batches_or_losses_are_refused():
+    network, options = training_run.make_network("numpy"), dict(optimizer=Adam(), n_epochs=1)
+    with pytest.raises(TypeError, match="batches is a list; expected an object with n_batches"):
+        fit(network, [], loss=CrossEntropy(), **options)
+    with pytest.raises(TypeError, match="loss is <function .*; expected a tinycnn.Loss"):
+        fit(network, TinyBatches(), loss=lambda logits, targets: 0.0, **options)
+
+
+# ---- training learns -------------------------------------------------------------------------
+
+
+def test_eight_images_are_memorised():
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (8, 84, 84), dtype=np.uint8), np.arange(8)
 
     class Eight:
-        n_batches = 1
+        n_batches, n_images = 1, 8
 
         def __call__(self, epoch):
             yield images, labels, None
@@ -361,7 +372,7 @@ def test_same_bits_for_one_and_three_threads_here_and_in_another_process(tmp_pat
     assert_same_run(there, expected)
 
 
-def test_interrupted_in_one_process_resumed_in_another_with_other_threads(tmp_path):
+def test_interrupted_in_one_process_and_resumed_in_another_with_more_threads(tmp_path):
     setup = "adam cosine"
     train(setup, tmp_path, backend="numba", n_threads=2)
     expected = contents(tmp_path)
@@ -384,7 +395,7 @@ STOPS = [(epoch, batch) for epoch in range(N_EPOCHS) for batch in (*range(N_BATC
 
 
 @pytest.mark.parametrize("setup", SETUPS)
-def test_resumed_after_any_step_is_as_if_never_interrupted(undisturbed, tmp_path, setup):
+def test_a_run_resumed_after_any_step_equals_an_uninterrupted_one(undisturbed, tmp_path, setup):
     expected, records, weights = undisturbed(setup)
     for epoch, batch in STOPS:
         folder = tmp_path / f"{epoch}-{batch}"
@@ -396,7 +407,7 @@ def test_resumed_after_any_step_is_as_if_never_interrupted(undisturbed, tmp_path
             assert not path_in(folder).exists()
             continue
         batches = TinyBatches()
-        # another seed: what it would change must come from the checkpoint
+        # another seed: everything it would change must come from the checkpoint
         network, rest = train(setup, folder, resume=True, seed=99, batches=batches)
         assert batches.asked == list(range(n_done, N_EPOCHS))
         assert [untimed(r) for r in rest] == [untimed(r) for r in records[n_done:]]
@@ -406,7 +417,7 @@ def test_resumed_after_any_step_is_as_if_never_interrupted(undisturbed, tmp_path
                 assert network.parameters[name].tobytes() == array.tobytes(), (name, epoch, batch)
 
 
-def test_a_run_interrupted_time_and_again(undisturbed, tmp_path):
+def test_a_run_interrupted_many_times(undisturbed, tmp_path):
     expected, _, _ = undisturbed("sgd nesterov")
     for k, stop in enumerate([(0, None), (1, 0), (1, 2), (2, 1), (2, None), (3, 2)]):
         with pytest.raises(KeyboardInterrupt):
@@ -436,7 +447,7 @@ def test_a_finished_run_may_be_given_more_epochs(tmp_path):
     assert_same_run(tmp_path, contents(whole))
 
 
-def test_dropout_takes_part_in_these_tests(tmp_path):
+def test_these_tests_use_dropout(tmp_path):
     network, _ = begin("adam constant", None)
     x = network.scale(TinyBatches().images)
     assert not np.array_equal(network.forward(x, training=True), network.forward(x, training=True))

@@ -1,4 +1,4 @@
-"""examples/train_student.py from end to end: on built-in faces, a small FER2013 and real ones."""
+"""examples/train_student.py from end to end: on built-in, on drawn FER2013 and on real faces."""
 
 import csv
 import gzip
@@ -39,7 +39,7 @@ SAME = {"angry": "anger", "sad": "sadness", "happiness": "happy"}
 def load_program():
     spec = importlib.util.spec_from_file_location("train_student", EXAMPLE)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["train_student"] = module  # dataclasses look their module up
+    sys.modules["train_student"] = module  # dataclasses look up their module there
     spec.loader.exec_module(module)
     return module
 
@@ -61,16 +61,16 @@ def environment(**more):
 
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path_factory, monkeypatch):
-    """Parsed data sets of these tests do not pile up among the user's own."""
+    """Keeps the cached data sets of these tests out of the user's cache."""
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "ferdata"))
 
 
 class SmallFer2013:
-    """A FER2013 of drawn faces, 64 for training and 16 for validation, written as people have it.
+    """FER2013 files of drawn faces: 64 for training and 16 for validation.
 
-    Votes: eight for the class and two for the next one; training row 3 is no face, and unknown
-    wins validation row `unknown_row`.  teacher: logits that lean to the class, rows and classes in
-    an order of their own.
+    Votes: eight for the class and two for the next one.  All votes of training row 3 are "no
+    face"; "unknown" has most votes in validation row `unknown_row`.  teacher: logits that favour
+    the class, with rows and classes in another order.
     """
 
     def __init__(self, folder):
@@ -145,7 +145,7 @@ def untimed_lines(folder):
 
 
 def check_run_folder(folder, classes, ids, labels, printed, n_epochs):
-    """All that a run leaves behind, read back; `labels` by class name in the order of `ids`."""
+    """Read back all files of a run; `labels` are class names in the order of `ids`."""
     rows = history(folder)
     assert [row["epoch"] for row in rows] == list(range(n_epochs))
     for row in rows:
@@ -186,8 +186,8 @@ def one_error_line(captured):
 # ---- it does the main job --------------------------------------------------------------------
 
 
-def test_the_command_of_the_readme_for_a_short_while(tmp_path):
-    """The true program in a process of its own, drawing and all; only shorter than by default."""
+def test_the_command_of_the_readme_with_fewer_epochs(tmp_path):
+    """The real program in a separate process, including drawing; shorter than by default."""
     out = tmp_path / "run"
     done = subprocess.run(
         command("--rows", 256, "--epochs", 2, "--out", out),
@@ -209,7 +209,7 @@ def test_the_command_of_the_readme_for_a_short_while(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
-def test_built_in_faces_are_learnt(tmp_path, monkeypatch, capsys):
+def test_training_on_built_in_faces_learns(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ferdata, "default_faces", default_faces)
     out = tmp_path / "run"
     assert run("--rows", 2048, "--epochs", 4, "--out", out) == 0
@@ -222,10 +222,10 @@ def test_built_in_faces_are_learnt(tmp_path, monkeypatch, capsys):
         rows = history(folder)
         assert rows[-1]["train_loss"] < rows[0]["train_loss"]
         assert rows[-1]["val_loss"] < rows[0]["val_loss"]
-        assert rows[-1]["val_accuracy"] > max(rows[0]["val_accuracy"], 0.2)  # chance is 0.125
+        assert rows[-1]["val_accuracy"] > max(rows[0]["val_accuracy"], 0.2)  # chance: 0.125
 
 
-def test_default_folder_is_named_by_the_time(tmp_path, monkeypatch, small, capsys):
+def test_the_default_folder_is_named_after_the_time(tmp_path, monkeypatch, small, capsys):
     monkeypatch.chdir(tmp_path)
     assert run("--data", small.data, "--epochs", 1) == 0
     (folder,) = (tmp_path / "runs").iterdir()
@@ -233,8 +233,8 @@ def test_default_folder_is_named_by_the_time(tmp_path, monkeypatch, small, capsy
     assert f"runs/{folder.name}" in capsys.readouterr().out
 
 
-def test_the_real_faces_are_learnt(shared, tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("FERDATA_CACHE_DIR")  # parsing them takes longer than this test
+def test_training_on_real_faces_learns(shared, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("FERDATA_CACHE_DIR")  # parsing would take too long
     folder = shared / "data"
     options = ["--data", folder / "fer2013" / "fer2013.csv.gz"]
     options += ["--votes", folder / "fer2013" / "fer2013new.csv"]
@@ -254,14 +254,14 @@ def test_the_real_faces_are_learnt(shared, tmp_path, monkeypatch, capsys):
     records = history(out)
     assert records[-1]["train_loss"] < records[0]["train_loss"]
     assert records[-1]["val_accuracy"] > max(records[0]["val_accuracy"], 0.4)
-    assert not (out / "without-teacher").exists()  # --compare is for the built-in faces
+    assert not (out / "without-teacher").exists()  # --compare is on only for the built-in faces
 
 
 def test_votes_and_teacher(small, tmp_path, capsys):
     out = tmp_path / "run"
     assert run(*small.options(), "--epochs", 3, "--out", out) == 0
     printed = capsys.readouterr().out
-    # the row without a face is dropped; the one won by unknown is not scored on
+    # the row without a face is dropped; the row with most votes for unknown is not scored
     assert "63 training and 15 validation images" in printed
     rows = [r for r in np.flatnonzero(small.split == "validation") if r != small.unknown_row]
     ids, labels = [f"fer2013/{r:05d}" for r in rows], [small.names[r] for r in rows]
@@ -301,7 +301,7 @@ def test_the_files_own_labels_without_votes_or_teacher(small, tmp_path, capsys):
 
 
 def test_a_folder_per_class_with_people_in_its_names(tmp_path, capsys):
-    """No split of its own: a tenth of the people is kept, and the run goes on with the same."""
+    """Without a split, a tenth of the people is for validation, and the same when resumed."""
     faces = ferdata.render_faces(12, 1, size_px=48)
     for image, label, subject in zip(faces.images, faces.labels, faces.subjects):
         number = 1 + sorted(set(faces.subjects)).index(subject)
@@ -331,14 +331,14 @@ def test_compare_reports_both(small, tmp_path, capsys):
         best = max(row["val_accuracy"] for row in history(folder))
         assert f"{name}: {best:.1%} of 15" in printed
         assert name in (out / "report.html").read_text()
-    # the second run is the same but for the teacher: its weights are those of a run without one
+    # the second run differs only in the teacher: its weights are those of a run without one
     alone = tmp_path / "alone"
     without = small.options()[:4]
     assert run(*without, "--epochs", 2, "--out", alone) == 0
     assert_same_run(out / "without-teacher", contents(alone))
 
 
-def test_options_reach_the_run(small, tmp_path):
+def test_options_are_used(small, tmp_path):
     out = tmp_path / "run"
     words = "--recipe paper --variant v --size XS --epochs 1 --batch-size 10 --optimizer sgd "
     words += "--learning-rate 0.002 --schedule cosine --augment --threads 2 --seed 3 "
@@ -347,7 +347,7 @@ def test_options_reach_the_run(small, tmp_path):
     network = tinycnn.load(out / "model.safetensors")
     assert network.layers == tinycnn.models.microexpnet("v", "XS").layers
     assert network.input_spec.scaling == "raw"
-    assert network.training_summary["n_steps"] == 7  # 63 images in tens
+    assert network.training_summary["n_steps"] == 7  # 63 images in batches of 10
     _, metadata = safetensors.read(path_in(out))
     configuration = json.loads(metadata["tinycnn.checkpoint"])["configuration"]
     assert configuration["loss"] == repr(tinycnn.Distillation(3.0, 0.25, "hinton"))
@@ -358,7 +358,7 @@ def test_options_reach_the_run(small, tmp_path):
     assert options["seed"] == 3 and options["threads"] == 2 and options["augment"] is True
 
 
-def test_training_options_reach_the_run_and_resuming_keeps_the_bits(
+def test_training_options_are_used_and_resuming_keeps_the_bits(
     small, tmp_path, monkeypatch, capsys
 ):
     views = tmp_path / "views.npz"
@@ -401,13 +401,13 @@ def test_several_teachers_are_averaged(small, tmp_path):
     assert np.allclose(tinycnn.softmax(twice), tinycnn.softmax(once), atol=1e-6)
 
 
-def test_recipe_values_hold_where_no_option_is_given(small, tmp_path):
+def test_recipe_values_are_used_where_no_option_is_given(small, tmp_path):
     args = program.parse([*map(str, small.options()), "--recipe", "paper", "--no-augment"])
     assert (args.temperature, args.soft_weight, args.loss_scale) == (8.0, 0.5, "paper")
     assert (args.optimizer, args.learning_rate, args.schedule) == ("adam", 1e-4, "constant")
     assert (args.scaling, args.bias_std, args.augment) == ("raw", 0.5, False)
     args = program.parse([*map(str, small.options()), "--no-augment", "--soft-weight", "0"])
-    assert args.augment is False and args.soft_weight == 0.0  # given, though they count as false
+    assert args.augment is False and args.soft_weight == 0.0  # given, though false
     assert args.scaling == "standardized" and args.temperature == 4.0
 
 
@@ -433,7 +433,7 @@ def test_patience_stops_early(small, tmp_path):
 
 
 def interrupt_at(monkeypatch, epoch, n_times=1):
-    """Ctrl-C in on_epoch, or in on_step for a (epoch, batch); the n-th time that it comes."""
+    """Ctrl-C in on_epoch, or in on_step for (epoch, batch), when it occurs the n-th time."""
     hook = "on_step" if isinstance(epoch, tuple) else "on_epoch"
     original, met = getattr(program.History, hook), []
 
@@ -448,11 +448,11 @@ def interrupt_at(monkeypatch, epoch, n_times=1):
     monkeypatch.setattr(program.History, hook, interrupting)
 
 
-# with batches of 16 an epoch has four; n_times 2: in the second run, without the teacher
+# four batches of 16 per epoch; n_times 2: in the second run, without the teacher
 @pytest.mark.parametrize(
     "at, n_times", [(0, 1), (2, 1), ((0, 1), 1), ((1, 2), 1), (1, 2), ((0, 3), 2), (3, 2)]
 )
-def test_interrupted_and_resumed_is_as_if_never_interrupted(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     small, tmp_path, monkeypatch, capsys, undisturbed, at, n_times
 ):
     out = tmp_path / "a run"
@@ -463,7 +463,7 @@ def test_interrupted_and_resumed_is_as_if_never_interrupted(
     assert f"stopped; go on with: --out '{out}' --resume" in captured.err
     assert "Traceback" not in captured.err
     assert not (out / "report.html").exists()
-    # other threads: the run's own options hold, but these may differ
+    # the options of the run stay; only the number of threads may differ
     assert run("--out", out, "--resume", "--threads", 3) == 0
     for part in (".", "without-teacher"):
         assert_same_run(out / part, contents(undisturbed / part))
@@ -483,12 +483,12 @@ def undisturbed(small, tmp_path_factory):
     return out
 
 
-def test_a_line_of_history_lost_or_torn_comes_back_from_the_checkpoint(
+def test_a_lost_or_incomplete_line_of_history_is_restored_from_the_checkpoint(
     small, tmp_path, monkeypatch, undisturbed
 ):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        interrupt_at(patch, 2)  # the checkpoint is written, the line is not
+        interrupt_at(patch, 2)  # the checkpoint was written, the line was not
         assert run(*small.options(), *SHORT, "--compare", "--out", out) == 130
     assert len(history(out)) == 2
     with open(out / "history.jsonl", "a") as file:
@@ -509,7 +509,7 @@ def test_resuming_a_finished_run_changes_nothing(undisturbed, tmp_path, capsys):
 
 
 def test_ctrl_c_in_a_terminal(small, tmp_path):
-    """A signal to a process, at whatever it is doing."""
+    """A signal to the process, at an arbitrary moment."""
     words = [*small.options(), "--epochs", 60, "--batch-size", 16]
     out, whole = tmp_path / "run", tmp_path / "whole"
     process = subprocess.Popen(
@@ -531,7 +531,7 @@ def test_ctrl_c_in_a_terminal(small, tmp_path):
     assert errors.splitlines()[-1] == f"stopped; go on with: --out {out} --resume"
     tinycnn.load(path_in(out))
     assert 1 <= len(history(out)) < 60
-    # In processes as the first: where this one does without Numba, they need not.
+    # In separate processes like the first: this one may run without Numba, they may not.
     for argv in (("--out", out, "--resume"), (*words, "--out", whole)):
         done = subprocess.run(command(*argv), env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -564,7 +564,7 @@ def binary(small, tmp_path):
 
 def wrong_pixel_count(small, tmp_path):
     text = gzip.decompress(small.data.read_bytes()).splitlines(keepends=True)
-    text[5] = text[5].replace(b" ", b"", 1)  # two numbers become one, perhaps above 255
+    text[5] = text[5].replace(b" ", b"", 1)  # two numbers become one, possibly above 255
     path = tmp_path / "fer2013.csv"
     text[5] = re.sub(rb",\d+", b",7", text[5], count=1)
     path.write_bytes(b"".join(text))
@@ -614,7 +614,7 @@ def file_as_data(name):
 
 
 def short_teacher(small, tmp_path):
-    """Logits and rows agree, but not every image has an entry."""
+    """Logits and rows fit together, but not every image has an entry."""
     half = dict.fromkeys(("logits", "rows"), lambda values: values[:40])
     return spoilt_teacher(**half)(small, tmp_path)
 
@@ -665,7 +665,7 @@ def test_bad_data(small, tmp_path, capsys, name):
     argv = make(small, tmp_path / "in")
     assert run(*argv, "--out", tmp_path / "runs" / "out") == 2
     assert re.search(message, one_error_line(capsys.readouterr()))
-    assert [path.name for path in tmp_path.iterdir()] == ["in"]  # nothing half-written is left
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]  # no partly written file is left
 
 
 BAD_OPTIONS = {
@@ -710,7 +710,7 @@ def test_bad_options(tmp_path, monkeypatch, capsys, words):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_file_in_a_process_of_its_own(tmp_path):
+def test_a_bad_file_in_a_separate_process(tmp_path):
     done = subprocess.run(
         command("--data", tmp_path / "no.csv"),
         env=environment(),
@@ -724,7 +724,7 @@ def test_a_bad_file_in_a_process_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["file", "file/run", "file/deeper/run"])
-def test_a_folder_below_a_file_is_told_before_the_work(tmp_path, monkeypatch, capsys, where):
+def test_an_impossible_folder_is_an_error_before_the_work(tmp_path, monkeypatch, capsys, where):
     monkeypatch.setattr(ferdata, "default_faces", lambda progress: pytest.fail("work began"))
     (tmp_path / "file").write_text("something")
     assert run("--out", tmp_path / where) == 2
@@ -758,7 +758,7 @@ def test_a_folder_that_holds_another_run(undisturbed, small, capsys):
 
 
 @pytest.mark.parametrize("kept", ["model.safetensors", "last"])
-def test_remains_of_a_run_are_not_overwritten(undisturbed, tmp_path, small, capsys, kept):
+def test_files_of_another_run_are_not_overwritten(undisturbed, tmp_path, small, capsys, kept):
     out = tmp_path / "run"
     out.mkdir()
     (shutil.copytree if kept == "last" else shutil.copy)(undisturbed / kept, out / kept)
@@ -833,7 +833,7 @@ def test_resume_with_changed_images_is_refused(interrupted, small, tmp_path, cap
 
 
 def test_resume_with_changed_votes_is_refused(interrupted, small, tmp_path, capsys):
-    """The images are the same then."""
+    """Only the votes change, not the images."""
     row = int(np.flatnonzero(small.split == "train")[0])
 
     def one_vote_more(rows):
@@ -886,7 +886,7 @@ OPTIONS += (
 )
 
 
-def test_help_reads_like_documentation(monkeypatch, capsys):
+def test_help_explains_every_option(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as caught:
         run("--help")

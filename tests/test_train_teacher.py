@@ -1,4 +1,4 @@
-"""examples/train_teacher.py, with few people and one epoch."""
+"""examples/train_teacher.py, with few drawn people and one epoch."""
 
 import importlib.util
 import re
@@ -39,7 +39,7 @@ def test_it_writes_a_soft_label_file_for_the_default_training_set(
     monkeypatch.setattr(ferdata, "render_faces", render_noting)
     out = tmp_path / "teacher.npz"
     assert program.main(["--people", "5", "--epochs", "1", "--out", str(out)]) == 0
-    assert drawn == [1]  # other people than those of the default set, which has seed 0
+    assert drawn == [1]  # not the people of the default set, which has seed 0
     train = few_faces.in_split("train")
     with np.load(out, allow_pickle=False) as file:
         assert str(file["images_sha256"]) == train.content_hash()
@@ -55,7 +55,7 @@ def test_it_writes_a_soft_label_file_for_the_default_training_set(
 def test_logits_are_the_mean_over_an_image_and_its_mirror_image(
     program, few_faces, tmp_path, monkeypatch
 ):
-    """So a set of faces and the set of their mirror images get the same logits."""
+    """Therefore faces and their mirror images get the same logits."""
     flipped = ferdata.FaceDataset(
         images=np.ascontiguousarray(few_faces.images[:, :, ::-1]),
         ids=few_faces.ids,
@@ -74,7 +74,7 @@ def test_logits_are_the_mean_over_an_image_and_its_mirror_image(
 
 
 @pytest.mark.parametrize("out", ["nowhere/teacher.npz", "teacher.csv", "file/teacher.npz"])
-def test_a_place_that_cannot_be_written_is_told_before_the_work(
+def test_an_unwritable_path_is_an_error_before_the_work(
     program, tmp_path, capsys, monkeypatch, out
 ):
     (tmp_path / "file").write_text("")

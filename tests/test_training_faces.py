@@ -1,4 +1,4 @@
-"""What is trained on: labels, distributions, framing, and a validation part where there is none."""
+"""The data of a training: labels, distributions, framing, and a validation part if missing."""
 
 from dataclasses import replace
 
@@ -64,7 +64,7 @@ def test_fer2013_with_and_without_votes(tmp_path):
     assert majority.targets == "labels" and (majority.dataset.labels == 0).all()
 
 
-def test_photos_say_how_they_were_framed_and_those_without_a_face_are_named(tmp_path):
+def test_framed_photos_know_their_framing_and_photos_without_a_face_are_named(tmp_path):
     root = ck_plus(tmp_path / "CK", {"S005/001": (1, 4), "S010/001": (5, 4)})
     faces = open_training_faces(root)
     assert faces.framing == "paper" and faces.targets == "labels"
@@ -75,20 +75,20 @@ def test_photos_say_how_they_were_framed_and_those_without_a_face_are_named(tmp_
     assert len(open_training_faces(root, on_missing="whole").dataset) == 8
 
 
-def test_what_has_no_label_is_left_out(tmp_path):
+def test_images_without_a_label_are_left_out(tmp_path):
     path = manifest(tmp_path, ["a.png,happy", "b.png,", "c.png,sadness"])
     faces = open_training_faces(path)
     assert faces.dataset.ids.tolist() == ["a.png", "c.png"] and faces.framing is None
 
 
-def test_nothing_labelled_is_nothing_to_train_on(tmp_path):
+def test_a_data_set_without_labels_is_refused(tmp_path):
     nobody = replace(dataset(), has_label=np.zeros(40, bool))
     ferdata.save_packed(nobody, tmp_path / "faces.npz")
     with pytest.raises(DataError, match="faces.npz: none of its images has a label"):
         open_training_faces(tmp_path / "faces.npz")
 
 
-def test_folds_do_not_hang_on_what_stands_for_a_label_that_is_not_there():
+def test_folds_do_not_depend_on_the_placeholder_of_missing_labels():
     first = dataset(n_people=8)
     known = np.arange(40) % 3 > 0
     others = np.where(known, first.labels, 7 - first.labels)
@@ -111,20 +111,20 @@ def test_a_packed_data_set(tmp_path):
         open_training_faces(tmp_path / "q.npz")
 
 
-def test_votes_belong_to_fer2013_alone(tmp_path):
+def test_votes_are_only_accepted_for_fer2013(tmp_path):
     path = manifest(tmp_path, ["a.png,happy"])
     with pytest.raises(DataError, match="votes belong to FER2013's csv, and this is manifest"):
         open_training_faces(path, votes=tmp_path / "votes.csv", target="votes")
 
 
-def test_a_validation_part_of_its_own_is_kept():
+def test_a_given_validation_part_is_kept():
     split = np.array(["train"] * 30 + ["validation"] * 4 + ["test"] * 6)
     found, told = with_validation(dataset(split=split))
     assert told == "" and found.split.tolist() == split.tolist()
 
 
 @pytest.mark.parametrize("n_people", [10, 3, 2])
-def test_other_people_are_kept_for_validation(n_people):
+def test_the_validation_part_has_other_people(n_people):
     found, told = with_validation(dataset(n_people=n_people))
     kept = set(found.subjects[found.split == "validation"])
     assert len(kept) == 1 and not kept & set(found.subjects[found.split == "train"])
@@ -132,7 +132,7 @@ def test_other_people_are_kept_for_validation(n_people):
     assert with_validation(dataset(n_people=n_people))[0].split.tolist() == found.split.tolist()
 
 
-def test_images_are_kept_where_nobody_is_known_and_the_test_part_is_left_alone():
+def test_without_subjects_images_are_divided_and_the_test_part_does_not_change():
     split = np.array(["test"] * 10 + ["train"] * 30)
     found, told = with_validation(dataset(split=split))
     assert (found.split[:10] == "test").all() and (found.split == "validation").sum() == 3
@@ -149,6 +149,6 @@ def test_images_are_kept_where_nobody_is_known_and_the_test_part_is_left_alone()
         (dict(n=1), "fold|too few"),
     ],
 )
-def test_what_cannot_be_divided_is_refused(given, message):
+def test_data_that_cannot_be_divided_is_refused(given, message):
     with pytest.raises(DataError, match=message):
         with_validation(dataset(**given))

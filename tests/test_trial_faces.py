@@ -1,4 +1,4 @@
-"""TrialFaces: who is trained on, chosen on and measured on, and what its key stands for."""
+"""TrialFaces: its training, validation and test parts, and what its key depends on."""
 
 import pickle
 import shutil
@@ -18,7 +18,7 @@ SPACE = LabelSpace("three", ("one", "two", "three"))
 
 
 def dataset(size_px=84, **changes):
-    """Random images; the first two pixels of each are its number, for it to be found again."""
+    """Random images; the first two pixels of each hold its number, to identify it later."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (N, size_px, size_px), dtype=np.uint8)
     images[:, 0, 0] = np.arange(N)
@@ -55,11 +55,11 @@ def people(part):
     return {n // N_EACH for n in part}
 
 
-# ---- who stands where ------------------------------------------------------------------------
+# ---- parts -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_folds", [2, 3, 6, 12])
-def test_by_subject_nobody_stands_in_two_parts_and_all_are_measured_once(n_folds):
+def test_by_subject_nobody_is_in_two_parts_and_all_are_tested_once(n_folds):
     source = TrialFaces(dataset(), protocol="subject", n_folds=n_folds)
     measured = []
     for fold in range(n_folds):
@@ -69,12 +69,12 @@ def test_by_subject_nobody_stands_in_two_parts_and_all_are_measured_once(n_folds
         groups = [people(part) for part in (train, validation, test)]
         assert sum(map(len, groups)) == N_SUBJECTS == len(set.union(*groups))
         measured += test
-        if n_folds > 2:  # the validation part is about a fold
+        if n_folds > 2:  # the validation part is about as large as a fold
             assert 1 <= len(groups[1]) <= 2 * len(groups[2])
     assert sorted(measured) == list(range(N))
 
 
-def test_at_random_no_image_stands_in_two_parts():
+def test_at_random_no_image_is_in_two_parts():
     source = TrialFaces(dataset(), protocol="random", n_folds=5)
     measured = []
     for fold in range(5):
@@ -86,7 +86,7 @@ def test_at_random_no_image_stands_in_two_parts():
     assert sorted(measured) == list(range(N))
 
 
-def test_folds_depend_on_their_own_seed_and_not_on_the_trial():
+def test_folds_depend_on_their_own_seed_not_on_the_trial():
     source = TrialFaces(dataset(), protocol="subject", n_folds=4)
     first = numbers(parts(source, 1))
     assert first == numbers(parts(source, 1, seed=5, batch_size=3))
@@ -94,7 +94,7 @@ def test_folds_depend_on_their_own_seed_and_not_on_the_trial():
     assert first != numbers(parts(replace(source, seed=1), 1))
 
 
-def test_the_own_split_is_kept():
+def test_the_data_sets_own_split_is_kept():
     names = own_split("train", "train", "validation", "test")
     train, validation, test = numbers(parts(TrialFaces(dataset(split=names))))
     for part, name in ((train, "train"), (validation, "validation"), (test, "test")):
@@ -104,7 +104,7 @@ def test_the_own_split_is_kept():
 
 
 @pytest.mark.parametrize("with_subjects", [True, False])
-def test_without_a_validation_split_a_tenth_of_the_training_part_stands_in(with_subjects):
+def test_without_a_validation_split_a_tenth_of_the_training_part_is_used(with_subjects):
     names = own_split("train", "test")
     data = dataset(split=names)
     data = data if with_subjects else replace(data, subjects=None)
@@ -115,7 +115,7 @@ def test_without_a_validation_split_a_tenth_of_the_training_part_stands_in(with_
     assert not with_subjects or not people(train) & people(validation)
 
 
-def test_rows_without_a_label_of_their_own_are_not_scored_on_nor_trained_on_as_labels():
+def test_rows_without_a_real_label_are_not_used_for_scores_or_as_labels():
     has_label = np.arange(N) % 4 > 0
     names = own_split("train", "validation", "test")
     data = dataset(split=names, has_label=has_label)
@@ -152,7 +152,7 @@ def test_labels_targets_and_soft_labels_belong_to_their_images():
         assert soft is None
 
 
-def test_the_options_of_the_augmentation_reach_the_batches():
+def test_options_of_the_augmentation_are_used():
     other = np.random.default_rng(1).normal(0, 1, (N, 3)).astype(np.float32)
     data = dataset().with_soft_labels(dataset().soft_labels, other)
     source = TrialFaces(data, protocol="random")
@@ -179,14 +179,14 @@ def test_the_options_of_the_augmentation_reach_the_batches():
         parts(plain, 0, flipped_teacher=True)
 
 
-def test_images_come_at_the_size_of_the_network():
+def test_images_have_the_size_of_the_network():
     source = TrialFaces(dataset(size_px=48), protocol="subject", n_folds=3)
     found = parts(source, 0)
     assert found.validation.images.shape[1:] == found.test.images.shape[1:] == (84, 84)
     assert next(iter(found.batches(0)))[0].shape == (7, 84, 84)
 
 
-def test_order_and_augmentation_follow_the_trials_seed_and_not_the_threads():
+def test_order_and_augmentation_depend_on_the_trials_seed_not_on_threads():
     source = TrialFaces(dataset(), protocol="subject", n_folds=3)
 
     def first(**options):
@@ -207,7 +207,7 @@ def flipped(array):
     return changed
 
 
-def test_the_key_changes_with_all_that_a_trial_sees_and_with_nothing_else():
+def test_the_key_only_changes_with_what_a_trial_uses():
     data = dataset(split=own_split("train", "validation"))
     base = TrialFaces(data)
     others = [
@@ -234,7 +234,7 @@ def test_the_key_changes_with_all_that_a_trial_sees_and_with_nothing_else():
     same = [
         TrialFaces(replace(data, ids=data.ids[::-1].copy(), rows=np.arange(N))),
         TrialFaces(replace(data, subjects=data.subjects.astype("U40"))),
-        TrialFaces(data, n_folds=3),  # the own split has no folds
+        TrialFaces(data, n_folds=3),  # not used with the data set's own split
     ]
     assert {source.key for source in same} == {base.key}
 
@@ -252,7 +252,7 @@ def test_the_key_changes_with_the_code_that_makes_batches(tmp_path, monkeypatch)
     assert len(set(keys)) == len(keys)
 
 
-def test_it_travels_without_its_key_and_arrives_the_same():
+def test_pickling_leaves_out_the_key_and_keeps_the_data():
     source = TrialFaces(dataset(), protocol="subject", n_folds=3)
     key = source.key
     arrived = pickle.loads(pickle.dumps(source))
@@ -275,7 +275,7 @@ def test_it_travels_without_its_key_and_arrives_the_same():
         (dict(subjects=None), dict(protocol="subject"), "no subjects"),
     ],
 )
-def test_data_that_cannot_be_divided_so_are_refused_at_once(changes, options, words):
+def test_data_that_cannot_be_divided_are_refused_at_once(changes, options, words):
     with pytest.raises(ferdata.DataError, match=words):
         TrialFaces(dataset(**changes), **options)
 
@@ -299,7 +299,7 @@ def test_settings_out_of_range_are_refused():
         parts(untaught, 0)
 
 
-def test_a_teacher_of_the_training_rows_is_enough_for_the_own_split():
+def test_with_the_own_split_a_teacher_only_needs_the_training_rows():
     names = own_split("train", "validation")
     data = dataset(split=names, soft_labels=None)
     rows = np.flatnonzero(names == "train")

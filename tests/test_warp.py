@@ -10,7 +10,7 @@ from skimage.transform import resize
 from ferdata.errors import DataError
 from ferdata.warp import resize_images, resize_matrix, warp_images, warp_loops
 
-# Rounding allows 0.5. float32 coordinates are off by some 1e-5 pixel, where neighbours differ by
+# 0.5 for rounding. float32 coordinates are off by about 1e-5 pixel, and neighbours differ by
 # up to 255 grey levels along two axes.
 HALF = 0.5 + 0.01
 
@@ -46,7 +46,7 @@ numbers = st.floats(-3, 3)
     st.tuples(st.floats(-20, 20), st.floats(-20, 20)),
     st.integers(0, 999),
 )
-def test_any_affine_map_against_scipy_and_loop(shape, size, linear, offset, seed):
+def test_any_affine_map_against_scipy_and_a_loop(shape, size, linear, offset, seed):
     image = noise(1, *shape, seed)
     matrix = np.c_[np.reshape(linear, (2, 2)), offset]
     out = warp_images(image, matrix[None], size)[0]
@@ -85,7 +85,7 @@ def test_halves_round_up():
     assert warp_images(image, at, 2)[0, 0].tolist() == [2, 3]
 
 
-def test_same_size_is_the_same_image():
+def test_resizing_to_the_same_size_changes_nothing():
     images = noise(2, 21, 21)
     np.testing.assert_array_equal(resize_images(images, 21), images)
     matrix = np.broadcast_to(resize_matrix(21, 21, 21), (2, 2, 3))
@@ -94,7 +94,7 @@ def test_same_size_is_the_same_image():
 
 def test_reducing_is_anti_aliased():
     stripes = np.zeros((1, 256, 256), dtype=np.uint8)
-    stripes[:, :, ::2] = 255  # finer than 84 columns can show: must become an even grey
+    stripes[:, :, ::2] = 255  # finer than 84 columns can show, so the result must be an even grey
     done = []
     out = resize_images(stripes, 84, progress=lambda i, n: done.append((i, n)))
     assert np.abs(out[0, :, 3:-3] - 127.5).max() < 20
@@ -103,7 +103,7 @@ def test_reducing_is_anti_aliased():
     assert np.abs(resize_images(noise(1, 100, 60), 84)[0] - exact).max() <= 0.5 + 1e-9
 
 
-def test_images_are_chosen_by_which():
+def test_which_selects_the_images():
     images = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8)
     matrices = np.broadcast_to(resize_matrix(3, 3, 3), (4, 2, 3))
     out = warp_images(images, matrices, 3, which=np.array([4, 0, 0, 2]))
@@ -118,7 +118,7 @@ def test_threads_do_not_change_the_result():
         np.testing.assert_array_equal(warp_images(images, matrices, 25, n_threads=n_threads), one)
 
 
-def test_loops_without_compiler_agree():
+def test_the_loops_without_the_compiler_give_the_same():
     images, matrices = noise(2, 6, 5), np.random.default_rng(2).uniform(-1, 2, (2, 2, 3))
     out = np.empty((2, 8, 8), dtype=np.uint8)
     warp_loops(images, np.arange(2), matrices, out)

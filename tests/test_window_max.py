@@ -1,6 +1,6 @@
-"""The vectors of max-pooling against their twin in plain loops, the twin against the definition.
+"""The vector loops of max-pooling against plain loops, and these against the definition.
 
-Values are picked, never computed, so every comparison is exact.  Arrays stand between guard values
+Values are copied, never computed, so every comparison is exact.  Arrays are between guard values
 and end with the last element that a call may read (see guarded.py).
 """
 
@@ -26,7 +26,7 @@ def run(function, dtype, n_windows, C, n_rows, n_columns, S, W, x_off, y_off, x)
     memory = Guarded(dtype)
     size = y_off + n_windows * C
     y, argmax = memory.wanted(size), memory.wanted(size, dtype=np.int32)
-    first = 1000  # the position of the first pixel is the caller's to choose
+    first = 1000  # the caller chooses the position of the first pixel
     function(
         *(n_windows, C, n_rows, n_columns, memory.given(x), x_off, S, W * C, first, W),
         *(y, argmax, y_off),
@@ -49,7 +49,7 @@ def naive(n_windows, C, n_rows, n_columns, S, W, x_off, y_off, x):
 
 
 def problem(n_windows, C, n_rows, n_columns, S, gap, x_off, y_off, seed, odd):
-    """The arguments of `run` after the dtype: few different values, so that ties abound."""
+    """The arguments of `run` after the dtype: few different values, for many ties."""
     W = max(n_windows - 1, 0) * S + n_columns + gap
     size = x_off + ((n_rows - 1) * W + max(n_windows - 1, 0) * S + n_columns) * C
     rng = np.random.default_rng(seed)
@@ -81,14 +81,14 @@ def assert_same(result, expected):
 
 @DTYPES
 @given(arguments=problems)
-def test_twin_equals_the_definition(dtype, arguments):
+def test_plain_loops_equal_the_definition(dtype, arguments):
     assert_same(run(_window_max.window_max_plain, dtype, *arguments), naive(*arguments))
 
 
 @WITH_TILE
 @DTYPES
 @given(arguments=problems)
-def test_vectors_equal_the_twin(dtype, arguments):
+def test_vectors_equal_plain_loops(dtype, arguments):
     twin = run(_window_max.window_max_plain, dtype, *arguments)
     assert_same(run(_window_max.window_max, dtype, *arguments), twin)
 

@@ -1,4 +1,4 @@
-"""Lists of winners: by blocks against plain loops, and those against the definition."""
+"""Lists of pooling winners: made in blocks against plain loops, these against the definition."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ EVERY_LISTER = pytest.mark.parametrize("lister", LISTERS, ids=["plain", "blocks"
 
 
 def run(lister, dtype, dy, argmax, first, n_windows, gap=0):
-    """[(gradients, positions)] of each filter, and the sums, which begin at 1."""
+    """[(gradients, positions)] of each filter, and the sums of gradients, which start at 1."""
     memory = Guarded(dtype)
     F, L = dy.shape[1], n_windows + LANES + gap
     g, at = memory.wanted(F * L), memory.wanted(F * L, dtype=np.int32)
@@ -39,7 +39,7 @@ def assert_lists(result, dy, argmax, first, n_windows):
 
 
 def windows(n, F, seed, zeros):
-    """Whole numbers, so that sums are exact; the last position is the largest there is."""
+    """Whole numbers, so that sums are exact; the last position is the largest possible."""
     rng = np.random.default_rng(seed)
     dy = rng.integers(1, 9, (n, F)) * rng.choice([-1.0, 1.0], (n, F))
     dy[rng.random(dy.shape) < zeros] = 0
@@ -60,7 +60,7 @@ def windows(n, F, seed, zeros):
 )
 @example(n=16, first=0, F=8, zeros=0.5, gap=0, seed=0)
 @example(n=0, first=3, F=16, zeros=0.5, gap=0, seed=0)
-def test_lists_are_the_definition(lister, dtype, n, first, F, zeros, gap, seed):
+def test_lists_equal_the_definition(lister, dtype, n, first, F, zeros, gap, seed):
     dy, argmax = windows(first + n + 2, F, seed, zeros)
     result = run(lister, dtype, dy, argmax, first, n, gap)
     assert_lists(result, dy, argmax, first, n)
@@ -68,7 +68,7 @@ def test_lists_are_the_definition(lister, dtype, n, first, F, zeros, gap, seed):
 
 @EVERY_LISTER
 def test_every_pattern_of_zeros_in_a_block(lister):
-    """256 blocks of 8 windows: in each the 8 bits of another byte say which are winners."""
+    """256 blocks of 8 windows, one for each of the 256 patterns of zero and nonzero gradients."""
     bits = np.arange(256)[:, None] >> np.arange(8) & 1
     dy = np.repeat(bits.reshape(-1, 1), 8, axis=1) * np.arange(1.0, 9.0)
     argmax = np.arange(dy.size).reshape(dy.shape)
@@ -78,7 +78,7 @@ def test_every_pattern_of_zeros_in_a_block(lister):
 @EVERY_LISTER
 @DTYPES
 def test_what_counts_as_zero(lister, dtype):
-    """Both zeros; a denormal and NaN are gradients."""
+    """0 and -0 count as zero; denormal numbers and NaN do not."""
     tiny = np.finfo(dtype).smallest_subnormal
     values = np.array([0.0, -0.0, tiny, -tiny, np.inf, -np.inf, np.nan, 1.0], dtype)
     dy, argmax = np.repeat(values[:, None], 8, axis=1), np.arange(64).reshape(8, 8)

@@ -1,6 +1,6 @@
-"""The sums over winners against their twin in plain loops, and the twin against the definition.
+"""The sums over pooling winners in vectors against plain loops, these against the definition.
 
-Whole numbers make every comparison exact; see test_tile.py.
+With whole numbers every comparison is exact; see test_tile.py.
 """
 
 import itertools
@@ -20,7 +20,7 @@ WITH_TILE = pytest.mark.skipif(TILE.plain, reason="this run has plain loops and 
 
 
 class Problem(NamedTuple):
-    """Blocks of M rows and N columns, rows of target_row and source_row elements."""
+    """Blocks of M rows and N columns, in arrays with rows of target_row or source_row elements."""
 
     M: int
     N: int
@@ -37,10 +37,10 @@ class Problem(NamedTuple):
 
 
 def problem(M, N, counts, gap, seed):
-    """Target and source end with the last element that a call may touch; targets may overlap, and
-    winners share blocks.
+    """Target and source end with the last element that a call may use.  Target blocks may overlap,
+    and several winners may have the same block.
 
-    Between the lists stand NaN and a number that is no block's.
+    Between the lists are NaN and a number that is not that of a block.
     """
     rng = np.random.default_rng(seed)
     target_row, source_row = N + gap, N + 2 * gap
@@ -75,7 +75,7 @@ problems = st.builds(
 
 
 def run(function, dtype, p):
-    """What became of the target; nothing else may change."""
+    """The target after the call; nothing else may change."""
     memory = Guarded(dtype)
     target = memory.wanted(len(p.target))
     target[:] = p.target
@@ -100,7 +100,7 @@ def naive(p):
 
 @DTYPES
 @given(p=problems)
-def test_the_twin_equals_the_definition(dtype, p):
+def test_plain_loops_equal_the_definition(dtype, p):
     np.testing.assert_array_equal(run(_winners.add_winners_plain, dtype, p), naive(p))
 
 
@@ -113,7 +113,7 @@ def assert_vectors_equal_the_twin(dtype, p):
 @WITH_TILE
 @DTYPES
 @given(p=problems)
-def test_vectors_equal_the_twin(dtype, p):
+def test_vectors_equal_plain_loops(dtype, p):
     assert_vectors_equal_the_twin(dtype, p)
 
 

@@ -1,4 +1,4 @@
-"""examples/write_soft_labels.py: a network's answers come back as a teacher's, row by row."""
+"""examples/write_soft_labels.py: the logits of a network as soft labels, row by row."""
 
 import importlib.util
 from pathlib import Path
@@ -32,7 +32,7 @@ def run(*words):
     return program.main([str(word) for word in words])
 
 
-def test_each_row_has_the_networks_answer(small, model, tmp_path, monkeypatch, capsys):
+def test_each_row_has_the_networks_logits(small, model, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
     out = tmp_path / "assistant.npz"
     assert run(model, "--data", small.data, "--out", out) == 0
@@ -47,7 +47,7 @@ def test_each_row_has_the_networks_answer(small, model, tmp_path, monkeypatch, c
         np.testing.assert_allclose(found, network.predict_logits(images), rtol=1e-3, atol=1e-3)
 
 
-def test_what_is_wrong_is_told_in_one_line(small, model, tmp_path, capsys):
+def test_errors_have_one_line(small, model, tmp_path, capsys):
     for words, message in (
         ([tmp_path / "none", "--data", small.data, "--out", tmp_path / "a.npz"], "none"),
         ([model, "--data", tmp_path / "no.csv", "--out", tmp_path / "a.npz"], "no.csv"),

@@ -1,4 +1,4 @@
-"""Archives from strangers: the directory is bounded before it is read, methods before unpacking."""
+"""Untrusted zip files: checks of the directory's size and of the compression methods."""
 
 import io
 import struct
@@ -26,18 +26,18 @@ def test_plain_archives_are_opened(comment):
         assert opened.read("b/c.csv") == b"content" * 9
 
 
-def test_a_large_directory_is_refused_unread(monkeypatch):
+def test_a_large_directory_is_refused_before_it_is_read(monkeypatch):
     good = archive("a.csv", "b.csv", "c.csv")
     monkeypatch.setattr(zip_file, "MAX_DIRECTORY_BYTES", 3 * (46 + 5))
     open_zip(io.BytesIO(good)).close()
     monkeypatch.setattr(zip_file, "MAX_DIRECTORY_BYTES", 3 * (46 + 5) - 1)
-    monkeypatch.setattr(zipfile, "ZipFile", None)  # it would read the directory
+    monkeypatch.setattr(zipfile, "ZipFile", None)  # fails if the directory is read
     with pytest.raises(zipfile.BadZipFile, match="a directory of 153 bytes; at most 152 are read"):
         open_zip(io.BytesIO(good))
 
 
 def as_zip64(good):
-    """The same archive with an end of directory of the long kind, as files beyond 2 GiB have it."""
+    """The same archive with a zip64 end of directory, as in very large files."""
     end = good[-22:]
     n, size, place = struct.unpack("<HLL", end[10:20])
     long_end = struct.pack("<4sQHHLLQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, n, n, size, place)
@@ -45,7 +45,7 @@ def as_zip64(good):
     return good[:-22] + long_end + locator + end
 
 
-def test_the_long_end_of_large_archives(monkeypatch):
+def test_zip64_archives(monkeypatch):
     content = as_zip64(archive("a.csv", "b.csv"))
     with open_zip(io.BytesIO(content)) as opened:
         assert opened.namelist() == ["a.csv", "b.csv"]
@@ -53,18 +53,18 @@ def test_the_long_end_of_large_archives(monkeypatch):
     with pytest.raises(zipfile.BadZipFile, match="a directory of 102 bytes"):
         open_zip(io.BytesIO(content))
     elsewhere = bytearray(content)
-    elsewhere[-34] ^= 1  # where the locator says that the long end lies
+    elsewhere[-34] ^= 1  # the position of the zip64 end in its locator
     with pytest.raises(zipfile.BadZipFile, match="not where it says"):
         open_zip(io.BytesIO(bytes(elsewhere)))
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
-def test_methods_that_take_memory_as_they_please(method):
+def test_compression_methods_with_unlimited_memory_are_refused(method):
     with pytest.raises(zipfile.BadZipFile, match="'a.csv' is packed by method 1[24]; expected"):
         open_zip(io.BytesIO(archive("a.csv", method=method)))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"no zip" * 20, archive("a")[:-1]])
-def test_what_is_no_archive(content):
+def test_files_that_are_not_archives(content):
     with pytest.raises(zipfile.BadZipFile):
         open_zip(io.BytesIO(content))

@@ -1,7 +1,7 @@
-"""Writing a TensorFlow checkpoint, for the tests: the format once more, by the shortest way.
+"""Writes TensorFlow checkpoints for the tests: an independent, minimal version of the format.
 
-The checksum is the definition bit by bit; a block holds `per_block` entries, keys are shortened as
-far as they can be.
+Checksums are computed bit by bit from the definition.  A block holds `per_block` entries, and each
+key stores only what it does not share with the key before it.
 """
 
 import struct
@@ -50,7 +50,7 @@ def header(n_shards=1, endianness=0):
 
 
 def entry(dtype, shape, shard, offset, size, crc, extra=b""):
-    """BundleEntryProto; zeros are left out, as protobuf does."""
+    """BundleEntryProto; fields that are zero are left out, as protobuf does."""
     dims = b"".join(nested(2, number(1, n)) for n in shape)
     message = number(1, dtype) + nested(2, dims)
     message += b"".join(number(f, v) for f, v in ((3, shard), (4, offset), (5, size)) if v)
@@ -58,7 +58,7 @@ def entry(dtype, shape, shard, offset, size, crc, extra=b""):
 
 
 def block(pairs, interval=16):
-    """Entries, restarts, their number, no compression, checksum."""
+    """A block: entries, restart points, their number, the mark of no compression, the checksum."""
     content, restarts, before = b"", [], b""
     for k, (key, value) in enumerate(pairs):
         if k % interval == 0:
@@ -75,7 +75,7 @@ def block(pairs, interval=16):
 
 
 def table(pairs, per_block=100):
-    """The whole file of sorted (key, value) pairs."""
+    """The whole index file for sorted (key, value) pairs."""
     content, handles = b"", []
     for k in range(0, len(pairs), per_block):
         part = block(pairs[k : k + per_block])
@@ -91,7 +91,7 @@ def table(pairs, per_block=100):
 
 
 def entries_of(tensors, n_shards=1):
-    """({name: entry}, content of each data file) of tensors dealt out to the data files in turn."""
+    """({name: entry}, content of each data file); the tensors go to the data files in turn."""
     entries, files = {}, [b""] * n_shards
     for k, name in enumerate(sorted(tensors)):
         tensor = np.asarray(tensors[name])
@@ -103,8 +103,8 @@ def entries_of(tensors, n_shards=1):
 
 
 def write(prefix, tensors, n_shards=1, per_block=100, entries=None, head=None):
-    """PREFIX.index and its data files.  entries: {name: message} to put in place of the true ones;
-    None leaves the tensor out."""
+    """Write PREFIX.index and its data files.  entries: {name: message} replaces entries by other
+    messages; None leaves the tensor out."""
     true_entries, files = entries_of(tensors, n_shards)
     merged = {**true_entries, **(entries or {})}
     pairs = [(n.encode(), message) for n, message in sorted(merged.items()) if message is not None]

@@ -1,10 +1,10 @@
-"""The vector kernels on one tile, checked in a process of its own; see test_tile.py.
+"""Checks the vector kernels with one shape of tile, in a separate process; see test_tile.py.
 
     TINYCNN_TILE=128:4x2 python tests/tile_check.py
 
-Every array ends at the end of a page, or begins at the start of one, and the pages beside it may
-not be touched: a read or write outside ends the process.  Whole numbers must equal the reference
-exactly; real ones are printed as a digest of their bits.
+Every array ends at the end of a memory page, or begins at the start of one.  The pages next to it
+are protected, so a read or write outside the array ends the process.  Results of whole numbers must
+equal the reference exactly; results of real numbers are printed as a digest of their bits.
 """
 
 import ctypes
@@ -12,6 +12,7 @@ import hashlib
 import json
 import mmap
 import os
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -19,9 +20,10 @@ from tinycnn import reference
 from tinycnn.kernels import conv2d, conv2d_maxpool2d, conv2d_winograd, dense, maxpool2d
 from tinycnn.kernels._jit import TILE, WINOGRAD
 from tinycnn.kernels._winner_lists import LANES
+from tinycnn.kernels.arrays import Window, WinnerScratch
 from tinycnn.shapes import window_axis
 
-# (N, H, W, C, F, KH, KW, S): columns for every width of vector, rows for every number of rows
+# (N, H, W, C, F, KH, KW, S): filters for each width of vector, positions for each number of rows
 CONVOLUTIONS = [
     (2, 7, 11, 3, 33, 3, 5, 2),
     (1, 5, 31, 1, 17, 2, 2, 1),
@@ -31,16 +33,16 @@ CONVOLUTIONS = [
 LAYERS = [(1, 5, 8), (13, 7, 63), (7, 29, 1)]  # (N, fan_in, units)
 
 
-POOLED = [(1, 7, 9, 3, 17, 3, 3, 1), (2, 6, 5, 1, 3, 2, 7, 2)]  # as CONVOLUTIONS, then pool 2
+POOLED = [(1, 7, 9, 3, 17, 3, 3, 1), (2, 6, 5, 1, 3, 2, 7, 2)]  # as CONVOLUTIONS, then pooling
 
 
-# (N, H, W, C, F, KH, pool, relu): filters and channels for the widest vector
+# (N, H, W, C, F, KH, pool, relu): as many filters and channels as the widest vector needs
 WINOGRAD_CONVOLUTIONS = [(2, 41, 43, 1, 32, 8, 1, 1), (1, 30, 29, 1, 16, 8, 0, 0)]
 WINOGRAD_CONVOLUTIONS += [(2, 21, 21, 16, 32, 4, 1, 1), (1, 20, 23, 32, 64, 4, 0, 1)]
 
 
 def array_at_a_page_edge(shape, at_end, dtype=np.float32):
-    """An array whose neighbours on both sides are pages that may not be touched."""
+    """An array at the edge of a page, with protected pages on both sides."""
     n_bytes = np.dtype(dtype).itemsize * int(np.prod(shape))
     if os.name != "posix":
         return np.empty(shape, dtype)
@@ -78,7 +80,7 @@ def pooled_passes(pooling, backward, place, x, w_t, z, dy, geometry, pool_geomet
     S, PT, PL = geometry
     padded = max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W), C
     L = 5 + LANES  # 5 windows at a time
-    scratch = (
+    scratch = WinnerScratch(
         place(padded, np.nan),
         place(padded, np.nan),
         place((2, F, L), np.nan),
@@ -87,9 +89,8 @@ def pooled_passes(pooling, backward, place, x, w_t, z, dy, geometry, pool_geomet
         place((2, 3, max(F, OH * OW)), 0, np.int32),
     )
     dw_t, db, dx = place(w_t.shape, np.nan), place((F,), np.nan), place(x.shape, np.nan)
-    backward.conv2d_maxpool2d_backward(
-        x, dy, argmax, w_t, OH, OW, *geometry, *scratch, dw_t, db, dx
-    )  # fmt: skip
+    window = Window(*geometry, OH, OW)
+    backward.conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_t, db, dx)
     return y, argmax, dw_t, db, dx
 
 
@@ -100,7 +101,7 @@ def ordinary(shape, values, dtype=np.float32):
 
 
 def at_edge(at_end):
-    """As `ordinary`, at the edge of a page."""
+    """Like `ordinary`, but at the edge of a page."""
 
     def place(shape, values, dtype=np.float32):
         array = array_at_a_page_edge(shape, at_end, dtype)
@@ -111,7 +112,7 @@ def at_edge(at_end):
 
 
 def problems():
-    """Kernels, shapes of x, w, b and dy, and geometry."""
+    """The kernels, the shapes of x, w, b and dy, and the geometry of each problem."""
     for N, H, W, C, F, KH, KW, S in CONVOLUTIONS:
         rows, columns = window_axis(H, KH, S, "same"), window_axis(W, KW, S, "same")
         shapes = (N, H, W, C), (KH, KW, C, F), (F,), (N, rows.n_out, columns.n_out, F)
@@ -121,7 +122,7 @@ def problems():
 
 
 def pooled_problems():
-    """Shapes of x, w_t, z and dy, and the geometries of convolution and pooling."""
+    """The shapes of x, w_t, z and dy, and the geometries of convolution and pooling."""
     for N, H, W, C, F, KH, KW, S in POOLED:
         rows, columns = window_axis(H, KH, S, "same"), window_axis(W, KW, S, "same")
         z = N, rows.n_out, columns.n_out, F
@@ -135,13 +136,15 @@ def winograd_pass(operations, place, case, x, w, b):
     N, H, W, C, F, K, pool, relu = case
     x, w, b = (place(t.shape, t) for t in (x, w, b))
     (OH, PT, _), (OW, PL, _) = window_axis(H, K, 2, "same"), window_axis(W, K, 2, "same")
-    n_u, n_scratch = conv2d_winograd.winograd_sizes(H, W, C, F, PL, OH, OW)
+    record = SimpleNamespace(W=W, C=C, F=F, conv_OH=OH, conv_OW=OW)
+    n_u, n_scratch = conv2d_winograd.winograd_sizes(record)
     U, scratch = place((n_u,), np.nan), place((n_scratch,), np.nan)
     y = place((N, -(-OH // 2), -(-OW // 2), F) if pool else (N, OH, OW, F), np.nan)
     argmax = place((N * pool, *y.shape[1:]), -1, np.int32)
     if WINOGRAD:
         conv2d_winograd.conv2d_winograd_weights(w, U)
-    operations.conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y, argmax)
+    window = Window(2, PT, PL, OH, OW)
+    operations.conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y, argmax)
     return y, argmax
 
 

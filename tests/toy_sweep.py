@@ -1,4 +1,4 @@
-"""A sweep small enough to be killed many times, and a source of data that tells what was trained.
+"""A sweep small enough to be killed many times; its data source logs what was trained.
 
 As a program: `python tests/toy_sweep.py FOLDER N_PROCESSES LOG PAUSE_S` runs `TRIALS`.
 """
@@ -34,8 +34,9 @@ class ToyBatches:
 
 
 class ToySource:
-    """log: a line an epoch is added to it; pause_s: of each epoch.  bad: what happens in epoch 1 of
-    the trials with seed `bad_seed`, unless the file `unless` is there: "raise", "die", "die once".
+    """log: file to which each epoch adds a line; pause_s: pause in each epoch.  bad: what goes
+    wrong in epoch 1 of the trials with seed `bad_seed`: "raise", "die" or "die once".  Nothing
+    goes wrong if the file `unless` exists.
     """
 
     key = "toy"
@@ -68,7 +69,7 @@ class ToySource:
 
 
 def toy_images(n, seed):
-    """uint8 (n, 84, 84) with a bright band in one of three places, and which."""
+    """uint8 (n, 84, 84) with a bright band in one of three places, and the labels: which place."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3
     images = rng.integers(0, 200, (n, 84, 84), dtype=np.uint8)
@@ -78,7 +79,7 @@ def toy_images(n, seed):
 
 
 def epochs_trained(log):
-    """The lines of a log: (seed, with_teacher, epoch, process)."""
+    """The lines of a log, each as (seed, with_teacher, epoch, process)."""
     path = Path(log)
     text = path.read_text() if path.exists() else ""
     return [tuple(int(word) for word in line.split()) for line in text.splitlines()]

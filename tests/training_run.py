@@ -1,7 +1,7 @@
-"""A training run small enough to be done many times: interrupted, killed, in other processes.
+"""A training run small enough to be repeated often: interrupted, killed, in other processes.
 
 As a program: `python tests/training_run.py SETUP FOLDER [backend=numba] [n_threads=3] ...`, with
-the options of `train`, prints a line an epoch.
+the options of `train`, prints one line per epoch.
 """
 
 import json
@@ -27,7 +27,7 @@ N_EPOCHS, N_IMAGES, BATCH_SIZE = 4, 22, 8
 N_BATCHES = 3
 N_STEPS = N_EPOCHS * N_BATCHES
 
-# name -> (optimizer class and options, schedule, loss): together every optimizer and schedule
+# name -> (optimizer class and options, schedule, loss); every optimizer and schedule occurs
 SETUPS = {
     "adam constant": (Adam, dict(learning_rate=3e-3), None, CrossEntropy()),
     "adamw one-cycle": (
@@ -49,7 +49,7 @@ TIMING = ("seconds", "images_per_s")
 
 
 class TinyBatches:
-    """Random images whose class is the brightest of four rows, in an order of the epoch's own."""
+    """Random images, shuffled in each epoch; the class is the brightest of four rows."""
 
     def __init__(self, n_images=N_IMAGES, seed=5, shuffle=True):
         rng = np.random.default_rng(seed)
@@ -95,19 +95,19 @@ def begin(setup, folder, backend="numpy", n_threads=None, seed=3, **options):
 
 
 def train(setup, folder, **options):
-    """(network, records) at the end of the run."""
+    """Run to the end: (network, records)."""
     network, records = begin(setup, folder, **options)
     return network, list(records)
 
 
 def untimed(row):
-    """A record without what a clock says."""
+    """A record without its times."""
     row = row if isinstance(row, dict) else row.to_dict()
     return {name: value for name, value in row.items() if name not in TIMING}
 
 
 class StopAt(Callback):
-    """Ctrl-C: after step (epoch, batch), or with batch None after the epoch."""
+    """Raises KeyboardInterrupt after step (epoch, batch), or after the epoch if batch is None."""
 
     def __init__(self, epoch, batch=None):
         self.at = (epoch, batch)

@@ -1,12 +1,13 @@
-"""The suite on the oldest and on the newest releases that setup.cfg allows, each in a new venv.
+"""Runs the suite on the oldest and the newest releases that setup.cfg allows, each in a new venv.
 
     python tests/versions.py                    both, the whole suite
     python tests/versions.py oldest tests/test_train.py tests/test_fer2013.py
 
-`oldest` takes the lowest Python of the classifiers that is installed here and every lower bound as
-it stands in setup.cfg; `newest` the highest Python and the newest releases.  Then the main job is
-done for an epoch, with every warning an error, as in the tests.  The venvs are made in $TMPDIR and
-removed; packages come from the package index.  Exit status: 0 if all passed.
+`oldest` uses the lowest Python among the classifiers that is installed here, and the lower bound of
+every requirement in setup.cfg.  `newest` uses the highest Python and the newest releases.  After
+the tests, the main job is run for one epoch, with warnings as errors, as in the tests.  The venvs
+are made in $TMPDIR and removed; packages come from the package index.  Exit status: 0 if all tests
+passed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SHOWN = "numpy|numba|llvmlite|scipy|scikit-image|pillow|safetensors|tqdm|pytest|
 
 
 def read_setup() -> tuple[list[str], list[str]]:
-    """Python versions ("3.10") in order, and requirements of the package and its tests."""
+    """Python versions ("3.10") in order, and the requirements of the package and its tests."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     pythons = re.findall(r"Python :: (3\.\d+)", setup["metadata"]["classifiers"])
@@ -41,7 +42,7 @@ def lowest(requirement: str) -> str:
 
 
 def interpreter(version: str) -> str | None:
-    """A Python of that version which runs, on PATH or among pyenv's."""
+    """A working Python of that version, from PATH or from pyenv."""
     home = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = [shutil.which(f"python{version}")]
     found += sorted(home.glob(f"{version}.*/bin/python{version}"), reverse=True)

@@ -85,11 +85,14 @@ class ReferenceBackend:
     def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
         dy: np.ndarray | None = dlogits
         for k in reversed(range(len(self.steps))):
-            arrays = self.steps[k]
             assert dy is not None
-            backward = passes_of(arrays.step.layer).backward
-            dy = backward(arrays, self.saved[k], dy, wants_dx or k > 0)
+            dy = self.backward_step(k, dy, wants_dx or k > 0)
         return dy if wants_dx else None
+
+    def backward_step(self, k: int, dy: np.ndarray, wants_dx: bool) -> np.ndarray | None:
+        """The backward pass of layer k alone, after `forward`: dx for its dy."""
+        arrays = self.steps[k]
+        return passes_of(arrays.step.layer).backward(arrays, self.saved[k], dy, wants_dx)
 
     def step(
         self, x: np.ndarray, masks: Mapping[str, np.ndarray], loss: Loss, inputs: LossInputs

@@ -231,7 +231,7 @@ def _spread(wanted: Sequence[float], gap: float, low: float, high: float) -> lis
 
 
 def _label_lines(name: str, n_lines: int, n_characters: int = 17) -> list[str]:
-    """`name` on one line, or on two if that makes it narrower; lines that are too long end in "…"."""
+    """`name` on one line, or on two if that is narrower.  Lines that are too long end in "…"."""
     spaces = [i for i, character in enumerate(name) if character == " "]
     lines = [name]
     if n_lines == 2 and len(name) > 8 and spaces:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,11 +26,20 @@ Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
 the teacher's logits (N, K), or None."""
 
 
+@runtime_checkable
 class Batches(Protocol):
-    """Training data: `batches(epoch)` yields the batches of an epoch, in an order that depends on
-    the epoch alone, so that training can go on from any of them.  n_batches counts them."""
+    """Training data: `batches(epoch)` yields the batches of an epoch, counted from 0.
 
-    n_batches: int
+    Their order must depend on the epoch alone: then training can go on from any epoch.
+    """
+
+    @property
+    def n_batches(self) -> int:
+        """Batches of an epoch."""
+
+    @property
+    def n_images(self) -> int:
+        """Images of an epoch."""
 
     def __call__(self, epoch: int) -> Iterator[Batch]: ...
 
@@ -175,6 +184,13 @@ def fit(
     belongs to another configuration; OSError where the folder cannot be written; ValueError for
     arguments out of range.
     """
+    if not isinstance(batches, Batches):
+        raise TypeError(
+            f"batches is a {type(batches).__name__}; expected an object with n_batches, n_images "
+            "and a call batches(epoch), such as ferdata.Batches"
+        )
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss is {loss!r}; expected a tinycnn.Loss, such as CrossEntropy()")
     if n_epochs < 1:
         raise ValueError(f"n_epochs is {n_epochs!r}; expected 1 or more")
     if patience is not None and patience < 1:
@@ -190,25 +206,37 @@ def fit(
         "optimizer": optimizer.config(),
         "schedule": repr(schedule),
         "n_batches": int(batches.n_batches),
-        "n_images": getattr(batches, "n_images", None),
+        "n_images": int(batches.n_images),
         "n_validation_images": None if validation is None else len(validation.images),
         "ema_decay": ema_decay or None,
         "clip_norm": clip_norm or None,
     }
     average = WeightAverage(ema_decay, network.parameter_vector) if ema_decay else None
     records: list[EpochRecord] = []
-    if resume:
+    if folder is not None and resume:
         path = checkpoint.path_in(folder)
         rows = checkpoint.load(path, network, optimizer, configuration, average)
         try:
             records = [EpochRecord(**row) for row in rows]
         except TypeError as error:
             raise checkpoint.CheckpointError(f"{path}: not a checkpoint: {error}") from None
-    epochs = _epochs(
-        *(network, batches, loss, optimizer, n_epochs, schedule, validation, callbacks, patience),
-        *(folder, configuration, records, average, clip_norm),
+    run = _Run(
+        network=network,
+        batches=batches,
+        loss=loss,
+        optimizer=optimizer,
+        n_epochs=n_epochs,
+        schedule=schedule,
+        validation=validation,
+        callbacks=callbacks,
+        patience=patience,
+        folder=folder,
+        configuration=configuration,
+        records=records,
+        average=average,
+        clip_norm=clip_norm,
     )
-    return _with_last_good_weights(network, epochs)
+    return _with_last_good_weights(network, run.epochs())
 
 
 def _with_last_good_weights(
@@ -231,126 +259,131 @@ def _with_last_good_weights(
         yield record
 
 
-def _epochs(
-    network: Network,
-    batches: Batches,
-    loss: Loss,
-    optimizer: Optimizer,
-    n_epochs: int,
-    schedule: Schedule,
-    validation: Validation | None,
-    callbacks: Sequence[Callback],
-    patience: int | None,
-    folder: str | Path | None,
-    configuration: dict[str, Any],
-    records: list[EpochRecord],
-    average: WeightAverage | None,
-    clip_norm: float,
-) -> Iterator[EpochRecord]:
-    """The loop of `fit`, whose arguments are checked before the first epoch is asked for."""
-    best = max((r for r in records if r.is_best), key=lambda r: r.epoch, default=None)
-    for epoch in range(len(records), n_epochs):
-        if patience is not None and best is not None and epoch - best.epoch > patience:
-            return
-        started = time.perf_counter()
-        rate = schedule(optimizer.n_steps)
-        if average is not None:  # outside an epoch the network holds the average
-            average.swap(network.parameter_vector)
-        mean_loss, mean_accuracy, n_images = _train_epoch(
-            *(network, batches, loss, optimizer, schedule, epoch, callbacks, average, clip_norm)
-        )
-        if average is not None:
-            average.swap(network.parameter_vector)
-        seconds = time.perf_counter() - started
-        scored = None
-        if validation is not None:
-            scored = evaluate(network, validation.images, validation.labels, validation.targets)
-            if not math.isfinite(scored.loss):
-                what = f"the validation loss is {scored.loss} after the last step"
-                last = (batches.n_batches - 1, optimizer.n_steps - 1)
-                raise _diverged(what, network, validation.images, epoch, *last)
-        record = EpochRecord(
-            epoch=epoch,
-            train_loss=mean_loss,
-            train_accuracy=mean_accuracy,
-            val_loss=scored.loss if scored else None,
-            val_accuracy=scored.accuracy if scored else None,
-            learning_rate=rate,
-            images_per_s=n_images / seconds,
-            seconds=seconds,
-            is_best=best is None or _score(mean_loss, scored) > _record_score(best),
-        )
-        records.append(record)
-        best = record if record.is_best else best
-        network.training_summary = {
-            "epoch": epoch,
-            "val_accuracy": record.val_accuracy,
-            "val_loss": record.val_loss,
-            "train_loss": mean_loss,
-            "n_steps": optimizer.n_steps,
-        }
-        if folder is not None:
-            checkpoint.save_epoch(
-                folder,
-                network,
-                optimizer,
-                configuration,
-                [r.to_dict() for r in records],
-                is_best=record.is_best,
-                average=average,
+@dataclass
+class _Run:
+    """One call of `fit`: its arguments, checked, and the records of the epochs that are done."""
+
+    network: Network
+    batches: Batches
+    loss: Loss
+    optimizer: Optimizer
+    n_epochs: int
+    schedule: Schedule
+    validation: Validation | None
+    callbacks: Sequence[Callback]
+    patience: int | None
+    folder: str | Path | None
+    configuration: dict[str, Any]
+    records: list[EpochRecord]
+    average: WeightAverage | None
+    clip_norm: float
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Trains, epoch by epoch; yields the record of each."""
+        network, optimizer, records = self.network, self.optimizer, self.records
+        best = max((r for r in records if r.is_best), key=lambda r: r.epoch, default=None)
+        for epoch in range(len(records), self.n_epochs):
+            if self.patience is not None and best is not None:
+                if epoch - best.epoch > self.patience:
+                    return
+            started = time.perf_counter()
+            rate = self.schedule(optimizer.n_steps)
+            if self.average is not None:  # outside an epoch the network holds the average
+                self.average.swap(network.parameter_vector)
+            mean_loss, mean_accuracy, n_images = self._train_epoch(epoch)
+            if self.average is not None:
+                self.average.swap(network.parameter_vector)
+            seconds = time.perf_counter() - started
+            scored = self._evaluate(epoch)
+            record = EpochRecord(
+                epoch=epoch,
+                train_loss=mean_loss,
+                train_accuracy=mean_accuracy,
+                val_loss=scored.loss if scored else None,
+                val_accuracy=scored.accuracy if scored else None,
+                learning_rate=rate,
+                images_per_s=n_images / seconds,
+                seconds=seconds,
+                is_best=best is None or _score(mean_loss, scored) > _record_score(best),
             )
-        stop = [callback.on_epoch(record) for callback in callbacks]
-        yield record
-        if any(stop):
-            return
+            records.append(record)
+            best = record if record.is_best else best
+            network.training_summary = {
+                "epoch": epoch,
+                "val_accuracy": record.val_accuracy,
+                "val_loss": record.val_loss,
+                "train_loss": mean_loss,
+                "n_steps": optimizer.n_steps,
+            }
+            if self.folder is not None:
+                checkpoint.save_epoch(
+                    self.folder,
+                    network,
+                    optimizer,
+                    self.configuration,
+                    [r.to_dict() for r in records],
+                    is_best=record.is_best,
+                    average=self.average,
+                )
+            stop = [callback.on_epoch(record) for callback in self.callbacks]
+            yield record
+            if any(stop):
+                return
 
+    def _evaluate(self, epoch: int) -> Evaluation | None:
+        """The network's score on the validation data, if there are any."""
+        if self.validation is None:
+            return None
+        images, labels, targets = (
+            self.validation.images,
+            self.validation.labels,
+            self.validation.targets,
+        )
+        scored = evaluate(self.network, images, labels, targets)
+        if not math.isfinite(scored.loss):
+            what = f"the validation loss is {scored.loss} after the last step"
+            last = (self.batches.n_batches - 1, self.optimizer.n_steps - 1)
+            raise _diverged(what, self.network, images, epoch, *last)
+        return scored
 
-def _train_epoch(
-    network: Network,
-    batches: Batches,
-    loss: Loss,
-    optimizer: Optimizer,
-    schedule: Schedule,
-    epoch: int,
-    callbacks: Sequence[Callback],
-    average: WeightAverage | None,
-    clip_norm: float,
-) -> tuple[float, float, int]:
-    """Mean loss an image, share right, number of images."""
-    n_images, total_loss, n_right = 0, 0.0, 0
-    loss = loss.at_epoch(epoch)
-    for k, (images, targets, soft_labels) in enumerate(batches(epoch)):
-        x = network.scale(images)
-        value, logits = network.loss_and_gradients(x, loss, targets, soft_labels)
-        if not math.isfinite(value):
-            raise _diverged(f"the loss is {value}", network, images, epoch, k, optimizer.n_steps)
-        if clip_norm:
-            clip_by_norm(network.gradient_vector, clip_norm)
-        optimizer.step(
-            network.parameter_vector, network.gradient_vector, schedule(optimizer.n_steps)
-        )
-        if average is not None:
-            average.step(network.parameter_vector, optimizer.n_steps - 1)
-        truth = targets if targets.ndim == 1 else targets.argmax(axis=1)
-        n_images += len(images)
-        total_loss += value * len(images)
-        n_right += int(np.sum(logits.argmax(axis=1) == truth))
-        step = StepRecord(
-            epoch=epoch,
-            batch=k,
-            n_batches=batches.n_batches,
-            n_images=n_images,
-            loss=value,
-            mean_loss=total_loss / max(n_images, 1),
-            mean_accuracy=n_right / max(n_images, 1),
-        )
-        for callback in callbacks:
-            callback.on_step(step)
-    if not np.isfinite(network.parameter_vector).all():  # the last step's loss says nothing of it
-        what = "weights are not finite"
-        last = (batches.n_batches - 1, optimizer.n_steps - 1)
-        raise _diverged(what, network, None, epoch, *last)
-    return total_loss / max(n_images, 1), n_right / max(n_images, 1), n_images
+    def _train_epoch(self, epoch: int) -> tuple[float, float, int]:
+        """Mean loss an image, share right, number of images."""
+        network, optimizer = self.network, self.optimizer
+        n_images, total_loss, n_right = 0, 0.0, 0
+        loss = self.loss.at_epoch(epoch)
+        for k, (images, targets, soft_labels) in enumerate(self.batches(epoch)):
+            x = network.scale(images)
+            value, logits = network.loss_and_gradients(x, loss, targets, soft_labels)
+            if not math.isfinite(value):
+                what = f"the loss is {value}"
+                raise _diverged(what, network, images, epoch, k, optimizer.n_steps)
+            if self.clip_norm:
+                clip_by_norm(network.gradient_vector, self.clip_norm)
+            rate = self.schedule(optimizer.n_steps)
+            optimizer.step(network.parameter_vector, network.gradient_vector, rate)
+            if self.average is not None:
+                self.average.step(network.parameter_vector, optimizer.n_steps - 1)
+            truth = targets if targets.ndim == 1 else targets.argmax(axis=1)
+            n_images += len(images)
+            total_loss += value * len(images)
+            n_right += int(np.sum(logits.argmax(axis=1) == truth))
+            step = StepRecord(
+                epoch=epoch,
+                batch=k,
+                n_batches=self.batches.n_batches,
+                n_images=n_images,
+                loss=value,
+                mean_loss=total_loss / max(n_images, 1),
+                mean_accuracy=n_right / max(n_images, 1),
+            )
+            for callback in self.callbacks:
+                callback.on_step(step)
+        if not np.isfinite(network.parameter_vector).all():
+            # the loss of the last step was computed before its update
+            what = "weights are not finite"
+            last = (self.batches.n_batches - 1, optimizer.n_steps - 1)
+            raise _diverged(what, network, None, epoch, *last)
+        return total_loss / max(n_images, 1), n_right / max(n_images, 1), n_images
 
 
 def _diverged(

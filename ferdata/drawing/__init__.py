@@ -1,10 +1,11 @@
-"""Drawing of expressive faces from action units: who (`people`), what moves (`action_units`), how
-emotions show (`expressions`), on which grid (`sheet`), and the picture itself (`face`, made of
-`skin`, `features` and `surroundings`).
+"""Draws faces with expressions. `people` holds what a person looks like, `action_units` where
+facial muscles move the landmarks, `expressions` which muscles an emotion uses, `canvas` the pixels
+drawn on. `face` draws the image with the help of `skin`, `features` and `surroundings`.
 
-Same bits everywhere. Teachers' soft labels are tied to drawn images by a hash, so a pixel must not
-depend on the machine or on NumPy's version. Arrays are float32 and see only + - * / sqrt,
-comparisons and rounding, each as a NumPy call of its own: IEEE 754 fixes those results. exp, sin,
-power, matmul, sums, compiled filters (fused multiply-add) and NumPy's Generator methods give no
-such promise and stay away; random bits are PCG64's raw words, whose stream NumPy does promise.
+The images are the same, bit for bit, on every machine and with every version of NumPy, because a
+hash ties the soft labels of teachers to them. So arrays are float32, and only operations whose
+results IEEE 754 fixes are used on them: + - * / sqrt, comparisons and rounding, each as its own
+NumPy call. Not used are exp, sin, power, matmul, sums, compiled filters (which may fuse multiply
+and add) and NumPy's Generator methods. Random numbers come from PCG64's raw words, which NumPy
+promises never to change.
 """

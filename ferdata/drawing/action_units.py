@@ -1,7 +1,8 @@
-"""What the muscles do: action units in, landmarks of the face out.
+"""Computes the landmarks of a face from a person's proportions and action units.
 
-Action units (AU) follow the Facial Action Coding System (Ekman, Friesen & Hager 2002). Units and
-axes as in people.py; the drawn person's own right side is on the left of the image.
+An action unit (AU) is the movement of one facial muscle or a few, as numbered in the Facial Action
+Coding System (Ekman, Friesen & Hager 2002). Face units and axes are those of people.py. The right
+side of the person is on the left of the image.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ ACTION_UNIT_NAMES: dict[int, str] = {
 
 @dataclass(frozen=True)
 class Side:
-    """One half of the face. `out` runs from the mid-line to the ear, so both halves read alike."""
+    """Landmarks of one half of the face.
+
+    Points are (out, v), where `out` is the distance from the mid-line. `lid_upper` and `lid_lower`
+    are heights of the lids above and below the eye's axis, the other single numbers amounts.
+    """
 
     brow_inner: tuple[float, float]
     brow_middle: tuple[float, float]
@@ -58,10 +63,9 @@ class Side:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Where the action units have put things: face units, points as (out, v) or (u, v).
+    """Landmarks of a face: positions (names with _v), heights (gaps, lips) and amounts.
 
     `sides[0]` is the person's right half (left in the image), `sides[1]` the left half.
-    `lid_upper` and `lid_lower` are heights of the lids above and below the eye's axis.
     """
 
     sides: tuple[Side, Side]
@@ -83,9 +87,9 @@ class Landmarks:
 
 
 def parse_action_units(action_units: ActionUnits) -> dict[int, tuple[float, float]]:
-    """Intensities as {AU: (right, left)} of every known AU; 0.0 where absent.
+    """Intensities as {AU: (right, left)} for every known AU; 0.0 if it is not given.
 
-    Keys are numbers for both sides (12) or "R12" / "L12" for the person's right or left side.
+    Keys are numbers for both sides (12), or "R12" and "L12" for the person's right and left side.
     Raises ValueError for an unknown AU or an intensity outside 0 .. 1.
     """
     right = dict.fromkeys(ACTION_UNIT_NAMES, 0.0)
@@ -107,7 +111,7 @@ def parse_action_units(action_units: ActionUnits) -> dict[int, tuple[float, floa
 
 
 def _side(person: Identity, au: dict[int, float], jaw: float) -> Side:
-    """Landmarks of one half, from this half's intensities."""
+    """Landmarks of one half of the face. au: intensities on this side; jaw: how far it drops."""
     inner_up = 0.135 * au[1] + 0.03 * au[2] - 0.105 * au[4] - 0.06 * au[9]
     middle_up = 0.075 * au[1] + 0.10 * au[2] - 0.085 * au[4] - 0.045 * au[9]
     outer_up = -0.025 * au[1] + 0.135 * au[2] - 0.035 * au[4] - 0.01 * au[9] - 0.015 * au[6]
@@ -157,7 +161,7 @@ def _side(person: Identity, au: dict[int, float], jaw: float) -> Side:
 
 
 def face_landmarks(person: Identity, action_units: ActionUnits) -> Landmarks:
-    """Landmarks of `person` with these action units. Raises ValueError (`parse_action_units`)."""
+    """Landmarks of `person` with these action units. Raises what `parse_action_units` raises."""
     both = parse_action_units(action_units)
     right = {au: pair[0] for au, pair in both.items()}
     left = {au: pair[1] for au, pair in both.items()}

@@ -1,4 +1,4 @@
-"""Which action units an emotion shows, how strongly, and under what view: the random part.
+"""Draws at random which action units an emotion shows, how strongly, and how it is photographed.
 
 The combinations are those of EMFACS (Friesen & Ekman 1983) and of the FACS investigator's guide:
 happy 6+12, sadness 1+4+15, surprise 1+2+5+26, fear 1+2+4+5+7+20+26, anger 4+5+7+23,
@@ -8,10 +8,10 @@ disgust 9+15 or 10+17, contempt 12+14 on one side.
 from __future__ import annotations
 
 from ferdata.drawing.action_units import ACTION_UNIT_NAMES
-from ferdata.drawing.draws import Draws
-from ferdata.drawing.sheet import OCCLUDERS, View
+from ferdata.drawing.canvas import OCCLUDERS, View
+from ferdata.drawing.seeded_random import SeededRandom
 
-# Per emotion: action unit -> (chance to be seen, least and greatest share of the overall strength).
+# {emotion: {action unit: (probability, least and greatest share of the overall strength)}}
 EMOTION_ACTION_UNITS: dict[str, dict[int, tuple[float, float, float]]] = {
     "neutral": {},
     "anger": {
@@ -65,6 +65,7 @@ EMOTION_ACTION_UNITS: dict[str, dict[int, tuple[float, float, float]]] = {
     },
 }
 
+# Action units that may also appear, whatever the emotion.
 _STRAYS = (1, 2, 4, 5, 6, 7, 10, 12, 14, 15, 17, 20, 23, 24, 25, 43)
 
 
@@ -85,30 +86,30 @@ def full_expression(emotion: str) -> dict[int | str, float]:
 
 
 def habits(*key: int) -> dict[int, float]:
-    """How strongly this person moves each action unit, around 1.0."""
-    draw = Draws(0xAB, *key)
-    overall = draw.around(1.05, 0.2)
-    return {au: overall * draw.around(1.0, 0.3) for au in ACTION_UNIT_NAMES}
+    """{action unit: how strongly this person moves it}, around 1.0. key: for SeededRandom."""
+    rng = SeededRandom(0xAB, *key)
+    overall = rng.around(1.05, 0.2)
+    return {au: overall * rng.around(1.0, 0.3) for au in ACTION_UNIT_NAMES}
 
 
 def random_action_units(
-    emotion: str, draw: Draws, habit: dict[int, float]
+    emotion: str, rng: SeededRandom, habit: dict[int, float]
 ) -> dict[int | str, float]:
-    """One showing of an emotion: subtle to strong, sometimes incomplete or with a stray unit."""
-    strength = draw.between(0.55, 1.2)
+    """Action units of one image of an emotion: weak to strong, some left out, perhaps one added."""
+    strength = rng.between(0.55, 1.2)
     both: dict[int, float] = {}
     for au, (chance, low, high) in EMOTION_ACTION_UNITS[emotion].items():
-        # Drawn whether it is used or not, so that one unit's chance does not shift the others.
-        seen, share = draw.chance(chance), draw.between(low, high)
+        # Both are drawn for every unit, so that its probability does not change the next numbers.
+        seen, share = rng.chance(chance), rng.between(low, high)
         if seen:
             both[au] = strength * share * habit[au]
-    stray = _STRAYS[int(draw.unit() * len(_STRAYS))]
-    if draw.chance(0.35):
-        both[stray] = max(both.get(stray, 0.0), draw.between(0.05, 0.28))
-    one_side = ("R" if draw.chance(0.5) else "L") if emotion == "contempt" else ""
+    stray = _STRAYS[int(rng.uniform() * len(_STRAYS))]
+    if rng.chance(0.35):
+        both[stray] = max(both.get(stray, 0.0), rng.between(0.05, 0.28))
+    one_side = ("R" if rng.chance(0.5) else "L") if emotion == "contempt" else ""
     units: dict[int | str, float] = {}
     for au, intensity in sorted(both.items()):
-        tilt = draw.around(0.0, 0.18)
+        tilt = rng.around(0.0, 0.18)
         only = one_side if au in EMOTION_ACTION_UNITS["contempt"] else ""
         for side, share in (("R", 1.0 + tilt), ("L", 1.0 - tilt)):
             if only in ("", side):
@@ -116,31 +117,31 @@ def random_action_units(
     return units
 
 
-def random_view(draw: Draws, noise_seed: int) -> View:
-    """A view with some pose, light, camera and now and then something in the way."""
-    light = draw.chance(0.2)  # hard light from one side
-    occluded = draw.chance(0.10)
+def random_view(rng: SeededRandom, noise_seed: int) -> View:
+    """A View with random pose, light and camera, and sometimes something in front of the face."""
+    light = rng.chance(0.2)  # hard light from one side
+    occluded = rng.chance(0.10)
     return View(
-        yaw_deg=draw.around(0.0, 20.0),
-        pitch_deg=draw.around(0.0, 11.0),
-        roll_deg=draw.around(0.0, 8.0),
-        shift_u=draw.around(0.0, 0.06),
-        shift_v=draw.around(-0.08, 0.06),
-        scale=draw.around(1.17, 0.10),
-        light_x=draw.around(0.0, 1.5 if light else 0.7),
-        light_y=draw.around(-0.35, 0.7),
-        ambient=draw.between(0.22, 0.4) if light else draw.between(0.4, 0.7),
-        exposure=draw.around(1.0, 0.35),
-        contrast=draw.around(1.05, 0.3),
-        gaze_u=draw.around(0.0, 1.0),
-        background=draw.between(0.05, 0.95),
-        background_slope=draw.around(0.0, 0.3),
-        blur=draw.unit() * draw.unit() * 1.3,
-        noise=1.0 + 9.0 * draw.unit() * draw.unit(),
+        yaw_deg=rng.around(0.0, 20.0),
+        pitch_deg=rng.around(0.0, 11.0),
+        roll_deg=rng.around(0.0, 8.0),
+        shift_u=rng.around(0.0, 0.06),
+        shift_v=rng.around(-0.08, 0.06),
+        scale=rng.around(1.17, 0.10),
+        light_x=rng.around(0.0, 1.5 if light else 0.7),
+        light_y=rng.around(-0.35, 0.7),
+        ambient=rng.between(0.22, 0.4) if light else rng.between(0.4, 0.7),
+        exposure=rng.around(1.0, 0.35),
+        contrast=rng.around(1.05, 0.3),
+        gaze_u=rng.around(0.0, 1.0),
+        background=rng.between(0.05, 0.95),
+        background_slope=rng.around(0.0, 0.3),
+        blur=rng.uniform() * rng.uniform() * 1.3,
+        noise=1.0 + 9.0 * rng.uniform() * rng.uniform(),
         noise_seed=noise_seed,
-        occluder=OCCLUDERS[1 + int(draw.unit() * 4)] if occluded else "",
-        occluder_u=draw.around(0.0, 0.75),
-        occluder_v=draw.around(0.15, 0.7),
-        occluder_tone=draw.between(0.03, 0.6),
-        occluder_lean=draw.around(0.0, 0.6),
+        occluder=OCCLUDERS[1 + int(rng.uniform() * 4)] if occluded else "",
+        occluder_u=rng.around(0.0, 0.75),
+        occluder_v=rng.around(0.15, 0.7),
+        occluder_tone=rng.between(0.03, 0.6),
+        occluder_lean=rng.around(0.0, 0.6),
     )

@@ -1,4 +1,4 @@
-"""One face from action units: the order of drawing, the light, the camera."""
+"""Draws one face: all of its parts in order, then light and camera."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 from ferdata.drawing import features, surroundings
 from ferdata.drawing.action_units import ActionUnits, face_landmarks
-from ferdata.drawing.draws import Draws
+from ferdata.drawing.canvas import Canvas, View
 from ferdata.drawing.people import Identity
-from ferdata.drawing.sheet import Sheet, View
+from ferdata.drawing.seeded_random import SeededRandom
 from ferdata.drawing.skin import relief, skin, wrinkles
 
 
@@ -20,37 +20,38 @@ def draw_face(
     view: View | None = None,
     size_px: int = 84,
 ) -> np.ndarray:
-    """One face as a uint8 (size_px, size_px) grey image, for example of {6: 0.8, 12: 1.0}.
+    """One face as a grey image, uint8 (size_px, size_px). It depends only on the arguments.
 
-    `action_units` maps AU numbers, or "R12" / "L12" for the person's right or left side, to
-    0 .. 1. The image is a pure function of the arguments. Raises ValueError for an unknown action
-    unit, an intensity outside 0 .. 1, or a size below 16.
+    action_units  {AU number, or "R12" or "L12" for the person's right or left side: intensity in
+                  0 .. 1}, such as {6: 0.8, 12: 1.0}
+
+    Raises ValueError for an unknown action unit, an intensity outside 0 .. 1, or a size below 16.
     """
     view = View() if view is None else view
     if size_px < 16:
         raise ValueError(f"size_px is {size_px}; a face needs at least 16")
     marks = face_landmarks(identity, action_units)
-    sheet = Sheet(view, size_px)
-    inside = skin(sheet, identity, marks)
-    relief(sheet, identity, marks)
-    wrinkles(sheet, identity, marks)
-    features.beard(sheet, identity, marks)
+    canvas = Canvas(view, size_px)
+    inside = skin(canvas, identity, marks)
+    relief(canvas, identity, marks)
+    wrinkles(canvas, identity, marks)
+    features.beard(canvas, identity, marks)
     for sign, side in zip((-1.0, 1.0), marks.sides):
-        features.eye(sheet, identity, side, sign, view.gaze_u)
-        features.brow(sheet, identity, side, sign)
-    features.mouth(sheet, identity, marks)
-    face = _lit(sheet, view)
-    surroundings.backdrop(sheet, identity, marks, view)
-    sheet.paint((slice(None), slice(None)), inside, face)
-    surroundings.hair(sheet, identity, marks, inside)
-    surroundings.glasses(sheet, identity)
-    surroundings.occluder(sheet, identity, view)
-    return _photograph(sheet.tone, view)
+        features.eye(canvas, identity, side, sign, view.gaze_u)
+        features.brow(canvas, identity, side, sign)
+    features.mouth(canvas, identity, marks)
+    face = _lit(canvas, view)
+    surroundings.backdrop(canvas, identity, marks, view)
+    canvas.paint((slice(None), slice(None)), inside, face)
+    surroundings.hair(canvas, identity, marks, inside)
+    surroundings.glasses(canvas, identity)
+    surroundings.occluder(canvas, identity, view)
+    return _photograph(canvas.tone, view)
 
 
-def _lit(sheet: Sheet, view: View) -> np.ndarray:
-    """The face's tone under the light: ambient, diffuse, a little shine."""
-    z = sheet.height * (0.25 * sheet.size_px)  # so that differences over two pixels are slopes
+def _lit(canvas: Canvas, view: View) -> np.ndarray:
+    """float32 (H, W): the tone of the lit face, from ambient and diffuse light and some shine."""
+    z = canvas.height * (0.25 * canvas.size_px)  # makes differences over two pixels slopes
     slope_x, slope_y = np.empty_like(z), np.empty_like(z)
     np.subtract(z[:, 2:], z[:, :-2], out=slope_x[:, 1:-1])
     slope_x[:, 0], slope_x[:, -1] = slope_x[:, 1], slope_x[:, -2]
@@ -72,14 +73,14 @@ def _lit(sheet: Sheet, view: View) -> np.ndarray:
     shine *= shine
     light = facing * (1.15 * (1.0 - view.ambient))
     light += view.ambient
-    light *= sheet.tone
+    light *= canvas.tone
     shine *= 0.06
     light += shine
     return light
 
 
 def _photograph(tone: np.ndarray, view: View) -> np.ndarray:
-    """Exposure, contrast, blur, grain, and rounding to uint8."""
+    """uint8 (H, W): the tone after exposure, contrast, blur and noise, in grey levels."""
     grey = tone * (255.0 * view.exposure * view.contrast)
     grey += 127.5 * (1.0 - view.contrast)
     if view.blur > 0.0:
@@ -91,7 +92,7 @@ def _photograph(tone: np.ndarray, view: View) -> np.ndarray:
             grey[1:-1] += inner
             grey = np.ascontiguousarray(grey.T)
     if view.noise > 0.0:
-        grain = Draws(0x6E, view.noise_seed).grain(grey.size).reshape(grey.shape)
+        grain = SeededRandom(0x6E, view.noise_seed).grain(grey.size).reshape(grey.shape)
         grey += grain.astype(np.float32) * np.float32(view.noise / 147.8)
     grey += 0.5
     np.floor(grey, out=grey)

@@ -1,23 +1,23 @@
-"""Who is drawn: the proportions, hair, skin and years of one person.
+"""What a person looks like: proportions, hair, skin, age.
 
-Face units: the origin lies between the eyes and the nose on the mid-line, `u` grows to the right of
-the image, `v` downwards, and 1.0 is half the side of the image at scale 1.
+Lengths are in face units: 1.0 is half the side of the image at scale 1. The origin is on the
+mid-line of the face, between the eyes and the nose; `u` grows to the right, `v` downwards.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ferdata.drawing.draws import Draws
+from ferdata.drawing.seeded_random import SeededRandom
 
 HAIR_STYLES = ("short", "parted", "fringe", "long", "bald", "curly", "scarf")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """One person. Lengths in face units, tones in 0 (black) .. 1 (white), amounts in 0 .. 1.
+    """One person. Lengths are in face units, tones 0 (black) to 1 (white), amounts 0 to 1.
 
-    `hair_style` is one of HAIR_STYLES; raises ValueError otherwise.
+    Raises ValueError unless `hair_style` is one of HAIR_STYLES.
     """
 
     face_width: float = 0.64
@@ -65,60 +65,60 @@ class Identity:
 
     @classmethod
     def random(cls, *key: int) -> Identity:
-        """The person that belongs to these integers, for example (seed, subject)."""
-        draw = Draws(0x1D, *key)
-        skin = draw.between(0.36, 0.86)
-        age = draw.unit() * draw.unit() * 1.2
-        masculine = draw.chance(0.5)
-        grey = age > 0.5 and draw.chance(0.6)
-        hair = draw.between(0.45, 0.85) if grey else draw.between(0.04, 0.22)
-        if not grey and skin > 0.66 and draw.chance(0.35):
-            hair = draw.between(0.3, 0.62)
+        """A random person, always the same for the same integers, such as (seed, subject)."""
+        rng = SeededRandom(0x1D, *key)
+        skin = rng.between(0.36, 0.86)
+        age = rng.uniform() * rng.uniform() * 1.2
+        masculine = rng.chance(0.5)
+        grey = age > 0.5 and rng.chance(0.6)
+        hair = rng.between(0.45, 0.85) if grey else rng.between(0.04, 0.22)
+        if not grey and skin > 0.66 and rng.chance(0.35):
+            hair = rng.between(0.3, 0.62)
         styles = (
             ("short", "short", "short", "parted", "bald", "curly")
             if masculine
             else ("long", "long", "parted", "fringe", "fringe", "curly", "scarf")
         )
-        style = styles[int(draw.unit() * len(styles))]
-        beard = draw.between(0.35, 1.0) if masculine and draw.chance(0.35) else 0.0
-        moustache = beard if draw.chance(0.85) else 0.0
-        if masculine and draw.chance(0.08):
-            moustache = draw.between(0.6, 1.0)
+        style = styles[int(rng.uniform() * len(styles))]
+        beard = rng.between(0.35, 1.0) if masculine and rng.chance(0.35) else 0.0
+        moustache = beard if rng.chance(0.85) else 0.0
+        if masculine and rng.chance(0.08):
+            moustache = rng.between(0.6, 1.0)
         return cls(
-            face_width=draw.around(0.645, 0.085),
-            jaw_taper=draw.around(0.22 if masculine else 0.38, 0.26),
-            jaw_square=draw.around(0.5 if masculine else 0.3, 0.35),
-            chin_v=draw.around(0.90, 0.07),
-            cheek_fullness=draw.unit(),
-            eye_spacing=draw.around(0.28, 0.035),
-            eye_v=draw.around(-0.12, 0.03),
-            eye_width=draw.around(0.148, 0.028),
-            eye_open=draw.around(0.060, 0.018),
-            eye_tilt=draw.around(0.05, 0.16),
-            iris_tone=draw.between(0.05, 0.25) if hair < 0.25 else draw.between(0.1, 0.45),
-            brow_v=draw.around(-0.315, 0.035),
-            brow_thickness=draw.around(0.038 if masculine else 0.027, 0.015),
-            brow_tilt=draw.around(0.0, 0.035),
-            brow_arch=draw.around(0.025 if masculine else 0.045, 0.025),
-            brow_strength=draw.between(0.55, 1.0),
-            nose_v=draw.around(0.235, 0.035),
-            nose_width=draw.around(0.128, 0.035),
-            nose_height=draw.around(1.0, 0.35),
-            mouth_v=draw.around(0.505, 0.025),
-            mouth_width=draw.around(0.255, 0.045),
-            mouth_rest=draw.around(0.0, 0.018),
-            lip_upper=draw.around(0.045, 0.020),
-            lip_lower=draw.around(0.062, 0.024),
-            lip_strength=draw.between(0.12, 0.35) if masculine else draw.between(0.25, 0.7),
+            face_width=rng.around(0.645, 0.085),
+            jaw_taper=rng.around(0.22 if masculine else 0.38, 0.26),
+            jaw_square=rng.around(0.5 if masculine else 0.3, 0.35),
+            chin_v=rng.around(0.90, 0.07),
+            cheek_fullness=rng.uniform(),
+            eye_spacing=rng.around(0.28, 0.035),
+            eye_v=rng.around(-0.12, 0.03),
+            eye_width=rng.around(0.148, 0.028),
+            eye_open=rng.around(0.060, 0.018),
+            eye_tilt=rng.around(0.05, 0.16),
+            iris_tone=rng.between(0.05, 0.25) if hair < 0.25 else rng.between(0.1, 0.45),
+            brow_v=rng.around(-0.315, 0.035),
+            brow_thickness=rng.around(0.038 if masculine else 0.027, 0.015),
+            brow_tilt=rng.around(0.0, 0.035),
+            brow_arch=rng.around(0.025 if masculine else 0.045, 0.025),
+            brow_strength=rng.between(0.55, 1.0),
+            nose_v=rng.around(0.235, 0.035),
+            nose_width=rng.around(0.128, 0.035),
+            nose_height=rng.around(1.0, 0.35),
+            mouth_v=rng.around(0.505, 0.025),
+            mouth_width=rng.around(0.255, 0.045),
+            mouth_rest=rng.around(0.0, 0.018),
+            lip_upper=rng.around(0.045, 0.020),
+            lip_lower=rng.around(0.062, 0.024),
+            lip_strength=rng.between(0.12, 0.35) if masculine else rng.between(0.25, 0.7),
             skin_tone=skin,
             hair_tone=hair,
             hair_style=style,
-            hair_volume=draw.around(0.10, 0.07),
-            hairline_v=draw.around(-0.58, 0.10) - (0.12 if masculine and age > 0.45 else 0.0),
-            parting=draw.between(-0.9, 0.9),
+            hair_volume=rng.around(0.10, 0.07),
+            hairline_v=rng.around(-0.58, 0.10) - (0.12 if masculine and age > 0.45 else 0.0),
+            parting=rng.between(-0.9, 0.9),
             beard=beard,
             moustache=moustache,
-            glasses=draw.between(0.3, 1.0) if draw.chance(0.22) else 0.0,
+            glasses=rng.between(0.3, 1.0) if rng.chance(0.22) else 0.0,
             age=age,
-            clothes_tone=draw.between(0.05, 0.9),
+            clothes_tone=rng.between(0.05, 0.9),
         )

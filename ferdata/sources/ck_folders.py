@@ -1,7 +1,7 @@
-"""CK+48 and other images of CK+ sorted into class folders: happy/S010_006_00000015.png.
+"""CK+48 and similar copies of CK+, sorted into class folders: happy/S010_006_00000015.png.
 
-The names keep CK+'s subject, sequence and frame, so the people are known. CK+48 has seven classes
-and no neutral; copies with a neutral folder are read in CK+'s own class order.
+The file names are those of CK+, subject_sequence_frame, so the people are known. CK+48 has seven
+classes and no neutral. A copy with a folder "neutral" gets all eight classes of CK+, in its order.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import re
 from ferdata.errors import DataError
 from ferdata.labels import CK48, CK_PLUS, canonical_name
 from ferdata.sources.ck_plus import N_LABELLED_SUBJECTS, SEQUENCES
-from ferdata.sources.class_folders import Layout, layouts, listed_classes, the_layout
+from ferdata.sources.class_folders import Layout, layouts, list_images, only_layout
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
-from ferdata.sources.tree import Tree
+from ferdata.sources.folder_tree import Tree
 
 NAME = "ck_folders"
-LOOKS_LIKE = "CK+48 and its like: class folders of images named like S010_006_00000015.png"
+LOOKS_LIKE = "CK+48 or similar: class folders of images named like S010_006_00000015.png"
 
-_NAME = re.compile(r"(?P<subject>S\d{3,4})_(?P<sequence>\d{3})_\d{1,12}(?![0-9A-Za-z]).*")
+_NAME = re.compile(r"(?P<sequence>(?P<subject>S\d{3,4})_\d{3})_\d{1,12}(?![0-9A-Za-z]).*")
+_EXAMPLE = "S010_006_00000015.png"
 _N_FRAMES = 3  # CK+48 holds the last three frames of each labelled sequence
 
 
@@ -32,26 +33,25 @@ def recognised(tree: Tree) -> str | None:
 
 
 def list_files(path: str | os.PathLike[str]) -> FaceFiles:
-    """The images of all class folders, with the subjects that their names tell.
+    """The images of all class folders, with the subjects that their names give.
 
     Label space CK48, or CK_PLUS if there is a neutral folder. Raises DataError for anything that
     does not fit the layout, and if one sequence has two expressions.
     """
     tree = Tree(path)
-    layout = the_layout(
+    layout = only_layout(
         tree,
         lambda layout: _has_ck_names(tree, layout),
-        "class folders of images named like S010_006_00000015.png",
+        f"class folders of images named like {_EXAMPLE}",
     )
     classes = {canonical_name(name) for name in layout.class_names(tree)}
     label_space = CK_PLUS if "neutral" in classes else CK48
-    listed = listed_classes(
-        tree, layout, label_space, lambda name, at: _match(name, tree, at)["subject"]
+    listed = list_images(
+        tree, layout, label_space, lambda relpath: tree.match(relpath, _NAME, _EXAMPLE)["subject"]
     )
-    _check_sequences(tree, listed, label_space.classes)
-    sequences = {_sequence(f.path) for f in listed}
+    n_sequences = _check_sequences(tree, listed, label_space.classes)
     published = {}
-    if label_space is CK48 and layout.tops[0][0] is None:
+    if label_space is CK48 and not layout.has_splits:
         per_class = {name: _N_FRAMES * n for name, n in SEQUENCES.items()}
         published = {
             "images": sum(per_class.values()),
@@ -64,43 +64,35 @@ def list_files(path: str | os.PathLike[str]) -> FaceFiles:
         listed,
         label_space,
         source=NAME,
-        extra={"sequences": len(sequences)},
+        extra={"sequences": n_sequences},
         published=published,
     )
 
 
 def _has_ck_names(tree: Tree, layout: Layout) -> bool:
-    """Whether the first image of the first class folder that has any is named as CK+'s are."""
-    for _, _, place in layout.class_folders(tree):
-        if images := tree.scan(place).images:
+    """Whether the first image found in the class folders has a name of CK+."""
+    for _, _, folder in layout.class_folders(tree):
+        if images := tree.scan(folder).images:
             return _NAME.fullmatch(images[0]) is not None
     return False
 
 
-def _match(name: str, tree: Tree, at: str) -> re.Match[str]:
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise DataError(
-            f"{tree.path(at)}: its name does not tell the subject; expected one such as "
-            f"S010_006_00000015.png"
-        )
-    return match
+def _check_sequences(tree: Tree, listed: list[FaceFile], classes: tuple[str, ...]) -> int:
+    """The number of sequences. Raises DataError for a sequence with two different expressions.
 
-
-def _sequence(path: str) -> str:
-    match = _NAME.fullmatch(path.rpartition("/")[2])
-    return f"{match['subject']}_{match['sequence']}"
-
-
-def _check_sequences(tree: Tree, listed: list[FaceFile], classes: tuple[str, ...]) -> None:
-    """A sequence goes from neutral to one expression: two others mean a wrong label."""
+    A sequence goes from neutral to one expression, so a second one is a wrong label.
+    """
+    sequences = set()
     expression: dict[str, FaceFile] = {}
     for f in listed:
+        sequence = tree.match(f.path, _NAME, _EXAMPLE)["sequence"]
+        sequences.add(sequence)
         if classes[f.label] == "neutral":
             continue
-        before = expression.setdefault(_sequence(f.path), f)
-        if before.label != f.label:
+        other = expression.setdefault(sequence, f)
+        if other.label != f.label:
             raise DataError(
-                f"{tree.path(f.path)}: {classes[f.label]}, but {before.path} of the same sequence "
-                f"is {classes[before.label]}"
+                f"{tree.path(f.path)}: {classes[f.label]}, but {other.path} of the same sequence "
+                f"is {classes[other.label]}"
             )
+    return len(sequences)

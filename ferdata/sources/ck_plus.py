@@ -3,10 +3,10 @@
     cohn-kanade-images/S005/001/S005_001_00000011.png     593 sequences of 123 people
     Emotion/S005/001/S005_001_00000011_emotion.txt        one float, as "   3.0000000e+00", for 327
 
-Emotion/ may be called Emotion_labels/, each may hold itself once more (nested unzips), the images
-may stand in extended-cohn-kanade-images/; FACS/ and Landmarks/ are not looked at. A sequence
-without an emotion file has no label. 0 neutral 1 anger 2 contempt 3 disgust 4 fear 5 happy
-6 sadness 7 surprise, says its ReadMe; no published file holds 0.
+Emotion/ may be called Emotion_labels/, either folder may contain a folder of the same name (nested
+archives), and the images may be in extended-cohn-kanade-images/. FACS/ and Landmarks/ are ignored.
+A sequence without an emotion file has no label. The numbers, from CK+'s ReadMe: 0 neutral 1 anger
+2 contempt 3 disgust 4 fear 5 happy 6 sadness 7 surprise. No published file holds 0.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pathlib import Path
 
 from ferdata.errors import DataError
 from ferdata.labels import CK_PLUS
-from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
-from ferdata.sources.frames import LAST, checked_protocol, last, numbered
-from ferdata.sources.tree import Tree, join
+from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, checked_option, face_files
+from ferdata.sources.folder_tree import Tree, join
+from ferdata.sources.frames import N_LAST_FRAMES, frames_by_number, last_frames
 
 NAME = "ck_plus"
 LOOKS_LIKE = "CK+: a folder cohn-kanade-images with folders S005, S010, ..."
 PROTOCOLS = ("paper", "last-frame", "last-three")
-# Labelled sequences by class, of 118 people.
 SEQUENCES = dict(anger=45, contempt=18, disgust=59, fear=25, happy=69, sadness=28, surprise=83)
+"""Labelled sequences by class, of 118 people."""
 N_SEQUENCES, N_SUBJECTS, N_LABELLED_SUBJECTS = 593, 123, 118
 
 _IMAGE_FOLDERS = {"cohn-kanade-images", "extended-cohn-kanade-images"}
@@ -49,29 +49,29 @@ def list_files(
 ) -> FaceFiles:
     """The images of CK+ that a protocol takes.
 
-    protocol    "paper": the last three frames of labelled sequences with the sequence's label, and
-                the first frame of every sequence as neutral: 1574 images. "last-frame": 327 images,
-                "last-three": 981, of labelled sequences alone
-    unlabelled  also take the last frames of sequences without a label; has_label says which
+    protocol    "paper": the last three frames of each labelled sequence with its label, and the
+                first frame of every sequence as neutral, 1574 images in all. "last-frame" and
+                "last-three": the last frames of labelled sequences alone, 327 and 981 images
+    unlabelled  take the last frames of sequences without a label, too; their has_label is False
 
     Raises DataError for anything that does not fit the layout, ValueError for an unknown protocol.
     """
-    n_last = LAST[checked_protocol(protocol, PROTOCOLS)]
+    n_last = N_LAST_FRAMES[checked_option("protocol", protocol, PROTOCOLS)]
     with_first = protocol == "paper"
     neutral = CK_PLUS.index("neutral")
     tree = Tree(path)
-    images = _the_one(tree, _IMAGE_FOLDERS, "cohn-kanade-images")
-    emotions = _the_one(tree, _EMOTION_FOLDERS, "Emotion or Emotion_labels")
+    images = _find_one(tree, _IMAGE_FOLDERS, "cohn-kanade-images")
+    emotions = _find_one(tree, _EMOTION_FOLDERS, "Emotion or Emotion_labels")
     labels = _labels(tree, emotions)
     n_labelled, n_beyond_peak, n_sequences = len(labels), 0, 0
     people, listed = set(), []
-    for subject, sequence, place in _sequences(tree, images):
+    for subject, sequence, relpath in _sequences(tree, images):
         n_sequences += 1
         people.add(subject)
-        folder = tree.path(place)
+        folder = tree.path(relpath)
         pattern = re.compile(f"{subject}_{sequence}{_FRAME}", re.IGNORECASE)
         example = f"{subject}_{sequence}_00000001.png"
-        frames = numbered(tree.scan(place).images, pattern, folder, example)
+        frames = frames_by_number(tree.scan(relpath).images, pattern, folder, example)
         label, peak = labels.pop(f"{subject}_{sequence}", (UNLABELLED, None))
         if peak is not None and peak not in frames:
             raise DataError(
@@ -81,14 +81,14 @@ def list_files(
         n_beyond_peak += peak is not None and max(frames) > peak
         if with_first:
             first = next(iter(frames.values()))
-            listed.append(FaceFile(join(place, first), neutral, subject))
+            listed.append(FaceFile(join(relpath, first), neutral, subject))
         if label != UNLABELLED or unlabelled:
-            for name in last(frames, n_last, folder, beside_first=with_first):
-                listed.append(FaceFile(join(place, name), label, subject))
+            for name in last_frames(frames, n_last, folder, beside_first=with_first):
+                listed.append(FaceFile(join(relpath, name), label, subject))
     if labels:
         raise DataError(
             f"{tree.path(images)}: no sequence {next(iter(labels)).replace('_', '/')}, but there "
-            f"is a label for it in {tree.path(emotions)} ({len(labels)} such): is the copy "
+            f"is a label for it in {tree.path(emotions)} ({len(labels)} such labels): is the copy "
             f"complete?"
         )
     extra = {
@@ -111,7 +111,7 @@ def list_files(
 
 
 def _published(n_last: int, with_first: bool, unlabelled: bool) -> dict[str, int]:
-    """The counts of a complete copy, under the names of FaceFiles.counts."""
+    """What FaceFiles.counts is for a complete copy."""
     classes = {name: n_last * n for name, n in SEQUENCES.items()}
     classes["neutral"] = N_SEQUENCES if with_first else 0
     n_labelled = sum(SEQUENCES.values())
@@ -129,50 +129,51 @@ def _published(n_last: int, with_first: bool, unlabelled: bool) -> dict[str, int
 
 
 def _with_subjects(tree: Tree, names: set[str]) -> list[str]:
-    """The folders of one of these names that hold subject folders themselves."""
+    """The folders with one of these names that contain subject folders."""
     return [
-        place
-        for place in tree.find(lambda name: name.lower() in names)
-        if any(_SUBJECT.fullmatch(name) for name in tree.scan(place).folders)
+        relpath
+        for relpath in tree.find(lambda name: name.lower() in names)
+        if any(_SUBJECT.fullmatch(name) for name in tree.scan(relpath).folders)
     ]
 
 
-def _the_one(tree: Tree, names: set[str], called: str) -> str:
+def _find_one(tree: Tree, names: set[str], called: str) -> str:
+    """The only folder that `_with_subjects` finds, else DataError."""
     found = _with_subjects(tree, names)
     if len(found) != 1:
-        places = ", ".join(str(tree.path(p)) for p in found) or "none"
+        folders = ", ".join(str(tree.path(relpath)) for relpath in found) or "none"
         raise DataError(
             f"{tree.root}: expected one folder called {called} with CK+'s subject folders S005, "
-            f"S010, ..., found {places}"
+            f"S010, ..., found {folders}"
         )
     return found[0]
 
 
 def _sequences(tree: Tree, top: str) -> Iterator[tuple[str, str, str]]:
-    """(subject, sequence, place), sorted; nothing but such folders may hold anything."""
+    """(subject, sequence, relpath), sorted. Raises DataError for a folder of another name."""
     for subject, person in tree.folders(top):
         _check_folder(subject, _SUBJECT, tree, person, "a subject such as S005")
-        for sequence, place in tree.folders(person):
-            _check_folder(sequence, _SEQUENCE, tree, place, "a sequence such as 001")
-            yield subject, sequence, place
+        for sequence, relpath in tree.folders(person):
+            _check_folder(sequence, _SEQUENCE, tree, relpath, "a sequence such as 001")
+            yield subject, sequence, relpath
 
 
 def _check_folder(
-    name: str, pattern: re.Pattern[str], tree: Tree, place: str, expected: str
+    name: str, pattern: re.Pattern[str], tree: Tree, relpath: str, expected: str
 ) -> None:
     if not pattern.fullmatch(name):
-        raise DataError(f"{tree.path(place)}: unexpected folder, expected {expected}")
+        raise DataError(f"{tree.path(relpath)}: unexpected folder, expected {expected}")
 
 
 def _labels(tree: Tree, top: str) -> dict[str, tuple[int, int]]:
-    """{"S005_001": (label, number of the peak frame)} of the sequences that have a file."""
+    """{"S005_001": (label, number of the peak frame)} for each sequence with an emotion file."""
     labels = {}
-    for subject, sequence, place in _sequences(tree, top):
-        files = [f for f in tree.scan(place).files if f.lower().endswith(".txt")]
+    for subject, sequence, relpath in _sequences(tree, top):
+        files = [f for f in tree.scan(relpath).files if f.lower().endswith(".txt")]
         if len(files) > 1:
-            raise DataError(f"{tree.path(place)}: more than one label: {', '.join(files[:3])}")
+            raise DataError(f"{tree.path(relpath)}: more than one label: {', '.join(files[:3])}")
         for name in files:
-            file = tree.path(join(place, name))
+            file = tree.path(join(relpath, name))
             match = _EMOTION_FILE.fullmatch(name)
             if match is None or match["sequence"] != f"{subject}_{sequence}":
                 raise DataError(
@@ -180,7 +181,7 @@ def _labels(tree: Tree, top: str) -> dict[str, tuple[int, int]]:
                 )
             labels[f"{subject}_{sequence}"] = _emotion(file), int(match["number"])
     if not labels:
-        raise DataError(f"{tree.path(top)}: not one emotion file: is the copy complete?")
+        raise DataError(f"{tree.path(top)}: no emotion files: is the copy complete?")
     return labels
 
 

@@ -1,108 +1,119 @@
-"""Folders named after classes, with or without train, validation and test above them."""
+"""Lists images in folders named after classes, with or without train/, validation/ and test/."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace, canonical_name, is_known_class
 from ferdata.sources.face_files import FaceFile
-from ferdata.sources.tree import Tree, join
+from ferdata.sources.folder_tree import Tree, join
 
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "publictest"), "validation"),
     **dict.fromkeys(("test", "testing", "privatetest"), "test"),
 }
-"""Folder name in lower case: the split that it holds."""
+"""{folder name in lower case: the split it holds}"""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One arrangement of class folders: `tops` are (split or None, place of the class folders)."""
+    """Where in a tree a set of class folders is.
 
-    place: str
-    tops: tuple[tuple[str | None, str], ...]
+    top      relpath of the folder that holds the whole set
+    parents  (split, relpath) of each folder that holds class folders; one with None for no splits
+    """
+
+    top: str
+    parents: tuple[tuple[str | None, str], ...]
+
+    @property
+    def has_splits(self) -> bool:
+        return self.parents[0][0] is not None
 
     def class_folders(self, tree: Tree) -> Iterator[tuple[str | None, str, str]]:
-        """(split, folder name, place) of every folder beside a class folder, sorted."""
-        for split, top in self.tops:
-            for name, place in tree.folders(top):
-                yield split, name, place
+        """(split, name, relpath) of every folder in the parents, sorted, whatever its name."""
+        for split, parent in self.parents:
+            for name, relpath in tree.folders(parent):
+                yield split, name, relpath
 
     def class_names(self, tree: Tree) -> set[str]:
         return {name for _, name, _ in self.class_folders(tree)}
 
 
 def layouts(tree: Tree, is_class: Callable[[str], bool] = is_known_class) -> list[Layout]:
-    """The arrangements of class folders in the tree, those inside another's splits left out.
+    """All sets of class folders in the tree, those with splits first.
 
-    A place counts from two folders named after classes.
+    A folder holds class folders if at least two of its folders are named after classes. Raises
+    DataError for unknown splits, two folders of one split, and classes beside splits.
     """
-    tops = {
-        place
-        for place in tree.find(lambda name: True)
-        if sum(is_class(name) for name in tree.scan(place).folders) >= 2
+    parents = {
+        relpath
+        for relpath in tree.find(lambda name: True)
+        if sum(is_class(name) for name in tree.scan(relpath).folders) >= 2
     }
     found, in_splits = [], set()
-    for above in sorted({place.rpartition("/")[0] for place in tops if place}):
-        splits = []
-        for name, place in tree.folders(above):
-            if place in tops and name.lower() in SPLIT_FOLDERS:
-                splits.append((SPLIT_FOLDERS[name.lower()], place))
+    for top in sorted({relpath.rpartition("/")[0] for relpath in parents if relpath}):
+        named = [(name.lower(), relpath) for name, relpath in tree.folders(top)]
+        named = [(name, relpath) for name, relpath in named if relpath in parents]
+        splits = [
+            (SPLIT_FOLDERS[name], relpath) for name, relpath in named if name in SPLIT_FOLDERS
+        ]
         if not splits:
             continue
-        if above in tops:
+        if top in parents:
             raise DataError(
-                f"{tree.path(above)}: class folders beside {tree.name(splits[0][1])}/, which holds "
+                f"{tree.path(top)}: class folders beside {tree.name(splits[0][1])}/, which holds "
                 f"class folders too; expected one or the other"
             )
-        names = [split for split, _ in splits]
-        if len(set(names)) < len(names):
-            folders = ", ".join(tree.name(place) + "/" for _, place in splits)
-            raise DataError(f"{tree.path(above)}: two folders of one split among {folders}")
-        for name, place in tree.folders(above):
-            if place in tops and name.lower() not in SPLIT_FOLDERS:
+        if len({split for split, _ in splits}) < len(splits):
+            folders = ", ".join(tree.name(relpath) + "/" for _, relpath in splits)
+            raise DataError(f"{tree.path(top)}: two folders of the same split among {folders}")
+        for name, relpath in named:
+            if name not in SPLIT_FOLDERS:
                 raise DataError(
-                    f"{tree.path(place)}: class folders of an unknown split; expected one of "
+                    f"{tree.path(relpath)}: class folders of an unknown split; expected one of "
                     f"{', '.join(SPLIT_FOLDERS)}"
                 )
-        found.append(Layout(above, tuple(splits)))
-        in_splits |= {place for _, place in splits}
-    return found + [Layout(place, ((None, place),)) for place in sorted(tops - in_splits)]
+        found.append(Layout(top, tuple(splits)))
+        in_splits |= {relpath for _, relpath in splits}
+    return found + [Layout(top, ((None, top),)) for top in sorted(parents - in_splits)]
 
 
-def the_layout(
+def only_layout(
     tree: Tree,
-    which: Callable[[Layout], bool],
+    fits: Callable[[Layout], bool],
     expected: str,
     is_class: Callable[[str], bool] = is_known_class,
 ) -> Layout:
-    """The one layout that fits. Raises DataError if there are none, or several."""
-    found = [layout for layout in layouts(tree, is_class) if which(layout)]
+    """The only layout that `fits` (in words: `expected`). Raises DataError for none, or several."""
+    found = [layout for layout in layouts(tree, is_class) if fits(layout)]
     if len(found) != 1:
-        places = ", ".join(str(tree.path(layout.place)) for layout in found) or "none"
-        raise DataError(f"{tree.root}: expected one folder with {expected}, found {places}")
+        folders = ", ".join(str(tree.path(layout.top)) for layout in found) or "none"
+        raise DataError(f"{tree.root}: expected one folder with {expected}, found {folders}")
     return found[0]
 
 
-def listed_classes(
+def list_images(
     tree: Tree,
     layout: Layout,
     label_space: LabelSpace,
-    subject: Callable[[str, str], str | None] = lambda name, place: None,
+    subject_of: Callable[[str], str | None] = lambda relpath: None,
 ) -> list[FaceFile]:
-    """Every image of the class folders, sorted by split, class and name.
+    """All images in the class folders, sorted by split, folder and name.
 
-    subject  (file name, path below the root) -> the person shown
+    subject_of  relpath of an image -> the person shown, or None if unknown
 
-    Raises DataError for a folder that names no class of the label space, two folders of one class,
-    a class folder that holds folders, a class without any image.
+    Raises DataError for a folder whose name is not a class of the label space, two folders of one
+    class, a folder inside a class folder, and a class without images.
     """
-    listed, n_images, seen = [], [0] * len(label_space), {}
+    listed, n_images = [], [0] * len(label_space)
+    seen: dict[tuple[str | None, int], str] = {}
     for split, name, folder in layout.class_folders(tree):
-        label = _label(name, label_space, tree, folder)
+        label = label_of_folder(name, label_space, tree.path(folder))
         if (split, label) in seen:
             raise DataError(
                 f"{tree.path(folder)}: the same class as {seen[split, label]}/ beside it"
@@ -112,34 +123,34 @@ def listed_classes(
         if scan.folders:
             raise DataError(
                 f"{tree.path(join(folder, scan.folders[0]))}: a folder inside a class folder; "
-                f"expected images alone"
+                f"expected only images"
             )
         n_images[label] += len(scan.images)
         for image in scan.images:
-            path = join(folder, image)
-            listed.append(FaceFile(path, label, subject(image, path), split))
+            relpath = join(folder, image)
+            listed.append(FaceFile(relpath, label, subject_of(relpath), split))
     for label, n in enumerate(n_images):
         if not n:
             raise DataError(
-                f"{tree.path(layout.place)}: no images of class {label_space.classes[label]!r}: is "
+                f"{tree.path(layout.top)}: no images of class {label_space.classes[label]!r}: is "
                 f"the copy complete?"
             )
     return listed
 
 
-def alphabetical(tree: Tree, layout: Layout, name: str) -> LabelSpace:
-    """The label space of the class folders, in alphabetical order; two spellings are one class."""
+def alphabetical_label_space(name: str, class_names: Iterable[str]) -> LabelSpace:
+    """The classes in alphabetical order. Of several spellings of one class the first is used."""
     first: dict[str, str] = {}
-    for folder in sorted(layout.class_names(tree)):
-        first.setdefault(canonical_name(folder), folder)
+    for class_name in class_names:
+        first.setdefault(canonical_name(class_name), class_name)
     return LabelSpace(name, tuple(sorted(first.values(), key=str.lower)))
 
 
-def _label(name: str, label_space: LabelSpace, tree: Tree, folder: str) -> int:
+def label_of_folder(name: str, label_space: LabelSpace, folder: Path) -> int:
+    """The label of a class folder. Raises DataError if its name is no class of the label space."""
     try:
         return label_space.index(name)
     except DataError:
         raise DataError(
-            f"{tree.path(folder)}: a folder of no known class; expected "
-            f"{', '.join(label_space.classes)}"
+            f"{folder}: unexpected folder, expected one of {', '.join(label_space.classes)}"
         ) from None

@@ -1,7 +1,8 @@
-"""FaceFiles: which image files of a data set to read, and what is known about each of them."""
+"""FaceFiles: the image files of a data set, and what is known about each of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from ferdata.errors import DataError
 from ferdata.labels import LabelSpace, checked_labels
 
 UNLABELLED = -1
-"""In a FaceFile: no label. In arrays the stand-in is 0, beside has_label = False."""
+"""A FaceFile without a label. FaceFiles has label 0 there, and has_label = False."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceFile:
-    """One image: path relative to the root with forward slashes, label, and what else is known."""
+    """One image: its path relative to the root, with forward slashes, and what is known of it."""
 
     path: str
     label: int = UNLABELLED
@@ -27,20 +28,21 @@ class FaceFile:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FaceFiles:
-    """The images of a data set as a source lists them: nothing is read yet.
+    """The image files of a data set, listed but not read yet.
 
-    source       the source's name;  protocol  which images it took, in words ("" : all)
-    root         the folder that paths start from
-    paths        N paths relative to root, with forward slashes: the ids of the images
+    source       name of the source that listed them
+    protocol     which images it took, in words; "" for all of them
+    root         the folder that paths are relative to
+    paths        N paths relative to root, with forward slashes; also the ids of the images
     label_space  class order of labels
     labels       int64 (N,)   0 where has_label is False
     has_label    bool  (N,)   None: all True
     subjects     str   (N,)   the person shown, or None
     split        str   (N,)   "train", "validation" or "test", or None
-    rows         int64 (N,)   0-based row of the file that lists them, or None
-    framing      how its photos become faces (ferdata.faces); None: they are faces already, resized
+    rows         int64 (N,)   0-based row in the file that lists them, or None
+    framing      how faces are cut out of photos (ferdata.faces); None: whole images are resized
     extra        counts that the arrays do not show, such as {"sequences": 593}
-    published    the counts of `counts` that a complete copy of the data set has; {} if unknown
+    published    what `counts` is for a complete copy of the data set; {} if unknown
     """
 
     source: str
@@ -62,12 +64,12 @@ class FaceFiles:
 
     @property
     def files(self) -> list[Path]:
-        """The N files: root / path."""
+        """The full paths of the N files."""
         return [self.root / path for path in self.paths]
 
     @property
     def counts(self) -> dict[str, int]:
-        """images, subjects, splits, each class by its name, unlabelled images, then `extra`."""
+        """Number of images, subjects, images by split and by class, unlabelled ones; `extra`."""
         found = {"images": len(self)}
         if self.subjects is not None:
             found["subjects"] = len(set(self.subjects.tolist()))
@@ -87,12 +89,28 @@ class FaceFiles:
         return f"{name}: " + ", ".join(f"{n} {what}" for what, n in self.counts.items())
 
 
-def face_files(
-    root: Path, listed: list[FaceFile], label_space: LabelSpace, **about: object
-) -> FaceFiles:
-    """FaceFiles of `listed`, in its order; `about` are the other fields of FaceFiles.
+def checked_option(name: str, value: str, known: Sequence[str]) -> str:
+    """`value`, if it is one of `known`; else ValueError. name: of the option."""
+    if value not in known:
+        raise ValueError(f"{name}: expected one of {', '.join(known)}, found {value!r}")
+    return value
 
-    Raises DataError if nothing is listed, a path occurs twice, or a label is outside its space.
+
+def face_files(
+    root: Path,
+    listed: list[FaceFile],
+    label_space: LabelSpace,
+    *,
+    source: str,
+    protocol: str = "",
+    framing: str | None = None,
+    extra: dict[str, int] | None = None,
+    published: dict[str, int] | None = None,
+) -> FaceFiles:
+    """FaceFiles of `listed`, in the same order; the other arguments are fields of FaceFiles.
+
+    Raises DataError if nothing is listed, a path occurs twice, a label is outside its space, or
+    some images but not all have a subject, a split or a row.
     """
     if not listed:
         raise DataError(f"{root}: no images found")
@@ -105,21 +123,26 @@ def face_files(
     has_label = labels != UNLABELLED
     labels = np.where(has_label, labels, 0)
     return FaceFiles(
+        source=source,
         root=root,
         paths=tuple(f.path for f in listed),
         label_space=label_space,
         labels=checked_labels(labels, label_space),
         has_label=None if has_label.all() else has_label,
-        subjects=_column(listed, "subject"),
-        split=_column(listed, "split"),
-        rows=_column(listed, "row"),
-        **about,
+        subjects=_column("subject", listed, [f.subject for f in listed]),
+        split=_column("split", listed, [f.split for f in listed]),
+        rows=_column("row", listed, [f.row for f in listed]),
+        framing=framing,
+        protocol=protocol,
+        extra=extra or {},
+        published=published or {},
     )
 
 
-def _column(listed: list[FaceFile], name: str) -> np.ndarray | None:
-    """The values of one field as an array, None where no image has one."""
-    values = [getattr(f, name) for f in listed]
+def _column(
+    name: str, listed: list[FaceFile], values: Sequence[str | int | None]
+) -> np.ndarray | None:
+    """The values as an array, or None if all are None. Raises DataError if only some are."""
     if all(v is None for v in values):
         return None
     for f, v in zip(listed, values):

@@ -1,16 +1,16 @@
-"""FER2013 (Goodfellow et al. 2013) as people have it, with or without the FER+ votes.
+"""FER2013 (Goodfellow et al. 2013) from its csv, with or without the FER+ votes.
 
-Files: fer2013.csv, .csv.gz, .zip with the csv inside, icml_face_data.csv. Each row has `emotion`
-(0 angry 1 disgust 2 fear 3 happy 4 sad 5 surprise 6 neutral), `pixels` (2304 grey values, 48 x 48
-in row order) and `Usage` (Training, PublicTest, PrivateTest). Known defects are left in: row 5274
-is blank with another row's votes, 12 images are constant, 280 PublicTest images are in Training
-as well.
+The file is fer2013.csv, fer2013.csv.gz, a .zip with the csv inside, or icml_face_data.csv. Each row
+has `emotion` (0 angry 1 disgust 2 fear 3 happy 4 sad 5 surprise 6 neutral), `pixels` (2304 grey
+values, 48 x 48 in row order) and `Usage` (Training, PublicTest, PrivateTest). Known defects stay
+in: row 5274 is blank with another row's votes, 12 images have one grey value, and 280 images of
+PublicTest are in Training as well.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -21,25 +21,37 @@ from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.labels import FER2013, FERPLUS8, LabelSpace
 from ferdata.regular_file import refuse_pipes
+from ferdata.sources import ferplus
 from ferdata.sources.csv_file import Progress, csv_rows, shown
-from ferdata.sources.ferplus import (
-    USAGES,
-    load_votes,
-    majority,
-    plurality,
-    usage_code,
-    vote_distribution,
-)
+from ferdata.sources.face_files import checked_option
+from ferdata.sources.folder_tree import Tree, join
 
 SIDE_PX = 48
 N_PIXELS = SIDE_PX * SIDE_PX
 TARGETS = ("labels", "votes", "plurality", "majority")
 
-_SPLITS = np.array(("train", "validation", "test"))  # in the order of USAGES
+FILES = ("fer2013.csv", "fer2013.csv.gz", "fer2013.zip", "icml_face_data.csv")
+_SPLITS = np.array(("train", "validation", "test"))  # in the order of ferplus.USAGES
 _EMOTIONS = {str(n).encode(): n for n in range(len(FER2013))}
 _MEMBERS = ("fer2013.csv", "icml_face_data.csv")
 _CACHE_KIND = "fer2013-1"  # change it when the arrays of _parsed change
-_ROWS_AT_ONCE = 16  # their text stays in the processor's cache: the fastest of 1, 4, 16, 64
+_ROWS_AT_ONCE = 16  # their text fits the processor's cache; the fastest of 1, 4, 16, 64
+
+
+def find_csv(tree: Tree) -> list[str]:
+    """Relpaths of the files named as in FILES, in the root and in the folders directly below it."""
+    return [
+        join(folder, name)
+        for folder in tree.find(lambda name: True)
+        if "/" not in folder
+        for name in tree.scan(folder).files
+        if name.lower() in FILES
+    ]
+
+
+def is_fer2013(names: Sequence[str]) -> bool:
+    """Whether these column names, in lower case, are FER2013's."""
+    return {"emotion", "pixels", "usage"} <= set(names)
 
 
 def load_fer2013(
@@ -49,48 +61,51 @@ def load_fer2013(
     cache: bool = True,
     progress: Progress | None = None,
 ) -> FaceDataset:
-    """FER2013 with its own labels, or with what FER+ says about it.
+    """FER2013 with its own labels, or with the votes of FER+.
 
-    path      the csv, .csv.gz or .zip; images come as uint8 (N, 48, 48)
-    votes     fer2013new.csv (FER+), joined by row; it must have as many rows, Usage by Usage
-    target    what the rows must have, and so which rows are dropped:
-              "labels"     the csv's own label; label space FER2013, nothing dropped (default
-                           without votes)
-              "votes"      a vote for one of the eight emotions (default with votes). Rows won by
-                           unknown or NF are kept: their few emotion votes still say something.
-                           `labels` is the plurality label; `has_label` is False for those rows,
-                           and `dataset.labelled()` selects the others, to be scored on
-              "plurality"  most of the ten votes; rows won by unknown or NF are dropped
-              "majority"   more than half of the votes once single votes are removed
-              All but "labels" use label space FERPLUS8 and carry the vote distribution as
-              `targets`. Ties and details: ferdata.sources.ferplus.
-    cache     keep a packed copy (ferdata.cache) for the next run
-    progress  progress(done, total), in bytes of the file at `path`; not called on a cached copy
+    path      the csv, .csv.gz or .zip; the images are uint8 (N, 48, 48)
+    votes     fer2013new.csv (FER+), joined by row; each row must have the same Usage as in `path`
+    target    what to train on. Rows without it are dropped:
+              "labels"     the csv's own label, in label space FER2013. Every row has one. The
+                           default without votes
+              "votes"      the distribution of the votes for the eight emotions; a row needs one
+                           such vote. The default with votes. Rows where "unknown" or "NF" (no face)
+                           won are kept for their other votes, but have no label: `has_label` is
+                           False, and `dataset.labelled()` leaves them out. `labels` is the
+                           plurality label
+              "plurality"  the class with the most votes; rows won by unknown or NF are dropped
+              "majority"   the class with more than half of the votes, not counting the votes of
+                           classes with only one; rows without such a class are dropped
+              All but "labels" use label space FERPLUS8 and carry the distribution of the votes as
+              `targets`. For ties and details see ferdata.sources.ferplus
+    cache     keep a parsed copy (ferdata.cache) for the next run
+    progress  progress(done, total), in bytes of the file at `path`; not called for a cached copy
 
-    Training becomes split "train", PublicTest "validation", PrivateTest "test". `rows` holds the
-    csv's 0-based row numbers and `ids` "fer2013/00000" and so on, also after rows were dropped.
+    Training becomes split "train", PublicTest "validation", PrivateTest "test". `rows` are the rows
+    of the csv, from 0, and `ids` "fer2013/00000" and so on; those of dropped rows are left out.
 
-    Raises DataError, naming file and line, for anything else in the files; ValueError for an
-    unknown or unfitting target.
+    Raises DataError, naming file and line, for anything wrong in the files; ValueError for an
+    unknown target, or one that does not fit `votes`.
     """
     if target is None:
         target = "labels" if votes is None else "votes"
-    if target not in TARGETS:
-        raise ValueError(f"target: expected one of {', '.join(TARGETS)}, found {target!r}")
+    checked_option("target", target, TARGETS)
     if (target == "labels") != (votes is None):
         raise ValueError(
             f"target {target!r} "
             + ("needs votes=<fer2013new.csv>" if votes is None else "does not use votes: omit them")
         )
     path = Path(path)
-    for file in (path, *([] if votes is None else [votes])):
-        refuse_pipes(file)
+    refuse_pipes(path)
+    if votes is not None:
+        refuse_pipes(votes)
     faces = _faces(path, cache, progress)
     if votes is None:
         return _dataset(faces, FER2013, labels=faces["emotion"].astype(np.int64))
     counts = _joined_votes(Path(votes), path, faces["usage"], cache)
-    targets, voted = vote_distribution(counts)
-    labels, known = majority(counts) if target == "majority" else plurality(counts)
+    targets, voted = ferplus.vote_distribution(counts)
+    winner = ferplus.majority if target == "majority" else ferplus.plurality
+    labels, known = winner(counts)
     keep = voted if target == "votes" else known
     has_label = known if target == "votes" else None
     return _dataset(faces, FERPLUS8, keep, labels=labels, has_label=has_label, targets=targets)
@@ -100,23 +115,29 @@ def _dataset(
     faces: dict[str, np.ndarray],
     label_space: LabelSpace,
     keep: np.ndarray | None = None,
-    **known: np.ndarray | None,
+    *,
+    labels: np.ndarray,
+    has_label: np.ndarray | None = None,
+    targets: np.ndarray | None = None,
 ) -> FaceDataset:
+    """The rows where `keep` (bool (N,)) is True, or all; every array is given for all rows."""
     n = len(faces["images"])
     rows = np.arange(n) if keep is None else np.flatnonzero(keep)
     return FaceDataset(
         images=faces["images"] if len(rows) == n else faces["images"][rows],
         ids=np.array([f"fer2013/{r:05d}" for r in rows.tolist()], dtype=np.str_),
         label_space=label_space,
+        labels=labels[rows],
+        has_label=None if has_label is None else has_label[rows],
+        targets=None if targets is None else targets[rows],
         split=_SPLITS[faces["usage"][rows]],
         rows=rows,
-        **{name: None if array is None else array[rows] for name, array in known.items()},
     )
 
 
 def _joined_votes(votes: Path, path: Path, usage: np.ndarray, cache: bool) -> np.ndarray:
-    """The votes, after checking that the two files tell of the same rows."""
-    counts, votes_usage = load_votes(votes, cache)
+    """The votes, uint8 (N, 10). Raises DataError unless both files have the same Usage by row."""
+    counts, votes_usage = ferplus.load_votes(votes, cache)
     if len(counts) != len(usage):
         raise DataError(
             f"{votes}: votes for {len(counts)} rows, but {path} has {len(usage)}; the two are "
@@ -125,7 +146,7 @@ def _joined_votes(votes: Path, path: Path, usage: np.ndarray, cache: bool) -> np
     differs = np.flatnonzero(votes_usage != usage)
     if differs.size:
         row = int(differs[0])
-        found, expected = (USAGES[u[row]].decode() for u in (votes_usage, usage))
+        found, expected = (ferplus.USAGES[u[row]].decode() for u in (votes_usage, usage))
         raise DataError(
             f"{votes} line {row + 2}: Usage {found!r}, but that row of {path} is {expected!r}; "
             f"the two are joined by row"
@@ -143,14 +164,14 @@ def _faces(path: Path, cache: bool, progress: Progress | None) -> dict[str, np.n
 def _parsed(path: Path, progress: Progress | None) -> dict[str, np.ndarray]:
     images, emotions, usages = [], [], []
     rows = csv_rows(path, ("emotion", "Usage", "pixels"), _MEMBERS, progress)
-    for block in _blocks(rows):
+    while block := list(islice(rows, _ROWS_AT_ONCE)):
         for line, (emotion, usage, _) in block:
             if emotion not in _EMOTIONS:
                 raise DataError(f"{path} line {line}: emotion {shown(emotion)}, expected 0..6")
             emotions.append(_EMOTIONS[emotion])
-            usages.append(usage_code(usage, path, line))
+            usages.append(ferplus.usage_code(usage, path, line))
         texts = [fields[2] for _, fields in block]
-        pixels = _pixels_at_once(texts)
+        pixels = _pixels_of_all(texts)
         if pixels is None:
             pixels = np.stack([_pixels(t, path, line) for t, (line, _) in zip(texts, block)])
         images.append(pixels)
@@ -161,23 +182,18 @@ def _parsed(path: Path, progress: Progress | None) -> dict[str, np.ndarray]:
     }
 
 
-def _blocks(rows: Iterator) -> Iterator[list]:
-    while block := list(islice(rows, _ROWS_AT_ONCE)):
-        yield block
+def _pixels_of_all(texts: list[bytes]) -> np.ndarray | None:
+    """uint8 (len(texts), 2304) from several rows' texts, or None if `_pixels` has to be used.
 
-
-def _pixels_at_once(texts: list[bytes]) -> np.ndarray | None:
-    """uint8 (len(texts), 2304), or None unless every text is 2304 plain numbers 0..255.
-
-    A number's value is read off the characters in front of the space that ends it. Whatever is
-    unusual, right or wrong, is left to `_pixels`: this one only has to be sure.
+    This is the fast path. It only reads numbers 0..255 of one to three digits with one space
+    between them, 2304 in each text, and computes each from the digits in front of the next space.
     """
     if any(t.count(b" ") != N_PIXELS - 1 for t in texts):
         return None
     chars = np.frombuffer(b"  " + b" ".join(texts) + b" ", dtype=np.uint8)
     digits = chars - np.uint8(ord("0"))  # uint8 wraps: anything but a digit becomes 10 or more
     spaces = chars == ord(" ")
-    ends = np.flatnonzero(spaces)[1:]  # the second leading space ends nothing: it begins the first
+    ends = np.flatnonzero(spaces)[1:]  # the second space is just before the first number
     lengths = np.diff(ends) - 1
     if not ((digits < 10) | spaces).all() or lengths.min() < 1 or lengths.max() > 3:
         return None
@@ -191,7 +207,7 @@ def _pixels_at_once(texts: list[bytes]) -> np.ndarray | None:
 
 
 def _pixels(text: bytes, path: Path, line: int) -> np.ndarray:
-    """uint8 (2304,) from one row's text, slowly, or the DataError that says what is wrong."""
+    """uint8 (2304,) from one row's text. Slow; raises DataError that says what is wrong."""
     tokens = text.split()
     values = np.zeros(len(tokens), dtype=np.uint8)
     for i, token in enumerate(tokens):

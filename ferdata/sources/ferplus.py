@@ -1,12 +1,13 @@
 """FER+: ten taggers' votes for each row of FER2013 (Barsoum et al. 2016, arXiv 1608.01041).
 
-The file is `fer2013new.csv` of github.com/microsoft/FERPlus. It is joined to FER2013 by row and
-only by row: its image names drift away from the row numbers after row 59, and rows without a face
-have no name at all.
+The file is `fer2013new.csv` of github.com/microsoft/FERPlus. It is joined to FER2013 by row, never
+by image name: after row 59 the numbers in the names differ from the row numbers, and rows without
+a face have no name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +17,31 @@ from ferdata.errors import DataError
 from ferdata.labels import FERPLUS8, FERPLUS10
 from ferdata.sources.csv_file import csv_rows, shown
 
-# Values of the Usage column, in FER2013's csv as well; usage arrays hold positions in it.
 USAGES = (b"Training", b"PublicTest", b"PrivateTest")
+"""Values of the Usage column, also in FER2013's csv. Arrays of usages hold indices into it."""
 N_TAGGERS = 10
+
 _COUNTS = {str(n).encode(): n for n in range(N_TAGGERS + 1)}
 _CACHE_KIND = "ferplus-1"  # change it when the arrays of _parsed change
 
 
-def load_votes(path: Path, cache: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """(votes, usage): uint8 (N, 10) in the class order of FERPLUS10, uint8 (N,) into USAGES.
+def is_votes(names: Sequence[str]) -> bool:
+    """Whether these column names, in lower case, are those of FER+."""
+    return {"usage", *(c.lower() for c in FERPLUS10.classes)} <= set(names)
 
-    A row has at most ten votes; one row of the published file has nine. Raises DataError.
+
+def load_votes(path: Path, cache: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """(votes, usage): uint8 (N, 10) in the class order of FERPLUS10; uint8 (N,), indices of USAGES.
+
+    A row has at most ten votes; one row of the published file has nine. Raises DataError, naming
+    the line, for anything wrong in the file.
     """
     arrays = cached_arrays(path, _CACHE_KIND, lambda: _parsed(path)) if cache else _parsed(path)
     return arrays["votes"], arrays["usage"]
 
 
 def usage_code(field: bytes, path: Path, line: int) -> int:
-    """Position of a Usage field in USAGES. Raises DataError."""
+    """Index of a Usage field in USAGES. Raises DataError for an unknown one."""
     if field not in USAGES:
         expected = ", ".join(u.decode() for u in USAGES)
         raise DataError(f"{path} line {line}: Usage {shown(field)}, expected one of {expected}")
@@ -63,9 +71,11 @@ def _parsed(path: Path) -> dict[str, np.ndarray]:
 def vote_distribution(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(targets, known): the share of each emotion among a row's votes for the eight emotions.
 
-    targets float32 (N, 8) in the order of FERPLUS8; known bool (N,). Votes for unknown and NF (no
-    face) take no part, not even where they win. A row without a vote for an emotion has no
-    distribution: known is False and its targets are 0.
+    votes    uint8 (N, 10)   in the order of FERPLUS10
+    targets  float32 (N, 8)  in the order of FERPLUS8; 0 where known is False
+    known    bool (N,)       whether the row has a vote for one of the eight emotions
+
+    Votes for unknown and NF (no face) are not counted, even where they win.
     """
     emotions = votes[:, : len(FERPLUS8)].astype(np.float64)
     total = emotions.sum(axis=1, keepdims=True)
@@ -74,11 +84,14 @@ def vote_distribution(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plurality(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(labels, known): the class with most of the votes, over all ten columns.
+    """(labels, known): the class with the most votes, over all ten columns.
 
-    labels int64 (N,) in FERPLUS8; known bool (N,): False where unknown or NF wins or nobody voted;
-    the label there is the emotion with most votes, a stand-in. A tie goes to the first class in
-    the order of FERPLUS10 (the published code's argmax), so an emotion beats unknown and NF.
+    votes   uint8 (N, 10)  in the order of FERPLUS10
+    labels  int64 (N,)     in FERPLUS8; where known is False, the emotion with the most votes
+    known   bool (N,)      False where unknown or NF wins, or nobody voted
+
+    A tie goes to the first class in the order of FERPLUS10, as in the published code (argmax). So
+    an emotion wins a tie with unknown or NF.
     """
     winner = votes.argmax(axis=1)
     known = (winner < len(FERPLUS8)) & (votes.sum(axis=1) > 0)
@@ -88,10 +101,12 @@ def plurality(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def majority(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(labels, known): the class with more than half of the votes, after removing outliers.
 
-    As the published code (microsoft/FERPlus, ferplus.py, mode "majority") does it: each count of 1
-    becomes 0, over all ten columns; the winner must have more than half of the votes that are
-    left. labels int64 (N,) in FERPLUS8; known bool (N,): False without such a winner, or where it
-    is unknown or NF; the label there is 0, a stand-in. There can be no tie.
+    votes   uint8 (N, 10)  in the order of FERPLUS10
+    labels  int64 (N,)     in FERPLUS8; 0 where known is False
+    known   bool (N,)      False where no class wins, or unknown or NF does
+
+    As in the published code (microsoft/FERPlus, ferplus.py, mode "majority"), classes with a single
+    vote lose it, and the winner must have more than half of the votes that remain.
     """
     kept = np.where(votes > 1, votes, 0).astype(np.int64)
     winner = kept.argmax(axis=1)

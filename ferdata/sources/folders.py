@@ -1,7 +1,8 @@
-"""Any folder of class folders: angry/1.png, or train/angry/1.png beside test/angry/2.png.
+"""Images in class folders, from anywhere: angry/1.png, or train/angry/1.png and test/angry/2.png.
 
-The classes are the folders, in alphabetical order. Folders must be named after emotions; others,
-and numbers above all, say nothing about the class order of anyone: `classes` names them.
+The classes are the folders' names in alphabetical order. The names must be names of emotions. Other
+names, and numbers above all, do not say which class they stand for or in which order the classes
+are; `classes` gives both.
 """
 
 from __future__ import annotations
@@ -10,16 +11,15 @@ import os
 from collections.abc import Sequence
 
 from ferdata.errors import DataError
-from ferdata.labels import LabelSpace, is_known_class
+from ferdata.labels import LabelSpace, canonical_name, is_known_class
 from ferdata.sources.class_folders import (
-    Layout,
-    alphabetical,
+    alphabetical_label_space,
     layouts,
-    listed_classes,
-    the_layout,
+    list_images,
+    only_layout,
 )
 from ferdata.sources.face_files import FaceFiles, face_files
-from ferdata.sources.tree import Tree
+from ferdata.sources.folder_tree import Tree
 
 NAME = "folders"
 LOOKS_LIKE = "any images: folders named after classes (anger, happy, ...), or train/, test/ of them"
@@ -31,7 +31,7 @@ def recognised(tree: Tree) -> str | None:
     if not found:
         return None
     names = sorted(filter(is_known_class, found[0].class_names(tree)))
-    splits = [f"{tree.name(place)}/" for split, place in found[0].tops if split]
+    splits = [f"{tree.name(relpath)}/" for split, relpath in found[0].parents if split]
     return (
         "folders named after classes: "
         + ", ".join(names)
@@ -44,43 +44,29 @@ def list_files(
 ) -> FaceFiles:
     """The images of all class folders.
 
-    classes  names of the class folders in label order; None: the folders, if all are named after
-             emotions, in alphabetical order
+    classes  names of the class folders in label order; None: alphabetical, if all of them are names
+             of emotions
 
-    Images are taken as faces already cropped; ask ferdata.open for a framing if they are photos.
-    Raises DataError for anything that does not fit the layout.
+    The images are taken to show only the face; for photos, ask ferdata.open for a framing. Raises
+    DataError for anything that does not fit the layout.
     """
     tree = Tree(path)
     if classes is None:
-        layout = the_layout(tree, lambda _: True, "folders named after classes")
-        _check_known(tree, layout)
-        label_space = alphabetical(tree, layout, NAME)
+        layout = only_layout(tree, lambda _: True, "folders named after classes")
+        for _, name, relpath in layout.class_folders(tree):
+            if not is_known_class(name):
+                raise DataError(
+                    f"{tree.path(relpath)}: the name is not a known class; rename the folder, move "
+                    f"it away, or give the names of all class folders in label order: classes=(...)"
+                )
+        space = alphabetical_label_space(NAME, sorted(layout.class_names(tree)))
     else:
-        named = classes if isinstance(classes, LabelSpace) else LabelSpace(NAME, tuple(classes))
-        label_space = named
-        layout = the_layout(
+        space = classes if isinstance(classes, LabelSpace) else LabelSpace(NAME, tuple(classes))
+        names = {canonical_name(name) for name in space.classes}
+        layout = only_layout(
             tree,
             lambda _: True,
-            f"folders {', '.join(named.classes)}",
-            lambda name: _is_in(name, named),
+            f"folders {', '.join(space.classes)}",
+            lambda name: canonical_name(name) in names,
         )
-    return face_files(
-        tree.root, listed_classes(tree, layout, label_space), label_space, source=NAME
-    )
-
-
-def _check_known(tree: Tree, layout: Layout) -> None:
-    for _, name, place in layout.class_folders(tree):
-        if not is_known_class(name):
-            raise DataError(
-                f"{tree.path(place)}: no known class by its name; rename the folder, move it away, "
-                f"or name all class folders in order: classes=(...)"
-            )
-
-
-def _is_in(name: str, space: LabelSpace) -> bool:
-    try:
-        space.index(name)
-    except DataError:
-        return False
-    return True
+    return face_files(tree.root, list_images(tree, layout, space), space, source=NAME)

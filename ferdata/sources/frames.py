@@ -1,4 +1,4 @@
-"""Frames of a sequence in the order of their numbers, and which of them a protocol takes."""
+"""Protocols: which frames of a sequence, sorted by number, are taken."""
 
 from __future__ import annotations
 
@@ -8,23 +8,16 @@ from pathlib import Path
 
 from ferdata.errors import DataError
 
-LAST = {"last-frame": 1, "last-three": 3, "paper": 3}
-"""Protocol: how many frames at the end of a sequence, where the expression is strongest."""
+N_LAST_FRAMES = {"last-frame": 1, "last-three": 3, "paper": 3}
+"""{protocol: frames taken at the end of a sequence, where the expression is strongest}"""
 
 
-def checked_protocol(protocol: str, known: Sequence[str]) -> str:
-    """`protocol`, or ValueError unless it is one of `known`."""
-    if protocol not in known:
-        raise ValueError(f"protocol: expected one of {', '.join(known)}, found {protocol!r}")
-    return protocol
-
-
-def numbered(
+def frames_by_number(
     names: Sequence[str], pattern: re.Pattern[str], folder: Path, example: str
 ) -> dict[int, str]:
-    """{number: name} of a folder's images by ascending number, the group `number` of `pattern`.
+    """{number: name} of a folder's images, sorted by number, the group "number" of `pattern`.
 
-    Raises DataError for no images, a name that does not fit, or two frames of one number.
+    Raises DataError for no images, a name that does not match, or two frames of one number.
     """
     frames: dict[int, str] = {}
     for name in names:
@@ -42,8 +35,11 @@ def numbered(
     return dict(sorted(frames.items()))
 
 
-def last(frames: dict[int, str], n: int, folder: Path, beside_first: bool = False) -> list[str]:
-    """The last n frames. Raises DataError if there are fewer (or one less, `beside_first`)."""
+def last_frames(
+    frames: dict[int, str], n: int, folder: Path, beside_first: bool = False
+) -> list[str]:
+    """The last n names. Raises DataError if there are fewer, or if the first frame, which is used
+    as well (`beside_first`), is one of them."""
     needed = n + beside_first
     if len(frames) < needed:
         raise DataError(

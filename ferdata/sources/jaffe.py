@@ -1,8 +1,8 @@
 """JAFFE (Lyons et al. 1998): KA.AN1.39.tiff, 213 photos of 10 women, 256 x 256 grey.
 
-A name tells the person (KA), the expression (AN anger, DI disgust, FE fear, HA happiness, NE
-neutral, SA sadness, SU surprise) with the number of the try, and a running number. The images stand
-in one folder, or in class folders that have to agree with the names.
+A file name holds the person (KA), the expression (AN anger, DI disgust, FE fear, HA happiness, NE
+neutral, SA sadness, SU surprise), the number of the take, and a running number. The images are in
+one folder, or in class folders whose names must agree with the file names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from ferdata.errors import DataError
 from ferdata.labels import JAFFE, canonical_name, is_known_class
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
-from ferdata.sources.tree import Tree, join
+from ferdata.sources.folder_tree import Tree, join
 
 NAME = "jaffe"
 LOOKS_LIKE = "JAFFE: images named like KA.AN1.39.tiff"
@@ -32,30 +32,31 @@ _NAME = re.compile(
 
 def recognised(tree: Tree) -> str | None:
     """Why this looks like JAFFE, or None."""
-    for place in _holders(tree):
-        name = next(n for n in tree.scan(place).images if _NAME.fullmatch(n))
-        return f"images with JAFFE's names, such as {join(place, name)}"
+    for folder in _folders(tree):
+        name = next(n for n in tree.scan(folder).images if _NAME.fullmatch(n))
+        return f"images with JAFFE's names, such as {join(folder, name)}"
     return None
 
 
 def list_files(path: str | os.PathLike[str]) -> FaceFiles:
-    """All images, with the person and the expression that their names tell.
+    """All images, with the person and the expression that their names give.
 
-    Raises DataError for an image of another name, an unknown expression, a class folder that says
-    otherwise, one name in two folders.
+    Raises DataError for an image with another kind of name, an unknown expression, a class folder
+    that contradicts the name, and the same name in two folders.
     """
     tree = Tree(path)
-    listed, seen = [], {}
-    for place in _holders(tree):
-        for name in tree.scan(place).images:
-            at = join(place, name)
-            subject, label = _read_name(name, tree, at)
-            _check_class_folder(tree, place, at, label)
+    listed = []
+    seen: dict[str, str] = {}
+    for folder in _folders(tree):
+        for name in tree.scan(folder).images:
+            relpath = join(folder, name)
+            subject, label = _read_name(tree, relpath)
+            _check_class_folder(tree, folder, relpath, label)
             stem = os.path.splitext(name)[0].upper()
             if stem in seen:
-                raise DataError(f"{tree.path(at)}: the same name as {seen[stem]}")
-            seen[stem] = at
-            listed.append(FaceFile(at, label, subject))
+                raise DataError(f"{tree.path(relpath)}: the same name as {seen[stem]}")
+            seen[stem] = relpath
+            listed.append(FaceFile(relpath, label, subject))
     if not listed:
         raise DataError(f"{tree.root}: no images named like KA.AN1.39.tiff")
     return face_files(
@@ -68,32 +69,32 @@ def list_files(path: str | os.PathLike[str]) -> FaceFiles:
     )
 
 
-def _holders(tree: Tree) -> list[str]:
-    """The folders with at least one image of such a name and known expression."""
+def _folders(tree: Tree) -> list[str]:
+    """The folders with at least one image named as in JAFFE, with a known expression."""
     return [
-        place
-        for place in tree.find(lambda name: True)
+        folder
+        for folder in tree.find(lambda name: True)
         if any(
             (match := _NAME.fullmatch(name)) and match["code"].upper() in CODES
-            for name in tree.scan(place).images
+            for name in tree.scan(folder).images
         )
     ]
 
 
-def _read_name(name: str, tree: Tree, at: str) -> tuple[str, int]:
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise DataError(f"{tree.path(at)}: expected a name such as KA.AN1.39.tiff")
+def _read_name(tree: Tree, relpath: str) -> tuple[str, int]:
+    """(subject, label) from a file name."""
+    match = tree.match(relpath, _NAME, "KA.AN1.39.tiff")
     code = match["code"].upper()
     if code not in CODES:
         raise DataError(
-            f"{tree.path(at)}: unknown expression {code!r}, expected one of {', '.join(CODES)}"
+            f"{tree.path(relpath)}: unknown expression {code!r}, expected one of {', '.join(CODES)}"
         )
     return match["subject"].upper(), JAFFE.index(CODES[code])
 
 
-def _check_class_folder(tree: Tree, place: str, at: str, label: int) -> None:
-    folder = tree.name(place)
-    says = JAFFE.classes[label]
-    if is_known_class(folder) and canonical_name(folder) != canonical_name(says):
-        raise DataError(f"{tree.path(at)}: {says} by its name, but stands in {folder}/")
+def _check_class_folder(tree: Tree, folder: str, relpath: str, label: int) -> None:
+    folder_name, class_name = tree.name(folder), JAFFE.classes[label]
+    if is_known_class(folder_name) and canonical_name(folder_name) != canonical_name(class_name):
+        raise DataError(
+            f"{tree.path(relpath)}: {class_name} by its name, but in the folder {folder_name}/"
+        )

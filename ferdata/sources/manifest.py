@@ -1,10 +1,10 @@
 """A csv file that lists images: path,label[,subject][,split].
 
-UTF-8, with or without a byte order mark, comma separated, quotes where needed. Paths are relative
-to the file's folder, with forward slashes, and stay below it. A label is a class name; an empty one
-means unlabelled. Numbers are labels only where `classes` says what they number. Splits are train,
-validation (val, valid) and test. Columns may come in any order; there are no others, because a
-misspelt "subject" would silently lose the people.
+The file is UTF-8, with or without a byte order mark, with commas between fields and quotes where
+needed. Paths are relative to the file's folder, use forward slashes, and stay inside it. A label is
+a class name; an empty one means unlabelled. A number is a label only if `classes` is given. Splits
+are train, validation (val, valid) and test. Columns may come in any order. Other columns are
+refused: if a misspelt "subject" were ignored, nobody would notice that the people are missing.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import csv
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ferdata.below import Below, leaves_folder
 from ferdata.errors import DataError
-from ferdata.labels import LabelError, LabelSpace, canonical_name, is_known_class
+from ferdata.labels import LabelError, LabelSpace, is_known_class
 from ferdata.regular_file import refuse_pipes
-from ferdata.sources.class_folders import SPLIT_FOLDERS
+from ferdata.sources.class_folders import SPLIT_FOLDERS, alphabetical_label_space
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
-from ferdata.sources.tree import is_image
+from ferdata.sources.folder_tree import is_image
 
 NAME = "manifest"
 LOOKS_LIKE = "a csv with the columns path,label[,subject][,split]"
@@ -31,7 +30,7 @@ MAX_ROWS = 1_000_000
 
 _MAX_LINE_BYTES = 64 * 1024
 _DIGITS = re.compile(r"[0-9]{1,9}")
-_MAX_NAME = 400  # characters of a path or a subject; arrays of names are as wide as the longest
+_MAX_NAME = 400  # characters; in an array of strings each takes as much memory as the longest
 
 
 def is_header(names: Sequence[str]) -> bool:
@@ -46,90 +45,80 @@ def list_files(
 ) -> FaceFiles:
     """The images that a csv file lists, in its order.
 
-    classes  class names in label order; labels may then be numbers 0.. as well. None: the names
-             found, which must be emotions, in alphabetical order
-    root     the folder that paths are relative to; None: the csv file's
+    classes  class names in label order; labels may then also be numbers from 0. None: the names in
+             the file in alphabetical order; they must be names of emotions
+    root     the folder that paths are relative to; None: the folder of the csv file
 
-    `rows` holds 0-based rows below the header. Images are taken as faces already cropped; ask
-    ferdata.open for a framing if they are photos. Raises DataError, naming the line.
+    `rows` holds 0-based rows below the header. The images are taken to show only the face; for
+    photos, ask ferdata.open for a framing. Raises DataError, naming the line.
     """
     path = Path(path)
     folder = path.parent if root is None else Path(root)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no folder")
+        raise DataError(f"{folder}: no such folder")
     below = Below(folder)
-    rows: list[_Row] = []
+    rows: list[dict[str, str]] = []
     line_of: dict[str, int] = {}
-    for row in _rows(path):  # checked while it is read: a wrong file is noticed at its beginning
-        where = f"{path} line {row.line}"
-        place = _checked_path(row.path, where)
-        if place in line_of:
-            raise DataError(f"{where}: {place} stands in line {line_of[place]} already")
-        if not os.path.isfile(folder / place):
-            raise DataError(f"{where}: no file {folder / place}")
-        if not below.has(place):
+    for line, row in _rows(path):  # each row is checked at once, so a wrong file fails early
+        where = f"{path} line {line}"
+        relpath = _checked_path(row["path"], where)
+        if relpath in line_of:
+            raise DataError(f"{where}: {relpath} is already in line {line_of[relpath]}")
+        if not os.path.isfile(folder / relpath):
+            raise DataError(f"{where}: no file {folder / relpath}")
+        if not below.has(relpath):
             raise DataError(
-                f"{where}: {folder / place} is a link out of the folder of the images; name the "
+                f"{where}: {folder / relpath} is a link out of the folder of the images; give the "
                 f"folder that it leads to: root=..."
             )
-        line_of[place] = row.line
+        line_of[relpath] = line
         rows.append(row)
     if not rows:
         raise DataError(f"{path}: no rows below the header")
-    space = _label_space(path, rows, classes)
+    labels = dict(zip(line_of.values(), (row["label"] for row in rows)))
+    space = _label_space(path, labels, classes)
     listed = []
-    for n, (place, row) in enumerate(zip(line_of, rows)):
-        where = f"{path} line {row.line}"
-        label = UNLABELLED if not row.label else _label(row.label, space, where)
-        listed.append(FaceFile(place, label, row.subject, _split(row.split, where), n))
+    for n, ((relpath, line), row) in enumerate(zip(line_of.items(), rows)):
+        where = f"{path} line {line}"
+        label = UNLABELLED if not row["label"] else _label(row["label"], space, where)
+        split = _split(row.get("split"), where)
+        listed.append(FaceFile(relpath, label, row.get("subject"), split, n))
     return face_files(folder, listed, space, source=NAME)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    line: int
-    path: str
-    label: str
-    subject: str | None
-    split: str | None
-
-
-def _rows(path: Path) -> Iterator[_Row]:
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, {column: field}) of each row."""
     reader = csv.reader(_lines(path), strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
         _check_header(path, header)
-        at = {name: i for i, name in enumerate(header)}
-        empty = 0
+        blank = 0
         for n, fields in enumerate(reader):
             line = reader.line_num
+            where = f"{path} line {line}"
             if n >= MAX_ROWS:
-                raise DataError(f"{path} line {line}: more than {MAX_ROWS} rows")
+                raise DataError(f"{where}: more than {MAX_ROWS} rows")
             if not any(f.strip() for f in fields) and len(fields) < 2:
-                empty = empty or line
+                blank = blank or line
                 continue
-            if empty:
+            if blank:
                 raise DataError(
-                    f"{path} line {empty}: empty; rows are counted, so none may be blank"
+                    f"{path} line {blank}: empty; rows are counted, so none may be blank"
                 )
             if len(fields) != len(header):
                 raise DataError(
-                    f"{path} line {line}: {len(fields)} fields, expected {len(header)} as in the "
-                    f"header"
+                    f"{where}: {len(fields)} fields, expected {len(header)} as in the header"
                 )
-            fields = [f.strip() for f in fields]
+            values = {name: field.strip() for name, field in zip(header, fields)}
             for name in ("subject", "split"):
-                if name in at and not fields[at[name]]:
-                    raise DataError(f"{path} line {line}: no {name}, but there is a column for it")
-                if name in at and len(fields[at[name]]) > _MAX_NAME:
+                value = values.get(name)
+                if value == "":
+                    raise DataError(f"{where}: no {name}, but there is a column for it")
+                if value is not None and len(value) > _MAX_NAME:
                     raise DataError(
-                        f"{path} line {line}: a {name} of {len(fields[at[name]])} characters; "
-                        f"expected at most {_MAX_NAME}"
+                        f"{where}: a {name} of {len(value)} characters, more than {_MAX_NAME}"
                     )
-            values = {name: fields[i] for name, i in at.items()}
-            yield _Row(
-                line, values["path"], values["label"], values.get("subject"), values.get("split")
-            )
+            yield line, values
     except csv.Error as error:
         raise DataError(
             f"{path} line {max(reader.line_num, 1)}: not a csv row ({error})"
@@ -137,6 +126,7 @@ def _rows(path: Path) -> Iterator[_Row]:
 
 
 def _lines(path: Path) -> Iterator[str]:
+    """The lines of the file, decoded. Raises DataError for a line that is not UTF-8."""
     refuse_pipes(path)
     try:
         with open(path, "rb") as file:
@@ -172,25 +162,25 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _label_space(
-    path: Path, rows: list[_Row], classes: Sequence[str] | LabelSpace | None
+    path: Path, labels: dict[int, str], classes: Sequence[str] | LabelSpace | None
 ) -> LabelSpace:
+    """The label space of `classes`; without them, of the names in `labels` ({line: label})."""
     if isinstance(classes, LabelSpace):
         return classes
     if classes is not None:
         return LabelSpace(NAME, tuple(classes))
-    first: dict[str, str] = {}
-    for row in rows:
-        if row.label and not is_known_class(row.label):
-            number = " (what its number stands for)" if _DIGITS.fullmatch(row.label) else ""
+    names = [label.lower() for label in labels.values() if label]
+    for line, label in labels.items():
+        if label and not is_known_class(label):
             raise DataError(
-                f"{path} line {row.line}: label {row.label[:40]!r} is no known class; name all "
-                f"classes in label order{number}: classes=(...)"
+                f"{path} line {line}: label {label[:40]!r} is no known class; give the names of "
+                f"all classes in label order: classes=(...)"
             )
-        if row.label:
-            first.setdefault(canonical_name(row.label), row.label.lower())
-    if not first:
-        raise DataError(f"{path}: not one label; name the classes in label order: classes=(...)")
-    return LabelSpace(NAME, tuple(sorted(first.values())))
+    if not names:
+        raise DataError(
+            f"{path}: no labels; give the names of the classes in label order: classes=(...)"
+        )
+    return alphabetical_label_space(NAME, names)
 
 
 def _label(label: str, space: LabelSpace, where: str) -> int:
@@ -216,16 +206,17 @@ def _split(split: str | None, where: str) -> str | None:
 
 
 def _checked_path(text: str, where: str) -> str:
-    """The path in one spelling. Raises DataError if it could leave the folder or name no image."""
+    """The path without "." and double slashes. Raises DataError unless it can be an image inside
+    the folder."""
     parts = PurePosixPath(text).parts
     if not text or not text.isprintable() or len(text) > _MAX_NAME:
-        raise DataError(f"{where}: {text[:60]!r} is no path")
+        raise DataError(f"{where}: {text[:60]!r} is not a path")
     if "\\" in text:
         raise DataError(f"{where}: {text[:60]!r}: write paths with forward slashes")
     if leaves_folder(text):
         raise DataError(
-            f"{where}: {text[:60]!r} leaves the folder of the images; expected a path below it"
+            f"{where}: {text[:60]!r} leaves the folder of the images; expected a path inside it"
         )
     if not is_image(text):
-        raise DataError(f"{where}: {text[:60]!r} is no image by its name")
+        raise DataError(f"{where}: {text[:60]!r} does not have the name of an image")
     return "/".join(parts)

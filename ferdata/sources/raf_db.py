@@ -1,11 +1,12 @@
 """RAF-DB's basic emotions (Li et al. 2017): 15,339 aligned faces of 100 x 100, labels 1..7.
 
     EmoLabel/list_patition_label.txt         (sic) lines such as "train_00001.jpg 5"
-    Image/aligned/train_00001_aligned.jpg    nested once more by some archives
+    Image/aligned/train_00001_aligned.jpg    some archives have aligned/ twice
 
-or, as it is passed on, DATASET/train/5/train_00001_aligned.jpg. 1 surprise 2 fear 3 disgust
-4 happiness 5 sadness 6 anger 7 neutral. "train" and "test" are the names' beginnings. People are
-not known. The photos in Image/original are not read: several show more than one face.
+or, in a copy without the list, DATASET/train/5/train_00001_aligned.jpg. The labels are 1 surprise
+2 fear 3 disgust 4 happiness 5 sadness 6 anger 7 neutral. The file names begin with the split,
+"train" or "test". People are not known. The photos in Image/original are not read: several show
+more than one face.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from ferdata.errors import DataError
 from ferdata.labels import RAF_DB
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
-from ferdata.sources.tree import MAX_ENTRIES, Tree, join
+from ferdata.sources.folder_tree import MAX_ENTRIES, Tree, join
 
 NAME = "raf_db"
 LOOKS_LIKE = (
@@ -34,6 +35,7 @@ LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 
 _LINE = re.compile(r"(?P<stem>(?:train|test)_\d{1,9})\.jpg[ \t]+(?P<label>\d{1,9})")
 _ALIGNED = re.compile(r"(?P<stem>(?P<split>train|test)_\d{1,9})_aligned\.(?:jpe?g|png)")
+_EXAMPLE = "train_00001_aligned.jpg"
 _NUMBERS = tuple(str(n) for n in range(1, len(RAF_DB) + 1))
 _MAX_LINE_BYTES = 1024
 
@@ -50,13 +52,13 @@ def recognised(tree: Tree) -> str | None:
 def list_files(path: str | os.PathLike[str]) -> FaceFiles:
     """The aligned faces with their labels and splits.
 
-    Raises DataError for anything that does not fit the layout: an image without a label, a label
-    without an image, a line that is none.
+    Raises DataError for anything that does not fit the layout, an image without a label, a label
+    without an image, and a wrong line in the list.
     """
     tree = Tree(path)
     lists, numbered = _lists(tree), _numbered(tree)
     if len(lists) + bool(numbered) != 1:
-        found = ", ".join(str(tree.path(p)) for p in lists + numbered) or "none"
+        found = ", ".join(str(tree.path(relpath)) for relpath in lists + numbered) or "none"
         raise DataError(f"{tree.root}: expected one copy of {LOOKS_LIKE}; found {found}")
     listed = _from_list(tree, lists[0]) if lists else _from_folders(tree, numbered)
     return face_files(
@@ -74,58 +76,59 @@ def list_files(path: str | os.PathLike[str]) -> FaceFiles:
 
 
 def _lists(tree: Tree) -> list[str]:
-    """Places of the lists of labels."""
+    """Relpaths of the files that list the labels."""
     return [
-        join(place, name)
-        for place in tree.find(lambda name: name.lower() == "emolabel")
-        for name in tree.scan(place).files
+        join(folder, name)
+        for folder in tree.find(lambda name: name.lower() == "emolabel")
+        for name in tree.scan(folder).files
         if name.lower() in LISTS
     ]
 
 
 def _numbered(tree: Tree) -> list[str]:
-    """Places called train or test with folders 1 to 7, of which 1 holds aligned faces."""
+    """Relpaths of the folders train and test that contain folders 1 to 7 of aligned faces."""
     return [
-        place
-        for place in tree.find(lambda name: name.lower() in ("train", "test"))
-        if set(_NUMBERS) <= set(tree.scan(place).folders)
-        and any(_ALIGNED.fullmatch(n) for n in tree.scan(join(place, _NUMBERS[0])).images[:1])
+        folder
+        for folder in tree.find(lambda name: name.lower() in ("train", "test"))
+        if set(_NUMBERS) <= set(tree.scan(folder).folders)
+        and any(_ALIGNED.fullmatch(n) for n in tree.scan(join(folder, _NUMBERS[0])).images[:1])
     ]
 
 
-def _from_list(tree: Tree, list_place: str) -> list[FaceFile]:
-    base = list_place.rpartition("/")[0].rpartition("/")[0]
-    images = [
-        place
-        for place in tree.find(lambda name: name.lower() == "aligned")
-        if (not base or place.startswith(base + "/")) and tree.scan(place).images
+def _from_list(tree: Tree, list_relpath: str) -> list[FaceFile]:
+    """The images in Image/aligned with the labels of the list."""
+    base = list_relpath.rpartition("/")[0].rpartition("/")[0]
+    folders = [
+        folder
+        for folder in tree.find(lambda name: name.lower() == "aligned")
+        if (not base or folder.startswith(base + "/")) and tree.scan(folder).images
     ]
-    if len(images) != 1:
-        found = ", ".join(str(tree.path(p)) for p in images) or "none"
+    if len(folders) != 1:
+        found = ", ".join(str(tree.path(folder)) for folder in folders) or "none"
         raise DataError(
             f"{tree.path(base)}: expected one folder Image/aligned with images beside EmoLabel, "
             f"found {found}"
         )
-    files = {}
-    for name in tree.scan(images[0]).images:
-        match = _aligned(name, tree, join(images[0], name))
-        if match["stem"] in files:
-            raise DataError(f"{tree.path(images[0])}: {files[match['stem']]} and {name}: one face")
-        files[match["stem"]] = name
+    folder, list_file = folders[0], tree.path(list_relpath)
+    files: dict[str, str] = {}
+    for name in tree.scan(folder).images:
+        stem = tree.match(join(folder, name), _ALIGNED, _EXAMPLE)["stem"]
+        if stem in files:
+            raise DataError(f"{tree.path(folder)}: {files[stem]} and {name} are the same image")
+        files[stem] = name
     listed = []
-    for row, stem, label in _lines(tree.path(list_place)):
+    for row, stem, label in _lines(list_file):
         if stem not in files:
             raise DataError(
-                f"{tree.path(list_place)} line {row + 1}: no image {stem}_aligned.jpg in "
-                f"{tree.path(images[0])}: is the copy complete?"
+                f"{list_file} line {row + 1}: no image {stem}_aligned.jpg in {tree.path(folder)}: "
+                f"is the copy complete?"
             )
-        place = join(images[0], files.pop(stem))
-        listed.append(FaceFile(place, label, split=stem.split("_")[0], row=row))
+        relpath = join(folder, files.pop(stem))
+        listed.append(FaceFile(relpath, label, split=stem.split("_")[0], row=row))
     if files:
         name = next(iter(files.values()))
         raise DataError(
-            f"{tree.path(join(images[0], name))}: no label in {tree.path(list_place)} "
-            f"({len(files)} such images)"
+            f"{tree.path(join(folder, name))}: no label in {list_file} ({len(files)} such images)"
         )
     return listed
 
@@ -133,51 +136,48 @@ def _from_list(tree: Tree, list_place: str) -> list[FaceFile]:
 def _lines(file: Path) -> Iterator[tuple[int, str, int]]:
     """(0-based row, "train_00001", label) of each line."""
     seen: dict[str, int] = {}
-    row, empty = -1, 0
+    row, blank = -1, 0
     try:
         with open(file, "rb") as lines:
             while data := lines.readline(_MAX_LINE_BYTES):
                 row += 1
-                text = data.removeprefix(b"\xef\xbb\xbf" if row == 0 else b"")
-                text = text.decode("utf-8", "replace").strip()
+                if row == 0:
+                    data = data.removeprefix(b"\xef\xbb\xbf")
+                text = data.decode("utf-8", "replace").strip()
                 if not text and row < MAX_ENTRIES:
-                    empty = empty or row + 1
+                    blank = blank or row + 1
                     continue
                 match = _LINE.fullmatch(text)
-                if empty or match is None or match["label"] not in _NUMBERS:
+                if blank or match is None or match["label"] not in _NUMBERS:
                     raise DataError(
-                        f"{file} line {empty or row + 1}: {'' if empty else text[:60]!r}, expected "
+                        f"{file} line {blank or row + 1}: {'' if blank else text[:60]!r}, expected "
                         f"an image and a label 1 to {len(RAF_DB)} such as 'train_00001.jpg 5'"
                     )
                 stem = match["stem"]
                 if stem in seen:
-                    raise DataError(f"{file} line {row + 1}: {stem}.jpg, as in line {seen[stem]}")
+                    first = seen[stem]
+                    raise DataError(f"{file} line {row + 1}: {stem}.jpg is already in line {first}")
                 seen[stem] = row + 1
                 yield row, stem, int(match["label"]) - 1
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from error
 
 
-def _from_folders(tree: Tree, places: list[str]) -> list[FaceFile]:
-    listed, seen = [], {}
-    for place in places:
-        for number, folder in tree.folders(place):
+def _from_folders(tree: Tree, splits: list[str]) -> list[FaceFile]:
+    """The images in train/1 ... test/7, whose labels are the folders' names."""
+    listed = []
+    seen: dict[str, str] = {}
+    for split in splits:
+        for number, folder in tree.folders(split):
             if number not in _NUMBERS:
                 raise DataError(f"{tree.path(folder)}: unexpected folder, expected 1 to 7")
             for name in tree.scan(folder).images:
-                at = join(folder, name)
-                match = _aligned(name, tree, at)
-                if match["split"] != tree.name(place).lower():
-                    raise DataError(f"{tree.path(at)}: an image of {match['split']} by its name")
+                relpath = join(folder, name)
+                file, match = tree.path(relpath), tree.match(relpath, _ALIGNED, _EXAMPLE)
+                if match["split"] != tree.name(split).lower():
+                    raise DataError(f"{file}: an image of {match['split']}/ by its name")
                 if match["stem"] in seen:
-                    raise DataError(f"{tree.path(at)}: the same image as {seen[match['stem']]}")
-                seen[match["stem"]] = at
-                listed.append(FaceFile(at, int(number) - 1, split=match["split"]))
+                    raise DataError(f"{file}: the same image as {seen[match['stem']]}")
+                seen[match["stem"]] = relpath
+                listed.append(FaceFile(relpath, int(number) - 1, split=match["split"]))
     return listed
-
-
-def _aligned(name: str, tree: Tree, at: str) -> re.Match[str]:
-    match = _ALIGNED.fullmatch(name)
-    if match is None:
-        raise DataError(f"{tree.path(at)}: expected a name such as train_00001_aligned.jpg")
-    return match

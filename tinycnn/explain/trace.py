@@ -7,7 +7,7 @@ agree.  All in float64 and without the batch axis: shapes are (H, W, C) or (unit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -103,9 +103,9 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
 
     layers: list[LayerTrace] = []
     dy, saved = dlogits, walker.saved
-    for step, one in zip(reversed(oracle.plan.steps), reversed(saved)):
-        walker.plan, walker.saved = replace(oracle.plan, steps=(step,)), [one]
-        dx = walker.backward(dy, True)
+    for k in reversed(range(len(saved))):
+        step, one = oracle.plan.steps[k], saved[k]
+        dx = walker.backward_step(k, dy, True)
         names = step.layer.parameter_shapes(step.input_shape)
         winners = one[2][0] if isinstance(step.layer, MaxPool2D) else None
         parameters = {short: oracle.parameters[f"{step.name}.{short}"] for short in names}

@@ -54,6 +54,7 @@ class _FirstBatches:
 
     def __init__(self, batches: Batches, n_batches: int) -> None:
         self.batches, self.n_batches = batches, min(n_batches, batches.n_batches)
+        self.n_images = batches.n_images
 
     def __call__(self, epoch: int) -> Iterator[Batch]:
         return itertools.islice(self.batches(epoch), self.n_batches)

@@ -1,26 +1,25 @@
-"""The frame of a self-contained html page: escaping, pictures as data, style. No script."""
+"""Builds self-contained html pages: images are embedded, there is no script."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 
-def escape(value: Any) -> str:
-    """`value` as text for elements and quoted attributes, of HTML and XML.
+def escape(value: object) -> str:
+    """`value` as text for elements and quoted attributes of HTML and XML.
 
-    What XML or UTF-8 cannot hold (controls, halves of surrogate pairs, as names of files have them)
-    becomes U+FFFD.
+    Characters that XML or UTF-8 does not allow (control characters and unpaired surrogates, which
+    file names can contain) become U+FFFD.
     """
-    return html.escape("".join(c if _can_stand(c) else "\ufffd" for c in str(value)), quote=True)
+    return html.escape("".join(c if _is_allowed(c) else "\ufffd" for c in str(value)), quote=True)
 
 
-def _can_stand(character: str) -> bool:
+def _is_allowed(character: str) -> bool:
     code = ord(character)
     if code < 0x20:
         return character in "\t\n\r"
@@ -28,7 +27,7 @@ def _can_stand(character: str) -> bool:
 
 
 def picture(grey: np.ndarray, alt: str, class_: str = "") -> str:
-    """uint8 (H, W) as markup of an image in its own size. alt: plain text."""
+    """An img element that shows uint8 (H, W) in its own size. alt: plain text."""
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(grey)).save(file, "PNG", optimize=True)
     data = base64.b64encode(file.getvalue()).decode("ascii")
@@ -41,16 +40,16 @@ def picture(grey: np.ndarray, alt: str, class_: str = "") -> str:
 
 
 def section(title: str, lede: str, *content: str) -> str:
-    """title: plain text; lede and content: markup."""
+    """A section element. title: plain text; lede (the text below the title) and content: markup."""
     lede = f'\n<p class="lede">{lede}</p>' if lede else ""
     return f"<section>\n<h2>{escape(title)}</h2>{lede}\n" + "\n".join(content) + "\n</section>"
 
 
 def page(title: str, body: str) -> str:
-    """A whole page round `body` (markup), well-formed as XML too.
+    """A whole page with this body (markup); also well-formed XML if the body is.
 
-    The content security policy forbids scripts and anything from elsewhere, whatever the page
-    should come to hold.
+    The content security policy forbids scripts and anything loaded from elsewhere, in case the body
+    contains some.
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'

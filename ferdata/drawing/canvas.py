@@ -1,4 +1,4 @@
-"""The paper: a pixel grid in face coordinates, with a tone and a relief to draw on."""
+"""The canvas: pixels with face coordinates, on which tone and relief are drawn."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import numpy as np
 
 OCCLUDERS = ("", "hand", "bar", "strand", "blob")
 
-_SPHERE = 1.5  # radius, in face units, of the sphere on which a turned head is drawn
-_KEEP = 0.4  # share of the sphere's radius that still swings sideways when the head turns
+_SPHERE = 1.5  # radius, in face units, of the sphere that stands for the head when it turns
+_KEEP = 0.4  # the front of the face moves sideways by this share of the radius times sin(yaw)
 
 Window = tuple[slice, slice]
+"""(rows, columns)"""
 
 
 @dataclass(frozen=True)
 class View:
-    """How a face is looked at. The default is frontal, evenly lit, clean.
+    """Pose, light and camera of one image. The default is frontal, evenly lit and without noise.
 
-    Angles in degrees (yaw > 0 turns to the right of the image, pitch > 0 down, roll > 0 clockwise),
-    shifts in face units, `light_x` and `light_y` the direction towards the light (right, down),
-    tones 0 .. 1, `noise` the standard deviation in grey levels, `blur` 0 .. 1, `occluder` one of
-    "", "hand", "bar", "strand", "blob", centred at (`occluder_u`, `occluder_v`). Raises ValueError
-    for an angle beyond 45 degrees, a scale of 0 or less, or an unknown occluder.
+    Angles are in degrees: yaw > 0 turns the head to the right of the image, pitch > 0 down, roll >
+    0 clockwise. Shifts are in face units, tones 0 .. 1. `light_x` and `light_y` point to the light
+    (right, down). `noise` is a standard deviation in grey levels, `blur` 0 .. 1. `occluder` is one
+    of OCCLUDERS ("" for none), centred at (`occluder_u`, `occluder_v`). Raises ValueError for an
+    angle beyond 45 degrees, a scale of 0 or less, or an unknown occluder.
     """
 
     yaw_deg: float = 0.0
@@ -49,9 +50,10 @@ class View:
     occluder_lean: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("yaw_deg", "pitch_deg", "roll_deg"):
-            if not abs(getattr(self, name)) <= 45.0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected -45 .. 45")
+        angles = {"yaw_deg": self.yaw_deg, "pitch_deg": self.pitch_deg, "roll_deg": self.roll_deg}
+        for name, degrees in angles.items():
+            if not abs(degrees) <= 45.0:
+                raise ValueError(f"{name} is {degrees}; expected -45 .. 45")
         if not self.scale > 0.0:
             raise ValueError(f"scale is {self.scale}; expected more than 0")
         if self.occluder not in OCCLUDERS:
@@ -60,7 +62,7 @@ class View:
 
 
 def sine_cosine(degrees: float) -> tuple[float, float]:
-    """(sin, cos) for |degrees| <= 90, 3e-5 off at most, from Taylor polynomials."""
+    """(sin, cos) from Taylor polynomials, for |degrees| <= 90. The error is at most 3e-5."""
     a = degrees * 0.017453292519943295
     q = a * a
     sine = a * (1.0 - q / 6.0 * (1.0 - q / 20.0 * (1.0 - q / 42.0 * (1.0 - q / 72.0))))
@@ -69,13 +71,16 @@ def sine_cosine(degrees: float) -> tuple[float, float]:
 
 
 def unit_clip(x: np.ndarray) -> np.ndarray:
-    """Clip a temporary to 0 .. 1 in place (np.clip costs more than the work on small windows)."""
+    """x clipped to 0 .. 1 in place. (On small windows the overhead of np.clip is large.)"""
     np.maximum(x, 0.0, out=x)
     return np.minimum(x, 1.0, out=x)
 
 
-class Sheet:
-    """Face coordinates `u`, `v` of every pixel, and the `tone` and relief `height` drawn so far."""
+class Canvas:
+    """Face coordinates `u`, `v` of every pixel, its `tone`, and the `height` of the relief there.
+
+    `x`, `y` are the coordinates before the turn by yaw and pitch.
+    """
 
     def __init__(self, view: View, size_px: int) -> None:
         self.size_px = size_px
@@ -88,7 +93,7 @@ class Sheet:
         y = ((axis - view.shift_v) / view.scale)[:, None]
         (sr, cr), (sy, cy), (sp, cp) = self.roll, self.yaw, self.pitch
         self.x, self.y = x * cr + y * sr, y * cr - x * sr
-        # A pixel is a point of the sphere z = R - (x^2 + y^2) / 2R; turn it back by yaw and pitch.
+        # A pixel is a point of the sphere z = R - (x^2 + y^2) / 2R, turned back by yaw and pitch.
         depth = (self.x * self.x + self.y * self.y) * (-0.5 / _SPHERE) + _KEEP * _SPHERE
         self.u = self.x * cy - depth * sy
         self.v = self.y * cp - depth * sp
@@ -96,7 +101,7 @@ class Sheet:
         self.height = np.empty_like(self.u)
 
     def to_px(self, u: float, v: float) -> tuple[float, float]:
-        """Face coordinates to (column, row), pixel centres at whole numbers; by iteration."""
+        """(column, row) of a face coordinate, by iteration. Whole numbers are pixel centres."""
         (sr, cr), (sy, cy), (sp, cp) = self.roll, self.yaw, self.pitch
         x, y = u, v
         for _ in range(3):
@@ -110,7 +115,7 @@ class Sheet:
         )
 
     def window(self, u: float, v: float, du: float, dv: float) -> Window:
-        """Rows and columns that hold all of u +- du, v +- dv, with room for a turned head."""
+        """The pixels of u +- du, v +- dv, with a margin that suffices if the head is turned."""
         column, row = self.to_px(u, v)
         lean = abs(self.roll[0])
         reach_x = 1.25 * (du + lean * dv) / self.pixel + 1.5
@@ -120,7 +125,8 @@ class Sheet:
         return slice(top, bottom), slice(start, stop)
 
     def soft(self, distance: np.ndarray, width: float = 0.0) -> np.ndarray:
-        """0 .. 1 coverage from a signed distance (positive inside), over at least a pixel."""
+        """Coverage 0 .. 1 from signed distances to an edge (positive inside), blurred over `width`
+        or one pixel, whichever is more."""
         cover = distance * (1.0 / max(self.pixel, width))
         cover += 0.5
         return unit_clip(cover)
@@ -128,9 +134,9 @@ class Sheet:
     def bump(
         self, u: float, v: float, du: float, dv: float, lean: float = 0.0
     ) -> tuple[Window, np.ndarray]:
-        """Window and values of a smooth hill of height 1 at (u, v) that ends at du, dv.
+        """(window, values) of a smooth hill of height 1 at (u, v) that is 0 beyond +- du, +- dv.
 
-        `lean` shears the hill: its axis is u + lean * (v' - v).
+        `lean` shears the hill: at v' its middle is u + lean * (v' - v).
         """
         where = self.window(u, v, du + abs(lean) * dv, dv)
         b = self.v[where] - v
@@ -150,13 +156,13 @@ class Sheet:
     def mould(
         self, amount: float, u: float, v: float, du: float, dv: float, lean: float = 0.0
     ) -> None:
-        """Raise (or, below 0, sink) the relief by a smooth hill."""
+        """Adds a smooth hill of height `amount` to the relief, or a dent if that is below 0."""
         where, hill = self.bump(u, v, du, dv, lean)
         hill *= amount
         self.height[where] += hill
 
     def tint(self, factor: float, u: float, v: float, du: float, dv: float) -> None:
-        """Multiply the tone by `factor` at the centre of a smooth spot, less towards its rim."""
+        """Multiplies the tone by `factor` at the centre of a smooth spot, less towards its edge."""
         where, hill = self.bump(u, v, du, dv)
         hill *= factor - 1.0
         hill += 1.0
@@ -165,13 +171,14 @@ class Sheet:
     def crease(
         self, where: Window, across: np.ndarray, along: np.ndarray, width: float, depth: float
     ) -> None:
-        """A wrinkle: `across` is the distance from its line, `along` -1 .. 1 fades its ends."""
+        """A wrinkle: `across` is the distance from its line, `along` the position on the line,
+        which fades out towards -1 and 1."""
         across = across * (1.0 / max(width, 0.8 * self.pixel))
         across *= across
         line = np.maximum(np.subtract(1.0, across, out=across), 0.0)
         fade = np.subtract(1.0, along * along)
         line *= np.maximum(fade, 0.0, out=fade)
-        # Narrower than a pixel, it must not weigh more on a coarse grid than on a fine one.
+        # A line narrower than a pixel is drawn about a pixel wide, so it has to be fainter.
         line *= depth * min(1.0, width / self.pixel)
         self.height[where] -= line * 0.02
         line *= -0.5
@@ -179,6 +186,6 @@ class Sheet:
         self.tone[where] *= line
 
     def paint(self, where: Window, cover: np.ndarray, tone: float | np.ndarray) -> None:
-        """Lay `tone` over the sheet with 0 .. 1 coverage."""
+        """Blends `tone` into the canvas, with weight `cover` 0 .. 1."""
         patch = self.tone[where]
         patch += (tone - patch) * cover
