@@ -36,15 +36,11 @@ class Classification:
 
 @runtime_checkable
 class _HasImages(Protocol):
-    """An object that holds pictures: uint8 (N, H, W) or (N, H, W, C)."""
-
     images: np.ndarray
 
 
 @runtime_checkable
 class _HasFraming(Protocol):
-    """Pictures that say how their faces were cut; None if that is not known."""
-
     framing: str | None
 
 

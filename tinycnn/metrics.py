@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .ground.distributions import first_wrong_row
+
 
 def accuracy(logits_or_probs: np.ndarray, labels: np.ndarray) -> float:
     """Fraction of rows whose largest entry is the label's, 0..1; NaN if there are no rows.
@@ -79,13 +81,10 @@ def expected_calibration_error(probs: np.ndarray, labels: np.ndarray, n_bins: in
         raise ValueError(f"n_bins is {n_bins!r}: expected a whole number of 1 or more")
     if np.isnan(mean_accuracy):
         return mean_accuracy
-    sums = probs.sum(axis=1, dtype=np.float64)
-    good = (probs >= 0).all(axis=1) & (np.abs(sums - 1) <= 1e-3)  # NaN fails
-    if not good.all():
-        row = int(np.argmin(good))
-        raise ValueError(
-            f"probs[{row}] is {probs[row].tolist()}: expected numbers of 0 or more that sum to 1"
-        )
+    wrong = first_wrong_row(probs)
+    if wrong is not None:
+        row = probs[wrong[0]].tolist()
+        raise ValueError(f"probs[{wrong[0]}] is {row}: expected numbers of 0 or more with sum 1")
     confidence = probs.max(axis=1).astype(np.float64)
     right = probs.argmax(axis=1) == np.asarray(labels)
     bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)

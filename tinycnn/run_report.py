@@ -58,7 +58,7 @@ class RunReport:
 def _check_arrays(report: RunReport) -> None:
     K, probs, images = len(report.classes), report.probs, report.images
     if not 2 <= K or len(set(report.classes)) != K:
-        raise ValueError(f"classes are {list(report.classes)}: expected 2 or more distinct names")
+        raise ValueError(f"classes are {list(report.classes)}: expected 2 or more different names")
     if probs.ndim != 2 or probs.shape[1] != K:
         raise ValueError(f"probs have shape {probs.shape}: expected (N, {K}), a column per class")
     N = len(probs)

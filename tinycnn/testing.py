@@ -4,15 +4,12 @@ A hand-derived gradient is compared with central differences of the loss itself.
 relative and per tensor: |analytic - numeric| / max(|analytic|, |numeric|) in Euclidean norm.  A
 gradient that is wrong by 0.05 % is far above the tolerance of 1e-7.
 
-ReLU and max-pooling have kinks.  A difference across a kink says nothing about the gradient on
-either side, so the check skips such entries.  To find them, it takes every difference with two
-steps, h and h/2, and compares two quantities:
-- the slope: where the loss is smooth, both steps give the same slope up to O(h*h);
-- the bend, which is the slope ahead minus the slope behind: where the loss is smooth, the bend with
-  h is twice the bend with h/2, up to O(h*h).
-Near a kink the slopes differ.  Exactly on a kink, such as ReLU of 0, the slopes agree but the bends
-do not halve.  Only the loss decides what is skipped, never the gradient under test.  A check that
-skips too many entries fails.
+ReLU and max-pooling have kinks, where a difference says nothing about the gradient on either side.
+To find and skip them, every difference is taken with two steps, h and h/2.  Where the loss is
+smooth, both give the same slope up to O(h*h); and the bend, the slope ahead minus the slope behind,
+is twice as large with h as with h/2.  Across a kink the slopes differ; exactly on a kink, such as
+ReLU of 0, the bend does not halve.  So only the loss decides what is skipped, never the gradient
+under test.  A check that skips too many entries fails.
 
 Needs only NumPy.  The arrays must be float64: in float32, rounding hides the differences.
 """
@@ -20,7 +17,7 @@ Needs only NumPy.  The arrays must be float64: in float32, rounding hides the di
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,8 +40,7 @@ class GradientError(AssertionError):
 
 
 def logit_error(logits: np.ndarray, expected: np.ndarray) -> float:
-    """max|logits - expected| / max|expected|: how this project measures errors of logits.  0 if
-    both are empty."""
+    """max|logits - expected| / max|expected|, the error of logits in this project; 0 if empty."""
     logits, expected = _as_float64("logits", logits, expected)
     if expected.size == 0:
         return 0.0
@@ -100,26 +96,32 @@ def check_gradients(
             raise GradientError(
                 f"gradient of {name} has shape {analytic.shape}; the tensor has {tensor.shape}"
             )
-        _check_finite(name, analytic, seed)
+        infinite = np.argwhere(~np.isfinite(analytic))
+        if len(infinite):
+            index = tuple(infinite[0].tolist())
+            raise GradientError(
+                f"gradient of {name} at index {index} is {analytic[index]} (seed {seed})"
+            )
         if n_directions:
-            check = _along_directions(loss, tensor, analytic, rng, n_directions)
+            found = _along_directions(loss, tensor, analytic, rng, n_directions)
         else:
-            check = _entry_by_entry(loss, tensor, analytic, range(tensor.size))
-        labels, given, numeric = check
-        keep = ~np.isnan(numeric)
+            found = _entry_by_entry(loss, tensor, analytic, range(tensor.size))
+        keep = ~np.isnan(found.numeric)
         if tensor.size and keep.mean() < 1 - max_skipped:
             raise GradientError(
                 f"gradient of {name}: {np.sum(~keep)} of {len(keep)} differences met a kink "
                 f"(seed {seed}), so the check proves too little: use other data"
             )
-        errors[name] = gradient_error(given[keep], numeric[keep])
+        errors[name] = gradient_error(found.analytic[keep], found.numeric[keep])
         if not errors[name] <= tolerance:
             if n_directions:  # find the wrong index: check random and the largest single entries
                 some = rng.permutation(tensor.size)[:500]
                 largest = np.argsort(-np.abs(analytic).reshape(-1))[:50]
-                entries = np.union1d(some, largest)
-                labels, given, numeric = _entry_by_entry(loss, tensor, analytic, entries)
-            _raise(name, errors[name], tolerance, tensor.shape, labels, given, numeric, seed)
+                found = _entry_by_entry(loss, tensor, analytic, np.union1d(some, largest))
+            raise GradientError(
+                f"gradient of {name}: error {errors[name]:.2e} exceeds {tolerance:.0e}; "
+                f"worst at {found.worst(tensor.shape)} (seed {seed})"
+            )
     return errors
 
 
@@ -166,8 +168,19 @@ def check_network(
     )
 
 
-Differences = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Flat indices (or numbers of directions), analytic slopes, numeric slopes (NaN at a kink)."""
+class Differences(NamedTuple):
+    """Slopes at entries (flat indices) or along directions; numeric ones are NaN at a kink."""
+
+    entries: np.ndarray
+    analytic: np.ndarray
+    numeric: np.ndarray
+
+    def worst(self, shape: tuple[int, ...]) -> str:
+        """The entry with the largest difference, in a tensor of this shape, and both values."""
+        difference = np.abs(self.analytic - self.numeric)
+        k = int(np.nanargmax(difference)) if not np.all(np.isnan(difference)) else 0
+        index = tuple(int(i) for i in np.unravel_index(self.entries[k], shape))
+        return f"index {index}: analytic {self.analytic[k]:.12g}, numeric {self.numeric[k]:.12g}"
 
 
 def _entry_by_entry(
@@ -188,7 +201,8 @@ def _entry_by_entry(
         coarse[k], fine[k], bend[k] = _slopes(at, STEP, here)
         tensor[index] = before
     scale = max(np.sqrt(np.mean(fine**2)), 1e-12) if len(fine) else 1.0
-    return entries, analytic.reshape(-1)[entries], _without_kinks(coarse, fine, bend, scale)
+    slopes = _without_kinks(coarse, fine, bend, scale)
+    return Differences(entries, analytic.reshape(-1)[entries], slopes)
 
 
 def _along_directions(
@@ -198,8 +212,8 @@ def _along_directions(
     rng: np.random.Generator,
     n_directions: int,
 ) -> Differences:
-    """The differences for random directions.  A direction that meets a kink is replaced by another,
-    up to 5 * n_directions in all."""
+    """The differences for random directions; for one that meets a kink another is drawn, up to
+    5 * n_directions in all."""
     before = tensor.copy()
     norm = np.linalg.norm(analytic)
     step = DIRECTION_STEP * max(1.0, float(np.linalg.norm(before)))
@@ -224,57 +238,27 @@ def _along_directions(
         if len(given) == n_directions:
             break
     missing = [np.nan] * (n_directions - len(given))
-    return np.arange(n_directions), np.array(given + missing), np.array(numeric + missing)
+    slopes = np.array(given + missing), np.array(numeric + missing)
+    return Differences(np.arange(n_directions), *slopes)
 
 
 def _slopes(at: Callable[[float], float], step: float, here: float) -> tuple[float, float, float]:
-    """The slope with `step`, the slope with half of it, and the excess bend.
-
-    The excess bend is what remains of 2 * bend(step / 2) - bend(step), which is 0 for a smooth
-    loss, after subtracting what rounding may cause.  here: at(0).
-    """
+    """The slopes with `step` and half of it, and by how much more than rounding explains the bend
+    fails to halve.  here: at(0)."""
     half = step / 2
     ahead, behind, near_ahead, near_behind = at(step), at(-step), at(half), at(-half)
     bend = (ahead - here) / step - (here - behind) / step
     near_bend = (near_ahead - here) / half - (here - near_behind) / half
     rounding = 64 * np.finfo(np.float64).eps * abs(here) / step
-    excess_bend = max(abs(2 * near_bend - bend) - rounding, 0.0)
-    return (ahead - behind) / (2 * step), (near_ahead - near_behind) / step, excess_bend
+    excess = max(abs(2 * near_bend - bend) - rounding, 0.0)
+    return (ahead - behind) / (2 * step), (near_ahead - near_behind) / step, excess
 
 
 def _without_kinks(
-    coarse: NumberOrArray, fine: NumberOrArray, excess_bend: NumberOrArray, scale: NumberOrArray
+    coarse: NumberOrArray, fine: NumberOrArray, excess: NumberOrArray, scale: NumberOrArray
 ) -> np.ndarray:
-    """The slope by Richardson's extrapolation, which removes the h*h term of the error; NaN at a
-    kink, where the two steps disagree."""
-    disagreement = np.maximum(np.abs(coarse - fine), excess_bend)
+    """The slopes by Richardson's extrapolation, which removes the h*h term of the error; NaN at
+    kinks, where the two steps disagree."""
+    disagreement = np.maximum(np.abs(coarse - fine), excess)
     kink = ~(disagreement <= 1e-6 * np.maximum(scale, np.abs(fine)))
     return np.where(kink, np.nan, fine + (fine - coarse) / 3)
-
-
-def _check_finite(name: str, analytic: np.ndarray, seed: int) -> None:
-    wrong = np.argwhere(~np.isfinite(analytic))
-    if len(wrong):
-        index = tuple(int(i) for i in wrong[0])
-        raise GradientError(
-            f"gradient of {name} at index {index} is {analytic[index]} (seed {seed})"
-        )
-
-
-def _raise(
-    name: str,
-    error: float,
-    tolerance: float,
-    shape: tuple[int, ...],
-    entries: np.ndarray,
-    given: np.ndarray,
-    numeric: np.ndarray,
-    seed: int,
-) -> None:
-    difference = np.abs(given - numeric)
-    worst = int(np.nanargmax(difference)) if not np.all(np.isnan(difference)) else 0
-    index = tuple(int(i) for i in np.unravel_index(entries[worst], shape))
-    raise GradientError(
-        f"gradient of {name}: error {error:.2e} exceeds {tolerance:.0e}; worst at index {index}: "
-        f"analytic {given[worst]:.12g}, numeric {numeric[worst]:.12g} (seed {seed})"
-    )

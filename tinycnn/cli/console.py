@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from ..ground.messages import aligned, plain
+
+Number = TypeVar("Number", int, float)
 
 
 class CannotError(Exception):
@@ -24,31 +27,24 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive(text: str) -> int:
-    return _whole(text, 1)
+    return number(int, text, lambda value: value >= 1, "a whole number of 1 or more")
 
 
 def not_negative(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of {least} or more")
-    return value
+    return number(int, text, lambda value: value >= 0, "a whole number of 0 or more")
 
 
 def above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
-    return value
+    return number(float, text, lambda value: 0 < value < float("inf"), "a number above 0")
+
+
+def number(kind: type[Number], text: str, fits: Callable[[Number], bool], expected: str) -> Number:
+    """kind(text), checked, for an argument of a command."""
+    with contextlib.suppress(ValueError):
+        value = kind(text)
+        if fits(value):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
 
 
 def print_json(values: object) -> None:

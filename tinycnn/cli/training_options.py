@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from ..recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES
-from .console import above_zero, positive
+from .console import above_zero, number, positive
 
 LOSS = (
     "the soft term: kd is Hinton's distillation, dkd decoupled, dist relational; -z: on logits "
@@ -126,14 +126,5 @@ def temperatures(text: str) -> float | list[float]:
 
 def up_to(most: float) -> Callable[[str], float]:
     """A parser for options that take a number from 0 to `most`."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if not 0 <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to {most:g}")
-        return value
-
-    return parse
+    expected = f"a number from 0 to {most:g}"
+    return lambda text: number(float, text, lambda value: 0 <= value <= most, expected)

@@ -15,10 +15,11 @@ import asyncio
 import contextlib
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from .folder import Outcome, SweepFolder
 from .local import N_ATTEMPTS, Progress, begin
@@ -29,14 +30,6 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _HINT = "do all workers have this version of tinycnn, and the packages that the data need?"
-
-
-class _Options(TypedDict):
-    """Options of `work` that all trials share."""
-
-    n_threads: int
-    backend: str
-    with_model: bool
 
 
 def run_on_cluster(
@@ -81,10 +74,10 @@ def run_on_cluster(
     except (OSError, TimeoutError, ValueError) as error:
         raise SweepError(f"{scheduler}: no Dask scheduler answers ({error})") from None
     with client:
-        options = _Options(n_threads=n_threads, backend=backend, with_model=keep_models)
+        do = partial(work, n_threads=n_threads, backend=backend, with_model=keep_models, wait=True)
         place = str(kept.path.absolute()) if share_checkpoints else ""
         while waiting:
-            for name, report in _round(client, waiting, source, place, options, timeout_s):
+            for name, report in _round(client, waiting, source, place, do, timeout_s):
                 if report.result is not None:
                     kept.save_result(name, report.result, report.model)
                     outcome.results[name] = report.result
@@ -102,7 +95,7 @@ def _round(
     waiting: dict[str, Trial],
     source: Source,
     place: str,
-    options: _Options,
+    do: Callable[..., Report],
     timeout_s: float,
 ) -> Iterator[tuple[str, Report]]:
     """Send the data and all waiting trials to the workers; yield (name, report) as trials end.
@@ -118,7 +111,7 @@ def _round(
         futures = {}
         for name, trial in waiting.items():
             key = f"tinycnn-{this_round}-{name}"
-            future = client.submit(_work, trial, name, data, place, options, key=key, pure=False)
+            future = client.submit(_work, do, trial, name, data, place, key=key, pure=False)
             futures[future] = name
     try:
         for future in as_completed(futures, loop=client.loop):
@@ -173,10 +166,10 @@ def _keep_copies(client: Client) -> Iterator[None]:
 
 
 def _work(
-    trial: Trial, name: str, source: Source, place: str, options: _Options
+    do: Callable[..., Report], trial: Trial, name: str, source: Source, place: str
 ) -> tuple[Any, ...]:
     """Run a trial on a worker: in the sweep's folder `place` if the worker sees it, else in a
-    temporary one.  Returns a plain tuple, so that it can be unpickled by any version of Report."""
+    temporary one.  Returns a plain tuple, so that another version of Report can read it."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -187,20 +180,9 @@ def _work(
         if task is None or task.state == "cancelled":
             raise Cancelled(f"nobody waits for {name} any more")
 
-    def work_in(folder: str) -> tuple[Any, ...]:
-        return tuple(
-            work(
-                trial,
-                name,
-                source,
-                SweepFolder(folder),
-                **options,
-                wait=True,
-                on_epoch=leave_if_cancelled,
-            )
-        )
-
-    if place and (Path(place) / "work").is_dir():
-        return work_in(place)
-    with tempfile.TemporaryDirectory(prefix="tinycnn-", dir=worker.local_directory) as own:
-        return work_in(own)
+    with contextlib.ExitStack() as stack:
+        if not place or not (Path(place) / "work").is_dir():
+            own = tempfile.TemporaryDirectory(prefix="tinycnn-", dir=worker.local_directory)
+            place = stack.enter_context(own)
+        report = do(trial, name, source, SweepFolder(place), on_epoch=leave_if_cancelled)
+        return tuple(report)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -246,6 +247,7 @@ def _serve(pipe: connection.Connection) -> None:
         source, path, backend, keep_models, n_threads = pipe.recv()
         pipe.send(Report("ready"))
         folder = SweepFolder(path)
+        do = partial(work, n_threads=n_threads, backend=backend, with_model=keep_models)
         while True:
             name, trial = pipe.recv()
 
@@ -255,16 +257,7 @@ def _serve(pipe: connection.Connection) -> None:
                 else:
                     folder.save_failure(name, trial, report.error, report.traceback)
 
-            report = work(
-                trial,
-                name,
-                source,
-                folder,
-                n_threads=n_threads,
-                backend=backend,
-                with_model=keep_models,
-                keep=keep,
-            )
+            report = do(trial, name, source, folder, keep=keep)
             pipe.send(report._replace(result=None, model=None))  # they are on disk
     except (EOFError, BrokenPipeError):
         pass  # the sweep has ended

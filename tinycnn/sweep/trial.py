@@ -29,7 +29,7 @@ from ..models.microexpnet import check_variant_and_size, microexpnet
 from ..network import Network
 from ..optim import optimizer_from_name
 from ..recipes import LOSSES, NO_TEACHER, NUMBERS, RECIPES, make_loss, make_schedule
-from ..train import Batches, Callback, EpochRecord, Validation, evaluate, fit
+from ..train import Batches, EpochRecord, Validation, evaluate, fit
 
 MAX_GRID = 100_000
 SOFT_OPTIONS = ("temperature", "soft_weight", "loss_scale")
@@ -295,16 +295,6 @@ class Source(Protocol):
     ) -> Parts: ...
 
 
-class _AfterEpoch(Callback):
-    """Calls a function with the number of epochs that are done."""
-
-    def __init__(self, function: Callable[[int], None]) -> None:
-        self.function = function
-
-    def on_epoch(self, record: EpochRecord) -> None:
-        self.function(record.epoch + 1)
-
-
 def run_trial(
     trial: Trial,
     source: Source,
@@ -364,7 +354,7 @@ def _trained(
 ) -> tuple[list[EpochRecord], Network]:
     """The records of all epochs, and the best network.  resume: use the checkpoint, if any."""
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = RECIPES[trial.recipe]
+    recipe, held_out = RECIPES[trial.recipe], parts.validation
     network = microexpnet(
         trial.variant,
         trial.size,
@@ -378,8 +368,8 @@ def _trained(
         seed=trial.seed,
     )
     resume = resume and checkpoint.path_in(folder).exists() and (folder / checkpoint.BEST).exists()
-    done = checkpoint.records_in(folder) if resume else []
-    following = fit(
+    records = [EpochRecord(**row) for row in checkpoint.records_in(folder)] if resume else []
+    for record in fit(
         network,
         parts.batches,
         loss=make_loss(
@@ -396,16 +386,14 @@ def _trained(
         schedule=make_schedule(
             recipe.schedule, trial.learning_rate, trial.epochs * parts.batches.n_batches
         ),
-        validation=Validation(
-            parts.validation.images, parts.validation.labels, parts.validation.targets
-        ),
-        callbacks=[_AfterEpoch(on_epoch)],
+        validation=Validation(held_out.images, held_out.labels, held_out.targets),
         folder=folder,
         resume=resume,
         ema_decay=trial.ema_decay,
         clip_norm=trial.clip_norm,
-    )
-    records = [EpochRecord(**row) for row in done] + list(following)
+    ):
+        records.append(record)
+        on_epoch(record.epoch + 1)
     return records, safetensors.load(folder / checkpoint.BEST, backend=backend, n_threads=n_threads)
 
 
