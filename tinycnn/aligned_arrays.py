@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-CACHE_LINE = 64
-"""Bytes."""
+CACHE_LINE = 64  # bytes
 
 
 def aligned_zeros(size: int, dtype: DTypeLike) -> np.ndarray:

@@ -13,8 +13,7 @@ class WeightAverage:
 
     decay       0 or more and below 1; 0.999 averages over about a thousand steps
     parameters  (P,) the network's flat array, floating; the average starts as a copy of it
-    values      (P,) like parameters: the average; between two calls of `swap`, the weights in
-                training
+    values      (P,) the average; between two calls of `swap`, the weights in training
     Source: Polyak and Juditsky (1992); the changing d is TensorFlow's ExponentialMovingAverage.
     Raises ValueError for a decay out of range.
     """

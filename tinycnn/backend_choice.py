@@ -21,8 +21,7 @@ BACKENDS = ("auto", "numba", "numpy")
 FromKernels = TypeVar("FromKernels")
 FromNumPy = TypeVar("FromNumPy")
 
-Operation = Callable[..., None]
-"""A function that writes its results into arrays among its arguments."""
+Operation = Callable[..., None]  # it writes its results into arrays among its arguments
 
 _lock = threading.Lock()
 _failed = False
@@ -102,11 +101,8 @@ def _use_numpy(error: Exception) -> None:
 
 
 class Operations:
-    """Each attribute is an operation: a kernel, or the function of that name in
-    `tinycnn.reference`.
-
-    import_kernels  called when the first kernel is needed; returns the modules that have them
-    """
+    """Its attributes are operations: kernels, or the functions of the same names in
+    `tinycnn.reference`.  import_kernels: returns the modules that have the kernels."""
 
     def __init__(self, backend: str, import_kernels: Callable[[], tuple[ModuleType, ...]]) -> None:
         self._backend = check_backend(backend)

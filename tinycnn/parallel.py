@@ -64,8 +64,7 @@ def run_in_threads(work: Callable[[int], None], n_workers: int) -> None:
 def _executor(size: int) -> ThreadPoolExecutor:
     """A pool of at least `size` threads: the current one, or a larger one that replaces it.
 
-    The replaced pool is not shut down, because another caller may be about to use it.  Its threads
-    end with the last reference to it.
+    The replaced pool is not shut down, because another caller may be about to use it.
     """
     global _pool, _pool_size
     with _lock:

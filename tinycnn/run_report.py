@@ -45,11 +45,8 @@ class RunReport:
     n_parameters: int | None = None
 
     def __post_init__(self) -> None:
-        arrays = dict(
-            labels=self.labels, probs=self.probs, images=self.images, filters=self.filters
-        )
-        for name, array in arrays.items():
-            object.__setattr__(self, name, np.asarray(array))
+        for name in ("labels", "probs", "images", "filters"):
+            object.__setattr__(self, name, np.asarray(vars(self)[name]))
         _check_arrays(self)
         for name, rows in self.histories.items():
             _check_history(name, rows)

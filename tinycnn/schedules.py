@@ -109,8 +109,7 @@ class OneCycle:
     The peak, max(warmup_fraction * n_steps - 1, 0), may lie between two steps.
     step <= peak   from start to max, x = step / peak
     step >= peak   from max to end, x = (step - peak) / (n_steps - 1 - peak)
-    The ramp from a to b is "cosine": a + (b - a) * (1 - cos(pi * x)) / 2, or "linear":
-    a + (b - a) * x.
+    ramp from a to b: "cosine" is a + (b - a) * (1 - cos(pi * x)) / 2, "linear" a + (b - a) * x
 
     Source: Smith and Topin, arXiv:1708.07120.  PyTorch's OneCycleLR gives the same rates with
     div_factor = start_divisor and final_div_factor = end_divisor / start_divisor, because it
@@ -130,8 +129,8 @@ class OneCycle:
         _check_count("n_steps", self.n_steps, 1)
         if not 0 <= self.warmup_fraction <= 1:
             raise ValueError(f"warmup_fraction={self.warmup_fraction}: expected 0 to 1")
-        divisors = {"start_divisor": self.start_divisor, "end_divisor": self.end_divisor}
-        for name, divisor in divisors.items():
+        for name in ("start_divisor", "end_divisor"):
+            divisor = vars(self)[name]
             if not 1 <= divisor < math.inf:
                 raise ValueError(f"{name}={divisor}: expected 1 or more, finite")
         if self.ramp not in ("cosine", "linear"):

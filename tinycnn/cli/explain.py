@@ -24,9 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with uint8 pixels",
     )
     parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="the page to write (default: IMAGE-explained.html in the current folder)",
+        "--out", metavar="FILE", help="the page (default: IMAGE-explained.html in this folder)"
     )
     parser.add_argument(
         "--label",
@@ -38,15 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=positive,
         default=6,
-        help="number of random entries of each tensor whose gradient is checked (default: "
-        "%(default)s)",
+        help="random entries of each tensor whose gradient is checked (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed",
-        metavar="N",
-        type=not_negative,
-        default=0,
-        help="seed of their choice (default: 0)",
+        "--seed", metavar="N", type=not_negative, default=0, help="of these entries (default: 0)"
     )
 
 

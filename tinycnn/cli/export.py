@@ -73,11 +73,8 @@ def program_path(text: str, ending: str, model: str) -> Path:
 
 
 def write(network: Network, to: str, out: Path) -> tuple[tuple[Path, ...], dict[str, Any]]:
-    """Write the program.  Returns the files written, and facts about them for the JSON output.
-
-    Raises ExportError if the program's logits differ from the network's, ImportError if an optional
-    package is missing.
-    """
+    """Write the program; returns the files, and facts about them for the JSON output.  Raises
+    ExportError if its logits differ from the network's, ImportError if a package is missing."""
     if to == "c":
         from ..export import c_file
 

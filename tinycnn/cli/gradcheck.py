@@ -33,11 +33,8 @@ N_TRIES = 8
 
 @dataclass(frozen=True)
 class Check:
-    """The result for one tensor on one backend.
-
-    error    NaN if it could not be measured
-    message  what is wrong, or None
-    """
+    """The result for one tensor on one backend.  error: NaN if it could not be measured; message:
+    what is wrong, or None."""
 
     tensor: str
     shape: tuple[int, ...]
@@ -67,11 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{RAW_TOLERANCE:g})",
     )
     parser.add_argument(
-        "--seed",
-        metavar="N",
-        type=not_negative,
-        default=0,
-        help="seed of the random images and directions (default: 0)",
+        "--seed", metavar="N", type=not_negative, default=0, help="of images and directions"
     )
 
 

@@ -27,8 +27,7 @@ _CHECKPOINT_FILE = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
 class OpenedModel:
     """A network and its origin.
 
-    kind     "safetensors", "TensorFlow checkpoint", "pretrained on ..." or "new weights", which are
-             random
+    kind     "safetensors", "TensorFlow checkpoint", "pretrained on ...", "new weights" (random)
     paths    its files; none for new weights
     dtype    of the weights in the file; the network itself has float32 or float64
     """

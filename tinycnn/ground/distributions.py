@@ -9,11 +9,9 @@ ROW_SUM_TOLERANCE = 1e-3
 
 
 def first_wrong_row(rows: np.ndarray) -> tuple[int, float] | None:
-    """Find the first of the rows (N, K), floating, that is not a distribution.
-
-    Such a row has an entry that is negative, NaN or infinite, or its sum differs from 1 by more
-    than ROW_SUM_TOLERANCE.  Returns its number and its sum; None if there is none.
-    """
+    """The number and the sum of the first of the rows (N, K), floating, that is not a distribution:
+    an entry is negative, NaN or infinite, or the sum differs from 1 by more than ROW_SUM_TOLERANCE.
+    None if all rows are distributions."""
     with np.errstate(invalid="ignore", over="ignore"):
         sums = rows.sum(axis=1, dtype=np.float64)
     # Written so that NaN fails; inf fails because it is not within the tolerance of 1.

@@ -1,5 +1,4 @@
-"""Whether a folder of compiled code is safe to use.  Numba stores code as pickle, which can run
-anything when it is read."""
+"""Whether a folder of compiled code is safe: Numba stores it as pickle, which can run anything."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""MicroExpNet and the fifteen other networks of its paper (Cugu, Sener, Akbas: arXiv 1711.07011,
-section 3).
+"""MicroExpNet and the fifteen other networks of its paper (Cugu, Sener, Akbas: arXiv 1711.07011).
 
 84x84x1 -> conv 8x8x16 -> ReLU [-> pool] -> conv 4x4x32 stride 2 -> ReLU [-> pool] -> flatten
         -> dense -> ReLU -> [dropout] -> dense n_classes                         all padding "same"
@@ -64,8 +63,7 @@ def microexpnet(
     classes   names of the classes; by default CLASSES if n_classes is 8, else "0", "1", ...
     scaling   of the pixels, see `InputSpec`; the paper uses "raw"
     dropout   dropout rate after the first dense layer; 0 means no dropout layer
-    bias_std  standard deviation of the initial biases; the paper's 0.5 suits raw pixels, 0 suits
-              the other scalings
+    bias_std  deviation of the initial biases; the paper's 0.5 suits raw pixels, 0 other scalings
     framing   see `InputSpec`
     The rest as in `Network`.  Initial weights are Xavier uniform.
     Raises ValueError for an unknown variant or size, and as `Network` does.

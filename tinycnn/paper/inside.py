@@ -25,8 +25,8 @@ KINDS = ("no teacher", "distilled")
 class Gradients:
     """Sums over the images of each class.
 
-    total   float64 (K, H, W): |dz/dx|, where z is the logit of the image's own class
-    faces   float64 (K, H, W): the images;  counts: (K,) how many
+    total, faces  float64 (K, H, W): sums of |dz/dx|, where z is the logit of the image's own class,
+                  and of the images;  counts: (K,) numbers of images
     """
 
     total: np.ndarray
@@ -60,7 +60,7 @@ def add_gradients(
         dlogits = np.zeros_like(logits)
         dlogits[np.arange(len(own)), classes] = 1
         gradient = network.backward(dlogits, input_gradient=True)
-        assert gradient is not None, "input_gradient=True asks for it"
+        assert gradient is not None
         dx = np.abs(gradient[..., 0].astype(np.float64))
         largest = dx.max(axis=(1, 2), keepdims=True)
         np.add.at(sums.total, classes, np.divide(dx, largest, out=dx, where=largest > 0))
@@ -102,8 +102,7 @@ class Calibration:
             self.confidence[k].append(probs.max(axis=1))
 
     def reliability(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) confidence and whether the class was right, for the test images of all folds and
-        seeds.  k: 0 before scaling, 1 after."""
+        """Confidence, and whether the class is right, of all test images; k: 0 before, 1 after."""
         return np.concatenate(self.confidence[k]), np.concatenate(self.right)
 
 
@@ -154,10 +153,8 @@ def summed(several: Iterable[ArrayLike]) -> np.ndarray:
 
 @dataclass
 class Inside:
-    """What was found in networks of one size, for each kind in KINDS that was trained.
-
-    confusion  counts (K, K) on the test images of all folds and seeds
-    """
+    """What was found in networks of one size, for each kind in KINDS that was trained.  confusion:
+    counts (K, K) on the test images of all folds and seeds."""
 
     size: str
     classes: Sequence[str]

@@ -38,13 +38,9 @@ class Plan:
 
     def trials(self, split: str) -> list[Trial]:
         """All variants without a teacher; on the first split, the main variant with one too."""
-        common = {
-            "recipe": self.recipe,
-            "epochs": self.epochs,
-            "fold": list(range(self.n_folds)) or None,
-            "seed": list(range(self.n_seeds)),
-            "size": list(self.sizes),
-        }
+        common: dict[str, Any] = {"recipe": self.recipe, "epochs": self.epochs}
+        common |= {"fold": list(range(self.n_folds)) or None, "seed": list(range(self.n_seeds))}
+        common |= {"size": list(self.sizes)}
         trials = grid(variant=list(published.VARIANTS), loss="none", **common)
         if split == self.splits[0] and self.temperatures:
             temperatures = list(self.temperatures)
@@ -90,11 +86,9 @@ def budget_s(text: str) -> float:
 def ladder(full: Plan, fixed: frozenset[str] = frozenset()) -> Iterator[Plan]:
     """The whole plan, then smaller and smaller ones, which first give up what matters least.
 
-    With folds: one seed, five folds, three epochs, three folds, one epoch.  (Folds show the effect
-    of chance as well as seeds do.)  On a data set's own split, intervals come from the seeds alone:
-    three seeds, then one epoch.
-
-    fixed  names of the numbers that must not change, such as "epochs"
+    With folds: down to one seed (folds show the effect of chance as well), five folds, three
+    epochs, three folds, one epoch.  On a data set's own split, where intervals come from the seeds:
+    down to three seeds, one epoch.  fixed: names of numbers that must not change, such as "epochs"
     """
     plan = full
     steps = [("n_seeds", 1), ("n_folds", 5), ("epochs", 3), ("n_folds", 3), ("epochs", 1)]
@@ -149,14 +143,10 @@ def unlike_the_paper(plan: Plan) -> list[str]:
         shown = ", ".join(f"{t:g}" for t in plan.temperatures) or "none"
         n = len(published.TEMPERATURES)
         lines.append(f"temperatures: {shown}; the paper has {n}")
-    part = (
-        "a ninth of each fold's training images"
-        if plan.n_folds
-        else "a tenth of the training images"
-    )
+    share = "a ninth of each fold's" if plan.n_folds else "a tenth of the"
     lines.append(
-        f"{part} is kept apart to choose the epoch and the temperature; the paper chose them by "
-        "the score that it reports"
+        f"{share} training images is kept apart to choose the epoch and the temperature; the paper "
+        "chose them by the score that it reports"
     )
     return lines
 

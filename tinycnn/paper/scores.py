@@ -18,16 +18,12 @@ from .plan import MAIN_VARIANT, Plan
 Replicate = tuple["int | None", int]
 """(fold, seed)."""
 Values = dict[Replicate, float]
-Result = Mapping[str, Any]
-"""A trial's result, as `sweep.run_trial` returns it."""
+Result = Mapping[str, Any]  # as `sweep.run_trial` returns it
 
 
 class Interval(NamedTuple):
-    """A mean and its 95 % confidence interval, mean -+ half_width.
-
-    half_width is infinite for a single value.  n is the number of independent values: of folds, or
-    without folds of seeds.
-    """
+    """A mean and its 95 % confidence interval, mean -+ half_width (infinite for a single value).
+    n: the number of independent values, which is that of the folds, or without folds of seeds."""
 
     mean: float
     half_width: float
@@ -46,12 +42,11 @@ def interval(values: Values, test_per_train: float = 1 / 8) -> Interval:
     """The 95 % confidence interval of a mean over folds and seeds.
 
     The seeds of a fold share its images, so their mean counts as one value.  Folds share training
-    images, so their values agree more than independent values would.  The variance of the mean of
-    k folds is therefore taken as (1/k + test_per_train) s^2 instead of s^2 / k, with Student's t of
-    k - 1 degrees of freedom (Nadeau and Bengio, Machine Learning 52, 2003).  test_per_train is 1/8
-    because of ten folds one is for testing and eight are for training.  Without folds the values
-    are those of the seeds, with s^2 / k; the interval is then about training again on the same
-    images, not about other test images.
+    images, so their values agree more than independent values would: the variance of the mean of k
+    folds is taken as (1/k + test_per_train) s^2 instead of s^2 / k, with Student's t of k - 1
+    degrees of freedom (Nadeau and Bengio, Machine Learning 52, 2003).  Of ten folds one is for
+    testing, eight are for training.  Without folds the values are those of the seeds, with s^2 / k;
+    the interval is then about training again on the same images, not about other test images.
     Raises ValueError without values.
     """
     if not values:

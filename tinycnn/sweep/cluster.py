@@ -1,12 +1,11 @@
 """Trials on the workers of a Dask scheduler, which may run on any machine, and may come and go.
 
-The data are sent to each worker once, from worker to worker.  The results come back to this
-process, which writes them, so no shared disk is needed.  If a worker is killed, its trial runs on
-another worker.  It resumes from its last epoch if the workers can see the sweep's folder, where
-checkpoints are then kept; else it starts from the beginning.
+The data are sent to each worker once.  The results come back to this process, which writes them,
+so no shared disk is needed.  If a worker is killed, its trial runs on another one: from its last
+epoch if the workers see the sweep's folder and keep checkpoints there, else from the beginning.
 
-Dask's processes send each other Python objects as pickle, so connect only to a scheduler of your
-own.  No file contains pickle.
+Dask's processes send each other Python objects as pickle: connect only to a scheduler of your own.
+No file contains pickle.
 """
 
 from __future__ import annotations
@@ -49,13 +48,13 @@ def run_on_cluster(
     """Like `local.run`, on the workers of the scheduler at an address such as tcp://host:8786.
 
     n_threads  of each trial; a worker runs as many trials at once as its own `--nthreads` says
-    backend    "numpy" gives exactly the results of `local.run` if NumPy's libraries use one thread;
-               Dask's nanny processes set this for their workers
+    backend    "numpy" gives exactly the results of `local.run` if NumPy's libraries use one thread,
+               which Dask's nanny processes see to
     share_checkpoints  False: workers keep checkpoints on their own disks, even if they see the
-               folder.  Hundreds of workers may write more checkpoints than a shared disk can take
+               folder; those of hundreds of workers may be too many for a shared disk
     timeout_s  how long to wait for the scheduler, and for a first worker
-    A trial fails if its worker is killed more often than Dask allows (three times; the setting is
-    distributed.scheduler.allowed-failures).
+    A trial fails if its worker is killed more often than Dask's setting
+    distributed.scheduler.allowed-failures allows (three times).
     Raises ImportError without the extra `sweep`; SweepError if there is no scheduler or no worker,
     or a worker has other code; otherwise like `local.run`.
     """
@@ -98,11 +97,8 @@ def _round(
     do: Callable[..., Report],
     timeout_s: float,
 ) -> Iterator[tuple[str, Report]]:
-    """Send the data and all waiting trials to the workers; yield (name, report) as trials end.
-
-    Trials are lost, with the data, if the last worker leaves.  They are not reported, and wait for
-    another round.
-    """
+    """Send the data and the trials to the workers; yield (name, report) as trials end.  Trials that
+    are lost because the last worker left, and the data with it, need another round."""
     from distributed import KilledWorker, as_completed
 
     with _keep_copies(client):
@@ -151,10 +147,8 @@ def _sent(client: Client, source: Source, timeout_s: float) -> Future:
 
 @contextlib.contextmanager
 def _keep_copies(client: Client) -> Iterator[None]:
-    """Keep Dask from removing copies of the data before the trials that need them are submitted.
-
-    Its active memory manager (amm) removes, every two seconds, copies that no task needs.
-    """
+    """Pause Dask's active memory manager (amm), which removes copies that no task needs: it would
+    remove those of the data before the trials are submitted."""
     runs = client.amm.running()
     if runs:
         client.amm.stop()

@@ -11,8 +11,7 @@ from .selection import score
 from .table import Size, accuracy_cell, size_order
 from .trial import read_trial, temperature_text
 
-Setting = tuple[tuple[str, Any], ...]
-"""The options of a trial, without size, seed and fold."""
+Setting = tuple[tuple[str, Any], ...]  # the options of a trial, without size, seed and fold
 
 
 def difference_table(results: Sequence[Mapping[str, Any]]) -> str:
@@ -35,13 +34,12 @@ def difference_table(results: Sequence[Mapping[str, Any]]) -> str:
     for size in sorted({s for by_size in scores.values() for s in by_size}, key=size_order):
         base = scores[first].get(size, {})
         for setting, by_size in scores.items():
-            if size not in by_size:
-                continue
-            found = by_size[size]
+            found = by_size.get(size, {})
             pairs = [value - base[key] for key, value in found.items() if key in base]
             difference = accuracy_cell(pairs, "+") if setting != first else ""
             accuracy = accuracy_cell(list(found.values()))
-            lines.append([str(size), _words(setting, first), accuracy, difference])
+            if found:
+                lines.append([str(size), _words(setting, first), accuracy, difference])
     return aligned(lines, n_left=2)
 
 

@@ -5,10 +5,10 @@
     models/<name>.safetensors   the network of a trial that is done, if networks are kept
     work/<name>/                the checkpoint of a trial that is running; removed when it is done
 
-Every file is written atomically, and a running trial is locked.  So several sweeps, shards or
-machines can share a folder, and nothing is trained twice.  The lock (flock) ends with its process,
-even if that is killed.  On a network disk without locks give each machine its own folder and its
-own shard, and copy the results into one folder afterwards.
+Every file is written atomically, and a running trial is locked, so several sweeps, shards or
+machines can share a folder.  The lock (flock) ends with its process, even if that is killed.  On a
+network disk without locks give each machine a folder and a shard of its own, and copy the results
+into one folder afterwards.
 """
 
 from __future__ import annotations
@@ -33,16 +33,9 @@ except ImportError:  # Windows: only one sweep at a time can use a folder
 MAX_FILE_BYTES = 32 << 20
 """Enough for the classes and probabilities of a million images in a result."""
 
-_Types = Mapping[str, type | tuple[type, ...]]
-_RESULT: _Types = {
-    "name": str,
-    "trial": dict,
-    "best_epoch": int,
-    "n_parameters": int,
-    "seconds": (int, float),
-    "validation": dict,
-    "test": (dict, type(None)),
-}
+_Types = dict[str, type | tuple[type, ...]]
+_RESULT: _Types = {"name": str, "trial": dict, "best_epoch": int, "n_parameters": int}
+_RESULT |= {"seconds": (int, float), "validation": dict, "test": (dict, type(None))}
 _FAILURE: _Types = {"name": str, "trial": dict, "error": str}
 
 
@@ -83,9 +76,8 @@ class SweepFolder:
         return self.path / "work" / name
 
     def is_done(self, name: str, with_model: bool = False) -> bool:
-        return self.result_path(name).exists() and not (
-            with_model and not self.model_path(name).exists()
-        )
+        has_model = not with_model or self.model_path(name).exists()
+        return has_model and self.result_path(name).exists()
 
     def result(self, name: str) -> dict[str, Any]:
         """A trial's result.  Raises SweepFolderError for a file that is not a result."""
@@ -93,10 +85,9 @@ class SweepFolder:
         result = _read(path, _RESULT)
         for part in ("validation", "test"):
             scores = result[part]
-            if scores is not None and not all(
-                isinstance(scores.get(key), (int, float)) for key in ("accuracy", "loss")
-            ):
-                raise _not_a_trial(path, f"{part} without accuracy and loss")
+            for key in ("accuracy", "loss") if scores is not None else ():
+                if not isinstance(scores.get(key), (int, float)):
+                    raise _not_a_trial(path, f"{part} without accuracy and loss")
         try:
             missing = [option for option in option_names() if option not in result["trial"]]
             if missing:
@@ -135,9 +126,9 @@ class SweepFolder:
 
     @contextlib.contextmanager
     def locked(self, name: str, wait: bool = False) -> Iterator[None]:
-        """Lock a trial, so that no other process works on it.  The lock ends with the process.
+        """Lock a trial, so that no other process works on it.
 
-        If another process has the lock, waits for it if `wait`, else raises BusyError.  Raises
+        If another process has the lock: waits for it (wait=True), or raises BusyError.  Raises
         SweepFolderError if the disk has no locks.
         """
         if fcntl is None:

@@ -55,8 +55,8 @@ def run(
     Results do not depend on the number of processes.  A trial that fails does not stop the others.
     A sweep that was stopped by Ctrl-C or killed resumes from the last epochs when it is run again.
     Processes are spawned: a program that calls this needs `if __name__ == "__main__":`.
-    Raises OSError if the folder cannot be written, SweepFolderError for a result file that cannot
-    be used, SweepError if processes do not start, KeyboardInterrupt after Ctrl-C.
+    Raises OSError if the folder cannot be written, SweepFolderError for an unusable result file,
+    SweepError if processes do not start, KeyboardInterrupt after Ctrl-C.
     """
     kept = SweepFolder(folder)
     named = names(trials, source.key)
@@ -92,8 +92,6 @@ def begin(
 
 @dataclass
 class _Worker:
-    """trial_name: the trial that it works on."""
-
     process: BaseProcess
     connection: connection.Connection
     n_threads: int
@@ -106,12 +104,10 @@ class _Worker:
 
 
 class _Crew:
-    """Worker processes.  Those that die are replaced; all have ended when the `with` ends.
-
-    setting  the data, the sweep's folder, the backend, whether to keep the networks
-    """
+    """Worker processes.  Those that die are replaced; all have ended when the `with` ends."""
 
     def __init__(self, n_processes: int, setting: tuple[Source, str, str, bool]) -> None:
+        """setting: the data, the sweep's folder, the backend, whether to keep the networks."""
         if n_processes < 1:
             raise ValueError(f"n_processes is {n_processes}; expected 1 or more")
         n_cores = usable_cores()
@@ -265,7 +261,6 @@ def _serve(pipe: connection.Connection) -> None:
 
 def _end_with_parent() -> None:
     """End this worker as soon as its parent has ended, even if that was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "only a worker calls this"
-    connection.wait([parent.sentinel])
+    if parent := multiprocessing.parent_process():
+        connection.wait([parent.sentinel])
     os._exit(1)

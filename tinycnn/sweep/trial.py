@@ -14,7 +14,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,21 +50,19 @@ test compares this with the imports."""
 
 @dataclass(frozen=True, init=False, kw_only=True)
 class Trial:
-    """The options of one training run.
+    """The options of one training run.  Those that are not given, or None, come from the recipe.
 
     variant, size  see `models.microexpnet` ("p12", "XXS")
-    loss           one of `recipes.LOSSES`; or "none", to train without a teacher: SOFT_OPTIONS are
-                   then None
-    temperature    a number; several for kd, which averages over them
+    loss           one of `recipes.LOSSES`, or "none" without a teacher; SOFT_OPTIONS are then None
+    temperature    a number; for kd also several, over which the loss is averaged
     loss_scale     None for losses that do not have one
     seed           of the weights, the order of the images and their augmentation (0)
     fold           number of the fold that is measured, from 0; None: the data's own split
-    recipe         one of `RECIPES` ("fer"): gives all options that are not given, or are None.  See
-                   `recipes.Recipe` for what they mean
+    recipe         one of `RECIPES` ("fer"); `recipes.Recipe` explains the other options
 
-    Equal trials have equal options: 4 becomes 4.0, and an option without effect gets one value.
-    (Without `augment`, augment_strength is 0.  Without `augment` or teacher, flipped_teacher is
-    False.)  Raises ValueError for values that cannot be used, TypeError for unknown options.
+    Equal trials have equal options: 4 becomes 4.0.  Options without effect are set to 0 or False:
+    augment_strength and flipped_teacher without `augment`, flipped_teacher without a teacher.
+    Raises ValueError for values that cannot be used, TypeError for unknown options.
     """
 
     variant: str
@@ -246,7 +244,7 @@ def code_version() -> str:
 
 
 class HeldOut(Protocol):
-    """Images that are measured on; targets: distributions for the loss, or None for the labels."""
+    """Images to measure on; targets: distributions for the loss, or None."""
 
     @property
     def images(self) -> np.ndarray: ...
@@ -306,21 +304,21 @@ def run_trial(
 ) -> dict[str, Any]:
     """Train, or resume from the last checkpoint in `folder`, which is made if necessary.
 
-    on_epoch  called with the number of epochs done, after each checkpoint; if it raises an error,
-              the trial ends with that error
+    on_epoch  called with the number of epochs done, after each checkpoint; an error ends the trial
     Returns the result as values that JSON can hold.  It is about the epoch with the best validation
-    accuracy.  The test images are used once, for the network of that epoch, which stays in `folder`
-    as checkpoint.BEST.  If a checkpoint cannot be used, the trial starts again from the beginning.
+    accuracy, whose network stays in `folder` as checkpoint.BEST; only that network is run on the
+    test images.  If a checkpoint cannot be used, the trial starts again from the beginning.
     Raises what `fit` and the source raise.
     """
     folder = Path(folder)
     parts = trial.parts(source, n_threads)
-    setting = (trial, tuple(source.classes), parts, folder, n_threads, backend, on_epoch)
+    classes = tuple(source.classes)
+    train = partial(_trained, trial, classes, parts, folder, n_threads, backend, on_epoch)
     try:
-        records, network = _trained(*setting, resume=True)
+        records, network = train(resume=True)
     except (checkpoint.CheckpointError, safetensors.ModelFileError):
         shutil.rmtree(folder, ignore_errors=True)
-        records, network = _trained(*setting, resume=False)
+        records, network = train(resume=False)
     best = max(records, key=lambda record: record.val_accuracy or 0.0)
     return {
         "name": trial.name(source.key),

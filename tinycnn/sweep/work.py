@@ -20,12 +20,8 @@ class Cancelled(Exception):
 
 
 class Report(NamedTuple):
-    """A worker's message about a trial.
-
-    status  "done"; "failed"; "busy": another process works on the trial; "impossible": no trial can
-            be run, so the sweep ends
-    result, model  of a trial that is done
-    """
+    """A worker's message about a trial.  status: "done", "failed", "busy" (another process works on
+    the trial) or "impossible" (no trial can be run).  result and model: of a trial that is done."""
 
     status: str
     error: str = ""
@@ -49,8 +45,8 @@ def work(
 ) -> Report:
     """Run a trial in `folder`, unless that has its result already.
 
-    name  of the trial in the sweep; a worker with other code or data computes another name
-    wait  if another process works on the trial, wait for it instead of reporting "busy"
+    name  the trial's in the sweep; a worker with other code or data computes another one
+    wait  wait for another process that works on the trial, instead of reporting "busy"
     keep  called with the report of a trial that is done or failed, while it is still locked
     """
     if trial.name(source.key) != name:
