@@ -141,9 +141,28 @@ def check_network(
     x            (N, H, W, C) float64
     loss         loss(logits) -> (value, dlogits)
     check_input  False leaves out the gradient for x
-    Every evaluation uses the same dropout masks.  The other arguments, the result and the errors
-    are those of `check_gradients`.
+    The other arguments, the result and the errors are those of `check_gradients`.
     """
+    value, tensors, gradients = network_gradients(network, x, loss, check_input)
+    return check_gradients(
+        value,
+        tensors,
+        gradients,
+        tolerance=tolerance,
+        n_directions=n_directions,
+        max_skipped=max_skipped,
+        seed=seed,
+    )
+
+
+def network_gradients(
+    network: Network,
+    x: np.ndarray,
+    loss: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    check_input: bool = True,
+) -> tuple[Callable[[], float], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The arguments of `check_gradients` for a network: a function that returns the loss, always
+    with the same dropout masks; the parameters, and a copy of x; their gradients."""
     x = np.array(x, np.float64)
     dropout_state = network.dropout_generator.bit_generator.state
 
@@ -157,18 +176,10 @@ def check_network(
     tensors = dict(network.parameters)
     if check_input:
         tensors["x"], gradients["x"] = x, dx
-    return check_gradients(
-        lambda: loss(logits_of_x())[0],
-        tensors,
-        gradients,
-        tolerance=tolerance,
-        n_directions=n_directions,
-        max_skipped=max_skipped,
-        seed=seed,
-    )
+    return lambda: loss(logits_of_x())[0], tensors, gradients
 
 
-class Differences(NamedTuple):
+class _Differences(NamedTuple):
     """Slopes at entries (flat indices) or along directions; numeric ones are NaN at a kink."""
 
     entries: np.ndarray
@@ -185,7 +196,7 @@ class Differences(NamedTuple):
 
 def _entry_by_entry(
     loss: Callable[[], float], tensor: np.ndarray, analytic: np.ndarray, entries: ArrayLike
-) -> Differences:
+) -> _Differences:
     """The differences for single entries of the tensor, given by their flat indices."""
     entries = np.asarray(entries, np.int64)
     coarse, fine, bend = np.empty((3, len(entries)))
@@ -202,7 +213,7 @@ def _entry_by_entry(
         tensor[index] = before
     scale = max(np.sqrt(np.mean(fine**2)), 1e-12) if len(fine) else 1.0
     slopes = _without_kinks(coarse, fine, bend, scale)
-    return Differences(entries, analytic.reshape(-1)[entries], slopes)
+    return _Differences(entries, analytic.reshape(-1)[entries], slopes)
 
 
 def _along_directions(
@@ -211,7 +222,7 @@ def _along_directions(
     analytic: np.ndarray,
     rng: np.random.Generator,
     n_directions: int,
-) -> Differences:
+) -> _Differences:
     """The differences for random directions; for one that meets a kink another is drawn, up to
     5 * n_directions in all."""
     before = tensor.copy()
@@ -239,7 +250,7 @@ def _along_directions(
             break
     missing = [np.nan] * (n_directions - len(given))
     slopes = np.array(given + missing), np.array(numeric + missing)
-    return Differences(np.arange(n_directions), *slopes)
+    return _Differences(np.arange(n_directions), *slopes)
 
 
 def _slopes(at: Callable[[float], float], step: float, here: float) -> tuple[float, float, float]:

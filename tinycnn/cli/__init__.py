@@ -1,13 +1,7 @@
 """The console command `tinycnn`: describe, convert, export, explain and check a model.
 
-    tinycnn info MODEL                      describe it: layers, shapes, parameters, classes
-    tinycnn convert IN OUT                  make a model file from a TensorFlow checkpoint
-    tinycnn export MODEL --to c --out DIR   write it as a program that runs without this package
-    tinycnn explain MODEL IMAGE             the backprop microscope: one image on one page
-    tinycnn gradcheck [MODEL]               check its gradients against central differences
-
-Each command has a file.  Exit status: 0 success, 1 a check failed, 2 an error, which is one line on
-stderr.  `--json` prints one JSON object instead of text.
+Each command has a file; the first line of its docstring is its help.  Exit status: 0 success, 1 a
+check failed, 2 an error, which is one line on stderr.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..explain.trace import in_float64
 from ..ground.messages import plain
 from ..losses import CrossEntropy
 from ..network import Network
-from ..testing import TOLERANCE, GradientError, check_gradients
+from ..testing import TOLERANCE, GradientError, check_gradients, network_gradients
 from .console import CannotError, above_zero, not_negative, positive, print_json, print_table
 from .model_argument import add_model_argument, open_model
 
@@ -106,66 +107,51 @@ def check_all(
         waiting = [name for name in names if name not in checks or np.isnan(checks[name].error)]
         if not waiting:
             break
-        problem = Problem(double, args.images, [args.seed, attempt])
+        rng = np.random.default_rng([args.seed, attempt])
+        shape = (args.images, *double.input_spec.shape)
+        x = double.scale(rng.integers(0, 256, shape, dtype=np.uint8))
+        labels = rng.integers(0, len(double.classes), args.images)
+        loss, tensors, gradients = network_gradients(
+            double, x, lambda logits: CrossEntropy()(logits, labels, backend=backend)
+        )
+        if not np.isfinite(loss()):
+            raise CannotError("the network's loss is not finite: its weights are damaged")
         for name in waiting:
+
+            def error_within(tolerance: float, name: str = name) -> float:
+                return check_gradients(
+                    loss,
+                    {name: tensors[name]},
+                    {name: gradients[name]},
+                    tolerance=tolerance,
+                    n_directions=args.directions,
+                    seed=args.seed,
+                )[name]
+
             first_wrong = not any(c.message and not np.isnan(c.error) for c in checks.values())
-            checks[name] = problem.check(name, bound, args.directions, args.seed, first_wrong)
-            progress.update(not np.isnan(checks[name].error))
+            error, message = _error_and_message(name, bound, error_within, first_wrong)
+            checks[name] = Check(name, tensors[name].shape, backend, error, bound, message)
+            progress.update(not np.isnan(error))
     return [checks[name] for name in names]
 
 
-class Problem:
-    """Random images and labels, their loss, and its analytic gradients."""
-
-    def __init__(self, network: Network, n_images: int, seed: list[int]) -> None:
-        rng = np.random.default_rng(seed)
-        shape = (n_images, *network.input_spec.shape)
-        self.network = network
-        self.x = network.scale(rng.integers(0, 256, shape, dtype=np.uint8))
-        self.labels = rng.integers(0, len(network.classes), n_images)
-        self.dropout_state = network.dropout_generator.bit_generator.state
-        loss, dlogits = self._forward()
-        if not np.isfinite(loss):
-            raise CannotError("the network's loss is not finite: its weights are damaged")
-        dx = network.backward(dlogits, input_gradient=True)
-        self.gradients = {"x": dx, **{name: g.copy() for name, g in network.gradients.items()}}
-        self.tensors = {"x": self.x, **network.parameters}
-
-    def _forward(self) -> tuple[float, np.ndarray]:
-        """Loss and dlogits.  Every call uses the same dropout masks."""
-        self.network.dropout_generator.bit_generator.state = self.dropout_state
-        logits = self.network.forward(self.x, training=True)
-        return CrossEntropy()(logits, self.labels, backend=self.network.backend)
-
-    def check(
-        self, name: str, bound: float, n_directions: int, seed: int, find_entry: bool
-    ) -> Check:
-        """find_entry: if the error is above the bound, name the worst entry.  That takes long."""
-
-        def error_within(tolerance: float) -> float:
-            return check_gradients(
-                lambda: self._forward()[0],
-                {name: self.tensors[name]},
-                {name: self.gradients[name]},
-                tolerance=tolerance,
-                n_directions=n_directions,
-                seed=seed,
-            )[name]
-
-        shape, backend = self.tensors[name].shape, self.network.backend
-        try:
-            error = error_within(np.inf)
-        except GradientError as problem:  # too many kinks, or a gradient that is not finite
-            return Check(name, shape, backend, np.nan, bound, str(problem))
-        message = None
-        if error > bound:
-            message = f"gradient of {name}: error {error:.2e} exceeds {bound:.0e}"
-            try:
-                if find_entry:
-                    error_within(bound)
-            except GradientError as problem:
-                message = str(problem)
-        return Check(name, shape, backend, error, bound, message)
+def _error_and_message(
+    name: str, bound: float, error_within: Callable[[float], float], find_entry: bool
+) -> tuple[float, str | None]:
+    """The error, and what is wrong.  find_entry: if it is above the bound, name the worst entry,
+    which takes long."""
+    try:
+        error = error_within(np.inf)
+    except GradientError as problem:  # too many kinks, or a gradient that is not finite
+        return np.nan, str(problem)
+    if error <= bound:
+        return error, None
+    try:
+        if find_entry:
+            error_within(bound)
+    except GradientError as problem:
+        return error, str(problem)
+    return error, f"gradient of {name}: error {error:.2e} exceeds {bound:.0e}"
 
 
 def _print(model: str, checks: list[Check], bound: float) -> None:

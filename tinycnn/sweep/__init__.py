@@ -1,16 +1,8 @@
 """Many training runs that differ in a few options: on this machine, in shards, or on Dask.
 
-    from tinycnn import sweep
-    trials = sweep.grid(size=["XS", "XXS"], temperature=[2, 4, 8], loss=["none", "kd"], epochs=8)
-    outcome = sweep.run(trials, source, "sweeps/mine")
-
-trial.py      one training run: its options, its name, and running or resuming it
-folder.py     the files of a sweep: a result or a failure for each trial
-work.py       a worker's part: one trial, from its lock to its result
-local.py      workers are processes of this machine;  cluster.py  they belong to a Dask scheduler
-selection.py  choosing the best of several trials without looking at the score that is reported
-table.py      results as a table and as csv;  curves.py  as figures
-differences.py  differences between each setting and the first
+from tinycnn import sweep
+trials = sweep.grid(size=["XS", "XXS"], temperature=[2, 4, 8], loss=["none", "kd"], epochs=8)
+outcome = sweep.run(trials, source, "sweeps/mine")
 """
 
 from .cluster import run_on_cluster

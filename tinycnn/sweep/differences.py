@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from ..ground.messages import aligned
 from .selection import score
 from .table import Size, accuracy_cell, size_order
-from .trial import read_trial, temperature_text
+from .trial import options_of, temperature_text
 
 Setting = tuple[tuple[str, Any], ...]  # the options of a trial, without size, seed and fold
 
@@ -23,7 +22,7 @@ def difference_table(results: Sequence[Mapping[str, Any]]) -> str:
     """
     scores: dict[Setting, dict[Size, dict[tuple[int, int | None], float]]] = {}
     for result in results:
-        trial = asdict(read_trial(dict(result["trial"])))
+        trial = options_of(result)
         setting = tuple((n, v) for n, v in trial.items() if n not in ("size", "seed", "fold"))
         of_size = scores.setdefault(setting, {}).setdefault(trial["size"], {})
         of_size[trial["seed"], trial["fold"]] = score(result)

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from .trial import no_option, read_trial
+from .trial import option_names, options_of
 
 RULES = ("validation", "reported")
 
@@ -43,10 +42,9 @@ def choose(
     smaller value.  Raises ValueError for another rule or option.
     """
     _checked(rule)
-    trials = [asdict(read_trial(result["trial"])) for result in results]
-    for trial in trials:
-        if option not in trial:
-            raise ValueError(no_option(option))
+    trials = [options_of(result) for result in results]
+    if option not in option_names():
+        raise ValueError(f"no option {option!r}; expected one of {', '.join(option_names())}")
     ignored = {option} if rule == "validation" else {option, "fold", "seed"}
     groups: dict[tuple, dict[Any, list[dict[str, Any]]]] = {}
     for result, trial in zip(results, trials):

@@ -13,7 +13,7 @@ from ..ground.messages import aligned
 from ..models.microexpnet import SIZES
 from .folder import Outcome
 from .selection import choose, mean_and_interval, score
-from .trial import SOFT_OPTIONS, Trial, option_names, read_trial, temperature_text
+from .trial import SOFT_OPTIONS, Trial, option_names, options_of, temperature_text
 
 SCORES: tuple[str, ...] = ("best_epoch", "n_parameters", "validation_accuracy", "validation_loss")
 SCORES += ("test_accuracy", "test_loss", "seconds", "error")
@@ -57,7 +57,7 @@ def score_tables(results: Iterable[Mapping[str, Any]]) -> str:
 def grouped_scores(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
     """Reported accuracies, 0..1, by size and temperature (None without a teacher), for every
     setting of the other options.  Keys are texts such as "variant v"; "" if no option differs."""
-    rows = [(asdict(read_trial(dict(r["trial"]))), score(r)) for r in results]
+    rows = [(options_of(result), score(result)) for result in results]
     differing = _differing([trial for trial, _ in rows])
     tables: dict[bool, dict[tuple, Cells]] = {True: {}, False: {}}
     for trial, value in rows:
@@ -83,17 +83,17 @@ def choice_table(results: Sequence[dict[str, Any]], rule: str) -> str:
     taught = [result for result in results if result["trial"]["temperature"] is not None]
     if len({str(result["trial"]["temperature"]) for result in taught}) < 2:
         return ""
-    differing = _differing([asdict(read_trial(dict(r["trial"]))) for r in taught])
-    groups: dict[tuple, list[dict[str, Any]]] = {}
+    differing = _differing([options_of(result) for result in taught])
+    groups: dict[tuple, list[tuple[str, float]]] = {}
     for result in choose(taught, "temperature", rule):
-        trial = asdict(read_trial(dict(result["trial"])))
-        groups.setdefault(tuple(trial[n] for n in ("size", *differing)), []).append(result)
+        trial = options_of(result)
+        found = temperature_text(trial["temperature"]), score(result)
+        groups.setdefault(tuple(trial[n] for n in ("size", *differing)), []).append(found)
     lines = [["size", *differing, "accuracy", "chosen"]]
     for key in sorted(groups, key=lambda key: size_order(key[0])):
-        temperatures = [read_trial(dict(r["trial"])).temperature for r in groups[key]]
-        chosen = Counter(temperature_text(t) for t in temperatures if t is not None)
+        chosen = Counter(temperature for temperature, _ in groups[key])
         shown = [f"t={t}" + (f" ({n})" if n > 1 else "") for t, n in chosen.most_common()]
-        cell = accuracy_cell([score(result) for result in groups[key]])
+        cell = accuracy_cell([value for _, value in groups[key]])
         lines.append([*map(str, key), cell, ", ".join(shown)])
     return aligned(lines, n_left=len(lines[0]))
 

@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache, partial
 from numbers import Real
@@ -62,7 +62,7 @@ class Trial:
 
     Equal trials have equal options: 4 becomes 4.0.  Options without effect are set to 0 or False:
     augment_strength and flipped_teacher without `augment`, flipped_teacher without a teacher.
-    Raises ValueError for values that cannot be used, TypeError for unknown options.
+    Raises ValueError for unknown options, and values that cannot be used.
     """
 
     variant: str
@@ -90,7 +90,8 @@ class Trial:
     def __init__(self, **options: object) -> None:
         for name in options:
             if name not in option_names():
-                raise TypeError(no_option(name))
+                has = ", ".join(sorted(option_names()))
+                raise ValueError(f"no option {name!r}; a trial has {has}")
         values: dict[str, object] = {"variant": "p12", "size": "XXS", "seed": 0, "recipe": "fer"}
         values |= options
         recipe = values["recipe"]
@@ -179,11 +180,6 @@ def option_names() -> list[str]:
     return [field.name for field in fields(Trial)]
 
 
-def no_option(name: str) -> str:
-    """The message for an option that a trial does not have."""
-    return f"no option {name!r}; a trial has {', '.join(sorted(option_names()))}"
-
-
 def temperature_text(temperature: float | tuple[float, ...]) -> str:
     """4.0 -> "4"; (2.0, 8.0) -> "2,8"."""
     several = temperature if isinstance(temperature, tuple) else (temperature,)
@@ -195,11 +191,8 @@ def grid(**options: Any) -> list[Trial]:
 
     The first option changes slowest.  Options that a loss does not use do not multiply its trials:
     without a teacher, there is one trial for all temperatures.  Raises ValueError as `Trial` does,
-    for an unknown option, and for more than MAX_GRID combinations.
+    and for more than MAX_GRID combinations.
     """
-    for name in options:
-        if name not in option_names():
-            raise ValueError(no_option(name))
     lists = [v if isinstance(v, (list, tuple)) else [v] for v in options.values()]
     n_trials = math.prod(map(len, lists))
     if n_trials > MAX_GRID:
@@ -414,8 +407,13 @@ def read_trial(options: dict[str, Any]) -> Trial:
     """A trial from the options in a result.  Raises ValueError if they are not a trial's."""
     try:
         return Trial(**options)
-    except (TypeError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"not a trial: {error}") from None
+
+
+def options_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the trial that a result is of."""
+    return asdict(read_trial(result["trial"]))
 
 
 def names(trials: Iterable[Trial], data_key: str) -> dict[str, Trial]:
