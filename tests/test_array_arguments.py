@@ -247,6 +247,10 @@ ROWS = {
         TEACHER,
     ),
     "tinycnn.metrics.accuracy": (metrics.accuracy, LOGITS, LABELS),
+    "tinycnn.metrics.check_classes": (
+        lambda labels: metrics.check_classes("labels", labels, None, K),
+        LABELS,
+    ),
     "tinycnn.metrics.confusion_matrix": (
         lambda *arrays: metrics.confusion_matrix(*arrays, K),
         *(LABELS, LABELS[::-1].copy()),

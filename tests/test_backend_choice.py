@@ -116,14 +116,14 @@ def test_an_error_other_than_of_numba_does_not_fall_back():
 
         with pytest.raises(type(error), match="of ours"):
             either("auto", kernels, lambda: "numpy")
-    assert not backend_choice._failed or backend_in_use("auto") == "numpy"
+    assert not backend_choice._failures or backend_in_use("auto") == "numpy"
 
 
 @pytest.fixture
 def unnamed(monkeypatch):
     """As in a new process: nothing has failed, and TINYCNN_BACKEND is not set."""
     monkeypatch.delenv("TINYCNN_BACKEND", raising=False)
-    monkeypatch.setattr(backend_choice, "_failed", False)
+    monkeypatch.setattr(backend_choice, "_failures", [])
     return monkeypatch
 
 

@@ -362,9 +362,9 @@ def test_what_cannot_be_converted(refused, model, tmp_path):
         (dict(images=images(3).astype(float), labels=np.zeros(3, int)), "images is float64"),
         (dict(images=images(3)[:, :9], labels=np.zeros(3, int)), r"expected uint8 (N, 10, 9)"),
         (dict(images=images(0), labels=np.zeros(0, int)), "(0, 10, 9)"),
-        (dict(images=images(3), labels=np.zeros(2, int)), "expected (3,) whole numbers"),
-        (dict(images=images(3), labels=np.zeros(3)), "labels is float64"),
-        (dict(images=images(3), labels=np.array([0, 4, 1])), "labels[1] is 4; expected 0 to 3"),
+        (dict(images=images(3), labels=np.zeros(2, int)), "labels have shape (2,): expected (3,)"),
+        (dict(images=images(3), labels=np.zeros(3)), "labels have dtype float64"),
+        (dict(images=images(3), labels=np.array([0, 4, 1])), "labels[1] is 4: expected a"),
     ],
 )
 def test_data_that_cannot_be_used(refused, model, tmp_path, arrays, message):

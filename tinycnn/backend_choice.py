@@ -10,7 +10,6 @@ If the environment variable TINYCNN_BACKEND is set, "auto" means what it says.
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from collections.abc import Callable
 from types import ModuleType
@@ -23,17 +22,8 @@ FromNumPy = TypeVar("FromNumPy")
 
 Operation = Callable[..., None]  # it writes its results into arrays among its arguments
 
-_lock = threading.Lock()
-_failed = False
-
-
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+_failures: list[Exception] = []
+"""Why kernels cannot be used in this process; empty while they can."""
 
 
 def check_backend(backend: str) -> str:
@@ -47,7 +37,7 @@ def backend_in_use(backend: str) -> str:
     """ "numba" or "numpy": the backend that `backend` selects at this moment."""
     selected = _selected(backend)
     if selected == "auto":
-        return "numpy" if _failed else "numba"
+        return "numpy" if _failures else "numba"
     return selected
 
 
@@ -72,7 +62,7 @@ def either(
     selected = _selected(backend)
     if selected == "numba":
         return kernels()
-    if selected == "auto" and not _failed:
+    if selected == "auto" and not _failures:
         try:
             return kernels()
         except ImportError as error:
@@ -87,11 +77,9 @@ def either(
 
 
 def _use_numpy(error: Exception) -> None:
-    """Remember that kernels fail, and warn about it once."""
-    global _failed
-    with _lock:
-        known, _failed = _failed, True
-    if not known:
+    """Remember that kernels fail.  Of several threads that find this out, the first one warns."""
+    _failures.append(error.with_traceback(None))
+    if _failures[0] is error:
         warnings.warn(
             f"tinycnn computes with NumPy, many times slower than with its kernels: {error}. "
             'Repair Numba, or silence this warning with backend="numpy" or TINYCNN_BACKEND=numpy',

@@ -22,7 +22,7 @@ def accuracy(logits_or_probs: np.ndarray, labels: np.ndarray) -> float:
             f"logits_or_probs have shape {scores.shape}: expected (images, classes) "
             "with at least one class"
         )
-    labels = _check_classes("labels", labels, len(scores), scores.shape[1])
+    labels = check_classes("labels", labels, len(scores), scores.shape[1])
     if not len(scores):
         return float("nan")
     right = (scores.argmax(axis=1) == labels) & ~np.isnan(scores).any(axis=1)
@@ -39,8 +39,8 @@ def confusion_matrix(
     """
     if n_classes < 1:
         raise ValueError(f"n_classes={n_classes}: expected 1 or more")
-    labels = _check_classes("labels", labels, None, n_classes)
-    predicted = _check_classes("predicted_classes", predicted_classes, len(labels), n_classes)
+    labels = check_classes("labels", labels, None, n_classes)
+    predicted = check_classes("predicted_classes", predicted_classes, len(labels), n_classes)
     counts = np.bincount(labels * n_classes + predicted, minlength=n_classes**2)
     return counts.reshape(n_classes, n_classes).astype(np.int64)
 
@@ -92,7 +92,7 @@ def expected_calibration_error(probs: np.ndarray, labels: np.ndarray, n_bins: in
     return float(np.abs(gaps).sum() / len(probs))
 
 
-def _check_classes(name: str, classes: np.ndarray, n: int | None, n_classes: int) -> np.ndarray:
+def check_classes(name: str, classes: np.ndarray, n: int | None, n_classes: int) -> np.ndarray:
     """`classes` as int64, checked to be integers (n,) from 0 to n_classes - 1; None: any n."""
     classes = np.asarray(classes)
     if not np.issubdtype(classes.dtype, np.integer):

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..formats import safetensors
 from ..ground.messages import in_short, plain
-from ..metrics import accuracy
+from ..metrics import accuracy, check_classes
 from ..network import Network
 from ..testing import logit_error
 from .console import CannotError, check_out, print_json
@@ -112,18 +112,10 @@ def read_data(path: str, network: Network) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: images is {images.dtype} {images.shape}; expected uint8 (N, {H}, {W}) for "
             "this model"
         )
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        raise CannotError(
-            f"{path}: labels is {labels.dtype} {labels.shape}; expected ({len(images)},) whole "
-            "numbers"
-        )
-    K = len(network.classes)
-    wrong = np.flatnonzero((labels < 0) | (labels >= K))
-    if len(wrong):
-        raise CannotError(
-            f"{path}: labels[{wrong[0]}] is {labels[wrong[0]]}; expected 0 to {K - 1}"
-        )
-    return images, labels
+    try:
+        return images, check_classes("labels", labels, len(images), len(network.classes))
+    except (TypeError, ValueError) as error:
+        raise CannotError(f"{path}: {error}") from None
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
