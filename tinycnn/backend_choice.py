@@ -34,7 +34,7 @@ def check_backend(backend: str) -> str:
 
 
 def backend_in_use(backend: str) -> str:
-    """ "numba" or "numpy": the backend that `backend` selects at this moment."""
+    """The backend, "numba" or "numpy", that `backend` selects at this moment."""
     selected = _selected(backend)
     if selected == "auto":
         return "numpy" if _failures else "numba"
@@ -57,7 +57,7 @@ def either(
     """Return kernels() or numpy(), as `backend` selects.
 
     After the first kernel that cannot be imported or compiled, "auto" means NumPy for the rest of
-    the process.  In that case kernels() must not have changed anything that numpy() reads.
+    the process.  A kernels() that fails so must not have changed what numpy() reads.
     """
     selected = _selected(backend)
     if selected == "numba":

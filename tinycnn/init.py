@@ -58,10 +58,7 @@ def he_normal(
 
 
 def normal(
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    std: float,
-    dtype: DTypeLike = np.float32,
+    rng: np.random.Generator, shape: tuple[int, ...], std: float, dtype: DTypeLike = np.float32
 ) -> np.ndarray:
     """Normal with mean 0 and standard deviation `std`, any shape (the paper's biases: 0.5).
 

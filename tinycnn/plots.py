@@ -137,8 +137,7 @@ def confusions(classes: Sequence[str], panels: Mapping[str, np.ndarray]) -> Figu
 
 
 def confusion_change(classes: Sequence[str], before: np.ndarray, after: np.ndarray) -> Figure:
-    """The change of each cell of a confusion matrix in points, where cells are % of their row.  Off
-    the diagonal a negative change is better."""
+    """The change of each cell in points, in % of its row; off the diagonal, negative is better."""
     change = _percent_of_rows(after) - _percent_of_rows(before)
     most = max(float(np.abs(change).max()), 1.0)
     return _matrices(classes, {"": change}, "PuOr_r", -most, most, "points", "{:+.0f}")
@@ -229,8 +228,7 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
 def _figure(
     n_columns: int = 1, n_rows: int = 1, wide_first: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure as wide as a page's text, and its axes row by row.  wide_first: the first row has
-    one wide panel."""
+    """A figure and its axes, row by row.  wide_first: the first row is one wide panel."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -48,7 +48,7 @@ _STYLE = """
   --paper: #fdfdfc; --ink: #1b1e23; --muted: #5a626d; --rule: #dfe1e5; --faint: #f1f2f4;
   --c0: #1d5fa8; --c1: #b4500f; --c2: #1f7a55; --c3: #7d46a8; --c4: #a8324f; --c5: #5f6670;
   --shade: 8 60 125; }
-@media (prefers-color-scheme: dark) { :root {
+@media screen and (prefers-color-scheme: dark) { :root {
   --paper: #14171a; --ink: #e6e7e8; --muted: #9ca4ae; --rule: #30353b; --faint: #1e2226;
   --c0: #74aeee; --c1: #f09a5c; --c2: #62c498; --c3: #c39be8; --c4: #ee8aa2; --c5: #aab1ba;
   --shade: 44 116 196; } }
@@ -174,9 +174,7 @@ footer { margin-top: 3.5rem; font-size: .82rem; color: var(--muted); }
   .filters { grid-template-columns: repeat(8, minmax(0, 1fr)); gap: .7rem .5rem; }
   .filters img { height: auto; } .filters small { font-size: .65rem; } }
 @media print { @page { margin: 16mm; }
-  :root { --paper: #fff; --ink: #000; --muted: #444; --rule: #ccc; --faint: #f1f2f4;
-    --c0: #1d5fa8; --c1: #b4500f; --c2: #1f7a55; --c3: #7d46a8; --c4: #a8324f; --c5: #5f6670;
-    --shade: 8 60 125; color-scheme: light; }
+  :root { --paper: #fff; --ink: #000; --muted: #444; --rule: #ccc; color-scheme: light; }
   body { font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   main { padding: 0; max-width: none; } .scroll { overflow: visible; }
   section { margin-top: 1.5rem; } h2, h3 { break-after: avoid; }

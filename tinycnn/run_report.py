@@ -91,7 +91,7 @@ def _check_history(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         for key in ("train_loss", "val_loss", "images_per_s", "seconds"):
             value_at(row, key, where)
         accuracy = value_at(row, "val_accuracy", where)
-        if accuracy < 0 or accuracy > 1:
+        if accuracy < 0 or accuracy > 1:  # not for NaN
             raise ValueError(f"{where}: val_accuracy is {accuracy}; expected a number from 0 to 1")
 
 

@@ -58,8 +58,7 @@ class Axis:
 
 
 def round_ticks(low: float, high: float, n_steps: int = 5, integer: bool = False) -> list[float]:
-    """Multiples of a step of 1, 2 or 5 times a power of ten; the first is at most `low`, the last
-    at least `high`.
+    """Multiples of a step, 1, 2 or 5 times a power of ten, that reach from `low` to `high`.
 
     There are about n_steps steps.  integer: the step is at least 1.  Expects finite low < high.
     """
@@ -101,8 +100,7 @@ def _log_axis(low: float, high: float, start_px: float, end_px: float) -> Axis:
 
 
 def epoch_axis(epochs: Sequence[float], start_px: float, end_px: float) -> Axis:
-    """An axis from the first to the last epoch with ticks at whole epochs; a single epoch is in the
-    middle."""
+    """An axis over the epochs with ticks at whole epochs; a single epoch is in the middle."""
     low, high = min(epochs), max(epochs)
     if low == high:
         return Axis(low - 1, high + 1, start_px, end_px, (low,))
@@ -112,8 +110,7 @@ def epoch_axis(epochs: Sequence[float], start_px: float, end_px: float) -> Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """One line: y over x, of equal length.  NaN in y is a gap.  mark: index of the point with a
-    ring, or None."""
+    """One line: y over x.  NaN in y is a gap.  mark: index of the point with a ring, or None."""
 
     name: str
     x: Sequence[float]
@@ -213,8 +210,7 @@ def _line(n: int, series: Series, x_axis: Axis, y_axis: Axis) -> str:
 
 
 def _spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions close to the wanted ones and in their order, but at least `gap` apart, or less if
-    low..high is too short."""
+    """Positions close to the wanted ones, but `gap` apart, or less if low..high is too short."""
     if len(wanted) > 1:
         gap = min(gap, (high - low) / (len(wanted) - 1))
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])

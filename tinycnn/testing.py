@@ -8,8 +8,8 @@ ReLU and max-pooling have kinks, where a difference says nothing about the gradi
 To find and skip them, every difference is taken with two steps, h and h/2.  Where the loss is
 smooth, both give the same slope up to O(h*h); and the bend, the slope ahead minus the slope behind,
 is twice as large with h as with h/2.  Across a kink the slopes differ; exactly on a kink, such as
-ReLU of 0, the bend does not halve.  So only the loss decides what is skipped, never the gradient
-under test.  A check that skips too many entries fails.
+ReLU of 0, the bend does not halve.  Only the loss decides what is skipped, never the gradient under
+test.  A check that skips too many entries fails.
 
 Needs only NumPy.  The arrays must be float64: in float32, rounding hides the differences.
 """
@@ -74,12 +74,11 @@ def check_gradients(
 ) -> dict[str, float]:
     """Compare `gradients` of loss() with respect to `tensors` with central differences.
 
-    loss          called many times; it reads `tensors`, whose entries are changed in place and
-                  then restored
+    loss          called many times; it reads `tensors`, which are changed in place, then restored
     tensors       float64 arrays by name;  gradients: arrays of the same names and shapes
-    n_directions  0: changes every entry of every tensor, one at a time; for tiny shapes.
+    n_directions  0: changes every entry of every tensor, one at a time; for tiny shapes
                   n: moves each tensor along n random directions; for shapes of real networks.  The
-                  gradient is added to each direction, so that rounding does not hide the slope.
+                  gradient is added to each direction, so that rounding does not hide the slope
     max_skipped   the largest fraction of entries or directions that may be skipped at kinks
     Returns the error of each tensor.  Raises GradientError for an error above `tolerance` or too
     many skips, TypeError for tensors that are not float64, ValueError for read-only ones.
@@ -136,11 +135,9 @@ def check_network(
     max_skipped: float = MAX_SKIPPED,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Check the gradient of loss(network(x)) for every parameter of a float64 `network`, and for x.
+    """Check the gradient of loss(logits) for every parameter of a float64 `network`, and for x.
 
-    x            (N, H, W, C) float64
-    loss         loss(logits) -> (value, dlogits)
-    check_input  False leaves out the gradient for x
+    x  (N, H, W, C) float64;  loss(logits) -> (value, dlogits);  check_input=False leaves out x
     The other arguments, the result and the errors are those of `check_gradients`.
     """
     value, tensors, gradients = network_gradients(network, x, loss, check_input)
@@ -223,8 +220,7 @@ def _along_directions(
     rng: np.random.Generator,
     n_directions: int,
 ) -> _Differences:
-    """The differences for random directions; for one that meets a kink another is drawn, up to
-    5 * n_directions in all."""
+    """The differences for random directions that meet no kink, of at most 5 * n_directions."""
     before = tensor.copy()
     norm = np.linalg.norm(analytic)
     step = DIRECTION_STEP * max(1.0, float(np.linalg.norm(before)))

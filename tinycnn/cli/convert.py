@@ -88,8 +88,7 @@ def compare(
 
 
 def read_data(path: str, network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """The arrays images and labels of an .npz file.  Raises CannotError if the network cannot take
-    them."""
+    """The arrays images and labels of an .npz file, checked to be what the network takes."""
     if not Path(path).is_file():
         raise CannotError(f"{path}: no such file")
     try:
@@ -119,8 +118,7 @@ def read_data(path: str, network: Network) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array of the archive.  Raises ValueError if its size is not what its header says: this is
-    checked before memory is allocated."""
+    """One array.  Its size is compared with its header before memory is allocated for it."""
     with archive.open(name) as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError(f"{name} has another format version than 1.0")

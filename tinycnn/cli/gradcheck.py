@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
@@ -117,38 +118,30 @@ def check_all(
         if not np.isfinite(loss()):
             raise CannotError("the network's loss is not finite: its weights are damaged")
         for name in waiting:
-
-            def error_within(tolerance: float, name: str = name) -> float:
-                return check_gradients(
-                    loss,
-                    {name: tensors[name]},
-                    {name: gradients[name]},
-                    tolerance=tolerance,
-                    n_directions=args.directions,
-                    seed=args.seed,
-                )[name]
-
+            tensor, gradient = {name: tensors[name]}, {name: gradients[name]}
+            options = {"n_directions": args.directions, "seed": args.seed}
+            check = partial(check_gradients, loss, tensor, gradient, **options)
             first_wrong = not any(c.message and not np.isnan(c.error) for c in checks.values())
-            error, message = _error_and_message(name, bound, error_within, first_wrong)
+            error, message = _error_and_message(name, bound, check, first_wrong)
             checks[name] = Check(name, tensors[name].shape, backend, error, bound, message)
             progress.update(not np.isnan(error))
     return [checks[name] for name in names]
 
 
 def _error_and_message(
-    name: str, bound: float, error_within: Callable[[float], float], find_entry: bool
+    name: str, bound: float, check: Callable[..., dict[str, float]], find_entry: bool
 ) -> tuple[float, str | None]:
     """The error, and what is wrong.  find_entry: if it is above the bound, name the worst entry,
     which takes long."""
     try:
-        error = error_within(np.inf)
+        error = check(tolerance=np.inf)[name]
     except GradientError as problem:  # too many kinks, or a gradient that is not finite
         return np.nan, str(problem)
     if error <= bound:
         return error, None
     try:
         if find_entry:
-            error_within(bound)
+            check(tolerance=bound)
     except GradientError as problem:
         return error, str(problem)
     return error, f"gradient of {name}: error {error:.2e} exceeds {bound:.0e}"

@@ -12,8 +12,7 @@ from ..input_spec import InputSpec
 from .console import CannotError
 
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
-"""Pillow's names of pixel formats with up to 8 bits a channel.  It converts them to grey or RGB
-correctly."""
+"""Pillow's names of pixel formats with up to 8 bits a channel, which it converts correctly."""
 
 MAX_FILE_BYTES = 64 << 20
 
@@ -63,8 +62,7 @@ def _read_picture(name: str, spec: InputSpec) -> np.ndarray:
 def _check_size(
     name: str, found: tuple[int, int], spec: InputSpec, or_turned: bool = False
 ) -> None:
-    """Raise CannotError unless `found` (width, height) is the network's size; with or_turned, the
-    two may be exchanged."""
+    """Check found (width, height) against the network's; or_turned: they may be exchanged."""
     expected = (spec.width_px, spec.height_px)
     if found != expected and not (or_turned and found == expected[::-1]):
         framing = f', framing="{spec.framing}"' if spec.framing else ""

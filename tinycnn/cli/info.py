@@ -66,8 +66,7 @@ def describe(model: OpenedModel) -> dict[str, Any]:
 
 
 def costs(step: Step) -> tuple[int, int]:
-    """(parameters, multiply-adds for an image) of one step of a plan.  At the borders of an image,
-    products with padding are counted too."""
+    """(parameters, multiply-adds for an image) of a step; products with padding count too."""
     shapes = step.layer.parameter_shapes(step.input_shape)
     n_parameters = sum(int(np.prod(shape)) for shape in shapes.values())
     n_positions = int(np.prod(step.output_shape[:-1]))

@@ -91,8 +91,7 @@ def open_model(name: str, variant: str = "p12") -> OpenedModel:
 
 
 def checkpoint_prefix(name: str) -> str | None:
-    """The path that all files of the TensorFlow checkpoint `name` begin with; None if `name` is
-    something else."""
+    """What all files of the TensorFlow checkpoint `name` begin with; None for anything else."""
     part = _CHECKPOINT_FILE.fullmatch(name)
     if part:
         return part[1]

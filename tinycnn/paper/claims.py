@@ -24,11 +24,8 @@ LEAST_N = 3
 
 @dataclass(frozen=True)
 class Measure:
-    """A number in percentage points.
-
-    sign   1 or -1: the claim expects it above or below 0.  None: it does not decide
-    paper  the same number from the paper's tables, by data set, if they have it
-    """
+    """A number of points.  sign: 1 or -1 if the claim expects it above or below 0, None if it does
+    not decide.  paper: the same number from the paper's tables, by data set, if they have it."""
 
     name: str
     found: Interval

@@ -1,5 +1,4 @@
-"""How long a plan will take on this machine, estimated from a few training steps of every network;
-and how long a network takes for one image."""
+"""How long a plan takes on this machine, from a few training steps; the time for one image."""
 
 from __future__ import annotations
 
@@ -21,18 +20,13 @@ from . import published
 from .plan import MAIN_VARIANT, Plan
 
 _EPOCH_S, _TRIAL_S = 0.06, 0.3
-"""The time of an epoch, mostly its checkpoint, and of a trial, without training steps and
-predictions; see docs/scale.md."""
+"""The time of an epoch and of a trial, without training steps and predictions: docs/scale.md."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Measured times.
-
-    step_s    seconds of a training step on one core, by (variant, size)
-    score_s   seconds to predict one image on one core, by (variant, size)
-    n_steps   training steps of an epoch;  n_scored: images predicted after each epoch
-    """
+    """step_s, score_s: seconds of a training step, and to predict an image, on one core, by
+    (variant, size);  n_steps: of an epoch;  n_scored: images that are predicted after it."""
 
     step_s: dict[tuple[str, str], float]
     score_s: dict[tuple[str, str], float]
@@ -95,9 +89,8 @@ def latencies(
     """The time that networks of the main variant take for one image on one core: a row for each
     size, with size, n_parameters, image_s, low_s, high_s.
 
-    The times are the median, the lowest and the highest of n_rounds rounds; each round takes the
-    mean of n_calls calls.  A round measures all sizes, so that other load on the machine affects
-    them alike.
+    The times are the median, the lowest and the highest of n_rounds means of n_calls calls.  Each
+    round measures all sizes, so that other load on the machine affects them alike.
     """
     image = np.random.default_rng(0).integers(0, 256, (1, 84, 84, 1)).astype(np.float32)
     networks = [

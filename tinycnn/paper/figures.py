@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import plots
 from . import published
@@ -12,9 +12,6 @@ from .inside import Inside
 from .plan import MAIN_VARIANT
 from .scores import Interval, Scores, accuracies
 from .tables import SPLIT_NAMES, estimate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def _pair(found: Interval | None) -> plots.Estimate:
@@ -55,7 +52,7 @@ def of_scores(scores: Scores) -> dict[str, bytes]:
     return {name: plots.png(figure) for name, figure in figures.items()}
 
 
-def _by_temperature(scores: Scores, without: Mapping[str, plots.Estimate]) -> Figure:
+def _by_temperature(scores: Scores, without: Mapping[str, plots.Estimate]) -> plots.Figure:
     plan, split = scores.plan, scores.main_split
     by_size = {
         size: [

@@ -25,8 +25,8 @@ KINDS = ("no teacher", "distilled")
 class Gradients:
     """Sums over the images of each class.
 
-    total, faces  float64 (K, H, W): sums of |dz/dx|, where z is the logit of the image's own class,
-                  and of the images;  counts: (K,) numbers of images
+    total   float64 (K, H, W): |dz/dx|, where z is the logit of the image's own class
+    faces   float64 (K, H, W): the images;  counts: (K,) numbers of images
     """
 
     total: np.ndarray
@@ -108,8 +108,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Confusion:
-    """One class taken for another: how often, in % of the class's images, and the change by the
-    teacher in points."""
+    """One class taken for another, in % of the class's images, and the change by the teacher."""
 
     truth: int
     said: int
@@ -153,8 +152,10 @@ def summed(several: Iterable[ArrayLike]) -> np.ndarray:
 
 @dataclass
 class Inside:
-    """What was found in networks of one size, for each kind in KINDS that was trained.  confusion:
-    counts (K, K) on the test images of all folds and seeds."""
+    """What was found in networks of one size, for each kind in KINDS that was trained.
+
+    confusion  counts (K, K) on the test images of all folds and seeds
+    """
 
     size: str
     classes: Sequence[str]

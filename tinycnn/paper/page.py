@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from . import published
 from .claims import FAILS, HOLDS, OPEN, Claim
 from .plan import MAIN_VARIANT, scaled_down, unlike_the_paper
 from .study import Study
-from .tables import Cell, Table, cell_text, csv_text
+from .tables import Table, cell_text, csv_text
 
 N_CONFUSIONS = 10
 _FACE_PX = 96
@@ -85,14 +86,9 @@ def _figure(study: Study, name: str, alt: str) -> str:
     return f'<img class="figure" src="data:image/png;base64,{data}" alt="{escape(alt)}"/>'
 
 
-def _markup(
-    shown: Table, n_texts: int, digits: int = 1, rows: Sequence[Sequence[Cell]] | None = None
-) -> str:
-    """A table; the first n_texts columns are texts.  rows: the rows to show, by default all."""
-    cells = [
-        [escape(cell_text(value, digits)) for value in row]
-        for row in (shown.rows if rows is None else rows)
-    ]
+def _markup(shown: Table, n_texts: int, digits: int = 1) -> str:
+    """A table; the first n_texts columns are texts."""
+    cells = [[escape(cell_text(value, digits)) for value in row] for row in shown.rows]
     header = [escape(name) for name in shown.columns]
     return table("runs", header, cells, escape(shown.caption), n_texts)
 
@@ -263,7 +259,7 @@ def _confusions(study: Study, tables: dict[str, Table]) -> str:
         f"images of the class. For {clear} of the {n} the interval of the change is below 0; if "
         f"the teacher had no effect, {n / 40:.1f} would be expected by chance."
     )
-    best = _markup(shown, 2, rows=shown.rows[:N_CONFUSIONS])
+    best = _markup(replace(shown, rows=shown.rows[:N_CONFUSIONS]), 2)
     return section("Which confusions the teacher resolves", lede, *figures, best)
 
 

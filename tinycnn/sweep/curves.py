@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import plots
 from .selection import mean_and_interval
 from .table import Cells, grouped_scores, sizes_in_order
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 _LONGEST = 80
 """Longest setting, in characters, that a file name contains."""
 
 
-def curves(results: Iterable[Mapping[str, Any]]) -> dict[str, Figure]:
+def curves(results: Iterable[Mapping[str, Any]]) -> dict[str, plots.Figure]:
     """Figures by file name.
 
     Each has a line for every size: mean accuracy at each temperature, with 95 % intervals over
@@ -39,7 +36,7 @@ def curves(results: Iterable[Mapping[str, Any]]) -> dict[str, Figure]:
     return figures
 
 
-def _curves(cells: Cells) -> Figure | None:
+def _curves(cells: Cells) -> plots.Figure | None:
     temperatures = sorted({t for _, t in cells if isinstance(t, float)})
     if len(temperatures) < 2:
         return None

@@ -27,8 +27,7 @@ from .work import Report, SweepError, work
 N_ATTEMPTS = 3
 """A trial fails if its worker dies so many times."""
 
-_BUSY_PAUSE_S = 1.0
-"""A trial that another sweep works on is tried again after this time."""
+_BUSY_PAUSE_S = 1.0  # then a trial that another sweep works on is tried again
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 Progress = Callable[[int, int, int], None]

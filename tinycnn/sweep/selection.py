@@ -19,8 +19,7 @@ RULES = ("validation", "reported")
 
 
 def score(result: Mapping[str, Any]) -> float:
-    """The accuracy that is reported: on the test images, or without those on the validation
-    images."""
+    """The reported accuracy: on the test images, or if there are none on the validation images."""
     return (result["test"] or result["validation"])["accuracy"]
 
 
@@ -68,9 +67,8 @@ def choose(
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean, and half the width of its 95 % confidence interval (Student's t; 0 for one value).
 
-    The values are assumed to be independent.  Folds share training images, so an interval over
-    folds is a little too narrow (Bengio and Grandvalet, JMLR 5, 2004).  Raises ValueError without
-    values.
+    It assumes independent values.  Folds share training images, so their interval is a little too
+    narrow (Bengio and Grandvalet, JMLR 5, 2004).  Raises ValueError without values.
     """
     if not values:
         raise ValueError("no values to take the mean of")

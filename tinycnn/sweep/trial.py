@@ -261,7 +261,7 @@ class Parts(Protocol):
 class Source(Protocol):
     """The data of a sweep.  It is pickled to get to the worker processes.
 
-    key      changes whenever the data, or what is done to them, do
+    key      differs for other data, and for other processing of the data
     classes  names, in the order of the labels
     parts    the data of one trial; `ferdata.TrialFaces.parts` is one such function
     """
