@@ -1,28 +1,28 @@
-"""Measurements of tinycnn: beside other engines, against the hardware, against itself.
+"""Benchmarks of tinycnn: against other engines, the hardware's peak, and other versions of itself.
 
-    python -m benchmarks               every section; some minutes, best on a quiet machine
-    python -m benchmarks --quick       the table of peers and the roofline, under a minute
-    python -m benchmarks startup       one section: peers, roofline, architectures or startup
-    python -m benchmarks --against REV this working tree beside another version of itself
-    python -m benchmarks --isa avx2    as on a machine without AVX-512, see isa.py
+    python -m benchmarks                every section; some minutes, best on a quiet machine
+    python -m benchmarks --quick        the sections peers and roofline, in under a minute
+    python -m benchmarks startup        one section: peers, roofline, architectures or startup
+    python -m benchmarks --against REV  this working tree against another revision of it
+    python -m benchmarks --isa avx2     as if the processor had no AVX-512, see isa.py
 
-Peers are optional (`pip install -e ".[bench]"`); those that are missing are listed as such.
+The other engines ("peers") are optional (`pip install -e ".[bench]"`); missing ones are reported.
 
-How fairness is kept:
-- Every engine, ours too, runs in a process of its own, held to one core or to all by the
-  operating system, with the thread count set in the engine's own way as well.  While one is timed
-  all others are stopped (SIGSTOP), so spinning threads of an idle pool disturb nobody and no engine
-  has to give up its own way of waiting.
-- Rounds are interleaved and short: every engine once a round, in a new order each round; each turn
-  starts with untimed calls, since caches and cores were another's a moment ago.
-- All get the same weights and images, and what they answer is compared with the reference in
-  float64 first.  Who disagrees is not timed.  Images at which a max-pooling or ReLU nearly ties are
-  not used: there the gradient jumps, and rounding decides.
-- A forward pass goes from a NumPy array to a NumPy array, each engine by its cheapest way.
+How the comparison is kept fair:
+- Each engine, ours included, runs in a process of its own. The operating system restricts the
+  process to one core or to all of them, and the engine's thread count is set to match. While one
+  engine is timed, the processes of all others are stopped (SIGSTOP). So their idle threads disturb
+  nobody, even if they spin, and each engine can wait for work in its own way.
+- Rounds are short and interleaved: each round times every engine once, in a new random order. A
+  turn begins with calls that are not timed, because another engine has used the cores and caches.
+- All engines get the same weights and images. Their answers are compared with a float64 reference
+  first, and an engine that disagrees is not timed. Images at which a max-pooling or a ReLU is
+  almost tied are not used: there the gradient jumps, and rounding errors decide.
+- A forward pass goes from a NumPy array to a NumPy array, in the fastest way the engine offers.
   Rearranging the weights for an engine's own layout is done beforehand and not timed.
-- A training step is forward, loss, backward and Adam, and returns the loss as a number.  Every turn
-  starts again from the same weights: none drifts into another regime.
-- A fixed loop of loads and multiply-adds is timed in every round as well.  Its spread, and how far
-  it stays above its shortest time, show whether the machine was quiet.
-- A loop of fused multiply-adds that touches no memory gives the peak that the roofline divides by.
+- A training step is forward, loss, backward and Adam, and returns the loss as a number. Every turn
+  begins with the same weights, so that all engines do the same work.
+- A fixed loop of loads and multiply-adds, the control, is timed in every round as well. Its spread,
+  and how far it is above its shortest time, show whether the machine was quiet.
+- The roofline divides by the rate of a loop of fused multiply-adds that touches no memory.
 """

@@ -1,4 +1,4 @@
-"""python -m benchmarks: options and calls; what is measured, and how, stands in the package."""
+"""python -m benchmarks: the command line. The docstring of the package says what is measured."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from . import __doc__ as DESCRIPTION
 from . import isa
 from .measures import OURS
 from .peers import ENGINES
@@ -17,31 +18,47 @@ from .workers import WorkerFailed, usable_cores
 
 SECTIONS = ("peers", "roofline", "architectures", "startup")
 QUICK_SECTIONS = ("peers", "roofline")
-RATIO_MEANS = "ratio_to_fastest_peer: that peer's time / ours; above 1 tinycnn is faster"
+RATIO_MEANS = "ratio_to_fastest_peer: time of the fastest peer / ours; above 1 tinycnn is faster"
+
+
+class Options(argparse.Namespace):
+    """The command line."""
+
+    sections: list[str]
+    quick: bool
+    json: str | None
+    against: str | None
+    isa: str
+    peers: str | None
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments, Options())
     unknown = sorted(set(options.sections) - set(SECTIONS))
     if unknown:
-        print(f"no section {unknown[0]!r}: expected one of {', '.join(SECTIONS)}", file=sys.stderr)
+        print(f"no section {unknown[0]!r}: expected some of {', '.join(SECTIONS)}", file=sys.stderr)
         return 2
     if set(_peers(options)) - set(ENGINES):
         print(f"--peers {options.peers}: expected some of {', '.join(ENGINES)}", file=sys.stderr)
         return 2
     report: dict[str, Any] = {"machine": machine(), "ratio_means": RATIO_MEANS}
-    from . import against
+    from . import version_comparison
 
     try:
-        isa.restrain(options.isa)
+        isa.restrict(options.isa)
         report["machine"]["isa"] = options.isa
         print(describe(report["machine"]))
         if options.against:
-            report["against"] = against.run(options.against, options.quick)
+            report["against"] = version_comparison.run(options.against, options.quick)
         else:
             for section in options.sections or (QUICK_SECTIONS if options.quick else SECTIONS):
                 _run_section(section, options, report)
-    except (against.NoSuchRevision, isa.NotThisHost, FileNotFoundError, WorkerFailed) as error:
+    except (
+        version_comparison.NoSuchRevision,
+        isa.NotThisHost,
+        FileNotFoundError,
+        WorkerFailed,
+    ) as error:
         print(error, file=sys.stderr)
         return 2
     report["machine"]["load_after"] = _load()
@@ -52,38 +69,57 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _peers(options: argparse.Namespace) -> list[str]:
+def _peers(options: Options) -> list[str]:
     return options.peers.split(",") if options.peers else list(ENGINES)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "sections", nargs="*", metavar="section", help=f"{', '.join(SECTIONS)}; default: all"
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="peers and roofline, under a minute")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
-    parser.add_argument("--against", metavar="REV", help="compare with another version of tinycnn")
+    parser.add_argument(
+        "sections",
+        nargs="*",
+        metavar="section",
+        help=f"what to measure: {', '.join(SECTIONS)} (default: all)",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer rounds and, if no section is named, only peers and roofline: under a minute",
+    )
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers to a JSON file")
+    parser.add_argument(
+        "--against",
+        metavar="REV",
+        help="instead of the sections: compare this working tree with a git revision of it",
+    )
     parser.add_argument(
         "--isa",
         choices=isa.CHOICES,
         default="host",
-        help="avx2: as on a machine without AVX-512, as far as the engines can be told",
+        help="vector instructions: all that this processor has, or at most AVX2 for engines that "
+        "can be restricted (default: host)",
     )
     parser.add_argument(
-        "--peers", metavar="NAMES", help="comma-separated; default: all that are installed"
+        "--peers",
+        metavar="NAMES",
+        help=f"engines to compare with, separated by commas: {', '.join(ENGINES)} (default: all "
+        "that are installed)",
     )
     return parser
 
 
-def _run_section(section: str, options: argparse.Namespace, report: dict[str, Any]) -> None:
+def _run_section(section: str, options: Options, report: dict[str, Any]) -> None:
     if section == "peers":
-        from . import comparison, peers_report
+        from . import engine_comparison, peers_report
 
         asked = _peers(options)
         names = [name for name in ENGINES if name == OURS or name in asked]
-        effort = comparison.QUICK if options.quick else comparison.FULL
-        found = comparison.compare(effort, names)
+        effort = engine_comparison.QUICK if options.quick else engine_comparison.FULL
+        found = engine_comparison.compare(effort, names)
         report.update(found)
         print(peers_report.text(found, report["machine"]["load_before"]))
     elif section == "roofline":
@@ -104,7 +140,7 @@ def _run_section(section: str, options: argparse.Namespace, report: dict[str, An
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine that the benchmarks run on."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -124,7 +160,8 @@ def machine() -> dict[str, Any]:
 def describe(machine: dict[str, Any]) -> str:
     vectors = f" ({machine['vectors']})" if machine["vectors"] else ""
     text = f"{machine['processor']}{vectors}, {machine['cores']} cores, Python {machine['python']}"
-    return "\n".join(filter(None, [text, isa.note(machine["isa"])]))
+    note = isa.note(machine["isa"])
+    return f"{text}\n{note}" if note else text
 
 
 def _load() -> str:

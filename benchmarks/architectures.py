@@ -1,4 +1,4 @@
-"""All sixteen networks of the paper: size and speed."""
+"""Size and speed of the sixteen networks of the paper."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from typing import Any
 
 import numpy as np
 
-from .measures import quartiles
-from .roofline import one_core, seconds_a_call
+from .measures import quartiles, seconds_per_call
+from .roofline import one_core
 from .table import render, significant
 from .workers import usable_cores
 
 PAPER_MS = {"M": 0.89, "S": 0.78, "XS": 0.63, "XXS": 0.53}
-"""Milliseconds an image by size, on an Intel i7-7700HQ: Cugu, Sener, Akbas, arXiv 1711.07011v4.
-The paper's figures are for the sizes, not for each candidate."""
+"""Milliseconds per image on an Intel i7-7700HQ, from Cugu, Sener, Akbas, arXiv 1711.07011v4. The
+paper gives one number for each size, not for each of the sixteen networks."""
 
 
 def measure(n_rounds: int) -> list[dict[str, Any]]:
-    """A row for each network; rounds go through all of them."""
+    """A row for each network.  Each round times all of them."""
     from tinycnn.formats.safetensors import to_bytes
     from tinycnn.models.microexpnet import SIZES, VARIANTS, microexpnet
 
     x = np.random.default_rng(0).integers(0, 256, (64, 84, 84, 1)).astype(np.float32)
     one = x[:1].copy()
     pairs = [(variant, size) for variant in VARIANTS for size in SIZES]
-    alone = [microexpnet(*pair, n_threads=1) for pair in pairs]
-    together = [microexpnet(*pair) for pair in pairs]
+    on_one_core = [microexpnet(variant, size, n_threads=1) for variant, size in pairs]
+    on_all_cores = [microexpnet(variant, size) for variant, size in pairs]
     seconds_1: list[list[float]] = [[] for _ in pairs]
     seconds_64: list[list[float]] = [[] for _ in pairs]
     for k in range(n_rounds + 1):  # the first round warms up
         with one_core():
-            for network, times in zip(alone, seconds_1):
+            for network, times in zip(on_one_core, seconds_1):
                 network.forward(one)
-                times.append(seconds_a_call(lambda: network.forward(one), 20))
-        for network, times in zip(together, seconds_64):
+                times.append(seconds_per_call(lambda: network.forward(one), 20))
+        for network, times in zip(on_all_cores, seconds_64):
             network.forward(x)
-            times.append(seconds_a_call(lambda: network.forward(x), 1))
+            times.append(seconds_per_call(lambda: network.forward(x)))
     return [
         {
             "variant": variant,
@@ -47,12 +47,14 @@ def measure(n_rounds: int) -> list[dict[str, Any]]:
             "images_per_s": len(x) / quartiles(times_64[1:]).median,
             "paper_s": PAPER_MS[size] / 1e3,
         }
-        for (variant, size), network, times_1, times_64 in zip(pairs, alone, seconds_1, seconds_64)
+        for (variant, size), network, times_1, times_64 in zip(
+            pairs, on_one_core, seconds_1, seconds_64
+        )
     ]
 
 
 def text(rows: list[dict[str, Any]]) -> str:
-    """What `measure` found."""
+    """The rows of `measure` as a table."""
     header = (
         "network",
         "parameters",
@@ -78,5 +80,5 @@ def text(rows: list[dict[str, Any]]) -> str:
     ]
     lines = ["", render(header, cells)]
     lines += [f"us an image: batch 1, one core; images/s: batch 64, {len(usable_cores())} threads"]
-    lines += ["paper's: by size, on an Intel i7-7700HQ (Cugu et al., arXiv 1711.07011v4)"]
+    lines += ["paper's: for each size, on an Intel i7-7700HQ (Cugu et al., arXiv 1711.07011v4)"]
     return "\n".join(lines)

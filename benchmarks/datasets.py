@@ -1,9 +1,11 @@
-"""python -m benchmarks.datasets: opening data sets, from source and from the cache.
+"""Time and memory for opening data sets: from their source, from the cache, and packed.
 
-A FER2013 csv of all 35,887 rows (pixels at random), and a folder per class of 84x84 images. Each
-line is a process of its own. CPU time is what tells on a busy machine. Memory is the most that it
-ever held after its imports (VmHWM, reset before), in multiples of the pixels' own size; Linux alone
-tells that.
+    python -m benchmarks.datasets
+
+The data sets are a FER2013 CSV file with all 35,887 rows of random pixels, and a folder of 84x84
+images with a subfolder per class. Each row of the table is measured in processes of its own. On a
+busy machine look at the CPU time. The memory is the largest amount after the imports (VmHWM, which
+only Linux has), divided by the size of the pixels.
 """
 
 from __future__ import annotations
@@ -25,9 +27,17 @@ USAGE = ((28_709, "Training"), (3_589, "PublicTest"), (3_589, "PrivateTest"))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m benchmarks.datasets", description=__doc__)
-    parser.add_argument("--images", type=int, default=10_000, help="files of the folder (10000)")
-    parser.add_argument("--rounds", type=int, default=3, help="the fastest is shown (3)")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.datasets",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--images", type=int, default=10_000, help="number of image files in the folder (10000)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="number of processes; the fastest is shown (3)"
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
@@ -43,15 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
             rows.append([what, "source", *_child(folder / what, 1)])
             rows.append([what, "cache", *_child(folder / what, options.rounds)])
         rows.append(["fer2013.npz", "packed", *_child(folder / "fer2013.npz", options.rounds)])
-    print(
-        render(
-            ["what", "read from", "images", "MB of pixels", "s", "CPU s", "memory / pixels"], rows
-        )
-    )
+    header = ["what", "read from", "images", "MB of pixels", "s", "CPU s", "memory / pixels"]
+    print(render(header, rows))
     return 0
 
 
 def _child(path: Path, n_times: int) -> list[str]:
+    """The measured columns of a row: the shortest times and the largest memory of n_times runs."""
     command = [sys.executable, "-m", "benchmarks.datasets", "--child", str(path)]
     runs = [
         subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
@@ -63,11 +71,12 @@ def _child(path: Path, n_times: int) -> list[str]:
 
 
 def _measure(path: str) -> int:
+    """Open the data set and print what `_child` reads."""
     import ferdata
-    import ferdata.opening  # noqa: F401
+    import ferdata.dataset_loading  # noqa: F401
 
     before = _kilobytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     start, cpu_start = time.perf_counter(), time.process_time()
     dataset = ferdata.open(path)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start

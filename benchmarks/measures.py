@@ -1,8 +1,9 @@
-"""Errors, quartiles, ratios and the rows of the report: arithmetic alone."""
+"""Times, errors, quartiles, and the rows of the comparison with other engines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,19 @@ import numpy as np
 OURS = "tinycnn"
 
 MAX_ERROR = 1e-4
-"""An engine that is further than this from the reference is not timed."""
+"""An engine with a larger error than this is not timed."""
+
+
+def seconds_per_call(call: Callable[[], object], n_calls: int = 1) -> float:
+    """Mean time of n_calls calls in a row."""
+    started = time.perf_counter()
+    for _ in range(n_calls):
+        call()
+    return (time.perf_counter() - started) / n_calls
 
 
 def error(a: np.ndarray, b: np.ndarray) -> float:
-    """max|a - b| / max|b|; inf for another shape or a NaN."""
+    """max|a - b| / max|b|; infinite if the shapes differ or a is not finite."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape or not np.isfinite(a).all():
         return float("inf")
@@ -30,19 +39,20 @@ class Quartiles(NamedTuple):
 
     @property
     def spread(self) -> float:
-        """Half the distance of the quartiles, as a share of the median."""
+        """Half the distance between the quartiles, divided by the median."""
         return (self.q3 - self.q1) / 2 / self.median
 
 
 def quartiles(values: Sequence[float]) -> Quartiles:
-    """Quartiles of values (interpolated).  Raises ValueError for none at all."""
+    """Interpolated quartiles.  Raises ValueError if there are no values."""
     if not len(values):
         raise ValueError("no values: expected one or more")
-    return Quartiles(*(float(q) for q in np.percentile(np.asarray(values, float), (25, 50, 75))))
+    q1, median, q3 = np.percentile(np.asarray(values, float), (25, 50, 75)).tolist()
+    return Quartiles(q1, median, q3)
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """Times as the JSON has them.  best_s is the shortest: on a busy machine it says more."""
+    """Times for the JSON file.  best_s, the shortest, says most on a busy machine."""
     q = quartiles(values)
     return {"median_s": q.median, "q1_s": q.q1, "q3_s": q.q3, "best_s": min(values)}
 
@@ -55,13 +65,14 @@ def comparison_row(
     errors: Mapping[str, float],
     left_out: Mapping[str, str],
 ) -> dict[str, Any]:
-    """One row of the table: a task on so many threads, by every engine.
+    """One row of the table: a task by every engine, with the same number of threads.
 
-    times     seconds a call by engine, one for each round, OURS among them
-    errors    by engine, against the reference
-    left_out  why an engine has no times
-    ratio_to_fastest_peer is that peer's median time / ours: above 1 we are faster.  paired_ratio
-    has the quartiles of the same ratio taken within each round, where noise hits both alike.
+    times     engine -> seconds per call, one value for each round; OURS is one of the engines
+    errors    engine -> error against the reference
+    left_out  engine -> why it has no times
+    In the row, ratio_to_fastest_peer is the median time of the fastest peer / ours: above 1 ours is
+    faster.  paired_ratio has the quartiles of the same ratio within each round; there a
+    disturbance affects both engines alike.
     """
     peers = {name: summary(t) for name, t in times.items() if name != OURS}
     row: dict[str, Any] = {"task": task, "batch": batch, "threads": threads}

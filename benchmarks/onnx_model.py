@@ -1,7 +1,7 @@
-"""MicroExpNet as an ONNX model, written field by field: no package is needed for so small a file.
+"""MicroExpNet as an ONNX model, encoded by hand, so that the package onnx is not needed.
 
-ONNX is protobuf: a message is a row of (field number, wire type, value).  Field numbers are those
-of onnx.proto3 (ONNX 1.x, IR version 8), named beside each.
+An ONNX file is a protobuf message: a sequence of (field number, wire type, value).  The field
+numbers in the docstrings are those of onnx.proto3 (ONNX 1.x, IR version 8).
 """
 
 from __future__ import annotations
@@ -43,14 +43,15 @@ def _attribute(name: str, value: int | list[int]) -> bytes:
 
 
 def _node(operation: str, inputs: list[str], output: str, **attributes: int | list[int]) -> bytes:
-    """NodeProto as node (1) of a graph: input 1, output 2, op_type 4, attribute 5."""
+    """Field node (1) of a GraphProto, a NodeProto: input 1, output 2, op_type 4, attribute 5."""
     parts = [_bytes(1, name) for name in inputs] + [_bytes(2, output), _bytes(4, operation)]
     parts += [_bytes(5, _attribute(name, value)) for name, value in attributes.items()]
     return _bytes(1, b"".join(parts))
 
 
 def _tensor(name: str, values: np.ndarray) -> bytes:
-    """TensorProto as initializer (5) of a graph: dims 1, data_type 2, name 8, raw_data 9."""
+    """Field initializer (5) of a GraphProto, a TensorProto: dims 1, data_type 2, name 8, raw_data
+    9."""
     dims = b"".join(_number(1, n) for n in values.shape)
     data = np.ascontiguousarray(values, "<f4").tobytes()
     return _bytes(5, dims + _number(2, FLOAT) + _bytes(8, name) + _bytes(9, data))
@@ -64,9 +65,10 @@ def _value(field: int, name: str, shape: tuple[int, ...]) -> bytes:
 
 
 def microexpnet_onnx(weights: Mapping[str, np.ndarray], batch: int) -> bytes:
-    """The model with `weights` (tinycnn's names and layout), images (batch, 1, 84, 84).
+    """The model file, for images (batch, 1, 84, 84).
 
-    Pads are explicit (top, left, bottom, right): TensorFlow's "same" is not symmetric.
+    weights: with tinycnn's names and layout.  The pads are written out (top, left, bottom, right),
+    because TensorFlow's padding "same" is not symmetric.
     """
     w = {k: v.transpose(3, 2, 0, 1) if v.ndim == 4 else v for k, v in weights.items()}
     w["dense1.w"] = dense_rows_to_chw(w["dense1.w"])

@@ -1,4 +1,4 @@
-"""The most that one core can do: fused multiply-adds on registers, no memory touched."""
+"""The peak arithmetic rate of one core: fused multiply-adds on registers, without memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 N_ACCUMULATORS = 12
-"""Enough independent sums to hide the latency of one (4 cycles at 2 a cycle need 8), and few
-enough to stay in 16 registers beside the operands."""
+"""Independent sums: enough to hide the latency of a multiply-add (4 cycles, with 2 started in each
+cycle, need 8), few enough to fit into 16 registers together with the operands."""
 
 N_TURNS = 200_000
-"""About a millisecond, as long as a kernel's turn."""
+"""Iterations of the loop: about a millisecond, as long as a kernel's turn in the roofline."""
 
 
 def _make_multiply_adds(lanes: int) -> Any:
-    """An intrinsic (n_turns, start float32) -> float32: n_turns times a multiply-add on each of
-    N_ACCUMULATORS vectors of `lanes` float32."""
+    """A Numba intrinsic (n_turns, start float32) -> float32, the sum of all lanes.
+
+    It repeats n_turns times: one multiply-add on each of N_ACCUMULATORS vectors of `lanes` float32.
+    """
 
     @intrinsic
     def multiply_adds(typingctx, n_turns, start):
@@ -43,11 +45,11 @@ def _make_multiply_adds(lanes: int) -> Any:
             half = broadcast(ir.Constant(scalar, 0.5))
             first = broadcast(start)
             acc = [cgutils.alloca_once(builder, vector) for _ in range(N_ACCUMULATORS)]
-            for k, a in enumerate(acc):  # different, or LLVM would merge them into one
+            for k, a in enumerate(acc):  # different values, or LLVM would merge the accumulators
                 start_k = builder.fadd(first, broadcast(ir.Constant(scalar, float(k))))
                 builder.store(start_k, a)
             with cgutils.for_range(builder, n_turns):
-                for a in acc:  # a = a/2 + start: stays finite, never denormal
+                for a in acc:  # a = a/2 + start stays finite and never becomes denormal
                     total = builder.call(multiply_add, [builder.load(a), half, first])
                     builder.store(total, a)
             total = builder.load(acc[0])
@@ -75,10 +77,9 @@ def _loop(lanes: int) -> Callable[[int, np.float32], float]:
 
 
 class Peak:
-    """The loop for this host; `rate()` runs it once."""
+    """The loop with the vector width that is fastest here; `rate()` runs it once."""
 
     def __init__(self) -> None:
-        """Takes the width that is fastest here: wider vectors are not always."""
         self.lanes, best = 4, 0.0
         self._run = _loop(4)
         for lanes in (4, 8, 16):
@@ -88,11 +89,11 @@ class Peak:
                 self.lanes, self._run, best = lanes, loop, rate
 
     @staticmethod
-    def _rate(loop: Callable, lanes: int) -> float:
+    def _rate(loop: Callable[[int, np.float32], float], lanes: int) -> float:
         started = time.perf_counter()
         loop(N_TURNS, np.float32(1))
         return N_TURNS * N_ACCUMULATORS * lanes / (time.perf_counter() - started)
 
     def rate(self) -> float:
-        """Multiply-adds a second, now."""
+        """Multiply-adds per second of one run of the loop."""
         return self._rate(self._run, self.lanes)

@@ -1,4 +1,4 @@
-"""The comparison with peers, as text."""
+"""The comparison with other engines as text."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from typing import Any
 from .measures import OURS, Quartiles
 from .table import comparison_table, ms
 
-NOISY = 0.03
-"""A control that spreads more than this means that the machine had other work."""
-BUSY = 1.0
-"""So does such a load average before anything was measured."""
-SHARED = 0.15
-"""So does a control whose median is so much above its shortest time: something shared the core."""
+# The machine counts as busy with other work if one of these limits is exceeded.
+MAX_SPREAD = 0.03
+"""Of the control's spread in a row, and of the drift of its median between rows."""
+MAX_LOAD = 1.0
+"""Of the load average before the measurements."""
+MAX_ABOVE_BEST = 0.15
+"""Of the control's median above its shortest time: more means that something shared the core."""
 
 
 def text(found: dict[str, Any], load: str) -> str:
-    """What `comparison.compare` found; load: the average of the minute before."""
+    """What `engine_comparison.compare` found; load: load average before the measurements."""
     rows = found["rows"]
     lines = [
         "",
-        "Median ms a call, ± half the distance of its quartiles; weights: " + found["weights"],
+        "Median ms per call, ± half the distance between the quartiles; weights: "
+        + found["weights"],
     ]
     lines += [comparison_table(rows, list(found["engines"]))]
-    lines += ["its time / ours: above 1 we are faster; in brackets the quartiles over the rounds"]
+    lines += [
+        "its time / ours: above 1 tinycnn is faster; in brackets its quartiles over the rounds"
+    ]
     lines += ["", "engines: " + ", ".join(f"{n} {v}".strip() for n, v in found["engines"].items())]
     lines += [f"largest error against the float64 reference: {_errors(rows)}"]
     for name, why in found["absent"].items():
@@ -37,7 +41,7 @@ def text(found: dict[str, Any], load: str) -> str:
 
 
 def _without_repeats(lines: list[str]) -> list[str]:
-    """What was left out is left out on one thread and on all: said once."""
+    """The same engine is often left out with one thread and with all: keep one of equal lines."""
     return [line for k, line in enumerate(lines) if not line or line not in lines[:k]]
 
 
@@ -56,14 +60,14 @@ def _control(control: list[dict[str, float]], load: str) -> list[str]:
     worst = max(c["spread"] for c in control)
     medians = [c["median_s"] for c in control]
     drift = max(medians) / min(medians) - 1
-    busy = load.replace(".", "").isdigit() and float(load) >= BUSY
+    busy = load.replace(".", "").isdigit() and float(load) >= MAX_LOAD
     above = max(medians) / min(c["best_s"] for c in control) - 1
-    quiet = worst <= NOISY and drift <= NOISY and above <= SHARED and not busy
+    steady = worst <= MAX_SPREAD and drift <= MAX_SPREAD and above <= MAX_ABOVE_BEST
     first = control[0]
     q = Quartiles(first["q1_s"], first["median_s"], first["q3_s"])
     return [
         f"control (a fixed loop of loads and multiply-adds, one core, every round): {ms(q)} ms; "
-        f"widest spread of a row {worst:.0%}, drift between rows {drift:.0%}, slowest median "
+        f"largest spread of a row {worst:.0%}, drift between rows {drift:.0%}, slowest median "
         f"{above:.0%} above the shortest time; load average before: {load}; "
-        + ("the machine was quiet" if quiet else "THE MACHINE WAS NOT QUIET")
+        + ("the machine was quiet" if steady and not busy else "THE MACHINE WAS NOT QUIET")
     ]

@@ -1,10 +1,12 @@
-"""python -m benchmarks.preprocessing: photos to 84x84, against decoding the same files alone.
+"""Speed of preprocessing, from photos to 84x84 faces, compared with only decoding the files.
 
-Photos of scikit-image's astronaut, cut as CK+ frames its people (640x490, the face 40 % of the
-height) and with noise, as grey PNG, as CK+ comes, and as colour JPEG; of more than 200 photos the
-others are links to them. Decoding alone is Pillow's open and load, in as many threads. Every round
-takes the files 250 at a time and first decodes, then preprocesses them; rates are those of the
-whole, ratios the medians over all such parts.
+    python -m benchmarks.preprocessing
+
+The photos show scikit-image's astronaut, framed like the people in CK+ (640x490, the face takes
+40 % of the height), with noise. They are grey PNG files, as in CK+, and colour JPEG files. Only 200
+are different; the rest are links to these. Decoding is Pillow's open and load, in as many threads.
+Each round processes the files in parts of 250: it decodes a part, then preprocesses it. The printed
+rates are over all parts, the ratio is the median over the parts.
 """
 
 from __future__ import annotations
@@ -13,28 +15,40 @@ import argparse
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from .measures import seconds_per_call
 from .table import render, significant
 
 N_DIFFERENT, N_AT_ONCE = 200, 250
 FACE_AND_SHOULDERS = (68, 0, 379, 238)  # left, top, right, bottom in the astronaut's picture
 WAYS = ("no framing", "fer2013, boxes given", "fer2013", "paper")
+"""Without framing; with a given face box, so no face is searched; with both framings."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m benchmarks.preprocessing", description=__doc__)
-    parser.add_argument("--photos", type=int, default=300, help="how many of each kind (300)")
-    parser.add_argument("--rounds", type=int, default=5, help="5")
-    parser.add_argument("--workers", type=int, default=2, help="threads (2)")
-    parser.add_argument("--kinds", default="png,jpg", help="png,jpg")
-    parser.add_argument("--framings", default=";".join(WAYS), help="; between them")
-    parser.add_argument("--size", default="640x490", help="width and height in px (640x490)")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.preprocessing",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--photos", type=int, default=300, help="number of each kind (300)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (5)")
+    parser.add_argument("--workers", type=int, default=2, help="number of threads (2)")
+    parser.add_argument(
+        "--kinds", default="png,jpg", help="file formats, separated by commas (png,jpg)"
+    )
+    parser.add_argument(
+        "--framings",
+        default=";".join(WAYS),
+        help="how faces are cut, separated by semicolons (%(default)s)",
+    )
+    parser.add_argument(
+        "--size", default="640x490", help="width and height of the photos in px (640x490)"
+    )
     options = parser.parse_args(arguments)
     width, height = map(int, options.size.split("x"))
     rows = []
@@ -44,12 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
             mode = {"png": "L", "jpg": "RGB"}[kind]
             paths = _write_photos(Path(name), kind, mode, (width, height), options.photos)
             for way in options.framings.split(";"):
-                rows.append([f"{kind} {mode}", way, *_measured(paths, way, options)])
+                found = _measured(paths, way, options.rounds, options.workers)
+                rows.append([f"{kind} {mode}", way, *found])
     print(render(["files", "framing", "decoded/s", "preprocessed/s", "ratio"], rows))
     return 0
 
 
-def _measured(paths: list[Path], way: str, options: argparse.Namespace) -> list[str]:
+def _measured(paths: list[Path], way: str, n_rounds: int, n_workers: int) -> list[str]:
+    """The last three columns of a row of the table."""
     from ferdata.preprocess import frame_photos
 
     framing = None if way == "no framing" else way.split(",")[0]
@@ -61,17 +77,17 @@ def _measured(paths: list[Path], way: str, options: argparse.Namespace) -> list[
 
     def preprocess(some: list[Path], key: str) -> None:
         given = None if boxes is None else boxes[: len(some)]
-        frame_photos(some, framing=framing, cache_key=key, n_workers=options.workers, boxes=given)
+        frame_photos(some, framing=framing, cache_key=key, n_workers=n_workers, boxes=given)
 
-    preprocess(paths[:2], f"warm {way}")  # compiles
+    preprocess(paths[:2], f"warm {way}")  # compiles the kernels
     decoded, preprocessed = [], []
-    for i in range(options.rounds):
+    for i in range(n_rounds):
         for k in range(0, len(paths), N_AT_ONCE):
             some, key = paths[k : k + N_AT_ONCE], f"{way} {paths[0].suffix} {i} {k}"
-            decoded.append(_seconds(lambda: _decode(some, options.workers)))
-            preprocessed.append(_seconds(lambda: preprocess(some, key)))
+            decoded.append(seconds_per_call(lambda: _decode(some, n_workers)))
+            preprocessed.append(seconds_per_call(lambda: preprocess(some, key)))
     ratio = np.median(np.array(decoded) / np.array(preprocessed))
-    rates = [len(paths) * options.rounds / sum(seconds) for seconds in (decoded, preprocessed)]
+    rates = [len(paths) * n_rounds / sum(seconds) for seconds in (decoded, preprocessed)]
     return [significant(rate) for rate in rates] + [f"{ratio:.2f}"]
 
 
@@ -85,12 +101,6 @@ def _decode(paths: list[Path], n_workers: int) -> None:
     with ThreadPoolExecutor(n_workers) as pool:
         for _ in pool.map(one, paths):
             pass
-
-
-def _seconds(call: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def _write_photos(
@@ -109,7 +119,7 @@ def _write_photos(
             os.link(paths[i % N_DIFFERENT], paths[-1])
             continue
         noisy = np.clip(pixels + rng.normal(0, 3, pixels.shape), 0, 255).astype(np.uint8)
-        Image.fromarray(noisy).save(paths[-1], **({"quality": 90} if kind == "jpg" else {}))
+        Image.fromarray(noisy).save(paths[-1], quality=90)  # PNG has no quality and ignores it
     return paths
 
 

@@ -1,19 +1,24 @@
-"""What every engine is given: the same weights, images and targets; and what it should answer."""
+"""The task that every engine gets: weights, images and targets, and the right answers."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tinycnn.distillation import Distillation
 
 N_IMAGES = 64
 TEMPERATURE, SOFT_WEIGHT, LEARNING_RATE = 4.0, 0.7, 1e-4
 N_CHECKED_STEPS = 4
 
 MARGIN = 1e-5
-"""Images nearer than this to a tie are not used, see `tie_distance`."""
+"""Images with a smaller `tie_distance` are not used."""
 
 PUBLISHED_NAMES = {
     "wc1": "conv1.w",
@@ -25,17 +30,18 @@ PUBLISHED_NAMES = {
     "wo": "dense2.w",
     "bo": "dense2.b",
 }
-"""Tensors of the published checkpoint (weights.npz) -> names in `tinycnn`."""
+"""Names in the published checkpoint (weights.npz) -> names in tinycnn."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """MicroExpNet with these weights on these images.
+    """Weights of MicroExpNet, and a batch to run and train it on.
 
-    weights         by tinycnn's names; convolutions (KH, KW, C, F), dense (fan_in, units)
-    x               (64, 84, 84, 1) float32, raw pixels 0..255
-    labels          (64,) int64;  teacher_logits  (64, 8) float32
-    tflite_folder   holds microexpnet_b1.tflite and _b64.tflite with these weights; "" if none does
+    weights         tinycnn's names -> arrays; convolutions (KH, KW, C, F), dense (fan_in, units)
+    x               float32 (64, 84, 84, 1), pixels 0..255
+    labels          int64 (64,);  teacher_logits  float32 (64, 8)
+    tflite_folder   of microexpnet_b1.tflite and microexpnet_b64.tflite, models with these weights;
+                    "" if there is none
     """
 
     weights: dict[str, np.ndarray]
@@ -45,26 +51,37 @@ class Problem:
     tflite_folder: str
 
     def save(self, path: Path) -> None:
-        """As .npz, for the workers."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
-        np.savez(path, **arrays, **{f"weights/{name}": w for name, w in self.weights.items()})
+        """Write an .npz file for the engines' processes."""
+        arrays = {"x": self.x, "labels": self.labels, "teacher_logits": self.teacher_logits}
+        arrays["tflite_folder"] = np.array(self.tflite_folder)
+        arrays.update({f"weights/{name}": w for name, w in self.weights.items()})
+        save_arrays(path, arrays)
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """np.savez for names that are known at run time only."""
+    members: dict[str, Any] = dict(arrays)  # Any, because savez has a keyword for a bool as well
+    np.savez(path, **members)
 
 
 def load_problem(path: Path) -> Problem:
-    """The problem that `Problem.save` wrote."""
+    """The problem in a file of `Problem.save`."""
     with np.load(path, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    prefix = "weights/"
-    weights = {k[len(prefix) :]: arrays.pop(k) for k in list(arrays) if k.startswith(prefix)}
-    arrays["tflite_folder"] = str(arrays["tflite_folder"])
-    return Problem(weights, **arrays)
+        prefix = "weights/"
+        return Problem(
+            {k.removeprefix(prefix): stored[k] for k in stored.files if k.startswith(prefix)},
+            stored["x"],
+            stored["labels"],
+            stored["teacher_logits"],
+            str(stored["tflite_folder"]),
+        )
 
 
 def make_problem() -> Problem:
-    """The published network where TINYCNN_SHARED names the folder that holds it, else a new one
-    with seeded weights (for which there are no .tflite files).  Images are seeded noise.
+    """The published network if the environment variable TINYCNN_SHARED names the folder with it,
+    else a network with seeded random weights, which has no .tflite files.  Images are seeded noise.
 
-    Raises FileNotFoundError where TINYCNN_SHARED is set and has no such network.
+    Raises FileNotFoundError if TINYCNN_SHARED is set and the network is not there.
     """
     from tinycnn.models.microexpnet import microexpnet
 
@@ -78,8 +95,8 @@ def make_problem() -> Problem:
         folder = Path(shared) / "data" / "microexpnet_ck"
         if not (folder / "weights.npz").is_file():
             raise FileNotFoundError(
-                f"TINYCNN_SHARED={shared}: no {folder / 'weights.npz'}; unset it to measure with "
-                "seeded weights"
+                f"TINYCNN_SHARED={shared}: no file {folder / 'weights.npz'}; unset the variable "
+                "to measure with random weights"
             )
         with np.load(folder / "weights.npz", allow_pickle=False) as published:
             weights = {ours: published[name] for name, ours in PUBLISHED_NAMES.items()}
@@ -88,7 +105,7 @@ def make_problem() -> Problem:
 
 
 def _images(rng: np.random.Generator, weights: dict[str, np.ndarray]) -> np.ndarray:
-    """Noise (64, 84, 84, 1), each image at least MARGIN from a tie."""
+    """Noise (64, 84, 84, 1), images with a `tie_distance` above MARGIN."""
     kept = np.zeros((0, 84, 84, 1), np.float32)
     for _ in range(20):
         drawn = rng.integers(0, 256, (N_IMAGES, 84, 84, 1)).astype(np.float32)
@@ -99,11 +116,12 @@ def _images(rng: np.random.Generator, weights: dict[str, np.ndarray]) -> np.ndar
 
 
 def tie_distance(weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """By image: how near a max-pooling or ReLU comes to a tie, as a share of its layer's largest
-    value.
+    """For each image, the smallest distance from a tie in any max-pooling or ReLU.
 
-    At a tie the gradient jumps: which of two equal values is the larger is decided by rounding, and
-    rightly so in either way.  Engines can be compared only away from there.
+    It is the difference of the two largest values (0 counts as one for a ReLU), divided by the
+    largest absolute value of the layer.  At a tie the gradient jumps: rounding errors decide which
+    of two equal values is the larger, and both answers are right.  So engines can be compared only
+    on images without ties.
     """
     from tinycnn import reference
 
@@ -117,7 +135,7 @@ def tie_distance(weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
         half = (size + odd) // 2
         windows = full.reshape(len(z), half, 2, half, 2, -1).transpose(0, 1, 3, 5, 2, 4)
         windows = windows.reshape(len(z), -1, 4)
-        zero = np.zeros((*windows.shape[:2], 1), z.dtype)  # ReLU: one more that may be the largest
+        zero = np.zeros((*windows.shape[:2], 1), z.dtype)  # ReLU: 0 may be the largest value
         ordered = np.sort(np.concatenate([windows, zero], axis=2), axis=2)
         found.append((ordered[..., -1] - ordered[..., -2]).min(axis=1) / abs(z).max())
         y = ordered[..., -1].reshape(len(z), half, half, -1)
@@ -127,7 +145,8 @@ def tie_distance(weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Answers:
-    """logits (64, 8); losses of the first training steps; gradients of the first, by name."""
+    """logits (64, 8); losses of the first N_CHECKED_STEPS training steps; gradients of the first
+    step, by parameter name."""
 
     logits: np.ndarray
     losses: np.ndarray
@@ -135,7 +154,7 @@ class Answers:
 
 
 def reference_answers(problem: Problem) -> Answers:
-    """What is right: tinycnn's NumPy reference in float64."""
+    """The right answers, by tinycnn's NumPy reference in float64."""
     from tinycnn.models.microexpnet import microexpnet
     from tinycnn.optim import Adam
 
@@ -144,7 +163,8 @@ def reference_answers(problem: Problem) -> Answers:
         parameter[:] = problem.weights[name]
     optimizer = Adam(LEARNING_RATE, backend="numpy")
     x = problem.x.astype(np.float64)
-    logits, losses, gradients = network.forward(x), [], {}
+    logits, losses = network.forward(x), []
+    gradients: dict[str, np.ndarray] = {}
     for step in range(N_CHECKED_STEPS):
         value, dlogits = kd_loss()(
             network.forward(x, training=True),
@@ -160,8 +180,8 @@ def reference_answers(problem: Problem) -> Answers:
     return Answers(logits, np.array(losses), gradients)
 
 
-def kd_loss():
-    """The loss of every training step: Hinton's distillation, soft term times t*t."""
+def kd_loss() -> Distillation:
+    """The loss of every training step: Hinton's distillation, with the soft term times t*t."""
     from tinycnn import Distillation
 
     return Distillation(TEMPERATURE, SOFT_WEIGHT, "hinton")

@@ -1,10 +1,9 @@
-"""Each kernel against the most that one core can do, and the whole network."""
+"""Speed of each kernel and of the whole network, compared with the peak of one core."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,18 +15,23 @@ from .kernel_lines import (
     make_lines,
     without_line,
 )
-from .measures import quartiles
+from .measures import quartiles, seconds_per_call
 from .peak import Peak
 from .table import render, significant
 from .workers import cores_for
 
 TURN_S = 0.001
-"""Length of a kernel's turn in each round: calls are repeated to fill it.  Shorter than a time
-slice, so that on a busy machine most turns are not interrupted."""
+"""Length of a kernel's turn in each round, filled with calls.  It is shorter than the scheduler's
+time slice, so that most turns are not interrupted on a busy machine."""
 
 
 def measure(n_rounds: int) -> dict[str, Any]:
-    """{"peak_gmac_per_s", "peak_spread", "lines", "failed", "without_line"}."""
+    """Time every kernel on one core.
+
+    peak_gmac_per_s, peak_spread   of the loop in peak.py
+    lines         a row for each kernel and layer;  failed: kernel -> why it could not be called
+    without_line  kernels that have no benchmark
+    """
     from .peers import ours
     from .problem import make_problem
 
@@ -48,21 +52,21 @@ def measure(n_rounds: int) -> dict[str, Any]:
 
 
 def time_lines(
-    lines: list[Line], peak: Any, n_rounds: int, turn_s: float = TURN_S
+    lines: list[Line], peak: Peak, n_rounds: int, turn_s: float = TURN_S
 ) -> dict[str, Any]:
-    """Every line once a round, each right behind the peak that it is a share of."""
+    """Each round times every line once, and directly before each the peak that it is divided by."""
     n_calls = {}
     for k, line in enumerate(lines):
         line.call()
-        n_calls[k] = max(int(turn_s / max(seconds_a_call(line.call, 1), 1e-7)), 1)
+        n_calls[k] = max(int(turn_s / max(seconds_per_call(line.call), 1e-7)), 1)
     seconds: dict[int, list[float]] = {k: [] for k in n_calls}
     shares: dict[int, list[float]] = {k: [] for k in n_calls}
     peaks = []
     for _ in range(n_rounds):
         for k, line in enumerate(lines):
-            line.call()  # its arrays into the caches; the peak's loop leaves them there
+            line.call()  # loads its arrays into the caches; the peak's loop uses no memory
             rate = peak.rate()
-            spent = seconds_a_call(line.call, n_calls[k])
+            spent = seconds_per_call(line.call, n_calls[k])
             peaks.append(rate)
             seconds[k].append(spent)
             shares[k].append(line.macs / spent / rate)
@@ -80,17 +84,9 @@ def time_lines(
     return {"peak_gmac_per_s": q.median / 1e9, "peak_spread": q.spread, "lines": rows}
 
 
-def seconds_a_call(call: Callable[[], Any], n_calls: int) -> float:
-    """Of n_calls in a row."""
-    started = time.perf_counter()
-    for _ in range(n_calls):
-        call()
-    return (time.perf_counter() - started) / n_calls
-
-
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Hold this process to one core."""
+    """Restrict this process to one core, on systems where that is possible."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -103,7 +99,7 @@ def one_core() -> Iterator[None]:
 
 
 def text(found: dict[str, Any]) -> str:
-    """What `measure` found."""
+    """What `measure` found, as a table."""
     rows = []
     for row in found["lines"]:
         rate = share = memory = "-"
@@ -118,9 +114,13 @@ def text(found: dict[str, Any]) -> str:
     lines = ["", f"FMA peak of one core: {found['peak_gmac_per_s']:.1f} GMAC/s"]
     lines[-1] += f" ±{found['peak_spread']:.0%} (registers only, measured between the kernels)"
     lines += [render(header, rows)]
-    lines += ["kernels: chunks of 8 images, losses 64 rows; products with padding not counted"]
-    lines += ["a call from Python, about 0.3 us, is part of every line: much of the smallest"]
-    lines += ["network: forward of 8 images, training step of 64, counted on direct convolution"]
+    lines += [
+        "kernels: chunks of 8 images, losses of 64 rows; products with padding are not counted"
+    ]
+    lines += ["every line contains a call from Python, about 0.3 us: much of the smallest kernels"]
+    lines += [
+        "network: forward of 8 images, training step of 64; products as in direct convolution"
+    ]
     lines += [f"not measured: {name}: {why}" for name, why in found["failed"].items()]
     if found["without_line"]:
         lines.append("NO BENCHMARK FOR: " + ", ".join(found["without_line"]))

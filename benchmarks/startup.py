@@ -1,4 +1,4 @@
-"""What it costs to begin: import, first prediction, memory, disk; ours and the peers'."""
+"""Start-up costs of tinycnn and its peers: import, first prediction, memory, disk space."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import installed
+from . import installed_size
 from .measures import OURS, quartiles
 from .peers import ENGINES
 from .problem import make_problem
@@ -21,7 +21,8 @@ MISSING = "not installed"
 
 
 def measure(n_runs: int) -> list[dict[str, Any]]:
-    """A row for each way to begin; medians of n_runs processes (of one where it compiles)."""
+    """A row for each engine and way to start: medians of n_runs processes, or of one process if it
+    has to compile."""
     with tempfile.TemporaryDirectory(prefix="tinycnn-bench-") as name:
         folder = Path(name)
         problem, cache = folder / "problem.npz", str(folder / "cache")
@@ -51,12 +52,12 @@ def _row(
         return {**row, "failed": str(failure)}
     for key in ("import_s", "first_s", "cpu_s", "peak_bytes"):
         row[key] = quartiles([run[key] for run in runs]).median
-    row["install_bytes"], row["install_with_requirements_bytes"] = installed.sizes(packages)
+    row["install_bytes"], row["install_with_requirements_bytes"] = installed_size.sizes(packages)
     return row
 
 
 class _ChildFailed(RuntimeError):
-    """The process ended without an answer."""
+    """The process ended with an error; the message is the last line of stderr."""
 
 
 def _run(engine: str, problem: Path, cache: str) -> dict[str, float]:
@@ -77,9 +78,9 @@ def _run(engine: str, problem: Path, cache: str) -> dict[str, float]:
 
 
 def text(rows: list[dict[str, Any]]) -> str:
-    """What `measure` found."""
-    header = ("", "import s", "first prediction s", "CPU s")
-    header += ("peak MB", "package MB", "with requirements MB")
+    """The rows of `measure` as a table."""
+    header = ["", "import s", "first prediction s", "CPU s"]
+    header += ["peak MB", "package MB", "with requirements MB"]
     cells = []
     for row in rows:
         if "failed" in row:
@@ -93,7 +94,9 @@ def text(rows: list[dict[str, Any]]) -> str:
         cells.append((row["name"], *seconds, *megabytes))
     lines = ["", render(header, cells)]
     lines += ["first prediction: from the start of a new process to the logits of one image"]
-    lines += ["CPU: what the process used until then; other work on the machine hardly changes it"]
+    lines += ["CPU: processor time until then; other work on the machine hardly changes it"]
     lines += [f"left out: {row['name']}: {row['failed']}" for row in rows if "failed" in row]
-    lines += ["package: on disk; with requirements: what pip brings along as well"]
+    lines += [
+        "package: size on disk; with requirements: with all packages that pip installs for it"
+    ]
     return "\n".join(lines)

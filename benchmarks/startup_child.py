@@ -1,17 +1,23 @@
-"""A fresh process that imports an engine, predicts once, and says how long it took.
+"""A new process that imports an engine, predicts once, and prints how long that took, as JSON.
 
     python -m benchmarks.startup_child ENGINE PROBLEM.npz STARTED
 
-ENGINE is a name of `peers.ENGINES`, "tinycnn numpy" (its NumPy backend), "tinycnn trains" (a
-prediction and a training step) or "numpy" (import only).  STARTED is time.time() of the parent when
-it started this process.  Nothing but the standard library is imported before the engine.
+ENGINE is a name in `peers.ENGINES`, "tinycnn numpy" (its NumPy backend), "tinycnn trains" (a
+prediction and a training step) or "numpy" (only the import).  STARTED is the parent's time.time()
+when it started this process.  Only the standard library is imported before the engine.
 """
+
+from __future__ import annotations
 
 import importlib
 import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .peers import Engine
 
 
 def main() -> None:
@@ -22,7 +28,7 @@ def main() -> None:
     if name != "numpy":
         _predict(name, Path(problem_path))
     answer = {"import_s": imported - started, "first_s": time.time() - float(process_started)}
-    answer["cpu_s"] = time.process_time()  # since the process began, and on all its threads
+    answer["cpu_s"] = time.process_time()  # of all threads, since the process started
     print("\n" + json.dumps({**answer, "peak_bytes": _peak_bytes()}))
 
 
@@ -30,7 +36,7 @@ _OURS = ("tinycnn", "tinycnn numpy", "tinycnn trains")
 _IMPORTS = {"numpy": "numpy", **dict.fromkeys(_OURS, "tinycnn")}
 
 
-def _engine(name: str):
+def _engine(name: str) -> Engine:
     from .peers import ENGINES
 
     return ENGINES[name]
@@ -53,8 +59,10 @@ def _predict(name: str, problem_path: Path) -> None:
 
 
 def _peak_bytes() -> int:
-    """Most memory this process ever held.  Linux hands a parent's ru_maxrss down through fork, so
-    the process's own high-water mark is read where there is one."""
+    """The largest amount of memory that this process ever had.
+
+    It is read from /proc if possible: on Linux ru_maxrss can be that of the parent, before fork.
+    """
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return int(next(v for v in status if v.startswith("VmHWM")).split()[1]) * 1024

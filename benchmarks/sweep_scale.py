@@ -1,11 +1,11 @@
-"""What the paper's whole grid costs on few and on many cores, and what becomes the limit.
+"""How long the paper's whole grid takes on few and on many cores, and what limits its speed.
 
-    python -m benchmarks.sweep_scale              simulate with the costs below, measured once
-    python -m benchmarks.sweep_scale --measure    measure them here (some minutes), then simulate
+    python -m benchmarks.sweep_scale              simulate with the costs in sweep_scale.py
+    python -m benchmarks.sweep_scale --measure    measure the costs first (takes some minutes)
 
-docs/scale.md explains the tables.  The simulation knows four queues: workers, the scheduler, the
-process that writes results, and the disk that all checkpoints go to.  A worker takes the next trial
-from the scheduler as soon as it is free, in the order of the sweep.
+docs/scale.md explains the tables.  Four things can limit the simulated sweep: the workers, the
+scheduler, the process that writes the results, and the disk for the checkpoints.  A worker that is
+free takes the next trial from the scheduler, in the order of the sweep.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
+from .measures import seconds_per_call
 from .table import render, significant
 
 VARIANTS, SIZES = ("v", "p1", "p2", "p12"), ("M", "S", "XS", "XXS")
@@ -32,23 +31,23 @@ SPLITS = ("subject", "random")
 IMAGE_BYTES = 84 * 84
 CORES = (2, 64, 1000, 10_000)
 
-# The machines of the simulation: what a cluster has, not what was measured.
+# Assumptions about the machines of a cluster; these were not measured.
 CORES_A_MACHINE = 64
 NETWORK_BYTES_PER_S = 1.25e9  # 10 Gbit/s for each machine
-DISK_BYTES_PER_S = 1e9  # one disk for all
+DISK_BYTES_PER_S = 1e9  # of the disk that all machines share
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds on one core, with compiled kernels in the cache; bytes.
+    """Seconds on one core with compiled kernels in the cache, and bytes.
 
-    step_s        of training on 64 images, by network ("p12 XXS")
-    score_s       of predicting 64 images, by network
-    epoch_s       what an epoch costs besides, by size: the checkpoint, halfway through 3000 epochs
-    epoch_bytes   written for it, by size
-    start_s       of a worker process until its first step is done
-    task_s        of a trial that does nothing, through scheduler and client, on loopback
-    result_s      to write a result's file;  result_bytes  its length
+    step_s        a training step of 64 images: network ("p12 XXS") -> seconds
+    score_s       a prediction of 64 images, by network
+    epoch_s       the rest of an epoch: size -> seconds to write a checkpoint, halfway through 3000
+                  epochs;  epoch_bytes  bytes of that checkpoint, by size
+    start_s       from the start of a worker process to the end of its first step
+    task_s        a trial that does nothing, through scheduler and client on the same machine
+    result_s      to write the file of a result;  result_bytes  its length
     """
 
     step_s: dict[str, float]
@@ -65,7 +64,7 @@ def _by_size(variant: str, *milliseconds: float) -> dict[str, float]:
     return {f"{variant} {size}": ms / 1e3 for size, ms in zip(SIZES, milliseconds)}
 
 
-# On two cores of an AMD EPYC (AVX-512), the best of six rounds, other work on the machine.
+# On two cores of an AMD EPYC (AVX-512), the best of six rounds, while other programs ran.
 MEASURED = Costs(
     step_s={
         **_by_size("v", 19.4, 9.94, 8.89, 8.25),
@@ -93,7 +92,8 @@ MEASURED = Costs(
 
 @dataclass(frozen=True)
 class Job:
-    """One trial: how long a core is at it, and the checkpoint bytes it writes in a second."""
+    """One trial: how long it takes on a core, and how many bytes of checkpoints it writes per
+    second."""
 
     seconds: float
     bytes_per_s: float
@@ -101,8 +101,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Run:
-    """What came of it: seconds until the last result is written; shares of that time in which
-    the cores, the scheduler and the writer of results were at work; when the data had arrived."""
+    """A simulated sweep.
+
+    seconds           until the last result is written
+    cores_busy, scheduler_busy, writer_busy  share of that time in which they work
+    data_s            until all workers have the data
+    disk_bytes_per_s  rate at which checkpoints are written
+    """
 
     seconds: float
     cores_busy: float
@@ -113,7 +118,8 @@ class Run:
 
 
 def paper_grid(costs: Costs, n_epochs: int = N_EPOCHS) -> list[Job]:
-    """All of the paper: candidates without a teacher, and distillation of p12 by temperature."""
+    """All trainings of the paper: the sixteen networks without a teacher, and p12 with a teacher
+    at each temperature."""
     jobs = []
     for n_images in DATA_SETS.values():
         for _ in SPLITS:
@@ -125,7 +131,7 @@ def paper_grid(costs: Costs, n_epochs: int = N_EPOCHS) -> list[Job]:
 
 
 def job(costs: Costs, variant: str, size: str, n_images: int, n_epochs: int) -> Job:
-    """A fold for test, another for validation, the rest to train on."""
+    """One training: one fold is for test, one for validation, the others are trained on."""
     n_held_out = n_images / N_FOLDS
     n_steps = math.ceil((n_images - 2 * n_held_out) / BATCH_SIZE)
     name = f"{variant} {size}"
@@ -135,8 +141,8 @@ def job(costs: Costs, variant: str, size: str, n_images: int, n_epochs: int) -> 
 
 
 def data_seconds(n_workers: int, n_bytes: float) -> float:
-    """Until the last worker has the data: each that has them hands them on, and the workers of a
-    machine share its network."""
+    """Seconds until the last worker has the data: workers that have them send them on to others,
+    and all workers of a machine share its network."""
     a_copy_s = n_bytes / NETWORK_BYTES_PER_S
     return a_copy_s * max(math.ceil(math.log2(n_workers + 1)), min(n_workers, CORES_A_MACHINE))
 
@@ -150,8 +156,8 @@ def simulate(
     disk_bytes_per_s: float = math.inf,
     longest_first: bool = False,
 ) -> Run:
-    """A sweep on n_cores workers of one core.  A shared disk that cannot take all checkpoints
-    slows every trial down alike."""
+    """A sweep on n_cores workers with one core each.  If the shared disk is too slow for all
+    checkpoints, it slows all trials down equally."""
     jobs = sorted(jobs, key=lambda one: -one.seconds) if longest_first else list(jobs)
     n_at_once = min(n_cores, len(jobs))
     core_s = math.fsum(one.seconds for one in jobs)
@@ -181,7 +187,8 @@ def simulate(
 
 
 def first_limit(costs: Costs, seconds: float) -> float:
-    """How many cores one scheduler and one writer of results feed, at trials of so many seconds."""
+    """How many cores the scheduler and the writer of results can keep busy, if a trial takes
+    `seconds`."""
     return seconds / max(costs.task_s, costs.result_s)
 
 
@@ -189,7 +196,7 @@ def first_limit(costs: Costs, seconds: float) -> float:
 
 
 def measure(n_rounds: int = 5) -> Costs:
-    """The costs on this machine; needs the extra `sweep`.  Best of n_rounds rounds through all."""
+    """Measure the costs on this machine, best of n_rounds rounds.  Needs the extra `sweep`."""
     step_s, score_s = _network_costs(n_rounds)
     epoch_s, epoch_bytes = _checkpoint_costs(n_rounds)
     result_s, result_bytes = _result_costs()
@@ -231,8 +238,10 @@ def _network_costs(n_rounds: int) -> tuple[dict[str, float], dict[str, float]]:
     for _ in range(n_rounds + 1):
         for name, (network, _) in made.items():
             for _ in range(3):
-                step_s[name] = min(step_s[name], _seconds(lambda: step(name)))
-                score_s[name] = min(score_s[name], _seconds(lambda: network.predict_logits(images)))
+                step_s[name] = min(step_s[name], seconds_per_call(lambda: step(name)))
+                score_s[name] = min(
+                    score_s[name], seconds_per_call(lambda: network.predict_logits(images))
+                )
     return step_s, score_s
 
 
@@ -242,15 +251,20 @@ def _checkpoint_costs(n_rounds: int) -> tuple[dict[str, float], dict[str, float]
     from tinycnn import Adam, checkpoint, models
     from tinycnn.train import EpochRecord
 
-    record = EpochRecord(0, *np.random.default_rng(0).random(7).tolist(), is_best=False).to_dict()
+    a, b, c, d, e, f, g = np.random.default_rng(0).random(7).tolist()  # with all their digits
+    record = EpochRecord(0, a, b, c, d, e, f, g, is_best=False).to_dict()
     seconds, n_bytes = {}, {}
     for size in SIZES:
         network, optimizer = models.microexpnet("p12", size, n_threads=1), Adam(1e-4)
         optimizer.step(network.parameter_vector, np.zeros_like(network.parameter_vector))
         with tempfile.TemporaryDirectory() as folder:
-            words = (folder, network, optimizer, {}, [record] * (N_EPOCHS // 2))
+            records = [record] * (N_EPOCHS // 2)
             times = [
-                _seconds(lambda: checkpoint.save_epoch(*words, is_best=False))
+                seconds_per_call(
+                    lambda: checkpoint.save_epoch(
+                        folder, network, optimizer, {}, records, is_best=False
+                    )
+                )
                 for _ in range(n_rounds)
             ]
             n_bytes[size] = float(checkpoint.path_in(folder).stat().st_size)
@@ -266,11 +280,11 @@ def _start_cost(n_rounds: int) -> float:
         "n.backward(CrossEntropy()(z, np.zeros(64, int))[1])"
     )
     run = [sys.executable, "-c", program]
-    return min(_seconds(lambda: subprocess.run(run, check=True)) for _ in range(n_rounds))
+    return min(seconds_per_call(lambda: subprocess.run(run, check=True)) for _ in range(n_rounds))
 
 
 def _result_costs() -> tuple[float, float]:
-    """To write the result of 3000 epochs and two folds of 157 images."""
+    """Seconds and bytes of a written result, of 3000 epochs and two folds of 157 images."""
     import numpy as np
 
     from tinycnn import sweep
@@ -283,7 +297,7 @@ def _result_costs() -> tuple[float, float]:
         result[name] = rng.random(N_EPOCHS).tolist()
     with tempfile.TemporaryDirectory() as path:
         folder = sweep.SweepFolder(path)
-        times = [_seconds(lambda: folder.save_result("x", result)) for _ in range(20)]
+        times = [seconds_per_call(lambda: folder.save_result("x", result)) for _ in range(20)]
         return statistics.median(times), float(folder.result_path("x").stat().st_size)
 
 
@@ -293,34 +307,29 @@ def _task_cost(result_bytes: int, n_tasks: int = 1000) -> float:
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         with Client(cluster) as client:
             data = client.scatter(bytes(11_000_000), broadcast=True, hash=False)
-            words = [dict(index=k) for k in range(n_tasks)]
+            arguments = [dict(index=k) for k in range(n_tasks)]
 
             def all_tasks() -> None:
                 futures = [
-                    client.submit(_nothing, w, data, result_bytes, pure=False) for w in words
+                    client.submit(_do_nothing, each, data, result_bytes, pure=False)
+                    for each in arguments
                 ]
                 for future in as_completed(futures):
                     future.result()
 
             all_tasks()
-            return _seconds(all_tasks) / n_tasks
+            return seconds_per_call(all_tasks) / n_tasks
 
 
-def _nothing(words: dict[str, Any], data: bytes, result_bytes: int) -> str:
+def _do_nothing(arguments: dict[str, int], data: bytes, result_bytes: int) -> str:
     return "x" * result_bytes
-
-
-def _seconds(work: Any) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 # ---- tables ----------------------------------------------------------------------------------
 
 
 def duration(seconds: float) -> str:
-    """12 s, 3.4 min, 5.6 h, 7.8 days."""
+    """Seconds as text, in a suitable unit: 12 s, 3.4 min, 5.6 h, 7.8 days."""
     for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
         if seconds < limit:
             return f"{significant(seconds / unit)} {name}"
@@ -328,7 +337,7 @@ def duration(seconds: float) -> str:
 
 
 def tables(costs: Costs) -> str:
-    """Everything that docs/scale.md quotes."""
+    """The tables in docs/scale.md."""
     grid = paper_grid(costs)
     core_s = sum(one.seconds for one in grid)
     longest, shortest = max(j.seconds for j in grid), min(j.seconds for j in grid)
@@ -368,7 +377,7 @@ def tables(costs: Costs) -> str:
     lines += ["", render(head, rows), ""]
     rows = []
     for n_epochs in (3000, 300, 30, 3):
-        few = paper_grid(costs, n_epochs) * 20  # enough of them to keep all cores at work
+        few = paper_grid(costs, n_epochs) * 20  # enough trials to keep all cores busy
         mean = sum(one.seconds for one in few) / len(few)
         row = [f"{n_epochs:,}", duration(mean), f"{first_limit(costs, mean):,.0f}"]
         for n in (64, 1000, 10_000):
@@ -392,8 +401,14 @@ def tables(costs: Costs) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep_scale", description=__doc__)
-    parser.add_argument("--measure", action="store_true", help="measure the costs here first")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sweep_scale",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--measure", action="store_true", help="measure the costs on this machine first"
+    )
     args = parser.parse_args(argv)
     costs = MEASURED
     if args.measure:

@@ -9,7 +9,7 @@ from .measures import OURS, Quartiles
 
 
 def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns two spaces apart, the first to the left, all others to the right."""
+    """Columns two spaces apart; the first is aligned left, all others right."""
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
     rule = ["-" * width for width in widths]
@@ -23,7 +23,7 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """`value` with so many digits that count, never in powers of ten: 0.0931, 4.52, 1230."""
+    """`value` with `digits` significant digits, without an exponent: 0.0931, 4.52, 1234."""
     decimals = digits - 1
     scaled = abs(value)
     while scaled >= 10 and decimals > 0:
@@ -39,7 +39,7 @@ def ms(q: Quartiles) -> str:
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]], engines: Sequence[str]) -> str:
-    """The rows of `measures.comparison_row` side by side, an engine a column."""
+    """A table of rows of `measures.comparison_row`, with a column for each engine."""
     header = ["", "batch", "threads", *engines, "fastest peer", "its time / ours"]
     lines = []
     for row in rows:

@@ -1,12 +1,12 @@
-"""One engine in a process of its own: reads a request a line, answers a line, both JSON.
+"""The process of one engine: reads requests from stdin and answers them, one JSON line each.
 
     python -m benchmarks.worker ENGINE PROBLEM.npz THREADS CORES [TINYCNN_ROOT]
 
-CORES       comma-separated; the process holds itself to them before anything else is imported
-TINYCNN_ROOT  the folder whose tinycnn is measured, where it is not this one
-Requests: {"do": "open"}, {"do": "answer", ...}, {"do": "time", ...}: the arguments are those
-of the methods do_open, do_answer, do_time below.
-An answer with "failed" says why there is none.
+CORES         comma-separated; the process restricts itself to them before it imports the engine
+TINYCNN_ROOT  folder of the tinycnn to be measured, if it is not this one
+Requests: {"do": "open"}, {"do": "answer", ...}, {"do": "time", ...}, with the arguments of the
+methods do_open, do_answer and do_time below.
+The answer {"failed": ...} says why a request failed.
 """
 
 from __future__ import annotations
@@ -17,23 +17,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .peers import Training
 
 WARM_UP_S = 0.02
-"""Calls before those that are timed take so long at least: threads of the engine before may spin on
-for some milliseconds, and a short call would meet them where a long one does not."""
+"""Least time of the calls before the timed ones: threads of the engine timed before may still spin
+for some milliseconds, which would slow down short calls more than long ones."""
 
 
 def main() -> None:
     engine, problem_path, threads, cores = sys.argv[1:5]
     if sys.argv[5:]:
         sys.path.insert(0, sys.argv[5])
-        # An editable install would fill in modules that this version does not have.
+        # An editable install would supply modules that the other version does not have.
         sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in f.__module__]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
     _die_with_parent()
-    # What the engines print must not mix with the answers: their standard output is our error's.
+    # The engines' own output must not mix with the answers: it is redirected to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     served = _Served(engine, Path(problem_path), int(threads))
@@ -41,14 +44,14 @@ def main() -> None:
         request = json.loads(line)
         try:
             answer = getattr(served, f"do_{request.pop('do')}")(**request)
-        except Exception as error:  # an engine's own failure: the others are still measured
+        except Exception as error:  # whatever the engine raises, the others are still measured
             answer = {"failed": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
 def _die_with_parent() -> None:
-    """A stopped process cannot notice that its parent is gone; Linux can kill it then."""
+    """Ask Linux to kill this process when its parent dies; while stopped it cannot notice that."""
     if sys.platform == "linux":
         import ctypes
         import signal
@@ -58,14 +61,15 @@ def _die_with_parent() -> None:
 
 
 class _Served:
-    """The engine, opened on the first request, and its tasks, made when first asked for."""
+    """Answers the requests; the engine's tasks are made when they are first needed."""
 
     def __init__(self, engine: str, problem_path: Path, threads: int) -> None:
         self.engine, self.problem_path, self.threads = engine, problem_path, threads
         self.calls: dict[tuple[str, int], Callable[[], Any]] = {}
+        self.trained: Training | None = None
 
     def do_open(self) -> dict[str, Any]:
-        """Import; {"version"}, or {"missing"} where the engine is not installed."""
+        """Import the engine; {"version"}, or {"missing": why} if it is not installed."""
         import importlib
 
         from .peers import CONTROL, ENGINES
@@ -85,10 +89,10 @@ class _Served:
         return {"version": str(getattr(module, "__version__", ""))}
 
     def do_answer(self, path: str, batch: int, training: bool) -> dict[str, Any]:
-        """Write logits (and losses, gradients) to `path` (.npz), for the comparison."""
+        """Write logits, and with training losses and gradients, to the .npz file `path`."""
         import numpy as np
 
-        from .problem import N_CHECKED_STEPS
+        from .problem import N_CHECKED_STEPS, save_arrays
 
         arrays = {"logits": np.asarray(self._call("forward", batch)())}
         if training:
@@ -97,14 +101,14 @@ class _Served:
             arrays.update({f"gradients/{name}": g for name, g in gradients.items()})
             trained.reset()
             arrays["losses"] = np.array([trained.step() for _ in range(N_CHECKED_STEPS)])
-        np.savez(path, **arrays)
+        save_arrays(Path(path), arrays)
         return {}
 
     def do_time(
         self, task: str, batch: int, n_calls: int = 0, turn_s: float = 0.0
     ) -> dict[str, Any]:
-        """{"seconds" a call, "n_calls"}: n_calls in a row, or as many as fill turn_s; calls before
-        them are not timed."""
+        """{"seconds": per call, "n_calls"} of n_calls calls in a row, or of as many as fill turn_s;
+        the calls before them are not timed."""
         call = self._call(task, batch)
         if task == "train":
             self._training().reset()
@@ -130,10 +134,10 @@ class _Served:
                 self.calls[key] = self._training().step
         return self.calls[key]
 
-    def _training(self) -> Any:
-        if not hasattr(self, "_trained"):
-            self._trained = self.adapter.training(self.problem, self.threads)
-        return self._trained
+    def _training(self) -> Training:
+        if self.trained is None:
+            self.trained = self.adapter.training(self.problem, self.threads)
+        return self.trained
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The parent's side of `worker`: start an engine's process, ask it, stop it while others run."""
+"""Starts the processes of `worker`, sends them requests, and stops them while others are timed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CAN_STOP = hasattr(signal, "SIGSTOP")
 
 
 class WorkerFailed(RuntimeError):
-    """An engine's process answered with a failure, or died."""
+    """An engine's process reported a failure, or died."""
 
 
 def usable_cores() -> list[int]:
@@ -25,31 +25,33 @@ def usable_cores() -> list[int]:
 
 
 def cores_for(threads: int) -> list[int]:
-    """The last `threads` of the usable cores: the first gets most of the system's own work."""
+    """The last `threads` usable cores: the first core does most of the system's own work."""
     return usable_cores()[-threads:]
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Of a child process: ours, with this project importable."""
+    """The environment for a child process: ours, with this project on the import path."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path, **extra}
 
 
 class Worker:
-    """A running engine.  Between two requests its process is stopped: it uses no core."""
+    """A running engine.  Between two requests its process is stopped, so it uses no processor."""
 
     def __init__(
         self, engine: str, problem: Path, threads: int, tinycnn_root: str = "", label: str = ""
     ) -> None:
-        """tinycnn_root: the folder whose tinycnn it takes, else this one.  label: tells processes
-        of one engine apart."""
+        """tinycnn_root: folder of the tinycnn to be measured, if it is not this one.
+
+        label: name of the log file, different for each process of an engine.
+        """
         cores = ",".join(str(core) for core in cores_for(threads))
         log = f"{label or engine.replace(' ', '_')}.{threads}.log"
         self._errors = open(problem.with_name(log), "w+", encoding="utf-8")
+        command = [sys.executable, "-m", "benchmarks.worker"]
+        command += [engine, str(problem), str(threads), cores]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker"]
-            + [engine, str(problem), str(threads), cores]
-            + ([tinycnn_root] if tinycnn_root else []),
+            command + ([tinycnn_root] if tinycnn_root else []),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -57,20 +59,22 @@ class Worker:
             env=environment(),
             cwd=problem.parent,
         )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._requests, self._answers = self._process.stdin, self._process.stdout
         self._stopped = False
 
     def send(self, do: str, **arguments: Any) -> None:
-        """Ask, without waiting for the answer."""
+        """Send a request, without waiting for the answer."""
         self._continue()
         try:
-            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-            self._process.stdin.flush()
+            self._requests.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._requests.flush()
         except OSError:
-            pass  # it died: `receive` says how
+            pass  # the process died; `receive` reports it
 
     def receive(self) -> dict[str, Any]:
-        """The answer to what was sent; the process is stopped then.  Raises WorkerFailed."""
-        line = self._process.stdout.readline()
+        """Wait for the answer, then stop the process.  Raises WorkerFailed."""
+        line = self._answers.readline()
         if not line:
             self._process.wait()
             self._errors.seek(0)

@@ -1,9 +1,10 @@
-"""Turn a finished run into the weights that the package ships, measured and calibrated.
+"""Turn a finished run into the weights that come with the package.
 
     python examples/package_pretrained.py runs/mine --data fer2013.csv.gz --votes fer2013new.csv
 
-Takes the run's best model, fits its confidence on the PublicTest rows, measures it there, writes
-ferplus.safetensors and puts what was measured into the numbers of MODEL_CARD.md.
+Takes the run's best model, fits its calibration temperature to the PublicTest rows of FER2013,
+measures its accuracy and calibration there, writes ferplus.safetensors and updates the measured
+part of MODEL_CARD.md.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import platform
 import shlex
 import statistics
 import sys
-import time
+import timeit
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,7 @@ import ferdata
 import tinycnn
 from tinycnn import checkpoint
 from tinycnn.calibration import fit_temperature
+from tinycnn.cli.console import positive
 from tinycnn.formats import safetensors
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.losses import softmax
@@ -42,15 +45,22 @@ FRAMING = "fer2013"
 WEIGHTS = Path(__file__).resolve().parent.parent / "tinycnn" / "models" / "weights"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 THRESHOLDS = (0.5, 0.7, 0.9)
-"""Of `unsure_below`, to show what it costs and what it brings."""
+"""Values of `unsure_below` for the table that shows how many answers are left and how many of them
+are right."""
 
 
 class PackagingError(Exception):
-    """Something that the person at the keyboard can mend; the message says how."""
+    """A mistake that the user can correct; the message says how."""
 
 
-class Truth(NamedTuple):
-    """PublicTest images with one kind of label; is_new: not among the Training images as well."""
+class LabelledImages(NamedTuple):
+    """PublicTest images with one kind of label.
+
+    title    of the kind of label, for the tables
+    images   uint8 (N, 84, 84);  labels  int (N,)
+    is_new   bool (N,): False where the same picture is among the Training images
+    classes  the network's classes that this kind of label can name, as positions in the logits
+    """
 
     title: str
     images: np.ndarray
@@ -62,11 +72,12 @@ class Truth(NamedTuple):
 # ---- data ------------------------------------------------------------------------------------
 
 
-def load_truths(data: str, votes: str) -> dict[str, Truth]:
-    """The three kinds of label: FER+'s two, and FER2013's own, which knows no contempt."""
+def load_labelled_images(data: str, votes: str) -> dict[str, LabelledImages]:
+    """The images with each of the three kinds of label: two of FER+, and FER2013's own, which has
+    no class for contempt."""
     own = ferdata.load_fer2013(data)
     trained_on = {image.tobytes() for image in own.in_split("train").images}
-    truths = {}
+    found = {}
     for name, title in (
         ("plurality", "FER+, the class with most votes"),
         ("majority", "FER+, more than half of the votes"),
@@ -75,44 +86,58 @@ def load_truths(data: str, votes: str) -> dict[str, Truth]:
         whole = own
         if name != "labels":
             whole = ferdata.load_fer2013(data, votes=votes, target=name)
+        assert whole.label_space is not None
         known = ferdata.label_map(whole.label_space, ferdata.MICROEXPNET8).indices
         part = whole.to_label_space(ferdata.MICROEXPNET8).in_split("validation")
+        assert part.labels is not None
         is_new = np.array([image.tobytes() not in trained_on for image in part.images])
         images = ferdata.resize_images(part.images, SIZE_PX)
-        truths[name] = Truth(title, images, part.labels, is_new, list(known))
-    return truths
+        classes = [index for index in known if index is not None]
+        found[name] = LabelledImages(title, images, part.labels, is_new, classes)
+    return found
 
 
 # ---- measuring -------------------------------------------------------------------------------
 
 
-def measured_text(network: tinycnn.Network, truths: dict[str, Truth], logits: dict) -> str:
-    """Tables of accuracy, recall and confidence."""
+def accuracy_text(
+    network: tinycnn.Network,
+    labelled: dict[str, LabelledImages],
+    logits: dict[str, np.ndarray],
+) -> str:
+    """Tables of accuracy for each kind of label, and of recall for each class."""
     lines = ["| PublicTest, labels | images | right | not in Training | right |"]
     lines += ["|---|---|---|---|---|"]
-    for name, truth in truths.items():
-        whole = share_right(logits[name], truth, np.ones(len(truth.labels), bool))
-        new = share_right(logits[name], truth, truth.is_new)
-        lines.append(f"| {truth.title} | {whole} | {new} |")
+    for name, images in labelled.items():
+        whole = share_right(logits[name], images, np.ones(len(images.labels), bool))
+        new = share_right(logits[name], images, images.is_new)
+        lines.append(f"| {images.title} | {whole} | {new} |")
     lines += ["", "| recall | images (most votes) | found | images (over half) | found |"]
     lines += ["|---|---|---|---|---|"]
-    columns = [recalls(network, logits[name], truths[name]) for name in ("plurality", "majority")]
-    for name, (n_most, most), (n_half, half) in zip(network.classes, *columns):
-        lines.append(f"| {name} | {n_most:,} | {most} | {n_half:,} | {half} |")
+    most = recalls(network, logits["plurality"], labelled["plurality"].labels)
+    half = recalls(network, logits["majority"], labelled["majority"].labels)
+    for name, (n_most, found_most), (n_half, found_half) in zip(network.classes, most, half):
+        lines.append(f"| {name} | {n_most:,} | {found_most} | {n_half:,} | {found_half} |")
     return "\n".join(lines)
 
 
-def share_right(logits: np.ndarray, truth: Truth, which: np.ndarray) -> str:
-    """`images | share right`, of the classes that the labels know; standard error of the share."""
-    known = np.full(logits.shape[1], -np.inf, logits.dtype)
-    known[truth.classes] = 0
-    p, n = accuracy(logits[which] + known, truth.labels[which]), int(which.sum())
+def share_right(logits: np.ndarray, images: LabelledImages, which: np.ndarray) -> str:
+    """`images | share right`, with the standard error of the share.
+
+    which: bool (N,), the images to count. Only classes that the labels can name are answered.
+    """
+    penalty = np.full(logits.shape[1], -np.inf, logits.dtype)
+    penalty[images.classes] = 0
+    p, n = accuracy(logits[which] + penalty, images.labels[which]), int(which.sum())
     return f"{n:,} | {p:.1%} ± {(p * (1 - p) / n) ** 0.5:.1%}"
 
 
-def recalls(network: tinycnn.Network, logits: np.ndarray, truth: Truth) -> list[tuple[int, str]]:
-    """For each class: its images, and the share of them that was found."""
-    confusion = confusion_matrix(truth.labels, logits.argmax(axis=1), len(network.classes))
+def recalls(
+    network: tinycnn.Network, logits: np.ndarray, labels: np.ndarray
+) -> list[tuple[int, str]]:
+    """For each class: how many images have it as their label, and the share of these that the
+    network recognises."""
+    confusion = confusion_matrix(labels, logits.argmax(axis=1), len(network.classes))
     found = per_class_recall(confusion)
     return [
         (int(n), "-" if np.isnan(share) else f"{share:.0%}")
@@ -121,8 +146,11 @@ def recalls(network: tinycnn.Network, logits: np.ndarray, truth: Truth) -> list[
 
 
 def calibration_text(network: tinycnn.Network, logits: np.ndarray, labels: np.ndarray) -> str:
-    """The error before and after; after it by halves, so that no image is scored with a
-    temperature that it helped to fit."""
+    """The calibration error without and with the temperature, and a table of `unsure_below`.
+
+    The error with the temperature is measured by cross-validation: each half of the images is
+    scored with a temperature fitted to the other half.
+    """
     t = network.calibration_temperature
     before = expected_calibration_error(softmax(logits), labels)
     crossed = np.empty_like(logits)
@@ -157,15 +185,10 @@ def speed_text(network: tinycnn.Network, images: np.ndarray) -> str:
     )
 
 
-def microseconds(work: Callable[[], Any], n_times: int) -> float:
-    """Median time of work(), after one call that is not counted."""
+def microseconds(work: Callable[[], object], n_times: int) -> float:
+    """Median time of a call of `work`; the first call is not timed."""
     work()
-    times_s = []
-    for _ in range(n_times):
-        started = time.perf_counter()
-        work()
-        times_s.append(time.perf_counter() - started)
-    return statistics.median(times_s) * 1e6
+    return statistics.median(timeit.repeat(work, number=1, repeat=n_times)) * 1e6
 
 
 def processor() -> str:
@@ -182,7 +205,7 @@ def processor() -> str:
 
 
 def training_text(config: dict[str, Any], summary: dict[str, Any]) -> str:
-    """What was trained, without the folders of the machine it was trained on."""
+    """The command of the run and the hashes of its data; absolute paths are cut to file names."""
     words = [os.path.basename(w) if os.path.isabs(w) else w for w in shlex.split(config["command"])]
     if "--out" in words:
         del words[words.index("--out") : words.index("--out") + 2]
@@ -195,7 +218,7 @@ def training_text(config: dict[str, Any], summary: dict[str, Any]) -> str:
         shlex.join(words),
         "```",
         "",
-        "sha256 of what it learned from, as the program saw it:",
+        "sha256 of the training data, as the program read it:",
         "",
     ]
     lines += [f"- {name}: `{digest}`" for name, digest in config["data"].items()]
@@ -215,9 +238,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def with_measured(card: str, text: str, path: Path) -> str:
-    """The card with `text` between its two marks."""
+    """The card with `text` between the lines BEGIN and END."""
     if card.count(BEGIN) != 1 or card.count(END) != 1 or card.index(END) < card.index(BEGIN):
-        raise PackagingError(f"{path}: expected one line {BEGIN} and after it one {END}")
+        raise PackagingError(f"{path}: expected one line {BEGIN} and, after it, one line {END}")
     head, _, rest = card.partition(BEGIN)
     return f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}"
 
@@ -227,24 +250,39 @@ def run(argv: list[str]) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", metavar="RUN", type=Path, help="run folder of train_student.py")
-    parser.add_argument("--data", metavar="FILE", required=True, help="FER2013, as for training")
-    parser.add_argument("--votes", metavar="FILE", required=True, help="fer2013new.csv")
-    parser.add_argument("--out", metavar="FOLDER", type=Path, default=WEIGHTS, help="%(default)s")
-    parser.add_argument("--threads", metavar="N", type=int, help="(default: all usable cores)")
-    args = parser.parse_args(argv)
-    card_path = args.out / "MODEL_CARD.md"
-    config = read_config(args.run / "config.json")
-    network = tinycnn.load(args.run / checkpoint.BEST, n_threads=args.threads)
-    if network.classes != ferdata.MICROEXPNET8.classes or network.input_spec.shape[0] != SIZE_PX:
-        raise PackagingError(f"{args.run}: {network!r} with classes {network.classes} is another")
-    network.input_spec = tinycnn.InputSpec(
-        **{**network.input_spec.config(), "framing": network.input_spec.framing or FRAMING}
+    parser.add_argument(
+        "--data", metavar="FILE", required=True, help="the FER2013 file of the training"
     )
+    parser.add_argument(
+        "--votes", metavar="FILE", required=True, help="the FER+ votes: fer2013new.csv"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        default=WEIGHTS,
+        help="folder of MODEL_CARD.md, for the weights (default: tinycnn/models/weights)",
+    )
+    parser.add_argument(
+        "--threads", metavar="N", type=positive, help="CPU threads (default: one per usable core)"
+    )
+    options = parser.parse_args(argv)
+    card_path = options.out / "MODEL_CARD.md"
+    config = read_config(options.run / "config.json")
+    network = tinycnn.load(options.run / checkpoint.BEST, n_threads=options.threads)
+    spec = network.input_spec
+    if network.classes != ferdata.MICROEXPNET8.classes or spec.shape[0] != SIZE_PX:
+        raise PackagingError(
+            f"{options.run}: its network takes {spec.height_px} px images and has the classes "
+            f"{', '.join(network.classes)}; expected {SIZE_PX} px and "
+            f"{', '.join(ferdata.MICROEXPNET8.classes)}"
+        )
+    network.input_spec = replace(spec, framing=spec.framing or FRAMING)
     card = card_path.read_text(encoding="utf-8")
-    with_measured(card, "", card_path)  # a card without the marks fails before the work
-    truths = load_truths(args.data, args.votes)
-    logits = {name: network.predict_logits(truth.images) for name, truth in truths.items()}
-    most = truths["plurality"]
+    with_measured(card, "", card_path)  # raises for an unusable card before the long work
+    labelled = load_labelled_images(options.data, options.votes)
+    logits = {name: network.predict_logits(part.images) for name, part in labelled.items()}
+    most = labelled["plurality"]
     network.calibration_temperature = fit_temperature(logits["plurality"], most.labels)
     content = safetensors.to_bytes(network)
     text = "\n\n".join(
@@ -254,15 +292,15 @@ def run(argv: list[str]) -> None:
             "### Training",
             training_text(config, network.training_summary),
             "### Accuracy",
-            measured_text(network, truths, logits),
+            accuracy_text(network, labelled, logits),
             "### Confidence",
             calibration_text(network, logits["plurality"], most.labels),
         ]
     )
-    write_atomically(args.out / "ferplus.safetensors", content)
+    write_atomically(options.out / "ferplus.safetensors", content)
     write_atomically(card_path, with_measured(card, text, card_path))
     print(text)
-    print(f"\n-> {args.out / 'ferplus.safetensors'}, {card_path}")
+    print(f"\n-> {options.out / 'ferplus.safetensors'}, {card_path}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,23 +1,25 @@
-"""The paper's experiments on your faces, in one command: report.html, tables as csv, figures.
+"""The paper's experiments on your faces, in one command: report.html, CSV tables, figures.
 
     python examples/reproduce_paper.py
-        built-in faces (the drawn people are the subjects) and their shipped teacher, in minutes
+        on built-in faces (drawn people) with the teacher that comes with them, in minutes
     python examples/reproduce_paper.py --data CK+ --teacher teacher.npz --budget hours
-        your own CK+ or Oulu-CASIA: ten folds by subject, and ten at random
+        on your own CK+ or Oulu-CASIA: ten folds by subject, and ten random folds
     python examples/reproduce_paper.py --data fer2013.csv.gz --votes fer2013new.csv \\
             --teacher teacher.npz --budget 2h
-        FER+: its own split, for it does not say who is shown
+        on FER+ with its own split: it does not say who is shown, so there are no folds by subject
 
-Sixteen candidates without a teacher, p12 with one at seven temperatures, by size; both kinds of
-split; speed; where the network looks, calibration, confusions. Each claim of the paper gets a
-verdict from an interval over folds and seeds.
+Trains the sixteen networks of the paper without a teacher, and p12 in all sizes with a teacher at
+seven temperatures; all of it with folds by subject and again with random folds. Measures speed and
+calibration, counts confusions, and shows where the networks look. Each claim of the paper is judged
+by a confidence interval over folds and seeds.
 
---budget is how long it may take: minutes (10), hours (4), or a time such as 90s, 10min, 2h. A few
-training steps are measured first; then seeds, folds and epochs are given up, in this order, until
-the rest fits. The report says what was given up. --epochs, --folds and --seeds stay as given.
---budget none gives up nothing; with --recipe paper --epochs 3000 that is the paper, and days.
+--budget is the time it may take: minutes (ten), hours (four), or a time such as 90s, 10min, 2h. A
+few training steps are timed first. Then the number of seeds, of folds and of epochs is reduced, in
+this order, until the rest fits; the report says by how much. --epochs, --folds and --seeds fix a
+number. With --budget none nothing is reduced; --recipe paper --epochs 3000 --budget none is the
+paper itself, and takes days.
 
-The same command again goes on where it stopped, after Ctrl-C or a power cut too.
+To continue after Ctrl-C or a power cut, run the same command again.
 """
 
 from __future__ import annotations
@@ -27,18 +29,20 @@ import json
 import shlex
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import sweep as sweep_example  # the program beside this one: the same options, data and bars
-from sweep import UsageError, bar, positive, several
+import sweep as sweep_example  # the program beside this one
+from sweep import comma_list
+from train_student import Parser, ProgressBar, UsageError, add_data_options, check_targets
 
 import ferdata
 import tinycnn
+from ferdata.trial_faces import TrialParts
 from tinycnn import paper, sweep
+from tinycnn.cli.console import positive
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.paper import published
 from tinycnn.parallel import usable_cores
@@ -46,15 +50,33 @@ from tinycnn.plots import PlotsError
 from tinycnn.recipes import RECIPES
 
 N_SEEDS = 3
-"""Of the whole experiment, before any budget."""
+"""Seeds of the full plan, before the budget reduces it."""
 
-RESERVED = 0.85
-"""Share of the budget that trainings may take; the rest: processes that start, and the report."""
+TRAINING_SHARE = 0.85
+"""Share of the budget that is planned for training; the rest is for starting processes and for the
+report."""
 
 SCALED = {"epochs": "epochs", "folds": "n_folds", "seeds": "n_seeds"}
+"""Options that fix a number -> fields of a Plan that the budget reduces otherwise."""
+
+
+@dataclass
+class Options(sweep_example.Options):
+    """The command line, with its defaults; options of sweep.py that have no option here keep
+    theirs."""
+
+    budget: float | None = paper.budget_s("minutes")
+    epochs: int | None = None
+    seeds: int | None = None
+    sizes: list[str] | None = None
+    temperatures: list[float] | None = None
+    recipe: str = "fer"
+    out: str = "paper"
+    backend: str = "numba"
 
 
 def budget(text: str) -> float | None:
+    """Seconds, or None for no limit."""
     if text == "none":
         return None
     try:
@@ -64,68 +86,94 @@ def budget(text: str) -> float | None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = sweep_example.Parser(
+    parser = Parser(
         prog="reproduce_paper.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    data = parser.add_argument_group("data")
-    data.add_argument("--data", metavar="PATH", help=sweep_example.DATA)
-    data.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
-    data.add_argument("--teacher", metavar="FILE", nargs="+", help=sweep_example.TEACHER)
-    data.add_argument(
-        "--targets",
-        choices=("votes", "plurality", "majority", "labels"),
-        help=sweep_example.TARGETS,
-    )
-    data.add_argument("--rows", type=positive, metavar="N", help="use the first N training images")
+    add_data_options(parser)
 
     size = parser.add_argument_group("how much")
-    size.add_argument("--budget", type=budget, default="minutes", metavar="TIME", help=BUDGET)
-    size.add_argument("--epochs", type=positive, metavar="N", help="(default: the recipe's)")
-    size.add_argument("--folds", type=positive, metavar="N", help=FOLDS)
-    size.add_argument("--seeds", type=positive, metavar="N", help=f"(default: {N_SEEDS})")
-    size.add_argument("--sizes", type=several(str), metavar="A,B,...", help="(default: all four)")
-    size.add_argument("--temperatures", type=several(float), metavar="A,B,...", help=TEMPERATURES)
-    size.add_argument("--recipe", choices=sorted(RECIPES), default="fer", help=RECIPE)
+    size.add_argument(
+        "--budget",
+        type=budget,
+        metavar="TIME",
+        help="time it may take: minutes, hours, none, or a time such as 10min or 2h, see above "
+        "(default: minutes)",
+    )
+    size.add_argument(
+        "--epochs",
+        type=positive,
+        metavar="N",
+        help="passes over the training images (default: the recipe's, or fewer for the budget)",
+    )
+    size.add_argument(
+        "--folds",
+        type=positive,
+        metavar="N",
+        help=f"measure on the first N of {published.N_FOLDS} folds (default: as many as fit into "
+        "the budget)",
+    )
+    size.add_argument(
+        "--seeds",
+        type=positive,
+        metavar="N",
+        help=f"train each network with N seeds (default: {N_SEEDS}, or fewer for the budget)",
+    )
+    size.add_argument(
+        "--sizes",
+        type=comma_list(str),
+        metavar="A,B,...",
+        help="sizes of the networks (default: M,S,XS,XXS)",
+    )
+    size.add_argument(
+        "--temperatures",
+        type=comma_list(float),
+        metavar="A,B,...",
+        help="temperatures of the distillation (default: the paper's, 2,4,8,16,20,32,64)",
+    )
+    size.add_argument(
+        "--recipe",
+        choices=sorted(RECIPES),
+        help="learning rate, schedule and all other training options; the paper's need many epochs "
+        "(default: fer)",
+    )
 
     where = parser.add_argument_group("where and how")
-    where.add_argument("--out", metavar="FOLDER", default="paper", help="(default: paper)")
-    where.add_argument("--processes", type=positive, metavar="N", help="(default: one a core)")
+    where.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="folder for the report and the trainings (default: paper)",
+    )
+    where.add_argument("--processes", type=positive, metavar="N", help=sweep_example.PROCESSES)
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=sweep_example.SCHEDULER)
     where.add_argument("--retry-failed", action="store_true", help=sweep_example.RETRY)
-    where.add_argument("--backend", choices=("numba", "numpy"), default="numba")
+    where.add_argument(
+        "--backend",
+        choices=("numba", "numpy"),
+        help="numba: compiled kernels; numpy: plain NumPy, slow (default: numba)",
+    )
     return parser
 
 
-BUDGET = "minutes, hours, none, or a time such as 10min or 2h: see above (default: minutes)"
-FOLDS = (
-    f"measure on the first N of {published.N_FOLDS} folds (default: as many as the budget allows)"
-)
-TEMPERATURES = "(default: the paper's 2,4,8,16,20,32,64)"
-RECIPE = "learning rate, schedule and all else; the paper's needs many epochs (default: fer)"
-
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    args = build_parser().parse_args(argv)
+def parse(argv: list[str]) -> Options:
+    args = build_parser().parse_args(argv, Options())
     for size in args.sizes or ():
         if size not in published.SIZES:
             raise UsageError(f"--sizes {size}: expected some of {', '.join(published.SIZES)}")
     if args.folds and args.folds > published.N_FOLDS:
-        raise UsageError(f"--folds {args.folds}: there are {published.N_FOLDS}")
-    if args.votes and not args.data:
-        raise UsageError("--votes goes with --data: the built-in faces have labels")
+        raise UsageError(f"--folds {args.folds}: expected at most {published.N_FOLDS}")
+    check_targets(args)
     return args
 
 
 # ---- data ------------------------------------------------------------------------------------
 
 
-def load_sources(args: argparse.Namespace) -> dict[str, ferdata.TrialFaces]:
-    """The faces, divided in each way that they can be; what counts comes first."""
-    in_folds = args.data is None or args.folds
-    wanted = dict(folds=published.N_FOLDS if in_folds else None, split="random", no_face=None)
-    source = sweep_example.load_source(argparse.Namespace(**{**vars(args), **wanted}))
+def load_sources(args: Options) -> dict[str, ferdata.TrialFaces]:
+    """The faces, divided in each possible way; the claims are judged by the first."""
+    folds = published.N_FOLDS if args.data is None or args.folds else None
+    source = sweep_example.load_source(replace(args, folds=folds, split="random"))
     if source.protocol == "own-split":
         return {"own-split": replace(source, dataset=measured_on_validation(source.dataset))}
     if source.dataset.subjects is None:
@@ -134,17 +182,19 @@ def load_sources(args: argparse.Namespace) -> dict[str, ferdata.TrialFaces]:
 
 
 def measured_on_validation(dataset: ferdata.FaceDataset) -> ferdata.FaceDataset:
-    """A split "validation" becomes the test part of data that have no other: a part of "train" then
-    chooses epoch and temperature, so that no choice looks at what is reported."""
-    if "test" in dataset.split or "validation" not in dataset.split:
+    """If there is no split "test", "validation" becomes it. Epoch and temperature are then chosen
+    on a part of "train", and not on the images that the reported accuracy is measured on."""
+    split = dataset.split
+    if split is None or "test" in split or "validation" not in split:
         return dataset
-    return replace(dataset, split=np.where(dataset.split == "validation", "test", dataset.split))
+    return replace(dataset, split=np.where(split == "validation", "test", split))
 
 
 # ---- the plan --------------------------------------------------------------------------------
 
 
-def full_plan(args: argparse.Namespace, sources: dict[str, ferdata.TrialFaces]) -> paper.Plan:
+def full_plan(args: Options, sources: dict[str, ferdata.TrialFaces]) -> paper.Plan:
+    """The plan without a budget."""
     source = next(iter(sources.values()))
     wanted = set(args.sizes or published.SIZES)
     temperatures = tuple(args.temperatures or published.TEMPERATURES) if source.has_teacher else ()
@@ -158,16 +208,19 @@ def full_plan(args: argparse.Namespace, sources: dict[str, ferdata.TrialFaces]) 
         n_folds=(args.folds or published.N_FOLDS) if in_folds else 0,
         n_seeds=args.seeds or N_SEEDS,
     )
-    plan.trials(plan.splits[0])  # raises for what cannot be trained, before anything is written
+    plan.trials(plan.splits[0])  # raises ValueError for impossible options before a file is written
     return plan
 
 
-def decide(
-    args: argparse.Namespace, full: paper.Plan, sources: dict[str, ferdata.TrialFaces]
+def plan_for_budget(
+    args: Options, full: paper.Plan, sources: dict[str, ferdata.TrialFaces]
 ) -> paper.Plan:
-    """The plan that the budget allows; the one of before, if the same was asked for before: what a
-    few steps take differs from time to time, and trainings of other epochs are other trainings."""
-    fixed = sorted(field for name, field in SCALED.items() if getattr(args, name))
+    """The part of the full plan that fits into the budget, also written to plan.json.
+
+    The plan in plan.json is used if it was made for the same options: the measured times vary, and
+    another number of epochs would mean to train everything again.
+    """
+    fixed = sorted(field for name, field in SCALED.items() if vars(args)[name])
     keys = [source.key for source in sources.values()]
     asked = dict(full=asdict(full), budget_s=args.budget, fixed=fixed, data=keys)
     asked = json.loads(json.dumps(asked))
@@ -177,15 +230,15 @@ def decide(
         if before["asked"] == asked:
             return paper.from_json(before["plan"])
     except (OSError, ValueError, TypeError, KeyError):
-        pass  # there is none, or none that can be read: it is made anew
+        pass  # no plan yet, or a damaged one: make a new one
     plan = full
     if args.budget is not None:
-        print("measuring what trainings take here")
+        print("timing a few training steps")
         costs = paper.measure(full, next(iter(sources.values())), args.backend)
         n_processes = args.processes or usable_cores()
 
         def seconds(plan: paper.Plan) -> float:
-            return costs.seconds(plan, n_processes) / RESERVED
+            return costs.seconds(plan, n_processes) / TRAINING_SHARE
 
         plan = paper.fitted(full, args.budget, seconds, frozenset(fixed))
         print(f"expected: {seconds(plan) / 60:.1f} min of {args.budget / 60:.1f}")
@@ -195,16 +248,19 @@ def decide(
     return plan
 
 
-# ---- running and looking ---------------------------------------------------------------------
+# ---- training and measuring ------------------------------------------------------------------
 
 
 def run_trials(
-    args: argparse.Namespace, plan: paper.Plan, sources: dict[str, ferdata.TrialFaces]
+    args: Options, plan: paper.Plan, sources: dict[str, ferdata.TrialFaces]
 ) -> tuple[dict[str, dict[str, sweep.Trial]], dict[str, sweep.Outcome]]:
-    """Train what has no result yet; the networks that the report opens are kept."""
+    """Train all that has no result yet, and keep the networks that the report looks into.
+
+    Returns the trials by name and their outcome, each for every way to divide the faces.
+    """
     folder = str(Path(args.out) / "trials")
-    common = dict(shard=None, threads=None, local_checkpoints=None, out=folder)
-    named, outcomes = {}, {}
+    named: dict[str, dict[str, sweep.Trial]] = {}
+    outcomes: dict[str, sweep.Outcome] = {}
     for number, (split, source) in enumerate(sources.items()):
         trials = plan.trials(split)
         named[split], outcomes[split] = sweep.names(trials, source.key), sweep.Outcome()
@@ -212,25 +268,23 @@ def run_trials(
             some = [t for t in trials if (number == 0 and plan.is_looked_into(t)) == keep]
             if some:
                 print(f"{len(some)} trainings, {split}" + (", networks kept" if keep else ""))
-                options = {**vars(args), **common, "keep_models": keep}
-                sweep_example.run_trials(argparse.Namespace(**options), some, source)
+                options = replace(args, out=folder, keep_models=keep)
+                sweep_example.run_trials(options, some, source)
             own = sweep.SweepFolder(folder).outcome(sweep.names(some, source.key), keep)
             outcomes[split].results.update(own.results)
             outcomes[split].failures.update(own.failures)
     return named, outcomes
 
 
-def look_inside(
-    args: argparse.Namespace, scores: paper.Scores, source: ferdata.TrialFaces
-) -> paper.Inside:
+def look_inside(args: Options, scores: paper.Scores, source: ferdata.TrialFaces) -> paper.Inside:
+    """What the report shows of the kept networks: where they look, calibration, confusions."""
     folder = sweep.SweepFolder(Path(args.out) / "trials")
 
     @lru_cache(maxsize=1)
-    def parts_of(fold: int | None) -> Any:
-        options = dict(batch_size=64, augment=False, with_teacher=False)
-        return source.parts(fold=fold, seed=0, **options)
+    def parts_of(fold: int | None) -> TrialParts:
+        return source.parts(fold=fold, seed=0, batch_size=64, augment=False, with_teacher=False)
 
-    with bar("looking at networks", "") as progress:
+    with ProgressBar("looking at networks", "") as progress:
         return paper.look_inside(
             scores,
             source.classes,
@@ -240,12 +294,12 @@ def look_inside(
         )
 
 
-def make_study(args: argparse.Namespace) -> tuple[paper.Study, int]:
-    """Everything but the files; and how many trainings failed."""
+def make_study(args: Options) -> tuple[paper.Study, int]:
+    """Everything but the files, and the number of trainings that failed."""
     started = time.perf_counter()
     sources = load_sources(args)
     full = full_plan(args, sources)
-    plan = decide(args, full, sources)
+    plan = plan_for_budget(args, full, sources)
     for line in paper.scaled_down(plan, full):
         print(f"scaled down: {line}")
     main = sources[plan.splits[0]]
@@ -256,16 +310,16 @@ def make_study(args: argparse.Namespace) -> tuple[paper.Study, int]:
     inside = look_inside(args, scores, main)
     took = time.perf_counter() - started
     facts = {
-        "faces": args.data or "the built-in ones",
+        "faces": args.data or "built-in",
         "images": f"{len(main.dataset):,}",
-        "teacher": ", ".join(args.teacher or ["the shipped one" if main.has_teacher else "none"]),
+        "teacher": ", ".join(args.teacher or ["built-in" if main.has_teacher else "none"]),
         "recipe": plan.recipe,
         "epochs": f"{plan.epochs:,}",
-        "folds measured on": str(plan.n_folds or "none: the data set's own split"),
+        "folds": str(plan.n_folds or "none: the data set's own split"),
         "seeds": str(plan.n_seeds),
         "tinycnn": tinycnn.__version__,
         **{f"data, {split}": source.key for split, source in sources.items()},
-        "time of this run": f"{took / 60:.1f} min (trainings of runs before not counted)",
+        "time of this run": f"{took / 60:.1f} min (without trainings of earlier runs)",
     }
     study = paper.Study(
         title=f"MicroExpNet on {Path(args.data).name if args.data else 'the built-in faces'}",
@@ -302,7 +356,7 @@ def run(argv: list[str]) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return sweep_example.told(run, argv)
+    return sweep_example.exit_status(run, argv)
 
 
 if __name__ == "__main__":

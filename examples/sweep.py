@@ -1,13 +1,14 @@
-"""Many trainings, to find the temperature and the size: a table, and nothing trained twice.
+"""Train many networks, to compare options such as the temperature and the size.
 
     python examples/sweep.py --size M,S,XS,XXS --temperature 2,4,8,16 --loss none,kd --epochs 8
-        built-in faces and their shipped teacher, one process a core
+        on built-in faces with the teacher that comes with them, in one process per core
     python examples/sweep.py --config sweep.toml
-        the same options from a file; those that are given on the command line override it
+        with options from a file; options on the command line override those of the file
 
-A comma list means every one of its values, several lists every combination. The same command again
-goes on where it stopped, after Ctrl-C or a power cut too, and only runs what has no result yet.
-In a file, lists are lists and names are those of the options:
+The options in the group "trials" can have several values, separated by commas. Every combination of
+values is one trial, and the results are printed as a table. To continue after Ctrl-C or a power
+cut, run the same command again: only trials without a result are run.
+In a file, an option with several values is a list:
 
     data = "fer2013.csv.gz"         # paths are relative to the file
     votes = "fer2013new.csv"
@@ -17,12 +18,13 @@ In a file, lists are lists and names are those of the options:
     temperature = [2, 4, 8]
     epochs = 8
 
-    [[trial]]                       # if there are any: these instead of the lists above, which
-    loss = "none"                   # then are what they have in common
+    [[trial]]                       # optional: each table adds trials of its own; its options
+    loss = "none"                   # replace those above, and all others are shared
     [[trial]]
     loss = ["kd", "dkd"]
 
-With tables, all others are compared with the first, over the seeds that both have.
+With several [[trial]] tables, the results are compared with those of the first table, over the
+seeds that both have.
 """
 
 from __future__ import annotations
@@ -32,52 +34,92 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
+from train_student import (  # the program beside this one
+    DataOptions,
+    Parser,
+    UsageError,
+    add_data_options,
+    check_targets,
+    open_faces,
+)
 
 import ferdata
 from ferdata.trial_faces import with_soft_labels_of_train
 from tinycnn import plots, sweep
 from tinycnn.backend_choice import BACKENDS
+from tinycnn.cli.console import positive
 from tinycnn.ground.atomic_file import write_atomically
-from tinycnn.models import SIZES, VARIANTS
+from tinycnn.models import SIZES
 from tinycnn.recipes import LOSSES, NUMBERS, RECIPES
 from tinycnn.sweep.selection import RULES
 
 N_FOLDS = 10
 PATHS = ("data", "votes", "teacher", "out")
+MAX_CONFIG_BYTES = 1 << 20
+FLAGS = ("retry_failed", "keep_models", "local_checkpoints")
+FIELDS = {"seeds": "seed"}
+"""Options that a Trial has under another name."""
+TRIAL_OPTIONS = (
+    "variant",
+    "size",
+    "loss",
+    "temperature",
+    "soft_weight",
+    "loss_scale",
+    "seeds",
+    "epochs",
+    "learning_rate",
+    "batch_size",
+    "augment",
+    *NUMBERS,
+    "flipped_teacher",
+    "recipe",
+)
+"""Options that can have several values; `augment` can be given in a file only."""
 
-
-class UsageError(Exception):
-    """Something that the person at the keyboard can mend; the message says how."""
+T = TypeVar("T")
 
 
 # ---- options ---------------------------------------------------------------------------------
 
 
-class Parser(argparse.ArgumentParser):
-    """Wrong options are told like everything else that is wrong: in one line."""
+@dataclass
+class Options(DataOptions):
+    """The options that have one value, with their defaults; the parser adds TRIAL_OPTIONS."""
 
-    def error(self, message: str) -> None:
-        raise UsageError(f"{message} (--help explains the options)")
+    config: str | None = None
+    folds: int | None = None
+    split: str | None = None
+    augment: bool | None = None
+    out: str = "sweeps/latest"
+    processes: int | None = None
+    scheduler: str | None = None
+    threads: int = 1
+    local_checkpoints: bool = False
+    shard: tuple[int, int] | None = None
+    retry_failed: bool = False
+    keep_models: bool = False
+    select: str = "validation"
+    backend: str = "auto"
 
 
-def several(kind: Callable[[str], Any]) -> Callable[[str], list]:
-    """Values between commas; argparse names the one that is wrong."""
+def comma_list(read: Callable[[str], T]) -> Callable[[str], list[T]]:
+    """The type of an option with several values, each read by `read`."""
 
-    def parse(text: str) -> list:
-        values = [part.strip() for part in text.split(",")]
+    def read_all(text: str) -> list[T]:
         try:
-            return [kind(value) for value in values]
+            return [read(part.strip()) for part in text.split(",")]
         except (ValueError, KeyError):
             known = {int: "whole numbers", float: "numbers", yes_or_no: "yes or no"}
-            expected = known.get(kind, "values")
+            expected = known.get(read, "values")
             message = f"{text!r}: expected {expected} between commas"
             raise argparse.ArgumentTypeError(message) from None
 
-    return parse
+    return read_all
 
 
 def yes_or_no(text: str) -> bool:
@@ -98,131 +140,133 @@ def shard(text: str) -> tuple[int, int]:
     return index, n
 
 
-def positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of 1 or more")
-    return int(text)
-
-
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sweep.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", metavar="FILE", help="options from a TOML file, see above")
-    data = parser.add_argument_group("data")
-    data.add_argument("--data", metavar="PATH", help=DATA)
-    data.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
-    data.add_argument("--no-face", choices=("error", "whole"), help=NO_FACE)
-    data.add_argument("--teacher", metavar="FILE", nargs="+", help=TEACHER)
-    data.add_argument(
-        "--targets", choices=("votes", "plurality", "majority", "labels"), help=TARGETS
+    parser.add_argument(
+        "--config", metavar="FILE", help="read options from a TOML file, as described above"
     )
+    data = add_data_options(parser)
     data.add_argument("--folds", type=positive, metavar="N", help=FOLDS)
     data.add_argument("--split", choices=("subject", "random"), help=SPLIT)
-    data.add_argument(
-        "--rows", type=positive, metavar="N", help="use only the first N training images"
-    )
 
-    trials = parser.add_argument_group("trials", "A comma list means every one of its values.")
-    lists = {
-        "variant": (str, f"which convolutions are pooled: {', '.join(VARIANTS)} (default: p12)"),
-        "size": (size, f"of the dense layer: {', '.join(SIZES)}, or a number (default: XXS)"),
-        "loss": (str, f"none (no teacher), {', '.join(LOSSES)} (default: the recipe's)"),
-        "temperature": (float, "how much teacher and student are softened (default: the recipe's)"),
-        "soft-weight": (float, "the teacher's part in the loss, 0 to 1 (default: the recipe's)"),
-        "loss-scale": (str, "of kd: paper or hinton (default: the recipe's)"),
-        "seeds": (int, "of weights, order and augmentation (default: 0)"),
-        "epochs": (int, "passes over the data (default: the recipe's)"),
-        "learning-rate": (float, "the highest of the schedule (default: the recipe's)"),
-        "batch-size": (int, "images a step (default: the recipe's)"),
+    trials = parser.add_argument_group(
+        "trials", "Each option of this group can have several values, separated by commas."
+    )
+    numbers = {name.replace("_", "-"): text for name, (_, text) in NUMBERS.items()}
+    lists: dict[str, tuple[Callable[[str], object], str]] = {
+        "variant": (
+            str,
+            "which convolutions are followed by a pooling: v neither, p1 the first, p2 the second, "
+            "p12 both (default: p12)",
+        ),
+        "size": (
+            size,
+            f"of the first dense layer: {', '.join(SIZES)}, or its number of units (default: XXS)",
+        ),
+        "loss": (
+            str,
+            f"none (no teacher), {', '.join(LOSSES)} (default: the recipe's, none without teacher)",
+        ),
+        "temperature": (float, "divides the logits of teacher and student before their softmax"),
+        "soft-weight": (float, "weight of the teacher's part of the loss, from 0 to 1"),
+        "loss-scale": (
+            str,
+            "factor of the teacher's part in kd and kd-z: paper 1, hinton temperature squared",
+        ),
+        "seeds": (
+            int,
+            "seeds of the weights, the order of the images and the augmentation (default: 0)",
+        ),
+        "epochs": (int, "passes over the training images"),
+        "learning-rate": (float, "highest learning rate of the schedule"),
+        "batch-size": (int, "images per training step"),
+        **{name: (float, text.replace("%", "%%")) for name, text in numbers.items()},
+        "flipped-teacher": (
+            yes_or_no,
+            "yes: a mirrored image has the teacher's answer for the mirrored image, no: for the "
+            "original",
+        ),
+        "recipe": (str, f"values of all other options: {', '.join(RECIPES)} (default: fer)"),
     }
-    for name, (_, meaning) in NUMBERS.items():
-        text = f"{meaning.replace('%', '%%')} (default: the recipe's)"
-        lists[name.replace("_", "-")] = (float, text)
-    lists["flipped-teacher"] = (yes_or_no, FLIPPED)
-    lists["recipe"] = (str, f"all else: {', '.join(RECIPES)} (default: fer)")
-    for name, (kind, text) in lists.items():
-        trials.add_argument(f"--{name}", type=several(kind), metavar="A,B,...", help=text)
+    for name, (read, text) in lists.items():
+        default = "" if "(default: " in text else " (default: the recipe's)"
+        trials.add_argument(
+            f"--{name}", type=comma_list(read), metavar="A,B,...", help=text + default
+        )
 
     where = parser.add_argument_group("where and how")
-    where.add_argument("--out", metavar="FOLDER", help="of the sweep (default: sweeps/latest)")
-    where.add_argument("--processes", type=positive, metavar="N", help="(default: one a core)")
+    where.add_argument("--out", metavar="FOLDER", help=OUT)
+    where.add_argument("--processes", type=positive, metavar="N", help=PROCESSES)
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=SCHEDULER)
     where.add_argument("--threads", type=positive, metavar="N", help=THREADS)
-    where.add_argument("--local-checkpoints", action="store_true", default=None, help=LOCAL)
+    where.add_argument("--local-checkpoints", action="store_true", help=LOCAL)
     where.add_argument("--shard", type=shard, metavar="I/N", help=SHARD)
-    where.add_argument("--retry-failed", action="store_true", default=None, help=RETRY)
-    where.add_argument("--keep-models", action="store_true", default=None, help=KEEP)
+    where.add_argument("--retry-failed", action="store_true", help=RETRY)
+    where.add_argument("--keep-models", action="store_true", help=KEEP)
     where.add_argument("--select", choices=RULES, help=SELECT)
-    where.add_argument("--backend", choices=BACKENDS, help="(default: auto)")
+    where.add_argument("--backend", choices=BACKENDS, help=BACKEND)
     return parser
 
 
-DATA = (
-    "whatever ferdata.open recognises: FER2013's csv, folders of CK+, Oulu-CASIA, RAF-DB, "
-    "JAFFE, a folder per class, ... (default: built-in faces)"
+FOLDS = (
+    "cross-validation with N folds instead of the data set's own split (default: the split, or "
+    f"{N_FOLDS} folds if there is none)"
 )
-NO_FACE = "photos in which no face is found: stop, or take the whole photo (default: error)"
-TEACHER = (
-    "soft labels, .npz or .csv; of several the mean of their probabilities (default: the shipped "
-    "teacher for the built-in faces)"
+SPLIT = "folds by subject (each person in one fold only) or at random (default: subject)"
+OUT = "folder for results and checkpoints (default: sweeps/latest)"
+PROCESSES = "processes on this machine (default: one per core)"
+SCHEDULER = (
+    'run on the workers of the Dask scheduler at this address; needs pip install "tinycnn[sweep]"'
 )
-FLIPPED = "yes: a mirrored image has the teacher's answer for it (default: the recipe's)"
-TARGETS = "of FER2013, as train_student.py (default: votes with --votes, else labels)"
-FOLDS = f"measure on N folds instead of the data's own split (default, without a split: {N_FOLDS})"
-SPLIT = "of the folds: nobody in two parts, or at random (default: subject)"
-SCHEDULER = 'run on the workers of this Dask scheduler; needs pip install "tinycnn[sweep]"'
-THREADS = "of each trial on a Dask worker (default: 1)"
+THREADS = "CPU threads of each trial on a Dask worker (default: 1)"
 LOCAL = (
-    "Dask workers keep checkpoints on disks of their own: for hundreds of them (default: in the "
-    "sweep's folder, if they see it)"
+    "Dask workers write checkpoints to disks of their own, for sweeps on hundreds of workers "
+    "(default: to the sweep's folder, if they can see it)"
 )
-SHARD = "run the I-th of N parts only: for batch systems; put the folders' results together"
-RETRY = "run trials again that failed before (default: list them)"
-KEEP = "keep every trial's network (default: keep results alone)"
+SHARD = (
+    "run only the I-th of N parts of the sweep: one job of a batch system. Give all jobs the same "
+    "--out, or copy their results into one folder afterwards"
+)
+RETRY = "run failed trials again (default: only list them)"
+KEEP = "keep the network of every trial (default: keep only its results)"
 SELECT = (
-    "how the temperature is chosen: on validation images, or on the reported score itself as the "
-    "paper did, which is optimistic (default: validation)"
+    "choose the temperature by the accuracy on the validation images, or by the reported accuracy "
+    "itself, as the paper does; the latter is optimistic (default: validation)"
 )
-MAX_CONFIG_BYTES = 1 << 20
-FLAGS = ("retry_failed", "keep_models", "local_checkpoints")
-FIELDS = {"seeds": "seed"}
-"""Options that a Trial calls by another name."""
-TRIAL_OPTIONS = ("variant", "size", "loss", "temperature", "soft_weight", "loss_scale", "seeds")
-TRIAL_OPTIONS += ("epochs", "learning_rate", "batch_size", "augment", *NUMBERS)
-TRIAL_OPTIONS += ("flipped_teacher", "recipe")
+BACKEND = (
+    "numba: compiled kernels; numpy: plain NumPy, slow; auto: numba if it works (default: auto)"
+)
 
 
-def parse(argv: list[str]) -> tuple[argparse.Namespace, list[dict[str, Any]]]:
-    """Options, and the tables [[trial]] of the file."""
+def parse(argv: list[str]) -> tuple[Options, list[dict[str, Any]]]:
+    """The options, and the [[trial]] tables of the file."""
     parser = build_parser()
-    args = parser.parse_args(argv)
-    args.augment = None
-    tables = []
+    args = parser.parse_args(argv, Options())
+    tables: list[dict[str, Any]] = []
     if args.config:
         config = read_toml(Path(args.config))
         tables = config.pop("trial", [])
         check_config(args, config, tables)
-        for name, value in config.items():
-            if getattr(args, name) is None:
-                setattr(args, name, value)
+        args = Options()
+        vars(args).update(config)
+        parser.parse_args(argv, args)  # sets only what is on the command line
     if args.split and not args.folds:
         args.folds = N_FOLDS
     if args.shard and args.scheduler:
-        raise UsageError("--shard is for machines without a scheduler; --scheduler has one")
-    if args.votes and not args.data:
-        raise UsageError("--votes goes with --data: the built-in faces have labels")
-    args.out = args.out or "sweeps/latest"
+        raise UsageError("--shard cannot be combined with --scheduler, which divides the trials")
+    check_targets(args)
     return args, tables
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A file's options by their names in Python, paths relative to the file made whole."""
-    try:
+    """The options in a file by their names in Python; relative paths start at its folder."""
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ImportError:  # Python 3.10
+    else:
         try:
             import tomli as tomllib
         except ImportError:
@@ -232,25 +276,25 @@ def read_toml(path: Path) -> dict[str, Any]:
             raise ValueError(f"more than {MAX_CONFIG_BYTES:,} bytes")
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path}: not a TOML file: {reason}") from None
     config = {name.replace("-", "_"): value for name, value in config.items()}
     for name in PATHS:
         value = config.get(name)
         if isinstance(value, str):
             config[name] = str(path.parent / value)
-        elif name == "teacher" and is_strings(value):
+        elif value is not None and name == "teacher" and is_strings(value):
             config[name] = [str(path.parent / each) for each in value]
     return config
 
 
-def check_config(args: argparse.Namespace, config: dict[str, Any], tables: Any) -> None:
-    """Raise UsageError for what the command line would refuse as well."""
-    path = args.config
+def check_config(args: Options, config: dict[str, Any], tables: Any) -> None:
+    """Raise UsageError for options that the command line would refuse."""
+    path, known = str(args.config), {*vars(args), "trial"} - {"config"}
     for name in config:
-        if name == "config" or not hasattr(args, name):
-            known = ", ".join(sorted({*vars(args), "trial"} - {"config"}))
-            raise UsageError(f"{path}: no option {name!r}; there are {known}")
+        if name not in known:
+            expected = ", ".join(sorted(known))
+            raise UsageError(f"{path}: no option {name!r}; expected some of {expected}")
     for name in set(config) - set(TRIAL_OPTIONS):
         config[name] = checked_as_option(path, name, config[name])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
@@ -258,7 +302,10 @@ def check_config(args: argparse.Namespace, config: dict[str, Any], tables: Any) 
     for k, table in enumerate(tables, start=1):
         for name in table:
             if name.replace("-", "_") not in TRIAL_OPTIONS:
-                raise UsageError(f"{path}: [[trial]] {k}: no option {name!r} of a trial")
+                expected = ", ".join(sorted(TRIAL_OPTIONS))
+                raise UsageError(
+                    f"{path}: [[trial]] {k}: no option {name!r}; expected some of {expected}"
+                )
 
 
 def is_strings(value: Any) -> bool:
@@ -266,26 +313,27 @@ def is_strings(value: Any) -> bool:
 
 
 def checked_as_option(path: str, name: str, value: Any) -> Any:
-    """A value of the file, read as the command line reads it."""
+    """An option's value in the file, read as the command line reads it."""
     if name == "teacher" and is_strings(value):
         return value
     option = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
         if name not in FLAGS:
             raise UsageError(f"{path}: {name} is {str(value).lower()}; expected a value")
-        return value or None
+        return value
     if isinstance(value, (list, dict)) or name in FLAGS:
         raise UsageError(f"{path}: {name} is {value!r}; expected one value")
     try:
-        return getattr(build_parser().parse_args([f"{option}={value}"]), name)
+        return getattr(build_parser().parse_args([f"{option}={value}"], Options()), name)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
 
 def make_trials(
-    args: argparse.Namespace, tables: list[dict[str, Any]], source: ferdata.TrialFaces
+    args: Options, tables: list[dict[str, Any]], source: ferdata.TrialFaces
 ) -> list[sweep.Trial]:
-    """Every combination, of the lists or of each table over them; equal ones once."""
+    """Every combination of the values of the options, once. If there are tables, each makes trials
+    of its own: its options replace those in `args`."""
     common = {name: getattr(args, name) for name in TRIAL_OPTIONS}
     folds = [None] if source.protocol == "own-split" else list(range(source.n_folds))
     trials: dict[sweep.Trial, None] = {}
@@ -300,47 +348,26 @@ def make_trials(
         except (ValueError, TypeError, OverflowError) as error:
             raise UsageError(str(error)) from None
     if not source.has_teacher and any(trial.has_teacher for trial in trials):
-        raise UsageError("a loss with a teacher needs --teacher; there is --loss none")
+        raise UsageError("a loss with a teacher needs --teacher; without one, give --loss none")
     return list(trials)
 
 
 # ---- data ------------------------------------------------------------------------------------
 
 
-class bar:
-    """A tqdm bar as a `progress(done, total)` callable; it appears with the first call, on a
-    terminal only: in a log it would drown the one line that says what was wrong."""
-
-    def __init__(self, title: str, unit: str) -> None:
-        self.title, self.unit, self.bar = title, unit, None
-
-    def __enter__(self) -> bar:
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        if self.bar is None:
-            self.bar = tqdm(
-                total=total, desc=self.title, unit=self.unit, unit_scale=True, disable=None
-            )
-        self.bar.update(done - self.bar.n)
-
-    def __exit__(self, *exception: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
-def load_source(args: argparse.Namespace) -> ferdata.TrialFaces:
-    """The faces, with the teacher's answers for those that are trained on."""
-    dataset, targets = load_dataset(args)
+def load_source(args: Options) -> ferdata.TrialFaces:
+    """The faces of the trials, with soft labels for the training images if there is a teacher."""
+    faces = open_faces(args)
+    dataset, targets = faces.dataset, faces.targets
     has_split = dataset.split is not None and bool((dataset.split == "train").any())
     if args.folds or not has_split:
         protocol = args.split or "subject"
         if protocol == "subject" and dataset.subjects is None:
             raise UsageError(
-                "folds by subject need to know who is shown, and this data set does not say: "
-                "--split random, whose folds share people"
+                "folds by subject need to know who is shown, and this data set does not say; use "
+                "--split random, with the same people in several folds"
             )
-        if args.data is None:  # the shipped teacher has answers for these alone
+        if args.data is None:  # their teacher has soft labels for the training images only
             dataset = dataset.in_split("train")
             dataset = dataset.with_soft_labels(*soft_labels_of(args, dataset))
         elif args.teacher:
@@ -359,29 +386,11 @@ def load_source(args: argparse.Namespace) -> ferdata.TrialFaces:
     return ferdata.TrialFaces(dataset, targets)
 
 
-def load_dataset(args: argparse.Namespace) -> tuple[ferdata.FaceDataset, str]:
-    """The data set, and what is trained against: "labels" or "distribution"."""
-    if args.data is None:
-        with bar("drawing the built-in faces", "people") as progress:
-            return ferdata.default_faces(progress=progress), "labels"
-    if not args.votes and args.targets not in (None, "labels"):
-        raise UsageError(f"--targets {args.targets} needs --votes fer2013new.csv")
-    target = args.targets or ("votes" if args.votes else "labels")
-    with bar(f"reading {Path(args.data).name}", "") as progress:
-        faces = ferdata.open_training_faces(
-            args.data,
-            votes=args.votes,
-            target=target,
-            on_missing=args.no_face or "error",
-            progress=progress,
-        )
-    return faces.dataset, faces.targets
-
-
 def soft_labels_of(
-    args: argparse.Namespace, rows: ferdata.FaceDataset
+    args: Options, rows: ferdata.FaceDataset
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """For the images, and for their mirror images where the teacher has answers."""
+    """The teacher's soft labels for the images, and for their mirror images (None if it has
+    none)."""
     if args.teacher is None:
         return ferdata.load_rendered_teacher(rows), None
     return ferdata.load_teachers(args.teacher, rows)[:2]
@@ -392,7 +401,7 @@ def soft_labels_of(
 
 @dataclass
 class TrialBar:
-    """`progress(n_done, n_failed, n_trials)` as a bar with an ETA."""
+    """A progress bar to be called with `(n_done, n_failed, n_trials)`."""
 
     bar: tqdm | None = None
 
@@ -414,49 +423,62 @@ class TrialBar:
             self.bar.close()
 
 
-def run_trials(
-    args: argparse.Namespace, trials: list[sweep.Trial], source: ferdata.TrialFaces
-) -> None:
-    """Run what has no result yet, of the shard if there is one."""
+def run_trials(args: Options, trials: list[sweep.Trial], source: ferdata.TrialFaces) -> None:
+    """Run the trials that have no result yet; with --shard only those of that part."""
     if args.shard:
-        trials = sweep.shard(trials, source.key, *args.shard)
-    shown = TrialBar()
-    options = dict(
-        backend=args.backend or "auto",
-        retry_failed=bool(args.retry_failed),
-        keep_models=bool(args.keep_models),
-        progress=shown,
-    )
+        index, n = args.shard
+        trials = sweep.shard(trials, source.key, index, n)
+    progress = TrialBar()
     try:
         if args.scheduler:
-            options["n_threads"] = args.threads or 1
-            options["share_checkpoints"] = not args.local_checkpoints
-            sweep.run_on_cluster(trials, source, args.out, args.scheduler, **options)
+            sweep.run_on_cluster(
+                trials,
+                source,
+                args.out,
+                args.scheduler,
+                n_threads=args.threads,
+                backend=args.backend,
+                retry_failed=args.retry_failed,
+                keep_models=args.keep_models,
+                share_checkpoints=not args.local_checkpoints,
+                progress=progress,
+            )
         else:
-            sweep.run(trials, source, args.out, n_processes=args.processes, **options)
+            sweep.run(
+                trials,
+                source,
+                args.out,
+                n_processes=args.processes,
+                backend=args.backend,
+                retry_failed=args.retry_failed,
+                keep_models=args.keep_models,
+                progress=progress,
+            )
     finally:
-        shown.close()
+        progress.close()
 
 
-def show(
-    args: argparse.Namespace,
+def report(
+    args: Options,
     named: dict[str, sweep.Trial],
     outcome: sweep.Outcome,
     has_tables: bool,
 ) -> None:
-    """Tables on stdout, failed trials on stderr, summary.csv and curves*.png in the folder."""
+    """Print tables, list failed trials on stderr, write summary.csv and curves*.png."""
     results = list(outcome.results.values())
     if results:
         where = "test" if results[0]["test"] else "validation"
-        print(f"accuracy in % on {where} images, +- 95 % interval over seeds and folds (how many)")
+        print(
+            f"accuracy in % on {where} images, +- half its 95 % confidence interval over seeds and "
+            "folds (number of trials)"
+        )
         print()
         print(sweep.difference_table(results) if has_tables else sweep.score_tables(results))
-        rule = args.select or "validation"
-        chosen = sweep.choice_table(results, rule)
+        chosen = sweep.choice_table(results, args.select)
         if chosen:
-            look = "validation images" if rule == "validation" else "the reported score"
-            optimistic = " (optimistic)" if sweep.is_optimistic(results, rule) else ""
-            print(f"\ntemperature chosen on {look}{optimistic}\n{chosen}")
+            by = "validation images" if args.select == "validation" else "the reported accuracy"
+            optimistic = " (optimistic)" if sweep.is_optimistic(results, args.select) else ""
+            print(f"\ntemperature chosen on {by}{optimistic}\n{chosen}")
     summary = Path(args.out) / "summary.csv"
     write_atomically(summary, sweep.summary_csv(named, outcome))
     n_missing = len(named) - len(outcome.results) - len(outcome.failures)
@@ -469,8 +491,8 @@ def show(
         print("--retry-failed runs these again", file=sys.stderr)
 
 
-def draw_curves(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
-    """Accuracy against temperature, where there are several and matplotlib is there."""
+def draw_curves(args: Options, results: list[dict[str, Any]]) -> None:
+    """Draw accuracy against temperature, if there are several and matplotlib is installed."""
     try:
         for name, figure in sweep.curves(results).items():
             path = Path(args.out) / name
@@ -487,27 +509,25 @@ def run(argv: list[str]) -> int:
     named = sweep.names(trials, source.key)
     print(f"{len(named)} trials, {len(source.dataset):,} images -> {args.out}")
     run_trials(args, trials, source)
-    outcome = sweep.SweepFolder(args.out).outcome(named, bool(args.keep_models))
-    show(args, named, outcome, has_tables=len(tables) > 1)
+    outcome = sweep.SweepFolder(args.out).outcome(named, args.keep_models)
+    report(args, named, outcome, has_tables=len(tables) > 1)
     return 1 if outcome.failures else 0
 
 
-def told(run: Callable[[list[str]], int], argv: list[str] | None) -> int:
-    """run(argv)'s exit status; what the person at the keyboard can mend is told in one line."""
+def exit_status(run: Callable[[list[str]], int], argv: list[str] | None) -> int:
+    """The exit status of run(argv); errors that the user can correct are reported in one line."""
     try:
         return run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on", file=sys.stderr)
+        print("\nstopped; run the same command to continue", file=sys.stderr)
         return 130
-    except (UsageError, ferdata.DataError, sweep.SweepError, sweep.SweepFolderError) as error:
+    except (UsageError, sweep.SweepError, OSError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
-    except (OSError, ValueError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    return 2
+        return 2
 
 
 def main(argv: list[str] | None = None) -> int:
-    return told(run, argv)
+    return exit_status(run, argv)
 
 
 if __name__ == "__main__":

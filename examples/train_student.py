@@ -1,11 +1,11 @@
-"""Train MicroExpNet from a teacher's soft labels, on a CPU.
+"""Train MicroExpNet with a teacher's soft labels, on a CPU.
 
     python examples/train_student.py
-        built-in faces and their shipped teacher: about a minute, nothing to download
+        on built-in faces with the teacher that comes with them: about a minute, no download
     python examples/train_student.py --data fer2013.csv.gz --votes fer2013new.csv --teacher t.npz
-        real faces; --data takes CK+, Oulu-CASIA, RAF-DB, a folder per class, ... as well
+        on real faces; --data also reads CK+, Oulu-CASIA, RAF-DB, a folder per class and more
 
-Everything about the run lands in one folder; open its report.html.
+All results of the run are written to one folder; open its report.html.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import os
 import shlex
 import sys
 import time
+import timeit
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from tqdm import tqdm
@@ -35,7 +37,7 @@ from tinycnn.calibration import fit_temperature
 from tinycnn.cli.console import not_negative, positive
 from tinycnn.cli.training_options import add_distillation_options, add_training_options
 from tinycnn.ground.atomic_file import write_atomically
-from tinycnn.losses import softmax
+from tinycnn.losses import Loss, softmax
 from tinycnn.metrics import expected_calibration_error
 from tinycnn.optim import optimizer_from_name
 from tinycnn.recipes import NO_TEACHER, RECIPES, make_loss, make_schedule
@@ -50,58 +52,115 @@ from tinycnn.train import (
 )
 
 SIZE_PX = 84
+MAX_CONFIG_BYTES = 1 << 20
+FREE_ON_RESUME = ("data", "votes", "teacher", "threads", "epochs")
+"""Options that may change when a run is resumed: files are compared by their hashes, results do not
+depend on threads, and `fit` refuses other epochs if the schedule depends on their number."""
+
+Records = list[dict[str, Any]]
+"""One dictionary per epoch: the rows of history.jsonl."""
 
 
 class UsageError(Exception):
-    """Something that the person at the keyboard can mend; the message says how."""
+    """A mistake that the user can correct; the message says how."""
 
 
 # ---- options ---------------------------------------------------------------------------------
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong options are told like everything else that is wrong: in one line."""
+    """Reports a wrong option in one line, as all other errors are reported."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (--help explains the options)")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="train_student.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    data = parser.add_argument_group("data")
+@dataclass
+class DataOptions(argparse.Namespace):
+    """The options about the faces, which sweep.py and reproduce_paper.py have as well."""
+
+    data: str | None = None
+    votes: str | None = None
+    no_face: str = "error"
+    teacher: list[str] | None = None
+    targets: str | None = None
+    rows: int | None = None
+
+
+class Options(DataOptions):
+    """The command line, and at the end what only a recipe sets; `parse` fills in what is not given
+    and has a default."""
+
+    variant: str
+    size: str
+    recipe: str
+    epochs: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    schedule: str
+    augment: bool
+    augment_strength: float
+    mixup: float
+    cutmix: float
+    label_smoothing: float
+    dropout: float
+    ema_decay: float
+    clip_norm: float
+    patience: int | None
+    loss: str
+    temperature: float | list[float]
+    soft_weight: float
+    loss_scale: str
+    flipped_teacher: bool
+    compare: bool
+    out: str | None
+    resume: bool
+    threads: int | None
+    seed: int
+    backend: str
+    scaling: str
+    bias_std: float
+
+
+def add_data_options(
+    parser: argparse.ArgumentParser, description: str | None = None
+) -> argparse._ArgumentGroup:
+    """Add a group with the options of DataOptions."""
+    data = parser.add_argument_group("data", description)
     data.add_argument(
         "--data",
         metavar="PATH",
-        help="whatever ferdata.open recognises: FER2013 (fer2013.csv, .csv.gz, .zip, "
-        "icml_face_data.csv), folders of CK+, Oulu-CASIA, RAF-DB, JAFFE, a folder per class, a csv "
-        "manifest, ...; without a validation part a tenth is kept for it, other people where "
-        "subjects are known (default: built-in faces)",
+        help="a data set that ferdata.open can read: FER2013 (fer2013.csv, .csv.gz, .zip or "
+        "icml_face_data.csv), a folder of CK+, Oulu-CASIA, RAF-DB or JAFFE, a folder with one "
+        "subfolder per class, a CSV list of images, ... (default: built-in faces)",
     )
-    data.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
+    data.add_argument(
+        "--votes",
+        metavar="FILE",
+        help="with FER2013, the FER+ votes: fer2013new.csv (default: no votes)",
+    )
     data.add_argument(
         "--no-face",
         choices=("error", "whole"),
-        default="error",
-        help="photos in which no face is found: stop, or take the whole photo " + DEFAULT,
+        help="if no face is found in a photo: stop with an error, or use the whole photo (default: "
+        "error)",
     )
     data.add_argument(
         "--teacher",
         metavar="FILE",
         nargs="+",
-        help="soft labels, .npz or .csv; see the README for the format; of several the mean of "
-        "their probabilities (default: the shipped teacher for the built-in faces, none for "
-        "--data)",
+        help="the teacher's soft labels, .npz or .csv (docs/teacher.md describes the format); the "
+        "probabilities of several files are averaged (default: with the built-in faces their own "
+        "teacher, with --data none)",
     )
     data.add_argument(
         "--targets",
         choices=("votes", "plurality", "majority", "labels"),
-        help="what the hard part of the loss is measured against, and which rows are used: the "
-        "distribution of the votes, their plurality or majority label, or the file's own label "
-        "(default: votes with --votes, else labels)",
+        help="targets of the hard part of the loss: the distribution of the FER+ votes, the class "
+        "with most votes (plurality), the class with more than half of the votes (majority), or "
+        "the labels in the data set; images without such a target are left out (default: votes "
+        "with --votes, else labels)",
     )
     data.add_argument(
         "--rows",
@@ -109,10 +168,51 @@ def build_parser() -> argparse.ArgumentParser:
         type=positive,
         help="use only the first N training images, for a quick trial (default: all)",
     )
+    return data
 
+
+def check_targets(args: DataOptions) -> None:
+    """Fill in --targets.  Raise UsageError for --votes and --targets that do not fit."""
+    if args.data is None and (args.votes or args.targets not in (None, "labels")):
+        raise UsageError(
+            "--votes and --targets need --data: the built-in faces have labels, not votes"
+        )
+    if args.data and args.targets is None:
+        args.targets = "votes" if args.votes else "labels"
+    if args.data and (args.targets == "labels") == bool(args.votes):
+        raise UsageError(
+            f"--targets {args.targets} needs --votes fer2013new.csv"
+            if args.targets != "labels"
+            else "--targets labels does not use --votes: give only one of the two options"
+        )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    default = "(default: %(default)s)"
+    parser = Parser(
+        prog="train_student.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_data_options(
+        parser,
+        "Data without a validation part: a tenth becomes the validation part, of the people if\n"
+        "the data say who is shown, else of the images.",
+    )
     network = parser.add_argument_group("network")
-    network.add_argument("--variant", choices=tuple(models.VARIANTS), default="p12", help=VARIANT)
-    network.add_argument("--size", choices=models.SIZES, default="XXS", help=SIZE)
+    network.add_argument(
+        "--variant",
+        choices=tuple(models.VARIANTS),
+        default="p12",
+        help="which convolutions are followed by a pooling: v neither, p1 the first, p2 the "
+        "second, p12 both " + default,
+    )
+    network.add_argument(
+        "--size",
+        choices=models.SIZES,
+        default="XXS",
+        help="size of the first dense layer; variant p12 with size XXS is MicroExpNet " + default,
+    )
 
     add_training_options(parser)
     soft = add_distillation_options(parser)
@@ -120,82 +220,79 @@ def build_parser() -> argparse.ArgumentParser:
         "--compare",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="train a second time without the teacher and report both (default: for the built-in "
-        "faces only)",
+        help="train a second network without the teacher and report both (default: only with the "
+        "built-in faces)",
     )
 
     run = parser.add_argument_group("run")
-    run.add_argument("--out", metavar="FOLDER", help="run folder (default: runs/<date and time>)")
+    run.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="new folder for the results of the run (default: runs/<date and time>)",
+    )
     run.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the interrupted run in --out, with its own options; only --threads, paths "
-        "of moved files and, with a constant schedule, --epochs may be given anew",
+        help="continue the interrupted run in --out with its own options; only --threads, the "
+        "paths of files that were moved and, with a constant schedule, --epochs may be changed",
     )
-    run.add_argument("--threads", type=positive, metavar="N", help=THREADS)
+    run.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="CPU threads; their number does not change the results (default: one per usable core)",
+    )
     run.add_argument(
         "--seed",
         type=not_negative,
         default=0,
         metavar="N",
-        help=SEED,
+        help="seed of the weights, the order of the images and the augmentation; the same seed "
+        "gives the same results, bit for bit " + default,
     )
-    run.add_argument("--backend", choices=BACKENDS, default="auto", help=BACKEND)
+    run.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="auto",
+        help="numba: compiled kernels; numpy: plain NumPy, slow; auto: numba if it works here, "
+        "else numpy " + default,
+    )
     return parser
 
 
-DEFAULT = "(default: %(default)s)"
-VARIANT = "which convolutions are pooled: none, the first, the second, both " + DEFAULT
-SIZE = "of the dense layer; p12 XXS is MicroExpNet " + DEFAULT
-THREADS = "results do not depend on it (default: all usable cores)"
-SEED = "of weights, order and augmentation; the same seed gives the same bits " + DEFAULT
-BACKEND = "compiled kernels (numba), the slow reference, or whichever works " + DEFAULT
-MAX_CONFIG_BYTES = 1 << 20
-FREE_ON_RESUME = ("data", "votes", "teacher", "threads", "epochs")
-"""Options that may differ when a run goes on: files are known by their hashes, results do not
-depend on threads, and fit refuses other epochs where the schedule depends on them."""
-
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    """Options, with the recipe's values filled in; with --resume, those of the run's config."""
+def parse(argv: list[str]) -> Options:
+    """The options, with the recipe's value for each that is not given; with --resume the options
+    of the interrupted run."""
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_args(argv, Options())
     if args.resume:
         if not args.out:
-            raise UsageError("--resume needs --out FOLDER, the run to go on with")
+            raise UsageError("--resume needs --out FOLDER, the folder of the run to continue")
         options = read_config(Path(args.out))["options"]
         check_options(parser, options, Path(args.out) / "config.json")
-        parser.set_defaults(**{**options, "resume": True, "out": args.out})
-        args = parser.parse_args(argv)
+        args = Options()
+        vars(args).update(options)
+        parser.parse_args(argv, args)  # sets only what is on the command line
         for name, value in options.items():
             if name not in FREE_ON_RESUME and getattr(args, name) != value:
                 raise UsageError(
-                    f"--resume goes on with the run's own options: --{name.replace('_', '-')} is "
+                    f"--resume continues a run with its own options: --{name.replace('_', '-')} is "
                     f"{value} in {args.out}, not {getattr(args, name)}"
                 )
     elif args.data and not args.teacher:
         for name in ("loss", "temperature", "soft_weight", "loss_scale", "compare"):
             if getattr(args, name) not in (None, False):
                 raise UsageError(f"--{name.replace('_', '-')} needs --teacher")
-    if isinstance(args.teacher, str):  # of a run begun by an older release
+    if isinstance(args.teacher, str):  # from the config.json of an older release
         args.teacher = [args.teacher]
     if args.flipped_teacher and not args.teacher:
-        raise UsageError("--flipped-teacher needs --teacher, with answers for mirror images")
+        raise UsageError("--flipped-teacher needs --teacher, with soft labels for mirror images")
     for name, value in asdict(RECIPES[args.recipe]).items():
-        if getattr(args, name, None) is None:
+        if vars(args).get(name) is None:
             setattr(args, name, value)
-    if args.data is None and (args.votes or args.targets not in (None, "labels")):
-        raise UsageError("--votes and --targets go with --data: the built-in faces have labels")
-    if args.data and args.targets is None:
-        args.targets = "votes" if args.votes else "labels"
-    if args.data and (args.targets == "labels") == bool(args.votes):
-        raise UsageError(
-            f"--targets {args.targets} needs --votes fer2013new.csv"
-            if args.targets != "labels"
-            else "--targets labels does not use --votes: leave one of them out"
-        )
+    check_targets(args)
     try:
-        make_loss(args.loss, args.temperature, args.soft_weight, args.loss_scale)
+        loss_of(args, with_teacher=True)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if args.compare is None:
@@ -205,12 +302,30 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return args
 
 
+def loss_of(args: Options, with_teacher: bool) -> Loss:
+    return make_loss(
+        args.loss if with_teacher else NO_TEACHER,
+        tuple(args.temperature) if isinstance(args.temperature, list) else args.temperature,
+        args.soft_weight,
+        args.loss_scale,
+        args.label_smoothing,
+    )
+
+
 # ---- data ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Data:
-    """Training faces with soft labels where there is a teacher, validation faces at SIZE_PX."""
+    """The faces of a run.
+
+    train       with soft labels if there is a teacher
+    validation  with labels, resized to SIZE_PX
+    targets     of the hard part of the loss: "labels" or "distribution"
+    hashes      name -> sha256 of each array that the results depend on
+    notes       sentences for the user and the report
+    framing     how the faces were cut out of their photos, None if that is not known
+    """
 
     train: ferdata.FaceDataset
     validation: ferdata.FaceDataset
@@ -220,22 +335,25 @@ class Data:
     framing: str | None
 
 
-def load_data(args: argparse.Namespace) -> Data:
+def open_faces(args: DataOptions) -> ferdata.TrainingFaces:
+    """The whole data set, and what is to be trained on."""
     if args.data is None:
-        with bar("drawing the built-in faces", "people") as progress:
-            dataset = ferdata.default_faces(progress=progress)
-        targets, framing = "labels", None
-    else:
-        with bar(f"reading {Path(args.data).name}", "") as progress:
-            faces = ferdata.open_training_faces(
-                args.data,
-                votes=args.votes,
-                target=args.targets,
-                on_missing=args.no_face,
-                progress=progress,
-            )
-        dataset, targets, framing = faces.dataset, faces.targets, faces.framing
-    dataset, told = ferdata.with_validation(dataset)
+        with ProgressBar("drawing the built-in faces", "people") as progress:
+            return ferdata.TrainingFaces(ferdata.default_faces(progress=progress), "labels", None)
+    with ProgressBar(f"reading {Path(args.data).name}", "") as progress:
+        return ferdata.open_training_faces(
+            args.data,
+            votes=args.votes,
+            target=args.targets or "labels",
+            on_missing=args.no_face,
+            progress=progress,
+        )
+
+
+def load_data(args: Options) -> Data:
+    faces = open_faces(args)
+    targets = faces.targets
+    dataset, note = ferdata.with_validation(faces.dataset)
     ferdata.refuse_shared_subjects(dataset)
     train = dataset.in_split("train")
     validation = dataset.in_split("validation").labelled()
@@ -243,46 +361,53 @@ def load_data(args: argparse.Namespace) -> Data:
     for name, part in (("training", train), ("validation", validation)):
         hashes[f"{name} images"] = part.content_hash()
         truth = part.labels if targets == "labels" else part.targets
-        hashes[f"{name} {targets}"] = hash_of(truth)
-    notes = [told] if told else []
+        assert truth is not None
+        hashes[f"{name} {targets}"] = sha256(truth)
+    notes = [note] if note else []
     if args.teacher:
         values, flipped, aligned = ferdata.load_teachers(args.teacher, train)
         if args.flipped_teacher and flipped is None:
             raise UsageError(
-                f"--flipped-teacher: {' '.join(args.teacher)}: no answers for mirror images"
+                f"--flipped-teacher: {' '.join(args.teacher)}: no soft labels for mirror images"
             )
         train = train.with_soft_labels(values, flipped if args.flipped_teacher else None)
         if aligned.n_floored:
             notes.append(
-                f"{aligned.n_floored:,} of the teacher's probabilities were below 1e-7 and raised "
-                "to it"
+                f"{aligned.n_floored:,} of the teacher's probabilities were below 1e-7 and were "
+                "raised to 1e-7"
             )
     elif args.data is None:
         train = train.with_soft_labels(ferdata.load_rendered_teacher(train))
     if args.rows:
         train = train.select(np.arange(min(args.rows, len(train))))
     if train.soft_labels is not None:
-        hashes["soft labels"] = hash_of(train.soft_labels)
+        hashes["soft labels"] = sha256(train.soft_labels)
     if train.flipped_soft_labels is not None:
-        hashes["soft labels of mirror images"] = hash_of(train.flipped_soft_labels)
+        hashes["soft labels of mirror images"] = sha256(train.flipped_soft_labels)
     if validation.images.shape[1:] != (SIZE_PX, SIZE_PX):
         images = ferdata.resize_images(validation.images, SIZE_PX)
         validation = replace(validation, images=images)
-    return Data(train, validation, targets, hashes, notes, framing)
+    return Data(train, validation, targets, hashes, notes, faces.framing)
 
 
-def hash_of(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+def labels_of(faces: ferdata.FaceDataset) -> np.ndarray:
+    assert faces.labels is not None, "load_data returns labelled faces"
+    return faces.labels
 
 
-class bar:
-    """A tqdm bar as a `progress(done, total)` callable; it appears with the first call, on a
-    terminal only: in a log it would drown the one line that says what was wrong."""
+def sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+class ProgressBar:
+    """A tqdm bar to be called with `(done, total)`. It appears at the first call, and only on a
+    terminal: in a log file it would hide the error message."""
 
     def __init__(self, title: str, unit: str) -> None:
-        self.title, self.unit, self.bar = title, unit, None
+        self.title, self.unit = title, unit
+        self.bar: tqdm | None = None
 
-    def __enter__(self) -> bar:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __call__(self, done: int, total: int) -> None:
@@ -300,8 +425,9 @@ class bar:
 # ---- run folder ------------------------------------------------------------------------------
 
 
-def open_run_folder(args: argparse.Namespace, data: Data) -> Path:
-    """The run folder, made or checked, with config.json in it."""
+def open_run_folder(args: Options, data: Data) -> Path:
+    """Create the run folder with its config.json, or with --resume check that the data are those
+    of config.json."""
     folder = Path(args.out or time.strftime("runs/%Y%m%d-%H%M%S"))
     options = {name: value for name, value in vars(args).items() if name not in ("resume", "out")}
     config = {
@@ -319,7 +445,7 @@ def open_run_folder(args: argparse.Namespace, data: Data) -> Path:
             changed = [k for k in names if before["data"].get(k) != data.hashes.get(k)]
             raise UsageError(
                 f"{folder}: the data changed since the run began: {', '.join(changed)}; resume "
-                "with the same files, or start a new folder"
+                "with the same files, or start a new run in another folder"
             )
         return folder
     refuse_used_folder(folder)
@@ -332,7 +458,7 @@ def open_run_folder(args: argparse.Namespace, data: Data) -> Path:
 
 
 def refuse_used_folder(folder: Path) -> None:
-    """Before any work is done: raises UsageError where no run can go."""
+    """Raise UsageError if a new run cannot be written to `folder`."""
     parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not parent.is_dir():
         raise UsageError(f"{folder}: cannot be a run folder: {parent} is a file")
@@ -340,7 +466,7 @@ def refuse_used_folder(folder: Path) -> None:
         raise UsageError(f"{folder}: cannot be written: no permission in {parent}")
     if any((folder / name).exists() for name in ("config.json", "last", checkpoint.BEST)):
         raise UsageError(
-            f"{folder}: holds another run; choose another --out, or go on with it by --resume"
+            f"{folder}: holds another run; choose another --out, or continue that run with --resume"
         )
 
 
@@ -361,39 +487,41 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_options(parser: argparse.ArgumentParser, options: dict[str, Any], path: Path) -> None:
-    """Raise UsageError unless every option could have been given on the command line, or is one
-    that only a recipe sets."""
+    """Raise UsageError for an option that neither the command line nor a recipe could have set."""
     actions = {action.dest: action for action in parser._actions}
     of_recipes = asdict(RECIPES["fer"])
     for name, value in options.items():
         if name in actions:
-            fits = could_be_given(actions[name], value)
+            fits = is_possible(actions[name], value)
         else:
             fits = name in of_recipes and isinstance(value, (str, int, float, type(None)))
         if not fits:
             raise UsageError(f"{path}: not a run's configuration: {name[:40]!r} is {value!r:.40}")
 
 
-def could_be_given(action: argparse.Action, value: Any) -> bool:
+def is_possible(action: argparse.Action, value: Any) -> bool:
+    """Whether the value in config.json is one that the command line can give the option."""
     if value is None or isinstance(value, bool):
         return action.default is None and value is None or action.nargs == 0
-    if action.nargs == 0 or not isinstance(value, (str, int, float, list)):
+    if action.nargs == 0:
         return False
+    if isinstance(value, list) and action.nargs == "+":
+        return bool(value) and all(isinstance(each, str) for each in value)
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     try:
-        read = (action.type or str)(text)
-    except (ValueError, argparse.ArgumentTypeError, UsageError):
+        read = action.type(text) if callable(action.type) else text
+    except (ValueError, argparse.ArgumentTypeError):
         return False
-    return action.choices is None or read in action.choices
+    return read == value and (action.choices is None or read in action.choices)
 
 
 class History(Callback):
-    """Shows a progress bar and writes history.jsonl, a line an epoch."""
+    """Shows a progress bar and writes history.jsonl, one line per epoch."""
 
-    def __init__(self, path: Path, title: str, n_images: int, n_epochs: int, done: list) -> None:
+    def __init__(self, path: Path, title: str, n_images: int, n_epochs: int, done: Records) -> None:
         self.path, self.rows = path, list(done)
         self.n_images = n_images
-        self.write()  # after a crash between two writes the checkpoint knows better than the file
+        self.write()  # a crash may have left the file an epoch behind the checkpoint
         self.bar = tqdm(
             desc=title,
             total=n_images * n_epochs,
@@ -423,8 +551,8 @@ class History(Callback):
 # ---- training --------------------------------------------------------------------------------
 
 
-def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool) -> list[dict]:
-    """One training run into `folder`, or what is left of it; returns the epoch records."""
+def train(args: Options, data: Data, folder: Path, with_teacher: bool) -> Records:
+    """Train a network with results in `folder`, or finish a training that was interrupted there."""
     folder.mkdir(exist_ok=True)
     network = models.microexpnet(
         args.variant,
@@ -450,12 +578,8 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         targets=data.targets,
         n_threads=network.n_threads,
     )
-    loss = make_loss(
-        *(args.loss if with_teacher else NO_TEACHER, args.temperature, args.soft_weight),
-        *(args.loss_scale, args.label_smoothing),
-    )
     began = checkpoint.path_in(folder).exists() or has_content(folder / "history.jsonl")
-    resume = args.resume and began  # a run that ended within its first epoch starts anew
+    resume = args.resume and began  # else it was interrupted in its first epoch: start again
     done = checkpoint.records_in(folder) if resume else []
     title = "with teacher" if with_teacher else "without teacher"
     history = History(
@@ -465,7 +589,7 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
         records = fit(
             network,
             batches,
-            loss=loss,
+            loss=loss_of(args, with_teacher),
             optimizer=optimizer_from_name(
                 args.optimizer, learning_rate=args.learning_rate, backend=args.backend
             ),
@@ -475,7 +599,7 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
             ),
             validation=Validation(
                 data.validation.images,
-                data.validation.labels,
+                labels_of(data.validation),
                 data.validation.targets if data.targets == "distribution" else None,
             ),
             callbacks=[history],
@@ -492,12 +616,12 @@ def train(args: argparse.Namespace, data: Data, folder: Path, with_teacher: bool
     return rows
 
 
-def calibrate(args: argparse.Namespace, validation: ferdata.FaceDataset, folder: Path) -> None:
-    """Fit the confidence of the run's best model to the validation labels."""
+def calibrate(args: Options, validation: ferdata.FaceDataset, folder: Path) -> None:
+    """Fit the calibration temperature of the run's best model to the validation faces."""
     path = folder / checkpoint.BEST
     network = tinycnn.load(path, backend=args.backend, n_threads=args.threads)
     network.calibration_temperature = fit_temperature(
-        network.predict_logits(validation.images), validation.labels
+        network.predict_logits(validation.images), labels_of(validation)
     )
     tinycnn.save(network, path)
 
@@ -506,13 +630,11 @@ def has_content(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def finish(
-    args: argparse.Namespace, data: Data, folder: Path, histories: dict[str, list[dict]]
-) -> None:
-    """Score the best model, write predictions.csv and report.html, print the summary."""
+def finish(args: Options, data: Data, folder: Path, histories: dict[str, Records]) -> None:
+    """Evaluate the best model, write predictions.csv and report.html, print the summary."""
     network = tinycnn.load(folder / checkpoint.BEST, backend=args.backend, n_threads=args.threads)
-    images = data.validation.images
-    scored = evaluate(network, images, data.validation.labels)
+    images, labels = data.validation.images, labels_of(data.validation)
+    scored = evaluate(network, images, labels)
     write_atomically(folder / "predictions.csv", predictions_csv(data.validation, scored.probs))
     config, records = read_config(folder), next(iter(histories.values()))
     batched_us = microseconds(lambda: network.predict_proba(images)) / len(images)
@@ -530,7 +652,7 @@ def finish(
             n_parameters=network.n_parameters,
             classes=network.classes,
             histories=histories,
-            labels=np.asarray(data.validation.labels),
+            labels=labels,
             probs=scored.probs,
             images=images,
             ids=data.validation.ids.tolist(),
@@ -544,14 +666,14 @@ def finish(
     for name, rows in histories.items():
         best = max(rows, key=lambda row: row["val_accuracy"])
         print(f"{name:>16}: {best['val_accuracy']:.1%} of {len(images):,} validation images right")
-    print(f"{'confidence':>16}: {confidence(network, data.validation)}")
+    print(f"{'calibration':>16}: {calibration_text(network, data.validation)}")
     print(f"{'speed':>16}: {speed['training']} in training; {speed['prediction']}")
-    print(f"{'cost':>16}: {cost(args, histories)}")
+    print(f"{'cost':>16}: {cost_text(args, histories)}")
     print(f"{'report':>16}: {folder / 'report.html'}")
 
 
-def cost(args: argparse.Namespace, histories: dict[str, list[dict]]) -> str:
-    """What all training took, interruptions aside."""
+def cost_text(args: Options, histories: dict[str, Records]) -> str:
+    """Epochs, time and threads of all training together, without interruptions."""
     rows = [row for history in histories.values() for row in history]
     seconds = sum(row["seconds"] for row in rows)
     shown = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
@@ -559,39 +681,34 @@ def cost(args: argparse.Namespace, histories: dict[str, list[dict]]) -> str:
     return f"{len(rows)} epochs in {shown} on {n_threads} thread{'s'[: n_threads > 1]}"
 
 
-def confidence(network: tinycnn.Network, validation: ferdata.FaceDataset) -> str:
-    """What the temperature changed, in words."""
+def calibration_text(network: tinycnn.Network, validation: ferdata.FaceDataset) -> str:
+    """The calibration temperature, and the calibration error without and with it."""
     logits, t = network.predict_logits(validation.images), network.calibration_temperature
     before, after = (
         expected_calibration_error(
-            softmax(logits, each, backend=network.backend), validation.labels
+            softmax(logits, each, backend=network.backend), labels_of(validation)
         )
         for each in (1.0, t)
     )
     return f"temperature {t:.3f}: expected calibration error {before:.1%} -> {after:.1%}"
 
 
-def microseconds(work: Any, n_times: int = 3) -> float:
-    """Median time of work(), after one call that is not counted."""
+def microseconds(work: Callable[[], object], n_times: int = 3) -> float:
+    """Median time of a call of `work`; the first call is not timed."""
     work()
-    times_s = []
-    for _ in range(n_times):
-        started = time.perf_counter()
-        work()
-        times_s.append(time.perf_counter() - started)
-    return float(np.median(times_s)) * 1e6
+    return float(np.median(timeit.repeat(work, number=1, repeat=n_times))) * 1e6
 
 
 def predictions_csv(validation: ferdata.FaceDataset, probs: np.ndarray) -> str:
-    """id, label, predicted class, and the probability of every class: with eight decimals, which
-    keep the order of any two float32 that may be the largest."""
+    """One row per image: id, label, predicted class and the probability of every class. Eight
+    decimals are enough to see which of the float32 probabilities is the largest."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     classes = validation.classes
     writer.writerow(["id", "label", "predicted", *classes])
-    for name, label, row in zip(validation.ids, validation.labels, probs):
-        said = classes[int(row.argmax())]
-        writer.writerow([name, classes[label], said, *(f"{p:.8f}" for p in row)])
+    for name, label, row in zip(validation.ids, labels_of(validation), probs):
+        predicted = classes[int(row.argmax())]
+        writer.writerow([name, classes[label], predicted, *(f"{p:.8f}" for p in row)])
     return text.getvalue()
 
 
@@ -606,7 +723,7 @@ def run(argv: list[str]) -> None:
         f"{len(data.train):,} training and {len(data.validation):,} validation images -> {folder}"
     )
     try:
-        histories = {}
+        histories: dict[str, Records] = {}
         if has_teacher:
             histories["with teacher"] = train(args, data, folder, with_teacher=True)
         if not has_teacher:
@@ -616,22 +733,23 @@ def run(argv: list[str]) -> None:
             histories["without teacher"] = train(args, data, plain, with_teacher=False)
         finish(args, data, folder, histories)
     except KeyboardInterrupt:
-        print(f"\nstopped; go on with: {resuming(folder)}", file=sys.stderr)
+        print(f"\nstopped; continue with: {resume_options(folder)}", file=sys.stderr)
         raise
     except DivergedError as error:
         raise UsageError(
-            f"{error}: begin another run with --learning-rate below {args.learning_rate:g}; "
-            f"{folder} keeps what was good before"
+            f"{error}; start another run with --learning-rate below {args.learning_rate:g}; "
+            f"{folder} keeps the weights of the last good epoch"
         ) from None
     except OSError as error:
         if not (folder / "config.json").is_file():
-            raise UsageError(f"{error}; {folder} is gone: begin another run") from None
+            raise UsageError(f"{error}; {folder} is gone: start another run") from None
         raise UsageError(
-            f"{error}; what is there is whole: go on with {resuming(folder)}"
+            f"{error}; the files already written are complete: continue with "
+            f"{resume_options(folder)}"
         ) from None
 
 
-def resuming(folder: Path) -> str:
+def resume_options(folder: Path) -> str:
     return f"--out {shlex.quote(str(folder))} --resume"
 
 
@@ -641,10 +759,7 @@ def main(argv: list[str] | None = None) -> int:
         run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         return 130
-    except (UsageError, ferdata.DataError, checkpoint.CheckpointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (OSError, ArithmeticError, ValueError) as error:
+    except (UsageError, OSError, ArithmeticError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

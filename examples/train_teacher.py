@@ -2,9 +2,10 @@
 
     python examples/train_teacher.py --out ferdata/teachers/rendered.npz
 
-The teacher is p12-M, fourteen times the student's size.  It learns from built-in faces of other
-people than those of the default data set, as many as one likes to draw, then labels the default
-training images: logits averaged over each image and its mirror image.
+The teacher is the network p12-M, with fourteen times as many parameters as the student. It is
+trained on built-in faces of people who do not appear in the default data set; --people says how
+many are drawn. Its soft labels for the default training images are logits, averaged over each image
+and its mirror image.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from tqdm import tqdm
 import ferdata
 import tinycnn
 from tinycnn import models
+from tinycnn.cli.console import not_negative, positive
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.recipes import RECIPES, make_schedule
 from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
 
 LEARNING_RATE = 1e-3
-OTHER_PEOPLE = 1  # a seed that the default data set (seed 0) does not use
+OTHER_PEOPLE = 1
+"""Seed of the drawn people; the default data set uses seed 0."""
 
 
-class Bar(Callback):
+class ProgressBar(Callback):
     """A progress bar over all epochs."""
 
     def __init__(self, n_steps: int) -> None:
@@ -39,54 +42,84 @@ class Bar(Callback):
         self.bar.set_postfix(loss=f"{record.mean_loss:.3f}", refresh=False)
 
     def on_epoch(self, record: EpochRecord) -> None:
-        self.bar.write(f"epoch {record.epoch}: {record.val_accuracy:.1%} of the validation images")
+        self.bar.write(f"epoch {record.epoch}: validation accuracy {record.val_accuracy:.1%}")
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
+class Options(argparse.Namespace):
+    """The command line."""
+
+    out: Path
+    people: int
+    epochs: int
+    seed: int
+
+
+def parse(argv: list[str]) -> Options:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", required=True, help="soft label file to write, .npz")
-    parser.add_argument("--people", type=int, default=2000, help="(default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=20, help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    args = parser.parse_args(argv)
-    if Path(args.out).suffix != ".npz" or not Path(args.out).absolute().parent.is_dir():
-        parser.error(f"--out {args.out}: expected an .npz file in a folder that exists")
-    return args
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, required=True, help="soft-label file to write, .npz"
+    )
+    parser.add_argument(
+        "--people",
+        metavar="N",
+        type=positive,
+        default=2000,
+        help="how many people to draw and train on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--epochs",
+        metavar="N",
+        type=positive,
+        default=20,
+        help="passes over the training images (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="N",
+        type=not_negative,
+        default=0,
+        help="seed of the weights, the order of the images and the augmentation "
+        "(default: %(default)s)",
+    )
+    options = parser.parse_args(argv, Options())
+    if options.out.suffix != ".npz" or not options.out.absolute().parent.is_dir():
+        parser.error(f"--out {options.out}: expected an .npz file in a folder that exists")
+    return options
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse(sys.argv[1:] if argv is None else argv)
+    options = parse(sys.argv[1:] if argv is None else argv)
     default = ferdata.default_faces()
     train, validation = default.in_split("train"), default.in_split("validation")
-    people = tqdm(desc="drawing other people", total=args.people, unit="person")
-    others = ferdata.render_faces(
-        args.people, seed=OTHER_PEOPLE, progress=lambda done, _: people.update(done - people.n)
-    )
-    people.close()
+    assert train.labels is not None and validation.labels is not None
+    with tqdm(desc="drawing people", total=options.people, unit="person") as bar:
+        faces = ferdata.render_faces(
+            options.people, seed=OTHER_PEOPLE, progress=lambda done, _: bar.update(done - bar.n)
+        )
     recipe = RECIPES["fer"]
     network = models.microexpnet(
-        "p12", "M", scaling=recipe.scaling, bias_std=recipe.bias_std, dropout=0.5, seed=args.seed
+        "p12", "M", scaling=recipe.scaling, bias_std=recipe.bias_std, dropout=0.5, seed=options.seed
     )
     batches = ferdata.Batches(
-        others, augment=ferdata.Augmentation(), seed=args.seed, n_threads=network.n_threads
+        faces, augment=ferdata.Augmentation(), seed=options.seed, n_threads=network.n_threads
     )
-    n_steps = args.epochs * batches.n_batches
-    shown = Bar(n_steps)
+    n_steps = options.epochs * batches.n_batches
+    progress = ProgressBar(n_steps)
     records = fit(
         network,
         batches,
         loss=tinycnn.CrossEntropy(),
         optimizer=tinycnn.AdamW(LEARNING_RATE),
         schedule=make_schedule("one-cycle", LEARNING_RATE, n_steps),
-        n_epochs=args.epochs,
+        n_epochs=options.epochs,
         validation=Validation(validation.images, validation.labels),
-        callbacks=[shown],
+        callbacks=[progress],
     )
-    for _ in records:
+    for _ in records:  # each record is an epoch
         pass
-    shown.bar.close()
+    progress.bar.close()
     mirrored = np.ascontiguousarray(train.images[:, :, ::-1])
     logits = (network.predict_logits(train.images) + network.predict_logits(mirrored)) / 2
     file = io.BytesIO()
@@ -97,10 +130,11 @@ def main(argv: list[str] | None = None) -> int:
         classes=np.array(train.classes),
         images_sha256=np.array(train.content_hash()),
     )
-    write_atomically(Path(args.out), file.getvalue())
+    write_atomically(options.out, file.getvalue())
     on_train = evaluate(network, train.images, train.labels).accuracy
     on_validation = evaluate(network, validation.images, validation.labels).accuracy
-    print(f"default set: {on_train:.1%} of train, {on_validation:.1%} of validation -> {args.out}")
+    print(f"accuracy on the default faces: {on_train:.1%} train, {on_validation:.1%} validation")
+    print(f"-> {options.out}")
     return 0
 
 

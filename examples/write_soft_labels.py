@@ -1,10 +1,10 @@
-"""Let a trained network be a teacher: its answers for the training images of FER2013.
+r"""Use a trained network as a teacher: write its answers for the training images of FER2013.
 
     python examples/write_soft_labels.py runs/m/model.safetensors --data fer2013.csv.gz \
         --out assistant.npz
 
-The file has logits for each image and for its mirror image, by row of the csv; `--teacher` of
-train_student.py and sweep.py reads it.
+The file holds the network's logits for each image and for its mirror image, with the row of each
+image in the CSV file. Give it to train_student.py or sweep.py as --teacher.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 import ferdata
 import tinycnn
+from tinycnn.cli.console import positive
 from tinycnn.formats.safetensors import ModelFileError
 
 
@@ -23,17 +24,23 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", metavar="MODEL", help="a network's file, .safetensors")
-    parser.add_argument("--data", metavar="FILE", required=True, help="FER2013, as for training")
-    parser.add_argument("--out", metavar="FILE", required=True, help="to write, .npz")
-    parser.add_argument("--threads", type=int, metavar="N", help="(default: all usable cores)")
+    parser.add_argument("model", metavar="MODEL", help="model file of the network, .safetensors")
+    parser.add_argument(
+        "--data", metavar="FILE", required=True, help="FER2013: fer2013.csv, .csv.gz or .zip"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", required=True, help="soft-label file to write, .npz"
+    )
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads (default: one per usable core)"
+    )
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     try:
         network = tinycnn.load(args.model, n_threads=args.threads)
         faces = ferdata.load_fer2013(args.data).in_split("train")
         height, width, _ = network.input_spec.shape
         if height != width:
-            raise ValueError(f"{args.model}: takes {height}x{width} images, not square ones")
+            raise ValueError(f"{args.model}: takes {height}x{width} images; expected square ones")
         images = ferdata.resize_images(faces.images, height)
         ferdata.save_soft_labels(
             args.out,

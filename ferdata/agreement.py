@@ -1,4 +1,5 @@
-"""Whether two opinions on the same images belong together, or one is shifted or misnamed."""
+"""Compare two lists of class labels for the same images, and find a shift of the rows or swapped
+classes."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 MAX_SHIFT = 3
 LEAST_GAIN = 0.15
-"""By how much another reading must agree better, in share of images, before it is believed."""
+"""A shift or other class names are reported only if they raise the accuracy by this much."""
 
 _LEAST_IMAGES = 50
 _CHANCE_FACTOR = 1.5
@@ -17,16 +18,18 @@ _CHANCE_FACTOR = 1.5
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well `said` fits `labels`.
+    """How well the classes `predicted` match `labels`.
 
-    accuracy     share of images on which they agree
-    mean_recall  mean over the classes that occur of the share of their images that agree; 1 / K by
-                 chance, whatever the classes' frequencies
-    shift        rows by which `said` fits far better when moved (said[i + shift] for labels[i]), or
-                 0;  shifted_accuracy: its accuracy
-    swapped      {class: what `said` calls it} where other names fit far better, or {};
-                 swapped_accuracy: the accuracy under these names
-    by_chance    no better than guessing: mean_recall below 1.5 / K
+    n            number of images that have both
+    accuracy     share of these images on which they agree
+    mean_recall  recall of each class that occurs in `labels`, averaged over these classes; guessing
+                 gives 1 / K, however frequent each class is
+    shift        number of rows by which `predicted` must be shifted (predicted[i + shift] is
+                 compared with labels[i]) to match far better, or 0;  shifted_accuracy: the accuracy
+                 after the shift
+    swapped      {class in `labels`: class in `predicted`} if renaming classes makes them match far
+                 better, else {};  swapped_accuracy: the accuracy after renaming
+    by_chance    no better than guessing: mean_recall is below 1.5 / K
     """
 
     n: int
@@ -40,22 +43,22 @@ class Agreement:
 
 
 def agreement(
-    labels: np.ndarray, said: np.ndarray, n_classes: int, in_order: bool = True
+    labels: np.ndarray, predicted: np.ndarray, n_classes: int, in_order: bool = True
 ) -> Agreement | None:
-    """Compare two ints (N,) in 0 .. n_classes - 1; -1 stands for no opinion and is left out.
+    """Compare two arrays of class numbers (N,), 0 .. n_classes - 1; -1 means unknown: left out.
 
-    in_order: entries follow each other as in the file, so that a shift means something. None for
-    fewer than 50 images with two opinions.
+    in_order: the entries are in the order of the file, so that a shift is worth looking for.
+    Returns None if fewer than 50 images are known in both arrays.
     """
-    both = (labels >= 0) & (said >= 0)
+    both = (labels >= 0) & (predicted >= 0)
     if both.sum() < _LEAST_IMAGES:
         return None
     table = np.zeros((n_classes, n_classes), np.int64)
-    np.add.at(table, (labels[both], said[both]), 1)
+    np.add.at(table, (labels[both], predicted[both]), 1)
     accuracy = float(np.trace(table) / table.sum())
     present = table.sum(axis=1) > 0
     recall = float((np.diag(table)[present] / table.sum(axis=1)[present]).mean())
-    shift, shifted = _best_shift(labels, said) if in_order else (0, accuracy)
+    shift, shifted = _best_shift(labels, predicted) if in_order else (0, accuracy)
     if shifted < accuracy + LEAST_GAIN:
         shift, shifted = 0, accuracy
     _, columns = linear_sum_assignment(table, maximize=True)
@@ -67,11 +70,11 @@ def agreement(
     return Agreement(int(both.sum()), accuracy, recall, shift, shifted, swapped, renamed, by_chance)
 
 
-def _best_shift(labels: np.ndarray, said: np.ndarray) -> tuple[int, float]:
+def _best_shift(labels: np.ndarray, predicted: np.ndarray) -> tuple[int, float]:
     best = (0, -1.0)
     for shift in range(-MAX_SHIFT, MAX_SHIFT + 1):
         a = labels[max(0, -shift) : len(labels) - max(0, shift)]
-        b = said[max(0, shift) : len(said) - max(0, -shift)]
+        b = predicted[max(0, shift) : len(predicted) - max(0, -shift)]
         both = (a >= 0) & (b >= 0)
         if shift and both.any() and (share := float((a == b)[both].mean())) > best[1]:
             best = (shift, share)

@@ -1,6 +1,6 @@
 """Random small changes of a face: shift, rotation, scale, mirror image.
 
-They are drawn as matrices and composed with the resize, so that each image is interpolated once.
+Each change is a matrix, multiplied by the matrix of the resize: an image is interpolated only once.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from ferdata.warp import resize_matrix
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an image, each drawn evenly and on its own.
+    """Ranges of the random changes. Each is drawn uniformly, independently of the others.
 
-    shift_px      up to this far along each axis, in pixels of the output image
-    rotation_deg  up to this far either way, about the centre of the output image
+    shift_px      largest shift along each axis, in pixels of the output image
+    rotation_deg  largest rotation in either direction, about the centre of the output image
     scale         (smallest, largest) factor of the face's size, about the centre
-    flip          mirror left and right, for half of the images. No expression is left or right
-                  handed, so labels, targets and soft labels stay as they are
+    flip          mirror left and right, with probability 1/2. A mirrored face has the same
+                  expression, so labels and targets stay as they are
 
-    What comes in from outside the image repeats its edge. Raises ValueError.
+    Where a change would show what is outside the image, its edge pixels are repeated. Raises
+    ValueError for a setting out of range.
     """
 
     shift_px: float = 5.0
@@ -31,9 +32,9 @@ class Augmentation:
     flip: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("shift_px", "rotation_deg"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        for name, value in (("shift_px", self.shift_px), ("rotation_deg", self.rotation_deg)):
+            if not 0 <= value < np.inf:
+                raise ValueError(f"{name}: expected 0 or more, found {value}")
         try:
             low, high = (float(s) for s in self.scale)
         except (TypeError, ValueError):
@@ -45,23 +46,24 @@ class Augmentation:
 
     @classmethod
     def of_strength(cls, strength: float) -> Augmentation:
-        """The default ranges times `strength`: 1 as they are, 0 mirror images alone.
+        """The default ranges times `strength`: 1 gives the defaults, 0 only mirror images.
 
         Raises ValueError for less than 0 or more than 9.
         """
         if not 0 <= strength <= 9:
             raise ValueError(f"strength: expected 0 to 9, found {strength}")
-        whole = cls()
-        low, high = (1 + (edge - 1) * strength for edge in whole.scale)
-        return cls(whole.shift_px * strength, whole.rotation_deg * strength, (low, high))
+        default = cls()
+        low, high = (1 + (edge - 1) * strength for edge in default.scale)
+        return cls(default.shift_px * strength, default.rotation_deg * strength, (low, high))
 
     def matrices(
         self, rng: np.random.Generator, n: int, height_px: int, width_px: int, size_px: int
     ) -> np.ndarray:
-        """float64 (n, 2, 3) for `warp_images`, from (height_px, width_px) to size_px squared.
+        """Random matrices for `warp_images`, from (height_px, width_px) to size_px squared:
+        float64 (n, 2, 3).
 
-        The first k of n matrices do depend on n; a caller that wants the same change for an image
-        whatever its batch draws for all images at once.
+        Matrix k depends on n as well: to change an image in the same way whatever batch it is in,
+        draw the matrices of all images at once.
         """
         shift_px = rng.uniform(-self.shift_px, self.shift_px, (n, 2))
         angle_rad = np.deg2rad(rng.uniform(-self.rotation_deg, self.rotation_deg, n))
@@ -82,12 +84,12 @@ def affine_matrices(
     """float64 (n, 2, 3) for `warp_images`: output (i, j, 1) -> source (y, x).
 
     The face is resized, mirrored, scaled and rotated counter-clockwise (as seen on a screen) about
-    the output's centre m, then moved by shift_px (n, 2) = (down, right). The warp needs the way
-    back: with p = (i, j),
+    the output's centre m, then moved by shift_px (n, 2) = (down, right). The warp needs the inverse
+    of these changes: with p = (i, j),
 
         q = A (p - m - shift) + m,    A = diag(1, -1 if mirrored) [[cos, sin], [-sin, cos]] / scale
 
-    and the resize matrix then takes q to the source.
+    and the resize matrix then maps q to the source.
     """
     cos, sin = np.cos(angle_rad) / scale, np.sin(angle_rad) / scale
     sign = np.where(mirrored, -1.0, 1.0)

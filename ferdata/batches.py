@@ -1,4 +1,4 @@
-"""Batches of images, targets and soft labels: what a training loop asks for, epoch by epoch."""
+"""Batches of images, targets and soft labels for a training loop, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from ferdata.warp import resize_images, resize_matrix, warp_images
 
 Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
 
-# Each use of randomness has its own stream, so that switching one off leaves the other as it was.
+# Order, augmentation and mixing have a random stream each: switching one off leaves the others as
+# they were.
 _ORDER, _AUGMENT, _MIX = 0, 1, 2
 
 
 class Batches:
-    """batches(epoch) yields (images, targets, soft_labels) until every image has come once.
+    """batches(epoch) yields (images, targets, soft_labels), every image once per epoch.
 
     images       uint8 (n, size_px, size_px): resized and augmented in one bilinear interpolation.
-                 Larger images are first reduced with anti-aliasing, once, when this is made
-    targets      targets="labels": int64 (n,);  targets="distribution": float32 (n, K)
-                 (targets="labels" with `mix` too)
-    soft_labels  float32 (n, K) as the dataset has them, or None. An image that the augmentation
-                 mirrors comes with the dataset's flipped_soft_labels, if it has any
+                 If the dataset's images are larger than size_px, the constructor shrinks them
+                 first, with anti-aliasing
+    targets      int64 (n,) for targets="labels" without `mix`;  float32 (n, K) for
+                 targets="distribution", and for "labels" with `mix`
+    soft_labels  float32 (n, K) from the dataset, or None. An image that the augmentation mirrors
+                 gets its row of the dataset's flipped_soft_labels, if there are any
 
-    n is batch_size, less in the last batch. All arrays are new each time. batches(epoch) depends
-    on the seed and the epoch alone: not on what came before, on other Batches, or on n_threads;
-    how an image is augmented does not depend on the order or the batch size either. `mix` then
-    puts pairs of a batch together (`ferdata.Mixing`).
+    n is batch_size, or less in the last batch. All arrays are new each time. What batches(epoch)
+    yields depends only on the dataset, the settings and the epoch: not on earlier epochs, other
+    Batches or n_threads. How an image is augmented does not depend on the order or the batch size
+    either. After the augmentation, `mix` combines pairs of images (`ferdata.Mixing`).
 
     Attributes: n_images, n_batches, classes (names in the order of targets and soft labels).
 
     Raises DataError if the dataset is empty or lacks what `targets` asks for, ValueError for
-    settings out of range. `progress(done, total)` counts images reduced.
+    settings out of range. `progress(done, total)` counts the images that were shrunk.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class Batches:
                 yield self._mix(rng, *batch) if self._mix else batch
 
     def _matrices(self, epoch: int) -> np.ndarray | None:
-        """(N, 2, 3) in the dataset's order; None where the images are right as they are."""
+        """(N, 2, 3) in the dataset's order; None if the images need no change."""
         height, width = self._images.shape[1:]
         if self._augment is not None:
             rng = np.random.default_rng([self._seed, epoch, _AUGMENT])
@@ -119,7 +121,7 @@ class Batches:
 
 
 def _is_mirrored(matrices: np.ndarray) -> np.ndarray:
-    """bool (N, 1): left and right change places where the determinant is negative."""
+    """bool (N, 1): a matrix mirrors its image if its determinant is negative."""
     (a, b), (c, d) = np.moveaxis(matrices[:, :, :2], 0, -1)
     return (a * d < b * c)[:, None]
 
@@ -133,6 +135,6 @@ def _targets(dataset: FaceDataset, kind: str) -> np.ndarray:
     if kind == "labels" and dataset.has_label is not None and not dataset.has_label.all():
         raise DataError(
             f"targets='labels': {int((~dataset.has_label).sum())} of {len(dataset)} images have no "
-            f"label of their own; use dataset.labelled()"
+            f"label; use dataset.labelled() to leave them out"
         )
     return found

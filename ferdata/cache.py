@@ -1,18 +1,18 @@
-"""Packed copies of parsed source files, so that the second run starts at once.
+"""Arrays parsed from source files, kept on disk so that the next run need not parse them again.
 
 Folder: $FERDATA_CACHE_DIR, else $XDG_CACHE_HOME/ferdata, else ~/.cache/ferdata. It may be deleted
 at any time. One entry per source file, or per list of photos: an uncompressed .npz (no pickle)
-named after the source and a hash of its path, so an entry that went stale is replaced and does not
-pile up.
+named after the source and a hash of its path. A stale entry is replaced by the new one of the same
+name, so old entries do not pile up.
 
 An entry holds the identity of the file it was made from: name, size, modification time in
 nanoseconds, and a sha256 over up to 64 blocks of 64 KiB spread evenly over the file. Files up to
 4 MiB are thus hashed whole. Hashing all of a 270 MB csv would take most of the time that the cache
-saves; what the blocks can miss is an edit inside a large file that leaves its size *and* its
-modification time as they were. The zip format's own CRC-32 finds damage to the entry itself.
+saves. The one change that this can miss is an edit inside a large file that keeps both its size
+and its modification time. The zip format's own CRC-32 finds damage to the entry itself.
 
-A missing, stale, truncated or damaged entry, or a folder that cannot be written, only costs the
-time to parse.
+If an entry is missing, stale or damaged, or the folder cannot be written, the source is parsed
+again: that costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -27,15 +27,14 @@ from pathlib import Path
 import numpy as np
 
 from ferdata.errors import DataError
-from ferdata.npz_file import read_npz
-from tinycnn.ground.atomic_file import write_atomically
+from ferdata.npz_file import read_npz, save_npz
 
 _N_BLOCKS, _BLOCK_BYTES = 64, 64 * 1024
 _IDENTITY = "source_identity"
 
 
 def cache_folder() -> Path:
-    """Where packed copies are kept; see the module's docstring. It need not exist."""
+    """The folder of the cache; see the module's docstring. It need not exist."""
     own = os.environ.get("FERDATA_CACHE_DIR")
     if own:
         return Path(own)
@@ -47,7 +46,7 @@ def cache_folder() -> Path:
 def cached_arrays(
     source: Path, kind: str, build: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """What build() makes of the file `source`, from the cache where that is possible.
+    """The arrays that build() makes from the file `source`; from the cache if they are there.
 
     `kind` names the layout of the arrays: change it whenever build changes. Raises what build
     raises, and DataError if `source` cannot be read.
@@ -70,16 +69,19 @@ def cached_by(
     identity: Callable[[], str],
     build: Callable[[], dict[str, np.ndarray]],
 ) -> dict[str, np.ndarray]:
-    """What build() makes, from the entry called `name` and a hash of `place` if its identity fits.
+    """The arrays that build() makes; from the cache if its entry has the same identity.
 
-    identity() gives text that changes with all that build() depends on; what it raises is raised.
+    name, place  the entry's file is called `name` and a hash of `place`
+    identity     returns text that changes with everything that build() depends on
+
+    Raises what identity and build raise.
     """
     expected = identity()
     entry = _entry_path(name, place)
     arrays = None if entry is None else _read(entry, expected)
     if arrays is None:
         arrays = build()
-        # A source that changed while it was parsed must not be kept under either identity.
+        # If the source changed while it was parsed, the arrays belong to neither version.
         if entry is not None and identity() == expected:
             _write(entry, expected, arrays)
     return arrays
@@ -111,14 +113,13 @@ def _read(entry: Path, identity: str) -> dict[str, np.ndarray] | None:
         if str(read_npz(entry, (_IDENTITY,)).get(_IDENTITY)) != identity:
             return None
         arrays = read_npz(entry, None)
-    except DataError:  # the cure is always to parse
+    except DataError:  # missing or damaged: the source is parsed instead
         return None
     arrays.pop(_IDENTITY)
     return arrays
 
 
 def _write(entry: Path, identity: str, arrays: dict[str, np.ndarray]) -> None:
-    parts = {_IDENTITY: np.array(identity), **arrays}
-    with contextlib.suppress(OSError):  # unwritable or full: the next run parses again
+    with contextlib.suppress(OSError):  # not writable, or disk full: the next run parses again
         entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # faces are private
-        write_atomically(entry, lambda file: np.savez(file, **parts))
+        save_npz(entry, {_IDENTITY: np.array(identity), **arrays})

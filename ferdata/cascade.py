@@ -1,16 +1,16 @@
-"""Is this window a frontal face? The cascade whose file ships with scikit-image.
+"""A cascade classifier that says whether a window of 24x24 pixels shows a frontal face.
 
-The file (OpenCV's lbpcascade_frontalface, found by skimage.data) holds 20 stages of boosted tests
-on multi-block local binary patterns. A window of 24x24 pixels is a face if every stage passes:
+Its file (OpenCV's lbpcascade_frontalface) comes with scikit-image. It holds 20 stages of boosted
+tests on multi-block local binary patterns. A window is a face if it passes every stage:
 
-    code   8 bits, highest first: for the 8 blocks around a centre block, clockwise from the top
-           left, is the block's sum >= the centre's?                                          (1)
-    stage  sum over its tests of (the leaf that `code` selects) >= the stage's threshold      (2)
+    code   8 bits, one for each of the 8 blocks around a centre block, clockwise from the top left,
+           the highest bit first: is the block's sum >= the centre block's sum?               (1)
+    stage  passed if the sum over its tests of leaf[code] >= the stage's threshold            (2)
 
 Source: Liao et al. 2007, "Learning Multi-scale Block Local Binary Patterns for Face Recognition".
-`skimage.feature.Cascade` computes the same (a test holds them together) but tells only what its
-search makes of it, in a quarter of a second for 320x320 pixels. Here the cascade looks at all
-windows at once, in NumPy; `ferdata.detect_loops` has it in compiled loops.
+`skimage.feature.Cascade` computes the same (a test compares the two), but it returns only the boxes
+of its own search, after a quarter of a second for 320x320 pixels. This file tests all windows of an
+image at once, in NumPy; `ferdata.detect_loops` does it in compiled loops.
 """
 
 from __future__ import annotations
@@ -23,38 +23,39 @@ import numpy as np
 
 WINDOW_PX = 24
 
-# Thresholds are sums of leaves that training just let pass, so rounding must not decide them.
+# Subtracted from every threshold. Training set a threshold to the score of some window that must
+# just pass it, and that window must not fail because of a rounding error.
 _ROUNDING = 1e-5
-# Blocks of the 3x3 as (row, column), in the order of the code's bits.
+# The outer blocks of the 3x3, (row, column), in the order of the code's bits.
 _RING = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
 
 
 class Tables(NamedTuple):
-    """The cascade as arrays: T tests in the order of their S stages."""
+    """The cascade as arrays: S stages with T tests in all, stage after stage."""
 
     first: np.ndarray  # int64 (S + 1,): the tests of stage s are first[s]..first[s + 1] - 1
-    thresholds: np.ndarray  # float32 (S,), less _ROUNDING
+    thresholds: np.ndarray  # float32 (S,), _ROUNDING subtracted
     blocks: np.ndarray  # int64 (T, 4): x, y, width, height of the top left block
     leaves: np.ndarray  # float32 (T, 256): the leaf of each code
 
 
 @lru_cache(maxsize=1)
 def tables() -> Tables:
-    """What the file holds, read once."""
+    """The cascade, read from its file at the first call."""
     from skimage.data import lbp_frontal_face_cascade_filename
 
     root = ElementTree.parse(lbp_frontal_face_cascade_filename()).getroot()[0]
-    rects = [[int(number) for number in rect.text.split()] for rect in root.iter("rect")]
+    rects = [[int(number) for number in (rect.text or "").split()] for rect in root.iter("rect")]
     first, thresholds, blocks, leaves = [0], [], [], []
-    for stage in root.find("stages"):
-        for test in stage.find("weakClassifiers"):
-            _, _, block, *words = map(int, test.find("internalNodes").text.split())
+    for stage in root.iterfind("stages/*"):
+        for test in stage.iterfind("weakClassifiers/*"):
+            _, _, block, *words = map(int, test.findtext("internalNodes", "").split())
             bits = np.array(words, np.int64).astype(np.uint32)[:, None] >> np.arange(32) & 1
-            low, high = map(float, test.find("leafValues").text.split())
+            low, high = map(float, test.findtext("leafValues", "").split())
             blocks.append(rects[block])
             leaves.append(np.where(bits.ravel() == 1, low, high))
         first.append(len(blocks))
-        thresholds.append(float(stage.find("stageThreshold").text) - _ROUNDING)
+        thresholds.append(float(stage.findtext("stageThreshold", "")) - _ROUNDING)
     return Tables(
         np.array(first, np.int64),
         np.array(thresholds, np.float32),
@@ -64,11 +65,13 @@ def tables() -> Tables:
 
 
 def stages_passed(image: np.ndarray, step_px: int = 1) -> np.ndarray:
-    """int8 (rows, columns): how many stages the window at (row, column) * step_px passes.
+    """How many stages each window passes before it fails one: int8 (rows, columns).
 
-    image  uint8 (H, W), both at least WINDOW_PX; rows = (H - 24) // step_px + 1, columns alike
+    image    uint8 (H, W), both at least WINDOW_PX
+    step_px  entry (i, j) is for the window whose top left corner is pixel (i, j) * step_px;
+             rows = (H - 24) // step_px + 1, columns likewise
 
-    Test by test, for the windows that are still in.
+    Each test is done for all windows that have passed every stage so far.
     """
     first, thresholds, blocks, leaves = tables()
     out = np.zeros([(side - WINDOW_PX) // step_px + 1 for side in image.shape], np.int8)

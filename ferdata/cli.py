@@ -7,22 +7,22 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ferdata import opening
+from ferdata import dataset_loading
 from ferdata.dataset import FaceDataset
 from ferdata.doctor import check
 from ferdata.doctor_page import tiles
 from ferdata.errors import DataError
 from ferdata.html_page import escape, page, picture, section
 from ferdata.image_grid import by_class, grid, spread
+from ferdata.inspected_dataset import inspect_path
 from ferdata.packed import is_packed, load_packed, save_packed
 from ferdata.preprocess import ON_MISSING
-from ferdata.specimen import specimen_of
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.messages import plain as printable
 
@@ -32,13 +32,13 @@ _TILE_PX = 64
 
 
 class UsageError(Exception):
-    """Wrong options; the message says how to mend them."""
+    """A wrong option; the message says what was expected."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong options are told like everything else that is wrong: in one line."""
+    """Reports a wrong option as every other error is reported: on one line."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (--help explains the options)")
 
 
@@ -48,61 +48,65 @@ def build_parser() -> argparse.ArgumentParser:
 
     checking = commands.add_parser(
         "check",
-        help="what is there, what was expected, what is suspicious",
-        description="Look a data set over: counts, duplicates, damaged and empty images, subjects "
-        "on both sides, odd votes, teachers that do not fit. Exit status 0: clean, 1: findings, "
-        "2: it cannot be read.",
+        help="count the images of a data set and report what looks wrong",
+        description="Examine a data set: counts, duplicates, damaged and empty images, subjects in "
+        "more than one split, suspicious votes, soft labels that do not fit. Exit status: 0 if "
+        "nothing looks wrong, 1 if something does, 2 if the data set could not be checked.",
     )
     _add_data(checking)
-    checking.add_argument("--votes", metavar="FILE", help="FER+ votes of FER2013: fer2013new.csv")
+    checking.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
     checking.add_argument(
         "--teacher",
         metavar="FILE",
         action="append",
         default=[],
-        help="soft labels, .npz or .csv; may be given several times",
+        help="also check a teacher network's soft labels, .npz or .csv (may be repeated)",
     )
-    checking.add_argument("--json", action="store_true", help="print JSON, with all ids")
-    checking.add_argument("--html", metavar="FILE", help="write a page with the images, too")
+    checking.add_argument("--json", action="store_true", help="print JSON, with all image ids")
+    checking.add_argument("--html", metavar="FILE", help="also write an HTML page with images")
 
-    showing = commands.add_parser("show", help="a contact sheet, a part for each class")
+    showing = commands.add_parser("show", help="draw a contact sheet with images of each class")
     _add_data(showing)
-    showing.add_argument("out", metavar="OUT", help="the sheet: a .png or .html file")
+    showing.add_argument("out", metavar="OUT", help="the file to write, .png or .html")
     showing.add_argument(
-        "--columns", type=_positive, default=16, metavar="N", help="(default: %(default)s)"
+        "--columns", type=_positive, default=16, help="images in a row (default: %(default)s)"
     )
     showing.add_argument(
-        "--rows", type=_positive, default=3, metavar="N", help="of a class (default: %(default)s)"
+        "--rows", type=_positive, default=3, help="rows for each class (default: %(default)s)"
     )
 
-    packing = commands.add_parser("pack", help="faces, cut out and resized, in one .npz file")
+    packing = commands.add_parser("pack", help="write cropped and resized faces to one .npz file")
     _add_data(packing)
-    packing.add_argument("out", metavar="OUT", help="the packed data set: a .npz file")
-    packing.add_argument("--votes", metavar="FILE", help="FER+ votes of FER2013: fer2013new.csv")
+    packing.add_argument("out", metavar="OUT", help="the .npz file to write")
+    packing.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
     packing.add_argument(
         "--framing",
         metavar="NAME",
-        help="how photos become faces: paper, fer2013, or none to resize the whole image "
-        "(default: what the source needs)",
+        help="how faces are cut out of photos: paper or fer2013; none: the whole image is resized "
+        "(default: what the data set needs)",
     )
     packing.add_argument(
         "--no-face",
         choices=ON_MISSING,
         default="error",
-        help="what to do where no face is found (default: %(default)s)",
+        help="if no face is found in a photo: stop with an error, or take the whole photo "
+        "(default: %(default)s)",
     )
     return parser
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="file or folder, as you have it")
+    parser.add_argument("path", metavar="PATH", help="file or folder that holds the data set")
     parser.add_argument(
         "--source",
         metavar="NAME",
-        help=f"what it is, if it is not recognised: {', '.join(opening.SOURCES)}",
+        help="which data set it is, if that is not recognised: "
+        + ", ".join(dataset_loading.SOURCES),
     )
     parser.add_argument(
-        "--protocol", metavar="NAME", help="which of its images, for sources with several protocols"
+        "--protocol",
+        metavar="NAME",
+        help="which of its images to use, if there are several protocols",
     )
 
 
@@ -139,12 +143,12 @@ def _show(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.out}: expected a name that ends in .png or .html")
     _refuse_unwritable(args.out)
     with Bars() as bars:
-        specimen = specimen_of(args.path, args.source, progress=bars, **_options(args))
+        inspected = inspect_path(args.path, args.source, progress=bars, **_options(args))
     sheets = []
-    for name, members in by_class(specimen.dataset):
+    for name, members in by_class(inspected.dataset):
         chosen = members[spread(len(members), args.columns * args.rows)]
         if len(chosen):
-            shown = tiles(specimen, chosen, min(_TILE_PX, int(specimen.sizes.max())))
+            shown = tiles(inspected, chosen, min(_TILE_PX, int(inspected.sizes.max())))
             sheets.append((name, len(members), grid(shown, args.columns)))
     if suffix == ".png":
         write_atomically(args.out, _png(_stacked([sheet for _, _, sheet in sheets])))
@@ -179,12 +183,15 @@ def _opened(args: argparse.Namespace, bars: Bars) -> FaceDataset:
     options = _options(args)
     if args.votes:
         options["votes"] = args.votes
-    if args.framing:
-        options["framing"] = None if args.framing == "none" else args.framing
-    if args.no_face != "error":
-        options["on_missing"] = args.no_face
-    told = lambda done, total: bars("reading", done, total)  # noqa: E731
-    return opening.open(args.path, args.source, progress=told, **options)
+    framing = args.framing or dataset_loading.DEFAULT
+    return dataset_loading.open(
+        args.path,
+        args.source,
+        framing=None if framing == "none" else framing,
+        on_missing=args.no_face,
+        progress=lambda done, total: bars("reading", done, total),
+        **options,
+    )
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
@@ -192,7 +199,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _refuse_unwritable(path: str | None) -> None:
-    """Minutes of work should not end in an error that could have been told at once."""
+    """Report an output file that cannot be written before minutes of work, not after."""
     if path is not None and not Path(path).parent.is_dir():
         raise UsageError(f"{path}: there is no folder {Path(path).parent}")
     if path is not None and Path(path).is_dir():
@@ -213,16 +220,17 @@ def _png(grey: np.ndarray) -> bytes:
 
 
 class Bars:
-    """progress(what, done, total) as tqdm bars on a terminal, one after the other."""
+    """progress(what, done, total) as tqdm bars on a terminal: a new bar for each `what`."""
 
     def __init__(self) -> None:
-        self.what, self.bar = "", None
+        self.what = ""
+        self.bar: tqdm | None = None
 
     def __enter__(self) -> Bars:
         return self
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        if what != self.what:
+        if self.bar is None or what != self.what:
             self.close()
             self.what = what
             self.bar = tqdm(total=total, desc=what, unit_scale=True, disable=None, leave=False)
@@ -237,7 +245,7 @@ class Bars:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; gives the exit status. Everything that goes wrong is one line on stderr."""
+    """Run a command and return its exit status. An error is one line on stderr."""
     try:
         args = build_parser().parse_args(sys.argv[1:] if argv is None else argv)
         return {"check": _check, "show": _show, "pack": _pack}[args.command](args)

@@ -1,4 +1,4 @@
-"""FaceDataset: face images together with everything that is known about each of them."""
+"""FaceDataset: face images with their labels, subjects, splits and soft labels."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from ferdata.errors import DataError
-from ferdata.labels import LabelSpace, checked_labels, label_map
+from ferdata.labels import LabelMap, LabelSpace, checked_labels, label_map
 from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 
-_TEACHERS = ("soft_labels", "flipped_soft_labels")
 SPLITS = ("train", "validation", "test")
 
 
@@ -23,16 +22,17 @@ class FaceDataset:
     ids          str     (N,)        unique
     label_space  LabelSpace          class order of labels, targets and soft_labels
     labels       int64   (N,)        positions in label_space.classes
-    has_label    bool    (N,)        False where `labels` holds only a stand-in; None: all True
-    targets      float32 (N, K)      distributions over the classes (rows sum to 1)
+    has_label    bool    (N,)        False if an image has no label: `labels` then holds a
+                                     placeholder. None: all True
+    targets      float32 (N, K)      probability distributions over the classes (rows sum to 1)
     soft_labels  float32 (N, K)      a teacher's logits or log-probabilities
     flipped_soft_labels  the same    for the mirror images
     subjects     str     (N,)        the person shown
     split        str     (N,)        "train", "validation" or "test"
-    rows         int64   (N,)        0-based row of the source file, also after rows were dropped
+    rows         int64   (N,)        0-based row in the source file
 
-    All but images and ids may be None. Arrays are checked, converted to the dtypes above where
-    that loses nothing, and kept as read-only views. Raises DataError.
+    All but images and ids may be None. Arrays are checked, converted to the dtypes above if that
+    loses nothing, and kept as read-only views. Raises DataError for values that do not fit.
     """
 
     images: np.ndarray
@@ -54,17 +54,20 @@ class FaceDataset:
                 f"images: expected uint8 of shape (N, H, W), found {images.dtype} {images.shape}"
             )
         self._set("images", np.ascontiguousarray(images))
-        self._set("ids", self._checked_strings("ids", self.ids))
-        for name in ("subjects", "split"):
-            if getattr(self, name) is not None:
-                self._set(name, self._checked_strings(name, getattr(self, name)))
+        for name, strings in (
+            ("ids", self.ids),
+            ("subjects", self.subjects),
+            ("split", self.split),
+        ):
+            if strings is not None:
+                self._set(name, self._checked_column(name, strings, "U", "strings"))
         self._check_unique_ids()
         self._check_split()
         self._check_labels()
         self._check_targets()
         self._check_soft_labels()
         if self.rows is not None:
-            self._set("rows", self._checked_ints("rows", self.rows))
+            self._set("rows", self._checked_column("rows", self.rows, "iu", "integers"))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -77,7 +80,7 @@ class FaceDataset:
         return self.label_space.classes
 
     def select(self, which: np.ndarray) -> FaceDataset:
-        """The rows that a bool mask (N,) marks, or that integer indices name, in that order."""
+        """The images that a bool mask (N,) selects, or those at integer indices, in their order."""
         which = np.asarray(which)
         if which.ndim != 1 or (which.dtype.kind not in "biu" and which.size):
             raise DataError(
@@ -99,17 +102,21 @@ class FaceDataset:
         return replace(self, **arrays)
 
     def in_split(self, name: str) -> FaceDataset:
-        """The rows of one split. Raises DataError if there are none."""
+        """The images of one split. Raises DataError if there are none."""
+        rows = self.rows_of_split(name)
+        if not len(rows):
+            found = ", ".join(s for s in SPLITS if len(self.rows_of_split(s))) or "none"
+            raise DataError(f"no images in split {name!r}; splits present: {found}")
+        return self.select(rows)
+
+    def rows_of_split(self, name: str) -> np.ndarray:
+        """int64: the numbers of the images in one split. Raises DataError without splits."""
         if self.split is None:
             raise DataError(f"no split {name!r}: this dataset has no splits")
-        mask = self.split == name
-        if not mask.any():
-            found = ", ".join(s for s in SPLITS if (self.split == s).any()) or "none"
-            raise DataError(f"no images in split {name!r}; splits present: {found}")
-        return self.select(mask)
+        return np.flatnonzero(self.split == name)
 
     def labelled(self) -> FaceDataset:
-        """The rows whose label is a real one (see `has_label`). Raises DataError without labels."""
+        """The images that have a label (see `has_label`). Raises DataError without `labels`."""
         if self.labels is None:
             raise DataError("this dataset has no labels")
         return (
@@ -119,18 +126,18 @@ class FaceDataset:
     def with_soft_labels(
         self, values: np.ndarray | None, flipped: np.ndarray | None = None
     ) -> FaceDataset:
-        """The same rows with soft labels (N, K) in this dataset's row and class order, and those
-        for their mirror images."""
+        """The same images with these soft labels, and those of their mirror images: floats (N, K)
+        in this dataset's order of images and classes."""
         return replace(self, soft_labels=values, flipped_soft_labels=flipped)
 
     def to_label_space(self, target: LabelSpace, allow_lossy: bool = False) -> FaceDataset:
         """The same images with labels, targets and soft labels in another label space, by name.
 
-        A lossy map (label_map(...).dropped says what it drops) needs `allow_lossy`. It drops the
-        rows whose label it drops; targets lose the dropped columns and are divided by what is
-        left, rows with nothing left are dropped; soft labels lose the columns. Target classes
-        that this dataset lacks get probability 0 in targets. Soft labels cannot be made up for
-        them: DataError.
+        If `target` lacks classes of this dataset, `allow_lossy` is needed, and they are dropped
+        (`label_map(...).dropped` names them). Images labelled with one of them are left out.
+        Targets lose their columns and are divided by the new sums; images with a sum of 0 are left
+        out. Soft labels lose their columns. Classes that this dataset lacks get probability 0 in
+        targets; soft labels have no such value: DataError.
         """
         if self.label_space is None:
             raise DataError("this dataset has no label space to map from")
@@ -151,17 +158,14 @@ class FaceDataset:
             label_space=target,
             labels=None if kept.labels is None else name_map.apply(kept.labels),
             targets=None if targets is None else targets[keep],
-            **{
-                name: None if values is None else name_map.apply_columns(values)
-                for name in _TEACHERS
-                for values in [getattr(kept, name)]
-            },
+            soft_labels=_mapped(kept.soft_labels, name_map),
+            flipped_soft_labels=_mapped(kept.flipped_soft_labels, name_map),
         )
 
     def content_hash(self) -> str:
-        """sha256 (64 hex digits) over the images' shape and bytes; labels take no part."""
+        """sha256 (64 hex digits) of the images' shape and pixels; labels do not change it."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        digest.update(self.images)
+        digest.update(self.images.data)
         return digest.hexdigest()
 
     # Checks, in the order of the fields.
@@ -171,25 +175,17 @@ class FaceDataset:
         view.flags.writeable = False
         object.__setattr__(self, name, view)
 
-    def _checked_strings(self, name: str, values: np.ndarray) -> np.ndarray:
+    def _checked_column(self, name: str, values: np.ndarray, kinds: str, what: str) -> np.ndarray:
+        """The values (N,) as strings or int64, if the kind of their dtype is one of `kinds`."""
         values = np.asarray(values)
-        if values.size == 0:
+        if kinds == "U" and values.size == 0:
             values = values.astype(np.str_)
-        if values.dtype.kind != "U" or values.shape != (len(self.images),):
+        if values.dtype.kind not in kinds or values.shape != (len(self.images),):
             raise DataError(
-                f"{name}: expected {len(self.images)} strings, found {values.dtype} "
+                f"{name}: expected {len(self.images)} {what}, found {values.dtype} "
                 f"of shape {values.shape}"
             )
-        return values
-
-    def _checked_ints(self, name: str, values: np.ndarray) -> np.ndarray:
-        values = np.asarray(values)
-        if values.dtype.kind not in "iu" or values.shape != (len(self.images),):
-            raise DataError(
-                f"{name}: expected {len(self.images)} integers, found {values.dtype} "
-                f"of shape {values.shape}"
-            )
-        return values.astype(np.int64)
+        return values if kinds == "U" else values.astype(np.int64)
 
     def _checked_table(self, name: str, values: np.ndarray) -> np.ndarray:
         """float32 (N, K), finite."""
@@ -229,13 +225,13 @@ class FaceDataset:
         if self.labels is not None:
             if self.label_space is None:
                 raise DataError("labels: given without a label_space that orders them")
-            labels = self._checked_ints("labels", self.labels)
+            labels = self._checked_column("labels", self.labels, "iu", "integers")
             self._set("labels", checked_labels(labels, self.label_space))
         if self.has_label is not None:
             mask = np.asarray(self.has_label)
             if mask.dtype != bool or mask.shape != (len(self.images),) or self.labels is None:
                 raise DataError(
-                    f"has_label: expected {len(self.images)} bools beside labels, found "
+                    f"has_label: expected {len(self.images)} bools, and labels, found "
                     f"{mask.dtype} {mask.shape}" + (", no labels" if self.labels is None else "")
                 )
             self._set("has_label", mask)
@@ -248,11 +244,18 @@ class FaceDataset:
         if wrong is not None:
             raise DataError(
                 f"targets: {self._row_name(wrong[0])} is no distribution (expected values of 0 or "
-                f"more that sum to 1 within {ROW_SUM_TOLERANCE})"
+                f"more whose sum is 1 within {ROW_SUM_TOLERANCE})"
             )
         self._set("targets", targets)
 
     def _check_soft_labels(self) -> None:
-        for name in _TEACHERS:
-            if getattr(self, name) is not None:
-                self._set(name, self._checked_table(name, getattr(self, name)))
+        for name, values in (
+            ("soft_labels", self.soft_labels),
+            ("flipped_soft_labels", self.flipped_soft_labels),
+        ):
+            if values is not None:
+                self._set(name, self._checked_table(name, values))
+
+
+def _mapped(values: np.ndarray | None, name_map: LabelMap) -> np.ndarray | None:
+    return None if values is None else name_map.apply_columns(values)

@@ -1,26 +1,28 @@
-"""Where the frontal faces of a picture are: the cascade, searched coarse to fine.
+"""Find the frontal faces in a grey picture with the cascade classifier, coarse to fine.
 
-The picture is scaled, never the cascade: a face of s px fills a window where 24 px stand for s.
+The cascade's windows are always 24x24 px. To find faces of s px, the picture is resized by 24 / s.
 
-1. Search: face sizes a factor 1.2 apart, every second window both ways. A window that passes 14 of
-   the 20 stages is a candidate.
-2. Verify: all windows within 4 px of a candidate, at 5 sizes a factor 1.1 apart. A face lets many
-   of these 405 pass all stages, what only looks like one from a certain place lets few (and if none
-   passes 17 at the candidate's own size, the others are spared). The face is the mean of those that
-   pass, its votes are their number. Few votes: look again around that mean while they increase.
-3. Votes needed: 11, or 5 if the face is a fifth of the short side or more (fewer windows are that
-   large, so fewer pass by chance). Of faces that overlap, the one with the most votes stays.
+1. Search: face sizes differ by a factor of 1.2; every second window along each axis is tested. A
+   window that passes 14 of the 20 stages is a candidate.
+2. Verify: all windows within 4 px of a candidate are tested, at 5 sizes that differ by a factor of
+   1.1: 405 windows. At a face, many of them pass all stages; elsewhere only a few do. (If no window
+   of the candidate's own size passes 17 stages, the other sizes are skipped.) The face is the mean
+   of the windows that pass, its votes are their number. If the votes are few, step 2 is repeated
+   around that mean, as long as this gives more votes.
+3. A face needs 11 votes, or 5 if it is at least a fifth of the picture's short side: fewer windows
+   have that size, so fewer pass by chance. Of overlapping faces the one with most votes is kept.
 
-Sizes are searched in four bands, the largest first; what overlaps a face of an earlier band is not
-looked at, so that who wants the largest face alone gets the one that all others get.
+Sizes are searched in four bands, from large to small, and a face that overlaps one of an earlier
+band is dropped. A search for the largest face can therefore stop after the first band that has a
+face, and gives the same face as a full search.
 
-Measured on scikit-image's pictures: no false face in 20 of them without a face, and in 11 of 166
-with those turned and mirrored. Of 1000 images of FER2013, posed and not, continued at their edges,
-it finds the face in 65 %; OpenCV's Haar cascade, with the paper's settings, in 61 %. Both want a
-face that is frontal, upright to some 15 degrees, and not hidden.
+Measured on scikit-image's pictures: no false face in the 20 without a face; false faces in 11 of
+166 if these are also rotated and mirrored. Of 1000 images of FER2013, posed and spontaneous, padded
+by repeating their edges, it finds the face in 65 %; OpenCV's Haar cascade, with the paper's
+settings, in 61 %. Both need a frontal face, within some 15 degrees of upright and not covered.
 
-The picture is first continued by an eighth of its short side, repeating its edge, so that a face
-that fills the frame is found; its box may reach beyond the picture.
+The picture is first padded by an eighth of its short side, repeating its edge, so that a face that
+fills the picture is found. The box of such a face may reach beyond the picture.
 """
 
 from __future__ import annotations
@@ -31,13 +33,15 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ferdata import detect_arrays
 from ferdata.cascade import WINDOW_PX, tables
 from ferdata.jit import warn_once
 
 SMALLEST_PX = 24
 SMALLEST_FRACTION = 1 / 20
-"""Faces below either are not looked for: px, and a fraction of the picture's short side."""
+"""Faces smaller than either are not searched for: in px, and relative to the short side."""
 
 _MARGIN = 1 / 8
 _SEARCH_FACTOR, _SEARCH_STEP_PX, _SEARCH_STAGES = 1.2, 2, 14
@@ -49,7 +53,7 @@ _SAME_PLACE, _SAME_SIZE, _OVERLAPPING = 0.125, 1.3, 0.3
 
 
 class Face(NamedTuple):
-    """A square: its centre and its side in px, and what speaks for it."""
+    """A square of side px around (x, y), all in px, with the number of windows that support it."""
 
     votes: int
     x: float
@@ -57,25 +61,26 @@ class Face(NamedTuple):
     px: float
 
     def on(self, k: int, margin: int) -> Face:
-        """The same in a photo of which this picture is the k-th part, within a margin."""
+        """This face in the photo's px. This picture is the photo, padded by `margin` after it was
+        shrunk by the factor k."""
         return Face(self.votes, (self.x - margin) * k, (self.y - margin) * k, self.px * k)
 
 
 def detect(grey: np.ndarray) -> np.ndarray:
     """int64 (n, 4): x, y, width, height in px of the faces in uint8 (H, W), largest first."""
-    return _boxes([face for band in _found(grey) for face in band])
+    return _boxes([face for band in _faces_by_size(grey) for face in band])
 
 
 def largest_face(grey: np.ndarray) -> np.ndarray | None:
-    """The first row of `detect`, or None. Stops looking for smaller ones once one is found."""
-    for band in _found(grey):
+    """The first row of `detect`, or None. Smaller faces are not searched for."""
+    for band in _faces_by_size(grey):
         if band:
             return _boxes(band)[0]
     return None
 
 
-def _found(grey: np.ndarray) -> Iterator[list[Face]]:
-    """The faces of one band of sizes after another, from the largest down; none overlap."""
+def _faces_by_size(grey: np.ndarray) -> Iterator[list[Face]]:
+    """The faces of each band of sizes, from large to small; no two faces overlap."""
     short = min(grey.shape)
     size = float(short)
     kept: list[Face] = []
@@ -86,7 +91,7 @@ def _found(grey: np.ndarray) -> Iterator[list[Face]]:
             size /= _SEARCH_FACTOR
         if not sizes:
             continue
-        # As small as the finest look at this band's smallest face allows: 1 px of it is k px.
+        # The largest factor at which the picture need not be enlarged again for step 2.
         k = max(int(sizes[-1] * min(_VERIFY_FACTORS) / WINDOW_PX), 1)
         margin = int(short * _MARGIN / k)
         picture = _arithmetic().reduced(grey, k, margin)
@@ -112,14 +117,14 @@ def _found(grey: np.ndarray) -> Iterator[list[Face]]:
 
 
 def _search(picture: np.ndarray, sizes_px: list[float]) -> list[Face]:
-    """Candidates, the most promising first; `votes` are the stages passed."""
+    """Step 1: candidates, best first; their `votes` are the number of stages passed."""
     height, width = picture.shape
     sizes = _at_least_a_window(
         [[height * WINDOW_PX / px, width * WINDOW_PX / px] for px in reversed(sizes_px)]
     )
     area, everywhere = (0, 0, width, height), (0, 0, -1)
     windows = _windows(
-        picture, area, sizes, everywhere, _SEARCH_STEP_PX, at_least=_SEARCH_STAGES, hopeless=0
+        picture, area, sizes, everywhere, _SEARCH_STEP_PX, at_least=_SEARCH_STAGES, stop_below=0
     )
     found = [Face(int(n), x, y, sizes_px[-1 - int(k)]) for n, x, y, k in windows.tolist()]
     kept: list[Face] = []
@@ -136,7 +141,7 @@ def _search(picture: np.ndarray, sizes_px: list[float]) -> list[Face]:
 
 
 def _verified(picture: np.ndarray, candidate: Face) -> Face:
-    """The mean of the windows near a candidate that pass all stages; `votes` are their number."""
+    """Step 2: the mean of the windows near a candidate that pass all stages."""
     _, x, y, face_px = candidate
     window_px = face_px / WINDOW_PX
     reach = window_px * max(_VERIFY_FACTORS) * (WINDOW_PX / 2 + _VERIFY_PX)
@@ -151,7 +156,7 @@ def _verified(picture: np.ndarray, candidate: Face) -> Face:
         (x, y, _VERIFY_PX),
         1,
         at_least=len(tables().thresholds),
-        hopeless=_VERIFY_STAGES,
+        stop_below=_VERIFY_STAGES,
     )
     if not len(windows):
         return candidate._replace(votes=0)
@@ -160,7 +165,7 @@ def _verified(picture: np.ndarray, candidate: Face) -> Face:
     return Face(len(windows), x, y, float(of_level[windows[:, 3].astype(int)].mean()))
 
 
-def _at_least_a_window(sizes: list) -> np.ndarray:
+def _at_least_a_window(sizes: ArrayLike) -> np.ndarray:
     return np.maximum(np.round(np.array(sizes, np.float64)), WINDOW_PX).astype(np.int64)
 
 
@@ -171,23 +176,24 @@ def _windows(
     around: tuple[float, float, float],
     step_px: int,
     at_least: int,
-    hopeless: int,
+    stop_below: int,
 ) -> np.ndarray:
-    area, around = np.array(area, np.float64), np.array(around, np.float64)
+    """See `detect_arrays.windows`."""
+    edges, place = np.array(area, np.float64), np.array(around, np.float64)
     return _arithmetic().windows(
-        picture, area, sizes, around, step_px, at_least, hopeless, *tables()
+        picture, edges, sizes, place, step_px, at_least, stop_below, *tables()
     )
 
 
 @lru_cache(maxsize=1)
 def _arithmetic() -> ModuleType:
-    """The compiled loops, or the same by NumPy where Numba fails. Made when first needed."""
+    """The compiled loops, or NumPy's version if Numba fails. Loaded when first needed."""
     try:
-        import ferdata.detect_loops as arithmetic
-    except Exception as error:  # missing, refused by this NumPy, or unable to compile
+        import ferdata.detect_loops
+    except Exception as error:  # Numba is missing, refuses this NumPy, or cannot compile
         warn_once(error)
-        import ferdata.detect_arrays as arithmetic
-    return arithmetic
+        return detect_arrays
+    return ferdata.detect_loops
 
 
 def _is_within(candidate: Face, face: Face) -> bool:
@@ -195,7 +201,7 @@ def _is_within(candidate: Face, face: Face) -> bool:
 
 
 def _overlap(a: Face, b: Face) -> bool:
-    """Do they share more than _OVERLAPPING of the smaller one's area?"""
+    """Whether the shared area is more than _OVERLAPPING of the smaller face."""
     reach, smaller = (a.px + b.px) / 2, min(a.px, b.px)
     shared_x = min(reach - abs(a.x - b.x), smaller)
     shared_y = min(reach - abs(a.y - b.y), smaller)

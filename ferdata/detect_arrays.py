@@ -1,7 +1,7 @@
-"""What `ferdata.detect` computes over and over, by Pillow and NumPy.
+"""The inner functions of `ferdata.detect` in Pillow and NumPy.
 
-The reference of detect_loops, which does the same some ten times faster, and what is used where
-Numba is missing.
+They are the reference for detect_loops, which is some ten times faster, and the fallback if Numba
+is missing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from ferdata.cascade import WINDOW_PX, stages_passed
 
 
 def reduced(grey: np.ndarray, k: int, margin: int) -> np.ndarray:
-    """uint8 (ceil(H / k) + 2 margin, ...): means of k x k pixels, the outermost ones repeated."""
+    """The picture shrunk by k (means of k x k pixels), then padded by repeating its edge pixels:
+    uint8 (ceil(H / k) + 2 margin, ceil(W / k) + 2 margin)."""
     return np.pad(np.asarray(Image.fromarray(grey).reduce(k)), margin, mode="edge")
 
 
@@ -24,30 +25,32 @@ def windows(
     around: np.ndarray,
     step: int,
     at_least: int,
-    hopeless: int,
+    stop_below: int,
     *tables: np.ndarray,
 ) -> np.ndarray:
-    """Windows of 24 px that pass the first stages of the cascade, in an area at several sizes.
+    """The 24x24 windows that pass the first stages of the cascade, in an area at several scales.
 
-    picture   uint8 (H, W);  area  float64 (4,): left, top, right, bottom in px of it
-    sizes     int64 (L, 2)    height and width of each level, 24 or more: the area is resized to the
-              largest of them, and that one to the others
-    around    float64 (3,)    x, y in px of the picture, and how many px of each level a window may
-              lie off from there; below 0: all windows
-    step      1 or 2: every window, or every second one both ways
-    at_least  stages, 1 or more
-    hopeless  if none passes that many stages in the first level, the others are spared
-    tables    as ferdata.cascade.tables gives them
+    picture     uint8 (H, W)
+    area        float64 (4,): left, top, right, bottom in px of the picture
+    sizes       int64 (L, 2): the height and width of each level, 24 or more. The area is resized to
+                the largest level, and that level to the others
+    around      float64 (3,): x, y and reach. Only windows whose centre is within reach px (of the
+                level) of (x, y) (px of the picture) along both axes are tested; if reach is below
+                0, all windows are
+    step        1 or 2: every window, or every second one along each axis
+    at_least    number of stages that a window must pass, 1 or more
+    stop_below  if no window of the first level passes this many stages, the others are skipped
+    tables      those of ferdata.cascade.tables
 
-    float64 (n, 4): stages passed, x and y of the window's middle in px of the picture, its level;
-    level by level, row by row.
+    Returns float64 (n, 4): stages passed, x and y of the window's centre in px of the picture, and
+    the level; level by level, row by row.
     """
     left, top, right, bottom = area.tolist()
     finest = sizes[sizes[:, 0].argmax()].tolist()
-    source = _resized(Image.fromarray(picture), finest, area.tolist())
+    source = _resized(Image.fromarray(picture), finest, (left, top, right, bottom))
     found = [np.empty((0, 4))]
     for k, (h, w) in enumerate(sizes.tolist()):
-        level = np.asarray(_resized(source, (h, w), (0, 0, *source.size)))
+        level = np.asarray(_resized(source, (h, w), (0, 0, source.width, source.height)))
         px_x, px_y = (right - left) / w, (bottom - top) / h
         row_0, column_0, reach = 0, 0, int(around[2])
         if reach >= 0:
@@ -62,13 +65,16 @@ def windows(
         x = left + (column_0 + columns * step + WINDOW_PX / 2) * px_x
         y = top + (row_0 + rows * step + WINDOW_PX / 2) * px_y
         found.append(np.stack([passed[rows, columns], x, y, np.full(len(x), k)], axis=1))
-        if k == 0 and passed.max() < hopeless:
+        if k == 0 and passed.max() < stop_below:
             break
     return np.concatenate(found)
 
 
-def _resized(image: Image.Image, size: list[int], area: list[float]) -> Image.Image:
-    """First the width, then the height: in one go Pillow starts with whichever it finds cheaper."""
+def _resized(
+    image: Image.Image, size: tuple[int, int], area: tuple[float, float, float, float]
+) -> Image.Image:
+    """`area` of the image, resized to `size` (height, width): the width first, then the height. In
+    one call, Pillow would choose the order by cost."""
     (height, width), (left, top, right, bottom) = size, area
     image = image.resize(
         (width, image.height), Image.Resampling.BILINEAR, (left, 0, right, image.height)

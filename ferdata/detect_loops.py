@@ -1,15 +1,17 @@
-"""What `ferdata.detect` computes over and over, in loops that Numba compiles.
+"""The inner functions of `ferdata.detect` in loops that Numba compiles.
 
-The functions of detect_arrays, which is their reference, with the same arguments and results. A
-picture takes some five calls, and none of them holds the interpreter's lock. What makes them quick:
+They have the arguments and results of those in detect_arrays, their reference. A picture takes some
+five calls, all without the interpreter's lock. Two things make them fast:
 
-- Windows in a row go side by side: (1) of `ferdata.cascade` is computed for 32 of them at once, in
-  vectors, until three in four are out; those left go on one by one. With a step of 2 the sums of
-  even and of odd columns lie apart, so that neighbours are neighbours.
-- Resizing is Pillow's, to the bit along each axis (the fixed-point arithmetic of its Reduce.c and
-  Resample.c), but always adds whole lines, which are turned in between.
+- (1) of `ferdata.cascade` is computed in vectors, for 32 neighbouring windows of a row at once,
+  until three in four of them have failed a stage; the others are continued one by one. With a step
+  of 2 the sums of even and odd columns are stored apart, so that neighbouring windows are next to
+  each other in memory.
+- Resizing gives the same bits as Pillow along each axis (it is the fixed-point arithmetic of
+  Pillow's Reduce.c and Resample.c), but always adds whole rows. To resize the width, the picture is
+  transposed.
 
-Importing this module compiles it, or reads what was compiled before; it fails without Numba.
+Importing this module compiles it, or loads the code compiled before; it fails without Numba.
 """
 
 from __future__ import annotations
@@ -22,29 +24,24 @@ import numpy as np
 from ferdata.cascade import WINDOW_PX
 from ferdata.jit import compile_cached
 
-_SIDE_BY_SIDE, _LANES = 32, 8  # windows, and what divides them
-# Where line i of the spans of `_codes` begins: fixed, so that LLVM sees that nothing overlaps.
+_SIDE_BY_SIDE, _LANES = 32, 8  # windows computed together; their number is a multiple of _LANES
+# Line i of the spans of `_codes` begins at _i. As constants they show LLVM that no lines overlap.
 _0, _1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11 = (np.uint64(_SIDE_BY_SIDE * i) for i in range(12))
 _BITS = 22  # of Pillow's fixed-point weights
 
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
-_u1, _i8, _f4, _f8 = numba.uint8, numba.int64, numba.float32, numba.float64
+_inner_loops = numba.njit(nogil=True, error_model="numpy")
 
 
-def _given(kind: object, n_axes: int) -> object:
-    return numba.types.Array(kind, n_axes, "C", readonly=True)
-
-
-def _compiled(*signature: object) -> Callable[[Callable], Callable]:
+def _compiled(signature: str) -> Callable[[Callable], Callable]:
     return lambda function: compile_cached(function, signature)
 
 
 # ---- resizing --------------------------------------------------------------------------------
 
 
-@_compiled(_given(_u1, 2), _i8, _i8)
+@_compiled("(Array(uint8, 2, 'C', True), int64, int64)")  # True: read-only arrays too
 def reduced(grey: np.ndarray, k: int, margin: int) -> np.ndarray:
-    """uint8 (ceil(H / k) + 2 margin, ...): means of k x k pixels, the outermost ones repeated."""
+    """See `detect_arrays.reduced`."""
     height, width = grey.shape
     rows, columns = (height + k - 1) // k, (width + k - 1) // k
     out = np.empty((rows + 2 * margin, columns + 2 * margin), np.uint8)
@@ -77,24 +74,28 @@ def reduced(grey: np.ndarray, k: int, margin: int) -> np.ndarray:
     return out
 
 
-@numba.njit(**_OPTIONS)
-def _mixed(lines: np.ndarray, skipped: int, low: float, high: float, n_out: int) -> np.ndarray:
-    """uint8 (n_out, m): the lines from low to high, each a mixture of those of uint8 (n_in, m).
+@_inner_loops
+def _resized_rows(
+    rows: np.ndarray, first_row: int, top: float, bottom: float, n_out: int
+) -> np.ndarray:
+    """The rows from top to bottom of a picture, resized to n_out rows: uint8 (n_out, m).
 
-    The weights are a triangle's, as wide as the lines shrink. `lines` begin with number `skipped`,
-    and hold all that is needed; whole numbers below that are ends of the picture.
+    rows  uint8 (n_in, m): the picture's rows from number first_row on, as many as are needed
+
+    A row is a weighted mean of the rows around it. The weights are a triangle (bilinear filter),
+    which is wider the more rows are shrunk to one.
     """
-    n_in, m = lines.shape
+    n_in, m = rows.shape
     out, totals = np.empty((n_out, m), np.uint8), np.empty(m, np.int32)
-    first_point = np.float64(np.float32(low))
-    scale = np.float64(np.float32(high) - np.float32(low)) / n_out
+    start = np.float64(np.float32(top))
+    scale = np.float64(np.float32(bottom) - np.float32(top)) / n_out
     support = max(scale, 1.0)
     narrow = 1.0 / support
     weights = np.empty(2 * int(np.ceil(support)) + 1)
     for i in range(n_out):
-        centre = first_point + (i + 0.5) * scale
+        centre = start + (i + 0.5) * scale
         first = max(int(centre - support + 0.5), 0)
-        n = min(int(centre + support + 0.5), skipped + n_in) - first
+        n = min(int(centre + support + 0.5), first_row + n_in) - first
         total = 0.0
         for t in range(n):
             weights[t] = max(1.0 - abs((t + first - centre + 0.5) * narrow), 0.0)
@@ -103,18 +104,18 @@ def _mixed(lines: np.ndarray, skipped: int, low: float, high: float, n_out: int)
             totals[c] = 1 << (_BITS - 1)
         for t in range(n):
             weight = np.int32(0.5 + weights[t] / total * (1 << _BITS))
-            line = first - skipped + t
+            row = first - first_row + t
             for c in range(m):
-                product = np.int32(np.int32(lines[line, c]) * weight)
+                product = np.int32(np.int32(rows[row, c]) * weight)
                 totals[c] = np.int32(totals[c] + product)
         for c in range(m):
             out[i, c] = np.uint8(min(totals[c] >> np.int32(_BITS), np.int32(255)))
     return out
 
 
-@numba.njit(**_OPTIONS)
-def _turned(image: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-    """Columns as rows: uint8 (right - left, bottom - top)."""
+@_inner_loops
+def _transposed(image: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+    """An area of the image, transposed: uint8 (right - left, bottom - top)."""
     out = np.empty((right - left, bottom - top), np.uint8)
     for r in range(bottom - top):
         for c in range(right - left):
@@ -125,11 +126,12 @@ def _turned(image: np.ndarray, top: int, bottom: int, left: int, right: int) -> 
 # ---- the cascade -----------------------------------------------------------------------------
 
 
-@numba.njit(**_OPTIONS)
+@_inner_loops
 def _sum(
     image: np.ndarray, top: int, left: int, h: int, w: int, step: int, part: int, sums: np.ndarray
 ) -> None:
-    """sums at (r * step + c % step) * part + c // step: of the first r rows and c columns."""
+    """The integral image of h x w pixels: the sum of the first r rows and c columns, written to
+    sums[(r * step + c % step) * part + c // step]."""
     for r in range(h):
         of_row, here, up = np.int32(0), (r + 1) * step * part, np.int64(step * part)
         place, phase = here, 0
@@ -143,12 +145,12 @@ def _sum(
             sums[place] = sums[place - up] + of_row
 
 
-@numba.njit(**_OPTIONS)
+@_inner_loops
 def _codes(
     sums: np.ndarray, at: np.ndarray, corner: int, n: int, spans: np.ndarray, codes: np.ndarray
 ) -> None:
-    """(1) of n windows side by side. What is kept between its two loops lies in one array, so that
-    LLVM sees that nothing overlaps and uses vectors."""
+    """(1) of n neighbouring windows. `spans` is scratch, one array for all that the second loop
+    needs from the first: so LLVM sees that nothing overlaps, and uses vectors."""
     for i in range(4):
         for k in range(3):
             a, b = corner + at[4 * i + k], corner + at[4 * i + k + 1]
@@ -160,7 +162,7 @@ def _codes(
         b0, b1, b2 = spans[j + _3], spans[j + _4], spans[j + _5]
         c0, c1, c2 = spans[j + _6], spans[j + _7], spans[j + _8]
         d0, d1, d2 = spans[j + _9], spans[j + _10], spans[j + _11]
-        centre = np.int32(c1 - b1)  # Numba makes every sum of integers one of 64 bits
+        centre = np.int32(c1 - b1)  # Numba computes every sum of integers in 64 bits
         codes[j] = (
             np.int32(np.int32(b0 - a0) >= centre) << np.int32(7)
             | np.int32(np.int32(b1 - a1) >= centre) << np.int32(6)
@@ -173,7 +175,7 @@ def _codes(
         )
 
 
-@numba.njit(**_OPTIONS)
+@_inner_loops
 def _code(sums: np.ndarray, at: np.ndarray, corner: int) -> int:
     """(1) of one window."""
     s00, s01, s02 = sums[corner + at[0]], sums[corner + at[1]], sums[corner + at[2]]
@@ -196,8 +198,9 @@ def _code(sums: np.ndarray, at: np.ndarray, corner: int) -> int:
 
 
 @_compiled(
-    *(_u1[:, ::1], _given(_f8, 1), _given(_i8, 2), _given(_f8, 1), _i8, _i8, _i8),
-    *(_given(_i8, 1), _given(_f4, 1), _given(_i8, 2), _given(_f4, 2)),
+    "(uint8[:, ::1], Array(float64, 1, 'C', True), Array(int64, 2, 'C', True), "
+    "Array(float64, 1, 'C', True), int64, int64, int64, Array(int64, 1, 'C', True), "
+    "Array(float32, 1, 'C', True), Array(int64, 2, 'C', True), Array(float32, 2, 'C', True))"
 )
 def windows(
     picture: np.ndarray,
@@ -206,12 +209,13 @@ def windows(
     around: np.ndarray,
     step: int,
     at_least: int,
-    hopeless: int,
+    stop_below: int,
     first: np.ndarray,
     thresholds: np.ndarray,
     blocks: np.ndarray,
     leaves: np.ndarray,
 ) -> np.ndarray:
+    """See `detect_arrays.windows`; the last four arguments are its `tables`."""
     n_stages, reach = len(thresholds), around[2]
     left, top, right, bottom = area
     finest, n_pixels = 0, 0
@@ -224,9 +228,11 @@ def windows(
     begin_x, begin_y = max(int(left - far_x), 0), max(int(top - far_y), 0)
     end_x = min(int(right + far_x) + 1, picture.shape[1])
     end_y = min(int(bottom + far_y) + 1, picture.shape[0])
-    columns = _mixed(_turned(picture, begin_y, end_y, begin_x, end_x), begin_x, left, right, w)
-    source = _mixed(_turned(columns, 0, w, 0, end_y - begin_y), begin_y, top, bottom, h)
-    columns = _turned(source, 0, h, 0, w)
+    columns = _transposed(picture, begin_y, end_y, begin_x, end_x)
+    columns = _resized_rows(columns, begin_x, left, right, w)
+    source = _transposed(columns, 0, w, 0, end_y - begin_y)
+    source = _resized_rows(source, begin_y, top, bottom, h)
+    columns = _transposed(source, 0, h, 0, w)
 
     part = w // step + 1
     sums = np.zeros((h + 1) * step * part + _SIDE_BY_SIDE, np.int32)
@@ -243,13 +249,14 @@ def windows(
     passed = np.empty(_SIDE_BY_SIDE, np.int64)
     found, n_found, most = np.empty((n_pixels, 4)), 0, 0
     for k in range(len(sizes)):
-        if k == 1 and most < hopeless:
+        if k == 1 and most < stop_below:
             break
         h, w = sizes[k]
         level = source
         if k != finest:
-            level = _mixed(columns, 0, 0.0, source.shape[1], w)
-            level = _mixed(_turned(level, 0, w, 0, source.shape[0]), 0, 0.0, source.shape[0], h)
+            level = _resized_rows(columns, 0, 0.0, source.shape[1], w)
+            level = _transposed(level, 0, w, 0, source.shape[0])
+            level = _resized_rows(level, 0, 0.0, source.shape[0], h)
         px_x, px_y = (right - left) / w, (bottom - top) / h
         row_0, column_0 = 0, 0
         if reach >= 0:
@@ -269,7 +276,7 @@ def windows(
                 for j in range(n):
                     which[j], passed[j] = j, 0
                 n_in, stage = n, 0
-                while stage < n_stages and 4 * n_in > n:  # side by side
+                while stage < n_stages and 4 * n_in > n:  # all together
                     for j in range(n):
                         scores[j] = 0
                     for test in range(first[stage], first[stage + 1]):

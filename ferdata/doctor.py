@@ -16,10 +16,10 @@ from ferdata import doctor_checks, doctor_page, doctor_text
 from ferdata.dataset import FaceDataset
 from ferdata.doctor_checks import Finding
 from ferdata.doctor_teacher import Teacher, check_teacher
-from ferdata.specimen import Progress, Specimen, of_dataset, specimen_of
+from ferdata.inspected_dataset import InspectedDataset, Progress, inspect_dataset, inspect_path
 
 _Paths = Sequence[str | os.PathLike[str]]
-CHECKS: tuple[Callable[[Specimen], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[InspectedDataset], Iterator[Finding]], ...] = (
     doctor_checks.unreadable_images,
     doctor_checks.published_counts,
     doctor_checks.subjects_on_both_sides,
@@ -37,7 +37,7 @@ class Diagnosis:
     teachers  the teachers' files that could be read
     """
 
-    specimen: Specimen
+    inspected: InspectedDataset
     findings: tuple[Finding, ...]
     teachers: tuple[Teacher, ...]
 
@@ -47,15 +47,15 @@ class Diagnosis:
 
     def as_text(self) -> str:
         """For a terminal: what is in the data set, then one line for each finding."""
-        return doctor_text.as_text(self.specimen, self.findings, self.teachers)
+        return doctor_text.as_text(self.inspected, self.findings, self.teachers)
 
     def as_json(self) -> str:
         """For programs: the same, with the ids of all images of a finding."""
-        return doctor_text.as_json(self.specimen, self.findings, self.teachers)
+        return doctor_text.as_json(self.inspected, self.findings, self.teachers)
 
     def as_html(self) -> str:
         """For a browser: one self-contained page that shows the images of the findings."""
-        return doctor_page.as_html(self.specimen, self.findings, self.teachers)
+        return doctor_page.as_html(self.inspected, self.findings, self.teachers)
 
 
 def check(
@@ -77,23 +77,25 @@ def check(
 
     Raises DataError if nothing can be read, ValueError for an unknown source or option.
     """
-    specimen = specimen_of(path, source, votes, progress, **options)
-    return _diagnosis(specimen, teachers, progress)
+    inspected = inspect_path(path, source, votes, progress, **options)
+    return _diagnosis(inspected, teachers, progress)
 
 
 def check_dataset(
     dataset: FaceDataset, teachers: _Paths = (), progress: Progress | None = None
 ) -> Diagnosis:
     """Check a data set that is in memory. Raises DataError for one without images."""
-    return _diagnosis(of_dataset(dataset), teachers, progress)
+    return _diagnosis(inspect_dataset(dataset), teachers, progress)
 
 
-def _diagnosis(specimen: Specimen, teachers: _Paths, progress: Progress | None) -> Diagnosis:
-    findings = [finding for check in CHECKS for finding in check(specimen)]
-    findings += doctor_checks.duplicates(specimen, progress)
+def _diagnosis(
+    inspected: InspectedDataset, teachers: _Paths, progress: Progress | None
+) -> Diagnosis:
+    findings = [finding for check in CHECKS for finding in check(inspected)]
+    findings += doctor_checks.duplicates(inspected, progress)
     readable = []
     for path in teachers:
-        teacher, found = check_teacher(specimen, os.fspath(path))
+        teacher, found = check_teacher(inspected, os.fspath(path))
         readable += [] if teacher is None else [teacher]
         findings += found
-    return Diagnosis(specimen, tuple(findings), tuple(readable))
+    return Diagnosis(inspected, tuple(findings), tuple(readable))

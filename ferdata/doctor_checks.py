@@ -1,4 +1,4 @@
-"""What can be wrong with a data set. Each check takes a Specimen and yields Findings."""
+"""What can be wrong with a data set. Each check takes a InspectedDataset and yields Findings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from ferdata.agreement import Agreement, agreement
 from ferdata.duplicates import exact_groups, near_pairs
 from ferdata.folds import shared_subjects
+from ferdata.inspected_dataset import InspectedDataset, Progress
 from ferdata.labels import FER2013, FERPLUS8, label_map
 from ferdata.sources.ferplus import N_TAGGERS, plurality
-from ferdata.specimen import Progress, Specimen
 
 _N_NAMED = 3
 _SMOOTH_PX = 48
@@ -27,7 +27,7 @@ class Finding:
     message   one sentence for people, with the first few ids
     n         number of images, pairs or entries concerned
     groups    ids of the images, one tuple for each image or group; () if it is not about images
-    indices   the same groups as indices into the specimen's data set; () if they are not in it
+    indices   the same groups as indices into the inspected's data set; () if they are not in it
     """
 
     kind: str
@@ -40,39 +40,39 @@ class Finding:
 # ---- the images themselves -------------------------------------------------------------------
 
 
-def unreadable_images(specimen: Specimen) -> Iterator[Finding]:
+def unreadable_images(inspected: InspectedDataset) -> Iterator[Finding]:
     """Files that are damaged, or not images at all."""
-    bad = specimen.unreadable
+    bad = inspected.unreadable
     if bad:
         message = f"{_count(len(bad), 'image')} cannot be read; the first: {bad[0][1]}"
         yield Finding("unreadable-images", message, len(bad), tuple((name,) for name, _ in bad))
 
 
-def constant_images(specimen: Specimen) -> Iterator[Finding]:
+def constant_images(inspected: InspectedDataset) -> Iterator[Finding]:
     """Images with one grey value everywhere, and images without any visible edges."""
-    constant, blank = _constant(specimen), _blank(specimen)
+    constant, blank = _constant(inspected), _blank(inspected)
     if constant.size:
         what = "with the same grey value everywhere"
-        yield _images_finding(specimen, "constant-images", what, constant)
+        yield _images_finding(inspected, "constant-images", what, constant)
     if blank.size:
         what = "almost blank, without visible edges"
-        yield _images_finding(specimen, "blank-images", what, blank)
+        yield _images_finding(inspected, "blank-images", what, blank)
 
 
-def _constant(specimen: Specimen) -> np.ndarray:
+def _constant(inspected: InspectedDataset) -> np.ndarray:
     """Indices of images whose pixels are all equal."""
-    flat = specimen.dataset.images.reshape(len(specimen.dataset), -1)
+    flat = inspected.dataset.images.reshape(len(inspected.dataset), -1)
     return np.flatnonzero(flat.max(axis=1) == flat.min(axis=1))
 
 
-def _blank(specimen: Specimen) -> np.ndarray:
+def _blank(inspected: InspectedDataset) -> np.ndarray:
     """Indices of images that a smooth surface fits, without those of `_constant`.
 
     The surface is a cubic polynomial of the pixel's position, fitted by least squares. An image is
     blank if the root mean square of what remains is below 5 grey levels. It is 7.7 for a face in
     the dark (grey values 0 to 48).
     """
-    images = specimen.dataset.images
+    images = inspected.dataset.images
     step = [max(1, side // _SMOOTH_PX) for side in images.shape[1:]]
     small = images[:, :: step[0], :: step[1]]
     v, u = (np.linspace(-1, 1, n) for n in small.shape[1:])
@@ -84,19 +84,19 @@ def _blank(specimen: Specimen) -> np.ndarray:
         rest = flat - (flat @ basis) @ basis.T
         found.append(np.sqrt((rest * rest).mean(axis=1)))
     return np.setdiff1d(
-        np.flatnonzero(np.concatenate(found) < _SMOOTH_RESIDUAL), _constant(specimen)
+        np.flatnonzero(np.concatenate(found) < _SMOOTH_RESIDUAL), _constant(inspected)
     )
 
 
-def duplicates(specimen: Specimen, progress: Progress | None = None) -> Iterator[Finding]:
+def duplicates(inspected: InspectedDataset, progress: Progress | None = None) -> Iterator[Finding]:
     """Images that occur more than once, exactly or nearly.
 
     Exact copies in different splits, with different labels and in one split are separate findings.
     """
-    split, labels = specimen.dataset.split, known_labels(specimen)
+    split, labels = inspected.dataset.split, known_labels(inspected)
     across, other_labels, same_split = [], [], []
     n_across = n_repeats = 0
-    for group in exact_groups(specimen.names):
+    for group in exact_groups(inspected.hashes):
         n_splits = 1
         if split is not None:
             n_splits = len(set(split[group]))
@@ -113,27 +113,27 @@ def duplicates(specimen: Specimen, progress: Progress | None = None) -> Iterator
             f"{_count(n_across, 'image')} outside the training split {_are(n_across)} also in "
             "another split, pixel for pixel"
         )
-        yield _groups_finding(specimen, "duplicates-across-splits", what, across, n_across)
+        yield _groups_finding(inspected, "duplicates-across-splits", what, across, n_across)
     if other_labels:
         what = f"{_count(len(other_labels), 'image')} repeated with different labels"
-        yield _groups_finding(specimen, "duplicates-with-other-labels", what, other_labels)
+        yield _groups_finding(inspected, "duplicates-with-other-labels", what, other_labels)
     if same_split:
         where = " in the same split" if split is not None else ""
         what = f"{_count(n_repeats, 'image')} repeated{where}, pixel for pixel"
-        yield _groups_finding(specimen, "duplicates", what, same_split, n_repeats)
-    yield from _near_duplicates(specimen, progress)
+        yield _groups_finding(inspected, "duplicates", what, same_split, n_repeats)
+    yield from _near_duplicates(inspected, progress)
 
 
-def _near_duplicates(specimen: Specimen, progress: Progress | None) -> Iterator[Finding]:
+def _near_duplicates(inspected: InspectedDataset, progress: Progress | None) -> Iterator[Finding]:
     """Pairs from different splits, or from anywhere if there is only one split.
 
     Of images that are exactly equal only the first is compared.
     """
-    dataset = specimen.dataset
+    dataset = inspected.dataset
     split = dataset.split
     if split is not None and len(set(split.tolist())) < 2:
         split = None
-    once = np.sort(np.unique(specimen.names, return_index=True)[1])
+    once = np.sort(np.unique(inspected.hashes, return_index=True)[1])
     report = None
     if progress is not None:
         report = lambda done, total: progress("comparing", done, total)
@@ -150,27 +150,27 @@ def _near_duplicates(specimen: Specimen, progress: Progress | None) -> Iterator[
         kind, what = "near-duplicates-across-splits", f"from different splits {what}"
     count = f"{'' if complete else 'more than '}{_count(len(pairs), 'pair')} of images"
     groups = [once[[pair.first, pair.second]] for pair in pairs]
-    yield _groups_finding(specimen, kind, f"{count} {what}", groups)
+    yield _groups_finding(inspected, kind, f"{count} {what}", groups)
 
 
 # ---- what is known about them ----------------------------------------------------------------
 
 
-def published_counts(specimen: Specimen) -> Iterator[Finding]:
+def published_counts(inspected: InspectedDataset) -> Iterator[Finding]:
     """Counts that are not those of a complete copy."""
     differ = [
-        f"{what}: {specimen.counts.get(what, 0):,} instead of {n:,}"
-        for what, n in specimen.published.items()
-        if specimen.counts.get(what, 0) != n
+        f"{what}: {inspected.counts.get(what, 0):,} instead of {n:,}"
+        for what, n in inspected.published.items()
+        if inspected.counts.get(what, 0) != n
     ]
     if differ:
         message = f"the counts are not the published ones: {'; '.join(differ)}"
         yield Finding("unexpected-counts", message, len(differ))
 
 
-def empty_classes(specimen: Specimen) -> Iterator[Finding]:
+def empty_classes(inspected: InspectedDataset) -> Iterator[Finding]:
     """Classes of the label space without images, in the data set or in one split."""
-    labels, dataset = known_labels(specimen), specimen.dataset
+    labels, dataset = known_labels(inspected), inspected.dataset
     if labels is None:
         return
     split = dataset.split
@@ -187,9 +187,9 @@ def empty_classes(specimen: Specimen) -> Iterator[Finding]:
                 return
 
 
-def subjects_on_both_sides(specimen: Specimen) -> Iterator[Finding]:
+def subjects_on_both_sides(inspected: InspectedDataset) -> Iterator[Finding]:
     """People who are in more than one split."""
-    names = shared_subjects(specimen.dataset)
+    names = shared_subjects(inspected.dataset)
     if names:
         shown = ", ".join(names[:_N_NAMED]) + (", ..." if len(names) > _N_NAMED else "")
         what = f"{_count(len(names), 'subject')} {_are(len(names))} in more than one split"
@@ -200,11 +200,11 @@ def subjects_on_both_sides(specimen: Specimen) -> Iterator[Finding]:
 # ---- votes -----------------------------------------------------------------------------------
 
 
-def odd_votes(specimen: Specimen) -> Iterator[Finding]:
+def odd_votes(inspected: InspectedDataset) -> Iterator[Finding]:
     """Votes of FER+ that cannot be right, or do not fit the images."""
-    if specimen.votes_error:
-        yield Finding("votes-do-not-fit", f"votes: {specimen.votes_error}", 1)
-    votes, dataset = specimen.votes, specimen.dataset
+    if inspected.votes_error:
+        yield Finding("votes-do-not-fit", f"votes: {inspected.votes_error}", 1)
+    votes, dataset = inspected.votes, inspected.dataset
     if votes is None:
         return
     total = votes.sum(axis=1, dtype=np.int64)
@@ -212,21 +212,21 @@ def odd_votes(specimen: Specimen) -> Iterator[Finding]:
     if odd.size:
         counts = ", ".join(str(n) for n in np.unique(total[odd]))
         what = f"with {counts} votes instead of {N_TAGGERS}"
-        yield _images_finding(specimen, "odd-number-of-votes", what, odd)
-    empty = np.union1d(_constant(specimen), _blank(specimen))
+        yield _images_finding(inspected, "odd-number-of-votes", what, odd)
+    empty = np.union1d(_constant(inspected), _blank(inspected))
     emotion = votes[:, : len(FERPLUS8)].sum(axis=1, dtype=np.int64)
     voted = empty[emotion[empty] > N_TAGGERS // 2]
     if voted.size:
         what = "almost blank, yet most of the votes name an emotion (another row's votes?)"
-        yield _images_finding(specimen, "votes-on-blank-images", what, voted)
+        yield _images_finding(inspected, "votes-on-blank-images", what, voted)
     unlike = [
         group
-        for group in exact_groups(specimen.names)
+        for group in exact_groups(inspected.hashes)
         if (np.abs(votes[group].astype(np.int64) - votes[group[0]]).sum(axis=1) > N_TAGGERS).any()
     ]
     if unlike:
         what = f"{_count(len(unlike), 'image')} repeated with mostly different votes"
-        yield _groups_finding(specimen, "duplicates-with-other-votes", what, unlike)
+        yield _groups_finding(inspected, "duplicates-with-other-votes", what, unlike)
     if dataset.label_space == FER2013 and dataset.labels is not None:
         mapped = label_map(FERPLUS8, FER2013, allow_lossy=True)
         labels, known = plurality(votes)
@@ -273,28 +273,34 @@ def disagreement(
 # ---- used by the checks ----------------------------------------------------------------------
 
 
-def known_labels(specimen: Specimen) -> np.ndarray | None:
+def known_labels(inspected: InspectedDataset) -> np.ndarray | None:
     """int64 (N,): labels, -1 for an image without one; None if the data set has no labels."""
-    dataset = specimen.dataset
+    dataset = inspected.dataset
     if dataset.labels is None or dataset.has_label is None:
         return dataset.labels
     return np.where(dataset.has_label, dataset.labels, -1)
 
 
-def _images_finding(specimen: Specimen, kind: str, what: str, which: np.ndarray) -> Finding:
+def _images_finding(
+    inspected: InspectedDataset, kind: str, what: str, which: np.ndarray
+) -> Finding:
     """A finding about single images. which: their indices."""
     what = f"{_count(len(which), 'image')} {what}"
-    return _groups_finding(specimen, kind, what, [which[i : i + 1] for i in range(len(which))])
+    return _groups_finding(inspected, kind, what, [which[i : i + 1] for i in range(len(which))])
 
 
 def _groups_finding(
-    specimen: Specimen, kind: str, what: str, groups: Sequence[np.ndarray], n: int | None = None
+    inspected: InspectedDataset,
+    kind: str,
+    what: str,
+    groups: Sequence[np.ndarray],
+    n: int | None = None,
 ) -> Finding:
     """A finding about groups of images that belong together; its message names the first few.
 
     n  its count; None: the number of groups
     """
-    ids = specimen.dataset.ids
+    ids = inspected.dataset.ids
     named = tuple(tuple(ids[group].tolist()) for group in groups)
     shown = [" = ".join(group[:_N_NAMED]) for group in named[:_N_NAMED]]
     message = f"{what}: {', '.join(shown)}{', ...' if len(named) > _N_NAMED else ''}"

@@ -11,7 +11,7 @@ from ferdata.doctor_teacher import Teacher
 from ferdata.doctor_text import about_teacher, class_table, contents, heading
 from ferdata.html_page import escape, page, picture, section
 from ferdata.image_grid import by_class, grid, in_shape, spread
-from ferdata.specimen import Specimen
+from ferdata.inspected_dataset import InspectedDataset
 
 N_GROUPS = 12
 """Most groups of images shown for one finding; the JSON has all of them."""
@@ -21,39 +21,41 @@ _N_IN_GROUP = 4
 _SHOWN_PX = 96
 
 
-def as_html(specimen: Specimen, findings: Sequence[Finding], teachers: Sequence[Teacher]) -> str:
+def as_html(
+    inspected: InspectedDataset, findings: Sequence[Finding], teachers: Sequence[Teacher]
+) -> str:
     """The page. It is also well-formed XML, and depends on the arguments alone."""
-    parts = [_head(specimen, len(findings))]
+    parts = [_head(inspected, len(findings))]
     if findings:
         items = "\n".join(f"<li>{escape(f.message)}</li>" for f in findings)
         parts.append(section("Findings", "", f'<ol class="findings">\n{items}\n</ol>'))
-    parts.append(_counts(specimen, teachers))
-    shown = [_pictures(specimen, f) for f in findings if f.indices]
+    parts.append(_counts(inspected, teachers))
+    shown = [_pictures(inspected, f) for f in findings if f.indices]
     if shown:
         lede = f"At most {N_GROUPS} of each; <code>--json</code> lists all of them."
         parts.append(section("What the findings look like", lede, *shown))
-    parts.append(_sheets(specimen))
+    parts.append(_sheets(inspected))
     parts.append("<footer>Written by ferdata check.</footer>")
-    return page(f"Data set check: {specimen.path or specimen.source}", "\n".join(parts))
+    return page(f"Data set check: {inspected.path or inspected.source}", "\n".join(parts))
 
 
-def _head(specimen: Specimen, n: int) -> str:
+def _head(inspected: InspectedDataset, n: int) -> str:
     """Name of the data set, number of findings, what is in it."""
     verdict = f"{n} finding{'s' * (n != 1)}" if n else "Nothing suspicious"
-    name = specimen.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or specimen.source
+    name = inspected.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or inspected.source
     return (
         '<header>\n<p class="eyebrow">Data set check</p>\n'
         f"<h1>{escape(name)}</h1>\n"
         f'<p class="verdict {"bad" if n else "good"}">{verdict}</p>\n'
-        f'<p class="lede">{escape(heading(specimen))}<br/>{escape(contents(specimen))}</p>\n'
+        f'<p class="lede">{escape(heading(inspected))}<br/>{escape(contents(inspected))}</p>\n'
         "</header>"
     )
 
 
-def _counts(specimen: Specimen, teachers: Sequence[Teacher]) -> str:
+def _counts(inspected: InspectedDataset, teachers: Sequence[Teacher]) -> str:
     """The table of images by class, and a line on each teacher."""
     content = []
-    table = class_table(specimen)
+    table = class_table(inspected)
     if table:
         header, *rows = table
         head = "".join(f'<th scope="col" class="n">{escape(name)}</th>' for name in header[1:])
@@ -81,37 +83,37 @@ def _row(row: list[str | int], has_published: bool) -> str:
     return f'<tr{all_}><th scope="row">{escape(name)}</th>{"".join(marked)}</tr>'
 
 
-def _pictures(specimen: Specimen, finding: Finding) -> str:
+def _pictures(inspected: InspectedDataset, finding: Finding) -> str:
     """The images of a finding."""
     single = all(len(group) == 1 for group in finding.indices)
     groups = [finding.indices[i] for i in spread(len(finding.indices), N_GROUPS)]
-    items = "\n".join(f"<li>{_group(specimen, group)}</li>" for group in groups)
+    items = "\n".join(f"<li>{_group(inspected, group)}</li>" for group in groups)
     title = escape(finding.kind.replace("-", " ").capitalize())
     number = f"<small>{len(groups):,} of {len(finding.indices):,}</small>"
     kind = "groups single" if single else "groups"
     return f'<h3>{title} {number}</h3>\n<ul class="{kind}">\n{items}\n</ul>'
 
 
-def _group(specimen: Specimen, group: tuple[int, ...]) -> str:
+def _group(inspected: InspectedDataset, group: tuple[int, ...]) -> str:
     """The first images of a group side by side, with captions below."""
-    images = "".join(_image(specimen, i) for i in group[:_N_IN_GROUP])
+    images = "".join(_image(inspected, i) for i in group[:_N_IN_GROUP])
     captions = "".join(
-        f"<small>{escape(_caption(specimen, i))}</small>" for i in group[:_N_IN_GROUP]
+        f"<small>{escape(_caption(inspected, i))}</small>" for i in group[:_N_IN_GROUP]
     )
     more = len(group) - _N_IN_GROUP
     captions += f"<small>and {more} more</small>" if more > 0 else ""
     return f'<div class="pair">{images}</div>{captions}'
 
 
-def _image(specimen: Specimen, i: int) -> str:
-    height, width = specimen.sizes[i].tolist()
-    image = specimen.dataset.images[i]
+def _image(inspected: InspectedDataset, i: int) -> str:
+    height, width = inspected.sizes[i].tolist()
+    image = inspected.dataset.images[i]
     shown = in_shape(image, height, width, min(_SHOWN_PX, max(image.shape)))
-    return picture(shown, str(specimen.dataset.ids[i]))
+    return picture(shown, str(inspected.dataset.ids[i]))
 
 
-def _caption(specimen: Specimen, i: int) -> str:
-    dataset = specimen.dataset
+def _caption(inspected: InspectedDataset, i: int) -> str:
+    dataset = inspected.dataset
     parts = [str(dataset.ids[i])]
     if dataset.split is not None:
         parts.append(str(dataset.split[i]))
@@ -123,29 +125,29 @@ def _caption(specimen: Specimen, i: int) -> str:
     return ", ".join(parts)
 
 
-def _sheets(specimen: Specimen) -> str:
+def _sheets(inspected: InspectedDataset) -> str:
     """A contact sheet of each class."""
     content = []
-    for name, members in by_class(specimen.dataset):
+    for name, members in by_class(inspected.dataset):
         chosen = members[spread(len(members), N_PER_CLASS)]
         title = escape(name or "all images")
         number = f"<small>{len(chosen):,} of {len(members):,}</small>"
         content.append(f"<h3>{title} {number}</h3>")
         if len(chosen):
-            sheet = grid(tiles(specimen, chosen, TILE_PX), N_COLUMNS)
+            sheet = grid(tiles(inspected, chosen, TILE_PX), N_COLUMNS)
             content.append(picture(sheet, f"{len(chosen)} images: {name or 'all'}", "sheet"))
     return section("Contact sheets", "Spread evenly over the data set.", *content)
 
 
-def tiles(specimen: Specimen, which: np.ndarray, size_px: int) -> np.ndarray:
+def tiles(inspected: InspectedDataset, which: np.ndarray, size_px: int) -> np.ndarray:
     """uint8 (n, size_px, size_px): images in their original proportions, centred on white.
 
     which  their indices
     """
     out = np.full((len(which), size_px, size_px), 255, np.uint8)
     for tile, i in zip(out, which.tolist()):
-        height, width = specimen.sizes[i].tolist()
-        image = in_shape(specimen.dataset.images[i], height, width, size_px)
+        height, width = inspected.sizes[i].tolist()
+        image = in_shape(inspected.dataset.images[i], height, width, size_px)
         top, left = (size_px - image.shape[0]) // 2, (size_px - image.shape[1]) // 2
         tile[top : top + image.shape[0], left : left + image.shape[1]] = image
     return out

@@ -10,10 +10,10 @@ from ferdata.agreement import agreement
 from ferdata.dataset import FaceDataset
 from ferdata.doctor_checks import Finding, disagreement, known_labels
 from ferdata.errors import DataError
+from ferdata.inspected_dataset import InspectedDataset
 from ferdata.labels import FERPLUS8
 from ferdata.soft_labels import AlignReport, SoftLabels, align_soft_labels, load_soft_labels
 from ferdata.sources.ferplus import plurality
-from ferdata.specimen import Specimen
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Teacher:
     mean_recall: float | None
 
 
-def check_teacher(specimen: Specimen, path: str) -> tuple[Teacher | None, list[Finding]]:
+def check_teacher(inspected: InspectedDataset, path: str) -> tuple[Teacher | None, list[Finding]]:
     """(what the file holds, findings); None instead of the former if it cannot be read.
 
     The teacher is compared with the plurality labels of FER+ if there are votes, else with the
@@ -51,7 +51,7 @@ def check_teacher(specimen: Specimen, path: str) -> tuple[Teacher | None, list[F
     findings: list[Finding] = []
     covers, compared = "", None
     try:
-        dataset, labels = _reference(specimen, soft)
+        dataset, labels = _reference(inspected, soft)
         covers, part, values, report = _aligned(soft, dataset)
     except DataError as error:
         findings.append(Finding("teacher-does-not-fit", f"teacher {error}", 1))
@@ -79,15 +79,17 @@ def check_teacher(specimen: Specimen, path: str) -> tuple[Teacher | None, list[F
     return teacher, findings
 
 
-def _reference(specimen: Specimen, soft: SoftLabels) -> tuple[FaceDataset, np.ndarray | None]:
+def _reference(
+    inspected: InspectedDataset, soft: SoftLabels
+) -> tuple[FaceDataset, np.ndarray | None]:
     """What the teacher is compared with: (images without labels, labels with -1 for none).
 
     The labels are in the label space of the returned data set.
     """
-    dataset = specimen.as_opened() if soft.key[0] == "hashes" else specimen.dataset
-    labels, space = known_labels(specimen), dataset.label_space
-    if specimen.votes is not None:
-        plural, known = plurality(specimen.votes)
+    dataset = inspected.as_opened() if soft.key[0] == "hashes" else inspected.dataset
+    labels, space = known_labels(inspected), dataset.label_space
+    if inspected.votes is not None:
+        plural, known = plurality(inspected.votes)
         labels, space = np.where(known, plural, -1), FERPLUS8
     images = FaceDataset(
         images=dataset.images,

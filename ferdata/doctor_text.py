@@ -11,15 +11,17 @@ import numpy as np
 from ferdata.dataset import SPLITS
 from ferdata.doctor_checks import Finding, known_labels
 from ferdata.doctor_teacher import Teacher
-from ferdata.specimen import Specimen
+from ferdata.inspected_dataset import InspectedDataset
 from tinycnn.ground.messages import plain
 
 _N_SIZES = 3
 
 
-def as_text(specimen: Specimen, findings: Sequence[Finding], teachers: Sequence[Teacher]) -> str:
+def as_text(
+    inspected: InspectedDataset, findings: Sequence[Finding], teachers: Sequence[Teacher]
+) -> str:
     """What is in the data set, then one line for each finding."""
-    lines = [heading(specimen), contents(specimen), "", *_table(class_table(specimen))]
+    lines = [heading(inspected), contents(inspected), "", *_table(class_table(inspected))]
     lines += [f"teacher {teacher.path}: {about_teacher(teacher)}" for teacher in teachers]
     if teachers:
         lines.append("")
@@ -31,22 +33,24 @@ def as_text(specimen: Specimen, findings: Sequence[Finding], teachers: Sequence[
     return "\n".join(plain(line) for line in lines) + "\n"
 
 
-def as_json(specimen: Specimen, findings: Sequence[Finding], teachers: Sequence[Teacher]) -> str:
+def as_json(
+    inspected: InspectedDataset, findings: Sequence[Finding], teachers: Sequence[Teacher]
+) -> str:
     """One JSON object; the ids are those of the data set."""
-    header, *rows = class_table(specimen) or [[]]
+    header, *rows = class_table(inspected) or [[]]
     content = {
-        "path": specimen.path,
-        "source": specimen.source,
-        "protocol": specimen.protocol,
-        "why": specimen.why,
-        "n_images": len(specimen.dataset),
-        "n_unreadable": len(specimen.unreadable),
-        "n_subjects": n_subjects(specimen),
-        "sizes": [{"height": h, "width": w, "n": n} for h, w, n in sizes(specimen)],
+        "path": inspected.path,
+        "source": inspected.source,
+        "protocol": inspected.protocol,
+        "why": inspected.why,
+        "n_images": len(inspected.dataset),
+        "n_unreadable": len(inspected.unreadable),
+        "n_subjects": n_subjects(inspected),
+        "sizes": [{"height": h, "width": w, "n": n} for h, w, n in sizes(inspected)],
         "classes": {row[0]: dict(zip(header[1:], row[1:])) for row in rows},
-        "counts": specimen.counts,
-        "published": specimen.published,
-        "votes": specimen.votes is not None,
+        "counts": inspected.counts,
+        "published": inspected.published,
+        "votes": inspected.votes is not None,
         "teachers": [asdict(teacher) for teacher in teachers],
         "clean": not findings,
         "findings": [
@@ -59,49 +63,49 @@ def as_json(specimen: Specimen, findings: Sequence[Finding], teachers: Sequence[
 # ---- also used by the html page --------------------------------------------------------------
 
 
-def heading(specimen: Specimen) -> str:
+def heading(inspected: InspectedDataset) -> str:
     """Path, source and protocol, and what the source was recognised by."""
-    name = f"{specimen.source}, {specimen.protocol}" if specimen.protocol else specimen.source
-    return f"{specimen.path or 'data set'}: {name} ({specimen.why})"
+    name = f"{inspected.source}, {inspected.protocol}" if inspected.protocol else inspected.source
+    return f"{inspected.path or 'data set'}: {name} ({inspected.why})"
 
 
-def contents(specimen: Specimen) -> str:
+def contents(inspected: InspectedDataset) -> str:
     """Number of images, their sizes, subjects and unreadable files in one line."""
-    found = sizes(specimen)
+    found = sizes(inspected)
     shown = ", ".join(
         f"{w} x {h} px" + (f" ({n:,})" if len(found) > 1 else "") for h, w, n in found[:_N_SIZES]
     )
     if len(found) > _N_SIZES:
         shown += f" and {len(found) - _N_SIZES:,} other sizes"
-    parts = [f"{len(specimen.dataset):,} images of {shown}"]
-    if (n := n_subjects(specimen)) is not None:
+    parts = [f"{len(inspected.dataset):,} images of {shown}"]
+    if (n := n_subjects(inspected)) is not None:
         parts.append(f"{n:,} subjects")
-    if specimen.unreadable:
-        parts.append(f"{len(specimen.unreadable):,} files that cannot be read")
-    if specimen.votes is not None:
+    if inspected.unreadable:
+        parts.append(f"{len(inspected.unreadable):,} files that cannot be read")
+    if inspected.votes is not None:
         parts.append("FER+'s votes for each row")
     return "; ".join(parts)
 
 
-def sizes(specimen: Specimen) -> list[tuple[int, int, int]]:
+def sizes(inspected: InspectedDataset) -> list[tuple[int, int, int]]:
     """(height, width, number of images), most frequent first."""
-    found, counts = np.unique(specimen.sizes, axis=0, return_counts=True)
+    found, counts = np.unique(inspected.sizes, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [(int(h), int(w), int(n)) for (h, w), n in zip(found[order], counts[order])]
 
 
-def n_subjects(specimen: Specimen) -> int | None:
-    subjects = specimen.dataset.subjects
+def n_subjects(inspected: InspectedDataset) -> int | None:
+    subjects = inspected.dataset.subjects
     return None if subjects is None else len(set(subjects.tolist()))
 
 
-def class_table(specimen: Specimen) -> list[list[str | int]]:
+def class_table(inspected: InspectedDataset) -> list[list[str | int]]:
     """Images by class: a header, then a row for each class and one for all; [] without labels.
 
     The columns are the class's name, its images in each split, in all, and in the published data
     set. Splits without images and unknown published counts have no column.
     """
-    dataset, labels = specimen.dataset, known_labels(specimen)
+    dataset, labels = inspected.dataset, known_labels(inspected)
     if labels is None:
         return []
     splits = [] if dataset.split is None else [s for s in SPLITS if (dataset.split == s).any()]
@@ -114,11 +118,11 @@ def class_table(specimen: Specimen) -> list[list[str | int]]:
     if (labels < 0).any():
         rows.append(["without a label", *(int((c < 0).sum()) for c in columns)])
     rows.append(["all", *(len(c) for c in columns)])
-    if specimen.published:
+    if inspected.published:
         header.append("published")
         for row in rows:
             name = "images" if row[0] == "all" else str(row[0])
-            row.append(specimen.published.get(name, ""))
+            row.append(inspected.published.get(name, ""))
     return [header, *rows]
 
 

@@ -1,18 +1,21 @@
-"""From a photo to 84x84: find the faces, frame them as a network's training images were framed.
+"""Find the faces of a photo and crop them to 84x84, as a network's training images were cropped.
 
-`fer2013`  the picture that FER2013 would hold: 48x48, from the forehead to the chin, enlarged to
-           84x84 by `resize_images` as in training. A sharp 84x84 crop would show a network that
-           was trained on enlarged 48x48 pictures something that it has never seen.
-`paper`    as the published networks were fed (cuguilke/microexpnet): the box resized to 256x256,
-           its pixels [32:256, 32:256] resized to 84x84 by plain bilinear interpolation.
+A way of cropping is called a framing:
 
-The square of FER2013 around a found face: 1000 Training images (every third of the first 3000) were
-enlarged to 120x120 and continued at their edges to 240x240; in the 65 % of them in which `detect`
-finds the face, the box's centre lies at (0.500, 0.500) of the image (quartiles 0.48 and 0.52) and
-its side is 0.983 of the image's (0.92 and 1.05). OpenCV's Haar cascade, with which FER2013
-and the paper were made, gives (0.500, 0.496) and 0.983: its boxes and ours are the same size.
+`fer2013`  the crop that FER2013 would hold: 48x48, from the forehead to the chin, enlarged to
+           84x84 by `resize_images` as in training. A network trained on enlarged 48x48 images has
+           never seen a sharp 84x84 crop.
+`paper`    the crop that the published networks were given (cuguilke/microexpnet): the face's box
+           resized to 256x256, then its pixels [32:256, 32:256] resized to 84x84 by plain bilinear
+           interpolation.
 
-Shrinking is anti-aliased (Pillow's bilinear filter); beyond the photo its edge pixels repeat.
+How FER2013's crop lies around a detected box was measured on 1000 Training images (every third of
+the first 3000), enlarged to 120x120 and padded to 240x240 by repeating their edges. In the 65 % in
+which `detect` finds the face, the box's centre is at (0.500, 0.500) of the image (quartiles 0.48
+and 0.52) and its side is 0.983 of the image's (0.92 and 1.05). OpenCV's Haar cascade, with which
+FER2013 and the paper were made, gives (0.500, 0.496) and 0.983: boxes of the same size.
+
+Shrinking is anti-aliased (Pillow's bilinear filter); outside the photo its edge pixels repeat.
 """
 
 from __future__ import annotations
@@ -34,29 +37,29 @@ SIZE_PX = 84
 _FER2013_PX, _FER2013_SCALE = 48, 1 / 0.983
 _PAPER_PX, _PAPER_CROP_PX = 256, 224
 _PAPER_DEMO = (32, 32)
-# (top, left), in the order of the authors' mirrorImages (which mirrors nothing).
+# (top, left), in the order of the authors' function mirrorImages (which mirrors nothing).
 _PAPER_OFFSETS = ((0, 0), (0, 5), (0, 32), (5, 0), (32, 0), (5, 5), (32, 32), (5, 32))
 
 
 class FaceImages(np.ndarray):
-    """uint8 (n, 84, 84) that know their framing, so that a network that learned from another one
-    can refuse them; slices and copies know it too."""
+    """uint8 (n, 84, 84) with the framing they were cropped with, which slices and copies keep. A
+    network that was trained with another framing can then refuse them."""
 
     framing: str | None = None
 
     def __array_finalize__(self, source: object) -> None:
-        self.framing = getattr(source, "framing", None)
+        self.framing = source.framing if isinstance(source, FaceImages) else None
 
 
 @dataclass(frozen=True, eq=False)
 class Faces:
     """The faces of one photo: largest first, or in the order of the boxes that were given.
 
-    images  FaceImages (n, 84, 84)  grey, framed
-    boxes   int64 (n, 4)        x, y, width, height in px of the upright photo; a box of a face at
-                                the edge may reach beyond it
-    source  str                 the file, or "" for an array
-    framing str | None          one of FRAMINGS: how the images were cut
+    images   FaceImages (n, 84, 84)  grey crops
+    boxes    int64 (n, 4)  x, y, width, height in px of the upright photo. The box of a face at the
+                           edge may reach beyond the photo
+    source   str           the file, or "" for an array
+    framing  str | None    how the images were cropped: one of FRAMINGS
     """
 
     images: np.ndarray
@@ -78,32 +81,32 @@ def find_faces(
 
     source   a file (`ferdata.photo` says what is read), or uint8 (H, W) or (H, W, 3)
     framing  one of FRAMINGS
-    boxes    whole numbers (n, 4), x, y, width, height in px of the upright photo: taken as they
-             are instead of looking for faces; at least half of each must lie in the photo
+    boxes    whole numbers (n, 4), x, y, width, height in px of the upright photo: these are used,
+             and no faces are searched for. At least half of each must lie in the photo
 
-    Found are frontal faces of 24 px and of a twentieth of the photo's short side or more; see
-    `ferdata.detect`. Raises DataError if the photo cannot be read or a box does not fit it,
-    ValueError for an unknown framing.
+    The search finds frontal faces of at least 24 px and at least a twentieth of the photo's short
+    side; see `ferdata.detect`. Raises DataError if the photo cannot be read or a box does not fit
+    it, ValueError for an unknown framing.
     """
     check_framing(framing)
-    is_array = isinstance(source, np.ndarray)
-    grey = to_grey(checked_photo(source)) if is_array else read_grey(source)
-    name = "" if is_array else os.fspath(source)
+    if isinstance(source, np.ndarray):
+        grey, name = to_grey(checked_photo(source)), ""
+    else:
+        grey, name = read_grey(source), os.fspath(source)
     found = detect(grey) if boxes is None else checked_boxes(boxes, grey, name or "photo")
-    images = np.empty((len(found), SIZE_PX, SIZE_PX), np.uint8)
+    images = np.empty((len(found), SIZE_PX, SIZE_PX), np.uint8).view(FaceImages)
+    images.framing = framing
     for image, box in zip(images, found):
         image[:] = _framed(grey, box, framing)
-    images = images.view(FaceImages)
-    images.framing = framing
     return Faces(images, found, name, framing)
 
 
 def frame_face(photo: np.ndarray, box: np.ndarray, framing: str) -> np.ndarray:
-    """One face as a network wants it: uint8 (84, 84).
+    """Crop one face for a network: uint8 (84, 84).
 
     photo    uint8 (H, W) or (H, W, 3)
     box      x, y, width, height in px, whole numbers; at least half of it in the photo. `fer2013`
-             takes one that is not square as the square with its centre and its area
+             replaces a box that is not square by the square with the same centre and area
     framing  one of FRAMINGS
 
     Raises DataError and ValueError as `find_faces` does.
@@ -115,7 +118,7 @@ def frame_face(photo: np.ndarray, box: np.ndarray, framing: str) -> np.ndarray:
 
 
 def paper_face(photo: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """The box of a photo as the paper crops from it: uint8 (256, 256). Raises as `frame_face`."""
+    """A photo's box resized to uint8 (256, 256), to be cropped. Raises as `frame_face` does."""
     photo = checked_photo(photo)
     (box,) = checked_boxes(np.asarray(box)[None], photo, "photo")
     return _paper_face(to_grey(photo), box)
@@ -139,7 +142,8 @@ def check_framing(framing: str) -> None:
 
 
 def checked_boxes(boxes: np.ndarray, photo: np.ndarray, name: str) -> np.ndarray:
-    """int64 (n, 4). Raises DataError unless at least half of each box lies in the photo."""
+    """The boxes as int64 (n, 4). Raises DataError, beginning with `name`, if they are not whole
+    numbers or less than half of a box lies in the photo."""
     boxes = np.asarray(boxes)
     if boxes.size == 0 and boxes.shape in ((0,), (0, 4)):
         return np.empty((0, 4), np.int64)
@@ -165,9 +169,9 @@ def checked_boxes(boxes: np.ndarray, photo: np.ndarray, name: str) -> np.ndarray
 def resized(
     grey: np.ndarray, size_px: int, area: tuple[float, float, float, float] | None = None
 ) -> np.ndarray:
-    """An area (left, top, right, bottom) of a photo, or all of it: uint8 (size_px, size_px).
+    """An area (left, top, right, bottom) of a photo, or all of it, as uint8 (size_px, size_px).
 
-    Anti-aliased where it shrinks; beyond the photo its edge pixels repeat.
+    Shrinking is anti-aliased; outside the photo its edge pixels repeat.
     """
     height, width = grey.shape
     left, top, right, bottom = area or (0, 0, width, height)

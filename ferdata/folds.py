@@ -1,11 +1,13 @@
-"""Who is trained on and who is measured: folds by subject, at random, one subject at a time.
+"""Cross-validation folds: by subject, with one subject left out, or at random.
 
 A network that has seen a person's face scores better on that person's other images, and in
-sequences such as CK+ neighbouring frames are almost the same picture. So the folds that count keep
-every subject on one side. Random folds are the paper's other protocol; they are asked for by name
-(`random_folds`), and what takes a fold refuses subjects on both sides unless told otherwise.
+sequences such as CK+ neighbouring frames are almost the same picture. For an honest score, all
+images of a subject must therefore be on the same side of a fold: either trained on or measured on.
+Random folds ignore this; the paper reports them too. Only `random_folds` makes them, and
+`check_split` and `split_by` refuse a fold with a subject on both sides, unless that is allowed
+explicitly.
 
-All of them depend on their arguments alone: the same seed gives the same folds.
+The folds depend only on the arguments: the same seed gives the same folds.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 
 _N_SHOWN = 5
-_LEAST_GAIN = 1e-12  # less is rounding, and would go round in circles
+_LEAST_GAIN = 1e-12  # a smaller gain may be a rounding error, and the search might never end
 
 
 class Fold(NamedTuple):
-    """int64 indices (n,) of the images to train on and of those to measure on, both ascending."""
+    """int64 indices (n,) of the images to train on and of those to measure on, each ascending."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -35,22 +37,22 @@ def subject_folds(
     n_folds: int = 10,
     seed: int = 0,
 ) -> list[Fold]:
-    """Folds in which no subject stands on both sides, balanced by class as far as subjects allow.
+    """Folds in which no subject is on both sides, with the classes balanced as well as possible.
 
-    data    a FaceDataset with subjects (its labels are used where it has any; rows without a label
-            of their own count as a class), or subjects (N,), strings or whole numbers
-    labels  ints (N,) to balance by, in the place of the data set's; None: by number of images alone
+    data    a FaceDataset with subjects, or the subjects (N,): strings or whole numbers
+    labels  ints (N,), the classes to balance; None: the data set's labels, with unlabelled images
+            as one more class. Without any labels only the numbers of images are balanced
 
-    Each image is measured in exactly one fold. Subjects are shuffled by the seed and dealt in turn,
-    those with most images first; then single subjects are moved, and pairs swapped, while that
-    brings the folds closer to equal shares of every class.
-    For folds inside a fold's training part, give `dataset.select(fold.train)`, and take the result
-    as indices into that part.
+    Each image is measured in exactly one fold. The subjects are shuffled by the seed, sorted by
+    their number of images, and dealt to the folds in turn. Then single subjects are moved, and
+    pairs swapped, as long as that brings the folds closer to equal shares of every class.
+    For folds inside a fold's training part, pass `dataset.select(fold.train)`; the indices of the
+    result then count within that part.
 
     Raises DataError without subjects or with fewer of them than folds, ValueError for n_folds below
     2 or a negative seed.
     """
-    subjects, labels = _subjects_and_labels(data, labels)
+    subjects, labels = subjects_and_labels(data, labels)
     _check_settings(n_folds, seed)
     names, subject_of = np.unique(subjects, return_inverse=True)
     if len(names) < n_folds:
@@ -61,11 +63,11 @@ def subject_folds(
 
 
 def leave_one_subject_out(data: FaceDataset | np.ndarray | Sequence[str]) -> Iterator[Fold]:
-    """One fold for each subject, in the order of their names: that one is measured on.
+    """One fold for each subject, in the order of their names: that subject is measured on.
 
-    `data` as in `subject_folds`. Raises DataError without subjects, or with one alone.
+    `data` is as in `subject_folds`. Raises DataError for fewer than two subjects.
     """
-    subjects, _ = _subjects_and_labels(data, None)
+    subjects, _ = subjects_and_labels(data)
     names, subject_of = np.unique(subjects, return_inverse=True)
     if len(names) < 2:
         raise DataError(f"leaving one subject out needs two or more, found {len(names)}")
@@ -73,10 +75,11 @@ def leave_one_subject_out(data: FaceDataset | np.ndarray | Sequence[str]) -> Ite
 
 
 def random_folds(data: FaceDataset | int, n_folds: int = 10, seed: int = 0) -> list[Fold]:
-    """Folds of shuffled images, whoever they show: sizes differ by one at most.
+    """Folds of images shuffled without regard to subjects; their sizes differ by at most 1.
 
-    data: a data set or a number of images. Where a person has several images, most subjects stand
-    on both sides and the result says little about strangers: `split_by(..., shared_subjects=True)`.
+    data: a data set or a number of images. If people have several images, most of them are on both
+    sides, and the score says little about faces that the network has not seen. `split_by` accepts
+    such a fold only with shared_subjects=True.
     Raises DataError for fewer images than folds, ValueError for n_folds below 2 or a negative seed.
     """
     n = data if isinstance(data, (int, np.integer)) else len(data)
@@ -89,32 +92,32 @@ def random_folds(data: FaceDataset | int, n_folds: int = 10, seed: int = 0) -> l
 
 
 def check_split(data: FaceDataset | np.ndarray | Sequence[str], fold: Fold) -> None:
-    """Raise DataError if a subject or an image stands on both sides, naming those that do.
+    """Raise DataError if a subject or an image is on both sides of a fold, and name it.
 
-    `data` as in `subject_folds`; a data set without subjects is checked for images alone.
+    `data` is as in `subject_folds`; without subjects only the images are checked.
     """
     subjects = data.subjects if isinstance(data, FaceDataset) else np.asarray(data)
     both = np.intersect1d(fold.train, fold.validation)
     if both.size:
-        raise DataError(f"{both.size} images stand on both sides; the first is number {both[0]}")
+        raise DataError(f"{both.size} images are on both sides; the first is number {both[0]}")
     if subjects is not None:
-        _refuse(np.intersect1d(subjects[fold.train], subjects[fold.validation]))
+        _refuse(np.intersect1d(subjects[fold.train], subjects[fold.validation]).tolist())
 
 
 def split_by(
     dataset: FaceDataset, fold: Fold, *, shared_subjects: bool = False
 ) -> tuple[FaceDataset, FaceDataset]:
-    """(train, validation): the two sides of a fold.
+    """(train, validation): the images of the two sides of a fold.
 
-    A subject on both sides is refused, unless `shared_subjects` says that this is meant, as with
-    `random_folds`. Raises DataError (see `check_split`).
+    Raises DataError if an image is on both sides, or a subject is (see `check_split`).
+    shared_subjects: allow subjects on both sides, as in `random_folds`.
     """
     check_split(np.arange(len(dataset)) if shared_subjects else dataset, fold)
     return dataset.select(fold.train), dataset.select(fold.validation)
 
 
 def shared_subjects(dataset: FaceDataset) -> list[str]:
-    """Names of the subjects that stand in more than one of the data set's own splits, sorted."""
+    """The subjects that are in more than one of the data set's own splits, sorted."""
     if dataset.subjects is None or dataset.split is None:
         return []
     names, subject_of = np.unique(dataset.subjects, return_inverse=True)
@@ -125,23 +128,25 @@ def shared_subjects(dataset: FaceDataset) -> list[str]:
 
 
 def refuse_shared_subjects(dataset: FaceDataset) -> None:
-    """Raise DataError if a subject stands in more than one of the data set's own splits."""
+    """Raise DataError if a subject is in more than one of the data set's own splits."""
     _refuse(shared_subjects(dataset))
 
 
-def _refuse(names: Sequence[str]) -> None:
-    if len(names):
+def _refuse(names: list[str] | list[int]) -> None:
+    if names:
         shown = ", ".join(str(name) for name in names[:_N_SHOWN])
         shown += f" and {len(names) - _N_SHOWN} more" if len(names) > _N_SHOWN else ""
         raise DataError(
             f"{len(names)} subject{'s' * (len(names) > 1)} on both sides of the split: {shown}; "
-            "use subject_folds, or say that sharing subjects is meant"
+            "use subject_folds, or allow shared subjects"
         )
 
 
-def _subjects_and_labels(
-    data: FaceDataset | np.ndarray | Sequence[str], labels: np.ndarray | None
+def subjects_and_labels(
+    data: FaceDataset | np.ndarray | Sequence[str], labels: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
+    """(subjects (N,), labels (N,) or None) of the arguments of `subject_folds`, checked. The labels
+    of a data set's unlabelled images are -1."""
     if isinstance(data, FaceDataset):
         if data.subjects is None:
             raise DataError("no subjects in this data set: only random_folds can divide it")
@@ -160,7 +165,7 @@ def _subjects_and_labels(
         labels = np.asarray(labels)
         if labels.shape != subjects.shape or labels.dtype.kind not in "iu":
             raise DataError(
-                f"labels: expected {len(subjects)} integers, one for each subject's image, found "
+                f"labels: expected {len(subjects)} integers, one for each image, found "
                 f"{labels.dtype} {labels.shape}"
             )
     return subjects, labels
@@ -173,10 +178,11 @@ def _check_settings(n_folds: int, seed: int) -> None:
 
 
 def _class_shares(subject_of: np.ndarray, labels: np.ndarray | None, n: int) -> np.ndarray:
-    """float64 (n subjects, K + 1): the share of each class, and of all images, that a subject has.
+    """float64 (n subjects, K + 1): which share of each class's images, and of all images in the
+    last column, shows the subject.
 
-    In shares a rare class weighs as much as a frequent one. The last column is what keeps folds
-    equally large, and no subject's row at 0.
+    Counted in shares, a rare class weighs as much as a frequent one. The last column keeps the
+    folds equally large, and makes sure that no subject's row is all 0.
     """
     if labels is None:
         labels = np.zeros_like(subject_of)
@@ -190,9 +196,10 @@ def _class_shares(subject_of: np.ndarray, labels: np.ndarray | None, n: int) -> 
 def _dealt(
     shares: np.ndarray, n_folds: int, rng: np.random.Generator, n_rounds: int = 3
 ) -> np.ndarray:
-    """int64 (n subjects,): a fold for each, with small J = sum over folds, classes of share^2.
+    """A fold for each subject, int64 (n subjects,), that makes J small: the sum of share^2 over all
+    folds and classes.
 
-    Shares of a class add up to 1 over the folds, so J is least where each fold has 1 / n_folds.
+    The shares of a class add up to 1 over the folds, so J is least if each fold has 1 / n_folds.
     """
     order = rng.permutation(len(shares))
     order = order[np.argsort(-shares[order, -1], kind="stable")]
@@ -207,11 +214,11 @@ def _dealt(
 
 
 def _improved(shares: np.ndarray, fold_of: np.ndarray, folds: np.ndarray, s: int) -> bool:
-    """Move subject s to another fold, or swap it with one there, if J falls; in place.
+    """Move subject s to another fold, or swap it with one there, if that lowers J; in place.
 
-    Swapping s and t between folds a and b changes J by 2 d.(b - a + d) with d = s - t; a move is a
-    swap with a row of zeros. For a = b, or where s would leave an empty fold behind, that is not
-    below 0.
+    Swapping s (in fold a) and t (in fold b) changes J by 2 d.(b - a + d) with d = s - t; a move is
+    a swap with a row of zeros. The change is never negative for a = b, nor if s would leave an
+    empty fold behind.
     """
     here, mine = fold_of[s], shares[s]
     d = mine - shares

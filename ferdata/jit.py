@@ -1,9 +1,9 @@
-"""ferdata's loops compiled by Numba: when first needed, once for this machine.
+"""Compile ferdata's loops with Numba when they are first needed, and keep the compiled code.
 
-Compiled code lies in the folder `kernels` of ferdata's cache (`cache_folder`). Whatever is wrong
-with it (unwritable, damaged, of another version or processor) only costs the compilation. It is
-pickle: code in a folder that others may write to is neither read nor written. Where
-Numba is missing or fails, a twin in NumPy or SciPy does the work, and one RuntimeWarning says so.
+It is kept in the folder `kernels` of ferdata's cache (`cache_folder`). If that cannot be used (not
+writable, damaged, of another version or processor) the loops are compiled again. Numba stores code
+as pickle, so a folder that others may write to is neither read nor written. If Numba is missing or
+fails, a fallback in NumPy or SciPy computes the same, and one RuntimeWarning says so.
 """
 
 from __future__ import annotations
@@ -25,38 +25,36 @@ Loops = Callable[..., None]
 _warned = False
 
 
-def compiled(loops: Loops, signature: Callable[[Any], Any], twin: Loops) -> Loops:
-    """`loops` as a compiled function of the arguments that signature(numba) names, or `twin`."""
+def compiled(loops: Loops, signature: str, fallback: Loops) -> Loops:
+    """`loops` compiled for the arguments of a Numba signature, or `fallback` if Numba fails."""
     try:
-        import numba
-
-        return compile_cached(loops, signature(numba))
-    except Exception as error:  # missing, refused by this NumPy, or unable to compile
+        return compile_cached(loops, signature)
+    except Exception as error:  # Numba is missing, refuses this NumPy, or cannot compile
         warn_once(error)
-        return twin
+        return fallback
 
 
-def compile_cached(loops: Loops, signature: Any) -> Loops:
-    """`loops` as a compiled function of these arguments, from the cache where it is there.
+def compile_cached(loops: Loops, signature: str) -> Loops:
+    """`loops` compiled for these arguments; from the cache if the code is there.
 
-    Raises whatever Numba raises, but not for its cache's sake.
+    Raises what Numba raises if it cannot compile them. A cache that fails raises nothing.
     """
     import numba
 
     reason = why_not_trusted(cache_folder() / "kernels")
     if reason:
         logger.warning("compiled code is not kept in %s: %s", cache_folder() / "kernels", reason)
-    for attempt in ("not cached",) if reason else ("cached", "cached anew", "not cached"):
-        dispatcher = numba.njit(nogil=True, error_model="numpy")(loops)
+    for attempt in ("not cached",) if reason else ("cached", "cleared cache", "not cached"):
+        dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(loops)  # for its `_cache`
         if dispatcher is loops:  # NUMBA_DISABLE_JIT
             return loops
         try:
             if attempt != "not cached":
                 dispatcher._cache = _cache(loops)
-            if attempt == "cached anew":
+            if attempt == "cleared cache":
                 dispatcher._cache.flush()
             dispatcher.compile(signature)
-            dispatcher.disable_compile()  # for arguments of other kinds
+            dispatcher.disable_compile()  # arguments of other types then raise TypeError
             break
         except Exception:
             if attempt == "not cached":
@@ -68,7 +66,7 @@ def _cache(loops: Loops) -> Any:
     from numba.core import caching
 
     class Locator(caching._CacheLocator):
-        """Tells Numba where compiled code lies, and what it was made of."""
+        """Tells Numba where compiled code is kept, and from which source it was compiled."""
 
         def __init__(self, function: Loops, path: str) -> None:
             self.stamp = hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -101,7 +99,7 @@ def _cache(loops: Loops) -> Any:
 
 
 def warn_once(error: Exception) -> None:
-    """Say, the first time, that and why twins do the work."""
+    """Warn, but only the first time, that fallbacks compute what Numba should, and why."""
     global _warned
     reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
     if not _warned:

@@ -1,8 +1,8 @@
-"""Named label spaces and the explicit maps between them.
+"""Label spaces: the names and the order of a data set's classes, and maps between them.
 
-The same seven or eight emotions come in a different order, and under different names, in every
-data set. An index therefore never travels without its `LabelSpace`, and every conversion goes by
-class name.
+Every data set has the same seven or eight emotions in another order and under other names. A label
+is a position in this order, so it means nothing without its `LabelSpace`, and labels are converted
+by class name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from ferdata.errors import DataError
 
-# Each line: the name used for comparing, then other spellings of the same class.
+# Each line: the name by which a class is compared, then its other names.
 _SPELLINGS = (
     ("anger", "angry"),
     ("contempt", "contemptuous"),
@@ -30,18 +30,19 @@ _CANONICAL = {spelling: names[0] for names in _SPELLINGS for spelling in names}
 
 
 class LabelError(DataError):
-    """Two label spaces do not fit each other, or a label is outside its space."""
+    """A label space is invalid or lacks a class, or a label is outside its space."""
 
 
 def is_known_class(name: str) -> bool:
-    """Whether `name` is a spelling of a class that this module knows."""
+    """Whether `name` is one of the names of a class in this module."""
     return name.strip().lower() in _CANONICAL
 
 
 def canonical_name(name: str) -> str:
-    """The name under which spellings of one class meet: "Happy" and "happiness" -> "happiness".
+    """The same name for all names of one class: "Happy" and "happiness" -> "happiness".
 
-    Case and surrounding blanks do not matter. A name without a known synonym stands for itself.
+    Case and surrounding blanks do not matter. A name without a known synonym is returned as it is,
+    in lower case.
     """
     key = name.strip().lower()
     return _CANONICAL.get(key, key)
@@ -51,7 +52,7 @@ def canonical_name(name: str) -> str:
 class LabelSpace:
     """An ordered tuple of class names; a label is a position in it.
 
-    Raises LabelError for no classes, a blank name, or two spellings of one class.
+    Raises LabelError for no classes, a blank name, or two names of one class.
     """
 
     name: str
@@ -84,15 +85,12 @@ class LabelSpace:
         raise LabelError(f"{self.name!r} has no class {name!r}; it has {', '.join(self.classes)}")
 
 
-# The order of the published MicroExpNet checkpoints; the networks of this project use it.
+# The order of the published MicroExpNet checkpoints and of this project's networks.
 MICROEXPNET8 = LabelSpace(
     "microexpnet8",
     ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"),
 )
-_FERPLUS_EMOTIONS = (
-    *("neutral", "happiness", "surprise", "sadness"),
-    *("anger", "disgust", "fear", "contempt"),
-)
+_FERPLUS_EMOTIONS = tuple("neutral happiness surprise sadness anger disgust fear contempt".split())
 # The column order of fer2013new.csv: its eight emotions, and all ten columns.
 FERPLUS8 = LabelSpace("ferplus8", _FERPLUS_EMOTIONS)
 FERPLUS10 = LabelSpace("ferplus10", (*_FERPLUS_EMOTIONS, "unknown", "NF"))
@@ -101,10 +99,7 @@ FER2013 = LabelSpace("fer2013", ("angry", "disgust", "fear", "happy", "sad", "su
 # ... and a folder per class, listed alphabetically, puts neutral at 4.
 FER2013_FOLDERS = LabelSpace("fer2013_folders", tuple(sorted(FER2013.classes)))
 # CK+: the numbers in its emotion files (its ReadMe: "0=neutral, 1=anger, ... 7=surprise").
-CK_PLUS = LabelSpace(
-    "ck_plus",
-    ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"),
-)
+CK_PLUS = LabelSpace("ck_plus", MICROEXPNET8.classes)
 # CK+48 and its like: seven class folders, alphabetical, no neutral.
 CK48 = LabelSpace("ck48", tuple(sorted(set(CK_PLUS.classes) - {"neutral"})))
 # Oulu-CASIA: six class folders, alphabetical, no neutral and no contempt.
@@ -123,11 +118,11 @@ JAFFE = LabelSpace(
 
 @dataclass(frozen=True)
 class LabelMap:
-    """A map by name from one label space to another; made by `label_map`.
+    """A map by class name from one label space to another; made by `label_map`.
 
-    indices   for each source class its position in the target, None where it has none
-    dropped   source classes that the target lacks: what a lossy map loses
-    unfilled  target classes that no source class maps to
+    indices   for each source class its position in the target, or None if the target lacks it
+    dropped   the source classes that the target lacks
+    unfilled  the target classes that the source lacks
     """
 
     source: LabelSpace
@@ -137,7 +132,7 @@ class LabelMap:
     unfilled: tuple[str, ...]
 
     def keeps(self, labels: np.ndarray) -> np.ndarray:
-        """bool (N,): True where the label's class exists in the target. labels: ints (N,)."""
+        """bool (N,): whether each label's class exists in the target. labels: ints (N,)."""
         kept = np.array([i is not None for i in self.indices])
         return kept[checked_labels(labels, self.source)]
 
@@ -153,16 +148,16 @@ class LabelMap:
             raise LabelError(
                 f"label {self.source.classes[int(labels[first])]!r} (entry {first}, "
                 f"{int((~kept).sum())} in all) has no class in {self.target.name!r}; "
-                f"select the entries that LabelMap.keeps first"
+                f"first select the entries for which LabelMap.keeps is True"
             )
         table = np.array([-1 if i is None else i for i in self.indices], dtype=np.int64)
         return table[labels]
 
     def apply_columns(self, values: np.ndarray, fill: float | None = None) -> np.ndarray:
-        """(N, len(target)) of the dtype of `values` (N, len(source)): columns moved by name.
+        """The columns of `values` (N, len(source)) in the target's order: (N, len(target)).
 
-        Columns of dropped classes are left out. Unfilled columns get `fill`; without a fill
-        they raise LabelError, because no value can be made up for them.
+        Columns of dropped classes are left out. Columns of unfilled classes get the value `fill`;
+        if there are any and `fill` is None, LabelError is raised. The dtype stays the same.
         """
         if values.ndim != 2 or values.shape[1] != len(self.source):
             raise LabelError(
@@ -186,8 +181,8 @@ class LabelMap:
 def label_map(source: LabelSpace, target: LabelSpace, allow_lossy: bool = False) -> LabelMap:
     """The map from `source` to `target` by class name, known synonyms included.
 
-    Raises LabelError if a source class has no counterpart and `allow_lossy` is False; with
-    `allow_lossy` the map's `dropped` says which classes those are.
+    Raises LabelError if `target` lacks a class of `source`. With `allow_lossy` the map drops that
+    class instead.
     """
     positions = {canonical_name(c): i for i, c in enumerate(target.classes)}
     indices = tuple(positions.get(canonical_name(c)) for c in source.classes)
@@ -202,7 +197,7 @@ def label_map(source: LabelSpace, target: LabelSpace, allow_lossy: bool = False)
 
 
 def checked_labels(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
-    """The labels as an array, if they are integers (N,) inside `space`; else LabelError."""
+    """The labels as an array. Raises LabelError unless they are integers (N,) inside `space`."""
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise LabelError(

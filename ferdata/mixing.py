@@ -1,16 +1,16 @@
-"""Mixup and CutMix: pairs of a batch's images put together, and what is then said of them.
+"""Mixup and CutMix: pairs of images are combined into one, and so are their targets.
 
-One share l, 0 to 1, is drawn for a batch, and each image gets another of the batch as its partner:
+One share l, 0 to 1, is drawn for a batch, and each image x1 gets a partner x2 from the batch:
 
     mixup    x = l * x1 + (1-l) * x2                          l ~ Beta(mixup, mixup)        (1)
     CutMix   x = x1, with a box of x2 that covers 1-l of it   l ~ Beta(cutmix, cutmix)      (2)
-    both     y = l * y1 + (1-l) * y2                          distributions                 (3)
+    both     y = l * y1 + (1-l) * y2                          targets                       (3)
              v = log(l * softmax(v1) + (1-l) * softmax(v2))   the teacher's logits          (4)
 
-The teacher's probabilities are mixed, not its logits: (4) then says of the pair what (3) says, in
-the way that teachers are averaged too (`average_soft_labels`). A mean of logits is the
-probabilities' geometric mean: 0.7 of one sure face and 0.3 of another would come out as 0.98 and
-0.02 of them where the logits are 10 apart. A softmax at any temperature takes v as it is.
+(4) mixes the teacher's probabilities, not its logits, as (3) mixes the targets and as
+`average_soft_labels` averages teachers. The mean of the logits would be the geometric mean of the
+probabilities: where two confident answers have logits 10 apart, shares of 0.7 and 0.3 would give
+probabilities of 0.98 and 0.02. v can be divided by any temperature, like other logits.
 
 Sources: Zhang et al., arXiv:1710.09412; Yun et al., arXiv:1905.04899.
 """
@@ -26,16 +26,16 @@ from ferdata.soft_label_checks import log_sum_exp
 
 @dataclass(frozen=True)
 class Mixing:
-    """mixup, cutmix: a of Beta(a, a), 0 for never; with both, each batch is mixed by one of them,
-    even chances. Raises ValueError for less than 0 or more than 100."""
+    """mixup, cutmix: the parameter a of Beta(a, a), or 0 to switch that method off. With both on,
+    each batch uses one of them, with probability 1/2. Raises ValueError unless 0 <= a <= 100."""
 
     mixup: float = 0.0
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("mixup", "cutmix"):
-            if not 0 <= getattr(self, name) <= 100:
-                raise ValueError(f"{name}: expected 0 to 100, found {getattr(self, name)}")
+        for name, a in (("mixup", self.mixup), ("cutmix", self.cutmix)):
+            if not 0 <= a <= 100:
+                raise ValueError(f"{name}: expected 0 to 100, found {a}")
 
     def __bool__(self) -> bool:
         return bool(self.mixup or self.cutmix)
@@ -47,12 +47,13 @@ class Mixing:
         targets: np.ndarray,
         soft_labels: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """A batch mixed: new arrays, each row led by the row that stood there.
+        """The mixed batch, in new arrays. In row i, x1 is the image of row i.
 
         images uint8 (n, H, W); targets float32 (n, K); soft_labels float32 (n, K) or None.
         """
         cut = self.cutmix > 0 and (not self.mixup or rng.random() < 0.5)
-        share = float(rng.beta(*[self.cutmix if cut else self.mixup] * 2))
+        a = self.cutmix if cut else self.mixup
+        share = float(rng.beta(a, a))
         partner = rng.permutation(len(images))
         if cut:
             images, share = _cut(rng, images, images[partner], share)
@@ -75,8 +76,8 @@ class Mixing:
 def _cut(
     rng: np.random.Generator, first: np.ndarray, second: np.ndarray, share: float
 ) -> tuple[np.ndarray, float]:
-    """(2): one box for the batch, its middle anywhere, cut off at the edges; and the share of the
-    first that is then left."""
+    """(2): the images `first` with a box of `second`, and the share of `first` that is left. The
+    whole batch has the same box. Its centre is anywhere, so the edges may cut off a part of it."""
     _, height, width = first.shape
     side = np.sqrt(1 - share)
     rows, columns = (

@@ -1,9 +1,10 @@
-"""Arrays from an .npz that may be broken or hostile: checked before memory is taken for them."""
+"""Reading and writing .npz files. One that is damaged or malicious is refused before it takes
+memory."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ import numpy as np
 from ferdata.errors import DataError
 from ferdata.regular_file import refuse_pipes
 from ferdata.zip_file import open_zip
+from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.messages import in_short
 
 MAX_BYTES = 4 << 30
-"""All arrays of one file together, unpacked. What says that it is more is refused unread."""
+"""Of all arrays of one file together, uncompressed. A file that claims more is not read."""
 
-# Images and answers do not shrink to a hundredth; a zip bomb shrinks to a thousandth.
+# Larger arrays than _SMALL_BYTES may be at most _MAX_RATIO times as large as their file. Images and
+# soft labels compress less than that; a zip bomb is compressed to a thousandth.
 _MAX_RATIO, _SMALL_BYTES = 100, 64 << 20
 _LAST_CODE_POINT, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 
@@ -24,24 +27,20 @@ _LAST_CODE_POINT, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 def read_npz(
     path: Path, names: Collection[str] | None, others: bool = True
 ) -> dict[str, np.ndarray]:
-    """name -> array, for those of `names` that the file has (None: all); others are not read.
+    """name -> array, for those of `names` that the file has; None: for every array in it.
 
-    others  whether there may be others
+    others  whether the file may hold other arrays, which are then not read
 
-    Raises DataError, naming the file: not found, no npz, damaged (CRC-32), an array of Python
-    objects (never unpickled), arrays of more than MAX_BYTES or out of a far smaller file, or of
-    another length than their shape says, an array twice, text that is not Unicode.
+    Raises DataError, naming the file, if it is not found, no .npz, or damaged (CRC-32), or if an
+    array holds Python objects (they are never unpickled), is not as long as its shape says, occurs
+    twice, or is not Unicode text; or if the arrays are larger than MAX_BYTES, or far larger than
+    the file.
     """
     refuse_pipes(path)
     try:
         with open(path, "rb") as raw, open_zip(raw) as archive:
-            members = [
-                m
-                for m in archive.infolist()
-                if names is None or m.filename.removesuffix(".npy") in names
-            ]
-            _check_names(archive, {m.filename for m in members}, members, others)
-            total = sum(m.file_size for m in members)
+            members = _members(archive, names, others)
+            total = sum(member.file_size for member in members.values())
             n_bytes = path.stat().st_size
             most = min(MAX_BYTES, max(_SMALL_BYTES, _MAX_RATIO * n_bytes))
             if total > most:
@@ -49,7 +48,7 @@ def read_npz(
                     f"{path}: no readable .npz file (arrays of {total:,} bytes in a file of "
                     f"{n_bytes:,}; at most {most:,} are read)"
                 )
-            return {m.filename.removesuffix(".npy"): _array(archive, m) for m in members}
+            return {name: _array(archive, member) for name, member in members.items()}
     except DataError:
         raise
     except FileNotFoundError:
@@ -60,21 +59,31 @@ def read_npz(
         raise DataError(f"{path}: no readable .npz file ({in_short(error)})") from None
 
 
-def _check_names(
-    archive: zipfile.ZipFile, wanted: set[str], members: list[zipfile.ZipInfo], others: bool
-) -> None:
-    """Every name once, and none beside those wanted unless there may be `others`."""
-    names = [m.filename.removesuffix(".npy") for m in members]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"{twice[0]} stands in it twice")
-    unknown = [] if others else [n for n in archive.namelist() if n not in wanted]
-    if unknown:
-        raise ValueError(f"{unknown[0][:40]!r} in it is not known")
+def save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an uncompressed .npz, completely or not at all. Raises OSError if that fails."""
+    savez: Callable[..., None] = np.savez  # its declared type takes `arrays` for its other options
+    write_atomically(path, lambda file: savez(file, **arrays))
+
+
+def _members(
+    archive: zipfile.ZipFile, names: Collection[str] | None, others: bool
+) -> dict[str, zipfile.ZipInfo]:
+    """name -> member, for the arguments of `read_npz`. Raises ValueError if a name occurs twice, or
+    if there are others although `others` is False."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if names is None or name in names:
+            if name in members:
+                raise ValueError(f"the array {name} is in it twice")
+            members[name] = member
+        elif not others:
+            raise ValueError(f"unknown array {member.filename[:40]!r}")
+    return members
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """The array of one member. Its header must ask for exactly what is there."""
+    """The array of one member, whose header must ask for exactly the bytes that are there."""
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read_header = {
@@ -91,7 +100,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
             n_bytes *= n
         if n_bytes != member.file_size - file.tell() or any(n < 0 for n in shape):
             raise ValueError(f"{member.filename} is not as long as its shape {shape} says")
-        content = file.read()  # to the end: only there the CRC-32 is checked
+        content = file.read()  # all of it: the CRC-32 is checked only at the end
     if not n_bytes:
         return np.zeros(shape if 0 in shape else 0, dtype)
     if dtype.kind == "U":

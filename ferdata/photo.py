@@ -1,37 +1,38 @@
-"""Photos from files: one defined array for every kind of picture, one clear error for the rest.
+"""Read photos from files as uint8 arrays. How each kind of picture is converted:
 
-    EXIF rotation           applied: the array stands upright. Broken EXIF counts as none, as in
-                            every viewer (Pillow may warn of it)
-    transparency            composited onto white (RGBA, LA, palettes, a PNG's transparent colour)
+    EXIF rotation           applied: the array is upright. Broken EXIF is ignored, as in every
+                            viewer (Pillow may warn of it)
+    transparency            drawn on white (RGBA, LA, palettes, a PNG's transparent colour)
     palette, CMYK, YCbCr    converted to RGB
     1-bit                   0 and 255
     16-bit grey or RGB      the high byte of each value (v // 256): scaled, never clipped
-    32-bit integers         taken as 16-bit; any value outside 0..65535 is an error
-    floats                  0..1 becomes 0..255; any value outside 0..1, or NaN, is an error
-    animations, pages       the first
-    truncated, damaged      an error: no half picture. (What a JPEG's bit errors leave decodable is
-                            not noticed by any decoder)
+    32-bit integers         treated as 16-bit; a value outside 0..65535 is an error
+    floats                  0..1 becomes 0..255; a value outside 0..1, or NaN, is an error
+    animations, pages       only the first image is read
+    truncated, damaged      an error, never part of a picture. (A JPEG with wrong bits that can
+                            still be decoded is not noticed by any decoder)
 
 The size is checked before anything is decoded, so a small file that claims a huge picture costs
-nothing. Nothing global is changed in Pillow or in `warnings`, so this is safe in threads.
+no memory. No global setting of Pillow or `warnings` is changed, so this is safe in threads.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import stat
 from collections.abc import Callable
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ferdata.errors import DataError
+from ferdata.regular_file import refuse_pipes
 from tinycnn.ground.messages import in_short
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "MPO")
-"""Pillow's names. Formats that start other programs (EPS) or draw (WMF) are left out."""
+"""By Pillow's names. Formats that run other programs (EPS) or draw (WMF) are left out."""
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -44,24 +45,24 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _WHITE = 255
-_ROWS_AT_ONCE = 64  # so that what is worked in is small beside the picture
+_ROWS_AT_ONCE = 64  # keeps intermediate arrays much smaller than the picture
 
 
 def read_photo(path: str | os.PathLike) -> np.ndarray:
-    """The picture in a file: uint8 (H, W) if it is grey, else (H, W, 3) as RGB; upright.
+    """The picture in a file, upright: uint8 (H, W) if it is grey, else RGB, (H, W, 3).
 
-    See the module's docstring for what becomes of each kind. Raises DataError, naming the file, if
-    it is missing, no regular file, not permitted, no picture of a format in FORMATS, truncated or
-    damaged, or has more than MAX_PIXELS pixels.
+    The module's docstring says how each kind of picture is converted. Raises DataError, naming the
+    file, if it is missing, not a regular file, not readable by this user, not a picture of a format
+    in FORMATS, truncated or damaged, or has more than MAX_PIXELS pixels.
     """
     return _read(path, grey=False)
 
 
 def read_grey(path: str | os.PathLike) -> np.ndarray:
-    """`to_grey` of the picture in a file: uint8 (H, W). Raises DataError as `read_photo` does.
+    """The picture in a file, converted to grey: uint8 (H, W). Raises DataError as `read_photo`.
 
-    Of a JPEG the luma is taken as it is stored, which spares the way to RGB and back. The two ways
-    differ by 1 from rounding, and by more where a colour had to be clipped to fit RGB.
+    A JPEG stores luma, which is used directly: that is faster than `to_grey` of its RGB values. The
+    results differ by 1 because of rounding, and by more where a colour is clipped to fit RGB.
     """
     return to_grey(_read(path, grey=True))
 
@@ -106,8 +107,9 @@ def checked_photo(photo: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(photo)
 
 
-class _NoMoreThanThereIs(io.BufferedReader):
-    """A file that makes room for no more bytes than it has, whatever length a picture claims."""
+class _BoundedReader(io.BufferedReader):
+    """A file whose `read` allocates no more than the file's size, whatever length is asked for (a
+    damaged picture may claim any length)."""
 
     def __init__(self, raw: io.FileIO) -> None:
         super().__init__(raw)
@@ -117,23 +119,15 @@ class _NoMoreThanThereIs(io.BufferedReader):
         return super().read(size if size is None or size < 0 else min(size, self._n_bytes))
 
 
-def _open_regular(path: str | os.PathLike):
-    """The open file; a pipe or device, whose opening or reading could wait for ever, is refused."""
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise DataError(f"{path}: a folder; expected a picture file")
-        if not stat.S_ISREG(mode):
-            raise DataError(f"{path}: not a regular file; expected a picture file")
-        return _NoMoreThanThereIs(open(path, "rb").detach())
-    except ValueError as error:  # a NUL byte in the name
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path!r}: not a file name ({error})") from None
+def _open_regular(path: str | os.PathLike) -> BinaryIO:
+    refuse_pipes(path)
+    if os.path.isdir(path):
+        raise DataError(f"{path}: a folder; expected a picture file")
+    return _BoundedReader(open(path, "rb", 0))
 
 
-def _identified(file, path: str | os.PathLike) -> Image.Image:
-    """What Image.open does, without its warning for large pictures: our own limit is lower."""
+def _identified(file: BinaryIO, path: str | os.PathLike) -> Image.Image:
+    """Image.open without its warning about large pictures: our own limit is lower."""
     Image.preinit()
     Image.init()
     start = file.read(30)
@@ -141,7 +135,7 @@ def _identified(file, path: str | os.PathLike) -> Image.Image:
     if not prefix:
         raise DataError(f"{path}: an empty file (0 bytes)")
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP" and len(start) == 30:
-        _check_size(_webp_size(start), path)  # Pillow makes room for it before it tells the size
+        _check_size(_webp_size(start), path)  # Pillow allocates it before it tells the size
     name = os.fspath(path)
     for format_name in FORMATS:
         factory, accepts = Image.OPEN.get(format_name, (None, None))
@@ -157,7 +151,7 @@ def _identified(file, path: str | os.PathLike) -> Image.Image:
 
 def _webp_size(start: bytes) -> tuple[int, int]:
     """(width, height) of the canvas, from the first chunk: https://developers.google.com/speed/
-    webp/docs/riff_container. (1, 1) for a chunk that is no picture: left to Pillow."""
+    webp/docs/riff_container. (1, 1) if that chunk is no picture: Pillow then reports it."""
     if start[12:16] == b"VP8X":
         return (
             int.from_bytes(start[24:27], "little") + 1,
@@ -198,12 +192,12 @@ def _as_array(image: Image.Image, path: str | os.PathLike) -> np.ndarray:
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
-    """In this mode; Pillow's own convert copies what is in it already."""
+    """The image in this mode. (Pillow's convert would copy it even if it already is.)"""
     return image if image.mode == mode and "transparency" not in image.info else image.convert(mode)
 
 
 def _by_rows(pixels: np.ndarray, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """work(pixels), some rows at a time."""
+    """work(pixels), applied to a few rows at a time."""
     starts = range(0, len(pixels), _ROWS_AT_ONCE)
     return np.concatenate([work(pixels[k : k + _ROWS_AT_ONCE]) for k in starts])
 

@@ -1,12 +1,12 @@
-"""Many photos to one array (N, 84, 84): in parallel, with progress, kept in the packed cache.
+"""Read many photos into one array of faces (N, 84, 84): in parallel, and cached on disk.
 
-Threads do the work: decoding, resizing and the cascade release the interpreter's lock. A photo is
-held only while it is worked on, so memory is the result's and one photo per worker.
+Threads do the work: decoding, resizing and face detection release the interpreter's lock. Memory is
+needed for the result and for one photo per thread.
 
-The cache entry (see `ferdata.cache`) belongs to the list of paths, framing, size and `cache_key`.
-It counts as stale if this module's _VERSION, any file's size or modification time, or the bytes of
-one of 64 files spread evenly over the list have changed. What that can miss is an edit that leaves
-a file's size *and* modification time as they were.
+There is one cache entry (see `ferdata.cache`) for each list of paths, framing, size and
+`cache_key`. It is stale if one of these has changed: this module's _VERSION, the size or
+modification time of any file, or the content of 64 files spread evenly over the list. The one
+change that this can miss is an edit that keeps both a file's size and its modification time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from ferdata.faces import SIZE_PX, check_framing, checked_boxes, frame_face, res
 from ferdata.photo import read_grey
 from ferdata.warp import resize_images
 
-# Change it whenever the same photo would give other pixels: reading, finding, framing, resizing.
+# Change it whenever a change to reading, detection, framing or resizing alters the pixels.
 _VERSION = 2
 _N_SAMPLED = 64
 
@@ -40,8 +41,8 @@ class FramedPhotos:
     """One image per photo, in the order of the paths.
 
     images  uint8 (N, size_px, size_px)
-    found   bool (N,)   False where no face was found: the image is then the whole photo, framed as
-                        if it were the face's box (so does the paper's demo)
+    found   bool (N,)   False if no face was found: then the whole photo was cropped as if it were
+                        the face's box, as in the paper's demo
     """
 
     images: np.ndarray
@@ -59,10 +60,10 @@ def load_faces(
     boxes: np.ndarray | None = None,
     on_missing: str = "error",
 ) -> np.ndarray:
-    """The `images` of `frame_photos`, every one with a face: uint8 (N, size_px, size_px).
+    """The `images` of `frame_photos`, with the same arguments, if every photo shows a face.
 
-    on_missing  what to do with photos in which no face is found: "error", DataError that names the
-                first and says how many there are; "whole", take the whole photo for the face
+    on_missing  if no face is found in some photos: "error" raises DataError, which names the first
+                of them and their number; "whole" takes the whole photo for the face
     """
     if on_missing not in ON_MISSING:
         raise ValueError(
@@ -81,7 +82,7 @@ def load_faces(
     if on_missing == "error" and len(missing):
         raise DataError(
             f"{os.fspath(paths[missing[0]])}: no face found, as in {len(missing)} of {len(paths)} "
-            f"photos; give their boxes, leave them out, or take each whole photo for the face "
+            f"photos; give their boxes, leave them out, or take the whole photo for the face "
             f"(on_missing='whole')"
         )
     return framed.images
@@ -97,21 +98,22 @@ def frame_photos(
     size_px: int = SIZE_PX,
     boxes: np.ndarray | None = None,
 ) -> FramedPhotos:
-    """Every photo as a grey square, from the packed cache where that is possible.
+    """The face of every photo as a grey square; from the cache if it is there.
 
-    framing    one of faces.FRAMINGS: of the largest face found, or of the box given; None: the
-               whole photo resized, for data sets that are cropped already
-    cache_key  names source and protocol; part of the entry's file name
-    n_workers  photos to work on at once; None: the processors this process may use. The result
-               does not depend on it
-    progress   progress(done, total), from the calling thread; not called if the cache answers
-    size_px    84; any other only with framing None
-    boxes      whole numbers (N, 4), x, y, width, height: one for each photo, instead of looking
+    framing    one of faces.FRAMINGS: how the largest face, or the box given, is cropped; None: the
+               whole photo is resized, for data sets of cropped faces
+    cache_key  names the source and its protocol; part of the cache entry's file name
+    n_workers  number of threads; None: one for each processor that this process may use. The
+               result does not depend on it
+    progress   progress(done, total), called from the calling thread, unless the cache is used
+    size_px    84; another size is possible only with framing None
+    boxes      where the face is in each photo: whole numbers (N, 4), x, y, width, height; None:
+               faces are searched for
 
     Raises DataError for the first path that cannot be read or whose box does not fit, ValueError
-    for settings out of range. Ctrl-C or an error leave no entry.
+    for settings out of range. Ctrl-C or an error leaves no cache entry.
     """
-    paths = [Path(path) for path in paths]
+    files = [Path(path) for path in paths]
     if framing is not None:
         check_framing(framing)
     if size_px < 1 or (framing is not None and size_px != SIZE_PX):
@@ -120,18 +122,18 @@ def frame_photos(
         raise ValueError(f"n_workers: expected 1 or more, found {n_workers}")
     if boxes is not None:
         boxes = np.asarray(boxes)
-        if framing is None or boxes.shape != (len(paths), 4):
+        if framing is None or boxes.shape != (len(files), 4):
             raise DataError(
-                f"boxes: expected ({len(paths)}, 4) and a framing, found {boxes.shape}, {framing}"
+                f"boxes: expected ({len(files)}, 4) and a framing, found {boxes.shape}, {framing}"
             )
     settings = [_VERSION, framing, size_px, None if boxes is None else boxes.tolist()]
 
     def build() -> dict[str, np.ndarray]:
-        return _framed_photos(paths, framing, size_px, boxes, n_workers, progress)
+        return _framed_photos(files, framing, size_px, boxes, n_workers, progress)
 
-    place = json.dumps([cache_key, framing, size_px, [os.path.abspath(path) for path in paths]])
+    place = json.dumps([cache_key, framing, size_px, [os.path.abspath(path) for path in files]])
     name = "".join(c if c.isalnum() or c in "-_." else "_" for c in cache_key)[:80] or "photos"
-    arrays = cached_by(name, place, lambda: _identity(paths, settings), build)
+    arrays = cached_by(name, place, lambda: _identity(files, settings), build)
     return FramedPhotos(arrays["images"], arrays["found"])
 
 
@@ -159,27 +161,35 @@ def _framed_photos(
             box = np.array([0, 0, grey.shape[1], grey.shape[0]]) if face is None else face
         images[i] = frame_face(grey, box, framing)
 
-    with ThreadPoolExecutor(n_workers or _n_processors()) as pool:
-        try:
-            for done, _ in enumerate(pool.map(work, range(len(paths))), start=1):
-                if progress is not None:
-                    progress(done, len(paths))
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    in_threads(work, len(paths), n_workers, progress)
     return {"images": images, "found": found}
 
 
+def in_threads(
+    work: Callable[[int], object],
+    n: int,
+    n_threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Call work(0) to work(n - 1) in n_threads (None: one for each processor that this process may
+    use). The first error is raised, and nothing more is begun."""
+    n_processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    with ThreadPoolExecutor(n_threads or n_processors) as pool:
+        try:
+            for done, _ in enumerate(pool.map(work, range(n)), start=1):
+                if progress is not None:
+                    progress(done, n)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
 def _whole(grey: np.ndarray, size_px: int) -> np.ndarray:
-    """Enlarged as in training; shrunk with anti-aliasing, and far faster than there."""
+    """The whole photo: enlarged as in training, or shrunk with anti-aliasing (by Pillow, far faster
+    than `resize_images`)."""
     if max(grey.shape) <= size_px:
         return resize_images(grey[None], size_px)[0]
     return resized(grey, size_px)
-
-
-def _n_processors() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _identity(paths: list[Path], settings: list) -> str:

@@ -1,4 +1,4 @@
-"""A file that ends: what is neither a file nor a folder is refused before it is opened."""
+"""Refuse pipes and devices before they are opened: reading them could take for ever."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ferdata.errors import DataError
 
 
 def refuse_pipes(path: str | os.PathLike[str]) -> None:
-    """DataError for a pipe, a socket or a device, whose opening or reading could wait for ever,
-    and for links in a circle.
+    """Raise DataError if `path` is neither a file nor a folder, but a pipe, socket or device; or if
+    it is a symbolic link in a circle.
 
-    What cannot be looked at (absent, not permitted) passes: opening it says why.
+    A path that does not exist or is not permitted is accepted: opening it raises the right error.
     """
     try:
         mode = os.stat(path).st_mode

@@ -1,12 +1,12 @@
-"""What a teacher's file must be to be believed; soft_labels.py says what its parts mean."""
+"""Check the contents of a file of soft labels; soft_labels.py describes them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace
@@ -14,69 +14,53 @@ from ferdata.soft_label_files import Parts, singular
 
 PROBABILITY_FLOOR = 1e-7
 
-# A teacher's float16 probabilities still add up to one within this.
+# How far the sum of probabilities may be from 1: enough for a teacher that computes in float16.
 _SUM_TOLERANCE = 1e-3
-# Answers for one picture, given twice, may differ by what the batch around it does to float16.
+# How far two answers for the same picture may be apart: in float16 they depend on the batch.
 _SAME_ANSWER = 2e-2
 
 
-def checked_fields(path: Path, parts: Parts) -> dict[str, Any]:
-    """The fields of a SoftLabels. Raises DataError; see `ferdata.load_soft_labels`."""
+def checked_parts(path: Path, parts: Parts) -> tuple[Parts, np.ndarray]:
+    """(parts, floored_per_row), checked and converted to what `SoftLabels` holds: one entry per
+    image, values in float32, and the logarithms of probabilities. Raises DataError."""
     try:
-        LabelSpace("teacher", parts.classes)  # no class twice, none without a name
+        LabelSpace("teacher", parts.classes)  # raises if a class is named twice or has no name
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    _check_table(path, parts, parts.values, "")
-    if parts.flipped is not None:
-        _check_table(path, parts, parts.flipped, "_flipped")
+    outputs = [parts.values] if parts.flipped is None else [parts.values, parts.flipped]
+    for values, suffix in zip(outputs, ("", "_flipped")):
+        _check_table(path, parts, values, suffix)
     kind = parts.kind or _guessed_kind(path, parts)
-    _check_values(path, parts, parts.values, kind, "")
-    if parts.flipped is not None:
-        _check_values(path, parts, parts.flipped, kind, " (flipped)")
-        if parts.flipped.shape != parts.values.shape:
-            raise DataError(
-                f"{path}: {kind}_flipped: expected the shape of {kind} {parts.values.shape}, found "
-                f"{parts.flipped.shape}"
-            )
+    for values, suffix in zip(outputs, ("", " (flipped)")):
+        _check_values(path, parts, values, kind, suffix)
+    if outputs[-1].shape != parts.values.shape:
+        raise DataError(
+            f"{path}: {kind}_flipped: expected the shape of {kind} {parts.values.shape}, found "
+            f"{outputs[-1].shape}"
+        )
     _check_keys(path, parts)
     if parts.key == "hashes":
         parts = replace(parts, keys=np.char.lower(parts.keys))
-    keys, values, flipped = parts.keys, parts.values, parts.flipped
+    keys = parts.keys
     if parts.crop is not None:
-        keys, order = _crops_together(path, parts)
-        values = values[order]
-        flipped = None if flipped is None else flipped[order]
+        keys, order = _crops_together(path, parts, parts.crop)
+        outputs = [values[order] for values in outputs]
     floored = np.zeros(len(keys), dtype=np.int64)
     if kind == "probabilities":
-        floored = (values < PROBABILITY_FLOOR).reshape(len(keys), -1).sum(axis=1)
-        values, flipped = _log_floored(values), _log_floored(flipped)
-    values = values.astype(np.float32)
-    flipped = None if flipped is None else flipped.astype(np.float32)
+        floored = (outputs[0] < PROBABILITY_FLOOR).reshape(len(keys), -1).sum(axis=1)
+        outputs = [np.log(np.maximum(v.astype(np.float64), PROBABILITY_FLOOR)) for v in outputs]
+    outputs = [values.astype(np.float32) for values in outputs]
     if parts.key == "hashes":
-        once = _each_hash_once(path, parts, keys, values, flipped)
-        keys, values, floored = keys[once], values[once], floored[once]
-        flipped = None if flipped is None else flipped[once]
-    return dict(
-        values=values,
-        classes=parts.classes,
-        ids=keys if parts.key == "ids" else None,
-        rows=keys.astype(np.int64) if parts.key == "rows" else None,
-        hashes=keys if parts.key == "hashes" else None,
-        kind=kind,
-        floored_per_row=floored,
-        source=str(path),
-        flipped_values=flipped,
-    )
-
-
-def _log_floored(values: np.ndarray | None) -> np.ndarray | None:
-    if values is None:
-        return None
-    return np.log(np.maximum(values.astype(np.float64), PROBABILITY_FLOOR))
+        once = _each_hash_once(path, parts, keys, outputs)
+        keys, floored = keys[once], floored[once]
+        outputs = [values[once] for values in outputs]
+    flipped = outputs[1] if len(outputs) > 1 else None
+    parts = replace(parts, kind=kind, values=outputs[0], flipped=flipped, keys=keys, crop=None)
+    return parts, floored
 
 
 def _check_table(path: Path, parts: Parts, values: np.ndarray, suffix: str) -> None:
-    """Numbers in the right shape, and some of them."""
+    """Raise DataError unless the values are numbers of the right shape, and there are some."""
     n, k = len(parts.keys), len(parts.classes)
     with_crops = parts.crop is None and values.ndim == 3 and values.shape[1] > 0
     expected = (n, values.shape[1], k) if with_crops else (n, k)
@@ -90,11 +74,11 @@ def _check_table(path: Path, parts: Parts, values: np.ndarray, suffix: str) -> N
         raise DataError(f"{path}: no entries")
 
 
-def _check_values(path: Path, parts: Parts, values: np.ndarray, kind: str, what: str) -> None:
-    def first(bad: np.ndarray) -> str:
-        """Where the first row of a bad value is, the crop included."""
+def _check_values(path: Path, parts: Parts, values: np.ndarray, kind: str, suffix: str) -> None:
+    def first(bad: ArrayLike) -> str:
+        """Where the first bad row is in the file, with its crop."""
         at = np.argwhere(bad)[0].tolist()
-        return parts.place(at[0]) + (f" crop {at[1]}" if len(at) > 1 else "") + what
+        return parts.place(at[0]) + (f" crop {at[1]}" if len(at) > 1 else "") + suffix
 
     with np.errstate(over="ignore"):
         bad = ~np.isfinite(values.astype(np.float32)).all(axis=-1)
@@ -109,7 +93,8 @@ def _check_values(path: Path, parts: Parts, values: np.ndarray, kind: str, what:
 
 
 def _guessed_kind(path: Path, parts: Parts) -> str:
-    """The module's rule for a csv that does not say; NaN rows count as no distribution."""
+    """The kind of a csv that does not say it, by the rule in soft_labels.py. A row with NaN is not
+    a distribution."""
     distribution = _is_distribution(parts.values)
     if distribution.all():
         return "probabilities"
@@ -151,13 +136,13 @@ def _check_keys(path: Path, parts: Parts) -> None:
                 )
 
 
-def _crops_together(path: Path, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
-    """(keys (N,) in the order of their first entry, entries (N, n_crops) of each)."""
+def _crops_together(path: Path, parts: Parts, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(keys (N,), each once, in the order of their first entries; entry numbers (N, n_crops))."""
     _, firsts, image_of = np.unique(parts.keys, return_index=True, return_inverse=True)
     by_first = np.argsort(firsts)
     rank = np.empty_like(by_first)
     rank[by_first] = np.arange(len(by_first))
-    image_of, crop = rank[image_of], parts.crop.astype(np.int64)
+    image_of, crop = rank[image_of], crops.astype(np.int64)
     n, n_crops = len(firsts), int(crop.max()) + 1
     counts = np.bincount(image_of)
     wrong = (counts != n_crops) | (crop.min() < 0)
@@ -169,7 +154,7 @@ def _crops_together(path: Path, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
         )
     order = np.full((n, n_crops), -1)
     order[image_of, crop] = np.arange(len(crop))
-    if (order < 0).any():  # a hash may repeat, so equal counts do not yet mean all crops
+    if (order < 0).any():  # right counts, but a crop twice in place of another
         i = int(firsts[by_first[int(np.argwhere(order < 0)[0, 0])]])
         raise DataError(
             f"{path} {parts.place(i)}: a crop twice; expected each of the crops 0 to "
@@ -179,12 +164,13 @@ def _crops_together(path: Path, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _each_hash_once(
-    path: Path, parts: Parts, hashes: np.ndarray, values: np.ndarray, flipped: np.ndarray | None
+    path: Path, parts: Parts, hashes: np.ndarray, outputs: list[np.ndarray]
 ) -> np.ndarray:
-    """Entries, ascending: the first of each hash. DataError where a later one answers otherwise."""
+    """The numbers of the first entries of each hash, ascending. Raises DataError if a later entry
+    of the same hash has another answer."""
     _, firsts, which = np.unique(hashes, return_index=True, return_inverse=True)
     same_as = firsts[which]
-    for answers in [values] if flipped is None else [values, flipped]:
+    for answers in outputs:
         probs = np.exp(answers - log_sum_exp(answers)).reshape(len(answers), -1)
         differ = np.abs(probs - probs[same_as]).max(axis=1) > _SAME_ANSWER
         if differ.any():
@@ -197,7 +183,7 @@ def _each_hash_once(
 
 
 def log_sum_exp(values: np.ndarray) -> np.ndarray:
-    """float64, over the last axis, which is kept."""
+    """log(sum(exp(values))) over the last axis, which is kept with size 1: float64."""
     values = values.astype(np.float64)
     highest = values.max(axis=-1, keepdims=True)
     return highest + np.log(np.exp(values - highest).sum(axis=-1, keepdims=True))

@@ -1,4 +1,4 @@
-"""A teacher's file, .npz or .csv, taken apart and put together; see soft_labels.py."""
+"""Read and write files of soft labels, .npz or .csv; soft_labels.py describes their contents."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from typing import BinaryIO
 import numpy as np
 
 from ferdata.errors import DataError
-from ferdata.npz_file import read_npz
+from ferdata.npz_file import read_npz, save_npz
 from tinycnn.ground.atomic_file import write_atomically
 
 KINDS = ("logits", "probabilities")
 KEYS = ("ids", "rows", "hashes")
 MAX_ENTRIES = 4_000_000
-"""Lines of a csv; beyond that it is an .npz that is wanted."""
+"""Of a csv. Larger files must be .npz."""
 
 _COLUMN_OF_KEY = {"ids": "id", "rows": "row", "hashes": "hash"}
 _KEY_OF_COLUMN = {column: key for key, column in _COLUMN_OF_KEY.items()}
 _MAX_LINE = 1 << 16  # bytes
-_MAX_OTHER_LINES = 1000  # blank ones
-# An array of names is as wide as its longest: one long name must not make gigabytes of short ones.
+_MAX_OTHER_LINES = 1000  # the header and blank lines
+# An array stores each string as long as the longest, so one long id among many short ones could
+# take gigabytes. Above _SMALL_BYTES an id may be at most _MAX_PADDING times the average length.
 _MAX_PADDING, _SMALL_BYTES = 8, 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What stands in a file, before anything is checked but its form.
+    """The contents of a file. Only their form has been checked.
 
-    kind     one of KINDS, or None: the csv does not say
+    kind     one of KINDS, or "": the csv does not say
     values   (M, K) or (N, n_crops, K);  flipped: the same for the mirror images, or None
     key      one of KEYS;  keys: one for each of the M or N entries
-    crop     (M,) which crop an entry is of, or None
-    place    entry number -> words that find it in the file
+    crop     (M,) the number of the crop that an entry is for, or None
+    place    place(i): where entry i is in the file, for messages
     """
 
-    kind: str | None
+    kind: str
     values: np.ndarray
     flipped: np.ndarray | None
     classes: tuple[str, ...]
@@ -51,7 +52,7 @@ class Parts:
 
 
 def singular(key: str) -> str:
-    """ "ids" -> "id", as messages and csv headers have it."""
+    """ "ids" -> "id", the name in messages and csv headers."""
     return _COLUMN_OF_KEY[key]
 
 
@@ -59,7 +60,7 @@ def singular(key: str) -> str:
 
 
 def npz_parts(path: Path) -> Parts:
-    """Raises DataError for what is no such .npz."""
+    """Read an .npz. Raises DataError if it is not as soft_labels.py describes."""
     known = {*KINDS, *KEYS, "classes", "crop", *(f"{kind}_flipped" for kind in KINDS)}
     parts = read_npz(path, known)
     kind = _one_of(path, parts, KINDS)
@@ -83,7 +84,7 @@ def npz_parts(path: Path) -> Parts:
         )
     other = [name for name in parts if name.endswith("_flipped") and name != f"{kind}_flipped"]
     if other:
-        raise DataError(f"{path}: `{other[0]}` beside `{kind}`: expected both of one kind")
+        raise DataError(f"{path}: `{other[0]}` beside `{kind}`: expected the same kind")
 
     def place(i: int) -> str:
         return f"entry {i} ({singular(key)} {keys[i].item()!r})"
@@ -96,24 +97,24 @@ def _one_of(path: Path, parts: dict[str, np.ndarray], names: tuple[str, ...]) ->
     present = [name for name in names if name in parts]
     if len(present) != 1:
         listed = ", ".join(f"`{name}`" for name in names)
-        found = ", ".join(sorted(parts)) or "nothing of what it could have"
+        found = ", ".join(sorted(parts)) or "none of the known arrays"
         raise DataError(f"{path}: expected one of {listed}, found {found}")
     return present[0]
 
 
 def write_npz(path: Path, parts: Parts) -> None:
-    """Raises OSError where the folder cannot be written."""
+    """Write an .npz. Raises OSError if that fails."""
     arrays = {parts.kind: parts.values, parts.key: parts.keys, "classes": np.array(parts.classes)}
     if parts.flipped is not None:
         arrays[f"{parts.kind}_flipped"] = parts.flipped
-    write_atomically(path, lambda file: np.savez(file, **arrays))
+    save_npz(path, arrays)
 
 
 # ---- csv -------------------------------------------------------------------------------------
 
 
 def csv_parts(path: Path) -> Parts:
-    """Raises DataError, naming the line, for what is no such csv."""
+    """Read a csv. Raises DataError, naming the line, if it is not as soft_labels.py describes."""
     try:
         with open(path, "rb") as file:
             return _from_lines(path, _lines(path, file))
@@ -132,7 +133,7 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
             line += 1
             if len(data) == _MAX_LINE:
                 raise DataError(
-                    f"{path} line {line}: a line of more than {_MAX_LINE} characters: no such csv"
+                    f"{path} line {line}: a line of more than {_MAX_LINE} characters is refused"
                 )
             if line > MAX_ENTRIES + _MAX_OTHER_LINES:
                 raise DataError(f"{path} line {line}: too many lines; use the .npz format")
@@ -156,7 +157,7 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
 
 
 def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
-    kind, header = None, next((fields for _, fields in lines), [])
+    kind, header = "", next((fields for _, fields in lines), [])
     if header and header[0].startswith("#"):
         kind = header[0].lstrip("# ").strip().lower()
         if kind not in KINDS:
@@ -175,9 +176,11 @@ def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
     n_before = 1 + has_crop
     for name in header:
         if not name.isprintable():
-            raise DataError(f"{path}: the class name {name[:40]!r} holds line ends or controls")
-    keys: list[str] | array = array("q") if key == "rows" else []
-    crops, values, line_of = array("q"), array("d"), array("q")
+            raise DataError(
+                f"{path}: the class name {name[:40]!r} contains line ends or control characters"
+            )
+    names: list[str] = []
+    rows, crops, values, line_of = array("q"), array("q"), array("d"), array("q")
     for line, fields in lines:
         if len(fields) != len(header):
             raise DataError(
@@ -187,8 +190,10 @@ def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
             raise DataError(
                 f"{path} line {line}: more than {MAX_ENTRIES:,} entries; use the .npz format"
             )
-        text = fields[0].strip()
-        keys.append(_whole(path, line, "row", text) if key == "rows" else text)
+        if key == "rows":
+            rows.append(_whole(path, line, "row", fields[0].strip()))
+        else:
+            names.append(fields[0].strip())
         if has_crop:
             crops.append(_whole(path, line, "crop", fields[1].strip()))
         try:
@@ -196,8 +201,7 @@ def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
         except ValueError:
             _refuse_field(path, line, header[n_before:], fields[n_before:])
         line_of.append(line)
-    if key != "rows":
-        _check_widths(path, key, keys, line_of)
+    _check_lengths(path, key, names, line_of)
     n_classes = len(header) - n_before
     return Parts(
         kind=kind,
@@ -205,25 +209,27 @@ def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:
         flipped=None,
         classes=tuple(header[n_before:]),
         key=key,
-        keys=np.array(keys),
+        keys=np.array(rows if key == "rows" else names),
         crop=np.array(crops) if has_crop else None,
         place=lambda i: f"line {line_of[i]}",
     )
 
 
-def _check_widths(path: Path, key: str, keys: list[str], line_of: array) -> None:
-    lengths = list(map(len, keys))
+def _check_lengths(path: Path, key: str, names: list[str], line_of: array) -> None:
+    lengths = list(map(len, names))
     longest = max(lengths, default=0)
-    n_characters = longest * len(keys)
+    n_characters = longest * len(names)
     if 4 * n_characters > _SMALL_BYTES and n_characters > _MAX_PADDING * sum(lengths):
         raise DataError(
             f"{path} line {line_of[lengths.index(longest)]}: {singular(key)} of {longest} "
-            f"characters, among {len(keys)} of {sum(lengths) / len(keys):.0f} on average"
+            f"characters, more than {_MAX_PADDING} times the average of "
+            f"{sum(lengths) / len(names):.0f}"
         )
 
 
 def _numbers(fields: list[str]) -> list[float]:
-    """What float() takes, but for Python's own 1_0 and other alphabets' digits: ValueError."""
+    """The fields as numbers. Raises ValueError for what float() refuses, and for two forms that it
+    accepts: underscores, as in 1_0, and digits other than 0 to 9."""
     text = "".join(fields)
     if "_" in text or not text.isascii():
         raise ValueError
@@ -249,9 +255,9 @@ def _refuse_field(path: Path, line: int, names: list[str], fields: list[str]) ->
 
 
 def write_csv(path: Path, parts: Parts) -> None:
-    """Raises ValueError for what a csv cannot hold, OSError where the folder cannot be written."""
+    """Write a csv. Raises ValueError for what a csv cannot hold, OSError if writing fails."""
     if parts.flipped is not None:
-        raise ValueError(f"{path}: a csv has no place for the mirror images' answers; write .npz")
+        raise ValueError(f"{path}: a csv cannot hold answers for mirror images; write .npz")
     has_crops = parts.values.ndim == 3
     text = io.StringIO()
     text.write(f"# {parts.kind}\n")
@@ -259,9 +265,9 @@ def write_csv(path: Path, parts: Parts) -> None:
     writer.writerow([singular(parts.key), *(["crop"] if has_crops else []), *parts.classes])
     for key, entry in zip(parts.keys.tolist(), parts.values):
         if isinstance(key, str) and key.strip().splitlines() != [key]:
-            raise ValueError(f"{path}: id {key!r} has blanks or line ends around it; write .npz")
+            raise ValueError(f"{path}: id {key!r} has outer blanks or line ends; write .npz")
         for crop, row in enumerate(entry if has_crops else [entry]):
-            # Nine digits hold a float32 exactly.
+            # Nine digits represent a float32 exactly.
             numbers = (f"{x:.9g}" for x in row.tolist())
             writer.writerow([key, *([crop] if has_crops else []), *numbers])
     write_atomically(path, text.getvalue())

@@ -1,23 +1,24 @@
-"""Soft labels: what a teacher network, run elsewhere, says about each image.
+"""Soft labels: the outputs of a teacher network for each image, computed by another program.
 
-A file is one of
+They are read from one of these files:
 
-    .npz  `logits` or `probabilities` (N, K) floats; which image each row is for, as one of
-          `rows` (N,) int, `ids` (N,) str or `hashes` (N,) str; `classes` (K,) str.
-          Optional: `logits_flipped` (or `probabilities_flipped`), of the same shape: the answers
+    .npz  `logits` or `probabilities`, floats (N, K); `classes`, str (K,); and which image each row
+          is for, as one of `rows`, int (N,), `ids`, str (N,), or `hashes`, str (N,).
+          Optional: `logits_flipped` (or `probabilities_flipped`), of the same shape: the outputs
           for the mirror images. No pickled objects.
-    .csv  a header `row`, `id` or `hash`, then a column per class; one line per image. A first line
-          `# logits` or `# probabilities` says which they are. Without that line they are
-          probabilities if every line is a distribution, logits if there is a value below 0 or
-          above 1 and no line is a distribution, and an error otherwise.
+    .csv  a header: `row`, `id` or `hash`, then the class names; then one line per image. The file
+          may begin with a line `# logits` or `# probabilities`. Without it, the values are taken
+          for probabilities if every line is a distribution, and for logits if no line is one and
+          some value is below 0 or above 1. Otherwise the file is refused.
 
-`ids` are the ids of a FaceDataset; `rows` its source file's 0-based row numbers (for FER2013 the
-rows of the csv); `hashes` name an image by its pixels (`content_ids`), whatever it is called.
-Entries may come in any order and may be more than the data set needs. A hash may be given again if
-the answers agree: data sets have the same picture twice.
+`ids` are the ids of a FaceDataset; `rows` the 0-based row numbers of its source file (for FER2013
+those of the csv); `hashes` identify an image by its pixels (`content_ids`). Entries may be in any
+order, and there may be more than the data set needs. A hash may occur several times with the same
+outputs, because some data sets contain a picture twice.
 
-Several crops an image: `logits` (N, n_crops, K), or one entry a crop with `crop` (N,) int beside
-(in a csv a second column `crop`); every image then needs the same crops, 0 to n_crops - 1.
+If the teacher saw several crops of each image, `logits` is (N, n_crops, K), or there is one entry
+per crop and an array `crop`, int (N,), with its number (in a csv a second column `crop`). Every
+image then needs the same crops, 0 to n_crops - 1.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,7 @@ from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
 from ferdata.labels import LabelMap, LabelSpace, label_map
 from ferdata.regular_file import refuse_pipes
-from ferdata.soft_label_checks import checked_fields, log_sum_exp
+from ferdata.soft_label_checks import checked_parts, log_sum_exp
 from ferdata.soft_label_files import (
     KEYS,
     KINDS,
@@ -52,16 +54,16 @@ CROPS = ("error", "mean", "keep")
 
 @dataclass(frozen=True, eq=False)
 class SoftLabels:
-    """A teacher's checked outputs, not yet aligned to any data set. Made by `load_soft_labels`.
+    """A teacher's checked outputs, in the order of its file. Made by `load_soft_labels`.
 
-    values               float32 (N, K), or (N, n_crops, K): logits, or log-probabilities with
-                         probabilities below 1e-7 raised to 1e-7
+    values               float32 (N, K), or (N, n_crops, K): logits, or log-probabilities, where
+                         probabilities below 1e-7 were raised to 1e-7
     classes              K names, in the file's order
-    ids / rows / hashes  (N,) str / int64 / str: one of them, the others are None; unique
-    kind                 "logits" or "probabilities": what the file held
-    floored_per_row      int64 (N,): how many probabilities of the row were raised
+    ids / rows / hashes  str / int64 / str (N,), unique: one of them is given, the others are None
+    kind                 "logits" or "probabilities": what the file holds
+    floored_per_row      int64 (N,): how many probabilities of the row were raised to 1e-7
     source               the file, for messages
-    flipped_values       as values, for the mirror images; None if the file has none
+    flipped_values       like values, for the mirror images; None if the file has none
     """
 
     values: np.ndarray
@@ -75,35 +77,38 @@ class SoftLabels:
     flipped_values: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        given = [name for name in KEYS if getattr(self, name) is not None]
-        if len(given) != 1 or len(getattr(self, given[0])) != len(self.values):
+        given = self._given_keys()
+        if len(given) != 1 or len(given[0][1]) != len(self.values):
             raise DataError(
                 f"{self.source}: expected as many {' or '.join(KEYS)} as the {len(self.values)} "
                 "rows of values"
             )
 
+    def _given_keys(self) -> list[tuple[str, np.ndarray]]:
+        keys = (("ids", self.ids), ("rows", self.rows), ("hashes", self.hashes))
+        return [(name, array) for name, array in keys if array is not None]
+
     @property
     def key(self) -> tuple[str, np.ndarray]:
         """("ids", "rows" or "hashes", the (N,) array of that name)."""
-        name = next(name for name in KEYS if getattr(self, name) is not None)
-        return name, getattr(self, name)
+        return self._given_keys()[0]
 
     @property
     def n_crops(self) -> int | None:
-        """Answers per image; None if there is one, without an axis for it."""
+        """The number of crops per image; None if `values` has no axis for them."""
         return self.values.shape[1] if self.values.ndim == 3 else None
 
 
 @dataclass(frozen=True)
 class AlignReport:
-    """What aligning did.
+    """What `align_soft_labels` did.
 
-    n_used, n_unused  entries used and not used
-    n_floored         probabilities raised to 1e-7 among those used
-    kind              "logits" or "probabilities", as the file has them
+    n_used, n_unused  number of entries used and not used
+    n_floored         number of probabilities in the used entries that were raised to 1e-7
+    kind              "logits" or "probabilities": what the file holds
     dropped           the teacher's classes that the data set lacks
-    n_mostly_dropped  images of which the teacher gives more than half to those classes: what is
-                      left of such an answer says little
+    n_mostly_dropped  number of images for which these classes have more than half of the teacher's
+                      probability: the rest of such an answer says little
     """
 
     n_used: int
@@ -117,18 +122,29 @@ class AlignReport:
 def load_soft_labels(path: str | os.PathLike[str]) -> SoftLabels:
     """Read and check a teacher's file (.npz or .csv; see the module's docstring).
 
-    Raises DataError: no such file, damaged, missing parts, lengths that differ, a class named
-    twice, NaN or infinity, a row that is no distribution, an id or row given twice, a crop missing.
+    Raises DataError if the file is missing, damaged or incomplete, if a class, id, row or crop
+    occurs twice or a crop is missing, or for NaN, infinity, or probabilities that are no
+    distribution.
     """
     path = Path(path)
     if not os.path.isfile(path):
         refuse_pipes(path)
         raise DataError(f"{path}: {'a folder, no file' if os.path.isdir(path) else 'no such file'}")
-    if path.suffix.lower() == ".csv":
-        return SoftLabels(**checked_fields(path, csv_parts(path)))
-    if path.suffix.lower() == ".npz":
-        return SoftLabels(**checked_fields(path, npz_parts(path)))
-    raise DataError(f"{path}: expected soft labels as .npz or .csv")
+    if path.suffix.lower() not in (".npz", ".csv"):
+        raise DataError(f"{path}: expected soft labels as .npz or .csv")
+    parts = csv_parts(path) if path.suffix.lower() == ".csv" else npz_parts(path)
+    parts, floored = checked_parts(path, parts)
+    return SoftLabels(
+        values=parts.values,
+        classes=parts.classes,
+        ids=parts.keys if parts.key == "ids" else None,
+        rows=parts.keys.astype(np.int64) if parts.key == "rows" else None,
+        hashes=parts.keys if parts.key == "hashes" else None,
+        kind=parts.kind,
+        floored_per_row=floored,
+        source=str(path),
+        flipped_values=parts.flipped,
+    )
 
 
 def save_soft_labels(
@@ -142,17 +158,17 @@ def save_soft_labels(
     hashes: np.ndarray | None = None,
     flipped: np.ndarray | None = None,
 ) -> None:
-    """Write a teacher's outputs so that `load_soft_labels` reads them; whole or not at all.
+    """Write a teacher's outputs to a file for `load_soft_labels`, completely or not at all.
 
     values   floats (N, K), or (N, n_crops, K): logits, or probabilities (not their logarithms)
     kind     "logits" or "probabilities"
     classes  K names in column order
-    rows / ids / hashes   (N,): one of them, which image each entry is for
-    flipped  as values, for the mirror images; .npz alone
+    rows / ids / hashes   (N,): which image each entry is for; give one of the three
+    flipped  like values, for the mirror images; only for .npz
 
     The path's suffix, .npz or .csv, decides the format. Values are stored as float32. Raises
-    DataError for whatever `load_soft_labels` would refuse, ValueError for an unknown kind, not just
-    one of rows, ids and hashes, or what a csv cannot hold, OSError if the file cannot be written.
+    DataError for what `load_soft_labels` would refuse; ValueError for an unknown kind, more or less
+    than one of rows, ids and hashes, or what a csv cannot hold; OSError if writing fails.
     """
     path = Path(path)
     if kind not in KINDS:
@@ -177,8 +193,9 @@ def save_soft_labels(
         crop=None,
         place=lambda i: f"entry {i} ({singular(key)} {keys[i].item()!r})",
     )
-    checked_fields(path, parts)
-    (write_csv if path.suffix.lower() == ".csv" else write_npz)(path, parts)
+    checked_parts(path, parts)
+    write = write_csv if path.suffix.lower() == ".csv" else write_npz
+    write(path, parts)
 
 
 def align_soft_labels(
@@ -189,26 +206,26 @@ def align_soft_labels(
     crops: str = "error",
     flipped: bool = False,
 ) -> tuple[np.ndarray, AlignReport]:
-    """(values, report): float32 (N, K) in the row and class order of `dataset`.
+    """(values, report): the teacher's outputs for each image of `dataset`, in its order of images
+    and classes: float32 (N, K), for `dataset.with_soft_labels(values)`.
 
-    Rows are found by id, row number or hash, classes by name (known synonyms included); then
-    `dataset.with_soft_labels(values)`.
+    Entries are matched by id, row number or hash, classes by name (known synonyms included).
 
-    extra_classes  where the teacher has a class that the data set lacks:
-                   "error"        refuse (default)
-                   "drop"         leave its column out. That is all that logits need: any softmax
-                                  over the others makes them a distribution again
-                   "renormalise"  leave it out and divide probabilities by what is left. Logits have
-                                  no sum to restore, so for them it is the same as "drop"
-    crops          where there are several answers for an image:
-                   "error"  refuse (default)
-                   "mean"   their mean: of logits as logits, of probabilities as probabilities, as
-                            a teacher averages its own test crops
-                   "keep"   values are (N, n_crops, K); a FaceDataset does not hold these
-    flipped        the answers for the mirror images, in the place of those for the images
+    extra_classes  if the teacher has a class that the data set lacks:
+                   "error"        raise DataError (default)
+                   "drop"         leave its column out. Logits need nothing else: a softmax over the
+                                  other columns gives a distribution
+                   "renormalise"  leave it out and divide the other probabilities by their sum. For
+                                  logits this is the same as "drop"
+    crops          if there are several crops per image:
+                   "error"  raise DataError (default)
+                   "mean"   average them: logits as logits, probabilities as probabilities, as a
+                            teacher averages its own test crops
+                   "keep"   values are (N, n_crops, K), which a FaceDataset cannot hold
+    flipped        use the outputs for the mirror images
 
-    Raises DataError for a class too many or missing, an image without an entry, crops without a
-    choice, or no answers for mirror images; ValueError for an unknown choice.
+    Raises DataError also for a missing class, an image without an entry, or missing outputs for
+    mirror images; ValueError for an unknown option.
     """
     for name, value, known in (
         ("extra_classes", extra_classes, EXTRA_CLASSES),
@@ -249,16 +266,16 @@ def align_soft_labels(
 def average_soft_labels(
     teachers: Sequence[SoftLabels], weights: Sequence[float] | None = None
 ) -> SoftLabels:
-    """One teacher out of several: the mean of their probabilities, as log-probabilities.
+    """Combine several teachers into one: the weighted mean of their probabilities, as logarithms.
 
-    Probabilities (softmax of logits at temperature 1), not logits, are averaged: the logits of two
-    networks have scales of their own, and the louder one would decide alone. weights: a number
-    above 0 for each; None: all alike.
+    Probabilities (softmax of logits at temperature 1) are averaged, not logits: the logits of two
+    networks may have different scales, and the network with the larger ones would dominate the
+    mean. weights: a number above 0 for each teacher; None: equal weights.
 
-    The teachers must answer for the same images, by the same kind of key, in any order, with the
-    same classes, in any order, and the same crops; the first one's orders are kept. Answers for
-    mirror images are averaged where all have them. Raises DataError for what does not fit
-    together, ValueError for no teachers or unfitting weights.
+    The teachers must have the same images, given by the same kind of key, the same classes and the
+    same crops. Images and classes may be in any order; the result has the first teacher's. Outputs
+    for mirror images are averaged if all teachers have them. Raises DataError if the teachers do
+    not fit together, ValueError for no teachers or wrong weights.
     """
     if not teachers:
         raise ValueError("no teachers to average")
@@ -268,20 +285,19 @@ def average_soft_labels(
     shares = shares / shares.sum()
     first = teachers[0]
     orders = [_order_as(first, other) for other in teachers]
-    with_flipped = all(other.flipped_values is not None for other in teachers)
+    flipped = [t.flipped_values for t in teachers if t.flipped_values is not None]
 
-    def mean(name: str) -> np.ndarray:
-        total = None
-        for other, (entries, columns), share in zip(teachers, orders, shares):
-            values = getattr(other, name)[entries][..., columns].astype(np.float64)
-            part = values - log_sum_exp(values) + np.log(share)
-            total = part if total is None else np.logaddexp(total, part)
-        return total.astype(np.float32)
+    def mean(outputs: list[np.ndarray]) -> np.ndarray:
+        parts = []
+        for values, (entries, columns), share in zip(outputs, orders, shares):
+            values = values[entries][..., columns].astype(np.float64)
+            parts.append(values - log_sum_exp(values) + np.log(share))
+        return reduce(np.logaddexp, parts).astype(np.float32)
 
     return replace(
         first,
-        values=mean("values"),
-        flipped_values=mean("flipped_values") if with_flipped else None,
+        values=mean([t.values for t in teachers]),
+        flipped_values=mean(flipped) if len(flipped) == len(teachers) else None,
         kind="probabilities",
         floored_per_row=np.sum([t.floored_per_row[e] for t, (e, _) in zip(teachers, orders)], 0),
         source=" + ".join(t.source for t in teachers),
@@ -291,10 +307,12 @@ def average_soft_labels(
 def load_teachers(
     paths: Sequence[str | os.PathLike[str]], dataset: FaceDataset
 ) -> tuple[np.ndarray, np.ndarray | None, AlignReport]:
-    """(values, flipped, report): one teacher's file aligned to the data set, or the average of
-    several; flipped: the answers for mirror images, None where there are none. What several answer
-    for beyond the data set need not be the same. Errors as those of `load_soft_labels`,
-    `average_soft_labels` and `align_soft_labels`."""
+    """(values, flipped, report): the soft labels of one file, or the mean of several files, for
+    each image of the data set; flipped: those for mirror images, or None.
+
+    Each file may also have entries for other images. Raises what `load_soft_labels`,
+    `average_soft_labels` and `align_soft_labels` raise.
+    """
     teachers = [load_soft_labels(path) for path in paths]
     if len(teachers) == 1:
         (teacher,) = teachers
@@ -326,10 +344,10 @@ def _class_map(soft: SoftLabels, dataset: FaceDataset, extra_classes: str) -> La
 
 
 def _entries_of(soft: SoftLabels, dataset: FaceDataset) -> np.ndarray:
-    """int64 (N,): the teacher's entry for each image of the data set."""
+    """int64 (N,): the number of the teacher's entry for each image of the data set."""
     key, given = soft.key
     if key == "rows" and dataset.rows is None:
-        raise DataError(f"{soft.source}: has row numbers, but this data set's rows have none")
+        raise DataError(f"{soft.source}: has row numbers, but this data set has no rows")
     wanted = {"ids": dataset.ids, "rows": dataset.rows}.get(key)
     if wanted is None:
         wanted = content_ids(dataset.images)
@@ -348,7 +366,7 @@ def _entries_of(soft: SoftLabels, dataset: FaceDataset) -> np.ndarray:
 
 
 def _of_dataset(soft: SoftLabels, dataset: FaceDataset) -> SoftLabels:
-    """The entries of the data set's images alone."""
+    """Only the entries for images of the data set."""
     entries = np.unique(_entries_of(soft, dataset))
     key, given = soft.key
     flipped = soft.flipped_values
@@ -362,14 +380,15 @@ def _of_dataset(soft: SoftLabels, dataset: FaceDataset) -> SoftLabels:
 
 
 def _n_mostly_dropped(values: np.ndarray, mapped: LabelMap) -> int:
-    """Images with more than half of the probability (of all crops together) on dropped classes."""
+    """The number of images that give dropped classes more than half of the probability, averaged
+    over their crops."""
     dropped = np.array([i is None for i in mapped.indices])
     share = np.exp(values - log_sum_exp(values))[..., dropped].sum(axis=-1)  # (N,) or (N, n_crops)
     return int((share.mean(axis=tuple(range(1, share.ndim))) > 0.5).sum())
 
 
 def _mean(values: np.ndarray, kind: str) -> np.ndarray:
-    """(N, n_crops, K) -> float32 (N, K), see `align_soft_labels`."""
+    """(N, n_crops, K) -> float32 (N, K); see crops="mean" in `align_soft_labels`."""
     values = values.astype(np.float64)
     if kind == "logits":
         return values.mean(axis=1).astype(np.float32)
@@ -380,16 +399,15 @@ def _order_as(first: SoftLabels, other: SoftLabels) -> tuple[np.ndarray, np.ndar
     """(entries, columns) that bring `other` into the order of `first`."""
     (key, wanted), (other_key, given) = first.key, other.key
     if key != other_key or first.n_crops != other.n_crops:
-        ours, theirs = (
-            f"{name}, {n or 'no'} crops"
-            for name, n in ((key, first.n_crops), (other_key, other.n_crops))
+        raise DataError(
+            f"{other.source}: has {other_key}, {other.n_crops or 'no'} crops; "
+            f"{first.source} has {key}, {first.n_crops or 'no'} crops"
         )
-        raise DataError(f"{other.source}: has {theirs}; {first.source} has {ours}")
     position = {k: i for i, k in enumerate(given.tolist())}
     absent = [k for k in wanted.tolist() if k not in position]
     if absent or len(wanted) != len(given):
         raise DataError(
-            f"{other.source}: answers for {len(given)} images, {first.source} for {len(wanted)}"
+            f"{other.source}: has {len(given)} images, {first.source} has {len(wanted)}"
             + (f"; the first one missing is {singular(key)} {absent[0]!r}" if absent else "")
         )
     names = label_map(LabelSpace("", first.classes), LabelSpace("", other.classes), True)

@@ -1,4 +1,4 @@
-"""What a network is trained on: any data set that ferdata.open reads, with a validation part."""
+"""Load any data set for training, and split off a validation part if it has none."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ferdata import opening
+from ferdata import dataset_loading
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
-from ferdata.folds import check_split, random_folds, subject_folds
+from ferdata.folds import check_split, random_folds, subject_folds, subjects_and_labels
 from ferdata.labels import MICROEXPNET8
 from ferdata.sources import fer2013_folders
 
@@ -20,8 +20,8 @@ _N_SPLIT_OFF = 10
 
 @dataclass(frozen=True, eq=False)
 class TrainingFaces:
-    """dataset; targets: what is trained against, "labels" or "distribution"; framing: how its faces
-    were cut (a name of FRAMINGS), None where the data set does not say it."""
+    """A data set with labels; targets: what to train against, "labels" or "distribution"; framing:
+    how its faces were cropped, one of FRAMINGS, or None if that is unknown."""
 
     dataset: FaceDataset
     targets: str
@@ -36,34 +36,33 @@ def open_training_faces(
     on_missing: str = "error",
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainingFaces:
-    """Whatever ferdata.open recognises at `path`, with labels or distributions to train against.
+    """Load the data set at `path`, which ferdata.open must recognise, with labels or distributions.
 
-    votes, target  FER+'s votes for FER2013's csv, and what is made of them, as load_fer2013 takes
-                   them; classes are then those of MICROEXPNET8
-    on_missing     what to do with photos without a face, as ferdata.load_faces takes it
+    votes, target  FER+'s votes for FER2013's csv, and how they become labels: see load_fer2013. The
+                   classes are then those of MICROEXPNET8
+    on_missing     what to do if no face is found in a photo: see ferdata.load_faces
 
     Images without a label are left out, unless they have a distribution. Raises what ferdata.open
-    raises, and DataError for votes beside any other data set, or no labels at all.
+    raises, and DataError for votes with another data set than FER2013, or if there are no labels.
     """
-    if opening.is_packed(path):
-        source = "a packed data set"
-    else:
-        source = opening.recognise(path).source
-    if source == opening.FER2013_CSV:
-        options = {"votes": votes, "target": target} if votes else {}
-        dataset = opening.open(path, source, progress=progress, **options)
+    is_packed = dataset_loading.is_packed(path)
+    source = "a packed data set" if is_packed else dataset_loading.recognise(path).source
+    if source == dataset_loading.FER2013_CSV:
+        dataset = dataset_loading.open(
+            path, source, progress=progress, votes=votes or None, target=target if votes else None
+        )
         if votes:
             dataset = dataset.to_label_space(MICROEXPNET8)
         targets = "distribution" if votes and target == "votes" else "labels"
         return TrainingFaces(dataset, targets, "fer2013")
     if votes:
         raise DataError(f"{path}: votes belong to FER2013's csv, and this is {source}")
-    if source in opening.SOURCES:
-        files = opening.list_files(path, source)
-        dataset = opening.load_listed(files, on_missing=on_missing, progress=progress)
+    if not is_packed:
+        files = dataset_loading.list_files(path, source)
+        dataset = dataset_loading.load_listed(files, on_missing=on_missing, progress=progress)
         framing = "fer2013" if source == fer2013_folders.NAME else files.framing
     else:
-        dataset, framing = opening.open(path), None
+        dataset, framing = dataset_loading.open(path), None
     if dataset.labels is None:
         raise DataError(f"{path}: no labels to train against")
     dataset = dataset.labelled()
@@ -73,49 +72,49 @@ def open_training_faces(
 
 
 def with_validation(dataset: FaceDataset, seed: int = 0) -> tuple[FaceDataset, str]:
-    """(data set, what was done): with splits "train" and "validation", and "" if it had them.
+    """(the data set with splits "train" and "validation", a sentence that says what was done).
 
-    Without a validation part a tenth of "train", or of everything where there is no split, becomes
-    it: other people where subjects are known, images at random where not. Raises DataError for a
-    data set with splits of which none is "train", or that is too small.
+    If it has both already, it is returned as it is, with "". Else a tenth of "train" becomes the
+    validation part, or a tenth of all images if there are no splits. If subjects are known, no
+    subject is in both parts; if not, the images are chosen at random. Raises DataError if there are
+    splits but no "train", or too few images.
     """
-    if dataset.split is None:
-        dataset = replace(dataset, split=np.full(len(dataset), "train", "<U10"))
-    dataset.in_split("train")  # raises without it
-    if "validation" in dataset.split:
+    split = dataset.split
+    if split is None:
+        split = np.full(len(dataset), "train", "<U10")
+        dataset = replace(dataset, split=split)
+    dataset.in_split("train")  # raises DataError if it is empty
+    if "validation" in split:
         return dataset, ""
-    rows = np.flatnonzero(dataset.split == "train")
-    train, validation = split_off(dataset, rows, seed)
-    split = dataset.split.astype("<U10")
+    _, validation = split_off(dataset, dataset.rows_of_split("train"), seed)
+    split = split.astype("<U10")
     split[validation] = "validation"
-    told = f"no validation part in this data set: {len(validation):,} images of train are it"
-    if _knows_people(dataset):
+    told = (
+        f"no validation part in this data set: {len(validation):,} images of train are used for it"
+    )
+    if dataset.subjects is not None:
         n = len(set(dataset.subjects[validation].tolist()))
         told += f", all those of {n} {'person' if n == 1 else 'people'}"
     return replace(dataset, split=split), told
 
 
 def split_off(dataset: FaceDataset, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(nine tenths, a tenth) of these rows: other people where subjects are known."""
-    by_subject = _knows_people(dataset)
-    most = len(np.unique(dataset.subjects[rows])) if by_subject else len(rows)
-    return fold_of(dataset, rows, max(min(_N_SPLIT_OFF, most), 2), seed, 0, by_subject)
+    """(nine tenths, one tenth) of these rows; if subjects are known, none is in both."""
+    subjects = dataset.subjects
+    most = len(rows) if subjects is None else len(np.unique(subjects[rows]))
+    n_folds = max(min(_N_SPLIT_OFF, most), 2)
+    return fold_of(dataset, rows, n_folds, seed, 0, by_subject=subjects is not None)
 
 
 def fold_of(
-    dataset: FaceDataset, rows: np.ndarray, n: int, seed: int, which: int, by_subject: bool
+    dataset: FaceDataset, rows: np.ndarray, n_folds: int, seed: int, fold: int, by_subject: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of these rows (those of all but one fold, those of the which-th of n folds)."""
+    """(training rows, validation rows) of one of n_folds folds of these rows."""
     if by_subject:
-        subjects, labels = dataset.subjects[rows], dataset.labels[rows]
-        if dataset.has_label is not None:
-            labels = np.where(dataset.has_label[rows], labels, -1)
-        fold = subject_folds(subjects, labels, n, seed)[which]
-        check_split(subjects, fold)
+        subjects, labels = subjects_and_labels(dataset)
+        subjects, labels = subjects[rows], None if labels is None else labels[rows]
+        sides = subject_folds(subjects, labels, n_folds, seed)[fold]
+        check_split(subjects, sides)
     else:
-        fold = random_folds(len(rows), n, seed)[which]
-    return rows[fold.train], rows[fold.validation]
-
-
-def _knows_people(dataset: FaceDataset) -> bool:
-    return dataset.subjects is not None
+        sides = random_folds(len(rows), n_folds, seed)[fold]
+    return rows[sides.train], rows[sides.validation]

@@ -1,8 +1,8 @@
-"""The faces of a sweep's trials: what each one trains on, chooses its epoch on, is measured on.
+"""The images of a sweep's trials: a training, a validation and a test part for each trial.
 
-Three parts that share no image. By subject, they share no person either: the test part is a fold,
-the validation part are other people inside the fold's training part, so that whatever is chosen
-(an epoch, a temperature) is chosen without a look at those who are measured on.
+The parts share no image. With folds by subject they share no person either. The test part is one
+side of a fold, and the validation part is taken from the other side: what is chosen on it (an
+epoch, a temperature) is chosen without looking at the test part.
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ from ferdata.training_faces import fold_of, split_off
 from ferdata.warp import resize_images
 
 PROTOCOLS = ("own-split", "subject", "random")
-_DECIDING = ("augment", "batches", "dataset", "folds", "mixing", "training_faces")
-_DECIDING += ("trial_faces", "warp")
-"""The modules that stand between a data set and what a network sees."""
+_HASHED_MODULES = "augment batches dataset folds mixing training_faces trial_faces warp".split()
+"""The modules that turn a data set into the batches that a network sees; see `TrialFaces.key`."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Images to score on: uint8 (n, size_px, size_px), labels int64 (n,), targets float32 (n, K) or
-    None where the labels say it all."""
+    """Images to measure a network on: uint8 (n, size_px, size_px), labels int64 (n,), targets
+    float32 (n, K), or None if the loss is computed from the labels."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -41,7 +40,7 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class TrialParts:
-    """batches to train on; validation to choose on; test to report, None where there is none."""
+    """batches to train on, validation to choose on, and test to report; test may be None."""
 
     batches: Batches
     validation: HeldOut
@@ -50,21 +49,21 @@ class TrialParts:
 
 @dataclass(frozen=True, eq=False)
 class TrialFaces:
-    """A data set and the way it is divided; `parts` gives a trial its faces.
+    """A data set and how it is divided; `parts` returns the images of one trial.
 
-    dataset   with labels, soft labels for trials with a teacher, subjects for protocol "subject"
-    targets   what the hard part of a loss is measured against: "labels", or "distribution", the
-              data set's targets. Only rows with a label of their own are scored on
-    protocol  "own-split"  the data set's splits. Without a split "validation" a tenth of "train",
-                           other people where subjects are known, stands in for it; a split "test"
-                           is measured on where there is one
-              "subject"    n_folds folds by subject; nobody stands in two parts
-              "random"     n_folds random folds, the validation part is random too: people stand in
-                           all parts, which is the paper's other way and says little of strangers
-    n_folds, seed  of the folds, which have nothing to do with a trial's own seed. The validation
-                   part is about as large as a test part
+    dataset   must have labels; soft labels for trials with a teacher, subjects for "subject"
+    targets   what the loss compares with, besides a teacher: "labels", or "distribution", the data
+              set's targets. Unlabelled images are never in the validation or test part
+    protocol  "own-split"  the data set's splits. If there is no split "validation", a tenth of
+                           "train" is used, no subject being in both if subjects are known
+              "subject"    n_folds folds by subject; no subject is in two parts
+              "random"     n_folds random folds, and a random validation part. People are in all
+                           parts, so the scores say little about other people; the paper reports
+                           such scores too
+    n_folds, seed  of the folds; a trial has another seed of its own. The validation part is about
+                   as large as a test part
 
-    It travels to worker processes. Raises DataError where the data set cannot be divided so,
+    It is sent to worker processes. Raises DataError if the data set cannot be divided in this way,
     ValueError for settings out of range.
     """
 
@@ -88,13 +87,11 @@ class TrialFaces:
         if self.targets == "distribution" and self.dataset.targets is None:
             raise DataError("targets='distribution': this dataset has no distribution")
         if self.protocol == "own-split":
-            self.dataset.in_split("train")  # raises without it
-        elif self.protocol == "subject" and self.dataset.subjects is None:
-            raise DataError("no subjects in this data set: only random folds can divide it")
-        self._rows(None if self.protocol == "own-split" else 0)
+            self.dataset.in_split("train")  # raises DataError if it is empty
+        self._rows(None if self.protocol == "own-split" else 0)  # raises if it cannot be divided
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: whoever receives this computes the key of what has arrived."""
+        """Only the fields: the receiver computes `key` again, from the data that has arrived."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
@@ -108,18 +105,18 @@ class TrialFaces:
 
     @cached_property
     def key(self) -> str:
-        """sha256 of all that decides what a trial sees: every array of the data set but ids and
-        rows, the classes, the settings, and the source of the modules that make batches of them."""
+        """sha256 of everything that decides what a trial sees: every array of the data set but ids
+        and rows, the classes, the settings, and the source code of _HASHED_MODULES."""
         n_folds = None if self.protocol == "own-split" else self.n_folds
         settings = (self.targets, self.size_px, self.protocol, n_folds, self.seed, self.classes)
         digest = hashlib.sha256(f"{settings}\n{_code_hash()}\n".encode())
         for f in fields(self.dataset):
             array = getattr(self.dataset, f.name)
             if isinstance(array, np.ndarray) and f.name not in ("ids", "rows"):
-                if array.dtype.kind == "U":  # its width depends on the longest string
+                if array.dtype.kind == "U":  # whose bytes depend on the longest string
                     array = np.frombuffer("\n".join(array.tolist()).encode(), np.uint8)
                 digest.update(f"{f.name} {array.dtype.str} {array.shape}\n".encode())
-                digest.update(np.ascontiguousarray(array))
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def parts(
@@ -136,15 +133,16 @@ class TrialFaces:
         flipped_teacher: bool = False,
         n_threads: int = 1,
     ) -> TrialParts:
-        """A trial's faces.
+        """The images of one trial.
 
         fold          number of the fold to measure on, from 0; None with protocol "own-split"
-        seed          of the order of the images and of their augmentation
+        seed          for the order of the images and their augmentation
         augment_strength  see `Augmentation.of_strength`;  mixup, cutmix: see `Mixing`
-        with_teacher  batches carry soft labels; flipped_teacher: those of the mirror image where
-                      an image is mirrored
-        The same arguments give the same faces, whatever n_threads.
-        Raises DataError for a fold that there is not, a missing teacher, or an empty part.
+        with_teacher  whether the batches have soft labels
+        flipped_teacher   mirrored images get the teacher's soft labels for mirror images
+        n_threads     see `Batches`; the result does not depend on it
+
+        Raises DataError for a fold that does not exist, a missing teacher, or an empty part.
         """
         if with_teacher and not self.has_teacher:
             raise DataError("a trial with a teacher needs soft labels; this data set has none")
@@ -164,8 +162,9 @@ class TrialFaces:
             targets=self.targets,
             n_threads=n_threads,
         )
-        measured_on = None if test is None else self._held_out(test)
-        return TrialParts(batches, self._held_out(validation), measured_on)
+        return TrialParts(
+            batches, self._held_out(validation), None if test is None else self._held_out(test)
+        )
 
     def _rows(self, fold: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Row numbers of the training, validation and test part."""
@@ -175,25 +174,24 @@ class TrialFaces:
         if self.protocol == "own-split":
             if fold is not None:
                 raise DataError(f"fold {fold}: the data set's own split has no folds")
-            train = np.flatnonzero((dataset.split == "train") & usable)
-            validation = np.flatnonzero((dataset.split == "validation") & labelled)
-            test = np.flatnonzero((dataset.split == "test") & labelled)
-            if "validation" not in dataset.split:
+            train, validation, test = map(dataset.rows_of_split, ("train", "validation", "test"))
+            train, test = train[usable[train]], test[labelled[test]]
+            if not len(validation):
                 train, validation = split_off(dataset, train, self.seed)
             return train, validation[labelled[validation]], test if len(test) else None
         if fold is None or not 0 <= fold < self.n_folds:
             raise DataError(f"fold {fold}: expected 0 to {self.n_folds - 1}")
         by_subject = self.protocol == "subject"
         rows = np.flatnonzero(usable)
-        around, test = fold_of(dataset, rows, self.n_folds, self.seed, fold, by_subject)
+        rest, test = fold_of(dataset, rows, self.n_folds, self.seed, fold, by_subject)
         n_inner, seed = max(self.n_folds - 1, 2), self.seed + 1 + fold
-        train, validation = fold_of(dataset, around, n_inner, seed, 0, by_subject)
+        train, validation = fold_of(dataset, rest, n_inner, seed, 0, by_subject)
         return train, validation[labelled[validation]], test[labelled[test]]
 
     def _held_out(self, rows: np.ndarray) -> HeldOut:
-        if not len(rows):
-            raise DataError("no labelled images in a part that is to be scored on")
         faces = self.dataset.select(rows)
+        if not len(faces) or faces.labels is None:
+            raise DataError("no labelled images in the validation or test part")
         images = faces.images
         if images.shape[1:] != (self.size_px, self.size_px):
             images = resize_images(images, self.size_px)
@@ -205,13 +203,15 @@ class TrialFaces:
 def with_soft_labels_of_train(
     dataset: FaceDataset, values: np.ndarray, flipped: np.ndarray | None = None
 ) -> FaceDataset:
-    """The data set with soft labels for the rows of its split "train" alone, for "own-split".
+    """The data set with soft labels for its split "train" only, for protocol "own-split".
 
-    values: float32 (n of them, K), in the order of `dataset.in_split("train")`; flipped: as values,
-    for the mirror images. A teacher need not answer for rows that are never trained on; theirs are
-    0, and never read. Raises DataError for another number of rows.
+    values   float32 (n, K), in the order of `dataset.in_split("train")`
+    flipped  the same for the mirror images
+
+    The soft labels of the other splits are set to 0; they are never read. Raises DataError for
+    another number of rows.
     """
-    rows = np.flatnonzero(dataset.split == "train")
+    rows = dataset.rows_of_split("train")
 
     def spread(given: np.ndarray) -> np.ndarray:
         if len(given) != len(rows):
@@ -225,7 +225,7 @@ def with_soft_labels_of_train(
 
 def _code_hash() -> str:
     here, digest = Path(__file__).resolve().parent, hashlib.sha256()
-    for name in _DECIDING:
+    for name in _HASHED_MODULES:
         content = (here / f"{name}.py").read_bytes()
         digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)

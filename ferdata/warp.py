@@ -1,19 +1,20 @@
 """Bilinear affine warp of uint8 images: resizing and augmentation in one interpolation.
 
-Output pixel (i, j) of image n takes the value of the source at
+Output pixel (i, j) of image n has the value of the source image at
 
     y = a[n,0,0]*i + a[n,0,1]*j + a[n,0,2],    x = a[n,1,0]*i + a[n,1,1]*j + a[n,1,2]        (1)
 
-in index coordinates: pixel (r, c) has its centre at y = r, x = c. Outside, the edge pixel repeats:
-y is clamped to [0, H-1], x to [0, W-1]. With r = floor(y), fy = y - r, c = floor(x), fx = x - c
+where pixel (r, c) of the source has its centre at y = r, x = c. Outside the image its edge pixels
+repeat: y is clamped to [0, H-1], x to [0, W-1]. With r = floor(y), fy = y - r, c = floor(x),
+fx = x - c
 
     top    = s[r, c]   + fx * (s[r, c+1]   - s[r, c])
     bottom = s[r+1, c] + fx * (s[r+1, c+1] - s[r+1, c])
     value  = floor(top + fy * (bottom - top) + 0.5)            halves round up               (2)
 
-computed in float32, by loops that Numba compiles (`ferdata.jit`); without Numba the same function
-is computed by SciPy in float64, some forty times slower, and a value that lies on
-the border of rounding may then differ by one.
+computed in float32 by loops that Numba compiles (`ferdata.jit`). Without Numba, SciPy computes the
+same in float64, some forty times slower; pixels that are about halfway between two whole numbers
+may then differ by one.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from ferdata.errors import DataError
 from ferdata.jit import compiled
 
-# Larger entries could overflow float32 inside the kernel, and NaN would escape the clamping.
+# Larger entries could overflow float32 inside the kernel. NaN, which the clamping would not catch,
+# is not within this limit either.
 _MAX_ENTRY = 1e9
 
 Kernel = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
@@ -43,13 +44,14 @@ def warp_images(
     n_threads: int = 1,
     pool: Executor | None = None,
 ) -> np.ndarray:
-    """Equations (1) and (2): uint8 (B, size_px, size_px).
+    """B warped images by equations (1) and (2): uint8 (B, size_px, size_px).
 
     images     uint8 (N, H, W)
     matrices   float (B, 2, 3), finite: output (i, j, 1) -> source (y, x)
-    which      int   (B,): the image each matrix takes; None: image b for matrix b (B = N)
-    n_threads  parts to work on at once; the result does not depend on it
-    pool       threads to use, for callers of many small batches; None: made for this call
+    which      int   (B,): the image that each matrix warps; None: image b for matrix b (B = N)
+    n_threads  the work is divided into so many parts; the result does not depend on it
+    pool       the threads to use; None: threads started for this call. Callers with many small
+               batches save time with a pool of their own
 
     Raises DataError for other shapes or dtypes.
     """
@@ -72,9 +74,9 @@ def warp_images(
 
 
 def resize_matrix(height_px: int, width_px: int, size_px: int) -> np.ndarray:
-    """float64 (2, 3): the matrix of (1) that resizes (height_px, width_px) to size_px squared.
+    """The matrix of (1) that resizes (height_px, width_px) to size_px squared: float64 (2, 3).
 
-    Half-pixel centres: output index i is the point i + 0.5, so y = (i + 0.5) * H / size - 0.5.
+    Pixel i covers i to i + 1, its centre is at i + 0.5: so y = (i + 0.5) * H / size - 0.5.
     """
     sy, sx = height_px / size_px, width_px / size_px
     return np.array([[sy, 0.0, 0.5 * sy - 0.5], [0.0, sx, 0.5 * sx - 0.5]])
@@ -83,11 +85,11 @@ def resize_matrix(height_px: int, width_px: int, size_px: int) -> np.ndarray:
 def resize_images(
     images: np.ndarray, size_px: int, progress: Callable[[int, int], None] | None = None
 ) -> np.ndarray:
-    """uint8 (N, size_px, size_px) from uint8 (N, H, W).
+    """Images uint8 (N, H, W) resized to uint8 (N, size_px, size_px).
 
-    Enlarging is bilinear, by `warp_images`. If either side shrinks, plain interpolation would skip
-    pixels, so scikit-image's resize (order 1, edge mode, Gaussian anti-aliasing with a sigma of
-    (factor - 1) / 2 pixels) does it, image by image. `progress(done, total)` counts images.
+    They are enlarged by `warp_images`. If a side shrinks, bilinear interpolation would skip pixels;
+    then scikit-image's resize is used (order 1, edge mode, Gaussian anti-aliasing with a sigma of
+    (factor - 1) / 2 pixels), image by image. `progress(done, total)` counts these images.
     """
     n, height, width = images.shape
     if (height, width) == (size_px, size_px):
@@ -127,20 +129,17 @@ def _checked(
         raise DataError(f"{len(matrices)} matrices for {len(which)} images")
     if which.size and (which.min() < 0 or which.max() >= len(images)):
         raise DataError(f"which: indices must lie in 0..{len(images) - 1}")
-    plain = ["C_CONTIGUOUS", "ALIGNED"]
-    return images, np.require(matrices, requirements=plain), np.require(which, np.int64, plain)
+    return images, np.require(matrices, None, ["C", "A"]), np.require(which, np.int64, ["C", "A"])
 
 
 @lru_cache(maxsize=1)
 def _kernel() -> Kernel:
-    """The compiled kernel, or SciPy's where Numba fails. Made when first needed."""
-
-    def signature(numba: Any) -> Any:
-        kinds = ((numba.uint8, 3), (numba.int64, 1), (numba.float64, 3))
-        inputs = [numba.types.Array(kind, n_axes, "C", readonly=True) for kind, n_axes in kinds]
-        return numba.void(*inputs, numba.uint8[:, :, ::1])
-
-    return compiled(warp_loops, signature, warp_scipy)
+    """The compiled kernel, or SciPy's if Numba fails. Made when first needed."""
+    types = (  # True: read-only arrays are accepted too
+        "void(Array(uint8, 3, 'C', True), Array(int64, 1, 'C', True), "
+        "Array(float64, 3, 'C', True), uint8[:, :, ::1])"
+    )
+    return compiled(warp_loops, types, warp_scipy)
 
 
 def warp_loops(
@@ -148,10 +147,11 @@ def warp_loops(
 ) -> None:
     """Equations (1) and (2) as loops that LLVM turns into vector code.
 
-    The four neighbours of every source pixel are first packed into one 32-bit word, so that an
-    output pixel costs one load, at any angle. Edges are resolved in that table, and the
-    coordinates are clamped, so no inner loop has a branch. A row takes three loops: the look-up
-    alone cannot be vectorised, and kept apart it does not hold back the arithmetic.
+    First, every source pixel and its neighbours to the right, below, and below right are packed
+    into one 32-bit word of a table, so that an output pixel needs one load, at any angle. The table
+    handles the edges, and the coordinates are clamped, so no inner loop has a branch. A row of the
+    output takes three loops: the table look-up cannot be vectorised, the loops before and after
+    it can.
     """
     height, width = images.shape[1], images.shape[2]
     size = out.shape[1]
@@ -201,7 +201,7 @@ def warp_loops(
 def warp_scipy(
     images: np.ndarray, which: np.ndarray, matrices: np.ndarray, out: np.ndarray
 ) -> None:
-    """Equations (1) and (2) by SciPy in float64: the fallback and the tests' second opinion."""
+    """Equations (1) and (2) by SciPy in float64: the fallback, and the reference in tests."""
     from scipy.ndimage import affine_transform
 
     for b in range(len(out)):

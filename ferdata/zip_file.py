@@ -1,4 +1,4 @@
-"""A zip from a stranger: its directory is bounded before it is read. Nothing is ever extracted."""
+"""Open zip files from untrusted sources: huge directories are refused, nothing goes to disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import zipfile
 from typing import BinaryIO
 
 MAX_DIRECTORY_BYTES = 1 << 20
-"""Names and places of the members; each takes 46 bytes and a name, and twenty times that in
+"""The directory lists the members: 46 bytes and a name each, which take twenty times as much
 memory."""
 
 _END, _END_BYTES = b"PK\x05\x06", 22
@@ -17,10 +17,11 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def open_zip(raw: BinaryIO) -> zipfile.ZipFile:
-    """The archive in an open file, its directory read and no member.
+    """The archive in an open file. Its directory is read, but no member.
 
-    Raises zipfile.BadZipFile for what is none, a directory of more than MAX_DIRECTORY_BYTES, and
-    for members packed otherwise than by deflation (the others take memory as they please).
+    Raises zipfile.BadZipFile if it is not a zip file, if its directory is larger than
+    MAX_DIRECTORY_BYTES, or if a member is compressed by any method but deflation (the memory that
+    other methods take is not bounded).
     """
     n_bytes = _directory_bytes(raw)
     if n_bytes > MAX_DIRECTORY_BYTES:
@@ -34,13 +35,13 @@ def open_zip(raw: BinaryIO) -> zipfile.ZipFile:
             archive.close()
             raise zipfile.BadZipFile(
                 f"{member.filename[:40]!r} is packed by method {member.compress_type}; expected "
-                "plain or deflated"
+                "stored or deflated"
             )
     return archive
 
 
 def _directory_bytes(raw: BinaryIO) -> int:
-    """What the archive's end says, found where zipfile finds it."""
+    """The size of the directory according to the archive's end record, found as zipfile does."""
     before = _LOCATOR_64_BYTES + _END_64_BYTES
     size = raw.seek(0, 2)
     start = raw.seek(max(size - _MAX_COMMENT_BYTES - _END_BYTES - before, 0))
@@ -49,12 +50,12 @@ def _directory_bytes(raw: BinaryIO) -> int:
     if not (at >= 0 and tail[at:].startswith(_END) and tail.endswith(b"\0\0")):
         at = tail.rfind(_END)
     if at < 0:
-        raise zipfile.BadZipFile("no zip file: it has no end of a directory")
+        raise zipfile.BadZipFile("not a zip file: it has no end-of-directory record")
     locator = tail[max(at - _LOCATOR_64_BYTES, 0) : at]
     if not locator.startswith(_LOCATOR_64):
         return int.from_bytes(tail[at + 12 : at + 16], "little")
     end_64 = at - before
     place = int.from_bytes(locator[8:16], "little")
     if end_64 < 0 or place != start + end_64 or tail[end_64 : end_64 + 4] != _END_64:
-        raise zipfile.BadZipFile("the end of its directory is not where it says")
+        raise zipfile.BadZipFile("its end-of-directory record is not where it should be")
     return int.from_bytes(tail[end_64 + 40 : end_64 + 48], "little")

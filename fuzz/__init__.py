@@ -1,8 +1,8 @@
-"""Fuzzing of every reader of files: `python -m fuzz --help`.
+"""Fuzzing of every function that reads files: `python -m fuzz --help`.
 
-readers.py   what is read, the errors that it may raise, and good files to begin with
-engine.py    one reader's run: coverage-guided where atheris is installed, else mutations
-mutation.py  damaged copies of good files, from a seed
-corpus/      small files for each reader: good ones (`--make-corpus` writes them) and, called
-             found-*, those that once were too much for a reader
+readers.py   the readers, the errors that they may raise, and good files to start from
+engine.py    fuzzes one reader: guided by coverage if atheris is installed, else by mutations
+mutation.py  damaged copies of good files, the same for the same seed
+corpus/      small files for each reader: good ones, which `--make-corpus` writes, and found-*,
+             files that once made a reader fail
 """

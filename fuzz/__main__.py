@@ -1,14 +1,14 @@
-"""Fuzz the readers of files.
+"""Fuzz the functions that read files.
 
-    pip install atheris                        # guided by coverage; without it: plain mutations
-    python -m fuzz --seconds 60                all readers, a minute in all
-    python -m fuzz --runs 1000000              all readers, so many inputs in all
-    python -m fuzz --reader photo --seconds 600
-    python -m fuzz --replay FILE --reader photo   one input, with its traceback
+    pip install atheris                           optional: inputs guided by coverage
+    python -m fuzz --seconds 60                   all readers, for a minute in total
+    python -m fuzz --runs 1000000                 all readers, a million inputs in total
+    python -m fuzz --reader photo --seconds 600   one reader
+    python -m fuzz --replay FILE --reader photo   one input, with the traceback of its error
 
-A finding's input is kept in fuzz/findings/READER/; mend the reader, then move the file to
-fuzz/corpus/READER/, where tests/test_fuzz.py reads it from then on.  Exit status: 0 nothing found,
-1 findings.
+An input that makes a reader fail is a finding and is kept in fuzz/findings/READER/. Repair the
+reader, then move the file to fuzz/corpus/READER/; from then on tests/test_fuzz.py reads it. Exit
+status: 0 if nothing was found, 1 if there are findings, 2 for wrong options.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CORPUS, FINDINGS = HERE / "corpus", HERE / "findings"
 
-# What is instrumented; compiled kernels cannot be.
+# Modules that atheris instruments to measure coverage; compiled kernels cannot be instrumented.
 INCLUDED = ["tinycnn", "ferdata", "zipfile", "gzip", "tomllib", "PIL"]
 EXCLUDED = ["tinycnn.kernels", "ferdata.warp", "ferdata.cascade"]
 
@@ -35,18 +35,47 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--seconds", type=float, default=0, help="in all; start-up comes on top")
-    parser.add_argument("--runs", type=int, default=0, metavar="N", help="inputs in all")
-    parser.add_argument("--reader", action="append", metavar="NAME", help="default: all of them")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=0,
+        metavar="S",
+        help="time for all readers together, without start-up (default: 60, or no limit with "
+        "--runs)",
+    )
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of inputs for all readers together (default: no limit)",
+    )
+    parser.add_argument(
+        "--reader",
+        action="append",
+        metavar="NAME",
+        help="fuzz this reader, one of fuzz/readers.py; can be repeated (default: all readers)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the random inputs (default: %(default)s)",
+    )
     parser.add_argument(
         "--engine",
         choices=("auto", "atheris", "mutation"),
         default="auto",
-        help="auto: atheris where it is installed (default)",
+        help="atheris: guided by coverage; mutation: random damage to good files; auto: atheris if "
+        "it is installed (default: auto)",
     )
-    parser.add_argument("--replay", type=Path, metavar="FILE", help="read this one input, no more")
-    parser.add_argument("--make-corpus", action="store_true", help="write the good files anew")
+    parser.add_argument(
+        "--replay", type=Path, metavar="FILE", help="only read this one input with the reader"
+    )
+    parser.add_argument(
+        "--make-corpus", action="store_true", help="only write the good files of the corpus again"
+    )
     return parser
 
 
@@ -58,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
 
     unknown = [name for name in args.reader or [] if name not in READERS]
     if unknown:
-        print(f"no reader {unknown[0]!r}; there are {', '.join(READERS)}", file=sys.stderr)
+        print(f"no reader {unknown[0]!r}: expected some of {', '.join(READERS)}", file=sys.stderr)
         return 2
     names = args.reader or list(READERS)
     if args.make_corpus or args.replay:
@@ -88,8 +117,8 @@ def main(argv: list[str] | None = None) -> int:
             guided,
         )
         n_all, n_found = n_all + done.n_inputs, n_found + bool(done.finding)
-        said = f"FOUND: {done.kept_as}" if done.finding else "nothing found"
-        print(f"{name:18} {done.n_inputs:9,} inputs {done.seconds:6.1f} s  {said}", flush=True)
+        result = f"FOUND: {done.kept_as}" if done.finding else "nothing found"
+        print(f"{name:18} {done.n_inputs:9,} inputs {done.seconds:6.1f} s  {result}", flush=True)
         if done.finding:
             print(done.finding, flush=True)
     seconds = time.monotonic() - began
@@ -98,7 +127,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _import_readers(engine: str) -> bool:
-    """Import what is fuzzed, instrumented where atheris is there; whether it is."""
+    """Import all that is fuzzed, instrumented by atheris if that is wanted and installed.
+
+    Returns whether it is instrumented.
+    """
     if engine != "mutation":
         try:
             import atheris
@@ -126,7 +158,7 @@ def _import_all() -> None:
 
 
 def _write_corpus(folder: Path, seeds: dict[str, bytes]) -> None:
-    """The good files anew; what was found stays."""
+    """Replace the good files; keep the found-* files."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         if not old.name.startswith("found-"):

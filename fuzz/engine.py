@@ -1,8 +1,9 @@
-"""One reader's run, in a process of its own.
+"""Fuzzes one reader, in a process of its own.
 
-A finding is an input on which the reader raises something else than its documented errors, an
-error that takes more than a line, more than MAX_SECONDS or more than MAX_BYTES beyond what the
-process had.
+A finding is an input that makes the reader
+- raise another error than those it documents, or one whose message is not a single line,
+- take more than MAX_SECONDS, or
+- use more than MAX_BYTES of memory above what the process had before.
 """
 
 from __future__ import annotations
@@ -29,12 +30,17 @@ MAX_MESSAGE = 5000  # characters
 
 
 class Finding(Exception):
-    """What an input did to a reader, where that is no exception of its own."""
+    """A finding that is no exception of the reader itself; the message says what happened."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """n_inputs that were read; finding: how the run ended, "" if as it should; the input's file."""
+    """The result of a run.
+
+    n_inputs, seconds  how many inputs were read, and in which time
+    finding            the output of the process that failed, "" if nothing was found
+    kept_as            file of the input that was found
+    """
 
     n_inputs: int
     seconds: float
@@ -43,27 +49,28 @@ class Outcome:
 
 
 def check(reader: Reader, data: bytes) -> None:
-    """Read one input; what this raises is a finding."""
+    """Read one input.  Every exception from here is a finding."""
     try:
         reader.read(data)
     except reader.errors as error:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, MemoryError):
-                raise Finding(f"more than {MAX_BYTES:,} bytes of memory wanted") from error
+                raise Finding(f"needs more than {MAX_BYTES:,} bytes of memory") from error
             cause = cause.__cause__ or cause.__context__
         text = str(error)
         if not text or "\n" in text or len(text) > MAX_MESSAGE:
-            raise Finding(f"no message of one line: {text[:200]!r}") from error
+            raise Finding(f"the message is not a single line: {text[:200]!r}") from error
 
 
 def run(
     name: str, corpus: Path, findings: Path, n_inputs: int, seconds: float, seed: int, guided: bool
 ) -> Outcome:
-    """Fuzz the reader `name` until one of the limits; the first finding ends it.
+    """Fuzz the reader `name` until a limit is reached or something is found.
 
-    corpus: its files.  findings: where the input of a finding goes.  n_inputs, seconds: 0 is no
-    limit.  guided: by coverage; atheris must then be imported already, and the readers with it.
+    corpus             folder of its files;  findings: folder for inputs that are found
+    n_inputs, seconds  limits; 0: no limit
+    guided             by coverage; atheris must have instrumented the readers then
     """
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_memory_disk()) as work:
         log, began = Path(work) / "log", time.monotonic()
@@ -106,9 +113,9 @@ def _outcome(name: str, work: Path, findings: Path, status: int, seconds: float)
     if os.WIFSIGNALED(status):
         ended = signal.Signals(os.WTERMSIG(status)).name
         text += (
-            f"\nended by {ended}, the signal of an input of more than {MAX_SECONDS} s"
-            * (ended == "SIGALRM")
-            or f"\nended by {ended}"
+            f"\nended by SIGALRM: an input took more than {MAX_SECONDS} s"
+            if ended == "SIGALRM"
+            else f"\nended by {ended}"
         )
     return Outcome(n_inputs, seconds, text[-6000:], kept_as)
 
@@ -121,7 +128,7 @@ def _child(
     reader = READERS[name](place)
     (work / "new").mkdir()
     seeds = [path.read_bytes() for path in sorted(corpus.iterdir())] if corpus.is_dir() else []
-    for data in seeds:  # what is imported late and cached counts as the process's own memory
+    for data in seeds:  # late imports and caches are then part of the memory before
         check(reader, data)
     limit = _address_space() + MAX_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -144,15 +151,15 @@ def _run_guided(
     options = {
         "runs": n_inputs or -1,
         "max_total_time": int(seconds),
-        "seed": seed + 1,  # 0 is a random one
+        "seed": seed + 1,  # atheris takes 0 for a random seed
         "timeout": MAX_SECONDS,
-        "rss_limit_mb": 0,  # the limit of the address space holds it
+        "rss_limit_mb": 0,  # no limit: that of the address space is enough
         "max_len": MAX_INPUT_BYTES,
         "print_final_stats": 1,
         "artifact_prefix": f"{work}/artifact-",
     }
-    words = [f"-{key}={value}" for key, value in options.items()]
-    places = [str(work / "new"), *([str(corpus)] if corpus.is_dir() else [])]
+    arguments = [f"-{key}={value}" for key, value in options.items()]
+    folders = [str(work / "new")] + ([str(corpus)] if corpus.is_dir() else [])
 
     def check_and_keep(data: bytes) -> None:
         try:
@@ -161,7 +168,7 @@ def _run_guided(
             (work / "current").write_bytes(data)
             raise
 
-    atheris.Setup(["fuzz", *words, *places], check_and_keep)
+    atheris.Setup(["fuzz", *arguments, *folders], check_and_keep)
     atheris.Fuzz()  # ends the process
 
 

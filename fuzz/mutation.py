@@ -1,4 +1,4 @@
-"""Damaged copies of good files, from a seed."""
+"""Damaged copies of good files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = ["bit", "byte", "cut", "part", "insert", "double", "u32", "u64", "varint
 
 
 def varint(value: int) -> bytes:
-    """A whole number as protobuf writes it."""
+    """A whole number, encoded as in protobuf."""
     out = b""
     while value > 127:
         out, value = out + bytes([value % 128 + 128]), value // 128
@@ -19,13 +19,19 @@ def varint(value: int) -> bytes:
 
 
 def mutated(good: bytes, rng: np.random.Generator) -> bytes:
-    """good with one or a few of: bits flipped, bytes set, the end or a part cut off, bytes put in
-    or doubled, a length field's worth of bytes replaced by a hostile number, or by hostile text."""
+    """A copy of `good` with one to five random damages, each of one of KINDS.
+
+    bit     a flipped bit;  byte: a random byte
+    cut     the end is missing;  part: a part is missing
+    insert  random bytes are inserted;  double: a part is repeated
+    u32, u64, varint  some bytes are replaced by a number of HOSTILE, as a wrong length field
+    text    some bytes are replaced by a text of HOSTILE_TEXTS
+    """
     content = bytearray(good)
     for _ in range(rng.choice([1, 1, 1, 2, 5])):
         if not content:
             break
-        # headers stand at the beginning and at the end of many formats
+        # prefer both ends of the file: there many formats have their headers
         edge = int(rng.choice([12, 100, 1000, len(content)]))
         at = int(rng.integers(0, min(edge, len(content))))
         at = at if rng.integers(2) else len(content) - 1 - at

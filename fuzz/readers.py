@@ -1,14 +1,14 @@
-"""Every reader of files from elsewhere: how to call it, what it may raise, good files.
+"""The readers: every function that reads files of other people, its errors, and good inputs.
 
-A reader's input is a file's content, or the part of one that is worth damaging: where a checksum
-would refuse all but the good file, the part is sealed anew, or the checksum is left out.
+A reader's input is the content of a file, or only the part of a file that is worth damaging. Where
+a checksum would refuse every damaged file, the checksum is computed again for the damaged part, or
+it is left out.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gzip
-import importlib.util
 import io
 import json
 import sys
@@ -16,19 +16,21 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tinycnn.network import Network
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
 @dataclass(frozen=True)
 class Reader:
-    """read(data) reads an input; what it raises beside `errors` is a finding.  seeds: name ->
-    good input."""
+    """read(data) reads an input and may raise `errors`; anything else is a finding.  seeds():
+    name -> good input."""
 
     read: Callable[[bytes], object]
     errors: tuple[type[BaseException], ...]
@@ -36,13 +38,15 @@ class Reader:
 
 
 READERS: dict[str, Callable[[Path], Reader]] = {}
-"""name -> what makes the reader, given a folder of its own to put files in."""
+"""name -> function that makes the reader, given a folder for its files."""
 
 SHARES: dict[str, float] = {}
-"""name -> of the inputs of a whole run; slow readers have less."""
+"""name -> weight that decides its part of the inputs; slow readers have a small one."""
 
 
 def reader(share: float) -> Callable[[Callable[[Path], Reader]], Callable[[Path], Reader]]:
+    """A decorator: adds a function to READERS, under its own name."""
+
     def listed(make: Callable[[Path], Reader]) -> Callable[[Path], Reader]:
         READERS[make.__name__], SHARES[make.__name__] = make, share
         return make
@@ -64,7 +68,7 @@ def _written(folder: Path, name: str, read: Callable[[Path], object]) -> Callabl
 # ---- models ----------------------------------------------------------------------------------
 
 
-def _small_network() -> Any:
+def _small_network() -> Network:
     from tinycnn import Conv2D, Dense, Dropout, Flatten, InputSpec, MaxPool2D, Network, ReLU
 
     layers = [Conv2D(2, 3, stride=2), ReLU(), MaxPool2D(2), Flatten(), Dropout(0.5), Dense(2)]
@@ -76,7 +80,7 @@ def _small_network() -> Any:
 
 @reader(share=1)
 def safetensors(folder: Path) -> Reader:
-    """A model file, byte for byte."""
+    """A model file."""
     import tinycnn
     from tinycnn.formats.safetensors import ModelFileError, to_bytes
 
@@ -93,7 +97,7 @@ def safetensors(folder: Path) -> Reader:
 
 @reader(share=1)
 def model_description(folder: Path) -> Reader:
-    """The JSON that describes a model file's network, without its checksum."""
+    """The JSON in a model file that describes the network, without a checksum."""
     import safetensors.numpy
 
     import tinycnn
@@ -117,14 +121,14 @@ def model_description(folder: Path) -> Reader:
 
 @reader(share=0.5)
 def checkpoint_state(folder: Path) -> Reader:
-    """The JSON in a checkpoint with which training goes on."""
+    """The JSON in a checkpoint that a resumed training needs."""
     from tinycnn import Adam, checkpoint
     from tinycnn.formats.safetensors import to_bytes
 
     network, optimizer = _small_network(), Adam(1e-3)
     path = checkpoint.path_in(folder)
     record = {"epoch": 0, "train_loss": 1.5, "val_loss": None, "is_best": True}
-    good = {
+    good: dict[str, Any] = {
         "configuration": {"loss": "CrossEntropy()"},
         "records": [record, {**record, "epoch": 1, "is_best": False}],
         "dropout_generator": network.dropout_generator.bit_generator.state,
@@ -143,7 +147,7 @@ def checkpoint_state(folder: Path) -> Reader:
 
 
 class _Anything:
-    """A checksum that always fits."""
+    """Stands in for a checksum and is equal to every checksum."""
 
     def __ne__(self, other: object) -> bool:
         return False
@@ -151,13 +155,13 @@ class _Anything:
 
 @reader(share=1)
 def tf_checkpoint(folder: Path) -> Reader:
-    """A TensorFlow index beside good data, whatever its checksums."""
+    """The index file of a TensorFlow checkpoint, with good data and without checksums."""
     from tinycnn.formats import leveldb_table, tf_checkpoint
     from tinycnn.models import microexpnet
 
     prefix = folder / "model"
     with open(folder / "model.data-00000-of-00001", "wb") as data_file:
-        data_file.truncate(300_000)  # zeros, more than the seeds' tensors take
+        data_file.truncate(300_000)  # zeros, more than the tensors of the seeds need
 
     def read(path: Path) -> None:
         tensors = tf_checkpoint.list_tensors(prefix)
@@ -167,15 +171,11 @@ def tf_checkpoint(folder: Path) -> Reader:
         tf_checkpoint.load_network(prefix, variant="v", backend="numpy")
 
     def read_unchecked(path: Path) -> None:
-        modules = (leveldb_table, tf_checkpoint)
-        checks = [module.masked_crc32c for module in modules]
-        try:
-            for module in modules:
-                module.masked_crc32c = lambda data: _Anything()
+        with (
+            mock.patch.object(leveldb_table, "masked_crc32c", lambda data: _Anything()),
+            mock.patch.object(tf_checkpoint, "masked_crc32c", lambda data: _Anything()),
+        ):
             read(path)
-        finally:
-            for module, check in zip(modules, checks):
-                module.masked_crc32c = check
 
     def seeds() -> dict[str, bytes]:
         network = microexpnet("v", "XXS", backend="numpy")
@@ -191,7 +191,7 @@ def tf_checkpoint(folder: Path) -> Reader:
 
 
 def _tf_index(shapes: dict[str, tuple[int, ...]]) -> bytes:
-    """An index of float32 tensors, one block, checksums 0.  leveldb_table.py has the layout."""
+    """An index of float32 tensors, in one block, with checksums 0; see leveldb_table.py."""
     from fuzz.mutation import varint
 
     def message(*fields: tuple[int, int | bytes]) -> bytes:
@@ -211,7 +211,8 @@ def _tf_index(shapes: dict[str, tuple[int, ...]]) -> bytes:
 
     pairs, offset = [(b"", message((1, 1)))], 0
     for name in sorted(shapes):
-        shape = message(*((2, message((1, n))) for n in shapes[name]))
+        dimensions = [(2, message((1, n))) for n in shapes[name]]
+        shape = message(*dimensions)
         n_bytes = 4 * int(np.prod(shapes[name]))
         pairs.append((name.encode(), message((1, 1), (2, shape), (4, offset), (5, n_bytes))))
         offset += n_bytes
@@ -225,9 +226,9 @@ def _tf_index(shapes: dict[str, tuple[int, ...]]) -> bytes:
 # ---- teachers, packed data sets, caches ------------------------------------------------------
 
 
-def _npy(array: Any) -> bytes:
+def _npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.save(file, np.asarray(array), allow_pickle=False)
+    np.save(file, array, allow_pickle=False)
     return file.getvalue()
 
 
@@ -239,13 +240,17 @@ def _zip(members: dict[str, bytes]) -> bytes:
     return file.getvalue()
 
 
-def _npz(arrays: dict[str, Any]) -> bytes:
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     return _zip({f"{name}.npy": _npy(array) for name, array in arrays.items()})
 
 
-def _one_array(folder: Path, arrays: dict[str, Any], read: Callable[[Path], object]) -> Any:
-    """(reader of an .npz in which one array's file is the input behind its first byte, which says
-    which; its seeds)."""
+def _one_array(
+    folder: Path, arrays: dict[str, np.ndarray], read: Callable[[Path], object]
+) -> tuple[Callable[[bytes], object], dict[str, bytes]]:
+    """A reader of an .npz with one damaged array, and its seeds.
+
+    The first byte of the input chooses the array, the rest is the content of its .npy file.
+    """
     names, path = sorted(arrays), folder / "some.npz"
     members = {f"{name}.npy": _npy(arrays[name]) for name in names}
 
@@ -267,34 +272,31 @@ TEACHER = {
 
 @reader(share=1.5)
 def teacher_npz(folder: Path) -> Reader:
-    """A teacher's .npz, byte for byte."""
+    """A teacher's .npz."""
     import ferdata
-    from ferdata.errors import DataError
 
     read = _written(folder, "teacher.npz", ferdata.load_soft_labels)
-    return Reader(read, (DataError,), lambda: {"rows": _npz(TEACHER)})
+    return Reader(read, (ferdata.DataError,), lambda: {"rows": _npz(TEACHER)})
 
 
 @reader(share=0.4)
 def teacher_arrays(folder: Path) -> Reader:
-    """One array in a teacher's .npz."""
+    """One array of a teacher's .npz."""
     import ferdata
-    from ferdata.errors import DataError
 
     read, seeds = _one_array(folder, TEACHER, ferdata.load_soft_labels)
-    return Reader(read, (DataError,), lambda: seeds)
+    return Reader(read, (ferdata.DataError,), lambda: seeds)
 
 
 @reader(share=3)
 def teacher_csv(folder: Path) -> Reader:
     """A teacher's .csv."""
     import ferdata
-    from ferdata.errors import DataError
 
     hashes = "".join(f"{'0123456789abcdef' * 4},{k / 4},{1 - k / 4}\n" for k in (1, 1))
     return Reader(
         _written(folder, "teacher.csv", ferdata.load_soft_labels),
-        (DataError,),
+        (ferdata.DataError,),
         lambda: {
             "rows": b"# logits\nrow,anger,happy\n0,1.5,-2\n7,0.25,3e0\n",
             "ids": b'id,crop,"anger",happy\na/1.png,0,0.5,0.5\na/1.png,1,1,0\n',
@@ -322,23 +324,25 @@ PACKED = {
 def packed_arrays(folder: Path) -> Reader:
     """One array of a packed data set."""
     import ferdata
-    from ferdata.errors import DataError
 
     read, seeds = _one_array(folder, PACKED, ferdata.load_packed)
-    return Reader(read, (DataError,), lambda: seeds)
+    return Reader(read, (ferdata.DataError,), lambda: seeds)
 
 
 @reader(share=0.5)
 def cache_entry(folder: Path) -> Reader:
-    """An entry of the cache of parsed files, byte for byte: whatever it is, nothing is raised."""
+    """A file in the cache of parsed data sets: no content may raise an error."""
     from ferdata import cache
 
     kept = {"source_identity": np.array("now"), "images": PACKED["images"]}
 
     def read(data: bytes) -> None:
         with mock.patch.object(cache, "cache_folder", lambda: folder):
-            cache._entry_path("faces", "here").write_bytes(data)
-            arrays = cache.cached_by("faces", "here", lambda: "now", lambda: {"images": None})
+            path = cache._entry_path("faces", "here")
+            assert path is not None
+            path.write_bytes(data)
+            parsed = {"images": np.zeros(0)}
+            arrays = cache.cached_by("faces", "here", lambda: "now", lambda: parsed)
         assert isinstance(arrays, dict)
 
     return Reader(read, (), lambda: {"good": _npz(kept)})
@@ -346,7 +350,7 @@ def cache_entry(folder: Path) -> Reader:
 
 @reader(share=0.4)
 def evaluation_npz(folder: Path) -> Reader:
-    """Images and labels for `tinycnn convert --data`, one array of them."""
+    """One array of the images and labels for `tinycnn convert --data`."""
     from tinycnn.cli.console import CannotError
     from tinycnn.cli.convert import read_data
 
@@ -363,36 +367,44 @@ def _pictures() -> dict[str, bytes]:
     from PIL import Image
 
     grey = Image.fromarray(np.arange(56, dtype=np.uint8).reshape(8, 7) * 4)
-    alike = {"png": "PNG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP", "pgm": "PPM", "jpg": "JPEG"}
-    kept = [(name, grey, kind, {}) for name, kind in alike.items()]
-    kept += [("tif", grey, "TIFF", {}), ("lzw.tif", grey, "TIFF", {"compression": "tiff_lzw"})]
-    kept += [("float.tif", grey.convert("F").point(lambda v: v / 256), "TIFF", {})]
-    kept += [("rgba.png", grey.convert("RGBA"), "PNG", {}), ("p.png", grey.convert("P"), "PNG", {})]
-    kept += [("rgba.webp", grey.convert("RGBA"), "WEBP", {"lossless": True})]
     exif = Image.Exif()
-    exif[0x0112] = 6
-    kept += [("turned.jpg", grey.convert("RGB"), "JPEG", {"exif": exif})]
-    files = {}
-    for name, image, kind, options in kept:
+    exif[0x0112] = 6  # orientation: rotated by 90 degrees
+
+    def content(image: Image.Image, kind: str, **options: Any) -> bytes:
         file = io.BytesIO()
         image.save(file, kind, **options)
-        files[name] = file.getvalue()
-    return files
+        return file.getvalue()
+
+    return {
+        "png": content(grey, "PNG"),
+        "gif": content(grey, "GIF"),
+        "bmp": content(grey, "BMP"),
+        "webp": content(grey, "WEBP"),
+        "pgm": content(grey, "PPM"),
+        "jpg": content(grey, "JPEG"),
+        "tif": content(grey, "TIFF"),
+        "lzw.tif": content(grey, "TIFF", compression="tiff_lzw"),
+        "float.tif": content(grey.convert("F").point(lambda v: v / 256), "TIFF"),
+        "rgba.png": content(grey.convert("RGBA"), "PNG"),
+        "p.png": content(grey.convert("P"), "PNG"),
+        "rgba.webp": content(grey.convert("RGBA"), "WEBP", lossless=True),
+        "turned.jpg": content(grey.convert("RGB"), "JPEG", exif=exif),
+    }
 
 
 @reader(share=0.4)
 def photo(folder: Path) -> Reader:
-    """A picture of a data set, or a photo."""
+    """A picture."""
     import ferdata
-    from ferdata.errors import DataError
 
     read = _written(folder, "photo", ferdata.read_photo)
-    return Reader(read, (DataError,), _pictures)
+    return Reader(read, (ferdata.DataError,), _pictures)
 
 
 @reader(share=0.4)
 def image_argument(folder: Path) -> Reader:
-    """IMAGE on the command line of tinycnn: a picture, or behind a first byte of 0 a .npy file."""
+    """IMAGE on the command line of tinycnn: an .npy file if the first byte of the input is 0, else
+    a picture; the rest of the input is its content."""
     from tinycnn import InputSpec
     from tinycnn.cli.console import CannotError
     from tinycnn.cli.image_argument import read_image
@@ -415,6 +427,7 @@ def image_argument(folder: Path) -> Reader:
 
 
 def _packings(name: str, text: str) -> dict[str, bytes]:
+    """The text as a file, in a .gz and in a .zip."""
     return {
         "csv": text.encode(),
         "gz": gzip.compress(text.encode(), mtime=0),
@@ -424,7 +437,7 @@ def _packings(name: str, text: str) -> dict[str, bytes]:
 
 @reader(share=0.25)
 def fer2013_csv(folder: Path) -> Reader:
-    """fer2013.csv, plain or packed."""
+    """fer2013.csv, also compressed."""
     from ferdata.errors import DataError
     from ferdata.sources.fer2013 import load_fer2013
 
@@ -436,7 +449,7 @@ def fer2013_csv(folder: Path) -> Reader:
 
 @reader(share=2)
 def votes_csv(folder: Path) -> Reader:
-    """FER+'s fer2013new.csv, plain or packed."""
+    """FER+'s fer2013new.csv, also compressed."""
     from ferdata.errors import DataError
     from ferdata.labels import FERPLUS10
     from ferdata.sources.ferplus import load_votes
@@ -449,7 +462,7 @@ def votes_csv(folder: Path) -> Reader:
 
 @reader(share=2.5)
 def manifest(folder: Path) -> Reader:
-    """A csv that lists images; beside the folder of images lies one that it must not reach."""
+    """A CSV list of images; an image outside of its folder must not be reached."""
     from ferdata.errors import DataError
     from ferdata.sources.manifest import list_files
 
@@ -477,7 +490,7 @@ def manifest(folder: Path) -> Reader:
 
 @reader(share=0.7)
 def raf_db_list(folder: Path) -> Reader:
-    """RAF-DB's list of labels beside its images."""
+    """RAF-DB's list of labels, next to its images."""
     from ferdata.errors import DataError
     from ferdata.sources.raf_db import list_files
 
@@ -492,13 +505,12 @@ def raf_db_list(folder: Path) -> Reader:
 
 @reader(share=2.5)
 def recognised_file(folder: Path) -> Reader:
-    """A file of which nothing is known."""
+    """A file of unknown kind."""
     import ferdata
-    from ferdata.errors import DataError
 
     return Reader(
         _written(folder, "unknown", ferdata.recognise),
-        (DataError,),
+        (ferdata.DataError,),
         lambda: {
             "manifest": b"\xef\xbb\xbfpath,label\na.png,happy\n",
             "zip": _zip({"fer2013.csv": b"emotion,pixels,Usage\n"}),
@@ -511,7 +523,7 @@ def recognised_file(folder: Path) -> Reader:
 
 @reader(share=0.2)
 def sweep_result(folder: Path) -> Reader:
-    """A trial's result, and the tables that are made of it."""
+    """The result of a trial, and the tables made from it."""
     from dataclasses import asdict
 
     from tinycnn import sweep
@@ -519,8 +531,8 @@ def sweep_result(folder: Path) -> Reader:
 
     kept, trial = sweep.SweepFolder(folder), Trial()
     scores = {"accuracy": 0.5, "loss": 1.25, "predicted": [0, 1]}
-    good = {"name": "one", "trial": asdict(trial), "validation": scores, "test": None}
-    good |= {"best_epoch": 1, "n_parameters": 65000, "seconds": 2.5}
+    good: dict[str, Any] = {"name": "one", "trial": asdict(trial), "validation": scores}
+    good |= {"test": None, "best_epoch": 1, "n_parameters": 65000, "seconds": 2.5}
 
     def read(data: bytes) -> None:
         kept.result_path("one").write_bytes(data)
@@ -533,18 +545,12 @@ def sweep_result(folder: Path) -> Reader:
     return Reader(read, errors, lambda: {"good": json.dumps(good).encode()})
 
 
-def _example(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"fuzzed_{name}", EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
-
-
 @reader(share=0.05)
 def run_config(folder: Path) -> Reader:
-    """The config.json with which a run is resumed."""
-    student = _example("train_student")
+    """The config.json of a run that is resumed."""
+    with mock.patch.object(sys, "path", [str(EXAMPLES), *sys.path]):
+        import train_student as student
+
     words = ["--resume", "--out", str(folder)]
     read = _written(folder, "config.json", lambda path: student.parse(words))
     options = {"epochs": 3, "recipe": "fer", "seed": 0, "temperature": None, "augment": None}
@@ -555,12 +561,24 @@ def run_config(folder: Path) -> Reader:
 
 @reader(share=0.05)
 def sweep_toml(folder: Path) -> Reader:
-    """A sweep's --config, to its trials."""
-    example = _example("sweep")
-    faces = SimpleNamespace(protocol="own-split", has_teacher=True)
+    """The --config of a sweep, and the trials made from it."""
+    import ferdata
+
+    with mock.patch.object(sys, "path", [str(EXAMPLES), *sys.path]):
+        import sweep as example
+    dataset = ferdata.FaceDataset(
+        images=PACKED["images"],
+        ids=PACKED["ids"],
+        label_space=ferdata.LabelSpace("mine", ("anger", "happy")),
+        labels=PACKED["labels"],
+        soft_labels=PACKED["targets"],
+        split=np.array(["train", "validation"]),
+    )
+    faces = ferdata.TrialFaces(dataset)
 
     def read(path: Path) -> None:
-        example.make_trials(*example.parse(["--config", str(path)]), faces)
+        options, tables = example.parse(["--config", str(path)])
+        example.make_trials(options, tables, faces)
 
     good = b'out = "mine"\nsize = ["XS", 20]\nepochs = 3\n[[trial]]\nloss = "none"\n'
     read_written = _written(folder, "sweep.toml", read)

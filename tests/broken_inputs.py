@@ -505,7 +505,7 @@ BROKEN = [
         r"teacher.npz: no readable .npz file \(ids.npy is not Unicode text\)",
     ),
     Broken(
-        "teacher array twice", teacher(npz_twice()), read_teacher, r"npz: .*logits stands in it tw"
+        "teacher array twice", teacher(npz_twice()), read_teacher, r"npz: .*logits is in it twice"
     ),
     Broken(
         "teacher header that does not end",
@@ -578,7 +578,7 @@ BROKEN = [
         "packed has_label by another name",
         file("faces.npz", packed(("has_label",), haslabel=np.array([True, True, False]))),
         read_packed,
-        r"faces.npz: .*'haslabel.npy' in it is not known",
+        r"faces.npz: .*unknown array 'haslabel.npy'",
     ),
     Broken("packed cut", file("faces.npz", packed()[:-30]), read_packed, r"faces.npz: no readable"),
     # photos

@@ -419,10 +419,16 @@ def kill(job: Job, n_kills: int, rng: random.Random) -> tuple[int, int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=100, metavar="N", help="(default: 100)")
-    parser.add_argument("--seed", type=int, default=None, metavar="N", help="(default: the time)")
+    parser.add_argument(
+        "--kills", type=int, default=100, metavar="N", help="number of kills (default: 100)"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="seed of their moments (default: from the clock)"
+    )
     names = [kind.__name__.lower() for kind in SHARES]
-    parser.add_argument("--only", choices=names, action="append", help="these jobs alone")
+    parser.add_argument(
+        "--only", choices=names, action="append", help="only this job; can be repeated"
+    )
     args = parser.parse_args()
     seed = int(time.time()) if args.seed is None else args.seed
     print(f"seed {seed}", flush=True)
@@ -439,12 +445,12 @@ def main() -> int:
             except Exception as error:
                 traceback.print_exc()
                 again = f"--seed {seed} --kills {args.kills}"
-                print(f"{name}: {error or type(error).__name__}\nagain: {again} --only {name}")
+                print(f"{name}: {error or type(error).__name__}\nrepeat: {again} --only {name}")
                 return 1
             n_kills, n_within = n_kills + n, n_within + within
             compared = f", {ends} runs to the same bits" if ends else ""
             seconds = time.monotonic() - started
-            print(f"{name}: {n} kills, {within} in a write{compared} ({seconds:.0f} s)", flush=True)
+            print(f"{name}: {n} kills, {within} mid-write{compared} ({seconds:.0f} s)", flush=True)
     print(f"{n_kills} kills, {n_within} while a file was half written: nothing broken or lost")
     return 0
 

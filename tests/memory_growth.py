@@ -118,8 +118,16 @@ def stream(share: float, n_threads: int) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--share", type=float, default=1.0, metavar="X", help="(default: 1)")
-    parser.add_argument("--threads", type=int, default=2, metavar="N", help="(default: 2)")
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="share of the steps, predictions and images, up to 1 (default: 1)",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=2, metavar="N", help="threads of the networks (default: 2)"
+    )
     args = parser.parse_args()
     if not Path("/proc/self/status").exists():
         sys.exit("error: needs /proc/self/status, as Linux has it")

@@ -407,7 +407,7 @@ NO_ARRAYS = {
         *("ferdata.refuse_shared_subjects", "ferdata.load_rendered_teacher"),
         *("ferdata.TrainingFaces", "ferdata.with_validation"),
         *(f"ferdata.FaceDataset.{n}" for n in ("in_split", "labelled", "to_label_space")),
-        *("ferdata.FaceDataset.content_hash",),
+        *("ferdata.FaceDataset.content_hash", "ferdata.FaceDataset.rows_of_split"),
     ],
     "names": [
         *("ferdata.LabelSpace", "ferdata.LabelSpace.index", "ferdata.label_map"),
@@ -420,6 +420,7 @@ NO_ARRAYS = {
         *(f"ferdata.Diagnosis.{name}" for name in ("as_html", "as_json", "as_text")),
     ],
     "arrays that were checked": [
+        "tinycnn.formats.onnx.Graph",
         *("tinycnn.losses.LossInputs", "ferdata.Mixing"),
         *("tinycnn.losses.batch_mean", "tinycnn.losses.plain_array"),
     ],

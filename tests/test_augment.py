@@ -1,4 +1,4 @@
-"""Augmentations do what their names say: checked with turns and shifts that move whole pixels."""
+"""Augmentation: checked with rotations and shifts that move pixels exactly."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Batches depend only on seed and epoch, and keep all data of an image together."""
+"""Batches depend only on seed and epoch; images, targets and soft labels stay in step."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from ferdata.warp import resize_images
 
 
 def faces(n=23, size=12, **changes):
-    """Every pixel of image i is i.  No warp changes that, so each image shows its number."""
+    """All pixels of image i are i. No warp changes that, so an image shows its own number."""
     parts = dict(
         images=np.arange(n, dtype=np.uint8)[:, None, None] * np.ones((1, size, size), np.uint8),
         ids=np.array([str(i) for i in range(n)], dtype=np.str_),
@@ -179,7 +179,7 @@ def test_unsuitable_data_is_refused():
         Batches(faces(labels=None))
     part = faces(has_label=np.arange(23) > 1)
     with pytest.raises(
-        DataError, match=r"2 of 23 images have no label .* use dataset.labelled\(\)"
+        DataError, match=r"2 of 23 images have no label; use dataset.labelled\(\) to leave them out"
     ):
         Batches(part)
     assert Batches(part, targets="distribution").n_images == 23

@@ -14,8 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks is
 
 from benchmarks import __main__ as program  # noqa: E402
 from benchmarks import (  # noqa: E402
-    against,
-    comparison,
+    engine_comparison,
     isa,
     kernel_lines,
     measures,
@@ -25,6 +24,7 @@ from benchmarks import (  # noqa: E402
     roofline,
     startup,
     table,
+    version_comparison,
 )
 from benchmarks.layouts import dense_rows_to_chw, dense_rows_to_hwc  # noqa: E402
 from benchmarks.peers import ENGINES  # noqa: E402
@@ -77,7 +77,10 @@ def test_ratio_is_the_fastest_peers_time_by_ours():
     # round by round: 8/2, 8/4, 8/3
     assert row["paired_ratio"] == pytest.approx([(2 + 8 / 3) / 2, 8 / 3, (8 / 3 + 4) / 2])
     assert row["peers"]["torch"] == {
-        **{"best_s": 6, "q1_s": 7.5, "median_s": 9, "q3_s": 10.5},
+        "best_s": 6,
+        "q1_s": 7.5,
+        "median_s": 9,
+        "q3_s": 10.5,
         "error": 2e-6,
     }
 
@@ -131,11 +134,11 @@ def test_report_names_what_was_left_out_and_whether_the_machine_was_quiet():
 
 
 def test_a_peer_that_disagrees_is_not_timed():
-    field = comparison.Field([], Path(), 1)
-    field.judge("jax", "forward", 1, 2e-4)
-    field.judge("torch", "forward", 1, 2e-5)
-    assert "2.0e-04" in field.left_out["jax", "forward", 1]
-    assert ("torch", "forward", 1) not in field.left_out
+    group = engine_comparison.EngineGroup([], Path(), 1)
+    group.note_error("jax", "forward", 1, 2e-4)
+    group.note_error("torch", "forward", 1, 2e-5)
+    assert "2.0e-04" in group.left_out["jax", "forward", 1]
+    assert ("torch", "forward", 1) not in group.left_out
 
 
 def test_rows_of_the_dense_layer_follow_the_layout():
@@ -246,7 +249,7 @@ def test_images_of_the_problem_are_far_from_ties(seeded):
 @pytest.mark.parametrize("layer", ["conv1", "conv2", "dense1"])
 def test_ties_are_detected_in_every_layer(seeded, layer):
     weights = {name: w.copy() for name, w in seeded.weights.items()}
-    weights[f"{layer}.w"][..., 0] = 0  # one filter whose every output is its bias
+    weights[f"{layer}.w"][..., 0] = 0  # one filter that always returns its bias
     weights[f"{layer}.b"][0] = 1 if layer != "dense1" else 0
     assert (problem.tie_distance(weights, seeded.x[:2]) == 0).all()
 
@@ -254,11 +257,13 @@ def test_ties_are_detected_in_every_layer(seeded, layer):
 def test_installed_engines_are_compared_and_timed(monkeypatch):
     """The whole comparison, briefly: tinycnn and every engine that is installed here."""
     monkeypatch.delenv("TINYCNN_SHARED", raising=False)
-    monkeypatch.setattr(comparison, "thread_counts", lambda: [1])
-    effort = comparison.Effort(n_rounds=2, turn_s=1e-4, row_s=60)
-    found = comparison.compare(effort, ["tinycnn", "litert"])
+    monkeypatch.setattr(engine_comparison, "thread_counts", lambda: [1])
+    effort = engine_comparison.Effort(n_rounds=2, turn_s=1e-4, row_s=60)
+    found = engine_comparison.compare(effort, ["tinycnn", "litert"])
     assert [(row["task"], row["batch"], row["threads"]) for row in found["rows"]] == [
-        *(("forward", 1, 1), ("forward", 64, 1), ("train", 64, 1))
+        ("forward", 1, 1),
+        ("forward", 64, 1),
+        ("train", 64, 1),
     ]
     for row in found["rows"]:
         assert row["ours_s"] > 0, row["left_out"]
@@ -274,10 +279,12 @@ def test_installed_engines_are_compared_and_timed(monkeypatch):
 
 def test_start_up_time_counts_from_the_start_of_the_process(monkeypatch, tmp_path, seeded):
     seeded.save(tmp_path / "problem.npz")
-    command = ("numpy", tmp_path / "problem.npz", str(tmp_path / "cache"), 1, ("numpy",))
-    rows = [startup._row("Python and numpy", *command)]
-    rows.append(startup._row("ours", "tinycnn numpy", *command[1:4], ("tinycnn",)))
-    rows.append(startup._row("absent", "litert", *command[1:4], ("ai-edge-litert",)))
+    path, cache = tmp_path / "problem.npz", str(tmp_path / "cache")
+    rows = [
+        startup._row("Python and numpy", "numpy", path, cache, 1, ("numpy",)),
+        startup._row("ours", "tinycnn numpy", path, cache, 1, ("tinycnn",)),
+        startup._row("absent", "litert", path, cache, 1, ("ai-edge-litert",)),
+    ]
     for row in rows[:2]:
         assert 0 < row["import_s"] < row["first_s"] and 0 < row["cpu_s"]
         assert row["peak_bytes"] > 1e7
@@ -288,18 +295,18 @@ def test_start_up_time_counts_from_the_start_of_the_process(monkeypatch, tmp_pat
     assert "ours" in text and "left out: absent: " in text
     real = startup.time.time()
     monkeypatch.setattr(startup.time, "time", lambda: real - 1000)
-    assert startup._run("numpy", *command[1:3])["first_s"] > 1000
+    assert startup._run("numpy", path, cache)["first_s"] > 1000
 
 
 # ---- another vector unit ------------------------------------------------------------------------
 
-ON_X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86 alone")
+ON_X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs x86-64")
 WIDEST = """
 import json
 import llvmlite.binding
 llvmlite.binding.get_host_cpu_features = lambda: {"avx2": True, "avx512f": True}
 from benchmarks import isa
-isa.restrain("avx2")
+isa.restrict("avx2")
 from numba import njit
 from numba.core.registry import cpu_target
 from tinycnn.kernels._jit import TILE
@@ -330,16 +337,16 @@ def test_avx2_restricts_our_kernels():
 @ON_X86
 def test_avx2_restricts_the_engines_and_keeps_other_settings(monkeypatch):
     monkeypatch.setattr(os, "environ", {"XLA_FLAGS": "--mine", "OTHER": "1"})
-    isa.restrain("host")
+    isa.restrict("host")
     assert os.environ == {"XLA_FLAGS": "--mine", "OTHER": "1"} and isa.note("host") == ""
-    isa.restrain("avx2")
+    isa.restrict("avx2")
     assert os.environ["XLA_FLAGS"] == "--mine --xla_cpu_max_isa=AVX2"
     assert os.environ["OTHER"] == "1" and os.environ["ATEN_CPU_CAPABILITY"] == "avx2"
     monkeypatch.setattr(isa, "widest", lambda: "AVX-512")
-    for engine in isa.CANNOT_BE_TOLD:
+    for engine in isa.CANNOT_RESTRICT:
         assert engine in ENGINES and engine in isa.note("avx2")
     monkeypatch.setattr(isa, "widest", lambda: "AVX2")
-    assert "nothing was restrained" in isa.note("avx2")
+    assert "nothing was restricted" in isa.note("avx2")
 
 
 def test_avx2_on_another_processor_is_an_error_of_one_line(capsys, monkeypatch):
@@ -360,6 +367,6 @@ def test_a_version_that_does_not_run_is_an_error_of_one_line(capsys, monkeypatch
     def fails(revision, quick):
         raise WorkerFailed("ImportError: cannot import name 'Distillation'")
 
-    monkeypatch.setattr(against, "run", fails)
+    monkeypatch.setattr(version_comparison, "run", fails)
     assert program.main(["--against", "old"]) == 2
     assert "cannot import name" in capsys.readouterr().err

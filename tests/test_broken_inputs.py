@@ -118,7 +118,7 @@ def test_accepted(case, tmp_path):
 READ = """
 import json, resource, signal, sys, warnings
 sys.path.insert(0, sys.argv[1])
-import broken_inputs, ferdata.opening, mutated_files
+import broken_inputs, ferdata.dataset_loading, mutated_files
 warnings.simplefilter("error")
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
 def check():
@@ -266,7 +266,7 @@ def test_damaged_manifests(tmp_path_factory, changes):
             write(folder / f"a/{i}.png", png())
     path = folder / "faces.csv"
     path.write_bytes(damaged(lines(MANIFEST), changes))
-    files = outcome(lambda p: ferdata.opening.list_files(p, "manifest"), path)
+    files = outcome(lambda p: ferdata.dataset_loading.list_files(p, "manifest"), path)
     if files is not None:
         classes = [files.label_space.classes[i] for i in files.labels]
         found = dict(zip(files.rows.tolist(), zip(files.paths, classes)))

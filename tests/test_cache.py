@@ -104,7 +104,7 @@ def test_damaged_entry_is_rebuilt(parser, folder, damage):
         )
     )
     assert parser.text() == expected and parser.n_runs == 2
-    assert parser.text() == expected and parser.n_runs == 2  # the entry was written again
+    assert parser.text() == expected and parser.n_runs == 2  # and the entry is right again
 
 
 def test_an_unwritable_folder_only_costs_time(parser, tmp_path, monkeypatch):
@@ -158,12 +158,12 @@ def test_the_environment_names_the_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "ferdata"
     monkeypatch.setenv("HOME", "/home/someone")
-    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")  # relative: to be ignored
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")  # must be ignored, by its specification
     assert str(cache_folder()) == "/home/someone/.cache/ferdata"
 
 
 def claiming(shape, content=b""):
-    """An entry whose array header states this shape, followed by this content."""
+    """An entry with an array that claims a shape, followed by this content."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "|u1", "fortran_order": False, "shape": shape}

@@ -144,7 +144,7 @@ def run_with_winners(operations, case, x, w, b, dtype=np.float32, wanted=1):
     memory = Guarded(dtype)
     rows, columns = case.axes
     OH, OW = rows.n_out, columns.n_out
-    n_u, n_scratch = kernels.winograd_sizes(record(case, OH, OW))
+    n_u, n_scratch = kernels.winograd_sizes(record(case, OH, OW), np.dtype(dtype).itemsize)
     U, scratch = memory.wanted(n_u), memory.wanted(n_scratch)
     x, w, b = (memory.given(t) for t in (x, w, b))
     if operations is kernels:
@@ -197,6 +197,18 @@ DEEP = [
 def test_error_against_the_direct_convolution_in_float64(case):
     x, w, b = tensors(case)
     assert error(run(kernels, case, x, w, b), direct(case, x, w, b)) < ALLOWANCE
+
+
+@WITH_VECTORS
+@pytest.mark.parametrize("case", SHALLOW + DEEP, ids=str)
+def test_in_float64_it_is_the_direct_convolution_to_rounding(case):
+    """The network never takes it in float64, where the gradient checks run.  This shows that what
+    they check of the direct convolution holds for Winograd's."""
+    x, w, b = (tensor.astype(np.float64) for tensor in tensors(case))
+    y, argmax = run_with_winners(kernels, case, x, w, b, np.float64)
+    expected, expected_argmax = run_with_winners(reference, case, x, w, b, np.float64)
+    assert error(y, expected) < 1e-13
+    np.testing.assert_array_equal(argmax, expected_argmax)
 
 
 @st.composite

@@ -182,7 +182,8 @@ def test_initial_values_and_names():
 def test_it_is_saved_and_loaded(tmp_path):
     network = network_of("between_pictures", "numpy", np.float32)
     tinycnn.save(network, tmp_path / "own.safetensors")
-    loaded = tinycnn.load(tmp_path / "own.safetensors", custom_layers=[ChannelScale])
+    path = tmp_path / "own.safetensors"
+    loaded = tinycnn.load(path, backend="numpy", custom_layers=[ChannelScale])
     assert loaded.layers == network.layers
     x, _, _ = batch_of(network)
     np.testing.assert_array_equal(loaded.forward(x), network.forward(x))
@@ -269,3 +270,28 @@ def test_a_loss_of_the_users_own(backend):
     )
     with pytest.raises(ValueError, match=r"targets\[2\] is 9"):
         network.loss_and_gradients(x, loss, np.array([0, 1, 9, 0, 1, 2]))
+
+
+@BACKENDS
+def test_a_run_with_such_a_layer_resumes_to_the_same_bits(tmp_path, backend):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (20, 5, 4), dtype=np.uint8), rng.integers(0, 4, 20)
+
+    class Twenty:
+        n_batches, n_images = 2, 20
+
+        def __call__(self, epoch):
+            for part in (slice(0, 10), slice(10, 20)):
+                yield images[part], labels[part], None
+
+    def trained(folder, n_epochs, resume=False):
+        folder.mkdir(exist_ok=True)
+        layers = [Conv2D(3, 2), ChannelScale(), Flatten(), Dense(4)]
+        network = Network(layers, InputSpec(5, 4), backend=backend, seed=2)
+        options = dict(loss=CrossEntropy(), optimizer=Adam(1e-2), folder=folder, resume=resume)
+        list(tinycnn.fit(network, Twenty(), n_epochs=n_epochs, **options))
+        return network.parameter_vector
+
+    whole = trained(tmp_path / "whole", 4)
+    trained(tmp_path / "parts", 2)
+    np.testing.assert_array_equal(trained(tmp_path / "parts", 4, resume=True), whole)

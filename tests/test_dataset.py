@@ -1,6 +1,8 @@
-"""FaceDataset checks what it is given and keeps its parts together."""
+"""FaceDataset: its arrays are checked, and stay in step when images are selected."""
 
+import ast
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from ferdata.labels import FER2013, FERPLUS8, MICROEXPNET8, LabelError
 
 
 def faces(n=4, **changes):
-    """n tiny images, image i filled with i, labelled i % 8 in FERPLUS8."""
+    """n tiny images; all pixels of image i are i, its label is i % 8 in FERPLUS8."""
     parts = dict(
         images=np.arange(n, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 3), dtype=np.uint8),
         ids=np.array([f"f{i}" for i in range(n)]),
@@ -33,6 +35,12 @@ def test_public_names_are_sorted_and_lazy():
     assert all(hasattr(ferdata, name) for name in ferdata.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ferdata.nothing
+
+
+def test_type_checkers_see_the_public_names():
+    """The imports under TYPE_CHECKING are those that __getattr__ does."""
+    (block,) = (n for n in ast.parse(Path(ferdata.__file__).read_text()).body if type(n) is ast.If)
+    assert {alias.name: i.module for i in block.body for alias in i.names} == ferdata._MODULE_OF
 
 
 def test_dtypes_and_read_only():
@@ -170,7 +178,7 @@ SOME_NAN[2, 5] = np.nan
         (dict(label_space=None), "labels: given without a label_space"),
         (
             dict(has_label=np.ones(3, bool)),
-            r"has_label: expected 4 bools beside labels, found bool",
+            r"has_label: expected 4 bools, and labels, found bool",
         ),
         (dict(has_label=np.ones(4, bool), labels=None), "no labels"),
         (dict(targets=np.zeros((4, 8), np.float32)), r"targets: row 0 \(id 'f0'\) is no distrib"),

@@ -1,4 +1,4 @@
-"""The compiled face search gives the same results as the one in NumPy."""
+"""The compiled loops of face detection give the same results as the NumPy functions."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_reducing_equals_pillow(k):
 
 @pytest.mark.jit("the windows of twelve pictures take minutes")
 def test_windows_of_areas_at_several_sizes():
-    """Windows of every level near a place; only of the first if too few stages pass there."""
+    """Windows near a point, on every level, unless too few stages are passed on the first."""
     rng = np.random.default_rng(5)
     levels = set()
     for _ in range(12):
@@ -62,10 +62,10 @@ def test_windows_of_areas_at_several_sizes():
         sides = (area[2:] - area[:2])[::-1]
         sizes = np.stack([sides / f for f in (1.2, 0.9, 1.0, 1.44)]).round().astype(np.int64)
         around = np.array([*area.reshape(2, 2).mean(axis=0), rng.choice([-1, 0, 4])])
-        for step_px, hopeless in ((1, 0), (2, 0), (1, 7)):
-            options = (area, sizes, around, step_px, 2, hopeless, *cascade.tables())
+        for step_px, stop_below in ((1, 0), (2, 0), (1, 7)):
+            options = (area, sizes, around, step_px, 2, stop_below, *cascade.tables())
             expected = detect_arrays.windows(picture, *options)
             found = detect_loops.windows(picture, *options)
             assert found.shape == expected.shape and np.allclose(found, expected, rtol=1e-12)
-            levels.add((hopeless, len(set(found[:, 3]))))
+            levels.add((stop_below, len(set(found[:, 3]))))
     assert {(0, 4), (7, 4), (7, 1)} <= levels

@@ -95,9 +95,9 @@ def test_train_student_says_in_one_line_how_to_resume(small, tmp_path, monkeypat
     assert captured.err.endswith(f"{line}\n") and "Traceback" not in captured.err
     assert KINDS[kind] in line and f"'{folder}/" in line
     if kind == "gone":
-        assert line.endswith(f"{folder} is gone: begin another run")
+        assert line.endswith(f"{folder} is gone: start another run")
         return
-    assert line.endswith(f"what is there is whole: go on with --out {folder} --resume")
+    assert line.endswith(f"already written are complete: continue with --out {folder} --resume")
     assert student("--out", folder, "--resume") == 0
     assert_same_run(folder, contents(whole))
     assert untimed_lines(folder) == untimed_lines(whole)
@@ -108,7 +108,7 @@ def test_a_diverged_run_says_in_one_line_what_to_do(small, tmp_path, capsys):
     assert student(*small.options(), *SHORT, "--learning-rate", 1e30, "--out", out) == 2
     line = capsys.readouterr().err.rstrip("\n").split("\n")[-1]
     assert line.startswith("error: the loss is ") and "training diverged in epoch 0" in line
-    assert "begin another run with --learning-rate below 1e+30" in line and str(out) in line
+    assert "start another run with --learning-rate below 1e+30" in line and str(out) in line
 
 
 # ---- a sweep -----------------------------------------------------------------------------------

@@ -172,11 +172,11 @@ def test_unreadable_files_are_listed_and_the_others_checked(folder, faces):
 
 
 def test_a_teacher_by_hashes_of_the_opened_images(folder, tmp_path, monkeypatch):
-    from ferdata import opening
+    from ferdata import dataset_loading
     from ferdata.image_hashes import content_ids
 
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
-    opened = opening.open(folder)
+    opened = dataset_loading.open(folder)
     teacher = teacher_of(opened, tmp_path / "t.npz", hashes=content_ids(opened.images))
     diagnosis = check(folder, teachers=[teacher])
     assert diagnosis.is_clean and diagnosis.teachers[0].covers == "all"
@@ -194,7 +194,7 @@ def test_published_counts_of_an_incomplete_copy(tmp_path, faces):
     for i, subject in enumerate(("KA", "KL", "KM")):
         Image.fromarray(faces.images[i * 8]).save(tmp_path / f"{subject}.NE1.{i + 1}.tiff")
     diagnosis = check(tmp_path)
-    assert diagnosis.specimen.source == "jaffe"
+    assert diagnosis.inspected.source == "jaffe"
     message = found(diagnosis)["unexpected-counts"].message
     assert "images: 3 instead of 213" in message and "subjects: 3 instead of 10" in message
     assert "published" in diagnosis.as_text()

@@ -233,7 +233,16 @@ def test_the_packages_import_no_example_test_or_benchmark(path):
 
 @pytest.mark.parametrize("path", [*TINYCNN, *FERDATA], ids=label)
 def test_only_the_files_below_the_kernels_and_two_of_ferdata_import_numba(path):
-    names = ("_jit", "_simd", "_tile", "_window_max", "_winners", "_winner_lists", "_winograd")
+    names = (
+        "_jit",
+        "_simd",
+        "_tile",
+        "_window_max",
+        "_winners",
+        "_winner_lists",
+        "_winograd",
+        "_shared_counter",
+    )
     allowed = [f"tinycnn/kernels/{name}.py" for name in names]
     allowed += ["ferdata/jit.py", "ferdata/detect_loops.py"]
     for found in imports(path):

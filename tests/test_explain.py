@@ -10,9 +10,10 @@ from PIL import Image
 from small_networks import SMALL_NETWORKS
 
 from tinycnn import CrossEntropy, Dense, Flatten, InputSpec, Network, ReLU, models, reference
-from tinycnn import explain as room
+from tinycnn import explain as explain_package
 from tinycnn.explain import explain, render_page, write_page
 from tinycnn.explain.formulas import CONV2D, DENSE, FLATTEN, LOSS, MAXPOOL2D, RELU, derivation
+from tinycnn.explain.layer_kinds import explained
 from tinycnn.explain.numeric import (
     AGREES,
     DISAGREES,
@@ -30,7 +31,6 @@ from tinycnn.explain.worked import (
     conv2d_weight,
     dense_input,
     dense_weight,
-    worked_sums,
 )
 from tinycnn.layers import Conv2D, Dropout, MaxPool2D
 from tinycnn.testing import check_gradients
@@ -235,7 +235,7 @@ def test_the_same_input_gives_the_same_bytes():
 
 
 def sorted_like(checks, rows):
-    """The checks in the order of the rows that show them."""
+    """The checks in the order of the table rows that show them."""
     named = {f"{c['tensor']}[{','.join(map(str, c['index']))}]": c for c in checks}
     return [named[text(row.find("th"))] for row in rows]
 
@@ -328,8 +328,13 @@ def test_sampled_entries():
 @pytest.mark.parametrize(
     "steepest, loss, step",
     [
-        *((10.0, 1.0, 1e-6), (1.0, 30.0, 1e-5), (1e-2, 1.0, 1e-3), (1e-9, 1.0, 1e-2)),
-        *((0, 1.0, 1e-4), (1e-3, 1e-3, 1e-5), (1.0, 1e-9, 1e-8)),
+        (10.0, 1.0, 1e-6),
+        (1.0, 30.0, 1e-5),
+        (1e-2, 1.0, 1e-3),
+        (1e-9, 1.0, 1e-2),
+        (0, 1.0, 1e-4),
+        (1e-3, 1e-3, 1e-5),
+        (1.0, 1e-9, 1e-8),
     ],
 )
 def test_step_for(steepest, loss, step):
@@ -365,14 +370,14 @@ def test_worked_numbers_equal_the_engines(name):
             continue
         n_layers += 1
         is_conv = isinstance(layer.step.layer, Conv2D)
-        for one in worked_sums(layer):
-            assert one.total == pytest.approx(one.engine, rel=1e-10, abs=1e-13)
+        for one in explained(layer.step.layer).sums(layer):
+            assert one.total == pytest.approx(one.result.value, rel=1e-10, abs=1e-13)
         weight, given = (conv2d_weight, conv2d_input) if is_conv else (dense_weight, dense_input)
         some = np.random.default_rng(0)
         for sum_of, array in ((weight, layer.parameters["w"]), (given, layer.x)):
             for flat in some.permutation(array.size)[:40]:
                 one = sum_of(layer, tuple(int(i) for i in np.unravel_index(flat, array.shape)))
-                assert one.total == pytest.approx(one.engine, rel=1e-10, abs=1e-13)
+                assert one.total == pytest.approx(one.result.value, rel=1e-10, abs=1e-13)
     assert n_layers == sum(isinstance(x, (Conv2D, Dense)) for x in network.layers)
 
 
@@ -397,7 +402,7 @@ def test_the_page_follows_one_value_through_the_layers():
 def test_the_page_marks_the_winners_of_a_pooling():
     network = small("overlapping_pool")
     explanation = explain(network, image_for(network))
-    pool = next(x for x in explanation.trace.layers if x.winners is not None)
+    pool = next(x for x in explanation.trace.layers if x.kept is not None)
     x, c = pool.x[:, :, pool.spot[2]], pool.spot[2]
     root, _ = parsed(explanation)
     (section,) = [s for s in root.iter("section") if s.get("id") == "pool1"]
@@ -410,7 +415,7 @@ def test_the_page_marks_the_winners_of_a_pooling():
         for v, cell in zip(columns, row.iter("td")):
             if "winner" in cell.get("class", "").split():
                 marked.add((h, v))
-    expected = {divmod(int(p), x.shape[1]) for p in pool.winners[:, :, c].ravel()}
+    expected = {divmod(int(p), x.shape[1]) for p in pool.kept[:, :, c].ravel()}
     assert marked and marked <= expected
     shown = {(h, v) for h in range(x.shape[0]) for v in columns}
     assert {p for p in expected if p in shown} >= marked
@@ -499,7 +504,7 @@ def test_the_tables_show_the_embedded_numbers():
             assert share == (f"{100 * n_zeros / size:.0f} %" if n_zeros else "none")
     for worked in tables["worked"]:
         total = [row for row in worked.iter("tr") if row.get("class") == "total"]
-        assert "✓ as the engine" in text(total[0])
+        assert "✓ same as the engine" in text(total[0])
     (sweep,) = tables["sweep"]
     for probe, row in zip(numbers["step_sweep"], sweep.find("tbody").iter("tr")):
         assert value_of(row.find("th")) == probe["step"]
@@ -583,7 +588,7 @@ def test_the_page_is_written_completely_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_text(encoding="utf-8") == render_page(explanation)
     with pytest.raises(OSError):
         write_page(tmp_path / "nowhere" / "page.html", explanation)
-    monkeypatch.setattr(room, "render_page", lambda explanation: 1 / 0)
+    monkeypatch.setattr(explain_package, "render_page", lambda explanation: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_page(tmp_path / "other.html", explanation)
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
@@ -667,8 +672,12 @@ def test_pictures_keep_their_pixels():
 @pytest.mark.parametrize(
     "value, shown",
     [
-        *((0.0, "0"), (1234.5678, "1235"), (-0.00012345, "−0.0001234")),
-        *((1.5e-7, "1.5e−7"), (-123456.0, "−123456"), (2.5e9, "2.5e9")),
+        (0.0, "0"),
+        (1234.5678, "1235"),
+        (-0.00012345, "−0.0001234"),
+        (1.5e-7, "1.5e−7"),
+        (-123456.0, "−123456"),
+        (2.5e9, "2.5e9"),
     ],
 )
 def test_number(value, shown):
@@ -678,8 +687,15 @@ def test_number(value, shown):
 @pytest.mark.parametrize(
     "largest, expected",
     [
-        *((0.0, (0, 0)), (250.0, (0, 0)), (25.0, (0, 1)), (2.5, (0, 2)), (0.25, (0, 3))),
-        *((0.025, (-3, 1)), (0.0022, (-3, 2)), (1.1e-5, (-6, 1)), (3e4, (3, 1))),
+        (0.0, (0, 0)),
+        (250.0, (0, 0)),
+        (25.0, (0, 1)),
+        (2.5, (0, 2)),
+        (0.25, (0, 3)),
+        (0.025, (-3, 1)),
+        (0.0022, (-3, 2)),
+        (1.1e-5, (-6, 1)),
+        (3e4, (3, 1)),
     ],
 )
 def test_common_scale(largest, expected):

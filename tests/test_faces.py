@@ -26,8 +26,8 @@ def shrunk(picture, side):
 
 
 @pytest.mark.parametrize("name, side", [("astronaut", 127), ("astronaut", 160), ("gravel", 160)])
-def test_the_same_windows_pass_as_in_scikit_image(name, side):
-    """scikit-image's search at one size, without grouping, lists the windows that pass.
+def test_windows_that_pass_are_those_of_scikit_image(name, side):
+    """scikit-image's search at a single size, without grouping, returns each window that passes.
 
     At 127 px the astronaut's face fills a window. scikit-image leaves out the largest size, the
     last row and the last column.
@@ -113,13 +113,13 @@ def test_small_and_plain_pictures_have_no_face(shape):
 
 
 def test_a_face_at_the_edge_of_the_frame():
-    tight = ASTRONAUT[78:172, 176:270]  # only the face
+    tight = ASTRONAUT[78:172, 176:270]  # the face fills the picture
     (box,) = find_faces(np.ascontiguousarray(tight)).boxes
     assert abs(box[0] + box[2] / 2 - (NOSE_X - 176)) < 12
 
 
-def test_faces_found_in_fer2013(shared):
-    """A lower bound for the search, and where FER2013's square lies in the box, as measured."""
+def test_as_many_faces_of_fer2013_as_before(shared):
+    """The share of faces found, and where FER2013's crop lies around their boxes."""
     import csv
     import gzip
 
@@ -222,13 +222,13 @@ def test_fer2013_shows_the_square_around_the_box():
         photo = ramp(220, 230, per_y, per_x)
         image = frame_face(photo, [x, y, side, side], "fer2013")
         seen(image, centre - half, centre + half, axis)
-        # A box that is not square is replaced by a square of the same area and centre.
+        # A box that is not square is replaced by a square of the same area.
         same = frame_face(photo, [x + 25, y - 50, side // 2, side * 2], "fer2013")
         assert np.array_equal(same, image)
 
 
-def test_framing_fer2013_is_as_blurred_as_the_training_images():
-    """48x48 pixels are enlarged, so the 84 rows are mixtures of 48 rows, whatever the photo."""
+def test_fer2013_is_as_blurred_as_training():
+    """The image is enlarged from 48x48: its 84 rows mix 48, so its rank is at most 48."""
     fine = np.random.default_rng(0).integers(0, 256, (600, 600), dtype=np.uint8)
     image = frame_face(fine, [5, 5, 590, 590], "fer2013").astype(float)
     assert image.std() < fine.std() / 5  # anti-aliased: the noise of single pixels is averaged

@@ -1,4 +1,4 @@
-"""The command `ferdata`: its exit status, errors of one line, files written whole or not at all."""
+"""The command ferdata: its exit status, errors on one line, complete files or none."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def test_a_packed_data_set_and_teachers(faces, tmp_path, capsys):
         (["check", "{tmp}/empty"], "no data set recognised"),
         (["check", "{tmp}/empty.csv"], "empty.csv"),
         (["check", "{set}", "--source", "nonsense"], "source: expected one of"),
-        (["check", "{set}", "--protocol", "paper"], "protocol: no option of source 'folders'"),
+        (["check", "{set}", "--protocol", "paper"], "protocol: not an option of source 'folders'"),
         (["check", "{set}", "--votes", "v.csv"], "votes: belong to FER2013's csv"),
         (["check", "{set}", "--html", "{tmp}/none/p.html"], "there is no folder"),
         (["check", "{set}", "--html", "{tmp}"], "is a folder; expected a file"),
@@ -145,7 +145,7 @@ def test_pack_with_votes_and_photos_without_a_face(tmp_path, capsys, monkeypatch
     words = ("pack", tmp_path / "fer2013.csv", tmp_path / "x.npz", "--votes")
     assert run(capsys, *words, tmp_path / "votes.csv")[0] == 0
     packed = load_packed(tmp_path / "x.npz")
-    assert packed.classes[packed.labels[0]] == "surprise"  # the csv says happy
+    assert packed.classes[packed.labels[0]] == "surprise"  # from the votes; the csv says happy
 
     root = ck_plus(tmp_path / "CK", {"S005/001": (1, 4), "S010/001": (5, 4)})
     blank = root / "cohn-kanade-images/S005/001/S005_001_00000004.png"
@@ -174,7 +174,7 @@ def test_show(folder, faces, tmp_path, capsys):
     status, out, err = run(capsys, "show", folder, tmp_path / "x.png", "--columns", "2")
     assert status == 0 and err == [] and "from the top, anger 3, contempt 3, " in out
     sheet = np.asarray(Image.open(tmp_path / "x.png"))
-    # eight classes with two rows of 2 images each, except happy with only 2 images
+    # eight classes with two rows of 2 images each, but happy has only 2 readable images
     assert sheet.shape == (8 * 82 - 42 + 7 * 8, 82)
     shown, anger = sheet[:40, :40].astype(float), faces.images[1].astype(float)
     assert np.abs(shown - anger).mean() < 6 < np.abs(shown - anger[:, ::-1]).mean()
@@ -186,7 +186,7 @@ def test_show(folder, faces, tmp_path, capsys):
 def test_pages_escape_names_from_files(faces, tmp_path, capsys):
     nasty = "<script>alert(1)'&\""
     images = faces.images.copy()
-    images[0] = 0  # a blank image is a finding, so the page shows it and all its data
+    images[0] = 0  # a finding: the page shows the image with its id, subject and label
     data = replace(
         faces,
         images=images,

@@ -1,4 +1,4 @@
-"""ferdata's compiled loops if Numba is missing or fails, or if their cache is damaged."""
+"""ferdata without Numba or with one that fails, and with a damaged cache of compiled code."""
 
 import os
 import sys
@@ -19,13 +19,13 @@ COMPILED = pytest.mark.jit("nothing is compiled")
 
 
 def use():
-    """Run the loops of both modules: warped images, and the faces found in a picture."""
+    """The results of both modules with compiled loops: warped images, faces of a picture."""
     return warp.warp_images(IMAGES, MATRICES, 11), detection.detect(CROWD)
 
 
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
-    """As in a new process: nothing compiled, no warning given, an empty cache."""
+    """As in a new process: nothing is compiled, no warning was given, the cache is empty."""
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(jit, "_warned", False)
     monkeypatch.delitem(sys.modules, "ferdata.detect_loops", raising=False)
@@ -84,7 +84,7 @@ def indices(tmp_path):
 
 
 def compiled_anew(monkeypatch):
-    """A list to which the names of functions are added as they are compiled."""
+    """A list that gets the name of each function compiled from now on."""
     from numba.core import compiler
 
     real, names = compiler.CompilerBase.compile_extra, []
@@ -105,7 +105,7 @@ def test_a_damaged_cache_costs_one_compilation(fresh, expected, tmp_path):
     for is_compiled in (True, False, True, False):
         if names:
             names.clear()
-        elif indices(tmp_path):  # the second call compiled nothing; now damage the cache
+        elif indices(tmp_path):  # nothing was compiled the second time; now damage the cache
             (index,) = indices(tmp_path)
             index.write_bytes(index.read_bytes()[:20])
         forget()

@@ -119,7 +119,7 @@ def test_balance_is_close_to_the_best_possible():
 
 
 def test_perfect_balance_is_found():
-    """Twelve people with equal numbers of images: all folds are equal."""
+    """Twelve people with the same labels: every fold gets the same number of each class."""
     subjects = np.repeat(np.arange(12), 6)
     labels = np.tile([0, 0, 1, 1, 1, 2], 12)
     for fold in subject_folds(subjects, labels, 4, seed=3):
@@ -127,7 +127,8 @@ def test_perfect_balance_is_found():
 
 
 def test_a_rare_class_is_spread_too():
-    """Five of 405 images: each fold gets one, although fold sizes hardly depend on them."""
+    """A class with five of 405 images: each fold gets one, although the folds would be equally
+    large without that."""
     subjects = np.concatenate([np.repeat(np.arange(80), 5), np.arange(200, 205)])
     labels = np.concatenate([np.tile([0, 0, 0, 1, 1], 80), np.full(5, 2)])
     for fold in subject_folds(subjects, labels, 5):
@@ -226,7 +227,7 @@ def test_a_split_that_shares_a_subject_is_refused_unless_allowed():
 
 def test_an_image_in_both_parts_is_always_refused():
     data = dataset(["a", "b", "c"])
-    with pytest.raises(DataError, match="1 images stand on both sides; the first is number 1"):
+    with pytest.raises(DataError, match="1 images are on both sides; the first is number 1"):
         split_by(data, Fold(np.array([0, 1]), np.array([1, 2])), shared_subjects=True)
 
 

@@ -116,7 +116,7 @@ def test_error_messages_must_be_one_line():
 
     check(raising(Refusal("short")), b"")
     for message in ("", "two\nlines", "x" * 6000):
-        with pytest.raises(Finding, match="no message of one line"):
+        with pytest.raises(Finding, match="the message is not a single line"):
             check(raising(Refusal(message)), b"")
     with pytest.raises(KeyError):
         check(raising(KeyError("x")), b"")
@@ -131,7 +131,7 @@ def test_mutations_differ_and_come_from_the_seed():
 
 def test_an_unknown_reader(capsys):
     assert main(["--engine", "mutation", "--reader", "none"]) == 2
-    assert "no reader 'none'; there are safetensors, " in capsys.readouterr().err
+    assert "no reader 'none': expected some of safetensors, " in capsys.readouterr().err
 
 
 @ON_LINUX

@@ -1,4 +1,4 @@
-"""Label spaces are mapped by class name, never by position; a lossy map reports what it drops."""
+"""Label spaces are mapped by class name, never by position; a map names what it drops."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_published_orders():
 
 
 def test_every_class_by_hand():
-    # neutral happiness surprise sadness anger disgust fear contempt -> positions in microexpnet8
+    # positions in microexpnet8 of neutral happiness surprise sadness anger disgust fear contempt
     assert label_map(FERPLUS8, MICROEXPNET8).indices == (0, 5, 7, 6, 1, 3, 4, 2)
     assert label_map(FER2013, MICROEXPNET8).indices == (1, 3, 4, 5, 6, 7, 0)
     assert label_map(FER2013, MICROEXPNET8).unfilled == ("contempt",)

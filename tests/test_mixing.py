@@ -1,4 +1,4 @@
-"""Mixup and CutMix: images, targets and soft labels are mixed in the same proportion."""
+"""Mixup and CutMix: images, targets and the teacher's answers are mixed with the same share."""
 
 import math
 
@@ -15,7 +15,7 @@ N, K = 13, 8
 
 
 def batch(height=11, width=7):
-    """Every pixel of image i is 10 * i, its target class is i % K, its soft labels are random."""
+    """All pixels of image i are 10 * i, its target is class i % K, its soft labels are random."""
     images = (
         np.full((N, height, width), 1, np.uint8)
         * (10 * np.arange(N, dtype=np.uint8))[:, None, None]
@@ -25,12 +25,12 @@ def batch(height=11, width=7):
 
 
 def identity(n=N):
-    """Targets that show which images were mixed: each image has its own class."""
+    """Targets in which each image is a class: mixed ones show which images were combined."""
     return np.eye(n, dtype=np.float32)
 
 
 def shares(targets):
-    """For each row: (share of the image itself, its partner), read from targets of `identity`."""
+    """(own share, partner) of each row, from mixed `identity` targets."""
     found = []
     for i, row in enumerate(targets):
         others = np.flatnonzero(np.delete(row, i))
@@ -114,7 +114,7 @@ def test_with_both_each_batch_uses_one_of_them():
 
 
 class Drawn:
-    """A generator that always draws this share, and the next row as partner."""
+    """A random generator that draws this share, and the next row as the partner."""
 
     def __init__(self, share):
         self.share = share
@@ -136,8 +136,8 @@ def test_shares_of_zero_and_one_give_finite_soft_labels(share, shift):
     np.testing.assert_array_equal(teacher, soft[which])
 
 
-def test_probabilities_are_mixed_not_logits():
-    """0.7 of one confident image and 0.3 of another: soft labels and targets are 0.7 and 0.3."""
+def test_a_mean_of_logits_would_say_something_else():
+    """Two confident answers, mixed by 0.7 and 0.3, give probabilities of 0.7 and 0.3."""
     images, targets, soft = (part[:2] for part in batch())
     soft = np.zeros((2, K), np.float32)
     soft[0, 2] = soft[1, 5] = 30

@@ -1,4 +1,4 @@
-"""A packed data set is read back unchanged; other files are refused."""
+"""A packed data set is loaded as it was saved; other files are refused."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def packed(tmp_path):
 @pytest.mark.parametrize(
     "drop, changes, message",
     [
-        (["format"], {}, "no packed data set: `format` is '', expected 'ferdata-faces-1'"),
+        (["format"], {}, "not a packed data set: `format` is '', expected 'ferdata-faces-1'"),
         ([], dict(format=np.array("ferdata-faces-2")), "`format` is 'ferdata-faces-2'"),
         (["images"], {}, "has no `images`"),
         ([], dict(labels=np.arange(6) + 4), "label 8 .* is outside 'ferplus8'"),

@@ -1,4 +1,4 @@
-"""Every kind of picture file gives a defined array, and every broken one a clear error."""
+"""Every kind of picture file is read as documented; every broken one is a clear error."""
 
 import io
 import os
@@ -275,7 +275,7 @@ def test_paths_that_are_not_files(tmp_path):
         read_photo(str(tmp_path / "a\0b.png"))
     loop = tmp_path / "loop.png"
     loop.symlink_to(loop)
-    with pytest.raises(DataError, match="loop.png: cannot be"):
+    with pytest.raises(DataError, match="loop.png: a link that leads in a circle"):
         read_photo(loop)
 
 
@@ -292,7 +292,7 @@ def test_a_pipe_is_refused_without_waiting(tmp_path):
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     thread.join(10)
-    assert answer == [f"{tmp_path / 'pipe.png'}: not a regular file; expected a picture file"]
+    assert answer == [f"{tmp_path / 'pipe.png'}: not a regular file"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
@@ -394,8 +394,9 @@ def test_a_huge_webp_is_refused_before_memory_is_allocated(tmp_path, monkeypatch
         read_photo(path)
 
 
-def test_a_claimed_length_takes_no_memory(tmp_path, save):
-    """A PNG chunk that claims a gigabyte: refused, or read correctly if all pixels came before."""
+def test_a_length_that_is_only_claimed_takes_no_memory(tmp_path, save):
+    """A PNG with a chunk that claims a gigabyte is refused, or read correctly if its pixels are
+    complete."""
     pixels = np.arange(56, dtype=np.uint8).reshape(8, 7)
     path = save(pixels, "a.png")
     content = path.read_bytes()

@@ -1,7 +1,6 @@
 """examples/predict.py: its rows, annotated pictures and exit status."""
 
 import csv
-import importlib.util
 import io
 import json
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_programs import EXAMPLES, load_example
 from PIL import Image
 
 import tinycnn
@@ -20,19 +20,8 @@ from ferdata.photo import read_photo
 from ferdata.preprocess import load_faces
 from tinycnn import models
 
-ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = ROOT / "examples" / "predict.py"
-
-
-def load_program():
-    spec = importlib.util.spec_from_file_location("predict", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["predict"] = module  # dataclasses look up their module there
-    spec.loader.exec_module(module)
-    return module
-
-
-program = load_program()
+ROOT, EXAMPLE = EXAMPLES.parent, EXAMPLES / "predict.py"
+program = load_example("predict")
 CLASSES = models.CLASSES
 
 
@@ -392,7 +381,7 @@ def test_annotated_pictures_only_change_at_the_box_and_label(quick, tmp_path, ca
         frame[31:79, x + 1 : x + 59] = False
         assert changed[frame].all()
         assert not changed[31:79, x + 1 : x + 59].any()  # the inside of the box is not changed
-        assert (picture[frame] == program.FRAME).all()
+        assert (picture[frame] == program.FRAME_COLOUR).all()
         assert changed[:30, x : x + 30].any()  # the label is above it
     assert not changed[81:].any() and photo.read_bytes() == before
     capsys.readouterr()
@@ -405,13 +394,13 @@ def test_labels_stay_in_the_picture():
     for x, y in ((50, 50), (0, 0), (100, 0), (0, 80), (100, 80), (-8, -8), (110, 90)):
         photo = np.full((100, 120), 90, np.uint8)
         faces = Faces(np.zeros((1, 84, 84), np.uint8), np.array([(x, y, 20, 20)]))
-        picture = np.asarray(program.marked(photo, faces, answers))
+        picture = np.asarray(program.annotated(photo, faces, answers))
         assert picture.shape == (100, 120, 3)
         dark = (picture[..., 0] == 0) & (picture[..., 1] < 150)  # black on green, smoothed
         n_dark.add(int(dark.sum()))
     assert len(n_dark) == 1 and n_dark.pop() > 50
     faces = Faces(np.zeros((1, 84, 84), np.uint8), np.array([(0, 0, 120, 100)]))
-    picture = np.asarray(program.marked(photo, faces, answers))  # no room above or below
+    picture = np.asarray(program.annotated(photo, faces, answers))  # no room above or below
     assert ((picture[..., 0] == 0) & (picture[..., 1] < 150)).sum() > 50
 
 

@@ -1,4 +1,4 @@
-"""Photos to one array of faces: the same for any number of workers, cached, errors reported."""
+"""Photos to one array: the same for any number of threads, cached; errors name the photo."""
 
 import os
 import threading
@@ -118,7 +118,7 @@ def test_a_photo_without_a_face_is_named(photos, reads):
     assert np.array_equal(images[4], frame_face(read_grey(photos[4]), [0, 0, 200, 100], "paper"))
     found = frame_photos(photos, framing="paper", cache_key="key").found
     assert np.flatnonzero(~found).tolist() == [4, 9]
-    assert load(photos, None).shape == (12, 84, 84)  # without framing, no face is searched for
+    assert load(photos, None).shape == (12, 84, 84)  # without a framing no face is searched for
 
 
 def test_the_first_bad_photo_is_named_and_nothing_is_kept(photos, cache):
@@ -158,7 +158,7 @@ def test_progress_counts_to_the_end(photos):
     assert len(calls) == 12  # the cache answered
 
 
-# The cache of faces
+# The cache
 
 
 def test_the_second_run_decodes_nothing(photos, reads, cache):

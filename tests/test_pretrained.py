@@ -5,7 +5,6 @@ Also examples/package_pretrained.py, which measures them and writes the numbers 
 
 import configparser
 import hashlib
-import importlib.util
 import json
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_programs import load_example
 
 import ferdata
 import tinycnn
@@ -24,17 +24,7 @@ from tinycnn.models.pretrained import PRETRAINED, load_pretrained
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "tinycnn" / "models" / "weights"
 CARD = WEIGHTS / "MODEL_CARD.md"
-
-
-def load_program():
-    path = ROOT / "examples" / "package_pretrained.py"
-    spec = importlib.util.spec_from_file_location("package_pretrained", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-program = load_program()
+program = load_example("package_pretrained")
 
 
 @pytest.fixture(scope="module")
@@ -192,9 +182,10 @@ def test_packaging_a_run(finished_run, out, files, network, public_test, capsys)
 
 def test_contempt_is_never_predicted_for_labels_without_it():
     logits = np.array([[0, 9, 1.0], [0, 9, 1.0], [2, 1, 0]])
-    truth = program.Truth("", np.zeros(3), np.array([2, 0, 0]), np.ones(3, bool), [2, 0])
-    assert program.share_right(logits, truth, np.array([True, True, False])).startswith("2 | 50.0%")
-    assert program.share_right(logits, truth, np.array([True, False, True])).startswith("2 | 100.0")
+    labels, all_new = np.array([2, 0, 0]), np.ones(3, bool)
+    images = program.LabelledImages("", np.zeros(3), labels, all_new, [2, 0])
+    for which, share in (([True, True, False], "50.0%"), ([True, False, True], "100.0%")):
+        assert program.share_right(logits, images, np.array(which)).startswith(f"2 | {share}")
 
 
 @pytest.mark.parametrize("damage", ["no run", "no config", "bad config", "no card", "no marks"])

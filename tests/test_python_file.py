@@ -164,7 +164,7 @@ def test_a_bad_file_is_reported_in_one_line_and_the_others_are_read(program, tmp
     lines = done.stderr.splitlines()
     assert len(lines) == 3 and all(str(b) in line for b, line in zip(bad, lines))
     assert "damaged PNG" in lines[0] and "No such file" in lines[2]
-    assert "640x480 px; expected one face, cut out as framing 'paper' does, of 84x84" in lines[1]
+    assert "640x480 px; expected one face, cut out with framing 'paper', of 84x84" in lines[1]
 
 
 def test_help(program):
@@ -181,7 +181,7 @@ def test_help(program):
     [
         ("x @ w + b", "x @ w", "differ from the network's by"),
         ("axes=((4, 5, 3)", "axes=((5, 4, 3)", "differ from the network's by"),
-        ("z - z.max(axis=1, keepdims=True)", "z / 2", "probabilities: its logits differ"),
+        ("z - z.max(axis=1, keepdims=True)", "z / 2", "its probabilities differ"),
         ("import zlib", "import zlip", "the program does not run: ModuleNotFoundError"),
         ("base64", "base64", None),
     ],

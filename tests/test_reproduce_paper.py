@@ -2,14 +2,13 @@
 
 import contextlib
 import csv
-import importlib.util
 import io
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from example_programs import load_example
 from source_trees import ck_plus
 from test_train_student import SmallFer2013, one_error_line
 
@@ -17,23 +16,7 @@ import ferdata
 from tinycnn import paper
 from tinycnn.sweep import local
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-
-
-def load_program():
-    sys.path.insert(0, str(EXAMPLES))  # as python does for a program in that folder
-    try:
-        path = EXAMPLES / "reproduce_paper.py"
-        spec = importlib.util.spec_from_file_location("reproduce_paper_example", path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["reproduce_paper_example"] = module
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(EXAMPLES))
-
-
-program = load_program()
+program = load_example("reproduce_paper")
 TOY = ["--sizes", "XXS", "--epochs", "1", "--seeds", "1", "--temperatures", "2,8"]
 TOY += ["--backend", "numpy", "--processes", "1"]
 
@@ -52,7 +35,8 @@ def draw_few(patch, few_faces):
     """Replace the built-in faces by few drawn people, with a teacher that knows the labels."""
     patch.setattr(ferdata, "default_faces", lambda progress=None: few_faces, raising=False)
     patch.setattr(
-        *(ferdata, "load_rendered_teacher"),
+        ferdata,
+        "load_rendered_teacher",
         lambda rows: np.eye(8, dtype=np.float32)[rows.labels] * 4,
         raising=False,
     )
@@ -141,7 +125,7 @@ def test_a_second_run_trains_nothing_and_needs_no_matplotlib(done, built_in, cap
     assert "no figures" in (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_folds_by_subject_share_nobody_and_random_ones_do(built_in, no_training, tmp_path):
+def test_folds_by_subject_share_no_person_and_random_folds_do(built_in, no_training, tmp_path):
     assert run(*TOY, "--folds", 3, "--budget", "none", "--out", tmp_path) == 130
     plan, sources = no_training["plan"], no_training["sources"]
     assert plan.splits == tuple(sources) == ("subject", "random") and plan.n_folds == 3
@@ -226,8 +210,8 @@ def test_the_plan_of_a_budget_is_kept_until_the_options_change(
     [
         (["--budget", "soon"], "--budget: budget is 'soon'; expected minutes, hours"),
         (["--sizes", "XXS,L"], "--sizes L: expected some of M, S, XS, XXS"),
-        (["--folds", "11"], "--folds 11: there are 10"),
-        (["--votes", "v.csv"], "--votes goes with --data"),
+        (["--folds", "11"], "--folds 11: expected at most 10"),
+        (["--votes", "v.csv"], "--votes and --targets need --data"),
         (["--data", "nowhere"], "nowhere"),
         (["--temperatures", "2,hot"], "expected numbers between commas"),
         (["--temperatures", "0"], "temperature"),

@@ -4,6 +4,8 @@ import json
 import os
 import struct
 import tracemalloc
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from tinycnn import Dense, Dropout, Flatten, InputSpec, Network
 from tinycnn.formats import safetensors as model_file
 from tinycnn.formats.safetensors import ModelFileError
 from tinycnn.ground import atomic_file
+from tinycnn.layers import Layer, UnknownLayerError
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -55,7 +58,7 @@ def without_checksum(content):
 
 
 UNCHECKED = without_checksum(CONTENT)
-"""CONTENT as a program writes it that knows of no checksum."""
+"""CONTENT without its checksum."""
 
 
 def with_description(change):
@@ -147,7 +150,11 @@ def test_the_file_is_plain_safetensors(tmp_path):
     assert description["version"] == 1
     assert [layer["kind"] for layer in description["layers"]][:3] == ["Conv2D", "ReLU", "MaxPool2D"]
     assert description["layers"][0] == {
-        **{"kind": "Conv2D", "filters": 5, "kernel_size": 4, "stride": 2, "padding": "same"}
+        "kind": "Conv2D",
+        "filters": 5,
+        "kernel_size": 4,
+        "stride": 2,
+        "padding": "same",
     }
     assert description["training"] == {"epoch": 7, "val_accuracy": 0.625, "val_loss": None}
 
@@ -182,6 +189,32 @@ def test_extra_tensors_are_ignored_and_need_a_slash(tmp_path):
     assert metadata["note"] == "hello"
     with pytest.raises(ValueError, match="extra tensor 'm': expected a name with a '/'"):
         model_file.to_bytes(network, {"m": np.ones(3)})
+
+
+@dataclass(frozen=True)
+class Softsign(Layer):
+    """x / (scale + |x|): a layer class that tinycnn does not have."""
+
+    stem: ClassVar[str] = "softsign"
+    scale: float = 1.0
+
+
+def test_a_file_may_name_a_class_that_is_given(tmp_path, monkeypatch):
+    """Tested up to the plan: whether the network runs is decided by the engine's tables."""
+    own = Softsign(scale=2.5)
+    path = write(tmp_path, with_description(lambda d: d["layers"].insert(1, own.config()) or None))
+    with pytest.raises(ModelFileError, match="layer kind is 'Softsign'; .* in custom_layers"):
+        tinycnn.load(path, backend="numpy")
+    read = []
+
+    def plan(layers, input_shape):
+        read.extend(layers)
+        raise UnknownLayerError("no entry for Softsign")
+
+    monkeypatch.setattr(model_file, "build_plan", plan)
+    with pytest.raises(UnknownLayerError, match="no entry for Softsign"):  # not ModelFileError
+        tinycnn.load(path, backend="numpy", custom_layers=[Softsign])
+    assert read == [example().layers[0], own, *example().layers[1:]]
 
 
 # ---- writing ---------------------------------------------------------------------------------
@@ -359,7 +392,7 @@ def test_tensors_that_are_missing_or_too_many(tmp_path):
     header, _, _ = taken_apart()
     tensors = {name: p.copy() for name, p in example().parameters.items()}
     fewer = {name: t for name, t in tensors.items() if name != "conv2.b"}
-    refused(tmp_path, save(fewer, header["__metadata__"]), "tensors are not those of its layers")
+    refused(tmp_path, save(fewer, header["__metadata__"]), "tensors do not fit its layers")
     more = {**tensors, "conv3.b": np.zeros(3, np.float32)}
     refused(tmp_path, save(more, header["__metadata__"]), "conv3.b .3,.")
     transposed = {**tensors, "dense2.w": np.ascontiguousarray(tensors["dense2.w"].T)}

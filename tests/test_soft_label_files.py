@@ -1,4 +1,4 @@
-"""Files of soft labels: errors name what is wrong, and files that we write can be read."""
+"""Files of soft labels: errors name what is wrong; what is written can be read."""
 
 import string
 import tracemalloc
@@ -24,7 +24,7 @@ def table(tmp_path):
     return partial(write_table, tmp_path)
 
 
-# Errors in a file
+# Files that are wrong.
 
 
 def test_no_such_file(tmp_path):
@@ -69,7 +69,7 @@ def test_no_such_file(tmp_path):
         (dict(classes=np.array([{}], dtype=object)), "no readable .npz file"),
         (
             dict(drop=["logits", "rows", "classes"], z=LOGITS),
-            "expected one of `logits`, `probabilities`, found nothing of what it could have$",
+            "expected one of `logits`, `probabilities`, found none of the known arrays$",
         ),
     ],
 )
@@ -128,7 +128,11 @@ def test_flipped_bit_in_npz(npz):
         (["0,1,\0,3"], {}, "no readable csv: line 3 is not UTF-8 text; save it as UTF-8$"),
         (["0"], {"header": "row,crop"}, "expected a header .* found 'row,crop'$"),
         (["0"], {"header": "image," + 99 * "x"}, f"expected a header .* found 'image,{'x' * 54}'$"),
-        (["0,1"], {"header": "row," + 99 * "\a"}, f": the class name '{r'.x07' * 40}' holds line "),
+        (
+            ["0,1"],
+            {"header": "row," + 99 * "\a"},
+            f": the class name '{r'.x07' * 40}' contains line ",
+        ),
         (["0,x,1"], {"header": "row,crop,a"}, "line 3: crop 'x', expected a whole number 0 or mo"),
         ([], {"header": "id,a,b"}, "no entries"),
         (["0,1,2,3"], {"header": "image,a,b,c"}, "expected a header with 'id', 'row' or 'hash'"),
@@ -151,7 +155,7 @@ def test_files_that_are_not_csv(table, content):
 
 
 def test_row_numbers_of_nineteen_digits_are_refused(table):
-    """Eighteen digits always fit 64 bits."""
+    """Numbers of eighteen digits always fit in 64 bits."""
     soft = load_soft_labels(table("9" * 18 + ",1,2,3"))
     assert soft.rows.tolist() == [10**18 - 1]
     with pytest.raises(DataError, match=f"line 3: row '{'9' * 19}', expected a whole number 0 or"):
@@ -251,7 +255,7 @@ def test_answers_for_mirror_images_are_only_written_to_npz(tmp_path):
     np.testing.assert_array_equal(load_soft_labels(tmp_path / "t.npz").flipped_values, LOGITS + 1)
     save_soft_labels(tmp_path / "t.npz", LOGITS.astype(float), **parts)
     assert np.load(tmp_path / "t.npz")["logits"].dtype == np.float32
-    with pytest.raises(ValueError, match="t.csv: a csv has no place for the mirror images"):
+    with pytest.raises(ValueError, match="t.csv: a csv cannot hold answers for mirror images"):
         save_soft_labels(tmp_path / "t.csv", LOGITS, **parts)
 
 
@@ -304,7 +308,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
-# Files that claim more memory than they hold
+# Files that would take far more memory than their size.
 
 
 def test_an_array_that_claims_to_be_huge(npz):
@@ -355,7 +359,8 @@ def test_one_long_id_does_not_take_memory_for_every_row(tmp_path):
     path.write_text("\n".join(["id,happy,sad", *rows, "x" * 60_000 + ",0.5,0.5"]))
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match="line 3002: id of 60000 characters, among 3001 of 24"):
+        expected = "line 3002: id of 60000 characters, more than 8 times the average of 24$"
+        with pytest.raises(DataError, match=expected):
             load_soft_labels(path)
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -364,8 +369,8 @@ def test_one_long_id_does_not_take_memory_for_every_row(tmp_path):
 
 
 def test_how_wide_names_may_be(table, monkeypatch):
-    """The longest name pads all others.  It is refused if the padded names take more than
-    _SMALL_BYTES (four bytes per character) and more than 8 times the characters of the names."""
+    """In an array all names are padded to the longest. That is refused if it takes more than
+    _SMALL_BYTES (4 bytes a character) and more than 8 times the length of all names together."""
     from ferdata import soft_label_files
 
     def load(n_names, longest):
@@ -374,12 +379,12 @@ def test_how_wide_names_may_be(table, monkeypatch):
         return load_soft_labels(table_of).ids.tolist() == names
 
     monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 4 * 20 * 20)
-    assert load(20, 20)  # 400 characters, 10 times the 39 of the names, but small enough
+    assert load(20, 20)  # 400 characters, 10 times 39, but no more than _SMALL_BYTES
     with pytest.raises(
-        DataError, match="csv line 23: id of 20 characters, among 21 of 2 on average"
+        DataError, match="csv line 23: id of 20 characters, more than 8 times the average of 2$"
     ):
         load(21, 20)
     monkeypatch.setattr(soft_label_files, "_SMALL_BYTES", 100)
-    assert load(15, 16)  # 15 * 16 characters, 8 times the 30 of the names: accepted
+    assert load(15, 16)  # 240 characters, exactly 8 times 30
     with pytest.raises(DataError, match="id of 17 characters"):
         load(15, 17)

@@ -1,4 +1,4 @@
-"""Teacher outputs are matched by id or row, classes by name; anything ambiguous is an error."""
+"""Teacher outputs are matched by id, row or hash, classes by name; what is unclear is an error."""
 
 import hashlib
 from fractions import Fraction
@@ -45,7 +45,7 @@ def table(tmp_path):
     return partial(write_table, tmp_path)
 
 
-# Valid files
+# Files that are right.
 
 
 def test_rows_and_classes_are_matched_by_name(npz):
@@ -109,7 +109,9 @@ def test_the_first_line_of_a_csv_says_what_it_holds(table):
     assert load_soft_labels(table("0,.2,.3,.5", "1,1,0,0", first="")).kind == "probabilities"
     assert load_soft_labels(table("0,-2,.3,.5", "1,1,0,3", first="")).kind == "logits"
     assert load_soft_labels(table("0,0,.3,1.5", "1,1,0,.5", first="")).kind == "logits"
-    with pytest.raises(DataError, match="line 2: no distribution, though"):  # 0 and 1 may be both
+    with pytest.raises(
+        DataError, match="line 2: no distribution, though"
+    ):  # neither logits nor probabilities
         load_soft_labels(table("0,0,.5,1", first=""))
 
 
@@ -181,13 +183,13 @@ def test_an_extra_or_missing_class(npz):
 def test_a_data_set_that_cannot_be_aligned(npz):
     images, ids = np.zeros((1, 2, 2), dtype=np.uint8), np.array(["f/0"])
     soft = load_soft_labels(npz())
-    with pytest.raises(DataError, match="has row numbers, but this data set's rows have none"):
+    with pytest.raises(DataError, match="has row numbers, but this data set has no rows"):
         align_soft_labels(soft, FaceDataset(images=images, ids=ids, label_space=THREE))
     with pytest.raises(DataError, match="no label space to align classes to"):
         align_soft_labels(soft, FaceDataset(images=images, ids=ids))
 
 
-# Images identified by their pixels
+# Images given by hashes of their pixels.
 
 
 def test_a_content_id_is_the_hash_of_shape_and_pixels():
@@ -284,7 +286,7 @@ def test_extra_classes_of_logits(npz):
 
 
 def test_mostly_dropped_is_the_mean_over_crops(npz):
-    """Neutral gets 0.9 and 0.3 in the crops of one image, mean 0.6; 0.7 and 0.1, mean 0.4."""
+    """Neutral gets 0.9 and 0.3 in one image's crops, 0.7 and 0.1 in the other's: 0.6 and 0.4."""
     neutral = np.array([[0.9, 0.3], [0.7, 0.1]])
     probs = np.stack([neutral, 1 - neutral, 0 * neutral], axis=-1)
     soft = load_soft_labels(npz(drop=["logits"], probabilities=probs, rows=np.arange(2)))
@@ -356,7 +358,7 @@ def test_one_crop_keeps_its_axis(npz):
 
 
 def test_rows_may_be_as_many_as_classes_or_crops(npz):
-    """Three rows, three classes, three crops: axes must not be confused."""
+    """All axes have length 3: they must not be confused."""
     values = np.arange(27.0).reshape(3, 3, 3)
     soft = load_soft_labels(npz(logits=values))
     kept, _ = align_soft_labels(soft, dataset(), crops="keep")
@@ -434,7 +436,10 @@ def test_mirror_answers_of_crops_and_as_probabilities(npz):
         (dict(logits_flipped=LOGITS[:2]), r"logits_flipped: expected numbers of shape \(3, 3\)"),
         (dict(logits_flipped=NAN), r"entry 1 \(row 1\) \(flipped\): logits are not finite"),
         (dict(logits_flipped=CROPS), "logits_flipped: expected the shape of logits"),
-        (dict(probabilities_flipped=PROBS), "`probabilities_flipped` beside `logits`: expected bo"),
+        (
+            dict(probabilities_flipped=PROBS),
+            "`probabilities_flipped` beside `logits`: expected the same",
+        ),
     ],
 )
 def test_bad_answers_for_mirror_images(npz, changes, message):
@@ -484,7 +489,7 @@ def test_teachers_that_do_not_fit_together(npz, tmp_path):
     ours = load_soft_labels(npz())
     for changes, message in (
         (dict(rows=np.array([0, 1, 9])), "the first one missing is row 2"),
-        (dict(rows=np.arange(4), logits=np.zeros((4, 3))), "for 4 images, .* for 3$"),
+        (dict(rows=np.arange(4), logits=np.zeros((4, 3))), "has 4 images, .* has 3$"),
         (dict(drop=["rows"], ids=np.array(["a", "b", "c"])), "has ids, no crops; .* has rows"),
         (dict(logits=CROPS), "has rows, 4 crops; .* has rows, no crops"),
         (
@@ -546,7 +551,7 @@ def test_a_teacher_for_a_data_set_and_several_of_them(npz, tmp_path):
     average = average_soft_labels([load_soft_labels(both), load_soft_labels(other)])
     np.testing.assert_array_equal(values, align_soft_labels(average, faces)[0])
     assert flipped is None
-    more = tmp_path / "more.npz"  # one has answers for more images, in another order
+    more = tmp_path / "more.npz"  # with further images, in another order
     further = dict(logits=np.vstack([[[9, 9, 9]], -LOGITS]), logits_flipped=np.ones((4, 3)))
     np.savez(more, **further, rows=np.array([7, 0, 1, 2]), classes=np.array(CLASSES))
     found, flipped, _ = load_teachers([both, more], faces)

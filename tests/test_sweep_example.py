@@ -1,13 +1,13 @@
 """examples/sweep.py: trials from options and files, tables, summary.csv, errors of one line."""
 
 import csv
-import importlib.util
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from example_programs import load_example
 from test_train_student import SmallFer2013, one_error_line
 
 import ferdata
@@ -15,18 +15,7 @@ from tinycnn import sweep
 from tinycnn.recipes import RECIPES
 from tinycnn.sweep import local
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def load_program():
-    spec = importlib.util.spec_from_file_location("sweep_example", ROOT / "examples" / "sweep.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sweep_example"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-program = load_program()
+program = load_example("sweep")
 TOY = ["--variant", "v", "--size", "4", "--recipe", "paper", "--epochs", "1", "--batch-size", "16"]
 TOY += ["--backend", "numpy"]
 
@@ -48,10 +37,12 @@ def few_faces():
 
 @pytest.fixture
 def built_in(monkeypatch, few_faces):
-    """Six drawn people, one of them for validation, and a teacher that knows the labels."""
+    """Replaces the built-in faces by six drawn people, one of them for validation, and their
+    teacher by one that knows the labels."""
     monkeypatch.setattr(ferdata, "default_faces", lambda progress=None: few_faces, raising=False)
     monkeypatch.setattr(
-        *(ferdata, "load_rendered_teacher"),
+        ferdata,
+        "load_rendered_teacher",
         lambda rows: np.eye(8, dtype=np.float32)[rows.labels] * 4,
         raising=False,
     )
@@ -81,7 +72,7 @@ def summary(folder):
         return list(csv.DictReader(file))
 
 
-# ---- it does the job -------------------------------------------------------------------------
+# ---- running ---------------------------------------------------------------------------------
 
 
 def test_a_sweep_over_folds_of_the_built_in_faces(built_in, tmp_path, capsys):
@@ -110,7 +101,7 @@ def test_a_sweep_over_folds_of_the_built_in_faces(built_in, tmp_path, capsys):
         assert run(*words, "--select", "reported") == 0
     finally:
         local._Crew = local_crew
-    assert "chosen on the reported score (optimistic)" in capsys.readouterr().out
+    assert "chosen on the reported accuracy (optimistic)" in capsys.readouterr().out
     assert summary(tmp_path) == rows
 
 
@@ -138,7 +129,7 @@ def test_a_failing_trial_is_listed_and_retried_on_request(small, tmp_path, capsy
     assert run(*words, "--out", tmp_path, "--retry-failed") == 1
 
 
-def test_shards_make_up_the_whole(built_in, tmp_path, capsys):
+def test_all_shards_together_run_all_trials(built_in, tmp_path, capsys):
     words = [*TOY, "--loss", "none", "--seeds", "0,1,2", "--out", tmp_path]
     assert run(*words, "--shard", "1/2") == 0
     assert "2 of 3 trials, 1 not run here yet" in capsys.readouterr().out
@@ -153,7 +144,7 @@ def test_ctrl_c_says_how_to_continue(built_in, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(sweep, "run", stopped)
     assert run(*TOY, "--out", tmp_path) == 130
-    assert capsys.readouterr().err == "\nstopped; the same command goes on\n"
+    assert capsys.readouterr().err == "\nstopped; run the same command to continue\n"
 
 
 # ---- options ---------------------------------------------------------------------------------
@@ -175,7 +166,10 @@ def test_every_option_of_a_recipe_is_an_option_of_the_sweep(small, no_training, 
     assert run(*small.options(), *words.split(), "--out", tmp_path) == 0
     trials = no_training[0][0]
     assert [(t.augment_strength, t.flipped_teacher) for t in trials] == [
-        *((0.5, True), (0.5, False), (1.0, True), (1.0, False))
+        (0.5, True),
+        (0.5, False),
+        (1.0, True),
+        (1.0, False),
     ]
     for trial in trials:
         assert (trial.mixup, trial.cutmix, trial.label_smoothing) == (0.2, 1.0, 0.1)
@@ -257,7 +251,10 @@ def test_tables_of_a_file_are_the_trials(built_in, no_training, tmp_path):
     "text, words",
     [
         ("size = [", "sweep.toml: not a TOML file"),
-        ("sizes = 1", "sweep.toml: no option 'sizes'; there are augment, augment_strength, "),
+        (
+            "sizes = 1",
+            "sweep.toml: no option 'sizes'; expected some of augment, augment_strength, ",
+        ),
         ('size = "XL"', "size is 'XL'"),
         ("epochs = 0", "epochs is 0"),
         ('epochs = "8"', "epochs is '8'"),
@@ -267,7 +264,10 @@ def test_tables_of_a_file_are_the_trials(built_in, no_training, tmp_path):
         ("retry_failed = 1", "sweep.toml: retry_failed is 1"),
         ('split = "mine"', "sweep.toml: argument --split: invalid choice: 'mine'"),
         ("trial = 1", "sweep.toml: trial: expected tables [[trial]]"),
-        ("[[trial]]\nout = 1", "sweep.toml: [[trial]] 1: no option 'out' of a trial"),
+        (
+            "[[trial]]\nout = 1",
+            "sweep.toml: [[trial]] 1: no option 'out'; expected some of augment",
+        ),
         ("[[trial]]\nloss = 1", "loss is 1; expected one of none, kd"),
         ("augment = 2", "augment is 2; expected true or false"),
     ],
@@ -289,11 +289,14 @@ def test_errors_in_a_file_have_one_line(built_in, tmp_path, capsys, text, words)
         (["--temperature", "0"], "temperature"),
         (["--loss", "kdd"], "loss is 'kdd'"),
         (["--shard", "3/2"], "'3/2': expected i/n, from 1/n to n/n"),
-        (["--shard", "1/2", "--scheduler", "tcp://h:1"], "--shard is for machines without"),
+        (
+            ["--shard", "1/2", "--scheduler", "tcp://h:1"],
+            "--shard cannot be combined with --scheduler",
+        ),
         (["--folds", "0"], "'0': expected a whole number of 1 or more"),
         (["--folds", "1"], "n_folds: expected a whole number of 2 or more"),
         (["--folds", "20"], "20 folds by subject"),
-        (["--votes", "v.csv"], "--votes goes with --data"),
+        (["--votes", "v.csv"], "--votes and --targets need --data"),
         (["--data", "/nowhere.csv"], "/nowhere.csv: no such file"),
         (["--config", "/nowhere.toml"], "/nowhere.toml: not a TOML file: No such file"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
@@ -315,7 +318,7 @@ def test_a_loss_with_soft_labels_needs_a_teacher(small, no_training, tmp_path, c
 
 def test_folds_by_subject_need_subjects(small, no_training, tmp_path, capsys):
     assert run("--data", small.data, "--folds", 3, "--out", tmp_path) == 2
-    assert "this data set does not say: --split random" in one_error_line(capsys.readouterr())
+    assert "this data set does not say; use --split random" in one_error_line(capsys.readouterr())
     assert run("--data", small.data, "--split", "random", "--out", tmp_path) == 0
     trials, source = trials_of(no_training)
     assert source.protocol == "random" and sorted(t.fold for t in trials) == list(range(10))

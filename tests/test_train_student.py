@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_once import default_faces
+from example_programs import EXAMPLES, load_example
 from PIL import Image
 from test_train import assert_same_run, contents
 
@@ -25,8 +25,7 @@ from tinycnn.checkpoint import path_in
 from tinycnn.formats import safetensors
 from tinycnn.recipes import RECIPES
 
-ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = ROOT / "examples" / "train_student.py"
+ROOT, EXAMPLE = EXAMPLES.parent, EXAMPLES / "train_student.py"
 FILES = {"config.json", "history.jsonl", "last", "model.safetensors", "predictions.csv"}
 FILES |= {"report.html"}
 
@@ -34,17 +33,7 @@ FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 STUDENT = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
 SAME = {"angry": "anger", "sad": "sadness", "happiness": "happy"}
-
-
-def load_program():
-    spec = importlib.util.spec_from_file_location("train_student", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["train_student"] = module  # dataclasses look up their module there
-    spec.loader.exec_module(module)
-    return module
-
-
-program = load_program()
+program = load_example("train_student")
 
 
 def run(*argv):
@@ -66,11 +55,12 @@ def own_caches(tmp_path_factory, monkeypatch):
 
 
 class SmallFer2013:
-    """FER2013 files of drawn faces: 64 for training and 16 for validation.
+    """FER2013's files with drawn faces: 64 for training and 16 for validation.
 
-    Votes: eight for the class and two for the next one.  All votes of training row 3 are "no
-    face"; "unknown" has most votes in validation row `unknown_row`.  teacher: logits that favour
-    the class, with rows and classes in another order.
+    data     fer2013.csv.gz
+    votes    fer2013new.csv: eight votes for the class and two for the next one. All votes of
+             `no_face_row` say that it shows no face; most votes of `unknown_row` say unknown
+    teacher  teacher.npz: logits that favour the true class, with rows and classes shuffled
     """
 
     def __init__(self, folder):
@@ -145,7 +135,10 @@ def untimed_lines(folder):
 
 
 def check_run_folder(folder, classes, ids, labels, printed, n_epochs):
-    """Read back all files of a run; `labels` are class names in the order of `ids`."""
+    """Check all files that a run writes; `labels` are class names in the order of `ids`.
+
+    Returns the best network and the probabilities in predictions.csv.
+    """
     rows = history(folder)
     assert [row["epoch"] for row in rows] == list(range(n_epochs))
     for row in rows:
@@ -176,14 +169,15 @@ def check_run_folder(folder, classes, ids, labels, printed, n_epochs):
 
 
 def one_error_line(captured):
-    """The message, after checking that stderr holds that one line, and stdout nothing."""
+    """The error message, after checking that it is the only line on stderr and that stdout is
+    empty."""
     assert captured.out == ""
     assert captured.err.count("\n") == 1 and captured.err.startswith("error: "), captured.err
     assert "Traceback" not in captured.err
     return captured.err
 
 
-# ---- it does the main job --------------------------------------------------------------------
+# ---- training --------------------------------------------------------------------------------
 
 
 def test_the_command_of_the_readme_with_fewer_epochs(tmp_path):
@@ -241,9 +235,8 @@ def test_training_on_real_faces_learns(shared, tmp_path, monkeypatch, capsys):
     options += ["--teacher", folder / "teacher_logits.npz"]
     out = tmp_path / "run"
     assert run(*options, "--rows", 3000, "--epochs", 4, "--out", out) == 0
-    votes = np.genfromtxt(
-        *(folder / "fer2013" / "fer2013new.csv", str), delimiter=",", skip_header=1
-    )
+    path = folder / "fer2013" / "fer2013new.csv"
+    votes = np.genfromtxt(path, str, delimiter=",", skip_header=1)
     counts = votes[:, 2:].astype(int)
     wanted = (votes[:, 0] == "PublicTest") & (counts.argmax(axis=1) < 8) & (counts.sum(axis=1) > 0)
     rows = np.flatnonzero(wanted)
@@ -275,8 +268,11 @@ def test_votes_and_teacher(small, tmp_path, capsys):
     config = json.loads((out / "config.json").read_text())
     assert config["options"]["temperature"] == 4.0 and config["options"]["targets"] == "votes"
     assert set(config["data"]) == {
-        *("training images", "training distribution"),
-        *("validation images", "validation distribution", "soft labels"),
+        "training images",
+        "training distribution",
+        "validation images",
+        "validation distribution",
+        "soft labels",
     }
 
 
@@ -313,7 +309,8 @@ def test_a_folder_per_class_with_people_in_its_names(tmp_path, capsys):
     assert run("--data", tmp_path / "CK+48", "--epochs", 1, "--out", out) == 0
     printed = capsys.readouterr().out
     assert re.search(
-        r"note: no validation part .*: 14 images of train are it, all those of 2 people", printed
+        r"note: no validation part .*: 14 images of train are used for it, all those of 2 people",
+        printed,
     )
     with open(out / "predictions.csv") as file:
         validated = [row["id"] for row in csv.DictReader(file)]
@@ -370,7 +367,7 @@ def test_training_options_are_used_and_resuming_keeps_the_bits(
     assert run(*options, "--out", tmp_path / "whole") == 0
     _, metadata = safetensors.read(path_in(tmp_path / "whole"))
     configuration = json.loads(metadata["tinycnn.checkpoint"])["configuration"]
-    loss = tinycnn.losses.SmoothedTargets(tinycnn.Distillation(4.0, 0.7, "hinton"), 0.1)
+    loss = tinycnn.Distillation(4.0, 0.7, "hinton", label_smoothing=0.1)
     assert configuration["loss"] == repr(loss)
     assert (configuration["ema_decay"], configuration["clip_norm"]) == (0.9, 2.0)
     network = tinycnn.load(tmp_path / "whole" / "model.safetensors")
@@ -386,7 +383,7 @@ def test_training_options_are_used_and_resuming_keeps_the_bits(
     capsys.readouterr()
     for word in ("--mixup 0", "--cutmix 0", "--no-flipped-teacher"):
         assert run("--out", out, "--resume", *word.split()) == 2
-        assert "--resume goes on with the run's own options" in capsys.readouterr().err
+        assert "--resume continues a run with its own options" in capsys.readouterr().err
     for k, word in enumerate(("--mixup 0", "--cutmix 0", "--no-flipped-teacher", "--dropout 0")):
         assert run(*options, *word.split(), "--out", tmp_path / str(k)) == 0
         with pytest.raises(AssertionError):
@@ -435,13 +432,13 @@ def test_patience_stops_early(small, tmp_path):
 def interrupt_at(monkeypatch, epoch, n_times=1):
     """Ctrl-C in on_epoch, or in on_step for (epoch, batch), when it occurs the n-th time."""
     hook = "on_step" if isinstance(epoch, tuple) else "on_epoch"
-    original, met = getattr(program.History, hook), []
+    original, calls = getattr(program.History, hook), []
 
     def interrupting(self, record):
         at = (record.epoch, record.batch) if hook == "on_step" else record.epoch
         if at == epoch:
-            met.append(at)
-            if len(met) == n_times:
+            calls.append(at)
+            if len(calls) == n_times:
                 raise KeyboardInterrupt
         original(self, record)
 
@@ -460,7 +457,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         interrupt_at(patch, at, n_times)
         assert run(*small.options(), *SHORT, "--compare", "--out", out) == 130
     captured = capsys.readouterr()
-    assert f"stopped; go on with: --out '{out}' --resume" in captured.err
+    assert f"stopped; continue with: --out '{out}' --resume" in captured.err
     assert "Traceback" not in captured.err
     assert not (out / "report.html").exists()
     # the options of the run stay; only the number of threads may differ
@@ -528,7 +525,7 @@ def test_ctrl_c_in_a_terminal(small, tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert errors.splitlines()[-1] == f"stopped; go on with: --out {out} --resume"
+    assert errors.splitlines()[-1] == f"stopped; continue with: --out {out} --resume"
     tinycnn.load(path_in(out))
     assert 1 <= len(history(out)) < 60
     # In separate processes like the first: this one may run without Numba, they may not.
@@ -539,7 +536,7 @@ def test_ctrl_c_in_a_terminal(small, tmp_path):
     assert untimed_lines(out) == untimed_lines(whole)
 
 
-# ---- what is refused -------------------------------------------------------------------------
+# ---- errors ----------------------------------------------------------------------------------
 
 
 def spoilt_csv(small, tmp_path, old, new, count=1):
@@ -648,7 +645,7 @@ BAD_DATA = {
     "teacher of eight for seven": (teacher_of_eight_for_seven, "extra class contempt"),
     "teacher without answers for mirror images": (
         lambda small, tmp: [*small.options(), "--flipped-teacher"],
-        "teacher.npz: no answers for mirror images",
+        "teacher.npz: no soft labels for mirror images",
     ),
     "teacher with NaN": (spoilt_teacher(logits=with_nan), "teacher.npz entry 7 .* not finite"),
     "teacher twice for a row": (
@@ -687,8 +684,8 @@ BAD_OPTIONS = {
     "--variant p3": "--variant",
     "--recipe fast": "--recipe",
     "--loss-scale half": "--loss-scale",
-    "--votes votes.csv": "go with --data",
-    "--targets votes": "go with --data",
+    "--votes votes.csv": "--votes and --targets need --data",
+    "--targets votes": "--votes and --targets need --data",
     "--data x.csv --targets votes": "--targets votes needs --votes",
     "--data x.csv --targets labels --votes v.csv": "does not use --votes",
     "--data x.csv --temperature 2": "--temperature needs --teacher",

@@ -1,23 +1,14 @@
 """examples/train_teacher.py, with few drawn people and one epoch."""
 
-import importlib.util
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from example_programs import load_example
 
 import ferdata
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "train_teacher.py"
-
-
-@pytest.fixture(scope="module")
-def program():
-    spec = importlib.util.spec_from_file_location("train_teacher", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+program = load_example("train_teacher")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +17,7 @@ def few_faces():
 
 
 def test_it_writes_a_soft_label_file_for_the_default_training_set(
-    program, few_faces, tmp_path, monkeypatch, capsys
+    few_faces, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(ferdata, "default_faces", lambda progress=None: few_faces)
     drawn = []
@@ -47,14 +38,12 @@ def test_it_writes_a_soft_label_file_for_the_default_training_set(
     assert values.shape == (64, 8) and aligned.n_used == 64 and aligned.n_unused == 0
     assert aligned.kind == "logits"
     printed = capsys.readouterr().out
-    on_validation = re.search(r"default set: [\d.]+% of train, ([\d.]+)% of validation", printed)
-    assert on_validation and f"epoch 0: {on_validation[1]}%" in printed and str(out) in printed
+    found = re.search(r"default faces: [\d.]+% train, ([\d.]+)% validation", printed)
+    assert found and f"epoch 0: validation accuracy {found[1]}%" in printed and str(out) in printed
     assert [path.name for path in tmp_path.iterdir()] == ["teacher.npz"]
 
 
-def test_logits_are_the_mean_over_an_image_and_its_mirror_image(
-    program, few_faces, tmp_path, monkeypatch
-):
+def test_logits_are_the_mean_over_an_image_and_its_mirror_image(few_faces, tmp_path, monkeypatch):
     """Therefore faces and their mirror images get the same logits."""
     flipped = ferdata.FaceDataset(
         images=np.ascontiguousarray(few_faces.images[:, :, ::-1]),
@@ -74,9 +63,7 @@ def test_logits_are_the_mean_over_an_image_and_its_mirror_image(
 
 
 @pytest.mark.parametrize("out", ["nowhere/teacher.npz", "teacher.csv", "file/teacher.npz"])
-def test_an_unwritable_path_is_an_error_before_the_work(
-    program, tmp_path, capsys, monkeypatch, out
-):
+def test_an_unwritable_path_is_an_error_before_the_work(tmp_path, capsys, monkeypatch, out):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(ferdata, "default_faces", lambda: pytest.fail("the work began"))
     with pytest.raises(SystemExit) as caught:
@@ -85,7 +72,7 @@ def test_an_unwritable_path_is_an_error_before_the_work(
     assert "expected an .npz file in a folder that exists" in capsys.readouterr().err
 
 
-def test_help_names_the_command(program, capsys):
+def test_help_names_the_command(capsys):
     with pytest.raises(SystemExit) as caught:
         program.main(["--help"])
     assert caught.value.code == 0

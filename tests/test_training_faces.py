@@ -1,4 +1,4 @@
-"""The data of a training: labels, distributions, framing, and a validation part if missing."""
+"""Data sets for training: labels, distributions, framing, and a validation part split off."""
 
 from dataclasses import replace
 
@@ -128,7 +128,7 @@ def test_the_validation_part_has_other_people(n_people):
     found, told = with_validation(dataset(n_people=n_people))
     kept = set(found.subjects[found.split == "validation"])
     assert len(kept) == 1 and not kept & set(found.subjects[found.split == "train"])
-    assert "images of train are it, all those of 1 person" in told
+    assert "images of train are used for it, all those of 1 person" in told
     assert with_validation(dataset(n_people=n_people))[0].split.tolist() == found.split.tolist()
 
 

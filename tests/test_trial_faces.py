@@ -1,4 +1,4 @@
-"""TrialFaces: its training, validation and test parts, and what its key depends on."""
+"""TrialFaces: the training, validation and test parts of a trial, and what changes its key."""
 
 import pickle
 import shutil
@@ -18,7 +18,7 @@ SPACE = LabelSpace("three", ("one", "two", "three"))
 
 
 def dataset(size_px=84, **changes):
-    """Random images; the first two pixels of each hold its number, to identify it later."""
+    """Random images; the first two pixels of each are its number, which identifies it."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (N, size_px, size_px), dtype=np.uint8)
     images[:, 0, 0] = np.arange(N)
@@ -55,7 +55,7 @@ def people(part):
     return {n // N_EACH for n in part}
 
 
-# ---- parts -----------------------------------------------------------------------------------
+# ---- the three parts -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_folds", [2, 3, 6, 12])

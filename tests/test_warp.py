@@ -94,7 +94,7 @@ def test_resizing_to_the_same_size_changes_nothing():
 
 def test_reducing_is_anti_aliased():
     stripes = np.zeros((1, 256, 256), dtype=np.uint8)
-    stripes[:, :, ::2] = 255  # finer than 84 columns can show, so the result must be an even grey
+    stripes[:, :, ::2] = 255  # finer than 84 columns can show: must become uniform grey
     done = []
     out = resize_images(stripes, 84, progress=lambda i, n: done.append((i, n)))
     assert np.abs(out[0, :, 3:-3] - 127.5).max() < 20

@@ -1,19 +1,14 @@
 """examples/write_soft_labels.py: the logits of a network as soft labels, row by row."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
+from example_programs import load_example
 from test_train_student import SmallFer2013
 
 import ferdata
 import tinycnn
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "write_soft_labels.py"
-spec = importlib.util.spec_from_file_location("write_soft_labels", EXAMPLE)
-program = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(program)
+program = load_example("write_soft_labels")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Untrusted zip files: checks of the directory's size and of the compression methods."""
+"""Zip files from untrusted sources: huge directories and unknown methods are refused."""
 
 import io
 import struct
@@ -31,13 +31,15 @@ def test_a_large_directory_is_refused_before_it_is_read(monkeypatch):
     monkeypatch.setattr(zip_file, "MAX_DIRECTORY_BYTES", 3 * (46 + 5))
     open_zip(io.BytesIO(good)).close()
     monkeypatch.setattr(zip_file, "MAX_DIRECTORY_BYTES", 3 * (46 + 5) - 1)
-    monkeypatch.setattr(zipfile, "ZipFile", None)  # fails if the directory is read
+    monkeypatch.setattr(
+        zipfile, "ZipFile", None
+    )  # it must not be called: it would read the directory
     with pytest.raises(zipfile.BadZipFile, match="a directory of 153 bytes; at most 152 are read"):
         open_zip(io.BytesIO(good))
 
 
 def as_zip64(good):
-    """The same archive with a zip64 end of directory, as in very large files."""
+    """The same archive with a zip64 end-of-directory record, as large files have."""
     end = good[-22:]
     n, size, place = struct.unpack("<HLL", end[10:20])
     long_end = struct.pack("<4sQHHLLQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, n, n, size, place)
@@ -53,8 +55,8 @@ def test_zip64_archives(monkeypatch):
     with pytest.raises(zipfile.BadZipFile, match="a directory of 102 bytes"):
         open_zip(io.BytesIO(content))
     elsewhere = bytearray(content)
-    elsewhere[-34] ^= 1  # the position of the zip64 end in its locator
-    with pytest.raises(zipfile.BadZipFile, match="not where it says"):
+    elsewhere[-34] ^= 1  # the place of that record, in its locator
+    with pytest.raises(zipfile.BadZipFile, match="record is not where it should be"):
         open_zip(io.BytesIO(bytes(elsewhere)))
 
 

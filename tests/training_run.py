@@ -31,16 +31,22 @@ N_STEPS = N_EPOCHS * N_BATCHES
 SETUPS = {
     "adam constant": (Adam, dict(learning_rate=3e-3), None, CrossEntropy()),
     "adamw one-cycle": (
-        *(AdamW, dict(learning_rate=9e-3), OneCycle(9e-3, N_STEPS)),
+        AdamW,
+        dict(learning_rate=9e-3),
+        OneCycle(9e-3, N_STEPS),
         Distillation(4.0, 0.7, "hinton"),
     ),
     "adam cosine": (
-        *(Adam, dict(weight_decay=1e-2), CosineWithWarmup(5e-3, N_STEPS, 2)),
+        Adam,
+        dict(weight_decay=1e-2),
+        CosineWithWarmup(5e-3, N_STEPS, 2),
         Distillation(8.0, 0.5, "paper"),
     ),
     "sgd step": (SGD, dict(momentum=0.0), Step(0.05, milestones=(4, 7)), CrossEntropy()),
     "sgd nesterov": (
-        *(SGD, dict(momentum=0.9, nesterov=True), Constant(0.01)),
+        SGD,
+        dict(momentum=0.9, nesterov=True),
+        Constant(0.01),
         Distillation(4.0, 0.3, "hinton"),
     ),
 }

@@ -80,7 +80,13 @@ def run(which: str, tests: list[str]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("which", nargs="?", choices=("both", "oldest", "newest"), default="both")
+    parser.add_argument(
+        "which",
+        nargs="?",
+        choices=("both", "oldest", "newest"),
+        default="both",
+        help="which releases to test (default: both)",
+    )
     parser.add_argument("tests", nargs="*", help="test files or pytest options (default: all)")
     args, options = parser.parse_known_args()
     passed = {

@@ -91,7 +91,10 @@ def load(
         raise CheckpointError(f"{path}: no checkpoint to resume from")
     try:
         tensors, metadata = safetensors.read(path)
-        saved = safetensors.network_from(path, tensors, metadata, backend="numpy")
+        kinds = [type(layer) for layer in network.layers]
+        saved = safetensors.network_from(
+            path, tensors, metadata, backend="numpy", custom_layers=kinds
+        )
     except safetensors.ModelFileError as error:
         raise CheckpointError(str(error)) from None
     state = _state(path, metadata)

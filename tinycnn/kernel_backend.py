@@ -100,7 +100,7 @@ class KernelBackend:
         results = make_results(0, self.n_classes, space, 0)
         program.program_transpose_weights(self._weights(nothing))
         self._run_chunks(
-            nothing, _unlabelled(no_values), NO_LOSS, WHOLE_STEP, Chunks(0, 0, 1, 0), space, results
+            nothing, _unlabelled(no_values), NO_LOSS, WHOLE_STEP, _chunks(0, 0), space, results
         )
         program.mean_loss(results.losses)
         self._collect(nothing, no_values, 0, space)
@@ -251,7 +251,7 @@ class KernelBackend:
         batch = Batch(x.reshape(-1), inputs.labels, inputs.targets, inputs.soft_labels)
         if min(self.n_threads, chunk_count(N)) == 1:
             # one call from Python: that of a kernel with cold caches takes a tenth of a millisecond
-            chunks = Chunks(0, chunk_count(N), chunk_size(N), 1)
+            chunks = _chunks(N, 1)
             value = self._run_chunks(segment, batch, terms, WHOLE_STEP, chunks, space, results)
             return value, results.logits
         weights = self._weights(segment)
@@ -292,17 +292,13 @@ class KernelBackend:
         results: Results,
     ) -> None:
         """Run a phase for every chunk of the batch, in several threads."""
-        n_images = len(results.logits)
-        size, n_chunks = chunk_size(n_images), chunk_count(n_images)
-        numbers = iter(range(n_chunks))  # shared, as in predict
+        chunks = _chunks(len(results.logits), 0)
 
         def work(worker: int) -> None:
-            for k in numbers:
-                chunks = Chunks(k, k + 1, size, 0)
-                self._run_chunks(segment, batch, terms, phase, chunks, space, results)
+            self._run_chunks(segment, batch, terms, phase, chunks, space, results)
 
-        if n_chunks:
-            run_in_threads(work, min(self.n_threads, n_chunks))
+        if chunks.n_chunks:
+            run_in_threads(work, min(self.n_threads, chunks.n_chunks))
 
     def _run_chunks(
         self,
@@ -314,7 +310,7 @@ class KernelBackend:
         space: BatchSpace,
         results: Results,
     ) -> float:
-        """Run a phase for some chunks, one after the other: see `program_step`."""
+        """Run a phase for chunks that no other thread has taken: see `program_step`."""
         chunk_space = self.chunk_spaces.take(chunks.size)
         activations = space.activations
         if phase is WHOLE_STEP:  # pictures of one chunk at a time
@@ -380,6 +376,12 @@ def chunk_size(n_images: int) -> int:
 def chunk_count(n_images: int) -> int:
     """Chunks of a training batch."""
     return -(-n_images // chunk_size(n_images))
+
+
+def _chunks(n_images: int, is_whole_step: int) -> Chunks:
+    """The chunks of a batch, none of them taken."""
+    counter = np.zeros(1, np.int64)
+    return Chunks(counter, chunk_count(n_images), chunk_size(n_images), is_whole_step)
 
 
 def _unlabelled(x: np.ndarray) -> Batch:

@@ -1,9 +1,10 @@
-"""One file an engine, all with the same two functions, imported only in the engine's own process.
+"""The engines: a file for each, imported only in the engine's own process.
 
-    forward(problem, batch, threads) -> call() -> logits (batch, 8) of problem.x[:batch]
-    training(problem, threads) -> Training            only where `trains` says so
-
-They raise ImportError where the engine is not installed, `Unable` where it cannot do what is asked.
+Every file has one or two functions:
+    forward(problem, batch, threads) -> a function that returns the logits (batch, 8) of
+                                        problem.x[:batch]
+    training(problem, threads) -> Training, only if the engine `trains`
+They raise ImportError if the engine is not installed, `Unable` if it cannot do the task.
 """
 
 from __future__ import annotations
@@ -14,24 +15,25 @@ import numpy as np
 
 
 class Unable(RuntimeError):
-    """An engine cannot take part; the message says why."""
+    """An engine cannot do the task; the message says why."""
 
 
 class Training(Protocol):
-    """A network that trains on the whole batch of the problem."""
+    """A network in training on the batch of the problem."""
 
     def reset(self) -> None:
-        """Back to the problem's weights and a fresh optimizer."""
+        """Start again from the problem's weights, with a new optimizer."""
 
     def step(self) -> float:
         """Forward, loss, backward, Adam.  Returns the loss before the step."""
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Of the loss at the problem's weights, by tinycnn's names and in its layout."""
+        """Gradients of the loss at the problem's weights, with tinycnn's names and layout."""
 
 
 class Engine(NamedTuple):
-    """module: its file here;  packages: what pip installs;  imports: what Python imports."""
+    """module: its file in this folder;  packages: names for pip;  imports: name for `import`;
+    trains: whether it has `training`."""
 
     module: str
     packages: tuple[str, ...]
@@ -48,6 +50,6 @@ ENGINES = {
     "torch nhwc": Engine("torch_nhwc", ("torch",), "torch", True),
     "jax": Engine("jax_cpu", ("jax", "jaxlib"), "jax", True),
 }
-"""By the name in the tables, ours first."""
+"""Name in the tables -> engine; ours first."""
 
 CONTROL = "control"

@@ -1,4 +1,4 @@
-"""JAX on the CPU, jitted; the number of threads follows the cores that its process may use."""
+"""JAX on the CPU, jitted. It has as many threads as its process has cores."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ class training:
         return float(loss)
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """From Adam's first moment, which is 0.1 of it after a step: JAX compiles nothing anew."""
+        """Taken from Adam's first moment, 0.1 times the gradient after one step, so that JAX does
+        not have to compile another function."""
         self.reset()
         self.step()
         return {name: np.asarray(m) / 0.1 for name, m in self.state[1].items()}

@@ -1,4 +1,4 @@
-"""LiteRT (formerly TensorFlow Lite) with XNNPACK, on the .tflite files beside the weights."""
+"""LiteRT (formerly TensorFlow Lite) with XNNPACK, on the problem's .tflite files."""
 
 from __future__ import annotations
 

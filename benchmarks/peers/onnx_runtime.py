@@ -21,5 +21,7 @@ def forward(problem: Problem, batch: int, threads: int) -> Callable[[], np.ndarr
     session = onnxruntime.InferenceSession(
         microexpnet_onnx(problem.weights, batch), options, providers=["CPUExecutionProvider"]
     )
-    feed = {INPUT: problem.x[:batch].reshape(batch, 1, 84, 84)}  # one channel: NHWC is NCHW
+    feed = {
+        INPUT: problem.x[:batch].reshape(batch, 1, 84, 84)
+    }  # with one channel NHWC and NCHW are the same
     return lambda: session.run(None, feed)[0]

@@ -17,7 +17,7 @@ def forward(problem: Problem, batch: int, threads: int) -> Callable[[], np.ndarr
     model = core.read_model(microexpnet_onnx(problem.weights, batch), b"")
     options = {
         "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32",  # bfloat16 where the host has it, otherwise
+        "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 on processors that have it
         "PERFORMANCE_HINT": "LATENCY",
     }
     request = core.compile_model(model, "CPU", options).create_infer_request()

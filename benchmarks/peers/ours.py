@@ -1,23 +1,27 @@
-"""tinycnn on its kernels."""
+"""tinycnn with its compiled kernels, or with its NumPy backend."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..problem import LEARNING_RATE, Problem, kd_loss
 
+if TYPE_CHECKING:
+    from tinycnn.network import Network
 
-def _network(problem: Problem, threads: int, backend: str = "numba"):
+
+def _network(problem: Problem, threads: int, backend: str = "numba") -> Network:
     from tinycnn.models.microexpnet import microexpnet
 
     network = microexpnet(n_threads=threads, backend=backend)
-    _set(network, problem)
+    _set_weights(network, problem)
     return network
 
 
-def _set(network, problem: Problem) -> None:
+def _set_weights(network: Network, problem: Problem) -> None:
     for name, parameter in network.parameters.items():
         parameter[:] = problem.weights[name]
 
@@ -40,14 +44,14 @@ class training:
     def reset(self) -> None:
         from tinycnn.optim import Adam
 
-        _set(self.network, self.problem)
+        _set_weights(self.network, self.problem)
         self.optimizer = Adam(LEARNING_RATE)
 
     def _forward_and_backward(self) -> float:
         p, network = self.problem, self.network
         if hasattr(network, "loss_and_gradients"):
             return network.loss_and_gradients(p.x, self.loss, p.labels, p.teacher_logits)[0]
-        logits = network.forward(p.x, training=True)  # an older version, by --against
+        logits = network.forward(p.x, training=True)  # an older version, with --against
         loss, dlogits = self.loss(logits, p.labels, p.teacher_logits)
         network.backward(dlogits)
         return loss

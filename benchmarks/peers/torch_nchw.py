@@ -1,4 +1,4 @@
-"""PyTorch, eager, in its own layout NCHW."""
+"""PyTorch in eager mode, with its default layout NCHW."""
 
 from __future__ import annotations
 
@@ -50,13 +50,16 @@ class Network:
         return self.torch.from_numpy(np.ascontiguousarray(w.T)).clone()  # (units, fan_in)
 
     def picture(self, x: np.ndarray):
-        """(N, 84, 84, 1) as a tensor (N, 1, 84, 84); no copy: one channel fits both layouts."""
+        """(N, 84, 84, 1) as a tensor (N, 1, 84, 84), without a copy: with one channel both layouts
+        are the same in memory."""
         return self.torch.from_numpy(x).permute(0, 3, 1, 2)
 
     def logits(self, x):
         F, p = self.F, self.parameters
         y = F.max_pool2d(F.relu(F.conv2d(x, p["conv1.w"], p["conv1.b"], 2, 3)), 2)
-        y = F.pad(y, (1, 2, 1, 2))  # conv2d pads both sides alike; "same" needs 1 and 2
+        y = F.pad(
+            y, (1, 2, 1, 2)
+        )  # "same" pads 1 and 2 here; conv2d can only pad both sides equally
         y = F.relu(F.conv2d(y, p["conv2.w"], p["conv2.b"], 2))
         y = F.max_pool2d(y, 2, ceil_mode=True)
         y = y.permute(0, 2, 3, 1) if self.channels_last else y

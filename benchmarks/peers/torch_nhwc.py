@@ -1,4 +1,4 @@
-"""PyTorch, eager, with tensors in memory as NHWC (torch.channels_last)."""
+"""PyTorch in eager mode, with tensors in NHWC order in memory (torch.channels_last)."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ferdata.below import leaves_folder
 from ferdata.errors import DataError
+from ferdata.path_traversal import leaves_folder
 from ferdata.regular_file import refuse_pipes
 from ferdata.zip_file import open_zip
 from tinycnn.ground.messages import in_short

@@ -15,9 +15,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from ferdata.below import Below, leaves_folder
 from ferdata.errors import DataError
 from ferdata.labels import LabelError, LabelSpace, is_known_class
+from ferdata.path_traversal import SymlinkCheck, leaves_folder
 from ferdata.regular_file import refuse_pipes
 from ferdata.sources.class_folders import SPLIT_FOLDERS, alphabetical_label_space
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
@@ -56,7 +56,7 @@ def list_files(
     folder = path.parent if root is None else Path(root)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    below = Below(folder)
+    symlinks = SymlinkCheck(folder)
     rows: list[dict[str, str]] = []
     line_of: dict[str, int] = {}
     for line, row in _rows(path):  # each row is checked at once, so a wrong file fails early
@@ -66,7 +66,7 @@ def list_files(
             raise DataError(f"{where}: {relpath} is already in line {line_of[relpath]}")
         if not os.path.isfile(folder / relpath):
             raise DataError(f"{where}: no file {folder / relpath}")
-        if not below.has(relpath):
+        if not symlinks.is_inside(relpath):
             raise DataError(
                 f"{where}: {folder / relpath} is a link out of the folder of the images; give the "
                 f"folder that it leads to: root=..."

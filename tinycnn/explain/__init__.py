@@ -1,12 +1,14 @@
-"""The backprop microscope: one image, forward and backward, on one page.
+"""The backprop microscope: one image, forward and backward through a network, on one page.
 
 explanation = explain(network, image)          # every value, and sampled numeric gradients
 write_page("page.html", explanation)
 
-trace.py          the values;  numeric.py: the numeric gradient beside the analytic one
-worked.py         single numbers as the sums that their equations say
-formulas.py       the equations;  pictures.py: arrays as pictures, bars, coloured numbers
-layer_sections.py one layer on the page;  page.py: the page;  style.py: its looks
+layer_kinds.py     what is shown of each kind of layer: the table EXPLAINED
+trace.py           the values of all layers;  layer_trace.py: of one layer
+numeric.py         numeric gradients beside the analytic ones
+formulas.py        equations;  worked.py: single entries computed from them by hand
+pictures.py        arrays as pictures, bars, coloured numbers;  layer_pictures.py: those of a layer
+layer_sections.py  one layer on the page;  page.py: the page;  style.py: its CSS
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from .trace import Trace, trace_image
 class Explanation:
     """What the page shows.
 
-    probes  sampled entries of the image and of every parameter;  sweep: one entry at many steps
-    model_name, image_name  for the heading: file names, say
+    probes  numeric gradients of sampled entries of the image and of every parameter
+    sweep   numeric gradients of one entry, with steps of many sizes
+    model_name, image_name  for the heading, such as file names
     """
 
     trace: Trace
@@ -39,15 +42,15 @@ class Explanation:
 
     @property
     def agrees(self) -> bool:
-        """Whether no sampled entry disagrees with its numeric gradient; kinks say nothing, nor do
-        gradients that drown in rounding."""
+        """Whether no sampled entry disagrees with its numeric gradient.  Entries at a kink and
+        gradients that drown in rounding prove nothing, so they do not count as disagreeing."""
         return not self._count(DISAGREES)
 
     def _count(self, verdict: str) -> int:
         return sum(probe.verdict == verdict for probe in self.probes)
 
     def summary(self) -> dict[str, Any]:
-        """The numbers of the page as JSON-able values; the page carries the same in itself."""
+        """The numbers of the page as values for JSON.  The page contains the same JSON."""
         trace = self.trace
         return {
             "model": self.model_name,
@@ -88,7 +91,7 @@ class Explanation:
 
 
 def probe_values(probe: Probe) -> dict[str, Any]:
-    """A probe as JSON-able values."""
+    """A probe as values for JSON."""
     return {
         "tensor": probe.tensor,
         "index": list(probe.index),
@@ -117,10 +120,11 @@ def explain(
     """Everything about one image: forward, backward, numeric gradients.
 
     image      (H, W) or (H, W, C) uint8 as the network's InputSpec says
-    label      class that the cross-entropy is measured against; None: the one predicted
-    n_entries  sampled in each tensor;  seed: of the sampling
-    Raises TypeError or ValueError for an image that the network does not take, a label that is no
-    class of it, or logits that are not finite.
+    label      the class whose cross-entropy is the loss; None: the predicted class
+    n_entries  how many entries of each tensor get a numeric gradient;  seed: of their choice
+    Raises UnknownLayerError for a layer that layer_kinds.EXPLAINED does not have; TypeError or
+    ValueError for an image that the network does not take, a label that is not one of its classes,
+    or logits that are not finite.
     """
     if label is not None and label not in network.classes:
         raise ValueError(f"label is {label!r}; expected one of {', '.join(network.classes)}")
@@ -136,12 +140,12 @@ def explain(
 
 
 def render_page(explanation: Explanation) -> str:
-    """The page: HTML that is well-formed XML too, everything inside, no script that runs."""
+    """The page as HTML that is well-formed XML too: one file, without scripts that run."""
     from .page import render
 
     return render(explanation)
 
 
 def write_page(path: str | os.PathLike, explanation: Explanation) -> None:
-    """Write the page to `path`, whole or not at all.  Raises OSError where that is impossible."""
+    """Write the page to `path`, whole or not at all.  Raises OSError where it cannot be written."""
     write_atomically(path, render_page(explanation))

@@ -1,37 +1,37 @@
-"""The equations of each layer as markup, in the letters and numbers of the kernels' docstrings.
+"""The equations of each layer as HTML, with the letters and numbers of the kernels' docstrings.
 
-`where` names the file in which an equation stands with that number, derived step by step;
-`derivation` fetches that text, so the page cannot drift from the code.
+Those docstrings derive the equations step by step.  `derivation` reads them from the source, so the
+page always shows the derivation that the code has.
 """
 
 from __future__ import annotations
 
-import inspect
+import ast
+import pkgutil
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from ..layers import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU
 
+class Formula(NamedTuple):
+    """An equation as HTML, and its number in the docstring that derives it ("" if none does)."""
 
-@dataclass(frozen=True)
-class Formula:
-    """name: what it gives; markup: the equation; number: its number in the docstring of `where`."""
-
-    name: str
     markup: str
     number: str = ""
 
 
 @dataclass(frozen=True)
 class Formulas:
-    """What a layer does forward and what it does backward.
+    """What a layer does forward and backward.
 
-    functions  of kernels/`where`.py, whose docstrings hold the derivation
+    sense      what it does, in a sentence
+    where      the file under tinycnn/ whose docstring has the equations with their numbers
+    functions  the functions of that file whose docstrings have the derivations
     """
 
     title: str
     sense: str
-    forward: tuple[Formula, ...]
-    backward: tuple[Formula, ...]
+    forward: tuple[Formula, ...] = ()
+    backward: tuple[Formula, ...] = ()
     where: str = ""
     functions: tuple[str, ...] = ()
 
@@ -41,103 +41,89 @@ def _sum(under: str) -> str:
 
 
 CONV2D = Formulas(
-    "convolution",
-    "Each filter looks at every window of the picture and says how much of its pattern is there.",
-    (
+    title="convolution",
+    sense="Each filter looks at every window of the picture and says how much of its pattern is "
+    "there.",
+    forward=(
+        Formula(f"y[i,j,f] = b[f] + {_sum('a,e,c')} x[i·S−PT+a, j·S−PL+e, c] · w[a,e,c,f]", "(1)"),
+    ),
+    backward=(
+        Formula(f"dL/dw[a,e,c,f] = {_sum('i,j')} x[i·S−PT+a, j·S−PL+e, c] · dy[i,j,f]", "(2)"),
+        Formula(f"dL/db[f] = {_sum('i,j')} dy[i,j,f]", "(3)"),
         Formula(
-            "y",
-            f"y[i,j,f] = b[f] + {_sum('a,e,c')} x[i·S−PT+a, j·S−PL+e, c] · w[a,e,c,f]",
-            "(1)",
+            f"dL/dx[h,v,c] = {_sum('a,e,f')} dy[(h+PT−a)/S, (v+PL−e)/S, f] · w[a,e,c,f]", "(4)"
         ),
     ),
-    (
-        Formula(
-            "dL/dw",
-            f"dL/dw[a,e,c,f] = {_sum('i,j')} x[i·S−PT+a, j·S−PL+e, c] · dy[i,j,f]",
-            "(2)",
-        ),
-        Formula("dL/db", f"dL/db[f] = {_sum('i,j')} dy[i,j,f]", "(3)"),
-        Formula(
-            "dL/dx",
-            f"dL/dx[h,v,c] = {_sum('a,e,f')} dy[(h+PT−a)/S, (v+PL−e)/S, f] · w[a,e,c,f]",
-            "(4)",
-        ),
-    ),
-    "conv2d",
-    ("conv2d_backward_params", "conv2d_backward_input"),
+    where="kernels/conv2d.py",
+    functions=("conv2d_backward_params", "conv2d_backward_input"),
 )
 
 MAXPOOL2D = Formulas(
-    "max-pooling",
-    "Of each window only the largest value goes on, and only its owner gets the gradient.",
-    (Formula("y", "y[i,j,c] = max<sub>a,e</sub> x[i·S−PT+a, j·S−PL+e, c]", "(1)"),),
-    (Formula("dL/dx", f"dL/dx[p] = {_sum('q: argmax[q] = p')} dy[q]", "(4)"),),
-    "maxpool2d",
-    ("maxpool2d_backward",),
+    title="max-pooling",
+    sense="Only the largest value of each window goes on, and only its position gets the gradient.",
+    forward=(Formula("y[i,j,c] = max<sub>a,e</sub> x[i·S−PT+a, j·S−PL+e, c]", "(1)"),),
+    backward=(Formula(f"dL/dx[p] = {_sum('q: argmax[q] = p')} dy[q]", "(4)"),),
+    where="kernels/maxpool2d.py",
+    functions=("maxpool2d_backward",),
 )
 
 RELU = Formulas(
-    "ReLU",
-    "What is above 0 passes; the rest becomes 0, and there the gradient stops.",
-    (Formula("y", "y[k] = x[k] if x[k] &gt; 0, else 0", "(1)"),),
-    (Formula("dL/dx", "dL/dx[k] = dy[k] if y[k] &gt; 0, else 0", "(4)"),),
-    "relu",
-    ("relu_backward",),
+    title="ReLU",
+    sense="Values above 0 pass unchanged; the others become 0, and the gradient stops there.",
+    forward=(Formula("y[k] = x[k] if x[k] &gt; 0, else 0", "(1)"),),
+    backward=(Formula("dL/dx[k] = dy[k] if y[k] &gt; 0, else 0", "(4)"),),
+    where="kernels/relu.py",
+    functions=("relu_backward",),
 )
 
 FLATTEN = Formulas(
-    "flatten",
-    "The picture is read row by row into one vector; backward the vector is folded back.",
-    (Formula("y", "y[(h·W + v)·C + c] = x[h,v,c]"),),
-    (Formula("dL/dx", "dL/dx[h,v,c] = dy[(h·W + v)·C + c]"),),
+    title="flatten",
+    sense="The picture is read row by row into one vector; backward, it becomes a picture again.",
+    forward=(Formula("y[(h·W + v)·C + c] = x[h,v,c]"),),
+    backward=(Formula("dL/dx[h,v,c] = dy[(h·W + v)·C + c]"),),
 )
 
 DENSE = Formulas(
-    "dense",
-    "Every unit weighs all values of the vector.",
-    (Formula("y", f"y[u] = b[u] + {_sum('k')} x[k] · w[k,u]", "(1)"),),
-    (
-        Formula("dL/dw", "dL/dw[k,u] = dy[u] · x[k]", "(2)"),
-        Formula("dL/db", "dL/db[u] = dy[u]", "(3)"),
-        Formula("dL/dx", f"dL/dx[k] = {_sum('u')} dy[u] · w[k,u]", "(4)"),
+    title="dense",
+    sense="Each unit is a weighted sum of all values of the vector.",
+    forward=(Formula(f"y[u] = b[u] + {_sum('k')} x[k] · w[k,u]", "(1)"),),
+    backward=(
+        Formula("dL/dw[k,u] = dy[u] · x[k]", "(2)"),
+        Formula("dL/db[u] = dy[u]", "(3)"),
+        Formula(f"dL/dx[k] = {_sum('u')} dy[u] · w[k,u]", "(4)"),
     ),
-    "dense",
-    ("dense_backward_params", "dense_backward_input"),
+    where="kernels/dense.py",
+    functions=("dense_backward_params", "dense_backward_input"),
 )
+
+DROPOUT = Formulas(title="dropout", sense="In prediction every value passes as it is.")
 
 LOSS = Formulas(
-    "softmax and cross-entropy",
-    "The logits become probabilities; the loss is how surprised they are by the label.",
-    (
-        Formula("p", f"p[k] = exp(z[k]) / {_sum('j')} exp(z[j])", "(3)"),
-        Formula("L", "L = −log p[label]", "(4)"),
+    title="softmax and cross-entropy",
+    sense="The logits become probabilities; the less probable the label, the larger the loss.",
+    forward=(
+        Formula(f"p[k] = exp(z[k]) / {_sum('j')} exp(z[j])", "(3)"),
+        Formula("L = −log p[label]", "(4)"),
     ),
-    (Formula("dL/dz", "dL/dz[k] = p[k] − 1[k = label]", "(8)"),),
-    "cross_entropy",
-    ("cross_entropy_soft", "cross_entropy_hard"),
+    backward=(Formula("dL/dz[k] = p[k] − 1[k = label]", "(8)"),),
+    where="kernels/cross_entropy.py",
+    functions=("cross_entropy_soft", "cross_entropy_hard"),
 )
-
-_OF = {Conv2D: CONV2D, MaxPool2D: MAXPOOL2D, ReLU: RELU, Flatten: FLATTEN, Dense: DENSE}
-
-
-def formulas_of(layer: Layer) -> Formulas:
-    return _OF[type(layer)]
 
 
 def derivation(formulas: Formulas) -> str:
-    """The docstrings of the kernel's file and functions, plain text; "" for a layer without a
-    kernel, or where Python was told to drop docstrings (-OO)."""
-    from ..kernels import conv2d, cross_entropy, dense, maxpool2d, relu
+    """The docstrings of the file `where` and of its functions, read from the source of tinycnn.
 
-    files = {
-        file.__name__.rsplit(".", 1)[1]: file
-        for file in (conv2d, cross_entropy, dense, maxpool2d, relu)
-    }
-    if formulas.where not in files:
+    "" for a layer without a kernel, and where tinycnn is installed without its source.
+    """
+    try:
+        source = pkgutil.get_data("tinycnn", formulas.where) if formulas.where else None
+    except OSError:  # an installation of compiled files alone
+        source = None
+    if source is None:
         return ""
-    file = files[formulas.where]
-    texts = [file.__doc__] + [getattr(file, name).__doc__ for name in formulas.functions]
-    if not all(texts):
-        return ""
-    heads = [f"kernels/{formulas.where}.py"] + [f"{name}:" for name in formulas.functions]
-    return "\n\n".join(f"{head}\n\n{inspect.cleandoc(text)}" for head, text in zip(heads, texts))
+    file = ast.parse(source)
+    texts = {formulas.where: ast.get_docstring(file)}
+    functions = {node.name: node for node in file.body if isinstance(node, ast.FunctionDef)}
+    texts |= {f"{name}:": ast.get_docstring(functions[name]) for name in formulas.functions}
+    return "\n\n".join(f"{head}\n\n{text}" for head, text in texts.items())

@@ -1,12 +1,12 @@
-"""The numeric gradient beside the analytic one, entry by entry, on the kernels in float64.
+"""Numeric gradients beside the analytic ones, entry by entry, on the kernels in float64.
 
     numeric = (L(v + h) - L(v - h)) / 2h                                                       (1)
 
-The step h is chosen for each tensor so that its steepest entry moves the loss by about 1e-5 of
-itself (of 1, if it is larger): with a larger one the curvature shows (the error grows as h*h),
-with a smaller one rounding does (it grows as 1/h).  Where a ReLU or the winner of a pooling
-switches between v - h and v + h the loss has a kink, and (1) says nothing about the gradient on
-either side.
+Each tensor has its own step h: the entry with the largest gradient then changes the loss by about
+1e-5 of it (of 1, where it is larger).  With a larger step the curvature of the loss would add an
+error that grows as h*h; with a smaller one rounding adds an error that grows as 1/h.  Where a ReLU
+opens or closes, or a pooling takes another winner, between v - h and v + h, the loss has a kink:
+then (1) says nothing about the gradient on either side.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import MaxPool2D, ReLU
 from ..losses import CrossEntropy
 from ..reference_backend import ReferenceBackend
+from .layer_kinds import explained
+from .layer_trace import largest_at
 from .trace import Trace
 
 AGREES, KINK, DROWNED, DISAGREES = "agrees", "kink", "drowned", "disagrees"
@@ -27,24 +28,25 @@ AGREES, KINK, DROWNED, DISAGREES = "agrees", "kink", "drowned", "disagrees"
 RELATIVE_BOUND = 1e-6
 
 DROWNED_ABOVE = 1e-2
-"""Where rounding may be a larger part of a gradient than this, that the two are near one another
-proves nothing."""
+"""If rounding may be more than this part of a gradient, it proves nothing that the numeric gradient
+is close to it."""
 
-MOVES_LOSS_BY = 1e-5
+CHANGE_OF_LOSS = 1e-5
 STEPS = (1e-8, 1e-2)
-"""Smallest and largest step."""
+"""The smallest and the largest step."""
 
 SWEEP = tuple(10.0**-k for k in range(0, 11))
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One entry of one tensor, moved up and down by `step`.
+    """The numeric gradient of one entry: its value is changed by +step and by -step.
 
     tensor      "conv1.w", or "x" for the image;  index: into it
-    n_switches  ReLUs and pooling winners that are not the same at v - h and v + h; None where the
-                two gradients agree and nobody counted
-    rounding    how far the two may be apart for rounding's sake alone
+    loss_ahead  the loss at value + step;  loss_behind: at value - step
+    n_switches  how many ReLUs and pooling winners differ between the two; None: not counted,
+                because the gradients agree
+    rounding    the largest difference between the two gradients that rounding explains
     """
 
     tensor: str
@@ -80,7 +82,7 @@ class Probe:
 
 
 class Prober:
-    """Moves entries of the traced network and of its input, and puts them back."""
+    """Changes single entries of the traced network's parameters and input, and restores them."""
 
     def __init__(self, trace: Trace) -> None:
         self.network, self.labels = trace.network, np.array([trace.label])
@@ -90,11 +92,12 @@ class Prober:
         for layer in trace.layers:
             for short, gradient in layer.gradients.items():
                 self.gradients[f"{layer.step.name}.{short}"] = gradient
-        # Two roundings.  Every value of every layer is off by eps of itself, which moves L by dL/dy
-        # of it.  And p - 1 of the label is off by eps, which moves a gradient by dz[label]/dv.
+        # Rounding has two effects.  Every y of every layer is wrong by eps * y, which changes L by
+        # eps * y * dL/dy.  And p - 1 of the label is wrong by eps, which changes the gradient of an
+        # entry v by eps * dz[label]/dv.
         eps = float(np.finfo(np.float64).eps)
-        moved = sum(float(np.abs(layer.dy * layer.y).sum()) for layer in trace.layers)
-        self.loss_rounding = 4 * eps * (abs(trace.loss) + moved)
+        changes = sum(float(np.abs(layer.dy * layer.y).sum()) for layer in trace.layers)
+        self.loss_rounding = 4 * eps * (abs(trace.loss) + changes)
         self.analytic_rounding = {
             name: 4 * eps * np.abs(gradient) for name, gradient in self._label_gradients().items()
         }
@@ -102,32 +105,32 @@ class Prober:
         self.reference = ReferenceBackend(plan, parameters, np.zeros_like(parameters))
 
     def _label_gradients(self) -> dict[str, np.ndarray]:
-        """dz[label]/dv of every entry v."""
+        """dz[label]/dv of every entry v: the gradients of the label's logit."""
         one_hot = np.zeros((1, len(self.network.classes)))
         one_hot[0, self.labels] = 1
         self.network.forward(self.x, training=True)
         dx = self.network.backward(one_hot, input_gradient=True)
+        assert dx is not None  # it was asked for
         return {"x": dx[0], **{name: g.copy() for name, g in self.network.gradients.items()}}
 
     def loss(self) -> float:
         return CrossEntropy()(self.network.forward(self.x, training=True), self.labels)[0]
 
     def pattern(self) -> np.ndarray:
-        """Which ReLUs are open and which positions win, as one vector."""
+        """All choices of the forward pass, such as open ReLUs and winners, as one vector."""
         self.reference.forward(self.x, masks={})
         parts = [np.zeros(0, np.int64)]
-        for step, (_, y, winners) in zip(self.network.plan.steps, self.reference.saved):
-            if isinstance(step.layer, ReLU):
-                parts.append((y > 0).ravel())
-            elif isinstance(step.layer, MaxPool2D):
-                parts.append(winners.ravel())
+        for step, (_, y, kept) in zip(self.network.plan.steps, self.reference.saved):
+            choices = explained(step.layer).choices(y, kept)
+            if choices is not None:
+                parts.append(choices.ravel())
         return np.concatenate(parts)
 
     def probe(
         self, name: str, index: tuple[int, ...], step: float, count_switches: bool = False
     ) -> Probe:
-        """Move one entry up and down.  Switches are counted where the gradients do not agree, or
-        where that is asked for: it takes the slow reference."""
+        """The numeric gradient of one entry.  Counting switches needs the slow reference, so it is
+        done where the gradients do not agree, and on request."""
         ahead, behind = self._at(name, index, step, self.loss)
         found = Probe(
             tensor=name,
@@ -148,12 +151,12 @@ class Prober:
     def _at(
         self, name: str, index: tuple[int, ...], step: float, measure: Callable[[], Any]
     ) -> list[Any]:
-        """measure() with the entry a step up, and a step down."""
+        """measure() with the entry at value + step, and at value - step."""
         tensor = self.tensors[name]
         value, found = float(tensor[index]), []
         try:
-            for moved in (value + step, value - step):
-                tensor[index] = moved
+            for changed in (value + step, value - step):
+                tensor[index] = changed
                 found.append(measure())
         finally:
             tensor[index] = value
@@ -161,17 +164,18 @@ class Prober:
 
 
 def step_for(gradient: np.ndarray, loss: float) -> float:
-    """A power of ten by which the steepest entry moves the loss by about MOVES_LOSS_BY of it."""
+    """The power of ten with which the entry of the largest gradient changes the loss by about
+    CHANGE_OF_LOSS of it."""
     steepest = float(np.abs(gradient).max(initial=0.0))
     if not steepest or not loss:
         return 1e-4
-    step = 10.0 ** round(np.log10(MOVES_LOSS_BY * min(loss, 1.0) / steepest))
+    step = 10.0 ** round(np.log10(CHANGE_OF_LOSS * min(loss, 1.0) / steepest))
     return float(min(max(step, STEPS[0]), STEPS[1]))
 
 
 def probe_gradients(trace: Trace, n_entries: int = 6, seed: int = 0) -> list[Probe]:
-    """Up to `n_entries` entries of the image and of every parameter: a third of them where the
-    gradient is largest, one where it is exactly 0 if there is one, the others at random."""
+    """Numeric gradients of up to n_entries entries of the image and of each parameter: see
+    `sampled_entries`."""
     prober, rng = Prober(trace), np.random.default_rng(seed)
     probes = []
     for name, gradient in prober.gradients.items():
@@ -183,7 +187,8 @@ def probe_gradients(trace: Trace, n_entries: int = 6, seed: int = 0) -> list[Pro
 
 
 def sampled_entries(gradient: np.ndarray, n_entries: int, rng: np.random.Generator) -> list[int]:
-    """Different flat indices into `gradient`, largest |gradient| first."""
+    """Flat indices of different entries: a third of them where |gradient| is largest, one where it
+    is exactly 0 if there is one, the others at random.  Sorted, largest |gradient| first."""
     order = np.argsort(-np.abs(gradient), kind="stable")
     chosen = list(order[: max(n_entries // 3, 1)])
     zeros = np.flatnonzero(gradient == 0)
@@ -192,14 +197,13 @@ def sampled_entries(gradient: np.ndarray, n_entries: int, rng: np.random.Generat
     others = np.setdiff1d(np.flatnonzero(gradient), chosen)
     n_others = min(max(n_entries - len(chosen), 0), len(others))
     chosen += list(rng.choice(others, n_others, replace=False))
-    chosen = dict.fromkeys(int(k) for k in chosen)
-    return sorted(chosen, key=lambda k: -abs(gradient[k]))[:n_entries]
+    different = dict.fromkeys(int(k) for k in chosen)
+    return sorted(different, key=lambda k: -abs(gradient[k]))[:n_entries]
 
 
 def sweep_steps(trace: Trace) -> list[Probe]:
-    """One entry at every step of SWEEP: of the first parameter, where its gradient is largest."""
+    """One entry with every step of SWEEP: the one of the first parameter's largest gradient."""
     prober = Prober(trace)
     name = next(iter(prober.network.parameters))
-    gradient = prober.gradients[name]
-    index = tuple(int(i) for i in np.unravel_index(np.abs(gradient).argmax(), gradient.shape))
+    index = largest_at(prober.gradients[name])
     return [prober.probe(name, index, step, count_switches=True) for step in SWEEP]

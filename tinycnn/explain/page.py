@@ -1,4 +1,4 @@
-"""The page round the layers: heading, overview, image, loss, checks, and the numbers as JSON."""
+"""The whole page: overview, image, the layers' sections, loss, checks, and the numbers as JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from .._version import __version__
 from ..svg_charts import escape
 from .formulas import LOSS
+from .layer_kinds import title_of
 from .layer_sections import (
     derivation_details,
     formula_list,
@@ -17,10 +18,10 @@ from .layer_sections import (
     layer_section,
     probe_table,
     shape_text,
-    step_sense,
 )
-from .numeric import MOVES_LOSS_BY, RELATIVE_BOUND
-from .pictures import bars, cell, grey_picture, number, number_grid, picture, shades
+from .layer_trace import largest_at
+from .numeric import CHANGE_OF_LOSS, RELATIVE_BOUND
+from .pictures import around, bars, cell, grey_picture, number, number_grid, picture, shades
 from .style import STYLE
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ IMAGE, LOSS_ID, CHECKS = "image", "loss", "checks"
 
 
 def render(explanation: Explanation) -> str:
+    """The page.  Raises ImportError without Numba, because it compares kernels and reference."""
+    from ..kernels import conv2d  # noqa: F401  (imported for that error alone)
+
     trace = explanation.trace
     ids = [IMAGE, *(layer.step.name for layer in trace.layers), LOSS_ID, CHECKS]
     title = f"{explanation.image_name or 'An image'} under the microscope"
@@ -57,7 +61,7 @@ def render(explanation: Explanation) -> str:
 
 
 def _json(explanation: Explanation) -> str:
-    """The summary; <, > and & are escaped, so no text in it can end the element."""
+    """The summary as JSON.  <, > and & are escaped, so that no text can end the script element."""
     text = json.dumps(explanation.summary(), ensure_ascii=True)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -72,8 +76,8 @@ def _overview(explanation: Explanation, title: str) -> str:
         else "a class that was chosen"
     )
     notes = []
-    if trace.n_dropouts:
-        notes.append("Dropout is left out, as in prediction.")
+    for name in trace.left_out:
+        notes.append(f"{name.capitalize()} is left out, as in prediction.")
     if trace.calibration_temperature != 1:
         notes.append(
             f"predict_proba divides the logits by {number(trace.calibration_temperature)} "
@@ -92,7 +96,7 @@ def _overview(explanation: Explanation, title: str) -> str:
         f'<header id="overview"><div class="hero"><div><h1>{escape(title)}</h1>'
         f"<p>Seen{model} as <b>{predicted}</b>, p = {number(trace.probs[trace.predicted])}. "
         f"The loss below is the cross-entropy for <b>{label}</b>, {against}: "
-        f"L = {number(trace.loss, 6)}. Forward, each layer makes y of its x; backward, it turns "
+        f"L = {number(trace.loss, 6)}. Forward, each layer computes y from x; backward, it turns "
         "dL/dy into dL/dx and into the gradients of its parameters. There is one image, so the "
         "index n of the equations and the mean over n are left out.</p>"
         '<p class="legend"><i class="swatch below"></i> below 0 <i class="swatch none"></i> 0 '
@@ -131,7 +135,7 @@ def _steps_table(explanation: Explanation) -> str:
     for layer in explanation.trace.layers:
         step = layer.step
         rows.append(
-            f'<tr><th><a href="#{step.name}">{step.name}</a></th><td>{step_sense(step)}</td>'
+            f'<tr><th><a href="#{step.name}">{step.name}</a></th><td>{title_of(step.layer)}</td>'
             f'<td class="n">{shape_text(step.output_shape)}</td>'
             f'<td class="n">{number(layer.y.min(), 3)} … {number(layer.y.max(), 3)}</td>'
             f'<td class="n">{_share(layer.y == 0)}</td>'
@@ -153,10 +157,8 @@ def _image(explanation: Explanation, ids: list[str]) -> str:
     trace = explanation.trace
     spec = trace.network.input_spec
     dx = trace.dx
-    strength = np.abs(dx).max(axis=2)
-    row, column = (int(i) for i in np.unravel_index(strength.argmax(), strength.shape))
-    channel = int(np.abs(dx[row, column]).argmax())
-    rows, columns = _around(row, dx.shape[0], 8), _around(column, dx.shape[1], 8)
+    row, column, channel = largest_at(dx)
+    rows, columns = around(row, dx.shape[0], 8), around(column, dx.shape[1], 8)
     mark = lambda r, c: "spot" if (r, c) == (row, column) else ""
     scaling = {
         "raw": "x = p: pixels 0…255 as they are",
@@ -185,15 +187,10 @@ def _image(explanation: Explanation, ids: list[str]) -> str:
             mark,
         )
         + "</div></div>"
-        "<p>Red: a larger x there raises the loss; blue: it lowers it. In training nothing uses "
+        "<p>Red: a larger x there raises the loss; blue: it lowers the loss. Training does not use "
         "this gradient; it shows what the network looks at.</p>"
         f"{probe_table(explanation.probes, ['x'])}</section>"
     )
-
-
-def _around(centre: int, size: int, n: int) -> slice:
-    first = max(min(centre - n // 2, size - n), 0)
-    return slice(first, min(first + n, size))
 
 
 def _loss(explanation: Explanation, ids: list[str]) -> str:
@@ -213,14 +210,14 @@ def _loss(explanation: Explanation, ids: list[str]) -> str:
     return (
         f'<section id="{LOSS_ID}">{heading(LOSS_ID, LOSS.title, ids)}<p class="sense">{LOSS.sense}'
         '</p><div class="two"><div class="forward"><h3>Forward</h3>'
-        + formula_list(LOSS.forward, LOSS.where)
+        + formula_list(LOSS, LOSS.forward)
         + f"<p>L = −log {number(trace.probs[trace.label], 6)} = <b>{number(trace.loss, 6)}</b></p>"
         f"{bars(trace.probs, classes, trace.label)}"
         '</div><div class="backward"><h3>Backward</h3>'
-        + formula_list(LOSS.backward, LOSS.where)
-        + "<p>The probabilities less the truth: every wrong class is pushed down by what it was "
-        "given, the label is pulled up by what it lacks. They sum to 0 (with rounding, to "
-        f"{number(float(trace.dlogits.sum()), 1)}). 1[…] is 1 where it holds, else 0.</p>"
+        + formula_list(LOSS, LOSS.backward)
+        + "<p>1[…] is 1 where the condition holds, else 0. Each wrong logit is pushed down in "
+        "proportion to its probability; the label’s is pulled up by what its probability lacks to "
+        f"1. The sum is 0 (with rounding, {number(float(trace.dlogits.sum()), 1)}).</p>"
         f"{bars(trace.dlogits, classes, trace.label)}</div></div>"
         '<table class="classes"><thead><tr><th>class</th><th>logit z</th><th>p = softmax(z)</th>'
         f"<th>label</th><th>dL/dz = p − label</th></tr></thead><tbody>{''.join(rows)}</tbody>"
@@ -250,22 +247,23 @@ def _checks(explanation: Explanation, ids: list[str]) -> str:
     return (
         f'<section id="{CHECKS}">{heading(CHECKS, "is the backward pass right?", ids)}'
         f'<p class="sense">{_verdict(explanation)}</p>'
-        "<p>The numeric gradient knows nothing of the backward pass: move one number v up and down "
-        "by h, run forward twice, and take the slope <code>(L(v+h) − L(v−h)) / 2h</code>. The "
-        "step h is such that the steepest entry of a tensor moves the loss by about "
-        f"{number(MOVES_LOSS_BY, 1)} of itself. An entry agrees within "
-        f"{number(RELATIVE_BOUND, 1)} of its value and what rounding explains. A kink: some ReLU "
-        "or pooling winner switches between v−h and v+h, so the slope there says nothing. The "
-        "tables are in each layer’s section.</p>"
+        "<p>The numeric gradient does not use the backward pass: change one number v by +h and by "
+        "−h, run forward twice, and take the slope <code>(L(v+h) − L(v−h)) / 2h</code>. With the "
+        "step h, the entry of a tensor’s largest gradient changes the loss by about "
+        f"{number(CHANGE_OF_LOSS, 1)} of it. Two gradients agree if they differ by at most "
+        f"{number(RELATIVE_BOUND, 1)} of their size and what rounding explains. At a kink, a ReLU "
+        "or a pooling winner switches between v−h and v+h, so the slope proves nothing. A gradient "
+        "drowns in rounding where rounding may be a large part of it. The tables are in each "
+        "layer’s section.</p>"
         f"<h3>Why this step? {entry} at every step</h3>"
-        f"<p>The analytic gradient is <b>{number(sweep[0].analytic, 9)}</b>. Too large a step "
-        "crosses kinks and curvature, too small a one drowns in rounding: the error falls as h² "
-        "and rises again as 1/h. (Bars: logarithm of the error.)</p>"
+        f"<p>The analytic gradient is <b>{number(sweep[0].analytic, 9)}</b>. A large step has "
+        "errors from kinks and curvature, a small one from rounding: as h shrinks, the error "
+        "first falls as h², then rises as 1/h. (Bars: logarithm of the error.)</p>"
         '<table class="sweep"><thead><tr><th>h</th><th class="n">numeric</th>'
         '<th class="n">relative error</th><th></th><th class="n">ReLUs and winners switched</th>'
         f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         "<h3>Kernels against reference</h3>"
-        "<p>The same image through the compiled kernels, in float64: largest difference as a part "
-        "of the largest value.</p>"
+        "<p>The same image through the compiled kernels, in float64: the largest difference, as a "
+        "part of the largest value.</p>"
         f'<table class="differences"><tbody>{differences}</tbody></table></section>'
     )

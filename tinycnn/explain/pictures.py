@@ -1,6 +1,6 @@
-"""Arrays as small pictures in colour, as bars, and as tables of coloured numbers: markup.
+"""Arrays as HTML: small pictures in colour, bars, and tables of coloured numbers.
 
-Everywhere: red is above 0, white is 0, blue is below; the strongest colour is the largest |value|.
+Red is above 0, white is 0, blue is below 0; the strongest colour is the largest |value|.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import numpy as np
 from ..svg_charts import escape
 
 MINUS = "\u2212"
-N_SHADES = 63  # odd: the middle one is exactly 0; few, for each picture carries its palette
+N_SHADES = 63  # odd, so that the middle one is exactly 0; few, as each picture stores them
 _BELOW, _ABOVE, _GAP, _INK = (33, 90, 172), (190, 30, 45), (205, 208, 212), (0, 0, 0)
 
 
 def colour(share: float) -> tuple[int, int, int]:
     """share -1..1 -> red, green, blue."""
-    end = _ABOVE if share > 0 else _BELOW
-    return tuple(round(255 + (one - 255) * min(abs(share), 1.0)) for one in end)  # type: ignore
+    strongest = _ABOVE if share > 0 else _BELOW
+    red, green, blue = (round(255 + (c - 255) * min(abs(share), 1.0)) for c in strongest)
+    return red, green, blue
 
 
 _PALETTE = [channel for k in range(N_SHADES) for channel in colour(2 * k / (N_SHADES - 1) - 1)] + [
@@ -32,19 +33,21 @@ _PALETTE = [channel for k in range(N_SHADES) for channel in colour(2 * k / (N_SH
 
 
 def shades(values: np.ndarray, largest: float | None = None) -> np.ndarray:
-    """Indices into the palette, uint8, of `values` of any shape.  largest: what gets the
-    strongest colour, by default the largest |value|."""
+    """Palette indices, uint8, for values of any shape.
+
+    largest: the |value| that gets the strongest colour; by default the largest one
+    """
     if largest is None:
         largest = float(np.abs(values).max(initial=0.0))
     middle = N_SHADES // 2
     share = np.clip(values / largest, -1, 1) if largest else np.zeros(values.shape)
-    # away from 0: what is not 0 is never drawn white
+    # rounded away from 0, so that only 0 is white
     return (middle + np.copysign(np.ceil(np.abs(share) * middle), share)).astype(np.uint8)
 
 
 def sheet(planes: Sequence[np.ndarray]) -> np.ndarray:
-    """Shaded planes (H, W), all alike, side by side in a sheet that is nearly square, a grey line
-    between them."""
+    """Shaded planes of one shape (H, W) in rows and columns with grey lines between them, nearly
+    square in all."""
     H, W = planes[0].shape
     n_columns = max(1, min(len(planes), round(math.sqrt(len(planes) * (H + 1) / (W + 1)))))
     n_rows = -(-len(planes) // n_columns)
@@ -56,7 +59,10 @@ def sheet(planes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def marked_plane(plane: np.ndarray, winners: np.ndarray, pixel: int = 8) -> np.ndarray:
-    """plane (H, W) shaded, each value pixel x pixel, the winners (flat indices) in black frames."""
+    """plane (H, W) shaded, each value as pixel x pixel, with black frames around the winners.
+
+    winners: flat indices into plane
+    """
     drawn = np.kron(shades(plane), np.ones((pixel, pixel), np.uint8))
     for winner in np.unique(winners):
         row, column = divmod(int(winner), plane.shape[1])
@@ -66,7 +72,7 @@ def marked_plane(plane: np.ndarray, winners: np.ndarray, pixel: int = 8) -> np.n
 
 
 def picture(drawn: np.ndarray, alt: str, width_px: int) -> str:
-    """Palette indices (H, W) as an <img> of that width."""
+    """Palette indices (H, W) as an <img>."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(drawn))
@@ -75,7 +81,7 @@ def picture(drawn: np.ndarray, alt: str, width_px: int) -> str:
 
 
 def grey_picture(pixels: np.ndarray, alt: str, width_px: int) -> str:
-    """uint8 (H, W, C) as an <img>: colours where C is 3, else the first channel in grey."""
+    """uint8 (H, W, C) as an <img>: in colour where C is 3, else the first channel in grey."""
     from PIL import Image
 
     plain = pixels if pixels.shape[2] == 3 else pixels[:, :, 0]
@@ -94,7 +100,7 @@ def _img(image, alt: str, width_px: int) -> str:
 
 
 def number(value: float, n_digits: int = 4) -> str:
-    """As few characters as show n_digits digits; a true minus sign."""
+    """value to n_digits significant digits, as short as possible, with the sign − (not -)."""
     if value == 0:
         return "0"
     text = f"{value:.{n_digits}g}"
@@ -105,7 +111,7 @@ def number(value: float, n_digits: int = 4) -> str:
 
 
 def cell(value: float, largest: float, text: str, class_: str = "") -> str:
-    """A table cell: text on the colour of value."""
+    """A table cell: text on the colour of value.  class_: more CSS classes"""
     share = value / largest if largest else 0.0
     red, green, blue = colour(share)
     classes = " ".join(filter(None, [class_, "deep" if abs(share) > 0.55 else ""]))
@@ -121,10 +127,10 @@ def number_grid(
 ) -> str:
     """values (rows, columns) as a table of coloured numbers with their indices at the sides.
 
-    All have one power of ten, named in the caption, and as many decimals as give the largest three
-    digits; what is exactly 0 is "0".
-    origin: index of the first row and column;  caption: markup;  mark(row, column) with those
-    indices: a class for the cell.
+    All numbers are multiples of one power of ten, which the caption names, with as many decimals as
+    give the largest three digits.  Exact zeros are "0".
+    origin   index of the first row and of the first column
+    caption  HTML;  mark: from a row's and a column's index to a CSS class for the cell
     """
     largest = float(np.abs(values).max(initial=0.0))
     rows, columns = values.shape
@@ -145,8 +151,8 @@ def number_grid(
 
 
 def common_scale(largest: float) -> tuple[int, int]:
-    """Power of ten (a multiple of 3; 0 for 0.1 to 9,999), and the decimals that give `largest`
-    three digits."""
+    """(exponent of ten, a multiple of 3 and 0 from 0.1 to 9,999; the number of decimals with which
+    `largest` has three digits)."""
     if not largest:
         return 0, 0
     digits = math.floor(math.log10(largest))
@@ -155,7 +161,10 @@ def common_scale(largest: float) -> tuple[int, int]:
 
 
 def bars(values: np.ndarray, names: Sequence[str], mark: int | None = None) -> str:
-    """One bar a value, from 0 to the left (blue) or right (red), number and name beside it."""
+    """One bar for each value, from 0 to the left (blue) or right (red), between name and number.
+
+    mark: the index of a row to highlight
+    """
     largest = float(np.abs(values).max(initial=0.0))
     lines = []
     for k, (value, name) in enumerate(zip(values.tolist(), names)):
@@ -169,3 +178,9 @@ def bars(values: np.ndarray, names: Sequence[str], mark: int | None = None) -> s
             f'<td class="n">{number(value)}</td></tr>'
         )
     return f'<table class="bars">{"".join(lines)}</table>'
+
+
+def around(centre: int, size: int, n: int) -> slice:
+    """n neighbouring indices of 0..size-1, with `centre` in the middle unless it is near an end."""
+    first = max(min(centre - n // 2, size - n), 0)
+    return slice(first, min(first + n, size))

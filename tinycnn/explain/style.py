@@ -1,4 +1,4 @@
-"""How the page looks: large type for a projector of 1280x800, no script, nothing from elsewhere."""
+"""The page's CSS: large type, for a projector of 1280x800.  It loads no other file."""
 
 STYLE = """
 :root { color-scheme: light; --ink: #14181d; --muted: #59626e; --rule: #d9dce1; --faint: #f3f4f6;

@@ -1,7 +1,7 @@
-"""One image forward and backward through a network, every value on the way kept.
+"""Sends one image forward and backward through a network and keeps every value.
 
-The values come from the reference, layer by layer; the same pass on the kernels says how far those
-agree.  All in float64 and without the batch axis: shapes are (H, W, C) or (units,).
+The values come from the reference, layer by layer.  The same pass on the kernels shows how well the
+two agree.  All values are float64, without the batch axis: shapes are (H, W, C) or (units,).
 """
 
 from __future__ import annotations
@@ -11,48 +11,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..layers import Dropout, Flatten, MaxPool2D, ReLU, Shape
+from ..layers import Shape
 from ..losses import CrossEntropy, softmax
 from ..network import Network
-from ..plan import Step
 from ..reference_backend import ReferenceBackend
 from ..testing import logit_error
-
-Spot = tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class LayerTrace:
-    """A layer's values: x in, y out, dy = dL/dy in from behind, dx = dL/dx out to the front.
-
-    winners     of max-pooling: for each y the flat index h*W + w of its owner in x; else None
-    parameters  by short name ("w", "b"), gradients alike
-    spot        index into y that the page looks at closely
-    folded      (H, W, C) of the picture whose flattened values x is, else None
-    """
-
-    step: Step
-    x: np.ndarray
-    y: np.ndarray
-    dx: np.ndarray
-    dy: np.ndarray
-    winners: np.ndarray | None
-    parameters: Mapping[str, np.ndarray]
-    gradients: Mapping[str, np.ndarray]
-    spot: Spot
-    folded: Shape | None = None
+from .layer_kinds import explained
+from .layer_trace import LayerTrace, Spot, largest_at
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What happened to one image.
+    """All values of one image.
 
-    network             float64, on the kernels, parameters as given, its dropout layers left out
+    network             a copy of the given one, in float64 on the kernels, without dropout
     image               (H, W, C) uint8;  x: the same, scaled
-    label               class index that the loss is measured against
-    kernel_differences  name -> largest |reference - kernels| / max|reference| of the logits, of
-                        dL/dx and of every parameter's gradient
-    float32_difference  the same measure for the logits that the given network itself predicts
+    label               index of the class whose cross-entropy is the loss
+    kernel_differences  name -> largest |reference - kernels| / max|reference|, for the logits,
+                        dL/dx and every parameter's gradient
+    float32_difference  the same for the logits that the given network predicts
+    left_out            titles of the kinds of layers that do nothing in prediction
     """
 
     network: Network
@@ -66,7 +44,7 @@ class Trace:
     layers: tuple[LayerTrace, ...]
     kernel_differences: Mapping[str, float]
     float32_difference: float
-    n_dropouts: int
+    left_out: tuple[str, ...]
     calibration_temperature: float
 
     @property
@@ -80,16 +58,17 @@ class Trace:
 
 
 def trace_image(network: Network, image: np.ndarray, label: int | None = None) -> Trace:
-    """Send `image`, (H, W) or (H, W, C) uint8, through `network` and the loss back to it.
+    """Send `image`, (H, W) or (H, W, C) uint8, through `network`, and the loss's gradient back.
 
-    label: class index for the cross-entropy; None takes the class that the network predicts.
+    label: index of the class for the cross-entropy; None: the predicted class.
     Raises TypeError or ValueError for an image that the network does not take, ValueError for a
-    label that is no class or logits that are not finite.
+    label that is no class or logits that are not finite, UnknownLayerError as `explained`.
     """
+    entries = [explained(layer) for layer in network.layers]  # first: it may raise
     given = network.predict_logits(np.asarray(image)[None])[0]
     if not np.isfinite(given).all():
         raise ValueError("the network's logits of this image are not finite: nothing to explain")
-    kernels, oracle = (_in_float64(network, backend) for backend in ("auto", "numpy"))
+    kernels, oracle = (in_float64(network, name, with_dropout=False) for name in ("auto", "numpy"))
     K = len(network.classes)
     if label is None:
         label = int(given.argmax())
@@ -99,26 +78,38 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
     walker = ReferenceBackend(oracle.plan, oracle.parameter_vector, oracle.gradient_vector)
     logits = walker.forward(x, masks={})
     labels = np.array([label])
-    loss, dlogits = CrossEntropy()(logits, labels)  # exact for a loss of 1e-20 too
+    loss, dlogits = CrossEntropy()(logits, labels)  # exact even for a loss of 1e-20
 
+    folded: list[Shape | None] = [None]
+    for step in oracle.plan.steps:
+        folded.append(explained(step.layer).folded(step.input_shape, folded[-1]))
     layers: list[LayerTrace] = []
     dy, saved = dlogits, walker.saved
     for k in reversed(range(len(saved))):
-        step, one = oracle.plan.steps[k], saved[k]
+        step, (x_in, y, kept) = oracle.plan.steps[k], saved[k]
         dx = walker.backward_step(k, dy, True)
+        assert dx is not None  # it was asked for
         names = step.layer.parameter_shapes(step.input_shape)
-        winners = one[2][0] if isinstance(step.layer, MaxPool2D) else None
-        parameters = {short: oracle.parameters[f"{step.name}.{short}"] for short in names}
-        gradients = {short: oracle.gradients[f"{step.name}.{short}"] for short in names}
-        x_in, y, _ = one
-        spot = _spot(dy[0], y[0], layers[-1] if layers else None)
-        values = (x_in[0], y[0], dx[0], dy[0], winners, parameters, gradients, spot)
-        layers.append(LayerTrace(step, *values, _folded(oracle.plan.steps, step)))
+        layers.append(
+            LayerTrace(
+                step=step,
+                x=x_in[0],
+                y=y[0],
+                dx=dx[0],
+                dy=dy[0],
+                kept=None if kept is None else kept[0],
+                parameters={short: oracle.parameters[f"{step.name}.{short}"] for short in names},
+                gradients={short: oracle.gradients[f"{step.name}.{short}"] for short in names},
+                spot=_spot(dy[0], y[0], layers[-1] if layers else None),
+                folded=folded[k],
+            )
+        )
         dy = dx
 
     kernel_logits = kernels.forward(x, training=True)
     _, kernel_dlogits = CrossEntropy()(kernel_logits, labels)
     kernel_dx = kernels.backward(kernel_dlogits, input_gradient=True)
+    assert kernel_dx is not None
     differences = {
         "logits": _difference(kernel_logits, logits),
         "gradient of x": _difference(kernel_dx, dy),
@@ -137,22 +128,19 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
         layers=tuple(reversed(layers)),
         kernel_differences=differences,
         float32_difference=logit_error(given.astype(np.float64), logits[0]),
-        n_dropouts=sum(isinstance(layer, Dropout) for layer in network.layers),
+        left_out=tuple({entry.formulas.title: None for entry in entries if entry.left_out}),
         calibration_temperature=network.calibration_temperature,
     )
 
 
 def in_float64(network: Network, backend: str, with_dropout: bool = True) -> Network:
-    """A float64 network with the same layers and parameters; dropout layers may be left out."""
-    layers = [x for x in network.layers if with_dropout or not isinstance(x, Dropout)]
+    """A float64 copy of the network.  with_dropout: False leaves out the layers that do nothing in
+    prediction."""
+    layers = [layer for layer in network.layers if with_dropout or not explained(layer).left_out]
     double = Network(layers, network.input_spec, backend=backend, dtype=np.float64)
     for name, parameter in network.parameters.items():
         double.parameters[name][:] = parameter
     return double
-
-
-def _in_float64(network: Network, backend: str) -> Network:
-    return in_float64(network, backend, with_dropout=False)
 
 
 def _difference(found: np.ndarray, expected: np.ndarray) -> float:
@@ -161,24 +149,15 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> float:
     return largest / float(scale) if scale else largest
 
 
-def _spot(dy: np.ndarray, y: np.ndarray, behind: LayerTrace | None) -> Spot:
-    """The value of y to look at: the one that the spot of the layer behind was made of, where that
-    layer moves values without mixing them; else where y * dL/dy is largest: a value that is there
-    and matters."""
-    if behind is not None and behind.winners is not None:
-        row, column = divmod(int(behind.winners[behind.spot]), behind.x.shape[1])
-        return (row, column, behind.spot[2])
-    if behind is not None and isinstance(behind.step.layer, ReLU):
-        return behind.spot
+def _spot(dy: np.ndarray, y: np.ndarray, following: LayerTrace | None) -> Spot:
+    """The index into y that the page looks at closely.
+
+    Where one value of y becomes the spot of the following layer, as with ReLU and max-pooling, it
+    is that value.  Else it is the one with the largest |y * dL/dy|.
+    """
+    if following is not None:
+        followed = explained(following.step.layer).spot_in_x(following)
+        if followed is not None:
+            return followed
     weights = next((v for v in (y * dy, dy) if v.any()), y)
-    return tuple(int(i) for i in np.unravel_index(np.abs(weights).argmax(), y.shape))
-
-
-def _folded(steps: tuple[Step, ...], step: Step) -> Shape | None:
-    """Shape of the picture that a Flatten directly, or a ReLU after it, handed to `step`."""
-    before = list(steps[: steps.index(step)])
-    while before and isinstance(before[-1].layer, ReLU):
-        before.pop()
-    if before and isinstance(before[-1].layer, Flatten) and len(before[-1].input_shape) == 3:
-        return before[-1].input_shape
-    return None
+    return largest_at(weights)

@@ -1,167 +1,140 @@
-"""One number worked out by hand: the products that the definition sums, each with its indices.
+"""Single entries worked out by hand: the sums of products that the equations say, term by term.
 
-Written from the equations in the kernels' docstrings, one number at a time; nothing here is shared
-with the kernels or the reference, so a total that equals theirs is a check.
+Written from the equations in the kernels' docstrings.  No code is shared with the kernels or the
+reference, so a total that equals theirs checks both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from ..layers import Conv2D
-from .trace import LayerTrace
+from .layer_trace import LayerTrace, Spot, largest_at, window_of
 
 
-@dataclass(frozen=True)
-class Product:
-    """One term: two names with their indices, and their values."""
+class Entry(NamedTuple):
+    """One entry of an array: its name with its index, such as "w[0,3]", and its value."""
 
-    left: str
-    right: str
-    left_value: float
-    right_value: float
+    name: str
+    value: float
+
+
+class Product(NamedTuple):
+    left: Entry
+    right: Entry
 
     @property
     def value(self) -> float:
-        return self.left_value * self.right_value
+        return self.left.value * self.right.value
 
 
-@dataclass(frozen=True)
-class WorkedSum:
-    """name = bias + the sum of the products.  engine: what the engine has there."""
+class WorkedSum(NamedTuple):
+    """result = bias + the sum of the products.
 
-    name: str
+    result    the entry as the engine computed it
+    equation  its number in the kernel's docstring
+    """
+
+    result: Entry
     equation: str
-    products: tuple[Product, ...]
-    engine: float
-    bias: tuple[str, float] | None = None
+    products: list[Product]
+    bias: Entry | None = None
 
     @property
     def total(self) -> float:
-        return sum((p.value for p in self.products), self.bias[1] if self.bias else 0.0)
+        return sum((p.value for p in self.products), self.bias.value if self.bias else 0.0)
 
 
-def named(name: str, index: tuple[int, ...]) -> str:
+def named(name: str, index: Spot) -> str:
     return f"{name}[{','.join(str(i) for i in index)}]"
 
 
-def conv2d_output(layer: LayerTrace, spot: tuple[int, ...]) -> WorkedSum:
+def _at(name: str, array: np.ndarray, index: Spot) -> Entry:
+    return Entry(named(name, index), float(array[index]))
+
+
+def conv2d_output(layer: LayerTrace, spot: Spot) -> WorkedSum:
     """kernels/conv2d.py (1) at y[i, j, f]."""
     i, j, f = spot
-    w, (S, PT, PL) = layer.parameters["w"], geometry(layer)
+    x, w, b = layer.x, layer.parameters["w"], layer.parameters["b"]
+    S, PT, PL, KH, KW = window_of(layer)
     products = []
-    for a in range(w.shape[0]):
-        for e in range(w.shape[1]):
-            h, v = i * S - PT + a, j * S - PL + e
-            if 0 <= h < layer.x.shape[0] and 0 <= v < layer.x.shape[1]:
-                for c in range(w.shape[2]):
-                    products.append(_product("x", layer.x, (h, v, c), "w", w, (a, e, c, f)))
-    bias = named("b", (f,)), float(layer.parameters["b"][f])
-    return WorkedSum(named("y", spot), "(1)", tuple(products), float(layer.y[spot]), bias)
+    for a, e, c in np.ndindex(KH, KW, x.shape[2]):
+        h, v = i * S - PT + a, j * S - PL + e
+        if 0 <= h < x.shape[0] and 0 <= v < x.shape[1]:
+            products.append(Product(_at("x", x, (h, v, c)), _at("w", w, (a, e, c, f))))
+    return WorkedSum(_at("y", layer.y, spot), "(1)", products, _at("b", b, (f,)))
 
 
-def conv2d_weight(layer: LayerTrace, index: tuple[int, ...]) -> WorkedSum:
+def conv2d_weight(layer: LayerTrace, index: Spot) -> WorkedSum:
     """kernels/conv2d.py (2) at dL/dw[a, e, c, f]; products with dy = 0 are left out."""
     a, e, c, f = index
-    S, PT, PL = geometry(layer)
+    x, dy = layer.x, layer.dy
+    S, PT, PL, _, _ = window_of(layer)
     products = []
-    for i in range(layer.y.shape[0]):
-        for j in range(layer.y.shape[1]):
-            h, v = i * S - PT + a, j * S - PL + e
-            inside = 0 <= h < layer.x.shape[0] and 0 <= v < layer.x.shape[1]
-            if inside and layer.dy[i, j, f]:
-                products.append(_product("x", layer.x, (h, v, c), "dy", layer.dy, (i, j, f)))
-    gradient = float(layer.gradients["w"][index])
-    return WorkedSum(named("dL/dw", index), "(2)", tuple(products), gradient)
+    for i, j in np.ndindex(*dy.shape[:2]):
+        h, v = i * S - PT + a, j * S - PL + e
+        if 0 <= h < x.shape[0] and 0 <= v < x.shape[1] and dy[i, j, f]:
+            products.append(Product(_at("x", x, (h, v, c)), _at("dy", dy, (i, j, f))))
+    return WorkedSum(_at("dL/dw", layer.gradients["w"], index), "(2)", products)
 
 
-def conv2d_input(layer: LayerTrace, index: tuple[int, ...]) -> WorkedSum:
+def conv2d_input(layer: LayerTrace, index: Spot) -> WorkedSum:
     """kernels/conv2d.py (4) at dL/dx[h, v, c]; products with dy = 0 are left out."""
     h, v, c = index
-    w, (S, PT, PL) = layer.parameters["w"], geometry(layer)
+    w, dy = layer.parameters["w"], layer.dy
+    S, PT, PL, KH, KW = window_of(layer)
     products = []
-    for a in range(w.shape[0]):
-        for e in range(w.shape[1]):
-            (i, row), (j, column) = divmod(h + PT - a, S), divmod(v + PL - e, S)
-            whole = row == 0 and column == 0
-            if whole and 0 <= i < layer.y.shape[0] and 0 <= j < layer.y.shape[1]:
-                for f in range(w.shape[3]):
-                    if layer.dy[i, j, f]:
-                        products.append(_product("dy", layer.dy, (i, j, f), "w", w, (a, e, c, f)))
-    return WorkedSum(named("dL/dx", index), "(4)", tuple(products), float(layer.dx[index]))
+    for a, e, f in np.ndindex(KH, KW, dy.shape[2]):
+        (i, row), (j, column) = divmod(h + PT - a, S), divmod(v + PL - e, S)
+        inside = 0 <= i < dy.shape[0] and 0 <= j < dy.shape[1]
+        if row == column == 0 and inside and dy[i, j, f]:
+            products.append(Product(_at("dy", dy, (i, j, f)), _at("w", w, (a, e, c, f))))
+    return WorkedSum(_at("dL/dx", layer.dx, index), "(4)", products)
 
 
-def dense_output(layer: LayerTrace, spot: tuple[int, ...]) -> WorkedSum:
+def dense_output(layer: LayerTrace, spot: Spot) -> WorkedSum:
     """kernels/dense.py (1) at y[u]; products with x = 0 are left out."""
     (u,) = spot
-    w = layer.parameters["w"]
-    products = tuple(
-        _product("x", layer.x, (k,), "w", w, (k, u)) for k in range(len(w)) if layer.x[k]
-    )
-    bias = named("b", (u,)), float(layer.parameters["b"][u])
-    return WorkedSum(named("y", spot), "(1)", products, float(layer.y[spot]), bias)
+    x, w, b = layer.x, layer.parameters["w"], layer.parameters["b"]
+    products = [Product(_at("x", x, (k,)), _at("w", w, (k, u))) for k in np.flatnonzero(x).tolist()]
+    return WorkedSum(_at("y", layer.y, spot), "(1)", products, _at("b", b, (u,)))
 
 
-def dense_weight(layer: LayerTrace, index: tuple[int, ...]) -> WorkedSum:
-    """kernels/dense.py (2) at dL/dw[k, u]: one product, for there is one image."""
+def dense_weight(layer: LayerTrace, index: Spot) -> WorkedSum:
+    """kernels/dense.py (2) at dL/dw[k, u]: one product, because there is one image."""
     k, u = index
-    product = _product("dy", layer.dy, (u,), "x", layer.x, (k,))
-    return WorkedSum(named("dL/dw", index), "(2)", (product,), float(layer.gradients["w"][index]))
+    product = Product(_at("dy", layer.dy, (u,)), _at("x", layer.x, (k,)))
+    return WorkedSum(_at("dL/dw", layer.gradients["w"], index), "(2)", [product])
 
 
-def dense_input(layer: LayerTrace, index: tuple[int, ...]) -> WorkedSum:
+def dense_input(layer: LayerTrace, index: Spot) -> WorkedSum:
     """kernels/dense.py (4) at dL/dx[k]; products with dy = 0 are left out."""
     (k,) = index
-    w = layer.parameters["w"]
-    products = tuple(
-        _product("dy", layer.dy, (u,), "w", w, (k, u)) for u in range(w.shape[1]) if layer.dy[u]
-    )
-    return WorkedSum(named("dL/dx", index), "(4)", products, float(layer.dx[index]))
+    w, dy = layer.parameters["w"], layer.dy
+    products = [
+        Product(_at("dy", dy, (u,)), _at("w", w, (k, u))) for u in np.flatnonzero(dy).tolist()
+    ]
+    return WorkedSum(_at("dL/dx", layer.dx, index), "(4)", products)
 
 
-def geometry(layer: LayerTrace) -> tuple[int, int, int]:
-    """Stride, and the padding above and to the left of x."""
-    window = layer.step.layer
-    vertical, horizontal = window.axes(layer.step.input_shape)
-    return window.stride, vertical.before, horizontal.before
+def worked_sums(
+    output: Callable[[LayerTrace, Spot], WorkedSum],
+    weight: Callable[[LayerTrace, Spot], WorkedSum],
+    given: Callable[[LayerTrace, Spot], WorkedSum],
+) -> Callable[[LayerTrace], list[WorkedSum]]:
+    """A function that works out three entries of a layer: y at the spot, the largest |dL/dw| of the
+    spot's filter or unit, and the largest |dL/dx|.  output, weight, given: how each is summed"""
 
+    def sums(layer: LayerTrace) -> list[WorkedSum]:
+        k = layer.spot[-1]
+        largest_weight = (*largest_at(layer.gradients["w"][..., k]), k)
+        return [
+            output(layer, layer.spot),
+            weight(layer, largest_weight),
+            given(layer, largest_at(layer.dx)),
+        ]
 
-def _product(
-    left: str,
-    left_array: np.ndarray,
-    left_index: tuple[int, ...],
-    right: str,
-    right_array: np.ndarray,
-    right_index: tuple[int, ...],
-) -> Product:
-    return Product(
-        named(left, left_index),
-        named(right, right_index),
-        float(left_array[left_index]),
-        float(right_array[right_index]),
-    )
-
-
-def worked_sums(layer: LayerTrace) -> tuple[WorkedSum, WorkedSum, WorkedSum]:
-    """Of a convolution or dense layer: y at the spot, and dL/dw and dL/dx where they are largest
-    (dL/dw within the spot's own filter or unit)."""
-    is_conv = isinstance(layer.step.layer, Conv2D)
-    own = layer.gradients["w"][..., layer.spot[-1]]
-    weight = (*_largest(own), layer.spot[-1])
-    if is_conv:
-        return (
-            conv2d_output(layer, layer.spot),
-            conv2d_weight(layer, weight),
-            conv2d_input(layer, _largest(layer.dx)),
-        )
-    return (
-        dense_output(layer, layer.spot),
-        dense_weight(layer, weight),
-        dense_input(layer, _largest(layer.dx)),
-    )
-
-
-def _largest(array: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(np.abs(array).argmax(), array.shape))
+    return sums

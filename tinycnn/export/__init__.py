@@ -1,4 +1,6 @@
-"""Whole programs out: `python_file.py` writes one Python file, `c_file.py` one C file and header.
+"""Programs that run a network without tinycnn: `python_file.py` writes one Python file, `c_file.py`
+one C file with its header.
 
-Both check what they write against the network's own logits, and write nothing that disagrees.
+Both run the program first and compare its logits with the network's.  Nothing is written where they
+disagree.
 """

@@ -1,7 +1,7 @@
 """A network as one C99 file and its header: no dependency, static memory, no allocation.
 
-`c_program.c` has the operations, of which those that the network needs are taken; shapes, weights
-and the order of the layers are put in here.
+`c_program.c` holds the functions of all operations, in sections.  The program gets the sections
+that it needs, the weights, arrays for the values between layers, and the calls in their order.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,22 +20,25 @@ import numpy as np
 
 from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, MaxPool2D, ReLU, Shape
+from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
 from ..network import Network
 from ..plan import Step
 
 logger = logging.getLogger("tinycnn")
 
 PADDED_TO = 16
-"""As in c_program.c: the number of filters or units in a row of weights is a multiple of this."""
+"""As in c_program.c: rows of weights are filled up with zeros to a multiple of this length."""
 
 TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
 class CProgram:
-    """What `write` wrote.  checked_with: the compiler that the program was checked with, None where
-    there is none.  Sizes in bytes: static memory that is written to, and constants."""
+    """What `write` wrote.
+
+    checked_with      the compiler used for the check; None: there was none, so no check
+    n_static_bytes    of memory for the values between layers;  n_constant_bytes: of weights
+    """
 
     source: Path
     header: Path
@@ -44,14 +48,16 @@ class CProgram:
 
 
 def write(network: Network, path: str | os.PathLike, name: str | None = None) -> CProgram:
-    """Write `network` as NAME.c and NAME.h, once it has been compiled and its logits agree.
+    """Write `network` as NAME.c and NAME.h, after a run that compares its logits.
 
-    path   a folder, or the .c file.  name: by default "microexpnet", or the file's own; functions
-           and files begin with it
-    Without a C compiler ($CC, cc, gcc or clang) nothing can be checked: that is logged as a
-    warning and stands in the result.  Weights are float32.  Raises ValueError for a name that is
-    none in C and for weights that are not finite, ExportError where the program does not compile
-    or disagrees with the network (then nothing is written), OSError where it cannot be written.
+    path   a folder, or the .c file
+    name   of the files and the beginning of all C names; by default the stem of the .c file, or
+           "microexpnet" in a folder
+    Without a C compiler ($CC, cc, gcc or clang) the program is written unchecked, with a warning in
+    the log and in the result.  Weights are float32.  Raises, before anything is written:
+    UnknownLayerError for a layer that OPERATIONS does not have, ValueError for a name that C does
+    not allow and for weights that are not finite, ExportError where the program does not compile or
+    disagrees with the network.  OSError: it cannot be written.
     """
     path = Path(path)
     folder = path.parent if path.suffix == ".c" else path
@@ -70,7 +76,7 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
         logits, probs = _run(compiler, network, name, source, header, images)
         what = str(folder / f"{name}.c")
         check_agreement(what, logits, network.predict_logits(images))
-        check_agreement(f"{what}, probabilities", probs, network.predict_proba(images))
+        check_agreement(what, probs, network.predict_proba(images), "probabilities")
     written = CProgram(
         folder / f"{name}.c",
         folder / f"{name}.h",
@@ -83,25 +89,24 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
     return written
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Buffer:
-    """Values between two operations: a picture with `above` and `left` zeros before it, in room
-    for (height, width); or a vector, (1, 1, units)."""
+    """The C array for the values between two layers: height x width pixels.
+
+    The picture begins after `above` rows and `left` columns.  The zeros around it are those that
+    the next layer's window reads.  A vector is a picture of 1x1xunits.
+    """
 
     name: str
     shape: Shape
-    above: int = 0
-    left: int = 0
-    height: int = 1
-    width: int = 1
-
-    @property
-    def row(self) -> int:
-        return self.width * self.shape[2]
+    above: int
+    left: int
+    height: int
+    width: int
 
     @property
     def n_values(self) -> int:
-        return self.height * self.row
+        return self.height * self.width * self.shape[2]
 
     def declared(self) -> str:
         H, W, C = self.shape
@@ -110,121 +115,162 @@ class _Buffer:
         at = f"{values} + {start}" if start else values
         return (
             f"static float {values}[{self.n_values}];\n"
-            f"static const picture {self.name} = {{{at}, {self.row}, {H}, {W}, {C}}};"
+            f"static const picture {self.name} = {{{at}, {self.width * C}, {H}, {W}, {C}}};"
         )
 
 
+# ---- the layers ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class COperation:
+    """How one kind of layer is written in C: as a call of a C function.
+
+    call          makes the call from the layer's step of the plan, the name of the input picture,
+                  and 1 where a ReLU follows, else 0.  C names: the output STEP, parameters STEP_w
+    section       of c_program.c, which holds the function
+    source        the C text of the function, for a kind of layer that c_program.c does not have
+    in_place      whether the function overwrites its input; else it writes to a picture of its own
+    applies_relu  whether the function does a ReLU that follows, too
+    border        (above, left, height, width) of the input's _Buffer with the zeros that the
+                  function reads; None: it reads none
+    comment       what the comment above the call says after the shapes
+    """
+
+    call: Callable[[Step, str, int], str]
+    section: str = ""
+    source: str = ""
+    in_place: bool = False
+    applies_relu: bool = False
+    border: Callable[[Step], tuple[int, int, int, int]] | None = None
+    comment: Callable[[Step], str] = lambda step: ""
+
+
+def _window(step: Step) -> tuple[int, int, int, int, int]:
+    """(KH, KW, S, PT, PL) of a convolution or pooling."""
+    layer = step.layer
+    assert isinstance(layer, (Conv2D, MaxPool2D))
+    KH, KW = layer.kernel_hw if isinstance(layer, Conv2D) else (layer.size, layer.size)
+    vertical, horizontal = layer.axes(step.input_shape)
+    return KH, KW, layer.stride or KH, vertical.before, horizontal.before
+
+
+def _window_comment(step: Step) -> str:
+    KH, KW, S, PT, PL = _window(step)
+    return f", {KH}x{KW}, stride {S}, padding above {PT}, left {PL}"
+
+
+def _conv2d(step: Step, given: str, relu: int) -> str:
+    numbers = ", ".join(map(str, _window(step)))
+    return f"conv2d(&{given}, {step.name}_w, {step.name}_b, {numbers}, {relu}, &{step.name});"
+
+
+def _conv2d_border(step: Step) -> tuple[int, int, int, int]:
+    KH, KW, S, PT, PL = _window(step)
+    (H, W, _), (OH, OW, _) = step.input_shape, step.output_shape
+    return PT, PL, max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W)
+
+
+def _max_pool(step: Step, given: str, relu: int) -> str:
+    K, _, S, PT, PL = _window(step)
+    return f"max_pool(&{given}, {K}, {S}, {PT}, {PL}, &{step.name});"
+
+
+def _dense(step: Step, given: str, relu: int) -> str:
+    return f"dense(&{given}, {step.name}_w, {step.name}_b, {relu}, &{step.name});"
+
+
+OPERATIONS: dict[type[Layer], COperation | None] = {
+    Conv2D: COperation(
+        _conv2d, "conv2d", applies_relu=True, border=_conv2d_border, comment=_window_comment
+    ),
+    MaxPool2D: COperation(_max_pool, "max_pool", comment=_window_comment),
+    ReLU: COperation(lambda step, given, relu: f"relu(&{given});", "relu", in_place=True),
+    Flatten: None,  # pictures already lie in memory in the order H, W, C
+    Dense: COperation(_dense, "dense", applies_relu=True),
+    Dropout: None,  # outside training it does nothing
+}
+"""Layer class -> how it is written in C; None: the layer changes no value and needs no call."""
+
+
+# ---- the program -----------------------------------------------------------------------------
+
+
 class _Writer:
-    """Walks the network's steps once and keeps what the C program is put together from."""
+    """The parts of the C program, collected in one walk over the network's layers."""
 
     def __init__(self, network: Network, name: str) -> None:
         self.network, self.name = network, name
         spec = network.input_spec
-        self.sections = ["head", f"scale_{spec.scaling}", "probabilities"]
+        self.sections = {"head", f"scale_{spec.scaling}", "probabilities"}
+        self.own_sources: dict[str, None] = {}  # in their order
         self.buffers: list[_Buffer] = []
         self.calls: list[str] = []
         self.weights: list[str] = []
         self.n_constant_bytes = 0
-        steps = [s for s in network.plan.steps if isinstance(s.layer, (Conv2D, MaxPool2D, Dense))]
-        self._picture("input", spec.shape, steps[0])
+        entries = [
+            (step, entry_for(step.layer, OPERATIONS, "tinycnn.export.c_file.OPERATIONS"))
+            for step in network.plan.steps
+        ]
+        operations = [(step, entry) for step, entry in entries if entry is not None]
+        self._buffer("input", spec.shape, operations)
         self.calls.append("scale(image, &input);")
-        consumer = dict(zip((s.name for s in steps), [*steps[1:], None]))
-        for k, step in enumerate(network.plan.steps):
-            if isinstance(step.layer, ReLU):
-                if not self._follows_sum(k):
-                    self._use("relu")
-                    self.calls.append(f"relu(&{self.buffers[-1].name});")
-            elif step.name in consumer:
-                self._operation(step, consumer[step.name], self._relu_after(k))
-        last = self.buffers[-1].name
+        relu_done = False
+        for k, (step, operation) in enumerate(operations):
+            is_relu = type(step.layer) is ReLU
+            if not (is_relu and relu_done):
+                self._operation(step, operation, operations[k + 1 :])
+            relu_done = operation.applies_relu or (is_relu and relu_done)
         self.calls.append(f"for (int k = 0; k < {len(network.classes)}; k++)")
-        self.calls.append(f"    logits[k] = {last}.at[k];")
+        self.calls.append(f"    logits[k] = {self.buffers[-1].name}.at[k];")
         self.n_static_bytes = 4 * sum(buffer.n_values for buffer in self.buffers)
 
-    def _kinds(self) -> list[type]:
-        return [type(step.layer) for step in self.network.plan.steps]
+    def _buffer(self, name: str, shape: Shape, later: Sequence[tuple[Step, COperation]]) -> None:
+        """Add a buffer with the zeros that the next operation with an output of its own reads."""
+        H, W, C = shape if len(shape) == 3 else (1, 1, shape[0])
+        above, left, height, width = 0, 0, H, W
+        reader = next(((step, entry) for step, entry in later if not entry.in_place), None)
+        if reader is not None and reader[1].border is not None:
+            above, left, height, width = reader[1].border(reader[0])
+        self.buffers.append(_Buffer(name, (H, W, C), above, left, height, width))
 
-    def _follows_sum(self, k: int) -> bool:
-        """Whether the ReLU at step k is done where the sums before it are stored."""
-        before = [kind for kind in self._kinds()[:k] if kind in (Conv2D, MaxPool2D, Dense)]
-        return bool(before) and before[-1] in (Conv2D, Dense)
+    def _operation(
+        self, step: Step, operation: COperation, later: Sequence[tuple[Step, COperation]]
+    ) -> None:
+        """Add a layer: its function, its parameters, the buffer of its output, its call."""
+        given = self.buffers[-1].name
+        self.sections.add(operation.section)
+        self.own_sources[operation.source] = None
+        for short in step.layer.parameter_shapes(step.input_shape):
+            self._parameter(f"{step.name}_{short}", self.network.parameters[f"{step.name}.{short}"])
+        relu = bool(later) and type(later[0][0].layer) is ReLU
+        if not operation.in_place:
+            self._buffer(step.name, step.output_shape, later)
+            shapes = f"{_shown(step.input_shape)} -> {_shown(step.output_shape)}"
+            then = ", then ReLU" if relu else ""
+            self.calls.append(f"/* {step.name}: {shapes}{operation.comment(step)}{then} */")
+        self.calls.append(operation.call(step, given, int(relu)))
 
-    def _relu_after(self, k: int) -> int:
-        """1 if a ReLU comes between step k and the next operation."""
-        for kind in self._kinds()[k + 1 :]:
-            if kind in (Conv2D, MaxPool2D, Dense, ReLU):
-                return int(kind is ReLU)
-        return 0
-
-    def _use(self, section: str) -> None:
-        if section not in self.sections:
-            self.sections.append(section)
-
-    def _picture(self, name: str, shape: Shape, consumer: Step | None) -> _Buffer:
-        """A buffer with the zeros around it that its consumer reads."""
-        if len(shape) == 1:
-            shape = (1, 1, shape[0])
-        buffer = _Buffer(name, shape, height=shape[0], width=shape[1])
-        if consumer is not None and isinstance(consumer.layer, Conv2D):
-            layer = consumer.layer
-            vertical, horizontal = layer.axes(consumer.input_shape)
-            KH, KW = layer.kernel_hw
-            buffer.above, buffer.left = vertical.before, horizontal.before
-            buffer.height = max((vertical.n_out - 1) * layer.stride + KH, buffer.above + shape[0])
-            buffer.width = max((horizontal.n_out - 1) * layer.stride + KW, buffer.left + shape[1])
-        self.buffers.append(buffer)
-        return buffer
-
-    def _operation(self, step: Step, consumer: Step | None, relu: int) -> None:
-        layer, name, given = step.layer, step.name, self.buffers[-1]
-        made = self._picture(name, step.output_shape, consumer)
-        shapes = f"{_shown(step.input_shape)} -> {_shown(step.output_shape)}"
-        then = ", then ReLU" if relu else ""
-        if isinstance(layer, Dense):
-            self._use("dense")
-            self._parameters(name)
-            call = f"dense(&{given.name}, {name}_w, {name}_b, {relu}, &{name});"
-            what = ""
-        else:
-            vertical, horizontal = layer.axes(step.input_shape)
-            pads = f"{vertical.before}, {horizontal.before}"
-            if isinstance(layer, Conv2D):
-                self._use("conv2d")
-                self._parameters(name)
-                KH, KW = layer.kernel_hw
-                call = f"conv2d(&{given.name}, {name}_w, {name}_b, {KH}, {KW}, {layer.stride}, "
-                call += f"{pads}, {relu}, &{name});"
-                what = f", {KH}x{KW}"
-            else:
-                self._use("max_pool")
-                call = f"max_pool(&{given.name}, {layer.size}, {layer.stride}, {pads}, &{name});"
-                what = f", {layer.size}x{layer.size}"
-            what += f", stride {layer.stride}, padding above {vertical.before}, "
-            what += f"left {horizontal.before}"
-        self.calls += [f"/* {made.name}: {shapes}{what}{then} */", call]
-
-    def _parameters(self, name: str) -> None:
-        for short in "wb":
-            p = np.asarray(self.network.parameters[f"{name}.{short}"], np.float32)
-            rows = p.reshape(-1, p.shape[-1])
-            filled = np.zeros((len(rows), -(-rows.shape[1] // PADDED_TO) * PADDED_TO), np.float32)
-            filled[:, : rows.shape[1]] = rows
-            shape = f"{_shown(p.shape)}, rows of {filled.shape[1]}"
-            self.weights.append(
-                f"/* {shape} */\n"
-                f"static const float {name}_{short}[{filled.size}] = {{\n{_numbers(filled)}\n}};"
-            )
-            self.n_constant_bytes += filled.nbytes
+    def _parameter(self, name: str, values: np.ndarray) -> None:
+        p = np.asarray(values, np.float32)
+        rows = p.reshape(-1, p.shape[-1])
+        filled = np.zeros((len(rows), -(-rows.shape[1] // PADDED_TO) * PADDED_TO), np.float32)
+        filled[:, : rows.shape[1]] = rows
+        self.weights.append(
+            f"/* {_shown(p.shape)}, rows of {filled.shape[1]} */\n"
+            f"static const float {name}[{filled.size}] = {{\n{_numbers(filled)}\n}};"
+        )
+        self.n_constant_bytes += filled.nbytes
 
     def _described(self) -> str:
-        """The comment that both files begin with."""
+        """The comment at the top of both files."""
         n_parameters = f"{self.network.n_parameters:,}"
         return f"""\
 /* {self.name}: a network of {n_parameters} parameters, written by tinycnn.  C99; needs no library.
  *
  * {self.n_static_bytes:,} bytes of static memory and {self.n_constant_bytes:,} bytes of constants;
- * nothing is allocated.  Because of the static memory one thread at a time may call.  An int has 32
- * bits or more.  For speed compile with -O3; nothing else (-march, -ffast-math) is needed. */
+ * nothing is allocated.  Because of the static memory, only one thread at a time may call it.  An
+ * int must have 32 bits or more.  Compile it with -O3; -march and -ffast-math are not needed. */
 """
 
     def header(self) -> str:
@@ -269,6 +315,7 @@ void {self.name}_probabilities(const uint8_t *image, float *probabilities);
         parts = re.split(r"^/\* @@ (\w+) \*/\n", template, flags=re.MULTILINE)[1:]
         sections = dict(zip(parts[::2], parts[1::2]))
         used = [text for section, text in sections.items() if section in self.sections]
+        used += self.own_sources
         name, NAME = self.name, self.name.upper()
         classes = ",\n".join(f"    {_c_text(label)}" for label in self.network.classes)
         calls = "\n".join(f"    {call}" for call in self.calls)
@@ -286,7 +333,7 @@ const char *const {name}_classes[{NAME}_N_CLASSES] = {{
 {classes}
 }};
 
-/* ---- what each layer makes, with the zeros around it that the next one reads ---- */
+/* ---- the output of each layer, with the zeros around it that the next layer reads ---- */
 
 {declared}
 
@@ -303,7 +350,7 @@ void {name}_logits(const uint8_t *image, float *logits)
 
 void {name}_probabilities(const uint8_t *image, float *probabilities)
 {{
-    const double temperature = {temperature}; /* of the calibration */
+    const double temperature = {temperature}; /* calibrates the probabilities */
     float largest;
     double sum = 0.0;
     {name}_logits(image, probabilities);
@@ -324,19 +371,20 @@ def _shown(shape: Shape) -> str:
 
 
 def _numbers(values: np.ndarray) -> str:
-    """Exact, as hexadecimal numbers, so many to a line."""
+    """Hexadecimal C numbers, which are exact, six on a line."""
     texts = [f"{_hex(value)}F," for value in values.ravel().tolist()]
     return "\n".join("    " + " ".join(texts[k : k + 6]) for k in range(0, len(texts), 6))
 
 
 def _hex(value: float) -> str:
-    """0x1.921fb6p+1: what `float.hex` writes, without the zeros behind it."""
+    """0x1.921fb6p+1: as `float.hex`, without zeros at the end of the mantissa."""
     mantissa, exponent = value.hex().split("p")
     return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}p{exponent}"
 
 
 def _c_text(text: str) -> str:
-    """A C string: bytes that are not plain letters as octal numbers, which cannot run on."""
+    """A C string.  Unusual bytes are written as three octal digits: unlike hexadecimal ones, these
+    cannot run on into the letter that follows."""
     plain = "".join(
         chr(byte) if chr(byte).isalnum() and byte < 128 or byte in b" -_.,:()+" else f"\\{byte:03o}"
         for byte in text.encode("utf-8")
@@ -372,7 +420,7 @@ int main(void)
 def _run(
     compiler: str, network: Network, name: str, source: str, header: str, images: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(logits, probabilities) by the compiled program."""
+    """(logits, probabilities) that the program computes, compiled with `compiler`."""
     n_classes = len(network.classes)
     main = _MAIN.format(name=name, n_bytes=images[0].size, n_classes=n_classes)
     with tempfile.TemporaryDirectory() as folder:
@@ -381,19 +429,24 @@ def _run(
             Path(folder, file_name).write_text(content, encoding="utf-8")
         program = str(Path(folder, "check.out"))
         command = [compiler, "-std=c99", "-O2", f"{name}.c", "check_main.c", "-o", program]
-        options = dict(cwd=folder, capture_output=True, timeout=TIMEOUT_S)
         try:
-            done = subprocess.run(command, **options)
+            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT_S)
             if done.returncode == 0:
-                done = subprocess.run([program], input=images.tobytes(), **options)
+                given = images.tobytes()
+                done = subprocess.run(
+                    [program], cwd=folder, input=given, capture_output=True, timeout=TIMEOUT_S
+                )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ExportError(f"{name}.c: it cannot be checked with {compiler}: {error}") from None
+            raise ExportError(
+                f"{name}.c: it could not be checked with {compiler}: {error}"
+            ) from None
     if done.returncode != 0:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
         first = next((line for line in lines if "error" in line), lines[-1])
         raise ExportError(f"{name}.c: {compiler} does not compile it, or it does not run: {first}")
     answers = np.frombuffer(done.stdout, np.float32)
-    if answers.size != len(images) * 2 * n_classes:
-        raise ExportError(f"{name}.c: the program answered {answers.size} numbers")
+    expected = len(images) * 2 * n_classes
+    if answers.size != expected:
+        raise ExportError(f"{name}.c: it gave {answers.size} numbers; expected {expected}")
     answers = answers.reshape(len(images), 2, n_classes)
     return answers[:, 0], answers[:, 1]

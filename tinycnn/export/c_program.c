@@ -5,14 +5,14 @@
 #define HAS_ATTRIBUTE(name) 0
 #endif
 
-/* Several float32 at once, as the processor offers it; plain C where the compiler is not known, or
- * with -D@NAME@_PLAIN.  GCC and clang for x86-64 Linux compile the layers twice, for any processor
- * and for one with FMA (since 2013); which is taken is decided when the program starts. */
+/* `lanes` is a vector of as many float32 as the processor computes at once; one float for compilers
+ * without vectors, and with -D@NAME@_PLAIN.  For x86-64 Linux, GCC and clang compile the layers
+ * twice: for any processor and for one with FMA (since 2013).  The program chooses at its start. */
 #if !defined(@NAME@_PLAIN) && HAS_ATTRIBUTE(vector_size)
 #if HAS_ATTRIBUTE(target_clones) && defined(__x86_64__) && defined(__GLIBC__) && !defined(__AVX__)
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("default", "fma")))
 #define LANES 8
-#define conv2d @name@_conv2d /* clang shows other files the names of what is compiled so */
+#define conv2d @name@_conv2d /* clang exports functions compiled twice: avoid clashes */
 #define max_pool @name@_max_pool
 #define dense @name@_dense
 #elif defined(__AVX__)
@@ -37,8 +37,8 @@ typedef float lanes;
 #define COLUMNS 6     /* output positions that are computed together */
 #define PADDED_TO 16  /* rows of weights are filled up with zeros to a multiple of this */
 
-/* A picture: `at` is its first pixel, `row` the distance from one row to the next; around it there
- * may be a border of zeros.  A vector is a picture of 1x1. */
+/* A picture: `at` points to its first pixel, `row` is the distance in floats from one row to the
+ * next.  There may be a border of zeros around it.  A vector is a picture of 1x1 pixels. */
 typedef struct {
     float *at;
     int row, height, width, channels;
@@ -47,8 +47,8 @@ typedef struct {
 /* @@ conv2d */
 /* y[i][j][f] = b[f] + sum over a, e, c of x[i*S - PT + a][j*S - PL + e][c] * w[a][e][c][f]
  *
- * x has the zeros around it that this reads.  COLUMNS positions and 2*LANES filters are summed up
- * in registers; e and c run through one stretch of x and of w. */
+ * The array of x has the zeros around the picture that this reads.  The sums for COLUMNS positions
+ * and 2*LANES filters stay in registers.  For one a, all e and c are contiguous in x and w. */
 FOR_EACH_PROCESSOR
 static void conv2d(const picture *input, const float *restrict w, const float *restrict b, int KH,
                    int KW, int S, int PT, int PL, int relu, const picture *output)
@@ -64,7 +64,7 @@ static void conv2d(const picture *input, const float *restrict w, const float *r
             for (int j0 = 0; j0 < OW; j0 += COLUMNS) {
                 const float *from[COLUMNS];
                 lanes low[COLUMNS], high[COLUMNS];
-                for (int k = 0; k < COLUMNS; k++) { /* beyond the last: that again, to no effect */
+                for (int k = 0; k < COLUMNS; k++) { /* past the last: that again, unused */
                     from[k] = x + (j0 + k < OW ? j0 + k : OW - 1) * S * C;
                     low[k] = *(const lanes *)(b + f0);
                     high[k] = *(const lanes *)(b + f0 + LANES);
@@ -124,8 +124,8 @@ static void relu(const picture *x)
 }
 
 /* @@ dense */
-/* y[u] = b[u] + sum over k of x[k] * w[k][u], as four sums that are added in the end; x has no
- * zeros around it */
+/* y[u] = b[u] + sum over k of x[k] * w[k][u], as four sums that are added at the end.  x must have
+ * no zeros around it. */
 FOR_EACH_PROCESSOR
 static void dense(const picture *input, const float *restrict w, const float *restrict b,
                   int relu, const picture *output)
@@ -175,7 +175,7 @@ static void scale(const uint8_t *image, const picture *x)
 }
 
 /* @@ scale_standardized */
-/* The root of v >= 0 by Newton's method, from above: it falls until it is found. */
+/* The square root of v >= 0 by Newton's method: the values fall from above until they are right. */
 static double square_root(double v)
 {
     double root = v > 1.0 ? v : 1.0, next = 0.5 * (root + v / root);
@@ -186,7 +186,7 @@ static double square_root(double v)
     return root;
 }
 
-/* x = (p - mean) / max(deviation, 1/sqrt(n)), of this image's n values; the sums are exact */
+/* x = (p - mean) / max(standard deviation, 1/sqrt(n)) of this image's n values; sums are exact */
 static void scale(const uint8_t *image, const picture *x)
 {
     const int n_row = x->width * x->channels, n = n_row * x->height;
@@ -205,7 +205,7 @@ static void scale(const uint8_t *image, const picture *x)
 }
 
 /* @@ probabilities */
-/* e**x for x <= 0: e**x = 2**-n * e**r with r in (-ln 2, 0], by its series */
+/* e**x for x <= 0: 2**-n * e**r with r in (-ln 2, 0], where e**r is summed as a power series */
 static double exponential(double x)
 {
     double term = 1.0, sum = 1.0, power = 1.0;

@@ -1,6 +1,7 @@
-"""A network as one Python file that needs NumPy alone: weights, network, PNG reader and all.
+"""A network as one Python file that needs NumPy alone: weights, layers and a reader of pictures.
 
-`python_program.py` is that file without a network; what stands between its marks is put in here.
+`python_program.py` is that file for no network at all.  The parts between its marks ("# <network>"
+to "# </network>") are replaced here.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
 from ..network import Network
+from ..plan import Step
 
 LINE_LENGTH = 100
 TIMEOUT_S = 120
@@ -36,22 +37,23 @@ np.savez("answers.npz", logits=program.logits(images), probs=program.predict(ima
 
 
 def write(network: Network, path: str | os.PathLike) -> None:
-    """Write `network` to `path` as one Python program, once it has been run and its logits agree.
+    """Write `network` to `path` as one Python program, after a run that compares its logits.
 
-    MicroExpNet takes about 365 kB.  Weights are float32.  Raises ValueError for weights that are
-    not finite, ExportError where the program disagrees with the network (then nothing is written),
-    OSError where it cannot be written.
+    MicroExpNet takes about 365 kB.  Weights are float32.  Raises, before anything is written:
+    UnknownLayerError for a layer that CALLS does not have, ValueError for weights that are not
+    finite, ExportError where the program disagrees with the network.  OSError where it cannot be
+    written.
     """
     source = source_of(network, Path(path).stem)
     images = check_images(network)
     logits, probs = _run(source, images)
     check_agreement(str(path), logits, network.predict_logits(images))
-    check_agreement(f"{path}, probabilities", probs, network.predict_proba(images))
+    check_agreement(str(path), probs, network.predict_proba(images), "probabilities")
     write_atomically(path, source)
 
 
 def source_of(network: Network, name: str = "microexpnet") -> str:
-    """The program's text, not yet tried.  name: of its file, for its description."""
+    """The program's text, not yet checked.  name: of its file, for the help text in it."""
     check_exportable(network)
     spec = network.input_spec
     parameters = {key: np.asarray(p, "<f4") for key, p in network.parameters.items()}
@@ -77,7 +79,7 @@ def source_of(network: Network, name: str = "microexpnet") -> str:
 
 
 def _filled(template: str, parts: Mapping[str, str]) -> str:
-    """The template with each part in place of what its marks enclose."""
+    """The template with each part put in place of its marks and the text between them."""
     for mark, part in parts.items():
         before, rest = template.split(f"# <{mark}>\n")
         template = before + part + rest.split(f"# </{mark}>")[1]
@@ -89,7 +91,7 @@ def _tuple_of(names: tuple[str, ...]) -> str:
 
 
 def _quoted(text: str | None) -> str:
-    """As Python writes it, in ASCII, with double quotes where that is possible."""
+    """A Python literal in ASCII, with double quotes where that is possible."""
     written = ascii(text)
     return f'"{written[1:-1]}"' if text is not None and '"' not in written else written
 
@@ -101,42 +103,55 @@ def _network_function(network: Network) -> str:
         "    t = TENSORS",
     ]
     for step in network.plan.steps:
-        name, layer = step.name, step.layer
-        parameters = f't["{name}.w"], t["{name}.b"]'
-        if isinstance(layer, Conv2D):
-            call = f"conv2d(x, {parameters}, {_window(layer, step.input_shape)})"
-        elif isinstance(layer, MaxPool2D):
-            call = f"max_pool(x, size={layer.size}, {_window(layer, step.input_shape)})"
-        elif isinstance(layer, Dense):
-            call = f"dense(x, {parameters})"
-        elif isinstance(layer, (ReLU, Flatten)):
-            call = f"{type(layer).__name__.lower()}(x)"
-        else:  # Dropout: nothing, outside training
-            continue
-        shape = ", ".join(map(str, ("N", *step.output_shape)))
-        lines += [f"    # -> ({shape})", f"    x = {call}"]
+        call = entry_for(step.layer, CALLS, "tinycnn.export.python_file.CALLS")(step)
+        if call is not None:
+            shape = ", ".join(map(str, ("N", *step.output_shape)))
+            lines += [f"    # -> ({shape})", f"    x = {call}"]
     return "\n".join([*lines, "    return x"])
 
 
-def _window(layer: Any, input_shape: tuple[int, ...]) -> str:
-    vertical, horizontal = layer.axes(input_shape)
+CALLS: dict[type[Layer], Callable[[Step], str | None]] = {
+    Conv2D: lambda step: f"conv2d(x, {_parameters(step)}, {_window(step)})",
+    MaxPool2D: lambda step: f"max_pool(x, {_window(step)})",
+    ReLU: lambda step: "relu(x)",
+    Flatten: lambda step: "flatten(x)",
+    Dense: lambda step: f"dense(x, {_parameters(step)})",
+    Dropout: lambda step: None,  # it does nothing in prediction
+}
+"""Layer class -> a function of a layer's step of the plan: the Python expression that makes the
+layer's output of its input `x`; None where the two are the same.
+
+The expression may use the functions of python_program.py, np, and the parameters t["NAME.w"].
+"""
+
+
+def _parameters(step: Step) -> str:
+    return f't["{step.name}.w"], t["{step.name}.b"]'
+
+
+def _window(step: Step) -> str:
+    layer = step.layer
+    assert isinstance(layer, (Conv2D, MaxPool2D))
+    size = "" if isinstance(layer, Conv2D) else f"size={layer.size}, "
+    vertical, horizontal = layer.axes(step.input_shape)
     padding = ((vertical.before, vertical.after), (horizontal.before, horizontal.after))
-    return f"stride={layer.stride}, padding={padding}"
+    return f"{size}stride={layer.stride}, padding={padding}"
 
 
 def _run(source: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(logits, probabilities) by the program, in an interpreter of its own."""
+    """(logits, probabilities) that the program computes in a new Python process."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "program.py").write_text(source, encoding="utf-8")
         np.save(Path(folder, "images.npy"), images)
         command = [sys.executable, "-c", _ASK]
         try:
-            options = dict(cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
-            subprocess.run(command, check=True, **options)
+            subprocess.run(
+                command, cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT_S
+            )
             with np.load(Path(folder, "answers.npz"), allow_pickle=False) as answers:
                 return answers["logits"], answers["probs"]
         except subprocess.CalledProcessError as error:
             last = (error.stderr.strip() or "no message").splitlines()[-1]
             raise ExportError(f"the program does not run: {last}") from None
         except subprocess.TimeoutExpired:
-            raise ExportError(f"the program did not end within {TIMEOUT_S} s") from None
+            raise ExportError(f"the program was still running after {TIMEOUT_S} s") from None

@@ -1,6 +1,6 @@
-"""An expression from the picture of a face, by a small neural network.
+"""Finds the expression in the picture of a face, with a small neural network.
 
-This one file is the whole program: Python and NumPy are all that it needs.
+This file is the whole program.  It needs Python and NumPy, nothing else.
 
     python PROGRAM.py face.png another.png
         prints the expression that each picture shows, and all probabilities
@@ -8,9 +8,9 @@ This one file is the whole program: Python and NumPy are all that it needs.
     PROGRAM.predict(images)
         uint8 images (N, H, W) -> probabilities (N, K) in the order of CLASSES
 
-A picture shows one face, cut out of its photo as FRAMING names it, and nothing else.  It is made
-grey and resized where the network wants that.  PNG (not interlaced), PGM and PPM are read.
-What the network has learned, its WEIGHTS, stands at the end of the file.
+A picture must show one face, cut out of its photo in the way that FRAMING names.  It is a PNG (not
+interlaced), PGM or PPM file, and is made grey and resized as the network needs it.
+What the network has learned, its WEIGHTS, is at the end of the file.
 """
 
 import base64
@@ -25,7 +25,7 @@ FRAMING = None
 HEIGHT_PX, WIDTH_PX, CHANNELS = 84, 84, 1
 SCALING = "raw"
 CALIBRATION_TEMPERATURE = 1.0
-SHAPES = {}
+SHAPES: dict[str, tuple[int, ...]] = {}
 # </constants>
 
 BATCH = 64  # images that go through the network together
@@ -78,7 +78,7 @@ def scale(images):
     x = images.astype(np.float32)
     if SCALING == "unit":
         x /= 255
-    if SCALING == "standardized":  # each image to mean 0 and deviation 1
+    if SCALING == "standardized":  # each image to mean 0 and standard deviation 1
         axes = (1, 2, 3)
         mean = images.mean(axes, dtype=np.float64, keepdims=True)
         deviation = images.std(axes, dtype=np.float64, keepdims=True)
@@ -120,9 +120,9 @@ def logits(images):
 
 
 def predict(images):
-    """Probabilities (N, K) in the order of CLASSES, of images as `logits` takes them."""
+    """Probabilities (N, K) in the order of CLASSES.  images: as for `logits`"""
     z = logits(images) / CALIBRATION_TEMPERATURE
-    e = np.exp(z - z.max(axis=1, keepdims=True))  # the largest is e**0: nothing overflows
+    e = np.exp(z - z.max(axis=1, keepdims=True))  # at most e**0: nothing overflows
     return e / e.sum(axis=1, keepdims=True)
 
 
@@ -168,7 +168,7 @@ def read_pnm(data):
 
 
 def read_png(data):
-    """PNG, not interlaced.  Transparent pixels are laid on white.  See w3.org/TR/png."""
+    """PNG, not interlaced.  Transparent pixels are blended with white.  See w3.org/TR/png."""
     chunks, at = {}, 8
     while at < len(data) and b"IEND" not in chunks:
         size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
@@ -227,7 +227,8 @@ def read_png(data):
 
 
 def undo_filters(kinds, rows, step):
-    """PNG stores a row as differences from what is left (`step` bytes before), above, or both."""
+    """Rows of pixels from rows as PNG stores them: as differences from the pixel on the left (its
+    bytes are `step` before), the row above, or both.  kinds: the kind of difference of each row"""
     out = np.zeros((len(rows) + 1, rows.shape[1] + step), np.uint8)  # zeros above and to the left
     for k, (kind, row) in enumerate(zip(kinds, rows), start=1):
         above = out[k - 1]
@@ -254,10 +255,10 @@ def undo_filters(kinds, rows, step):
 
 
 def to_input(pixels):
-    """One picture as the network takes it: grey or RGB, (HEIGHT_PX, WIDTH_PX, CHANNELS) uint8.
+    """The picture as the network takes it: uint8 (HEIGHT_PX, WIDTH_PX, CHANNELS), grey or RGB.
 
-    A picture of another size is resized, if its sides have the network's proportions: one that
-    has not is no face cut out as it should be.
+    A picture of another size is resized if it has the network's proportions.  Else it is refused:
+    it cannot be a face that was cut out as FRAMING says.
     """
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         pixels = pixels.reshape(*pixels.shape[:2], 1)
@@ -270,8 +271,8 @@ def to_input(pixels):
         raise ValueError(f"a picture of {channels} channels; expected {CHANNELS}")
     if abs(width * HEIGHT_PX - height * WIDTH_PX) > max(width, height) * 2:
         raise ValueError(
-            f"a picture of {width}x{height} px; expected one face, cut out as framing {FRAMING!r} "
-            f"does, of {WIDTH_PX}x{HEIGHT_PX} px or a multiple"
+            f"a picture of {width}x{height} px; expected one face, cut out with framing {FRAMING!r}"
+            f", of {WIDTH_PX}x{HEIGHT_PX} px or the same proportions"
         )
     resized = np.einsum(
         "ih,jw,hwc->ijc",
@@ -284,8 +285,8 @@ def to_input(pixels):
 
 
 def resizing(n_in, n_out):
-    """(n_out, n_in): each output pixel as a weighted mean of input pixels; weights fall linearly
-    with the distance (bilinear; over a wider range where the picture shrinks)."""
+    """Weights (n_out, n_in) of input pixels, whose weighted mean is an output pixel.  They fall
+    linearly with the distance (bilinear; over a wider range where the picture shrinks)."""
     reach = max(n_in / n_out, 1)
     centres = (np.arange(n_out)[:, None] + 0.5) * n_in / n_out - 0.5
     weights = np.maximum(1 - np.abs(np.arange(n_in) - centres) / reach, 0)

@@ -1,1 +1,2 @@
-"""Weights in and out.  `safetensors.py` is the project's own format."""
+"""Networks and weights read from files and written to them.  `safetensors.py` has tinycnn's own
+format."""

@@ -1,8 +1,9 @@
-"""CRC-32C (Castagnoli), the checksum of TensorFlow's files, as NumPy vectors.
+"""CRC-32C (Castagnoli), the checksum of TensorFlow's files, computed with NumPy vectors.
 
-A CRC is linear over XOR.  Data are cut into equal lanes whose CRCs advance together, byte by byte,
-and are then joined: crc(a followed by b) = shift(crc(a), len(b)) ^ crc(b), where shift feeds zero
-bytes.  What shift makes of each single bit is found by 32 more lanes that are fed zeros.
+The data are cut into N_LANES parts of one length, the lanes.  Each step advances the CRCs of all
+lanes by one byte.  A CRC is linear over XOR, so the lanes can be joined afterwards:
+crc(a followed by b) = shift(crc(a), len(b)) ^ crc(b), where shift(crc, n) is what crc becomes after
+n zero bytes.  shift is linear too: 32 more lanes of zeros, one for each bit of a CRC, compute it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def crc32c(data: bytes | memoryview | np.ndarray) -> int:
             state = TABLE[(state ^ row) & 0xFF] ^ (state >> 8)
         shifted_bits = state[N_LANES:].tolist()
         for lane in state[:N_LANES].tolist():
-            for bit, shifted in enumerate(shifted_bits):
+            for bit, shifted in enumerate(shifted_bits):  # lane ^= shift(crc, length)
                 if crc >> bit & 1:
                     lane ^= shifted
             crc = lane
@@ -49,7 +50,9 @@ def crc32c(data: bytes | memoryview | np.ndarray) -> int:
 
 
 def masked_crc32c(data: bytes | memoryview | np.ndarray) -> int:
-    """The CRC as LevelDB and TensorFlow store it: rotated, plus a constant, so that the CRC of data
-    that hold a CRC is no special case."""
+    """The CRC as LevelDB and TensorFlow store it: rotated by 15 bits, plus a constant.
+
+    They mask it because a CRC of data that contain a CRC detects errors less well.
+    """
     crc = crc32c(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

@@ -4,37 +4,40 @@
                       network's InputSpec is part of the graph
     output  "logits"  float32 (batch, K)
 
-Both batches are free.  Pads are explicit, for "same" here is TensorFlow's, and ONNX's SAME_UPPER
-is not understood everywhere.  The model's metadata_props hold, as JSON texts: classes, framing,
-scaling, calibration_temperature (probabilities are softmax(logits / it)).
+The batch may have any size.  Pads are written as numbers: "same" padding is TensorFlow's, and not
+every runtime knows ONNX's name for it, SAME_UPPER.  The model's metadata_props hold, as JSON texts:
+classes, framing, scaling, calibration_temperature (probabilities are softmax(logits / that)).
 
-Needs the extra `onnx`; where onnxruntime is installed too, it does the checking, which is faster.
+Needs the extra `onnx`.  The model is checked on onnxruntime where that is installed (faster).
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .._version import __version__
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
 from ..network import Network
+from ..plan import Step
 from .agreement import ExportError, check_agreement, check_exportable, check_images
 
 OPSET, IR_VERSION = 13, 8
-"""As old as the operators allow, so that old runtimes read the file."""
+"""The oldest that have the operators in use, so that old runtimes read the file too."""
 
 
 def save(network: Network, path: str | os.PathLike) -> None:
-    """Write `network` to `path` as ONNX, once onnx's checker has passed it and its logits agree.
+    """Write `network` to `path` as ONNX, after onnx's checker and a comparison of logits.
 
-    Weights are float32.  Raises ImportError without the extra, ValueError for weights that are not
-    finite, ExportError where the model disagrees with the network (then nothing is written),
-    OSError where it cannot be written.
+    Weights are float32.  Raises, before anything is written: ImportError without onnx,
+    UnknownLayerError for a layer that NODES does not have, ValueError for weights that are not
+    finite, ExportError where the model disagrees with the network.  OSError: it cannot be written.
     """
     write_atomically(path, to_bytes(network, name=os.fspath(path)))
 
@@ -47,7 +50,7 @@ def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"{name}: onnx's checker does not pass the model: {error}") from None
+        raise ExportError(f"{name}: onnx's checker rejects the model: {error}") from None
     images = check_images(network)
     logits = _run(model, images.astype(np.float32))
     check_agreement(str(name), logits, network.predict_logits(images))
@@ -74,7 +77,9 @@ def _run(model: Any, images: np.ndarray) -> np.ndarray:
     except ImportError:
         from onnx.reference import ReferenceEvaluator
 
-        return ReferenceEvaluator(model).run(None, feed)[0]
+        answers = ReferenceEvaluator(model).run(["logits"], feed)
+        assert isinstance(answers, list)  # one array for each name that was asked for
+        return answers[0]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -82,59 +87,52 @@ def _run(model: Any, images: np.ndarray) -> np.ndarray:
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers)
         return session.run(None, feed)[0]
-    except Exception as error:  # onnxruntime's own kinds have no common ancestor
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         raise ExportError(f"onnxruntime does not run the model: {error}") from None
 
 
-class _Graph:
-    """Nodes and constants, one after the other; `last` is the name of the newest value."""
+class Graph:
+    """The nodes and constants of a model so far.
 
-    def __init__(self) -> None:
+    parameters  of the network, by name ("conv1.w");  last: name of the newest value
+    """
+
+    def __init__(self, parameters: Mapping[str, np.ndarray]) -> None:
         from onnx import helper, numpy_helper
 
+        self.parameters = parameters
         self.make_node, self.from_array = helper.make_node, numpy_helper.from_array
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.last = "images"
 
     def add(self, operation: str, output: str, *others: str, **attributes: Any) -> None:
-        """output = operation(last, others...)."""
+        """output = operation(last, others...), an ONNX operator with its attributes."""
         self.nodes.append(
             self.make_node(operation, [self.last, *others], [output], output, **attributes)
         )
         self.last = output
 
-    def constant(self, name: str, values: Any) -> str:
+    def constant(self, name: str, values: npt.ArrayLike) -> str:
+        """Store values under `name`, as float32.  Returns the name."""
         self.constants.append(self.from_array(np.ascontiguousarray(values, np.float32), name))
         return name
+
+    def parameter(self, name: str, axes: Sequence[int] | None = None) -> str:
+        """Store the network's parameter of that name, with its axes in the order `axes`."""
+        values = self.parameters[name]
+        return self.constant(name, values if axes is None else values.transpose(axes))
 
 
 def _model(network: Network) -> Any:
     from onnx import TensorProto, helper
 
     spec = network.input_spec
-    graph = _Graph()
+    graph = Graph(network.parameters)
     _add_scaling(graph, network)
     graph.add("Transpose", "images_nchw", perm=[0, 3, 1, 2])
     for step in network.plan.steps:
-        layer, name = step.layer, step.name
-        if isinstance(layer, Conv2D):
-            w = network.parameters[f"{name}.w"].transpose(3, 2, 0, 1)
-            parameters = [graph.constant(f"{name}.w", w)]
-            parameters += [graph.constant(f"{name}.b", network.parameters[f"{name}.b"])]
-            window = dict(kernel_shape=list(layer.kernel_hw), strides=[layer.stride] * 2)
-            graph.add("Conv", name, *parameters, pads=_pads(layer, step.input_shape), **window)
-        elif isinstance(layer, MaxPool2D):
-            window = dict(kernel_shape=[layer.size] * 2, strides=[layer.stride] * 2)
-            graph.add("MaxPool", name, pads=_pads(layer, step.input_shape), **window)
-        elif isinstance(layer, Dense):
-            w, b = (network.parameters[f"{name}.{short}"] for short in "wb")
-            graph.add("Gemm", name, graph.constant(f"{name}.w", w), graph.constant(f"{name}.b", b))
-        elif isinstance(layer, ReLU):
-            graph.add("Relu", name)
-        elif isinstance(layer, Flatten) and len(step.input_shape) == 3:
-            graph.add("Transpose", f"{name}_nhwc", perm=[0, 2, 3, 1])  # it runs H, W, C
-            graph.add("Flatten", name, axis=1)
+        entry_for(step.layer, NODES, "tinycnn.formats.onnx.NODES")(graph, step)
     graph.add("Identity", "logits")
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *spec.shape])
     logits = helper.make_tensor_value_info(
@@ -147,32 +145,71 @@ def _model(network: Network) -> Any:
         producer_version=__version__,
         ir_version=IR_VERSION,
     )
-    described = dict(classes=network.classes, framing=spec.framing, scaling=spec.scaling)
-    described["calibration_temperature"] = network.calibration_temperature
+    described = {
+        "classes": network.classes,
+        "framing": spec.framing,
+        "scaling": spec.scaling,
+        "calibration_temperature": network.calibration_temperature,
+    }
     helper.set_model_props(model, {key: json.dumps(value) for key, value in described.items()})
     return model
 
 
-def _add_scaling(graph: _Graph, network: Network) -> None:
-    """kernels/scale_images.py has the formulas."""
+def _add_scaling(graph: Graph, network: Network) -> None:
+    """Scale the pixels, by the formulas of kernels/scale_images.py."""
     spec = network.input_spec
     if spec.scaling == "unit":
         graph.add("Div", "scaled", graph.constant("255", 255))
     elif spec.scaling == "standardized":
-        of_an_image: dict[str, Any] = dict(axes=[1, 2, 3], keepdims=1)
-        graph.add("ReduceMean", "mean", **of_an_image)
+        graph.add("ReduceMean", "mean", axes=[1, 2, 3], keepdims=1)
         graph.last = "images"
         graph.add("Sub", "centred", "mean")
         graph.add("Mul", "squared", "centred")
-        graph.add("ReduceMean", "variance", **of_an_image)
+        graph.add("ReduceMean", "variance", axes=[1, 2, 3], keepdims=1)
         graph.add("Sqrt", "deviation")
-        floor = graph.constant("floor", 1 / np.sqrt(np.prod(spec.shape)))
-        graph.add("Max", "divisor", floor)
+        graph.add("Max", "divisor", graph.constant("floor", 1 / np.sqrt(np.prod(spec.shape))))
         graph.last = "centred"
         graph.add("Div", "scaled", "divisor")
 
 
-def _pads(layer: Conv2D | MaxPool2D, input_shape: tuple[int, ...]) -> list[int]:
-    """Top, left, bottom, right."""
-    vertical, horizontal = layer.axes(input_shape)
-    return [vertical.before, horizontal.before, vertical.after, horizontal.after]
+# ---- the layers ------------------------------------------------------------------------------
+
+
+def _conv2d(graph: Graph, step: Step) -> None:
+    w, b = graph.parameter(f"{step.name}.w", (3, 2, 0, 1)), graph.parameter(f"{step.name}.b")
+    graph.add("Conv", step.name, w, b, **_window(step))
+
+
+def _dense(graph: Graph, step: Step) -> None:
+    w, b = graph.parameter(f"{step.name}.w"), graph.parameter(f"{step.name}.b")
+    graph.add("Gemm", step.name, w, b)
+
+
+def _flatten(graph: Graph, step: Step) -> None:
+    if len(step.input_shape) == 3:
+        graph.add("Transpose", f"{step.name}_nhwc", perm=[0, 2, 3, 1])  # it runs H, W, C
+        graph.add("Flatten", step.name, axis=1)
+
+
+NODES: dict[type[Layer], Callable[[Graph, Step], None]] = {
+    Conv2D: _conv2d,
+    MaxPool2D: lambda graph, step: graph.add("MaxPool", step.name, **_window(step)),
+    ReLU: lambda graph, step: graph.add("Relu", step.name),
+    Flatten: _flatten,
+    Dense: _dense,
+    Dropout: lambda graph, step: None,  # it does nothing in prediction
+}
+"""Layer class -> the function that adds the nodes of a layer, given its step of the plan.
+
+Pictures in the graph are (N, C, H, W).
+"""
+
+
+def _window(step: Step) -> dict[str, list[int]]:
+    """Attributes of Conv and MaxPool.  ONNX lists pads as top, left, bottom, right."""
+    layer = step.layer
+    assert isinstance(layer, (Conv2D, MaxPool2D))
+    KH, KW = layer.kernel_hw if isinstance(layer, Conv2D) else (layer.size, layer.size)
+    vertical, horizontal = layer.axes(step.input_shape)
+    pads = [vertical.before, horizontal.before, vertical.after, horizontal.after]
+    return {"kernel_shape": [KH, KW], "strides": [layer.stride or KH] * 2, "pads": pads}

@@ -1,4 +1,4 @@
-"""Reading protobuf messages: a row of (field number, wire type, value).
+"""Reads protobuf messages: a message is a sequence of fields (number, wire type, value).
 
 https://protobuf.dev/programming-guides/encoding
 """
@@ -10,28 +10,31 @@ from collections.abc import Iterator
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
-class DamagedMessage(ValueError):
-    """Bytes that are no protobuf message."""
+class DamagedData(ValueError):
+    """Bytes are damaged, or not in the format that they should have."""
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """(value below 2**64, position behind it) of the varint at `at`.  Raises DamagedMessage."""
+    """(value, position after it) of the varint at position `at`; the value is below 2**64.
+
+    Raises DamagedData.
+    """
     value = 0
     for k in range(10):
         if at + k >= len(data):
-            raise DamagedMessage("a number is cut off")
+            raise DamagedData("a number is cut off")
         value |= (data[at + k] & 127) << 7 * k
         if data[at + k] < 128:
             if value >= 1 << 64:
                 break
             return value, at + k + 1
-    raise DamagedMessage("a number has more than 64 bits")
+    raise DamagedData("a number has more than 64 bits")
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
-    """(number, wire type, value) of each field: an int, for BYTES the bytes.
+    """(number, wire type, value) of each field; the value is bytes for BYTES, else an int.
 
-    Raises DamagedMessage where a field is cut off or of an unknown wire type.
+    Raises DamagedData where a field is cut off or of an unknown wire type.
     """
     at = 0
     while at < len(message):
@@ -46,9 +49,9 @@ def fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
             elif wire_type in (FIXED32, FIXED64):
                 size = 4 if wire_type == FIXED32 else 8
             else:
-                raise DamagedMessage(f"field {number} has the unknown wire type {wire_type}")
+                raise DamagedData(f"field {number} has the unknown wire type {wire_type}")
             if size > len(message) - at:
-                raise DamagedMessage(f"field {number} is cut off")
+                raise DamagedData(f"field {number} is cut off")
             value = message[at : at + size]
             if wire_type != BYTES:
                 value = int.from_bytes(value, "little")

@@ -1,10 +1,10 @@
 """A network as one safetensors file: tensors by name, everything else as JSON in its metadata.
 
-Metadata key "tinycnn" holds {"version", "layers", "input_spec", "training",
-"calibration_temperature", "crc32"}.  A missing temperature is 1.0; "crc32" is the checksum of all
-the others and of the parameters, by which `load` notices a changed bit, and a file without it is
-not checked.  Tensors are the network's parameters ("conv1.w", ...); names with a "/" belong to
-others (a checkpoint keeps its optimizer there) and are passed over by `load`.
+The metadata key "tinycnn" holds {"version", "layers", "input_spec", "training",
+"calibration_temperature", "crc32"}.  A missing temperature means 1.0.  "crc32" is a checksum of the
+other values and of the parameters, so that `load` notices any changed bit; a file without it is not
+checked.  Tensors are the network's parameters ("conv1.w", ...).  `load` ignores names with a "/":
+they are for other data, such as the optimizer's state in a checkpoint.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..ground.atomic_file import write_atomically
+from ..ground.messages import plain
 from ..input_spec import InputSpec
-from ..layers import MaxPool2D, layer_from_config
+from ..layers import Layer, MaxPool2D, UnknownLayerError, layer_from_config
 from ..network import Network
 from ..plan import Plan, build_plan
 
@@ -30,23 +31,23 @@ VERSION = 1
 DTYPES = ("float16", "float32", "float64")
 
 MAX_HEADER_BYTES = 8 << 20
-"""Names, description and a checkpoint's records; 300 bytes an epoch.  JSON takes twenty times its
-length in memory."""
+"""The header holds names, the description and a checkpoint's records (300 bytes an epoch).  As
+Python objects, JSON takes twenty times its length in memory."""
 
 MAX_VALUES = 1 << 27
-"""What a network from a file may make of one image, all layers together: half a gigabyte."""
+"""Most values that all layers together may compute for one image: half a gigabyte."""
 
 
 class ModelFileError(ValueError):
-    """A model file that cannot be used; the message names the file and what is wrong."""
+    """A model file cannot be used; the message names the file and what is wrong."""
 
 
 def save(network: Network, path: str | os.PathLike, *, dtype: Any = None) -> None:
     """Write `network` to `path`, atomically.
 
-    dtype: of the weights in the file, by default the network's own.  float16 takes half the space
-    of float32; `load` makes float32 of it.
-    Raises ValueError for another dtype than DTYPES or weights beyond it, OSError where the file
+    dtype: of the weights in the file, one of DTYPES; by default the network's own.  float16 takes
+    half the space of float32, and `load` converts it to float32.
+    Raises ValueError for another dtype and for weights too large for it, OSError where the file
     cannot be written.
     """
     write_atomically(path, to_bytes(network, dtype=dtype))
@@ -66,7 +67,7 @@ def to_bytes(
     for name, tensor in (extra_tensors or {}).items():
         if "/" not in name:
             raise ValueError(f"extra tensor {name!r}: expected a name with a '/'")
-        tensors[name] = np.asarray(tensor, order="C")  # keeps n_steps a scalar
+        tensors[name] = np.asarray(tensor, order="C")  # ascontiguousarray makes scalars arrays
     description = {
         "version": VERSION,
         "layers": [layer.config() for layer in network.layers],
@@ -88,7 +89,7 @@ def _stored(name: str, parameter: np.ndarray, dtype: Any) -> np.ndarray:
         stored = np.asarray(parameter, stored_dtype, order="C")
     if np.isinf(stored).sum() > np.isinf(parameter).sum():
         raise ValueError(
-            f"{name} holds {np.abs(parameter).max():g}; {stored_dtype} ends at "
+            f"{name} holds {np.abs(parameter).max():g}; the largest {stored_dtype} is "
             f"{np.finfo(stored_dtype).max:g}"
         )
     return stored
@@ -105,17 +106,27 @@ def _checksum(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any])
 
 
 def load(
-    path: str | os.PathLike, *, backend: str = "auto", n_threads: int | None = None
+    path: str | os.PathLike,
+    *,
+    backend: str = "auto",
+    n_threads: int | None = None,
+    custom_layers: Sequence[type[Layer]] = (),
 ) -> Network:
     """The network in the file at `path`.
 
-    Raises FileNotFoundError, or ModelFileError for a file that is damaged or holds no network.
+    backend, n_threads  as in `Network`
+    custom_layers       layer classes of your own that the file may name
+    Raises FileNotFoundError; ModelFileError for a file that is damaged or holds no network;
+    UnknownLayerError for a custom layer that the engine has no entry for.
     """
-    return network_from(path, *read(path), backend=backend, n_threads=n_threads)
+    tensors, metadata = read(path)
+    return network_from(
+        path, tensors, metadata, backend=backend, n_threads=n_threads, custom_layers=custom_layers
+    )
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """All tensors and the metadata of a safetensors file.  Errors as `load`."""
+    """(all tensors by name, metadata) of a safetensors file.  Errors as `load`."""
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
@@ -131,7 +142,7 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             return {name: file.get_tensor(name) for name in file.keys()}, metadata
-    except (SafetensorError, TypeError, AttributeError) as error:  # the last two: no such dtype
+    except (SafetensorError, TypeError, AttributeError) as error:  # the last two: unknown dtypes
         reason = _shortened(str(error))
         raise ModelFileError(f"{path}: not a safetensors file, or damaged: {reason}") from None
 
@@ -140,15 +151,21 @@ def network_from(
     path: str | os.PathLike,
     tensors: Mapping[str, np.ndarray],
     metadata: Mapping[str, str],
-    **options: Any,
+    *,
+    backend: str = "auto",
+    n_threads: int | None = None,
+    custom_layers: Sequence[type[Layer]] = (),
 ) -> Network:
-    """The network that `read` found; sizes are compared with the tensors before anything is
-    allocated.  path: for messages.  options: of `Network`.  Errors as `load`."""
+    """The network in the tensors and metadata that `read` returned.
+
+    Shapes are compared with the tensors before anything is allocated.  path: for messages; the
+    rest, and the errors, as in `load`.
+    """
     try:
         description = json.loads(metadata[METADATA_KEY])
         if description["version"] != VERSION:
             raise ValueError(f"version {description['version']}; this release reads {VERSION}")
-        layers = [layer_from_config(config) for config in description["layers"]]
+        layers = [layer_from_config(config, custom_layers) for config in description["layers"]]
         spec = InputSpec(**description["input_spec"])
         plan = build_plan(layers, spec.shape)
         _check_work(plan)
@@ -161,7 +178,9 @@ def network_from(
         temperature = description.get("calibration_temperature", 1.0)
         if not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
             raise ValueError(f"calibration_temperature is {temperature!r}; expected above 0")
-        temperature = float(temperature)  # here, for an integer beyond the largest float
+        temperature = float(temperature)  # inside `try`: an int may be larger than any float
+    except UnknownLayerError:  # not the file's fault
+        raise
     except KeyError as error:
         raise ModelFileError(f"{path}: not a tinycnn model: {error} is missing") from None
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -171,7 +190,7 @@ def network_from(
     expected = {name: shape for name, (_, shape) in plan.parameter_slots.items()}
     if {name: tensor.shape for name, tensor in own.items()} != expected:
         raise ModelFileError(
-            f"{path}: its tensors are not those of its layers: expected {_listed(expected)}; "
+            f"{path}: its tensors do not fit its layers: expected {_listed(expected)}; "
             f"found {_listed({name: tensor.shape for name, tensor in own.items()})}"
         )
     dtypes = {tensor.dtype for tensor in own.values()}
@@ -182,7 +201,7 @@ def network_from(
         raise ModelFileError(
             f"{path}: its checksum does not match: it is damaged, or another program changed it"
         )
-    network = Network(layers, spec, dtype=dtype, **options)
+    network = Network(layers, spec, backend=backend, dtype=dtype, n_threads=n_threads)
     for name, tensor in own.items():
         network.parameters[name][:] = tensor
     network.training_summary = training
@@ -193,12 +212,12 @@ def network_from(
 def _matches(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> bool:
     try:
         return description.get("crc32") in (None, _checksum(tensors, description))
-    except RecursionError:  # lists in lists in lists
+    except RecursionError:  # a description of very deeply nested lists
         return False
 
 
 def _check_work(plan: Plan) -> None:
-    """Raise ValueError for a network that a small file describes and no machine runs."""
+    """Raise ValueError for a network that no machine could run: a small file may describe one."""
     n_values = math.prod(plan.input_shape)
     for step in plan.steps:
         n_values += math.prod(step.output_shape)
@@ -216,6 +235,5 @@ def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
 
 
 def _shortened(text: str, n_most: int = 1000) -> str:
-    """On one line and not without end: names and values come from a file."""
-    text = "".join(c if c.isprintable() else "\ufffd" for c in text[: n_most + 1])
-    return text if len(text) <= n_most else f"{text[:n_most]}..."
+    """Text from a file, on one line and cut to n_most characters."""
+    return plain(text[:n_most]) + ("..." if len(text) > n_most else "")

@@ -1,12 +1,12 @@
-"""TensorFlow's checkpoints without TensorFlow: PREFIX.index and PREFIX.data-00000-of-00001, ...
+"""Reads TensorFlow's checkpoints without TensorFlow: PREFIX.index, PREFIX.data-00000-of-00001, ...
 
 The index is a table (leveldb_table.py) from a tensor's name to a BundleEntryProto: dtype, shape,
-and where its bytes lie in which data file ("shard").  The empty name holds the BundleHeaderProto.
+data file ("shard") and the place of its bytes there.  The empty name has the BundleHeaderProto.
 Messages: tensorflow/core/protobuf/tensor_bundle.proto, framework/tensor_shape.proto, types.proto.
 
-    tf_checkpoint.list_tensors("MicroExpNet_CK")              what is in it, no data read
+    tf_checkpoint.list_tensors("MicroExpNet_CK")              names and shapes, from the index alone
     network = tf_checkpoint.load_network("MicroExpNet_CK")    the published networks
-    tensors = tf_checkpoint.read_tensors(prefix, ["a/kernel", "a/bias"])    any other
+    tensors = tf_checkpoint.read_tensors(prefix, ["a/kernel", "a/bias"])    any other checkpoint
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy as np
 from ..models.microexpnet import SIZES, VARIANTS, microexpnet
 from ..network import Network
 from .crc32c import masked_crc32c
-from .leveldb_table import DamagedTable, read_table
-from .protobuf import BYTES, FIXED32, VARINT, DamagedMessage, fields
+from .leveldb_table import read_table
+from .protobuf import BYTES, FIXED32, VARINT, DamagedData, fields
 
 PUBLISHED_NAMES = {
     "conv1.w": "wc1",
@@ -36,27 +36,28 @@ PUBLISHED_NAMES = {
 }
 """A network's parameter -> its tensor in the checkpoints of the paper's authors."""
 
-DTYPES = {
-    **{1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string"},
-    **{8: "complex64", 9: "int64", 10: "bool", 14: "bfloat16", 17: "uint16", 18: "complex128"},
-    **{19: "float16", 22: "uint32", 23: "uint64"},
-}
-"""TensorFlow's numbers; those that are not here are named by their number."""
+_NAMES = "float32 float64 int32 uint8 int16 int8 string complex64 int64 bool"
+DTYPES = dict(enumerate(_NAMES.split(), start=1))
+DTYPES |= {14: "bfloat16", 17: "uint16", 18: "complex128", 19: "float16"}
+DTYPES |= {22: "uint32", 23: "uint64"}
+"""TensorFlow's number of a dtype -> its name.  Any other dtype is listed by its number."""
 
-NOT_IN_NUMPY = ("string", "bfloat16")
+IN_NUMPY = set(DTYPES.values()) - {"string", "bfloat16"}
 
 MAX_INDEX_BYTES, MAX_TENSORS, MAX_AXES = 1 << 26, 100_000, 32
 """Larger than any checkpoint of a network that this engine could run."""
 
 
 class CheckpointFileError(ValueError):
-    """A checkpoint that cannot be used; the message names the file and what is wrong."""
+    """A checkpoint cannot be used; the message names the file and what is wrong."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One tensor of a checkpoint, as its index describes it.  dtype is a name: some have none in
-    NumPy.  crc32c is masked."""
+    """One tensor of a checkpoint, as the index describes it.
+
+    dtype is a name, because NumPy does not have every dtype.  crc32c is masked.
+    """
 
     name: str
     dtype: str
@@ -79,23 +80,18 @@ def list_tensors(prefix: str | os.PathLike) -> list[TensorInfo]:
 def read_tensors(
     prefix: str | os.PathLike, names: Iterable[str] | None = None
 ) -> dict[str, np.ndarray]:
-    """Tensors by name, their checksums verified.
+    """Tensors by name; their checksums are verified.
 
-    names: by default all of a dtype that NumPy has.  No more is allocated than the data files hold.
-    Raises FileNotFoundError where there is no index; CheckpointFileError for a damaged or missing
-    data file and for a tensor that is not there or cannot be read.
+    names: by default all tensors of a dtype that NumPy has.  Takes no more memory than the size of
+    the data files, whatever the index claims.  Raises FileNotFoundError where there is no index;
+    CheckpointFileError for a damaged or missing data file and for a tensor that is missing or
+    cannot be read.
     """
     index, n_shards = _read_index(prefix)
     if names is None:
-        chosen = [t for t in index.values() if t.dtype in _numpy_names() and not t.partitioned]
+        chosen = [t for t in index.values() if t.dtype in IN_NUMPY and not t.partitioned]
     else:
-        chosen = []
-        for name in dict.fromkeys(names):
-            if name not in index:
-                raise CheckpointFileError(
-                    f"{_index_path(prefix)}: no tensor {name!r}; it holds {_listed(index)}"
-                )
-            chosen.append(index[name])
+        chosen = _chosen(prefix, index, dict.fromkeys(names))
     paths = {t.shard: Path(f"{prefix}.data-{t.shard:05d}-of-{n_shards:05d}") for t in chosen}
     sizes = {shard: _file_size(path) for shard, path in paths.items()}
     for tensor in chosen:
@@ -104,7 +100,7 @@ def read_tensors(
         claimed = sum(t.n_bytes for t in chosen if t.shard == shard)
         if claimed > sizes[shard]:
             raise CheckpointFileError(
-                f"{path}: its tensors take {claimed} bytes by the index, the file has "
+                f"{path}: by the index its tensors take {claimed} bytes, the file has "
                 f"{sizes[shard]}: they overlap"
             )
     return {tensor.name: _read_tensor(tensor, paths[tensor.shard]) for tensor in chosen}
@@ -121,17 +117,16 @@ def load_network(
     backend: str = "auto",
     n_threads: int | None = None,
 ) -> Network:
-    """The network of the paper in the checkpoint PREFIX.index; PREFIX is the published
-    "MicroExpNet_CK", for instance.
+    """A network of the paper from the checkpoint PREFIX.index, such as "MicroExpNet_CK".
 
-    variant   one of `models.VARIANTS`.  Shapes give the size and the number of classes, but do not
-              tell v from p1 nor p12 from p2
-    names     parameter ("conv1.w", ...) -> tensor, where they are not PUBLISHED_NAMES.  Tensors in
-              TensorFlow's layouts (HWIO, fan_in x units), which are ours
-    classes   names in the order of the logits; by default the published order where there are 8
-    The rest as in `microexpnet`.  Other tensors (Adam's moments) are passed over.
+    variant   one of `models.VARIANTS`.  It must be given, because v and p1 have the same shapes and
+              so have p12 and p2.  Size and number of classes are found from the shapes
+    names     parameter ("conv1.w", ...) -> its tensor; by default PUBLISHED_NAMES.  Tensors have
+              TensorFlow's layouts (HWIO; fan_in x units), which are tinycnn's too
+    classes   names in the order of the logits; by default the published ones where there are 8
+    The rest as in `microexpnet`.  Other tensors (Adam's moments) are ignored.
     Raises FileNotFoundError without an index; CheckpointFileError for damage, missing tensors or
-    other shapes; ValueError for an unknown variant, names that do not fit or other wrong options.
+    other shapes; ValueError for an unknown variant, wrong keys of `names` or other wrong options.
     """
     names = dict(PUBLISHED_NAMES if names is None else names)
     if set(names) != set(PUBLISHED_NAMES):
@@ -141,23 +136,25 @@ def load_network(
     if variant not in VARIANTS:
         raise ValueError(f"variant is {variant!r}; expected one of {', '.join(VARIANTS)}")
     index = {tensor.name: tensor for tensor in list_tensors(prefix)}
-    missing = [name for name in names.values() if name not in index]
-    if missing:
-        raise CheckpointFileError(
-            f"{_index_path(prefix)}: no tensor {', '.join(map(repr, missing))}; it holds "
-            f"{_listed(index)}"
-        )
-    shapes = {ours: index[theirs].shape for ours, theirs in names.items()}
+    chosen = _chosen(prefix, index, names.values())
+    shapes = {ours: tensor.shape for ours, tensor in zip(names, chosen)}
     size, n_classes = _size_of(prefix, variant, shapes, names)
-    others = {index[theirs].dtype for theirs in names.values()} - {"float16", "float32", "float64"}
+    others = {tensor.dtype for tensor in chosen} - {"float16", "float32", "float64"}
     if others:
         raise CheckpointFileError(
             f"{_index_path(prefix)}: weights of dtype {', '.join(sorted(others))}; expected floats"
         )
-    options = dict(classes=classes, scaling=scaling, framing=framing)
-    options |= dict(backend=backend, n_threads=n_threads)
-    tensors = read_tensors(prefix, names.values())  # before the network: no claim takes memory
-    network = microexpnet(variant, size, n_classes, **options)
+    tensors = read_tensors(prefix, names.values())  # first: a false claim must not take memory
+    network = microexpnet(
+        variant,
+        size,
+        n_classes,
+        classes=classes,
+        scaling=scaling,
+        framing=framing,
+        backend=backend,
+        n_threads=n_threads,
+    )
     for ours, theirs in names.items():
         network.parameters[ours][:] = tensors[theirs]
     return network
@@ -169,8 +166,10 @@ def _size_of(
     shapes: Mapping[str, tuple[int, ...]],
     names: Mapping[str, str],
 ) -> tuple[str, int]:
-    """(size, number of classes) of the network with parameters of these shapes, checked before
-    anything is allocated."""
+    """(size, number of classes) of the network whose parameters have these shapes.
+
+    Nothing is allocated.  Raises CheckpointFileError where no size fits.
+    """
     fan_in = {}
     for name, candidate in VARIANTS.items():
         side = 84
@@ -178,14 +177,11 @@ def _size_of(
             side = -(-side // stride)
         fan_in[name] = side * side * 32
     n_classes = shapes["dense2.b"][0] if len(shapes["dense2.b"]) == 1 else 0
-    expected = {}
+    expected: dict[str, tuple[int, ...]] = {"conv1.w": (8, 8, 1, 16), "conv1.b": (16,)}
+    expected |= {"conv2.w": (4, 4, 16, 32), "conv2.b": (32,)}
     for size, units in zip(SIZES, VARIANTS[variant].dense_units):
-        expected = {
-            **{"conv1.w": (8, 8, 1, 16), "conv1.b": (16,)},
-            **{"conv2.w": (4, 4, 16, 32), "conv2.b": (32,)},
-            **{"dense1.w": (fan_in[variant], units), "dense1.b": (units,)},
-            **{"dense2.w": (units, n_classes), "dense2.b": (n_classes,)},
-        }
+        expected |= {"dense1.w": (fan_in[variant], units), "dense1.b": (units,)}
+        expected |= {"dense2.w": (units, n_classes), "dense2.b": (n_classes,)}
         if shapes == expected and n_classes > 0:
             return size, n_classes
     fixed = {k: s for k, s in expected.items() if k.startswith("conv") and shapes[k] != s}
@@ -193,13 +189,25 @@ def _size_of(
         ours, wanted = next(iter(fixed.items()))
         what = f"{names[ours]!r} has shape {shapes[ours]}; expected {wanted}"
     else:
-        units = " or ".join(map(str, VARIANTS[variant].dense_units))
+        sizes = " or ".join(map(str, VARIANTS[variant].dense_units))
         found = ", ".join(f"{names[k]!r} {s}" for k, s in shapes.items() if k.startswith("dense"))
-        what = f"{found}; expected ({fan_in[variant]}, {units}), then (the same, n_classes)"
+        what = f"{found}; expected ({fan_in[variant]}, {sizes}), then (the same, n_classes)"
         fitting = [v for v in VARIANTS if shapes["dense1.w"][:1] == (fan_in[v],)]
         if fitting and variant not in fitting:
             what += f"; variant={' or '.join(map(repr, fitting))} would fit {names['dense1.w']!r}"
     raise CheckpointFileError(f"{_index_path(prefix)}: no network of variant {variant}: {what}")
+
+
+def _chosen(
+    prefix: str | os.PathLike, index: Mapping[str, TensorInfo], names: Iterable[str]
+) -> list[TensorInfo]:
+    missing = [name for name in names if name not in index]
+    if missing:
+        raise CheckpointFileError(
+            f"{_index_path(prefix)}: no tensor {', '.join(map(repr, missing))}; it holds "
+            f"{_listed(index)}"
+        )
+    return [index[name] for name in names]
 
 
 def _index_path(prefix: str | os.PathLike) -> Path:
@@ -212,22 +220,18 @@ def _listed(index: Mapping[str, TensorInfo]) -> str:
     return f"{shown}, ... ({len(names)} in all)" if len(names) > 20 else shown or "none"
 
 
-def _numpy_names() -> set[str]:
-    return set(DTYPES.values()) - set(NOT_IN_NUMPY)
-
-
 def _file_size(path: Path) -> int:
     if not path.is_file():
-        raise CheckpointFileError(f"{path}: no such data file, of which the index speaks")
+        raise CheckpointFileError(f"{path}: no such file; by the index it holds tensors")
     return path.stat().st_size
 
 
 def _check_place(tensor: TensorInfo, path: Path, size: int) -> None:
-    """Raise CheckpointFileError unless the tensor can be read, and lies within its file."""
+    """Raise CheckpointFileError unless the tensor can be read and lies within its file."""
     about = f"{path}: tensor {tensor.name!r}"
     if tensor.partitioned:
         raise CheckpointFileError(f"{about} is partitioned into slices, which cannot be read")
-    if tensor.dtype not in _numpy_names():
+    if tensor.dtype not in IN_NUMPY:
         raise CheckpointFileError(f"{about} has dtype {tensor.dtype}, which cannot be read")
     n_bytes = np.dtype(tensor.dtype).itemsize
     for length in tensor.shape:
@@ -253,21 +257,23 @@ def _read_tensor(tensor: TensorInfo, path: Path) -> np.ndarray:
             f"{path}: the checksum of tensor {tensor.name!r} does not match: the file is damaged"
         )
     if tensor.dtype == "bool" and data.strip(b"\0\1"):
-        raise CheckpointFileError(f"{path}: tensor {tensor.name!r} holds bytes that are no bool")
+        raise CheckpointFileError(
+            f"{path}: tensor {tensor.name!r} holds bytes other than 0 and 1, which no bool has"
+        )
     values = np.frombuffer(data, np.dtype(tensor.dtype).newbyteorder("<"))
     return values.astype(tensor.dtype).reshape(tensor.shape)
 
 
 def _read_index(prefix: str | os.PathLike) -> tuple[dict[str, TensorInfo], int]:
-    """(tensors by name, number of data files)."""
+    """(tensors by name, number of data files); the errors of `list_tensors`."""
     path = _index_path(prefix)
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no such checkpoint index; a checkpoint is named by what its files have in "
-            "common: 'model' for model.index and model.data-00000-of-00001"
+            f"{path}: no such checkpoint index; give what the names of the checkpoint's files have "
+            "in common: 'model' for model.index and model.data-00000-of-00001"
         )
     if path.stat().st_size > MAX_INDEX_BYTES:
-        raise CheckpointFileError(f"{path}: an index of more than {MAX_INDEX_BYTES} bytes")
+        raise CheckpointFileError(f"{path}: the index has more than {MAX_INDEX_BYTES} bytes")
     tensors: dict[str, TensorInfo] = {}
     n_shards = None
     try:
@@ -276,68 +282,65 @@ def _read_index(prefix: str | os.PathLike) -> tuple[dict[str, TensorInfo], int]:
                 n_shards = _header(value)
                 continue
             if n_shards is None:
-                raise DamagedTable("it has no header")
+                raise DamagedData("it has no header")
             if len(tensors) == MAX_TENSORS:
-                raise DamagedTable(f"more than {MAX_TENSORS} tensors")
+                raise DamagedData(f"more than {MAX_TENSORS} tensors")
             tensor = _entry(key.decode("utf-8"), value)
             if tensor.shard >= n_shards:
-                raise DamagedTable(
+                raise DamagedData(
                     f"tensor {tensor.name!r} is in data file {tensor.shard} of {n_shards}"
                 )
             tensors[tensor.name] = tensor
+        if n_shards is None:
+            raise DamagedData("it has no header")
     except UnicodeDecodeError as error:
-        raise CheckpointFileError(f"{path}: a tensor's name is no text: {error}") from None
-    except (DamagedTable, DamagedMessage) as error:
+        raise CheckpointFileError(f"{path}: a tensor's name is not UTF-8: {error}") from None
+    except DamagedData as error:
         raise CheckpointFileError(f"{path}: not a checkpoint index, or damaged: {error}") from None
-    if n_shards is None:
-        raise CheckpointFileError(f"{path}: not a checkpoint index, or damaged: it has no header")
     return tensors, n_shards
 
 
+def _last_values(message: bytes) -> dict[tuple[int, int], int | bytes]:
+    """(number, wire type) -> value of each field; the last one counts where there are several."""
+    return {(number, wire_type): value for number, wire_type, value in fields(message)}
+
+
 def _header(message: bytes) -> int:
-    """The number of data files: BundleHeaderProto has num_shards 1, endianness 2."""
-    n_shards, endianness = 0, 0
-    for number, wire_type, value in fields(message):
-        if wire_type == VARINT and number == 1:
-            n_shards = int(value)
-        elif wire_type == VARINT and number == 2:
-            endianness = int(value)
+    """The number of data files.  Fields of BundleHeaderProto: num_shards 1, endianness 2."""
+    values = _last_values(message)
+    n_shards, endianness = (int(values.get((number, VARINT), 0)) for number in (1, 2))
     if not 1 <= n_shards < 100_000:
-        raise DamagedTable(f"{n_shards} data files; expected 1 to 99999")
+        raise DamagedData(f"{n_shards} data files; expected 1 to 99999")
     if endianness != 0:
-        raise DamagedTable("its numbers are big-endian; only little-endian ones can be read")
+        raise DamagedData("its numbers are big-endian; only little-endian ones are read")
     return n_shards
 
 
 def _entry(name: str, message: bytes) -> TensorInfo:
-    """BundleEntryProto: dtype 1, shape 2, shard_id 3, offset 4, size 5, crc32c 6, slices 7."""
-    numbers = dict.fromkeys((1, 3, 4, 5, 6), 0)
-    shape: tuple[int, ...] = ()
-    partitioned = False
-    for number, wire_type, value in fields(message):
-        if number == 2 and isinstance(value, bytes):
-            shape = _shape(value)
-        elif number in numbers and wire_type == (FIXED32 if number == 6 else VARINT):
-            numbers[number] = int(value)
-        elif number == 7 and wire_type == BYTES:
-            partitioned = True
-    if max(numbers.values()) >= 1 << 63:
-        raise DamagedTable(f"tensor {name!r} has a negative size or place")
-    dtype = DTYPES.get(numbers[1], f"number {numbers[1]} of TensorFlow")
-    place = (numbers[3], numbers[4], numbers[5], numbers[6])
-    return TensorInfo(name, dtype, shape, *place, partitioned)
+    """Fields of BundleEntryProto: dtype 1, shape 2, shard_id 3, offset 4, size 5, crc32c 6,
+    slices 7."""
+    values = _last_values(message)
+    dtype, shard, offset, n_bytes = (int(values.get((k, VARINT), 0)) for k in (1, 3, 4, 5))
+    if max(dtype, shard, offset, n_bytes) >= 1 << 63:
+        raise DamagedData(f"tensor {name!r} has a negative size or offset")
+    shape = values.get((2, BYTES), b"")
+    assert isinstance(shape, bytes)
+    return TensorInfo(
+        name=name,
+        dtype=DTYPES.get(dtype, f"number {dtype} of TensorFlow"),
+        shape=_shape(shape),
+        shard=shard,
+        offset=offset,
+        n_bytes=n_bytes,
+        crc32c=int(values.get((6, FIXED32), 0)),
+        partitioned=(7, BYTES) in values,
+    )
 
 
 def _shape(message: bytes) -> tuple[int, ...]:
-    """TensorShapeProto: dim 2 {size 1}."""
-    sizes = []
-    for number, _, dim in fields(message):
-        if number == 2 and isinstance(dim, bytes):
-            size = 0
-            for inner, wire_type, value in fields(dim):
-                if inner == 1 and wire_type == VARINT:
-                    size = int(value)
-            sizes.append(size)
+    """Fields of TensorShapeProto: dim 2, and in it size 1."""
+    dims = [dim for number, _, dim in fields(message) if number == 2 and isinstance(dim, bytes)]
+    sizes = [int(_last_values(dim).get((1, VARINT), 0)) for dim in dims]
     if len(sizes) > MAX_AXES or any(size >= 1 << 63 for size in sizes):
-        raise DamagedTable("a tensor has a shape of too many axes, or of negative size")
+        raise DamagedData("a tensor's shape has too many axes or a negative size")
     return tuple(sizes)

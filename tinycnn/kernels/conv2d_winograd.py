@@ -94,9 +94,9 @@ def winograd_fits(op, dtype) -> bool:
     return op.C % lanes == 0 and op.KH == 2 * DEEP.r and min(op.conv_OH, op.conv_OW) >= 2 * M_OUT
 
 
-def winograd_sizes(op) -> tuple[int, int]:
-    """Elements of U and of scratch for a convolution of a plan."""
-    lanes = BYTES // 4
+def winograd_sizes(op, itemsize: int = 4) -> tuple[int, int]:
+    """Elements of U and of scratch for a convolution of a plan, in numbers of `itemsize` bytes."""
+    lanes = BYTES // itemsize
     if op.C == 1:
         return T_SHALLOW**2 * 4 * op.F, _shallow_layout(op.F, op.conv_OW, lanes).end
     size = T_DEEP**2 * (4 * op.C * op.F + APART)

@@ -24,7 +24,10 @@ called `..._operation`.
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from ._jit import helper, inline_helper
+from ._shared_counter import take_number
 from .arrays import Activations, Chunk, ForwardScratch, Gradients, Weights, outputs, weights_of
 from .conv2d_operation import (
     conv2d_operation_backward,
@@ -61,12 +64,12 @@ class Phase(NamedTuple):
 
 
 class Chunks(NamedTuple):
-    """Which chunks of a batch are done in one call."""
+    """The chunks of a batch.  Threads that share `counter` take them in turn."""
 
-    begin: int
-    end: int  # one past the last
+    counter: np.ndarray  # (1,) int64: the next chunk; 0 before the first call
+    n_chunks: int
     size: int  # images of every chunk but the batch's last
-    is_whole_step: int  # 1: these are all chunks, and what comes before and after them is done too
+    is_whole_step: int  # 1: one thread does all; what comes before and after the chunks is done too
 
 
 # ---- forward -----------------------------------------------------------------------------------
@@ -339,15 +342,15 @@ def program_step(
     weights, winograd_weights, batch, terms, phase, chunks, activations, forward_scratch,
     gradients, backward_scratch, results,
 ):  # fmt: skip
-    """One phase of a training step for some chunks of a batch, one chunk after the other.
+    """One phase of a training step, for the chunks that this call takes, one after the other.
 
     Where a phase goes forward and backward, `activations` holds the pictures of one chunk, which
     the next chunk overwrites: they never leave the cache.  Otherwise it holds those of the batch.
 
     winograd_weights  as in `forward_operation`
     terms             `tinycnn.losses.LossTerms`
-    The other arguments are the structures of `arrays.py` and of this file.  Rows of these chunks
-    are written in `results`, and `gradients.chunks`.
+    The other arguments are the structures of `arrays.py` and of this file.  Each chunk writes its
+    own rows of `results` and of `gradients.chunks`.
     Returns the mean loss of the batch, which means something once all chunks are done.  A whole
     step leaves `gradients.parameters` as they were where that is not finite.
     """
@@ -356,7 +359,10 @@ def program_step(
         if winograd_weights is not None:
             program_winograd_weights(weights.operations, weights.parameters, winograd_weights)
         program_transpose_weights(weights)
-    for c in range(chunks.begin, chunks.end):
+    while True:
+        c = take_number(chunks.counter)
+        if c >= chunks.n_chunks:
+            break
         first = c * chunks.size
         end = min(first + chunks.size, N)
         in_turn = phase.forward and phase.backward
@@ -382,6 +388,8 @@ def program_step(
             )  # fmt: skip
     loss = mean_loss(results.losses)
     if chunks.is_whole_step and math.isfinite(loss):
-        used = Gradients(gradients.d_vectors, gradients.chunks[: chunks.end], gradients.parameters)
+        used = Gradients(
+            gradients.d_vectors, gradients.chunks[: chunks.n_chunks], gradients.parameters
+        )
         program_collect(weights, batch.x, N, activations, used, 0, 1)
     return loss

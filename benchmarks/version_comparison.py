@@ -1,4 +1,4 @@
-"""This working tree beside another version of itself, in interleaved rounds."""
+"""This working tree against another revision of it, in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .comparison import FULL, QUICK, TASKS, thread_counts, training_error
+from .engine_comparison import FULL, QUICK, TASKS, Effort, thread_counts, training_error
 from .measures import MAX_ERROR, OURS, Quartiles, error, quartiles, summary
 from .problem import Answers, make_problem, reference_answers
 from .table import ms, render
@@ -19,11 +19,11 @@ from .workers import ROOT, Worker
 
 
 class NoSuchRevision(ValueError):
-    """git has no such version of this project; the message says what git said."""
+    """git does not know this revision; the message is git's own."""
 
 
 def run(revision: str, quick: bool) -> list[dict[str, Any]]:
-    """Times both versions and prints a table; a row for each task and thread count."""
+    """Time both versions and print a table; a row for each task and thread count."""
     effort = QUICK if quick else FULL
     rows = []
     with worktree(revision) as tree, tempfile.TemporaryDirectory(prefix="tinycnn-bench-") as name:
@@ -38,7 +38,7 @@ def run(revision: str, quick: bool) -> list[dict[str, Any]]:
             }
             try:
                 for side, worker in sides.items():
-                    _check(side, worker, path, right)
+                    _warm_up_and_check(side, worker, path, right)
                 for task, batch in TASKS:
                     rows.append(_row(sides, revision, task, batch, threads, effort))
             finally:
@@ -48,8 +48,8 @@ def run(revision: str, quick: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _check(side: str, worker: Worker, problem: Path, right: Answers) -> None:
-    """Import, compile, and say where a version is wrong; a wrong one is timed all the same."""
+def _warm_up_and_check(side: str, worker: Worker, problem: Path, right: Answers) -> None:
+    """Import and compile a version.  Wrong answers are reported in a line and timed anyway."""
     worker.ask("open")
     path = problem.with_name("answer.npz")
     worker.ask("answer", path=str(path), batch=len(right.logits), training=True)
@@ -60,8 +60,12 @@ def _check(side: str, worker: Worker, problem: Path, right: Answers) -> None:
 
 
 def _row(
-    sides: dict[str, Worker], revision: str, task: str, batch: int, threads: int, effort: Any
+    sides: dict[str, Worker], revision: str, task: str, batch: int, threads: int, effort: Effort
 ) -> dict[str, Any]:
+    """Times of one task by both versions.
+
+    paired_ratio  quartiles of the other version's time / this tree's, both of the same round
+    """
     times: dict[str, list[float]] = {side: [] for side in sides}
     job = {"task": task, "batch": batch}
     n_calls = min(w.ask("time", **job, turn_s=effort.turn_s)["n_calls"] for w in sides.values())
@@ -70,15 +74,19 @@ def _row(
             times[side].append(sides[side].ask("time", **job, n_calls=n_calls)["seconds"])
     here, there = times["this tree"], times[revision]
     return {
-        **{"task": task, "batch": batch, "threads": threads},
-        **{"this_tree": summary(here), "other": summary(there), "revision": revision},
+        "task": task,
+        "batch": batch,
+        "threads": threads,
+        "this_tree": summary(here),
+        "other": summary(there),
+        "revision": revision,
         "ratio": quartiles(there).median / quartiles(here).median,
         "paired_ratio": list(quartiles(np.asarray(there) / np.asarray(here))),
     }
 
 
 def text(rows: list[dict[str, Any]], revision: str) -> str:
-    """What was found."""
+    """The rows of `run` as a table."""
     header = ("", "batch", "threads", "this tree ms", f"{revision} ms", "its time / this tree's")
     cells = []
     for row in rows:
@@ -89,20 +97,21 @@ def text(rows: list[dict[str, Any]], revision: str) -> str:
         ]
         ratio = f"{row['ratio']:.2f} ({low:.2f}..{high:.2f})"
         cells.append((row["task"], str(row["batch"]), str(row["threads"]), *sides, ratio))
-    note = "above 1 this tree is faster; in brackets the quartiles over the rounds"
+    note = "above 1: this tree is faster; in brackets: quartiles of the ratio over the rounds"
     return "\n".join(["", render(header, cells), note])
 
 
 @contextmanager
 def worktree(revision: str) -> Iterator[Path]:
-    """A folder with the files of `revision`, gone afterwards.  Raises NoSuchRevision."""
+    """A temporary folder with the files of `revision`.  Raises NoSuchRevision."""
     with tempfile.TemporaryDirectory(prefix="tinycnn-against-") as folder:
         tree = Path(folder) / "tree"
         try:
             _git("worktree", "add", "--quiet", "--detach", str(tree), revision)
         except (subprocess.CalledProcessError, FileNotFoundError) as failure:
-            said = getattr(failure, "stderr", None) or str(failure)
-            raise NoSuchRevision(f"--against {revision}: {said.strip()}") from None
+            message = failure.stderr if isinstance(failure, subprocess.CalledProcessError) else ""
+            message = (message or str(failure)).strip()
+            raise NoSuchRevision(f"--against {revision}: {message}") from None
         try:
             yield tree
         finally:

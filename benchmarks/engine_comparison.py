@@ -1,10 +1,10 @@
-"""The table: every installed engine on the same tasks, in interleaved rounds."""
+"""Times every installed engine on the same tasks, in interleaved rounds."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +20,12 @@ TASKS = (("forward", 1), ("forward", 64), ("train", 64))
 
 
 class Effort(NamedTuple):
-    """How long to measure: rounds, the least length of an engine's turn in each, and the time after
-    which a row has no further rounds (but MIN_ROUNDS).
+    """How long to measure.
 
-    Many short turns: on a busy machine a turn shorter than a time slice is often not interrupted.
+    n_rounds  rounds for each row of the table
+    turn_s    least length of an engine's turn in a round.  Short turns are better: on a busy
+              machine a turn shorter than the scheduler's time slice is often not interrupted
+    row_s     after so long a row has no further rounds, except to reach MIN_ROUNDS
     """
 
     n_rounds: int
@@ -36,12 +38,17 @@ MIN_ROUNDS = 5
 
 
 def thread_counts() -> list[int]:
-    """One, and all."""
+    """One thread, and one for each usable core."""
     return sorted({1, len(usable_cores())})
 
 
 def compare(effort: Effort, names: Sequence[str]) -> dict[str, Any]:
-    """{"rows", "engines", "control", "weights"}: the engines of `names` side by side."""
+    """Compare the engines of `names`.
+
+    rows      of the table, see `comparison_row`;  control: the control's times, one for each row
+    engines   name -> version;  absent: name -> why it cannot be used
+    weights   where the weights are from
+    """
     problem = make_problem()
     right = reference_answers(problem)
     result: dict[str, Any] = {"rows": [], "engines": {}, "absent": {}, "control": []}
@@ -49,28 +56,28 @@ def compare(effort: Effort, names: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="tinycnn-bench-") as folder:
         path = Path(folder) / "problem.npz"
         problem.save(path)
-        fields = [Field(names, path, threads) for threads in thread_counts()]
+        groups = [EngineGroup(names, path, threads) for threads in thread_counts()]
         try:
-            for field in fields:
-                field.start()
-            with ThreadPoolExecutor(len(fields)) as pool:  # importing and compiling, all at once
-                list(pool.map(lambda field: field.prepare(problem, right), fields))
-            for field in fields:
-                result["engines"].update(field.versions)
-                result["absent"].update(field.absent)
+            for group in groups:
+                group.start()
+            with ThreadPoolExecutor(len(groups)) as pool:  # engines import and compile in parallel
+                list(pool.map(lambda group: group.prepare(problem, right), groups))
+            for group in groups:
+                result["engines"].update(group.versions)
+                result["absent"].update(group.absent)
                 for task, batch in TASKS:
-                    row, control = field.time(task, batch, effort)
+                    row, control = group.time(task, batch, effort)
                     result["rows"].append(row)
                     result["control"].append(control)
-                field.close()
+                group.close()
         finally:
-            for field in fields:
-                field.close()
+            for group in groups:
+                group.close()
     return result
 
 
-class Field:
-    """The engines' processes for one thread count."""
+class EngineGroup:
+    """The processes of all engines and of the control, with the same number of threads."""
 
     def __init__(self, names: Sequence[str], problem: Path, threads: int) -> None:
         self.names, self.problem, self.threads = names, problem, threads
@@ -82,19 +89,19 @@ class Field:
         self.errors: dict[tuple[str, str, int], float] = {}
 
     def start(self) -> None:
-        """Start a process for every engine.  It ends with the thread that calls this."""
+        """Start a process for every engine.  On Linux it is killed when the calling thread ends."""
         for name in (CONTROL, *self.names):
             threads = 1 if name == CONTROL else self.threads
             self.workers[name] = Worker(name, self.problem, threads, label=f"{name} {self.threads}")
             self.workers[name].send("open")
 
     def prepare(self, problem: Problem, right: Answers) -> None:
-        """Every engine imported, compiled and compared with the reference."""
-        self.opened()
+        """Wait until every engine is imported, compiled and compared with the reference."""
+        self.wait_for_imports()
         self.check(problem, right)
 
-    def opened(self) -> None:
-        """Wait until all are imported; notes each engine's version, or why it is absent."""
+    def wait_for_imports(self) -> None:
+        """Wait until all engines are imported; note each one's version, or why it is absent."""
         for name in self.names:
             try:
                 answer = self.workers[name].receive()
@@ -109,11 +116,11 @@ class Field:
         self.control.receive()
 
     def check(self, problem: Problem, right: Answers) -> None:
-        """Compare every engine's answers with the reference; notes who may be timed on what."""
+        """Compare every engine's answers with the reference, see `note_error`."""
         for batch in sorted({batch for _, batch in TASKS}):
             trains = {n: ENGINES[n].trains and batch == len(problem.x) for n in self.workers}
-            for name, worker in self.workers.items():  # all at once: much of this is compiling
-                path = str(self._answer(name))
+            for name, worker in self.workers.items():  # in parallel: most of it is compiling
+                path = str(self._answer_path(name))
                 worker.send("answer", path=path, batch=batch, training=trains[name])
             for name, worker in self.workers.items():
                 if batch == len(problem.x) and not trains[name]:
@@ -124,17 +131,17 @@ class Field:
                     for task in ("forward", "train"):
                         self.left_out.setdefault((name, task, batch), str(failure))
                     continue
-                with np.load(self._answer(name), allow_pickle=False) as answer:
-                    self.judge(
-                        name, "forward", batch, error(answer["logits"], right.logits[:batch])
-                    )
+                with np.load(self._answer_path(name), allow_pickle=False) as answer:
+                    logits_error = error(answer["logits"], right.logits[:batch])
+                    self.note_error(name, "forward", batch, logits_error)
                     if trains[name]:
-                        self.judge(name, "train", batch, training_error(answer, right))
+                        self.note_error(name, "train", batch, training_error(answer, right))
 
-    def _answer(self, name: str) -> Path:
+    def _answer_path(self, name: str) -> Path:
         return self.problem.with_name(f"answer {name} {self.threads}.npz")
 
-    def judge(self, name: str, task: str, batch: int, found: float) -> None:
+    def note_error(self, name: str, task: str, batch: int, found: float) -> None:
+        """Keep the error of an engine's answers; one above MAX_ERROR excludes it from the task."""
         self.errors[name, task, batch] = found
         if not found <= MAX_ERROR:
             self.left_out[name, task, batch] = (
@@ -142,7 +149,8 @@ class Field:
             )
 
     def time(self, task: str, batch: int, effort: Effort) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The row of a task, and what the control did meanwhile."""
+        """The row of a task, and the control's times in the same rounds."""
+        assert self.control is not None, "call `prepare` first"
         able = [name for name in self.workers if (name, task, batch) not in self.left_out]
         job = {"task": task, "batch": batch}
         times: dict[str, list[float]] = {name: [] for name in able}
@@ -150,7 +158,7 @@ class Field:
         control: list[float] = []
         started, ours_s = time.perf_counter(), effort.turn_s
         order = np.random.default_rng(0)
-        for k in range(-1, effort.n_rounds):  # the first only finds how many calls fill a turn
+        for k in range(-1, effort.n_rounds):  # round -1 finds how many calls fill a turn
             if k >= MIN_ROUNDS and time.perf_counter() - started > effort.row_s:
                 break
             for name in order.permutation(list(times)).tolist():
@@ -166,9 +174,9 @@ class Field:
                     ours_s = answer["seconds"] * answer["n_calls"]
                 if k >= 0:
                     times[name].append(answer["seconds"])
-            # as long as our own turn, so that it meets as many interruptions
-            beat = self.control.ask("time", task="forward", batch=1, turn_s=ours_s)
-            control.append(beat["seconds"])
+            # a turn as long as our own, so that it is interrupted as often
+            answer = self.control.ask("time", task="forward", batch=1, turn_s=ours_s)
+            control.append(answer["seconds"])
         row = comparison_row(
             task,
             batch,
@@ -186,10 +194,10 @@ class Field:
         self.workers, self.control = {}, None
 
 
-def training_error(answer: Any, right: Answers) -> float:
-    """The largest error among the gradients of the first step and the losses of the first few.
+def training_error(answer: Mapping[str, np.ndarray], right: Answers) -> float:
+    """The largest error of the first step's gradients and of the losses of the first few steps.
 
-    The losses hold Adam to account: its steps are what makes them change.
+    The losses check Adam: they change only through its steps.
     """
     found = [error(answer["losses"], right.losses)]
     for name, gradient in right.gradients.items():

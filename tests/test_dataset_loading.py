@@ -1,4 +1,4 @@
-"""Recognising a data set, with the reason; one clear error if that is not possible."""
+"""Data sets are recognised, with the reason; if that is impossible, one error says why."""
 
 import gzip
 import shutil
@@ -18,13 +18,13 @@ from source_trees import (
     write,
 )
 
-import ferdata.opening
+import ferdata.dataset_loading
+from ferdata.dataset_loading import SOURCES, list_files, load_listed, recognise
 from ferdata.errors import DataError
 from ferdata.faces import find_faces
 from ferdata.labels import FER2013, FERPLUS8, FERPLUS10
-from ferdata.opening import SOURCES, list_files, load_listed, recognise
 
-open_faces = ferdata.opening.open
+open_faces = ferdata.dataset_loading.open
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +134,7 @@ def test_real_fer2013(shared):
         recognise(folder / "fer2013new.csv")
 
 
-# Not recognised, or ambiguous
+# What cannot be recognised.
 
 
 def test_if_nothing_is_recognised_the_error_lists_what_was_expected(tmp_path):
@@ -228,24 +228,26 @@ def test_unknown_sources_and_options(tmp_path):
     with pytest.raises(ValueError, match="source: expected one of fer2013, ck_plus, .* found 'ck'"):
         open_faces(root, "ck")
     with pytest.raises(
-        ValueError, match="votes: no option of source 'ck_plus', which has protocol"
+        ValueError, match="votes: not an option of source 'ck_plus'; its options: protocol"
     ):
         open_faces(root, votes="v.csv")
-    with pytest.raises(ValueError, match="classes: no option of source 'jaffe', which has none"):
+    with pytest.raises(
+        ValueError, match="classes: not an option of source 'jaffe'; its options: none"
+    ):
         list_files(root, "jaffe", classes=("a",))
     csv = fer2013_csv(tmp_path / "fer2013.csv")
     with pytest.raises(
-        ValueError, match="protocol: no option of source 'fer2013', which has votes"
+        ValueError, match="protocol: not an option of source 'fer2013'; its options: votes"
     ):
         open_faces(csv, protocol="paper")
-    with pytest.raises(ValueError, match="framing: FER2013's csv holds faces as they are"):
+    with pytest.raises(ValueError, match="framing: FER2013's csv holds cropped faces, .* 'paper'"):
         open_faces(csv, framing="paper")
     with pytest.raises(DataError, match="FER2013's csv holds its images"):
         list_files(csv)
 
 
 class Loader:
-    """Replaces load_faces: records its arguments and returns images that show their number."""
+    """In place of load_faces: keeps its arguments, returns images filled with their number."""
 
     def __call__(self, paths, **options):
         self.paths, self.options = list(paths), options
@@ -255,7 +257,7 @@ class Loader:
 
 @pytest.fixture
 def loader(monkeypatch):
-    monkeypatch.setattr(ferdata.opening, "load_faces", loader := Loader())
+    monkeypatch.setattr(ferdata.dataset_loading, "load_faces", loader := Loader())
     return loader
 
 
@@ -285,7 +287,7 @@ def test_framing_of_the_source_or_of_the_caller(tmp_path, loader):
     open_faces(root, framing=None, protocol="last-frame")
     assert loader.options["framing"] is None
     keys.add(loader.options["cache_key"])
-    assert len(keys) == 2  # one for each protocol; load_faces adds the framing itself
+    assert len(keys) == 2  # one for each protocol; frame_photos adds the framing
     assert all(str(root) in key and "ck_plus" in key for key in keys)
 
 

@@ -1,10 +1,10 @@
-"""Names that could point outside their folder, by their text or through a link."""
+"""File names that could lead out of their folder, by their text or through a symbolic link."""
 
 import os
 
 import pytest
 
-from ferdata.below import Below, leaves_folder
+from ferdata.path_traversal import SymlinkCheck, leaves_folder
 
 
 @pytest.mark.parametrize("name", ["a", "a/b.csv", "a..b/c", "...", "./a", "a/./b", "", "ab:c"])
@@ -32,9 +32,12 @@ def test_links(tmp_path):
     os.symlink("..", root / "up")
     os.symlink("a", root / "b")
     os.symlink("a/1.png", root / "in.png")
-    below = Below(root)
+    symlinks = SymlinkCheck(root)
     inside = {"a/1.png": True, "b/1.png": True, "in.png": True}
     outside = {"out.png": False, "a/out.png": False, "up/2.png": False, "up/set-2/3.png": False}
-    assert {place: below.has(place) for place in (*inside, *outside)} == {**inside, **outside}
+    assert {place: symlinks.is_inside(place) for place in (*inside, *outside)} == {
+        **inside,
+        **outside,
+    }
     os.symlink(root, tmp_path / "link")
-    assert Below(tmp_path / "link").has("a/1.png")  # the folder itself may be a link
+    assert SymlinkCheck(tmp_path / "link").is_inside("a/1.png")  # the folder itself may be a link

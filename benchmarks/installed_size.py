@@ -1,4 +1,4 @@
-"""How much disk an installed package takes, alone and with what it requires."""
+"""How much disk space a package takes, alone and with the packages it requires."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .workers import ROOT
 
 
 def sizes(packages: tuple[str, ...]) -> tuple[int, int]:
-    """Bytes of `packages`, and with everything they require; compiled Python files left out."""
+    """Bytes of `packages`, and of `packages` with all that they require; .pyc files not counted."""
     seen: set[str] = set()
     waiting = list(packages)
     own = total = 0
@@ -32,9 +32,9 @@ def _normal(name: str) -> str:
 
 
 def _one(name: str) -> tuple[int, list[str]]:
-    """Bytes and requirements of one distribution; nothing for one that is not installed."""
-    if name == "tinycnn":  # installed or not, and where it is installed for editing its files
-        return _tinycnn()  # are not those that the metadata lists
+    """Bytes and requirements of one package; (0, []) if it is not installed."""
+    if name == "tinycnn":  # may be not installed, or editable: then the metadata list no files
+        return _tinycnn()
     try:
         distribution = metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -53,6 +53,6 @@ def _tinycnn() -> tuple[int, list[str]]:
 
 
 def _names(requirements: list[str]) -> list[str]:
-    """Project names; what only an extra needs is left out."""
+    """Names of the required packages, without those that only an extra requires."""
     needed = [r for r in requirements if "extra ==" not in r.partition(";")[2]]
-    return [re.match(r"[\w.-]+", r.strip()).group() for r in needed]
+    return [re.split(r"[^\w.-]", r.strip(), maxsplit=1)[0] for r in needed]

@@ -1,7 +1,7 @@
-"""open(path): whichever data set it is, as a FaceDataset; recognise(path): which one, and why.
+"""open(path) loads any known data set as a FaceDataset; recognise(path) says which one it is.
 
-Every source is one file of ferdata/sources. `open` reads FER2013's csv with its own loader; all
-others list files (`list_files`), and `load_listed` makes faces of them.
+Each known data set, a "source", is a module of ferdata/sources. FER2013's csv has its own loader.
+Every other source lists its image files (`list_files`), and `load_listed` reads the faces in them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -38,39 +39,41 @@ from ferdata.sources.fer2013 import find_csv, is_fer2013
 from ferdata.sources.ferplus import is_votes
 from ferdata.sources.folder_tree import Tree
 
-# The order in which they are described; `folders` is what is left if none of the others fits.
-_TREES = (ck_plus, ck_folders, oulu_casia, raf_db, jaffe, fer2013_folders)
-_LISTING: dict[str, ModuleType] = {m.NAME: m for m in (*_TREES, folders, manifest)}
+# `folders` is not among them: it is tried only if none of these fits.
+_FOLDER_SOURCES = (ck_plus, ck_folders, oulu_casia, raf_db, jaffe, fer2013_folders)
+_FILE_SOURCES: dict[str, ModuleType] = {m.NAME: m for m in (*_FOLDER_SOURCES, folders, manifest)}
 FER2013_CSV = "fer2013"
 FER2013_LOOKS_LIKE = "FER2013: fer2013.csv, .csv.gz, .zip or icml_face_data.csv"
-SOURCES = (FER2013_CSV, *_LISTING)
-"""Names for `source`."""
+SOURCES = (FER2013_CSV, *_FILE_SOURCES)
+"""What `source` may be."""
 
 DEFAULT = "default"
-"""framing="default": the one that the source needs."""
+"""framing="default" means the framing that the source needs."""
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """Which source a path is (a name of SOURCES), and what in it says so."""
+    """Which data set a path is: `source`, one of SOURCES, and `why`: what in it shows that."""
 
     source: str
     why: str
 
 
 def recognise(path: str | os.PathLike[str]) -> Recognition:
-    """Which data set this file or folder is, by its names; a csv also by its header.
+    """Find out which data set a file or folder is, from the names of its files or a csv's header.
 
-    Raises DataError if it is none, or could be several: then a source has to be named.
+    Raises DataError if it is no known data set, or if it could be more than one: then pass the
+    `source` to `open`.
     """
     path = Path(path)
     if not os.path.isdir(path):
-        return _recognised_file(path)
+        return _recognise_file(path)
     tree = Tree(path)
     found, errors = [], []
-    for name, recognised in _tree_checks():
+    checks = [(m.NAME, m.recognised) for m in _FOLDER_SOURCES] + [(FER2013_CSV, _has_fer2013_csv)]
+    for name, why_recognised in checks:
         try:
-            why = recognised(tree)
+            why = why_recognised(tree)
         except DataError as error:
             errors.append(error)
             continue
@@ -78,14 +81,15 @@ def recognise(path: str | os.PathLike[str]) -> Recognition:
             found.append(Recognition(name, why))
     if not found and errors:
         raise errors[0]
-    found = found or [Recognition(folders.NAME, why) for why in [folders.recognised(tree)] if why]
+    if not found and (why := folders.recognised(tree)) is not None:
+        found = [Recognition(folders.NAME, why)]
     if not found:
-        looked_for = "; ".join((*(m.LOOKS_LIKE for m in _LISTING.values()), FER2013_LOOKS_LIKE))
-        raise DataError(f"{path}: no data set recognised. Looked for {looked_for}")
+        known = [m.LOOKS_LIKE for m in _FILE_SOURCES.values()] + [FER2013_LOOKS_LIKE]
+        raise DataError(f"{path}: no data set recognised. Looked for {'; '.join(known)}")
     if len(found) > 1:
         could_be = " and ".join(f"{r.source} ({r.why})" for r in found)
         raise DataError(
-            f"{path}: more than one data set: {could_be}. Point at one of them, or name one: "
+            f"{path}: more than one data set: {could_be}. Give the path of one, or name one: "
             f"source={found[0].source!r}"
         )
     return found[0]
@@ -99,22 +103,23 @@ def open(
     on_missing: str = "error",
     n_workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-    **options: object,
+    **options: Any,
 ) -> FaceDataset:
-    """The data set at `path`, as people have it: images, labels, subjects and splits.
+    """Load the data set at `path`: its images, labels, subjects and splits.
 
-    source      a name of SOURCES; None: the one that `recognise` finds
-    framing     how photos become faces: a name of ferdata.faces.FRAMINGS; None: resize the whole
-                image; "default": "paper" for photos (CK+, Oulu-CASIA, JAFFE), None for images that
-                are faces already (all others)
-    on_missing, n_workers, progress   as ferdata.preprocess.load_faces takes them
-    options     of the source: see the `list_files` of its file, such as protocol="last-frame" for
-                ck_plus; of fer2013: votes, target and cache as load_fer2013 takes them
+    path        the file or folder as it was published, or a file written by `save_packed`
+    source      one of SOURCES; None: the one that `recognise` finds
+    framing     how faces are cut out of photos: one of ferdata.faces.FRAMINGS; None: the whole
+                image is resized; "default": "paper" for CK+, Oulu-CASIA and JAFFE, which hold
+                photos, None for the others, which hold cropped faces
+    on_missing, n_workers, progress   see ferdata.load_faces
+    options     keyword arguments of the source's `list_files`, such as protocol="last-frame" for
+                ck_plus; for fer2013 those of load_fer2013: votes, target and cache
 
-    FER2013's csv gives uint8 (N, 48, 48), all others (N, 84, 84) with paths below `path` as ids. A
-    file that `save_packed` wrote comes back as it was.
-    Raises DataError, naming the file or row, for data that is not as it should be; ValueError for
-    an unknown source, option, or value of one.
+    FER2013's csv gives images uint8 (N, 48, 48). The others give (N, 84, 84), and the ids are
+    paths relative to `path`.
+    Raises DataError, naming the file or row, if something in the data is wrong; ValueError for an
+    unknown source or option, or a wrong value of an option.
     """
     if source is None and is_packed(path):
         _check_options("a packed data set", options, ())
@@ -122,29 +127,33 @@ def open(
     source = _checked_source(path, source)
     if source != FER2013_CSV:
         return load_listed(
-            _listed(path, source, options),
+            list_files(path, source, **options),
             framing=framing,
             on_missing=on_missing,
             n_workers=n_workers,
             progress=progress,
         )
     if framing not in (DEFAULT, None):
-        raise ValueError(f"framing: FER2013's csv holds faces as they are, found {framing!r}")
+        raise ValueError(
+            f"framing: FER2013's csv holds cropped faces, expected None, found {framing!r}"
+        )
     _check_options(source, options, ("votes", "target", "cache"))
     return fer2013.load_fer2013(_fer2013_csv(Path(path)), progress=progress, **options)
 
 
 def list_files(
-    path: str | os.PathLike[str], source: str | None = None, **options: object
+    path: str | os.PathLike[str], source: str | None = None, **options: Any
 ) -> FaceFiles:
-    """What `open` would read, as files; `path`, `source` and `options` as there.
+    """The image files that `open` would read, given the same arguments.
 
-    Raises what `open` raises, and DataError for FER2013's csv, which lists no files.
+    Raises what `open` raises, and DataError for FER2013's csv, which has no image files.
     """
     source = _checked_source(path, source)
     if source == FER2013_CSV:
         raise DataError(f"{path}: FER2013's csv holds its images; there are no files to list")
-    return _listed(path, source, options)
+    lister = _FILE_SOURCES[source].list_files
+    _check_options(source, options, tuple(inspect.signature(lister).parameters)[1:])
+    return lister(path, **options)
 
 
 def load_listed(
@@ -156,11 +165,12 @@ def load_listed(
     progress: Callable[[int, int], None] | None = None,
     boxes: np.ndarray | None = None,
 ) -> FaceDataset:
-    """The images of a listing, uint8 (N, 84, 84), with all that the listing knows of them.
+    """The faces in a list of files, uint8 (N, 84, 84), with the labels and so on of that list.
 
-    boxes  whole numbers (N, 4), x, y, width, height: one face a photo, instead of looking for it
+    boxes  where the face is in each photo, if it is known: whole numbers (N, 4), x, y, width,
+           height. None: faces are searched for
 
-    The rest is as for `open`. Raises what ferdata.preprocess.load_faces raises.
+    The other arguments are those of `open`. Raises what ferdata.load_faces raises.
     """
     images = load_faces(
         files.files,
@@ -171,6 +181,11 @@ def load_listed(
         on_missing=on_missing,
         boxes=boxes,
     )
+    return with_images(files, images)
+
+
+def with_images(files: FaceFiles, images: np.ndarray) -> FaceDataset:
+    """The data set of these images, uint8 (N, H, W), and what is known about their files."""
     return FaceDataset(
         images=images,
         ids=np.array(files.paths),
@@ -183,15 +198,12 @@ def load_listed(
     )
 
 
-def _tree_checks() -> list[tuple[str, Callable[[Tree], str | None]]]:
-    def fer2013_csv(tree: Tree) -> str | None:
-        found = find_csv(tree)
-        return f"FER2013's csv, {', '.join(found)}" if found else None
-
-    return [*((m.NAME, m.recognised) for m in _TREES), (FER2013_CSV, fer2013_csv)]
+def _has_fer2013_csv(tree: Tree) -> str | None:
+    found = find_csv(tree)
+    return f"FER2013's csv, {', '.join(found)}" if found else None
 
 
-def _recognised_file(path: Path) -> Recognition:
+def _recognise_file(path: Path) -> Recognition:
     refuse_pipes(path)
     try:
         names = csv_header(path)
@@ -218,12 +230,12 @@ def _recognised_file(path: Path) -> Recognition:
 def _is_zip(path: Path) -> bool:
     try:
         return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # one of several disks
+    except zipfile.BadZipFile:  # an archive in several parts
         return True
 
 
 def _fer2013_csv(path: Path) -> Path:
-    """The csv itself, where `path` is the folder that holds it."""
+    """The csv file itself: `path`, or the only one in the folder `path`."""
     if not os.path.isdir(path):
         return path
     tree = Tree(path)
@@ -242,16 +254,10 @@ def _checked_source(path: str | os.PathLike[str], source: str | None) -> str:
     return source
 
 
-def _listed(path: str | os.PathLike[str], source: str, options: dict[str, object]) -> FaceFiles:
-    lister = _LISTING[source].list_files
-    known = tuple(inspect.signature(lister).parameters)[1:]
-    _check_options(source, options, known)
-    return lister(path, **options)
-
-
-def _check_options(source: str, options: dict[str, object], known: tuple[str, ...]) -> None:
+def _check_options(source: str, options: dict[str, Any], known: tuple[str, ...]) -> None:
     for name in options:
         if name not in known:
             raise ValueError(
-                f"{name}: no option of source {source!r}, which has {', '.join(known) or 'none'}"
+                f"{name}: not an option of source {source!r}; its options: "
+                f"{', '.join(known) or 'none'}"
             )

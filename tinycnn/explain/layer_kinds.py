@@ -1,0 +1,131 @@
+"""What the page shows of each kind of layer: EXPLAINED, one entry for each layer class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
+from . import formulas, layer_pictures, worked
+from .formulas import Formulas
+from .layer_trace import LayerTrace, Spot, window_of
+from .worked import WorkedSum
+
+
+def _no_text(layer: LayerTrace) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What the page shows of one kind of layer.  Only `formulas` is required.
+
+    formulas    name, sense and equations
+    details     what follows the name in the heading: a format string for the layer, such as
+                ", {0.units} units"
+    letters     the values of the equations' letters in this layer, as HTML
+    sums        single entries worked out by hand: one of y, then entries of the gradients
+    close_up    numbers around the spot, as HTML
+    cards       a card for each channel or unit, as HTML
+    spot_in_x   index of the value of x that becomes y's spot; None where several values do
+    choices     from y and the kept array, both with a batch axis: the choices of the forward pass,
+                such as the winners of a pooling.  The loss has a kink where one of them changes
+    folded      (x's shape, LayerTrace.folded) -> the shape of the picture that y holds flattened,
+                or None
+    left_out    whether the page leaves the layer out, because it does nothing in prediction
+    """
+
+    formulas: Formulas
+    details: str = ""
+    letters: Callable[[LayerTrace], str] = _no_text
+    sums: Callable[[LayerTrace], list[WorkedSum]] = lambda layer: []
+    close_up: Callable[[LayerTrace], str] = _no_text
+    cards: Callable[[LayerTrace], str] = _no_text
+    spot_in_x: Callable[[LayerTrace], Spot | None] = lambda layer: None
+    choices: Callable[[np.ndarray, np.ndarray | None], np.ndarray | None] = lambda y, kept: None
+    folded: Callable[[Shape, Shape | None], Shape | None] = lambda shape, folded: None
+    left_out: bool = False
+
+
+def explained(layer: Layer) -> Explained:
+    """The entry of the layer's class.  Raises UnknownLayerError where there is none."""
+    return entry_for(layer, EXPLAINED, "tinycnn.explain.layer_kinds.EXPLAINED")
+
+
+def title_of(layer: Layer) -> str:
+    """The layer in a few words, such as "dense, 48 units"."""
+    entry = explained(layer)
+    return entry.formulas.title + entry.details.format(layer)
+
+
+def _conv2d_letters(layer: LayerTrace) -> str:
+    C, F = layer.x.shape[2], layer.y.shape[2]
+    return _window_letters(layer, f"c &lt; {C}, f &lt; {F}", "count as 0")
+
+
+def _pooling_letters(layer: LayerTrace) -> str:
+    return _window_letters(layer, f"c &lt; {layer.y.shape[2]}", "take no part")
+
+
+def _window_letters(layer: LayerTrace, channels: str, outside: str) -> str:
+    S, PT, PL, KH, KW = window_of(layer)
+    OH, OW = layer.y.shape[:2]
+    return (
+        f"S = {S}, PT = {PT}, PL = {PL}; a &lt; {KH}, e &lt; {KW}, {channels}; "
+        f"i &lt; {OH}, j &lt; {OW}. Positions outside x {outside}."
+    )
+
+
+def _winner_of_spot(layer: LayerTrace) -> Spot:
+    assert layer.kept is not None
+    row, column = divmod(int(layer.kept[layer.spot]), layer.x.shape[1])
+    return (row, column, layer.spot[2])
+
+
+def _dense_letters(layer: LayerTrace) -> str:
+    n, units = layer.parameters["w"].shape
+    return f"k &lt; {n}, u &lt; {units}."
+
+
+EXPLAINED: dict[type[Layer], Explained] = {
+    Conv2D: Explained(
+        formulas.CONV2D,
+        details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}, {0.filters} filters",
+        letters=_conv2d_letters,
+        sums=worked.worked_sums(worked.conv2d_output, worked.conv2d_weight, worked.conv2d_input),
+        close_up=layer_pictures.window_close_up,
+        cards=layer_pictures.filter_cards,
+    ),
+    MaxPool2D: Explained(
+        formulas.MAXPOOL2D,
+        details=" {0.size}×{0.size}, stride {0.stride}",
+        letters=_pooling_letters,
+        close_up=layer_pictures.pooling_close_up,
+        cards=layer_pictures.channel_cards,
+        spot_in_x=_winner_of_spot,
+        choices=lambda y, winners: winners,
+    ),
+    ReLU: Explained(
+        formulas.RELU,
+        close_up=layer_pictures.relu_close_up,
+        cards=layer_pictures.channel_cards,
+        spot_in_x=lambda layer: layer.spot,
+        choices=lambda y, kept: y > 0,
+        folded=lambda shape, folded: folded,
+    ),
+    Flatten: Explained(
+        formulas.FLATTEN, folded=lambda shape, folded: shape if len(shape) == 3 else None
+    ),
+    Dense: Explained(
+        formulas.DENSE,
+        details=", {0.units} units",
+        letters=_dense_letters,
+        sums=worked.worked_sums(worked.dense_output, worked.dense_weight, worked.dense_input),
+        close_up=lambda layer: layer_pictures.vectors(layer, ("y", "dL/dy")),
+        cards=layer_pictures.unit_cards,
+    ),
+    Dropout: Explained(formulas.DROPOUT, left_out=True),
+}
+"""Layer class -> what the page shows of such a layer."""

@@ -1,0 +1,218 @@
+"""One layer as pictures and numbers, in HTML: a close-up of the spot, and a card for every channel
+or unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from .layer_trace import LayerTrace, window_of
+from .pictures import around, bars, marked_plane, number, number_grid, picture, shades, sheet
+from .worked import named
+
+MAX_CARDS = 64
+"""Most channels or units of a layer that get a card."""
+
+CROP = 6
+"""Rows and columns of a picture that are shown as numbers."""
+
+
+# ---- close-ups -------------------------------------------------------------------------------
+
+
+def window_close_up(layer: LayerTrace) -> str:
+    """The window that y's spot is computed from: x, the filter and their products, in the channel
+    whose products have the largest sum."""
+    i, j, f = layer.spot
+    S, PT, PL, KH, KW = window_of(layer)
+    w = layer.parameters["w"][..., f]
+    C = w.shape[2]
+    top, left = i * S - PT, j * S - PL
+    rows = slice(max(top, 0), min(top + KH, layer.x.shape[0]))
+    columns = slice(max(left, 0), min(left + KW, layer.x.shape[1]))
+    x = layer.x[rows, columns]
+    seen = w[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    products = x * seen
+    c = int(np.abs(products.sum(axis=(0, 1))).argmax())
+    taps = (rows.start - top, columns.start - left)
+    channel = f", channel {c} of {C} (it adds most)" if C > 1 else ""
+    share = number(products[..., c].sum())
+    grids = (
+        number_grid(x[..., c], (rows.start, columns.start), f"x, the window of y[{i},{j},{f}]"),
+        number_grid(seen[..., c], taps, f"w, filter {f}"),
+        number_grid(products[..., c], taps, f"x · w, sum {share}"),
+    )
+    return f'<h3>One window{channel}</h3><div class="row">{"".join(grids)}</div>'
+
+
+def relu_close_up(layer: LayerTrace) -> str:
+    if layer.y.ndim == 1:
+        return vectors(layer, ("x", "y", "dL/dy", "dL/dx"))
+    i, j, _ = layer.spot
+    H, W, _ = layer.y.shape
+    at = (around(i, H, CROP), around(j, W, CROP))
+    return _crops(layer, at, at, _spot_mark(layer))
+
+
+def pooling_close_up(layer: LayerTrace) -> str:
+    """Numbers around the spot with each window's winner outlined, and the channel as a picture."""
+    i, j, c = layer.spot
+    S, PT, PL, K, _ = window_of(layer)
+    x, y, dx = layer.x[:, :, c], layer.y[:, :, c], layer.dx[:, :, c]
+    assert layer.kept is not None
+    size = max(CROP // S, 1)
+    rows, columns = around(i, y.shape[0], size), around(j, y.shape[1], size)
+    x_at = (
+        slice(max(rows.start * S - PT, 0), min((rows.stop - 1) * S - PT + K, x.shape[0])),
+        slice(max(columns.start * S - PL, 0), min((columns.stop - 1) * S - PL + K, x.shape[1])),
+    )
+    winners = {divmod(int(p), x.shape[1]) for p in layer.kept[rows, columns, c].ravel()}
+    mark = lambda row, column: "winner" if (row, column) in winners else ""
+    grids = _crops(layer, x_at, (rows, columns), mark, "; each window’s winner is outlined")
+    figures = "".join(
+        f"<figure>{picture(marked_plane(plane, layer.kept[:, :, c]), alt, 400)}"
+        f"<figcaption>{alt}, ±{number(float(np.abs(plane).max()), 3)}</figcaption></figure>"
+        for plane, alt in ((x, "x and its winners"), (dx, "dL/dx: the winners’ alone"))
+    )
+    return f'{grids}<div class="row">{figures}</div>'
+
+
+def _spot_mark(layer: LayerTrace) -> Callable[[int, int], str]:
+    return lambda row, column: "spot" if (row, column) == layer.spot[:2] else ""
+
+
+def _crops(
+    layer: LayerTrace,
+    x_at: tuple[slice, slice],
+    y_at: tuple[slice, slice],
+    mark_x: Callable[[int, int], str],
+    remark: str = "",
+) -> str:
+    """Parts of x, y, dL/dy and dL/dx as numbers, in the channel of the spot.
+
+    x_at, y_at: (rows, columns) of the parts;  mark_x: CSS class of an entry of x, by row and column
+    """
+    x, y, dx, dy = (v[:, :, layer.spot[2]] for v in (layer.x, layer.y, layer.dx, layer.dy))
+    x_start, y_start = (x_at[0].start, x_at[1].start), (y_at[0].start, y_at[1].start)
+    mark_y = _spot_mark(layer)
+    grids = (
+        number_grid(x[x_at], x_start, "x, before", mark_x),
+        number_grid(y[y_at], y_start, "y, after", mark_y),
+        number_grid(dy[y_at], y_start, "dL/dy, comes back", mark_y),
+        number_grid(dx[x_at], x_start, "dL/dx, goes on", mark_x),
+    )
+    title = f"Numbers of channel {layer.spot[2]} around {named('y', layer.spot)}{remark}"
+    return f'<h3>{title}</h3><div class="row">{"".join(grids)}</div>'
+
+
+def vectors(layer: LayerTrace, titles: Sequence[str]) -> str:
+    """The vectors of these titles as bars; of long vectors the entries with the largest |dL/dy|."""
+    order = np.arange(len(layer.y))
+    which = ""
+    if len(order) > MAX_CARDS:
+        order = np.sort(np.argsort(-np.abs(layer.dy), kind="stable")[: MAX_CARDS // 2])
+        which = f", the {len(order)} of {len(layer.y)} with the strongest gradient"
+    shown = order.tolist()
+    spot = shown.index(layer.spot[0]) if layer.spot[0] in shown else None
+    names = [str(k) for k in shown]
+    tables = "".join(
+        f"<div><h4>{title}</h4>{bars(layer.arrays[title][order], names, spot)}</div>"
+        for title in titles
+    )
+    return f'<h3>The vectors{which}</h3><div class="row even">{tables}</div>'
+
+
+# ---- cards -----------------------------------------------------------------------------------
+
+Planes = Sequence[Sequence[np.ndarray]]
+"""For each card, the planes (H, W) that are drawn side by side."""
+
+
+def filter_cards(layer: LayerTrace) -> str:
+    """A card for each filter of a convolution: w, y and their gradients."""
+    figures = {
+        "w": _filter_planes(layer.parameters["w"]),
+        "dL/dw": _filter_planes(layer.gradients["w"]),
+        "y": _channels(layer.y),
+        "dL/dy": _channels(layer.dy),
+    }
+    C = layer.x.shape[2]
+    note = f"<p>A filter’s {C} channels are shown side by side.</p>" if C > 1 else ""
+    return _cards(layer, "filters", figures, note=note)
+
+
+def channel_cards(layer: LayerTrace) -> str:
+    """A card for each channel of a picture: x, y and their gradients; "" for a vector."""
+    if layer.y.ndim == 1:
+        return ""
+    titles = ("x", "y", "dL/dx", "dL/dy")
+    return _cards(layer, "channels", {title: _channels(layer.arrays[title]) for title in titles})
+
+
+def unit_cards(layer: LayerTrace) -> str:
+    """A card for each unit of a dense layer: its weights as pictures, y, and their gradients."""
+    note = (
+        "<p>dL/dw[k,u] is x[k] times dy[u]: a weight whose x or dy is 0 learns nothing from this "
+        "image.</p>"
+    )
+    if layer.folded is not None:
+        note += "<p>Each unit’s weights are shown as channels of the flattened picture.</p>"
+    figures = {
+        "w": _unit_planes(layer, layer.parameters["w"]),
+        "dL/dw": _unit_planes(layer, layer.gradients["w"]),
+    }
+    return _cards(layer, "units", figures, {"y": layer.y, "dL/dy": layer.dy}, note)
+
+
+def _cards(
+    layer: LayerTrace,
+    names: str,
+    figures: Mapping[str, Planes],
+    numbers: Mapping[str, np.ndarray] | None = None,
+    note: str = "",
+) -> str:
+    """One card for each channel or unit, up to MAX_CARDS, with figures and numbers by their titles.
+
+    names: what the cards are, such as "filters"
+    """
+    n = layer.y.shape[-1]
+    cards = []
+    for k in range(min(n, MAX_CARDS)):
+        drawn = "".join(_figure(title, planes[k]) for title, planes in figures.items())
+        lines = "".join(
+            f"<p>{title} {number(float(values[k]), 3)}</p>"
+            for title, values in (numbers or {}).items()
+        )
+        class_ = "card spot" if k == layer.spot[-1] else "card"
+        cards.append(
+            f'<div class="{class_}"><b>{k}</b><div class="figures">{drawn}</div>{lines}</div>'
+        )
+    of = f"The first {len(cards)} of {n} {names}" if len(cards) < n else f"All {n} {names}"
+    return f'<h3>{of}</h3>{note}<div class="cards">{"".join(cards)}</div>'
+
+
+def _figure(title: str, planes: Sequence[np.ndarray]) -> str:
+    """Planes (H, W) in one figure and on one colour scale, with their largest |value| below."""
+    largest = max(float(np.abs(plane).max(initial=0.0)) for plane in planes)
+    drawn = sheet([shades(plane, largest) for plane in planes])
+    scale = f"±{number(largest, 3)}" if largest else "all 0"
+    return f"<figure>{picture(drawn, title, 118)}<figcaption>{title} {scale}</figcaption></figure>"
+
+
+def _channels(values: np.ndarray) -> Planes:
+    return [[values[:, :, c]] for c in range(values.shape[2])]
+
+
+def _filter_planes(w: np.ndarray) -> Planes:
+    return [[w[:, :, c, f] for c in range(w.shape[2])] for f in range(w.shape[3])]
+
+
+def _unit_planes(layer: LayerTrace, w: np.ndarray) -> Planes:
+    """Each unit's weights as planes: in the shape of the flattened picture, or nearly square."""
+    n, units = w.shape
+    if layer.folded is None:
+        height = next(k for k in range(int(np.sqrt(n)), 0, -1) if n % k == 0)
+        return [[w[:, u].reshape(height, n // height)] for u in range(units)]
+    H, W, C = layer.folded
+    return [[w[:, u].reshape(H, W, C)[:, :, c] for c in range(C)] for u in range(units)]

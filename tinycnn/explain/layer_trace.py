@@ -1,0 +1,57 @@
+"""The values of one layer while one image passes forward and backward through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..layers import Conv2D, MaxPool2D, Shape
+from ..plan import Step
+
+Spot = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTrace:
+    """Input x, output y, and the loss's gradients dy = dL/dy, which comes in, and dx = dL/dx.
+
+    All in float64 and without the batch axis: shapes are (H, W, C) or (units,).
+    kept        the array that the forward pass keeps for the backward pass besides x and y: in
+                max-pooling, for each y the flat index h*W + w of the winner in x.  Or None
+    parameters  by short name ("w", "b"), as gradients
+    spot        the index into y that the page looks at closely
+    folded      where x is a flattened picture, the picture's shape (H, W, C); else None
+    """
+
+    step: Step
+    x: np.ndarray
+    y: np.ndarray
+    dx: np.ndarray
+    dy: np.ndarray
+    kept: np.ndarray | None
+    parameters: Mapping[str, np.ndarray]
+    gradients: Mapping[str, np.ndarray]
+    spot: Spot
+    folded: Shape | None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """x, y and their gradients by their names on the page."""
+        return {"x": self.x, "y": self.y, "dL/dy": self.dy, "dL/dx": self.dx}
+
+
+def window_of(layer: LayerTrace) -> tuple[int, int, int, int, int]:
+    """(S, PT, PL, KH, KW) of a convolution or pooling: stride, padding above and left, size."""
+    kind = layer.step.layer
+    assert isinstance(kind, (Conv2D, MaxPool2D))
+    vertical, horizontal = kind.axes(layer.step.input_shape)
+    KH, KW = kind.kernel_hw if isinstance(kind, Conv2D) else (kind.size, kind.size)
+    stride = kind.stride or KH  # None, in a pooling, means its size
+    return stride, vertical.before, horizontal.before, KH, KW
+
+
+def largest_at(array: np.ndarray) -> Spot:
+    """Index of the largest |value|; the first of several."""
+    return tuple(int(i) for i in np.unravel_index(np.abs(array).argmax(), array.shape))
