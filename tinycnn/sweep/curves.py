@@ -11,7 +11,6 @@ from .. import plots
 from .selection import mean_and_interval
 from .table import Cells, grouped_scores, sizes_in_order
 
-
 _LONGEST = 80
 """Longest setting, in characters, that a file name contains."""
 
