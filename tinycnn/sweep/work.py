@@ -67,7 +67,7 @@ def work(
     except SweepFolderError as error:
         return Report("impossible", str(error))
     except OSError as error:  # a full or missing disk: no trial's fault, but all would fail
-        return Report("impossible", f"{error}; solve that, then run the same sweep again")
+        return Report("impossible", f"{error}; when that is solved, the same sweep goes on")
 
 
 def _run(
