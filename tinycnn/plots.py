@@ -40,7 +40,7 @@ class PlotsError(ImportError):
 def distillation_by_size(
     sizes: Sequence[str],
     without: Sequence[Estimate],
-    taught: Sequence[Estimate],
+    distilled: Sequence[Estimate],
     others: Mapping[str, Sequence[Estimate]] | None = None,
 ) -> Figure:
     """Two bars for each size: without a teacher and with one.
@@ -49,7 +49,7 @@ def distillation_by_size(
     """
     figure, (axes,) = _figure()
     places = np.arange(len(sizes))
-    for k, (name, values) in enumerate((("no teacher", without), ("distilled", taught))):
+    for k, (name, values) in enumerate((("no teacher", without), ("distilled", distilled))):
         x = places + (k - 0.5) * 0.36
         _bars(axes, x, 0.34, [mean for mean, _ in values], name, k)
         _whiskers(axes, x, values, _INK)

@@ -22,9 +22,9 @@ def of_scores(scores: Scores) -> dict[str, bytes]:
     """PNG files by name: figures of the experiments that the paper reports."""
     plan, sizes = scores.plan, scores.plan.sizes
     figures = {}
-    without = {size: _pair(estimate(accuracies(scores.untaught(size)))) for size in sizes}
+    without = {size: _pair(estimate(accuracies(scores.without_teacher(size)))) for size in sizes}
     if plan.temperatures:
-        taught = [_pair(estimate(accuracies(scores.chosen(size)))) for size in sizes]
+        distilled = [_pair(estimate(accuracies(scores.chosen(size)))) for size in sizes]
         theirs = {
             f"paper, {name}": [
                 (published.WITHOUT_TEACHER[name][size], published.WITH_TEACHER[name][size])
@@ -33,7 +33,7 @@ def of_scores(scores: Scores) -> dict[str, bytes]:
             for name in published.DATA_SETS
         }
         figures["distillation"] = plots.distillation_by_size(
-            sizes, list(without.values()), taught, theirs
+            sizes, list(without.values()), distilled, theirs
         )
     if len(plan.temperatures) > 1:
         figures["temperature"] = _by_temperature(scores, without)

@@ -111,9 +111,9 @@ class Confusion:
     """One class taken for another, in % of the class's images, and the change by the teacher."""
 
     truth: int
-    said: int
+    predicted: int
     without: Interval
-    taught: Interval
+    distilled: Interval
     change: Interval
 
 
@@ -121,15 +121,15 @@ def resolved(scores: Scores, size: str) -> list[Confusion]:
     """Every confusion that networks without a teacher make, sorted by the change with a teacher."""
     counts = [
         {r: np.asarray(result["test"]["confusions"]) for r, result in results.items()}
-        for results in (scores.untaught(size), scores.chosen(size))
+        for results in (scores.without_teacher(size), scores.chosen(size))
     ]
     found = []
-    for truth, said in _off_diagonal(summed(counts[0].values())):
-        shares = [_share(by_replicate, truth, said) for by_replicate in counts]
-        change = paired(lambda without, taught: taught - without, *shares)
+    for truth, predicted in _off_diagonal(summed(counts[0].values())):
+        shares = [_share(by_replicate, truth, predicted) for by_replicate in counts]
+        change = paired(lambda without, distilled: distilled - without, *shares)
         if change:
-            without, taught = map(interval, shares)
-            found.append(Confusion(truth, said, without, taught, interval(change)))
+            without, distilled = map(interval, shares)
+            found.append(Confusion(truth, predicted, without, distilled, interval(change)))
     return sorted(found, key=lambda confusion: confusion.change.mean)
 
 
@@ -137,9 +137,9 @@ def _off_diagonal(confusion: np.ndarray) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in np.argwhere(confusion) if i != j]
 
 
-def _share(by_replicate: Mapping[Replicate, np.ndarray], truth: int, said: int) -> Values:
+def _share(by_replicate: Mapping[Replicate, np.ndarray], truth: int, predicted: int) -> Values:
     return {
-        replicate: 100 * counts[truth, said] / counts[truth].sum()
+        replicate: 100 * counts[truth, predicted] / counts[truth].sum()
         for replicate, counts in by_replicate.items()
         if counts[truth].sum()
     }
@@ -179,7 +179,7 @@ def look_inside(
     """
     size = scores.plan.sizes[-1]
     found = Inside(size, classes)
-    kinds = {KINDS[0]: scores.untaught(size)}
+    kinds = {KINDS[0]: scores.without_teacher(size)}
     if scores.plan.temperatures:
         kinds[KINDS[1]] = scores.chosen(size)
     kinds = {name: results for name, results in kinds.items() if results}

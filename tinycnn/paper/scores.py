@@ -94,7 +94,7 @@ class Scores:
     ) -> Values:
         return accuracies(self.of(split, variant, size, temperature))
 
-    def untaught(self, size: str) -> dict[Replicate, Result]:
+    def without_teacher(self, size: str) -> dict[Replicate, Result]:
         """The main variant's results on the main split, without a teacher."""
         return self.of(self.main_split, MAIN_VARIANT, size)
 
@@ -111,9 +111,9 @@ class Scores:
     def gain(self, size: str, rule: str = "validation") -> Values:
         """The points of accuracy that the teacher adds."""
         return paired(
-            lambda taught, alone: taught - alone,
+            lambda distilled, alone: distilled - alone,
             accuracies(self.chosen(size, rule)),
-            accuracies(self.untaught(size)),
+            accuracies(self.without_teacher(size)),
         )
 
 

@@ -110,7 +110,7 @@ def distillation(scores: Scores) -> Table:
     columns += [f"paper, {name}" for name in published.DATA_SETS]
     rows = []
     for size in scores.plan.sizes:
-        row: list[Cell] = [size, estimate(accuracies(scores.untaught(size)))]
+        row: list[Cell] = [size, estimate(accuracies(scores.without_teacher(size)))]
         for rule in ("validation", "reported"):
             chosen = scores.chosen(size, rule) if scores.plan.temperatures else {}
             row.append(estimate(accuracies(chosen)))
@@ -139,7 +139,7 @@ def temperatures(scores: Scores) -> Table | None:
     for size in plan.sizes:
         split = scores.main_split
         at = [estimate(scores.accuracy(split, MAIN_VARIANT, size, t)) for t in plan.temperatures]
-        rows.append([size, "ours", estimate(accuracies(scores.untaught(size))), *at])
+        rows.append([size, "ours", estimate(accuracies(scores.without_teacher(size))), *at])
         for name in published.DATA_SETS:
             known = dict(zip(published.TEMPERATURES, published.BY_TEMPERATURE[name][size]))
             alone = published.WITHOUT_TEACHER[name][size]
@@ -211,7 +211,7 @@ def confusions(inside: Inside) -> Table:
     columns = ["is", "taken for", "no teacher", "distilled", "change"]
     names = inside.classes
     rows: list[list[Cell]] = [
-        [names[one.truth], names[one.said], one.without, one.taught, one.change]
+        [names[one.truth], names[one.predicted], one.without, one.distilled, one.change]
         for one in inside.resolved
     ]
     caption = f"{MAIN_VARIANT} {inside.size}: confusions, % of the images of the class"

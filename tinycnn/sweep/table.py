@@ -61,9 +61,9 @@ def grouped_scores(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
     differing = _differing([trial for trial, _ in rows])
     tables: dict[bool, dict[tuple, Cells]] = {True: {}, False: {}}
     for trial, value in rows:
-        is_taught = trial["temperature"] is not None
-        key = tuple((n, trial[n]) for n in differing if is_taught or n not in _TEACHER)
-        cells = tables[is_taught].setdefault(key, {})
+        has_teacher = trial["temperature"] is not None
+        key = tuple((n, trial[n]) for n in differing if has_teacher or n not in _TEACHER)
+        cells = tables[has_teacher].setdefault(key, {})
         cells.setdefault((trial["size"], trial["temperature"]), []).append(value)
     for key, cells in tables[False].items():
         beside = [other for other in tables[True] if set(key) <= set(other)]
@@ -80,12 +80,12 @@ def grouped_scores(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
 def choice_table(results: Sequence[dict[str, Any]], rule: str) -> str:
     """A table of the results that `choose(results, "temperature", rule)` returns: accuracy by size,
     and how often each temperature was chosen.  "" for fewer than two temperatures."""
-    taught = [result for result in results if result["trial"]["temperature"] is not None]
-    if len({str(result["trial"]["temperature"]) for result in taught}) < 2:
+    with_teacher = [result for result in results if result["trial"]["temperature"] is not None]
+    if len({str(result["trial"]["temperature"]) for result in with_teacher}) < 2:
         return ""
-    differing = _differing([options_of(result) for result in taught])
+    differing = _differing([options_of(result) for result in with_teacher])
     groups: dict[tuple, list[tuple[str, float]]] = {}
-    for result in choose(taught, "temperature", rule):
+    for result in choose(with_teacher, "temperature", rule):
         trial = options_of(result)
         found = temperature_text(trial["temperature"]), score(result)
         groups.setdefault(tuple(trial[n] for n in ("size", *differing)), []).append(found)
@@ -100,12 +100,12 @@ def choice_table(results: Sequence[dict[str, Any]], rule: str) -> str:
 
 def _differing(trials: Sequence[Mapping[str, Any]]) -> list[str]:
     """The options that have several values and are not an axis of the table."""
-    taught = [trial for trial in trials if trial["temperature"] is not None]
+    with_teacher = [trial for trial in trials if trial["temperature"] is not None]
     return [
         name
         for name in option_names()
         if name not in _AXES
-        and len({trial[name] for trial in (taught if name in _TEACHER else trials)}) > 1
+        and len({trial[name] for trial in (with_teacher if name in _TEACHER else trials)}) > 1
     ]
 
 
