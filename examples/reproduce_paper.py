@@ -344,7 +344,7 @@ def run(argv: list[str]) -> int:
     except PlotsError as error:
         study.notes = [f"no figures: {error}"]
         print(f"no figures: {error}", file=sys.stderr)
-    page = study.write(args.out)
+    page = paper.write_study(study, args.out)
     print()
     for claim in study.claims:
         missing = f" ({claim.missing})" if claim.missing else ""

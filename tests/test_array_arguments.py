@@ -119,6 +119,11 @@ def checked_network(x):
     return max(errors.values()) < testing.TOLERANCE
 
 
+def loss_through_a_network(x):
+    loss, net = tinycnn.CrossEntropy(), network(np.float64)
+    return testing.network_gradients(net, x, lambda z: loss(z, LABELS[: len(z)]))[0]()
+
+
 def rebuilt(w):
     """A network made from given tensors, one of which is the array under test."""
     first = network()
@@ -242,6 +247,10 @@ ROWS = {
         TEACHER,
     ),
     "tinycnn.metrics.accuracy": (metrics.accuracy, LOGITS, LABELS),
+    "tinycnn.metrics.check_classes": (
+        lambda labels: metrics.check_classes("labels", labels, None, K),
+        LABELS,
+    ),
     "tinycnn.metrics.confusion_matrix": (
         lambda *arrays: metrics.confusion_matrix(*arrays, K),
         *(LABELS, LABELS[::-1].copy()),
@@ -267,6 +276,7 @@ ROWS = {
         *(VECTOR.astype(np.float64), VECTOR.astype(np.float64)),
     ),
     "tinycnn.testing.check_network": (checked_network, X[:2].astype(np.float64)),
+    "tinycnn.testing.network_gradients": (loss_through_a_network, X[:2].astype(np.float64)),
     "tinycnn.formats.safetensors.to_bytes": (read_again, VECTOR),
     "tinycnn.formats.safetensors.network_from": (rebuilt, network().parameters["conv1.w"]),
     "tinycnn.formats.agreement.check_agreement": (

@@ -125,30 +125,30 @@ def test_nan_probabilities_are_an_error():
         # range and dtype
         (images() / 255, TypeError, "values 0.* to .*(255 * images).round().astype(np.uint8)"),
         (images() * 1.0, TypeError, "float64, values .*: convert with images.round().astype"),
-        (images().astype(np.float32) - 128, TypeError, "undo the scaling"),
-        (images() / 127.5 - 1, TypeError, "values -.*undo the scaling"),
-        (np.full((2, 4, 4), 256), TypeError, "int64, values 256 to 256; .*undo the scaling"),
+        (images().astype(np.float32) - 128, TypeError, "as they were before scaling"),
+        (images() / 127.5 - 1, TypeError, "values -.*as they were before scaling"),
+        (np.full((2, 4, 4), 256), TypeError, "int64, values 256 to 256; .*were before scaling"),
         (np.full((2, 4, 4), -1), TypeError, "values -1 to -1"),
         (images().astype(np.int64), TypeError, "dtype int64, values .*images.round().astype"),
         (np.full((2, 4, 4), np.nan), TypeError, "dtype float64, values nan to nan"),
         (images() > 9, TypeError, "dtype bool; expected uint8 pixels"),
         (np.zeros((0, 4, 4)), TypeError, "dtype float64; expected uint8"),
         (images().astype(str), TypeError, "expected uint8"),
-        ((images() > 9).astype(np.uint8), ValueError, "no pixel is above 1; .*by 255 before"),
+        ((images() > 9).astype(np.uint8), ValueError, "no pixel is above 1; .*by 255 first"),
         # size and channels
         (images(2, (5, 4)), ValueError, "(2, 5, 4); expected (N, 4, 4): pictures of 5x4 px"),
         (images(2, (4, 5)), ValueError, "network takes 4x4; cut faces with framing='fer2013'"),
         (images(2, (4, 4, 3)), ValueError, "3 channels, but the network takes grey"),
         (images(2, (4, 4, 4)), ValueError, "4 channels, but the network takes grey"),
-        (images(1)[0], ValueError, "(4, 4); expected (N, 4, 4): one picture is images[None]"),
-        (images(1, (4, 4, 1))[0], ValueError, "one picture is images[None]"),
+        (images(1)[0], ValueError, "(4, 4); expected (N, 4, 4): pass a single picture as images[N"),
+        (images(1, (4, 4, 1))[0], ValueError, "pass a single picture as images[None]"),
         (np.uint8(7), TypeError, "images is a uint8; expected a NumPy array"),
         (np.full((), 7, np.uint8), ValueError, "images has shape ()"),
         (list(images()), TypeError, "images is a list; expected a NumPy array"),
         (None, TypeError, "images is a NoneType"),
         ("photo.jpg", TypeError, "images is a str"),
         # framing
-        (CutFaces(images(), "paper"), ValueError, "'paper', but the network learned from 'fer"),
+        (CutFaces(images(), "paper"), ValueError, "'paper', but the network was trained on 'fer"),
         (images().view(FramedArray), ValueError, "cut them again with framing='fer2013'"),
         (CutFaces(images().view(FramedArray), None), ValueError, "with framing 'paper'"),
         (CutFaces(images(2, (5, 5)), "fer2013"), ValueError, "pictures of 5x5 px"),
@@ -180,7 +180,7 @@ def test_a_framing_that_fits_or_is_unknown_is_accepted(faces, own):
 
 
 def test_without_a_framing_the_advice_names_none():
-    with pytest.raises(ValueError, match="resize them as was done for training"):
+    with pytest.raises(ValueError, match="resize them as the training pictures were resized"):
         network(framing=None).classify(images(2, (5, 5)))
 
 

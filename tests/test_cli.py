@@ -362,9 +362,9 @@ def test_what_cannot_be_converted(refused, model, tmp_path):
         (dict(images=images(3).astype(float), labels=np.zeros(3, int)), "images is float64"),
         (dict(images=images(3)[:, :9], labels=np.zeros(3, int)), r"expected uint8 (N, 10, 9)"),
         (dict(images=images(0), labels=np.zeros(0, int)), "(0, 10, 9)"),
-        (dict(images=images(3), labels=np.zeros(2, int)), "expected (3,) whole numbers"),
-        (dict(images=images(3), labels=np.zeros(3)), "labels is float64"),
-        (dict(images=images(3), labels=np.array([0, 4, 1])), "labels[1] is 4; expected 0 to 3"),
+        (dict(images=images(3), labels=np.zeros(2, int)), "labels have shape (2,): expected (3,)"),
+        (dict(images=images(3), labels=np.zeros(3)), "labels have dtype float64"),
+        (dict(images=images(3), labels=np.array([0, 4, 1])), "labels[1] is 4: expected a"),
     ],
 )
 def test_data_that_cannot_be_used(refused, model, tmp_path, arrays, message):
@@ -511,7 +511,7 @@ def truncated(path, size=(10, 9)):
     "name, write, message",
     [
         ("gone.png", lambda path: None, "no such file"),
-        ("folder.png", lambda path: path.mkdir(), "is no file"),
+        ("folder.png", lambda path: path.mkdir(), "not a file"),
         ("text.png", lambda path: path.write_text("hello"), "not a picture"),
         ("cut.png", truncated, "damaged"),
         # refused because of its header: its pixels are not decoded
@@ -672,7 +672,7 @@ def test_no_other_program_is_started_for_a_picture(run, model, tmp_path, monkeyp
     monkeypatch.setattr(subprocess, "Popen", None)
     monkeypatch.setattr(subprocess, "check_call", None)
     status, _, error = run("explain", model, tmp_path / "face.png", "--out", tmp_path / "x.html")
-    assert status == 2 and "face.png: not a picture in a format that is known here" in error
+    assert status == 2 and "face.png: not a picture; expected JPEG, PNG" in error
 
 
 def test_an_array_shorter_than_its_header_says_is_refused(run, model, tmp_path):

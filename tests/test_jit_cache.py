@@ -411,7 +411,7 @@ def test_code_in_a_folder_that_others_may_write_to_is_not_run(
     opened.chmod(mode)
     result, log = run(package, cache)
     assert result == RESULT and compiled(log) == ["callee", "caller"]
-    said = f"WARNING kernel cache {opened} is not used: others may write there"
+    said = f"WARNING kernel cache {opened} is not used: others may write to it"
     assert log.count(said) == 1 == log.count("WARNING")
     assert not proof.exists()
     assert {path: path.read_bytes() for path in cache.rglob("*.nb?")} == before

@@ -107,7 +107,7 @@ def test_resolved_confusions_are_paired_and_in_order():
         ]
 
     found = resolved(scores(plan(), lambda split, t: 50.0, confusions=confusions), "XXS")
-    assert [(one.truth, one.said) for one in found] == [(0, 1), (1, 2)]
+    assert [(one.truth, one.predicted) for one in found] == [(0, 1), (1, 2)]
     assert found[0].change.mean == pytest.approx(-20) and found[0].change.half_width < 1e-9
     assert found[0].without.mean == pytest.approx(48)  # 4, 5, 6, 4, 5 of 10
     assert found[0].without.half_width > 5

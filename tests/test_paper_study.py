@@ -12,7 +12,7 @@ from paper_results import plan, results
 
 from tinycnn import plots
 from tinycnn.models import microexpnet
-from tinycnn.paper import Interval, Scores, Study, look_inside
+from tinycnn.paper import Interval, Scores, Study, look_inside, write_study
 from tinycnn.paper.tables import Table, cell_text, csv_text
 from tinycnn.sweep import Outcome
 
@@ -63,7 +63,7 @@ def written(tmp_path_factory):
     pytest.importorskip("matplotlib", reason="figures need the extra plots")
     study, folder = make(), tmp_path_factory.mktemp("study")
     study.draw()
-    assert study.write(folder) == folder / "report.html"
+    assert write_study(study, folder) == folder / "report.html"
     return study, folder
 
 
@@ -136,9 +136,9 @@ def test_the_csv_files_have_the_numbers_of_the_page(written):
 
 def test_failures_and_missing_figures_are_reported(tmp_path):
     study = make(with_inside=False, failures={"0123": "boom"})
-    study.write(tmp_path)
+    write_study(study, tmp_path)
     shown = text_of(root_of(tmp_path))
-    assert "1 trainings failed" in shown
+    assert "1 training runs failed" in shown
     assert not [e for e in root_of(tmp_path).iter("img") if e.get("class") == "figure"]
 
 
@@ -150,7 +150,7 @@ def test_a_page_without_a_teacher(tmp_path):
     fields["outcomes"] = {"own-split": Outcome({r["name"]: r for r in found["own-split"]})}
     keep = {k: getattr(study, k) for k in ("title", "command", "classes", "facts")}
     alone = Study(**keep, **fields)
-    alone.write(tmp_path)
+    write_study(alone, tmp_path)
     assert "there is no teacher" in text_of(root_of(tmp_path))
     assert alone.tables()["distillation"].rows[0][1].mean == 61
 

@@ -626,7 +626,7 @@ def test_labels_do_not_overlap_and_keep_their_order(wanted):
         ),
         (
             ValueError,
-            "val_accuracy is 84.1; expected a share",
+            "val_accuracy is 84.1; expected a number from",
             {"histories": {"r": [{"epoch": 0, "val_accuracy": 84.1}]}},
         ),
     ],

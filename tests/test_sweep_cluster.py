@@ -228,7 +228,7 @@ class Elsewhere(ToySource):
 
 
 def test_workers_with_other_code_or_data_are_refused(cluster, tmp_path):
-    with pytest.raises(sweep.SweepError, match="not those that the sweep began with"):
+    with pytest.raises(sweep.SweepError, match="differ from those of the sweep"):
         run(cluster, tmp_path, Elsewhere(), TRIALS[:1])
     assert not list((tmp_path / "failures").iterdir())
 

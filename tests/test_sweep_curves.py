@@ -17,7 +17,9 @@ def results(trials):
 
 def lines(figure):
     drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
-    return {name: [*map(float, y)] for name, y in drawn.items() if not name.startswith(("_", "l"))}
+    return {
+        name: [*map(float, y)] for name, y in drawn.items() if not name.startswith(("_", "horiz"))
+    }
 
 
 def test_one_line_per_size_over_the_temperatures():

@@ -165,7 +165,7 @@ class OtherHere(ToySource):
 
 
 def test_a_sweep_ends_if_a_worker_has_other_code_or_data(tmp_path):
-    with pytest.raises(sweep.SweepError, match="not those that the sweep began with"):
+    with pytest.raises(sweep.SweepError, match="differ from those of the sweep"):
         run(tmp_path, OtherHere(), FEW)
     for kept in ("failures", "results"):
         assert not list((tmp_path / kept).iterdir())
@@ -179,12 +179,12 @@ def test_an_invalid_result_file_is_named(tmp_path):
     scores = {**good["test"], "accuracy": "high"}
     wrong = {
         '{"name": "a", "trial": {}}': "validation, test missing",
-        '"name trial validation test"': "no JSON object",
+        '"name trial validation test"': "not a JSON object",
         json.dumps({**good, "test": scores}): "test without accuracy",
         json.dumps({**good, "trial": {**good["trial"], "epochs": 10**400}}): "epochs|large",
-        json.dumps({**good, "trial": {**good["trial"], "command": "x"}}): "no trial: .*command",
+        json.dumps({**good, "trial": {**good["trial"], "command": "x"}}): "not a trial: .*command",
         json.dumps({**good, "trial": {"size": "S"}}): "a trial without variant",
-        json.dumps({**good, "seconds": None}): "seconds missing, or of the wrong kind",
+        json.dumps({**good, "seconds": None}): "seconds missing, or of the wrong type",
         "[" * 100_000: "recursion",
         " " * (sweep.folder.MAX_FILE_BYTES + 1): "more than 33,554,432 bytes",
         "\ud800": "",

@@ -1,4 +1,4 @@
-"""Averaged weights: an exponential moving average, scored and kept beside those that learn."""
+"""An exponential moving average of a network's weights, kept beside the weights in training."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 
 class WeightAverage:
-    """a <- d*a + (1-d)*p after every step, d = min(decay, (1+n)/(10+n)) at step n, from 0.
+    """a <- d*a + (1-d)*p after every step, d = min(decay, (1+n)/(10+n)) at step n = 0, 1, ...
 
-    The first weights are random: the smaller d of the first steps forgets them.  A step averages
-    over about the last 1/(1-decay) ones.
+    The initial weights are random.  A smaller d in the first steps lets the average forget them.
+    Later it covers about the last 1/(1-decay) steps.
 
-    decay       0 to below 1; 0.999 averages over about a thousand steps
-    parameters  (P,) the network's flat array, floating; its values now are the first average
-    values      (P,) like parameters: the average, or after `swap` the weights that learn
+    decay       0 or more and below 1; 0.999 averages over about a thousand steps
+    parameters  (P,) the network's flat array, floating; the average starts as a copy of it
+    values      (P,) the average; between two calls of `swap`, the weights in training
     Source: Polyak and Juditsky (1992); the changing d is TensorFlow's ExponentialMovingAverage.
     Raises ValueError for a decay out of range.
     """
@@ -24,7 +24,7 @@ class WeightAverage:
         self._change = np.empty_like(parameters)
 
     def step(self, parameters: np.ndarray, n: int) -> None:
-        """Take in the weights after step n, counted from 0; nothing is allocated."""
+        """Add the weights after step n (0, 1, ...) to the average.  Allocates no memory."""
         share = 1 - min(self.decay, (1 + n) / (10 + n))
         np.subtract(parameters, self.values, out=self._change)
         np.multiply(self._change, parameters.dtype.type(share), out=self._change)
@@ -40,5 +40,5 @@ class WeightAverage:
 def check_decay(decay: float) -> float:
     """Raises ValueError unless 0 <= decay < 1."""
     if not 0 <= decay < 1:
-        raise ValueError(f"ema_decay is {decay!r}; expected a number from 0 up to, not with, 1")
+        raise ValueError(f"ema_decay is {decay!r}; expected a number of 0 or more and below 1")
     return float(decay)

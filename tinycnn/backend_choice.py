@@ -1,54 +1,48 @@
-"""Which backend computes: the Numba kernels, or NumPy.
+"""The choice of a backend: the Numba kernels or the NumPy reference.
 
-    "auto"   the kernels; where Numba is missing or fails, NumPy, with one RuntimeWarning a process
-    "numba"  the kernels, or the error that tells why they cannot be used
+    "auto"   the kernels; NumPy where Numba is missing or fails, with one RuntimeWarning a process
+    "numba"  the kernels; where they cannot be used, the error that says why
     "numpy"  the reference, without Numba
 
-The environment variable TINYCNN_BACKEND says what "auto" means, where it is set.
+If the environment variable TINYCNN_BACKEND is set, "auto" means what it says.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from collections.abc import Callable
-from functools import partial
+from types import ModuleType
 from typing import Any, TypeVar
 
 BACKENDS = ("auto", "numba", "numpy")
 
-Made = TypeVar("Made")
+FromKernels = TypeVar("FromKernels")
+FromNumPy = TypeVar("FromNumPy")
 
-_lock = threading.Lock()
-_failed = False
+Operation = Callable[..., None]  # it writes its results into arrays among its arguments
 
-
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+_failures: list[Exception] = []
+"""Why kernels cannot be used in this process; empty while they can."""
 
 
 def check_backend(backend: str) -> str:
-    """`backend`, or ValueError for what is no name of one."""
+    """Return `backend`.  Raises ValueError if it is not one of BACKENDS."""
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}; expected one of {', '.join(BACKENDS)}")
     return backend
 
 
 def backend_in_use(backend: str) -> str:
-    """What `backend` stands for at this moment: "numba" or "numpy"."""
-    meant = _meant(backend)
-    if meant == "auto":
-        return "numpy" if _failed else "numba"
-    return meant
+    """The backend, "numba" or "numpy", that `backend` selects at this moment."""
+    selected = _selected(backend)
+    if selected == "auto":
+        return "numpy" if _failures else "numba"
+    return selected
 
 
-def _meant(backend: str) -> str:
+def _selected(backend: str) -> str:
+    """`backend`, with "auto" replaced by TINYCNN_BACKEND where that is set."""
     if check_backend(backend) != "auto":
         return backend
     named = os.environ.get("TINYCNN_BACKEND") or "auto"
@@ -57,16 +51,18 @@ def _meant(backend: str) -> str:
     return named
 
 
-def either(backend: str, kernels: Callable[[], Made], numpy: Callable[[], Made]) -> Made:
-    """kernels(), or numpy() where `backend` says so.
+def either(
+    backend: str, kernels: Callable[[], FromKernels], numpy: Callable[[], FromNumPy]
+) -> FromKernels | FromNumPy:
+    """Return kernels() or numpy(), as `backend` selects.
 
-    Once a kernel cannot be imported or compiled, "auto" is NumPy for the rest of the process.
-    kernels() must then have changed nothing that numpy() reads.
+    After the first kernel that cannot be imported or compiled, "auto" means NumPy for the rest of
+    the process.  A kernels() that fails so must not have changed what numpy() reads.
     """
-    meant = _meant(backend)
-    if meant == "numba":
+    selected = _selected(backend)
+    if selected == "numba":
         return kernels()
-    if meant == "auto" and not _failed:
+    if selected == "auto" and not _failures:
         try:
             return kernels()
         except ImportError as error:
@@ -81,45 +77,41 @@ def either(backend: str, kernels: Callable[[], Made], numpy: Callable[[], Made])
 
 
 def _use_numpy(error: Exception) -> None:
-    """Remember that kernels fail, and say so once."""
-    global _failed
-    with _lock:
-        known, _failed = _failed, True
-    if not known:
+    """Remember that kernels fail.  Of several threads that find this out, the first one warns."""
+    _failures.append(error.with_traceback(None))
+    if _failures[0] is error:
         warnings.warn(
             f"tinycnn computes with NumPy, many times slower than with its kernels: {error}. "
-            'Mend Numba, or ask for backend="numpy" (TINYCNN_BACKEND=numpy) to be spared this '
-            "warning",
+            'Repair Numba, or silence this warning with backend="numpy" or TINYCNN_BACKEND=numpy',
             RuntimeWarning,
             stacklevel=2,
         )
 
 
 class Operations:
-    """Functions on arrays by name: the kernels of the modules that `import_kernels` returns, or
-    their twins of `tinycnn.reference`."""
+    """Its attributes are operations: kernels, or the functions of the same names in
+    `tinycnn.reference`.  import_kernels: returns the modules that have the kernels."""
 
-    def __init__(self, backend: str, import_kernels: Callable[[], tuple[Any, ...]]) -> None:
+    def __init__(self, backend: str, import_kernels: Callable[[], tuple[ModuleType, ...]]) -> None:
         self._backend = check_backend(backend)
         self._import_kernels = import_kernels
 
-    def __getattr__(self, name: str) -> Callable[..., None]:
+    def __getattr__(self, name: str) -> Operation:
         if name.startswith("_"):
             raise AttributeError(name)
         from . import reference
 
-        twin = getattr(reference, name)
-        found = either(self._backend, partial(self._kernel, name), lambda: twin)
-        if found is not twin and _meant(self._backend) == "auto":
-            kernel = found
+        in_numpy: Operation = getattr(reference, name)
+        kernel = either(self._backend, lambda: self._kernel(name), lambda: in_numpy)
 
-            def found(*args: Any) -> None:
-                either(self._backend, lambda: kernel(*args), lambda: twin(*args))
+        def kernel_or_numpy(*args: Any) -> None:  # a kernel is compiled when it is first called
+            either(self._backend, lambda: kernel(*args), lambda: in_numpy(*args))
 
-        setattr(self, name, found)
-        return found
+        may_fail = kernel is not in_numpy and _selected(self._backend) == "auto"
+        operation = kernel_or_numpy if may_fail else kernel
+        setattr(self, name, operation)
+        return operation
 
-    def _kernel(self, name: str) -> Callable[..., None]:
-        return next(
-            getattr(module, name) for module in self._import_kernels() if hasattr(module, name)
-        )
+    def _kernel(self, name: str) -> Operation:
+        modules = map(vars, self._import_kernels())
+        return next(functions[name] for functions in modules if name in functions)

@@ -1,8 +1,8 @@
-"""Confidence that can be believed: one temperature, fitted on validation data.
+"""Calibration: one temperature, fitted on validation data, that makes confidences realistic.
 
 Temperature scaling (Guo et al. 2017, arXiv:1706.04599, section 4.2): probabilities are
-softmax(z / t) with the t that makes the validation data likeliest. The order of the classes stays,
-so accuracy does too; what changes is how sure the network says it is.
+softmax(z / t) with the t that maximises the likelihood of the validation data.  The order of the
+classes does not change, so accuracy does not; the network's confidence does.
 
 With u = 1/t, the mean negative log-likelihood of targets y and its first two derivatives are
 
@@ -20,7 +20,7 @@ import numpy as np
 from .losses import CrossEntropy, check_logits
 
 LOWEST, HIGHEST = 0.01, 100.0
-"""Between these the temperature is looked for."""
+"""The temperature is searched between these."""
 
 
 def fit_temperature(logits: np.ndarray, labels_or_targets: np.ndarray) -> float:
@@ -28,12 +28,12 @@ def fit_temperature(logits: np.ndarray, labels_or_targets: np.ndarray) -> float:
 
     logits             (N, K) float32 or float64, finite, of images that were not trained on
     labels_or_targets  (N,) class indices, or (N, K) distributions
-    Returns a float from LOWEST to HIGHEST; the nearer bound where the minimum lies beyond.  1.0
-    where there is no minimum: if every image is right (then the surer the better, without end) or
-    all logits of each image are the same.
+    Returns a float from LOWEST to HIGHEST: the nearer bound if the minimum lies outside.  Returns
+    1.0 if there is no minimum: every image is classified correctly (a smaller t is then always
+    better), or each image has equal logits for all classes.
     Raises TypeError for a wrong dtype, ValueError for a wrong shape or value, or no image at all.
     """
-    from scipy.optimize import brentq  # half a second: only who fits waits for it
+    from scipy.optimize import brentq  # imported here because it takes half a second
 
     logits = check_logits(logits)
     inputs = CrossEntropy().check(labels_or_targets, None, logits.shape, logits.dtype)
@@ -46,17 +46,17 @@ def fit_temperature(logits: np.ndarray, labels_or_targets: np.ndarray) -> float:
     z = logits.astype(np.float64)
     z -= z.max(axis=1, keepdims=True)  # changes neither p nor (2), and exp cannot overflow
     if len(inputs.labels):
-        wanted = z[np.arange(len(z)), inputs.labels].mean()
+        mean_of_targets = z[np.arange(len(z)), inputs.labels].mean()
     else:
-        y = inputs.targets.astype(np.float64)
-        wanted = ((y * z).sum(axis=1) / y.sum(axis=1)).mean()  # rows sum to 1 but for rounding
-    if wanted == 0:  # nothing stands above the wanted class: (2) has no root
+        y = inputs.targets.astype(np.float64)  # the sums of its rows are 1 except for rounding
+        mean_of_targets = ((y * z).sum(axis=1) / y.sum(axis=1)).mean()
+    if mean_of_targets == 0:  # each target has its image's largest logit: (2) has no root
         return 1.0
 
     def slope(log_t: float) -> float:
-        """Equation (2): falls as t grows."""
+        """Equation (2).  It decreases as t grows."""
         weights = np.exp(z / np.exp(log_t))
-        return float(((weights * z).sum(axis=1) / weights.sum(axis=1)).mean() - wanted)
+        return float(((weights * z).sum(axis=1) / weights.sum(axis=1)).mean() - mean_of_targets)
 
     low, high = np.log(LOWEST), np.log(HIGHEST)
     if slope(low) <= 0:

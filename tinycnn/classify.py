@@ -1,10 +1,10 @@
-"""From probabilities to answers, and the checks that keep wrong pictures from getting one."""
+"""Turns probabilities into class names, and rejects images that the network cannot judge."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,9 +15,9 @@ UNSURE = "unsure"
 
 @dataclass(frozen=True, repr=False)
 class Classification:
-    """What a network says of one image.
+    """A network's answer for one image.
 
-    label       name of the likeliest class, or "unsure" where that is not likely enough
+    label       name of the likeliest class, or "unsure" if its probability is too low
     confidence  probability of the likeliest class, 0..1
     probs       probability of every class by name, in the order of the network's classes
     """
@@ -27,27 +27,37 @@ class Classification:
     probs: dict[str, float]
 
     def __repr__(self) -> str:
-        """<happy 93.1%>; an unsure one names the two likeliest classes."""
+        """<happy 93.1%>, or for "unsure" the two likeliest classes."""
         if self.label != UNSURE:
             return f"<{self.label} {self.confidence:.1%}>"
         likeliest = sorted(self.probs, key=self.probs.__getitem__, reverse=True)[:2]
         return f"<{UNSURE}: {', '.join(f'{name} {self.probs[name]:.1%}' for name in likeliest)}>"
 
 
-def checked_images(pictures: Any, spec: InputSpec) -> np.ndarray:
-    """uint8 images (N, H, W) or (N, H, W, C) that a network of this InputSpec was made for.
+@runtime_checkable
+class _HasImages(Protocol):
+    images: np.ndarray
 
-    pictures: such an array, or an object with the array as `images`; where either has `framing`,
-    the name of how the faces were cut, it must be the spec's (None on one side: not known).
-    Raises TypeError for what is no array of integers, ValueError for another size, number of
-    channels, range or framing; each says what to do.
+
+@runtime_checkable
+class _HasFraming(Protocol):
+    framing: str | None
+
+
+def checked_images(pictures: Any, spec: InputSpec) -> np.ndarray:
+    """The uint8 images (N, H, W) or (N, H, W, C) in `pictures`, if they fit this InputSpec.
+
+    pictures  the array, or an object with the array as its attribute `images`.  If either has an
+              attribute `framing`, that must equal the spec's, unless one of them is None (unknown).
+    Raises TypeError for anything but an array of uint8, ValueError for another size, number of
+    channels, range or framing.  Each message says how to convert the pictures.
     """
-    images = getattr(pictures, "images", pictures)
+    images = pictures.images if isinstance(pictures, _HasImages) else pictures
     for source in (pictures, images):
-        framing = getattr(source, "framing", None)
+        framing = source.framing if isinstance(source, _HasFraming) else None
         if framing and spec.framing and framing != spec.framing:
             raise ValueError(
-                f"these faces were cut with framing {framing!r}, but the network learned from "
+                f"these faces were cut with framing {framing!r}, but the network was trained on "
                 f"{spec.framing!r}: cut them again with framing={spec.framing!r}"
             )
     if not isinstance(images, np.ndarray):
@@ -66,7 +76,8 @@ def classifications(
 ) -> list[Classification]:
     """One Classification for each row of probs (N, K).
 
-    Raises ValueError for an unsure_below outside 0..1 or probabilities that are no numbers.
+    unsure_below  the label is "unsure" if the largest probability is below this
+    Raises ValueError for an unsure_below outside 0..1, or probabilities that are NaN or infinite.
     """
     number = isinstance(unsure_below, (int, float, np.number)) and 0 <= unsure_below <= 1
     if not number or isinstance(unsure_below, bool):
@@ -87,19 +98,19 @@ def classifications(
 
 
 def _check_pixels(images: np.ndarray) -> None:
-    """uint8 that is not 0..1 in disguise."""
+    """Raise an error unless images are uint8, and not pixels of 0..1 that were cast to uint8."""
     expected = "expected uint8 pixels, 0 black to 255 white"
     if images.dtype != np.uint8:
         raise TypeError(f"images has dtype {images.dtype}{_remedy(images, expected)}")
     if images.size and images.max() == 1:
         raise ValueError(
-            f"no pixel is above 1; {expected}: pictures of 0..1 were cast to uint8; multiply them "
-            "by 255 before the cast: (255 * images).round().astype(np.uint8)"
+            f"no pixel is above 1; {expected}: it seems that pixels of 0..1 were cast to uint8; "
+            "multiply them by 255 first: (255 * images).round().astype(np.uint8)"
         )
 
 
 def _remedy(images: np.ndarray, expected: str) -> str:
-    """What is known of pixels of another dtype, and how they become uint8."""
+    """For pixels of another dtype: the range of their values, and how to convert them to uint8."""
     if images.dtype.kind not in "iuf" or not images.size:
         return f"; {expected}"
     low, high = images.min(), images.max()
@@ -108,10 +119,11 @@ def _remedy(images: np.ndarray, expected: str) -> str:
         return f"{seen}: convert with (255 * images).round().astype(np.uint8)"
     if 0 <= low and high <= 255:
         return f"{seen}: convert with images.round().astype(np.uint8)"
-    return f"{seen}: undo the scaling that was applied; the network scales pixels itself"
+    return f"{seen}: pass the pixels as they were before scaling; the network scales them itself"
 
 
 def _check_shape(shape: tuple[int, ...], spec: InputSpec) -> None:
+    """Raise ValueError unless a batch of this shape fits the spec."""
     H, W, C = spec.shape
     expected = f"expected (N, {H}, {W}{'' if C == 1 else f', {C}'})"
     fits = (shape[1:3] == (H, W)) and (shape[3:] == (C,) or (C == 1 and len(shape) == 3))
@@ -119,7 +131,7 @@ def _check_shape(shape: tuple[int, ...], spec: InputSpec) -> None:
         return
     advice = ""
     if shape in ((H, W), (H, W, C)):
-        advice = ": one picture is images[None]"
+        advice = ": pass a single picture as images[None]"
     elif len(shape) == 4 and shape[3] != C:
         colours = {1: "grey", 3: "RGB"}
         takes = colours.get(C, f"{C} channels")
@@ -127,8 +139,8 @@ def _check_shape(shape: tuple[int, ...], spec: InputSpec) -> None:
     elif len(shape) in (3, 4):
         advice = f": pictures of {shape[1]}x{shape[2]} px, but the network takes {H}x{W}; "
         advice += (
-            f"cut faces with framing={spec.framing!r}, or resize those that are cut like that"
+            f"cut faces with framing={spec.framing!r}, or resize faces that were cut that way"
             if spec.framing
-            else "resize them as was done for training"
+            else "resize them as the training pictures were resized"
         )
     raise ValueError(f"images has shape {shape}; {expected}{advice}")

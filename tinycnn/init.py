@@ -1,10 +1,10 @@
-"""First values of parameters: `initializer(rng, shape, dtype=...)` -> a new array.
+"""Initial values of parameters: `initializer(rng, shape, dtype=...)` -> a new array.
 
-A weight with independent entries of variance 2 / (fan_in + fan_out) (Xavier: Glorot and Bengio,
-AISTATS 2010, eq. 12 and 16) or 2 / fan_in (He: He et al., arXiv:1502.01852, eq. 10) passes
-signals on with about the variance that they had.  A uniform law on -a..a has variance a*a / 3.
+Independent weights of variance 2 / (fan_in + fan_out) (Xavier: Glorot and Bengio, AISTATS 2010,
+eq. 12 and 16) or 2 / fan_in (He: He et al., arXiv:1502.01852, eq. 10) keep the variance of signals
+about constant from layer to layer.  A uniform distribution on -a..a has variance a*a / 3.
 
-Values are drawn in float64 and rounded to dtype, so one seed gives one network in both precisions.
+Values are drawn in float64 and rounded to dtype: a seed gives the same network in both precisions.
 """
 
 from __future__ import annotations
@@ -58,10 +58,7 @@ def he_normal(
 
 
 def normal(
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    std: float,
-    dtype: DTypeLike = np.float32,
+    rng: np.random.Generator, shape: tuple[int, ...], std: float, dtype: DTypeLike = np.float32
 ) -> np.ndarray:
     """Normal with mean 0 and standard deviation `std`, any shape (the paper's biases: 0.5).
 
@@ -75,5 +72,5 @@ def normal(
 def zeros(
     rng: np.random.Generator | None, shape: tuple[int, ...], dtype: DTypeLike = np.float32
 ) -> np.ndarray:
-    """Zeros of any shape; `rng` is there to be called like the others, and is left untouched."""
+    """Zeros of any shape.  `rng` is not used: it is an argument of every initializer."""
     return np.zeros(shape, dtype)

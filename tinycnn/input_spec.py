@@ -8,8 +8,8 @@ from typing import Any
 from .shapes import check_positive
 
 SCALINGS = ("raw", "unit", "standardized")
-"""raw: 0..255 as they are; unit: 0..1; standardized: each image to mean 0 and deviation 1.  Their
-order is the number that `scale_images` takes."""
+"""raw: pixels stay 0..255; unit: 0..1; standardized: each image has mean 0 and deviation 1.  The
+kernel `scale_images` takes a scaling's index in this tuple."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class InputSpec:
     height_px, width_px, channels  shape of one uint8 image
     scaling   one of SCALINGS; see kernels/scale_images.py for the formulas
     classes   names of the classes, in the order of the logits
-    framing   how a face was cut from its photo: a name that the face tools know, opaque here
-    Raises ValueError for values that describe no input.
+    framing   name of the way faces are cut from photos.  Only the face tools know what it means
+    Raises ValueError for sizes below 1, an unknown scaling, or names that are not distinct strings.
     """
 
     height_px: int = 84
@@ -34,7 +34,7 @@ class InputSpec:
         sizes = dict(height_px=self.height_px, width_px=self.width_px, channels=self.channels)
         check_positive(**sizes)
         for name, size in sizes.items():
-            object.__setattr__(self, name, int(size))  # JSON writes none of NumPy's numbers
+            object.__setattr__(self, name, int(size))  # JSON cannot hold NumPy's integers
         if self.scaling not in SCALINGS:
             raise ValueError(f"scaling is {self.scaling!r}; expected one of {', '.join(SCALINGS)}")
         if isinstance(self.classes, str):
@@ -52,5 +52,5 @@ class InputSpec:
         return (self.height_px, self.width_px, self.channels)
 
     def config(self) -> dict[str, Any]:
-        """The spec as JSON-able values: `InputSpec(**config)` reads them back."""
+        """The spec as values that JSON can hold; `InputSpec(**config)` is the spec again."""
         return {**asdict(self), "classes": list(self.classes)}

@@ -1,14 +1,16 @@
-"""How good predictions are, from arrays of classes."""
+"""Measures of how good predictions are: accuracy, confusions, recall, calibration error."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from .ground.distributions import first_wrong_row
+
 
 def accuracy(logits_or_probs: np.ndarray, labels: np.ndarray) -> float:
-    """Share of rows whose largest entry stands at the label, 0..1; NaN for no rows at all.
+    """Fraction of rows whose largest entry is the label's, 0..1; NaN if there are no rows.
 
-    logits_or_probs  (N, K) floating.  Ties go to the first class; a row with NaN is never right
+    logits_or_probs  (N, K) floating.  Ties go to the first class; a row with NaN counts as wrong
     labels           (N,) integers, 0 <= label < K
     Raises TypeError for a wrong dtype, ValueError for a wrong shape or label.
     """
@@ -18,9 +20,9 @@ def accuracy(logits_or_probs: np.ndarray, labels: np.ndarray) -> float:
     if scores.ndim != 2 or scores.shape[1] == 0:
         raise ValueError(
             f"logits_or_probs have shape {scores.shape}: expected (images, classes) "
-            "with a class or more"
+            "with at least one class"
         )
-    labels = _check_classes("labels", labels, len(scores), scores.shape[1])
+    labels = check_classes("labels", labels, len(scores), scores.shape[1])
     if not len(scores):
         return float("nan")
     right = (scores.argmax(axis=1) == labels) & ~np.isnan(scores).any(axis=1)
@@ -37,16 +39,16 @@ def confusion_matrix(
     """
     if n_classes < 1:
         raise ValueError(f"n_classes={n_classes}: expected 1 or more")
-    labels = _check_classes("labels", labels, None, n_classes)
-    predicted = _check_classes("predicted_classes", predicted_classes, len(labels), n_classes)
+    labels = check_classes("labels", labels, None, n_classes)
+    predicted = check_classes("predicted_classes", predicted_classes, len(labels), n_classes)
     counts = np.bincount(labels * n_classes + predicted, minlength=n_classes**2)
     return counts.reshape(n_classes, n_classes).astype(np.int64)
 
 
 def per_class_recall(confusion: np.ndarray) -> np.ndarray:
-    """float64 (K,): share of each class's samples that were found; NaN where it has no sample.
+    """float64 (K,): fraction of each class's samples that were recognised; NaN without samples.
 
-    confusion  (K, K) counts of 0 or more, rows are the truth, as `confusion_matrix` returns them
+    confusion  (K, K) counts of 0 or more, as `confusion_matrix` returns: a row for each true class
     Raises TypeError for a wrong dtype, ValueError for a wrong shape or a negative count.
     """
     confusion = np.asarray(confusion)
@@ -63,10 +65,10 @@ def per_class_recall(confusion: np.ndarray) -> np.ndarray:
 
 
 def expected_calibration_error(probs: np.ndarray, labels: np.ndarray, n_bins: int = 15) -> float:
-    """How far confidence and accuracy lie apart, 0..1; NaN for no rows at all.
+    """Mean gap between confidence and accuracy, 0..1; NaN if there are no rows.
 
-    Rows go into n_bins bins of equal width by their largest probability, the bin of b being
-    ((b-1)/n_bins, b/n_bins]; the error is the mean over rows of |share right - mean confidence| of
+    A row's confidence is its largest probability.  Bin b of n_bins has the rows with confidence in
+    ((b-1)/n_bins, b/n_bins].  The error is the mean over rows of |accuracy - mean confidence| of
     the row's bin (Guo et al. 2017, arXiv:1706.04599, equation 3).
 
     probs   (N, K) floating, rows of 0 or more that sum to 1
@@ -74,18 +76,15 @@ def expected_calibration_error(probs: np.ndarray, labels: np.ndarray, n_bins: in
     Raises TypeError for a wrong dtype, ValueError for a wrong shape, label, row or n_bins.
     """
     probs = np.asarray(probs)
-    share_right = accuracy(probs, labels)  # checks shapes, dtypes and labels
+    mean_accuracy = accuracy(probs, labels)  # checks shapes, dtypes and labels
     if isinstance(n_bins, bool) or not isinstance(n_bins, (int, np.integer)) or n_bins < 1:
         raise ValueError(f"n_bins is {n_bins!r}: expected a whole number of 1 or more")
-    if np.isnan(share_right):
-        return share_right
-    sums = probs.sum(axis=1, dtype=np.float64)
-    good = (probs >= 0).all(axis=1) & (np.abs(sums - 1) <= 1e-3)  # NaN fails
-    if not good.all():
-        row = int(np.argmin(good))
-        raise ValueError(
-            f"probs[{row}] is {probs[row].tolist()}: expected numbers of 0 or more that sum to 1"
-        )
+    if np.isnan(mean_accuracy):
+        return mean_accuracy
+    wrong = first_wrong_row(probs)
+    if wrong is not None:
+        row = probs[wrong[0]].tolist()
+        raise ValueError(f"probs[{wrong[0]}] is {row}: expected numbers of 0 or more with sum 1")
     confidence = probs.max(axis=1).astype(np.float64)
     right = probs.argmax(axis=1) == np.asarray(labels)
     bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
@@ -93,7 +92,8 @@ def expected_calibration_error(probs: np.ndarray, labels: np.ndarray, n_bins: in
     return float(np.abs(gaps).sum() / len(probs))
 
 
-def _check_classes(name: str, classes: np.ndarray, n: int | None, n_classes: int) -> np.ndarray:
+def check_classes(name: str, classes: np.ndarray, n: int | None, n_classes: int) -> np.ndarray:
+    """`classes` as int64, checked to be integers (n,) from 0 to n_classes - 1; None: any n."""
     classes = np.asarray(classes)
     if not np.issubdtype(classes.dtype, np.integer):
         raise TypeError(f"{name} have dtype {classes.dtype}: expected integers")

@@ -1,7 +1,7 @@
-"""A lazily made pool of Python threads for kernels that release the interpreter lock.
+"""A pool of Python threads, made when first needed, for kernels that release the GIL.
 
-Numba's own `prange` is not used: its pools abort after a fork or under concurrent callers.  This
-pool belongs to one process; after a fork the child makes its own.
+Numba's own `prange` is not used: its thread pools abort the process after a fork, or when two
+threads call it at once.  A process that is forked makes a new pool for itself.
 """
 
 from __future__ import annotations
@@ -33,18 +33,20 @@ def usable_cores() -> int:
 
 
 def check_n_threads(n_threads: int | None) -> int:
-    """`n_threads`, or the usable cores for None; ValueError for less than one."""
+    """Return `n_threads`, or for None the usable cores.  Raises ValueError for less than one."""
     if n_threads is None:
         return usable_cores()
     if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
-        raise ValueError(f"n_threads is {n_threads!r}; expected None or a whole number from 1")
+        raise ValueError(
+            f"n_threads is {n_threads!r}; expected None or a whole number of 1 or more"
+        )
     return n_threads
 
 
 def run_in_threads(work: Callable[[int], None], n_workers: int) -> None:
-    """Call work(0), ..., work(n_workers - 1) side by side; the caller's thread does the first.
+    """Call work(0), ..., work(n_workers - 1) concurrently, work(0) in the caller's thread.
 
-    After all have ended, the error of the lowest number among those that failed is raised.
+    Returns when all calls have ended.  If several fail, raises the error of the lowest number.
     """
     if n_workers <= 1:
         work(0)
@@ -54,16 +56,15 @@ def run_in_threads(work: Callable[[int], None], n_workers: int) -> None:
         work(0)
     finally:
         for future in futures:
-            future.exception()  # waits: no worker may outlive the arrays that it writes
+            future.exception()  # waits, for the caller may free the arrays that workers write
     for future in futures:
         future.result()
 
 
 def _executor(size: int) -> ThreadPoolExecutor:
-    """The pool, replaced by a larger one where `size` threads do not fit.
+    """A pool of at least `size` threads: the current one, or a larger one that replaces it.
 
-    A pool that is replaced is not shut down, for another caller may be about to use it; its threads
-    end when nobody holds it any more.
+    The replaced pool is not shut down, because another caller may be about to use it.
     """
     global _pool, _pool_size
     with _lock:

@@ -1,12 +1,11 @@
-"""Figures of a study: accuracy by size and temperature, confusions, reliability, speed.
+"""Figures: accuracy by size and temperature, confusions, reliability, speed.
 
-Each function takes plain numbers and returns a matplotlib Figure with a canvas of its own: pyplot
-is not imported, no window is opened, nothing global is changed.  `png(figure)` gives the file.
-Needs the extra `plots`.
+Each function takes plain numbers and returns a matplotlib Figure; `png(figure)` makes a file of it.
+pyplot is not imported, so no window opens and no global setting changes.  Needs the extra `plots`.
 
 An estimate is (mean, half_width) of a 95 % interval, in % or points; a half_width that is not
-finite is not drawn.  Colours are those of Okabe and Ito, which the colour-blind tell apart;
-markers, dashes and hatches say the same again.
+finite is not drawn.  The colours are those of Okabe and Ito, which colour-blind people can tell
+apart.  Lines and bars also differ in markers, dashes and hatches.
 """
 
 from __future__ import annotations
@@ -14,15 +13,17 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Estimate = tuple[float, float]
+Numbers = Sequence[float] | np.ndarray
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS, _DASHES = "osD^vPX", ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), "-")
@@ -33,23 +34,25 @@ _TEXT, _SMALL = 10, 8.5
 
 
 class PlotsError(ImportError):
-    """matplotlib is missing; the message names the extra."""
+    """matplotlib is missing.  The message says how to install it."""
 
 
 def distillation_by_size(
     sizes: Sequence[str],
     without: Sequence[Estimate],
-    taught: Sequence[Estimate],
+    distilled: Sequence[Estimate],
     others: Mapping[str, Sequence[Estimate]] | None = None,
 ) -> Figure:
-    """Bars by size, without a teacher beside with one.
+    """Two bars for each size: without a teacher and with one.
 
-    others: name -> (without, with) for each size, as marks over the two bars: the paper's figures.
+    others  other results, such as the paper's: name -> (without, with) for each size, as markers
     """
     figure, (axes,) = _figure()
     places = np.arange(len(sizes))
-    for k, (name, values) in enumerate((("no teacher", without), ("distilled", taught))):
-        _bars(axes, places + (k - 0.5) * 0.36, 0.34, values, name, k)
+    for k, (name, values) in enumerate((("no teacher", without), ("distilled", distilled))):
+        x = places + (k - 0.5) * 0.36
+        _bars(axes, x, 0.34, [mean for mean, _ in values], name, k)
+        _whiskers(axes, x, values, _INK)
     for k, (name, pairs) in enumerate((others or {}).items()):
         x = np.concatenate([places - 0.18, places + 0.18])
         y = [pair[0] for pair in pairs] + [pair[1] for pair in pairs]
@@ -67,22 +70,21 @@ def accuracy_by_temperature(
     without: Mapping[str, float] | None = None,
     others: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> Figure:
-    """Lines over the temperature (on a logarithmic axis), one a size.
+    """A line for each size over the temperature, which has a logarithmic axis.
 
-    without  accuracy without a teacher by size: a thin level line in the size's colour
-    others   panels below, name -> lines without intervals: the paper's figures
+    without  accuracy without a teacher by size: thin horizontal lines in the same colours
+    others   other results, such as the paper's: name -> lines without intervals, in panels below
     """
-    panels = {"": by_size, **(others or {})}
+    panels: dict[str, Mapping[str, Sequence[Estimate | float]]] = {"": by_size, **(others or {})}
     figure, all_axes = _figure(len(others) if others else 1, 2 if others else 1, wide_first=True)
     sizes = list(by_size)
     for axes, (title, lines) in zip(all_axes, panels.items()):
         for k, size in enumerate(sizes):
             if size not in lines:
                 continue
-            values = [v if isinstance(v, tuple) else (v, math.nan) for v in lines[size]]
-            # a little apart, so that the intervals of several sizes stand beside each other
+            # moved apart a little, so that the intervals of the sizes do not cover each other
             x = np.asarray(temperatures) * 1.025 ** (k - (len(sizes) - 1) / 2)
-            _line(axes, x, values, size, k)
+            _line(axes, x, lines[size], size, k)
             if not title and without and size in without:
                 axes.axhline(without[size], color=COLOURS[k], linewidth=0.9, linestyle=_DASHES[k])
         axes.set_xscale("log", base=2)
@@ -92,7 +94,7 @@ def accuracy_by_temperature(
         _title(axes, title or ("ours" if others else ""))
         _percent_axis(axes, first=axes in all_axes[:2])
     if without:
-        all_axes[0].plot([], [], color=_INK, linewidth=0.9, label="level: no teacher")
+        all_axes[0].plot([], [], color=_INK, linewidth=0.9, label="horizontal: no teacher")
     _legend(all_axes[0])
     return figure
 
@@ -102,11 +104,12 @@ def candidates_by_size(
     panels: Mapping[str, Mapping[str, Sequence[Estimate]]],
     others: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> Figure:
-    """Lines over the size, one a variant: a panel for each split.
+    """A line for each variant over the size, in a panel for each split.
 
-    others: panels of numbers without intervals, in a second row: the paper's figures.
+    others  other results, such as the paper's: panels of lines without intervals, in a second row
     """
-    rows = [panels, *([others] if others else [])]
+    rows: list[Mapping[str, Mapping[str, Sequence[Estimate | float]]]] = [panels]
+    rows += [others] if others else []
     n_columns = max(map(len, rows))
     figure, all_axes = _figure(n_columns, len(rows))
     for r, row in enumerate(rows):
@@ -114,8 +117,7 @@ def candidates_by_size(
         for axes in axes_of_row[len(row) :]:
             axes.set_axis_off()
         for axes, (title, lines) in zip(axes_of_row, row.items()):
-            for k, (variant, given) in enumerate(lines.items()):
-                values = [v if isinstance(v, tuple) else (v, math.nan) for v in given]
+            for k, (variant, values) in enumerate(lines.items()):
                 places = np.arange(len(sizes)) + 0.05 * (k - (len(lines) - 1) / 2)
                 _line(axes, places, values, variant, k)
             axes.set_xticks(np.arange(len(sizes)), sizes)
@@ -129,53 +131,51 @@ def candidates_by_size(
 
 
 def confusions(classes: Sequence[str], panels: Mapping[str, np.ndarray]) -> Figure:
-    """Matrices (K, K) of counts, shaded and lettered in % of each row; rows are the truth."""
-    shares = {}
-    for name, counts in panels.items():
-        totals = np.maximum(np.asarray(counts).sum(axis=1, keepdims=True), 1)
-        shares[name] = 100 * np.asarray(counts) / totals
+    """Confusion matrices from counts (K, K), in % of each row; rows are the true classes."""
+    shares = {name: _percent_of_rows(counts) for name, counts in panels.items()}
     return _matrices(classes, shares, "Blues", 0, 100, "% of the class", "{:.0f}")
 
 
 def confusion_change(classes: Sequence[str], before: np.ndarray, after: np.ndarray) -> Figure:
-    """Points that each cell changed by, in % of its row: off the diagonal less is better."""
-    shares = [
-        100 * np.asarray(c) / np.maximum(np.asarray(c).sum(axis=1, keepdims=True), 1)
-        for c in (before, after)
-    ]
-    change = shares[1] - shares[0]
+    """The change of each cell in points, in % of its row; off the diagonal, negative is better."""
+    change = _percent_of_rows(after) - _percent_of_rows(before)
     most = max(float(np.abs(change).max()), 1.0)
     return _matrices(classes, {"": change}, "PuOr_r", -most, most, "points", "{:+.0f}")
+
+
+def _percent_of_rows(counts: np.ndarray) -> np.ndarray:
+    return 100 * np.asarray(counts) / np.maximum(np.sum(counts, axis=1, keepdims=True), 1)
 
 
 def reliability(
     panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], n_bins: int = 10
 ) -> Figure:
-    """Share right against confidence: panels of lines name -> (confidence (N,), right (N,)), 0..1.
+    """Accuracy against confidence: panels of lines, name -> (confidence (N,), right (N,)), 0..1.
 
-    On the diagonal a network is right as often as it says; below it, it is too sure.  Marks grow
-    with the number of images in their bin.
+    On the diagonal a network is right as often as its confidence says; below, it is too confident.
+    Larger markers stand for bins with more images.
     """
     figure, all_axes = _figure(len(panels))
     for axes, (title, lines) in zip(all_axes, panels.items()):
         axes.plot([0, 100], [0, 100], color=_INK, linewidth=0.9, linestyle="--")
         for k, (name, (confidence, right)) in enumerate(lines.items()):
             x, y, counts = _binned(np.asarray(confidence, float), np.asarray(right, float), n_bins)
-            look = dict(color=COLOURS[k % len(COLOURS)])
-            axes.plot(x, y, linewidth=1.2, linestyle=_DASHES[k % len(_DASHES)], **look)
+            k %= len(COLOURS)
+            axes.plot(x, y, linewidth=1.2, linestyle=_DASHES[k], color=COLOURS[k])
             axes.scatter(
-                *(x, y),
+                x,
+                y,
                 s=14 + 140 * counts / counts.max(initial=1),
-                marker=_MARKERS[k % len(_MARKERS)],
+                marker=_MARKERS[k],
                 edgecolor="white",
                 zorder=3,
                 label=name,
-                **look,
+                color=COLOURS[k],
             )
         axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
         axes.set_xlabel("confidence, %")
         if axes is all_axes[0]:
-            axes.set_ylabel("right, % of images")
+            axes.set_ylabel("accuracy, % of images")
         _title(axes, title)
     _legend(all_axes[0])
     return figure
@@ -184,24 +184,18 @@ def reliability(
 def time_by_size(
     sizes: Sequence[str],
     ours_us: Sequence[tuple[float, float, float]],
-    others_us: Mapping[str, Any],
+    others_us: Mapping[str, Sequence[float]],
 ) -> Figure:
-    """Bars of microseconds an image (median, lowest, highest) beside others' (numbers)."""
+    """Bars of microseconds per image for each size: ours (median, lowest, highest) and others'."""
     figure, (axes,) = _figure()
     places = np.arange(len(sizes))
     n = 1 + len(others_us)
     width = 0.8 / n
     middle, low, high = (np.array(column, float) for column in zip(*ours_us))
-    rows = [("this engine", middle), *((name, np.array(v, float)) for name, v in others_us.items())]
-    for k, (name, values) in enumerate(rows):
+    bars: dict[str, Numbers] = {"this engine": middle, **others_us}
+    for k, (name, values) in enumerate(bars.items()):
         x = places + (k - (n - 1) / 2) * width
-        axes.bar(
-            *(x, values, width * 0.94),
-            label=name,
-            color=COLOURS[k],
-            hatch=_HATCHES[k],
-            edgecolor="white",
-        )
+        _bars(axes, x, width * 0.94, values, name, k)
         for place, value, top in zip(x, values, values if k else high):
             axes.annotate(
                 f"{value:,.0f}",
@@ -211,16 +205,10 @@ def time_by_size(
                 ha="center",
                 fontsize=_SMALL,
             )
-    axes.errorbar(
-        *(places - (n - 1) / 2 * width, middle, [middle - low, high - middle]),
-        fmt="none",
-        ecolor=_INK,
-        capsize=2.5,
-        linewidth=1,
-    )
+    _error_bars(axes, places - (n - 1) / 2 * width, middle, [middle - low, high - middle], _INK)
     axes.set_xticks(places, sizes)
     axes.set_xlabel("size of the network")
-    axes.set_ylabel("time an image, µs")
+    axes.set_ylabel("time per image, µs")
     axes.set_ylim(bottom=0)
     axes.margins(y=0.12)
     _legend(axes)
@@ -240,8 +228,7 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
 def _figure(
     n_columns: int = 1, n_rows: int = 1, wide_first: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure as wide as a page's text, and its axes row by row; wide_first: the first row is one
-    panel."""
+    """A figure and its axes, row by row.  wide_first: the first row is one wide panel."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -253,22 +240,21 @@ def _figure(
     FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained")
     grid = figure.add_gridspec(n_rows, n_columns)
-    cells = [(r, c) for r in range(n_rows) for c in range(n_columns)]
-    if wide_first:
-        cells = [(0, slice(None)), *((r, c) for r, c in cells if r)]
-    axes = [figure.add_subplot(grid[cell]) for cell in cells]
+    axes = [figure.add_subplot(grid[0, :])] if wide_first else []
+    for row in range(1 if wide_first else 0, n_rows):
+        axes += [figure.add_subplot(grid[row, column]) for column in range(n_columns)]
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
         one.grid(axis="y", color=_GRID, linewidth=0.7)
         one.set_axisbelow(True)
         one.tick_params(labelsize=_SMALL)
-        one.xaxis.label.set_size(_TEXT)
-        one.yaxis.label.set_size(_TEXT)
+        one.xaxis.label.set_fontsize(_TEXT)
+        one.yaxis.label.set_fontsize(_TEXT)
     return figure, axes
 
 
 def _binned(x: np.ndarray, y: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means in % of x and y, and the counts, in bins of x of equal width that are not empty."""
+    """Bins of equal width over x, without the empty ones: mean x and mean y in %, and counts."""
     bins = np.clip(np.ceil(x * n_bins).astype(int) - 1, 0, n_bins - 1)
     counts = np.bincount(bins, minlength=n_bins)
     has = counts > 0
@@ -276,54 +262,56 @@ def _binned(x: np.ndarray, y: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.n
     return means[0], means[1], counts[has]
 
 
-def _errors(values: Sequence[Estimate]) -> list[float]:
-    return [half if math.isfinite(half) else 0.0 for _, half in values]
+def _bars(axes: Axes, x: np.ndarray, width: float, heights: Numbers, name: str, k: int) -> None:
+    colour, hatch = COLOURS[k], _HATCHES[k]
+    axes.bar(x, heights, width, label=name, color=colour, hatch=hatch, edgecolor="white")
 
 
-def _bars(
-    axes: Axes, places: np.ndarray, width: float, values: Sequence[Estimate], name: str, k: int
-) -> None:
-    means = [mean for mean, _ in values]
-    axes.bar(
-        *(places, means, width),
-        label=name,
-        color=COLOURS[k],
-        hatch=_HATCHES[k],
-        edgecolor="white",
-    )
-    _whiskers(axes, places, values, _INK)
-
-
-def _line(axes: Axes, x: np.ndarray, values: Sequence[Estimate], name: str, k: int) -> None:
-    look = dict(color=COLOURS[k % len(COLOURS)], marker=_MARKERS[k % len(_MARKERS)])
+def _line(axes: Axes, x: np.ndarray, values: Sequence[Estimate | float], name: str, k: int) -> None:
+    k %= len(COLOURS)  # there are as many markers and dashes
+    estimates = [v if isinstance(v, tuple) else (v, math.nan) for v in values]
     axes.plot(
-        *(x, [mean for mean, _ in values]),
+        x,
+        [mean for mean, _ in estimates],
         label=name,
-        linestyle=_DASHES[k % len(_DASHES)],
+        linestyle=_DASHES[k],
         linewidth=1.5,
         markersize=5,
-        **look,
+        color=COLOURS[k],
+        marker=_MARKERS[k],
     )
-    _whiskers(axes, x, values, look["color"])
+    _whiskers(axes, x, estimates, COLOURS[k])
 
 
 def _whiskers(axes: Axes, x: np.ndarray, values: Sequence[Estimate], colour: str) -> None:
-    errors = _errors(values)
+    errors = [half if math.isfinite(half) else 0.0 for _, half in values]
     if any(errors):
-        means = [mean for mean, _ in values]
-        axes.errorbar(x, means, errors, fmt="none", ecolor=colour, capsize=2.5, linewidth=1)
+        _error_bars(axes, x, [mean for mean, _ in values], errors, colour)
+
+
+def _error_bars(axes: Axes, x: np.ndarray, y: Numbers, errors: ArrayLike, colour: str) -> None:
+    axes.errorbar(x, y, errors, fmt="none", ecolor=colour, capsize=2.5, linewidth=1)
 
 
 def _marks(axes: Axes, x: np.ndarray, y: Sequence[float], name: str, k: int) -> None:
-    look = dict(marker="Dv"[k % 2], s=34, color="white", edgecolor=_INK, linewidth=1.2, zorder=4)
-    axes.scatter(x, y, label=name, **look)
+    axes.scatter(
+        x,
+        y,
+        label=name,
+        marker="Dv"[k % 2],
+        s=34,
+        color="white",
+        edgecolor=_INK,
+        linewidth=1.2,
+        zorder=4,
+    )
 
 
 def _percent_axis(axes: Axes, first: bool = True) -> None:
-    """Whole steps round the values, not from 0: what matters are a few points."""
+    """A percent axis around the values: it need not start at 0, because a few points matter."""
     if first:
         axes.set_ylabel("accuracy, % of images")
-    if axes.patches:  # bars that do not start at 0 would lie about ratios
+    if axes.patches:  # bars must start at 0, else their ratios mislead
         axes.set_ylim(0, 100)
         return
     low, high = axes.get_ylim()
@@ -336,10 +324,11 @@ def _title(axes: Axes, text: str) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    """Above the axes, where it covers nothing."""
+    """A legend above all axes, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     axes.figure.legend(
-        *(handles, labels),
+        handles,
+        labels,
         loc="outside upper center",
         ncols=min(len(labels), 5),
         fontsize=_SMALL,
@@ -356,6 +345,7 @@ def _matrices(
     unit: str,
     form: str,
 ) -> Figure:
+    """Matrices (K, K) as coloured cells with numbers; form: the format of a number."""
     figure, all_axes = _figure(len(panels))
     figure.set_size_inches(_WIDTH_IN, 4.0)
     for axes, (title, values) in zip(all_axes, panels.items()):
@@ -363,9 +353,9 @@ def _matrices(
         axes.grid(False)
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)
-        axes.set_xlabel("said")
+        axes.set_xlabel("predicted class")
         if axes is all_axes[0]:
-            axes.set_ylabel("truth")
+            axes.set_ylabel("true class")
         else:
             axes.set_yticklabels([])
         for (row, column), value in np.ndenumerate(values):

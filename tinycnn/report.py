@@ -1,124 +1,35 @@
-"""`report.html` of a training run: one page that needs nothing else, no script and no network.
+"""`report.html` of a training run: one page without scripts, which loads nothing.
 
-It knows arrays and texts only.  The same report gives the same bytes: no clock is read.
+The same data give the same bytes: the page has no date.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from . import metrics
 from ._version import __version__
 from .ground.atomic_file import write_atomically
-from .report_sections import SECTIONS, value_at
+from .report_sections import SECTIONS
+from .run_report import RunReport
 from .svg_charts import escape
 
 
-@dataclass(frozen=True, eq=False)
-class RunReport:
-    """What the page shows.
-
-    histories    name of a run -> rows of its history.jsonl: `epoch` (increasing) and, where known,
-                 train_loss, val_loss, val_accuracy (0..1), images_per_s, seconds; None or NaN is a
-                 gap.  The first run is the one that everything below is about
-    labels       (N,) integers, 0 <= label < K, the truth of the validation images
-    probs        (N, K) floating, each row sums to 1
-    images       (N, H, W) uint8;  ids: N names
-    filters      (KH, KW, C, F), weights of the first layer
-    data_hashes  what -> hash;  speed: what -> number with its unit, as text
-    config       nested values as in JSON; `seed` is shown by itself too
-    Raises ValueError or TypeError that says what was expected.
-    """
-
-    title: str
-    command: str
-    config: Mapping[str, Any]
-    classes: Sequence[str]
-    histories: Mapping[str, Sequence[Mapping[str, Any]]]
-    labels: np.ndarray
-    probs: np.ndarray
-    images: np.ndarray
-    ids: Sequence[str]
-    filters: np.ndarray
-    data_hashes: Mapping[str, str]
-    speed: Mapping[str, str]
-    notes: Sequence[str] = ()
-    n_parameters: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("labels", "probs", "images", "filters"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name)))
-        _check_arrays(self)
-        for name, rows in self.histories.items():
-            _check_history(name, rows)
-
-
-def _check_arrays(report: RunReport) -> None:
-    K, probs, images = len(report.classes), report.probs, report.images
-    if not 2 <= K or len(set(report.classes)) != K:
-        raise ValueError(f"classes are {list(report.classes)}: expected 2 or more different names")
-    if probs.ndim != 2 or probs.shape[1] != K:
-        raise ValueError(f"probs have shape {probs.shape}: expected (N, {K}), one column a class")
-    N = len(probs)
-    metrics.accuracy(probs, report.labels)  # checks dtypes, the shape and range of labels
-    sums = probs.sum(axis=1, dtype=np.float64)
-    wrong = ~((np.abs(sums - 1) < 1e-3) & (probs >= 0).all(axis=1))
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise ValueError(
-            f"probs[{row}] has sum {sums[row]:.4g} and minimum {probs[row].min():.4g}: expected "
-            "probabilities; softmax turns logits into them"
-        )
-    if images.dtype != np.uint8:
-        raise TypeError(f"images have dtype {images.dtype}: expected uint8")
-    if images.ndim != 3 or len(images) != N or 0 in images.shape[1:]:
-        raise ValueError(f"images have shape {images.shape}: expected ({N}, H, W)")
-    if len(report.ids) != N:
-        raise ValueError(f"there are {len(report.ids)} ids: expected {N}, one an image")
-    if report.filters.ndim != 4 or 0 in report.filters.shape:
-        raise ValueError(f"filters have shape {report.filters.shape}: expected (KH, KW, C, F)")
-
-
-def _check_history(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    last = -math.inf
-    for number, row in enumerate(rows):
-        where = f"history of {name!r}, row {number}"
-        epoch = value_at(row, "epoch", where)
-        if not last < epoch < math.inf:
-            raise ValueError(
-                f"{where}: epoch is {row.get('epoch')!r}; expected a number greater than before"
-            )
-        last = epoch
-        for key in ("train_loss", "val_loss", "images_per_s", "seconds"):
-            value_at(row, key, where)
-        accuracy = value_at(row, "val_accuracy", where)
-        if accuracy < 0 or accuracy > 1:
-            raise ValueError(f"{where}: val_accuracy is {accuracy}; expected a share from 0 to 1")
-
-
 def render_report(report: RunReport) -> str:
-    """The page: HTML that is well-formed XML too, everything inside."""
+    """The page, as HTML that is also well-formed XML."""
     body = "\n".join(filter(None, (section(report) for section in SECTIONS)))
     footer = f"<footer>Written by tinycnn {escape(__version__)}.</footer>"
     return html_page(report.title, f"{body}\n{footer}")
 
 
 def write_report(path: str | os.PathLike, report: RunReport) -> None:
-    """Write the page to `path`, whole or not at all.  Raises OSError where that is impossible."""
+    """Write the page to `path`, atomically.  Raises OSError if that is impossible."""
     write_atomically(path, render_report(report))
 
 
 def html_page(title: str, body: str, style: str = "") -> str:
-    """A whole page round `body` (markup), well-formed as XML too; style: CSS besides the report's.
+    """A page with this body (markup).  style: more CSS, after the report's.
 
-    The content security policy forbids scripts and anything from elsewhere, whatever the page
-    should come to hold.
+    The content security policy forbids scripts and loading anything from outside the page.
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
@@ -130,14 +41,14 @@ def html_page(title: str, body: str, style: str = "") -> str:
     )
 
 
-# A cell of the confusion matrix is shaded by its share of the row; from 0.65 on (.deep, see
-# report_sections) its figures are white: there ink and white stand out equally, 4 to 1.
+# A cell of the confusion matrix is shaded by its share of the row.  Above 0.65 (.deep, set in
+# report_sections) its text is white: there dark and white text have the same contrast, 4 to 1.
 _STYLE = """
 :root { color-scheme: light dark;
   --paper: #fdfdfc; --ink: #1b1e23; --muted: #5a626d; --rule: #dfe1e5; --faint: #f1f2f4;
   --c0: #1d5fa8; --c1: #b4500f; --c2: #1f7a55; --c3: #7d46a8; --c4: #a8324f; --c5: #5f6670;
   --shade: 8 60 125; }
-@media (prefers-color-scheme: dark) { :root {
+@media screen and (prefers-color-scheme: dark) { :root {
   --paper: #14171a; --ink: #e6e7e8; --muted: #9ca4ae; --rule: #30353b; --faint: #1e2226;
   --c0: #74aeee; --c1: #f09a5c; --c2: #62c498; --c3: #c39be8; --c4: #ee8aa2; --c5: #aab1ba;
   --shade: 44 116 196; } }
@@ -233,8 +144,8 @@ tr > :last-child { padding-right: 0; }
 .pictures p { display: flex; justify-content: space-between; gap: .5rem; margin: 0;
   font-size: .86rem; line-height: 1.35; overflow-wrap: anywhere; }
 .pictures p span + span { white-space: nowrap; }
-.pictures .said { font-weight: 650; margin-top: .45rem; }
-.pictures .truth { color: var(--muted); }
+.pictures .predicted { font-weight: 650; margin-top: .45rem; }
+.pictures .true { color: var(--muted); }
 .pictures small { display: block; font-size: .76rem; overflow-wrap: anywhere; line-height: 1.35; }
 .filters { grid-template-columns: repeat(auto-fill, minmax(3.1rem, 1fr)); gap: .9rem .75rem; }
 .filters img { height: auto; border-radius: 2px; image-rendering: pixelated; }
@@ -263,9 +174,7 @@ footer { margin-top: 3.5rem; font-size: .82rem; color: var(--muted); }
   .filters { grid-template-columns: repeat(8, minmax(0, 1fr)); gap: .7rem .5rem; }
   .filters img { height: auto; } .filters small { font-size: .65rem; } }
 @media print { @page { margin: 16mm; }
-  :root { --paper: #fff; --ink: #000; --muted: #444; --rule: #ccc; --faint: #f1f2f4;
-    --c0: #1d5fa8; --c1: #b4500f; --c2: #1f7a55; --c3: #7d46a8; --c4: #a8324f; --c5: #5f6670;
-    --shade: 8 60 125; color-scheme: light; }
+  :root { --paper: #fff; --ink: #000; --muted: #444; --rule: #ccc; color-scheme: light; }
   body { font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   main { padding: 0; max-width: none; } .scroll { overflow: visible; }
   section { margin-top: 1.5rem; } h2, h3 { break-after: avoid; }

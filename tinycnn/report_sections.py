@@ -1,6 +1,6 @@
-"""What stands on the report page, section by section; report.py has the frame round it.
+"""The sections of a training report; report.py puts them on a page.
 
-Each section takes the report and returns markup, '' for nothing to show.
+A section is a function that takes the report and returns markup, '' if there is nothing to show.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from . import metrics
+from .run_report import RunReport, value_at
 from .svg_charts import (
     N_RUN_COLOURS,
     Series,
@@ -23,9 +24,6 @@ from .svg_charts import (
     share_bar,
 )
 
-if TYPE_CHECKING:
-    from .report import RunReport
-
 N_MISTAKES = 24
 _N_FILTERS, _N_FILTER_CHANNELS = 64, 8
 _CURVES = (
@@ -34,26 +32,14 @@ _CURVES = (
     ("val_accuracy", "Validation accuracy", "% of images"),
 )
 _DASH = "–"
-_SPACE = "\u00a0"  # a line never breaks between a number and its unit
-
-
-def value_at(row: Mapping[str, Any], key: str, where: str = "") -> float:
-    """The number at `key`; NaN where it is missing, None or not finite."""
-    value = row.get(key)
-    if value is None:
-        return math.nan
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{where}: {key} is {value!r}; expected a number or None") from None
-    return number if math.isfinite(number) else math.nan
+_SPACE = "\u00a0"  # keeps a number and its unit on one line
 
 
 def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share n_right / n, n > 0.
+    """95 % confidence interval of a fraction n_right / n, n > 0.
 
     With z = 1.96: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).  Unlike p +- 1.96
-    deviations it stays inside 0..1 and says something for a handful of samples.  Source: E. B.
+    standard errors it stays inside 0..1 and is useful for a handful of samples.  Source: E. B.
     Wilson, Probable inference, JASA 22 (1927).
     """
     z, p = 1.959963984540054, n_right / n
@@ -64,13 +50,13 @@ def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
 
 
 def most_confident_mistakes(labels: np.ndarray, probs: np.ndarray, n: int) -> np.ndarray:
-    """Indices of at most n images that were taken for another class, surest first.
+    """Indices of at most n wrongly classified images, those of the highest confidence first.
 
-    labels (N,), probs (N, K).  Ties go to the earlier image.
+    labels (N,), probs (N, K).  Of images with equal confidence the earlier comes first.
     """
-    said = probs.argmax(axis=1)
-    wrong = np.flatnonzero(said != labels)
-    return wrong[np.argsort(-probs[wrong, said[wrong]], kind="stable")][:n]
+    predicted = probs.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    return wrong[np.argsort(-probs[wrong, predicted[wrong]], kind="stable")][:n]
 
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
@@ -78,7 +64,7 @@ def _column(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
 
 
 def _best(values: Sequence[float], choose: Callable[..., int]) -> int | None:
-    """Index of the first best (choose: min or max) finite value, None where there is none."""
+    """Index of the first best finite value, None if there is none.  choose: min or max."""
     finite = [i for i, value in enumerate(values) if math.isfinite(value)]
     return choose(finite, key=lambda i: values[i]) if finite else None
 
@@ -88,7 +74,7 @@ def _percent(share: float) -> str:
 
 
 def _probability(share: float) -> str:
-    """Never "100.0 %" for what is less than 1, nor "0.0 %" for what is more than 0."""
+    """In %.  Never "100.0 %" for less than 1, nor "0.0 %" for more than 0."""
     if 0.9995 <= share < 1:
         return f">{_SPACE}99.9{_SPACE}%"
     return f"<{_SPACE}0.1{_SPACE}%" if 0 < share < 0.0005 else _percent(share)
@@ -108,7 +94,7 @@ def duration(seconds: float) -> str:
 
 
 def section(title: str, lede: str, *content: str) -> str:
-    """title, lede: markup."""
+    """A section of a page.  All arguments are markup; lede: the paragraph under the title."""
     lede = f'\n<p class="lede">{lede}</p>' if lede else ""
     return f"<section>\n<h2>{title}</h2>{lede}\n" + "\n".join(content) + "\n</section>"
 
@@ -120,8 +106,8 @@ def table(
     caption: str = "",
     n_texts: int = 1,
 ) -> str:
-    """Rows of markup; the first column are row headers, n_texts of them texts, the others numbers,
-    right-aligned."""
+    """A table of markup.  The first column has row headers.  The first n_texts columns are texts,
+    the others numbers, which are right-aligned."""
     lines = [f'<div class="scroll"><table class="{class_}">']
     if caption:
         lines.append(f"<caption>{caption}</caption>")
@@ -136,7 +122,7 @@ def table(
 
 
 def facts_table(facts: Mapping[str, Any], caption: str, code: bool = True) -> str:
-    """A table of names and values, both escaped; '' for none."""
+    """A table of names and values, which are escaped here; '' if there are none."""
     if not facts:
         return ""
     class_ = ' class="code"' if code else ""
@@ -149,7 +135,7 @@ def facts_table(facts: Mapping[str, Any], caption: str, code: bool = True) -> st
 
 
 def _stat(name: str, value: str, detail: str = "", class_: str = "") -> str:
-    """name, value, detail: markup."""
+    """One number of the headline.  name, value, detail: markup."""
     class_ = f' class="{class_}"' if class_ else ""
     detail = f"<small>{detail}</small>" if detail else ""
     return f"<div{class_}><dt>{name}</dt><dd>{value}{detail}</dd></div>"
@@ -169,7 +155,7 @@ def _header(report: RunReport) -> str:
             class_ = f"run run{n % N_RUN_COLOURS}"
             stats.append(_stat(escape(name), _percent(accuracy[best]), detail, class_))
     if len(best_of) == 2 == len(report.histories):
-        # Of the rounded figures, so that the subtraction is right for who does it on the page.
+        # The difference of the rounded numbers, as a reader would compute it from the page.
         points = round(round(100 * best_of[0], 1) - round(100 * best_of[1], 1), 1)
         sign = "+" if points > 0 else "−" if points < 0 else "±"
         stats.append(
@@ -217,9 +203,9 @@ def _curves(report: RunReport) -> str:
         content = chart or '<p class="muted">Not recorded.</p>'
         figures.append(f"<figure><h3>{title}</h3>{content}</figure>")
     lede = (
-        "A ring marks each run’s best epoch. The train loss is each run’s own objective, so runs "
-        "compare by their validation curves; the best epoch was picked on the very images that it "
-        "is measured on, which flatters it a little."
+        "A ring marks each run’s best epoch. Runs may have different training losses, so compare "
+        "their validation curves. The best epoch was chosen by the same images that its accuracy "
+        "is measured on, so that accuracy is a little too high."
     )
     charts = f'<div class="charts">{"".join(figures)}</div>'
     return section("Learning curves", lede, charts, _runs_table(runs), _all_epochs(runs))
@@ -275,17 +261,16 @@ def _by_class(report: RunReport) -> str:
     )
     off = confusion - np.diag(confusion.diagonal())
     worst = [divmod(int(i), K) for i in np.argsort(-off, axis=None, kind="stable")[:3]]
-    worst = [(truth, said) for truth, said in worst if off[truth, said]]
-    if worst:
-        lede += " Most frequent mistakes: " + ", ".join(
-            f"{escape(report.classes[truth])} taken for {escape(report.classes[said])} "
-            f"({off[truth, said]:,})"
-            for truth, said in worst
-        )
-        lede += "."
+    mistakes = [
+        f"{escape(report.classes[i])} taken for {escape(report.classes[j])} ({off[i, j]:,})"
+        for i, j in worst
+        if off[i, j]
+    ]
+    if mistakes:
+        lede += f" Most frequent mistakes: {', '.join(mistakes)}."
     run = next(iter(report.histories), None)
     if run is not None and len(report.histories) > 1:
-        lede = f"Of the run “{escape(run)}”. {lede}"
+        lede = f"For the run “{escape(run)}”. {lede}"
     left = f"<div><h3>Confusion matrix</h3>{_matrix(report.classes, confusion)}</div>"
     right = f"<div><h3>Recall</h3>{_recall(report.classes, confusion, recall)}</div>"
     wide = " wide" if K > 10 else ""
@@ -293,7 +278,7 @@ def _by_class(report: RunReport) -> str:
 
 
 def _matrix(classes: Sequence[str], confusion: np.ndarray) -> str:
-    """Rows are the truth; each cell: count, and percent of its row."""
+    """The confusion matrix: a row for each true class; a cell has a count and its % of the row."""
     support = confusion.sum(axis=1)
     longest = max(map(len, classes))
     upright = "upright" if len(classes) > 6 or longest > 9 else "level"
@@ -320,11 +305,11 @@ def _matrix(classes: Sequence[str], confusion: np.ndarray) -> str:
     return (
         '<div class="scroll" role="region" aria-label="Confusion matrix" tabindex="0">'
         f'<table class="matrix" style="--classes:{len(classes) + 1};--side:{side_rem:.1f}rem">'
-        '<thead><tr><th scope="col" class="side">truth ↓ said →</th>'
+        '<thead><tr><th scope="col" class="side">true ↓ predicted →</th>'
         f'{heads}<th scope="col">sum</th></tr></thead>\n<tbody>\n' + "\n".join(rows) + "\n</tbody>"
         f'\n<tfoot><tr><th scope="row">sum</th>{sums}<td>{confusion.sum():,}</td></tr></tfoot>'
-        '</table></div><p class="legend">Rows are the truth, columns what was said; each '
-        "cell has the count and its percent of the row. The outlined diagonal is right.</p>"
+        '</table></div><p class="legend">Rows are true classes, columns predicted classes. Each '
+        "cell has a count and its percent of the row. Cells on the outlined diagonal are right.</p>"
     )
 
 
@@ -345,8 +330,8 @@ def _recall(classes: Sequence[str], confusion: np.ndarray, recall: np.ndarray) -
         '<table class="recall"><thead><tr><th scope="col">Class</th><td></td>'
         '<th scope="col" class="n">Recall</th><th scope="col" class="n">Images</th></tr></thead>\n'
         "<tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
-        '<p class="legend">Recall is the share of a class’s images that were found; the '
-        "thin line is its 95 % interval.</p>"
+        '<p class="legend">Recall is the fraction of a class’s images that were classified '
+        "correctly; the thin line is its 95 % interval.</p>"
     )
 
 
@@ -359,22 +344,22 @@ def _mistakes(report: RunReport) -> str:
         return section(title, "None: every image was right.")
     items = []
     for i in most_confident_mistakes(report.labels, report.probs, N_MISTAKES):
-        said, truth = int(report.probs[i].argmax()), int(report.labels[i])
+        predicted, truth = int(report.probs[i].argmax()), int(report.labels[i])
         lines = "".join(
             f'<p class="{word}"><span title="{word} {escape(report.classes[k])}">{prefix}'
             f"{escape(report.classes[k])}</span>"
             f"<span>{escape(_probability(float(report.probs[i, k])))}</span></p>"
-            for word, prefix, k in (("said", "", said), ("truth", "is ", truth))
+            for word, prefix, k in (("predicted", "", predicted), ("true", "is ", truth))
         )
-        alt = f"{report.ids[i]}: {report.classes[truth]}, said {report.classes[said]}"
+        alt = f"{report.ids[i]}: {report.classes[truth]}, predicted {report.classes[predicted]}"
         items.append(
             f'<li><img src="{png_data_uri(report.images[i])}" alt="{escape(alt)}"/>'
             f"{lines}<small>{escape(report.ids[i])}</small></li>"
         )
     lede = (
-        f"{len(items)} of {n_wrong:,} mistakes, surest first: in bold what was said and its "
-        "probability, below it what the image is and the probability that this got. Some of them "
-        "may be mistakes of the label."
+        f"{len(items)} of {n_wrong:,} mistakes, those of the highest confidence first. In bold: "
+        "the predicted class and its probability. Below: the true class and its probability. Some "
+        "of these labels may be wrong."
     )
     return section(title, lede, f'<ol class="pictures mistakes">{"".join(items)}</ol>')
 
@@ -391,11 +376,12 @@ def _filters(report: RunReport) -> str:
             f"<small>±{_number(largest, '.2g')}</small></li>"
         )
     lede = (
-        f"{F} filters of {KH} × {KW} over {C} channel{'s' * (C > 1)}. White adds, black subtracts, "
-        "mid-grey is 0; the number is the filter’s largest weight, to which its shades are scaled."
+        f"{F} filters of {KH} × {KW} over {C} channel{'s' * (C > 1)}. White weights are positive, "
+        "black ones negative, mid-grey is 0. The number is the filter’s largest weight, for which "
+        "its picture is white or black."
     )
     if C > 1:
-        lede += " The channels stand one below another."
+        lede += " The channels are below each other."
     if shown.shape != report.filters.shape:
         lede += f" Shown: the first {shown.shape[3]} filters, {shown.shape[2]} channels of each."
     return section(
@@ -420,21 +406,22 @@ def _reproduce(report: RunReport) -> str:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as dotted names; other values as JSON, texts as they are."""
+    """The values of nested mappings, by dotted names.  Texts are unchanged, others become JSON."""
     flat: dict[str, str] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
             flat.update(_flat(value, f"{name}."))
+        elif isinstance(value, str):
+            flat[name] = value
         else:
-            is_text = isinstance(value, str)
-            flat[name] = value if is_text else json.dumps(value, ensure_ascii=False, default=_plain)
+            flat[name] = json.dumps(value, ensure_ascii=False, default=_for_json)
     return flat
 
 
-def _plain(value: Any) -> Any:
+def _for_json(value: object) -> object:
     """NumPy scalars and arrays as Python's own numbers and lists, other objects as text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
 
 
 SECTIONS = (_header, _curves, _by_class, _mistakes, _filters, _speed, _reproduce)

@@ -1,7 +1,7 @@
-"""Learning rates as functions of the step: `schedule(step) -> float`, step 0 is the first.
+"""Learning rates as functions of the step: `schedule(step) -> float`, from step 0.
 
-A schedule keeps no state, so a resumed run needs its step count and nothing else.  Steps count
-batches (n_steps = epochs * batches per epoch).  Past its end a schedule keeps its last value.
+A schedule has no state, so a resumed run needs nothing but its step count.  There is one step for
+each batch (n_steps = epochs * batches per epoch).  After its last step the rate stays the same.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class Constant:
 
 @dataclass(frozen=True)
 class Step:
-    """learning_rate * factor^j: j is the number of drops up to and including this step.
+    """learning_rate * factor^j, where j is the number of drops up to and including this step.
 
-    every       drops at every, 2*every, ...; or
-    milestones  drops at these steps, strictly increasing.  Exactly one of the two is given.
+    every       the rate drops at steps every, 2*every, ...
+    milestones  the rate drops at these steps, strictly increasing
+    Exactly one of the two must be given.
     """
 
     learning_rate: float
@@ -70,10 +71,10 @@ class Step:
 
 @dataclass(frozen=True)
 class CosineWithWarmup:
-    """A linear climb to learning_rate, then half a cosine down to final_learning_rate.
+    """A linear rise to learning_rate, then half a cosine down to final_learning_rate.
 
-    step < n_warmup_steps:   learning_rate * (step + 1) / (n_warmup_steps + 1): never 0
-    from there on:           final + (learning_rate - final) * (1 + cos(pi * x)) / 2, where x goes
+    step < n_warmup_steps:   learning_rate * (step + 1) / (n_warmup_steps + 1), which is never 0
+    step >= n_warmup_steps:  final + (learning_rate - final) * (1 + cos(pi * x)) / 2, where x goes
                              from 0 at step n_warmup_steps to 1 at step n_steps - 1
     Source: Loshchilov and Hutter, arXiv:1608.03983, without restarts.
     """
@@ -97,23 +98,23 @@ class CosineWithWarmup:
         step = min(_check_step(step), self.n_steps - 1)
         if step < self.n_warmup_steps:
             return self.learning_rate * (step + 1) / (self.n_warmup_steps + 1)
-        x = _part(step, self.n_warmup_steps, self.n_steps - 1)
+        x = _fraction(step, self.n_warmup_steps, self.n_steps - 1)
         return _cosine(self.learning_rate, self.final_learning_rate, x)
 
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Up from max / start_divisor to max_learning_rate, then down to max / end_divisor.
+    """A rise from max / start_divisor to max_learning_rate, then a fall to max / end_divisor.
 
-    With peak = max(warmup_fraction * n_steps - 1, 0), which need not be a whole step:
+    The peak, max(warmup_fraction * n_steps - 1, 0), may lie between two steps.
     step <= peak   from start to max, x = step / peak
     step >= peak   from max to end, x = (step - peak) / (n_steps - 1 - peak)
-    ramp "cosine": a + (b - a) * (1 - cos(pi * x)) / 2;  "linear": a + (b - a) * x
+    ramp from a to b: "cosine" is a + (b - a) * (1 - cos(pi * x)) / 2, "linear" a + (b - a) * x
 
     Source: Smith and Topin, arXiv:1708.07120.  PyTorch's OneCycleLR gives the same rates with
-    div_factor = start_divisor and final_div_factor = end_divisor / start_divisor: its end is a
-    fraction of its start, ours of the maximum.  (With warmup_fraction * n_steps < 1 the peak is
-    step 0 here, where PyTorch puts it before step 0.)
+    div_factor = start_divisor and final_div_factor = end_divisor / start_divisor, because it
+    divides its start rate to get the end rate, where this class divides the maximum.  (With
+    warmup_fraction * n_steps < 1 the peak is step 0 here, but before step 0 in PyTorch.)
     """
 
     max_learning_rate: float
@@ -129,8 +130,9 @@ class OneCycle:
         if not 0 <= self.warmup_fraction <= 1:
             raise ValueError(f"warmup_fraction={self.warmup_fraction}: expected 0 to 1")
         for name in ("start_divisor", "end_divisor"):
-            if not 1 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more, finite")
+            divisor = vars(self)[name]
+            if not 1 <= divisor < math.inf:
+                raise ValueError(f"{name}={divisor}: expected 1 or more, finite")
         if self.ramp not in ("cosine", "linear"):
             raise ValueError(f"ramp={self.ramp!r}: expected 'cosine' or 'linear'")
 
@@ -141,7 +143,7 @@ class OneCycle:
         top = self.max_learning_rate
         if step < peak:
             return ramp(top / self.start_divisor, top, step / peak)
-        return ramp(top, top / self.end_divisor, _part(step, peak, self.n_steps - 1))
+        return ramp(top, top / self.end_divisor, _fraction(step, peak, self.n_steps - 1))
 
 
 def _linear(a: float, b: float, x: float) -> float:
@@ -152,8 +154,8 @@ def _cosine(a: float, b: float, x: float) -> float:
     return a + (b - a) * (1 - math.cos(math.pi * x)) / 2
 
 
-def _part(step: float, first: float, last: float) -> float:
-    """How far from first to last, 0 to 1; 0 where they are the same step."""
+def _fraction(step: float, first: float, last: float) -> float:
+    """The fraction of the way from first to last, 0 to 1; 0 if they are the same step."""
     return (step - first) / (last - first) if last > first else 0.0
 
 

@@ -1,8 +1,8 @@
-"""Output sizes, padding, and the argument errors that everybody raises the same way.
+"""Output sizes and padding of windows, and checks of arguments that all modules share.
 
 "same" padding is TensorFlow's: the output has ceil(size / stride) positions, the padding is
 max((out - 1)*stride + kernel - size, 0) in total, and an odd pixel goes to the bottom and right.
-"valid" pads nothing.
+"valid" means no padding.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PADDINGS = ("same", "valid")
 
 
 class Axis(NamedTuple):
-    """One spatial axis of a convolution or pooling."""
+    """One spatial axis of a convolution or pooling: output positions, padding before and after."""
 
     n_out: int
     before: int
@@ -23,9 +23,9 @@ class Axis(NamedTuple):
 
 
 def window_axis(size: int, kernel: int, stride: int, padding: str) -> Axis:
-    """Output positions and padding of `kernel` over `size` pixels.
+    """Output positions and padding of a window of `kernel` pixels that moves over `size` pixels.
 
-    Raises ValueError for an unknown padding, or where "valid" leaves no output position.
+    Raises ValueError for an unknown padding, or for "valid" with a window larger than `size`.
     """
     if padding == "same":
         n_out = -(-size // stride)
@@ -42,7 +42,7 @@ def window_axis(size: int, kernel: int, stride: int, padding: str) -> Axis:
 
 
 def check_positive(**values: Any) -> None:
-    """Raise ValueError naming the first argument that is not a whole number of 1 or more."""
+    """Raise ValueError, with its name, for the first value that is not an integer of 1 or more."""
     for name, value in values.items():
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if not whole or value < 1:
@@ -52,11 +52,11 @@ def check_positive(**values: Any) -> None:
 def check_array(
     name: str, array: Any, shape: tuple[int | str, ...], kinds: str, expected_dtype: str
 ) -> np.ndarray:
-    """`array` if it is an ndarray of that shape and dtype kind; else an error saying which.
+    """Return `array`, checked to be an ndarray of this shape and kind of dtype.
 
-    shape: numbers must match, strings name free axes, such as ("N", 84, 84, 1).
-    kinds: NumPy dtype kinds, such as "f"; expected_dtype: the same in words.
-    Raises TypeError for what is no array or of another dtype, ValueError for another shape.
+    shape  numbers must match; a string names an axis of any length, as in ("N", 84, 84, 1)
+    kinds  NumPy's letters for kinds of dtypes, such as "f"; expected_dtype: the same in words
+    Raises TypeError for anything but an array or for another dtype, ValueError for another shape.
     """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} is a {type(array).__name__}; expected a NumPy array")

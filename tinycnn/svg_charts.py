@@ -1,8 +1,8 @@
 """Small charts as inline SVG, and pictures as PNG data URIs.
 
-Each returns markup for a page that sets the colours by class (`run0`, `run1`, ... and `grid`,
-`axis`, `leader`); without that style the charts are still complete, in the browser's defaults.
-Every text that is passed in is escaped here.
+The functions return markup for a page whose CSS sets the colours of the classes `run0`, `run1`,
+..., `grid`, `axis` and `leader`; without it the charts are complete, in the browser's default
+colours.  Every text that is passed in is escaped here.
 """
 
 from __future__ import annotations
@@ -13,21 +13,20 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 N_RUN_COLOURS = 6
 _DASHES = ("none", "7 3", "2 3", "9 3 2 3")
-_CHARACTER_PX = 7.0  # mean width of a bold character at the 12 px that labels are set in
+_CHARACTER_PX = 7.0  # mean width of a bold character in the labels, whose font size is 12 px
 _LINE_PX = 13.5  # from one line of a label to the next
 
 
-def escape(value: Any) -> str:
+def escape(value: object) -> str:
     """`value` as text for HTML and XML, in elements and in quoted attributes.
 
-    Characters that XML or UTF-8 cannot hold (controls, halves of surrogate pairs, which come from
-    file names and command lines) become U+FFFD.
+    Characters that XML or UTF-8 cannot contain become U+FFFD.  (File names and command lines may
+    have control characters and halves of surrogate pairs.)
     """
     text = "".join(c if _is_printable(c) else "\ufffd" for c in str(value))
     return html.escape(text, quote=True)
@@ -42,7 +41,7 @@ def _is_printable(character: str) -> bool:
 
 @dataclass(frozen=True)
 class Axis:
-    """Data values low..high on pixels start_px..end_px, with round ticks; linear or logarithmic."""
+    """Maps values low..high to pixels start_px..end_px; linear or logarithmic, with round ticks."""
 
     low: float
     high: float
@@ -59,9 +58,9 @@ class Axis:
 
 
 def round_ticks(low: float, high: float, n_steps: int = 5, integer: bool = False) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten from at or below `low` to at or above `high`.
+    """Multiples of a step, 1, 2 or 5 times a power of ten, that reach from `low` to `high`.
 
-    About n_steps steps; integer: none is less than 1.  Expects finite low < high.
+    There are about n_steps steps.  integer: the step is at least 1.  Expects finite low < high.
     """
     rough = (high - low) / n_steps
     scale = 10.0 ** math.floor(math.log10(rough))
@@ -74,10 +73,10 @@ def round_ticks(low: float, high: float, n_steps: int = 5, integer: bool = False
 
 
 def value_axis(values: Sequence[float], start_px: float, end_px: float) -> Axis:
-    """Axis round finite values; logarithmic where all are positive and span a factor 20 to 1e8.
+    """An axis around finite values; logarithmic if all are positive and span a factor of 20 to 1e8.
 
-    (The first epoch's loss may be a hundred times the last one's: on a linear axis everything
-    that matters would then lie on the floor.)
+    (The loss of the first epoch may be a hundred times that of the last.  On a linear axis most of
+    the curve would then lie at the bottom.)
     """
     low, high = min(values), max(values)
     if low > 1e-300 and 20 * low < high <= 1e8 * low:
@@ -101,7 +100,7 @@ def _log_axis(low: float, high: float, start_px: float, end_px: float) -> Axis:
 
 
 def epoch_axis(epochs: Sequence[float], start_px: float, end_px: float) -> Axis:
-    """Axis from the first to the last epoch, ticks at whole epochs inside; one epoch is centred."""
+    """An axis over the epochs with ticks at whole epochs; a single epoch is in the middle."""
     low, high = min(epochs), max(epochs)
     if low == high:
         return Axis(low - 1, high + 1, start_px, end_px, (low,))
@@ -111,7 +110,7 @@ def epoch_axis(epochs: Sequence[float], start_px: float, end_px: float) -> Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """One line: y against x, equally many; NaN in y is a gap.  mark: index of a ring, or None."""
+    """One line: y over x.  NaN in y is a gap.  mark: index of the point with a ring, or None."""
 
     name: str
     x: Sequence[float]
@@ -131,10 +130,10 @@ def line_chart(
     percent: bool = False,
     width_px: int = 360,
 ) -> str:
-    """Lines over epochs with a label at the end of each; '' where no series has a finite point.
+    """Lines over epochs with a label at the end of each; '' if no series has a finite point.
 
-    chart_id  unique on the page, a plain name.  percent: values are shares, ticks are percent
-    The n-th series has the classes and dashes of run n, also where earlier ones are empty.
+    chart_id  a name that is unique on the page.  percent: values are 0..1, ticks are in percent
+    Series n has the colour and dashes of run n, even if earlier series are empty.
     """
     drawn = [(n, s, s.points()) for n, s in enumerate(series) if s.points()]
     if not drawn:
@@ -190,24 +189,20 @@ def line_chart(
 
 
 def _line(n: int, series: Series, x_axis: Axis, y_axis: Axis) -> str:
-    """A path with a move after every gap, a dot for a point without neighbours, and the ring."""
-    steps, dots, run = [], [], []
-    for x, y in [*zip(series.x, series.y), (math.nan, math.nan)]:
+    """A path with a gap at every NaN, a dot for each point without neighbours, and the ring."""
+    pieces: list[list[tuple[str, str]]] = [[]]  # the points between gaps
+    for x, y in zip(series.x, series.y):
         if math.isfinite(y):
-            run.append(f"{x_axis.px(x):.1f},{y_axis.px(y):.1f}")
-            continue
-        if len(run) > 1:
-            steps.append("M" + " L".join(run))
-        elif run:
-            dots.append(run[0])
-        run = []
+            pieces[-1].append((f"{x_axis.px(x):.1f}", f"{y_axis.px(y):.1f}"))
+        else:
+            pieces.append([])
+    paths = ["M" + " L".join(map(",".join, piece)) for piece in pieces if len(piece) > 1]
     parts = []
-    if steps:
+    if paths:
         dash = _DASHES[n % len(_DASHES)]
-        parts.append(f'<path class="line" d="{" ".join(steps)}" stroke-dasharray="{dash}"/>')
-    for dot in dots:
-        x, y = dot.split(",")
-        parts.append(f'<circle class="dot" cx="{x}" cy="{y}" r="2.5"/>')
+        parts.append(f'<path class="line" d="{" ".join(paths)}" stroke-dasharray="{dash}"/>')
+    for ((dot_x, dot_y),) in (piece for piece in pieces if len(piece) == 1):
+        parts.append(f'<circle class="dot" cx="{dot_x}" cy="{dot_y}" r="2.5"/>')
     if series.mark is not None:
         x, y = x_axis.px(series.x[series.mark]), y_axis.px(series.y[series.mark])
         parts.append(f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>')
@@ -215,7 +210,7 @@ def _line(n: int, series: Series, x_axis: Axis, y_axis: Axis) -> str:
 
 
 def _spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places near the wanted ones, in their order, `gap` apart where low..high has the room."""
+    """Positions close to the wanted ones, but `gap` apart, or less if low..high is too short."""
     if len(wanted) > 1:
         gap = min(gap, (high - low) / (len(wanted) - 1))
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
@@ -232,7 +227,7 @@ def _spread(wanted: Sequence[float], gap: float, low: float, high: float) -> lis
 
 
 def _label_lines(name: str, n_lines: int, n_characters: int = 17) -> list[str]:
-    """`name` on one line, or on two where that is narrower; what is too long ends in "…"."""
+    """`name` on one line, or on two if that is narrower.  Lines that are too long end in "…"."""
     spaces = [i for i, character in enumerate(name) if character == " "]
     lines = [name]
     if n_lines == 2 and len(name) > 8 and spaces:
@@ -242,7 +237,7 @@ def _label_lines(name: str, n_lines: int, n_characters: int = 17) -> list[str]:
 
 
 def share_bar(description: str, share: float, low: float, high: float) -> str:
-    """A bar as long as `share` of the width that it is given, with a whisker low..high."""
+    """A bar that fills the fraction `share` of the width, with a thin line from low to high."""
     ends = f'x1="{100 * low:.2f}%" x2="{100 * high:.2f}%" y1="8" y2="8"'
     return (
         '<svg class="bar" width="100%" height="16" role="img">'
@@ -255,7 +250,7 @@ def share_bar(description: str, share: float, low: float, high: float) -> str:
 
 
 def png_data_uri(grey: np.ndarray, longest_px: int = 192) -> str:
-    """uint8 (H, W) as a PNG in a data URI, scaled down so that no side exceeds longest_px."""
+    """A picture, uint8 (H, W), as PNG in a data URI; reduced so that no side exceeds longest_px."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(grey))
@@ -268,8 +263,8 @@ def png_data_uri(grey: np.ndarray, longest_px: int = 192) -> str:
 def filter_pictures(w: np.ndarray) -> list[np.ndarray]:
     """Filters (KH, KW, C, F) as F uint8 pictures (C * (KH + 1) - 1, KW).
 
-    The channels stand one below the other, parted by white lines.  Mid-grey (128) is 0; the
-    filter's largest |w| is black (1) or white (255).  A weight that is not finite is drawn as 0.
+    The channels are below each other, separated by white lines.  Mid-grey (128) is 0; the filter's
+    largest |w| is black (1) or white (255).  A weight that is not finite is drawn as 0.
     """
     w = np.where(np.isfinite(w), w, 0.0).astype(np.float64)
     return [_filter_picture(w[..., f]) for f in range(w.shape[3])]

@@ -1,25 +1,26 @@
-"""Gradient checking, for our own tests and for anyone who writes a layer, a kernel or a loss.
+"""Gradient checks, for this project's tests and for anyone who writes a layer, kernel or loss.
 
-A hand-derived gradient is compared with central differences of the loss itself.  The measure is
-relative and per tensor: |analytic - numeric| / max(|analytic|, |numeric|) in Euclidean norm, so a
-gradient that is wrong by 0.05 % fails a tolerance of 1e-7 by far.
+A hand-derived gradient is compared with central differences of the loss itself.  The error is
+relative and per tensor: |analytic - numeric| / max(|analytic|, |numeric|) in Euclidean norm.  A
+gradient that is wrong by 0.05 % is far above the tolerance of 1e-7.
 
-ReLU and max-pooling have kinks, where a difference across the kink says nothing about the
-gradient on either side.  Every difference is taken at two steps, h and h/2: on a smooth stretch
-they agree to O(h*h), and so do twice the change of slope over h/2 and that over h; across a kink
-one of the two pairs differs (on a kink, as where ReLU is given exactly 0, it is the second), and
-the entry is skipped.  Whether an entry is skipped depends on the loss alone, never on the gradient
-under test; too many skips are an error.
+ReLU and max-pooling have kinks, where a difference says nothing about the gradient on either side.
+To find and skip them, every difference is taken with two steps, h and h/2.  Where the loss is
+smooth, both give the same slope up to O(h*h); and the bend, the slope ahead minus the slope behind,
+is twice as large with h as with h/2.  Across a kink the slopes differ; exactly on a kink, such as
+ReLU of 0, the bend does not halve.  Only the loss decides what is skipped, never the gradient under
+test.  A check that skips too many entries fails.
 
-Needs NumPy alone.  Differences need float64: in float32 rounding drowns them.
+Needs only NumPy.  The arrays must be float64: in float32, rounding hides the differences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     from .network import Network
@@ -28,17 +29,19 @@ TOLERANCE = 1e-7
 STEP = 1e-4
 DIRECTION_STEP = 1e-6
 MAX_SKIPPED = 0.2
-"""Share of skipped entries above which a check proves too little to pass."""
+"""A check fails if it skips a larger fraction of the entries, because it then proves too little."""
+
+NumberOrArray = float | np.ndarray
 
 
 class GradientError(AssertionError):
-    """A gradient disagrees with the numeric one.  The message names tensor, index, both values,
-    and the seed with which the check is repeated."""
+    """A gradient disagrees with the numeric one.  The message names the tensor, the index, both
+    values, and the seed that repeats the check."""
 
 
 def logit_error(logits: np.ndarray, expected: np.ndarray) -> float:
-    """max|logits - expected| / max|expected|: the error of logits, everywhere; 0 if both empty."""
-    logits, expected = _of_one_shape("logits", logits, expected)
+    """max|logits - expected| / max|expected|, the error of logits in this project; 0 if empty."""
+    logits, expected = _as_float64("logits", logits, expected)
     if expected.size == 0:
         return 0.0
     return float(np.abs(logits - expected).max() / np.abs(expected).max())
@@ -46,13 +49,13 @@ def logit_error(logits: np.ndarray, expected: np.ndarray) -> float:
 
 def gradient_error(analytic: np.ndarray, numeric: np.ndarray) -> float:
     """|analytic - numeric| / max(|analytic|, |numeric|) in Euclidean norm; 0 if both are zero."""
-    analytic, numeric = _of_one_shape("analytic", analytic, numeric)
+    analytic, numeric = _as_float64("analytic", analytic, numeric)
     scale = max(np.linalg.norm(analytic), np.linalg.norm(numeric))
     return float(np.linalg.norm(analytic - numeric) / scale) if scale else 0.0
 
 
-def _of_one_shape(name: str, array: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64; NumPy would stretch one to the shape of the other."""
+def _as_float64(name: str, array: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both arrays as float64.  Raises ValueError for different shapes: NumPy would broadcast."""
     array, other = np.asarray(array, np.float64), np.asarray(other, np.float64)
     if array.shape != other.shape:
         raise ValueError(f"{name}: shape {array.shape}; expected {other.shape} like the other")
@@ -71,21 +74,20 @@ def check_gradients(
 ) -> dict[str, float]:
     """Compare `gradients` of loss() with respect to `tensors` with central differences.
 
-    loss          evaluated many times; reads `tensors`, whose entries are moved in place and
-                  put back
+    loss          called many times; it reads `tensors`, which are changed in place, then restored
     tensors       float64 arrays by name;  gradients: arrays of the same names and shapes
-    n_directions  0: every entry of every tensor is moved, for tiny shapes.  Else each tensor is
-                  moved along so many random directions, each mixed with the gradient itself so
-                  that the slope along it is not lost in rounding: for real shapes.
-    Returns the error of each tensor.  Raises GradientError above `tolerance`, or where more than
-    `max_skipped` of the entries met kinks; TypeError for tensors that are not float64, ValueError
-    for read-only ones.
+    n_directions  0: changes every entry of every tensor, one at a time; for tiny shapes
+                  n: moves each tensor along n random directions; for shapes of real networks.  The
+                  gradient is added to each direction, so that rounding does not hide the slope
+    max_skipped   the largest fraction of entries or directions that may be skipped at kinks
+    Returns the error of each tensor.  Raises GradientError for an error above `tolerance` or too
+    many skips, TypeError for tensors that are not float64, ValueError for read-only ones.
     """
     rng = np.random.default_rng(seed)
     errors = {}
     for name, tensor in tensors.items():
         if not tensor.flags.writeable:
-            raise ValueError(f"tensor {name} is read-only: expected one whose entries can be moved")
+            raise ValueError(f"tensor {name} is read-only; expected a writeable array")
         if tensor.dtype != np.float64:
             raise TypeError(f"{name} has dtype {tensor.dtype}; differences need float64")
         analytic = np.array(gradients[name], np.float64)
@@ -93,26 +95,32 @@ def check_gradients(
             raise GradientError(
                 f"gradient of {name} has shape {analytic.shape}; the tensor has {tensor.shape}"
             )
-        _check_finite(name, analytic, seed)
+        infinite = np.argwhere(~np.isfinite(analytic))
+        if len(infinite):
+            index = tuple(infinite[0].tolist())
+            raise GradientError(
+                f"gradient of {name} at index {index} is {analytic[index]} (seed {seed})"
+            )
         if n_directions:
-            check = _along_directions(loss, tensor, analytic, rng, n_directions)
+            found = _along_directions(loss, tensor, analytic, rng, n_directions)
         else:
-            check = _entry_by_entry(loss, tensor, analytic, range(tensor.size))
-        labels, given, numeric = check
-        keep = ~np.isnan(numeric)
+            found = _entry_by_entry(loss, tensor, analytic, range(tensor.size))
+        keep = ~np.isnan(found.numeric)
         if tensor.size and keep.mean() < 1 - max_skipped:
             raise GradientError(
                 f"gradient of {name}: {np.sum(~keep)} of {len(keep)} differences met a kink "
-                f"(seed {seed}): use other data, this check proves too little"
+                f"(seed {seed}), so the check proves too little: use other data"
             )
-        errors[name] = gradient_error(given[keep], numeric[keep])
+        errors[name] = gradient_error(found.analytic[keep], found.numeric[keep])
         if not errors[name] <= tolerance:
-            if n_directions:  # a direction has no index: look for one among single entries
+            if n_directions:  # find the wrong index: check random and the largest single entries
                 some = rng.permutation(tensor.size)[:500]
                 largest = np.argsort(-np.abs(analytic).reshape(-1))[:50]
-                entries = np.union1d(some, largest)
-                labels, given, numeric = _entry_by_entry(loss, tensor, analytic, entries)
-            _raise(name, errors[name], tolerance, tensor.shape, labels, given, numeric, seed)
+                found = _entry_by_entry(loss, tensor, analytic, np.union1d(some, largest))
+            raise GradientError(
+                f"gradient of {name}: error {errors[name]:.2e} exceeds {tolerance:.0e}; "
+                f"worst at {found.worst(tensor.shape)} (seed {seed})"
+            )
     return errors
 
 
@@ -122,14 +130,36 @@ def check_network(
     loss: Callable[[np.ndarray], tuple[float, np.ndarray]],
     *,
     check_input: bool = True,
-    **options: Any,
+    tolerance: float = TOLERANCE,
+    n_directions: int = 0,
+    max_skipped: float = MAX_SKIPPED,
+    seed: int = 0,
 ) -> dict[str, float]:
-    """Check every parameter gradient of a float64 `network`, and that of x, through loss.
+    """Check the gradient of loss(logits) for every parameter of a float64 `network`, and for x.
 
-    x     (N, H, W, C) float64;  loss(logits) -> (value, dlogits)
-    Dropout masks are drawn alike in every evaluation.  `options` go to `check_gradients`; errors
-    as there.
+    x  (N, H, W, C) float64;  loss(logits) -> (value, dlogits);  check_input=False leaves out x
+    The other arguments, the result and the errors are those of `check_gradients`.
     """
+    value, tensors, gradients = network_gradients(network, x, loss, check_input)
+    return check_gradients(
+        value,
+        tensors,
+        gradients,
+        tolerance=tolerance,
+        n_directions=n_directions,
+        max_skipped=max_skipped,
+        seed=seed,
+    )
+
+
+def network_gradients(
+    network: Network,
+    x: np.ndarray,
+    loss: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    check_input: bool = True,
+) -> tuple[Callable[[], float], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The arguments of `check_gradients` for a network: a function that returns the loss, always
+    with the same dropout masks; the parameters, and a copy of x; their gradients."""
     x = np.array(x, np.float64)
     dropout_state = network.dropout_generator.bit_generator.state
 
@@ -143,16 +173,28 @@ def check_network(
     tensors = dict(network.parameters)
     if check_input:
         tensors["x"], gradients["x"] = x, dx
-    return check_gradients(lambda: loss(logits_of_x())[0], tensors, gradients, **options)
+    return lambda: loss(logits_of_x())[0], tensors, gradients
 
 
-Differences = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Flat indices, analytic values, numeric values (NaN where a kink was met)."""
+class _Differences(NamedTuple):
+    """Slopes at entries (flat indices) or along directions; numeric ones are NaN at a kink."""
+
+    entries: np.ndarray
+    analytic: np.ndarray
+    numeric: np.ndarray
+
+    def worst(self, shape: tuple[int, ...]) -> str:
+        """The entry with the largest difference, in a tensor of this shape, and both values."""
+        difference = np.abs(self.analytic - self.numeric)
+        k = int(np.nanargmax(difference)) if not np.all(np.isnan(difference)) else 0
+        index = tuple(int(i) for i in np.unravel_index(self.entries[k], shape))
+        return f"index {index}: analytic {self.analytic[k]:.12g}, numeric {self.numeric[k]:.12g}"
 
 
 def _entry_by_entry(
-    loss: Callable[[], float], tensor: np.ndarray, analytic: np.ndarray, entries: Any
-) -> Differences:
+    loss: Callable[[], float], tensor: np.ndarray, analytic: np.ndarray, entries: ArrayLike
+) -> _Differences:
+    """The differences for single entries of the tensor, given by their flat indices."""
     entries = np.asarray(entries, np.int64)
     coarse, fine, bend = np.empty((3, len(entries)))
     here = loss()
@@ -167,7 +209,8 @@ def _entry_by_entry(
         coarse[k], fine[k], bend[k] = _slopes(at, STEP, here)
         tensor[index] = before
     scale = max(np.sqrt(np.mean(fine**2)), 1e-12) if len(fine) else 1.0
-    return entries, analytic.reshape(-1)[entries], _without_kinks(coarse, fine, bend, scale)
+    slopes = _without_kinks(coarse, fine, bend, scale)
+    return _Differences(entries, analytic.reshape(-1)[entries], slopes)
 
 
 def _along_directions(
@@ -176,8 +219,8 @@ def _along_directions(
     analytic: np.ndarray,
     rng: np.random.Generator,
     n_directions: int,
-) -> Differences:
-    """Fresh directions replace those that met a kink, up to five times n_directions in all."""
+) -> _Differences:
+    """The differences for random directions that meet no kink, of at most 5 * n_directions."""
     before = tensor.copy()
     norm = np.linalg.norm(analytic)
     step = DIRECTION_STEP * max(1.0, float(np.linalg.norm(before)))
@@ -202,51 +245,27 @@ def _along_directions(
         if len(given) == n_directions:
             break
     missing = [np.nan] * (n_directions - len(given))
-    return np.arange(n_directions), np.array(given + missing), np.array(numeric + missing)
+    slopes = np.array(given + missing), np.array(numeric + missing)
+    return _Differences(np.arange(n_directions), *slopes)
 
 
 def _slopes(at: Callable[[float], float], step: float, here: float) -> tuple[float, float, float]:
-    """Central differences at the step and at half of it; and what of the change of slope does
-    not shrink with the step, less what rounding explains.  here: at(0)."""
+    """The slopes with `step` and half of it, and by how much more than rounding explains the bend
+    fails to halve.  here: at(0)."""
     half = step / 2
     ahead, behind, near_ahead, near_behind = at(step), at(-step), at(half), at(-half)
-    change = (ahead - here) / step - (here - behind) / step
-    near_change = (near_ahead - here) / half - (here - near_behind) / half
+    bend = (ahead - here) / step - (here - behind) / step
+    near_bend = (near_ahead - here) / half - (here - near_behind) / half
     rounding = 64 * np.finfo(np.float64).eps * abs(here) / step
-    bend = max(abs(2 * near_change - change) - rounding, 0.0)
-    return (ahead - behind) / (2 * step), (near_ahead - near_behind) / step, bend
+    excess = max(abs(2 * near_bend - bend) - rounding, 0.0)
+    return (ahead - behind) / (2 * step), (near_ahead - near_behind) / step, excess
 
 
-def _without_kinks(coarse: Any, fine: Any, bend: Any, scale: Any) -> np.ndarray:
-    """Richardson's value, free of the h*h term; NaN where the two steps disagree: a kink."""
-    disagreement = np.maximum(np.abs(coarse - fine), bend)
+def _without_kinks(
+    coarse: NumberOrArray, fine: NumberOrArray, excess: NumberOrArray, scale: NumberOrArray
+) -> np.ndarray:
+    """The slopes by Richardson's extrapolation, which removes the h*h term of the error; NaN at
+    kinks, where the two steps disagree."""
+    disagreement = np.maximum(np.abs(coarse - fine), excess)
     kink = ~(disagreement <= 1e-6 * np.maximum(scale, np.abs(fine)))
     return np.where(kink, np.nan, fine + (fine - coarse) / 3)
-
-
-def _check_finite(name: str, analytic: np.ndarray, seed: int) -> None:
-    wrong = np.argwhere(~np.isfinite(analytic))
-    if len(wrong):
-        index = tuple(int(i) for i in wrong[0])
-        raise GradientError(
-            f"gradient of {name} at index {index} is {analytic[index]} (seed {seed})"
-        )
-
-
-def _raise(
-    name: str,
-    error: float,
-    tolerance: float,
-    shape: tuple[int, ...],
-    entries: np.ndarray,
-    given: np.ndarray,
-    numeric: np.ndarray,
-    seed: int,
-) -> None:
-    difference = np.abs(given - numeric)
-    worst = int(np.nanargmax(difference)) if not np.all(np.isnan(difference)) else 0
-    index = tuple(int(i) for i in np.unravel_index(entries[worst], shape))
-    raise GradientError(
-        f"gradient of {name}: error {error:.2e} exceeds {tolerance:.0e}; worst at index {index}: "
-        f"analytic {given[worst]:.12g}, numeric {numeric[worst]:.12g} (seed {seed})"
-    )

@@ -1,13 +1,7 @@
-"""The console command `tinycnn`: look at a model, convert, export, explain and check it.
+"""The console command `tinycnn`: describe, convert, export, explain and check a model.
 
-    tinycnn info MODEL                      what it is: layers, shapes, parameters, classes
-    tinycnn convert IN OUT                  a TensorFlow checkpoint or a model to a model file
-    tinycnn export MODEL --to c --out DIR   a program that needs nothing of this package
-    tinycnn explain MODEL IMAGE             the backprop microscope: one image on one page
-    tinycnn gradcheck [MODEL]               every hand-derived gradient against differences
-
-One file a command.  Exit status: 0 done, 1 a check failed, 2 it cannot be done; whatever is wrong
-is one line on stderr.  `--json` prints one JSON object instead of text.
+Each command has a file; the first line of its docstring is its help.  Exit status: 0 success, 1 a
+check failed, 2 an error, which is one line on stderr.
 """
 
 from __future__ import annotations
@@ -23,31 +17,31 @@ from .console import CannotError, Parser
 
 COMMANDS = (info, convert, export, explain, gradcheck)
 
-_TOLD = (OSError, ValueError, TypeError, ImportError, ArithmeticError, RuntimeError)
-"""What the library raises for files and options that do not do: one line says so."""
+_ERRORS = (OSError, ValueError, TypeError, ImportError, ArithmeticError, RuntimeError)
+"""What the library raises for unsuitable files and options.  They are printed without traceback."""
 
 
 def build_parser() -> Parser:
     parser = Parser(
         prog="tinycnn",
-        description="Look at a model, convert, export, explain and check it.",
-        epilog="exit status: 0 done, 1 a check failed, 2 it cannot be done",
+        description="Describe, convert, export, explain and check a model.",
+        epilog="exit status: 0 success, 1 a check failed, 2 an error",
     )
     parser.add_argument("--version", action="version", version=f"tinycnn {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS:
         name = module.__name__.rsplit(".", 1)[1]
-        summary = module.__doc__.partition("\n")[0]
+        summary = (module.__doc__ or "").partition("\n")[0]
         command = commands.add_parser(name, help=summary, description=summary)
         module.add_arguments(command)
-        command.add_argument("--json", action="store_true", help="print one JSON object")
+        command.add_argument("--json", action="store_true", help="print JSON instead of text")
         command.set_defaults(run=module.run)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    if sys.stderr.isatty():  # the first use of a kernel compiles for half a minute: say so
+    if sys.stderr.isatty():  # show the log: compiling the kernels at their first use takes long
         logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         args = build_parser().parse_args(argv)
@@ -56,12 +50,12 @@ def main(argv: list[str] | None = None) -> int:
         return status
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the program that read our output has ended, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except MemoryError:
         return _fail("not enough memory")
-    except (CannotError, *_TOLD) as error:
+    except (CannotError, *_ERRORS) as error:
         return _fail(one_line(error))
 
 

@@ -1,4 +1,4 @@
-"""`python -m tinycnn.cli`: the console command without its script."""
+"""`python -m tinycnn.cli` is the same as the command `tinycnn`."""
 
 import sys
 

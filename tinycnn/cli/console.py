@@ -1,62 +1,58 @@
-"""What the commands share: the parser, checked numbers, tables, and text that is safe to print."""
+"""What the commands share: the parser, checks of options, and output as a table or as JSON."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NoReturn, TypeVar
 
-from ..ground.messages import plain
+from ..ground.messages import aligned, plain
+
+Number = TypeVar("Number", int, float)
 
 
 class CannotError(Exception):
-    """Something that the person at the keyboard can mend; the message says how."""
+    """An error that the user can correct; the message says how."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong options are told like everything else that is wrong: in one line."""
+    """Raises CannotError for wrong options, instead of printing the usage."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise CannotError(f"{message} ({self.prog} --help explains the options)")
 
 
 def positive(text: str) -> int:
-    return _whole(text, 1)
+    return number(int, text, lambda value: value >= 1, "a whole number of 1 or more")
 
 
 def not_negative(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of {least} or more")
-    return value
+    return number(int, text, lambda value: value >= 0, "a whole number of 0 or more")
 
 
 def above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
-    return value
+    return number(float, text, lambda value: 0 < value < float("inf"), "a number above 0")
 
 
-def print_json(values: Any) -> None:
-    """One JSON object; NaN and infinities, which JSON does not have, become null."""
+def number(kind: type[Number], text: str, fits: Callable[[Number], bool], expected: str) -> Number:
+    """kind(text), checked, for an argument of a command."""
+    with contextlib.suppress(ValueError):
+        value = kind(text)
+        if fits(value):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
+
+
+def print_json(values: object) -> None:
+    """Print one JSON object.  NaN and infinities become null, because JSON does not have them."""
     print(json.dumps(_finite(values), indent=2))
 
 
-def _finite(values: Any) -> Any:
+def _finite(values: object) -> object:
     if isinstance(values, dict):
         return {str(key): _finite(value) for key, value in values.items()}
     if isinstance(values, (list, tuple)):
@@ -66,21 +62,17 @@ def _finite(values: Any) -> Any:
     return values
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> None:
-    """Columns as wide as their cells; the first `left` of them begin, the others end together."""
-    cells = [[plain(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
-    for row in cells:
-        shown = [
-            cell.ljust(width) if k < left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths))
-        ]
-        print("  ".join(shown).rstrip())
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """Print a table.  The first `left` columns are left-aligned, the others right-aligned."""
+    print(aligned([[plain(cell) for cell in row] for row in (header, *rows)], left))
 
 
 def check_out(path: str, *, not_the_same_as: str | None = None) -> Path:
-    """`path` to write a file to.  Raises CannotError where its folder is missing or it is a
-    folder itself, before any work is done; and where it is the input."""
+    """Check, before any work is done, that a file can be written to `path`.
+
+    Raises CannotError if it is a folder or the input file itself, or if its folder is missing or
+    may not be written to.
+    """
     out = Path(path)
     if out.is_dir():
         raise CannotError(f"{path}: is a folder; expected the name of a file")

@@ -1,6 +1,6 @@
-"""a TensorFlow checkpoint or a model file to a model file of float32 or float16 weights
+"""make a model file with float32 or float16 weights from a TensorFlow checkpoint or a model file
 
-Prints what the conversion changed: sizes, logits, top-1, and the accuracy where --data is given.
+Prints what the conversion changed: file size, logits, top-1 classes and, with --data, accuracy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..formats import safetensors
 from ..ground.messages import in_short, plain
-from ..metrics import accuracy
+from ..metrics import accuracy, check_classes
 from ..network import Network
 from ..testing import logit_error
 from .console import CannotError, check_out, print_json
@@ -33,14 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=("float32", "float16"),
         default="float32",
-        help="of the weights in OUT; float16 halves the file, arithmetic stays in float32 "
-        "(default: %(default)s)",
+        help="dtype of the weights in OUT; float16 halves the file, computations are in float32 "
+        "with either (default: %(default)s)",
     )
     parser.add_argument(
         "--data",
         metavar="FILE.npz",
-        help="arrays `images` (N, H, W) uint8 and `labels` (N,), class numbers: the accuracy "
-        f"before and after is printed (default: {N_RANDOM_IMAGES} random images, no accuracy)",
+        help="arrays `images` (N, H, W) uint8 and `labels` (N,), class numbers: both models are "
+        f"compared on them (default: {N_RANDOM_IMAGES} random images, without accuracy)",
     )
 
 
@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     out = check_out(args.out, not_the_same_as=args.model)
     if out.suffix != ".safetensors":
         raise CannotError(
-            f"{args.out}: expected a name that ends in .safetensors (tinycnn export writes others)"
+            f"{args.out}: expected a name that ends in .safetensors (for other kinds of files use "
+            "tinycnn export)"
         )
     model = open_model(args.model, args.variant)
     network = model.network
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 def compare(
     before: Network, after: Network, images: np.ndarray, labels: np.ndarray | None
 ) -> dict[str, Any]:
-    """How much two networks differ on images: logits, top-1, and accuracy where labels are."""
+    """How much two networks differ on images: logits, top-1 classes and, with labels, accuracy."""
     logits = [network.predict_logits(images) for network in (before, after)]
     found: dict[str, Any] = {
         "n_images": len(images),
@@ -87,7 +88,7 @@ def compare(
 
 
 def read_data(path: str, network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """images and labels of an .npz file, checked against the network."""
+    """The arrays images and labels of an .npz file, checked to be what the network takes."""
     if not Path(path).is_file():
         raise CannotError(f"{path}: no such file")
     try:
@@ -99,33 +100,25 @@ def read_data(path: str, network: Network) -> tuple[np.ndarray, np.ndarray]:
             images, labels = (_array(archive, f"{name}.npy") for name in ("images", "labels"))
     except CannotError:
         raise
-    except Exception as error:  # damage shows up as a dozen kinds of exception
+    except Exception as error:  # damaged files raise many kinds of exception
         raise CannotError(
             f"{path}: not an .npz file of plain arrays, or damaged: {in_short(error)}"
         ) from None
     H, W, C = network.input_spec.shape
-    fits = images.shape[1:] in ((H, W, C), *([(H, W)] if C == 1 else []))
+    fits = images.shape[1:] == (H, W, C) or (C == 1 and images.shape[1:] == (H, W))
     if images.dtype != np.uint8 or not fits or not len(images):
         raise CannotError(
             f"{path}: images is {images.dtype} {images.shape}; expected uint8 (N, {H}, {W}) for "
             "this model"
         )
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        raise CannotError(
-            f"{path}: labels is {labels.dtype} {labels.shape}; expected ({len(images)},) whole "
-            "numbers"
-        )
-    K = len(network.classes)
-    wrong = np.flatnonzero((labels < 0) | (labels >= K))
-    if len(wrong):
-        raise CannotError(
-            f"{path}: labels[{wrong[0]}] is {labels[wrong[0]]}; expected 0 to {K - 1}"
-        )
-    return images, labels
+    try:
+        return images, check_classes("labels", labels, len(images), len(network.classes))
+    except (TypeError, ValueError) as error:
+        raise CannotError(f"{path}: {error}") from None
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array, once its header asks for just the bytes that are there."""
+    """One array.  Its size is compared with its header before memory is allocated for it."""
     with archive.open(name) as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError(f"{name} has another format version than 1.0")
@@ -148,7 +141,7 @@ def _print(found: dict[str, Any], data: str | None) -> None:
     print(f"  bytes: {sizes}{found['bytes_out']:,}")
     where = f"images of {data}" if data else "random images"
     print(plain(f"  on {found['n_images']:,} {where}"))
-    print(f"  logits: differ by {found['logit_error']:.1e} of the largest")
+    print(f"  logits: differ by {found['logit_error']:.1e} of the largest logit")
     print(f"  top-1:  the same for {found['top1_agreement']:.2%}")
     if "accuracy_in" in found:
         print(f"  accuracy: {found['accuracy_in']:.2%} -> {found['accuracy_out']:.2%}")

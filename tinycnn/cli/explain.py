@@ -1,6 +1,6 @@
-"""the backprop microscope: one image, every value and gradient, on one page
+"""the backprop microscope: show every value and gradient for one image, on one page
 
-The sampled gradients on the page are checked: the exit status is 1 where one is wrong.
+Some entries of each gradient are checked numerically.  Exit status 1 if one is wrong.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label",
         metavar="NAME",
-        help="the class that the loss is measured against (default: the one that is predicted)",
+        help="the true class, for the loss (default: the predicted class)",
     )
     parser.add_argument(
         "--entries",
         metavar="N",
         type=positive,
         default=6,
-        help="sampled in each tensor for the numeric gradient (default: %(default)s)",
+        help="random entries of each tensor whose gradient is checked (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", metavar="N", type=not_negative, default=0, help="of the sampling (default: 0)"
+        "--seed", metavar="N", type=not_negative, default=0, help="of these entries (default: 0)"
     )
 
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         print(plain(f"  loss for {summary['label']}: {summary['loss']:.6g}"))
         print(
             f"  sampled gradients: {summary['n_agreeing']} of {len(explanation.probes)} agree, "
-            f"{summary['n_kinks']} met a kink, {summary['n_drowned']} drown in rounding, "
+            f"{summary['n_kinks']} met a kink, {summary['n_drowned']} are lost in rounding, "
             f"{summary['n_disagreeing']} disagree"
         )
         print(plain(f"  page: {out} ({out.stat().st_size:,} bytes)"))

@@ -1,7 +1,7 @@
-"""a program from a model: ONNX, one Python file, or C99; each is checked as it is written
+"""write a model as a program: ONNX, one Python file, or C99
 
-The program's logits are compared with the network's before it is written; exit status 1, and no
-file, where they disagree.
+Before it is written, its logits are compared with the network's.  If they differ, no file is
+written and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="PATH",
         required=True,
-        help="the file to write, which ends in .onnx, .py or .c, or a folder (made if it ends in "
-        f"/) for {FILE_STEM}.onnx, .py or .c; a C program's header is written beside it",
+        help="the file to write, ending in .onnx, .py or .c; or a folder for "
+        f"{FILE_STEM}.onnx, .py or .c, which is created if PATH ends in /. The header of a C "
+        "program is written beside it",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     out = program_path(args.out, ENDINGS[args.to], args.model)
     network = open_model(args.model, args.variant).network
-    logging.getLogger("tinycnn").setLevel(logging.ERROR)  # a missing compiler is said below
+    logging.getLogger("tinycnn").setLevel(logging.ERROR)  # a missing compiler is reported below
     try:
         out.parent.mkdir(exist_ok=True)
         paths, notes = write(network, args.to, out)
@@ -52,15 +53,15 @@ def run(args: argparse.Namespace) -> int:
     for path, n_bytes in files.items():
         print(plain(f"{path}: {n_bytes:,} bytes"))
     if notes["checked"]:
-        print("its logits are the network's")
+        print("checked: its logits are the network's")
     else:
         print("not checked: there is no C compiler here ($CC, cc, gcc, clang)")
     return 0
 
 
 def program_path(text: str, ending: str, model: str) -> Path:
-    """The file that --out names, itself or by its folder.  Raises CannotError as check_out, and for
-    a file with another ending."""
+    """The file to write for --out, which may be a folder.  Raises CannotError as `check_out` does,
+    and for a file with another ending."""
     folder = Path(text)
     if folder.is_dir():
         return check_out(str(folder / (FILE_STEM + ending)), not_the_same_as=model)
@@ -72,8 +73,8 @@ def program_path(text: str, ending: str, model: str) -> Path:
 
 
 def write(network: Network, to: str, out: Path) -> tuple[tuple[Path, ...], dict[str, Any]]:
-    """(files written, what there is to say of them).  Raises ExportError where the program
-    disagrees with the network, ImportError without the extra that it needs."""
+    """Write the program; returns the files, and facts about them for the JSON output.  Raises
+    ExportError if its logits differ from the network's, ImportError if a package is missing."""
     if to == "c":
         from ..export import c_file
 

@@ -1,15 +1,16 @@
-"""every gradient of a network against central differences of its loss, in float64
+"""check every gradient of a network against central differences of its loss, in float64
 
-Kernels and reference are both checked, along random directions in each tensor.  Exit status 1
-where an error is above the bound.
+Checks the kernels and the reference, along random directions in each tensor.  Exit status 1 if an
+error is above the bound.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
@@ -18,24 +19,24 @@ from ..explain.trace import in_float64
 from ..ground.messages import plain
 from ..losses import CrossEntropy
 from ..network import Network
-from ..testing import TOLERANCE, GradientError, check_gradients
+from ..testing import TOLERANCE, GradientError, check_gradients, network_gradients
 from .console import CannotError, above_zero, not_negative, positive, print_json, print_table
 from .model_argument import add_model_argument, open_model
 
 BACKENDS = {"numba": "kernels", "numpy": "reference"}
 
 RAW_TOLERANCE = 1e-6
-"""For networks that take raw pixels: beside 255 a step of a bias moves the loss by 1e-7 of its
-value, and rounding is that much larger a part of the difference."""
+"""For networks on raw pixels.  Beside pixels up to 255, a small step of a bias changes the loss by
+only 1e-7 of its value, so rounding is a larger part of the difference."""
 
 N_TRIES = 8
-"""Batches of images that are tried where all differences of one tensor meet kinks."""
+"""If all differences for a tensor meet kinks, so many batches of images are tried."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One tensor on one backend.  error: NaN where nothing could be measured; message: what is
-    wrong, or None."""
+    """The result for one tensor on one backend.  error: NaN if it could not be measured; message:
+    what is wrong, or None."""
 
     tensor: str
     shape: tuple[int, ...]
@@ -46,16 +47,16 @@ class Check:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model_argument(parser, nargs="?", default="microexpnet")
+    add_model_argument(parser, default="microexpnet")
     parser.add_argument(
-        "--images", metavar="N", type=positive, default=2, help="random images (default: 2)"
+        "--images", metavar="N", type=positive, default=2, help="number of images (default: 2)"
     )
     parser.add_argument(
         "--directions",
         metavar="N",
         type=positive,
         default=3,
-        help="in each tensor along which the loss is moved (default: 3)",
+        help="number of random directions in which each tensor is moved (default: 3)",
     )
     parser.add_argument(
         "--tolerance",
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 def check_all(
     network: Network, backend: str, args: argparse.Namespace, bound: float, progress: tqdm
 ) -> list[Check]:
-    """A Check of every parameter and of the input x."""
+    """Check every parameter, and the input x."""
     double = in_float64(network, backend)
     checks: dict[str, Check] = {}
     names = [*double.parameters, "x"]
@@ -107,63 +108,43 @@ def check_all(
         waiting = [name for name in names if name not in checks or np.isnan(checks[name].error)]
         if not waiting:
             break
-        problem = Problem(double, args.images, [args.seed, attempt])
+        rng = np.random.default_rng([args.seed, attempt])
+        shape = (args.images, *double.input_spec.shape)
+        x = double.scale(rng.integers(0, 256, shape, dtype=np.uint8))
+        labels = rng.integers(0, len(double.classes), args.images)
+        loss, tensors, gradients = network_gradients(
+            double, x, lambda logits: CrossEntropy()(logits, labels, backend=backend)
+        )
+        if not np.isfinite(loss()):
+            raise CannotError("the network's loss is not finite: its weights are damaged")
         for name in waiting:
+            tensor, gradient = {name: tensors[name]}, {name: gradients[name]}
+            options = {"n_directions": args.directions, "seed": args.seed}
+            check = partial(check_gradients, loss, tensor, gradient, **options)
             first_wrong = not any(c.message and not np.isnan(c.error) for c in checks.values())
-            checks[name] = problem.check(name, bound, args.directions, args.seed, first_wrong)
-            progress.update(not np.isnan(checks[name].error))
+            error, message = _error_and_message(name, bound, check, first_wrong)
+            checks[name] = Check(name, tensors[name].shape, backend, error, bound, message)
+            progress.update(not np.isnan(error))
     return [checks[name] for name in names]
 
 
-class Problem:
-    """Random images and labels, the loss of them, and its analytic gradients."""
-
-    def __init__(self, network: Network, n_images: int, seed: list[int]) -> None:
-        rng = np.random.default_rng(seed)
-        shape = (n_images, *network.input_spec.shape)
-        self.network = network
-        self.x = network.scale(rng.integers(0, 256, shape, dtype=np.uint8))
-        self.labels = rng.integers(0, len(network.classes), n_images)
-        self.dropout_state = network.dropout_generator.bit_generator.state
-        loss, dlogits = self._forward()
-        if not np.isfinite(loss):
-            raise CannotError("the network's loss is not finite: its weights are damaged")
-        dx = network.backward(dlogits, input_gradient=True)
-        self.gradients = {"x": dx, **{name: g.copy() for name, g in network.gradients.items()}}
-        self.tensors = {"x": self.x, **network.parameters}
-
-    def _forward(self) -> tuple[float, np.ndarray]:
-        """Loss and dlogits; dropout masks are drawn alike each time."""
-        self.network.dropout_generator.bit_generator.state = self.dropout_state
-        logits = self.network.forward(self.x, training=True)
-        return CrossEntropy()(logits, self.labels, backend=self.network.backend)
-
-    def check(
-        self, name: str, bound: float, n_directions: int, seed: int, find_entry: bool
-    ) -> Check:
-        """find_entry: look for the worst entry where the error is too large; it takes long."""
-
-        def error_within(tolerance: float) -> float:
-            tensors, gradients = {name: self.tensors[name]}, {name: self.gradients[name]}
-            options: dict[str, Any] = dict(n_directions=n_directions, seed=seed)
-            return check_gradients(
-                lambda: self._forward()[0], tensors, gradients, tolerance=tolerance, **options
-            )[name]
-
-        shape, backend = self.tensors[name].shape, self.network.backend
-        try:
-            error = error_within(np.inf)
-        except GradientError as problem:  # kinks everywhere, or a gradient that is no number
-            return Check(name, shape, backend, np.nan, bound, str(problem))
-        message = None
-        if error > bound:
-            message = f"gradient of {name}: error {error:.2e} exceeds {bound:.0e}"
-            try:
-                if find_entry:
-                    error_within(bound)
-            except GradientError as problem:
-                message = str(problem)
-        return Check(name, shape, backend, error, bound, message)
+def _error_and_message(
+    name: str, bound: float, check: Callable[..., dict[str, float]], find_entry: bool
+) -> tuple[float, str | None]:
+    """The error, and what is wrong.  find_entry: if it is above the bound, name the worst entry,
+    which takes long."""
+    try:
+        error = check(tolerance=np.inf)[name]
+    except GradientError as problem:  # too many kinks, or a gradient that is not finite
+        return np.nan, str(problem)
+    if error <= bound:
+        return error, None
+    try:
+        if find_entry:
+            check(tolerance=bound)
+    except GradientError as problem:
+        return error, str(problem)
+    return error, f"gradient of {name}: error {error:.2e} exceeds {bound:.0e}"
 
 
 def _print(model: str, checks: list[Check], bound: float) -> None:

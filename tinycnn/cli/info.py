@@ -1,12 +1,13 @@
-"""what a model is: layers, shapes, parameters, multiply-adds, classes, how it was trained
+"""describe a model: layers, shapes, parameters, multiply-adds, classes, how it was trained
 
-Of a TensorFlow checkpoint with other tensors than the paper's it lists those.
+For a TensorFlow checkpoint that is not one of the paper's networks, lists its tensors.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         tensors = tf_checkpoint.list_tensors(prefix)
         published = set(tf_checkpoint.PUBLISHED_NAMES.values())
         if not published <= {tensor.name for tensor in tensors}:
-            return _list(args, tensors)
+            return _print_tensors(args, tensors)
     described = describe(open_model(args.model, args.variant))
     if args.json:
         print_json(described)
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(model: OpenedModel) -> dict[str, Any]:
-    """What `info` says, as JSON-able values."""
+    """The description of a model, as values that JSON can hold."""
     network = model.network
     layers = [
         {
@@ -65,7 +66,7 @@ def describe(model: OpenedModel) -> dict[str, Any]:
 
 
 def costs(step: Step) -> tuple[int, int]:
-    """(parameters, multiply-adds an image) of a plan's step; borders count as if they were full."""
+    """(parameters, multiply-adds for an image) of a step; products with padding count too."""
     shapes = step.layer.parameter_shapes(step.input_shape)
     n_parameters = sum(int(np.prod(shape)) for shape in shapes.values())
     n_positions = int(np.prod(step.output_shape[:-1]))
@@ -80,9 +81,9 @@ def _print(described: dict[str, Any]) -> None:
         print(plain(f"  {path}: {n_bytes:,} bytes"))
     print(
         f"  {described['n_parameters']:,} parameters, {described['n_multiply_adds']:,} "
-        "multiply-adds an image"
+        "multiply-adds per image"
     )
-    framing = spec["framing"] or "not said"
+    framing = spec["framing"] or "unknown"
     print(plain(f"  input: {size} uint8, scaling {spec['scaling']}, framing {framing}"))
     print(plain(f"  classes: {', '.join(spec['classes'])}"))
     print(f"  calibration temperature: {described['calibration_temperature']:g}\n")
@@ -96,7 +97,7 @@ def _print(described: dict[str, Any]) -> None:
         )
         for layer in described["layers"]
     ]
-    print_table(("layer", "what", "output", "parameters", "multiply-adds"), rows, left=2)
+    print_table(("layer", "kind", "output", "parameters", "multiply-adds"), rows, left=2)
     if described["training"]:
         print("\ntraining")
         for name, value in described["training"].items():
@@ -105,17 +106,17 @@ def _print(described: dict[str, Any]) -> None:
 
 
 def words(layer: dict[str, Any]) -> str:
-    """A layer's config in words: "Conv2D filters 16, kernel_size 8, stride 2, padding same"."""
+    """A layer's config as text: "Conv2D filters 16, kernel_size 8, stride 2, padding same"."""
     hidden = ("name", "kind", "input_shape", "output_shape", "n_parameters", "n_multiply_adds")
     options = ", ".join(f"{key} {value}" for key, value in layer.items() if key not in hidden)
     return f"{layer['kind']} {options}".rstrip()
 
 
-def _list(args: argparse.Namespace, tensors: list) -> int:
-    """The tensors of a checkpoint that holds no network of the paper."""
+def _print_tensors(args: argparse.Namespace, tensors: Sequence[tf_checkpoint.TensorInfo]) -> int:
+    """Print the tensors of a checkpoint that is not one of the paper's networks."""
     if args.json:
-        rows = [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in tensors]
-        print_json({"model": args.model, "kind": "TensorFlow checkpoint", "tensors": rows})
+        entries = [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in tensors]
+        print_json({"model": args.model, "kind": "TensorFlow checkpoint", "tensors": entries})
         return 0
     print(plain(f"{args.model}: TensorFlow checkpoint, not one of the paper's networks; it holds"))
     rows = [(t.name, t.dtype, "x".join(map(str, t.shape)) or "scalar") for t in tensors]

@@ -1,4 +1,4 @@
-"""What MODEL means on the command line: a model file, a TensorFlow checkpoint, or a name."""
+"""Reads the argument MODEL of a command: a model file, a TensorFlow checkpoint, or a name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .console import CannotError
 HELP = (
     "a .safetensors file; a TensorFlow checkpoint (its .index file, or its name without ending); "
     f"'pretrained' or {', '.join(map(repr, PRETRAINED))}, the weights that come with this package; "
-    "'microexpnet' or one of its siblings such as 'microexpnet-p1-S', with new weights"
+    "'microexpnet', or another network of its paper such as 'microexpnet-p1-S', with random weights"
 )
 
 _ARCHITECTURE = re.compile(rf"microexpnet(?:-({'|'.join(VARIANTS)})-({'|'.join(SIZES)}))?")
@@ -25,10 +25,10 @@ _CHECKPOINT_FILE = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
 
 @dataclass(frozen=True, eq=False)
 class OpenedModel:
-    """A network and where it comes from.
+    """A network and its origin.
 
-    kind     in words: "safetensors", "TensorFlow checkpoint", "pretrained on ...", "new weights"
-    paths    its files, none for a network with new weights
+    kind     "safetensors", "TensorFlow checkpoint", "pretrained on ...", "new weights" (random)
+    paths    its files; none for new weights
     dtype    of the weights in the file; the network itself has float32 or float64
     """
 
@@ -39,32 +39,35 @@ class OpenedModel:
     dtype: str
 
 
-def add_model_argument(parser: argparse.ArgumentParser, name: str = "MODEL", **options) -> None:
-    parser.add_argument("model", metavar=name, help=HELP, **options)
+def add_model_argument(
+    parser: argparse.ArgumentParser, name: str = "MODEL", default: str | None = None
+) -> None:
+    nargs = None if default is None else "?"
+    parser.add_argument("model", metavar=name, help=HELP, nargs=nargs, default=default)
     parser.add_argument(
         "--variant",
         choices=tuple(VARIANTS),
         default="p12",
-        help="of a TensorFlow checkpoint: its shapes do not tell v from p1 nor p12 from p2 "
-        "(default: %(default)s)",
+        help="the variant of the network in a TensorFlow checkpoint, which does not say it: v and "
+        "p1 have the same shapes, and so have p2 and p12 (default: %(default)s)",
     )
 
 
 def open_model(name: str, variant: str = "p12") -> OpenedModel:
-    """The model that `name` means.
+    """The model that `name` stands for; see HELP.
 
     Raises CannotError, FileNotFoundError, or ValueError for a damaged file.
     """
     architecture = _ARCHITECTURE.fullmatch(name)
     if architecture:
-        which = [part for part in architecture.groups() if part]
-        return OpenedModel(name, "new weights", microexpnet(*which), (), "float32")
+        network = microexpnet(architecture[1] or "p12", architecture[2] or "XXS")
+        return OpenedModel(name, "new weights", network, (), "float32")
     if name == "pretrained" or name in PRETRAINED:
-        which = PRETRAINED[0] if name == "pretrained" else name
-        network = load_pretrained(which)
-        path = Path(pretrained.__file__).parent / "weights" / f"{which}.safetensors"
-        paths = (path,) if path.is_file() else ()  # none in a zipped installation
-        return OpenedModel(name, f"pretrained on {which}", network, paths, str(network.dtype))
+        data = PRETRAINED[0] if name == "pretrained" else name
+        network = load_pretrained(data)
+        path = Path(pretrained.__file__).parent / "weights" / f"{data}.safetensors"
+        paths = (path,) if path.is_file() else ()  # not a file in a zipped installation
+        return OpenedModel(name, f"pretrained on {data}", network, paths, str(network.dtype))
     prefix = checkpoint_prefix(name)
     if prefix is not None:
         network = tf_checkpoint.load_network(prefix, variant=variant)
@@ -83,12 +86,12 @@ def open_model(name: str, variant: str = "p12") -> OpenedModel:
         )
     tensors, metadata = safetensors.read(path)
     network = safetensors.network_from(path, tensors, metadata)
-    own = {str(tensors[parameter].dtype) for parameter in network.parameters}
-    return OpenedModel(name, "safetensors", network, (path,), " and ".join(sorted(own)))
+    dtypes = {str(tensors[parameter].dtype) for parameter in network.parameters}
+    return OpenedModel(name, "safetensors", network, (path,), " and ".join(sorted(dtypes)))
 
 
 def checkpoint_prefix(name: str) -> str | None:
-    """What the files of the TensorFlow checkpoint `name` have in common; None for anything else."""
+    """What all files of the TensorFlow checkpoint `name` begin with; None for anything else."""
     part = _CHECKPOINT_FILE.fullmatch(name)
     if part:
         return part[1]
@@ -96,7 +99,7 @@ def checkpoint_prefix(name: str) -> str | None:
 
 
 def checkpoint_paths(prefix: str) -> tuple[Path, ...]:
-    """The checkpoint's files that are read: the index and its data."""
+    """The files of the checkpoint that are read: the index and the data files."""
     path = Path(prefix)
     data = sorted(p for p in path.parent.iterdir() if p.name.startswith(f"{path.name}.data-"))
     return (Path(f"{prefix}.index"), *data)

@@ -1,4 +1,4 @@
-"""What both packages stand on: it knows neither networks nor faces.
+"""Code that tinycnn and ferdata share.  It knows neither networks nor faces.
 
-The one room of tinycnn that ferdata may import.
+ferdata may import no other part of tinycnn.
 """

@@ -1,4 +1,4 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Atomic writing: a file has its complete new content, or is as it was before."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 try:
     import fcntl
-except ImportError:  # Windows: what a killed writer leaves stays
-    fcntl = None  # type: ignore[assignment]
+except ImportError:  # Windows: there the part files of killed writers are not removed
+    fcntl = None  # type: ignore[assignment]  # mypy has no type for "a module or None"
 
 
 def write_atomically(
@@ -21,11 +21,11 @@ def write_atomically(
 ) -> None:
     """Write bytes, text (as UTF-8), or what content(file) writes, to `path`.
 
-    It goes to a new file in the same folder, `.<name>.<8 hex digits>.part`, which takes the name
-    once it is on disk: a reader, a crash, a power cut, a full disk or Ctrl-C never leaves half a
-    file, and what was at `path` stays until then.  A writer that is killed leaves its part; the
-    next one to the same path removes it.  Raises OSError, naming `path`, where it cannot be
-    written, and what `content` raises.
+    The content goes to a part file in the same folder, `.<name>.<8 hex digits>.part`.  Once that
+    is on disk, it is renamed to `path`.  So nobody ever finds half a file there, not even after a
+    crash, a power cut, a full disk or Ctrl-C.  A writer that is killed leaves its part file; the
+    next writer to the same path removes it.
+    Raises OSError with `path` if it cannot be written, and whatever content(file) raises.
     """
     path = Path(path)
     try:
@@ -33,13 +33,13 @@ def write_atomically(
     except OSError as error:
         if error.errno is None:
             raise
-        what = f"{error.strerror} (nothing was changed: mend that, or choose another folder)"
+        what = f"{error.strerror} (nothing was changed: solve that, or choose another folder)"
         raise OSError(error.errno, what, os.fspath(path)) from error
     _sync_folder(path.parent)
 
 
 def _write(path: Path, content: bytes | str | Callable[[BinaryIO], object]) -> None:
-    _remove_parts_of_the_dead(path)
+    _remove_abandoned_parts(path)
     part, file = _new_part(path)
     try:
         with file:
@@ -49,21 +49,21 @@ def _write(path: Path, content: bytes | str | Callable[[BinaryIO], object]) -> N
                 file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-            if fcntl is not None:  # still locked: nobody takes the part for one of the dead
+            if fcntl is not None:  # before the lock ends: nobody takes the part for abandoned
                 os.replace(part, path)
-        if fcntl is None:  # Windows renames no open file
+        if fcntl is None:  # Windows cannot rename an open file
             os.replace(part, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):  # Ctrl-C may come just after the renaming
+        with contextlib.suppress(FileNotFoundError):  # Ctrl-C just after the renaming
             os.unlink(part)
         raise
 
 
 def _new_part(path: Path) -> tuple[Path, BinaryIO]:
-    """A new file beside `path`, open, and locked for as long as its writer lives.
+    """A new part file beside `path`, open, and locked until it is closed or its writer dies.
 
-    It is made with the permissions of any new file, so nobody needs to ask for the umask, which
-    would set it for a moment for all threads.
+    open() gives it the usual permissions of a new file.  (tempfile would not; and the umask cannot
+    be read without setting it, for all threads, for a moment.)
     """
     while True:
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -72,17 +72,17 @@ def _new_part(path: Path) -> tuple[Path, BinaryIO]:
         except FileExistsError:
             continue
         if fcntl is not None:
-            with contextlib.suppress(OSError):  # a disk that knows no locks
+            with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(file, fcntl.LOCK_EX)
             if not os.fstat(file.fileno()).st_nlink:
-                file.close()  # another writer locked it first, and removed it as one of the dead's
+                file.close()  # before this lock, another writer removed the file as abandoned
                 continue
         return part, file
 
 
-def _remove_parts_of_the_dead(path: Path) -> None:
-    """Unlink the parts of `path` that nobody holds locked.  Where that cannot be done they stay:
-    they are in nobody's way."""
+def _remove_abandoned_parts(path: Path) -> None:
+    """Remove the part files of `path` that no writer has locked.  Those that cannot be removed
+    stay; they do no harm."""
     if fcntl is None:
         return
     is_part = re.compile(re.escape(f".{path.name}.") + r"[0-9a-f]{8}\.part").fullmatch
@@ -98,8 +98,8 @@ def _remove_parts_of_the_dead(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the new name on disk, so that a power cut does not undo it; best effort: the content is
-    whole under either name, and some systems open no folders."""
+    """Write the folder to disk, so that a power cut does not undo the renaming.  Errors are
+    ignored: some systems cannot open folders, and the content is complete under either name."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

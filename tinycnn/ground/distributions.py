@@ -1,16 +1,17 @@
-"""What counts as a distribution over classes: decided here for losses and data sets alike."""
+"""The check for distributions over classes, shared by losses and data sets."""
 
 from __future__ import annotations
 
 import numpy as np
 
 ROW_SUM_TOLERANCE = 1e-3
-"""How far the sum of a row may be from 1 (annotators' votes are often rounded)."""
+"""The sum of a row may differ from 1 by this much, as annotators' votes are often rounded."""
 
 
 def first_wrong_row(rows: np.ndarray) -> tuple[int, float] | None:
-    """Number and sum of the first of the rows (N, K), floating, that is no distribution: an entry
-    below 0, NaN or infinite, or a sum that is not 1 within ROW_SUM_TOLERANCE.  None: all are."""
+    """The number and the sum of the first of the rows (N, K), floating, that is not a distribution:
+    an entry is negative, NaN or infinite, or the sum differs from 1 by more than ROW_SUM_TOLERANCE.
+    None if all rows are distributions."""
     with np.errstate(invalid="ignore", over="ignore"):
         sums = rows.sum(axis=1, dtype=np.float64)
     # Written so that NaN fails; inf fails because it is not within the tolerance of 1.

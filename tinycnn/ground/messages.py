@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 MOST_CHARACTERS = 200
-"""Of what a library says of a file: it may quote the file at any length."""
+"""Longer messages of libraries are cut: they may quote a file at any length."""
 
 
-def plain(text: Any) -> str:
-    """Text for a terminal: what cannot be printed, such as the codes that steer it, becomes
-    U+FFFD.  (Names of classes and tensors come from files.)"""
+def plain(text: object) -> str:
+    """`text` made safe for a terminal: each character that cannot be printed, such as the start of
+    a control sequence, becomes U+FFFD.  (Names of classes and tensors come from files.)"""
     return "".join(c if c.isprintable() else "\ufffd" for c in str(text))
+
+
+def aligned(rows: Sequence[Sequence[str]], n_left: int) -> str:
+    """A table as text.  The first n_left columns are left-aligned, the others right-aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if k < n_left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    )
 
 
 def one_line(error: BaseException) -> str:
@@ -23,6 +35,6 @@ def one_line(error: BaseException) -> str:
 
 
 def in_short(error: BaseException) -> str:
-    """What a library says is wrong with a file, on one line and cut to MOST_CHARACTERS."""
+    """A library's error message about a file, on one line and cut to MOST_CHARACTERS."""
     text = one_line(error)
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."

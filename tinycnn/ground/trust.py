@@ -1,4 +1,4 @@
-"""Whether compiled code that lies in a folder may be run: Numba keeps it as pickle."""
+"""Whether a folder of compiled code is safe: Numba stores it as pickle, which can run anything."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def why_not_trusted(folder: Path) -> str:
-    """Why code that lies in `folder` must not be run, or "": it belongs to somebody else than this
-    user or root, or others may write there.  A folder that is not there yet is no danger."""
-    if not hasattr(os, "geteuid"):  # Windows: the user's own folders are closed by themselves
+    """The reason not to run code from `folder`: another user (except root) owns it, or others may
+    write to it.  "" if it is safe or does not exist yet."""
+    if not hasattr(os, "geteuid"):  # Windows: a user's folders are closed to others by default
         return ""
     try:
         found = os.stat(folder)
@@ -17,4 +17,4 @@ def why_not_trusted(folder: Path) -> str:
         return ""
     if found.st_uid not in (0, os.geteuid()):
         return "it belongs to another user"
-    return "others may write there: chmod go-w makes it safe" if found.st_mode & 0o022 else ""
+    return "others may write to it: chmod go-w makes it safe" if found.st_mode & 0o022 else ""

@@ -1,18 +1,19 @@
-"""MicroExpNet and its fifteen siblings (Cugu, Sener, Akbas: arXiv 1711.07011, section 3).
+"""MicroExpNet and the fifteen other networks of its paper (Cugu, Sener, Akbas: arXiv 1711.07011).
 
 84x84x1 -> conv 8x8x16 -> ReLU [-> pool] -> conv 4x4x32 stride 2 -> ReLU [-> pool] -> flatten
         -> dense -> ReLU -> [dropout] -> dense n_classes                         all padding "same"
 
-A variant says which convolutions are followed by a 2x2 max-pooling (the first convolution has
-stride 2 before a pooling or in p12, else 4), a size how many units the first dense layer has.
+The variant says which convolutions are followed by a 2x2 max-pooling.  The first convolution has
+stride 2 if a pooling follows it, else 4.  The size says how many units the first dense layer has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..input_spec import InputSpec
 from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
@@ -23,7 +24,7 @@ CLASSES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness"
 
 
 class Variant(NamedTuple):
-    """conv1_stride, the pools, and which column of dense units belongs to it."""
+    """dense_units: of the first dense layer, for each of SIZES."""
 
     conv1_stride: int
     pool1: bool
@@ -52,27 +53,28 @@ def microexpnet(
     bias_std: float = 0.5,
     framing: str | None = None,
     backend: str = "auto",
-    dtype: Any = np.float32,
+    dtype: DTypeLike = np.float32,
     n_threads: int | None = None,
     seed: int = 0,
 ) -> Network:
-    """A new network of the paper's table; p12-XXS is MicroExpNet, 65,000 parameters.
+    """A new network of the paper's table; p12-XXS is MicroExpNet, with 65,000 parameters.
 
-    size      of the table, or any number of units of the first dense layer
-    classes   names of the classes; by default CLASSES where n_classes is 8, else "0", "1", ...
-    scaling   of the pixels, see `InputSpec`: "raw" is the paper's
-    dropout   rate behind the first dense layer; 0 leaves the layer out
-    bias_std  biases are drawn from N(0, bias_std); the paper's 0.5 suits raw pixels, 0 the others
-    The rest as in `Network`.  Weights are Xavier uniform.
+    size      one of SIZES, or the number of units of the first dense layer
+    classes   names of the classes; by default CLASSES if n_classes is 8, else "0", "1", ...
+    scaling   of the pixels, see `InputSpec`; the paper uses "raw"
+    dropout   dropout rate after the first dense layer; 0 means no dropout layer
+    bias_std  deviation of the initial biases; the paper's 0.5 suits raw pixels, 0 other scalings
+    framing   see `InputSpec`
+    The rest as in `Network`.  Initial weights are Xavier uniform.
     Raises ValueError for an unknown variant or size, and as `Network` does.
     """
     check_variant_and_size(variant, size)
     chosen = VARIANTS[variant]
     units = size if isinstance(size, int) else chosen.dense_units[SIZES.index(size)]
     layers: list[Layer] = [Conv2D(16, 8, stride=chosen.conv1_stride), ReLU()]
-    layers += [MaxPool2D(2)] * chosen.pool1
+    layers += [MaxPool2D(2)] if chosen.pool1 else []
     layers += [Conv2D(32, 4, stride=2), ReLU()]
-    layers += [MaxPool2D(2)] * chosen.pool2
+    layers += [MaxPool2D(2)] if chosen.pool2 else []
     layers += [Flatten(), Dense(units), ReLU()]
     layers += [Dropout(dropout)] if dropout else []
     layers += [Dense(n_classes)]
@@ -85,7 +87,7 @@ def microexpnet(
 
 
 def check_variant_and_size(variant: str, size: str | int) -> None:
-    """Raise ValueError for what `microexpnet` does not know."""
+    """Raise ValueError for a variant or size that `microexpnet` does not accept."""
     if variant not in VARIANTS:
         raise ValueError(f"variant is {variant!r}; expected one of {', '.join(VARIANTS)}")
     if isinstance(size, bool) or not (size in SIZES or isinstance(size, int) and size > 0):

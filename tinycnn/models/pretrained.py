@@ -1,4 +1,4 @@
-"""Networks that this project trained and ships; `weights/MODEL_CARD.md` says what they are."""
+"""Networks that this project trained and ships; `weights/MODEL_CARD.md` describes them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ PRETRAINED = ("ferplus",)
 def load_pretrained(
     name: str = "ferplus", *, backend: str = "auto", n_threads: int | None = None
 ) -> Network:
-    """A network with the weights that come with this package, calibrated.
+    """A trained network that is part of this package, calibrated on validation data.
 
-    It takes uint8 faces (N, 84, 84), cut as its `input_spec.framing` says.  Its limits and what it
-    must not be used for: `weights/MODEL_CARD.md`, beside the file.
-    Raises ValueError for an unknown name, FileNotFoundError where the installation lacks the file,
-    and as `Network` does for backend and n_threads.
+    It takes uint8 faces (N, 84, 84), cut as its `input_spec.framing` says.  `weights/MODEL_CARD.md`
+    says what its limits are and what it must not be used for.
+    Raises ValueError for an unknown name, FileNotFoundError if the file was not installed, and as
+    `Network` does for backend and n_threads.
     """
     if name not in PRETRAINED:
         raise ValueError(f"name is {name!r}; expected one of {', '.join(PRETRAINED)}")
     place = resources.files("tinycnn") / "models" / "weights" / f"{name}.safetensors"
     with resources.as_file(place) as path:
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: the shipped weights are missing; install it again")
+            raise FileNotFoundError(f"{path}: the shipped weights are missing; reinstall tinycnn")
         return safetensors.load(path, backend=backend, n_threads=n_threads)

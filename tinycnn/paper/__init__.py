@@ -1,19 +1,14 @@
-"""The paper's experiments, run again on any faces, and what they say of its claims.
+"""The paper's experiments, repeated on any faces, and which of its claims the results support.
 
-published.py  the paper's own figures, with their source
-plan.py       which trainings are needed, and what a budget of time makes of them
-cost.py       what they take on this machine; how long a network needs for an image
-scores.py     results by what was trained; intervals paired over folds and seeds
-claims.py     claims and verdicts: holds, does not hold, cannot be told
-inside.py     where networks look, how sure they are, which confusions a teacher resolves
-tables.py figures.py page.py   ours beside the paper's, as csv, png and html;  study.py  writes them
-
-It knows sweeps and networks; the faces come from outside: examples/reproduce_paper.py joins them.
+A `Plan` has the training runs that are needed.  `Scores` are their results, `judged` gives verdicts
+on the claims, and a `Study` has everything on the page that `write_study` writes.
+examples/reproduce_paper.py runs it all on faces.
 """
 
 from .claims import Claim, Measure, judged
 from .cost import Costs, latencies, measure
 from .inside import Inside, look_inside
+from .page import write_study
 from .plan import Plan, budget_s, fitted, from_json, ladder, scaled_down, unlike_the_paper
 from .scores import Interval, Scores, interval
 from .study import Study
@@ -38,4 +33,5 @@ __all__ = [
     "measure",
     "scaled_down",
     "unlike_the_paper",
+    "write_study",
 ]

@@ -1,14 +1,14 @@
-"""What the paper claims, and what one's own results say of it: from intervals, paired over folds.
+"""The paper's claims, and a verdict on each from our own results.
 
-A claim has measures; those that decide have a sign that the claim expects.  It holds where all
-their intervals lie on the expected side of 0, does not hold where one of them lies on the other
-side, and else it cannot be told.  The intervals are 95 % each; nothing is corrected for there being
-several.
+A claim has several measures, such as differences in accuracy.  Some decide about the claim: it
+expects them above 0, or below.  The claim holds if the intervals of all these measures are on the
+expected side of 0.  It does not hold if one of them is on the other side.  Otherwise it cannot be
+told.  Each interval is a 95 % interval; there is no correction for the number of measures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from . import published
@@ -16,14 +16,16 @@ from .plan import MAIN_VARIANT
 from .scores import Interval, Scores, Values, accuracies, interval, mean, paired, slope
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
+_INCOMPLETE = "trials are missing or failed"
+_NO_SUBJECTS = "the data set does not say who is shown"
 LEAST_N = 3
-"""Folds or seeds below which nothing is told: two that agree by accident have no width."""
+"""With fewer folds or seeds there is no verdict: two values may agree by chance."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of points.  sign: on which side of 0 the claim expects it, None where it does not
-    decide.  paper: the same from the paper's figures, by data set, where they have it."""
+    """A number of points.  sign: 1 or -1 if the claim expects it above or below 0, None if it does
+    not decide.  paper: the same number from the paper's tables, by data set, if they have it."""
 
     name: str
     found: Interval
@@ -40,7 +42,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Claim:
-    """missing: why there is nothing to judge it by, "" if there is."""
+    """missing: why there are no results to judge it by; "" if there are."""
 
     name: str
     text: str
@@ -59,7 +61,7 @@ class Claim:
 
 
 def judged(scores: Scores) -> list[Claim]:
-    """All claims, in the order of the paper."""
+    """All claims, in the paper's order."""
     return [
         _distillation_helps(scores),
         _helps_small_ones_more(scores),
@@ -70,6 +72,7 @@ def judged(scores: Scores) -> list[Claim]:
 
 
 def _of_paper(function: Callable[[str], float]) -> dict[str, float]:
+    """function(name) for each of the paper's data sets."""
     return {name: function(name) for name in published.DATA_SETS}
 
 
@@ -77,80 +80,74 @@ def _paper_gain(data_set: str, size: str) -> float:
     return published.WITH_TEACHER[data_set][size] - published.WITHOUT_TEACHER[data_set][size]
 
 
-def _no_teacher(scores: Scores) -> str:
+def _why_no_gains(scores: Scores) -> str:
+    """Why the gains by the teacher are not known; "" if they are."""
     if not scores.plan.temperatures:
         return "there is no teacher"
-    return _unmeasured([scores.gain(size) for size in scores.plan.sizes])
-
-
-def _unmeasured(values: Sequence[Values]) -> str:
-    return "" if all(values) else "trials are missing or failed"
+    gains = [scores.gain(size) for size in scores.plan.sizes]
+    return "" if all(gains) else _INCOMPLETE
 
 
 def _distillation_helps(scores: Scores) -> Claim:
-    missing = _no_teacher(scores)
-    measures = (
-        []
-        if missing
-        else [
-            Measure(
-                f"with the teacher - without, {size}",
-                interval(scores.gain(size)),
-                1,
-                _of_paper(lambda data_set: _paper_gain(data_set, size)),
-            )
-            for size in scores.plan.sizes
-        ]
-    )
+    missing = _why_no_gains(scores)
+    measures = [
+        Measure(
+            f"with the teacher - without, {size}",
+            interval(scores.gain(size)),
+            1,
+            _of_paper(lambda data_set: _paper_gain(data_set, size)),
+        )
+        for size in ([] if missing else scores.plan.sizes)
+    ]
     return Claim(
         "distillation",
         "Distillation helps, at every size",
         tuple(measures),
-        "Ours: the temperature chosen on validation images of each fold; the paper's: on the "
-        "reported score, which is optimistic.",
+        "We choose the temperature by the validation images of each fold; the paper chose it by "
+        "the reported score, which is optimistic.",
         missing,
     )
 
 
 def _helps_small_ones_more(scores: Scores) -> Claim:
     sizes = scores.plan.sizes
-    missing = _no_teacher(scores) or ("" if len(sizes) > 1 else "there is one size alone")
+    missing = _why_no_gains(scores) or ("" if len(sizes) > 1 else "there is only one size")
     measures = []
     if not missing:
-        trend = paired(slope, *(scores.gain(size) for size in sizes))
-        theirs = _of_paper(lambda name: slope(*(_paper_gain(name, size) for size in sizes)))
+        trend = paired(slope, *[scores.gain(size) for size in sizes])
+        theirs = _of_paper(lambda name: slope(*[_paper_gain(name, size) for size in sizes]))
         name = "change of the gain with each step to a smaller size"
         measures.append(Measure(name, interval(trend), 1, theirs))
     return Claim(
         "smaller",
         "Distillation helps more the smaller the network",
         tuple(measures),
-        f"The least-squares slope of the gain over {', '.join(sizes)}, in each fold.",
+        f"The slope of a straight line fitted to the gains for {', '.join(sizes)}, in each fold.",
         missing,
     )
 
 
 def _pooling(scores: Scores, split: str, sign: int | None) -> list[Measure]:
-    """p12 - v: their mean over the sizes, which decides, and each."""
+    """p12 - v: the mean over the sizes, which decides, and the difference for each size."""
     sizes = scores.plan.sizes
-
-    def theirs(name: str, size: str) -> float:
-        by_variant = [published.CANDIDATES[name, split, v, size] for v in (MAIN_VARIANT, "v")]
-        return by_variant[0] - by_variant[1]
 
     def ours(size: str) -> Values:
         both = [scores.accuracy(split, variant, size) for variant in (MAIN_VARIANT, "v")]
         return paired(lambda pooled, plain: pooled - plain, *both)
 
+    def theirs(name: str, size: str) -> float:
+        figures = [published.CANDIDATES[name, split, v, size] for v in (MAIN_VARIANT, "v")]
+        return figures[0] - figures[1]
+
     by_size = [ours(size) for size in sizes]
-    if _unmeasured(by_size):
+    if not all(by_size):
         return []
     shown = {"subject": "by subject", "random": "random split"}.get(split, split)
 
     def paper(*several: str) -> dict[str, float] | None:
         if split not in ("subject", "random"):
             return None
-        return _of_paper(lambda name: mean(*(theirs(name, size) for size in several)))
+        return _of_paper(lambda name: mean(*[theirs(name, size) for size in several]))
 
     all_sizes = interval(paired(mean, *by_size))
     measures = [Measure(f"p12 - v, {shown}, mean over sizes", all_sizes, sign, paper(*sizes))]
@@ -166,73 +163,71 @@ def _pooling_helps(scores: Scores) -> Claim:
     by_subject = "subject" in scores.plan.splits
     split = "subject" if by_subject else scores.main_split
     measures = _pooling(scores, split, 1 if by_subject else None)
-    missing = "" if measures else "trials are missing or failed"
+    missing = "" if measures else _INCOMPLETE
     if not by_subject:
-        missing = "the data set does not say who is shown"
+        missing = _NO_SUBJECTS
     return Claim(
         "pooling",
         "Pooling helps generalisation to unseen people",
         tuple(measures),
-        "Both convolutions pooled (p12) against none (v), without a teacher.",
+        "Pooling after both convolutions (p12) against no pooling (v), without a teacher.",
         missing,
     )
 
 
 def _overlap_reverses(scores: Scores) -> Claim:
-    measures, missing = [], "the data set does not say who is shown"
+    measures, missing = [], _NO_SUBJECTS
     if {"subject", "random"} <= set(scores.plan.splits):
-        several = [_pooling(scores, "subject", 1), _pooling(scores, "random", -1)]
-        measures = [measure for group in several for measure in group[:1]] + several[1][1:]
-        missing = "" if all(several) else "trials are missing or failed"
+        by_subject, random = _pooling(scores, "subject", 1), _pooling(scores, "random", -1)
+        measures = by_subject[:1] + random
+        missing = "" if by_subject and random else _INCOMPLETE
     return Claim(
         "overlap",
         "Overlap of subjects reverses that: on a random split pooling hurts",
         tuple(measures),
-        "Reversed means both: p12 above v by subject, and below it where the same people are "
-        "trained on and measured on.",
+        "Reversed means both: p12 is better than v by subject, and worse if the people in the "
+        "test images are also in the training images.",
         missing,
     )
 
 
 def _temperature_matters(scores: Scores) -> Claim:
     plan = scores.plan
-    missing = _no_teacher(scores)
+    missing = _why_no_gains(scores)
     if not missing and len(plan.temperatures) < 2:
-        missing = "there is one temperature alone"
+        missing = "there is only one temperature"
     measures = []
     if not missing:
-        searched = {rule: [_search(scores, size, rule) for size in plan.sizes] for rule in _RULES}
-        honest = paired(mean, *searched["validation"])
-        measures.append(Measure("searched on validation images - unsearched", interval(honest), 1))
-        measures.append(
+        honest = [_search(scores, size, "validation") for size in plan.sizes]
+        optimistic = [_search(scores, size, "reported") for size in plan.sizes]
+        name = "searched on validation images - unsearched"
+        measures = [
+            Measure(name, interval(paired(mean, *honest)), 1),
             Measure(
                 "searched on the reported score - unsearched (optimistic)",
-                interval(paired(mean, *searched["reported"])),
+                interval(paired(mean, *optimistic)),
                 None,
-                _of_paper(lambda name: mean(*(_paper_search(name, size) for size in plan.sizes))),
-            )
-        )
+                _of_paper(lambda name: mean(*[_paper_search(name, size) for size in plan.sizes])),
+            ),
+        ]
         if len(plan.sizes) > 1:
             measures += [
-                Measure(f"searched on validation images - unsearched, {size}", interval(values))
-                for size, values in zip(plan.sizes, searched["validation"])
+                Measure(f"{name}, {size}", interval(values))
+                for size, values in zip(plan.sizes, honest)
             ]
     return Claim(
         "temperature",
         "The temperature matters: searching for it pays",
         tuple(measures),
-        "Unsearched is the mean over all temperatures, which is what a temperature drawn from the "
-        "list gets. A best value among several always looks better than their mean on the score "
-        "that it was chosen by, even where they are all alike: hence two ways to choose.",
+        "Unsearched means the mean over all temperatures, which is what a random temperature from "
+        "the list would get. On the score that it was chosen by, the best of several values is "
+        "always above their mean, even if all are equally good. So there are two ways to choose.",
         missing,
     )
 
 
-_RULES = ("validation", "reported")
-
-
 def _search(scores: Scores, size: str, rule: str) -> Values:
-    """Points that the chosen temperature is above the mean over all of them."""
+    """How many points the chosen temperature is above the mean over all temperatures."""
     plan = scores.plan
     at = [scores.accuracy(scores.main_split, MAIN_VARIANT, size, t) for t in plan.temperatures]
     found = accuracies(scores.chosen(size, rule))
@@ -240,5 +235,6 @@ def _search(scores: Scores, size: str, rule: str) -> Values:
 
 
 def _paper_search(data_set: str, size: str) -> float:
+    """The same from the paper's figures, at the temperature that is best on the reported score."""
     figures = published.BY_TEMPERATURE[data_set][size]
     return max(figures) - mean(*figures)

@@ -14,17 +14,17 @@ from .scores import Interval, Scores, accuracies
 from .tables import SPLIT_NAMES, estimate
 
 
-def _pair(found: Interval | None) -> tuple[float, float]:
+def _pair(found: Interval | None) -> plots.Estimate:
     return (math.nan, math.nan) if found is None else (found.mean, found.half_width)
 
 
 def of_scores(scores: Scores) -> dict[str, bytes]:
-    """Name -> png, of the paper's own experiments."""
+    """PNG files by name: figures of the experiments that the paper reports."""
     plan, sizes = scores.plan, scores.plan.sizes
     figures = {}
-    without = {size: _pair(estimate(accuracies(scores.untaught(size)))) for size in sizes}
+    without = {size: _pair(estimate(accuracies(scores.without_teacher(size)))) for size in sizes}
     if plan.temperatures:
-        taught = [_pair(estimate(accuracies(scores.chosen(size)))) for size in sizes]
+        distilled = [_pair(estimate(accuracies(scores.chosen(size)))) for size in sizes]
         theirs = {
             f"paper, {name}": [
                 (published.WITHOUT_TEACHER[name][size], published.WITH_TEACHER[name][size])
@@ -33,7 +33,7 @@ def of_scores(scores: Scores) -> dict[str, bytes]:
             for name in published.DATA_SETS
         }
         figures["distillation"] = plots.distillation_by_size(
-            sizes, list(without.values()), taught, theirs
+            sizes, list(without.values()), distilled, theirs
         )
     if len(plan.temperatures) > 1:
         figures["temperature"] = _by_temperature(scores, without)
@@ -52,7 +52,7 @@ def of_scores(scores: Scores) -> dict[str, bytes]:
     return {name: plots.png(figure) for name, figure in figures.items()}
 
 
-def _by_temperature(scores: Scores, without: Mapping[str, tuple[float, float]]) -> Any:
+def _by_temperature(scores: Scores, without: Mapping[str, plots.Estimate]) -> plots.Figure:
     plan, split = scores.plan, scores.main_split
     by_size = {
         size: [
@@ -69,15 +69,15 @@ def _by_temperature(scores: Scores, without: Mapping[str, tuple[float, float]]) 
 
 
 def of_latencies(latencies: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
-    """Name -> png."""
-    ours = [tuple(1e6 * row[key] for key in ("image_s", "low_s", "high_s")) for row in latencies]
+    """PNG files by name: the figure of `cost.latencies`."""
+    ours = [(1e6 * row["image_s"], 1e6 * row["low_s"], 1e6 * row["high_s"]) for row in latencies]
     sizes = [row["size"] for row in latencies]
     theirs = {"paper, i7-7700HQ": [1e3 * published.I7_MS[size] for size in sizes]}
     return {"speed": plots.png(plots.time_by_size(sizes, ours, theirs))}
 
 
 def of_inside(inside: Inside) -> dict[str, bytes]:
-    """Name -> png, of what the paper does not show."""
+    """PNG files by name: figures of what the paper does not report."""
     panels = {
         name: {when: found.reliability(k) for k, when in enumerate(("as trained", "scaled"))}
         for name, found in inside.calibration.items()

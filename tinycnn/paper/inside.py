@@ -1,18 +1,19 @@
-"""What trained networks say beyond their accuracy: where they look, how sure they are, and which
-confusions a teacher resolves.  Each network is asked about the images that it is measured on."""
+"""A look inside trained networks: which pixels matter to them, how realistic their confidence is,
+and which confusions a teacher resolves.  Each network is run on its own test images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..calibration import fit_temperature
 from ..losses import softmax
 from ..metrics import expected_calibration_error
 from ..network import Network
+from ..sweep.trial import HeldOut, Parts
 from .scores import Interval, Replicate, Result, Scores, Values, interval, paired
 
 _BATCH = 64
@@ -22,9 +23,10 @@ KINDS = ("no teacher", "distilled")
 
 @dataclass
 class Gradients:
-    """Sums over images, by class: |dz/dx| of the logit z of the image's own class, and the images.
+    """Sums over the images of each class.
 
-    total, faces: float64 (K, H, W);  counts: (K,)
+    total   float64 (K, H, W): |dz/dx|, where z is the logit of the image's own class
+    faces   float64 (K, H, W): the images;  counts: (K,) numbers of images
     """
 
     total: np.ndarray
@@ -48,8 +50,8 @@ def add_gradients(
     """Add |dz_label/dx| of uint8 images (N, H, W) to the sums, by backpropagation to the input.
 
     With dlogits = 1 at the label and 0 elsewhere, `backward` gives dz_label/dx (Simonyan, Vedaldi,
-    Zisserman, arXiv:1312.6034, section 3).  Each image's gradient is divided by its largest entry,
-    so that no image outweighs the others; x is the scaled image, as the network gets it.
+    Zisserman, arXiv:1312.6034, section 3).  x is the image after the network's own scaling.  Each
+    image's gradient is divided by its largest entry, so that all images count alike.
     """
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
@@ -57,7 +59,9 @@ def add_gradients(
         logits = network.forward(network.scale(own), training=True)
         dlogits = np.zeros_like(logits)
         dlogits[np.arange(len(own)), classes] = 1
-        dx = np.abs(network.backward(dlogits, input_gradient=True)[..., 0].astype(np.float64))
+        gradient = network.backward(dlogits, input_gradient=True)
+        assert gradient is not None
+        dx = np.abs(gradient[..., 0].astype(np.float64))
         largest = dx.max(axis=(1, 2), keepdims=True)
         np.add.at(sums.total, classes, np.divide(dx, largest, out=dx, where=largest > 0))
         np.add.at(sums.faces, classes, own.astype(np.float64))
@@ -66,22 +70,24 @@ def add_gradients(
 
 @dataclass
 class Calibration:
-    """Of one kind of network, by fold and seed; errors in points, likelihoods in nats an image.
+    """Confidence of one kind of network before and after temperature scaling, by fold and seed.
 
     temperatures   fitted on the validation images
-    error          expected calibration error on the test images, before and after
-    likelihood     mean negative log-likelihood of the test labels, before and after
-    confidence, right   of all test images, before and after: (N,) each
+    error          expected calibration error on the test images, in points
+    likelihood     mean negative log-likelihood of the test labels, in nats
+    confidence     (N,) of the test images;  right: (N,) whether the predicted class is right
     """
 
     temperatures: Values = field(default_factory=dict)
     error: tuple[Values, Values] = field(default_factory=lambda: ({}, {}))
     likelihood: tuple[Values, Values] = field(default_factory=lambda: ({}, {}))
-    confidence: tuple[list, list] = field(default_factory=lambda: ([], []))
-    right: list = field(default_factory=list)
+    confidence: tuple[list[np.ndarray], list[np.ndarray]] = field(default_factory=lambda: ([], []))
+    right: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, replicate: Replicate, network: Network, validation: Any, test: Any) -> None:
-        """Scale by what the validation part says, measure on the test part."""
+    def add(
+        self, replicate: Replicate, network: Network, validation: HeldOut, test: HeldOut
+    ) -> None:
+        """Fit the temperature on the validation images, measure on the test images."""
         fitted = fit_temperature(network.predict_logits(validation.images), validation.labels)
         logits = network.predict_logits(test.images)
         rows = np.arange(len(logits))
@@ -96,33 +102,34 @@ class Calibration:
             self.confidence[k].append(probs.max(axis=1))
 
     def reliability(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Confidence and whether it was right, of all test images; k: 0 before, 1 after."""
+        """Confidence, and whether the class is right, of all test images; k: 0 before, 1 after."""
         return np.concatenate(self.confidence[k]), np.concatenate(self.right)
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """One class taken for another: share of the class's images in %, and the paired change."""
+    """One class taken for another, in % of the class's images, and the change by the teacher."""
 
     truth: int
-    said: int
+    predicted: int
     without: Interval
-    taught: Interval
+    distilled: Interval
     change: Interval
 
 
 def resolved(scores: Scores, size: str) -> list[Confusion]:
-    """Every confusion of the untaught networks, those first that the teacher lessens most."""
+    """Every confusion that networks without a teacher make, sorted by the change with a teacher."""
     counts = [
         {r: np.asarray(result["test"]["confusions"]) for r, result in results.items()}
-        for results in (scores.untaught(size), scores.chosen(size))
+        for results in (scores.without_teacher(size), scores.chosen(size))
     ]
     found = []
-    for truth, said in _off_diagonal(summed(counts[0].values())):
-        shares = [_share(by_replicate, truth, said) for by_replicate in counts]
-        change = paired(lambda without, taught: taught - without, *shares)
+    for truth, predicted in _off_diagonal(summed(counts[0].values())):
+        shares = [_share(by_replicate, truth, predicted) for by_replicate in counts]
+        change = paired(lambda without, distilled: distilled - without, *shares)
         if change:
-            found.append(Confusion(truth, said, *map(interval, (*shares, change))))
+            without, distilled = map(interval, shares)
+            found.append(Confusion(truth, predicted, without, distilled, interval(change)))
     return sorted(found, key=lambda confusion: confusion.change.mean)
 
 
@@ -130,24 +137,24 @@ def _off_diagonal(confusion: np.ndarray) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in np.argwhere(confusion) if i != j]
 
 
-def _share(by_replicate: Mapping[Replicate, np.ndarray], truth: int, said: int) -> Values:
+def _share(by_replicate: Mapping[Replicate, np.ndarray], truth: int, predicted: int) -> Values:
     return {
-        replicate: 100 * counts[truth, said] / counts[truth].sum()
+        replicate: 100 * counts[truth, predicted] / counts[truth].sum()
         for replicate, counts in by_replicate.items()
         if counts[truth].sum()
     }
 
 
-def summed(several: Any) -> np.ndarray:
+def summed(several: Iterable[ArrayLike]) -> np.ndarray:
     """The sum of confusion matrices (K, K)."""
-    return np.sum([np.asarray(one) for one in several], axis=0, dtype=np.int64)
+    return np.stack([np.asarray(one, np.int64) for one in several]).sum(axis=0)
 
 
 @dataclass
 class Inside:
-    """What was found of the networks that are looked into, by kind: of KINDS those that there are.
+    """What was found in networks of one size, for each kind in KINDS that was trained.
 
-    size: theirs;  confusion: counts (K, K) on the test images of all folds and seeds
+    confusion  counts (K, K) on the test images of all folds and seeds
     """
 
     size: str
@@ -161,18 +168,18 @@ class Inside:
 def look_inside(
     scores: Scores,
     classes: Sequence[str],
-    parts: Callable[[Replicate], Any],
+    parts: Callable[[Replicate], Parts],
     load: Callable[[Result], Network],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Inside:
-    """Ask the smallest networks of the main variant, with a teacher and without.
+    """Look inside the smallest networks of the main variant, with a teacher and without.
 
-    parts(replicate)  the validation and test part of a fold and seed
-    load(result)      its network
+    parts(replicate)  the data of a fold and seed.  Raises ValueError if they have no test images
+    load(result)      the network of a result
     """
     size = scores.plan.sizes[-1]
     found = Inside(size, classes)
-    kinds = {KINDS[0]: scores.untaught(size)}
+    kinds = {KINDS[0]: scores.without_teacher(size)}
     if scores.plan.temperatures:
         kinds[KINDS[1]] = scores.chosen(size)
     kinds = {name: results for name, results in kinds.items() if results}
@@ -183,8 +190,10 @@ def look_inside(
             if replicate not in results:
                 continue
             network, test = load(results[replicate]), held_out.test
-            shape = (len(classes), *test.images.shape[1:])
-            sums = found.gradients.setdefault(name, Gradients.none(*shape))
+            if test is None:
+                raise ValueError(f"fold and seed {replicate}: there are no test images")
+            none = Gradients.none(len(classes), *test.images.shape[1:])
+            sums = found.gradients.setdefault(name, none)
             add_gradients(sums, network, test.images, test.labels)
             calibration = found.calibration.setdefault(name, Calibration())
             calibration.add(replicate, network, held_out.validation, test)

@@ -1,23 +1,31 @@
-"""`report.html` of a study: one page that needs nothing else."""
+"""The files of a study.
+
+report.html         one page with all tables and figures, which needs no other file
+figures/*.png       the figures;  tables/*.csv  the tables
+trials-<split>.csv  a line for every training run, see `sweep.summary_csv`
+"""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from .._version import __version__
 from ..explain.pictures import grey_picture, picture, shades
+from ..ground.atomic_file import write_atomically
 from ..report import html_page
 from ..report_sections import facts_table, section, table
 from ..svg_charts import escape
+from ..sweep import summary_csv
 from . import published
 from .claims import FAILS, HOLDS, OPEN, Claim
 from .plan import MAIN_VARIANT, scaled_down, unlike_the_paper
 from .study import Study
-from .tables import Table, cell_text
+from .tables import Table, cell_text, csv_text
 
 N_CONFUSIONS = 10
 _FACE_PX = 96
@@ -31,9 +39,25 @@ section h3 { margin-top: 2rem; } .looks { display: flex; flex-wrap: wrap; gap: 1
 """
 
 
-def render(study: Study) -> str:
-    """The page; every text that came from outside is escaped."""
+def write_study(study: Study, folder: str | Path) -> Path:
+    """Write every file; returns the path of the page.  Raises OSError if that is impossible."""
+    folder = Path(folder)
+    for name in ("figures", "tables"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for split, named in study.named.items():
+        write_atomically(folder / f"trials-{split}.csv", summary_csv(named, study.outcomes[split]))
     tables = study.tables()
+    for name, one in tables.items():
+        write_atomically(folder / "tables" / f"{name}.csv", csv_text(one))
+    for name, png in study.pictures.items():
+        write_atomically(folder / "figures" / f"{name}.png", png)
+    page = folder / "report.html"
+    write_atomically(page, _page(study, tables))
+    return page
+
+
+def _page(study: Study, tables: dict[str, Table]) -> str:
+    """report.html.  Every text that came from outside is escaped."""
     parts = [
         _header(study),
         _claims(study),
@@ -55,18 +79,16 @@ def _list(lines: Sequence[str]) -> str:
 
 
 def _figure(study: Study, name: str, alt: str) -> str:
-    """The picture, or '' where it was not drawn."""
+    """The picture, or '' if it was not drawn."""
     if name not in study.pictures:
         return ""
     data = base64.b64encode(study.pictures[name]).decode("ascii")
     return f'<img class="figure" src="data:image/png;base64,{data}" alt="{escape(alt)}"/>'
 
 
-def _markup(shown: Table, n_texts: int, digits: int = 1, rows: Sequence[Any] | None = None) -> str:
-    cells = [
-        [escape(cell_text(value, digits)) for value in row]
-        for row in (shown.rows if rows is None else rows)
-    ]
+def _markup(shown: Table, n_texts: int, digits: int = 1) -> str:
+    """A table; the first n_texts columns are texts."""
+    cells = [[escape(cell_text(value, digits)) for value in row] for row in shown.rows]
     header = [escape(name) for name in shown.columns]
     return table("runs", header, cells, escape(shown.caption), n_texts)
 
@@ -76,16 +98,16 @@ def _header(study: Study) -> str:
     scaled = scaled_down(plan, study.full)
     failed = sum(len(outcome.failures) for outcome in study.outcomes.values())
     done = sum(len(outcome.results) for outcome in study.outcomes.values())
-    counts = f"{done:,} of {plan.n_trials:,} trainings"
+    counts = f"{done:,} of {plan.n_trials:,} training runs"
     notes = [*study.notes]
-    notes += [f"{failed} trainings failed; trials-*.csv says why"] if failed else []
+    notes += [f"{failed} training runs failed; trials-*.csv says why"] if failed else []
     return (
-        f'<header>\n<p class="eyebrow">The paper’s experiments, run again</p>\n'
+        f'<header>\n<p class="eyebrow">The paper’s experiments, repeated</p>\n'
         f"<h1>{escape(study.title)}</h1>\n"
-        f"<p>{escape(counts)}. Set beside {escape(published.SOURCE)}.</p>\n"
-        f"<h3>Scaled down by the budget</h3>{_list(scaled or ['nothing'])}"
-        f"<h3>Otherwise unlike the paper</h3>{_list(unlike_the_paper(plan))}"
-        + (f"<h3>To know</h3>{_list(notes)}" if notes else "")
+        f"<p>{escape(counts)}. Compared with {escape(published.SOURCE)}.</p>\n"
+        f"<h3>Made smaller to fit the budget</h3>{_list(scaled or ['nothing'])}"
+        f"<h3>Other differences from the paper</h3>{_list(unlike_the_paper(plan))}"
+        + (f"<h3>Notes</h3>{_list(notes)}" if notes else "")
         + "</header>"
     )
 
@@ -97,24 +119,25 @@ def _verdict(verdict: str) -> str:
 def _claims(study: Study) -> str:
     overview = table(
         "runs",
-        ["Claim of the paper", "Here it"],
+        ["Claim of the paper", "Verdict here"],
         [[escape(claim.text), _verdict(claim.verdict)] for claim in study.claims],
         n_texts=2,
     )
     lede = (
-        "A claim holds where the 95 % intervals of all measures that decide it lie on the side of "
-        "0 that it expects, does not hold where one lies on the other side; else it cannot be "
-        "told. Differences are taken within each fold and seed, then over folds (with the "
-        "correction of Nadeau and Bengio for folds that share training images). The paper gives no "
-        "intervals; its numbers are computed from its tables in the same way."
+        "Some measures decide about a claim: it expects them above 0, or below. The claim holds if "
+        "the 95 % intervals of all these measures are on the expected side of 0. It does not hold "
+        "if one is on the other side. Otherwise it cannot be told. Differences are taken within "
+        "each fold and seed, then averaged over folds (with the correction of Nadeau and Bengio "
+        "for folds that share training images). The paper gives no intervals; its numbers are "
+        "computed from its tables in the same way."
     )
     if not study.plan.n_folds:
         lede += (
-            " Here there are no folds: the intervals are over seeds, and speak of training again "
-            "on the same images, not of other people."
+            " Here there are no folds. The intervals are over seeds: they are about training again "
+            "on the same images, not about other people."
         )
     in_folds = bool(study.plan.n_folds)
-    return section("Claims", lede, overview, *(_claim(one, in_folds) for one in study.claims))
+    return section("Claims", lede, overview, *[_claim(one, in_folds) for one in study.claims])
 
 
 def _claim(claim: Claim, in_folds: bool) -> str:
@@ -124,18 +147,12 @@ def _claim(claim: Claim, in_folds: bool) -> str:
     rows = []
     for measure in claim.measures:
         theirs = [(measure.paper or {}).get(name) for name in published.DATA_SETS]
+        shown = [escape(cell_text(value)) for value in (measure.found, *theirs)]
+        name = escape(measure.name).replace(" - ", " − ")
         decides = {1: "expected above 0", -1: "expected below 0", None: ""}[measure.sign]
-        shown = [cell_text(value) for value in (measure.found, *theirs)]
-        rows.append(
-            [
-                escape(measure.name).replace(" - ", " − "),
-                decides,
-                *map(escape, shown),
-                f"{measure.found.n}",
-            ]
-        )
-    theirs = [f"paper, {name}" for name in published.DATA_SETS]
-    header = ["points", "decides", "ours", *theirs, "folds" if in_folds else "seeds"]
+        rows.append([name, decides, *shown, f"{measure.found.n}"])
+    papers = [f"paper, {name}" for name in published.DATA_SETS]
+    header = ["measure, points", "decides", "ours", *papers, "folds" if in_folds else "seeds"]
     missing = f": {claim.missing}" if claim.missing else ""
     return (
         f"<h3>{escape(claim.text)}</h3><p>{_verdict(claim.verdict)}{escape(missing)}. "
@@ -146,20 +163,20 @@ def _claim(claim: Claim, in_folds: bool) -> str:
 
 def _distillation(study: Study, tables: dict[str, Table]) -> str:
     lede = (
-        "The temperature is chosen on validation images inside each fold’s training part. The "
-        "paper’s own way, best on the reported score, stands beside it and is optimistic; so are "
-        "the paper’s figures, none -> best."
+        "The temperature is chosen by validation images that belong to each fold’s training part. "
+        "The columns “best reported” choose as the paper did, by the reported score, which is "
+        "optimistic. So are the paper’s own numbers: without a teacher -> with one."
     )
     figure = _figure(study, "distillation", "Bars: accuracy by size, with and without a teacher")
-    return section("Distillation against none", lede, figure, _markup(tables["distillation"], 1))
+    return section("With and without a teacher", lede, figure, _markup(tables["distillation"], 1))
 
 
 def _temperature(study: Study, tables: dict[str, Table]) -> str:
     if "temperature" not in tables:
         return ""
     lede = (
-        "~: read off the paper’s plots. Its column without a teacher is of other runs than its "
-        "candidates."
+        "~: read from the paper’s plots. The paper’s numbers without a teacher are not from the "
+        "runs in its table of candidates."
     )
     figure = _figure(study, "temperature", "Lines: accuracy against temperature by size")
     return section("Accuracy against temperature", lede, figure, _markup(tables["temperature"], 2))
@@ -167,22 +184,22 @@ def _temperature(study: Study, tables: dict[str, Table]) -> str:
 
 def _candidates(study: Study, tables: dict[str, Table]) -> str:
     lede = (
-        "v has no pooling, p1 and p2 have it behind the first or the second convolution, p12 "
-        "behind both. On random folds the people who are measured on were trained on too."
+        "v has no pooling; p1 has it after the first convolution, p2 after the second, p12 after "
+        "both. With random folds, people in the test images are also in the training images."
     )
     shown = [_markup(one, 2) for name, one in tables.items() if name.startswith("candidates")]
     figure = _figure(study, "candidates", "Lines: accuracy by size for each variant and split")
-    return section("Candidates by size, and kinds of split", lede, figure, *shown)
+    return section("Candidates by size and split", lede, figure, *shown)
 
 
 def _speed(study: Study, tables: dict[str, Table]) -> str:
     if "speed" not in tables:
         return ""
     lede = (
-        "Another processor than the paper’s, so the ratio is not the engine’s alone. What else the "
-        "machine is doing lengthens the median; the lowest is nearest to an idle machine."
+        "The paper used another processor, so the ratio is not due to the engine alone. Other load "
+        "on the machine raises the median; the lowest time is closest to that of an idle machine."
     )
-    figure = _figure(study, "speed", "Bars: microseconds an image by size")
+    figure = _figure(study, "speed", "Bars: microseconds per image by size")
     return section("Speed", lede, figure, _markup(tables["speed"], 1))
 
 
@@ -203,11 +220,10 @@ def _looks(study: Study) -> str:
             shown += picture(shades(contrast), alt, _FACE_PX)
         items.append(f"<li>{shown}<small>{escape(class_)} ({counts[k]:,})</small></li>")
     lede = (
-        f"{MAIN_VARIANT} {escape(study.inside.size)}, on the images that each network is measured "
-        "on. Top: the mean face of the class. Below: how strongly each pixel moves the logit of "
-        "the image’s own class, |∂z/∂x| by backpropagation to the input, scaled to each image’s "
-        "largest and averaged over the class; from white (least) to red (most). From top to "
-        "bottom: "
+        f"{MAIN_VARIANT} {escape(study.inside.size)}, on the test images of each network. Top: the "
+        "mean face of the class. Below: how strongly each pixel changes the logit of the image’s "
+        "own class, |∂z/∂x| by backpropagation to the input, divided by its maximum over the image "
+        "and averaged over the class; from white (least) to red (most). From top to bottom: "
         f"{escape(', '.join(means))}."
     )
     return section("Where the network looks", lede, f'<ol class="looks">{"".join(items)}</ol>')
@@ -217,11 +233,12 @@ def _calibration(study: Study, tables: dict[str, Table]) -> str:
     if "calibration" not in tables:
         return ""
     lede = (
-        "Temperature scaling (one number, fitted on validation images) changes how sure a network "
-        "says it is, not what it says. Calibration error: expected, 15 bins. A fitted temperature "
-        "above 1 means too sure before, below 1 too timid."
+        "Temperature scaling (one number, fitted on validation images) changes the confidence of a "
+        "network, but not the class that it names. Calibration error: the expected calibration "
+        "error with 15 bins. A fitted temperature above 1 means that the network was too "
+        "confident, below 1 that it was not confident enough."
     )
-    figure = _figure(study, "reliability", "Share right against confidence, before and after")
+    figure = _figure(study, "reliability", "Accuracy against confidence, before and after")
     shown = _markup(tables["calibration"], 1, digits=2)
     return section("Calibration before and after scaling", lede, figure, shown)
 
@@ -235,16 +252,14 @@ def _confusions(study: Study, tables: dict[str, Table]) -> str:
     ]
     if "confusions" not in tables:
         return section("Confusions", "", *figures)
-    shown, clear = tables["confusions"], 0
-    for one in study.inside.resolved:
-        clear += one.change.high < 0
-    n = len(study.inside.resolved)
+    shown, n = tables["confusions"], len(study.inside.resolved)
+    clear = sum(one.change.high < 0 for one in study.inside.resolved)
     lede = (
-        f"The {min(N_CONFUSIONS, n)} of {n} confusions that the teacher lessens most, in % of the "
-        f"images of the class. For {clear} of the {n} the interval of the change lies below 0; of "
-        f"{n} intervals of nothing, {n / 40:.1f} would by chance."
+        f"The {min(N_CONFUSIONS, n)} of {n} confusions that the teacher reduces most, in % of the "
+        f"images of the class. For {clear} of the {n} the interval of the change is below 0; if "
+        f"the teacher had no effect, {n / 40:.1f} would be expected by chance."
     )
-    best = _markup(shown, 2, rows=shown.rows[:N_CONFUSIONS])
+    best = _markup(replace(shown, rows=shown.rows[:N_CONFUSIONS]), 2)
     return section("Which confusions the teacher resolves", lede, *figures, best)
 
 

@@ -1,8 +1,8 @@
-"""The figures of the paper, to be set beside one's own.
+"""The paper's results, for comparison with ours.
 
 Source: Cugu, Sener, Akbas, MicroExpNet (IPTA 2019), arXiv 1711.07011v4, with the authors' slides
-and repository (MIT).  Accuracies are % of images, means over ten folds.  The accuracies against
-temperature were read off plots, to about 0.3 points.
+and repository (MIT).  Accuracies are % of images, means over ten folds.  BY_TEMPERATURE was read
+from plots, with errors of about 0.3 points.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TEMPERATURES = (2.0, 4.0, 8.0, 16.0, 20.0, 32.0, 64.0)
 N_FOLDS, N_EPOCHS = 10, 3000
 
 I7_MS = dict(zip(SIZES, (0.89, 0.78, 0.63, 0.53)))
-"""Milliseconds an image by size, on an Intel i7-7700HQ; not told apart by variant."""
+"""Milliseconds for an image on an Intel i7-7700HQ, by size; the variant is not given."""
 
 _CANDIDATES = {
     "subject": {
@@ -49,7 +49,7 @@ WITH_TEACHER = {
     "CK+": dict(zip(SIZES, (83.02, 84.53, 84.18, 84.75))),
     "Oulu-CASIA": dict(zip(SIZES, (63.80, 61.99, 61.76, 62.69))),
 }
-"""p12, subject-independent; the temperature is the best on this very score."""
+"""p12, subject-independent, at the temperature that gives the best of these accuracies."""
 
 BY_TEMPERATURE = {
     "CK+": {

@@ -1,7 +1,7 @@
-"""Results of a plan by what was trained, and intervals of what is computed from them.
+"""The results of a plan by what was trained; confidence intervals of accuracies and differences.
 
-Everything is computed for each fold and seed by itself first, differences above all: what makes a
-fold hard, or a start lucky, is in both parts of a difference and drops out.  Accuracies are in % of
+A difference is computed for each fold and seed before anything is averaged.  What makes a fold
+hard or a seed lucky affects both sides of the difference, and cancels.  Accuracies are in % of
 images, differences in points.
 """
 
@@ -18,12 +18,12 @@ from .plan import MAIN_VARIANT, Plan
 Replicate = tuple["int | None", int]
 """(fold, seed)."""
 Values = dict[Replicate, float]
-Result = Mapping[str, Any]
+Result = Mapping[str, Any]  # as `sweep.run_trial` returns it
 
 
 class Interval(NamedTuple):
-    """A mean and its 95 % confidence interval mean -+ half_width, which is infinite where there is
-    one value alone; n: how many independent values it comes from (folds, else seeds)."""
+    """A mean and its 95 % confidence interval, mean -+ half_width (infinite for a single value).
+    n: the number of independent values, which is that of the folds, or without folds of seeds."""
 
     mean: float
     half_width: float
@@ -39,15 +39,15 @@ class Interval(NamedTuple):
 
 
 def interval(values: Values, test_per_train: float = 1 / 8) -> Interval:
-    """95 % confidence interval of a mean over folds and seeds.
+    """The 95 % confidence interval of a mean over folds and seeds.
 
-    Seeds of a fold share its images, so their mean counts as one value.  Folds share training
-    images, so their values agree more than independent ones would: the variance of the mean of k
-    folds is taken as (1/k + test_per_train) s^2, not s^2 / k, with Student's t of k - 1 degrees of
-    freedom (Nadeau and Bengio, Machine Learning 52, 2003).  Of ten folds one is test,
-    eight are trained on.  Without folds the values are those of the seeds, s^2 / k holds, and the
-    interval speaks of another training on the same images, not of other test images.
-    Raises ValueError for no values.
+    The seeds of a fold share its images, so their mean counts as one value.  Folds share training
+    images, so their values agree more than independent values would: the variance of the mean of k
+    folds is taken as (1/k + test_per_train) s^2 instead of s^2 / k, with Student's t of k - 1
+    degrees of freedom (Nadeau and Bengio, Machine Learning 52, 2003).  Of ten folds one is for
+    testing, eight are for training.  Without folds the values are those of the seeds, with s^2 / k;
+    the interval is then about training again on the same images, not about other test images.
+    Raises ValueError without values.
     """
     if not values:
         raise ValueError("no values to take the mean of")
@@ -70,7 +70,7 @@ class Scores:
     """The results of a plan, found by what was trained."""
 
     def __init__(self, plan: Plan, results: Mapping[str, Iterable[Result]]) -> None:
-        """results: those of each split; trials that have none are missing below too."""
+        """results: of each split; trials without a result are left out of everything below."""
         self.plan = plan
         self.results: dict[tuple, dict[Replicate, Result]] = {}
         for split, several in results.items():
@@ -86,7 +86,7 @@ class Scores:
     def of(
         self, split: str, variant: str, size: str, temperature: float | None = None
     ) -> dict[Replicate, Result]:
-        """Results by (fold, seed); None: without a teacher."""
+        """Results by (fold, seed).  temperature None: without a teacher."""
         return self.results.get((split, variant, size, temperature), {})
 
     def accuracy(
@@ -94,43 +94,44 @@ class Scores:
     ) -> Values:
         return accuracies(self.of(split, variant, size, temperature))
 
-    def untaught(self, size: str) -> dict[Replicate, Result]:
+    def without_teacher(self, size: str) -> dict[Replicate, Result]:
         """The main variant's results on the main split, without a teacher."""
         return self.of(self.main_split, MAIN_VARIANT, size)
 
     def chosen(self, size: str, rule: str = "validation") -> dict[Replicate, Result]:
-        """With the teacher, at the temperature chosen by `sweep.choose`: "validation" for every
-        fold and seed by itself, or "reported", as the paper did, which is optimistic."""
+        """The main variant's results with the teacher, at the temperature that `sweep.choose`
+        chooses by this rule.  Folds and seeds with missing temperatures are left out."""
         at = [self.of(self.main_split, MAIN_VARIANT, size, t) for t in self.plan.temperatures]
-        complete = _in_all(at)
-        results = [dict(by[replicate]) for by in at for replicate in complete]
+        results = [dict(of[replicate]) for of in at for replicate in _in_all(at)]
         return {
             (result["trial"]["fold"], result["trial"]["seed"]): result
             for result in choose(results, "temperature", rule)
         }
 
     def gain(self, size: str, rule: str = "validation") -> Values:
-        """Points that the teacher adds."""
+        """The points of accuracy that the teacher adds."""
         return paired(
-            lambda taught, alone: taught - alone,
+            lambda distilled, alone: distilled - alone,
             accuracies(self.chosen(size, rule)),
-            accuracies(self.untaught(size)),
+            accuracies(self.without_teacher(size)),
         )
 
 
 def accuracies(results: Mapping[Replicate, Result]) -> Values:
-    return {replicate: 100 * score(dict(result)) for replicate, result in results.items()}
+    """Reported accuracies in %."""
+    return {replicate: 100 * score(result) for replicate, result in results.items()}
 
 
 def _in_all(several: Sequence[Mapping[Replicate, Any]]) -> list[Replicate]:
+    """The folds and seeds that are in all of these."""
     first, *others = several or [{}]
     return [replicate for replicate in first if all(replicate in other for other in others)]
 
 
 def paired(function: Callable[..., float], *several: Values) -> Values:
-    """function(values of one fold and seed), for those that all have."""
+    """function(a, b, ...) of the values for each fold and seed that all of `several` have."""
     return {
-        replicate: function(*(values[replicate] for values in several))
+        replicate: function(*[values[replicate] for values in several])
         for replicate in _in_all(several)
     }
 
@@ -140,7 +141,7 @@ def mean(*numbers: float) -> float:
 
 
 def slope(*numbers: float) -> float:
-    """Least-squares slope over 0, 1, 2, ...: points for each step along the numbers."""
+    """The slope of the least-squares line through (0, numbers[0]), (1, numbers[1]), ..."""
     middle = (len(numbers) - 1) / 2
     steps = [k - middle for k in range(len(numbers))]
     return math.fsum(d * y for d, y in zip(steps, numbers)) / math.fsum(d * d for d in steps)

@@ -1,19 +1,12 @@
-"""A study: what was planned, run and found, and the files that say so.
-
-report.html    one page, figures inside
-figures/*.png  the same figures;  tables/*.csv  every table of the page, claims included
-trials-<split>.csv  a line a training, as `sweep.summary_csv`
-"""
+"""A study: the plan, the results, and what follows from them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ..ground.atomic_file import write_atomically
-from ..sweep import Outcome, Trial, summary_csv
+from ..sweep import Outcome, Trial
 from . import figures, tables
 from .claims import Claim, judged
 from .inside import Inside
@@ -24,9 +17,14 @@ from .tables import Table
 
 @dataclass
 class Study:
-    """plan, full: what was run, and what would have been without a budget;  named, outcomes: trials
-    and their results by split;  facts: name -> text, of the data and of this run;  latencies: rows
-    of `cost.latencies`;  inside: None where nothing was looked into."""
+    """plan, full     the plan that was run, and the plan without a budget
+    named, outcomes  the trials by split and name, and their results by split
+    facts            texts about the data and this run, by name
+    latencies        rows of `cost.latencies`
+    inside           None if `look_inside` was not called
+    claims, scores   computed from the outcomes
+    pictures         PNG files by name; `draw` makes them
+    """
 
     title: str
     command: str
@@ -63,27 +61,9 @@ class Study:
         return {table.name: table for table in several}
 
     def draw(self) -> None:
-        """Fill `pictures`: name -> png.  Raises `plots.PlotsError` without matplotlib."""
+        """Fill `pictures`.  Raises `plots.PlotsError` without matplotlib."""
         self.pictures = figures.of_scores(self.scores)
         if self.latencies:
             self.pictures |= figures.of_latencies(self.latencies)
         if self.inside is not None:
             self.pictures |= figures.of_inside(self.inside)
-
-    def write(self, folder: str | Path) -> Path:
-        """Write every file; returns the page's.  Raises OSError where that is impossible."""
-        from .page import render
-
-        folder = Path(folder)
-        for name in ("figures", "tables"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for split, named in self.named.items():
-            text = summary_csv(named, self.outcomes[split])
-            write_atomically(folder / f"trials-{split}.csv", text)
-        for name, table in self.tables().items():
-            write_atomically(folder / "tables" / f"{name}.csv", tables.csv_text(table))
-        for name, picture in self.pictures.items():
-            write_atomically(folder / "figures" / f"{name}.png", picture)
-        page = folder / "report.html"
-        write_atomically(page, render(self))
-        return page

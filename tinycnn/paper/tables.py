@@ -1,4 +1,4 @@
-"""One's own figures beside the paper's, as tables for the page and for csv alike."""
+"""Tables of our results beside the paper's, for the page and for csv files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from .plan import MAIN_VARIANT
 from .scores import Interval, Scores, Values, accuracies, interval
 
 MISSING = "–"
-ALL = published.VARIANTS
 SPLIT_NAMES = {
     "subject": "subject-independent folds",
     "random": "random folds",
@@ -26,18 +25,21 @@ SPLIT_NAMES = {
 }
 
 
+Cell = str | float | Interval | None
+
+
 @dataclass(frozen=True)
 class Table:
-    """name: of its csv file;  caption: for people;  rows: of texts, numbers, Intervals or None."""
+    """name: of its csv file, without ".csv";  caption: its title on the page."""
 
     name: str
     caption: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
+    rows: Sequence[Sequence[Cell]]
 
 
-def cell_text(value: Any, digits: int = 1) -> str:
-    """A cell for people: an interval as mean ± half its width."""
+def cell_text(value: Cell, digits: int = 1) -> str:
+    """A cell as text; an interval is shown as mean ± half its width."""
     if value is None:
         return MISSING
     if isinstance(value, Interval):
@@ -51,7 +53,7 @@ def cell_text(value: Any, digits: int = 1) -> str:
 
 
 def csv_text(table: Table) -> str:
-    """A line a row; an interval takes three columns: mean, half_width, n."""
+    """The table as csv.  A column with intervals becomes three: mean, half_width, n."""
     wide = {
         k
         for k in range(len(table.columns))
@@ -64,18 +66,20 @@ def csv_text(table: Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     for row in table.rows:
-        cells: list[Any] = []
+        cells: list[str | float] = []
         for k, value in enumerate(row):
             if isinstance(value, Interval):
                 half = value.half_width if math.isfinite(value.half_width) else ""
                 cells += [value.mean, half, value.n]
             else:
-                cells += ["" if value is None else value, *([""] * 2 if k in wide else [])]
+                cells.append("" if value is None else value)
+                cells += ["", ""] if k in wide else []
         writer.writerow(cells)
     return text.getvalue()
 
 
 def estimate(values: Values) -> Interval | None:
+    """`interval(values)`; None without values."""
     return interval(values) if values else None
 
 
@@ -83,31 +87,30 @@ def estimate(values: Values) -> Interval | None:
 
 
 def candidates(scores: Scores) -> list[Table]:
-    """Without a teacher: a table for each split."""
-    tables = []
+    """Accuracy of all variants without a teacher: a table for each split."""
+    tables, variants = [], published.VARIANTS
     for split in scores.plan.splits:
-        rows = []
+        rows: list[list[Cell]] = []
         for size in scores.plan.sizes:
-            ours = [estimate(scores.accuracy(split, variant, size)) for variant in ALL]
+            ours = [estimate(scores.accuracy(split, variant, size)) for variant in variants]
             rows.append([size, "ours", *ours])
             for name in published.DATA_SETS:
                 if split != "own-split":
-                    theirs = {v: published.CANDIDATES[name, split, v, size] for v in ALL}
-                    rows.append([size, f"paper, {name}", *theirs.values()])
+                    theirs = [published.CANDIDATES[name, split, v, size] for v in variants]
+                    rows.append([size, f"paper, {name}", *theirs])
         caption = f"Without a teacher, {SPLIT_NAMES[split]}: accuracy, % of images"
-        columns = ["size", "whose", *ALL]
-        tables.append(Table(f"candidates-{split}", caption, columns, rows))
+        tables.append(Table(f"candidates-{split}", caption, ["size", "whose", *variants], rows))
     return tables
 
 
 def distillation(scores: Scores) -> Table:
-    """Without a teacher, and with one at the temperature that was chosen in two ways."""
+    """Accuracy without a teacher, and with one at temperatures chosen by both rules."""
     columns = ["size", "no teacher", "distilled", "gain", "t chosen (how often)"]
     columns += ["best reported (optimistic)", "its t"]
     columns += [f"paper, {name}" for name in published.DATA_SETS]
     rows = []
     for size in scores.plan.sizes:
-        row: list[Any] = [size, estimate(accuracies(scores.untaught(size)))]
+        row: list[Cell] = [size, estimate(accuracies(scores.without_teacher(size)))]
         for rule in ("validation", "reported"):
             chosen = scores.chosen(size, rule) if scores.plan.temperatures else {}
             row.append(estimate(accuracies(chosen)))
@@ -132,17 +135,17 @@ def temperatures(scores: Scores) -> Table | None:
     plan = scores.plan
     if not plan.temperatures:
         return None
-    rows = []
+    rows: list[list[Cell]] = []
     for size in plan.sizes:
         split = scores.main_split
         at = [estimate(scores.accuracy(split, MAIN_VARIANT, size, t)) for t in plan.temperatures]
-        rows.append([size, "ours", estimate(accuracies(scores.untaught(size))), *at])
+        rows.append([size, "ours", estimate(accuracies(scores.without_teacher(size))), *at])
         for name in published.DATA_SETS:
             known = dict(zip(published.TEMPERATURES, published.BY_TEMPERATURE[name][size]))
             alone = published.WITHOUT_TEACHER[name][size]
             figures = [known.get(t) for t in plan.temperatures]
             rows.append([size, f"paper, {name} (~)", alone, *figures])
-    columns = ["size", "whose", "no teacher", *(f"t={t:g}" for t in plan.temperatures)]
+    columns = ["size", "whose", "no teacher"] + [f"t={t:g}" for t in plan.temperatures]
     caption = (
         f"{MAIN_VARIANT} by temperature, {SPLIT_NAMES[scores.main_split]}: accuracy, % of images"
     )
@@ -150,7 +153,8 @@ def temperatures(scores: Scores) -> Table | None:
 
 
 def speed(latencies: Sequence[Mapping[str, Any]]) -> Table:
-    rows = [
+    """The time for one image, by size."""
+    rows: list[list[Cell]] = [
         [
             row["size"],
             row["n_parameters"],
@@ -171,7 +175,7 @@ def claims(judged: Sequence[Claim]) -> Table:
     """Every measure of every claim."""
     columns = ["claim", "verdict", "measure", "decides", "found, points"]
     columns += [f"paper, {name}" for name in published.DATA_SETS]
-    rows: list[Sequence[Any]] = []
+    rows: list[list[Cell]] = []
     for claim in judged:
         if not claim.measures:
             rows.append([claim.text, claim.verdict, claim.missing, None, None, None, None])
@@ -186,7 +190,8 @@ def claims(judged: Sequence[Claim]) -> Table:
 
 
 def calibration(inside: Inside) -> Table:
-    rows = [
+    """Calibration errors and likelihoods before and after temperature scaling."""
+    rows: list[list[Cell]] = [
         [
             name,
             estimate(found.temperatures),
@@ -204,14 +209,9 @@ def calibration(inside: Inside) -> Table:
 def confusions(inside: Inside) -> Table:
     """Every confusion, in % of the images of its class."""
     columns = ["is", "taken for", "no teacher", "distilled", "change"]
-    rows = [
-        [
-            inside.classes[one.truth],
-            inside.classes[one.said],
-            one.without,
-            one.taught,
-            one.change,
-        ]
+    names = inside.classes
+    rows: list[list[Cell]] = [
+        [names[one.truth], names[one.predicted], one.without, one.distilled, one.change]
         for one in inside.resolved
     ]
     caption = f"{MAIN_VARIANT} {inside.size}: confusions, % of the images of the class"

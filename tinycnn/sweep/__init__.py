@@ -1,16 +1,8 @@
-"""Many trainings that differ in a few options: on this machine, in shards, or on a Dask cluster.
+"""Many training runs that differ in a few options: on this machine, in shards, or on Dask.
 
-    from tinycnn import sweep
-    trials = sweep.grid(size=["XS", "XXS"], temperature=[2, 4, 8], loss=["none", "kd"], epochs=8)
-    outcome = sweep.run(trials, source, "sweeps/mine")
-
-trial.py      one training: its options, its name, and how it is run and gone on with
-folder.py     what a sweep keeps on disk: a result or a failure for each trial
-work.py       one trial on a worker, from its lock to its result
-local.py      trials in processes of this machine;  cluster.py  on the workers of a Dask scheduler
-selection.py  the best of several, chosen where the reported score is not looked at
-table.py      results as a table for people and as csv;  curves.py  as figures
-differences.py  of trials, against the first of them
+from tinycnn import sweep
+trials = sweep.grid(size=["XS", "XXS"], temperature=[2, 4, 8], loss=["none", "kd"], epochs=8)
+outcome = sweep.run(trials, source, "sweeps/mine")
 """
 
 from .cluster import run_on_cluster

@@ -1,12 +1,11 @@
-"""Trials on the workers of a Dask scheduler: they come and go, and may be anywhere.
+"""Trials on the workers of a Dask scheduler, which may run on any machine, and may come and go.
 
-Data reach each worker once, handed on from worker to worker; results come back to this process,
-which alone writes them, so no shared disk is needed.  Where workers do see the sweep's folder,
-trials keep their checkpoints there, and a trial whose worker is killed goes on elsewhere from its
-last epoch; where they do not, it begins anew.
+The data are sent to each worker once.  The results come back to this process, which writes them,
+so no shared disk is needed.  If a worker is killed, its trial runs on another one: from its last
+epoch if the workers see the sweep's folder and keep checkpoints there, else from the beginning.
 
-Dask sends Python objects between its own processes by pickle: connect to a scheduler of your own
-alone.  No file holds any.
+Dask's processes send each other Python objects as pickle: connect only to a scheduler of your own.
+No file contains pickle.
 """
 
 from __future__ import annotations
@@ -15,17 +14,21 @@ import asyncio
 import contextlib
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .folder import Outcome, SweepFolder
 from .local import N_ATTEMPTS, Progress, begin
 from .trial import Source, Trial, names
 from .work import Cancelled, Report, SweepError, work
 
-_HINT = "do all workers have this version of tinycnn, and what the data need?"
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_HINT = "do all workers have this version of tinycnn, and the packages that the data need?"
 
 
 def run_on_cluster(
@@ -42,18 +45,18 @@ def run_on_cluster(
     progress: Progress = lambda n_done, n_failed, n_trials: None,
     timeout_s: float = 60.0,
 ) -> Outcome:
-    """As `local.run`, on the workers of the scheduler at an address such as tcp://host:8786.
+    """Like `local.run`, on the workers of the scheduler at an address such as tcp://host:8786.
 
     n_threads  of each trial; a worker runs as many trials at once as its own `--nthreads` says
-    backend    "numpy" gives the bits of `local.run` where NumPy's libraries have one thread, which
-               is what Dask's nannies see to
-    share_checkpoints  False: workers keep them on disks of their own even if they see the folder:
-               hundreds of workers that write one an epoch are more than a shared disk takes
+    backend    "numpy" gives exactly the results of `local.run` if NumPy's libraries use one thread,
+               which Dask's nanny processes see to
+    share_checkpoints  False: workers keep checkpoints on their own disks, even if they see the
+               folder; those of hundreds of workers may be too many for a shared disk
     timeout_s  how long to wait for the scheduler, and for a first worker
-    A trial counts as failed once Dask gives it up because its workers were killed (three times, by
-    Dask's own setting distributed.scheduler.allowed-failures).
-    Raises ImportError without the extra `sweep`, SweepError where there is no scheduler or worker,
-    or a worker has other code; the rest as `local.run`.
+    A trial fails if its worker is killed more often than Dask's setting
+    distributed.scheduler.allowed-failures allows (three times).
+    Raises ImportError without the extra `sweep`; SweepError if there is no scheduler or no worker,
+    or a worker has other code; otherwise like `local.run`.
     """
     try:
         from distributed import Client
@@ -70,11 +73,11 @@ def run_on_cluster(
     except (OSError, TimeoutError, ValueError) as error:
         raise SweepError(f"{scheduler}: no Dask scheduler answers ({error})") from None
     with client:
-        options = dict(n_threads=n_threads, backend=backend, with_model=keep_models)
+        do = partial(work, n_threads=n_threads, backend=backend, with_model=keep_models, wait=True)
         place = str(kept.path.absolute()) if share_checkpoints else ""
         while waiting:
-            for name, report in _round(client, waiting, source, place, options, timeout_s):
-                if report.status == "done":
+            for name, report in _round(client, waiting, source, place, do, timeout_s):
+                if report.result is not None:
                     kept.save_result(name, report.result, report.model)
                     outcome.results[name] = report.result
                 else:
@@ -87,28 +90,25 @@ def run_on_cluster(
 
 
 def _round(
-    client: Any,
+    client: Client,
     waiting: dict[str, Trial],
     source: Source,
     place: str,
-    options: dict[str, Any],
+    do: Callable[..., Report],
     timeout_s: float,
 ) -> Iterator[tuple[str, Report]]:
-    """Yield (name, report) of the trials; those are left out that were lost with all data, when
-    the last worker went: another round sends both again."""
+    """Send the data and the trials to the workers; yield (name, report) as trials end.  Trials that
+    are lost because the last worker left, and the data with it, need another round."""
     from distributed import KilledWorker, as_completed
 
-    with _copies_stay(client):
+    with _keep_copies(client):
         data = _sent(client, source, timeout_s)
         this_round = uuid.uuid4().hex[:8]
-        futures = {
-            client.submit(
-                *(_work, trial, name, data, place, options),
-                key=f"tinycnn-{this_round}-{name}",
-                pure=False,
-            ): name
-            for name, trial in waiting.items()
-        }
+        futures = {}
+        for name, trial in waiting.items():
+            key = f"tinycnn-{this_round}-{name}"
+            future = client.submit(_work, do, trial, name, data, place, key=key, pure=False)
+            futures[future] = name
     try:
         for future in as_completed(futures, loop=client.loop):
             try:
@@ -125,28 +125,30 @@ def _round(
                 raise SweepError(report.error)
             yield futures[future], report
     finally:
-        with contextlib.suppress(Exception):  # a scheduler that is gone has nothing to cancel
+        with contextlib.suppress(Exception):  # the scheduler may have gone, and the tasks with it
             client.cancel(list(futures))
 
 
-def _sent(client: Any, source: Source, timeout_s: float) -> Any:
-    """The data, on all workers that are there."""
-    for attempt in range(N_ATTEMPTS):
+def _sent(client: Client, source: Source, timeout_s: float) -> Future:
+    """Send the data to all workers that are connected."""
+    n_attempts = 0
+    while True:
+        n_attempts += 1
         try:
             client.wait_for_workers(1, timeout=timeout_s)
             return client.scatter(source, broadcast=True, hash=False)
         except (TimeoutError, asyncio.TimeoutError):
             raise SweepError(f"no Dask worker came within {timeout_s:.0f} s") from None
         except Exception as error:
-            # a worker that is killed just now; or what one says of data that it cannot unpack
-            if attempt == N_ATTEMPTS - 1 or not isinstance(error, OSError):
+            # OSError: a worker was killed meanwhile.  Others: a worker could not unpack the data
+            if n_attempts == N_ATTEMPTS or not isinstance(error, OSError):
                 raise SweepError(f"the data do not reach the workers: {error}; {_HINT}") from error
 
 
 @contextlib.contextmanager
-def _copies_stay(client: Any) -> Iterator[None]:
-    """Dask removes copies that no task waits for, every other second: not while they are sent and
-    their trials are not yet known.  Later it leaves one for every trial that waits."""
+def _keep_copies(client: Client) -> Iterator[None]:
+    """Pause Dask's active memory manager (amm), which removes copies that no task needs: it would
+    remove those of the data before the trials are submitted."""
     runs = client.amm.running()
     if runs:
         client.amm.stop()
@@ -158,10 +160,10 @@ def _copies_stay(client: Any) -> Iterator[None]:
 
 
 def _work(
-    trial: Trial, name: str, source: Source, place: str, options: dict[str, Any]
+    do: Callable[..., Report], trial: Trial, name: str, source: Source, place: str
 ) -> tuple[Any, ...]:
-    """Run on a worker, in the folder `place` if it is seen here; a Report's fields, for any version
-    of it to read."""
+    """Run a trial on a worker: in the sweep's folder `place` if the worker sees it, else in a
+    temporary one.  Returns a plain tuple, so that another version of Report can read it."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -172,8 +174,9 @@ def _work(
         if task is None or task.state == "cancelled":
             raise Cancelled(f"nobody waits for {name} any more")
 
-    options = dict(options, wait=True, on_epoch=leave_if_cancelled)
-    if place and (Path(place) / "work").is_dir():
-        return tuple(work(trial, name, source, SweepFolder(place), **options))
-    with tempfile.TemporaryDirectory(prefix="tinycnn-", dir=worker.local_directory) as own:
-        return tuple(work(trial, name, source, SweepFolder(own), **options))
+    with contextlib.ExitStack() as stack:
+        if not place or not (Path(place) / "work").is_dir():
+            own = tempfile.TemporaryDirectory(prefix="tinycnn-", dir=worker.local_directory)
+            place = stack.enter_context(own)
+        report = do(trial, name, source, SweepFolder(place), on_epoch=leave_if_cancelled)
+        return tuple(report)

@@ -1,31 +1,28 @@
-"""Accuracy against temperature, drawn: what a sweep was run for."""
+"""Figures of a sweep: accuracy against temperature."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import plots
 from .selection import mean_and_interval
 from .table import Cells, grouped_scores, sizes_in_order
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
 _LONGEST = 80
-"""Characters of a title in a file's name."""
+"""Longest setting, in characters, that a file name contains."""
 
 
-def curves(results: Iterable[Mapping[str, Any]]) -> dict[str, Figure]:
-    """File name -> figure: a line a size over the temperatures, with 95 % intervals over seeds and
-    folds, and a level line without a teacher.
+def curves(results: Iterable[Mapping[str, Any]]) -> dict[str, plots.Figure]:
+    """Figures by file name.
 
-    A figure for every setting of the other options that differ ("curves.png", or
-    "curves-variant-v.png", ..., with a number where that is long); none for fewer than two
-    temperatures.  Raises `plots.PlotsError` without matplotlib.
+    Each has a line for every size: mean accuracy at each temperature, with 95 % intervals over
+    seeds and folds, and a horizontal line for training without a teacher.  There is a figure for
+    every setting of the other options: "curves.png", or "curves-variant-v.png" and so on, with a
+    number instead of a long setting.  There is none for settings with fewer than two temperatures.
+    Raises `plots.PlotsError` without matplotlib.
     """
     figures = {}
     for number, (title, cells) in enumerate(grouped_scores(results).items(), start=1):
@@ -38,7 +35,7 @@ def curves(results: Iterable[Mapping[str, Any]]) -> dict[str, Figure]:
     return figures
 
 
-def _curves(cells: Cells) -> Figure | None:
+def _curves(cells: Cells) -> plots.Figure | None:
     temperatures = sorted({t for _, t in cells if isinstance(t, float)})
     if len(temperatures) < 2:
         return None
@@ -53,7 +50,7 @@ def _curves(cells: Cells) -> Figure | None:
 
 
 def _estimate(values: list[float] | None) -> tuple[float, float]:
-    """In %; no interval for one value."""
+    """Mean and half the interval, in %: NaN without values, an infinite interval for one value."""
     if not values:
         return math.nan, math.inf
     mean, half_width = mean_and_interval(values)

@@ -1,14 +1,14 @@
-"""What a sweep keeps on disk.
+"""The folder of a sweep.
 
-    results/<name>.json         one file a trial that is done, written when it is done
-    failures/<name>.json        the error of a trial that failed, until it is tried again
-    models/<name>.safetensors   its network, where networks are kept
-    work/<name>/                the checkpoint of a trial under way; removed when it is done
+    results/<name>.json         the result of a trial that is done
+    failures/<name>.json        the error of a trial that failed; removed when it is run again
+    models/<name>.safetensors   the network of a trial that is done, if networks are kept
+    work/<name>/                the checkpoint of a trial that is running; removed when it is done
 
-Every file is written atomically, and a trial under way is locked, so several sweeps, shards or
-machines may share one folder: nothing is trained twice.  The lock is the system's (flock): it ends
-with its process, however that ends.  On a network disk that knows no locks give each machine a
-folder of its own and a shard, and copy the results together.
+Every file is written atomically, and a running trial is locked, so several sweeps, shards or
+machines can share a folder.  The lock (flock) ends with its process, even if that is killed.  On a
+network disk without locks give each machine a folder and a shard of its own, and copy the results
+into one folder afterwards.
 """
 
 from __future__ import annotations
@@ -17,45 +17,46 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..ground.atomic_file import write_atomically
-from .trial import Trial, read_trial
+from .trial import Trial, option_names, read_trial
 
 try:
     import fcntl
-except ImportError:  # Windows: one sweep at a time in a folder
-    fcntl = None  # type: ignore[assignment]
+except ImportError:  # Windows: only one sweep at a time can use a folder
+    fcntl = None  # type: ignore[assignment]  # mypy has no type for "a module or None"
 
 
 MAX_FILE_BYTES = 32 << 20
-"""Of a trial's file: a class and a probability for each of a million images."""
+"""Enough for the classes and probabilities of a million images in a result."""
 
-_PARTS = {"best_epoch": int, "n_parameters": int, "seconds": (int, float)}
-_PARTS |= {"name": str, "trial": dict, "validation": dict, "test": (dict, type(None))}
-_FAILURE = {"name": str, "trial": dict, "error": str}
+_Types = dict[str, type | tuple[type, ...]]
+_RESULT: _Types = {"name": str, "trial": dict, "best_epoch": int, "n_parameters": int}
+_RESULT |= {"seconds": (int, float), "validation": dict, "test": (dict, type(None))}
+_FAILURE: _Types = {"name": str, "trial": dict, "error": str}
 
 
 class SweepFolderError(ValueError):
-    """A folder that holds no usable sweep; the message names the file and what is wrong."""
+    """A sweep's folder cannot be used.  The message names the file and what is wrong."""
 
 
 class BusyError(Exception):
-    """Another process is at work on this trial."""
+    """Another process works on this trial."""
 
 
 @dataclass
 class Outcome:
-    """What became of a sweep's trials: results and errors by name, in the order of the trials."""
+    """The results and the errors of a sweep's trials, by name, in the order of the trials."""
 
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
 class SweepFolder:
-    """The folder of a sweep.  Raises OSError where it cannot be made."""
+    """The folder of a sweep; it is made if it does not exist.  Raises OSError if that fails."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -75,22 +76,20 @@ class SweepFolder:
         return self.path / "work" / name
 
     def is_done(self, name: str, with_model: bool = False) -> bool:
-        return self.result_path(name).exists() and not (
-            with_model and not self.model_path(name).exists()
-        )
+        has_model = not with_model or self.model_path(name).exists()
+        return has_model and self.result_path(name).exists()
 
     def result(self, name: str) -> dict[str, Any]:
-        """A trial's result.  Raises SweepFolderError for a file that is not one."""
+        """A trial's result.  Raises SweepFolderError for a file that is not a result."""
         path = self.result_path(name)
-        result = _read(path, _PARTS)
+        result = _read(path, _RESULT)
         for part in ("validation", "test"):
             scores = result[part]
-            if scores is not None and not all(
-                isinstance(scores.get(key), (int, float)) for key in ("accuracy", "loss")
-            ):
-                raise _not_a_trial(path, f"{part} without accuracy and loss")
+            for key in ("accuracy", "loss") if scores is not None else ():
+                if not isinstance(scores.get(key), (int, float)):
+                    raise _not_a_trial(path, f"{part} without accuracy and loss")
         try:
-            missing = [f.name for f in fields(Trial) if f.name not in result["trial"]]
+            missing = [option for option in option_names() if option not in result["trial"]]
             if missing:
                 raise _not_a_trial(path, f"a trial without {missing[0]}")
             read_trial(result["trial"])
@@ -99,27 +98,27 @@ class SweepFolder:
         return result
 
     def failure(self, name: str) -> dict[str, Any]:
-        """A failed trial's options, error and traceback.  Errors as `result`."""
+        """A failed trial's options, error and traceback.  Raises SweepFolderError like `result`."""
         return _read(self.failure_path(name), _FAILURE)
 
     def outcome(self, named: Mapping[str, Trial], with_models: bool = False) -> Outcome:
-        """What is known of trials, given by their names.  Errors as `result`."""
-        known = Outcome()
+        """The results and errors in the folder.  Raises SweepFolderError like `result`."""
+        found = Outcome()
         for name in named:
             if self.is_done(name, with_models):
-                known.results[name] = self.result(name)
+                found.results[name] = self.result(name)
             elif self.failure_path(name).exists():
-                known.failures[name] = self.failure(name)["error"]
-        return known
+                found.failures[name] = self.failure(name)["error"]
+        return found
 
     def save_result(self, name: str, result: dict[str, Any], model: bytes | None = None) -> None:
-        """Keep a result, and the network if there is one; what was left of the work goes."""
+        """Write a result, and the network if it is given.  Removes the trial's other files."""
         if model is not None:
             write_atomically(self.model_path(name), model)
         write_atomically(self.result_path(name), json.dumps(result) + "\n")
         self.failure_path(name).unlink(missing_ok=True)
         shutil.rmtree(self.work_path(name), ignore_errors=True)
-        self._lock_path(name).unlink(missing_ok=True)  # who waits for it finds the result
+        self._lock_path(name).unlink(missing_ok=True)  # a process that waits for it sees the result
 
     def save_failure(self, name: str, trial: Trial, error: str, traceback: str = "") -> None:
         failure = {"name": name, "trial": asdict(trial), "error": error, "traceback": traceback}
@@ -127,9 +126,10 @@ class SweepFolder:
 
     @contextlib.contextmanager
     def locked(self, name: str, wait: bool = False) -> Iterator[None]:
-        """Only one process at a time works on a trial; the lock ends with its process.
+        """Lock a trial, so that no other process works on it.
 
-        Raises BusyError where another one has it, unless `wait`; SweepFolderError without locks.
+        If another process has the lock: waits for it (wait=True), or raises BusyError.  Raises
+        SweepFolderError if the disk has no locks.
         """
         if fcntl is None:
             yield
@@ -141,8 +141,8 @@ class SweepFolder:
                 raise BusyError(name) from None
             except OSError as error:
                 raise SweepFolderError(
-                    f"{self.path}: this disk locks no files ({error}): give each machine a folder "
-                    "of its own and a shard"
+                    f"{self.path}: this disk cannot lock files ({error}): give each machine its "
+                    "own folder and its own shard"
                 ) from None
             yield
 
@@ -150,16 +150,17 @@ class SweepFolder:
         return self.path / "work" / f"{name}.lock"
 
 
-def _read(path: Path, parts: Mapping[str, Any]) -> dict[str, Any]:
+def _read(path: Path, types: _Types) -> dict[str, Any]:
+    """A JSON object with at least these entries.  Raises SweepFolderError for anything else."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError(f"more than {MAX_FILE_BYTES:,} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
-            raise ValueError("no JSON object")
-        wrong = [key for key, kind in parts.items() if not isinstance(content.get(key, ...), kind)]
+            raise ValueError("not a JSON object")
+        wrong = [key for key, kind in types.items() if not isinstance(content.get(key, ...), kind)]
         if wrong:
-            raise ValueError(f"{', '.join(wrong)} missing, or of the wrong kind")
+            raise ValueError(f"{', '.join(wrong)} missing, or of the wrong type")
         return content
     except (OSError, ValueError, RecursionError) as error:
         raise _not_a_trial(path, error) from None
@@ -167,5 +168,5 @@ def _read(path: Path, parts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _not_a_trial(path: Path, reason: object) -> SweepFolderError:
     return SweepFolderError(
-        f"{path}: not a trial's file: {reason}; remove it, and the trial is run again"
+        f"{path}: not a trial's file: {reason}; remove it, then the trial will run again"
     )

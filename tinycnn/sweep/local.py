@@ -1,7 +1,7 @@
-"""Trials in processes of this machine, each on its share of the cores.
+"""Trials in worker processes on this machine.  Each uses its share of the cores.
 
-A process that is killed takes nothing with it but the epoch it was in: its trial goes on in
-another.  Workers end with the process that started them, however that ends.
+If a worker is killed, only its current epoch is lost: another worker resumes the trial.  Workers
+end with the process that started them, even if that is killed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, resource_tracker
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from ..parallel import usable_cores
 from .folder import Outcome, SweepFolder
@@ -24,13 +25,13 @@ from .trial import Source, Trial, names
 from .work import Report, SweepError, work
 
 N_ATTEMPTS = 3
-"""How often a trial is begun whose process dies under it."""
+"""A trial fails if its worker dies so many times."""
 
-_BUSY_PAUSE_S = 1.0
+_BUSY_PAUSE_S = 1.0  # then a trial that another sweep works on is tried again
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 Progress = Callable[[int, int, int], None]
-"""progress(n_done, n_failed, n_trials): at the start, and after every trial."""
+"""progress(n_done, n_failed, n_trials) is called at the start and after every trial."""
 
 
 def run(
@@ -44,17 +45,17 @@ def run(
     keep_models: bool = False,
     progress: Progress = lambda n_done, n_failed, n_trials: None,
 ) -> Outcome:
-    """Run the trials that have no result in `folder` yet; returns the results of all.
+    """Run the trials that have no result in `folder` yet.  Returns the results of all trials.
 
-    n_processes   None: one a core; each takes its share of the cores, so none is used twice
-    retry_failed  run trials again that failed before; otherwise they are listed as failed
-    keep_models   keep each trial's network as models/<name>.safetensors; a result without one is
-                  then not done
+    n_processes   None: one for each core.  The cores are divided among the processes
+    retry_failed  run trials that failed before again; otherwise they count as failed
+    keep_models   keep each trial's network as models/<name>.safetensors.  A trial without one is
+                  then run again
     Results do not depend on the number of processes.  A trial that fails does not stop the others.
-    Stopped by Ctrl-C, or killed, the sweep goes on from the last epochs when it is run again.
+    A sweep that was stopped by Ctrl-C or killed resumes from the last epochs when it is run again.
     Processes are spawned: a program that calls this needs `if __name__ == "__main__":`.
-    Raises OSError where the folder cannot be written, SweepFolderError for a result that is none,
-    SweepError where processes do not start, KeyboardInterrupt after Ctrl-C.
+    Raises OSError if the folder cannot be written, SweepFolderError for an unusable result file,
+    SweepError if processes do not start, KeyboardInterrupt after Ctrl-C.
     """
     kept = SweepFolder(folder)
     named = names(trials, source.key)
@@ -67,7 +68,7 @@ def run(
                 if report.status == "done":
                     outcome.results[name] = kept.result(name)
                 else:
-                    if not report.traceback:  # it died, and could not keep its failure itself
+                    if not report.traceback:  # the worker died and could not write the failure
                         kept.save_failure(name, named[name], report.error)
                     outcome.failures[name] = report.error
                 progress(len(outcome.results), len(outcome.failures), len(named))
@@ -78,34 +79,34 @@ def run(
 def begin(
     kept: SweepFolder, named: dict[str, Trial], retry_failed: bool, keep_models: bool
 ) -> tuple[Outcome, dict[str, Trial]]:
-    """What is known of the trials, and those that are still to be run."""
+    """The outcome so far, and the trials that still have to run."""
     outcome = kept.outcome(named, keep_models)
     if retry_failed:
         for name in outcome.failures:
             kept.failure_path(name).unlink(missing_ok=True)
         outcome.failures = {}
-    known = {*outcome.results, *outcome.failures}
-    return outcome, {name: trial for name, trial in named.items() if name not in known}
+    ended = {*outcome.results, *outcome.failures}
+    return outcome, {name: trial for name, trial in named.items() if name not in ended}
 
 
 @dataclass
 class _Worker:
-    process: Any
+    process: BaseProcess
     connection: connection.Connection
     n_threads: int
     is_ready: bool = False
-    name: str | None = None
-    """The trial that it is at."""
+    trial_name: str | None = None
 
-    def send(self, message: tuple) -> None:
-        with contextlib.suppress(OSError):  # it died: that is heard of next
+    def send(self, message: tuple[object, ...]) -> None:
+        with contextlib.suppress(OSError):  # it has died; _receive will notice
             self.connection.send(message)
 
 
 class _Crew:
-    """Worker processes, replaced when they die; all are gone when the `with` ends."""
+    """Worker processes.  Those that die are replaced; all have ended when the `with` ends."""
 
-    def __init__(self, n_processes: int, setting: tuple) -> None:
+    def __init__(self, n_processes: int, setting: tuple[Source, str, str, bool]) -> None:
+        """setting: the data, the sweep's folder, the backend, whether to keep the networks."""
         if n_processes < 1:
             raise ValueError(f"n_processes is {n_processes}; expected 1 or more")
         n_cores = usable_cores()
@@ -120,31 +121,31 @@ class _Crew:
 
     def __exit__(self, *exception: object) -> None:
         for worker in self.workers:
-            worker.process.kill()  # checkpoints are whole at any moment
+            worker.process.kill()  # checkpoints are written atomically
         for worker in self.workers:
             worker.process.join()
             worker.connection.close()
 
     def work(self, trials: dict[str, Trial]) -> Iterator[tuple[str, Report]]:
-        """Yield each trial's name and report ("done" or "failed"), as they come."""
-        queue, n_left = [(0.0, name) for name in trials], len(trials)  # not before then
-        attempts = dict.fromkeys(trials, 0)
+        """Yield the name and the report ("done" or "failed") of each trial when it ends."""
+        queue = [(0.0, name) for name in trials]  # with the earliest time to start
+        n_left, attempts = len(trials), dict.fromkeys(trials, 0)
         while n_left:
             while self.free_shares and len(self.workers) < n_left:
                 self._start()
             for worker in self.workers:
                 due = next((entry for entry in queue if entry[0] <= time.monotonic()), None)
-                if due and worker.is_ready and worker.name is None:
+                if due and worker.is_ready and worker.trial_name is None:
                     queue.remove(due)
-                    worker.name = due[1]
+                    worker.trial_name = due[1]
                     worker.send((due[1], trials[due[1]]))
-            is_idle = any(worker.is_ready and worker.name is None for worker in self.workers)
+            is_idle = any(worker.is_ready and not worker.trial_name for worker in self.workers)
             pause_s = max(queue[0][0] - time.monotonic(), 0) if queue and is_idle else None
-            for worker in self._heard_from(pause_s):
-                report, name = self._hear(worker), worker.name
+            for worker in self._with_messages(pause_s):
+                report, name = self._receive(worker), worker.trial_name
                 if name is None:
                     continue
-                worker.name = None
+                worker.trial_name = None
                 if report is None:
                     attempts[name] += 1
                     if attempts[name] < N_ATTEMPTS:
@@ -152,7 +153,7 @@ class _Crew:
                         continue
                     text = f"its process died {N_ATTEMPTS} times (out of memory?)"
                     report = Report("failed", text)
-                if report.status == "busy":  # in another sweep's hands: others first
+                if report.status == "busy":  # another sweep works on it: run other trials first
                     queue.append((time.monotonic() + _BUSY_PAUSE_S, name))
                     continue
                 if report.status == "impossible":
@@ -171,24 +172,26 @@ class _Crew:
         there.close()
         self.workers.append(_Worker(process, here, share))
 
-    def _heard_from(self, timeout_s: float | None) -> list[_Worker]:
+    def _with_messages(self, timeout_s: float | None) -> list[_Worker]:
+        """Wait until workers have sent something or died; return these workers."""
         ready = connection.wait([worker.connection for worker in self.workers], timeout_s)
         return [worker for worker in self.workers if worker.connection in ready]
 
-    def _hear(self, worker: _Worker) -> Report | None:
-        """What it says of its trial; None if it died (it is put away), or has just started."""
+    def _receive(self, worker: _Worker) -> Report | None:
+        """A worker's report; None if it has died and was removed."""
         try:
             report = worker.connection.recv()
         except (EOFError, OSError):
-            self._put_away(worker)
+            self._remove(worker)
             return None
-        if report.status == "awake":  # only now: to send sooner would wait for its imports
+        if report.status == "awake":  # sent earlier, the data would block until it has started
             worker.send((*self.setting, worker.n_threads))
         elif report.status == "ready":
             worker.is_ready, self.n_false_starts = True, 0
         return report
 
-    def _put_away(self, worker: _Worker) -> None:
+    def _remove(self, worker: _Worker) -> None:
+        """Give back a dead worker's cores.  Raises SweepError if workers die before they start."""
         worker.process.join()
         worker.connection.close()
         self.workers.remove(worker)
@@ -204,12 +207,12 @@ class _Crew:
 
 @contextlib.contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Processes started inside hear no Ctrl-C, not even before they can say so: it is the
-    parent's business.  What comes meanwhile comes afterwards."""
+    """Processes that are started inside inherit a blocked SIGINT: only the parent handles Ctrl-C.
+    A Ctrl-C that comes meanwhile reaches the parent at the end."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # its own start would lift the mask
+    resource_tracker.ensure_running()  # if it started inside, it would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -219,8 +222,8 @@ def _no_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_thread_in_libraries() -> Iterator[None]:
-    """Processes started inside let NumPy's own libraries start no threads: they would be more than
-    there are cores, and sums would depend on how many."""
+    """In processes that are started inside, NumPy's libraries use one thread.  With more there
+    would be more threads than cores, and sums would depend on their number."""
     before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
     os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))
     try:
@@ -231,7 +234,7 @@ def _one_thread_in_libraries() -> Iterator[None]:
 
 
 def _serve(pipe: connection.Connection) -> None:
-    """A worker process: gets the data once, then trials, one at a time."""
+    """The main function of a worker: it receives the data once, then trials, one at a time."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -239,23 +242,24 @@ def _serve(pipe: connection.Connection) -> None:
         source, path, backend, keep_models, n_threads = pipe.recv()
         pipe.send(Report("ready"))
         folder = SweepFolder(path)
+        do = partial(work, n_threads=n_threads, backend=backend, with_model=keep_models)
         while True:
             name, trial = pipe.recv()
 
             def keep(report: Report, name: str = name, trial: Trial = trial) -> None:
-                if report.status == "done":
+                if report.result is not None:
                     folder.save_result(name, report.result, report.model)
                 else:
                     folder.save_failure(name, trial, report.error, report.traceback)
 
-            options = dict(n_threads=n_threads, backend=backend, with_model=keep_models)
-            report = work(trial, name, source, folder, keep=keep, **options)
-            pipe.send(report._replace(result=None, model=None))
+            report = do(trial, name, source, folder, keep=keep)
+            pipe.send(report._replace(result=None, model=None))  # they are on disk
     except (EOFError, BrokenPipeError):
-        pass  # the sweep is over
+        pass  # the sweep has ended
 
 
 def _end_with_parent() -> None:
-    """A worker whose sweep is killed ends at once: the next sweep goes on from its last epoch."""
-    connection.wait([multiprocessing.parent_process().sentinel])
+    """End this worker as soon as its parent has ended, even if that was killed."""
+    if parent := multiprocessing.parent_process():
+        connection.wait([parent.sentinel])
     os._exit(1)

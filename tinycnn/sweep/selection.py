@@ -1,55 +1,53 @@
-"""Choosing among trials: where the choice may look, and what can be said of the rest.
+"""Choosing the best of several trials, such as the best temperature.
 
-A temperature that is chosen on the score that is then reported makes that score look better than
-it is.  "validation" chooses on the validation images inside the training part of each fold and
-reports the fold's test images; "reported" is the paper's way, and optimistic.  So is "validation"
-for data that have no test images: the validation images are then both.
+A choice by the score that is then reported makes that score look better than it is.  The rule
+"validation" chooses by the validation images, which belong to the training part of each fold, and
+reports the score on the fold's test images.  The rule "reported" is the paper's: it chooses by the
+reported score, and is optimistic.  So is "validation" for data without test images, because the
+score on the validation images is then reported too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .trial import read_trial
+from .trial import option_names, options_of
 
 RULES = ("validation", "reported")
 
 
-def score(result: dict[str, Any]) -> float:
-    """The accuracy that is reported: on the test images, or on the validation images of data that
-    have no others."""
+def score(result: Mapping[str, Any]) -> float:
+    """The reported accuracy: on the test images, or if there are none on the validation images."""
     return (result["test"] or result["validation"])["accuracy"]
 
 
-def is_optimistic(results: Sequence[dict[str, Any]], rule: str) -> bool:
-    """Whether a choice by this rule among these results looks at what is then reported."""
+def is_optimistic(results: Sequence[Mapping[str, Any]], rule: str) -> bool:
+    """Whether this rule chooses by the score that is then reported, for any of these results."""
     return _checked(rule) == "reported" or any(result["test"] is None for result in results)
 
 
 def choose(
     results: Sequence[dict[str, Any]], option: str, rule: str = "validation"
 ) -> list[dict[str, Any]]:
-    """Of results that differ in `option` alone the best one, for every setting of the others.
+    """Choose the best value of `option`, for every setting of the other options.
 
-    option  a name of Trial's, such as "temperature"; its values may be missing in some groups
-    rule    "validation": best on the validation images, for every fold and seed by itself;
-            "reported": the one value whose mean reported score over folds and seeds is best, as
+    option  a name of an option of Trial, such as "temperature"
+    rule    "validation": for every fold and seed, the value that is best on the validation images;
+            "reported": the value whose reported score is best on average over folds and seeds, as
             the paper did
-    Ties go to the smaller value.  Results come in the order of their groups.  Raises ValueError for
-    another rule or option.
+    Returns the results with the chosen values, in the order of their settings.  Ties go to the
+    smaller value.  Raises ValueError for another rule or option.
     """
     _checked(rule)
-    trials = [asdict(read_trial(result["trial"])) for result in results]
-    for trial in trials:
-        if option not in trial:
-            raise ValueError(f"no option {option!r}; a trial has {', '.join(sorted(trial))}")
-    apart = {option} if rule == "validation" else {option, "fold", "seed"}
+    trials = [options_of(result) for result in results]
+    if option not in option_names():
+        raise ValueError(f"no option {option!r}; expected one of {', '.join(option_names())}")
+    ignored = {option} if rule == "validation" else {option, "fold", "seed"}
     groups: dict[tuple, dict[Any, list[dict[str, Any]]]] = {}
     for result, trial in zip(results, trials):
-        key = tuple((name, trial[name]) for name in sorted(trial) if name not in apart)
+        key = tuple((name, trial[name]) for name in sorted(trial) if name not in ignored)
         groups.setdefault(key, {}).setdefault(trial[option], []).append(result)
 
     def merit(entry: tuple[Any, list[dict[str, Any]]]) -> tuple[float, float]:
@@ -69,8 +67,8 @@ def choose(
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean, and half the width of its 95 % confidence interval (Student's t; 0 for one value).
 
-    The values are taken as independent.  Folds share training images, so over folds the interval
-    is a little too narrow (Bengio and Grandvalet, JMLR 5, 2004).  Raises ValueError for none.
+    It assumes independent values.  Folds share training images, so their interval is a little too
+    narrow (Bengio and Grandvalet, JMLR 5, 2004).  Raises ValueError without values.
     """
     if not values:
         raise ValueError("no values to take the mean of")

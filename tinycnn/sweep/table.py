@@ -1,4 +1,4 @@
-"""Results as a table for people, and as csv for programs."""
+"""The results of a sweep as tables for people, and as csv for programs."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..ground.messages import aligned
 from ..models.microexpnet import SIZES
 from .folder import Outcome
 from .selection import choose, mean_and_interval, score
-from .trial import SOFT_OPTIONS, Trial, read_trial, temperature_text
+from .trial import SOFT_OPTIONS, Trial, option_names, options_of, temperature_text
 
-SCORES = ("best_epoch", "n_parameters", "validation_accuracy", "validation_loss")
+SCORES: tuple[str, ...] = ("best_epoch", "n_parameters", "validation_accuracy", "validation_loss")
 SCORES += ("test_accuracy", "test_loss", "seconds", "error")
 _AXES = ("size", "temperature", "seed", "fold")
 _TEACHER = ("loss", *SOFT_OPTIONS)
-_WITHOUT = "no teacher"
 
-Cells = dict[tuple, list[float]]
+Size = str | int
+Cells = dict[tuple[Size, float | tuple[float, ...] | None], list[float]]
 """(size, temperature) -> accuracies."""
 
 
 def summary_csv(trials: Mapping[str, Trial], outcome: Outcome) -> str:
-    """A line a trial, in their order: name, status (done, failed, missing), options, SCORES."""
+    """A line for each trial: name, status (done, failed, missing), options, SCORES."""
     text = io.StringIO()
-    options = [name for name in asdict(Trial())]
-    writer = csv.DictWriter(text, ["name", "status", *options, *SCORES], lineterminator="\n")
+    header = ["name", "status", *option_names(), *SCORES]
+    writer = csv.DictWriter(text, header, lineterminator="\n")
     writer.writeheader()
     for name, trial in trials.items():
         row: dict[str, Any] = {"name": name, "status": "missing", **asdict(trial)}
@@ -43,24 +44,26 @@ def summary_csv(trials: Mapping[str, Trial], outcome: Outcome) -> str:
 
 
 def score_tables(results: Iterable[Mapping[str, Any]]) -> str:
-    """Size by temperature: mean reported accuracy in %, +- half its 95 % interval over seeds and
-    folds, (n) how many.  A table for every setting of the other options that differ, in which
-    untaught networks stand beside each loss; "" for no results.
+    """Tables of accuracy by size and temperature, one for every setting of the other options; ""
+    for no results.
+
+    A cell has the mean reported accuracy in %, +- half its 95 % interval over seeds and folds, and
+    their number in parentheses.  Networks without a teacher have a column in every table.
     """
     tables = grouped_scores(results)
     return "\n\n".join(_score_table(title, cells) for title, cells in tables.items())
 
 
 def grouped_scores(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
-    """Reported accuracies, 0..1, by (size, temperature), None without a teacher: for every setting
-    of the other options that differ, by its title ("" where none do)."""
-    rows = [(asdict(read_trial(dict(r["trial"]))), score(r)) for r in results]
+    """Reported accuracies, 0..1, by size and temperature (None without a teacher), for every
+    setting of the other options.  Keys are texts such as "variant v"; "" if no option differs."""
+    rows = [(options_of(result), score(result)) for result in results]
     differing = _differing([trial for trial, _ in rows])
     tables: dict[bool, dict[tuple, Cells]] = {True: {}, False: {}}
     for trial, value in rows:
-        is_taught = trial["temperature"] is not None
-        key = tuple((n, trial[n]) for n in differing if is_taught or n not in _TEACHER)
-        cells = tables[is_taught].setdefault(key, {})
+        has_teacher = trial["temperature"] is not None
+        key = tuple((n, trial[n]) for n in differing if has_teacher or n not in _TEACHER)
+        cells = tables[has_teacher].setdefault(key, {})
         cells.setdefault((trial["size"], trial["temperature"]), []).append(value)
     for key, cells in tables[False].items():
         beside = [other for other in tables[True] if set(key) <= set(other)]
@@ -75,59 +78,48 @@ def grouped_scores(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
 
 
 def choice_table(results: Sequence[dict[str, Any]], rule: str) -> str:
-    """What `choose(results, "temperature", rule)` comes to: accuracy by size, and how often which
-    temperature was chosen; "" where there is nothing to choose from."""
-    taught = [result for result in results if result["trial"]["temperature"] is not None]
-    if len({str(result["trial"]["temperature"]) for result in taught}) < 2:
+    """A table of the results that `choose(results, "temperature", rule)` returns: accuracy by size,
+    and how often each temperature was chosen.  "" for fewer than two temperatures."""
+    with_teacher = [result for result in results if result["trial"]["temperature"] is not None]
+    if len({str(result["trial"]["temperature"]) for result in with_teacher}) < 2:
         return ""
-    differing = _differing([asdict(read_trial(dict(r["trial"]))) for r in taught])
-    groups: dict[tuple, list[dict[str, Any]]] = {}
-    for result in choose(taught, "temperature", rule):
-        trial = asdict(read_trial(dict(result["trial"])))
-        groups.setdefault(tuple(trial[n] for n in ("size", *differing)), []).append(result)
+    differing = _differing([options_of(result) for result in with_teacher])
+    groups: dict[tuple, list[tuple[str, float]]] = {}
+    for result in choose(with_teacher, "temperature", rule):
+        trial = options_of(result)
+        found = temperature_text(trial["temperature"]), score(result)
+        groups.setdefault(tuple(trial[n] for n in ("size", *differing)), []).append(found)
     lines = [["size", *differing, "accuracy", "chosen"]]
-    for key in sorted(groups, key=lambda key: _size_order(key[0])):
-        chosen = Counter(
-            temperature_text(read_trial(dict(r["trial"])).temperature) for r in groups[key]
-        )
+    for key in sorted(groups, key=lambda key: size_order(key[0])):
+        chosen = Counter(temperature for temperature, _ in groups[key])
         shown = [f"t={t}" + (f" ({n})" if n > 1 else "") for t, n in chosen.most_common()]
-        cell = _cell([score(result) for result in groups[key]])
+        cell = accuracy_cell([value for _, value in groups[key]])
         lines.append([*map(str, key), cell, ", ".join(shown)])
-    return _aligned(lines, n_left=len(lines[0]))
+    return aligned(lines, n_left=len(lines[0]))
 
 
 def _differing(trials: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Options that have several values, besides a table's own axes."""
-    taught = [trial for trial in trials if trial["temperature"] is not None]
+    """The options that have several values and are not an axis of the table."""
+    with_teacher = [trial for trial in trials if trial["temperature"] is not None]
     return [
         name
-        for name in asdict(Trial())
+        for name in option_names()
         if name not in _AXES
-        and len({trial[name] for trial in (taught if name in _TEACHER else trials)}) > 1
+        and len({trial[name] for trial in (with_teacher if name in _TEACHER else trials)}) > 1
     ]
 
 
 def _score_table(title: str, cells: Cells) -> str:
     sizes = sizes_in_order(cells)
     columns = sorted({t for _, t in cells}, key=lambda t: (t is not None, _numbers(t)))
-    heads = ["size", *(_WITHOUT if t is None else f"t={temperature_text(t)}" for t in columns)]
-    rows = [[str(size), *(_cell(cells.get((size, t))) for t in columns)] for size in sizes]
-    table = _aligned([heads, *rows], n_left=1)
+    heads = ["no teacher" if t is None else f"t={temperature_text(t)}" for t in columns]
+    rows = [[str(size)] + [accuracy_cell(cells.get((size, t))) for t in columns] for size in sizes]
+    table = aligned([["size", *heads], *rows], n_left=1)
     return f"{title}\n{table}" if title else table
 
 
-def _aligned(rows: Sequence[Sequence[str]], n_left: int) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if k < n_left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
-    )
-
-
-def _cell(values: Sequence[float] | None, sign: str = "") -> str:
+def accuracy_cell(values: Sequence[float] | None, sign: str = "") -> str:
+    """Mean +- half the 95 % interval, in %, and how many values; "-" without values."""
     if not values:
         return "-"
     mean, half = mean_and_interval(values)
@@ -144,13 +136,13 @@ def _scores(result: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "seconds": round(result["seconds"], 3)}
 
 
-def sizes_in_order(cells: Cells) -> list[str | int]:
-    """The sizes that there are, named ones from large to small, then by number of units."""
-    return sorted({size for size, _ in cells}, key=_size_order)
+def sizes_in_order(cells: Cells) -> list[Size]:
+    """The sizes, named ones from large to small, then by number of units."""
+    return sorted({size for size, _ in cells}, key=size_order)
 
 
-def _size_order(size: str | int) -> tuple[int, int]:
-    """Named sizes from large to small, then numbers of units."""
+def size_order(size: Size) -> tuple[int, int]:
+    """A key for sorting: named sizes from large to small, then numbers of units."""
     return (0, SIZES.index(size)) if size in SIZES else (1, -int(size))
 
 

@@ -1,8 +1,8 @@
-"""One trial of a sweep: its options, its name, and how it is run and gone on with.
+"""One trial of a sweep: its options, its name, and the training run itself.
 
-A trial's name is a hash of its options, of the data and of the code, so a result on disk belongs to
-exactly one of each: change any and the trial is run anew, change none and it is not.  How many
-processes or threads ran it, and on which backend, is no part of the name.
+A trial's name is a hash of its options, the data and the code, so a result on disk belongs to
+exactly these.  If any of them changes, the trial is run again.  The backend and the numbers of
+processes and threads are not part of the name.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from .. import checkpoint, metrics
 from .._version import __version__
@@ -27,101 +29,115 @@ from ..models.microexpnet import check_variant_and_size, microexpnet
 from ..network import Network
 from ..optim import optimizer_from_name
 from ..recipes import LOSSES, NO_TEACHER, NUMBERS, RECIPES, make_loss, make_schedule
-from ..train import Batches, Callback, EpochRecord, Evaluation, Validation, evaluate, fit
+from ..train import Batches, EpochRecord, Validation, evaluate, fit
 
 MAX_GRID = 100_000
 SOFT_OPTIONS = ("temperature", "soft_weight", "loss_scale")
-"""Options that nothing but a teacher's part in the loss has a use for."""
+"""Options of the loss that only matter with a teacher."""
 
-_LATER = ("calibration.py", "cli/", "explain/", "export/", "plots.py", "report", "svg_charts.py")
-_LATER += ("testing.py", "formats/agreement.py", "formats/crc32c.py", "formats/leveldb_table.py")
-_LATER += ("formats/onnx.py", "formats/protobuf.py", "formats/tf_checkpoint.py")
-_LATER += ("models/pretrained.py", "sweep/cluster.py", "sweep/folder.py", "sweep/local.py")
-_LATER += ("sweep/selection.py", "sweep/table.py", "sweep/differences.py", "paper/")
-_LATER += ("sweep/curves.py",)
-"""What no trial runs: to change it leaves the results as they were.  A test reads the imports."""
+_NOT_IN_TRIALS = tuple(
+    """
+    calibration.py cli/ explain/ export/ formats/agreement.py formats/crc32c.py
+    formats/leveldb_table.py formats/onnx.py formats/protobuf.py formats/tf_checkpoint.py
+    models/pretrained.py paper/ plots.py report run_report.py svg_charts.py sweep/cluster.py
+    sweep/curves.py sweep/differences.py sweep/folder.py sweep/local.py sweep/selection.py
+    sweep/table.py testing.py
+    """.split()
+)
+"""How the paths of code that trials do not run begin.  A change there does not change results.  A
+test compares this with the imports."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, kw_only=True)
 class Trial:
-    """Options of one training.
+    """The options of one training run.  Those that are not given, or None, come from the recipe.
 
-    variant, size  of `models.microexpnet`; a whole number as size is the units of its dense layer
-    loss           one of `recipes.LOSSES`, or "none": without a teacher, whose SOFT_OPTIONS are
-                   then None; loss_scale is None for losses that have none
-    temperature    a number, or several for kd: the mean over them
-    fold           number of the fold that is measured on, from 0; None: the data's own split
-    augment_strength to flipped_teacher  see `recipes.Recipe`. Without augment the first and the
-                   last do nothing, without a teacher the last: they are then 0 and False
-    recipe         one of `RECIPES`: all options that are not given here
-    Options of the recipe that are None take its value when the trial is made.  Equal options give
-    equal trials: 4 and 4.0 are one temperature.  Raises ValueError for what cannot be trained.
+    variant, size  see `models.microexpnet` ("p12", "XXS")
+    loss           one of `recipes.LOSSES`, or "none" without a teacher; SOFT_OPTIONS are then None
+    temperature    a number; for kd also several, over which the loss is averaged
+    loss_scale     None for losses that do not have one
+    seed           of the weights, the order of the images and their augmentation (0)
+    fold           number of the fold that is measured, from 0; None: the data's own split
+    recipe         one of `RECIPES` ("fer"); `recipes.Recipe` explains the other options
+
+    Equal trials have equal options: 4 becomes 4.0.  Options without effect are set to 0 or False:
+    augment_strength and flipped_teacher without `augment`, flipped_teacher without a teacher.
+    Raises ValueError for unknown options, and values that cannot be used.
     """
 
-    variant: str = "p12"
-    size: str | int = "XXS"
-    loss: str | None = None
-    temperature: float | tuple[float, ...] | None = None
-    soft_weight: float | None = None
-    loss_scale: str | None = None
-    seed: int = 0
-    fold: int | None = None
-    epochs: int | None = None
-    learning_rate: float | None = None
-    batch_size: int | None = None
-    augment: bool | None = None
-    augment_strength: float | None = None
-    label_smoothing: float | None = None
-    dropout: float | None = None
-    ema_decay: float | None = None
-    clip_norm: float | None = None
-    mixup: float | None = None
-    cutmix: float | None = None
-    flipped_teacher: bool | None = None
-    recipe: str = "fer"
+    variant: str
+    size: str | int
+    loss: str
+    temperature: float | tuple[float, ...] | None
+    soft_weight: float | None
+    loss_scale: str | None
+    seed: int
+    fold: int | None
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    augment: bool
+    augment_strength: float
+    label_smoothing: float
+    dropout: float
+    ema_decay: float
+    clip_norm: float
+    mixup: float
+    cutmix: float
+    flipped_teacher: bool
+    recipe: str
 
-    def __post_init__(self) -> None:
-        if self.recipe not in RECIPES:
-            raise ValueError(f"recipe is {self.recipe!r}; expected one of {', '.join(RECIPES)}")
-        recipe = RECIPES[self.recipe]
-        for field in fields(self):
-            if getattr(self, field.name) is None and hasattr(recipe, field.name):
-                self._set(field.name, getattr(recipe, field.name))
+    def __init__(self, **options: object) -> None:
+        for name in options:
+            if name not in option_names():
+                has = ", ".join(sorted(option_names()))
+                raise ValueError(f"no option {name!r}; a trial has {has}")
+        values: dict[str, object] = {"variant": "p12", "size": "XXS", "seed": 0, "recipe": "fer"}
+        values |= options
+        recipe = values["recipe"]
+        if not isinstance(recipe, str) or recipe not in RECIPES:
+            raise ValueError(f"recipe is {recipe!r}; expected one of {', '.join(RECIPES)}")
+        defaults = asdict(RECIPES[recipe])
+        for name in option_names():
+            if values.get(name) is None:
+                values[name] = defaults.get(name)
+            self._set(name, values[name])
         check_variant_and_size(self.variant, self.size)
         for name, least in (("seed", 0), ("fold", 0), ("epochs", 1), ("batch_size", 1)):
             if name != "fold" or self.fold is not None:
-                self._set(name, _whole(name, getattr(self, name), least))
+                self._set(name, _whole(name, values[name], least))
         self._set("learning_rate", _number("learning_rate", self.learning_rate))
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected more than 0")
         for name in ("augment", "flipped_teacher"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected true or false")
+            if not isinstance(values[name], bool):
+                raise ValueError(f"{name} is {values[name]!r}; expected true or false")
         for name, (most, _) in NUMBERS.items():
-            self._set(name, _number(name, getattr(self, name)))
-            if not 0 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to {most:g}")
-        if not self.augment:  # then it does nothing
+            number = _number(name, values[name])
+            if not 0 <= number <= most:
+                raise ValueError(f"{name} is {number}; expected 0 to {most:g}")
+            self._set(name, number)
+        if not self.augment:
             self._set("augment_strength", 0.0)
+        if not self.augment or not self.has_teacher:
             self._set("flipped_teacher", False)
         if not self.has_teacher:
             for name in SOFT_OPTIONS:
                 self._set(name, None)
-            self._set("flipped_teacher", False)
             return
         if self.loss not in LOSSES:
             expected = ", ".join((NO_TEACHER, *LOSSES))
             raise ValueError(f"loss is {self.loss!r}; expected one of {expected}")
-        several = isinstance(self.temperature, (list, tuple))
-        given = self.temperature if several else [self.temperature]
-        numbers = tuple(_number("temperature", value) for value in given)
-        self._set("temperature", numbers if len(numbers) > 1 else numbers[0] if numbers else ())
+        given = values["temperature"]
+        several = given if isinstance(given, (list, tuple)) else [given]
+        numbers = tuple(_number("temperature", value) for value in several)
+        self._set("temperature", numbers[0] if len(numbers) == 1 else numbers)
         self._set("soft_weight", _number("soft_weight", self.soft_weight))
         make_loss(self.loss, self.temperature, self.soft_weight, self.loss_scale)
         if not self.loss.startswith("kd"):
             self._set("loss_scale", None)
 
-    def _set(self, name: str, value: Any) -> None:
+    def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
     @property
@@ -131,7 +147,7 @@ class Trial:
     def describe(self) -> str:
         """One line for people: `p12 XXS kd t=4 seed 0`."""
         words = [self.variant, str(self.size), self.loss if self.has_teacher else "no teacher"]
-        if self.has_teacher:
+        if self.temperature is not None:
             words.append(f"t={temperature_text(self.temperature)}")
         words.append(f"seed {self.seed}")
         if self.fold is not None:
@@ -139,9 +155,29 @@ class Trial:
         return " ".join(words)
 
     def name(self, data_key: str) -> str:
-        """16 hex digits, of the options, the data and the code."""
+        """16 hex digits: a hash of the options, the data and the code."""
         parts = json.dumps([asdict(self), data_key, code_version()], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    def parts(self, source: Source, n_threads: int) -> Parts:
+        """The data of this trial.  Raises what the source raises."""
+        return source.parts(
+            fold=self.fold,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            augment=self.augment,
+            augment_strength=self.augment_strength,
+            mixup=self.mixup,
+            cutmix=self.cutmix,
+            with_teacher=self.has_teacher,
+            flipped_teacher=self.flipped_teacher,
+            n_threads=n_threads,
+        )
+
+
+def option_names() -> list[str]:
+    """The names of a trial's options."""
+    return [field.name for field in fields(Trial)]
 
 
 def temperature_text(temperature: float | tuple[float, ...]) -> str:
@@ -151,16 +187,12 @@ def temperature_text(temperature: float | tuple[float, ...]) -> str:
 
 
 def grid(**options: Any) -> list[Trial]:
-    """Trials for every combination of the options' values: a list stands for several.
+    """Trials for every combination of values.  An option is given as one value or a list of them.
 
-    The first option changes slowest.  Options that do not matter to a loss do not multiply its
-    trials: without a teacher, all temperatures are one trial.  Raises ValueError as `Trial` does,
-    for an option that it does not have, and for more than MAX_GRID combinations.
+    The first option changes slowest.  Options that a loss does not use do not multiply its trials:
+    without a teacher, there is one trial for all temperatures.  Raises ValueError as `Trial` does,
+    and for more than MAX_GRID combinations.
     """
-    known = {field.name for field in fields(Trial)}
-    for name in options:
-        if name not in known:
-            raise ValueError(f"no option {name!r}; a trial has {', '.join(sorted(known))}")
     lists = [v if isinstance(v, (list, tuple)) else [v] for v in options.values()]
     n_trials = math.prod(map(len, lists))
     if n_trials > MAX_GRID:
@@ -169,21 +201,21 @@ def grid(**options: Any) -> list[Trial]:
     return list(dict.fromkeys(trials))
 
 
-def _whole(name: str, value: Any, least: int) -> int:
+def _whole(name: str, value: object, least: int) -> int:
     number = _number(name, value)
     if number != int(number) or number < least:
         raise ValueError(f"{name} is {value!r}; expected a whole number of {least} or more")
     return int(number)
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"{name} is {value!r}; expected a number")
     return float(value)
 
 
 def shard(trials: Sequence[Trial], data_key: str, index: int, n_shards: int) -> list[Trial]:
-    """The index-th of n_shards parts (from 1), which do not depend on the order of trials."""
+    """Part `index` (1, 2, ...) of n_shards.  The parts do not depend on the order of the trials."""
     if not 1 <= index <= n_shards:
         raise ValueError(f"shard {index}/{n_shards}: expected 1/n to n/n")
     ordered = sorted(trials, key=lambda trial: trial.name(data_key))
@@ -192,37 +224,52 @@ def shard(trials: Sequence[Trial], data_key: str, index: int, n_shards: int) -> 
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """The release and a hash of the source that trials run: what results depend on besides data."""
+    """The release, and a hash of the source code that trials run."""
     digest = hashlib.sha256()
     root = Path(__file__).resolve().parent.parent
     for path in sorted(root.rglob("*.py")):
         place = path.relative_to(root).as_posix()
-        if not place.startswith(_LATER):
+        if not place.startswith(_NOT_IN_TRIALS):
             content = path.read_bytes()
             digest.update(f"{place} {len(content)}\n".encode())
             digest.update(content)
     return f"{__version__}-{digest.hexdigest()[:12]}"
 
 
-class Parts(Protocol):
-    """A trial's data.  validation and test: objects with images, labels and targets (or None)."""
+class HeldOut(Protocol):
+    """Images to measure on; targets: distributions for the loss, or None."""
 
-    batches: Batches
-    validation: Any
-    test: Any | None
+    @property
+    def images(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+    @property
+    def targets(self) -> np.ndarray | None: ...
+
+
+class Parts(Protocol):
+    """The data of a trial; test is None if the data have no test images."""
+
+    @property
+    def batches(self) -> Batches: ...
+    @property
+    def validation(self) -> HeldOut: ...
+    @property
+    def test(self) -> HeldOut | None: ...
 
 
 class Source(Protocol):
-    """Where trials get their data from; picklable, for it travels to the worker processes.
+    """The data of a sweep.  It is pickled to get to the worker processes.
 
-    key      changes whenever the data, or what is done to them, do
+    key      differs for other data, and for other processing of the data
     classes  names, in the order of the labels
-    parts    `ferdata.TrialFaces.parts` is one
+    parts    the data of one trial; `ferdata.TrialFaces.parts` is one such function
     """
 
-    key: str
-    classes: Sequence[str]
-
+    @property
+    def key(self) -> str: ...
+    @property
+    def classes(self) -> Sequence[str]: ...
     def parts(
         self,
         *,
@@ -239,14 +286,6 @@ class Source(Protocol):
     ) -> Parts: ...
 
 
-class _Tell(Callback):
-    def __init__(self, on_epoch: Callable[[int], None]) -> None:
-        self.tell = on_epoch
-
-    def on_epoch(self, record: EpochRecord) -> None:
-        self.tell(record.epoch + 1)
-
-
 def run_trial(
     trial: Trial,
     source: Source,
@@ -256,34 +295,24 @@ def run_trial(
     backend: str = "auto",
     on_epoch: Callable[[int], None] = lambda n_epochs: None,
 ) -> dict[str, Any]:
-    """Train, or go on from the last checkpoint in `folder` (made if need be); returns the result.
+    """Train, or resume from the last checkpoint in `folder`, which is made if necessary.
 
-    The result is what JSON can hold.  The epoch is the best on the validation images; test images
-    are looked at once, with that epoch's network, which stays in `folder` as checkpoint.BEST.  A
-    checkpoint that cannot be gone on with is thrown away and the trial begun anew.  on_epoch(n)
-    hears of each epoch done, with its checkpoint written; what it raises ends the trial.
-    Errors as `fit` and as the source's.
+    on_epoch  called with the number of epochs done, after each checkpoint; an error ends the trial
+    Returns the result as values that JSON can hold.  It is about the epoch with the best validation
+    accuracy, whose network stays in `folder` as checkpoint.BEST; only that network is run on the
+    test images.  If a checkpoint cannot be used, the trial starts again from the beginning.
+    Raises what `fit` and the source raise.
     """
     folder = Path(folder)
-    parts = source.parts(
-        fold=trial.fold,
-        seed=trial.seed,
-        batch_size=trial.batch_size,
-        augment=trial.augment,
-        augment_strength=trial.augment_strength,
-        mixup=trial.mixup,
-        cutmix=trial.cutmix,
-        with_teacher=trial.has_teacher,
-        flipped_teacher=trial.flipped_teacher,
-        n_threads=n_threads,
-    )
-    setting = (trial, tuple(source.classes), parts, folder, n_threads, backend, on_epoch)
+    parts = trial.parts(source, n_threads)
+    classes = tuple(source.classes)
+    train = partial(_trained, trial, classes, parts, folder, n_threads, backend, on_epoch)
     try:
-        records, network = _trained(*setting, resume=True)
+        records, network = train(resume=True)
     except (checkpoint.CheckpointError, safetensors.ModelFileError):
         shutil.rmtree(folder, ignore_errors=True)
-        records, network = _trained(*setting, resume=False)
-    best = max(records, key=lambda record: record.val_accuracy)
+        records, network = train(resume=False)
+    best = max(records, key=lambda record: record.val_accuracy or 0.0)
     return {
         "name": trial.name(source.key),
         "trial": asdict(trial),
@@ -314,9 +343,9 @@ def _trained(
     *,
     resume: bool,
 ) -> tuple[list[EpochRecord], Network]:
-    """All epochs' records and the best network; resume: from the checkpoint, if there is one."""
+    """The records of all epochs, and the best network.  resume: use the checkpoint, if any."""
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = RECIPES[trial.recipe]
+    recipe, held_out = RECIPES[trial.recipe], parts.validation
     network = microexpnet(
         trial.variant,
         trial.size,
@@ -329,14 +358,16 @@ def _trained(
         n_threads=n_threads,
         seed=trial.seed,
     )
-    began = checkpoint.path_in(folder).exists() and (folder / checkpoint.BEST).exists()
-    resume = resume and began
-    done = checkpoint.records_in(folder) if resume else []
-    following = fit(
+    resume = resume and checkpoint.path_in(folder).exists() and (folder / checkpoint.BEST).exists()
+    records = [EpochRecord(**row) for row in checkpoint.records_in(folder)] if resume else []
+    for record in fit(
         network,
         parts.batches,
         loss=make_loss(
-            *(trial.loss, trial.temperature, trial.soft_weight, trial.loss_scale),
+            trial.loss,
+            trial.temperature,
+            trial.soft_weight,
+            trial.loss_scale,
             trial.label_smoothing,
         ),
         optimizer=optimizer_from_name(
@@ -346,22 +377,20 @@ def _trained(
         schedule=make_schedule(
             recipe.schedule, trial.learning_rate, trial.epochs * parts.batches.n_batches
         ),
-        validation=Validation(
-            parts.validation.images, parts.validation.labels, parts.validation.targets
-        ),
-        callbacks=[_Tell(on_epoch)],
+        validation=Validation(held_out.images, held_out.labels, held_out.targets),
         folder=folder,
         resume=resume,
         ema_decay=trial.ema_decay,
         clip_norm=trial.clip_norm,
-    )
-    records = [EpochRecord(**row) for row in done] + list(following)
+    ):
+        records.append(record)
+        on_epoch(record.epoch + 1)
     return records, safetensors.load(folder / checkpoint.BEST, backend=backend, n_threads=n_threads)
 
 
-def _scores(network: Any, part: Any) -> dict[str, Any]:
-    """Accuracy, loss, confusions and each image's class: what reports are made of."""
-    scored: Evaluation = evaluate(network, part.images, part.labels, part.targets)
+def _scores(network: Network, part: HeldOut) -> dict[str, Any]:
+    """Accuracy, loss, confusions, and each image's class: what reports need."""
+    scored = evaluate(network, part.images, part.labels, part.targets)
     predicted = scored.probs.argmax(axis=1)
     confusions = metrics.confusion_matrix(part.labels, predicted, len(network.classes))
     return {
@@ -375,13 +404,18 @@ def _scores(network: Any, part: Any) -> dict[str, Any]:
 
 
 def read_trial(options: dict[str, Any]) -> Trial:
-    """A trial from a result's options.  Raises ValueError for others than a trial's."""
+    """A trial from the options in a result.  Raises ValueError if they are not a trial's."""
     try:
         return Trial(**options)
-    except (TypeError, OverflowError) as error:
-        raise ValueError(f"no trial: {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"not a trial: {error}") from None
+
+
+def options_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the trial that a result is of."""
+    return asdict(read_trial(result["trial"]))
 
 
 def names(trials: Iterable[Trial], data_key: str) -> dict[str, Trial]:
-    """Trials by their names; equal ones come once."""
+    """Trials by name; equal trials have one entry."""
     return {trial.name(data_key): trial for trial in trials}

@@ -1,4 +1,4 @@
-"""One trial on a worker, from its lock to its result: in a process here or on a cluster."""
+"""What a worker does, here or on a cluster: run one trial, from its lock to its result."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .trial import Source, Trial, code_version, run_trial
 
 
 class SweepError(RuntimeError):
-    """The sweep cannot go on, whatever the trial; the message says why and what to do."""
+    """The sweep cannot go on with any trial.  The message says why, and what to do."""
 
 
 class Cancelled(Exception):
-    """Raised by on_epoch: nobody waits for this trial any more."""
+    """Raised by on_epoch to stop a trial whose result nobody waits for any more."""
 
 
 class Report(NamedTuple):
-    """How it went.  status: "done", "failed", "busy" (another process has the trial), or
-    "impossible" (for every trial: the sweep ends).  result and model: of a trial that is done."""
+    """A worker's message about a trial.  status: "done", "failed", "busy" (another process works on
+    the trial) or "impossible" (no trial can be run).  result and model: of a trial that is done."""
 
     status: str
     error: str = ""
@@ -43,16 +43,17 @@ def work(
     on_epoch: Callable[[int], None] = lambda n_epochs: None,
     keep: Callable[[Report], None] = lambda report: None,
 ) -> Report:
-    """Run a trial in `folder` unless it is done there.
+    """Run a trial in `folder`, unless that has its result already.
 
-    name  the trial's, as the sweep knows it: a worker with other code or data has another
+    name  the trial's in the sweep; a worker with other code or data computes another one
+    wait  wait for another process that works on the trial, instead of reporting "busy"
     keep  called with the report of a trial that is done or failed, while it is still locked
     """
     if trial.name(source.key) != name:
         return Report(
             "impossible",
-            f"a worker's code ({code_version()}) or data ({source.key[:12]}) are not those that "
-            "the sweep began with: install the same version everywhere, and start the sweep again",
+            f"a worker's code ({code_version()}) or data ({source.key[:12]}) differ from those of "
+            "the sweep: install the same version everywhere, and start the sweep again",
         )
     try:
         with folder.locked(name, wait):
@@ -65,8 +66,8 @@ def work(
         return Report("busy")
     except SweepFolderError as error:
         return Report("impossible", str(error))
-    except OSError as error:  # a disk that is full or gone spoils every trial, and none is to blame
-        return Report("impossible", f"{error}; once that is mended, the same sweep goes on")
+    except OSError as error:  # a full or missing disk: no trial's fault, but all would fail
+        return Report("impossible", f"{error}; when that is solved, the same sweep goes on")
 
 
 def _run(
