@@ -12,6 +12,7 @@ import hashlib
 import json
 import mmap
 import os
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from tinycnn import reference
 from tinycnn.kernels import conv2d, conv2d_maxpool2d, conv2d_winograd, dense, maxpool2d
 from tinycnn.kernels._jit import TILE, WINOGRAD
 from tinycnn.kernels._winner_lists import LANES
+from tinycnn.kernels.arrays import Window, WinnerScratch
 from tinycnn.shapes import window_axis
 
 # (N, H, W, C, F, KH, KW, S): filters for each width of vector, positions for each number of rows
@@ -78,18 +80,17 @@ def pooled_passes(pooling, backward, place, x, w_t, z, dy, geometry, pool_geomet
     S, PT, PL = geometry
     padded = max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W), C
     L = 5 + LANES  # 5 windows at a time
-    scratch = (
-        place(padded, np.nan),
-        place(padded, np.nan),
-        place((2, F, L), np.nan),
-        place((2, F, L), 0, np.int32),
-        place((F,), 0, np.int64),
-        place((2, 3, max(F, OH * OW)), 0, np.int32),
+    scratch = WinnerScratch(
+        x_padded=place(padded, np.nan),
+        dx_padded=place(padded, np.nan),
+        gradients=place((2, F, L), np.nan),
+        positions=place((2, F, L), 0, np.int32),
+        counts=place((F,), 0, np.int64),
+        lists=place((2, 3, max(F, OH * OW)), 0, np.int32),
     )
     dw_t, db, dx = place(w_t.shape, np.nan), place((F,), np.nan), place(x.shape, np.nan)
-    backward.conv2d_maxpool2d_backward(
-        x, dy, argmax, w_t, OH, OW, *geometry, *scratch, dw_t, db, dx
-    )  # fmt: skip
+    window = Window(S, PT, PL, OH, OW)
+    backward.conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_t, db, dx)
     return y, argmax, dw_t, db, dx
 
 
@@ -135,13 +136,15 @@ def winograd_pass(operations, place, case, x, w, b):
     N, H, W, C, F, K, pool, relu = case
     x, w, b = (place(t.shape, t) for t in (x, w, b))
     (OH, PT, _), (OW, PL, _) = window_axis(H, K, 2, "same"), window_axis(W, K, 2, "same")
-    n_u, n_scratch = conv2d_winograd.winograd_sizes(H, W, C, F, PL, OH, OW)
+    record = SimpleNamespace(W=W, C=C, F=F, conv_OH=OH, conv_OW=OW)
+    n_u, n_scratch = conv2d_winograd.winograd_sizes(record)
     U, scratch = place((n_u,), np.nan), place((n_scratch,), np.nan)
     y = place((N, -(-OH // 2), -(-OW // 2), F) if pool else (N, OH, OW, F), np.nan)
     argmax = place((N * pool, *y.shape[1:]), -1, np.int32)
     if WINOGRAD:
         conv2d_winograd.conv2d_winograd_weights(w, U)
-    operations.conv2d_winograd_forward(x, w, U, b, PT, PL, OH, OW, pool, relu, scratch, y, argmax)
+    window = Window(2, PT, PL, OH, OW)
+    operations.conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y, argmax)
     return y, argmax
 
 

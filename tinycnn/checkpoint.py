@@ -155,8 +155,7 @@ def _state(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def _are_records(records: Any) -> bool:
-    """Whether these are records of the epochs 0, 1, ..., with no values but numbers, True, False
-    and None."""
+    """Whether these are records of the epochs 0, 1, ..., with only numbers, booleans and None."""
     return isinstance(records, list) and all(
         isinstance(record, dict)
         and record.get("epoch") == k

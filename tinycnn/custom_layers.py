@@ -1,5 +1,4 @@
-"""Calls the functions of a `CustomLayer`, a layer of the user's own, and checks what they
-return."""
+"""Calls the functions of a user's `CustomLayer`, and checks what they return."""
 
 from __future__ import annotations
 

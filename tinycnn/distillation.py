@@ -10,15 +10,13 @@ distributions, smoothed by label_smoothing), v the teacher's logits, t the tempe
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from .backend_choice import Operations
 from .losses import (
     Loss,
     LossInputs,
@@ -149,7 +147,9 @@ class DecoupledDistillation(Loss):
             v, _ = _standardized(soft_labels, backend)
         loss, dz = np.empty(len(logits)), np.empty_like(z)
         t, alpha, beta = float(self.temperature), float(self.alpha), float(self.beta)
-        _operations(backend).decoupled_distillation(z, labels, v, t, alpha, beta, t**2, loss, dz)
+        loss_operations(backend).decoupled_distillation(
+            z, labels, v, t, alpha, beta, t**2, loss, dz
+        )
         soft, dsoft = batch_mean(loss), dz if backward is None else backward(dz)
         return _with_hard(logits, targets, self.hard_weight, self.ramp, soft, dsoft, backend)
 
@@ -195,23 +195,11 @@ class RelationDistillation(Loss):
         loss, dz = np.empty(len(logits)), np.empty_like(logits)
         probs, teacher_probs, dprobs = np.empty((3, *logits.shape))
         t, beta, gamma = float(self.temperature), float(self.beta), float(self.gamma)
-        _operations(backend).relation_distillation(
+        loss_operations(backend).relation_distillation(
             logits, inputs.soft_labels, t, beta, gamma, t**2, probs, teacher_probs, dprobs, loss, dz
         )
         targets, soft = inputs.distributions(), batch_mean(loss)
         return _with_hard(logits, targets, self.hard_weight, 1.0, soft, dz, backend)
-
-
-@functools.cache
-def _operations(backend: str) -> Operations:
-    """The kernels or the reference, as in `losses.loss_operations`."""
-    return Operations(backend, _kernels)
-
-
-def _kernels() -> tuple[Any, ...]:
-    from .kernels import decoupled_distillation, relation_distillation, standardize_logits
-
-    return decoupled_distillation, relation_distillation, standardize_logits
 
 
 def _check_weight(name: str, value: float, most: float = math.inf) -> None:
@@ -241,7 +229,7 @@ def _standardized(
     logits: np.ndarray, backend: str
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """The z-scores (N, K) float64 of each row, and the backward pass: from dz to dlogits."""
-    operations = _operations(backend)
+    operations = loss_operations(backend)
     z, deviation = np.empty(logits.shape), np.empty(len(logits))
     operations.standardize_logits_forward(logits, z, deviation)
 

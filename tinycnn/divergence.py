@@ -26,10 +26,9 @@ def origin(network: Network, images: np.ndarray | None) -> Origin:
 
     network  its weights and the gradients of its last update
     images   uint8 (N, H, W[, C]), if their loss is not finite; None if the weights are not
-    Weights are checked first, because they are older than the loss.  If they are not finite, the
-    gradients of the last update are checked, from the last layer to the first.  If all weights are
-    finite, the reference runs the images layer by layer.  If only the kernels overflow, the last
-    layer is named.
+    Weights are checked first, because they are older than the loss, and if they are not finite, the
+    gradients of the last update, from the last layer to the first.  If all weights are finite, the
+    reference runs the images layer by layer; if only the kernels overflow, the last layer is named.
     """
     bad_weights = _not_finite(network.parameters)
     if bad_weights:

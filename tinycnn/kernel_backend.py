@@ -33,8 +33,7 @@ N_GRADIENT_CHUNKS = 8
 size, and the chunks' gradients are added in order, so the result does not depend on the threads."""
 
 PREDICTION_CHUNK = 8
-"""Images that go through the network together in prediction: their activations fit in the cache of
-a core."""
+"""Images that go through the network together in prediction; their activations fit in the cache."""
 
 SCALING_SHARE = 64
 """A thread scales at least this many images: for fewer, starting the thread takes longer."""

@@ -143,12 +143,8 @@ class Conv2D(Layer):
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
     def axes(self, input_shape: Shape) -> tuple[Axis, Axis]:
-        H, W, _ = _picture(self, input_shape)
-        KH, KW = self.kernel_hw
-        return (
-            window_axis(H, KH, self.stride, self.padding),
-            window_axis(W, KW, self.stride, self.padding),
-        )
+        """The vertical and the horizontal axis."""
+        return _window_axes(self, input_shape, self.kernel_hw)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         vertical, horizontal = self.axes(input_shape)
@@ -174,15 +170,20 @@ class MaxPool2D(Layer):
         window_axis(1, 1, self.stride, self.padding)
 
     def axes(self, input_shape: Shape) -> tuple[Axis, Axis]:
-        H, W, _ = _picture(self, input_shape)
-        return (
-            window_axis(H, self.size, self.stride, self.padding),
-            window_axis(W, self.size, self.stride, self.padding),
-        )
+        """The vertical and the horizontal axis."""
+        return _window_axes(self, input_shape, (self.size, self.size))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         vertical, horizontal = self.axes(input_shape)
         return (vertical.n_out, horizontal.n_out, input_shape[2])
+
+
+def _window_axes(
+    layer: Conv2D | MaxPool2D, input_shape: Shape, window: tuple[int, int]
+) -> tuple[Axis, Axis]:
+    H, W, _ = _picture(layer, input_shape)
+    vertical = window_axis(H, window[0], layer.stride, layer.padding)
+    return vertical, window_axis(W, window[1], layer.stride, layer.padding)
 
 
 @dataclass(frozen=True)

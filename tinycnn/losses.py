@@ -185,15 +185,20 @@ def log_softmax(
 
 @functools.cache
 def loss_operations(backend: str) -> Operations:
-    """The functions of cross_entropy.py or of the reference.  Kernels are imported on first use, so
-    that importing this file needs only NumPy."""
+    """The kernels of the losses, or their reference.  Kernels are imported on first use, so that
+    importing this file needs only NumPy."""
     return Operations(backend, _kernels)
 
 
 def _kernels() -> tuple[Any, ...]:
-    from .kernels import cross_entropy
+    from .kernels import (
+        cross_entropy,
+        decoupled_distillation,
+        relation_distillation,
+        standardize_logits,
+    )
 
-    return (cross_entropy,)
+    return cross_entropy, decoupled_distillation, relation_distillation, standardize_logits
 
 
 def batch_mean(loss: np.ndarray) -> float:

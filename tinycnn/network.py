@@ -270,13 +270,9 @@ class Network:
         return self._runners[0]
 
     def _make_runner(self, training: bool) -> Backend:
+        parameters, gradients = self.parameter_vector, self.gradient_vector
         return make_backend(
-            self.backend,
-            self.plan,
-            self.parameter_vector,
-            self.gradient_vector,
-            self.n_threads,
-            training,
+            self.backend, self.plan, parameters, gradients, self.n_threads, training
         )
 
     def _checked_input(self, x: np.ndarray) -> np.ndarray:

@@ -219,8 +219,7 @@ def optimizer_from_name(name: str, **options: Any) -> Optimizer:
 
 
 def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
-    """Scale the gradients down so that their norm is at most max_norm, in place; returns the norm
-    that they had.
+    """Scale gradients down in place so that their norm is at most max_norm; returns the old norm.
 
         norm = sqrt(sum_i g_i^2),    g <- g * min(1, max_norm / norm)
 

@@ -244,8 +244,7 @@ def fit(
 def _with_last_good_weights(
     network: Network, epochs: Iterator[EpochRecord]
 ) -> Iterator[EpochRecord]:
-    """Yields the records of `epochs`.  If an epoch diverges, the network gets the weights from
-    before it again.
+    """Yields the records of `epochs`; restores the weights from before an epoch that diverges.
 
     NumPy's warnings of overflow are switched off: DivergedError says more.
     """

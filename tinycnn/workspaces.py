@@ -27,11 +27,9 @@ class PredictionSpace:
 
 
 class ChunkSpace:
-    """Memory for the forward and backward pass of a chunk of up to `capacity` images, for one
-    thread at a time.
+    """Memory for the forward and backward pass of a chunk of up to `capacity` images.
 
-    Of `activations` only `pictures` and `argmax` are used: `BatchSpace` has what is needed for the
-    whole batch.
+    Of `activations` only `pictures` and `argmax` are used; the rest is in `BatchSpace`.
     """
 
     def __init__(self, plan: Plan, sizes: Sizes, capacity: int, dtype: np.dtype) -> None:
@@ -127,8 +125,8 @@ class Pool(Generic[S]):
         self.make = make
 
     def take(self, capacity: int) -> S:
-        """An idle workspace for `capacity` images or more, else a new one.  Idle ones that are too
-        small are dropped."""
+        """An idle workspace for `capacity` images or more, else a new one.  Smaller ones are
+        dropped."""
         while self.idle:
             try:
                 space = self.idle.pop()  # atomic

@@ -15,8 +15,7 @@ the files whose functions the kernel calls.  Ours is a folder named by a hash of
 package, of the tile and of the versions in use, so any change leads to a new folder.  A cache that
 cannot be used (read-only, truncated, from another machine) costs a compile and a log line, nothing
 else.  Numba stores compiled code as pickle, so anyone who can write to the folder can run code in
-this process: the folder is created for its owner only, and one that others may write to is not
-used.
+this process: only the owner may write to it, and a folder that others may write to is not used.
 
 Environment variables: TINYCNN_CACHE_DIR names the folder (default: $XDG_CACHE_HOME/tinycnn or
 ~/.cache/tinycnn), TINYCNN_TILE sets the tile (see `choose_tile`), TINYCNN_WINOGRAD=0 computes every
@@ -254,8 +253,7 @@ def _announce(name: str) -> None:
 def _without_literals(get_call_template: Callable) -> Callable:
     """Make Numba treat a literal argument, such as the 1 in `f(x, 1)`, like any other number.
 
-    By default Numba compiles the called function, and everything that it calls, once more for each
-    literal value.
+    By default it compiles the called function, with all its callees, again for each literal value.
     """
 
     def wrapped(args: Any, kws: Any) -> Any:
@@ -283,14 +281,12 @@ def _naming_the_kernel(compile_for_args: Callable, name: str) -> Callable:
 
 def kernel(function: Callable) -> Any:
     """Compile `function` on its first call with FLAGS, cache it, and list it in KERNELS."""
-    KERNELS[function.__name__] = _compiled(function, "never")
-    return KERNELS[function.__name__]
+    return _compiled(function, "never", KERNELS)
 
 
 def helper(function: Callable) -> Any:
     """As `kernel`, but listed in HELPERS."""
-    HELPERS[function.__name__] = _compiled(function, "never")
-    return HELPERS[function.__name__]
+    return _compiled(function, "never", HELPERS)
 
 
 def inline_kernel(function: Callable) -> Any:
@@ -298,17 +294,17 @@ def inline_kernel(function: Callable) -> Any:
 
     This saves compile time: Numba compiles a function's callees again at each level of calls.
     """
-    KERNELS[function.__name__] = _compiled(function, "always")
-    return KERNELS[function.__name__]
+    return _compiled(function, "always", KERNELS)
 
 
 def inline_helper(function: Callable) -> Any:
     """As `helper`, but inlined in each caller: see FLAGS and `inline_kernel`."""
-    HELPERS[function.__name__] = _compiled(function, "always")
-    return HELPERS[function.__name__]
+    return _compiled(function, "always", HELPERS)
 
 
-def _compiled(function: Callable, inline: Literal["never", "always"]) -> Any:
+def _compiled(
+    function: Callable, inline: Literal["never", "always"], registry: dict[str, Any]
+) -> Any:
     dispatcher: Any = numba.njit(inline=inline, **FLAGS)(function)
     if dispatcher is not function:  # under NUMBA_DISABLE_JIT njit returns the function itself
         dispatcher._cache = KernelCache(function)
@@ -316,4 +312,5 @@ def _compiled(function: Callable, inline: Literal["never", "always"]) -> Any:
             dispatcher._compile_for_args, function.__name__
         )
         dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)
+    registry[function.__name__] = dispatcher
     return dispatcher

@@ -1,9 +1,8 @@
 """Vectors, loops and jumps in LLVM IR: what the inner loops of kernels are made of.
 
-Numba cannot compile vector instructions from Python code.  So the inner loops are Numba
-"intrinsics", functions that emit LLVM IR themselves: `_tile.py` (sums of products),
-`_window_max.py` (max-pooling), `_winner_lists.py` and `_winners.py` (its backward pass) and
-`_winograd.py`.
+Vector instructions cannot be written in Python.  So the inner loops are Numba "intrinsics",
+functions that emit LLVM IR themselves: `_tile.py` (sums of products), `_window_max.py`
+(max-pooling), `_winner_lists.py` and `_winners.py` (its backward pass) and `_winograd.py`.
 """
 
 from __future__ import annotations
@@ -67,8 +66,7 @@ class Vectors:
         return self.builder.shuffle_vector(in_lane_0, undefined, zeros)
 
     def register(self, value: ir.Value) -> ir.Value:
-        """A variable that starts as `value`: an alloca in the entry block, which LLVM keeps in a
-        register."""
+        """A variable with `value` in it: an alloca in the entry block, for LLVM a register."""
         variable = cgutils.alloca_once(self.builder, value.type)
         self.builder.store(value, variable)
         return variable

@@ -60,8 +60,7 @@ def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
 
 @intrinsic
 def _list_blocks(typingctx, n_blocks, F, dy, argmax, first, L, g, at, f, counts, sums):
-    """(1) for n_blocks * LANES windows and LANES filters, f and the following: appends to their
-    lists.
+    """(1) for n_blocks * LANES windows and LANES filters from f on: appends to their lists.
 
     dy, argmax  flat; element `first` is that of the first window and filter f
     """

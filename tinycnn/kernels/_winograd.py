@@ -50,8 +50,7 @@ class Arithmetic(Vectors):
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
 
     def first_max(self, pair: list[ir.Value]) -> tuple[ir.Value, ir.Value]:
-        """The larger of two (the first if they are equal or one is NaN), and whether that is the
-        second."""
+        """The larger of two (the first if equal or NaN), and whether that is the second."""
         second = self.builder.fcmp_ordered(">", pair[1], pair[0])
         return self.builder.select(second, pair[1], pair[0]), second
 
@@ -114,7 +113,6 @@ def make_weights_transform(f: Transform) -> Any:
             for a in range(f.t):
                 for b, value in enumerate(f.emit_g(v, [columns[j][a] for j in range(f.r)])):
                     v.store(value, v.at(v.at(pu, u_a, a), u_b, b))
-            return context.get_dummy_value()
 
         return types.void(w, *(INTP,) * 3, u, *(INTP,) * 3), codegen
 
@@ -142,7 +140,6 @@ def make_deinterleave(n_planes: int) -> Any:
                 for b, half in enumerate(halves):
                     for k, (plane,) in enumerate(v.deinterleaved(half, n_planes // 2)):
                         v.store(plane, v.at(qp, step, 2 * k + b))
-            return context.get_dummy_value()
 
         return types.void(INTP, x, *(INTP,) * 2, planes, *(INTP,) * 3), codegen
 
@@ -150,8 +147,7 @@ def make_deinterleave(n_planes: int) -> Any:
 
 
 def make_input_transform(f: Transform, whole: Transform) -> Any:
-    """B^T d of t vectors d, `count` times.  `whole` is f, or the transform that f is `Shorter`
-    than.
+    """B^T d of t vectors d, `count` times.  `whole` is f, or the transform that f shortens.
 
     In repetition s, d[k] is x[x_off + k*x_k + s*x_step] for k < m, m that of `whole`, and
     x[x_later + (k - m)*x_k + s*x_step] for the others.  Result k goes to
@@ -174,7 +170,6 @@ def make_input_transform(f: Transform, whole: Transform) -> Any:
                 d += [v.load(v.at(q_later, x_k, k - m)) for k in range(m, f.t)]
                 for k, value in zip(f.index, f.emit_bt(v, d)):
                     v.store(value, q_last if k == last_point else v.at(qy, y_k, k))
-            return context.get_dummy_value()
 
         return types.void(INTP, x, *(INTP,) * 4, y, *(INTP,) * 4), codegen
 
@@ -182,8 +177,7 @@ def make_input_transform(f: Transform, whole: Transform) -> Any:
 
 
 def make_input_transform_of_planes(f: Transform) -> Any:
-    """B^T d along a row that is split into 2m planes, for both phases b, and for one vector of
-    tiles.
+    """B^T d along a row in 2m planes, for both phases b and one vector of tiles.
 
     Element 2k + b of tile j, which is d[k] of phase b, is
     x[x_off + (2k + b) % 2m * step + (2k + b) // 2m + j].  Result k of phase b goes to
@@ -205,7 +199,6 @@ def make_input_transform_of_planes(f: Transform) -> Any:
                     d.append(v.load(builder.gep(plane, [intp(q // (2 * f.m))])))
                 for k, value in enumerate(f.emit_bt(v, d)):
                     v.store(value, v.at(v.at(py, y_b, b), y_k, k))
-            return context.get_dummy_value()
 
         return types.void(x, *(INTP,) * 2, y, *(INTP,) * 3), codegen
 
@@ -219,8 +212,7 @@ def make_products(f: Transform) -> Any:
 
     For each (b, c, a), V has a vector of tiles and U has FILTERS vectors of filters.  The result is
     y[y_off + i*row + j*column], where j counts the columns of all TILES tiles.  The sums of one b
-    are transformed by A^T along a before those of the next b are computed, so that m vectors are
-    stored and not t.
+    are transformed by A^T along a before those of the next b: m vectors are stored and not t.
     """
 
     @intrinsic
@@ -266,7 +258,6 @@ def make_products(f: Transform) -> Any:
                     x = [v.load(half, (b * len(grid) + k) * f.m + i) for b in range(f.t)]
                     for j, value in enumerate(f.emit_at(v, x)):
                         v.store(value, v.at(v.at(py, row, i), column, tile * f.m + j), q)
-            return context.get_dummy_value()
 
         return types.void(V, INTP, U, INTP, y, *(INTP,) * 3), codegen
 
@@ -277,8 +268,7 @@ def make_products(f: Transform) -> Any:
 def matrix_product(typingctx, n_blocks, n_pairs, K, V, v_off, U, u_off, M, m_off):
     """M = V U, matrices of ROWS * n_blocks rows and n_pairs pairs of vectors of columns; K is even.
 
-    The rows of each matrix follow one another: K elements of V, as many as there are columns of U
-    and of M.
+    The rows of each matrix are contiguous: K elements in V, all columns in U and M.
     """
 
     @own_function
@@ -307,7 +297,6 @@ def matrix_product(typingctx, n_blocks, n_pairs, K, V, v_off, U, u_off, M, m_off
                                 builder.store(v.multiply_add(x, u[q], old), total[m, q])
                 for m, q in grid:
                     v.store(builder.load(total[m, q]), v.at(m_block, columns, m), q)
-        return context.get_dummy_value()
 
     return types.void(*(INTP,) * 3, V, INTP, U, INTP, M, INTP), codegen
 
@@ -335,7 +324,6 @@ def make_output_transform(fa: Transform, fb: Transform, whole: Transform) -> Any
             for i in range(fa.m):
                 for j, value in enumerate(fb.emit_at(v, [column_b[i] for column_b in columns])):
                     v.store(value, v.at(v.at(py, row, i), column, j))
-            return context.get_dummy_value()
 
         return types.void(M, *(INTP,) * 4, y, *(INTP,) * 3), codegen
 
@@ -400,7 +388,6 @@ def finish(typingctx, count, n_rows, n_columns, x, x_off, row, column, step, b, 
             with otherwise:
                 with loop(builder, count, [px, py], [step, y_step]) as (qx, qy):
                     v.store(largest(qx, None)[0], qy)
-        return context.get_dummy_value()
 
     signature = types.void(
         *(INTP,) * 3, x, *(INTP,) * 4, b, *(INTP,) * 2, y, *(INTP,) * 3, argmax, *(INTP,) * 2
@@ -418,7 +405,6 @@ def copy(typingctx, count, x, x_off, y, y_off):
         px = element(context, builder, sig.args[1], x, x_off)
         py = element(context, builder, sig.args[3], y, y_off)
         cgutils.raw_memcpy(builder, py, px, count, sig.args[1].dtype.bitwidth // 8)
-        return context.get_dummy_value()
 
     return types.void(INTP, x, INTP, y, INTP), codegen
 
@@ -433,6 +419,5 @@ def clear(typingctx, count, y, y_off):
         py = element(context, builder, sig.args[1], y, y_off)
         n_bytes = builder.mul(count, intp(sig.args[1].dtype.bitwidth // 8))
         cgutils.memset(builder, py, n_bytes, 0)
-        return context.get_dummy_value()
 
     return types.void(INTP, y, INTP), codegen

@@ -5,9 +5,8 @@ F(m, r) computes m outputs of a filter of r taps with t = m + r - 1 products ins
     y[k] = sum over i < r of w[i] d[k + i],  k < m                                               (1)
     y = A^T [(G w) * (B^T d)],  * element by element                                             (2)
 
-The matrices are those of the Toom-Cook algorithm, for t - 1 finite points p and the point at
-infinity (Lavin and Gray 2015, arXiv 1509.09308; on the choice of points Barabasz et al. 2020, arXiv
-1803.10986):
+The matrices come from the Toom-Cook algorithm, with t - 1 finite points p and the point at infinity
+(Lavin and Gray 2015, arXiv 1509.09308; Barabasz et al. 2020, arXiv 1803.10986, choose the points):
 
     A^T[k, i] = p_i^k,                 A^T[k, inf] = 1 if k = m - 1 else 0                       (3)
     B^T[i, :] = coefficients of the product over j != i of (x - p_j)                            (4)

@@ -39,11 +39,10 @@ def adam_update(
     decoupled     bool  how weight_decay (float) is used: False by (1), Adam; True by (6), AdamW
 
     The scalars of (7) are computed in float64 and rounded once, to the dtype of the arrays.
-    An m or v below the smallest normal number becomes 0.  It would stay denormal for ever otherwise
-    (0.9 times the smallest denormals rounds back to them; a unit that is always 0 does this to all
-    its weights), and arithmetic on denormals is slow.  In float32 with e = 1e-8 the change is
-    negligible: such an m moves p by less than 1e-30, and such a sqrt(v) is 1e-11 of e.  NaN stays
-    NaN.
+    An m or v below the smallest normal number becomes 0; NaN stays NaN.  It would stay denormal for
+    ever otherwise (0.9 times the smallest denormals rounds back to them; a unit that is always 0
+    does this to all its weights), and arithmetic on denormals is slow.  In float32 with e = 1e-8
+    the change is negligible: such an m moves p by less than 1e-30, such a sqrt(v) is 1e-11 of e.
     Check: test_adam.py::test_agrees_with_torch, ::test_moments_never_become_denormal.
     """
     dtype = parameters.dtype.type

@@ -105,8 +105,7 @@ def conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums
 
 @inline_helper
 def conv2d_operation_collect(op, weights, gradients):
-    """Sum the gradients of all chunks.  `weights.transposed` is no longer needed and serves as
-    scratch."""
+    """Sum the gradients of all chunks.  `weights.transposed`, no longer needed, is the scratch."""
     n_weights = op.KH * op.KW * op.C * op.F
     if op.pool:
         dw_t = weights.transposed[op.w_t_offset : op.w_t_offset + n_weights]

@@ -106,8 +106,7 @@ def winograd_sizes(op) -> tuple[int, int]:
 
 
 class ShallowLayout(NamedTuple):
-    """Sizes and offsets, in elements, in the scratch of `_shallow`.  It begins with LINES rows of
-    x, with padding."""
+    """Sizes and offsets in the scratch of `_shallow`, which begins with LINES padded rows of x."""
 
     n_w: int  # tiles in a row
     columns: int  # columns of a plane
@@ -121,8 +120,7 @@ class ShallowLayout(NamedTuple):
 
 
 class DeepLayout(NamedTuple):
-    """Sizes and offsets, in elements, in the scratch of `_deep`.  It begins with 2t rows of x, for
-    tiles that are partly outside x."""
+    """Sizes and offsets in the scratch of `_deep`, which begins with 2t padded rows of x."""
 
     n_h: int  # tiles in a column
     n_w: int  # tiles in a row
@@ -205,8 +203,7 @@ def conv2d_winograd_weights(w, U_out):  # pragma: no cover: intrinsics only run 
 
 @helper  # pragma: no cover: intrinsics only run compiled
 def _finish_rows(z, row, n_rows, first_row, OW, pool, b, relu, y, argmax, y_at, W):
-    """Equation (2) for n_rows rows of z, which begin with row `first_row` of the convolution's
-    output.
+    """Equation (2) for n_rows rows of z, from row `first_row` of the convolution's output on.
 
     If the number of rows (columns) is odd, the windows at the bottom (right) have one row (column).
     Positions in argmax count W for a row.  An empty argmax is not written.
@@ -233,8 +230,7 @@ def _finish_rows(z, row, n_rows, first_row, OW, pool, b, relu, y, argmax, y_at, 
 
 @helper  # pragma: no cover: intrinsics only run compiled
 def _load_lines(block, n, H, W, PT, PL, columns, xf, scratch, planes_at):
-    """Load rows block*LINES ... of the padded image n, LINES rows, each split into LINES planes of
-    `columns` elements."""
+    """Copy rows block*LINES ... (block + 1)*LINES - 1 of the padded image n, split into planes."""
     row, lanes = LINES * columns, BYTES // xf.itemsize
     first = block * LINES - PT
     start, end = min(max(0, -first), LINES), max(min(LINES, H - first), 0)

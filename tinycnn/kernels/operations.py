@@ -223,10 +223,12 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
             _pooling(op, step, sizes)
     if op.pool:
         n_positions = int(op.conv_OH * op.conv_OW)
-        op.padded_H, op.padded_W = padded_size(op)
+        height = int(max((op.conv_OH - 1) * op.S + op.KH, op.PT + op.H))
+        width = int(max((op.conv_OW - 1) * op.S + op.KW, op.PL + op.W))
+        op.padded_H, op.padded_W = height, width
         op.n_listed = min(int(op.OH * op.OW), N_LISTED)
         sizes.reserve_scratch("n_conv_output", n_positions * F)
-        sizes.reserve_scratch("n_padded", int(op.padded_H * op.padded_W * op.C))
+        sizes.reserve_scratch("n_padded", height * width * int(op.C))
         sizes.reserve_scratch("n_winners", 2 * F * (op.n_listed + LANES))
         sizes.reserve_scratch("n_winner_lists", 2 * 3 * max(F, n_positions))
     if winograd_fits(op, needs.dtype):
@@ -282,13 +284,6 @@ def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
     op.pool, op.pool_K, op.pool_S = 1, layer.size, layer.stride
     op.pool_PT, op.pool_PL = vertical.before, horizontal.before
     op.argmax_offset = sizes.reserve("n_argmax", int(np.prod(step.output_shape)))
-
-
-def padded_size(op: np.record) -> tuple[int, int]:
-    """Height and width of a convolution's input with enough padding for every tap."""
-    height = max((op.conv_OH - 1) * op.S + op.KH, op.PT + op.H)
-    width = max((op.conv_OW - 1) * op.S + op.KW, op.PL + op.W)
-    return int(height), int(width)
 
 
 def _as_picture(shape: Shape) -> Shape:

@@ -223,8 +223,7 @@ def output_gradient(op, activations, gradients, scratch, chunk, n_done):
 
 @inline_helper
 def backward_operation(op, weights, x, dy, dx, activations, scratch, sums, chunk):
-    """One operation for a chunk of images: dy -> dx, and for a convolution the gradients of its
-    parameters."""
+    """One operation for a chunk of images: dy -> dx, and a convolution's parameter gradients."""
     if op.kind == CONV2D:
         conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk)
     elif op.kind == DENSE:
@@ -317,8 +316,7 @@ def program_collect(weights, x, n_images, activations, gradients, share, n_share
 
 @helper
 def target_distributions(labels, targets, label_smoothing, first, rows_out):
-    """rows_out = (1-a) * y + a / K, a = label_smoothing, for the targets y of the samples from
-    `first` on.
+    """rows_out = (1-a) * y + a / K, a = label_smoothing; y are the targets from `first` on.
 
     y are labels (N,), int64 class indices, or targets (N, K), distributions; the other is empty.
     """

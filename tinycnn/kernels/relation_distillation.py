@@ -56,8 +56,7 @@ def relation_distillation(
     teacher_logits  (N, K)  v, any float dtype, or log-probabilities
     temperature     t > 0;  beta, gamma, scale >= 0 (the source scales by t*t)
     probs, teacher_probs, dprobs  (N, K) float64: scratch
-    loss_out        (N,)    scale times each sample's first term plus the whole second one: the mean
-                            is scale * D
+    loss_out        (N,)    scale * (the sample's first term + the second term); the mean is scale*D
     dlogits_out     (N, K)  like logits; the gradient of scale * D, with 1/N and 1/K applied
 
     With a, b = p, q minus their means along the axis, |a| = sqrt(sum a*a), e = EPSILON:

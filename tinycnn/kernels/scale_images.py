@@ -15,8 +15,7 @@ from ._jit import helper, kernel
 
 @helper
 def _scale_image(pixels, scaling, x_out):
-    """One image of `scale_images`, flat.  Its loops begin at index 0, so that LLVM vectorises
-    them."""
+    """One image of `scale_images`, flat.  Indices begin at 0, so that LLVM vectorises the loops."""
     n_values = pixels.size
     shift, factor = 0.0, 1.0
     if scaling == 1:
