@@ -42,6 +42,17 @@ NO_LOSS = LossTerms(1.0, 0.0, 1.0, 0.0)
 FORWARD, BACKWARD, WHOLE_STEP = Phase(1, 0, 0), Phase(0, 0, 1), Phase(1, 1, 1)
 
 
+class Work(NamedTuple):
+    """A phase of a training step, and what it works on."""
+
+    phase: Phase
+    segment: Segment
+    batch: Batch
+    terms: LossTerms
+    space: BatchSpace
+    results: Results
+
+
 class Forwarded(NamedTuple):
     """What `backward` needs of the forward pass: input and output (N, ...) of each segment."""
 
@@ -59,6 +70,8 @@ class KernelBackend:
         self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, n_threads: int, name: str
     ) -> None:
         self.plan, self.parameters, self.gradients = plan, parameters, gradients
+        self.named_parameters = named_views(plan, parameters)
+        self.named_gradients = named_views(plan, gradients)
         self.dtype, self.n_threads, self.name = parameters.dtype, n_threads, name
         self.n_classes = plan.output_shape[0]
         self.table = make_operations(plan, self.dtype)
@@ -98,9 +111,8 @@ class KernelBackend:
         space, no_values = self._make_batch_space(0), np.zeros(0, self.dtype)
         results = make_results(0, self.n_classes, space, 0)
         program.program_transpose_weights(self._weights(nothing))
-        self._run_chunks(
-            nothing, _unlabelled(no_values), NO_LOSS, WHOLE_STEP, Chunks(0, 0, 1, 0), space, results
-        )
+        work = Work(WHOLE_STEP, nothing, _unlabelled(no_values), NO_LOSS, space, results)
+        self._run_chunks(work, Chunks(0, 0, 1, 0))
         program.mean_loss(results.losses)
         self._collect(nothing, no_values, 0, space)
         self.ready_to_train = True
@@ -200,7 +212,7 @@ class KernelBackend:
                 x = self._custom_forward(segment.step, x)
             else:
                 results = make_results(len(x), segment.n_outputs, space, 0)
-                self._run_phase(segment, _unlabelled(x), NO_LOSS, FORWARD, space, results)
+                self._run_phase(Work(FORWARD, segment, _unlabelled(x), NO_LOSS, space, results))
                 x = results.logits
             self.forwarded.outputs.append(x)
         return x
@@ -217,7 +229,7 @@ class KernelBackend:
             program.program_transpose_weights(self._weights(segment))
             results = make_results(len(x), 0, space, x.size if wants_dx or k else 0)
             results = results._replace(dlogits=dy.reshape(len(x), segment.n_outputs))
-            self._run_phase(segment, _unlabelled(x), NO_LOSS, BACKWARD, space, results)
+            self._run_phase(Work(BACKWARD, segment, _unlabelled(x), NO_LOSS, space, results))
             self._collect(segment, x, len(x), space)
             dy = results.dx
         return dy.reshape(len(dlogits), *self.plan.input_shape) if wants_dx else None
@@ -247,17 +259,17 @@ class KernelBackend:
         space = self._begin(N, masks)
         results = make_results(N, self.n_classes, space, 0)
         batch = Batch(x.reshape(-1), inputs.labels, inputs.targets, inputs.soft_labels)
+        work = Work(WHOLE_STEP, segment, batch, terms, space, results)
         if min(self.n_threads, chunk_count(N)) == 1:
             # one call from Python: a call with cold caches takes a tenth of a millisecond
-            chunks = Chunks(0, chunk_count(N), chunk_size(N), 1)
-            value = self._run_chunks(segment, batch, terms, WHOLE_STEP, chunks, space, results)
+            value = self._run_chunks(work, Chunks(0, chunk_count(N), chunk_size(N), 1))
             return value, results.logits
         weights = self._weights(segment)
         if self.training_winograd is not None:
             operations = segment.operations
             program.program_winograd_weights(operations, self.parameters, self.training_winograd)
         program.program_transpose_weights(weights)
-        self._run_phase(segment, batch, terms, WHOLE_STEP, space, results)
+        self._run_phase(work)
         value = program.mean_loss(results.losses)
         if math.isfinite(value):
             self._collect(segment, x, N, space)
@@ -280,42 +292,24 @@ class KernelBackend:
     def _weights(self, segment: Segment) -> Weights:
         return Weights(segment.operations, self.parameters, self.transposed)
 
-    def _run_phase(
-        self,
-        segment: Segment,
-        batch: Batch,
-        terms: LossTerms,
-        phase: Phase,
-        space: BatchSpace,
-        results: Results,
-    ) -> None:
+    def _run_phase(self, work: Work) -> None:
         """Run a phase for every chunk of the batch, in several threads."""
-        n_images = len(results.logits)
+        n_images = len(work.results.logits)
         size, n_chunks = chunk_size(n_images), chunk_count(n_images)
         chunk_numbers = iter(range(n_chunks))  # shared by the threads, as in `predict`
 
-        def work(worker: int) -> None:
+        def run(worker: int) -> None:
             for k in chunk_numbers:
-                chunks = Chunks(k, k + 1, size, 0)
-                self._run_chunks(segment, batch, terms, phase, chunks, space, results)
+                self._run_chunks(work, Chunks(k, k + 1, size, 0))
 
         if n_chunks:
-            run_in_threads(work, min(self.n_threads, n_chunks))
+            run_in_threads(run, min(self.n_threads, n_chunks))
 
-    def _run_chunks(
-        self,
-        segment: Segment,
-        batch: Batch,
-        terms: LossTerms,
-        phase: Phase,
-        chunks: Chunks,
-        space: BatchSpace,
-        results: Results,
-    ) -> float:
+    def _run_chunks(self, work: Work, chunks: Chunks) -> float:
         """Run a phase for some chunks, one after the other: see `program_step`."""
         chunk_space = self.chunk_spaces.take(chunks.size)
-        activations = space.activations
-        if phase is WHOLE_STEP:  # only the pictures of the current chunk are kept
+        activations = work.space.activations
+        if work.phase is WHOLE_STEP:  # only the pictures of the current chunk are kept
             of_chunk = chunk_space.activations
             activations = activations._replace(
                 picture_capacity=of_chunk.picture_capacity,
@@ -323,9 +317,9 @@ class KernelBackend:
                 argmax=of_chunk.argmax,
             )
         loss = program.program_step(
-            self._weights(segment), self.training_winograd, batch, terms, phase, chunks,
-            activations, chunk_space.forward_scratch, space.gradients,
-            chunk_space.backward_scratch, results,
+            self._weights(work.segment), self.training_winograd, work.batch, work.terms,
+            work.phase, chunks, activations, chunk_space.forward_scratch, work.space.gradients,
+            chunk_space.backward_scratch, work.results,
         )  # fmt: skip
         self.chunk_spaces.give_back(chunk_space)
         return loss
@@ -347,15 +341,15 @@ class KernelBackend:
     # ---- layers of the user's own --------------------------------------------------------------
 
     def _custom_forward(self, step: Step, x: np.ndarray) -> np.ndarray:
-        parameters = of_step(step, named_views(self.plan, self.parameters))
+        parameters = of_step(step, self.named_parameters)
         return custom_forward(step, x.reshape(len(x), *step.input_shape), parameters)
 
     def _custom_backward(
         self, step: Step, x: np.ndarray, y: np.ndarray, dy: np.ndarray
     ) -> np.ndarray:
         x, dy = x.reshape(len(x), *step.input_shape), dy.reshape(y.shape)
-        parameters = of_step(step, named_views(self.plan, self.parameters))
-        gradients = of_step(step, named_views(self.plan, self.gradients))
+        parameters = of_step(step, self.named_parameters)
+        gradients = of_step(step, self.named_gradients)
         return custom_backward(step, x, y, dy, parameters, gradients)
 
     # ---- images --------------------------------------------------------------------------------

@@ -156,18 +156,9 @@ class Adam(Optimizer):
         self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
     ) -> None:
         update(
-            parameters,
-            gradients,
-            self._slots["m"],
-            self._slots["v"],
-            self.n_steps + 1,
-            rate,
-            self.beta1,
-            self.beta2,
-            self.epsilon,
-            self.weight_decay,
-            self.decoupled,
-        )
+            parameters, gradients, self._slots["m"], self._slots["v"], self.n_steps + 1, rate,
+            self.beta1, self.beta2, self.epsilon, self.weight_decay, self.decoupled,
+        )  # fmt: skip
 
 
 @dataclass(eq=False)

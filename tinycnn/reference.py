@@ -208,15 +208,10 @@ def cross_entropy_hard(
 
 
 def distillation(
-    logits: np.ndarray,
-    targets: np.ndarray,
-    teacher_logits: np.ndarray,
-    temperature: float,
-    soft_weight: float,
-    soft_scale: float,
-    loss_out: np.ndarray,
-    dlogits_out: np.ndarray,
-) -> None:
+    logits: np.ndarray, targets: np.ndarray, teacher_logits: np.ndarray,
+    temperature: float, soft_weight: float, soft_scale: float,
+    loss_out: np.ndarray, dlogits_out: np.ndarray,
+) -> None:  # fmt: skip
     """(1-w) * CE(softmax(z), y) + w*scale * CE(softmax(z/t), softmax(v/t)): losses, gradient."""
     n, k = logits.shape
     hard_loss, hard_dlogits = np.empty(n), np.empty((n, k))
@@ -243,16 +238,10 @@ def _softmax_jacobian(probs: np.ndarray) -> np.ndarray:
 
 
 def decoupled_distillation(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    teacher_logits: np.ndarray,
-    temperature: float,
-    alpha: float,
-    beta: float,
-    scale: float,
-    loss_out: np.ndarray,
-    dlogits_out: np.ndarray,
-) -> None:
+    logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray,
+    temperature: float, alpha: float, beta: float, scale: float,
+    loss_out: np.ndarray, dlogits_out: np.ndarray,
+) -> None:  # fmt: skip
     """scale * (alpha * KL of (target, not target) + beta * KL of the others): losses, gradient."""
     n, k = logits.shape
     target = np.eye(k, dtype=bool)[labels]
@@ -283,18 +272,11 @@ def decoupled_distillation(
 
 
 def relation_distillation(
-    logits: np.ndarray,
-    teacher_logits: np.ndarray,
-    temperature: float,
-    beta: float,
-    gamma: float,
-    scale: float,
-    probs: np.ndarray,
-    teacher_probs: np.ndarray,
-    dprobs: np.ndarray,
-    loss_out: np.ndarray,
-    dlogits_out: np.ndarray,
-) -> None:
+    logits: np.ndarray, teacher_logits: np.ndarray,
+    temperature: float, beta: float, gamma: float, scale: float,
+    probs: np.ndarray, teacher_probs: np.ndarray, dprobs: np.ndarray,
+    loss_out: np.ndarray, dlogits_out: np.ndarray,
+) -> None:  # fmt: skip
     """scale * (beta * (1 - Pearson over classes) + gamma * (1 - Pearson over samples))."""
     if not len(logits):
         return
@@ -344,18 +326,10 @@ def standardize_logits_backward(
 
 
 def adam_update(
-    parameters: np.ndarray,
-    gradients: np.ndarray,
-    m: np.ndarray,
-    v: np.ndarray,
-    step: int,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    weight_decay: float,
-    decoupled: bool,
-) -> None:
+    parameters: np.ndarray, gradients: np.ndarray, m: np.ndarray, v: np.ndarray,
+    step: int, learning_rate: float, beta1: float, beta2: float, epsilon: float,
+    weight_decay: float, decoupled: bool,
+) -> None:  # fmt: skip
     """Step number `step` (from 1) of Adam, or of AdamW if `decoupled`, in place on flat arrays."""
     if decoupled:
         parameters *= 1 - learning_rate * weight_decay
@@ -371,14 +345,9 @@ def adam_update(
 
 
 def sgd_update(
-    parameters: np.ndarray,
-    gradients: np.ndarray,
-    velocity: np.ndarray,
-    learning_rate: float,
-    momentum: float,
-    weight_decay: float,
-    nesterov: bool,
-) -> None:
+    parameters: np.ndarray, gradients: np.ndarray, velocity: np.ndarray,
+    learning_rate: float, momentum: float, weight_decay: float, nesterov: bool,
+) -> None:  # fmt: skip
     """One step of gradient descent with momentum, in place on flat arrays."""
     if weight_decay:
         gradients = gradients + weight_decay * parameters

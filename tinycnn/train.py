@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -306,10 +306,11 @@ class _Run:
                 learning_rate=rate,
                 images_per_s=n_images / seconds,
                 seconds=seconds,
-                is_best=best is None or _score(mean_loss, scored) > _record_score(best),
+                is_best=False,
             )
+            if best is None or _score(record) > _score(best):
+                best = record = replace(record, is_best=True)
             records.append(record)
-            best = record if record.is_best else best
             network.training_summary = {
                 "epoch": epoch,
                 "val_accuracy": record.val_accuracy,
@@ -404,9 +405,6 @@ def _diverged(
     return DivergedError(what, epoch, batch, step, where)
 
 
-def _score(train_loss: float, scored: Evaluation | None) -> float:
-    return scored.accuracy if scored else -train_loss
-
-
-def _record_score(record: EpochRecord) -> float:
+def _score(record: EpochRecord) -> float:
+    """What the best epoch has the highest value of."""
     return -record.train_loss if record.val_accuracy is None else record.val_accuracy
