@@ -10,8 +10,8 @@ helper is a part of kernels.  The flags are all in FLAGS:
                  reordered, and NaN and inf are kept, so a kernel gives the same bits on every run
                  on one machine
 
-Numba's own cache only checks the time stamp of the file that a kernel stands in: it misses edits in
-the files whose functions the kernel calls.  Ours is a folder named by a hash of every file of this
+Numba's own cache only checks the time stamp of the kernel's own file: it misses edits in the files
+whose functions the kernel calls.  Ours is a folder named by a hash of every file of this
 package, of the tile and of the versions in use, so any change leads to a new folder.  A cache that
 cannot be used (read-only, truncated, from another machine) costs a compile and a log line, nothing
 else.  Numba stores compiled code as pickle, so anyone who can write to the folder can run code in

@@ -47,7 +47,7 @@ class Vectors:
         return self.builder.bitcast(element, self.type.as_pointer())
 
     def load(self, pointer: ir.Value, v: int = 0) -> ir.Value:
-        """The v-th vector behind a pointer to an array element, aligned or not."""
+        """Vector number v, counted from a pointer to an array element, aligned or not."""
         value = self.builder.load(self._address(pointer, v))
         value.align = self.scalar_bytes
         return value

@@ -17,8 +17,6 @@ Sources: Kingma and Ba, arXiv:1412.6980, algorithm 1 and the end of its section 
 Hutter, arXiv:1711.05101, algorithm 2 (with the rate multiplied into the decay, as PyTorch does).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

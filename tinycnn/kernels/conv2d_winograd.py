@@ -177,7 +177,7 @@ def conv2d_winograd_weights(w, U_out):  # pragma: no cover: intrinsics only run 
     """Equation (4): w (KH, KW, C, F) -> U_out, flat, as `conv2d_winograd_forward` reads it.
 
     One channel:    U[F / block, b, (p, q), a, block], block = FILTERS * lanes.
-    More channels:  U[b, a, (p, q, c), f], with GAP elements behind each matrix U[b, a].
+    More channels:  U[b, a, (p, q, c), f], with GAP elements after each matrix U[b, a].
     """
     KH, KW, C, F = w.shape
     lanes, wf = BYTES // w.itemsize, w.reshape(-1)
@@ -414,7 +414,7 @@ def conv2d_winograd_forward(
     y_out    (N, OH, OW, F), with pooling half of OH and OW, rounded up or down
     argmax_out  int32, as y_out: position i*OW + j in z of the maximum of each pooling window (the
              first of equal ones), for backward.  With 0 images it is not written
-    An image's result does not depend on the other images of the batch, to the bit.
+    An image's result is the same, bit for bit, whatever other images are in the batch.
     """
     rows, columns = window.OH, window.OW
     if pool:  # the row or column that a "valid" pooling leaves out is not computed

@@ -18,8 +18,6 @@ For all functions here:
 - Each row's results depend on that row only.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -13,8 +13,6 @@ each term its own weight instead:
 Source: Zhao et al., arXiv:2203.08679, equations 5-8.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

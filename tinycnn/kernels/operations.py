@@ -1,7 +1,7 @@
 """The table of operations that the kernels run: one record for each operation.
 
 Several layers can become one operation: a ReLU is done with the layer before it, and a convolution
-with the max-pooling behind it, image by image, so that the convolution's output stays in the cache.
+with the max-pooling after it, image by image, so that the convolution's output stays in the cache.
 (ReLU and max-pooling commute, because ReLU never changes which value of a window is the largest.
 After a 2x2 pooling there is a fourth of the values to apply it to.)
 
@@ -184,7 +184,7 @@ def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
 
 def _mark_pictures(table: np.ndarray) -> None:
     """Set y_in_pictures: 1 for the operations of a segment before its last convolution or pooling.
-    The outputs of that one and of the operations behind it are needed for the whole batch."""
+    The outputs of that one and of the operations after it are needed for the whole batch."""
     n_pictures = 0
     for k, op in enumerate(table):
         if op.kind in (CONV2D, MAXPOOL2D):
@@ -196,7 +196,7 @@ def _mark_pictures(table: np.ndarray) -> None:
 
 
 class Needs(NamedTuple):
-    """What records are made from besides their layers; `sizes` grows with each record."""
+    """What a record is filled in from, besides its steps.  `sizes` grows with each record."""
 
     plan: Plan
     dtype: np.dtype

@@ -57,8 +57,8 @@ from .operations import CONV2D, DENSE, DROPOUT, MAXPOOL2D
 from .relu import relu_backward, relu_forward
 
 BLOCK = 4
-"""Images in a block.  The backward pass goes through the pictures block by block, so that their
-gradients stay in the second-level cache."""
+"""Images in a block.  The backward pass goes through convolutions and poolings block by block, so
+that the gradients of their outputs stay in the second-level cache."""
 
 
 class Phase(NamedTuple):
@@ -241,7 +241,7 @@ def walk_backward(weights, x, d_outputs, activations, gradients, scratch, sums, 
     """All operations for a chunk, from the last to the first, after `walk_forward` with training
     = 1 for the same chunk.
 
-    The operations behind the last convolution or pooling are done for the whole chunk at once, then
+    The operations after the last convolution or pooling are done for the whole chunk at once, then
     the others for one block of images at a time.
 
     x, d_outputs  of the batch, flat

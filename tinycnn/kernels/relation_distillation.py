@@ -9,8 +9,6 @@ The second sum couples the samples of a batch, so this loss is not a mean over t
 Source: Huang et al., arXiv:2205.10536, equations 5-9.
 """
 
-from __future__ import annotations
-
 import math
 
 from ._jit import helper, kernel

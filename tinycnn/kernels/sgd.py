@@ -10,8 +10,6 @@ once.  With b <- mu*b + r*g it would take effect over the next 1/(1 - mu) steps.
 Sources: Polyak (1964); Sutskever, Martens, Dahl, Hinton, ICML 2013.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ._jit import kernel

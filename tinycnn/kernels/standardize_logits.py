@@ -7,8 +7,6 @@ Source: Sun et al., arXiv:2403.01427, section 3.4 (there e is added to s; inside
 smooth at 0).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
