@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinycnn.layers import Conv2D, Dense, MaxPool2D, ReLU
+
 from .problem import Problem
 
 N_IMAGES = 8
@@ -124,18 +126,18 @@ class _Walk:
             layer, name, kept = step.layer, step.name, {"x": x}
             self.kept[name] = kept
             y = np.zeros((len(x), *step.output_shape), np.float32)
-            w, b = self.weights.get(f"{name}.w"), self.weights.get(f"{name}.b")
-            kind = type(layer).__name__
-            if kind == "Conv2D":
-                arguments = (x, w, b, layer.stride, *_pads(step), y)
-                self.add("conv2d_forward", name, *arguments, macs=conv_macs(len(x), step))
-            elif kind == "MaxPool2D":
+            if isinstance(layer, Conv2D):
+                w, b = self.weights[f"{name}.w"], self.weights[f"{name}.b"]
+                geometry, macs = (layer.stride, *_pads(step)), conv_macs(len(x), step)
+                self.add("conv2d_forward", name, x, w, b, *geometry, y, macs=macs)
+            elif isinstance(layer, MaxPool2D):
                 kept["argmax"] = np.zeros(y.shape, np.int32)
-                arguments = (x, layer.size, layer.stride, *_pads(step), y, kept["argmax"])
-                self.add("maxpool2d_forward", name, *arguments)
-            elif kind == "Dense":
+                geometry = (layer.stride, *_pads(step))
+                self.add("maxpool2d_forward", name, x, layer.size, *geometry, y, kept["argmax"])
+            elif isinstance(layer, Dense):
+                w, b = self.weights[f"{name}.w"], self.weights[f"{name}.b"]
                 self.add("dense_forward", name, x, w, b, y, macs=len(x) * w.size)
-            elif kind == "ReLU":
+            elif isinstance(layer, ReLU):
                 self.add("relu_forward", name, x.reshape(-1), y.reshape(-1))
             else:
                 y = x.reshape(y.shape)
@@ -173,11 +175,11 @@ class _Walk:
         self.add("cross_entropy_hard", "", logits, labels, loss, out)
         self.add("cross_entropy_soft", "", logits, targets, loss, out)
         self.add("distillation", "", logits, targets, teacher, 4.0, 0.7, 16.0, loss, out)
-        arguments = (logits, labels, teacher, 4.0, 1.0, 8.0, 16.0, loss, out)
-        self.add("decoupled_distillation", "", *arguments)
+        decoupled = (logits, labels, teacher, 4.0, 1.0, 8.0, 16.0, loss, out)
+        self.add("decoupled_distillation", "", *decoupled)
         z, dz, scratch = np.empty((3, *shape))
-        arguments = (logits, teacher, 4.0, 2.0, 2.0, 16.0, z, dz, scratch, loss, out)
-        self.add("relation_distillation", "", *arguments)
+        relations = (logits, teacher, 4.0, 2.0, 2.0, 16.0, z, dz, scratch, loss, out)
+        self.add("relation_distillation", "", *relations)
         self.add("standardize_logits_forward", "", logits, z, loss)
         self.add("standardize_logits_backward", "", dz, z, loss, out)
 

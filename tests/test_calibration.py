@@ -174,7 +174,7 @@ def test_training_does_not_use_it(backend):
 def test_only_numbers_above_0_are_accepted(temperature):
     small = network()
     assert small.calibration_temperature == 1.0
-    with pytest.raises(ValueError, match="calibration_temperature is .*expected above 0"):
+    with pytest.raises(ValueError, match="calibration_temperature is .*a finite number above 0"):
         small.calibration_temperature = temperature
     assert small.calibration_temperature == 1.0
 

@@ -285,7 +285,7 @@ def test_soft_labels_are_checked(batch):
     teacher[1, 1] = -np.inf
     message = (
         f"soft_labels[1] is {teacher[1].tolist()}: expected finite logits or log-probabilities "
-        "(floor a probability of 0 before taking its logarithm)"
+        "(replace probabilities of 0 by a small number before the logarithm)"
     )
     refuses(ValueError, message, loss, logits, targets, teacher)
 

@@ -704,5 +704,5 @@ def test_eight_raw_images_are_memorised_from_a_teacher():
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
 def test_copying_a_network_is_refused_with_advice(duplicate):
     network = models.microexpnet(backend="numpy")
-    with pytest.raises(TypeError, match="tinycnn.save it and tinycnn.load"):
+    with pytest.raises(TypeError, match="use tinycnn.save, and tinycnn.load on the file"):
         duplicate(network)

@@ -81,15 +81,15 @@ def pooled_passes(pooling, backward, place, x, w_t, z, dy, geometry, pool_geomet
     padded = max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W), C
     L = 5 + LANES  # 5 windows at a time
     scratch = WinnerScratch(
-        place(padded, np.nan),
-        place(padded, np.nan),
-        place((2, F, L), np.nan),
-        place((2, F, L), 0, np.int32),
-        place((F,), 0, np.int64),
-        place((2, 3, max(F, OH * OW)), 0, np.int32),
+        x_padded=place(padded, np.nan),
+        dx_padded=place(padded, np.nan),
+        gradients=place((2, F, L), np.nan),
+        positions=place((2, F, L), 0, np.int32),
+        counts=place((F,), 0, np.int64),
+        lists=place((2, 3, max(F, OH * OW)), 0, np.int32),
     )
     dw_t, db, dx = place(w_t.shape, np.nan), place((F,), np.nan), place(x.shape, np.nan)
-    window = Window(*geometry, OH, OW)
+    window = Window(S, PT, PL, OH, OW)
     backward.conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_t, db, dx)
     return y, argmax, dw_t, db, dx
 

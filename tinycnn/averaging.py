@@ -1,4 +1,4 @@
-"""An exponential moving average of a network's weights, kept beside the weights in training."""
+"""An exponential moving average of the weights of a training run."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 
 class WeightAverage:
-    """a <- d*a + (1-d)*p after every step, d = min(decay, (1+n)/(10+n)) at step n = 0, 1, ...
+    """The average a of weights p: a <- d*a + (1-d)*p after step n, d = min(decay, (1+n)/(10+n)).
 
-    The initial weights are random.  A smaller d in the first steps lets the average forget them.
-    Later it covers about the last 1/(1-decay) steps.
+    n is counted from 0.  It averages over about the last 1/(1-decay) steps.  The first weights are
+    random, and the smaller d of the first steps makes the average forget them sooner.
 
-    decay       0 or more and below 1; 0.999 averages over about a thousand steps
-    parameters  (P,) the network's flat array, floating; the average starts as a copy of it
-    values      (P,) the average; between two calls of `swap`, the weights in training
+    decay       at least 0, below 1; 0.999 averages over about a thousand steps
+    parameters  (P,) the network's flat array, floating; the average begins with its values
+    values      (P,) like parameters: the average, or after `swap` the weights that are trained
     Source: Polyak and Juditsky (1992); the changing d is TensorFlow's ExponentialMovingAverage.
-    Raises ValueError for a decay out of range.
+    Raises ValueError if decay is out of range.
     """
 
     def __init__(self, decay: float, parameters: np.ndarray) -> None:
@@ -24,7 +24,7 @@ class WeightAverage:
         self._change = np.empty_like(parameters)
 
     def step(self, parameters: np.ndarray, n: int) -> None:
-        """Add the weights after step n (0, 1, ...) to the average.  Allocates no memory."""
+        """Update the average with the weights after step n.  Allocates nothing."""
         share = 1 - min(self.decay, (1 + n) / (10 + n))
         np.subtract(parameters, self.values, out=self._change)
         np.multiply(self._change, parameters.dtype.type(share), out=self._change)
@@ -40,5 +40,5 @@ class WeightAverage:
 def check_decay(decay: float) -> float:
     """Raises ValueError unless 0 <= decay < 1."""
     if not 0 <= decay < 1:
-        raise ValueError(f"ema_decay is {decay!r}; expected a number of 0 or more and below 1")
+        raise ValueError(f"ema_decay is {decay!r}; expected a number of at least 0, below 1")
     return float(decay)

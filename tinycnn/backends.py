@@ -1,7 +1,7 @@
-"""Two ways to run one plan: the reference in NumPy, layer by layer, and the Numba kernels.
+"""What a `Network` needs of a backend, and the choice between the kernels and the reference.
 
-Both are a `Backend` to `Network`, on the same flat arrays of parameters and gradients.  Neither
-checks its arguments: the network has done that.
+Both backends run the same plan, on the network's flat arrays of parameters and gradients.  They do
+not check their arguments: the network has done that.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from .reference_backend import ReferenceBackend
 
 
 class Backend(Protocol):
-    """What computes for a network.  Masks are by name of the dropout layer."""
+    """What runs a network.  `masks` has the mask of each dropout layer, by the layer's name."""
 
     ready_to_train: bool
-    """Whether what training needs is compiled."""
+    """Whether everything that training needs is compiled."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Logits of x (N, H, W, C); nothing is kept.  Several threads may call this at once."""
+        """Logits of x (N, H, W, C).  Several threads may call this at the same time."""
 
     def forward(self, x: np.ndarray, masks: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Logits of x in training; keeps what `backward` needs, x itself included."""
+        """Logits of x in training.  Saves what `backward` needs, including a reference to x."""
 
     def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
-        """Overwrites the gradients; returns the gradient of x where it is wanted."""
+        """Overwrites the gradients.  Returns the gradient of x if `wants_dx`, else None."""
 
     def step(
         self, x: np.ndarray, masks: Mapping[str, np.ndarray], loss: Loss, inputs: LossInputs
     ) -> tuple[float, np.ndarray]:
-        """Mean loss and logits of x; overwrites the gradients where that loss is finite."""
+        """Mean loss and logits of x.  Overwrites the gradients if the loss is finite."""
 
     def scale_images(self, images: np.ndarray, scaling: int, x_out: np.ndarray) -> None:
         """See kernels/scale_images.py."""
@@ -49,10 +49,10 @@ def make_backend(
     n_threads: int,
     training: bool = False,
 ) -> Backend:
-    """The backend of that name.
+    """The backend of that name, see `tinycnn.backend_choice`.
 
-    All that prediction needs is compiled before this returns, and with `training` what training
-    needs too: where "auto" takes NumPy instead, nothing has been computed yet.
+    Everything that prediction needs, and with `training` also what training needs, is compiled
+    before this returns.  So if compiling fails and "auto" uses NumPy instead, no work is lost.
     """
 
     def kernels() -> Backend:

@@ -1,9 +1,10 @@
-"""Everything needed to go on with training, in one safetensors file, written atomically.
+"""Everything needed to resume training, in one safetensors file that is written atomically.
 
-The file is a model file (`tinycnn.load` reads it) with more in it: tensors "optimizer/...", where
-weights are averaged "learning/parameters" (the model's own are then the average) and, in the
-metadata, the records of all epochs so far, the dropout generator's state and the
-configuration of the run, which must be the same when it goes on.
+The file is a model file (`tinycnn.load` reads it) with additional tensors: "optimizer/..." and, if
+weights are averaged, "learning/parameters": then the model's own parameters are the average, and
+these are the ones that training continues with.  The metadata has the records of all epochs so far,
+the state of the dropout generator, and the configuration of the run: a run can only be resumed with
+the same configuration.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .averaging import WeightAverage
 from .formats import safetensors
@@ -24,11 +27,11 @@ LEARNING = "learning/parameters"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be resumed; the message names the file and says why."""
+    """A checkpoint that training cannot resume from; the message names the file and says why."""
 
 
 def path_in(folder: str | Path) -> Path:
-    """Where a run folder keeps its last checkpoint."""
+    """The path of the last checkpoint in the folder of a run."""
     return Path(folder) / "last" / "checkpoint.safetensors"
 
 
@@ -41,10 +44,10 @@ def save_epoch(
     is_best: bool,
     average: WeightAverage | None = None,
 ) -> None:
-    """Write the run's last checkpoint, and before it the best model if this epoch is the best: a
-    crash between the two repeats the epoch and writes the same best model again.
+    """Write the best model, if this epoch is the best, and then the last checkpoint.  After a crash
+    between the two, resuming repeats the epoch and writes the same best model again.
 
-    Raises OSError where the folder cannot be written; what was there stays.
+    Raises OSError if the folder cannot be written; the files in it do not change then.
     """
     path = path_in(folder)
     path.parent.mkdir(exist_ok=True)
@@ -65,13 +68,17 @@ def save_epoch(
 def records_in(folder: str | Path) -> list[dict[str, Any]]:
     """The epoch records of the run's last checkpoint.  Errors as `load`."""
     path = path_in(folder)
+    return _state(path, _read(path)[1])["records"]
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors and the metadata of a checkpoint."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no checkpoint to resume from")
     try:
-        metadata = safetensors.read(path)[1]
+        return safetensors.read(path)
     except safetensors.ModelFileError as error:
         raise CheckpointError(str(error)) from None
-    return _state(path, metadata)["records"]
 
 
 def load(
@@ -81,16 +88,13 @@ def load(
     configuration: dict[str, Any],
     average: WeightAverage | None = None,
 ) -> list[dict[str, Any]]:
-    """Put network, optimizer and average back where the checkpoint left them; returns the epoch
-    records.
+    """Restore network, optimizer and average from a checkpoint; returns the epoch records.
 
-    configuration: of the run that goes on.  Raises CheckpointError where there is no checkpoint,
-    where it is damaged, or where it was written by a run of another configuration or network.
+    configuration: of the run that is resumed.  Raises CheckpointError if there is no checkpoint, if
+    it is damaged, or if it was written with another configuration or network.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no checkpoint to resume from")
+    tensors, metadata = _read(path)
     try:
-        tensors, metadata = safetensors.read(path)
         kinds = [type(layer) for layer in network.layers]
         saved = safetensors.network_from(
             path, tensors, metadata, backend="numpy", custom_layers=kinds
@@ -116,7 +120,7 @@ def load(
     vectors = {f"optimizer/{k}": v for k, v in optimizer_state.items() if k != "n_steps"}
     if average is not None:
         if LEARNING not in tensors:
-            raise CheckpointError(f"{path}: {LEARNING} is missing: no weights that learn")
+            raise CheckpointError(f"{path}: {LEARNING} is missing: only averaged weights are there")
         vectors[LEARNING] = tensors[LEARNING]
     for name, tensor in vectors.items():
         found, expected = (f"{a.dtype} {a.shape}" for a in (tensor, network.parameter_vector))
@@ -127,8 +131,8 @@ def load(
     try:
         optimizer.load_state(optimizer_state)
         generator = state["dropout_generator"]
-        if min(generator["state"].values()) < 0:  # NumPy 1.24 takes -1 for 2^128 - 1
-            raise ValueError("the state of the random numbers is below 0")
+        if min(generator["state"].values()) < 0:  # NumPy 1.24 reads -1 as 2^128 - 1
+            raise ValueError("the state of the random number generator is below 0")
         network.dropout_generator.bit_generator.state = generator
     except (AttributeError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise CheckpointError(f"{path}: {error}") from None
@@ -154,8 +158,7 @@ def _state(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def _are_records(records: Any) -> bool:
-    """Whether these are records of the epochs 0, 1, ..., all of whose values are numbers or None
-    (JSON's true and false are numbers)."""
+    """Whether these are records of the epochs 0, 1, ..., with only numbers, booleans and None."""
     return isinstance(records, list) and all(
         isinstance(record, dict)
         and record.get("epoch") == k

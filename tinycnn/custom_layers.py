@@ -1,4 +1,4 @@
-"""Calls a layer of the user's own, and checks what its functions return."""
+"""Calls the functions of a user's `CustomLayer`, and checks what they return."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .plan import Step
 def custom_forward(step: Step, x: np.ndarray, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
     """The outputs y (N, *output_shape), contiguous and with the dtype of x (N, *input_shape).
 
-    parameters  by short name.  Raises TypeError or ValueError for anything else that the layer's
-    `forward` may return.
+    parameters  by short name
+    Raises TypeError or ValueError if the layer's `forward` returns anything else.
     """
     assert isinstance(step.layer, CustomLayer)
     y = step.layer.forward(x, parameters)
@@ -29,7 +29,8 @@ def custom_backward(
     parameters: Mapping[str, np.ndarray],
     gradients_out: Mapping[str, np.ndarray],
 ) -> np.ndarray:
-    """dx like x; overwrites gradients_out, by short name.  Errors as `custom_forward`."""
+    """Returns dx, like x, and overwrites gradients_out, the gradients of the parameters by short
+    name.  Errors as `custom_forward`."""
     assert isinstance(step.layer, CustomLayer)
     dx, gradients = step.layer.backward(x, y, dy, parameters)
     if set(gradients) != set(parameters):

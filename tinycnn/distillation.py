@@ -1,24 +1,22 @@
-"""Losses that learn from a teacher's soft labels: arguments checked here, arithmetic in kernels/.
+"""Losses that use a teacher's soft labels: arguments are checked here, arithmetic is in kernels/.
 
     Distillation           Hinton's, at one temperature or several, on logits or on their z-scores
-    DecoupledDistillation  DKD: the target class and the others apart
+    DecoupledDistillation  DKD: the target class and the other classes as separate terms
     RelationDistillation   DIST: correlations instead of values; it couples the samples of a batch
 
-Each is hard_weight * CE(softmax(z), y) plus a soft term of its own; z are the logits, y the targets
-(labels or distributions, smoothed by label_smoothing), v the teacher's logits, t the temperature.
+Each is hard_weight * CE(softmax(z), y) plus a soft term; z are the logits, y the targets (labels or
+distributions, smoothed by label_smoothing), v the teacher's logits, t the temperature.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from .backend_choice import Operations
 from .losses import (
     Loss,
     LossInputs,
@@ -68,7 +66,7 @@ class Distillation(Loss):
 
     @property
     def terms(self) -> LossTerms | None:
-        """See `losses.Loss`: None for several temperatures or z-scores."""
+        """As in `losses.Loss`; None for several temperatures or z-scores."""
         if len(self.temperatures) > 1 or self.standardize:
             return None
         t = self.temperatures[0]
@@ -76,7 +74,7 @@ class Distillation(Loss):
         return LossTerms(t, weight, self.soft_scale(t), smoothing)
 
     def soft_scale(self, temperature: float) -> float:
-        """c at this temperature: the factor of the soft term, besides its weight."""
+        """The factor c of the soft term at this temperature."""
         return temperature**2 if self.scale == "hinton" else 1.0
 
     def value_and_gradient(
@@ -88,15 +86,15 @@ class Distillation(Loss):
             return _soft_term(
                 logits, targets, soft_labels, t, self.soft_weight, self.soft_scale(t), backend
             )
-        z, v, back = logits, soft_labels, None
+        z, v, backward = logits, soft_labels, None
         if self.standardize:
-            z, back = _standardized(logits, backend)
+            z, backward = _standardized(logits, backend)
             v, _ = _standardized(soft_labels, backend)
         share, loss, dz = 1 / len(self.temperatures), 0.0, np.zeros(logits.shape)
         for t in self.temperatures:
-            value, slope = _soft_term(z, targets, v, t, 1.0, self.soft_scale(t), backend)
-            loss, dz = loss + share * value, dz + share * slope
-        dsoft = dz if back is None else back(dz)
+            loss_t, dz_t = _soft_term(z, targets, v, t, 1.0, self.soft_scale(t), backend)
+            loss, dz = loss + share * loss_t, dz + share * dz_t
+        dsoft = dz if backward is None else backward(dz)
         hard_weight = 1 - self.soft_weight
         return _with_hard(logits, targets, hard_weight, self.soft_weight, loss, dsoft, backend)
 
@@ -105,14 +103,15 @@ class Distillation(Loss):
 class DecoupledDistillation(Loss):
     """h * CE(softmax(z), y) + t*t * (alpha * KL of "y or not" + beta * KL among the other classes).
 
-    Zhao et al., arXiv:2203.08679 (DKD); kernels/decoupled_distillation.py has the formulas.  The
-    target class is the largest of the targets, the first of equals.
+    Zhao et al., arXiv:2203.08679 (DKD); kernels/decoupled_distillation.py has the formulas.  For
+    targets that are distributions, the target class is the likeliest, the first of equal ones.
 
     temperature      t > 0
     alpha, beta      weights of the two terms, 0 or more; the source uses 1 and 8 on CIFAR-100
     hard_weight      h, 0 or more
-    n_warmup_epochs  the soft terms grow linearly to their weights over so many epochs (0: at once)
+    n_warmup_epochs  the weight of the soft terms grows linearly over so many epochs (0: no warm-up)
     standardize      compare z-scores of z and v (Sun et al., arXiv:2403.01427)
+    ramp             factor of the soft terms in 0..1, which `at_epoch` sets
     """
 
     temperature: float = 4.0
@@ -133,7 +132,7 @@ class DecoupledDistillation(Loss):
         check_smoothing(self.label_smoothing)
 
     def at_epoch(self, epoch: int) -> DecoupledDistillation:
-        """The loss of an epoch, counted from 0: warmed up so far."""
+        """The loss for an epoch, counted from 0, with `ramp` set for the warm-up."""
         return replace(self, ramp=min(1.0, (epoch + 1) / max(self.n_warmup_epochs, 1)))
 
     def value_and_gradient(
@@ -142,14 +141,16 @@ class DecoupledDistillation(Loss):
         targets, soft_labels, labels = inputs.distributions(), inputs.soft_labels, inputs.labels
         if not len(labels):
             labels = targets.argmax(axis=1)
-        z, v, back = logits, soft_labels, None
+        z, v, backward = logits, soft_labels, None
         if self.standardize:
-            z, back = _standardized(logits, backend)
+            z, backward = _standardized(logits, backend)
             v, _ = _standardized(soft_labels, backend)
         loss, dz = np.empty(len(logits)), np.empty_like(z)
         t, alpha, beta = float(self.temperature), float(self.alpha), float(self.beta)
-        _operations(backend).decoupled_distillation(z, labels, v, t, alpha, beta, t**2, loss, dz)
-        soft, dsoft = batch_mean(loss), dz if back is None else back(dz)
+        loss_operations(backend).decoupled_distillation(
+            z, labels, v, t, alpha, beta, t**2, loss, dz
+        )
+        soft, dsoft = batch_mean(loss), dz if backward is None else backward(dz)
         return _with_hard(logits, targets, self.hard_weight, self.ramp, soft, dsoft, backend)
 
     def check(
@@ -169,7 +170,7 @@ class RelationDistillation(Loss):
     """h * CE(softmax(z), y) + t*t * (beta * (1 - r over classes) + gamma * (1 - r over samples)).
 
     Huang et al., arXiv:2205.10536 (DIST); kernels/relation_distillation.py has the formulas.  It
-    couples the samples of a batch: the loss of a batch is not the mean of the losses of its parts.
+    couples the samples of a batch, so it is not a mean over the losses of the samples.
 
     temperature  t > 0;  beta, gamma, hard_weight (h): 0 or more.  The source uses t = 4, beta = 2,
                  gamma = 2, h = 1 on CIFAR-100
@@ -194,23 +195,11 @@ class RelationDistillation(Loss):
         loss, dz = np.empty(len(logits)), np.empty_like(logits)
         probs, teacher_probs, dprobs = np.empty((3, *logits.shape))
         t, beta, gamma = float(self.temperature), float(self.beta), float(self.gamma)
-        _operations(backend).relation_distillation(
+        loss_operations(backend).relation_distillation(
             logits, inputs.soft_labels, t, beta, gamma, t**2, probs, teacher_probs, dprobs, loss, dz
         )
         targets, soft = inputs.distributions(), batch_mean(loss)
         return _with_hard(logits, targets, self.hard_weight, 1.0, soft, dz, backend)
-
-
-@functools.cache
-def _operations(backend: str) -> Operations:
-    """What computes, imported when it is needed, as `loss_operations` does."""
-    return Operations(backend, _kernels)
-
-
-def _kernels() -> tuple[Any, ...]:
-    from .kernels import decoupled_distillation, relation_distillation, standardize_logits
-
-    return decoupled_distillation, relation_distillation, standardize_logits
 
 
 def _check_weight(name: str, value: float, most: float = math.inf) -> None:
@@ -228,7 +217,7 @@ def _soft_term(
     soft_scale: float,
     backend: str,
 ) -> tuple[float, np.ndarray]:
-    """Hinton's loss at one temperature, by the kernel: the mean, and its gradient like z."""
+    """Hinton's loss at one temperature: the mean, and its gradient like z."""
     loss, dz = np.empty(len(z)), np.empty_like(z)
     loss_operations(backend).distillation(
         z, targets.astype(z.dtype, copy=False), v, temperature, soft_weight, soft_scale, loss, dz
@@ -239,17 +228,17 @@ def _soft_term(
 def _standardized(
     logits: np.ndarray, backend: str
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """z-scores of each row (N, K) float64, and the way back of a gradient through them."""
-    operations = _operations(backend)
+    """The z-scores (N, K) float64 of each row, and the backward pass: from dz to dlogits."""
+    operations = loss_operations(backend)
     z, deviation = np.empty(logits.shape), np.empty(len(logits))
     operations.standardize_logits_forward(logits, z, deviation)
 
-    def back(dz: np.ndarray) -> np.ndarray:
+    def backward(dz: np.ndarray) -> np.ndarray:
         dlogits = np.empty(logits.shape)
         operations.standardize_logits_backward(dz, z, deviation, dlogits)
         return dlogits
 
-    return z, back
+    return z, backward
 
 
 def _with_hard(

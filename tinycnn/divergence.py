@@ -1,7 +1,8 @@
-"""Where training stopped being finite.  Asked only once it has: training itself pays nothing."""
+"""Finds where NaN or infinity began, after a training run has diverged."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,44 +11,43 @@ from .network import PREDICTION_BATCH, Network
 from .reference_backend import ReferenceBackend
 
 THE_LOSS = "the loss"
-"""Where everything before it is finite."""
+"""`Origin.where` if all weights and outputs are finite."""
 
 
 class Origin(NamedTuple):
-    """where: in words, with the layer's name.  is_of_last_update: it began in the step whose update
-    the weights had last, not in what was computed from them since."""
+    """Where NaN or infinity began."""
 
-    where: str
-    is_of_last_update: bool
+    where: str  # in words, with the layer's name
+    is_of_last_update: bool  # whether the last update of the weights caused it
 
 
 def origin(network: Network, images: np.ndarray | None) -> Origin:
     """What became NaN or infinite first, in the order of computation.
 
-    network  as it is when the loss of uint8 images (N, H, W[, C]) is found not to be finite, or
-             (images None) the weights themselves: its gradients are those of the last update
-    Weights are looked at first, for they are older than the loss; if they are lost, the gradients
-    that made them say where that began, from the last layer to the first.  Otherwise the images
-    are run again, layer by layer, by the reference: what overflows in the kernels alone is put
-    down to the last layer.
+    network  its weights and the gradients of its last update
+    images   uint8 (N, H, W[, C]), if their loss is not finite; None if the weights are not
+    Weights are checked first, because they are older than the loss, and if they are not finite, the
+    gradients of the last update, from the last layer to the first.  If all weights are finite, the
+    reference runs the images layer by layer; if only the kernels overflow, the last layer is named.
     """
-    lost = _not_finite(network.parameters)
-    if lost:
-        gradients = _not_finite(network.gradients)
-        if gradients:
-            return Origin(f"the gradients of {gradients[-1]}", True)
-        return Origin(f"the update of {lost[0]}: its gradients were finite", True)
+    bad_weights = _not_finite(network.parameters)
+    if bad_weights:
+        bad_gradients = _not_finite(network.gradients)
+        if bad_gradients:
+            return Origin(f"the gradients of {bad_gradients[-1]}", True)
+        return Origin(f"the update of {bad_weights[0]}: its gradients were finite", True)
+    assert images is not None
     return Origin(_first_output(network, images), False)
 
 
-def _not_finite(arrays: dict[str, np.ndarray]) -> list[str]:
-    """Names of the layers that have such values, in the order of the network."""
+def _not_finite(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of the layers with NaN or infinity in their arrays, in the order of the network."""
     return [name.rsplit(".", 1)[0] for name, a in arrays.items() if not np.isfinite(a).all()]
 
 
 def _first_output(network: Network, images: np.ndarray) -> str:
-    vectors = network.parameter_vector, network.gradient_vector
-    reference = ReferenceBackend(network.plan, *vectors)
+    """The first layer whose output for the images is not finite, in words."""
+    reference = ReferenceBackend(network.plan, network.parameter_vector, network.gradient_vector)
     steps = network.plan.steps
     for start in range(0, len(images), PREDICTION_BATCH):
         x = network.scale(images[start : start + PREDICTION_BATCH])

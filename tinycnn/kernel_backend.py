@@ -1,11 +1,11 @@
 """Runs a plan on the Numba kernels: chunk by chunk, in several threads.
 
-A network is a list of segments (`kernels/operations.py`).  A training step is a list of phases: for
-each segment in turn a forward pass, then the loss, then for each segment in reverse a backward
-pass.  A phase of compiled operations goes chunk by chunk, in parallel; what needs the whole batch
-stands between phases: a layer of the user's own, or a loss that couples the samples.  Where there
-is one segment, and a loss that does not couple samples, the whole step is one phase: then a chunk's
-forward pass, loss and backward pass follow one another while its pictures are in the cache.
+A network is a list of segments (`kernels/operations.py`).  A training step is a list of phases: the
+forward pass of each segment, the loss, and in reverse order the backward pass of each segment.  A
+phase of compiled operations runs chunk by chunk, in parallel.  A layer of the user's own, or a loss
+that couples the samples, needs the whole batch and is computed between phases.  If there is only
+one segment and the loss does not couple samples, the whole step is one phase: the forward pass, the
+loss and the backward pass of a chunk follow one another while its pictures are in the cache.
 """
 
 from __future__ import annotations
@@ -29,22 +29,32 @@ from .plan import Plan, Step, named_views, of_step
 from .workspaces import BatchSpace, ChunkSpace, Pool, PredictionSpace, make_results
 
 N_GRADIENT_CHUNKS = 8
-"""A training batch is split into at most so many chunks.  Chunks depend on the batch size alone
-and their gradients are added in chunk order, so the number of threads cannot change a bit."""
+"""A training batch is split into at most this many chunks.  The split depends only on the batch
+size, and the chunks' gradients are added in order, so the result does not depend on the threads."""
 
 PREDICTION_CHUNK = 8
-"""Images that go through the network together in prediction: their activations fit a core's
-cache."""
+"""Images that go through the network together in prediction; their activations fit in the cache."""
 
 SCALING_SHARE = 64
-"""Images a thread scales at least: for fewer, handing them over takes longer than scaling them."""
+"""A thread scales at least this many images: for fewer, starting the thread takes longer."""
 
 NO_LOSS = LossTerms(1.0, 0.0, 1.0, 0.0)
 FORWARD, BACKWARD, WHOLE_STEP = Phase(1, 0, 0), Phase(0, 0, 1), Phase(1, 1, 1)
 
 
+class Work(NamedTuple):
+    """A phase of a training step, and what it works on."""
+
+    phase: Phase
+    segment: Segment
+    batch: Batch
+    terms: LossTerms
+    space: BatchSpace
+    results: Results
+
+
 class Forwarded(NamedTuple):
-    """What `backward` needs of the forward pass: each segment's input and output, (N, ...)."""
+    """What `backward` needs of the forward pass: input and output (N, ...) of each segment."""
 
     inputs: list[np.ndarray]
     outputs: list[np.ndarray]
@@ -53,21 +63,23 @@ class Forwarded(NamedTuple):
 class KernelBackend:
     """The `Backend` on the kernels: see `backends.py`.
 
-    name  what the losses are asked to compute with, "auto" or "numba"
+    name  the backend of losses that are computed between phases: "auto" or "numba"
     """
 
     def __init__(
         self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, n_threads: int, name: str
     ) -> None:
         self.plan, self.parameters, self.gradients = plan, parameters, gradients
+        self.named_parameters = named_views(plan, parameters)
+        self.named_gradients = named_views(plan, gradients)
         self.dtype, self.n_threads, self.name = parameters.dtype, n_threads, name
         self.n_classes = plan.output_shape[0]
         self.table = make_operations(plan, self.dtype)
         self.ready_to_train = False
         sizes = self.table.sizes
         n_winograd = sizes.n_winograd_weights
-        # The weights as Winograd's products read them: those of a training step, and those of
-        # prediction behind the bits of the parameters that they were made of.
+        # Weights transformed for Winograd's algorithm: those of the current training step, and for
+        # prediction a pair, the bits of the parameters and the weights transformed from them.
         self.training_winograd = aligned_zeros(n_winograd, self.dtype) if n_winograd else None
         self.transformed: tuple[np.ndarray, np.ndarray] | None = None
         self.parameter_bits = parameters.view(np.uint32)
@@ -80,8 +92,8 @@ class KernelBackend:
     # ---- compiling -----------------------------------------------------------------------------
 
     def compile_prediction(self) -> None:
-        """Compile, or find in the cache, what `scale_images` and `predict` call, by calling it on
-        no images and no operations.  Raises what Numba raises."""
+        """Compile the kernels that `scale_images` and `predict` call, or load them from the cache,
+        by calling them with no images and no operations.  Raises CompileError."""
         pixels = np.zeros((0, *self.plan.input_shape), np.uint8)
         scale_images(pixels, 0, pixels.astype(self.dtype))
         no_operations, no_values = self.table.operations[:0], np.zeros(0, self.dtype)
@@ -94,14 +106,13 @@ class KernelBackend:
         self._predict_operations(no_operations, winograd, no_values, 0, space, no_values)
 
     def compile_training(self) -> None:
-        """The same for training."""
+        """The same for the kernels that training calls."""
         nothing = Segment(self.table.operations[:0], None, 0)
         space, no_values = self._make_batch_space(0), np.zeros(0, self.dtype)
         results = make_results(0, self.n_classes, space, 0)
         program.program_transpose_weights(self._weights(nothing))
-        self._run_chunks(
-            nothing, _unlabelled(no_values), NO_LOSS, WHOLE_STEP, _chunks(0, 0), space, results
-        )
+        work = Work(WHOLE_STEP, nothing, _unlabelled(no_values), NO_LOSS, space, results)
+        self._run_chunks(work, _chunks(0, 0))
         program.mean_loss(results.losses)
         self._collect(nothing, no_values, 0, space)
         self.ready_to_train = True
@@ -121,12 +132,12 @@ class KernelBackend:
                 self._predict_chunk(winograd, x[part], space, logits[part])
             self.prediction_spaces.give_back(space)
 
-        if n_chunks == 1:  # the shortest way: an image may take 50 us in all
+        if n_chunks == 1:  # without the loop, whose overhead counts: an image may take only 50 us
             space = self.prediction_spaces.take(PREDICTION_CHUNK)
             self._predict_chunk(winograd, x, space, logits)
             self.prediction_spaces.give_back(space)
         elif n_chunks:
-            chunks = iter(range(n_chunks))  # shared: a thread that is late takes fewer of them
+            chunks = iter(range(n_chunks))  # shared by the threads: a slow one takes fewer chunks
             run_in_threads(work, min(self.n_threads, n_chunks))
         return logits
 
@@ -137,7 +148,7 @@ class KernelBackend:
         space: PredictionSpace,
         logits_out: np.ndarray,
     ) -> None:
-        count, last = len(x), self.table.segments[-1]
+        n_images, last = len(x), self.table.segments[-1]
         for segment in self.table.segments:
             if segment.step is not None:
                 y = self._custom_forward(segment.step, x)
@@ -146,10 +157,10 @@ class KernelBackend:
             else:
                 y = logits_out
                 if segment is not last:
-                    y = np.empty((count, segment.n_outputs), self.dtype)
-                flat, y_flat = x.reshape(-1), y.reshape(-1)
+                    y = np.empty((n_images, segment.n_outputs), self.dtype)
+                x_flat, y_flat = x.reshape(-1), y.reshape(-1)
                 operations = segment.operations
-                self._predict_operations(operations, winograd, flat, count, space, y_flat)
+                self._predict_operations(operations, winograd, x_flat, n_images, space, y_flat)
             x = y
 
     def _predict_operations(
@@ -157,23 +168,22 @@ class KernelBackend:
         operations: np.ndarray,
         winograd: np.ndarray | None,
         x: np.ndarray,
-        count: int,
+        n_images: int,
         space: PredictionSpace,
         outputs_out: np.ndarray,
     ) -> None:
         activations, scratch = space.activations, space.scratch
         program.program_predict(
-            operations, self.parameters, winograd, x, count, space.capacity,
+            operations, self.parameters, winograd, x, n_images, space.capacity,
             activations.pictures, activations.argmax, scratch.conv_output, scratch.winograd,
             outputs_out,
         )  # fmt: skip
 
     def _winograd_weights(self) -> np.ndarray | None:
-        """The transformed weights of the parameters as they are now; None where no convolution
-        takes any.
+        """The transformed weights for the current parameters; None if no convolution needs any.
 
-        Parameters may be edited in place at any time, so their bits are compared with a copy.
-        Where they differ a new pair of arrays is made: another thread may be reading the old one.
+        The user may edit parameters in place at any time, so their bits are compared with a copy.
+        If they differ, a new pair of arrays is made: another thread may be reading the old one.
         """
         if self.training_winograd is None:
             return None
@@ -182,10 +192,10 @@ class KernelBackend:
             bits, transformed = self.transformed
             if program.program_same_weights(operations, self.parameter_bits, bits):
                 return transformed
-        copied = self.parameters.copy()
+        parameters = self.parameters.copy()
         transformed = aligned_zeros(self.training_winograd.size, self.dtype)
-        program.program_winograd_weights(operations, copied, transformed)
-        self.transformed = copied.view(np.uint32), transformed
+        program.program_winograd_weights(operations, parameters, transformed)
+        self.transformed = parameters.view(np.uint32), transformed
         return transformed
 
     # ---- training ------------------------------------------------------------------------------
@@ -202,7 +212,7 @@ class KernelBackend:
                 x = self._custom_forward(segment.step, x)
             else:
                 results = make_results(len(x), segment.n_outputs, space, 0)
-                self._run_phase(segment, _unlabelled(x), NO_LOSS, FORWARD, space, results)
+                self._run_phase(Work(FORWARD, segment, _unlabelled(x), NO_LOSS, space, results))
                 x = results.logits
             self.forwarded.outputs.append(x)
         return x
@@ -219,7 +229,7 @@ class KernelBackend:
             program.program_transpose_weights(self._weights(segment))
             results = make_results(len(x), 0, space, x.size if wants_dx or k else 0)
             results = results._replace(dlogits=dy.reshape(len(x), segment.n_outputs))
-            self._run_phase(segment, _unlabelled(x), NO_LOSS, BACKWARD, space, results)
+            self._run_phase(Work(BACKWARD, segment, _unlabelled(x), NO_LOSS, space, results))
             self._collect(segment, x, len(x), space)
             dy = results.dx
         return dy.reshape(len(dlogits), *self.plan.input_shape) if wants_dx else None
@@ -249,24 +259,24 @@ class KernelBackend:
         space = self._begin(N, masks)
         results = make_results(N, self.n_classes, space, 0)
         batch = Batch(x.reshape(-1), inputs.labels, inputs.targets, inputs.soft_labels)
+        work = Work(WHOLE_STEP, segment, batch, terms, space, results)
         if min(self.n_threads, chunk_count(N)) == 1:
-            # one call from Python: that of a kernel with cold caches takes a tenth of a millisecond
-            chunks = _chunks(N, 1)
-            value = self._run_chunks(segment, batch, terms, WHOLE_STEP, chunks, space, results)
+            # one call from Python: a call with cold caches takes a tenth of a millisecond
+            value = self._run_chunks(work, _chunks(N, 1))
             return value, results.logits
         weights = self._weights(segment)
         if self.training_winograd is not None:
             operations = segment.operations
             program.program_winograd_weights(operations, self.parameters, self.training_winograd)
         program.program_transpose_weights(weights)
-        self._run_phase(segment, batch, terms, WHOLE_STEP, space, results)
+        self._run_phase(work)
         value = program.mean_loss(results.losses)
         if math.isfinite(value):
             self._collect(segment, x, N, space)
         return value, results.logits
 
     def _begin(self, n_images: int, masks: Mapping[str, np.ndarray]) -> BatchSpace:
-        """What a step of n_images works in, with the masks in it."""
+        """The memory for a step of n_images, with the masks copied into it."""
         space = self.batch_space
         if space is None or space.capacity < n_images:
             space = self.batch_space = self._make_batch_space(n_images)
@@ -282,52 +292,37 @@ class KernelBackend:
     def _weights(self, segment: Segment) -> Weights:
         return Weights(segment.operations, self.parameters, self.transposed)
 
-    def _run_phase(
-        self,
-        segment: Segment,
-        batch: Batch,
-        terms: LossTerms,
-        phase: Phase,
-        space: BatchSpace,
-        results: Results,
-    ) -> None:
+    def _run_phase(self, work: Work) -> None:
         """Run a phase for every chunk of the batch, in several threads."""
-        chunks = _chunks(len(results.logits), 0)
+        chunks = _chunks(len(work.results.logits), 0)
 
-        def work(worker: int) -> None:
-            self._run_chunks(segment, batch, terms, phase, chunks, space, results)
+        def run(worker: int) -> None:
+            self._run_chunks(work, chunks)
 
         if chunks.n_chunks:
-            run_in_threads(work, min(self.n_threads, chunks.n_chunks))
+            run_in_threads(run, min(self.n_threads, chunks.n_chunks))
 
-    def _run_chunks(
-        self,
-        segment: Segment,
-        batch: Batch,
-        terms: LossTerms,
-        phase: Phase,
-        chunks: Chunks,
-        space: BatchSpace,
-        results: Results,
-    ) -> float:
-        """Run a phase for chunks that no other thread has taken: see `program_step`."""
+    def _run_chunks(self, work: Work, chunks: Chunks) -> float:
+        """Run a phase for the chunks that no other thread has taken: see `program_step`."""
         chunk_space = self.chunk_spaces.take(chunks.size)
-        activations = space.activations
-        if phase is WHOLE_STEP:  # pictures of one chunk at a time
-            own = chunk_space.activations
+        activations = work.space.activations
+        if work.phase is WHOLE_STEP:  # only the pictures of the current chunk are kept
+            of_chunk = chunk_space.activations
             activations = activations._replace(
-                picture_capacity=own.picture_capacity, pictures=own.pictures, argmax=own.argmax
+                picture_capacity=of_chunk.picture_capacity,
+                pictures=of_chunk.pictures,
+                argmax=of_chunk.argmax,
             )
         loss = program.program_step(
-            self._weights(segment), self.training_winograd, batch, terms, phase, chunks,
-            activations, chunk_space.forward_scratch, space.gradients,
-            chunk_space.backward_scratch, results,
+            self._weights(work.segment), self.training_winograd, work.batch, work.terms,
+            work.phase, chunks, activations, chunk_space.forward_scratch, work.space.gradients,
+            chunk_space.backward_scratch, work.results,
         )  # fmt: skip
         self.chunk_spaces.give_back(chunk_space)
         return loss
 
     def _collect(self, segment: Segment, x: np.ndarray, n_images: int, space: BatchSpace) -> None:
-        """The gradients of a segment's parameters, from those of its chunks."""
+        """Compute the gradients of a segment's parameters from those of the chunks."""
         n_chunks = chunk_count(n_images)
         n_shares = max(min(self.n_threads, n_chunks), 1)
         weights, flat = self._weights(segment), x.reshape(-1)
@@ -343,15 +338,15 @@ class KernelBackend:
     # ---- layers of the user's own --------------------------------------------------------------
 
     def _custom_forward(self, step: Step, x: np.ndarray) -> np.ndarray:
-        parameters = of_step(step, named_views(self.plan, self.parameters))
+        parameters = of_step(step, self.named_parameters)
         return custom_forward(step, x.reshape(len(x), *step.input_shape), parameters)
 
     def _custom_backward(
         self, step: Step, x: np.ndarray, y: np.ndarray, dy: np.ndarray
     ) -> np.ndarray:
         x, dy = x.reshape(len(x), *step.input_shape), dy.reshape(y.shape)
-        parameters = of_step(step, named_views(self.plan, self.parameters))
-        gradients = of_step(step, named_views(self.plan, self.gradients))
+        parameters = of_step(step, self.named_parameters)
+        gradients = of_step(step, self.named_gradients)
         return custom_backward(step, x, y, dy, parameters, gradients)
 
     # ---- images --------------------------------------------------------------------------------
@@ -369,12 +364,12 @@ class KernelBackend:
 
 
 def chunk_size(n_images: int) -> int:
-    """Images a chunk of a training batch; a function of the batch size alone."""
+    """Number of images in a chunk of a training batch.  It depends only on the batch size."""
     return max(-(-n_images // N_GRADIENT_CHUNKS), 1)
 
 
 def chunk_count(n_images: int) -> int:
-    """Chunks of a training batch."""
+    """Number of chunks of a training batch."""
     return -(-n_images // chunk_size(n_images))
 
 

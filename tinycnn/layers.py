@@ -1,8 +1,8 @@
 """The layers of a network: what they are, which shapes they make, which parameters they have.
 
-There is no arithmetic here: `plan.py` lays a list of layers out for one input shape, and the
-network runs that plan on the kernels or on the reference.  Only a `CustomLayer`, a layer of the
-user's own, brings its arithmetic along.  Shapes exclude the batch axis: (H, W, C) for pictures,
+There is no arithmetic here: `plan.py` makes a plan from a list of layers and an input shape, and a
+network runs the plan with the kernels or the reference.  Only a `CustomLayer`, a layer of the
+user's own, defines its arithmetic itself.  Shapes exclude the batch axis: (H, W, C) for pictures,
 (units,) for vectors.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -23,9 +23,9 @@ Shape = tuple[int, ...]
 class Layer:
     """A layer of a network.
 
-    stem            begins its name in a network: conv1, conv2, dense1
-    initial_values  constants that parameters start at, by short name.  Without one a parameter
-                    called w is drawn as a weight and any other as a bias: see
+    stem            its name in a network is this and a number: conv1, conv2, dense1
+    initial_values  constants that parameters start at, by short name.  Other parameters start at
+                    random values: those called w as weights, the rest as biases, see
                     `Network.initialise`
     """
 
@@ -33,7 +33,7 @@ class Layer:
     initial_values: ClassVar[Mapping[str, float]] = {}
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Shape that leaves for `input_shape`; ValueError where the layer cannot take it."""
+        """The shape of the output for `input_shape`.  ValueError if the layer cannot take it."""
         return input_shape
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
@@ -41,24 +41,32 @@ class Layer:
         return {}
 
     def config(self) -> dict[str, Any]:
-        """The layer as JSON-able values; `layer_from_config` reads it back."""
+        """The layer as values that JSON can store; `layer_from_config` reads them back.
+
+        Raises TypeError for a class that is not a dataclass: its options are not known.
+        """
+        if not is_dataclass(self):
+            raise TypeError(
+                f"{type(self).__name__} is not a dataclass: put @dataclass(frozen=True) above it"
+            )
         return {"kind": type(self).__name__, **asdict(self)}
 
 
 class CustomLayer(Layer, abc.ABC):
     """A layer of your own, from two NumPy functions; they may call anything, Numba included.
 
-    Inside a network on the kernels the layers before and after it stay compiled; it is given the
-    whole batch in training and a few images at a time in prediction.  Derive a dataclass from it,
-    so that `config` and the model file know its options, and write what else `Layer` has where the
-    shapes change or there are parameters.  `tinycnn.testing` checks its gradients;
-    `tinycnn.load(path, custom_layers=[...])` reads it back.
+    In a network on the kernels, the layers before and after it stay compiled.  It gets the whole
+    batch in training, and a few images at a time in prediction.
+
+    Derive a dataclass from it, so that the model file can store its options.  Override
+    `output_shape` if it changes the shape, and `parameter_shapes` if it has parameters.
+    `tinycnn.testing` checks its gradients; `tinycnn.load(path, custom_layers=[...])` reads it back.
     """
 
     stem = "custom"
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Its name in a network begins with the name of its class, unless it has a `stem`."""
+        """Set `stem` to the name of the class in lower case, unless the class defines one."""
         super().__init_subclass__(**options)
         if "stem" not in cls.__dict__:
             cls.stem = cls.__name__.lower()
@@ -68,7 +76,7 @@ class CustomLayer(Layer, abc.ABC):
         """The outputs y (N, *output_shape) of x (N, *input_shape), of the same dtype.
 
         parameters  by the short names of `parameter_shapes`
-        Leave x as it is: y may be x itself, or a new array.  An image's outputs must not depend on
+        Do not change x; y may be x itself or a new array.  An image's outputs must not depend on
         the other images of the batch.
         """
 
@@ -76,11 +84,12 @@ class CustomLayer(Layer, abc.ABC):
     def backward(
         self, x: np.ndarray, y: np.ndarray, dy: np.ndarray, parameters: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
-        """Given x and y of the forward pass and dy = dLoss/dy: dx = dLoss/dx, with the shape of x,
-        and the gradients dLoss/dparameter by short name, summed over the batch."""
+        """Returns dx = dLoss/dx, with the shape of x, and the gradients dLoss/dparameter by short
+        name, summed over the batch.  x, y: of the forward pass; dy = dLoss/dy."""
 
 
 def _picture(layer: Layer, shape: Shape) -> Shape:
+    """`shape`, if it is that of a picture, else ValueError."""
     if len(shape) != 3:
         raise ValueError(
             f"{type(layer).__name__} takes pictures of shape (H, W, C); it was given {shape}"
@@ -89,13 +98,15 @@ def _picture(layer: Layer, shape: Shape) -> Shape:
 
 
 def _keep_positive(layer: Layer, **values: Any) -> None:
-    """Check whole numbers, and keep them as plain int: JSON writes none of NumPy's."""
+    """Check that the options are whole numbers of 1 or more, and store them as int: JSON cannot
+    store NumPy's integers."""
     check_positive(**values)
     for name, value in values.items():
         object.__setattr__(layer, name, int(value))
 
 
 def _vector(layer: Layer, shape: Shape) -> Shape:
+    """`shape`, if it is that of a vector, else ValueError."""
     if len(shape) != 1:
         raise ValueError(
             f"{type(layer).__name__} takes vectors; it was given shape {shape}: put Flatten() "
@@ -132,12 +143,8 @@ class Conv2D(Layer):
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
     def axes(self, input_shape: Shape) -> tuple[Axis, Axis]:
-        H, W, _ = _picture(self, input_shape)
-        KH, KW = self.kernel_hw
-        return (
-            window_axis(H, KH, self.stride, self.padding),
-            window_axis(W, KW, self.stride, self.padding),
-        )
+        """The vertical and the horizontal axis."""
+        return _window_axes(self, input_shape, self.kernel_hw)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         vertical, horizontal = self.axes(input_shape)
@@ -154,25 +161,29 @@ class MaxPool2D(Layer):
 
     stem: ClassVar[str] = "pool"
     size: int = 2
-    stride: int | None = None
+    stride: int = None  # type: ignore[assignment]  # only until __post_init__: then an int
     padding: str = "same"
 
     def __post_init__(self) -> None:
-        if self.stride is None:
-            object.__setattr__(self, "stride", self.size)
-        _keep_positive(self, size=self.size, stride=self.stride)
+        stride = self.size if self.stride is None else self.stride
+        _keep_positive(self, size=self.size, stride=stride)
         window_axis(1, 1, self.stride, self.padding)
 
     def axes(self, input_shape: Shape) -> tuple[Axis, Axis]:
-        H, W, _ = _picture(self, input_shape)
-        return (
-            window_axis(H, self.size, self.stride, self.padding),
-            window_axis(W, self.size, self.stride, self.padding),
-        )
+        """The vertical and the horizontal axis."""
+        return _window_axes(self, input_shape, (self.size, self.size))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         vertical, horizontal = self.axes(input_shape)
         return (vertical.n_out, horizontal.n_out, input_shape[2])
+
+
+def _window_axes(
+    layer: Conv2D | MaxPool2D, input_shape: Shape, window: tuple[int, int]
+) -> tuple[Axis, Axis]:
+    H, W, _ = _picture(layer, input_shape)
+    vertical = window_axis(H, window[0], layer.stride, layer.padding)
+    return vertical, window_axis(W, window[1], layer.stride, layer.padding)
 
 
 @dataclass(frozen=True)
@@ -215,8 +226,8 @@ class Dense(Layer):
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Inverted dropout: in training each value is kept with probability 1 - rate and divided by
-    it; outside training nothing happens."""
+    """Inverted dropout: in training, each value is set to 0 with probability `rate` and otherwise
+    divided by 1 - rate.  In prediction it does nothing."""
 
     stem: ClassVar[str] = "dropout"
     rate: float = 0.5
@@ -224,7 +235,7 @@ class Dropout(Layer):
     def __post_init__(self) -> None:
         number = isinstance(self.rate, (int, float, np.number))
         if not number or not 0 <= self.rate < 1:
-            raise ValueError(f"rate is {self.rate!r}; expected a number from 0 up to, not with, 1")
+            raise ValueError(f"rate is {self.rate!r}; expected a number of at least 0, below 1")
         object.__setattr__(self, "rate", float(self.rate))
 
 
@@ -236,11 +247,10 @@ Entry = TypeVar("Entry")
 
 
 def entry_for(layer: Layer, table: Mapping[type[Layer], Entry], table_name: str) -> Entry:
-    """What `table` holds for the class of `layer`.
+    """The entry of `table` for the class of `layer`; UnknownLayerError if it has none.
 
     Every part of tinycnn that treats kinds of layers differently has one such table.
-    table_name  where the table stands, for the message: "tinycnn.formats.onnx.NODES"
-    Raises UnknownLayerError where the table does not have the class.
+    table_name  of the table, for the message: "tinycnn.formats.onnx.NODES"
     """
     kind = type(layer)
     if kind not in table:
@@ -259,9 +269,9 @@ LAYERS: dict[str, type[Layer]] = {
 def layer_from_config(
     config: Mapping[str, Any], custom_layers: Sequence[type[Layer]] = ()
 ) -> Layer:
-    """The layer that `Layer.config` described; ValueError where it describes none.
+    """The layer whose `Layer.config` is given; ValueError if there is no such layer.
 
-    custom_layers  classes of the caller's own that a file may name, besides LAYERS
+    custom_layers  classes that are allowed besides LAYERS
     """
     values = dict(config)
     kind = values.pop("kind", None)

@@ -1,8 +1,6 @@
-"""What a loss is, and cross-entropy: arguments checked here, arithmetic in kernels/cross_entropy.py
-or in reference.py.  Losses with a teacher are in distillation.py.
+"""The base class of losses, and cross-entropy.  Losses with a teacher are in distillation.py.
 
-A loss is called once on a whole batch and returns the mean loss and its gradient with respect to
-the logits.  To add one, see "Add a loss" in CONTRIBUTING.md.
+This file checks the arguments; the arithmetic is in kernels/cross_entropy.py and reference.py.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from .ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 
 
 class LossTerms(NamedTuple):
-    """A loss that the kernel `distillation` (kernels/cross_entropy.py) computes: its options."""
+    """The options of a loss that the kernel `distillation` (kernels/cross_entropy.py) computes."""
 
     temperature: float
     soft_weight: float
@@ -29,11 +27,11 @@ class LossTerms(NamedTuple):
 
 
 class LossInputs(NamedTuple):
-    """Checked targets and soft labels of a batch, as the kernels read them."""
+    """Targets and soft labels of a batch, checked and converted for the kernels."""
 
-    labels: np.ndarray  # (N,) int64 class indices; empty where distributions were given
-    targets: np.ndarray  # (N, K) distributions, of the logits' dtype; empty where labels were given
-    soft_labels: np.ndarray  # (N, K) the teacher's logits, like the logits; empty without a teacher
+    labels: np.ndarray  # (N,) int64 class indices; empty if distributions were given
+    targets: np.ndarray  # (N, K) distributions, of the logits' dtype; empty if labels were given
+    soft_labels: np.ndarray  # (N, K) the teacher's logits, of the same dtype; empty if not used
 
     def distributions(self) -> np.ndarray:
         """The targets as (N, K): class indices become one-hot rows."""
@@ -42,8 +40,8 @@ class LossInputs(NamedTuple):
         return _unit_rows(self.targets.shape[1], self.targets.dtype).take(self.labels, axis=0)
 
     def smoothed(self, label_smoothing: float) -> LossInputs:
-        """The same with the targets (1-a) * y + a / K, a = label_smoothing, in place of y; labels
-        stay as they are."""
+        """The same with `targets` (1-a) * y + a / K, a = label_smoothing, for targets or labels y.
+        `labels` do not change."""
         if not label_smoothing:
             return self
         rows = (1 - label_smoothing) * self.distributions()
@@ -52,16 +50,17 @@ class LossInputs(NamedTuple):
 
 
 class Loss(abc.ABC):
-    """A loss of logits (N, K) against targets, and perhaps against a teacher's soft labels.
+    """A loss of logits (N, K) against targets, and for some losses a teacher's soft labels.
 
-    It is called once on a whole batch, so it may couple the samples of the batch.  To write one,
-    derive a frozen dataclass from it and define `value_and_gradient`: see CONTRIBUTING.md.
+    It is called once for a whole batch, so it may couple the samples of the batch.  To write one,
+    derive a frozen dataclass from it and define `value_and_gradient`: see "Add a loss" in
+    CONTRIBUTING.md.
 
-    needs_soft_labels  whether it reads soft labels
+    needs_soft_labels  whether it uses soft labels
     label_smoothing    a in 0..1: the targets y become (1-a) * y + a / K (Szegedy et al.,
                        arXiv:1512.00567, section 7)
-    terms              its `LossTerms` where the kernel `distillation` computes the same; training
-                       is faster then.  None elsewhere
+    terms              its `LossTerms`, if the kernel `distillation` computes this loss: training is
+                       faster then.  Otherwise None
     """
 
     needs_soft_labels: ClassVar[bool] = False
@@ -72,7 +71,7 @@ class Loss(abc.ABC):
         return None
 
     def at_epoch(self, epoch: int) -> Loss:
-        """The loss of an epoch, counted from 0, where it changes from one to the next."""
+        """The loss for an epoch, counted from 0.  Override it for a loss that changes."""
         return self
 
     @abc.abstractmethod
@@ -81,7 +80,7 @@ class Loss(abc.ABC):
     ) -> tuple[float, np.ndarray]:
         """Mean loss over the batch, and its gradient with the shape and dtype of logits.
 
-        The arguments are checked; the targets are smoothed already.
+        The arguments have been checked, and the targets smoothed.
         """
 
     def check(
@@ -111,12 +110,12 @@ class Loss(abc.ABC):
     ) -> tuple[float, np.ndarray]:
         """Mean loss, and its gradient with respect to the logits.
 
-        logits       (N, K) float32 or float64.  NaN is let through: it makes the loss NaN
+        logits       (N, K) float32 or float64.  NaN is no error: it makes the loss NaN
         targets      (N,) class indices of any integer dtype, or (N, K) distributions (floating)
         soft_labels  (N, K) floating: the teacher's logits, or its log-probabilities; not used by a
                      loss without a teacher
         backend      "auto", "numba" or "numpy", see `tinycnn.backend_choice`
-        Returns (loss, dlogits): dlogits like logits.  A batch of no samples has loss 0.0.
+        Returns (loss, dlogits), dlogits like logits.  An empty batch has loss 0.0.
         Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
         """
         logits = check_logits(logits)
@@ -186,14 +185,20 @@ def log_softmax(
 
 @functools.cache
 def loss_operations(backend: str) -> Operations:
-    """What computes, imported when it is needed: importing this file needs NumPy alone."""
+    """The kernels of the losses, or their reference.  Kernels are imported on first use, so that
+    importing this file needs only NumPy."""
     return Operations(backend, _kernels)
 
 
 def _kernels() -> tuple[Any, ...]:
-    from .kernels import cross_entropy
+    from .kernels import (
+        cross_entropy,
+        decoupled_distillation,
+        relation_distillation,
+        standardize_logits,
+    )
 
-    return (cross_entropy,)
+    return cross_entropy, decoupled_distillation, relation_distillation, standardize_logits
 
 
 def batch_mean(loss: np.ndarray) -> float:
@@ -201,8 +206,8 @@ def batch_mean(loss: np.ndarray) -> float:
 
 
 def plain_array(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """Contiguous, native, writeable and of that dtype, copied only if it is not: a kernel is
-    compiled anew for each kind of array it meets."""
+    """The array with that dtype, contiguous, writeable and in native byte order; copied only if
+    necessary.  Kernels get no other arrays: Numba compiles them again for each kind of array."""
     if array.dtype == dtype and array.flags.carray:
         return array
     return np.require(array, dtype, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
@@ -228,8 +233,8 @@ def check_logits(logits: np.ndarray) -> np.ndarray:
 def check_targets(
     targets: np.ndarray, shape: tuple[int, int], dtype: np.dtype
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Class indices int64 (N,) and distributions (N, K) of that dtype, for logits of that shape:
-    the one is empty that was not given."""
+    """Class indices int64 (N,) and distributions (N, K) of that dtype, for logits of that shape.
+    The one of them that `targets` is not is empty."""
     targets = np.asarray(targets)
     n, k = shape
     if targets.dtype.kind in "iu":
@@ -239,7 +244,7 @@ def check_targets(
                 f"shape {shape} (distributions are floating point)"
             )
         labels = plain_array(targets, np.int64)
-        if n and np.maximum.reduce(labels.view(np.uint64)) >= k:  # what is below 0 is large there
+        if n and np.maximum.reduce(labels.view(np.uint64)) >= k:  # as uint64, negatives are large
             row = int(np.argmax((targets < 0) | (targets >= k)))
             raise ValueError(
                 f"targets[{row}] is {targets[row]}: expected a class from 0 to {k - 1}"
@@ -285,13 +290,13 @@ def check_soft_labels(
         raise ValueError(
             f"soft_labels have shape {soft_labels.shape}: expected {shape} like the logits"
         )
-    with np.errstate(over="ignore"):  # too large for float32 is reported as not finite
+    with np.errstate(over="ignore"):  # a value too large for float32 is reported as not finite
         soft_labels = plain_array(soft_labels, dtype)
     finite = np.isfinite(soft_labels)
     if not np.logical_and.reduce(finite, axis=None):
         row = int(np.argmin(finite.all(axis=1)))
         raise ValueError(
             f"soft_labels[{row}] is {soft_labels[row].tolist()}: expected finite logits or "
-            "log-probabilities (floor a probability of 0 before taking its logarithm)"
+            "log-probabilities (replace probabilities of 0 by a small number before the logarithm)"
         )
     return soft_labels

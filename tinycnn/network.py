@@ -19,7 +19,7 @@ from .input_spec import SCALINGS, InputSpec
 from .layers import Dropout, Layer
 from .losses import Loss, plain_array, softmax
 from .parallel import check_n_threads
-from .plan import Plan, build_plan, named_views, of_step
+from .plan import build_plan, named_views, of_step
 from .shapes import check_array
 
 logger = logging.getLogger("tinycnn")
@@ -33,20 +33,21 @@ WEIGHTS = {
 """The functions of `tinycnn.init` that draw weights, by name."""
 
 PREDICTION_BATCH = 256
-"""Images that are scaled at once in prediction: a million images stream through a few MB."""
+"""At most this many images are scaled at once in prediction, to limit memory to a few MB."""
 
 
 class Network:
     """A CNN from a list of layers.
 
-    layers      the last must give one vector: the logits, one for each class
-    input_spec  shape and scaling of the images, class names; unnamed classes become "0", "1", ...
-    backend     "numba" (kernels), "numpy" (the reference) or "auto" (kernels; where Numba fails
-                the reference, with one RuntimeWarning: `tinycnn.backend_choice`)
+    layers      the output of the last is a vector: the logits, one for each class
+    input_spec  shape and scaling of the images, class names; without names classes are called
+                "0", "1", ...
+    backend     "numba" (kernels), "numpy" (the reference) or "auto" (kernels; if Numba fails the
+                reference, with one RuntimeWarning: `tinycnn.backend_choice`)
     dtype       float32 for work, float64 for checks
     n_threads   None: the cores that this process may use; results do not depend on it
-    seed        of the initial weights (Xavier uniform, biases zero) and of the dropout masks
-    Raises ValueError where the layers do not fit one another or the classes.
+    seed        for the initial weights (Xavier uniform, biases zero) and the dropout masks
+    Raises ValueError if the layers do not fit together, or do not fit the number of classes.
     """
 
     def __init__(
@@ -90,8 +91,11 @@ class Network:
         )
         self.dropout_generator = np.random.default_rng([seed, 1])
         self.initialise(np.random.default_rng([seed, 0]))
-        self._forwarded: int | None = None
-        self._dropout_steps = [s for s in self.plan.steps if isinstance(s.layer, Dropout)]
+        self._runners: list[Backend] = []
+        self._n_forwarded: int | None = None  # images of the last forward pass in training
+        self._dropout_rates = {
+            step: step.layer.rate for step in self.plan.steps if isinstance(step.layer, Dropout)
+        }
 
     def __repr__(self) -> str:
         H, W, C = self.input_spec.shape
@@ -100,7 +104,7 @@ class Network:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
-            "a network is not copied or pickled: tinycnn.save it and tinycnn.load the file"
+            "a network cannot be copied or pickled: use tinycnn.save, and tinycnn.load on the file"
         )
 
     @property
@@ -115,10 +119,11 @@ class Network:
     def initialise(
         self, rng: np.random.Generator, weights: str = "xavier_uniform", bias_std: float = 0.0
     ) -> None:
-        """Draw new parameters: `weights` names a function of `tinycnn.init`, biases are normal
-        with deviation `bias_std` (0: zeros).  A layer's `initial_values` come before both.  Drawn
-        in float64, so both dtypes start alike.
+        """Draw new parameters, in float64, so that both dtypes start with the same values.
 
+        weights   name of the function in `tinycnn.init` that draws weights
+        bias_std  standard deviation of the biases, which are normally distributed; 0: zeros
+        Parameters in a layer's `initial_values` get these constants instead.
         Raises ValueError for an unknown function or a deviation below 0.
         """
         if weights not in WEIGHTS:
@@ -137,52 +142,53 @@ class Network:
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """Logits (N, K) of x (N, H, W, C), floats scaled as the InputSpec says.
 
-        training=True draws the dropout masks and keeps what `backward` needs, x itself included:
-        leave x as it is until then.  Where nothing is dropped its logits are those of prediction,
-        bit for bit.  In float32 convolutions go another way than in float64 where that is faster
-        (kernels/conv2d_winograd.py): errors are below 1e-5 of the largest logit.
-        Another float dtype than the network's is converted.  Raises TypeError for what is no
-        float array (uint8 images go to `predict_proba`), ValueError for another shape.
+        training=True draws the dropout masks and saves what `backward` needs, including a reference
+        to x: do not change x before `backward`.  Without dropout, the logits are the same bits in
+        training and in prediction.
+        In float32 some convolutions are computed by another algorithm than in float64
+        (kernels/conv2d_winograd.py); its errors are below 1e-5 of the largest logit.
+        An x of another float dtype than the network's is converted.  Raises TypeError for anything
+        but a float array (use `predict_proba` for uint8 images), ValueError for another shape.
 
-        NaN or infinity in an image makes the logits of that image meaningless, and touches no other
-        image.  In float64 a max-pooling passes over NaN; in float32 it may do so or not.
+        NaN or infinity in an image makes the logits of that image meaningless, but not those of
+        other images.  In float64 a max-pooling ignores NaN; in float32 it may or may not.
         """
         x = self._checked_input(x)
         if not training:
             return self._run.predict(x)
         logits = self._run_training.forward(x, self._draw_masks(len(x)))
-        self._forwarded = len(x)
+        self._n_forwarded = len(x)
         return logits
 
     def backward(self, dlogits: np.ndarray, input_gradient: bool = False) -> np.ndarray | None:
         """Overwrite `gradients` with dLoss/dparameters for dlogits = dLoss/dlogits (N, K).
 
-        Follows one forward(x, training=True).  Returns dLoss/dx (N, H, W, C) if `input_gradient`
-        is asked for, else None.  Raises RuntimeError without that forward pass, TypeError or
-        ValueError for a dlogits of another kind or shape.
+        Call it once after forward(x, training=True).  Returns dLoss/dx (N, H, W, C) if
+        `input_gradient`, else None.  Raises RuntimeError without that forward pass, TypeError or
+        ValueError for a dlogits of another dtype or shape.
         """
-        if self._forwarded is None:
+        if self._n_forwarded is None:
             raise RuntimeError("backward needs a forward(x, training=True) before it")
-        check_array("dlogits", dlogits, (self._forwarded, len(self.classes)), "f", "floats")
-        self._forwarded = None
-        return self._run.backward(self._prepared(dlogits), input_gradient)
+        check_array("dlogits", dlogits, (self._n_forwarded, len(self.classes)), "f", "floats")
+        self._n_forwarded = None
+        return self._run.backward(plain_array(dlogits, self.dtype), input_gradient)
 
     def loss_and_gradients(
         self, x: np.ndarray, loss: Loss, targets: np.ndarray, soft_labels: np.ndarray | None = None
     ) -> tuple[float, np.ndarray]:
-        """What a training step computes before its update: the mean loss and the logits (N, K) of
-        x (N, H, W, C), and in `gradients` the gradients of that loss.
+        """Returns the mean loss and the logits (N, K) of x (N, H, W, C), and overwrites `gradients`
+        with the gradients of that loss: a training step without its update.
 
-        The same as forward(x, training=True), the loss and backward: to the bits of the gradients,
-        but for distributions that the loss smooths, where it is the same to rounding.  It is faster
-        for cross-entropy and Hinton's distillation: there a few images at a time go forward and
-        back, while what belongs to them is in the processor's cache.
-        Where the loss is not finite the gradients stay as they were.  Errors as `forward`, and
-        those of the loss.
+        The gradients have the same bits as after forward(x, training=True), the loss and backward;
+        only for distributions that the loss smooths they may differ by rounding.  For cross-entropy
+        and Hinton's distillation this is faster: a few images at a time go forward and backward,
+        while their activations are in the processor's cache.
+        If the loss is not finite, the gradients do not change.  Errors as `forward`, and those of
+        the loss.
         """
         x = self._checked_input(x)
         inputs = loss.check(targets, soft_labels, (len(x), len(self.classes)), self.dtype)
-        self._forwarded = None
+        self._n_forwarded = None
         run = self._run_training
         return run.step(x, self._draw_masks(len(x)), loss, inputs)
 
@@ -215,17 +221,20 @@ class Network:
 
     @property
     def calibration_temperature(self) -> float:
-        """Probabilities are softmax(logits / this): `calibration.fit_temperature` finds the value
-        that makes them honest.  1.0 at first; training and `predict_logits` leave it alone.
+        """`predict_proba` divides the logits by this before softmax.  1.0 at first.
+        `calibration.fit_temperature` finds the value for which the probabilities match the observed
+        frequencies.  Training and `predict_logits` do not use it.
 
-        Raises ValueError on setting it to what is no finite number above 0.
+        Raises ValueError when set to anything but a finite number above 0.
         """
         return self._calibration_temperature
 
     @calibration_temperature.setter
     def calibration_temperature(self, temperature: float) -> None:
         if not 0 < temperature < math.inf:
-            raise ValueError(f"calibration_temperature is {temperature!r}; expected above 0")
+            raise ValueError(
+                f"calibration_temperature is {temperature!r}; expected a finite number above 0"
+            )
         self._calibration_temperature = float(temperature)
 
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
@@ -237,49 +246,45 @@ class Network:
     def classify(self, images: Any, *, unsure_below: float = 0.0) -> list[Classification]:
         """Class and probabilities of each image.
 
-        images        uint8 (N, H, W) or (N, H, W, C), or an object that has them as `images` and
-                      says as `framing` how they were cut
-        unsure_below  the label is "unsure" where the likeliest class is less likely than this
-        Raises TypeError or ValueError, with what to do, for pictures of another size, number of
-        channels, range or framing than the network was made for, and for an unsure_below outside
-        0..1.
+        images        uint8 (N, H, W) or (N, H, W, C), or an object with these as `images` and, as
+                      `framing`, how the pictures were cropped
+        unsure_below  the label is "unsure" if the probability of the likeliest class is below this
+        Raises TypeError or ValueError, and says what to do, for pictures of another size, number of
+        channels, range or framing than the network expects, and for an unsure_below outside 0..1.
         """
         probs = self.predict_proba(checked_images(images, self.input_spec))
         return classifications(probs, self.classes, unsure_below)
 
     @property
     def _run(self) -> Backend:
-        """What computes, made on first use: importing and building a network compiles nothing."""
-        runner = self.__dict__.get("_runner")
-        if runner is None:  # of threads that come here together, the first one's runner stays
-            runner = self.__dict__.setdefault("_runner", make_backend(*self._backend_arguments))
-        return runner
+        """The backend.  It is made on first use, so that building a network compiles nothing."""
+        if not self._runners:  # threads that come here together all use the first one's backend
+            self._runners.append(self._make_runner(training=False))
+        return self._runners[0]
 
     @property
     def _run_training(self) -> Backend:
-        """The same, with what training needs compiled as well."""
+        """The same, with everything that training needs compiled."""
         if not self._run.ready_to_train:
-            self._runner = make_backend(*self._backend_arguments, training=True)
-        return self._run
+            self._runners[0] = self._make_runner(training=True)
+        return self._runners[0]
 
-    @property
-    def _backend_arguments(self) -> tuple[str, Plan, np.ndarray, np.ndarray, int]:
-        arrays = (self.parameter_vector, self.gradient_vector)
-        return self.backend, self.plan, *arrays, self.n_threads
+    def _make_runner(self, training: bool) -> Backend:
+        parameters, gradients = self.parameter_vector, self.gradient_vector
+        return make_backend(
+            self.backend, self.plan, parameters, gradients, self.n_threads, training
+        )
 
     def _checked_input(self, x: np.ndarray) -> np.ndarray:
         expected = "floats scaled as the InputSpec says (uint8 images go to predict_proba)"
         check_array("x", x, ("N", *self.input_spec.shape), "f", expected)
-        return self._prepared(x)
-
-    def _prepared(self, array: np.ndarray) -> np.ndarray:
-        return plain_array(array, self.dtype)
+        return plain_array(x, self.dtype)
 
     def _draw_masks(self, n_images: int) -> dict[str, np.ndarray]:
         """A mask for each dropout layer, by name."""
         return {
-            step.name: self._draw_mask(step.layer.rate, (n_images, *step.output_shape))
-            for step in self._dropout_steps
+            step.name: self._draw_mask(rate, (n_images, *step.output_shape))
+            for step, rate in self._dropout_rates.items()
         }
 
     def _draw_mask(self, rate: float, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""Optimizers: arguments and slots here, arithmetic in kernels/adam.py and sgd.py or reference.py.
+"""Optimizers: checks and state here, arithmetic in kernels/adam.py and sgd.py or reference.py.
 
-An optimizer moves one flat array of parameters against one flat array of gradients, in place.
+An optimizer updates a flat array of parameters in place, from a flat array of gradients.
 """
 
 from __future__ import annotations
 
+import abc
 import functools
 import math
 from collections.abc import Callable
@@ -17,19 +18,23 @@ from .aligned_arrays import aligned_zeros
 from .backend_choice import Operations
 
 
-class Optimizer:
-    """What Adam, AdamW and SGD share: checks, slots, the step count, saving and resuming."""
+@dataclass(eq=False)
+class Optimizer(abc.ABC):
+    """What Adam, AdamW and SGD have in common.
 
+    Slots are the arrays that an optimizer keeps between steps, one element for each parameter.
+    """
+
+    learning_rate: float
+    backend: str = field(default="auto", kw_only=True)
     name: ClassVar[str]
     slot_names: ClassVar[tuple[str, ...]]
-    learning_rate: float
-    backend: str
 
     def __post_init__(self) -> None:
         self.n_steps = 0
         self._slots: dict[str, np.ndarray] = {}
         self._check_options()
-        _update_function(self.name, self.backend)
+        _update_function(self.name, self.backend)  # ValueError for an unknown backend
 
     def step(
         self, parameters: np.ndarray, gradients: np.ndarray, learning_rate: float | None = None
@@ -37,9 +42,9 @@ class Optimizer:
         """Update parameters in place.
 
         parameters     (P,) float32 or float64, contiguous and writeable
-        gradients      (P,) same dtype, left as it is.  NaN is not looked for: watch the loss
+        gradients      (P,) same dtype, not changed.  NaN is not checked for: it shows in the loss
         learning_rate  of this step only; None is the optimizer's own
-        The slots are made on the first step, like parameters; later steps must bring as many.
+        The first step allocates the slots; later steps must have the same shape and dtype.
         Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
         """
         if parameters.dtype not in (np.float32, np.float64):
@@ -72,21 +77,21 @@ class Optimizer:
                     f"parameters are {parameters.dtype} {parameters.shape}, but slot {name!r} is "
                     f"{slot.dtype} {slot.shape}: an optimizer serves one network"
                 )
-        # A kernel is compiled anew for each kind of array: read-only ones are copied instead.
+        # Numba would compile the kernel once more for read-only arrays: copy them instead
         if not gradients.flags.carray:
             gradients = np.require(gradients, requirements=["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
         self._update(_update_function(self.name, self.backend), parameters, gradients, rate)
         self.n_steps += 1
 
     def state(self) -> dict[str, np.ndarray]:
-        """Copies of all that the next step depends on besides `config`: n_steps and the slots."""
+        """Copies of n_steps and the slots: with `config`, all that the next step depends on."""
         slots = {name: slot.copy() for name, slot in self._slots.items()}
         return {"n_steps": np.array(self.n_steps, np.int64), **slots}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from `state`, as `state()` returned it; the next step is then the same to the bit.
+        """Continue from what `state()` returned; the next step then has the same bits.
 
-        Raises ValueError where entries are missing, unknown or do not fit one another.
+        Raises ValueError if entries are missing, unknown or do not fit together.
         """
         slots = {name: np.asarray(state[name]) for name in state if name != "n_steps"}
         n_steps = np.asarray(state.get("n_steps", -1))
@@ -108,32 +113,33 @@ class Optimizer:
         self.n_steps = int(n_steps)
 
     def config(self) -> dict[str, Any]:
-        """Name and options, JSON-able: `optimizer_from_name(**config)` makes the same optimizer.
-
-        The backend is left out: it says how to compute, not what.
+        """Name and options, as values that JSON can store: `optimizer_from_name(**config)` makes
+        the same optimizer.  The backend is left out, because results do not depend on it.
         """
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "backend"}
         return {"name": self.name, **options}
 
+    @abc.abstractmethod
     def _check_options(self) -> None:
-        raise NotImplementedError
+        """Raises ValueError for an option out of range; stores the others as plain numbers."""
 
+    @abc.abstractmethod
     def _update(
         self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
     ) -> None:
-        raise NotImplementedError
+        """Call `update`, a kernel or its reference, for one step."""
 
 
 @dataclass(eq=False)
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, arXiv:1412.6980); weight_decay is added to the gradient (L2)."""
+    """Adam (Kingma and Ba, arXiv:1412.6980) with L2 regularisation: weight_decay * parameters is
+    added to the gradients."""
 
     learning_rate: float = 1e-4
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
     weight_decay: float = 0.0
-    backend: str = field(default="auto", kw_only=True)
     name: ClassVar[str] = "adam"
     slot_names: ClassVar[tuple[str, ...]] = ("m", "v")
     decoupled: ClassVar[bool] = False
@@ -142,7 +148,7 @@ class Adam(Optimizer):
         self.learning_rate = _in_range("learning_rate", self.learning_rate, 0.0, math.inf)
         self.beta1 = _in_range("beta1", self.beta1, 0.0, 1.0)
         self.beta2 = _in_range("beta2", self.beta2, 0.0, 1.0)
-        # Below this a float32 weight that never had a gradient would become 0 / 0 = NaN.
+        # a smaller epsilon could become 0 in float32: 0 / 0 = NaN for weights without gradient
         self.epsilon = _in_range("epsilon", self.epsilon, 1e-30, math.inf)
         self.weight_decay = _in_range("weight_decay", self.weight_decay, 0.0, math.inf)
 
@@ -150,23 +156,15 @@ class Adam(Optimizer):
         self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
     ) -> None:
         update(
-            parameters,
-            gradients,
-            self._slots["m"],
-            self._slots["v"],
-            self.n_steps + 1,
-            rate,
-            self.beta1,
-            self.beta2,
-            self.epsilon,
-            self.weight_decay,
-            self.decoupled,
-        )
+            parameters, gradients, self._slots["m"], self._slots["v"], self.n_steps + 1, rate,
+            self.beta1, self.beta2, self.epsilon, self.weight_decay, self.decoupled,
+        )  # fmt: skip
 
 
 @dataclass(eq=False)
 class AdamW(Adam):
-    """Adam whose weight decay bypasses the moments (Loshchilov and Hutter, arXiv:1711.05101)."""
+    """Adam with decoupled weight decay: the parameters are shrunk directly, and the decay is not
+    part of the gradients (Loshchilov and Hutter, arXiv:1711.05101)."""
 
     weight_decay: float = 0.01
     name: ClassVar[str] = "adamw"
@@ -175,13 +173,12 @@ class AdamW(Adam):
 
 @dataclass(eq=False)
 class SGD(Optimizer):
-    """Gradient descent with momentum, optionally Nesterov's; weight_decay is L2."""
+    """Gradient descent with momentum, optionally Nesterov's; weight_decay as in Adam."""
 
     learning_rate: float = 1e-2
     momentum: float = 0.9
     weight_decay: float = 0.0
     nesterov: bool = False
-    backend: str = field(default="auto", kw_only=True)
     name: ClassVar[str] = "sgd"
     slot_names: ClassVar[tuple[str, ...]] = ("velocity",)
 
@@ -191,21 +188,13 @@ class SGD(Optimizer):
         self.weight_decay = _in_range("weight_decay", self.weight_decay, 0.0, math.inf)
         self.nesterov = bool(self.nesterov)
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov=True with momentum=0: expected a momentum to look ahead by")
+            raise ValueError("nesterov=True with momentum=0: expected a momentum above 0")
 
     def _update(
         self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
     ) -> None:
-        velocity = self._slots["velocity"]
-        update(
-            parameters,
-            gradients,
-            velocity,
-            rate,
-            self.momentum,
-            self.weight_decay,
-            self.nesterov,
-        )
+        velocity, mu = self._slots["velocity"], self.momentum
+        update(parameters, gradients, velocity, rate, mu, self.weight_decay, self.nesterov)
 
 
 def optimizer_from_name(name: str, **options: Any) -> Optimizer:
@@ -213,26 +202,28 @@ def optimizer_from_name(name: str, **options: Any) -> Optimizer:
 
     Raises ValueError for another name or an option out of range, TypeError for an unknown option.
     """
-    optimizers = {optimizer.name: optimizer for optimizer in (Adam, AdamW, SGD)}
+    kinds: tuple[type[Optimizer], ...] = (Adam, AdamW, SGD)
+    optimizers = {kind.name: kind for kind in kinds}
     if name not in optimizers:
         raise ValueError(f"optimizer {name!r}: expected one of {', '.join(optimizers)}")
     return optimizers[name](**options)
 
 
 def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
-    """Shorten all gradients together to length max_norm, in place; returns the length they had.
+    """Scale gradients down in place so that their norm is at most max_norm; returns the old norm.
 
         norm = sqrt(sum_i g_i^2),    g <- g * min(1, max_norm / norm)
 
-    gradients (P,) float32 or float64; max_norm above 0.  The sum is taken in float64 and in one
-    order whatever the number of threads.  NaN and infinity stay for the loss to tell of.
+    gradients (P,) float32 or float64; max_norm above 0.  The sum is computed in float64, and in an
+    order that does not depend on the number of threads.  Gradients whose norm is NaN or infinite
+    are not changed.
     Source: Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1.
     Raises ValueError for a max_norm out of range or read-only gradients, TypeError for their dtype.
     """
     if gradients.dtype not in (np.float32, np.float64):
         raise TypeError(f"gradients have dtype {gradients.dtype}: expected float32 or float64")
     if not gradients.flags.writeable:
-        raise ValueError("gradients are read-only: expected an array to shorten")
+        raise ValueError("gradients are read-only: expected an array to scale")
     if not 0 < max_norm < math.inf:
         raise ValueError(f"clip_norm is {max_norm!r}; expected a finite number above 0")
     norm = math.sqrt(float(np.add.reduce(np.square(gradients, dtype=np.float64))))
@@ -243,7 +234,8 @@ def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
 
 @functools.cache
 def _update_function(name: str, backend: str) -> Callable:
-    """The update that computes.  Imported here, so that importing this file needs NumPy alone."""
+    """The update function of an optimizer.  Kernels are imported on first use, so that importing
+    this file needs only NumPy."""
     operations = Operations(backend, _kernels)
     return operations.sgd_update if name == "sgd" else operations.adam_update
 
@@ -254,9 +246,9 @@ def _kernels() -> tuple[Any, ...]:
     return adam, sgd
 
 
-def _in_range(option: str, value: float, low: float, below: float) -> float:
-    """`value` as a float, if low <= value < below.  NaN is out of every range."""
-    if not low <= value < below:
-        limit = f" and below {below:g}" if below < math.inf else ", finite"
-        raise ValueError(f"{option}={value}: expected a number of at least {low:g}{limit}")
+def _in_range(option: str, value: float, lowest: float, limit: float) -> float:
+    """`value` as a float; ValueError unless lowest <= value < limit."""
+    if not lowest <= value < limit:  # also true for NaN
+        and_limit = f" and below {limit:g}" if limit < math.inf else ", finite"
+        raise ValueError(f"{option}={value}: expected a number of at least {lowest:g}{and_limit}")
     return float(value)

@@ -1,8 +1,8 @@
-"""From layers and an input shape to a plan: each layer's name, shapes and place for parameters.
+"""From layers and an input shape to a plan: each layer's name, shapes and parameter offsets.
 
-Parameters of all layers lie in one flat array, gradients in another of the same layout; each
-tensor starts on a 64-byte boundary (in float32).  Both backends share the plan: the reference walks
-its steps; `kernels/operations.py` makes the kernels' table of operations from it.
+The parameters of all layers are stored in one flat array, and their gradients in another, at the
+same offsets.  Each tensor begins on a 64-byte boundary (in float32).  Both backends use the plan:
+the reference runs its steps, and `kernels/operations.py` makes the table of operations from it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ ALIGNMENT = 16  # array elements: 64 bytes of float32
 
 
 def aligned(size: int) -> int:
-    """`size`, rounded up so that what follows begins on a 64-byte boundary (of float32)."""
+    """`size` rounded up, so that the next tensor begins on a 64-byte boundary (in float32)."""
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True)
 class Step:
-    """One layer in its place: its name in the network and its shapes."""
+    """A layer of a network with its name and shapes."""
 
     name: str
     layer: Layer
@@ -34,9 +34,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """A network laid out.
+    """The steps of a network and the layout of its parameters.
 
-    parameter_slots    offset and shape of each parameter in the flat array, by name
+    parameter_slots    offset and shape of each parameter in the flat array, by name (conv1.w)
     n_parameter_slots  elements of that array
     """
 
@@ -55,11 +55,11 @@ class Plan:
 
 
 def build_plan(layers: Sequence[Layer], input_shape: Shape) -> Plan:
-    """Lay `layers` out for pictures of `input_shape` (H, W, C).
+    """The plan of a network for pictures of `input_shape` (H, W, C).
 
-    Raises ValueError where a layer cannot take what the one before it gives (the message names the
-    layer), where the last layer gives no vector, and where no layer has parameters; TypeError for
-    what is no layer, and for a layer class that nothing can run.
+    Raises ValueError if a layer cannot take the output of the one before it (the message names the
+    layer), if the last output is not a vector, or if no layer has parameters; TypeError for
+    anything that is not a layer, or a layer of a class that tinycnn cannot run.
     """
     steps: list[Step] = []
     slots: dict[str, tuple[int, Shape]] = {}
@@ -71,7 +71,7 @@ def build_plan(layers: Sequence[Layer], input_shape: Shape) -> Plan:
         if type(layer) not in LAYERS.values() and not isinstance(layer, CustomLayer):
             raise TypeError(
                 f"layer {k + 1} is {layer!r}, of a class that tinycnn cannot run: derive the class "
-                "from tinycnn.CustomLayer, which says which functions it needs"
+                "from tinycnn.CustomLayer and define the functions that its docstring names"
             )
         counts[layer.stem] = counts.get(layer.stem, 0) + 1
         name = f"{layer.stem}{counts[layer.stem]}"
@@ -95,7 +95,7 @@ def build_plan(layers: Sequence[Layer], input_shape: Shape) -> Plan:
 
 
 def named_views(plan: Plan, flat: np.ndarray) -> dict[str, np.ndarray]:
-    """Each parameter's part of a flat array in the plan's layout, by name."""
+    """Views of all parameters in a flat array, by name."""
     return {
         name: flat[offset : offset + int(np.prod(shape))].reshape(shape)
         for name, (offset, shape) in plan.parameter_slots.items()
@@ -103,6 +103,6 @@ def named_views(plan: Plan, flat: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def of_step(step: Step, named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A step's own arrays of those named conv1.w, conv1.b, ..., by short name."""
+    """The arrays of one step, from all named conv1.w, conv1.b, ..., by short name (w, b)."""
     prefix = f"{step.name}."
     return {name[len(prefix) :]: a for name, a in named.items() if name.startswith(prefix)}

@@ -1,7 +1,7 @@
-"""Every operation in plain NumPy: the oracle of the kernels, and the backend without Numba.
+"""Every operation in plain NumPy: tests compare the kernels with it; the backend without Numba.
 
-Same names and same arguments as `tinycnn.kernels`; no arithmetic is shared with them.  Outputs
-are written into the `_out` arguments, which have their final shape and are overwritten.
+The functions have the names and arguments of `tinycnn.kernels`, which explain them, but share no
+arithmetic with these.  They overwrite the arrays whose names end in `_out`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def conv2d_transpose_weights(w, w_t_out):
 
 
 def conv2d_backward_input(dy, w_t, S, PT, PL, dx_out):
-    """See kernels/conv2d.py, equation (4): the taps are scattered back, tap by tap."""
+    """See kernels/conv2d.py, equation (4): for each tap, dy @ w is added to the pixels it reads."""
     N, OH, OW, _ = dy.shape
     _, KH, KW, C = w_t.shape
     H, W = dx_out.shape[1:3]
@@ -63,11 +63,11 @@ def maxpool2d_forward(x, K, S, PT, PL, y_out, argmax_out):
     inside = np.broadcast_to(positions >= 0, values.shape)
     numbers = inside & ~np.isnan(values)
     best = np.where(numbers, values, -np.inf).max(axis=-1, keepdims=True)
-    winners = np.where(numbers.any(axis=-1, keepdims=True), numbers & (values == best), inside)
-    first = winners.argmax(axis=-1)[..., None]
+    maxima = np.where(numbers.any(axis=-1, keepdims=True), numbers & (values == best), inside)
+    first = maxima.argmax(axis=-1)[..., None]
     y_out[:] = np.take_along_axis(values, first, axis=-1)[..., 0]
-    owners = np.broadcast_to(positions, values.shape)
-    argmax_out[:] = np.take_along_axis(owners, first, axis=-1)[..., 0]
+    positions = np.broadcast_to(positions, values.shape)
+    argmax_out[:] = np.take_along_axis(positions, first, axis=-1)[..., 0]
 
 
 def maxpool2d_backward(dy, argmax, dx_out):
@@ -79,7 +79,7 @@ def maxpool2d_backward(dy, argmax, dx_out):
 
 
 def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_out, dx_out):
-    """See kernels/conv2d_maxpool2d.py: here by unpooling first.  The scratch is not used."""
+    """See kernels/conv2d_maxpool2d.py.  Here one pass after the other; scratch is not used."""
     S, PT, PL, OH, OW = window
     conv_dy = np.empty((len(x), OH, OW, dy.shape[3]), dy.dtype)
     maxpool2d_backward(dy, argmax, conv_dy)
@@ -96,7 +96,7 @@ def conv2d_transpose_weights_back(w_t, w_out):
 
 
 def conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y_out, argmax_out):
-    """See kernels/conv2d_winograd.py: here (1), then (2).  U and the scratch are not used."""
+    """See kernels/conv2d_winograd.py.  Here (1), then (2); U and scratch are not used."""
     S, PT, PL, OH, OW = window
     y = np.empty((len(x), OH, OW, w.shape[3]), x.dtype)
     conv2d_forward(x, w, b, S, PT, PL, y)
@@ -108,7 +108,7 @@ def conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y_out, argm
 
 
 def relu_forward(x, y_out):
-    """See kernels/relu.py, equation (1); maximum keeps NaN."""
+    """See kernels/relu.py, equation (1).  np.maximum keeps NaN."""
     np.maximum(x, 0, out=y_out)
 
 
@@ -162,8 +162,8 @@ def scale_images(images, scaling, x_out):
 
 
 # ---- softmax, cross-entropy, distillation ----------------------------------------------------
-# Here log-sum-exp is a chain of np.logaddexp and the distillation gradient is composed from that
-# of cross-entropy by the chain rule; the kernels sum exponentials and use the closed form.
+# Other ways than in the kernels: log-sum-exp by np.logaddexp, where the kernels sum exponentials,
+# and the gradient of distillation from that of cross-entropy, where they use the closed form.
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -208,15 +208,10 @@ def cross_entropy_hard(
 
 
 def distillation(
-    logits: np.ndarray,
-    targets: np.ndarray,
-    teacher_logits: np.ndarray,
-    temperature: float,
-    soft_weight: float,
-    soft_scale: float,
-    loss_out: np.ndarray,
-    dlogits_out: np.ndarray,
-) -> None:
+    logits: np.ndarray, targets: np.ndarray, teacher_logits: np.ndarray,
+    temperature: float, soft_weight: float, soft_scale: float,
+    loss_out: np.ndarray, dlogits_out: np.ndarray,
+) -> None:  # fmt: skip
     """(1-w) * CE(softmax(z), y) + w*scale * CE(softmax(z/t), softmax(v/t)): losses, gradient."""
     n, k = logits.shape
     hard_loss, hard_dlogits = np.empty(n), np.empty((n, k))
@@ -231,8 +226,8 @@ def distillation(
 
 
 # ---- distillation beyond Hinton ---------------------------------------------------------------
-# Probabilities are formed first and gradients go through explicit Jacobians (einsum); the kernels
-# stay in log space and use the closed forms.
+# Other ways than in the kernels: probabilities and explicit Jacobians (einsum), where the kernels
+# use logarithms and closed forms.
 
 
 def _softmax_jacobian(probs: np.ndarray) -> np.ndarray:
@@ -243,25 +238,19 @@ def _softmax_jacobian(probs: np.ndarray) -> np.ndarray:
 
 
 def decoupled_distillation(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    teacher_logits: np.ndarray,
-    temperature: float,
-    alpha: float,
-    beta: float,
-    scale: float,
-    loss_out: np.ndarray,
-    dlogits_out: np.ndarray,
-) -> None:
-    """scale * (alpha * KL of target or not + beta * KL among the others): losses, gradient."""
+    logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray,
+    temperature: float, alpha: float, beta: float, scale: float,
+    loss_out: np.ndarray, dlogits_out: np.ndarray,
+) -> None:  # fmt: skip
+    """scale * (alpha * KL of (target, not target) + beta * KL of the others): losses, gradient."""
     n, k = logits.shape
     target = np.eye(k, dtype=bool)[labels]
 
     def parts(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """softmax; (target, not target); softmax of the others, 0 for the target."""
+        """Logarithms of: softmax; (target, not target); softmax of the others, 0 for the target."""
         u = z.astype(np.float64) / temperature
         log_probs, others = _log_softmax(u), _log_softmax(np.where(target, -np.inf, u))
-        with np.errstate(invalid="ignore"):  # NaN is let through
+        with np.errstate(invalid="ignore"):  # no warning for NaN
             rest = np.logaddexp.reduce(np.where(target, -np.inf, log_probs), axis=1)
         return log_probs, np.stack([log_probs[target], rest], axis=1), others
 
@@ -283,18 +272,11 @@ def decoupled_distillation(
 
 
 def relation_distillation(
-    logits: np.ndarray,
-    teacher_logits: np.ndarray,
-    temperature: float,
-    beta: float,
-    gamma: float,
-    scale: float,
-    probs: np.ndarray,
-    teacher_probs: np.ndarray,
-    dprobs: np.ndarray,
-    loss_out: np.ndarray,
-    dlogits_out: np.ndarray,
-) -> None:
+    logits: np.ndarray, teacher_logits: np.ndarray,
+    temperature: float, beta: float, gamma: float, scale: float,
+    probs: np.ndarray, teacher_probs: np.ndarray, dprobs: np.ndarray,
+    loss_out: np.ndarray, dlogits_out: np.ndarray,
+) -> None:  # fmt: skip
     """scale * (beta * (1 - Pearson over classes) + gamma * (1 - Pearson over samples))."""
     if not len(logits):
         return
@@ -302,14 +284,15 @@ def relation_distillation(
     softmax_forward(teacher_logits, temperature, teacher_probs)
 
     def correlations(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of each row, and their gradients: centring is the matrix I - 1/n, applied both ways."""
+        """The correlation of each row, and its gradient.  Multiplying by `centring` subtracts the
+        mean; in the gradient it is the Jacobian of that."""
         centring = np.eye(p.shape[1]) - 1 / p.shape[1]
         a, b = p @ centring, q @ centring
-        length, product = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-        product = length * product + 1e-8
+        length_a, length_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+        product = length_a * length_b + 1e-8
         r = np.einsum("nk,nk->n", a, b) / product
-        unit = np.divide(a, length[:, None], out=np.zeros_like(a), where=length[:, None] > 0)
-        slope = np.linalg.norm(b, axis=1) / product
+        unit = np.divide(a, length_a[:, None], out=np.zeros_like(a), where=length_a[:, None] > 0)
+        slope = length_b / product
         return r, (b / product[:, None] - (r * slope)[:, None] * unit) @ centring
 
     rows, rows_slope = correlations(probs, teacher_probs)
@@ -332,30 +315,22 @@ def standardize_logits_forward(
 def standardize_logits_backward(
     dz: np.ndarray, z: np.ndarray, deviation: np.ndarray, dlogits_out: np.ndarray
 ) -> None:
-    """dL/dlogits for dz = dL/dz, through the Jacobian of each row."""
+    """dL/dlogits for dz = dL/dz, by the Jacobian of each row."""
     k = z.shape[1]
     jacobian = np.eye(k) - 1 / k - np.einsum("ni,nj->nij", z, z) / k
     dlogits_out[...] = np.einsum("ni,nij->nj", dz, jacobian) / deviation[:, None]
 
 
 # ---- optimizer updates -----------------------------------------------------------------------
-# These follow the papers line by line; the kernels fold the bias corrections into two scalars.
+# As in the papers, line by line; the kernels combine the bias corrections into two scalars.
 
 
 def adam_update(
-    parameters: np.ndarray,
-    gradients: np.ndarray,
-    m: np.ndarray,
-    v: np.ndarray,
-    step: int,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    weight_decay: float,
-    decoupled: bool,
-) -> None:
-    """Step number `step` (from 1) of Adam, or of AdamW if decoupled, in place on flat arrays."""
+    parameters: np.ndarray, gradients: np.ndarray, m: np.ndarray, v: np.ndarray,
+    step: int, learning_rate: float, beta1: float, beta2: float, epsilon: float,
+    weight_decay: float, decoupled: bool,
+) -> None:  # fmt: skip
+    """Step number `step` (from 1) of Adam, or of AdamW if `decoupled`, in place on flat arrays."""
     if decoupled:
         parameters *= 1 - learning_rate * weight_decay
     elif weight_decay:
@@ -370,14 +345,9 @@ def adam_update(
 
 
 def sgd_update(
-    parameters: np.ndarray,
-    gradients: np.ndarray,
-    velocity: np.ndarray,
-    learning_rate: float,
-    momentum: float,
-    weight_decay: float,
-    nesterov: bool,
-) -> None:
+    parameters: np.ndarray, gradients: np.ndarray, velocity: np.ndarray,
+    learning_rate: float, momentum: float, weight_decay: float, nesterov: bool,
+) -> None:  # fmt: skip
     """One step of gradient descent with momentum, in place on flat arrays."""
     if weight_decay:
         gradients = gradients + weight_decay * parameters

@@ -1,4 +1,4 @@
-"""Runs a plan's steps with `tinycnn.reference`: one layer, one pair of passes."""
+"""Runs a plan with `tinycnn.reference`, layer by layer."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class StepArrays(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What a layer's backward pass needs: its input and output, and what else it has kept."""
+    """What a layer's forward pass saves for its backward pass: input, output, and `extra`."""
 
     x: np.ndarray
     y: np.ndarray
-    kept: np.ndarray | None = None  # winners (int32) of a max-pooling, mask of a dropout
+    extra: np.ndarray | None = None  # argmax (int32) of a max-pooling, mask of a dropout
 
 
 class Passes(NamedTuple):
     """The two passes of a kind of layer.
 
-    forward   (arrays, x, mask) -> Saved; mask: of a dropout in training, else None
-    backward  (arrays, saved, dy, wants_dx) -> dx, or None where it is not wanted; overwrites the
-              gradients
+    forward   (arrays, x, mask) -> Saved; mask: for a dropout in training, else None
+    backward  (arrays, saved, dy, wants_dx) -> dx; it may return None if dx is not wanted.
+              Overwrites the gradients of the parameters
     """
 
     forward: Callable[[StepArrays, np.ndarray, np.ndarray | None], Saved]
@@ -109,7 +109,7 @@ class ReferenceBackend:
 
 
 def passes_of(layer: Layer) -> Passes:
-    """The passes of a layer; UnknownLayerError where PASSES does not have its class."""
+    """The passes of a layer; UnknownLayerError if its class is not in PASSES."""
     if isinstance(layer, CustomLayer):
         return CUSTOM
     return entry_for(layer, PASSES, "tinycnn.reference_backend.PASSES")
@@ -126,7 +126,7 @@ def _window(step: Step) -> tuple[int, int, int]:
     """Stride, and the padding above and to the left."""
     assert isinstance(step.layer, Conv2D | MaxPool2D)
     vertical, horizontal = step.layer.axes(step.input_shape)
-    return int(step.layer.stride or 0), vertical.before, horizontal.before
+    return step.layer.stride, vertical.before, horizontal.before
 
 
 def _conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
@@ -162,7 +162,7 @@ def _maxpool2d_backward(
     arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
 ) -> np.ndarray | None:
     dx = np.empty_like(saved.x)
-    reference.maxpool2d_backward(dy, saved.kept, dx)
+    reference.maxpool2d_backward(dy, saved.extra, dx)
     return dx
 
 
@@ -209,7 +209,7 @@ def _dropout_backward(
     arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
 ) -> np.ndarray | None:
     dx = np.empty_like(dy)
-    reference.dropout_backward(dy, saved.kept, dx)
+    reference.dropout_backward(dy, saved.extra, dx)
     return dx
 
 

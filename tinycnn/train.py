@@ -1,6 +1,6 @@
-"""Training: `fit` walks epochs and yields a record of each; `evaluate` scores a network.
+"""Training: `fit` trains epoch by epoch and yields a record of each; `evaluate` scores a network.
 
-Nothing here prints: what happened travels in records and callbacks, and the caller shows it.
+Nothing here prints: the caller shows what records and callbacks report.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -30,16 +30,16 @@ the teacher's logits (N, K), or None."""
 class Batches(Protocol):
     """Training data: `batches(epoch)` yields the batches of an epoch, counted from 0.
 
-    Their order must depend on the epoch alone: then training can go on from any epoch.
+    The batches must depend only on the epoch, so that training can resume at any epoch.
     """
 
     @property
     def n_batches(self) -> int:
-        """Batches of an epoch."""
+        """Number of batches in an epoch."""
 
     @property
     def n_images(self) -> int:
-        """Images of an epoch."""
+        """Number of images in an epoch."""
 
     def __call__(self, epoch: int) -> Iterator[Batch]: ...
 
@@ -48,8 +48,8 @@ class Batches(Protocol):
 class Validation:
     """Held-out images (N, H, W[, C]) uint8 with labels (N,).
 
-    targets: distributions (N, K) that the validation loss is measured against, where the labels
-    are a summary of something finer (votes); None: the labels.
+    targets: distributions (N, K) for the validation loss, if there is more than one label for an
+    image (votes); None: the labels.
     """
 
     images: np.ndarray
@@ -59,8 +59,9 @@ class Validation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a network does on labelled images: mean cross-entropy of its raw logits, share right,
-    calibrated probabilities."""
+    """The scores of a network on labelled images: the mean cross-entropy of its logits (not
+    calibrated), the share of images classified correctly, and the calibrated probabilities (N,
+    K)."""
 
     loss: float
     accuracy: float
@@ -69,7 +70,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One training step, for progress: what the epoch has come to so far."""
+    """A training step; n_images, mean_loss and mean_accuracy are those of the epoch so far."""
 
     epoch: int
     batch: int
@@ -82,8 +83,8 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch.  Losses are means an image; train_* are those of the training pass itself, with
-    augmentation and dropout on; val_* are None without validation data."""
+    """An epoch.  Losses are means over images.  train_* are measured during training, with
+    augmentation and dropout; val_* are None without validation data."""
 
     epoch: int
     train_loss: float
@@ -102,14 +103,14 @@ class EpochRecord:
 class DivergedError(ArithmeticError):
     """Loss or weights became NaN or infinite.
 
-    epoch, batch, step  where that began, all from 0; the step is the optimizer's
-    where               what was not finite first: outputs, gradients or update of a layer by name
-    The network has again the weights that it had before this epoch, and the folder keeps the
-    checkpoint of the epoch before; the optimizer is to be thrown away.
+    epoch, batch, step  when that began, all from 0; the step is the optimizer's
+    where               what became so first: the outputs, gradients or update of a named layer
+    The network has the weights from before this epoch again, and the folder has the checkpoint of
+    the epoch before.  The optimizer must not be used any more.
     """
 
     def __init__(self, what: str, epoch: int, batch: int, step: int, where: str) -> None:
-        super().__init__(what, epoch, batch, step, where)  # as they are: so it can be pickled
+        super().__init__(what, epoch, batch, step, where)  # all arguments, so it can be pickled
         self.what, self.epoch, self.batch, self.step, self.where = what, epoch, batch, step, where
 
     def __str__(self) -> str:
@@ -123,13 +124,13 @@ class DivergedError(ArithmeticError):
 
 
 class Callback:
-    """Override what you want to hear of.  Return True from on_epoch to stop training."""
+    """Functions that `fit` calls: derive a class and override the ones you need."""
 
     def on_step(self, record: StepRecord) -> None:
-        """After every training step."""
+        """Called after every training step."""
 
     def on_epoch(self, record: EpochRecord) -> bool | None:
-        """After every epoch, with its checkpoint written."""
+        """Called after every epoch, when its checkpoint is written.  Return True to stop."""
 
 
 def evaluate(
@@ -165,24 +166,25 @@ def fit(
 ) -> Iterator[EpochRecord]:
     """Train `network` in place; yields an EpochRecord after every epoch.
 
-    schedule    learning rate by training step; None: the optimizer's own, constant
-    validation  scored after every epoch; the best epoch is the one of highest accuracy on it (of
-                lowest training loss without it), the first of equals
-    patience    stop after so many epochs without a new best; None: never
-    folder      exists; after every epoch `model.safetensors` (best so far) and
-                `last/checkpoint.safetensors` (everything needed to go on) are written there,
+    schedule    learning rate for each training step; None: the optimizer's own, constant
+    validation  scored after every epoch.  The best epoch is the one with the highest accuracy on it
+                (without it, the one with the lowest training loss), the first of equal ones
+    patience    stop after this many epochs without a new best one; None: never
+    folder      must exist; after every epoch `model.safetensors` (the best so far) and
+                `last/checkpoint.safetensors` (everything needed to resume) are written there,
                 each atomically
-    resume      go on from folder's last checkpoint, to the same bits as if never interrupted;
-                yields the epochs that are still to do
-    ema_decay   above 0: the average of the weights (`WeightAverage`) is what is scored, written
-                and in the network after each epoch; those that learn go on beside it
-    clip_norm   above 0: gradients longer than this are shortened to it (`clip_by_norm`)
-    The network ends with the weights of the last epoch; the best are in the folder.  The same
-    seeds of network and batches give the same weights, whatever the number of threads.
-    Raises DivergedError where loss or weights are not finite: the network then has the weights of
-    the last whole epoch, as the folder does; CheckpointError where there is nothing to resume or it
-    belongs to another configuration; OSError where the folder cannot be written; ValueError for
-    arguments out of range.
+    resume      continue from the folder's last checkpoint, with the same bits as without the
+                interruption; yields the remaining epochs
+    ema_decay   above 0: after each epoch, the network has the average of the weights
+                (`WeightAverage`), and this is what is scored and saved; training continues with the
+                weights themselves
+    clip_norm   above 0: gradients with a larger norm are scaled down to this norm (`clip_by_norm`)
+    In the end the network has the weights of the last epoch; the best are in the folder.  The same
+    seeds of network and batches give the same weights, for any number of threads.
+    Raises DivergedError if the loss or the weights are not finite: the network then has the weights
+    of the last complete epoch, as the folder does; CheckpointError if there is no checkpoint to
+    resume from, or one with another configuration; OSError if the folder cannot be written;
+    ValueError or TypeError for wrong arguments.
     """
     if not isinstance(batches, Batches):
         raise TypeError(
@@ -242,17 +244,17 @@ def fit(
 def _with_last_good_weights(
     network: Network, epochs: Iterator[EpochRecord]
 ) -> Iterator[EpochRecord]:
-    """The same epochs; where one diverges the network gets back what it had before it.
+    """Yields the records of `epochs`; restores the weights from before an epoch that diverges.
 
-    NumPy's warnings of overflow are silenced meanwhile: DivergedError says more.
+    NumPy's warnings of overflow are switched off: DivergedError says more.
     """
     while True:
-        good = network.parameter_vector.copy()
+        weights = network.parameter_vector.copy()
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 record = next(epochs, None)
         except DivergedError:
-            network.parameter_vector[:] = good
+            network.parameter_vector[:] = weights
             raise
         if record is None:
             return
@@ -261,7 +263,7 @@ def _with_last_good_weights(
 
 @dataclass
 class _Run:
-    """One call of `fit`: its arguments, checked, and the records of the epochs that are done."""
+    """A call of `fit`: its arguments, checked, and the records of the epochs so far."""
 
     network: Network
     batches: Batches
@@ -279,7 +281,7 @@ class _Run:
     clip_norm: float
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """Trains, epoch by epoch; yields the record of each."""
+        """Train epoch by epoch; yields the record of each."""
         network, optimizer, records = self.network, self.optimizer, self.records
         best = max((r for r in records if r.is_best), key=lambda r: r.epoch, default=None)
         for epoch in range(len(records), self.n_epochs):
@@ -288,7 +290,7 @@ class _Run:
                     return
             started = time.perf_counter()
             rate = self.schedule(optimizer.n_steps)
-            if self.average is not None:  # outside an epoch the network holds the average
+            if self.average is not None:  # between epochs, the network has the average
                 self.average.swap(network.parameter_vector)
             mean_loss, mean_accuracy, n_images = self._train_epoch(epoch)
             if self.average is not None:
@@ -304,10 +306,11 @@ class _Run:
                 learning_rate=rate,
                 images_per_s=n_images / seconds,
                 seconds=seconds,
-                is_best=best is None or _score(mean_loss, scored) > _record_score(best),
+                is_best=False,
             )
+            if best is None or _score(record) > _score(best):
+                best = record = replace(record, is_best=True)
             records.append(record)
-            best = record if record.is_best else best
             network.training_summary = {
                 "epoch": epoch,
                 "val_accuracy": record.val_accuracy,
@@ -331,23 +334,25 @@ class _Run:
                 return
 
     def _evaluate(self, epoch: int) -> Evaluation | None:
-        """The network's score on the validation data, if there are any."""
-        if self.validation is None:
+        """The network's scores on the validation data, if there are any."""
+        held_out = self.validation
+        if held_out is None:
             return None
-        images, labels, targets = (
-            self.validation.images,
-            self.validation.labels,
-            self.validation.targets,
-        )
-        scored = evaluate(self.network, images, labels, targets)
+        scored = evaluate(self.network, held_out.images, held_out.labels, held_out.targets)
         if not math.isfinite(scored.loss):
             what = f"the validation loss is {scored.loss} after the last step"
-            last = (self.batches.n_batches - 1, self.optimizer.n_steps - 1)
-            raise _diverged(what, self.network, images, epoch, *last)
+            raise self._diverged_at_the_end(what, held_out.images, epoch)
         return scored
 
+    def _diverged_at_the_end(
+        self, what: str, images: np.ndarray | None, epoch: int
+    ) -> DivergedError:
+        """The error for what is found after the last step of an epoch."""
+        batch, step = self.batches.n_batches - 1, self.optimizer.n_steps - 1
+        return _diverged(what, self.network, images, epoch, batch, step)
+
     def _train_epoch(self, epoch: int) -> tuple[float, float, int]:
-        """Mean loss an image, share right, number of images."""
+        """Returns the mean loss and the accuracy over the images, and the number of images."""
         network, optimizer = self.network, self.optimizer
         n_images, total_loss, n_right = 0, 0.0, 0
         loss = self.loss.at_epoch(epoch)
@@ -380,21 +385,19 @@ class _Run:
                 callback.on_step(step)
         if not np.isfinite(network.parameter_vector).all():
             # the loss of the last step was computed before its update
-            what = "weights are not finite"
-            last = (self.batches.n_batches - 1, optimizer.n_steps - 1)
-            raise _diverged(what, network, None, epoch, *last)
+            raise self._diverged_at_the_end("weights are not finite", None, epoch)
         return total_loss / max(n_images, 1), n_right / max(n_images, 1), n_images
 
 
 def _diverged(
     what: str, network: Network, images: np.ndarray | None, epoch: int, batch: int, step: int
 ) -> DivergedError:
-    """The error that says where it began, for what is noticed in this step or after it.
+    """The error for a divergence that is found in this batch and step; it says where that began.
 
-    images: those whose outputs may be the first that are not finite; None: weights are.
+    images: of the batch whose loss is not finite; None: the weights are not finite.
     """
     where, is_of_last_update = divergence.origin(network, images)
-    if is_of_last_update and images is not None:  # noticed in the step after
+    if is_of_last_update and images is not None:  # it began in the step before
         if batch == 0:
             where = "the weights that the epoch began with"
         else:
@@ -402,9 +405,6 @@ def _diverged(
     return DivergedError(what, epoch, batch, step, where)
 
 
-def _score(train_loss: float, scored: Evaluation | None) -> float:
-    return scored.accuracy if scored else -train_loss
-
-
-def _record_score(record: EpochRecord) -> float:
+def _score(record: EpochRecord) -> float:
+    """What the best epoch has the highest value of."""
     return -record.train_loss if record.val_accuracy is None else record.val_accuracy

@@ -1,7 +1,7 @@
-"""The memory that a step works in: allocates the structures of `kernels/arrays.py`.
+"""Allocates the structures of `kernels/arrays.py`, and keeps them to be used again.
 
-The constructors take a number of images.  With 0 images they give empty structures, on which
-kernels can be compiled without computing anything.
+`capacity` is always a number of images that there is room for.  With capacity 0 the structures are
+empty: calling a kernel with them compiles it and computes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .plan import Plan
 
 
 class PredictionSpace:
-    """What a forward pass of up to `capacity` images writes on its way."""
+    """Memory for the forward pass of up to `capacity` images in prediction."""
 
     def __init__(self, sizes: Sizes, capacity: int, dtype: np.dtype) -> None:
         self.capacity = capacity
@@ -27,10 +27,9 @@ class PredictionSpace:
 
 
 class ChunkSpace:
-    """What one thread needs for the forward and backward pass of chunks of up to `capacity` images.
+    """Memory for the forward and backward pass of a chunk of up to `capacity` images.
 
-    `activations` holds pictures and winners alone: what is needed for the whole batch lies in the
-    `BatchSpace`.
+    Of `activations` only `pictures` and `argmax` are used; the rest is in `BatchSpace`.
     """
 
     def __init__(self, plan: Plan, sizes: Sizes, capacity: int, dtype: np.dtype) -> None:
@@ -51,7 +50,7 @@ class ChunkSpace:
 
 
 class BatchSpace:
-    """What a training step keeps for a whole batch of up to `capacity` images."""
+    """Memory that a training step needs for a whole batch of up to `capacity` images."""
 
     def __init__(
         self, plan: Plan, sizes: Sizes, capacity: int, n_chunks: int, gradients: np.ndarray
@@ -74,9 +73,9 @@ class BatchSpace:
 def make_activations(
     sizes: Sizes, capacity: int, dtype: np.dtype, masks: np.ndarray | None = None
 ) -> Activations:
-    """Room for `capacity` images.  masks: of a training step; prediction needs none.
+    """Memory for the outputs of `capacity` images.  masks: for training; prediction needs none.
 
-    Vectors and pictures share one array: an output lies in one or the other.
+    `vectors` and `pictures` are one array here: each output is stored in only one of them.
     """
     outputs = aligned_zeros(sizes.n_activations * capacity, dtype)
     return Activations(
@@ -97,7 +96,8 @@ def make_forward_scratch(sizes: Sizes, dtype: np.dtype) -> ForwardScratch:
 
 
 def make_results(n_images: int, n_classes: int, space: BatchSpace, dx_size: int) -> Results:
-    """New arrays for what a step of n_images hands back, the space's own for the rest."""
+    """New arrays for what a step returns; for the rest, the arrays of `space`.  dx_size: elements
+    of the gradient of x, 0 if it is not wanted."""
     dtype = space.dlogits.dtype
     return Results(
         logits=np.empty((n_images, n_classes), dtype),
@@ -109,7 +109,7 @@ def make_results(n_images: int, n_classes: int, space: BatchSpace, dx_size: int)
 
 
 class Space(Protocol):
-    """What a `Pool` holds."""
+    """What a `Pool` manages."""
 
     capacity: int
 
@@ -118,22 +118,22 @@ S = TypeVar("S", bound=Space)
 
 
 class Pool(Generic[S]):
-    """Workspaces that threads take in turn and give back; `idle` are those that nobody has."""
+    """Workspaces that threads take and give back.  `idle`: those that no thread has."""
 
     def __init__(self, make: Callable[[int], S]) -> None:
         self.idle: list[S] = []
         self.make = make
 
     def take(self, capacity: int) -> S:
-        """One that holds `capacity` images or more, made where none is idle.  Smaller ones that are
-        met on the way are thrown away."""
+        """An idle workspace for `capacity` images or more, else a new one.  Smaller ones are
+        dropped."""
         while self.idle:
             try:
-                found = self.idle.pop()  # atomic
+                space = self.idle.pop()  # atomic
             except IndexError:
                 break  # another thread took it
-            if found.capacity >= capacity:
-                return found
+            if space.capacity >= capacity:
+                return space
         return self.make(capacity)
 
     def give_back(self, space: S) -> None:

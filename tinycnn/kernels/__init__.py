@@ -1,5 +1,5 @@
 """Every operation in Numba: arrays in, arrays out, no validation, no allocation.
 
-Start with `_tile.py` (the one inner loop), then `conv2d.py`; `program.py` walks a whole network.
-The same functions with the same arguments stand in plain NumPy in `tinycnn.reference`.
+Start with `_tile.py` (the inner loop of all heavy passes), then `conv2d.py`; `program.py` runs
+whole networks.  `tinycnn.reference` has the same functions in plain NumPy.
 """

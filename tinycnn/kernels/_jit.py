@@ -1,23 +1,25 @@
 """How every kernel is compiled: flags, cache, registry, and the vector unit of this host.
 
-`@kernel` and `@helper` are the only ways a function of this package is compiled.  A kernel is an
-operation of its own: it has a twin in `tinycnn.reference` and a line in the benchmark.  A helper is
-a part of kernels.  Flags, in one place:
-nogil          the thread pool of `tinycnn.parallel` runs kernels side by side
-error_model    "numpy": a division by zero gives inf or NaN, it never raises inside a kernel
-contract       a*b + c may become one fused multiply-add; no other liberty is taken with
-               floating point (no reassociation, NaN and inf are honoured), so a kernel gives
-               the same bits on every run on one machine
+Functions of this package are compiled only by `@kernel`, `@helper` and their inline forms.  A
+kernel is a whole operation: it has a twin in `tinycnn.reference` and a line in the benchmark.  A
+helper is a part of kernels.  The flags are all in FLAGS:
 
-Numba's own cache compares the time stamp of one file, so it does not see an edit in a file that
-a kernel calls into.  Ours is a folder named by a hash of every file of this package, of the tile
-and of the versions in use: any change leads to another folder.  Whatever is wrong with a cache
-(read-only, truncated, from another machine) costs a compile and a log line, nothing else.
-Numba keeps code as pickle, so whoever may write to the folder may run code in this process: it is
-made for its owner alone, and one that others may write to is neither read nor written.
-Environment: TINYCNN_CACHE_DIR names the folder (default: $XDG_CACHE_HOME/tinycnn or
-~/.cache/tinycnn); TINYCNN_TILE overrides the tile, see `choose_tile`; TINYCNN_WINOGRAD=0 leaves
-every forward pass to the direct convolution.
+    nogil        kernels release Python's interpreter lock, so threads can run them in parallel
+    error_model  "numpy": a division by zero gives inf or NaN; a kernel never raises
+    fastmath     "contract" alone: a*b + c may become one fused multiply-add.  Sums are not
+                 reordered, and NaN and inf are kept, so a kernel gives the same bits on every run
+                 on one machine
+
+Numba's own cache only checks the time stamp of the kernel's own file: it misses edits in the files
+whose functions the kernel calls.  Ours is a folder named by a hash of every file of this
+package, of the tile and of the versions in use, so any change leads to a new folder.  A cache that
+cannot be used (read-only, truncated, from another machine) costs a compile and a log line, nothing
+else.  Numba stores compiled code as pickle, so anyone who can write to the folder can run code in
+this process: only the owner may write to it, and a folder that others may write to is not used.
+
+Environment variables: TINYCNN_CACHE_DIR names the folder (default: $XDG_CACHE_HOME/tinycnn or
+~/.cache/tinycnn), TINYCNN_TILE sets the tile (see `choose_tile`), TINYCNN_WINOGRAD=0 computes every
+forward pass by the direct convolution.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 try:
     import llvmlite
@@ -43,20 +45,20 @@ from ..ground.trust import why_not_trusted
 logger = logging.getLogger("tinycnn")
 
 FLAGS: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"contract"}, _nrt=False)
-"""`_nrt=False` compiles without Numba's runtime.  Kernels allocate nothing, so they do not need it,
-and with it every call from one kernel to another counts references to arrays with locked
-instructions: 4 % of a training step.  Without it, a function that returns a view of an array must
-be compiled as a part of its callers: `inline_helper`."""
+"""`_nrt=False` compiles without Numba's runtime.  Kernels allocate nothing, so they do not need it.
+With it, every call from one kernel to another would count references to its arrays with atomic
+instructions, which takes 4 % of a training step.  Without it, a function that returns a view of an
+array must be inlined in its callers: `inline_helper`."""
 
 KERNELS: dict[str, Any] = {}
-"""Every kernel by name: tests and benchmarks walk this registry, so none is forgotten."""
+"""Every kernel by name.  Tests and benchmarks loop over this registry, so none is forgotten."""
 
 HELPERS: dict[str, Any] = {}
-"""Every helper by name: compiled functions that are only ever parts of kernels."""
+"""Every helper by name."""
 
 
 class CompileError(RuntimeError):
-    """A kernel cannot be compiled here.  (A missing or unusable Numba is an ImportError.)"""
+    """A kernel cannot be compiled here.  (A Numba that is missing or fails is an ImportError.)"""
 
 
 class TileShape(NamedTuple):
@@ -68,32 +70,41 @@ class TileShape(NamedTuple):
     plain: bool
 
 
+def _numba_setting(name: str) -> Any:
+    """A setting of Numba.  Numba creates them when it starts, so type checkers do not know them."""
+    return vars(config)[name]
+
+
 def target_features() -> dict[str, bool]:
-    """What the processor that kernels are compiled for can do: this host, unless
-    NUMBA_CPU_FEATURES says otherwise ("+avx2,+fma")."""
-    if config.CPU_FEATURES is None:
+    """Which instruction sets kernels may use, by LLVM's names: those of this host, unless
+    NUMBA_CPU_FEATURES lists others ("+avx2,+fma")."""
+    listed = _numba_setting("CPU_FEATURES")
+    if listed is None:
         try:
             return llvmlite.binding.get_host_cpu_features()
-        except RuntimeError:  # LLVM cannot tell: Numba then asks for none as well
+        except RuntimeError:  # LLVM does not know the host: Numba then uses none either
             return {}
-    named = config.CPU_FEATURES.split(",")
-    return {feature[1:]: feature[0] == "+" for feature in named if feature}
+    return {feature[1:]: feature[0] == "+" for feature in listed.split(",") if feature}
+
+
+WITHOUT_JIT = bool(_numba_setting("DISABLE_JIT"))
+"""Whether kernels run as ordinary Python."""
 
 
 def choose_tile(request: str = "") -> TileShape:
     """The tile for this host, or the one that `request` names.
 
-    request: "" (from the host's vector unit), "plain" (indexed loops instead of vectors, for
-    bounds checking and for a run without the JIT), or "BITS:ROWSxVECTORS" such as "256:6x2".
-    The accumulators plus one row of operands must fit the registers: 16 of 128 or 256 bits,
-    32 of 512 bits.  Raises ValueError for any other text.
+    request: "" (chosen for the host's vector unit), "plain" (indexed loops instead of vectors, for
+    bounds checking and for runs without the JIT), or "BITS:ROWSxVECTORS" such as "256:6x2".
+    The accumulators plus one row of operands must fit the registers: there are 16 of 128 or 256
+    bits, or 32 of 512 bits.  Raises ValueError for any other text.
     """
     bits = {"avx512f": 512, "avx2": 256}
     features = target_features()
     host_bits = next((b for f, b in bits.items() if features.get(f)), 128)
     shapes = {128: TileShape(16, 6, 2, False), 256: TileShape(32, 6, 2, False)}
     shapes[512] = TileShape(64, 12, 2, False)
-    if request == "plain" or config.DISABLE_JIT:
+    if request == "plain" or WITHOUT_JIT:
         return shapes[host_bits]._replace(plain=True)
     if not request:
         return shapes[host_bits]
@@ -114,11 +125,11 @@ def choose_tile(request: str = "") -> TileShape:
 TILE = choose_tile(os.environ.get("TINYCNN_TILE", ""))
 
 WINOGRAD = os.environ.get("TINYCNN_WINOGRAD", "1") != "0" and not TILE.plain
-"""Whether a forward pass may use `conv2d_winograd.py`."""
+"""Whether forward passes may use `conv2d_winograd.py`."""
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept (created when the first one is written)."""
+    """Where compiled kernels are kept.  The folder is created when the first one is written."""
     named = os.environ.get("TINYCNN_CACHE_DIR")
     if named:
         return Path(named)
@@ -129,13 +140,14 @@ def _cache_key() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    versions = (numba.__version__, llvmlite.__version__, TILE, WINOGRAD, config.BOUNDSCHECK)
+    bounds_check = _numba_setting("BOUNDSCHECK")
+    versions = (numba.__version__, llvmlite.__version__, TILE, WINOGRAD, bounds_check)
     digest.update(repr((versions, sorted(FLAGS.items(), key=str))).encode())
     return digest.hexdigest()[:20]
 
 
 class _Locator(caching._CacheLocator):
-    """Tells Numba where a kernel's compiled code lies: one folder per cache key."""
+    """Tells Numba where a kernel's compiled code is kept: one folder for each cache key."""
 
     key = _cache_key()
 
@@ -168,11 +180,11 @@ class _CacheImpl(caching.CompileResultCacheImpl):
 
 
 _distrusted: set[Path] = set()
-"""Folders that a warning has told of."""
+"""Folders that a warning has already been logged for."""
 
 
 class KernelCache(caching.FunctionCache):
-    """Numba's cache, for which nothing that is wrong on disk is an error."""
+    """Numba's cache, but a problem on disk is logged and never raised."""
 
     _impl_class = _CacheImpl
 
@@ -183,12 +195,12 @@ class KernelCache(caching.FunctionCache):
         try:
             compiled = super().load_overload(sig, target_context)
             if compiled is not None and compiled.signature.args != tuple(getattr(sig, "args", sig)):
-                # two processes that fill one index at a time can give two codes one file name
+                # two processes that write an index at the same time can use one file name twice
                 raise ValueError("it holds code for other arguments")
-        except Exception as error:  # whatever a foreign or truncated file makes pickle raise
-            _complain("kernel cache %s is unreadable (%s)", self.cache_path, error)
+        except Exception as error:  # pickle may raise anything for a foreign or truncated file
+            _warn_once("kernel cache %s is unreadable (%s)", self.cache_path, error)
             compiled = None
-            self._start_afresh()
+            self._clear_index()
         if compiled is None:
             _announce(self._py_func.__name__)
         return compiled
@@ -203,38 +215,38 @@ class KernelCache(caching.FunctionCache):
                 return False
         return True
 
-    def _start_afresh(self) -> None:
-        """Empty this kernel's index: a damaged one would fail every load and every save to come."""
+    def _clear_index(self) -> None:
+        """Empty this kernel's index.  A damaged one would make every later load and save fail."""
         try:
             self.flush()
         except Exception as error:
-            _complain("kernel cache %s is not writable (%s)", self.cache_path, error)
+            _warn_once("kernel cache %s is not writable (%s)", self.cache_path, error)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         if not self._is_trusted():
             return
         try:
             super().save_overload(sig, data)
-        except Exception as error:  # read-only, full, vanished, or a damaged index
-            _complain("kernel cache %s is not writable (%s)", self.cache_path, error)
+        except Exception as error:  # the disk is read-only or full, or the index is damaged or gone
+            _warn_once("kernel cache %s is not writable (%s)", self.cache_path, error)
 
 
-_complained = False
+_warned = False
 
 
-def _complain(message: str, *values: Any) -> None:
-    """One warning in the log a process; all kernels lie in one folder, so the others say the same
-    and are logged at DEBUG."""
-    global _complained
-    logger.log(logging.DEBUG if _complained else logging.WARNING, message, *values)
-    _complained = True
+def _warn_once(message: str, *values: Any) -> None:
+    """Log the first message of this process as a warning and later ones at DEBUG: all kernels are
+    kept in one folder, so later messages only repeat the first."""
+    global _warned
+    logger.log(logging.DEBUG if _warned else logging.WARNING, message, *values)
+    _warned = True
 
 
 _announced = False
 
 
 def _announce(name: str) -> None:
-    """Say once at level INFO that compiling has begun, and each kernel's name at DEBUG."""
+    """Log once, at INFO, that compiling has begun, and at DEBUG the name of each kernel."""
     global _announced
     if not _announced:
         logger.info("compiling kernels (once for this machine, then kept in %s)", cache_folder())
@@ -243,10 +255,9 @@ def _announce(name: str) -> None:
 
 
 def _without_literals(get_call_template: Callable) -> Callable:
-    """Make Numba treat a literal argument of a call like any other number.
+    """Make Numba treat a literal argument, such as the 1 in `f(x, 1)`, like any other number.
 
-    By default Numba compiles the called function once more for each literal value, such as the 1
-    in `f(x, 1)`, together with all that the function calls.
+    By default it compiles the called function, with all its callees, again for each literal value.
     """
 
     def wrapped(args: Any, kws: Any) -> Any:
@@ -257,7 +268,8 @@ def _without_literals(get_call_template: Callable) -> Callable:
 
 
 def _naming_the_kernel(compile_for_args: Callable, name: str) -> Callable:
-    """Turn whatever Numba or LLVM raise when Python first calls a kernel into a CompileError."""
+    """Raise CompileError, with the kernel's name, for any error of Numba or LLVM while it compiles
+    a kernel that Python calls."""
 
     def compiled(*args: Any, **kws: Any) -> Any:
         try:
@@ -273,37 +285,36 @@ def _naming_the_kernel(compile_for_args: Callable, name: str) -> Callable:
 
 def kernel(function: Callable) -> Any:
     """Compile `function` on its first call with FLAGS, cache it, and list it in KERNELS."""
-    KERNELS[function.__name__] = _compiled(function, "never")
-    return KERNELS[function.__name__]
+    return _compiled(function, "never", KERNELS)
 
 
 def helper(function: Callable) -> Any:
-    """As `kernel`, listed in HELPERS."""
-    HELPERS[function.__name__] = _compiled(function, "never")
-    return HELPERS[function.__name__]
+    """As `kernel`, but listed in HELPERS."""
+    return _compiled(function, "never", HELPERS)
 
 
 def inline_kernel(function: Callable) -> Any:
-    """As `kernel`, but its code becomes a part of each caller.
+    """As `kernel`, but inlined in each caller.
 
-    This saves compiling: for each level of calls Numba compiles again all that lies below it.
+    This saves compile time: Numba compiles a function's callees again at each level of calls.
     """
-    KERNELS[function.__name__] = _compiled(function, "always")
-    return KERNELS[function.__name__]
+    return _compiled(function, "always", KERNELS)
 
 
 def inline_helper(function: Callable) -> Any:
-    """As `helper`, but its code becomes a part of each caller: see FLAGS and `inline_kernel`."""
-    HELPERS[function.__name__] = _compiled(function, "always")
-    return HELPERS[function.__name__]
+    """As `helper`, but inlined in each caller: see FLAGS and `inline_kernel`."""
+    return _compiled(function, "always", HELPERS)
 
 
-def _compiled(function: Callable, inline: str) -> Any:
-    dispatcher = numba.njit(inline=inline, **FLAGS)(function)
-    if hasattr(dispatcher, "py_func"):  # under NUMBA_DISABLE_JIT njit returns the function
+def _compiled(
+    function: Callable, inline: Literal["never", "always"], registry: dict[str, Any]
+) -> Any:
+    dispatcher: Any = numba.njit(inline=inline, **FLAGS)(function)
+    if dispatcher is not function:  # under NUMBA_DISABLE_JIT njit returns the function itself
         dispatcher._cache = KernelCache(function)
         dispatcher._compile_for_args = _naming_the_kernel(
             dispatcher._compile_for_args, function.__name__
         )
         dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)
+    registry[function.__name__] = dispatcher
     return dispatcher

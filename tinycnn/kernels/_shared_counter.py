@@ -6,9 +6,9 @@ import threading
 
 from llvmlite import ir
 from numba import types
-from numba.core import config
 from numba.extending import intrinsic
 
+from ._jit import WITHOUT_JIT
 from ._simd import I64, element, intp
 
 
@@ -35,4 +35,4 @@ def take_number_plain(counter):
     return number
 
 
-take_number = take_number_plain if config.DISABLE_JIT else _fetch_add
+take_number = take_number_plain if WITHOUT_JIT else _fetch_add

@@ -1,7 +1,8 @@
-"""What the vector kernels are emitted with: vectors, loops and jumps in LLVM IR.
+"""Vectors, loops and jumps in LLVM IR: what the inner loops of kernels are made of.
 
-Vectors cannot be written in Python.  `_tile.py`, `_window_max.py` and `_winners.py` each emit one
-kind of inner loop as a Numba "intrinsic", from the pieces below.
+Vector instructions cannot be written in Python.  So the inner loops are Numba "intrinsics",
+functions that emit LLVM IR themselves: `_tile.py` (sums of products), `_window_max.py`
+(max-pooling), `_winner_lists.py` and `_winners.py` (its backward pass) and `_winograd.py`.
 """
 
 from __future__ import annotations
@@ -19,18 +20,22 @@ I64 = ir.IntType(64)
 
 
 def intp(value: int) -> ir.Constant:
+    """A constant of type int64."""
     return ir.Constant(I64, value)
 
 
 class Vectors:
-    """Loads, stores and arithmetic on vectors of `vector_bytes` (0: a single lane) of a dtype."""
+    """Loads, stores and arithmetic on vectors of `vector_bytes` (0: a single lane) of a dtype.
+
+    The elements of a vector are called lanes.
+    """
 
     def __init__(self, builder: ir.IRBuilder, dtype: Any, vector_bytes: int) -> None:
         self.builder, self.scalar_bytes = builder, dtype.bitwidth // 8
         self.lanes = max(vector_bytes // self.scalar_bytes, 1)
         self.scalar = ir.FloatType() if self.scalar_bytes == 4 else ir.DoubleType()
         self.type = ir.VectorType(self.scalar, self.lanes)
-        # fmuladd: one instruction where the host has it, a product and a sum where not.
+        # fmuladd: one instruction if the host has it, else a product and a sum
         self._multiply_add = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(self.type, [self.type] * 3),
@@ -42,7 +47,7 @@ class Vectors:
         return self.builder.bitcast(element, self.type.as_pointer())
 
     def load(self, pointer: ir.Value, v: int = 0) -> ir.Value:
-        """The v-th vector behind a pointer to an array element, aligned or not."""
+        """Vector number v, counted from a pointer to an array element, aligned or not."""
         value = self.builder.load(self._address(pointer, v))
         value.align = self.scalar_bytes
         return value
@@ -57,12 +62,11 @@ class Vectors:
         """A vector with `scalar`, of any type, in every lane."""
         undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        one = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-        return self.builder.shuffle_vector(one, undefined, zeros)
+        in_lane_0 = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(in_lane_0, undefined, zeros)
 
     def register(self, value: ir.Value) -> ir.Value:
-        """A variable that holds `value`: an alloca in the entry block, which LLVM makes a
-        register."""
+        """A variable with `value` in it: an alloca in the entry block, for LLVM a register."""
         variable = cgutils.alloca_once(self.builder, value.type)
         self.builder.store(value, variable)
         return variable
@@ -71,14 +75,14 @@ class Vectors:
 def element(
     context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Value, offset: ir.Value
 ) -> ir.Value:
-    """Pointer to element `offset` of a flat array argument, or behind a pointer to its elements."""
+    """Pointer to element `offset` of a flat array.  `array` may be a pointer to its data, too."""
     if isinstance(array.type, ir.PointerType):
         return builder.gep(array, [offset])
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
 
 
 def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """`value`, of whose origin LLVM knows nothing (an empty piece of assembly)."""
+    """`value` passed through empty assembly, so that LLVM cannot see how it was computed."""
     return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
 
 
@@ -86,10 +90,11 @@ def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
 def loop(
     builder: ir.IRBuilder, count: ir.Value, pointers: list[ir.Value], steps: list[ir.Value]
 ) -> Iterator[list[ir.Value]]:
-    """for k in range(count): yields pointers[p] + k * steps[p].
+    """Emit `for k in range(count)`; the body of the `with` statement is the loop's body.
 
-    LLVM is told not to unroll: the body is a whole tile already, and copies of it would multiply
-    the time that every kernel takes to compile.
+    Yields the pointers of iteration k: pointers[p] + k * steps[p] elements.
+    LLVM is told not to unroll the loop: its body is large, and copies of it would multiply the
+    compile time of every kernel.
     """
     before = builder.block
     test, body, end = (
@@ -98,20 +103,20 @@ def loop(
     builder.branch(test)
     builder.position_at_end(test)
     k = builder.phi(I64)
-    moving = [builder.phi(pointer.type) for pointer in pointers]
+    current = [builder.phi(pointer.type) for pointer in pointers]
     builder.cbranch(builder.icmp_signed("<", k, count), body, end)
     builder.position_at_end(body)
-    yield moving
-    following = [builder.add(k, intp(1))]
-    following += [builder.gep(pointer, [step]) for pointer, step in zip(moving, steps)]
-    for phi, first, later in zip([k, *moving], [intp(0), *pointers], following):
+    yield current
+    next_values = [builder.add(k, intp(1))]
+    next_values += [builder.gep(pointer, [step]) for pointer, step in zip(current, steps)]
+    for phi, first, later in zip([k, *current], [intp(0), *pointers], next_values):
         phi.add_incoming(first, before)
         phi.add_incoming(later, builder.block)
     no_unrolling = builder.module.add_metadata(
         [ir.MetaDataString(builder.module, "llvm.loop.unroll.disable")]
     )
     loop_id = builder.module.add_metadata([no_unrolling])
-    loop_id.operands = (loop_id, no_unrolling)  # LLVM wants a loop's name to refer to itself
+    loop_id.operands = (loop_id, no_unrolling)  # LLVM requires that a loop's id refers to itself
     builder.branch(test).set_metadata("llvm.loop", loop_id)
     builder.position_at_end(end)
 
@@ -119,8 +124,8 @@ def loop(
 def for_each_row_count(
     builder: ir.IRBuilder, rows: ir.Value, max_rows: int, emit: Callable[[int], None]
 ) -> None:
-    """Code that does emit(rows) for the run-time number 1 <= rows <= max_rows: a variant for each,
-    and a jump to it."""
+    """Emit a variant of the code, emit(n_rows), for each n_rows from 1 to max_rows, and a jump to
+    the one for `rows`, a number known only at run time."""
     done = builder.append_basic_block("rows.done")
     switch = builder.switch(rows, done)
     for n_rows in range(1, max_rows + 1):
@@ -133,32 +138,32 @@ def for_each_row_count(
 
 
 def own_function(codegen: Callable) -> Callable:
-    """The code of an intrinsic without a result as a function of its own, which is called.
+    """Make the code of an intrinsic a separate LLVM function, which its callers call.
 
-    However many calls there are LLVM then compiles it once a module, and no large function around
-    it makes that slow: its time for a function grows faster than the function.  `codegen` is given
-    pointers to the elements in place of arrays, which `element` takes as well.
+    For intrinsics that return nothing.  LLVM then compiles the code once for each module, however
+    often it is called, and not as a part of a large function: compile time grows faster than the
+    size of a function.  `codegen` gets pointers to the data instead of arrays, see `element`.
     """
-    name = f"tinycnn.{codegen.__qualname__}.{id(codegen)}"  # of one `make_` there are several
+    name = f"tinycnn.{codegen.__qualname__}.{id(codegen)}"  # a `make_` function makes several
 
     def call(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        plain = []
-        for kind, value in zip(sig.args, args):
-            is_array = isinstance(kind, types.Array)
-            plain.append(
-                context.make_array(kind)(context, builder, value).data if is_array else value
-            )
-        signature = f"{name}({', '.join(str(value.type) for value in plain)})"
+        values = [
+            context.make_array(kind)(context, builder, value).data
+            if isinstance(kind, types.Array)
+            else value
+            for kind, value in zip(sig.args, args)
+        ]
+        signature = f"{name}({', '.join(str(value.type) for value in values)})"
         function = builder.module.globals.get(signature)
         if function is None:
-            kind = ir.FunctionType(ir.VoidType(), [value.type for value in plain])
-            function = ir.Function(builder.module, kind, signature)
+            function_type = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+            function = ir.Function(builder.module, function_type, signature)
             function.linkage = "internal"
             function.attributes.add("noinline")
             inner = ir.IRBuilder(function.append_basic_block("entry"))
             codegen(context, inner, sig, function.args)
             inner.ret_void()
-        builder.call(function, plain)
+        builder.call(function, values)
         return context.get_dummy_value()
 
     return call

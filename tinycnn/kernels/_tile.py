@@ -1,23 +1,23 @@
-"""The one inner loop: a block of sums held in vector registers, and its twin in plain loops.
+"""The inner loop of all heavy passes: a block of sums in vector registers; also in plain loops.
 
     c[m, n] += sum over i < K0, j < K1 of a[m, i, j] * b[i, j, n]      m < M, n < N          (1)
 
 with a[m, i, j] = a[a_off + m*am + i*a0 + j*a1], b[i, j, n] = b[b_off + i*b0 + j*b1 + n] and
-c[m, n] = c[c_off + m*cm + n] in flat arrays.  Choosing the strides makes (1) every heavy pass:
+c[m, n] = c[c_off + m*cm + n] in flat arrays.  With the right strides (1) is each of these passes:
 
     conv2d forward             a = x,  b = w,             m = output pixels,  (i, j) = taps
     conv2d gradient of w       a = x,  b = dy,            m = taps,           (i, j) = pixels
     conv2d gradient of x       a = dy, b = w transposed,  m = input pixels of one stride phase
     dense forward, gradients   K0 = 1
 
-A tile is n_rows x n_vectors accumulators: each b vector that is loaded serves n_rows products,
-each a scalar n_vectors of them, so the fused multiply-adds and not the loads set the pace.
-The tile is emitted as LLVM IR, see `_simd.py`.  Columns that do not fill a vector are done by
-vectors of half the width, down to one lane: any N is exact and nothing outside the three blocks is
-read or written.
+A tile is n_rows x n_vectors accumulators.  Each vector of b that is loaded is used in n_rows
+products, and each scalar of a in n_vectors, so the speed is limited by the multiply-adds and not by
+the loads.  The tile is emitted as LLVM IR, see `_simd.py`.  Columns that do not fill a vector are
+done with vectors of a half, a quarter, ... of its width, down to one lane: nothing outside the
+three blocks is read or written.
 
-Order of the sum: i, then j, whatever the tile; so c[m, n] has the same bits for every M, and an
-image's result does not depend on its neighbours in the batch.
+The terms of a sum are added in the order i, then j, for every tile shape.  So c[m, n] has the same
+bits for every M, and an image's result does not depend on its neighbours in the batch.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ from ._simd import INTP, Vectors, element, for_each_row_count, intp, loop, opaqu
 
 
 def make_tile(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
-    """An intrinsic for (1) with n = n_vectors whole vectors and 1 <= rows <= max_rows.
+    """An intrinsic for (1) with n_vectors whole vectors of columns and M = rows <= max_rows.
 
-    vector_bytes of 0 means a single lane.  Signature: (rows, K0, K1, a, a_off, am, a0, a1,
-    b, b_off, b0, b1, c, c_off, cm) with flat float arrays of one dtype.  `rows` is a run-time
-    number: the code holds one variant for each and jumps to it.
+    vector_bytes of 0 means a single lane.  The arrays are flat, floating and of one dtype.  `rows`
+    is known only at run time: the code has a variant for each value and jumps to it.
     """
 
     @intrinsic
@@ -54,24 +53,26 @@ def make_tile(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
                 grid = [(m, v) for m in range(n_rows) for v in range(n_vectors)]
                 c_rows = [builder.gep(pc, [builder.mul(cm, intp(m))]) for m in range(n_rows)]
                 total = {(m, v): vectors.register(vectors.load(c_rows[m], v)) for m, v in grid}
-                # Rows of a are reached from every third one as p, p + am, p + 2*am, which one
-                # instruction can add.  Left to itself LLVM walks from row to row by a chain of
-                # additions, and the products wait for them.
+                # Every third row of a has a pointer p of its own; the two after it are p + am and
+                # p + 2*am, which a load instruction can add by itself.  Otherwise LLVM computes
+                # each row's address from the one before, and the products wait for this chain.
                 stride = opaque(builder, am)
-                heads = [
+                third_rows = [
                     opaque(builder, builder.gep(pa, [builder.mul(am, intp(m))]))
                     for m in range(0, n_rows, 3)
                 ]
-                steps_i, steps_j = [a0] * len(heads) + [b0], [a1] * len(heads) + [b1]
-                with loop(builder, K0, heads + [pb], steps_i) as at_i:
+                steps_i = [a0] * len(third_rows) + [b0]
+                steps_j = [a1] * len(third_rows) + [b1]
+                with loop(builder, K0, [*third_rows, pb], steps_i) as at_i:
                     with loop(builder, K1, at_i, steps_j) as (*a_j, b_j):
                         columns = [vectors.load(b_j, v) for v in range(n_vectors)]
                         for m in range(n_rows):
                             row = builder.gep(a_j[m // 3], [builder.mul(stride, intp(m % 3))])
                             x = vectors.broadcast(builder.load(row))
                             for v in range(n_vectors):
-                                add = vectors.multiply_add(x, columns[v], builder.load(total[m, v]))
-                                builder.store(add, total[m, v])
+                                old = builder.load(total[m, v])
+                                new = vectors.multiply_add(x, columns[v], old)
+                                builder.store(new, total[m, v])
                 for m, v in grid:
                     vectors.store(builder.load(total[m, v]), c_rows[m], v)
 
@@ -95,8 +96,8 @@ _tile_lane = make_tile(0, 1, 4)
 
 
 def multiply_add_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
-    """Equation (1) in indexed loops: the twin of the vector tile, for any run without the JIT,
-    with bounds checking, and for the tests that compare the two."""
+    """Equation (1) in indexed loops: for runs without the JIT or with bounds checking, and for the
+    tests, which compare the vector tile with it."""
     for m in range(M):
         for i in range(K0):
             for j in range(K1):
@@ -107,11 +108,11 @@ def multiply_add_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, 
 
 def multiply_add_tiled(
     M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm
-):  # pragma: no cover: intrinsics run compiled alone
+):  # pragma: no cover: intrinsics only run compiled
     """Equation (1) on the vector tile, for any M, N, K0, K1 (0 included).
 
-    The M rows are split as evenly as the tile allows: 13 rows on a tile of 12 go as 7 + 6, because
-    a short tile cannot hide the latency of its own additions.
+    The M rows are split evenly: 13 rows on a tile of 12 become 7 + 6, not 12 + 1.  A tile of few
+    rows has too few independent sums, and waits for each of its additions.
     """
     size = c.itemsize
     n = 0

@@ -1,18 +1,20 @@
-"""Weighted sums of blocks found by lists: what the backward pass through a max-pooling consists of.
+"""Weighted sums of blocks that lists select: the backward pass of a convolution before max-pooling.
 
-Of each pooling window one position, the winner, has a gradient.  A target is a block of M rows of N
-columns that many winners add to; those of target t are begin[t] <= k < end[t], each with its
-gradient g[k] and the number at[k] of a block of the same size in the source:
+In each pooling window only one position, the winner, gets the gradient.  A block is M rows of N
+columns.  To block t of the array `target`, the winners begin[t] <= k < end[t] are added: each has a
+gradient g[k] and the number at[k] of a block of the array `source`.
 
     target[to[t] + m*target_row + n] += sum over k of g[k] source[of[at[k]] + m*source_row + n]  (1)
 
-    gradient of w   targets are the filters' taps,  sources the pixels that the positions see
-    gradient of x   targets are the pixels that the positions see,  sources the filters' taps
+    gradient of w   targets are the taps of a filter,  sources the pixels that a position sees
+    gradient of x   targets are the pixels that a position sees,  sources the taps of a filter
 
-All arrays are flat.  A target's sums stay in registers, whatever the number of its winners.  As in
-`_tile.py` columns left over are done by narrower vectors, and there is a twin in plain loops.
-Targets may overlap: a block of rows and columns is done for one target after the other before the
-next block, which decides in which order an element's terms are added.
+All arrays are flat.  The sums of a target stay in registers, however many winners it has.  As in
+`_tile.py`, columns that do not fill a vector are done with narrower ones, and there is a version in
+plain loops.
+
+Blocks of the target may overlap, and then the order of the additions matters.  It is: a part of the
+block (some rows and columns) is done for all targets in turn, then the next part.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from ._simd import I64, INTP, Vectors, element, for_each_row_count, intp, loop
 
 
 def _make(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
-    """An intrinsic for (1) on n_vectors whole vectors and max_rows or fewer of 1 ... 4, 8.
+    """An intrinsic for (1) with n_vectors whole vectors and 1, 2, 3, 4 or 8 rows, up to max_rows.
 
-    rows is a run-time number: the code holds a variant for each, and all targets are done by one
-    jump to it.  5, 6 and 7 rows have none, for each is code to compile.
+    `rows` is known only at run time: the code has a variant for each value, and jumps to it once
+    for all targets.  There is none for 5, 6 or 7 rows, to save compile time.
     """
 
     @intrinsic
@@ -43,39 +45,39 @@ def _make(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
             rows, n_targets, begin, end, to, target, t_off, t_row = args[:8]
             g, at, of, source, s_off, s_row = args[8:]
             vectors = Vectors(builder, sig.args[5].dtype, vector_bytes)
-            spans = [element(context, builder, sig.args[k], args[k], intp(0)) for k in (2, 3, 4)]
+            ranges = [element(context, builder, sig.args[k], args[k], intp(0)) for k in (2, 3, 4)]
             lists = [element(context, builder, sig.args[k], args[k], intp(0)) for k in (8, 9)]
-            targets = element(context, builder, sig.args[5], target, t_off)
-            places = element(context, builder, sig.args[10], of, intp(0))
-            sources = element(context, builder, sig.args[11], source, s_off)
+            p_target = element(context, builder, sig.args[5], target, t_off)
+            p_of = element(context, builder, sig.args[10], of, intp(0))
+            p_source = element(context, builder, sig.args[11], source, s_off)
 
-            def number(pointer):
+            def load_index(pointer):
                 return builder.sext(builder.load(pointer), I64)
 
             def emit(variant):
                 n_rows = (1, 2, 3, 4, 8)[variant - 1]
                 grid = [(m, v) for m in range(n_rows) for v in range(n_vectors)]
-                with loop(builder, n_targets, spans, [intp(1)] * 3) as span:
-                    first, last, place = (number(pointer) for pointer in span)
-                    block = builder.gep(targets, [place])
+                with loop(builder, n_targets, ranges, [intp(1)] * 3) as pointers:
+                    begin_t, end_t, to_t = (load_index(pointer) for pointer in pointers)
+                    block = builder.gep(p_target, [to_t])
                     t_rows = [
                         builder.gep(block, [builder.mul(t_row, intp(m))]) for m in range(n_rows)
                     ]
-                    held = {(m, v): vectors.register(vectors.load(t_rows[m], v)) for m, v in grid}
-                    winners = [builder.gep(pointer, [first]) for pointer in lists]
-                    n_winners = builder.sub(last, first)
-                    with loop(builder, n_winners, winners, [intp(1)] * 2) as (g_k, at_k):
+                    total = {(m, v): vectors.register(vectors.load(t_rows[m], v)) for m, v in grid}
+                    list_starts = [builder.gep(pointer, [begin_t]) for pointer in lists]
+                    n_winners = builder.sub(end_t, begin_t)
+                    with loop(builder, n_winners, list_starts, [intp(1)] * 2) as (g_k, at_k):
                         factor = vectors.broadcast(builder.load(g_k))
-                        place = builder.gep(places, [number(at_k)])
-                        there = builder.gep(sources, [number(place)])
+                        of_k = load_index(builder.gep(p_of, [load_index(at_k)]))
+                        source_k = builder.gep(p_source, [of_k])
                         for m in range(n_rows):
-                            row = builder.gep(there, [builder.mul(s_row, intp(m))])
+                            row = builder.gep(source_k, [builder.mul(s_row, intp(m))])
                             for v in range(n_vectors):
-                                term = vectors.load(row, v)
-                                total = vectors.multiply_add(factor, term, builder.load(held[m, v]))
-                                builder.store(total, held[m, v])
+                                old = builder.load(total[m, v])
+                                new = vectors.multiply_add(factor, vectors.load(row, v), old)
+                                builder.store(new, total[m, v])
                     for m, v in grid:
-                        vectors.store(builder.load(held[m, v]), t_rows[m], v)
+                        vectors.store(builder.load(total[m, v]), t_rows[m], v)
 
             # rows in 1, 2, 3, 4, 8 -> variants 1 ... 5
             variant = builder.select(builder.icmp_signed("==", rows, intp(8)), intp(5), rows)
@@ -90,7 +92,8 @@ def _make(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
 BYTES = TILE.vector_bytes
 HALF, QUARTER = BYTES // 2, BYTES // 4
 WIDE, WIDE_ROWS = (4, 4) if BYTES == 64 else (8, 1)
-"""Vectors of a row, and rows, that go together: half the registers, or 8 of 32."""
+"""Vectors in a row, and rows, of the widest variant.  Its sums take half of the registers of a host
+with AVX-512 or AVX2."""
 
 _wide, _pair = _make(BYTES, WIDE, WIDE_ROWS), _make(BYTES, 2, 4)
 _vector, _half = _make(BYTES, 1, 8), _make(HALF, 1, 8)
@@ -104,14 +107,14 @@ def add_winners_plain(
     for t in range(n_targets):
         for k in range(begin[t], end[t]):
             for m in range(M):
-                here, there = to[t] + m * target_row, of[at[k]] + m * source_row
+                to_row, from_row = to[t] + m * target_row, of[at[k]] + m * source_row
                 for n in range(N):
-                    target[here + n] += g[k] * source[there + n]
+                    target[to_row + n] += g[k] * source[from_row + n]
 
 
 def add_winners_tiled(
     M, N, n_targets, begin, end, to, target, target_row, g, at, of, source, source_row
-):  # pragma: no cover: intrinsics run compiled alone
+):  # pragma: no cover: intrinsics only run compiled
     """(1) for any M, N and n_targets; begin, end, to, at and of are int32."""
     size, n = g.itemsize, 0
     while n < N:
@@ -131,21 +134,21 @@ def add_winners_tiled(
         m = 0
         while m < M:
             rows = 8 if M - m >= 8 and max_rows == 8 else min(M - m, max_rows, 4)
-            to_at, from_at = m * target_row + n, m * source_row + n
-            there = (n_targets, begin, end, to, target, to_at, target_row)
-            given = (g, at, of, source, from_at, source_row)
+            t_off, s_off = m * target_row + n, m * source_row + n
+            targets = (n_targets, begin, end, to, target, t_off, target_row)
+            sources = (g, at, of, source, s_off, source_row)
             if width == WIDE * BYTES:
-                _wide(rows, *there, *given)
+                _wide(rows, *targets, *sources)
             elif width == 2 * BYTES:
-                _pair(rows, *there, *given)
+                _pair(rows, *targets, *sources)
             elif width == BYTES:
-                _vector(rows, *there, *given)
+                _vector(rows, *targets, *sources)
             elif width == HALF:
-                _half(rows, *there, *given)
+                _half(rows, *targets, *sources)
             elif width == QUARTER and width > size:
-                _quarter(rows, *there, *given)
+                _quarter(rows, *targets, *sources)
             else:
-                _lane(rows, *there, *given)
+                _lane(rows, *targets, *sources)
             m += rows
         n += width // size
 

@@ -1,7 +1,7 @@
 """The inner loops of `conv2d_winograd.py`: Winograd's transforms on vectors, in LLVM IR.
 
-Every function below is an intrinsic, or makes one for a `Transform`.  Arrays are flat and offsets
-are in elements, as in `_tile.py`; `lanes` is the number of elements of a vector.
+Every function below is an intrinsic, or makes one for a `Transform`.  Arrays are flat, and offsets
+and distances count elements; `lanes` is the number of elements of a vector.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ._simd import INTP, Vectors, element, intp, loop, own_function
 from ._winograd_transforms import Transform
 
 BYTES = TILE.vector_bytes
-WIDE = BYTES == 64  # such a host has 32 vector registers, others have 16
-TILES, FILTERS = 2, 1 if WIDE else 2  # tiles and vectors of filters that go together
-ROWS = 4  # of a matrix that go together, two vectors of columns each
-POINTS = 6 if WIDE else 2  # of which TILES * FILTERS sums each are held in registers at a time
+WIDE = BYTES == 64  # such hosts have 32 vector registers; the code counts on 16 of others
+TILES, FILTERS = 2, 1 if WIDE else 2  # tiles, and vectors of filters, done together
+ROWS = 4  # rows of a matrix done together, of two vectors of columns each
+POINTS = 6 if WIDE else 2  # points done together: TILES * FILTERS sums of each are in registers
 
 
 class Arithmetic(Vectors):
-    """Vectors with what the transforms are made of."""
+    """Vectors, with the arithmetic that the transforms need."""
 
     def __init__(self, builder: ir.IRBuilder, array_type: Any) -> None:
         super().__init__(builder, array_type.dtype, BYTES)
 
     def at(self, pointer: ir.Value, step: ir.Value, count: int) -> ir.Value:
-        """`count` steps, each of `step` elements, behind a pointer."""
+        """The pointer moved on by `count` steps of `step` elements each."""
         return self.builder.gep(pointer, [self.builder.mul(step, intp(count))])
 
     def splat(self, number: Any) -> ir.Constant:
@@ -50,12 +50,12 @@ class Arithmetic(Vectors):
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
 
     def first_max(self, pair: list[ir.Value]) -> tuple[ir.Value, ir.Value]:
-        """The larger of two, the first where they are equal or one is NaN; whether the second."""
+        """The larger of two (the first if equal or NaN), and whether that is the second."""
         second = self.builder.fcmp_ordered(">", pair[1], pair[0])
         return self.builder.select(second, pair[1], pair[0]), second
 
     def combine(self, terms: Iterable[tuple[Any, ir.Value]]) -> ir.Value:
-        """Sum of number * vector; a number of 0 costs nothing, one of +-1 no product."""
+        """The sum of number * vector.  Numbers of 0 emit nothing, numbers of +-1 no product."""
         ones_first = sorted(((c, x) for c, x in terms if c), key=lambda term: term[0] != 1)
         (c, total), *rest = ones_first
         if c != 1:
@@ -69,8 +69,8 @@ class Arithmetic(Vectors):
                 total = self.multiply_add(self.splat(c), x, total)
         return total
 
-    def every_second(self, vectors: list[ir.Value], n: int) -> list[list[ir.Value]]:
-        """The sequence that lies in `vectors` as n sequences: each n-th element from 0, 1, ..."""
+    def deinterleaved(self, vectors: list[ir.Value], n: int) -> list[list[ir.Value]]:
+        """The elements of `vectors`, read as one sequence, as n sequences: k, k + n, k + 2n, ..."""
         out, i32 = [], ir.IntType(32)
         for k in range(n):
             sequence = []
@@ -79,11 +79,11 @@ class Arithmetic(Vectors):
                 first, last = wanted[0] // self.lanes, wanted[-1] // self.lanes
                 total = vectors[first]
                 for source in range(first + 1, last + 1):
-                    lanes = []  # of the pair (total, vectors[source])
+                    lanes = []  # indices into the pair (total, vectors[source])
                     for lane, w in enumerate(wanted):
-                        held = w % self.lanes if source == first + 1 else lane
-                        arrives = w // self.lanes == source
-                        lanes.append(self.lanes + w % self.lanes if arrives else held)
+                        in_total = w % self.lanes if source == first + 1 else lane
+                        is_new = w // self.lanes == source
+                        lanes.append(self.lanes + w % self.lanes if is_new else in_total)
                     mask = ir.Constant(ir.VectorType(i32, self.lanes), lanes)
                     total = self.builder.shuffle_vector(total, vectors[source], mask)
                 sequence.append(total)
@@ -92,11 +92,10 @@ class Arithmetic(Vectors):
 
 
 def make_weights_transform(f: Transform) -> Any:
-    """U = G w G^T of one channel of one phase, one vector of filters.
+    """U = G w G^T for one channel of one phase, and one vector of filters.
 
-    Signature: (w, w_off, row, column, u, u_off, u_b, u_a): tap (k, l) is
-    w[w_off + k*row + l*column]; result (b, a), b the horizontal point, goes to
-    u[u_off + b*u_b + a*u_a].
+    Tap (k, l) is w[w_off + k*row + l*column].  The result for horizontal point b and vertical point
+    a goes to u[u_off + b*u_b + a*u_a].
     """
 
     @intrinsic
@@ -114,7 +113,6 @@ def make_weights_transform(f: Transform) -> Any:
             for a in range(f.t):
                 for b, value in enumerate(f.emit_g(v, [columns[j][a] for j in range(f.r)])):
                     v.store(value, v.at(v.at(pu, u_a, a), u_b, b))
-            return context.get_dummy_value()
 
         return types.void(w, *(INTP,) * 3, u, *(INTP,) * 3), codegen
 
@@ -122,10 +120,10 @@ def make_weights_transform(f: Transform) -> Any:
 
 
 def make_deinterleave(n_planes: int) -> Any:
-    """`count` rows split into planes, n_planes * lanes numbers of each row.
+    """Split n_planes * lanes elements of each of `count` rows into planes: plane q gets every
+    n_planes-th element, from the q-th on.
 
-    Signature: (count, x, x_off, x_row, planes, p_off, p_row, step): number n_planes*j + q of row r
-    is x[x_off + r*x_row + n_planes*j + q], j < lanes, and goes to
+    For row r and j < lanes, x[x_off + r*x_row + n_planes*j + q] goes to
     planes[p_off + r*p_row + q*step + j].
     """
 
@@ -138,11 +136,10 @@ def make_deinterleave(n_planes: int) -> Any:
             px = element(context, builder, sig.args[1], x, x_off)
             pp = element(context, builder, sig.args[4], planes, p_off)
             with loop(builder, count, [px, pp], [x_row, p_row]) as (qx, qp):
-                halves = v.every_second([v.load(qx, s) for s in range(n_planes)], 2)
+                halves = v.deinterleaved([v.load(qx, s) for s in range(n_planes)], 2)
                 for b, half in enumerate(halves):
-                    for k, (plane,) in enumerate(v.every_second(half, n_planes // 2)):
+                    for k, (plane,) in enumerate(v.deinterleaved(half, n_planes // 2)):
                         v.store(plane, v.at(qp, step, 2 * k + b))
-            return context.get_dummy_value()
 
         return types.void(INTP, x, *(INTP,) * 2, planes, *(INTP,) * 3), codegen
 
@@ -150,12 +147,12 @@ def make_deinterleave(n_planes: int) -> Any:
 
 
 def make_input_transform(f: Transform, whole: Transform) -> Any:
-    """B^T on t vectors, `count` times; `whole` is f, or what f is the `Shorter` of.
+    """B^T d of t vectors d, `count` times.  `whole` is f, or the transform that f shortens.
 
-    Signature: (count, x, x_off, x_later, x_k, x_step, y, y_off, y_k, y_last, y_step): input k of
-    repetition s is x[x_off + k*x_k + s*x_step] for k < m of `whole` and
-    x[x_later + (k - m)*x_k + s*x_step] for the others; result k goes to
-    y[y_off + k*y_k + s*y_step], that of the last finite point of `whole` to y[y_last + s*y_step].
+    In repetition s, d[k] is x[x_off + k*x_k + s*x_step] for k < m, m that of `whole`, and
+    x[x_later + (k - m)*x_k + s*x_step] for the others.  Result k goes to
+    y[y_off + k*y_k + s*y_step], but that of the last finite point of `whole` to
+    y[y_last + s*y_step].
     """
     m, last_point = whole.m, whole.t - 2
 
@@ -173,7 +170,6 @@ def make_input_transform(f: Transform, whole: Transform) -> Any:
                 d += [v.load(v.at(q_later, x_k, k - m)) for k in range(m, f.t)]
                 for k, value in zip(f.index, f.emit_bt(v, d)):
                     v.store(value, q_last if k == last_point else v.at(qy, y_k, k))
-            return context.get_dummy_value()
 
         return types.void(INTP, x, *(INTP,) * 4, y, *(INTP,) * 4), codegen
 
@@ -181,10 +177,10 @@ def make_input_transform(f: Transform, whole: Transform) -> Any:
 
 
 def make_input_transform_of_planes(f: Transform) -> Any:
-    """B^T along a row that lies in planes, both phases b, for one vector of tiles.
+    """B^T d along a row in 2m planes, for both phases b and one vector of tiles.
 
-    Signature: (x, x_off, step, y, y_off, y_b, y_k): number 2k + b of tile j is
-    x[x_off + (2k + b) % 2m * step + (2k + b) // 2m + j]; result (b, k) goes to
+    Element 2k + b of tile j, which is d[k] of phase b, is
+    x[x_off + (2k + b) % 2m * step + (2k + b) // 2m + j].  Result k of phase b goes to
     y[y_off + b*y_b + k*y_k + j].
     """
 
@@ -203,7 +199,6 @@ def make_input_transform_of_planes(f: Transform) -> Any:
                     d.append(v.load(builder.gep(plane, [intp(q // (2 * f.m))])))
                 for k, value in enumerate(f.emit_bt(v, d)):
                     v.store(value, v.at(v.at(py, y_b, b), y_k, k))
-            return context.get_dummy_value()
 
         return types.void(x, *(INTP,) * 2, y, *(INTP,) * 3), codegen
 
@@ -211,13 +206,13 @@ def make_input_transform_of_planes(f: Transform) -> Any:
 
 
 def make_products(f: Transform) -> Any:
-    """Products and output transform of TILES tiles of 4 phases, FILTERS vectors of filters.
+    """Products and output transform, for TILES tiles, 4 phases c and FILTERS vectors of filters.
 
         M[b, a] = sum over c < 4 of V[b, c, a, tile] U[b, c, a, :],   y = A^T M A
 
-    Signature: (V, v_off, U, u_off, y, y_off, row, column).  V has a vector of tiles and U FILTERS
-    vectors of filters for each (b, c, a); y[y_off + i*row + j*column], j over all tiles.  The sums
-    of one b go through A^T along a before those of the next b: m numbers are kept instead of t.
+    For each (b, c, a), V has a vector of tiles and U has FILTERS vectors of filters.  The result is
+    y[y_off + i*row + j*column], where j counts the columns of all TILES tiles.  The sums of one b
+    are transformed by A^T along a before those of the next b: m vectors are stored and not t.
     """
 
     @intrinsic
@@ -234,7 +229,7 @@ def make_products(f: Transform) -> Any:
             half = builder.bitcast(half, v.scalar.as_pointer())
 
             def sums(bv: ir.Value, bu: ir.Value, points: Iterable[int]) -> dict:
-                """M of one b: as many points a at a time as the registers hold sums for."""
+                """M of one b, for some points a."""
                 total: dict = {}
                 for c, a in itertools.product(range(4), points):
                     at = c * f.t + a
@@ -243,9 +238,10 @@ def make_products(f: Transform) -> Any:
                         x = builder.load(builder.gep(bv, [intp(at * v.lanes + tile)]))
                         x = v.broadcast(x)
                         for q in range(FILTERS):
-                            k = a, tile, q
-                            more = v.multiply_add(x, u[q], total[k]) if c else builder.fmul(x, u[q])
-                            total[k] = more
+                            if c == 0:
+                                total[a, tile, q] = builder.fmul(x, u[q])
+                            else:
+                                total[a, tile, q] = v.multiply_add(x, u[q], total[a, tile, q])
                 return total
 
             step = intp(4 * f.t * v.lanes)
@@ -262,7 +258,6 @@ def make_products(f: Transform) -> Any:
                     x = [v.load(half, (b * len(grid) + k) * f.m + i) for b in range(f.t)]
                     for j, value in enumerate(f.emit_at(v, x)):
                         v.store(value, v.at(v.at(py, row, i), column, tile * f.m + j), q)
-            return context.get_dummy_value()
 
         return types.void(V, INTP, U, INTP, y, *(INTP,) * 3), codegen
 
@@ -271,9 +266,9 @@ def make_products(f: Transform) -> Any:
 
 @intrinsic
 def matrix_product(typingctx, n_blocks, n_pairs, K, V, v_off, U, u_off, M, m_off):
-    """M = V U, of ROWS * n_blocks rows and n_pairs pairs of vectors of columns; K is even.
+    """M = V U, matrices of ROWS * n_blocks rows and n_pairs pairs of vectors of columns; K is even.
 
-    Row m of V is V[v_off + m*K], K numbers; rows of U and of M have the columns alone.
+    The rows of each matrix are contiguous: K elements in V, all columns in U and M.
     """
 
     @own_function
@@ -285,10 +280,10 @@ def matrix_product(typingctx, n_blocks, n_pairs, K, V, v_off, U, u_off, M, m_off
         pm = element(context, builder, sig.args[7], M, m_off)
         pair = intp(2 * v.lanes)
         columns = builder.mul(n_pairs, pair)
-        down = [builder.mul(rows, intp(ROWS)) for rows in (K, columns)]
+        block_steps = [builder.mul(row, intp(ROWS)) for row in (K, columns)]
         grid = [(m, q) for m in range(ROWS) for q in range(2)]
         with loop(builder, n_pairs, [pu, pm], [pair, pair]) as (u_pair, m_pair):
-            with loop(builder, n_blocks, [pv, m_pair], down) as (v_block, m_block):
+            with loop(builder, n_blocks, [pv, m_pair], block_steps) as (v_block, m_block):
                 total = {k: v.register(v.splat(0)) for k in grid}
                 half, two_rows = builder.ashr(K, intp(1)), builder.mul(columns, intp(2))
                 with loop(builder, half, [v_block, u_pair], [intp(2), two_rows]) as (at, u_k):
@@ -298,21 +293,20 @@ def matrix_product(typingctx, n_blocks, n_pairs, K, V, v_off, U, u_off, M, m_off
                             x = builder.load(builder.gep(v.at(at, K, m), [intp(k)]))
                             x = v.broadcast(x)
                             for q in range(2):
-                                held = builder.load(total[m, q])
-                                builder.store(v.multiply_add(x, u[q], held), total[m, q])
+                                old = builder.load(total[m, q])
+                                builder.store(v.multiply_add(x, u[q], old), total[m, q])
                 for m, q in grid:
                     v.store(builder.load(total[m, q]), v.at(m_block, columns, m), q)
-        return context.get_dummy_value()
 
     return types.void(*(INTP,) * 3, V, INTP, U, INTP, M, INTP), codegen
 
 
 def make_output_transform(fa: Transform, fb: Transform, whole: Transform) -> Any:
-    """y = A^T M A of one tile, one vector of filters: fa along columns, fb along rows, each of them
-    `whole` or its `Shorter`.
+    """y = A^T M A of one tile and one vector of filters, by fa along columns and fb along rows.
+    Each of these is `whole` or its `Shorter`.
 
-    Signature: (M, m_off, m_last, m_b, m_a, y, y_off, row, column): M[b, a] is
-    M[m_off + b*m_b + a*m_a], for the last finite point b of `whole` M[m_last + b*m_b + a*m_a].
+    M[b, a] is M[m_off + b*m_b + a*m_a], but M[m_last + b*m_b + a*m_a] for the last finite point b
+    of `whole`.  The result is y[y_off + i*row + j*column].
     """
 
     @intrinsic
@@ -328,9 +322,8 @@ def make_output_transform(fa: Transform, fb: Transform, whole: Transform) -> Any
                 top = v.at(last if b == whole.t - 2 else pm, m_b, b)
                 columns.append(fa.emit_at(v, [v.load(v.at(top, m_a, a)) for a in fa.index]))
             for i in range(fa.m):
-                for j, value in enumerate(fb.emit_at(v, [held[i] for held in columns])):
+                for j, value in enumerate(fb.emit_at(v, [column_b[i] for column_b in columns])):
                     v.store(value, v.at(v.at(py, row, i), column, j))
-            return context.get_dummy_value()
 
         return types.void(M, *(INTP,) * 4, y, *(INTP,) * 3), codegen
 
@@ -340,12 +333,12 @@ def make_output_transform(fa: Transform, fb: Transform, whole: Transform) -> Any
 @intrinsic
 def finish(typingctx, count, n_rows, n_columns, x, x_off, row, column, step, b, b_off, relu,
            y, y_off, y_step, keep, argmax, first, W):  # fmt: skip
-    """For `count` windows of a row: the largest of n_rows x n_columns vectors, bias, ReLU.
+    """Max-pooling, bias and ReLU, for `count` windows of a row and one vector of filters.
 
-    Number (i, j) of window s is x[x_off + i*row + j*column + s*step], n_rows and n_columns are 1 or
-    2; the bias is b[b_off]; the result goes to y[y_off + s*y_step].  With `keep` so does the
-    position of the largest, the first of equals, to argmax[y_off + s*y_step]: it is
-    first + s*n_columns + i*W + j.
+    A window has n_rows x n_columns vectors, both 1 or 2.  Vector (i, j) of window s is
+    x[x_off + i*row + j*column + s*step]; the bias is b[b_off].  The largest, with bias and ReLU,
+    goes to y[y_off + s*y_step].  If `keep` is not 0, its position first + s*n_columns + i*W + j,
+    that of the first of equal ones, goes to argmax[y_off + s*y_step].
     """
 
     @own_function
@@ -360,43 +353,41 @@ def finish(typingctx, count, n_rows, n_columns, x, x_off, row, column, step, b, 
         bias = v.load(element(context, builder, sig.args[8], b, b_off))
         wants_relu = builder.icmp_signed("!=", relu, intp(0))
         floor = builder.select(wants_relu, v.splat(0), v.splat(float("-inf")))
-        # A window of one row or column reads it twice: no number is larger than itself.
-        below, right = builder.sub(n_rows, intp(1)), builder.sub(n_columns, intp(1))
-        apart = [builder.mul(column, right), builder.mul(row, below)]
+        # A window of one row or one column reads it twice, which does not change the maximum.
+        last_row, last_column = builder.sub(n_rows, intp(1)), builder.sub(n_columns, intp(1))
+        to_last_row, to_last_column = builder.mul(row, last_row), builder.mul(column, last_column)
 
         def largest(qx: ir.Value, positions: list[ir.Value] | None) -> list[ir.Value]:
             """The largest of one window, and its position if those of the four are given."""
-            corners = []
-            for at in (qx, builder.gep(qx, [apart[1]])):
-                corners += [v.load(at), v.load(builder.gep(at, [apart[0]]))]
-            pairs = [v.first_max(corners[k : k + 2]) for k in (0, 2)]
-            best, later = v.first_max([value for value, _ in pairs])
+            pairs = []  # of each row: the largest, and whether it is the second
+            for start in (qx, builder.gep(qx, [to_last_row])):
+                second = builder.gep(start, [to_last_column])
+                pairs.append(v.first_max([v.load(start), v.load(second)]))
+            best, in_last_row = v.first_max([value for value, _ in pairs])
             out = [v.max(floor, v.add(best, bias))]  # NaN stays NaN
             if positions:
-                chosen = [builder.select(pairs[k][1], *positions[2 * k : 2 * k + 2][::-1])
-                          for k in (0, 1)]  # fmt: skip
-                out.append(builder.select(later, chosen[1], chosen[0]))
+                upper = builder.select(pairs[0][1], positions[1], positions[0])
+                lower = builder.select(pairs[1][1], positions[3], positions[2])
+                out.append(builder.select(in_last_row, lower, upper))
             return out
 
         with builder.if_else(builder.icmp_signed("!=", keep, intp(0))) as (then, otherwise):
             with then:
-                ends = [first, builder.add(first, right)]
-                ends += [builder.add(end, builder.mul(W, below)) for end in ends]
-                held = [v.register(v.broadcast(builder.trunc(end, i32))) for end in ends]
-                on = v.broadcast(builder.trunc(n_columns, i32))
+                corners = [first, builder.add(first, last_column)]
+                corners += [builder.add(at, builder.mul(W, last_row)) for at in corners]
+                corners = [v.register(v.broadcast(builder.trunc(at, i32))) for at in corners]
+                advance = v.broadcast(builder.trunc(n_columns, i32))
                 with loop(builder, count, [px, py, pa], [step, y_step, y_step]) as (qx, qy, qa):
-                    positions = [builder.load(register) for register in held]
+                    positions = [builder.load(corner) for corner in corners]
                     value, position = largest(qx, positions)
                     v.store(value, qy)
-                    builder.store(
-                        position, builder.bitcast(qa, position.type.as_pointer())
-                    ).align = 4
-                    for register, old in zip(held, positions):
-                        builder.store(builder.add(old, on), register)
+                    pointer = builder.bitcast(qa, position.type.as_pointer())
+                    builder.store(position, pointer).align = 4
+                    for corner, old in zip(corners, positions):
+                        builder.store(builder.add(old, advance), corner)
             with otherwise:
                 with loop(builder, count, [px, py], [step, y_step]) as (qx, qy):
                     v.store(largest(qx, None)[0], qy)
-        return context.get_dummy_value()
 
     signature = types.void(
         *(INTP,) * 3, x, *(INTP,) * 4, b, *(INTP,) * 2, y, *(INTP,) * 3, argmax, *(INTP,) * 2
@@ -406,7 +397,7 @@ def finish(typingctx, count, n_rows, n_columns, x, x_off, row, column, step, b, 
 
 @intrinsic
 def copy(typingctx, count, x, x_off, y, y_off):
-    """y[y_off : y_off + count] = x[x_off : x_off + count]; they do not overlap."""
+    """y[y_off : y_off + count] = x[x_off : x_off + count]; the two must not overlap."""
 
     @own_function
     def codegen(context, builder, sig, args):
@@ -414,7 +405,6 @@ def copy(typingctx, count, x, x_off, y, y_off):
         px = element(context, builder, sig.args[1], x, x_off)
         py = element(context, builder, sig.args[3], y, y_off)
         cgutils.raw_memcpy(builder, py, px, count, sig.args[1].dtype.bitwidth // 8)
-        return context.get_dummy_value()
 
     return types.void(INTP, x, INTP, y, INTP), codegen
 
@@ -429,6 +419,5 @@ def clear(typingctx, count, y, y_off):
         py = element(context, builder, sig.args[1], y, y_off)
         n_bytes = builder.mul(count, intp(sig.args[1].dtype.bitwidth // 8))
         cgutils.memset(builder, py, n_bytes, 0)
-        return context.get_dummy_value()
 
     return types.void(INTP, y, INTP), codegen

@@ -1,24 +1,24 @@
-"""Winograd's three transforms F(m, r), as exact numbers and as straight-line sums.
+"""Winograd's three transforms F(m, r): exact matrices, and code that multiplies by them.
 
-m outputs of a filter of r taps take t = m + r - 1 products instead of m r:
+F(m, r) computes m outputs of a filter of r taps with t = m + r - 1 products instead of m r:
 
     y[k] = sum over i < r of w[i] d[k + i],  k < m                                               (1)
     y = A^T [(G w) * (B^T d)],  * element by element                                             (2)
 
-By Toom-Cook with t - 1 finite points p and the point at infinity (Lavin and Gray 2015,
-arXiv 1509.09308; Barabasz et al. 2020, arXiv 1803.10986, on the choice of points):
+The matrices come from the Toom-Cook algorithm, with t - 1 finite points p and the point at infinity
+(Lavin and Gray 2015, arXiv 1509.09308; Barabasz et al. 2020, arXiv 1803.10986, choose the points):
 
     A^T[k, i] = p_i^k,                 A^T[k, inf] = 1 if k = m - 1 else 0                       (3)
     B^T[i, :] = coefficients of the product over j != i of (x - p_j)                            (4)
     B^T[inf, :] = coefficients of the product over all j of (x - p_j)                           (5)
     G[i, k] = p_i^k / product over j != i of (p_i - p_j),   G[inf, k] = 1 if k = r - 1 else 0   (6)
 
-Points are 0, pairs (p, -p) and single ones.  A pair shares its work: with R(x) the product over
-all other points, (4) is x R(x) +- p R(x); in (3) even k take the sum of the two products, odd k
-their difference.
+Points are 0, pairs (p, -p) and single ones.  The two points of a pair share terms: with R(x) the
+product over all other points, (4) is x R(x) +- p R(x); in (3) even k take the sum of the two
+products, odd k their difference.
 
-Each `emit_` method takes what does the arithmetic: an object with `add`, `sub` and `combine`.
-`_winograd.py` gives it vectors in LLVM IR, the tests give it fractions.
+Each `emit_` method gets the object that does the arithmetic, with methods `add`, `sub` and
+`combine`: in `_winograd.py` it emits LLVM IR for vectors, in the tests it computes with fractions.
 """
 
 from __future__ import annotations
@@ -30,14 +30,18 @@ from typing import Any
 
 def polynomial(roots: Iterable[Fraction]) -> list[Fraction]:
     """Coefficients, lowest first, of the product of (x - root)."""
+    zero = Fraction(0)
     c = [Fraction(1)]
     for root in roots:
-        c = [(c[k - 1] if k else 0) - (root * c[k] if k < len(c) else 0) for k in range(len(c) + 1)]
+        c = [a - root * b for a, b in zip([zero, *c], [*c, zero])]
     return c
 
 
 class Transform:
-    """F(m, r) on the given finite points, of which there are m + r - 2."""
+    """F(m, r) for the given m + r - 2 finite points and the point at infinity.
+
+    index  numbers of its points, here 0 ... t - 1; see `Shorter`
+    """
 
     def __init__(self, m: int, r: int, points: Sequence[int | Fraction]) -> None:
         self.m, self.r, self.t = m, r, m + r - 1
@@ -60,7 +64,8 @@ class Transform:
 
     def emit_bt(self, v: Any, d: Sequence[Any]) -> list[Any]:
         """B^T d: (4) and (5)."""
-        out = {"inf": v.combine(zip(polynomial(self.points), d))}
+        infinity = v.combine(zip(polynomial(self.points), d))
+        out: dict[Fraction, Any] = {}
         for p in self.points:
             others = polynomial(b for b in self.points if abs(b) != abs(p))
             if -p not in self.points or p == 0:
@@ -68,7 +73,7 @@ class Transform:
             elif p > 0:
                 xr, r = v.combine(zip([0, *others], d)), v.combine(zip(others, d))
                 out[p], out[-p] = v.combine([(1, xr), (p, r)]), v.combine([(1, xr), (-p, r)])
-        return [out[p] for p in self.points] + [out["inf"]]
+        return [out[p] for p in self.points] + [infinity]
 
     def emit_at(self, v: Any, x: Sequence[Any]) -> list[Any]:
         """A^T x: (3)."""
@@ -77,7 +82,7 @@ class Transform:
         for k in range(self.m):
             terms = [(p**k, (s, d)[k % 2]) for p, s, d in sums]
             terms += [(self.points[i] ** k, x[i]) for i in self.singles]
-            terms += [(int(k == self.m - 1), x[-1])]
+            terms += [(Fraction(k == self.m - 1), x[-1])]
             out.append(v.combine(terms))
         return out
 
@@ -87,12 +92,12 @@ class Transform:
 
 
 class Shorter(Transform):
-    """F(m - 1, r) on the points of `whole` but the last, for a last tile that its outputs do not
-    fill.
+    """F(m - 1, r) for the points of `whole` without its last finite one.
 
-    Its G is that of `whole` but for a factor a point, p_i - p_last by (6).  The factor goes into
-    its B^T instead, so that both take the same G w.  `index` says which of the points of `whole`
-    are its own.
+    It is for the last tile of a row or column, where fewer than m outputs are left.  By (6) its
+    rows of G are those of `whole` times p_i - p_last.  These factors are moved into its B^T, so
+    that both transforms use the same transformed weights G w.  `index` has the numbers that its
+    points have in `whole`.
     """
 
     def __init__(self, whole: Transform) -> None:

@@ -11,13 +11,11 @@
 
     p <- (1 - r*d)*p - (r*c / (1 - beta1^step)) * m / (sqrt(v) + e*c)                          (7)
 
-(7) is (6), not an approximation; everything that does not depend on p, m or v is now outside the
-loop, which has no branch and runs in vector lanes.
+(7) equals (6) exactly, but all factors that do not depend on p, m or v are computed once, before
+the loop.  The loop then has no branch, and LLVM vectorises it.
 Sources: Kingma and Ba, arXiv:1412.6980, algorithm 1 and the end of its section 2; Loshchilov and
 Hutter, arXiv:1711.05101, algorithm 2 (with the rate multiplied into the decay, as PyTorch does).
 """
-
-from __future__ import annotations
 
 import math
 
@@ -28,17 +26,7 @@ from ._jit import kernel
 
 @kernel
 def adam_update(
-    parameters,
-    gradients,
-    m,
-    v,
-    step,
-    learning_rate,
-    beta1,
-    beta2,
-    epsilon,
-    weight_decay,
-    decoupled,
+    parameters, gradients, m, v, step, learning_rate, beta1, beta2, epsilon, weight_decay, decoupled
 ):
     """Equations (1), (2), (3) and (7).
 
@@ -46,17 +34,17 @@ def adam_update(
     gradients     (P,)  like parameters, read only
     m, v          (P,)  like parameters, zeros before the first step, updated in place
     step          int   1 in the first call, then 2, ...
-    weight_decay  float and decoupled (bool): False is Adam with L2 (1), True is AdamW (6)
+    decoupled     bool  how weight_decay (float) is used: False by (1), Adam; True by (6), AdamW
 
-    The scalars of (7) are made in float64 and rounded once to the dtype of the arrays.
-    Below the smallest normal number m and v become 0.  They would stay there for ever otherwise
-    (0.9 * a denormal rounds back to it: every weight behind a dead unit), each costing the
-    processor a slow path; in float32 and with e = 1e-8 such an m moves p by less than 1e-30, and
-    such a sqrt(v) is 1e-11 of e.  NaN stays NaN.
+    The scalars of (7) are computed in float64 and rounded once, to the dtype of the arrays.
+    An m or v below the smallest normal number becomes 0; NaN stays NaN.  It would stay denormal for
+    ever otherwise (0.9 times the smallest denormals rounds back to them; a unit that is always 0
+    does this to all its weights), and arithmetic on denormals is slow.  In float32 with e = 1e-8
+    the change is negligible: such an m moves p by less than 1e-30, such a sqrt(v) is 1e-11 of e.
     Check: test_adam.py::test_agrees_with_torch, ::test_moments_never_become_denormal.
     """
     dtype = parameters.dtype.type
-    # pow, because beta**step is a chain of products here, and 1 - beta2^step magnifies its errors.
+    # Numba compiles beta2**step to repeated products, whose errors 1 - beta2^step would magnify
     c = math.sqrt(1.0 - math.pow(beta2, step))
     rate = dtype(learning_rate * c / (1.0 - math.pow(beta1, step)))
     floor = dtype(epsilon * c)
@@ -72,7 +60,7 @@ def adam_update(
         v_i = old_v * v[i] + new_v * (g * g)  # (3)
         m_i = zero if abs(m_i) < tiny else m_i
         v_i = zero if v_i < tiny else v_i
-        # m_i and v_i are used from registers: read back from m and v, the loop takes 3x as long.
+        # (7) uses m_i and v_i and not m[i] and v[i]: reading these back makes the loop 3x slower
         m[i] = m_i
         v[i] = v_i
         parameters[i] = keep * p - rate * m_i / (math.sqrt(v_i) + floor)  # (7)

@@ -2,9 +2,9 @@
 
     y[n,i,j,f] = b[f] + sum over a < KH, e < KW, c < C of x[n, i*S-PT+a, j*S-PL+e, c] w[a,e,c,f] (1)
 
-Taps that fall outside x count as zero and are never computed: along each axis the output
-positions fall into `runs` that see the same taps, a long one inside and short ones at the borders.
-Every pass is a sum of products handed to `multiply_add` (`_tile.py`), one call for a run.
+Taps outside x count as zero and are never computed.  A run is a range of output positions along an
+axis whose windows have the same taps inside x: one long run in the middle, short ones at the
+borders (see `windows.py`).  Each run is one sum of products, a call of `multiply_add` (`_tile.py`).
 """
 
 from ._jit import kernel
@@ -19,9 +19,9 @@ def conv2d_forward(x, w, b, S, PT, PL, y_out):
     x      (N, H, W, C)    C-contiguous, float32 or float64; all other arrays alike
     w      (KH, KW, C, F)
     b      (F,)
-    S      stride, the same along both axes;  PT, PL  rows and columns of padding before x;
-           what comes after follows from the shape of y_out
-    y_out  (N, OH, OW, F)  overwritten.  Backward needs x and w, nothing of y.
+    S      stride, the same along both axes;  PT, PL  rows of padding above x, columns to its left;
+           those below and to the right follow from the shape of y_out
+    y_out  (N, OH, OW, F)  overwritten.  Backward needs x and w, but not y.
     """
     N, H, W, C = x.shape
     KH, KW, _, F = w.shape
@@ -43,14 +43,14 @@ def conv2d_forward(x, w, b, S, PT, PL, y_out):
                 w_at = (a0 * KW + e0) * C * F
                 y_at = ((n * OH + i) * OW + j) * F
                 taps, row = max(a1 - a0, 0), max(e1 - e0, 0) * C
-                if j_end - j == 1:  # a border column: the tile's rows run down the image
+                if j_end - j == 1:  # a border column: the rows of the tile are rows of the image
                     multiply_add(
                         M=i_end - i, N=F, K0=taps, K1=row,
                         a=xf, a_off=x_at, am=S * W * C, a0=W * C, a1=1,
                         b=wf, b_off=w_at, b0=KW * C * F, b1=F,
                         c=yf, c_off=y_at, cm=OW * F,
                     )  # fmt: skip
-                else:  # the tile's rows run along the image
+                else:  # the rows of the tile are columns of the image
                     for r in range(i_end - i):
                         multiply_add(
                             M=j_end - j, N=F, K0=taps, K1=row,
@@ -71,9 +71,9 @@ def conv2d_backward_params(x, dy, S, PT, PL, dw_out, db_out):
         dL/dw[a,e,c,f] = sum over n,i,j of x[n, i*S-PT+a, j*S-PL+e, c] dy[n,i,j,f]           (2)
         dL/db[f] = sum over n,i,j of dy[n,i,j,f]                                    from (1) (3)
 
-    dw_out (KH, KW, C, F) and db_out (F,) are overwritten.  For one tap row a, (e, c) is one
-    contiguous index of x, so all KW*C rows of dw[a] share a call over the columns j that see every
-    tap; a border column has a call of its own with the taps that it sees.
+    dw_out (KH, KW, C, F) and db_out (F,) are overwritten.  For a fixed tap row a, the elements of x
+    at (e, c) are contiguous.  So one call computes all KW*C rows of dw[a] that a run of columns j
+    contributes to; in a border column these are fewer.
     """
     N, H, W, C = x.shape
     KH, KW, _, F = dw_out.shape
@@ -103,7 +103,7 @@ def conv2d_backward_params(x, dy, S, PT, PL, dw_out, db_out):
 
 @kernel
 def conv2d_transpose_weights(w, w_t_out):
-    """w (KH, KW, C, F) -> w_t_out (F, KH, KW, C): a filter's taps lie together, for backward."""
+    """w (KH, KW, C, F) -> w_t_out (F, KH, KW, C), the layout that the backward passes read."""
     KH, KW, C, F = w.shape
     for a in range(KH):
         for e in range(KW):
@@ -122,8 +122,8 @@ def conv2d_backward_input(dy, w_t, S, PT, PL, dx_out):
         dL/dx[n,h,v,c] = sum over a,e,f of dy[n,(h+PT-a)/S,(v+PL-e)/S,f] w[a,e,c,f]          (4)
                          over the taps for which both quotients are whole and inside y
 
-    Columns v with the same remainder of (v + PL) / S see the same taps e: they are the rows of a
-    tile, S columns apart in x and one apart in y.
+    Columns v with the same remainder of (v + PL) / S get gradients from the same taps e.  They are
+    the rows of a tile: S columns apart in x and one column apart in y.
     """
     N, OH, OW, F = dy.shape
     KH, KW = w_t.shape[1], w_t.shape[2]

@@ -1,21 +1,21 @@
-"""Backward through a max-pooling into the convolution before it, by the winners alone.
+"""Backward through a max-pooling and the convolution before it, using only the winners.
 
-Max-pooling hands each gradient to one position of the convolution's output, so of a window's K*K
-positions at most one has a gradient, and a ReLU behind the pooling leaves about half of those.
-The sums (2)-(4) of conv2d.py then run over the winners only: with 2x2 windows an eighth of the
-products, and the gradient of the convolution's output is never formed.
+The winner of a pooling window is the position of its maximum in the convolution's output.  Only the
+winners get a gradient: at most one of K*K positions, and after a ReLU about half of these.  So the
+sums (2)-(4) of conv2d.py run over the winners only.  With 2x2 windows that is an eighth of the
+products, and the gradient of the whole convolution's output is never stored.
 
-Winner q of filter f in image n stands at (i, j) of the convolution's output, with gradient g:
+A winner of filter f in image n is at (i, j) in the convolution's output and has the gradient g:
 
     dL/dw[a,e,c,f] = sum over n and winners of f of g x[n, i*S-PT+a, j*S-PL+e, c]    (2) of conv2d
     dL/db[f]       = sum over n and winners of f of g                                (3)
     dL/dx[n,h,v,c] = sum over f and its winners of g w[h-i*S+PT, v-j*S+PL, c, f]     (4)
 
-The taps (e, c) of one row of a window are contiguous in x, and with its padding around x every
-winner sees all of its taps: the sums are those of `_winners.py`.  (2) takes the winners filter by
-filter, as `_winner_lists.py` lists them, and holds the taps of a filter in registers; (4) takes
-them position by position, and holds the pixels that a position sees.
-Weights and their gradient lie here as (F, KH, KW, C), see `conv2d_transpose_weights`.
+The taps (e, c) of a row of the convolution's window are contiguous in x, and in the padded x every
+winner has all of its taps: the sums are those of `_winners.py`.  (2) needs the winners filter by
+filter, as `_winner_lists.py` lists them, and keeps the sums for the taps of a filter in registers.
+(4) needs them position by position, and keeps the sums for the pixels that a position sees.
+Weights and their gradient are stored as (F, KH, KW, C), see `conv2d_transpose_weights`.
 """
 
 import numpy as np
@@ -25,13 +25,13 @@ from ._winner_lists import LANES, list_winners
 from ._winners import add_winners
 
 BY_FILTER, BY_POSITION = 0, 1  # the two orders in which winners are listed
-BEGIN, END, TO = 0, 1, 2  # of a list: its first entry, one past its last, where its sum is added
+BEGIN, END, TO = 0, 1, 2  # of a list: its first entry, one past its last, the offset of its sum
 
 
 @helper
 def list_tap_starts(OH, OW, S, pitch, C, start_out):
-    """start_out[p]: where the taps of position p = i*OW + j of the convolution's output begin in a
-    padded image whose rows are `pitch` elements apart."""
+    """start_out[p] = offset of the first tap of position p = i*OW + j of the convolution's output,
+    in a padded image whose rows are `pitch` elements apart."""
     for i in range(OH):
         for j in range(OW):
             start_out[i * OW + j] = i * S * pitch + j * S * C
@@ -39,11 +39,12 @@ def list_tap_starts(OH, OW, S, pitch, C, start_out):
 
 @helper
 def sort_by_position(n_positions, L, counts, g, at, begin_out, end_out, g_out, at_out):
-    """List the winners of all filters position by position, filters in order.
+    """Sort the winners of all filters by position, and those of a position by filter.
 
-    g, at   lists by filter: gradients and positions; counts (F,) their lengths
-    begin_out, end_out (n_positions,), g_out, at_out (all winners,): overwritten; at_out is the
-            filter
+    counts   (F,) number of winners of each filter
+    g, at    gradients and positions of the winners, flat, L elements for each filter
+    begin_out, end_out  (n_positions,) overwritten: where each position's winners are in
+    g_out, at_out       (all winners,) overwritten: their gradients and filters
     """
     end_out[:n_positions] = 0
     for f in range(counts.size):
@@ -56,9 +57,9 @@ def sort_by_position(n_positions, L, counts, g, at, begin_out, end_out, g_out, a
         total += count
     for f in range(counts.size):
         for k in range(f * L, f * L + counts[f]):
-            p = np.uint32(at[k])  # unsigned, so that Numba emits no test for a negative index
-            slot = np.uint32(end_out[p])
-            g_out[slot], at_out[slot] = g[k], f
+            p = np.uint32(at[k])  # unsigned, so that Numba does not test for negative indices
+            end = np.uint32(end_out[p])
+            g_out[end], at_out[end] = g[k], f
             end_out[p] += 1
 
 
@@ -67,18 +68,19 @@ def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_ou
     """Given x (N, H, W, C), the pooling's dy and argmax (N, QH, QW, F) and w_t (F, KH, KW, C);
     wanted dw, db and dx.
 
-    window     `arrays.Window` of the convolution; argmax counts positions in its output
-    scratch    `arrays.WinnerScratch`; L - LANES windows are listed at a time, so that what belongs
-               to them stays in the cache
+    window     `arrays.Window` of the convolution; argmax has positions i*OW + j in its output
+    scratch    `arrays.WinnerScratch`; only L - LANES pooling windows are listed at a time, so that
+               their pixels stay in the cache
     dw_out     (F, KH, KW, C), db_out (F,): overwritten
-    dx_out     (N, H, W, C), overwritten; (0, H, W, C): not wanted, and w_t and dx_padded not used
+    dx_out     (N, H, W, C), overwritten; or (0, H, W, C): then dx is not computed, and neither w_t
+               nor dx_padded is used
     """
     N, H, W, C = x.shape
     F, KH, KW, _ = dw_out.shape
     S, PT, PL, n_positions = window.S, window.PT, window.PL, window.OH * window.OW
     g, at, counts = scratch.gradients, scratch.positions, scratch.counts
     L, n_windows, wants_dx = g.shape[2], dy.shape[1] * dy.shape[2], dx_out.shape[0] > 0
-    row, pitch, before, taps = W * C, scratch.x_padded.shape[1] * C, PL * C, KH * KW * C
+    row, pitch, padding, taps = W * C, scratch.x_padded.shape[1] * C, PL * C, KH * KW * C
     xf, dxf, dyf, winners = x.reshape(-1), dx_out.reshape(-1), dy.reshape(-1), argmax.reshape(-1)
     xp, dxp = scratch.x_padded.reshape(-1), scratch.dx_padded.reshape(-1)
     wf, dwf = w_t.reshape(-1), dw_out.reshape(-1)
@@ -92,7 +94,7 @@ def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_ou
     db_out[:] = 0
     xp[:] = 0
     for n in range(N):
-        copy_rows(xf, n * H * row, row, xp, PT * pitch + before, pitch, H, row)
+        copy_rows(xf, n * H * row, row, xp, PT * pitch + padding, pitch, H, row)
         if wants_dx:
             dxp[:] = 0
         for q in range(0, n_windows, L - LANES):
@@ -116,19 +118,19 @@ def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_ou
                     g=gp, at=atp, of=filters[TO], source=wf, source_row=KW * C,
                 )  # fmt: skip
         if wants_dx:
-            copy_rows(dxp, PT * pitch + before, pitch, dxf, n * H * row, row, H, row)
+            copy_rows(dxp, PT * pitch + padding, pitch, dxf, n * H * row, row, H, row)
 
 
 @helper
 def copy_rows(source, first, pitch, target, target_first, target_pitch, n_rows, row):
-    """Copy n_rows of `row` elements each, `pitch` apart in `source` from element `first` on, and
-    `target_pitch` apart in `target`.
+    """Copy n_rows rows of `row` elements: from element `first` of `source` on, `pitch` apart, to
+    element `target_first` of `target` on, `target_pitch` apart.
 
-    In slices that begin at 0, so that LLVM vectorises the loop.
+    The inner loop runs over slices, whose indices begin at 0, so that LLVM vectorises it.
     """
     for h in range(n_rows):
-        here, there = first + h * pitch, target_first + h * target_pitch
-        from_row, to_row = source[here : here + row], target[there : there + row]
+        start, target_start = first + h * pitch, target_first + h * target_pitch
+        from_row, to_row = source[start : start + row], target[target_start : target_start + row]
         for k in range(row):
             to_row[k] = from_row[k]
 

@@ -1,14 +1,14 @@
-"""The operation that a Conv2D layer becomes, with a ReLU and a max-pooling that follow it.
+"""The operation of a Conv2D layer, which includes a ReLU and a max-pooling that follow it.
 
-Which kernels do it:
+It calls these kernels:
 
-    forward   `conv2d_winograd_forward`, pooling and ReLU included, where the table says so;
-              otherwise `conv2d_forward`, image by image where a pooling follows, so that the
-              convolution's output stays in the cache for `maxpool2d_forward`
-    backward  `conv2d_maxpool2d_backward` where a pooling follows;
-              otherwise `conv2d_backward_params` and `conv2d_backward_input`
+    forward   `conv2d_winograd_forward` (with pooling and ReLU) if the record says `winograd`.
+              Otherwise `conv2d_forward`; if a pooling follows, image by image, so that the
+              convolution's output is still in the cache for `maxpool2d_forward`
+    backward  `conv2d_maxpool2d_backward` if a pooling follows, otherwise `conv2d_backward_params`
+              and `conv2d_backward_input`
 
-See program.py for the arguments.
+program.py explains the arguments.
 """
 
 from ._jit import inline_helper
@@ -34,19 +34,17 @@ def _window(op):
 @inline_helper
 def conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
     w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
-    x_4d = view_4d(x, 0, chunk.count, op.H, op.W, op.C)
-    y_4d = view_4d(y, 0, chunk.count, op.OH, op.OW, op.F)
-    if op.pool:
-        z = view_4d(scratch.conv_output, 0, 1, op.conv_OH, op.conv_OW, op.F)
-        argmax = winners(op, activations, chunk, chunk.count)
-        for n in range(chunk.count):
-            conv2d_forward(x_4d[n : n + 1], w, b, op.S, op.PT, op.PL, z)
+    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
+    y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
+    argmax = winners(op, activations, chunk, op.pool * chunk.n_images)
+    z = view_4d(scratch.conv_output, 0, op.pool, op.conv_OH, op.conv_OW, op.F)
+    for n in range(chunk.n_images):
+        image = slice(n, n + 1)
+        conv2d_forward(x_4d[image], w, b, op.S, op.PT, op.PL, z if op.pool else y_4d[image])
+        if op.pool:
             maxpool2d_forward(
-                z, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL,
-                y_4d[n : n + 1], argmax[n : n + 1],
-            )  # fmt: skip
-    else:
-        conv2d_forward(x_4d, w, b, op.S, op.PT, op.PL, y_4d)
+                z, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_4d[image], argmax[image]
+            )
 
 
 @inline_helper
@@ -54,7 +52,7 @@ def conv2d_winograd_operation_forward(
     op, weights, winograd_weights, x, y, activations, scratch, chunk, training
 ):
     conv2d_winograd_forward(
-        view_4d(x, 0, chunk.count, op.H, op.W, op.C),
+        view_4d(x, 0, chunk.n_images, op.H, op.W, op.C),
         weights_of(op, weights.parameters),
         winograd_weights[op.u_offset :],
         bias_of(op, weights.parameters),
@@ -62,8 +60,8 @@ def conv2d_winograd_operation_forward(
         op.pool,
         op.relu,
         scratch.winograd,
-        view_4d(y, 0, chunk.count, op.OH, op.OW, op.F),
-        winners(op, activations, chunk, op.pool * training * chunk.count),
+        view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F),
+        winners(op, activations, chunk, op.pool * training * chunk.n_images),
     )
 
 
@@ -75,25 +73,25 @@ def conv2d_operation_transpose(op, weights):
 
 @inline_helper
 def conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
-    """Where a pooling follows, the weights' gradient in `sums` lies as (F, KH, KW, C)."""
-    x_4d = view_4d(x, 0, chunk.count, op.H, op.W, op.C)
-    dy_4d = view_4d(dy, 0, chunk.count, op.OH, op.OW, op.F)
-    dx_4d = view_4d(dx, 0, chunk.count if dx.size else 0, op.H, op.W, op.C)
+    """If a pooling follows, the gradient of w is stored in `sums` as (F, KH, KW, C)."""
+    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
+    dy_4d = view_4d(dy, 0, chunk.n_images, op.OH, op.OW, op.F)
+    dx_4d = view_4d(dx, 0, chunk.n_images if dx.size else 0, op.H, op.W, op.C)
     w_t = view_4d(weights.transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
     db = bias_of(op, sums)
     if op.pool:
         L, n_lists = op.n_listed + LANES, max(op.F, op.conv_OH * op.conv_OW)
         winner_scratch = WinnerScratch(
-            view_3d(scratch.x_padded, 0, op.padded_H, op.padded_W, op.C),
-            view_3d(scratch.dx_padded, 0, op.padded_H, op.padded_W, op.C),
-            view_3d(scratch.winner_gradients, 0, 2, op.F, L),
-            view_3d(scratch.winner_positions, 0, 2, op.F, L),
-            scratch.winner_counts[: op.F],
-            view_3d(scratch.winner_lists, 0, 2, 3, n_lists),
+            x_padded=view_3d(scratch.x_padded, 0, op.padded_H, op.padded_W, op.C),
+            dx_padded=view_3d(scratch.dx_padded, 0, op.padded_H, op.padded_W, op.C),
+            gradients=view_3d(scratch.winner_gradients, 0, 2, op.F, L),
+            positions=view_3d(scratch.winner_positions, 0, 2, op.F, L),
+            counts=scratch.winner_counts[: op.F],
+            lists=view_3d(scratch.winner_lists, 0, 2, 3, n_lists),
         )
         dw = view_4d(sums, op.w_offset, op.F, op.KH, op.KW, op.C)
         conv2d_maxpool2d_backward(
-            x_4d, dy_4d, winners(op, activations, chunk, chunk.count), w_t, _window(op),
+            x_4d, dy_4d, winners(op, activations, chunk, chunk.n_images), w_t, _window(op),
             winner_scratch, dw, db, dx_4d,
         )  # fmt: skip
     else:
@@ -105,7 +103,7 @@ def conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums
 
 @inline_helper
 def conv2d_operation_collect(op, weights, gradients):
-    """The sums of all chunks' gradients; `weights.transposed` is scratch by now."""
+    """Sum the gradients of all chunks.  `weights.transposed`, no longer needed, is the scratch."""
     n_weights = op.KH * op.KW * op.C * op.F
     if op.pool:
         dw_t = weights.transposed[op.w_t_offset : op.w_t_offset + n_weights]

@@ -1,32 +1,34 @@
-"""Forward pass of a stride-2 convolution with a fraction of the products: polyphase Winograd.
+"""Forward pass of a stride-2 convolution by Winograd's algorithm, which needs fewer products.
 
     z[i,j,f] = sum over a < KH, e < KW, c < C of x[2i-PT+a, 2j-PL+e, c] w[a,e,c,f]              (1)
     y[i,j,f] = relu(b[f] + max over the pooling's window of z)                                  (2)
 
-Phases.  Write a = 2k + p and e = 2l + q with p, q < 2.  Phase (p, q) of w is a filter of r x r
-taps, r = KH/2, that meets phase (p, q) of the padded x with stride 1:
+Phases.  Winograd's algorithm needs stride 1.  Write a = 2k + p and e = 2l + q with p, q < 2: then
+(1) is the sum of four stride-1 convolutions, of phase (p, q) of the padded x with phase (p, q) of
+w, a filter of r x r taps, r = KH/2:
 
     z[i,j,f] = sum over p,q,c of sum over k,l < r of x_pq[i+k, j+l, c] w_pq[k,l,c,f]            (3)
     x_pq[i,j,c] = x[2i+p-PT, 2j+q-PL, c],   w_pq[k,l,c,f] = w[2k+p, 2l+q, c, f]
 
-Tiles.  (3) is a convolution of 4C channels.  Winograd's F(m, r) of `_winograd_transforms.py` along
-both axes takes t x t products, t = m + r - 1, for m x m outputs d * w, summed over the channels
-before the last transform:
+Tiles.  (3) is a convolution with 4C channels.  A tile is m x m outputs.  With F(m, r) of
+`_winograd_transforms.py` along both axes it takes t x t products for each channel and filter,
+t = m + r - 1, and the channels are summed before the last transform:
 
-    U = G w_pq G^T      of every filter, phase and channel, once for all images                 (4)
-    V = B^T d B         of every tile of t x t of x_pq, phase and channel                       (5)
+    U = G w_pq G^T      for every filter, phase and channel, once for all images                (4)
+    V = B^T d B         for the t x t inputs d of every tile, phase and channel                 (5)
     M[b,a] = sum over p,q,c of V[b,a] U[b,a],   z = A^T M A                                     (6)
 
-With m = 3 that is 36 products where (1) has 144 for 8x8 taps, and 16 for 36 for 4x4.
+With m = 3 there are 36 products instead of 144 for 8x8 taps, and 16 instead of 36 for 4x4 taps, for
+each tile, phase, channel and filter.
 
-Order of work.  One channel (8x8 taps): lanes of V are tiles of a row, and the sums (6) of a tile
-stay in registers until z.  C a multiple of the lanes (4x4 taps): lanes of V are channels, and (6)
-is a product of matrices (tiles x 4C) (4C x F) for each of the t x t points.
+Two implementations.  "Shallow", for one channel and 8x8 taps: a vector holds V of neighbouring
+tiles of a row, and the sums (6) of a tile stay in registers until z is computed.  "Deep", for 4x4
+taps and channels that fill whole vectors: a vector holds V of neighbouring channels, and (6) is,
+for each of the t x t points, a product of matrices (tiles x 4C) (4C x F).
 
-Rounding.  V and U hold sums and differences of neighbours, which (1) does not form: errors in
-float32 are a few times those of (1), below 1e-5 of the largest output.  A NaN or an infinity
-reaches all outputs of its tiles, and a maximum of (2) may pass over a NaN or keep it; other images
-are not touched.
+Rounding.  V and U are sums and differences of several values, so the errors in float32 are a few
+times those of (1), below 1e-5 of the largest output.  A NaN or an infinity reaches all outputs of
+its tiles, and a maximum in (2) may ignore a NaN or keep it; other images are not affected.
 """
 
 from typing import NamedTuple
@@ -50,14 +52,14 @@ from ._winograd import (
 )
 from ._winograd_transforms import Shorter, Transform
 
-M_OUT = 3  # m of both transforms: a tile gives 3 x 3 outputs
+M_OUT = 3  # m of both transforms: a tile is 3 x 3 outputs
 SHALLOW = Transform(M_OUT, 4, points=(0, 1, -1, 2, -2))
 DEEP = Transform(M_OUT, 2, points=(0, 1, -1))
 _SHORT = Shorter(DEEP)
 T_SHALLOW, T_DEEP, R_DEEP = SHALLOW.t, DEEP.t, DEEP.r
-LAST = T_DEEP - 2  # the last finite point of DEEP, which _SHORT has not
-APART = 16  # elements between the t x t matrices of a tile row, lest they share sets of the cache
-LINES = 2 * M_OUT  # rows of x that a row of tiles adds to those of the row of tiles above
+LAST = T_DEEP - 2  # the last finite point of DEEP, which _SHORT does not have
+GAP = 16  # elements between matrices, so that their rows do not map to the same sets of the cache
+LINES = 2 * M_OUT  # how many rows of x one row of tiles begins below the row of tiles above it
 
 _shallow_weights, _deep_weights = make_weights_transform(SHALLOW), make_weights_transform(DEEP)
 _deinterleave = make_deinterleave(LINES)
@@ -78,9 +80,9 @@ _deep_output, _deep_output_bottom, _deep_output_right, _deep_output_corner = (
 
 
 def winograd_fits(op, dtype) -> bool:
-    """Whether `conv2d_winograd_forward` does this convolution of a plan, and is worth it.
+    """Whether `conv2d_winograd_forward` can compute this convolution, and faster than directly.
 
-    float32 alone: in float64, which is for checks, every pass then has one arithmetic.
+    Only in float32: float64 is for checks, where all passes should use the direct sums.
     """
     lanes = BYTES // 4
     if not WINOGRAD or dtype != "float32" or op.S != 2 or op.KH != op.KW:
@@ -95,41 +97,41 @@ def winograd_fits(op, dtype) -> bool:
 
 
 def winograd_sizes(op, itemsize: int = 4) -> tuple[int, int]:
-    """Elements of U and of scratch for a convolution of a plan, in numbers of `itemsize` bytes."""
+    """Elements of U and of scratch that a convolution needs, for numbers of `itemsize` bytes."""
     lanes = BYTES // itemsize
     if op.C == 1:
         return T_SHALLOW**2 * 4 * op.F, _shallow_layout(op.F, op.conv_OW, lanes).end
-    size = T_DEEP**2 * (4 * op.C * op.F + APART)
+    size = T_DEEP**2 * (4 * op.C * op.F + GAP)
     return size, _deep_layout(op.W, op.C, op.F, op.conv_OH, op.conv_OW).end
 
 
 class ShallowLayout(NamedTuple):
-    """Sizes, in elements, and places in the scratch of `_shallow`."""
+    """Sizes and offsets in the scratch of `_shallow`, which begins with LINES padded rows of x."""
 
-    n_w: int  # tiles of a row
-    columns: int  # of a plane
-    row: int  # size of a row of planes
-    y_row: int  # size of a row of outputs
-    planes_at: int
-    lines_at: int
-    V_at: int
-    outputs_at: int
+    n_w: int  # tiles in a row
+    columns: int  # columns of a plane
+    row: int  # size of a row of x, split into LINES planes
+    y_row: int  # size of a row of z
+    planes_at: int  # the rows of x of two rows of tiles, split into planes
+    lines_at: int  # these after (5) along the columns
+    V_at: int  # V of as many tiles as a vector has lanes
+    outputs_at: int  # z of two rows of tiles
     end: int
 
 
 class DeepLayout(NamedTuple):
-    """Sizes, in elements, and places in the scratch of `_deep`."""
+    """Sizes and offsets in the scratch of `_deep`, which begins with 2t padded rows of x."""
 
-    n_h: int  # tiles of a column
-    n_w: int  # tiles of a row
-    columns: int  # of a line
-    V_size: int  # of one of the t x t matrices of V
-    M_size: int  # of one of the t x t matrices of M
-    y_row: int  # size of a row of outputs
-    lines_at: int
+    n_h: int  # tiles in a column
+    n_w: int  # tiles in a row
+    columns: int  # columns of a line
+    V_size: int  # size of one of the t x t matrices of V
+    M_size: int  # size of one of the t x t matrices of M
+    y_row: int  # size of a row of z
+    lines_at: int  # the rows of x of one row of tiles, after (5) along the columns
     V_at: int
     M_at: int
-    outputs_at: int
+    outputs_at: int  # z of an image
     end: int
 
 
@@ -151,7 +153,7 @@ def _deep_layout(W, C, F, OH, OW):
     n_h, n_w = -(-OH // M_OUT), -(-OW // M_OUT)
     columns = 2 * (n_w * M_OUT + R_DEEP - 1)
     n_rows = -(-n_h * n_w // ROWS) * ROWS
-    V_size, M_size = n_rows * 4 * C + APART, n_rows * F + APART
+    V_size, M_size = n_rows * 4 * C + GAP, n_rows * F + GAP
     y_row = n_w * M_OUT * F
     lines_at = 2 * T_DEEP * W * C
     V_at = lines_at + 2 * T_DEEP * columns * C
@@ -171,16 +173,16 @@ _deep_layout_compiled = inline_helper(_deep_layout)
 
 
 @inline_helper
-def conv2d_winograd_weights(w, U_out):  # pragma: no cover: intrinsics run compiled alone
+def conv2d_winograd_weights(w, U_out):  # pragma: no cover: intrinsics only run compiled
     """Equation (4): w (KH, KW, C, F) -> U_out, flat, as `conv2d_winograd_forward` reads it.
 
-    One channel:  U[filters / block][b][p, q][a][block], block = FILTERS * lanes.
-    Many:         U[b][a][p, q, c][f], APART elements between matrices.
+    One channel:    U[F / block, b, (p, q), a, block], block = FILTERS * lanes.
+    More channels:  U[b, a, (p, q, c), f], with GAP elements after each matrix U[b, a].
     """
     KH, KW, C, F = w.shape
     lanes, wf = BYTES // w.itemsize, w.reshape(-1)
     block = FILTERS * lanes
-    size = 4 * C * F + APART
+    size = 4 * C * F + GAP
     for phase in range(4):
         for c in range(C):
             for f in range(0, F, lanes):
@@ -199,12 +201,12 @@ def conv2d_winograd_weights(w, U_out):  # pragma: no cover: intrinsics run compi
 # ---- forward -----------------------------------------------------------------------------------
 
 
-@helper  # pragma: no cover: intrinsics run compiled alone
+@helper  # pragma: no cover: intrinsics only run compiled
 def _finish_rows(z, row, n_rows, first_row, OW, pool, b, relu, y, argmax, y_at, W):
-    """Equation (2) of rows 0 ... n_rows of z, of which the first is row `first_row` of the picture.
+    """Equation (2) for n_rows rows of z, from row `first_row` of the convolution's output on.
 
-    An odd last row or column is a window of its own.  Positions in argmax count W a row; where
-    argmax is empty it is not wanted.
+    If the number of rows (columns) is odd, the windows at the bottom (right) have one row (column).
+    Positions in argmax count W for a row.  An empty argmax is not written.
     """
     F, window = b.size, 2 if pool else 1
     whole, PW = OW // window, -(-OW // window)
@@ -226,9 +228,9 @@ def _finish_rows(z, row, n_rows, first_row, OW, pool, b, relu, y, argmax, y_at, 
                 )  # fmt: skip
 
 
-@helper  # pragma: no cover: intrinsics run compiled alone
+@helper  # pragma: no cover: intrinsics only run compiled
 def _load_lines(block, n, H, W, PT, PL, columns, xf, scratch, planes_at):
-    """LINES rows of the padded picture, each split into LINES planes of `columns`."""
+    """Copy rows block*LINES ... (block + 1)*LINES - 1 of the padded image n, split into planes."""
     row, lanes = LINES * columns, BYTES // xf.itemsize
     first = block * LINES - PT
     start, end = min(max(0, -first), LINES), max(min(LINES, H - first), 0)
@@ -245,12 +247,12 @@ def _load_lines(block, n, H, W, PT, PL, columns, xf, scratch, planes_at):
         )  # fmt: skip
 
 
-@helper  # pragma: no cover: intrinsics run compiled alone
+@helper  # pragma: no cover: intrinsics only run compiled
 def _shallow(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out):
-    """C = 1: a row of tiles at a time, lanes of V are its tiles.
+    """C = 1: one row of tiles at a time; a vector of V holds neighbouring tiles of the row.
 
-    rows, columns  of z that are computed
-    Two rows of tiles have an even number of rows of z, so pooling follows every second one.
+    rows, columns  how many of z are computed
+    Two rows of tiles give an even number of rows of z, so (2) is done after every second one.
     """
     N, H, W, _ = x.shape
     F = y_out.shape[3]
@@ -267,13 +269,13 @@ def _shallow(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_
         y_at = n * y_out.shape[1] * y_out.shape[2] * F
         _load_lines(0, n, H, W, PT, PL, plane, xf, scratch, planes_at)
         for i in range(n_h):
-            here = planes_at + i % 2 * LINES * row
-            below = planes_at + (i + 1) % 2 * LINES * row
-            _load_lines(i + 1, n, H, W, PT, PL, plane, xf, scratch, below)
+            upper = planes_at + i % 2 * LINES * row
+            lower = planes_at + (i + 1) % 2 * LINES * row
+            _load_lines(i + 1, n, H, W, PT, PL, plane, xf, scratch, lower)
             for p in range(2):  # (5) down the columns, of rows 2k + p
                 line = lines_at + p * t * row
                 _shallow_columns(
-                    row // lanes, scratch, here + p * row, below + p * row, 2 * row, lanes,
+                    row // lanes, scratch, upper + p * row, lower + p * row, 2 * row, lanes,
                     scratch, line, row, line + (t - 2) * row, lanes,
                 )  # fmt: skip
             z_first = i % 2 * M_OUT * y_row
@@ -296,15 +298,14 @@ def _shallow(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_
                 )
 
 
-@helper  # pragma: no cover: intrinsics run compiled alone
+@helper  # pragma: no cover: intrinsics only run compiled
 def _deep(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out):
     """C a multiple of the lanes: V of a whole image, then t x t products of matrices.
 
-    rows, columns  of z that are computed
-    Where they are no multiple of M_OUT, the tiles of the last row (column) are `Shorter` ones:
-    these have no products at the last finite point.  So tile (i, j) of point (b, a) is row
-    i * n + j of that point's matrix, with n = n_w - 1 where b is the last finite point and the
-    last column is short, and n = n_w elsewhere.
+    rows, columns  how many of z are computed
+    If they are not multiples of M_OUT, the last row (column) of tiles uses `Shorter`, which has no
+    products at the last finite point.  So tile (i, j) is row i*n + j of the matrix of point (b, a),
+    where n = n_w - 1 if b is the last finite point and the last column is short, else n = n_w.
     """
     N, H, W, C = x.shape
     F, t = y_out.shape[3], T_DEEP
@@ -314,12 +315,12 @@ def _deep(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out
     layout = _deep_layout_compiled(W, C, F, rows, columns)
     n_h, n_w, V_at, y_row = layout.n_h, layout.n_w, layout.V_at, layout.y_row
     line_columns, lines_at = layout.columns, layout.lines_at
-    V_size, M_size, U_size = layout.V_size, layout.M_size, 4 * C * F + APART
+    V_size, M_size, U_size = layout.V_size, layout.M_size, 4 * C * F + GAP
     short_bottom, short_right = int(n_h * M_OUT > rows), int(n_w * M_OUT > columns)
     n_columns = min(W, line_columns - PL)
     line_size = line_columns * C
     M, z = scratch[layout.M_at :], scratch[layout.outputs_at :]
-    for k in range(2 * t):  # the padding of every line, once
+    for k in range(2 * t):  # the padding of the lines, which no image overwrites
         line = lines_at + k * line_size
         clear(PL * C, scratch, line)
         clear((line_columns - PL - n_columns) * C, scratch, line + (PL + n_columns) * C)
@@ -349,8 +350,8 @@ def _deep(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out
                         2 * W * C, lanes, scratch, to_at, line_size,
                         to_at + LAST * line_size, lanes,
                     )  # fmt: skip
-            # (5) along the rows.  A short tile has no number for the last finite point: what would
-            # be written for it goes behind the rows that the products read.
+            # (5) along the rows.  A short tile has no value for the last finite point, so the
+            # matrices of that point have no row for it.
             for j in range(n_w):
                 for phase in range(4):
                     line = lines_at + (phase // 2 * t * line_columns + phase % 2 + j * LINES) * C
@@ -398,25 +399,25 @@ def _deep(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out
 @inline_kernel
 def conv2d_winograd_forward(
     x, w, U, b, window, pool, relu, scratch, y_out, argmax_out
-):  # pragma: no cover: intrinsics run compiled alone
+):  # pragma: no cover: intrinsics only run compiled
     """Equations (1) and (2) by (4)-(6).
 
-    x        (N, H, W, C), C = 1 or a multiple of the lanes
-    w        (KH, KW, C, F), 8 x 8 for one channel, 4 x 4 for more, F a multiple of the lanes.  Only
-             its shape is read: its values are in U
+    x        (N, H, W, C), C = 1 or a multiple of the lanes; see `winograd_fits`
+    w        (KH, KW, C, F), 8 x 8 taps for one channel, 4 x 4 for more.  Only its shape is used:
+             the values are read from U
     U        flat, from `conv2d_winograd_weights`
     b        (F,)
     window   `arrays.Window` with S = 2; OH and OW are the rows and columns of z
-    pool     1: max-pool z by windows of 2 x 2, smaller at an odd border; 0: do not
-    relu     1: negative results become 0; 0: they stay
+    pool     1: max-pool z over windows of 2 x 2, smaller ones at an odd border; 0: no pooling
+    relu     1: apply ReLU; 0: do not
     scratch  flat, see `winograd_sizes`
-    y_out    (N, OH, OW, F), or with pool half of OH and OW, rounded up or down
-    argmax_out  as y_out, int32: position i*OW + j in z of the winner of each pooling window, the
-             first of equals, for backward; or of no image: not wanted
-    An image's result depends on that image alone, to the bit.
+    y_out    (N, OH, OW, F), with pooling half of OH and OW, rounded up or down
+    argmax_out  int32, as y_out: position i*OW + j in z of the maximum of each pooling window (the
+             first of equal ones), for backward.  With 0 images it is not written
+    An image's result is the same, bit for bit, whatever other images are in the batch.
     """
     rows, columns = window.OH, window.OW
-    if pool:  # what a "valid" pooling leaves out is not computed
+    if pool:  # the row or column that a "valid" pooling leaves out is not computed
         rows, columns = min(rows, 2 * y_out.shape[1]), min(columns, 2 * y_out.shape[2])
     if w.shape[2] == 1:
         _shallow(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out)

@@ -5,20 +5,18 @@
     log p[n, k] = u[n, k] - R[n]                                  p = softmax(z / t)          (3)
     L[n] = -sum_k y[n, k] * log p[n, k]                           targets y                   (4)
 
-What holds for every function here.
-- Stability: (1) makes every exponent <= 0 and (2) >= 0, so nothing overflows at any finite logit,
-  and in (4) rewritten as s*R - sum_k y*u (s = sum_k y) no two terms cancel.  The winner's own
-  term of (2) is exactly 1, so R = log1p(sum over the others): a loss of 1e-20 is not rounded to 0.
-- Arithmetic is float64 for float32 logits too: there are N*K values behind a whole network's
-  N million, so it costs nothing, and the result is rounded once, into the output.
+For all functions here:
+- Stability: by (1) every exponent is <= 0, and (2) is >= 0, so no finite logits overflow, and no
+  two terms cancel in (4) written as s*R - sum_k y*u, s = sum_k y.  The term of the largest logit in
+  (2) is exactly 1, so R = log1p(sum over the others): a loss of 1e-20 is not rounded to 0.
+- Arithmetic is in float64 for float32 logits too, and rounded once, in the output.  This costs next
+  to nothing: the loss has N*K values, the network millions of multiplications for each image.
 - loss_out[n] is the loss of sample n; dlogits_out is the gradient of the MEAN over n: 1/N is
   applied here and nowhere else.  N = 0 writes nothing.
 - NaN or +inf in a row makes its loss NaN or inf and its gradient NaN somewhere.  A logit of -inf
-  is a class ruled out: it costs nothing where its target is 0 and makes the loss inf elsewhere.
-- Rows do not touch each other: rows are the unit of parallel work.
+  rules a class out: it adds nothing to the loss if its target is 0, else the loss is inf.
+- Each row's results depend on that row only.
 """
-
-from __future__ import annotations
 
 import math
 
@@ -29,15 +27,15 @@ from ._jit import helper, kernel
 
 @helper
 def _row_peak_and_log_sum(logits, n, temperature):
-    """max_j z[n, j] and R[n] of (2), both float64.  A NaN spreads: into the peak or into R."""
-    winner = 0
+    """max_j z[n, j] and R[n] of (2), both float64.  A NaN makes one of them NaN."""
+    largest = 0
     for k in range(1, logits.shape[1]):
-        if logits[n, k] > logits[n, winner]:
-            winner = k
-    peak = np.float64(logits[n, winner])
+        if logits[n, k] > logits[n, largest]:
+            largest = k
+    peak = np.float64(logits[n, largest])
     others = 0.0
     for k in range(logits.shape[1]):
-        if k != winner:
+        if k != largest:
             others += math.exp((np.float64(logits[n, k]) - peak) / temperature)
     return peak, math.log1p(others)
 
@@ -75,8 +73,8 @@ def cross_entropy_soft(logits, targets, loss_out, dlogits_out):
         dL/dz_j = s*p_j - y_j                                     (6) in (5)                  (7)
         d[n, j] = (s[n]*p[n, j] - y[n, j]) / N                    mean over n                 (8)
 
-    s is computed, not taken as 1: float32 rows sum to 1 within 1e-7 only, and (8) is then still the
-    exact gradient of the loss returned, and its rows still sum to 0.
+    s is computed and not assumed to be 1, because float32 rows sum to 1 only within 1e-7.  So (8)
+    is the exact gradient of the returned loss, and its rows sum to 0.
     Source: Bishop, Pattern Recognition and Machine Learning (2006), eq. 4.108-4.109.
     Check: test_cross_entropy.py::test_gradient, ::test_rows_that_do_not_sum_to_one.
     """
@@ -101,7 +99,7 @@ def cross_entropy_hard(logits, labels, loss_out, dlogits_out):
     """cross_entropy_soft for y[n, k] = 1 if k = labels[n] else 0, hence s = 1 in (5) and (8).
 
     logits       (N, K)  float32 or float64
-    labels       (N,)    int64, 0 <= label < K: unchecked here, checked in tinycnn.losses
+    labels       (N,)    int64, 0 <= label < K: checked in tinycnn.losses, not here
     loss_out     (N,)    R - u_label
     dlogits_out  (N, K)  like logits: (p - y) / N
     """
@@ -126,8 +124,8 @@ def distillation(
 
     logits          (N, K)  float32 or float64
     targets         (N, K)  y >= 0, any float dtype; rows should sum to 1 (hard: one-hot)
-    teacher_logits  (N, K)  v, any float dtype.  Log-probabilities serve as well: they differ from
-                            logits by a constant per row, which (9) does not see
+    teacher_logits  (N, K)  v, any float dtype.  May be log-probabilities: these differ from logits
+                            by a constant in each row, which cancels in (9)
     temperature     t > 0;  soft_weight  w in 0..1;  soft_scale  c: 1 (MicroExpNet) or t*t (Hinton)
     loss_out        (N,)    D[n], not divided by N
     dlogits_out     (N, K)  like logits
@@ -137,8 +135,8 @@ def distillation(
         dD/dz_j = (1-w) * (s*p_j - y_j) + w*c/t * (P_j - q_j)     (7) and (12) in (10)       (13)
         d[n, j] = dD[n]/dz[n, j] / N                              mean over n                (14)
 
-    For large t, P - q is about (z - v)/(K*t) (each minus its row mean), so the soft gradient fades
-    as 1/t^2 with c = 1; c = t*t keeps its share as t changes.
+    For large t, P - q is about (z - v)/(K*t) (each minus its row mean).  So with c = 1 the soft
+    term's gradient shrinks as 1/t^2; with c = t*t its share does not depend on t.
     Sources: Hinton, Vinyals, Dean, arXiv:1503.02531, section 2; Cugu et al., arXiv:1711.07011.
     Check: test_cross_entropy.py::test_gradient, ::test_hinton_multiplies_the_soft_term.
     """
@@ -152,8 +150,8 @@ def distillation(
 def distillation_rows(
     logits, targets, teacher_logits, temperature, soft_weight, soft_scale, N, loss_out, dlogits_out
 ):
-    """`distillation` of some rows of a batch of N: the mean of (14) is the batch's.  A teacher of
-    weight 0 is not looked at."""
+    """`distillation` for some rows of a batch of N: (14) divides by N.  teacher_logits are not read
+    if soft_weight is 0."""
     n_rows, K = logits.shape
     hard_share = 1.0 - soft_weight
     soft_share = soft_weight * soft_scale

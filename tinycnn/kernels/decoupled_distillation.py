@@ -1,19 +1,17 @@
-"""Decoupled distillation (DKD): how sure the teacher is, and how it spreads the rest, apart.
+"""Decoupled distillation (DKD): the target class and the other classes are compared separately.
 
-KL(teacher || student) splits exactly.  With the target class c, the odds of "c or not"
-b = (p_c, 1 - p_c), and the probabilities ph of the other classes among themselves,
+KL(teacher || student) is a sum of two terms.  With the target class c, b = (p_c, 1 - p_c), and the
+probabilities ph of the other classes, divided by their sum,
 
     KL(q || p) = KL(b_q || b_p) + (1 - q_c) * KL(qh || ph)                                    (1)
 
-The factor 1 - q_c silences the second term just where the teacher is sure.  DKD gives both terms
-weights of their own:
+The factor 1 - q_c makes the second term small for samples of which the teacher is sure.  DKD gives
+each term its own weight instead:
 
     D = alpha * KL(b_q || b_p) + beta * KL(qh || ph)                                          (2)
 
 Source: Zhao et al., arXiv:2203.08679, equations 5-8.
 """
-
-from __future__ import annotations
 
 import math
 
@@ -40,7 +38,7 @@ def _log_sum_without(logits, n, left_out, temperature):
 def _log_odds(logits, n, c, others, temperature):
     """log p_c and log(1 - p_c); others: log sum over k != c of exp(u_k).
 
-    Neither is formed from the other by 1 - p, which would lose all digits of a p near 1.
+    Each is computed directly: 1 - p would lose all digits of a p near 1.
     """
     d = np.float64(logits[n, c]) / temperature - others  # p_c = 1 / (1 + exp(-d))
     if d > 0:

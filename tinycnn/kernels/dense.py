@@ -47,7 +47,7 @@ def dense_backward_params(x, dy, dw_out, db_out):
 
 @helper
 def dense_backward_rows(x, dy, first, end, dw_out):
-    """(2) for the rows first <= k < end of dw alone: several threads may share the work."""
+    """(2) for the rows first <= k < end of dw, so that several threads can share the work."""
     N, K = x.shape
     U = dy.shape[1]
     dw_out[first:end] = 0
@@ -62,7 +62,7 @@ def dense_backward_rows(x, dy, first, end, dw_out):
 
 @helper
 def dense_backward_bias(dy, db_out):
-    """(3) alone."""
+    """(3)."""
     db_out[:] = 0
     for n in range(dy.shape[0]):
         for u in range(dy.shape[1]):
@@ -97,14 +97,14 @@ def dense_backward_input(dy, w_t, dx_out):
     )  # fmt: skip
 
 
-# ---- the operation in a network's walk: see program.py for the arguments -----------------------
+# ---- the operation in a network; program.py explains the arguments -----------------------------
 
 
 @inline_helper
 def dense_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
     fan_in = op.H * op.W * op.C
     w = view_2d(weights.parameters, op.w_offset, fan_in, op.F)
-    x_2d, y_2d = view_2d(x, 0, chunk.count, fan_in), view_2d(y, 0, chunk.count, op.F)
+    x_2d, y_2d = view_2d(x, 0, chunk.n_images, fan_in), view_2d(y, 0, chunk.n_images, op.F)
     dense_forward(x_2d, w, bias_of(op, weights.parameters), y_2d)
 
 
@@ -120,14 +120,14 @@ def dense_operation_backward(op, weights, x, dy, dx, activations, scratch, sums,
     if dx.size:
         fan_in = op.H * op.W * op.C
         w_t = view_2d(weights.transposed, op.w_t_offset, op.F, fan_in)
-        dy_2d = view_2d(dy, 0, chunk.count, op.F)
-        dense_backward_input(dy_2d, w_t, view_2d(dx, 0, chunk.count, fan_in))
+        dy_2d = view_2d(dy, 0, chunk.n_images, op.F)
+        dense_backward_input(dy_2d, w_t, view_2d(dx, 0, chunk.n_images, fan_in))
 
 
 @inline_helper
 def dense_operation_collect(op, weights, x, gradients, n_images, capacity, share, n_shares):
-    """The gradients of w and b for the whole batch at once: a dense layer has many weights, and the
-    sums over a chunk's images would be short."""
+    """The gradients of w and b, for the whole batch at once and not chunk by chunk: a dense layer
+    has many weights, and a chunk's few images would make each sum short."""
     fan_in = op.H * op.W * op.C
     dy = view_2d(gradients.d_vectors, op.y_offset * capacity, n_images, op.F)
     first, end = fan_in * share // n_shares, fan_in * (share + 1) // n_shares

@@ -2,7 +2,7 @@
 
     y[k] = x[k] * mask[k],   mask[k] = 0 with probability rate, else 1 / (1 - rate)             (1)
 
-The mask is drawn by the network with a seeded NumPy Generator, so both backends share it.
+The network draws the mask with a seeded NumPy Generator, so both backends get the same one.
 Srivastava et al. 2014, "Dropout", section 10 (the scaled, "inverted" form).
 """
 
@@ -27,14 +27,14 @@ def dropout_backward(dy, mask, dx_out):
         dx_out[k] = dy[k] * mask[k]  # (2)
 
 
-# ---- the operation in a network's walk: see program.py for the arguments -----------------------
+# ---- the operation in a network; program.py explains the arguments -----------------------------
 
 
 @inline_helper
 def _mask(op, activations, chunk):
     size = op.OH * op.OW * op.F
     at = op.mask_offset * activations.batch_capacity + chunk.first * size
-    return activations.masks[at : at + chunk.count * size]
+    return activations.masks[at : at + chunk.n_images * size]
 
 
 @inline_helper

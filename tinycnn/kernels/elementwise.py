@@ -5,9 +5,9 @@ from ._jit import helper
 
 @helper
 def assign(x, y_out):
-    """Copy x to y_out, of the same size; do nothing where both are the same array.
+    """Copy x to y_out, of the same size; do nothing if both are the same array.
 
-    (`y_out[:] = x` would also compile the error message for sizes that differ.)
+    (`y_out[:] = x` takes longer to compile: it includes an error for different sizes.)
     """
     if x.ctypes.data != y_out.ctypes.data:
         for k in range(y_out.size):
@@ -23,9 +23,9 @@ def add(x, y_out):
 
 @helper
 def sum_chunks(chunk_gradients, first, gradients_out):
-    """Sum the gradients of all chunks (n_chunks, n_parameter_slots), elements from `first` on.
+    """gradients_out[k] = sum over chunks of chunk_gradients[chunk, first + k].
 
-    In chunk order, so that the sum does not depend on which thread computed which chunk.
+    The terms are added in chunk order, so the sum does not depend on the threads.
     """
     gradients_out[:] = 0
     for chunk in range(chunk_gradients.shape[0]):

@@ -2,7 +2,7 @@
 
     y[n, i, j, c] = max over a < K, e < K of x[n, i*S - PT + a, j*S - PL + e, c]                (1)
 
-Positions outside x take no part: "same" padding never invents a value.
+Positions outside x are left out: padding adds no values.
 """
 
 from ._jit import inline_helper, kernel
@@ -16,13 +16,13 @@ def maxpool2d_forward(x, K, S, PT, PL, y_out, argmax_out):
     """Equation (1).
 
     x           (N, H, W, C)    float32 or float64
-    K, S        window and stride, the same along both axes;  PT, PL  padding before x
+    K, S        window and stride, the same along both axes;  PT, PL  padding above and left of x
     y_out       (N, OH, OW, C)  like x, overwritten
-    argmax_out  (N, OH, OW, C)  int32: flat index h*W + w of the winner in its image, all that
-                                backward needs.
-    A tie goes to the first position in row order, so the gradient has one owner.  NaN never wins
-    against a number; a window of NaN alone gives NaN, owned by its first position.  As in conv2d,
-    windows of a row that see the same positions go together; vector lanes are channels.
+    argmax_out  (N, OH, OW, C)  int32, all that backward needs: position h*W + w, in its image, of
+                                the maximum (the winner)
+    Of equal maxima the first in row order wins, so one position gets the gradient.  Any number wins
+    against NaN; in a window with nothing but NaN the first position wins.  One call of `window_max`
+    does a run of windows (see conv2d.py).
     """
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
@@ -48,11 +48,11 @@ def maxpool2d_backward(dy, argmax, dx_out):
     """Given dy = dL/dy (N, OH, OW, C) and forward's argmax; wanted dx = dL/dx (N, H, W, C).
 
         dL/dx[p] = sum over q of dL/dy[q] * dy[q]/dx[p]              chain rule                 (2)
-        dy[q]/dx[p] = 1 if p = argmax[q] else 0                      from (1), one owner        (3)
+        dy[q]/dx[p] = 1 if p = argmax[q] else 0                      from (1), one winner       (3)
         dL/dx[p] = sum over q with argmax[q] = p of dL/dy[q]         (3) in (2)                 (4)
 
-    dx_out is overwritten.  Windows may overlap (S < K): then one p owns several q, and the loop
-    adds them in row order.
+    dx_out is overwritten.  Windows may overlap (S < K): then one p may win several q, and the loop
+    adds their gradients in row order.
     """
     N, OH, OW, C = dy.shape
     n_pixels = dx_out.shape[1] * dx_out.shape[2]
@@ -66,20 +66,20 @@ def maxpool2d_backward(dy, argmax, dx_out):
                     dx[(n * n_pixels + p) * C + c] += dy[n, i, j, c]  # (4)
 
 
-# ---- the operation in a network's walk: see program.py for the arguments -----------------------
+# ---- the operation in a network; program.py explains the arguments -----------------------------
 
 
 @inline_helper
 def maxpool2d_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
-    x_4d = view_4d(x, 0, chunk.count, op.H, op.W, op.C)
-    y_4d = view_4d(y, 0, chunk.count, op.OH, op.OW, op.F)
-    argmax = winners(op, activations, chunk, chunk.count)
+    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
+    y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
+    argmax = winners(op, activations, chunk, chunk.n_images)
     maxpool2d_forward(x_4d, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_4d, argmax)
 
 
 @inline_helper
 def maxpool2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
     if dx.size:
-        dy_4d = view_4d(dy, 0, chunk.count, op.OH, op.OW, op.F)
-        dx_4d = view_4d(dx, 0, chunk.count, op.H, op.W, op.C)
-        maxpool2d_backward(dy_4d, winners(op, activations, chunk, chunk.count), dx_4d)
+        dy_4d = view_4d(dy, 0, chunk.n_images, op.OH, op.OW, op.F)
+        dx_4d = view_4d(dx, 0, chunk.n_images, op.H, op.W, op.C)
+        maxpool2d_backward(dy_4d, winners(op, activations, chunk, chunk.n_images), dx_4d)

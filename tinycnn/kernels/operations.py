@@ -1,19 +1,20 @@
-"""The table of operations: what the kernels walk, one record an operation, complete when made.
+"""The table of operations that the kernels run: one record for each operation.
 
-Layers that follow one another may become one operation: a ReLU is done with the layer before it,
-and a convolution with the max-pooling behind it, image by image, so that the convolution's output
-never leaves the cache.  (ReLU and max-pooling commute: the largest value of a window is also the
-largest after ReLU.  Doing ReLU after the pooling saves three ReLUs in four.)
+Several layers can become one operation: a ReLU is done with the layer before it, and a convolution
+with the max-pooling after it, image by image, so that the convolution's output stays in the cache.
+(ReLU and max-pooling commute, because ReLU never changes which value of a window is the largest.
+After a 2x2 pooling there is a fourth of the values to apply it to.)
 
-The table is cut into segments.  A segment is a range of operations that the kernels walk at one go,
-chunk by chunk; a layer of the user's own (`tinycnn.layers.CustomLayer`), which takes the whole
-batch, is a segment by itself.
+The table is split into segments.  A segment is a range of operations that the kernels run in one
+call for each chunk of images.  A layer of the user's own (`tinycnn.layers.CustomLayer`), which
+takes the whole batch, is a segment by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,72 +37,69 @@ from .conv2d_winograd import winograd_fits, winograd_sizes
 CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT = range(5)
 """Values of a record's field `kind`."""
 
-OPERATION = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            # what it is; whether a ReLU and a pooling are part of it
-            *("kind", "relu", "pool"),
-            # shape of its input; a vector is 1 x 1 x units
-            *("H", "W", "C"),
-            # shape of its output; its offset; whether it lies in `arrays.Activations.pictures`
-            *("OH", "OW", "F", "y_offset", "y_in_pictures"),
-            # window of the convolution, and the convolution's own output where a pooling follows
-            *("KH", "KW", "S", "PT", "PL", "conv_OH", "conv_OW"),
-            # its input with all padding around it
-            *("padded_H", "padded_W"),
-            # window of the pooling, offset of its argmax, and windows that backward lists at a time
-            *("pool_K", "pool_S", "pool_PT", "pool_PL", "argmax_offset", "n_listed"),
-            # parameters; offset of the transposed weights; offset of the dropout mask
-            *("w_offset", "b_offset", "w_t_offset", "mask_offset"),
-            # whether forward takes `conv2d_winograd.py`; offset of the weights transformed for that
-            *("winograd", "u_offset"),
-        )
-    ]
-)
+FIELDS = (
+    # what it is; whether a ReLU and a pooling are part of it
+    "kind", "relu", "pool",
+    # shape of its input; a vector is 1 x 1 x units
+    "H", "W", "C",
+    # shape of its output; its offset; whether it is stored in `arrays.Activations.pictures`
+    "OH", "OW", "F", "y_offset", "y_in_pictures",
+    # window and output size of the convolution
+    "KH", "KW", "S", "PT", "PL", "conv_OH", "conv_OW",
+    # size of its padded input, if a pooling follows
+    "padded_H", "padded_W",
+    # window of the pooling; offset of its argmax; how many windows backward lists at a time
+    "pool_K", "pool_S", "pool_PT", "pool_PL", "argmax_offset", "n_listed",
+    # offsets of parameters, of transposed weights and of the dropout mask
+    "w_offset", "b_offset", "w_t_offset", "mask_offset",
+    # whether forward uses `conv2d_winograd.py`; offset of the weights transformed for that
+    "winograd", "u_offset",
+)  # fmt: skip
+
+OPERATION = np.dtype([(name, np.int64) for name in FIELDS])
 
 RECORD = np.dtype((np.record, OPERATION))
-"""The same; its fields are attributes, without the JIT too."""
+"""The same with fields as attributes, which runs without the JIT need."""
 
 N_LISTED = 128
-"""Most windows that the backward pass through a pooling lists at a time: the pixels that belong to
-so many fit a core's first cache."""
+"""The backward pass through a pooling lists at most this many windows at a time: their pixels fit
+in the first-level cache."""
 
 
 @dataclass
 class Sizes:
-    """Sizes, in array elements, of what the operations need.  See `arrays.py`."""
+    """Sizes, in elements, of the arrays that the operations need.  See `arrays.py`."""
 
     n_activations: int = 0
     n_argmax: int = 0
     n_mask: int = 0
     n_transposed: int = 0
     n_winograd_weights: int = 0
-    # scratch, which the operations use one after the other
+    # scratch, which all operations use in turn
     n_conv_output: int = 0
     n_padded: int = 0
     n_winners: int = 0
     n_winner_lists: int = 0
     n_winograd_scratch: int = 0
 
-    def take(self, name: str, size: int) -> int:
-        """Set aside `size` more elements; returns where they begin."""
+    def reserve(self, name: str, size: int) -> int:
+        """Make an array larger by `size` elements; returns the offset of these."""
         offset: int = getattr(self, name)
         setattr(self, name, offset + aligned(size))
         return offset
 
-    def share(self, name: str, size: int) -> None:
-        """Make sure of `size` elements, which other operations use as well."""
+    def reserve_scratch(self, name: str, size: int) -> None:
+        """Make a scratch array at least `size` elements large."""
         setattr(self, name, max(getattr(self, name), aligned(size)))
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Operations that the kernels walk at one go, or one layer of the user's own.
+    """Operations that the kernels run in one call, or one layer of the user's own.
 
-    operations  records; empty where `step` is given
-    step        the user's layer in its place, or None
-    n_outputs   values of an image that it hands on
+    operations  records; empty for a layer of the user's own
+    step        that layer, or None
+    n_outputs   number of output values for one image
     """
 
     operations: np.ndarray
@@ -111,11 +109,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class OperationTable:
-    """The operations of a network, and what they need.
+    """The operations of a network, and the sizes of the arrays that they need.
 
     operations    all records
-    segments      the same, cut into segments: theirs are views
-    mask_offsets  of each dropout layer, by name
+    segments      the same split into segments, whose records are views of `operations`
+    mask_offsets  offset of the mask of each dropout layer, by name
     """
 
     operations: np.ndarray
@@ -129,9 +127,10 @@ def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
 
     Raises UnknownLayerError for a layer whose class has no entry in RECORDS.
     """
-    sizes, masks = Sizes(), {}
+    needs = Needs(plan, dtype, Sizes())
+    mask_offsets: dict[str, int] = {}
     records: list[np.record] = []
-    ends: list[tuple[int, Step | None]] = []  # of each segment: number of records, user's step
+    ends: list[tuple[int, Step | None]] = []  # of each segment: end of its records, user's layer
     for group in _groups(plan.steps):
         first = group[0]
         if isinstance(first.layer, CustomLayer):
@@ -140,11 +139,11 @@ def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
         op = np.zeros(1, RECORD)[0]
         op.H, op.W, op.C = _as_picture(first.input_shape)
         op.OH, op.OW, op.F = _as_picture(group[-1].output_shape)
-        op.y_offset = sizes.take("n_activations", op.OH * op.OW * op.F)
+        op.y_offset = needs.sizes.reserve("n_activations", op.OH * op.OW * op.F)
         fill = entry_for(first.layer, RECORDS, "tinycnn.kernels.operations.RECORDS")
-        fill(op, group, plan, sizes, dtype)
+        fill(op, group, needs)
         if isinstance(first.layer, Dropout):
-            masks[first.name] = int(op.mask_offset)
+            mask_offsets[first.name] = int(op.mask_offset)
         records.append(op)
     ends.append((len(records), None))
     operations = np.array(records, RECORD)
@@ -155,10 +154,10 @@ def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
         if step is not None:
             segments.append(Segment(part, step, int(np.prod(step.output_shape))))
         elif part.size:
-            _place_outputs(part)
+            _mark_pictures(part)
             segments.append(Segment(part, None, int(part[-1].OH * part[-1].OW * part[-1].F)))
         begin = end
-    return OperationTable(operations, tuple(segments), sizes, masks)
+    return OperationTable(operations, tuple(segments), needs.sizes, mask_offsets)
 
 
 FUSED: tuple[tuple[type[Layer], ...], ...] = (
@@ -168,14 +167,12 @@ FUSED: tuple[tuple[type[Layer], ...], ...] = (
     (Conv2D, ReLU),
     (Dense, ReLU),
 )
-"""Layers that follow one another and become one operation, longest first."""
+"""Sequences of layers that become one operation, longest first."""
 
 
 def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
-    """The steps of each operation in turn; Flatten changes no value and needs none.
-
-    No operation reaches across a Flatten: the shapes on its two sides differ.
-    """
+    """The steps of each operation.  Flatten changes no value: it becomes no operation, and no
+    operation extends across it, because the shapes before and after it differ."""
     k = 0
     while k < len(steps):
         kinds = tuple(type(step.layer) for step in steps[k : k + 3])
@@ -185,9 +182,9 @@ def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
         k += n_steps
 
 
-def _place_outputs(table: np.ndarray) -> None:
-    """Say which outputs of a segment lie in `pictures`: all but those that are needed for the whole
-    batch, which begin with the output of the last operation on pictures."""
+def _mark_pictures(table: np.ndarray) -> None:
+    """Set y_in_pictures: 1 for the operations of a segment before its last convolution or pooling.
+    The outputs of that one and of the operations after it are needed for the whole batch."""
     n_pictures = 0
     for k, op in enumerate(table):
         if op.kind in (CONV2D, MAXPOOL2D):
@@ -197,21 +194,28 @@ def _place_outputs(table: np.ndarray) -> None:
 
 # ---- a record for each kind of layer -----------------------------------------------------------
 
-Record = Callable[[np.record, Sequence[Step], Plan, Sizes, np.dtype], None]
-"""Fills in a record, whose shapes and y_offset are set, for the steps of one operation."""
+
+class Needs(NamedTuple):
+    """What a record is filled in from, besides its steps.  `sizes` grows with each record."""
+
+    plan: Plan
+    dtype: np.dtype
+    sizes: Sizes
 
 
-def _conv2d(
-    op: np.record, group: Sequence[Step], plan: Plan, sizes: Sizes, dtype: np.dtype
-) -> None:
-    first, layer = group[0], group[0].layer
+Fill = Callable[[np.record, Sequence[Step], Needs], None]
+"""Fills in the record of an operation from its steps; shapes and y_offset are set already."""
+
+
+def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    first, layer, sizes = group[0], group[0].layer, needs.sizes
     assert isinstance(layer, Conv2D)
     vertical, horizontal = layer.axes(first.input_shape)
     op.kind = CONV2D
-    op.KH, op.KW, op.S = *layer.kernel_hw, layer.stride
-    op.PT, op.PL = vertical.before, horizontal.before
+    op.KH, op.KW = layer.kernel_hw
+    op.S, op.PT, op.PL = layer.stride, vertical.before, horizontal.before
     op.conv_OH, op.conv_OW, F = first.output_shape
-    _parameters(op, first, plan, sizes)
+    _parameters(op, first, needs)
     for step in group[1:]:
         if isinstance(step.layer, ReLU):
             op.relu = 1
@@ -219,48 +223,44 @@ def _conv2d(
             _pooling(op, step, sizes)
     if op.pool:
         n_positions = int(op.conv_OH * op.conv_OW)
-        op.padded_H, op.padded_W = padded_size(op)
+        height = int(max((op.conv_OH - 1) * op.S + op.KH, op.PT + op.H))
+        width = int(max((op.conv_OW - 1) * op.S + op.KW, op.PL + op.W))
+        op.padded_H, op.padded_W = height, width
         op.n_listed = min(int(op.OH * op.OW), N_LISTED)
-        sizes.share("n_conv_output", n_positions * F)
-        sizes.share("n_padded", int(op.padded_H * op.padded_W * op.C))
-        sizes.share("n_winners", 2 * F * (op.n_listed + LANES))
-        sizes.share("n_winner_lists", 2 * 3 * max(F, n_positions))
-    if winograd_fits(op, dtype):
+        sizes.reserve_scratch("n_conv_output", n_positions * F)
+        sizes.reserve_scratch("n_padded", height * width * int(op.C))
+        sizes.reserve_scratch("n_winners", 2 * F * (op.n_listed + LANES))
+        sizes.reserve_scratch("n_winner_lists", 2 * 3 * max(F, n_positions))
+    if winograd_fits(op, needs.dtype):
         n_weights, n_scratch = winograd_sizes(op)
-        op.winograd, op.u_offset = 1, sizes.take("n_winograd_weights", int(n_weights))
-        sizes.share("n_winograd_scratch", int(n_scratch))
+        op.winograd, op.u_offset = 1, sizes.reserve("n_winograd_weights", int(n_weights))
+        sizes.reserve_scratch("n_winograd_scratch", int(n_scratch))
 
 
-def _maxpool2d(
-    op: np.record, group: Sequence[Step], plan: Plan, sizes: Sizes, dtype: np.dtype
-) -> None:
+def _maxpool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = MAXPOOL2D
-    _pooling(op, group[0], sizes)
+    _pooling(op, group[0], needs.sizes)
 
 
-def _dense(op: np.record, group: Sequence[Step], plan: Plan, sizes: Sizes, dtype: np.dtype) -> None:
+def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind, op.relu = DENSE, len(group) - 1
-    _parameters(op, group[0], plan, sizes)
+    _parameters(op, group[0], needs)
 
 
-def _relu(op: np.record, group: Sequence[Step], plan: Plan, sizes: Sizes, dtype: np.dtype) -> None:
+def _relu(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind, op.relu = RELU, 1
 
 
-def _dropout(
-    op: np.record, group: Sequence[Step], plan: Plan, sizes: Sizes, dtype: np.dtype
-) -> None:
+def _dropout(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = DROPOUT
-    op.mask_offset = sizes.take("n_mask", int(np.prod(group[0].output_shape)))
+    op.mask_offset = needs.sizes.reserve("n_mask", int(np.prod(group[0].output_shape)))
 
 
-def _no_record(
-    op: np.record, group: Sequence[Step], plan: Plan, sizes: Sizes, dtype: np.dtype
-) -> None:
-    raise AssertionError("Flatten needs no operation")
+def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    raise AssertionError("Flatten becomes no operation")
 
 
-RECORDS: dict[type[Layer], Record] = {
+RECORDS: dict[type[Layer], Fill] = {
     Conv2D: _conv2d,
     MaxPool2D: _maxpool2d,
     Dense: _dense,
@@ -268,13 +268,13 @@ RECORDS: dict[type[Layer], Record] = {
     Dropout: _dropout,
     Flatten: _no_record,
 }
-"""How a layer becomes an operation, by its class."""
+"""Fills in the record of an operation, by the class of its first layer."""
 
 
-def _parameters(op: np.record, step: Step, plan: Plan, sizes: Sizes) -> None:
-    op.w_offset, w_shape = plan.parameter_slots[f"{step.name}.w"]
-    op.b_offset = plan.parameter_slots[f"{step.name}.b"][0]
-    op.w_t_offset = sizes.take("n_transposed", int(np.prod(w_shape)))
+def _parameters(op: np.record, step: Step, needs: Needs) -> None:
+    op.w_offset, w_shape = needs.plan.parameter_slots[f"{step.name}.w"]
+    op.b_offset = needs.plan.parameter_slots[f"{step.name}.b"][0]
+    op.w_t_offset = needs.sizes.reserve("n_transposed", int(np.prod(w_shape)))
 
 
 def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
@@ -283,14 +283,7 @@ def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
     vertical, horizontal = layer.axes(step.input_shape)
     op.pool, op.pool_K, op.pool_S = 1, layer.size, layer.stride
     op.pool_PT, op.pool_PL = vertical.before, horizontal.before
-    op.argmax_offset = sizes.take("n_argmax", int(np.prod(step.output_shape)))
-
-
-def padded_size(op: np.record) -> tuple[int, int]:
-    """Height and width of a convolution's input that holds every tap of every output position."""
-    height = max((op.conv_OH - 1) * op.S + op.KH, op.PT + op.H)
-    width = max((op.conv_OW - 1) * op.S + op.KW, op.PL + op.W)
-    return int(height), int(width)
+    op.argmax_offset = sizes.reserve("n_argmax", int(np.prod(step.output_shape)))
 
 
 def _as_picture(shape: Shape) -> Shape:

@@ -1,15 +1,13 @@
-"""Distillation by relations (DIST): what correlates with the teacher is right, whatever its scale.
+"""Distillation by relations (DIST): correlations with the teacher's probabilities, not differences.
 
 With p = softmax(z/t) and q = softmax(v/t), r(a, b) = Pearson's correlation,
 
     D = beta * mean over n of (1 - r(p[n, :], q[n, :]))     classes, within a sample
       + gamma * mean over k of (1 - r(p[:, k], q[:, k]))    samples, within a class           (1)
 
-The second sum couples the samples of a batch: this loss is of a batch, not a mean over samples.
+The second sum couples the samples of a batch, so this loss is not a mean over the samples' losses.
 Source: Huang et al., arXiv:2205.10536, equations 5-9.
 """
-
-from __future__ import annotations
 
 import math
 
@@ -17,12 +15,13 @@ from ._jit import helper, kernel
 from .cross_entropy import softmax_forward
 
 EPSILON = 1e-8
-"""Added to the product of lengths in r: a constant row has correlation 0, not 0/0."""
+"""Added to the product of the lengths in r, so that a constant row has correlation 0, not 0/0."""
 
 
 @helper
 def _add_relation(p, q, factor, dp_out):
-    """Sum over rows of (1 - r), and factor times its gradient added to dp_out (see below)."""
+    """Returns the sum over rows of (1 - r), and adds factor times its gradient to dp_out: equations
+    (2) and (3) of `relation_distillation`."""
     total = 0.0
     for i in range(p.shape[0]):
         mean_p, mean_q = 0.0, 0.0
@@ -55,8 +54,8 @@ def relation_distillation(
     teacher_logits  (N, K)  v, any float dtype, or log-probabilities
     temperature     t > 0;  beta, gamma, scale >= 0 (the source scales by t*t)
     probs, teacher_probs, dprobs  (N, K) float64: scratch
-    loss_out        (N,)    each sample's first term, plus the whole second one: its mean is D
-    dlogits_out     (N, K)  like logits; the gradient of D, in which 1/N and 1/K are applied
+    loss_out        (N,)    scale * (the sample's first term + the second term); the mean is scale*D
+    dlogits_out     (N, K)  like logits; the gradient of scale * D, with 1/N and 1/K applied
 
     With a, b = p, q minus their means along the axis, |a| = sqrt(sum a*a), e = EPSILON:
 

@@ -2,9 +2,9 @@
 
 y[k] = x[k] if x[k] > 0 else 0                                                              (1)
 
-The loops work in place, on what `assign` has copied.  LLVM can always vectorise a loop that reads
-and writes one array.  Where a loop reads one argument and writes another, LLVM checks at run time
-whether the two overlap, and where they do the loop runs one element at a time.
+The input is copied to the output first, and the loops then work in place: LLVM always vectorises a
+loop that reads and writes one array.  For two arrays it checks at run time whether they overlap,
+and if they do (in-place calls) it processes one element at a time.
 """
 
 from ._jit import kernel

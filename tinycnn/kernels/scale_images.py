@@ -1,11 +1,11 @@
-"""From uint8 pixels to what a network takes.
+"""From uint8 pixels to the numbers that a network takes.
 
     raw           x = p                                             (scaling 0)
     unit          x = p / 255                                       (scaling 1)
     standardized  x = (p - mean) / max(std, 1/sqrt(n))              (scaling 2)
 
-mean and std are those of the one image, over its n values; the floor on std (as TensorFlow's
-per_image_standardization has it) makes a constant image all zeros.
+mean and std are taken over the n values of each image.  The lower limit of std, which TensorFlow's
+per_image_standardization has too, makes a constant image all zeros.
 """
 
 import math
@@ -15,7 +15,7 @@ from ._jit import helper, kernel
 
 @helper
 def _scale_image(pixels, scaling, x_out):
-    """One image of `scale_images`, flat.  Indices begin at 0, so that LLVM uses vectors."""
+    """One image of `scale_images`, flat.  Indices begin at 0, so that LLVM vectorises the loops."""
     n_values = pixels.size
     shift, factor = 0.0, 1.0
     if scaling == 1:
@@ -29,7 +29,7 @@ def _scale_image(pixels, scaling, x_out):
         shift = total / n_values
         variance = (squares * n_values - total * total) / (n_values * n_values)
         factor = 1 / max(math.sqrt(variance), 1 / math.sqrt(n_values))
-    # p*factor - shift*factor would cancel: a constant image would not be exactly zero
+    # not p*factor - shift*factor: its rounding errors would make a constant image not exactly 0
     number = x_out.dtype.type
     for k in range(n_values):
         x_out[k] = number((float(pixels[k]) - shift) * factor)
@@ -39,7 +39,7 @@ def _scale_image(pixels, scaling, x_out):
 def scale_images(images, scaling, x_out):
     """images (N, H, W, C) uint8, C-contiguous -> x_out (N, H, W, C) float32 or float64.
 
-    Sums of pixels and of their squares are whole numbers and exact, so mean and std do not
+    The sums of pixels and of their squares are integers and therefore exact, so mean and std do not
     depend on the order of summation.
     """
     N = images.shape[0]

@@ -5,12 +5,10 @@
     p <- p - r*b                  rate r                                                       (3)
     p <- p - r*(g + mu*b)         instead of (3) with Nesterov's look-ahead                    (4)
 
-With mu = 0 both are plain descent.  This is PyTorch's form: a change of r acts at once, whereas
-with b <- mu*b + r*g it would act over the next 1/(1 - mu) steps.
+With mu = 0 both are plain gradient descent.  This is PyTorch's form: a change of r takes effect at
+once.  With b <- mu*b + r*g it would take effect over the next 1/(1 - mu) steps.
 Sources: Polyak (1964); Sutskever, Martens, Dahl, Hinton, ICML 2013.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
@@ -25,8 +23,8 @@ def sgd_update(parameters, gradients, velocity, learning_rate, momentum, weight_
     gradients   (P,)  like parameters, read only
     velocity    (P,)  like parameters, zeros before the first step, updated in place
 
-    Both rules are p - r*(from_g*g + from_b*b), so the loop has no branch.  A velocity below the
-    smallest normal number becomes 0, for the reason given in adam.py.
+    (3) and (4) are both p - r*(from_g*g + from_b*b), so the loop has no branch.  A velocity below
+    the smallest normal number becomes 0, for the reason given in adam.py.
     """
     dtype = parameters.dtype.type
     rate, mu, l2 = dtype(learning_rate), dtype(momentum), dtype(weight_decay)

@@ -1,13 +1,11 @@
-"""Logit standardisation: z-scores of each row, which distillation may compare instead of logits.
+"""Logit standardisation: z-scores of each row, which distillation can compare instead of logits.
 
     m = mean_k z_k,  s = sqrt(mean_k (z_k - m)^2 + e^2),  Z_k = (z_k - m) / s                 (1)
 
-A student of few parameters need not reach the teacher's range of logits, only its pattern.
+A small student then has to match only the pattern of the teacher's logits, not their range.
 Source: Sun et al., arXiv:2403.01427, section 3.4 (there e is added to s; inside the root s is
 smooth at 0).
 """
-
-from __future__ import annotations
 
 import math
 

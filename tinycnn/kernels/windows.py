@@ -1,7 +1,8 @@
-"""Which taps of a window lie inside the input, and for which output positions.
+"""Which taps of a window lie inside the input, along one axis, and for which output positions.
 
-Position i of an output sees the input positions i*S - P + tap, tap < K, of an input of `size`; P is
-the padding before the input, S the stride.
+The window of output position i covers the input positions i*S - P + tap, tap < K; S is the stride,
+P the padding before the input, `size` the size of the input.  A run is a range of output positions
+whose windows have the same taps inside the input.
 """
 
 from ._jit import helper
@@ -21,7 +22,7 @@ def end_tap(i, S, P, K, size):
 
 @helper
 def run_end(i, n_out, S, P, K, size):
-    """One past the last output position of the run of equal taps that starts at i."""
+    """One past the last output position of the run that starts at i."""
     start, end = first_tap(i, S, P), end_tap(i, S, P, K, size)
     k = i + 1
     while k < n_out and first_tap(k, S, P) == start and end_tap(k, S, P, K, size) == end:
