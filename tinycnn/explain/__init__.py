@@ -22,6 +22,7 @@ import numpy as np
 from ..ground.atomic_file import write_atomically
 from ..network import Network
 from .numeric import AGREES, DISAGREES, DROWNED, KINK, Probe, probe_gradients, sweep_steps
+from .page import render_page
 from .trace import Trace, trace_image
 
 
@@ -137,13 +138,6 @@ def explain(
         model_name,
         image_name,
     )
-
-
-def render_page(explanation: Explanation) -> str:
-    """The page as HTML that is well-formed XML too: one file, without scripts that run."""
-    from .page import render
-
-    return render(explanation)
 
 
 def write_page(path: str | os.PathLike, explanation: Explanation) -> None:

@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from .layer_trace import LayerTrace, window_of
-from .pictures import around, bars, marked_plane, number, number_grid, picture, shades, sheet
+from .pictures import (
+    Window,
+    around,
+    bars,
+    marked_plane,
+    number,
+    number_grid,
+    picture,
+    shades,
+    sheet,
+)
 from .worked import named
 
 MAX_CARDS = 64
@@ -26,21 +36,19 @@ def window_close_up(layer: LayerTrace) -> str:
     whose products have the largest sum."""
     i, j, f = layer.spot
     S, PT, PL, KH, KW = window_of(layer)
+    H, W, C = layer.x.shape
     w = layer.parameters["w"][..., f]
-    C = w.shape[2]
     top, left = i * S - PT, j * S - PL
-    rows = slice(max(top, 0), min(top + KH, layer.x.shape[0]))
-    columns = slice(max(left, 0), min(left + KW, layer.x.shape[1]))
-    x = layer.x[rows, columns]
-    seen = w[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    products = x * seen
+    at = slice(max(top, 0), min(top + KH, H)), slice(max(left, 0), min(left + KW, W))
+    taps = slice(at[0].start - top, at[0].stop - top), slice(at[1].start - left, at[1].stop - left)
+    products = np.zeros_like(w)
+    products[taps] = layer.x[at] * w[taps]
     c = int(np.abs(products.sum(axis=(0, 1))).argmax())
-    taps = (rows.start - top, columns.start - left)
     channel = f", channel {c} of {C} (it adds most)" if C > 1 else ""
     share = number(products[..., c].sum())
     grids = (
-        number_grid(x[..., c], (rows.start, columns.start), f"x, the window of y[{i},{j},{f}]"),
-        number_grid(seen[..., c], taps, f"w, filter {f}"),
+        number_grid(layer.x[..., c], at, f"x, the window of y[{i},{j},{f}]"),
+        number_grid(w[..., c], taps, f"w, filter {f}"),
         number_grid(products[..., c], taps, f"x · w, sum {share}"),
     )
     return f'<h3>One window{channel}</h3><div class="row">{"".join(grids)}</div>'
@@ -84,23 +92,22 @@ def _spot_mark(layer: LayerTrace) -> Callable[[int, int], str]:
 
 def _crops(
     layer: LayerTrace,
-    x_at: tuple[slice, slice],
-    y_at: tuple[slice, slice],
+    x_at: Window,
+    y_at: Window,
     mark_x: Callable[[int, int], str],
     remark: str = "",
 ) -> str:
     """Parts of x, y, dL/dy and dL/dx as numbers, in the channel of the spot.
 
-    x_at, y_at: (rows, columns) of the parts;  mark_x: CSS class of an entry of x, by row and column
+    mark_x: from the row and the column of an entry of x to its CSS class
     """
     x, y, dx, dy = (v[:, :, layer.spot[2]] for v in (layer.x, layer.y, layer.dx, layer.dy))
-    x_start, y_start = (x_at[0].start, x_at[1].start), (y_at[0].start, y_at[1].start)
     mark_y = _spot_mark(layer)
     grids = (
-        number_grid(x[x_at], x_start, "x, before", mark_x),
-        number_grid(y[y_at], y_start, "y, after", mark_y),
-        number_grid(dy[y_at], y_start, "dL/dy, comes back", mark_y),
-        number_grid(dx[x_at], x_start, "dL/dx, goes on", mark_x),
+        number_grid(x, x_at, "x, before", mark_x),
+        number_grid(y, y_at, "y, after", mark_y),
+        number_grid(dy, y_at, "dL/dy, comes back", mark_y),
+        number_grid(dx, x_at, "dL/dx, goes on", mark_x),
     )
     title = f"Numbers of channel {layer.spot[2]} around {named('y', layer.spot)}{remark}"
     return f'<h3>{title}</h3><div class="row">{"".join(grids)}</div>'

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 IMAGE, LOSS_ID, CHECKS = "image", "loss", "checks"
 
 
-def render(explanation: Explanation) -> str:
-    """The page.  Raises ImportError without Numba, because it compares kernels and reference."""
+def render_page(explanation: Explanation) -> str:
+    """The page as HTML that is well-formed XML too: one file, without scripts that run.
+
+    Raises ImportError without Numba, because it compares kernels and reference.
+    """
     from ..kernels import conv2d  # noqa: F401  (imported for that error alone)
 
     trace = explanation.trace
@@ -158,7 +161,7 @@ def _image(explanation: Explanation, ids: list[str]) -> str:
     spec = trace.network.input_spec
     dx = trace.dx
     row, column, channel = largest_at(dx)
-    rows, columns = around(row, dx.shape[0], 8), around(column, dx.shape[1], 8)
+    at = around(row, dx.shape[0], 8), around(column, dx.shape[1], 8)
     mark = lambda r, c: "spot" if (r, c) == (row, column) else ""
     scaling = {
         "raw": "x = p: pixels 0…255 as they are",
@@ -172,20 +175,10 @@ def _image(explanation: Explanation, ids: list[str]) -> str:
         f'<p class="stats">{shape_text(dx.shape)}, {scaling}</p>'
         '<div class="two"><div class="forward"><h3>Forward: the pixels p</h3>'
         f"<figure>{grey_picture(trace.image, 'the image', 420)}</figure>"
-        + number_grid(
-            trace.image[rows, columns, channel].astype(float),
-            (rows.start, columns.start),
-            "p where the gradient is largest",
-            mark,
-        )
+        + number_grid(trace.image[:, :, channel], at, "p where the gradient is largest", mark)
         + '</div><div class="backward"><h3>Backward: dL/dx</h3>'
         f"<figure>{gradient}<figcaption>±{number(np.abs(dx).max(), 3)}</figcaption></figure>"
-        + number_grid(
-            dx[rows, columns, channel],
-            (rows.start, columns.start),
-            f"dL/dx there, largest at {where}",
-            mark,
-        )
+        + number_grid(dx[:, :, channel], at, f"dL/dx there, largest at {where}", mark)
         + "</div></div>"
         "<p>Red: a larger x there raises the loss; blue: it lowers the loss. Training does not use "
         "this gradient; it shows what the network looks at.</p>"

@@ -15,6 +15,9 @@ import numpy as np
 from ..svg_charts import escape
 
 MINUS = "\u2212"
+Window = tuple[slice, slice]
+"""Rows and columns of a plane; both slices have a start and a stop."""
+
 N_SHADES = 63  # odd, so that the middle one is exactly 0; few, as each picture stores them
 _BELOW, _ABOVE, _GAP, _INK = (33, 90, 172), (190, 30, 45), (205, 208, 212), (0, 0, 0)
 
@@ -120,33 +123,31 @@ def cell(value: float, largest: float, text: str, class_: str = "") -> str:
 
 
 def number_grid(
-    values: np.ndarray,
-    origin: tuple[int, int],
+    plane: np.ndarray,
+    at: Window,
     caption: str,
     mark: Callable[[int, int], str] = lambda row, column: "",
 ) -> str:
-    """values (rows, columns) as a table of coloured numbers with their indices at the sides.
+    """A part of a plane (H, W) as a table of coloured numbers with their indices at the sides.
 
     All numbers are multiples of one power of ten, which the caption names, with as many decimals as
     give the largest three digits.  Exact zeros are "0".
-    origin   index of the first row and of the first column
-    caption  HTML;  mark: from a row's and a column's index to a CSS class for the cell
+    caption: HTML;  mark: from a row's and a column's index to a CSS class for the cell
     """
+    values = plane[at].astype(float)
     largest = float(np.abs(values).max(initial=0.0))
-    rows, columns = values.shape
     power, n_decimals = common_scale(largest)
     unit = f" <b>× 10<sup>{number(power)}</sup></b>" if power else ""
     whole = bool((values == np.rint(values)).all())
-    head = "".join(f"<th>{origin[1] + k}</th>" for k in range(columns))
+    rows, columns = (range(one.start, one.stop) for one in at)
+    head = "".join(f"<th>{column}</th>" for column in columns)
     lines = [f'<table class="grid"><caption>{caption}{unit}</caption><tr><td></td>{head}</tr>']
-    for r in range(rows):
+    for row, of_row in zip(rows, values.tolist()):
         cells = []
-        for k in range(columns):
-            value = float(values[r, k])
+        for column, value in zip(columns, of_row):
             text = f"{value / 10.0**power:.{0 if whole else n_decimals}f}" if value else "0"
-            text = text.replace("-", MINUS)
-            cells.append(cell(value, largest, text, mark(origin[0] + r, origin[1] + k)))
-        lines.append(f"<tr><th>{origin[0] + r}</th>{''.join(cells)}</tr>")
+            cells.append(cell(value, largest, text.replace("-", MINUS), mark(row, column)))
+        lines.append(f"<tr><th>{row}</th>{''.join(cells)}</tr>")
     return "".join(lines) + "</table>"
 
 

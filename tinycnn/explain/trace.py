@@ -14,8 +14,8 @@ import numpy as np
 from ..layers import Shape
 from ..losses import CrossEntropy, softmax
 from ..network import Network
+from ..plan import of_step
 from ..reference_backend import ReferenceBackend
-from ..testing import logit_error
 from .layer_kinds import explained
 from .layer_trace import LayerTrace, Spot, largest_at
 
@@ -89,7 +89,6 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
         step, (x_in, y, kept) = oracle.plan.steps[k], saved[k]
         dx = walker.backward_step(k, dy, True)
         assert dx is not None  # it was asked for
-        names = step.layer.parameter_shapes(step.input_shape)
         layers.append(
             LayerTrace(
                 step=step,
@@ -98,8 +97,8 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
                 dx=dx[0],
                 dy=dy[0],
                 kept=None if kept is None else kept[0],
-                parameters={short: oracle.parameters[f"{step.name}.{short}"] for short in names},
-                gradients={short: oracle.gradients[f"{step.name}.{short}"] for short in names},
+                parameters=of_step(step, oracle.parameters),
+                gradients=of_step(step, oracle.gradients),
                 spot=_spot(dy[0], y[0], layers[-1] if layers else None),
                 folded=folded[k],
             )
@@ -127,7 +126,7 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
         loss=loss,
         layers=tuple(reversed(layers)),
         kernel_differences=differences,
-        float32_difference=logit_error(given.astype(np.float64), logits[0]),
+        float32_difference=_difference(given, logits[0]),
         left_out=tuple({entry.formulas.title: None for entry in entries if entry.left_out}),
         calibration_temperature=network.calibration_temperature,
     )
