@@ -8,17 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from .layer_trace import LayerTrace, window_of
-from .pictures import (
-    Window,
-    around,
-    bars,
-    marked_plane,
-    number,
-    number_grid,
-    picture,
-    shades,
-    sheet,
-)
+from .pictures import around, bars, marked_plane, number, number_grid, picture, shades, sheet
 from .worked import named
 
 MAX_CARDS = 64
@@ -92,14 +82,14 @@ def _spot_mark(layer: LayerTrace) -> Callable[[int, int], str]:
 
 def _crops(
     layer: LayerTrace,
-    x_at: Window,
-    y_at: Window,
+    x_at: tuple[slice, slice],
+    y_at: tuple[slice, slice],
     mark_x: Callable[[int, int], str],
     remark: str = "",
 ) -> str:
     """Parts of x, y, dL/dy and dL/dx as numbers, in the channel of the spot.
 
-    mark_x: from the row and the column of an entry of x to its CSS class
+    x_at, y_at: (rows, columns) of the parts;  mark_x: CSS class of an entry of x, by row and column
     """
     x, y, dx, dy = (v[:, :, layer.spot[2]] for v in (layer.x, layer.y, layer.dx, layer.dy))
     mark_y = _spot_mark(layer)
@@ -132,17 +122,14 @@ def vectors(layer: LayerTrace, titles: Sequence[str]) -> str:
 
 # ---- cards -----------------------------------------------------------------------------------
 
-Planes = Sequence[Sequence[np.ndarray]]
-"""For each card, the planes (H, W) that are drawn side by side."""
-
 
 def filter_cards(layer: LayerTrace) -> str:
     """A card for each filter of a convolution: w, y and their gradients."""
     figures = {
-        "w": _filter_planes(layer.parameters["w"]),
-        "dL/dw": _filter_planes(layer.gradients["w"]),
-        "y": _channels(layer.y),
-        "dL/dy": _channels(layer.dy),
+        "w": layer.parameters["w"],
+        "dL/dw": layer.gradients["w"],
+        "y": layer.y[:, :, None],
+        "dL/dy": layer.dy[:, :, None],
     }
     C = layer.x.shape[2]
     note = f"<p>A filter’s {C} channels are shown side by side.</p>" if C > 1 else ""
@@ -154,7 +141,7 @@ def channel_cards(layer: LayerTrace) -> str:
     if layer.y.ndim == 1:
         return ""
     titles = ("x", "y", "dL/dx", "dL/dy")
-    return _cards(layer, "channels", {title: _channels(layer.arrays[title]) for title in titles})
+    return _cards(layer, "channels", {title: layer.arrays[title][:, :, None] for title in titles})
 
 
 def unit_cards(layer: LayerTrace) -> str:
@@ -165,28 +152,31 @@ def unit_cards(layer: LayerTrace) -> str:
     )
     if layer.folded is not None:
         note += "<p>Each unit’s weights are shown as channels of the flattened picture.</p>"
-    figures = {
-        "w": _unit_planes(layer, layer.parameters["w"]),
-        "dL/dw": _unit_planes(layer, layer.gradients["w"]),
-    }
+        shape = layer.folded
+    else:  # nearly square
+        n = len(layer.x)
+        height = next(k for k in range(int(np.sqrt(n)), 0, -1) if n % k == 0)
+        shape = (height, n // height, 1)
+    weights = {"w": layer.parameters["w"], "dL/dw": layer.gradients["w"]}
+    figures = {title: w.reshape(*shape, -1) for title, w in weights.items()}
     return _cards(layer, "units", figures, {"y": layer.y, "dL/dy": layer.dy}, note)
 
 
 def _cards(
     layer: LayerTrace,
     names: str,
-    figures: Mapping[str, Planes],
+    figures: Mapping[str, np.ndarray],
     numbers: Mapping[str, np.ndarray] | None = None,
     note: str = "",
 ) -> str:
     """One card for each channel or unit, up to MAX_CARDS, with figures and numbers by their titles.
 
-    names: what the cards are, such as "filters"
+    names: what the cards are, such as "filters";  figures: arrays (H, W, planes side by side, card)
     """
     n = layer.y.shape[-1]
     cards = []
     for k in range(min(n, MAX_CARDS)):
-        drawn = "".join(_figure(title, planes[k]) for title, planes in figures.items())
+        drawn = "".join(_figure(title, planes[..., k]) for title, planes in figures.items())
         lines = "".join(
             f"<p>{title} {number(float(values[k]), 3)}</p>"
             for title, values in (numbers or {}).items()
@@ -199,27 +189,9 @@ def _cards(
     return f'<h3>{of}</h3>{note}<div class="cards">{"".join(cards)}</div>'
 
 
-def _figure(title: str, planes: Sequence[np.ndarray]) -> str:
-    """Planes (H, W) in one figure and on one colour scale, with their largest |value| below."""
-    largest = max(float(np.abs(plane).max(initial=0.0)) for plane in planes)
-    drawn = sheet([shades(plane, largest) for plane in planes])
+def _figure(title: str, planes: np.ndarray) -> str:
+    """n planes (H, W, n) in one figure and on one colour scale, their largest |value| below."""
+    largest = float(np.abs(planes).max(initial=0.0))
+    drawn = sheet(shades(planes, largest))
     scale = f"±{number(largest, 3)}" if largest else "all 0"
     return f"<figure>{picture(drawn, title, 118)}<figcaption>{title} {scale}</figcaption></figure>"
-
-
-def _channels(values: np.ndarray) -> Planes:
-    return [[values[:, :, c]] for c in range(values.shape[2])]
-
-
-def _filter_planes(w: np.ndarray) -> Planes:
-    return [[w[:, :, c, f] for c in range(w.shape[2])] for f in range(w.shape[3])]
-
-
-def _unit_planes(layer: LayerTrace, w: np.ndarray) -> Planes:
-    """Each unit's weights as planes: in the shape of the flattened picture, or nearly square."""
-    n, units = w.shape
-    if layer.folded is None:
-        height = next(k for k in range(int(np.sqrt(n)), 0, -1) if n % k == 0)
-        return [[w[:, u].reshape(height, n // height)] for u in range(units)]
-    H, W, C = layer.folded
-    return [[w[:, u].reshape(H, W, C)[:, :, c] for c in range(C)] for u in range(units)]

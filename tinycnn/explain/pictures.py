@@ -15,9 +15,6 @@ import numpy as np
 from ..svg_charts import escape
 
 MINUS = "\u2212"
-Window = tuple[slice, slice]
-"""Rows and columns of a plane; both slices have a start and a stop."""
-
 N_SHADES = 63  # odd, so that the middle one is exactly 0; few, as each picture stores them
 _BELOW, _ABOVE, _GAP, _INK = (33, 90, 172), (190, 30, 45), (205, 208, 212), (0, 0, 0)
 
@@ -48,16 +45,16 @@ def shades(values: np.ndarray, largest: float | None = None) -> np.ndarray:
     return (middle + np.copysign(np.ceil(np.abs(share) * middle), share)).astype(np.uint8)
 
 
-def sheet(planes: Sequence[np.ndarray]) -> np.ndarray:
-    """Shaded planes of one shape (H, W) in rows and columns with grey lines between them, nearly
+def sheet(planes: np.ndarray) -> np.ndarray:
+    """n shaded planes, an array (H, W, n), in rows and columns with grey lines between them, nearly
     square in all."""
-    H, W = planes[0].shape
-    n_columns = max(1, min(len(planes), round(math.sqrt(len(planes) * (H + 1) / (W + 1)))))
-    n_rows = -(-len(planes) // n_columns)
+    H, W, n = planes.shape
+    n_columns = max(1, min(n, round(math.sqrt(n * (H + 1) / (W + 1)))))
+    n_rows = -(-n // n_columns)
     drawn = np.full((n_rows * (H + 1) - 1, n_columns * (W + 1) - 1), N_SHADES, np.uint8)
-    for k, plane in enumerate(planes):
+    for k in range(n):
         row, column = divmod(k, n_columns)
-        drawn[row * (H + 1) :, column * (W + 1) :][:H, :W] = plane
+        drawn[row * (H + 1) :, column * (W + 1) :][:H, :W] = planes[:, :, k]
     return drawn
 
 
@@ -124,7 +121,7 @@ def cell(value: float, largest: float, text: str, class_: str = "") -> str:
 
 def number_grid(
     plane: np.ndarray,
-    at: Window,
+    at: tuple[slice, slice],
     caption: str,
     mark: Callable[[int, int], str] = lambda row, column: "",
 ) -> str:
@@ -132,7 +129,8 @@ def number_grid(
 
     All numbers are multiples of one power of ten, which the caption names, with as many decimals as
     give the largest three digits.  Exact zeros are "0".
-    caption: HTML;  mark: from a row's and a column's index to a CSS class for the cell
+    at    the part's rows and columns;  caption: HTML
+    mark  from a row's and a column's index to a CSS class for the cell
     """
     values = plane[at].astype(float)
     largest = float(np.abs(values).max(initial=0.0))

@@ -14,7 +14,6 @@ import numpy as np
 from ..layers import Shape
 from ..losses import CrossEntropy, softmax
 from ..network import Network
-from ..plan import of_step
 from ..reference_backend import ReferenceBackend
 from .layer_kinds import explained
 from .layer_trace import LayerTrace, Spot, largest_at
@@ -84,9 +83,10 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
     for step in oracle.plan.steps:
         folded.append(explained(step.layer).folded(step.input_shape, folded[-1]))
     layers: list[LayerTrace] = []
-    dy, saved = dlogits, walker.saved
-    for k in reversed(range(len(saved))):
-        step, (x_in, y, kept) = oracle.plan.steps[k], saved[k]
+    dy = dlogits
+    for k in reversed(range(len(walker.steps))):
+        step, parameters, gradients = walker.steps[k]
+        x_in, y, kept = walker.saved[k]
         dx = walker.backward_step(k, dy, True)
         assert dx is not None  # it was asked for
         layers.append(
@@ -97,8 +97,8 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
                 dx=dx[0],
                 dy=dy[0],
                 kept=None if kept is None else kept[0],
-                parameters=of_step(step, oracle.parameters),
-                gradients=of_step(step, oracle.gradients),
+                parameters=parameters,
+                gradients=gradients,
                 spot=_spot(dy[0], y[0], layers[-1] if layers else None),
                 folded=folded[k],
             )
