@@ -127,10 +127,7 @@ def explain(
     ValueError for an image that the network does not take, a label that is not one of its classes,
     or logits that are not finite.
     """
-    if label is not None and label not in network.classes:
-        raise ValueError(f"label is {label!r}; expected one of {', '.join(network.classes)}")
-    index = None if label is None else network.classes.index(label)
-    trace = trace_image(network, image, index)
+    trace = trace_image(network, image, label)
     return Explanation(
         trace,
         tuple(probe_gradients(trace, n_entries, seed)),

@@ -56,27 +56,21 @@ class Trace:
         return self.layers[0].dx
 
 
-def trace_image(network: Network, image: np.ndarray, label: int | None = None) -> Trace:
-    """Send `image`, (H, W) or (H, W, C) uint8, through `network`, and the loss's gradient back.
-
-    label: index of the class for the cross-entropy; None: the predicted class.
-    Raises TypeError or ValueError for an image that the network does not take, ValueError for a
-    label that is no class or logits that are not finite, UnknownLayerError as `explained`.
-    """
+def trace_image(network: Network, image: np.ndarray, label: str | None = None) -> Trace:
+    """Send `image` through `network`, and the loss's gradient back.  Arguments and errors as in
+    `explain`."""
+    if label is not None and label not in network.classes:
+        raise ValueError(f"label is {label!r}; expected one of {', '.join(network.classes)}")
     entries = [explained(layer) for layer in network.layers]  # first: it may raise
     given = network.predict_logits(np.asarray(image)[None])[0]
     if not np.isfinite(given).all():
         raise ValueError("the network's logits of this image are not finite: nothing to explain")
     kernels, oracle = (in_float64(network, name, with_dropout=False) for name in ("auto", "numpy"))
-    K = len(network.classes)
-    if label is None:
-        label = int(given.argmax())
-    if not 0 <= label < K:
-        raise ValueError(f"label is {label}; expected a class from 0 to {K - 1}")
+    class_ = int(given.argmax()) if label is None else network.classes.index(label)
     x = oracle.scale(np.asarray(image)[None])
     walker = ReferenceBackend(oracle.plan, oracle.parameter_vector, oracle.gradient_vector)
     logits = walker.forward(x, masks={})
-    labels = np.array([label])
+    labels = np.array([class_])
     loss, dlogits = CrossEntropy()(logits, labels)  # exact even for a loss of 1e-20
 
     folded: list[Shape | None] = [None]
@@ -119,7 +113,7 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
         network=kernels,
         image=np.asarray(image).reshape(network.input_spec.shape),
         x=x[0],
-        label=label,
+        label=class_,
         logits=logits[0],
         probs=softmax(logits, backend="numpy")[0],
         dlogits=dlogits[0],
