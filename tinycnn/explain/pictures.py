@@ -26,10 +26,8 @@ def colour(share: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-_PALETTE = [channel for k in range(N_SHADES) for channel in colour(2 * k / (N_SHADES - 1) - 1)] + [
-    *_GAP,
-    *_INK,
-]
+_PALETTE = [channel for k in range(N_SHADES) for channel in colour(2 * k / (N_SHADES - 1) - 1)]
+_PALETTE += [*_GAP, *_INK]
 
 
 def shades(values: np.ndarray, largest: float | None = None) -> np.ndarray:

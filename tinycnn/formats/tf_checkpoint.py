@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..models.microexpnet import SIZES, VARIANTS, microexpnet
+from ..models.microexpnet import SIZES, VARIANTS, check_variant_and_size, microexpnet
 from ..network import Network
 from .crc32c import masked_crc32c
 from .leveldb_table import read_table
@@ -133,8 +133,7 @@ def load_network(
         raise ValueError(
             f"names has the keys {', '.join(sorted(names))}; expected {', '.join(PUBLISHED_NAMES)}"
         )
-    if variant not in VARIANTS:
-        raise ValueError(f"variant is {variant!r}; expected one of {', '.join(VARIANTS)}")
+    check_variant_and_size(variant, SIZES[0])  # the size is found below
     index = {tensor.name: tensor for tensor in list_tensors(prefix)}
     chosen = _chosen(prefix, index, names.values())
     shapes = {ours: tensor.shape for ours, tensor in zip(names, chosen)}
