@@ -73,14 +73,9 @@ def _overview(explanation: Explanation, title: str) -> str:
     trace = explanation.trace
     classes = trace.network.classes
     label, predicted = (escape(classes[k]) for k in (trace.label, trace.predicted))
-    against = (
-        "the class that it predicts"
-        if trace.label == trace.predicted
-        else "a class that was chosen"
-    )
-    notes = []
-    for name in trace.left_out:
-        notes.append(f"{name.capitalize()} is left out, as in prediction.")
+    is_predicted = trace.label == trace.predicted
+    against = "the class that it predicts" if is_predicted else "a class that was chosen"
+    notes = [f"{name.capitalize()} is left out, as in prediction." for name in trace.left_out]
     if trace.calibration_temperature != 1:
         notes.append(
             f"predict_proba divides the logits by {number(trace.calibration_temperature)} "
