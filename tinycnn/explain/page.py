@@ -23,6 +23,7 @@ from .layer_trace import largest_at
 from .numeric import CHANGE_OF_LOSS, RELATIVE_BOUND
 from .pictures import around, bars, cell, grey_picture, number, number_grid, picture, shades
 from .style import STYLE
+from .worked import named
 
 if TYPE_CHECKING:
     from . import Explanation
@@ -154,7 +155,7 @@ def _share(mask: np.ndarray) -> str:
 def _image(explanation: Explanation, ids: list[str]) -> str:
     trace = explanation.trace
     spec = trace.network.input_spec
-    dx = trace.dx
+    dx = trace.layers[0].dx
     row, column, channel = largest_at(dx)
     at = around(row, dx.shape[0], 8), around(column, dx.shape[1], 8)
     mark = lambda r, c: "spot" if (r, c) == (row, column) else ""
@@ -231,7 +232,6 @@ def _checks(explanation: Explanation, ids: list[str]) -> str:
             f'<td class="length"><i class="error" style="left:0;width:{length:.1f}%"></i></td>'
             f'<td class="n">{probe.n_switches:,}</td></tr>'
         )
-    entry = f"{sweep[0].tensor}[{','.join(map(str, sweep[0].index))}]"
     return (
         f'<section id="{CHECKS}">{heading(CHECKS, "is the backward pass right?", ids)}'
         f'<p class="sense">{_verdict(explanation)}</p>'
@@ -243,7 +243,7 @@ def _checks(explanation: Explanation, ids: list[str]) -> str:
         "or a pooling winner switches between v−h and v+h, so the slope proves nothing. A gradient "
         "drowns in rounding where rounding may be a large part of it. The tables are in each "
         "layer’s section.</p>"
-        f"<h3>Why this step? {entry} at every step</h3>"
+        f"<h3>Why this step? {named(sweep[0].tensor, sweep[0].index)} at every step</h3>"
         f"<p>The analytic gradient is <b>{number(sweep[0].analytic, 9)}</b>. A large step has "
         "errors from kinks and curvature, a small one from rounding: as h shrinks, the error "
         "first falls as h², then rises as 1/h. (Bars: logarithm of the error.)</p>"

@@ -24,8 +24,9 @@ class Trace:
     """All values of one image.
 
     network             a copy of the given one, in float64 on the kernels, without dropout
-    image               (H, W, C) uint8;  x: the same, scaled
+    image               (H, W, C) uint8
     label               index of the class whose cross-entropy is the loss
+    layers              in their order; the first one's x is the scaled image, its dx the gradient
     kernel_differences  name -> largest |reference - kernels| / max|reference|, for the logits,
                         dL/dx and every parameter's gradient
     float32_difference  the same for the logits that the given network predicts
@@ -34,7 +35,6 @@ class Trace:
 
     network: Network
     image: np.ndarray
-    x: np.ndarray
     label: int
     logits: np.ndarray
     probs: np.ndarray
@@ -49,11 +49,6 @@ class Trace:
     @property
     def predicted(self) -> int:
         return int(self.logits.argmax())
-
-    @property
-    def dx(self) -> np.ndarray:
-        """dL/dx of the image, (H, W, C)."""
-        return self.layers[0].dx
 
 
 def trace_image(network: Network, image: np.ndarray, label: str | None = None) -> Trace:
@@ -112,7 +107,6 @@ def trace_image(network: Network, image: np.ndarray, label: str | None = None) -
     return Trace(
         network=kernels,
         image=np.asarray(image).reshape(network.input_spec.shape),
-        x=x[0],
         label=class_,
         logits=logits[0],
         probs=softmax(logits, backend="numpy")[0],
