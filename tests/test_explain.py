@@ -632,7 +632,7 @@ def test_shades():
 
 
 def test_sheet():
-    planes = [np.full((2, 2), k, np.uint8) for k in range(5)]
+    planes = np.stack([np.full((2, 2), k, np.uint8) for k in range(5)], axis=2)
     drawn = sheet(planes)
     gap = N_SHADES
     assert drawn.tolist() == [
@@ -645,7 +645,7 @@ def test_sheet():
         [4, 4, gap, gap, gap],
         [4, 4, gap, gap, gap],
     ]
-    np.testing.assert_array_equal(sheet(planes[3:4]), planes[3])
+    np.testing.assert_array_equal(sheet(planes[:, :, 3:4]), planes[:, :, 3])
 
 
 def test_marked_plane():

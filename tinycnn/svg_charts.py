@@ -267,14 +267,9 @@ def filter_pictures(w: np.ndarray) -> list[np.ndarray]:
     largest |w| is black (1) or white (255).  A weight that is not finite is drawn as 0.
     """
     w = np.where(np.isfinite(w), w, 0.0).astype(np.float64)
-    return [_filter_picture(w[..., f]) for f in range(w.shape[3])]
-
-
-def _filter_picture(w: np.ndarray) -> np.ndarray:
-    KH, KW, C = w.shape
-    largest = np.abs(w).max(initial=0.0) or 1.0
-    grey = np.rint(128 + 127 * (w / largest)).astype(np.uint8)
-    sheet = np.full((C * (KH + 1) - 1, KW), 255, np.uint8)
-    for c in range(C):
-        sheet[c * (KH + 1) : c * (KH + 1) + KH] = grey[:, :, c]
-    return sheet
+    KH, KW, C, F = w.shape
+    largest = np.abs(w).max(axis=(0, 1, 2))
+    grey = np.rint(128 + 127 * (w / np.where(largest, largest, 1.0)))
+    sheets = np.full((F, C, KH + 1, KW), 255, np.uint8)
+    sheets[:, :, :KH] = grey.transpose(3, 2, 0, 1)
+    return list(sheets.reshape(F, C * (KH + 1), KW)[:, :-1])

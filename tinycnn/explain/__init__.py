@@ -2,19 +2,12 @@
 
 explanation = explain(network, image)          # every value, and sampled numeric gradients
 write_page("page.html", explanation)
-
-layer_kinds.py     what is shown of each kind of layer: the table EXPLAINED
-trace.py           the values of all layers;  layer_trace.py: of one layer
-numeric.py         numeric gradients beside the analytic ones
-formulas.py        equations;  worked.py: single entries computed from them by hand
-pictures.py        arrays as pictures, bars, coloured numbers;  layer_pictures.py: those of a layer
-layer_sections.py  one layer on the page;  page.py: the page;  style.py: its CSS
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +15,7 @@ import numpy as np
 from ..ground.atomic_file import write_atomically
 from ..network import Network
 from .numeric import AGREES, DISAGREES, DROWNED, KINK, Probe, probe_gradients, sweep_steps
+from .page import render_page
 from .trace import Trace, trace_image
 
 
@@ -79,8 +73,8 @@ class Explanation:
                 }
                 for layer in trace.layers
             ],
-            "checks": [probe_values(probe) for probe in self.probes],
-            "step_sweep": [probe_values(probe) for probe in self.sweep],
+            "checks": [asdict(probe) for probe in self.probes],
+            "step_sweep": [asdict(probe) for probe in self.sweep],
             "n_agreeing": self._count(AGREES),
             "n_kinks": self._count(KINK),
             "n_drowned": self._count(DROWNED),
@@ -88,23 +82,6 @@ class Explanation:
             "kernels_differ_from_reference_by": dict(trace.kernel_differences),
             "float32_logits_differ_by": trace.float32_difference,
         }
-
-
-def probe_values(probe: Probe) -> dict[str, Any]:
-    """A probe as values for JSON."""
-    return {
-        "tensor": probe.tensor,
-        "index": list(probe.index),
-        "value": probe.value,
-        "step": probe.step,
-        "loss_ahead": probe.loss_ahead,
-        "loss_behind": probe.loss_behind,
-        "numeric": probe.numeric,
-        "analytic": probe.analytic,
-        "relative_error": probe.relative_error,
-        "n_switches": probe.n_switches,
-        "verdict": probe.verdict,
-    }
 
 
 def explain(
@@ -126,10 +103,7 @@ def explain(
     ValueError for an image that the network does not take, a label that is not one of its classes,
     or logits that are not finite.
     """
-    if label is not None and label not in network.classes:
-        raise ValueError(f"label is {label!r}; expected one of {', '.join(network.classes)}")
-    index = None if label is None else network.classes.index(label)
-    trace = trace_image(network, image, index)
+    trace = trace_image(network, image, label)
     return Explanation(
         trace,
         tuple(probe_gradients(trace, n_entries, seed)),
@@ -137,13 +111,6 @@ def explain(
         model_name,
         image_name,
     )
-
-
-def render_page(explanation: Explanation) -> str:
-    """The page as HTML that is well-formed XML too: one file, without scripts that run."""
-    from .page import render
-
-    return render(explanation)
 
 
 def write_page(path: str | os.PathLike, explanation: Explanation) -> None:

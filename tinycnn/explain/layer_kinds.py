@@ -65,10 +65,6 @@ def _conv2d_letters(layer: LayerTrace) -> str:
     return _window_letters(layer, f"c &lt; {C}, f &lt; {F}", "count as 0")
 
 
-def _pooling_letters(layer: LayerTrace) -> str:
-    return _window_letters(layer, f"c &lt; {layer.y.shape[2]}", "take no part")
-
-
 def _window_letters(layer: LayerTrace, channels: str, outside: str) -> str:
     S, PT, PL, KH, KW = window_of(layer)
     OH, OW = layer.y.shape[:2]
@@ -84,11 +80,6 @@ def _winner_of_spot(layer: LayerTrace) -> Spot:
     return (row, column, layer.spot[2])
 
 
-def _dense_letters(layer: LayerTrace) -> str:
-    n, units = layer.parameters["w"].shape
-    return f"k &lt; {n}, u &lt; {units}."
-
-
 EXPLAINED: dict[type[Layer], Explained] = {
     Conv2D: Explained(
         formulas.CONV2D,
@@ -101,7 +92,7 @@ EXPLAINED: dict[type[Layer], Explained] = {
     MaxPool2D: Explained(
         formulas.MAXPOOL2D,
         details=" {0.size}×{0.size}, stride {0.stride}",
-        letters=_pooling_letters,
+        letters=lambda layer: _window_letters(layer, f"c &lt; {layer.y.shape[2]}", "take no part"),
         close_up=layer_pictures.pooling_close_up,
         cards=layer_pictures.channel_cards,
         spot_in_x=_winner_of_spot,
@@ -121,7 +112,7 @@ EXPLAINED: dict[type[Layer], Explained] = {
     Dense: Explained(
         formulas.DENSE,
         details=", {0.units} units",
-        letters=_dense_letters,
+        letters=lambda layer: f"k &lt; {len(layer.x)}, u &lt; {len(layer.y)}.",
         sums=worked.worked_sums(worked.dense_output, worked.dense_weight, worked.dense_input),
         close_up=lambda layer: layer_pictures.vectors(layer, ("y", "dL/dy")),
         cards=layer_pictures.unit_cards,

@@ -26,21 +26,19 @@ def window_close_up(layer: LayerTrace) -> str:
     whose products have the largest sum."""
     i, j, f = layer.spot
     S, PT, PL, KH, KW = window_of(layer)
+    H, W, C = layer.x.shape
     w = layer.parameters["w"][..., f]
-    C = w.shape[2]
     top, left = i * S - PT, j * S - PL
-    rows = slice(max(top, 0), min(top + KH, layer.x.shape[0]))
-    columns = slice(max(left, 0), min(left + KW, layer.x.shape[1]))
-    x = layer.x[rows, columns]
-    seen = w[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    products = x * seen
+    at = slice(max(top, 0), min(top + KH, H)), slice(max(left, 0), min(left + KW, W))
+    taps = slice(at[0].start - top, at[0].stop - top), slice(at[1].start - left, at[1].stop - left)
+    products = np.zeros_like(w)
+    products[taps] = layer.x[at] * w[taps]
     c = int(np.abs(products.sum(axis=(0, 1))).argmax())
-    taps = (rows.start - top, columns.start - left)
     channel = f", channel {c} of {C} (it adds most)" if C > 1 else ""
     share = number(products[..., c].sum())
     grids = (
-        number_grid(x[..., c], (rows.start, columns.start), f"x, the window of y[{i},{j},{f}]"),
-        number_grid(seen[..., c], taps, f"w, filter {f}"),
+        number_grid(layer.x[..., c], at, f"x, the window of y[{i},{j},{f}]"),
+        number_grid(w[..., c], taps, f"w, filter {f}"),
         number_grid(products[..., c], taps, f"x · w, sum {share}"),
     )
     return f'<h3>One window{channel}</h3><div class="row">{"".join(grids)}</div>'
@@ -94,13 +92,12 @@ def _crops(
     x_at, y_at: (rows, columns) of the parts;  mark_x: CSS class of an entry of x, by row and column
     """
     x, y, dx, dy = (v[:, :, layer.spot[2]] for v in (layer.x, layer.y, layer.dx, layer.dy))
-    x_start, y_start = (x_at[0].start, x_at[1].start), (y_at[0].start, y_at[1].start)
     mark_y = _spot_mark(layer)
     grids = (
-        number_grid(x[x_at], x_start, "x, before", mark_x),
-        number_grid(y[y_at], y_start, "y, after", mark_y),
-        number_grid(dy[y_at], y_start, "dL/dy, comes back", mark_y),
-        number_grid(dx[x_at], x_start, "dL/dx, goes on", mark_x),
+        number_grid(x, x_at, "x, before", mark_x),
+        number_grid(y, y_at, "y, after", mark_y),
+        number_grid(dy, y_at, "dL/dy, comes back", mark_y),
+        number_grid(dx, x_at, "dL/dx, goes on", mark_x),
     )
     title = f"Numbers of channel {layer.spot[2]} around {named('y', layer.spot)}{remark}"
     return f'<h3>{title}</h3><div class="row">{"".join(grids)}</div>'
@@ -125,17 +122,14 @@ def vectors(layer: LayerTrace, titles: Sequence[str]) -> str:
 
 # ---- cards -----------------------------------------------------------------------------------
 
-Planes = Sequence[Sequence[np.ndarray]]
-"""For each card, the planes (H, W) that are drawn side by side."""
-
 
 def filter_cards(layer: LayerTrace) -> str:
     """A card for each filter of a convolution: w, y and their gradients."""
     figures = {
-        "w": _filter_planes(layer.parameters["w"]),
-        "dL/dw": _filter_planes(layer.gradients["w"]),
-        "y": _channels(layer.y),
-        "dL/dy": _channels(layer.dy),
+        "w": layer.parameters["w"],
+        "dL/dw": layer.gradients["w"],
+        "y": layer.y[:, :, None],
+        "dL/dy": layer.dy[:, :, None],
     }
     C = layer.x.shape[2]
     note = f"<p>A filter’s {C} channels are shown side by side.</p>" if C > 1 else ""
@@ -147,7 +141,7 @@ def channel_cards(layer: LayerTrace) -> str:
     if layer.y.ndim == 1:
         return ""
     titles = ("x", "y", "dL/dx", "dL/dy")
-    return _cards(layer, "channels", {title: _channels(layer.arrays[title]) for title in titles})
+    return _cards(layer, "channels", {title: layer.arrays[title][:, :, None] for title in titles})
 
 
 def unit_cards(layer: LayerTrace) -> str:
@@ -158,28 +152,31 @@ def unit_cards(layer: LayerTrace) -> str:
     )
     if layer.folded is not None:
         note += "<p>Each unit’s weights are shown as channels of the flattened picture.</p>"
-    figures = {
-        "w": _unit_planes(layer, layer.parameters["w"]),
-        "dL/dw": _unit_planes(layer, layer.gradients["w"]),
-    }
+        shape = layer.folded
+    else:  # nearly square
+        n = len(layer.x)
+        height = next(k for k in range(int(np.sqrt(n)), 0, -1) if n % k == 0)
+        shape = (height, n // height, 1)
+    weights = {"w": layer.parameters["w"], "dL/dw": layer.gradients["w"]}
+    figures = {title: w.reshape(*shape, -1) for title, w in weights.items()}
     return _cards(layer, "units", figures, {"y": layer.y, "dL/dy": layer.dy}, note)
 
 
 def _cards(
     layer: LayerTrace,
     names: str,
-    figures: Mapping[str, Planes],
+    figures: Mapping[str, np.ndarray],
     numbers: Mapping[str, np.ndarray] | None = None,
     note: str = "",
 ) -> str:
     """One card for each channel or unit, up to MAX_CARDS, with figures and numbers by their titles.
 
-    names: what the cards are, such as "filters"
+    names: what the cards are, such as "filters";  figures: arrays (H, W, planes side by side, card)
     """
     n = layer.y.shape[-1]
     cards = []
     for k in range(min(n, MAX_CARDS)):
-        drawn = "".join(_figure(title, planes[k]) for title, planes in figures.items())
+        drawn = "".join(_figure(title, planes[..., k]) for title, planes in figures.items())
         lines = "".join(
             f"<p>{title} {number(float(values[k]), 3)}</p>"
             for title, values in (numbers or {}).items()
@@ -192,27 +189,9 @@ def _cards(
     return f'<h3>{of}</h3>{note}<div class="cards">{"".join(cards)}</div>'
 
 
-def _figure(title: str, planes: Sequence[np.ndarray]) -> str:
-    """Planes (H, W) in one figure and on one colour scale, with their largest |value| below."""
-    largest = max(float(np.abs(plane).max(initial=0.0)) for plane in planes)
-    drawn = sheet([shades(plane, largest) for plane in planes])
+def _figure(title: str, planes: np.ndarray) -> str:
+    """n planes (H, W, n) in one figure and on one colour scale, their largest |value| below."""
+    largest = float(np.abs(planes).max(initial=0.0))
+    drawn = sheet(shades(planes, largest))
     scale = f"±{number(largest, 3)}" if largest else "all 0"
     return f"<figure>{picture(drawn, title, 118)}<figcaption>{title} {scale}</figcaption></figure>"
-
-
-def _channels(values: np.ndarray) -> Planes:
-    return [[values[:, :, c]] for c in range(values.shape[2])]
-
-
-def _filter_planes(w: np.ndarray) -> Planes:
-    return [[w[:, :, c, f] for c in range(w.shape[2])] for f in range(w.shape[3])]
-
-
-def _unit_planes(layer: LayerTrace, w: np.ndarray) -> Planes:
-    """Each unit's weights as planes: in the shape of the flattened picture, or nearly square."""
-    n, units = w.shape
-    if layer.folded is None:
-        height = next(k for k in range(int(np.sqrt(n)), 0, -1) if n % k == 0)
-        return [[w[:, u].reshape(height, n // height)] for u in range(units)]
-    H, W, C = layer.folded
-    return [[w[:, u].reshape(H, W, C)[:, :, c] for c in range(C)] for u in range(units)]

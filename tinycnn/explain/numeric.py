@@ -12,7 +12,7 @@ then (1) says nothing about the gradient on either side.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,11 +42,13 @@ SWEEP = tuple(10.0**-k for k in range(0, 11))
 class Probe:
     """The numeric gradient of one entry: its value is changed by +step and by -step.
 
-    tensor      "conv1.w", or "x" for the image;  index: into it
-    loss_ahead  the loss at value + step;  loss_behind: at value - step
-    n_switches  how many ReLUs and pooling winners differ between the two; None: not counted,
-                because the gradients agree
-    rounding    the largest difference between the two gradients that rounding explains
+    tensor          "conv1.w", or "x" for the image;  index: into it
+    loss_ahead      the loss at value + step;  loss_behind: at value - step
+    numeric         equation (1)
+    relative_error  |analytic - numeric| / max(|analytic|, |numeric|); 0 where both are 0
+    n_switches      how many ReLUs and pooling winners differ between the two; None: not counted,
+                    because the gradients agree
+    verdict         AGREES, KINK, DROWNED or DISAGREES
     """
 
     tensor: str
@@ -55,30 +57,11 @@ class Probe:
     step: float
     loss_ahead: float
     loss_behind: float
+    numeric: float
     analytic: float
+    relative_error: float
     n_switches: int | None
-    rounding: float
-
-    @property
-    def numeric(self) -> float:
-        """Equation (1)."""
-        return (self.loss_ahead - self.loss_behind) / (2 * self.step)
-
-    @property
-    def relative_error(self) -> float:
-        """|analytic - numeric| / max(|analytic|, |numeric|); 0 where both are 0."""
-        scale = max(abs(self.analytic), abs(self.numeric))
-        return abs(self.analytic - self.numeric) / scale if scale else 0.0
-
-    @property
-    def verdict(self) -> str:
-        scale = max(abs(self.analytic), abs(self.numeric))
-        apart = abs(self.analytic - self.numeric)
-        if apart <= RELATIVE_BOUND * scale:
-            return AGREES
-        if apart <= RELATIVE_BOUND * scale + self.rounding:
-            return AGREES if self.rounding <= DROWNED_ABOVE * scale else DROWNED
-        return KINK if self.n_switches else DISAGREES
+    verdict: str
 
 
 class Prober:
@@ -86,9 +69,9 @@ class Prober:
 
     def __init__(self, trace: Trace) -> None:
         self.network, self.labels = trace.network, np.array([trace.label])
-        self.x = trace.x[None].copy()
+        self.x = trace.layers[0].x[None].copy()
         self.tensors = {"x": self.x[0], **self.network.parameters}
-        self.gradients = {"x": trace.dx}
+        self.gradients = {"x": trace.layers[0].dx}
         for layer in trace.layers:
             for short, gradient in layer.gradients.items():
                 self.gradients[f"{layer.step.name}.{short}"] = gradient
@@ -132,21 +115,32 @@ class Prober:
         """The numeric gradient of one entry.  Counting switches needs the slow reference, so it is
         done where the gradients do not agree, and on request."""
         ahead, behind = self._at(name, index, step, self.loss)
-        found = Probe(
+        numeric, analytic = (ahead - behind) / (2 * step), float(self.gradients[name][index])
+        scale, apart = max(abs(analytic), abs(numeric)), abs(analytic - numeric)
+        # the largest difference between the two gradients that rounding explains
+        rounding = self.loss_rounding / (2 * step) + self.analytic_rounding[name][index]
+        verdict, n_switches = DISAGREES, None
+        if apart <= RELATIVE_BOUND * scale:
+            verdict = AGREES
+        elif apart <= RELATIVE_BOUND * scale + rounding:
+            verdict = AGREES if rounding <= DROWNED_ABOVE * scale else DROWNED
+        if verdict != AGREES or count_switches:
+            pattern_ahead, pattern_behind = self._at(name, index, step, self.pattern)
+            n_switches = int((pattern_ahead != pattern_behind).sum())
+            verdict = KINK if verdict == DISAGREES and n_switches else verdict
+        return Probe(
             tensor=name,
             index=index,
             value=float(self.tensors[name][index]),
             step=step,
             loss_ahead=ahead,
             loss_behind=behind,
-            analytic=float(self.gradients[name][index]),
-            n_switches=None,
-            rounding=float(self.loss_rounding / (2 * step) + self.analytic_rounding[name][index]),
+            numeric=numeric,
+            analytic=analytic,
+            relative_error=apart / scale if scale else 0.0,
+            n_switches=n_switches,
+            verdict=verdict,
         )
-        if found.verdict == AGREES and not count_switches:
-            return found
-        ahead, behind = self._at(name, index, step, self.pattern)
-        return replace(found, n_switches=int((ahead != behind).sum()))
 
     def _at(
         self, name: str, index: tuple[int, ...], step: float, measure: Callable[[], Any]

@@ -23,6 +23,7 @@ from .layer_trace import largest_at
 from .numeric import CHANGE_OF_LOSS, RELATIVE_BOUND
 from .pictures import around, bars, cell, grey_picture, number, number_grid, picture, shades
 from .style import STYLE
+from .worked import named
 
 if TYPE_CHECKING:
     from . import Explanation
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 IMAGE, LOSS_ID, CHECKS = "image", "loss", "checks"
 
 
-def render(explanation: Explanation) -> str:
-    """The page.  Raises ImportError without Numba, because it compares kernels and reference."""
+def render_page(explanation: Explanation) -> str:
+    """The page as HTML that is well-formed XML too: one file, without scripts that run.
+
+    Raises ImportError without Numba, because it compares kernels and reference.
+    """
     from ..kernels import conv2d  # noqa: F401  (imported for that error alone)
 
     trace = explanation.trace
@@ -70,14 +74,9 @@ def _overview(explanation: Explanation, title: str) -> str:
     trace = explanation.trace
     classes = trace.network.classes
     label, predicted = (escape(classes[k]) for k in (trace.label, trace.predicted))
-    against = (
-        "the class that it predicts"
-        if trace.label == trace.predicted
-        else "a class that was chosen"
-    )
-    notes = []
-    for name in trace.left_out:
-        notes.append(f"{name.capitalize()} is left out, as in prediction.")
+    is_predicted = trace.label == trace.predicted
+    against = "the class that it predicts" if is_predicted else "a class that was chosen"
+    notes = [f"{name.capitalize()} is left out, as in prediction." for name in trace.left_out]
     if trace.calibration_temperature != 1:
         notes.append(
             f"predict_proba divides the logits by {number(trace.calibration_temperature)} "
@@ -156,9 +155,9 @@ def _share(mask: np.ndarray) -> str:
 def _image(explanation: Explanation, ids: list[str]) -> str:
     trace = explanation.trace
     spec = trace.network.input_spec
-    dx = trace.dx
+    dx = trace.layers[0].dx
     row, column, channel = largest_at(dx)
-    rows, columns = around(row, dx.shape[0], 8), around(column, dx.shape[1], 8)
+    at = around(row, dx.shape[0], 8), around(column, dx.shape[1], 8)
     mark = lambda r, c: "spot" if (r, c) == (row, column) else ""
     scaling = {
         "raw": "x = p: pixels 0…255 as they are",
@@ -172,20 +171,10 @@ def _image(explanation: Explanation, ids: list[str]) -> str:
         f'<p class="stats">{shape_text(dx.shape)}, {scaling}</p>'
         '<div class="two"><div class="forward"><h3>Forward: the pixels p</h3>'
         f"<figure>{grey_picture(trace.image, 'the image', 420)}</figure>"
-        + number_grid(
-            trace.image[rows, columns, channel].astype(float),
-            (rows.start, columns.start),
-            "p where the gradient is largest",
-            mark,
-        )
+        + number_grid(trace.image[:, :, channel], at, "p where the gradient is largest", mark)
         + '</div><div class="backward"><h3>Backward: dL/dx</h3>'
         f"<figure>{gradient}<figcaption>±{number(np.abs(dx).max(), 3)}</figcaption></figure>"
-        + number_grid(
-            dx[rows, columns, channel],
-            (rows.start, columns.start),
-            f"dL/dx there, largest at {where}",
-            mark,
-        )
+        + number_grid(dx[:, :, channel], at, f"dL/dx there, largest at {where}", mark)
         + "</div></div>"
         "<p>Red: a larger x there raises the loss; blue: it lowers the loss. Training does not use "
         "this gradient; it shows what the network looks at.</p>"
@@ -243,7 +232,6 @@ def _checks(explanation: Explanation, ids: list[str]) -> str:
             f'<td class="length"><i class="error" style="left:0;width:{length:.1f}%"></i></td>'
             f'<td class="n">{probe.n_switches:,}</td></tr>'
         )
-    entry = f"{sweep[0].tensor}[{','.join(map(str, sweep[0].index))}]"
     return (
         f'<section id="{CHECKS}">{heading(CHECKS, "is the backward pass right?", ids)}'
         f'<p class="sense">{_verdict(explanation)}</p>'
@@ -255,7 +243,7 @@ def _checks(explanation: Explanation, ids: list[str]) -> str:
         "or a pooling winner switches between v−h and v+h, so the slope proves nothing. A gradient "
         "drowns in rounding where rounding may be a large part of it. The tables are in each "
         "layer’s section.</p>"
-        f"<h3>Why this step? {entry} at every step</h3>"
+        f"<h3>Why this step? {named(sweep[0].tensor, sweep[0].index)} at every step</h3>"
         f"<p>The analytic gradient is <b>{number(sweep[0].analytic, 9)}</b>. A large step has "
         "errors from kinks and curvature, a small one from rounding: as h shrinks, the error "
         "first falls as h², then rises as 1/h. (Bars: logarithm of the error.)</p>"

@@ -26,10 +26,8 @@ def colour(share: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-_PALETTE = [channel for k in range(N_SHADES) for channel in colour(2 * k / (N_SHADES - 1) - 1)] + [
-    *_GAP,
-    *_INK,
-]
+_PALETTE = [channel for k in range(N_SHADES) for channel in colour(2 * k / (N_SHADES - 1) - 1)]
+_PALETTE += [*_GAP, *_INK]
 
 
 def shades(values: np.ndarray, largest: float | None = None) -> np.ndarray:
@@ -45,16 +43,16 @@ def shades(values: np.ndarray, largest: float | None = None) -> np.ndarray:
     return (middle + np.copysign(np.ceil(np.abs(share) * middle), share)).astype(np.uint8)
 
 
-def sheet(planes: Sequence[np.ndarray]) -> np.ndarray:
-    """Shaded planes of one shape (H, W) in rows and columns with grey lines between them, nearly
+def sheet(planes: np.ndarray) -> np.ndarray:
+    """n shaded planes, an array (H, W, n), in rows and columns with grey lines between them, nearly
     square in all."""
-    H, W = planes[0].shape
-    n_columns = max(1, min(len(planes), round(math.sqrt(len(planes) * (H + 1) / (W + 1)))))
-    n_rows = -(-len(planes) // n_columns)
+    H, W, n = planes.shape
+    n_columns = max(1, min(n, round(math.sqrt(n * (H + 1) / (W + 1)))))
+    n_rows = -(-n // n_columns)
     drawn = np.full((n_rows * (H + 1) - 1, n_columns * (W + 1) - 1), N_SHADES, np.uint8)
-    for k, plane in enumerate(planes):
+    for k in range(n):
         row, column = divmod(k, n_columns)
-        drawn[row * (H + 1) :, column * (W + 1) :][:H, :W] = plane
+        drawn[row * (H + 1) :, column * (W + 1) :][:H, :W] = planes[:, :, k]
     return drawn
 
 
@@ -120,33 +118,32 @@ def cell(value: float, largest: float, text: str, class_: str = "") -> str:
 
 
 def number_grid(
-    values: np.ndarray,
-    origin: tuple[int, int],
+    plane: np.ndarray,
+    at: tuple[slice, slice],
     caption: str,
     mark: Callable[[int, int], str] = lambda row, column: "",
 ) -> str:
-    """values (rows, columns) as a table of coloured numbers with their indices at the sides.
+    """A part of a plane (H, W) as a table of coloured numbers with their indices at the sides.
 
     All numbers are multiples of one power of ten, which the caption names, with as many decimals as
     give the largest three digits.  Exact zeros are "0".
-    origin   index of the first row and of the first column
-    caption  HTML;  mark: from a row's and a column's index to a CSS class for the cell
+    at    the part's rows and columns;  caption: HTML
+    mark  from a row's and a column's index to a CSS class for the cell
     """
+    values = plane[at].astype(float)
     largest = float(np.abs(values).max(initial=0.0))
-    rows, columns = values.shape
     power, n_decimals = common_scale(largest)
     unit = f" <b>× 10<sup>{number(power)}</sup></b>" if power else ""
     whole = bool((values == np.rint(values)).all())
-    head = "".join(f"<th>{origin[1] + k}</th>" for k in range(columns))
+    rows, columns = (range(one.start, one.stop) for one in at)
+    head = "".join(f"<th>{column}</th>" for column in columns)
     lines = [f'<table class="grid"><caption>{caption}{unit}</caption><tr><td></td>{head}</tr>']
-    for r in range(rows):
+    for row, of_row in zip(rows, values.tolist()):
         cells = []
-        for k in range(columns):
-            value = float(values[r, k])
+        for column, value in zip(columns, of_row):
             text = f"{value / 10.0**power:.{0 if whole else n_decimals}f}" if value else "0"
-            text = text.replace("-", MINUS)
-            cells.append(cell(value, largest, text, mark(origin[0] + r, origin[1] + k)))
-        lines.append(f"<tr><th>{origin[0] + r}</th>{''.join(cells)}</tr>")
+            cells.append(cell(value, largest, text.replace("-", MINUS), mark(row, column)))
+        lines.append(f"<tr><th>{row}</th>{''.join(cells)}</tr>")
     return "".join(lines) + "</table>"
 
 

@@ -15,7 +15,6 @@ from ..layers import Shape
 from ..losses import CrossEntropy, softmax
 from ..network import Network
 from ..reference_backend import ReferenceBackend
-from ..testing import logit_error
 from .layer_kinds import explained
 from .layer_trace import LayerTrace, Spot, largest_at
 
@@ -25,8 +24,9 @@ class Trace:
     """All values of one image.
 
     network             a copy of the given one, in float64 on the kernels, without dropout
-    image               (H, W, C) uint8;  x: the same, scaled
+    image               (H, W, C) uint8
     label               index of the class whose cross-entropy is the loss
+    layers              in their order; the first one's x is the scaled image, its dx the gradient
     kernel_differences  name -> largest |reference - kernels| / max|reference|, for the logits,
                         dL/dx and every parameter's gradient
     float32_difference  the same for the logits that the given network predicts
@@ -35,7 +35,6 @@ class Trace:
 
     network: Network
     image: np.ndarray
-    x: np.ndarray
     label: int
     logits: np.ndarray
     probs: np.ndarray
@@ -51,45 +50,34 @@ class Trace:
     def predicted(self) -> int:
         return int(self.logits.argmax())
 
-    @property
-    def dx(self) -> np.ndarray:
-        """dL/dx of the image, (H, W, C)."""
-        return self.layers[0].dx
 
-
-def trace_image(network: Network, image: np.ndarray, label: int | None = None) -> Trace:
-    """Send `image`, (H, W) or (H, W, C) uint8, through `network`, and the loss's gradient back.
-
-    label: index of the class for the cross-entropy; None: the predicted class.
-    Raises TypeError or ValueError for an image that the network does not take, ValueError for a
-    label that is no class or logits that are not finite, UnknownLayerError as `explained`.
-    """
+def trace_image(network: Network, image: np.ndarray, label: str | None = None) -> Trace:
+    """Send `image` through `network`, and the loss's gradient back.  Arguments and errors as in
+    `explain`."""
+    if label is not None and label not in network.classes:
+        raise ValueError(f"label is {label!r}; expected one of {', '.join(network.classes)}")
     entries = [explained(layer) for layer in network.layers]  # first: it may raise
     given = network.predict_logits(np.asarray(image)[None])[0]
     if not np.isfinite(given).all():
         raise ValueError("the network's logits of this image are not finite: nothing to explain")
     kernels, oracle = (in_float64(network, name, with_dropout=False) for name in ("auto", "numpy"))
-    K = len(network.classes)
-    if label is None:
-        label = int(given.argmax())
-    if not 0 <= label < K:
-        raise ValueError(f"label is {label}; expected a class from 0 to {K - 1}")
+    class_ = int(given.argmax()) if label is None else network.classes.index(label)
     x = oracle.scale(np.asarray(image)[None])
     walker = ReferenceBackend(oracle.plan, oracle.parameter_vector, oracle.gradient_vector)
     logits = walker.forward(x, masks={})
-    labels = np.array([label])
+    labels = np.array([class_])
     loss, dlogits = CrossEntropy()(logits, labels)  # exact even for a loss of 1e-20
 
     folded: list[Shape | None] = [None]
     for step in oracle.plan.steps:
         folded.append(explained(step.layer).folded(step.input_shape, folded[-1]))
     layers: list[LayerTrace] = []
-    dy, saved = dlogits, walker.saved
-    for k in reversed(range(len(saved))):
-        step, (x_in, y, kept) = oracle.plan.steps[k], saved[k]
+    dy = dlogits
+    for k in reversed(range(len(walker.steps))):
+        step, parameters, gradients = walker.steps[k]
+        x_in, y, kept = walker.saved[k]
         dx = walker.backward_step(k, dy, True)
         assert dx is not None  # it was asked for
-        names = step.layer.parameter_shapes(step.input_shape)
         layers.append(
             LayerTrace(
                 step=step,
@@ -98,8 +86,8 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
                 dx=dx[0],
                 dy=dy[0],
                 kept=None if kept is None else kept[0],
-                parameters={short: oracle.parameters[f"{step.name}.{short}"] for short in names},
-                gradients={short: oracle.gradients[f"{step.name}.{short}"] for short in names},
+                parameters=parameters,
+                gradients=gradients,
                 spot=_spot(dy[0], y[0], layers[-1] if layers else None),
                 folded=folded[k],
             )
@@ -119,15 +107,14 @@ def trace_image(network: Network, image: np.ndarray, label: int | None = None) -
     return Trace(
         network=kernels,
         image=np.asarray(image).reshape(network.input_spec.shape),
-        x=x[0],
-        label=label,
+        label=class_,
         logits=logits[0],
         probs=softmax(logits, backend="numpy")[0],
         dlogits=dlogits[0],
         loss=loss,
         layers=tuple(reversed(layers)),
         kernel_differences=differences,
-        float32_difference=logit_error(given.astype(np.float64), logits[0]),
+        float32_difference=_difference(given, logits[0]),
         left_out=tuple({entry.formulas.title: None for entry in entries if entry.left_out}),
         calibration_temperature=network.calibration_temperature,
     )

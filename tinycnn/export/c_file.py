@@ -68,22 +68,20 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
     check_exportable(network)
     writer = _Writer(network, name)
     source, header = writer.source(), writer.header()
-    compiler = _compiler()
-    if compiler is None:
-        logger.warning("%s: no C compiler ($CC, cc, gcc, clang): the program is not checked", path)
-    else:
-        images = check_images(network)
-        logits, probs = _run(compiler, network, name, source, header, images)
-        what = str(folder / f"{name}.c")
-        check_agreement(what, logits, network.predict_logits(images))
-        check_agreement(what, probs, network.predict_proba(images), "probabilities")
     written = CProgram(
         folder / f"{name}.c",
         folder / f"{name}.h",
-        compiler,
+        _compiler(),
         writer.n_static_bytes,
         writer.n_constant_bytes,
     )
+    if written.checked_with is None:
+        logger.warning("%s: no C compiler ($CC, cc, gcc, clang): the program is not checked", path)
+    else:
+        images = check_images(network)
+        logits, probs = _run(written.checked_with, network, name, source, header, images)
+        check_agreement(str(written.source), logits, network.predict_logits(images))
+        check_agreement(str(written.source), probs, network.predict_proba(images), "probabilities")
     write_atomically(written.header, header)
     write_atomically(written.source, source)
     return written

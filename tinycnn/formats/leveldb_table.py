@@ -20,7 +20,6 @@ from .protobuf import DamagedData, read_varint
 MAGIC = 0xDB4775248B80FB57
 FOOTER_SIZE, TRAILER_SIZE = 48, 5
 MAX_KEY_SIZE = 1024
-COMPRESSIONS = {1: "Snappy"}
 
 
 def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -64,7 +63,7 @@ def _read_block(data: bytes, offset: int, size: int, what: str) -> bytes:
         raise DamagedData(f"the checksum of {where} does not match")
     compression = block[-1]
     if compression != 0:
-        name = COMPRESSIONS.get(compression, f"method {compression}")
+        name = "Snappy" if compression == 1 else f"method {compression}"
         raise DamagedData(f"{where} is compressed with {name}; only uncompressed ones are read")
     return block[:-1]
 

@@ -44,7 +44,14 @@ def save(network: Network, path: str | os.PathLike) -> None:
 
 def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
     """The file's content, checked.  name: for messages.  Errors as `save`."""
-    onnx = _import_onnx()
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.shape_inference
+    except ImportError as error:
+        raise ImportError(
+            f'ONNX models need the package onnx: pip install "tinycnn[onnx]" ({error})'
+        ) from None
     check_exportable(network)
     model = _model(network)
     try:
@@ -55,18 +62,6 @@ def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
     logits = _run(model, images.astype(np.float32))
     check_agreement(str(name), logits, network.predict_logits(images))
     return model.SerializeToString()
-
-
-def _import_onnx() -> Any:
-    try:
-        import onnx
-        import onnx.checker
-        import onnx.shape_inference
-    except ImportError as error:
-        raise ImportError(
-            f'ONNX models need the package onnx: pip install "tinycnn[onnx]" ({error})'
-        ) from None
-    return onnx
 
 
 def _run(model: Any, images: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..models.microexpnet import SIZES, VARIANTS, microexpnet
+from ..models.microexpnet import SIZES, VARIANTS, check_variant_and_size, microexpnet
 from ..network import Network
 from .crc32c import masked_crc32c
 from .leveldb_table import read_table
@@ -93,15 +93,18 @@ def read_tensors(
     else:
         chosen = _chosen(prefix, index, dict.fromkeys(names))
     paths = {t.shard: Path(f"{prefix}.data-{t.shard:05d}-of-{n_shards:05d}") for t in chosen}
-    sizes = {shard: _file_size(path) for shard, path in paths.items()}
-    for tensor in chosen:
-        _check_place(tensor, paths[tensor.shard], sizes[tensor.shard])
     for shard, path in paths.items():
-        claimed = sum(t.n_bytes for t in chosen if t.shard == shard)
-        if claimed > sizes[shard]:
+        if not path.is_file():
+            raise CheckpointFileError(f"{path}: no such file; by the index it holds tensors")
+        size = path.stat().st_size
+        inside = [tensor for tensor in chosen if tensor.shard == shard]
+        for tensor in inside:
+            _check_place(tensor, path, size)
+        claimed = sum(tensor.n_bytes for tensor in inside)
+        if claimed > size:
             raise CheckpointFileError(
-                f"{path}: by the index its tensors take {claimed} bytes, the file has "
-                f"{sizes[shard]}: they overlap"
+                f"{path}: by the index its tensors take {claimed} bytes, the file has {size}: "
+                "they overlap"
             )
     return {tensor.name: _read_tensor(tensor, paths[tensor.shard]) for tensor in chosen}
 
@@ -133,8 +136,7 @@ def load_network(
         raise ValueError(
             f"names has the keys {', '.join(sorted(names))}; expected {', '.join(PUBLISHED_NAMES)}"
         )
-    if variant not in VARIANTS:
-        raise ValueError(f"variant is {variant!r}; expected one of {', '.join(VARIANTS)}")
+    check_variant_and_size(variant, SIZES[0])  # the size is found below
     index = {tensor.name: tensor for tensor in list_tensors(prefix)}
     chosen = _chosen(prefix, index, names.values())
     shapes = {ours: tensor.shape for ours, tensor in zip(names, chosen)}
@@ -220,12 +222,6 @@ def _listed(index: Mapping[str, TensorInfo]) -> str:
     return f"{shown}, ... ({len(names)} in all)" if len(names) > 20 else shown or "none"
 
 
-def _file_size(path: Path) -> int:
-    if not path.is_file():
-        raise CheckpointFileError(f"{path}: no such file; by the index it holds tensors")
-    return path.stat().st_size
-
-
 def _check_place(tensor: TensorInfo, path: Path, size: int) -> None:
     """Raise CheckpointFileError unless the tensor can be read and lies within its file."""
     about = f"{path}: tensor {tensor.name!r}"
@@ -275,14 +271,13 @@ def _read_index(prefix: str | os.PathLike) -> tuple[dict[str, TensorInfo], int]:
     if path.stat().st_size > MAX_INDEX_BYTES:
         raise CheckpointFileError(f"{path}: the index has more than {MAX_INDEX_BYTES} bytes")
     tensors: dict[str, TensorInfo] = {}
-    n_shards = None
     try:
-        for key, value in read_table(path.read_bytes()):
-            if key == b"":
-                n_shards = _header(value)
-                continue
-            if n_shards is None:
-                raise DamagedData("it has no header")
+        table = read_table(path.read_bytes())
+        first_key, header = next(table, (None, b""))  # keys are sorted: the empty one is first
+        if first_key != b"":
+            raise DamagedData("it has no header")
+        n_shards = _header(header)
+        for key, value in table:
             if len(tensors) == MAX_TENSORS:
                 raise DamagedData(f"more than {MAX_TENSORS} tensors")
             tensor = _entry(key.decode("utf-8"), value)
@@ -291,8 +286,6 @@ def _read_index(prefix: str | os.PathLike) -> tuple[dict[str, TensorInfo], int]:
                     f"tensor {tensor.name!r} is in data file {tensor.shard} of {n_shards}"
                 )
             tensors[tensor.name] = tensor
-        if n_shards is None:
-            raise DamagedData("it has no header")
     except UnicodeDecodeError as error:
         raise CheckpointFileError(f"{path}: a tensor's name is not UTF-8: {error}") from None
     except DamagedData as error:
