@@ -591,7 +591,10 @@ def train(args: Options, data: Data, folder: Path, with_teacher: bool) -> Record
             batches,
             loss=loss_of(args, with_teacher),
             optimizer=optimizer_from_name(
-                args.optimizer, learning_rate=args.learning_rate, backend=args.backend
+                args.optimizer,
+                learning_rate=args.learning_rate,
+                clip_norm=args.clip_norm,
+                backend=args.backend,
             ),
             n_epochs=args.epochs,
             schedule=make_schedule(
@@ -607,7 +610,6 @@ def train(args: Options, data: Data, folder: Path, with_teacher: bool) -> Record
             folder=folder,
             resume=resume,
             ema_decay=args.ema_decay,
-            clip_norm=args.clip_norm,
         )
         rows = done + [record.to_dict() for record in records]
     finally:

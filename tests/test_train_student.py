@@ -369,7 +369,8 @@ def test_training_options_are_used_and_resuming_keeps_the_bits(
     configuration = json.loads(metadata["tinycnn.checkpoint"])["configuration"]
     loss = tinycnn.Distillation(4.0, 0.7, "hinton", label_smoothing=0.1)
     assert configuration["loss"] == repr(loss)
-    assert (configuration["ema_decay"], configuration["clip_norm"]) == (0.9, 2.0)
+    clip_norm = configuration["optimizer"]["clip_norm"]
+    assert (configuration["ema_decay"], clip_norm) == (0.9, 2.0)
     network = tinycnn.load(tmp_path / "whole" / "model.safetensors")
     assert tinycnn.Dropout(0.3) in network.layers
     config = json.loads((tmp_path / "whole" / "config.json").read_text())

@@ -96,7 +96,9 @@ def begin(setup, folder, backend="numpy", n_threads=None, seed=3, **options):
     network = make_network(backend, n_threads, seed)
     _, _, schedule, loss = SETUPS[setup]
     settings = dict(n_epochs=N_EPOCHS, validation=validation(), loss=loss, schedule=schedule)
-    settings |= dict(optimizer=optimizer_of(setup, backend), folder=folder, batches=TinyBatches())
+    optimizer = optimizer_of(setup, backend)
+    optimizer.clip_norm = options.pop("clip_norm", 0.0)
+    settings |= dict(optimizer=optimizer, folder=folder, batches=TinyBatches())
     return network, fit(network, **settings | options)
 
 

@@ -23,9 +23,11 @@ class Optimizer(abc.ABC):
     """What Adam, AdamW and SGD have in common.
 
     Slots are the arrays that an optimizer keeps between steps, one element for each parameter.
+    clip_norm: gradients with a larger norm are scaled down to this norm before a step; 0: never
     """
 
     learning_rate: float
+    clip_norm: float = field(default=0.0, kw_only=True)
     backend: str = field(default="auto", kw_only=True)
     name: ClassVar[str]
     slot_names: ClassVar[tuple[str, ...]]
@@ -34,6 +36,7 @@ class Optimizer(abc.ABC):
         self.n_steps = 0
         self._slots: dict[str, np.ndarray] = {}
         self._check_options()
+        self.clip_norm = _in_range("clip_norm", self.clip_norm, 0.0, math.inf)
         _update_function(self.name, self.backend)  # ValueError for an unknown backend
 
     def step(
@@ -42,7 +45,8 @@ class Optimizer(abc.ABC):
         """Update parameters in place.
 
         parameters     (P,) float32 or float64, contiguous and writeable
-        gradients      (P,) same dtype, not changed.  NaN is not checked for: it shows in the loss
+        gradients      (P,) same dtype; changed only by clip_norm.  NaN is not checked for: it shows
+                       in the loss
         learning_rate  of this step only; None is the optimizer's own
         The first step allocates the slots; later steps must have the same shape and dtype.
         Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
@@ -77,6 +81,8 @@ class Optimizer(abc.ABC):
                     f"parameters are {parameters.dtype} {parameters.shape}, but slot {name!r} is "
                     f"{slot.dtype} {slot.shape}: an optimizer serves one network"
                 )
+        if self.clip_norm:
+            clip_by_norm(gradients, self.clip_norm)
         # Numba would compile the kernel once more for read-only arrays: copy them instead
         if not gradients.flags.carray:
             gradients = np.require(gradients, requirements=["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])

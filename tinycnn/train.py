@@ -18,7 +18,7 @@ from . import checkpoint, divergence, metrics
 from .averaging import WeightAverage, check_decay
 from .losses import CrossEntropy, Loss, softmax
 from .network import Network
-from .optim import Optimizer, clip_by_norm
+from .optim import Optimizer
 from .schedules import Constant, Schedule
 
 Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
@@ -162,7 +162,6 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = False,
     ema_decay: float = 0.0,
-    clip_norm: float = 0.0,
 ) -> Iterator[EpochRecord]:
     """Train `network` in place; yields an EpochRecord after every epoch.
 
@@ -178,7 +177,6 @@ def fit(
     ema_decay   above 0: after each epoch, the network has the average of the weights
                 (`WeightAverage`), and this is what is scored and saved; training continues with the
                 weights themselves
-    clip_norm   above 0: gradients with a larger norm are scaled down to this norm (`clip_by_norm`)
     In the end the network has the weights of the last epoch; the best are in the folder.  The same
     seeds of network and batches give the same weights, for any number of threads.
     Raises DivergedError if the loss or the weights are not finite: the network then has the weights
@@ -200,8 +198,6 @@ def fit(
     if resume and folder is None:
         raise ValueError("resume needs the folder to resume from")
     check_decay(ema_decay)
-    if not 0 <= clip_norm < math.inf:
-        raise ValueError(f"clip_norm is {clip_norm!r}; expected a finite number of 0 or more")
     schedule = schedule or Constant(optimizer.learning_rate)
     configuration = {
         "loss": repr(loss),
@@ -211,7 +207,6 @@ def fit(
         "n_images": int(batches.n_images),
         "n_validation_images": None if validation is None else len(validation.images),
         "ema_decay": ema_decay or None,
-        "clip_norm": clip_norm or None,
     }
     average = WeightAverage(ema_decay, network.parameter_vector) if ema_decay else None
     records: list[EpochRecord] = []
@@ -236,7 +231,6 @@ def fit(
         configuration=configuration,
         records=records,
         average=average,
-        clip_norm=clip_norm,
     )
     return _with_last_good_weights(network, run.epochs())
 
@@ -278,7 +272,6 @@ class _Run:
     configuration: dict[str, Any]
     records: list[EpochRecord]
     average: WeightAverage | None
-    clip_norm: float
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train epoch by epoch; yields the record of each."""
@@ -362,8 +355,6 @@ class _Run:
             if not math.isfinite(value):
                 what = f"the loss is {value}"
                 raise _diverged(what, network, images, epoch, k, optimizer.n_steps)
-            if self.clip_norm:
-                clip_by_norm(network.gradient_vector, self.clip_norm)
             rate = self.schedule(optimizer.n_steps)
             optimizer.step(network.parameter_vector, network.gradient_vector, rate)
             if self.average is not None:

@@ -371,7 +371,10 @@ def _trained(
             trial.label_smoothing,
         ),
         optimizer=optimizer_from_name(
-            recipe.optimizer, learning_rate=trial.learning_rate, backend=backend
+            recipe.optimizer,
+            learning_rate=trial.learning_rate,
+            clip_norm=trial.clip_norm,
+            backend=backend,
         ),
         n_epochs=trial.epochs,
         schedule=make_schedule(
@@ -381,7 +384,6 @@ def _trained(
         folder=folder,
         resume=resume,
         ema_decay=trial.ema_decay,
-        clip_norm=trial.clip_norm,
     ):
         records.append(record)
         on_epoch(record.epoch + 1)
