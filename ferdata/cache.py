@@ -28,6 +28,7 @@ import numpy as np
 
 from ferdata.errors import DataError
 from ferdata.npz_file import read_npz, save_npz
+from ferdata.regular_file import named_errors
 
 _N_BLOCKS, _BLOCK_BYTES = 64, 64 * 1024
 _IDENTITY = "source_identity"
@@ -53,12 +54,8 @@ def cached_arrays(
     """
 
     def identity() -> str:
-        try:
+        with named_errors(source):
             return source_identity(source, kind)
-        except FileNotFoundError:
-            raise DataError(f"{source}: no such file") from None
-        except OSError as error:
-            raise DataError(f"{source}: cannot be read ({error})") from error
 
     return cached_by(source.name, f"{kind}\n{source.resolve()}", identity, build)
 

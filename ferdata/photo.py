@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ferdata.errors import DataError
-from ferdata.regular_file import refuse_pipes
+from ferdata.regular_file import named_errors
 from tinycnn.ground.messages import in_short
 
 MAX_PIXELS = 50_000_000
@@ -68,24 +68,13 @@ def read_grey(path: str | os.PathLike) -> np.ndarray:
 
 
 def _read(path: str | os.PathLike, grey: bool) -> np.ndarray:
-    try:
-        with _open_regular(path) as file:
-            image = _identified(file, path)
-            _check_size(image.size, path)
-            if grey:
-                image.draft("L", image.size)  # for other formats this does nothing
-            image.load()
-            return _upright(_as_array(image, path), _orientation(image))
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except PermissionError:
-        raise DataError(f"{path}: no permission to read it") from None
-    except MemoryError:
-        raise DataError(f"{path}: not enough memory to decode it") from None
-    except Exception as error:  # damage shows up in Pillow as a dozen kinds of exception
-        raise DataError(f"{path}: cannot be decoded as a picture ({in_short(error)})") from error
+    with named_errors(path, "cannot be decoded as a picture"), _open_picture(path) as file:
+        image = _identified(file, path)
+        _check_size(image.size, path)
+        if grey:
+            image.draft("L", image.size)  # for other formats this does nothing
+        image.load()
+        return _upright(_as_array(image, path), _orientation(image))
 
 
 def to_grey(photo: np.ndarray) -> np.ndarray:
@@ -119,8 +108,7 @@ class _BoundedReader(io.BufferedReader):
         return super().read(size if size is None or size < 0 else min(size, self._n_bytes))
 
 
-def _open_regular(path: str | os.PathLike) -> BinaryIO:
-    refuse_pipes(path)
+def _open_picture(path: str | os.PathLike) -> BinaryIO:
     if os.path.isdir(path):
         raise DataError(f"{path}: a folder; expected a picture file")
     return _BoundedReader(open(path, "rb", 0))

@@ -27,6 +27,7 @@ from ferdata.detect import largest_face
 from ferdata.errors import DataError
 from ferdata.faces import SIZE_PX, check_framing, checked_boxes, frame_face, resized
 from ferdata.photo import read_grey
+from ferdata.regular_file import named_errors
 from ferdata.warp import resize_images
 
 # Change it whenever a change to reading, detection, framing or resizing alters the pixels.
@@ -196,14 +197,10 @@ def _identity(paths: list[Path], settings: list) -> str:
     digest = hashlib.sha256()
     sampled = set(np.linspace(0, len(paths) - 1, min(_N_SAMPLED, len(paths))).astype(int).tolist())
     for i, path in enumerate(paths):
-        try:
+        with named_errors(path):
             if i in sampled and path.is_file():
                 digest.update(source_identity(path, "photo").encode())
             else:
                 stat = os.stat(path)
                 digest.update(f"{stat.st_size} {stat.st_mtime_ns}\n".encode())
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such file") from None
-        except (OSError, ValueError) as error:
-            raise DataError(f"{str(path)!r}: cannot be read ({error})") from error
     return json.dumps([settings, len(paths), digest.hexdigest()])

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ferdata.errors import DataError
 from ferdata.labels import CK_PLUS
+from ferdata.regular_file import named_errors
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, checked_option, face_files
 from ferdata.sources.folder_tree import Tree, join
 from ferdata.sources.frames import N_LAST_FRAMES, frames_by_number, last_frames
@@ -187,11 +188,8 @@ def _labels(tree: Tree, top: str) -> dict[str, tuple[int, int]]:
 
 def _emotion(file: Path) -> int:
     """The label in an emotion file: one number such as 3.0000000e+00."""
-    try:
-        with open(file, "rb") as opened:
-            data = opened.read(_MAX_EMOTION_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    with named_errors(file), open(file, "rb") as opened:
+        data = opened.read(_MAX_EMOTION_BYTES + 1)
     text = data.removeprefix(b"\xef\xbb\xbf").decode("ascii", "replace").strip(" \t\r\n")
     if len(data) <= _MAX_EMOTION_BYTES and _FLOAT.fullmatch(text):
         value = float(text)

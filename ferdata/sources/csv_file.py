@@ -19,9 +19,8 @@ from typing import BinaryIO, cast
 
 from ferdata.errors import DataError
 from ferdata.path_traversal import leaves_folder
-from ferdata.regular_file import refuse_pipes
+from ferdata.regular_file import named_errors
 from ferdata.zip_file import open_zip
-from tinycnn.ground.messages import in_short
 
 Progress = Callable[[int, int], None]
 """progress(done, total)"""
@@ -107,21 +106,9 @@ def shown(field: bytes) -> str:
 @contextmanager
 def _opened(path: Path, members: Sequence[str]) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """(the file on disk, its decompressed csv); DataError for what goes wrong while reading."""
-    refuse_pipes(path)
-    try:
-        with ExitStack() as stack:
-            raw = stack.enter_context(open(path, "rb"))
-            yield raw, _decompressed(raw, path, members, stack)
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except PermissionError:
-        raise DataError(f"{path}: no permission to read it") from None
-    except _DAMAGE as error:
-        raise DataError(
-            f"{path}: cannot be read, damaged or incomplete ({in_short(error)})"
-        ) from error
+    with named_errors(path, "cannot be read, damaged or incomplete", _DAMAGE), ExitStack() as stack:
+        raw = stack.enter_context(open(path, "rb"))
+        yield raw, _decompressed(raw, path, members, stack)
 
 
 def _decompressed(raw: BinaryIO, path: Path, members: Sequence[str], stack: ExitStack) -> BinaryIO:
