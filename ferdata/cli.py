@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +17,13 @@ from ferdata.dataset import FaceDataset
 from ferdata.doctor import check
 from ferdata.doctor_page import tiles
 from ferdata.errors import DataError
-from ferdata.html_page import escape, page, picture, section
+from ferdata.html_page import page, picture
 from ferdata.image_grid import by_class, grid, spread
 from ferdata.inspected_dataset import inspect_path
 from ferdata.packed import is_packed, load_packed, save_packed
 from ferdata.preprocess import ON_MISSING
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.html_page import escape, png, section
 from tinycnn.ground.messages import plain as printable
 
 CLEAN, FOUND, FAILED, STOPPED = 0, 1, 2, 130
@@ -151,7 +151,8 @@ def _show(args: argparse.Namespace) -> int:
             shown = tiles(inspected, chosen, min(_TILE_PX, int(inspected.sizes.max())))
             sheets.append((name, len(members), grid(shown, args.columns)))
     if suffix == ".png":
-        write_atomically(args.out, _png(_stacked([sheet for _, _, sheet in sheets])))
+        stacked = _stacked([sheet for _, _, sheet in sheets])
+        write_atomically(args.out, png(Image.fromarray(stacked)))
     else:
         parts = [
             f"<h3>{escape(name or 'all images')} <small>{n:,}</small></h3>\n"
@@ -159,7 +160,7 @@ def _show(args: argparse.Namespace) -> int:
             for name, n, sheet in sheets
         ]
         title = f"Faces of {args.path}"
-        write_atomically(args.out, page(title, section(title, "", *parts)))
+        write_atomically(args.out, page(title, section(escape(title), "", *parts)))
     listed = ", ".join(f"{name or 'images'} {n:,}" for name, n, _ in sheets)
     print(f"{printable(args.out)}: from the top, {printable(listed)}")
     return CLEAN
@@ -211,12 +212,6 @@ def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:
     width = max(sheet.shape[1] for sheet in sheets)
     parts = [np.pad(s, ((0, gap_px), (0, width - s.shape[1])), constant_values=255) for s in sheets]
     return np.concatenate(parts)[:-gap_px]
-
-
-def _png(grey: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG", optimize=True)
-    return file.getvalue()
 
 
 class Bars:

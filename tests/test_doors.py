@@ -65,8 +65,8 @@ DOORS = {
     "recipes": {"schedules", "losses", "distillation", "optim"},
     # plots and reports
     "plots": set(),
-    "svg_charts": set(),
-    "report_sections": {"metrics", "svg_charts"},
+    "svg_charts": {"ground"},
+    "report_sections": {"ground", "metrics", "svg_charts"},
     "report": {"report_sections", "svg_charts", "metrics", *FOUNDATION},
 }
 TOP = ("sweep", "paper", "cli", "__init__")

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import metrics
+from .ground.html_page import escape, section
 from .svg_charts import (
     N_RUN_COLOURS,
     Series,
-    escape,
     filter_pictures,
     line_chart,
-    png_data_uri,
     share_bar,
+    thumbnail_uri,
 )
 
 if TYPE_CHECKING:
@@ -105,12 +105,6 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def section(title: str, lede: str, *content: str) -> str:
-    """title, lede: markup."""
-    lede = f'\n<p class="lede">{lede}</p>' if lede else ""
-    return f"<section>\n<h2>{title}</h2>{lede}\n" + "\n".join(content) + "\n</section>"
 
 
 def table(
@@ -368,7 +362,7 @@ def _mistakes(report: RunReport) -> str:
         )
         alt = f"{report.ids[i]}: {report.classes[truth]}, said {report.classes[said]}"
         items.append(
-            f'<li><img src="{png_data_uri(report.images[i])}" alt="{escape(alt)}"/>'
+            f'<li><img src="{thumbnail_uri(report.images[i])}" alt="{escape(alt)}"/>'
             f"{lines}<small>{escape(report.ids[i])}</small></li>"
         )
     lede = (
@@ -387,7 +381,7 @@ def _filters(report: RunReport) -> str:
         largest = float(np.abs(shown[..., f]).max())
         alt = f"filter {f}, largest weight {_number(largest, '.2g')}"
         items.append(
-            f'<li><img src="{png_data_uri(picture)}" alt="{alt}"/>'
+            f'<li><img src="{thumbnail_uri(picture)}" alt="{alt}"/>'
             f"<small>±{_number(largest, '.2g')}</small></li>"
         )
     lede = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 
 from .._version import __version__
 from ..explain.pictures import grey_picture, picture, shades
-from ..report import html_page
-from ..report_sections import facts_table, section, table
-from ..svg_charts import escape
+from ..ground.html_page import escape, png_data_uri, section
+from ..report import report_page
+from ..report_sections import facts_table, table
 from . import published
 from .claims import FAILS, HOLDS, OPEN, Claim
 from .plan import MAIN_VARIANT, scaled_down, unlike_the_paper
@@ -47,7 +46,7 @@ def render(study: Study) -> str:
         _reproduce(study),
         f"<footer>Written by tinycnn {escape(__version__)}.</footer>",
     ]
-    return html_page(study.title, "\n".join(filter(None, parts)), _STYLE)
+    return report_page(study.title, "\n".join(filter(None, parts)), _STYLE)
 
 
 def _list(lines: Sequence[str]) -> str:
@@ -58,8 +57,8 @@ def _figure(study: Study, name: str, alt: str) -> str:
     """The picture, or '' where it was not drawn."""
     if name not in study.pictures:
         return ""
-    data = base64.b64encode(study.pictures[name]).decode("ascii")
-    return f'<img class="figure" src="data:image/png;base64,{data}" alt="{escape(alt)}"/>'
+    data = png_data_uri(study.pictures[name])
+    return f'<img class="figure" src="{data}" alt="{escape(alt)}"/>'
 
 
 def _markup(shown: Table, n_texts: int, digits: int = 1, rows: Sequence[Any] | None = None) -> str:
