@@ -79,6 +79,13 @@ class FaceDataset:
             raise DataError("this dataset has no label space, so no classes")
         return self.label_space.classes
 
+    @property
+    def known_labels(self) -> np.ndarray | None:
+        """int64 (N,): the labels, -1 for an image without one; None if no labels are given."""
+        if self.labels is None or self.has_label is None:
+            return self.labels
+        return np.where(self.has_label, self.labels, -1)
+
     def select(self, which: np.ndarray) -> FaceDataset:
         """The images that a bool mask (N,) selects, or those at integer indices, in their order."""
         which = np.asarray(which)

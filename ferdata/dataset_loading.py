@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ferdata.arguments import checked_option
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.packed import is_packed, load_packed
@@ -249,9 +250,7 @@ def _fer2013_csv(path: Path) -> Path:
 def _checked_source(path: str | os.PathLike[str], source: str | None) -> str:
     if source is None:
         return recognise(path).source
-    if source not in SOURCES:
-        raise ValueError(f"source: expected one of {', '.join(SOURCES)}, found {source!r}")
-    return source
+    return checked_option("source", source, SOURCES)
 
 
 def _check_options(source: str, options: dict[str, Any], known: tuple[str, ...]) -> None:

@@ -120,9 +120,9 @@ def _caption(inspected: InspectedDataset, i: int) -> str:
         parts.append(str(dataset.split[i]))
     if dataset.subjects is not None:
         parts.append(str(dataset.subjects[i]))
-    if dataset.labels is not None:
-        has_label = dataset.has_label is None or dataset.has_label[i]
-        parts.append(dataset.classes[dataset.labels[i]] if has_label else "no label")
+    if dataset.known_labels is not None:
+        label = dataset.known_labels[i]
+        parts.append(dataset.classes[label] if label >= 0 else "no label")
     return ", ".join(parts)
 
 

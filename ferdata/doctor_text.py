@@ -9,7 +9,7 @@ from dataclasses import asdict
 import numpy as np
 
 from ferdata.dataset import SPLITS
-from ferdata.doctor_checks import Finding, known_labels
+from ferdata.doctor_checks import Finding
 from ferdata.doctor_teacher import Teacher
 from ferdata.inspected_dataset import InspectedDataset
 from tinycnn.ground.messages import plain
@@ -105,7 +105,7 @@ def class_table(inspected: InspectedDataset) -> list[list[str | int]]:
     The columns are the class's name, its images in each split, in all, and in the published data
     set. Splits without images and unknown published counts have no column.
     """
-    dataset, labels = inspected.dataset, known_labels(inspected)
+    dataset, labels = inspected.dataset, inspected.dataset.known_labels
     if labels is None:
         return []
     splits = [] if dataset.split is None else [s for s in SPLITS if (dataset.split == s).any()]

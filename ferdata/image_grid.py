@@ -44,11 +44,9 @@ def by_class(dataset: FaceDataset) -> list[tuple[str, np.ndarray]]:
 
     For a data set without labels the only entry is ("", all indices).
     """
-    if dataset.labels is None:
+    labels = dataset.known_labels
+    if labels is None:
         return [("", np.arange(len(dataset)))]
-    known = np.ones(len(dataset), bool) if dataset.has_label is None else dataset.has_label
-    parts = [
-        (name, np.flatnonzero(known & (dataset.labels == k)))
-        for k, name in enumerate(dataset.classes)
-    ]
-    return parts if known.all() else [*parts, ("without a label", np.flatnonzero(~known))]
+    parts = [(name, np.flatnonzero(labels == k)) for k, name in enumerate(dataset.classes)]
+    unknown = np.flatnonzero(labels < 0)
+    return [*parts, ("without a label", unknown)] if len(unknown) else parts

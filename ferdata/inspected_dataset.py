@@ -18,7 +18,7 @@ from ferdata.image_hashes import content_ids
 from ferdata.packed import is_packed, load_packed
 from ferdata.photo import read_grey
 from ferdata.preprocess import in_threads
-from ferdata.sources.face_files import FaceFiles
+from ferdata.sources.face_files import FaceFiles, counts_of
 from ferdata.sources.fer2013_folders import CLASSES as FER2013_COUNTS
 from ferdata.sources.ferplus import load_votes
 
@@ -114,23 +114,8 @@ def inspect_dataset(
         dataset=dataset,
         hashes=content_ids(dataset.images),
         sizes=np.tile(np.array([[height, width]], dtype=np.int64), (n, 1)),
-        counts=_counts(dataset),
+        counts=counts_of(dataset),
     )
-
-
-def _counts(dataset: FaceDataset) -> dict[str, int]:
-    """With the names of FaceFiles.counts."""
-    found = {"images": len(dataset)}
-    if dataset.subjects is not None:
-        found["subjects"] = len(set(dataset.subjects.tolist()))
-    if dataset.split is not None:
-        names, n = np.unique(dataset.split, return_counts=True)
-        found |= {f"in {name}": int(k) for name, k in zip(names.tolist(), n)}
-    if dataset.labels is not None:
-        own = dataset.labels if dataset.has_label is None else dataset.labels[dataset.has_label]
-        n = np.bincount(own, minlength=len(dataset.classes))
-        found |= dict(zip(dataset.classes, n.tolist()))
-    return found
 
 
 def _inspect_csv(

@@ -22,10 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ferdata.arguments import check_whole_numbers, checked_option
 from ferdata.cache import cached_by, source_identity
 from ferdata.detect import largest_face
 from ferdata.errors import DataError
-from ferdata.faces import SIZE_PX, check_framing, checked_boxes, frame_face, resized
+from ferdata.faces import FRAMINGS, SIZE_PX, checked_boxes, frame_face, resized
 from ferdata.photo import read_grey
 from ferdata.regular_file import named_errors
 from ferdata.warp import resize_images
@@ -66,10 +67,7 @@ def load_faces(
     on_missing  if no face is found in some photos: "error" raises DataError, which names the first
                 of them and their number; "whole" takes the whole photo for the face
     """
-    if on_missing not in ON_MISSING:
-        raise ValueError(
-            f"on_missing: expected one of {', '.join(ON_MISSING)}, found {on_missing!r}"
-        )
+    checked_option("on_missing", on_missing, ON_MISSING)
     framed = frame_photos(
         paths,
         framing=framing,
@@ -116,11 +114,11 @@ def frame_photos(
     """
     files = [Path(path) for path in paths]
     if framing is not None:
-        check_framing(framing)
+        checked_option("framing", framing, FRAMINGS)
     if size_px < 1 or (framing is not None and size_px != SIZE_PX):
         raise ValueError(f"size_px: expected {SIZE_PX}, or 1 or more without framing: {size_px}")
-    if n_workers is not None and n_workers < 1:
-        raise ValueError(f"n_workers: expected 1 or more, found {n_workers}")
+    if n_workers is not None:
+        check_whole_numbers(1, n_workers=n_workers)
     if boxes is not None:
         boxes = np.asarray(boxes)
         if framing is None or boxes.shape != (len(files), 4):

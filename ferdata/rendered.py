@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ferdata.arguments import check_whole_numbers
 from ferdata.dataset import FaceDataset
 from ferdata.drawing.action_units import ACTION_UNIT_NAMES, ActionUnits, face_landmarks
 from ferdata.drawing.canvas import View
@@ -57,14 +58,9 @@ def render_faces(
     more are drawn. `progress(done, n_subjects)` is called after each subject. Raises ValueError for
     counts below 1, a negative seed, or a size below 16.
     """
-    for name, value, least in (
-        ("n_subjects", n_subjects, 1),
-        ("n_per_class", n_per_class, 1),
-        ("seed", seed, 0),
-        ("size_px", size_px, 16),
-    ):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
+    check_whole_numbers(1, n_subjects=n_subjects, n_per_class=n_per_class)
+    check_whole_numbers(0, seed=seed)
+    check_whole_numbers(16, size_px=size_px)
     classes = MICROEXPNET8.classes
     n = n_subjects * len(classes) * n_per_class
     images = np.empty((n, size_px, size_px), np.uint8)
@@ -102,8 +98,8 @@ def contact_sheet(dataset: FaceDataset, n_columns: int = 12, gap_px: int = 2) ->
     Rows follow `dataset.label_space`; without labels there is one row. Raises ValueError if
     `n_columns` is below 1 or `gap_px` below 0.
     """
-    if n_columns < 1 or gap_px < 0:
-        raise ValueError(f"n_columns is {n_columns}, gap_px {gap_px}; expected >= 1 and >= 0")
+    check_whole_numbers(1, n_columns=n_columns)
+    check_whole_numbers(0, gap_px=gap_px)
     labels, (height, width) = dataset.labels, dataset.images.shape[1:]
     n_rows = 1 if labels is None else len(dataset.classes)
     tiles = np.full((n_rows, n_columns, height, width), 255, np.uint8)

@@ -411,5 +411,7 @@ def test_bad_people_and_views_are_refused(call, words):
 
 
 def test_bad_contact_sheet_is_refused(faces):
-    with pytest.raises(ValueError, match="n_columns is 0"):
+    with pytest.raises(
+        ValueError, match="n_columns: expected a whole number of 1 or more, found 0"
+    ):
         contact_sheet(faces, n_columns=0)

@@ -275,7 +275,7 @@ def test_answers_for_mirror_images_are_only_written_to_npz(tmp_path):
             r"^ids: expected strings \(N,\), found int64",
         ),
         (dict(classes=["a", "a", "b"]), DataError, "names one class twice"),
-        (dict(kind="scores"), ValueError, "kind: expected 'logits' or 'probabilities'"),
+        (dict(kind="scores"), ValueError, "kind: expected one of logits, probabilities"),
         (dict(rows=None), ValueError, "expected one of rows, ids and hashes, found 0"),
         (dict(ids=np.array(["a", "b", "c"])), ValueError, "one of .* found rows and ids"),
         (dict(path="t.pt"), ValueError, "expected a name that ends in .npz or .csv"),

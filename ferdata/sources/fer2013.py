@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ferdata.arguments import checked_option
 from ferdata.cache import cached_arrays
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
@@ -23,7 +24,6 @@ from ferdata.labels import FER2013, FERPLUS8, LabelSpace
 from ferdata.regular_file import refuse_pipes
 from ferdata.sources import ferplus
 from ferdata.sources.csv_file import Progress, csv_rows, shown
-from ferdata.sources.face_files import checked_option
 from ferdata.sources.folder_tree import Tree, join
 
 SIDE_PX = 48

@@ -14,10 +14,11 @@ import os
 import re
 from collections.abc import Iterator
 
+from ferdata.arguments import checked_option
 from ferdata.errors import DataError
 from ferdata.labels import OULU_CASIA
 from ferdata.sources.class_folders import label_of_folder
-from ferdata.sources.face_files import FaceFile, FaceFiles, checked_option, face_files
+from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 from ferdata.sources.frames import N_LAST_FRAMES, frames_by_number, last_frames
 
