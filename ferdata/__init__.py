@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ferdata.dataset_loading import Recognition, list_files, load_listed, open, recognise
     from ferdata.doctor import Diagnosis, check, check_dataset
     from ferdata.doctor_checks import Finding
+    from ferdata.drawing.face import draw_face
     from ferdata.errors import DataError
     from ferdata.faces import (
         FRAMINGS,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from ferdata.packed import is_packed, load_packed, save_packed
     from ferdata.photo import read_photo
     from ferdata.preprocess import FramedPhotos, frame_photos, load_faces
-    from ferdata.rendered import contact_sheet, default_faces, draw_face, render_faces
+    from ferdata.rendered import contact_sheet, default_faces, render_faces
     from ferdata.rendered_teacher import load_rendered_teacher
     from ferdata.soft_labels import (
         AlignReport,
@@ -83,6 +84,7 @@ _NAMES = {
     "dataset_loading": "Recognition list_files load_listed open recognise",
     "doctor": "Diagnosis check check_dataset",
     "doctor_checks": "Finding",
+    "drawing.face": "draw_face",
     "errors": "DataError",
     "faces": "FRAMINGS Faces find_faces frame_face paper_face paper_training_crops",
     "folds": "Fold check_split leave_one_subject_out random_folds refuse_shared_subjects "
@@ -94,7 +96,7 @@ _NAMES = {
     "packed": "is_packed load_packed save_packed",
     "photo": "read_photo",
     "preprocess": "FramedPhotos frame_photos load_faces",
-    "rendered": "contact_sheet default_faces draw_face render_faces",
+    "rendered": "contact_sheet default_faces render_faces",
     "rendered_teacher": "load_rendered_teacher",
     "soft_labels": "AlignReport SoftLabels align_soft_labels average_soft_labels load_soft_labels "
     "load_teachers save_soft_labels",

@@ -45,13 +45,15 @@ def cache_folder() -> Path:
 
 
 def cached_arrays(
-    source: Path, kind: str, build: Callable[[], dict[str, np.ndarray]]
+    source: Path, kind: str, build: Callable[[], dict[str, np.ndarray]], cache: bool = True
 ) -> dict[str, np.ndarray]:
     """The arrays that build() makes from the file `source`; from the cache if they are there.
 
-    `kind` names the layout of the arrays: change it whenever build changes. Raises what build
-    raises, and DataError if `source` cannot be read.
+    `kind` names the layout of the arrays: change it whenever build changes. cache=False: the cache
+    is not used. Raises what build raises, and DataError if `source` cannot be read.
     """
+    if not cache:
+        return build()
 
     def identity() -> str:
         with named_errors(source):

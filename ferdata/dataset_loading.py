@@ -240,11 +240,7 @@ def _fer2013_csv(path: Path) -> Path:
     if not os.path.isdir(path):
         return path
     tree = Tree(path)
-    found = find_csv(tree)
-    if len(found) != 1:
-        places = ", ".join(str(tree.path(p)) for p in found) or "none"
-        raise DataError(f"{path}: expected one file of FER2013, found {places}; point at the file")
-    return tree.path(found[0])
+    return tree.path(tree.only(find_csv(tree), "the path of a file, or one file of FER2013"))
 
 
 def _checked_source(path: str | os.PathLike[str], source: str | None) -> str:

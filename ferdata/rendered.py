@@ -8,27 +8,12 @@ import numpy as np
 
 from ferdata.arguments import check_whole_numbers
 from ferdata.dataset import FaceDataset
-from ferdata.drawing.action_units import ACTION_UNIT_NAMES, ActionUnits, face_landmarks
-from ferdata.drawing.canvas import View
-from ferdata.drawing.expressions import full_expression, habits, random_action_units, random_view
+from ferdata.drawing.expressions import habits, random_action_units, random_view
 from ferdata.drawing.face import draw_face
 from ferdata.drawing.people import Identity
 from ferdata.drawing.seeded_random import SeededRandom
 from ferdata.image_grid import grid, spread
 from ferdata.labels import MICROEXPNET8
-
-__all__ = [
-    "ACTION_UNIT_NAMES",
-    "ActionUnits",
-    "Identity",
-    "View",
-    "contact_sheet",
-    "default_faces",
-    "draw_face",
-    "face_landmarks",
-    "full_expression",
-    "render_faces",
-]
 
 _VALIDATION_EVERY = 5
 

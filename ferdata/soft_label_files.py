@@ -72,9 +72,6 @@ def npz_parts(path: Path) -> Parts:
             f"{path}: classes: expected a list of names, found {classes.dtype} {classes.shape}"
         )
     keys = parts[key]
-    if keys.ndim != 1 or keys.dtype.kind not in ("iu" if key == "rows" else "U"):
-        expected = "whole numbers" if key == "rows" else "strings"
-        raise DataError(f"{path}: {key}: expected {expected}, found {keys.dtype} {keys.shape}")
     crop = parts.get("crop")
     if crop is not None and (crop.dtype.kind not in "iu" or crop.shape != keys.shape):
         raise DataError(

@@ -180,9 +180,6 @@ def save_soft_labels(
     if path.suffix.lower() not in (".npz", ".csv"):
         raise ValueError(f"{path}: expected a name that ends in .npz or .csv")
     key, keys = named[0], np.asarray(given[named[0]])
-    if keys.ndim != 1 or keys.dtype.kind not in ("iu" if key == "rows" else "U"):
-        expected = "whole numbers" if key == "rows" else "strings"
-        raise DataError(f"{key}: expected {expected} (N,), found {keys.dtype} {keys.shape}")
     parts = Parts(
         kind=kind,
         values=_as_float32(values),

@@ -15,20 +15,19 @@ import pytest
 
 import ferdata.drawing
 import ferdata.rendered
-from ferdata.drawing.canvas import Canvas, sine_cosine
-from ferdata.drawing.expressions import EMOTION_ACTION_UNITS, habits, random_action_units
+from ferdata.drawing.action_units import ACTION_UNIT_NAMES, face_landmarks
+from ferdata.drawing.canvas import Canvas, View, sine_cosine
+from ferdata.drawing.expressions import (
+    EMOTION_ACTION_UNITS,
+    full_expression,
+    habits,
+    random_action_units,
+)
+from ferdata.drawing.face import draw_face
+from ferdata.drawing.people import Identity
 from ferdata.drawing.seeded_random import SeededRandom
 from ferdata.labels import MICROEXPNET8
-from ferdata.rendered import (
-    ACTION_UNIT_NAMES,
-    Identity,
-    View,
-    contact_sheet,
-    draw_face,
-    face_landmarks,
-    full_expression,
-    render_faces,
-)
+from ferdata.rendered import contact_sheet, render_faces
 
 # sha256 of render_faces(2, 1). The soft labels of teachers are made for these exact pixels: if the
 # value has to change, all soft labels of the built-in faces have to be made again.

@@ -16,6 +16,7 @@ import numpy as np
 from . import metrics
 from ._version import __version__
 from .ground.atomic_file import write_atomically
+from .ground.distributions import first_wrong_row
 from .ground.html_page import STYLE, escape, html_page
 from .report_sections import SECTIONS, value_at
 
@@ -67,12 +68,11 @@ def _check_arrays(report: RunReport) -> None:
         raise ValueError(f"probs have shape {probs.shape}: expected (N, {K}), one column a class")
     N = len(probs)
     metrics.accuracy(probs, report.labels)  # checks dtypes, the shape and range of labels
-    sums = probs.sum(axis=1, dtype=np.float64)
-    wrong = ~((np.abs(sums - 1) < 1e-3) & (probs >= 0).all(axis=1))
-    if wrong.any():
-        row = int(wrong.argmax())
+    wrong = first_wrong_row(probs)
+    if wrong is not None:
+        row, total = wrong
         raise ValueError(
-            f"probs[{row}] has sum {sums[row]:.4g} and minimum {probs[row].min():.4g}: expected "
+            f"probs[{row}] has sum {total:.4g} and minimum {probs[row].min():.4g}: expected "
             "probabilities; softmax turns logits into them"
         )
     if images.dtype != np.uint8:

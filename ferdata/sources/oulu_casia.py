@@ -70,9 +70,7 @@ def list_files(
     tree = Tree(path)
     images, top = _find_recording(tree, spectrum, illumination, images)
     listed = []
-    for subject, person in tree.folders(top):
-        if not _SUBJECT.fullmatch(subject):
-            raise DataError(f"{tree.path(person)}: unexpected folder, expected one such as P001")
+    for subject, person in tree.folders(top, _SUBJECT, "one such as P001"):
         seen: dict[int, str] = {}
         for emotion, relpath in tree.folders(person):
             folder = tree.path(relpath)

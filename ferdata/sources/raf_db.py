@@ -37,6 +37,7 @@ LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 _LINE = re.compile(r"(?P<stem>(?:train|test)_\d{1,9})\.jpg[ \t]+(?P<label>\d{1,9})")
 _ALIGNED = re.compile(r"(?P<stem>(?P<split>train|test)_\d{1,9})_aligned\.(?:jpe?g|png)")
 _EXAMPLE = "train_00001_aligned.jpg"
+_NUMBER = re.compile("[1-7]")
 _NUMBERS = tuple(str(n) for n in range(1, len(RAF_DB) + 1))
 
 
@@ -103,13 +104,8 @@ def _from_list(tree: Tree, list_relpath: str) -> list[FaceFile]:
         for folder in tree.find(lambda name: name.lower() == "aligned")
         if (not base or folder.startswith(base + "/")) and tree.scan(folder).images
     ]
-    if len(folders) != 1:
-        found = ", ".join(str(tree.path(folder)) for folder in folders) or "none"
-        raise DataError(
-            f"{tree.path(base)}: expected one folder Image/aligned with images beside EmoLabel, "
-            f"found {found}"
-        )
-    folder, list_file = folders[0], tree.path(list_relpath)
+    folder = tree.only(folders, "one folder Image/aligned with images beside EmoLabel", base)
+    list_file = tree.path(list_relpath)
     files: dict[str, str] = {}
     for name in tree.scan(folder).images:
         stem = tree.match(join(folder, name), _ALIGNED, _EXAMPLE)["stem"]
@@ -160,9 +156,7 @@ def _from_folders(tree: Tree, splits: list[str]) -> list[FaceFile]:
     listed = []
     seen: dict[str, str] = {}
     for split in splits:
-        for number, folder in tree.folders(split):
-            if number not in _NUMBERS:
-                raise DataError(f"{tree.path(folder)}: unexpected folder, expected 1 to 7")
+        for number, folder in tree.folders(split, _NUMBER, "1 to 7"):
             for name in tree.scan(folder).images:
                 relpath = join(folder, name)
                 file, match = tree.path(relpath), tree.match(relpath, _ALIGNED, _EXAMPLE)
