@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -122,7 +123,7 @@ def _positive(text: str) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     _refuse_unwritable(args.html)
-    with Bars() as bars:
+    with closing(Bars()) as bars:
         diagnosis = check(
             args.path,
             args.source,
@@ -142,7 +143,7 @@ def _show(args: argparse.Namespace) -> int:
     if suffix not in (".png", ".html"):
         raise UsageError(f"{args.out}: expected a name that ends in .png or .html")
     _refuse_unwritable(args.out)
-    with Bars() as bars:
+    with closing(Bars()) as bars:
         inspected = inspect_path(args.path, args.source, progress=bars, **_options(args))
     sheets = []
     for name, members in by_class(inspected.dataset):
@@ -170,7 +171,7 @@ def _pack(args: argparse.Namespace) -> int:
     if Path(args.out).suffix.lower() != ".npz":
         raise UsageError(f"{args.out}: expected a name that ends in .npz")
     _refuse_unwritable(args.out)
-    with Bars() as bars:
+    with closing(Bars()) as bars:
         dataset = _opened(args, bars)
     save_packed(dataset, args.out)
     n, (height, width) = len(dataset), dataset.images.shape[1:]
@@ -221,9 +222,6 @@ class Bars:
         self.what = ""
         self.bar: tqdm | None = None
 
-    def __enter__(self) -> Bars:
-        return self
-
     def __call__(self, what: str, done: int, total: int) -> None:
         if self.bar is None or what != self.what:
             self.close()
@@ -234,9 +232,6 @@ class Bars:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -94,7 +94,7 @@ def _faces_by_size(grey: np.ndarray) -> Iterator[list[Face]]:
         # The largest factor at which the picture need not be enlarged again for step 2.
         k = max(int(sizes[-1] * min(_VERIFY_FACTORS) / WINDOW_PX), 1)
         margin = int(short * _MARGIN / k)
-        picture = _arithmetic().reduced(grey, k, margin)
+        picture = detect_arrays.reduced(grey, k, margin)
         found: list[Face] = []
         for candidate in _search(picture, [px / k for px in sizes]):
             if any(_is_within(candidate.on(k, margin), face) for face in kept + found):
