@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,23 +24,13 @@ from ferdata.inspected_dataset import inspect_path
 from ferdata.packed import is_packed, load_packed, save_packed
 from ferdata.preprocess import ON_MISSING
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.command_line import CannotError, Parser, check_out, positive
 from tinycnn.ground.html_page import escape, png, section
 from tinycnn.ground.messages import plain as printable
 
 CLEAN, FOUND, FAILED, STOPPED = 0, 1, 2, 130
 
 _TILE_PX = 64
-
-
-class UsageError(Exception):
-    """A wrong option; the message says what was expected."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong option as every other error is reported: on one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (--help explains the options)")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,10 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(showing)
     showing.add_argument("out", metavar="OUT", help="the file to write, .png or .html")
     showing.add_argument(
-        "--columns", type=_positive, default=16, help="images in a row (default: %(default)s)"
+        "--columns", type=positive, default=16, help="images in a row (default: %(default)s)"
     )
     showing.add_argument(
-        "--rows", type=_positive, default=3, help="rows for each class (default: %(default)s)"
+        "--rows", type=positive, default=3, help="rows for each class (default: %(default)s)"
     )
 
     packing = commands.add_parser("pack", help="write cropped and resized faces to one .npz file")
@@ -111,18 +101,12 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of 1 or more")
-    return value
-
-
 # ---- the commands ----------------------------------------------------------------------------
 
 
 def _check(args: argparse.Namespace) -> int:
-    _refuse_unwritable(args.html)
+    if args.html:
+        check_out(args.html)
     with closing(Bars()) as bars:
         diagnosis = check(
             args.path,
@@ -141,8 +125,8 @@ def _check(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     suffix = Path(args.out).suffix.lower()
     if suffix not in (".png", ".html"):
-        raise UsageError(f"{args.out}: expected a name that ends in .png or .html")
-    _refuse_unwritable(args.out)
+        raise CannotError(f"{args.out}: expected a name that ends in .png or .html")
+    check_out(args.out)
     with closing(Bars()) as bars:
         inspected = inspect_path(args.path, args.source, progress=bars, **_options(args))
     sheets = []
@@ -169,8 +153,8 @@ def _show(args: argparse.Namespace) -> int:
 
 def _pack(args: argparse.Namespace) -> int:
     if Path(args.out).suffix.lower() != ".npz":
-        raise UsageError(f"{args.out}: expected a name that ends in .npz")
-    _refuse_unwritable(args.out)
+        raise CannotError(f"{args.out}: expected a name that ends in .npz")
+    check_out(args.out)
     with closing(Bars()) as bars:
         dataset = _opened(args, bars)
     save_packed(dataset, args.out)
@@ -198,14 +182,6 @@ def _opened(args: argparse.Namespace, bars: Bars) -> FaceDataset:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     return {} if args.protocol is None else {"protocol": args.protocol}
-
-
-def _refuse_unwritable(path: str | None) -> None:
-    """Report an output file that cannot be written before minutes of work, not after."""
-    if path is not None and not Path(path).parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {Path(path).parent}")
-    if path is not None and Path(path).is_dir():
-        raise UsageError(f"{path}: is a folder; expected a file")
 
 
 def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:
@@ -244,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `ferdata check ... | head`
         sys.stderr.close()
         return FAILED
-    except (UsageError, DataError, ValueError, OSError) as error:
+    except (CannotError, DataError, ValueError, OSError) as error:
         print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return FAILED
 

@@ -12,6 +12,7 @@ from ferdata.dataset import SPLITS
 from ferdata.doctor_checks import Finding
 from ferdata.doctor_teacher import Teacher
 from ferdata.inspected_dataset import InspectedDataset
+from tinycnn.ground.command_line import table_lines
 from tinycnn.ground.messages import plain
 
 _N_SIZES = 3
@@ -145,12 +146,5 @@ def about_teacher(teacher: Teacher) -> str:
 
 def _table(rows: list[list[str | int]]) -> list[str]:
     """Lines with aligned columns, and an empty line at the end; [] for no rows."""
-    if not rows:
-        return []
     shown = [[f"{c:,}" if isinstance(c, int) else c for c in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*shown)]
-    lines = []
-    for first, *others in shown:
-        cells = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:]))]
-        lines.append("  ".join(cells).rstrip())
-    return [*lines, ""]
+    return [*table_lines(shown), ""] if rows else []

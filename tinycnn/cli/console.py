@@ -1,44 +1,13 @@
-"""What the commands share: the parser, checked numbers, tables, and text that is safe to print."""
+"""What the commands share besides tinycnn.ground.command_line: numbers above 0, JSON and tables."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from ..ground.messages import plain
-
-
-class CannotError(Exception):
-    """Something that the person at the keyboard can mend; the message says how."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Wrong options are told like everything else that is wrong: in one line."""
-
-    def error(self, message: str) -> None:
-        raise CannotError(f"{message} ({self.prog} --help explains the options)")
-
-
-def positive(text: str) -> int:
-    return _whole(text, 1)
-
-
-def not_negative(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of {least} or more")
-    return value
+from ..ground.command_line import table_lines
 
 
 def above_zero(text: str) -> float:
@@ -68,27 +37,4 @@ def _finite(values: Any) -> Any:
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> None:
     """Columns as wide as their cells; the first `left` of them begin, the others end together."""
-    cells = [[plain(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
-    for row in cells:
-        shown = [
-            cell.ljust(width) if k < left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths))
-        ]
-        print("  ".join(shown).rstrip())
-
-
-def check_out(path: str, *, not_the_same_as: str | None = None) -> Path:
-    """`path` to write a file to.  Raises CannotError where its folder is missing or it is a
-    folder itself, before any work is done; and where it is the input."""
-    out = Path(path)
-    if out.is_dir():
-        raise CannotError(f"{path}: is a folder; expected the name of a file")
-    if not out.parent.is_dir():
-        raise CannotError(f"{path}: there is no folder {out.parent}")
-    if not os.access(out.parent, os.W_OK):
-        raise CannotError(f"{path}: no permission to write in {out.parent}")
-    if not_the_same_as is not None and out.exists() and Path(not_the_same_as).exists():
-        if out.samefile(not_the_same_as):
-            raise CannotError(f"{path}: is the input itself; choose another name")
-    return out
+    print("\n".join(table_lines([header, *rows], left)))

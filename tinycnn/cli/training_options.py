@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from ..ground.command_line import positive
 from ..recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES
-from .console import above_zero, positive
+from .console import above_zero
 
 LOSS = (
     "soft term: kd Hinton's, dkd decoupled, dist relations; -z compares z-scored logits instead of "
