@@ -32,15 +32,10 @@ def refuse_pipes(path: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
-def named_errors(
-    path: str | os.PathLike[str],
-    problem: str = "cannot be read",
-    kinds: tuple[type[Exception], ...] = (Exception,),
-) -> Iterator[None]:
+def named_errors(path: str | os.PathLike[str], problem: str = "cannot be read") -> Iterator[None]:
     """Turns what goes wrong while `path` is read into a DataError that names it. Refuses pipes.
 
     problem  what the message says, before what the error says
-    kinds    the errors of a damaged file. By default all, because damage shows up as a dozen kinds
     """
     refuse_pipes(path)
     try:
@@ -53,6 +48,6 @@ def named_errors(
         raise DataError(f"{path}: no permission to read it") from None
     except MemoryError:
         raise DataError(f"{path}: not enough memory to read it") from None
-    except kinds as error:
+    except Exception as error:  # damage shows up as a dozen kinds
         why = error.strerror if isinstance(error, OSError) and error.strerror else in_short(error)
         raise DataError(f"{path}: {problem} ({why})") from error
