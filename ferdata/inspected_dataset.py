@@ -20,13 +20,12 @@ from ferdata.photo import read_grey
 from ferdata.preprocess import in_threads
 from ferdata.sources.face_files import FaceFiles, counts_of
 from ferdata.sources.fer2013_folders import CLASSES as FER2013_COUNTS
+from ferdata.sources.fer2013_folders import SPLIT_COUNTS as FER2013_SPLITS
 from ferdata.sources.ferplus import load_votes
 
 THUMBNAIL_PX = 64
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total)"""
-
-_FER2013_SPLITS = {"in train": 28709, "in validation": 3589, "in test": 3589}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,7 +135,7 @@ def _inspect_csv(
             error = str(e)
     return replace(
         inspect_dataset(dataset, path=str(path), source=fer2013, why=why),
-        published={"images": sum(FER2013_COUNTS.values()), **_FER2013_SPLITS, **FER2013_COUNTS},
+        published={"images": sum(FER2013_COUNTS.values()), **FER2013_SPLITS, **FER2013_COUNTS},
         votes=counts,
         votes_error=error,
         options=options,

@@ -12,7 +12,7 @@ from ferdata.drawing.expressions import habits, random_action_units, random_view
 from ferdata.drawing.face import draw_face
 from ferdata.drawing.people import Identity
 from ferdata.drawing.seeded_random import SeededRandom
-from ferdata.image_grid import grid, spread
+from ferdata.image_grid import by_class, grid, spread
 from ferdata.labels import MICROEXPNET8
 
 _VALIDATION_EVERY = 5
@@ -80,16 +80,13 @@ def render_faces(
 def contact_sheet(dataset: FaceDataset, n_columns: int = 12, gap_px: int = 2) -> np.ndarray:
     """uint8 (H, W): a row of up to `n_columns` images for each class, evenly chosen, on white.
 
-    Rows follow `dataset.label_space`; without labels there is one row. Raises ValueError if
-    `n_columns` is below 1 or `gap_px` below 0.
+    Rows follow `dataset.label_space`, then come images without a label, if there are any; without
+    labels there is one row. Raises ValueError if `n_columns` is below 1 or `gap_px` below 0.
     """
     check_whole_numbers(1, n_columns=n_columns)
     check_whole_numbers(0, gap_px=gap_px)
-    labels, (height, width) = dataset.labels, dataset.images.shape[1:]
-    n_rows = 1 if labels is None else len(dataset.classes)
-    tiles = np.full((n_rows, n_columns, height, width), 255, np.uint8)
-    for row in range(n_rows):
-        of_row = np.arange(len(dataset)) if labels is None else np.flatnonzero(labels == row)
-        chosen = of_row[spread(len(of_row), n_columns)]
-        tiles[row, : len(chosen)] = dataset.images[chosen]
-    return grid(tiles.reshape(-1, height, width), n_columns, gap_px)
+    rows = [members[spread(len(members), n_columns)] for _, members in by_class(dataset)]
+    tiles = np.full((len(rows), n_columns, *dataset.images.shape[1:]), 255, np.uint8)
+    for row, chosen in zip(tiles, rows):
+        row[: len(chosen)] = dataset.images[chosen]
+    return grid(np.concatenate(tiles), n_columns, gap_px)

@@ -409,6 +409,14 @@ def test_bad_people_and_views_are_refused(call, words):
         call()
 
 
+def test_images_without_a_label_have_a_row_of_their_own(faces):
+    without = replace(faces, has_label=np.arange(len(faces)) != 0)
+    whole, sheet = contact_sheet(faces, 3), contact_sheet(without, 3)
+    assert sheet.shape == (whole.shape[0] + 86, whole.shape[1])
+    np.testing.assert_array_equal(sheet[-84:, :84], faces.images[0])
+    assert (sheet[-84:, 84:] == 255).all()
+
+
 def test_bad_contact_sheet_is_refused(faces):
     with pytest.raises(
         ValueError, match="n_columns: expected a whole number of 1 or more, found 0"

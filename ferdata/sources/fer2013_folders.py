@@ -24,6 +24,7 @@ CLASSES = dict(
     angry=4953, disgust=547, fear=5121, happy=8989, neutral=6198, sad=6077, surprise=4002
 )
 """Images by class in all of FER2013: 35,887."""
+SPLIT_COUNTS = {"in train": 28709, "in validation": 3589, "in test": 3589}
 SPLITS = ("folders", "names")
 SIDE_PX = 48
 
@@ -61,7 +62,7 @@ def list_files(path: str | os.PathLike[str], split: str = "folders") -> FaceFile
         listed = [replace(f, split=_split_by_name(f, tree)) for f in listed]
     published = {"images": sum(CLASSES.values()), **CLASSES}
     if split == "names":
-        published |= {"in train": 28709, "in validation": 3589, "in test": 3589}
+        published |= SPLIT_COUNTS
     elif {s for s, _ in layout.parents} == {"train", "test"}:
         published |= {"in train": 28709, "in test": 7178}
     return face_files(
