@@ -11,6 +11,7 @@ import base64
 import html
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ N_RUN_COLOURS = 6
 _DASHES = ("none", "7 3", "2 3", "9 3 2 3")
 _CHARACTER_PX = 7.0  # mean width of a bold character in the labels, whose font size is 12 px
 _LINE_PX = 13.5  # from one line of a label to the next
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def escape(value: object) -> str:
@@ -28,15 +30,7 @@ def escape(value: object) -> str:
     Characters that XML or UTF-8 cannot contain become U+FFFD.  (File names and command lines may
     have control characters and halves of surrogate pairs.)
     """
-    text = "".join(c if _is_printable(c) else "\ufffd" for c in str(value))
-    return html.escape(text, quote=True)
-
-
-def _is_printable(character: str) -> bool:
-    code = ord(character)
-    if code < 0x20:
-        return character in "\t\n\r"
-    return not (0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000 or code in (0xFFFE, 0xFFFF))
+    return html.escape(_UNPRINTABLE.sub("\ufffd", str(value)))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..sweep import choose, score
+from ..sweep import choose, mean_and_interval, score
 from ..sweep.trial import read_trial
 from .plan import MAIN_VARIANT, Plan
 
@@ -49,21 +49,13 @@ def interval(values: Values, test_per_train: float = 1 / 8) -> Interval:
     the interval is then about training again on the same images, not about other test images.
     Raises ValueError without values.
     """
-    if not values:
-        raise ValueError("no values to take the mean of")
     by_fold: dict[Any, list[float]] = {}
     for (fold, seed), value in values.items():
         by_fold.setdefault(seed if fold is None else fold, []).append(value)
-    is_folds = next(iter(values))[0] is not None
-    means = [math.fsum(same) / len(same) for same in by_fold.values()]
-    k, mean = len(means), math.fsum(means) / len(means)
-    if k < 2:
-        return Interval(mean, math.inf, k)
-    from scipy.stats import t
-
-    variance = math.fsum((value - mean) ** 2 for value in means) / (k - 1)
-    scale = 1 / k + (test_per_train if is_folds else 0)
-    return Interval(mean, float(t.ppf(0.975, k - 1)) * math.sqrt(variance * scale), k)
+    has_folds = any(fold is not None for fold, _ in values)
+    means = [mean(*same) for same in by_fold.values()]
+    middle, half_width = mean_and_interval(means, test_per_train if has_folds else 0.0)
+    return Interval(middle, half_width if len(means) > 1 else math.inf, len(means))
 
 
 class Scores:
