@@ -182,8 +182,12 @@ def option_names() -> list[str]:
 
 def temperature_text(temperature: float | tuple[float, ...]) -> str:
     """4.0 -> "4"; (2.0, 8.0) -> "2,8"."""
-    several = temperature if isinstance(temperature, tuple) else (temperature,)
-    return ",".join(f"{t:g}" for t in several)
+    return ",".join(f"{t:g}" for t in several(temperature))
+
+
+def several(temperature: float | tuple[float, ...]) -> tuple[float, ...]:
+    """The temperatures of a trial, of which kd may have more than one."""
+    return temperature if isinstance(temperature, tuple) else (temperature,)
 
 
 def grid(**options: Any) -> list[Trial]:
