@@ -18,12 +18,13 @@ from ferdata.dataset import FaceDataset
 from ferdata.doctor import check
 from ferdata.doctor_page import tiles
 from ferdata.errors import DataError
-from ferdata.html_page import escape, page, picture, section
+from ferdata.html_page import page, picture
 from ferdata.image_grid import by_class, grid, spread
 from ferdata.inspected_dataset import inspect_path
 from ferdata.packed import is_packed, load_packed, save_packed
 from ferdata.preprocess import ON_MISSING
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.html_page import escape, section
 from tinycnn.ground.messages import plain as printable
 
 CLEAN, FOUND, FAILED, STOPPED = 0, 1, 2, 130
@@ -159,7 +160,7 @@ def _show(args: argparse.Namespace) -> int:
             for name, n, sheet in sheets
         ]
         title = f"Faces of {args.path}"
-        write_atomically(args.out, page(title, section(title, "", *parts)))
+        write_atomically(args.out, page(title, section(escape(title), "", *parts)))
     listed = ", ".join(f"{name or 'images'} {n:,}" for name, n, _ in sheets)
     print(f"{printable(args.out)}: from the top, {printable(listed)}")
     return CLEAN

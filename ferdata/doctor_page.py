@@ -9,9 +9,10 @@ import numpy as np
 from ferdata.doctor_checks import Finding
 from ferdata.doctor_teacher import Teacher
 from ferdata.doctor_text import about_teacher, class_table, contents, heading
-from ferdata.html_page import escape, page, picture, section
+from ferdata.html_page import page, picture
 from ferdata.image_grid import by_class, grid, in_shape, spread
 from ferdata.inspected_dataset import InspectedDataset
+from tinycnn.ground.html_page import escape, section
 
 N_GROUPS = 12
 """Most groups of images shown for one finding; the JSON has all of them."""

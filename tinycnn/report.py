@@ -9,9 +9,9 @@ import os
 
 from ._version import __version__
 from .ground.atomic_file import write_atomically
+from .ground.html_page import MAIN_STYLE, escape, whole_page
 from .report_sections import SECTIONS
 from .run_report import RunReport
-from .svg_charts import escape
 
 
 def render_report(report: RunReport) -> str:
@@ -27,23 +27,12 @@ def write_report(path: str | os.PathLike, report: RunReport) -> None:
 
 
 def html_page(title: str, body: str, style: str = "") -> str:
-    """A page with this body (markup).  style: more CSS, after the report's.
-
-    The content security policy forbids scripts and loading anything from outside the page.
-    """
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"/>\n"
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    """A page with this body (markup).  style: more CSS, after the report's."""
+    style = _COLOURS + MAIN_STYLE + _STYLE + style
+    return whole_page(title, style, f"<body>\n<main>\n{body}\n</main>\n</body>")
 
 
-# A cell of the confusion matrix is shaded by its share of the row.  Above 0.65 (.deep, set in
-# report_sections) its text is white: there dark and white text have the same contrast, 4 to 1.
-_STYLE = """
+_COLOURS = """
 :root { color-scheme: light dark;
   --paper: #fdfdfc; --ink: #1b1e23; --muted: #5a626d; --rule: #dfe1e5; --faint: #f1f2f4;
   --c0: #1d5fa8; --c1: #b4500f; --c2: #1f7a55; --c3: #7d46a8; --c4: #a8324f; --c5: #5f6670;
@@ -52,16 +41,11 @@ _STYLE = """
   --paper: #14171a; --ink: #e6e7e8; --muted: #9ca4ae; --rule: #30353b; --faint: #1e2226;
   --c0: #74aeee; --c1: #f09a5c; --c2: #62c498; --c3: #c39be8; --c4: #ee8aa2; --c5: #aab1ba;
   --shade: 44 116 196; } }
-* { box-sizing: border-box; }
-html { -webkit-text-size-adjust: 100%; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  font-variant-numeric: tabular-nums; }
-main { max-width: 70rem; margin: 0 auto; padding: clamp(1.25rem, 4vw, 3.5rem); }
-h1 { font-size: clamp(1.6rem, 4vw, 2.3rem); line-height: 1.15; letter-spacing: -.02em;
-  font-weight: 650; margin: 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.25rem; letter-spacing: -.01em; font-weight: 650; margin: 0 0 .35rem; }
-h3 { font-size: .95rem; font-weight: 600; margin: 0 0 .5rem; }
+"""
+
+# A cell of the confusion matrix is shaded by its share of the row.  Above 0.65 (.deep, set in
+# report_sections) its text is white: there dark and white text have the same contrast, 4 to 1.
+_STYLE = """h3 { font-size: .95rem; font-weight: 600; margin: 0 0 .5rem; }
 p { margin: 0 0 1rem; max-width: 68ch; }
 section > :last-child, section > :last-child > * > :last-child { margin-bottom: 0; }
 section { margin-top: 3.25rem; padding-top: 1.25rem; border-top: 1px solid var(--rule); }

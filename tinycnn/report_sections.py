@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from . import metrics
+from .ground.html_page import escape, section
 from .run_report import RunReport, value_at
 from .svg_charts import (
     N_RUN_COLOURS,
     Series,
-    escape,
     filter_pictures,
     line_chart,
     png_data_uri,
@@ -88,12 +88,6 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def section(title: str, lede: str, *content: str) -> str:
-    """A section of a page.  All arguments are markup; lede: the paragraph under the title."""
-    lede = f'\n<p class="lede">{lede}</p>' if lede else ""
-    return f"<section>\n<h2>{title}</h2>{lede}\n" + "\n".join(content) + "\n</section>"
 
 
 def table(

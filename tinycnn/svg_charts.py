@@ -7,30 +7,18 @@ colours.  Every text that is passed in is escaped here.
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from .ground.html_page import escape, picture_uri
+
 N_RUN_COLOURS = 6
 _DASHES = ("none", "7 3", "2 3", "9 3 2 3")
 _CHARACTER_PX = 7.0  # mean width of a bold character in the labels, whose font size is 12 px
 _LINE_PX = 13.5  # from one line of a label to the next
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-def escape(value: object) -> str:
-    """`value` as text for HTML and XML, in elements and in quoted attributes.
-
-    Characters that XML or UTF-8 cannot contain become U+FFFD.  (File names and command lines may
-    have control characters and halves of surrogate pairs.)
-    """
-    return html.escape(_UNPRINTABLE.sub("\ufffd", str(value)))
 
 
 @dataclass(frozen=True)
@@ -249,9 +237,7 @@ def png_data_uri(grey: np.ndarray, longest_px: int = 192) -> str:
 
     image = Image.fromarray(np.ascontiguousarray(grey))
     image.thumbnail((longest_px, longest_px))
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return picture_uri(image)
 
 
 def filter_pictures(w: np.ndarray) -> list[np.ndarray]:

@@ -39,9 +39,9 @@ _NOT_IN_TRIALS = tuple(
     """
     calibration.py cli/ explain/ export/ formats/agreement.py formats/crc32c.py
     formats/leveldb_table.py formats/onnx.py formats/protobuf.py formats/tf_checkpoint.py
-    models/pretrained.py paper/ plots.py report run_report.py svg_charts.py sweep/cluster.py
-    sweep/curves.py sweep/differences.py sweep/folder.py sweep/local.py sweep/selection.py
-    sweep/table.py testing.py
+    ground/html_page.py models/pretrained.py paper/ plots.py report run_report.py svg_charts.py
+    sweep/cluster.py sweep/curves.py sweep/differences.py sweep/folder.py sweep/local.py
+    sweep/selection.py sweep/table.py testing.py
     """.split()
 )
 """How the paths of code that trials do not run begin.  A change there does not change results.  A
