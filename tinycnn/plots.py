@@ -101,7 +101,7 @@ def accuracy_by_temperature(
         axes.set_xticks(temperatures, [f"{t:g}" for t in temperatures])
         axes.minorticks_off()
         axes.set_xlabel("temperature")
-        axes.set_title(title or ("ours" if others else ""))
+        axes.set_title(title or ("ours" if others else ""), fontsize=_TEXT, color=_INK)
         _percent_axis(axes, first=axes in all_axes[:2])
     if without:
         all_axes[0].plot([], [], color=_INK, linewidth=0.9, label="horizontal: no teacher")
@@ -134,7 +134,7 @@ def candidates_by_size(
             axes.margins(x=0.12)
             if r == len(rows) - 1:
                 axes.set_xlabel("size of the network")
-            axes.set_title(title)
+            axes.set_title(title, fontsize=_TEXT, color=_INK)
             _percent_axis(axes, first=axes is axes_of_row[0])
     _legend(all_axes[0])
     return figure
@@ -186,7 +186,7 @@ def reliability(
         axes.set_xlabel("confidence, %")
         if axes is all_axes[0]:
             axes.set_ylabel("accuracy, % of images")
-        axes.set_title(title)
+        axes.set_title(title, fontsize=_TEXT, color=_INK)
     _legend(all_axes[0])
     return figure
 
@@ -260,7 +260,6 @@ def _figure(
         one.tick_params(labelsize=_SMALL)
         one.xaxis.label.set_fontsize(_TEXT)
         one.yaxis.label.set_fontsize(_TEXT)
-        one.title.set(fontsize=_TEXT, color=_INK)
     return figure, axes
 
 
@@ -358,7 +357,7 @@ def _matrices(
             dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
             colour = "white" if dark else _INK
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-        axes.set_title(title)
+        axes.set_title(title, fontsize=_TEXT, color=_INK)
     bar = figure.colorbar(image, ax=all_axes, shrink=0.8)
     bar.set_label(unit, size=_SMALL)
     bar.ax.tick_params(labelsize=_SMALL)

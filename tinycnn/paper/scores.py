@@ -38,15 +38,15 @@ class Interval(NamedTuple):
         return self.mean + self.half_width
 
 
-def interval(values: Values, test_per_train: float = 1 / 8) -> Interval:
+def interval(values: Values) -> Interval:
     """The 95 % confidence interval of a mean over folds and seeds.
 
     The seeds of a fold share its images, so their mean counts as one value.  Folds share training
     images, so their values agree more than independent values would: the variance of the mean of k
-    folds is taken as (1/k + test_per_train) s^2 instead of s^2 / k, with Student's t of k - 1
-    degrees of freedom (Nadeau and Bengio, Machine Learning 52, 2003).  Of ten folds one is for
-    testing, eight are for training.  Without folds the values are those of the seeds, with s^2 / k;
-    the interval is then about training again on the same images, not about other test images.
+    folds is taken as (1/k + 1/8) s^2 instead of s^2 / k, with Student's t of k - 1 degrees of
+    freedom (Nadeau and Bengio, Machine Learning 52, 2003).  1/8: of ten folds one is for testing,
+    eight are for training.  Without folds the values are those of the seeds, with s^2 / k; the
+    interval is then about training again on the same images, not about other test images.
     Raises ValueError without values.
     """
     by_fold: dict[Any, list[float]] = {}
@@ -54,7 +54,7 @@ def interval(values: Values, test_per_train: float = 1 / 8) -> Interval:
         by_fold.setdefault(seed if fold is None else fold, []).append(value)
     has_folds = any(fold is not None for fold, _ in values)
     means = [mean(*same) for same in by_fold.values()]
-    middle, half_width = mean_and_interval(means, test_per_train if has_folds else 0.0)
+    middle, half_width = mean_and_interval(means, 1 / 8 if has_folds else 0.0)
     return Interval(middle, half_width if len(means) > 1 else math.inf, len(means))
 
 
