@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from ferdata.inspected_dataset import inspect_path
 from ferdata.packed import is_packed, load_packed, save_packed
 from ferdata.preprocess import ON_MISSING
 from tinycnn.ground.atomic_file import write_atomically
-from tinycnn.ground.html_page import escape, section
+from tinycnn.ground.html_page import escape, png, section
 from tinycnn.ground.messages import plain as printable
 
 CLEAN, FOUND, FAILED, STOPPED = 0, 1, 2, 130
@@ -152,7 +151,9 @@ def _show(args: argparse.Namespace) -> int:
             shown = tiles(inspected, chosen, min(_TILE_PX, int(inspected.sizes.max())))
             sheets.append((name, len(members), grid(shown, args.columns)))
     if suffix == ".png":
-        write_atomically(args.out, _png(_stacked([sheet for _, _, sheet in sheets])))
+        write_atomically(
+            args.out, png(Image.fromarray(_stacked([sheet for _, _, sheet in sheets])))
+        )
     else:
         parts = [
             f"<h3>{escape(name or 'all images')} <small>{n:,}</small></h3>\n"
@@ -212,12 +213,6 @@ def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:
     width = max(sheet.shape[1] for sheet in sheets)
     parts = [np.pad(s, ((0, gap_px), (0, width - s.shape[1])), constant_values=255) for s in sheets]
     return np.concatenate(parts)[:-gap_px]
-
-
-def _png(grey: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG", optimize=True)
-    return file.getvalue()
 
 
 class Bars:

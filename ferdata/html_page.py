@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from tinycnn.ground.html_page import MAIN_STYLE, escape, picture_uri, whole_page
+from tinycnn.ground.html_page import MAIN_STYLE, data_uri, escape, png, whole_page
 
 
 def picture(grey: np.ndarray, alt: str, class_: str = "") -> str:
     """An img element that shows uint8 (H, W) in its own size. alt: plain text."""
-    data = picture_uri(Image.fromarray(np.ascontiguousarray(grey)))
+    data = data_uri(png(Image.fromarray(np.ascontiguousarray(grey))))
     height, width = grey.shape
     kind = f' class="{class_}"' if class_ else ""
     return f'<img{kind} src="{data}" width="{width}" height="{height}" alt="{escape(alt)}"/>'

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .ground.html_page import escape, picture_uri
+from .ground.html_page import data_uri, escape, png
 
 N_RUN_COLOURS = 6
 _DASHES = ("none", "7 3", "2 3", "9 3 2 3")
@@ -237,7 +237,7 @@ def png_data_uri(grey: np.ndarray, longest_px: int = 192) -> str:
 
     image = Image.fromarray(np.ascontiguousarray(grey))
     image.thumbnail((longest_px, longest_px))
-    return picture_uri(image)
+    return data_uri(png(image))
 
 
 def filter_pictures(w: np.ndarray) -> list[np.ndarray]:

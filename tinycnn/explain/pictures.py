@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..ground.html_page import escape, picture_uri
+from ..ground.html_page import data_uri, escape, png
 
 MINUS = "\u2212"
 N_SHADES = 63  # odd, so that the middle one is exactly 0; few, as each picture stores them
@@ -87,7 +87,7 @@ def grey_picture(pixels: np.ndarray, alt: str, width_px: int) -> str:
 def _img(image, alt: str, width_px: int) -> str:
     height_px = round(width_px * image.height / image.width)
     return (
-        f'<img src="{picture_uri(image)}" alt="{escape(alt)}" width="{width_px}" '
+        f'<img src="{data_uri(png(image))}" alt="{escape(alt)}" width="{width_px}" '
         f'height="{height_px}"/>'
     )
 

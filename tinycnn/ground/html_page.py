@@ -23,16 +23,16 @@ def escape(value: object) -> str:
     return html.escape(_NOT_ALLOWED.sub("\ufffd", str(value)))
 
 
-def data_uri(png: bytes) -> str:
+def data_uri(png_file: bytes) -> str:
     """A PNG file as the `src` of an <img>."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(png_file).decode("ascii")
 
 
-def picture_uri(image: Image) -> str:
-    """A Pillow image as the `src` of an <img>."""
+def png(image: Image) -> bytes:
+    """A Pillow image as a PNG file."""
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
-    return data_uri(file.getvalue())
+    return file.getvalue()
 
 
 def section(title: str, lede: str, *content: str) -> str:

@@ -350,6 +350,9 @@ def _trained(
     """The records of all epochs, and the best network.  resume: use the checkpoint, if any."""
     folder.mkdir(parents=True, exist_ok=True)
     recipe, held_out = RECIPES[trial.recipe], parts.validation
+    loss = make_loss(
+        trial.loss, trial.temperature, trial.soft_weight, trial.loss_scale, trial.label_smoothing
+    )
     network = microexpnet(
         trial.variant,
         trial.size,
@@ -367,13 +370,7 @@ def _trained(
     for record in fit(
         network,
         parts.batches,
-        loss=make_loss(
-            trial.loss,
-            trial.temperature,
-            trial.soft_weight,
-            trial.loss_scale,
-            trial.label_smoothing,
-        ),
+        loss=loss,
         optimizer=optimizer_from_name(
             recipe.optimizer,
             learning_rate=trial.learning_rate,
