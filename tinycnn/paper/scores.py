@@ -8,6 +8,7 @@ images, differences in points.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -100,13 +101,10 @@ class Scores:
             for result in choose(results, "temperature", rule)
         }
 
-    def gain(self, size: str, rule: str = "validation") -> Values:
+    def gain(self, size: str) -> Values:
         """The points of accuracy that the teacher adds."""
-        return paired(
-            lambda distilled, alone: distilled - alone,
-            accuracies(self.chosen(size, rule)),
-            accuracies(self.without_teacher(size)),
-        )
+        distilled, alone = self.chosen(size), self.without_teacher(size)
+        return paired(operator.sub, accuracies(distilled), accuracies(alone))
 
 
 def accuracies(results: Mapping[Replicate, Result]) -> Values:

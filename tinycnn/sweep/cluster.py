@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -132,7 +131,9 @@ def _round(
 
 def _sent(client: Client, source: Source, timeout_s: float) -> Future:
     """Send the data to all workers that are connected."""
-    for attempt in itertools.count(1):
+    n_attempts = 0
+    while True:
+        n_attempts += 1
         try:
             client.wait_for_workers(1, timeout=timeout_s)
             return client.scatter(source, broadcast=True, hash=False)
@@ -140,7 +141,7 @@ def _sent(client: Client, source: Source, timeout_s: float) -> Future:
             raise SweepError(f"no Dask worker came within {timeout_s:.0f} s") from None
         except Exception as error:
             # OSError: a worker was killed meanwhile.  Others: a worker could not unpack the data
-            if attempt == N_ATTEMPTS or not isinstance(error, OSError):
+            if n_attempts == N_ATTEMPTS or not isinstance(error, OSError):
                 raise SweepError(f"the data do not reach the workers: {error}; {_HINT}") from error
 
 
