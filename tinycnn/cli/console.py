@@ -38,6 +38,15 @@ def above_zero(text: str) -> float:
     return number(float, text, lambda value: 0 < value < float("inf"), "a number above 0")
 
 
+def add_count(
+    parser: argparse.ArgumentParser, name: str, default: int, meaning: str, least: int = 1
+) -> None:
+    """Add an option that takes a whole number, at least 0 or 1."""
+    kind = positive if least else not_negative
+    help_ = f"{meaning} (default: {default})"
+    parser.add_argument(name, metavar="N", type=kind, default=default, help=help_)
+
+
 def number(kind: type[Number], text: str, fits: Callable[[Number], bool], expected: str) -> Number:
     """kind(text), checked, for an argument of a command."""
     with contextlib.suppress(ValueError):

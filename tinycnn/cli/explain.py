@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..explain import explain, write_page
 from ..ground.messages import plain
-from .console import check_out, not_negative, positive, print_json
+from .console import add_count, check_out, print_json
 from .image_argument import read_image
 from .model_argument import add_model_argument, open_model
 
@@ -31,16 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the true class, for the loss (default: the predicted class)",
     )
-    parser.add_argument(
-        "--entries",
-        metavar="N",
-        type=positive,
-        default=6,
-        help="random entries of each tensor whose gradient is checked (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed", metavar="N", type=not_negative, default=0, help="of these entries (default: 0)"
-    )
+    add_count(parser, "--entries", 6, "random entries of each tensor whose gradient is checked")
+    add_count(parser, "--seed", 0, "of these entries", least=0)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from ..ground.messages import plain
 from ..losses import CrossEntropy
 from ..network import Network
 from ..testing import TOLERANCE, GradientError, check_gradients, network_gradients
-from .console import CannotError, above_zero, not_negative, positive, print_json, print_table
+from .console import CannotError, above_zero, add_count, print_json, print_table
 from .model_argument import add_model_argument, open_model
 
 BACKENDS = {"numba": "kernels", "numpy": "reference"}
@@ -48,16 +48,9 @@ class Check:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser, default="microexpnet")
-    parser.add_argument(
-        "--images", metavar="N", type=positive, default=2, help="number of images (default: 2)"
-    )
-    parser.add_argument(
-        "--directions",
-        metavar="N",
-        type=positive,
-        default=3,
-        help="number of random directions in which each tensor is moved (default: 3)",
-    )
+    add_count(parser, "--images", 2, "number of images")
+    directions = "number of random directions in which each tensor is moved"
+    add_count(parser, "--directions", 3, directions)
     parser.add_argument(
         "--tolerance",
         metavar="X",
@@ -65,9 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"largest error that passes (default: {TOLERANCE:g}, for raw pixels "
         f"{RAW_TOLERANCE:g})",
     )
-    parser.add_argument(
-        "--seed", metavar="N", type=not_negative, default=0, help="of images and directions"
-    )
+    add_count(parser, "--seed", 0, "of images and directions", least=0)
 
 
 def run(args: argparse.Namespace) -> int:
