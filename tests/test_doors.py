@@ -109,6 +109,7 @@ OUTSIDE["explain"] = {"numpy", "PIL"}
 OUTSIDE["sweep"] = {"numpy", "scipy", "distributed", "dask"}
 OUTSIDE["paper"] = {"numpy", "scipy"}
 OUTSIDE["svg_charts"] = {"numpy", "PIL"}
+OUTSIDE["report_sections"] = {"numpy", "scipy"}
 
 
 class Import(NamedTuple):

@@ -56,7 +56,17 @@ def distillation_by_size(
     for k, (name, pairs) in enumerate((others or {}).items()):
         x = np.concatenate([places - 0.18, places + 0.18])
         y = [pair[0] for pair in pairs] + [pair[1] for pair in pairs]
-        _marks(axes, x, y, name, k)
+        axes.scatter(
+            x,
+            y,
+            label=name,
+            marker="Dv"[k % 2],
+            s=34,
+            color="white",
+            edgecolor=_INK,
+            linewidth=1.2,
+            zorder=4,
+        )
     axes.set_xticks(places, sizes)
     axes.set_xlabel("size of the network")
     _percent_axis(axes)
@@ -91,7 +101,7 @@ def accuracy_by_temperature(
         axes.set_xticks(temperatures, [f"{t:g}" for t in temperatures])
         axes.minorticks_off()
         axes.set_xlabel("temperature")
-        _title(axes, title or ("ours" if others else ""))
+        axes.set_title(title or ("ours" if others else ""), fontsize=_TEXT, color=_INK)
         _percent_axis(axes, first=axes in all_axes[:2])
     if without:
         all_axes[0].plot([], [], color=_INK, linewidth=0.9, label="horizontal: no teacher")
@@ -124,7 +134,7 @@ def candidates_by_size(
             axes.margins(x=0.12)
             if r == len(rows) - 1:
                 axes.set_xlabel("size of the network")
-            _title(axes, title)
+            axes.set_title(title, fontsize=_TEXT, color=_INK)
             _percent_axis(axes, first=axes is axes_of_row[0])
     _legend(all_axes[0])
     return figure
@@ -176,7 +186,7 @@ def reliability(
         axes.set_xlabel("confidence, %")
         if axes is all_axes[0]:
             axes.set_ylabel("accuracy, % of images")
-        _title(axes, title)
+        axes.set_title(title, fontsize=_TEXT, color=_INK)
     _legend(all_axes[0])
     return figure
 
@@ -293,20 +303,6 @@ def _error_bars(axes: Axes, x: np.ndarray, y: Numbers, errors: ArrayLike, colour
     axes.errorbar(x, y, errors, fmt="none", ecolor=colour, capsize=2.5, linewidth=1)
 
 
-def _marks(axes: Axes, x: np.ndarray, y: Sequence[float], name: str, k: int) -> None:
-    axes.scatter(
-        x,
-        y,
-        label=name,
-        marker="Dv"[k % 2],
-        s=34,
-        color="white",
-        edgecolor=_INK,
-        linewidth=1.2,
-        zorder=4,
-    )
-
-
 def _percent_axis(axes: Axes, first: bool = True) -> None:
     """A percent axis around the values: it need not start at 0, because a few points matter."""
     if first:
@@ -316,11 +312,6 @@ def _percent_axis(axes: Axes, first: bool = True) -> None:
         return
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, -1), min(high, 101))
-
-
-def _title(axes: Axes, text: str) -> None:
-    if text:
-        axes.set_title(text, fontsize=_TEXT, color=_INK)
 
 
 def _legend(axes: Axes) -> None:
@@ -366,7 +357,7 @@ def _matrices(
             dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
             colour = "white" if dark else _INK
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-        _title(axes, title)
+        axes.set_title(title, fontsize=_TEXT, color=_INK)
     bar = figure.colorbar(image, ax=all_axes, shrink=0.8)
     bar.set_label(unit, size=_SMALL)
     bar.ax.tick_params(labelsize=_SMALL)

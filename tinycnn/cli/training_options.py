@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 from ..ground.command_line import above_zero, number, positive
 from ..recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES
@@ -12,6 +13,10 @@ from ..recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES
 LOSS = (
     "the soft term: kd is Hinton's distillation, dkd decoupled, dist relational; -z: on logits "
     "standardized to mean 0 and deviation 1"
+)
+TEMPERATURE = (
+    "t: logits of teacher and student are divided by it; with several, which kd allows, the soft "
+    "term is the mean over them"
 )
 RECIPE = (
     "fer: for tens of thousands of faces from the web; best: like fer, for longer; paper: as in "
@@ -30,39 +35,15 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         + "\n".join(f"  {name}: {scaling_and_biases(name)}" for name in RECIPES),
     )
     group.add_argument("--recipe", choices=tuple(RECIPES), default="fer", help=RECIPE)
-    group.add_argument(
-        "--epochs", type=positive, metavar="N", help=of_recipe("epochs", "passes over the data")
-    )
-    group.add_argument(
-        "--batch-size", type=positive, metavar="N", help=of_recipe("batch_size", "images per step")
-    )
-    group.add_argument(
-        "--optimizer", choices=("adam", "adamw", "sgd"), help=of_recipe("optimizer", "update rule")
-    )
-    group.add_argument(
-        "--learning-rate",
-        type=above_zero,
-        metavar="X",
-        help=of_recipe("learning_rate", "the highest of the schedule"),
-    )
-    group.add_argument(
-        "--schedule",
-        choices=SCHEDULES,
-        help=of_recipe("schedule", "how the learning rate changes over the run"),
-    )
-    group.add_argument(
-        "--augment",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help=of_recipe("augment", "shift, rotate, scale and mirror each image in every epoch"),
-    )
+    _add(group, "epochs", "passes over the data", type=positive, metavar="N")
+    _add(group, "batch_size", "images per step", type=positive, metavar="N")
+    _add(group, "optimizer", "update rule", choices=("adam", "adamw", "sgd"))
+    _add(group, "learning_rate", "the highest of the schedule", type=above_zero, metavar="X")
+    _add(group, "schedule", "how the learning rate changes over the run", choices=SCHEDULES)
+    augment = "shift, rotate, scale and mirror each image in every epoch"
+    _add(group, "augment", augment, action=argparse.BooleanOptionalAction)
     for name, (most, meaning) in NUMBERS.items():
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=up_to(most),
-            metavar="X",
-            help=of_recipe(name, meaning.replace("%", "%%")),
-        )
+        _add(group, name, meaning.replace("%", "%%"), type=up_to(most), metavar="X")
     group.add_argument("--patience", type=positive, metavar="N", help=PATIENCE)
 
 
@@ -73,34 +54,13 @@ def add_distillation_options(parser: argparse.ArgumentParser) -> argparse._Argum
         "loss = (1-w) * CE(softmax(z), targets) + w * soft term. For kd the soft term is\n"
         "c * CE(softmax(z/t), softmax(teacher/t)).",
     )
-    group.add_argument("--loss", choices=LOSSES, help=of_recipe("loss", LOSS))
-    group.add_argument(
-        "--temperature",
-        type=temperatures,
-        metavar="T[,T...]",
-        help=of_recipe(
-            "temperature",
-            "t: logits of teacher and student are divided by it; with several, which kd allows, "
-            "the soft term is the mean over them",
-        ),
-    )
-    group.add_argument(
-        "--soft-weight",
-        type=up_to(1),
-        metavar="W",
-        help=of_recipe("soft_weight", "w: the weight of the soft term, 0 to 1"),
-    )
-    group.add_argument(
-        "--loss-scale",
-        choices=("paper", "hinton"),
-        help=of_recipe("loss_scale", "c: 1 (paper) or t*t (hinton)"),
-    )
-    group.add_argument(
-        "--flipped-teacher",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help=of_recipe("flipped_teacher", "give mirrored images the teacher's logits for them"),
-    )
+    _add(group, "loss", LOSS, choices=LOSSES)
+    _add(group, "temperature", TEMPERATURE, type=temperatures, metavar="T[,T...]")
+    weight = "w: the weight of the soft term, 0 to 1"
+    _add(group, "soft_weight", weight, type=up_to(1), metavar="W")
+    _add(group, "loss_scale", "c: 1 (paper) or t*t (hinton)", choices=("paper", "hinton"))
+    flipped = "give mirrored images the teacher's logits for them"
+    _add(group, "flipped_teacher", flipped, action=argparse.BooleanOptionalAction)
     return group
 
 
@@ -111,11 +71,12 @@ def scaling_and_biases(name: str) -> str:
     return f"{recipe.scaling} pixels, biases {biases}"
 
 
-def of_recipe(option: str, meaning: str) -> str:
-    """Help of an option whose default comes from the recipe."""
-    defaults = [(name, asdict(recipe)[option]) for name, recipe in RECIPES.items()]
-    shown = [f"{name} {('no', 'yes')[x] if isinstance(x, bool) else x}" for name, x in defaults]
-    return f"{meaning} (default: {', '.join(shown)})"
+def _add(group: argparse._ArgumentGroup, name: str, meaning: str, **how: Any) -> None:
+    """Add the option of a recipe's field `name`.  how: more arguments of `add_argument`."""
+    defaults = [(recipe, asdict(settings)[name]) for recipe, settings in RECIPES.items()]
+    shown = [f"{recipe} {('no', 'yes')[x] if isinstance(x, bool) else x}" for recipe, x in defaults]
+    text = f"{meaning} (default: {', '.join(shown)})"
+    group.add_argument(f"--{name.replace('_', '-')}", help=text, **how)
 
 
 def temperatures(text: str) -> float | list[float]:

@@ -8,6 +8,7 @@ told.  Each interval is a 95 % interval; there is no correction for the number o
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -132,12 +133,12 @@ def _pooling(scores: Scores, split: str, sign: int | None) -> list[Measure]:
     sizes = scores.plan.sizes
 
     def ours(size: str) -> Values:
-        both = [scores.accuracy(split, variant, size) for variant in (MAIN_VARIANT, "v")]
-        return paired(lambda pooled, plain: pooled - plain, *both)
+        pooled, plain = (scores.accuracy(split, v, size) for v in (MAIN_VARIANT, "v"))
+        return paired(operator.sub, pooled, plain)
 
     def theirs(name: str, size: str) -> float:
-        figures = [published.CANDIDATES[name, split, v, size] for v in (MAIN_VARIANT, "v")]
-        return figures[0] - figures[1]
+        pooled, plain = (published.CANDIDATES[name, split, v, size] for v in (MAIN_VARIANT, "v"))
+        return pooled - plain
 
     by_size = [ours(size) for size in sizes]
     if not all(by_size):

@@ -10,11 +10,12 @@ from .. import plots
 from . import published
 from .inside import Inside
 from .plan import MAIN_VARIANT
-from .scores import Interval, Scores, accuracies
+from .scores import Scores, Values, accuracies
 from .tables import SPLIT_NAMES, estimate
 
 
-def _pair(found: Interval | None) -> plots.Estimate:
+def _pair(values: Values) -> plots.Estimate:
+    found = estimate(values)
     return (math.nan, math.nan) if found is None else (found.mean, found.half_width)
 
 
@@ -22,9 +23,9 @@ def of_scores(scores: Scores) -> dict[str, bytes]:
     """PNG files by name: figures of the experiments that the paper reports."""
     plan, sizes = scores.plan, scores.plan.sizes
     figures = {}
-    without = {size: _pair(estimate(accuracies(scores.without_teacher(size)))) for size in sizes}
+    without = {size: _pair(accuracies(scores.without_teacher(size))) for size in sizes}
     if plan.temperatures:
-        distilled = [_pair(estimate(accuracies(scores.chosen(size)))) for size in sizes]
+        distilled = [_pair(accuracies(scores.chosen(size))) for size in sizes]
         theirs = {
             f"paper, {name}": [
                 (published.WITHOUT_TEACHER[name][size], published.WITH_TEACHER[name][size])
@@ -40,7 +41,7 @@ def of_scores(scores: Scores) -> dict[str, bytes]:
     panels, others = {}, {}
     for split in plan.splits:
         panels[SPLIT_NAMES[split]] = {
-            variant: [_pair(estimate(scores.accuracy(split, variant, size))) for size in sizes]
+            variant: [_pair(scores.accuracy(split, variant, size)) for size in sizes]
             for variant in published.VARIANTS
         }
         if split != "own-split":
@@ -55,10 +56,7 @@ def of_scores(scores: Scores) -> dict[str, bytes]:
 def _by_temperature(scores: Scores, without: Mapping[str, plots.Estimate]) -> plots.Figure:
     plan, split = scores.plan, scores.main_split
     by_size = {
-        size: [
-            _pair(estimate(scores.accuracy(split, MAIN_VARIANT, size, t)))
-            for t in plan.temperatures
-        ]
+        size: [_pair(scores.accuracy(split, MAIN_VARIANT, size, t)) for t in plan.temperatures]
         for size in plan.sizes
     }
     theirs = {}

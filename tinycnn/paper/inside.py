@@ -124,17 +124,15 @@ def resolved(scores: Scores, size: str) -> list[Confusion]:
         for results in (scores.without_teacher(size), scores.chosen(size))
     ]
     found = []
-    for truth, predicted in _off_diagonal(summed(counts[0].values())):
+    for truth, predicted in np.argwhere(summed(counts[0].values())).tolist():
+        if truth == predicted:
+            continue
         shares = [_share(by_replicate, truth, predicted) for by_replicate in counts]
         change = paired(lambda without, distilled: distilled - without, *shares)
         if change:
             without, distilled = map(interval, shares)
             found.append(Confusion(truth, predicted, without, distilled, interval(change)))
     return sorted(found, key=lambda confusion: confusion.change.mean)
-
-
-def _off_diagonal(confusion: np.ndarray) -> list[tuple[int, int]]:
-    return [(int(i), int(j)) for i, j in np.argwhere(confusion) if i != j]
 
 
 def _share(by_replicate: Mapping[Replicate, np.ndarray], truth: int, predicted: int) -> Values:

@@ -8,10 +8,11 @@ images, differences in points.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..sweep import choose, score
+from ..sweep import choose, mean_and_interval, score
 from ..sweep.trial import read_trial
 from .plan import MAIN_VARIANT, Plan
 
@@ -38,32 +39,24 @@ class Interval(NamedTuple):
         return self.mean + self.half_width
 
 
-def interval(values: Values, test_per_train: float = 1 / 8) -> Interval:
+def interval(values: Values) -> Interval:
     """The 95 % confidence interval of a mean over folds and seeds.
 
     The seeds of a fold share its images, so their mean counts as one value.  Folds share training
     images, so their values agree more than independent values would: the variance of the mean of k
-    folds is taken as (1/k + test_per_train) s^2 instead of s^2 / k, with Student's t of k - 1
-    degrees of freedom (Nadeau and Bengio, Machine Learning 52, 2003).  Of ten folds one is for
-    testing, eight are for training.  Without folds the values are those of the seeds, with s^2 / k;
-    the interval is then about training again on the same images, not about other test images.
+    folds is taken as (1/k + 1/8) s^2 instead of s^2 / k, with Student's t of k - 1 degrees of
+    freedom (Nadeau and Bengio, Machine Learning 52, 2003).  1/8: of ten folds one is for testing,
+    eight are for training.  Without folds the values are those of the seeds, with s^2 / k; the
+    interval is then about training again on the same images, not about other test images.
     Raises ValueError without values.
     """
-    if not values:
-        raise ValueError("no values to take the mean of")
     by_fold: dict[Any, list[float]] = {}
     for (fold, seed), value in values.items():
         by_fold.setdefault(seed if fold is None else fold, []).append(value)
-    is_folds = next(iter(values))[0] is not None
-    means = [math.fsum(same) / len(same) for same in by_fold.values()]
-    k, mean = len(means), math.fsum(means) / len(means)
-    if k < 2:
-        return Interval(mean, math.inf, k)
-    from scipy.stats import t
-
-    variance = math.fsum((value - mean) ** 2 for value in means) / (k - 1)
-    scale = 1 / k + (test_per_train if is_folds else 0)
-    return Interval(mean, float(t.ppf(0.975, k - 1)) * math.sqrt(variance * scale), k)
+    has_folds = any(fold is not None for fold, _ in values)
+    means = [mean(*same) for same in by_fold.values()]
+    middle, half_width = mean_and_interval(means, 1 / 8 if has_folds else 0.0)
+    return Interval(middle, half_width if len(means) > 1 else math.inf, len(means))
 
 
 class Scores:
@@ -108,13 +101,10 @@ class Scores:
             for result in choose(results, "temperature", rule)
         }
 
-    def gain(self, size: str, rule: str = "validation") -> Values:
+    def gain(self, size: str) -> Values:
         """The points of accuracy that the teacher adds."""
-        return paired(
-            lambda distilled, alone: distilled - alone,
-            accuracies(self.chosen(size, rule)),
-            accuracies(self.without_teacher(size)),
-        )
+        distilled, alone = self.chosen(size), self.without_teacher(size)
+        return paired(operator.sub, accuracies(distilled), accuracies(alone))
 
 
 def accuracies(results: Mapping[Replicate, Result]) -> Values:

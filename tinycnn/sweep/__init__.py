@@ -5,37 +5,26 @@ trials = sweep.grid(size=["XS", "XXS"], temperature=[2, 4, 8], loss=["none", "kd
 outcome = sweep.run(trials, source, "sweeps/mine")
 """
 
-from .cluster import run_on_cluster
-from .curves import curves
-from .differences import difference_table
-from .folder import Outcome, SweepFolder, SweepFolderError
-from .local import run
-from .selection import choose, is_optimistic, mean_and_interval, score
-from .table import choice_table, score_tables, summary_csv
-from .trial import Parts, Source, Trial, grid, names, run_trial, shard
-from .work import SweepError
-
-__all__ = [
-    "Outcome",
-    "Parts",
-    "Source",
-    "SweepError",
-    "SweepFolder",
-    "SweepFolderError",
-    "Trial",
-    "choice_table",
-    "choose",
-    "curves",
-    "difference_table",
-    "grid",
-    "is_optimistic",
-    "mean_and_interval",
-    "names",
-    "run",
-    "run_on_cluster",
-    "run_trial",
-    "score",
-    "score_tables",
-    "shard",
-    "summary_csv",
-]
+# `import X as X` marks X as a public name of this package
+from .cluster import run_on_cluster as run_on_cluster
+from .curves import curves as curves
+from .differences import difference_table as difference_table
+from .folder import Outcome as Outcome
+from .folder import SweepFolder as SweepFolder
+from .folder import SweepFolderError as SweepFolderError
+from .local import run as run
+from .selection import choose as choose
+from .selection import is_optimistic as is_optimistic
+from .selection import mean_and_interval as mean_and_interval
+from .selection import score as score
+from .table import choice_table as choice_table
+from .table import score_tables as score_tables
+from .table import summary_csv as summary_csv
+from .trial import Parts as Parts
+from .trial import Source as Source
+from .trial import Trial as Trial
+from .trial import grid as grid
+from .trial import names as names
+from .trial import run_trial as run_trial
+from .trial import shard as shard
+from .work import SweepError as SweepError

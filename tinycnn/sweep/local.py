@@ -141,7 +141,9 @@ class _Crew:
                     worker.send((due[1], trials[due[1]]))
             is_idle = any(worker.is_ready and not worker.trial_name for worker in self.workers)
             pause_s = max(queue[0][0] - time.monotonic(), 0) if queue and is_idle else None
-            for worker in self._with_messages(pause_s):
+            # wait until workers have sent something or died
+            ready = connection.wait([worker.connection for worker in self.workers], pause_s)
+            for worker in [worker for worker in self.workers if worker.connection in ready]:
                 report, name = self._receive(worker), worker.trial_name
                 if name is None:
                     continue
@@ -171,11 +173,6 @@ class _Crew:
             process.start()
         there.close()
         self.workers.append(_Worker(process, here, share))
-
-    def _with_messages(self, timeout_s: float | None) -> list[_Worker]:
-        """Wait until workers have sent something or died; return these workers."""
-        ready = connection.wait([worker.connection for worker in self.workers], timeout_s)
-        return [worker for worker in self.workers if worker.connection in ready]
 
     def _receive(self, worker: _Worker) -> Report | None:
         """A worker's report; None if it has died and was removed."""

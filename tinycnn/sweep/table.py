@@ -13,7 +13,7 @@ from ..ground.messages import aligned
 from ..models.microexpnet import SIZES
 from .folder import Outcome
 from .selection import choose, mean_and_interval, score
-from .trial import SOFT_OPTIONS, Trial, option_names, options_of, temperature_text
+from .trial import SOFT_OPTIONS, Trial, option_names, options_of, several, temperature_text
 
 SCORES: tuple[str, ...] = ("best_epoch", "n_parameters", "validation_accuracy", "validation_loss")
 SCORES += ("test_accuracy", "test_loss", "seconds", "error")
@@ -111,7 +111,7 @@ def _differing(trials: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _score_table(title: str, cells: Cells) -> str:
     sizes = sizes_in_order(cells)
-    columns = sorted({t for _, t in cells}, key=lambda t: (t is not None, _numbers(t)))
+    columns = sorted({t for _, t in cells}, key=lambda t: () if t is None else (1.0, *several(t)))
     heads = ["no teacher" if t is None else f"t={temperature_text(t)}" for t in columns]
     rows = [[str(size)] + [accuracy_cell(cells.get((size, t))) for t in columns] for size in sizes]
     table = aligned([["size", *heads], *rows], n_left=1)
@@ -144,9 +144,3 @@ def sizes_in_order(cells: Cells) -> list[Size]:
 def size_order(size: Size) -> tuple[int, int]:
     """A key for sorting: named sizes from large to small, then numbers of units."""
     return (0, SIZES.index(size)) if size in SIZES else (1, -int(size))
-
-
-def _numbers(temperature: float | tuple[float, ...] | None) -> tuple[float, ...]:
-    if temperature is None:
-        return ()
-    return temperature if isinstance(temperature, tuple) else (temperature,)

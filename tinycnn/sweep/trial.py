@@ -39,9 +39,9 @@ _NOT_IN_TRIALS = tuple(
     """
     calibration.py cli/ explain/ export/ formats/agreement.py formats/crc32c.py
     formats/leveldb_table.py formats/onnx.py formats/protobuf.py formats/tf_checkpoint.py
-    models/pretrained.py paper/ plots.py report run_report.py svg_charts.py sweep/cluster.py
-    sweep/curves.py sweep/differences.py sweep/folder.py sweep/local.py sweep/selection.py
-    sweep/table.py testing.py
+    ground/html_page.py models/pretrained.py paper/ plots.py report run_report.py svg_charts.py
+    sweep/cluster.py sweep/curves.py sweep/differences.py sweep/folder.py sweep/local.py
+    sweep/selection.py sweep/table.py testing.py
     """.split()
 )
 """How the paths of code that trials do not run begin.  A change there does not change results.  A
@@ -182,8 +182,12 @@ def option_names() -> list[str]:
 
 def temperature_text(temperature: float | tuple[float, ...]) -> str:
     """4.0 -> "4"; (2.0, 8.0) -> "2,8"."""
-    several = temperature if isinstance(temperature, tuple) else (temperature,)
-    return ",".join(f"{t:g}" for t in several)
+    return ",".join(f"{t:g}" for t in several(temperature))
+
+
+def several(temperature: float | tuple[float, ...]) -> tuple[float, ...]:
+    """The temperatures of a trial, of which kd may have more than one."""
+    return temperature if isinstance(temperature, tuple) else (temperature,)
 
 
 def grid(**options: Any) -> list[Trial]:
@@ -346,6 +350,9 @@ def _trained(
     """The records of all epochs, and the best network.  resume: use the checkpoint, if any."""
     folder.mkdir(parents=True, exist_ok=True)
     recipe, held_out = RECIPES[trial.recipe], parts.validation
+    loss = make_loss(
+        trial.loss, trial.temperature, trial.soft_weight, trial.loss_scale, trial.label_smoothing
+    )
     network = microexpnet(
         trial.variant,
         trial.size,
@@ -363,13 +370,7 @@ def _trained(
     for record in fit(
         network,
         parts.batches,
-        loss=make_loss(
-            trial.loss,
-            trial.temperature,
-            trial.soft_weight,
-            trial.loss_scale,
-            trial.label_smoothing,
-        ),
+        loss=loss,
         optimizer=optimizer_from_name(
             recipe.optimizer,
             learning_rate=trial.learning_rate,

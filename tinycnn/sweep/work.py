@@ -59,7 +59,18 @@ def work(
         with folder.locked(name, wait):
             if folder.is_done(name, with_model):
                 return Report("done", result=folder.result(name))
-            report = _run(trial, source, folder, name, n_threads, backend, with_model, on_epoch)
+            place = folder.work_path(name)
+            try:
+                result = run_trial(
+                    trial, source, place, n_threads=n_threads, backend=backend, on_epoch=on_epoch
+                )
+                model = (place / checkpoint.BEST).read_bytes() if with_model else None
+                report = Report("done", result=result, model=model)
+            except (Cancelled, OSError):
+                raise
+            except Exception as error:
+                text = "".join(traceback.format_exception_only(error)).strip()
+                report = Report("failed", text, traceback.format_exc())
             keep(report)
             return report
     except BusyError:
@@ -68,27 +79,3 @@ def work(
         return Report("impossible", str(error))
     except OSError as error:  # a full or missing disk: no trial's fault, but all would fail
         return Report("impossible", f"{error}; when that is solved, the same sweep goes on")
-
-
-def _run(
-    trial: Trial,
-    source: Source,
-    folder: SweepFolder,
-    name: str,
-    n_threads: int,
-    backend: str,
-    with_model: bool,
-    on_epoch: Callable[[int], None],
-) -> Report:
-    place = folder.work_path(name)
-    try:
-        result = run_trial(
-            trial, source, place, n_threads=n_threads, backend=backend, on_epoch=on_epoch
-        )
-        model = (place / checkpoint.BEST).read_bytes() if with_model else None
-    except (Cancelled, OSError):
-        raise
-    except Exception as error:
-        text = "".join(traceback.format_exception_only(error)).strip()
-        return Report("failed", text, traceback.format_exc())
-    return Report("done", result=result, model=model)
