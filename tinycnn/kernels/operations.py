@@ -208,12 +208,9 @@ Fill = Callable[[np.record, Sequence[Step], Needs], None]
 
 
 def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    first, layer, sizes = group[0], group[0].layer, needs.sizes
-    assert isinstance(layer, Conv2D)
-    vertical, horizontal = layer.axes(first.input_shape)
+    first, sizes = group[0], needs.sizes
     op.kind = CONV2D
-    op.KH, op.KW = layer.kernel_hw
-    op.S, op.PT, op.PL = layer.stride, vertical.before, horizontal.before
+    op.KH, op.KW, op.S, op.PT, op.PL, _, _ = first.window
     op.conv_OH, op.conv_OW, F = first.output_shape
     _parameters(op, first, needs)
     for step in group[1:]:
@@ -278,11 +275,8 @@ def _parameters(op: np.record, step: Step, needs: Needs) -> None:
 
 
 def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
-    layer = step.layer
-    assert isinstance(layer, MaxPool2D)
-    vertical, horizontal = layer.axes(step.input_shape)
-    op.pool, op.pool_K, op.pool_S = 1, layer.size, layer.stride
-    op.pool_PT, op.pool_PL = vertical.before, horizontal.before
+    op.pool = 1
+    op.pool_K, _, op.pool_S, op.pool_PT, op.pool_PL, _, _ = step.window
     op.argmax_offset = sizes.reserve("n_argmax", int(np.prod(step.output_shape)))
 
 
