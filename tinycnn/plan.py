@@ -124,6 +124,23 @@ def named_views(plan: Plan, flat: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+class StepArrays(NamedTuple):
+    """A step of the plan with its parameters and gradients, by short name."""
+
+    step: Step
+    parameters: Mapping[str, np.ndarray]
+    gradients: Mapping[str, np.ndarray]
+
+
+def step_arrays(plan: Plan, parameters: np.ndarray, gradients: np.ndarray) -> list[StepArrays]:
+    """Every step, with views of its parameters and gradients in the flat arrays."""
+    by_name, gradient_by_name = named_views(plan, parameters), named_views(plan, gradients)
+    return [
+        StepArrays(step, of_step(step, by_name), of_step(step, gradient_by_name))
+        for step in plan.steps
+    ]
+
+
 def of_step(step: Step, named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays of one step, from all named conv1.w, conv1.b, ..., by short name (w, b)."""
     prefix = f"{step.name}."

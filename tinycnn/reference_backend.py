@@ -22,15 +22,7 @@ from .layers import (
     entry_for,
 )
 from .losses import Loss, LossInputs
-from .plan import Plan, Step, named_views, of_step
-
-
-class StepArrays(NamedTuple):
-    """A step of the plan with its parameters and gradients, by short name."""
-
-    step: Step
-    parameters: Mapping[str, np.ndarray]
-    gradients: Mapping[str, np.ndarray]
+from .plan import Plan, Step, StepArrays, step_arrays
 
 
 class Saved(NamedTuple):
@@ -60,11 +52,7 @@ class ReferenceBackend:
     ready_to_train = True
 
     def __init__(self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray) -> None:
-        by_name, gradient_by_name = named_views(plan, parameters), named_views(plan, gradients)
-        self.steps = [
-            StepArrays(step, of_step(step, by_name), of_step(step, gradient_by_name))
-            for step in plan.steps
-        ]
+        self.steps = step_arrays(plan, parameters, gradients)
         self.saved: list[Saved] = []
 
     def predict(self, x: np.ndarray) -> np.ndarray:
@@ -208,12 +196,11 @@ def _dropout_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.nd
 
 
 def _custom_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
-    return Saved(x, custom_forward(arrays.step, x, arrays.parameters))
+    return Saved(x, custom_forward(arrays, x))
 
 
 def _custom_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
-    step, parameters, gradients = arrays
-    return custom_backward(step, saved.x, saved.y, dy, parameters, gradients)
+    return custom_backward(arrays, saved.x, saved.y, dy)
 
 
 CUSTOM = Passes(_custom_forward, _custom_backward)

@@ -7,7 +7,7 @@ empty: calling a kernel with them compiles it and computes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -23,19 +23,20 @@ class PredictionSpace:
     def __init__(self, sizes: Sizes, capacity: int, dtype: np.dtype) -> None:
         self.capacity = capacity
         self.activations = make_activations(sizes, capacity, dtype)
-        self.scratch = make_forward_scratch(sizes, dtype)
+        self.forward_scratch = ForwardScratch(
+            conv_output=aligned_zeros(sizes.n_conv_output, dtype),
+            winograd=aligned_zeros(sizes.n_winograd_scratch, dtype),
+        )
 
 
-class ChunkSpace:
+class ChunkSpace(PredictionSpace):
     """Memory for the forward and backward pass of a chunk of up to `capacity` images.
 
     Of `activations` only `pictures` and `argmax` are used; the rest is in `BatchSpace`.
     """
 
     def __init__(self, plan: Plan, sizes: Sizes, capacity: int, dtype: np.dtype) -> None:
-        self.capacity = capacity
-        self.activations = make_activations(sizes, capacity, dtype)
-        self.forward_scratch = make_forward_scratch(sizes, dtype)
+        super().__init__(sizes, capacity, dtype)
         self.backward_scratch = BackwardScratch(
             capacity=capacity,
             d_activations=aligned_zeros(sizes.n_activations * capacity, dtype),
@@ -88,13 +89,6 @@ def make_activations(
     )
 
 
-def make_forward_scratch(sizes: Sizes, dtype: np.dtype) -> ForwardScratch:
-    return ForwardScratch(
-        conv_output=aligned_zeros(sizes.n_conv_output, dtype),
-        winograd=aligned_zeros(sizes.n_winograd_scratch, dtype),
-    )
-
-
 def make_results(n_images: int, n_classes: int, space: BatchSpace, dx_size: int) -> Results:
     """New arrays for what a step returns; for the rest, the arrays of `space`.  dx_size: elements
     of the gradient of x, 0 if it is not wanted."""
@@ -108,13 +102,7 @@ def make_results(n_images: int, n_classes: int, space: BatchSpace, dx_size: int)
     )
 
 
-class Space(Protocol):
-    """What a `Pool` manages."""
-
-    capacity: int
-
-
-S = TypeVar("S", bound=Space)
+S = TypeVar("S", bound=PredictionSpace)
 
 
 class Pool(Generic[S]):

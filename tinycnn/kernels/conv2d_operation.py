@@ -32,7 +32,7 @@ def _window(op):
 
 
 @inline_helper
-def conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+def conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk):
     w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)

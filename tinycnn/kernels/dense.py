@@ -101,7 +101,7 @@ def dense_backward_input(dy, w_t, dx_out):
 
 
 @inline_helper
-def dense_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+def dense_operation_forward(op, weights, x, y, chunk):
     fan_in = op.H * op.W * op.C
     w = view_2d(weights.parameters, op.w_offset, fan_in, op.F)
     x_2d, y_2d = view_2d(x, 0, chunk.n_images, fan_in), view_2d(y, 0, chunk.n_images, op.F)
@@ -116,7 +116,7 @@ def dense_operation_transpose(op, weights):
 
 
 @inline_helper
-def dense_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+def dense_operation_backward(op, weights, dy, dx, chunk):
     if dx.size:
         fan_in = op.H * op.W * op.C
         w_t = view_2d(weights.transposed, op.w_t_offset, op.F, fan_in)

@@ -38,7 +38,7 @@ def _mask(op, activations, chunk):
 
 
 @inline_helper
-def dropout_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+def dropout_operation_forward(op, x, y, activations, chunk, training):
     if training:
         dropout_forward(x, _mask(op, activations, chunk), y)
     else:
@@ -46,6 +46,6 @@ def dropout_operation_forward(op, weights, x, y, activations, scratch, chunk, tr
 
 
 @inline_helper
-def dropout_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+def dropout_operation_backward(op, dy, dx, activations, chunk):
     if dx.size:
         dropout_backward(dy, _mask(op, activations, chunk), dx)

@@ -70,7 +70,7 @@ def maxpool2d_backward(dy, argmax, dx_out):
 
 
 @inline_helper
-def maxpool2d_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+def maxpool2d_operation_forward(op, x, y, activations, chunk):
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     argmax = winners(op, activations, chunk, chunk.n_images)
@@ -78,7 +78,7 @@ def maxpool2d_operation_forward(op, weights, x, y, activations, scratch, chunk, 
 
 
 @inline_helper
-def maxpool2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+def maxpool2d_operation_backward(op, dy, dx, activations, chunk):
     if dx.size:
         dy_4d = view_4d(dy, 0, chunk.n_images, op.OH, op.OW, op.F)
         dx_4d = view_4d(dx, 0, chunk.n_images, op.H, op.W, op.C)

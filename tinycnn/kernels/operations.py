@@ -154,7 +154,10 @@ def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
         if step is not None:
             segments.append(Segment(part, step, int(np.prod(step.output_shape))))
         elif part.size:
-            _mark_pictures(part)
+            # the outputs from the last convolution or pooling on are needed for the whole batch
+            on_pictures = np.flatnonzero(np.isin(part["kind"], (CONV2D, MAXPOOL2D)))
+            if on_pictures.size:
+                part["y_in_pictures"][: on_pictures[-1]] = 1
             segments.append(Segment(part, None, int(part[-1].OH * part[-1].OW * part[-1].F)))
         begin = end
     return OperationTable(operations, tuple(segments), needs.sizes, mask_offsets)
@@ -180,16 +183,6 @@ def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
         if kinds[0] is not Flatten:
             yield steps[k : k + n_steps]
         k += n_steps
-
-
-def _mark_pictures(table: np.ndarray) -> None:
-    """Set y_in_pictures: 1 for the operations of a segment before its last convolution or pooling.
-    The outputs of that one and of the operations after it are needed for the whole batch."""
-    n_pictures = 0
-    for k, op in enumerate(table):
-        if op.kind in (CONV2D, MAXPOOL2D):
-            n_pictures = k + 1
-    table["y_in_pictures"][: max(n_pictures - 1, 0)] = 1
 
 
 # ---- a record for each kind of layer -----------------------------------------------------------

@@ -3,8 +3,8 @@
 `tinycnn.kernel_backend` calls these functions from several threads, each with other chunks.
 Nothing is allocated here: the caller owns the structures of `arrays.py`.
 
-The file of an operation has its passes, and adaptors that call these.  The adaptors of all
-operations have the same arguments:
+The file of an operation has its passes, and adaptors that call these.  An adaptor takes what it
+needs of these arguments, in this order:
 
     op           the operation's record, see `operations.py`
     weights      `arrays.Weights`
@@ -108,21 +108,13 @@ def walk_forward(weights, winograd_weights, x, activations, scratch, chunk, trai
                 )
         if not by_winograd:
             if op.kind == CONV2D:
-                conv2d_operation_forward(
-                    op, weights, x_k, y_k, activations, scratch, chunk, training
-                )
+                conv2d_operation_forward(op, weights, x_k, y_k, activations, scratch, chunk)
             elif op.kind == MAXPOOL2D:
-                maxpool2d_operation_forward(
-                    op, weights, x_k, y_k, activations, scratch, chunk, training
-                )
+                maxpool2d_operation_forward(op, x_k, y_k, activations, chunk)
             elif op.kind == DENSE:
-                dense_operation_forward(
-                    op, weights, x_k, y_k, activations, scratch, chunk, training
-                )
+                dense_operation_forward(op, weights, x_k, y_k, chunk)
             elif op.kind == DROPOUT:
-                dropout_operation_forward(
-                    op, weights, x_k, y_k, activations, scratch, chunk, training
-                )
+                dropout_operation_forward(op, x_k, y_k, activations, chunk, training)
             else:
                 assign(x_k, y_k)
             if op.relu:
@@ -267,17 +259,11 @@ def walk_backward(weights, x, d_outputs, activations, gradients, scratch, sums, 
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
                 )
             elif op.kind == DENSE:
-                dense_operation_backward(
-                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
-                )
+                dense_operation_backward(op, weights, dy_k, dx_k, block)
             elif op.kind == MAXPOOL2D:
-                maxpool2d_operation_backward(
-                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
-                )
+                maxpool2d_operation_backward(op, dy_k, dx_k, activations, block)
             elif op.kind == DROPOUT:
-                dropout_operation_backward(
-                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
-                )
+                dropout_operation_backward(op, dy_k, dx_k, activations, block)
             elif dx_k.size:
                 assign(dy_k, dx_k)
             if b > 0 and op.kind == CONV2D:
