@@ -9,6 +9,7 @@ user's own, defines its arithmetic itself.  Shapes exclude the batch axis: (H, W
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, ClassVar, TypeVar
@@ -207,10 +208,7 @@ class Flatten(Layer):
     stem: ClassVar[str] = "flatten"
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        n_values = 1
-        for size in input_shape:
-            n_values *= size
-        return (n_values,)
+        return (math.prod(input_shape),)
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,7 @@ class BatchSpace:
     ) -> None:
         dtype = gradients.dtype
         self.capacity = capacity
-        masks = np.zeros(sizes.n_mask * capacity, dtype)
-        self.activations = make_activations(sizes, capacity, dtype, masks)
+        self.activations = make_activations(sizes, capacity, dtype, sizes.n_mask * capacity)
         self.gradients = Gradients(
             d_vectors=aligned_zeros(sizes.n_activations * capacity, dtype),
             chunks=aligned_zeros(n_chunks * plan.n_parameter_slots, dtype).reshape(
@@ -72,9 +71,9 @@ class BatchSpace:
 
 
 def make_activations(
-    sizes: Sizes, capacity: int, dtype: np.dtype, masks: np.ndarray | None = None
+    sizes: Sizes, capacity: int, dtype: np.dtype, mask_size: int = 0
 ) -> Activations:
-    """Memory for the outputs of `capacity` images.  masks: for training; prediction needs none.
+    """Memory for the outputs of `capacity` images.  mask_size: 0 for prediction, without masks.
 
     `vectors` and `pictures` are one array here: each output is stored in only one of them.
     """
@@ -82,7 +81,7 @@ def make_activations(
     return Activations(
         batch_capacity=capacity,
         vectors=outputs,
-        masks=np.zeros(0, dtype) if masks is None else masks,
+        masks=np.zeros(mask_size, dtype),
         picture_capacity=capacity,
         pictures=outputs,
         argmax=aligned_zeros(sizes.n_argmax * capacity, np.int32),

@@ -12,9 +12,8 @@ takes the whole batch, is a segment by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -127,7 +126,7 @@ def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
 
     Raises UnknownLayerError for a layer whose class has no entry in RECORDS.
     """
-    needs = Needs(plan, dtype, Sizes())
+    sizes = Sizes()
     mask_offsets: dict[str, int] = {}
     records: list[np.record] = []
     ends: list[tuple[int, Step | None]] = []  # of each segment: end of its records, user's layer
@@ -136,12 +135,7 @@ def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
         if isinstance(first.layer, CustomLayer):
             ends += [(len(records), None), (len(records), first)]
             continue
-        op = np.zeros(1, RECORD)[0]
-        op.H, op.W, op.C = _as_picture(first.input_shape)
-        op.OH, op.OW, op.F = _as_picture(group[-1].output_shape)
-        op.y_offset = needs.sizes.reserve("n_activations", op.OH * op.OW * op.F)
-        fill = entry_for(first.layer, RECORDS, "tinycnn.kernels.operations.RECORDS")
-        fill(op, group, needs)
+        op = _record(plan, group, dtype, sizes)
         if isinstance(first.layer, Dropout):
             mask_offsets[first.name] = int(op.mask_offset)
         records.append(op)
@@ -160,7 +154,7 @@ def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
                 part["y_in_pictures"][: on_pictures[-1]] = 1
             segments.append(Segment(part, None, int(part[-1].OH * part[-1].OW * part[-1].F)))
         begin = end
-    return OperationTable(operations, tuple(segments), needs.sizes, mask_offsets)
+    return OperationTable(operations, tuple(segments), sizes, mask_offsets)
 
 
 FUSED: tuple[tuple[type[Layer], ...], ...] = (
@@ -185,34 +179,52 @@ def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
         k += n_steps
 
 
-# ---- a record for each kind of layer -----------------------------------------------------------
+# ---- records ------------------------------------------------------------------------------------
+
+RECORDS: dict[type[Layer], int | None] = {
+    Conv2D: CONV2D,
+    MaxPool2D: MAXPOOL2D,
+    Dense: DENSE,
+    ReLU: RELU,
+    Dropout: DROPOUT,
+    Flatten: None,
+}
+"""The kind of an operation, by the class of its first layer; None: it becomes no operation."""
 
 
-class Needs(NamedTuple):
-    """What a record is filled in from, besides its steps.  `sizes` grows with each record."""
-
-    plan: Plan
-    dtype: np.dtype
-    sizes: Sizes
-
-
-Fill = Callable[[np.record, Sequence[Step], Needs], None]
-"""Fills in the record of an operation from its steps; shapes and y_offset are set already."""
-
-
-def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    first, sizes = group[0], needs.sizes
-    op.kind = CONV2D
-    op.KH, op.KW, op.S, op.PT, op.PL, _, _ = first.window
-    op.conv_OH, op.conv_OW, F = first.output_shape
-    _parameters(op, first, needs)
-    for step in group[1:]:
+def _record(plan: Plan, group: Sequence[Step], dtype: np.dtype, sizes: Sizes) -> np.record:
+    """The record of the operation that does these steps; `sizes` grows by what it needs."""
+    first = group[0]
+    op = np.zeros(1, RECORD)[0]
+    op.kind = entry_for(first.layer, RECORDS, "tinycnn.kernels.operations.RECORDS")
+    op.H, op.W, op.C = _as_picture(first.input_shape)
+    op.OH, op.OW, op.F = _as_picture(group[-1].output_shape)
+    op.y_offset = sizes.reserve("n_activations", op.OH * op.OW * op.F)
+    if f"{first.name}.w" in plan.parameter_slots:
+        op.w_offset, w_shape = plan.parameter_slots[f"{first.name}.w"]
+        op.b_offset = plan.parameter_slots[f"{first.name}.b"][0]
+        op.w_t_offset = sizes.reserve("n_transposed", int(np.prod(w_shape)))
+    for step in group:
         if isinstance(step.layer, ReLU):
             op.relu = 1
-        else:
-            _pooling(op, step, sizes)
+        elif isinstance(step.layer, MaxPool2D):
+            op.pool = 1
+            op.pool_K, _, op.pool_S, op.pool_PT, op.pool_PL, _, _ = step.window
+            op.argmax_offset = sizes.reserve("n_argmax", int(np.prod(step.output_shape)))
+        elif isinstance(step.layer, Dropout):
+            op.mask_offset = sizes.reserve("n_mask", int(np.prod(step.output_shape)))
+        elif isinstance(step.layer, Conv2D):
+            op.KH, op.KW, op.S, op.PT, op.PL, _, _ = step.window
+            op.conv_OH, op.conv_OW, _ = step.output_shape
+    if op.kind == CONV2D:
+        _convolution_scratch(op, dtype, sizes)
+    return op
+
+
+def _convolution_scratch(op: np.record, dtype: np.dtype, sizes: Sizes) -> None:
+    """Reserve what a convolution needs for its pooling, and for Winograd's algorithm."""
     if op.pool:
-        n_positions = int(op.conv_OH * op.conv_OW)
+        F, n_positions = int(op.F), int(op.conv_OH * op.conv_OW)
         height = int(max((op.conv_OH - 1) * op.S + op.KH, op.PT + op.H))
         width = int(max((op.conv_OW - 1) * op.S + op.KW, op.PL + op.W))
         op.padded_H, op.padded_W = height, width
@@ -221,56 +233,10 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         sizes.reserve_scratch("n_padded", height * width * int(op.C))
         sizes.reserve_scratch("n_winners", 2 * F * (op.n_listed + LANES))
         sizes.reserve_scratch("n_winner_lists", 2 * 3 * max(F, n_positions))
-    if winograd_fits(op, needs.dtype):
+    if winograd_fits(op, dtype):
         n_weights, n_scratch = winograd_sizes(op)
         op.winograd, op.u_offset = 1, sizes.reserve("n_winograd_weights", int(n_weights))
         sizes.reserve_scratch("n_winograd_scratch", int(n_scratch))
-
-
-def _maxpool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind = MAXPOOL2D
-    _pooling(op, group[0], needs.sizes)
-
-
-def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = DENSE, len(group) - 1
-    _parameters(op, group[0], needs)
-
-
-def _relu(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = RELU, 1
-
-
-def _dropout(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind = DROPOUT
-    op.mask_offset = needs.sizes.reserve("n_mask", int(np.prod(group[0].output_shape)))
-
-
-def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    raise AssertionError("Flatten becomes no operation")
-
-
-RECORDS: dict[type[Layer], Fill] = {
-    Conv2D: _conv2d,
-    MaxPool2D: _maxpool2d,
-    Dense: _dense,
-    ReLU: _relu,
-    Dropout: _dropout,
-    Flatten: _no_record,
-}
-"""Fills in the record of an operation, by the class of its first layer."""
-
-
-def _parameters(op: np.record, step: Step, needs: Needs) -> None:
-    op.w_offset, w_shape = needs.plan.parameter_slots[f"{step.name}.w"]
-    op.b_offset = needs.plan.parameter_slots[f"{step.name}.b"][0]
-    op.w_t_offset = needs.sizes.reserve("n_transposed", int(np.prod(w_shape)))
-
-
-def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
-    op.pool = 1
-    op.pool_K, _, op.pool_S, op.pool_PT, op.pool_PL, _, _ = step.window
-    op.argmax_offset = sizes.reserve("n_argmax", int(np.prod(step.output_shape)))
 
 
 def _as_picture(shape: Shape) -> Shape:
