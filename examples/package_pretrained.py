@@ -29,9 +29,9 @@ import ferdata
 import tinycnn
 from tinycnn import checkpoint
 from tinycnn.calibration import fit_temperature
-from tinycnn.cli.console import positive
 from tinycnn.formats import safetensors
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.command_line import positive
 from tinycnn.losses import softmax
 from tinycnn.metrics import (
     accuracy,

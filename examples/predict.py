@@ -32,8 +32,8 @@ import tinycnn
 from ferdata.faces import FRAMINGS, SIZE_PX, Faces, find_faces
 from ferdata.photo import read_photo
 from tinycnn.classify import UNSURE, Classification
-from tinycnn.cli.console import positive
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.command_line import positive
 from tinycnn.models.pretrained import load_pretrained
 
 PICTURE_SUFFIXES = tuple(".bmp .gif .jpeg .jpg .mpo .pbm .pgm .png .ppm .tif .tiff .webp".split())

@@ -42,8 +42,8 @@ import ferdata
 import tinycnn
 from ferdata.trial_faces import TrialParts
 from tinycnn import paper, sweep
-from tinycnn.cli.console import positive
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.command_line import positive
 from tinycnn.paper import published
 from tinycnn.parallel import usable_cores
 from tinycnn.plots import PlotsError

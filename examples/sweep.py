@@ -51,8 +51,8 @@ import ferdata
 from ferdata.trial_faces import with_soft_labels_of_train
 from tinycnn import plots, sweep
 from tinycnn.backend_choice import BACKENDS
-from tinycnn.cli.console import positive
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.command_line import positive
 from tinycnn.models import SIZES
 from tinycnn.recipes import LOSSES, NUMBERS, RECIPES
 from tinycnn.sweep.selection import RULES

@@ -34,9 +34,9 @@ import tinycnn
 from tinycnn import checkpoint, models, parallel, report
 from tinycnn.backend_choice import BACKENDS
 from tinycnn.calibration import fit_temperature
-from tinycnn.cli.console import not_negative, positive
 from tinycnn.cli.training_options import add_distillation_options, add_training_options
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.command_line import not_negative, positive
 from tinycnn.losses import Loss, softmax
 from tinycnn.metrics import expected_calibration_error
 from tinycnn.optim import optimizer_from_name

@@ -21,8 +21,8 @@ from tqdm import tqdm
 import ferdata
 import tinycnn
 from tinycnn import models
-from tinycnn.cli.console import not_negative, positive
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.command_line import not_negative, positive
 from tinycnn.recipes import RECIPES, make_schedule
 from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
 

@@ -16,8 +16,8 @@ import numpy as np
 
 import ferdata
 import tinycnn
-from tinycnn.cli.console import positive
 from tinycnn.formats.safetensors import ModelFileError
+from tinycnn.ground.command_line import positive
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,11 +8,14 @@ from contextlib import nullcontext
 
 import numpy as np
 
+from ferdata.arguments import check_whole_numbers, checked_option
 from ferdata.augment import Augmentation
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.mixing import Mixing
 from ferdata.warp import resize_images, resize_matrix, warp_images
+
+TARGETS = ("labels", "distribution")
 
 Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
 
@@ -57,11 +60,8 @@ class Batches:
         n_threads: int = 1,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        for name, value in (("batch_size", batch_size), ("size_px", size_px)):
-            if value < 1:
-                raise ValueError(f"{name}: expected 1 or more, found {value}")
-        if seed < 0:
-            raise ValueError(f"seed: expected 0 or more, found {seed}")
+        check_whole_numbers(1, batch_size=batch_size, size_px=size_px)
+        check_whole_numbers(0, seed=seed)
         if not len(dataset):
             raise DataError("no images to make batches of")
         self.classes = dataset.classes
@@ -81,8 +81,7 @@ class Batches:
             self._images = resize_images(self._images, size_px, progress)
 
     def __call__(self, epoch: int) -> Iterator[Batch]:
-        if epoch < 0:
-            raise ValueError(f"epoch: expected 0 or more, found {epoch}")
+        check_whole_numbers(0, epoch=epoch)
         return self._epoch(epoch)
 
     def _epoch(self, epoch: int) -> Iterator[Batch]:
@@ -127,8 +126,7 @@ def _is_mirrored(matrices: np.ndarray) -> np.ndarray:
 
 
 def _targets(dataset: FaceDataset, kind: str) -> np.ndarray:
-    if kind not in ("labels", "distribution"):
-        raise ValueError(f"targets: expected 'labels' or 'distribution', found {kind!r}")
+    checked_option("targets", kind, TARGETS)
     found = dataset.labels if kind == "labels" else dataset.targets
     if found is None:
         raise DataError(f"targets={kind!r}: this dataset has no {kind}")

@@ -28,6 +28,7 @@ import numpy as np
 
 from ferdata.errors import DataError
 from ferdata.npz_file import read_npz, save_npz
+from ferdata.regular_file import named_errors
 
 _N_BLOCKS, _BLOCK_BYTES = 64, 64 * 1024
 _IDENTITY = "source_identity"
@@ -44,21 +45,19 @@ def cache_folder() -> Path:
 
 
 def cached_arrays(
-    source: Path, kind: str, build: Callable[[], dict[str, np.ndarray]]
+    source: Path, kind: str, build: Callable[[], dict[str, np.ndarray]], cache: bool = True
 ) -> dict[str, np.ndarray]:
     """The arrays that build() makes from the file `source`; from the cache if they are there.
 
-    `kind` names the layout of the arrays: change it whenever build changes. Raises what build
-    raises, and DataError if `source` cannot be read.
+    `kind` names the layout of the arrays: change it whenever build changes. cache=False: the cache
+    is not used. Raises what build raises, and DataError if `source` cannot be read.
     """
+    if not cache:
+        return build()
 
     def identity() -> str:
-        try:
+        with named_errors(source):
             return source_identity(source, kind)
-        except FileNotFoundError:
-            raise DataError(f"{source}: no such file") from None
-        except OSError as error:
-            raise DataError(f"{source}: cannot be read ({error})") from error
 
     return cached_by(source.name, f"{kind}\n{source.resolve()}", identity, build)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,28 +18,19 @@ from ferdata.dataset import FaceDataset
 from ferdata.doctor import check
 from ferdata.doctor_page import tiles
 from ferdata.errors import DataError
-from ferdata.html_page import escape, page, picture, section
+from ferdata.html_page import page, picture
 from ferdata.image_grid import by_class, grid, spread
 from ferdata.inspected_dataset import inspect_path
 from ferdata.packed import is_packed, load_packed, save_packed
 from ferdata.preprocess import ON_MISSING
 from tinycnn.ground.atomic_file import write_atomically
+from tinycnn.ground.command_line import CannotError, Parser, check_out, positive
+from tinycnn.ground.html_page import escape, png, section
 from tinycnn.ground.messages import plain as printable
 
 CLEAN, FOUND, FAILED, STOPPED = 0, 1, 2, 130
 
 _TILE_PX = 64
-
-
-class UsageError(Exception):
-    """A wrong option; the message says what was expected."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong option as every other error is reported: on one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (--help explains the options)")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,10 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(showing)
     showing.add_argument("out", metavar="OUT", help="the file to write, .png or .html")
     showing.add_argument(
-        "--columns", type=_positive, default=16, help="images in a row (default: %(default)s)"
+        "--columns", type=positive, default=16, help="images in a row (default: %(default)s)"
     )
     showing.add_argument(
-        "--rows", type=_positive, default=3, help="rows for each class (default: %(default)s)"
+        "--rows", type=positive, default=3, help="rows for each class (default: %(default)s)"
     )
 
     packing = commands.add_parser("pack", help="write cropped and resized faces to one .npz file")
@@ -110,19 +101,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of 1 or more")
-    return value
-
-
 # ---- the commands ----------------------------------------------------------------------------
 
 
 def _check(args: argparse.Namespace) -> int:
-    _refuse_unwritable(args.html)
-    with Bars() as bars:
+    if args.html:
+        check_out(args.html)
+    with closing(Bars()) as bars:
         diagnosis = check(
             args.path,
             args.source,
@@ -140,9 +125,9 @@ def _check(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     suffix = Path(args.out).suffix.lower()
     if suffix not in (".png", ".html"):
-        raise UsageError(f"{args.out}: expected a name that ends in .png or .html")
-    _refuse_unwritable(args.out)
-    with Bars() as bars:
+        raise CannotError(f"{args.out}: expected a name that ends in .png or .html")
+    check_out(args.out)
+    with closing(Bars()) as bars:
         inspected = inspect_path(args.path, args.source, progress=bars, **_options(args))
     sheets = []
     for name, members in by_class(inspected.dataset):
@@ -151,7 +136,8 @@ def _show(args: argparse.Namespace) -> int:
             shown = tiles(inspected, chosen, min(_TILE_PX, int(inspected.sizes.max())))
             sheets.append((name, len(members), grid(shown, args.columns)))
     if suffix == ".png":
-        write_atomically(args.out, _png(_stacked([sheet for _, _, sheet in sheets])))
+        stacked = _stacked([sheet for _, _, sheet in sheets])
+        write_atomically(args.out, png(Image.fromarray(stacked)))
     else:
         parts = [
             f"<h3>{escape(name or 'all images')} <small>{n:,}</small></h3>\n"
@@ -159,7 +145,7 @@ def _show(args: argparse.Namespace) -> int:
             for name, n, sheet in sheets
         ]
         title = f"Faces of {args.path}"
-        write_atomically(args.out, page(title, section(title, "", *parts)))
+        write_atomically(args.out, page(title, section(escape(title), "", *parts)))
     listed = ", ".join(f"{name or 'images'} {n:,}" for name, n, _ in sheets)
     print(f"{printable(args.out)}: from the top, {printable(listed)}")
     return CLEAN
@@ -167,9 +153,9 @@ def _show(args: argparse.Namespace) -> int:
 
 def _pack(args: argparse.Namespace) -> int:
     if Path(args.out).suffix.lower() != ".npz":
-        raise UsageError(f"{args.out}: expected a name that ends in .npz")
-    _refuse_unwritable(args.out)
-    with Bars() as bars:
+        raise CannotError(f"{args.out}: expected a name that ends in .npz")
+    check_out(args.out)
+    with closing(Bars()) as bars:
         dataset = _opened(args, bars)
     save_packed(dataset, args.out)
     n, (height, width) = len(dataset), dataset.images.shape[1:]
@@ -198,25 +184,11 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     return {} if args.protocol is None else {"protocol": args.protocol}
 
 
-def _refuse_unwritable(path: str | None) -> None:
-    """Report an output file that cannot be written before minutes of work, not after."""
-    if path is not None and not Path(path).parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {Path(path).parent}")
-    if path is not None and Path(path).is_dir():
-        raise UsageError(f"{path}: is a folder; expected a file")
-
-
 def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:
     """One sheet below the other, on white."""
     width = max(sheet.shape[1] for sheet in sheets)
     parts = [np.pad(s, ((0, gap_px), (0, width - s.shape[1])), constant_values=255) for s in sheets]
     return np.concatenate(parts)[:-gap_px]
-
-
-def _png(grey: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG", optimize=True)
-    return file.getvalue()
 
 
 class Bars:
@@ -225,9 +197,6 @@ class Bars:
     def __init__(self) -> None:
         self.what = ""
         self.bar: tqdm | None = None
-
-    def __enter__(self) -> Bars:
-        return self
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if self.bar is None or what != self.what:
@@ -240,9 +209,6 @@ class Bars:
         if self.bar is not None:
             self.bar.close()
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit status. An error is one line on stderr."""
@@ -254,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `ferdata check ... | head`
         sys.stderr.close()
         return FAILED
-    except (UsageError, DataError, ValueError, OSError) as error:
+    except (CannotError, DataError, ValueError, OSError) as error:
         print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return FAILED
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from ferdata.errors import DataError
+from ferdata.image_hashes import checked_images
 from ferdata.labels import LabelMap, LabelSpace, checked_labels, label_map
 from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 
@@ -48,12 +49,7 @@ class FaceDataset:
     rows: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        images = np.asarray(self.images)
-        if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
-            raise DataError(
-                f"images: expected uint8 of shape (N, H, W), found {images.dtype} {images.shape}"
-            )
-        self._set("images", np.ascontiguousarray(images))
+        self._set("images", checked_images(self.images))
         for name, strings in (
             ("ids", self.ids),
             ("subjects", self.subjects),
@@ -78,6 +74,13 @@ class FaceDataset:
         if self.label_space is None:
             raise DataError("this dataset has no label space, so no classes")
         return self.label_space.classes
+
+    @property
+    def known_labels(self) -> np.ndarray | None:
+        """int64 (N,): the labels, -1 for an image without one; None if no labels are given."""
+        if self.labels is None or self.has_label is None:
+            return self.labels
+        return np.where(self.has_label, self.labels, -1)
 
     def select(self, which: np.ndarray) -> FaceDataset:
         """The images that a bool mask (N,) selects, or those at integer indices, in their order."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ferdata.arguments import checked_option
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.packed import is_packed, load_packed
@@ -239,19 +240,13 @@ def _fer2013_csv(path: Path) -> Path:
     if not os.path.isdir(path):
         return path
     tree = Tree(path)
-    found = find_csv(tree)
-    if len(found) != 1:
-        places = ", ".join(str(tree.path(p)) for p in found) or "none"
-        raise DataError(f"{path}: expected one file of FER2013, found {places}; point at the file")
-    return tree.path(found[0])
+    return tree.path(tree.only(find_csv(tree), "the path of a file, or one file of FER2013"))
 
 
 def _checked_source(path: str | os.PathLike[str], source: str | None) -> str:
     if source is None:
         return recognise(path).source
-    if source not in SOURCES:
-        raise ValueError(f"source: expected one of {', '.join(SOURCES)}, found {source!r}")
-    return source
+    return checked_option("source", source, SOURCES)
 
 
 def _check_options(source: str, options: dict[str, Any], known: tuple[str, ...]) -> None:

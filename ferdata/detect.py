@@ -94,7 +94,7 @@ def _faces_by_size(grey: np.ndarray) -> Iterator[list[Face]]:
         # The largest factor at which the picture need not be enlarged again for step 2.
         k = max(int(sizes[-1] * min(_VERIFY_FACTORS) / WINDOW_PX), 1)
         margin = int(short * _MARGIN / k)
-        picture = _arithmetic().reduced(grey, k, margin)
+        picture = detect_arrays.reduced(grey, k, margin)
         found: list[Face] = []
         for candidate in _search(picture, [px / k for px in sizes]):
             if any(_is_within(candidate.on(k, margin), face) for face in kept + found):
@@ -122,9 +122,9 @@ def _search(picture: np.ndarray, sizes_px: list[float]) -> list[Face]:
     sizes = _at_least_a_window(
         [[height * WINDOW_PX / px, width * WINDOW_PX / px] for px in reversed(sizes_px)]
     )
-    area, everywhere = (0, 0, width, height), (0, 0, -1)
-    windows = _windows(
-        picture, area, sizes, everywhere, _SEARCH_STEP_PX, at_least=_SEARCH_STAGES, stop_below=0
+    area, everywhere = np.array([0.0, 0.0, width, height]), np.array([0.0, 0.0, -1.0])
+    windows = _arithmetic().windows(
+        picture, area, sizes, everywhere, _SEARCH_STEP_PX, _SEARCH_STAGES, 0, *tables()
     )
     found = [Face(int(n), x, y, sizes_px[-1 - int(k)]) for n, x, y, k in windows.tolist()]
     kept: list[Face] = []
@@ -149,14 +149,10 @@ def _verified(picture: np.ndarray, candidate: Face) -> Face:
     top, bottom = max(y - reach, 0.0), min(y + reach, float(picture.shape[0]))
     sides = np.array([bottom - top, right - left])
     sizes = _at_least_a_window([sides / (window_px * factor) for factor in _VERIFY_FACTORS])
-    windows = _windows(
-        picture,
-        (left, top, right, bottom),
-        sizes,
-        (x, y, _VERIFY_PX),
-        1,
-        at_least=len(tables().thresholds),
-        stop_below=_VERIFY_STAGES,
+    area, around = np.array([left, top, right, bottom]), np.array([x, y, _VERIFY_PX])
+    n_stages = len(tables().thresholds)
+    windows = _arithmetic().windows(
+        picture, area, sizes, around, 1, n_stages, _VERIFY_STAGES, *tables()
     )
     if not len(windows):
         return candidate._replace(votes=0)
@@ -167,22 +163,6 @@ def _verified(picture: np.ndarray, candidate: Face) -> Face:
 
 def _at_least_a_window(sizes: ArrayLike) -> np.ndarray:
     return np.maximum(np.round(np.array(sizes, np.float64)), WINDOW_PX).astype(np.int64)
-
-
-def _windows(
-    picture: np.ndarray,
-    area: tuple[float, float, float, float],
-    sizes: np.ndarray,
-    around: tuple[float, float, float],
-    step_px: int,
-    at_least: int,
-    stop_below: int,
-) -> np.ndarray:
-    """See `detect_arrays.windows`."""
-    edges, place = np.array(area, np.float64), np.array(around, np.float64)
-    return _arithmetic().windows(
-        picture, edges, sizes, place, step_px, at_least, stop_below, *tables()
-    )
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """The inner functions of `ferdata.detect` in Pillow and NumPy.
 
-They are the reference for detect_loops, which is some ten times faster, and the fallback if Numba
-is missing.
+`windows` is the reference for the one in detect_loops, which is some ten times faster, and the
+fallback if Numba is missing.
 """
 
 from __future__ import annotations

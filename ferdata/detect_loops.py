@@ -1,15 +1,14 @@
-"""The inner functions of `ferdata.detect` in loops that Numba compiles.
+"""The windows of `ferdata.detect` in loops that Numba compiles.
 
-They have the arguments and results of those in detect_arrays, their reference. A picture takes some
-five calls, all without the interpreter's lock. Two things make them fast:
+`windows` has the arguments and results of the one in detect_arrays, its reference. It runs without
+the interpreter's lock. Two things make it fast:
 
 - (1) of `ferdata.cascade` is computed in vectors, for 32 neighbouring windows of a row at once,
   until three in four of them have failed a stage; the others are continued one by one. With a step
   of 2 the sums of even and odd columns are stored apart, so that neighbouring windows are next to
   each other in memory.
 - Resizing gives the same bits as Pillow along each axis (it is the fixed-point arithmetic of
-  Pillow's Reduce.c and Resample.c), but always adds whole rows. To resize the width, the picture is
-  transposed.
+  Pillow's Resample.c), but always adds whole rows. To resize the width, the picture is transposed.
 
 Importing this module compiles it, or loads the code compiled before; it fails without Numba.
 """
@@ -37,41 +36,6 @@ def _compiled(signature: str) -> Callable[[Callable], Callable]:
 
 
 # ---- resizing --------------------------------------------------------------------------------
-
-
-@_compiled("(Array(uint8, 2, 'C', True), int64, int64)")  # True: read-only arrays too
-def reduced(grey: np.ndarray, k: int, margin: int) -> np.ndarray:
-    """See `detect_arrays.reduced`."""
-    height, width = grey.shape
-    rows, columns = (height + k - 1) // k, (width + k - 1) // k
-    out = np.empty((rows + 2 * margin, columns + 2 * margin), np.uint8)
-    totals = np.empty(width, np.uint32)
-    n, factor = np.uint32(0), np.uint32(0)
-    for i in range(rows):
-        n_rows = min(k, height - i * k)
-        for c in range(width):
-            totals[c] = 0
-        for r in range(n_rows):
-            for c in range(width):
-                totals[c] += np.uint32(grey[i * k + r, c])
-        for j in range(columns):
-            n_columns = min(k, width - j * k)
-            if n != n_rows * n_columns:
-                n = np.uint32(n_rows * n_columns)
-                factor = np.uint32(1 << 24) // n
-            total = n >> np.uint32(1)
-            for c in range(n_columns):
-                total += totals[j * k + c]
-            mean = np.uint8(total * factor >> np.uint32(24))
-            out[margin + i, margin + j] = mean
-        for j in range(margin):
-            out[margin + i, j] = out[margin + i, margin]
-            out[margin + i, margin + columns + j] = out[margin + i, margin + columns - 1]
-    for i in range(margin):
-        for j in range(columns + 2 * margin):
-            out[i, j] = out[margin, j]
-            out[margin + rows + i, j] = out[margin + rows - 1, j]
-    return out
 
 
 @_inner_loops

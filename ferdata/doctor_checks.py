@@ -93,7 +93,7 @@ def duplicates(inspected: InspectedDataset, progress: Progress | None = None) ->
 
     Exact copies in different splits, with different labels and in one split are separate findings.
     """
-    split, labels = inspected.dataset.split, known_labels(inspected)
+    split, labels = inspected.dataset.split, inspected.dataset.known_labels
     across, other_labels, same_split = [], [], []
     n_across = n_repeats = 0
     for group in exact_groups(inspected.hashes):
@@ -170,7 +170,8 @@ def published_counts(inspected: InspectedDataset) -> Iterator[Finding]:
 
 def empty_classes(inspected: InspectedDataset) -> Iterator[Finding]:
     """Classes of the label space without images, in the data set or in one split."""
-    labels, dataset = known_labels(inspected), inspected.dataset
+    dataset = inspected.dataset
+    labels = dataset.known_labels
     if labels is None:
         return
     split = dataset.split
@@ -271,14 +272,6 @@ def disagreement(
 
 
 # ---- used by the checks ----------------------------------------------------------------------
-
-
-def known_labels(inspected: InspectedDataset) -> np.ndarray | None:
-    """int64 (N,): labels, -1 for an image without one; None if the data set has no labels."""
-    dataset = inspected.dataset
-    if dataset.labels is None or dataset.has_label is None:
-        return dataset.labels
-    return np.where(dataset.has_label, dataset.labels, -1)
 
 
 def _images_finding(

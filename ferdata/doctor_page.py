@@ -9,9 +9,10 @@ import numpy as np
 from ferdata.doctor_checks import Finding
 from ferdata.doctor_teacher import Teacher
 from ferdata.doctor_text import about_teacher, class_table, contents, heading
-from ferdata.html_page import escape, page, picture, section
+from ferdata.html_page import page, picture
 from ferdata.image_grid import by_class, grid, in_shape, spread
 from ferdata.inspected_dataset import InspectedDataset
+from tinycnn.ground.html_page import escape, section
 
 N_GROUPS = 12
 """Most groups of images shown for one finding; the JSON has all of them."""
@@ -119,9 +120,9 @@ def _caption(inspected: InspectedDataset, i: int) -> str:
         parts.append(str(dataset.split[i]))
     if dataset.subjects is not None:
         parts.append(str(dataset.subjects[i]))
-    if dataset.labels is not None:
-        has_label = dataset.has_label is None or dataset.has_label[i]
-        parts.append(dataset.classes[dataset.labels[i]] if has_label else "no label")
+    if dataset.known_labels is not None:
+        label = dataset.known_labels[i]
+        parts.append(dataset.classes[label] if label >= 0 else "no label")
     return ", ".join(parts)
 
 

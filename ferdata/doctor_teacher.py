@@ -8,7 +8,7 @@ import numpy as np
 
 from ferdata.agreement import agreement
 from ferdata.dataset import FaceDataset
-from ferdata.doctor_checks import Finding, disagreement, known_labels
+from ferdata.doctor_checks import Finding, disagreement
 from ferdata.errors import DataError
 from ferdata.inspected_dataset import InspectedDataset
 from ferdata.labels import FERPLUS8
@@ -87,7 +87,7 @@ def _reference(
     The labels are in the label space of the returned data set.
     """
     dataset = inspected.as_opened() if soft.key[0] == "hashes" else inspected.dataset
-    labels, space = known_labels(inspected), dataset.label_space
+    labels, space = inspected.dataset.known_labels, dataset.label_space
     if inspected.votes is not None:
         plural, known = plurality(inspected.votes)
         labels, space = np.where(known, plural, -1), FERPLUS8

@@ -9,10 +9,10 @@ from dataclasses import asdict
 import numpy as np
 
 from ferdata.dataset import SPLITS
-from ferdata.doctor_checks import Finding, known_labels
+from ferdata.doctor_checks import Finding
 from ferdata.doctor_teacher import Teacher
 from ferdata.inspected_dataset import InspectedDataset
-from tinycnn.ground.messages import plain
+from tinycnn.ground.messages import aligned, plain
 
 _N_SIZES = 3
 
@@ -105,7 +105,7 @@ def class_table(inspected: InspectedDataset) -> list[list[str | int]]:
     The columns are the class's name, its images in each split, in all, and in the published data
     set. Splits without images and unknown published counts have no column.
     """
-    dataset, labels = inspected.dataset, known_labels(inspected)
+    dataset, labels = inspected.dataset, inspected.dataset.known_labels
     if labels is None:
         return []
     splits = [] if dataset.split is None else [s for s in SPLITS if (dataset.split == s).any()]
@@ -145,12 +145,5 @@ def about_teacher(teacher: Teacher) -> str:
 
 def _table(rows: list[list[str | int]]) -> list[str]:
     """Lines with aligned columns, and an empty line at the end; [] for no rows."""
-    if not rows:
-        return []
-    shown = [[f"{c:,}" if isinstance(c, int) else c for c in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*shown)]
-    lines = []
-    for first, *others in shown:
-        cells = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:]))]
-        lines.append("  ".join(cells).rstrip())
-    return [*lines, ""]
+    shown = [[f"{c:,}" if isinstance(c, int) else plain(c) for c in row] for row in rows]
+    return [aligned(shown, 1), ""] if rows else []

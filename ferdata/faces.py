@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ferdata.arguments import checked_option
 from ferdata.detect import detect
 from ferdata.errors import DataError
 from ferdata.photo import checked_photo, read_grey, to_grey
@@ -88,7 +89,7 @@ def find_faces(
     side; see `ferdata.detect`. Raises DataError if the photo cannot be read or a box does not fit
     it, ValueError for an unknown framing.
     """
-    check_framing(framing)
+    checked_option("framing", framing, FRAMINGS)
     if isinstance(source, np.ndarray):
         grey, name = to_grey(checked_photo(source)), ""
     else:
@@ -111,7 +112,7 @@ def frame_face(photo: np.ndarray, box: np.ndarray, framing: str) -> np.ndarray:
 
     Raises DataError and ValueError as `find_faces` does.
     """
-    check_framing(framing)
+    checked_option("framing", framing, FRAMINGS)
     photo = checked_photo(photo)
     (box,) = checked_boxes(np.asarray(box)[None], photo, "photo")
     return _framed(to_grey(photo), box, framing)
@@ -134,11 +135,6 @@ def paper_training_crops(face: np.ndarray) -> np.ndarray:
     if face.dtype != np.uint8 or face.shape != (_PAPER_PX, _PAPER_PX):
         raise DataError(f"face: expected uint8 (256, 256), found {face.dtype} {face.shape}")
     return np.stack([_paper_crop(face, offset) for offset in _PAPER_OFFSETS])
-
-
-def check_framing(framing: str) -> None:
-    if framing not in FRAMINGS:
-        raise ValueError(f"framing: expected one of {', '.join(FRAMINGS)}, found {framing!r}")
 
 
 def checked_boxes(boxes: np.ndarray, photo: np.ndarray, name: str) -> np.ndarray:

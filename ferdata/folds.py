@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ferdata.arguments import check_whole_numbers
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 
@@ -53,7 +54,8 @@ def subject_folds(
     2 or a negative seed.
     """
     subjects, labels = subjects_and_labels(data, labels)
-    _check_settings(n_folds, seed)
+    check_whole_numbers(2, n_folds=n_folds)
+    check_whole_numbers(0, seed=seed)
     names, subject_of = np.unique(subjects, return_inverse=True)
     if len(names) < n_folds:
         raise DataError(f"{n_folds} folds by subject need as many subjects, found {len(names)}")
@@ -83,7 +85,8 @@ def random_folds(data: FaceDataset | int, n_folds: int = 10, seed: int = 0) -> l
     Raises DataError for fewer images than folds, ValueError for n_folds below 2 or a negative seed.
     """
     n = data if isinstance(data, (int, np.integer)) else len(data)
-    _check_settings(n_folds, seed)
+    check_whole_numbers(2, n_folds=n_folds)
+    check_whole_numbers(0, seed=seed)
     if n < n_folds:
         raise DataError(f"{n_folds} folds need as many images, found {n}")
     fold_of = np.empty(n, dtype=np.int64)
@@ -151,9 +154,8 @@ def subjects_and_labels(
         if data.subjects is None:
             raise DataError("no subjects in this data set: only random_folds can divide it")
         subjects = data.subjects
-        if labels is None and data.labels is not None:
-            own = True if data.has_label is None else data.has_label
-            labels = np.where(own, data.labels, -1)
+        if labels is None:
+            labels = data.known_labels
     else:
         subjects = np.asarray(data)
         if subjects.ndim != 1 or (subjects.dtype.kind not in "Uiu" and subjects.size):
@@ -169,12 +171,6 @@ def subjects_and_labels(
                 f"{labels.dtype} {labels.shape}"
             )
     return subjects, labels
-
-
-def _check_settings(n_folds: int, seed: int) -> None:
-    for name, value, least in (("n_folds", n_folds, 2), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name}: expected a whole number of {least} or more, found {value!r}")
 
 
 def _class_shares(subject_of: np.ndarray, labels: np.ndarray | None, n: int) -> np.ndarray:

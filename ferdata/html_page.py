@@ -1,100 +1,34 @@
-"""Builds self-contained html pages: images are embedded, there is no script."""
+"""Builds ferdata's html pages from the frame and style that all pages of this project share."""
 
 from __future__ import annotations
-
-import base64
-import html
-import io
 
 import numpy as np
 from PIL import Image
 
-
-def escape(value: object) -> str:
-    """`value` as text for elements and quoted attributes of HTML and XML.
-
-    Characters that XML or UTF-8 does not allow (control characters and unpaired surrogates, which
-    file names can contain) become U+FFFD.
-    """
-    return html.escape("".join(c if _is_allowed(c) else "\ufffd" for c in str(value)), quote=True)
-
-
-def _is_allowed(character: str) -> bool:
-    code = ord(character)
-    if code < 0x20:
-        return character in "\t\n\r"
-    return not (0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000 or code in (0xFFFE, 0xFFFF))
+from tinycnn.ground.html_page import STYLE, escape, html_page, png, png_data_uri
 
 
 def picture(grey: np.ndarray, alt: str, class_: str = "") -> str:
     """An img element that shows uint8 (H, W) in its own size. alt: plain text."""
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(grey)).save(file, "PNG", optimize=True)
-    data = base64.b64encode(file.getvalue()).decode("ascii")
+    data = png_data_uri(png(Image.fromarray(np.ascontiguousarray(grey))))
     height, width = grey.shape
     kind = f' class="{class_}"' if class_ else ""
-    return (
-        f'<img{kind} src="data:image/png;base64,{data}" width="{width}" height="{height}" '
-        f'alt="{escape(alt)}"/>'
-    )
-
-
-def section(title: str, lede: str, *content: str) -> str:
-    """A section element. title: plain text; lede (the text below the title) and content: markup."""
-    lede = f'\n<p class="lede">{lede}</p>' if lede else ""
-    return f"<section>\n<h2>{escape(title)}</h2>{lede}\n" + "\n".join(content) + "\n</section>"
+    return f'<img{kind} src="{data}" width="{width}" height="{height}" alt="{escape(alt)}"/>'
 
 
 def page(title: str, body: str) -> str:
-    """A whole page with this body (markup); also well-formed XML if the body is.
-
-    The content security policy forbids scripts and anything loaded from elsewhere, in case the body
-    contains some.
-    """
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"/>\n"
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    """A whole page with this body (markup); also well-formed XML if the body is."""
+    return html_page(title, STYLE + _STYLE, f"<body>\n<main>\n{body}\n</main>\n</body>")
 
 
 _STYLE = """
-:root { color-scheme: light dark;
-  --paper: #fdfdfc; --ink: #1b1e23; --muted: #5a626d; --rule: #dfe1e5; --faint: #f1f2f4;
-  --bad: #b4500f; --good: #1f7a55; }
-@media (prefers-color-scheme: dark) { :root {
-  --paper: #14171a; --ink: #e6e7e8; --muted: #9ca4ae; --rule: #30353b; --faint: #1e2226;
-  --bad: #f09a5c; --good: #62c498; } }
-* { box-sizing: border-box; }
-html { -webkit-text-size-adjust: 100%; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  font-variant-numeric: tabular-nums; }
-main { max-width: 70rem; margin: 0 auto; padding: clamp(1.25rem, 4vw, 3.5rem); }
-h1 { font-size: clamp(1.6rem, 4vw, 2.3rem); line-height: 1.15; letter-spacing: -.02em;
-  font-weight: 650; margin: 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.25rem; letter-spacing: -.01em; font-weight: 650; margin: 0 0 .35rem; }
-h3 { font-size: .95rem; font-weight: 600; margin: 2rem 0 .6rem; max-width: 68ch;
-  overflow-wrap: anywhere; }
+h3 { margin: 2rem 0 .6rem; max-width: 68ch; overflow-wrap: anywhere; }
 h3 small { font-weight: 400; }
-p { margin: 0 0 1rem; max-width: 68ch; overflow-wrap: anywhere; }
-section { margin-top: 3.25rem; padding-top: 1.25rem; border-top: 1px solid var(--rule); }
-section > :last-child { margin-bottom: 0; }
-.lede, small, figcaption { color: var(--muted); }
-.lede { font-size: .93rem; }
-.eyebrow { color: var(--muted); font-size: .85rem; margin: 0 0 .35rem; }
+p { overflow-wrap: anywhere; }
 .verdict { font-size: 1.15rem; font-weight: 600; margin-top: 1.4rem; }
-.verdict.bad, .off { color: var(--bad); } .verdict.good { color: var(--good); }
-.scroll { overflow-x: auto; margin-bottom: 1.25rem; }
-table { border-collapse: collapse; font-size: .9rem; }
-th, td { padding: .4rem 1.4rem .4rem 0; text-align: left; vertical-align: baseline;
-  border-bottom: 1px solid var(--rule); }
-thead th { font-weight: 500; color: var(--muted); }
-tbody th { font-weight: 500; }
-.n { text-align: right; white-space: nowrap; }
+.verdict.bad, .off { color: var(--c1); } .verdict.good { color: var(--c2); }
+.scroll { margin-bottom: 1.25rem; }
+th, td { padding: .4rem 1.4rem .4rem 0; }
 tr:last-child > * { border-bottom: 0; } tr.all > * { font-weight: 650; }
 .findings { padding-left: 1.3rem; margin: 0; max-width: 68ch; }
 .findings li { margin: 0 0 .6rem; overflow-wrap: anywhere; }
@@ -109,12 +43,5 @@ tr:last-child > * { border-bottom: 0; } tr.all > * { font-weight: 650; }
 .groups small { display: block; font-size: .76rem; line-height: 1.35; overflow-wrap: anywhere;
   margin-top: .35rem; }
 .sheet { max-width: 100%; height: auto; display: block; border-radius: 3px; }
-code, .code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
-  font-size: .84rem; overflow-wrap: anywhere; }
-footer { margin-top: 3.5rem; font-size: .82rem; color: var(--muted); }
-@media print { :root { --paper: #fff; --ink: #000; --muted: #444; --rule: #ccc; --faint: #f1f2f4;
-    --bad: #b4500f; --good: #1f7a55; color-scheme: light; }
-  body { font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  main { padding: 0; max-width: none; } li, tr, img { break-inside: avoid; }
-  h2, h3 { break-after: avoid; } }
+@media print { li, tr, img { break-inside: avoid; } }
 """

@@ -15,14 +15,13 @@ def grid(images: np.ndarray, n_columns: int, gap_px: int = 2) -> np.ndarray:
     """
     if not len(images) or n_columns < 1:
         raise ValueError(f"grid of {len(images)} images in {n_columns} columns: expected 1 or more")
-    n, h, w = images.shape
-    n_columns = min(n_columns, n)
-    n_rows = -(-n // n_columns)
-    tiles = np.full((n_rows * n_columns, h + gap_px, w + gap_px), 255, np.uint8)
-    tiles[:n, :h, :w] = images
-    rows = tiles.reshape(n_rows, n_columns, h + gap_px, w + gap_px).swapaxes(1, 2)
-    sheet = rows.reshape(n_rows * (h + gap_px), n_columns * (w + gap_px))
-    return sheet[: sheet.shape[0] - gap_px, : sheet.shape[1] - gap_px]
+    from skimage.util import montage
+
+    n_columns = min(n_columns, len(images))
+    shape = (-(-len(images) // n_columns), n_columns)
+    sheet = montage(images, fill=255, grid_shape=shape, padding_width=gap_px)
+    height, width = sheet.shape  # with a margin of gap_px around it
+    return sheet[gap_px : height - gap_px, gap_px : width - gap_px]
 
 
 def spread(n: int, n_wanted: int) -> np.ndarray:
@@ -44,11 +43,9 @@ def by_class(dataset: FaceDataset) -> list[tuple[str, np.ndarray]]:
 
     For a data set without labels the only entry is ("", all indices).
     """
-    if dataset.labels is None:
+    labels = dataset.known_labels
+    if labels is None:
         return [("", np.arange(len(dataset)))]
-    known = np.ones(len(dataset), bool) if dataset.has_label is None else dataset.has_label
-    parts = [
-        (name, np.flatnonzero(known & (dataset.labels == k)))
-        for k, name in enumerate(dataset.classes)
-    ]
-    return parts if known.all() else [*parts, ("without a label", np.flatnonzero(~known))]
+    parts = [(name, np.flatnonzero(labels == k)) for k, name in enumerate(dataset.classes)]
+    unknown = np.flatnonzero(labels < 0)
+    return [*parts, ("without a label", unknown)] if len(unknown) else parts

@@ -18,15 +18,14 @@ from ferdata.image_hashes import content_ids
 from ferdata.packed import is_packed, load_packed
 from ferdata.photo import read_grey
 from ferdata.preprocess import in_threads
-from ferdata.sources.face_files import FaceFiles
+from ferdata.sources.face_files import FaceFiles, counts_of
 from ferdata.sources.fer2013_folders import CLASSES as FER2013_COUNTS
+from ferdata.sources.fer2013_folders import SPLIT_COUNTS as FER2013_SPLITS
 from ferdata.sources.ferplus import load_votes
 
 THUMBNAIL_PX = 64
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total)"""
-
-_FER2013_SPLITS = {"in train": 28709, "in validation": 3589, "in test": 3589}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,23 +113,8 @@ def inspect_dataset(
         dataset=dataset,
         hashes=content_ids(dataset.images),
         sizes=np.tile(np.array([[height, width]], dtype=np.int64), (n, 1)),
-        counts=_counts(dataset),
+        counts=counts_of(dataset),
     )
-
-
-def _counts(dataset: FaceDataset) -> dict[str, int]:
-    """With the names of FaceFiles.counts."""
-    found = {"images": len(dataset)}
-    if dataset.subjects is not None:
-        found["subjects"] = len(set(dataset.subjects.tolist()))
-    if dataset.split is not None:
-        names, n = np.unique(dataset.split, return_counts=True)
-        found |= {f"in {name}": int(k) for name, k in zip(names.tolist(), n)}
-    if dataset.labels is not None:
-        own = dataset.labels if dataset.has_label is None else dataset.labels[dataset.has_label]
-        n = np.bincount(own, minlength=len(dataset.classes))
-        found |= dict(zip(dataset.classes, n.tolist()))
-    return found
 
 
 def _inspect_csv(
@@ -151,7 +135,7 @@ def _inspect_csv(
             error = str(e)
     return replace(
         inspect_dataset(dataset, path=str(path), source=fer2013, why=why),
-        published={"images": sum(FER2013_COUNTS.values()), **_FER2013_SPLITS, **FER2013_COUNTS},
+        published={"images": sum(FER2013_COUNTS.values()), **FER2013_SPLITS, **FER2013_COUNTS},
         votes=counts,
         votes_error=error,
         options=options,

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ferdata.errors import DataError
-from ferdata.regular_file import refuse_pipes
+from ferdata.regular_file import named_errors
 from ferdata.zip_file import open_zip
 from tinycnn.ground.atomic_file import write_atomically
-from tinycnn.ground.messages import in_short
 
 MAX_BYTES = 4 << 30
 """Of all arrays of one file together, uncompressed. A file that claims more is not read."""
@@ -36,27 +34,17 @@ def read_npz(
     twice, or is not Unicode text; or if the arrays are larger than MAX_BYTES, or far larger than
     the file.
     """
-    refuse_pipes(path)
-    try:
-        with open(path, "rb") as raw, open_zip(raw) as archive:
-            members = _members(archive, names, others)
-            total = sum(member.file_size for member in members.values())
-            n_bytes = path.stat().st_size
-            most = min(MAX_BYTES, max(_SMALL_BYTES, _MAX_RATIO * n_bytes))
-            if total > most:
-                raise DataError(
-                    f"{path}: no readable .npz file (arrays of {total:,} bytes in a file of "
-                    f"{n_bytes:,}; at most {most:,} are read)"
-                )
-            return {name: _array(archive, member) for name, member in members.items()}
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except PermissionError:
-        raise DataError(f"{path}: no permission to read it") from None
-    except Exception as error:  # damage shows up as a dozen kinds of exception
-        raise DataError(f"{path}: no readable .npz file ({in_short(error)})") from None
+    problem = "no readable .npz file"
+    with named_errors(path, problem), open(path, "rb") as raw, open_zip(raw) as archive:
+        members = _members(archive, names, others)
+        total = sum(member.file_size for member in members.values())
+        n_bytes = path.stat().st_size
+        most = min(MAX_BYTES, max(_SMALL_BYTES, _MAX_RATIO * n_bytes))
+        if total > most:
+            raise ValueError(
+                f"arrays of {total:,} bytes in a file of {n_bytes:,}; at most {most:,} are read"
+            )
+        return {name: _array(archive, member) for name, member in members.items()}
 
 
 def save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -20,14 +20,13 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ferdata.errors import DataError
-from ferdata.regular_file import refuse_pipes
+from ferdata.regular_file import named_errors
 from tinycnn.ground.messages import in_short
 
 MAX_PIXELS = 50_000_000
@@ -44,7 +43,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_WHITE = 255
 _ROWS_AT_ONCE = 64  # keeps intermediate arrays much smaller than the picture
 
 
@@ -68,24 +66,13 @@ def read_grey(path: str | os.PathLike) -> np.ndarray:
 
 
 def _read(path: str | os.PathLike, grey: bool) -> np.ndarray:
-    try:
-        with _open_regular(path) as file:
-            image = _identified(file, path)
-            _check_size(image.size, path)
-            if grey:
-                image.draft("L", image.size)  # for other formats this does nothing
-            image.load()
-            return _upright(_as_array(image, path), _orientation(image))
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except PermissionError:
-        raise DataError(f"{path}: no permission to read it") from None
-    except MemoryError:
-        raise DataError(f"{path}: not enough memory to decode it") from None
-    except Exception as error:  # damage shows up in Pillow as a dozen kinds of exception
-        raise DataError(f"{path}: cannot be decoded as a picture ({in_short(error)})") from error
+    with named_errors(path, "cannot be decoded as a picture"), _open_picture(path) as file:
+        image = _identified(file, path)
+        _check_size(image.size, path)
+        if grey:
+            image.draft("L", image.size)  # for other formats this does nothing
+        image.load()
+        return _upright(_as_array(image, path), _orientation(image))
 
 
 def to_grey(photo: np.ndarray) -> np.ndarray:
@@ -119,8 +106,7 @@ class _BoundedReader(io.BufferedReader):
         return super().read(size if size is None or size < 0 else min(size, self._n_bytes))
 
 
-def _open_regular(path: str | os.PathLike) -> BinaryIO:
-    refuse_pipes(path)
+def _open_picture(path: str | os.PathLike) -> BinaryIO:
     if os.path.isdir(path):
         raise DataError(f"{path}: a folder; expected a picture file")
     return _BoundedReader(open(path, "rb", 0))
@@ -184,22 +170,21 @@ def _as_array(image: Image.Image, path: str | os.PathLike) -> np.ndarray:
         return (_in_range(np.asarray(image), 65535, path) >> 8).astype(np.uint8)
     if mode == "F":
         values = _in_range(np.asarray(image), 1, path)
-        return _by_rows(values, lambda part: np.floor(part * 255 + 0.5).astype(np.uint8))
+        starts = range(0, len(values), _ROWS_AT_ONCE)
+        parts = (np.floor(values[k : k + _ROWS_AT_ONCE] * 255 + 0.5) for k in starts)
+        return np.concatenate([part.astype(np.uint8) for part in parts])
     if mode in ("RGBA", "LA", "RGBa", "La", "PA") or "transparency" in image.info:
         grey = mode in ("L", "LA", "La", "1")
-        return _by_rows(np.asarray(_converted(image, "LA" if grey else "RGBA")), _on_white)
+        image = _converted(image, "LA" if grey else "RGBA")
+        on_white = Image.new("L" if grey else "RGB", image.size, "white")
+        on_white.paste(image.convert(on_white.mode), mask=image.getchannel("A"))
+        return np.asarray(on_white)
     return np.asarray(_converted(image, "L" if mode in ("L", "1") else "RGB"))
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
     """The image in this mode. (Pillow's convert would copy it even if it already is.)"""
     return image if image.mode == mode and "transparency" not in image.info else image.convert(mode)
-
-
-def _by_rows(pixels: np.ndarray, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """work(pixels), applied to a few rows at a time."""
-    starts = range(0, len(pixels), _ROWS_AT_ONCE)
-    return np.concatenate([work(pixels[k : k + _ROWS_AT_ONCE]) for k in starts])
 
 
 def _in_range(values: np.ndarray, highest: int, path: str | os.PathLike) -> np.ndarray:
@@ -210,13 +195,6 @@ def _in_range(values: np.ndarray, highest: int, path: str | os.PathLike) -> np.n
             f"Save it with 8 or 16 bits a channel"
         )
     return values
-
-
-def _on_white(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3) from (H, W, 2) or (H, W, 4), whose last channel is opacity."""
-    alpha = pixels[..., -1:].astype(np.uint16)
-    mixed = (pixels[..., :-1] * alpha + _WHITE * (255 - alpha) + 127) // 255
-    return mixed[..., 0].astype(np.uint8) if pixels.shape[2] == 2 else mixed.astype(np.uint8)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -22,11 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ferdata.arguments import check_whole_numbers, checked_option
 from ferdata.cache import cached_by, source_identity
 from ferdata.detect import largest_face
 from ferdata.errors import DataError
-from ferdata.faces import SIZE_PX, check_framing, checked_boxes, frame_face, resized
+from ferdata.faces import FRAMINGS, SIZE_PX, checked_boxes, frame_face, resized
 from ferdata.photo import read_grey
+from ferdata.regular_file import named_errors
 from ferdata.warp import resize_images
 
 # Change it whenever a change to reading, detection, framing or resizing alters the pixels.
@@ -65,10 +67,7 @@ def load_faces(
     on_missing  if no face is found in some photos: "error" raises DataError, which names the first
                 of them and their number; "whole" takes the whole photo for the face
     """
-    if on_missing not in ON_MISSING:
-        raise ValueError(
-            f"on_missing: expected one of {', '.join(ON_MISSING)}, found {on_missing!r}"
-        )
+    checked_option("on_missing", on_missing, ON_MISSING)
     framed = frame_photos(
         paths,
         framing=framing,
@@ -115,11 +114,11 @@ def frame_photos(
     """
     files = [Path(path) for path in paths]
     if framing is not None:
-        check_framing(framing)
+        checked_option("framing", framing, FRAMINGS)
     if size_px < 1 or (framing is not None and size_px != SIZE_PX):
         raise ValueError(f"size_px: expected {SIZE_PX}, or 1 or more without framing: {size_px}")
-    if n_workers is not None and n_workers < 1:
-        raise ValueError(f"n_workers: expected 1 or more, found {n_workers}")
+    if n_workers is not None:
+        check_whole_numbers(1, n_workers=n_workers)
     if boxes is not None:
         boxes = np.asarray(boxes)
         if framing is None or boxes.shape != (len(files), 4):
@@ -196,14 +195,10 @@ def _identity(paths: list[Path], settings: list) -> str:
     digest = hashlib.sha256()
     sampled = set(np.linspace(0, len(paths) - 1, min(_N_SAMPLED, len(paths))).astype(int).tolist())
     for i, path in enumerate(paths):
-        try:
+        with named_errors(path):
             if i in sampled and path.is_file():
                 digest.update(source_identity(path, "photo").encode())
             else:
                 stat = os.stat(path)
                 digest.update(f"{stat.st_size} {stat.st_mtime_ns}\n".encode())
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such file") from None
-        except (OSError, ValueError) as error:
-            raise DataError(f"{str(path)!r}: cannot be read ({error})") from error
     return json.dumps([settings, len(paths), digest.hexdigest()])

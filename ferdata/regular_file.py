@@ -1,19 +1,23 @@
-"""Refuse pipes and devices before they are opened: reading them could take for ever."""
+"""For readers of files: pipes and devices are refused, and errors name the file."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ferdata.errors import DataError
+from tinycnn.ground.messages import in_short
 
 
 def refuse_pipes(path: str | os.PathLike[str]) -> None:
     """Raise DataError if `path` is neither a file nor a folder, but a pipe, socket or device; or if
     it is a symbolic link in a circle.
 
-    A path that does not exist or is not permitted is accepted: opening it raises the right error.
+    Reading from a pipe could take for ever. A path that does not exist or is not permitted is
+    accepted: opening it raises the right error.
     """
     try:
         mode = os.stat(path).st_mode
@@ -25,3 +29,25 @@ def refuse_pipes(path: str | os.PathLike[str]) -> None:
         raise DataError(f"{os.fspath(path)!r}: not a file name ({error})") from None
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise DataError(f"{path}: not a regular file")
+
+
+@contextmanager
+def named_errors(path: str | os.PathLike[str], problem: str = "cannot be read") -> Iterator[None]:
+    """Turns what goes wrong while `path` is read into a DataError that names it. Refuses pipes.
+
+    problem  what the message says, before what the error says
+    """
+    refuse_pipes(path)
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except PermissionError:
+        raise DataError(f"{path}: no permission to read it") from None
+    except MemoryError:
+        raise DataError(f"{path}: not enough memory to read it") from None
+    except Exception as error:  # damage shows up as a dozen kinds
+        why = error.strerror if isinstance(error, OSError) and error.strerror else in_short(error)
+        raise DataError(f"{path}: {problem} ({why})") from error

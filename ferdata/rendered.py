@@ -6,28 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ferdata.arguments import check_whole_numbers
 from ferdata.dataset import FaceDataset
-from ferdata.drawing.action_units import ACTION_UNIT_NAMES, ActionUnits, face_landmarks
-from ferdata.drawing.canvas import View
-from ferdata.drawing.expressions import full_expression, habits, random_action_units, random_view
+from ferdata.drawing.expressions import habits, random_action_units, random_view
 from ferdata.drawing.face import draw_face
 from ferdata.drawing.people import Identity
 from ferdata.drawing.seeded_random import SeededRandom
-from ferdata.image_grid import grid, spread
+from ferdata.image_grid import by_class, grid, spread
 from ferdata.labels import MICROEXPNET8
-
-__all__ = [
-    "ACTION_UNIT_NAMES",
-    "ActionUnits",
-    "Identity",
-    "View",
-    "contact_sheet",
-    "default_faces",
-    "draw_face",
-    "face_landmarks",
-    "full_expression",
-    "render_faces",
-]
 
 _VALIDATION_EVERY = 5
 
@@ -57,14 +43,9 @@ def render_faces(
     more are drawn. `progress(done, n_subjects)` is called after each subject. Raises ValueError for
     counts below 1, a negative seed, or a size below 16.
     """
-    for name, value, least in (
-        ("n_subjects", n_subjects, 1),
-        ("n_per_class", n_per_class, 1),
-        ("seed", seed, 0),
-        ("size_px", size_px, 16),
-    ):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
+    check_whole_numbers(1, n_subjects=n_subjects, n_per_class=n_per_class)
+    check_whole_numbers(0, seed=seed)
+    check_whole_numbers(16, size_px=size_px)
     classes = MICROEXPNET8.classes
     n = n_subjects * len(classes) * n_per_class
     images = np.empty((n, size_px, size_px), np.uint8)
@@ -99,16 +80,13 @@ def render_faces(
 def contact_sheet(dataset: FaceDataset, n_columns: int = 12, gap_px: int = 2) -> np.ndarray:
     """uint8 (H, W): a row of up to `n_columns` images for each class, evenly chosen, on white.
 
-    Rows follow `dataset.label_space`; without labels there is one row. Raises ValueError if
-    `n_columns` is below 1 or `gap_px` below 0.
+    Rows follow `dataset.label_space`, then come images without a label, if there are any; without
+    labels there is one row. Raises ValueError if `n_columns` is below 1 or `gap_px` below 0.
     """
-    if n_columns < 1 or gap_px < 0:
-        raise ValueError(f"n_columns is {n_columns}, gap_px {gap_px}; expected >= 1 and >= 0")
-    labels, (height, width) = dataset.labels, dataset.images.shape[1:]
-    n_rows = 1 if labels is None else len(dataset.classes)
-    tiles = np.full((n_rows, n_columns, height, width), 255, np.uint8)
-    for row in range(n_rows):
-        of_row = np.arange(len(dataset)) if labels is None else np.flatnonzero(labels == row)
-        chosen = of_row[spread(len(of_row), n_columns)]
-        tiles[row, : len(chosen)] = dataset.images[chosen]
-    return grid(tiles.reshape(-1, height, width), n_columns, gap_px)
+    check_whole_numbers(1, n_columns=n_columns)
+    check_whole_numbers(0, gap_px=gap_px)
+    rows = [members[spread(len(members), n_columns)] for _, members in by_class(dataset)]
+    tiles = np.full((len(rows), n_columns, *dataset.images.shape[1:]), 255, np.uint8)
+    for row, chosen in zip(tiles, rows):
+        row[: len(chosen)] = dataset.images[chosen]
+    return grid(np.concatenate(tiles), n_columns, gap_px)

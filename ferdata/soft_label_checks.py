@@ -11,11 +11,10 @@ from numpy.typing import ArrayLike
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace
 from ferdata.soft_label_files import Parts, singular
+from tinycnn.ground.distributions import is_distribution
 
 PROBABILITY_FLOOR = 1e-7
 
-# How far the sum of probabilities may be from 1: enough for a teacher that computes in float16.
-_SUM_TOLERANCE = 1e-3
 # How far two answers for the same picture may be apart: in float16 they depend on the batch.
 _SAME_ANSWER = 2e-2
 
@@ -27,6 +26,10 @@ def checked_parts(path: Path, parts: Parts) -> tuple[Parts, np.ndarray]:
         LabelSpace("teacher", parts.classes)  # raises if a class is named twice or has no name
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+    key, keys = parts.key, parts.keys
+    if keys.ndim != 1 or (keys.dtype.kind not in ("iu" if key == "rows" else "U") and keys.size):
+        expected = "whole numbers" if key == "rows" else "strings"
+        raise DataError(f"{path}: {key}: expected {expected} (N,), found {keys.dtype} {keys.shape}")
     outputs = [parts.values] if parts.flipped is None else [parts.values, parts.flipped]
     for values, suffix in zip(outputs, ("", "_flipped")):
         _check_table(path, parts, values, suffix)
@@ -85,7 +88,7 @@ def _check_values(path: Path, parts: Parts, values: np.ndarray, kind: str, suffi
     if bad.any():
         raise DataError(f"{path} {first(bad)}: {kind} are not finite")
     if kind == "probabilities":
-        off = ~_is_distribution(values)
+        off = ~is_distribution(values)
         if off.any():
             raise DataError(
                 f"{path} {first(off)}: no distribution (expected values of 0 or more that sum to 1)"
@@ -95,7 +98,7 @@ def _check_values(path: Path, parts: Parts, values: np.ndarray, kind: str, suffi
 def _guessed_kind(path: Path, parts: Parts) -> str:
     """The kind of a csv that does not say it, by the rule in soft_labels.py. A row with NaN is not
     a distribution."""
-    distribution = _is_distribution(parts.values)
+    distribution = is_distribution(parts.values)
     if distribution.all():
         return "probabilities"
     if not distribution.any() and ((parts.values < 0) | (parts.values > 1)).any():
@@ -104,12 +107,6 @@ def _guessed_kind(path: Path, parts: Parts) -> str:
         f"{path} {parts.place(int(np.flatnonzero(~distribution)[0]))}: no distribution, though the "
         f"file looks like probabilities; begin the file with a line '# logits' or '# probabilities'"
     )
-
-
-def _is_distribution(values: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = values.sum(axis=-1, dtype=np.float64)
-        return (values >= 0).all(axis=-1) & (np.abs(total - 1) <= _SUM_TOLERANCE)
 
 
 def _check_keys(path: Path, parts: Parts) -> None:
@@ -138,16 +135,15 @@ def _check_keys(path: Path, parts: Parts) -> None:
 
 def _crops_together(path: Path, parts: Parts, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(keys (N,), each once, in the order of their first entries; entry numbers (N, n_crops))."""
-    _, firsts, image_of = np.unique(parts.keys, return_index=True, return_inverse=True)
-    by_first = np.argsort(firsts)
-    rank = np.empty_like(by_first)
-    rank[by_first] = np.arange(len(by_first))
-    image_of, crop = rank[image_of], crops.astype(np.int64)
+    number: dict[object, int] = {}
+    image_of = np.array([number.setdefault(key, len(number)) for key in parts.keys.tolist()])
+    _, firsts = np.unique(image_of, return_index=True)
+    crop = crops.astype(np.int64)
     n, n_crops = len(firsts), int(crop.max()) + 1
     counts = np.bincount(image_of)
     wrong = (counts != n_crops) | (crop.min() < 0)
     if wrong.any():
-        i = int(firsts[by_first[int(np.argmax(wrong))]])
+        i = int(firsts[np.argmax(wrong)])
         raise DataError(
             f"{path} {parts.place(i)}: {int(counts[np.argmax(wrong)])} crops; expected each of the "
             f"crops 0 to {n_crops - 1} for every image"
@@ -155,12 +151,12 @@ def _crops_together(path: Path, parts: Parts, crops: np.ndarray) -> tuple[np.nda
     order = np.full((n, n_crops), -1)
     order[image_of, crop] = np.arange(len(crop))
     if (order < 0).any():  # right counts, but a crop twice in place of another
-        i = int(firsts[by_first[int(np.argwhere(order < 0)[0, 0])]])
+        i = int(firsts[np.argwhere(order < 0)[0, 0]])
         raise DataError(
             f"{path} {parts.place(i)}: a crop twice; expected each of the crops 0 to "
             f"{n_crops - 1} for every image"
         )
-    return parts.keys[firsts[by_first]], order
+    return parts.keys[firsts], order
 
 
 def _each_hash_once(

@@ -8,12 +8,12 @@ from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from ferdata.errors import DataError
 from ferdata.npz_file import read_npz, save_npz
+from ferdata.quoted_csv import quoted_rows
 from tinycnn.ground.atomic_file import write_atomically
 
 KINDS = ("logits", "probabilities")
@@ -23,7 +23,6 @@ MAX_ENTRIES = 4_000_000
 
 _COLUMN_OF_KEY = {"ids": "id", "rows": "row", "hashes": "hash"}
 _KEY_OF_COLUMN = {column: key for key, column in _COLUMN_OF_KEY.items()}
-_MAX_LINE = 1 << 16  # bytes
 _MAX_OTHER_LINES = 1000  # the header and blank lines
 # An array stores each string as long as the longest, so one long id among many short ones could
 # take gigabytes. Above _SMALL_BYTES an id may be at most _MAX_PADDING times the average length.
@@ -73,9 +72,6 @@ def npz_parts(path: Path) -> Parts:
             f"{path}: classes: expected a list of names, found {classes.dtype} {classes.shape}"
         )
     keys = parts[key]
-    if keys.ndim != 1 or keys.dtype.kind not in ("iu" if key == "rows" else "U"):
-        expected = "whole numbers" if key == "rows" else "strings"
-        raise DataError(f"{path}: {key}: expected {expected}, found {keys.dtype} {keys.shape}")
     crop = parts.get("crop")
     if crop is not None and (crop.dtype.kind not in "iu" or crop.shape != keys.shape):
         raise DataError(
@@ -115,45 +111,16 @@ def write_npz(path: Path, parts: Parts) -> None:
 
 def csv_parts(path: Path) -> Parts:
     """Read a csv. Raises DataError, naming the line, if it is not as soft_labels.py describes."""
-    try:
-        with open(path, "rb") as file:
-            return _from_lines(path, _lines(path, file))
-    except PermissionError:
-        raise DataError(f"{path}: no permission to read it") from None
-    except OSError as error:
-        raise DataError(f"{path}: no readable csv file ({error})") from error
+    return _from_lines(path, _lines(path))
 
 
-def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) of the lines that are not empty."""
-
-    def bounded() -> Iterator[str]:
-        line = 0
-        while data := file.readline(_MAX_LINE):
-            line += 1
-            if len(data) == _MAX_LINE:
-                raise DataError(
-                    f"{path} line {line}: a line of more than {_MAX_LINE} characters is refused"
-                )
-            if line > MAX_ENTRIES + _MAX_OTHER_LINES:
-                raise DataError(f"{path} line {line}: too many lines; use the .npz format")
-            try:
-                text = data.decode("utf-8-sig" if line == 1 else "utf-8")
-            except UnicodeDecodeError:
-                text = "\0"
-            if "\0" in text:
-                raise DataError(
-                    f"{path}: no readable csv: line {line} is not UTF-8 text; save it as UTF-8"
-                )
-            yield text
-
-    reader = csv.reader(bounded(), strict=True)
-    try:
-        for fields in reader:
-            if fields:
-                yield reader.line_num, fields
-    except csv.Error as error:
-        raise DataError(f"{path} line {reader.line_num}: not a csv row ({error})") from error
+    for line, fields in quoted_rows(path):
+        if line > MAX_ENTRIES + _MAX_OTHER_LINES:
+            raise DataError(f"{path} line {line}: too many lines; use the .npz format")
+        if fields:
+            yield line, fields
 
 
 def _from_lines(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Parts:

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ferdata.arguments import checked_option
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
@@ -171,8 +172,7 @@ def save_soft_labels(
     than one of rows, ids and hashes, or what a csv cannot hold; OSError if writing fails.
     """
     path = Path(path)
-    if kind not in KINDS:
-        raise ValueError(f"kind: expected 'logits' or 'probabilities', found {kind!r}")
+    checked_option("kind", kind, KINDS)
     given = {"rows": rows, "ids": ids, "hashes": hashes}
     named = [name for name, keys in given.items() if keys is not None]
     if len(named) != 1:
@@ -180,9 +180,6 @@ def save_soft_labels(
     if path.suffix.lower() not in (".npz", ".csv"):
         raise ValueError(f"{path}: expected a name that ends in .npz or .csv")
     key, keys = named[0], np.asarray(given[named[0]])
-    if keys.ndim != 1 or keys.dtype.kind not in ("iu" if key == "rows" else "U"):
-        expected = "whole numbers" if key == "rows" else "strings"
-        raise DataError(f"{key}: expected {expected} (N,), found {keys.dtype} {keys.shape}")
     parts = Parts(
         kind=kind,
         values=_as_float32(values),
@@ -227,12 +224,8 @@ def align_soft_labels(
     Raises DataError also for a missing class, an image without an entry, or missing outputs for
     mirror images; ValueError for an unknown option.
     """
-    for name, value, known in (
-        ("extra_classes", extra_classes, EXTRA_CLASSES),
-        ("crops", crops, CROPS),
-    ):
-        if value not in known:
-            raise ValueError(f"{name}: expected one of {', '.join(known)}, found {value!r}")
+    checked_option("extra_classes", extra_classes, EXTRA_CLASSES)
+    checked_option("crops", crops, CROPS)
     mapped = _class_map(soft, dataset, extra_classes)
     found = _entries_of(soft, dataset)
     values = soft.values

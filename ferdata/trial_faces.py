@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ferdata.arguments import checked_option
 from ferdata.augment import Augmentation
-from ferdata.batches import Batches
+from ferdata.batches import TARGETS, Batches
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.mixing import Mixing
@@ -75,13 +76,8 @@ class TrialFaces:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.protocol not in PROTOCOLS:
-            expected = ", ".join(PROTOCOLS)
-            raise ValueError(f"protocol: expected one of {expected}, found {self.protocol!r}")
-        if self.targets not in ("labels", "distribution"):
-            raise ValueError(
-                f"targets: expected 'labels' or 'distribution', found {self.targets!r}"
-            )
+        checked_option("protocol", self.protocol, PROTOCOLS)
+        checked_option("targets", self.targets, TARGETS)
         if self.dataset.labels is None:
             raise DataError("this dataset has no labels")
         if self.targets == "distribution" and self.dataset.targets is None:

@@ -27,6 +27,7 @@ from functools import lru_cache
 import numpy as np
 
 from ferdata.errors import DataError
+from ferdata.image_hashes import checked_images
 from ferdata.jit import compiled
 
 # Larger entries could overflow float32 inside the kernel. NaN, which the clamping would not catch,
@@ -113,10 +114,7 @@ def resize_images(
 def _checked(
     images: np.ndarray, matrices: np.ndarray, size_px: int, which: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
-        raise DataError(f"expected uint8 images (N, H, W), found {images.dtype} {images.shape}")
-    images = np.ascontiguousarray(images)
+    images = checked_images(images)
     matrices = np.asarray(matrices, dtype=np.float64)
     if matrices.ndim != 3 or matrices.shape[1:] != (2, 3):
         raise DataError(f"expected matrices (B, 2, 3), found shape {matrices.shape}")

@@ -351,8 +351,8 @@ def cache_entry(folder: Path) -> Reader:
 @reader(share=0.4)
 def evaluation_npz(folder: Path) -> Reader:
     """One array of the images and labels for `tinycnn convert --data`."""
-    from tinycnn.cli.console import CannotError
     from tinycnn.cli.convert import read_data
+    from tinycnn.ground.command_line import CannotError
 
     network = _small_network()
     arrays = {"images": np.zeros((2, 8, 7), np.uint8), "labels": np.array([0, 1])}
@@ -406,8 +406,8 @@ def image_argument(folder: Path) -> Reader:
     """IMAGE on the command line of tinycnn: an .npy file if the first byte of the input is 0, else
     a picture; the rest of the input is its content."""
     from tinycnn import InputSpec
-    from tinycnn.cli.console import CannotError
     from tinycnn.cli.image_argument import read_image
+    from tinycnn.ground.command_line import CannotError
 
     spec, paths = InputSpec(8, 7), [folder / "image.npy", folder / "image.png"]
 

@@ -517,19 +517,19 @@ BROKEN = [
         "teacher csv utf-8 in row 4",
         file("teacher.csv", _LATIN),
         read_teacher,
-        r"line 4 is not UTF-8",
+        r"teacher.csv line 4: not UTF-8",
     ),
     Broken(
         "teacher csv NUL",
         file("teacher.csv", lines(TEACHER).replace(b"f/1", b"f/0\0")),
         read_teacher,
-        r"teacher.csv: .*line 4 is not",
+        r"teacher.csv line 4: not UTF-8",
     ),
     Broken(
         "teacher csv utf-16",
         file("teacher.csv", lines(TEACHER).decode().encode("utf-16")),
         read_teacher,
-        r"teacher.csv: .*line 1 is not UTF-8",
+        r"teacher.csv line 1: not UTF-8",
     ),
     Broken(
         "teacher csv underscore",

@@ -189,14 +189,14 @@ def test_unsuitable_data_is_refused():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        (dict(batch_size=0), "batch_size: expected 1 or more, found 0"),
-        (dict(size_px=0), "size_px: expected 1 or more"),
-        (dict(seed=-1), "seed: expected 0 or more"),
-        (dict(targets="votes"), "targets: expected 'labels' or 'distribution', found 'votes'"),
+        (dict(batch_size=0), "batch_size: expected a whole number of 1 or more, found 0"),
+        (dict(size_px=0), "size_px: expected a whole number of 1 or more"),
+        (dict(seed=-1), "seed: expected a whole number of 0 or more"),
+        (dict(targets="votes"), "targets: expected one of labels, distribution, found 'votes'"),
     ],
 )
 def test_settings_are_checked(settings, message):
     with pytest.raises(ValueError, match=message):
         Batches(faces(), **settings)
-    with pytest.raises(ValueError, match="epoch: expected 0 or more, found -1"):
+    with pytest.raises(ValueError, match="epoch: expected a whole number of 0 or more, found -1"):
         Batches(faces())(-1)

@@ -41,12 +41,16 @@ def test_compiled_loops_pass_the_same_number_of_stages_at_every_window(side):
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5, 7, 31])
-def test_reducing_equals_pillow(k):
+def test_a_reduced_picture_holds_rounded_means_and_its_edges_repeat(k):
+    """The mean of n pixels is (sum + n // 2) * (2**24 // n) // 2**24, also of parts of a block."""
     picture = np.random.default_rng(k).integers(0, 256, (61, 89), dtype=np.uint8)
+    means = np.empty((-(-61 // k), -(-89 // k)), np.uint8)
+    for i, j in np.ndindex(means.shape):
+        block = picture[i * k : (i + 1) * k, j * k : (j + 1) * k].astype(np.int64)
+        means[i, j] = (block.sum() + block.size // 2) * (2**24 // block.size) >> 24
     for margin in (0, 4):
-        assert np.array_equal(
-            detect_loops.reduced(picture, k, margin), detect_arrays.reduced(picture, k, margin)
-        )
+        expected = np.pad(means, margin, mode="edge")
+        assert np.array_equal(detect_arrays.reduced(picture, k, margin), expected)
 
 
 @pytest.mark.jit("the windows of twelve pictures take minutes")

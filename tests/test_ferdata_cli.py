@@ -88,7 +88,7 @@ def test_a_packed_data_set_and_teachers(faces, tmp_path, capsys):
         (["check", "{set}", "--protocol", "paper"], "protocol: not an option of source 'folders'"),
         (["check", "{set}", "--votes", "v.csv"], "votes: belong to FER2013's csv"),
         (["check", "{set}", "--html", "{tmp}/none/p.html"], "there is no folder"),
-        (["check", "{set}", "--html", "{tmp}"], "is a folder; expected a file"),
+        (["check", "{set}", "--html", "{tmp}"], "is a folder; expected the name of a file"),
         (["check"], "the following arguments are required: PATH"),
         (["check", "{set}", "--wrong"], "--wrong"),
         (["nothing"], "invalid choice: 'nothing'"),

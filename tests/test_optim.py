@@ -111,6 +111,22 @@ def test_no_parameters_at_all(make, backend):
     assert optimizer.n_steps == 1
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_clipped_steps_are_steps_on_clipped_gradients(backend):
+    gradients = np.linspace(-3, 4, 11)
+    parameters, expected = np.ones((2, 11))
+    shortened = gradients.copy()
+    clip_by_norm(shortened, 0.5)
+    SGD(0.1, backend=backend).step(expected, shortened)
+    SGD(0.1, clip_norm=0.5, backend=backend).step(parameters, gradients.copy())
+    np.testing.assert_array_equal(parameters, expected)
+    untouched = gradients.copy()
+    SGD(0.1, clip_norm=100.0, backend=backend).step(parameters, untouched)
+    np.testing.assert_array_equal(untouched, gradients)
+    with pytest.raises(ValueError, match="clip_norm=nan"):
+        SGD(clip_norm=np.nan)
+
+
 def test_config_names_every_option():
     assert AdamW(1e-3).config() == {
         "name": "adamw",
@@ -119,6 +135,7 @@ def test_config_names_every_option():
         "beta2": 0.999,
         "epsilon": 1e-8,
         "weight_decay": 0.01,
+        "clip_norm": 0.0,
     }
     assert Adam().config()["learning_rate"] == 1e-4 and Adam().config()["weight_decay"] == 0.0
     assert SGD(1, nesterov=True).config() == {
@@ -127,6 +144,7 @@ def test_config_names_every_option():
         "momentum": 0.9,
         "weight_decay": 0.0,
         "nesterov": True,
+        "clip_norm": 0.0,
     }
 
 

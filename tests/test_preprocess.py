@@ -139,7 +139,7 @@ def test_settings_out_of_range(photos):
         ("framing: expected one of paper, fer2013", {"framing": "tight"}),
         ("size_px: expected 84", {"framing": "paper", "size_px": 48}),
         ("size_px", {"size_px": 0}),
-        ("n_workers: expected 1 or more", {"n_workers": 0}),
+        ("n_workers: expected a whole number of 1 or more", {"n_workers": 0}),
         ("on_missing: expected one of error, whole", {"on_missing": "skip"}),
     ):
         with pytest.raises(ValueError, match=message):

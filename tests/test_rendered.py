@@ -15,20 +15,19 @@ import pytest
 
 import ferdata.drawing
 import ferdata.rendered
-from ferdata.drawing.canvas import Canvas, sine_cosine
-from ferdata.drawing.expressions import EMOTION_ACTION_UNITS, habits, random_action_units
+from ferdata.drawing.action_units import ACTION_UNIT_NAMES, face_landmarks
+from ferdata.drawing.canvas import Canvas, View, sine_cosine
+from ferdata.drawing.expressions import (
+    EMOTION_ACTION_UNITS,
+    full_expression,
+    habits,
+    random_action_units,
+)
+from ferdata.drawing.face import draw_face
+from ferdata.drawing.people import Identity
 from ferdata.drawing.seeded_random import SeededRandom
 from ferdata.labels import MICROEXPNET8
-from ferdata.rendered import (
-    ACTION_UNIT_NAMES,
-    Identity,
-    View,
-    contact_sheet,
-    draw_face,
-    face_landmarks,
-    full_expression,
-    render_faces,
-)
+from ferdata.rendered import contact_sheet, render_faces
 
 # sha256 of render_faces(2, 1). The soft labels of teachers are made for these exact pixels: if the
 # value has to change, all soft labels of the built-in faces have to be made again.
@@ -410,6 +409,16 @@ def test_bad_people_and_views_are_refused(call, words):
         call()
 
 
+def test_images_without_a_label_have_a_row_of_their_own(faces):
+    without = replace(faces, has_label=np.arange(len(faces)) != 0)
+    whole, sheet = contact_sheet(faces, 3), contact_sheet(without, 3)
+    assert sheet.shape == (whole.shape[0] + 86, whole.shape[1])
+    np.testing.assert_array_equal(sheet[-84:, :84], faces.images[0])
+    assert (sheet[-84:, 84:] == 255).all()
+
+
 def test_bad_contact_sheet_is_refused(faces):
-    with pytest.raises(ValueError, match="n_columns is 0"):
+    with pytest.raises(
+        ValueError, match="n_columns: expected a whole number of 1 or more, found 0"
+    ):
         contact_sheet(faces, n_columns=0)

@@ -279,12 +279,13 @@ def test_options_are_passed_to_the_data_and_the_training(tmp_path, monkeypatch):
 
     monkeypatch.setattr(trial, "fit", fit)
     data = dict(augment=True, augment_strength=0.3, mixup=0.2, cutmix=0.5, flipped_teacher=True)
-    training = dict(ema_decay=0.9, clip_norm=2.0)
-    options = dict(TOY, loss="kd", dropout=0.25, label_smoothing=0.1, **data, **training)
+    training = dict(ema_decay=0.9)
+    options = dict(TOY, loss="kd", dropout=0.25, label_smoothing=0.1, clip_norm=2.0)
+    options |= data | training
     with pytest.raises(Asked):
         run(tmp_path, Source(), trial=options)
     assert {name: asked[name] for name in (*data, *training)} == data | training
-    assert Dropout(0.25) in asked["layers"]
+    assert Dropout(0.25) in asked["layers"] and asked["optimizer"].clip_norm == 2.0
     recipe = RECIPES["fer"]
     kd = (recipe.temperature, recipe.soft_weight, recipe.loss_scale)
     assert asked["loss"] == make_loss("kd", *kd, label_smoothing=0.1)

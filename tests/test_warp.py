@@ -134,8 +134,20 @@ def test_read_only_input():
 @pytest.mark.parametrize(
     "images, matrices, size, which, message",
     [
-        (np.zeros((1, 2, 2)), np.zeros((1, 2, 3)), 4, None, "expected uint8 images"),
-        (np.zeros((1, 0, 2), np.uint8), np.zeros((1, 2, 3)), 4, None, "expected uint8 images"),
+        (
+            np.zeros((1, 2, 2)),
+            np.zeros((1, 2, 3)),
+            4,
+            None,
+            r"images: expected uint8 of shape \(N, H, W\)",
+        ),
+        (
+            np.zeros((1, 0, 2), np.uint8),
+            np.zeros((1, 2, 3)),
+            4,
+            None,
+            r"images: expected uint8 of shape \(N, H, W\)",
+        ),
         (noise(1, 2, 2), np.zeros((1, 3, 2)), 4, None, r"expected matrices \(B, 2, 3\)"),
         (noise(1, 2, 2), np.full((1, 2, 3), np.nan), 4, None, "entries must be finite"),
         (noise(1, 2, 2), np.full((1, 2, 3), 1e30), 4, None, "entries must be finite and within"),

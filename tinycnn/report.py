@@ -9,16 +9,16 @@ import os
 
 from ._version import __version__
 from .ground.atomic_file import write_atomically
+from .ground.html_page import STYLE, escape, html_page
 from .report_sections import SECTIONS
 from .run_report import RunReport
-from .svg_charts import escape
 
 
 def render_report(report: RunReport) -> str:
     """The page, as HTML that is also well-formed XML."""
     body = "\n".join(filter(None, (section(report) for section in SECTIONS)))
     footer = f"<footer>Written by tinycnn {escape(__version__)}.</footer>"
-    return html_page(report.title, f"{body}\n{footer}")
+    return report_page(report.title, f"{body}\n{footer}")
 
 
 def write_report(path: str | os.PathLike, report: RunReport) -> None:
@@ -26,48 +26,18 @@ def write_report(path: str | os.PathLike, report: RunReport) -> None:
     write_atomically(path, render_report(report))
 
 
-def html_page(title: str, body: str, style: str = "") -> str:
-    """A page with this body (markup).  style: more CSS, after the report's.
-
-    The content security policy forbids scripts and loading anything from outside the page.
-    """
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"/>\n"
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+def report_page(title: str, body: str, style: str = "") -> str:
+    """A whole page with this body (markup); style: CSS besides the report's."""
+    body = f"<body>\n<main>\n{body}\n</main>\n</body>"
+    return html_page(title, STYLE + _STYLE + style, body)
 
 
 # A cell of the confusion matrix is shaded by its share of the row.  Above 0.65 (.deep, set in
 # report_sections) its text is white: there dark and white text have the same contrast, 4 to 1.
 _STYLE = """
-:root { color-scheme: light dark;
-  --paper: #fdfdfc; --ink: #1b1e23; --muted: #5a626d; --rule: #dfe1e5; --faint: #f1f2f4;
-  --c0: #1d5fa8; --c1: #b4500f; --c2: #1f7a55; --c3: #7d46a8; --c4: #a8324f; --c5: #5f6670;
-  --shade: 8 60 125; }
-@media screen and (prefers-color-scheme: dark) { :root {
-  --paper: #14171a; --ink: #e6e7e8; --muted: #9ca4ae; --rule: #30353b; --faint: #1e2226;
-  --c0: #74aeee; --c1: #f09a5c; --c2: #62c498; --c3: #c39be8; --c4: #ee8aa2; --c5: #aab1ba;
-  --shade: 44 116 196; } }
-* { box-sizing: border-box; }
-html { -webkit-text-size-adjust: 100%; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  font-variant-numeric: tabular-nums; }
-main { max-width: 70rem; margin: 0 auto; padding: clamp(1.25rem, 4vw, 3.5rem); }
-h1 { font-size: clamp(1.6rem, 4vw, 2.3rem); line-height: 1.15; letter-spacing: -.02em;
-  font-weight: 650; margin: 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.25rem; letter-spacing: -.01em; font-weight: 650; margin: 0 0 .35rem; }
-h3 { font-size: .95rem; font-weight: 600; margin: 0 0 .5rem; }
-p { margin: 0 0 1rem; max-width: 68ch; }
-section > :last-child, section > :last-child > * > :last-child { margin-bottom: 0; }
-section { margin-top: 3.25rem; padding-top: 1.25rem; border-top: 1px solid var(--rule); }
-.muted, .lede, .unit, small, figcaption { color: var(--muted); }
-.lede { font-size: .93rem; margin-bottom: 1.4rem; overflow-wrap: anywhere; }
-.eyebrow { color: var(--muted); font-size: .85rem; margin: 0 0 .35rem; }
+section > :last-child > * > :last-child { margin-bottom: 0; }
+.muted, .unit { color: var(--muted); }
+.lede { margin-bottom: 1.4rem; overflow-wrap: anywhere; }
 .notes { margin: 1.6rem 0 0; padding: 0 0 0 1.1rem; max-width: 68ch; font-size: .93rem;
   overflow-wrap: anywhere; }
 
@@ -97,15 +67,9 @@ svg text.label { font-weight: 600; fill: currentColor; }
 .grid { stroke: var(--rule); } .axis { stroke: var(--muted); }
 .leader { stroke: currentColor; stroke-width: 1; stroke-opacity: .5; }
 
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; }
 caption { text-align: left; font-weight: 600; padding: 0 0 .4rem; }
-th, td { padding: .4rem .9rem .4rem 0; text-align: left; vertical-align: baseline;
-  border-bottom: 1px solid var(--rule); }
-thead th { font-weight: 500; color: var(--muted); vertical-align: bottom; }
-tbody th { font-weight: 500; }
+thead th { vertical-align: bottom; }
 tr > :last-child { padding-right: 0; }
-.n { text-align: right; white-space: nowrap; }
 .runs { margin-top: 1.75rem; }
 .pair { display: grid; grid-template-columns: minmax(0, 1.55fr) minmax(0, 1fr); gap: 2.5rem 3rem;
   align-items: start; }
@@ -153,14 +117,11 @@ tr > :last-child { padding-right: 0; }
 
 pre { margin: 0 0 1.4rem; padding: .85rem 1rem; background: var(--faint); border-radius: 6px;
   white-space: pre-wrap; overflow-wrap: anywhere; }
-code, pre, .code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
-  font-size: .84rem; overflow-wrap: anywhere; }
 .facts { width: 100%; } .facts th { width: 15rem; overflow-wrap: anywhere; }
 .reproduce { display: grid; gap: 2rem; }
 details { margin-top: 1.25rem; }
 summary { cursor: pointer; color: var(--muted); font-size: .93rem; }
 details table { margin: 1rem 0 1.5rem; }
-footer { margin-top: 3.5rem; font-size: .82rem; color: var(--muted); }
 
 @media (max-width: 62rem) { .pair { grid-template-columns: minmax(0, 1fr); } }
 @media (max-width: 36rem) {
@@ -174,10 +135,7 @@ footer { margin-top: 3.5rem; font-size: .82rem; color: var(--muted); }
   .filters { grid-template-columns: repeat(8, minmax(0, 1fr)); gap: .7rem .5rem; }
   .filters img { height: auto; } .filters small { font-size: .65rem; } }
 @media print { @page { margin: 16mm; }
-  :root { --paper: #fff; --ink: #000; --muted: #444; --rule: #ccc; color-scheme: light; }
-  body { font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  main { padding: 0; max-width: none; } .scroll { overflow: visible; }
-  section { margin-top: 1.5rem; } h2, h3 { break-after: avoid; }
+  .scroll { overflow: visible; } section { margin-top: 1.5rem; }
   .charts { grid-template-columns: repeat(3, 1fr); gap: 1rem; } .lede { break-after: avoid;
   break-inside: avoid; }
   .matrix, figure, tr, li, pre { break-inside: avoid; } details:not([open]) { display: none; } }

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from . import metrics
+from .ground.html_page import escape, section
 from .run_report import RunReport, value_at
 from .svg_charts import (
     N_RUN_COLOURS,
     Series,
-    escape,
     filter_pictures,
     line_chart,
-    png_data_uri,
     share_bar,
+    thumbnail_uri,
 )
 
 N_MISTAKES = 24
@@ -91,12 +91,6 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def section(title: str, lede: str, *content: str) -> str:
-    """A section of a page.  All arguments are markup; lede: the paragraph under the title."""
-    lede = f'\n<p class="lede">{lede}</p>' if lede else ""
-    return f"<section>\n<h2>{title}</h2>{lede}\n" + "\n".join(content) + "\n</section>"
 
 
 def table(
@@ -353,7 +347,7 @@ def _mistakes(report: RunReport) -> str:
         )
         alt = f"{report.ids[i]}: {report.classes[truth]}, predicted {report.classes[predicted]}"
         items.append(
-            f'<li><img src="{png_data_uri(report.images[i])}" alt="{escape(alt)}"/>'
+            f'<li><img src="{thumbnail_uri(report.images[i])}" alt="{escape(alt)}"/>'
             f"{lines}<small>{escape(report.ids[i])}</small></li>"
         )
     lede = (
@@ -372,7 +366,7 @@ def _filters(report: RunReport) -> str:
         largest = float(np.abs(shown[..., f]).max())
         alt = f"filter {f}, largest weight {_number(largest, '.2g')}"
         items.append(
-            f'<li><img src="{png_data_uri(picture)}" alt="{alt}"/>'
+            f'<li><img src="{thumbnail_uri(picture)}" alt="{alt}"/>'
             f"<small>±{_number(largest, '.2g')}</small></li>"
         )
     lede = (

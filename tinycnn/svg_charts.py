@@ -7,36 +7,18 @@ colours.  Every text that is passed in is escaped here.
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from .ground.html_page import escape, png, png_data_uri
+
 N_RUN_COLOURS = 6
 _DASHES = ("none", "7 3", "2 3", "9 3 2 3")
 _CHARACTER_PX = 7.0  # mean width of a bold character in the labels, whose font size is 12 px
 _LINE_PX = 13.5  # from one line of a label to the next
-
-
-def escape(value: object) -> str:
-    """`value` as text for HTML and XML, in elements and in quoted attributes.
-
-    Characters that XML or UTF-8 cannot contain become U+FFFD.  (File names and command lines may
-    have control characters and halves of surrogate pairs.)
-    """
-    text = "".join(c if _is_printable(c) else "\ufffd" for c in str(value))
-    return html.escape(text, quote=True)
-
-
-def _is_printable(character: str) -> bool:
-    code = ord(character)
-    if code < 0x20:
-        return character in "\t\n\r"
-    return not (0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000 or code in (0xFFFE, 0xFFFF))
 
 
 @dataclass(frozen=True)
@@ -249,15 +231,13 @@ def share_bar(description: str, share: float, low: float, high: float) -> str:
     )
 
 
-def png_data_uri(grey: np.ndarray, longest_px: int = 192) -> str:
-    """A picture, uint8 (H, W), as PNG in a data URI; reduced so that no side exceeds longest_px."""
+def thumbnail_uri(grey: np.ndarray, longest_px: int = 192) -> str:
+    """uint8 (H, W) as a PNG in a data URI, scaled down so that no side exceeds longest_px."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(grey))
     image.thumbnail((longest_px, longest_px))
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return png_data_uri(png(image))
 
 
 def filter_pictures(w: np.ndarray) -> list[np.ndarray]:

@@ -140,33 +140,22 @@ class Canvas:
         """
         where = self.window(u, v, du + abs(lean) * dv, dv)
         b = self.v[where] - v
-        a = self.u[where] - u
-        if lean:
-            a -= b * lean
-        a *= 1.0 / du
-        b *= 1.0 / dv
-        a *= a
-        b *= b
-        a += b
-        hill = np.subtract(1.0, a, out=a)
-        np.maximum(hill, 0.0, out=hill)
-        hill *= hill
-        return where, hill
+        a = (self.u[where] - u - b * lean) * (1.0 / du)
+        b = b * (1.0 / dv)
+        hill = np.maximum(1.0 - (a * a + b * b), 0.0)
+        return where, hill * hill
 
     def mould(
         self, amount: float, u: float, v: float, du: float, dv: float, lean: float = 0.0
     ) -> None:
         """Adds a smooth hill of height `amount` to the relief, or a dent if that is below 0."""
         where, hill = self.bump(u, v, du, dv, lean)
-        hill *= amount
-        self.height[where] += hill
+        self.height[where] += hill * amount
 
     def tint(self, factor: float, u: float, v: float, du: float, dv: float) -> None:
         """Multiplies the tone by `factor` at the centre of a smooth spot, less towards its edge."""
         where, hill = self.bump(u, v, du, dv)
-        hill *= factor - 1.0
-        hill += 1.0
-        self.tone[where] *= hill
+        self.tone[where] *= hill * (factor - 1.0) + 1.0
 
     def crease(
         self, where: Window, across: np.ndarray, along: np.ndarray, width: float, depth: float
@@ -174,16 +163,12 @@ class Canvas:
         """A wrinkle: `across` is the distance from its line, `along` the position on the line,
         which fades out towards -1 and 1."""
         across = across * (1.0 / max(width, 0.8 * self.pixel))
-        across *= across
-        line = np.maximum(np.subtract(1.0, across, out=across), 0.0)
-        fade = np.subtract(1.0, along * along)
-        line *= np.maximum(fade, 0.0, out=fade)
+        fade = np.maximum(1.0 - along * along, 0.0)
+        line = np.maximum(1.0 - across * across, 0.0) * fade
         # A line narrower than a pixel is drawn about a pixel wide, so it has to be fainter.
         line *= depth * min(1.0, width / self.pixel)
         self.height[where] -= line * 0.02
-        line *= -0.5
-        line += 1.0
-        self.tone[where] *= line
+        self.tone[where] *= line * -0.5 + 1.0
 
     def paint(self, where: Window, cover: np.ndarray, tone: float | np.ndarray) -> None:
         """Blends `tone` into the canvas, with weight `cover` 0 .. 1."""

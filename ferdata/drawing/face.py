@@ -58,44 +58,27 @@ def _lit(canvas: Canvas, view: View) -> np.ndarray:
     np.subtract(z[2:], z[:-2], out=slope_y[1:-1])
     slope_y[0], slope_y[-1] = slope_y[1], slope_y[-2]
     length = sqrt(view.light_x * view.light_x + view.light_y * view.light_y + 1.0)
-    facing = 1.0 - slope_x * view.light_x
-    facing -= slope_y * view.light_y
-    slope_x *= slope_x
-    slope_y *= slope_y
-    slope_x += slope_y
-    slope_x += 1.0
-    facing /= np.sqrt(slope_x, out=slope_x)
-    facing *= 1.0 / length
-    np.maximum(facing, 0.0, out=facing)
-    shine = facing * facing
-    shine *= shine
-    shine *= shine
-    shine *= shine
-    light = facing * (1.15 * (1.0 - view.ambient))
-    light += view.ambient
-    light *= canvas.tone
-    shine *= 0.06
-    light += shine
-    return light
+    facing = 1.0 - slope_x * view.light_x - slope_y * view.light_y
+    facing /= np.sqrt(slope_x * slope_x + slope_y * slope_y + 1.0)
+    facing = np.maximum(facing * (1.0 / length), 0.0)
+    shine = facing
+    for _ in range(4):  # facing to the power of 16
+        shine = shine * shine
+    light = facing * (1.15 * (1.0 - view.ambient)) + view.ambient
+    return light * canvas.tone + shine * 0.06
 
 
 def _photograph(tone: np.ndarray, view: View) -> np.ndarray:
     """uint8 (H, W): the tone after exposure, contrast, blur and noise, in grey levels."""
-    grey = tone * (255.0 * view.exposure * view.contrast)
-    grey += 127.5 * (1.0 - view.contrast)
+    grey = tone * (255.0 * view.exposure * view.contrast) + 127.5 * (1.0 - view.contrast)
     if view.blur > 0.0:
         side = 0.30 * min(view.blur, 1.0)
         for _ in range(2):
-            inner = grey[2:] + grey[:-2]
-            inner *= side
-            grey[1:-1] *= 1.0 - 2.0 * side
-            grey[1:-1] += inner
+            neighbours = grey[2:] + grey[:-2]
+            grey[1:-1] = grey[1:-1] * (1.0 - 2.0 * side) + neighbours * side
             grey = np.ascontiguousarray(grey.T)
     if view.noise > 0.0:
         grain = SeededRandom(0x6E, view.noise_seed).grain(grey.size).reshape(grey.shape)
         grey += grain.astype(np.float32) * np.float32(view.noise / 147.8)
-    grey += 0.5
-    np.floor(grey, out=grey)
-    np.maximum(grey, 0.0, out=grey)
-    np.minimum(grey, 255.0, out=grey)
+    grey = np.minimum(np.maximum(np.floor(grey + 0.5), 0.0), 255.0)
     return grey.astype(np.uint8)

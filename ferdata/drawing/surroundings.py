@@ -44,9 +44,7 @@ def _curtain_width(person: Identity) -> float:
 
 def _triangle(wave: np.ndarray) -> np.ndarray:
     """Triangle wave of period 1: 0 at whole numbers, 1 half-way between them."""
-    wave = np.abs(wave - np.rint(wave))
-    wave *= 2.0
-    return wave
+    return np.abs(wave - np.rint(wave)) * 2.0
 
 
 def _hair_tone(canvas: Canvas, person: Identity) -> np.ndarray:
@@ -60,14 +58,10 @@ def _hair_tone(canvas: Canvas, person: Identity) -> np.ndarray:
         if person.hair_style == "curly":
             wave += _triangle(v * 6.0)
         base, depth = person.hair_tone, 0.30
-    shade = _triangle(wave) + _triangle(wave * 0.37 + 0.2)
-    shade *= -0.5 * depth
-    shade += 1.0
+    shade = (_triangle(wave) + _triangle(wave * 0.37 + 0.2)) * (-0.5 * depth) + 1.0
     down = v + 0.75
     shade *= np.maximum(1.2 - u * u * 0.9 - down * down * 0.35, 0.5)
-    shade *= base
-    shade += 0.02
-    return shade
+    return shade * base + 0.02
 
 
 def hair(canvas: Canvas, person: Identity, marks: Landmarks, inside: np.ndarray) -> None:
@@ -130,8 +124,7 @@ def glasses(canvas: Canvas, person: Identity) -> None:
         where = canvas.window(sign * person.eye_spacing, centre_v, 0.25, 0.2)
         a = (canvas.u[where] * sign - person.eye_spacing) * (1.0 / 0.215)
         b = (canvas.v[where] - centre_v) * (1.0 / 0.165)
-        a *= a
-        b *= b
+        a, b = a * a, b * b
         rim = np.sqrt(np.sqrt(a * a + b * b + a * b * 0.6)) - 1.0
         canvas.paint(where, canvas.soft(rim * -0.18) * 0.08, 0.95)
         canvas.paint(where, canvas.soft(half - np.abs(rim) * 0.18) * 0.9, tone)

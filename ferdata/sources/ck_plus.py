@@ -16,9 +16,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ferdata.arguments import checked_option
 from ferdata.errors import DataError
 from ferdata.labels import CK_PLUS
-from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, checked_option, face_files
+from ferdata.regular_file import named_errors
+from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 from ferdata.sources.frames import N_LAST_FRAMES, frames_by_number, last_frames
 
@@ -139,30 +141,15 @@ def _with_subjects(tree: Tree, names: set[str]) -> list[str]:
 
 def _find_one(tree: Tree, names: set[str], called: str) -> str:
     """The only folder that `_with_subjects` finds, else DataError."""
-    found = _with_subjects(tree, names)
-    if len(found) != 1:
-        folders = ", ".join(str(tree.path(relpath)) for relpath in found) or "none"
-        raise DataError(
-            f"{tree.root}: expected one folder called {called} with CK+'s subject folders S005, "
-            f"S010, ..., found {folders}"
-        )
-    return found[0]
+    expected = f"one folder called {called} with CK+'s subject folders S005, S010, ..."
+    return tree.only(_with_subjects(tree, names), expected)
 
 
 def _sequences(tree: Tree, top: str) -> Iterator[tuple[str, str, str]]:
     """(subject, sequence, relpath), sorted. Raises DataError for a folder of another name."""
-    for subject, person in tree.folders(top):
-        _check_folder(subject, _SUBJECT, tree, person, "a subject such as S005")
-        for sequence, relpath in tree.folders(person):
-            _check_folder(sequence, _SEQUENCE, tree, relpath, "a sequence such as 001")
+    for subject, person in tree.folders(top, _SUBJECT, "a subject such as S005"):
+        for sequence, relpath in tree.folders(person, _SEQUENCE, "a sequence such as 001"):
             yield subject, sequence, relpath
-
-
-def _check_folder(
-    name: str, pattern: re.Pattern[str], tree: Tree, relpath: str, expected: str
-) -> None:
-    if not pattern.fullmatch(name):
-        raise DataError(f"{tree.path(relpath)}: unexpected folder, expected {expected}")
 
 
 def _labels(tree: Tree, top: str) -> dict[str, tuple[int, int]]:
@@ -187,11 +174,8 @@ def _labels(tree: Tree, top: str) -> dict[str, tuple[int, int]]:
 
 def _emotion(file: Path) -> int:
     """The label in an emotion file: one number such as 3.0000000e+00."""
-    try:
-        with open(file, "rb") as opened:
-            data = opened.read(_MAX_EMOTION_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    with named_errors(file), open(file, "rb") as opened:
+        data = opened.read(_MAX_EMOTION_BYTES + 1)
     text = data.removeprefix(b"\xef\xbb\xbf").decode("ascii", "replace").strip(" \t\r\n")
     if len(data) <= _MAX_EMOTION_BYTES and _FLOAT.fullmatch(text):
         value = float(text)

@@ -91,9 +91,7 @@ def only_layout(
 ) -> Layout:
     """The only layout that `fits` (in words: `expected`). Raises DataError for none, or several."""
     found = [layout for layout in layouts(tree, is_class) if fits(layout)]
-    if len(found) != 1:
-        folders = ", ".join(str(tree.path(layout.top)) for layout in found) or "none"
-        raise DataError(f"{tree.root}: expected one folder with {expected}, found {folders}")
+    tree.only([layout.top for layout in found], f"one folder with {expected}")
     return found[0]
 
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
-import lzma
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,9 +16,8 @@ from typing import BinaryIO, cast
 
 from ferdata.errors import DataError
 from ferdata.path_traversal import leaves_folder
-from ferdata.regular_file import refuse_pipes
+from ferdata.regular_file import named_errors
 from ferdata.zip_file import open_zip
-from tinycnn.ground.messages import in_short
 
 Progress = Callable[[int, int], None]
 """progress(done, total)"""
@@ -38,18 +34,6 @@ _MAX_HEADER_BYTES = 16 * 1024
 _AROUND_FIELD = b' \t\r\n"'  # removed from both ends of a field
 _MAX_SHOWN = 40
 _PROGRESS_EVERY = 500  # rows
-_DAMAGE = (
-    EOFError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-    lzma.LZMAError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""Errors that damaged files and archives have caused in tests."""
 
 
 def csv_rows(
@@ -71,14 +55,13 @@ def csv_rows(
     blank line before the end, a line with another number of fields or longer than 1 MiB, and
     for more than MAX_LINES lines or MAX_UNPACKED_BYTES bytes.
     """
-    with _opened(path, members) as (raw, csv):
-        n_bytes = path.stat().st_size
-        for n, row in enumerate(_rows(csv, path, columns)):
-            yield row
-            if progress is not None and n % _PROGRESS_EVERY == 0:
-                progress(min(raw.tell(), n_bytes), n_bytes)
-        if progress is not None:
-            progress(n_bytes, n_bytes)
+    n_bytes = 0
+    for n, (position, n_bytes, row) in enumerate(_placed_rows(path, columns, members)):
+        yield row
+        if progress is not None and n % _PROGRESS_EVERY == 0:
+            progress(min(position, n_bytes), n_bytes)
+    if progress is not None:
+        progress(n_bytes, n_bytes)
 
 
 def csv_header(path: Path, members: Sequence[str] = ()) -> list[str]:
@@ -107,21 +90,9 @@ def shown(field: bytes) -> str:
 @contextmanager
 def _opened(path: Path, members: Sequence[str]) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """(the file on disk, its decompressed csv); DataError for what goes wrong while reading."""
-    refuse_pipes(path)
-    try:
-        with ExitStack() as stack:
-            raw = stack.enter_context(open(path, "rb"))
-            yield raw, _decompressed(raw, path, members, stack)
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except PermissionError:
-        raise DataError(f"{path}: no permission to read it") from None
-    except _DAMAGE as error:
-        raise DataError(
-            f"{path}: cannot be read, damaged or incomplete ({in_short(error)})"
-        ) from error
+    with named_errors(path, "cannot be read, damaged or incomplete"), ExitStack() as stack:
+        raw = stack.enter_context(open(path, "rb"))
+        yield raw, _decompressed(raw, path, members, stack)
 
 
 def _decompressed(raw: BinaryIO, path: Path, members: Sequence[str], stack: ExitStack) -> BinaryIO:
@@ -158,6 +129,17 @@ def _member(archive: zipfile.ZipFile, path: Path, members: Sequence[str]) -> zip
     if info.flag_bits & 1:
         raise DataError(f"{path}: {info.filename[:80]!r} is encrypted; unpack it first")
     return info
+
+
+def _placed_rows(
+    path: Path, columns: Sequence[str], members: Sequence[str]
+) -> Iterator[tuple[int, int, tuple[int, list[bytes]]]]:
+    """(position in the file on disk, its size, row). An error of whoever uses the rows is not taken
+    for damage: it is not raised in here."""
+    with _opened(path, members) as (raw, csv):
+        n_bytes = path.stat().st_size
+        for row in _rows(csv, path, columns):
+            yield raw.tell(), n_bytes, row
 
 
 def _rows(csv: BinaryIO, path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:

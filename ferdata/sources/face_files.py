@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace, checked_labels
 
@@ -69,16 +70,8 @@ class FaceFiles:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of images, subjects, images by split and by class, unlabelled ones; `extra`."""
-        found = {"images": len(self)}
-        if self.subjects is not None:
-            found["subjects"] = len(set(self.subjects.tolist()))
-        if self.split is not None:
-            names, n = np.unique(self.split, return_counts=True)
-            found |= {f"in {name}": int(k) for name, k in zip(names.tolist(), n)}
-        known = self.labels if self.has_label is None else self.labels[self.has_label]
-        per_class = np.bincount(known, minlength=len(self.label_space))
-        found |= {name: int(k) for name, k in zip(self.label_space.classes, per_class)}
+        """Those of `counts_of`, unlabelled images, and `extra`."""
+        found = counts_of(self)
         if self.has_label is not None:
             found["unlabelled"] = int((~self.has_label).sum())
         return found | self.extra
@@ -89,11 +82,19 @@ class FaceFiles:
         return f"{name}: " + ", ".join(f"{n} {what}" for what, n in self.counts.items())
 
 
-def checked_option(name: str, value: str, known: Sequence[str]) -> str:
-    """`value`, if it is one of `known`; else ValueError. name: of the option."""
-    if value not in known:
-        raise ValueError(f"{name}: expected one of {', '.join(known)}, found {value!r}")
-    return value
+def counts_of(data: FaceFiles | FaceDataset) -> dict[str, int]:
+    """Number of images, subjects, images by split ("in train") and by class, as far as known."""
+    found = {"images": len(data)}
+    if data.subjects is not None:
+        found["subjects"] = len(set(data.subjects.tolist()))
+    if data.split is not None:
+        names, n = np.unique(data.split, return_counts=True)
+        found |= {f"in {name}": int(k) for name, k in zip(names.tolist(), n)}
+    if data.labels is not None and data.label_space is not None:
+        known = data.labels if data.has_label is None else data.labels[data.has_label]
+        per_class = np.bincount(known, minlength=len(data.label_space))
+        found |= dict(zip(data.label_space.classes, per_class.tolist()))
+    return found
 
 
 def face_files(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ferdata.arguments import checked_option
 from ferdata.cache import cached_arrays
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
@@ -23,7 +24,6 @@ from ferdata.labels import FER2013, FERPLUS8, LabelSpace
 from ferdata.regular_file import refuse_pipes
 from ferdata.sources import ferplus
 from ferdata.sources.csv_file import Progress, csv_rows, shown
-from ferdata.sources.face_files import checked_option
 from ferdata.sources.folder_tree import Tree, join
 
 SIDE_PX = 48
@@ -99,7 +99,7 @@ def load_fer2013(
     refuse_pipes(path)
     if votes is not None:
         refuse_pipes(votes)
-    faces = _faces(path, cache, progress)
+    faces = cached_arrays(path, _CACHE_KIND, lambda: _parsed(path, progress), cache)
     if votes is None:
         return _dataset(faces, FER2013, labels=faces["emotion"].astype(np.int64))
     counts = _joined_votes(Path(votes), path, faces["usage"], cache)
@@ -154,14 +154,8 @@ def _joined_votes(votes: Path, path: Path, usage: np.ndarray, cache: bool) -> np
     return counts
 
 
-def _faces(path: Path, cache: bool, progress: Progress | None) -> dict[str, np.ndarray]:
-    """images uint8 (N, 48, 48), emotion uint8 (N,), usage uint8 (N,): from cache or csv."""
-    if not cache:
-        return _parsed(path, progress)
-    return cached_arrays(path, _CACHE_KIND, lambda: _parsed(path, progress))
-
-
 def _parsed(path: Path, progress: Progress | None) -> dict[str, np.ndarray]:
+    """images uint8 (N, 48, 48), emotion uint8 (N,), usage uint8 (N,)."""
     images, emotions, usages = [], [], []
     rows = csv_rows(path, ("emotion", "Usage", "pixels"), _MEMBERS, progress)
     while block := list(islice(rows, _ROWS_AT_ONCE)):

@@ -11,10 +11,11 @@ import os
 import re
 from dataclasses import replace
 
+from ferdata.arguments import checked_option
 from ferdata.labels import FER2013_FOLDERS
 from ferdata.photo import FORMATS
 from ferdata.sources.class_folders import Layout, layouts, list_images, only_layout
-from ferdata.sources.face_files import FaceFile, FaceFiles, checked_option, face_files
+from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 
 NAME = "fer2013_folders"
@@ -23,6 +24,7 @@ CLASSES = dict(
     angry=4953, disgust=547, fear=5121, happy=8989, neutral=6198, sad=6077, surprise=4002
 )
 """Images by class in all of FER2013: 35,887."""
+SPLIT_COUNTS = {"in train": 28709, "in validation": 3589, "in test": 3589}
 SPLITS = ("folders", "names")
 SIDE_PX = 48
 
@@ -60,7 +62,7 @@ def list_files(path: str | os.PathLike[str], split: str = "folders") -> FaceFile
         listed = [replace(f, split=_split_by_name(f, tree)) for f in listed]
     published = {"images": sum(CLASSES.values()), **CLASSES}
     if split == "names":
-        published |= {"in train": 28709, "in validation": 3589, "in test": 3589}
+        published |= SPLIT_COUNTS
     elif {s for s, _ in layout.parents} == {"train", "test"}:
         published |= {"in train": 28709, "in test": 7178}
     return face_files(

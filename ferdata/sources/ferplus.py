@@ -36,7 +36,7 @@ def load_votes(path: Path, cache: bool = True) -> tuple[np.ndarray, np.ndarray]:
     A row has at most ten votes; one row of the published file has nine. Raises DataError, naming
     the line, for anything wrong in the file.
     """
-    arrays = cached_arrays(path, _CACHE_KIND, lambda: _parsed(path)) if cache else _parsed(path)
+    arrays = cached_arrays(path, _CACHE_KIND, lambda: _parsed(path), cache)
     return arrays["votes"], arrays["usage"]
 
 

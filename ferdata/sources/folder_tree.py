@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,9 +66,16 @@ class Tree:
             self._scans[relpath] = self._read(relpath)
         return self._scans[relpath]
 
-    def folders(self, relpath: str = "") -> Iterator[tuple[str, str]]:
-        """(name, relpath) of each folder inside one folder."""
-        return ((name, join(relpath, name)) for name in self.scan(relpath).folders)
+    def folders(
+        self, relpath: str, named: re.Pattern[str] | None = None, expected: str = ""
+    ) -> Iterator[tuple[str, str]]:
+        """(name, relpath) of each folder inside one folder. Raises DataError for a name that does
+        not match `named` (in words: `expected`)."""
+        for name in self.scan(relpath).folders:
+            inner = join(relpath, name)
+            if named is not None and not named.fullmatch(name):
+                raise DataError(f"{self.path(inner)}: unexpected folder, expected {expected}")
+            yield name, inner
 
     def match(self, relpath: str, pattern: re.Pattern[str], example: str) -> re.Match[str]:
         """`pattern` matched with the last part of the path; DataError if it does not match."""
@@ -83,6 +90,14 @@ class Tree:
         Folders of one person or one sequence (S005, P001, 003) are left out, with all inside them.
         """
         return [relpath for relpath in self._search() if wanted(self.name(relpath))]
+
+    def only(self, found: Sequence[str], expected: str, where: str = "") -> str:
+        """The only one of these relpaths. Raises DataError, saying what was `expected` at the
+        relpath `where`, if there are none or several."""
+        if len(found) != 1:
+            listed = ", ".join(str(self.path(relpath)) for relpath in found) or "none"
+            raise DataError(f"{self.path(where)}: expected {expected}, found {listed}")
+        return found[0]
 
     def _search(self) -> tuple[str, ...]:
         """Relpaths of all folders that `find` looks at."""

@@ -9,7 +9,6 @@ refused: if a misspelt "subject" were ignored, nobody would notice that the peop
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from ferdata.errors import DataError
 from ferdata.labels import LabelError, LabelSpace, is_known_class
 from ferdata.path_traversal import SymlinkCheck, leaves_folder
-from ferdata.regular_file import refuse_pipes
+from ferdata.quoted_csv import quoted_rows
 from ferdata.sources.class_folders import SPLIT_FOLDERS, alphabetical_label_space
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import is_image
@@ -28,7 +27,6 @@ LOOKS_LIKE = "a csv with the columns path,label[,subject][,split]"
 COLUMNS = ("path", "label", "subject", "split")
 MAX_ROWS = 1_000_000
 
-_MAX_LINE_BYTES = 64 * 1024
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _MAX_NAME = 400  # characters; in an array of strings each takes as much memory as the longest
 
@@ -88,66 +86,33 @@ def list_files(
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """(line number, {column: field}) of each row."""
-    reader = csv.reader(_lines(path), strict=True)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        _check_header(path, header)
-        blank = 0
-        for n, fields in enumerate(reader):
-            line = reader.line_num
-            where = f"{path} line {line}"
-            if n >= MAX_ROWS:
-                raise DataError(f"{where}: more than {MAX_ROWS} rows")
-            if not any(f.strip() for f in fields) and len(fields) < 2:
-                blank = blank or line
-                continue
-            if blank:
+    rows = quoted_rows(path)
+    header = [name.strip().lower() for name in next(rows, (1, []))[1]]
+    _check_header(path, header)
+    blank = 0
+    for n, (line, fields) in enumerate(rows):
+        where = f"{path} line {line}"
+        if n >= MAX_ROWS:
+            raise DataError(f"{where}: more than {MAX_ROWS} rows")
+        if not any(f.strip() for f in fields) and len(fields) < 2:
+            blank = blank or line
+            continue
+        if blank:
+            raise DataError(f"{path} line {blank}: empty; rows are counted, so none may be blank")
+        if len(fields) != len(header):
+            raise DataError(
+                f"{where}: {len(fields)} fields, expected {len(header)} as in the header"
+            )
+        values = {name: field.strip() for name, field in zip(header, fields)}
+        for name in ("subject", "split"):
+            value = values.get(name)
+            if value == "":
+                raise DataError(f"{where}: no {name}, but there is a column for it")
+            if value is not None and len(value) > _MAX_NAME:
                 raise DataError(
-                    f"{path} line {blank}: empty; rows are counted, so none may be blank"
+                    f"{where}: a {name} of {len(value)} characters, more than {_MAX_NAME}"
                 )
-            if len(fields) != len(header):
-                raise DataError(
-                    f"{where}: {len(fields)} fields, expected {len(header)} as in the header"
-                )
-            values = {name: field.strip() for name, field in zip(header, fields)}
-            for name in ("subject", "split"):
-                value = values.get(name)
-                if value == "":
-                    raise DataError(f"{where}: no {name}, but there is a column for it")
-                if value is not None and len(value) > _MAX_NAME:
-                    raise DataError(
-                        f"{where}: a {name} of {len(value)} characters, more than {_MAX_NAME}"
-                    )
-            yield line, values
-    except csv.Error as error:
-        raise DataError(
-            f"{path} line {max(reader.line_num, 1)}: not a csv row ({error})"
-        ) from error
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """The lines of the file, decoded. Raises DataError for a line that is not UTF-8."""
-    refuse_pipes(path)
-    try:
-        with open(path, "rb") as file:
-            line = 0
-            while data := file.readline(_MAX_LINE_BYTES):
-                line += 1
-                if len(data) == _MAX_LINE_BYTES:
-                    raise DataError(f"{path} line {line}: longer than {_MAX_LINE_BYTES} bytes")
-                if line == 1:
-                    data = data.removeprefix(b"\xef\xbb\xbf")
-                try:
-                    text = data.decode("utf-8")
-                except UnicodeDecodeError:
-                    text = "\0"
-                if "\0" in text:
-                    raise DataError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8")
-                yield text
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        yield line, values
 
 
 def _check_header(path: Path, header: list[str]) -> None:

@@ -14,10 +14,11 @@ import os
 import re
 from collections.abc import Iterator
 
+from ferdata.arguments import checked_option
 from ferdata.errors import DataError
 from ferdata.labels import OULU_CASIA
 from ferdata.sources.class_folders import label_of_folder
-from ferdata.sources.face_files import FaceFile, FaceFiles, checked_option, face_files
+from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 from ferdata.sources.frames import N_LAST_FRAMES, frames_by_number, last_frames
 
@@ -69,9 +70,7 @@ def list_files(
     tree = Tree(path)
     images, top = _find_recording(tree, spectrum, illumination, images)
     listed = []
-    for subject, person in tree.folders(top):
-        if not _SUBJECT.fullmatch(subject):
-            raise DataError(f"{tree.path(person)}: unexpected folder, expected one such as P001")
+    for subject, person in tree.folders(top, _SUBJECT, "one such as P001"):
         seen: dict[int, str] = {}
         for emotion, relpath in tree.folders(person):
             folder = tree.path(relpath)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ferdata.errors import DataError
 from ferdata.labels import RAF_DB
+from ferdata.quoted_csv import utf8_lines
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import MAX_ENTRIES, Tree, join
 
@@ -36,8 +37,8 @@ LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 _LINE = re.compile(r"(?P<stem>(?:train|test)_\d{1,9})\.jpg[ \t]+(?P<label>\d{1,9})")
 _ALIGNED = re.compile(r"(?P<stem>(?P<split>train|test)_\d{1,9})_aligned\.(?:jpe?g|png)")
 _EXAMPLE = "train_00001_aligned.jpg"
+_NUMBER = re.compile("[1-7]")
 _NUMBERS = tuple(str(n) for n in range(1, len(RAF_DB) + 1))
-_MAX_LINE_BYTES = 1024
 
 
 def recognised(tree: Tree) -> str | None:
@@ -103,13 +104,8 @@ def _from_list(tree: Tree, list_relpath: str) -> list[FaceFile]:
         for folder in tree.find(lambda name: name.lower() == "aligned")
         if (not base or folder.startswith(base + "/")) and tree.scan(folder).images
     ]
-    if len(folders) != 1:
-        found = ", ".join(str(tree.path(folder)) for folder in folders) or "none"
-        raise DataError(
-            f"{tree.path(base)}: expected one folder Image/aligned with images beside EmoLabel, "
-            f"found {found}"
-        )
-    folder, list_file = folders[0], tree.path(list_relpath)
+    folder = tree.only(folders, "one folder Image/aligned with images beside EmoLabel", base)
+    list_file = tree.path(list_relpath)
     files: dict[str, str] = {}
     for name in tree.scan(folder).images:
         stem = tree.match(join(folder, name), _ALIGNED, _EXAMPLE)["stem"]
@@ -136,31 +132,23 @@ def _from_list(tree: Tree, list_relpath: str) -> list[FaceFile]:
 def _lines(file: Path) -> Iterator[tuple[int, str, int]]:
     """(0-based row, "train_00001", label) of each line."""
     seen: dict[str, int] = {}
-    row, blank = -1, 0
-    try:
-        with open(file, "rb") as lines:
-            while data := lines.readline(_MAX_LINE_BYTES):
-                row += 1
-                if row == 0:
-                    data = data.removeprefix(b"\xef\xbb\xbf")
-                text = data.decode("utf-8", "replace").strip()
-                if not text and row < MAX_ENTRIES:
-                    blank = blank or row + 1
-                    continue
-                match = _LINE.fullmatch(text)
-                if blank or match is None or match["label"] not in _NUMBERS:
-                    raise DataError(
-                        f"{file} line {blank or row + 1}: {'' if blank else text[:60]!r}, expected "
-                        f"an image and a label 1 to {len(RAF_DB)} such as 'train_00001.jpg 5'"
-                    )
-                stem = match["stem"]
-                if stem in seen:
-                    first = seen[stem]
-                    raise DataError(f"{file} line {row + 1}: {stem}.jpg is already in line {first}")
-                seen[stem] = row + 1
-                yield row, stem, int(match["label"]) - 1
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    blank = 0
+    for row, line in enumerate(utf8_lines(file)):
+        text = line.strip()
+        if not text and row < MAX_ENTRIES:
+            blank = blank or row + 1
+            continue
+        match = _LINE.fullmatch(text)
+        if blank or match is None or match["label"] not in _NUMBERS:
+            raise DataError(
+                f"{file} line {blank or row + 1}: {'' if blank else text[:60]!r}, expected an "
+                f"image and a label 1 to {len(RAF_DB)} such as 'train_00001.jpg 5'"
+            )
+        stem = match["stem"]
+        if stem in seen:
+            raise DataError(f"{file} line {row + 1}: {stem}.jpg is already in line {seen[stem]}")
+        seen[stem] = row + 1
+        yield row, stem, int(match["label"]) - 1
 
 
 def _from_folders(tree: Tree, splits: list[str]) -> list[FaceFile]:
@@ -168,9 +156,7 @@ def _from_folders(tree: Tree, splits: list[str]) -> list[FaceFile]:
     listed = []
     seen: dict[str, str] = {}
     for split in splits:
-        for number, folder in tree.folders(split):
-            if number not in _NUMBERS:
-                raise DataError(f"{tree.path(folder)}: unexpected folder, expected 1 to 7")
+        for number, folder in tree.folders(split, _NUMBER, "1 to 7"):
             for name in tree.scan(folder).images:
                 relpath = join(folder, name)
                 file, match = tree.path(relpath), tree.match(relpath, _ALIGNED, _EXAMPLE)

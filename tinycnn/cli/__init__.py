@@ -11,9 +11,9 @@ import os
 import sys
 
 from .._version import __version__
+from ..ground.command_line import CannotError, Parser
 from ..ground.messages import one_line
 from . import convert, explain, export, gradcheck, info
-from .console import CannotError, Parser
 
 COMMANDS = (info, convert, export, explain, gradcheck)
 

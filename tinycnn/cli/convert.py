@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..formats import safetensors
+from ..ground.command_line import CannotError, check_out
 from ..ground.messages import in_short, plain
 from ..metrics import accuracy, check_classes
 from ..network import Network
 from ..testing import logit_error
-from .console import CannotError, check_out, print_json
+from .console import print_json
 from .model_argument import add_model_argument, open_model
 
 N_RANDOM_IMAGES = 256

@@ -9,8 +9,9 @@ import argparse
 from pathlib import Path
 
 from ..explain import explain, write_page
+from ..ground.command_line import check_out, not_negative, positive
 from ..ground.messages import plain
-from .console import check_out, not_negative, positive, print_json
+from .console import print_json
 from .image_argument import read_image
 from .model_argument import add_model_argument, open_model
 

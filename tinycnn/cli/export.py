@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..formats.agreement import ExportError
+from ..ground.command_line import CannotError, check_out
 from ..ground.messages import one_line, plain
 from ..network import Network
-from .console import CannotError, check_out, print_json
+from .console import print_json
 from .model_argument import add_model_argument, open_model
 
 FILE_STEM = "microexpnet"

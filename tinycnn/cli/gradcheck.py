@@ -16,11 +16,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ..explain.trace import in_float64
+from ..ground.command_line import CannotError, above_zero, not_negative, positive
 from ..ground.messages import plain
 from ..losses import CrossEntropy
 from ..network import Network
 from ..testing import TOLERANCE, GradientError, check_gradients, network_gradients
-from .console import CannotError, above_zero, not_negative, positive, print_json, print_table
+from .console import print_json, print_table
 from .model_argument import add_model_argument, open_model
 
 BACKENDS = {"numba": "kernels", "numpy": "reference"}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..ground.command_line import CannotError
 from ..ground.messages import in_short
 from ..input_spec import InputSpec
-from .console import CannotError
 
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 """Pillow's names of pixel formats with up to 8 bits a channel, which it converts correctly."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..formats import safetensors, tf_checkpoint
+from ..ground.command_line import CannotError
 from ..models import SIZES, VARIANTS, microexpnet, pretrained
 from ..models.pretrained import PRETRAINED, load_pretrained
 from ..network import Network
-from .console import CannotError
 
 HELP = (
     "a .safetensors file; a TensorFlow checkpoint (its .index file, or its name without ending); "

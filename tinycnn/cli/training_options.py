@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 from dataclasses import asdict
 
+from ..ground.command_line import above_zero, number, positive
 from ..recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES
-from .console import above_zero, number, positive
 
 LOSS = (
     "the soft term: kd is Hinton's distillation, dkd decoupled, dist relational; -z: on logits "

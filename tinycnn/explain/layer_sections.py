@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..svg_charts import escape
+from ..ground.html_page import escape
 from .formulas import Formula, Formulas, derivation
 from .layer_kinds import explained, title_of
 from .layer_trace import LayerTrace

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._version import __version__
-from ..svg_charts import escape
+from ..ground.html_page import escape, html_page
 from .formulas import LOSS
 from .layer_kinds import title_of
 from .layer_sections import (
@@ -54,14 +54,7 @@ def render_page(explanation: Explanation) -> str:
         "</main>",
         f'<script type="application/json" id="numbers">{_json(explanation)}</script>',
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"/>\n"
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        '<body id="top">\n' + "\n".join(body) + "\n</body>\n</html>\n"
-    )
+    return html_page(title, STYLE, '<body id="top">\n' + "\n".join(body) + "\n</body>")
 
 
 def _json(explanation: Explanation) -> str:

@@ -5,14 +5,12 @@ Red is above 0, white is 0, blue is below 0; the strongest colour is the largest
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..svg_charts import escape
+from ..ground.html_page import escape, png, png_data_uri
 
 MINUS = "\u2212"
 N_SHADES = 63  # odd, so that the middle one is exactly 0; few, as each picture stores them
@@ -87,14 +85,9 @@ def grey_picture(pixels: np.ndarray, alt: str, width_px: int) -> str:
 
 
 def _img(image, alt: str, width_px: int) -> str:
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    data = base64.b64encode(file.getvalue()).decode("ascii")
     height_px = round(width_px * image.height / image.width)
-    return (
-        f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}" width="{width_px}" '
-        f'height="{height_px}"/>'
-    )
+    size = f'width="{width_px}" height="{height_px}"'
+    return f'<img src="{png_data_uri(png(image))}" alt="{escape(alt)}" {size}/>'
 
 
 def number(value: float, n_digits: int = 4) -> str:

@@ -7,7 +7,6 @@ trials-<split>.csv  a line for every training run, see `sweep.summary_csv`
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +16,9 @@ import numpy as np
 from .._version import __version__
 from ..explain.pictures import grey_picture, picture, shades
 from ..ground.atomic_file import write_atomically
-from ..report import html_page
-from ..report_sections import facts_table, section, table
-from ..svg_charts import escape
+from ..ground.html_page import escape, png_data_uri, section
+from ..report import report_page
+from ..report_sections import facts_table, table
 from ..sweep import summary_csv
 from . import published
 from .claims import FAILS, HOLDS, OPEN, Claim
@@ -71,7 +70,7 @@ def _page(study: Study, tables: dict[str, Table]) -> str:
         _reproduce(study),
         f"<footer>Written by tinycnn {escape(__version__)}.</footer>",
     ]
-    return html_page(study.title, "\n".join(filter(None, parts)), _STYLE)
+    return report_page(study.title, "\n".join(filter(None, parts)), _STYLE)
 
 
 def _list(lines: Sequence[str]) -> str:
@@ -82,8 +81,8 @@ def _figure(study: Study, name: str, alt: str) -> str:
     """The picture, or '' if it was not drawn."""
     if name not in study.pictures:
         return ""
-    data = base64.b64encode(study.pictures[name]).decode("ascii")
-    return f'<img class="figure" src="data:image/png;base64,{data}" alt="{escape(alt)}"/>'
+    data = png_data_uri(study.pictures[name])
+    return f'<img class="figure" src="{data}" alt="{escape(alt)}"/>'
 
 
 def _markup(shown: Table, n_texts: int, digits: int = 1) -> str:

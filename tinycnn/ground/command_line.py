@@ -1,0 +1,63 @@
+"""What the commands of both packages share: the parser, checks of options and of output files."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+Number = TypeVar("Number", int, float)
+
+
+class CannotError(Exception):
+    """An error that the user can correct; the message says how."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises CannotError for wrong options, instead of printing the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CannotError(f"{message} ({self.prog} --help explains the options)")
+
+
+def positive(text: str) -> int:
+    return number(int, text, lambda value: value >= 1, "a whole number of 1 or more")
+
+
+def not_negative(text: str) -> int:
+    return number(int, text, lambda value: value >= 0, "a whole number of 0 or more")
+
+
+def above_zero(text: str) -> float:
+    return number(float, text, lambda value: 0 < value < float("inf"), "a number above 0")
+
+
+def number(kind: type[Number], text: str, fits: Callable[[Number], bool], expected: str) -> Number:
+    """kind(text), checked, for an argument of a command."""
+    with contextlib.suppress(ValueError):
+        value = kind(text)
+        if fits(value):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
+
+
+def check_out(path: str, *, not_the_same_as: str | None = None) -> Path:
+    """Check, before any work is done, that a file can be written to `path`.
+
+    Raises CannotError if it is a folder or the input file itself, or if its folder is missing or
+    may not be written to.
+    """
+    out = Path(path)
+    if out.is_dir():
+        raise CannotError(f"{path}: is a folder; expected the name of a file")
+    if not out.parent.is_dir():
+        raise CannotError(f"{path}: there is no folder {out.parent}")
+    if not os.access(out.parent, os.W_OK):
+        raise CannotError(f"{path}: no permission to write in {out.parent}")
+    if not_the_same_as is not None and out.exists() and Path(not_the_same_as).exists():
+        if out.samefile(not_the_same_as):
+            raise CannotError(f"{path}: is the input itself; choose another name")
+    return out

@@ -1,0 +1,104 @@
+"""Pages of html that need nothing else: safe text, embedded pictures, a common style."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def escape(value: Any) -> str:
+    """`value` as text for elements and quoted attributes of HTML and XML.
+
+    Characters that XML or UTF-8 does not allow (control characters and unpaired surrogates, which
+    file names can contain) become U+FFFD.
+    """
+    return html.escape("".join(c if _is_allowed(c) else "\ufffd" for c in str(value)), quote=True)
+
+
+def _is_allowed(character: str) -> bool:
+    code = ord(character)
+    if code < 0x20:
+        return character in "\t\n\r"
+    return not (0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000 or code in (0xFFFE, 0xFFFF))
+
+
+def png(image: Image.Image) -> bytes:
+    """A picture as the content of a PNG file."""
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def png_data_uri(content: bytes) -> str:
+    """The content of a PNG file as the `src` of an img element."""
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+
+
+def section(title: str, lede: str, *content: str) -> str:
+    """A section element; lede: the text below the title. All three are markup."""
+    lede = f'\n<p class="lede">{lede}</p>' if lede else ""
+    return f"<section>\n<h2>{title}</h2>{lede}\n" + "\n".join(content) + "\n</section>"
+
+
+def html_page(title: str, style: str, body: str) -> str:
+    """A whole page; also well-formed XML if the body element, which is markup, is.
+
+    The content security policy forbids scripts and anything loaded from elsewhere, in case the body
+    contains some.
+    """
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"/>\n"
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n{body}\n</html>\n"
+    )
+
+
+STYLE = """
+:root { color-scheme: light dark;
+  --paper: #fdfdfc; --ink: #1b1e23; --muted: #5a626d; --rule: #dfe1e5; --faint: #f1f2f4;
+  --c0: #1d5fa8; --c1: #b4500f; --c2: #1f7a55; --c3: #7d46a8; --c4: #a8324f; --c5: #5f6670;
+  --shade: 8 60 125; }
+@media screen and (prefers-color-scheme: dark) { :root {
+  --paper: #14171a; --ink: #e6e7e8; --muted: #9ca4ae; --rule: #30353b; --faint: #1e2226;
+  --c0: #74aeee; --c1: #f09a5c; --c2: #62c498; --c3: #c39be8; --c4: #ee8aa2; --c5: #aab1ba;
+  --shade: 44 116 196; } }
+@media print { :root { --paper: #fff; --ink: #000; --muted: #444; --rule: #ccc;
+  color-scheme: light; } }
+* { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  font-variant-numeric: tabular-nums; }
+main { max-width: 70rem; margin: 0 auto; padding: clamp(1.25rem, 4vw, 3.5rem); }
+h1 { font-size: clamp(1.6rem, 4vw, 2.3rem); line-height: 1.15; letter-spacing: -.02em;
+  font-weight: 650; margin: 0; overflow-wrap: anywhere; }
+h2 { font-size: 1.25rem; letter-spacing: -.01em; font-weight: 650; margin: 0 0 .35rem; }
+h3 { font-size: .95rem; font-weight: 600; margin: 0 0 .5rem; }
+p { margin: 0 0 1rem; max-width: 68ch; }
+section { margin-top: 3.25rem; padding-top: 1.25rem; border-top: 1px solid var(--rule); }
+section > :last-child { margin-bottom: 0; }
+.lede, small, figcaption { color: var(--muted); }
+.lede { font-size: .93rem; }
+.eyebrow { color: var(--muted); font-size: .85rem; margin: 0 0 .35rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .9rem; }
+th, td { padding: .4rem .9rem .4rem 0; text-align: left; vertical-align: baseline;
+  border-bottom: 1px solid var(--rule); }
+thead th { font-weight: 500; color: var(--muted); }
+tbody th { font-weight: 500; }
+.n { text-align: right; white-space: nowrap; }
+code, pre, .code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
+  font-size: .84rem; overflow-wrap: anywhere; }
+footer { margin-top: 3.5rem; font-size: .82rem; color: var(--muted); }
+@media print {
+  body { font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  main { padding: 0; max-width: none; } h2, h3 { break-after: avoid; } }
+"""
+"""What the pages of a run, of the paper and of a data set's check have in common."""
