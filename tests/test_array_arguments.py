@@ -355,10 +355,10 @@ ROWS = {
 LAYER_METHODS = [
     f"tinycnn.{layer}.{method}"
     for layer, methods in {
-        "Conv2D": ("axes", "output_shape", "parameter_shapes"),
+        "Conv2D": ("output_shape", "parameter_shapes"),
         "Dense": ("output_shape", "parameter_shapes"),
         "Flatten": ("output_shape",),
-        "MaxPool2D": ("axes", "output_shape"),
+        "MaxPool2D": ("output_shape",),
     }.items()
     for method in methods
 ]

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from .layers import CustomLayer
-from .plan import Step
+from .plan import Step, StepArrays
 
 
-def custom_forward(step: Step, x: np.ndarray, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The outputs y (N, *output_shape), contiguous and with the dtype of x (N, *input_shape).
+def custom_forward(arrays: StepArrays, x: np.ndarray) -> np.ndarray:
+    """The outputs y (N, *output_shape), contiguous and with the dtype of x (N, *input_shape); x may
+    also be (N, values).
 
-    parameters  by short name
     Raises TypeError or ValueError if the layer's `forward` returns anything else.
     """
+    step = arrays.step
     assert isinstance(step.layer, CustomLayer)
-    y = step.layer.forward(x, parameters)
+    y = step.layer.forward(x.reshape(len(x), *step.input_shape), arrays.parameters)
     return _checked(step, "forward", "y", y, (len(x), *step.output_shape), x.dtype)
 
 
-def custom_backward(
-    step: Step,
-    x: np.ndarray,
-    y: np.ndarray,
-    dy: np.ndarray,
-    parameters: Mapping[str, np.ndarray],
-    gradients_out: Mapping[str, np.ndarray],
-) -> np.ndarray:
-    """Returns dx, like x, and overwrites gradients_out, the gradients of the parameters by short
-    name.  Errors as `custom_forward`."""
+def custom_backward(arrays: StepArrays, x: np.ndarray, y: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    """Returns dx (N, *input_shape), and overwrites the gradients in `arrays`.  x, y, dy: also as
+    (N, values).  Errors as `custom_forward`."""
+    step, parameters, gradients_out = arrays
     assert isinstance(step.layer, CustomLayer)
+    x, dy = x.reshape(len(x), *step.input_shape), dy.reshape(y.shape)
     dx, gradients = step.layer.backward(x, y, dy, parameters)
     if set(gradients) != set(parameters):
         raise ValueError(

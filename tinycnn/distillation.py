@@ -80,22 +80,16 @@ class Distillation(Loss):
     def value_and_gradient(
         self, logits: np.ndarray, inputs: LossInputs, backend: str
     ) -> tuple[float, np.ndarray]:
-        targets, soft_labels = inputs.distributions(), inputs.soft_labels
-        if len(self.temperatures) == 1 and not self.standardize:
-            t = self.temperatures[0]
-            return _soft_term(
-                logits, targets, soft_labels, t, self.soft_weight, self.soft_scale(t), backend
-            )
-        z, v, backward = logits, soft_labels, None
-        if self.standardize:
-            z, backward = _standardized(logits, backend)
-            v, _ = _standardized(soft_labels, backend)
+        targets, terms = inputs.distributions(), self.terms
+        if terms is not None:
+            t, weight, scale, _ = terms
+            return _soft_term(logits, targets, inputs.soft_labels, t, weight, scale, backend)
+        z, v, backward = _compared(logits, inputs.soft_labels, self.standardize, backend)
         share, loss, dz = 1 / len(self.temperatures), 0.0, np.zeros(logits.shape)
         for t in self.temperatures:
             loss_t, dz_t = _soft_term(z, targets, v, t, 1.0, self.soft_scale(t), backend)
             loss, dz = loss + share * loss_t, dz + share * dz_t
-        dsoft = dz if backward is None else backward(dz)
-        hard_weight = 1 - self.soft_weight
+        hard_weight, dsoft = 1 - self.soft_weight, backward(dz)
         return _with_hard(logits, targets, hard_weight, self.soft_weight, loss, dsoft, backend)
 
 
@@ -138,19 +132,16 @@ class DecoupledDistillation(Loss):
     def value_and_gradient(
         self, logits: np.ndarray, inputs: LossInputs, backend: str
     ) -> tuple[float, np.ndarray]:
-        targets, soft_labels, labels = inputs.distributions(), inputs.soft_labels, inputs.labels
+        targets, labels = inputs.distributions(), inputs.labels
         if not len(labels):
             labels = targets.argmax(axis=1)
-        z, v, backward = logits, soft_labels, None
-        if self.standardize:
-            z, backward = _standardized(logits, backend)
-            v, _ = _standardized(soft_labels, backend)
+        z, v, backward = _compared(logits, inputs.soft_labels, self.standardize, backend)
         loss, dz = np.empty(len(logits)), np.empty_like(z)
         t, alpha, beta = float(self.temperature), float(self.alpha), float(self.beta)
         loss_operations(backend).decoupled_distillation(
             z, labels, v, t, alpha, beta, t**2, loss, dz
         )
-        soft, dsoft = batch_mean(loss), dz if backward is None else backward(dz)
+        soft, dsoft = batch_mean(loss), backward(dz)
         return _with_hard(logits, targets, self.hard_weight, self.ramp, soft, dsoft, backend)
 
     def check(
@@ -225,20 +216,26 @@ def _soft_term(
     return batch_mean(loss), dz
 
 
-def _standardized(
-    logits: np.ndarray, backend: str
-) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """The z-scores (N, K) float64 of each row, and the backward pass: from dz to dlogits."""
+def _compared(
+    logits: np.ndarray, soft_labels: np.ndarray, standardize: bool, backend: str
+) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """z and v, which the soft term compares, and the backward pass: from dz to dlogits.
+
+    z and v are the logits and the soft labels; with `standardize` their z-scores (N, K) float64.
+    """
+    if not standardize:
+        return logits, soft_labels, lambda dz: dz
     operations = loss_operations(backend)
-    z, deviation = np.empty(logits.shape), np.empty(len(logits))
-    operations.standardize_logits_forward(logits, z, deviation)
+    z, v, deviation = np.empty(logits.shape), np.empty(logits.shape), np.empty(len(logits))
+    operations.standardize_logits_forward(soft_labels, v, deviation)
+    operations.standardize_logits_forward(logits, z, deviation)  # its deviation is kept
 
     def backward(dz: np.ndarray) -> np.ndarray:
         dlogits = np.empty(logits.shape)
         operations.standardize_logits_backward(dz, z, deviation, dlogits)
         return dlogits
 
-    return z, backward
+    return z, v, backward
 
 
 def _with_hard(

@@ -25,7 +25,7 @@ from .kernels.program import Chunks, Phase
 from .kernels.scale_images import scale_images
 from .losses import Loss, LossInputs, LossTerms
 from .parallel import run_in_threads
-from .plan import Plan, Step, named_views, of_step
+from .plan import Plan, step_arrays
 from .workspaces import BatchSpace, ChunkSpace, Pool, PredictionSpace, make_results
 
 N_GRADIENT_CHUNKS = 8
@@ -53,13 +53,6 @@ class Work(NamedTuple):
     results: Results
 
 
-class Forwarded(NamedTuple):
-    """What `backward` needs of the forward pass: input and output (N, ...) of each segment."""
-
-    inputs: list[np.ndarray]
-    outputs: list[np.ndarray]
-
-
 class KernelBackend:
     """The `Backend` on the kernels: see `backends.py`.
 
@@ -70,8 +63,9 @@ class KernelBackend:
         self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, n_threads: int, name: str
     ) -> None:
         self.plan, self.parameters, self.gradients = plan, parameters, gradients
-        self.named_parameters = named_views(plan, parameters)
-        self.named_gradients = named_views(plan, gradients)
+        self.arrays_of = {
+            arrays.step.name: arrays for arrays in step_arrays(plan, parameters, gradients)
+        }
         self.dtype, self.n_threads, self.name = parameters.dtype, n_threads, name
         self.n_classes = plan.output_shape[0]
         self.table = make_operations(plan, self.dtype)
@@ -87,7 +81,8 @@ class KernelBackend:
         self.prediction_spaces = Pool(lambda n: PredictionSpace(sizes, n, self.dtype))
         self.chunk_spaces = Pool(lambda n: ChunkSpace(plan, sizes, n, self.dtype))
         self.batch_space: BatchSpace | None = None
-        self.forwarded = Forwarded([], [])
+        # What `backward` needs of the forward pass: input and output (N, ...) of each segment.
+        self.forwarded: list[tuple[np.ndarray, np.ndarray]] = []
 
     # ---- compiling -----------------------------------------------------------------------------
 
@@ -151,7 +146,7 @@ class KernelBackend:
         n_images, last = len(x), self.table.segments[-1]
         for segment in self.table.segments:
             if segment.step is not None:
-                y = self._custom_forward(segment.step, x)
+                y = custom_forward(self.arrays_of[segment.step.name], x)
                 if segment is last:
                     logits_out[:] = y
             else:
@@ -172,7 +167,7 @@ class KernelBackend:
         space: PredictionSpace,
         outputs_out: np.ndarray,
     ) -> None:
-        activations, scratch = space.activations, space.scratch
+        activations, scratch = space.activations, space.forward_scratch
         program.program_predict(
             operations, self.parameters, winograd, x, n_images, space.capacity,
             activations.pictures, activations.argmax, scratch.conv_output, scratch.winograd,
@@ -205,26 +200,25 @@ class KernelBackend:
         if self.training_winograd is not None:
             operations = self.table.operations
             program.program_winograd_weights(operations, self.parameters, self.training_winograd)
-        self.forwarded = Forwarded([], [])
+        self.forwarded = []
         for segment in self.table.segments:
-            self.forwarded.inputs.append(x)
             if segment.step is not None:
-                x = self._custom_forward(segment.step, x)
+                y = custom_forward(self.arrays_of[segment.step.name], x)
             else:
                 results = make_results(len(x), segment.n_outputs, space, 0)
                 self._run_phase(Work(FORWARD, segment, _unlabelled(x), NO_LOSS, space, results))
-                x = results.logits
-            self.forwarded.outputs.append(x)
+                y = results.logits
+            self.forwarded.append((x, y))
+            x = y
         return x
 
     def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
         space = self._begin(len(dlogits), {})
         dy = dlogits
         for k in reversed(range(len(self.table.segments))):
-            segment = self.table.segments[k]
-            x, y = self.forwarded.inputs[k], self.forwarded.outputs[k]
+            segment, (x, y) = self.table.segments[k], self.forwarded[k]
             if segment.step is not None:
-                dy = self._custom_backward(segment.step, x, y, dy)
+                dy = custom_backward(self.arrays_of[segment.step.name], x, y, dy)
                 continue
             program.program_transpose_weights(self._weights(segment))
             results = make_results(len(x), 0, space, x.size if wants_dx or k else 0)
@@ -334,20 +328,6 @@ class KernelBackend:
             )
 
         run_in_threads(collect, n_shares)
-
-    # ---- layers of the user's own --------------------------------------------------------------
-
-    def _custom_forward(self, step: Step, x: np.ndarray) -> np.ndarray:
-        parameters = of_step(step, self.named_parameters)
-        return custom_forward(step, x.reshape(len(x), *step.input_shape), parameters)
-
-    def _custom_backward(
-        self, step: Step, x: np.ndarray, y: np.ndarray, dy: np.ndarray
-    ) -> np.ndarray:
-        x, dy = x.reshape(len(x), *step.input_shape), dy.reshape(y.shape)
-        parameters = of_step(step, self.named_parameters)
-        gradients = of_step(step, self.named_gradients)
-        return custom_backward(step, x, y, dy, parameters, gradients)
 
     # ---- images --------------------------------------------------------------------------------
 

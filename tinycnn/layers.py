@@ -9,6 +9,7 @@ user's own, defines its arithmetic itself.  Shapes exclude the batch axis: (H, W
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, ClassVar, TypeVar
@@ -115,8 +116,27 @@ def _vector(layer: Layer, shape: Shape) -> Shape:
     return shape
 
 
+class WindowLayer(Layer, abc.ABC):
+    """A layer that moves a window over a picture."""
+
+    stride: int
+    padding: str
+
+    @property
+    @abc.abstractmethod
+    def kernel_hw(self) -> tuple[int, int]:
+        """Height and width of the window."""
+
+    def axes(self, input_shape: Shape) -> tuple[Axis, Axis]:
+        """The vertical and the horizontal axis."""
+        H, W, _ = _picture(self, input_shape)
+        KH, KW = self.kernel_hw
+        vertical = window_axis(H, KH, self.stride, self.padding)
+        return vertical, window_axis(W, KW, self.stride, self.padding)
+
+
 @dataclass(frozen=True)
-class Conv2D(Layer):
+class Conv2D(WindowLayer):
     """2-D convolution: weights w (KH, KW, C, filters), bias b (filters,)."""
 
     stem: ClassVar[str] = "conv"
@@ -142,10 +162,6 @@ class Conv2D(Layer):
         size = self.kernel_size
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
-    def axes(self, input_shape: Shape) -> tuple[Axis, Axis]:
-        """The vertical and the horizontal axis."""
-        return _window_axes(self, input_shape, self.kernel_hw)
-
     def output_shape(self, input_shape: Shape) -> Shape:
         vertical, horizontal = self.axes(input_shape)
         return (vertical.n_out, horizontal.n_out, self.filters)
@@ -156,7 +172,7 @@ class Conv2D(Layer):
 
 
 @dataclass(frozen=True)
-class MaxPool2D(Layer):
+class MaxPool2D(WindowLayer):
     """Max-pooling over windows of size x size; stride defaults to the size."""
 
     stem: ClassVar[str] = "pool"
@@ -169,21 +185,13 @@ class MaxPool2D(Layer):
         _keep_positive(self, size=self.size, stride=stride)
         window_axis(1, 1, self.stride, self.padding)
 
-    def axes(self, input_shape: Shape) -> tuple[Axis, Axis]:
-        """The vertical and the horizontal axis."""
-        return _window_axes(self, input_shape, (self.size, self.size))
+    @property
+    def kernel_hw(self) -> tuple[int, int]:
+        return self.size, self.size
 
     def output_shape(self, input_shape: Shape) -> Shape:
         vertical, horizontal = self.axes(input_shape)
         return (vertical.n_out, horizontal.n_out, input_shape[2])
-
-
-def _window_axes(
-    layer: Conv2D | MaxPool2D, input_shape: Shape, window: tuple[int, int]
-) -> tuple[Axis, Axis]:
-    H, W, _ = _picture(layer, input_shape)
-    vertical = window_axis(H, window[0], layer.stride, layer.padding)
-    return vertical, window_axis(W, window[1], layer.stride, layer.padding)
 
 
 @dataclass(frozen=True)
@@ -200,10 +208,7 @@ class Flatten(Layer):
     stem: ClassVar[str] = "flatten"
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        n_values = 1
-        for size in input_shape:
-            n_values *= size
-        return (n_values,)
+        return (math.prod(input_shape),)
 
 
 @dataclass(frozen=True)

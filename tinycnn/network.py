@@ -282,11 +282,9 @@ class Network:
 
     def _draw_masks(self, n_images: int) -> dict[str, np.ndarray]:
         """A mask for each dropout layer, by name."""
-        return {
-            step.name: self._draw_mask(rate, (n_images, *step.output_shape))
-            for step, rate in self._dropout_rates.items()
-        }
-
-    def _draw_mask(self, rate: float, shape: tuple[int, ...]) -> np.ndarray:
-        kept = self.dropout_generator.random(shape, np.float32) >= rate
-        return kept.astype(self.dtype) / self.dtype.type(1 - rate)
+        masks = {}
+        for step, rate in self._dropout_rates.items():
+            shape = (n_images, *step.output_shape)
+            kept = self.dropout_generator.random(shape, np.float32) >= rate
+            masks[step.name] = kept.astype(self.dtype) / self.dtype.type(1 - rate)
+        return masks

@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -17,6 +17,8 @@ import numpy as np
 from .aligned_arrays import aligned_zeros
 from .backend_choice import Operations
 
+NOT_NEGATIVE = (0.0, math.inf)
+
 
 @dataclass(eq=False)
 class Optimizer(abc.ABC):
@@ -24,6 +26,7 @@ class Optimizer(abc.ABC):
 
     Slots are the arrays that an optimizer keeps between steps, one element for each parameter.
     clip_norm: gradients with a larger norm are scaled down to this norm before a step; 0: never
+    ranges: lowest value of each numeric option, and the limit that it must stay below
     """
 
     learning_rate: float
@@ -31,12 +34,13 @@ class Optimizer(abc.ABC):
     backend: str = field(default="auto", kw_only=True)
     name: ClassVar[str]
     slot_names: ClassVar[tuple[str, ...]]
+    ranges: ClassVar[Mapping[str, tuple[float, float]]]
 
     def __post_init__(self) -> None:
         self.n_steps = 0
         self._slots: dict[str, np.ndarray] = {}
-        self._check_options()
-        self.clip_norm = _in_range("clip_norm", self.clip_norm, 0.0, math.inf)
+        for option, (lowest, limit) in {**self.ranges, "clip_norm": NOT_NEGATIVE}.items():
+            setattr(self, option, _in_range(option, getattr(self, option), lowest, limit))
         _update_function(self.name, self.backend)  # ValueError for an unknown backend
 
     def step(
@@ -126,10 +130,6 @@ class Optimizer(abc.ABC):
         return {"name": self.name, **options}
 
     @abc.abstractmethod
-    def _check_options(self) -> None:
-        """Raises ValueError for an option out of range; stores the others as plain numbers."""
-
-    @abc.abstractmethod
     def _update(
         self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
     ) -> None:
@@ -148,15 +148,15 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
     name: ClassVar[str] = "adam"
     slot_names: ClassVar[tuple[str, ...]] = ("m", "v")
-    decoupled: ClassVar[bool] = False
-
-    def _check_options(self) -> None:
-        self.learning_rate = _in_range("learning_rate", self.learning_rate, 0.0, math.inf)
-        self.beta1 = _in_range("beta1", self.beta1, 0.0, 1.0)
-        self.beta2 = _in_range("beta2", self.beta2, 0.0, 1.0)
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "learning_rate": NOT_NEGATIVE,
+        "beta1": (0.0, 1.0),
+        "beta2": (0.0, 1.0),
         # a smaller epsilon could become 0 in float32: 0 / 0 = NaN for weights without gradient
-        self.epsilon = _in_range("epsilon", self.epsilon, 1e-30, math.inf)
-        self.weight_decay = _in_range("weight_decay", self.weight_decay, 0.0, math.inf)
+        "epsilon": (1e-30, math.inf),
+        "weight_decay": NOT_NEGATIVE,
+    }
+    decoupled: ClassVar[bool] = False
 
     def _update(
         self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
@@ -187,11 +187,14 @@ class SGD(Optimizer):
     nesterov: bool = False
     name: ClassVar[str] = "sgd"
     slot_names: ClassVar[tuple[str, ...]] = ("velocity",)
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "learning_rate": NOT_NEGATIVE,
+        "momentum": (0.0, 1.0),
+        "weight_decay": NOT_NEGATIVE,
+    }
 
-    def _check_options(self) -> None:
-        self.learning_rate = _in_range("learning_rate", self.learning_rate, 0.0, math.inf)
-        self.momentum = _in_range("momentum", self.momentum, 0.0, 1.0)
-        self.weight_decay = _in_range("weight_decay", self.weight_decay, 0.0, math.inf)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.nesterov = bool(self.nesterov)
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov=True with momentum=0: expected a momentum above 0")

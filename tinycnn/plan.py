@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from .layers import LAYERS, CustomLayer, Layer, Shape
+from .layers import LAYERS, CustomLayer, Layer, Shape, WindowLayer
 
 ALIGNMENT = 16  # array elements: 64 bytes of float32
 
@@ -20,6 +21,18 @@ ALIGNMENT = 16  # array elements: 64 bytes of float32
 def aligned(size: int) -> int:
     """`size` rounded up, so that the next tensor begins on a 64-byte boundary (in float32)."""
     return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+class StepWindow(NamedTuple):
+    """How the window of a convolution or pooling moves over the layer's input."""
+
+    KH: int  # rows of the window
+    KW: int  # columns of the window
+    S: int  # stride, the same along both axes
+    PT: int  # rows of padding above the input
+    PL: int  # columns of padding to its left
+    PB: int  # rows of padding below it
+    PR: int  # columns of padding to its right
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,15 @@ class Step:
     layer: Layer
     input_shape: Shape
     output_shape: Shape
+
+    @property
+    def window(self) -> StepWindow:
+        layer = self.layer
+        assert isinstance(layer, WindowLayer)
+        rows, columns = layer.axes(self.input_shape)
+        KH, KW = layer.kernel_hw
+        S = layer.stride
+        return StepWindow(KH, KW, S, rows.before, columns.before, rows.after, columns.after)
 
 
 @dataclass(frozen=True)
@@ -100,6 +122,23 @@ def named_views(plan: Plan, flat: np.ndarray) -> dict[str, np.ndarray]:
         name: flat[offset : offset + int(np.prod(shape))].reshape(shape)
         for name, (offset, shape) in plan.parameter_slots.items()
     }
+
+
+class StepArrays(NamedTuple):
+    """A step of the plan with its parameters and gradients, by short name."""
+
+    step: Step
+    parameters: Mapping[str, np.ndarray]
+    gradients: Mapping[str, np.ndarray]
+
+
+def step_arrays(plan: Plan, parameters: np.ndarray, gradients: np.ndarray) -> list[StepArrays]:
+    """Every step, with views of its parameters and gradients in the flat arrays."""
+    by_name, gradient_by_name = named_views(plan, parameters), named_views(plan, gradients)
+    return [
+        StepArrays(step, of_step(step, by_name), of_step(step, gradient_by_name))
+        for step in plan.steps
+    ]
 
 
 def of_step(step: Step, named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

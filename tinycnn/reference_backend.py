@@ -22,15 +22,7 @@ from .layers import (
     entry_for,
 )
 from .losses import Loss, LossInputs
-from .plan import Plan, Step, named_views, of_step
-
-
-class StepArrays(NamedTuple):
-    """A step of the plan with its parameters and gradients, by short name."""
-
-    step: Step
-    parameters: Mapping[str, np.ndarray]
-    gradients: Mapping[str, np.ndarray]
+from .plan import Plan, Step, StepArrays, step_arrays
 
 
 class Saved(NamedTuple):
@@ -42,15 +34,16 @@ class Saved(NamedTuple):
 
 
 class Passes(NamedTuple):
-    """The two passes of a kind of layer.
+    """The passes of a kind of layer.
 
-    forward   (arrays, x, mask) -> Saved; mask: for a dropout in training, else None
-    backward  (arrays, saved, dy, wants_dx) -> dx; it may return None if dx is not wanted.
-              Overwrites the gradients of the parameters
+    forward    (arrays, x, mask) -> Saved; mask: for a dropout in training, else None
+    backward   (arrays, saved, dy) -> dx
+    gradients  (arrays, saved, dy): overwrites the gradients of the parameters, if it has any
     """
 
     forward: Callable[[StepArrays, np.ndarray, np.ndarray | None], Saved]
-    backward: Callable[[StepArrays, Saved, np.ndarray, bool], np.ndarray | None]
+    backward: Callable[[StepArrays, Saved, np.ndarray], np.ndarray]
+    gradients: Callable[[StepArrays, Saved, np.ndarray], None] | None = None
 
 
 class ReferenceBackend:
@@ -59,11 +52,7 @@ class ReferenceBackend:
     ready_to_train = True
 
     def __init__(self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray) -> None:
-        by_name, gradient_by_name = named_views(plan, parameters), named_views(plan, gradients)
-        self.steps = [
-            StepArrays(step, of_step(step, by_name), of_step(step, gradient_by_name))
-            for step in plan.steps
-        ]
+        self.steps = step_arrays(plan, parameters, gradients)
         self.saved: list[Saved] = []
 
     def predict(self, x: np.ndarray) -> np.ndarray:
@@ -91,8 +80,13 @@ class ReferenceBackend:
 
     def backward_step(self, k: int, dy: np.ndarray, wants_dx: bool) -> np.ndarray | None:
         """The backward pass of layer k alone, after `forward`: dx for its dy."""
-        arrays = self.steps[k]
-        return passes_of(arrays.step.layer).backward(arrays, self.saved[k], dy, wants_dx)
+        arrays, saved = self.steps[k], self.saved[k]
+        passes = passes_of(arrays.step.layer)
+        if passes.gradients is not None:
+            passes.gradients(arrays, saved, dy)
+        if wants_dx or passes is CUSTOM:  # which computes the gradients and dx together
+            return passes.backward(arrays, saved, dy)
+        return None
 
     def step(
         self, x: np.ndarray, masks: Mapping[str, np.ndarray], loss: Loss, inputs: LossInputs
@@ -115,52 +109,43 @@ def passes_of(layer: Layer) -> Passes:
     return entry_for(layer, PASSES, "tinycnn.reference_backend.PASSES")
 
 
-# ---- a pair of passes for each kind of layer ---------------------------------------------------
+# ---- the passes of each kind of layer ----------------------------------------------------------
 
 
 def _output(step: Step, x: np.ndarray) -> np.ndarray:
     return np.empty((len(x), *step.output_shape), x.dtype)
 
 
-def _window(step: Step) -> tuple[int, int, int]:
-    """Stride, and the padding above and to the left."""
-    assert isinstance(step.layer, Conv2D | MaxPool2D)
-    vertical, horizontal = step.layer.axes(step.input_shape)
-    return step.layer.stride, vertical.before, horizontal.before
-
-
 def _conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
-    w, b = arrays.parameters["w"], arrays.parameters["b"]
-    reference.conv2d_forward(x, w, b, *_window(arrays.step), y)
+    _, _, S, PT, PL, _, _ = arrays.step.window
+    reference.conv2d_forward(x, arrays.parameters["w"], arrays.parameters["b"], S, PT, PL, y)
     return Saved(x, y)
 
 
-def _conv2d_backward(
-    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
-) -> np.ndarray | None:
-    w, window = arrays.parameters["w"], _window(arrays.step)
+def _conv2d_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
+    _, _, S, PT, PL, _, _ = arrays.step.window
     dw, db = arrays.gradients["w"], arrays.gradients["b"]
-    reference.conv2d_backward_params(saved.x, dy, *window, dw, db)
-    if not wants_dx:
-        return None
+    reference.conv2d_backward_params(saved.x, dy, S, PT, PL, dw, db)
+
+
+def _conv2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    w, (_, _, S, PT, PL, _, _) = arrays.parameters["w"], arrays.step.window
     w_t, dx = np.empty((w.shape[3], *w.shape[:3]), w.dtype), np.empty_like(saved.x)
     reference.conv2d_transpose_weights(w, w_t)
-    reference.conv2d_backward_input(dy, w_t, *window, dx)
+    reference.conv2d_backward_input(dy, w_t, S, PT, PL, dx)
     return dx
 
 
 def _maxpool2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
-    layer, y = arrays.step.layer, _output(arrays.step, x)
-    assert isinstance(layer, MaxPool2D)
+    y = _output(arrays.step, x)
     argmax = np.empty(y.shape, np.int32)
-    reference.maxpool2d_forward(x, layer.size, *_window(arrays.step), y, argmax)
+    K, _, S, PT, PL, _, _ = arrays.step.window
+    reference.maxpool2d_forward(x, K, S, PT, PL, y, argmax)
     return Saved(x, y, argmax)
 
 
-def _maxpool2d_backward(
-    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
-) -> np.ndarray | None:
+def _maxpool2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
     dx = np.empty_like(saved.x)
     reference.maxpool2d_backward(dy, saved.extra, dx)
     return dx
@@ -172,11 +157,12 @@ def _dense_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -
     return Saved(x, y)
 
 
-def _dense_backward(
-    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
-) -> np.ndarray | None:
-    w, dx = arrays.parameters["w"], np.empty_like(saved.x)
+def _dense_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
     reference.dense_backward_params(saved.x, dy, arrays.gradients["w"], arrays.gradients["b"])
+
+
+def _dense_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    w, dx = arrays.parameters["w"], np.empty_like(saved.x)
     w_t = np.empty(w.shape[::-1], w.dtype)
     reference.dense_transpose_weights(w, w_t)
     reference.dense_backward_input(dy, w_t, dx)
@@ -189,9 +175,7 @@ def _relu_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) ->
     return Saved(x, y)
 
 
-def _relu_backward(
-    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
-) -> np.ndarray | None:
+def _relu_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
     dx = np.empty_like(dy)
     reference.relu_backward(saved.y, dy, dx)
     return dx
@@ -205,43 +189,31 @@ def _dropout_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None)
     return Saved(x, y, mask)
 
 
-def _dropout_backward(
-    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
-) -> np.ndarray | None:
+def _dropout_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
     dx = np.empty_like(dy)
     reference.dropout_backward(dy, saved.extra, dx)
     return dx
 
 
-def _flatten_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
-    return Saved(x, x.reshape(len(x), *arrays.step.output_shape))
-
-
-def _flatten_backward(
-    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
-) -> np.ndarray | None:
-    return dy.reshape(saved.x.shape)
-
-
 def _custom_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
-    return Saved(x, custom_forward(arrays.step, x, arrays.parameters))
+    return Saved(x, custom_forward(arrays, x))
 
 
-def _custom_backward(
-    arrays: StepArrays, saved: Saved, dy: np.ndarray, wants_dx: bool
-) -> np.ndarray | None:
-    step, parameters, gradients = arrays
-    return custom_backward(step, saved.x, saved.y, dy, parameters, gradients)
+def _custom_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    return custom_backward(arrays, saved.x, saved.y, dy)
 
 
 CUSTOM = Passes(_custom_forward, _custom_backward)
 
 PASSES: dict[type[Layer], Passes] = {
-    Conv2D: Passes(_conv2d_forward, _conv2d_backward),
+    Conv2D: Passes(_conv2d_forward, _conv2d_backward, _conv2d_gradients),
     MaxPool2D: Passes(_maxpool2d_forward, _maxpool2d_backward),
-    Dense: Passes(_dense_forward, _dense_backward),
+    Dense: Passes(_dense_forward, _dense_backward, _dense_gradients),
     ReLU: Passes(_relu_forward, _relu_backward),
     Dropout: Passes(_dropout_forward, _dropout_backward),
-    Flatten: Passes(_flatten_forward, _flatten_backward),
+    Flatten: Passes(
+        forward=lambda arrays, x, mask: Saved(x, x.reshape(len(x), *arrays.step.output_shape)),
+        backward=lambda arrays, saved, dy: dy.reshape(saved.x.shape),
+    ),
 }
 """The passes of each kind of layer, by its class."""

@@ -334,15 +334,27 @@ class _Run:
         scored = evaluate(self.network, held_out.images, held_out.labels, held_out.targets)
         if not math.isfinite(scored.loss):
             what = f"the validation loss is {scored.loss} after the last step"
-            raise self._diverged_at_the_end(what, held_out.images, epoch)
+            raise self._diverged(what, held_out.images, epoch)
         return scored
 
-    def _diverged_at_the_end(
-        self, what: str, images: np.ndarray | None, epoch: int
+    def _diverged(
+        self, what: str, images: np.ndarray | None, epoch: int, batch: int | None = None
     ) -> DivergedError:
-        """The error for what is found after the last step of an epoch."""
-        batch, step = self.batches.n_batches - 1, self.optimizer.n_steps - 1
-        return _diverged(what, self.network, images, epoch, batch, step)
+        """The error for a divergence that is found in this batch; it says where that began.
+
+        images: whose loss is not finite; None: the weights are not finite
+        batch: before its update; None: after the last update of the epoch
+        """
+        step = self.optimizer.n_steps
+        if batch is None:
+            batch, step = self.batches.n_batches - 1, step - 1
+        where, is_of_last_update = divergence.origin(self.network, images)
+        if is_of_last_update and images is not None:  # it began in the step before
+            if batch == 0:
+                where = "the weights that the epoch began with"
+            else:
+                batch, step = batch - 1, step - 1
+        return DivergedError(what, epoch, batch, step, where)
 
     def _train_epoch(self, epoch: int) -> tuple[float, float, int]:
         """Returns the mean loss and the accuracy over the images, and the number of images."""
@@ -353,8 +365,7 @@ class _Run:
             x = network.scale(images)
             value, logits = network.loss_and_gradients(x, loss, targets, soft_labels)
             if not math.isfinite(value):
-                what = f"the loss is {value}"
-                raise _diverged(what, network, images, epoch, k, optimizer.n_steps)
+                raise self._diverged(f"the loss is {value}", images, epoch, k)
             rate = self.schedule(optimizer.n_steps)
             optimizer.step(network.parameter_vector, network.gradient_vector, rate)
             if self.average is not None:
@@ -376,24 +387,8 @@ class _Run:
                 callback.on_step(step)
         if not np.isfinite(network.parameter_vector).all():
             # the loss of the last step was computed before its update
-            raise self._diverged_at_the_end("weights are not finite", None, epoch)
+            raise self._diverged("weights are not finite", None, epoch)
         return total_loss / max(n_images, 1), n_right / max(n_images, 1), n_images
-
-
-def _diverged(
-    what: str, network: Network, images: np.ndarray | None, epoch: int, batch: int, step: int
-) -> DivergedError:
-    """The error for a divergence that is found in this batch and step; it says where that began.
-
-    images: of the batch whose loss is not finite; None: the weights are not finite.
-    """
-    where, is_of_last_update = divergence.origin(network, images)
-    if is_of_last_update and images is not None:  # it began in the step before
-        if batch == 0:
-            where = "the weights that the epoch began with"
-        else:
-            batch, step = batch - 1, step - 1
-    return DivergedError(what, epoch, batch, step, where)
 
 
 def _score(record: EpochRecord) -> float:

@@ -7,7 +7,7 @@ empty: calling a kernel with them compiles it and computes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -23,19 +23,20 @@ class PredictionSpace:
     def __init__(self, sizes: Sizes, capacity: int, dtype: np.dtype) -> None:
         self.capacity = capacity
         self.activations = make_activations(sizes, capacity, dtype)
-        self.scratch = make_forward_scratch(sizes, dtype)
+        self.forward_scratch = ForwardScratch(
+            conv_output=aligned_zeros(sizes.n_conv_output, dtype),
+            winograd=aligned_zeros(sizes.n_winograd_scratch, dtype),
+        )
 
 
-class ChunkSpace:
+class ChunkSpace(PredictionSpace):
     """Memory for the forward and backward pass of a chunk of up to `capacity` images.
 
     Of `activations` only `pictures` and `argmax` are used; the rest is in `BatchSpace`.
     """
 
     def __init__(self, plan: Plan, sizes: Sizes, capacity: int, dtype: np.dtype) -> None:
-        self.capacity = capacity
-        self.activations = make_activations(sizes, capacity, dtype)
-        self.forward_scratch = make_forward_scratch(sizes, dtype)
+        super().__init__(sizes, capacity, dtype)
         self.backward_scratch = BackwardScratch(
             capacity=capacity,
             d_activations=aligned_zeros(sizes.n_activations * capacity, dtype),
@@ -57,8 +58,7 @@ class BatchSpace:
     ) -> None:
         dtype = gradients.dtype
         self.capacity = capacity
-        masks = np.zeros(sizes.n_mask * capacity, dtype)
-        self.activations = make_activations(sizes, capacity, dtype, masks)
+        self.activations = make_activations(sizes, capacity, dtype, sizes.n_mask * capacity)
         self.gradients = Gradients(
             d_vectors=aligned_zeros(sizes.n_activations * capacity, dtype),
             chunks=aligned_zeros(n_chunks * plan.n_parameter_slots, dtype).reshape(
@@ -71,9 +71,9 @@ class BatchSpace:
 
 
 def make_activations(
-    sizes: Sizes, capacity: int, dtype: np.dtype, masks: np.ndarray | None = None
+    sizes: Sizes, capacity: int, dtype: np.dtype, mask_size: int = 0
 ) -> Activations:
-    """Memory for the outputs of `capacity` images.  masks: for training; prediction needs none.
+    """Memory for the outputs of `capacity` images.  mask_size: 0 for prediction, without masks.
 
     `vectors` and `pictures` are one array here: each output is stored in only one of them.
     """
@@ -81,17 +81,10 @@ def make_activations(
     return Activations(
         batch_capacity=capacity,
         vectors=outputs,
-        masks=np.zeros(0, dtype) if masks is None else masks,
+        masks=np.zeros(mask_size, dtype),
         picture_capacity=capacity,
         pictures=outputs,
         argmax=aligned_zeros(sizes.n_argmax * capacity, np.int32),
-    )
-
-
-def make_forward_scratch(sizes: Sizes, dtype: np.dtype) -> ForwardScratch:
-    return ForwardScratch(
-        conv_output=aligned_zeros(sizes.n_conv_output, dtype),
-        winograd=aligned_zeros(sizes.n_winograd_scratch, dtype),
     )
 
 
@@ -108,13 +101,7 @@ def make_results(n_images: int, n_classes: int, space: BatchSpace, dx_size: int)
     )
 
 
-class Space(Protocol):
-    """What a `Pool` manages."""
-
-    capacity: int
-
-
-S = TypeVar("S", bound=Space)
+S = TypeVar("S", bound=PredictionSpace)
 
 
 class Pool(Generic[S]):

@@ -10,7 +10,7 @@ import numpy as np
 from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
 from . import formulas, layer_pictures, worked
 from .formulas import Formulas
-from .layer_trace import LayerTrace, Spot, window_of
+from .layer_trace import LayerTrace, Spot
 from .worked import WorkedSum
 
 
@@ -66,7 +66,7 @@ def _conv2d_letters(layer: LayerTrace) -> str:
 
 
 def _window_letters(layer: LayerTrace, channels: str, outside: str) -> str:
-    S, PT, PL, KH, KW = window_of(layer)
+    KH, KW, S, PT, PL, _, _ = layer.step.window
     OH, OW = layer.y.shape[:2]
     return (
         f"S = {S}, PT = {PT}, PL = {PL}; a &lt; {KH}, e &lt; {KW}, {channels}; "

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from .layer_trace import LayerTrace, window_of
+from .layer_trace import LayerTrace
 from .pictures import around, bars, marked_plane, number, number_grid, picture, shades, sheet
 from .worked import named
 
@@ -25,7 +25,7 @@ def window_close_up(layer: LayerTrace) -> str:
     """The window that y's spot is computed from: x, the filter and their products, in the channel
     whose products have the largest sum."""
     i, j, f = layer.spot
-    S, PT, PL, KH, KW = window_of(layer)
+    KH, KW, S, PT, PL, _, _ = layer.step.window
     H, W, C = layer.x.shape
     w = layer.parameters["w"][..., f]
     top, left = i * S - PT, j * S - PL
@@ -56,7 +56,7 @@ def relu_close_up(layer: LayerTrace) -> str:
 def pooling_close_up(layer: LayerTrace) -> str:
     """Numbers around the spot with each window's winner outlined, and the channel as a picture."""
     i, j, c = layer.spot
-    S, PT, PL, K, _ = window_of(layer)
+    K, _, S, PT, PL, _, _ = layer.step.window
     x, y, dx = layer.x[:, :, c], layer.y[:, :, c], layer.dx[:, :, c]
     assert layer.kept is not None
     size = max(CROP // S, 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..layers import Conv2D, MaxPool2D, Shape
+from ..layers import Shape
 from ..plan import Step
 
 Spot = tuple[int, ...]
@@ -40,16 +40,6 @@ class LayerTrace:
     def arrays(self) -> dict[str, np.ndarray]:
         """x, y and their gradients by their names on the page."""
         return {"x": self.x, "y": self.y, "dL/dy": self.dy, "dL/dx": self.dx}
-
-
-def window_of(layer: LayerTrace) -> tuple[int, int, int, int, int]:
-    """(S, PT, PL, KH, KW) of a convolution or pooling: stride, padding above and left, size."""
-    kind = layer.step.layer
-    assert isinstance(kind, (Conv2D, MaxPool2D))
-    vertical, horizontal = kind.axes(layer.step.input_shape)
-    KH, KW = kind.kernel_hw if isinstance(kind, Conv2D) else (kind.size, kind.size)
-    stride = kind.stride or KH  # None, in a pooling, means its size
-    return stride, vertical.before, horizontal.before, KH, KW
 
 
 def largest_at(array: np.ndarray) -> Spot:

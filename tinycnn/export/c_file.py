@@ -144,33 +144,25 @@ class COperation:
     comment: Callable[[Step], str] = lambda step: ""
 
 
-def _window(step: Step) -> tuple[int, int, int, int, int]:
-    """(KH, KW, S, PT, PL) of a convolution or pooling."""
-    layer = step.layer
-    assert isinstance(layer, (Conv2D, MaxPool2D))
-    KH, KW = layer.kernel_hw if isinstance(layer, Conv2D) else (layer.size, layer.size)
-    vertical, horizontal = layer.axes(step.input_shape)
-    return KH, KW, layer.stride or KH, vertical.before, horizontal.before
-
-
 def _window_comment(step: Step) -> str:
-    KH, KW, S, PT, PL = _window(step)
+    KH, KW, S, PT, PL, _, _ = step.window
     return f", {KH}x{KW}, stride {S}, padding above {PT}, left {PL}"
 
 
 def _conv2d(step: Step, given: str, relu: int) -> str:
-    numbers = ", ".join(map(str, _window(step)))
+    KH, KW, S, PT, PL, _, _ = step.window
+    numbers = f"{KH}, {KW}, {S}, {PT}, {PL}"
     return f"conv2d(&{given}, {step.name}_w, {step.name}_b, {numbers}, {relu}, &{step.name});"
 
 
 def _conv2d_border(step: Step) -> tuple[int, int, int, int]:
-    KH, KW, S, PT, PL = _window(step)
+    KH, KW, S, PT, PL, _, _ = step.window
     (H, W, _), (OH, OW, _) = step.input_shape, step.output_shape
     return PT, PL, max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W)
 
 
 def _max_pool(step: Step, given: str, relu: int) -> str:
-    K, _, S, PT, PL = _window(step)
+    K, _, S, PT, PL, _, _ = step.window
     return f"max_pool(&{given}, {K}, {S}, {PT}, {PL}, &{step.name});"
 
 

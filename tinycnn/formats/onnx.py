@@ -202,9 +202,5 @@ Pictures in the graph are (N, C, H, W).
 
 def _window(step: Step) -> dict[str, list[int]]:
     """Attributes of Conv and MaxPool.  ONNX lists pads as top, left, bottom, right."""
-    layer = step.layer
-    assert isinstance(layer, (Conv2D, MaxPool2D))
-    KH, KW = layer.kernel_hw if isinstance(layer, Conv2D) else (layer.size, layer.size)
-    vertical, horizontal = layer.axes(step.input_shape)
-    pads = [vertical.before, horizontal.before, vertical.after, horizontal.after]
-    return {"kernel_shape": [KH, KW], "strides": [layer.stride or KH] * 2, "pads": pads}
+    KH, KW, S, PT, PL, PB, PR = step.window
+    return {"kernel_shape": [KH, KW], "strides": [S, S], "pads": [PT, PL, PB, PR]}

@@ -185,11 +185,9 @@ def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
 def _mark_pictures(table: np.ndarray) -> None:
     """Set y_in_pictures: 1 for the operations of a segment before its last convolution or pooling.
     The outputs of that one and of the operations after it are needed for the whole batch."""
-    n_pictures = 0
-    for k, op in enumerate(table):
-        if op.kind in (CONV2D, MAXPOOL2D):
-            n_pictures = k + 1
-    table["y_in_pictures"][: max(n_pictures - 1, 0)] = 1
+    on_pictures = np.flatnonzero(np.isin(table["kind"], (CONV2D, MAXPOOL2D)))
+    if on_pictures.size:
+        table["y_in_pictures"][: on_pictures[-1]] = 1
 
 
 # ---- a record for each kind of layer -----------------------------------------------------------
@@ -208,12 +206,9 @@ Fill = Callable[[np.record, Sequence[Step], Needs], None]
 
 
 def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    first, layer, sizes = group[0], group[0].layer, needs.sizes
-    assert isinstance(layer, Conv2D)
-    vertical, horizontal = layer.axes(first.input_shape)
+    first, sizes = group[0], needs.sizes
     op.kind = CONV2D
-    op.KH, op.KW = layer.kernel_hw
-    op.S, op.PT, op.PL = layer.stride, vertical.before, horizontal.before
+    op.KH, op.KW, op.S, op.PT, op.PL, _, _ = first.window
     op.conv_OH, op.conv_OW, F = first.output_shape
     _parameters(op, first, needs)
     for step in group[1:]:
@@ -278,11 +273,8 @@ def _parameters(op: np.record, step: Step, needs: Needs) -> None:
 
 
 def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
-    layer = step.layer
-    assert isinstance(layer, MaxPool2D)
-    vertical, horizontal = layer.axes(step.input_shape)
-    op.pool, op.pool_K, op.pool_S = 1, layer.size, layer.stride
-    op.pool_PT, op.pool_PL = vertical.before, horizontal.before
+    op.pool = 1
+    op.pool_K, _, op.pool_S, op.pool_PT, op.pool_PL, _, _ = step.window
     op.argmax_offset = sizes.reserve("n_argmax", int(np.prod(step.output_shape)))
 
 
