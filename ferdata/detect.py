@@ -169,11 +169,11 @@ def _at_least_a_window(sizes: ArrayLike) -> np.ndarray:
 def _arithmetic() -> ModuleType:
     """The compiled loops, or NumPy's version if Numba fails. Loaded when first needed."""
     try:
-        import ferdata.detect_loops
+        from ferdata import detect_loops
     except Exception as error:  # Numba is missing, refuses this NumPy, or cannot compile
         warn_once(error)
         return detect_arrays
-    return ferdata.detect_loops
+    return detect_loops
 
 
 def _is_within(candidate: Face, face: Face) -> bool:
