@@ -169,11 +169,11 @@ def _at_least_a_window(sizes: ArrayLike) -> np.ndarray:
 def _arithmetic() -> ModuleType:
     """The compiled loops, or NumPy's version if Numba fails. Loaded when first needed."""
     try:
-        from ferdata import detect_loops
+        import ferdata.detect_loops as loops
     except Exception as error:  # Numba is missing, refuses this NumPy, or cannot compile
         warn_once(error)
         return detect_arrays
-    return detect_loops
+    return loops
 
 
 def _is_within(candidate: Face, face: Face) -> bool:
