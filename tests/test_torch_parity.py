@@ -182,8 +182,7 @@ def test_gradients_of_every_variant(variant, backend):
     value, dlogits = CrossEntropy()(logits, labels, backend=backend)
     dx = network.backward(dlogits, input_gradient=True)
     network.dropout_generator.bit_generator.state = state
-    units = network.parameters["dense1.b"].size
-    mask = torch.tensor(network._draw_mask(0.5, (BATCH, units)))
+    mask = torch.tensor(network._draw_masks(BATCH)["dropout1"])
 
     theirs = leaves(network)
     pictures = as_pictures(x).requires_grad_()
