@@ -39,7 +39,7 @@ class Teacher:
 
 
 def check_teacher(inspected: InspectedDataset, path: str) -> tuple[Teacher | None, list[Finding]]:
-    """(what the file holds, findings); None instead of the former if it cannot be read.
+    """Returns what the file of soft labels holds, or None if it cannot be read, and the findings.
 
     The teacher is compared with the plurality labels of FER+ if there are votes, else with the
     labels of the data set.

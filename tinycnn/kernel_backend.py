@@ -235,8 +235,7 @@ class KernelBackend:
         if terms is not None and segment.step is None and not more and len(x):
             return self._step_in_one_phase(segment, x, masks, terms, inputs)
         logits = self.forward(x, masks)
-        smoothed = inputs.smoothed(loss.label_smoothing)
-        value, dlogits = loss.value_and_gradient(logits, smoothed, self.name)
+        value, dlogits = loss.of_checked(logits, inputs, self.name)
         if math.isfinite(value):
             self.backward(dlogits, wants_dx=False)
         return value, logits

@@ -120,6 +120,12 @@ class Loss(abc.ABC):
         """
         logits = check_logits(logits)
         inputs = self.check(targets, soft_labels, logits.shape, logits.dtype)
+        return self.of_checked(logits, inputs, backend)
+
+    def of_checked(
+        self, logits: np.ndarray, inputs: LossInputs, backend: str
+    ) -> tuple[float, np.ndarray]:
+        """The same for what `check` has returned: smooths the targets and computes."""
         return self.value_and_gradient(logits, inputs.smoothed(self.label_smoothing), backend)
 
 

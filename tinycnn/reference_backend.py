@@ -92,8 +92,7 @@ class ReferenceBackend:
         self, x: np.ndarray, masks: Mapping[str, np.ndarray], loss: Loss, inputs: LossInputs
     ) -> tuple[float, np.ndarray]:
         logits = self.forward(x, masks)
-        smoothed = inputs.smoothed(loss.label_smoothing)
-        value, dlogits = loss.value_and_gradient(logits, smoothed, "numpy")
+        value, dlogits = loss.of_checked(logits, inputs, "numpy")
         if math.isfinite(value):
             self.backward(dlogits, wants_dx=False)
         return value, logits
