@@ -29,8 +29,8 @@ from tqdm import tqdm
 
 import ferdata
 import tinycnn
-from ferdata.faces import FRAMINGS, SIZE_PX, Faces, find_faces
-from ferdata.photo import read_photo
+from ferdata.photos.faces import FRAMINGS, SIZE_PX, Faces, find_faces
+from ferdata.photos.photo import read_photo
 from tinycnn.classify import UNSURE, Classification
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import positive
