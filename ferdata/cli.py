@@ -18,8 +18,8 @@ from ferdata.doctor.diagnosis import check
 from ferdata.doctor.html_page import page, picture
 from ferdata.doctor.inspected_dataset import inspect_path
 from ferdata.doctor.page import tiles
-from ferdata.drawing.image_grid import by_class, grid, spread
 from ferdata.errors import DataError
+from ferdata.image_grid import by_class, grid, spread
 from ferdata.photos.preprocess import ON_MISSING
 from ferdata.sources import dataset_loading
 from ferdata.sources.packed import is_packed, load_packed, save_packed

@@ -14,9 +14,9 @@ from PIL import Image
 from source_trees import ck_plus
 
 from ferdata import cli
-from ferdata.drawing.rendered import render_faces
 from ferdata.labels import LabelSpace
 from ferdata.sources.packed import load_packed, save_packed
+from ferdata.sources.rendered import render_faces
 from ferdata.teachers.soft_labels import save_soft_labels
 
 
