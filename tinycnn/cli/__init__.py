@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from .._version import __version__
 from ..ground.command_line import Parser
-from . import convert, explain, export, gradcheck, info, predict
+from ..ground.completion import add_completion_option
+from . import convert, explain, export, gradcheck, info, predict, warmup
 from .frame import exit_status
 
-COMMANDS = (predict, info, convert, export, explain, gradcheck)
+COMMANDS = (predict, info, convert, export, explain, gradcheck, warmup)
 
 
 def build_parser() -> Parser:
@@ -22,6 +23,7 @@ def build_parser() -> Parser:
         epilog="exit status: 0 success, 1 a check failed, 2 an error",
     )
     parser.add_argument("--version", action="version", version=f"tinycnn {__version__}")
+    add_completion_option(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS:
         name = module.__name__.rsplit(".", 1)[1]
