@@ -40,7 +40,7 @@ from train_student import Parser, ProgressBar, UsageError, add_data_options, che
 
 import ferdata
 import tinycnn
-from ferdata.trial_faces import TrialParts
+from ferdata.training.trial_faces import TrialParts
 from tinycnn import paper, sweep
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import positive

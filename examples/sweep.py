@@ -48,7 +48,7 @@ from train_student import (  # the program beside this one
 )
 
 import ferdata
-from ferdata.trial_faces import with_soft_labels_of_train
+from ferdata.training.trial_faces import with_soft_labels_of_train
 from tinycnn import plots, sweep
 from tinycnn.backend_choice import BACKENDS
 from tinycnn.ground.atomic_file import write_atomically

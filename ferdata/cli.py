@@ -13,16 +13,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ferdata import dataset_loading
 from ferdata.dataset import FaceDataset
-from ferdata.doctor import check
-from ferdata.doctor_page import tiles
+from ferdata.doctor.diagnosis import check
+from ferdata.doctor.html_page import page, picture
+from ferdata.doctor.inspected_dataset import inspect_path
+from ferdata.doctor.page import tiles
+from ferdata.drawing.image_grid import by_class, grid, spread
 from ferdata.errors import DataError
-from ferdata.html_page import page, picture
-from ferdata.image_grid import by_class, grid, spread
-from ferdata.inspected_dataset import inspect_path
-from ferdata.packed import is_packed, load_packed, save_packed
-from ferdata.preprocess import ON_MISSING
+from ferdata.photos.preprocess import ON_MISSING
+from ferdata.sources import dataset_loading
+from ferdata.sources.packed import is_packed, load_packed, save_packed
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import CannotError, Parser, check_out, positive
 from tinycnn.ground.html_page import escape, png, section

@@ -332,7 +332,7 @@ def packed_arrays(folder: Path) -> Reader:
 @reader(share=0.5)
 def cache_entry(folder: Path) -> Reader:
     """A file in the cache of parsed data sets: no content may raise an error."""
-    from ferdata import cache
+    from ferdata.files import cache
 
     kept = {"source_identity": np.array("now"), "images": PACKED["images"]}
 

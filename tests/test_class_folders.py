@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from source_trees import Linked, faces, save, write
 
-from ferdata.dataset_loading import load_listed, recognise
 from ferdata.errors import DataError
 from ferdata.labels import CK48, CK_PLUS, FER2013_FOLDERS
 from ferdata.sources import ck_folders, fer2013_folders, folders
+from ferdata.sources.dataset_loading import load_listed, recognise
 from ferdata.warp import resize_images
 
 

@@ -18,13 +18,13 @@ from source_trees import (
     write,
 )
 
-import ferdata.dataset_loading
-from ferdata.dataset_loading import SOURCES, list_files, load_listed, recognise
+import ferdata.sources.dataset_loading
 from ferdata.errors import DataError
-from ferdata.faces import find_faces
 from ferdata.labels import FER2013, FERPLUS8, FERPLUS10
+from ferdata.photos.faces import find_faces
+from ferdata.sources.dataset_loading import SOURCES, list_files, load_listed, recognise
 
-open_faces = ferdata.dataset_loading.open
+open_faces = ferdata.sources.dataset_loading.open
 
 
 @pytest.fixture(autouse=True)
@@ -257,7 +257,7 @@ class Loader:
 
 @pytest.fixture
 def loader(monkeypatch):
-    monkeypatch.setattr(ferdata.dataset_loading, "load_faces", loader := Loader())
+    monkeypatch.setattr(ferdata.sources.dataset_loading, "load_faces", loader := Loader())
     return loader
 
 

@@ -15,7 +15,7 @@ from training_run import begin, train
 
 import ferdata.cli
 import tinycnn
-from ferdata.cache import cached_arrays
+from ferdata.files.cache import cached_arrays
 from tinycnn import checkpoint, cli, sweep
 from tinycnn.sweep.work import work
 from tinycnn.train import Callback

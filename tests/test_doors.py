@@ -102,6 +102,7 @@ NUMPY_ALONE += (
     "divergence",
 )
 OUTSIDE = {"formats": {"numpy", "safetensors", "onnx", "onnxruntime"}}
+OUTSIDE["ground"] = {"numpy", "numba"}
 OUTSIDE["plots"] = {"numpy", "matplotlib"}
 OUTSIDE["calibration"] = {"numpy", "scipy"}
 OUTSIDE["cli"] = {"numpy", "tqdm", "PIL"}
@@ -233,7 +234,7 @@ def test_the_packages_import_no_example_test_or_benchmark(path):
 
 
 @pytest.mark.parametrize("path", [*TINYCNN, *FERDATA], ids=label)
-def test_only_the_files_below_the_kernels_and_two_of_ferdata_import_numba(path):
+def test_only_a_few_files_import_numba(path):
     names = (
         "_jit",
         "_simd",
@@ -245,7 +246,7 @@ def test_only_the_files_below_the_kernels_and_two_of_ferdata_import_numba(path):
         "_shared_counter",
     )
     allowed = [f"tinycnn/kernels/{name}.py" for name in names]
-    allowed += ["ferdata/jit.py", "ferdata/detect_loops.py"]
+    allowed += ["tinycnn/ground/compiled_code.py", "ferdata/jit.py"]
     for found in imports(path):
         if found.name.split(".")[0] in ("numba", "llvmlite"):
             assert path.relative_to(ROOT).as_posix() in allowed, place(path, found)

@@ -14,10 +14,10 @@ from PIL import Image
 from source_trees import ck_plus
 
 from ferdata import cli
+from ferdata.drawing.rendered import render_faces
 from ferdata.labels import LabelSpace
-from ferdata.packed import load_packed, save_packed
-from ferdata.rendered import render_faces
-from ferdata.soft_labels import save_soft_labels
+from ferdata.sources.packed import load_packed, save_packed
+from ferdata.teachers.soft_labels import save_soft_labels
 
 
 @pytest.fixture(scope="module")

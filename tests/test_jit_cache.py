@@ -19,7 +19,7 @@ import pytest
 
 import tinycnn
 from tinycnn import kernels, reference
-from tinycnn.ground import trust
+from tinycnn.ground.cache_folder import why_not_trusted
 from tinycnn.kernels import _jit
 
 ROOT = Path(tinycnn.__file__).parent.parent
@@ -82,7 +82,7 @@ def copied_files(tmp_path, monkeypatch):
 
 
 def test_the_key_depends_on_the_files(copied_files):
-    assert _jit._cache_key() == _jit._Locator.key
+    assert _jit._cache_key() == _jit._code_folder().stamp
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -421,12 +421,12 @@ def test_code_in_a_folder_that_others_may_write_to_is_not_run(
 def test_which_folders_are_trusted(tmp_path):
     for mode in (0o700, 0o755, 0o555, 0o711):
         tmp_path.chmod(mode)
-        assert trust.why_not_trusted(tmp_path) == ""
+        assert why_not_trusted(tmp_path) == ""
     for mode in (0o777, 0o1777, 0o775, 0o720, 0o702):
         tmp_path.chmod(mode)
-        assert "others may write" in trust.why_not_trusted(tmp_path)
+        assert "others may write" in why_not_trusted(tmp_path)
     tmp_path.chmod(0o700)
-    assert trust.why_not_trusted(tmp_path / "not there") == ""
+    assert why_not_trusted(tmp_path / "not there") == ""
 
 
 def test_the_planted_code_would_run_if_it_were_read(package, filled_cache, tmp_path):

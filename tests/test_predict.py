@@ -15,9 +15,9 @@ from example_programs import EXAMPLES, load_example
 from PIL import Image
 
 import tinycnn
-from ferdata.faces import Faces, find_faces
-from ferdata.photo import read_photo
-from ferdata.preprocess import load_faces
+from ferdata.photos.faces import Faces, find_faces
+from ferdata.photos.photo import read_photo
+from ferdata.photos.preprocess import load_faces
 from tinycnn import cli, models
 from tinycnn.cli import predict as program
 from tinycnn.cli.annotated_photo import FRAME_COLOUR

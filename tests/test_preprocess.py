@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from ferdata import preprocess
 from ferdata.errors import DataError
-from ferdata.faces import find_faces, frame_face
-from ferdata.photo import read_grey
-from ferdata.preprocess import frame_photos, load_faces
+from ferdata.photos import preprocess
+from ferdata.photos.faces import find_faces, frame_face
+from ferdata.photos.photo import read_grey
+from ferdata.photos.preprocess import frame_photos, load_faces
 from ferdata.warp import resize_images
 
 HEAD = Image.fromarray(data.astronaut()[20:240, 110:330])

@@ -24,8 +24,7 @@ from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
 from ferdata.labels import FERPLUS8, MICROEXPNET8, LabelSpace
-from ferdata.soft_label_checks import log_sum_exp
-from ferdata.soft_labels import (
+from ferdata.teachers.soft_labels import (
     AlignReport,
     SoftLabels,
     align_soft_labels,
@@ -33,6 +32,7 @@ from ferdata.soft_labels import (
     load_soft_labels,
     load_teachers,
 )
+from tinycnn.ground.distributions import log_sum_exp
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import ferdata
-from ferdata import trial_faces
 from ferdata.labels import LabelSpace
-from ferdata.trial_faces import TrialFaces, with_soft_labels_of_train
+from ferdata.training import trial_faces
+from ferdata.training.trial_faces import TrialFaces, with_soft_labels_of_train
 
 N_SUBJECTS, N_EACH = 12, 5
 N = N_SUBJECTS * N_EACH

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ferdata.faces import Faces
+from ferdata.photos.faces import Faces
 
 from ..classify import UNSURE, Classification
 from ..ground.atomic_file import write_atomically

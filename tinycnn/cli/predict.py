@@ -17,8 +17,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ferdata.errors import DataError
-from ferdata.faces import FRAMINGS, SIZE_PX, Faces, find_faces
-from ferdata.photo import read_photo
+from ferdata.photos.faces import FRAMINGS, SIZE_PX, Faces, find_faces
+from ferdata.photos.photo import read_photo
 
 from ..classify import Classification
 from ..ground.command_line import CannotError, Parser, number, positive

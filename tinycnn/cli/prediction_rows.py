@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ferdata.faces import Faces
+from ferdata.photos.faces import Faces
 
 from ..classify import UNSURE, Classification
 

@@ -1,9 +1,20 @@
-"""Whether a folder of compiled code is safe: Numba stores it as pickle, which can run anything."""
+"""The folder of a program's cache: where it is, and whether code from a folder may be run."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+
+def cache_folder_of(program: str) -> Path:
+    """$<PROGRAM>_CACHE_DIR, else $XDG_CACHE_HOME/<program>, else ~/.cache/<program>.  It need not
+    exist.  Raises RuntimeError if there is no home folder."""
+    named = os.environ.get(f"{program.upper()}_CACHE_DIR")
+    if named:
+        return Path(named)
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache"
+    return base / program
 
 
 def why_not_trusted(folder: Path) -> str:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferdata.agreement import Agreement, agreement
-from ferdata.duplicates import exact_groups, near_pairs
+from ferdata.doctor.duplicates import exact_groups, near_pairs
+from ferdata.doctor.inspected_dataset import InspectedDataset, Progress
 from ferdata.folds import shared_subjects
-from ferdata.inspected_dataset import InspectedDataset, Progress
 from ferdata.labels import FER2013, FERPLUS8, label_map
 from ferdata.sources.ferplus import N_TAGGERS, plurality
+from ferdata.teachers.agreement import Agreement, agreement
 
 _N_NAMED = 3
 _SMOOTH_PX = 48

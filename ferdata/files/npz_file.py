@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ferdata.regular_file import named_errors
-from ferdata.zip_file import open_zip
+from ferdata.files.regular_file import named_errors
+from ferdata.files.zip_file import open_zip
 from tinycnn.ground.atomic_file import write_atomically
 
 MAX_BYTES = 4 << 30

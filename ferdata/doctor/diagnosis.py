@@ -12,20 +12,25 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ferdata import doctor_checks, doctor_page, doctor_text
 from ferdata.dataset import FaceDataset
-from ferdata.doctor_checks import Finding
-from ferdata.doctor_teacher import Teacher, check_teacher
-from ferdata.inspected_dataset import InspectedDataset, Progress, inspect_dataset, inspect_path
+from ferdata.doctor import checks, page, text
+from ferdata.doctor.checks import Finding
+from ferdata.doctor.inspected_dataset import (
+    InspectedDataset,
+    Progress,
+    inspect_dataset,
+    inspect_path,
+)
+from ferdata.doctor.teacher import Teacher, check_teacher
 
 _Paths = Sequence[str | os.PathLike[str]]
 CHECKS: tuple[Callable[[InspectedDataset], Iterator[Finding]], ...] = (
-    doctor_checks.unreadable_images,
-    doctor_checks.published_counts,
-    doctor_checks.subjects_on_both_sides,
-    doctor_checks.empty_classes,
-    doctor_checks.constant_images,
-    doctor_checks.odd_votes,
+    checks.unreadable_images,
+    checks.published_counts,
+    checks.subjects_on_both_sides,
+    checks.empty_classes,
+    checks.constant_images,
+    checks.odd_votes,
 )
 
 
@@ -47,15 +52,15 @@ class Diagnosis:
 
     def as_text(self) -> str:
         """For a terminal: what is in the data set, then one line for each finding."""
-        return doctor_text.as_text(self.inspected, self.findings, self.teachers)
+        return text.as_text(self.inspected, self.findings, self.teachers)
 
     def as_json(self) -> str:
         """For programs: the same, with the ids of all images of a finding."""
-        return doctor_text.as_json(self.inspected, self.findings, self.teachers)
+        return text.as_json(self.inspected, self.findings, self.teachers)
 
     def as_html(self) -> str:
         """For a browser: one self-contained page that shows the images of the findings."""
-        return doctor_page.as_html(self.inspected, self.findings, self.teachers)
+        return page.as_html(self.inspected, self.findings, self.teachers)
 
 
 def check(
@@ -92,7 +97,7 @@ def _diagnosis(
     inspected: InspectedDataset, teachers: _Paths, progress: Progress | None
 ) -> Diagnosis:
     findings = [finding for check in CHECKS for finding in check(inspected)]
-    findings += doctor_checks.duplicates(inspected, progress)
+    findings += checks.duplicates(inspected, progress)
     readable = []
     for path in teachers:
         teacher, found = check_teacher(inspected, os.fspath(path))

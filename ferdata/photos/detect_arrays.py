@@ -1,4 +1,4 @@
-"""The inner functions of `ferdata.detect` in Pillow and NumPy.
+"""The inner functions of `ferdata.photos.detect` in Pillow and NumPy.
 
 `windows` is the reference for the one in detect_loops, which is some ten times faster, and the
 fallback if Numba is missing.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ferdata.cascade import WINDOW_PX, stages_passed
+from ferdata.photos.cascade import WINDOW_PX, stages_passed
 
 
 def reduced(grey: np.ndarray, k: int, margin: int) -> np.ndarray:
@@ -40,7 +40,7 @@ def windows(
     step        1 or 2: every window, or every second one along each axis
     at_least    number of stages that a window must pass, 1 or more
     stop_below  if no window of the first level passes this many stages, the others are skipped
-    tables      those of ferdata.cascade.tables
+    tables      those of ferdata.photos.cascade.tables
 
     Returns float64 (n, 4): stages passed, x and y of the window's centre in px of the picture, and
     the level; level by level, row by row.

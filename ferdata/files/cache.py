@@ -27,8 +27,9 @@ from pathlib import Path
 import numpy as np
 
 from ferdata.errors import DataError
-from ferdata.npz_file import read_npz, save_npz
-from ferdata.regular_file import named_errors
+from ferdata.files.npz_file import read_npz, save_npz
+from ferdata.files.regular_file import named_errors
+from tinycnn.ground.cache_folder import cache_folder_of
 
 _N_BLOCKS, _BLOCK_BYTES = 64, 64 * 1024
 _IDENTITY = "source_identity"
@@ -36,12 +37,7 @@ _IDENTITY = "source_identity"
 
 def cache_folder() -> Path:
     """The folder of the cache; see the module's docstring. It need not exist."""
-    own = os.environ.get("FERDATA_CACHE_DIR")
-    if own:
-        return Path(own)
-    xdg = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache"
-    return base / "ferdata"
+    return cache_folder_of("ferdata")
 
 
 def cached_arrays(

@@ -35,9 +35,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ferdata import detect_arrays
-from ferdata.cascade import WINDOW_PX, tables
 from ferdata.jit import warn_once
+from ferdata.photos import detect_arrays
+from ferdata.photos.cascade import WINDOW_PX, tables
 
 SMALLEST_PX = 24
 SMALLEST_FRACTION = 1 / 20
@@ -169,7 +169,7 @@ def _at_least_a_window(sizes: ArrayLike) -> np.ndarray:
 def _arithmetic() -> ModuleType:
     """The compiled loops, or NumPy's version if Numba fails. Loaded when first needed."""
     try:
-        import ferdata.detect_loops as loops
+        import ferdata.photos.detect_loops as loops
     except Exception as error:  # Numba is missing, refuses this NumPy, or cannot compile
         warn_once(error)
         return detect_arrays

@@ -20,9 +20,8 @@ import numpy as np
 from ferdata.arguments import checked_option
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
-from ferdata.packed import is_packed, load_packed
-from ferdata.preprocess import load_faces
-from ferdata.regular_file import refuse_pipes
+from ferdata.files.regular_file import refuse_pipes
+from ferdata.photos.preprocess import load_faces
 from ferdata.sources import (
     ck_folders,
     ck_plus,
@@ -39,6 +38,7 @@ from ferdata.sources.face_files import FaceFiles
 from ferdata.sources.fer2013 import find_csv, is_fer2013
 from ferdata.sources.ferplus import is_votes
 from ferdata.sources.folder_tree import Tree
+from ferdata.sources.packed import is_packed, load_packed
 
 # `folders` is not among them: it is tried only if none of these fits.
 _FOLDER_SOURCES = (ck_plus, ck_folders, oulu_casia, raf_db, jaffe, fer2013_folders)
@@ -110,7 +110,7 @@ def open(
 
     path        the file or folder as it was published, or a file written by `save_packed`
     source      one of SOURCES; None: the one that `recognise` finds
-    framing     how faces are cut out of photos: one of ferdata.faces.FRAMINGS; None: the whole
+    framing     how faces are cut out of photos: one of ferdata.FRAMINGS; None: the whole
                 image is resized; "default": "paper" for CK+, Oulu-CASIA and JAFFE, which hold
                 photos, None for the others, which hold cropped faces
     on_missing, n_workers, progress   see ferdata.load_faces

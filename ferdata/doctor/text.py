@@ -9,9 +9,9 @@ from dataclasses import asdict
 import numpy as np
 
 from ferdata.dataset import SPLITS
-from ferdata.doctor_checks import Finding
-from ferdata.doctor_teacher import Teacher
-from ferdata.inspected_dataset import InspectedDataset
+from ferdata.doctor.checks import Finding
+from ferdata.doctor.inspected_dataset import InspectedDataset
+from ferdata.doctor.teacher import Teacher
 from tinycnn.ground.messages import aligned, plain
 
 _N_SIZES = 3

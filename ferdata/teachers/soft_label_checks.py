@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace
-from ferdata.soft_label_files import Parts, singular
-from tinycnn.ground.distributions import is_distribution
+from ferdata.teachers.soft_label_files import Parts, singular
+from tinycnn.ground.distributions import is_distribution, log_sum_exp
 
 PROBABILITY_FLOOR = 1e-7
 
@@ -176,10 +176,3 @@ def _each_hash_once(
                 "for the same picture"
             )
     return np.sort(firsts)
-
-
-def log_sum_exp(values: np.ndarray) -> np.ndarray:
-    """log(sum(exp(values))) over the last axis, which is kept with size 1: float64."""
-    values = values.astype(np.float64)
-    highest = values.max(axis=-1, keepdims=True)
-    return highest + np.log(np.exp(values - highest).sum(axis=-1, keepdims=True))

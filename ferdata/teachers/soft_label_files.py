@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ferdata.errors import DataError
-from ferdata.npz_file import read_npz, save_npz
-from ferdata.quoted_csv import quoted_rows
+from ferdata.files.npz_file import read_npz, save_npz
+from ferdata.files.quoted_csv import quoted_rows
 from tinycnn.ground.atomic_file import write_atomically
 
 KINDS = ("logits", "probabilities")

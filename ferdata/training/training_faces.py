@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ferdata import dataset_loading
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.folds import check_split, random_folds, subject_folds, subjects_and_labels
 from ferdata.labels import MICROEXPNET8
-from ferdata.sources import fer2013_folders
+from ferdata.sources import dataset_loading, fer2013_folders
 
 _N_SPLIT_OFF = 10
 

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ferdata import dataset_loading
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
-from ferdata.packed import is_packed, load_packed
-from ferdata.photo import read_grey
-from ferdata.preprocess import in_threads
+from ferdata.photos.photo import read_grey
+from ferdata.photos.preprocess import in_threads
+from ferdata.sources import dataset_loading
 from ferdata.sources.face_files import FaceFiles, counts_of
 from ferdata.sources.fer2013_folders import CLASSES as FER2013_COUNTS
 from ferdata.sources.fer2013_folders import SPLIT_COUNTS as FER2013_SPLITS
 from ferdata.sources.ferplus import load_votes
+from ferdata.sources.packed import is_packed, load_packed
 
 THUMBNAIL_PX = 64
 Progress = Callable[[str, int, int], None]

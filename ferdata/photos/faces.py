@@ -27,9 +27,9 @@ import numpy as np
 from PIL import Image
 
 from ferdata.arguments import checked_option
-from ferdata.detect import detect
 from ferdata.errors import DataError
-from ferdata.photo import checked_photo, read_grey, to_grey
+from ferdata.photos.detect import detect
+from ferdata.photos.photo import checked_photo, read_grey, to_grey
 from ferdata.warp import resize_images, resize_matrix, warp_images
 
 FRAMINGS = ("paper", "fer2013")
@@ -80,14 +80,14 @@ def find_faces(
 ) -> Faces:
     """The faces of a photo; an empty Faces (n = 0) if none is found.
 
-    source   a file (`ferdata.photo` says what is read), or uint8 (H, W) or (H, W, 3)
+    source   a file (`ferdata.photos.photo` says what is read), or uint8 (H, W) or (H, W, 3)
     framing  one of FRAMINGS
     boxes    whole numbers (n, 4), x, y, width, height in px of the upright photo: these are used,
              and no faces are searched for. At least half of each must lie in the photo
 
     The search finds frontal faces of at least 24 px and at least a twentieth of the photo's short
-    side; see `ferdata.detect`. Raises DataError if the photo cannot be read or a box does not fit
-    it, ValueError for an unknown framing.
+    side; see `ferdata.photos.detect`. Raises DataError if the photo cannot be read or a box does
+    not fit it, ValueError for an unknown framing.
     """
     checked_option("framing", framing, FRAMINGS)
     if isinstance(source, np.ndarray):

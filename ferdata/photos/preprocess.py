@@ -3,7 +3,7 @@
 Threads do the work: decoding, resizing and face detection release the interpreter's lock. Memory is
 needed for the result and for one photo per thread.
 
-There is one cache entry (see `ferdata.cache`) for each list of paths, framing, size and
+There is one cache entry (see `ferdata.files.cache`) for each list of paths, framing, size and
 `cache_key`. It is stale if one of these has changed: this module's _VERSION, the size or
 modification time of any file, or the content of 64 files spread evenly over the list. The one
 change that this can miss is an edit that keeps both a file's size and its modification time.
@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from ferdata.arguments import check_whole_numbers, checked_option
-from ferdata.cache import cached_by, source_identity
-from ferdata.detect import largest_face
 from ferdata.errors import DataError
-from ferdata.faces import FRAMINGS, SIZE_PX, checked_boxes, frame_face, resized
-from ferdata.photo import read_grey
-from ferdata.regular_file import named_errors
+from ferdata.files.cache import cached_by, source_identity
+from ferdata.files.regular_file import named_errors
+from ferdata.photos.detect import largest_face
+from ferdata.photos.faces import FRAMINGS, SIZE_PX, checked_boxes, frame_face, resized
+from ferdata.photos.photo import read_grey
 from ferdata.warp import resize_images
 
 # Change it whenever a change to reading, detection, framing or resizing alters the pixels.

@@ -12,7 +12,7 @@ import numpy as np
 
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
-from ferdata.soft_labels import align_soft_labels, load_soft_labels
+from ferdata.teachers.soft_labels import align_soft_labels, load_soft_labels
 
 
 def load_rendered_teacher(train: FaceDataset) -> np.ndarray:

@@ -1,12 +1,12 @@
-"""The windows of `ferdata.detect` in loops that Numba compiles.
+"""The windows of `ferdata.photos.detect` in loops that Numba compiles.
 
 `windows` has the arguments and results of the one in detect_arrays, its reference. It runs without
 the interpreter's lock. Two things make it fast:
 
-- (1) of `ferdata.cascade` is computed in vectors, for 32 neighbouring windows of a row at once,
-  until three in four of them have failed a stage; the others are continued one by one. With a step
-  of 2 the sums of even and odd columns are stored apart, so that neighbouring windows are next to
-  each other in memory.
+- (1) of `ferdata.photos.cascade` is computed in vectors, for 32 neighbouring windows of a row at
+  once, until three in four of them have failed a stage; the others are continued one by one. With a
+  step of 2 the sums of even and odd columns are stored apart, so that neighbouring windows are next
+  to each other in memory.
 - Resizing gives the same bits as Pillow along each axis (it is the fixed-point arithmetic of
   Pillow's Resample.c), but always adds whole rows. To resize the width, the picture is transposed.
 
@@ -17,18 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numba
 import numpy as np
 
-from ferdata.cascade import WINDOW_PX
-from ferdata.jit import compile_cached
+from ferdata.jit import compile_cached, inner_loops
+from ferdata.photos.cascade import WINDOW_PX
 
 _SIDE_BY_SIDE, _LANES = 32, 8  # windows computed together; their number is a multiple of _LANES
 # Line i of the spans of `_codes` begins at _i. As constants they show LLVM that no lines overlap.
 _0, _1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11 = (np.uint64(_SIDE_BY_SIDE * i) for i in range(12))
 _BITS = 22  # of Pillow's fixed-point weights
-
-_inner_loops = numba.njit(nogil=True, error_model="numpy")
 
 
 def _compiled(signature: str) -> Callable[[Callable], Callable]:
@@ -38,7 +35,7 @@ def _compiled(signature: str) -> Callable[[Callable], Callable]:
 # ---- resizing --------------------------------------------------------------------------------
 
 
-@_inner_loops
+@inner_loops
 def _resized_rows(
     rows: np.ndarray, first_row: int, top: float, bottom: float, n_out: int
 ) -> np.ndarray:
@@ -77,7 +74,7 @@ def _resized_rows(
     return out
 
 
-@_inner_loops
+@inner_loops
 def _transposed(image: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:
     """An area of the image, transposed: uint8 (right - left, bottom - top)."""
     out = np.empty((right - left, bottom - top), np.uint8)
@@ -90,7 +87,7 @@ def _transposed(image: np.ndarray, top: int, bottom: int, left: int, right: int)
 # ---- the cascade -----------------------------------------------------------------------------
 
 
-@_inner_loops
+@inner_loops
 def _sum(
     image: np.ndarray, top: int, left: int, h: int, w: int, step: int, part: int, sums: np.ndarray
 ) -> None:
@@ -109,7 +106,7 @@ def _sum(
             sums[place] = sums[place - up] + of_row
 
 
-@_inner_loops
+@inner_loops
 def _codes(
     sums: np.ndarray, at: np.ndarray, corner: int, n: int, spans: np.ndarray, codes: np.ndarray
 ) -> None:
@@ -139,7 +136,7 @@ def _codes(
         )
 
 
-@_inner_loops
+@inner_loops
 def _code(sums: np.ndarray, at: np.ndarray, corner: int) -> int:
     """(1) of one window."""
     s00, s01, s02 = sums[corner + at[0]], sums[corner + at[1]], sums[corner + at[2]]

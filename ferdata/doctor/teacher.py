@@ -6,14 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferdata.agreement import agreement
 from ferdata.dataset import FaceDataset
-from ferdata.doctor_checks import Finding, disagreement
+from ferdata.doctor.checks import Finding, disagreement
+from ferdata.doctor.inspected_dataset import InspectedDataset
 from ferdata.errors import DataError
-from ferdata.inspected_dataset import InspectedDataset
 from ferdata.labels import FERPLUS8
-from ferdata.soft_labels import AlignReport, SoftLabels, align_soft_labels, load_soft_labels
 from ferdata.sources.ferplus import plurality
+from ferdata.teachers.agreement import agreement
+from ferdata.teachers.soft_labels import (
+    AlignReport,
+    SoftLabels,
+    align_soft_labels,
+    load_soft_labels,
+)
 
 
 @dataclass(frozen=True)

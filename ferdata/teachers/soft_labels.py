@@ -34,11 +34,11 @@ import numpy as np
 from ferdata.arguments import checked_option
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
+from ferdata.files.regular_file import refuse_pipes
 from ferdata.image_hashes import content_ids
 from ferdata.labels import LabelMap, LabelSpace, label_map
-from ferdata.regular_file import refuse_pipes
-from ferdata.soft_label_checks import checked_parts, log_sum_exp
-from ferdata.soft_label_files import (
+from ferdata.teachers.soft_label_checks import checked_parts
+from ferdata.teachers.soft_label_files import (
     KEYS,
     KINDS,
     Parts,
@@ -48,6 +48,7 @@ from ferdata.soft_label_files import (
     write_csv,
     write_npz,
 )
+from tinycnn.ground.distributions import log_sum_exp
 
 EXTRA_CLASSES = ("error", "drop", "renormalise")
 CROPS = ("error", "mean", "keep")

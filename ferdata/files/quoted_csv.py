@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ferdata.errors import DataError
-from ferdata.regular_file import named_errors
+from ferdata.files.regular_file import named_errors
 
 MAX_LINE_BYTES = 64 * 1024
 

@@ -21,7 +21,7 @@ from ferdata.batches import TARGETS, Batches
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.mixing import Mixing
-from ferdata.training_faces import fold_of, split_off
+from ferdata.training.training_faces import fold_of, split_off
 from ferdata.warp import resize_images
 
 PROTOCOLS = ("own-split", "subject", "random")

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ferdata.errors import DataError
-from ferdata.regular_file import named_errors
+from ferdata.files.regular_file import named_errors
 from tinycnn.ground.messages import in_short
 
 MAX_PIXELS = 50_000_000

@@ -18,10 +18,10 @@ import numpy as np
 
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
+from ferdata.files.npz_file import read_npz, save_npz
+from ferdata.files.regular_file import refuse_pipes
+from ferdata.files.zip_file import open_zip
 from ferdata.labels import LabelSpace
-from ferdata.npz_file import read_npz, save_npz
-from ferdata.regular_file import refuse_pipes
-from ferdata.zip_file import open_zip
 
 FORMAT = "ferdata-faces-1"
 _ARRAYS = tuple(f.name for f in fields(FaceDataset) if f.name != "label_space")

@@ -10,7 +10,7 @@ tests on multi-block local binary patterns. A window is a face if it passes ever
 Source: Liao et al. 2007, "Learning Multi-scale Block Local Binary Patterns for Face Recognition".
 `skimage.feature.Cascade` computes the same (a test compares the two), but it returns only the boxes
 of its own search, after a quarter of a second for 320x320 pixels. This file tests all windows of an
-image at once, in NumPy; `ferdata.detect_loops` does it in compiled loops.
+image at once, in NumPy; `ferdata.photos.detect_loops` does it in compiled loops.
 """
 
 from __future__ import annotations
