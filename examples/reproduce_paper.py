@@ -36,14 +36,15 @@ from pathlib import Path
 import numpy as np
 import sweep as sweep_example  # the program beside this one
 from sweep import comma_list
-from train_student import Parser, ProgressBar, UsageError, add_data_options, check_targets
 
 import ferdata
 import tinycnn
 from ferdata.training.trial_faces import TrialParts
 from tinycnn import paper, sweep
+from tinycnn.cli.data_options import add_data_options, check_targets
+from tinycnn.cli.progress import ProgressBar
 from tinycnn.ground.atomic_file import write_atomically
-from tinycnn.ground.command_line import positive
+from tinycnn.ground.command_line import CannotError, Parser, positive
 from tinycnn.paper import published
 from tinycnn.parallel import usable_cores
 from tinycnn.plots import PlotsError
@@ -160,9 +161,9 @@ def parse(argv: list[str]) -> Options:
     args = build_parser().parse_args(argv, Options())
     for size in args.sizes or ():
         if size not in published.SIZES:
-            raise UsageError(f"--sizes {size}: expected some of {', '.join(published.SIZES)}")
+            raise CannotError(f"--sizes {size}: expected some of {', '.join(published.SIZES)}")
     if args.folds and args.folds > published.N_FOLDS:
-        raise UsageError(f"--folds {args.folds}: expected at most {published.N_FOLDS}")
+        raise CannotError(f"--folds {args.folds}: expected at most {published.N_FOLDS}")
     check_targets(args)
     return args
 

@@ -38,21 +38,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
-from train_student import (  # the program beside this one
-    DataOptions,
-    Parser,
-    UsageError,
-    add_data_options,
-    check_targets,
-    open_faces,
-)
 
 import ferdata
 from ferdata.training.trial_faces import with_soft_labels_of_train
 from tinycnn import plots, sweep
 from tinycnn.backend_choice import BACKENDS
+from tinycnn.cli.data_options import DataOptions, add_data_options, check_targets, open_faces
 from tinycnn.ground.atomic_file import write_atomically
-from tinycnn.ground.command_line import positive
+from tinycnn.ground.command_line import CannotError, Parser, positive
 from tinycnn.models import SIZES
 from tinycnn.recipes import LOSSES, NUMBERS, RECIPES
 from tinycnn.sweep.selection import RULES
@@ -257,7 +250,7 @@ def parse(argv: list[str]) -> tuple[Options, list[dict[str, Any]]]:
     if args.split and not args.folds:
         args.folds = N_FOLDS
     if args.shard and args.scheduler:
-        raise UsageError("--shard cannot be combined with --scheduler, which divides the trials")
+        raise CannotError("--shard cannot be combined with --scheduler, which divides the trials")
     check_targets(args)
     return args, tables
 
@@ -270,14 +263,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         try:
             import tomli as tomllib
         except ImportError:
-            raise UsageError("--config needs Python 3.11 or newer, or: pip install tomli") from None
+            raise CannotError(
+                "--config needs Python 3.11 or newer, or: pip install tomli"
+            ) from None
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ValueError(f"more than {MAX_CONFIG_BYTES:,} bytes")
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{path}: not a TOML file: {reason}") from None
+        raise CannotError(f"{path}: not a TOML file: {reason}") from None
     config = {name.replace("-", "_"): value for name, value in config.items()}
     for name in PATHS:
         value = config.get(name)
@@ -289,21 +284,21 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def check_config(args: Options, config: dict[str, Any], tables: Any) -> None:
-    """Raise UsageError for options that the command line would refuse."""
+    """Raise CannotError for options that the command line would refuse."""
     path, known = str(args.config), {*vars(args), "trial"} - {"config"}
     for name in config:
         if name not in known:
             expected = ", ".join(sorted(known))
-            raise UsageError(f"{path}: no option {name!r}; expected some of {expected}")
+            raise CannotError(f"{path}: no option {name!r}; expected some of {expected}")
     for name in set(config) - set(TRIAL_OPTIONS):
         config[name] = checked_as_option(path, name, config[name])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise UsageError(f"{path}: trial: expected tables [[trial]]")
+        raise CannotError(f"{path}: trial: expected tables [[trial]]")
     for k, table in enumerate(tables, start=1):
         for name in table:
             if name.replace("-", "_") not in TRIAL_OPTIONS:
                 expected = ", ".join(sorted(TRIAL_OPTIONS))
-                raise UsageError(
+                raise CannotError(
                     f"{path}: [[trial]] {k}: no option {name!r}; expected some of {expected}"
                 )
 
@@ -319,14 +314,14 @@ def checked_as_option(path: str, name: str, value: Any) -> Any:
     option = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
         if name not in FLAGS:
-            raise UsageError(f"{path}: {name} is {str(value).lower()}; expected a value")
+            raise CannotError(f"{path}: {name} is {str(value).lower()}; expected a value")
         return value
     if isinstance(value, (list, dict)) or name in FLAGS:
-        raise UsageError(f"{path}: {name} is {value!r}; expected one value")
+        raise CannotError(f"{path}: {name} is {value!r}; expected one value")
     try:
         return getattr(build_parser().parse_args([f"{option}={value}"], Options()), name)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+    except CannotError as error:
+        raise CannotError(f"{path}: {error}") from None
 
 
 def make_trials(
@@ -346,9 +341,9 @@ def make_trials(
         try:
             trials.update(dict.fromkeys(sweep.grid(**fields, fold=folds)))
         except (ValueError, TypeError, OverflowError) as error:
-            raise UsageError(str(error)) from None
+            raise CannotError(str(error)) from None
     if not source.has_teacher and any(trial.has_teacher for trial in trials):
-        raise UsageError("a loss with a teacher needs --teacher; without one, give --loss none")
+        raise CannotError("a loss with a teacher needs --teacher; without one, give --loss none")
     return list(trials)
 
 
@@ -363,7 +358,7 @@ def load_source(args: Options) -> ferdata.TrialFaces:
     if args.folds or not has_split:
         protocol = args.split or "subject"
         if protocol == "subject" and dataset.subjects is None:
-            raise UsageError(
+            raise CannotError(
                 "folds by subject need to know who is shown, and this data set does not say; use "
                 "--split random, with the same people in several folds"
             )
@@ -521,7 +516,7 @@ def exit_status(run: Callable[[list[str]], int], argv: list[str] | None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; run the same command to continue", file=sys.stderr)
         return 130
-    except (UsageError, sweep.SweepError, OSError, ValueError, ImportError) as error:
+    except (CannotError, sweep.SweepError, OSError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

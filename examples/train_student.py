@@ -24,7 +24,7 @@ import timeit
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -34,9 +34,10 @@ import tinycnn
 from tinycnn import checkpoint, models, parallel, report
 from tinycnn.backend_choice import BACKENDS
 from tinycnn.calibration import fit_temperature
+from tinycnn.cli.data_options import DataOptions, add_data_options, check_targets, open_faces
 from tinycnn.cli.training_options import add_distillation_options, add_training_options
 from tinycnn.ground.atomic_file import write_atomically
-from tinycnn.ground.command_line import not_negative, positive
+from tinycnn.ground.command_line import CannotError, Parser, not_negative, positive
 from tinycnn.losses import Loss, softmax
 from tinycnn.metrics import expected_calibration_error
 from tinycnn.optim import optimizer_from_name
@@ -61,30 +62,7 @@ Records = list[dict[str, Any]]
 """One dictionary per epoch: the rows of history.jsonl."""
 
 
-class UsageError(Exception):
-    """A mistake that the user can correct; the message says how."""
-
-
 # ---- options ---------------------------------------------------------------------------------
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong option in one line, as all other errors are reported."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (--help explains the options)")
-
-
-@dataclass
-class DataOptions(argparse.Namespace):
-    """The options about the faces, which sweep.py and reproduce_paper.py have as well."""
-
-    data: str | None = None
-    votes: str | None = None
-    no_face: str = "error"
-    teacher: list[str] | None = None
-    targets: str | None = None
-    rows: int | None = None
 
 
 class Options(DataOptions):
@@ -121,70 +99,6 @@ class Options(DataOptions):
     backend: str
     scaling: str
     bias_std: float
-
-
-def add_data_options(
-    parser: argparse.ArgumentParser, description: str | None = None
-) -> argparse._ArgumentGroup:
-    """Add a group with the options of DataOptions."""
-    data = parser.add_argument_group("data", description)
-    data.add_argument(
-        "--data",
-        metavar="PATH",
-        help="a data set that ferdata.open can read: FER2013 (fer2013.csv, .csv.gz, .zip or "
-        "icml_face_data.csv), a folder of CK+, Oulu-CASIA, RAF-DB or JAFFE, a folder with one "
-        "subfolder per class, a CSV list of images, ... (default: built-in faces)",
-    )
-    data.add_argument(
-        "--votes",
-        metavar="FILE",
-        help="with FER2013, the FER+ votes: fer2013new.csv (default: no votes)",
-    )
-    data.add_argument(
-        "--no-face",
-        choices=("error", "whole"),
-        help="if no face is found in a photo: stop with an error, or use the whole photo (default: "
-        "error)",
-    )
-    data.add_argument(
-        "--teacher",
-        metavar="FILE",
-        nargs="+",
-        help="the teacher's soft labels, .npz or .csv (docs/teacher.md describes the format); the "
-        "probabilities of several files are averaged (default: with the built-in faces their own "
-        "teacher, with --data none)",
-    )
-    data.add_argument(
-        "--targets",
-        choices=("votes", "plurality", "majority", "labels"),
-        help="targets of the hard part of the loss: the distribution of the FER+ votes, the class "
-        "with most votes (plurality), the class with more than half of the votes (majority), or "
-        "the labels in the data set; images without such a target are left out (default: votes "
-        "with --votes, else labels)",
-    )
-    data.add_argument(
-        "--rows",
-        metavar="N",
-        type=positive,
-        help="use only the first N training images, for a quick trial (default: all)",
-    )
-    return data
-
-
-def check_targets(args: DataOptions) -> None:
-    """Fill in --targets.  Raise UsageError for --votes and --targets that do not fit."""
-    if args.data is None and (args.votes or args.targets not in (None, "labels")):
-        raise UsageError(
-            "--votes and --targets need --data: the built-in faces have labels, not votes"
-        )
-    if args.data and args.targets is None:
-        args.targets = "votes" if args.votes else "labels"
-    if args.data and (args.targets == "labels") == bool(args.votes):
-        raise UsageError(
-            f"--targets {args.targets} needs --votes fer2013new.csv"
-            if args.targets != "labels"
-            else "--targets labels does not use --votes: give only one of the two options"
-        )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -267,7 +181,7 @@ def parse(argv: list[str]) -> Options:
     args = parser.parse_args(argv, Options())
     if args.resume:
         if not args.out:
-            raise UsageError("--resume needs --out FOLDER, the folder of the run to continue")
+            raise CannotError("--resume needs --out FOLDER, the folder of the run to continue")
         options = read_config(Path(args.out))["options"]
         check_options(parser, options, Path(args.out) / "config.json")
         args = Options()
@@ -275,18 +189,18 @@ def parse(argv: list[str]) -> Options:
         parser.parse_args(argv, args)  # sets only what is on the command line
         for name, value in options.items():
             if name not in FREE_ON_RESUME and getattr(args, name) != value:
-                raise UsageError(
+                raise CannotError(
                     f"--resume continues a run with its own options: --{name.replace('_', '-')} is "
                     f"{value} in {args.out}, not {getattr(args, name)}"
                 )
     elif args.data and not args.teacher:
         for name in ("loss", "temperature", "soft_weight", "loss_scale", "compare"):
             if getattr(args, name) not in (None, False):
-                raise UsageError(f"--{name.replace('_', '-')} needs --teacher")
+                raise CannotError(f"--{name.replace('_', '-')} needs --teacher")
     if isinstance(args.teacher, str):  # from the config.json of an older release
         args.teacher = [args.teacher]
     if args.flipped_teacher and not args.teacher:
-        raise UsageError("--flipped-teacher needs --teacher, with soft labels for mirror images")
+        raise CannotError("--flipped-teacher needs --teacher, with soft labels for mirror images")
     for name, value in asdict(RECIPES[args.recipe]).items():
         if vars(args).get(name) is None:
             setattr(args, name, value)
@@ -294,7 +208,7 @@ def parse(argv: list[str]) -> Options:
     try:
         loss_of(args, with_teacher=True)
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise CannotError(str(error)) from None
     if args.compare is None:
         args.compare = args.data is None
     if args.out and not args.resume:
@@ -335,21 +249,6 @@ class Data:
     framing: str | None
 
 
-def open_faces(args: DataOptions) -> ferdata.TrainingFaces:
-    """The whole data set, and what is to be trained on."""
-    if args.data is None:
-        with ProgressBar("drawing the built-in faces", "people") as progress:
-            return ferdata.TrainingFaces(ferdata.default_faces(progress=progress), "labels", None)
-    with ProgressBar(f"reading {Path(args.data).name}", "") as progress:
-        return ferdata.open_training_faces(
-            args.data,
-            votes=args.votes,
-            target=args.targets or "labels",
-            on_missing=args.no_face,
-            progress=progress,
-        )
-
-
 def load_data(args: Options) -> Data:
     faces = open_faces(args)
     targets = faces.targets
@@ -367,7 +266,7 @@ def load_data(args: Options) -> Data:
     if args.teacher:
         values, flipped, aligned = ferdata.load_teachers(args.teacher, train)
         if args.flipped_teacher and flipped is None:
-            raise UsageError(
+            raise CannotError(
                 f"--flipped-teacher: {' '.join(args.teacher)}: no soft labels for mirror images"
             )
         train = train.with_soft_labels(values, flipped if args.flipped_teacher else None)
@@ -399,29 +298,6 @@ def sha256(array: np.ndarray) -> str:
     return hashlib.sha256(array.tobytes()).hexdigest()
 
 
-class ProgressBar:
-    """A tqdm bar to be called with `(done, total)`. It appears at the first call, and only on a
-    terminal: in a log file it would hide the error message."""
-
-    def __init__(self, title: str, unit: str) -> None:
-        self.title, self.unit = title, unit
-        self.bar: tqdm | None = None
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        if self.bar is None:
-            self.bar = tqdm(
-                total=total, desc=self.title, unit=self.unit, unit_scale=True, disable=None
-            )
-        self.bar.update(done - self.bar.n)
-
-    def __exit__(self, *exception: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
 # ---- run folder ------------------------------------------------------------------------------
 
 
@@ -443,7 +319,7 @@ def open_run_folder(args: Options, data: Data) -> Path:
         if before["data"] != data.hashes:
             names = sorted({*before["data"], *data.hashes})
             changed = [k for k in names if before["data"].get(k) != data.hashes.get(k)]
-            raise UsageError(
+            raise CannotError(
                 f"{folder}: the data changed since the run began: {', '.join(changed)}; resume "
                 "with the same files, or start a new run in another folder"
             )
@@ -453,19 +329,19 @@ def open_run_folder(args: Options, data: Data) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from None
+        raise CannotError(f"{folder}: cannot be written: {error.strerror or error}") from None
     return folder
 
 
 def refuse_used_folder(folder: Path) -> None:
-    """Raise UsageError if a new run cannot be written to `folder`."""
+    """Raise CannotError if a new run cannot be written to `folder`."""
     parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not parent.is_dir():
-        raise UsageError(f"{folder}: cannot be a run folder: {parent} is a file")
+        raise CannotError(f"{folder}: cannot be a run folder: {parent} is a file")
     if not os.access(parent, os.W_OK):
-        raise UsageError(f"{folder}: cannot be written: no permission in {parent}")
+        raise CannotError(f"{folder}: cannot be written: no permission in {parent}")
     if any((folder / name).exists() for name in ("config.json", "last", checkpoint.BEST)):
-        raise UsageError(
+        raise CannotError(
             f"{folder}: holds another run; choose another --out, or continue that run with --resume"
         )
 
@@ -481,13 +357,13 @@ def read_config(folder: Path) -> dict[str, Any]:
                 raise ValueError(f"{name} is missing")
         return config
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; there is no run to resume") from None
+        raise CannotError(f"{path}: no such file; there is no run to resume") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path}: not a run's configuration: {error}") from None
+        raise CannotError(f"{path}: not a run's configuration: {error}") from None
 
 
 def check_options(parser: argparse.ArgumentParser, options: dict[str, Any], path: Path) -> None:
-    """Raise UsageError for an option that neither the command line nor a recipe could have set."""
+    """Raise CannotError for an option that neither the command line nor a recipe could have set."""
     actions = {action.dest: action for action in parser._actions}
     of_recipes = asdict(RECIPES["fer"])
     for name, value in options.items():
@@ -496,7 +372,7 @@ def check_options(parser: argparse.ArgumentParser, options: dict[str, Any], path
         else:
             fits = name in of_recipes and isinstance(value, (str, int, float, type(None)))
         if not fits:
-            raise UsageError(f"{path}: not a run's configuration: {name[:40]!r} is {value!r:.40}")
+            raise CannotError(f"{path}: not a run's configuration: {name[:40]!r} is {value!r:.40}")
 
 
 def is_possible(action: argparse.Action, value: Any) -> bool:
@@ -738,14 +614,14 @@ def run(argv: list[str]) -> None:
         print(f"\nstopped; continue with: {resume_options(folder)}", file=sys.stderr)
         raise
     except DivergedError as error:
-        raise UsageError(
+        raise CannotError(
             f"{error}; start another run with --learning-rate below {args.learning_rate:g}; "
             f"{folder} keeps the weights of the last good epoch"
         ) from None
     except OSError as error:
         if not (folder / "config.json").is_file():
-            raise UsageError(f"{error}; {folder} is gone: start another run") from None
-        raise UsageError(
+            raise CannotError(f"{error}; {folder} is gone: start another run") from None
+        raise CannotError(
             f"{error}; the files already written are complete: continue with "
             f"{resume_options(folder)}"
         ) from None
@@ -761,7 +637,7 @@ def main(argv: list[str] | None = None) -> int:
         run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         return 130
-    except (UsageError, OSError, ArithmeticError, ValueError) as error:
+    except (CannotError, OSError, ArithmeticError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -551,12 +551,14 @@ def run_config(folder: Path) -> Reader:
     with mock.patch.object(sys, "path", [str(EXAMPLES), *sys.path]):
         import train_student as student
 
+    from tinycnn.ground.command_line import CannotError
+
     words = ["--resume", "--out", str(folder)]
     read = _written(folder, "config.json", lambda path: student.parse(words))
     options = {"epochs": 3, "recipe": "fer", "seed": 0, "temperature": None, "augment": None}
     options |= {"learning_rate": 0.003, "compare": True, "bias_std": 0.0}
     good = {"command": "python x.py", "options": options, "data": {"images": "ab"}}
-    return Reader(read, (student.UsageError,), lambda: {"good": json.dumps(good).encode()})
+    return Reader(read, (CannotError,), lambda: {"good": json.dumps(good).encode()})
 
 
 @reader(share=0.05)
@@ -566,6 +568,8 @@ def sweep_toml(folder: Path) -> Reader:
 
     with mock.patch.object(sys, "path", [str(EXAMPLES), *sys.path]):
         import sweep as example
+    from tinycnn.ground.command_line import CannotError
+
     dataset = ferdata.FaceDataset(
         images=PACKED["images"],
         ids=PACKED["ids"],
@@ -582,4 +586,4 @@ def sweep_toml(folder: Path) -> Reader:
 
     good = b'out = "mine"\nsize = ["XS", 20]\nepochs = 3\n[[trial]]\nloss = "none"\n'
     read_written = _written(folder, "sweep.toml", read)
-    return Reader(read_written, (example.UsageError,), lambda: {"good": good})
+    return Reader(read_written, (CannotError,), lambda: {"good": good})

@@ -35,7 +35,7 @@ _HOME = {
     "Step": "schedules",
     "evaluate": "train",
     "fit": "train",
-    "load": "formats.safetensors",
+    "load": "formats.model_file",
     "load_pretrained": "models.pretrained",
     "log_softmax": "losses",
     "models": "",

@@ -19,7 +19,7 @@ from ..ground.messages import in_short, plain
 from ..metrics import accuracy, check_classes
 from ..network import Network
 from ..testing import logit_error
-from .console import print_json
+from .console import add_json_option, print_json
 from .model_argument import add_model_argument, open_model
 
 N_RANDOM_IMAGES = 256
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="arrays `images` (N, H, W) uint8 and `labels` (N,), class numbers: both models are "
         f"compared on them (default: {N_RANDOM_IMAGES} random images, without accuracy)",
     )
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
