@@ -6,11 +6,11 @@ check failed, 2 an error, which is one line on stderr.
 
 from __future__ import annotations
 
-from .._version import __version__
+from ..ground._version import __version__
 from ..ground.command_line import Parser
 from ..ground.completion import add_completion_option
+from ..ground.exit_status import run_command
 from . import convert, explain, export, gradcheck, info, predict, warmup
-from .frame import exit_status
 
 COMMANDS = (predict, info, convert, export, explain, gradcheck, warmup)
 
@@ -36,9 +36,4 @@ def build_parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-
-    def run() -> int:
-        args = build_parser().parse_args(argv)
-        return args.run(args)
-
-    return exit_status(run)
+    return run_command(build_parser, argv)
