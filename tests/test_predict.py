@@ -53,7 +53,7 @@ def write_photo(path, width=100, height=100, value=90):
 
 def expected_answers(width, **options):
     faces = faces_in(np.zeros((100, width), np.uint8))
-    return faces, models.pretrained.load_pretrained().classify(faces.images, **options)
+    return faces, tinycnn.load_pretrained().classify(faces.images, **options)
 
 
 def json_rows(text):
@@ -95,7 +95,7 @@ def test_a_colour_jpeg_is_read_as_for_training(tmp_path, capsys, monkeypatch):
     assert not np.array_equal(find_faces(read_photo(path)).images[:1], trained_on)
     assert run("--json", path) == 0
     (row,) = json_rows(capsys.readouterr().out)
-    (answer,) = models.pretrained.load_pretrained().classify(trained_on)
+    (answer,) = tinycnn.load_pretrained().classify(trained_on)
     assert row["faces"][0]["probabilities"] == {k: round(p, 6) for k, p in answer.probs.items()}
 
 

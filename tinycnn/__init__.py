@@ -36,7 +36,7 @@ _HOME = {
     "evaluate": "train",
     "fit": "train",
     "load": "formats.model_file",
-    "load_pretrained": "models.pretrained",
+    "load_pretrained": "formats.pretrained",
     "log_softmax": "losses",
     "models": "",
     "plots": "",

@@ -1,24 +1,23 @@
-"""Builds ferdata's html pages from the frame and style that all pages of this project share."""
+"""Ferdata's html pages: their style besides the common one, and pictures of faces on them."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-from tinycnn.ground.html_page import STYLE, escape, html_page, png, png_data_uri
+from tinycnn.ground.html_page import png, png_picture, styled_page
 
 
 def picture(grey: np.ndarray, alt: str, class_: str = "") -> str:
     """An img element that shows uint8 (H, W) in its own size. alt: plain text."""
-    data = png_data_uri(png(Image.fromarray(np.ascontiguousarray(grey))))
     height, width = grey.shape
-    kind = f' class="{class_}"' if class_ else ""
-    return f'<img{kind} src="{data}" width="{width}" height="{height}" alt="{escape(alt)}"/>'
+    content = png(Image.fromarray(np.ascontiguousarray(grey)))
+    return png_picture(content, alt, class_, (width, height))
 
 
 def page(title: str, body: str) -> str:
     """A whole page with this body (markup); also well-formed XML if the body is."""
-    return html_page(title, STYLE + _STYLE, f"<body>\n<main>\n{body}\n</main>\n</body>")
+    return styled_page(title, body, _STYLE)
 
 
 _STYLE = """
@@ -29,7 +28,7 @@ p { overflow-wrap: anywhere; }
 .verdict.bad, .off { color: var(--c1); } .verdict.good { color: var(--c2); }
 .scroll { margin-bottom: 1.25rem; }
 th, td { padding: .4rem 1.4rem .4rem 0; }
-tr:last-child > * { border-bottom: 0; } tr.all > * { font-weight: 650; }
+tr:last-child > * { border-bottom: 0; } .counts tr:last-child > * { font-weight: 650; }
 .findings { padding-left: 1.3rem; margin: 0; max-width: 68ch; }
 .findings li { margin: 0 0 .6rem; overflow-wrap: anywhere; }
 .groups { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr));

@@ -12,7 +12,7 @@ from ferdata.doctor.inspected_dataset import InspectedDataset
 from ferdata.doctor.teacher import Teacher
 from ferdata.doctor.text import about_teacher, class_table, contents, heading
 from ferdata.image_grid import by_class, grid, in_shape, spread
-from tinycnn.ground.html_page import escape, section
+from tinycnn.ground.html_page import escape, section, table
 
 N_GROUPS = 12
 """Most groups of images shown for one finding; the JSON has all of them."""
@@ -56,32 +56,23 @@ def _head(inspected: InspectedDataset, n: int) -> str:
 def _counts(inspected: InspectedDataset, teachers: Sequence[Teacher]) -> str:
     """The table of images by class, and a line on each teacher."""
     content = []
-    table = class_table(inspected)
-    if table:
-        header, *rows = table
-        head = "".join(f'<th scope="col" class="n">{escape(name)}</th>' for name in header[1:])
-        lines = [
-            '<div class="scroll"><table>',
-            f'<thead><tr><th scope="col">{escape(header[0])}</th>{head}</tr></thead><tbody>',
-        ]
-        lines += [_row(row, "published" in header) for row in rows]
-        content.append("\n".join([*lines, "</tbody></table></div>"]))
+    counts = class_table(inspected)
+    if counts:
+        header, *rows = counts
+        cells = [[escape(row[0]), *_cells(row[1:], "published" in header)] for row in rows]
+        content.append(table("counts", [escape(name) for name in header], cells))
     for teacher in teachers:
         path, about = escape(teacher.path), escape(about_teacher(teacher))
         content.append(f'<p>Teacher <span class="code">{path}</span>: {about}.</p>')
-    return section("Contents", "" if table else "Images without labels.", *content)
+    return section("Contents", "" if counts else "Images without labels.", *content)
 
 
-def _row(row: list[str | int], has_published: bool) -> str:
-    name, *cells = row
-    marked = []
-    for i, cell in enumerate(cells):
-        # The column before the published count is the one that should be equal to it.
-        off = has_published and i == len(cells) - 2 and cells[-1] not in ("", cell)
-        text = f"{cell:,}" if isinstance(cell, int) else escape(cell)
-        marked.append(f'<td class="n{" off" if off else ""}">{text}</td>')
-    all_ = ' class="all"' if name == "all" else ""
-    return f'<tr{all_}><th scope="row">{escape(name)}</th>{"".join(marked)}</tr>'
+def _cells(counts: list[str | int], has_published: bool) -> list[str]:
+    """The counts as markup. The last but one is marked if it is not the published one, the last."""
+    cells = [f"{n:,}" if isinstance(n, int) else escape(n) for n in counts]
+    if has_published and counts[-1] not in ("", counts[-2]):
+        cells[-2] = f'<span class="off">{cells[-2]}</span>'
+    return cells
 
 
 def _pictures(inspected: InspectedDataset, finding: Finding) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..formats import safetensors, tf_checkpoint
 from ..formats.model_file import checkpoint_paths, checkpoint_prefix
+from ..formats.pretrained import PRETRAINED, load_pretrained, shipped_weights
 from ..ground.command_line import CannotError
-from ..models import SIZES, VARIANTS, microexpnet, pretrained
-from ..models.pretrained import PRETRAINED, load_pretrained
+from ..models import SIZES, VARIANTS, microexpnet
 from ..network import Network
 
 HELP = (
@@ -71,8 +71,8 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
     if name == "pretrained" or name in PRETRAINED:
         data = PRETRAINED[0] if name == "pretrained" else name
         network = load_pretrained(data, n_threads=n_threads)
-        path = Path(pretrained.__file__).parent / "weights" / f"{data}.safetensors"
-        paths = (path,) if path.is_file() else ()  # not a file in a zipped installation
+        path = shipped_weights(data)
+        paths = (path,) if isinstance(path, Path) else ()  # no file in a zipped installation
         return OpenedModel(name, f"pretrained on {data}", network, paths, str(network.dtype))
     prefix = checkpoint_prefix(name)
     if prefix is not None:

@@ -1,4 +1,4 @@
-"""The sections of a training report; report.py puts them on a page.
+"""The sections of a training report; page.py puts them on a page.
 
 A section is a function that takes the report and returns markup, '' if there is nothing to show.
 """
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from . import metrics
-from .ground.html_page import escape, section
+from .. import metrics
+from ..ground.html_page import escape, facts_table, png_picture, section, table
 from .run_report import RunReport, value_at
 from .svg_charts import (
     N_RUN_COLOURS,
@@ -21,7 +21,7 @@ from .svg_charts import (
     filter_pictures,
     line_chart,
     share_bar,
-    thumbnail_uri,
+    thumbnail,
 )
 
 N_MISTAKES = 24
@@ -88,41 +88,6 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def table(
-    class_: str,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    caption: str = "",
-    n_texts: int = 1,
-) -> str:
-    """A table of markup.  The first column has row headers.  The first n_texts columns are texts,
-    the others numbers, which are right-aligned."""
-    lines = [f'<div class="scroll"><table class="{class_}">']
-    if caption:
-        lines.append(f"<caption>{caption}</caption>")
-    marks = ["" if k < n_texts else ' class="n"' for k in range(len(header))]
-    head = "".join(f'<th scope="col"{m}>{cell}</th>' for m, cell in zip(marks, header))
-    lines.append(f"<thead><tr>{head}</tr></thead><tbody>")
-    for first, *others in rows:
-        cells = "".join(f"<td{m}>{cell}</td>" for m, cell in zip(marks[1:], others))
-        lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
-    lines.append("</tbody></table></div>")
-    return "\n".join(lines)
-
-
-def facts_table(facts: Mapping[str, Any], caption: str, code: bool = True) -> str:
-    """A table of names and values, which are escaped here; '' if there are none."""
-    if not facts:
-        return ""
-    class_ = ' class="code"' if code else ""
-    rows = "\n".join(
-        f'<tr><th scope="row">{escape(name)}</th><td{class_}>{escape(value)}</td></tr>'
-        for name, value in facts.items()
-    )
-    title = f"<caption>{caption}</caption>" if caption else ""
-    return f'<table class="facts">{title}<tbody>\n{rows}\n</tbody></table>'
 
 
 def _stat(name: str, value: str, detail: str = "", class_: str = "") -> str:
@@ -344,8 +309,8 @@ def _mistakes(report: RunReport) -> str:
         )
         alt = f"{report.ids[i]}: {report.classes[truth]}, predicted {report.classes[predicted]}"
         items.append(
-            f'<li><img src="{thumbnail_uri(report.images[i])}" alt="{escape(alt)}"/>'
-            f"{lines}<small>{escape(report.ids[i])}</small></li>"
+            f"<li>{png_picture(thumbnail(report.images[i]), alt)}{lines}"
+            f"<small>{escape(report.ids[i])}</small></li>"
         )
     lede = (
         f"{len(items)} of {n_wrong:,} mistakes, those of the highest confidence first. In bold: "
@@ -359,12 +324,11 @@ def _filters(report: RunReport) -> str:
     KH, KW, C, F = report.filters.shape
     shown = report.filters[:, :, :_N_FILTER_CHANNELS, :_N_FILTERS]
     items = []
-    for f, picture in enumerate(filter_pictures(shown)):
+    for f, grey in enumerate(filter_pictures(shown)):
         largest = float(np.abs(shown[..., f]).max())
         alt = f"filter {f}, largest weight {_number(largest, '.2g')}"
         items.append(
-            f'<li><img src="{thumbnail_uri(picture)}" alt="{alt}"/>'
-            f"<small>±{_number(largest, '.2g')}</small></li>"
+            f"<li>{png_picture(thumbnail(grey), alt)}<small>±{_number(largest, '.2g')}</small></li>"
         )
     lede = (
         f"{F} filters of {KH} × {KW} over {C} channel{'s' * (C > 1)}. White weights are positive, "

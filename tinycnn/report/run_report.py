@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from . import metrics
-from .ground.distributions import first_wrong_row
+from .. import metrics
+from ..ground.distributions import first_wrong_row
 
 
 @dataclass(frozen=True, eq=False)

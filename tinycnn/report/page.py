@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 
-from .ground._version import __version__
-from .ground.atomic_file import write_atomically
-from .ground.html_page import STYLE, escape, html_page
-from .report_sections import SECTIONS
+from ..ground._version import __version__
+from ..ground.atomic_file import write_atomically
+from ..ground.html_page import escape, styled_page
 from .run_report import RunReport
+from .sections import SECTIONS
 
 
 def render_report(report: RunReport) -> str:
@@ -28,8 +28,7 @@ def write_report(path: str | os.PathLike, report: RunReport) -> None:
 
 def report_page(title: str, body: str, style: str = "") -> str:
     """A whole page with this body (markup); style: CSS besides the report's."""
-    body = f"<body>\n<main>\n{body}\n</main>\n</body>"
-    return html_page(title, STYLE + _STYLE + style, body)
+    return styled_page(title, body, _STYLE + style)
 
 
 # A cell of the confusion matrix is shaded by its share of the row.  Above 0.65 (.deep, set in

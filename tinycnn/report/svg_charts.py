@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .ground.html_page import escape, png, png_data_uri
+from ..ground.html_page import escape, png
 
 N_RUN_COLOURS = 6
 _DASHES = ("none", "7 3", "2 3", "9 3 2 3")
@@ -231,13 +231,13 @@ def share_bar(description: str, share: float, low: float, high: float) -> str:
     )
 
 
-def thumbnail_uri(grey: np.ndarray, longest_px: int = 192) -> str:
-    """uint8 (H, W) as a PNG in a data URI, scaled down so that no side exceeds longest_px."""
+def thumbnail(grey: np.ndarray, longest_px: int = 192) -> bytes:
+    """uint8 (H, W) as a PNG file, scaled down so that no side exceeds longest_px."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(grey))
     image.thumbnail((longest_px, longest_px))
-    return png_data_uri(png(image))
+    return png(image)
 
 
 def filter_pictures(w: np.ndarray) -> list[np.ndarray]:
