@@ -70,7 +70,7 @@ DOORS = {
     "report_sections": {"ground", "metrics", "run_report", "svg_charts"},
     "report": {"report_sections", "run_report", "svg_charts", *FOUNDATION},
 }
-TOP = ("sweep", "paper", "cli", "__init__")
+TOP = ("sweep", "paper", "cli", "__init__", "__main__")
 """These may import every room; no room may import them."""
 
 DOORS["train"].add("averaging")
@@ -88,6 +88,8 @@ DOORS["sweep"] = set(DOORS)
 DOORS["paper"] = set(DOORS)
 DOORS["cli"] = set(DOORS)
 DOORS["__init__"] = set(DOORS)
+DOORS["__main__"] = {"cli"}
+DOORS["__pyinstaller"] = set()
 
 NUMPY_ALONE = ("reference", "init", "testing", "shapes", "metrics", "layers", "plan", "losses")
 NUMPY_ALONE += ("distillation", "classify")
@@ -102,9 +104,10 @@ NUMPY_ALONE += (
     "divergence",
 )
 OUTSIDE = {"formats": {"numpy", "safetensors", "onnx", "onnxruntime"}}
-OUTSIDE["ground"] = {"numpy", "numba"}
+OUTSIDE["ground"] = {"numpy", "numba", "shtab"}
 OUTSIDE["plots"] = {"numpy", "matplotlib"}
 OUTSIDE["calibration"] = {"numpy", "scipy"}
+OUTSIDE["__pyinstaller"] = {"PyInstaller"}
 OUTSIDE["cli"] = {"numpy", "tqdm", "PIL", "ferdata"}
 OUTSIDE["explain"] = {"numpy", "PIL"}
 OUTSIDE["sweep"] = {"numpy", "scipy", "distributed", "dask"}
