@@ -16,8 +16,8 @@ import argparse
 import sys
 
 from tinycnn.cli import predict
-from tinycnn.cli.frame import exit_status
 from tinycnn.ground.command_line import Parser
+from tinycnn.ground.exit_status import exit_status
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

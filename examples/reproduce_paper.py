@@ -42,9 +42,9 @@ import tinycnn
 from ferdata.training.trial_faces import TrialParts
 from tinycnn import paper, sweep
 from tinycnn.cli.data_options import add_data_options, check_targets
-from tinycnn.cli.progress import ProgressBar
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import CannotError, Parser, positive
+from tinycnn.ground.progress import ProgressBar
 from tinycnn.paper import published
 from tinycnn.parallel import usable_cores
 from tinycnn.plots import PlotsError

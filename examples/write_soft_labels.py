@@ -16,11 +16,11 @@ import numpy as np
 
 import ferdata
 import tinycnn
-from tinycnn.formats.safetensors import ModelFileError
-from tinycnn.ground.command_line import positive
+from tinycnn.ground.command_line import CannotError, positive
+from tinycnn.ground.exit_status import exit_status
 
 
-def main(argv: list[str] | None = None) -> int:
+def run(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -34,27 +34,27 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="CPU threads (default: one per usable core)"
     )
-    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    try:
-        network = tinycnn.load(args.model, n_threads=args.threads)
-        faces = ferdata.load_fer2013(args.data).in_split("train")
-        height, width, _ = network.input_spec.shape
-        if height != width:
-            raise ValueError(f"{args.model}: takes {height}x{width} images; expected square ones")
-        images = ferdata.resize_images(faces.images, height)
-        ferdata.save_soft_labels(
-            args.out,
-            network.predict_logits(images),
-            "logits",
-            network.classes,
-            rows=faces.rows,
-            flipped=network.predict_logits(np.ascontiguousarray(images[:, :, ::-1])),
-        )
-    except (ferdata.DataError, ModelFileError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    args = parser.parse_args(argv)
+    network = tinycnn.load(args.model, n_threads=args.threads)
+    faces = ferdata.load_fer2013(args.data).in_split("train")
+    height, width, _ = network.input_spec.shape
+    if height != width:
+        raise CannotError(f"{args.model}: takes {height}x{width} images; expected square ones")
+    images = ferdata.resize_images(faces.images, height)
+    ferdata.save_soft_labels(
+        args.out,
+        network.predict_logits(images),
+        "logits",
+        network.classes,
+        rows=faces.rows,
+        flipped=network.predict_logits(np.ascontiguousarray(images[:, :, ::-1])),
+    )
     print(f"{len(faces):,} images, classes {', '.join(network.classes)} -> {args.out}")
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return exit_status(lambda: run(argv))
 
 
 if __name__ == "__main__":

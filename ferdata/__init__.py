@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ferdata.doctor.checks import Finding
     from ferdata.doctor.diagnosis import Diagnosis, check, check_dataset
     from ferdata.drawing.face import draw_face
-    from ferdata.drawing.rendered import contact_sheet, default_faces, render_faces
     from ferdata.errors import DataError
     from ferdata.files.cache import cache_folder
     from ferdata.folds import (
@@ -70,6 +69,7 @@ if TYPE_CHECKING:
     from ferdata.sources.face_files import FaceFiles
     from ferdata.sources.fer2013 import load_fer2013
     from ferdata.sources.packed import is_packed, load_packed, save_packed
+    from ferdata.sources.rendered import contact_sheet, default_faces, render_faces
     from ferdata.teachers.rendered_teacher import load_rendered_teacher
     from ferdata.teachers.soft_labels import (
         AlignReport,

@@ -5,37 +5,38 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ferdata.dataset import FaceDataset
 from ferdata.doctor.diagnosis import check
 from ferdata.doctor.html_page import page, picture
 from ferdata.doctor.inspected_dataset import inspect_path
 from ferdata.doctor.page import tiles
-from ferdata.drawing.image_grid import by_class, grid, spread
-from ferdata.errors import DataError
+from ferdata.image_grid import by_class, grid, spread
 from ferdata.photos.preprocess import ON_MISSING
 from ferdata.sources import dataset_loading
 from ferdata.sources.packed import is_packed, load_packed, save_packed
+from tinycnn.ground._version import __version__
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import CannotError, Parser, check_out, positive
 from tinycnn.ground.completion import add_completion_option
+from tinycnn.ground.exit_status import run_command
 from tinycnn.ground.html_page import escape, png, section
 from tinycnn.ground.messages import plain as printable
+from tinycnn.ground.progress import ProgressBar, ProgressBars
 
-CLEAN, FOUND, FAILED, STOPPED = 0, 1, 2, 130
+CLEAN, FOUND = 0, 1
 
 _TILE_PX = 64
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="ferdata", description="Check, show and pack data sets of faces.")
+    parser.add_argument("--version", action="version", version=f"ferdata {__version__}")
     add_completion_option(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     checking.add_argument("--json", action="store_true", help="print JSON, with all image ids")
     checking.add_argument("--html", metavar="FILE", help="also write an HTML page with images")
+    checking.set_defaults(run=_check)
 
     showing = commands.add_parser("show", help="draw a contact sheet with images of each class")
     _add_data(showing)
@@ -67,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     showing.add_argument(
         "--rows", type=positive, default=3, help="rows for each class (default: %(default)s)"
     )
+    showing.set_defaults(run=_show)
 
     packing = commands.add_parser("pack", help="write cropped and resized faces to one .npz file")
     _add_data(packing)
@@ -85,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="if no face is found in a photo: stop with an error, or take the whole photo "
         "(default: %(default)s)",
     )
+    packing.set_defaults(run=_pack)
     return parser
 
 
@@ -109,7 +113,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def _check(args: argparse.Namespace) -> int:
     if args.html:
         check_out(args.html)
-    with closing(Bars()) as bars:
+    with ProgressBars() as bars:
         diagnosis = check(
             args.path,
             args.source,
@@ -129,7 +133,7 @@ def _show(args: argparse.Namespace) -> int:
     if suffix not in (".png", ".html"):
         raise CannotError(f"{args.out}: expected a name that ends in .png or .html")
     check_out(args.out)
-    with closing(Bars()) as bars:
+    with ProgressBars() as bars:
         inspected = inspect_path(args.path, args.source, progress=bars, **_options(args))
     sheets = []
     for name, members in by_class(inspected.dataset):
@@ -157,15 +161,15 @@ def _pack(args: argparse.Namespace) -> int:
     if Path(args.out).suffix.lower() != ".npz":
         raise CannotError(f"{args.out}: expected a name that ends in .npz")
     check_out(args.out)
-    with closing(Bars()) as bars:
-        dataset = _opened(args, bars)
+    with ProgressBar("reading", leave=False) as progress:
+        dataset = _opened(args, progress)
     save_packed(dataset, args.out)
     n, (height, width) = len(dataset), dataset.images.shape[1:]
     print(f"{printable(args.out)}: {n:,} faces of {width} x {height} px")
     return CLEAN
 
 
-def _opened(args: argparse.Namespace, bars: Bars) -> FaceDataset:
+def _opened(args: argparse.Namespace, progress: ProgressBar) -> FaceDataset:
     if args.source is None and is_packed(args.path):
         return load_packed(args.path)
     options = _options(args)
@@ -177,7 +181,7 @@ def _opened(args: argparse.Namespace, bars: Bars) -> FaceDataset:
         args.source,
         framing=None if framing == "none" else framing,
         on_missing=args.no_face,
-        progress=lambda done, total: bars("reading", done, total),
+        progress=progress,
         **options,
     )
 
@@ -193,38 +197,9 @@ def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:
     return np.concatenate(parts)[:-gap_px]
 
 
-class Bars:
-    """progress(what, done, total) as tqdm bars on a terminal: a new bar for each `what`."""
-
-    def __init__(self) -> None:
-        self.what = ""
-        self.bar: tqdm | None = None
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if self.bar is None or what != self.what:
-            self.close()
-            self.what = what
-            self.bar = tqdm(total=total, desc=what, unit_scale=True, disable=None, leave=False)
-        self.bar.update(done - self.bar.n)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit status. An error is one line on stderr."""
-    try:
-        args = build_parser().parse_args(sys.argv[1:] if argv is None else argv)
-        return {"check": _check, "show": _show, "pack": _pack}[args.command](args)
-    except KeyboardInterrupt:
-        return STOPPED
-    except BrokenPipeError:  # `ferdata check ... | head`
-        sys.stderr.close()
-        return FAILED
-    except (CannotError, DataError, ValueError, OSError) as error:
-        print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
-        return FAILED
+    """Run one command; returns the exit status."""
+    return run_command(build_parser, argv)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from PIL import Image
 from ferdata.dataset import FaceDataset
 from ferdata.doctor import checks
 from ferdata.doctor.diagnosis import check, check_dataset
-from ferdata.drawing.rendered import render_faces
 from ferdata.errors import DataError
 from ferdata.labels import FER2013, FERPLUS10
+from ferdata.sources.rendered import render_faces
 from ferdata.teachers.agreement import agreement
 from ferdata.teachers.soft_labels import save_soft_labels
 

@@ -13,11 +13,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FOUNDATION = {"shapes", "aligned_arrays", "ground", "parallel", "_version"}
+FOUNDATION = {"shapes", "aligned_arrays", "ground", "parallel"}
 
 DOORS = {
     # parts that import nothing, or almost nothing, of tinycnn
-    "_version": set(),
     "shapes": set(),
     "aligned_arrays": set(),
     "ground": set(),
@@ -104,7 +103,7 @@ NUMPY_ALONE += (
     "divergence",
 )
 OUTSIDE = {"formats": {"numpy", "safetensors", "onnx", "onnxruntime"}}
-OUTSIDE["ground"] = {"numpy", "numba", "shtab"}
+OUTSIDE["ground"] = {"numpy", "numba", "tqdm", "shtab"}
 OUTSIDE["plots"] = {"numpy", "matplotlib"}
 OUTSIDE["calibration"] = {"numpy", "scipy"}
 OUTSIDE["__pyinstaller"] = {"PyInstaller"}

@@ -8,8 +8,8 @@ from PIL import Image
 
 from ferdata.doctor import duplicates
 from ferdata.doctor.duplicates import exact_groups, near_pairs
-from ferdata.drawing.rendered import render_faces
 from ferdata.image_hashes import content_ids
+from ferdata.sources.rendered import render_faces
 
 
 @pytest.fixture(scope="module")

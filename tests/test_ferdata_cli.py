@@ -14,10 +14,11 @@ from PIL import Image
 from source_trees import ck_plus
 
 from ferdata import cli
-from ferdata.drawing.rendered import render_faces
 from ferdata.labels import LabelSpace
 from ferdata.sources.packed import load_packed, save_packed
+from ferdata.sources.rendered import render_faces
 from ferdata.teachers.soft_labels import save_soft_labels
+from tinycnn.ground._version import __version__
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def test_a_closed_pipe_is_not_an_error(folder):
     command = [sys.executable, "-m", "ferdata.cli", "check", str(folder)]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60)
     os.close(write)
-    assert done.returncode == 2 and done.stderr == b""
+    assert done.returncode == 141 and done.stderr == b""
 
 
 def test_show(folder, faces, tmp_path, capsys):
@@ -217,6 +218,12 @@ def test_ctrl_c(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(cli, "check", stop)
     assert run(capsys, "check", folder)[0] == 130
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out == f"ferdata {__version__}\n"
 
 
 def test_help_names_the_commands(capsys):

@@ -3,6 +3,7 @@
 import pickle
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,11 +242,11 @@ def test_the_key_only_changes_with_what_a_trial_uses():
 
 def test_the_key_changes_with_the_code_that_makes_batches(tmp_path, monkeypatch):
     folder = tmp_path / "ferdata"
-    shutil.copytree(trial_faces.__file__.rsplit("/", 1)[0], folder)
-    monkeypatch.setattr(trial_faces, "__file__", str(folder / "trial_faces.py"))
+    shutil.copytree(Path(trial_faces.__file__).parent.parent, folder)
+    monkeypatch.setattr(trial_faces, "__file__", str(folder / "training" / "trial_faces.py"))
     data = dataset()
     keys = [TrialFaces(data, protocol="random").key]
-    for name in ("augment", "batches", "folds", "trial_faces", "warp"):
+    for name in ("augment", "batches", "folds", "training/trial_faces", "warp"):
         with open(folder / f"{name}.py", "a") as file:
             file.write("# another line\n")
         keys.append(TrialFaces(data, protocol="random").key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from ._version import __version__  # noqa: F401  (listed in __all__ below)
+from .ground._version import __version__  # noqa: F401  (listed in __all__ below)
 
 _HOME = {
     "Adam": "optim",

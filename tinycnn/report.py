@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from ._version import __version__
+from .ground._version import __version__
 from .ground.atomic_file import write_atomically
 from .ground.html_page import STYLE, escape, html_page
 from .report_sections import SECTIONS

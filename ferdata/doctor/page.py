@@ -11,7 +11,7 @@ from ferdata.doctor.html_page import page, picture
 from ferdata.doctor.inspected_dataset import InspectedDataset
 from ferdata.doctor.teacher import Teacher
 from ferdata.doctor.text import about_teacher, class_table, contents, heading
-from ferdata.drawing.image_grid import by_class, grid, in_shape, spread
+from ferdata.image_grid import by_class, grid, in_shape, spread
 from tinycnn.ground.html_page import escape, section
 
 N_GROUPS = 12

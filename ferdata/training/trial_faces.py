@@ -25,7 +25,8 @@ from ferdata.training.training_faces import fold_of, split_off
 from ferdata.warp import resize_images
 
 PROTOCOLS = ("own-split", "subject", "random")
-_HASHED_MODULES = "augment batches dataset folds mixing training_faces trial_faces warp".split()
+_HASHED_MODULES = "augment batches dataset folds mixing warp".split()
+_HASHED_MODULES += ["training/training_faces", "training/trial_faces"]
 """The modules that turn a data set into the batches that a network sees; see `TrialFaces.key`."""
 
 
@@ -220,9 +221,9 @@ def with_soft_labels_of_train(
 
 
 def _code_hash() -> str:
-    here, digest = Path(__file__).resolve().parent, hashlib.sha256()
+    ferdata, digest = Path(__file__).resolve().parent.parent, hashlib.sha256()
     for name in _HASHED_MODULES:
-        content = (here / f"{name}.py").read_bytes()
+        content = (ferdata / f"{name}.py").read_bytes()
         digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()

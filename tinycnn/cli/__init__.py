@@ -9,11 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import sys
 
-from .._version import __version__
+from ..ground._version import __version__
 from ..ground.command_line import Parser
 from ..ground.completion import add_completion_option
+from ..ground.exit_status import run_command
 from . import convert, explain, export, gradcheck, info, predict, warmup
-from .frame import exit_status
 
 COMMANDS = (predict, info, convert, export, explain, gradcheck, warmup)
 
@@ -41,9 +41,4 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     if getattr(sys, "frozen", False):  # the processes of a sweep are this same program
         multiprocessing.freeze_support()
-
-    def run() -> int:
-        args = build_parser().parse_args(argv)
-        return args.run(args)
-
-    return exit_status(run)
+    return run_command(build_parser, argv)

@@ -9,7 +9,7 @@ from pathlib import Path
 import ferdata
 
 from ..ground.command_line import CannotError, positive
-from .progress import ProgressBar
+from ..ground.progress import ProgressBar
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._version import __version__
+from ..ground._version import __version__
 from ..ground.html_page import escape, html_page
 from .formulas import LOSS
 from .layer_kinds import title_of

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .._version import __version__
 from ..explain.pictures import grey_picture, picture, shades
+from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
 from ..ground.html_page import escape, png_data_uri, section
 from ..report import report_page

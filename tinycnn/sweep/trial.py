@@ -22,9 +22,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import checkpoint, metrics
-from .._version import __version__
 from ..backend_choice import backend_in_use
 from ..formats import safetensors
+from ..ground._version import __version__
 from ..models.microexpnet import check_variant_and_size, microexpnet
 from ..network import Network
 from ..optim import optimizer_from_name

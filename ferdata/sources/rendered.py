@@ -10,9 +10,9 @@ from ferdata.arguments import check_whole_numbers
 from ferdata.dataset import FaceDataset
 from ferdata.drawing.expressions import habits, random_action_units, random_view
 from ferdata.drawing.face import draw_face
-from ferdata.drawing.image_grid import by_class, grid, spread
 from ferdata.drawing.people import Identity
 from ferdata.drawing.seeded_random import SeededRandom
+from ferdata.image_grid import by_class, grid, spread
 from ferdata.labels import MICROEXPNET8
 
 _VALIDATION_EVERY = 5
