@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import importlib
-from pathlib import Path
+import inspect
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ if TYPE_CHECKING:
 
 def _listed_above() -> dict[str, str]:
     """{public name: its module}: the imports above, which only type checkers run."""
-    tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(inspect.getsource(sys.modules[__name__]))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     found = (node for node in block.body if isinstance(node, ast.ImportFrom))
     return {alias.name: f"{node.module}" for node in found for alias in node.names}

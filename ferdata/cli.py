@@ -23,6 +23,7 @@ from ferdata.sources.packed import is_packed, load_packed, save_packed
 from tinycnn.ground._version import __version__
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import CannotError, Parser, check_out, positive
+from tinycnn.ground.completion import add_completion_option
 from tinycnn.ground.exit_status import run_command
 from tinycnn.ground.html_page import escape, png, section
 from tinycnn.ground.messages import plain as printable
@@ -36,6 +37,7 @@ _TILE_PX = 64
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="ferdata", description="Check, show and pack data sets of faces.")
     parser.add_argument("--version", action="version", version=f"ferdata {__version__}")
+    add_completion_option(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     checking = commands.add_parser(

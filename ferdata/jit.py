@@ -11,9 +11,9 @@ import contextlib
 import hashlib
 import inspect
 import logging
+import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ferdata.files.cache import cache_folder
@@ -41,7 +41,7 @@ def compile_cached(loops: Loops, signature: str) -> Loops:
     """
     dispatcher: Any = inner_loops(loops)
     if dispatcher is not loops:  # under NUMBA_DISABLE_JIT it is
-        with contextlib.suppress(OSError, RuntimeError):  # the source is in a zip; or no home
+        with contextlib.suppress(OSError, RuntimeError):  # there is no source, or no home
             dispatcher._cache = _cache(loops)
         dispatcher.compile(signature)
         dispatcher.disable_compile()  # arguments of other types then raise TypeError
@@ -58,8 +58,8 @@ def inner_loops(loops: Callable) -> Any:
 def _cache(loops: Loops) -> Any:
     from tinycnn.ground.compiled_code import CodeCache, CodeFolder
 
-    source = Path(inspect.getfile(loops)).read_bytes()
-    stamp = hashlib.sha256(source).hexdigest()
+    source = inspect.getsource(sys.modules[loops.__module__])  # also from a zip file
+    stamp = hashlib.sha256(source.encode()).hexdigest()
     return CodeCache(loops, CodeFolder((cache_folder() / "kernels",), stamp, logger))
 
 

@@ -67,7 +67,7 @@ DOORS = {
     "plots": set(),
     "report": {"metrics", *FOUNDATION},
 }
-TOP = ("sweep", "paper", "cli", "__main__", "__init__")
+TOP = ("sweep", "paper", "cli", "__init__", "__main__")
 """These may import every room; no room may import them."""
 
 DOORS["train"].add("averaging")
@@ -84,8 +84,9 @@ DOORS["explain"] |= {"testing", *FOUNDATION}
 DOORS["sweep"] = set(DOORS)
 DOORS["paper"] = set(DOORS)
 DOORS["cli"] = set(DOORS)
-DOORS["__main__"] = {"cli"}
 DOORS["__init__"] = set(DOORS)
+DOORS["__main__"] = {"cli"}
+DOORS["__pyinstaller"] = set()
 
 NUMPY_ALONE = ("reference", "init", "testing", "shapes", "metrics", "layers", "plan", "losses")
 NUMPY_ALONE += ("distillation", "classify")
@@ -128,9 +129,10 @@ FERDATA_DOORS["cli"] = set(FERDATA_DOORS) - {"training"}
 FERDATA_DOORS["__init__"] = set(FERDATA_DOORS) - {"cli"}
 
 OUTSIDE = {"formats": {"numpy", "safetensors", "onnx", "onnxruntime"}}
-OUTSIDE["ground"] = {"numpy", "numba", "shtab", "tqdm"}
+OUTSIDE["ground"] = {"numpy", "numba", "tqdm", "shtab"}
 OUTSIDE["plots"] = {"numpy", "matplotlib"}
 OUTSIDE["calibration"] = {"numpy", "scipy"}
+OUTSIDE["__pyinstaller"] = {"PyInstaller"}
 OUTSIDE["cli"] = {"numpy", "tqdm", "PIL"}
 OUTSIDE["explain"] = {"numpy", "PIL"}
 OUTSIDE["sweep"] = {"numpy", "scipy", "distributed", "dask"}

@@ -21,6 +21,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from tinycnn.ground.package_files import package_text
+
 WINDOW_PX = 24
 
 # Subtracted from every threshold. Training set a threshold to the score of some window that must
@@ -42,9 +44,8 @@ class Tables(NamedTuple):
 @lru_cache(maxsize=1)
 def tables() -> Tables:
     """The cascade, read from its file at the first call."""
-    from skimage.data import lbp_frontal_face_cascade_filename
-
-    root = ElementTree.parse(lbp_frontal_face_cascade_filename()).getroot()[0]
+    text = package_text("skimage", "data/lbpcascade_frontalface_opencv.xml")
+    root = ElementTree.fromstring(text)[0]
     rects = [[int(number) for number in (rect.text or "").split()] for rect in root.iter("rect")]
     first, thresholds, blocks, leaves = [0], [], [], []
     for stage in root.iterfind("stages/*"):

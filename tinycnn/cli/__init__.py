@@ -6,6 +6,9 @@ check failed, 2 an error, which is one line on stderr.
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
+
 from ..ground._version import __version__
 from ..ground.command_line import Parser
 from ..ground.completion import add_completion_option
@@ -36,4 +39,6 @@ def build_parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    if getattr(sys, "frozen", False):  # the processes of a sweep are this same program
+        multiprocessing.freeze_support()
     return run_command(build_parser, argv)

@@ -111,7 +111,8 @@ def train(network: Network) -> None:
             loss = make_loss(name, 4.0, 0.5, "hinton", label_smoothing)
             soft_labels = None if name == NO_TEACHER else distributions
             for targets in (labels, distributions):
-                network.loss_and_gradients(x, loss, targets, soft_labels)
+                _, logits = network.loss_and_gradients(x, loss, targets, soft_labels)
+                loss(logits, targets, soft_labels)  # on its own, as in a validation
     for name in OPTIMIZERS:
         optimizer = optimizer_from_name(name, learning_rate=1e-9)
         optimizer.step(network.parameter_vector, network.gradient_vector)

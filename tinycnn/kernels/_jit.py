@@ -41,6 +41,7 @@ except Exception as error:  # missing, or of a version that refuses this NumPy o
 
 from ..ground.cache_folder import cache_folder_of
 from ..ground.compiled_code import CodeCache, CodeFolder
+from ..ground.package_files import source_files
 
 logger = logging.getLogger("tinycnn")
 
@@ -135,8 +136,8 @@ def cache_folder() -> Path:
 
 def _cache_key() -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for name, content in source_files(__package__):
+        digest.update(name.encode() + b"\0" + content)
     bounds_check = _numba_setting("BOUNDSCHECK")
     versions = (numba.__version__, llvmlite.__version__, TILE, WINOGRAD, bounds_check)
     digest.update(repr((versions, sorted(FLAGS.items(), key=str))).encode())
@@ -144,10 +145,15 @@ def _cache_key() -> str:
 
 
 @lru_cache(maxsize=1)
-def _code_folder() -> CodeFolder:
-    """The folder of this key, in the cache folder."""
-    key = _cache_key()
-    return CodeFolder((cache_folder(), cache_folder() / key), key, logger)
+def _code_folder() -> CodeFolder | None:
+    """The folder of this key, in the cache folder.  None, and a warning, if there is no home folder
+    or the package was installed without its sources: kernels are then compiled in each process."""
+    try:
+        folder, key = cache_folder(), _cache_key()
+    except (OSError, RuntimeError) as error:
+        logger.warning("compiled kernels cannot be kept: %s", error)
+        return None
+    return CodeFolder((folder, folder / key), key, logger)
 
 
 _announced = False
@@ -219,7 +225,9 @@ def _compiled(
 ) -> Any:
     dispatcher: Any = numba.njit(inline=inline, **FLAGS)(function)
     if dispatcher is not function:  # under NUMBA_DISABLE_JIT njit returns the function itself
-        dispatcher._cache = CodeCache(function, _code_folder(), _announce)
+        folder = _code_folder()
+        if folder is not None:
+            dispatcher._cache = CodeCache(function, folder, _announce)
         dispatcher._compile_for_args = _naming_the_kernel(
             dispatcher._compile_for_args, function.__name__
         )
