@@ -56,11 +56,11 @@ def load_faces(
     *,
     framing: str | None,
     cache_key: str,
+    on_missing: str = "error",
     n_workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     size_px: int = SIZE_PX,
     boxes: np.ndarray | None = None,
-    on_missing: str = "error",
 ) -> np.ndarray:
     """The `images` of `frame_photos`, with the same arguments, if every photo shows a face.
 

@@ -28,6 +28,16 @@ from .tables import Table, cell_text, csv_text
 N_CONFUSIONS = 10
 _FACE_PX = 96
 _MARKS = {HOLDS: "✓", FAILS: "✗", OPEN: "?"}
+_FIGURES = {
+    "distillation": "Bars: accuracy by size, with and without a teacher",
+    "temperature": "Lines: accuracy against temperature by size",
+    "candidates": "Lines: accuracy by size for each variant and split",
+    "speed": "Bars: microseconds per image by size",
+    "reliability": "Accuracy against confidence, before and after",
+    "confusions": "Confusion matrices, % of each class",
+    "confusion-change": "Change of each cell with the teacher, points",
+}
+"""What each figure shows, for those who cannot see it."""
 _STYLE = """
 .verdict { font-weight: 650; white-space: nowrap; } .figure { display: block; width: 100%;
   max-width: 52rem; height: auto; margin: 0 0 1.4rem; background: #fff; border-radius: 4px; }
@@ -76,11 +86,11 @@ def _list(lines: Sequence[str]) -> str:
     return f'<ul class="notes">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>'
 
 
-def _figure(study: Study, name: str, alt: str) -> str:
+def _figure(study: Study, name: str) -> str:
     """The picture, or '' if it was not drawn."""
     if name not in study.pictures:
         return ""
-    return png_picture(study.pictures[name], alt, "figure")
+    return png_picture(study.pictures[name], _FIGURES[name], "figure")
 
 
 def _markup(shown: Table, n_texts: int, digits: int = 1) -> str:
@@ -162,8 +172,7 @@ def _claim(claim: Claim, in_folds: bool) -> str:
 class _Section:
     """A section with tables and a figure; it is left out without tables.
 
-    tables   what their names begin with;  lede: the text above them
-    figure   its name;  alt: what it shows
+    tables   what their names begin with;  lede: the text above them;  figure: its name
     n_texts, digits  of the tables, see `_markup`
     """
 
@@ -171,8 +180,7 @@ class _Section:
     title: str
     lede: str
     figure: str
-    alt: str
-    n_texts: int
+    n_texts: int = 1
     digits: int = 1
 
     def markup(self, study: Study, tables: dict[str, Table]) -> str:
@@ -181,57 +189,49 @@ class _Section:
             for name, one in tables.items()
             if name.startswith(self.tables)
         ]
-        figure = _figure(study, self.figure, self.alt)
+        figure = _figure(study, self.figure)
         return section(self.title, self.lede, figure, *shown) if shown else ""
 
 
 _DISTILLATION = _Section(
     tables="distillation",
     title="With and without a teacher",
-    lede="The temperature is chosen by validation images that belong to each fold’s training part. "
-    "The columns “best reported” choose as the paper did, by the reported score, which is "
-    "optimistic. So are the paper’s own numbers: without a teacher -> with one.",
+    lede="""The temperature is chosen by validation images that belong to each fold’s training
+part. The columns “best reported” choose as the paper did, by the reported score, which is
+optimistic. So are the paper’s own numbers: without a teacher -> with one.""",
     figure="distillation",
-    alt="Bars: accuracy by size, with and without a teacher",
-    n_texts=1,
 )
 _TEMPERATURE = _Section(
     tables="temperature",
     title="Accuracy against temperature",
-    lede="~: read from the paper’s plots. The paper’s numbers without a teacher are not from the "
-    "runs in its table of candidates.",
+    lede="""~: read from the paper’s plots. The paper’s numbers without a teacher are not from the
+runs in its table of candidates.""",
     figure="temperature",
-    alt="Lines: accuracy against temperature by size",
     n_texts=2,
 )
 _CANDIDATES = _Section(
     tables="candidates",
     title="Candidates by size and split",
-    lede="v has no pooling; p1 has it after the first convolution, p2 after the second, p12 after "
-    "both. With random folds, people in the test images are also in the training images.",
+    lede="""v has no pooling; p1 has it after the first convolution, p2 after the second, p12 after
+both. With random folds, people in the test images are also in the training images.""",
     figure="candidates",
-    alt="Lines: accuracy by size for each variant and split",
     n_texts=2,
 )
 _SPEED = _Section(
     tables="speed",
     title="Speed",
-    lede="The paper used another processor, so the ratio is not due to the engine alone. Other "
-    "load on the machine raises the median; the lowest time is closest to that of an idle machine.",
+    lede="""The paper used another processor, so the ratio is not due to the engine alone. Other
+load on the machine raises the median; the lowest time is closest to that of an idle machine.""",
     figure="speed",
-    alt="Bars: microseconds per image by size",
-    n_texts=1,
 )
 _CALIBRATION = _Section(
     tables="calibration",
     title="Calibration before and after scaling",
-    lede="Temperature scaling (one number, fitted on validation images) changes the confidence of "
-    "a network, but not the class that it names. Calibration error: the expected calibration "
-    "error with 15 bins. A fitted temperature above 1 means that the network was too "
-    "confident, below 1 that it was not confident enough.",
+    lede="""Temperature scaling (one number, fitted on validation images) changes the confidence of
+a network, but not the class that it names. Calibration error: the expected calibration error with
+15 bins. A fitted temperature above 1 means that the network was too confident, below 1 that it was
+not confident enough.""",
     figure="reliability",
-    alt="Accuracy against confidence, before and after",
-    n_texts=1,
     digits=2,
 )
 
@@ -265,10 +265,7 @@ def _looks(study: Study) -> str:
 def _confusions(study: Study, tables: dict[str, Table]) -> str:
     if study.inside is None or not study.inside.confusion:
         return ""
-    figures = [
-        _figure(study, "confusions", "Confusion matrices, % of each class"),
-        _figure(study, "confusion-change", "Change of each cell with the teacher, points"),
-    ]
+    figures = [_figure(study, "confusions"), _figure(study, "confusion-change")]
     if "confusions" not in tables:
         return section("Confusions", "", *figures)
     shown, n = tables["confusions"], len(study.inside.resolved)

@@ -32,7 +32,7 @@ def report_page(title: str, body: str, style: str = "") -> str:
 
 
 # A cell of the confusion matrix is shaded by its share of the row.  Above 0.65 (.deep, set in
-# report_sections) its text is white: there dark and white text have the same contrast, 4 to 1.
+# sections.py) its text is white: there dark and white text have the same contrast, 4 to 1.
 _STYLE = """
 section > :last-child > * > :last-child { margin-bottom: 0; }
 .muted, .unit { color: var(--muted); }
