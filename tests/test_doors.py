@@ -62,7 +62,6 @@ DOORS = {
         *("network", "checkpoint", "divergence", "losses", "optim", "schedules", "metrics"),
         *FOUNDATION,
     },
-    "recipes": {"schedules", "losses", "distillation", "optim"},
     # plots and reports
     "plots": set(),
     "svg_charts": {"ground"},
@@ -84,6 +83,10 @@ DOORS["explain"] = {
     "testing",
 }
 DOORS["explain"] |= {"testing", "svg_charts", *FOUNDATION}
+DOORS["run"] = {
+    *("calibration", "checkpoint", "distillation", "formats", "input_spec", "losses", "metrics"),
+    *("models", "network", "optim", "report", "schedules", "train", *FOUNDATION),
+}
 DOORS["sweep"] = set(DOORS)
 DOORS["paper"] = set(DOORS)
 DOORS["cli"] = set(DOORS)
@@ -104,7 +107,7 @@ NUMPY_ALONE += (
 OUTSIDE = {"formats": {"numpy", "safetensors", "onnx", "onnxruntime"}}
 OUTSIDE["plots"] = {"numpy", "matplotlib"}
 OUTSIDE["calibration"] = {"numpy", "scipy"}
-OUTSIDE["cli"] = {"numpy", "tqdm", "PIL", "ferdata"}
+OUTSIDE["cli"] = {"numpy", "tqdm", "PIL", "ferdata", "tomli"}
 OUTSIDE["explain"] = {"numpy", "PIL"}
 OUTSIDE["sweep"] = {"numpy", "scipy", "distributed", "dask"}
 OUTSIDE["paper"] = {"numpy", "scipy"}

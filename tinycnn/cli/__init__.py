@@ -1,4 +1,4 @@
-"""The console command `tinycnn`: describe, convert, export, explain and check a model.
+"""The console command `tinycnn`: train networks; describe, convert, export, explain and check them.
 
 Each command has a file; the first line of its docstring is its help.  Exit status: 0 success, 1 a
 check failed, 2 an error, which is one line on stderr.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 from .._version import __version__
 from ..ground.command_line import CannotError, Parser
 from ..ground.messages import one_line
-from . import convert, explain, export, gradcheck, info
+from . import convert, explain, export, gradcheck, info, sweep, train
 
-COMMANDS = (info, convert, export, explain, gradcheck)
+COMMANDS = (train, sweep, info, convert, export, explain, gradcheck)
 
 _ERRORS = (OSError, ValueError, TypeError, ImportError, ArithmeticError, RuntimeError)
 """What the library raises for unsuitable files and options.  They are printed without traceback."""
@@ -24,7 +25,7 @@ _ERRORS = (OSError, ValueError, TypeError, ImportError, ArithmeticError, Runtime
 def build_parser() -> Parser:
     parser = Parser(
         prog="tinycnn",
-        description="Describe, convert, export, explain and check a model.",
+        description="Train networks; describe, convert, export, explain and check them.",
         epilog="exit status: 0 success, 1 a check failed, 2 an error",
     )
     parser.add_argument("--version", action="version", version=f"tinycnn {__version__}")
@@ -43,9 +44,18 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     if sys.stderr.isatty():  # show the log: compiling the kernels at their first use takes long
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+
+    def run() -> int:
         args = build_parser().parse_args(argv)
-        status = args.run(args)
+        return args.run(args)
+
+    return exit_status(run)
+
+
+def exit_status(run: Callable[[], int]) -> int:
+    """The exit status of run(); an error that a user can correct is printed in one line."""
+    try:
+        status = run()
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
