@@ -19,6 +19,9 @@ from tinycnn.ground.argument_options import (
 from tinycnn.ground.command_line import positive
 
 _PROTOCOLS = tuple(dict.fromkeys((*ck_plus.PROTOCOLS, *oulu_casia.PROTOCOLS)))
+NAMES = "NAME,NAME,..."
+"""What the help calls a list of names; in a file, it may be a list of strings."""
+
 _NO_FRAMING = "none"
 """`--framing none` is framing=None."""
 
@@ -81,7 +84,7 @@ OPTIONS = (
         "--classes",
         "class folders and csv lists: the names of all classes in label order (default: in "
         "alphabetical order, if all are names of emotions)",
-        {"metavar": "NAME,NAME,...", "type": _names},
+        {"metavar": NAMES, "type": _names},
     ),
     ArgumentOption(
         "root",

@@ -24,7 +24,7 @@ from ..ground.progress import ProgressBar
 from ..metrics import accuracy, check_classes
 from ..network import Network
 from ..testing import logit_error
-from .console import add_json_option, print_json
+from .console import print_json
 from .model_argument import add_model_argument, open_model
 
 N_RANDOM_IMAGES = 256
@@ -50,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"ferdata.open reads (default: {N_RANDOM_IMAGES} random images, without accuracy)",
     )
     add_dataset_options(parser.add_argument_group("data set", "how --data is read"))
-    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

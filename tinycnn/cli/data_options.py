@@ -23,14 +23,30 @@ AS_BUILT_IN = ("labels", "error")
 
 @dataclass
 class DataOptions(argparse.Namespace):
-    """The options that programs look at, with their defaults; those of the data set itself, which
-    `ferdata.sources.dataset_options` lists, are None if they are not given."""
+    """The options; those that are not given are None."""
 
     data: str | None = None
-    votes: str | None = None
-    targets: str | None = None
     teacher: list[str] | None = None
     rows: int | None = None
+    # those of ferdata.teachers.teacher_options
+    extra_classes: str | None = None
+    crops: str | None = None
+    # those of ferdata.sources.dataset_options
+    source: str | None = None
+    protocol: str | None = None
+    unlabelled: bool | None = None
+    spectrum: str | None = None
+    illumination: str | None = None
+    images: str | None = None
+    splits_from: str | None = None
+    classes: tuple[str, ...] | None = None
+    root: str | None = None
+    votes: str | None = None
+    targets: str | None = None
+    cache: bool | None = None
+    framing: str | None = None
+    no_face: str | None = None
+    workers: int | None = None
 
 
 def add_data_options(
