@@ -37,8 +37,8 @@ OPTIONS = (
     ArgumentOption(
         "source",
         "--source",
-        "which data set it is, if that is not recognised",
-        {"choices": dataset_loading.SOURCES},
+        "which data set it is, if that is not recognised: " + ", ".join(dataset_loading.SOURCES),
+        {"choices": dataset_loading.SOURCES, "metavar": "NAME"},
     ),
     ArgumentOption(
         "protocol",

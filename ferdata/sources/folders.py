@@ -52,7 +52,11 @@ def list_files(
     """
     tree = Tree(path)
     if classes is None:
-        layout = only_layout(tree, lambda _: True, "folders named after classes")
+        layout = only_layout(
+            tree,
+            lambda _: True,
+            "folders named after emotions (name those of other classes: classes=...)",
+        )
         for _, name, relpath in layout.class_folders(tree):
             if not is_known_class(name):
                 raise DataError(
