@@ -37,7 +37,8 @@ OPTIONS = (
     ArgumentOption(
         "source",
         "--source",
-        "which data set it is, if that is not recognised: " + ", ".join(dataset_loading.SOURCES),
+        f"which data set it is: {', '.join(dataset_loading.SOURCES)} (default: recognised by its "
+        "files)",
         {"choices": dataset_loading.SOURCES, "metavar": "NAME"},
     ),
     ArgumentOption(
@@ -50,7 +51,7 @@ OPTIONS = (
     ArgumentOption(
         "unlabelled",
         "--unlabelled",
-        "CK+: also take the last frames of sequences without a label",
+        "CK+: also take the last frames of sequences without a label (default: no)",
         {"action": "store_const", "const": True},
     ),
     ArgumentOption(
