@@ -34,21 +34,24 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import sweep as sweep_example  # the program beside this one
-from sweep import comma_list
 
 import ferdata
 import tinycnn
 from ferdata.training.trial_faces import TrialParts
 from tinycnn import paper, sweep
+from tinycnn.cli import sweep as sweep_command
 from tinycnn.cli.data_options import add_data_options, check_targets
+from tinycnn.cli.sweep_faces import load_source
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import CannotError, Parser, positive
+from tinycnn.ground.exit_status import exit_status
 from tinycnn.ground.progress import ProgressBar
 from tinycnn.paper import published
 from tinycnn.parallel import usable_cores
 from tinycnn.plots import PlotsError
-from tinycnn.recipes import RECIPES
+from tinycnn.run import NO_TEACHER, RECIPES, TrainingOptions
+from tinycnn.run.command_line import list_reader
+from tinycnn.run.values import ABOVE_ZERO, OneOf
 
 N_SEEDS = 3
 """Seeds of the full plan, before the budget reduces it."""
@@ -62,7 +65,7 @@ SCALED = {"epochs": "epochs", "folds": "n_folds", "seeds": "n_seeds"}
 
 
 @dataclass
-class Options(sweep_example.Options):
+class Options(sweep_command.SweepArguments):
     """The command line, with its defaults; options of sweep.py that have no option here keep
     theirs."""
 
@@ -123,13 +126,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     size.add_argument(
         "--sizes",
-        type=comma_list(str),
+        type=list_reader(OneOf(published.SIZES)),
         metavar="A,B,...",
         help="sizes of the networks (default: M,S,XS,XXS)",
     )
     size.add_argument(
         "--temperatures",
-        type=comma_list(float),
+        type=list_reader(ABOVE_ZERO),
         metavar="A,B,...",
         help="temperatures of the distillation (default: the paper's, 2,4,8,16,20,32,64)",
     )
@@ -146,9 +149,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="folder for the report and the trainings (default: paper)",
     )
-    where.add_argument("--processes", type=positive, metavar="N", help=sweep_example.PROCESSES)
-    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=sweep_example.SCHEDULER)
-    where.add_argument("--retry-failed", action="store_true", help=sweep_example.RETRY)
+    where.add_argument("--processes", type=positive, metavar="N", help=sweep_command.PROCESSES)
+    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=sweep_command.SCHEDULER)
+    where.add_argument("--retry-failed", action="store_true", help=sweep_command.RETRY)
     where.add_argument(
         "--backend",
         choices=("numba", "numpy"),
@@ -159,9 +162,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 def parse(argv: list[str]) -> Options:
     args = build_parser().parse_args(argv, Options())
-    for size in args.sizes or ():
-        if size not in published.SIZES:
-            raise CannotError(f"--sizes {size}: expected some of {', '.join(published.SIZES)}")
     if args.folds and args.folds > published.N_FOLDS:
         raise CannotError(f"--folds {args.folds}: expected at most {published.N_FOLDS}")
     check_targets(args)
@@ -174,7 +174,7 @@ def parse(argv: list[str]) -> Options:
 def load_sources(args: Options) -> dict[str, ferdata.TrialFaces]:
     """The faces, divided in each possible way; the claims are judged by the first."""
     folds = published.N_FOLDS if args.data is None or args.folds else None
-    source = sweep_example.load_source(replace(args, folds=folds, split="random"))
+    source = load_source(args, folds, "random")
     if source.protocol == "own-split":
         return {"own-split": replace(source, dataset=measured_on_validation(source.dataset))}
     if source.dataset.subjects is None:
@@ -205,7 +205,7 @@ def full_plan(args: Options, sources: dict[str, ferdata.TrialFaces]) -> paper.Pl
         sizes=tuple(size for size in published.SIZES if size in wanted),
         temperatures=temperatures,
         recipe=args.recipe,
-        epochs=args.epochs or RECIPES[args.recipe].epochs,
+        epochs=args.epochs or TrainingOptions(recipe=args.recipe).epochs,
         n_folds=(args.folds or published.N_FOLDS) if in_folds else 0,
         n_seeds=args.seeds or N_SEEDS,
     )
@@ -270,7 +270,7 @@ def run_trials(
             if some:
                 print(f"{len(some)} trainings, {split}" + (", networks kept" if keep else ""))
                 options = replace(args, out=folder, keep_models=keep)
-                sweep_example.run_trials(options, some, source)
+                sweep_command.run_trials(options, some, source)
             own = sweep.SweepFolder(folder).outcome(sweep.names(some, source.key), keep)
             outcomes[split].results.update(own.results)
             outcomes[split].failures.update(own.failures)
@@ -283,7 +283,7 @@ def look_inside(args: Options, scores: paper.Scores, source: ferdata.TrialFaces)
 
     @lru_cache(maxsize=1)
     def parts_of(fold: int | None) -> TrialParts:
-        return source.parts(fold=fold, seed=0, batch_size=64, augment=False, with_teacher=False)
+        return source.parts(sweep.Trial(loss=NO_TEACHER, augment=False, fold=fold))
 
     with ProgressBar("looking at networks", "") as progress:
         return paper.look_inside(
@@ -357,7 +357,11 @@ def run(argv: list[str]) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return sweep_example.exit_status(run, argv)
+    def work() -> int:
+        with sweep_command.saying_how_to_continue():
+            return run(sys.argv[1:] if argv is None else argv)
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":

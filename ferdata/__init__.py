@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         load_teachers,
         save_soft_labels,
     )
+    from ferdata.training.batch_options import BATCHES_VERSION, make_batches
     from ferdata.training.training_faces import TrainingFaces, open_training_faces, with_validation
     from ferdata.training.trial_faces import TrialFaces
     from ferdata.warp import resize_images, warp_images

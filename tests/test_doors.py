@@ -62,7 +62,6 @@ DOORS = {
         *("network", "checkpoint", "divergence", "losses", "optim", "schedules", "metrics"),
         *FOUNDATION,
     },
-    "recipes": {"schedules", "losses", "distillation", "optim"},
     # plots and reports
     "plots": set(),
     "report": {"metrics", *FOUNDATION},
@@ -81,6 +80,10 @@ DOORS["explain"] = {
     "testing",
 }
 DOORS["explain"] |= {"testing", *FOUNDATION}
+DOORS["run"] = {
+    *("calibration", "checkpoint", "distillation", "formats", "input_spec", "losses", "metrics"),
+    *("models", "network", "optim", "report", "schedules", "train", *FOUNDATION),
+}
 DOORS["sweep"] = set(DOORS)
 DOORS["paper"] = set(DOORS)
 DOORS["cli"] = set(DOORS)
@@ -133,7 +136,7 @@ OUTSIDE["ground"] = {"numpy", "numba", "tqdm", "shtab"}
 OUTSIDE["plots"] = {"numpy", "matplotlib"}
 OUTSIDE["calibration"] = {"numpy", "scipy"}
 OUTSIDE["__pyinstaller"] = {"PyInstaller"}
-OUTSIDE["cli"] = {"numpy", "tqdm", "PIL"}
+OUTSIDE["cli"] = {"numpy", "tqdm", "PIL", "tomli"}
 OUTSIDE["explain"] = {"numpy", "PIL"}
 OUTSIDE["sweep"] = {"numpy", "scipy", "distributed", "dask"}
 OUTSIDE["paper"] = {"numpy", "scipy"}

@@ -14,7 +14,7 @@ from test_train_student import SmallFer2013, one_error_line
 
 import ferdata
 from tinycnn import paper
-from tinycnn.sweep import local
+from tinycnn.sweep import Trial, local
 
 program = load_example("reproduce_paper")
 TOY = ["--sizes", "XXS", "--epochs", "1", "--seeds", "1", "--temperatures", "2,8"]
@@ -172,7 +172,7 @@ def test_fer_plus_is_measured_on_its_validation_split_and_chooses_on_other_image
     assert plan.sizes == ("M", "S", "XS", "XXS") and len(plan.temperatures) == 7
     source = sources["own-split"]
     assert source.targets == "distribution" and source.has_teacher
-    parts = source.parts(fold=None, seed=0, batch_size=8, augment=False, with_teacher=True)
+    parts = source.parts(Trial(augment=False))
     assert len(parts.test.labels) == 15  # one of the 16 PublicTest rows is labelled as no face
     assert 0 < len(parts.validation.labels) < 16
     tested = {image.tobytes() for image in parts.test.images}
@@ -209,11 +209,11 @@ def test_the_plan_of_a_budget_is_kept_until_the_options_change(
     "options, words",
     [
         (["--budget", "soon"], "--budget: budget is 'soon'; expected minutes, hours"),
-        (["--sizes", "XXS,L"], "--sizes L: expected some of M, S, XS, XXS"),
+        (["--sizes", "XXS,L"], "--sizes: 'L': expected one of M, S, XS, XXS"),
         (["--folds", "11"], "--folds 11: expected at most 10"),
         (["--votes", "v.csv"], "--votes and --targets need --data"),
         (["--data", "nowhere"], "nowhere"),
-        (["--temperatures", "2,hot"], "expected numbers between commas"),
+        (["--temperatures", "2,hot"], "--temperatures: 'hot': expected a number above 0"),
         (["--temperatures", "0"], "temperature"),
     ],
 )

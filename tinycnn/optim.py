@@ -206,16 +206,17 @@ class SGD(Optimizer):
         update(parameters, gradients, velocity, rate, mu, self.weight_decay, self.nesterov)
 
 
+OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (Adam, AdamW, SGD)}
+
+
 def optimizer_from_name(name: str, **options: Any) -> Optimizer:
-    """Adam, AdamW or SGD by name ("adam", "adamw", "sgd"), with its options as keywords.
+    """One of OPTIMIZERS ("adam", "adamw", "sgd"), with its options as keywords.
 
     Raises ValueError for another name or an option out of range, TypeError for an unknown option.
     """
-    kinds: tuple[type[Optimizer], ...] = (Adam, AdamW, SGD)
-    optimizers = {kind.name: kind for kind in kinds}
-    if name not in optimizers:
-        raise ValueError(f"optimizer {name!r}: expected one of {', '.join(optimizers)}")
-    return optimizers[name](**options)
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer {name!r}: expected one of {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[name](**options)
 
 
 def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:

@@ -10,24 +10,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ferdata.arguments import checked_option
-from ferdata.augment import Augmentation
 from ferdata.batches import TARGETS, Batches
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
-from ferdata.mixing import Mixing
+from ferdata.training.batch_options import BATCHES_VERSION, BatchOptions, make_batches
 from ferdata.training.training_faces import fold_of, split_off
 from ferdata.warp import resize_images
 
 PROTOCOLS = ("own-split", "subject", "random")
-_HASHED_MODULES = "augment batches dataset folds mixing warp".split()
-_HASHED_MODULES += ["training/training_faces", "training/trial_faces"]
-"""The modules that turn a data set into the batches that a network sees; see `TrialFaces.key`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +42,13 @@ class TrialParts:
     batches: Batches
     validation: HeldOut
     test: HeldOut | None
+
+
+class TrialOptions(BatchOptions, Protocol):
+    """fold: number of the fold to measure on, from 0; None with protocol "own-split"."""
+
+    @property
+    def fold(self) -> int | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +105,10 @@ class TrialFaces:
     @cached_property
     def key(self) -> str:
         """sha256 of everything that decides what a trial sees: every array of the data set but ids
-        and rows, the classes, the settings, and the source code of _HASHED_MODULES."""
+        and rows, the classes, the settings, and BATCHES_VERSION."""
         n_folds = None if self.protocol == "own-split" else self.n_folds
         settings = (self.targets, self.size_px, self.protocol, n_folds, self.seed, self.classes)
-        digest = hashlib.sha256(f"{settings}\n{_code_hash()}\n".encode())
+        digest = hashlib.sha256(f"{settings}\n{BATCHES_VERSION}\n".encode())
         for f in fields(self.dataset):
             array = getattr(self.dataset, f.name)
             if isinstance(array, np.ndarray) and f.name not in ("ids", "rows"):
@@ -116,47 +118,18 @@ class TrialFaces:
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
-    def parts(
-        self,
-        *,
-        fold: int | None,
-        seed: int,
-        batch_size: int,
-        augment: bool,
-        with_teacher: bool,
-        augment_strength: float = 1.0,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        flipped_teacher: bool = False,
-        n_threads: int = 1,
-    ) -> TrialParts:
-        """The images of one trial.
-
-        fold          number of the fold to measure on, from 0; None with protocol "own-split"
-        seed          for the order of the images and their augmentation
-        augment_strength  see `Augmentation.of_strength`;  mixup, cutmix: see `Mixing`
-        with_teacher  whether the batches have soft labels
-        flipped_teacher   mirrored images get the teacher's soft labels for mirror images
-        n_threads     see `Batches`; the result does not depend on it
+    def parts(self, options: TrialOptions, n_threads: int = 1) -> TrialParts:
+        """The images of one trial.  options: such as a `tinycnn.sweep.Trial`; n_threads: see
+        `Batches`.  The result does not depend on it.
 
         Raises DataError for a fold that does not exist, a missing teacher, or an empty part.
         """
-        if with_teacher and not self.has_teacher:
-            raise DataError("a trial with a teacher needs soft labels; this data set has none")
-        train, validation, test = self._rows(fold)
-        faces = self.dataset.select(train)
-        if flipped_teacher and with_teacher and faces.flipped_soft_labels is None:
-            raise DataError("flipped_teacher: this teacher has no answers for mirror images")
-        if not (flipped_teacher and with_teacher):
-            faces = faces.with_soft_labels(faces.soft_labels if with_teacher else None)
-        batches = Batches(
-            faces,
-            batch_size=batch_size,
-            size_px=self.size_px,
-            augment=Augmentation.of_strength(augment_strength) if augment else None,
-            mix=Mixing(mixup, cutmix),
-            seed=seed,
+        train, validation, test = self._rows(options.fold)
+        batches = make_batches(
+            self.dataset.select(train),
+            options,
             targets=self.targets,
+            size_px=self.size_px,
             n_threads=n_threads,
         )
         return TrialParts(
@@ -218,12 +191,3 @@ def with_soft_labels_of_train(
         return all_values
 
     return dataset.with_soft_labels(spread(values), None if flipped is None else spread(flipped))
-
-
-def _code_hash() -> str:
-    ferdata, digest = Path(__file__).resolve().parent.parent, hashlib.sha256()
-    for name in _HASHED_MODULES:
-        content = (ferdata / f"{name}.py").read_bytes()
-        digest.update(f"{name} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()

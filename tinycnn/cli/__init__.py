@@ -1,4 +1,4 @@
-"""The console command `tinycnn`: describe, convert, export, explain and check a model; predict.
+"""The console command `tinycnn`: predict; train networks; describe, convert, export, explain them.
 
 Each command has a file; the first line of its docstring is its help.  Exit status: 0 success, 1 a
 check failed, 2 an error, which is one line on stderr.
@@ -13,16 +13,16 @@ from ..ground._version import __version__
 from ..ground.command_line import Parser
 from ..ground.completion import add_completion_option
 from ..ground.exit_status import run_command
-from . import convert, explain, export, gradcheck, info, predict, warmup
+from . import convert, explain, export, gradcheck, info, predict, sweep, train, warmup
 
-COMMANDS = (predict, info, convert, export, explain, gradcheck, warmup)
+COMMANDS = (predict, train, sweep, info, convert, export, explain, gradcheck, warmup)
 
 
 def build_parser() -> Parser:
     parser = Parser(
         prog="tinycnn",
-        description="Recognise expressions in photos; describe, convert, export, explain and check "
-        "a model.",
+        description="Recognise expressions in photos; train networks; describe, convert, export, "
+        "explain and check them.",
         epilog="exit status: 0 success, 1 a check failed, 2 an error",
     )
     parser.add_argument("--version", action="version", version=f"tinycnn {__version__}")

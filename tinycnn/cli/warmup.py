@@ -20,7 +20,7 @@ from ..ground.command_line import CannotError
 from ..ground.messages import plain
 from ..network import Network
 from ..optim import optimizer_from_name
-from ..recipes import LOSSES, NO_TEACHER, make_loss
+from ..run.losses_and_schedules import LOSSES, NO_TEACHER, make_loss
 from .console import add_json_option, print_json
 from .model_argument import add_model_argument, open_model
 

@@ -1,85 +1,13 @@
-"""Recipes: their published values; schedules and losses by name."""
+"""Learning rate schedules and losses by name."""
 
 import math
-from dataclasses import FrozenInstanceError, asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tinycnn import (
-    AdamW,
-    CrossEntropy,
-    DecoupledDistillation,
-    Distillation,
-    RelationDistillation,
-    models,
-)
-from tinycnn.input_spec import SCALINGS
-from tinycnn.optim import Adam, optimizer_from_name
-from tinycnn.recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES, make_loss, make_schedule
-
-
-def test_paper_is_the_papers_training():
-    """The training of the paper, with its temperature for CK+."""
-    paper = asdict(RECIPES["paper"])
-    assert paper.pop("epochs") >= 1000
-    assert paper == dict(
-        scaling="raw",
-        bias_std=0.5,
-        optimizer="adam",
-        learning_rate=1e-4,
-        schedule="constant",
-        augment=False,
-        loss="kd",
-        temperature=8.0,
-        soft_weight=0.5,
-        loss_scale="paper",
-        batch_size=64,
-        augment_strength=1.0,
-        label_smoothing=0.0,
-        dropout=0.0,
-        ema_decay=0.0,
-        clip_norm=0.0,
-        mixup=0.0,
-        cutmix=0.0,
-        flipped_teacher=False,
-    )
-
-
-def test_fer_is_what_the_readme_says():
-    fer = asdict(RECIPES["fer"])
-    fixed = dict(
-        scaling="standardized",
-        bias_std=0.0,
-        optimizer="adamw",
-        schedule="one-cycle",
-        augment=True,
-        loss="kd",
-        temperature=4.0,
-        soft_weight=0.7,
-        loss_scale="hinton",
-    )
-    assert {name: fer[name] for name in fixed} == fixed
-    assert not any(fer[name] for name in NUMBERS if name != "augment_strength")
-    assert fer["augment_strength"] == 1 and fer["flipped_teacher"] is False
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_can_be_used(name):
-    recipe = RECIPES[name]
-    assert recipe.scaling in SCALINGS and recipe.schedule in SCHEDULES
-    assert recipe.batch_size >= 1 and recipe.epochs >= 1
-    network = models.microexpnet(scaling=recipe.scaling, bias_std=recipe.bias_std, backend="numpy")
-    deviation = network.parameters["conv2.b"].std()
-    assert (deviation > 0) == (recipe.bias_std > 0)
-    make_loss(recipe.loss, recipe.temperature, recipe.soft_weight, recipe.loss_scale)
-    optimizer = optimizer_from_name(
-        recipe.optimizer, learning_rate=recipe.learning_rate, backend="numpy"
-    )
-    assert type(optimizer) is {"paper": Adam, "fer": AdamW, "best": AdamW}[name]
-    make_schedule(recipe.schedule, recipe.learning_rate, 1)
-    with pytest.raises(FrozenInstanceError):
-        recipe.epochs = 1
+from tinycnn import CrossEntropy, DecoupledDistillation, Distillation, RelationDistillation
+from tinycnn.run import LOSSES, SCHEDULES, make_loss, make_schedule
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 19, 20, 1000])
