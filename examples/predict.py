@@ -17,21 +17,21 @@ import sys
 
 from tinycnn.cli import predict
 from tinycnn.ground.command_line import Parser
-from tinycnn.ground.exit_status import exit_status
+from tinycnn.ground.exit_status import run_command
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
+def build_parser() -> Parser:
     parser = Parser(
         prog="predict.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     predict.add_arguments(parser)
-    return parser.parse_args(argv)
+    parser.set_defaults(run=run)
+    return parser
 
 
-def run(argv: list[str] | None) -> int:
-    options = parse(argv)
+def run(options: argparse.Namespace) -> int:
     network = predict.load_network(options)
     with predict.Printer(options, network.classes) as printer:
         # for each photo: faces = ferdata.find_faces(photo, framing); network.classify(faces)
@@ -41,7 +41,7 @@ def run(argv: list[str] | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return exit_status(lambda: run(argv))
+    return run_command(build_parser, argv)
 
 
 if __name__ == "__main__":

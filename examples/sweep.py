@@ -29,11 +29,11 @@ seeds that both have. The command `tinycnn sweep` does the same.
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from tinycnn.cli.sweep import (
-    SweepArguments,
-    add_options,
+    add_arguments,
     print_results,
     read_arguments,
     run_sweep,
@@ -41,19 +41,19 @@ from tinycnn.cli.sweep import (
     tell_failures,
 )
 from tinycnn.ground.command_line import Parser
-from tinycnn.ground.exit_status import exit_status
+from tinycnn.ground.exit_status import run_command
 
 
-def parse(argv: list[str]) -> SweepArguments:
-    """The options, also those of the file --config."""
+def build_parser() -> Parser:
     parser = Parser(prog="sweep.py")
-    add_options(parser)
+    add_arguments(parser)
     parser.description = __doc__
-    return read_arguments(parser.parse_args(argv))
+    parser.set_defaults(run=run)
+    return parser
 
 
-def run(argv: list[str]) -> int:
-    args = parse(argv)
+def run(given: argparse.Namespace) -> int:
+    args = read_arguments(given)  # also those of the file --config
     with saying_how_to_continue():
         trials, outcome = run_sweep(args)
     print_results(args, trials, outcome)
@@ -61,7 +61,7 @@ def run(argv: list[str]) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return exit_status(lambda: run(sys.argv[1:] if argv is None else argv))
+    return run_command(build_parser, argv)
 
 
 if __name__ == "__main__":

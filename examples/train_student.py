@@ -11,13 +11,14 @@ does the same.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 
 from tinycnn.cli.progress import TrainingBar
 from tinycnn.cli.train import (
     TrainArguments,
-    add_options,
+    add_arguments,
     open_run_folder,
     print_beginning,
     read_arguments,
@@ -26,17 +27,17 @@ from tinycnn.cli.train import (
 )
 from tinycnn.cli.training_faces import Faces, load_faces
 from tinycnn.ground.command_line import Parser
-from tinycnn.ground.exit_status import exit_status
+from tinycnn.ground.exit_status import run_command
 from tinycnn.parallel import check_n_threads
 from tinycnn.run import FinishedRun, History, TrainingRun
 
 
-def parse(argv: list[str]) -> TrainArguments:
-    """The options; with --resume those of the interrupted run."""
+def build_parser() -> Parser:
     parser = Parser(prog="train_student.py")
-    add_options(parser)
+    add_arguments(parser)
     parser.description = __doc__
-    return read_arguments(parser.parse_args(argv))
+    parser.set_defaults(run=run)
+    return parser
 
 
 def train(args: TrainArguments, faces: Faces) -> dict[str, TrainingRun]:
@@ -68,8 +69,8 @@ def train(args: TrainArguments, faces: Faces) -> dict[str, TrainingRun]:
     return runs
 
 
-def run(argv: list[str]) -> int:
-    args = parse(argv)
+def run(given: argparse.Namespace) -> int:
+    args = read_arguments(given)  # with --resume those of the interrupted run
     faces = load_faces(args, args.training)  # training images, soft labels, validation images
     config = open_run_folder(args, faces)  # its config.json has all options and the data's hashes
     print_beginning(args, faces)
@@ -83,7 +84,7 @@ def run(argv: list[str]) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return exit_status(lambda: run(sys.argv[1:] if argv is None else argv))
+    return run_command(build_parser, argv)
 
 
 if __name__ == "__main__":

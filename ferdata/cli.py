@@ -6,21 +6,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ferdata.dataset import FaceDataset
 from ferdata.doctor.diagnosis import check
 from ferdata.doctor.html_page import page, picture
-from ferdata.doctor.inspected_dataset import inspect_path
+from ferdata.doctor.inspected_dataset import InspectedDataset, inspect_dataset, inspect_path
 from ferdata.doctor.page import tiles
 from ferdata.image_grid import by_class, grid, spread
-from ferdata.photos.preprocess import ON_MISSING
 from ferdata.sources import dataset_loading
-from ferdata.sources.packed import is_packed, load_packed, save_packed
+from ferdata.sources.dataset_options import add_dataset_options, dataset_arguments
+from ferdata.sources.packed import save_packed
+from ferdata.teachers.teacher_options import EXTRA_CLASSES_OPTION
 from tinycnn.ground._version import __version__
+from tinycnn.ground.argument_options import add_argument_options, given_arguments
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import CannotError, Parser, check_out, positive
 from tinycnn.ground.completion import add_completion_option
@@ -34,7 +34,7 @@ CLEAN, FOUND = 0, 1
 _TILE_PX = 64
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     parser = Parser(prog="ferdata", description="Check, show and pack data sets of faces.")
     parser.add_argument("--version", action="version", version=f"ferdata {__version__}")
     add_completion_option(parser)
@@ -48,7 +48,6 @@ def build_parser() -> argparse.ArgumentParser:
         "nothing looks wrong, 1 if something does, 2 if the data set could not be checked.",
     )
     _add_data(checking)
-    checking.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
     checking.add_argument(
         "--teacher",
         metavar="FILE",
@@ -56,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help="also check a teacher network's soft labels, .npz or .csv (may be repeated)",
     )
+    add_argument_options(checking, (EXTRA_CLASSES_OPTION,))
     checking.add_argument("--json", action="store_true", help="print JSON, with all image ids")
     checking.add_argument("--html", metavar="FILE", help="also write an HTML page with images")
     checking.set_defaults(run=_check)
@@ -74,37 +74,13 @@ def build_parser() -> argparse.ArgumentParser:
     packing = commands.add_parser("pack", help="write cropped and resized faces to one .npz file")
     _add_data(packing)
     packing.add_argument("out", metavar="OUT", help="the .npz file to write")
-    packing.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
-    packing.add_argument(
-        "--framing",
-        metavar="NAME",
-        help="how faces are cut out of photos: paper or fer2013; none: the whole image is resized "
-        "(default: what the data set needs)",
-    )
-    packing.add_argument(
-        "--no-face",
-        choices=ON_MISSING,
-        default="error",
-        help="if no face is found in a photo: stop with an error, or take the whole photo "
-        "(default: %(default)s)",
-    )
     packing.set_defaults(run=_pack)
     return parser
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="file or folder that holds the data set")
-    parser.add_argument(
-        "--source",
-        metavar="NAME",
-        help="which data set it is, if that is not recognised: "
-        + ", ".join(dataset_loading.SOURCES),
-    )
-    parser.add_argument(
-        "--protocol",
-        metavar="NAME",
-        help="which of its images to use, if there are several protocols",
-    )
+    add_dataset_options(parser.add_argument_group("data set"))
 
 
 # ---- the commands ----------------------------------------------------------------------------
@@ -116,11 +92,10 @@ def _check(args: argparse.Namespace) -> int:
     with ProgressBars() as bars:
         diagnosis = check(
             args.path,
-            args.source,
-            votes=args.votes,
             teachers=args.teacher,
             progress=bars,
-            **_options(args),
+            **given_arguments(args, (EXTRA_CLASSES_OPTION,)),
+            **dataset_arguments(args),
         )
     if args.html:
         write_atomically(args.html, diagnosis.as_html())
@@ -133,8 +108,7 @@ def _show(args: argparse.Namespace) -> int:
     if suffix not in (".png", ".html"):
         raise CannotError(f"{args.out}: expected a name that ends in .png or .html")
     check_out(args.out)
-    with ProgressBars() as bars:
-        inspected = inspect_path(args.path, args.source, progress=bars, **_options(args))
+    inspected = _shown(args)
     sheets = []
     for name, members in by_class(inspected.dataset):
         chosen = members[spread(len(members), args.columns * args.rows)]
@@ -157,37 +131,28 @@ def _show(args: argparse.Namespace) -> int:
     return CLEAN
 
 
+def _shown(args: argparse.Namespace) -> InspectedDataset:
+    """The images in their full size, as they are in their files; the faces as `ferdata.open` cuts
+    them out, with its labels, if an option says how."""
+    arguments = dataset_arguments(args)
+    if not arguments.keys() & {"framing", "on_missing", "votes", "target"}:
+        with ProgressBars() as bars:
+            return inspect_path(args.path, progress=bars, **arguments)
+    with ProgressBar("reading", leave=False) as progress:
+        dataset = dataset_loading.open(args.path, progress=progress, **arguments)
+    return inspect_dataset(dataset, path=args.path)
+
+
 def _pack(args: argparse.Namespace) -> int:
     if Path(args.out).suffix.lower() != ".npz":
         raise CannotError(f"{args.out}: expected a name that ends in .npz")
     check_out(args.out)
     with ProgressBar("reading", leave=False) as progress:
-        dataset = _opened(args, progress)
+        dataset = dataset_loading.open(args.path, progress=progress, **dataset_arguments(args))
     save_packed(dataset, args.out)
     n, (height, width) = len(dataset), dataset.images.shape[1:]
     print(f"{printable(args.out)}: {n:,} faces of {width} x {height} px")
     return CLEAN
-
-
-def _opened(args: argparse.Namespace, progress: ProgressBar) -> FaceDataset:
-    if args.source is None and is_packed(args.path):
-        return load_packed(args.path)
-    options = _options(args)
-    if args.votes:
-        options["votes"] = args.votes
-    framing = args.framing or dataset_loading.DEFAULT
-    return dataset_loading.open(
-        args.path,
-        args.source,
-        framing=None if framing == "none" else framing,
-        on_missing=args.no_face,
-        progress=progress,
-        **options,
-    )
-
-
-def _options(args: argparse.Namespace) -> dict[str, Any]:
-    return {} if args.protocol is None else {"protocol": args.protocol}
 
 
 def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:

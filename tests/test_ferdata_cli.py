@@ -85,8 +85,11 @@ def test_a_packed_data_set_and_teachers(faces, tmp_path, capsys):
         (["check", "{tmp}/none"], "none"),
         (["check", "{tmp}/empty"], "no data set recognised"),
         (["check", "{tmp}/empty.csv"], "empty.csv"),
-        (["check", "{set}", "--source", "nonsense"], "source: expected one of"),
-        (["check", "{set}", "--protocol", "paper"], "protocol: not an option of source 'folders'"),
+        (["check", "{set}", "--source", "nonsense"], "invalid choice: 'nonsense' (choose from"),
+        (
+            ["check", "{set}", "--protocol", "paper"],
+            "--protocol: folders has no such argument; it has --classes NAME,NA",
+        ),
         (["check", "{set}", "--votes", "v.csv"], "votes: belong to FER2013's csv"),
         (["check", "{set}", "--html", "{tmp}/none/p.html"], "there is no folder"),
         (["check", "{set}", "--html", "{tmp}"], "is a folder; expected the name of a file"),

@@ -110,7 +110,7 @@ def test_boxes_of_the_caller(photos):
 def test_a_photo_without_a_face_is_named(photos, reads):
     Image.new("L", (200, 100), 90).save(photos[4])
     Image.new("L", (100, 200), 90).save(photos[9])
-    with pytest.raises(DataError, match="04.jpg: no face found, as in 2 of 12 photos; give their"):
+    with pytest.raises(DataError, match="04.jpg: no face found, as in 2 of 12 photos; leave them"):
         load(photos, "paper")
     assert len(reads) == 12
     images = load(photos, "paper", on_missing="whole")

@@ -211,7 +211,7 @@ def test_the_plan_of_a_budget_is_kept_until_the_options_change(
         (["--budget", "soon"], "--budget: budget is 'soon'; expected minutes, hours"),
         (["--sizes", "XXS,L"], "--sizes: 'L': expected one of M, S, XS, XXS"),
         (["--folds", "11"], "--folds 11: expected at most 10"),
-        (["--votes", "v.csv"], "--votes and --targets need --data"),
+        (["--votes", "v.csv"], "--votes needs --data"),
         (["--data", "nowhere"], "nowhere"),
         (["--temperatures", "2,hot"], "--temperatures: 'hot': expected a number above 0"),
         (["--temperatures", "0"], "temperature"),

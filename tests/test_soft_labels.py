@@ -335,7 +335,7 @@ def test_crops_as_an_axis_or_as_entries(npz, table):
     for file in files:
         soft = load_soft_labels(file())
         assert soft.n_crops == 4
-        with pytest.raises(DataError, match="4 crops an image; choose crops='mean' or 'keep'"):
+        with pytest.raises(DataError, match="4 crops an image; average them: crops='mean'"):
             align_soft_labels(soft, dataset())
         kept, report = align_soft_labels(soft, dataset([1, 0]), crops="keep")
         np.testing.assert_array_equal(kept, CROPS[[1, 0]][..., [2, 1, 0]].astype(np.float32))

@@ -297,7 +297,7 @@ def test_errors_in_a_file_have_one_line(built_in, tmp_path, capsys, text, words)
         (["--folds", "0"], "'0': expected a whole number of 1 or more"),
         (["--folds", "1"], "n_folds: expected a whole number of 2 or more"),
         (["--folds", "20"], "20 folds by subject"),
-        (["--votes", "v.csv"], "--votes and --targets need --data"),
+        (["--votes", "v.csv"], "--votes needs --data"),
         (["--data", "/nowhere.csv"], "/nowhere.csv: no such file"),
         (["--config", "/nowhere.toml"], "/nowhere.toml: not a TOML file: No such file"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),

@@ -23,6 +23,7 @@ import ferdata
 import tinycnn
 from tinycnn.checkpoint import path_in
 from tinycnn.cli.progress import TrainingBar
+from tinycnn.cli.train import read_arguments
 from tinycnn.cli.training_faces import load_faces
 from tinycnn.formats import safetensors
 from tinycnn.run import History, TrainingOptions
@@ -393,23 +394,27 @@ def test_training_options_are_used_and_resuming_keeps_the_bits(
             assert_same_run(tmp_path / str(k), contents(tmp_path / "whole"))
 
 
+def parse(words):
+    return read_arguments(program.build_parser().parse_args(words))
+
+
 def test_several_teachers_are_averaged(small, tmp_path):
-    args = program.parse([*map(str, small.options()), str(small.teacher), "--epochs", "1"])
+    args = parse([*map(str, small.options()), str(small.teacher), "--epochs", "1"])
     assert args.teacher == [str(small.teacher)] * 2
     twice = load_faces(args, args.training).train.soft_labels
-    once = program.parse([*map(str, small.options())])
+    once = parse([*map(str, small.options())])
     once = load_faces(once, once.training).train.soft_labels
     assert np.allclose(tinycnn.softmax(twice), tinycnn.softmax(once), atol=1e-6)
 
 
 def test_recipe_values_are_used_where_no_option_is_given(small, tmp_path):
     words = [*map(str, small.options()), "--recipe", "paper", "--no-augment"]
-    args = program.parse(words).training
+    args = parse(words).training
     assert (args.temperature, args.soft_weight, args.loss_scale) == (8.0, 0.5, "paper")
     assert (args.optimizer, args.learning_rate, args.schedule) == ("adam", 1e-4, "constant")
     assert (args.scaling, args.bias_std, args.augment) == ("raw", 0.5, False)
     words = [*map(str, small.options()), "--no-augment", "--soft-weight", "0"]
-    args = program.parse(words).training
+    args = parse(words).training
     assert args.augment is False and args.soft_weight == 0.0  # given, though false
     assert args.scaling == "standardized" and args.temperature == 4.0
 
@@ -690,8 +695,8 @@ BAD_OPTIONS = {
     "--variant p3": "--variant",
     "--recipe fast": "--recipe",
     "--loss-scale half": "--loss-scale",
-    "--votes votes.csv": "--votes and --targets need --data",
-    "--targets votes": "--votes and --targets need --data",
+    "--votes votes.csv": "--votes needs --data",
+    "--targets votes": "--targets needs --data",
     "--data x.csv --targets votes": "--targets votes needs --votes",
     "--data x.csv --targets labels --votes v.csv": "does not use --votes",
     "--data x.csv --temperature 2": "--temperature needs --teacher",

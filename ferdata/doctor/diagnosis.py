@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ferdata.arguments import checked_option
 from ferdata.dataset import FaceDataset
 from ferdata.doctor import checks, page, text
 from ferdata.doctor.checks import Finding
@@ -22,6 +23,7 @@ from ferdata.doctor.inspected_dataset import (
     inspect_path,
 )
 from ferdata.doctor.teacher import Teacher, check_teacher
+from ferdata.teachers.soft_labels import EXTRA_CLASSES
 
 _Paths = Sequence[str | os.PathLike[str]]
 CHECKS: tuple[Callable[[InspectedDataset], Iterator[Finding]], ...] = (
@@ -69,6 +71,7 @@ def check(
     *,
     votes: str | os.PathLike[str] | None = None,
     teachers: _Paths = (),
+    extra_classes: str = "error",
     progress: Progress | None = None,
     **options: object,
 ) -> Diagnosis:
@@ -77,13 +80,17 @@ def check(
     source    as for ferdata.open
     votes     fer2013new.csv (FER+), if the data set is FER2013's csv
     teachers  files of soft labels; each is compared with the votes, or else with the labels
+    extra_classes  "error": a teacher's classes that the data set lacks are a finding; "drop" or
+              "renormalise": they are to be left out, so they are not
     progress  progress(what, done, total)
-    options   as for ferdata.open
+    options   as for ferdata.open. The images are examined as they are in their files; only for a
+              teacher that names them by hashes, faces are cut out as these options say
 
     Raises DataError if nothing can be read, ValueError for an unknown source or option.
     """
+    checked_option("extra_classes", extra_classes, EXTRA_CLASSES)
     inspected = inspect_path(path, source, votes, progress, **options)
-    return _diagnosis(inspected, teachers, progress)
+    return _diagnosis(inspected, teachers, progress, extra_classes)
 
 
 def check_dataset(
@@ -94,13 +101,16 @@ def check_dataset(
 
 
 def _diagnosis(
-    inspected: InspectedDataset, teachers: _Paths, progress: Progress | None
+    inspected: InspectedDataset,
+    teachers: _Paths,
+    progress: Progress | None,
+    extra_classes: str = "error",
 ) -> Diagnosis:
     findings = [finding for check in CHECKS for finding in check(inspected)]
     findings += checks.duplicates(inspected, progress)
     readable = []
     for path in teachers:
-        teacher, found = check_teacher(inspected, os.fspath(path))
+        teacher, found = check_teacher(inspected, os.fspath(path), extra_classes)
         readable += [] if teacher is None else [teacher]
         findings += found
     return Diagnosis(inspected, tuple(findings), tuple(readable))

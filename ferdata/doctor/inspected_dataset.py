@@ -21,9 +21,11 @@ from ferdata.sources.face_files import FaceFiles, counts_of
 from ferdata.sources.fer2013_folders import CLASSES as FER2013_COUNTS
 from ferdata.sources.fer2013_folders import SPLIT_COUNTS as FER2013_SPLITS
 from ferdata.sources.ferplus import load_votes
-from ferdata.sources.packed import is_packed, load_packed
+from ferdata.sources.packed import is_packed
 
 THUMBNAIL_PX = 64
+_OF_CUTTING = ("framing", "on_missing", "n_workers")
+"""Arguments of ferdata.open that say how faces are cut out of the files, and not which files."""
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total)"""
 
@@ -83,11 +85,12 @@ def inspect_path(
     csv cannot be read at all, or there is no image; ValueError for an option that does not apply.
     """
     if source is None and is_packed(path):
-        if votes is not None or options:
-            raise ValueError(f"{path}: a packed data set takes no votes and no options")
+        if votes is not None:
+            options["votes"] = votes  # refused, as by ferdata.open
+        dataset = dataset_loading.open(path, **options)
         why = "an .npz with format, images and ids"
-        return inspect_dataset(load_packed(path), path=str(path), source="packed", why=why)
-    why = "named by --source"
+        return inspect_dataset(dataset, path=str(path), source="packed", why=why)
+    why = "as it was named"
     if source is None:
         recognised = dataset_loading.recognise(path)
         source, why = recognised.source, recognised.why
@@ -95,7 +98,8 @@ def inspect_path(
         return _inspect_csv(path, why, votes, progress, options)
     if votes is not None:
         raise ValueError(f"votes: belong to FER2013's csv, and this is {source} ({why})")
-    files = dataset_loading.list_files(path, source, **options)
+    of_source = {k: v for k, v in options.items() if k not in _OF_CUTTING}
+    files = dataset_loading.list_files(path, source, **of_source)
     return _inspect_files(files, str(path), why, progress, options)
 
 
@@ -125,11 +129,14 @@ def _inspect_csv(
     options: dict[str, Any],
 ) -> InspectedDataset:
     fer2013 = dataset_loading.FER2013_CSV
+    target = options.pop("target", None)
+    if votes is None and target is not None:
+        options = {**options, "target": target}  # "labels" is what there is; others are refused
     dataset = dataset_loading.open(path, fer2013, progress=_reading(progress), **options)
     counts, error = None, ""
     if votes is not None:
-        try:
-            dataset_loading.open(path, fer2013, votes=votes)  # raises if a row does not fit
+        try:  # raises if a row does not fit
+            dataset_loading.open(path, fer2013, votes=votes, target=target)
             counts, _ = load_votes(Path(votes))
         except DataError as e:
             error = str(e)

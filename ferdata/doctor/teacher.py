@@ -43,11 +43,14 @@ class Teacher:
     mean_recall: float | None
 
 
-def check_teacher(inspected: InspectedDataset, path: str) -> tuple[Teacher | None, list[Finding]]:
+def check_teacher(
+    inspected: InspectedDataset, path: str, extra_classes: str = "error"
+) -> tuple[Teacher | None, list[Finding]]:
     """Returns what the file of soft labels holds, or None if it cannot be read, and the findings.
 
     The teacher is compared with the plurality labels of FER+ if there are votes, else with the
-    labels of the data set.
+    labels of the data set.  extra_classes: "error" if classes that the data set does not have are a
+    finding, else as in `align_soft_labels`.
     """
     try:
         soft = load_soft_labels(path)
@@ -61,7 +64,8 @@ def check_teacher(inspected: InspectedDataset, path: str) -> tuple[Teacher | Non
     except DataError as error:
         findings.append(Finding("teacher-does-not-fit", f"teacher {error}", 1))
     else:
-        findings += _other_classes(path, report)
+        if extra_classes == "error":
+            findings += _other_classes(path, report)
         if labels is not None:
             first_choice = values.argmax(axis=1)
             in_order = soft.key[0] != "hashes"
@@ -135,7 +139,7 @@ def _other_classes(path: str, report: AlignReport) -> list[Finding]:
     names, one = ", ".join(report.dropped), len(report.dropped) == 1
     message = (
         f"teacher {path}: {names} {'is no class' if one else 'are no classes'} of this data set; "
-        "extra_classes has to be 'drop' or 'renormalise'"
+        f"to train with this teacher, choose that {'it is' if one else 'they are'} left out"
     )
     if report.n_mostly_dropped:
         message += f"; for {report.n_mostly_dropped:,} images they have most of the probability"

@@ -81,8 +81,7 @@ def load_faces(
     if on_missing == "error" and len(missing):
         raise DataError(
             f"{os.fspath(paths[missing[0]])}: no face found, as in {len(missing)} of {len(paths)} "
-            f"photos; give their boxes, leave them out, or take the whole photo for the face "
-            f"(on_missing='whole')"
+            "photos; leave them out, or take the whole photo for the face: on_missing='whole'"
         )
     return framed.images
 

@@ -86,7 +86,10 @@ def recognise(path: str | os.PathLike[str]) -> Recognition:
         found = [Recognition(folders.NAME, why)]
     if not found:
         known = [m.LOOKS_LIKE for m in _FILE_SOURCES.values()] + [FER2013_LOOKS_LIKE]
-        raise DataError(f"{path}: no data set recognised. Looked for {'; '.join(known)}")
+        raise DataError(
+            f"{path}: no data set recognised. Looked for {'; '.join(known)}. If it is one of them, "
+            "name it: source=..."
+        )
     if len(found) > 1:
         could_be = " and ".join(f"{r.source} ({r.why})" for r in found)
         raise DataError(
@@ -124,6 +127,10 @@ def open(
     """
     if source is None and is_packed(path):
         _check_options("a packed data set", options, ())
+        if framing not in (DEFAULT, None):
+            raise ValueError(
+                f"framing={framing!r}: the faces of a packed data set are cut out already"
+            )
         return load_packed(path)
     source = _checked_source(path, source)
     if source != FER2013_CSV:
@@ -136,7 +143,7 @@ def open(
         )
     if framing not in (DEFAULT, None):
         raise ValueError(
-            f"framing: FER2013's csv holds cropped faces, expected None, found {framing!r}"
+            f"framing={framing!r}: FER2013's csv holds cropped faces; expected framing=None"
         )
     _check_options(source, options, ("votes", "target", "cache"))
     return fer2013.load_fer2013(_fer2013_csv(Path(path)), progress=progress, **options)
@@ -253,6 +260,6 @@ def _check_options(source: str, options: dict[str, Any], known: tuple[str, ...])
     for name in options:
         if name not in known:
             raise ValueError(
-                f"{name}: not an option of source {source!r}; its options: "
-                f"{', '.join(known) or 'none'}"
+                f"{name}=...: {source} has no such argument; it has "
+                f"{', '.join(f'{each}=...' for each in known) or 'none'}"
             )

@@ -92,8 +92,9 @@ def load_fer2013(
     checked_option("target", target, TARGETS)
     if (target == "labels") != (votes is None):
         raise ValueError(
-            f"target {target!r} "
-            + ("needs votes=<fer2013new.csv>" if votes is None else "does not use votes: omit them")
+            f"target={target!r} needs FER+'s fer2013new.csv: votes=..."
+            if votes is None
+            else f"target={target!r} does not use votes: omit votes=..."
         )
     path = Path(path)
     refuse_pipes(path)

@@ -57,7 +57,7 @@ def list_files(
             if not is_known_class(name):
                 raise DataError(
                     f"{tree.path(relpath)}: the name is not a known class; rename the folder, move "
-                    f"it away, or give the names of all class folders in label order: classes=(...)"
+                    f"it away, or give the names of all class folders in label order: classes=..."
                 )
         space = alphabetical_label_space(NAME, sorted(layout.class_names(tree)))
     else:

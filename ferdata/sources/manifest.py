@@ -139,11 +139,11 @@ def _label_space(
         if label and not is_known_class(label):
             raise DataError(
                 f"{path} line {line}: label {label[:40]!r} is no known class; give the names of "
-                f"all classes in label order: classes=(...)"
+                f"all classes in label order: classes=..."
             )
     if not names:
         raise DataError(
-            f"{path}: no labels; give the names of the classes in label order: classes=(...)"
+            f"{path}: no labels; give the names of the classes in label order: classes=..."
         )
     return alphabetical_label_space(NAME, names)
 

@@ -31,7 +31,7 @@ def load_rendered_teacher(train: FaceDataset) -> np.ndarray:
         if found != expected:
             raise DataError(
                 f"{path}: made from images with sha256 {expected[:16]}..., but these have "
-                f"{found[:16]}...: the built-in faces are not the ones that this teacher saw; "
-                "make its logits again with examples/train_teacher.py"
+                f"{found[:16]}...: the built-in faces are not the ones that this teacher saw; the "
+                "README.md beside the file says how it was made"
             )
         return align_soft_labels(soft, train)[0]

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -238,7 +239,7 @@ def align_soft_labels(
     if soft.n_crops is not None:
         if crops == "error":
             raise DataError(
-                f"{soft.source}: {soft.n_crops} crops an image; choose crops='mean' or 'keep'"
+                f"{soft.source}: {soft.n_crops} crops an image; average them: crops='mean'"
             )
         values = _mean(values, soft.kind) if crops == "mean" else values
     used = np.unique(found)
@@ -299,10 +300,17 @@ def average_soft_labels(
 
 
 def load_teachers(
-    paths: Sequence[str | os.PathLike[str]], dataset: FaceDataset
+    paths: Sequence[str | os.PathLike[str]],
+    dataset: FaceDataset,
+    *,
+    extra_classes: str = "error",
+    crops: str = "error",
 ) -> tuple[np.ndarray, np.ndarray | None, AlignReport]:
     """(values, flipped, report): the soft labels of one file, or the mean of several files, for
     each image of the data set; flipped: those for mirror images, or None.
+
+    extra_classes  see `align_soft_labels`
+    crops          "error" or "mean", see there
 
     Each file may also have entries for other images. Raises what `load_soft_labels`,
     `average_soft_labels` and `align_soft_labels` raise.
@@ -312,10 +320,12 @@ def load_teachers(
         (teacher,) = teachers
     else:
         teacher = average_soft_labels([_of_dataset(teacher, dataset) for teacher in teachers])
-    values, report = align_soft_labels(teacher, dataset)
+    checked_option("crops", crops, CROPS[:2])
+    how: dict[str, Any] = {"extra_classes": extra_classes, "crops": crops}
+    values, report = align_soft_labels(teacher, dataset, **how)
     flipped = None
     if teacher.flipped_values is not None:
-        flipped, _ = align_soft_labels(teacher, dataset, flipped=True)
+        flipped, _ = align_soft_labels(teacher, dataset, **how, flipped=True)
     return values, flipped, report
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -29,39 +30,48 @@ class TrainingFaces:
 
 def open_training_faces(
     path: str | os.PathLike[str],
+    source: str | None = None,
     *,
     votes: str | os.PathLike[str] | None = None,
     target: str = "labels",
+    framing: str | None = dataset_loading.DEFAULT,
     on_missing: str = "error",
+    n_workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **options: Any,
 ) -> TrainingFaces:
-    """Load the data set at `path`, which ferdata.open must recognise, with labels or distributions.
+    """Load the data set at `path` with labels or distributions.
 
     votes, target  FER+'s votes for FER2013's csv, and how they become labels: see load_fer2013. The
                    classes are then those of MICROEXPNET8
-    on_missing     what to do if no face is found in a photo: see ferdata.load_faces
+
+    The other arguments are those of `ferdata.open`.
 
     Images without a label are left out, unless they have a distribution. Raises what ferdata.open
     raises, and DataError for votes with another data set than FER2013, or if there are no labels.
     """
-    is_packed = dataset_loading.is_packed(path)
-    source = "a packed data set" if is_packed else dataset_loading.recognise(path).source
+    is_packed = source is None and dataset_loading.is_packed(path)
+    if source is None and not is_packed:
+        source = dataset_loading.recognise(path).source
+    cutting: dict[str, Any] = dict(framing=framing, on_missing=on_missing, n_workers=n_workers)
     if source == dataset_loading.FER2013_CSV:
-        dataset = dataset_loading.open(
-            path, source, progress=progress, votes=votes or None, target=target if votes else None
-        )
+        if votes:
+            options |= {"votes": votes, "target": target}
+        dataset = dataset_loading.open(path, source, progress=progress, **cutting, **options)
         if votes:
             dataset = dataset.to_label_space(MICROEXPNET8)
         targets = "distribution" if votes and target == "votes" else "labels"
         return TrainingFaces(dataset, targets, "fer2013")
     if votes:
-        raise DataError(f"{path}: votes belong to FER2013's csv, and this is {source}")
-    if not is_packed:
-        files = dataset_loading.list_files(path, source)
-        dataset = dataset_loading.load_listed(files, on_missing=on_missing, progress=progress)
-        framing = "fer2013" if source == fer2013_folders.NAME else files.framing
+        found = source or "a packed data set"
+        raise DataError(f"{path}: votes belong to FER2013's csv, and this is {found}")
+    if is_packed:
+        dataset, framing = dataset_loading.open(path, **cutting, **options), None
     else:
-        dataset, framing = dataset_loading.open(path), None
+        files = dataset_loading.list_files(path, source, **options)
+        dataset = dataset_loading.load_listed(files, progress=progress, **cutting)
+        if framing == dataset_loading.DEFAULT:
+            framing = "fer2013" if source == fer2013_folders.NAME else files.framing
     if dataset.labels is None:
         raise DataError(f"{path}: no labels to train against")
     dataset = dataset.labelled()

@@ -1,4 +1,4 @@
-"""The console command `tinycnn`: predict; train networks; describe, convert, export, explain them.
+"""The console command `tinycnn`: train networks, use, describe, convert, export and check them.
 
 Each command has a file; the first line of its docstring is its help.  Exit status: 0 success, 1 a
 check failed, 2 an error, which is one line on stderr.
@@ -16,6 +16,7 @@ from ..ground.exit_status import run_command
 from . import convert, explain, export, gradcheck, info, predict, sweep, train, warmup
 
 COMMANDS = (predict, train, sweep, info, convert, export, explain, gradcheck, warmup)
+WITH_OWN_JSON = (predict,)
 
 
 def build_parser() -> Parser:
@@ -33,6 +34,8 @@ def build_parser() -> Parser:
         summary = (module.__doc__ or "").partition("\n")[0]
         command = commands.add_parser(name, help=summary, description=summary)
         module.add_arguments(command)
+        if module not in WITH_OWN_JSON:
+            command.add_argument("--json", action="store_true", help="print JSON instead of text")
         command.set_defaults(run=module.run)
     return parser
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..explain import explain, write_page
 from ..ground.command_line import check_out, not_negative, positive
 from ..ground.messages import plain
-from .console import add_json_option, print_json
+from .console import print_json
 from .image_argument import read_image
 from .model_argument import add_model_argument, open_model
 
@@ -42,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FILE", help="the page (default: IMAGE-explained.html in this folder)"
     )
-    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from ..formats.agreement import ExportError
 from ..ground.command_line import CannotError, check_out
 from ..ground.messages import one_line, plain
 from ..network import Network
-from .console import add_json_option, print_json
+from .console import print_json
 from .model_argument import add_model_argument, open_model
 
 FILE_STEM = "microexpnet"
@@ -35,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{FILE_STEM}.onnx, .py or .c, which is created if PATH ends in /. The header of a C "
         "program is written beside it",
     )
-    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from ..ground.messages import plain
 from ..losses import CrossEntropy
 from ..network import Network
 from ..testing import TOLERANCE, GradientError, check_gradients, network_gradients
-from .console import add_json_option, print_json, print_table
+from .console import print_json, print_table
 from .model_argument import add_model_argument, open_model
 
 BACKENDS = {"numba": "kernels", "numpy": "reference"}
@@ -69,7 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", metavar="N", type=not_negative, default=0, help="of images and directions"
     )
-    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,13 +16,12 @@ from ..formats import tf_checkpoint
 from ..formats.model_file import checkpoint_prefix
 from ..ground.messages import plain
 from ..plan import Step
-from .console import add_json_option, print_json, print_table
+from .console import print_json, print_table
 from .model_argument import OpenedModel, add_model_argument, open_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
-    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

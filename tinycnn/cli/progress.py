@@ -1,4 +1,4 @@
-"""Progress bars of a training run and of a sweep; ground/progress.py has those of other work."""
+"""Progress bars of training runs and of sweeps."""
 
 from __future__ import annotations
 

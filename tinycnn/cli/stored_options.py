@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ferdata.sources.dataset_options import NAMES
+
 from ..ground.command_line import CannotError
 
 
@@ -22,6 +24,8 @@ def read_stored(parser: argparse.ArgumentParser, name: str, value: object) -> ob
         return value
     if action.nargs == "+" and is_strings(value):
         return value
+    if isinstance(value, list) and is_strings(value) and action.metavar == NAMES:
+        value = ",".join(value)
     if not isinstance(value, (str, int, float)):
         raise CannotError(f"{name} is {value!r:.80}; expected one value")
     return getattr(parser.parse_args([f"{action.option_strings[0]}={value}"]), name)

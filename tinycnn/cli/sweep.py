@@ -19,7 +19,7 @@ from ..ground.command_line import CannotError, positive
 from ..run.command_line import add_lists_of_training_options, flag_of
 from ..run.options import option_table
 from ..sweep.selection import RULES
-from .console import add_json_option, print_json
+from .console import print_json
 from .data_options import DataOptions, add_data_options, check_targets
 from .progress import TrialBar
 from .sweep_faces import N_FOLDS, load_source
@@ -97,12 +97,6 @@ class SweepArguments(DataOptions):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_options(parser)
-    add_json_option(parser)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The description and all options but --json."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.set_defaults(parser=parser)  # `read_arguments` checks the options of a file with it

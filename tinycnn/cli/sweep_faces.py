@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 import ferdata
 from ferdata.training.trial_faces import with_soft_labels_of_train
 
 from ..ground.command_line import CannotError
-from .data_options import DataOptions, open_faces
+from .data_options import DataOptions, load_teachers, open_faces
 
 N_FOLDS = 10
 """How many, if the data set has no split of its own."""
@@ -58,4 +60,7 @@ def _soft_labels_of(
     none)."""
     if args.teacher is None:
         return ferdata.load_rendered_teacher(rows), None
-    return ferdata.load_teachers(args.teacher, rows)[:2]
+    values, flipped, notes = load_teachers(args, rows)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    return values, flipped

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..ground.command_line import CannotError
 from .stored_options import is_strings, read_stored
 
-PATHS = ("data", "votes", "teacher", "out")
+PATHS = ("data", "root", "votes", "teacher", "out")
 MAX_BYTES = 1 << 20
 
 Values = dict[str, object]

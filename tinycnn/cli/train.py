@@ -29,7 +29,7 @@ from ..run.command_line import add_training_options, flag_of, training_options_g
 from ..run.folder import not_a_configuration
 from ..run.options import option_table
 from ..train import DivergedError
-from .console import add_json_option, print_json
+from .console import print_json
 from .data_options import DataOptions, add_data_options, check_targets
 from .progress import TrainingBar
 from .stored_options import read_stored
@@ -41,7 +41,7 @@ with the teacher that comes with them, in about a minute and without a download.
 
 All results of the run are written to one folder; open its report.html.
 """
-FREE_ON_RESUME = ("data", "votes", "teacher", "threads", "epochs")
+FREE_ON_RESUME = ("data", "root", "votes", "teacher", "workers", "cache", "threads", "epochs")
 """Options that may change when a run is resumed: files are compared by their hashes, results do not
 depend on threads, and `fit` refuses other epochs if the schedule depends on their number."""
 
@@ -89,12 +89,6 @@ def _own_names() -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_options(parser)
-    add_json_option(parser)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The description and all options but --json."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.set_defaults(parser=parser)  # `read_arguments` checks the options of config.json with it

@@ -12,7 +12,7 @@ import ferdata
 from ..ground.command_line import CannotError
 from ..run import TrainingData, TrainingOptions
 from ..train import Validation
-from .data_options import DataOptions, open_faces
+from .data_options import DataOptions, load_teachers, open_faces
 
 SIZE_PX = 84
 
@@ -75,17 +75,13 @@ def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
         hashes[f"{name} {targets}"] = _sha256(truth)
     notes = [note] if note else []
     if args.teacher and options.has_teacher:
-        values, flipped, aligned = ferdata.load_teachers(args.teacher, train)
+        values, flipped, told = load_teachers(args, train)
         if options.flipped_teacher and flipped is None:
             raise CannotError(
                 f"--flipped-teacher: {' '.join(args.teacher)}: no soft labels for mirror images"
             )
         train = train.with_soft_labels(values, flipped if options.flipped_teacher else None)
-        if aligned.n_floored:
-            notes.append(
-                f"{aligned.n_floored:,} of the teacher's probabilities were below 1e-7 and were "
-                "raised to 1e-7"
-            )
+        notes += told
     elif args.data is None and options.has_teacher:
         train = train.with_soft_labels(ferdata.load_rendered_teacher(train))
     if args.rows:

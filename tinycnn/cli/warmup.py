@@ -19,13 +19,12 @@ from ..backend_choice import backend_in_use
 from ..ground.command_line import CannotError
 from ..ground.messages import plain
 from ..network import Network
-from ..optim import optimizer_from_name
+from ..optim import OPTIMIZERS, optimizer_from_name
 from ..run.losses_and_schedules import LOSSES, NO_TEACHER, make_loss
-from .console import add_json_option, print_json
+from .console import print_json
 from .model_argument import add_model_argument, open_model
 
 N_IMAGES = 64
-OPTIMIZERS = ("adam", "adamw", "sgd")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also compile what training needs: every loss and optimizer, and the augmentation",
     )
-    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

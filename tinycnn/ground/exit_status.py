@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from .command_line import CannotError
+from .argument_options import with_options_for_arguments
+from .command_line import CannotError, Parser
 from .messages import one_line
 
 ERROR, STOPPED, PIPE_CLOSED = 2, 130, 141
@@ -18,15 +18,23 @@ _ERRORS = (CannotError, OSError, ValueError, TypeError, ImportError, ArithmeticE
 """What the library raises for unsuitable files and options.  They are printed without traceback."""
 
 
-def run_command(
-    build_parser: Callable[[], argparse.ArgumentParser], argv: Sequence[str] | None
-) -> int:
+def run_command(build_parser: Callable[[], Parser], argv: Sequence[str] | None) -> int:
     """Parse the arguments, call the `run` that the parser has set for their command with them, and
-    return the exit status as `exit_status` does.  argv: None for those of this process."""
+    return the exit status as `exit_status` does.  argv: None for those of this process.
+
+    Where an error of the library names an argument, the option is printed that sets it.
+    """
 
     def run() -> int:
-        args = build_parser().parse_args(argv)
-        return args.run(args)
+        parser = build_parser()
+        args = parser.parse_args(argv)
+        try:
+            return args.run(args)
+        except BrokenPipeError:
+            raise
+        except _ERRORS as error:
+            message = with_options_for_arguments(one_line(error), parser, args)
+            raise CannotError(message) from error
 
     return exit_status(run)
 
