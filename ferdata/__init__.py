@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ferdata.augment import Augmentation
-    from ferdata.batch_options import BATCHES_VERSION, make_batches
     from ferdata.batches import Batches
     from ferdata.dataset import FaceDataset
     from ferdata.doctor.checks import Finding
@@ -81,6 +80,7 @@ if TYPE_CHECKING:
         load_teachers,
         save_soft_labels,
     )
+    from ferdata.training.batch_options import BATCHES_VERSION, make_batches
     from ferdata.training.training_faces import TrainingFaces, open_training_faces, with_validation
     from ferdata.training.trial_faces import TrialFaces
     from ferdata.warp import resize_images, warp_images

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ferdata.arguments import checked_option
-from ferdata.batch_options import BATCHES_VERSION, BatchOptions, make_batches
 from ferdata.batches import TARGETS, Batches
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
+from ferdata.training.batch_options import BATCHES_VERSION, BatchOptions, make_batches
 from ferdata.training.training_faces import fold_of, split_off
 from ferdata.warp import resize_images
 
