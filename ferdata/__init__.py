@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ferdata.augment import Augmentation
-    from ferdata.batch_options import BATCHES_VERSION, make_batches
+    from ferdata.batch_options import make_batches
     from ferdata.batches import Batches
     from ferdata.cache import cache_folder
     from ferdata.dataset import FaceDataset
