@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 import ferdata
-from ferdata.trial_faces import with_soft_labels_of_train
 
 from ..ground.command_line import CannotError
 from .data_options import DataOptions, open_faces
@@ -42,6 +41,9 @@ def load_source(
             dataset = dataset.select(np.arange(min(args.rows, len(dataset))))
         return ferdata.TrialFaces(dataset, targets, protocol=protocol, n_folds=folds or N_FOLDS)
     if args.data is None or args.teacher:
+        # imported here: it loads most of ferdata, which other commands do not need
+        from ferdata.trial_faces import with_soft_labels_of_train
+
         values = _soft_labels_of(args, dataset.in_split("train"))
         dataset = with_soft_labels_of_train(dataset, *values)
     if args.rows:
