@@ -403,6 +403,7 @@ NO_ARRAYS = {
     ],
     "a FaceDataset, whose arrays are checked when it is made": [
         *(f"ferdata.{n}" for n in ("Batches", "TrialFaces", "TrialFaces.parts", "contact_sheet")),
+        "ferdata.make_batches",
         *(f"ferdata.{n}" for n in ("check_dataset", "save_packed", "shared_subjects")),
         *("ferdata.refuse_shared_subjects", "ferdata.load_rendered_teacher"),
         *("ferdata.TrainingFaces", "ferdata.with_validation"),

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 
 import ferdata
-from ferdata.training.trial_faces import with_soft_labels_of_train
 
 from ..ground.command_line import CannotError
 from .data_options import DataOptions, load_teachers, open_faces
@@ -44,6 +43,9 @@ def load_source(
             dataset = dataset.select(np.arange(min(args.rows, len(dataset))))
         return ferdata.TrialFaces(dataset, targets, protocol=protocol, n_folds=folds or N_FOLDS)
     if args.data is None or args.teacher:
+        # imported here: it loads most of ferdata, which other commands do not need
+        from ferdata.training.trial_faces import with_soft_labels_of_train
+
         values = _soft_labels_of(args, dataset.in_split("train"))
         dataset = with_soft_labels_of_train(dataset, *values)
     if args.rows:
