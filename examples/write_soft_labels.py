@@ -18,6 +18,7 @@ import numpy as np
 import ferdata
 import tinycnn
 from ferdata.sources.dataset_options import add_dataset_options, dataset_arguments
+from tinycnn.cli.model_argument import add_variant_argument
 from tinycnn.ground.command_line import CannotError, Parser, positive
 from tinycnn.ground.exit_status import run_command
 from tinycnn.ground.progress import ProgressBar
@@ -29,7 +30,8 @@ def build_parser() -> Parser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL", help="model file of the network, .safetensors")
+    parser.add_argument("model", metavar="MODEL", help="model file, or TensorFlow checkpoint")
+    add_variant_argument(parser)
     parser.add_argument(
         "--data", metavar="PATH", required=True, help="a data set that ferdata.open can read"
     )
@@ -45,7 +47,7 @@ def build_parser() -> Parser:
 
 
 def run(args: argparse.Namespace) -> int:
-    network = tinycnn.load(args.model, n_threads=args.threads)
+    network = tinycnn.load(args.model, variant=args.variant, n_threads=args.threads)
     height, width, _ = network.input_spec.shape
     if height != width:
         raise CannotError(f"{args.model}: takes {height}x{width} images; expected square ones")

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from ferdata.sources import dataset_loading, dataset_options
 from ferdata.sources.dataset_options import add_dataset_options, dataset_arguments
 from ferdata.teachers import teacher_options
 from tinycnn import cli
+from tinycnn.cli.data_options import DataOptions
 from tinycnn.ground.argument_options import (
     ArgumentOption,
     add_argument_options,
@@ -28,13 +30,12 @@ def commands_of(parser):
     return found.choices
 
 
+TINYCNN = commands_of(cli.build_parser())
+TRAIN_ON_A_DATA_SET = ("tinycnn train", "tinycnn sweep", "tinycnn reproduce")
 TAKE_A_DATA_SET = {
     **{f"ferdata {name}": p for name, p in commands_of(ferdata.cli.build_parser()).items()},
-    "tinycnn convert": commands_of(cli.build_parser())["convert"],
-    **{
-        f"examples/{name}.py": load_example(name).build_parser()
-        for name in ("train_student", "sweep", "reproduce_paper", "write_soft_labels")
-    },
+    **{f"tinycnn {name}": TINYCNN[name] for name in ("convert", "train", "sweep", "reproduce")},
+    "examples/write_soft_labels.py": load_example("write_soft_labels").build_parser(),
 }
 
 
@@ -57,13 +58,18 @@ def test_the_options_are_the_arguments_of_open_and_of_the_sources():
     }
 
 
+def test_the_options_are_the_fields_of_data_options():
+    """A field for each: what is no field is not read from the command line."""
+    options = (*dataset_options.OPTIONS, *teacher_options.OPTIONS)
+    found = {f.name for f in fields(DataOptions)}
+    assert found == {"data", "teacher", "rows", *(option.attribute for option in options)}
+
+
 def test_the_options_of_a_teacher_are_the_arguments_of_load_teachers():
     arguments = set(inspect.signature(ferdata.load_teachers).parameters)
     assert {o.keyword for o in teacher_options.OPTIONS} == arguments - {"paths", "dataset"}
-    for name in ("train_student", "sweep", "reproduce_paper"):
-        assert {o.flag for o in teacher_options.OPTIONS} <= flags(
-            TAKE_A_DATA_SET[f"examples/{name}.py"]
-        )
+    for command in TRAIN_ON_A_DATA_SET:
+        assert {o.flag for o in teacher_options.OPTIONS} <= flags(TAKE_A_DATA_SET[command])
     assert "--extra-classes" in flags(TAKE_A_DATA_SET["ferdata check"])
 
 

@@ -146,7 +146,7 @@ def test_every_schedule(schedule):
         (Step, (0.1, 5, (), 0.0), "factor=0.0"),
         (Step, (0.1, 5, (), 1.5), "factor=1.5"),
         (CosineWithWarmup, (0.1, 0), "n_steps=0"),
-        (CosineWithWarmup, (0.1, 10, 10), "expected fewer than n_steps=10"),
+        (CosineWithWarmup, (0.1, 10, 10), "expected fewer than the 10 of n_steps"),
         (CosineWithWarmup, (0.1, 10, -1), "n_warmup_steps=-1"),
         (CosineWithWarmup, (0.1, 10, 0, math.inf), "final_learning_rate=inf"),
         (OneCycle, (math.inf, 10), "max_learning_rate=inf"),

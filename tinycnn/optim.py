@@ -197,7 +197,7 @@ class SGD(Optimizer):
         super().__post_init__()
         self.nesterov = bool(self.nesterov)
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov=True with momentum=0: expected a momentum above 0")
+            raise ValueError("momentum=0 with Nesterov's step: expected a momentum above 0")
 
     def _update(
         self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float

@@ -91,7 +91,8 @@ class CosineWithWarmup:
         _check_count("n_warmup_steps", self.n_warmup_steps, 0)
         if self.n_warmup_steps >= self.n_steps:
             raise ValueError(
-                f"n_warmup_steps={self.n_warmup_steps}: expected fewer than n_steps={self.n_steps}"
+                f"n_warmup_steps={self.n_warmup_steps}: expected fewer than the {self.n_steps} of "
+                "n_steps"
             )
 
     def __call__(self, step: int) -> float:

@@ -65,11 +65,13 @@ def _check_size(
     """Check found (width, height) against the network's; or_turned: they may be exchanged."""
     expected = (spec.width_px, spec.height_px)
     if found != expected and not (or_turned and found == expected[::-1]):
-        framing = f', framing="{spec.framing}"' if spec.framing else ""
+        call = f'ferdata.find_faces(PHOTO, framing="{spec.framing}")'
+        if not spec.framing:
+            call = "ferdata.find_faces(PHOTO)"
         raise CannotError(
             f"{name}: {found[0]}x{found[1]} px; the network takes {spec.width_px}x"
-            f"{spec.height_px}, only a face: cut it with ferdata.find_faces(PHOTO{framing})"
-            ".images[0] and save it as .png or .npy"
+            f"{spec.height_px}, only a face: cut it with {call}.images[0] and save it as .png or "
+            ".npy"
         )
 
 

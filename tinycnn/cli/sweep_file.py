@@ -68,7 +68,7 @@ def _read_toml(path: Path) -> Values:
             import tomli as tomllib
         except ImportError:
             raise CannotError(
-                "--config needs Python 3.11 or newer, or: pip install tomli"
+                f"{path}: to read it needs Python 3.11 or newer, or: pip install tomli"
             ) from None
     try:
         if path.stat().st_size > MAX_BYTES:

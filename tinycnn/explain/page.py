@@ -82,7 +82,7 @@ def _overview(explanation: Explanation, title: str) -> str:
     if 1 - trace.probs[trace.label] < 1e-3:
         notes.append(
             f"The network is so sure of {label} that almost no gradient is left; choose another "
-            "label (--label) to see more."
+            "label to see more."
         )
     worst_name = max(trace.kernel_differences, key=trace.kernel_differences.__getitem__)
     worst = trace.kernel_differences[worst_name]

@@ -130,7 +130,7 @@ def unlike_the_paper(plan: Plan) -> list[str]:
     """A line for each difference between the plan and the paper."""
     lines = []
     if plan.recipe != "paper":
-        lines.append(f"trained with recipe {plan.recipe}, not the paper's (--recipe paper)")
+        lines.append(f"trained with recipe {plan.recipe}; the paper's own is recipe paper")
     if plan.epochs != published.N_EPOCHS:
         lines.append(f"{_counted(plan.epochs, 'epoch')}; the paper has {published.N_EPOCHS:,}")
     if not plan.n_folds:
