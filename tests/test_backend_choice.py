@@ -43,7 +43,7 @@ def messages(backend):
 
 ONE_WARNING = """
 probs, said = messages("auto")
-assert len(said) == 1 and REASON in said[0] and 'backend="numpy"' in said[0], said
+assert len(said) == 1 and REASON in said[0] and "TINYCNN_BACKEND=numpy" in said[0], said
 assert messages("auto")[1] == []  # once is enough
 exact, said = messages("numpy")
 assert said == [] and (probs == exact).all()

@@ -75,10 +75,12 @@ def test_every_kernel_says_what_it_does():
 @pytest.fixture
 def copied_files(tmp_path, monkeypatch):
     """A copy of the files of the kernels; the key is computed from it instead of the real ones."""
-    folder = tmp_path / "kernels"
+    folder = tmp_path / "copied_kernels"
     shutil.copytree(kernels.__path__[0], folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(_jit, "__file__", str(folder / "_jit.py"))
-    return folder
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(_jit, "__package__", folder.name)
+    yield folder
+    sys.modules.pop(folder.name, None)
 
 
 def test_the_key_depends_on_the_files(copied_files):

@@ -106,7 +106,7 @@ def assert_refused(dataset):
         load_rendered_teacher(dataset)
     message = str(caught.value)
     assert "rendered.npz" in message and "not the ones that this teacher saw" in message
-    assert dataset.content_hash()[:16] in message and "train_teacher.py" in message
+    assert dataset.content_hash()[:16] in message and "README.md" in message
     assert "\n" not in message
 
 
