@@ -1,5 +1,6 @@
 """The README is right: its links exist, its Python runs, its commands are accepted."""
 
+import argparse
 import re
 import shlex
 from pathlib import Path
@@ -85,7 +86,7 @@ def commands(program):
 @pytest.mark.parametrize("words", commands("tinycnn"), ids=" ".join)
 def test_commands_of_tinycnn(words, tmp_path, monkeypatch, capsys):
     """Each command is run on new networks in the place of the files that it names."""
-    if words[1] in ("explain", "gradcheck"):  # they take long; their own tests run them
+    if words[1] not in ("info", "convert", "export"):  # they take long; their own tests run them
         words = [*words, "--help"]
     monkeypatch.chdir(tmp_path)
     for stem in ("MODEL", "ck", "MicroExpNet_CK"):
@@ -105,6 +106,32 @@ def test_commands_of_ferdata(words, tmp_path, capsys):
     arguments = [str(tmp_path / "faces.csv") if word == "PATH" else word for word in words[1:]]
     assert ferdata.cli.main(arguments) in (0, 1)
     assert "happy" in capsys.readouterr().out
+
+
+def shown_commands():
+    """(page, words) of every command of ours in the blocks of all pages, without its comment."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for block in re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            for line in block.splitlines():
+                if re.match(r"\s*(RUN )?(tinycnn|ferdata) [a-z-]", line):
+                    words = shlex.split(line.strip().removeprefix("RUN "), comments=True)
+                    yield page.relative_to(ROOT).as_posix(), words
+
+
+@pytest.mark.parametrize("page, words", list(shown_commands()), ids=lambda value: str(value)[:60])
+def test_options_of_shown_commands_exist(page, words):
+    program, name, *rest = words
+    parser = {"tinycnn": tinycnn.cli, "ferdata": ferdata.cli}[program].build_parser()
+    if not name.startswith("-"):
+        (found,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+        parser = found.choices[name]
+    given = {word.partition("=")[0] for word in [name, *rest] if word.startswith("--")}
+    assert given <= {flag for action in parser._actions for flag in action.option_strings}
+
+
+def test_commands_are_shown_on_several_pages():
+    assert {"README.md", "docs/deploy.md"} <= {page for page, _ in shown_commands()}
 
 
 def test_named_environment_variables_exist():
