@@ -118,7 +118,6 @@ FERDATA_DOORS = {
     "augment": {"warp"},
     "mixing": set(),
     "batches": {"arguments", "augment", "dataset", "errors", "mixing", "warp"},
-    "batch_options": {"augment", "batches", "dataset", "errors", "mixing"},
     "image_grid": {"dataset"},
     # the rooms
     "files": {"errors"},
@@ -126,7 +125,7 @@ FERDATA_DOORS = {
     "photos": {"arguments", "errors", "files", "jit", "warp"},
     "sources": {"drawing", "files", "image_grid", "photos", *LANGUAGE},
     "teachers": {"files", *LANGUAGE},
-    "training": {"augment", "batch_options", "batches", "mixing", "sources", "warp", *LANGUAGE},
+    "training": {"augment", "batches", "mixing", "sources", "warp", *LANGUAGE},
     "doctor": {"image_grid", "photos", "sources", "teachers", *LANGUAGE},
 }
 FERDATA_DOORS["cli"] = set(FERDATA_DOORS) - {"training"}

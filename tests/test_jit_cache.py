@@ -14,11 +14,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import tinycnn
 from tinycnn import kernels, reference
+from tinycnn.ground import package_files
 from tinycnn.ground.cache_folder import why_not_trusted
 from tinycnn.kernels import _jit
 
@@ -77,7 +79,7 @@ def copied_files(tmp_path, monkeypatch):
     """A copy of the files of the kernels; the key is computed from it instead of the real ones."""
     folder = tmp_path / "kernels"
     shutil.copytree(kernels.__path__[0], folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(_jit, "__file__", str(folder / "_jit.py"))
+    monkeypatch.setattr(package_files, "resources", SimpleNamespace(files=lambda name: folder))
     return folder
 
 
