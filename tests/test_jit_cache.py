@@ -130,6 +130,8 @@ def test_the_folder_is_named_by_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("TINYCNN_CACHE_DIR", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert _jit.cache_folder() == tmp_path / "tinycnn"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # "should be ignored", says its specification
+    assert _jit.cache_folder() == Path.home() / ".cache" / "tinycnn"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert _jit.cache_folder() == Path.home() / ".cache" / "tinycnn"
 
