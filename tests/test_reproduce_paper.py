@@ -1,4 +1,5 @@
-"""examples/reproduce_paper.py at toy size: in full, again without training, on given splits."""
+"""`tinycnn reproduce` and examples/reproduce_paper.py, at toy size: in full, again without a
+training, on given splits."""
 
 import contextlib
 import csv
@@ -13,7 +14,8 @@ from source_trees import ck_plus
 from test_train_student import SmallFer2013, one_error_line
 
 import ferdata
-from tinycnn import paper
+from tinycnn import cli, paper
+from tinycnn.cli import reproduce
 from tinycnn.sweep import Trial, local
 
 program = load_example("reproduce_paper")
@@ -57,11 +59,11 @@ def no_training(monkeypatch):
     """Replace training by collecting the trials that would be trained."""
     asked = {}
 
-    def run_trials(args, plan, sources):
+    def run_trials(args, plan, sources, tell):
         asked.update(plan=plan, sources=sources)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(program, "run_trials", run_trials)
+    monkeypatch.setattr(reproduce, "run_trials", run_trials)
     return asked
 
 
@@ -123,6 +125,18 @@ def test_a_second_run_trains_nothing_and_needs_no_matplotlib(done, built_in, cap
         capsys.readouterr().err
     )
     assert "no figures" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_command_does_the_same_and_prints_json(done, built_in, capsys, monkeypatch):
+    folder, words, _ = done
+    monkeypatch.setattr(local, "_Crew", None)  # no trial is left to run
+    assert cli.main(["reproduce", *map(str, words), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    with open(folder / "tables" / "claims.csv", newline="", encoding="utf-8") as file:
+        written = {row["claim"]: row["verdict"] for row in csv.DictReader(file)}
+    assert found["page"] == str(folder / "report.html") and found["n_failed"] == 0
+    assert {each["claim"]: each["verdict"] for each in found["claims"]} == written
+    assert len(written) > 3
 
 
 def test_folds_by_subject_share_no_person_and_random_folds_do(built_in, no_training, tmp_path):

@@ -13,9 +13,9 @@ from ..ground._version import __version__
 from ..ground.command_line import Parser
 from ..ground.completion import add_completion_option
 from ..ground.exit_status import run_command
-from . import convert, explain, export, gradcheck, info, predict, sweep, train, warmup
+from . import convert, explain, export, gradcheck, info, predict, reproduce, sweep, train, warmup
 
-COMMANDS = (predict, train, sweep, info, convert, export, explain, gradcheck, warmup)
+COMMANDS = (predict, train, sweep, reproduce, info, convert, export, explain, gradcheck, warmup)
 WITH_OWN_JSON = (predict,)
 
 

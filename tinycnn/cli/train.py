@@ -29,7 +29,7 @@ from ..run.command_line import add_training_options, flag_of, training_options_g
 from ..run.folder import not_a_configuration
 from ..run.options import option_table
 from ..train import DivergedError
-from .console import print_json
+from .console import print_json, this_command
 from .data_options import DataOptions, add_data_options, check_targets
 from .progress import TrainingBar
 from .stored_options import read_stored
@@ -233,7 +233,7 @@ def open_run_folder(args: TrainArguments, faces: Faces) -> RunConfig:
     """Create the folder of a new run with its config.json, or check that the run to resume has the
     same data.  Sets `args.out`.  Raises RunFolderError."""
     args.out = args.out or time.strftime("runs/%Y%m%d-%H%M%S")
-    folder, command = args.folder, _command()
+    folder, command = args.folder, this_command()
     if args.resume:
         before = read_config(folder)
         before.check_data(faces.hashes, folder)
@@ -244,13 +244,6 @@ def open_run_folder(args: TrainArguments, faces: Faces) -> RunConfig:
     if not args.resume:
         config.write(folder)
     return config
-
-
-def _command() -> str:
-    """The command line of this process."""
-    program, *words = sys.argv
-    is_script = program.endswith(".py") and Path(program).stem != "__main__"
-    return shlex.join(["python", *sys.argv] if is_script else ["tinycnn", *words])
 
 
 @contextlib.contextmanager
