@@ -14,11 +14,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import tinycnn
 from tinycnn import kernels, reference
+from tinycnn.ground import package_files
 from tinycnn.ground.cache_folder import why_not_trusted
 from tinycnn.kernels import _jit
 
@@ -75,12 +77,10 @@ def test_every_kernel_says_what_it_does():
 @pytest.fixture
 def copied_files(tmp_path, monkeypatch):
     """A copy of the files of the kernels; the key is computed from it instead of the real ones."""
-    folder = tmp_path / "copied_kernels"
+    folder = tmp_path / "kernels"
     shutil.copytree(kernels.__path__[0], folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(_jit, "__package__", folder.name)
-    yield folder
-    sys.modules.pop(folder.name, None)
+    monkeypatch.setattr(package_files, "resources", SimpleNamespace(files=lambda name: folder))
+    return folder
 
 
 def test_the_key_depends_on_the_files(copied_files):
@@ -130,6 +130,8 @@ def test_the_folder_is_named_by_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("TINYCNN_CACHE_DIR", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert _jit.cache_folder() == tmp_path / "tinycnn"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # "should be ignored", says its specification
+    assert _jit.cache_folder() == Path.home() / ".cache" / "tinycnn"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert _jit.cache_folder() == Path.home() / ".cache" / "tinycnn"
 

@@ -164,19 +164,10 @@ def _code(sums: np.ndarray, at: np.ndarray, corner: int) -> int:
     "Array(float32, 1, 'C', True), Array(int64, 2, 'C', True), Array(float32, 2, 'C', True))"
 )
 def windows(
-    picture: np.ndarray,
-    area: np.ndarray,
-    sizes: np.ndarray,
-    around: np.ndarray,
-    step: int,
-    at_least: int,
-    stop_below: int,
-    first: np.ndarray,
-    thresholds: np.ndarray,
-    blocks: np.ndarray,
-    leaves: np.ndarray,
-) -> np.ndarray:
-    """See `detect_arrays.windows`; the last four arguments are its `tables`."""
+    picture, area, sizes, around, step, at_least, stop_below, first, thresholds, blocks, leaves
+):
+    """See `detect_arrays.windows`; the last four arguments are its `tables`. (The decorator has the
+    types of all of them.)"""
     n_stages, reach = len(thresholds), around[2]
     left, top, right, bottom = area
     finest, n_pixels = 0, 0
