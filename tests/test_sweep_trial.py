@@ -9,6 +9,8 @@ from toy_sweep import N_EPOCHS, TOY, ToySource, epochs_trained
 
 from tinycnn import SGD, AdamW, CosineWithWarmup, CrossEntropy, Dropout, checkpoint, sweep
 from tinycnn.run import RECIPES, TrainingOptions, make_loss, training
+from tinycnn.run.options import option
+from tinycnn.run.values import Number
 from tinycnn.sweep import Trial, trial
 
 
@@ -48,6 +50,16 @@ def test_the_name_depends_on_every_option_the_data_and_the_arithmetic(monkeypatc
     names.append(Trial().name("d"))
     assert len(set(names)) == len(other) + 3
     assert all(len(name) == 16 for name in names)
+
+
+def test_a_new_option_that_is_off_keeps_the_names_of_earlier_trials():
+    @dataclasses.dataclass(frozen=True, init=False)
+    class LaterTrial(Trial):
+        warmth: float = option("training", Number(9), "how warm the weights are kept", 0.0)
+
+    for options in ({}, dict(recipe="paper", loss="none", fold=2, seed=1)):
+        assert LaterTrial(**options).name("d") == Trial(**options).name("d")
+        assert LaterTrial(**options, warmth=1).name("d") != Trial(**options).name("d")
 
 
 @pytest.mark.parametrize(
