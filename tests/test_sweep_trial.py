@@ -17,8 +17,8 @@ from tinycnn.sweep import Trial, trial
 def test_options_that_are_not_given_come_from_the_recipe():
     for name in RECIPES:
         made, recipe = Trial(recipe=name), TrainingOptions(recipe=name)
-        for option in ("epochs", "learning_rate", "batch_size", "augment", "temperature", "loss"):
-            assert getattr(made, option) == getattr(recipe, option), option
+        for field in ("epochs", "learning_rate", "batch_size", "augment", "temperature", "loss"):
+            assert getattr(made, field) == getattr(recipe, field), field
     assert Trial(epochs=3).epochs == 3 and Trial(augment=False).augment is False
 
 
