@@ -193,6 +193,18 @@ def test_an_invalid_result_file_is_named(tmp_path):
             run(tmp_path, trials=FEW[:1])
 
 
+def test_a_result_from_before_an_option_existed_is_still_one(tmp_path):
+    outcome = run(tmp_path, trials=FEW[:1])
+    (name,) = outcome.results
+    path = tmp_path / "results" / f"{name}.json"
+    result = json.loads(path.read_text())
+    del result["trial"]["cutmix"], result["trial"]["patience"]
+    path.write_text(json.dumps(result))
+    again = run(tmp_path, trials=FEW[:1])
+    assert again.results == {name: result}
+    assert "cutmix" in sweep.summary_csv(sweep.names(FEW[:1], "toy"), again)
+
+
 # ---- several sweeps at once ------------------------------------------------------------------
 
 

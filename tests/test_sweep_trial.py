@@ -9,14 +9,16 @@ from toy_sweep import N_EPOCHS, TOY, ToySource, epochs_trained
 
 from tinycnn import SGD, AdamW, CosineWithWarmup, CrossEntropy, Dropout, checkpoint, sweep
 from tinycnn.run import RECIPES, TrainingOptions, make_loss, training
+from tinycnn.run.options import option
+from tinycnn.run.values import Number
 from tinycnn.sweep import Trial, trial
 
 
 def test_options_that_are_not_given_come_from_the_recipe():
     for name in RECIPES:
         made, recipe = Trial(recipe=name), TrainingOptions(recipe=name)
-        for option in ("epochs", "learning_rate", "batch_size", "augment", "temperature", "loss"):
-            assert getattr(made, option) == getattr(recipe, option), option
+        for field in ("epochs", "learning_rate", "batch_size", "augment", "temperature", "loss"):
+            assert getattr(made, field) == getattr(recipe, field), field
     assert Trial(epochs=3).epochs == 3 and Trial(augment=False).augment is False
 
 
@@ -48,6 +50,16 @@ def test_the_name_depends_on_every_option_the_data_and_the_arithmetic(monkeypatc
     names.append(Trial().name("d"))
     assert len(set(names)) == len(other) + 3
     assert all(len(name) == 16 for name in names)
+
+
+def test_a_new_option_that_is_off_keeps_the_names_of_earlier_trials():
+    @dataclasses.dataclass(frozen=True, init=False)
+    class LaterTrial(Trial):
+        warmth: float = option("training", Number(9), "how warm the weights are kept", 0.0)
+
+    for options in ({}, dict(recipe="paper", loss="none", fold=2, seed=1)):
+        assert LaterTrial(**options).name("d") == Trial(**options).name("d")
+        assert LaterTrial(**options, warmth=1).name("d") != Trial(**options).name("d")
 
 
 @pytest.mark.parametrize(

@@ -917,3 +917,10 @@ def test_help_explains_every_option(monkeypatch, capsys):
             assert "(default: " in entry, f"{option} does not say its default: {entry}"
     assert "fer 4.0, best 4.0, paper 8.0" in documented["--temperature"]
     assert f"paper {TrainingOptions(recipe='paper').epochs}" in documented["--epochs"]
+
+
+def test_the_program_is_short_enough_to_be_read():
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 300
+    for step in ("load_faces(", "TrainingRun(", "run.train(", "run.calibrate(", "finished.write("):
+        assert step in text, step
