@@ -48,14 +48,14 @@ from tinycnn.train import (
     StepRecord,
     Validation,
     evaluate,
-    fit,
+    iter_epochs,
 )
 
 SIZE_PX = 84
 MAX_CONFIG_BYTES = 1 << 20
 FREE_ON_RESUME = ("data", "votes", "teacher", "threads", "epochs")
 """Options that may change when a run is resumed: files are compared by their hashes, results do not
-depend on threads, and `fit` refuses other epochs if the schedule depends on their number."""
+depend on threads, and `iter_epochs` refuses more epochs if the schedule depends on them."""
 
 Records = list[dict[str, Any]]
 """One dictionary per epoch: the rows of history.jsonl."""
@@ -586,7 +586,7 @@ def train(args: Options, data: Data, folder: Path, with_teacher: bool) -> Record
         folder / "history.jsonl", title, batches.n_images, args.epochs, [dict(r) for r in done]
     )
     try:
-        records = fit(
+        records = iter_epochs(
             network,
             batches,
             loss=loss_of(args, with_teacher),

@@ -24,7 +24,7 @@ from tinycnn import models
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import not_negative, positive
 from tinycnn.recipes import RECIPES, make_schedule
-from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, fit
+from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, iter_epochs
 
 LEARNING_RATE = 1e-3
 OTHER_PEOPLE = 1
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     n_steps = options.epochs * batches.n_batches
     progress = ProgressBar(n_steps)
-    records = fit(
+    records = iter_epochs(
         network,
         batches,
         loss=tinycnn.CrossEntropy(),

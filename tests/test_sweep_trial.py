@@ -273,11 +273,11 @@ def test_options_are_passed_to_the_data_and_the_training(tmp_path, monkeypatch):
             asked.update(options)
             return super().parts(**options)
 
-    def fit(network, batches, **options):
+    def iter_epochs(network, batches, **options):
         asked.update(options, layers=network.layers)
         raise Asked
 
-    monkeypatch.setattr(trial, "fit", fit)
+    monkeypatch.setattr(trial, "iter_epochs", iter_epochs)
     data = dict(augment=True, augment_strength=0.3, mixup=0.2, cutmix=0.5, flipped_teacher=True)
     training = dict(ema_decay=0.9)
     options = dict(TOY, loss="kd", dropout=0.25, label_smoothing=0.1, clip_norm=2.0)

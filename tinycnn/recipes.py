@@ -37,7 +37,8 @@ class Recipe:
     augment_strength   factor of the ranges of `ferdata.Augmentation`
     loss, temperature, soft_weight, loss_scale, label_smoothing  see `make_loss`
     dropout            rate after the first dense layer, 0: none
-    ema_decay  see `fit`;  clip_norm  see `Optimizer`;  mixup, cutmix  see `ferdata.Mixing`.  0: off
+    ema_decay          see `iter_epochs`;  clip_norm  see `Optimizer`.  0: off
+    mixup, cutmix      see `ferdata.Mixing`.  0: off
     flipped_teacher    for a mirrored image, use the teacher's logits for the mirrored image
     """
 

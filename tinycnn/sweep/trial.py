@@ -29,7 +29,7 @@ from ..models.microexpnet import check_variant_and_size, microexpnet
 from ..network import Network
 from ..optim import optimizer_from_name
 from ..recipes import LOSSES, NO_TEACHER, NUMBERS, RECIPES, make_loss, make_schedule
-from ..train import Batches, EpochRecord, Validation, evaluate, fit
+from ..train import Batches, EpochRecord, Validation, evaluate, iter_epochs
 
 MAX_GRID = 100_000
 SOFT_OPTIONS = ("temperature", "soft_weight", "loss_scale")
@@ -305,7 +305,7 @@ def run_trial(
     Returns the result as values that JSON can hold.  It is about the epoch with the best validation
     accuracy, whose network stays in `folder` as checkpoint.BEST; only that network is run on the
     test images.  If a checkpoint cannot be used, the trial starts again from the beginning.
-    Raises what `fit` and the source raise.
+    Raises what `iter_epochs` and the source raise.
     """
     folder = Path(folder)
     parts = trial.parts(source, n_threads)
@@ -367,7 +367,7 @@ def _trained(
     )
     resume = resume and checkpoint.path_in(folder).exists() and (folder / checkpoint.BEST).exists()
     records = [EpochRecord(**row) for row in checkpoint.records_in(folder)] if resume else []
-    for record in fit(
+    for record in iter_epochs(
         network,
         parts.batches,
         loss=loss,
