@@ -16,12 +16,13 @@ import numpy as np
 
 from .aligned_arrays import aligned_zeros
 from .backend_choice import Operations
+from .unknown_options import NamesItsOptions
 
 NOT_NEGATIVE = (0.0, math.inf)
 
 
 @dataclass(eq=False)
-class Optimizer(abc.ABC):
+class Optimizer(NamesItsOptions, abc.ABC):
     """What Adam, AdamW and SGD have in common.
 
     Slots are the arrays that an optimizer keeps between steps, one element for each parameter.
@@ -206,16 +207,17 @@ class SGD(Optimizer):
         update(parameters, gradients, velocity, rate, mu, self.weight_decay, self.nesterov)
 
 
+OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (Adam, AdamW, SGD)}
+
+
 def optimizer_from_name(name: str, **options: Any) -> Optimizer:
     """Adam, AdamW or SGD by name ("adam", "adamw", "sgd"), with its options as keywords.
 
     Raises ValueError for another name or an option out of range, TypeError for an unknown option.
     """
-    kinds: tuple[type[Optimizer], ...] = (Adam, AdamW, SGD)
-    optimizers = {kind.name: kind for kind in kinds}
-    if name not in optimizers:
-        raise ValueError(f"optimizer {name!r}: expected one of {', '.join(optimizers)}")
-    return optimizers[name](**options)
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer {name!r}: expected one of {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[name](**options)
 
 
 def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
