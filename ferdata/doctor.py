@@ -17,6 +17,7 @@ from ferdata.dataset import FaceDataset
 from ferdata.doctor_checks import Finding
 from ferdata.doctor_teacher import Teacher, check_teacher
 from ferdata.inspected_dataset import InspectedDataset, Progress, inspect_dataset, inspect_path
+from tinycnn.ground.messages import short_repr
 
 _Paths = Sequence[str | os.PathLike[str]]
 CHECKS: tuple[Callable[[InspectedDataset], Iterator[Finding]], ...] = (
@@ -40,6 +41,8 @@ class Diagnosis:
     inspected: InspectedDataset
     findings: tuple[Finding, ...]
     teachers: tuple[Teacher, ...]
+
+    __repr__ = short_repr
 
     @property
     def is_clean(self) -> bool:

@@ -22,6 +22,7 @@ from ferdata.sources.face_files import FaceFiles, counts_of
 from ferdata.sources.fer2013_folders import CLASSES as FER2013_COUNTS
 from ferdata.sources.fer2013_folders import SPLIT_COUNTS as FER2013_SPLITS
 from ferdata.sources.ferplus import load_votes
+from tinycnn.ground.messages import short_repr
 
 THUMBNAIL_PX = 64
 Progress = Callable[[str, int, int], None]
@@ -59,6 +60,8 @@ class InspectedDataset:
     votes_error: str = ""
     protocol: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     def as_opened(self) -> FaceDataset:
         """The images as ferdata.open returns them. Raises what it raises."""

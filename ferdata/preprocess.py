@@ -30,6 +30,7 @@ from ferdata.faces import FRAMINGS, SIZE_PX, checked_boxes, frame_face, resized
 from ferdata.photo import read_grey
 from ferdata.regular_file import named_errors
 from ferdata.warp import resize_images
+from tinycnn.ground.messages import short_repr
 
 # Change it whenever a change to reading, detection, framing or resizing alters the pixels.
 _VERSION = 2
@@ -49,6 +50,8 @@ class FramedPhotos:
 
     images: np.ndarray
     found: np.ndarray
+
+    __repr__ = short_repr
 
 
 def load_faces(

@@ -23,6 +23,7 @@ from ferdata.errors import DataError
 from ferdata.mixing import Mixing
 from ferdata.training_faces import fold_of, split_off
 from ferdata.warp import resize_images
+from tinycnn.ground.messages import short_repr
 
 PROTOCOLS = ("own-split", "subject", "random")
 _HASHED_MODULES = "augment batches dataset folds mixing training_faces trial_faces warp".split()
@@ -37,6 +38,8 @@ class HeldOut:
     images: np.ndarray
     labels: np.ndarray
     targets: np.ndarray | None
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, eq=False)
