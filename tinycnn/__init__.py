@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .network import Network
     from .optim import SGD, Adam, AdamW, Optimizer
     from .schedules import Constant, CosineWithWarmup, OneCycle, Schedule, Step
+    from .sklearn import TinyCNNClassifier
     from .summary import Summary
     from .train import Batches, Callback, DivergedError, EpochRecord, StepRecord, iter_epochs
     from .training_data import ArrayBatches
@@ -69,6 +70,7 @@ _HOME = {
     "Step": "schedules",
     "StepRecord": "train",
     "Summary": "summary",
+    "TinyCNNClassifier": "sklearn",
     "Validation": "evaluation",
     "evaluate": "evaluation",
     "fit": "fitting",
