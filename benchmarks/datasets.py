@@ -73,7 +73,7 @@ def _child(path: Path, n_times: int) -> list[str]:
 def _measure(path: str) -> int:
     """Open the data set and print what `_child` reads."""
     import ferdata
-    import ferdata.dataset_loading  # noqa: F401
+    import ferdata.sources.dataset_loading  # noqa: F401
 
     before = _kilobytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM

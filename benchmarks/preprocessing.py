@@ -66,12 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measured(paths: list[Path], way: str, n_rounds: int, n_workers: int) -> list[str]:
     """The last three columns of a row of the table."""
-    from ferdata.preprocess import frame_photos
+    from ferdata.photos.preprocess import frame_photos
 
     framing = None if way == "no framing" else way.split(",")[0]
     boxes = None
     if "boxes" in way:
-        from ferdata.faces import find_faces
+        from ferdata.photos.faces import find_faces
 
         boxes = np.repeat(find_faces(paths[0]).boxes[:1], len(paths), axis=0)
 

@@ -31,7 +31,8 @@ from tinycnn import checkpoint
 from tinycnn.calibration import fit_temperature
 from tinycnn.formats import safetensors
 from tinycnn.ground.atomic_file import write_atomically
-from tinycnn.ground.command_line import positive
+from tinycnn.ground.command_line import CannotError, positive
+from tinycnn.ground.exit_status import exit_status
 from tinycnn.losses import softmax
 from tinycnn.metrics import (
     accuracy,
@@ -47,10 +48,6 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 THRESHOLDS = (0.5, 0.7, 0.9)
 """Values of `unsure_below` for the table that shows how many answers are left and how many of them
 are right."""
-
-
-class PackagingError(Exception):
-    """A mistake that the user can correct; the message says how."""
 
 
 class LabelledImages(NamedTuple):
@@ -234,18 +231,18 @@ def read_config(path: Path) -> dict[str, Any]:
             raise ValueError(f"{', '.join(missing)} missing")
         return config
     except (OSError, ValueError) as error:
-        raise PackagingError(f"{path}: not a run's configuration: {error}") from None
+        raise CannotError(f"{path}: not a run's configuration: {error}") from None
 
 
 def with_measured(card: str, text: str, path: Path) -> str:
     """The card with `text` between the lines BEGIN and END."""
     if card.count(BEGIN) != 1 or card.count(END) != 1 or card.index(END) < card.index(BEGIN):
-        raise PackagingError(f"{path}: expected one line {BEGIN} and, after it, one line {END}")
+        raise CannotError(f"{path}: expected one line {BEGIN} and, after it, one line {END}")
     head, _, rest = card.partition(BEGIN)
     return f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}"
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -272,7 +269,7 @@ def run(argv: list[str]) -> None:
     network = tinycnn.load(options.run / checkpoint.BEST, n_threads=options.threads)
     spec = network.input_spec
     if network.classes != ferdata.MICROEXPNET8.classes or spec.shape[0] != SIZE_PX:
-        raise PackagingError(
+        raise CannotError(
             f"{options.run}: its network takes {spec.height_px} px images and has the classes "
             f"{', '.join(network.classes)}; expected {SIZE_PX} px and "
             f"{', '.join(ferdata.MICROEXPNET8.classes)}"
@@ -301,17 +298,11 @@ def run(argv: list[str]) -> None:
     write_atomically(card_path, with_measured(card, text, card_path))
     print(text)
     print(f"\n-> {options.out / 'ferplus.safetensors'}, {card_path}")
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        run(sys.argv[1:] if argv is None else argv)
-    except KeyboardInterrupt:
-        return 130
-    except (PackagingError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: run(argv))
 
 
 if __name__ == "__main__":

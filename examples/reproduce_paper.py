@@ -19,344 +19,53 @@ this order, until the rest fits; the report says by how much. --epochs, --folds 
 number. With --budget none nothing is reduced; --recipe paper --epochs 3000 --budget none is the
 paper itself, and takes days.
 
-To continue after Ctrl-C or a power cut, run the same command again.
+To continue after Ctrl-C or a power cut, run the same command again. The command
+`tinycnn reproduce` is the same program.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import sys
-import time
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
-import numpy as np
-import sweep as sweep_example  # the program beside this one
-from sweep import comma_list
-from train_student import Parser, ProgressBar, UsageError, add_data_options, check_targets
-
-import ferdata
-import tinycnn
-from ferdata.trial_faces import TrialParts
-from tinycnn import paper, sweep
-from tinycnn.ground.atomic_file import write_atomically
-from tinycnn.ground.command_line import positive
-from tinycnn.paper import published
-from tinycnn.parallel import usable_cores
-from tinycnn.plots import PlotsError
-from tinycnn.recipes import RECIPES
-
-N_SEEDS = 3
-"""Seeds of the full plan, before the budget reduces it."""
-
-TRAINING_SHARE = 0.85
-"""Share of the budget that is planned for training; the rest is for starting processes and for the
-report."""
-
-SCALED = {"epochs": "epochs", "folds": "n_folds", "seeds": "n_seeds"}
-"""Options that fix a number -> fields of a Plan that the budget reduces otherwise."""
+from tinycnn.cli.reproduce import (
+    add_arguments,
+    full_plan,
+    load_sources,
+    make_study,
+    plan_for_budget,
+    print_claims,
+    read_arguments,
+    tell_failures,
+    write_study,
+)
+from tinycnn.cli.sweep import saying_how_to_continue
+from tinycnn.ground.command_line import Parser
+from tinycnn.ground.exit_status import run_command
 
 
-@dataclass
-class Options(sweep_example.Options):
-    """The command line, with its defaults; options of sweep.py that have no option here keep
-    theirs."""
-
-    budget: float | None = paper.budget_s("minutes")
-    epochs: int | None = None
-    seeds: int | None = None
-    sizes: list[str] | None = None
-    temperatures: list[float] | None = None
-    recipe: str = "fer"
-    out: str = "paper"
-    backend: str = "numba"
-
-
-def budget(text: str) -> float | None:
-    """Seconds, or None for no limit."""
-    if text == "none":
-        return None
-    try:
-        return paper.budget_s(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="reproduce_paper.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_data_options(parser)
-
-    size = parser.add_argument_group("how much")
-    size.add_argument(
-        "--budget",
-        type=budget,
-        metavar="TIME",
-        help="time it may take: minutes, hours, none, or a time such as 10min or 2h, see above "
-        "(default: minutes)",
-    )
-    size.add_argument(
-        "--epochs",
-        type=positive,
-        metavar="N",
-        help="passes over the training images (default: the recipe's, or fewer for the budget)",
-    )
-    size.add_argument(
-        "--folds",
-        type=positive,
-        metavar="N",
-        help=f"measure on the first N of {published.N_FOLDS} folds (default: as many as fit into "
-        "the budget)",
-    )
-    size.add_argument(
-        "--seeds",
-        type=positive,
-        metavar="N",
-        help=f"train each network with N seeds (default: {N_SEEDS}, or fewer for the budget)",
-    )
-    size.add_argument(
-        "--sizes",
-        type=comma_list(str),
-        metavar="A,B,...",
-        help="sizes of the networks (default: M,S,XS,XXS)",
-    )
-    size.add_argument(
-        "--temperatures",
-        type=comma_list(float),
-        metavar="A,B,...",
-        help="temperatures of the distillation (default: the paper's, 2,4,8,16,20,32,64)",
-    )
-    size.add_argument(
-        "--recipe",
-        choices=sorted(RECIPES),
-        help="learning rate, schedule and all other training options; the paper's need many epochs "
-        "(default: fer)",
-    )
-
-    where = parser.add_argument_group("where and how")
-    where.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="folder for the report and the trainings (default: paper)",
-    )
-    where.add_argument("--processes", type=positive, metavar="N", help=sweep_example.PROCESSES)
-    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=sweep_example.SCHEDULER)
-    where.add_argument("--retry-failed", action="store_true", help=sweep_example.RETRY)
-    where.add_argument(
-        "--backend",
-        choices=("numba", "numpy"),
-        help="numba: compiled kernels; numpy: plain NumPy, slow (default: numba)",
-    )
+def build_parser() -> Parser:
+    parser = Parser(prog="reproduce_paper.py")
+    add_arguments(parser)
+    parser.description = __doc__
+    parser.set_defaults(run=run)
     return parser
 
 
-def parse(argv: list[str]) -> Options:
-    args = build_parser().parse_args(argv, Options())
-    for size in args.sizes or ():
-        if size not in published.SIZES:
-            raise UsageError(f"--sizes {size}: expected some of {', '.join(published.SIZES)}")
-    if args.folds and args.folds > published.N_FOLDS:
-        raise UsageError(f"--folds {args.folds}: expected at most {published.N_FOLDS}")
-    check_targets(args)
-    return args
-
-
-# ---- data ------------------------------------------------------------------------------------
-
-
-def load_sources(args: Options) -> dict[str, ferdata.TrialFaces]:
-    """The faces, divided in each possible way; the claims are judged by the first."""
-    folds = published.N_FOLDS if args.data is None or args.folds else None
-    source = sweep_example.load_source(replace(args, folds=folds, split="random"))
-    if source.protocol == "own-split":
-        return {"own-split": replace(source, dataset=measured_on_validation(source.dataset))}
-    if source.dataset.subjects is None:
-        return {"random": source}
-    return {"subject": replace(source, protocol="subject"), "random": source}
-
-
-def measured_on_validation(dataset: ferdata.FaceDataset) -> ferdata.FaceDataset:
-    """If there is no split "test", "validation" becomes it. Epoch and temperature are then chosen
-    on a part of "train", and not on the images that the reported accuracy is measured on."""
-    split = dataset.split
-    if split is None or "test" in split or "validation" not in split:
-        return dataset
-    return replace(dataset, split=np.where(split == "validation", "test", split))
-
-
-# ---- the plan --------------------------------------------------------------------------------
-
-
-def full_plan(args: Options, sources: dict[str, ferdata.TrialFaces]) -> paper.Plan:
-    """The plan without a budget."""
-    source = next(iter(sources.values()))
-    wanted = set(args.sizes or published.SIZES)
-    temperatures = tuple(args.temperatures or published.TEMPERATURES) if source.has_teacher else ()
-    in_folds = source.protocol != "own-split"
-    plan = paper.Plan(
-        splits=tuple(sources),
-        sizes=tuple(size for size in published.SIZES if size in wanted),
-        temperatures=temperatures,
-        recipe=args.recipe,
-        epochs=args.epochs or RECIPES[args.recipe].epochs,
-        n_folds=(args.folds or published.N_FOLDS) if in_folds else 0,
-        n_seeds=args.seeds or N_SEEDS,
-    )
-    plan.trials(plan.splits[0])  # raises ValueError for impossible options before a file is written
-    return plan
-
-
-def plan_for_budget(
-    args: Options, full: paper.Plan, sources: dict[str, ferdata.TrialFaces]
-) -> paper.Plan:
-    """The part of the full plan that fits into the budget, also written to plan.json.
-
-    The plan in plan.json is used if it was made for the same options: the measured times vary, and
-    another number of epochs would mean to train everything again.
-    """
-    fixed = sorted(field for name, field in SCALED.items() if vars(args)[name])
-    keys = [source.key for source in sources.values()]
-    asked = dict(full=asdict(full), budget_s=args.budget, fixed=fixed, data=keys)
-    asked = json.loads(json.dumps(asked))
-    path = Path(args.out) / "plan.json"
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before["asked"] == asked:
-            return paper.from_json(before["plan"])
-    except (OSError, ValueError, TypeError, KeyError):
-        pass  # no plan yet, or a damaged one: make a new one
-    plan = full
-    if args.budget is not None:
-        print("timing a few training steps")
-        costs = paper.measure(full, next(iter(sources.values())), args.backend)
-        n_processes = args.processes or usable_cores()
-
-        def seconds(plan: paper.Plan) -> float:
-            return costs.seconds(plan, n_processes) / TRAINING_SHARE
-
-        plan = paper.fitted(full, args.budget, seconds, frozenset(fixed))
-        print(f"expected: {seconds(plan) / 60:.1f} min of {args.budget / 60:.1f}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(dict(asked=asked, plan=asdict(plan)), indent=2)
-    write_atomically(path, content + "\n")
-    return plan
-
-
-# ---- training and measuring ------------------------------------------------------------------
-
-
-def run_trials(
-    args: Options, plan: paper.Plan, sources: dict[str, ferdata.TrialFaces]
-) -> tuple[dict[str, dict[str, sweep.Trial]], dict[str, sweep.Outcome]]:
-    """Train all that has no result yet, and keep the networks that the report looks into.
-
-    Returns the trials by name and their outcome, each for every way to divide the faces.
-    """
-    folder = str(Path(args.out) / "trials")
-    named: dict[str, dict[str, sweep.Trial]] = {}
-    outcomes: dict[str, sweep.Outcome] = {}
-    for number, (split, source) in enumerate(sources.items()):
-        trials = plan.trials(split)
-        named[split], outcomes[split] = sweep.names(trials, source.key), sweep.Outcome()
-        for keep in (True, False):
-            some = [t for t in trials if (number == 0 and plan.is_looked_into(t)) == keep]
-            if some:
-                print(f"{len(some)} trainings, {split}" + (", networks kept" if keep else ""))
-                options = replace(args, out=folder, keep_models=keep)
-                sweep_example.run_trials(options, some, source)
-            own = sweep.SweepFolder(folder).outcome(sweep.names(some, source.key), keep)
-            outcomes[split].results.update(own.results)
-            outcomes[split].failures.update(own.failures)
-    return named, outcomes
-
-
-def look_inside(args: Options, scores: paper.Scores, source: ferdata.TrialFaces) -> paper.Inside:
-    """What the report shows of the kept networks: where they look, calibration, confusions."""
-    folder = sweep.SweepFolder(Path(args.out) / "trials")
-
-    @lru_cache(maxsize=1)
-    def parts_of(fold: int | None) -> TrialParts:
-        return source.parts(fold=fold, seed=0, batch_size=64, augment=False, with_teacher=False)
-
-    with ProgressBar("looking at networks", "") as progress:
-        return paper.look_inside(
-            scores,
-            source.classes,
-            parts=lambda replicate: parts_of(replicate[0]),
-            load=lambda r: tinycnn.load(folder.model_path(r["name"]), backend=args.backend),
-            progress=progress,
-        )
-
-
-def make_study(args: Options) -> tuple[paper.Study, int]:
-    """Everything but the files, and the number of trainings that failed."""
-    started = time.perf_counter()
-    sources = load_sources(args)
-    full = full_plan(args, sources)
-    plan = plan_for_budget(args, full, sources)
-    for line in paper.scaled_down(plan, full):
-        print(f"scaled down: {line}")
-    main = sources[plan.splits[0]]
-    print(f"{plan.n_trials} trainings, {len(main.dataset):,} images -> {args.out}")
-    named, outcomes = run_trials(args, plan, sources)
-    scores = paper.Scores(plan, {split: o.results.values() for split, o in outcomes.items()})
-    latencies = paper.latencies(plan.sizes, len(main.classes), args.backend)
-    inside = look_inside(args, scores, main)
-    took = time.perf_counter() - started
-    facts = {
-        "faces": args.data or "built-in",
-        "images": f"{len(main.dataset):,}",
-        "teacher": ", ".join(args.teacher or ["built-in" if main.has_teacher else "none"]),
-        "recipe": plan.recipe,
-        "epochs": f"{plan.epochs:,}",
-        "folds": str(plan.n_folds or "none: the data set's own split"),
-        "seeds": str(plan.n_seeds),
-        "tinycnn": tinycnn.__version__,
-        **{f"data, {split}": source.key for split, source in sources.items()},
-        "time of this run": f"{took / 60:.1f} min (without trainings of earlier runs)",
-    }
-    study = paper.Study(
-        title=f"MicroExpNet on {Path(args.data).name if args.data else 'the built-in faces'}",
-        command=shlex.join(["python", *sys.argv]),
-        plan=plan,
-        full=full,
-        classes=main.classes,
-        named=named,
-        outcomes=outcomes,
-        facts=facts,
-        latencies=latencies,
-        inside=inside,
-    )
-    return study, sum(len(outcome.failures) for outcome in outcomes.values())
-
-
-def run(argv: list[str]) -> int:
-    args = parse(argv)
-    study, n_failed = make_study(args)
-    try:
-        study.draw()
-    except PlotsError as error:
-        study.notes = [f"no figures: {error}"]
-        print(f"no figures: {error}", file=sys.stderr)
-    page = paper.write_study(study, args.out)
-    print()
-    for claim in study.claims:
-        missing = f" ({claim.missing})" if claim.missing else ""
-        print(f"{claim.verdict:>14}  {claim.text}{missing}")
-    print(f"\n-> {page}")
-    if n_failed:
-        print(f"{n_failed} trainings failed; --retry-failed runs them again", file=sys.stderr)
-    return 1 if n_failed else 0
+def run(given: argparse.Namespace) -> int:
+    args = read_arguments(given)
+    with saying_how_to_continue():
+        sources = load_sources(args)  # the faces, divided in folds by subject and in random folds
+        full = full_plan(args, sources)  # networks, temperatures, folds and seeds, as in the paper
+        plan = plan_for_budget(args, full, sources)  # what of it fits into the time
+        study = make_study(args, full, plan, sources)  # trains and measures
+        page = write_study(study, args)
+    print_claims(study, page)  # each claim of the paper, and the verdict
+    return tell_failures(study)
 
 
 def main(argv: list[str] | None = None) -> int:
-    return sweep_example.exit_status(run, argv)
+    return run_command(build_parser, argv)
 
 
 if __name__ == "__main__":

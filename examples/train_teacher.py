@@ -19,30 +19,22 @@ import numpy as np
 from tqdm import tqdm
 
 import ferdata
-import tinycnn
-from tinycnn import models
+from tinycnn.cli.progress import TrainingBar
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import not_negative, positive
-from tinycnn.recipes import RECIPES, make_schedule
-from tinycnn.train import Callback, EpochRecord, StepRecord, Validation, evaluate, iter_epochs
+from tinycnn.parallel import check_n_threads
+from tinycnn.run import TrainingData, TrainingOptions, TrainingRun
+from tinycnn.train import Callback, EpochRecord, Validation, evaluate
 
-LEARNING_RATE = 1e-3
 OTHER_PEOPLE = 1
 """Seed of the drawn people; the default data set uses seed 0."""
 
 
-class ProgressBar(Callback):
-    """A progress bar over all epochs."""
-
-    def __init__(self, n_steps: int) -> None:
-        self.bar = tqdm(desc="training p12-M", total=n_steps, unit="step")
-
-    def on_step(self, record: StepRecord) -> None:
-        self.bar.update()
-        self.bar.set_postfix(loss=f"{record.mean_loss:.3f}", refresh=False)
+class EpochLines(Callback):
+    """Prints a line for each epoch, above the progress bar."""
 
     def on_epoch(self, record: EpochRecord) -> None:
-        self.bar.write(f"epoch {record.epoch}: validation accuracy {record.val_accuracy:.1%}")
+        tqdm.write(f"epoch {record.epoch}: validation accuracy {record.val_accuracy:.1%}")
 
 
 class Options(argparse.Namespace):
@@ -98,28 +90,23 @@ def main(argv: list[str] | None = None) -> int:
         faces = ferdata.render_faces(
             options.people, seed=OTHER_PEOPLE, progress=lambda done, _: bar.update(done - bar.n)
         )
-    recipe = RECIPES["fer"]
-    network = models.microexpnet(
-        "p12", "M", scaling=recipe.scaling, bias_std=recipe.bias_std, dropout=0.5, seed=options.seed
+    training = TrainingOptions(
+        size="M",
+        loss="none",
+        dropout=0.5,
+        learning_rate=1e-3,
+        epochs=options.epochs,
+        seed=options.seed,
     )
-    batches = ferdata.Batches(
-        faces, augment=ferdata.Augmentation(), seed=options.seed, n_threads=network.n_threads
+    data = TrainingData(
+        ferdata.make_batches(faces, training, n_threads=check_n_threads(None)),
+        faces.classes,
+        Validation(validation.images, validation.labels),
     )
-    n_steps = options.epochs * batches.n_batches
-    progress = ProgressBar(n_steps)
-    records = iter_epochs(
-        network,
-        batches,
-        loss=tinycnn.CrossEntropy(),
-        optimizer=tinycnn.AdamW(LEARNING_RATE),
-        schedule=make_schedule("one-cycle", LEARNING_RATE, n_steps),
-        n_epochs=options.epochs,
-        validation=Validation(validation.images, validation.labels),
-        callbacks=[progress],
-    )
-    for _ in records:  # each record is an epoch
-        pass
-    progress.bar.close()
+    run = TrainingRun(training, data)
+    with TrainingBar("training p12-M", run) as bar:
+        run.train([bar, EpochLines()])
+    network = run.network
     mirrored = np.ascontiguousarray(train.images[:, :, ::-1])
     logits = (network.predict_logits(train.images) + network.predict_logits(mirrored)) / 2
     file = io.BytesIO()

@@ -1,10 +1,11 @@
-r"""Use a trained network as a teacher: write its answers for the training images of FER2013.
+r"""Use a trained network as a teacher: write its answers for the training images of a data set.
 
     python examples/write_soft_labels.py runs/m/model.safetensors --data fer2013.csv.gz \
         --out assistant.npz
 
 The file holds the network's logits for each image and for its mirror image, with the row of each
-image in the CSV file. Give it to train_student.py or sweep.py as --teacher.
+image in the csv file or, for a folder of images, its path. Give it to train_student.py or sweep.py
+as --teacher.
 """
 
 from __future__ import annotations
@@ -16,45 +17,60 @@ import numpy as np
 
 import ferdata
 import tinycnn
-from tinycnn.formats.safetensors import ModelFileError
-from tinycnn.ground.command_line import positive
+from ferdata.sources.dataset_options import add_dataset_options, dataset_arguments
+from tinycnn.ground.command_line import CannotError, Parser, positive
+from tinycnn.ground.exit_status import run_command
+from tinycnn.ground.progress import ProgressBar
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def build_parser() -> Parser:
+    parser = Parser(
+        prog="write_soft_labels.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="MODEL", help="model file of the network, .safetensors")
     parser.add_argument(
-        "--data", metavar="FILE", required=True, help="FER2013: fer2013.csv, .csv.gz or .zip"
+        "--data", metavar="PATH", required=True, help="a data set that ferdata.open can read"
     )
+    add_dataset_options(parser)
     parser.add_argument(
         "--out", metavar="FILE", required=True, help="soft-label file to write, .npz"
     )
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="CPU threads (default: one per usable core)"
     )
-    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    try:
-        network = tinycnn.load(args.model, n_threads=args.threads)
-        faces = ferdata.load_fer2013(args.data).in_split("train")
-        height, width, _ = network.input_spec.shape
-        if height != width:
-            raise ValueError(f"{args.model}: takes {height}x{width} images; expected square ones")
-        images = ferdata.resize_images(faces.images, height)
-        ferdata.save_soft_labels(
-            args.out,
-            network.predict_logits(images),
-            "logits",
-            network.classes,
-            rows=faces.rows,
-            flipped=network.predict_logits(np.ascontiguousarray(images[:, :, ::-1])),
-        )
-    except (ferdata.DataError, ModelFileError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    network = tinycnn.load(args.model, n_threads=args.threads)
+    height, width, _ = network.input_spec.shape
+    if height != width:
+        raise CannotError(f"{args.model}: takes {height}x{width} images; expected square ones")
+    with ProgressBar("reading", leave=False) as progress:
+        faces = ferdata.open(args.data, progress=progress, **dataset_arguments(args))
+    if faces.split is not None and (faces.split == "train").any():
+        faces = faces.in_split("train")
+    images = faces.images
+    if images.shape[1:] != (height, width):
+        images = ferdata.resize_images(images, height)
+    ferdata.save_soft_labels(
+        args.out,
+        network.predict_logits(images),
+        "logits",
+        network.classes,
+        rows=faces.rows,
+        ids=None if faces.rows is not None else faces.ids,
+        flipped=network.predict_logits(np.ascontiguousarray(images[:, :, ::-1])),
+    )
     print(f"{len(faces):,} images, classes {', '.join(network.classes)} -> {args.out}")
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(build_parser, argv)
 
 
 if __name__ == "__main__":

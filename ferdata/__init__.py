@@ -8,27 +8,19 @@ from __future__ import annotations
 
 import ast
 import importlib
-from pathlib import Path
+import inspect
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ferdata.augment import Augmentation
     from ferdata.batches import Batches
-    from ferdata.cache import cache_folder
     from ferdata.dataset import FaceDataset
-    from ferdata.dataset_loading import Recognition, list_files, load_listed, open, recognise
-    from ferdata.doctor import Diagnosis, check, check_dataset
-    from ferdata.doctor_checks import Finding
+    from ferdata.doctor.checks import Finding
+    from ferdata.doctor.diagnosis import Diagnosis, check, check_dataset
     from ferdata.drawing.face import draw_face
     from ferdata.errors import DataError
-    from ferdata.faces import (
-        FRAMINGS,
-        Faces,
-        find_faces,
-        frame_face,
-        paper_face,
-        paper_training_crops,
-    )
+    from ferdata.files.cache import cache_folder
     from ferdata.folds import (
         Fold,
         check_split,
@@ -57,12 +49,29 @@ if TYPE_CHECKING:
         label_map,
     )
     from ferdata.mixing import Mixing
-    from ferdata.packed import is_packed, load_packed, save_packed
-    from ferdata.photo import read_photo
-    from ferdata.preprocess import FramedPhotos, frame_photos, load_faces
-    from ferdata.rendered import contact_sheet, default_faces, render_faces
-    from ferdata.rendered_teacher import load_rendered_teacher
-    from ferdata.soft_labels import (
+    from ferdata.photos.faces import (
+        FRAMINGS,
+        Faces,
+        find_faces,
+        frame_face,
+        paper_face,
+        paper_training_crops,
+    )
+    from ferdata.photos.photo import read_photo
+    from ferdata.photos.preprocess import FramedPhotos, frame_photos, load_faces
+    from ferdata.sources.dataset_loading import (
+        Recognition,
+        list_files,
+        load_listed,
+        open,
+        recognise,
+    )
+    from ferdata.sources.face_files import FaceFiles
+    from ferdata.sources.fer2013 import load_fer2013
+    from ferdata.sources.packed import is_packed, load_packed, save_packed
+    from ferdata.sources.rendered import contact_sheet, default_faces, render_faces
+    from ferdata.teachers.rendered_teacher import load_rendered_teacher
+    from ferdata.teachers.soft_labels import (
         AlignReport,
         SoftLabels,
         align_soft_labels,
@@ -71,16 +80,15 @@ if TYPE_CHECKING:
         load_teachers,
         save_soft_labels,
     )
-    from ferdata.sources.face_files import FaceFiles
-    from ferdata.sources.fer2013 import load_fer2013
-    from ferdata.training_faces import TrainingFaces, open_training_faces, with_validation
-    from ferdata.trial_faces import TrialFaces
+    from ferdata.training.batch_options import BATCHES_VERSION, make_batches
+    from ferdata.training.training_faces import TrainingFaces, open_training_faces, with_validation
+    from ferdata.training.trial_faces import TrialFaces
     from ferdata.warp import resize_images, warp_images
 
 
 def _listed_above() -> dict[str, str]:
     """{public name: its module}: the imports above, which only type checkers run."""
-    tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(inspect.getsource(sys.modules[__name__]))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     found = (node for node in block.body if isinstance(node, ast.ImportFrom))
     return {alias.name: f"{node.module}" for node in found for alias in node.names}

@@ -5,36 +5,39 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from ferdata import dataset_loading
-from ferdata.dataset import FaceDataset
-from ferdata.doctor import check
-from ferdata.doctor_page import tiles
-from ferdata.errors import DataError
-from ferdata.html_page import page, picture
+from ferdata.doctor.diagnosis import check
+from ferdata.doctor.html_page import page, picture
+from ferdata.doctor.inspected_dataset import InspectedDataset, inspect_dataset, inspect_path
+from ferdata.doctor.page import tiles
 from ferdata.image_grid import by_class, grid, spread
-from ferdata.inspected_dataset import inspect_path
-from ferdata.packed import is_packed, load_packed, save_packed
-from ferdata.preprocess import ON_MISSING
+from ferdata.sources import dataset_loading
+from ferdata.sources.dataset_options import add_dataset_options, dataset_arguments
+from ferdata.sources.packed import save_packed
+from ferdata.teachers.teacher_options import EXTRA_CLASSES_OPTION
+from tinycnn.ground._version import __version__
+from tinycnn.ground.argument_options import add_argument_options, given_arguments
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import CannotError, Parser, check_out, positive
+from tinycnn.ground.completion import add_completion_option
+from tinycnn.ground.exit_status import run_command
 from tinycnn.ground.html_page import escape, png, section
 from tinycnn.ground.messages import plain as printable
+from tinycnn.ground.progress import ProgressBar, ProgressBars
 
-CLEAN, FOUND, FAILED, STOPPED = 0, 1, 2, 130
+CLEAN, FOUND = 0, 1
 
 _TILE_PX = 64
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     parser = Parser(prog="ferdata", description="Check, show and pack data sets of faces.")
+    parser.add_argument("--version", action="version", version=f"ferdata {__version__}")
+    add_completion_option(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     checking = commands.add_parser(
@@ -45,7 +48,6 @@ def build_parser() -> argparse.ArgumentParser:
         "nothing looks wrong, 1 if something does, 2 if the data set could not be checked.",
     )
     _add_data(checking)
-    checking.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
     checking.add_argument(
         "--teacher",
         metavar="FILE",
@@ -53,8 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help="also check a teacher network's soft labels, .npz or .csv (may be repeated)",
     )
+    add_argument_options(checking, (EXTRA_CLASSES_OPTION,))
     checking.add_argument("--json", action="store_true", help="print JSON, with all image ids")
     checking.add_argument("--html", metavar="FILE", help="also write an HTML page with images")
+    checking.set_defaults(run=_check)
 
     showing = commands.add_parser("show", help="draw a contact sheet with images of each class")
     _add_data(showing)
@@ -65,40 +69,18 @@ def build_parser() -> argparse.ArgumentParser:
     showing.add_argument(
         "--rows", type=positive, default=3, help="rows for each class (default: %(default)s)"
     )
+    showing.set_defaults(run=_show)
 
     packing = commands.add_parser("pack", help="write cropped and resized faces to one .npz file")
     _add_data(packing)
     packing.add_argument("out", metavar="OUT", help="the .npz file to write")
-    packing.add_argument("--votes", metavar="FILE", help="FER+ votes for FER2013: fer2013new.csv")
-    packing.add_argument(
-        "--framing",
-        metavar="NAME",
-        help="how faces are cut out of photos: paper or fer2013; none: the whole image is resized "
-        "(default: what the data set needs)",
-    )
-    packing.add_argument(
-        "--no-face",
-        choices=ON_MISSING,
-        default="error",
-        help="if no face is found in a photo: stop with an error, or take the whole photo "
-        "(default: %(default)s)",
-    )
+    packing.set_defaults(run=_pack)
     return parser
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="file or folder that holds the data set")
-    parser.add_argument(
-        "--source",
-        metavar="NAME",
-        help="which data set it is, if that is not recognised: "
-        + ", ".join(dataset_loading.SOURCES),
-    )
-    parser.add_argument(
-        "--protocol",
-        metavar="NAME",
-        help="which of its images to use, if there are several protocols",
-    )
+    add_dataset_options(parser.add_argument_group("data set"))
 
 
 # ---- the commands ----------------------------------------------------------------------------
@@ -107,14 +89,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def _check(args: argparse.Namespace) -> int:
     if args.html:
         check_out(args.html)
-    with closing(Bars()) as bars:
+    with ProgressBars() as bars:
         diagnosis = check(
             args.path,
-            args.source,
-            votes=args.votes,
             teachers=args.teacher,
             progress=bars,
-            **_options(args),
+            **given_arguments(args, (EXTRA_CLASSES_OPTION,)),
+            **dataset_arguments(args),
         )
     if args.html:
         write_atomically(args.html, diagnosis.as_html())
@@ -127,8 +108,7 @@ def _show(args: argparse.Namespace) -> int:
     if suffix not in (".png", ".html"):
         raise CannotError(f"{args.out}: expected a name that ends in .png or .html")
     check_out(args.out)
-    with closing(Bars()) as bars:
-        inspected = inspect_path(args.path, args.source, progress=bars, **_options(args))
+    inspected = _shown(args)
     sheets = []
     for name, members in by_class(inspected.dataset):
         chosen = members[spread(len(members), args.columns * args.rows)]
@@ -151,37 +131,28 @@ def _show(args: argparse.Namespace) -> int:
     return CLEAN
 
 
+def _shown(args: argparse.Namespace) -> InspectedDataset:
+    """The images in their full size, as they are in their files; the faces as `ferdata.open` cuts
+    them out, with its labels, if an option says how."""
+    arguments = dataset_arguments(args)
+    if not arguments.keys() & {"framing", "on_missing", "votes", "target"}:
+        with ProgressBars() as bars:
+            return inspect_path(args.path, progress=bars, **arguments)
+    with ProgressBar("reading", leave=False) as progress:
+        dataset = dataset_loading.open(args.path, progress=progress, **arguments)
+    return inspect_dataset(dataset, path=args.path)
+
+
 def _pack(args: argparse.Namespace) -> int:
     if Path(args.out).suffix.lower() != ".npz":
         raise CannotError(f"{args.out}: expected a name that ends in .npz")
     check_out(args.out)
-    with closing(Bars()) as bars:
-        dataset = _opened(args, bars)
+    with ProgressBar("reading", leave=False) as progress:
+        dataset = dataset_loading.open(args.path, progress=progress, **dataset_arguments(args))
     save_packed(dataset, args.out)
     n, (height, width) = len(dataset), dataset.images.shape[1:]
     print(f"{printable(args.out)}: {n:,} faces of {width} x {height} px")
     return CLEAN
-
-
-def _opened(args: argparse.Namespace, bars: Bars) -> FaceDataset:
-    if args.source is None and is_packed(args.path):
-        return load_packed(args.path)
-    options = _options(args)
-    if args.votes:
-        options["votes"] = args.votes
-    framing = args.framing or dataset_loading.DEFAULT
-    return dataset_loading.open(
-        args.path,
-        args.source,
-        framing=None if framing == "none" else framing,
-        on_missing=args.no_face,
-        progress=lambda done, total: bars("reading", done, total),
-        **options,
-    )
-
-
-def _options(args: argparse.Namespace) -> dict[str, Any]:
-    return {} if args.protocol is None else {"protocol": args.protocol}
 
 
 def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:
@@ -191,38 +162,9 @@ def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:
     return np.concatenate(parts)[:-gap_px]
 
 
-class Bars:
-    """progress(what, done, total) as tqdm bars on a terminal: a new bar for each `what`."""
-
-    def __init__(self) -> None:
-        self.what = ""
-        self.bar: tqdm | None = None
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if self.bar is None or what != self.what:
-            self.close()
-            self.what = what
-            self.bar = tqdm(total=total, desc=what, unit_scale=True, disable=None, leave=False)
-        self.bar.update(done - self.bar.n)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit status. An error is one line on stderr."""
-    try:
-        args = build_parser().parse_args(sys.argv[1:] if argv is None else argv)
-        return {"check": _check, "show": _show, "pack": _pack}[args.command](args)
-    except KeyboardInterrupt:
-        return STOPPED
-    except BrokenPipeError:  # `ferdata check ... | head`
-        sys.stderr.close()
-        return FAILED
-    except (CannotError, DataError, ValueError, OSError) as error:
-        print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
-        return FAILED
+    """Run one command; returns the exit status."""
+    return run_command(build_parser, argv)
 
 
 if __name__ == "__main__":

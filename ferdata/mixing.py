@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferdata.soft_label_checks import log_sum_exp
+from tinycnn.ground.distributions import log_sum_exp
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ CORPUS, FINDINGS = HERE / "corpus", HERE / "findings"
 
 # Modules that atheris instruments to measure coverage; compiled kernels cannot be instrumented.
 INCLUDED = ["tinycnn", "ferdata", "zipfile", "gzip", "tomllib", "PIL"]
-EXCLUDED = ["tinycnn.kernels", "ferdata.warp", "ferdata.cascade"]
+EXCLUDED = ["tinycnn.kernels", "ferdata.warp", "ferdata.photos.cascade"]
 
 
 def build_parser() -> argparse.ArgumentParser:

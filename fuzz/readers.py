@@ -11,7 +11,6 @@ import contextlib
 import gzip
 import io
 import json
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from tinycnn.network import Network
-
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
 @dataclass(frozen=True)
@@ -332,7 +329,7 @@ def packed_arrays(folder: Path) -> Reader:
 @reader(share=0.5)
 def cache_entry(folder: Path) -> Reader:
     """A file in the cache of parsed data sets: no content may raise an error."""
-    from ferdata import cache
+    from ferdata.files import cache
 
     kept = {"source_identity": np.array("now"), "images": PACKED["images"]}
 
@@ -548,24 +545,25 @@ def sweep_result(folder: Path) -> Reader:
 @reader(share=0.05)
 def run_config(folder: Path) -> Reader:
     """The config.json of a run that is resumed."""
-    with mock.patch.object(sys, "path", [str(EXAMPLES), *sys.path]):
-        import train_student as student
+    from tinycnn.cli import build_parser, train
+    from tinycnn.run import RunFolderError
 
-    words = ["--resume", "--out", str(folder)]
-    read = _written(folder, "config.json", lambda path: student.parse(words))
+    words = ["train", "--resume", "--out", str(folder)]
+    given = build_parser().parse_args(words)
+    read = _written(folder, "config.json", lambda path: train.read_arguments(given))
     options = {"epochs": 3, "recipe": "fer", "seed": 0, "temperature": None, "augment": None}
     options |= {"learning_rate": 0.003, "compare": True, "bias_std": 0.0}
     good = {"command": "python x.py", "options": options, "data": {"images": "ab"}}
-    return Reader(read, (student.UsageError,), lambda: {"good": json.dumps(good).encode()})
+    return Reader(read, (RunFolderError,), lambda: {"good": json.dumps(good).encode()})
 
 
 @reader(share=0.05)
 def sweep_toml(folder: Path) -> Reader:
     """The --config of a sweep, and the trials made from it."""
     import ferdata
+    from tinycnn.cli import build_parser, sweep
+    from tinycnn.ground.command_line import CannotError
 
-    with mock.patch.object(sys, "path", [str(EXAMPLES), *sys.path]):
-        import sweep as example
     dataset = ferdata.FaceDataset(
         images=PACKED["images"],
         ids=PACKED["ids"],
@@ -577,9 +575,9 @@ def sweep_toml(folder: Path) -> Reader:
     faces = ferdata.TrialFaces(dataset)
 
     def read(path: Path) -> None:
-        options, tables = example.parse(["--config", str(path)])
-        example.make_trials(options, tables, faces)
+        given = build_parser().parse_args(["sweep", "--config", str(path)])
+        sweep.make_trials(sweep.read_arguments(given), faces)
 
     good = b'out = "mine"\nsize = ["XS", 20]\nepochs = 3\n[[trial]]\nloss = "none"\n'
     read_written = _written(folder, "sweep.toml", read)
-    return Reader(read_written, (example.UsageError,), lambda: {"good": good})
+    return Reader(read_written, (CannotError,), lambda: {"good": good})

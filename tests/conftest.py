@@ -30,7 +30,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # nohup: children would i
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WITHOUT_NUMBA = os.environ.get("TINYCNN_BACKEND") == "numpy"
-IMPORTING_NUMBA = ("tinycnn.kernels", "ferdata.detect_loops", "benchmarks")
+IMPORTING_NUMBA = ("tinycnn.kernels", "ferdata.photos.detect_loops", "benchmarks")
 WITHOUT_JIT = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 NEEDS_KERNELS = "needs the kernels (TINYCNN_BACKEND=numpy is set)"
 

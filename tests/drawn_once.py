@@ -2,7 +2,7 @@
 
 import functools
 
-from ferdata.rendered import default_faces as draw
+from ferdata.sources.rendered import default_faces as draw
 
 
 @functools.cache

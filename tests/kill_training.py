@@ -42,8 +42,8 @@ from test_train_student import SmallFer2013, program, untimed_lines  # noqa: E40
 
 import ferdata  # noqa: E402
 import tinycnn  # noqa: E402
-from ferdata.cache import cached_by  # noqa: E402
-from ferdata.packed import load_packed, save_packed  # noqa: E402
+from ferdata.files.cache import cached_by  # noqa: E402
+from ferdata.sources.packed import load_packed, save_packed  # noqa: E402
 from tinycnn import checkpoint, cli, sweep  # noqa: E402
 from tinycnn.export import c_file, python_file  # noqa: E402
 

@@ -27,7 +27,7 @@ GROUPS = {  # the modules, the names of their tests
     ),
     "shapes": (["tinycnn/shapes.py"], "shapes"),
     "soft_labels": (
-        [f"ferdata/soft_label{name}.py" for name in ("s", "_files", "_checks")],
+        [f"ferdata/teachers/soft_label{name}.py" for name in ("s", "_files", "_checks")],
         "soft_labels soft_label_files",
     ),
     "labels": (["ferdata/labels.py"], "labels"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ferdata.rendered import render_faces
+from ferdata.sources.rendered import render_faces
 
 CK_CLASSES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
 CK_LABELLED = {1: 45, 2: 18, 3: 59, 4: 25, 5: 69, 6: 28, 7: 83}

@@ -396,7 +396,7 @@ NO_ARRAYS = {
         "tinycnn.models.microexpnet.check_variant_and_size",
         *("ferdata.Augmentation", "ferdata.Augmentation.matrices"),
         *("ferdata.Augmentation.of_strength", "ferdata.draw_face", "ferdata.render_faces"),
-        *("ferdata.default_faces", "ferdata.random_folds"),
+        *("ferdata.default_faces", "ferdata.random_folds", "ferdata.BATCHES_VERSION"),
     ],
     "a shape": [
         *(f"tinycnn.init.{name}" for name in ("fans", "normal", "zeros")),
@@ -406,7 +406,10 @@ NO_ARRAYS = {
     "a network, a path or bytes": [
         *("tinycnn.load", "tinycnn.load_pretrained", "tinycnn.save"),
         *("tinycnn.formats.safetensors.read", "tinycnn.formats.onnx.save"),
-        "tinycnn.formats.safetensors.from_bytes",
+        *("tinycnn.formats.safetensors.from_bytes", "tinycnn.formats.safetensors.load"),
+        "tinycnn.formats.model_file.checkpoint_prefix",
+        "tinycnn.formats.model_file.checkpoint_paths",
+        "tinycnn.formats.pretrained.shipped_weights",
         *("tinycnn.formats.onnx.to_bytes", "tinycnn.formats.agreement.check_exportable"),
         *("tinycnn.formats.agreement.check_images", "tinycnn.formats.leveldb_table.read_table"),
         *("tinycnn.formats.protobuf.fields", "tinycnn.formats.protobuf.read_varint"),
@@ -420,6 +423,7 @@ NO_ARRAYS = {
     ],
     "a FaceDataset, whose arrays are checked when it is made": [
         *(f"ferdata.{n}" for n in ("Batches", "TrialFaces", "TrialFaces.parts", "contact_sheet")),
+        "ferdata.make_batches",
         *(f"ferdata.{n}" for n in ("check_dataset", "save_packed", "shared_subjects")),
         *("ferdata.refuse_shared_subjects", "ferdata.load_rendered_teacher"),
         *("ferdata.TrainingFaces", "ferdata.with_validation"),
@@ -452,7 +456,6 @@ NO_ARRAYS = {
     ],
     "what a loss defines for `Loss.__call__`, which has a row": [
         *(f"tinycnn.{kind}.value_and_gradient" for kind in LOSS_KINDS),
-        "tinycnn.DecoupledDistillation.check",
     ],
     "modules, walked below": ["tinycnn.models", "tinycnn.sweep", "tinycnn.testing"],
     "figures of plain numbers": ["tinycnn.plots"],

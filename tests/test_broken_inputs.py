@@ -118,7 +118,7 @@ def test_accepted(case, tmp_path):
 READ = """
 import json, resource, signal, sys, warnings
 sys.path.insert(0, sys.argv[1])
-import broken_inputs, ferdata.dataset_loading, mutated_files
+import broken_inputs, ferdata.sources.dataset_loading, mutated_files
 warnings.simplefilter("error")
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
 def check():
@@ -176,7 +176,7 @@ def test_an_endless_manifest_is_refused(tmp_path, monkeypatch, blank):
 
 
 def test_a_teacher_of_blank_lines(tmp_path, monkeypatch):
-    monkeypatch.setattr("ferdata.soft_label_files.MAX_ENTRIES", 3)
+    monkeypatch.setattr("ferdata.teachers.soft_label_files.MAX_ENTRIES", 3)
     path = write(tmp_path / "teacher.csv", lines(TEACHER) + b"\n" * 2000)
     with pytest.raises(DataError, match="teacher.csv line 1004: too many lines"):
         ferdata.load_soft_labels(path)
@@ -266,7 +266,7 @@ def test_damaged_manifests(tmp_path_factory, changes):
             write(folder / f"a/{i}.png", png())
     path = folder / "faces.csv"
     path.write_bytes(damaged(lines(MANIFEST), changes))
-    files = outcome(lambda p: ferdata.dataset_loading.list_files(p, "manifest"), path)
+    files = outcome(lambda p: ferdata.sources.dataset_loading.list_files(p, "manifest"), path)
     if files is not None:
         classes = [files.label_space.classes[i] for i in files.labels]
         found = dict(zip(files.rows.tolist(), zip(files.paths, classes)))

@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from ferdata.cache import cache_folder, cached_arrays
 from ferdata.errors import DataError
+from ferdata.files.cache import cache_folder, cached_arrays
 
 
 @pytest.fixture

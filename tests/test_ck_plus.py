@@ -18,11 +18,11 @@ from source_trees import (
 )
 
 import ferdata.sources.ck_plus
-from ferdata.dataset_loading import load_listed, recognise
 from ferdata.errors import DataError
-from ferdata.faces import find_faces
 from ferdata.labels import CK_PLUS, MICROEXPNET8
+from ferdata.photos.faces import find_faces
 from ferdata.sources.ck_plus import list_files
+from ferdata.sources.dataset_loading import load_listed, recognise
 
 
 @pytest.fixture(scope="module")

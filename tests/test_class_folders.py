@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from source_trees import Linked, faces, save, write
 
-from ferdata.dataset_loading import load_listed, recognise
 from ferdata.errors import DataError
 from ferdata.labels import CK48, CK_PLUS, FER2013_FOLDERS
 from ferdata.sources import ck_folders, fer2013_folders, folders
+from ferdata.sources.dataset_loading import load_listed, recognise
 from ferdata.warp import resize_images
 
 
@@ -72,7 +72,7 @@ def test_class_folders_inside_one_more_folder(tmp_path):
 
 def test_named_classes_order_any_folders(tmp_path):
     root = class_tree(tmp_path / "mine", ["0/1.png", "1/1.png", "2/1.png"])
-    with pytest.raises(DataError, match="expected one folder with folders named after classes"):
+    with pytest.raises(DataError, match="expected one folder with folders named after emotions"):
         folders.list_files(root)
     root = class_tree(tmp_path / "more" / "mine", ["b/1.png", "a/1.png"])
     files = folders.list_files(root, classes=("b", "a"))

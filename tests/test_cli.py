@@ -21,7 +21,9 @@ from tinycnn.ground.messages import in_short, one_line, plain
 from tinycnn.testing import GradientError, check_gradients, logit_error
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("info", "convert", "export", "explain", "gradcheck")
+OF_A_MODEL = ("info", "convert", "export", "explain", "gradcheck")
+COMMANDS = ("train", "sweep", *OF_A_MODEL)
+ARGUMENT = {"convert": "IN", "train": "--resume", "sweep": "--temperature"}
 CLASSES = ("calm", "glad", "sad", "cross")
 
 
@@ -96,9 +98,7 @@ def test_help(command, capsys):
         cli.main([*command, "--help"])
     out, err = capsys.readouterr()
     assert ended.value.code == 0 and out.startswith("usage: tinycnn") and not err
-    for name in (
-        COMMANDS if not command else ("--json", "MODEL" if command[0] != "convert" else "IN")
-    ):
+    for name in COMMANDS if not command else ("--json", ARGUMENT.get(command[0], "MODEL")):
         assert name in out
 
 
@@ -183,7 +183,7 @@ def test_control_characters_are_removed_for_a_terminal():
         ("gone.data-00000-of-00001", b"", "no such checkpoint index"),
     ],
 )
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", OF_A_MODEL)
 def test_files_that_are_not_models(refused, tmp_path, face, command, name, content, message):
     path = tmp_path / name
     if content == "folder":

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from ferdata import cascade, detect_arrays, detect_loops
-from ferdata.cascade import stages_passed
+from ferdata.photos import cascade, detect_arrays, detect_loops
+from ferdata.photos.cascade import stages_passed
 
 
 def shrunk(side):

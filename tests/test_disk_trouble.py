@@ -15,8 +15,9 @@ from training_run import begin, train
 
 import ferdata.cli
 import tinycnn
-from ferdata.cache import cached_arrays
+from ferdata.files.cache import cached_arrays
 from tinycnn import checkpoint, cli, sweep
+from tinycnn.run import History
 from tinycnn.sweep.work import work
 from tinycnn.train import Callback
 
@@ -83,12 +84,10 @@ def test_train_student_says_in_one_line_how_to_resume(small, tmp_path, monkeypat
     whole, folder = tmp_path / "whole", tmp_path / "run"
     assert student(*small.options(), *SHORT, "--out", whole) == 0
     capsys.readouterr()
-    on_epoch = program.History.on_epoch
+    on_epoch = History.on_epoch
     with contextlib.ExitStack() as stack, monkeypatch.context() as patch:
         hook = TroubleAfter(0, stack, kind, folder)
-        patch.setattr(
-            program.History, "on_epoch", lambda *a: (on_epoch(*a), hook.on_epoch(a[1]))[0]
-        )
+        patch.setattr(History, "on_epoch", lambda *a: (on_epoch(*a), hook.on_epoch(a[1]))[0])
         assert student(*small.options(), *SHORT, "--out", folder) == 2
     captured = capsys.readouterr()
     (line,) = [line for line in captured.err.split("\n") if line.startswith("error: ")]

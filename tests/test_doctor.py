@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ferdata import doctor
-from ferdata.agreement import agreement
 from ferdata.dataset import FaceDataset
-from ferdata.doctor import check, check_dataset
+from ferdata.doctor import checks
+from ferdata.doctor.diagnosis import check, check_dataset
 from ferdata.errors import DataError
 from ferdata.labels import FER2013, FERPLUS10
-from ferdata.rendered import render_faces
-from ferdata.soft_labels import save_soft_labels
+from ferdata.sources.rendered import render_faces
+from ferdata.teachers.agreement import agreement
+from ferdata.teachers.soft_labels import save_soft_labels
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +172,8 @@ def test_unreadable_files_are_listed_and_the_others_checked(folder, faces):
 
 
 def test_a_teacher_by_hashes_of_the_opened_images(folder, tmp_path, monkeypatch):
-    from ferdata import dataset_loading
     from ferdata.image_hashes import content_ids
+    from ferdata.sources import dataset_loading
 
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
     opened = dataset_loading.open(folder)
@@ -428,7 +428,7 @@ def test_known_defects_of_the_real_data_are_found(shared, tmp_path, monkeypatch)
     """The published files have 12 constant images, 280 PublicTest images that are in Training too,
     a blank image in row 5274 with another row's votes, and one row with nine votes."""
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(doctor.doctor_checks, "near_pairs", lambda *args: ([], True))
+    monkeypatch.setattr(checks, "near_pairs", lambda *args: ([], True))
     folder = shared / "data"
     diagnosis = check(
         folder / "fer2013" / "fer2013.csv.gz",

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ferdata import duplicates
-from ferdata.duplicates import exact_groups, near_pairs
+from ferdata.doctor import duplicates
+from ferdata.doctor.duplicates import exact_groups, near_pairs
 from ferdata.image_hashes import content_ids
-from ferdata.rendered import render_faces
+from ferdata.sources.rendered import render_faces
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from PIL import Image
 from small_networks import SMALL_NETWORKS
 
 from tinycnn import CrossEntropy, Dense, Flatten, InputSpec, Network, ReLU, models, reference
-from tinycnn import explain as explain_package
 from tinycnn.explain import explain, render_page, write_page
 from tinycnn.explain.formulas import CONV2D, DENSE, FLATTEN, LOSS, MAXPOOL2D, RELU, derivation
 from tinycnn.explain.layer_kinds import explained
@@ -588,7 +587,7 @@ def test_the_page_is_written_completely_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_text(encoding="utf-8") == render_page(explanation)
     with pytest.raises(OSError):
         write_page(tmp_path / "nowhere" / "page.html", explanation)
-    monkeypatch.setattr(explain_package, "render_page", lambda explanation: 1 / 0)
+    monkeypatch.setattr("tinycnn.explain.page.render_page", lambda explanation: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_page(tmp_path / "other.html", explanation)
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]

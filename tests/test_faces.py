@@ -6,12 +6,12 @@ from PIL import Image
 from skimage import data
 from skimage.feature import Cascade
 
-from ferdata import cascade, faces
-from ferdata.cascade import stages_passed
-from ferdata.detect import detect, largest_face
 from ferdata.errors import DataError
-from ferdata.faces import find_faces, frame_face, paper_face, paper_training_crops
-from ferdata.photo import to_grey
+from ferdata.photos import cascade, faces
+from ferdata.photos.cascade import stages_passed
+from ferdata.photos.detect import detect, largest_face
+from ferdata.photos.faces import find_faces, frame_face, paper_face, paper_training_crops
+from ferdata.photos.photo import to_grey
 
 ASTRONAUT = data.astronaut()
 # Read off the photo: the tip of the nose, and the width from ear to ear.

@@ -479,9 +479,9 @@ def test_target_that_does_not_fit(table, save, votes_file):
     path = save(csv_text(table))
     with pytest.raises(ValueError, match="target: expected one of labels, votes, .* found 'best'"):
         load_fer2013(path, target="best")
-    with pytest.raises(ValueError, match="target 'votes' needs votes=<fer2013new.csv>"):
+    with pytest.raises(ValueError, match="target='votes' needs FER.'s fer2013new.csv: votes="):
         load_fer2013(path, target="votes")
-    with pytest.raises(ValueError, match="target 'labels' does not use votes: omit them"):
+    with pytest.raises(ValueError, match="target='labels' does not use votes: omit votes="):
         load_fer2013(path, votes_file(), target="labels")
 
 

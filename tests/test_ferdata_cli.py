@@ -15,9 +15,10 @@ from source_trees import ck_plus
 
 from ferdata import cli
 from ferdata.labels import LabelSpace
-from ferdata.packed import load_packed, save_packed
-from ferdata.rendered import render_faces
-from ferdata.soft_labels import save_soft_labels
+from ferdata.sources.packed import load_packed, save_packed
+from ferdata.sources.rendered import render_faces
+from ferdata.teachers.soft_labels import save_soft_labels
+from tinycnn.ground._version import __version__
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +85,11 @@ def test_a_packed_data_set_and_teachers(faces, tmp_path, capsys):
         (["check", "{tmp}/none"], "none"),
         (["check", "{tmp}/empty"], "no data set recognised"),
         (["check", "{tmp}/empty.csv"], "empty.csv"),
-        (["check", "{set}", "--source", "nonsense"], "source: expected one of"),
-        (["check", "{set}", "--protocol", "paper"], "protocol: not an option of source 'folders'"),
+        (["check", "{set}", "--source", "nonsense"], "invalid choice: 'nonsense' (choose from"),
+        (
+            ["check", "{set}", "--protocol", "paper"],
+            "--protocol: folders has no such argument; it has --classes NAME,NA",
+        ),
         (["check", "{set}", "--votes", "v.csv"], "votes: belong to FER2013's csv"),
         (["check", "{set}", "--html", "{tmp}/none/p.html"], "there is no folder"),
         (["check", "{set}", "--html", "{tmp}"], "is a folder; expected the name of a file"),
@@ -166,7 +170,7 @@ def test_a_closed_pipe_is_not_an_error(folder):
     command = [sys.executable, "-m", "ferdata.cli", "check", str(folder)]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60)
     os.close(write)
-    assert done.returncode == 2 and done.stderr == b""
+    assert done.returncode == 141 and done.stderr == b""
 
 
 def test_show(folder, faces, tmp_path, capsys):
@@ -217,6 +221,12 @@ def test_ctrl_c(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(cli, "check", stop)
     assert run(capsys, "check", folder)[0] == 130
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out == f"ferdata {__version__}\n"
 
 
 def test_help_names_the_commands(capsys):

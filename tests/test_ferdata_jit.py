@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from ferdata import detect as detection
-from ferdata import detect_arrays, jit, warp
+from ferdata import jit, warp
+from ferdata.photos import detect as detection
+from ferdata.photos import detect_arrays
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 29, 40), dtype=np.uint8)
 CROWD = np.asarray(Image.fromarray(data.astronaut()).convert("L").resize((160, 160)))
@@ -28,7 +29,7 @@ def fresh(monkeypatch, tmp_path):
     """As in a new process: nothing is compiled, no warning was given, the cache is empty."""
     monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(jit, "_warned", False)
-    monkeypatch.delitem(sys.modules, "ferdata.detect_loops", raising=False)
+    monkeypatch.delitem(sys.modules, "ferdata.photos.detect_loops", raising=False)
     forget()
     yield monkeypatch
     forget()

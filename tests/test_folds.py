@@ -252,7 +252,7 @@ def test_a_data_set_whose_own_split_shares_subjects():
 
 
 def test_the_splits_of_the_built_in_faces_share_no_subject():
-    from ferdata.rendered import render_faces
+    from ferdata.sources.rendered import render_faces
 
     data = render_faces(n_subjects=10, n_per_class=1, size_px=16)
     refuse_shared_subjects(data)

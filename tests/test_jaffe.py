@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from source_trees import Linked, photo, save, write
 
-from ferdata.dataset_loading import load_listed, recognise
 from ferdata.errors import DataError
-from ferdata.faces import find_faces
 from ferdata.labels import JAFFE
+from ferdata.photos.faces import find_faces
+from ferdata.sources.dataset_loading import load_listed, recognise
 from ferdata.sources.jaffe import list_files
 
 # Photos by the code in their names, 213 in all, and the ten women.

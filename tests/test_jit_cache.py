@@ -14,12 +14,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import tinycnn
 from tinycnn import kernels, reference
-from tinycnn.ground import trust
+from tinycnn.ground import package_files
+from tinycnn.ground.cache_folder import why_not_trusted
 from tinycnn.kernels import _jit
 
 ROOT = Path(tinycnn.__file__).parent.parent
@@ -77,12 +79,12 @@ def copied_files(tmp_path, monkeypatch):
     """A copy of the files of the kernels; the key is computed from it instead of the real ones."""
     folder = tmp_path / "kernels"
     shutil.copytree(kernels.__path__[0], folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(_jit, "__file__", str(folder / "_jit.py"))
+    monkeypatch.setattr(package_files, "resources", SimpleNamespace(files=lambda name: folder))
     return folder
 
 
 def test_the_key_depends_on_the_files(copied_files):
-    assert _jit._cache_key() == _jit._Locator.key
+    assert _jit._cache_key() == _jit._code_folder().stamp
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -128,6 +130,8 @@ def test_the_folder_is_named_by_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("TINYCNN_CACHE_DIR", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert _jit.cache_folder() == tmp_path / "tinycnn"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # "should be ignored", says its specification
+    assert _jit.cache_folder() == Path.home() / ".cache" / "tinycnn"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert _jit.cache_folder() == Path.home() / ".cache" / "tinycnn"
 
@@ -421,12 +425,12 @@ def test_code_in_a_folder_that_others_may_write_to_is_not_run(
 def test_which_folders_are_trusted(tmp_path):
     for mode in (0o700, 0o755, 0o555, 0o711):
         tmp_path.chmod(mode)
-        assert trust.why_not_trusted(tmp_path) == ""
+        assert why_not_trusted(tmp_path) == ""
     for mode in (0o777, 0o1777, 0o775, 0o720, 0o702):
         tmp_path.chmod(mode)
-        assert "others may write" in trust.why_not_trusted(tmp_path)
+        assert "others may write" in why_not_trusted(tmp_path)
     tmp_path.chmod(0o700)
-    assert trust.why_not_trusted(tmp_path / "not there") == ""
+    assert why_not_trusted(tmp_path / "not there") == ""
 
 
 def test_the_planted_code_would_run_if_it_were_read(package, filled_cache, tmp_path):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from source_trees import Linked, faces, save, write
 
 import ferdata.sources.manifest
-from ferdata.dataset_loading import load_listed, recognise
 from ferdata.errors import DataError
 from ferdata.labels import FER2013, LabelSpace
+from ferdata.sources.dataset_loading import load_listed, recognise
 from ferdata.sources.manifest import list_files
 
 ROWS = [

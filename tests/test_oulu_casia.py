@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from source_trees import OULU_EMOTIONS, Linked, full_oulu_casia, oulu_casia, write
 
-from ferdata.dataset_loading import load_listed, recognise
 from ferdata.errors import DataError
-from ferdata.faces import find_faces
 from ferdata.labels import OULU_CASIA
+from ferdata.photos.faces import find_faces
+from ferdata.sources.dataset_loading import load_listed, recognise
 from ferdata.sources.oulu_casia import list_files
 
 STRONG = "OriginalImg/VL/Strong"

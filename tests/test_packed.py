@@ -6,7 +6,7 @@ import pytest
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.labels import FERPLUS8
-from ferdata.packed import is_packed, load_packed, save_packed
+from ferdata.sources.packed import is_packed, load_packed, save_packed
 
 FIELDS = ("images", "ids", "labels", "has_label", "targets", "soft_labels", "subjects", "split")
 

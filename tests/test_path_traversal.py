@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ferdata.path_traversal import SymlinkCheck, leaves_folder
+from ferdata.files.path_traversal import SymlinkCheck, leaves_folder
 
 
 @pytest.mark.parametrize("name", ["a", "a/b.csv", "a..b/c", "...", "./a", "a/./b", "", "ab:c"])

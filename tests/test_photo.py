@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from ferdata import photo
 from ferdata.errors import DataError
-from ferdata.photo import read_grey, read_photo, to_grey
+from ferdata.photos import photo
+from ferdata.photos.photo import read_grey, read_photo, to_grey
 
 # Three rows of four different pixels: every rotation and mirroring gives another array.
 GREY = np.array([[0, 10, 20, 30], [100, 110, 120, 130], [200, 210, 220, 255]], np.uint8)
@@ -345,7 +345,7 @@ MEMORY = """
 import sys
 import numpy as np
 from PIL import Image
-from ferdata import photo
+from ferdata.photos import photo
 photo.MAX_PIXELS = 4_000_000
 def peak():
     with open("/proc/self/status") as file:

@@ -1,4 +1,4 @@
-"""examples/predict.py: its rows, annotated pictures and exit status."""
+"""`tinycnn predict` and examples/predict.py: rows, annotated pictures and exit status."""
 
 import csv
 import io
@@ -15,18 +15,20 @@ from example_programs import EXAMPLES, load_example
 from PIL import Image
 
 import tinycnn
-from ferdata.faces import Faces, find_faces
-from ferdata.photo import read_photo
-from ferdata.preprocess import load_faces
-from tinycnn import models
+from ferdata.photos.faces import Faces, find_faces
+from ferdata.photos.photo import read_photo
+from ferdata.photos.preprocess import load_faces
+from tinycnn import cli, models
+from tinycnn.cli import predict as program
+from tinycnn.cli.annotated_photo import FRAME_COLOUR
 
 ROOT, EXAMPLE = EXAMPLES.parent, EXAMPLES / "predict.py"
-program = load_example("predict")
+example = load_example("predict")
 CLASSES = models.CLASSES
 
 
 def run(*argv):
-    return program.main([str(word) for word in argv])
+    return cli.main(["predict", *(str(word) for word in argv)])
 
 
 def faces_in(photo, framing="fer2013"):
@@ -51,7 +53,7 @@ def write_photo(path, width=100, height=100, value=90):
 
 def expected_answers(width, **options):
     faces = faces_in(np.zeros((100, width), np.uint8))
-    return faces, models.pretrained.load_pretrained().classify(faces.images, **options)
+    return faces, tinycnn.load_pretrained().classify(faces.images, **options)
 
 
 def json_rows(text):
@@ -93,7 +95,7 @@ def test_a_colour_jpeg_is_read_as_for_training(tmp_path, capsys, monkeypatch):
     assert not np.array_equal(find_faces(read_photo(path)).images[:1], trained_on)
     assert run("--json", path) == 0
     (row,) = json_rows(capsys.readouterr().out)
-    (answer,) = models.pretrained.load_pretrained().classify(trained_on)
+    (answer,) = tinycnn.load_pretrained().classify(trained_on)
     assert row["faces"][0]["probabilities"] == {k: round(p, 6) for k, p in answer.probs.items()}
 
 
@@ -107,6 +109,61 @@ def test_it_runs_as_a_program(astronaut):
     )
     assert done.returncode == 0 and done.stderr == ""
     assert [row["expression"] for row in csv.DictReader(io.StringIO(done.stdout))] == ["happy"]
+
+
+def test_the_example_has_the_options_of_the_command(capsys):
+    """The same options, with the same help."""
+    texts = []
+    for show in (lambda: cli.main(["predict", "--help"]), lambda: example.main(["--help"])):
+        with pytest.raises(SystemExit):
+            show()
+        texts.append(capsys.readouterr().out.partition("positional arguments:")[2].split())
+    assert texts[0] == texts[1] and "--unsure-below" in texts[0]
+
+
+def test_the_example_prints_what_the_command_prints(quick, tmp_path, capsys):
+    photos = [write_photo(tmp_path / name, 230) for name in ("a.png", "b.png")]
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    printed = []
+    for main in (cli.main, example.main):
+        words = [] if main is example.main else ["predict"]
+        assert main([*words, "--csv", *map(str, photos), str(tmp_path / "c.png")]) == 1
+        printed.append(capsys.readouterr())
+    assert printed[0] == printed[1] and printed[0].out.count("\n") == 5
+
+
+@pytest.mark.parametrize("module", ["tinycnn", "tinycnn.cli"])
+def test_the_command_runs_as_a_module(module, astronaut):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "predict", str(astronaut), "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=300,
+    )
+    assert done.returncode == 0 and done.stderr == ""
+    assert json.loads(done.stdout)["faces"][0]["expression"] == "happy"
+
+
+def test_photos_may_stand_between_the_options(quick, tmp_path, capsys):
+    first, last = write_photo(tmp_path / "a.png"), write_photo(tmp_path / "b.png")
+    assert run(first, "--json", last, "--unsure-below", 0.5) == 0
+    rows = json_rows(capsys.readouterr().out)
+    assert [row["file"] for row in rows] == [str(first), str(last)]
+
+
+def test_the_published_checkpoint_as_the_model(shared, quick, tmp_path, capsys):
+    """A TensorFlow checkpoint is taken under each of its names, as `tinycnn info` takes it."""
+    prefix = shared / "data" / "microexpnet_ck" / "MicroExpNet_CK"
+    photo = write_photo(tmp_path / "a.png")
+    answers = []
+    for name in (prefix, f"{prefix}.index"):
+        assert run("--json", "--model", name, photo) == 0
+        answers.append(json_rows(capsys.readouterr().out))
+    expected = tinycnn.load(prefix).classify(faces_in(photo, "paper").images)
+    (face,) = answers[0][0]["faces"]
+    assert answers[0] == answers[1]
+    assert face["probabilities"] == {k: round(p, 6) for k, p in expected[0].probs.items()}
 
 
 def test_a_closed_pipe_is_not_an_error(quick, tmp_path):
@@ -314,8 +371,9 @@ def save_model(path, size_px=84, framing=None, classes=("no", "yes"), b=(0, 5)):
     "argv, message",
     [
         ([], "the following arguments are required: PHOTO_OR_FOLDER"),
-        (["--model", "{tmp}/none.safetensors"], "no such model file"),
+        (["--model", "{tmp}/none.safetensors"], "no such file"),
         (["--model", "{tmp}/a.png"], "not a safetensors file"),
+        (["--model", "microexpnet-p1-S"], "has random weights; expected a network that was"),
         (["--model", "{tmp}/small"], "takes 48x48x1 images; faces come as 84x84x1"),
         (["--model", "{tmp}/unframed"], "does not say how its faces were cut; give --framing"),
         (["--model", "{tmp}/odd"], "its framing is thermal; known are paper, fer2013"),
@@ -381,7 +439,7 @@ def test_annotated_pictures_only_change_at_the_box_and_label(quick, tmp_path, ca
         frame[31:79, x + 1 : x + 59] = False
         assert changed[frame].all()
         assert not changed[31:79, x + 1 : x + 59].any()  # the inside of the box is not changed
-        assert (picture[frame] == program.FRAME_COLOUR).all()
+        assert (picture[frame] == FRAME_COLOUR).all()
         assert changed[:30, x : x + 30].any()  # the label is above it
     assert not changed[81:].any() and photo.read_bytes() == before
     capsys.readouterr()

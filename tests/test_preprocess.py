@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from ferdata import preprocess
 from ferdata.errors import DataError
-from ferdata.faces import find_faces, frame_face
-from ferdata.photo import read_grey
-from ferdata.preprocess import frame_photos, load_faces
+from ferdata.photos import preprocess
+from ferdata.photos.faces import find_faces, frame_face
+from ferdata.photos.photo import read_grey
+from ferdata.photos.preprocess import frame_photos, load_faces
 from ferdata.warp import resize_images
 
 HEAD = Image.fromarray(data.astronaut()[20:240, 110:330])
@@ -110,7 +110,7 @@ def test_boxes_of_the_caller(photos):
 def test_a_photo_without_a_face_is_named(photos, reads):
     Image.new("L", (200, 100), 90).save(photos[4])
     Image.new("L", (100, 200), 90).save(photos[9])
-    with pytest.raises(DataError, match="04.jpg: no face found, as in 2 of 12 photos; give their"):
+    with pytest.raises(DataError, match="04.jpg: no face found, as in 2 of 12 photos; leave them"):
         load(photos, "paper")
     assert len(reads) == 12
     images = load(photos, "paper", on_missing="whole")

@@ -17,9 +17,9 @@ from example_programs import load_example
 import ferdata
 import tinycnn
 from tinycnn import InputSpec, metrics, models
+from tinycnn.formats import pretrained
+from tinycnn.formats.pretrained import PRETRAINED, load_pretrained
 from tinycnn.losses import softmax
-from tinycnn.models import pretrained
-from tinycnn.models.pretrained import PRETRAINED, load_pretrained
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "tinycnn" / "models" / "weights"

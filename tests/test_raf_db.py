@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from source_trees import Linked, faces, save, write
 
-from ferdata.dataset_loading import load_listed, recognise
 from ferdata.errors import DataError
 from ferdata.labels import RAF_DB
+from ferdata.sources.dataset_loading import load_listed, recognise
 from ferdata.sources.raf_db import list_files
 
 # As published with the data: 1 Surprise 2 Fear 3 Disgust 4 Happiness 5 Sadness 6 Anger 7 Neutral.

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import ferdata.drawing
-import ferdata.rendered
+import ferdata.sources.rendered
 from ferdata.drawing.action_units import ACTION_UNIT_NAMES, face_landmarks
 from ferdata.drawing.canvas import Canvas, View, sine_cosine
 from ferdata.drawing.expressions import (
@@ -27,7 +27,7 @@ from ferdata.drawing.face import draw_face
 from ferdata.drawing.people import Identity
 from ferdata.drawing.seeded_random import SeededRandom
 from ferdata.labels import MICROEXPNET8
-from ferdata.rendered import contact_sheet, render_faces
+from ferdata.sources.rendered import contact_sheet, render_faces
 
 # sha256 of render_faces(2, 1). The soft labels of teachers are made for these exact pixels: if the
 # value has to change, all soft labels of the built-in faces have to be made again.
@@ -44,7 +44,7 @@ def faces():
 
 def hash_elsewhere(**environment: str) -> str:
     """Content hash of render_faces(2, 1) in a new process; skips if NumPy cannot start there."""
-    code = "from ferdata.rendered import render_faces; print(render_faces(2, 1).content_hash())"
+    code = "import ferdata; print(ferdata.render_faces(2, 1).content_hash())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -159,7 +159,7 @@ def test_each_subject_is_one_person_and_no_other(monkeypatch):
         drawn.append(person)
         return np.zeros((size_px, size_px), np.uint8)
 
-    monkeypatch.setattr(ferdata.rendered, "draw_face", remember)
+    monkeypatch.setattr(ferdata.sources.rendered, "draw_face", remember)
     subjects = render_faces(5, 1).subjects
     assert len(set(drawn)) == len(set(zip(subjects, drawn))) == 5
 

@@ -12,8 +12,9 @@ import pytest
 from drawn_once import drawn_faces
 
 import ferdata
-from ferdata import load_rendered_teacher, rendered_teacher
+from ferdata import load_rendered_teacher
 from ferdata.labels import MICROEXPNET8
+from ferdata.teachers import rendered_teacher
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,11 +63,11 @@ def test_it_is_package_data():
     """A file that setup.cfg does not list is not installed, and loading it would fail."""
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg")
-    patterns = settings["options.package_data"]["ferdata"].split()
+    patterns = settings["options.package_data"]["ferdata.teachers"].split()
     for name in ("rendered.npz", "README.md"):
         file = resources.files("ferdata") / "teachers" / name
         assert file.is_file()
-        assert any(fnmatch(f"teachers/{name}", pattern) for pattern in patterns)
+        assert any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def test_it_is_mostly_right_on_the_training_faces(train):

@@ -17,10 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tinycnn import report as report_module
-from tinycnn import svg_charts
-from tinycnn.report import RunReport, render_report, write_report
-from tinycnn.report_sections import N_MISTAKES, most_confident_mistakes, wilson_interval
+from tinycnn.report import RunReport, render_report, svg_charts, write_report
+from tinycnn.report import page as report_page
+from tinycnn.report.sections import N_MISTAKES, most_confident_mistakes, wilson_interval
 
 NASTY = '<script>alert("1")</script>\'&amp;'
 
@@ -661,7 +660,7 @@ def test_a_report_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch)
     def broken(_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(report_module, "SECTIONS", (broken,))
+    monkeypatch.setattr(report_page, "SECTIONS", (broken,))
     with pytest.raises(ZeroDivisionError):
         write_report(path, make())
     assert path.read_text() == "old"

@@ -1,4 +1,5 @@
-"""examples/reproduce_paper.py at toy size: in full, again without training, on given splits."""
+"""`tinycnn reproduce` and examples/reproduce_paper.py, at toy size: in full, again without a
+training, on given splits."""
 
 import contextlib
 import csv
@@ -13,8 +14,9 @@ from source_trees import ck_plus
 from test_train_student import SmallFer2013, one_error_line
 
 import ferdata
-from tinycnn import paper
-from tinycnn.sweep import local
+from tinycnn import cli, paper
+from tinycnn.cli import reproduce
+from tinycnn.sweep import Trial, local
 
 program = load_example("reproduce_paper")
 TOY = ["--sizes", "XXS", "--epochs", "1", "--seeds", "1", "--temperatures", "2,8"]
@@ -57,11 +59,11 @@ def no_training(monkeypatch):
     """Replace training by collecting the trials that would be trained."""
     asked = {}
 
-    def run_trials(args, plan, sources):
+    def run_trials(args, plan, sources, tell):
         asked.update(plan=plan, sources=sources)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(program, "run_trials", run_trials)
+    monkeypatch.setattr(reproduce, "run_trials", run_trials)
     return asked
 
 
@@ -125,6 +127,18 @@ def test_a_second_run_trains_nothing_and_needs_no_matplotlib(done, built_in, cap
     assert "no figures" in (folder / "report.html").read_text(encoding="utf-8")
 
 
+def test_the_command_does_the_same_and_prints_json(done, built_in, capsys, monkeypatch):
+    folder, words, _ = done
+    monkeypatch.setattr(local, "_Crew", None)  # no trial is left to run
+    assert cli.main(["reproduce", *map(str, words), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    with open(folder / "tables" / "claims.csv", newline="", encoding="utf-8") as file:
+        written = {row["claim"]: row["verdict"] for row in csv.DictReader(file)}
+    assert found["page"] == str(folder / "report.html") and found["n_failed"] == 0
+    assert {each["claim"]: each["verdict"] for each in found["claims"]} == written
+    assert len(written) > 3
+
+
 def test_folds_by_subject_share_no_person_and_random_folds_do(built_in, no_training, tmp_path):
     assert run(*TOY, "--folds", 3, "--budget", "none", "--out", tmp_path) == 130
     plan, sources = no_training["plan"], no_training["sources"]
@@ -172,7 +186,7 @@ def test_fer_plus_is_measured_on_its_validation_split_and_chooses_on_other_image
     assert plan.sizes == ("M", "S", "XS", "XXS") and len(plan.temperatures) == 7
     source = sources["own-split"]
     assert source.targets == "distribution" and source.has_teacher
-    parts = source.parts(fold=None, seed=0, batch_size=8, augment=False, with_teacher=True)
+    parts = source.parts(Trial(augment=False))
     assert len(parts.test.labels) == 15  # one of the 16 PublicTest rows is labelled as no face
     assert 0 < len(parts.validation.labels) < 16
     tested = {image.tobytes() for image in parts.test.images}
@@ -209,11 +223,11 @@ def test_the_plan_of_a_budget_is_kept_until_the_options_change(
     "options, words",
     [
         (["--budget", "soon"], "--budget: budget is 'soon'; expected minutes, hours"),
-        (["--sizes", "XXS,L"], "--sizes L: expected some of M, S, XS, XXS"),
+        (["--sizes", "XXS,L"], "--sizes: 'L': expected one of M, S, XS, XXS"),
         (["--folds", "11"], "--folds 11: expected at most 10"),
-        (["--votes", "v.csv"], "--votes and --targets need --data"),
+        (["--votes", "v.csv"], "--votes needs --data"),
         (["--data", "nowhere"], "nowhere"),
-        (["--temperatures", "2,hot"], "expected numbers between commas"),
+        (["--temperatures", "2,hot"], "--temperatures: 'hot': expected a number above 0"),
         (["--temperatures", "0"], "temperature"),
     ],
 )

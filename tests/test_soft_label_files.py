@@ -11,7 +11,7 @@ from small_teachers import CLASSES, INF, LOGITS, NAN, PROBS, pictures, write_npz
 
 from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
-from ferdata.soft_labels import load_soft_labels, save_soft_labels
+from ferdata.teachers.soft_labels import load_soft_labels, save_soft_labels
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_one_class_is_enough(table):
 
 
 def test_a_csv_that_cannot_be_read(table, monkeypatch):
-    from ferdata import quoted_csv
+    from ferdata.files import quoted_csv
 
     path = table("0,1,2,3")
     for error, message in (
@@ -331,7 +331,7 @@ def test_an_array_that_claims_to_be_huge(npz):
 
 
 def test_a_zip_bomb(tmp_path, monkeypatch):
-    from ferdata import npz_file
+    from ferdata.files import npz_file
 
     path = tmp_path / "teacher.npz"
     np.savez_compressed(
@@ -343,7 +343,7 @@ def test_a_zip_bomb(tmp_path, monkeypatch):
 
 
 def test_an_endless_csv_is_refused(table, monkeypatch):
-    from ferdata import soft_label_files
+    from ferdata.teachers import soft_label_files
 
     monkeypatch.setattr(soft_label_files, "MAX_ENTRIES", 3)
     with pytest.raises(DataError, match="line 6: more than 3 entries; use the .npz format"):
@@ -375,7 +375,7 @@ def test_one_long_id_does_not_take_memory_for_every_row(tmp_path):
 def test_how_wide_names_may_be(table, monkeypatch):
     """In an array all names are padded to the longest. That is refused if it takes more than
     _SMALL_BYTES (4 bytes a character) and more than 8 times the length of all names together."""
-    from ferdata import soft_label_files
+    from ferdata.teachers import soft_label_files
 
     def load(n_names, longest):
         names = [*string.ascii_letters[: n_names - 1], "-" * longest]

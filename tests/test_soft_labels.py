@@ -24,8 +24,7 @@ from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
 from ferdata.labels import FERPLUS8, MICROEXPNET8, LabelSpace
-from ferdata.soft_label_checks import log_sum_exp
-from ferdata.soft_labels import (
+from ferdata.teachers.soft_labels import (
     AlignReport,
     SoftLabels,
     align_soft_labels,
@@ -33,6 +32,7 @@ from ferdata.soft_labels import (
     load_soft_labels,
     load_teachers,
 )
+from tinycnn.ground.distributions import log_sum_exp
 
 
 @pytest.fixture
@@ -335,7 +335,7 @@ def test_crops_as_an_axis_or_as_entries(npz, table):
     for file in files:
         soft = load_soft_labels(file())
         assert soft.n_crops == 4
-        with pytest.raises(DataError, match="4 crops an image; choose crops='mean' or 'keep'"):
+        with pytest.raises(DataError, match="4 crops an image; average them: crops='mean'"):
             align_soft_labels(soft, dataset())
         kept, report = align_soft_labels(soft, dataset([1, 0]), crops="keep")
         np.testing.assert_array_equal(kept, CROPS[[1, 0]][..., [2, 1, 0]].astype(np.float32))

@@ -86,9 +86,7 @@ def test_networks_are_kept_on_request_and_missing_ones_are_trained_again(tmp_pat
     kept = run(tmp_path, trials=FEW[:1], keep_models=True)
     assert untimed(kept) == untimed(outcome)
     network = safetensors.load(folder.model_path(name), backend="numpy")
-    parts = ToySource().parts(
-        fold=None, seed=0, batch_size=8, augment=False, with_teacher=False, n_threads=1
-    )
+    parts = ToySource().parts(FEW[0], n_threads=1)
     predicted = network.predict_logits(parts.test.images).argmax(axis=1)
     assert predicted.tolist() == kept.results[name]["test"]["predicted"]
 
@@ -183,7 +181,7 @@ def test_an_invalid_result_file_is_named(tmp_path):
         json.dumps({**good, "test": scores}): "test without accuracy",
         json.dumps({**good, "trial": {**good["trial"], "epochs": 10**400}}): "epochs|large",
         json.dumps({**good, "trial": {**good["trial"], "command": "x"}}): "not a trial: .*command",
-        json.dumps({**good, "trial": {"size": "S"}}): "a trial without variant",
+        json.dumps({**good, "trial": {"size": "S"}}): "a trial without scaling",
         json.dumps({**good, "seconds": None}): "seconds missing, or of the wrong type",
         "[" * 100_000: "recursion",
         " " * (sweep.folder.MAX_FILE_BYTES + 1): "more than 33,554,432 bytes",
@@ -193,6 +191,18 @@ def test_an_invalid_result_file_is_named(tmp_path):
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         with pytest.raises(sweep.SweepFolderError, match=f"{name}.json: not a.*({words})"):
             run(tmp_path, trials=FEW[:1])
+
+
+def test_a_result_from_before_an_option_existed_is_still_one(tmp_path):
+    outcome = run(tmp_path, trials=FEW[:1])
+    (name,) = outcome.results
+    path = tmp_path / "results" / f"{name}.json"
+    result = json.loads(path.read_text())
+    del result["trial"]["cutmix"], result["trial"]["patience"]
+    path.write_text(json.dumps(result))
+    again = run(tmp_path, trials=FEW[:1])
+    assert again.results == {name: result}
+    assert "cutmix" in sweep.summary_csv(sweep.names(FEW[:1], "toy"), again)
 
 
 # ---- several sweeps at once ------------------------------------------------------------------

@@ -1,26 +1,24 @@
 """One trial: its options, its name, and resuming it."""
 
-import ast
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 from toy_sweep import N_EPOCHS, TOY, ToySource, epochs_trained
 
-from tinycnn import CrossEntropy, Dropout, checkpoint, sweep
-from tinycnn.recipes import RECIPES, make_loss
+from tinycnn import SGD, AdamW, CosineWithWarmup, CrossEntropy, Dropout, checkpoint, sweep
+from tinycnn.run import RECIPES, TrainingOptions, make_loss, training
+from tinycnn.run.options import option
+from tinycnn.run.values import Number
 from tinycnn.sweep import Trial, trial
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_options_that_are_not_given_come_from_the_recipe():
-    for name, recipe in RECIPES.items():
-        made = Trial(recipe=name)
-        for option in ("epochs", "learning_rate", "batch_size", "augment", "temperature", "loss"):
-            assert getattr(made, option) == getattr(recipe, option), option
+    for name in RECIPES:
+        made, recipe = Trial(recipe=name), TrainingOptions(recipe=name)
+        for field in ("epochs", "learning_rate", "batch_size", "augment", "temperature", "loss"):
+            assert getattr(made, field) == getattr(recipe, field), field
     assert Trial(epochs=3).epochs == 3 and Trial(augment=False).augment is False
 
 
@@ -38,19 +36,30 @@ def test_equal_options_are_one_trial():
     assert Trial(mixup=0) == Trial(mixup=0.0) != Trial(mixup=1)
 
 
-def test_the_name_depends_on_every_option_the_data_and_the_code(monkeypatch):
+def test_the_name_depends_on_every_option_the_data_and_the_arithmetic(monkeypatch):
     other = dict(variant="p1", size="XS", loss="kd-z", temperature=3, soft_weight=0.1)
     other |= dict(loss_scale="paper", seed=1, fold=0, epochs=2, learning_rate=0.1, batch_size=3)
     other |= dict(augment=False, augment_strength=0.5, label_smoothing=0.1, dropout=0.1)
     other |= dict(ema_decay=0.9, clip_norm=1.0, mixup=0.2, cutmix=1.0, flipped_teacher=True)
-    other |= dict(recipe="paper")
+    other |= dict(recipe="paper", scaling="raw", bias_std=0.1, optimizer="sgd")
+    other |= dict(schedule="cosine", patience=3)
     assert set(other) == {field.name for field in dataclasses.fields(Trial)}
     names = [Trial(**{option: value}).name("d") for option, value in other.items()]
     names += [Trial().name("d"), Trial().name("e")]
-    monkeypatch.setattr(trial, "code_version", lambda: "another")
+    monkeypatch.setattr(trial, "ARITHMETIC_VERSION", trial.ARITHMETIC_VERSION + 1)
     names.append(Trial().name("d"))
     assert len(set(names)) == len(other) + 3
     assert all(len(name) == 16 for name in names)
+
+
+def test_a_new_option_that_is_off_keeps_the_names_of_earlier_trials():
+    @dataclasses.dataclass(frozen=True, init=False)
+    class LaterTrial(Trial):
+        warmth: float = option("training", Number(9), "how warm the weights are kept", 0.0)
+
+    for options in ({}, dict(recipe="paper", loss="none", fold=2, seed=1)):
+        assert LaterTrial(**options).name("d") == Trial(**options).name("d")
+        assert LaterTrial(**options, warmth=1).name("d") != Trial(**options).name("d")
 
 
 @pytest.mark.parametrize(
@@ -75,9 +84,9 @@ def test_the_name_depends_on_every_option_the_data_and_the_code(monkeypatch):
         (dict(learning_rate=float("nan")), "learning_rate is nan"),
         (dict(augment=1), "augment is 1"),
         (dict(flipped_teacher=1), "flipped_teacher is 1"),
-        (dict(augment_strength=10), "augment_strength is 10.0; expected 0 to 9"),
+        (dict(augment_strength=10), "augment_strength is 10; expected a number from 0 to 9"),
         (dict(mixup=-0.1), "mixup is -0.1"),
-        (dict(ema_decay=1), "ema_decay is 1.0"),
+        (dict(ema_decay=1), "ema_decay is 1; expected a number from 0 to 0.99999"),
         (dict(dropout="0.5"), "dropout is '0.5'; expected a number"),
         (dict(recipe="mine"), "recipe is 'mine'"),
     ],
@@ -97,7 +106,7 @@ def test_a_grid_has_every_combination_once():
     assert [t.size for t in trials] == ["M"] * 8 + ["XXS"] * 8  # the first option changes slowest
     assert sweep.grid() == [Trial()]
     with pytest.raises(
-        ValueError, match="no option 'sizes'; a trial has augment, augment_strength, batch"
+        ValueError, match="no option 'sizes'; expected some of augment, augment_strength, batch"
     ):
         sweep.grid(sizes=["M"])
 
@@ -111,59 +120,6 @@ def test_shards_have_every_trial_once_whatever_their_order():
     for index in (0, 6):
         with pytest.raises(ValueError, match=f"shard {index}/5"):
             sweep.shard(trials, "d", index, 5)
-
-
-# ---- the code's hash -------------------------------------------------------------------------
-
-
-def imported_by(path):
-    """Files of tinycnn that this file imports, anywhere in it."""
-    package = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            base = [*above, *(node.module.split(".") if node.module else [])]
-            names = [base] + [[*base, alias.name] for alias in node.names]
-        else:
-            continue
-        for name in names:
-            place = ROOT.joinpath(*name)
-            if name[0] == "tinycnn" and place.with_suffix(".py").is_file():
-                yield place.with_suffix(".py")
-
-
-def test_the_name_depends_on_all_code_that_a_trial_runs():
-    seen, todo = set(), [ROOT / "tinycnn" / "sweep" / "trial.py"]
-    while todo:
-        path = todo.pop()
-        if path not in seen:
-            seen.add(path)
-            todo += imported_by(path)
-    places = {path.relative_to(ROOT / "tinycnn").as_posix() for path in seen}
-    assert {"train.py", "kernels/_tile.py", "reference.py", "distillation.py"} <= places
-    assert not [place for place in places if place.startswith(trial._NOT_IN_TRIALS)]
-
-
-def test_the_code_version_only_changes_with_files_that_matter(tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "tinycnn", tmp_path / "tinycnn")
-    monkeypatch.setattr(trial, "__file__", str(tmp_path / "tinycnn" / "sweep" / "trial.py"))
-
-    def version():
-        return trial.code_version.__wrapped__()
-
-    before = version()
-    assert before == trial.code_version()
-    for place in ("report.py", "cli/__init__.py", "sweep/local.py", "sweep/table.py"):
-        with open(tmp_path / "tinycnn" / place, "a") as file:
-            file.write("# another line\n")
-    assert version() == before
-    for place in ("kernels/adam.py", "recipes.py", "sweep/trial.py"):
-        with open(tmp_path / "tinycnn" / place, "a") as file:
-            file.write("# another line\n")
-        assert version() != before
-        before = version()
 
 
 # ---- running ---------------------------------------------------------------------------------
@@ -201,8 +157,8 @@ def test_a_result_is_complete_and_json_holds_it(undisturbed, tmp_path):
 
 def test_test_images_take_no_part_in_the_choice_of_the_epoch(undisturbed, tmp_path):
     class NoTest(ToySource):
-        def parts(self, **options):
-            parts = super().parts(**options)
+        def parts(self, options, n_threads):
+            parts = super().parts(options, n_threads)
             parts.test = None
             return parts
 
@@ -269,27 +225,26 @@ def test_options_are_passed_to_the_data_and_the_training(tmp_path, monkeypatch):
     asked = {}
 
     class Source(ToySource):
-        def parts(self, **options):
-            asked.update(options)
-            return super().parts(**options)
+        def parts(self, options, n_threads):
+            asked["given"] = options
+            return super().parts(options, n_threads)
 
     def iter_epochs(network, batches, **options):
         asked.update(options, layers=network.layers)
         raise Asked
 
-    monkeypatch.setattr(trial, "iter_epochs", iter_epochs)
-    data = dict(augment=True, augment_strength=0.3, mixup=0.2, cutmix=0.5, flipped_teacher=True)
-    training = dict(ema_decay=0.9)
+    monkeypatch.setattr(training, "iter_epochs", iter_epochs)
     options = dict(TOY, loss="kd", dropout=0.25, label_smoothing=0.1, clip_norm=2.0)
-    options |= data | training
+    options |= dict(ema_decay=0.9, patience=2, optimizer="sgd", schedule="cosine", mixup=0.2)
     with pytest.raises(Asked):
         run(tmp_path, Source(), trial=options)
-    assert {name: asked[name] for name in (*data, *training)} == data | training
+    assert asked["given"] == Trial(**options)
+    assert (asked["ema_decay"], asked["patience"], asked["n_epochs"]) == (0.9, 2, N_EPOCHS)
     assert Dropout(0.25) in asked["layers"] and asked["optimizer"].clip_norm == 2.0
-    recipe = RECIPES["fer"]
-    kd = (recipe.temperature, recipe.soft_weight, recipe.loss_scale)
+    assert isinstance(asked["optimizer"], SGD) and isinstance(asked["schedule"], CosineWithWarmup)
+    fer = TrainingOptions()
+    kd = (fer.temperature, fer.soft_weight, fer.loss_scale)
     assert asked["loss"] == make_loss("kd", *kd, label_smoothing=0.1)
     with pytest.raises(Asked):
         run(tmp_path, Source(), trial=dict(TOY, loss="none", recipe="best"))
-    assert asked["augment_strength"] == RECIPES["best"].augment_strength
-    assert (asked["with_teacher"], asked["loss"]) == (False, CrossEntropy())
+    assert isinstance(asked["optimizer"], AdamW) and asked["loss"] == CrossEntropy()

@@ -22,8 +22,11 @@ from test_train import assert_same_run, contents
 import ferdata
 import tinycnn
 from tinycnn.checkpoint import path_in
+from tinycnn.cli.progress import TrainingBar
+from tinycnn.cli.train import read_arguments
+from tinycnn.cli.training_faces import load_faces
 from tinycnn.formats import safetensors
-from tinycnn.recipes import RECIPES
+from tinycnn.run import History, TrainingOptions
 
 ROOT, EXAMPLE = EXAMPLES.parent, EXAMPLES / "train_student.py"
 FILES = {"config.json", "history.jsonl", "last", "model.safetensors", "predictions.csv"}
@@ -391,20 +394,27 @@ def test_training_options_are_used_and_resuming_keeps_the_bits(
             assert_same_run(tmp_path / str(k), contents(tmp_path / "whole"))
 
 
+def parse(words):
+    return read_arguments(program.build_parser().parse_args(words))
+
+
 def test_several_teachers_are_averaged(small, tmp_path):
-    args = program.parse([*map(str, small.options()), str(small.teacher), "--epochs", "1"])
+    args = parse([*map(str, small.options()), str(small.teacher), "--epochs", "1"])
     assert args.teacher == [str(small.teacher)] * 2
-    twice = program.load_data(args).train.soft_labels
-    once = program.load_data(program.parse([*map(str, small.options())])).train.soft_labels
+    twice = load_faces(args, args.training).train.soft_labels
+    once = parse([*map(str, small.options())])
+    once = load_faces(once, once.training).train.soft_labels
     assert np.allclose(tinycnn.softmax(twice), tinycnn.softmax(once), atol=1e-6)
 
 
 def test_recipe_values_are_used_where_no_option_is_given(small, tmp_path):
-    args = program.parse([*map(str, small.options()), "--recipe", "paper", "--no-augment"])
+    words = [*map(str, small.options()), "--recipe", "paper", "--no-augment"]
+    args = parse(words).training
     assert (args.temperature, args.soft_weight, args.loss_scale) == (8.0, 0.5, "paper")
     assert (args.optimizer, args.learning_rate, args.schedule) == ("adam", 1e-4, "constant")
     assert (args.scaling, args.bias_std, args.augment) == ("raw", 0.5, False)
-    args = program.parse([*map(str, small.options()), "--no-augment", "--soft-weight", "0"])
+    words = [*map(str, small.options()), "--no-augment", "--soft-weight", "0"]
+    args = parse(words).training
     assert args.augment is False and args.soft_weight == 0.0  # given, though false
     assert args.scaling == "standardized" and args.temperature == 4.0
 
@@ -432,8 +442,8 @@ def test_patience_stops_early(small, tmp_path):
 
 def interrupt_at(monkeypatch, epoch, n_times=1):
     """Ctrl-C in on_epoch, or in on_step for (epoch, batch), when it occurs the n-th time."""
-    hook = "on_step" if isinstance(epoch, tuple) else "on_epoch"
-    original, calls = getattr(program.History, hook), []
+    kind, hook = (TrainingBar, "on_step") if isinstance(epoch, tuple) else (History, "on_epoch")
+    original, calls = getattr(kind, hook), []
 
     def interrupting(self, record):
         at = (record.epoch, record.batch) if hook == "on_step" else record.epoch
@@ -443,7 +453,7 @@ def interrupt_at(monkeypatch, epoch, n_times=1):
                 raise KeyboardInterrupt
         original(self, record)
 
-    monkeypatch.setattr(program.History, hook, interrupting)
+    monkeypatch.setattr(kind, hook, interrupting)
 
 
 # four batches of 16 per epoch; n_times 2: in the second run, without the teacher
@@ -681,12 +691,12 @@ BAD_OPTIONS = {
     "--loss dkd --temperature 2,4": "loss dkd has one temperature, not 2",
     "--learning-rate nan": "--learning-rate",
     "--soft-weight 1.5": "--soft-weight: '1.5': expected a number from 0 to 1",
-    "--size L": "--size: invalid choice: 'L'",
+    "--size L": "--size: 'L': expected one of M, S, XS, XXS, or a number of units",
     "--variant p3": "--variant",
     "--recipe fast": "--recipe",
     "--loss-scale half": "--loss-scale",
-    "--votes votes.csv": "--votes and --targets need --data",
-    "--targets votes": "--votes and --targets need --data",
+    "--votes votes.csv": "--votes needs --data",
+    "--targets votes": "--targets needs --data",
     "--data x.csv --targets votes": "--targets votes needs --votes",
     "--data x.csv --targets labels --votes v.csv": "does not use --votes",
     "--data x.csv --temperature 2": "--temperature needs --teacher",
@@ -742,7 +752,7 @@ def test_a_folder_that_turns_out_unwritable(small, tmp_path, monkeypatch, capsys
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(program, "write_atomically", full)
+    monkeypatch.setattr("tinycnn.run.folder.write_atomically", full)
     assert run("--data", small.data, "--out", tmp_path / "run") == 2
     message = one_error_line(capsys.readouterr())
     assert f"{tmp_path / 'run'}: cannot be written: No space left on device" in message
@@ -906,4 +916,11 @@ def test_help_explains_every_option(monkeypatch, capsys):
         if option not in ("--votes", "--resume"):
             assert "(default: " in entry, f"{option} does not say its default: {entry}"
     assert "fer 4.0, best 4.0, paper 8.0" in documented["--temperature"]
-    assert f"paper {RECIPES['paper'].epochs}" in documented["--epochs"]
+    assert f"paper {TrainingOptions(recipe='paper').epochs}" in documented["--epochs"]
+
+
+def test_the_program_is_short_enough_to_be_read():
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 300
+    for step in ("load_faces(", "TrainingRun(", "run.train(", "run.calibrate(", "finished.write("):
+        assert step in text, step

@@ -9,7 +9,7 @@ from source_trees import ck_plus
 
 import ferdata
 from ferdata.errors import DataError
-from ferdata.training_faces import fold_of, open_training_faces, with_validation
+from ferdata.training.training_faces import fold_of, open_training_faces, with_validation
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from ferdata import zip_file
-from ferdata.zip_file import open_zip
+from ferdata.files import zip_file
+from ferdata.files.zip_file import open_zip
 
 
 def archive(*names, method=zipfile.ZIP_DEFLATED, comment=b""):

@@ -46,13 +46,13 @@ class ToySource:
         self.log, self.pause_s = log and str(log), pause_s
         self.bad_seed, self.bad, self.unless = bad_seed, bad, str(unless)
 
-    def parts(self, *, fold, seed, batch_size, with_teacher, **others):
-        assert batch_size == BATCH_SIZE
+    def parts(self, options, n_threads):
+        assert options.batch_size == BATCH_SIZE
         held_out = [
             SimpleNamespace(images=images, labels=labels, targets=None)
             for images, labels in (toy_images(N_HELD_OUT, 1), toy_images(N_HELD_OUT, 2))
         ]
-        batches = ToyBatches(self, seed, with_teacher)
+        batches = ToyBatches(self, options.seed, options.has_teacher)
         return SimpleNamespace(batches=batches, validation=held_out[0], test=held_out[1])
 
     def tell(self, seed, with_teacher, epoch):

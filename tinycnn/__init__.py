@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ._version import __version__
+from .ground._version import __version__
 
 if TYPE_CHECKING:
     from . import models, plots, sweep, testing
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from .distillation import DecoupledDistillation, Distillation, RelationDistillation
     from .evaluation import Evaluation, Validation, evaluate
     from .fitting import fit
-    from .formats.safetensors import ModelFileError, load, save
+    from .formats.model_file import load
+    from .formats.pretrained import load_pretrained
+    from .formats.safetensors import ModelFileError, save
     from .history import History
     from .input_spec import InputSpec
     from .layers import Conv2D, CustomLayer, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
     from .losses import CrossEntropy, Loss, log_softmax, softmax
-    from .models.pretrained import load_pretrained
     from .network import Network
     from .optim import SGD, Adam, AdamW, Optimizer
     from .schedules import Constant, CosineWithWarmup, OneCycle, Schedule, Step
@@ -75,8 +76,8 @@ _HOME = {
     "evaluate": "evaluation",
     "fit": "fitting",
     "iter_epochs": "train",
-    "load": "formats.safetensors",
-    "load_pretrained": "models.pretrained",
+    "load": "formats.model_file",
+    "load_pretrained": "formats.pretrained",
     "log_softmax": "losses",
     "models": "",
     "plots": "",

@@ -82,7 +82,7 @@ def _use_numpy(error: Exception) -> None:
     if _failures[0] is error:
         warnings.warn(
             f"tinycnn computes with NumPy, many times slower than with its kernels: {error}. "
-            'Repair Numba, or silence this warning with backend="numpy" or TINYCNN_BACKEND=numpy',
+            "Repair Numba, or silence this warning with TINYCNN_BACKEND=numpy",
             RuntimeWarning,
             stacklevel=2,
         )

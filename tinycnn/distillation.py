@@ -117,6 +117,7 @@ class DecoupledDistillation(Loss):
     ramp: float = 1.0
     label_smoothing: float = field(default=0.0, kw_only=True)
     needs_soft_labels: ClassVar[bool] = True
+    fewest_classes: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
@@ -143,17 +144,6 @@ class DecoupledDistillation(Loss):
         )
         soft, dsoft = batch_mean(loss), backward(dz)
         return _with_hard(logits, targets, self.hard_weight, self.ramp, soft, dsoft, backend)
-
-    def check(
-        self,
-        targets: np.ndarray,
-        soft_labels: np.ndarray | None,
-        shape: tuple[int, int],
-        dtype: np.dtype,
-    ) -> LossInputs:
-        if shape[1] < 2:
-            raise ValueError(f"logits have shape {shape}: expected 2 classes or more")
-        return super().check(targets, soft_labels, shape, dtype)
 
 
 @dataclass(frozen=True)

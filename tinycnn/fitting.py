@@ -15,7 +15,7 @@ from .evaluation import Validation, check_network
 from .history import History
 from .losses import CrossEntropy, Loss
 from .network import Network
-from .optim import OPTIMIZERS, Optimizer, optimizer_from_name
+from .optim import Optimizer, optimizer_from_name
 from .schedules import Constant, Schedule
 from .shapes import check_kind, check_positive, check_whole
 from .train import Batches, Callback, EpochRecord, iter_epochs
@@ -43,8 +43,8 @@ LOSSES: dict[str, type[Loss]] = {
 KERAS_LOSSES = ("categorical_crossentropy", "sparse_categorical_crossentropy")
 """Keras' names of cross-entropy: there labels of another kind need another loss."""
 
-LEARNING_RATES = {"adam": 1e-3, "adamw": 1e-3, "sgd": 1e-2}
-"""Of optimizers that are given by name."""
+LEARNING_RATES = {"adam": 1e-3, "adamw": 1e-3}
+"""Of optimizers that are given by name, where Keras' is not the default of ours."""
 
 
 class FitOptions(TypedDict, total=False):
@@ -207,9 +207,8 @@ def optimizer_and_schedule(
         )
     if isinstance(optimizer, str):
         name = optimizer.lower()
-        if name not in OPTIMIZERS:
-            raise ValueError(f"optimizer {optimizer!r}: expected one of {', '.join(OPTIMIZERS)}")
-        optimizer = optimizer_from_name(name, learning_rate=LEARNING_RATES[name], backend=backend)
+        given = {"learning_rate": LEARNING_RATES[name]} if name in LEARNING_RATES else {}
+        optimizer = optimizer_from_name(name, **given, backend=backend)
     expected = "a name or a tinycnn.Optimizer, such as Adam()"
     check_kind("optimizer", optimizer, Optimizer, expected)
     return optimizer, schedule

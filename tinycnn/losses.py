@@ -59,6 +59,7 @@ class Loss(NamesItsOptions, abc.ABC):
     CONTRIBUTING.md.
 
     needs_soft_labels  whether it uses soft labels
+    fewest_classes     how many classes the logits must have at least
     label_smoothing    a in 0..1: the targets y become (1-a) * y + a / K (Szegedy et al.,
                        arXiv:1512.00567, section 7)
     terms              its `LossTerms`, if the kernel `distillation` computes this loss: training is
@@ -66,6 +67,7 @@ class Loss(NamesItsOptions, abc.ABC):
     """
 
     needs_soft_labels: ClassVar[bool] = False
+    fewest_classes: ClassVar[int] = 1
     label_smoothing: float = 0.0
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -108,6 +110,10 @@ class Loss(NamesItsOptions, abc.ABC):
 
         Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
         """
+        if shape[1] < self.fewest_classes:
+            raise ValueError(
+                f"logits have shape {shape}: expected {self.fewest_classes} classes or more"
+            )
         labels, rows = check_targets(targets, shape, dtype)
         teacher = np.empty((0, shape[1]), dtype)
         if self.needs_soft_labels:

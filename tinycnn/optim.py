@@ -211,7 +211,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (Adam, Ada
 
 
 def optimizer_from_name(name: str, **options: Any) -> Optimizer:
-    """Adam, AdamW or SGD by name ("adam", "adamw", "sgd"), with its options as keywords.
+    """One of OPTIMIZERS ("adam", "adamw", "sgd"), with its options as keywords.
 
     Raises ValueError for another name or an option out of range, TypeError for an unknown option.
     """

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from ferdata.arguments import checked_option
 from ferdata.errors import DataError
+from ferdata.files.regular_file import named_errors
 from ferdata.labels import CK_PLUS
-from ferdata.regular_file import named_errors
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 from ferdata.sources.frames import N_LAST_FRAMES, frames_by_number, last_frames

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ferdata.errors import DataError
-from ferdata.path_traversal import leaves_folder
-from ferdata.regular_file import named_errors
-from ferdata.zip_file import open_zip
+from ferdata.files.path_traversal import leaves_folder
+from ferdata.files.regular_file import named_errors
+from ferdata.files.zip_file import open_zip
 
 Progress = Callable[[int, int], None]
 """progress(done, total)"""

@@ -42,7 +42,7 @@ class FaceFiles:
     subjects     str   (N,)   the person shown, or None
     split        str   (N,)   "train", "validation" or "test", or None
     rows         int64 (N,)   0-based row in the file that lists them, or None
-    framing      how faces are cut out of photos (ferdata.faces); None: whole images are resized
+    framing      how faces are cut out of photos (ferdata.FRAMINGS); None: whole images are resized
     extra        counts that the arrays do not show, such as {"sequences": 593}
     published    what `counts` is for a complete copy of the data set; {} if unknown
     """

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from ferdata.arguments import checked_option
-from ferdata.cache import cached_arrays
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
+from ferdata.files.cache import cached_arrays
+from ferdata.files.regular_file import refuse_pipes
 from ferdata.labels import FER2013, FERPLUS8, LabelSpace
-from ferdata.regular_file import refuse_pipes
 from ferdata.sources import ferplus
 from ferdata.sources.csv_file import Progress, csv_rows, shown
 from ferdata.sources.folder_tree import Tree, join
@@ -78,7 +78,7 @@ def load_fer2013(
                            classes with only one; rows without such a class are dropped
               All but "labels" use label space FERPLUS8 and carry the distribution of the votes as
               `targets`. For ties and details see ferdata.sources.ferplus
-    cache     keep a parsed copy (ferdata.cache) for the next run
+    cache     keep a parsed copy (ferdata.files.cache) for the next run
     progress  progress(done, total), in bytes of the file at `path`; not called for a cached copy
 
     Training becomes split "train", PublicTest "validation", PrivateTest "test". `rows` are the rows
@@ -92,8 +92,9 @@ def load_fer2013(
     checked_option("target", target, TARGETS)
     if (target == "labels") != (votes is None):
         raise ValueError(
-            f"target {target!r} "
-            + ("needs votes=<fer2013new.csv>" if votes is None else "does not use votes: omit them")
+            f"target={target!r} needs FER+'s fer2013new.csv: votes=..."
+            if votes is None
+            else f"target={target!r} does not use votes: omit votes=..."
         )
     path = Path(path)
     refuse_pipes(path)

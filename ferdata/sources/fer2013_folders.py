@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ferdata.arguments import checked_option
 from ferdata.labels import FER2013_FOLDERS
-from ferdata.photo import FORMATS
+from ferdata.photos.photo import FORMATS
 from ferdata.sources.class_folders import Layout, layouts, list_images, only_layout
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join

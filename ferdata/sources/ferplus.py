@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ferdata.cache import cached_arrays
 from ferdata.errors import DataError
+from ferdata.files.cache import cached_arrays
 from ferdata.labels import FERPLUS8, FERPLUS10
 from ferdata.sources.csv_file import csv_rows, shown
 

@@ -52,12 +52,16 @@ def list_files(
     """
     tree = Tree(path)
     if classes is None:
-        layout = only_layout(tree, lambda _: True, "folders named after classes")
+        layout = only_layout(
+            tree,
+            lambda _: True,
+            "folders named after emotions (name those of other classes: classes=...)",
+        )
         for _, name, relpath in layout.class_folders(tree):
             if not is_known_class(name):
                 raise DataError(
                     f"{tree.path(relpath)}: the name is not a known class; rename the folder, move "
-                    f"it away, or give the names of all class folders in label order: classes=(...)"
+                    f"it away, or give the names of all class folders in label order: classes=..."
                 )
         space = alphabetical_label_space(NAME, sorted(layout.class_names(tree)))
     else:

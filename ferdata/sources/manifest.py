@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from ferdata.errors import DataError
+from ferdata.files.path_traversal import SymlinkCheck, leaves_folder
+from ferdata.files.quoted_csv import quoted_rows
 from ferdata.labels import LabelError, LabelSpace, is_known_class
-from ferdata.path_traversal import SymlinkCheck, leaves_folder
-from ferdata.quoted_csv import quoted_rows
 from ferdata.sources.class_folders import SPLIT_FOLDERS, alphabetical_label_space
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import is_image
@@ -139,11 +139,11 @@ def _label_space(
         if label and not is_known_class(label):
             raise DataError(
                 f"{path} line {line}: label {label[:40]!r} is no known class; give the names of "
-                f"all classes in label order: classes=(...)"
+                f"all classes in label order: classes=..."
             )
     if not names:
         raise DataError(
-            f"{path}: no labels; give the names of the classes in label order: classes=(...)"
+            f"{path}: no labels; give the names of the classes in label order: classes=..."
         )
     return alphabetical_label_space(NAME, names)
 

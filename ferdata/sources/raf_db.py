@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ferdata.errors import DataError
+from ferdata.files.quoted_csv import utf8_lines
 from ferdata.labels import RAF_DB
-from ferdata.quoted_csv import utf8_lines
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import MAX_ENTRIES, Tree, join
 

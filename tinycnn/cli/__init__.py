@@ -1,4 +1,4 @@
-"""The console command `tinycnn`: describe, convert, export, explain and check a model.
+"""The console command `tinycnn`: train networks, use, describe, convert, export and check them.
 
 Each command has a file; the first line of its docstring is its help.  Exit status: 0 success, 1 a
 check failed, 2 an error, which is one line on stderr.
@@ -6,59 +6,42 @@ check failed, 2 an error, which is one line on stderr.
 
 from __future__ import annotations
 
-import logging
-import os
+import multiprocessing
 import sys
 
-from .._version import __version__
-from ..ground.command_line import CannotError, Parser
-from ..ground.messages import one_line
-from . import convert, explain, export, gradcheck, info
+from ..ground._version import __version__
+from ..ground.command_line import Parser
+from ..ground.completion import add_completion_option
+from ..ground.exit_status import run_command
+from . import convert, explain, export, gradcheck, info, predict, reproduce, sweep, train, warmup
 
-COMMANDS = (info, convert, export, explain, gradcheck)
-
-_ERRORS = (OSError, ValueError, TypeError, ImportError, ArithmeticError, RuntimeError)
-"""What the library raises for unsuitable files and options.  They are printed without traceback."""
+COMMANDS = (predict, train, sweep, reproduce, info, convert, export, explain, gradcheck, warmup)
+WITH_OWN_JSON = (predict,)
 
 
 def build_parser() -> Parser:
     parser = Parser(
         prog="tinycnn",
-        description="Describe, convert, export, explain and check a model.",
+        description="Recognise expressions in photos; train networks; describe, convert, export, "
+        "explain and check them.",
         epilog="exit status: 0 success, 1 a check failed, 2 an error",
     )
     parser.add_argument("--version", action="version", version=f"tinycnn {__version__}")
+    add_completion_option(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS:
         name = module.__name__.rsplit(".", 1)[1]
         summary = (module.__doc__ or "").partition("\n")[0]
         command = commands.add_parser(name, help=summary, description=summary)
         module.add_arguments(command)
-        command.add_argument("--json", action="store_true", help="print JSON instead of text")
+        if module not in WITH_OWN_JSON:
+            command.add_argument("--json", action="store_true", help="print JSON instead of text")
         command.set_defaults(run=module.run)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    if sys.stderr.isatty():  # show the log: compiling the kernels at their first use takes long
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        args = build_parser().parse_args(argv)
-        status = args.run(args)
-        sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the program that read our output has ended, such as `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except MemoryError:
-        return _fail("not enough memory")
-    except (CannotError, *_ERRORS) as error:
-        return _fail(one_line(error))
-
-
-def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+    if getattr(sys, "frozen", False):  # the processes of a sweep are this same program
+        multiprocessing.freeze_support()
+    return run_command(build_parser, argv)

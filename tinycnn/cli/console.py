@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..ground.messages import aligned, plain
 
@@ -26,3 +29,10 @@ def _finite(values: object) -> object:
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
     """Print a table.  The first `left` columns are left-aligned, the others right-aligned."""
     print(aligned([[plain(cell) for cell in row] for row in (header, *rows)], left))
+
+
+def this_command() -> str:
+    """The command line of this process."""
+    program, *words = sys.argv
+    is_script = program.endswith(".py") and Path(program).stem != "__main__"
+    return shlex.join(["python", *sys.argv] if is_script else ["tinycnn", *words])

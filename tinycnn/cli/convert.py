@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import ferdata
+from ferdata.sources.dataset_options import add_dataset_options, dataset_arguments
+
 from ..formats import safetensors
 from ..ground.command_line import CannotError, check_out
 from ..ground.messages import in_short, plain
+from ..ground.progress import ProgressBar
 from ..metrics import accuracy, check_classes
 from ..network import Network
 from ..testing import logit_error
@@ -39,10 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        metavar="FILE.npz",
-        help="arrays `images` (N, H, W) uint8 and `labels` (N,), class numbers: both models are "
-        f"compared on them (default: {N_RANDOM_IMAGES} random images, without accuracy)",
+        metavar="PATH",
+        help="images with labels, on which both models are compared: an .npz with the arrays "
+        "`images` (N, H, W) uint8 and `labels` (N,), class numbers, or any data set that "
+        f"ferdata.open reads (default: {N_RANDOM_IMAGES} random images, without accuracy)",
     )
+    add_dataset_options(parser.add_argument_group("data set", "how --data is read"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         )
     model = open_model(args.model, args.variant)
     network = model.network
-    images, labels = read_data(args.data, network) if args.data else (_random(network), None)
+    images, labels = labelled_images(args, network) if args.data else (_random(network), None)
     safetensors.save(network, out, dtype=args.dtype)
     written = safetensors.load(out)
     found = {
@@ -86,6 +93,40 @@ def compare(
     if labels is not None:
         found["accuracy_in"], found["accuracy_out"] = (accuracy(z, labels) for z in logits)
     return found
+
+
+def labelled_images(args: argparse.Namespace, network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """The images and class numbers of --data, as the network takes them."""
+    path, arguments = Path(args.data), dataset_arguments(args)
+    if path.suffix == ".npz" and not ferdata.is_packed(path):
+        if arguments:
+            raise CannotError(
+                f"{path}: holds the arrays of a model's input, to which no option of a data set "
+                "applies"
+            )
+        return read_data(args.data, network)
+    with ProgressBar(f"reading {path.name}", leave=False) as progress:
+        faces = ferdata.open_training_faces(path, progress=progress, **arguments)
+    spec = network.input_spec
+    if spec.shape != (spec.height_px, spec.height_px, 1):
+        raise CannotError(f"{args.model}: takes {spec.shape} images; faces are square and grey")
+    if faces.framing and spec.framing and faces.framing != spec.framing:
+        raise CannotError(
+            f"{path}: its faces are cut with framing {faces.framing}, those that {args.model} "
+            f"learned from with {spec.framing}"
+        )
+    dataset, classes = faces.dataset.labelled(), ferdata.LabelSpace("the model", network.classes)
+    dropped = ferdata.label_map(faces.dataset.label_space or classes, classes, True).dropped
+    dataset = dataset.to_label_space(classes, allow_lossy=True)
+    if dropped:
+        left_out = f"without the images of {', '.join(dropped)}: no class of {args.model}"
+        print(plain(left_out), file=sys.stderr)
+    if not len(dataset) or dataset.labels is None:
+        raise CannotError(f"{path}: no image with a label that {args.model} knows")
+    images = dataset.images
+    if images.shape[1:] != spec.shape[:2]:
+        images = ferdata.resize_images(images, spec.height_px)
+    return images, dataset.labels
 
 
 def read_data(path: str, network: Network) -> tuple[np.ndarray, np.ndarray]:

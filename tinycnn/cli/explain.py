@@ -25,9 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with uint8 pixels",
     )
     parser.add_argument(
-        "--out", metavar="FILE", help="the page (default: IMAGE-explained.html in this folder)"
-    )
-    parser.add_argument(
         "--label",
         metavar="NAME",
         help="the true class, for the loss (default: the predicted class)",
@@ -41,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed", metavar="N", type=not_negative, default=0, help="of these entries (default: 0)"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="the page (default: IMAGE-explained.html in this folder)"
     )
 
 

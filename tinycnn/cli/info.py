@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..formats import tf_checkpoint
+from ..formats.model_file import checkpoint_prefix
 from ..ground.messages import plain
 from .console import print_json, print_table
-from .model_argument import OpenedModel, add_model_argument, checkpoint_prefix, open_model
+from .model_argument import OpenedModel, add_model_argument, open_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

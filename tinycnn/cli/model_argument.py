@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..formats import safetensors, tf_checkpoint
+from ..formats.model_file import checkpoint_paths, checkpoint_prefix
+from ..formats.pretrained import PRETRAINED, load_pretrained, shipped_weights
 from ..ground.command_line import CannotError
-from ..models import SIZES, VARIANTS, microexpnet, pretrained
-from ..models.pretrained import PRETRAINED, load_pretrained
+from ..models import SIZES, VARIANTS, microexpnet
 from ..network import Network
 
 HELP = (
@@ -20,7 +21,6 @@ HELP = (
 )
 
 _ARCHITECTURE = re.compile(rf"microexpnet(?:-({'|'.join(VARIANTS)})-({'|'.join(SIZES)}))?")
-_CHECKPOINT_FILE = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +44,10 @@ def add_model_argument(
 ) -> None:
     nargs = None if default is None else "?"
     parser.add_argument("model", metavar=name, help=HELP, nargs=nargs, default=default)
+    add_variant_argument(parser)
+
+
+def add_variant_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--variant",
         choices=tuple(VARIANTS),
@@ -53,24 +57,26 @@ def add_model_argument(
     )
 
 
-def open_model(name: str, variant: str = "p12") -> OpenedModel:
-    """The model that `name` stands for; see HELP.
+def open_model(name: str, variant: str = "p12", n_threads: int | None = None) -> OpenedModel:
+    """The model that `name` stands for; see HELP.  n_threads: as in `Network`.
 
     Raises CannotError, FileNotFoundError, or ValueError for a damaged file.
     """
     architecture = _ARCHITECTURE.fullmatch(name)
     if architecture:
-        network = microexpnet(architecture[1] or "p12", architecture[2] or "XXS")
+        network = microexpnet(
+            architecture[1] or "p12", architecture[2] or "XXS", n_threads=n_threads
+        )
         return OpenedModel(name, "new weights", network, (), "float32")
     if name == "pretrained" or name in PRETRAINED:
         data = PRETRAINED[0] if name == "pretrained" else name
-        network = load_pretrained(data)
-        path = Path(pretrained.__file__).parent / "weights" / f"{data}.safetensors"
-        paths = (path,) if path.is_file() else ()  # not a file in a zipped installation
+        network = load_pretrained(data, n_threads=n_threads)
+        path = shipped_weights(data)
+        paths = (path,) if isinstance(path, Path) else ()  # no file in a zipped installation
         return OpenedModel(name, f"pretrained on {data}", network, paths, str(network.dtype))
     prefix = checkpoint_prefix(name)
     if prefix is not None:
-        network = tf_checkpoint.load_network(prefix, variant=variant)
+        network = tf_checkpoint.load_network(prefix, variant=variant, n_threads=n_threads)
         return OpenedModel(
             name, "TensorFlow checkpoint", network, checkpoint_paths(prefix), str(network.dtype)
         )
@@ -85,21 +91,6 @@ def open_model(name: str, variant: str = "p12") -> OpenedModel:
             f"pretrained, {', '.join(PRETRAINED)}, microexpnet or microexpnet-VARIANT-SIZE"
         )
     tensors, metadata = safetensors.read(path)
-    network = safetensors.network_from(path, tensors, metadata)
+    network = safetensors.network_from(path, tensors, metadata, n_threads=n_threads)
     dtypes = {str(tensors[parameter].dtype) for parameter in network.parameters}
     return OpenedModel(name, "safetensors", network, (path,), " and ".join(sorted(dtypes)))
-
-
-def checkpoint_prefix(name: str) -> str | None:
-    """What all files of the TensorFlow checkpoint `name` begin with; None for anything else."""
-    part = _CHECKPOINT_FILE.fullmatch(name)
-    if part:
-        return part[1]
-    return name if not Path(name).is_file() and Path(f"{name}.index").is_file() else None
-
-
-def checkpoint_paths(prefix: str) -> tuple[Path, ...]:
-    """The files of the checkpoint that are read: the index and the data files."""
-    path = Path(prefix)
-    data = sorted(p for p in path.parent.iterdir() if p.name.startswith(f"{path.name}.data-"))
-    return (Path(f"{prefix}.index"), *data)

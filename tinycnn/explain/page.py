@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
 
 import numpy as np
 
-from .._version import __version__
+from ..ground._version import __version__
+from ..ground.atomic_file import write_atomically
 from ..ground.html_page import escape, html_page
+from .explanation import Explanation
 from .formulas import LOSS
 from .layer_kinds import title_of
 from .layer_sections import (
@@ -24,9 +26,6 @@ from .numeric import CHANGE_OF_LOSS, RELATIVE_BOUND
 from .pictures import around, bars, cell, grey_picture, number, number_grid, picture, shades
 from .style import STYLE
 from .worked import named
-
-if TYPE_CHECKING:
-    from . import Explanation
 
 IMAGE, LOSS_ID, CHECKS = "image", "loss", "checks"
 
@@ -55,6 +54,11 @@ def render_page(explanation: Explanation) -> str:
         f'<script type="application/json" id="numbers">{_json(explanation)}</script>',
     ]
     return html_page(title, STYLE, '<body id="top">\n' + "\n".join(body) + "\n</body>")
+
+
+def write_page(path: str | os.PathLike, explanation: Explanation) -> None:
+    """Write the page to `path`, whole or not at all.  Raises OSError where it cannot be written."""
+    write_atomically(path, render_page(explanation))
 
 
 def _json(explanation: Explanation) -> str:

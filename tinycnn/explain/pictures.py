@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..ground.html_page import escape, png, png_data_uri
+from ..ground.html_page import escape, png, png_picture
 
 MINUS = "\u2212"
 N_SHADES = 63  # odd, so that the middle one is exactly 0; few, as each picture stores them
@@ -86,8 +86,7 @@ def grey_picture(pixels: np.ndarray, alt: str, width_px: int) -> str:
 
 def _img(image, alt: str, width_px: int) -> str:
     height_px = round(width_px * image.height / image.width)
-    size = f'width="{width_px}" height="{height_px}"'
-    return f'<img src="{png_data_uri(png(image))}" alt="{escape(alt)}" {size}/>'
+    return png_picture(png(image), alt, size_px=(width_px, height_px))
 
 
 def number(value: float, n_digits: int = 4) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
+from ..ground.package_files import package_text
 from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
 from ..network import Network
 from ..plan import Step
@@ -301,7 +302,7 @@ void {self.name}_probabilities(const uint8_t *image, float *probabilities);
 """
 
     def source(self) -> str:
-        template = Path(__file__).with_name("c_program.c").read_text(encoding="utf-8")
+        template = package_text(__package__, "c_program.c")
         parts = re.split(r"^/\* @@ (\w+) \*/\n", template, flags=re.MULTILINE)[1:]
         sections = dict(zip(parts[::2], parts[1::2]))
         used = [text for section, text in sections.items() if section in self.sections]

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
+from ..ground.package_files import package_text
 from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
 from ..network import Network
 from ..plan import Step
@@ -74,7 +75,7 @@ def source_of(network: Network, name: str = "microexpnet") -> str:
         "network": _network_function(network),
         "weights": "\n".join(['WEIGHTS = """', *lines, '"""']),
     }
-    template = Path(__file__).with_name("python_program.py").read_text(encoding="utf-8")
+    template = package_text(__package__, "python_program.py")
     return _filled(template, parts).replace("PROGRAM", re.sub(r"\W", "_", name))
 
 
@@ -136,6 +137,10 @@ def _window(step: Step) -> str:
 
 def _run(source: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(logits, probabilities) that the program computes in a new Python process."""
+    if getattr(sys, "frozen", False):  # there, sys.executable is the frozen program
+        raise ExportError(
+            "there is no Python in a frozen program: export with an installed tinycnn"
+        )
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "program.py").write_text(source, encoding="utf-8")
         np.save(Path(folder, "images.npy"), images)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._version import __version__
+from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
 from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
 from ..network import Network

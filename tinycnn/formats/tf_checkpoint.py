@@ -196,7 +196,8 @@ def _size_of(
         what = f"{found}; expected ({fan_in[variant]}, {sizes}), then (the same, n_classes)"
         fitting = [v for v in VARIANTS if shapes["dense1.w"][:1] == (fan_in[v],)]
         if fitting and variant not in fitting:
-            what += f"; variant={' or '.join(map(repr, fitting))} would fit {names['dense1.w']!r}"
+            choice = " or ".join(f"variant={v!r}" for v in fitting)
+            what += f"; {choice} would fit {names['dense1.w']!r}"
     raise CheckpointFileError(f"{_index_path(prefix)}: no network of variant {variant}: {what}")
 
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 Number = TypeVar("Number", int, float)
 
@@ -17,10 +17,24 @@ class CannotError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises CannotError for wrong options, instead of printing the usage."""
+    """Raises CannotError for wrong options, instead of printing the usage.
+
+    intermixed: whether arguments may stand before, between and after the options.
+    """
+
+    intermixed = False
 
     def error(self, message: str) -> NoReturn:
         raise CannotError(f"{message} ({self.prog} --help explains the options)")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if not self.intermixed:
+            return super().parse_known_args(args, namespace)
+        self.intermixed = False  # the next method calls this one
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.intermixed = True
 
 
 def positive(text: str) -> int:

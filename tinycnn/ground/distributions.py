@@ -1,4 +1,4 @@
-"""The check for distributions over classes, shared by losses and data sets."""
+"""Distributions over classes: the check that losses and data sets share, and log_sum_exp."""
 
 from __future__ import annotations
 
@@ -25,3 +25,10 @@ def first_wrong_row(rows: np.ndarray) -> tuple[int, float] | None:
     row = int(np.argmin(good))
     with np.errstate(invalid="ignore", over="ignore"):
         return row, float(rows[row].sum(dtype=np.float64))
+
+
+def log_sum_exp(values: np.ndarray) -> np.ndarray:
+    """log(sum(exp(values))) over the last axis, which is kept with size 1: float64."""
+    values = values.astype(np.float64)
+    highest = values.max(axis=-1, keepdims=True)
+    return highest + np.log(np.exp(values - highest).sum(axis=-1, keepdims=True))

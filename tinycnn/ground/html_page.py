@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,15 +35,55 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def png_data_uri(content: bytes) -> str:
-    """The content of a PNG file as the `src` of an img element."""
-    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+def png_picture(
+    content: bytes, alt: str, class_: str = "", size_px: tuple[int, int] | None = None
+) -> str:
+    """An img element with the content of a PNG file.  alt: plain text;  size_px: width, height."""
+    kind = f' class="{class_}"' if class_ else ""
+    size = f' width="{size_px[0]}" height="{size_px[1]}"' if size_px else ""
+    data = base64.b64encode(content).decode("ascii")
+    return f'<img{kind} src="data:image/png;base64,{data}"{size} alt="{escape(alt)}"/>'
 
 
 def section(title: str, lede: str, *content: str) -> str:
     """A section element; lede: the text below the title. All three are markup."""
     lede = f'\n<p class="lede">{lede}</p>' if lede else ""
     return f"<section>\n<h2>{title}</h2>{lede}\n" + "\n".join(content) + "\n</section>"
+
+
+def table(
+    class_: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    caption: str = "",
+    n_texts: int = 1,
+) -> str:
+    """A table of markup.  The first column has row headers.  The first n_texts columns are texts,
+    the others numbers, which are right-aligned."""
+    lines = [f'<div class="scroll"><table class="{class_}">']
+    if caption:
+        lines.append(f"<caption>{caption}</caption>")
+    marks = ["" if k < n_texts else ' class="n"' for k in range(len(header))]
+    head = "".join(f'<th scope="col"{m}>{cell}</th>' for m, cell in zip(marks, header))
+    lines.append(f"<thead><tr>{head}</tr></thead><tbody>")
+    for first, *others in rows:
+        cells = "".join(f"<td{m}>{cell}</td>" for m, cell in zip(marks[1:], others))
+        lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
+    lines.append("</tbody></table></div>")
+    return "\n".join(lines)
+
+
+def facts_table(facts: Mapping[str, Any], caption: str, code: bool = True) -> str:
+    """A table of names and values, which are escaped here; '' if there are none."""
+    if not facts:
+        return ""
+    class_ = ' class="code"' if code else ""
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape(name)}</th><td{class_}>{escape(value)}</td></tr>'
+        for name, value in facts.items()
+    )
+    title = f"<caption>{caption}</caption>" if caption else ""
+    return f'<table class="facts">{title}<tbody>\n{rows}\n</tbody></table>'
 
 
 def html_page(title: str, style: str, body: str) -> str:
@@ -58,6 +99,11 @@ def html_page(title: str, style: str, body: str) -> str:
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"/>\n"
         f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n{body}\n</html>\n"
     )
+
+
+def styled_page(title: str, body: str, style: str = "") -> str:
+    """A whole page in STYLE, and in `style`, with the body (markup) in its main element."""
+    return html_page(title, STYLE + style, f"<body>\n<main>\n{body}\n</main>\n</body>")
 
 
 STYLE = """

@@ -11,11 +11,9 @@ helper is a part of kernels.  The flags are all in FLAGS:
                  on one machine
 
 Numba's own cache only checks the time stamp of the kernel's own file: it misses edits in the files
-whose functions the kernel calls.  Ours is a folder named by a hash of every file of this
-package, of the tile and of the versions in use, so any change leads to a new folder.  A cache that
-cannot be used (read-only, truncated, from another machine) costs a compile and a log line, nothing
-else.  Numba stores compiled code as pickle, so anyone who can write to the folder can run code in
-this process: only the owner may write to it, and a folder that others may write to is not used.
+whose functions the kernel calls.  Ours (`ground/compiled_code.py`) is a folder named by a hash of
+every file of this package, of the tile and of the versions in use, so any change leads to a new
+folder.
 
 Environment variables: TINYCNN_CACHE_DIR names the folder (default: $XDG_CACHE_HOME/tinycnn or
 ~/.cache/tinycnn), TINYCNN_TILE sets the tile (see `choose_tile`), TINYCNN_WINOGRAD=0 computes every
@@ -28,6 +26,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -36,11 +35,13 @@ try:
     import llvmlite.binding
     import numba
     from numba import types
-    from numba.core import caching, config
+    from numba.core import config
 except Exception as error:  # missing, or of a version that refuses this NumPy or this Python
     raise ImportError(f"Numba cannot be imported ({type(error).__name__}: {error})") from error
 
-from ..ground.trust import why_not_trusted
+from ..ground.cache_folder import cache_folder_of
+from ..ground.compiled_code import CodeCache, CodeFolder
+from ..ground.package_files import source_files
 
 logger = logging.getLogger("tinycnn")
 
@@ -130,116 +131,29 @@ WINOGRAD = os.environ.get("TINYCNN_WINOGRAD", "1") != "0" and not TILE.plain
 
 def cache_folder() -> Path:
     """Where compiled kernels are kept.  The folder is created when the first one is written."""
-    named = os.environ.get("TINYCNN_CACHE_DIR")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinycnn"
+    return cache_folder_of("tinycnn")
 
 
 def _cache_key() -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for name, content in source_files(__package__):
+        digest.update(name.encode() + b"\0" + content)
     bounds_check = _numba_setting("BOUNDSCHECK")
     versions = (numba.__version__, llvmlite.__version__, TILE, WINOGRAD, bounds_check)
     digest.update(repr((versions, sorted(FLAGS.items(), key=str))).encode())
     return digest.hexdigest()[:20]
 
 
-class _Locator(caching._CacheLocator):
-    """Tells Numba where a kernel's compiled code is kept: one folder for each cache key."""
-
-    key = _cache_key()
-
-    def __init__(self, py_func: Callable, py_file: str) -> None:
-        self._py_file = py_file
-        self._lineno = py_func.__code__.co_firstlineno
-
-    def get_cache_path(self) -> str:
-        return str(cache_folder() / self.key)
-
-    def ensure_cache_path(self) -> None:
-        folder = cache_folder()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / self.key).mkdir(mode=0o700, exist_ok=True)
-        super().ensure_cache_path()
-
-    def get_source_stamp(self) -> str:
-        return self.key
-
-    def get_disambiguator(self) -> str:
-        return str(self._lineno)
-
-    @classmethod
-    def from_function(cls, py_func: Callable, py_file: str) -> _Locator:
-        return cls(py_func, py_file)
-
-
-class _CacheImpl(caching.CompileResultCacheImpl):
-    _locator_classes = [_Locator]
-
-
-_distrusted: set[Path] = set()
-"""Folders that a warning has already been logged for."""
-
-
-class KernelCache(caching.FunctionCache):
-    """Numba's cache, but a problem on disk is logged and never raised."""
-
-    _impl_class = _CacheImpl
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        if not self._is_trusted():
-            _announce(self._py_func.__name__)
-            return None
-        try:
-            compiled = super().load_overload(sig, target_context)
-            if compiled is not None and compiled.signature.args != tuple(getattr(sig, "args", sig)):
-                # two processes that write an index at the same time can use one file name twice
-                raise ValueError("it holds code for other arguments")
-        except Exception as error:  # pickle may raise anything for a foreign or truncated file
-            _warn_once("kernel cache %s is unreadable (%s)", self.cache_path, error)
-            compiled = None
-            self._clear_index()
-        if compiled is None:
-            _announce(self._py_func.__name__)
-        return compiled
-
-    def _is_trusted(self) -> bool:
-        for folder in (Path(self.cache_path).parent, Path(self.cache_path)):
-            reason = why_not_trusted(folder)
-            if reason and folder not in _distrusted:
-                _distrusted.add(folder)
-                logger.warning("kernel cache %s is not used: %s", folder, reason)
-            if reason:
-                return False
-        return True
-
-    def _clear_index(self) -> None:
-        """Empty this kernel's index.  A damaged one would make every later load and save fail."""
-        try:
-            self.flush()
-        except Exception as error:
-            _warn_once("kernel cache %s is not writable (%s)", self.cache_path, error)
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        if not self._is_trusted():
-            return
-        try:
-            super().save_overload(sig, data)
-        except Exception as error:  # the disk is read-only or full, or the index is damaged or gone
-            _warn_once("kernel cache %s is not writable (%s)", self.cache_path, error)
-
-
-_warned = False
-
-
-def _warn_once(message: str, *values: Any) -> None:
-    """Log the first message of this process as a warning and later ones at DEBUG: all kernels are
-    kept in one folder, so later messages only repeat the first."""
-    global _warned
-    logger.log(logging.DEBUG if _warned else logging.WARNING, message, *values)
-    _warned = True
+@lru_cache(maxsize=1)
+def _code_folder() -> CodeFolder | None:
+    """The folder of this key, in the cache folder.  None, and a warning, if there is no home folder
+    or the package was installed without its sources: kernels are then compiled in each process."""
+    try:
+        folder, key = cache_folder(), _cache_key()
+    except (OSError, RuntimeError) as error:
+        logger.warning("compiled kernels cannot be kept: %s", error)
+        return None
+    return CodeFolder((folder, folder / key), key, logger)
 
 
 _announced = False
@@ -311,7 +225,9 @@ def _compiled(
 ) -> Any:
     dispatcher: Any = numba.njit(inline=inline, **FLAGS)(function)
     if dispatcher is not function:  # under NUMBA_DISABLE_JIT njit returns the function itself
-        dispatcher._cache = KernelCache(function)
+        folder = _code_folder()
+        if folder is not None:
+            dispatcher._cache = CodeCache(function, folder, _announce)
         dispatcher._compile_for_args = _naming_the_kernel(
             dispatcher._compile_for_args, function.__name__
         )

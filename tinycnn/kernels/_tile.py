@@ -152,8 +152,4 @@ def multiply_add_tiled(
 
 
 multiply_add_plain = helper(multiply_add_plain)
-if TILE.plain:
-    multiply_add = multiply_add_plain
-else:
-    multiply_add_tiled = helper(multiply_add_tiled)
-    multiply_add = multiply_add_tiled
+multiply_add = multiply_add_plain if TILE.plain else helper(multiply_add_tiled)

@@ -118,8 +118,4 @@ def window_max_tiled(
 
 
 window_max_plain = helper(window_max_plain)
-if TILE.plain:
-    window_max = window_max_plain
-else:
-    window_max_tiled = helper(window_max_tiled)
-    window_max = window_max_tiled
+window_max = window_max_plain if TILE.plain else helper(window_max_tiled)

@@ -154,8 +154,4 @@ def add_winners_tiled(
 
 
 add_winners_plain = helper(add_winners_plain)
-if TILE.plain:
-    add_winners = add_winners_plain
-else:
-    add_winners_tiled = helper(add_winners_tiled)
-    add_winners = add_winners_tiled
+add_winners = add_winners_plain if TILE.plain else helper(add_winners_tiled)

@@ -13,7 +13,7 @@ import numpy as np
 from ..losses import CrossEntropy
 from ..models.microexpnet import microexpnet
 from ..optim import optimizer_from_name
-from ..recipes import NO_TEACHER, RECIPES
+from ..run import NO_TEACHER
 from ..sweep import Source, Trial
 from ..train import Batch, Batches, iter_epochs
 from . import published
@@ -56,9 +56,8 @@ class _FirstBatches:
 
 def measure(plan: Plan, source: Source, backend: str, n_steps: int = 3) -> Costs:
     """Train every network for n_steps steps on one core, twice; the shorter time counts."""
-    recipe = RECIPES[plan.recipe]
     trial = Trial(loss=NO_TEACHER, fold=0 if plan.n_folds else None, recipe=plan.recipe)
-    parts = trial.parts(source, n_threads=1)
+    parts = source.parts(trial, n_threads=1)
     few = _FirstBatches(parts.batches, n_steps)
     images = parts.validation.images[:64]
     step_s, score_s = {}, {}
@@ -66,7 +65,7 @@ def measure(plan: Plan, source: Source, backend: str, n_steps: int = 3) -> Costs
         network = microexpnet(
             variant, size, len(source.classes), backend=backend, n_threads=1, bias_std=0.0
         )
-        optimizer = optimizer_from_name(recipe.optimizer, learning_rate=1e-6, backend=backend)
+        optimizer = optimizer_from_name(trial.optimizer, learning_rate=1e-6, backend=backend)
         records = list(
             iter_epochs(network, few, loss=CrossEntropy(), optimizer=optimizer, n_epochs=2)
         )

@@ -8,17 +8,16 @@ trials-<split>.csv  a line for every training run, see `sweep.summary_csv`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from .._version import __version__
 from ..explain.pictures import grey_picture, picture, shades
+from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
-from ..ground.html_page import escape, png_data_uri, section
-from ..report import report_page
-from ..report_sections import facts_table, table
+from ..ground.html_page import escape, facts_table, png_picture, section, table
+from ..report.page import report_page
 from ..sweep import summary_csv
 from . import published
 from .claims import FAILS, HOLDS, OPEN, Claim
@@ -29,6 +28,16 @@ from .tables import Table, cell_text, csv_text
 N_CONFUSIONS = 10
 _FACE_PX = 96
 _MARKS = {HOLDS: "✓", FAILS: "✗", OPEN: "?"}
+_FIGURES = {
+    "distillation": "Bars: accuracy by size, with and without a teacher",
+    "temperature": "Lines: accuracy against temperature by size",
+    "candidates": "Lines: accuracy by size for each variant and split",
+    "speed": "Bars: microseconds per image by size",
+    "reliability": "Accuracy against confidence, before and after",
+    "confusions": "Confusion matrices, % of each class",
+    "confusion-change": "Change of each cell with the teacher, points",
+}
+"""What each figure shows, for those who cannot see it."""
 _STYLE = """
 .verdict { font-weight: 650; white-space: nowrap; } .figure { display: block; width: 100%;
   max-width: 52rem; height: auto; margin: 0 0 1.4rem; background: #fff; border-radius: 4px; }
@@ -60,12 +69,12 @@ def _page(study: Study, tables: dict[str, Table]) -> str:
     parts = [
         _header(study),
         _claims(study),
-        _distillation(study, tables),
-        _temperature(study, tables),
-        _candidates(study, tables),
-        _speed(study, tables),
+        _DISTILLATION.markup(study, tables),
+        _TEMPERATURE.markup(study, tables),
+        _CANDIDATES.markup(study, tables),
+        _SPEED.markup(study, tables),
         _looks(study),
-        _calibration(study, tables),
+        _CALIBRATION.markup(study, tables),
         _confusions(study, tables),
         _reproduce(study),
         f"<footer>Written by tinycnn {escape(__version__)}.</footer>",
@@ -77,12 +86,11 @@ def _list(lines: Sequence[str]) -> str:
     return f'<ul class="notes">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>'
 
 
-def _figure(study: Study, name: str, alt: str) -> str:
+def _figure(study: Study, name: str) -> str:
     """The picture, or '' if it was not drawn."""
     if name not in study.pictures:
         return ""
-    data = png_data_uri(study.pictures[name])
-    return f'<img class="figure" src="{data}" alt="{escape(alt)}"/>'
+    return png_picture(study.pictures[name], _FIGURES[name], "figure")
 
 
 def _markup(shown: Table, n_texts: int, digits: int = 1) -> str:
@@ -160,46 +168,72 @@ def _claim(claim: Claim, in_folds: bool) -> str:
     )
 
 
-def _distillation(study: Study, tables: dict[str, Table]) -> str:
-    lede = (
-        "The temperature is chosen by validation images that belong to each fold’s training part. "
-        "The columns “best reported” choose as the paper did, by the reported score, which is "
-        "optimistic. So are the paper’s own numbers: without a teacher -> with one."
-    )
-    figure = _figure(study, "distillation", "Bars: accuracy by size, with and without a teacher")
-    return section("With and without a teacher", lede, figure, _markup(tables["distillation"], 1))
+@dataclass(frozen=True)
+class _Section:
+    """A section with tables and a figure; it is left out without tables.
+
+    tables   what their names begin with;  lede: the text above them;  figure: its name
+    n_texts, digits  of the tables, see `_markup`
+    """
+
+    tables: str
+    title: str
+    lede: str
+    figure: str
+    n_texts: int = 1
+    digits: int = 1
+
+    def markup(self, study: Study, tables: dict[str, Table]) -> str:
+        shown = [
+            _markup(one, self.n_texts, self.digits)
+            for name, one in tables.items()
+            if name.startswith(self.tables)
+        ]
+        figure = _figure(study, self.figure)
+        return section(self.title, self.lede, figure, *shown) if shown else ""
 
 
-def _temperature(study: Study, tables: dict[str, Table]) -> str:
-    if "temperature" not in tables:
-        return ""
-    lede = (
-        "~: read from the paper’s plots. The paper’s numbers without a teacher are not from the "
-        "runs in its table of candidates."
-    )
-    figure = _figure(study, "temperature", "Lines: accuracy against temperature by size")
-    return section("Accuracy against temperature", lede, figure, _markup(tables["temperature"], 2))
-
-
-def _candidates(study: Study, tables: dict[str, Table]) -> str:
-    lede = (
-        "v has no pooling; p1 has it after the first convolution, p2 after the second, p12 after "
-        "both. With random folds, people in the test images are also in the training images."
-    )
-    shown = [_markup(one, 2) for name, one in tables.items() if name.startswith("candidates")]
-    figure = _figure(study, "candidates", "Lines: accuracy by size for each variant and split")
-    return section("Candidates by size and split", lede, figure, *shown)
-
-
-def _speed(study: Study, tables: dict[str, Table]) -> str:
-    if "speed" not in tables:
-        return ""
-    lede = (
-        "The paper used another processor, so the ratio is not due to the engine alone. Other load "
-        "on the machine raises the median; the lowest time is closest to that of an idle machine."
-    )
-    figure = _figure(study, "speed", "Bars: microseconds per image by size")
-    return section("Speed", lede, figure, _markup(tables["speed"], 1))
+_DISTILLATION = _Section(
+    tables="distillation",
+    title="With and without a teacher",
+    lede="""The temperature is chosen by validation images that belong to each fold’s training
+part. The columns “best reported” choose as the paper did, by the reported score, which is
+optimistic. So are the paper’s own numbers: without a teacher -> with one.""",
+    figure="distillation",
+)
+_TEMPERATURE = _Section(
+    tables="temperature",
+    title="Accuracy against temperature",
+    lede="""~: read from the paper’s plots. The paper’s numbers without a teacher are not from the
+runs in its table of candidates.""",
+    figure="temperature",
+    n_texts=2,
+)
+_CANDIDATES = _Section(
+    tables="candidates",
+    title="Candidates by size and split",
+    lede="""v has no pooling; p1 has it after the first convolution, p2 after the second, p12 after
+both. With random folds, people in the test images are also in the training images.""",
+    figure="candidates",
+    n_texts=2,
+)
+_SPEED = _Section(
+    tables="speed",
+    title="Speed",
+    lede="""The paper used another processor, so the ratio is not due to the engine alone. Other
+load on the machine raises the median; the lowest time is closest to that of an idle machine.""",
+    figure="speed",
+)
+_CALIBRATION = _Section(
+    tables="calibration",
+    title="Calibration before and after scaling",
+    lede="""Temperature scaling (one number, fitted on validation images) changes the confidence of
+a network, but not the class that it names. Calibration error: the expected calibration error with
+15 bins. A fitted temperature above 1 means that the network was too confident, below 1 that it was
+not confident enough.""",
+    figure="reliability",
+    digits=2,
+)
 
 
 def _looks(study: Study) -> str:
@@ -228,27 +262,10 @@ def _looks(study: Study) -> str:
     return section("Where the network looks", lede, f'<ol class="looks">{"".join(items)}</ol>')
 
 
-def _calibration(study: Study, tables: dict[str, Table]) -> str:
-    if "calibration" not in tables:
-        return ""
-    lede = (
-        "Temperature scaling (one number, fitted on validation images) changes the confidence of a "
-        "network, but not the class that it names. Calibration error: the expected calibration "
-        "error with 15 bins. A fitted temperature above 1 means that the network was too "
-        "confident, below 1 that it was not confident enough."
-    )
-    figure = _figure(study, "reliability", "Accuracy against confidence, before and after")
-    shown = _markup(tables["calibration"], 1, digits=2)
-    return section("Calibration before and after scaling", lede, figure, shown)
-
-
 def _confusions(study: Study, tables: dict[str, Table]) -> str:
     if study.inside is None or not study.inside.confusion:
         return ""
-    figures = [
-        _figure(study, "confusions", "Confusion matrices, % of each class"),
-        _figure(study, "confusion-change", "Change of each cell with the teacher, points"),
-    ]
+    figures = [_figure(study, "confusions"), _figure(study, "confusion-change")]
     if "confusions" not in tables:
         return section("Confusions", "", *figures)
     shown, n = tables["confusions"], len(study.inside.resolved)

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ..ground.atomic_file import write_atomically
-from .trial import Trial, option_names, read_trial
+from ..run.options import option_table
+from .trial import Trial, read_trial
 
 try:
     import fcntl
@@ -89,9 +90,10 @@ class SweepFolder:
                 if not isinstance(scores.get(key), (int, float)):
                     raise _not_a_trial(path, f"{part} without accuracy and loss")
         try:
-            missing = [option for option in option_names() if option not in result["trial"]]
-            if missing:
-                raise _not_a_trial(path, f"a trial without {missing[0]}")
+            for option, entry in option_table(Trial).items():
+                # an option with one default may be newer than the result
+                if option not in result["trial"] and not entry.is_same_for_all_recipes:
+                    raise _not_a_trial(path, f"a trial without {option}")
             read_trial(result["trial"])
         except ValueError as error:
             raise _not_a_trial(path, error) from None

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .. import checkpoint
+from ..run import ARITHMETIC_VERSION
 from .folder import BusyError, SweepFolder, SweepFolderError
-from .trial import Source, Trial, code_version, run_trial
+from .trial import Source, Trial, run_trial
 
 
 class SweepError(RuntimeError):
@@ -45,15 +46,16 @@ def work(
 ) -> Report:
     """Run a trial in `folder`, unless that has its result already.
 
-    name  the trial's in the sweep; a worker with other code or data computes another one
+    name  the trial's in the sweep; a worker with another version or data computes another one
     wait  wait for another process that works on the trial, instead of reporting "busy"
     keep  called with the report of a trial that is done or failed, while it is still locked
     """
     if trial.name(source.key) != name:
         return Report(
             "impossible",
-            f"a worker's code ({code_version()}) or data ({source.key[:12]}) differ from those of "
-            "the sweep: install the same version everywhere, and start the sweep again",
+            f"a worker's tinycnn (arithmetic version {ARITHMETIC_VERSION}) or data "
+            f"({source.key[:12]}) differ from those of the sweep: install the same version "
+            "everywhere, and start the sweep again",
         )
     try:
         with folder.locked(name, wait):

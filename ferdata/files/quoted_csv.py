@@ -1,0 +1,44 @@
+"""Reads text files in UTF-8 line by line, and csv files whose fields may be quoted.
+
+A file may begin with a byte order mark. A line may have at most MAX_LINE_BYTES bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from ferdata.errors import DataError
+from ferdata.files.regular_file import named_errors
+
+MAX_LINE_BYTES = 64 * 1024
+
+
+def utf8_lines(path: Path) -> Iterator[str]:
+    """The lines of a file, with their line ends. Raises DataError, naming the line."""
+    with named_errors(path), open(path, "rb") as file:
+        line = 0
+        while data := file.readline(MAX_LINE_BYTES):
+            line += 1
+            if len(data) == MAX_LINE_BYTES:
+                raise DataError(f"{path} line {line}: longer than {MAX_LINE_BYTES} bytes")
+            try:
+                text = data.decode("utf-8-sig" if line == 1 else "utf-8")
+            except UnicodeDecodeError:
+                text = "\0"
+            if "\0" in text:
+                raise DataError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8")
+            yield text
+
+
+def quoted_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields) of each row; an empty line has no fields. Raises DataError, naming the
+    line. Of a row of several lines the last is named."""
+    reader = csv.reader(utf8_lines(path), strict=True)
+    try:
+        for fields in reader:
+            yield reader.line_num, fields
+    except csv.Error as error:
+        line = max(reader.line_num, 1)
+        raise DataError(f"{path} line {line}: not a csv row ({error})") from error

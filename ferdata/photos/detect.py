@@ -1,0 +1,194 @@
+"""Find the frontal faces in a grey picture with the cascade classifier, coarse to fine.
+
+The cascade's windows are always 24x24 px. To find faces of s px, the picture is resized by 24 / s.
+
+1. Search: face sizes differ by a factor of 1.2; every second window along each axis is tested. A
+   window that passes 14 of the 20 stages is a candidate.
+2. Verify: all windows within 4 px of a candidate are tested, at 5 sizes that differ by a factor of
+   1.1: 405 windows. At a face, many of them pass all stages; elsewhere only a few do. (If no window
+   of the candidate's own size passes 17 stages, the other sizes are skipped.) The face is the mean
+   of the windows that pass, its votes are their number. If the votes are few, step 2 is repeated
+   around that mean, as long as this gives more votes.
+3. A face needs 11 votes, or 5 if it is at least a fifth of the picture's short side: fewer windows
+   have that size, so fewer pass by chance. Of overlapping faces the one with most votes is kept.
+
+Sizes are searched in four bands, from large to small, and a face that overlaps one of an earlier
+band is dropped. A search for the largest face can therefore stop after the first band that has a
+face, and gives the same face as a full search.
+
+Measured on scikit-image's pictures: no false face in the 20 without a face; false faces in 11 of
+166 if these are also rotated and mirrored. Of 1000 images of FER2013, posed and spontaneous, padded
+by repeating their edges, it finds the face in 65 %; OpenCV's Haar cascade, with the paper's
+settings, in 61 %. Both need a frontal face, within some 15 degrees of upright and not covered.
+
+The picture is first padded by an eighth of its short side, repeating its edge, so that a face that
+fills the picture is found. The box of such a face may reach beyond the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ferdata.jit import warn_once
+from ferdata.photos import detect_arrays
+from ferdata.photos.cascade import WINDOW_PX, tables
+
+SMALLEST_PX = 24
+SMALLEST_FRACTION = 1 / 20
+"""Faces smaller than either are not searched for: in px, and relative to the short side."""
+
+_MARGIN = 1 / 8
+_SEARCH_FACTOR, _SEARCH_STEP_PX, _SEARCH_STAGES = 1.2, 2, 14
+_VERIFY_FACTORS, _VERIFY_PX, _VERIFY_STAGES = (1.0, 1.1, 1.1**-1, 1.1**2, 1.1**-2), 4, 17
+_VOTES, _VOTES_IF_LARGE, _LARGE, _VOTES_TO_LOOK_AGAIN = 11, 5, 1 / 5, 2
+_BANDS = (0.4, 0.2, 0.1, 0.0)
+_MAX_CANDIDATES = 200
+_SAME_PLACE, _SAME_SIZE, _OVERLAPPING = 0.125, 1.3, 0.3
+
+
+class Face(NamedTuple):
+    """A square of side px around (x, y), all in px, with the number of windows that support it."""
+
+    votes: int
+    x: float
+    y: float
+    px: float
+
+    def on(self, k: int, margin: int) -> Face:
+        """This face in the photo's px. This picture is the photo, padded by `margin` after it was
+        shrunk by the factor k."""
+        return Face(self.votes, (self.x - margin) * k, (self.y - margin) * k, self.px * k)
+
+
+def detect(grey: np.ndarray) -> np.ndarray:
+    """int64 (n, 4): x, y, width, height in px of the faces in uint8 (H, W), largest first."""
+    return _boxes([face for band in _faces_by_size(grey) for face in band])
+
+
+def largest_face(grey: np.ndarray) -> np.ndarray | None:
+    """The first row of `detect`, or None. Smaller faces are not searched for."""
+    for band in _faces_by_size(grey):
+        if band:
+            return _boxes(band)[0]
+    return None
+
+
+def _faces_by_size(grey: np.ndarray) -> Iterator[list[Face]]:
+    """The faces of each band of sizes, from large to small; no two faces overlap."""
+    short = min(grey.shape)
+    size = float(short)
+    kept: list[Face] = []
+    for band in _BANDS:
+        sizes = []
+        while size >= max(band * short, SMALLEST_FRACTION * short, SMALLEST_PX):
+            sizes.append(size)
+            size /= _SEARCH_FACTOR
+        if not sizes:
+            continue
+        # The largest factor at which the picture need not be enlarged again for step 2.
+        k = max(int(sizes[-1] * min(_VERIFY_FACTORS) / WINDOW_PX), 1)
+        margin = int(short * _MARGIN / k)
+        picture = detect_arrays.reduced(grey, k, margin)
+        found: list[Face] = []
+        for candidate in _search(picture, [px / k for px in sizes]):
+            if any(_is_within(candidate.on(k, margin), face) for face in kept + found):
+                continue
+            face = _verified(picture, candidate)
+            while _VOTES_TO_LOOK_AGAIN <= face.votes < _VOTES:
+                again = _verified(picture, face)
+                if again.votes <= face.votes:
+                    break
+                face = again
+            face = face.on(k, margin)
+            if face.votes >= (_VOTES_IF_LARGE if face.px >= _LARGE * short else _VOTES):
+                found.append(face)
+        new: list[Face] = []
+        for face in sorted(found, reverse=True):
+            if not any(_overlap(face, other) for other in kept + new):
+                new.append(face)
+        kept += new
+        yield new
+
+
+def _search(picture: np.ndarray, sizes_px: list[float]) -> list[Face]:
+    """Step 1: candidates, best first; their `votes` are the number of stages passed."""
+    height, width = picture.shape
+    sizes = _at_least_a_window(
+        [[height * WINDOW_PX / px, width * WINDOW_PX / px] for px in reversed(sizes_px)]
+    )
+    area, everywhere = np.array([0.0, 0.0, width, height]), np.array([0.0, 0.0, -1.0])
+    windows = _arithmetic().windows(
+        picture, area, sizes, everywhere, _SEARCH_STEP_PX, _SEARCH_STAGES, 0, *tables()
+    )
+    found = [Face(int(n), x, y, sizes_px[-1 - int(k)]) for n, x, y, k in windows.tolist()]
+    kept: list[Face] = []
+    for face in sorted(found, reverse=True):
+        if len(kept) == _MAX_CANDIDATES:
+            break
+        if not any(
+            max(abs(face.x - other.x), abs(face.y - other.y)) < _SAME_PLACE * other.px
+            and other.px / _SAME_SIZE < face.px < other.px * _SAME_SIZE
+            for other in kept
+        ):
+            kept.append(face)
+    return kept
+
+
+def _verified(picture: np.ndarray, candidate: Face) -> Face:
+    """Step 2: the mean of the windows near a candidate that pass all stages."""
+    _, x, y, face_px = candidate
+    window_px = face_px / WINDOW_PX
+    reach = window_px * max(_VERIFY_FACTORS) * (WINDOW_PX / 2 + _VERIFY_PX)
+    left, right = max(x - reach, 0.0), min(x + reach, float(picture.shape[1]))
+    top, bottom = max(y - reach, 0.0), min(y + reach, float(picture.shape[0]))
+    sides = np.array([bottom - top, right - left])
+    sizes = _at_least_a_window([sides / (window_px * factor) for factor in _VERIFY_FACTORS])
+    area, around = np.array([left, top, right, bottom]), np.array([x, y, _VERIFY_PX])
+    n_stages = len(tables().thresholds)
+    windows = _arithmetic().windows(
+        picture, area, sizes, around, 1, n_stages, _VERIFY_STAGES, *tables()
+    )
+    if not len(windows):
+        return candidate._replace(votes=0)
+    of_level = (sides / sizes).mean(axis=1) * WINDOW_PX
+    _, x, y, _ = windows.mean(axis=0).tolist()
+    return Face(len(windows), x, y, float(of_level[windows[:, 3].astype(int)].mean()))
+
+
+def _at_least_a_window(sizes: ArrayLike) -> np.ndarray:
+    return np.maximum(np.round(np.array(sizes, np.float64)), WINDOW_PX).astype(np.int64)
+
+
+@lru_cache(maxsize=1)
+def _arithmetic() -> ModuleType:
+    """The compiled loops, or NumPy's version if Numba fails. Loaded when first needed."""
+    try:
+        import ferdata.photos.detect_loops as loops
+    except Exception as error:  # Numba is missing, refuses this NumPy, or cannot compile
+        warn_once(error)
+        return detect_arrays
+    return loops
+
+
+def _is_within(candidate: Face, face: Face) -> bool:
+    return max(abs(candidate.x - face.x), abs(candidate.y - face.y)) < face.px / 4
+
+
+def _overlap(a: Face, b: Face) -> bool:
+    """Whether the shared area is more than _OVERLAPPING of the smaller face."""
+    reach, smaller = (a.px + b.px) / 2, min(a.px, b.px)
+    shared_x = min(reach - abs(a.x - b.x), smaller)
+    shared_y = min(reach - abs(a.y - b.y), smaller)
+    return min(shared_x, shared_y) > 0 and shared_x * shared_y > _OVERLAPPING * smaller**2
+
+
+def _boxes(faces: list[Face]) -> np.ndarray:
+    boxes = [[face.x - face.px / 2, face.y - face.px / 2, face.px, face.px] for face in faces]
+    whole = np.floor(np.array(boxes, np.float64).reshape(-1, 4) + 0.5).astype(np.int64)
+    return whole[np.lexsort((whole[:, 0], -whole[:, 2]))]

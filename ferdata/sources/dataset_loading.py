@@ -1,0 +1,265 @@
+"""open(path) loads any known data set as a FaceDataset; recognise(path) says which one it is.
+
+Each known data set, a "source", is a module of ferdata/sources. FER2013's csv has its own loader.
+Every other source lists its image files (`list_files`), and `load_listed` reads the faces in them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ferdata.arguments import checked_option
+from ferdata.dataset import FaceDataset
+from ferdata.errors import DataError
+from ferdata.files.regular_file import refuse_pipes
+from ferdata.photos.preprocess import load_faces
+from ferdata.sources import (
+    ck_folders,
+    ck_plus,
+    fer2013,
+    fer2013_folders,
+    folders,
+    jaffe,
+    manifest,
+    oulu_casia,
+    raf_db,
+)
+from ferdata.sources.csv_file import csv_header
+from ferdata.sources.face_files import FaceFiles
+from ferdata.sources.fer2013 import find_csv, is_fer2013
+from ferdata.sources.ferplus import is_votes
+from ferdata.sources.folder_tree import Tree
+from ferdata.sources.packed import is_packed, load_packed
+
+# `folders` is not among them: it is tried only if none of these fits.
+_FOLDER_SOURCES = (ck_plus, ck_folders, oulu_casia, raf_db, jaffe, fer2013_folders)
+_FILE_SOURCES: dict[str, ModuleType] = {m.NAME: m for m in (*_FOLDER_SOURCES, folders, manifest)}
+FER2013_CSV = "fer2013"
+FER2013_LOOKS_LIKE = "FER2013: fer2013.csv, .csv.gz, .zip or icml_face_data.csv"
+SOURCES = (FER2013_CSV, *_FILE_SOURCES)
+"""What `source` may be."""
+
+DEFAULT = "default"
+"""framing="default" means the framing that the source needs."""
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Which data set a path is: `source`, one of SOURCES, and `why`: what in it shows that."""
+
+    source: str
+    why: str
+
+
+def recognise(path: str | os.PathLike[str]) -> Recognition:
+    """Find out which data set a file or folder is, from the names of its files or a csv's header.
+
+    Raises DataError if it is no known data set, or if it could be more than one: then pass the
+    `source` to `open`.
+    """
+    path = Path(path)
+    if not os.path.isdir(path):
+        return _recognise_file(path)
+    tree = Tree(path)
+    found, errors = [], []
+    checks = [(m.NAME, m.recognised) for m in _FOLDER_SOURCES] + [(FER2013_CSV, _has_fer2013_csv)]
+    for name, why_recognised in checks:
+        try:
+            why = why_recognised(tree)
+        except DataError as error:
+            errors.append(error)
+            continue
+        if why is not None:
+            found.append(Recognition(name, why))
+    if not found and errors:
+        raise errors[0]
+    if not found and (why := folders.recognised(tree)) is not None:
+        found = [Recognition(folders.NAME, why)]
+    if not found:
+        known = [m.LOOKS_LIKE for m in _FILE_SOURCES.values()] + [FER2013_LOOKS_LIKE]
+        raise DataError(
+            f"{path}: no data set recognised. Looked for {'; '.join(known)}. If it is one of them, "
+            "name it: source=..."
+        )
+    if len(found) > 1:
+        could_be = " and ".join(f"{r.source} ({r.why})" for r in found)
+        raise DataError(
+            f"{path}: more than one data set: {could_be}. Give the path of one, or name one: "
+            f"source={found[0].source!r}"
+        )
+    return found[0]
+
+
+def open(
+    path: str | os.PathLike[str],
+    source: str | None = None,
+    *,
+    framing: str | None = DEFAULT,
+    on_missing: str = "error",
+    n_workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> FaceDataset:
+    """Load the data set at `path`: its images, labels, subjects and splits.
+
+    path        the file or folder as it was published, or a file written by `save_packed`
+    source      one of SOURCES; None: the one that `recognise` finds
+    framing     how faces are cut out of photos: one of ferdata.FRAMINGS; None: the whole
+                image is resized; "default": "paper" for CK+, Oulu-CASIA and JAFFE, which hold
+                photos, None for the others, which hold cropped faces
+    on_missing, n_workers, progress   see ferdata.load_faces
+    options     keyword arguments of the source's `list_files`, such as protocol="last-frame" for
+                ck_plus; for fer2013 those of load_fer2013: votes, target and cache
+
+    FER2013's csv gives images uint8 (N, 48, 48). The others give (N, 84, 84), and the ids are
+    paths relative to `path`.
+    Raises DataError, naming the file or row, if something in the data is wrong; ValueError for an
+    unknown source or option, or a wrong value of an option.
+    """
+    if source is None and is_packed(path):
+        _check_options("a packed data set", options, ())
+        if framing not in (DEFAULT, None):
+            raise ValueError(
+                f"framing={framing!r}: the faces of a packed data set are cut out already"
+            )
+        return load_packed(path)
+    source = _checked_source(path, source)
+    if source != FER2013_CSV:
+        return load_listed(
+            list_files(path, source, **options),
+            framing=framing,
+            on_missing=on_missing,
+            n_workers=n_workers,
+            progress=progress,
+        )
+    if framing not in (DEFAULT, None):
+        raise ValueError(
+            f"framing={framing!r}: FER2013's csv holds cropped faces; expected framing=None"
+        )
+    _check_options(source, options, ("votes", "target", "cache"))
+    return fer2013.load_fer2013(_fer2013_csv(Path(path)), progress=progress, **options)
+
+
+def list_files(
+    path: str | os.PathLike[str], source: str | None = None, **options: Any
+) -> FaceFiles:
+    """The image files that `open` would read, given the same arguments.
+
+    Raises what `open` raises, and DataError for FER2013's csv, which has no image files.
+    """
+    source = _checked_source(path, source)
+    if source == FER2013_CSV:
+        raise DataError(f"{path}: FER2013's csv holds its images; there are no files to list")
+    lister = _FILE_SOURCES[source].list_files
+    _check_options(source, options, tuple(inspect.signature(lister).parameters)[1:])
+    return lister(path, **options)
+
+
+def load_listed(
+    files: FaceFiles,
+    *,
+    framing: str | None = DEFAULT,
+    on_missing: str = "error",
+    n_workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    boxes: np.ndarray | None = None,
+) -> FaceDataset:
+    """The faces in a list of files, uint8 (N, 84, 84), with the labels and so on of that list.
+
+    boxes  where the face is in each photo, if it is known: whole numbers (N, 4), x, y, width,
+           height. None: faces are searched for
+
+    The other arguments are those of `open`. Raises what ferdata.load_faces raises.
+    """
+    images = load_faces(
+        files.files,
+        framing=files.framing if framing == DEFAULT else framing,
+        cache_key=f"{files.source}\n{files.protocol}\n{files.root.resolve()}",
+        n_workers=n_workers,
+        progress=progress,
+        on_missing=on_missing,
+        boxes=boxes,
+    )
+    return with_images(files, images)
+
+
+def with_images(files: FaceFiles, images: np.ndarray) -> FaceDataset:
+    """The data set of these images, uint8 (N, H, W), and what is known about their files."""
+    return FaceDataset(
+        images=images,
+        ids=np.array(files.paths),
+        label_space=files.label_space,
+        labels=files.labels,
+        has_label=files.has_label,
+        subjects=files.subjects,
+        split=files.split,
+        rows=files.rows,
+    )
+
+
+def _has_fer2013_csv(tree: Tree) -> str | None:
+    found = find_csv(tree)
+    return f"FER2013's csv, {', '.join(found)}" if found else None
+
+
+def _recognise_file(path: Path) -> Recognition:
+    refuse_pipes(path)
+    try:
+        names = csv_header(path)
+    except DataError as error:
+        if not _is_zip(path):
+            raise
+        raise DataError(f"{error}; archives of other data sets have to be unpacked") from None
+    shown = ",".join(names)[:80]
+    if is_fer2013(names):
+        return Recognition(FER2013_CSV, f"a csv with the columns {shown}")
+    if manifest.is_header(names):
+        return Recognition(manifest.NAME, f"a csv with the columns {shown}")
+    if is_votes(names):
+        raise DataError(
+            f"{path}: FER+'s votes, which have no images; open FER2013's csv with "
+            f"votes={str(path)!r}"
+        )
+    raise DataError(
+        f"{path}: no data set recognised; looked for {FER2013_LOOKS_LIKE} (columns emotion, "
+        f"pixels, Usage); {manifest.LOOKS_LIKE}; the file begins with {shown!r}"
+    )
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an archive in several parts
+        return True
+
+
+def _fer2013_csv(path: Path) -> Path:
+    """The csv file itself: `path`, or the only one in the folder `path`."""
+    if not os.path.isdir(path):
+        return path
+    tree = Tree(path)
+    return tree.path(tree.only(find_csv(tree), "the path of a file, or one file of FER2013"))
+
+
+def _checked_source(path: str | os.PathLike[str], source: str | None) -> str:
+    if source is None:
+        return recognise(path).source
+    return checked_option("source", source, SOURCES)
+
+
+def _check_options(source: str, options: dict[str, Any], known: tuple[str, ...]) -> None:
+    for name in options:
+        if name not in known:
+            raise ValueError(
+                f"{name}=...: {source} has no such argument; it has "
+                f"{', '.join(f'{each}=...' for each in known) or 'none'}"
+            )

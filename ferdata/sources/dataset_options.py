@@ -1,0 +1,150 @@
+"""The options of every command that takes a data set: one for each argument of `ferdata.open`.
+
+A test compares them with the signatures of `open` and of the sources.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ferdata.photos.faces import FRAMINGS
+from ferdata.photos.preprocess import ON_MISSING
+from ferdata.sources import ck_plus, dataset_loading, fer2013, fer2013_folders, oulu_casia
+from tinycnn.ground.argument_options import (
+    ArgumentOption,
+    add_argument_options,
+    given_arguments,
+)
+from tinycnn.ground.command_line import positive
+
+_PROTOCOLS = tuple(dict.fromkeys((*ck_plus.PROTOCOLS, *oulu_casia.PROTOCOLS)))
+NAMES = "NAME,NAME,..."
+"""What the help calls a list of names; in a file, it may be a list of strings."""
+
+_NO_FRAMING = "none"
+"""`--framing none` is framing=None."""
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected names separated by commas")
+    return names
+
+
+OPTIONS = (
+    ArgumentOption(
+        "source",
+        "--source",
+        f"which data set it is: {', '.join(dataset_loading.SOURCES)} (default: recognised by its "
+        "files)",
+        {"choices": dataset_loading.SOURCES, "metavar": "NAME"},
+    ),
+    ArgumentOption(
+        "protocol",
+        "--protocol",
+        "CK+ and Oulu-CASIA: which of the images to use: those of the paper, or the last frame or "
+        "the last three of each labelled sequence (default: paper)",
+        {"choices": _PROTOCOLS},
+    ),
+    ArgumentOption(
+        "unlabelled",
+        "--unlabelled",
+        "CK+: also take the last frames of sequences without a label (default: no)",
+        {"action": "store_const", "const": True},
+    ),
+    ArgumentOption(
+        "spectrum",
+        "--spectrum",
+        "Oulu-CASIA: visible light or near infrared (default: VL)",
+        {"choices": oulu_casia.SPECTRA},
+    ),
+    ArgumentOption(
+        "illumination",
+        "--illumination",
+        "Oulu-CASIA: the light (default: Strong)",
+        {"choices": oulu_casia.ILLUMINATIONS},
+    ),
+    ArgumentOption(
+        "images",
+        "--images",
+        "Oulu-CASIA: the photos, or the faces that its authors cut out (default: whichever are "
+        "there)",
+        {"choices": oulu_casia.IMAGES},
+    ),
+    ArgumentOption(
+        "split",
+        "--splits-from",
+        "FER2013 as folders: what tells an image's split, its folder or its file name (default: "
+        "folders)",
+        {"choices": fer2013_folders.SPLITS},
+    ),
+    ArgumentOption(
+        "classes",
+        "--classes",
+        "class folders and csv lists: the names of all classes in label order (default: in "
+        "alphabetical order, if all are names of emotions)",
+        {"metavar": NAMES, "type": _names},
+    ),
+    ArgumentOption(
+        "root",
+        "--root",
+        "csv lists: the folder that their paths are relative to (default: the folder of the list)",
+        {"metavar": "FOLDER"},
+    ),
+    ArgumentOption(
+        "votes",
+        "--votes",
+        "FER2013's csv: the votes of FER+, fer2013new.csv (default: no votes)",
+        {"metavar": "FILE"},
+    ),
+    ArgumentOption(
+        "target",
+        "--targets",
+        "FER2013's csv: what becomes the label: the distribution of the FER+ votes, the class with "
+        "most votes (plurality), the class with more than half of the votes (majority), or the "
+        "csv's own label; images without one are left out (default: votes with --votes, else "
+        "labels)",
+        {"choices": fer2013.TARGETS},
+    ),
+    ArgumentOption(
+        "cache",
+        "--cache",
+        "FER2013's csv: keep a parsed copy in ferdata's cache folder (default: yes)",
+        {"action": argparse.BooleanOptionalAction},
+    ),
+    ArgumentOption(
+        "framing",
+        "--framing",
+        "how faces are cut out of photos; none: the whole image is resized (default: paper for "
+        "CK+, Oulu-CASIA and JAFFE, none for the others, which hold cropped faces)",
+        {"choices": (*FRAMINGS, _NO_FRAMING)},
+    ),
+    ArgumentOption(
+        "on_missing",
+        "--no-face",
+        "if no face is found in a photo: stop with an error, or take the whole photo for the face "
+        "(default: error)",
+        {"choices": ON_MISSING},
+    ),
+    ArgumentOption(
+        "n_workers",
+        "--workers",
+        "threads that read photos (default: one per usable core)",
+        {"metavar": "N", "type": positive},
+    ),
+)
+
+
+def add_dataset_options(parser: argparse._ActionsContainer) -> None:
+    """Add OPTIONS to a parser or to a group of it."""
+    add_argument_options(parser, OPTIONS)
+
+
+def dataset_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `ferdata.open` that were given as options."""
+    given = given_arguments(args, OPTIONS)
+    if given.get("framing") == _NO_FRAMING:
+        given["framing"] = None
+    return given

@@ -1,0 +1,79 @@
+"""A FaceDataset in one .npz file, ready for training. The file holds these arrays:
+
+    format       "ferdata-faces-1"
+    images       uint8 (N, H, W); also `ids` and the other fields of the FaceDataset, by name
+    classes      str (K,), and `label_space` (): its name; only if there is a label space
+
+Any program that reads .npz can read it; there are no pickled objects. When it is loaded, it is
+checked like every new FaceDataset.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from ferdata.dataset import FaceDataset
+from ferdata.errors import DataError
+from ferdata.files.npz_file import read_npz, save_npz
+from ferdata.files.regular_file import refuse_pipes
+from ferdata.files.zip_file import open_zip
+from ferdata.labels import LabelSpace
+
+FORMAT = "ferdata-faces-1"
+_ARRAYS = tuple(f.name for f in fields(FaceDataset) if f.name != "label_space")
+_MEMBERS = (*_ARRAYS, "format", "classes", "label_space")
+
+
+def save_packed(dataset: FaceDataset, path: str | os.PathLike[str]) -> None:
+    """Write a data set to `path`, completely or not at all. Raises OSError if that fails."""
+    fields_given = ((name, getattr(dataset, name)) for name in _ARRAYS)
+    arrays = {name: array for name, array in fields_given if array is not None}
+    arrays["format"] = np.array(FORMAT)
+    if dataset.label_space is not None:
+        arrays["classes"] = np.array(dataset.label_space.classes)
+        arrays["label_space"] = np.array(dataset.label_space.name)
+    save_npz(Path(path), arrays)
+
+
+def load_packed(path: str | os.PathLike[str]) -> FaceDataset:
+    """Read a file written by `save_packed`. Raises DataError, naming it, for any other file."""
+    path = Path(path)
+    arrays = read_npz(path, _MEMBERS, others=False)
+    found = str(arrays.pop("format", ""))
+    if found != FORMAT:
+        raise DataError(
+            f"{path}: not a packed data set: `format` is {found[:40]!r}, expected {FORMAT!r}"
+        )
+    missing = [name for name in ("images", "ids") if name not in arrays]
+    if missing:
+        raise DataError(f"{path}: has no `{missing[0]}`")
+    classes, name = arrays.pop("classes", None), str(arrays.pop("label_space", ""))
+    try:
+        return FaceDataset(**arrays, label_space=_label_space(name, classes))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _label_space(name: str, classes: np.ndarray | None) -> LabelSpace | None:
+    if classes is None:
+        return None
+    if classes.ndim != 1 or classes.dtype.kind != "U":
+        raise DataError(f"classes: expected names (K,), found {classes.dtype}")
+    return LabelSpace(name, tuple(classes.tolist()))
+
+
+def is_packed(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` looks like a file written by `save_packed`: an .npz with its arrays.
+
+    Raises DataError for a pipe or device, which is not opened.
+    """
+    refuse_pipes(path)
+    try:
+        with open(path, "rb") as raw, open_zip(raw) as archive:
+            return {"format.npy", "images.npy", "ids.npy"} <= set(archive.namelist())
+    except Exception:  # damaged files raise a dozen kinds; the reader of the file then reports it
+        return False

@@ -1,0 +1,1 @@
+"""What teacher networks said about the images: soft labels, read, checked, aligned, averaged."""

@@ -1,0 +1,434 @@
+"""Soft labels: the outputs of a teacher network for each image, computed by another program.
+
+They are read from one of these files:
+
+    .npz  `logits` or `probabilities`, floats (N, K); `classes`, str (K,); and which image each row
+          is for, as one of `rows`, int (N,), `ids`, str (N,), or `hashes`, str (N,).
+          Optional: `logits_flipped` (or `probabilities_flipped`), of the same shape: the outputs
+          for the mirror images. No pickled objects.
+    .csv  a header: `row`, `id` or `hash`, then the class names; then one line per image. The file
+          may begin with a line `# logits` or `# probabilities`. Without it, the values are taken
+          for probabilities if every line is a distribution, and for logits if no line is one and
+          some value is below 0 or above 1. Otherwise the file is refused.
+
+`ids` are the ids of a FaceDataset; `rows` the 0-based row numbers of its source file (for FER2013
+those of the csv); `hashes` identify an image by its pixels (`content_ids`). Entries may be in any
+order, and there may be more than the data set needs. A hash may occur several times with the same
+outputs, because some data sets contain a picture twice.
+
+If the teacher saw several crops of each image, `logits` is (N, n_crops, K), or there is one entry
+per crop and an array `crop`, int (N,), with its number (in a csv a second column `crop`). Every
+image then needs the same crops, 0 to n_crops - 1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferdata.arguments import checked_option
+from ferdata.dataset import FaceDataset
+from ferdata.errors import DataError
+from ferdata.files.regular_file import refuse_pipes
+from ferdata.image_hashes import content_ids
+from ferdata.labels import LabelMap, LabelSpace, label_map
+from ferdata.teachers.soft_label_checks import checked_parts
+from ferdata.teachers.soft_label_files import (
+    KEYS,
+    KINDS,
+    Parts,
+    csv_parts,
+    npz_parts,
+    singular,
+    write_csv,
+    write_npz,
+)
+from tinycnn.ground.distributions import log_sum_exp
+from tinycnn.ground.messages import short_repr
+
+EXTRA_CLASSES = ("error", "drop", "renormalise")
+CROPS = ("error", "mean", "keep")
+
+
+@dataclass(frozen=True, eq=False)
+class SoftLabels:
+    """A teacher's checked outputs, in the order of its file. Made by `load_soft_labels`.
+
+    values               float32 (N, K), or (N, n_crops, K): logits, or log-probabilities, where
+                         probabilities below 1e-7 were raised to 1e-7
+    classes              K names, in the file's order
+    ids / rows / hashes  str / int64 / str (N,), unique: one of them is given, the others are None
+    kind                 "logits" or "probabilities": what the file holds
+    floored_per_row      int64 (N,): how many probabilities of the row were raised to 1e-7
+    source               the file, for messages
+    flipped_values       like values, for the mirror images; None if the file has none
+    """
+
+    values: np.ndarray
+    classes: tuple[str, ...]
+    ids: np.ndarray | None
+    rows: np.ndarray | None
+    kind: str
+    floored_per_row: np.ndarray
+    source: str
+    hashes: np.ndarray | None = None
+    flipped_values: np.ndarray | None = None
+
+    __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        given = self._given_keys()
+        if len(given) != 1 or len(given[0][1]) != len(self.values):
+            raise DataError(
+                f"{self.source}: expected as many {' or '.join(KEYS)} as the {len(self.values)} "
+                "rows of values"
+            )
+
+    def _given_keys(self) -> list[tuple[str, np.ndarray]]:
+        keys = (("ids", self.ids), ("rows", self.rows), ("hashes", self.hashes))
+        return [(name, array) for name, array in keys if array is not None]
+
+    @property
+    def key(self) -> tuple[str, np.ndarray]:
+        """("ids", "rows" or "hashes", the (N,) array of that name)."""
+        return self._given_keys()[0]
+
+    @property
+    def n_crops(self) -> int | None:
+        """The number of crops per image; None if `values` has no axis for them."""
+        return self.values.shape[1] if self.values.ndim == 3 else None
+
+
+@dataclass(frozen=True)
+class AlignReport:
+    """What `align_soft_labels` did.
+
+    n_used, n_unused  number of entries used and not used
+    n_floored         number of probabilities in the used entries that were raised to 1e-7
+    kind              "logits" or "probabilities": what the file holds
+    dropped           the teacher's classes that the data set lacks
+    n_mostly_dropped  number of images for which these classes have more than half of the teacher's
+                      probability: the rest of such an answer says little
+    """
+
+    n_used: int
+    n_unused: int
+    n_floored: int
+    kind: str
+    dropped: tuple[str, ...] = ()
+    n_mostly_dropped: int = 0
+
+
+def load_soft_labels(path: str | os.PathLike[str]) -> SoftLabels:
+    """Read and check a teacher's file (.npz or .csv; see the module's docstring).
+
+    Raises DataError if the file is missing, damaged or incomplete, if a class, id, row or crop
+    occurs twice or a crop is missing, or for NaN, infinity, or probabilities that are no
+    distribution.
+    """
+    path = Path(path)
+    if not os.path.isfile(path):
+        refuse_pipes(path)
+        raise DataError(f"{path}: {'a folder, no file' if os.path.isdir(path) else 'no such file'}")
+    if path.suffix.lower() not in (".npz", ".csv"):
+        raise DataError(f"{path}: expected soft labels as .npz or .csv")
+    parts = csv_parts(path) if path.suffix.lower() == ".csv" else npz_parts(path)
+    parts, floored = checked_parts(path, parts)
+    return SoftLabels(
+        values=parts.values,
+        classes=parts.classes,
+        ids=parts.keys if parts.key == "ids" else None,
+        rows=parts.keys.astype(np.int64) if parts.key == "rows" else None,
+        hashes=parts.keys if parts.key == "hashes" else None,
+        kind=parts.kind,
+        floored_per_row=floored,
+        source=str(path),
+        flipped_values=parts.flipped,
+    )
+
+
+def save_soft_labels(
+    path: str | os.PathLike[str],
+    values: np.ndarray,
+    kind: str,
+    classes: Sequence[str],
+    *,
+    rows: np.ndarray | None = None,
+    ids: np.ndarray | None = None,
+    hashes: np.ndarray | None = None,
+    flipped: np.ndarray | None = None,
+) -> None:
+    """Write a teacher's outputs to a file for `load_soft_labels`, completely or not at all.
+
+    values   floats (N, K), or (N, n_crops, K): logits, or probabilities (not their logarithms)
+    kind     "logits" or "probabilities"
+    classes  K names in column order
+    rows / ids / hashes   (N,): which image each entry is for; give one of the three
+    flipped  like values, for the mirror images; only for .npz
+
+    The path's suffix, .npz or .csv, decides the format. Values are stored as float32. Raises
+    DataError for what `load_soft_labels` would refuse; ValueError for an unknown kind, more or less
+    than one of rows, ids and hashes, or what a csv cannot hold; OSError if writing fails.
+    """
+    path = Path(path)
+    checked_option("kind", kind, KINDS)
+    given = {"rows": rows, "ids": ids, "hashes": hashes}
+    named = [name for name, keys in given.items() if keys is not None]
+    if len(named) != 1:
+        raise ValueError(f"expected one of rows, ids and hashes, found {' and '.join(named) or 0}")
+    if path.suffix.lower() not in (".npz", ".csv"):
+        raise ValueError(f"{path}: expected a name that ends in .npz or .csv")
+    key, keys = named[0], np.asarray(given[named[0]])
+    parts = Parts(
+        kind=kind,
+        values=_as_float32(values),
+        flipped=None if flipped is None else _as_float32(flipped),
+        classes=tuple(str(name) for name in classes),
+        key=key,
+        keys=keys,
+        crop=None,
+        place=lambda i: f"entry {i} ({singular(key)} {keys[i].item()!r})",
+    )
+    checked_parts(path, parts)
+    write = write_csv if path.suffix.lower() == ".csv" else write_npz
+    write(path, parts)
+
+
+def align_soft_labels(
+    soft: SoftLabels,
+    dataset: FaceDataset,
+    *,
+    extra_classes: str = "error",
+    crops: str = "error",
+    flipped: bool = False,
+) -> tuple[np.ndarray, AlignReport]:
+    """(values, report): the teacher's outputs for each image of `dataset`, in its order of images
+    and classes: float32 (N, K), for `dataset.with_soft_labels(values)`.
+
+    Entries are matched by id, row number or hash, classes by name (known synonyms included).
+
+    extra_classes  if the teacher has a class that the data set lacks:
+                   "error"        raise DataError (default)
+                   "drop"         leave its column out. Logits need nothing else: a softmax over the
+                                  other columns gives a distribution
+                   "renormalise"  leave it out and divide the other probabilities by their sum. For
+                                  logits this is the same as "drop"
+    crops          if there are several crops per image:
+                   "error"  raise DataError (default)
+                   "mean"   average them: logits as logits, probabilities as probabilities, as a
+                            teacher averages its own test crops
+                   "keep"   values are (N, n_crops, K), which a FaceDataset cannot hold
+    flipped        use the outputs for the mirror images
+
+    Raises DataError also for a missing class, an image without an entry, or missing outputs for
+    mirror images; ValueError for an unknown option.
+    """
+    checked_option("extra_classes", extra_classes, EXTRA_CLASSES)
+    checked_option("crops", crops, CROPS)
+    mapped = _class_map(soft, dataset, extra_classes)
+    found = _entries_of(soft, dataset)
+    values = soft.values
+    if flipped:
+        if soft.flipped_values is None:
+            raise DataError(f"{soft.source}: has no answers for mirror images")
+        values = soft.flipped_values
+    values = values[found]
+    if soft.n_crops is not None:
+        if crops == "error":
+            raise DataError(
+                f"{soft.source}: {soft.n_crops} crops an image; average them: crops='mean'"
+            )
+        values = _mean(values, soft.kind) if crops == "mean" else values
+    used = np.unique(found)
+    report = AlignReport(
+        n_used=len(used),
+        n_unused=len(soft.values) - len(used),
+        n_floored=int(soft.floored_per_row[found].sum()),
+        kind=soft.kind,
+        dropped=mapped.dropped,
+        n_mostly_dropped=_n_mostly_dropped(values, mapped),
+    )
+    columns = mapped.apply_columns(values.reshape(-1, len(soft.classes)))
+    values = columns.reshape(*values.shape[:-1], len(dataset.classes))
+    if extra_classes == "renormalise" and mapped.dropped and soft.kind == "probabilities":
+        values = (values - log_sum_exp(values)).astype(np.float32)
+    return values, report
+
+
+def average_soft_labels(
+    teachers: Sequence[SoftLabels], weights: Sequence[float] | None = None
+) -> SoftLabels:
+    """Combine several teachers into one: the weighted mean of their probabilities, as logarithms.
+
+    Probabilities (softmax of logits at temperature 1) are averaged, not logits: the logits of two
+    networks may have different scales, and the network with the larger ones would dominate the
+    mean. weights: a number above 0 for each teacher; None: equal weights.
+
+    The teachers must have the same images, given by the same kind of key, the same classes and the
+    same crops. Images and classes may be in any order; the result has the first teacher's. Outputs
+    for mirror images are averaged if all teachers have them. Raises DataError if the teachers do
+    not fit together, ValueError for no teachers or wrong weights.
+    """
+    if not teachers:
+        raise ValueError("no teachers to average")
+    shares = np.ones(len(teachers)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if shares.shape != (len(teachers),) or not (np.isfinite(shares) & (shares > 0)).all():
+        raise ValueError(f"weights: expected {len(teachers)} numbers above 0, found {weights!r}")
+    shares = shares / shares.sum()
+    first = teachers[0]
+    orders = [_order_as(first, other) for other in teachers]
+    flipped = [t.flipped_values for t in teachers if t.flipped_values is not None]
+
+    def mean(outputs: list[np.ndarray]) -> np.ndarray:
+        parts = []
+        for values, (entries, columns), share in zip(outputs, orders, shares):
+            values = values[entries][..., columns].astype(np.float64)
+            parts.append(values - log_sum_exp(values) + np.log(share))
+        return reduce(np.logaddexp, parts).astype(np.float32)
+
+    return replace(
+        first,
+        values=mean([t.values for t in teachers]),
+        flipped_values=mean(flipped) if len(flipped) == len(teachers) else None,
+        kind="probabilities",
+        floored_per_row=np.sum([t.floored_per_row[e] for t, (e, _) in zip(teachers, orders)], 0),
+        source=" + ".join(t.source for t in teachers),
+    )
+
+
+def load_teachers(
+    paths: Sequence[str | os.PathLike[str]],
+    dataset: FaceDataset,
+    *,
+    extra_classes: str = "error",
+    crops: str = "error",
+) -> tuple[np.ndarray, np.ndarray | None, AlignReport]:
+    """(values, flipped, report): the soft labels of one file, or the mean of several files, for
+    each image of the data set; flipped: those for mirror images, or None.
+
+    extra_classes  see `align_soft_labels`
+    crops          "error" or "mean", see there
+
+    Each file may also have entries for other images. Raises what `load_soft_labels`,
+    `average_soft_labels` and `align_soft_labels` raise.
+    """
+    teachers = [load_soft_labels(path) for path in paths]
+    if len(teachers) == 1:
+        (teacher,) = teachers
+    else:
+        teacher = average_soft_labels([_of_dataset(teacher, dataset) for teacher in teachers])
+    checked_option("crops", crops, CROPS[:2])
+    how: dict[str, Any] = {"extra_classes": extra_classes, "crops": crops}
+    values, report = align_soft_labels(teacher, dataset, **how)
+    flipped = None
+    if teacher.flipped_values is not None:
+        flipped, _ = align_soft_labels(teacher, dataset, **how, flipped=True)
+    return values, flipped, report
+
+
+# ---- aligning --------------------------------------------------------------------------------
+
+
+def _class_map(soft: SoftLabels, dataset: FaceDataset, extra_classes: str) -> LabelMap:
+    if dataset.label_space is None:
+        raise DataError(f"{soft.source}: this data set has no label space to align classes to")
+    mapped = label_map(LabelSpace("teacher", soft.classes), dataset.label_space, allow_lossy=True)
+    extra = mapped.dropped if extra_classes == "error" else ()
+    for problem, names in (("extra", extra), ("missing", mapped.unfilled)):
+        if names:
+            raise DataError(
+                f"{soft.source}: {problem} class {', '.join(names)}; expected "
+                f"{', '.join(dataset.classes)} in any order"
+                + ("; extra_classes='drop' leaves it out" if problem == "extra" else "")
+            )
+    return mapped
+
+
+def _entries_of(soft: SoftLabels, dataset: FaceDataset) -> np.ndarray:
+    """int64 (N,): the number of the teacher's entry for each image of the data set."""
+    key, given = soft.key
+    if key == "rows" and dataset.rows is None:
+        raise DataError(f"{soft.source}: has row numbers, but this data set has no rows")
+    wanted = {"ids": dataset.ids, "rows": dataset.rows}.get(key)
+    if wanted is None:
+        wanted = content_ids(dataset.images)
+    position = {k: i for i, k in enumerate(given.tolist())}
+    found = np.array([position.get(k, -1) for k in wanted.tolist()], dtype=np.int64)
+    absent = np.flatnonzero(found < 0)
+    if absent.size:
+        first = f"{singular(key)} {wanted[absent[0]].item()!r}"
+        if key == "hashes":
+            first = f"{dataset.ids[absent[0]].item()!r} (size {dataset.images.shape[1:]}): {first}"
+        raise DataError(
+            f"{soft.source}: no entry for {absent.size} of {len(dataset)} images; "
+            f"the first is {first}"
+        )
+    return found
+
+
+def _of_dataset(soft: SoftLabels, dataset: FaceDataset) -> SoftLabels:
+    """Only the entries for images of the data set."""
+    entries = np.unique(_entries_of(soft, dataset))
+    key, given = soft.key
+    flipped = soft.flipped_values
+    return replace(
+        soft,
+        values=soft.values[entries],
+        floored_per_row=soft.floored_per_row[entries],
+        flipped_values=None if flipped is None else flipped[entries],
+        **{key: given[entries]},
+    )
+
+
+def _n_mostly_dropped(values: np.ndarray, mapped: LabelMap) -> int:
+    """The number of images that give dropped classes more than half of the probability, averaged
+    over their crops."""
+    dropped = np.array([i is None for i in mapped.indices])
+    share = np.exp(values - log_sum_exp(values))[..., dropped].sum(axis=-1)  # (N,) or (N, n_crops)
+    return int((share.mean(axis=tuple(range(1, share.ndim))) > 0.5).sum())
+
+
+def _mean(values: np.ndarray, kind: str) -> np.ndarray:
+    """(N, n_crops, K) -> float32 (N, K); see crops="mean" in `align_soft_labels`."""
+    values = values.astype(np.float64)
+    if kind == "logits":
+        return values.mean(axis=1).astype(np.float32)
+    return np.log(np.exp(values).mean(axis=1)).astype(np.float32)
+
+
+def _order_as(first: SoftLabels, other: SoftLabels) -> tuple[np.ndarray, np.ndarray]:
+    """(entries, columns) that bring `other` into the order of `first`."""
+    (key, wanted), (other_key, given) = first.key, other.key
+    if key != other_key or first.n_crops != other.n_crops:
+        raise DataError(
+            f"{other.source}: has {other_key}, {other.n_crops or 'no'} crops; "
+            f"{first.source} has {key}, {first.n_crops or 'no'} crops"
+        )
+    position = {k: i for i, k in enumerate(given.tolist())}
+    absent = [k for k in wanted.tolist() if k not in position]
+    if absent or len(wanted) != len(given):
+        raise DataError(
+            f"{other.source}: has {len(given)} images, {first.source} has {len(wanted)}"
+            + (f"; the first one missing is {singular(key)} {absent[0]!r}" if absent else "")
+        )
+    names = label_map(LabelSpace("", first.classes), LabelSpace("", other.classes), True)
+    if names.dropped or names.unfilled:
+        raise DataError(
+            f"{other.source}: has classes {', '.join(other.classes)}; expected "
+            f"{', '.join(first.classes)} in any order, as in {first.source}"
+        )
+    return np.array([position[k] for k in wanted.tolist()], np.int64), np.array(names.indices)
+
+
+def _as_float32(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiu":
+        raise DataError(f"values: expected numbers, found {values.dtype}")
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)

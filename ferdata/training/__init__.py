@@ -1,0 +1,1 @@
+"""The data of a training run: its training, validation and test part."""

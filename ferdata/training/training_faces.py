@@ -1,0 +1,129 @@
+"""Load any data set for training, and split off a validation part if it has none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ferdata.dataset import FaceDataset
+from ferdata.errors import DataError
+from ferdata.folds import check_split, random_folds, subject_folds, subjects_and_labels
+from ferdata.labels import MICROEXPNET8
+from ferdata.sources import dataset_loading, fer2013_folders
+
+_N_SPLIT_OFF = 10
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingFaces:
+    """A data set with labels; targets: what to train against, "labels" or "distribution"; framing:
+    how its faces were cropped, one of FRAMINGS, or None if that is unknown."""
+
+    dataset: FaceDataset
+    targets: str
+    framing: str | None
+
+
+def open_training_faces(
+    path: str | os.PathLike[str],
+    source: str | None = None,
+    *,
+    votes: str | os.PathLike[str] | None = None,
+    target: str = "labels",
+    framing: str | None = dataset_loading.DEFAULT,
+    on_missing: str = "error",
+    n_workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> TrainingFaces:
+    """Load the data set at `path` with labels or distributions.
+
+    votes, target  FER+'s votes for FER2013's csv, and how they become labels: see load_fer2013. The
+                   classes are then those of MICROEXPNET8
+
+    The other arguments are those of `ferdata.open`.
+
+    Images without a label are left out, unless they have a distribution. Raises what ferdata.open
+    raises, and DataError for votes with another data set than FER2013, or if there are no labels.
+    """
+    is_packed = source is None and dataset_loading.is_packed(path)
+    if source is None and not is_packed:
+        source = dataset_loading.recognise(path).source
+    cutting: dict[str, Any] = dict(framing=framing, on_missing=on_missing, n_workers=n_workers)
+    if source == dataset_loading.FER2013_CSV:
+        if votes:
+            options |= {"votes": votes, "target": target}
+        dataset = dataset_loading.open(path, source, progress=progress, **cutting, **options)
+        if votes:
+            dataset = dataset.to_label_space(MICROEXPNET8)
+        targets = "distribution" if votes and target == "votes" else "labels"
+        return TrainingFaces(dataset, targets, "fer2013")
+    if votes:
+        found = source or "a packed data set"
+        raise DataError(f"{path}: votes belong to FER2013's csv, and this is {found}")
+    if is_packed:
+        dataset, framing = dataset_loading.open(path, **cutting, **options), None
+    else:
+        files = dataset_loading.list_files(path, source, **options)
+        dataset = dataset_loading.load_listed(files, progress=progress, **cutting)
+        if framing == dataset_loading.DEFAULT:
+            framing = "fer2013" if source == fer2013_folders.NAME else files.framing
+    if dataset.labels is None:
+        raise DataError(f"{path}: no labels to train against")
+    dataset = dataset.labelled()
+    if not len(dataset):
+        raise DataError(f"{path}: none of its images has a label")
+    return TrainingFaces(dataset, "labels", framing)
+
+
+def with_validation(dataset: FaceDataset, seed: int = 0) -> tuple[FaceDataset, str]:
+    """(the data set with splits "train" and "validation", a sentence that says what was done).
+
+    If it has both already, it is returned as it is, with "". Else a tenth of "train" becomes the
+    validation part, or a tenth of all images if there are no splits. If subjects are known, no
+    subject is in both parts; if not, the images are chosen at random. Raises DataError if there are
+    splits but no "train", or too few images.
+    """
+    split = dataset.split
+    if split is None:
+        split = np.full(len(dataset), "train", "<U10")
+        dataset = replace(dataset, split=split)
+    dataset.in_split("train")  # raises DataError if it is empty
+    if "validation" in split:
+        return dataset, ""
+    _, validation = split_off(dataset, dataset.rows_of_split("train"), seed)
+    split = split.astype("<U10")
+    split[validation] = "validation"
+    told = (
+        f"no validation part in this data set: {len(validation):,} images of train are used for it"
+    )
+    if dataset.subjects is not None:
+        n = len(set(dataset.subjects[validation].tolist()))
+        told += f", all those of {n} {'person' if n == 1 else 'people'}"
+    return replace(dataset, split=split), told
+
+
+def split_off(dataset: FaceDataset, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(nine tenths, one tenth) of these rows; if subjects are known, none is in both."""
+    subjects = dataset.subjects
+    most = len(rows) if subjects is None else len(np.unique(subjects[rows]))
+    n_folds = max(min(_N_SPLIT_OFF, most), 2)
+    return fold_of(dataset, rows, n_folds, seed, 0, by_subject=subjects is not None)
+
+
+def fold_of(
+    dataset: FaceDataset, rows: np.ndarray, n_folds: int, seed: int, fold: int, by_subject: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(training rows, validation rows) of one of n_folds folds of these rows."""
+    if by_subject:
+        subjects, labels = subjects_and_labels(dataset)
+        subjects, labels = subjects[rows], None if labels is None else labels[rows]
+        sides = subject_folds(subjects, labels, n_folds, seed)[fold]
+        check_split(subjects, sides)
+    else:
+        sides = random_folds(len(rows), n_folds, seed)[fold]
+    return rows[sides.train], rows[sides.validation]

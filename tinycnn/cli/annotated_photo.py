@@ -1,0 +1,62 @@
+"""Draws what was found into a copy of a photo: a frame and a label for each face."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ferdata.photos.faces import Faces
+
+from ..classify import UNSURE, Classification
+from ..ground.atomic_file import write_atomically
+
+FRAME_COLOUR, TEXT_COLOUR = (0, 200, 90), (0, 0, 0)
+
+KEPT_SUFFIXES = (".jpeg", ".jpg", ".png")
+"""Annotated pictures keep these formats; all others are written as .png."""
+
+
+def annotated(photo: np.ndarray, faces: Faces, answers: Sequence[Classification]) -> Image.Image:
+    """The photo in colour, with a frame around each face and its expression above the frame, or
+    below it if there is no room above.  photo: uint8 (H, W)."""
+    picture = Image.fromarray(photo).convert("RGB")
+    draw = ImageDraw.Draw(picture)
+    for (x, y, width, height), answer in zip(faces.boxes.tolist(), answers):
+        line_px = max(round(height / 40), 1)
+        box = (x, y, x + width - 1, y + height - 1)
+        draw.rectangle(box, outline=FRAME_COLOUR, width=line_px)
+        percent = "" if answer.label == UNSURE else f" {answer.confidence:.0%}"
+        text = f" {answer.label}{percent} "
+        font = _font(min(max(height // 7, 10), 60))
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+        text_width, text_height = right - left, bottom - top + 2 * line_px
+        x = max(min(x, picture.width - text_width), 0)
+        y = y - text_height if y >= text_height else min(y + height, picture.height - text_height)
+        draw.rectangle((x, y, x + text_width, y + text_height - 1), fill=FRAME_COLOUR)
+        draw.text((x - left, y - top + line_px), text, fill=TEXT_COLOUR, font=font)
+    return picture
+
+
+def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    try:
+        return ImageFont.load_default(size_px)
+    except TypeError:  # Pillow before 10.1 has a single size
+        return ImageFont.load_default()
+
+
+def write_annotated(folder: Path, name: Path, picture: Image.Image) -> None:
+    """Write `picture` to folder/name.  Raises OSError."""
+    path = folder / name
+    if path.suffix.lower() not in KEPT_SUFFIXES:
+        path = path.with_name(path.name + ".png")
+    content = io.BytesIO()
+    if path.suffix.lower() == ".png":
+        picture.save(content, "PNG")
+    else:
+        picture.save(content, "JPEG", quality=92)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content.getvalue())

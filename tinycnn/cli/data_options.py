@@ -1,0 +1,132 @@
+"""The options about the faces, of every command that takes a data set."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import ferdata
+from ferdata.sources import dataset_options
+from ferdata.teachers import teacher_options
+
+from ..ground.argument_options import add_argument_options, given_arguments
+from ..ground.command_line import CannotError, positive
+from ..ground.progress import ProgressBar
+
+BUILT_IN = "the built-in faces are drawn, and have labels, not votes"
+AS_BUILT_IN = ("labels", "error")
+"""Values that are true of the built-in faces, and so are not refused with them."""
+
+
+@dataclass
+class DataOptions(argparse.Namespace):
+    """The options; those that are not given are None."""
+
+    data: str | None = None
+    teacher: list[str] | None = None
+    rows: int | None = None
+    # those of ferdata.teachers.teacher_options
+    extra_classes: str | None = None
+    crops: str | None = None
+    # those of ferdata.sources.dataset_options
+    source: str | None = None
+    protocol: str | None = None
+    unlabelled: bool | None = None
+    spectrum: str | None = None
+    illumination: str | None = None
+    images: str | None = None
+    splits_from: str | None = None
+    classes: tuple[str, ...] | None = None
+    root: str | None = None
+    votes: str | None = None
+    targets: str | None = None
+    cache: bool | None = None
+    framing: str | None = None
+    no_face: str | None = None
+    workers: int | None = None
+
+
+def add_data_options(
+    parser: argparse.ArgumentParser, description: str | None = None
+) -> argparse._ArgumentGroup:
+    """Add a group with the options of DataOptions."""
+    data = parser.add_argument_group("data", description)
+    data.add_argument(
+        "--data",
+        metavar="PATH",
+        help="a data set that ferdata.open can read: FER2013 (fer2013.csv, .csv.gz, .zip or "
+        "icml_face_data.csv), a folder of CK+, Oulu-CASIA, RAF-DB or JAFFE, a folder with one "
+        "subfolder per class, a CSV list of images, ... (default: built-in faces)",
+    )
+    dataset_options.add_dataset_options(data)
+    data.add_argument(
+        "--teacher",
+        metavar="FILE",
+        nargs="+",
+        help="the teacher's soft labels, .npz or .csv (the format: python -m pydoc "
+        "ferdata.teachers.soft_labels); the probabilities of several files are averaged (default: "
+        "with the built-in faces their own teacher, with --data none)",
+    )
+    add_argument_options(data, teacher_options.OPTIONS)
+    data.add_argument(
+        "--rows",
+        metavar="N",
+        type=positive,
+        help="use only the first N training images, for a quick trial (default: all)",
+    )
+    return data
+
+
+def check_targets(args: DataOptions) -> None:
+    """Fill in --targets.  Raise CannotError for options that do not fit the data set."""
+    if args.data is None:
+        for option in dataset_options.OPTIONS:
+            if getattr(args, option.attribute, None) not in (None, *AS_BUILT_IN):
+                raise CannotError(f"{option.flag} needs --data: {BUILT_IN}")
+    if not args.teacher:
+        for option in teacher_options.OPTIONS:
+            if getattr(args, option.attribute, None) not in (None, "error"):
+                raise CannotError(f"{option.flag} needs --teacher")
+    if args.data and args.targets is None:
+        args.targets = "votes" if args.votes else "labels"
+    if args.data and (args.targets == "labels") == bool(args.votes):
+        raise CannotError(
+            f"--targets {args.targets} needs --votes fer2013new.csv"
+            if args.targets != "labels"
+            else "--targets labels does not use --votes: give only one of the two options"
+        )
+
+
+def load_teachers(
+    args: DataOptions, dataset: ferdata.FaceDataset
+) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    """(values, flipped, notes): the soft labels of --teacher for each image of the data set; those
+    for mirror images, or None; and sentences about what was changed."""
+    how = given_arguments(args, teacher_options.OPTIONS)
+    values, flipped, report = ferdata.load_teachers(args.teacher or (), dataset, **how)
+    notes = []
+    if report.n_floored:
+        notes.append(
+            f"{report.n_floored:,} of the teacher's probabilities were below 1e-7 and were raised "
+            "to 1e-7"
+        )
+    if report.dropped:
+        notes.append(
+            f"the teacher's {', '.join(report.dropped)} left out, as the data set lacks it; in "
+            f"{report.n_mostly_dropped:,} images it had more than half of the probability"
+        )
+    return values, flipped, notes
+
+
+def open_faces(args: DataOptions) -> ferdata.TrainingFaces:
+    """The whole data set, and what is to be trained on."""
+    if args.data is None:
+        with ProgressBar("drawing the built-in faces", "people") as progress:
+            return ferdata.TrainingFaces(ferdata.default_faces(progress=progress), "labels", None)
+    with ProgressBar(f"reading {Path(args.data).name}", "") as progress:
+        return ferdata.open_training_faces(
+            args.data, progress=progress, **dataset_options.dataset_arguments(args)
+        )

@@ -1,0 +1,429 @@
+"""run the paper's experiments on faces: report.html, CSV tables, figures"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import ferdata
+
+from .. import paper, sweep
+from ..formats import safetensors
+from ..ground._version import __version__
+from ..ground.atomic_file import write_atomically
+from ..ground.command_line import CannotError, positive
+from ..ground.progress import ProgressBar
+from ..paper import published
+from ..parallel import usable_cores
+from ..plots import PlotsError
+from ..run import NO_TEACHER, RECIPES, TrainingOptions
+from ..run.command_line import list_reader
+from ..run.values import ABOVE_ZERO, OneOf
+from . import sweep as sweep_command
+from .console import print_json, this_command
+from .data_options import add_data_options, check_targets
+from .sweep_faces import load_source
+
+if TYPE_CHECKING:
+    from ferdata.training.trial_faces import TrialParts
+
+DESCRIPTION = """\
+Run the experiments of MicroExpNet's paper on your faces: report.html, CSV tables, figures.
+
+    --data CK+ --teacher teacher.npz --budget hours
+        on your own CK+ or Oulu-CASIA: ten folds by subject, and ten random folds
+    --data fer2013.csv.gz --votes fer2013new.csv --teacher teacher.npz --budget 2h
+        on FER+ with its own split: it does not say who is shown, so there are no folds by subject
+Without options: on built-in faces (drawn people) with the teacher that comes with them, in minutes.
+
+Trains the sixteen networks of the paper without a teacher, and p12 in all sizes with a teacher at
+seven temperatures; all of it with folds by subject and again with random folds. Measures speed and
+calibration, counts confusions, and shows where the networks look. Each claim of the paper is judged
+by a confidence interval over folds and seeds.
+
+--budget is the time it may take: minutes (ten), hours (four), or a time such as 90s, 10min, 2h. A
+few training steps are timed first. Then the number of seeds, of folds and of epochs is reduced, in
+this order, until the rest fits; the report says by how much. --epochs, --folds and --seeds fix a
+number. With --budget none nothing is reduced; --recipe paper --epochs 3000 --budget none is the
+paper itself, and takes days.
+
+To continue after Ctrl-C or a power cut, run the same command again.
+"""
+
+N_SEEDS = 3
+"""Seeds of the full plan, before the budget reduces it."""
+
+TRAINING_SHARE = 0.85
+"""Share of the budget that is planned for training; the rest is for starting processes and for the
+report."""
+
+SCALED = {"epochs": "epochs", "folds": "n_folds", "seeds": "n_seeds"}
+"""Options that fix a number -> fields of a Plan that the budget reduces otherwise."""
+
+Tell = Callable[[str], object]
+"""Prints a line for the user."""
+
+
+@dataclass
+class ReproduceArguments(sweep_command.SweepArguments):
+    """The options of the command; options of a sweep that have no option here keep their defaults.
+
+    budget   in seconds; None: no limit
+    started  when the command was given, in seconds
+    """
+
+    budget: float | None = paper.budget_s("minutes")
+    epochs: int | None = None
+    seeds: int | None = None
+    sizes: list[str] | None = None
+    temperatures: list[float] | None = None
+    recipe: str = "fer"
+    out: str = "paper"
+    backend: str = "numba"
+    started: float = field(default_factory=time.perf_counter)
+
+
+# ---- options ---------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_data_options(parser)
+
+    size = parser.add_argument_group("how much")
+    size.add_argument(
+        "--budget",
+        type=_budget,
+        metavar="TIME",
+        help="time it may take: minutes, hours, none, or a time such as 10min or 2h, see above "
+        "(default: minutes)",
+    )
+    size.add_argument(
+        "--epochs",
+        type=positive,
+        metavar="N",
+        help="passes over the training images (default: the recipe's, or fewer for the budget)",
+    )
+    size.add_argument(
+        "--folds",
+        type=positive,
+        metavar="N",
+        help=f"measure on the first N of {published.N_FOLDS} folds (default: as many as fit into "
+        "the budget)",
+    )
+    size.add_argument(
+        "--seeds",
+        type=positive,
+        metavar="N",
+        help=f"train each network with N seeds (default: {N_SEEDS}, or fewer for the budget)",
+    )
+    size.add_argument(
+        "--sizes",
+        type=list_reader(OneOf(published.SIZES)),
+        metavar="A,B,...",
+        help="sizes of the networks (default: M,S,XS,XXS)",
+    )
+    size.add_argument(
+        "--temperatures",
+        type=list_reader(ABOVE_ZERO),
+        metavar="A,B,...",
+        help="temperatures of the distillation (default: the paper's, 2,4,8,16,20,32,64)",
+    )
+    size.add_argument(
+        "--recipe",
+        choices=sorted(RECIPES),
+        help="learning rate, schedule and all other training options; the paper's need many epochs "
+        "(default: fer)",
+    )
+
+    where = parser.add_argument_group("where and how")
+    where.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="folder for the report and the trainings (default: paper)",
+    )
+    where.add_argument("--processes", type=positive, metavar="N", help=sweep_command.PROCESSES)
+    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=sweep_command.SCHEDULER)
+    where.add_argument(
+        "--retry-failed", action="store_true", default=None, help=sweep_command.RETRY
+    )
+    where.add_argument(
+        "--backend",
+        choices=("numba", "numpy"),
+        help="numba: compiled kernels; numpy: plain NumPy, slow (default: numba)",
+    )
+
+
+def _budget(text: str) -> float:
+    """Seconds, infinite for no limit."""
+    if text == "none":
+        return math.inf
+    try:
+        return paper.budget_s(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def read_arguments(given: argparse.Namespace) -> ReproduceArguments:
+    """The options, each with its default if it is not given.
+
+    given: what `parse_args` returned.  Raises CannotError for options that do not fit together.
+    """
+    args = ReproduceArguments()
+    for f in fields(ReproduceArguments):
+        value = getattr(given, f.name, None)
+        if value is not None:
+            setattr(args, f.name, value)
+    if args.budget == math.inf:
+        args.budget = None
+    if args.folds and args.folds > published.N_FOLDS:
+        raise CannotError(f"--folds {args.folds}: expected at most {published.N_FOLDS}")
+    check_targets(args)
+    return args
+
+
+# ---- data ------------------------------------------------------------------------------------
+
+
+def load_sources(args: ReproduceArguments) -> dict[str, ferdata.TrialFaces]:
+    """The faces, divided in each possible way; the claims are judged by the first."""
+    folds = published.N_FOLDS if args.data is None or args.folds else None
+    source = load_source(args, folds, "random")
+    if source.protocol == "own-split":
+        return {"own-split": replace(source, dataset=measured_on_validation(source.dataset))}
+    if source.dataset.subjects is None:
+        return {"random": source}
+    return {"subject": replace(source, protocol="subject"), "random": source}
+
+
+def measured_on_validation(dataset: ferdata.FaceDataset) -> ferdata.FaceDataset:
+    """If there is no split "test", "validation" becomes it. Epoch and temperature are then chosen
+    on a part of "train", and not on the images that the reported accuracy is measured on."""
+    split = dataset.split
+    if split is None or "test" in split or "validation" not in split:
+        return dataset
+    return replace(dataset, split=np.where(split == "validation", "test", split))
+
+
+# ---- the plan --------------------------------------------------------------------------------
+
+
+def full_plan(args: ReproduceArguments, sources: dict[str, ferdata.TrialFaces]) -> paper.Plan:
+    """The plan without a budget."""
+    source = next(iter(sources.values()))
+    wanted = set(args.sizes or published.SIZES)
+    temperatures = tuple(args.temperatures or published.TEMPERATURES) if source.has_teacher else ()
+    in_folds = source.protocol != "own-split"
+    plan = paper.Plan(
+        splits=tuple(sources),
+        sizes=tuple(size for size in published.SIZES if size in wanted),
+        temperatures=temperatures,
+        recipe=args.recipe,
+        epochs=args.epochs or TrainingOptions(recipe=args.recipe).epochs,
+        n_folds=(args.folds or published.N_FOLDS) if in_folds else 0,
+        n_seeds=args.seeds or N_SEEDS,
+    )
+    plan.trials(plan.splits[0])  # raises ValueError for impossible options before a file is written
+    return plan
+
+
+def plan_for_budget(
+    args: ReproduceArguments,
+    full: paper.Plan,
+    sources: dict[str, ferdata.TrialFaces],
+    tell: Tell = print,
+) -> paper.Plan:
+    """The part of the full plan that fits into the budget, also written to plan.json.
+
+    The plan in plan.json is used if it was made for the same options: the measured times vary, and
+    another number of epochs would mean to train everything again.
+    """
+    fixed = sorted(field for name, field in SCALED.items() if vars(args)[name])
+    keys = [source.key for source in sources.values()]
+    asked = dict(full=asdict(full), budget_s=args.budget, fixed=fixed, data=keys)
+    asked = json.loads(json.dumps(asked))
+    path = Path(args.out) / "plan.json"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["asked"] == asked:
+            return paper.from_json(before["plan"])
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # no plan yet, or a damaged one: make a new one
+    plan = full
+    if args.budget is not None:
+        tell("timing a few training steps")
+        costs = paper.measure(full, next(iter(sources.values())), args.backend)
+        n_processes = args.processes or usable_cores()
+
+        def seconds(plan: paper.Plan) -> float:
+            return costs.seconds(plan, n_processes) / TRAINING_SHARE
+
+        plan = paper.fitted(full, args.budget, seconds, frozenset(fixed))
+        tell(f"expected: {seconds(plan) / 60:.1f} min of {args.budget / 60:.1f}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(dict(asked=asked, plan=asdict(plan)), indent=2)
+    write_atomically(path, content + "\n")
+    return plan
+
+
+# ---- training and measuring ------------------------------------------------------------------
+
+
+def run_trials(
+    args: ReproduceArguments,
+    plan: paper.Plan,
+    sources: dict[str, ferdata.TrialFaces],
+    tell: Tell = print,
+) -> tuple[dict[str, dict[str, sweep.Trial]], dict[str, sweep.Outcome]]:
+    """Train all that has no result yet, and keep the networks that the report looks into.
+
+    Returns the trials by name and their outcome, each for every way to divide the faces.
+    """
+    folder = str(Path(args.out) / "trials")
+    named: dict[str, dict[str, sweep.Trial]] = {}
+    outcomes: dict[str, sweep.Outcome] = {}
+    for number, (split, source) in enumerate(sources.items()):
+        trials = plan.trials(split)
+        named[split], outcomes[split] = sweep.names(trials, source.key), sweep.Outcome()
+        for keep in (True, False):
+            some = [t for t in trials if (number == 0 and plan.is_looked_into(t)) == keep]
+            if some:
+                tell(f"{len(some)} trainings, {split}" + (", networks kept" if keep else ""))
+                options = replace(args, out=folder, keep_models=keep)
+                sweep_command.run_trials(options, some, source)
+            own = sweep.SweepFolder(folder).outcome(sweep.names(some, source.key), keep)
+            outcomes[split].results.update(own.results)
+            outcomes[split].failures.update(own.failures)
+    return named, outcomes
+
+
+def look_inside(
+    args: ReproduceArguments, scores: paper.Scores, source: ferdata.TrialFaces
+) -> paper.Inside:
+    """What the report shows of the kept networks: where they look, calibration, confusions."""
+    folder = sweep.SweepFolder(Path(args.out) / "trials")
+
+    @lru_cache(maxsize=1)
+    def parts_of(fold: int | None) -> TrialParts:
+        return source.parts(sweep.Trial(loss=NO_TEACHER, augment=False, fold=fold))
+
+    with ProgressBar("looking at networks", "") as progress:
+        return paper.look_inside(
+            scores,
+            source.classes,
+            parts=lambda replicate: parts_of(replicate[0]),
+            load=lambda r: safetensors.load(folder.model_path(r["name"]), backend=args.backend),
+            progress=progress,
+        )
+
+
+def make_study(
+    args: ReproduceArguments,
+    full: paper.Plan,
+    plan: paper.Plan,
+    sources: dict[str, ferdata.TrialFaces],
+    tell: Tell = print,
+) -> paper.Study:
+    """Train and measure all that the plan says; everything but the files."""
+    for line in paper.scaled_down(plan, full):
+        tell(f"scaled down: {line}")
+    main = sources[plan.splits[0]]
+    tell(f"{plan.n_trials} trainings, {len(main.dataset):,} images -> {args.out}")
+    named, outcomes = run_trials(args, plan, sources, tell)
+    scores = paper.Scores(plan, {split: o.results.values() for split, o in outcomes.items()})
+    latencies = paper.latencies(plan.sizes, len(main.classes), args.backend)
+    inside = look_inside(args, scores, main)
+    took = time.perf_counter() - args.started
+    facts = {
+        "faces": args.data or "built-in",
+        "images": f"{len(main.dataset):,}",
+        "teacher": ", ".join(args.teacher or ["built-in" if main.has_teacher else "none"]),
+        "recipe": plan.recipe,
+        "epochs": f"{plan.epochs:,}",
+        "folds": str(plan.n_folds or "none: the data set's own split"),
+        "seeds": str(plan.n_seeds),
+        "tinycnn": __version__,
+        **{f"data, {split}": source.key for split, source in sources.items()},
+        "time of this run": f"{took / 60:.1f} min (without trainings of earlier runs)",
+    }
+    return paper.Study(
+        title=f"MicroExpNet on {Path(args.data).name if args.data else 'the built-in faces'}",
+        command=this_command(),
+        plan=plan,
+        full=full,
+        classes=main.classes,
+        named=named,
+        outcomes=outcomes,
+        facts=facts,
+        latencies=latencies,
+        inside=inside,
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    tell: Tell = (lambda line: None) if given.json else print
+    with sweep_command.saying_how_to_continue():
+        args = read_arguments(given)
+        sources = load_sources(args)
+        full = full_plan(args, sources)
+        plan = plan_for_budget(args, full, sources, tell)
+        study = make_study(args, full, plan, sources, tell)
+        page = write_study(study, args)
+    if given.json:
+        print_json(as_json(study, page))
+    else:
+        print_claims(study, page)
+    return tell_failures(study)
+
+
+# ---- results ---------------------------------------------------------------------------------
+
+
+def write_study(study: paper.Study, args: ReproduceArguments) -> Path:
+    """Write report.html, tables and figures, without the figures if there is no matplotlib."""
+    try:
+        study.draw()
+    except PlotsError as error:
+        study.notes = [f"no figures: {error}"]
+        print(f"no figures: {error}", file=sys.stderr)
+    return paper.write_study(study, args.out)
+
+
+def print_claims(study: paper.Study, page: Path) -> None:
+    print()
+    for claim in study.claims:
+        missing = f" ({claim.missing})" if claim.missing else ""
+        print(f"{claim.verdict:>14}  {claim.text}{missing}")
+    print(f"\n-> {page}")
+
+
+def as_json(study: paper.Study, page: Path) -> dict[str, object]:
+    """The verdicts as values that JSON can hold."""
+    claims = [
+        {"verdict": claim.verdict, "claim": claim.text, "missing": claim.missing or None}
+        for claim in study.claims
+    ]
+    return {"page": str(page), "claims": claims, "n_failed": _n_failed(study)}
+
+
+def tell_failures(study: paper.Study) -> int:
+    """Say on stderr how many trainings failed; returns the exit status."""
+    n_failed = _n_failed(study)
+    if n_failed:
+        print(f"{n_failed} trainings failed; --retry-failed runs them again", file=sys.stderr)
+    return 1 if n_failed else 0
+
+
+def _n_failed(study: paper.Study) -> int:
+    return sum(len(outcome.failures) for outcome in study.outcomes.values())

@@ -1,0 +1,38 @@
+"""Networks that this project trained and ships; `models/weights/MODEL_CARD.md` describes them."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from ..network import Network
+from . import safetensors
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable  # elsewhere from Python 3.11 on
+
+PRETRAINED = ("ferplus",)
+"""ferplus: MicroExpNet p12-XXS, trained on the votes of FER+; classes as `microexpnet.CLASSES`."""
+
+
+def load_pretrained(
+    name: str = "ferplus", *, backend: str = "auto", n_threads: int | None = None
+) -> Network:
+    """A trained network that is part of this package, calibrated on validation data.
+
+    It takes uint8 faces (N, 84, 84), cut as its `input_spec.framing` says.  The model card,
+    `models/weights/MODEL_CARD.md`, says what its limits are and what it must not be used for.
+    Raises ValueError for an unknown name, FileNotFoundError if the file was not installed, and as
+    `Network` does for backend and n_threads.
+    """
+    if name not in PRETRAINED:
+        raise ValueError(f"name is {name!r}; expected one of {', '.join(PRETRAINED)}")
+    with resources.as_file(shipped_weights(name)) as path:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: the shipped weights are missing; reinstall tinycnn")
+        return safetensors.load(path, backend=backend, n_threads=n_threads)
+
+
+def shipped_weights(name: str) -> Traversable:
+    """The file of one of PRETRAINED: a Path, unless the installation is zipped."""
+    return resources.files("tinycnn") / "models" / "weights" / f"{name}.safetensors"

@@ -1,0 +1,31 @@
+"""The folder of a program's cache: where it is, and whether code from a folder may be run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder_of(program: str) -> Path:
+    """$<PROGRAM>_CACHE_DIR, else $XDG_CACHE_HOME/<program>, else ~/.cache/<program>.  It need not
+    exist.  Raises RuntimeError if there is no home folder."""
+    named = os.environ.get(f"{program.upper()}_CACHE_DIR")
+    if named:
+        return Path(named)
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache"
+    return base / program
+
+
+def why_not_trusted(folder: Path) -> str:
+    """The reason not to run code from `folder`: another user (except root) owns it, or others may
+    write to it.  "" if it is safe or does not exist yet."""
+    if not hasattr(os, "geteuid"):  # Windows: a user's folders are closed to others by default
+        return ""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return ""
+    if found.st_uid not in (0, os.geteuid()):
+        return "it belongs to another user"
+    return "others may write to it: chmod go-w makes it safe" if found.st_mode & 0o022 else ""

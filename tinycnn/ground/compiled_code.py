@@ -1,0 +1,136 @@
+"""Keeps code that Numba has compiled in a folder, for the next process.
+
+Numba's own cache only checks the time stamp of a function's own file.  Here the caller chooses the
+folder and a stamp, and code with another stamp is out of date.  A folder that cannot be used
+(read-only, truncated, from another machine) costs a compile and a log line, nothing else.  Numba
+stores compiled code as pickle, so anyone who can write to the folder can run code in this process:
+folders are created for their owner alone, and one that others may write to is not used.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numba.core import caching, sigutils
+
+from .cache_folder import why_not_trusted
+
+
+class CodeFolder(NamedTuple):
+    """Where compiled code is kept.
+
+    folders  the last one holds the files; each is created if it is missing, and checked
+    stamp    text that changes with everything that the code is made from
+    logger   gets the warnings
+    """
+
+    folders: tuple[Path, ...]
+    stamp: str
+    logger: logging.Logger
+
+
+@lru_cache
+def _files_in(code_folder: CodeFolder) -> type[caching.CompileResultCacheImpl]:
+    """The class with which Numba reads and writes the files of this folder."""
+
+    class Locator(caching._CacheLocator):
+        def __init__(self, py_func: Callable, py_file: str) -> None:
+            self._line = py_func.__code__.co_firstlineno
+
+        def get_cache_path(self) -> str:
+            return str(code_folder.folders[-1])
+
+        def ensure_cache_path(self) -> None:
+            for folder in code_folder.folders:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            super().ensure_cache_path()
+
+        def get_source_stamp(self) -> str:
+            return code_folder.stamp
+
+        def get_disambiguator(self) -> str:
+            return str(self._line)
+
+        @classmethod
+        def from_function(cls, py_func: Callable, py_file: str) -> Locator:
+            return cls(py_func, py_file)
+
+    class Files(caching.CompileResultCacheImpl):
+        _locator_classes = [Locator]
+
+    return Files
+
+
+class CodeCache(caching.FunctionCache):
+    """Numba's cache of one function, but a problem on disk is logged and never raised.
+
+    compiling  is called with the function's name before it is compiled
+    """
+
+    def __init__(
+        self,
+        function: Callable,
+        folder: CodeFolder,
+        compiling: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self._impl_class = _files_in(folder)
+        self._folder, self._compiling = folder, compiling
+        super().__init__(function)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        compiled = None
+        if self._is_trusted():
+            try:
+                compiled = super().load_overload(sig, target_context)
+                expected = sigutils.normalize_signature(sig)[0]
+                if compiled is not None and compiled.signature.args != tuple(expected):
+                    # two processes that write an index at the same time can use one name twice
+                    raise ValueError("it holds code for other arguments")
+            except Exception as error:  # pickle may raise anything for a damaged or foreign file
+                compiled = None
+                self._warn_once("is unreadable (%s)", error)
+                self._clear_index()
+        if compiled is None:
+            self._compiling(self._py_func.__name__)
+        return compiled
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        if not self._is_trusted():
+            return
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:  # the disk is read-only or full, or the index is damaged or gone
+            self._warn_once("is not writable (%s)", error)
+
+    def _is_trusted(self) -> bool:
+        for folder in self._folder.folders:
+            reason = why_not_trusted(folder)
+            if reason and folder not in _distrusted:
+                _distrusted.add(folder)
+                self._folder.logger.warning("kernel cache %s is not used: %s", folder, reason)
+            if reason:
+                return False
+        return True
+
+    def _clear_index(self) -> None:
+        """Empty this function's index.  A damaged one would make each later load and save fail."""
+        try:
+            self.flush()
+        except Exception as error:
+            self._warn_once("is not writable (%s)", error)
+
+    def _warn_once(self, message: str, error: Exception) -> None:
+        """Log the first message on a folder as a warning, and later ones, which would repeat it
+        for other functions, at DEBUG."""
+        level = logging.DEBUG if self.cache_path in _warned else logging.WARNING
+        _warned.add(self.cache_path)
+        self._folder.logger.log(level, f"kernel cache %s {message}", self.cache_path, error)
+
+
+_distrusted: set[Path] = set()
+_warned: set[str] = set()
+"""Folders that a warning has already been logged for."""

@@ -1,0 +1,64 @@
+"""What surrounds every command: its exit status, and errors of one line on stderr."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from .argument_options import with_options_for_arguments
+from .command_line import CannotError, Parser
+from .messages import one_line
+
+ERROR, STOPPED, PIPE_CLOSED = 2, 130, 141
+"""The last two are what a shell reports for a process that such a signal has ended."""
+
+_ERRORS = (CannotError, OSError, ValueError, TypeError, ImportError, ArithmeticError, RuntimeError)
+"""What the library raises for unsuitable files and options.  They are printed without traceback."""
+
+
+def run_command(build_parser: Callable[[], Parser], argv: Sequence[str] | None) -> int:
+    """Parse the arguments, call the `run` that the parser has set for their command with them, and
+    return the exit status as `exit_status` does.  argv: None for those of this process.
+
+    Where an error of the library names an argument, the option is printed that sets it.
+    """
+
+    def run() -> int:
+        parser = build_parser()
+        args = parser.parse_args(argv)
+        try:
+            return args.run(args)
+        except BrokenPipeError:
+            raise
+        except _ERRORS as error:
+            message = with_options_for_arguments(one_line(error), parser, args)
+            raise CannotError(message) from error
+
+    return exit_status(run)
+
+
+def exit_status(run: Callable[[], int]) -> int:
+    """run()'s exit status.  An error is printed in one line, without traceback, and gives ERROR;
+    Ctrl-C gives STOPPED; PIPE_CLOSED if the program that read the output has ended."""
+    if sys.stderr.isatty():  # show the log: compiling the kernels at their first use takes long
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        status = run()
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return STOPPED
+    except BrokenPipeError:  # such as `head`; Python would flush stdout again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except MemoryError:
+        return _fail("not enough memory")
+    except _ERRORS as error:
+        return _fail(one_line(error))
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return ERROR

@@ -1,0 +1,100 @@
+"""The folder of a training run, and its config.json: all options, and hashes of the data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .. import checkpoint
+from ..ground._version import __version__
+from ..ground.atomic_file import write_atomically
+
+NAME = "config.json"
+MAX_BYTES = 1 << 20
+
+
+class RunFolderError(ValueError):
+    """A run folder that cannot be used.  The message names it and says why."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What config.json says about a run.
+
+    command  the command that began it
+    options  by name, as values that JSON can hold
+    data     name -> sha256 of each array that the results depend on
+    tinycnn  the version
+    """
+
+    command: str
+    options: Mapping[str, object]
+    data: Mapping[str, str]
+    n_training_images: int
+    n_validation_images: int
+    tinycnn: str = __version__
+
+    def write(self, folder: Path) -> None:
+        """Begin a run in `folder`, which is made if it does not exist.  Raises RunFolderError."""
+        check_unused(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / NAME, json.dumps(asdict(self), indent=2) + "\n")
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunFolderError(f"{folder}: cannot be written: {reason}") from None
+
+    def check_data(self, data: Mapping[str, str], folder: Path) -> None:
+        """Raise RunFolderError if the data are not those that the run in `folder` began with."""
+        names = sorted({*self.data, *data})
+        changed = [name for name in names if self.data.get(name) != data.get(name)]
+        if changed:
+            raise RunFolderError(
+                f"{folder}: the data changed since the run began: {', '.join(changed)}; resume "
+                "with the same files, or start a new run in another folder"
+            )
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of the run in `folder`.  Raises RunFolderError if there is none, or if it
+    is damaged.  Entries that other releases write are passed over."""
+    path = folder / NAME
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES:,} bytes")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for name, kind in {"command": str, "options": dict, "data": dict}.items():
+            if not isinstance(content[name], kind):
+                raise ValueError(f"{name} is missing")
+    except FileNotFoundError:
+        raise RunFolderError(f"{path}: no such file; there is no run to resume") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise not_a_configuration(folder, error) from None
+    return RunConfig(
+        command=content["command"],
+        options=content["options"],
+        data=content["data"],
+        n_training_images=content.get("n_training_images", 0),
+        n_validation_images=content.get("n_validation_images", 0),
+        tinycnn=content.get("tinycnn", ""),
+    )
+
+
+def not_a_configuration(folder: Path, reason: object) -> RunFolderError:
+    return RunFolderError(f"{folder / NAME}: not a run's configuration: {reason}")
+
+
+def check_unused(folder: Path) -> None:
+    """Raise RunFolderError if a new run cannot be written to `folder`."""
+    parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not parent.is_dir():
+        raise RunFolderError(f"{folder}: cannot be a run folder: {parent} is a file")
+    if not os.access(parent, os.W_OK):
+        raise RunFolderError(f"{folder}: cannot be written: no permission in {parent}")
+    if any((folder / name).exists() for name in (NAME, "last", checkpoint.BEST)):
+        raise RunFolderError(
+            f"{folder}: holds another run; choose another folder, or resume that run"
+        )

@@ -1,0 +1,337 @@
+"""The options of a training run, each declared once: values, defaults, explanation.
+
+The options of the commands, a sweep's file, the check of a resumed run's config.json and
+docs/options.md are made from this table.  To add an option, add an entry to `TrainingOptions`, and
+use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
+
+from ..input_spec import SCALINGS
+from ..losses import Loss
+from ..models.microexpnet import SIZES, VARIANTS
+from ..optim import OPTIMIZERS
+from .losses_and_schedules import LOSSES, NO_TEACHER, SCHEDULES, make_loss
+from .values import (
+    ABOVE_ZERO,
+    NameOrCount,
+    Number,
+    OneOf,
+    OneOrSeveral,
+    Values,
+    WholeNumber,
+    YesOrNo,
+)
+
+RECIPES = {
+    "fer": "for tens of thousands of faces from the web",
+    "best": "like fer, for longer",
+    "paper": "as in the paper",
+}
+"""Named sets of defaults: a training run has one recipe, and options that are not given have the
+recipe's values.  `fer` trains on tens of thousands of small web faces in minutes, `best` in a
+quarter of an hour; `paper` has the settings of Cugu et al. (arXiv 1711.07011) for CK+."""
+
+GROUPS = {
+    "network": "",
+    "training": "A recipe sets the defaults of the other options.",
+    "distillation": "loss = (1-w) * CE(softmax(z), targets) + w * soft term. For kd the soft term "
+    "is\nc * CE(softmax(z/t), softmax(teacher/t)).",
+    "run": "",
+}
+"""Group of options -> what a command's help says about it."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a training run.
+
+    group     one of GROUPS
+    values    the values that it can have
+    meaning   for a command's help and for docs/options.md, without the default
+    defaults  by recipe; None: no value
+    no_value  what the default None means
+    """
+
+    group: str
+    values: Values[object]
+    meaning: str
+    defaults: Mapping[str, object]
+    no_value: str
+
+    @property
+    def is_same_for_all_recipes(self) -> bool:
+        """Whether all recipes have the same default."""
+        first, *others = self.defaults.values()
+        return all(other == first for other in others)
+
+    def is_common_default(self, value: object) -> bool:
+        """Whether all recipes have the same default, and it is this value."""
+        return self.is_same_for_all_recipes and value == self.defaults["fer"]
+
+    def default_text(self) -> str:
+        """The default in words: "64", or "fer 25, best 150, paper 3000"."""
+        shown = {
+            recipe: self.no_value if value is None else self.values.text(value)
+            for recipe, value in self.defaults.items()
+        }
+        if len(set(shown.values())) == 1:
+            return shown["fer"]
+        return ", ".join(f"{recipe} {text}" for recipe, text in shown.items())
+
+    def check(self, name: str, value: object) -> object:
+        """The value with its proper type.  Raises ValueError for one that the option cannot have;
+        the message begins with the option's name."""
+        try:
+            return self.values.check(value)
+        except (ValueError, TypeError, OverflowError):
+            raise ValueError(f"{name} is {value!r:.80}; expected {self.values.expected}") from None
+
+
+def option(
+    group: str,
+    values: Values[T],
+    meaning: str,
+    default: object = None,
+    *,
+    no_value: str = "",
+    **by_recipe: object,
+) -> T:
+    """A field of `TrainingOptions`; see `Option`.
+
+    default    of all recipes.  Whoever changes it raises ARITHMETIC_VERSION: the names of trials
+               leave out options that have their common default
+    by_recipe  instead of `default`, a default for each of RECIPES: fer=..., best=..., paper=...
+    """
+    defaults = by_recipe or dict.fromkeys(RECIPES, default)
+    if list(defaults) != list(RECIPES):
+        raise TypeError(f"{meaning!r}: expected a default for each of {', '.join(RECIPES)}")
+    return field(metadata={"option": Option(group, values, meaning, defaults, no_value)})
+
+
+@dataclass(frozen=True, init=False)
+class TrainingOptions:
+    """What a training run computes, but for its data.
+
+    TrainingOptions(recipe="best", epochs=30): options that are not given, or None, have the
+    recipe's values.  An option has its proper type: 4 becomes 4.0 where a number is expected.
+    Raises ValueError for unknown options, values that an option cannot have, and options that do
+    not fit together.
+    """
+
+    variant: str = option(
+        "network",
+        OneOf(tuple(VARIANTS)),
+        "which convolutions are followed by a pooling: v neither, p1 the first, p2 the second, p12 "
+        "both",
+        "p12",
+    )
+    size: str | int = option(
+        "network",
+        NameOrCount(SIZES, "units"),
+        f"size of the first dense layer: {', '.join(SIZES)}, or its number of units; variant p12 "
+        "with size XXS is MicroExpNet",
+        "XXS",
+    )
+    scaling: str = option(
+        "network",
+        OneOf(SCALINGS),
+        "of the pixels. raw: 0 to 255; unit: 0 to 1; standardized: each image has mean 0 and "
+        "deviation 1",
+        fer="standardized",
+        best="standardized",
+        paper="raw",
+    )
+    bias_std: float = option(
+        "network",
+        Number(100),
+        "standard deviation of the initial biases",
+        fer=0.0,
+        best=0.0,
+        paper=0.5,
+    )
+    loss: str = option(
+        "distillation",
+        OneOf((NO_TEACHER, *LOSSES)),
+        "the soft term. none: no teacher; kd: Hinton's distillation; dkd: decoupled; dist: "
+        "relational; -z: on logits standardized to mean 0 and deviation 1",
+        "kd",
+    )
+    temperature: float | tuple[float, ...] | None = option(
+        "distillation",
+        OneOrSeveral(ABOVE_ZERO),
+        "t: logits of teacher and student are divided by it; kd may have several, over which the "
+        "soft term is averaged",
+        fer=4.0,
+        best=4.0,
+        paper=8.0,
+    )
+    soft_weight: float | None = option(
+        "distillation",
+        Number(1),
+        "w: weight of the soft term",
+        fer=0.7,
+        best=0.7,
+        paper=0.5,
+    )
+    loss_scale: str | None = option(
+        "distillation",
+        OneOf(("paper", "hinton")),
+        "c, a factor of the soft term of kd: paper 1, hinton t*t",
+        fer="hinton",
+        best="hinton",
+        paper="paper",
+    )
+    seed: int = option(
+        "run",
+        WholeNumber(0),
+        "seed of the weights, the order of the images and the augmentation; the same seed gives "
+        "the same results, bit for bit",
+        0,
+    )
+    recipe: str = option(
+        "training",
+        OneOf(tuple(RECIPES)),
+        "the defaults of all other options. "
+        + "; ".join(f"{name}: {meaning}" for name, meaning in RECIPES.items()),
+        "fer",
+    )
+    epochs: int = option(
+        "training",
+        WholeNumber(1),
+        "passes over the training images",
+        fer=25,
+        best=150,
+        paper=3000,
+    )
+    # With a teacher 5e-3 is clearly better than 2e-3, without one slightly worse.  The rate is the
+    # same for both, so that only the teacher makes a difference between two runs.
+    learning_rate: float = option(
+        "training",
+        ABOVE_ZERO,
+        "highest learning rate of the schedule",
+        fer=5e-3,
+        best=5e-3,
+        paper=1e-4,
+    )
+    batch_size: int = option("training", WholeNumber(1), "images per training step", 64)
+    optimizer: str = option(
+        "training",
+        OneOf(tuple(OPTIMIZERS)),
+        "update rule",
+        fer="adamw",
+        best="adamw",
+        paper="adam",
+    )
+    schedule: str = option(
+        "training",
+        OneOf(tuple(SCHEDULES)),
+        "how the learning rate changes over the run",
+        fer="one-cycle",
+        best="one-cycle",
+        paper="constant",
+    )
+    patience: int | None = option(
+        "training",
+        WholeNumber(1),
+        "stop after N epochs without a new best",
+        no_value="train all epochs",
+    )
+    augment: bool = option(
+        "training",
+        YesOrNo(),
+        "shift, rotate, scale and mirror each image in every epoch",
+        fer=True,
+        best=True,
+        paper=False,
+    )
+    # `best` has half the augmentation: a network of 65,000 parameters does not fit its training
+    # images better than others, so it needs less.
+    augment_strength: float = option(
+        "training",
+        Number(9),
+        "how much the augmentation shifts, rotates and scales: a factor of 5 px, 10 degrees, 10 %",
+        fer=1.0,
+        best=0.5,
+        paper=1.0,
+    )
+    mixup: float = option(
+        "training",
+        Number(100),
+        "a of Beta(a, a): blend pairs of images, and their targets likewise; 0: do not",
+        0.0,
+    )
+    cutmix: float = option(
+        "training",
+        Number(100),
+        "a of Beta(a, a): paste a box of one image into another, and mix their targets likewise; "
+        "0: do not",
+        0.0,
+    )
+    label_smoothing: float = option(
+        "training", Number(0.9), "this share of each target is spread over all classes", 0.0
+    )
+    dropout: float = option(
+        "training",
+        Number(0.9),
+        "share of the first dense layer's values that each training step sets to 0",
+        0.0,
+    )
+    ema_decay: float = option(
+        "training",
+        Number(0.99999),
+        "above 0: score and save the average of the weights over 1/(1-X) steps",
+        0.0,
+    )
+    clip_norm: float = option(
+        "training",
+        Number(1e6),
+        "above 0: gradients with a larger norm are scaled down to this norm",
+        0.0,
+    )
+    flipped_teacher: bool = option(
+        "distillation",
+        YesOrNo(),
+        "give images that the augmentation mirrors the teacher's logits for the mirror image",
+        False,
+    )
+
+    def __init__(self, **given: object) -> None:
+        table = option_table(type(self))
+        for name in given:
+            if name not in table:
+                raise ValueError(f"no option {name!r}; expected some of {', '.join(sorted(table))}")
+        recipe = given.get("recipe")
+        recipe = table["recipe"].check("recipe", "fer" if recipe is None else recipe)
+        for name, entry in table.items():
+            value = given.get(name)
+            value = entry.defaults[str(recipe)] if value is None else value
+            self._set(name, None if value is None else entry.check(name, value))
+        self.loss_function()  # raises ValueError for options of the loss that do not fit together
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def has_teacher(self) -> bool:
+        return self.loss != NO_TEACHER
+
+    def without_teacher(self) -> TrainingOptions:
+        """The same options with the loss that needs no teacher."""
+        return replace(self, loss=NO_TEACHER)
+
+    def loss_function(self) -> Loss:
+        return make_loss(
+            self.loss, self.temperature, self.soft_weight, self.loss_scale, self.label_smoothing
+        )
+
+
+def option_table(kind: type[TrainingOptions] = TrainingOptions) -> dict[str, Option]:
+    """The options of TrainingOptions, or of a class derived from it, by name."""
+    return {f.name: f.metadata["option"] for f in fields(kind)}
