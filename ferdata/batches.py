@@ -80,6 +80,9 @@ class Batches:
         if max(self._images.shape[1:]) > size_px:
             self._images = resize_images(self._images, size_px, progress)
 
+    def __repr__(self) -> str:
+        return f"<Batches: {self.n_images:,} images, {self.n_batches:,} batches>"
+
     def __call__(self, epoch: int) -> Iterator[Batch]:
         check_whole_numbers(0, epoch=epoch)
         return self._epoch(epoch)

@@ -14,6 +14,8 @@ from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 
 SPLITS = ("train", "validation", "test")
 
+_N_SHOWN = 12  # classes in the text of a data set
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FaceDataset:
@@ -67,6 +69,23 @@ class FaceDataset:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        """A few lines: how many images of which size, what is known of them, and the classes."""
+        height, width = self.images.shape[1:]
+        columns = [f.name for f in fields(self) if f.name not in ("images", "ids", "label_space")]
+        known = [name.replace("_", " ") for name in columns if getattr(self, name) is not None]
+        of_each = f" with {', '.join(known)}" if known else ""
+        lines = [f"<FaceDataset: {len(self):,} images of {width}x{height} px{of_each}"]
+        if self.known_labels is not None:
+            shown = self.classes[:_N_SHOWN]
+            counts = [f"{c} {int((self.known_labels == k).sum()):,}" for k, c in enumerate(shown)]
+            counts += [f"{len(self.classes) - _N_SHOWN} more"] * (len(self.classes) > _N_SHOWN)
+            lines.append(", ".join(counts))
+        if self.split is not None:
+            of_split = {name: len(self.rows_of_split(name)) for name in SPLITS}
+            lines.append(", ".join(f"{name} {n:,}" for name, n in of_split.items() if n))
+        return "\n  ".join(lines) + ">"
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ import numpy as np
 from ferdata.arguments import check_whole_numbers
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
+from tinycnn.ground.messages import short_repr
 
 _N_SHOWN = 5
 _LEAST_GAIN = 1e-12  # a smaller gain may be a rounding error, and the search might never end
@@ -30,6 +31,9 @@ class Fold(NamedTuple):
 
     train: np.ndarray
     validation: np.ndarray
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def subject_folds(

@@ -144,7 +144,7 @@ class Resumed(Job):
 
 
 class Training(Resumed):
-    """`fit` with dropout, Adam, early stopping, and a best epoch that is not the last."""
+    """`iter_epochs` with dropout, Adam, early stopping, and a best epoch that is not the last."""
 
     options = dict(backend="numba", n_threads=1, n_epochs=60, patience=12)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinycnn import Adam, CrossEntropy, Dense, Flatten, InputSpec, MaxPool2D, Network, fit
+from tinycnn import Adam, CrossEntropy, Dense, Flatten, InputSpec, MaxPool2D, Network, iter_epochs
 
 N_STEPS, N_PREDICTIONS, N_IMAGES = 100_000, 1_000_000, 1_000_000
 SIZE_PX, N_CLASSES = 84, 8
@@ -79,7 +79,7 @@ def training(share: float, n_threads: int) -> float:
     course = Course("training steps", n_epochs * batches.n_batches)
     options = dict(loss=CrossEntropy(), optimizer=Adam(1e-3), n_epochs=n_epochs)
     with tempfile.TemporaryDirectory() as folder:
-        for record in fit(network, batches, folder=folder, **options):
+        for record in iter_epochs(network, batches, folder=folder, **options):
             course.reached((record.epoch + 1) * batches.n_batches)
     return course.grew_mb()
 

@@ -28,7 +28,7 @@ from tinycnn import (
     OneCycle,
     ReLU,
     checkpoint,
-    fit,
+    iter_epochs,
 )
 from tinycnn.train import Callback, Validation
 
@@ -72,7 +72,7 @@ def trained(n_threads, dtype, folder=None, stop=None):
     network = Network(layers(), spec, dtype=dtype, n_threads=n_threads, seed=1)
     held_out = np.concatenate([images for images, _, _ in batches(9)])
     resume = folder is not None and checkpoint.path_in(folder).exists()
-    records = fit(
+    records = iter_epochs(
         network,
         batches,
         loss=Distillation(4.0, 0.5, "hinton"),

@@ -91,8 +91,22 @@ def fitted(images, labels, soft_labels):
     validation = Validation(images, labels, labels_as_rows(labels))
     loss = tinycnn.Distillation()
     batches = [(images, labels, soft_labels)]
-    records = list(tinycnn.fit(one, Epochs(batches), loss=loss, validation=validation, **options))
+    records = list(
+        tinycnn.iter_epochs(one, Epochs(batches), loss=loss, validation=validation, **options)
+    )
     return one.parameter_vector, [record.val_loss for record in records]
+
+
+def fitted_at_once(images, labels, soft_labels):
+    one = network()
+    options = dict(epochs=2, batch_size=4, validation_data=(images, labels))
+    history = tinycnn.fit(one, images, labels, soft_labels=soft_labels, **options)
+    return one.parameter_vector, history["val_loss"]
+
+
+def one_epoch(images, labels, soft_labels):
+    batches = tinycnn.ArrayBatches(images, labels, soft_labels, batch_size=4)
+    return [list(batch) for batch in batches(1)]
 
 
 class Epochs:
@@ -217,7 +231,9 @@ ROWS = {
         lambda *arrays: list(vars(tinycnn.evaluate(network(), *arrays)).values()),
         *(IMAGES, LABELS, TARGETS),
     ),
-    "tinycnn.fit": (fitted, IMAGES, LABELS, TEACHER),
+    "tinycnn.fit": (fitted_at_once, IMAGES, LABELS, TEACHER),
+    "tinycnn.iter_epochs": (fitted, IMAGES, LABELS, TEACHER),
+    "tinycnn.ArrayBatches": (one_epoch, IMAGES, LABELS, TEACHER),
     "tinycnn.Adam": (step(tinycnn.Adam), VECTOR, GRADIENT),
     "tinycnn.AdamW": (step(tinycnn.AdamW), VECTOR, GRADIENT),
     "tinycnn.SGD": (step(tinycnn.SGD), VECTOR, GRADIENT),
@@ -380,7 +396,7 @@ NO_ARRAYS = {
         "tinycnn.models.microexpnet.check_variant_and_size",
         *("ferdata.Augmentation", "ferdata.Augmentation.matrices"),
         *("ferdata.Augmentation.of_strength", "ferdata.draw_face", "ferdata.render_faces"),
-        *("ferdata.default_faces", "ferdata.random_folds"),
+        *("ferdata.default_faces", "ferdata.random_folds", "ferdata.BATCHES_VERSION"),
     ],
     "a shape": [
         *(f"tinycnn.init.{name}" for name in ("fans", "normal", "zeros")),
@@ -390,6 +406,10 @@ NO_ARRAYS = {
     "a network, a path or bytes": [
         *("tinycnn.load", "tinycnn.load_pretrained", "tinycnn.save"),
         *("tinycnn.formats.safetensors.read", "tinycnn.formats.onnx.save"),
+        *("tinycnn.formats.safetensors.from_bytes", "tinycnn.formats.safetensors.load"),
+        "tinycnn.formats.model_file.checkpoint_prefix",
+        "tinycnn.formats.model_file.checkpoint_paths",
+        "tinycnn.formats.pretrained.shipped_weights",
         *("tinycnn.formats.onnx.to_bytes", "tinycnn.formats.agreement.check_exportable"),
         *("tinycnn.formats.agreement.check_images", "tinycnn.formats.leveldb_table.read_table"),
         *("tinycnn.formats.protobuf.fields", "tinycnn.formats.protobuf.read_varint"),
@@ -415,24 +435,27 @@ NO_ARRAYS = {
         *("ferdata.LabelMap", "ferdata.FRAMINGS", "ferdata.FaceFiles.summary"),
     ],
     "what a function returns": [
-        *("tinycnn.classify.Classification", "tinycnn.losses.LossTerms"),
+        *("tinycnn.Classification", "tinycnn.losses.LossTerms", "tinycnn.Network.summary"),
+        *("tinycnn.EpochRecord", "tinycnn.EpochRecord.to_dict", "tinycnn.StepRecord"),
+        *("tinycnn.Evaluation", "tinycnn.History", "tinycnn.Summary"),
         *("ferdata.AlignReport", "ferdata.Diagnosis", "ferdata.Faces", "ferdata.Finding"),
         *("ferdata.Fold", "ferdata.FramedPhotos", "ferdata.Recognition"),
         *(f"ferdata.Diagnosis.{name}" for name in ("as_html", "as_json", "as_text")),
     ],
-    "arrays that were checked": [
+    "arrays that were checked, or are when they are used": [
+        "tinycnn.Validation",
         "tinycnn.formats.onnx.Graph",
         *("tinycnn.losses.LossInputs", "ferdata.Mixing"),
         *("tinycnn.losses.batch_mean", "tinycnn.losses.plain_array"),
     ],
     "a base class, or a protocol": [
-        "tinycnn.Loss",
+        *("tinycnn.Batches", "tinycnn.Loss", "tinycnn.Optimizer", "tinycnn.Schedule"),
+        *(f"tinycnn.Callback{method}" for method in ("", ".on_epoch", ".on_step")),
+        *(f"tinycnn.Layer{method}" for method in ("", ".output_shape", ".parameter_shapes")),
         *(f"tinycnn.CustomLayer{method}" for method in ("", ".forward", ".backward")),
-        "tinycnn.optim.Optimizer",
     ],
     "what a loss defines for `Loss.__call__`, which has a row": [
         *(f"tinycnn.{kind}.value_and_gradient" for kind in LOSS_KINDS),
-        "tinycnn.DecoupledDistillation.check",
     ],
     "modules, walked below": ["tinycnn.models", "tinycnn.sweep", "tinycnn.testing"],
     "figures of plain numbers": ["tinycnn.plots"],

@@ -107,7 +107,7 @@ def test_another_network_is_refused(run_folder, network, request):
     optimizer = AdamW(9e-3, backend="numpy")
     _, _, schedule, loss = SETUPS[SETUP]
     with pytest.raises(CheckpointError, match="holds .* this run trains") as caught:
-        tinycnn.fit(
+        tinycnn.iter_epochs(
             network,
             TinyBatches(),
             loss=loss,

@@ -289,7 +289,7 @@ def test_a_run_with_such_a_layer_resumes_to_the_same_bits(tmp_path, backend):
         layers = [Conv2D(3, 2), ChannelScale(), Flatten(), Dense(4)]
         network = Network(layers, InputSpec(5, 4), backend=backend, seed=2)
         options = dict(loss=CrossEntropy(), optimizer=Adam(1e-2), folder=folder, resume=resume)
-        list(tinycnn.fit(network, Twenty(), n_epochs=n_epochs, **options))
+        list(tinycnn.iter_epochs(network, Twenty(), n_epochs=n_epochs, **options))
         return network.parameter_vector
 
     whole = trained(tmp_path / "whole", 4)

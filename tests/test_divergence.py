@@ -162,7 +162,7 @@ def test_bad_weights_between_epochs_are_not_blamed_on_gradients(tmp_path, backen
     _, records = begin(SETUP, tmp_path, backend=backend)
     other = dict(loss=CrossEntropy(), optimizer=training_run.optimizer_of(SETUP, backend))
     with pytest.raises(DivergedError) as caught:
-        list(tinycnn.fit(network, TinyBatches(), n_epochs=1, **other))
+        list(tinycnn.iter_epochs(network, TinyBatches(), n_epochs=1, **other))
     assert caught.value.where == "the weights that the epoch began with"
     assert place(caught.value) == (0, 0, 0)
 
@@ -215,7 +215,7 @@ def test_the_network_and_the_folder_keep_the_last_whole_epoch(tmp_path, backend,
     good = make_network(backend)
     _, _, schedule, loss = SETUPS[SETUP]
     options = dict(optimizer=training_run.optimizer_of(SETUP, backend), loss=loss, n_epochs=EPOCH)
-    list(tinycnn.fit(good, TinyBatches(), schedule=schedule, **options))
+    list(tinycnn.iter_epochs(good, TinyBatches(), schedule=schedule, **options))
     assert network.parameter_vector.tobytes() == good.parameter_vector.tobytes()
     if with_folder:
         kept = tinycnn.load(path_in(tmp_path), backend="numpy")

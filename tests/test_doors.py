@@ -30,13 +30,16 @@ DOORS = {
     "schedules": set(),
     "averaging": set(),
     "kernels": {"ground", "layers", "plan"},
+    "unknown_options": set(),
     # the engine
-    "layers": {"shapes"},
-    "input_spec": {"shapes"},
+    "layers": {"shapes", "unknown_options"},
+    "input_spec": {"shapes", "unknown_options"},
+    "image_arrays": {"input_spec"},
     "plan": {"layers", "shapes"},
-    "losses": {"backend_choice", "kernels", "shapes", "ground"},
+    "summary": {"plan", "ground"},
+    "losses": {"backend_choice", "kernels", "shapes", "ground", "unknown_options"},
     "distillation": {"backend_choice", "losses", "kernels", "shapes"},
-    "optim": {"aligned_arrays", "backend_choice", "kernels", "shapes"},
+    "optim": {"aligned_arrays", "backend_choice", "kernels", "shapes", "unknown_options"},
     "custom_layers": {"layers", "plan"},
     "reference_backend": {"custom_layers", "layers", "losses", "plan", "reference"},
     "workspaces": {"aligned_arrays", "kernels", "plan"},
@@ -45,11 +48,11 @@ DOORS = {
         "workspaces",
     },
     "backends": {"backend_choice", "kernel_backend", "losses", "plan", "reference_backend"},
-    "classify": {"input_spec"},
+    "classify": {"image_arrays", "input_spec"},
     "calibration": {"losses"},
     "network": {
         *("backend_choice", "backends", "classify", "plan", "layers", "input_spec", "losses"),
-        "init",
+        *("image_arrays", "init", "summary", "unknown_options"),
         *FOUNDATION,
     },
     # parts that use a network
@@ -58,9 +61,24 @@ DOORS = {
     "export": {"network", "plan", "layers", "input_spec", "formats", *FOUNDATION},
     "checkpoint": {"network", "formats", "optim", "averaging", *FOUNDATION},
     "divergence": {"network", "reference_backend"},
+    "labels": {"metrics", "ground"},
+    "evaluation": {"labels", "layers", "losses", "metrics", "network"},
     "train": {
-        *("network", "checkpoint", "divergence", "losses", "optim", "schedules", "metrics"),
+        *("network", "checkpoint", "divergence", "evaluation", "losses", "optim", "schedules"),
         *FOUNDATION,
+    },
+    "history": {"train", "ground"},
+    "training_data": {
+        *("evaluation", "image_arrays", "input_spec", "labels", "losses", "network", "train"),
+        *FOUNDATION,
+    },
+    "fitting": {
+        *("checkpoint", "distillation", "evaluation", "history", "losses", "network", "optim"),
+        *("schedules", "train", "training_data", "unknown_options", *FOUNDATION),
+    },
+    "sklearn": {
+        *("evaluation", "fitting", "formats", "history", "input_spec", "layers", "losses"),
+        *("network", "optim", "training_data"),
     },
     # plots and reports
     "plots": set(),
@@ -102,6 +120,8 @@ NUMPY_ALONE += (
     "backends",
     "train",
     "divergence",
+    *("evaluation", "fitting", "history", "image_arrays", "labels", "summary", "training_data"),
+    "unknown_options",
 )
 LANGUAGE = {"arguments", "dataset", "errors", "folds", "image_hashes", "labels"}
 
@@ -132,6 +152,7 @@ FERDATA_DOORS["cli"] = set(FERDATA_DOORS) - {"training"}
 FERDATA_DOORS["__init__"] = set(FERDATA_DOORS) - {"cli"}
 
 OUTSIDE = {"formats": {"numpy", "safetensors", "onnx", "onnxruntime"}}
+OUTSIDE["sklearn"] = {"numpy", "sklearn"}
 OUTSIDE["ground"] = {"numpy", "numba", "tqdm", "shtab"}
 OUTSIDE["plots"] = {"numpy", "matplotlib"}
 OUTSIDE["calibration"] = {"numpy", "scipy"}

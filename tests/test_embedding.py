@@ -195,7 +195,7 @@ faces = ferdata.render_faces(2, 1, seed=0)
 ferdata.find_faces(np.zeros((90, 90, 3), np.uint8))
 network = tinycnn.models.microexpnet(dropout=0.5, n_threads=2)
 batches = ferdata.Batches(faces, batch_size=16, augment=ferdata.Augmentation(), n_threads=2)
-list(tinycnn.fit(
+list(tinycnn.iter_epochs(
     network, batches, loss=tinycnn.CrossEntropy(), optimizer=tinycnn.Adam(), n_epochs=1
 ))
 network.classify(faces.images)

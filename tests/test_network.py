@@ -369,17 +369,25 @@ def test_both_backends_agree_on_small_networks(name, dtype, tolerance):
 @pytest.mark.parametrize(
     "images, error, message",
     [
-        (np.zeros((2, 12, 12)), TypeError, "images has dtype float64; expected uint8 pixels"),
-        (np.zeros((2, 12, 12), np.uint16), TypeError, "images has dtype uint16; expected uint8"),
+        (
+            np.zeros((2, 12, 12)),
+            TypeError,
+            "images has dtype float64, values 0 to 0; expected uint8",
+        ),
+        (
+            np.zeros((2, 12, 12), np.uint16),
+            TypeError,
+            "images has dtype uint16, values 0 to 0; exp",
+        ),
         (np.zeros((2, 12, 12), np.int8), TypeError, "images has dtype int8"),
         (np.zeros((2, 12, 12), bool), TypeError, "images has dtype bool"),
         (np.zeros((300, 12, 12)), TypeError, "images has dtype float64"),
         ([np.zeros((12, 12), np.uint8)], TypeError, "images is a list; expected a NumPy array"),
         (None, TypeError, "images is a NoneType"),
         (np.zeros((), np.uint8), ValueError, r"images has shape \(\)"),
-        (np.zeros((12, 12), np.uint8), ValueError, r"\(12, 12\); expected \(N, 12, 12, 1\)"),
+        (np.zeros((12, 12), np.uint8), ValueError, r"\(12, 12\); expected \(N, 12, 12\): pass a"),
         (np.zeros((2, 12, 13), np.uint8), ValueError, "expected .N, 12, 12"),
-        (np.zeros((2, 12, 12, 3), np.uint8), ValueError, "expected .N, 12, 12, 1"),
+        (np.zeros((2, 12, 12, 3), np.uint8), ValueError, "expected .N, 12, 12.: 3 channels"),
         (np.zeros((300, 12, 13), np.uint8), ValueError, "expected .N, 12, 12"),
     ],
 )

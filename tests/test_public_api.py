@@ -1,21 +1,27 @@
 """The public names are a fixed list, and numba is imported only when a kernel is needed."""
 
+import ast
 import subprocess
 import sys
 import textwrap
 import types
+from pathlib import Path
 
 import pytest
 
 import tinycnn
 
 PUBLIC = [
-    *("Adam", "AdamW", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy", "CustomLayer"),
-    *("DecoupledDistillation", "Dense", "Distillation", "Dropout", "Flatten", "InputSpec"),
-    *("Loss", "MaxPool2D", "Network", "OneCycle", "ReLU", "RelationDistillation", "SGD", "Step"),
-    *("__version__", "evaluate", "fit", "load", "load_pretrained", "log_softmax", "models"),
-    *("plots", "save", "softmax", "sweep", "testing"),
+    *("Adam", "AdamW", "ArrayBatches", "Batches", "Callback", "CheckpointError", "Classification"),
+    *("Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy", "CustomLayer"),
+    *("DecoupledDistillation", "Dense", "Distillation", "DivergedError", "Dropout", "EpochRecord"),
+    *("Evaluation", "Flatten", "History", "InputSpec", "Layer", "Loss", "MaxPool2D"),
+    *("ModelFileError", "Network", "OneCycle", "Optimizer", "ReLU", "RelationDistillation", "SGD"),
+    *("Schedule", "Step", "StepRecord", "Summary", "Validation"),
+    *("__version__", "evaluate", "fit", "iter_epochs", "load", "load_pretrained", "log_softmax"),
+    *("models", "plots", "save", "softmax", "sweep", "testing"),
 ]
+NEED_SKLEARN = ["TinyCNNClassifier"]
 
 
 def run(code):
@@ -29,7 +35,18 @@ def run(code):
 
 def test_the_public_names():
     assert tinycnn.__all__ == sorted(tinycnn.__all__) == PUBLIC
-    assert dir(tinycnn) == PUBLIC
+    assert dir(tinycnn) == sorted([*PUBLIC, *NEED_SKLEARN])
+
+
+def test_type_checkers_see_the_same_names():
+    """The imports that they read name what `__getattr__` loads, from the same modules."""
+    (block,) = (
+        node
+        for node in ast.parse(Path(tinycnn.__file__).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    seen = {alias.name: part.module or "" for part in block.body for alias in part.names}
+    assert seen == tinycnn._HOME
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -49,6 +66,20 @@ def test_an_unknown_name_is_an_attribute_error():
         from tinycnn import Conv3D  # noqa: F401
 
 
+def test_without_sklearn_the_error_names_the_extra():
+    run("""
+    import sys
+    sys.modules["sklearn"] = None  # importing it raises ImportError
+    from tinycnn import *
+    try:
+        from tinycnn import TinyCNNClassifier
+    except ImportError as error:
+        assert 'pip install "tinycnn[sklearn]"' in str(error), error
+    else:
+        raise AssertionError
+    """)
+
+
 def test_star_import_gives_the_list():
     code = "from tinycnn import *; import tinycnn; print(set(tinycnn.__all__) <= set(globals()))"
     assert run(code) == "True\n"
@@ -61,7 +92,8 @@ BUILD = """
     assert names == ["tinycnn.ground", "tinycnn.ground._version"], names
     network = tinycnn.models.microexpnet(dropout=0.5)
     assert network.n_parameters == 65_000
-    for heavy in ("numba", "llvmlite", "scipy", "skimage", "matplotlib", "safetensors", "ferdata"):
+    heavies = "numba llvmlite scipy skimage matplotlib safetensors ferdata sklearn".split()
+    for heavy in heavies:
         assert heavy not in sys.modules, heavy
 """
 

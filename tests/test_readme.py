@@ -3,12 +3,16 @@
 import argparse
 import re
 import shlex
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import source_trees
 from PIL import Image
 
+import ferdata
 import ferdata.cli
 import tinycnn
 import tinycnn.cli
@@ -30,52 +34,138 @@ def test_links_exist(page):
             assert (page.parent / target).exists(), target
 
 
+# ---- Python ----------------------------------------------------------------------------------
+
+KERAS = types.SimpleNamespace(
+    models=types.SimpleNamespace(
+        load_model=lambda path: types.SimpleNamespace(
+            predict=lambda x, batch_size: np.full((len(x), 8), 1 / 8)
+        )
+    )
+)
+"""Stands in for Keras, of which docs/teacher.md uses two functions."""
+
+
 def photo(folder):
     """A photo with a face, as photo.jpg."""
     import skimage
 
     with Image.open(Path(skimage.data_dir) / "astronaut.png") as picture:
         picture.save(folder / "photo.jpg", quality=95)
+    return {}
 
 
-def model(folder):
-    path = folder / "runs" / "mine"
-    path.mkdir(parents=True)
-    tinycnn.save(tinycnn.models.microexpnet(), path / "model.safetensors")
+def ck_plus(folder):
+    """CK+ with ten people, as CK+."""
+    sequences = {f"S{5 + k:03d}/001": (1 + k % 7, 4) for k in range(10)}
+    source_trees.ck_plus(folder / "CK+", sequences)
+    return {"ferdata": ferdata}
 
 
-def given_to(text):
-    """The variables that a block of the README expects to exist."""
-    images = np.random.default_rng(0).integers(0, 256, (4, 84, 84), np.uint8)
-    if "InputSpec(28, 28" in text:
-        images = images[:, :28, :28]
-        return {
-            "images": images,
-            "targets": np.arange(4),
-            "soft_labels": np.zeros((4, 10), np.float32),
-        }
-    return {"images": images, "np": np}
+def logits(folder):
+    values = np.zeros((4, 3), np.float32)
+    return {"ferdata": ferdata, "logits": values, "rows": np.arange(4)}
 
 
-RUNNABLE = [b for b in blocks("python") if 'ferdata.open("CK+"' not in b and "..." not in b]
+def fer2013(folder):
+    """Six images, as fer2013.csv; classes with a class more than FER2013's."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 48 * 48))
+    lines = [f"{k},{' '.join(map(str, row))},Training" for k, row in enumerate(pixels)]
+    text = "\n".join(["emotion,pixels,Usage", *lines]) + "\n"
+    (folder / "fer2013.csv").write_text(text, encoding="utf-8")
+    return {"CLASS_NAMES": list(ferdata.MICROEXPNET8.classes)}
 
 
-def test_most_of_the_python_is_run():
-    assert len(blocks("python")) - len(RUNNABLE) == 2 and len(RUNNABLE) >= 4
+def teachers(folder):
+    """What the programs of docs/teacher.md take as given: their models and preprocessing."""
+    torch = pytest.importorskip("torch", reason="needs torch")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    pytest.importorskip("onnx", reason="needs onnx, the extra onnx")
+    from tinycnn.formats import onnx
+
+    layers = [tinycnn.Flatten(), tinycnn.Dense(8)]
+    onnx.save(tinycnn.Network(layers, tinycnn.InputSpec(48, 48)), folder / "teacher.onnx")
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48 * 48, 8))
+
+    def preprocess(images):
+        if isinstance(images, torch.Tensor):
+            return images.float()
+        return images.reshape(-1, 48, 48, 1).astype(np.float32)
+
+    return {**fer2013(folder), "model": model, "preprocess": preprocess}
 
 
-@pytest.mark.parametrize("text", RUNNABLE, ids=lambda text: text.splitlines()[-1][:40])
-def test_python_runs(text, tmp_path, monkeypatch, capsys):
-    photo(tmp_path)
-    model(tmp_path)
+def a_file_of_soft_labels(folder):
+    given = fer2013(folder)
+    faces = ferdata.open(folder / "fer2013.csv").to_label_space(ferdata.MICROEXPNET8)
+    values, names = np.zeros((6, 8), np.float32), given["CLASS_NAMES"]
+    ferdata.save_soft_labels(folder / "teacher.npz", values, "logits", names, rows=faces.rows)
+    return {"ferdata": ferdata, "train": faces}
+
+
+def digits(folder):
+    pytest.importorskip("sklearn", reason="needs scikit-learn, the extra sklearn")
+    return {}
+
+
+GIVEN = {
+    "A photo to an expression": photo,
+    "Data as you have it": ck_plus,
+    "A teacher's soft labels": logits,
+    "Use it from Python": digits,
+    "Learn from it": lambda folder: {},
+    "Programs that write the file": teachers,
+    "Options when the file is used": a_file_of_soft_labels,
+}
+"""By heading: makes the files that the section's Python reads; returns the variables it expects."""
+
+
+def sections():
+    """(page, heading, its blocks of Python) of README.md and docs/."""
+    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))):
+        for section in re.split(r"^#+ ", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+            found = re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+            if found:
+                yield page.name, section.splitlines()[0], found
+
+
+def test_every_block_of_python_is_run():
+    """CONTRIBUTING.md's are run by tests/test_custom_layers.py."""
+    found = list(sections())
+    assert {heading for _, heading, _ in found} == set(GIVEN)
+    for page in {page for page, _, _ in found}:
+        path = ROOT / page if page == "README.md" else ROOT / "docs" / page
+        n_blocks = path.read_text(encoding="utf-8").count("```python\n")
+        assert n_blocks == sum(len(part) for name, _, part in found if name == page)
+
+
+@pytest.mark.parametrize(
+    "page, heading, parts", [pytest.param(*found, id=found[1]) for found in sections()]
+)
+def test_python_runs_as_it_stands(page, heading, parts, tmp_path, monkeypatch, capsys):
+    """The blocks of a section, one after another, as a reader would type them."""
+    names = GIVEN[heading](tmp_path)
     monkeypatch.chdir(tmp_path)
-    given = given_to(text)
-    exec(compile(text, "README.md", "exec"), given)
-    if "classify(" in text:
-        assert "happy" in capsys.readouterr().out
-    if "optimizer.step" in text:
-        assert np.abs(given["network"].gradient_vector).max() > 0
-        assert np.isfinite(given["value"])
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, "keras", KERAS)
+    for text in parts:
+        exec(compile(text, page, "exec"), names)
+    printed = capsys.readouterr().out
+    if heading == "A photo to an expression":
+        assert "happy" in printed
+    if heading == "Data as you have it":
+        assert len(names["folds"]) == 10 and len(names["faces"]) == 40
+    if heading == "Use it from Python":
+        assert names["history"]["val_accuracy"][-1] > 0.88
+        assert "<History: 20 epochs" in printed and "multiply-adds" in printed
+        assert np.isfinite(names["value"]) and names["optimizer"].n_steps == 1
+        scores = re.findall(r"[\d.]+", printed.splitlines()[-1])
+        assert len(scores) == 3 and min(map(float, scores)) > 0.85
+    if heading == "Options when the file is used":
+        assert names["train"].soft_labels.shape == (6, 8)
+
+
+# ---- commands --------------------------------------------------------------------------------
 
 
 def commands(program):

@@ -23,7 +23,7 @@ from tinycnn.run import (
     make_schedule,
     read_config,
 )
-from tinycnn.train import Callback, DivergedError, Validation, fit
+from tinycnn.train import Callback, DivergedError, Validation, iter_epochs
 
 OPTIONS = TrainingOptions(**TOY, loss="kd", dropout=0.2, ema_decay=0.5, schedule="cosine")
 N_EPOCHS = OPTIONS.epochs
@@ -77,7 +77,7 @@ def test_a_run_is_what_its_options_say():
         seed=0,
     )
     data = toy_data()
-    by_hand = fit(
+    by_hand = iter_epochs(
         network,
         data.batches,
         loss=tinycnn.Distillation(4.0, 0.7, "hinton"),

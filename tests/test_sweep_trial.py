@@ -229,11 +229,11 @@ def test_options_are_passed_to_the_data_and_the_training(tmp_path, monkeypatch):
             asked["given"] = options
             return super().parts(options, n_threads)
 
-    def fit(network, batches, **options):
+    def iter_epochs(network, batches, **options):
         asked.update(options, layers=network.layers)
         raise Asked
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(training, "iter_epochs", iter_epochs)
     options = dict(TOY, loss="kd", dropout=0.25, label_smoothing=0.1, clip_norm=2.0)
     options |= dict(ema_decay=0.9, patience=2, optimizer="sgd", schedule="cosine", mixup=0.2)
     with pytest.raises(Asked):

@@ -1,4 +1,4 @@
-"""fit: records against independent sums, early stopping, exact resuming after every step."""
+"""iter_epochs: records against independent sums, early stopping, resuming after every step."""
 
 import math
 import os
@@ -28,7 +28,7 @@ from tinycnn import SGD, Adam, Constant, CrossEntropy, OneCycle, models
 from tinycnn import train as train_module
 from tinycnn.checkpoint import path_in, records_in
 from tinycnn.formats import safetensors
-from tinycnn.train import Callback, Evaluation, Validation, evaluate, fit
+from tinycnn.train import Callback, Evaluation, Validation, evaluate, iter_epochs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -109,7 +109,7 @@ def test_records_are_means_over_images(frozen, tmp_path):
     targets = np.random.default_rng(0).dirichlet(np.ones(3), len(labels)).astype(np.float32)
     before = weights_of(network)
     records = list(
-        fit(
+        iter_epochs(
             network,
             batches,
             loss=CrossEntropy(),
@@ -163,7 +163,7 @@ def test_for_distributions_the_largest_target_is_the_right_class(frozen):
     labels = batches.targets
     batches.targets = np.full((N_IMAGES, 3), 0.2, np.float32)
     batches.targets[np.arange(N_IMAGES), labels] = 0.6
-    (record,) = fit(
+    (record,) = iter_epochs(
         network, batches, loss=CrossEntropy(), optimizer=SGD(0.0, backend="numpy"), n_epochs=1
     )
     logits = network.predict_logits(batches.images)
@@ -188,7 +188,7 @@ def test_best_is_the_first_of_equals_without_validation(frozen, tmp_path):
     network, batches, _, _ = frozen
     batches.shuffle = False
     options = dict(loss=CrossEntropy(), optimizer=SGD(0.0, backend="numpy"), n_epochs=3)
-    records = list(fit(network, batches, **options, folder=tmp_path))
+    records = list(iter_epochs(network, batches, **options, folder=tmp_path))
     assert len({r.train_loss for r in records}) == 1
     assert [r.is_best for r in records] == [True, False, False]
 
@@ -311,9 +311,9 @@ def test_arguments_out_of_range_are_errors_before_the_first_epoch(tmp_path, opti
 def test_objects_that_are_not_batches_or_losses_are_refused():
     network, options = training_run.make_network("numpy"), dict(optimizer=Adam(), n_epochs=1)
     with pytest.raises(TypeError, match="batches is a list; expected an object with n_batches"):
-        fit(network, [], loss=CrossEntropy(), **options)
+        iter_epochs(network, [], loss=CrossEntropy(), **options)
     with pytest.raises(TypeError, match="loss is <function .*; expected a tinycnn.Loss"):
-        fit(network, TinyBatches(), loss=lambda logits, targets: 0.0, **options)
+        iter_epochs(network, TinyBatches(), loss=lambda logits, targets: 0.0, **options)
 
 
 # ---- training learns -------------------------------------------------------------------------
@@ -330,7 +330,9 @@ def test_eight_images_are_memorised():
             yield images, labels, None
 
     network = models.microexpnet(scaling="standardized", bias_std=0.0)
-    records = list(fit(network, Eight(), loss=CrossEntropy(), optimizer=Adam(2e-3), n_epochs=80))
+    records = list(
+        iter_epochs(network, Eight(), loss=CrossEntropy(), optimizer=Adam(2e-3), n_epochs=80)
+    )
     assert records[0].train_loss > 1.5
     assert records[-1].train_loss < 0.01
     assert records[-1].train_accuracy == 1.0

@@ -21,7 +21,7 @@ from tinycnn import (
     OneCycle,
     Step,
 )
-from tinycnn.train import Callback, Validation, fit
+from tinycnn.train import Callback, Validation, iter_epochs
 
 N_EPOCHS, N_IMAGES, BATCH_SIZE = 4, 22, 8
 N_BATCHES = 3
@@ -99,7 +99,7 @@ def begin(setup, folder, backend="numpy", n_threads=None, seed=3, **options):
     optimizer = optimizer_of(setup, backend)
     optimizer.clip_norm = options.pop("clip_norm", 0.0)
     settings |= dict(optimizer=optimizer, folder=folder, batches=TinyBatches())
-    return network, fit(network, **settings | options)
+    return network, iter_epochs(network, **settings | options)
 
 
 def train(setup, folder, **options):

@@ -23,7 +23,9 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWN = "numpy|numba|llvmlite|scipy|scikit-image|pillow|safetensors|tqdm|pytest|hypothesis"
+SHOWN = (
+    "numpy|numba|llvmlite|scipy|scikit-image|scikit-learn|pillow|safetensors|tqdm|pytest|hypothesis"
+)
 
 
 def read_setup() -> tuple[list[str], list[str]]:

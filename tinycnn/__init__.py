@@ -4,16 +4,44 @@ Names are loaded when they are first used, so `import tinycnn` costs a few milli
 imports no numba until a kernel is needed.
 """
 
+# ruff: noqa: F401  (the imports below are for type checkers and editors)
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .ground._version import __version__  # noqa: F401  (listed in __all__ below)
+from .ground._version import __version__
+
+if TYPE_CHECKING:
+    from . import models, plots, sweep, testing
+    from .checkpoint import CheckpointError
+    from .classify import Classification
+    from .distillation import DecoupledDistillation, Distillation, RelationDistillation
+    from .evaluation import Evaluation, Validation, evaluate
+    from .fitting import fit
+    from .formats.model_file import load
+    from .formats.pretrained import load_pretrained
+    from .formats.safetensors import ModelFileError, save
+    from .history import History
+    from .input_spec import InputSpec
+    from .layers import Conv2D, CustomLayer, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
+    from .losses import CrossEntropy, Loss, log_softmax, softmax
+    from .network import Network
+    from .optim import SGD, Adam, AdamW, Optimizer
+    from .schedules import Constant, CosineWithWarmup, OneCycle, Schedule, Step
+    from .sklearn import TinyCNNClassifier
+    from .summary import Summary
+    from .train import Batches, Callback, DivergedError, EpochRecord, StepRecord, iter_epochs
+    from .training_data import ArrayBatches
 
 _HOME = {
     "Adam": "optim",
     "AdamW": "optim",
+    "ArrayBatches": "training_data",
+    "Batches": "train",
+    "Callback": "train",
+    "CheckpointError": "checkpoint",
+    "Classification": "classify",
     "Constant": "schedules",
     "Conv2D": "layers",
     "CosineWithWarmup": "schedules",
@@ -22,19 +50,32 @@ _HOME = {
     "DecoupledDistillation": "distillation",
     "Dense": "layers",
     "Distillation": "distillation",
+    "DivergedError": "train",
     "Dropout": "layers",
+    "EpochRecord": "train",
+    "Evaluation": "evaluation",
     "Flatten": "layers",
+    "History": "history",
     "InputSpec": "input_spec",
+    "Layer": "layers",
     "Loss": "losses",
     "MaxPool2D": "layers",
+    "ModelFileError": "formats.safetensors",
     "Network": "network",
     "OneCycle": "schedules",
+    "Optimizer": "optim",
     "ReLU": "layers",
     "RelationDistillation": "distillation",
     "SGD": "optim",
+    "Schedule": "schedules",
     "Step": "schedules",
-    "evaluate": "train",
-    "fit": "train",
+    "StepRecord": "train",
+    "Summary": "summary",
+    "TinyCNNClassifier": "sklearn",
+    "Validation": "evaluation",
+    "evaluate": "evaluation",
+    "fit": "fitting",
+    "iter_epochs": "train",
     "load": "formats.model_file",
     "load_pretrained": "formats.pretrained",
     "log_softmax": "losses",
@@ -45,20 +86,24 @@ _HOME = {
     "sweep": "",
     "testing": "",
 }
+"""The public names, and the modules that define them; "": the name is a module."""
 
-__all__ = sorted([*_HOME, "__version__"])
+_NEED_AN_EXTRA = {"TinyCNNClassifier"}
 
+__all__ = sorted({*_HOME, "__version__"} - _NEED_AN_EXTRA)
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'tinycnn' has no attribute {name!r}")
-    home = _HOME[name]
-    if not home:
-        return importlib.import_module(f"tinycnn.{name}")
-    value = getattr(importlib.import_module(f"tinycnn.{home}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'tinycnn' has no attribute {name!r}")
+        home = _HOME[name]
+        if not home:
+            return importlib.import_module(f"tinycnn.{name}")
+        value = getattr(importlib.import_module(f"tinycnn.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*_HOME, "__version__"})

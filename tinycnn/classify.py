@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from .image_arrays import check_images, refuse_pixels_of_0_to_1
 from .input_spec import InputSpec
 
 UNSURE = "unsure"
@@ -60,14 +61,8 @@ def checked_images(pictures: Any, spec: InputSpec) -> np.ndarray:
                 f"these faces were cut with framing {framing!r}, but the network was trained on "
                 f"{spec.framing!r}: cut them again with framing={spec.framing!r}"
             )
-    if not isinstance(images, np.ndarray):
-        raise TypeError(
-            f"images is a {type(images).__name__}; expected a NumPy array of uint8 pixels "
-            "(np.stack makes one of a list of pictures)"
-        )
-    images = np.asarray(images)
-    _check_pixels(images)
-    _check_shape(images.shape, spec)
+    images = np.asarray(check_images(images, spec))
+    refuse_pixels_of_0_to_1(images)
     return images
 
 
@@ -95,52 +90,3 @@ def classifications(
         label = UNSURE if confidence < unsure_below else classes[best]
         found.append(Classification(label, confidence, dict(zip(classes, row.tolist()))))
     return found
-
-
-def _check_pixels(images: np.ndarray) -> None:
-    """Raise an error unless images are uint8, and not pixels of 0..1 that were cast to uint8."""
-    expected = "expected uint8 pixels, 0 black to 255 white"
-    if images.dtype != np.uint8:
-        raise TypeError(f"images has dtype {images.dtype}{_remedy(images, expected)}")
-    if images.size and images.max() == 1:
-        raise ValueError(
-            f"no pixel is above 1; {expected}: it seems that pixels of 0..1 were cast to uint8; "
-            "multiply them by 255 first: (255 * images).round().astype(np.uint8)"
-        )
-
-
-def _remedy(images: np.ndarray, expected: str) -> str:
-    """For pixels of another dtype: the range of their values, and how to convert them to uint8."""
-    if images.dtype.kind not in "iuf" or not images.size:
-        return f"; {expected}"
-    low, high = images.min(), images.max()
-    seen = f", values {low:g} to {high:g}; {expected}"
-    if images.dtype.kind == "f" and 0 <= low and high <= 1:
-        return f"{seen}: convert with (255 * images).round().astype(np.uint8)"
-    if 0 <= low and high <= 255:
-        return f"{seen}: convert with images.round().astype(np.uint8)"
-    return f"{seen}: pass the pixels as they were before scaling; the network scales them itself"
-
-
-def _check_shape(shape: tuple[int, ...], spec: InputSpec) -> None:
-    """Raise ValueError unless a batch of this shape fits the spec."""
-    H, W, C = spec.shape
-    expected = f"expected (N, {H}, {W}{'' if C == 1 else f', {C}'})"
-    fits = (shape[1:3] == (H, W)) and (shape[3:] == (C,) or (C == 1 and len(shape) == 3))
-    if len(shape) in (3, 4) and fits:
-        return
-    advice = ""
-    if shape in ((H, W), (H, W, C)):
-        advice = ": pass a single picture as images[None]"
-    elif len(shape) == 4 and shape[3] != C:
-        colours = {1: "grey", 3: "RGB"}
-        takes = colours.get(C, f"{C} channels")
-        advice = f": {shape[3]} channels, but the network takes {takes}; convert the pictures"
-    elif len(shape) in (3, 4):
-        advice = f": pictures of {shape[1]}x{shape[2]} px, but the network takes {H}x{W}; "
-        advice += (
-            f"cut faces with framing={spec.framing!r}, or resize faces that were cut that way"
-            if spec.framing
-            else "resize them as the training pictures were resized"
-        )
-    raise ValueError(f"images has shape {shape}; {expected}{advice}")

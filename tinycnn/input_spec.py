@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .shapes import check_positive
+from .unknown_options import NamesItsOptions
 
 SCALINGS = ("raw", "unit", "standardized")
 """raw: pixels stay 0..255; unit: 0..1; standardized: each image has mean 0 and deviation 1.  The
 kernel `scale_images` takes a scaling's index in this tuple."""
 
 
-@dataclass(frozen=True)
-class InputSpec:
+MOST_NAMES = 12
+"""The text of an InputSpec has at most this many class names."""
+
+
+@dataclass(frozen=True, repr=False)
+class InputSpec(NamesItsOptions):
     """A model file carries its InputSpec, so prediction scales pixels as training did.
 
     height_px, width_px, channels  shape of one uint8 image
@@ -46,6 +51,15 @@ class InputSpec:
             raise ValueError(f"classes are {self.classes}; expected each name once")
         if self.framing is not None and not isinstance(self.framing, str):
             raise ValueError(f"framing is {self.framing!r}; expected a name or None")
+
+    def __repr__(self) -> str:
+        """Python code, except that many classes are cut short."""
+        values = {f.name: repr(getattr(self, f.name)) for f in fields(self)}
+        more = len(self.classes) - MOST_NAMES
+        if more > 0:
+            first = ", ".join(map(repr, self.classes[:MOST_NAMES]))
+            values["classes"] = f"({first}, ... {more} more)"
+        return f"InputSpec({', '.join(f'{name}={value}' for name, value in values.items())})"
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -17,11 +17,12 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from .shapes import Axis, check_positive, window_axis
+from .unknown_options import NamesItsOptions
 
 Shape = tuple[int, ...]
 
 
-class Layer:
+class Layer(NamesItsOptions):
     """A layer of a network.
 
     stem            its name in a network is this and a number: conv1, conv2, dense1

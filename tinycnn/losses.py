@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import inspect
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 
 from .backend_choice import Operations
 from .ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
+from .unknown_options import NamesItsOptions
 
 
 class LossTerms(NamedTuple):
@@ -49,7 +51,7 @@ class LossInputs(NamedTuple):
         return self._replace(targets=rows)
 
 
-class Loss(abc.ABC):
+class Loss(NamesItsOptions, abc.ABC):
     """A loss of logits (N, K) against targets, and for some losses a teacher's soft labels.
 
     It is called once for a whole batch, so it may couple the samples of the batch.  To write one,
@@ -67,6 +69,18 @@ class Loss(abc.ABC):
     needs_soft_labels: ClassVar[bool] = False
     fewest_classes: ClassVar[int] = 1
     label_smoothing: float = 0.0
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """TypeError for a class whose `value_and_gradient` cannot be called as the engine does."""
+        super().__init_subclass__(**options)
+        signature = inspect.signature(cls.value_and_gradient)
+        try:
+            signature.bind("self", "logits", "inputs", "backend")
+        except TypeError:
+            raise TypeError(
+                f"{cls.__name__}.value_and_gradient{signature}: expected the arguments (self, "
+                "logits, inputs, backend); a loss in plain NumPy may ignore backend"
+            ) from None
 
     @property
     def terms(self) -> LossTerms | None:

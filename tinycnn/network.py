@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,15 @@ from .aligned_arrays import aligned_zeros
 from .backend_choice import check_backend
 from .backends import Backend, make_backend
 from .classify import Classification, checked_images, classifications
+from .image_arrays import check_images
 from .input_spec import SCALINGS, InputSpec
 from .layers import Dropout, Layer
 from .losses import Loss, plain_array, softmax
 from .parallel import check_n_threads
 from .plan import build_plan, named_views, of_step
 from .shapes import check_array
+from .summary import Summary, summary_of
+from .unknown_options import NamesItsOptions
 
 logger = logging.getLogger("tinycnn")
 
@@ -32,11 +35,31 @@ WEIGHTS = {
 }
 """The functions of `tinycnn.init` that draw weights, by name."""
 
+MOST_LAYERS = 12
+"""The text of a network names at most this many layers."""
+
+INSTEAD_OF = {
+    "fit": "tinycnn.fit(network, images, labels)",
+    "compile": "optimizer= and loss= of tinycnn.fit",
+    "predict": "network.predict_proba(images), or network.classify(images)",
+    "evaluate": "tinycnn.evaluate(network, images, labels)",
+    "score": "tinycnn.evaluate(network, images, labels)",
+    "save": "tinycnn.save(network, path)",
+    "save_weights": "tinycnn.save(network, path)",
+    "load_weights": "tinycnn.load(path), which makes the network",
+    "state_dict": "network.parameters, or tinycnn.save(network, path)",
+    "weights": "network.parameters, arrays by name",
+    "get_weights": "network.parameters, arrays by name",
+    "add": "Network(layers, input_spec), with all layers in a list",
+    "count_params": "network.n_parameters",
+}
+"""Methods of networks in Keras and PyTorch, and what takes their place."""
+
 PREDICTION_BATCH = 256
 """At most this many images are scaled at once in prediction, to limit memory to a few MB."""
 
 
-class Network:
+class Network(NamesItsOptions):
     """A CNN from a list of layers.
 
     layers      the output of the last is a vector: the logits, one for each class
@@ -65,7 +88,10 @@ class Network:
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype is {self.dtype}; expected float32 or float64")
         if not isinstance(input_spec, InputSpec):
-            raise TypeError(f"input_spec is {input_spec!r}; expected an InputSpec")
+            raise TypeError(
+                f"input_spec is {input_spec!r}; expected an InputSpec: for 28x28 px of one channel "
+                "InputSpec(28, 28, 1)"
+            )
         self.layers = tuple(layers)
         self.plan = build_plan(self.layers, input_spec.shape)
         n_classes = self.plan.output_shape[0]
@@ -99,8 +125,29 @@ class Network:
 
     def __repr__(self) -> str:
         H, W, C = self.input_spec.shape
-        names = ", ".join(type(layer).__name__ for layer in self.layers)
-        return f"<Network {H}x{W}x{C} -> {names}: {self.n_parameters:,} parameters>"
+        names = [type(layer).__name__ for layer in self.layers]
+        if len(names) > MOST_LAYERS:
+            half = MOST_LAYERS // 2
+            names[half:-half] = [f"... {len(names) - 2 * half} more ..."]
+        return f"<Network {H}x{W}x{C} -> {', '.join(names)}: {self.n_parameters:,} parameters>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """For attributes that do not exist: what takes the place of a method of Keras."""
+            instead = f": use {INSTEAD_OF[name]}" if name in INSTEAD_OF else ""
+            raise AttributeError(f"'Network' object has no attribute {name!r}{instead}")
+
+    def summary(self) -> Summary:
+        """A table of the layers: names, output shapes, parameters, multiply-adds for an image.
+
+        It is returned, not printed: `print(network.summary())`.
+        """
+        H, W, C = self.input_spec.shape
+        title = (
+            f"{H}x{W}x{C} uint8, scaled {self.input_spec.scaling!r}, {len(self.classes)} classes"
+        )
+        return summary_of(self.plan, title)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
@@ -195,15 +242,12 @@ class Network:
     def scale(self, images: np.ndarray) -> np.ndarray:
         """uint8 images (N, H, W) or (N, H, W, C) -> x (N, H, W, C) as the InputSpec says.
 
-        Raises TypeError for another dtype, ValueError for another shape.
+        Raises TypeError for anything but an array of uint8, ValueError for another shape; the
+        message says how to convert the images.
         """
-        H, W, C = self.input_spec.shape
-        if isinstance(images, np.ndarray) and images.ndim == 3 and C == 1:
-            check_array("images", images, ("N", H, W), "u", "uint8 pixels 0..255")
+        images = check_images(images, self.input_spec)
+        if images.ndim == 3:
             images = images[..., None]
-        check_array("images", images, ("N", H, W, C), "u", "uint8 pixels 0..255")
-        if images.dtype != np.uint8:
-            raise TypeError(f"images has dtype {images.dtype}; expected uint8 pixels 0..255")
         x = np.empty(images.shape, self.dtype)
         images = np.require(images, np.uint8, ["C", "A", "W"])
         self._run.scale_images(images, SCALINGS.index(self.input_spec.scaling), x)
@@ -211,7 +255,8 @@ class Network:
 
     def predict_logits(self, images: np.ndarray) -> np.ndarray:
         """Logits (N, K) of uint8 images (N, H, W) or (N, H, W, C).  Errors as `scale`."""
-        if np.ndim(images) == 0 or len(images) <= PREDICTION_BATCH:
+        is_array = isinstance(images, np.ndarray) and images.ndim > 0
+        if not is_array or len(images) <= PREDICTION_BATCH:
             return self._run.predict(self.scale(images))
         logits = np.empty((len(images), len(self.classes)), self.dtype)
         for k in range(0, len(images), PREDICTION_BATCH):

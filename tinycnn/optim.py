@@ -16,12 +16,13 @@ import numpy as np
 
 from .aligned_arrays import aligned_zeros
 from .backend_choice import Operations
+from .unknown_options import NamesItsOptions
 
 NOT_NEGATIVE = (0.0, math.inf)
 
 
 @dataclass(eq=False)
-class Optimizer(abc.ABC):
+class Optimizer(NamesItsOptions, abc.ABC):
     """What Adam, AdamW and SGD have in common.
 
     Slots are the arrays that an optimizer keeps between steps, one element for each parameter.

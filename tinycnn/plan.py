@@ -7,6 +7,7 @@ the reference runs its steps, and `kernels/operations.py` makes the table of ope
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -45,6 +46,18 @@ class Step:
     output_shape: Shape
 
     @property
+    def n_parameters(self) -> int:
+        shapes = self.layer.parameter_shapes(self.input_shape).values()
+        return sum(math.prod(shape) for shape in shapes)
+
+    @property
+    def n_multiply_adds(self) -> int:
+        """For one image, with the products on padding: every weight is used once at every position
+        of the output.  Layers without weights called w count as none."""
+        shapes = self.layer.parameter_shapes(self.input_shape)
+        return math.prod(shapes["w"]) * math.prod(self.output_shape[:-1]) if "w" in shapes else 0
+
+    @property
     def window(self) -> StepWindow:
         layer = self.layer
         assert isinstance(layer, WindowLayer)
@@ -54,7 +67,7 @@ class Step:
         return StepWindow(KH, KW, S, rows.before, columns.before, rows.after, columns.after)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The steps of a network and the layout of its parameters.
 
@@ -66,6 +79,12 @@ class Plan:
     steps: tuple[Step, ...]
     parameter_slots: dict[str, tuple[int, Shape]]
     n_parameter_slots: int
+
+    def __repr__(self) -> str:
+        sizes = "x".join(map(str, self.input_shape))
+        outputs = "x".join(map(str, self.output_shape))
+        n = len(self.steps)
+        return f"<Plan {sizes} -> {outputs}: {n} steps, {self.n_parameters:,} parameters>"
 
     @property
     def output_shape(self) -> Shape:

@@ -13,6 +13,8 @@ from typing import Protocol
 
 
 class Schedule(Protocol):
+    """Learning rates: a function of the step, such as an object of the classes below."""
+
     def __call__(self, step: int) -> float:
         """Learning rate of step `step` (0, 1, ...).  Raises ValueError for a negative step."""
 

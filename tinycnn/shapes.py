@@ -41,12 +41,29 @@ def window_axis(size: int, kernel: int, stride: int, padding: str) -> Axis:
     return Axis((size - kernel) // stride + 1, 0, 0)
 
 
-def check_positive(**values: Any) -> None:
-    """Raise ValueError, with its name, for the first value that is not an integer of 1 or more."""
+def check_whole(least: int, **values: Any) -> None:
+    """Raise ValueError, with its name, for the first value that is not an integer of `least` or
+    more."""
     for name, value in values.items():
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not whole or value < 1:
-            raise ValueError(f"{name} is {value!r}; expected a whole number of 1 or more")
+        if not whole or value < least:
+            raise ValueError(f"{name} is {value!r}; expected a whole number of {least} or more")
+
+
+def check_positive(**values: Any) -> None:
+    """`check_whole` with 1 as the least value."""
+    check_whole(1, **values)
+
+
+def check_kind(name: str, value: object, kind: type, expected: str) -> None:
+    """Raise TypeError unless `value` is an object of `kind`.  expected: that kind in words."""
+    if isinstance(value, kind):
+        return
+    if isinstance(value, type) and issubclass(value, kind):
+        raise TypeError(
+            f"{name} is the class {value.__name__}; expected {expected}: {value.__name__}()"
+        )
+    raise TypeError(f"{name} is {value!r}; expected {expected}")
 
 
 def check_array(

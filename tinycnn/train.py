@@ -1,11 +1,14 @@
-"""Training: `fit` trains epoch by epoch and yields a record of each; `evaluate` scores a network.
+"""Training: `iter_epochs` trains epoch by epoch and yields a record of each.  `fitting.fit` takes
+arrays and names, and trains to the end.
 
 Nothing here prints: the caller shows what records and callbacks report.
 """
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,12 +17,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from . import checkpoint, divergence, metrics
+from . import checkpoint, divergence
 from .averaging import WeightAverage, check_decay
-from .losses import CrossEntropy, Loss, softmax
+from .evaluation import Evaluation, Validation, check_network, evaluate
+from .losses import Loss
 from .network import Network
 from .optim import Optimizer
 from .schedules import Constant, Schedule
+from .shapes import check_kind, check_positive
 
 Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
 """uint8 images (N, H, W[, C]); targets: class indices (N,) or distributions (N, K); soft labels:
@@ -45,32 +50,11 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True)
-class Validation:
-    """Held-out images (N, H, W[, C]) uint8 with labels (N,).
-
-    targets: distributions (N, K) for the validation loss, if there is more than one label for an
-    image (votes); None: the labels.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    targets: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The scores of a network on labelled images: the mean cross-entropy of its logits (not
-    calibrated), the share of images classified correctly, and the calibrated probabilities (N,
-    K)."""
-
-    loss: float
-    accuracy: float
-    probs: np.ndarray
-
-
-@dataclass(frozen=True)
 class StepRecord:
-    """A training step; n_images, mean_loss and mean_accuracy are those of the epoch so far."""
+    """A training step; n_images, mean_loss and mean_accuracy are those of the epoch so far.
+
+    n_batches: in an epoch; 0 if that is not known, because a function gives the batches
+    """
 
     epoch: int
     batch: int
@@ -124,7 +108,7 @@ class DivergedError(ArithmeticError):
 
 
 class Callback:
-    """Functions that `fit` calls: derive a class and override the ones you need."""
+    """Functions that are called during training: derive a class and override those you need."""
 
     def on_step(self, record: StepRecord) -> None:
         """Called after every training step."""
@@ -133,22 +117,7 @@ class Callback:
         """Called after every epoch, when its checkpoint is written.  Return True to stop."""
 
 
-def evaluate(
-    network: Network, images: np.ndarray, labels: np.ndarray, targets: np.ndarray | None = None
-) -> Evaluation:
-    """Score `network` on uint8 images (N, H, W[, C]).
-
-    labels (N,) class indices; targets (N, K) distributions for the loss, or None: the labels.
-    Errors as `Network.predict_logits`, `CrossEntropy` and `metrics.accuracy`.
-    """
-    logits = network.predict_logits(images)
-    truth = labels if targets is None else targets
-    loss, _ = CrossEntropy()(logits, truth, backend=network.backend)
-    probs = softmax(logits, network.calibration_temperature, backend=network.backend)
-    return Evaluation(loss, metrics.accuracy(logits, labels), probs)
-
-
-def fit(
+def iter_epochs(
     network: Network,
     batches: Batches,
     *,
@@ -163,13 +132,14 @@ def fit(
     resume: bool = False,
     ema_decay: float = 0.0,
 ) -> Iterator[EpochRecord]:
-    """Train `network` in place; yields an EpochRecord after every epoch.
+    """Train `network` in place, while the caller iterates; yields an EpochRecord after every epoch.
 
+    batches     such as `ArrayBatches` or `ferdata.Batches`
     schedule    learning rate for each training step; None: the optimizer's own, constant
     validation  scored after every epoch.  The best epoch is the one with the highest accuracy on it
                 (without it, the one with the lowest training loss), the first of equal ones
     patience    stop after this many epochs without a new best one; None: never
-    folder      must exist; after every epoch `model.safetensors` (the best so far) and
+    folder      made if it is missing; after every epoch `model.safetensors` (the best so far) and
                 `last/checkpoint.safetensors` (everything needed to resume) are written there,
                 each atomically
     resume      continue from the folder's last checkpoint, with the same bits as without the
@@ -182,17 +152,26 @@ def fit(
     Raises DivergedError if the loss or the weights are not finite: the network then has the weights
     of the last complete epoch, as the folder does; CheckpointError if there is no checkpoint to
     resume from, or one with another configuration; OSError if the folder cannot be written;
-    ValueError or TypeError for wrong arguments.
+    ValueError or TypeError for wrong arguments, or an epoch without images.
     """
+    check_network(network)
     if not isinstance(batches, Batches):
         raise TypeError(
             f"batches is a {type(batches).__name__}; expected an object with n_batches, n_images "
-            "and a call batches(epoch), such as ferdata.Batches"
+            "and a call batches(epoch), such as tinycnn.ArrayBatches or ferdata.Batches"
         )
-    if not isinstance(loss, Loss):
-        raise TypeError(f"loss is {loss!r}; expected a tinycnn.Loss, such as CrossEntropy()")
-    if n_epochs < 1:
-        raise ValueError(f"n_epochs is {n_epochs!r}; expected 1 or more")
+    check_kind("loss", loss, Loss, "a tinycnn.Loss, such as CrossEntropy()")
+    check_kind("optimizer", optimizer, Optimizer, "a tinycnn.Optimizer, such as Adam()")
+    if validation is not None:
+        expected = "None or tinycnn.Validation(images, labels)"
+        check_kind("validation", validation, Validation, expected)
+    if not isinstance(callbacks, Sequence):
+        raise TypeError(f"callbacks is a {type(callbacks).__name__}; expected a list of callbacks")
+    for k, callback in enumerate(callbacks):
+        check_kind(
+            f"callbacks[{k}]", callback, Callback, "an object of a class of tinycnn.Callback"
+        )
+    check_positive(n_epochs=n_epochs)
     if patience is not None and patience < 1:
         raise ValueError(f"patience is {patience!r}; expected None or 1 or more")
     if resume and folder is None:
@@ -217,6 +196,8 @@ def fit(
             records = [EpochRecord(**row) for row in rows]
         except TypeError as error:
             raise checkpoint.CheckpointError(f"{path}: not a checkpoint: {error}") from None
+    elif folder is not None:
+        _make_folder(folder)
     run = _Run(
         network=network,
         batches=batches,
@@ -233,6 +214,13 @@ def fit(
         average=average,
     )
     return _with_last_good_weights(network, run.epochs())
+
+
+def _make_folder(folder: str | Path) -> None:
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        what = "not a folder: expected the name of a folder, which is made if it is missing"
+        raise NotADirectoryError(errno.ENOTDIR, what, str(folder))
+    Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 def _with_last_good_weights(
@@ -257,7 +245,7 @@ def _with_last_good_weights(
 
 @dataclass
 class _Run:
-    """A call of `fit`: its arguments, checked, and the records of the epochs so far."""
+    """A call of `iter_epochs`: its arguments, checked, and the records of the epochs so far."""
 
     network: Network
     batches: Batches
@@ -272,6 +260,7 @@ class _Run:
     configuration: dict[str, Any]
     records: list[EpochRecord]
     average: WeightAverage | None
+    n_batches_done: int = 0  # of the current epoch
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train epoch by epoch; yields the record of each."""
@@ -347,7 +336,7 @@ class _Run:
         """
         step = self.optimizer.n_steps
         if batch is None:
-            batch, step = self.batches.n_batches - 1, step - 1
+            batch, step = self.n_batches_done - 1, step - 1
         where, is_of_last_update = divergence.origin(self.network, images)
         if is_of_last_update and images is not None:  # it began in the step before
             if batch == 0:
@@ -374,6 +363,7 @@ class _Run:
             n_images += len(images)
             total_loss += value * len(images)
             n_right += int(np.sum(logits.argmax(axis=1) == truth))
+            self.n_batches_done = k + 1
             step = StepRecord(
                 epoch=epoch,
                 batch=k,
@@ -385,10 +375,15 @@ class _Run:
             )
             for callback in self.callbacks:
                 callback.on_step(step)
+        if not n_images:
+            raise ValueError(
+                f"epoch {epoch} has no images: the batches gave none.  A generator can be read "
+                "only once: make a new one for each epoch"
+            )
         if not np.isfinite(network.parameter_vector).all():
             # the loss of the last step was computed before its update
             raise self._diverged("weights are not finite", None, epoch)
-        return total_loss / max(n_images, 1), n_right / max(n_images, 1), n_images
+        return total_loss / n_images, n_right / n_images, n_images
 
 
 def _score(record: EpochRecord) -> float:

@@ -24,6 +24,7 @@ from ferdata.doctor.inspected_dataset import (
 )
 from ferdata.doctor.teacher import Teacher, check_teacher
 from ferdata.teachers.soft_labels import EXTRA_CLASSES
+from tinycnn.ground.messages import short_repr
 
 _Paths = Sequence[str | os.PathLike[str]]
 CHECKS: tuple[Callable[[InspectedDataset], Iterator[Finding]], ...] = (
@@ -47,6 +48,8 @@ class Diagnosis:
     inspected: InspectedDataset
     findings: tuple[Finding, ...]
     teachers: tuple[Teacher, ...]
+
+    __repr__ = short_repr
 
     @property
     def is_clean(self) -> bool:

@@ -22,6 +22,7 @@ from ferdata.sources.fer2013_folders import CLASSES as FER2013_COUNTS
 from ferdata.sources.fer2013_folders import SPLIT_COUNTS as FER2013_SPLITS
 from ferdata.sources.ferplus import load_votes
 from ferdata.sources.packed import is_packed
+from tinycnn.ground.messages import short_repr
 
 THUMBNAIL_PX = 64
 _OF_CUTTING = ("framing", "on_missing", "n_workers")
@@ -61,6 +62,8 @@ class InspectedDataset:
     votes_error: str = ""
     protocol: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     def as_opened(self) -> FaceDataset:
         """The images as ferdata.open returns them. Raises what it raises."""

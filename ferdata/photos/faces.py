@@ -31,6 +31,7 @@ from ferdata.errors import DataError
 from ferdata.photos.detect import detect
 from ferdata.photos.photo import checked_photo, read_grey, to_grey
 from ferdata.warp import resize_images, resize_matrix, warp_images
+from tinycnn.ground.messages import short_repr
 
 FRAMINGS = ("paper", "fer2013")
 SIZE_PX = 84
@@ -67,6 +68,8 @@ class Faces:
     boxes: np.ndarray
     source: str = ""
     framing: str | None = None
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return len(self.images)

@@ -30,6 +30,7 @@ from ferdata.photos.detect import largest_face
 from ferdata.photos.faces import FRAMINGS, SIZE_PX, checked_boxes, frame_face, resized
 from ferdata.photos.photo import read_grey
 from ferdata.warp import resize_images
+from tinycnn.ground.messages import short_repr
 
 # Change it whenever a change to reading, detection, framing or resizing alters the pixels.
 _VERSION = 2
@@ -49,6 +50,8 @@ class FramedPhotos:
 
     images: np.ndarray
     found: np.ndarray
+
+    __repr__ = short_repr
 
 
 def load_faces(

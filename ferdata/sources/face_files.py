@@ -11,6 +11,7 @@ import numpy as np
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace, checked_labels
+from tinycnn.ground.messages import short_repr
 
 UNLABELLED = -1
 """A FaceFile without a label. FaceFiles has label 0 there, and has_label = False."""
@@ -59,6 +60,8 @@ class FaceFiles:
     protocol: str = ""
     extra: dict[str, int] = field(default_factory=dict)
     published: dict[str, int] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -50,6 +50,7 @@ from ferdata.teachers.soft_label_files import (
     write_npz,
 )
 from tinycnn.ground.distributions import log_sum_exp
+from tinycnn.ground.messages import short_repr
 
 EXTRA_CLASSES = ("error", "drop", "renormalise")
 CROPS = ("error", "mean", "keep")
@@ -78,6 +79,8 @@ class SoftLabels:
     source: str
     hashes: np.ndarray | None = None
     flipped_values: np.ndarray | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         given = self._given_keys()

@@ -21,6 +21,7 @@ from ferdata.errors import DataError
 from ferdata.training.batch_options import BATCHES_VERSION, BatchOptions, make_batches
 from ferdata.training.training_faces import fold_of, split_off
 from ferdata.warp import resize_images
+from tinycnn.ground.messages import short_repr
 
 PROTOCOLS = ("own-split", "subject", "random")
 
@@ -33,6 +34,8 @@ class HeldOut:
     images: np.ndarray
     labels: np.ndarray
     targets: np.ndarray | None
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, eq=False)

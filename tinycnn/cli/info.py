@@ -10,12 +10,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..formats import tf_checkpoint
 from ..formats.model_file import checkpoint_prefix
 from ..ground.messages import plain
-from ..plan import Step
 from .console import print_json, print_table
 from .model_argument import OpenedModel, add_model_argument, open_model
 
@@ -48,7 +45,8 @@ def describe(model: OpenedModel) -> dict[str, Any]:
             **step.layer.config(),
             "input_shape": list(step.input_shape),
             "output_shape": list(step.output_shape),
-            **dict(zip(("n_parameters", "n_multiply_adds"), costs(step))),
+            "n_parameters": step.n_parameters,
+            "n_multiply_adds": step.n_multiply_adds,
         }
         for step in network.plan.steps
     ]
@@ -64,14 +62,6 @@ def describe(model: OpenedModel) -> dict[str, Any]:
         "layers": layers,
         "training": network.training_summary,
     }
-
-
-def costs(step: Step) -> tuple[int, int]:
-    """(parameters, multiply-adds for an image) of a step; products with padding count too."""
-    shapes = step.layer.parameter_shapes(step.input_shape)
-    n_parameters = sum(int(np.prod(shape)) for shape in shapes.values())
-    n_positions = int(np.prod(step.output_shape[:-1]))
-    return n_parameters, int(np.prod(shapes["w"])) * n_positions if "w" in shapes else 0
 
 
 def _print(described: dict[str, Any]) -> None:

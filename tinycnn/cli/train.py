@@ -43,7 +43,7 @@ All results of the run are written to one folder; open its report.html.
 """
 FREE_ON_RESUME = ("data", "root", "votes", "teacher", "workers", "cache", "threads", "epochs")
 """Options that may change when a run is resumed: files are compared by their hashes, results do not
-depend on threads, and `fit` refuses other epochs if the schedule depends on their number."""
+depend on threads, and `iter_epochs` refuses more epochs if the schedule depends on them."""
 
 NEED_A_TEACHER = ("loss", "temperature", "soft_weight", "loss_scale", "compare")
 

@@ -125,6 +125,32 @@ def load(
     )
 
 
+def from_bytes(
+    content: bytes,
+    *,
+    backend: str = "auto",
+    n_threads: int | None = None,
+    custom_layers: Sequence[type[Layer]] = (),
+) -> Network:
+    """The network in what `to_bytes` returned.  The rest, and the errors, as in `load`."""
+    import safetensors.numpy
+
+    try:
+        tensors = safetensors.numpy.load(content)
+        n_header_bytes = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + n_header_bytes]).get("__metadata__") or {}
+    except (safetensors.SafetensorError, KeyError) as error:  # the latter: unknown dtypes
+        raise ModelFileError(f"not safetensors, or damaged: {_shortened(str(error))}") from None
+    return network_from(
+        "these bytes",
+        tensors,
+        metadata,
+        backend=backend,
+        n_threads=n_threads,
+        custom_layers=custom_layers,
+    )
+
+
 def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(all tensors by name, metadata) of a safetensors file.  Errors as `load`."""
     from safetensors import SafetensorError, safe_open

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 MOST_CHARACTERS = 200
@@ -38,3 +39,27 @@ def in_short(error: BaseException) -> str:
     """A library's error message about a file, on one line and cut to MOST_CHARACTERS."""
     text = one_line(error)
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
+
+
+def short_repr(record: object) -> str:
+    """The text of a dataclass or named tuple: arrays by dtype and shape, other long values cut.
+
+    As a method: `__repr__ = short_repr`.
+    """
+    if dataclasses.is_dataclass(record):
+        names: Sequence[str] = [field.name for field in dataclasses.fields(record)]
+    else:
+        names = getattr(record, "_fields")
+    values = [f"{name}={_short_value(getattr(record, name))}" for name in names]
+    return f"{type(record).__name__}({', '.join(values)})"
+
+
+def _short_value(value: object) -> str:
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"<{value.dtype} {value.shape}>"
+    text = repr(value)
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    if isinstance(value, (list, tuple, dict)):
+        return f"<{type(value).__name__} of {len(value):,}>"
+    return f"{text[:MOST_CHARACTERS]}..."

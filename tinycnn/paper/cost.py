@@ -15,7 +15,7 @@ from ..models.microexpnet import microexpnet
 from ..optim import optimizer_from_name
 from ..run import NO_TEACHER
 from ..sweep import Source, Trial
-from ..train import Batch, Batches, fit
+from ..train import Batch, Batches, iter_epochs
 from . import published
 from .plan import MAIN_VARIANT, Plan
 
@@ -66,7 +66,9 @@ def measure(plan: Plan, source: Source, backend: str, n_steps: int = 3) -> Costs
             variant, size, len(source.classes), backend=backend, n_threads=1, bias_std=0.0
         )
         optimizer = optimizer_from_name(trial.optimizer, learning_rate=1e-6, backend=backend)
-        records = list(fit(network, few, loss=CrossEntropy(), optimizer=optimizer, n_epochs=2))
+        records = list(
+            iter_epochs(network, few, loss=CrossEntropy(), optimizer=optimizer, n_epochs=2)
+        )
         step_s[variant, size] = min(record.seconds for record in records) / few.n_batches
         seconds = min(_seconds(network.predict_logits, images) for _ in range(2))
         score_s[variant, size] = seconds / len(images)

@@ -12,7 +12,7 @@ from ..formats import safetensors
 from ..models.microexpnet import microexpnet
 from ..network import Network
 from ..optim import optimizer_from_name
-from ..train import Batches, Callback, EpochRecord, Validation, fit
+from ..train import Batches, Callback, EpochRecord, Validation, iter_epochs
 from .losses_and_schedules import make_schedule
 from .options import TrainingOptions
 
@@ -41,7 +41,7 @@ class TrainingRun:
     """One training of one network.
 
     network, loss, optimizer, schedule  made from the options
-    folder  see `fit`; None: nothing is written.  It is made if it does not exist
+    folder  see `iter_epochs`; None: nothing is written.  It is made if it does not exist
     records of the epochs so far; when a run is resumed, also of those before
 
     resume: continue from the folder's last checkpoint.  The results do not depend on n_threads.
@@ -92,9 +92,9 @@ class TrainingRun:
         """Train the remaining epochs; returns the records of all.
 
         `network` then has the weights of the last epoch; `best_network` loads those of the best.
-        Raises what `fit` raises.
+        Raises what `iter_epochs` raises.
         """
-        for record in fit(
+        for record in iter_epochs(
             self.network,
             self.data.batches,
             loss=self.loss,

@@ -177,7 +177,7 @@ def run_trial(
     Returns the result as values that JSON can hold.  It is about the epoch with the best validation
     accuracy, whose network stays in `folder` as checkpoint.BEST; only that network is run on the
     test images.  If a checkpoint cannot be used, the trial starts again from the beginning.
-    Raises what `fit` and the source raise.
+    Raises what `iter_epochs` and the source raise.
     """
     folder, parts = Path(folder), source.parts(trial, n_threads)
     held_out = Validation(

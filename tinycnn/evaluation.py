@@ -1,0 +1,81 @@
+"""The scores of a network on labelled images that it was not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from . import metrics
+from .labels import check_labels
+from .layers import Layer
+from .losses import CrossEntropy, softmax
+from .network import Network
+
+
+@dataclass(frozen=True, repr=False)
+class Validation:
+    """Held-out images (N, H, W[, C]) uint8 with labels (N,).
+
+    targets: distributions (N, K) for the validation loss, if there is more than one label for an
+    image (votes); None: the labels.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return f"<Validation: {len(self.images):,} images>"
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """The scores of a network on labelled images: the mean cross-entropy of its logits (not
+    calibrated), the share of images classified correctly, and the calibrated probabilities (N,
+    K)."""
+
+    loss: float
+    accuracy: float
+    probs: np.ndarray
+
+    def __repr__(self) -> str:
+        n_images = len(self.probs)
+        return f"<Evaluation: {n_images:,} images, loss {self.loss:.4g}, {self.accuracy:.1%} right>"
+
+
+def evaluate(
+    network: Network,
+    images: np.ndarray,
+    labels: npt.ArrayLike,
+    targets: np.ndarray | None = None,
+) -> Evaluation:
+    """Score `network` on uint8 images (N, H, W[, C]).
+
+    labels   of every kind that `fit` takes
+    targets  (N, K) distributions for the loss, or None: the labels
+    Errors as `Network.predict_logits`, `fit` for labels, and `CrossEntropy` for targets.
+    """
+    check_network(network)
+    logits = network.predict_logits(images)
+    checked = check_labels(labels, network.classes, len(logits))
+    truth = checked.targets if targets is None else targets
+    loss, _ = CrossEntropy()(logits, truth, backend=network.backend)
+    probs = softmax(logits, network.calibration_temperature, backend=network.backend)
+    return Evaluation(loss, metrics.accuracy(logits, checked.indices), probs)
+
+
+def check_network(network: Network) -> None:
+    """Raise TypeError for anything but a network."""
+    if isinstance(network, Network):
+        return
+    found = f"a {type(network).__name__}"
+    if isinstance(network, type):
+        found = f"the class {network.__name__}"
+    elif isinstance(network, (list, tuple)) and any(isinstance(part, Layer) for part in network):
+        found = f"a {type(network).__name__} of layers"
+    raise TypeError(
+        f"network is {found}; expected a tinycnn.Network: Network(layers, InputSpec(28, 28)) makes "
+        "one for pictures of 28x28 px"
+    )

@@ -1,0 +1,99 @@
+"""Checks images that are given to a network; the errors say how to convert them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .input_spec import InputSpec
+
+PIXELS = "uint8 pixels, 0 black to 255 white"
+
+
+def check_images(images: Any, spec: InputSpec) -> np.ndarray:
+    """`images`, checked to be an array of uint8 (N, H, W) or (N, H, W, C) of the spec's shape.
+
+    Raises TypeError for anything but an array of uint8, ValueError for another shape.
+    """
+    if not isinstance(images, np.ndarray):
+        raise TypeError(f"images is a {_kind(images)}; expected a NumPy array of {_advice(images)}")
+    if images.dtype != np.uint8:
+        raise TypeError(f"images has dtype {images.dtype}{_remedy(images)}")
+    _check_shape(images.shape, spec)
+    return images
+
+
+def refuse_pixels_of_0_to_1(images: np.ndarray) -> None:
+    """Raise ValueError for uint8 images in which 1 is the highest value."""
+    if images.size and images.max() == 1:
+        raise ValueError(
+            f"no pixel is above 1; expected {PIXELS}: it seems that pixels of 0..1 were cast to "
+            "uint8; multiply them by 255 first: (255 * images).round().astype(np.uint8)"
+        )
+
+
+def _library(value: object) -> str:
+    return type(value).__module__.split(".")[0]
+
+
+def _kind(value: object) -> str:
+    """The class of a value in words; of a list or tuple also that of its entries."""
+    name = type(value).__name__
+    if _library(value) in ("PIL", "torch"):
+        return f"{_library(value)} {name}"
+    return name
+
+
+def _advice(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return "uint8 pixels (np.stack makes one of a list of pictures)"
+    if _library(value) == "PIL":
+        return "uint8 pixels: np.asarray(image)[None], after image.convert('L') for a grey network"
+    if _library(value) == "torch":
+        return "uint8 pixels: images.cpu().numpy(), with the channels as the last axis"
+    if hasattr(value, "to_numpy"):
+        return "uint8 pixels: images.to_numpy() makes one"
+    return "uint8 pixels (np.stack makes one of a list of pictures)"
+
+
+def _remedy(images: np.ndarray) -> str:
+    """For pixels of another dtype: the range of their values, and how to convert them to uint8."""
+    expected = f"expected {PIXELS}"
+    if images.dtype.kind not in "iuf" or not images.size:
+        return f"; {expected}"
+    low, high = images.min(), images.max()
+    seen = f", values {low:g} to {high:g}; {expected}"
+    if images.dtype.kind == "f" and 0 <= low and high <= 1:
+        return f"{seen}: convert with (255 * images).round().astype(np.uint8)"
+    if 0 <= low and high <= 255:
+        return f"{seen}: convert with images.round().astype(np.uint8)"
+    return f"{seen}: pass the pixels as they were before scaling; the network scales them itself"
+
+
+def _check_shape(shape: tuple[int, ...], spec: InputSpec) -> None:
+    """Raise ValueError unless a batch of this shape fits the spec."""
+    H, W, C = spec.shape
+    fits = (shape[1:3] == (H, W)) and (shape[3:] == (C,) or (C == 1 and len(shape) == 3))
+    if len(shape) in (3, 4) and fits:
+        return
+    size = f"{H}, {W}{'' if C == 1 else f', {C}'}"
+    advice = ""
+    if shape in ((H, W), (H, W, C)):
+        advice = ": pass a single picture as images[None]"
+    elif len(shape) == 2 and shape[1] == H * W * C:
+        advice = f": images.reshape(-1, {size}) makes pictures of these rows"
+    elif len(shape) == 4 and shape[1:] == (C, H, W):
+        advice = ": the channels are the last axis; move them with np.moveaxis(images, 1, -1)"
+    elif len(shape) == 4 and shape[3] != C:
+        colours = {1: "grey", 3: "RGB"}
+        takes = colours.get(C, f"{C} channels")
+        advice = f": {shape[3]} channels, but the network takes {takes}; convert the pictures"
+    elif len(shape) in (3, 4):
+        advice = f": pictures of {shape[1]}x{shape[2]} px, but the network takes {H}x{W}; "
+        advice += (
+            f"cut faces with framing={spec.framing!r}, or resize faces that were cut that way"
+            if spec.framing
+            else "resize them as the training pictures were resized"
+        )
+    raise ValueError(f"images has shape {shape}; expected (N, {size}){advice}")
