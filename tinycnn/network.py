@@ -84,10 +84,10 @@ class Network:
         self.parameter_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
         self.gradient_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
         self.parameters: Mapping[str, np.ndarray] = MappingProxyType(
-            named_views(self.plan, self.parameter_vector)
+            named_views(self.plan.parameter_slots, self.parameter_vector)
         )
         self.gradients: Mapping[str, np.ndarray] = MappingProxyType(
-            named_views(self.plan, self.gradient_vector)
+            named_views(self.plan.parameter_slots, self.gradient_vector)
         )
         self.dropout_generator = np.random.default_rng([seed, 1])
         self.initialise(np.random.default_rng([seed, 0]))

@@ -66,7 +66,7 @@ def _conv2d_letters(layer: LayerTrace) -> str:
 
 
 def _window_letters(layer: LayerTrace, channels: str, outside: str) -> str:
-    KH, KW, S, PT, PL, _, _ = layer.step.window
+    KH, KW, S, _, PT, PL, _, _ = layer.step.window
     OH, OW = layer.y.shape[:2]
     return (
         f"S = {S}, PT = {PT}, PL = {PL}; a &lt; {KH}, e &lt; {KW}, {channels}; "

@@ -25,7 +25,7 @@ def window_close_up(layer: LayerTrace) -> str:
     """The window that y's spot is computed from: x, the filter and their products, in the channel
     whose products have the largest sum."""
     i, j, f = layer.spot
-    KH, KW, S, PT, PL, _, _ = layer.step.window
+    KH, KW, S, _, PT, PL, _, _ = layer.step.window
     H, W, C = layer.x.shape
     w = layer.parameters["w"][..., f]
     top, left = i * S - PT, j * S - PL
@@ -56,7 +56,7 @@ def relu_close_up(layer: LayerTrace) -> str:
 def pooling_close_up(layer: LayerTrace) -> str:
     """Numbers around the spot with each window's winner outlined, and the channel as a picture."""
     i, j, c = layer.spot
-    K, _, S, PT, PL, _, _ = layer.step.window
+    K, _, S, _, PT, PL, _, _ = layer.step.window
     x, y, dx = layer.x[:, :, c], layer.y[:, :, c], layer.dx[:, :, c]
     assert layer.kept is not None
     size = max(CROP // S, 1)

@@ -59,7 +59,7 @@ def conv2d_output(layer: LayerTrace, spot: Spot) -> WorkedSum:
     """kernels/conv2d.py (1) at y[i, j, f]."""
     i, j, f = spot
     x, w, b = layer.x, layer.parameters["w"], layer.parameters["b"]
-    KH, KW, S, PT, PL, _, _ = layer.step.window
+    KH, KW, S, _, PT, PL, _, _ = layer.step.window
     products = []
     for a, e, c in np.ndindex(KH, KW, x.shape[2]):
         h, v = i * S - PT + a, j * S - PL + e
@@ -72,7 +72,7 @@ def conv2d_weight(layer: LayerTrace, index: Spot) -> WorkedSum:
     """kernels/conv2d.py (2) at dL/dw[a, e, c, f]; products with dy = 0 are left out."""
     a, e, c, f = index
     x, dy = layer.x, layer.dy
-    _, _, S, PT, PL, _, _ = layer.step.window
+    _, _, S, _, PT, PL, _, _ = layer.step.window
     products = []
     for i, j in np.ndindex(*dy.shape[:2]):
         h, v = i * S - PT + a, j * S - PL + e
@@ -85,7 +85,7 @@ def conv2d_input(layer: LayerTrace, index: Spot) -> WorkedSum:
     """kernels/conv2d.py (4) at dL/dx[h, v, c]; products with dy = 0 are left out."""
     h, v, c = index
     w, dy = layer.parameters["w"], layer.dy
-    KH, KW, S, PT, PL, _, _ = layer.step.window
+    KH, KW, S, _, PT, PL, _, _ = layer.step.window
     products = []
     for a, e, f in np.ndindex(KH, KW, dy.shape[2]):
         (i, row), (j, column) = divmod(h + PT - a, S), divmod(v + PL - e, S)

@@ -145,24 +145,24 @@ class COperation:
 
 
 def _window_comment(step: Step) -> str:
-    KH, KW, S, PT, PL, _, _ = step.window
+    KH, KW, S, _, PT, PL, _, _ = step.window
     return f", {KH}x{KW}, stride {S}, padding above {PT}, left {PL}"
 
 
 def _conv2d(step: Step, given: str, relu: int) -> str:
-    KH, KW, S, PT, PL, _, _ = step.window
+    KH, KW, S, _, PT, PL, _, _ = step.window
     numbers = f"{KH}, {KW}, {S}, {PT}, {PL}"
     return f"conv2d(&{given}, {step.name}_w, {step.name}_b, {numbers}, {relu}, &{step.name});"
 
 
 def _conv2d_border(step: Step) -> tuple[int, int, int, int]:
-    KH, KW, S, PT, PL, _, _ = step.window
+    KH, KW, S, _, PT, PL, _, _ = step.window
     (H, W, _), (OH, OW, _) = step.input_shape, step.output_shape
     return PT, PL, max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W)
 
 
 def _max_pool(step: Step, given: str, relu: int) -> str:
-    K, _, S, PT, PL, _, _ = step.window
+    K, _, S, _, PT, PL, _, _ = step.window
     return f"max_pool(&{given}, {K}, {S}, {PT}, {PL}, &{step.name});"
 
 

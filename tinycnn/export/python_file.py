@@ -130,7 +130,7 @@ def _parameters(step: Step) -> str:
 
 
 def _window(step: Step) -> str:
-    _, _, S, PT, PL, PB, PR = step.window
+    _, _, S, _, PT, PL, PB, PR = step.window
     return f"stride={S}, padding={((PT, PB), (PL, PR))}"
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from ..ground.atomic_file import write_atomically
 from ..ground.messages import plain
 from ..input_spec import InputSpec
-from ..layers import Layer, MaxPool2D, UnknownLayerError, layer_from_config
+from ..layers import Layer, UnknownLayerError, WindowLayer, layer_from_config
 from ..network import Network
 from ..plan import Plan, build_plan
 
@@ -222,9 +222,9 @@ def _check_work(plan: Plan) -> None:
     for step in plan.steps:
         n_values += math.prod(step.output_shape)
         most = 2 * max(step.input_shape)
-        if isinstance(step.layer, MaxPool2D) and step.layer.size > most:
+        if isinstance(step.layer, WindowLayer) and max(step.layer.kernel_hw) > most:
             raise ValueError(
-                f"layer {step.name}: a window of {step.layer.size} over {step.input_shape}"
+                f"layer {step.name}: a window of {max(step.layer.kernel_hw)} over {step.input_shape}"
             )
     if n_values > MAX_VALUES:
         raise ValueError(f"{n_values:,} values an image; at most {MAX_VALUES:,} are read")

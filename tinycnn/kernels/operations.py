@@ -208,7 +208,7 @@ Fill = Callable[[np.record, Sequence[Step], Needs], None]
 def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     first, sizes = group[0], needs.sizes
     op.kind = CONV2D
-    op.KH, op.KW, op.S, op.PT, op.PL, _, _ = first.window
+    op.KH, op.KW, op.S, _, op.PT, op.PL, _, _ = first.window
     op.conv_OH, op.conv_OW, F = first.output_shape
     _parameters(op, first, needs)
     for step in group[1:]:
@@ -274,7 +274,7 @@ def _parameters(op: np.record, step: Step, needs: Needs) -> None:
 
 def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
     op.pool = 1
-    op.pool_K, _, op.pool_S, op.pool_PT, op.pool_PL, _, _ = step.window
+    op.pool_K, _, op.pool_S, _, op.pool_PT, op.pool_PL, _, _ = step.window
     op.argmax_offset = sizes.reserve("n_argmax", int(np.prod(step.output_shape)))
 
 
