@@ -176,8 +176,8 @@ def mobilenet_v1(
     """MobileNetV1: a 3x3 convolution and thirteen depthwise-separable convolutions.
 
     alpha  share of the published network's filters
-    Howard et al. 2017, "MobileNets", arXiv 1704.04861.  213,586 trained parameters for 96x96x3 and 2
-    classes.  ReLU is not limited to 6, as in MLPerf Tiny's network for finding persons (which has
+    213,586 trained parameters for 96x96x3 and 2 classes.  Howard et al. 2017, "MobileNets",
+    arXiv 1704.04861.  ReLU is not limited to 6, as in MLPerf Tiny's network for finding persons (which has
     biases in its convolutions, too).
     """
 
