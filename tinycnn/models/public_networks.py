@@ -177,8 +177,8 @@ def mobilenet_v1(
 
     alpha  share of the published network's filters
     213,586 trained parameters for 96x96x3 and 2 classes.  Howard et al. 2017, "MobileNets",
-    arXiv 1704.04861.  ReLU is not limited to 6, as in MLPerf Tiny's network for finding persons (which has
-    biases in its convolutions, too).
+    arXiv 1704.04861.  ReLU is not limited to 6, as in MLPerf Tiny's network for finding persons;
+    that one has biases in its convolutions, too.
     """
 
     def width(filters: int) -> int:
