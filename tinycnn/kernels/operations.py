@@ -1,9 +1,13 @@
 """The table of operations that the kernels run: one record for each operation.
 
-Several layers can become one operation: a ReLU is done with the layer before it, and a convolution
-with the max-pooling after it, image by image, so that the convolution's output stays in the cache.
-(ReLU and max-pooling commute, because ReLU never changes which value of a window is the largest.
-After a 2x2 pooling there is a fourth of the values to apply it to.)
+Several layers can become one operation: an activation is done with the layer before it, and a
+convolution with the max-pooling after it, image by image, so that the convolution's output stays in
+the cache.
+
+A ReLU before a max-pooling is done after it: a 2x2 pooling leaves a fourth of the values.  Outputs
+and gradients stay the same, because ReLU keeps the order of the values; where it makes different
+values equal, so that another one may be the winner, their gradient is 0.  The same is true of a
+ReLU with a largest value, but not of other activations: they may round two values to the same one.
 
 The table is split into segments.  A segment is a range of operations that the kernels run in one
 call for each chunk of images.  A layer of the user's own (`tinycnn.layers.CustomLayer`), which
@@ -12,6 +16,7 @@ takes the whole batch, is a segment by itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,21 +30,29 @@ from ..layers import (
     Dropout,
     Flatten,
     Layer,
+    LeakyReLU,
     MaxPool2D,
+    PReLU,
     ReLU,
     Shape,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
     entry_for,
 )
 from ..plan import Plan, Step, aligned
 from ._winner_lists import LANES
 from .conv2d_winograd import winograd_fits, winograd_sizes
 
-CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT = range(5)
+CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT = range(6)
 """Values of a record's field `kind`."""
 
+NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
+"""Values of a record's field `activation`."""
+
 FIELDS = (
-    # what it is; whether a ReLU and a pooling are part of it
-    "kind", "relu", "pool",
+    # what it is; the activation that is applied to its output; whether a pooling is part of it
+    "kind", "activation", "pool",
     # shape of its input; a vector is 1 x 1 x units
     "H", "W", "C",
     # shape of its output; its offset; whether it is stored in `arrays.Activations.pictures`
@@ -50,13 +63,15 @@ FIELDS = (
     "padded_H", "padded_W",
     # window of the pooling; offset of its argmax; how many windows backward lists at a time
     "pool_K", "pool_S", "pool_PT", "pool_PL", "argmax_offset", "n_listed",
-    # offsets of parameters, of transposed weights and of the dropout mask
-    "w_offset", "b_offset", "w_t_offset", "mask_offset",
+    # offsets of parameters (w: of a PReLU's alpha), of transposed weights and of the dropout mask;
+    # values of the mask for one image
+    "w_offset", "b_offset", "w_t_offset", "mask_offset", "mask_size",
     # whether forward uses `conv2d_winograd.py`; offset of the weights transformed for that
     "winograd", "u_offset",
 )  # fmt: skip
 
-OPERATION = np.dtype([(name, np.int64) for name in FIELDS])
+OPERATION = np.dtype([*((name, np.int64) for name in FIELDS), ("activation_value", np.float64)])
+"""activation_value: the largest value of a clipped ReLU, the negative slope of a leaky one."""
 
 RECORD = np.dtype((np.record, OPERATION))
 """The same with fields as attributes, which runs without the JIT need."""
@@ -160,12 +175,14 @@ def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
     return OperationTable(operations, tuple(segments), needs.sizes, mask_offsets)
 
 
+ACTIVATIONS: tuple[type[Layer], ...] = (ReLU, LeakyReLU, Sigmoid, Tanh)
+"""Activations that are applied in place, to the output of any operation: see `activations.py`."""
+
 FUSED: tuple[tuple[type[Layer], ...], ...] = (
     (Conv2D, ReLU, MaxPool2D),
-    (Conv2D, MaxPool2D, ReLU),
+    *((Conv2D, MaxPool2D, kind) for kind in ACTIVATIONS),
     (Conv2D, MaxPool2D),
-    (Conv2D, ReLU),
-    (Dense, ReLU),
+    *((first, kind) for first in (Conv2D, Dense) for kind in ACTIVATIONS),
 )
 """Sequences of layers that become one operation, longest first."""
 
@@ -212,10 +229,10 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.conv_OH, op.conv_OW, F = first.output_shape
     _parameters(op, first, needs)
     for step in group[1:]:
-        if isinstance(step.layer, ReLU):
-            op.relu = 1
-        else:
+        if isinstance(step.layer, MaxPool2D):
             _pooling(op, step, sizes)
+        else:
+            _activation(op, step)
     if op.pool:
         n_positions = int(op.conv_OH * op.conv_OW)
         height = int(max((op.conv_OH - 1) * op.S + op.KH, op.PT + op.H))
@@ -238,17 +255,27 @@ def _maxpool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 
 def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = DENSE, len(group) - 1
+    op.kind = DENSE
     _parameters(op, group[0], needs)
+    for step in group[1:]:
+        _activation(op, step)
 
 
-def _relu(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = RELU, 1
+def _activation_alone(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = ACTIVATION
+    _activation(op, group[0])
+
+
+def _prelu(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = PRELU
+    op.w_offset = needs.plan.parameter_slots[f"{group[0].name}.alpha"][0]
 
 
 def _dropout(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind = DROPOUT
-    op.mask_offset = needs.sizes.reserve("n_mask", int(np.prod(group[0].output_shape)))
+    layer = group[0].layer
+    assert isinstance(layer, Dropout)
+    op.kind, op.mask_size = DROPOUT, math.prod(layer.mask_shape(group[0].output_shape))
+    op.mask_offset = needs.sizes.reserve("n_mask", int(op.mask_size))
 
 
 def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -259,8 +286,10 @@ RECORDS: dict[type[Layer], Fill] = {
     Conv2D: _conv2d,
     MaxPool2D: _maxpool2d,
     Dense: _dense,
-    ReLU: _relu,
+    **dict.fromkeys(ACTIVATIONS, _activation_alone),
+    PReLU: _prelu,
     Dropout: _dropout,
+    SpatialDropout2D: _dropout,
     Flatten: _no_record,
 }
 """Fills in the record of an operation, by the class of its first layer."""
@@ -270,6 +299,18 @@ def _parameters(op: np.record, step: Step, needs: Needs) -> None:
     op.w_offset, w_shape = needs.plan.parameter_slots[f"{step.name}.w"]
     op.b_offset = needs.plan.parameter_slots[f"{step.name}.b"][0]
     op.w_t_offset = needs.sizes.reserve("n_transposed", int(np.prod(w_shape)))
+
+
+def _activation(op: np.record, step: Step) -> None:
+    layer = step.layer
+    if isinstance(layer, ReLU):
+        op.activation, op.activation_value = RELU, 0.0
+        if layer.max_value is not None:
+            op.activation, op.activation_value = CLIPPED_RELU, layer.max_value
+    elif isinstance(layer, LeakyReLU):
+        op.activation, op.activation_value = LEAKY_RELU, layer.negative_slope
+    else:
+        op.activation = SIGMOID if isinstance(layer, Sigmoid) else TANH
 
 
 def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:

@@ -28,6 +28,7 @@ import numpy as np
 
 from ._jit import helper, inline_helper
 from ._shared_counter import take_number
+from .activations import activate, activate_backward
 from .arrays import (
     Activations,
     Chunk,
@@ -56,8 +57,8 @@ from .dense import (
 from .dropout import dropout_operation_backward, dropout_operation_forward
 from .elementwise import add, assign
 from .maxpool2d import maxpool2d_operation_backward, maxpool2d_operation_forward
-from .operations import CONV2D, DENSE, DROPOUT, MAXPOOL2D
-from .relu import relu_backward, relu_forward
+from .operations import CONV2D, DENSE, DROPOUT, MAXPOOL2D, PRELU, RELU
+from .prelu import prelu_operation_backward, prelu_operation_collect, prelu_operation_forward
 
 BLOCK = 4
 """Images in a block.  The backward pass goes through convolutions and poolings block by block, so
@@ -123,10 +124,14 @@ def walk_forward(weights, winograd_weights, x, activations, scratch, chunk, trai
                 dropout_operation_forward(
                     op, weights, x_k, y_k, activations, scratch, chunk, training
                 )
+            elif op.kind == PRELU:
+                prelu_operation_forward(
+                    op, weights, x_k, y_k, activations, scratch, chunk, training
+                )
             else:
                 assign(x_k, y_k)
-            if op.relu:
-                relu_forward(y_k, y_k)
+        if op.activation and not (by_winograd and op.activation == RELU):  # Winograd does ReLU
+            activate(op.activation, op.activation_value, y_k)
         if k == operations.size - 1:
             assign(y_k, rows(outputs_out, chunk, op.OH * op.OW * op.F))
 
@@ -233,8 +238,8 @@ def walk_backward(weights, x, d_outputs, activations, gradients, scratch, sums, 
     the others for one block of images at a time.
 
     x, d_outputs  of the batch, flat
-    sums          (n_parameter_slots) overwritten: the chunk's gradients of the convolutions'
-                  parameters; `program_collect` computes those of the dense layers
+    sums          (n_parameter_slots) overwritten: the chunk's gradients of the convolutions' and
+                  PReLUs' parameters; `program_collect` computes those of the dense layers
     dx_out        for the gradient of x, flat like x; or empty: then it is not computed
     """
     operations = weights.operations
@@ -260,8 +265,9 @@ def walk_backward(weights, x, d_outputs, activations, gradients, scratch, sums, 
                 before = operations[k - 1]
                 x_k = outputs(before, activations, block)
                 dx_k = output_gradient(before, activations, gradients, scratch, block, n_done)
-            if op.relu:
-                relu_backward(outputs(op, activations, block), dy_k, dy_k)
+            if op.activation:
+                y_k = outputs(op, activations, block)
+                activate_backward(op.activation, op.activation_value, y_k, dy_k)
             if op.kind == CONV2D:
                 conv2d_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
@@ -278,9 +284,15 @@ def walk_backward(weights, x, d_outputs, activations, gradients, scratch, sums, 
                 dropout_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
                 )
+            elif op.kind == PRELU:
+                prelu_operation_backward(
+                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
+                )
             elif dx_k.size:
                 assign(dy_k, dx_k)
-            if b > 0 and op.kind == CONV2D:
+            if b > 0 and op.kind == PRELU:
+                add_block(op.w_offset, op.F, block_sums, sums)
+            elif b > 0 and op.kind == CONV2D:
                 add_block(op.w_offset, op.KH * op.KW * op.C * op.F, block_sums, sums)
                 add_block(op.b_offset, op.F, block_sums, sums)
 
@@ -296,14 +308,16 @@ def program_collect(weights, x, n_images, activations, gradients, share, n_share
     """The gradients of all parameters for the batch, after the backward pass of every chunk.
 
     This call does one share of the work, 0 <= share < n_shares; shares can run in parallel.  The
-    gradients of convolutions are summed over `gradients.chunks`; those of dense layers are computed
-    here, for the whole batch.  x: of the batch, flat.
+    gradients of convolutions and PReLUs are summed over `gradients.chunks`; those of dense layers
+    are computed here, for the whole batch.  x: of the batch, flat.
     """
     operations, capacity = weights.operations, activations.batch_capacity
     for k in range(operations.size):
         op = operations[k]
         if op.kind == CONV2D and share == n_shares - 1:
             conv2d_operation_collect(op, weights, gradients)
+        elif op.kind == PRELU and share == n_shares - 1:
+            prelu_operation_collect(op, weights, gradients)
         elif op.kind == DENSE:
             if k == 0:
                 x_k = x
