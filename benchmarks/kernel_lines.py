@@ -275,3 +275,5 @@ class _Walk:
         g[:] = self.rng.normal(size=g.size)
         self.add("adam_update", "", p, g, m, v, 1, 1e-4, 0.9, 0.999, 1e-8, 0.0, False)
         self.add("sgd_update", "", p, g, m, 1e-4, 0.9, 0.0, False)
+        b = np.zeros_like(p)
+        self.add("rmsprop_update", "", p, g, m, v, b, 1e-4, 0.9, 0.0, (1e-7, 0.0), 0.0, False)

@@ -410,3 +410,19 @@ def sgd_update(
     velocity *= momentum
     velocity += gradients
     parameters -= learning_rate * (gradients + momentum * velocity if nesterov else velocity)
+
+
+def rmsprop_update(
+    parameters: np.ndarray, gradients: np.ndarray, v: np.ndarray, m: np.ndarray,
+    velocity: np.ndarray, learning_rate: float, rho: float, momentum: float,
+    epsilons: tuple[float, float], weight_decay: float, centered: bool,
+) -> None:  # fmt: skip
+    """One step of RMSprop, in place on flat arrays."""
+    if weight_decay:
+        gradients = gradients + weight_decay * parameters
+    v += (1 - rho) * (np.square(gradients) - v)
+    m += (1 - rho) * (gradients - m)
+    variance = np.maximum(v - np.square(m), 0) if centered else v
+    velocity *= momentum
+    velocity += gradients / (np.sqrt(variance + epsilons[0]) + epsilons[1])
+    parameters -= learning_rate * velocity

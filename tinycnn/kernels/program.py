@@ -47,7 +47,7 @@ from .conv2d_operation import (
     conv2d_winograd_operation_forward,
 )
 from .conv2d_winograd import conv2d_winograd_weights
-from .cross_entropy import distillation_rows
+from .cross_entropy import distillation_rows, weigh_rows
 from .dense import (
     dense_operation_backward,
     dense_operation_collect,
@@ -402,6 +402,11 @@ def program_step(
                 terms.temperature, terms.soft_weight, terms.soft_scale, N,
                 results.losses[first:end], results.dlogits[first:end],
             )  # fmt: skip
+            if batch.sample_weights.size:
+                weigh_rows(
+                    batch.sample_weights[first:end], results.losses[first:end],
+                    results.dlogits[first:end],
+                )  # fmt: skip
         if phase.backward:
             walk_backward(
                 weights, batch.x, results.dlogits.reshape(-1), activations, gradients,
