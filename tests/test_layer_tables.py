@@ -45,13 +45,13 @@ CONSUMERS = {
 """What looks layers up in each table, as a function of a network and a folder to write into."""
 
 try:
-    from tinycnn.kernels import operations
+    from tinycnn.kernels import operations, table
 except ImportError:  # without Numba there are no kernels
     pass
 else:
     TABLES["tinycnn.kernels.operations.RECORDS"] = operations.RECORDS
-    CONSUMERS["tinycnn.kernels.operations.RECORDS"] = lambda network, folder: (
-        operations.make_operations(network.plan, np.dtype(np.float32))
+    CONSUMERS["tinycnn.kernels.operations.RECORDS"] = lambda network, folder: table.make_operations(
+        network.plan, np.dtype(np.float32)
     )
 
 COMMANDS = {

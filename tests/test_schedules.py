@@ -128,7 +128,7 @@ def rates_after(schedule, values):
 
 
 def test_keras_own_examples():
-    """keras/src/callbacks/reduce_lr_on_plateau_test.py, and in Keras 2 tests/keras/test_callbacks.py.
+    """keras/src/callbacks/reduce_lr_on_plateau_test.py; Keras 2's tests/keras/test_callbacks.py.
     A large min_delta makes every epoch but the first one without improvement."""
     assert rates_after(ReduceLROnPlateau(0.1, patience=1, min_delta=100), [1, 1])[-1] == (
         pytest.approx(0.01)

@@ -35,7 +35,7 @@ def dropout_backward(dy, mask, dx_out):
     dropout_forward(dy, mask, dx_out)  # (2)
 
 
-# ---- the operation in a network; program.py explains the arguments -----------------------------
+# ---- the operation in a network; walk.py explains the arguments -------------------------------
 
 
 @inline_helper

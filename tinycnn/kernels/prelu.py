@@ -8,7 +8,6 @@ Source: He, Zhang, Ren and Sun 2015, "Delving deep into rectifiers", equation (1
 
 from ._jit import inline_helper, kernel
 from .arrays import view_2d
-from .elementwise import sum_chunks
 
 
 @kernel
@@ -86,8 +85,3 @@ def prelu_operation_backward(op, weights, x, dy, dx, activations, scratch, sums,
     prelu_backward_params(x_2d, dy_2d, _alpha(op, sums))
     if dx.size:
         prelu_backward_input(x_2d, _alpha(op, weights.parameters), dy_2d, _by_channel(op, dx))
-
-
-@inline_helper
-def prelu_operation_collect(op, weights, gradients):
-    sum_chunks(gradients.chunks, op.w_offset, _alpha(op, gradients.parameters))
