@@ -375,7 +375,7 @@ NO_ARRAYS = {
         *(f"tinycnn.{n}" for n in ("Constant", "CosineWithWarmup", "OneCycle", "Step")),
         *("tinycnn.__version__", "tinycnn.losses.check_temperature"),
         *("tinycnn.Distillation.soft_scale", "tinycnn.DecoupledDistillation.at_epoch"),
-        "tinycnn.losses.check_smoothing",
+        *("tinycnn.losses.keep_target_options", "tinycnn.losses.class_weights_field"),
         *("tinycnn.models.microexpnet.microexpnet", "tinycnn.models.microexpnet.Variant"),
         "tinycnn.models.microexpnet.check_variant_and_size",
         *("ferdata.Augmentation", "ferdata.Augmentation.matrices"),

@@ -14,7 +14,7 @@ from tinycnn import CustomLayer, InputSpec, Network, explain, reference_backend
 from tinycnn.cli import main
 from tinycnn.explain import layer_kinds
 from tinycnn.explain.formulas import Formula, Formulas
-from tinycnn.export import c_file, python_file
+from tinycnn.export import c_compiler, c_file, python_file
 from tinycnn.formats import onnx as onnx_file
 from tinycnn.layers import STEP_LAYERS, Layer, ReLU, UnknownLayerError
 
@@ -134,7 +134,7 @@ def test_an_unknown_layer_is_refused_by_name_before_anything_is_done(tmp_path, m
 
     network = with_softsign()
     network.predict_logits = network.predict_proba = network.scale = not_yet
-    for module in (python_file, c_file):
+    for module in (python_file, c_compiler):
         monkeypatch.setattr(module.subprocess, "run", not_yet)
     with pytest.raises(UnknownLayerError) as raised:
         CONSUMERS[name](network, tmp_path)
@@ -188,7 +188,7 @@ OWN_ENTRIES = {
     ),
     "tinycnn.explain.layer_kinds.EXPLAINED": layer_kinds.Explained(
         Formulas("own ReLU", "What a user says of it.", (Formula("y[k] = max(x[k], 0)"),)),
-        choices=lambda y, kept: y > 0,
+        choices=lambda x, y, kept: y > 0,
     ),
 }
 WRITTEN = {

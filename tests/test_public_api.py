@@ -12,7 +12,16 @@ import tinycnn
 PUBLIC = [
     *("Adam", "AdamW", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy", "CustomLayer"),
     *("DecoupledDistillation", "Dense", "Distillation", "Dropout", "Flatten", "InputSpec"),
-    *("Loss", "MaxPool2D", "Network", "OneCycle", "ReLU", "RelationDistillation", "SGD", "Step"),
+    *("LeakyReLU", "Loss", "MaxPool2D", "Network", "OneCycle", "PReLU", "RMSprop", "ReLU"),
+    *(
+        "ReduceLROnPlateau",
+        "RelationDistillation",
+        "SGD",
+        "Sigmoid",
+        "SpatialDropout2D",
+        "Step",
+        "Tanh",
+    ),
     *("__version__", "evaluate", "fit", "load", "load_pretrained", "log_softmax", "models"),
     *("plots", "save", "softmax", "sweep", "testing"),
 ]

@@ -9,27 +9,38 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
+from ..formats.agreement import check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
+from ..layers import (
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    MaxPool2D,
+    PReLU,
+    ReLU,
+    Shape,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
+    entry_for,
+)
 from ..network import Network
 from ..plan import Step
+from . import c_compiler
 
 logger = logging.getLogger("tinycnn")
 
 PADDED_TO = 16
 """As in c_program.c: rows of weights are filled up with zeros to a multiple of this length."""
-
-TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,7 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
     written = CProgram(
         folder / f"{name}.c",
         folder / f"{name}.h",
-        _compiler(),
+        c_compiler.compiler(),
         writer.n_static_bytes,
         writer.n_constant_bytes,
     )
@@ -79,7 +90,7 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
         logger.warning("%s: no C compiler ($CC, cc, gcc, clang): the program is not checked", path)
     else:
         images = check_images(network)
-        logits, probs = _run(written.checked_with, network, name, source, header, images)
+        logits, probs = c_compiler.run(written.checked_with, network, name, source, header, images)
         check_agreement(str(written.source), logits, network.predict_logits(images))
         check_agreement(str(written.source), probs, network.predict_proba(images), "probabilities")
     write_atomically(written.header, header)
@@ -125,11 +136,12 @@ class COperation:
     """How one kind of layer is written in C: as a call of a C function.
 
     call          makes the call from the layer's step of the plan, the name of the input picture,
-                  and 1 where a ReLU follows, else 0.  C names: the output STEP, parameters STEP_w
+                  and 1 where a ReLU without a largest value follows, else 0.  C names: the output
+                  STEP, parameters STEP_w
     section       of c_program.c, which holds the function
     source        the C text of the function, for a kind of layer that c_program.c does not have
     in_place      whether the function overwrites its input; else it writes to a picture of its own
-    applies_relu  whether the function does a ReLU that follows, too
+    applies_relu  whether the function does such a ReLU, too
     border        (above, left, height, width) of the input's _Buffer with the zeros that the
                   function reads; None: it reads none
     comment       what the comment above the call says after the shapes
@@ -170,15 +182,37 @@ def _dense(step: Step, given: str, relu: int) -> str:
     return f"dense(&{given}, {step.name}_w, {step.name}_b, {relu}, &{step.name});"
 
 
+def _relu(step: Step, given: str, relu: int) -> str:
+    assert isinstance(step.layer, ReLU)
+    most = step.layer.max_value
+    return f"relu(&{given}, {_c_float(np.finfo(np.float32).max if most is None else most)});"
+
+
+def _leaky_relu(step: Step, given: str, relu: int) -> str:
+    assert isinstance(step.layer, LeakyReLU)
+    return f"leaky_relu(&{given}, {_c_float(step.layer.negative_slope)});"
+
+
+def _applied(function: str) -> COperation:
+    """A function of the input alone, in place; its section has its name."""
+    return COperation(lambda step, given, relu: f"{function}(&{given});", function, in_place=True)
+
+
 OPERATIONS: dict[type[Layer], COperation | None] = {
     Conv2D: COperation(
         _conv2d, "conv2d", applies_relu=True, border=_conv2d_border, comment=_window_comment
     ),
     MaxPool2D: COperation(_max_pool, "max_pool", comment=_window_comment),
-    ReLU: COperation(lambda step, given, relu: f"relu(&{given});", "relu", in_place=True),
+    ReLU: COperation(_relu, "relu", in_place=True),
+    LeakyReLU: COperation(_leaky_relu, "leaky_relu", in_place=True),
+    PReLU: COperation(
+        lambda step, given, relu: f"prelu(&{given}, {step.name}_alpha);", "prelu", in_place=True
+    ),
+    Sigmoid: _applied("sigmoid"),
+    Tanh: _applied("hyperbolic_tangent"),
     Flatten: None,  # pictures already lie in memory in the order H, W, C
     Dense: COperation(_dense, "dense", applies_relu=True),
-    Dropout: None,  # outside training it does nothing
+    **dict.fromkeys((Dropout, SpatialDropout2D), None),  # outside training they do nothing
 }
 """Layer class -> how it is written in C; None: the layer changes no value and needs no call."""
 
@@ -192,7 +226,7 @@ class _Writer:
     def __init__(self, network: Network, name: str) -> None:
         self.network, self.name = network, name
         spec = network.input_spec
-        self.sections = {"head", f"scale_{spec.scaling}", "probabilities"}
+        self.sections = {"head", f"scale_{spec.scaling}", "exponential"}
         self.own_sources: dict[str, None] = {}  # in their order
         self.buffers: list[_Buffer] = []
         self.calls: list[str] = []
@@ -207,7 +241,7 @@ class _Writer:
         self.calls.append("scale(image, &input);")
         relu_done = False
         for k, (step, operation) in enumerate(operations):
-            is_relu = type(step.layer) is ReLU
+            is_relu = _is_plain_relu(step.layer)
             if not (is_relu and relu_done):
                 self._operation(step, operation, operations[k + 1 :])
             relu_done = operation.applies_relu or (is_relu and relu_done)
@@ -233,7 +267,7 @@ class _Writer:
         self.own_sources[operation.source] = None
         for short in step.layer.parameter_shapes(step.input_shape):
             self._parameter(f"{step.name}_{short}", self.network.parameters[f"{step.name}.{short}"])
-        relu = bool(later) and type(later[0][0].layer) is ReLU
+        relu = bool(later) and _is_plain_relu(later[0][0].layer)
         if not operation.in_place:
             self._buffer(step.name, step.output_shape, later)
             shapes = f"{_shown(step.input_shape)} -> {_shown(step.output_shape)}"
@@ -356,6 +390,16 @@ void {name}_probabilities(const uint8_t *image, float *probabilities)
 """
 
 
+def _is_plain_relu(layer: Layer) -> bool:
+    """Whether it is a ReLU without a largest value, which other functions can do too."""
+    return type(layer) is ReLU and layer.max_value is None
+
+
+def _c_float(value: float) -> str:
+    """A C number of type float, exact."""
+    return f"{_hex(float(np.float32(value)))}F"
+
+
 def _shown(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
@@ -380,63 +424,3 @@ def _c_text(text: str) -> str:
         for byte in text.encode("utf-8")
     )
     return f'"{plain}"'
-
-
-def _compiler() -> str | None:
-    for candidate in (os.environ.get("CC"), "cc", "gcc", "clang"):
-        if candidate and shutil.which(candidate):
-            return candidate
-    return None
-
-
-_MAIN = """\
-#include "{name}.h"
-#include <stdio.h>
-int main(void)
-{{
-    static uint8_t image[{n_bytes}];
-    static float answer[{n_classes}];
-    while (fread(image, 1, sizeof image, stdin) == sizeof image) {{
-        {name}_logits(image, answer);
-        fwrite(answer, 1, sizeof answer, stdout);
-        {name}_probabilities(image, answer);
-        fwrite(answer, 1, sizeof answer, stdout);
-    }}
-    return 0;
-}}
-"""
-
-
-def _run(
-    compiler: str, network: Network, name: str, source: str, header: str, images: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(logits, probabilities) that the program computes, compiled with `compiler`."""
-    n_classes = len(network.classes)
-    main = _MAIN.format(name=name, n_bytes=images[0].size, n_classes=n_classes)
-    with tempfile.TemporaryDirectory() as folder:
-        contents = {f"{name}.c": source, f"{name}.h": header, "check_main.c": main}
-        for file_name, content in contents.items():
-            Path(folder, file_name).write_text(content, encoding="utf-8")
-        program = str(Path(folder, "check.out"))
-        command = [compiler, "-std=c99", "-O2", f"{name}.c", "check_main.c", "-o", program]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT_S)
-            if done.returncode == 0:
-                given = images.tobytes()
-                done = subprocess.run(
-                    [program], cwd=folder, input=given, capture_output=True, timeout=TIMEOUT_S
-                )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ExportError(
-                f"{name}.c: it could not be checked with {compiler}: {error}"
-            ) from None
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-        first = next((line for line in lines if "error" in line), lines[-1])
-        raise ExportError(f"{name}.c: {compiler} does not compile it, or it does not run: {first}")
-    answers = np.frombuffer(done.stdout, np.float32)
-    expected = len(images) * 2 * n_classes
-    if answers.size != expected:
-        raise ExportError(f"{name}.c: it gave {answers.size} numbers; expected {expected}")
-    answers = answers.reshape(len(images), 2, n_classes)
-    return answers[:, 0], answers[:, 1]

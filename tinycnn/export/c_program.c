@@ -114,13 +114,37 @@ static void max_pool(const picture *input, int K, int S, int PT, int PL, const p
 }
 
 /* @@ relu */
-/* max(x, 0), in place */
-static void relu(const picture *x)
+/* min(max(x, 0), max_value), in place */
+static void relu(const picture *x, float max_value)
+{
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * x->channels; k++) {
+            if (x->at[i * x->row + k] < 0.0F)
+                x->at[i * x->row + k] = 0.0F;
+            if (x->at[i * x->row + k] > max_value)
+                x->at[i * x->row + k] = max_value;
+        }
+}
+
+/* @@ leaky_relu */
+/* x where it is above 0, else slope * x, in place */
+static void leaky_relu(const picture *x, float slope)
 {
     for (int i = 0; i < x->height; i++)
         for (int k = 0; k < x->width * x->channels; k++)
-            if (x->at[i * x->row + k] < 0.0F)
-                x->at[i * x->row + k] = 0.0F;
+            if (!(x->at[i * x->row + k] > 0.0F))
+                x->at[i * x->row + k] *= slope;
+}
+
+/* @@ prelu */
+/* x where it is above 0, else alpha * x with an alpha for each channel, in place */
+static void prelu(const picture *x, const float *alpha)
+{
+    const int C = x->channels;
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * C; k++)
+            if (!(x->at[i * x->row + k] > 0.0F))
+                x->at[i * x->row + k] *= alpha[k % C];
 }
 
 /* @@ dense */
@@ -204,7 +228,7 @@ static void scale(const uint8_t *image, const picture *x)
             x->at[i * x->row + k] = (float)((image[i * n_row + k] - mean) * factor);
 }
 
-/* @@ probabilities */
+/* @@ exponential */
 /* e**x for x <= 0: 2**-n * e**r with r in (-ln 2, 0], where e**r is summed as a power series */
 static double exponential(double x)
 {
@@ -220,4 +244,28 @@ static double exponential(double x)
         sum += term;
     }
     return power * sum;
+}
+
+/* @@ sigmoid */
+/* 1 / (1 + exp(-x)), in place; with e = exp(-|x|) nothing overflows */
+static void sigmoid(const picture *x)
+{
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * x->channels; k++) {
+            const double v = x->at[i * x->row + k], e = exponential(v < 0.0 ? v : -v);
+            x->at[i * x->row + k] = (float)((v < 0.0 ? e : 1.0) / (1.0 + e));
+        }
+}
+
+/* @@ hyperbolic_tangent */
+/* (1 - e) / (1 + e) with e = exp(-2|x|) and the sign of x, in place; near 0 it is x itself */
+static void hyperbolic_tangent(const picture *x)
+{
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * x->channels; k++) {
+            const double v = x->at[i * x->row + k], e = exponential(v < 0.0 ? 2.0 * v : -2.0 * v);
+            const double size = (1.0 - e) / (1.0 + e);
+            if (v < -1e-4 || v > 1e-4)
+                x->at[i * x->row + k] = (float)(v < 0.0 ? -size : size);
+        }
 }

@@ -19,7 +19,21 @@ import numpy as np
 
 from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
+from ..layers import (
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    MaxPool2D,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
+    entry_for,
+)
 from ..network import Network
 from ..plan import Step
 
@@ -110,13 +124,28 @@ def _network_function(network: Network) -> str:
     return "\n".join([*lines, "    return x"])
 
 
+def _relu(step: Step) -> str:
+    assert isinstance(step.layer, ReLU)
+    most = step.layer.max_value
+    return "relu(x)" if most is None else f"relu(x, max_value={most!r})"
+
+
+def _leaky_relu(step: Step) -> str:
+    assert isinstance(step.layer, LeakyReLU)
+    return f"leaky_relu(x, {step.layer.negative_slope!r})"
+
+
 CALLS: dict[type[Layer], Callable[[Step], str | None]] = {
     Conv2D: lambda step: f"conv2d(x, {_parameters(step)}, {_window(step)})",
     MaxPool2D: lambda step: f"max_pool(x, size={step.window.KH}, {_window(step)})",
-    ReLU: lambda step: "relu(x)",
+    ReLU: _relu,
+    LeakyReLU: _leaky_relu,
+    PReLU: lambda step: f'leaky_relu(x, t["{step.name}.alpha"])',
+    Sigmoid: lambda step: "sigmoid(x)",
+    Tanh: lambda step: "np.tanh(x)",
     Flatten: lambda step: "flatten(x)",
     Dense: lambda step: f"dense(x, {_parameters(step)})",
-    Dropout: lambda step: None,  # it does nothing in prediction
+    **dict.fromkeys((Dropout, SpatialDropout2D), lambda step: None),  # nothing in prediction
 }
 """Layer class -> a function of a layer's step of the plan: the Python expression that makes the
 layer's output of its input `x`; None where the two are the same.

@@ -23,7 +23,21 @@ import numpy.typing as npt
 
 from .._version import __version__
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
+from ..layers import (
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    MaxPool2D,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
+    entry_for,
+)
 from ..network import Network
 from ..plan import Step
 from .agreement import ExportError, check_agreement, check_exportable, check_images
@@ -180,6 +194,28 @@ def _dense(graph: Graph, step: Step) -> None:
     graph.add("Gemm", step.name, w, b)
 
 
+def _relu(graph: Graph, step: Step) -> None:
+    layer = step.layer
+    assert isinstance(layer, ReLU)
+    if layer.max_value is None:
+        graph.add("Relu", step.name)
+    else:
+        limits = (("min", 0.0), ("max", layer.max_value))
+        names = [graph.constant(f"{step.name}.{name}", value) for name, value in limits]
+        graph.add("Clip", step.name, *names)
+
+
+def _leaky_relu(graph: Graph, step: Step) -> None:
+    assert isinstance(step.layer, LeakyReLU)
+    graph.add("LeakyRelu", step.name, alpha=step.layer.negative_slope)
+
+
+def _prelu(graph: Graph, step: Step) -> None:
+    name = f"{step.name}.alpha"
+    shape = (-1, 1, 1) if len(step.input_shape) == 3 else (-1,)
+    graph.add("PRelu", step.name, graph.constant(name, graph.parameters[name].reshape(shape)))
+
+
 def _flatten(graph: Graph, step: Step) -> None:
     if len(step.input_shape) == 3:
         graph.add("Transpose", f"{step.name}_nhwc", perm=[0, 2, 3, 1])  # it runs H, W, C
@@ -189,10 +225,15 @@ def _flatten(graph: Graph, step: Step) -> None:
 NODES: dict[type[Layer], Callable[[Graph, Step], None]] = {
     Conv2D: _conv2d,
     MaxPool2D: lambda graph, step: graph.add("MaxPool", step.name, **_window(step)),
-    ReLU: lambda graph, step: graph.add("Relu", step.name),
+    ReLU: _relu,
+    LeakyReLU: _leaky_relu,
+    PReLU: _prelu,
+    Sigmoid: lambda graph, step: graph.add("Sigmoid", step.name),
+    Tanh: lambda graph, step: graph.add("Tanh", step.name),
     Flatten: _flatten,
     Dense: _dense,
-    Dropout: lambda graph, step: None,  # it does nothing in prediction
+    # these do nothing in prediction
+    **dict.fromkeys((Dropout, SpatialDropout2D), lambda graph, step: None),
 }
 """Layer class -> the function that adds the nodes of a layer, given its step of the plan.
 

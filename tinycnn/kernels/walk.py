@@ -19,6 +19,7 @@ To add an operation, give it a `kind` in `operations.py` and a branch in `walk_f
 """
 
 from ._jit import helper, inline_helper
+from .activations import activate, activate_backward
 from .add import add_forward
 from .arrays import Chunk, output_gradient, outputs, rows
 from .conv2d_operation import (
@@ -30,8 +31,8 @@ from .dense import dense_operation_backward, dense_operation_forward
 from .dropout import dropout_operation_backward, dropout_operation_forward
 from .elementwise import add, assign
 from .maxpool2d import maxpool2d_operation_backward, maxpool2d_operation_forward
-from .operations import ADD, CONV2D, DENSE, DROPOUT, MAXPOOL2D
-from .relu import relu_backward, relu_forward
+from .operations import ADD, CONV2D, DENSE, DROPOUT, MAXPOOL2D, PRELU, RELU
+from .prelu import prelu_operation_backward, prelu_operation_forward
 
 BLOCK = 4
 """Images in a block.  The backward pass goes through operations on pictures block by block, so that
@@ -96,10 +97,14 @@ def walk_forward(
             elif op.kind == ADD:
                 size = op.H * op.W * op.C
                 add_forward(x_k, input_of(op.x2_from, operations, x, size, activations, chunk), y_k)
+            elif op.kind == PRELU:
+                prelu_operation_forward(
+                    op, weights, x_k, y_k, activations, scratch, chunk, training
+                )
             else:
                 assign(x_k, y_k)
-            if op.relu:
-                relu_forward(y_k, y_k)
+        if op.activation and not (by_winograd and op.activation == RELU):  # Winograd does ReLU
+            activate(op.activation, op.activation_value, y_k)
         if k == operations.size - 1:
             assign(y_k, rows(logits_out, chunk, op.OH * op.OW * op.F))
 
@@ -138,8 +143,9 @@ def walk_backward(weights, x, dlogits, activations, gradients, scratch, sums, ch
                 op.x_from, operations, dx_out, size, activations, gradients, scratch, block, n_done
             )
             dx_k = scratch.added_dx[: dx.size] if op.adds_dx else dx
-            if op.relu:
-                relu_backward(outputs(op, activations, block), dy_k, dy_k)
+            if op.activation:
+                y_k = outputs(op, activations, block)
+                activate_backward(op.activation, op.activation_value, y_k, dy_k)
             if op.kind == CONV2D:
                 conv2d_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
@@ -154,6 +160,10 @@ def walk_backward(weights, x, dlogits, activations, gradients, scratch, sums, ch
                 )
             elif op.kind == DROPOUT:
                 dropout_operation_backward(
+                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
+                )
+            elif op.kind == PRELU:
+                prelu_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
                 )
             elif dx_k.size:
