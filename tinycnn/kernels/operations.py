@@ -23,6 +23,7 @@ import numpy as np
 
 from ..layers import (
     Add,
+    BatchNorm,
     Conv2D,
     Dense,
     Dropout,
@@ -32,15 +33,18 @@ from ..layers import (
     MaxPool2D,
     PReLU,
     ReLU,
+    ScaleShift,
     Sigmoid,
     SpatialDropout2D,
     Tanh,
 )
 from ..plan import Plan, Step, aligned
 from ._winner_lists import LANES
+from .batch_norm import N_COEFFICIENTS
 from .conv2d_winograd import winograd_fits, winograd_sizes
 
 CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT, ADD, CUSTOM = range(8)
+SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
 """Values of a record's field `kind`."""
 
 NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
@@ -69,11 +73,17 @@ FIELDS = (
     "w_t_offset", "mask_offset", "mask_size",
     # whether forward uses `conv2d_winograd.py`; offset of the weights transformed for that
     "winograd", "u_offset",
+    # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1
+    "moments_offset", "running_mean_offset", "running_var_offset", "unbiased",
 )  # fmt: skip
 """Fields of whole numbers."""
 
-OPERATION = np.dtype([*((name, np.int64) for name in FIELDS), ("activation_value", np.float64)])
+FLOAT_FIELDS = ("momentum", "epsilon", "activation_value")
 """activation_value: the largest value of a clipped ReLU, the negative slope of a leaky one."""
+
+OPERATION = np.dtype(
+    [(name, np.int64) for name in FIELDS] + [(name, np.float64) for name in FLOAT_FIELDS]
+)
 
 RECORD = np.dtype((np.record, OPERATION))
 """The same with fields as attributes, which runs without the JIT need."""
@@ -92,6 +102,7 @@ class Sizes:
     n_mask: int = 0
     n_transposed: int = 0
     n_winograd_weights: int = 0
+    n_moments: int = 0
     # scratch, which all operations use in turn
     n_conv_output: int = 0
     n_padded: int = 0
@@ -99,6 +110,7 @@ class Sizes:
     n_winner_lists: int = 0
     n_winograd_scratch: int = 0
     n_added_dx: int = 0
+    n_channel_scratch: int = 0
 
     def reserve(self, name: str, size: int) -> int:
         """Make an array larger by `size` elements; returns the offset of these."""
@@ -118,7 +130,11 @@ FUSED: tuple[tuple[type[Layer], ...], ...] = (
     (Conv2D, ReLU, MaxPool2D),
     *((Conv2D, MaxPool2D, kind) for kind in ACTIVATIONS),
     (Conv2D, MaxPool2D),
-    *((first, kind) for first in (Conv2D, Dense, Add) for kind in ACTIVATIONS),
+    *(
+        (first, kind)
+        for first in (Conv2D, Dense, Add, BatchNorm, ScaleShift)
+        for kind in ACTIVATIONS
+    ),
 )
 """Sequences of layers that become one operation, longest first."""
 
@@ -149,7 +165,7 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         if isinstance(step.layer, MaxPool2D):
             _pooling(op, step, sizes)
         else:
-            _activation(op, step)
+            _activation(op, [step])
     if op.pool:
         n_positions = int(op.conv_OH * op.conv_OW)
         height = int(max((op.conv_OH - 1) * op.S + op.KH, op.PT + op.H))
@@ -175,13 +191,12 @@ def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = DENSE
     _weights(op, group[0], needs)
     op.sums_chunks = 0  # computed for the whole batch at once
-    for step in group[1:]:
-        _activation(op, step)
+    _activation(op, group[1:])
 
 
 def _activation_alone(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = ACTIVATION
-    _activation(op, group[0])
+    _activation(op, group)
 
 
 def _prelu(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -198,8 +213,27 @@ def _dropout(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 def _add(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = ADD
-    for step in group[1:]:
-        _activation(op, step)
+    _activation(op, group[1:])
+
+
+def _scale_shift(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = SCALE_SHIFT
+    _activation(op, group[1:])
+    _parameters(op, group[0], needs.plan, "scale", "shift")
+
+
+def _batch_norm(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = BATCH_NORM
+    _activation(op, group[1:])
+    first, plan = group[0], needs.plan
+    layer = first.layer
+    assert isinstance(layer, BatchNorm)
+    op.momentum, op.epsilon, op.unbiased = layer.momentum, layer.epsilon, layer.unbiased_running_var
+    _parameters(op, first, plan, "gamma", "beta")
+    op.running_mean_offset = plan.statistic_slots[f"{first.name}.running_mean"][0]
+    op.running_var_offset = plan.statistic_slots[f"{first.name}.running_var"][0]
+    op.moments_offset = needs.sizes.reserve("n_moments", 2 * int(op.C))
+    needs.sizes.reserve_scratch("n_channel_scratch", N_COEFFICIENTS * int(op.C))
 
 
 def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -215,6 +249,8 @@ RECORDS: dict[type[Layer], Fill] = {
     Dropout: _dropout,
     SpatialDropout2D: _dropout,
     Add: _add,
+    ScaleShift: _scale_shift,
+    BatchNorm: _batch_norm,
     Flatten: _no_record,
 }
 """Fills in the record of an operation, by the class of its first layer."""
@@ -236,16 +272,17 @@ def _weights(op: np.record, step: Step, needs: Needs) -> None:
     op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
 
 
-def _activation(op: np.record, step: Step) -> None:
-    layer = step.layer
-    if isinstance(layer, ReLU):
-        op.activation, op.activation_value = RELU, 0.0
-        if layer.max_value is not None:
-            op.activation, op.activation_value = CLIPPED_RELU, layer.max_value
-    elif isinstance(layer, LeakyReLU):
-        op.activation, op.activation_value = LEAKY_RELU, layer.negative_slope
-    else:
-        op.activation = SIGMOID if isinstance(layer, Sigmoid) else TANH
+def _activation(op: np.record, steps: Sequence[Step]) -> None:
+    """The activation among steps that follow an operation; without one, nothing is applied."""
+    for layer in (step.layer for step in steps):
+        if isinstance(layer, ReLU):
+            op.activation, op.activation_value = RELU, 0.0
+            if layer.max_value is not None:
+                op.activation, op.activation_value = CLIPPED_RELU, layer.max_value
+        elif isinstance(layer, LeakyReLU):
+            op.activation, op.activation_value = LEAKY_RELU, layer.negative_slope
+        else:
+            op.activation = SIGMOID if isinstance(layer, Sigmoid) else TANH
 
 
 def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
