@@ -5,7 +5,19 @@
 
 import numpy as np
 
-from tinycnn import Conv2D, Dense, Dropout, Flatten, InputSpec, MaxPool2D, Network, ReLU
+from tinycnn import (
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    InputSpec,
+    MaxPool2D,
+    Network,
+    ReLU,
+)
 
 SMALL_NETWORKS = {
     # a miniature of MicroExpNet's p12 with dropout, on a picture that "same" pads unevenly
@@ -57,6 +69,32 @@ SMALL_NETWORKS = {
         ],
         (6, 5, 1),
     ),
+    "depthwise_separable": (
+        [
+            *(Conv2D(5, 3, stride=2), ReLU(), DepthwiseConv2D(3), ReLU(), Conv2D(4, 1), ReLU()),
+            *(AveragePool2D(2), DepthwiseConv2D((2, 3), padding="valid"), GlobalAveragePool2D()),
+            *(Dense(4), ReLU(), Dense(3)),
+        ],
+        (9, 13, 1),
+    ),
+    # several filters for a channel; layers without a bias
+    "depthwise_multiplier_first": (
+        [
+            DepthwiseConv2D((3, 2), stride=(2, 1), depth_multiplier=3, use_bias=False),
+            *(MaxPool2D(2), Conv2D(2, 2, use_bias=False), ReLU()),
+            DepthwiseConv2D(2, padding=((1, 0), (0, 3)), depth_multiplier=2),
+            *(Flatten(), Dense(5, use_bias=False), ReLU(), Dense(4, use_bias=False)),
+        ],
+        (8, 7, 2),
+    ),
+    "average_pools": (
+        [
+            *(AveragePool2D((2, 3), stride=(1, 2), count_padding=True), Conv2D(3, 2), ReLU()),
+            *(AveragePool2D(3, stride=2, padding=((1, 2), (2, 0))), Flatten(), Dense(3)),
+        ],
+        (7, 8, 2),
+    ),
+    "global_average_last": ([Conv2D(4, 3), ReLU(), GlobalAveragePool2D()], (5, 4, 2)),
     "flatten_before_relu": ([Conv2D(2, 3), Flatten(), ReLU(), Dense(3)], (4, 3, 2)),
     "flatten_between_conv_and_dropout": (
         [Conv2D(2, 3), Flatten(), Dropout(0.5), Flatten(), Dense(3)],

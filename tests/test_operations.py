@@ -11,7 +11,17 @@ from small_networks import SMALL_NETWORKS
 from tinycnn import CustomLayer, kernels
 from tinycnn.kernels import operations
 from tinycnn.kernels.operations import OPERATION, make_operations
-from tinycnn.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
+from tinycnn.layers import (
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    MaxPool2D,
+    ReLU,
+)
 from tinycnn.plan import build_plan
 
 EVERY_NETWORK = pytest.mark.parametrize("name", sorted(SMALL_NETWORKS))
@@ -38,18 +48,22 @@ def test_operations_are_chained_and_their_outputs_apart(name):
 def test_operations_have_the_sizes_of_their_parameters(name):
     """A kernel trusts these: a wrong F would read past the end of the weights."""
     plan, table = planned(*SMALL_NETWORKS[name])
-    shapes = {offset: shape for offset, shape in plan.parameter_slots.values()}
+    slots = [*plan.parameter_slots.values(), *plan.unused_bias_slots.values()]
+    shapes = dict(slots)
     with_parameters = 0
     for op in table.operations:
         if op["kind"] == operations.CONV2D:
-            assert shapes[op["w_offset"]] == (op["KH"], op["KW"], op["C"], op["F"])
+            expected = (op["KH"], op["KW"], op["C"], op["F"])
+        elif op["kind"] == operations.DEPTHWISE_CONV2D:
+            expected = (op["KH"], op["KW"], op["C"], op["F"] // op["C"])
         elif op["kind"] == operations.DENSE:
-            assert shapes[op["w_offset"]] == (op["H"] * op["W"] * op["C"], op["F"])
+            expected = (op["H"] * op["W"] * op["C"], op["F"])
         else:
             continue
+        assert shapes[op["w_offset"]] == expected and op["w_size"] == np.prod(expected)
         assert shapes[op["b_offset"]] == (op["F"],)
         with_parameters += 1
-    assert with_parameters * 2 == len(plan.parameter_slots)
+    assert with_parameters * 2 == len(slots)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +76,11 @@ def test_operations_have_the_sizes_of_their_parameters(name):
         ([Conv2D(2, 3), MaxPool2D(2), ReLU(), Flatten()], [("CONV2D", 1, 1)]),
         ([Conv2D(2, 3), MaxPool2D(2), Flatten()], [("CONV2D", 0, 1)]),
         ([Conv2D(2, 3), ReLU(), Flatten()], [("CONV2D", 1, 0)]),
+        (
+            [DepthwiseConv2D(3), ReLU(), AveragePool2D(2), ReLU(), GlobalAveragePool2D()],
+            [("DEPTHWISE_CONV2D", 1, 0), ("AVERAGEPOOL2D", 0, 0)]
+            + [("RELU", 1, 0), ("AVERAGEPOOL2D", 0, 0)],
+        ),
         (
             [MaxPool2D(2), ReLU(), Flatten(), Dense(3)],
             [("MAXPOOL2D", 0, 1), ("RELU", 1, 0), ("DENSE", 0, 0)],

@@ -15,11 +15,14 @@ from small_networks import SMALL_NETWORKS, small_batch, small_network
 
 from tinycnn import (
     Adam,
+    AveragePool2D,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Distillation,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     InputSpec,
     MaxPool2D,
     Network,
@@ -99,12 +102,23 @@ def networks(draw):
                         pairs(1, 3),
                         pairs(1, 3),
                     ),
+                    st.builds(
+                        DepthwiseConv2D,
+                        pairs(1, 4),
+                        pairs(1, 3),
+                        st.just("same"),
+                        st.integers(1, 3),
+                        st.booleans(),
+                    ),
+                    st.builds(
+                        AveragePool2D, pairs(1, 3), pairs(1, 3), st.just("same"), st.booleans()
+                    ),
                     st.just(ReLU()),
                     st.builds(Dropout, st.sampled_from([0.0, 0.3, 0.6])),
                 )
             )
         )
-    layers.append(Flatten())
+    layers.append(draw(st.sampled_from([Flatten(), GlobalAveragePool2D()])))
     for _ in range(draw(st.integers(0, 2))):
         layers += [Dense(draw(st.integers(1, 19))), draw(st.sampled_from([ReLU(), Dropout(0.4)]))]
     layers.append(Dense(draw(st.integers(1, 5))))

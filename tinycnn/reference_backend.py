@@ -11,11 +11,14 @@ import numpy as np
 from . import reference
 from .custom_layers import custom_backward, custom_forward
 from .layers import (
+    AveragePool2D,
     Conv2D,
     CustomLayer,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     MaxPool2D,
     ReLU,
@@ -115,15 +118,21 @@ def _output(step: Step, x: np.ndarray) -> np.ndarray:
     return np.empty((len(x), *step.output_shape), x.dtype)
 
 
+def _w_and_b(arrays: StepArrays, named: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """w and b of a step's parameters or gradients; new zeros for b if the layer has none."""
+    w = named["w"]
+    b = named.get("b")
+    return w, np.zeros(arrays.step.output_shape[-1], w.dtype) if b is None else b
+
+
 def _conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
-    w, b = arrays.parameters["w"], arrays.parameters["b"]
-    reference.conv2d_forward(x, w, b, arrays.step.window, y)
+    reference.conv2d_forward(x, *_w_and_b(arrays, arrays.parameters), arrays.step.window, y)
     return Saved(x, y)
 
 
 def _conv2d_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
-    dw, db = arrays.gradients["w"], arrays.gradients["b"]
+    dw, db = _w_and_b(arrays, arrays.gradients)
     reference.conv2d_backward_params(saved.x, dy, arrays.step.window, dw, db)
 
 
@@ -133,6 +142,42 @@ def _conv2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.nda
     reference.conv2d_transpose_weights(w, w_t)
     reference.conv2d_backward_input(dy, w_t, arrays.step.window, dx)
     return dx
+
+
+def _depthwise_conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = _output(arrays.step, x)
+    w, b = _w_and_b(arrays, arrays.parameters)
+    reference.depthwise_conv2d_forward(x, w, b, arrays.step.window, y)
+    return Saved(x, y)
+
+
+def _depthwise_conv2d_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
+    dw, db = _w_and_b(arrays, arrays.gradients)
+    reference.depthwise_conv2d_backward_params(saved.x, dy, arrays.step.window, dw, db)
+
+
+def _depthwise_conv2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx = np.empty_like(saved.x)
+    reference.depthwise_conv2d_backward_input(dy, arrays.parameters["w"], arrays.step.window, dx)
+    return dx
+
+
+def _averagepool2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = _output(arrays.step, x)
+    step = arrays.step
+    reference.averagepool2d_forward(x, step.window, step.counts_padding, _as_pictures(y))
+    return Saved(x, y)
+
+
+def _averagepool2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx, step = np.empty_like(saved.x), arrays.step
+    reference.averagepool2d_backward(_as_pictures(dy), step.window, step.counts_padding, dx)
+    return dx
+
+
+def _as_pictures(y: np.ndarray) -> np.ndarray:
+    """y (N, H, W, C), or vectors (N, C) as pictures of one pixel."""
+    return y if y.ndim == 4 else y[:, None, None]
 
 
 def _maxpool2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
@@ -150,12 +195,12 @@ def _maxpool2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.
 
 def _dense_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
-    reference.dense_forward(x, arrays.parameters["w"], arrays.parameters["b"], y)
+    reference.dense_forward(x, *_w_and_b(arrays, arrays.parameters), y)
     return Saved(x, y)
 
 
 def _dense_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
-    reference.dense_backward_params(saved.x, dy, arrays.gradients["w"], arrays.gradients["b"])
+    reference.dense_backward_params(saved.x, dy, *_w_and_b(arrays, arrays.gradients))
 
 
 def _dense_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
@@ -204,7 +249,12 @@ CUSTOM = Passes(_custom_forward, _custom_backward)
 
 PASSES: dict[type[Layer], Passes] = {
     Conv2D: Passes(_conv2d_forward, _conv2d_backward, _conv2d_gradients),
+    DepthwiseConv2D: Passes(
+        _depthwise_conv2d_forward, _depthwise_conv2d_backward, _depthwise_conv2d_gradients
+    ),
     MaxPool2D: Passes(_maxpool2d_forward, _maxpool2d_backward),
+    AveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
+    GlobalAveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
     Dense: Passes(_dense_forward, _dense_backward, _dense_gradients),
     ReLU: Passes(_relu_forward, _relu_backward),
     Dropout: Passes(_dropout_forward, _dropout_backward),

@@ -19,11 +19,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ..layers import (
+    AveragePool2D,
     Conv2D,
     CustomLayer,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     MaxPool2D,
     ReLU,
@@ -34,8 +37,11 @@ from ..plan import Plan, Step, Window, aligned
 from ._winner_lists import LANES
 from .conv2d_winograd import winograd_fits, winograd_sizes
 
-CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT = range(5)
+CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT, AVERAGEPOOL2D, DEPTHWISE_CONV2D = range(7)
 """Values of a record's field `kind`."""
+
+MOVE_A_WINDOW = (CONV2D, DEPTHWISE_CONV2D, MAXPOOL2D, AVERAGEPOOL2D)
+"""The kinds that move a window over a picture."""
 
 POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
 """Fields of a record for the window of a pooling."""
@@ -47,14 +53,16 @@ FIELDS = (
     "H", "W", "C",
     # shape of its output; its offset; whether it is stored in `arrays.Activations.pictures`
     "OH", "OW", "F", "y_offset", "y_in_pictures",
-    # window and output size of the convolution
+    # window of a convolution or average pooling; output size of the convolution
     *Window._fields, "conv_OH", "conv_OW",
+    # whether an average pooling counts padding
+    "count_padding",
     # size of its padded input, if a pooling follows
     "padded_H", "padded_W",
     # window of the pooling; offset of its argmax; how many windows backward lists at a time
     *POOL_WINDOW, "argmax_offset", "n_listed",
-    # offsets of parameters, of transposed weights and of the dropout mask
-    "w_offset", "b_offset", "w_t_offset", "mask_offset",
+    # offset and size of the weights; offsets of bias, of transposed weights and of the dropout mask
+    "w_offset", "w_size", "b_offset", "w_t_offset", "mask_offset",
     # whether forward uses `conv2d_winograd.py`; offset of the weights transformed for that
     "winograd", "u_offset",
 )  # fmt: skip
@@ -168,6 +176,7 @@ FUSED: tuple[tuple[type[Layer], ...], ...] = (
     (Conv2D, MaxPool2D, ReLU),
     (Conv2D, MaxPool2D),
     (Conv2D, ReLU),
+    (DepthwiseConv2D, ReLU),
     (Dense, ReLU),
 )
 """Sequences of layers that become one operation, longest first."""
@@ -188,7 +197,7 @@ def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
 def _mark_pictures(table: np.ndarray) -> None:
     """Set y_in_pictures: 1 for the operations of a segment before its last convolution or pooling.
     The outputs of that one and of the operations after it are needed for the whole batch."""
-    on_pictures = np.flatnonzero(np.isin(table["kind"], (CONV2D, MAXPOOL2D)))
+    on_pictures = np.flatnonzero(np.isin(table["kind"], MOVE_A_WINDOW))
     if on_pictures.size:
         table["y_in_pictures"][: on_pictures[-1]] = 1
 
@@ -235,6 +244,17 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         sizes.reserve_scratch("n_winograd_scratch", int(n_scratch))
 
 
+def _depthwise_conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind, op.relu = DEPTHWISE_CONV2D, len(group) - 1
+    _window(op, Window._fields, group[0])
+    _parameters(op, group[0], needs)
+
+
+def _averagepool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind, op.count_padding = AVERAGEPOOL2D, group[0].counts_padding
+    _window(op, Window._fields, group[0])
+
+
 def _maxpool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = MAXPOOL2D
     _pooling(op, group[0], needs.sizes)
@@ -260,7 +280,10 @@ def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 RECORDS: dict[type[Layer], Fill] = {
     Conv2D: _conv2d,
+    DepthwiseConv2D: _depthwise_conv2d,
     MaxPool2D: _maxpool2d,
+    AveragePool2D: _averagepool2d,
+    GlobalAveragePool2D: _averagepool2d,
     Dense: _dense,
     ReLU: _relu,
     Dropout: _dropout,
@@ -271,8 +294,9 @@ RECORDS: dict[type[Layer], Fill] = {
 
 def _parameters(op: np.record, step: Step, needs: Needs) -> None:
     op.w_offset, w_shape = needs.plan.parameter_slots[f"{step.name}.w"]
-    op.b_offset = needs.plan.bias_offset(step)
-    op.w_t_offset = needs.sizes.reserve("n_transposed", int(np.prod(w_shape)))
+    op.w_size, op.b_offset = int(np.prod(w_shape)), needs.plan.bias_offset(step)
+    if op.kind != DEPTHWISE_CONV2D:
+        op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
 
 
 def _window(op: np.record, names: tuple[str, ...], step: Step) -> None:

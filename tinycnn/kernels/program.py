@@ -38,6 +38,7 @@ from .arrays import (
     rows,
     weights_of,
 )
+from .averagepool2d import averagepool2d_operation_backward, averagepool2d_operation_forward
 from .conv2d_operation import (
     conv2d_operation_backward,
     conv2d_operation_collect,
@@ -53,10 +54,23 @@ from .dense import (
     dense_operation_forward,
     dense_operation_transpose,
 )
+from .depthwise_conv2d import (
+    depthwise_conv2d_operation_backward,
+    depthwise_conv2d_operation_collect,
+    depthwise_conv2d_operation_forward,
+)
 from .dropout import dropout_operation_backward, dropout_operation_forward
 from .elementwise import add, assign
 from .maxpool2d import maxpool2d_operation_backward, maxpool2d_operation_forward
-from .operations import CONV2D, DENSE, DROPOUT, MAXPOOL2D
+from .operations import (
+    AVERAGEPOOL2D,
+    CONV2D,
+    DENSE,
+    DEPTHWISE_CONV2D,
+    DROPOUT,
+    MAXPOOL2D,
+    MOVE_A_WINDOW,
+)
 from .relu import relu_backward, relu_forward
 
 BLOCK = 4
@@ -119,6 +133,14 @@ def walk_forward(weights, winograd_weights, x, activations, scratch, chunk, trai
                 dense_operation_forward(
                     op, weights, x_k, y_k, activations, scratch, chunk, training
                 )
+            elif op.kind == DEPTHWISE_CONV2D:
+                depthwise_conv2d_operation_forward(
+                    op, weights, x_k, y_k, activations, scratch, chunk, training
+                )
+            elif op.kind == AVERAGEPOOL2D:
+                averagepool2d_operation_forward(
+                    op, weights, x_k, y_k, activations, scratch, chunk, training
+                )
             elif op.kind == DROPOUT:
                 dropout_operation_forward(
                     op, weights, x_k, y_k, activations, scratch, chunk, training
@@ -172,10 +194,9 @@ def program_same_weights(operations, bits, other_bits):
     for k in range(operations.size):
         op = operations[k]
         if op.winograd:
-            size = op.KH * op.KW * op.C * op.F
-            w = bits[op.w_offset : op.w_offset + size]
-            other_w = other_bits[op.w_offset : op.w_offset + size]
-            for p in range(size):
+            w = bits[op.w_offset : op.w_offset + op.w_size]
+            other_w = other_bits[op.w_offset : op.w_offset + op.w_size]
+            for p in range(op.w_size):
                 different |= w[p] ^ other_w[p]
     return different == 0
 
@@ -200,7 +221,7 @@ def n_picture_operations(operations):
     """The number of operations up to the last convolution or pooling."""
     n = 0
     for k in range(operations.size):
-        if operations[k].kind == CONV2D or operations[k].kind == MAXPOOL2D:
+        if operations[k].kind in MOVE_A_WINDOW:
             n = k + 1
     return n
 
@@ -274,14 +295,22 @@ def walk_backward(weights, x, d_outputs, activations, gradients, scratch, sums, 
                 maxpool2d_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
                 )
+            elif op.kind == DEPTHWISE_CONV2D:
+                depthwise_conv2d_operation_backward(
+                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
+                )
+            elif op.kind == AVERAGEPOOL2D:
+                averagepool2d_operation_backward(
+                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
+                )
             elif op.kind == DROPOUT:
                 dropout_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
                 )
             elif dx_k.size:
                 assign(dy_k, dx_k)
-            if b > 0 and op.kind == CONV2D:
-                add_block(op.w_offset, op.KH * op.KW * op.C * op.F, block_sums, sums)
+            if b > 0 and (op.kind == CONV2D or op.kind == DEPTHWISE_CONV2D):
+                add_block(op.w_offset, op.w_size, block_sums, sums)
                 add_block(op.b_offset, op.F, block_sums, sums)
 
 
@@ -304,6 +333,8 @@ def program_collect(weights, x, n_images, activations, gradients, share, n_share
         op = operations[k]
         if op.kind == CONV2D and share == n_shares - 1:
             conv2d_operation_collect(op, weights, gradients)
+        elif op.kind == DEPTHWISE_CONV2D and share == n_shares - 1:
+            depthwise_conv2d_operation_collect(op, gradients)
         elif op.kind == DENSE:
             if k == 0:
                 x_k = x
