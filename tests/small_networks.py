@@ -18,6 +18,7 @@ from tinycnn import (
     Network,
     ReLU,
 )
+from tinycnn.layers import Residual
 
 SMALL_NETWORKS = {
     # a miniature of MicroExpNet's p12 with dropout, on a picture that "same" pads unevenly
@@ -109,16 +110,60 @@ SMALL_NETWORKS = {
 }
 
 
+BRANCHED_NETWORKS = {
+    # the second has a shortcut of its own, as in ResNet
+    "residuals": (
+        [
+            *(Conv2D(3, 3), ReLU(), Residual([Conv2D(3, 3), ReLU(), Conv2D(3, 2)]), ReLU()),
+            Residual([Conv2D(4, 3, stride=2), ReLU(), Conv2D(4, 3)], [Conv2D(4, 1, stride=2)]),
+            *(ReLU(), Flatten(), Dense(3)),
+        ],
+        (7, 5, 2),
+    ),
+    # the network's input goes into several branches, one of which is only dropout
+    "residual_first": (
+        [
+            Residual([Residual([Conv2D(2, 3), MaxPool2D(2, stride=1)]), ReLU()], [Dropout(0.3)]),
+            *(Conv2D(3, 2), MaxPool2D(2), Flatten(), Dense(3)),
+        ],
+        (4, 5, 2),
+    ),
+    # a picture that a branch of its own flattens; x + x; a residual at the end
+    "residuals_of_vectors": (
+        [
+            *(Conv2D(2, 3), ReLU()),
+            Residual([Flatten(), Dense(5), ReLU()], [MaxPool2D(2), Flatten(), Dense(5)]),
+            *(Dropout(0.25), Dense(4), Residual([Flatten()]), Residual([ReLU(), Dense(4)])),
+        ],
+        (5, 4, 2),
+    ),
+}
+"""Networks with branches."""
+
+ENGINE_NETWORKS = {**SMALL_NETWORKS, **BRANCHED_NETWORKS}
+"""All of these."""
+
+
 def small_network(name, backend="auto", dtype=np.float64, seed=0, **options):
     """The network of that name.  Biases are N(0, 0.3): with zeros a missing bias would not show."""
-    layers, (H, W, C) = SMALL_NETWORKS[name]
+    layers, (H, W, C) = ENGINE_NETWORKS[name]
     spec = InputSpec(H, W, C)
     network = Network(layers, spec, backend=backend, dtype=dtype, seed=seed, **options)
     network.initialise(np.random.default_rng(seed), bias_std=0.3)
     return network
 
 
+def without_dropout(layers):
+    """The layers, also those of residuals, with a rate of 0 in each dropout."""
+    same = []
+    for layer in layers:
+        if isinstance(layer, Residual):
+            layer = Residual(without_dropout(layer.layers), without_dropout(layer.shortcut))
+        same.append(Dropout(0.0) if isinstance(layer, Dropout) else layer)
+    return same
+
+
 def small_batch(name, n_images=2, seed=1, dtype=np.float64):
     """Pictures (N, H, W, C) of normal values, all different (no ties for max-pooling)."""
-    shape = SMALL_NETWORKS[name][1]
+    shape = ENGINE_NETWORKS[name][1]
     return np.random.default_rng(seed).standard_normal((n_images, *shape)).astype(dtype)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import SMALL_NETWORKS, small_batch, small_network
+from small_networks import ENGINE_NETWORKS, small_batch, small_network, without_dropout
 
 from tinycnn import (
     Adam,
@@ -35,7 +35,7 @@ from tinycnn.testing import gradient_error
 
 ALLOWANCE = 1e-12
 N_THREADS = (2, 3, 8)
-EVERY_NETWORK = pytest.mark.parametrize("name", SMALL_NETWORKS)
+EVERY_NETWORK = pytest.mark.parametrize("name", ENGINE_NETWORKS)
 
 
 def pass_through(network, x, dlogits):
@@ -181,9 +181,8 @@ def test_bits_of_an_image_do_not_depend_on_the_other_images(name):
 
 @EVERY_NETWORK
 def test_without_dropout_training_and_prediction_give_the_same_bits(name):
-    layers, shape = SMALL_NETWORKS[name]
-    layers = [Dropout(0.0) if isinstance(layer, Dropout) else layer for layer in layers]
-    network = Network(layers, InputSpec(*shape), dtype=np.float64, seed=3)
+    layers, shape = ENGINE_NETWORKS[name]
+    network = Network(without_dropout(layers), InputSpec(*shape), dtype=np.float64, seed=3)
     x = small_batch(name, 11)
     np.testing.assert_array_equal(network.forward(x, training=True), network.forward(x))
 

@@ -11,6 +11,7 @@ import numpy as np
 from . import reference
 from .custom_layers import custom_backward, custom_forward
 from .layers import (
+    Add,
     AveragePool2D,
     Conv2D,
     CustomLayer,
@@ -25,13 +26,13 @@ from .layers import (
     entry_for,
 )
 from .losses import Loss, LossInputs
-from .plan import Plan, Step, StepArrays, step_arrays
+from .plan import NETWORK_INPUT, Plan, Step, StepArrays, step_arrays
 
 
 class Saved(NamedTuple):
     """What a layer's forward pass saves for its backward pass: input, output, and `extra`."""
 
-    x: np.ndarray
+    x: np.ndarray  # of an Add: the first input
     y: np.ndarray
     extra: np.ndarray | None = None  # argmax (int32) of a max-pooling, mask of a dropout
 
@@ -39,8 +40,9 @@ class Saved(NamedTuple):
 class Passes(NamedTuple):
     """The passes of a kind of layer.
 
-    forward    (arrays, x, mask) -> Saved; mask: for a dropout in training, else None
-    backward   (arrays, saved, dy) -> dx
+    forward    (arrays, x, extra) -> Saved; extra: the mask of a dropout in training, the second
+               input of an Add, else None
+    backward   (arrays, saved, dy) -> dx, for each input
     gradients  (arrays, saved, dy): overwrites the gradients of the parameters, if it has any
     """
 
@@ -59,27 +61,32 @@ class ReferenceBackend:
         self.saved: list[Saved] = []
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        return self._forward(x, masks={}, saved=[])
+        return self._run(x, {})[-1].y
 
     def forward(self, x: np.ndarray, masks: Mapping[str, np.ndarray]) -> np.ndarray:
-        self.saved = []
-        return self._forward(x, masks, self.saved)
+        self.saved = self._run(x, masks)
+        return self.saved[-1].y
 
-    def _forward(
-        self, x: np.ndarray, masks: Mapping[str, np.ndarray], saved: list[Saved]
-    ) -> np.ndarray:
+    def _run(self, x: np.ndarray, masks: Mapping[str, np.ndarray]) -> list[Saved]:
+        """What each step saves."""
+        saved: list[Saved] = []
         for arrays in self.steps:
-            forward = passes_of(arrays.step.layer).forward
-            saved.append(forward(arrays, x, masks.get(arrays.step.name)))
-            x = saved[-1].y
-        return x
+            step = arrays.step
+            given = [x if k == NETWORK_INPUT else saved[k].y for k in step.inputs]
+            extra = given[1] if isinstance(step.layer, Add) else masks.get(step.name)
+            saved.append(passes_of(step.layer).forward(arrays, given[0], extra))
+        return saved
 
     def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
-        dy: np.ndarray | None = dlogits
+        gradients: dict[int, np.ndarray] = {len(self.steps) - 1: dlogits}  # of outputs, by step
         for k in reversed(range(len(self.steps))):
-            assert dy is not None
-            dy = self.backward_step(k, dy, wants_dx or k > 0)
-        return dy if wants_dx else None
+            inputs = self.steps[k].step.inputs
+            dx = self.backward_step(k, gradients.pop(k), wants_dx or inputs != (NETWORK_INPUT,))
+            for source in inputs:
+                if dx is not None:
+                    before = gradients.get(source)
+                    gradients[source] = dx if before is None else before + dx
+        return gradients[NETWORK_INPUT] if wants_dx else None
 
     def backward_step(self, k: int, dy: np.ndarray, wants_dx: bool) -> np.ndarray | None:
         """The backward pass of layer k alone, after `forward`: dx for its dy."""
@@ -237,6 +244,12 @@ def _dropout_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.nd
     return dx
 
 
+def _add_forward(arrays: StepArrays, x: np.ndarray, x2: np.ndarray | None) -> Saved:
+    y = np.empty_like(x)
+    reference.add_forward(x, x2, y)
+    return Saved(x, y)
+
+
 def _custom_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     return Saved(x, custom_forward(arrays, x))
 
@@ -258,6 +271,7 @@ PASSES: dict[type[Layer], Passes] = {
     Dense: Passes(_dense_forward, _dense_backward, _dense_gradients),
     ReLU: Passes(_relu_forward, _relu_backward),
     Dropout: Passes(_dropout_forward, _dropout_backward),
+    Add: Passes(_add_forward, backward=lambda arrays, saved, dy: dy),
     Flatten: Passes(
         forward=lambda arrays, x, mask: Saved(x, x.reshape(len(x), *arrays.step.output_shape)),
         backward=lambda arrays, saved, dy: dy.reshape(saved.x.shape),

@@ -9,16 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
+from ..formats.agreement import check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
 from ..layers import (
     AveragePool2D,
@@ -36,13 +33,12 @@ from ..layers import (
 )
 from ..network import Network
 from ..plan import Step
+from . import c_compiler
 
 logger = logging.getLogger("tinycnn")
 
 PADDED_TO = 16
 """As in c_program.c: rows of weights are filled up with zeros to a multiple of this length."""
-
-TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
     written = CProgram(
         folder / f"{name}.c",
         folder / f"{name}.h",
-        _compiler(),
+        c_compiler.compiler(),
         writer.n_static_bytes,
         writer.n_constant_bytes,
     )
@@ -92,7 +88,7 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
         logger.warning("%s: no C compiler ($CC, cc, gcc, clang): the program is not checked", path)
     else:
         images = check_images(network)
-        logits, probs = _run(written.checked_with, network, name, source, header, images)
+        logits, probs = c_compiler.run(written.checked_with, network, name, source, header, images)
         check_agreement(str(written.source), logits, network.predict_logits(images))
         check_agreement(str(written.source), probs, network.predict_proba(images), "probabilities")
     write_atomically(written.header, header)
@@ -427,63 +423,3 @@ def _c_text(text: str) -> str:
         for byte in text.encode("utf-8")
     )
     return f'"{plain}"'
-
-
-def _compiler() -> str | None:
-    for candidate in (os.environ.get("CC"), "cc", "gcc", "clang"):
-        if candidate and shutil.which(candidate):
-            return candidate
-    return None
-
-
-_MAIN = """\
-#include "{name}.h"
-#include <stdio.h>
-int main(void)
-{{
-    static uint8_t image[{n_bytes}];
-    static float answer[{n_classes}];
-    while (fread(image, 1, sizeof image, stdin) == sizeof image) {{
-        {name}_logits(image, answer);
-        fwrite(answer, 1, sizeof answer, stdout);
-        {name}_probabilities(image, answer);
-        fwrite(answer, 1, sizeof answer, stdout);
-    }}
-    return 0;
-}}
-"""
-
-
-def _run(
-    compiler: str, network: Network, name: str, source: str, header: str, images: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(logits, probabilities) that the program computes, compiled with `compiler`."""
-    n_classes = len(network.classes)
-    main = _MAIN.format(name=name, n_bytes=images[0].size, n_classes=n_classes)
-    with tempfile.TemporaryDirectory() as folder:
-        contents = {f"{name}.c": source, f"{name}.h": header, "check_main.c": main}
-        for file_name, content in contents.items():
-            Path(folder, file_name).write_text(content, encoding="utf-8")
-        program = str(Path(folder, "check.out"))
-        command = [compiler, "-std=c99", "-O2", f"{name}.c", "check_main.c", "-o", program]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT_S)
-            if done.returncode == 0:
-                given = images.tobytes()
-                done = subprocess.run(
-                    [program], cwd=folder, input=given, capture_output=True, timeout=TIMEOUT_S
-                )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ExportError(
-                f"{name}.c: it could not be checked with {compiler}: {error}"
-            ) from None
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-        first = next((line for line in lines if "error" in line), lines[-1])
-        raise ExportError(f"{name}.c: {compiler} does not compile it, or it does not run: {first}")
-    answers = np.frombuffer(done.stdout, np.float32)
-    expected = len(images) * 2 * n_classes
-    if answers.size != expected:
-        raise ExportError(f"{name}.c: it gave {answers.size} numbers; expected {expected}")
-    answers = answers.reshape(len(images), 2, n_classes)
-    return answers[:, 0], answers[:, 1]

@@ -12,7 +12,6 @@ from ._jit import inline_helper, kernel
 from ._lane_tile import multiply_add_groups, multiply_add_lanes
 from ._tile import multiply_add
 from .arrays import bias_of, view_4d, window_of
-from .elementwise import sum_chunks
 from .windows import end_inside, end_tap, first_inside, first_tap, run_end
 
 
@@ -173,11 +172,3 @@ def depthwise_conv2d_operation_backward(op, weights, x, dy, dx, activations, scr
         depthwise_conv2d_backward_input(
             dy_4d, _weights_of(op, weights.parameters), window_of(op), dx_4d
         )
-
-
-@inline_helper
-def depthwise_conv2d_operation_collect(op, gradients):
-    """Sum the gradients of all chunks."""
-    dw = _weights_of(op, gradients.parameters)
-    sum_chunks(gradients.chunks, op.w_offset, dw.reshape(-1))
-    sum_chunks(gradients.chunks, op.b_offset, bias_of(op, gradients.parameters))
