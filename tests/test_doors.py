@@ -38,18 +38,23 @@ DOORS = {
     "distillation": {"backend_choice", "losses", "kernels", "shapes"},
     "optim": {"aligned_arrays", "backend_choice", "kernels", "shapes"},
     "custom_layers": {"layers", "plan"},
+    "folding": {"aligned_arrays", "layers", "plan"},
     "reference_backend": {"custom_layers", "layers", "losses", "plan", "reference"},
     "workspaces": {"aligned_arrays", "kernels", "plan"},
-    "kernel_backend": {
-        *("aligned_arrays", "custom_layers", "kernels", "losses", "parallel", "plan"),
+    "kernel_prediction": {
+        *("aligned_arrays", "custom_layers", "folding", "kernels", "parallel", "plan"),
         "workspaces",
+    },
+    "kernel_backend": {
+        *("aligned_arrays", "custom_layers", "kernel_prediction", "kernels", "losses"),
+        *("parallel", "plan", "workspaces"),
     },
     "backends": {"backend_choice", "kernel_backend", "losses", "plan", "reference_backend"},
     "classify": {"input_spec"},
     "calibration": {"losses"},
     "network": {
-        *("backend_choice", "backends", "classify", "plan", "layers", "input_spec", "losses"),
-        "init",
+        *("backend_choice", "backends", "classify", "folding", "plan", "layers", "input_spec"),
+        *("losses", "init"),
         *FOUNDATION,
     },
     # parts that use a network

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# ---- conv2d, pooling, relu, dense, dropout ---------------------------------------------------
+# ---- layers ----------------------------------------------------------------------------------
 
 
 def _windows(x, window, OH, OW, fill=0):
@@ -190,6 +190,72 @@ def dense_backward_input(dy, w_t, dx_out):
 def add_forward(x, x2, y_out):
     """See kernels/add.py, equation (1)."""
     np.add(x, x2, out=y_out)
+
+
+def scale_shift_forward(x, scale, shift, y_out):
+    """See kernels/scale_shift.py, equation (1)."""
+    y_out[:] = scale * x + shift
+
+
+def scale_shift_backward_params(x, dy, dscale_out, dshift_out):
+    """See kernels/scale_shift.py, equations (2) and (3)."""
+    dscale_out[:] = np.einsum("pc,pc->c", dy, x)
+    dshift_out[:] = dy.sum(axis=0)
+
+
+def scale_shift_backward_input(dy, scale, dx_out):
+    """See kernels/scale_shift.py, equation (4)."""
+    np.multiply(dy, scale, out=dx_out)
+
+
+def batch_norm_moments(x, moments_out):
+    """See kernels/batch_norm.py, equation (2)."""
+    np.mean(x, axis=0, dtype=np.float64, out=moments_out[0])
+    np.var(x, axis=0, dtype=np.float64, out=moments_out[1])
+
+
+def batch_norm_combine(chunk_moments, n_images, chunk_size, moments_out):
+    """See kernels/batch_norm.py.  Here the chunks are not added one after the other: the variance
+    is the mean of their variances plus the variance of their means."""
+    firsts = np.arange(len(chunk_moments)) * chunk_size
+    shares = np.minimum(chunk_size, n_images - firsts) / max(n_images, 1)
+    mean = shares @ chunk_moments[:, 0]
+    moments_out[0] = mean
+    moments_out[1] = shares @ (chunk_moments[:, 1] + np.square(chunk_moments[:, 0] - mean))
+
+
+def batch_norm_update_running(moments, n, momentum, unbiased, running_mean, running_var):
+    """See kernels/batch_norm.py.  Here the running values move towards those of the batch."""
+    mean, var = moments
+    if n:
+        running_mean += (1 - momentum) * (mean - running_mean)
+    if n > 1 or (n and not unbiased):
+        running_var += (1 - momentum) * (var * n / (n - bool(unbiased)) - running_var)
+
+
+def batch_norm_forward(x, moments, gamma, beta, epsilon, scratch, y_out):
+    """See kernels/batch_norm.py, equation (1).  scratch is not used."""
+    mean, var = moments
+    y_out[:] = gamma * ((x - mean) / np.sqrt(var + epsilon)) + beta
+
+
+def batch_norm_backward_params(x, dy, moments, epsilon, scratch, dgamma_out, dbeta_out):
+    """See kernels/batch_norm.py, equations (6) and (7).  scratch is not used."""
+    mean, var = moments
+    dgamma_out[:] = np.einsum("pc,pc->c", dy, (x - mean) / np.sqrt(var + epsilon))
+    dbeta_out[:] = dy.sum(axis=0)
+
+
+def batch_norm_backward_input(
+    x, dy, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out
+):  # fmt: skip
+    """See kernels/batch_norm.py.  Here as in the paper: by the gradients of the mean and of the
+    variance, where the kernel uses a closed form.  scratch is not used."""
+    mean, var = moments
+    deviation = np.sqrt(var + epsilon)
+    dvar = -gamma * dgamma / (2 * np.square(deviation))
+    dmean = -gamma * dbeta / deviation
+    dx_out[:] = gamma * dy / deviation + dvar * 2 * (x - mean) / n + dmean / n
 
 
 def dropout_forward(x, mask, y_out):
