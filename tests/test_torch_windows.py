@@ -184,7 +184,7 @@ def test_two_hundred_steps_of_a_depthwise_network(backend):
     for _ in range(200):
         x, labels = rng.standard_normal((6, 12, 9, 3)), rng.integers(0, 4, 6)
         value, logits = network.loss_and_gradients(x, CrossEntropy(), labels)
-        optimizer.step(network.parameter_vector, network.gradient_vector)
+        optimizer.step(network.trained_vector, network.trained_gradients)
         expected = torch_logits(theirs, torch.tensor(x).permute(0, 3, 1, 2))
         torch_value = F.cross_entropy(expected, torch.tensor(labels))
         torch_optimizer.zero_grad()
