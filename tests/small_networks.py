@@ -5,7 +5,19 @@
 
 import numpy as np
 
-from tinycnn import Conv2D, Dense, Dropout, Flatten, InputSpec, MaxPool2D, Network, ReLU
+from tinycnn import (
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    InputSpec,
+    MaxPool2D,
+    Network,
+    ReLU,
+)
 from tinycnn.layers import (
     BatchNorm,
     LeakyReLU,
@@ -51,6 +63,48 @@ SMALL_NETWORKS = {
         [Conv2D(3, 2, stride=3, padding="valid"), ReLU(), Flatten(), Dense(3)],
         (6, 7, 2),
     ),
+    "windows_per_axis": (
+        [
+            *(Conv2D(3, (3, 2), stride=(1, 2)), ReLU(), MaxPool2D((1, 3), stride=(2, 1))),
+            *(MaxPool2D((2, 1)), Conv2D(2, 2, stride=(2, 1), padding="valid"), Flatten(), Dense(3)),
+        ],
+        (9, 8, 2),
+    ),
+    # more padding than the kernel has rows: some windows see nothing but padding
+    "padding_for_each_side": (
+        [
+            *(Conv2D(3, (2, 3), stride=(2, 1), padding=((3, 0), (1, 2))), ReLU()),
+            *(MaxPool2D(2, padding=((1, 0), (0, 1))), Conv2D(2, 3, padding=((0, 2), (2, 1)))),
+            *(MaxPool2D((3, 2), stride=1, padding=((2, 1), (0, 0))), Flatten(), Dense(3)),
+        ],
+        (6, 5, 1),
+    ),
+    "depthwise_separable": (
+        [
+            *(Conv2D(5, 3, stride=2), ReLU(), DepthwiseConv2D(3), ReLU(), Conv2D(4, 1), ReLU()),
+            *(AveragePool2D(2), DepthwiseConv2D((2, 3), padding="valid"), GlobalAveragePool2D()),
+            *(Dense(4), ReLU(), Dense(3)),
+        ],
+        (9, 13, 1),
+    ),
+    # several filters for a channel; layers without a bias
+    "depthwise_multiplier_first": (
+        [
+            DepthwiseConv2D((3, 2), stride=(2, 1), depth_multiplier=3, use_bias=False),
+            *(MaxPool2D(2), Conv2D(2, 2, use_bias=False), ReLU()),
+            DepthwiseConv2D(2, padding=((1, 0), (0, 3)), depth_multiplier=2),
+            *(Flatten(), Dense(5, use_bias=False), ReLU(), Dense(4, use_bias=False)),
+        ],
+        (8, 7, 2),
+    ),
+    "average_pools": (
+        [
+            *(AveragePool2D((2, 3), stride=(1, 2), count_padding=True), Conv2D(3, 2), ReLU()),
+            *(AveragePool2D(3, stride=2, padding=((1, 2), (2, 0))), Flatten(), Dense(3)),
+        ],
+        (7, 8, 2),
+    ),
+    "global_average_last": ([Conv2D(4, 3), ReLU(), GlobalAveragePool2D()], (5, 4, 2)),
     "flatten_before_relu": ([Conv2D(2, 3), Flatten(), ReLU(), Dense(3)], (4, 3, 2)),
     "flatten_between_conv_and_dropout": (
         [Conv2D(2, 3), Flatten(), Dropout(0.5), Flatten(), Dense(3)],

@@ -15,11 +15,14 @@ from small_networks import ENGINE_NETWORKS, small_batch, small_network, without_
 
 from tinycnn import (
     Adam,
+    AveragePool2D,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Distillation,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     InputSpec,
     MaxPool2D,
     Network,
@@ -87,6 +90,10 @@ def test_kernels_equal_the_reference(name, n_images):
 ACTIVATIONS = [ReLU(), ReLU(0.5), LeakyReLU(0.2), PReLU(), Sigmoid(), Tanh()]
 
 
+def pairs(least, most):
+    return st.tuples(st.integers(least, most), st.integers(least, most))
+
+
 @st.composite
 def networks(draw):
     """Random networks: layers of any kind in any valid order, and a picture shape."""
@@ -98,18 +105,37 @@ def networks(draw):
                     st.builds(
                         Conv2D,
                         st.integers(1, 5),
-                        st.tuples(st.integers(1, 4), st.integers(1, 4)),
-                        st.integers(1, 3),
-                        st.just("same"),
+                        pairs(1, 4),
+                        pairs(1, 3),
+                        # at least as much padding as the window has rows or columns: it fits
+                        st.one_of(st.just("same"), st.tuples(pairs(2, 4), pairs(2, 4))),
                     ),
-                    st.builds(MaxPool2D, st.integers(1, 3), st.integers(1, 3), st.just("same")),
+                    st.builds(MaxPool2D, pairs(1, 3), pairs(1, 3), st.just("same")),
+                    st.builds(
+                        lambda size, stride: MaxPool2D(
+                            size, stride, [(k - 1, k - 1) for k in size]
+                        ),
+                        pairs(1, 3),
+                        pairs(1, 3),
+                    ),
+                    st.builds(
+                        DepthwiseConv2D,
+                        pairs(1, 4),
+                        pairs(1, 3),
+                        st.just("same"),
+                        st.integers(1, 3),
+                        st.booleans(),
+                    ),
+                    st.builds(
+                        AveragePool2D, pairs(1, 3), pairs(1, 3), st.just("same"), st.booleans()
+                    ),
                     st.sampled_from(ACTIVATIONS),
                     st.builds(Dropout, st.sampled_from([0.0, 0.3, 0.6])),
                     st.just(SpatialDropout2D(0.4)),
                 )
             )
         )
-    layers.append(Flatten())
+    layers.append(draw(st.sampled_from([Flatten(), GlobalAveragePool2D()])))
     for _ in range(draw(st.integers(0, 2))):
         layers.append(Dense(draw(st.integers(1, 19))))
         layers.append(draw(st.sampled_from([*ACTIVATIONS, Dropout(0.4)])))

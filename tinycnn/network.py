@@ -17,7 +17,7 @@ from .backends import Backend, make_backend
 from .classify import Classification, checked_images, classifications
 from .folding import fold
 from .input_spec import SCALINGS, InputSpec
-from .layers import Dropout, Layer, Shape
+from .layers import DepthwiseConv2D, Dropout, Layer, Shape
 from .losses import Loss, plain_array, softmax
 from .parallel import check_n_threads
 from .plan import build_plan, named_views, of_step
@@ -144,6 +144,10 @@ class Network:
                 constant = step.layer.initial_values.get(short)
                 if constant is not None:
                     parameter[:] = constant
+                elif isinstance(step.layer, DepthwiseConv2D) and short == "w":
+                    for c in range(parameter.shape[2]):  # a convolution of one channel
+                        weights_of_c = parameter[:, :, c : c + 1]
+                        weights_of_c[:] = draw(rng, weights_of_c.shape, np.float64)
                 elif short == "w":
                     parameter[:] = draw(rng, parameter.shape, np.float64)
                 else:

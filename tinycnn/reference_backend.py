@@ -12,12 +12,15 @@ from . import reference
 from .custom_layers import custom_backward, custom_forward
 from .layers import (
     Add,
+    AveragePool2D,
     BatchNorm,
     Conv2D,
     CustomLayer,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     LeakyReLU,
     MaxPool2D,
@@ -156,30 +159,63 @@ def _w_and_b(arrays: StepArrays, named: Mapping[str, np.ndarray]) -> tuple[np.nd
 
 def _conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
-    _, _, S, _, PT, PL, _, _ = arrays.step.window
-    reference.conv2d_forward(x, *_w_and_b(arrays, arrays.parameters), S, PT, PL, y)
+    reference.conv2d_forward(x, *_w_and_b(arrays, arrays.parameters), arrays.step.window, y)
     return Saved(x, y)
 
 
 def _conv2d_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
-    _, _, S, _, PT, PL, _, _ = arrays.step.window
     dw, db = _w_and_b(arrays, arrays.gradients)
-    reference.conv2d_backward_params(saved.x, dy, S, PT, PL, dw, db)
+    reference.conv2d_backward_params(saved.x, dy, arrays.step.window, dw, db)
 
 
 def _conv2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
-    w, (_, _, S, _, PT, PL, _, _) = arrays.parameters["w"], arrays.step.window
+    w = arrays.parameters["w"]
     w_t, dx = np.empty((w.shape[3], *w.shape[:3]), w.dtype), np.empty_like(saved.x)
     reference.conv2d_transpose_weights(w, w_t)
-    reference.conv2d_backward_input(dy, w_t, S, PT, PL, dx)
+    reference.conv2d_backward_input(dy, w_t, arrays.step.window, dx)
     return dx
+
+
+def _depthwise_conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = _output(arrays.step, x)
+    w, b = _w_and_b(arrays, arrays.parameters)
+    reference.depthwise_conv2d_forward(x, w, b, arrays.step.window, y)
+    return Saved(x, y)
+
+
+def _depthwise_conv2d_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
+    dw, db = _w_and_b(arrays, arrays.gradients)
+    reference.depthwise_conv2d_backward_params(saved.x, dy, arrays.step.window, dw, db)
+
+
+def _depthwise_conv2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx = np.empty_like(saved.x)
+    reference.depthwise_conv2d_backward_input(dy, arrays.parameters["w"], arrays.step.window, dx)
+    return dx
+
+
+def _averagepool2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = _output(arrays.step, x)
+    step = arrays.step
+    reference.averagepool2d_forward(x, step.window, step.counts_padding, _as_pictures(y))
+    return Saved(x, y)
+
+
+def _averagepool2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx, step = np.empty_like(saved.x), arrays.step
+    reference.averagepool2d_backward(_as_pictures(dy), step.window, step.counts_padding, dx)
+    return dx
+
+
+def _as_pictures(y: np.ndarray) -> np.ndarray:
+    """y (N, H, W, C), or vectors (N, C) as pictures of one pixel."""
+    return y if y.ndim == 4 else y[:, None, None]
 
 
 def _maxpool2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
     argmax = np.empty(y.shape, np.int32)
-    K, _, S, _, PT, PL, _, _ = arrays.step.window
-    reference.maxpool2d_forward(x, K, S, PT, PL, y, argmax)
+    reference.maxpool2d_forward(x, arrays.step.window, y, argmax)
     return Saved(x, y, argmax)
 
 
@@ -363,7 +399,12 @@ CUSTOM = Passes(_custom_forward, _custom_backward)
 
 PASSES: dict[type[Layer], Passes] = {
     Conv2D: Passes(_conv2d_forward, _conv2d_backward, _conv2d_gradients),
+    DepthwiseConv2D: Passes(
+        _depthwise_conv2d_forward, _depthwise_conv2d_backward, _depthwise_conv2d_gradients
+    ),
     MaxPool2D: Passes(_maxpool2d_forward, _maxpool2d_backward),
+    AveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
+    GlobalAveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
     Dense: Passes(_dense_forward, _dense_backward, _dense_gradients),
     **dict.fromkeys(
         (ReLU, LeakyReLU, Sigmoid, Tanh), Passes(_activation_forward, _activation_backward)

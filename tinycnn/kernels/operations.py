@@ -23,11 +23,14 @@ import numpy as np
 
 from ..layers import (
     Add,
+    AveragePool2D,
     BatchNorm,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     LeakyReLU,
     MaxPool2D,
@@ -38,17 +41,21 @@ from ..layers import (
     SpatialDropout2D,
     Tanh,
 )
-from ..plan import Plan, Step, aligned
+from ..plan import Plan, Step, Window, aligned
 from ._winner_lists import LANES
 from .batch_norm import N_COEFFICIENTS
 from .conv2d_winograd import winograd_fits, winograd_sizes
 
 CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT, ADD, CUSTOM = range(8)
 SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
+AVERAGEPOOL2D, DEPTHWISE_CONV2D = range(11, 13)
 """Values of a record's field `kind`."""
 
 NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
 """Values of a record's field `activation`."""
+
+POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
+"""Fields of a record for the window of a pooling."""
 
 FIELDS = (
     # what it is; the activation that is applied to its output; whether a pooling is part of it
@@ -61,12 +68,14 @@ FIELDS = (
     # shape of its output; its offset; whether it is stored in `arrays.Activations.chunk_outputs`;
     # whether its gradient is stored in `arrays.Gradients.batch_outputs`
     "OH", "OW", "F", "y_offset", "y_in_chunk", "dy_in_batch",
-    # window and output size of the convolution
-    "KH", "KW", "S", "PT", "PL", "conv_OH", "conv_OW",
+    # window of a convolution or average pooling; output size of the convolution
+    *Window._fields, "conv_OH", "conv_OW",
+    # whether an average pooling counts padding
+    "count_padding",
     # size of its padded input, if a pooling follows
     "padded_H", "padded_W",
     # window of the pooling; offset of its argmax; how many windows backward lists at a time
-    "pool_K", "pool_S", "pool_PT", "pool_PL", "argmax_offset", "n_listed",
+    *POOL_WINDOW, "argmax_offset", "n_listed",
     # offsets and sizes of up to two parameters; whether their gradients are sums over the chunks
     "w_offset", "w_size", "b_offset", "b_size", "sums_chunks",
     # offsets of transposed weights and of the dropout mask; values of the mask for one image
@@ -132,7 +141,7 @@ FUSED: tuple[tuple[type[Layer], ...], ...] = (
     (Conv2D, MaxPool2D),
     *(
         (first, kind)
-        for first in (Conv2D, Dense, Add, BatchNorm, ScaleShift)
+        for first in (Conv2D, DepthwiseConv2D, Dense, Add, BatchNorm, ScaleShift)
         for kind in ACTIVATIONS
     ),
 )
@@ -158,7 +167,7 @@ what depends on the other operations is set afterwards: see `table.py`."""
 def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     first, sizes = group[0], needs.sizes
     op.kind = CONV2D
-    op.KH, op.KW, op.S, _, op.PT, op.PL, _, _ = first.window
+    _window(op, Window._fields, first)
     op.conv_OH, op.conv_OW, F = first.output_shape
     _weights(op, first, needs)
     for step in group[1:]:
@@ -168,8 +177,8 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
             _activation(op, [step])
     if op.pool:
         n_positions = int(op.conv_OH * op.conv_OW)
-        height = int(max((op.conv_OH - 1) * op.S + op.KH, op.PT + op.H))
-        width = int(max((op.conv_OW - 1) * op.S + op.KW, op.PL + op.W))
+        height = int(max((op.conv_OH - 1) * op.SH + op.KH, op.PT + op.H))
+        width = int(max((op.conv_OW - 1) * op.SW + op.KW, op.PL + op.W))
         op.padded_H, op.padded_W = height, width
         op.n_listed = min(int(op.OH * op.OW), N_LISTED)
         sizes.reserve_scratch("n_conv_output", n_positions * F)
@@ -180,6 +189,18 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         n_weights, n_scratch = winograd_sizes(op)
         op.winograd, op.u_offset = 1, sizes.reserve("n_winograd_weights", int(n_weights))
         sizes.reserve_scratch("n_winograd_scratch", int(n_scratch))
+
+
+def _depthwise_conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = DEPTHWISE_CONV2D
+    _activation(op, group[1:])
+    _window(op, Window._fields, group[0])
+    _parameters(op, group[0], needs.plan, "w", "b")
+
+
+def _averagepool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind, op.count_padding = AVERAGEPOOL2D, group[0].counts_padding
+    _window(op, Window._fields, group[0])
 
 
 def _maxpool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -242,7 +263,10 @@ def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 RECORDS: dict[type[Layer], Fill] = {
     Conv2D: _conv2d,
+    DepthwiseConv2D: _depthwise_conv2d,
     MaxPool2D: _maxpool2d,
+    AveragePool2D: _averagepool2d,
+    GlobalAveragePool2D: _averagepool2d,
     Dense: _dense,
     **dict.fromkeys(ACTIVATIONS, _activation_alone),
     PReLU: _prelu,
@@ -285,7 +309,13 @@ def _activation(op: np.record, steps: Sequence[Step]) -> None:
             op.activation = SIGMOID if isinstance(layer, Sigmoid) else TANH
 
 
+def _window(op: np.record, names: tuple[str, ...], step: Step) -> None:
+    """Store the step's window in the fields `names`."""
+    for name, value in zip(names, step.window):
+        op[name] = value
+
+
 def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
     op.pool = 1
-    op.pool_K, _, op.pool_S, _, op.pool_PT, op.pool_PL, _, _ = step.window
+    _window(op, POOL_WINDOW, step)
     op.argmax_offset = sizes.reserve("n_argmax", int(np.prod(step.output_shape)))

@@ -92,10 +92,9 @@ def program_same_weights(operations, bits, other_bits):
     for k in range(operations.size):
         op = operations[k]
         if op.winograd:
-            size = op.KH * op.KW * op.C * op.F
-            w = bits[op.w_offset : op.w_offset + size]
-            other_w = other_bits[op.w_offset : op.w_offset + size]
-            for p in range(size):
+            w = bits[op.w_offset : op.w_offset + op.w_size]
+            other_w = other_bits[op.w_offset : op.w_offset + op.w_size]
+            for p in range(op.w_size):
                 different |= w[p] ^ other_w[p]
     return different == 0
 

@@ -22,6 +22,7 @@ from ._jit import helper, inline_helper
 from .activations import activate, activate_backward
 from .add import add_forward
 from .arrays import Chunk, output_gradient, outputs, rows
+from .averagepool2d import averagepool2d_operation_backward, averagepool2d_operation_forward
 from .batch_norm import (
     batch_moments_operation_backward,
     batch_moments_operation_forward,
@@ -34,16 +35,22 @@ from .conv2d_operation import (
     conv2d_winograd_operation_forward,
 )
 from .dense import dense_operation_backward, dense_operation_forward
+from .depthwise_conv2d import (
+    depthwise_conv2d_operation_backward,
+    depthwise_conv2d_operation_forward,
+)
 from .dropout import dropout_operation_backward, dropout_operation_forward
 from .elementwise import add, assign
 from .maxpool2d import maxpool2d_operation_backward, maxpool2d_operation_forward
 from .operations import (
     ACTIVATION,
     ADD,
+    AVERAGEPOOL2D,
     BATCH_MOMENTS,
     BATCH_NORM,
     CONV2D,
     DENSE,
+    DEPTHWISE_CONV2D,
     DROPOUT,
     MAXPOOL2D,
     PRELU,
@@ -114,6 +121,14 @@ def walk_forward(
                 )
             elif op.kind == DENSE:
                 dense_operation_forward(
+                    op, weights, x_k, y_k, activations, scratch, chunk, training
+                )
+            elif op.kind == DEPTHWISE_CONV2D:
+                depthwise_conv2d_operation_forward(
+                    op, weights, x_k, y_k, activations, scratch, chunk, training
+                )
+            elif op.kind == AVERAGEPOOL2D:
+                averagepool2d_operation_forward(
                     op, weights, x_k, y_k, activations, scratch, chunk, training
                 )
             elif op.kind == DROPOUT:
@@ -197,6 +212,14 @@ def walk_backward(
                 )
             elif op.kind == MAXPOOL2D:
                 maxpool2d_operation_backward(
+                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
+                )
+            elif op.kind == DEPTHWISE_CONV2D:
+                depthwise_conv2d_operation_backward(
+                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
+                )
+            elif op.kind == AVERAGEPOOL2D:
+                averagepool2d_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
                 )
             elif op.kind == DROPOUT:
