@@ -69,8 +69,7 @@ def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
         raise ImportError(
             f'ONNX models need the package onnx: pip install "tinycnn[onnx]" ({error})'
         ) from None
-    network = exportable(network)
-    model = _model(network)
+    model = _model(exportable(network))
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
