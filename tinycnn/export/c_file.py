@@ -226,7 +226,9 @@ class _Writer:
     def __init__(self, network: Network, name: str) -> None:
         self.network, self.name = network, name
         spec = network.input_spec
-        self.sections = {"head", f"scale_{spec.scaling}", "exponential"}
+        mean, std = spec.normalization()
+        scale = "channels" if mean.size else spec.scaling
+        self.sections = {"head", f"scale_{scale}", "exponential"}
         self.own_sources: dict[str, None] = {}  # in their order
         self.buffers: list[_Buffer] = []
         self.calls: list[str] = []
@@ -238,7 +240,13 @@ class _Writer:
         ]
         operations = [(step, entry) for step, entry in entries if entry is not None]
         self._buffer("input", spec.shape, operations)
-        self.calls.append("scale(image, &input);")
+        if mean.size:
+            largest = 255 if spec.scaling == "unit" else 1
+            self._doubles("input_shift", mean * largest)
+            self._doubles("input_factor", 1 / (std * largest))
+            self.calls.append("scale(image, input_shift, input_factor, &input);")
+        else:
+            self.calls.append("scale(image, &input);")
         relu_done = False
         for k, (step, operation) in enumerate(operations):
             is_relu = _is_plain_relu(step.layer)
@@ -274,6 +282,11 @@ class _Writer:
             then = ", then ReLU" if relu else ""
             self.calls.append(f"/* {step.name}: {shapes}{operation.comment(step)}{then} */")
         self.calls.append(operation.call(step, given, int(relu)))
+
+    def _doubles(self, name: str, values: np.ndarray) -> None:
+        numbers = ", ".join(_hex(value) for value in values.tolist())
+        self.weights.append(f"static const double {name}[{values.size}] = {{{numbers}}};")
+        self.n_constant_bytes += values.nbytes
 
     def _parameter(self, name: str, values: np.ndarray) -> None:
         p = np.asarray(values, np.float32)
