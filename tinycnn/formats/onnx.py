@@ -6,7 +6,8 @@
 
 The batch may have any size.  Pads are written as numbers: "same" padding is TensorFlow's, and not
 every runtime knows ONNX's name for it, SAME_UPPER.  The model's metadata_props hold, as JSON texts:
-classes, framing, scaling, calibration_temperature (probabilities are softmax(logits / that)).
+classes, framing, scaling, calibration_temperature (probabilities are softmax(logits / that)), and
+the InputSpec's mean and std if it has them.
 
 Needs the extra `onnx`.  The model is checked on onnxruntime where that is installed (faster).
 """
@@ -23,6 +24,7 @@ import numpy.typing as npt
 
 from .._version import __version__
 from ..ground.atomic_file import write_atomically
+from ..input_spec import InputSpec
 from ..layers import (
     AveragePool2D,
     Conv2D,
@@ -156,12 +158,13 @@ def _model(network: Network) -> Any:
         producer_version=__version__,
         ir_version=IR_VERSION,
     )
-    described = {
+    described: dict[str, Any] = {
         "classes": network.classes,
         "framing": spec.framing,
         "scaling": spec.scaling,
         "calibration_temperature": network.calibration_temperature,
     }
+    described |= _per_channel(spec)
     helper.set_model_props(model, {key: json.dumps(value) for key, value in described.items()})
     return model
 
@@ -181,6 +184,15 @@ def _add_scaling(graph: Graph, network: Network) -> None:
         graph.add("Max", "divisor", graph.constant("floor", 1 / np.sqrt(np.prod(spec.shape))))
         graph.last = "centred"
         graph.add("Div", "scaled", "divisor")
+    operators = {"mean": ("Sub", "shifted"), "std": ("Div", "normalized")}
+    for name, values in _per_channel(spec).items():  # pictures are still (N, H, W, C)
+        operator, output = operators[name]
+        graph.add(operator, output, graph.constant(f"channel_{name}", values))
+
+
+def _per_channel(spec: InputSpec) -> dict[str, tuple[float, ...]]:
+    """The spec's mean and std, in this order, if they are given."""
+    return {name: values for name, values in (("mean", spec.mean), ("std", spec.std)) if values}
 
 
 # ---- the layers ------------------------------------------------------------------------------
