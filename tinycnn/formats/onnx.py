@@ -1,4 +1,4 @@
-"""A network as an ONNX model, for any runtime that reads ONNX.
+"""A network as an ONNX model, for any runtime that reads ONNX; `load_network` reads such models.
 
     input   "images"  float32 (batch, H, W, C), pixels 0..255 as they are: the scaling of the
                       network's InputSpec is part of the graph
@@ -23,10 +23,14 @@ import numpy.typing as npt
 
 from .._version import __version__
 from ..ground.atomic_file import write_atomically
+from ..input_spec import InputSpec
 from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
 from ..network import Network
 from ..plan import Step
 from .agreement import ExportError, check_agreement, check_exportable, check_images
+from .onnx_import import import_network, load_network
+
+__all__ = ["NODES", "Graph", "add_scaling", "import_network", "load_network", "save", "to_bytes"]
 
 OPSET, IR_VERSION = 13, 8
 """The oldest that have the operators in use, so that old runtimes read the file too."""
@@ -124,7 +128,7 @@ def _model(network: Network) -> Any:
 
     spec = network.input_spec
     graph = Graph(network.parameters)
-    _add_scaling(graph, network)
+    add_scaling(graph, spec)
     graph.add("Transpose", "images_nchw", perm=[0, 3, 1, 2])
     for step in network.plan.steps:
         entry_for(step.layer, NODES, "tinycnn.formats.onnx.NODES")(graph, step)
@@ -150,9 +154,9 @@ def _model(network: Network) -> Any:
     return model
 
 
-def _add_scaling(graph: Graph, network: Network) -> None:
-    """Scale the pixels, by the formulas of kernels/scale_images.py."""
-    spec = network.input_spec
+def add_scaling(graph: Graph, spec: InputSpec) -> None:
+    """Scale the pixels, by the formulas of kernels/scale_images.py.  `load_network` knows these
+    nodes again."""
     if spec.scaling == "unit":
         graph.add("Div", "scaled", graph.constant("255", 255))
     elif spec.scaling == "standardized":

@@ -168,7 +168,7 @@ def network_from(
         layers = [layer_from_config(config, custom_layers) for config in description["layers"]]
         spec = InputSpec(**description["input_spec"])
         plan = build_plan(layers, spec.shape)
-        _check_work(plan)
+        check_work(plan)
         n_classes = plan.output_shape[0]
         if len(spec.classes) != n_classes:
             raise ValueError(f"{len(spec.classes)} class names for {n_classes} logits")
@@ -216,16 +216,15 @@ def _matches(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) 
         return False
 
 
-def _check_work(plan: Plan) -> None:
+def check_work(plan: Plan) -> None:
     """Raise ValueError for a network that no machine could run: a small file may describe one."""
     n_values = math.prod(plan.input_shape)
     for step in plan.steps:
         n_values += math.prod(step.output_shape)
         most = 2 * max(step.input_shape)
         if isinstance(step.layer, WindowLayer) and max(step.layer.kernel_hw) > most:
-            raise ValueError(
-                f"layer {step.name}: a window of {max(step.layer.kernel_hw)} over {step.input_shape}"
-            )
+            size = max(step.layer.kernel_hw)
+            raise ValueError(f"layer {step.name}: a window of {size} over {step.input_shape}")
     if n_values > MAX_VALUES:
         raise ValueError(f"{n_values:,} values an image; at most {MAX_VALUES:,} are read")
 
