@@ -75,14 +75,14 @@ def reshape(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
     B = reading.batch_size
     if B > 1 and target and target[0] > 0 and target[0] % B == 0:
         target = [target[0] // B, *target[1:]]
-    return x.moved(x.places.reshape(reshaped(node, x.shape, target)))
+    return reading.reshaped(x, reshaped(node, x.shape, target))
 
 
 def flatten(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
     x = reading.value(node, inputs)
     if reading.batched and axis_of(node, node.integer("axis", 1), len(x.shape) + 1) == 0:
         raise node.attribute_error("axis", "it would join the images of a batch")
-    return x.moved(x.places.reshape(flattened(node, x.shape)))
+    return reading.reshaped(x, flattened(node, x.shape))
 
 
 def squeeze(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
@@ -97,8 +97,7 @@ def squeeze(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
 
 def unsqueeze(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
     x = reading.value(node, inputs)
-    shape = unsqueezed(node, reading.constants_only(node, inputs), x.shape)
-    return x.moved(x.places.reshape(shape))
+    return reading.reshaped(x, unsqueezed(node, reading.constants_only(node, inputs), x.shape))
 
 
 def transpose(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:

@@ -309,6 +309,33 @@ def _compared(function: Callable[..., np.ndarray]) -> Operator:
     return operator
 
 
+def _reduced(function: Callable[..., np.ndarray]) -> Operator:
+    """An operator that reduces over axes: all axes, if none is named."""
+
+    def operator(node: OnnxNode, inputs: Arrays, budget: Budget) -> list[np.ndarray]:
+        x = given(node, inputs, 0)
+        axes = axes_of(node, inputs, 1, x.ndim)
+        keep = bool(node.integer("keepdims", 1))
+        if node.integer("noop_with_empty_axes", 0) and not axes:
+            return [x]
+        along = tuple(axes) if axes else None
+        return [np.asarray(function(x, axis=along, keepdims=keep)).astype(x.dtype)]
+
+    return operator
+
+
+def _tile(node: OnnxNode, inputs: Arrays, budget: Budget) -> list[np.ndarray]:
+    x = given(node, inputs, 0)
+    repeats = whole_numbers(node, given(node, inputs, 1), "the repeats")
+    budget.spend_on_constant(x.size * math.prod(max(repeat, 0) for repeat in repeats))
+    return [np.tile(x, repeats)]
+
+
+def _modulo(node: OnnxNode, inputs: Arrays, budget: Budget) -> list[np.ndarray]:
+    like_c = node.integer("fmod", 0)
+    return _elementwise(np.fmod if like_c else np.mod)(node, inputs, budget)
+
+
 def _where(node: OnnxNode, inputs: Arrays, budget: Budget) -> list[np.ndarray]:
     condition, a, b = (given(node, inputs, k) for k in range(3))
     budget.spend_on_constant(math.prod(np.broadcast_shapes(condition.shape, a.shape, b.shape)))
@@ -341,7 +368,17 @@ CONSTANT_OPERATORS: dict[str, Operator] = {
     "DequantizeLinear": _dequantize,
     "Range": _range,
     "Where": _where,
+    "Size": lambda node, inputs, budget: [np.array(given(node, inputs, 0).size, np.int64)],
+    "Tile": _tile,
     "Equal": _compared(np.equal),
+    "Less": _compared(np.less),
+    "LessOrEqual": _compared(np.less_equal),
+    "Greater": _compared(np.greater),
+    "GreaterOrEqual": _compared(np.greater_equal),
+    "And": _compared(np.logical_and),
+    "Or": _compared(np.logical_or),
+    "Not": _elementwise(np.logical_not),
+    "Mod": _modulo,
     "Add": _elementwise(np.add),
     "Sub": _elementwise(np.subtract),
     "Mul": _elementwise(np.multiply),
@@ -357,5 +394,12 @@ CONSTANT_OPERATORS: dict[str, Operator] = {
     "Abs": _elementwise(np.abs),
     "Floor": _elementwise(np.floor),
     "Ceil": _elementwise(np.ceil),
+    "Round": _elementwise(np.rint),
+    "Sign": _elementwise(np.sign),
+    "ReduceMean": _reduced(np.mean),
+    "ReduceSum": _reduced(np.sum),
+    "ReduceProd": _reduced(np.prod),
+    "ReduceMax": _reduced(np.max),
+    "ReduceMin": _reduced(np.min),
 }
 """Operator -> the function that computes it from constants."""

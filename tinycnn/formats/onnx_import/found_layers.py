@@ -26,6 +26,9 @@ MAX_INPUT_VALUES = 1 << 22
 """Most values of one image: a picture of 1000x1000 with 4 channels."""
 
 
+MAX_ARRANGEMENTS = 8
+
+
 @dataclass(frozen=True)
 class Arrangement:
     """How the network's input of `shape` (H, W, C) lies in the file's input: the places of its
@@ -113,19 +116,28 @@ def layers_of(
     """The layers between the value `start` and the output.
 
     start         the file's input, or what scales the pixels of it
-    arrangements  of `start`: the first one that fits is taken
+    arrangements  of `start`: the first one that fits is taken.  If none does, the pictures are
+                  tried that the nodes make of the input
     batched       the first axis of the input is the batch; else the whole input is one image
     Raises NotUsable: that of the arrangement with which most nodes could be read.
     """
     output = network_output(graph)
     nodes = _needed(graph, start, output)
+    batch_size = (network_input(graph).shape or (1,))[0] or 1
+    waiting = list(arrangements)
+    tried: set[tuple[Shape, bytes]] = set()
     reason: tuple[int, NotUsable] | None = None
-    for arrangement in arrangements:
+    while waiting:
+        arrangement = waiting.pop(0)
+        key = (arrangement.shape, arrangement.places.tobytes())
+        if key in tried or len(tried) == MAX_ARRANGEMENTS:
+            continue
+        tried.add(key)
         reading = Reading(
             LayerGraph(arrangement.shape),
             Budget(),
             batched=batched,
-            batch_size=(network_input(graph).shape or (1,))[0] or 1,
+            batch_size=batch_size,
             unbiased_running_var=graph.producer == "pytorch",
         )
         try:
@@ -133,6 +145,10 @@ def layers_of(
         except NotUsable as error:
             if reason is None or reading.n_read > reason[0]:
                 reason = reading.n_read, error
+        shape = arrangement.places.shape[1:]
+        for picture in reading.pictures:
+            if math.prod(picture) == math.prod(shape):
+                waiting += [_channels_first(picture, shape), _channels_last(picture, shape)]
     assert reason is not None  # there is at least one arrangement
     raise reason[1]
 
@@ -203,7 +219,7 @@ def _given(graph: OnnxGraph, known: dict[str, Given], node: OnnxNode, name: str)
 # ---- arrangements of the input ---------------------------------------------------------------
 
 
-def arrangements_of(graph: OnnxGraph, shape: Sequence[int]) -> list[Arrangement]:
+def arrangements_of(shape: Sequence[int]) -> list[Arrangement]:
     """What the file's input, of `shape` for one image, may be, the likeliest first.
 
     A file does not say whether pictures are (C, H, W) or (H, W, C): the layers show it.
@@ -219,14 +235,7 @@ def arrangements_of(graph: OnnxGraph, shape: Sequence[int]) -> list[Arrangement]
             _channels_first((rows, 1, columns), shape),
             _channels_last((1, rows, columns), shape),
         ]
-    n_values = math.prod(shape)
-    found = [_channels_last((1, 1, n_values), shape)]
-    for target in _reshape_targets(graph):
-        if len(target) == 4 and math.prod(target[1:]) == n_values:
-            C, H, W = target[1:]
-            found.append(_channels_first((C, H, W), shape))
-            found.append(_channels_last((C, H, W), shape))
-    return found
+    return [_channels_last((1, 1, math.prod(shape)), shape)]
 
 
 def _channels_first(picture: Sequence[int], shape: Sequence[int] | None = None) -> Arrangement:
@@ -240,23 +249,3 @@ def _channels_last(picture: Sequence[int], shape: Sequence[int] | None = None) -
     """An input (H, W, C); its `shape` in the file may have fewer axes."""
     H, W, C = picture
     return Arrangement((H, W, C), vector_places((1, *(picture if shape is None else shape))))
-
-
-def _reshape_targets(graph: OnnxGraph) -> list[tuple[int, ...]]:
-    """The constant shapes that Reshapes give."""
-    constants = {
-        node.outputs[0]: node
-        for node in graph.nodes
-        if node.operator == "Constant" and node.outputs
-    }
-    targets = []
-    for node in graph.nodes:
-        if node.operator != "Reshape" or len(node.inputs) < 2:
-            continue
-        name = node.inputs[1]
-        array = graph.constant(name)
-        if array is None and name in constants:
-            array = evaluate(constants[name], (), Budget())[0]
-        if array is not None and array.ndim == 1 and array.dtype.kind == "i":
-            targets.append(tuple(int(size) for size in array))
-    return targets

@@ -25,6 +25,7 @@ class Reading:
     batched     the first axis of the network's input is the batch, of which this is one image
     batch_size  number of images that the file's shapes are made for; 1 if any number
     unbiased_running_var  as in BatchNorm: how the file's program updates running variances
+    pictures    shapes of three axes that the nodes gave to an image
     n_read      number of nodes that were read
     notes       what a user should know about the network
     classes     names of the classes, if a node has them
@@ -35,6 +36,7 @@ class Reading:
     batched: bool = True
     batch_size: int = 1
     unbiased_running_var: bool = False
+    pictures: list[tuple[int, ...]] = field(default_factory=list)
     n_read: int = 0
     notes: list[str] = field(default_factory=list)
     classes: tuple[str, ...] = ()
@@ -75,6 +77,12 @@ class Reading:
     def layer(self, node: OnnxNode, layer: Layer, value: Value, **arrays: np.ndarray) -> Value:
         """The tensor behind a layer that keeps every value at its place."""
         return replace(value, source=self.graph.add(layer, value.source, node, arrays))
+
+    def reshaped(self, value: Value, shape: tuple[int, ...]) -> Value:
+        """The same values in the same order, in another shape."""
+        if len(shape) == 4:
+            self.pictures.append(shape[1:])
+        return value.moved(value.places.reshape(shape))
 
     def complete(self, node: OnnxNode, value: Value) -> Value:
         """The tensor itself, if it has every value of its layer once."""
