@@ -11,6 +11,7 @@ import numpy as np
 from .constants import (
     axes_of,
     axis_of,
+    flatten_axis,
     flattened,
     optional,
     pads_of,
@@ -75,13 +76,15 @@ def reshape(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
     B = reading.batch_size
     if B > 1 and target and target[0] > 0 and target[0] % B == 0:
         target = [target[0] // B, *target[1:]]
+    if reading.batched and target[:1] > [1] and -1 in target:
+        raise node.error(f"a shape {target} joins the images of a batch; the nearest begins with -1")
     return reading.reshaped(x, reshaped(node, x.shape, target))
 
 
 def flatten(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
     x = reading.value(node, inputs)
-    if reading.batched and axis_of(node, node.integer("axis", 1), len(x.shape) + 1) == 0:
-        raise node.attribute_error("axis", "it would join the images of a batch")
+    if reading.batched and flatten_axis(node, len(x.shape)) == 0:
+        raise node.attribute_error("axis", "it joins the images of a batch; the nearest is 1")
     return reading.reshaped(x, flattened(node, x.shape))
 
 
@@ -97,7 +100,11 @@ def squeeze(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
 
 def unsqueeze(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
     x = reading.value(node, inputs)
-    return reading.reshaped(x, unsqueezed(node, reading.constants_only(node, inputs), x.shape))
+    constants = reading.constants_only(node, inputs)
+    shape = unsqueezed(node, constants, x.shape)
+    if reading.batched and 0 in (axes_of(node, constants, 1, len(shape)) or ()):
+        raise node.error("it puts an axis before the batch; the nearest are axes from 1 on")
+    return reading.reshaped(x, shape)
 
 
 def transpose(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:

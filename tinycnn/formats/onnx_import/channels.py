@@ -16,11 +16,14 @@ from .values import Value, vector_places
 
 def gemm(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
     """alpha * x @ w + beta * b, with w transposed or not."""
-    if node.integer("transA", 0):
-        raise node.attribute_error("transA", "the input is transposed; expected 0")
     w = reading.constant(node, inputs, 1, "the weights").astype(np.float64)
     w = (w.T if node.integer("transB", 0) else w) * node.number_of("alpha", 1.0)
-    y = multiplied(node, reading, reading.value(node, inputs), w)
+    x = reading.value(node, inputs)
+    if node.integer("transA", 0):
+        if reading.batched:
+            raise node.attribute_error("transA", "it moves the batch axis; the nearest is 0")
+        x = x.moved(x.places.T)
+    y = multiplied(node, reading, x, w)
     b = reading.constant_or_none(node, inputs, 2, "the bias")
     beta = node.number_of("beta", 1.0)
     return y if b is None else scaled(node, reading, y, np.ones(()), b * beta)

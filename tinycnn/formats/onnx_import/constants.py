@@ -194,9 +194,14 @@ def _flatten(node: OnnxNode, inputs: Arrays, budget: Budget) -> list[np.ndarray]
 
 def flattened(node: OnnxNode, shape: Sequence[int]) -> tuple[int, int]:
     """The shape that a Flatten gives to a tensor of `shape`."""
-    axis = node.integer("axis", 1)
-    axis = axis if axis == len(shape) else axis_of(node, axis, len(shape))
+    axis = flatten_axis(node, len(shape))
     return math.prod(shape[:axis]), math.prod(shape[axis:])
+
+
+def flatten_axis(node: OnnxNode, rank: int) -> int:
+    """The first axis that a Flatten puts into the second one of its output."""
+    axis = node.integer("axis", 1)
+    return axis if axis == rank else axis_of(node, axis, rank)
 
 
 def _concat(node: OnnxNode, inputs: Arrays, budget: Budget) -> list[np.ndarray]:
