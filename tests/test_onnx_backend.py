@@ -9,8 +9,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 
-import onnx.backend.test  # noqa: E402
-from onnx.backend.test import loader, runner  # noqa: E402
+from onnx.backend.test import BackendTest, loader, runner  # noqa: E402
 from onnx_backend import TinycnnBackend  # noqa: E402
 
 from tinycnn.formats.onnx_import.constants import CONSTANT_OPERATORS  # noqa: E402
@@ -24,7 +23,7 @@ LEFT_OUT = {
     r"(max|average)pool_.*dilations": "windows with gaps",
     r"(max|average)pool_3d": "windows over three axes",
     r"maxpool_with_argmax": "the places of the maxima as an output",
-    r"(constant|edge|reflect|wrap)_pad": "padding with other values than 0, and not before a window",
+    r"(constant|edge|reflect|wrap)_pad": "padding with other values than 0, or without a window",
     r"dropout_.*mask|training_dropout_.*mask": "the choice of values that are dropped as an output",
     r"training_dropout(_default)?$": "values dropped at random, as the test's own generator does",
     r"maxpool_2d_uint8|clip_default_int8_[a-z]+$": "integers in layers",
@@ -67,7 +66,7 @@ def node_tests():
     other_kinds = {"real", "simple", "pytorch-converted", "pytorch-operator"}
     load = lambda kind: [] if kind in other_kinds else tests_of_nodes()
     with mock.patch.object(runner, "load_model_tests", load):
-        cases = onnx.backend.test.BackendTest(TinycnnBackend, __name__).test_cases
+        cases = BackendTest(TinycnnBackend, __name__).test_cases
     case = cases["OnnxBackendNodeModelTest"]
     wanted = {f"{name}_cpu" for name in chosen_tests() if not is_left_out(name)}
     for name in [name for name in vars(case) if name.startswith("test_") and name not in wanted]:

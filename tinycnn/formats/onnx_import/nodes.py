@@ -34,7 +34,8 @@ class OnnxNode:
     was_read: set[str] = field(default_factory=set)
 
     def __str__(self) -> str:
-        return f"node {shown(self.name or f'number {self.number + 1}')} ({self.operator})"
+        name = shown(self.name) if self.name else f"number {self.number + 1}"
+        return f"node {name} ({plain(self.operator[:60])})"
 
     def error(self, what: str) -> NotUsable:
         """The error to raise where the node cannot be used."""
