@@ -41,6 +41,22 @@ SMALL_NETWORKS = {
         [Conv2D(3, 2, stride=3, padding="valid"), ReLU(), Flatten(), Dense(3)],
         (6, 7, 2),
     ),
+    "windows_per_axis": (
+        [
+            *(Conv2D(3, (3, 2), stride=(1, 2)), ReLU(), MaxPool2D((1, 3), stride=(2, 1))),
+            *(MaxPool2D((2, 1)), Conv2D(2, 2, stride=(2, 1), padding="valid"), Flatten(), Dense(3)),
+        ],
+        (9, 8, 2),
+    ),
+    # more padding than the kernel has rows: some windows see nothing but padding
+    "padding_for_each_side": (
+        [
+            *(Conv2D(3, (2, 3), stride=(2, 1), padding=((3, 0), (1, 2))), ReLU()),
+            *(MaxPool2D(2, padding=((1, 0), (0, 1))), Conv2D(2, 3, padding=((0, 2), (2, 1)))),
+            *(MaxPool2D((3, 2), stride=1, padding=((2, 1), (0, 0))), Flatten(), Dense(3)),
+        ],
+        (6, 5, 1),
+    ),
     "flatten_before_relu": ([Conv2D(2, 3), Flatten(), ReLU(), Dense(3)], (4, 3, 2)),
     "flatten_between_conv_and_dropout": (
         [Conv2D(2, 3), Flatten(), Dropout(0.5), Flatten(), Dense(3)],

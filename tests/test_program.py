@@ -71,6 +71,10 @@ def test_kernels_equal_the_reference(name, n_images):
     assert gradient_error(prediction, expected) <= ALLOWANCE
 
 
+def pairs(least, most):
+    return st.tuples(st.integers(least, most), st.integers(least, most))
+
+
 @st.composite
 def networks(draw):
     """Random networks: layers of any kind in any valid order, and a picture shape."""
@@ -82,11 +86,19 @@ def networks(draw):
                     st.builds(
                         Conv2D,
                         st.integers(1, 5),
-                        st.tuples(st.integers(1, 4), st.integers(1, 4)),
-                        st.integers(1, 3),
-                        st.just("same"),
+                        pairs(1, 4),
+                        pairs(1, 3),
+                        # at least as much padding as the window has rows or columns: it fits
+                        st.one_of(st.just("same"), st.tuples(pairs(2, 4), pairs(2, 4))),
                     ),
-                    st.builds(MaxPool2D, st.integers(1, 3), st.integers(1, 3), st.just("same")),
+                    st.builds(MaxPool2D, pairs(1, 3), pairs(1, 3), st.just("same")),
+                    st.builds(
+                        lambda size, stride: MaxPool2D(
+                            size, stride, [(k - 1, k - 1) for k in size]
+                        ),
+                        pairs(1, 3),
+                        pairs(1, 3),
+                    ),
                     st.just(ReLU()),
                     st.builds(Dropout, st.sampled_from([0.0, 0.3, 0.6])),
                 )

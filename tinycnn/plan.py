@@ -29,7 +29,7 @@ def aligned(size: int) -> int:
 NETWORK_INPUT = -1
 
 
-class StepWindow(NamedTuple):
+class Window(NamedTuple):
     """How the window of a convolution or pooling moves over the layer's input."""
 
     KH: int  # rows of the window
@@ -57,11 +57,12 @@ class Step:
     inputs: tuple[int, ...]
 
     @property
-    def window(self) -> StepWindow:
+    def window(self) -> Window:
+        """The window of a `WindowLayer`."""
         layer = self.layer
         assert isinstance(layer, WindowLayer)
         rows, columns = layer.axes(self.input_shape)
-        return StepWindow(
+        return Window(
             *layer.kernel_hw,
             *layer.stride_hw,
             rows.before,

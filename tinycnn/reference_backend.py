@@ -117,30 +117,28 @@ def _output(step: Step, x: np.ndarray) -> np.ndarray:
 
 def _conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
-    _, _, S, _, PT, PL, _, _ = arrays.step.window
-    reference.conv2d_forward(x, arrays.parameters["w"], arrays.parameters["b"], S, PT, PL, y)
+    w, b = arrays.parameters["w"], arrays.parameters["b"]
+    reference.conv2d_forward(x, w, b, arrays.step.window, y)
     return Saved(x, y)
 
 
 def _conv2d_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
-    _, _, S, _, PT, PL, _, _ = arrays.step.window
     dw, db = arrays.gradients["w"], arrays.gradients["b"]
-    reference.conv2d_backward_params(saved.x, dy, S, PT, PL, dw, db)
+    reference.conv2d_backward_params(saved.x, dy, arrays.step.window, dw, db)
 
 
 def _conv2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
-    w, (_, _, S, _, PT, PL, _, _) = arrays.parameters["w"], arrays.step.window
+    w = arrays.parameters["w"]
     w_t, dx = np.empty((w.shape[3], *w.shape[:3]), w.dtype), np.empty_like(saved.x)
     reference.conv2d_transpose_weights(w, w_t)
-    reference.conv2d_backward_input(dy, w_t, S, PT, PL, dx)
+    reference.conv2d_backward_input(dy, w_t, arrays.step.window, dx)
     return dx
 
 
 def _maxpool2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
     argmax = np.empty(y.shape, np.int32)
-    K, _, S, _, PT, PL, _, _ = arrays.step.window
-    reference.maxpool2d_forward(x, K, S, PT, PL, y, argmax)
+    reference.maxpool2d_forward(x, arrays.step.window, y, argmax)
     return Saved(x, y, argmax)
 
 

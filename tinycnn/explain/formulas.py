@@ -45,13 +45,15 @@ CONV2D = Formulas(
     sense="Each filter looks at every window of the picture and says how much of its pattern is "
     "there.",
     forward=(
-        Formula(f"y[i,j,f] = b[f] + {_sum('a,e,c')} x[i·S−PT+a, j·S−PL+e, c] · w[a,e,c,f]", "(1)"),
+        Formula(
+            f"y[i,j,f] = b[f] + {_sum('a,e,c')} x[i·SH−PT+a, j·SW−PL+e, c] · w[a,e,c,f]", "(1)"
+        ),
     ),
     backward=(
-        Formula(f"dL/dw[a,e,c,f] = {_sum('i,j')} x[i·S−PT+a, j·S−PL+e, c] · dy[i,j,f]", "(2)"),
+        Formula(f"dL/dw[a,e,c,f] = {_sum('i,j')} x[i·SH−PT+a, j·SW−PL+e, c] · dy[i,j,f]", "(2)"),
         Formula(f"dL/db[f] = {_sum('i,j')} dy[i,j,f]", "(3)"),
         Formula(
-            f"dL/dx[h,v,c] = {_sum('a,e,f')} dy[(h+PT−a)/S, (v+PL−e)/S, f] · w[a,e,c,f]", "(4)"
+            f"dL/dx[h,v,c] = {_sum('a,e,f')} dy[(h+PT−a)/SH, (v+PL−e)/SW, f] · w[a,e,c,f]", "(4)"
         ),
     ),
     where="kernels/conv2d.py",
@@ -61,7 +63,7 @@ CONV2D = Formulas(
 MAXPOOL2D = Formulas(
     title="max-pooling",
     sense="Only the largest value of each window goes on, and only its position gets the gradient.",
-    forward=(Formula("y[i,j,c] = max<sub>a,e</sub> x[i·S−PT+a, j·S−PL+e, c]", "(1)"),),
+    forward=(Formula("y[i,j,c] = max<sub>a,e</sub> x[i·SH−PT+a, j·SW−PL+e, c]", "(1)"),),
     backward=(Formula(f"dL/dx[p] = {_sum('q: argmax[q] = p')} dy[q]", "(4)"),),
     where="kernels/maxpool2d.py",
     functions=("maxpool2d_backward",),

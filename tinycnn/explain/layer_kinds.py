@@ -66,10 +66,10 @@ def _conv2d_letters(layer: LayerTrace) -> str:
 
 
 def _window_letters(layer: LayerTrace, channels: str, outside: str) -> str:
-    KH, KW, S, _, PT, PL, _, _ = layer.step.window
+    KH, KW, SH, SW, PT, PL, _, _ = layer.step.window
     OH, OW = layer.y.shape[:2]
     return (
-        f"S = {S}, PT = {PT}, PL = {PL}; a &lt; {KH}, e &lt; {KW}, {channels}; "
+        f"SH = {SH}, SW = {SW}, PT = {PT}, PL = {PL}; a &lt; {KH}, e &lt; {KW}, {channels}; "
         f"i &lt; {OH}, j &lt; {OW}. Positions outside x {outside}."
     )
 
@@ -91,7 +91,7 @@ EXPLAINED: dict[type[Layer], Explained] = {
     ),
     MaxPool2D: Explained(
         formulas.MAXPOOL2D,
-        details=" {0.size}×{0.size}, stride {0.stride}",
+        details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}",
         letters=lambda layer: _window_letters(layer, f"c &lt; {layer.y.shape[2]}", "take no part"),
         close_up=layer_pictures.pooling_close_up,
         cards=layer_pictures.channel_cards,

@@ -25,10 +25,10 @@ def window_close_up(layer: LayerTrace) -> str:
     """The window that y's spot is computed from: x, the filter and their products, in the channel
     whose products have the largest sum."""
     i, j, f = layer.spot
-    KH, KW, S, _, PT, PL, _, _ = layer.step.window
+    KH, KW, SH, SW, PT, PL, _, _ = layer.step.window
     H, W, C = layer.x.shape
     w = layer.parameters["w"][..., f]
-    top, left = i * S - PT, j * S - PL
+    top, left = i * SH - PT, j * SW - PL
     at = slice(max(top, 0), min(top + KH, H)), slice(max(left, 0), min(left + KW, W))
     taps = slice(at[0].start - top, at[0].stop - top), slice(at[1].start - left, at[1].stop - left)
     products = np.zeros_like(w)
@@ -56,14 +56,14 @@ def relu_close_up(layer: LayerTrace) -> str:
 def pooling_close_up(layer: LayerTrace) -> str:
     """Numbers around the spot with each window's winner outlined, and the channel as a picture."""
     i, j, c = layer.spot
-    K, _, S, _, PT, PL, _, _ = layer.step.window
+    KH, KW, SH, SW, PT, PL, _, _ = layer.step.window
     x, y, dx = layer.x[:, :, c], layer.y[:, :, c], layer.dx[:, :, c]
     assert layer.kept is not None
-    size = max(CROP // S, 1)
-    rows, columns = around(i, y.shape[0], size), around(j, y.shape[1], size)
+    rows = around(i, y.shape[0], max(CROP // SH, 1))
+    columns = around(j, y.shape[1], max(CROP // SW, 1))
     x_at = (
-        slice(max(rows.start * S - PT, 0), min((rows.stop - 1) * S - PT + K, x.shape[0])),
-        slice(max(columns.start * S - PL, 0), min((columns.stop - 1) * S - PL + K, x.shape[1])),
+        slice(max(rows.start * SH - PT, 0), min((rows.stop - 1) * SH - PT + KH, x.shape[0])),
+        slice(max(columns.start * SW - PL, 0), min((columns.stop - 1) * SW - PL + KW, x.shape[1])),
     )
     winners = {divmod(int(p), x.shape[1]) for p in layer.kept[rows, columns, c].ravel()}
     mark = lambda row, column: "winner" if (row, column) in winners else ""

@@ -59,10 +59,10 @@ def conv2d_output(layer: LayerTrace, spot: Spot) -> WorkedSum:
     """kernels/conv2d.py (1) at y[i, j, f]."""
     i, j, f = spot
     x, w, b = layer.x, layer.parameters["w"], layer.parameters["b"]
-    KH, KW, S, _, PT, PL, _, _ = layer.step.window
+    KH, KW, SH, SW, PT, PL, _, _ = layer.step.window
     products = []
     for a, e, c in np.ndindex(KH, KW, x.shape[2]):
-        h, v = i * S - PT + a, j * S - PL + e
+        h, v = i * SH - PT + a, j * SW - PL + e
         if 0 <= h < x.shape[0] and 0 <= v < x.shape[1]:
             products.append(Product(_at("x", x, (h, v, c)), _at("w", w, (a, e, c, f))))
     return WorkedSum(_at("y", layer.y, spot), "(1)", products, _at("b", b, (f,)))
@@ -72,10 +72,10 @@ def conv2d_weight(layer: LayerTrace, index: Spot) -> WorkedSum:
     """kernels/conv2d.py (2) at dL/dw[a, e, c, f]; products with dy = 0 are left out."""
     a, e, c, f = index
     x, dy = layer.x, layer.dy
-    _, _, S, _, PT, PL, _, _ = layer.step.window
+    _, _, SH, SW, PT, PL, _, _ = layer.step.window
     products = []
     for i, j in np.ndindex(*dy.shape[:2]):
-        h, v = i * S - PT + a, j * S - PL + e
+        h, v = i * SH - PT + a, j * SW - PL + e
         if 0 <= h < x.shape[0] and 0 <= v < x.shape[1] and dy[i, j, f]:
             products.append(Product(_at("x", x, (h, v, c)), _at("dy", dy, (i, j, f))))
     return WorkedSum(_at("dL/dw", layer.gradients["w"], index), "(2)", products)
@@ -85,10 +85,10 @@ def conv2d_input(layer: LayerTrace, index: Spot) -> WorkedSum:
     """kernels/conv2d.py (4) at dL/dx[h, v, c]; products with dy = 0 are left out."""
     h, v, c = index
     w, dy = layer.parameters["w"], layer.dy
-    KH, KW, S, _, PT, PL, _, _ = layer.step.window
+    KH, KW, SH, SW, PT, PL, _, _ = layer.step.window
     products = []
     for a, e, f in np.ndindex(KH, KW, dy.shape[2]):
-        (i, row), (j, column) = divmod(h + PT - a, S), divmod(v + PL - e, S)
+        (i, row), (j, column) = divmod(h + PT - a, SH), divmod(v + PL - e, SW)
         inside = 0 <= i < dy.shape[0] and 0 <= j < dy.shape[1]
         if row == column == 0 and inside and dy[i, j, f]:
             products.append(Product(_at("dy", dy, (i, j, f)), _at("w", w, (a, e, c, f))))

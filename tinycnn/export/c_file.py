@@ -145,25 +145,29 @@ class COperation:
 
 
 def _window_comment(step: Step) -> str:
-    KH, KW, S, _, PT, PL, _, _ = step.window
-    return f", {KH}x{KW}, stride {S}, padding above {PT}, left {PL}"
+    KH, KW, SH, SW, PT, PL, _, _ = step.window
+    stride = f"{SH}" if SH == SW else f"{SH}x{SW}"
+    return f", {KH}x{KW}, stride {stride}, padding above {PT}, left {PL}"
+
+
+def _window(step: Step) -> str:
+    """The arguments KH, KW, SH, SW, PT, PL."""
+    return ", ".join(map(str, step.window[:6]))
 
 
 def _conv2d(step: Step, given: str, relu: int) -> str:
-    KH, KW, S, _, PT, PL, _, _ = step.window
-    numbers = f"{KH}, {KW}, {S}, {PT}, {PL}"
-    return f"conv2d(&{given}, {step.name}_w, {step.name}_b, {numbers}, {relu}, &{step.name});"
+    parameters = f"{step.name}_w, {step.name}_b"
+    return f"conv2d(&{given}, {parameters}, {_window(step)}, {relu}, &{step.name});"
 
 
 def _conv2d_border(step: Step) -> tuple[int, int, int, int]:
-    KH, KW, S, _, PT, PL, _, _ = step.window
+    KH, KW, SH, SW, PT, PL, _, _ = step.window
     (H, W, _), (OH, OW, _) = step.input_shape, step.output_shape
-    return PT, PL, max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W)
+    return PT, PL, max((OH - 1) * SH + KH, PT + H), max((OW - 1) * SW + KW, PL + W)
 
 
 def _max_pool(step: Step, given: str, relu: int) -> str:
-    K, _, S, _, PT, PL, _, _ = step.window
-    return f"max_pool(&{given}, {K}, {S}, {PT}, {PL}, &{step.name});"
+    return f"max_pool(&{given}, {_window(step)}, &{step.name});"
 
 
 def _dense(step: Step, given: str, relu: int) -> str:

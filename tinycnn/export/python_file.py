@@ -112,7 +112,7 @@ def _network_function(network: Network) -> str:
 
 CALLS: dict[type[Layer], Callable[[Step], str | None]] = {
     Conv2D: lambda step: f"conv2d(x, {_parameters(step)}, {_window(step)})",
-    MaxPool2D: lambda step: f"max_pool(x, size={step.window.KH}, {_window(step)})",
+    MaxPool2D: lambda step: f"max_pool(x, size={tuple(step.window[:2])}, {_window(step)})",
     ReLU: lambda step: "relu(x)",
     Flatten: lambda step: "flatten(x)",
     Dense: lambda step: f"dense(x, {_parameters(step)})",
@@ -130,8 +130,8 @@ def _parameters(step: Step) -> str:
 
 
 def _window(step: Step) -> str:
-    _, _, S, _, PT, PL, PB, PR = step.window
-    return f"stride={S}, padding={((PT, PB), (PL, PR))}"
+    _, _, SH, SW, PT, PL, PB, PR = step.window
+    return f"stride={(SH, SW)}, padding={((PT, PB), (PL, PR))}"
 
 
 def _run(source: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

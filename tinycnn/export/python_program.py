@@ -36,26 +36,26 @@ BATCH = 64  # images that go through the network together
 
 def conv2d(x, w, b, stride, padding):
     """y[n, i, j, f] = b[f] + sum over a, e, c of
-                       x[n, i*stride + a, j*stride + e, c] * w[a, e, c, f]
+                       x[n, i*stride[0] + a, j*stride[1] + e, c] * w[a, e, c, f]
 
     with zeros around x: padding = ((top, bottom), (left, right)).
     """
-    x = np.pad(x, ((0, 0), *padding, (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[:2], axis=(1, 2))
-    windows = windows[:, ::stride, ::stride]  # n, i, j, c, a, e
+    windows = windows_of(x, w.shape[:2], stride, padding, 0)
     return np.tensordot(windows, w, axes=((4, 5, 3), (0, 1, 2))) + b
 
 
 def max_pool(x, size, stride, padding):
-    """y[n, i, j, c] = the largest of x[n, i*stride + a, j*stride + e, c] over a, e < size."""
-    x = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-np.inf)  # never the largest
-    height, width = (length - size + 1 for length in x.shape[1:3])
-    corners = [
-        x[:, a : a + height : stride, e : e + width : stride]
-        for a in range(size)
-        for e in range(size)
-    ]
-    return np.maximum.reduce(corners)
+    """y[n, i, j, c] = the largest of x[n, i*stride[0] + a, j*stride[1] + e, c]
+    over a < size[0], e < size[1]."""
+    windows = windows_of(x, size, stride, padding, -np.inf)  # which is never the largest
+    return np.maximum.reduce([windows[..., a, e] for a, e in np.ndindex(*size)])
+
+
+def windows_of(x, size, stride, padding, fill):
+    """Every window (n, i, j, c, a, e) of x, with `fill` around x."""
+    x = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=fill)
+    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=(1, 2))
+    return windows[:, :: stride[0], :: stride[1]]
 
 
 def relu(x):

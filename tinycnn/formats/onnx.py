@@ -206,5 +206,5 @@ Pictures in the graph are (N, C, H, W).
 
 def _window(step: Step) -> dict[str, list[int]]:
     """Attributes of Conv and MaxPool.  ONNX lists pads as top, left, bottom, right."""
-    KH, KW, S, _, PT, PL, PB, PR = step.window
-    return {"kernel_shape": [KH, KW], "strides": [S, S], "pads": [PT, PL, PB, PR]}
+    KH, KW, SH, SW, PT, PL, PB, PR = step.window
+    return {"kernel_shape": [KH, KW], "strides": [SH, SW], "pads": [PT, PL, PB, PR]}

@@ -222,9 +222,11 @@ def check_work(plan: Plan) -> None:
     for step in plan.steps:
         n_values += math.prod(step.output_shape)
         most = 2 * max(step.input_shape)
-        if isinstance(step.layer, WindowLayer) and max(step.layer.kernel_hw) > most:
-            size = max(step.layer.kernel_hw)
-            raise ValueError(f"layer {step.name}: a window of {size} over {step.input_shape}")
+        if isinstance(step.layer, WindowLayer):
+            KH, KW, _, _, *padding = step.window
+            for what, size in (("a window", max(KH, KW)), ("padding", max(padding))):
+                if size > most:
+                    raise ValueError(f"layer {step.name}: {what} of {size} over {step.input_shape}")
     if n_values > MAX_VALUES:
         raise ValueError(f"{n_values:,} values an image; at most {MAX_VALUES:,} are read")
 

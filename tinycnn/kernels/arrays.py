@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..plan import Window
 from ._jit import inline_helper
 
 
@@ -111,16 +112,6 @@ class Chunk(NamedTuple):
     first_picture: int  # index of the first image in `Activations.pictures`
 
 
-class Window(NamedTuple):
-    """How a convolution's window moves over its input."""
-
-    S: int  # stride, the same along both axes
-    PT: int  # rows of padding above the input
-    PL: int  # columns of padding to its left
-    OH: int  # rows of the output
-    OW: int  # columns of the output
-
-
 @inline_helper
 def view_2d(flat, start, n_rows, n_columns):
     """A matrix (n_rows, n_columns) that begins at flat[start]."""
@@ -137,6 +128,21 @@ def view_3d(flat, start, K, L, M):
 def view_4d(flat, start, K, L, M, N):
     """An array (K, L, M, N) that begins at flat[start]: pictures or a convolution's weights."""
     return flat[start : start + K * L * M * N].reshape((K, L, M, N))
+
+
+@inline_helper
+def window_of(op):
+    """The window of a convolution, from its record."""
+    return Window(op.KH, op.KW, op.SH, op.SW, op.PT, op.PL, op.PB, op.PR)
+
+
+@inline_helper
+def pool_window_of(op):
+    """The window of the pooling, from the record of a max-pooling or of a convolution before it."""
+    return Window(
+        op.pool_KH, op.pool_KW, op.pool_SH, op.pool_SW,
+        op.pool_PT, op.pool_PL, op.pool_PB, op.pool_PR,
+    )  # fmt: skip
 
 
 @inline_helper

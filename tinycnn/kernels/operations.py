@@ -30,12 +30,15 @@ from ..layers import (
     Shape,
     entry_for,
 )
-from ..plan import Plan, Step, aligned
+from ..plan import Plan, Step, Window, aligned
 from ._winner_lists import LANES
 from .conv2d_winograd import winograd_fits, winograd_sizes
 
 CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT = range(5)
 """Values of a record's field `kind`."""
+
+POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
+"""Fields of a record for the window of a pooling."""
 
 FIELDS = (
     # what it is; whether a ReLU and a pooling are part of it
@@ -45,11 +48,11 @@ FIELDS = (
     # shape of its output; its offset; whether it is stored in `arrays.Activations.pictures`
     "OH", "OW", "F", "y_offset", "y_in_pictures",
     # window and output size of the convolution
-    "KH", "KW", "S", "PT", "PL", "conv_OH", "conv_OW",
+    *Window._fields, "conv_OH", "conv_OW",
     # size of its padded input, if a pooling follows
     "padded_H", "padded_W",
     # window of the pooling; offset of its argmax; how many windows backward lists at a time
-    "pool_K", "pool_S", "pool_PT", "pool_PL", "argmax_offset", "n_listed",
+    *POOL_WINDOW, "argmax_offset", "n_listed",
     # offsets of parameters, of transposed weights and of the dropout mask
     "w_offset", "b_offset", "w_t_offset", "mask_offset",
     # whether forward uses `conv2d_winograd.py`; offset of the weights transformed for that
@@ -208,7 +211,7 @@ Fill = Callable[[np.record, Sequence[Step], Needs], None]
 def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     first, sizes = group[0], needs.sizes
     op.kind = CONV2D
-    op.KH, op.KW, op.S, _, op.PT, op.PL, _, _ = first.window
+    _window(op, Window._fields, first)
     op.conv_OH, op.conv_OW, F = first.output_shape
     _parameters(op, first, needs)
     for step in group[1:]:
@@ -218,8 +221,8 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
             _pooling(op, step, sizes)
     if op.pool:
         n_positions = int(op.conv_OH * op.conv_OW)
-        height = int(max((op.conv_OH - 1) * op.S + op.KH, op.PT + op.H))
-        width = int(max((op.conv_OW - 1) * op.S + op.KW, op.PL + op.W))
+        height = int(max((op.conv_OH - 1) * op.SH + op.KH, op.PT + op.H))
+        width = int(max((op.conv_OW - 1) * op.SW + op.KW, op.PL + op.W))
         op.padded_H, op.padded_W = height, width
         op.n_listed = min(int(op.OH * op.OW), N_LISTED)
         sizes.reserve_scratch("n_conv_output", n_positions * F)
@@ -268,13 +271,18 @@ RECORDS: dict[type[Layer], Fill] = {
 
 def _parameters(op: np.record, step: Step, needs: Needs) -> None:
     op.w_offset, w_shape = needs.plan.parameter_slots[f"{step.name}.w"]
-    op.b_offset = needs.plan.parameter_slots[f"{step.name}.b"][0]
+    op.b_offset = needs.plan.bias_offset(step)
     op.w_t_offset = needs.sizes.reserve("n_transposed", int(np.prod(w_shape)))
+
+
+def _window(op: np.record, names: tuple[str, ...], step: Step) -> None:
+    for name, value in zip(names, step.window):
+        op[name] = value
 
 
 def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
     op.pool = 1
-    op.pool_K, _, op.pool_S, _, op.pool_PT, op.pool_PL, _, _ = step.window
+    _window(op, POOL_WINDOW, step)
     op.argmax_offset = sizes.reserve("n_argmax", int(np.prod(step.output_shape)))
 
 
