@@ -200,7 +200,7 @@ def _onnx_models() -> dict[str, Any]:
         graph = helper.make_graph(nodes, "g", [given], [output], tensors)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
 
-    floats = lambda *shape: rng.standard_normal(shape).astype(np.float32)
+    floats = lambda *shape: np.asarray(rng.standard_normal(shape), np.float32)
     block = [
         node("Pad", ["x", "pads"], ["padded"]),
         node("Conv", ["padded", "w1"], ["a"], kernel_shape=[3, 3], strides=[2, 1]),

@@ -24,9 +24,20 @@ import numpy.typing as npt
 from .._version import __version__
 from ..ground.atomic_file import write_atomically
 from ..input_spec import InputSpec
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
+from ..layers import (
+    Add,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    ScaleShift,
+    entry_for,
+)
 from ..network import Network
-from ..plan import Step
+from ..plan import NETWORK_INPUT, Step
 from .agreement import ExportError, check_agreement, check_exportable, check_images
 from .onnx_import import import_network, load_network
 
@@ -93,7 +104,9 @@ def _run(model: Any, images: np.ndarray) -> np.ndarray:
 class Graph:
     """The nodes and constants of a model so far.
 
-    parameters  of the network, by name ("conv1.w");  last: name of the newest value
+    parameters  of the network, by name ("conv1.w")
+    inputs      names of the values that the layer reads
+    last        name of the newest value: the layer's first input until it adds a node
     """
 
     def __init__(self, parameters: Mapping[str, np.ndarray]) -> None:
@@ -104,6 +117,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.last = "images"
+        self.inputs: list[str] = []
 
     def add(self, operation: str, output: str, *others: str, **attributes: Any) -> None:
         """output = operation(last, others...), an ONNX operator with its attributes."""
@@ -122,6 +136,12 @@ class Graph:
         values = self.parameters[name]
         return self.constant(name, values if axes is None else values.transpose(axes))
 
+    def per_channel(self, step: Step, short: str) -> str:
+        """Store a parameter (C,) of a layer so that it is broadcast to the layer's output."""
+        name = f"{step.name}.{short}"
+        shape = (-1, 1, 1) if len(step.output_shape) == 3 else (-1,)
+        return self.constant(name, self.parameters[name].reshape(shape))
+
 
 def _model(network: Network) -> Any:
     from onnx import TensorProto, helper
@@ -130,8 +150,12 @@ def _model(network: Network) -> Any:
     graph = Graph(network.parameters)
     add_scaling(graph, spec)
     graph.add("Transpose", "images_nchw", perm=[0, 3, 1, 2])
-    for step in network.plan.steps:
+    outputs = {NETWORK_INPUT: graph.last}
+    for number, step in enumerate(network.plan.steps):
+        graph.inputs = [outputs[source] for source in step.inputs]
+        graph.last = graph.inputs[0]
         entry_for(step.layer, NODES, "tinycnn.formats.onnx.NODES")(graph, step)
+        outputs[number] = graph.last
     graph.add("Identity", "logits")
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *spec.shape])
     logits = helper.make_tensor_value_info(
@@ -175,13 +199,23 @@ def add_scaling(graph: Graph, spec: InputSpec) -> None:
 
 
 def _conv2d(graph: Graph, step: Step) -> None:
-    w, b = graph.parameter(f"{step.name}.w", (3, 2, 0, 1)), graph.parameter(f"{step.name}.b")
-    graph.add("Conv", step.name, w, b, **_window(step))
+    w = graph.parameter(f"{step.name}.w", (3, 2, 0, 1))
+    graph.add("Conv", step.name, w, *_bias(graph, step), **_window(step))
 
 
 def _dense(graph: Graph, step: Step) -> None:
-    w, b = graph.parameter(f"{step.name}.w"), graph.parameter(f"{step.name}.b")
-    graph.add("Gemm", step.name, w, b)
+    graph.add("Gemm", step.name, graph.parameter(f"{step.name}.w"), *_bias(graph, step))
+
+
+def _bias(graph: Graph, step: Step) -> tuple[str, ...]:
+    """The bias of a layer that has one."""
+    name = f"{step.name}.b"
+    return (graph.parameter(name),) if name in graph.parameters else ()
+
+
+def _scale_shift(graph: Graph, step: Step) -> None:
+    graph.add("Mul", f"{step.name}_scaled", graph.per_channel(step, "scale"))
+    graph.add("Add", step.name, graph.per_channel(step, "shift"))
 
 
 def _flatten(graph: Graph, step: Step) -> None:
@@ -194,6 +228,8 @@ NODES: dict[type[Layer], Callable[[Graph, Step], None]] = {
     Conv2D: _conv2d,
     MaxPool2D: lambda graph, step: graph.add("MaxPool", step.name, **_window(step)),
     ReLU: lambda graph, step: graph.add("Relu", step.name),
+    ScaleShift: _scale_shift,
+    Add: lambda graph, step: graph.add("Add", step.name, graph.inputs[1]),
     Flatten: _flatten,
     Dense: _dense,
     Dropout: lambda graph, step: None,  # it does nothing in prediction

@@ -77,7 +77,9 @@ def reshape(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
     if B > 1 and target and target[0] > 0 and target[0] % B == 0:
         target = [target[0] // B, *target[1:]]
     if reading.batched and target[:1] > [1] and -1 in target:
-        raise node.error(f"a shape {target} joins the images of a batch; the nearest begins with -1")
+        raise node.error(
+            f"a shape {target} joins the images of a batch; the nearest begins with -1"
+        )
     return reading.reshaped(x, reshaped(node, x.shape, target))
 
 
