@@ -16,7 +16,8 @@ from ..models.pretrained import PRETRAINED, load_pretrained
 from ..network import Network
 
 HELP = (
-    "a .safetensors file; an .onnx file; a TensorFlow checkpoint (its .index file, or its name without ending); "
+    "a .safetensors file; an .onnx file; "
+    "a TensorFlow checkpoint (its .index file, or its name without ending); "
     f"'pretrained' or {', '.join(map(repr, PRETRAINED))}, the weights that come with this package; "
     "'microexpnet', or another network of its paper such as 'microexpnet-p1-S', with random weights"
 )
@@ -85,8 +86,9 @@ def open_model(name: str, variant: str = "p12") -> OpenedModel:
         )
     if not path.exists():
         raise CannotError(
-            f"{name}: no such file; expected a .safetensors or .onnx file, a TensorFlow "
-            f"checkpoint, pretrained, {', '.join(PRETRAINED)}, microexpnet or microexpnet-VARIANT-SIZE"
+            f"{name}: no such file; expected a .safetensors file, an .onnx file, a TensorFlow "
+            f"checkpoint, pretrained, {', '.join(PRETRAINED)}, microexpnet or "
+            "microexpnet-VARIANT-SIZE"
         )
     if path.suffix == ".onnx":
         imported = onnx.import_network(path)
