@@ -93,7 +93,7 @@ def import_network(
         given = network_input(graph)
         shape = tuple(size or 1 for size in (given.shape or ())[1:])
         description = description_of(graph, given.name, shape)
-        found = layers_of(graph, description.start, arrangements_of(shape))
+        found = layers_of(graph, description.start, arrangements_of(shape, graph.producer))
         notes = [*description.notes, *found.notes, *_check_output(found)]
         names = description.classes or found.classes
         if classes is None and len(names) not in (0, found.places.size):

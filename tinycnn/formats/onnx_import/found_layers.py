@@ -219,15 +219,21 @@ def _given(graph: OnnxGraph, known: dict[str, Given], node: OnnxNode, name: str)
 # ---- arrangements of the input ---------------------------------------------------------------
 
 
-def arrangements_of(shape: Sequence[int]) -> list[Arrangement]:
+CHANNELS_LAST = ("tinycnn", "tf2onnx")
+"""Programs that write models for pictures (H, W, C), by their producer_name."""
+
+
+def arrangements_of(shape: Sequence[int], producer: str = "") -> list[Arrangement]:
     """What the file's input, of `shape` for one image, may be, the likeliest first.
 
-    A file does not say whether pictures are (C, H, W) or (H, W, C): the layers show it.
+    A file does not say whether pictures are (C, H, W) or (H, W, C).  Mostly the layers show it;
+    otherwise the program that wrote it, or a number of channels that pictures usually have.
     """
     if len(shape) == 3:
         first, _, last = shape
         both = [_channels_first(shape), _channels_last(shape)]
-        return both[::-1] if last in (1, 3) and first not in (1, 3) else both
+        is_last = producer in CHANNELS_LAST or (last in (1, 3) and first not in (1, 3))
+        return both[::-1] if is_last else both
     if len(shape) == 2:
         rows, columns = shape
         return [
