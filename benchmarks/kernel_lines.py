@@ -140,7 +140,7 @@ class _Walk:
     def winograd(self) -> None:
         """Convolutions as float32 does them, winners wanted; macs are those of the direct one."""
         from tinycnn.kernels.conv2d_winograd import winograd_sizes
-        from tinycnn.kernels.operations import make_operations
+        from tinycnn.kernels.table import make_operations
 
         convolutions = [step for step in self.plan.steps if type(step.layer).__name__ == "Conv2D"]
         table = make_operations(self.plan, np.dtype(np.float32))

@@ -8,7 +8,7 @@ Functions take the same arguments as the kernels and return new float64 arrays.
 
 import itertools
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 
@@ -102,6 +102,61 @@ def maxpool2d_backward(dy, argmax, H, W):
         for i, j in itertools.product(range(OH), range(OW)):
             if argmax[n, i, j, c] == h * W + v:
                 dx[n, h, v, c].append(float(dy[n, i, j, c]))
+    return _filled((N, H, W, C), dx)
+
+
+def averagepool2d_forward(x, window, count_padding, OH, OW):
+    members = defaultdict(list)
+    for n, i, j, _, _, h, v in _meetings(x.shape, window, OH, OW):
+        for c in range(x.shape[3]):
+            members[n, i, j, c].append(float(x[n, h, v, c]))
+    y = _filled((len(x), OH, OW, x.shape[3]), members)
+    for index, values in members.items():
+        y[index] /= window.KH * window.KW if count_padding else len(values)
+    return y
+
+
+def averagepool2d_backward(dy, window, count_padding, H, W):
+    N, OH, OW, C = dy.shape
+    meetings = list(_meetings((N, H, W, C), window, OH, OW))
+    n_inside = Counter((n, i, j) for n, i, j, *_ in meetings)
+    dx = defaultdict(list)
+    for n, i, j, _, _, h, v in meetings:
+        n_counted = window.KH * window.KW if count_padding else n_inside[n, i, j]
+        for c in range(C):
+            dx[n, h, v, c].append(float(dy[n, i, j, c]) / n_counted)
+    return _filled((N, H, W, C), dx)
+
+
+def depthwise_conv2d_forward(x, w, b, window, OH, OW):
+    C, D = w.shape[2:]
+    terms = defaultdict(list)
+    for n, i, j, f in itertools.product(range(len(x)), range(OH), range(OW), range(C * D)):
+        terms[n, i, j, f].append(float(b[f]))
+    for n, i, j, a, e, h, v in _meetings(x.shape, window, OH, OW):
+        for c, d in itertools.product(range(C), range(D)):
+            terms[n, i, j, c * D + d].append(float(x[n, h, v, c]) * float(w[a, e, c, d]))
+    return _filled((len(x), OH, OW, C * D), terms)
+
+
+def depthwise_conv2d_backward_params(x, dy, window):
+    (N, OH, OW, F), C = dy.shape, x.shape[3]
+    D = F // C
+    dw, db = defaultdict(list), defaultdict(list)
+    for n, i, j, f in itertools.product(range(N), range(OH), range(OW), range(F)):
+        db[(f,)].append(float(dy[n, i, j, f]))
+    for n, i, j, a, e, h, v in _meetings(x.shape, window, OH, OW):
+        for c, d in itertools.product(range(C), range(D)):
+            dw[a, e, c, d].append(float(x[n, h, v, c]) * float(dy[n, i, j, c * D + d]))
+    return _filled((window.KH, window.KW, C, D), dw), _filled((F,), db)
+
+
+def depthwise_conv2d_backward_input(dy, w, window, H, W):
+    (N, OH, OW, _), (C, D) = dy.shape, w.shape[2:]
+    dx = defaultdict(list)
+    for n, i, j, a, e, h, v in _meetings((N, H, W, C), window, OH, OW):
+        for c, d in itertools.product(range(C), range(D)):
+            dx[n, h, v, c].append(float(dy[n, i, j, c * D + d]) * float(w[a, e, c, d]))
     return _filled((N, H, W, C), dx)
 
 

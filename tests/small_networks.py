@@ -5,7 +5,20 @@
 
 import numpy as np
 
-from tinycnn import Conv2D, Dense, Dropout, Flatten, InputSpec, MaxPool2D, Network, ReLU
+from tinycnn import (
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    InputSpec,
+    MaxPool2D,
+    Network,
+    ReLU,
+)
+from tinycnn.layers import Residual
 
 SMALL_NETWORKS = {
     # a miniature of MicroExpNet's p12 with dropout, on a picture that "same" pads unevenly
@@ -57,6 +70,32 @@ SMALL_NETWORKS = {
         ],
         (6, 5, 1),
     ),
+    "depthwise_separable": (
+        [
+            *(Conv2D(5, 3, stride=2), ReLU(), DepthwiseConv2D(3), ReLU(), Conv2D(4, 1), ReLU()),
+            *(AveragePool2D(2), DepthwiseConv2D((2, 3), padding="valid"), GlobalAveragePool2D()),
+            *(Dense(4), ReLU(), Dense(3)),
+        ],
+        (9, 13, 1),
+    ),
+    # several filters for a channel; layers without a bias
+    "depthwise_multiplier_first": (
+        [
+            DepthwiseConv2D((3, 2), stride=(2, 1), depth_multiplier=3, use_bias=False),
+            *(MaxPool2D(2), Conv2D(2, 2, use_bias=False), ReLU()),
+            DepthwiseConv2D(2, padding=((1, 0), (0, 3)), depth_multiplier=2),
+            *(Flatten(), Dense(5, use_bias=False), ReLU(), Dense(4, use_bias=False)),
+        ],
+        (8, 7, 2),
+    ),
+    "average_pools": (
+        [
+            *(AveragePool2D((2, 3), stride=(1, 2), count_padding=True), Conv2D(3, 2), ReLU()),
+            *(AveragePool2D(3, stride=2, padding=((1, 2), (2, 0))), Flatten(), Dense(3)),
+        ],
+        (7, 8, 2),
+    ),
+    "global_average_last": ([Conv2D(4, 3), ReLU(), GlobalAveragePool2D()], (5, 4, 2)),
     "flatten_before_relu": ([Conv2D(2, 3), Flatten(), ReLU(), Dense(3)], (4, 3, 2)),
     "flatten_between_conv_and_dropout": (
         [Conv2D(2, 3), Flatten(), Dropout(0.5), Flatten(), Dense(3)],
@@ -71,16 +110,60 @@ SMALL_NETWORKS = {
 }
 
 
+BRANCHED_NETWORKS = {
+    # the second has a shortcut of its own, as in ResNet
+    "residuals": (
+        [
+            *(Conv2D(3, 3), ReLU(), Residual([Conv2D(3, 3), ReLU(), Conv2D(3, 2)]), ReLU()),
+            Residual([Conv2D(4, 3, stride=2), ReLU(), Conv2D(4, 3)], [Conv2D(4, 1, stride=2)]),
+            *(ReLU(), Flatten(), Dense(3)),
+        ],
+        (7, 5, 2),
+    ),
+    # the network's input goes into several branches, one of which is only dropout
+    "residual_first": (
+        [
+            Residual([Residual([Conv2D(2, 3), MaxPool2D(2, stride=1)]), ReLU()], [Dropout(0.3)]),
+            *(Conv2D(3, 2), MaxPool2D(2), Flatten(), Dense(3)),
+        ],
+        (4, 5, 2),
+    ),
+    # a picture that a branch of its own flattens; x + x; a residual at the end
+    "residuals_of_vectors": (
+        [
+            *(Conv2D(2, 3), ReLU()),
+            Residual([Flatten(), Dense(5), ReLU()], [MaxPool2D(2), Flatten(), Dense(5)]),
+            *(Dropout(0.25), Dense(4), Residual([Flatten()]), Residual([ReLU(), Dense(4)])),
+        ],
+        (5, 4, 2),
+    ),
+}
+"""Networks with branches."""
+
+ENGINE_NETWORKS = {**SMALL_NETWORKS, **BRANCHED_NETWORKS}
+"""All of these."""
+
+
 def small_network(name, backend="auto", dtype=np.float64, seed=0, **options):
     """The network of that name.  Biases are N(0, 0.3): with zeros a missing bias would not show."""
-    layers, (H, W, C) = SMALL_NETWORKS[name]
+    layers, (H, W, C) = ENGINE_NETWORKS[name]
     spec = InputSpec(H, W, C)
     network = Network(layers, spec, backend=backend, dtype=dtype, seed=seed, **options)
     network.initialise(np.random.default_rng(seed), bias_std=0.3)
     return network
 
 
+def without_dropout(layers):
+    """The layers, also those of residuals, with a rate of 0 in each dropout."""
+    same = []
+    for layer in layers:
+        if isinstance(layer, Residual):
+            layer = Residual(without_dropout(layer.layers), without_dropout(layer.shortcut))
+        same.append(Dropout(0.0) if isinstance(layer, Dropout) else layer)
+    return same
+
+
 def small_batch(name, n_images=2, seed=1, dtype=np.float64):
     """Pictures (N, H, W, C) of normal values, all different (no ties for max-pooling)."""
-    shape = SMALL_NETWORKS[name][1]
+    shape = ENGINE_NETWORKS[name][1]
     return np.random.default_rng(seed).standard_normal((n_images, *shape)).astype(dtype)

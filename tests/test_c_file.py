@@ -13,7 +13,7 @@ from exported import SCALINGS, awkward, candidate, images_for
 from small_networks import SMALL_NETWORKS
 
 from tinycnn import Dense, Flatten, InputSpec, Network, models
-from tinycnn.export import c_file
+from tinycnn.export import c_compiler, c_file
 from tinycnn.formats.agreement import ExportError
 from tinycnn.models import VARIANTS
 from tinycnn.testing import logit_error
@@ -30,7 +30,7 @@ def need(compiler):
 def unchecked(network, folder, name, monkeypatch):
     """Write the program without the exporter's own check, because these tests check it."""
     with monkeypatch.context() as patch:
-        patch.setattr(c_file, "_compiler", lambda: None)
+        patch.setattr(c_compiler, "compiler", lambda: None)
         return c_file.write(network, folder, name)
 
 
@@ -250,11 +250,11 @@ def test_probabilities_of_logits_far_apart(tmp_path, monkeypatch):
 
 
 def test_written_and_checked(tmp_path):
-    if c_file._compiler() is None:
+    if c_compiler.compiler() is None:
         pytest.skip("no C compiler is installed")
     network = awkward("miniature")
     written = c_file.write(network, tmp_path)
-    assert written.checked_with == c_file._compiler()
+    assert written.checked_with == c_compiler.compiler()
     assert sorted(os.listdir(tmp_path)) == ["microexpnet.c", "microexpnet.h"]
     other = c_file.write(models.microexpnet(seed=3), tmp_path / "face.c")  # with the Numba kernels
     assert other.source == tmp_path / "face.c" and other.header == tmp_path / "face.h"
@@ -281,7 +281,7 @@ def test_without_a_compiler_the_error_says_so(tmp_path, monkeypatch, caplog):
     ],
 )
 def test_a_program_that_disagrees_is_not_written(tmp_path, monkeypatch, before, after, message):
-    if c_file._compiler() is None:
+    if c_compiler.compiler() is None:
         pytest.skip("no C compiler is installed")
     template = (c_file.Path(c_file.__file__).with_name("c_program.c")).read_text()
     monkeypatch.setattr(c_file.Path, "read_text", lambda *a, **k: template.replace(before, after))

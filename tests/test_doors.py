@@ -239,6 +239,7 @@ def test_only_the_files_below_the_kernels_and_two_of_ferdata_import_numba(path):
         "_simd",
         "_tile",
         "_window_max",
+        "_window_mean",
         "_winners",
         "_winner_lists",
         "_winograd",
@@ -343,6 +344,8 @@ MOST_PARAMETERS, MOST_LINES = 12, 450
 WIDE_LOOPS = {
     # the inner loops in LLVM instructions and their twins: every offset is a number of its own
     *("_tile.tile", "_tile.multiply_add_plain", "_tile.multiply_add_tiled"),
+    *("_lane_tile.multiply_add_lanes_plain", "_lane_tile.multiply_add_lanes_tiled"),
+    "_lane_tile.multiply_add_groups",
     *("_window_max.tile", "_window_max.window_max_plain", "_window_max.window_max_tiled"),
     *("_winners.winners", "_winners.add_winners_plain", "_winners.add_winners_tiled"),
     "_winograd.finish",

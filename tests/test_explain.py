@@ -27,12 +27,21 @@ from tinycnn.explain.numeric import (
 from tinycnn.explain.pictures import N_SHADES, common_scale, marked_plane, number, shades, sheet
 from tinycnn.explain.trace import trace_image
 from tinycnn.explain.worked import (
+    average_input,
+    average_output,
     conv2d_input,
     conv2d_weight,
     dense_input,
     dense_weight,
 )
-from tinycnn.layers import Conv2D, Dropout, MaxPool2D
+from tinycnn.layers import (
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    Dropout,
+    GlobalAveragePool2D,
+    MaxPool2D,
+)
 from tinycnn.testing import check_gradients
 
 NASTY = '</script><script>alert("1")</script>\'&amp;\x1b[31m'
@@ -366,19 +375,29 @@ def test_worked_numbers_equal_the_engines(name):
     trace = trace_image(network, image_for(network))
     n_layers = 0
     for layer in trace.layers:
-        if not layer.parameters:
+        shown = explained(layer.step.layer).sums(layer)
+        if not shown:
             continue
         n_layers += 1
-        is_conv = isinstance(layer.step.layer, Conv2D)
-        for one in explained(layer.step.layer).sums(layer):
+        for one in shown:
             assert one.total == pytest.approx(one.result.value, rel=1e-10, abs=1e-13)
-        weight, given = (conv2d_weight, conv2d_input) if is_conv else (dense_weight, dense_input)
         some = np.random.default_rng(0)
-        for sum_of, array in ((weight, layer.parameters["w"]), (given, layer.x)):
+        for sum_of, array in sums_of_single_entries(layer):
             for flat in some.permutation(array.size)[:40]:
                 one = sum_of(layer, tuple(int(i) for i in np.unravel_index(flat, array.shape)))
                 assert one.total == pytest.approx(one.result.value, rel=1e-10, abs=1e-13)
-    assert n_layers == sum(isinstance(x, (Conv2D, Dense)) for x in network.layers)
+    average = (AveragePool2D, GlobalAveragePool2D)
+    summed = (Conv2D, DepthwiseConv2D, Dense, *average)
+    assert n_layers == sum(isinstance(x, summed) for x in network.layers)
+
+
+def sums_of_single_entries(layer):
+    """(function that works out an entry, array with as many entries)"""
+    if isinstance(layer.step.layer, (AveragePool2D, GlobalAveragePool2D)):
+        return [(average_output, layer.y), (average_input, layer.x)]
+    if isinstance(layer.step.layer, Dense):
+        return [(dense_weight, layer.parameters["w"]), (dense_input, layer.x)]
+    return [(conv2d_weight, layer.parameters["w"]), (conv2d_input, layer.x)]
 
 
 def test_the_page_follows_one_value_through_the_layers():

@@ -14,7 +14,7 @@ from tinycnn import CustomLayer, InputSpec, Network, explain, reference_backend
 from tinycnn.cli import main
 from tinycnn.explain import layer_kinds
 from tinycnn.explain.formulas import Formula, Formulas
-from tinycnn.export import c_file, python_file
+from tinycnn.export import c_compiler, c_file, python_file
 from tinycnn.formats import onnx as onnx_file
 from tinycnn.layers import STEP_LAYERS, Layer, ReLU, UnknownLayerError
 
@@ -45,13 +45,13 @@ CONSUMERS = {
 """What looks layers up in each table, as a function of a network and a folder to write into."""
 
 try:
-    from tinycnn.kernels import operations
+    from tinycnn.kernels import operations, table
 except ImportError:  # without Numba there are no kernels
     pass
 else:
     TABLES["tinycnn.kernels.operations.RECORDS"] = operations.RECORDS
-    CONSUMERS["tinycnn.kernels.operations.RECORDS"] = lambda network, folder: (
-        operations.make_operations(network.plan, np.dtype(np.float32))
+    CONSUMERS["tinycnn.kernels.operations.RECORDS"] = lambda network, folder: table.make_operations(
+        network.plan, np.dtype(np.float32)
     )
 
 COMMANDS = {
@@ -134,7 +134,7 @@ def test_an_unknown_layer_is_refused_by_name_before_anything_is_done(tmp_path, m
 
     network = with_softsign()
     network.predict_logits = network.predict_proba = network.scale = not_yet
-    for module in (python_file, c_file):
+    for module in (python_file, c_compiler):
         monkeypatch.setattr(module.subprocess, "run", not_yet)
     with pytest.raises(UnknownLayerError) as raised:
         CONSUMERS[name](network, tmp_path)

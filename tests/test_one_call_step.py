@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import SMALL_NETWORKS, small_batch, small_network
+from small_networks import ENGINE_NETWORKS, small_batch, small_network
 
 from tinycnn import CrossEntropy, Distillation, RelationDistillation, kernel_backend
 from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 from tinycnn.kernels import program
 from tinycnn.models import microexpnet
 
-EVERY_NETWORK = pytest.mark.parametrize("name", SMALL_NETWORKS)
+EVERY_NETWORK = pytest.mark.parametrize("name", ENGINE_NETWORKS)
 BACKENDS = pytest.mark.parametrize("backend", ["numba", "numpy"])
 
 IN_ONE_CALL = {

@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import SMALL_NETWORKS, small_batch, small_network
+from small_networks import ENGINE_NETWORKS, small_batch, small_network, without_dropout
 
 from tinycnn import (
     Adam,
+    AveragePool2D,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Distillation,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     InputSpec,
     MaxPool2D,
     Network,
@@ -32,7 +35,7 @@ from tinycnn.testing import gradient_error
 
 ALLOWANCE = 1e-12
 N_THREADS = (2, 3, 8)
-EVERY_NETWORK = pytest.mark.parametrize("name", SMALL_NETWORKS)
+EVERY_NETWORK = pytest.mark.parametrize("name", ENGINE_NETWORKS)
 
 
 def pass_through(network, x, dlogits):
@@ -99,12 +102,23 @@ def networks(draw):
                         pairs(1, 3),
                         pairs(1, 3),
                     ),
+                    st.builds(
+                        DepthwiseConv2D,
+                        pairs(1, 4),
+                        pairs(1, 3),
+                        st.just("same"),
+                        st.integers(1, 3),
+                        st.booleans(),
+                    ),
+                    st.builds(
+                        AveragePool2D, pairs(1, 3), pairs(1, 3), st.just("same"), st.booleans()
+                    ),
                     st.just(ReLU()),
                     st.builds(Dropout, st.sampled_from([0.0, 0.3, 0.6])),
                 )
             )
         )
-    layers.append(Flatten())
+    layers.append(draw(st.sampled_from([Flatten(), GlobalAveragePool2D()])))
     for _ in range(draw(st.integers(0, 2))):
         layers += [Dense(draw(st.integers(1, 19))), draw(st.sampled_from([ReLU(), Dropout(0.4)]))]
     layers.append(Dense(draw(st.integers(1, 5))))
@@ -167,9 +181,8 @@ def test_bits_of_an_image_do_not_depend_on_the_other_images(name):
 
 @EVERY_NETWORK
 def test_without_dropout_training_and_prediction_give_the_same_bits(name):
-    layers, shape = SMALL_NETWORKS[name]
-    layers = [Dropout(0.0) if isinstance(layer, Dropout) else layer for layer in layers]
-    network = Network(layers, InputSpec(*shape), dtype=np.float64, seed=3)
+    layers, shape = ENGINE_NETWORKS[name]
+    network = Network(without_dropout(layers), InputSpec(*shape), dtype=np.float64, seed=3)
     x = small_batch(name, 11)
     np.testing.assert_array_equal(network.forward(x, training=True), network.forward(x))
 

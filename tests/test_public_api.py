@@ -10,8 +10,9 @@ import pytest
 import tinycnn
 
 PUBLIC = [
-    *("Adam", "AdamW", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy", "CustomLayer"),
-    *("DecoupledDistillation", "Dense", "Distillation", "Dropout", "Flatten", "InputSpec"),
+    *("Adam", "AdamW", "AveragePool2D", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy"),
+    *("CustomLayer", "DecoupledDistillation", "Dense", "DepthwiseConv2D", "Distillation"),
+    *("Dropout", "Flatten", "GlobalAveragePool2D", "InputSpec"),
     *("Loss", "MaxPool2D", "Network", "OneCycle", "ReLU", "RelationDistillation", "SGD", "Step"),
     *("__version__", "evaluate", "fit", "load", "load_pretrained", "log_softmax", "models"),
     *("plots", "save", "softmax", "sweep", "testing"),

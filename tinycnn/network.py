@@ -16,7 +16,7 @@ from .backend_choice import check_backend
 from .backends import Backend, make_backend
 from .classify import Classification, checked_images, classifications
 from .input_spec import SCALINGS, InputSpec
-from .layers import Dropout, Layer
+from .layers import DepthwiseConv2D, Dropout, Layer
 from .losses import Loss, plain_array, softmax
 from .parallel import check_n_threads
 from .plan import build_plan, named_views, of_step
@@ -134,6 +134,10 @@ class Network:
                 constant = step.layer.initial_values.get(short)
                 if constant is not None:
                     parameter[:] = constant
+                elif isinstance(step.layer, DepthwiseConv2D) and short == "w":
+                    for c in range(parameter.shape[2]):  # a convolution of one channel
+                        weights_of_c = parameter[:, :, c : c + 1]
+                        weights_of_c[:] = draw(rng, weights_of_c.shape, np.float64)
                 elif short == "w":
                     parameter[:] = draw(rng, parameter.shape, np.float64)
                 else:

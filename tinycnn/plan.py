@@ -16,7 +16,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .layers import LAYERS, Add, CustomLayer, Layer, Residual, Shape, WindowLayer
+from .layers import (
+    LAYERS,
+    Add,
+    AveragePool2D,
+    CustomLayer,
+    GlobalAveragePool2D,
+    Layer,
+    Residual,
+    Shape,
+    WindowLayer,
+)
 
 ALIGNMENT = 16  # array elements: 64 bytes of float32
 
@@ -58,8 +68,11 @@ class Step:
 
     @property
     def window(self) -> Window:
-        """The window of a `WindowLayer`."""
+        """The window of a `WindowLayer`; that of a global average is the whole picture."""
         layer = self.layer
+        if isinstance(layer, GlobalAveragePool2D):
+            H, W, _ = self.input_shape
+            return Window(H, W, 1, 1, 0, 0, 0, 0)
         assert isinstance(layer, WindowLayer)
         rows, columns = layer.axes(self.input_shape)
         return Window(
@@ -70,6 +83,11 @@ class Step:
             rows.after,
             columns.after,
         )
+
+    @property
+    def counts_padding(self) -> bool:
+        """Whether it is an average pooling that counts padding."""
+        return isinstance(self.layer, AveragePool2D) and self.layer.count_padding
 
 
 @dataclass(frozen=True)

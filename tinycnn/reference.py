@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# ---- conv2d, maxpool2d, relu, dense, dropout -------------------------------------------------
+# ---- conv2d, pooling, relu, dense, dropout ---------------------------------------------------
 
 
 def _windows(x, window, OH, OW, fill=0):
@@ -89,6 +89,46 @@ def maxpool2d_backward(dy, argmax, dx_out):
     np.add.at(dx_out.reshape(N, H * W, C), (n, argmax, c), dy)
 
 
+def averagepool2d_forward(x, window, count_padding, y_out):
+    """See kernels/averagepool2d.py, equation (1)."""
+    OH, OW = y_out.shape[1:3]
+    total = _windows(x, window, OH, OW).sum(axis=(4, 5), dtype=np.float64)
+    y_out[:] = total / _n_counted(window, count_padding, x.shape[1:3], OH, OW)
+
+
+def averagepool2d_backward(dy, window, count_padding, dx_out):
+    """See kernels/averagepool2d.py, equation (4)."""
+    n_out = dy.shape[1:3]
+    share = dy / _n_counted(window, count_padding, dx_out.shape[1:3], *n_out)
+    _sum_of_taps(lambda a, e: share, window, n_out, dx_out)
+
+
+def _n_counted(window, count_padding, size, OH, OW):
+    """(1, OH, OW, 1): the number of positions in each window; size: (H, W)."""
+    inside = _windows(np.ones((1, *size, 1)), window, OH, OW, fill=float(count_padding))
+    return inside.sum(axis=(4, 5))
+
+
+def depthwise_conv2d_forward(x, w, b, window, y_out):
+    """See kernels/depthwise_conv2d.py, equation (1)."""
+    windows = _windows(x, window, *y_out.shape[1:3])
+    y_out[:] = np.einsum("nijcae,aecd->nijcd", windows, w).reshape(y_out.shape) + b
+
+
+def depthwise_conv2d_backward_params(x, dy, window, dw_out, db_out):
+    """See kernels/depthwise_conv2d.py, equations (2) and (3)."""
+    windows = _windows(x, window, *dy.shape[1:3])
+    dy_of_channels = dy.reshape(*dy.shape[:3], *dw_out.shape[2:])
+    np.einsum("nijcae,nijcd->aecd", windows, dy_of_channels, out=dw_out)
+    db_out[:] = dy.sum(axis=(0, 1, 2))
+
+
+def depthwise_conv2d_backward_input(dy, w, window, dx_out):
+    """See kernels/depthwise_conv2d.py, equation (4)."""
+    dy_of_channels = dy.reshape(*dy.shape[:3], *w.shape[2:])
+    _sum_of_taps(lambda a, e: (dy_of_channels * w[a, e]).sum(axis=4), window, dy.shape[1:3], dx_out)
+
+
 def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_out, dx_out):
     """See kernels/conv2d_maxpool2d.py.  Here one pass after the other; scratch is not used."""
     conv_dy = np.empty((len(x), *_n_positions(x, window), dy.shape[3]), dy.dtype)
@@ -145,6 +185,11 @@ def dense_transpose_weights(w, w_t_out):
 def dense_backward_input(dy, w_t, dx_out):
     """See kernels/dense.py, equation (4)."""
     dx_out[:] = dy @ w_t
+
+
+def add_forward(x, x2, y_out):
+    """See kernels/add.py, equation (1)."""
+    np.add(x, x2, out=y_out)
 
 
 def dropout_forward(x, mask, y_out):

@@ -11,24 +11,28 @@ import numpy as np
 from . import reference
 from .custom_layers import custom_backward, custom_forward
 from .layers import (
+    Add,
+    AveragePool2D,
     Conv2D,
     CustomLayer,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     MaxPool2D,
     ReLU,
     entry_for,
 )
 from .losses import Loss, LossInputs
-from .plan import Plan, Step, StepArrays, step_arrays
+from .plan import NETWORK_INPUT, Plan, Step, StepArrays, step_arrays
 
 
 class Saved(NamedTuple):
     """What a layer's forward pass saves for its backward pass: input, output, and `extra`."""
 
-    x: np.ndarray
+    x: np.ndarray  # of an Add: the first input
     y: np.ndarray
     extra: np.ndarray | None = None  # argmax (int32) of a max-pooling, mask of a dropout
 
@@ -36,8 +40,9 @@ class Saved(NamedTuple):
 class Passes(NamedTuple):
     """The passes of a kind of layer.
 
-    forward    (arrays, x, mask) -> Saved; mask: for a dropout in training, else None
-    backward   (arrays, saved, dy) -> dx
+    forward    (arrays, x, extra) -> Saved; extra: the mask of a dropout in training, the second
+               input of an Add, else None
+    backward   (arrays, saved, dy) -> dx, for each input
     gradients  (arrays, saved, dy): overwrites the gradients of the parameters, if it has any
     """
 
@@ -56,27 +61,32 @@ class ReferenceBackend:
         self.saved: list[Saved] = []
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        return self._forward(x, masks={}, saved=[])
+        return self._run(x, {})[-1].y
 
     def forward(self, x: np.ndarray, masks: Mapping[str, np.ndarray]) -> np.ndarray:
-        self.saved = []
-        return self._forward(x, masks, self.saved)
+        self.saved = self._run(x, masks)
+        return self.saved[-1].y
 
-    def _forward(
-        self, x: np.ndarray, masks: Mapping[str, np.ndarray], saved: list[Saved]
-    ) -> np.ndarray:
+    def _run(self, x: np.ndarray, masks: Mapping[str, np.ndarray]) -> list[Saved]:
+        """What each step saves."""
+        saved: list[Saved] = []
         for arrays in self.steps:
-            forward = passes_of(arrays.step.layer).forward
-            saved.append(forward(arrays, x, masks.get(arrays.step.name)))
-            x = saved[-1].y
-        return x
+            step = arrays.step
+            given = [x if k == NETWORK_INPUT else saved[k].y for k in step.inputs]
+            extra = given[1] if isinstance(step.layer, Add) else masks.get(step.name)
+            saved.append(passes_of(step.layer).forward(arrays, given[0], extra))
+        return saved
 
     def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
-        dy: np.ndarray | None = dlogits
+        gradients: dict[int, np.ndarray] = {len(self.steps) - 1: dlogits}  # of outputs, by step
         for k in reversed(range(len(self.steps))):
-            assert dy is not None
-            dy = self.backward_step(k, dy, wants_dx or k > 0)
-        return dy if wants_dx else None
+            inputs = self.steps[k].step.inputs
+            dx = self.backward_step(k, gradients.pop(k), wants_dx or inputs != (NETWORK_INPUT,))
+            for source in inputs:
+                if dx is not None:
+                    before = gradients.get(source)
+                    gradients[source] = dx if before is None else before + dx
+        return gradients[NETWORK_INPUT] if wants_dx else None
 
     def backward_step(self, k: int, dy: np.ndarray, wants_dx: bool) -> np.ndarray | None:
         """The backward pass of layer k alone, after `forward`: dx for its dy."""
@@ -115,15 +125,21 @@ def _output(step: Step, x: np.ndarray) -> np.ndarray:
     return np.empty((len(x), *step.output_shape), x.dtype)
 
 
+def _w_and_b(arrays: StepArrays, named: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """w and b of a step's parameters or gradients; new zeros for b if the layer has none."""
+    w = named["w"]
+    b = named.get("b")
+    return w, np.zeros(arrays.step.output_shape[-1], w.dtype) if b is None else b
+
+
 def _conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
-    w, b = arrays.parameters["w"], arrays.parameters["b"]
-    reference.conv2d_forward(x, w, b, arrays.step.window, y)
+    reference.conv2d_forward(x, *_w_and_b(arrays, arrays.parameters), arrays.step.window, y)
     return Saved(x, y)
 
 
 def _conv2d_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
-    dw, db = arrays.gradients["w"], arrays.gradients["b"]
+    dw, db = _w_and_b(arrays, arrays.gradients)
     reference.conv2d_backward_params(saved.x, dy, arrays.step.window, dw, db)
 
 
@@ -133,6 +149,42 @@ def _conv2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.nda
     reference.conv2d_transpose_weights(w, w_t)
     reference.conv2d_backward_input(dy, w_t, arrays.step.window, dx)
     return dx
+
+
+def _depthwise_conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = _output(arrays.step, x)
+    w, b = _w_and_b(arrays, arrays.parameters)
+    reference.depthwise_conv2d_forward(x, w, b, arrays.step.window, y)
+    return Saved(x, y)
+
+
+def _depthwise_conv2d_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
+    dw, db = _w_and_b(arrays, arrays.gradients)
+    reference.depthwise_conv2d_backward_params(saved.x, dy, arrays.step.window, dw, db)
+
+
+def _depthwise_conv2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx = np.empty_like(saved.x)
+    reference.depthwise_conv2d_backward_input(dy, arrays.parameters["w"], arrays.step.window, dx)
+    return dx
+
+
+def _averagepool2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = _output(arrays.step, x)
+    step = arrays.step
+    reference.averagepool2d_forward(x, step.window, step.counts_padding, _as_pictures(y))
+    return Saved(x, y)
+
+
+def _averagepool2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx, step = np.empty_like(saved.x), arrays.step
+    reference.averagepool2d_backward(_as_pictures(dy), step.window, step.counts_padding, dx)
+    return dx
+
+
+def _as_pictures(y: np.ndarray) -> np.ndarray:
+    """y (N, H, W, C), or vectors (N, C) as pictures of one pixel."""
+    return y if y.ndim == 4 else y[:, None, None]
 
 
 def _maxpool2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
@@ -150,12 +202,12 @@ def _maxpool2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.
 
 def _dense_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
-    reference.dense_forward(x, arrays.parameters["w"], arrays.parameters["b"], y)
+    reference.dense_forward(x, *_w_and_b(arrays, arrays.parameters), y)
     return Saved(x, y)
 
 
 def _dense_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
-    reference.dense_backward_params(saved.x, dy, arrays.gradients["w"], arrays.gradients["b"])
+    reference.dense_backward_params(saved.x, dy, *_w_and_b(arrays, arrays.gradients))
 
 
 def _dense_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
@@ -192,6 +244,12 @@ def _dropout_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.nd
     return dx
 
 
+def _add_forward(arrays: StepArrays, x: np.ndarray, x2: np.ndarray | None) -> Saved:
+    y = np.empty_like(x)
+    reference.add_forward(x, x2, y)
+    return Saved(x, y)
+
+
 def _custom_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     return Saved(x, custom_forward(arrays, x))
 
@@ -204,10 +262,16 @@ CUSTOM = Passes(_custom_forward, _custom_backward)
 
 PASSES: dict[type[Layer], Passes] = {
     Conv2D: Passes(_conv2d_forward, _conv2d_backward, _conv2d_gradients),
+    DepthwiseConv2D: Passes(
+        _depthwise_conv2d_forward, _depthwise_conv2d_backward, _depthwise_conv2d_gradients
+    ),
     MaxPool2D: Passes(_maxpool2d_forward, _maxpool2d_backward),
+    AveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
+    GlobalAveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
     Dense: Passes(_dense_forward, _dense_backward, _dense_gradients),
     ReLU: Passes(_relu_forward, _relu_backward),
     Dropout: Passes(_dropout_forward, _dropout_backward),
+    Add: Passes(_add_forward, backward=lambda arrays, saved, dy: dy),
     Flatten: Passes(
         forward=lambda arrays, x, mask: Saved(x, x.reshape(len(x), *arrays.step.output_shape)),
         backward=lambda arrays, saved, dy: dy.reshape(saved.x.shape),

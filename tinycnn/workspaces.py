@@ -32,7 +32,7 @@ class PredictionSpace:
 class ChunkSpace(PredictionSpace):
     """Memory for the forward and backward pass of a chunk of up to `capacity` images.
 
-    Of `activations` only `pictures` and `argmax` are used; the rest is in `BatchSpace`.
+    Of `activations` only `chunk_outputs` and `argmax` are used; the rest is in `BatchSpace`.
     """
 
     def __init__(self, plan: Plan, sizes: Sizes, capacity: int, dtype: np.dtype) -> None:
@@ -40,6 +40,7 @@ class ChunkSpace(PredictionSpace):
         self.backward_scratch = BackwardScratch(
             capacity=capacity,
             d_activations=aligned_zeros(sizes.n_activations * capacity, dtype),
+            added_dx=aligned_zeros(sizes.n_added_dx * capacity, dtype),
             x_padded=aligned_zeros(sizes.n_padded, dtype),
             dx_padded=aligned_zeros(sizes.n_padded, dtype),
             winner_gradients=aligned_zeros(sizes.n_winners, dtype),
@@ -60,7 +61,7 @@ class BatchSpace:
         self.capacity = capacity
         self.activations = make_activations(sizes, capacity, dtype, sizes.n_mask * capacity)
         self.gradients = Gradients(
-            d_vectors=aligned_zeros(sizes.n_activations * capacity, dtype),
+            batch_outputs=aligned_zeros(sizes.n_activations * capacity, dtype),
             chunks=aligned_zeros(n_chunks * plan.n_parameter_slots, dtype).reshape(
                 n_chunks, plan.n_parameter_slots
             ),
@@ -75,15 +76,15 @@ def make_activations(
 ) -> Activations:
     """Memory for the outputs of `capacity` images.  mask_size: 0 for prediction, without masks.
 
-    `vectors` and `pictures` are one array here: each output is stored in only one of them.
+    `batch_outputs` and `chunk_outputs` are one array here: each output is in only one of them.
     """
     outputs = aligned_zeros(sizes.n_activations * capacity, dtype)
     return Activations(
         batch_capacity=capacity,
-        vectors=outputs,
+        batch_outputs=outputs,
         masks=np.zeros(mask_size, dtype),
-        picture_capacity=capacity,
-        pictures=outputs,
+        chunk_capacity=capacity,
+        chunk_outputs=outputs,
         argmax=aligned_zeros(sizes.n_argmax * capacity, np.int32),
     )
 

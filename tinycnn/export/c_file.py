@@ -9,27 +9,36 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
+from ..formats.agreement import check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
+from ..layers import (
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Shape,
+    entry_for,
+)
 from ..network import Network
 from ..plan import Step
+from . import c_compiler
 
 logger = logging.getLogger("tinycnn")
 
 PADDED_TO = 16
 """As in c_program.c: rows of weights are filled up with zeros to a multiple of this length."""
-
-TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
     written = CProgram(
         folder / f"{name}.c",
         folder / f"{name}.h",
-        _compiler(),
+        c_compiler.compiler(),
         writer.n_static_bytes,
         writer.n_constant_bytes,
     )
@@ -79,7 +88,7 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
         logger.warning("%s: no C compiler ($CC, cc, gcc, clang): the program is not checked", path)
     else:
         images = check_images(network)
-        logits, probs = _run(written.checked_with, network, name, source, header, images)
+        logits, probs = c_compiler.run(written.checked_with, network, name, source, header, images)
         check_agreement(str(written.source), logits, network.predict_logits(images))
         check_agreement(str(written.source), probs, network.predict_proba(images), "probabilities")
     write_atomically(written.header, header)
@@ -130,6 +139,7 @@ class COperation:
     source        the C text of the function, for a kind of layer that c_program.c does not have
     in_place      whether the function overwrites its input; else it writes to a picture of its own
     applies_relu  whether the function does a ReLU that follows, too
+    arranged      makes, of a parameter's short name and values, the rows that the function reads
     border        (above, left, height, width) of the input's _Buffer with the zeros that the
                   function reads; None: it reads none
     comment       what the comment above the call says after the shapes
@@ -140,6 +150,7 @@ class COperation:
     source: str = ""
     in_place: bool = False
     applies_relu: bool = False
+    arranged: Callable[[str, np.ndarray], np.ndarray] = lambda short, values: values
     border: Callable[[Step], tuple[int, int, int, int]] | None = None
     comment: Callable[[Step], str] = lambda step: ""
 
@@ -155,9 +166,12 @@ def _window(step: Step) -> str:
     return ", ".join(map(str, step.window[:6]))
 
 
-def _conv2d(step: Step, given: str, relu: int) -> str:
-    parameters = f"{step.name}_w, {step.name}_b"
-    return f"conv2d(&{given}, {parameters}, {_window(step)}, {relu}, &{step.name});"
+def _convolution(function: str) -> Callable[[Step, str, int], str]:
+    def call(step: Step, given: str, relu: int) -> str:
+        parameters = f"{step.name}_w, {step.name}_b"
+        return f"{function}(&{given}, {parameters}, {_window(step)}, {relu}, &{step.name});"
+
+    return call
 
 
 def _conv2d_border(step: Step) -> tuple[int, int, int, int]:
@@ -170,15 +184,37 @@ def _max_pool(step: Step, given: str, relu: int) -> str:
     return f"max_pool(&{given}, {_window(step)}, &{step.name});"
 
 
+def _average_pool(step: Step, given: str, relu: int) -> str:
+    return f"average_pool(&{given}, {_window(step)}, {int(step.counts_padding)}, &{step.name});"
+
+
+def _depthwise_rows(short: str, values: np.ndarray) -> np.ndarray:
+    """w (KH, KW, C, D) as (KH, KW, C * D)."""
+    return values.reshape(*values.shape[:2], -1) if short == "w" else values
+
+
 def _dense(step: Step, given: str, relu: int) -> str:
     return f"dense(&{given}, {step.name}_w, {step.name}_b, {relu}, &{step.name});"
 
 
 OPERATIONS: dict[type[Layer], COperation | None] = {
     Conv2D: COperation(
-        _conv2d, "conv2d", applies_relu=True, border=_conv2d_border, comment=_window_comment
+        _convolution("conv2d"),
+        "conv2d",
+        applies_relu=True,
+        border=_conv2d_border,
+        comment=_window_comment,
+    ),
+    DepthwiseConv2D: COperation(
+        _convolution("depthwise_conv2d"),
+        "depthwise_conv2d",
+        applies_relu=True,
+        arranged=_depthwise_rows,
+        comment=_window_comment,
     ),
     MaxPool2D: COperation(_max_pool, "max_pool", comment=_window_comment),
+    AveragePool2D: COperation(_average_pool, "average_pool", comment=_window_comment),
+    GlobalAveragePool2D: COperation(_average_pool, "average_pool"),
     ReLU: COperation(lambda step, given, relu: f"relu(&{given});", "relu", in_place=True),
     Flatten: None,  # pictures already lie in memory in the order H, W, C
     Dense: COperation(_dense, "dense", applies_relu=True),
@@ -236,7 +272,10 @@ class _Writer:
         self.sections.add(operation.section)
         self.own_sources[operation.source] = None
         for short in step.layer.parameter_shapes(step.input_shape):
-            self._parameter(f"{step.name}_{short}", self.network.parameters[f"{step.name}.{short}"])
+            values = self.network.parameters[f"{step.name}.{short}"]
+            self._parameter(f"{step.name}_{short}", operation.arranged(short, values))
+        if unused := step.layer.unused_bias_shape(step.input_shape):
+            self._parameter(f"{step.name}_b", np.zeros(unused))
         relu = bool(later) and type(later[0][0].layer) is ReLU
         if not operation.in_place:
             self._buffer(step.name, step.output_shape, later)
@@ -384,63 +423,3 @@ def _c_text(text: str) -> str:
         for byte in text.encode("utf-8")
     )
     return f'"{plain}"'
-
-
-def _compiler() -> str | None:
-    for candidate in (os.environ.get("CC"), "cc", "gcc", "clang"):
-        if candidate and shutil.which(candidate):
-            return candidate
-    return None
-
-
-_MAIN = """\
-#include "{name}.h"
-#include <stdio.h>
-int main(void)
-{{
-    static uint8_t image[{n_bytes}];
-    static float answer[{n_classes}];
-    while (fread(image, 1, sizeof image, stdin) == sizeof image) {{
-        {name}_logits(image, answer);
-        fwrite(answer, 1, sizeof answer, stdout);
-        {name}_probabilities(image, answer);
-        fwrite(answer, 1, sizeof answer, stdout);
-    }}
-    return 0;
-}}
-"""
-
-
-def _run(
-    compiler: str, network: Network, name: str, source: str, header: str, images: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(logits, probabilities) that the program computes, compiled with `compiler`."""
-    n_classes = len(network.classes)
-    main = _MAIN.format(name=name, n_bytes=images[0].size, n_classes=n_classes)
-    with tempfile.TemporaryDirectory() as folder:
-        contents = {f"{name}.c": source, f"{name}.h": header, "check_main.c": main}
-        for file_name, content in contents.items():
-            Path(folder, file_name).write_text(content, encoding="utf-8")
-        program = str(Path(folder, "check.out"))
-        command = [compiler, "-std=c99", "-O2", f"{name}.c", "check_main.c", "-o", program]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT_S)
-            if done.returncode == 0:
-                given = images.tobytes()
-                done = subprocess.run(
-                    [program], cwd=folder, input=given, capture_output=True, timeout=TIMEOUT_S
-                )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ExportError(
-                f"{name}.c: it could not be checked with {compiler}: {error}"
-            ) from None
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-        first = next((line for line in lines if "error" in line), lines[-1])
-        raise ExportError(f"{name}.c: {compiler} does not compile it, or it does not run: {first}")
-    answers = np.frombuffer(done.stdout, np.float32)
-    expected = len(images) * 2 * n_classes
-    if answers.size != expected:
-        raise ExportError(f"{name}.c: it gave {answers.size} numbers; expected {expected}")
-    answers = answers.reshape(len(images), 2, n_classes)
-    return answers[:, 0], answers[:, 1]

@@ -13,7 +13,9 @@
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("default", "fma")))
 #define LANES 8
 #define conv2d @name@_conv2d /* clang exports functions compiled twice: avoid clashes */
+#define depthwise_conv2d @name@_depthwise_conv2d
 #define max_pool @name@_max_pool
+#define average_pool @name@_average_pool
 #define dense @name@_dense
 #elif defined(__AVX__)
 #define LANES 8
@@ -90,6 +92,70 @@ static void conv2d(const picture *input, const float *restrict w, const float *r
             }
         }
     }
+}
+
+/* @@ depthwise_conv2d */
+/* y[i][j][c*D + d] = b[c*D + d] + sum over a, e of x[i*SH - PT + a][j*SW - PL + e][c] * w[a][e][c*D + d]
+ * over a < KH and e < KW inside the picture.  D: filters for each channel */
+FOR_EACH_PROCESSOR
+static void depthwise_conv2d(const picture *input, const float *restrict w, const float *restrict b,
+                             int KH, int KW, int SH, int SW, int PT, int PL, int relu,
+                             const picture *output)
+{
+    const int C = input->channels, F = output->channels, D = F / C;
+    const int w_row = (F + PADDED_TO - 1) / PADDED_TO * PADDED_TO;
+    for (int i = 0; i < output->height; i++)
+        for (int j = 0; j < output->width; j++) {
+            float *restrict y = output->at + i * output->row + j * F;
+            for (int f = 0; f < F; f++)
+                y[f] = b[f];
+            for (int a = 0; a < KH; a++)
+                for (int e = 0; e < KW; e++) {
+                    const int h = i * SH - PT + a, v = j * SW - PL + e;
+                    if (h < 0 || h >= input->height || v < 0 || v >= input->width)
+                        continue;
+                    const float *restrict x = input->at + h * input->row + v * C;
+                    const float *restrict weights = w + (a * KW + e) * w_row;
+                    if (D == 1)
+                        for (int f = 0; f < F; f++)
+                            y[f] += x[f] * weights[f];
+                    else
+                        for (int f = 0; f < F; f++)
+                            y[f] += x[f / D] * weights[f];
+                }
+            for (int f = 0; relu && f < F; f++)
+                y[f] = y[f] < 0.0F ? 0.0F : y[f];
+        }
+}
+
+/* @@ average_pool */
+/* y[i][j][c] = the mean of x[i*SH - PT + a][j*SW - PL + e][c] over a < KH and e < KW.  Positions
+ * outside the picture count as zeros if count_padding is 1, and are left out if it is 0.  The sums
+ * of rows are added, which rounds less than one long sum. */
+FOR_EACH_PROCESSOR
+static void average_pool(const picture *input, int KH, int KW, int SH, int SW, int PT, int PL,
+                         int count_padding, const picture *output)
+{
+    const int C = input->channels;
+    for (int i = 0; i < output->height; i++)
+        for (int j = 0; j < output->width; j++) {
+            const int first_h = i * SH > PT ? i * SH - PT : 0;
+            const int first_v = j * SW > PL ? j * SW - PL : 0;
+            const int after_h = i * SH - PT + KH, after_v = j * SW - PL + KW;
+            const int end_h = after_h < input->height ? after_h : input->height;
+            const int end_v = after_v < input->width ? after_v : input->width;
+            const int counted = count_padding ? KH * KW : (end_h - first_h) * (end_v - first_v);
+            for (int c = 0; c < C; c++) {
+                float sum = 0.0F;
+                for (int h = first_h; h < end_h; h++) {
+                    float of_row = 0.0F;
+                    for (int v = first_v; v < end_v; v++)
+                        of_row += input->at[h * input->row + v * C + c];
+                    sum += of_row;
+                }
+                output->at[i * output->row + j * C + c] = sum / (float)counted;
+            }
+        }
 }
 
 /* @@ max_pool */

@@ -19,7 +19,19 @@ import numpy as np
 
 from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
+from ..layers import (
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    entry_for,
+)
 from ..network import Network
 from ..plan import Step
 
@@ -112,7 +124,13 @@ def _network_function(network: Network) -> str:
 
 CALLS: dict[type[Layer], Callable[[Step], str | None]] = {
     Conv2D: lambda step: f"conv2d(x, {_parameters(step)}, {_window(step)})",
+    DepthwiseConv2D: lambda step: f"depthwise_conv2d(x, {_parameters(step)}, {_window(step)})",
     MaxPool2D: lambda step: f"max_pool(x, size={tuple(step.window[:2])}, {_window(step)})",
+    AveragePool2D: lambda step: (
+        f"average_pool(x, size={tuple(step.window[:2])}, {_window(step)}, "
+        f"count_padding={step.counts_padding})"
+    ),
+    GlobalAveragePool2D: lambda step: "global_average_pool(x)",
     ReLU: lambda step: "relu(x)",
     Flatten: lambda step: "flatten(x)",
     Dense: lambda step: f"dense(x, {_parameters(step)})",
@@ -126,7 +144,9 @@ The expression may use the functions of python_program.py, np, and the parameter
 
 
 def _parameters(step: Step) -> str:
-    return f't["{step.name}.w"], t["{step.name}.b"]'
+    has_bias = not step.layer.unused_bias_shape(step.input_shape)
+    b = f't["{step.name}.b"]' if has_bias else "0"
+    return f't["{step.name}.w"], {b}'
 
 
 def _window(step: Step) -> str:

@@ -44,6 +44,31 @@ def conv2d(x, w, b, stride, padding):
     return np.tensordot(windows, w, axes=((4, 5, 3), (0, 1, 2))) + b
 
 
+def depthwise_conv2d(x, w, b, stride, padding):
+    """y[n, i, j, c*D + d] = b[c*D + d] + sum over a, e of
+    x[n, i*stride[0] + a, j*stride[1] + e, c] * w[a, e, c, d],  d < D
+    """
+    windows = windows_of(x, w.shape[:2], stride, padding, 0)
+    y = np.einsum("nijcae,aecd->nijcd", windows, w)
+    return y.reshape(*y.shape[:3], -1) + b
+
+
+def average_pool(x, size, stride, padding, count_padding):
+    """y[n, i, j, c] = the mean of x[n, i*stride[0] + a, j*stride[1] + e, c] over a, e.
+
+    count_padding: True if positions outside x count as zeros, False if they are left out
+    """
+    windows = windows_of(x, size, stride, padding, 0)
+    total = sum(windows[..., a, e] for a, e in np.ndindex(*size))
+    ones = np.ones((1, *x.shape[1:3], 1), x.dtype)
+    return total / windows_of(ones, size, stride, padding, count_padding).sum(axis=(4, 5))
+
+
+def global_average_pool(x):
+    """y[n, c] = the mean of x[n, h, v, c] over h, v"""
+    return x.mean(axis=(1, 2), dtype=np.float64).astype(x.dtype)
+
+
 def max_pool(x, size, stride, padding):
     """y[n, i, j, c] = the largest of x[n, i*stride[0] + a, j*stride[1] + e, c]
     over a < size[0], e < size[1]."""

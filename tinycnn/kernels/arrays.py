@@ -4,9 +4,8 @@ Arrays are C-contiguous; a size with one factor per axis is a shape, a product m
 is flat.  The dtype is the network's unless another is named.  `tinycnn.workspaces` allocates the
 arrays; kernels only read and write them.
 
-Outputs of operations are of two kinds.  "Vectors" are those of the last convolution or pooling and
-of all operations after it: dense layers need them for the whole batch.  "Pictures" are those of the
-operations before, which are needed for one chunk only.
+Some outputs of operations are needed for the whole batch, others by their own chunk alone: the
+table decides (`table.py`).  They are stored in different arrays, and so are their gradients.
 
 Offsets in the table of operations (`operations.py`) count elements of one image.  In an array that
 has room for `capacity` images, an operation's part begins at offset * capacity, and its images
@@ -24,7 +23,7 @@ from ._jit import inline_helper
 
 
 class Weights(NamedTuple):
-    """The operations of a network, or of a part of it, and its parameters."""
+    """The operations of a network and its parameters."""
 
     operations: np.ndarray  # (n_operations,) records of `operations.OPERATION`
     parameters: np.ndarray  # (n_parameter_slots,) owned by the network
@@ -43,12 +42,14 @@ class Batch(NamedTuple):
 class Activations(NamedTuple):
     """What the forward pass keeps for the backward pass."""
 
-    batch_capacity: int  # images that `vectors` and `masks` have room for: a whole batch
-    vectors: np.ndarray  # (n_activations * batch_capacity) outputs needed for the whole batch
+    batch_capacity: int  # images that `batch_outputs` and `masks` have room for: a whole batch
+    batch_outputs: np.ndarray  # (n_activations * batch_capacity) needed for the whole batch
     masks: np.ndarray  # (n_mask * batch_capacity) factors of dropout, drawn by the network
-    picture_capacity: int  # images that `pictures` and `argmax` have room for: a chunk or a batch
-    pictures: np.ndarray  # (n_activations * picture_capacity) the other outputs
-    argmax: np.ndarray  # (n_argmax * picture_capacity) int32 positions of maxima (winners)
+    chunk_capacity: (
+        int  # images that `chunk_outputs` and `argmax` have room for: a chunk or a batch
+    )
+    chunk_outputs: np.ndarray  # (n_activations * chunk_capacity) the other outputs
+    argmax: np.ndarray  # (n_argmax * chunk_capacity) int32 positions of maxima (winners)
 
 
 class ForwardScratch(NamedTuple):
@@ -63,6 +64,7 @@ class BackwardScratch(NamedTuple):
 
     capacity: int  # images that `d_activations` has room for: a chunk
     d_activations: np.ndarray  # (n_activations * capacity) gradients of outputs
+    added_dx: np.ndarray  # (n_added_dx * capacity) a gradient that is then added to another
     x_padded: np.ndarray  # (n_padded) this and the next five: see WinnerScratch
     dx_padded: np.ndarray  # (n_padded)
     winner_gradients: np.ndarray  # (n_winners)
@@ -89,7 +91,7 @@ class WinnerScratch(NamedTuple):
 class Gradients(NamedTuple):
     """The gradients that a step computes."""
 
-    d_vectors: np.ndarray  # (n_activations * batch_capacity) of the outputs of dense layers
+    batch_outputs: np.ndarray  # (n_activations * batch_capacity) needed for the whole batch
     chunks: np.ndarray  # (n_chunks, n_parameter_slots) of the parameters, for each chunk
     parameters: np.ndarray  # (n_parameter_slots) the same for the batch, owned by the network
 
@@ -97,7 +99,7 @@ class Gradients(NamedTuple):
 class Results(NamedTuple):
     """What a step returns, and what its loss passes on to the backward pass."""
 
-    logits: np.ndarray  # (N, K), or the outputs of a part of the network
+    logits: np.ndarray  # (N, K)
     losses: np.ndarray  # (N,) float64
     dlogits: np.ndarray  # (N, K) gradient of the batch's mean loss
     target_rows: np.ndarray  # (N, K) the targets as smoothed distributions
@@ -109,7 +111,16 @@ class Chunk(NamedTuple):
 
     first: int  # index of the first image in the batch
     n_images: int
-    first_picture: int  # index of the first image in `Activations.pictures`
+    first_kept: int  # index of the first image in `Activations.chunk_outputs` and `argmax`
+
+
+class Stage(NamedTuple):
+    """Operations that run chunk by chunk: numbers begin <= k < end of the table."""
+
+    first: int  # of the layers of the user's own that run before them: first <= k < begin
+    begin: int
+    block_end: int  # behind the last one on pictures: backward goes block by block through these
+    end: int
 
 
 @inline_helper
@@ -167,16 +178,35 @@ def rows(batch, chunk, size):
 def outputs(op, activations, chunk):
     """The operation's outputs for a chunk, flat."""
     size = op.OH * op.OW * op.F
-    if op.y_in_pictures:
-        at = op.y_offset * activations.picture_capacity + chunk.first_picture * size
-        return activations.pictures[at : at + chunk.n_images * size]
+    if op.y_in_chunk:
+        at = op.y_offset * activations.chunk_capacity + chunk.first_kept * size
+        return activations.chunk_outputs[at : at + chunk.n_images * size]
     at = op.y_offset * activations.batch_capacity + chunk.first * size
-    return activations.vectors[at : at + chunk.n_images * size]
+    return activations.batch_outputs[at : at + chunk.n_images * size]
+
+
+@inline_helper
+def output_gradient(op, activations, gradients, scratch, chunk, n_done):
+    """The gradient of the operation's output, for a chunk or for a block of a chunk.
+
+    n_done  images of the chunk that come before the block
+    A gradient that is needed for the whole batch is in `gradients.batch_outputs`.  The others are
+    in `scratch.d_activations`: of an output that is needed by its chunk alone, for one block; else
+    for the whole chunk.
+    """
+    size = op.OH * op.OW * op.F
+    if op.dy_in_batch:
+        at = op.y_offset * activations.batch_capacity + chunk.first * size
+        return gradients.batch_outputs[at : at + chunk.n_images * size]
+    at = op.y_offset * scratch.capacity
+    if not op.y_in_chunk:
+        at += n_done * size
+    return scratch.d_activations[at : at + chunk.n_images * size]
 
 
 @inline_helper
 def winners(op, activations, chunk, n_images):
     """The argmax (n_images, OH, OW, F) of a pooling, for the first images of a chunk."""
-    at = op.argmax_offset * activations.picture_capacity
-    at += chunk.first_picture * op.OH * op.OW * op.F
+    at = op.argmax_offset * activations.chunk_capacity
+    at += chunk.first_kept * op.OH * op.OW * op.F
     return view_4d(activations.argmax, at, n_images, op.OH, op.OW, op.F)

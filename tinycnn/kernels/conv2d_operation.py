@@ -8,7 +8,7 @@ It calls these kernels:
     backward  `conv2d_maxpool2d_backward` if a pooling follows, otherwise `conv2d_backward_params`
               and `conv2d_backward_input`
 
-program.py explains the arguments.
+walk.py explains the arguments.
 """
 
 from ._jit import inline_helper
@@ -105,15 +105,10 @@ def conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums
 
 @inline_helper
 def conv2d_operation_collect(op, weights, gradients):
-    """Sum the gradients of all chunks.  `weights.transposed`, no longer needed, is the scratch."""
-    n_weights = op.KH * op.KW * op.C * op.F
-    if op.pool:
-        dw_t = weights.transposed[op.w_t_offset : op.w_t_offset + n_weights]
-        sum_chunks(gradients.chunks, op.w_offset, dw_t)
-        conv2d_transpose_weights_back(
-            view_4d(dw_t, 0, op.F, op.KH, op.KW, op.C), weights_of(op, gradients.parameters)
-        )
-    else:
-        dw = gradients.parameters[op.w_offset : op.w_offset + n_weights]
-        sum_chunks(gradients.chunks, op.w_offset, dw)
-    sum_chunks(gradients.chunks, op.b_offset, bias_of(op, gradients.parameters))
+    """If a pooling follows: sum the gradients of w of all chunks.  `weights.transposed`, no longer
+    needed, is the scratch."""
+    dw_t = weights.transposed[op.w_t_offset : op.w_t_offset + op.w_size]
+    sum_chunks(gradients.chunks, op.w_offset, dw_t)
+    conv2d_transpose_weights_back(
+        view_4d(dw_t, 0, op.F, op.KH, op.KW, op.C), weights_of(op, gradients.parameters)
+    )

@@ -27,7 +27,7 @@ def dropout_backward(dy, mask, dx_out):
         dx_out[k] = dy[k] * mask[k]  # (2)
 
 
-# ---- the operation in a network; program.py explains the arguments -----------------------------
+# ---- the operation in a network; walk.py explains the arguments -------------------------------
 
 
 @inline_helper

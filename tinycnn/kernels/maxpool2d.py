@@ -67,7 +67,7 @@ def maxpool2d_backward(dy, argmax, dx_out):
                     dx[(n * n_pixels + p) * C + c] += dy[n, i, j, c]  # (4)
 
 
-# ---- the operation in a network; program.py explains the arguments -----------------------------
+# ---- the operation in a network; walk.py explains the arguments -------------------------------
 
 
 @inline_helper
