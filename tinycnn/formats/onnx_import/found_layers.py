@@ -16,7 +16,7 @@ from ..safetensors import check_work
 from .constants import evaluate
 from .errors import Budget, NotUsable, shown
 from .layer_graph import LayerGraph, LayerNode, as_list, merged
-from .model_file import FLOATS, OnnxGraph, TensorSpec
+from .model_file import DTYPES, FLOATS, OnnxGraph, TensorSpec
 from .nodes import OnnxNode
 from .operators import read_node
 from .reading import Given, Reading
@@ -92,6 +92,8 @@ def network_input(graph: OnnxGraph) -> TensorSpec:
             f"its input {shown(given.name)} has the shape ({', '.join(map(str, sizes))}); "
             "all sizes but the first, the batch, must be numbers: export it with fixed sizes"
         )
+    if given.dtype not in DTYPES:
+        raise NotUsable(f"its input {shown(given.name)} is none of numbers")
     n_values = math.prod(size or 0 for size in given.shape[1:])
     if not 1 <= n_values <= MAX_INPUT_VALUES:
         raise NotUsable(
