@@ -178,7 +178,7 @@ def reference_answers(problem: Problem) -> Answers:
         losses.append(value)
         if step == 0:
             gradients = {name: g.copy() for name, g in network.gradients.items()}
-        optimizer.step(network.parameter_vector, network.gradient_vector)
+        optimizer.step(network.trained_vector, network.trained_gradients)
     return Answers(logits, np.array(losses), gradients)
 
 

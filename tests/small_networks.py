@@ -18,7 +18,7 @@ from tinycnn import (
     Network,
     ReLU,
 )
-from tinycnn.layers import Residual
+from tinycnn.layers import BatchNorm, Residual, ScaleShift
 
 SMALL_NETWORKS = {
     # a miniature of MicroExpNet's p12 with dropout, on a picture that "same" pads unevenly
@@ -140,16 +140,78 @@ BRANCHED_NETWORKS = {
 }
 """Networks with branches."""
 
-ENGINE_NETWORKS = {**SMALL_NETWORKS, **BRANCHED_NETWORKS}
+AFFINE_NETWORKS = {
+    "without_bias": (
+        [
+            *(Conv2D(3, 3, use_bias=False), ReLU(), MaxPool2D(2), Conv2D(2, 2, use_bias=False)),
+            *(Flatten(), Dense(4, use_bias=False), ReLU(), Dense(3)),
+        ],
+        (5, 6, 1),
+    ),
+    "scale_and_shift": (
+        [
+            *(ScaleShift(), Conv2D(3, 3), ReLU(), ScaleShift(), ReLU(), Conv2D(2, 3)),
+            *(Flatten(), ScaleShift(), Dense(3), ScaleShift()),
+        ],
+        (5, 4, 2),
+    ),
+}
+"""Networks with scales and shifts, or without them."""
+
+BATCH_NETWORKS = {
+    # before and behind an activation, on pictures and vectors, running variances of both kinds
+    "batch_norms": (
+        [
+            *(Conv2D(4, 3, use_bias=False), BatchNorm(), ReLU(), MaxPool2D(2)),
+            *(Conv2D(5, 3), ReLU(), BatchNorm(unbiased_running_var=False, epsilon=1e-3)),
+            *(Dropout(0.3), Flatten(), Dense(6), BatchNorm(momentum=0.0), ReLU(), Dense(3)),
+        ],
+        (6, 5, 2),
+    ),
+    "batch_norm_first_and_last": (
+        [BatchNorm(), BatchNorm(), Conv2D(3, 2), ReLU(), Flatten(), Dense(3), BatchNorm()],
+        (3, 4, 2),
+    ),
+    # as in ResNet: the shortcut's BatchNorm needs no stage of its own
+    "residuals_with_batch_norms": (
+        [
+            *(Conv2D(3, 3), BatchNorm(), ReLU()),
+            *(Residual([Conv2D(3, 3), BatchNorm(), ReLU(), Conv2D(3, 3), BatchNorm()]), ReLU()),
+            Residual(
+                [Conv2D(4, 3, 2), BatchNorm(), ReLU(), Conv2D(4, 3), BatchNorm()],
+                [Conv2D(4, 1, 2), BatchNorm()],
+            ),
+            *(ReLU(), Flatten(), Dense(3)),
+        ],
+        (5, 4, 2),
+    ),
+    # before the convolution, as in pre-activation ResNets; one alone in a branch
+    "batch_norms_before": (
+        [
+            *(Residual([BatchNorm(), ReLU(), Conv2D(2, 3)]), Residual([BatchNorm()])),
+            *(Conv2D(3, 3, padding="valid"), MaxPool2D(2), Flatten(), Dense(3)),
+        ],
+        (5, 4, 2),
+    ),
+}
+"""Networks with BatchNorm: training and prediction compute different things."""
+
+ENGINE_NETWORKS = {**SMALL_NETWORKS, **BRANCHED_NETWORKS, **AFFINE_NETWORKS, **BATCH_NETWORKS}
 """All of these."""
 
 
 def small_network(name, backend="auto", dtype=np.float64, seed=0, **options):
-    """The network of that name.  Biases are N(0, 0.3): with zeros a missing bias would not show."""
+    """The network of that name.  Biases are N(0, 0.3): with zeros a missing bias would not show.
+    Likewise scales and shifts, and running statistics."""
     layers, (H, W, C) = ENGINE_NETWORKS[name]
     spec = InputSpec(H, W, C)
     network = Network(layers, spec, backend=backend, dtype=dtype, seed=seed, **options)
-    network.initialise(np.random.default_rng(seed), bias_std=0.3)
+    rng = np.random.default_rng(seed)
+    network.initialise(rng, bias_std=0.3)
+    for arrays in (network.parameters, network.statistics):
+        for parameter, values in arrays.items():
+            if parameter.split(".")[-1] not in ("w", "b"):
+                values[:] += rng.uniform(-0.4, 0.4, values.shape)
     return network
 
 

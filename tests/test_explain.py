@@ -12,7 +12,18 @@ from small_networks import SMALL_NETWORKS
 from tinycnn import CrossEntropy, Dense, Flatten, InputSpec, Network, ReLU, models, reference
 from tinycnn import explain as explain_package
 from tinycnn.explain import explain, render_page, write_page
-from tinycnn.explain.formulas import CONV2D, DENSE, FLATTEN, LOSS, MAXPOOL2D, RELU, derivation
+from tinycnn.explain.formulas import (
+    AVERAGEPOOL2D,
+    CONV2D,
+    DENSE,
+    DEPTHWISE_CONV2D,
+    FLATTEN,
+    GLOBAL_AVERAGEPOOL2D,
+    LOSS,
+    MAXPOOL2D,
+    RELU,
+    derivation,
+)
 from tinycnn.explain.layer_kinds import explained
 from tinycnn.explain.numeric import (
     AGREES,
@@ -443,7 +454,10 @@ def test_the_page_marks_the_winners_of_a_pooling():
 # ---- equations -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("formulas", [CONV2D, MAXPOOL2D, RELU, DENSE, LOSS], ids=lambda f: f.where)
+DERIVED = [CONV2D, DEPTHWISE_CONV2D, MAXPOOL2D, AVERAGEPOOL2D, GLOBAL_AVERAGEPOOL2D, RELU, DENSE]
+
+
+@pytest.mark.parametrize("formulas", [*DERIVED, LOSS], ids=lambda f: f.title)
 def test_equations_are_in_the_code_under_the_same_numbers(formulas):
     written = derivation(formulas)
     for formula in (*formulas.forward, *formulas.backward):
@@ -454,9 +468,16 @@ def test_equations_are_in_the_code_under_the_same_numbers(formulas):
 
 
 def test_every_equation_and_derivation_is_on_the_page():
-    root, _ = parsed(explain(small("miniature"), image_for(small("miniature"))))
-    sections = {section.get("id"): text(section) for section in root.iter("section")}
-    for name, formulas in (("conv1", CONV2D), ("pool1", MAXPOOL2D), ("relu1", RELU)):
+    sections = {}
+    for network in (small("depthwise_separable"), small("miniature")):
+        root, _ = parsed(explain(network, image_for(network)))
+        sections |= {section.get("id"): text(section) for section in root.iter("section")}
+        sections.setdefault("averages", sections["pool1"] + sections["pool2"])
+    for name, formulas in (
+        *(("conv1", CONV2D), ("pool1", MAXPOOL2D), ("relu1", RELU)),
+        *(("depthwise1", DEPTHWISE_CONV2D), ("averages", AVERAGEPOOL2D)),
+        ("averages", GLOBAL_AVERAGEPOOL2D),
+    ):
         for formula in (*formulas.forward, *formulas.backward):
             plain = re.sub(r"<[^>]*>", "", formula.markup).replace("&gt;", ">").replace("&lt;", "<")
             assert plain in sections[name]

@@ -94,6 +94,7 @@ class Step:
 class Plan:
     """The steps of a network and the layout of its parameters.
 
+    layers             what the plan was made from
     parameter_slots    offset and shape of each parameter in the flat array, by name (conv1.w)
     statistic_slots    the same for the statistics (bn1.running_mean)
     unused_bias_slots  the same for the zeros of each layer without a bias, by the layer's name
@@ -101,6 +102,7 @@ class Plan:
     n_parameter_slots  elements of that array
     """
 
+    layers: tuple[Layer, ...]
     input_shape: Shape
     steps: tuple[Step, ...]
     parameter_slots: dict[str, tuple[int, Shape]]
@@ -151,7 +153,14 @@ def build_plan(layers: Sequence[Layer], input_shape: Shape) -> Plan:
     unused = {step.name: step.layer.unused_bias_shape(step.input_shape) for step in steps}
     zeros, end = _slots(end, {name: shape for name, shape in unused.items() if shape})
     return Plan(
-        tuple(input_shape), tuple(steps), parameters, statistics, zeros, n_trained_slots, end
+        layers=tuple(layers),
+        input_shape=tuple(input_shape),
+        steps=tuple(steps),
+        parameter_slots=parameters,
+        statistic_slots=statistics,
+        unused_bias_slots=zeros,
+        n_trained_slots=n_trained_slots,
+        n_parameter_slots=end,
     )
 
 
@@ -227,21 +236,22 @@ def named_views(slots: Mapping[str, tuple[int, Shape]], flat: np.ndarray) -> dic
 
 
 class StepArrays(NamedTuple):
-    """A step of the plan with its parameters and gradients, by short name."""
+    """A step of the plan with its parameters, gradients and statistics, by short name."""
 
     step: Step
     parameters: Mapping[str, np.ndarray]
     gradients: Mapping[str, np.ndarray]
+    statistics: Mapping[str, np.ndarray]
 
 
 def step_arrays(plan: Plan, parameters: np.ndarray, gradients: np.ndarray) -> list[StepArrays]:
-    """Every step, with views of its parameters and gradients in the flat arrays."""
-    by_name = named_views(plan.parameter_slots, parameters)
-    gradient_by_name = named_views(plan.parameter_slots, gradients)
-    return [
-        StepArrays(step, of_step(step, by_name), of_step(step, gradient_by_name))
-        for step in plan.steps
-    ]
+    """Every step, with views of its arrays in the flat ones."""
+    named = (
+        named_views(plan.parameter_slots, parameters),
+        named_views(plan.parameter_slots, gradients),
+        named_views(plan.statistic_slots, parameters),
+    )
+    return [StepArrays(step, *(of_step(step, arrays) for arrays in named)) for step in plan.steps]
 
 
 def of_step(step: Step, named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from .custom_layers import custom_backward, custom_forward
 from .layers import (
     Add,
     AveragePool2D,
+    BatchNorm,
     Conv2D,
     CustomLayer,
     Dense,
@@ -23,6 +24,7 @@ from .layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    ScaleShift,
     entry_for,
 )
 from .losses import Loss, LossInputs
@@ -34,7 +36,8 @@ class Saved(NamedTuple):
 
     x: np.ndarray  # of an Add: the first input
     y: np.ndarray
-    extra: np.ndarray | None = None  # argmax (int32) of a max-pooling, mask of a dropout
+    # argmax (int32) of a max-pooling, mask of a dropout, moments (2, C) of a BatchNorm's batch
+    extra: np.ndarray | None = None
 
 
 class Passes(NamedTuple):
@@ -43,12 +46,17 @@ class Passes(NamedTuple):
     forward    (arrays, x, extra) -> Saved; extra: the mask of a dropout in training, the second
                input of an Add, else None
     backward   (arrays, saved, dy) -> dx, for each input
-    gradients  (arrays, saved, dy): overwrites the gradients of the parameters, if it has any
+    gradients  (arrays, saved, dy): overwrites the gradients of the parameters, if it has any; comes
+               before `backward`
+    training   `forward` in a training step, if it differs by more than `extra`
+    update     (arrays, saved): updates the statistics, if it has any, after `training`
     """
 
     forward: Callable[[StepArrays, np.ndarray, np.ndarray | None], Saved]
     backward: Callable[[StepArrays, Saved, np.ndarray], np.ndarray]
     gradients: Callable[[StepArrays, Saved, np.ndarray], None] | None = None
+    training: Callable[[StepArrays, np.ndarray, np.ndarray | None], Saved] | None = None
+    update: Callable[[StepArrays, Saved], None] | None = None
 
 
 class ReferenceBackend:
@@ -61,21 +69,31 @@ class ReferenceBackend:
         self.saved: list[Saved] = []
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        return self._run(x, {})[-1].y
+        return self.run(x)[-1].y
 
     def forward(self, x: np.ndarray, masks: Mapping[str, np.ndarray]) -> np.ndarray:
-        self.saved = self._run(x, masks)
+        self.saved = self.run(x, masks)
+        self._update_statistics()
         return self.saved[-1].y
 
-    def _run(self, x: np.ndarray, masks: Mapping[str, np.ndarray]) -> list[Saved]:
-        """What each step saves."""
+    def run(self, x: np.ndarray, masks: Mapping[str, np.ndarray] | None = None) -> list[Saved]:
+        """What each step saves, in training with these masks; None: in prediction.  Nothing else
+        changes."""
         saved: list[Saved] = []
         for arrays in self.steps:
             step = arrays.step
             given = [x if k == NETWORK_INPUT else saved[k].y for k in step.inputs]
-            extra = given[1] if isinstance(step.layer, Add) else masks.get(step.name)
-            saved.append(passes_of(step.layer).forward(arrays, given[0], extra))
+            extra = given[1] if isinstance(step.layer, Add) else (masks or {}).get(step.name)
+            passes = passes_of(step.layer)
+            in_training = None if masks is None else passes.training
+            saved.append((in_training or passes.forward)(arrays, given[0], extra))
         return saved
+
+    def _update_statistics(self) -> None:
+        for arrays, saved in zip(self.steps, self.saved):
+            update = passes_of(arrays.step.layer).update
+            if update is not None:
+                update(arrays, saved)
 
     def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
         gradients: dict[int, np.ndarray] = {len(self.steps) - 1: dlogits}  # of outputs, by step
@@ -101,9 +119,11 @@ class ReferenceBackend:
     def step(
         self, x: np.ndarray, masks: Mapping[str, np.ndarray], loss: Loss, inputs: LossInputs
     ) -> tuple[float, np.ndarray]:
-        logits = self.forward(x, masks)
+        self.saved = self.run(x, masks)
+        logits = self.saved[-1].y
         value, dlogits = loss.of_checked(logits, inputs, "numpy")
         if math.isfinite(value):
+            self._update_statistics()
             self.backward(dlogits, wants_dx=False)
         return value, logits
 
@@ -244,6 +264,85 @@ def _dropout_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.nd
     return dx
 
 
+def _channels(x: np.ndarray) -> np.ndarray:
+    """All values of each channel: (P, C)."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+NO_SCRATCH = np.empty((3, 0))
+
+
+def _scale_shift_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = np.empty_like(x)
+    scale, shift = arrays.parameters["scale"], arrays.parameters["shift"]
+    reference.scale_shift_forward(_channels(x), scale, shift, _channels(y))
+    return Saved(x, y)
+
+
+def _scale_shift_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
+    dscale, dshift = arrays.gradients["scale"], arrays.gradients["shift"]
+    reference.scale_shift_backward_params(_channels(saved.x), _channels(dy), dscale, dshift)
+
+
+def _scale_shift_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx = np.empty_like(dy)
+    scale = arrays.parameters["scale"]
+    reference.scale_shift_backward_input(_channels(dy), scale, _channels(dx))
+    return dx
+
+
+def _normalised(arrays: StepArrays, x: np.ndarray, moments: np.ndarray) -> Saved:
+    y, layer = np.empty_like(x), arrays.step.layer
+    assert isinstance(layer, BatchNorm)
+    gamma, beta = arrays.parameters["gamma"], arrays.parameters["beta"]
+    reference.batch_norm_forward(
+        _channels(x), moments, gamma, beta, layer.epsilon, NO_SCRATCH, _channels(y)
+    )
+    return Saved(x, y, moments)
+
+
+def _batch_norm_predict(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    running = arrays.statistics["running_mean"], arrays.statistics["running_var"]
+    return _normalised(arrays, x, np.array(running, np.float64))
+
+
+def _batch_norm_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    moments = np.zeros((2, x.shape[-1]))
+    if len(x):
+        reference.batch_norm_moments(_channels(x), moments)
+    return _normalised(arrays, x, moments)
+
+
+def _batch_norm_update(arrays: StepArrays, saved: Saved) -> None:
+    layer, moments, running = arrays.step.layer, saved.extra, arrays.statistics
+    assert isinstance(layer, BatchNorm) and moments is not None
+    reference.batch_norm_update_running(
+        moments, len(_channels(saved.x)), layer.momentum, layer.unbiased_running_var,
+        running["running_mean"], running["running_var"],
+    )  # fmt: skip
+
+
+def _batch_norm_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
+    layer, gradients = arrays.step.layer, arrays.gradients
+    assert isinstance(layer, BatchNorm)
+    reference.batch_norm_backward_params(
+        _channels(saved.x), _channels(dy), saved.extra, layer.epsilon, NO_SCRATCH,
+        gradients["gamma"], gradients["beta"],
+    )  # fmt: skip
+
+
+def _batch_norm_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx, layer = np.empty_like(dy), arrays.step.layer
+    assert isinstance(layer, BatchNorm)
+    x, gamma = _channels(saved.x), arrays.parameters["gamma"]
+    dgamma, dbeta = arrays.gradients["gamma"], arrays.gradients["beta"]
+    reference.batch_norm_backward_input(
+        x, _channels(dy), saved.extra, gamma, layer.epsilon, dgamma, dbeta, max(len(x), 1),
+        NO_SCRATCH, _channels(dx),
+    )  # fmt: skip
+    return dx
+
+
 def _add_forward(arrays: StepArrays, x: np.ndarray, x2: np.ndarray | None) -> Saved:
     y = np.empty_like(x)
     reference.add_forward(x, x2, y)
@@ -271,6 +370,12 @@ PASSES: dict[type[Layer], Passes] = {
     Dense: Passes(_dense_forward, _dense_backward, _dense_gradients),
     ReLU: Passes(_relu_forward, _relu_backward),
     Dropout: Passes(_dropout_forward, _dropout_backward),
+    ScaleShift: Passes(_scale_shift_forward, _scale_shift_backward, _scale_shift_gradients),
+    BatchNorm: Passes(
+        *(_batch_norm_predict, _batch_norm_backward, _batch_norm_gradients),
+        training=_batch_norm_forward,
+        update=_batch_norm_update,
+    ),
     Add: Passes(_add_forward, backward=lambda arrays, saved, dy: dy),
     Flatten: Passes(
         forward=lambda arrays, x, mask: Saved(x, x.reshape(len(x), *arrays.step.output_shape)),

@@ -2,9 +2,10 @@
 
 The metadata key "tinycnn" holds {"version", "layers", "input_spec", "training",
 "calibration_temperature", "crc32"}.  A missing temperature means 1.0.  "crc32" is a checksum of the
-other values and of the parameters, so that `load` notices any changed bit; a file without it is not
-checked.  Tensors are the network's parameters ("conv1.w", ...).  `load` ignores names with a "/":
-they are for other data, such as the optimizer's state in a checkpoint.
+other values and of the tensors, so that `load` notices any changed bit; a file without it is not
+checked.  Tensors are the network's parameters ("conv1.w", ...) and statistics ("bn1.running_mean",
+...).  `load` ignores names with a "/": they are for other data, such as the optimizer's state in a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class ModelFileError(ValueError):
 def save(network: Network, path: str | os.PathLike, *, dtype: Any = None) -> None:
     """Write `network` to `path`, atomically.
 
-    dtype: of the weights in the file, one of DTYPES; by default the network's own.  float16 takes
-    half the space of float32, and `load` converts it to float32.
+    dtype: of the parameters in the file, one of DTYPES; by default the network's own.  float16
+    takes half the space of float32, and `load` converts it to float32.  Statistics keep their
+    dtype: variances are often too large for float16.
     Raises ValueError for another dtype and for weights too large for it, OSError where the file
     cannot be written.
     """
@@ -64,6 +66,7 @@ def to_bytes(
     import safetensors.numpy
 
     tensors = {name: _stored(name, p, dtype) for name, p in network.parameters.items()}
+    tensors |= {name: _stored(name, s, None) for name, s in network.statistics.items()}
     for name, tensor in (extra_tensors or {}).items():
         if "/" not in name:
             raise ValueError(f"extra tensor {name!r}: expected a name with a '/'")
@@ -187,7 +190,8 @@ def network_from(
         reason = _shortened(str(error))
         raise ModelFileError(f"{path}: its description is not usable: {reason}") from None
     own = {name: tensor for name, tensor in tensors.items() if "/" not in name}
-    expected = {name: shape for name, (_, shape) in plan.parameter_slots.items()}
+    slots = {**plan.parameter_slots, **plan.statistic_slots}
+    expected = {name: shape for name, (_, shape) in slots.items()}
     if {name: tensor.shape for name, tensor in own.items()} != expected:
         raise ModelFileError(
             f"{path}: its tensors do not fit its layers: expected {_listed(expected)}; "
@@ -202,8 +206,9 @@ def network_from(
             f"{path}: its checksum does not match: it is damaged, or another program changed it"
         )
     network = Network(layers, spec, backend=backend, dtype=dtype, n_threads=n_threads)
+    arrays = {**network.parameters, **network.statistics}
     for name, tensor in own.items():
-        network.parameters[name][:] = tensor
+        arrays[name][:] = tensor
     network.training_summary = training
     network.calibration_temperature = temperature
     return network

@@ -52,11 +52,24 @@ class Activations(NamedTuple):
     argmax: np.ndarray  # (n_argmax * chunk_capacity) int32 positions of maxima (winners)
 
 
+class BatchStatistics(NamedTuple):
+    """Means and variances of the channels that the BatchNorm layers normalise, in a training step.
+
+    See `batch_norm.py`.  Each layer has a part of 2 * C values.
+    """
+
+    n_images: int  # in the batch
+    most_chunks: int  # that `chunk_moments` has room for
+    chunk_moments: np.ndarray  # (n_moments * most_chunks) float64, of each chunk
+    moments: np.ndarray  # (n_moments) float64, of the batch
+
+
 class ForwardScratch(NamedTuple):
     """Scratch memory of the forward pass of a chunk."""
 
     conv_output: np.ndarray  # (n_conv_output) one image's convolution, before its pooling
     winograd: np.ndarray  # (n_winograd_scratch) see `conv2d_winograd.py`
+    channels: np.ndarray  # (n_channel_scratch) a few values for each channel
 
 
 class BackwardScratch(NamedTuple):
@@ -65,6 +78,7 @@ class BackwardScratch(NamedTuple):
     capacity: int  # images that `d_activations` has room for: a chunk
     d_activations: np.ndarray  # (n_activations * capacity) gradients of outputs
     added_dx: np.ndarray  # (n_added_dx * capacity) a gradient that is then added to another
+    channels: np.ndarray  # (n_channel_scratch) a few values for each channel
     x_padded: np.ndarray  # (n_padded) this and the next five: see WinnerScratch
     dx_padded: np.ndarray  # (n_padded)
     winner_gradients: np.ndarray  # (n_winners)
@@ -109,6 +123,7 @@ class Results(NamedTuple):
 class Chunk(NamedTuple):
     """Consecutive images of a batch that go through the operations together."""
 
+    number: int  # of the chunk in its batch
     first: int  # index of the first image in the batch
     n_images: int
     first_kept: int  # index of the first image in `Activations.chunk_outputs` and `argmax`

@@ -18,6 +18,7 @@ import numpy as np
 from ..layers import (
     Add,
     AveragePool2D,
+    BatchNorm,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -27,13 +28,16 @@ from ..layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    ScaleShift,
 )
 from ..plan import Plan, Step, Window, aligned
 from ._winner_lists import LANES
+from .batch_norm import N_COEFFICIENTS
 from .conv2d_winograd import winograd_fits, winograd_sizes
 
 CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT, ADD, CUSTOM = range(7)
-AVERAGEPOOL2D, DEPTHWISE_CONV2D = 7, 8
+SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(7, 10)
+AVERAGEPOOL2D, DEPTHWISE_CONV2D = range(10, 12)
 """Values of a record's field `kind`."""
 
 POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
@@ -64,10 +68,16 @@ FIELDS = (
     "w_t_offset", "mask_offset",
     # whether forward uses `conv2d_winograd.py`; offset of the weights transformed for that
     "winograd", "u_offset",
+    # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1
+    "moments_offset", "running_mean_offset", "running_var_offset", "unbiased",
 )  # fmt: skip
 """Fields of whole numbers."""
 
-OPERATION = np.dtype([(name, np.int64) for name in FIELDS])
+FLOAT_FIELDS = ("momentum", "epsilon")
+
+OPERATION = np.dtype(
+    [(name, np.int64) for name in FIELDS] + [(name, np.float64) for name in FLOAT_FIELDS]
+)
 
 RECORD = np.dtype((np.record, OPERATION))
 """The same with fields as attributes, which runs without the JIT need."""
@@ -86,6 +96,7 @@ class Sizes:
     n_mask: int = 0
     n_transposed: int = 0
     n_winograd_weights: int = 0
+    n_moments: int = 0
     # scratch, which all operations use in turn
     n_conv_output: int = 0
     n_padded: int = 0
@@ -93,6 +104,7 @@ class Sizes:
     n_winner_lists: int = 0
     n_winograd_scratch: int = 0
     n_added_dx: int = 0
+    n_channel_scratch: int = 0
 
     def reserve(self, name: str, size: int) -> int:
         """Make an array larger by `size` elements; returns the offset of these."""
@@ -113,6 +125,8 @@ FUSED: tuple[tuple[type[Layer], ...], ...] = (
     (DepthwiseConv2D, ReLU),
     (Dense, ReLU),
     (Add, ReLU),
+    (BatchNorm, ReLU),
+    (ScaleShift, ReLU),
 )
 """Sequences of layers that become one operation, longest first."""
 
@@ -195,6 +209,24 @@ def _add(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind, op.relu = ADD, len(group) - 1
 
 
+def _scale_shift(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind, op.relu = SCALE_SHIFT, len(group) - 1
+    _parameters(op, group[0], needs.plan, "scale", "shift")
+
+
+def _batch_norm(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind, op.relu = BATCH_NORM, len(group) - 1
+    first, plan = group[0], needs.plan
+    layer = first.layer
+    assert isinstance(layer, BatchNorm)
+    op.momentum, op.epsilon, op.unbiased = layer.momentum, layer.epsilon, layer.unbiased_running_var
+    _parameters(op, first, plan, "gamma", "beta")
+    op.running_mean_offset = plan.statistic_slots[f"{first.name}.running_mean"][0]
+    op.running_var_offset = plan.statistic_slots[f"{first.name}.running_var"][0]
+    op.moments_offset = needs.sizes.reserve("n_moments", 2 * int(op.C))
+    needs.sizes.reserve_scratch("n_channel_scratch", N_COEFFICIENTS * int(op.C))
+
+
 def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     raise AssertionError("Flatten becomes no operation")
 
@@ -209,6 +241,8 @@ RECORDS: dict[type[Layer], Fill] = {
     ReLU: _relu,
     Dropout: _dropout,
     Add: _add,
+    ScaleShift: _scale_shift,
+    BatchNorm: _batch_norm,
     Flatten: _no_record,
 }
 """Fills in the record of an operation, by the class of its first layer."""

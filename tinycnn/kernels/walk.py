@@ -22,6 +22,12 @@ from ._jit import helper, inline_helper
 from .add import add_forward
 from .arrays import Chunk, output_gradient, outputs, rows
 from .averagepool2d import averagepool2d_operation_backward, averagepool2d_operation_forward
+from .batch_norm import (
+    batch_moments_operation_backward,
+    batch_moments_operation_forward,
+    batch_norm_operation_backward,
+    batch_norm_operation_forward,
+)
 from .conv2d_operation import (
     conv2d_operation_backward,
     conv2d_operation_forward,
@@ -38,13 +44,18 @@ from .maxpool2d import maxpool2d_operation_backward, maxpool2d_operation_forward
 from .operations import (
     ADD,
     AVERAGEPOOL2D,
+    BATCH_MOMENTS,
+    BATCH_NORM,
     CONV2D,
     DENSE,
     DEPTHWISE_CONV2D,
     DROPOUT,
     MAXPOOL2D,
+    RELU,
+    SCALE_SHIFT,
 )
 from .relu import relu_backward, relu_forward
+from .scale_shift import scale_shift_operation_backward, scale_shift_operation_forward
 
 BLOCK = 4
 """Images in a block.  The backward pass goes through operations on pictures block by block, so that
@@ -70,12 +81,14 @@ def input_gradient(source, operations, dx, size, activations, gradients, scratch
 
 @inline_helper
 def walk_forward(
-    weights, winograd_weights, x, activations, scratch, chunk, stage, training, logits_out
-):
+    weights, winograd_weights, statistics, x, activations, scratch, chunk, stage, training,
+    logits_out,
+):  # fmt: skip
     """The operations of a stage for a chunk.  x: of the whole batch, flat; logits_out: the same for
     the outputs of the last operation, of which those of the chunk are written.
 
     winograd_weights  None if the network has none: it is then compiled without Winograd
+    statistics        `arrays.BatchStatistics`; None without BatchNorm, and in prediction: likewise
     """
     operations = weights.operations
     for k in range(stage.begin, stage.end):
@@ -90,6 +103,11 @@ def walk_forward(
                     op, weights, winograd_weights, x_k, y_k, activations, scratch, chunk, training
                 )
         if not by_winograd:
+            if statistics is not None:
+                if op.kind == BATCH_MOMENTS:
+                    batch_moments_operation_forward(op, statistics, x_k, chunk)
+                elif op.kind == BATCH_NORM:
+                    batch_norm_operation_forward(op, weights, statistics, x_k, y_k, scratch, chunk)
             if op.kind == CONV2D:
                 conv2d_operation_forward(
                     op, weights, x_k, y_k, activations, scratch, chunk, training
@@ -114,10 +132,14 @@ def walk_forward(
                 dropout_operation_forward(
                     op, weights, x_k, y_k, activations, scratch, chunk, training
                 )
+            elif op.kind == SCALE_SHIFT:
+                scale_shift_operation_forward(
+                    op, weights, x_k, y_k, activations, scratch, chunk, training
+                )
             elif op.kind == ADD:
                 size = op.H * op.W * op.C
                 add_forward(x_k, input_of(op.x2_from, operations, x, size, activations, chunk), y_k)
-            else:
+            elif op.kind == RELU:
                 assign(x_k, y_k)
             if op.relu:
                 relu_forward(y_k, y_k)
@@ -126,7 +148,9 @@ def walk_forward(
 
 
 @helper
-def walk_backward(weights, x, dlogits, activations, gradients, scratch, sums, chunk, stage, dx_out):
+def walk_backward(
+    weights, statistics, x, dlogits, activations, gradients, scratch, sums, chunk, stage, dx_out
+):
     """The operations of a stage for a chunk, from the last to the first, after `walk_forward` with
     training = 1 for the same chunk.
 
@@ -146,7 +170,7 @@ def walk_backward(weights, x, dlogits, activations, gradients, scratch, sums, ch
         else:
             end, begin, n_done = stage.block_end, stage.begin, b * BLOCK
             n_images = min(BLOCK, chunk.n_images - n_done)
-        block = Chunk(chunk.first + n_done, n_images, chunk.first_kept + n_done)
+        block = Chunk(chunk.number, chunk.first + n_done, n_images, chunk.first_kept + n_done)
         block_sums = scratch.parameters if b > 0 else sums
         for k in range(end - 1, begin - 1, -1):
             op = operations[k]
@@ -161,6 +185,15 @@ def walk_backward(weights, x, dlogits, activations, gradients, scratch, sums, ch
             dx_k = scratch.added_dx[: dx.size] if op.adds_dx else dx
             if op.relu:
                 relu_backward(outputs(op, activations, block), dy_k, dy_k)
+            if statistics is not None:
+                if op.kind == BATCH_NORM:
+                    batch_norm_operation_backward(
+                        op, statistics, x_k, dy_k, scratch, block_sums, block
+                    )
+                elif op.kind == BATCH_MOMENTS:
+                    batch_moments_operation_backward(
+                        op, weights, statistics, x_k, dy_k, dx_k, gradients, scratch, block
+                    )
             if op.kind == CONV2D:
                 conv2d_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
@@ -185,7 +218,11 @@ def walk_backward(weights, x, dlogits, activations, gradients, scratch, sums, ch
                 dropout_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
                 )
-            elif dx_k.size:
+            elif op.kind == SCALE_SHIFT:
+                scale_shift_operation_backward(
+                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
+                )
+            elif op.kind == RELU or op.kind == ADD:
                 assign(dy_k, dx_k)
             if op.adds_dx:
                 add(dx_k, dx)
