@@ -32,7 +32,6 @@ from tinycnn.formats.onnx_import.operators import OPERATORS
 from tinycnn.formats.onnx_import.values import vector_places
 from tinycnn.layers import ScaleShift
 from tinycnn.losses import log_softmax, softmax
-from tinycnn.plan import named_views
 
 BACKENDS = ["numpy", "numba"] if backend_in_use("auto") == "numba" else ["numpy"]
 
@@ -145,8 +144,7 @@ class PreparedModel(BackendRep):
             y = over_axes(found.softmax, y, backend)
         if not self._trains():
             return [y]
-        statistics = named_views(network.plan.statistic_slots, network.parameter_vector)
-        return [y, *(statistics[f"bn1.running_{name}"].copy() for name in ("mean", "var"))]
+        return [y, *(network.statistics[f"bn1.running_{name}"].copy() for name in ("mean", "var"))]
 
 
 def with_scale_1(found):

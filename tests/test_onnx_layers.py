@@ -28,7 +28,6 @@ from tinycnn.layers import (  # noqa: E402
     Sigmoid,
     Tanh,
 )
-from tinycnn.plan import named_views  # noqa: E402
 
 
 def read(folder, nodes, shape, constants=None, **options):
@@ -275,8 +274,7 @@ def test_batch_normalization(tmp_path):
     for producer, unbiased in (("pytorch", True), ("tf2onnx", False)):
         network = read(tmp_path, nodes, ["n", 2, 3, 4], constants, producer=producer)
         assert network.layers[0] == BatchNorm(0.75, 0.25, unbiased)
-        arrays = dict(network.parameters)
-        arrays |= named_views(network.plan.statistic_slots, network.parameter_vector)
+        arrays = {**network.parameters, **network.statistics}
         for name in names:
             assert (arrays[f"bn1.{name}"] == constants[name]).all()
 

@@ -13,7 +13,6 @@ from torch_modules import MODULES, exported, made, without_softmax  # noqa: E402
 from tinycnn import CrossEntropy  # noqa: E402
 from tinycnn.formats.onnx import import_network, load_network  # noqa: E402
 from tinycnn.formats.torch_weights import load_torch_weights  # noqa: E402
-from tinycnn.plan import named_views  # noqa: E402
 from tinycnn.testing import logit_error  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # both exporters warn of their own code
@@ -104,8 +103,7 @@ def stepped(network, x, labels, rate):
 
 def everything(network):
     """All parameters and statistics by name, copied."""
-    statistics = named_views(network.plan.statistic_slots, network.parameter_vector)
-    return {name: a.copy() for name, a in {**network.parameters, **statistics}.items()}
+    return {name: a.copy() for name, a in {**network.parameters, **network.statistics}.items()}
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

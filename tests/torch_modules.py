@@ -82,8 +82,9 @@ def poolings():
     return nn.Sequential(
         *(nn.ZeroPad2d((1, 2, 0, 1)), nn.Conv2d(3, 4, 3), nn.AvgPool2d(3, 2, 1)),
         *(nn.Conv2d(4, 4, 2), nn.AvgPool2d(3, 1, 1, count_include_pad=False), nn.ReLU()),
-        *(nn.ConstantPad2d((0, 1, 0, 1), 0.0), nn.MaxPool2d(2, 2, ceil_mode=True)),
-        *(nn.AdaptiveAvgPool2d((1, 2)), nn.Hardtanh(-0.5, 0.7), nn.Flatten(), nn.Linear(8, 4)),
+        *(nn.ConstantPad2d((0, 1, 0, 0), 0.0), nn.MaxPool2d(2, 2)),
+        *(nn.AvgPool2d((2, 1)), nn.Hardtanh(-0.5, 0.7), nn.Flatten()),
+        nn.Linear(12, 4),
     )
 
 
@@ -104,7 +105,7 @@ def scaled_pixels():
 
 def rows():
     return nn.Sequential(
-        *(nn.Conv1d(12, 8, 5, 2, 2), nn.BatchNorm1d(8), nn.ReLU(), nn.MaxPool1d(2)),
+        *(nn.Conv1d(12, 8, 5, 2, 2), nn.BatchNorm1d(8), nn.ReLU(), nn.MaxPool1d(2, ceil_mode=True)),
         *(nn.Conv1d(8, 8, 3, groups=8), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 4)),
     )
 

@@ -26,7 +26,7 @@ from ..layers import (
     entry_for,
 )
 from ..network import Network
-from ..plan import NETWORK_INPUT, Plan, Step, named_views
+from ..plan import NETWORK_INPUT, Plan, Step
 from .safetensors import ModelFileError, read
 
 Order = np.ndarray | None
@@ -76,10 +76,7 @@ def load_torch_weights(network: Network, path: str | os.PathLike, names: Mapping
     if left:
         some = ", ".join(plain(name) for name in sorted(left)[:5])
         raise ModelFileError(f"{path}: the network has no layer for {some} ({len(left)} tensors)")
-    arrays = {
-        **network.parameters,
-        **named_views(network.plan.statistic_slots, network.parameter_vector),
-    }
+    arrays = {**network.parameters, **network.statistics}
     for name, values in taken.items():
         arrays[name][:] = values
 

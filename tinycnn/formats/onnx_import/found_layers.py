@@ -11,7 +11,7 @@ import numpy as np
 from ...input_spec import InputSpec
 from ...layers import Layer, Shape
 from ...network import Network
-from ...plan import NETWORK_INPUT, build_plan, named_views
+from ...plan import NETWORK_INPUT, build_plan
 from ..safetensors import check_work
 from .constants import evaluate
 from .errors import Budget, NotUsable, shown
@@ -66,8 +66,7 @@ class FoundLayers:
         except ValueError as error:
             raise NotUsable(str(error)) from None
         steps = [step for step in network.plan.steps if len(step.inputs) == 1]
-        arrays = dict(network.parameters)
-        arrays |= named_views(network.plan.statistic_slots, network.parameter_vector)
+        arrays = {**network.parameters, **network.statistics}
         for step, node in zip(steps, self.nodes, strict=True):
             for short, values in node.arrays.items():
                 with np.errstate(over="ignore"):
