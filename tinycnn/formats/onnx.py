@@ -4,7 +4,7 @@
                       network's InputSpec is part of the graph
     output  "logits"  float32 (batch, K)
 
-The batch may have any size.  Pads are written as numbers: "same" padding is TensorFlow's, and not
+The batch may have any size.  BatchNorm is folded into the layers beside it.  Pads are written as numbers: "same" padding is TensorFlow's, and not
 every runtime knows ONNX's name for it, SAME_UPPER.  The model's metadata_props hold, as JSON texts:
 classes, framing, scaling, calibration_temperature (probabilities are softmax(logits / that)).
 
@@ -27,6 +27,7 @@ from ..input_spec import InputSpec
 from ..layers import (
     Add,
     AveragePool2D,
+    BatchNorm,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -71,7 +72,8 @@ def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
             f'ONNX models need the package onnx: pip install "tinycnn[onnx]" ({error})'
         ) from None
     check_exportable(network)
-    model = _model(network)
+    has_batch_norm = any(isinstance(step.layer, BatchNorm) for step in network.plan.steps)
+    model = _model(network.folded() if has_batch_norm else network)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
