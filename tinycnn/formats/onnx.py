@@ -4,9 +4,10 @@
                       network's InputSpec is part of the graph
     output  "logits"  float32 (batch, K)
 
-The batch may have any size.  BatchNorm is folded into the layers beside it.  Pads are written as numbers: "same" padding is TensorFlow's, and not
-every runtime knows ONNX's name for it, SAME_UPPER.  The model's metadata_props hold, as JSON texts:
-classes, framing, scaling, calibration_temperature (probabilities are softmax(logits / that)).
+The batch may have any size.  BatchNorm is folded into the layers beside it.  Pads are written as
+numbers: "same" padding is TensorFlow's, and not every runtime knows ONNX's name for it, SAME_UPPER.
+The model's metadata_props hold, as JSON texts: classes, framing, scaling, calibration_temperature
+(probabilities are softmax(logits / that)).
 
 Needs the extra `onnx`.  The model is checked on onnxruntime where that is installed (faster).
 """
