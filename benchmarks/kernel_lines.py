@@ -81,6 +81,7 @@ def make_lines(problem: Problem) -> tuple[list[Line], dict[str, str]]:
     walk.winograd()
     walk.losses()
     walk.backward()
+    walk.activations()
     walk.other_layers()
     walk.optimizers()
     return walk.lines, walk.failed
@@ -156,7 +157,7 @@ class _Walk:
             y = np.zeros((len(x), op.OH, op.OW, op.F), np.float32)
             self.add("conv2d_winograd_weights", step.name, w, u)
             argmax = np.zeros(y.shape, np.int32)
-            arguments = (x, w, u, b, step.window, int(op.pool), int(op.relu), scratch, y, argmax)
+            arguments = (x, w, u, b, step.window, int(op.pool), 1, scratch, y, argmax)
             macs = conv_macs(len(x), step)
             self.add("conv2d_winograd_forward", step.name, *arguments, macs=macs)
 
@@ -206,9 +207,23 @@ class _Walk:
             else:
                 dx = dy.reshape(x.shape)
             dy = dx
-        mask = np.ones(N_IMAGES * 48, np.float32)  # dropout stands behind the first dense layer
+        mask = np.ones((N_IMAGES, 1, 48), np.float32)  # dropout stands behind the first dense layer
         for kernel in ("dropout_forward", "dropout_backward"):
-            self.add(kernel, "", mask, mask, mask.copy())
+            self.add(kernel, "", mask, mask[:, 0], mask.copy())
+
+    def activations(self) -> None:
+        """Those that MicroExpNet does not have, on the output of its first convolution."""
+        x = self.rng.normal(size=self.kept["conv1"]["y"].shape).astype(np.float32)
+        flat, C = x.reshape(-1), x.shape[-1]
+        y, dy = np.empty_like(flat), flat.copy()
+        options = {"clipped_relu": (6.0,), "leaky_relu": (0.01,), "sigmoid": (), "tanh": ()}
+        for stem, values in options.items():
+            self.add(f"{stem}_forward", "", flat, *values, y)
+            self.add(f"{stem}_backward", "", y, *values, dy, np.empty_like(y))
+        by_channel, alpha = x.reshape(-1, C), np.full(C, 0.25, np.float32)
+        self.add("prelu_forward", "", by_channel, alpha, y.reshape(-1, C))
+        self.add("prelu_backward_params", "", by_channel, dy.reshape(-1, C), alpha.copy())
+        self.add("prelu_backward_input", "", by_channel, alpha, dy.reshape(-1, C), y.reshape(-1, C))
 
     def _conv_backward(self, step: Any, x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
         name, w = step.name, self.weights[f"{step.name}.w"]
@@ -271,3 +286,5 @@ class _Walk:
         g[:] = self.rng.normal(size=g.size)
         self.add("adam_update", "", p, g, m, v, 1, 1e-4, 0.9, 0.999, 1e-8, 0.0, False)
         self.add("sgd_update", "", p, g, m, 1e-4, 0.9, 0.0, False)
+        b = np.zeros_like(p)
+        self.add("rmsprop_update", "", p, g, m, v, b, 1e-4, 0.9, 0.0, (1e-7, 0.0), 0.0, False)

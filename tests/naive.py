@@ -6,9 +6,11 @@ definition.  Sums use `math.fsum`, so a result is off by at most one rounding of
 Functions take the same arguments as the kernels and return new float64 arrays.
 """
 
+import decimal
 import itertools
 import math
 from collections import Counter, defaultdict
+from decimal import Decimal
 
 import numpy as np
 
@@ -168,6 +170,57 @@ def relu_backward(y, dy):
     return np.array([d if v > 0 else 0.0 for v, d in zip(y.tolist(), dy.tolist())])
 
 
+def clipped_relu_forward(x, max_value):
+    return np.array([v if math.isnan(v) else sorted([0.0, v, max_value])[1] for v in x.tolist()])
+
+
+def clipped_relu_backward(y, max_value, dy):
+    return np.array([d if 0 < v < max_value else 0.0 for v, d in zip(y.tolist(), dy.tolist())])
+
+
+def leaky_relu_forward(x, slope):
+    return np.array([v if v > 0 else slope * v for v in x.tolist()])
+
+
+def leaky_relu_backward(y, slope, dy):
+    return np.array([d if v > 0 else slope * d for v, d in zip(y.tolist(), dy.tolist())])
+
+
+def prelu_forward(x, alpha):
+    rows = [[v if v > 0 else a * v for v, a in zip(row, alpha.tolist())] for row in x.tolist()]
+    return np.array(rows).reshape(x.shape)
+
+
+def prelu_backward_params(x, dy):
+    columns = [zip(a, b) for a, b in zip(x.T.tolist(), dy.T.tolist())]
+    return np.array([math.fsum(v * d for v, d in column if v <= 0) for column in columns])
+
+
+def prelu_backward_input(x, alpha, dy):
+    slopes = [[1.0 if v > 0 else a for v, a in zip(row, alpha.tolist())] for row in x.tolist()]
+    products = [[s * d for s, d in zip(*rows)] for rows in zip(slopes, dy.tolist())]
+    return np.array(products).reshape(x.shape)
+
+
+def _exact(function, x):
+    """function(Decimal) of each value, rounded once to float64; NaN stays NaN."""
+    exact = []
+    with decimal.localcontext() as context:
+        for v in x.tolist():
+            digits = -Decimal(v).adjusted() if v and math.isfinite(v) else 0  # zeros before v's own
+            context.prec = 60 + max(digits, 0)
+            exact.append(v if math.isnan(v) else float(function(Decimal(v))))
+    return np.array(exact)
+
+
+def sigmoid_forward(x):
+    return _exact(lambda v: 1 / (1 + (-v).exp()), x)
+
+
+def tanh_forward(x):
+    return _exact(lambda v: 1 - 2 / ((2 * v).exp() + 1), x)
+
+
 def dense_forward(x, w, b):
     terms = defaultdict(list)
     for n, u in itertools.product(range(len(x)), range(w.shape[1])):
@@ -193,7 +246,11 @@ def dense_backward_input(dy, w):
 
 
 def dropout(x, mask):
-    return np.array([float(v) * float(m) for v, m in zip(x, mask)])
+    """x (N, R, K), mask (N, K)"""
+    y = np.zeros(x.shape)
+    for n, r, k in np.ndindex(*x.shape):
+        y[n, r, k] = float(x[n, r, k]) * float(mask[n, k])
+    return y
 
 
 def scale_images(images, scaling):

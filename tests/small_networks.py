@@ -18,7 +18,16 @@ from tinycnn import (
     Network,
     ReLU,
 )
-from tinycnn.layers import BatchNorm, Residual, ScaleShift
+from tinycnn.layers import (
+    BatchNorm,
+    LeakyReLU,
+    PReLU,
+    Residual,
+    ScaleShift,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
+)
 
 SMALL_NETWORKS = {
     # a miniature of MicroExpNet's p12 with dropout, on a picture that "same" pads unevenly
@@ -107,6 +116,42 @@ SMALL_NETWORKS = {
     ),
     "dense_alone": ([Flatten(), Dense(5), ReLU(), Dense(4), ReLU(), ReLU()], (3, 2, 2)),
     "dropout_last": ([Flatten(), Dense(4), Dropout(0.25)], (3, 3, 1)),
+    # largest values that many of the values reach, before a pooling, after it, and alone
+    "clipped_relu": (
+        [
+            *(Conv2D(4, 3), ReLU(max_value=0.7), MaxPool2D(2), ReLU(0.6), Conv2D(3, 2)),
+            *(MaxPool2D(2), ReLU(0.5), Flatten(), Dense(5), ReLU(0.9), Dense(3)),
+        ],
+        (8, 7, 1),
+    ),
+    "leaky_relu": (
+        [
+            *(LeakyReLU(0.3), Conv2D(3, 3), LeakyReLU(0.2), MaxPool2D(2), LeakyReLU(0.0)),
+            *(Conv2D(4, 2), MaxPool2D(2), LeakyReLU(), Flatten(), Dense(5), LeakyReLU(), Dense(3)),
+        ],
+        (7, 6, 2),
+    ),
+    "prelu": (
+        [
+            *(PReLU(), Conv2D(3, 3), PReLU(), Conv2D(4, 2), PReLU(), MaxPool2D(2), PReLU()),
+            *(Flatten(), Dense(5), PReLU(), Dense(3)),
+        ],
+        (5, 6, 2),
+    ),
+    "sigmoid_and_tanh": (
+        [
+            *(Tanh(), Conv2D(3, 3), Sigmoid(), MaxPool2D(2), Tanh(), Conv2D(4, 2), MaxPool2D(2)),
+            *(Sigmoid(), Flatten(), Dense(5), Tanh(), Dense(3)),
+        ],
+        (6, 5, 1),
+    ),
+    "spatial_dropout": (
+        [
+            *(SpatialDropout2D(0.4), Conv2D(5, 3), ReLU(), SpatialDropout2D(0.3), MaxPool2D(2)),
+            *(SpatialDropout2D(0.2), Flatten(), Dense(3)),
+        ],
+        (5, 4, 3),
+    ),
 }
 
 

@@ -375,7 +375,7 @@ NO_ARRAYS = {
         *(f"tinycnn.{n}" for n in ("Constant", "CosineWithWarmup", "OneCycle", "Step")),
         *("tinycnn.__version__", "tinycnn.losses.check_temperature"),
         *("tinycnn.Distillation.soft_scale", "tinycnn.DecoupledDistillation.at_epoch"),
-        "tinycnn.losses.check_smoothing",
+        *("tinycnn.losses.keep_target_options", "tinycnn.losses.class_weights_field"),
         *("tinycnn.models.microexpnet.microexpnet", "tinycnn.models.microexpnet.Variant"),
         "tinycnn.models.microexpnet.check_variant_and_size",
         *("ferdata.Augmentation", "ferdata.Augmentation.matrices"),
@@ -390,7 +390,7 @@ NO_ARRAYS = {
     "a network, a path or bytes": [
         *("tinycnn.load", "tinycnn.load_pretrained", "tinycnn.save"),
         *("tinycnn.formats.safetensors.read", "tinycnn.formats.onnx.save"),
-        *("tinycnn.formats.onnx.to_bytes", "tinycnn.formats.agreement.check_exportable"),
+        *("tinycnn.formats.onnx.to_bytes", "tinycnn.formats.agreement.exportable"),
         *("tinycnn.formats.agreement.check_images", "tinycnn.formats.leveldb_table.read_table"),
         *("tinycnn.formats.protobuf.fields", "tinycnn.formats.protobuf.read_varint"),
         *("tinycnn.formats.tf_checkpoint.list_tensors", "tinycnn.formats.tf_checkpoint.TensorInfo"),

@@ -22,12 +22,15 @@ IN_ONE_CALL = {
     "teacher_alone": Distillation(2.0, 1.0),
     "no_teacher": Distillation(3.0, 0.0),
     "smoothed_distillation": Distillation(4.0, 0.7, label_smoothing=0.2),
+    "weighted": CrossEntropy(class_weights=(0.5, 2.0, 0.0, 1.5)),
+    "weighted_distillation": Distillation(4.0, 0.7, "hinton", class_weights=(0.5, 2.0, 0.0, 1.5)),
 }
 STEP_BY_STEP = {
     "several_temperatures": Distillation((2.0, 4.0), 0.5),
     "z_scores": Distillation(2.0, 0.5, standardize=True),
     "relations": RelationDistillation(),
     "smoothed_relations": RelationDistillation(label_smoothing=0.1),
+    "weighted_relations": RelationDistillation(class_weights=(0.5, 2.0, 0.0, 1.5)),
 }
 
 

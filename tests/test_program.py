@@ -30,6 +30,7 @@ from tinycnn import (
     kernel_backend,
 )
 from tinycnn.kernels.elementwise import sum_chunks
+from tinycnn.layers import LeakyReLU, PReLU, Sigmoid, SpatialDropout2D, Tanh
 from tinycnn.models import microexpnet
 from tinycnn.testing import gradient_error
 
@@ -86,6 +87,9 @@ def test_kernels_equal_the_reference(name, n_images):
     assert gradient_error(prediction, expected) <= ALLOWANCE
 
 
+ACTIVATIONS = [ReLU(), ReLU(0.5), LeakyReLU(0.2), PReLU(), Sigmoid(), Tanh()]
+
+
 def pairs(least, most):
     return st.tuples(st.integers(least, most), st.integers(least, most))
 
@@ -125,14 +129,16 @@ def networks(draw):
                     st.builds(
                         AveragePool2D, pairs(1, 3), pairs(1, 3), st.just("same"), st.booleans()
                     ),
-                    st.just(ReLU()),
+                    st.sampled_from(ACTIVATIONS),
                     st.builds(Dropout, st.sampled_from([0.0, 0.3, 0.6])),
+                    st.just(SpatialDropout2D(0.4)),
                 )
             )
         )
     layers.append(draw(st.sampled_from([Flatten(), GlobalAveragePool2D()])))
     for _ in range(draw(st.integers(0, 2))):
-        layers += [Dense(draw(st.integers(1, 19))), draw(st.sampled_from([ReLU(), Dropout(0.4)]))]
+        layers.append(Dense(draw(st.integers(1, 19))))
+        layers.append(draw(st.sampled_from([*ACTIVATIONS, Dropout(0.4)])))
     layers.append(Dense(draw(st.integers(1, 5))))
     shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 3)))
     return layers, shape

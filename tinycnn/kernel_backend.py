@@ -121,7 +121,7 @@ class KernelBackend(KernelPrediction):
             return value, logits
         space = self._begin(len(x), masks)
         results = make_results(len(x), self.n_classes, space, 0)
-        batch = Batch(x.reshape(-1), inputs.labels, inputs.targets, inputs.soft_labels)
+        batch = Batch(x.reshape(-1), *inputs)
         work, phase = Work(batch, terms, space, results), Phase(last, 1, 1, 1)
         if not last.begin and min(self.n_threads, chunk_count(len(x))) == 1:
             # one call from Python: a call with cold caches takes a tenth of a millisecond
@@ -282,4 +282,4 @@ def _of_chunks(gradients: Gradients, n_images: int) -> Gradients:
 def _unlabelled(x: np.ndarray) -> Batch:
     """A batch without targets, for a phase without a loss."""
     no_rows = np.empty((0, 0), x.dtype)
-    return Batch(x.reshape(-1), np.empty(0, np.int64), no_rows, no_rows)
+    return Batch(x.reshape(-1), np.empty(0, np.int64), no_rows, no_rows, np.empty(0, x.dtype))

@@ -100,8 +100,10 @@ class Network:
         self.initialise(np.random.default_rng([seed, 0]))
         self._runners: list[Backend] = []
         self._n_forwarded: int | None = None  # images of the last forward pass in training
-        self._dropout_rates = {
-            step: step.layer.rate for step in self.plan.steps if isinstance(step.layer, Dropout)
+        self._dropouts = {
+            step.name: (step.layer.rate, step.layer.mask_shape(step.output_shape))
+            for step in self.plan.steps
+            if isinstance(step.layer, Dropout)
         }
 
     def __repr__(self) -> str:
@@ -313,12 +315,11 @@ class Network:
         return plain_array(x, self.dtype)
 
     def _draw_masks(self, n_images: int) -> dict[str, np.ndarray]:
-        """A mask for each dropout layer, by name."""
+        """A mask for each dropout layer, by name; see `Dropout.mask_shape`."""
         masks = {}
-        for step, rate in self._dropout_rates.items():
-            shape = (n_images, *step.output_shape)
-            kept = self.dropout_generator.random(shape, np.float32) >= rate
-            masks[step.name] = kept.astype(self.dtype) / self.dtype.type(1 - rate)
+        for name, (rate, shape) in self._dropouts.items():
+            kept = self.dropout_generator.random((n_images, *shape), np.float32) >= rate
+            masks[name] = kept.astype(self.dtype) / self.dtype.type(1 - rate)
         return masks
 
 

@@ -38,6 +38,62 @@ def relu_backward(y, dy, dx_out):
     np.copyto(dx_out, np.where(y > 0, dy, 0))
 
 
+def clipped_relu_forward(x, max_value, y_out):
+    """See kernels/relu.py, equation (5).  np.clip keeps NaN."""
+    np.clip(x, 0, x.dtype.type(max_value), out=y_out)
+
+
+def clipped_relu_backward(y, max_value, dy, dx_out):
+    """See kernels/relu.py, equation (7)."""
+    np.copyto(dx_out, np.where((y > 0) & (y < y.dtype.type(max_value)), dy, 0))
+
+
+def leaky_relu_forward(x, negative_slope, y_out):
+    """See kernels/leaky_relu.py, equation (1): as 0 <= s < 1, the larger of x and s*x."""
+    np.maximum(x, x.dtype.type(negative_slope) * x, out=y_out)
+
+
+def leaky_relu_backward(y, negative_slope, dy, dx_out):
+    """See kernels/leaky_relu.py, equation (4)."""
+    np.copyto(dx_out, np.where(y > 0, dy, y.dtype.type(negative_slope) * dy))
+
+
+def prelu_forward(x, alpha, y_out):
+    """See kernels/prelu.py, equation (1), as the sum of a ReLU and alpha times the rest."""
+    y_out[:] = np.maximum(x, 0) + alpha * np.minimum(x, 0)
+
+
+def prelu_backward_params(x, dy, dalpha_out):
+    """See kernels/prelu.py, equation (4)."""
+    dalpha_out[:] = np.einsum("pc,pc->c", np.minimum(x, 0), dy)
+
+
+def prelu_backward_input(x, alpha, dy, dx_out):
+    """See kernels/prelu.py, equation (7)."""
+    dx_out[:] = np.where(x > 0, 1, alpha) * dy
+
+
+def sigmoid_forward(x, y_out):
+    """See kernels/sigmoid.py, equation (1), as exp(-log(1 + exp(-x)))."""
+    with np.errstate(invalid="ignore"):  # no warning for NaN
+        y_out[:] = np.exp(-np.logaddexp(0, -x.astype(np.float64)))
+
+
+def sigmoid_backward(y, dy, dx_out):
+    """See kernels/sigmoid.py, equation (6)."""
+    dx_out[:] = dy * (y - np.square(y))
+
+
+def tanh_forward(x, y_out):
+    """See kernels/tanh.py, equation (1)."""
+    y_out[:] = np.tanh(x.astype(np.float64))
+
+
+def tanh_backward(y, dy, dx_out):
+    """See kernels/tanh.py, equation (5)."""
+    dx_out[:] = dy - dy * np.square(y)
+
+
 def dense_forward(x, w, b, y_out):
     """See kernels/dense.py, equation (1)."""
     y_out[:] = x @ w + b
@@ -132,12 +188,12 @@ def batch_norm_backward_input(
 
 def dropout_forward(x, mask, y_out):
     """See kernels/dropout.py, equation (1)."""
-    np.multiply(x, mask, out=y_out)
+    np.multiply(x, mask[:, None], out=y_out)
 
 
 def dropout_backward(dy, mask, dx_out):
     """See kernels/dropout.py, equation (2)."""
-    np.multiply(dy, mask, out=dx_out)
+    np.multiply(dy, mask[:, None], out=dx_out)
 
 
 def scale_images(images, scaling, x_out):
@@ -346,3 +402,19 @@ def sgd_update(
     velocity *= momentum
     velocity += gradients
     parameters -= learning_rate * (gradients + momentum * velocity if nesterov else velocity)
+
+
+def rmsprop_update(
+    parameters: np.ndarray, gradients: np.ndarray, v: np.ndarray, m: np.ndarray,
+    velocity: np.ndarray, learning_rate: float, rho: float, momentum: float,
+    epsilons: tuple[float, float], weight_decay: float, centered: bool,
+) -> None:  # fmt: skip
+    """One step of RMSprop, in place on flat arrays."""
+    if weight_decay:
+        gradients = gradients + weight_decay * parameters
+    v += (1 - rho) * (np.square(gradients) - v)
+    m += (1 - rho) * (gradients - m)
+    variance = np.maximum(v - np.square(m), 0) if centered else v
+    velocity *= momentum
+    velocity += gradients / (np.sqrt(variance + epsilons[0]) + epsilons[1])
+    parameters -= learning_rate * velocity

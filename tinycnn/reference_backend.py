@@ -22,9 +22,14 @@ from .layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LeakyReLU,
     MaxPool2D,
+    PReLU,
     ReLU,
     ScaleShift,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
     entry_for,
 )
 from .losses import Loss, LossInputs
@@ -238,30 +243,63 @@ def _dense_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndar
     return dx
 
 
-def _relu_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
-    y = np.empty_like(x)
-    reference.relu_forward(x, y)
+def _activation(layer: Layer) -> tuple[str, tuple[float, ...]]:
+    """Which functions of reference.py compute an activation: their stem, and its options."""
+    if isinstance(layer, ReLU):
+        return ("relu", ()) if layer.max_value is None else ("clipped_relu", (layer.max_value,))
+    if isinstance(layer, LeakyReLU):
+        return "leaky_relu", (layer.negative_slope,)
+    return "sigmoid" if isinstance(layer, Sigmoid) else "tanh", ()
+
+
+def _activation_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y, (stem, options) = np.empty_like(x), _activation(arrays.step.layer)
+    getattr(reference, f"{stem}_forward")(x, *options, y)
     return Saved(x, y)
 
 
-def _relu_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
-    dx = np.empty_like(dy)
-    reference.relu_backward(saved.y, dy, dx)
+def _activation_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx, (stem, options) = np.empty_like(dy), _activation(arrays.step.layer)
+    getattr(reference, f"{stem}_backward")(saved.y, *options, dy, dx)
+    return dx
+
+
+def _prelu_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = np.empty_like(x)
+    reference.prelu_forward(_channels(x), arrays.parameters["alpha"], _channels(y))
+    return Saved(x, y)
+
+
+def _prelu_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
+    dalpha = arrays.gradients["alpha"]
+    reference.prelu_backward_params(_channels(saved.x), _channels(dy), dalpha)
+
+
+def _prelu_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    x, alpha, dx = _channels(saved.x), arrays.parameters["alpha"], np.empty_like(dy)
+    reference.prelu_backward_input(x, alpha, _channels(dy), _channels(dx))
     return dx
 
 
 def _dropout_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     if mask is None:  # prediction
         return Saved(x, x)
-    y = np.empty_like(x)
-    reference.dropout_forward(x, mask, y)
-    return Saved(x, y, mask)
+    factors, y = mask.reshape(len(x), mask[0].size if len(x) else 1), np.empty_like(x)
+    reference.dropout_forward(_by_factor(x, factors), factors, _by_factor(y, factors))
+    return Saved(x, y, factors)
 
 
 def _dropout_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
-    dx = np.empty_like(dy)
-    reference.dropout_backward(dy, saved.extra, dx)
+    dx, factors = np.empty_like(dy), saved.extra
+    assert factors is not None
+    reference.dropout_backward(_by_factor(dy, factors), factors, _by_factor(dx, factors))
     return dx
+
+
+def _by_factor(values: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """(N, values with the same factor, factors) for a dropout's factors (N, factors of an image)"""
+    N, n_factors = factors.shape
+    return values.reshape(N, values[0].size // n_factors if N else 1, n_factors)
 
 
 def _channels(x: np.ndarray) -> np.ndarray:
@@ -368,8 +406,11 @@ PASSES: dict[type[Layer], Passes] = {
     AveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
     GlobalAveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
     Dense: Passes(_dense_forward, _dense_backward, _dense_gradients),
-    ReLU: Passes(_relu_forward, _relu_backward),
-    Dropout: Passes(_dropout_forward, _dropout_backward),
+    **dict.fromkeys(
+        (ReLU, LeakyReLU, Sigmoid, Tanh), Passes(_activation_forward, _activation_backward)
+    ),
+    PReLU: Passes(_prelu_forward, _prelu_backward, _prelu_gradients),
+    **dict.fromkeys((Dropout, SpatialDropout2D), Passes(_dropout_forward, _dropout_backward)),
     ScaleShift: Passes(_scale_shift_forward, _scale_shift_backward, _scale_shift_gradients),
     BatchNorm: Passes(
         *(_batch_norm_predict, _batch_norm_backward, _batch_norm_gradients),

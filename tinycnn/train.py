@@ -19,7 +19,7 @@ from .averaging import WeightAverage, check_decay
 from .losses import CrossEntropy, Loss, softmax
 from .network import Network
 from .optim import Optimizer
-from .schedules import Constant, Schedule
+from .schedules import Constant, ReduceLROnPlateau, Schedule
 
 Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
 """uint8 images (N, H, W[, C]); targets: class indices (N,) or distributions (N, K); soft labels:
@@ -165,7 +165,8 @@ def fit(
 ) -> Iterator[EpochRecord]:
     """Train `network` in place; yields an EpochRecord after every epoch.
 
-    schedule    learning rate for each training step; None: the optimizer's own, constant
+    schedule    learning rate for each training step; None: the optimizer's own, constant.  A
+                ReduceLROnPlateau watches the epoch records
     validation  scored after every epoch.  The best epoch is the one with the highest accuracy on it
                 (without it, the one with the lowest training loss), the first of equal ones
     patience    stop after this many epochs without a new best one; None: never
@@ -199,6 +200,9 @@ def fit(
         raise ValueError("resume needs the folder to resume from")
     check_decay(ema_decay)
     schedule = schedule or Constant(optimizer.learning_rate)
+    if isinstance(schedule, ReduceLROnPlateau) and validation is None:
+        if schedule.monitor.startswith("val_"):
+            raise ValueError(f"ReduceLROnPlateau: {schedule.monitor} needs validation data")
     configuration = {
         "loss": repr(loss),
         "optimizer": optimizer.config(),
@@ -207,6 +211,7 @@ def fit(
         "n_images": int(batches.n_images),
         "n_validation_images": None if validation is None else len(validation.images),
         "ema_decay": ema_decay or None,
+        "class_weights": list(loss.class_weights) or None,
     }
     average = WeightAverage(ema_decay, network.parameter_vector) if ema_decay else None
     records: list[EpochRecord] = []
@@ -282,10 +287,13 @@ class _Run:
                 if epoch - best.epoch > self.patience:
                     return
             started = time.perf_counter()
-            rate = self.schedule(optimizer.n_steps)
+            schedule = self.schedule
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule = schedule.after(records)
+            rate = schedule(optimizer.n_steps)
             if self.average is not None:  # between epochs, the network has the average
                 self.average.swap(network.parameter_vector)
-            mean_loss, mean_accuracy, n_images = self._train_epoch(epoch)
+            mean_loss, mean_accuracy, n_images = self._train_epoch(epoch, schedule)
             if self.average is not None:
                 self.average.swap(network.parameter_vector)
             seconds = time.perf_counter() - started
@@ -356,7 +364,7 @@ class _Run:
                 batch, step = batch - 1, step - 1
         return DivergedError(what, epoch, batch, step, where)
 
-    def _train_epoch(self, epoch: int) -> tuple[float, float, int]:
+    def _train_epoch(self, epoch: int, schedule: Schedule) -> tuple[float, float, int]:
         """Returns the mean loss and the accuracy over the images, and the number of images."""
         network, optimizer = self.network, self.optimizer
         n_images, total_loss, n_right = 0, 0.0, 0
@@ -366,7 +374,7 @@ class _Run:
             value, logits = network.loss_and_gradients(x, loss, targets, soft_labels)
             if not math.isfinite(value):
                 raise self._diverged(f"the loss is {value}", images, epoch, k)
-            rate = self.schedule(optimizer.n_steps)
+            rate = schedule(optimizer.n_steps)
             optimizer.step(network.trained_vector, network.trained_gradients, rate)
             if self.average is not None:
                 self.average.step(network.parameter_vector, optimizer.n_steps - 1)

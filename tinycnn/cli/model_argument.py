@@ -11,7 +11,7 @@ from pathlib import Path
 from ..formats import onnx, safetensors, tf_checkpoint
 from ..ground.command_line import CannotError
 from ..ground.messages import plain
-from ..models import SIZES, VARIANTS, microexpnet, pretrained
+from ..models import PUBLIC_NETWORKS, SIZES, VARIANTS, microexpnet, pretrained
 from ..models.pretrained import PRETRAINED, load_pretrained
 from ..network import Network
 
@@ -19,7 +19,8 @@ HELP = (
     "a .safetensors file; an .onnx file; "
     "a TensorFlow checkpoint (its .index file, or its name without ending); "
     f"'pretrained' or {', '.join(map(repr, PRETRAINED))}, the weights that come with this package; "
-    "'microexpnet', or another network of its paper such as 'microexpnet-p1-S', with random weights"
+    "with random weights: 'microexpnet', another network of its paper such as 'microexpnet-p1-S', "
+    f"{', '.join(map(repr, PUBLIC_NETWORKS))}"
 )
 
 _ARCHITECTURE = re.compile(rf"microexpnet(?:-({'|'.join(VARIANTS)})-({'|'.join(SIZES)}))?")
@@ -67,6 +68,8 @@ def open_model(name: str, variant: str = "p12") -> OpenedModel:
     if architecture:
         network = microexpnet(architecture[1] or "p12", architecture[2] or "XXS")
         return OpenedModel(name, "new weights", network, (), "float32")
+    if name in PUBLIC_NETWORKS:
+        return OpenedModel(name, "new weights", PUBLIC_NETWORKS[name](), (), "float32")
     if name == "pretrained" or name in PRETRAINED:
         data = PRETRAINED[0] if name == "pretrained" else name
         network = load_pretrained(data)
@@ -87,7 +90,7 @@ def open_model(name: str, variant: str = "p12") -> OpenedModel:
     if not path.exists():
         raise CannotError(
             f"{name}: no such file; expected a .safetensors file, an .onnx file, a TensorFlow "
-            f"checkpoint, pretrained, {', '.join(PRETRAINED)}, microexpnet or "
+            f"checkpoint, pretrained, {', '.join((*PRETRAINED, *PUBLIC_NETWORKS))}, microexpnet or "
             "microexpnet-VARIANT-SIZE"
         )
     if path.suffix == ".onnx":

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..ground.command_line import above_zero, number, positive
+from ..optim import OPTIMIZERS
 from ..recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES
 
 LOSS = (
@@ -37,7 +38,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--recipe", choices=tuple(RECIPES), default="fer", help=RECIPE)
     _add(group, "epochs", "passes over the data", type=positive, metavar="N")
     _add(group, "batch_size", "images per step", type=positive, metavar="N")
-    _add(group, "optimizer", "update rule", choices=("adam", "adamw", "sgd"))
+    _add(group, "optimizer", "update rule", choices=tuple(OPTIMIZERS))
     _add(group, "learning_rate", "the highest of the schedule", type=above_zero, metavar="X")
     _add(group, "schedule", "how the learning rate changes over the run", choices=SCHEDULES)
     augment = "shift, rotate, scale and mirror each image in every epoch"

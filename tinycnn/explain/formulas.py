@@ -122,6 +122,57 @@ RELU = Formulas(
     functions=("relu_backward",),
 )
 
+CLIPPED_RELU = Formulas(
+    title="ReLU",
+    sense="Values between 0 and the largest value m pass unchanged; the others become 0 or m, and "
+    "the gradient stops there.",
+    forward=(Formula("y[k] = min(max(x[k], 0), m)", "(5)"),),
+    backward=(Formula("dL/dx[k] = dy[k] if 0 &lt; y[k] &lt; m, else 0", "(7)"),),
+    where="kernels/relu.py",
+    functions=("relu_backward", "clipped_relu_backward"),
+)
+
+LEAKY_RELU = Formulas(
+    title="leaky ReLU",
+    sense="Values above 0 pass unchanged; the others, and their gradients, are multiplied by the "
+    "slope s.",
+    forward=(Formula("y[k] = x[k] if x[k] &gt; 0, else s · x[k]", "(1)"),),
+    backward=(Formula("dL/dx[k] = dy[k] if y[k] &gt; 0, else s · dy[k]", "(4)"),),
+    where="kernels/leaky_relu.py",
+    functions=("leaky_relu_backward",),
+)
+
+PRELU = Formulas(
+    title="parametric ReLU",
+    sense="Values above 0 pass unchanged; the others are multiplied by a slope that each channel "
+    "learns.",
+    forward=(Formula("y[p,c] = x[p,c] if x[p,c] &gt; 0, else alpha[c] · x[p,c]", "(1)"),),
+    backward=(
+        Formula(f"dL/dalpha[c] = {_sum('p: x[p,c] ≤ 0')} dy[p,c] · x[p,c]", "(4)"),
+        Formula("dL/dx[p,c] = dy[p,c] if x[p,c] &gt; 0, else alpha[c] · dy[p,c]", "(7)"),
+    ),
+    where="kernels/prelu.py",
+    functions=("prelu_backward_params", "prelu_backward_input"),
+)
+
+SIGMOID = Formulas(
+    title="sigmoid",
+    sense="Every value becomes one between 0 and 1; far from 0 the gradient nearly stops.",
+    forward=(Formula("y[k] = 1 / (1 + exp(−x[k]))", "(1)"),),
+    backward=(Formula("dL/dx[k] = dy[k] · y[k] · (1 − y[k])", "(6)"),),
+    where="kernels/sigmoid.py",
+    functions=("sigmoid_backward",),
+)
+
+TANH = Formulas(
+    title="tanh",
+    sense="Every value becomes one between −1 and 1; far from 0 the gradient nearly stops.",
+    forward=(Formula("y[k] = (exp(x[k]) − exp(−x[k])) / (exp(x[k]) + exp(−x[k]))", "(1)"),),
+    backward=(Formula("dL/dx[k] = dy[k] · (1 − y[k]²)", "(5)"),),
+    where="kernels/tanh.py",
+    functions=("tanh_backward",),
+)
+
 FLATTEN = Formulas(
     title="flatten",
     sense="The picture is read row by row into one vector; backward, it becomes a picture again.",

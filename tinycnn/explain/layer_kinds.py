@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,9 +16,14 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LeakyReLU,
     MaxPool2D,
+    PReLU,
     ReLU,
     Shape,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
     entry_for,
 )
 from . import formulas, layer_pictures, worked
@@ -43,8 +48,8 @@ class Explained:
     close_up    numbers around the spot, as HTML
     cards       a card for each channel or unit, as HTML
     spot_in_x   index of the value of x that becomes y's spot; None where several values do
-    choices     from y and the kept array, both with a batch axis: the choices of the forward pass,
-                such as the winners of a pooling.  The loss has a kink where one of them changes
+    choices     from x, y and the kept array, all with a batch axis: the choices of the forward
+                pass, such as the winners of a pooling.  The loss has a kink where one changes
     folded      (x's shape, LayerTrace.folded) -> the shape of the picture that y holds flattened,
                 or None
     left_out    whether the page leaves the layer out, because it does nothing in prediction
@@ -57,14 +62,20 @@ class Explained:
     close_up: Callable[[LayerTrace], str] = _no_text
     cards: Callable[[LayerTrace], str] = _no_text
     spot_in_x: Callable[[LayerTrace], Spot | None] = lambda layer: None
-    choices: Callable[[np.ndarray, np.ndarray | None], np.ndarray | None] = lambda y, kept: None
+    choices: Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray | None] = (
+        lambda x, y, kept: None
+    )
     folded: Callable[[Shape, Shape | None], Shape | None] = lambda shape, folded: None
     left_out: bool = False
 
 
 def explained(layer: Layer) -> Explained:
     """The entry of the layer's class.  Raises UnknownLayerError where there is none."""
-    return entry_for(layer, EXPLAINED, "tinycnn.explain.layer_kinds.EXPLAINED")
+    entry = entry_for(layer, EXPLAINED, "tinycnn.explain.layer_kinds.EXPLAINED")
+    if isinstance(layer, ReLU) and layer.max_value is not None:
+        m = f"{layer.max_value:g}"
+        return replace(entry, formulas=formulas.CLIPPED_RELU, details=f", at most m = {m}")
+    return entry
 
 
 def title_of(layer: Layer) -> str:
@@ -110,6 +121,14 @@ def _winner_of_spot(layer: LayerTrace) -> Spot:
     return (row, column, layer.spot[2])
 
 
+_ACTIVATION = Explained(
+    formulas.RELU,
+    close_up=layer_pictures.activation_close_up,
+    cards=layer_pictures.channel_cards,
+    spot_in_x=lambda layer: layer.spot,
+    folded=lambda shape, folded: folded,
+)
+
 EXPLAINED: dict[type[Layer], Explained] = {
     Conv2D: Explained(
         formulas.CONV2D,
@@ -152,16 +171,23 @@ EXPLAINED: dict[type[Layer], Explained] = {
         close_up=layer_pictures.pooling_close_up,
         cards=layer_pictures.channel_cards,
         spot_in_x=_winner_of_spot,
-        choices=lambda y, winners: winners,
+        choices=lambda x, y, winners: winners,
     ),
-    ReLU: Explained(
-        formulas.RELU,
-        close_up=layer_pictures.relu_close_up,
-        cards=layer_pictures.channel_cards,
-        spot_in_x=lambda layer: layer.spot,
-        choices=lambda y, kept: y > 0,
-        folded=lambda shape, folded: folded,
+    ReLU: replace(_ACTIVATION, choices=lambda x, y, kept: (x > 0) + 1 * (y < x)),
+    LeakyReLU: replace(
+        _ACTIVATION,
+        formulas=formulas.LEAKY_RELU,
+        details=", slope s = {0.negative_slope:g}",
+        choices=lambda x, y, kept: x > 0,
     ),
+    PReLU: replace(
+        _ACTIVATION,
+        formulas=formulas.PRELU,
+        sums=worked.prelu_sums,
+        choices=lambda x, y, kept: x > 0,
+    ),
+    Sigmoid: replace(_ACTIVATION, formulas=formulas.SIGMOID),
+    Tanh: replace(_ACTIVATION, formulas=formulas.TANH),
     Flatten: Explained(
         formulas.FLATTEN, folded=lambda shape, folded: shape if len(shape) == 3 else None
     ),
@@ -173,6 +199,6 @@ EXPLAINED: dict[type[Layer], Explained] = {
         close_up=lambda layer: layer_pictures.vectors(layer, ("y", "dL/dy")),
         cards=layer_pictures.unit_cards,
     ),
-    Dropout: Explained(formulas.DROPOUT, left_out=True),
+    **dict.fromkeys((Dropout, SpatialDropout2D), Explained(formulas.DROPOUT, left_out=True)),
 }
 """Layer class -> what the page shows of such a layer."""

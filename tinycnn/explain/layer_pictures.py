@@ -47,7 +47,8 @@ def window_close_up(layer: LayerTrace) -> str:
     return f'<h3>One window{channel}</h3><div class="row">{"".join(grids)}</div>'
 
 
-def relu_close_up(layer: LayerTrace) -> str:
+def activation_close_up(layer: LayerTrace) -> str:
+    """Numbers around the spot, before and after; of a vector the strongest entries."""
     if layer.y.ndim == 1:
         return vectors(layer, ("x", "y", "dL/dy", "dL/dx"))
     i, j, _ = layer.spot

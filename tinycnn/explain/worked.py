@@ -144,6 +144,20 @@ def dense_input(layer: LayerTrace, index: Spot) -> WorkedSum:
     return WorkedSum(_at("dL/dx", layer.dx, index), "(4)", products)
 
 
+def prelu_sums(layer: LayerTrace) -> list[WorkedSum]:
+    """kernels/prelu.py (1) at the spot and (4) for its channel."""
+    c = layer.spot[-1]
+    x, y = _at("x", layer.x, layer.spot), _at("y", layer.y, layer.spot)
+    slope, above = _at("alpha", layer.parameters["alpha"], (c,)), x.value > 0
+    output = WorkedSum(y, "(1)", [] if above else [Product(slope, x)], x if above else None)
+    spots = [(*at, c) for at in np.ndindex(*layer.x.shape[:-1])]
+    products = [
+        Product(_at("dy", layer.dy, at), _at("x", layer.x, at)) for at in spots if layer.x[at] <= 0
+    ]
+    result = _at("dL/dalpha", layer.gradients["alpha"], (c,))
+    return [output, WorkedSum(result, "(4)", products)]
+
+
 def _pixels_of(layer: LayerTrace, i: int, j: int) -> list[tuple[int, int]]:
     """Rows and columns of the pixels of x that are in the window of a pooling's output (i, j)."""
     KH, KW, SH, SW, PT, PL, _, _ = layer.step.window

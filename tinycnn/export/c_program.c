@@ -182,13 +182,68 @@ static void max_pool(const picture *input, int KH, int KW, int SH, int SW, int P
 }
 
 /* @@ relu */
-/* max(x, 0), in place */
-static void relu(const picture *x)
+/* min(max(x, 0), max_value), in place */
+static void relu(const picture *x, float max_value)
+{
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * x->channels; k++) {
+            if (x->at[i * x->row + k] < 0.0F)
+                x->at[i * x->row + k] = 0.0F;
+            if (x->at[i * x->row + k] > max_value)
+                x->at[i * x->row + k] = max_value;
+        }
+}
+
+/* @@ leaky_relu */
+/* x where it is above 0, else slope * x, in place */
+static void leaky_relu(const picture *x, float slope)
 {
     for (int i = 0; i < x->height; i++)
         for (int k = 0; k < x->width * x->channels; k++)
-            if (x->at[i * x->row + k] < 0.0F)
-                x->at[i * x->row + k] = 0.0F;
+            if (!(x->at[i * x->row + k] > 0.0F))
+                x->at[i * x->row + k] *= slope;
+}
+
+/* @@ prelu */
+/* x where it is above 0, else alpha * x with an alpha for each channel, in place */
+static void prelu(const picture *x, const float *alpha)
+{
+    const int C = x->channels;
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * C; k++)
+            if (!(x->at[i * x->row + k] > 0.0F))
+                x->at[i * x->row + k] *= alpha[k % C];
+}
+
+/* @@ scale_shift */
+/* scale * x + shift with a scale and a shift for each channel, in place */
+static void scale_shift(const picture *x, const float *scale, const float *shift)
+{
+    const int C = x->channels;
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * C; k++)
+            x->at[i * x->row + k] = scale[k % C] * x->at[i * x->row + k] + shift[k % C];
+}
+
+/* @@ add */
+/* y = x + x2, pictures of the same shape */
+static void add(const picture *x, const picture *x2, int relu, const picture *y)
+{
+    for (int i = 0; i < y->height; i++)
+        for (int k = 0; k < y->width * y->channels; k++) {
+            const float sum = x->at[i * x->row + k] + x2->at[i * x2->row + k];
+            y->at[i * y->row + k] = relu && sum < 0.0F ? 0.0F : sum;
+        }
+}
+
+/* @@ copy */
+/* Copies a picture to one of the same shape, or to a vector: the pixels follow one another. */
+static void copy(const picture *x, const picture *y)
+{
+    const int n_row = x->width * x->channels, y_row = y->height == x->height ? y->row : n_row;
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < n_row; k++)
+            y->at[i * y_row + k] = x->at[i * x->row + k];
 }
 
 /* @@ dense */
@@ -272,7 +327,7 @@ static void scale(const uint8_t *image, const picture *x)
             x->at[i * x->row + k] = (float)((image[i * n_row + k] - mean) * factor);
 }
 
-/* @@ probabilities */
+/* @@ exponential */
 /* e**x for x <= 0: 2**-n * e**r with r in (-ln 2, 0], where e**r is summed as a power series */
 static double exponential(double x)
 {
@@ -288,4 +343,28 @@ static double exponential(double x)
         sum += term;
     }
     return power * sum;
+}
+
+/* @@ sigmoid */
+/* 1 / (1 + exp(-x)), in place; with e = exp(-|x|) nothing overflows */
+static void sigmoid(const picture *x)
+{
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * x->channels; k++) {
+            const double v = x->at[i * x->row + k], e = exponential(v < 0.0 ? v : -v);
+            x->at[i * x->row + k] = (float)((v < 0.0 ? e : 1.0) / (1.0 + e));
+        }
+}
+
+/* @@ hyperbolic_tangent */
+/* (1 - e) / (1 + e) with e = exp(-2|x|) and the sign of x, in place; near 0 it is x itself */
+static void hyperbolic_tangent(const picture *x)
+{
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * x->channels; k++) {
+            const double v = x->at[i * x->row + k], e = exponential(v < 0.0 ? 2.0 * v : -2.0 * v);
+            const double size = (1.0 - e) / (1.0 + e);
+            if (v < -1e-4 || v > 1e-4)
+                x->at[i * x->row + k] = (float)(v < 0.0 ? -size : size);
+        }
 }

@@ -83,9 +83,19 @@ def windows_of(x, size, stride, padding, fill):
     return windows[:, :: stride[0], :: stride[1]]
 
 
-def relu(x):
-    """max(x, 0)"""
-    return np.maximum(x, 0)
+def relu(x, max_value=np.inf):
+    """max(x, 0), and no more than max_value"""
+    return np.clip(x, 0, max_value)
+
+
+def leaky_relu(x, slope):
+    """x where it is above 0, else slope * x; slope: a number, or one for each channel"""
+    return np.where(x > 0, x, slope * x)
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x))"""
+    return np.exp(-np.logaddexp(0, -x))  # the same, and nothing overflows
 
 
 def flatten(x):

@@ -28,7 +28,6 @@ from ..input_spec import InputSpec
 from ..layers import (
     Add,
     AveragePool2D,
-    BatchNorm,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -36,14 +35,19 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LeakyReLU,
     MaxPool2D,
+    PReLU,
     ReLU,
     ScaleShift,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
     entry_for,
 )
 from ..network import Network
 from ..plan import NETWORK_INPUT, Step
-from .agreement import ExportError, check_agreement, check_exportable, check_images
+from .agreement import ExportError, check_agreement, check_images, exportable
 from .onnx_import import import_network, load_network
 
 __all__ = ["NODES", "Graph", "add_scaling", "import_network", "load_network", "save", "to_bytes"]
@@ -72,9 +76,8 @@ def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
         raise ImportError(
             f'ONNX models need the package onnx: pip install "tinycnn[onnx]" ({error})'
         ) from None
-    check_exportable(network)
-    has_batch_norm = any(isinstance(step.layer, BatchNorm) for step in network.plan.steps)
-    model = _model(network.folded() if has_batch_norm else network)
+    network = exportable(network)
+    model = _model(network)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -241,6 +244,26 @@ def _scale_shift(graph: Graph, step: Step) -> None:
     graph.add("Add", step.name, graph.per_channel(step, "shift"))
 
 
+def _relu(graph: Graph, step: Step) -> None:
+    layer = step.layer
+    assert isinstance(layer, ReLU)
+    if layer.max_value is None:
+        graph.add("Relu", step.name)
+    else:
+        limits = (("min", 0.0), ("max", layer.max_value))
+        names = [graph.constant(f"{step.name}.{name}", value) for name, value in limits]
+        graph.add("Clip", step.name, *names)
+
+
+def _leaky_relu(graph: Graph, step: Step) -> None:
+    assert isinstance(step.layer, LeakyReLU)
+    graph.add("LeakyRelu", step.name, alpha=step.layer.negative_slope)
+
+
+def _prelu(graph: Graph, step: Step) -> None:
+    graph.add("PRelu", step.name, graph.per_channel(step, "alpha"))
+
+
 def _flatten(graph: Graph, step: Step) -> None:
     if len(step.input_shape) == 3:
         graph.add("Transpose", f"{step.name}_nhwc", perm=[0, 2, 3, 1])  # it runs H, W, C
@@ -253,12 +276,17 @@ NODES: dict[type[Layer], Callable[[Graph, Step], None]] = {
     MaxPool2D: lambda graph, step: graph.add("MaxPool", step.name, **_window(step)),
     AveragePool2D: _average_pool,
     GlobalAveragePool2D: _global_average_pool,
-    ReLU: lambda graph, step: graph.add("Relu", step.name),
     ScaleShift: _scale_shift,
     Add: lambda graph, step: graph.add("Add", step.name, graph.inputs[1]),
+    ReLU: _relu,
+    LeakyReLU: _leaky_relu,
+    PReLU: _prelu,
+    Sigmoid: lambda graph, step: graph.add("Sigmoid", step.name),
+    Tanh: lambda graph, step: graph.add("Tanh", step.name),
     Flatten: _flatten,
     Dense: _dense,
-    Dropout: lambda graph, step: None,  # it does nothing in prediction
+    # these do nothing in prediction
+    **dict.fromkeys((Dropout, SpatialDropout2D), lambda graph, step: None),
 }
 """Layer class -> the function that adds the nodes of a layer, given its step of the plan.
 

@@ -37,6 +37,7 @@ class Batch(NamedTuple):
     labels: np.ndarray  # (N,) int64 class indices
     targets: np.ndarray  # (N, K) distributions over the classes
     soft_labels: np.ndarray  # (N, K) the teacher's logits; empty if the loss needs none
+    sample_weights: np.ndarray  # (N,) factors of the samples' losses; empty if all are 1
 
 
 class Activations(NamedTuple):

@@ -1,4 +1,4 @@
-"""The operation of a Conv2D layer, which includes a ReLU and a max-pooling that follow it.
+"""The operation of a Conv2D layer, which includes a max-pooling that follows it.
 
 It calls these kernels:
 
@@ -33,6 +33,7 @@ from .conv2d_maxpool2d import conv2d_maxpool2d_backward, conv2d_transpose_weight
 from .conv2d_winograd import conv2d_winograd_forward
 from .elementwise import sum_chunks
 from .maxpool2d import maxpool2d_forward
+from .operations import RELU
 
 
 @inline_helper
@@ -60,7 +61,7 @@ def conv2d_winograd_operation_forward(
         bias_of(op, weights.parameters),
         window_of(op),
         op.pool,
-        op.relu,
+        1 if op.activation == RELU else 0,
         scratch.winograd,
         view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F),
         winners(op, activations, chunk, op.pool * training * chunk.n_images),

@@ -1,14 +1,20 @@
 """The record of each kind of operation: the fields that the kernels read, and what fills them in.
 
-Several layers can become one operation: a ReLU is done with the layer before it, and a convolution
-with the max-pooling after it, image by image, so that the convolution's output stays in the cache.
-(ReLU and max-pooling commute, because ReLU never changes which value of a window is the largest.
-After a 2x2 pooling there is a fourth of the values to apply it to.)  `table.py` makes the table of
-a network's operations from these records.
+Several layers can become one operation: an activation is done with the layer before it, and a
+convolution with the max-pooling after it, image by image, so that the convolution's output stays in
+the cache.
+
+A ReLU before a max-pooling is done after it: a 2x2 pooling leaves a fourth of the values.  Outputs
+and gradients stay the same, because ReLU keeps the order of the values; where it makes different
+values equal, so that another one may be the winner, their gradient is 0.  The same is true of a
+ReLU with a largest value, but not of other activations: they may round two values to the same one.
+
+`table.py` makes the table of a network's operations from these records.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,26 +32,34 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LeakyReLU,
     MaxPool2D,
+    PReLU,
     ReLU,
     ScaleShift,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
 )
 from ..plan import Plan, Step, Window, aligned
 from ._winner_lists import LANES
 from .batch_norm import N_COEFFICIENTS
 from .conv2d_winograd import winograd_fits, winograd_sizes
 
-CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT, ADD, CUSTOM = range(7)
-SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(7, 10)
-AVERAGEPOOL2D, DEPTHWISE_CONV2D = range(10, 12)
+CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT, ADD, CUSTOM = range(8)
+SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
+AVERAGEPOOL2D, DEPTHWISE_CONV2D = range(11, 13)
 """Values of a record's field `kind`."""
+
+NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
+"""Values of a record's field `activation`."""
 
 POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
 """Fields of a record for the window of a pooling."""
 
 FIELDS = (
-    # what it is; whether a ReLU and a pooling are part of it
-    "kind", "relu", "pool",
+    # what it is; the activation that is applied to its output; whether a pooling is part of it
+    "kind", "activation", "pool",
     # the operation whose output it takes, -1 for the network's input; the same of the second input
     # of an ADD; whether dx is added to what operations behind it have stored; the same of dx2
     "x_from", "x2_from", "adds_dx", "adds_dx2",
@@ -64,8 +78,8 @@ FIELDS = (
     *POOL_WINDOW, "argmax_offset", "n_listed",
     # offsets and sizes of up to two parameters; whether their gradients are sums over the chunks
     "w_offset", "w_size", "b_offset", "b_size", "sums_chunks",
-    # offsets of transposed weights and of the dropout mask
-    "w_t_offset", "mask_offset",
+    # offsets of transposed weights and of the dropout mask; values of the mask for one image
+    "w_t_offset", "mask_offset", "mask_size",
     # whether forward uses `conv2d_winograd.py`; offset of the weights transformed for that
     "winograd", "u_offset",
     # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1
@@ -73,7 +87,8 @@ FIELDS = (
 )  # fmt: skip
 """Fields of whole numbers."""
 
-FLOAT_FIELDS = ("momentum", "epsilon")
+FLOAT_FIELDS = ("momentum", "epsilon", "activation_value")
+"""activation_value: the largest value of a clipped ReLU, the negative slope of a leaky one."""
 
 OPERATION = np.dtype(
     [(name, np.int64) for name in FIELDS] + [(name, np.float64) for name in FLOAT_FIELDS]
@@ -117,16 +132,18 @@ class Sizes:
         setattr(self, name, max(getattr(self, name), aligned(size)))
 
 
+ACTIVATIONS: tuple[type[Layer], ...] = (ReLU, LeakyReLU, Sigmoid, Tanh)
+"""Activations that are applied in place, to the output of any operation: see `activations.py`."""
+
 FUSED: tuple[tuple[type[Layer], ...], ...] = (
     (Conv2D, ReLU, MaxPool2D),
-    (Conv2D, MaxPool2D, ReLU),
+    *((Conv2D, MaxPool2D, kind) for kind in ACTIVATIONS),
     (Conv2D, MaxPool2D),
-    (Conv2D, ReLU),
-    (DepthwiseConv2D, ReLU),
-    (Dense, ReLU),
-    (Add, ReLU),
-    (BatchNorm, ReLU),
-    (ScaleShift, ReLU),
+    *(
+        (first, kind)
+        for first in (Conv2D, DepthwiseConv2D, Dense, Add, BatchNorm, ScaleShift)
+        for kind in ACTIVATIONS
+    ),
 )
 """Sequences of layers that become one operation, longest first."""
 
@@ -154,10 +171,10 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.conv_OH, op.conv_OW, F = first.output_shape
     _weights(op, first, needs)
     for step in group[1:]:
-        if isinstance(step.layer, ReLU):
-            op.relu = 1
-        else:
+        if isinstance(step.layer, MaxPool2D):
             _pooling(op, step, sizes)
+        else:
+            _activation(op, [step])
     if op.pool:
         n_positions = int(op.conv_OH * op.conv_OW)
         height = int(max((op.conv_OH - 1) * op.SH + op.KH, op.PT + op.H))
@@ -175,7 +192,8 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 
 def _depthwise_conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = DEPTHWISE_CONV2D, len(group) - 1
+    op.kind = DEPTHWISE_CONV2D
+    _activation(op, group[1:])
     _window(op, Window._fields, group[0])
     _parameters(op, group[0], needs.plan, "w", "b")
 
@@ -191,31 +209,43 @@ def _maxpool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 
 def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = DENSE, len(group) - 1
+    op.kind = DENSE
     _weights(op, group[0], needs)
     op.sums_chunks = 0  # computed for the whole batch at once
+    _activation(op, group[1:])
 
 
-def _relu(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = RELU, 1
+def _activation_alone(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = ACTIVATION
+    _activation(op, group)
+
+
+def _prelu(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = PRELU
+    _parameters(op, group[0], needs.plan, "alpha", None)
 
 
 def _dropout(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind = DROPOUT
-    op.mask_offset = needs.sizes.reserve("n_mask", int(np.prod(group[0].output_shape)))
+    layer = group[0].layer
+    assert isinstance(layer, Dropout)
+    op.kind, op.mask_size = DROPOUT, math.prod(layer.mask_shape(group[0].output_shape))
+    op.mask_offset = needs.sizes.reserve("n_mask", int(op.mask_size))
 
 
 def _add(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = ADD, len(group) - 1
+    op.kind = ADD
+    _activation(op, group[1:])
 
 
 def _scale_shift(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = SCALE_SHIFT, len(group) - 1
+    op.kind = SCALE_SHIFT
+    _activation(op, group[1:])
     _parameters(op, group[0], needs.plan, "scale", "shift")
 
 
 def _batch_norm(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = BATCH_NORM, len(group) - 1
+    op.kind = BATCH_NORM
+    _activation(op, group[1:])
     first, plan = group[0], needs.plan
     layer = first.layer
     assert isinstance(layer, BatchNorm)
@@ -238,8 +268,10 @@ RECORDS: dict[type[Layer], Fill] = {
     AveragePool2D: _averagepool2d,
     GlobalAveragePool2D: _averagepool2d,
     Dense: _dense,
-    ReLU: _relu,
+    **dict.fromkeys(ACTIVATIONS, _activation_alone),
+    PReLU: _prelu,
     Dropout: _dropout,
+    SpatialDropout2D: _dropout,
     Add: _add,
     ScaleShift: _scale_shift,
     BatchNorm: _batch_norm,
@@ -262,6 +294,19 @@ def _weights(op: np.record, step: Step, needs: Needs) -> None:
     """The same for weights and bias, of which backward reads the weights transposed."""
     _parameters(op, step, needs.plan, "w", "b")
     op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
+
+
+def _activation(op: np.record, steps: Sequence[Step]) -> None:
+    """The activation among steps that follow an operation; without one, nothing is applied."""
+    for layer in (step.layer for step in steps):
+        if isinstance(layer, ReLU):
+            op.activation, op.activation_value = RELU, 0.0
+            if layer.max_value is not None:
+                op.activation, op.activation_value = CLIPPED_RELU, layer.max_value
+        elif isinstance(layer, LeakyReLU):
+            op.activation, op.activation_value = LEAKY_RELU, layer.negative_slope
+        else:
+            op.activation = SIGMOID if isinstance(layer, Sigmoid) else TANH
 
 
 def _window(op: np.record, names: tuple[str, ...], step: Step) -> None:

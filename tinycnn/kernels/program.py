@@ -20,7 +20,7 @@ from .batch_norm import (
 )
 from .conv2d_operation import conv2d_operation_collect, conv2d_operation_transpose
 from .conv2d_winograd import conv2d_winograd_weights
-from .cross_entropy import distillation_rows
+from .cross_entropy import distillation_rows, weigh_rows
 from .dense import dense_operation_collect, dense_operation_transpose
 from .elementwise import sum_chunks
 from .operations import BATCH_NORM, CONV2D, DENSE
@@ -246,6 +246,11 @@ def program_step(
                 terms.temperature, terms.soft_weight, terms.soft_scale, N,
                 results.losses[first:end], results.dlogits[first:end],
             )  # fmt: skip
+            if batch.sample_weights.size:
+                weigh_rows(
+                    batch.sample_weights[first:end], results.losses[first:end],
+                    results.dlogits[first:end],
+                )  # fmt: skip
         if phase.backward:
             walk_backward(
                 weights, statistics, batch.x, results.dlogits.reshape(-1), activations, gradients,

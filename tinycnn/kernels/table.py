@@ -123,7 +123,7 @@ def _make_nodes(plan: Plan, needs: Needs) -> list[_Node]:
         made = [node]
         if op.kind == BATCH_NORM:  # see `batch_norm.py`
             moments = _Node(node.op.copy(), first, sources)
-            moments.op.kind, moments.op.relu, moments.op.sums_chunks = BATCH_MOMENTS, 0, 0
+            moments.op.kind, moments.op.activation, moments.op.sums_chunks = BATCH_MOMENTS, 0, 0
             made = [moments, node]
         for part in made:
             part.stage = max(_earliest_stage(source, part.op.kind) for source in sources)

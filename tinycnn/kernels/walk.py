@@ -19,6 +19,7 @@ To add an operation, give it a `kind` in `operations.py` and a branch in `walk_f
 """
 
 from ._jit import helper, inline_helper
+from .activations import activate, activate_backward
 from .add import add_forward
 from .arrays import Chunk, output_gradient, outputs, rows
 from .averagepool2d import averagepool2d_operation_backward, averagepool2d_operation_forward
@@ -42,6 +43,7 @@ from .dropout import dropout_operation_backward, dropout_operation_forward
 from .elementwise import add, assign
 from .maxpool2d import maxpool2d_operation_backward, maxpool2d_operation_forward
 from .operations import (
+    ACTIVATION,
     ADD,
     AVERAGEPOOL2D,
     BATCH_MOMENTS,
@@ -51,10 +53,11 @@ from .operations import (
     DEPTHWISE_CONV2D,
     DROPOUT,
     MAXPOOL2D,
+    PRELU,
     RELU,
     SCALE_SHIFT,
 )
-from .relu import relu_backward, relu_forward
+from .prelu import prelu_operation_backward, prelu_operation_forward
 from .scale_shift import scale_shift_operation_backward, scale_shift_operation_forward
 
 BLOCK = 4
@@ -139,10 +142,14 @@ def walk_forward(
             elif op.kind == ADD:
                 size = op.H * op.W * op.C
                 add_forward(x_k, input_of(op.x2_from, operations, x, size, activations, chunk), y_k)
-            elif op.kind == RELU:
+            elif op.kind == PRELU:
+                prelu_operation_forward(
+                    op, weights, x_k, y_k, activations, scratch, chunk, training
+                )
+            elif op.kind == ACTIVATION:
                 assign(x_k, y_k)
-            if op.relu:
-                relu_forward(y_k, y_k)
+        if op.activation and not (by_winograd and op.activation == RELU):  # Winograd does ReLU
+            activate(op.activation, op.activation_value, y_k)
         if k == operations.size - 1:
             assign(y_k, rows(logits_out, chunk, op.OH * op.OW * op.F))
 
@@ -183,8 +190,9 @@ def walk_backward(
                 op.x_from, operations, dx_out, size, activations, gradients, scratch, block, n_done
             )
             dx_k = scratch.added_dx[: dx.size] if op.adds_dx else dx
-            if op.relu:
-                relu_backward(outputs(op, activations, block), dy_k, dy_k)
+            if op.activation:
+                y_k = outputs(op, activations, block)
+                activate_backward(op.activation, op.activation_value, y_k, dy_k)
             if statistics is not None:
                 if op.kind == BATCH_NORM:
                     batch_norm_operation_backward(
@@ -218,11 +226,15 @@ def walk_backward(
                 dropout_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
                 )
+            elif op.kind == PRELU:
+                prelu_operation_backward(
+                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
+                )
             elif op.kind == SCALE_SHIFT:
                 scale_shift_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
                 )
-            elif op.kind == RELU or op.kind == ADD:
+            elif op.kind == ACTIVATION or op.kind == ADD:
                 assign(dy_k, dx_k)
             if op.adds_dx:
                 add(dx_k, dx)

@@ -21,8 +21,8 @@ class Residual(Layer):
     """
 
     stem: ClassVar[str] = "residual"
-    layers: tuple[Layer, ...]
-    shortcut: tuple[Layer, ...] = ()
+    layers: Sequence[Layer]
+    shortcut: Sequence[Layer] = ()
 
     def __post_init__(self) -> None:
         for name in ("layers", "shortcut"):
