@@ -8,9 +8,10 @@ import pytest
 from exported import SCALINGS, SIXTEEN, awkward, candidate, images_for, in_colour
 from small_networks import SMALL_NETWORKS
 
-from tinycnn import models
+from tinycnn import Conv2D, Dense, InputSpec, Network, ReLU, models
 from tinycnn.formats import onnx as onnx_file
 from tinycnn.formats.agreement import ExportError
+from tinycnn.layers import BatchNorm, GlobalAveragePool2D, Residual, ScaleShift
 from tinycnn.testing import logit_error
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -148,3 +149,30 @@ def test_without_the_extra(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r'pip install "tinycnn\[onnx\]"'):
         onnx_file.save(candidate(), tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- residuals, scales, BatchNorm ------------------------------------------------------------
+
+
+BRANCHES = [
+    *(Conv2D(4, 3, use_bias=False), BatchNorm(), ReLU()),
+    Residual(
+        [Conv2D(6, 3, stride=2), BatchNorm(), ReLU(), Residual([Conv2D(6, 1)])],
+        [Conv2D(6, 1, stride=2, use_bias=False)],
+    ),
+    *(ReLU(), BatchNorm(), GlobalAveragePool2D(), Residual([Dense(6), ReLU()])),
+    *(ScaleShift(), Dense(3, use_bias=False)),
+]
+
+
+def test_branches_and_what_is_folded(tmp_path):
+    network = Network(BRANCHES, InputSpec(9, 8, 2), backend="numpy", seed=1)
+    rng = np.random.default_rng(1)
+    for name, values in {**network.parameters, **network.statistics}.items():
+        values[:] += rng.uniform(0, 0.5, values.shape)
+    agrees(network, tmp_path / "m.onnx")
+    operators = [node.op_type for node in onnx.load(str(tmp_path / "m.onnx")).graph.node]
+    assert operators.count("Add") == 3 + operators.count(
+        "Mul"
+    )  # three sums; a shift for each scale
+    assert "BatchNormalization" not in operators

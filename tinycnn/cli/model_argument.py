@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..formats import safetensors, tf_checkpoint
+from ..formats import onnx, safetensors, tf_checkpoint
 from ..ground.command_line import CannotError
+from ..ground.messages import plain
 from ..models import PUBLIC_NETWORKS, SIZES, VARIANTS, microexpnet, pretrained
 from ..models.pretrained import PRETRAINED, load_pretrained
 from ..network import Network
 
 HELP = (
-    "a .safetensors file; a TensorFlow checkpoint (its .index file, or its name without ending); "
+    "a .safetensors file; an .onnx file; "
+    "a TensorFlow checkpoint (its .index file, or its name without ending); "
     f"'pretrained' or {', '.join(map(repr, PRETRAINED))}, the weights that come with this package; "
     "with random weights: 'microexpnet', another network of its paper such as 'microexpnet-p1-S', "
     f"{', '.join(map(repr, PUBLIC_NETWORKS))}"
@@ -28,7 +31,8 @@ _CHECKPOINT_FILE = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
 class OpenedModel:
     """A network and its origin.
 
-    kind     "safetensors", "TensorFlow checkpoint", "pretrained on ...", "new weights" (random)
+    kind     "safetensors", "ONNX", "TensorFlow checkpoint", "pretrained on ...", "new weights"
+             (random)
     paths    its files; none for new weights
     dtype    of the weights in the file; the network itself has float32 or float64
     """
@@ -55,7 +59,8 @@ def add_model_argument(
 
 
 def open_model(name: str, variant: str = "p12") -> OpenedModel:
-    """The model that `name` stands for; see HELP.
+    """The model that `name` stands for; see HELP.  What the reader of an ONNX file left out is
+    printed on stderr.
 
     Raises CannotError, FileNotFoundError, or ValueError for a damaged file.
     """
@@ -84,10 +89,15 @@ def open_model(name: str, variant: str = "p12") -> OpenedModel:
         )
     if not path.exists():
         raise CannotError(
-            f"{name}: no such file; expected a .safetensors file, a TensorFlow checkpoint, "
-            f"pretrained, {', '.join((*PRETRAINED, *PUBLIC_NETWORKS))}, microexpnet or "
+            f"{name}: no such file; expected a .safetensors file, an .onnx file, a TensorFlow "
+            f"checkpoint, pretrained, {', '.join((*PRETRAINED, *PUBLIC_NETWORKS))}, microexpnet or "
             "microexpnet-VARIANT-SIZE"
         )
+    if path.suffix == ".onnx":
+        imported = onnx.import_network(path)
+        for note in imported.notes:
+            print(plain(f"note: {name}: {note}"), file=sys.stderr)
+        return OpenedModel(name, "ONNX", imported.network, (path,), str(imported.network.dtype))
     tensors, metadata = safetensors.read(path)
     network = safetensors.network_from(path, tensors, metadata)
     dtypes = {str(tensors[parameter].dtype) for parameter in network.parameters}

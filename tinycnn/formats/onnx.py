@@ -1,13 +1,13 @@
-"""A network as an ONNX model, for any runtime that reads ONNX.
+"""A network as an ONNX model, for any runtime that reads ONNX; `load_network` reads such models.
 
     input   "images"  float32 (batch, H, W, C), pixels 0..255 as they are: the scaling of the
                       network's InputSpec is part of the graph
     output  "logits"  float32 (batch, K)
 
-The batch may have any size.  Pads are written as numbers: "same" padding is TensorFlow's, and not
-every runtime knows ONNX's name for it, SAME_UPPER.  The model's metadata_props hold, as JSON texts:
-classes, framing, scaling, calibration_temperature (probabilities are softmax(logits / that)), and
-the InputSpec's mean and std if it has them.
+The batch may have any size.  BatchNorm is folded into the layers beside it.  Pads are written as
+numbers: "same" padding is TensorFlow's, and not every runtime knows ONNX's name for it, SAME_UPPER.
+The model's metadata_props hold, as JSON texts: classes, framing, scaling, calibration_temperature
+(probabilities are softmax(logits / that)), and the InputSpec's mean and std if it has them.
 
 Needs the extra `onnx`.  The model is checked on onnxruntime where that is installed (faster).
 """
@@ -26,6 +26,7 @@ from .._version import __version__
 from ..ground.atomic_file import write_atomically
 from ..input_spec import InputSpec
 from ..layers import (
+    Add,
     AveragePool2D,
     Conv2D,
     Dense,
@@ -38,14 +39,18 @@ from ..layers import (
     MaxPool2D,
     PReLU,
     ReLU,
+    ScaleShift,
     Sigmoid,
     SpatialDropout2D,
     Tanh,
     entry_for,
 )
 from ..network import Network
-from ..plan import Step
+from ..plan import NETWORK_INPUT, Step
 from .agreement import ExportError, check_agreement, check_images, exportable
+from .onnx_import import import_network, load_network
+
+__all__ = ["NODES", "Graph", "add_scaling", "import_network", "load_network", "save", "to_bytes"]
 
 OPSET, IR_VERSION = 13, 8
 """The oldest that have the operators in use, so that old runtimes read the file too."""
@@ -107,7 +112,9 @@ def _run(model: Any, images: np.ndarray) -> np.ndarray:
 class Graph:
     """The nodes and constants of a model so far.
 
-    parameters  of the network, by name ("conv1.w");  last: name of the newest value
+    parameters  of the network, by name ("conv1.w")
+    inputs      names of the values that the layer reads
+    last        name of the newest value: the layer's first input until it adds a node
     """
 
     def __init__(self, parameters: Mapping[str, np.ndarray]) -> None:
@@ -118,6 +125,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.last = "images"
+        self.inputs: list[str] = []
 
     def add(self, operation: str, output: str, *others: str, **attributes: Any) -> None:
         """output = operation(last, others...), an ONNX operator with its attributes."""
@@ -136,16 +144,26 @@ class Graph:
         values = self.parameters[name]
         return self.constant(name, values if axes is None else values.transpose(axes))
 
+    def per_channel(self, step: Step, short: str) -> str:
+        """Store a parameter (C,) of a layer so that it is broadcast to the layer's output."""
+        name = f"{step.name}.{short}"
+        shape = (-1, 1, 1) if len(step.output_shape) == 3 else (-1,)
+        return self.constant(name, self.parameters[name].reshape(shape))
+
 
 def _model(network: Network) -> Any:
     from onnx import TensorProto, helper
 
     spec = network.input_spec
     graph = Graph(network.parameters)
-    _add_scaling(graph, network)
+    add_scaling(graph, spec)
     graph.add("Transpose", "images_nchw", perm=[0, 3, 1, 2])
-    for step in network.plan.steps:
+    outputs = {NETWORK_INPUT: graph.last}
+    for number, step in enumerate(network.plan.steps):
+        graph.inputs = [outputs[source] for source in step.inputs]
+        graph.last = graph.inputs[0]
         entry_for(step.layer, NODES, "tinycnn.formats.onnx.NODES")(graph, step)
+        outputs[number] = graph.last
     graph.add("Identity", "logits")
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *spec.shape])
     logits = helper.make_tensor_value_info(
@@ -169,9 +187,9 @@ def _model(network: Network) -> Any:
     return model
 
 
-def _add_scaling(graph: Graph, network: Network) -> None:
-    """Scale the pixels, by the formulas of kernels/scale_images.py."""
-    spec = network.input_spec
+def add_scaling(graph: Graph, spec: InputSpec) -> None:
+    """Scale the pixels, by the formulas of kernels/scale_images.py.  `load_network` knows these
+    nodes again."""
     if spec.scaling == "unit":
         graph.add("Div", "scaled", graph.constant("255", 255))
     elif spec.scaling == "standardized":
@@ -230,6 +248,11 @@ def _dense(graph: Graph, step: Step) -> None:
     graph.add("Gemm", step.name, graph.parameter(f"{step.name}.w"), *_bias(graph, step))
 
 
+def _scale_shift(graph: Graph, step: Step) -> None:
+    graph.add("Mul", f"{step.name}_scaled", graph.per_channel(step, "scale"))
+    graph.add("Add", step.name, graph.per_channel(step, "shift"))
+
+
 def _relu(graph: Graph, step: Step) -> None:
     layer = step.layer
     assert isinstance(layer, ReLU)
@@ -247,9 +270,7 @@ def _leaky_relu(graph: Graph, step: Step) -> None:
 
 
 def _prelu(graph: Graph, step: Step) -> None:
-    name = f"{step.name}.alpha"
-    shape = (-1, 1, 1) if len(step.input_shape) == 3 else (-1,)
-    graph.add("PRelu", step.name, graph.constant(name, graph.parameters[name].reshape(shape)))
+    graph.add("PRelu", step.name, graph.per_channel(step, "alpha"))
 
 
 def _flatten(graph: Graph, step: Step) -> None:
@@ -264,6 +285,8 @@ NODES: dict[type[Layer], Callable[[Graph, Step], None]] = {
     MaxPool2D: lambda graph, step: graph.add("MaxPool", step.name, **_window(step)),
     AveragePool2D: _average_pool,
     GlobalAveragePool2D: _global_average_pool,
+    ScaleShift: _scale_shift,
+    Add: lambda graph, step: graph.add("Add", step.name, graph.inputs[1]),
     ReLU: _relu,
     LeakyReLU: _leaky_relu,
     PReLU: _prelu,

@@ -171,7 +171,7 @@ def network_from(
         layers = [layer_from_config(config, custom_layers) for config in description["layers"]]
         spec = InputSpec(**description["input_spec"])
         plan = build_plan(layers, spec.shape)
-        _check_work(plan)
+        check_work(plan)
         n_classes = plan.output_shape[0]
         if len(spec.classes) != n_classes:
             raise ValueError(f"{len(spec.classes)} class names for {n_classes} logits")
@@ -221,7 +221,7 @@ def _matches(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) 
         return False
 
 
-def _check_work(plan: Plan) -> None:
+def check_work(plan: Plan) -> None:
     """Raise ValueError for a network that no machine could run: a small file may describe one."""
     n_values = math.prod(plan.input_shape)
     for step in plan.steps:
