@@ -9,7 +9,7 @@ Functions take the same arguments as the kernels and return new float64 arrays.
 import decimal
 import itertools
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import Decimal
 
 import numpy as np
@@ -36,54 +36,55 @@ def _filled(shape, terms):
     return result
 
 
-def _meetings(x_shape, KH, KW, S, PT, PL, OH, OW):
+def _meetings(x_shape, window, OH, OW):
     """All (n, i, j), (a, e), (h, v): an output position, a tap, and the input pixel under it."""
     N, H, W, _ = x_shape
+    KH, KW, SH, SW, PT, PL, _, _ = window
     for n, i, j, a, e in itertools.product(range(N), range(OH), range(OW), range(KH), range(KW)):
-        h, v = i * S - PT + a, j * S - PL + e
+        h, v = i * SH - PT + a, j * SW - PL + e
         if 0 <= h < H and 0 <= v < W:
             yield n, i, j, a, e, h, v
 
 
-def conv2d_forward(x, w, b, S, PT, PL, OH, OW):
-    KH, KW, C, F = w.shape
+def conv2d_forward(x, w, b, window, OH, OW):
+    C, F = w.shape[2:]
     terms = defaultdict(list)
     for n, i, j, f in itertools.product(range(len(x)), range(OH), range(OW), range(F)):
         terms[n, i, j, f].append(float(b[f]))
-    for n, i, j, a, e, h, v in _meetings(x.shape, KH, KW, S, PT, PL, OH, OW):
+    for n, i, j, a, e, h, v in _meetings(x.shape, window, OH, OW):
         for c, f in itertools.product(range(C), range(F)):
             terms[n, i, j, f].append(float(x[n, h, v, c]) * float(w[a, e, c, f]))
     return _filled((len(x), OH, OW, F), terms)
 
 
-def conv2d_backward_params(x, dy, S, PT, PL, KH, KW):
+def conv2d_backward_params(x, dy, window):
     N, OH, OW, F = dy.shape
     C = x.shape[3]
     dw, db = defaultdict(list), defaultdict(list)
     for n, i, j, f in itertools.product(range(N), range(OH), range(OW), range(F)):
         db[(f,)].append(float(dy[n, i, j, f]))
-    for n, i, j, a, e, h, v in _meetings(x.shape, KH, KW, S, PT, PL, OH, OW):
+    for n, i, j, a, e, h, v in _meetings(x.shape, window, OH, OW):
         for c, f in itertools.product(range(C), range(F)):
             dw[a, e, c, f].append(float(x[n, h, v, c]) * float(dy[n, i, j, f]))
-    return _filled((KH, KW, C, F), dw), _filled((F,), db)
+    return _filled((window.KH, window.KW, C, F), dw), _filled((F,), db)
 
 
-def conv2d_backward_input(dy, w, S, PT, PL, H, W):
+def conv2d_backward_input(dy, w, window, H, W):
     N, OH, OW, F = dy.shape
-    KH, KW, C, _ = w.shape
+    C = w.shape[2]
     dx = defaultdict(list)
-    for n, i, j, a, e, h, v in _meetings((N, H, W, C), KH, KW, S, PT, PL, OH, OW):
+    for n, i, j, a, e, h, v in _meetings((N, H, W, C), window, OH, OW):
         for c, f in itertools.product(range(C), range(F)):
             dx[n, h, v, c].append(float(dy[n, i, j, f]) * float(w[a, e, c, f]))
     return _filled((N, H, W, C), dx)
 
 
-def maxpool2d_forward(x, K, S, PT, PL, OH, OW):
+def maxpool2d_forward(x, window, OH, OW):
     """Values and flat positions of the maxima: of equal ones the first; NaN only if all are NaN."""
     N, _, W, C = x.shape
     y, argmax = np.zeros((N, OH, OW, C)), np.zeros((N, OH, OW, C), np.int64)
     members = defaultdict(list)
-    for n, i, j, _, _, h, v in _meetings(x.shape, K, K, S, PT, PL, OH, OW):
+    for n, i, j, _, _, h, v in _meetings(x.shape, window, OH, OW):
         members[n, i, j].append((h, v))
     for (n, i, j), window in members.items():
         for c in range(C):
@@ -103,6 +104,61 @@ def maxpool2d_backward(dy, argmax, H, W):
         for i, j in itertools.product(range(OH), range(OW)):
             if argmax[n, i, j, c] == h * W + v:
                 dx[n, h, v, c].append(float(dy[n, i, j, c]))
+    return _filled((N, H, W, C), dx)
+
+
+def averagepool2d_forward(x, window, count_padding, OH, OW):
+    members = defaultdict(list)
+    for n, i, j, _, _, h, v in _meetings(x.shape, window, OH, OW):
+        for c in range(x.shape[3]):
+            members[n, i, j, c].append(float(x[n, h, v, c]))
+    y = _filled((len(x), OH, OW, x.shape[3]), members)
+    for index, values in members.items():
+        y[index] /= window.KH * window.KW if count_padding else len(values)
+    return y
+
+
+def averagepool2d_backward(dy, window, count_padding, H, W):
+    N, OH, OW, C = dy.shape
+    meetings = list(_meetings((N, H, W, C), window, OH, OW))
+    n_inside = Counter((n, i, j) for n, i, j, *_ in meetings)
+    dx = defaultdict(list)
+    for n, i, j, _, _, h, v in meetings:
+        n_counted = window.KH * window.KW if count_padding else n_inside[n, i, j]
+        for c in range(C):
+            dx[n, h, v, c].append(float(dy[n, i, j, c]) / n_counted)
+    return _filled((N, H, W, C), dx)
+
+
+def depthwise_conv2d_forward(x, w, b, window, OH, OW):
+    C, D = w.shape[2:]
+    terms = defaultdict(list)
+    for n, i, j, f in itertools.product(range(len(x)), range(OH), range(OW), range(C * D)):
+        terms[n, i, j, f].append(float(b[f]))
+    for n, i, j, a, e, h, v in _meetings(x.shape, window, OH, OW):
+        for c, d in itertools.product(range(C), range(D)):
+            terms[n, i, j, c * D + d].append(float(x[n, h, v, c]) * float(w[a, e, c, d]))
+    return _filled((len(x), OH, OW, C * D), terms)
+
+
+def depthwise_conv2d_backward_params(x, dy, window):
+    (N, OH, OW, F), C = dy.shape, x.shape[3]
+    D = F // C
+    dw, db = defaultdict(list), defaultdict(list)
+    for n, i, j, f in itertools.product(range(N), range(OH), range(OW), range(F)):
+        db[(f,)].append(float(dy[n, i, j, f]))
+    for n, i, j, a, e, h, v in _meetings(x.shape, window, OH, OW):
+        for c, d in itertools.product(range(C), range(D)):
+            dw[a, e, c, d].append(float(x[n, h, v, c]) * float(dy[n, i, j, c * D + d]))
+    return _filled((window.KH, window.KW, C, D), dw), _filled((F,), db)
+
+
+def depthwise_conv2d_backward_input(dy, w, window, H, W):
+    (N, OH, OW, _), (C, D) = dy.shape, w.shape[2:]
+    dx = defaultdict(list)
+    for n, i, j, a, e, h, v in _meetings((N, H, W, C), window, OH, OW):
+        for c, d in itertools.product(range(C), range(D)):
+            dx[n, h, v, c].append(float(dy[n, i, j, c * D + d]) * float(w[a, e, c, d]))
     return _filled((N, H, W, C), dx)
 
 

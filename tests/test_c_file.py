@@ -274,7 +274,7 @@ def test_without_a_compiler_the_error_says_so(tmp_path, monkeypatch, caplog):
     "before, after, message",
     [
         ("x[c] > y[c]", "x[c] < y[c]", "differ from the network's by"),
-        ("input->at + (i * S - PT)", "input->at + (i * S)", "differ from the network's by"),
+        ("input->at + (i * SH - PT)", "input->at + (i * SH)", "differ from the network's by"),
         ("0.6931471805599453;", "0.69;", "its probabilities differ"),
         ("for (int i", "for (i", "does not compile it"),
         ("((", "((", None),

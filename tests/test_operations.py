@@ -13,10 +13,13 @@ from tinycnn.kernels import operations
 from tinycnn.kernels.operations import OPERATION
 from tinycnn.kernels.table import make_operations
 from tinycnn.layers import (
+    AveragePool2D,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     LeakyReLU,
     MaxPool2D,
     PReLU,
@@ -52,22 +55,26 @@ def test_operations_are_chained_and_their_outputs_apart(name):
 def test_operations_have_the_sizes_of_their_parameters(name):
     """A kernel trusts these: a wrong F would read past the end of the weights."""
     plan, table = planned(*SMALL_NETWORKS[name])
-    shapes = {offset: shape for offset, shape in plan.parameter_slots.values()}
+    slots = [*plan.parameter_slots.values(), *plan.unused_bias_slots.values()]
+    shapes = dict(slots)
     n_arrays = 0
     for op in table.operations:
         if op["kind"] == operations.CONV2D:
-            assert shapes[op["w_offset"]] == (op["KH"], op["KW"], op["C"], op["F"])
+            expected = (op["KH"], op["KW"], op["C"], op["F"])
+        elif op["kind"] == operations.DEPTHWISE_CONV2D:
+            expected = (op["KH"], op["KW"], op["C"], op["F"] // op["C"])
         elif op["kind"] == operations.DENSE:
-            assert shapes[op["w_offset"]] == (op["H"] * op["W"] * op["C"], op["F"])
+            expected = (op["H"] * op["W"] * op["C"], op["F"])
         elif op["kind"] == operations.PRELU:
             assert shapes[op["w_offset"]] == (op["C"],) == (op["F"],)
             n_arrays += 1
             continue
         else:
             continue
+        assert shapes[op["w_offset"]] == expected and op["w_size"] == np.prod(expected)
         assert shapes[op["b_offset"]] == (op["F"],)
         n_arrays += 2
-    assert n_arrays == len(plan.parameter_slots)
+    assert n_arrays == len(slots)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +98,11 @@ def test_operations_have_the_sizes_of_their_parameters(name):
         (
             [Conv2D(2, 3), PReLU(), Flatten()],
             [("CONV2D", "NO_ACTIVATION", 0), ("PRELU", "NO_ACTIVATION", 0)],
+        ),
+        (
+            [DepthwiseConv2D(3), ReLU(), AveragePool2D(2), ReLU(), GlobalAveragePool2D()],
+            [("DEPTHWISE_CONV2D", "RELU", 0), ("AVERAGEPOOL2D", "NO_ACTIVATION", 0)]
+            + [("ACTIVATION", "RELU", 0), ("AVERAGEPOOL2D", "NO_ACTIVATION", 0)],
         ),
         (
             [MaxPool2D(2), ReLU(), Flatten(), Dense(3)],

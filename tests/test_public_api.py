@@ -10,18 +10,11 @@ import pytest
 import tinycnn
 
 PUBLIC = [
-    *("Adam", "AdamW", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy", "CustomLayer"),
-    *("DecoupledDistillation", "Dense", "Distillation", "Dropout", "Flatten", "InputSpec"),
-    *("LeakyReLU", "Loss", "MaxPool2D", "Network", "OneCycle", "PReLU", "RMSprop", "ReLU"),
-    *(
-        "ReduceLROnPlateau",
-        "RelationDistillation",
-        "SGD",
-        "Sigmoid",
-        "SpatialDropout2D",
-        "Step",
-        "Tanh",
-    ),
+    *("Adam", "AdamW", "AveragePool2D", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy"),
+    *("CustomLayer", "DecoupledDistillation", "Dense", "DepthwiseConv2D", "Distillation"),
+    *("Dropout", "Flatten", "GlobalAveragePool2D", "InputSpec", "LeakyReLU", "Loss", "MaxPool2D"),
+    *("Network", "OneCycle", "PReLU", "RMSprop", "ReLU", "ReduceLROnPlateau"),
+    *("RelationDistillation", "SGD", "Sigmoid", "SpatialDropout2D", "Step", "Tanh"),
     *("__version__", "evaluate", "fit", "load", "load_pretrained", "log_softmax", "models"),
     *("plots", "save", "softmax", "sweep", "testing"),
 ]

@@ -533,9 +533,13 @@ def test_a_long_header_is_refused_before_it_is_read(tmp_path, monkeypatch):
     "change, words",
     [
         (lambda d: d["layers"][2].update(size=10**6, stride=1), "a window of 1000000 over"),
+        (
+            lambda d: d["layers"][0].update(padding=[[10**6, 0], [0, 0]], stride=10**6),
+            "padding of 1000000 over",
+        ),
         (lambda d: d["input_spec"].update(height_px=30_000, width_px=30_000), "values an image"),
     ],
-    ids=["window", "picture"],
+    ids=["window", "padding", "picture"],
 )
 def test_a_network_too_large_for_any_machine(tmp_path, change, words):
     refused(tmp_path, with_description(change), words)

@@ -16,7 +16,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .layers import LAYERS, Add, CustomLayer, Layer, Residual, Shape, WindowLayer
+from .layers import (
+    LAYERS,
+    Add,
+    AveragePool2D,
+    CustomLayer,
+    GlobalAveragePool2D,
+    Layer,
+    Residual,
+    Shape,
+    WindowLayer,
+)
 
 ALIGNMENT = 16  # array elements: 64 bytes of float32
 
@@ -29,7 +39,7 @@ def aligned(size: int) -> int:
 NETWORK_INPUT = -1
 
 
-class StepWindow(NamedTuple):
+class Window(NamedTuple):
     """How the window of a convolution or pooling moves over the layer's input."""
 
     KH: int  # rows of the window
@@ -57,11 +67,15 @@ class Step:
     inputs: tuple[int, ...]
 
     @property
-    def window(self) -> StepWindow:
+    def window(self) -> Window:
+        """The window of a `WindowLayer`; that of a global average is the whole picture."""
         layer = self.layer
+        if isinstance(layer, GlobalAveragePool2D):
+            H, W, _ = self.input_shape
+            return Window(H, W, 1, 1, 0, 0, 0, 0)
         assert isinstance(layer, WindowLayer)
         rows, columns = layer.axes(self.input_shape)
-        return StepWindow(
+        return Window(
             *layer.kernel_hw,
             *layer.stride_hw,
             rows.before,
@@ -70,11 +84,17 @@ class Step:
             columns.after,
         )
 
+    @property
+    def counts_padding(self) -> bool:
+        """Whether it is an average pooling that counts padding."""
+        return isinstance(self.layer, AveragePool2D) and self.layer.count_padding
+
 
 @dataclass(frozen=True)
 class Plan:
     """The steps of a network and the layout of its parameters.
 
+    layers             what the plan was made from
     parameter_slots    offset and shape of each parameter in the flat array, by name (conv1.w)
     statistic_slots    the same for the statistics (bn1.running_mean)
     unused_bias_slots  the same for the zeros of each layer without a bias, by the layer's name
@@ -82,6 +102,7 @@ class Plan:
     n_parameter_slots  elements of that array
     """
 
+    layers: tuple[Layer, ...]
     input_shape: Shape
     steps: tuple[Step, ...]
     parameter_slots: dict[str, tuple[int, Shape]]
@@ -132,7 +153,14 @@ def build_plan(layers: Sequence[Layer], input_shape: Shape) -> Plan:
     unused = {step.name: step.layer.unused_bias_shape(step.input_shape) for step in steps}
     zeros, end = _slots(end, {name: shape for name, shape in unused.items() if shape})
     return Plan(
-        tuple(input_shape), tuple(steps), parameters, statistics, zeros, n_trained_slots, end
+        layers=tuple(layers),
+        input_shape=tuple(input_shape),
+        steps=tuple(steps),
+        parameter_slots=parameters,
+        statistic_slots=statistics,
+        unused_bias_slots=zeros,
+        n_trained_slots=n_trained_slots,
+        n_parameter_slots=end,
     )
 
 
@@ -208,21 +236,22 @@ def named_views(slots: Mapping[str, tuple[int, Shape]], flat: np.ndarray) -> dic
 
 
 class StepArrays(NamedTuple):
-    """A step of the plan with its parameters and gradients, by short name."""
+    """A step of the plan with its parameters, gradients and statistics, by short name."""
 
     step: Step
     parameters: Mapping[str, np.ndarray]
     gradients: Mapping[str, np.ndarray]
+    statistics: Mapping[str, np.ndarray]
 
 
 def step_arrays(plan: Plan, parameters: np.ndarray, gradients: np.ndarray) -> list[StepArrays]:
-    """Every step, with views of its parameters and gradients in the flat arrays."""
-    by_name = named_views(plan.parameter_slots, parameters)
-    gradient_by_name = named_views(plan.parameter_slots, gradients)
-    return [
-        StepArrays(step, of_step(step, by_name), of_step(step, gradient_by_name))
-        for step in plan.steps
-    ]
+    """Every step, with views of its arrays in the flat ones."""
+    named = (
+        named_views(plan.parameter_slots, parameters),
+        named_views(plan.parameter_slots, gradients),
+        named_views(plan.statistic_slots, parameters),
+    )
+    return [StepArrays(step, *(of_step(step, arrays) for arrays in named)) for step in plan.steps]
 
 
 def of_step(step: Step, named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -375,7 +375,7 @@ class _Run:
             if not math.isfinite(value):
                 raise self._diverged(f"the loss is {value}", images, epoch, k)
             rate = schedule(optimizer.n_steps)
-            optimizer.step(network.parameter_vector, network.gradient_vector, rate)
+            optimizer.step(network.trained_vector, network.trained_gradients, rate)
             if self.average is not None:
                 self.average.step(network.parameter_vector, optimizer.n_steps - 1)
             truth = targets if targets.ndim == 1 else targets.argmax(axis=1)

@@ -12,7 +12,14 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from .aligned_arrays import aligned_zeros
-from .kernels.arrays import Activations, BackwardScratch, ForwardScratch, Gradients, Results
+from .kernels.arrays import (
+    Activations,
+    BackwardScratch,
+    BatchStatistics,
+    ForwardScratch,
+    Gradients,
+    Results,
+)
 from .kernels.operations import Sizes
 from .plan import Plan
 
@@ -26,6 +33,7 @@ class PredictionSpace:
         self.forward_scratch = ForwardScratch(
             conv_output=aligned_zeros(sizes.n_conv_output, dtype),
             winograd=aligned_zeros(sizes.n_winograd_scratch, dtype),
+            channels=aligned_zeros(sizes.n_channel_scratch, dtype),
         )
 
 
@@ -41,6 +49,7 @@ class ChunkSpace(PredictionSpace):
             capacity=capacity,
             d_activations=aligned_zeros(sizes.n_activations * capacity, dtype),
             added_dx=aligned_zeros(sizes.n_added_dx * capacity, dtype),
+            channels=aligned_zeros(sizes.n_channel_scratch, dtype),
             x_padded=aligned_zeros(sizes.n_padded, dtype),
             dx_padded=aligned_zeros(sizes.n_padded, dtype),
             winner_gradients=aligned_zeros(sizes.n_winners, dtype),
@@ -67,6 +76,15 @@ class BatchSpace:
             ),
             parameters=gradients,
         )
+        # None without BatchNorm: the kernels are then compiled without it
+        self.statistics: BatchStatistics | None = None
+        if sizes.n_moments:
+            self.statistics = BatchStatistics(
+                n_images=0,
+                most_chunks=n_chunks,
+                chunk_moments=np.zeros(sizes.n_moments * n_chunks),
+                moments=np.zeros(sizes.n_moments),
+            )
         shape = (capacity, plan.output_shape[0])
         self.dlogits, self.target_rows = np.zeros(shape, dtype), np.zeros(shape, dtype)
 

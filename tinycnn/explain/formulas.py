@@ -45,23 +45,69 @@ CONV2D = Formulas(
     sense="Each filter looks at every window of the picture and says how much of its pattern is "
     "there.",
     forward=(
-        Formula(f"y[i,j,f] = b[f] + {_sum('a,e,c')} x[i·S−PT+a, j·S−PL+e, c] · w[a,e,c,f]", "(1)"),
+        Formula(
+            f"y[i,j,f] = b[f] + {_sum('a,e,c')} x[i·SH−PT+a, j·SW−PL+e, c] · w[a,e,c,f]", "(1)"
+        ),
     ),
     backward=(
-        Formula(f"dL/dw[a,e,c,f] = {_sum('i,j')} x[i·S−PT+a, j·S−PL+e, c] · dy[i,j,f]", "(2)"),
+        Formula(f"dL/dw[a,e,c,f] = {_sum('i,j')} x[i·SH−PT+a, j·SW−PL+e, c] · dy[i,j,f]", "(2)"),
         Formula(f"dL/db[f] = {_sum('i,j')} dy[i,j,f]", "(3)"),
         Formula(
-            f"dL/dx[h,v,c] = {_sum('a,e,f')} dy[(h+PT−a)/S, (v+PL−e)/S, f] · w[a,e,c,f]", "(4)"
+            f"dL/dx[h,v,c] = {_sum('a,e,f')} dy[(h+PT−a)/SH, (v+PL−e)/SW, f] · w[a,e,c,f]", "(4)"
         ),
     ),
     where="kernels/conv2d.py",
     functions=("conv2d_backward_params", "conv2d_backward_input"),
 )
 
+DEPTHWISE_CONV2D = Formulas(
+    title="depthwise convolution",
+    sense="Each filter looks at every window of one channel and says how much of its pattern is "
+    "there.",
+    forward=(
+        Formula(
+            f"y[i,j,c·D+d] = b[c·D+d] + {_sum('a,e')} x[i·SH−PT+a, j·SW−PL+e, c] · w[a,e,c,d]",
+            "(1)",
+        ),
+    ),
+    backward=(
+        Formula(
+            f"dL/dw[a,e,c,d] = {_sum('i,j')} x[i·SH−PT+a, j·SW−PL+e, c] · dy[i,j,c·D+d]", "(2)"
+        ),
+        Formula(f"dL/db[f] = {_sum('i,j')} dy[i,j,f]", "(3)"),
+        Formula(
+            f"dL/dx[h,v,c] = {_sum('a,e,d')} dy[(h+PT−a)/SH, (v+PL−e)/SW, c·D+d] · w[a,e,c,d]",
+            "(4)",
+        ),
+    ),
+    where="kernels/depthwise_conv2d.py",
+    functions=("depthwise_conv2d_backward_params", "depthwise_conv2d_backward_input"),
+)
+
+AVERAGEPOOL2D = Formulas(
+    title="average pooling",
+    sense="The mean of each window goes on, and each of its pixels gets an equal share of the "
+    "gradient.",
+    forward=(Formula(f"y[i,j,c] = {_sum('a,e')} x[i·SH−PT+a, j·SW−PL+e, c] / T[i,j]", "(1)"),),
+    backward=(Formula(f"dL/dx[h,v,c] = {_sum('i,j that cover h,v')} dy[i,j,c] / T[i,j]", "(4)"),),
+    where="kernels/averagepool2d.py",
+    functions=("averagepool2d_backward",),
+)
+
+GLOBAL_AVERAGEPOOL2D = Formulas(
+    title="global average pooling",
+    sense="The mean of each channel goes on: average pooling with one window as large as the "
+    "picture.",
+    forward=(Formula(f"y[c] = {_sum('h,v')} x[h,v,c] / (H·W)", "(1)"),),
+    backward=(Formula("dL/dx[h,v,c] = dy[c] / (H·W)", "(4)"),),
+    where="kernels/averagepool2d.py",
+    functions=("averagepool2d_backward",),
+)
+
 MAXPOOL2D = Formulas(
     title="max-pooling",
     sense="Only the largest value of each window goes on, and only its position gets the gradient.",
-    forward=(Formula("y[i,j,c] = max<sub>a,e</sub> x[i·S−PT+a, j·S−PL+e, c]", "(1)"),),
+    forward=(Formula("y[i,j,c] = max<sub>a,e</sub> x[i·SH−PT+a, j·SW−PL+e, c]", "(1)"),),
     backward=(Formula(f"dL/dx[p] = {_sum('q: argmax[q] = p')} dy[q]", "(4)"),),
     where="kernels/maxpool2d.py",
     functions=("maxpool2d_backward",),

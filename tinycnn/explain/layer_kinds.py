@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..layers import (
+    AveragePool2D,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     LeakyReLU,
     MaxPool2D,
@@ -87,12 +90,29 @@ def _conv2d_letters(layer: LayerTrace) -> str:
 
 
 def _window_letters(layer: LayerTrace, channels: str, outside: str) -> str:
-    KH, KW, S, _, PT, PL, _, _ = layer.step.window
+    KH, KW, SH, SW, PT, PL, _, _ = layer.step.window
     OH, OW = layer.y.shape[:2]
     return (
-        f"S = {S}, PT = {PT}, PL = {PL}; a &lt; {KH}, e &lt; {KW}, {channels}; "
+        f"SH = {SH}, SW = {SW}, PT = {PT}, PL = {PL}; a &lt; {KH}, e &lt; {KW}, {channels}; "
         f"i &lt; {OH}, j &lt; {OW}. Positions outside x {outside}."
     )
+
+
+def _depthwise_letters(layer: LayerTrace) -> str:
+    C, D = layer.parameters["w"].shape[2:]
+    return f"D = {D}, {_window_letters(layer, f'c &lt; {C}, d &lt; {D}', 'count as 0')}"
+
+
+def _pool_letters(layer: LayerTrace) -> str:
+    return _window_letters(layer, f"c &lt; {layer.y.shape[2]}", "take no part")
+
+
+def _average_letters(layer: LayerTrace) -> str:
+    if layer.step.counts_padding:
+        outside = "count as 0, and T[i,j] counts them"
+    else:
+        outside = "take no part: T[i,j] counts the others"
+    return _window_letters(layer, f"c &lt; {layer.y.shape[2]}", outside)
 
 
 def _winner_of_spot(layer: LayerTrace) -> Spot:
@@ -118,10 +138,36 @@ EXPLAINED: dict[type[Layer], Explained] = {
         close_up=layer_pictures.window_close_up,
         cards=layer_pictures.filter_cards,
     ),
+    DepthwiseConv2D: Explained(
+        formulas.DEPTHWISE_CONV2D,
+        details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}, multiplier "
+        "{0.depth_multiplier}",
+        letters=_depthwise_letters,
+        sums=worked.worked_sums(worked.conv2d_output, worked.conv2d_weight, worked.conv2d_input),
+        close_up=layer_pictures.window_close_up,
+        cards=layer_pictures.filter_cards,
+    ),
+    AveragePool2D: Explained(
+        formulas.AVERAGEPOOL2D,
+        details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}",
+        letters=_average_letters,
+        sums=worked.average_sums,
+        close_up=layer_pictures.average_close_up,
+        cards=layer_pictures.channel_cards,
+    ),
+    GlobalAveragePool2D: Explained(
+        formulas.GLOBAL_AVERAGEPOOL2D,
+        letters=lambda layer: (
+            f"H = {layer.x.shape[0]}, W = {layer.x.shape[1]}, c &lt; {len(layer.y)}."
+        ),
+        sums=worked.average_sums,
+        close_up=lambda layer: layer_pictures.vectors(layer, ("y", "dL/dy")),
+        cards=layer_pictures.averaged_cards,
+    ),
     MaxPool2D: Explained(
         formulas.MAXPOOL2D,
-        details=" {0.size}×{0.size}, stride {0.stride}",
-        letters=lambda layer: _window_letters(layer, f"c &lt; {layer.y.shape[2]}", "take no part"),
+        details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}",
+        letters=_pool_letters,
         close_up=layer_pictures.pooling_close_up,
         cards=layer_pictures.channel_cards,
         spot_in_x=_winner_of_spot,

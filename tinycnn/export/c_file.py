@@ -18,10 +18,13 @@ import numpy as np
 from ..formats.agreement import check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
 from ..layers import (
+    AveragePool2D,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     LeakyReLU,
     MaxPool2D,
@@ -142,6 +145,7 @@ class COperation:
     source        the C text of the function, for a kind of layer that c_program.c does not have
     in_place      whether the function overwrites its input; else it writes to a picture of its own
     applies_relu  whether the function does such a ReLU, too
+    arranged      makes, of a parameter's short name and values, the rows that the function reads
     border        (above, left, height, width) of the input's _Buffer with the zeros that the
                   function reads; None: it reads none
     comment       what the comment above the call says after the shapes
@@ -152,30 +156,47 @@ class COperation:
     source: str = ""
     in_place: bool = False
     applies_relu: bool = False
+    arranged: Callable[[str, np.ndarray], np.ndarray] = lambda short, values: values
     border: Callable[[Step], tuple[int, int, int, int]] | None = None
     comment: Callable[[Step], str] = lambda step: ""
 
 
 def _window_comment(step: Step) -> str:
-    KH, KW, S, _, PT, PL, _, _ = step.window
-    return f", {KH}x{KW}, stride {S}, padding above {PT}, left {PL}"
+    KH, KW, SH, SW, PT, PL, _, _ = step.window
+    stride = f"{SH}" if SH == SW else f"{SH}x{SW}"
+    return f", {KH}x{KW}, stride {stride}, padding above {PT}, left {PL}"
 
 
-def _conv2d(step: Step, given: str, relu: int) -> str:
-    KH, KW, S, _, PT, PL, _, _ = step.window
-    numbers = f"{KH}, {KW}, {S}, {PT}, {PL}"
-    return f"conv2d(&{given}, {step.name}_w, {step.name}_b, {numbers}, {relu}, &{step.name});"
+def _window(step: Step) -> str:
+    """The arguments KH, KW, SH, SW, PT, PL."""
+    return ", ".join(map(str, step.window[:6]))
+
+
+def _convolution(function: str) -> Callable[[Step, str, int], str]:
+    def call(step: Step, given: str, relu: int) -> str:
+        parameters = f"{step.name}_w, {step.name}_b"
+        return f"{function}(&{given}, {parameters}, {_window(step)}, {relu}, &{step.name});"
+
+    return call
 
 
 def _conv2d_border(step: Step) -> tuple[int, int, int, int]:
-    KH, KW, S, _, PT, PL, _, _ = step.window
+    KH, KW, SH, SW, PT, PL, _, _ = step.window
     (H, W, _), (OH, OW, _) = step.input_shape, step.output_shape
-    return PT, PL, max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W)
+    return PT, PL, max((OH - 1) * SH + KH, PT + H), max((OW - 1) * SW + KW, PL + W)
 
 
 def _max_pool(step: Step, given: str, relu: int) -> str:
-    K, _, S, _, PT, PL, _, _ = step.window
-    return f"max_pool(&{given}, {K}, {S}, {PT}, {PL}, &{step.name});"
+    return f"max_pool(&{given}, {_window(step)}, &{step.name});"
+
+
+def _average_pool(step: Step, given: str, relu: int) -> str:
+    return f"average_pool(&{given}, {_window(step)}, {int(step.counts_padding)}, &{step.name});"
+
+
+def _depthwise_rows(short: str, values: np.ndarray) -> np.ndarray:
+    """w (KH, KW, C, D) as (KH, KW, C * D)."""
+    return values.reshape(*values.shape[:2], -1) if short == "w" else values
 
 
 def _dense(step: Step, given: str, relu: int) -> str:
@@ -200,9 +221,22 @@ def _applied(function: str) -> COperation:
 
 OPERATIONS: dict[type[Layer], COperation | None] = {
     Conv2D: COperation(
-        _conv2d, "conv2d", applies_relu=True, border=_conv2d_border, comment=_window_comment
+        _convolution("conv2d"),
+        "conv2d",
+        applies_relu=True,
+        border=_conv2d_border,
+        comment=_window_comment,
+    ),
+    DepthwiseConv2D: COperation(
+        _convolution("depthwise_conv2d"),
+        "depthwise_conv2d",
+        applies_relu=True,
+        arranged=_depthwise_rows,
+        comment=_window_comment,
     ),
     MaxPool2D: COperation(_max_pool, "max_pool", comment=_window_comment),
+    AveragePool2D: COperation(_average_pool, "average_pool", comment=_window_comment),
+    GlobalAveragePool2D: COperation(_average_pool, "average_pool"),
     ReLU: COperation(_relu, "relu", in_place=True),
     LeakyReLU: COperation(_leaky_relu, "leaky_relu", in_place=True),
     PReLU: COperation(
@@ -266,7 +300,10 @@ class _Writer:
         self.sections.add(operation.section)
         self.own_sources[operation.source] = None
         for short in step.layer.parameter_shapes(step.input_shape):
-            self._parameter(f"{step.name}_{short}", self.network.parameters[f"{step.name}.{short}"])
+            values = self.network.parameters[f"{step.name}.{short}"]
+            self._parameter(f"{step.name}_{short}", operation.arranged(short, values))
+        if unused := step.layer.unused_bias_shape(step.input_shape):
+            self._parameter(f"{step.name}_b", np.zeros(unused))
         relu = bool(later) and _is_plain_relu(later[0][0].layer)
         if not operation.in_place:
             self._buffer(step.name, step.output_shape, later)

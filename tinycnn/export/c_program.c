@@ -13,7 +13,9 @@
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("default", "fma")))
 #define LANES 8
 #define conv2d @name@_conv2d /* clang exports functions compiled twice: avoid clashes */
+#define depthwise_conv2d @name@_depthwise_conv2d
 #define max_pool @name@_max_pool
+#define average_pool @name@_average_pool
 #define dense @name@_dense
 #elif defined(__AVX__)
 #define LANES 8
@@ -45,19 +47,19 @@ typedef struct {
 } picture;
 
 /* @@ conv2d */
-/* y[i][j][f] = b[f] + sum over a, e, c of x[i*S - PT + a][j*S - PL + e][c] * w[a][e][c][f]
+/* y[i][j][f] = b[f] + sum over a, e, c of x[i*SH - PT + a][j*SW - PL + e][c] * w[a][e][c][f]
  *
  * The array of x has the zeros around the picture that this reads.  The sums for COLUMNS positions
  * and 2*LANES filters stay in registers.  For one a, all e and c are contiguous in x and w. */
 FOR_EACH_PROCESSOR
 static void conv2d(const picture *input, const float *restrict w, const float *restrict b, int KH,
-                   int KW, int S, int PT, int PL, int relu, const picture *output)
+                   int KW, int SH, int SW, int PT, int PL, int relu, const picture *output)
 {
     const int C = input->channels, F = output->channels, OW = output->width;
     const int n_taps = KW * C;
     const int w_row = (F + PADDED_TO - 1) / PADDED_TO * PADDED_TO;
     for (int i = 0; i < output->height; i++) {
-        const float *restrict x = input->at + (i * S - PT) * input->row - PL * C;
+        const float *restrict x = input->at + (i * SH - PT) * input->row - PL * C;
         float *restrict y = output->at + i * output->row;
         for (int f0 = 0; f0 < F; f0 += 2 * LANES) {
             const int n_filters = F - f0 < 2 * LANES ? F - f0 : 2 * LANES;
@@ -65,7 +67,7 @@ static void conv2d(const picture *input, const float *restrict w, const float *r
                 const float *from[COLUMNS];
                 lanes low[COLUMNS], high[COLUMNS];
                 for (int k = 0; k < COLUMNS; k++) { /* past the last: that again, unused */
-                    from[k] = x + (j0 + k < OW ? j0 + k : OW - 1) * S * C;
+                    from[k] = x + (j0 + k < OW ? j0 + k : OW - 1) * SW * C;
                     low[k] = *(const lanes *)(b + f0);
                     high[k] = *(const lanes *)(b + f0 + LANES);
                 }
@@ -92,20 +94,86 @@ static void conv2d(const picture *input, const float *restrict w, const float *r
     }
 }
 
-/* @@ max_pool */
-/* y[i][j][c] = the largest of x[i*S - PT + a][j*S - PL + e][c] over a, e < K inside the picture */
+/* @@ depthwise_conv2d */
+/* y[i][j][c*D + d] = b[c*D + d] + sum over a, e of x[i*SH - PT + a][j*SW - PL + e][c] * w[a][e][c*D + d]
+ * over a < KH and e < KW inside the picture.  D: filters for each channel */
 FOR_EACH_PROCESSOR
-static void max_pool(const picture *input, int K, int S, int PT, int PL, const picture *output)
+static void depthwise_conv2d(const picture *input, const float *restrict w, const float *restrict b,
+                             int KH, int KW, int SH, int SW, int PT, int PL, int relu,
+                             const picture *output)
+{
+    const int C = input->channels, F = output->channels, D = F / C;
+    const int w_row = (F + PADDED_TO - 1) / PADDED_TO * PADDED_TO;
+    for (int i = 0; i < output->height; i++)
+        for (int j = 0; j < output->width; j++) {
+            float *restrict y = output->at + i * output->row + j * F;
+            for (int f = 0; f < F; f++)
+                y[f] = b[f];
+            for (int a = 0; a < KH; a++)
+                for (int e = 0; e < KW; e++) {
+                    const int h = i * SH - PT + a, v = j * SW - PL + e;
+                    if (h < 0 || h >= input->height || v < 0 || v >= input->width)
+                        continue;
+                    const float *restrict x = input->at + h * input->row + v * C;
+                    const float *restrict weights = w + (a * KW + e) * w_row;
+                    if (D == 1)
+                        for (int f = 0; f < F; f++)
+                            y[f] += x[f] * weights[f];
+                    else
+                        for (int f = 0; f < F; f++)
+                            y[f] += x[f / D] * weights[f];
+                }
+            for (int f = 0; relu && f < F; f++)
+                y[f] = y[f] < 0.0F ? 0.0F : y[f];
+        }
+}
+
+/* @@ average_pool */
+/* y[i][j][c] = the mean of x[i*SH - PT + a][j*SW - PL + e][c] over a < KH and e < KW.  Positions
+ * outside the picture count as zeros if count_padding is 1, and are left out if it is 0.  The sums
+ * of rows are added, which rounds less than one long sum. */
+FOR_EACH_PROCESSOR
+static void average_pool(const picture *input, int KH, int KW, int SH, int SW, int PT, int PL,
+                         int count_padding, const picture *output)
+{
+    const int C = input->channels;
+    for (int i = 0; i < output->height; i++)
+        for (int j = 0; j < output->width; j++) {
+            const int first_h = i * SH > PT ? i * SH - PT : 0;
+            const int first_v = j * SW > PL ? j * SW - PL : 0;
+            const int after_h = i * SH - PT + KH, after_v = j * SW - PL + KW;
+            const int end_h = after_h < input->height ? after_h : input->height;
+            const int end_v = after_v < input->width ? after_v : input->width;
+            const int counted = count_padding ? KH * KW : (end_h - first_h) * (end_v - first_v);
+            for (int c = 0; c < C; c++) {
+                float sum = 0.0F;
+                for (int h = first_h; h < end_h; h++) {
+                    float of_row = 0.0F;
+                    for (int v = first_v; v < end_v; v++)
+                        of_row += input->at[h * input->row + v * C + c];
+                    sum += of_row;
+                }
+                output->at[i * output->row + j * C + c] = sum / (float)counted;
+            }
+        }
+}
+
+/* @@ max_pool */
+/* y[i][j][c] = the largest of x[i*SH - PT + a][j*SW - PL + e][c] over a < KH and e < KW inside the
+ * picture */
+FOR_EACH_PROCESSOR
+static void max_pool(const picture *input, int KH, int KW, int SH, int SW, int PT, int PL,
+                     const picture *output)
 {
     const int C = input->channels;
     for (int i = 0; i < output->height; i++)
         for (int j = 0; j < output->width; j++) {
             float *restrict y = output->at + i * output->row + j * C;
-            const int top = i * S > PT ? i * S - PT : 0, left = j * S > PL ? j * S - PL : 0;
+            const int top = i * SH > PT ? i * SH - PT : 0, left = j * SW > PL ? j * SW - PL : 0;
             for (int c = 0; c < C; c++)
                 y[c] = input->at[top * input->row + left * C + c];
-            for (int h = top; h < i * S - PT + K && h < input->height; h++)
-                for (int w = left; w < j * S - PL + K && w < input->width; w++) {
+            for (int h = top; h < i * SH - PT + KH && h < input->height; h++)
+                for (int w = left; w < j * SW - PL + KW && w < input->width; w++) {
                     const float *restrict x = input->at + h * input->row + w * C;
                     for (int c = 0; c < C; c++)
                         y[c] = x[c] > y[c] ? x[c] : y[c];

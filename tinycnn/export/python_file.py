@@ -20,10 +20,13 @@ import numpy as np
 from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
 from ..ground.atomic_file import write_atomically
 from ..layers import (
+    AveragePool2D,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     LeakyReLU,
     MaxPool2D,
@@ -137,7 +140,13 @@ def _leaky_relu(step: Step) -> str:
 
 CALLS: dict[type[Layer], Callable[[Step], str | None]] = {
     Conv2D: lambda step: f"conv2d(x, {_parameters(step)}, {_window(step)})",
-    MaxPool2D: lambda step: f"max_pool(x, size={step.window.KH}, {_window(step)})",
+    DepthwiseConv2D: lambda step: f"depthwise_conv2d(x, {_parameters(step)}, {_window(step)})",
+    MaxPool2D: lambda step: f"max_pool(x, size={tuple(step.window[:2])}, {_window(step)})",
+    AveragePool2D: lambda step: (
+        f"average_pool(x, size={tuple(step.window[:2])}, {_window(step)}, "
+        f"count_padding={step.counts_padding})"
+    ),
+    GlobalAveragePool2D: lambda step: "global_average_pool(x)",
     ReLU: _relu,
     LeakyReLU: _leaky_relu,
     PReLU: lambda step: f'leaky_relu(x, t["{step.name}.alpha"])',
@@ -155,12 +164,14 @@ The expression may use the functions of python_program.py, np, and the parameter
 
 
 def _parameters(step: Step) -> str:
-    return f't["{step.name}.w"], t["{step.name}.b"]'
+    has_bias = not step.layer.unused_bias_shape(step.input_shape)
+    b = f't["{step.name}.b"]' if has_bias else "0"
+    return f't["{step.name}.w"], {b}'
 
 
 def _window(step: Step) -> str:
-    _, _, S, _, PT, PL, PB, PR = step.window
-    return f"stride={S}, padding={((PT, PB), (PL, PR))}"
+    _, _, SH, SW, PT, PL, PB, PR = step.window
+    return f"stride={(SH, SW)}, padding={((PT, PB), (PL, PR))}"
 
 
 def _run(source: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

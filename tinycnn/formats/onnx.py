@@ -24,10 +24,13 @@ import numpy.typing as npt
 from .._version import __version__
 from ..ground.atomic_file import write_atomically
 from ..layers import (
+    AveragePool2D,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     LeakyReLU,
     MaxPool2D,
@@ -185,13 +188,35 @@ def _add_scaling(graph: Graph, network: Network) -> None:
 
 
 def _conv2d(graph: Graph, step: Step) -> None:
-    w, b = graph.parameter(f"{step.name}.w", (3, 2, 0, 1)), graph.parameter(f"{step.name}.b")
-    graph.add("Conv", step.name, w, b, **_window(step))
+    w = graph.parameter(f"{step.name}.w", (3, 2, 0, 1))
+    graph.add("Conv", step.name, w, *_bias(graph, step), **_window(step))
+
+
+def _depthwise_conv2d(graph: Graph, step: Step) -> None:
+    name = f"{step.name}.w"
+    KH, KW, C, D = graph.parameters[name].shape
+    w = graph.constant(name, graph.parameters[name].reshape(KH, KW, 1, C * D).transpose(3, 2, 0, 1))
+    graph.add("Conv", step.name, w, *_bias(graph, step), group=C, **_window(step))
+
+
+def _bias(graph: Graph, step: Step) -> list[str]:
+    """Its bias, the last input of a node; none for a layer without."""
+    name = f"{step.name}.b"
+    return [graph.parameter(name)] if name in graph.parameters else []
+
+
+def _average_pool(graph: Graph, step: Step) -> None:
+    counted = int(step.counts_padding)
+    graph.add("AveragePool", step.name, count_include_pad=counted, **_window(step))
+
+
+def _global_average_pool(graph: Graph, step: Step) -> None:
+    graph.add("GlobalAveragePool", f"{step.name}_nchw")
+    graph.add("Flatten", step.name, axis=1)
 
 
 def _dense(graph: Graph, step: Step) -> None:
-    w, b = graph.parameter(f"{step.name}.w"), graph.parameter(f"{step.name}.b")
-    graph.add("Gemm", step.name, w, b)
+    graph.add("Gemm", step.name, graph.parameter(f"{step.name}.w"), *_bias(graph, step))
 
 
 def _relu(graph: Graph, step: Step) -> None:
@@ -224,7 +249,10 @@ def _flatten(graph: Graph, step: Step) -> None:
 
 NODES: dict[type[Layer], Callable[[Graph, Step], None]] = {
     Conv2D: _conv2d,
+    DepthwiseConv2D: _depthwise_conv2d,
     MaxPool2D: lambda graph, step: graph.add("MaxPool", step.name, **_window(step)),
+    AveragePool2D: _average_pool,
+    GlobalAveragePool2D: _global_average_pool,
     ReLU: _relu,
     LeakyReLU: _leaky_relu,
     PReLU: _prelu,
@@ -242,6 +270,6 @@ Pictures in the graph are (N, C, H, W).
 
 
 def _window(step: Step) -> dict[str, list[int]]:
-    """Attributes of Conv and MaxPool.  ONNX lists pads as top, left, bottom, right."""
-    KH, KW, S, _, PT, PL, PB, PR = step.window
-    return {"kernel_shape": [KH, KW], "strides": [S, S], "pads": [PT, PL, PB, PR]}
+    """Attributes of Conv and of poolings.  ONNX lists pads as top, left, bottom, right."""
+    KH, KW, SH, SW, PT, PL, PB, PR = step.window
+    return {"kernel_shape": [KH, KW], "strides": [SH, SW], "pads": [PT, PL, PB, PR]}

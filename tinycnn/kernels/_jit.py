@@ -41,6 +41,7 @@ except Exception as error:  # missing, or of a version that refuses this NumPy o
     raise ImportError(f"Numba cannot be imported ({type(error).__name__}: {error})") from error
 
 from ..ground.trust import why_not_trusted
+from ..plan import Window
 
 logger = logging.getLogger("tinycnn")
 
@@ -140,9 +141,10 @@ def _cache_key() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    bounds_check = _numba_setting("BOUNDSCHECK")
-    versions = (numba.__version__, llvmlite.__version__, TILE, WINOGRAD, bounds_check)
-    digest.update(repr((versions, sorted(FLAGS.items(), key=str))).encode())
+    versions = (numba.__version__, llvmlite.__version__)
+    settings = (TILE, WINOGRAD, _numba_setting("BOUNDSCHECK"), sorted(FLAGS.items(), key=str))
+    # kernels read the fields of this structure, which is defined outside this package, by position
+    digest.update(repr((versions, settings, Window._fields)).encode())
     return digest.hexdigest()[:20]
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..plan import Window
 from ._jit import inline_helper
 
 
@@ -52,11 +53,24 @@ class Activations(NamedTuple):
     argmax: np.ndarray  # (n_argmax * chunk_capacity) int32 positions of maxima (winners)
 
 
+class BatchStatistics(NamedTuple):
+    """Means and variances of the channels that the BatchNorm layers normalise, in a training step.
+
+    See `batch_norm.py`.  Each layer has a part of 2 * C values.
+    """
+
+    n_images: int  # in the batch
+    most_chunks: int  # that `chunk_moments` has room for
+    chunk_moments: np.ndarray  # (n_moments * most_chunks) float64, of each chunk
+    moments: np.ndarray  # (n_moments) float64, of the batch
+
+
 class ForwardScratch(NamedTuple):
     """Scratch memory of the forward pass of a chunk."""
 
     conv_output: np.ndarray  # (n_conv_output) one image's convolution, before its pooling
     winograd: np.ndarray  # (n_winograd_scratch) see `conv2d_winograd.py`
+    channels: np.ndarray  # (n_channel_scratch) a few values for each channel
 
 
 class BackwardScratch(NamedTuple):
@@ -65,6 +79,7 @@ class BackwardScratch(NamedTuple):
     capacity: int  # images that `d_activations` has room for: a chunk
     d_activations: np.ndarray  # (n_activations * capacity) gradients of outputs
     added_dx: np.ndarray  # (n_added_dx * capacity) a gradient that is then added to another
+    channels: np.ndarray  # (n_channel_scratch) a few values for each channel
     x_padded: np.ndarray  # (n_padded) this and the next five: see WinnerScratch
     dx_padded: np.ndarray  # (n_padded)
     winner_gradients: np.ndarray  # (n_winners)
@@ -109,6 +124,7 @@ class Results(NamedTuple):
 class Chunk(NamedTuple):
     """Consecutive images of a batch that go through the operations together."""
 
+    number: int  # of the chunk in its batch
     first: int  # index of the first image in the batch
     n_images: int
     first_kept: int  # index of the first image in `Activations.chunk_outputs` and `argmax`
@@ -121,16 +137,6 @@ class Stage(NamedTuple):
     begin: int
     block_end: int  # behind the last one on pictures: backward goes block by block through these
     end: int
-
-
-class Window(NamedTuple):
-    """How a convolution's window moves over its input."""
-
-    S: int  # stride, the same along both axes
-    PT: int  # rows of padding above the input
-    PL: int  # columns of padding to its left
-    OH: int  # rows of the output
-    OW: int  # columns of the output
 
 
 @inline_helper
@@ -149,6 +155,21 @@ def view_3d(flat, start, K, L, M):
 def view_4d(flat, start, K, L, M, N):
     """An array (K, L, M, N) that begins at flat[start]: pictures or a convolution's weights."""
     return flat[start : start + K * L * M * N].reshape((K, L, M, N))
+
+
+@inline_helper
+def window_of(op):
+    """The window of a convolution, from its record."""
+    return Window(op.KH, op.KW, op.SH, op.SW, op.PT, op.PL, op.PB, op.PR)
+
+
+@inline_helper
+def pool_window_of(op):
+    """The window of the pooling, from the record of a max-pooling or of a convolution before it."""
+    return Window(
+        op.pool_KH, op.pool_KW, op.pool_SH, op.pool_SW,
+        op.pool_PT, op.pool_PL, op.pool_PB, op.pool_PR,
+    )  # fmt: skip
 
 
 @inline_helper

@@ -13,7 +13,16 @@ walk.py explains the arguments.
 
 from ._jit import inline_helper
 from ._winner_lists import LANES
-from .arrays import Window, WinnerScratch, bias_of, view_3d, view_4d, weights_of, winners
+from .arrays import (
+    WinnerScratch,
+    bias_of,
+    pool_window_of,
+    view_3d,
+    view_4d,
+    weights_of,
+    window_of,
+    winners,
+)
 from .conv2d import (
     conv2d_backward_input,
     conv2d_backward_params,
@@ -28,11 +37,6 @@ from .operations import RELU
 
 
 @inline_helper
-def _window(op):
-    return Window(op.S, op.PT, op.PL, op.conv_OH, op.conv_OW)
-
-
-@inline_helper
 def conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
     w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
@@ -41,11 +45,9 @@ def conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk, tra
     z = view_4d(scratch.conv_output, 0, op.pool, op.conv_OH, op.conv_OW, op.F)
     for n in range(chunk.n_images):
         image = slice(n, n + 1)
-        conv2d_forward(x_4d[image], w, b, op.S, op.PT, op.PL, z if op.pool else y_4d[image])
+        conv2d_forward(x_4d[image], w, b, window_of(op), z if op.pool else y_4d[image])
         if op.pool:
-            maxpool2d_forward(
-                z, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_4d[image], argmax[image]
-            )
+            maxpool2d_forward(z, pool_window_of(op), y_4d[image], argmax[image])
 
 
 @inline_helper
@@ -57,7 +59,7 @@ def conv2d_winograd_operation_forward(
         weights_of(op, weights.parameters),
         winograd_weights[op.u_offset :],
         bias_of(op, weights.parameters),
-        _window(op),
+        window_of(op),
         op.pool,
         1 if op.activation == RELU else 0,
         scratch.winograd,
@@ -92,14 +94,14 @@ def conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums
         )
         dw = view_4d(sums, op.w_offset, op.F, op.KH, op.KW, op.C)
         conv2d_maxpool2d_backward(
-            x_4d, dy_4d, winners(op, activations, chunk, chunk.n_images), w_t, _window(op),
+            x_4d, dy_4d, winners(op, activations, chunk, chunk.n_images), w_t, window_of(op),
             winner_scratch, dw, db, dx_4d,
         )  # fmt: skip
     else:
         dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)
-        conv2d_backward_params(x_4d, dy_4d, op.S, op.PT, op.PL, dw, db)
+        conv2d_backward_params(x_4d, dy_4d, window_of(op), dw, db)
         if dx.size:
-            conv2d_backward_input(dy_4d, w_t, op.S, op.PT, op.PL, dx_4d)
+            conv2d_backward_input(dy_4d, w_t, window_of(op), dx_4d)
 
 
 @inline_helper

@@ -23,28 +23,39 @@ import numpy as np
 
 from ..layers import (
     Add,
+    AveragePool2D,
+    BatchNorm,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     LeakyReLU,
     MaxPool2D,
     PReLU,
     ReLU,
+    ScaleShift,
     Sigmoid,
     SpatialDropout2D,
     Tanh,
 )
-from ..plan import Plan, Step, aligned
+from ..plan import Plan, Step, Window, aligned
 from ._winner_lists import LANES
+from .batch_norm import N_COEFFICIENTS
 from .conv2d_winograd import winograd_fits, winograd_sizes
 
 CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT, ADD, CUSTOM = range(8)
+SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
+AVERAGEPOOL2D, DEPTHWISE_CONV2D = range(11, 13)
 """Values of a record's field `kind`."""
 
 NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
 """Values of a record's field `activation`."""
+
+POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
+"""Fields of a record for the window of a pooling."""
 
 FIELDS = (
     # what it is; the activation that is applied to its output; whether a pooling is part of it
@@ -57,23 +68,31 @@ FIELDS = (
     # shape of its output; its offset; whether it is stored in `arrays.Activations.chunk_outputs`;
     # whether its gradient is stored in `arrays.Gradients.batch_outputs`
     "OH", "OW", "F", "y_offset", "y_in_chunk", "dy_in_batch",
-    # window and output size of the convolution
-    "KH", "KW", "S", "PT", "PL", "conv_OH", "conv_OW",
+    # window of a convolution or average pooling; output size of the convolution
+    *Window._fields, "conv_OH", "conv_OW",
+    # whether an average pooling counts padding
+    "count_padding",
     # size of its padded input, if a pooling follows
     "padded_H", "padded_W",
     # window of the pooling; offset of its argmax; how many windows backward lists at a time
-    "pool_K", "pool_S", "pool_PT", "pool_PL", "argmax_offset", "n_listed",
+    *POOL_WINDOW, "argmax_offset", "n_listed",
     # offsets and sizes of up to two parameters; whether their gradients are sums over the chunks
     "w_offset", "w_size", "b_offset", "b_size", "sums_chunks",
     # offsets of transposed weights and of the dropout mask; values of the mask for one image
     "w_t_offset", "mask_offset", "mask_size",
     # whether forward uses `conv2d_winograd.py`; offset of the weights transformed for that
     "winograd", "u_offset",
+    # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1
+    "moments_offset", "running_mean_offset", "running_var_offset", "unbiased",
 )  # fmt: skip
 """Fields of whole numbers."""
 
-OPERATION = np.dtype([*((name, np.int64) for name in FIELDS), ("activation_value", np.float64)])
+FLOAT_FIELDS = ("momentum", "epsilon", "activation_value")
 """activation_value: the largest value of a clipped ReLU, the negative slope of a leaky one."""
+
+OPERATION = np.dtype(
+    [(name, np.int64) for name in FIELDS] + [(name, np.float64) for name in FLOAT_FIELDS]
+)
 
 RECORD = np.dtype((np.record, OPERATION))
 """The same with fields as attributes, which runs without the JIT need."""
@@ -92,6 +111,7 @@ class Sizes:
     n_mask: int = 0
     n_transposed: int = 0
     n_winograd_weights: int = 0
+    n_moments: int = 0
     # scratch, which all operations use in turn
     n_conv_output: int = 0
     n_padded: int = 0
@@ -99,6 +119,7 @@ class Sizes:
     n_winner_lists: int = 0
     n_winograd_scratch: int = 0
     n_added_dx: int = 0
+    n_channel_scratch: int = 0
 
     def reserve(self, name: str, size: int) -> int:
         """Make an array larger by `size` elements; returns the offset of these."""
@@ -118,7 +139,11 @@ FUSED: tuple[tuple[type[Layer], ...], ...] = (
     (Conv2D, ReLU, MaxPool2D),
     *((Conv2D, MaxPool2D, kind) for kind in ACTIVATIONS),
     (Conv2D, MaxPool2D),
-    *((first, kind) for first in (Conv2D, Dense, Add) for kind in ACTIVATIONS),
+    *(
+        (first, kind)
+        for first in (Conv2D, DepthwiseConv2D, Dense, Add, BatchNorm, ScaleShift)
+        for kind in ACTIVATIONS
+    ),
 )
 """Sequences of layers that become one operation, longest first."""
 
@@ -142,18 +167,18 @@ what depends on the other operations is set afterwards: see `table.py`."""
 def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     first, sizes = group[0], needs.sizes
     op.kind = CONV2D
-    op.KH, op.KW, op.S, _, op.PT, op.PL, _, _ = first.window
+    _window(op, Window._fields, first)
     op.conv_OH, op.conv_OW, F = first.output_shape
     _weights(op, first, needs)
     for step in group[1:]:
         if isinstance(step.layer, MaxPool2D):
             _pooling(op, step, sizes)
         else:
-            _activation(op, step)
+            _activation(op, [step])
     if op.pool:
         n_positions = int(op.conv_OH * op.conv_OW)
-        height = int(max((op.conv_OH - 1) * op.S + op.KH, op.PT + op.H))
-        width = int(max((op.conv_OW - 1) * op.S + op.KW, op.PL + op.W))
+        height = int(max((op.conv_OH - 1) * op.SH + op.KH, op.PT + op.H))
+        width = int(max((op.conv_OW - 1) * op.SW + op.KW, op.PL + op.W))
         op.padded_H, op.padded_W = height, width
         op.n_listed = min(int(op.OH * op.OW), N_LISTED)
         sizes.reserve_scratch("n_conv_output", n_positions * F)
@@ -166,6 +191,18 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         sizes.reserve_scratch("n_winograd_scratch", int(n_scratch))
 
 
+def _depthwise_conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = DEPTHWISE_CONV2D
+    _activation(op, group[1:])
+    _window(op, Window._fields, group[0])
+    _parameters(op, group[0], needs.plan, "w", "b")
+
+
+def _averagepool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind, op.count_padding = AVERAGEPOOL2D, group[0].counts_padding
+    _window(op, Window._fields, group[0])
+
+
 def _maxpool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = MAXPOOL2D
     _pooling(op, group[0], needs.sizes)
@@ -175,13 +212,12 @@ def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = DENSE
     _weights(op, group[0], needs)
     op.sums_chunks = 0  # computed for the whole batch at once
-    for step in group[1:]:
-        _activation(op, step)
+    _activation(op, group[1:])
 
 
 def _activation_alone(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = ACTIVATION
-    _activation(op, group[0])
+    _activation(op, group)
 
 
 def _prelu(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -198,8 +234,27 @@ def _dropout(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 def _add(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = ADD
-    for step in group[1:]:
-        _activation(op, step)
+    _activation(op, group[1:])
+
+
+def _scale_shift(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = SCALE_SHIFT
+    _activation(op, group[1:])
+    _parameters(op, group[0], needs.plan, "scale", "shift")
+
+
+def _batch_norm(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = BATCH_NORM
+    _activation(op, group[1:])
+    first, plan = group[0], needs.plan
+    layer = first.layer
+    assert isinstance(layer, BatchNorm)
+    op.momentum, op.epsilon, op.unbiased = layer.momentum, layer.epsilon, layer.unbiased_running_var
+    _parameters(op, first, plan, "gamma", "beta")
+    op.running_mean_offset = plan.statistic_slots[f"{first.name}.running_mean"][0]
+    op.running_var_offset = plan.statistic_slots[f"{first.name}.running_var"][0]
+    op.moments_offset = needs.sizes.reserve("n_moments", 2 * int(op.C))
+    needs.sizes.reserve_scratch("n_channel_scratch", N_COEFFICIENTS * int(op.C))
 
 
 def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -208,13 +263,18 @@ def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 RECORDS: dict[type[Layer], Fill] = {
     Conv2D: _conv2d,
+    DepthwiseConv2D: _depthwise_conv2d,
     MaxPool2D: _maxpool2d,
+    AveragePool2D: _averagepool2d,
+    GlobalAveragePool2D: _averagepool2d,
     Dense: _dense,
     **dict.fromkeys(ACTIVATIONS, _activation_alone),
     PReLU: _prelu,
     Dropout: _dropout,
     SpatialDropout2D: _dropout,
     Add: _add,
+    ScaleShift: _scale_shift,
+    BatchNorm: _batch_norm,
     Flatten: _no_record,
 }
 """Fills in the record of an operation, by the class of its first layer."""
@@ -236,19 +296,26 @@ def _weights(op: np.record, step: Step, needs: Needs) -> None:
     op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
 
 
-def _activation(op: np.record, step: Step) -> None:
-    layer = step.layer
-    if isinstance(layer, ReLU):
-        op.activation, op.activation_value = RELU, 0.0
-        if layer.max_value is not None:
-            op.activation, op.activation_value = CLIPPED_RELU, layer.max_value
-    elif isinstance(layer, LeakyReLU):
-        op.activation, op.activation_value = LEAKY_RELU, layer.negative_slope
-    else:
-        op.activation = SIGMOID if isinstance(layer, Sigmoid) else TANH
+def _activation(op: np.record, steps: Sequence[Step]) -> None:
+    """The activation among steps that follow an operation; without one, nothing is applied."""
+    for layer in (step.layer for step in steps):
+        if isinstance(layer, ReLU):
+            op.activation, op.activation_value = RELU, 0.0
+            if layer.max_value is not None:
+                op.activation, op.activation_value = CLIPPED_RELU, layer.max_value
+        elif isinstance(layer, LeakyReLU):
+            op.activation, op.activation_value = LEAKY_RELU, layer.negative_slope
+        else:
+            op.activation = SIGMOID if isinstance(layer, Sigmoid) else TANH
+
+
+def _window(op: np.record, names: tuple[str, ...], step: Step) -> None:
+    """Store the step's window in the fields `names`."""
+    for name, value in zip(names, step.window):
+        op[name] = value
 
 
 def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
     op.pool = 1
-    op.pool_K, _, op.pool_S, _, op.pool_PT, op.pool_PL, _, _ = step.window
+    _window(op, POOL_WINDOW, step)
     op.argmax_offset = sizes.reserve("n_argmax", int(np.prod(step.output_shape)))

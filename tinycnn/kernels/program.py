@@ -13,12 +13,17 @@ import numpy as np
 from ._jit import helper
 from ._shared_counter import take_number
 from .arrays import Activations, Chunk, ForwardScratch, Gradients, Stage, Weights, weights_of
+from .batch_norm import (
+    batch_norm_operation_collect,
+    batch_norm_operation_combine,
+    batch_norm_operation_update_running,
+)
 from .conv2d_operation import conv2d_operation_collect, conv2d_operation_transpose
 from .conv2d_winograd import conv2d_winograd_weights
 from .cross_entropy import distillation_rows, weigh_rows
 from .dense import dense_operation_collect, dense_operation_transpose
 from .elementwise import sum_chunks
-from .operations import CONV2D, DENSE
+from .operations import BATCH_NORM, CONV2D, DENSE
 from .walk import walk_backward, walk_forward
 
 
@@ -59,10 +64,12 @@ def program_predict(
     """
     weights = Weights(operations, parameters, parameters[:0])
     activations = Activations(capacity, values, parameters[:0], capacity, values, argmax)
-    scratch = ForwardScratch(conv_output, winograd_scratch)
-    chunk = Chunk(0, n_images, 0)
+    scratch = ForwardScratch(conv_output, winograd_scratch, parameters[:0])
+    chunk = Chunk(0, 0, n_images, 0)
     stage = Stage(begin, begin, begin, operations.size)
-    walk_forward(weights, winograd_weights, x, activations, scratch, chunk, stage, 0, logits_out)
+    walk_forward(
+        weights, winograd_weights, None, x, activations, scratch, chunk, stage, 0, logits_out
+    )
 
 
 # ---- weights in the layouts that the passes read -----------------------------------------------
@@ -85,10 +92,9 @@ def program_same_weights(operations, bits, other_bits):
     for k in range(operations.size):
         op = operations[k]
         if op.winograd:
-            size = op.KH * op.KW * op.C * op.F
-            w = bits[op.w_offset : op.w_offset + size]
-            other_w = other_bits[op.w_offset : op.w_offset + size]
-            for p in range(size):
+            w = bits[op.w_offset : op.w_offset + op.w_size]
+            other_w = other_bits[op.w_offset : op.w_offset + op.w_size]
+            for p in range(op.w_size):
                 different |= w[p] ^ other_w[p]
     return different == 0
 
@@ -138,6 +144,34 @@ def collect_chunks(offset, size, gradients):
     sum_chunks(gradients.chunks, offset, gradients.parameters[offset : offset + size])
 
 
+# ---- between the phases of a network with BatchNorm --------------------------------------------
+
+
+@helper
+def program_combine_moments(operations, stage, statistics, chunk_size):
+    """Before the forward pass of a stage: the moments of the batch for its BatchNorms."""
+    for k in range(stage.begin, stage.end):
+        if operations[k].kind == BATCH_NORM:
+            batch_norm_operation_combine(operations[k], statistics, chunk_size)
+
+
+@helper
+def program_collect_batch_norm(operations, stage, gradients):
+    """After the backward pass of a stage: the gradients of its BatchNorms' parameters."""
+    for k in range(stage.begin, stage.end):
+        if operations[k].kind == BATCH_NORM:
+            batch_norm_operation_collect(operations[k], gradients)
+
+
+@helper
+def program_update_running(weights, statistics):
+    """Update the running statistics of all BatchNorms with those of the batch, once in a step."""
+    for k in range(weights.operations.size):
+        op = weights.operations[k]
+        if op.kind == BATCH_NORM:
+            batch_norm_operation_update_running(op, weights, statistics)
+
+
 # ---- a training step ---------------------------------------------------------------------------
 
 
@@ -170,15 +204,15 @@ def mean_loss(losses):
 
 @helper
 def program_step(
-    weights, winograd_weights, batch, terms, phase, chunks, activations, forward_scratch,
-    gradients, backward_scratch, results,
+    weights, winograd_weights, statistics, batch, terms, phase, chunks, activations,
+    forward_scratch, gradients, backward_scratch, results,
 ):  # fmt: skip
     """One phase of a training step, for the chunks that this call takes, one after the other.
 
     If a phase goes forward and backward, `activations.chunk_outputs` has those of one chunk, which
     the next chunk overwrites, so that they stay in the cache.  Otherwise it has those of the batch.
 
-    winograd_weights  as in `walk_forward`
+    winograd_weights, statistics  as in `walk_forward`
     terms             `tinycnn.losses.LossTerms`
     The other arguments are structures of `arrays.py` and of this file.  Each chunk writes its own
     parts of `results` and `gradients.chunks`.
@@ -197,11 +231,11 @@ def program_step(
         first = c * chunks.size
         end = min(first + chunks.size, N)
         keeps_one_chunk = phase.forward and phase.backward
-        chunk = Chunk(first, end - first, 0 if keeps_one_chunk else first)
+        chunk = Chunk(c, first, end - first, 0 if keeps_one_chunk else first)
         if phase.forward:
             walk_forward(
-                weights, winograd_weights, batch.x, activations, forward_scratch, chunk,
-                phase.stage, 1, results.logits.reshape(-1),
+                weights, winograd_weights, statistics, batch.x, activations, forward_scratch,
+                chunk, phase.stage, 1, results.logits.reshape(-1),
             )  # fmt: skip
         if phase.loss:
             targets = results.target_rows[first:end]
@@ -219,7 +253,7 @@ def program_step(
                 )  # fmt: skip
         if phase.backward:
             walk_backward(
-                weights, batch.x, results.dlogits.reshape(-1), activations, gradients,
+                weights, statistics, batch.x, results.dlogits.reshape(-1), activations, gradients,
                 backward_scratch, gradients.chunks[c], chunk, phase.stage, results.dx,
             )  # fmt: skip
     loss = mean_loss(results.losses)

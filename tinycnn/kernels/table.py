@@ -4,8 +4,9 @@ The table lists the operations in the order of the forward pass.  Each record na
 whose outputs it takes, so a network may have branches.
 
 The table is split into stages.  A stage is a range of operations that the kernels run chunk by
-chunk.  Between stages is done what needs the whole batch: the layers of the user's own
-(`tinycnn.layers.CustomLayer`).  An operation is in the first stage in which its inputs are there.
+chunk.  Between stages is done what needs the whole batch: a BatchNorm's mean and variance, and the
+layers of the user's own (`tinycnn.layers.CustomLayer`).  An operation is in the first stage in
+which its inputs are there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ import numpy as np
 from ..layers import CustomLayer, Dropout, Flatten, Shape, entry_for
 from ..plan import NETWORK_INPUT, Plan, Step
 from .arrays import Stage
-from .operations import CUSTOM, DENSE, FUSED, RECORD, RECORDS, Needs, Sizes
+from .operations import (
+    BATCH_MOMENTS,
+    BATCH_NORM,
+    CUSTOM,
+    DENSE,
+    FUSED,
+    RECORD,
+    RECORDS,
+    Needs,
+    Sizes,
+)
 
 
 @dataclass(frozen=True)
@@ -109,11 +120,17 @@ def _make_nodes(plan: Plan, needs: Needs) -> list[_Node]:
         else:
             fill = entry_for(first.layer, RECORDS, "tinycnn.kernels.operations.RECORDS")
             fill(op, group, needs)
-        node.stage = max((_earliest_stage(s, node.is_custom) for s in sources), default=0)
-        for source in sources:
-            if source is not None:
-                source.users.append(node)
-        nodes.append(node)
+        made = [node]
+        if op.kind == BATCH_NORM:  # see `batch_norm.py`
+            moments = _Node(node.op.copy(), first, sources)
+            moments.op.kind, moments.op.activation, moments.op.sums_chunks = BATCH_MOMENTS, 0, 0
+            made = [moments, node]
+        for part in made:
+            part.stage = max(_earliest_stage(source, part.op.kind) for source in sources)
+            for source in sources:
+                if source is not None:
+                    source.users.append(part)
+        nodes += made
         node_of[begin + len(group) - 1] = node
     return nodes
 
@@ -142,12 +159,12 @@ def _groups(steps: Sequence[Step]) -> Iterator[tuple[int, Sequence[Step]]]:
         k += n_steps
 
 
-def _earliest_stage(source: _Node | None, needs_batch: bool) -> int:
-    """The first stage in which an operation can take the output of `source`.  needs_batch: it takes
-    the outputs of the whole batch, before that stage."""
-    if source is None:
-        return 0
-    return source.stage + (needs_batch and not source.is_custom)
+def _earliest_stage(source: _Node | None, kind: int) -> int:
+    """The first stage in which an operation of this kind can take the output of `source`."""
+    stage = 0 if source is None else source.stage
+    if kind == CUSTOM:  # before that stage, the outputs of the whole batch
+        return stage + (source is not None and not source.is_custom)
+    return stage + (kind == BATCH_NORM)  # behind the stage of its BATCH_MOMENTS
 
 
 def _stages(nodes: Sequence[_Node]) -> tuple[Stage, ...]:
@@ -178,15 +195,18 @@ def _place_outputs(nodes: Sequence[_Node], stage: Stage) -> None:
             user in in_blocks and user.op.kind != DENSE for user in [node, *users]
         )
         crosses = any(user.is_custom or user.stage != node.stage for user in users)
-        op.dy_in_batch = op.kind in (DENSE, CUSTOM) or crosses
+        op.dy_in_batch = op.kind in (DENSE, CUSTOM, BATCH_NORM, BATCH_MOMENTS) or crosses
 
 
 def _mark_additions(nodes: Sequence[_Node], sizes: Sizes) -> None:
     """Set adds_dx and adds_dx2.  The backward pass goes through the table in reverse: the first
-    operation that computes the gradient of an output stores it, the others add to it."""
+    operation that computes the gradient of an output stores it, the others add to it.  A BATCH_NORM
+    computes none: its BATCH_MOMENTS does."""
     stored: set[_Node | None] = set()
     for node in reversed(nodes):
         op = node.op
+        if op.kind == BATCH_NORM:
+            continue
         op.adds_dx = node.sources[0] in stored
         stored.add(node.sources[0])
         op.adds_dx2 = node.sources[-1] in stored

@@ -22,17 +22,43 @@ from ._jit import helper, inline_helper
 from .activations import activate, activate_backward
 from .add import add_forward
 from .arrays import Chunk, output_gradient, outputs, rows
+from .averagepool2d import averagepool2d_operation_backward, averagepool2d_operation_forward
+from .batch_norm import (
+    batch_moments_operation_backward,
+    batch_moments_operation_forward,
+    batch_norm_operation_backward,
+    batch_norm_operation_forward,
+)
 from .conv2d_operation import (
     conv2d_operation_backward,
     conv2d_operation_forward,
     conv2d_winograd_operation_forward,
 )
 from .dense import dense_operation_backward, dense_operation_forward
+from .depthwise_conv2d import (
+    depthwise_conv2d_operation_backward,
+    depthwise_conv2d_operation_forward,
+)
 from .dropout import dropout_operation_backward, dropout_operation_forward
 from .elementwise import add, assign
 from .maxpool2d import maxpool2d_operation_backward, maxpool2d_operation_forward
-from .operations import ADD, CONV2D, DENSE, DROPOUT, MAXPOOL2D, PRELU, RELU
+from .operations import (
+    ACTIVATION,
+    ADD,
+    AVERAGEPOOL2D,
+    BATCH_MOMENTS,
+    BATCH_NORM,
+    CONV2D,
+    DENSE,
+    DEPTHWISE_CONV2D,
+    DROPOUT,
+    MAXPOOL2D,
+    PRELU,
+    RELU,
+    SCALE_SHIFT,
+)
 from .prelu import prelu_operation_backward, prelu_operation_forward
+from .scale_shift import scale_shift_operation_backward, scale_shift_operation_forward
 
 BLOCK = 4
 """Images in a block.  The backward pass goes through operations on pictures block by block, so that
@@ -58,12 +84,14 @@ def input_gradient(source, operations, dx, size, activations, gradients, scratch
 
 @inline_helper
 def walk_forward(
-    weights, winograd_weights, x, activations, scratch, chunk, stage, training, logits_out
-):
+    weights, winograd_weights, statistics, x, activations, scratch, chunk, stage, training,
+    logits_out,
+):  # fmt: skip
     """The operations of a stage for a chunk.  x: of the whole batch, flat; logits_out: the same for
     the outputs of the last operation, of which those of the chunk are written.
 
     winograd_weights  None if the network has none: it is then compiled without Winograd
+    statistics        `arrays.BatchStatistics`; None without BatchNorm, and in prediction: likewise
     """
     operations = weights.operations
     for k in range(stage.begin, stage.end):
@@ -78,6 +106,11 @@ def walk_forward(
                     op, weights, winograd_weights, x_k, y_k, activations, scratch, chunk, training
                 )
         if not by_winograd:
+            if statistics is not None:
+                if op.kind == BATCH_MOMENTS:
+                    batch_moments_operation_forward(op, statistics, x_k, chunk)
+                elif op.kind == BATCH_NORM:
+                    batch_norm_operation_forward(op, weights, statistics, x_k, y_k, scratch, chunk)
             if op.kind == CONV2D:
                 conv2d_operation_forward(
                     op, weights, x_k, y_k, activations, scratch, chunk, training
@@ -90,8 +123,20 @@ def walk_forward(
                 dense_operation_forward(
                     op, weights, x_k, y_k, activations, scratch, chunk, training
                 )
+            elif op.kind == DEPTHWISE_CONV2D:
+                depthwise_conv2d_operation_forward(
+                    op, weights, x_k, y_k, activations, scratch, chunk, training
+                )
+            elif op.kind == AVERAGEPOOL2D:
+                averagepool2d_operation_forward(
+                    op, weights, x_k, y_k, activations, scratch, chunk, training
+                )
             elif op.kind == DROPOUT:
                 dropout_operation_forward(
+                    op, weights, x_k, y_k, activations, scratch, chunk, training
+                )
+            elif op.kind == SCALE_SHIFT:
+                scale_shift_operation_forward(
                     op, weights, x_k, y_k, activations, scratch, chunk, training
                 )
             elif op.kind == ADD:
@@ -101,7 +146,7 @@ def walk_forward(
                 prelu_operation_forward(
                     op, weights, x_k, y_k, activations, scratch, chunk, training
                 )
-            else:
+            elif op.kind == ACTIVATION:
                 assign(x_k, y_k)
         if op.activation and not (by_winograd and op.activation == RELU):  # Winograd does ReLU
             activate(op.activation, op.activation_value, y_k)
@@ -110,7 +155,9 @@ def walk_forward(
 
 
 @helper
-def walk_backward(weights, x, dlogits, activations, gradients, scratch, sums, chunk, stage, dx_out):
+def walk_backward(
+    weights, statistics, x, dlogits, activations, gradients, scratch, sums, chunk, stage, dx_out
+):
     """The operations of a stage for a chunk, from the last to the first, after `walk_forward` with
     training = 1 for the same chunk.
 
@@ -130,7 +177,7 @@ def walk_backward(weights, x, dlogits, activations, gradients, scratch, sums, ch
         else:
             end, begin, n_done = stage.block_end, stage.begin, b * BLOCK
             n_images = min(BLOCK, chunk.n_images - n_done)
-        block = Chunk(chunk.first + n_done, n_images, chunk.first_kept + n_done)
+        block = Chunk(chunk.number, chunk.first + n_done, n_images, chunk.first_kept + n_done)
         block_sums = scratch.parameters if b > 0 else sums
         for k in range(end - 1, begin - 1, -1):
             op = operations[k]
@@ -146,6 +193,15 @@ def walk_backward(weights, x, dlogits, activations, gradients, scratch, sums, ch
             if op.activation:
                 y_k = outputs(op, activations, block)
                 activate_backward(op.activation, op.activation_value, y_k, dy_k)
+            if statistics is not None:
+                if op.kind == BATCH_NORM:
+                    batch_norm_operation_backward(
+                        op, statistics, x_k, dy_k, scratch, block_sums, block
+                    )
+                elif op.kind == BATCH_MOMENTS:
+                    batch_moments_operation_backward(
+                        op, weights, statistics, x_k, dy_k, dx_k, gradients, scratch, block
+                    )
             if op.kind == CONV2D:
                 conv2d_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
@@ -158,6 +214,14 @@ def walk_backward(weights, x, dlogits, activations, gradients, scratch, sums, ch
                 maxpool2d_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
                 )
+            elif op.kind == DEPTHWISE_CONV2D:
+                depthwise_conv2d_operation_backward(
+                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
+                )
+            elif op.kind == AVERAGEPOOL2D:
+                averagepool2d_operation_backward(
+                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
+                )
             elif op.kind == DROPOUT:
                 dropout_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
@@ -166,7 +230,11 @@ def walk_backward(weights, x, dlogits, activations, gradients, scratch, sums, ch
                 prelu_operation_backward(
                     op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
                 )
-            elif dx_k.size:
+            elif op.kind == SCALE_SHIFT:
+                scale_shift_operation_backward(
+                    op, weights, x_k, dy_k, dx_k, activations, scratch, block_sums, block
+                )
+            elif op.kind == ACTIVATION or op.kind == ADD:
                 assign(dy_k, dx_k)
             if op.adds_dx:
                 add(dx_k, dx)

@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 
 from .base import Layer, Shape
 
+MAX_DEPTH = 16
+"""Residuals may lie in residuals this deep.  A damaged file could describe any depth."""
+
 
 @dataclass(frozen=True)
 class Residual(Layer):
@@ -32,6 +35,14 @@ class Residual(Layer):
             object.__setattr__(self, name, tuple(branch))
         if not self.layers:
             raise ValueError("layers is empty; expected at least one layer")
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"residuals lie in residuals more than {MAX_DEPTH} deep")
+
+    @property
+    def depth(self) -> int:
+        """1; 2 if there is a residual among its layers, and so on."""
+        inside = (*self.layers, *self.shortcut)
+        return 1 + max((layer.depth for layer in inside if isinstance(layer, Residual)), default=0)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         shape, shortcut_shape = (
