@@ -390,7 +390,7 @@ NO_ARRAYS = {
     "a network, a path or bytes": [
         *("tinycnn.load", "tinycnn.load_pretrained", "tinycnn.save"),
         *("tinycnn.formats.safetensors.read", "tinycnn.formats.onnx.save"),
-        *("tinycnn.formats.onnx.to_bytes", "tinycnn.formats.agreement.check_exportable"),
+        *("tinycnn.formats.onnx.to_bytes", "tinycnn.formats.agreement.exportable"),
         *("tinycnn.formats.agreement.check_images", "tinycnn.formats.leveldb_table.read_table"),
         *("tinycnn.formats.protobuf.fields", "tinycnn.formats.protobuf.read_varint"),
         *("tinycnn.formats.tf_checkpoint.list_tensors", "tinycnn.formats.tf_checkpoint.TensorInfo"),

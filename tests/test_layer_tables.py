@@ -22,7 +22,7 @@ TABLES = {
     "tinycnn.reference_backend.PASSES": reference_backend.PASSES,
     "tinycnn.formats.onnx.NODES": onnx_file.NODES,
     "tinycnn.export.python_file.CALLS": python_file.CALLS,
-    "tinycnn.export.c_file.OPERATIONS": c_file.OPERATIONS,
+    "tinycnn.export.c_operations.OPERATIONS": c_operations.OPERATIONS,
     "tinycnn.explain.layer_kinds.EXPLAINED": layer_kinds.EXPLAINED,
 }
 """Every table that is keyed by the layer's class, by the name that its error message gives."""
@@ -37,7 +37,7 @@ CONSUMERS = {
     "tinycnn.export.python_file.CALLS": lambda network, folder: python_file.write(
         network, folder / "m.py"
     ),
-    "tinycnn.export.c_file.OPERATIONS": lambda network, folder: c_file.write(network, folder),
+    "tinycnn.export.c_operations.OPERATIONS": lambda network, folder: c_file.write(network, folder),
     "tinycnn.explain.layer_kinds.EXPLAINED": lambda network, folder: explain.write_page(
         folder / "m.html", explain.explain(network, images_for(network)[0])
     ),
@@ -57,7 +57,7 @@ else:
 COMMANDS = {
     "tinycnn.formats.onnx.NODES": ["export", "microexpnet", "--to", "onnx"],
     "tinycnn.export.python_file.CALLS": ["export", "microexpnet", "--to", "python"],
-    "tinycnn.export.c_file.OPERATIONS": ["export", "microexpnet", "--to", "c"],
+    "tinycnn.export.c_operations.OPERATIONS": ["export", "microexpnet", "--to", "c"],
     "tinycnn.explain.layer_kinds.EXPLAINED": ["explain", "microexpnet", "face.npy"],
 }
 """Commands that look layers up in each table; the output file follows."""
@@ -73,12 +73,20 @@ def need_package(name):
 # ---- every entry -----------------------------------------------------------------------------
 
 
+OF_FOLDED_NETWORKS = (
+    "tinycnn.formats.onnx.NODES",
+    "tinycnn.export.python_file.CALLS",
+    "tinycnn.export.c_operations.OPERATIONS",
+)
+"""Tables that need no entry for BatchNorm: exporters fold it into other layers."""
+
+
 def missing_entries(kinds, tables):
     return [
         f"{name} has no entry for {kind.__name__}"
         for kind in kinds
         for name, table in tables.items()
-        if kind not in table
+        if kind not in table and not (kind is BatchNorm and name in OF_FOLDED_NETWORKS)
     ]
 
 
@@ -183,7 +191,7 @@ static void own_relu(const picture *x)
 OWN_ENTRIES = {
     "tinycnn.formats.onnx.NODES": lambda graph, step: graph.add("Relu", step.name),
     "tinycnn.export.python_file.CALLS": lambda step: "np.where(x > 0, x, 0)",
-    "tinycnn.export.c_file.OPERATIONS": c_file.COperation(
+    "tinycnn.export.c_operations.OPERATIONS": c_operations.COperation(
         lambda step, given, relu: f"own_relu(&{given});", source=OWN_RELU_IN_C, in_place=True
     ),
     "tinycnn.explain.layer_kinds.EXPLAINED": layer_kinds.Explained(
@@ -194,7 +202,7 @@ OWN_ENTRIES = {
 WRITTEN = {
     "tinycnn.formats.onnx.NODES": b"Relu",
     "tinycnn.export.python_file.CALLS": b"np.where(x > 0, x, 0)",
-    "tinycnn.export.c_file.OPERATIONS": b"own_relu(&conv1);",
+    "tinycnn.export.c_operations.OPERATIONS": b"own_relu(&conv1);",
     "tinycnn.explain.layer_kinds.EXPLAINED": b"What a user says of it.",
 }
 

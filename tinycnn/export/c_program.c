@@ -215,6 +215,37 @@ static void prelu(const picture *x, const float *alpha)
                 x->at[i * x->row + k] *= alpha[k % C];
 }
 
+/* @@ scale_shift */
+/* scale * x + shift with a scale and a shift for each channel, in place */
+static void scale_shift(const picture *x, const float *scale, const float *shift)
+{
+    const int C = x->channels;
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < x->width * C; k++)
+            x->at[i * x->row + k] = scale[k % C] * x->at[i * x->row + k] + shift[k % C];
+}
+
+/* @@ add */
+/* y = x + x2, pictures of the same shape */
+static void add(const picture *x, const picture *x2, int relu, const picture *y)
+{
+    for (int i = 0; i < y->height; i++)
+        for (int k = 0; k < y->width * y->channels; k++) {
+            const float sum = x->at[i * x->row + k] + x2->at[i * x2->row + k];
+            y->at[i * y->row + k] = relu && sum < 0.0F ? 0.0F : sum;
+        }
+}
+
+/* @@ copy */
+/* Copies a picture to one of the same shape, or to a vector: the pixels follow one another. */
+static void copy(const picture *x, const picture *y)
+{
+    const int n_row = x->width * x->channels, y_row = y->height == x->height ? y->row : n_row;
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < n_row; k++)
+            y->at[i * y_row + k] = x->at[i * x->row + k];
+}
+
 /* @@ dense */
 /* y[u] = b[u] + sum over k of x[k] * w[k][u], as four sums that are added at the end.  x must have
  * no zeros around it. */

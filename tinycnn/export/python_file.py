@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
+from ..formats.agreement import ExportError, check_agreement, check_images, exportable
 from ..ground.atomic_file import write_atomically
 from ..layers import (
+    Add,
     AveragePool2D,
     Conv2D,
     Dense,
@@ -32,13 +33,14 @@ from ..layers import (
     MaxPool2D,
     PReLU,
     ReLU,
+    ScaleShift,
     Sigmoid,
     SpatialDropout2D,
     Tanh,
     entry_for,
 )
 from ..network import Network
-from ..plan import Step
+from ..plan import NETWORK_INPUT, Step
 
 LINE_LENGTH = 100
 TIMEOUT_S = 120
@@ -71,7 +73,7 @@ def write(network: Network, path: str | os.PathLike) -> None:
 
 def source_of(network: Network, name: str = "microexpnet") -> str:
     """The program's text, not yet checked.  name: of its file, for the help text in it."""
-    check_exportable(network)
+    network = exportable(network)
     spec = network.input_spec
     parameters = {key: np.asarray(p, "<f4") for key, p in network.parameters.items()}
     constants = [
@@ -114,16 +116,34 @@ def _quoted(text: str | None) -> str:
 
 
 def _network_function(network: Network) -> str:
+    """The function that runs the layers.  `x` is the newest value; values that are needed again
+    later have the names of their steps."""
+    steps = network.plan.steps
+    again = {
+        source
+        for k, step in enumerate(steps)
+        for source in step.inputs
+        if source != k - 1 or len(step.inputs) > 1
+    }
+    variables = {NETWORK_INPUT: "network_input"}
+    variables |= {k: step.name.replace(".", "_") for k, step in enumerate(steps)}
     lines = [
         "def network(x):",
         '    """Layer by layer from scaled images (N, H, W, C) to logits (N, K)."""',
         "    t = TENSORS",
     ]
-    for step in network.plan.steps:
+    if NETWORK_INPUT in again:
+        lines.append(f"    {variables[NETWORK_INPUT]} = x")
+    for k, step in enumerate(steps):
         call = entry_for(step.layer, CALLS, "tinycnn.export.python_file.CALLS")(step)
+        for name, source in zip(("x", "x2"), step.inputs):
+            if source != k - 1 or len(step.inputs) > 1:
+                lines.append(f"    {name} = {variables[source]}")
         if call is not None:
             shape = ", ".join(map(str, ("N", *step.output_shape)))
             lines += [f"    # -> ({shape})", f"    x = {call}"]
+        if k in again:
+            lines.append(f"    {variables[k]} = x")
     return "\n".join([*lines, "    return x"])
 
 
@@ -155,9 +175,12 @@ CALLS: dict[type[Layer], Callable[[Step], str | None]] = {
     Flatten: lambda step: "flatten(x)",
     Dense: lambda step: f"dense(x, {_parameters(step)})",
     **dict.fromkeys((Dropout, SpatialDropout2D), lambda step: None),  # nothing in prediction
+    ScaleShift: lambda step: f't["{step.name}.scale"] * x + t["{step.name}.shift"]',
+    Add: lambda step: "x + x2",
 }
 """Layer class -> a function of a layer's step of the plan: the Python expression that makes the
-layer's output of its input `x`; None where the two are the same.
+layer's output of its input `x` (an Add also has `x2`); None where the two are the same.
+BatchNorm has no entry: networks are exported folded.
 
 The expression may use the functions of python_program.py, np, and the parameters t["NAME.w"].
 """

@@ -43,7 +43,7 @@ from ..layers import (
 )
 from ..network import Network
 from ..plan import Step
-from .agreement import ExportError, check_agreement, check_exportable, check_images
+from .agreement import ExportError, check_agreement, check_images, exportable
 
 OPSET, IR_VERSION = 13, 8
 """The oldest that have the operators in use, so that old runtimes read the file too."""
@@ -69,7 +69,7 @@ def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
         raise ImportError(
             f'ONNX models need the package onnx: pip install "tinycnn[onnx]" ({error})'
         ) from None
-    check_exportable(network)
+    network = exportable(network)
     model = _model(network)
     try:
         onnx.checker.check_model(model, full_check=True)
