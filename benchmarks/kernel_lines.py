@@ -1,4 +1,5 @@
-"""Every kernel on the arrays that it meets in MicroExpNet: one line of the roofline each.
+"""Every kernel on the arrays that it meets in MicroExpNet: one line of the roofline each.  Kernels
+that MicroExpNet does not have get pictures of other networks.
 
 A chunk of 8 images goes through the network kernel by kernel, forward and backward, as in training
 on a batch of 64; each line is one call with its real shapes and values.  Products with padding are
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinycnn.layers import Conv2D, Dense, MaxPool2D, ReLU
+from tinycnn.plan import Window
 
 from .problem import Problem
 
@@ -68,13 +70,8 @@ def taps_inside(n_out: int, stride: int, before: int, n_taps: int, size: int) ->
 def conv_macs(n_images: int, step: Any) -> int:
     """Multiply-adds of a convolution of n_images, products with padding left out."""
     (H, W, C), (OH, OW, F) = step.input_shape, step.output_shape
-    (KH, KW), (top, left), S = step.layer.kernel_hw, _pads(step), step.layer.stride
-    return n_images * C * F * taps_inside(OH, S, top, KH, H) * taps_inside(OW, S, left, KW, W)
-
-
-def _pads(step: Any) -> tuple[int, int]:
-    vertical, horizontal = step.layer.axes(step.input_shape)
-    return vertical.before, horizontal.before
+    KH, KW, SH, SW, PT, PL, _, _ = step.window
+    return n_images * C * F * taps_inside(OH, SH, PT, KH, H) * taps_inside(OW, SW, PL, KW, W)
 
 
 def make_lines(problem: Problem) -> tuple[list[Line], dict[str, str]]:
@@ -84,6 +81,8 @@ def make_lines(problem: Problem) -> tuple[list[Line], dict[str, str]]:
     walk.winograd()
     walk.losses()
     walk.backward()
+    walk.activations()
+    walk.other_layers()
     walk.optimizers()
     return walk.lines, walk.failed
 
@@ -121,19 +120,18 @@ class _Walk:
 
     def forward(self) -> None:
         x = self.x
-        self.add("scale_images", "", x.astype(np.uint8), 2, np.empty_like(x))
+        self.add("scale_images", "", x.astype(np.uint8), 2, np.zeros((2, 0)), np.empty_like(x))
         for step in self.plan.steps:
             layer, name, kept = step.layer, step.name, {"x": x}
             self.kept[name] = kept
             y = np.zeros((len(x), *step.output_shape), np.float32)
             if isinstance(layer, Conv2D):
                 w, b = self.weights[f"{name}.w"], self.weights[f"{name}.b"]
-                geometry, macs = (layer.stride, *_pads(step)), conv_macs(len(x), step)
-                self.add("conv2d_forward", name, x, w, b, *geometry, y, macs=macs)
+                macs = conv_macs(len(x), step)
+                self.add("conv2d_forward", name, x, w, b, step.window, y, macs=macs)
             elif isinstance(layer, MaxPool2D):
                 kept["argmax"] = np.zeros(y.shape, np.int32)
-                geometry = (layer.stride, *_pads(step))
-                self.add("maxpool2d_forward", name, x, layer.size, *geometry, y, kept["argmax"])
+                self.add("maxpool2d_forward", name, x, step.window, y, kept["argmax"])
             elif isinstance(layer, Dense):
                 w, b = self.weights[f"{name}.w"], self.weights[f"{name}.b"]
                 self.add("dense_forward", name, x, w, b, y, macs=len(x) * w.size)
@@ -145,9 +143,8 @@ class _Walk:
 
     def winograd(self) -> None:
         """Convolutions as float32 does them, winners wanted; macs are those of the direct one."""
-        from tinycnn.kernels.arrays import Window
         from tinycnn.kernels.conv2d_winograd import winograd_sizes
-        from tinycnn.kernels.operations import make_operations
+        from tinycnn.kernels.table import make_operations
 
         convolutions = [step for step in self.plan.steps if type(step.layer).__name__ == "Conv2D"]
         table = make_operations(self.plan, np.dtype(np.float32))
@@ -158,10 +155,9 @@ class _Walk:
             u, scratch = (np.zeros(size, np.float32) for size in winograd_sizes(op))
             x = self.kept[step.name]["x"]
             y = np.zeros((len(x), op.OH, op.OW, op.F), np.float32)
-            window = Window(*(int(v) for v in (op.S, op.PT, op.PL, op.conv_OH, op.conv_OW)))
             self.add("conv2d_winograd_weights", step.name, w, u)
             argmax = np.zeros(y.shape, np.int32)
-            arguments = (x, w, u, b, window, int(op.pool), int(op.relu), scratch, y, argmax)
+            arguments = (x, w, u, b, step.window, int(op.pool), 1, scratch, y, argmax)
             macs = conv_macs(len(x), step)
             self.add("conv2d_winograd_forward", step.name, *arguments, macs=macs)
 
@@ -211,20 +207,34 @@ class _Walk:
             else:
                 dx = dy.reshape(x.shape)
             dy = dx
-        mask = np.ones(N_IMAGES * 48, np.float32)  # dropout stands behind the first dense layer
+        mask = np.ones((N_IMAGES, 1, 48), np.float32)  # dropout stands behind the first dense layer
         for kernel in ("dropout_forward", "dropout_backward"):
-            self.add(kernel, "", mask, mask, mask.copy())
+            self.add(kernel, "", mask, mask[:, 0], mask.copy())
+
+    def activations(self) -> None:
+        """Those that MicroExpNet does not have, on the output of its first convolution."""
+        x = self.rng.normal(size=self.kept["conv1"]["y"].shape).astype(np.float32)
+        flat, C = x.reshape(-1), x.shape[-1]
+        y, dy = np.empty_like(flat), flat.copy()
+        options = {"clipped_relu": (6.0,), "leaky_relu": (0.01,), "sigmoid": (), "tanh": ()}
+        for stem, values in options.items():
+            self.add(f"{stem}_forward", "", flat, *values, y)
+            self.add(f"{stem}_backward", "", y, *values, dy, np.empty_like(y))
+        by_channel, alpha = x.reshape(-1, C), np.full(C, 0.25, np.float32)
+        self.add("prelu_forward", "", by_channel, alpha, y.reshape(-1, C))
+        self.add("prelu_backward_params", "", by_channel, dy.reshape(-1, C), alpha.copy())
+        self.add("prelu_backward_input", "", by_channel, alpha, dy.reshape(-1, C), y.reshape(-1, C))
 
     def _conv_backward(self, step: Any, x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
         name, w = step.name, self.weights[f"{step.name}.w"]
         dw, db = np.empty_like(w), np.empty(w.shape[3], w.dtype)
-        w_t, S = np.empty((w.shape[3], *w.shape[:3]), w.dtype), step.layer.stride
+        w_t = np.empty((w.shape[3], *w.shape[:3]), w.dtype)
         macs = conv_macs(len(x), step)
-        self.add("conv2d_backward_params", name, x, dy, S, *_pads(step), dw, db, macs=macs)
+        self.add("conv2d_backward_params", name, x, dy, step.window, dw, db, macs=macs)
         self.add("conv2d_transpose_weights", name, w, w_t)
         self.add("conv2d_transpose_weights_back", name, w_t, dw)
         if step is not self.plan.steps[0]:  # of its input no gradient is needed
-            self.add("conv2d_backward_input", name, dy, w_t, S, *_pads(step), dx, macs=macs)
+            self.add("conv2d_backward_input", name, dy, w_t, step.window, dx, macs=macs)
 
     def _pooled_conv_backward(
         self, step: Any, x: np.ndarray, dx: np.ndarray, behind: tuple[np.ndarray, np.ndarray]
@@ -232,13 +242,13 @@ class _Walk:
         """behind: dy and argmax of the pooling that follows.  Scratch as `make_operations` sizes
         it."""
         from tinycnn.kernels._winner_lists import LANES
-        from tinycnn.kernels.arrays import Window, WinnerScratch
+        from tinycnn.kernels.arrays import WinnerScratch
         from tinycnn.kernels.operations import N_LISTED
 
         dy, argmax = behind
         (OH, OW, F), (H, W, C) = step.output_shape, step.input_shape
-        (KH, KW), S, (top, left) = step.layer.kernel_hw, step.layer.stride, _pads(step)
-        padded_shape = (max((OH - 1) * S + KH, top + H), max((OW - 1) * S + KW, left + W), C)
+        KH, KW, SH, SW, PT, PL, _, _ = step.window
+        padded_shape = (max((OH - 1) * SH + KH, PT + H), max((OW - 1) * SW + KW, PL + W), C)
         L = min(dy.shape[1] * dy.shape[2], N_LISTED) + LANES
         scratch = WinnerScratch(
             x_padded=np.zeros(padded_shape, x.dtype),
@@ -252,11 +262,29 @@ class _Walk:
         wants_dx = step is not self.plan.steps[0]
         macs = int(np.count_nonzero(dy)) * KH * KW * C * (1 + wants_dx)
         dw, db, dx_out = np.empty_like(w_t), np.empty(F, x.dtype), dx if wants_dx else dx[:0]
-        arguments = (x, dy, argmax, w_t, Window(S, top, left, OH, OW), scratch, dw, db, dx_out)
+        arguments = (x, dy, argmax, w_t, step.window, scratch, dw, db, dx_out)
         self.add("conv2d_maxpool2d_backward", step.name, *arguments, macs=macs)
+
+    def other_layers(self) -> None:
+        """Those of DS-CNN (keyword spotting): pictures of 25x5x64, depthwise 3x3, then the mean."""
+        x, w = self._normal(N_IMAGES, 25, 5, 64), self._normal(3, 3, 64, 1)
+        dy, dw, b, dx = (np.zeros_like(a) for a in (x, w, w[0, 0, :, 0], x))
+        window = Window(3, 3, 1, 1, 1, 1, 1, 1)
+        macs = N_IMAGES * 64 * taps_inside(25, 1, 1, 3, 25) * taps_inside(5, 1, 1, 3, 5)
+        self.add("depthwise_conv2d_forward", "", x, w, b, window, dy, macs=macs)
+        self.add("depthwise_conv2d_backward_params", "", x, dy, window, dw, b.copy(), macs=macs)
+        self.add("depthwise_conv2d_backward_input", "", dy, w, window, dx, macs=macs)
+        picture, mean = Window(25, 5, 1, 1, 0, 0, 0, 0), self._normal(N_IMAGES, 1, 1, 64)
+        self.add("averagepool2d_forward", "", x, picture, 0, mean)
+        self.add("averagepool2d_backward", "", mean, picture, 0, dx)
+
+    def _normal(self, *shape: int) -> np.ndarray:
+        return self.rng.standard_normal(shape).astype(np.float32)
 
     def optimizers(self) -> None:
         p, g, m, v = (np.zeros(self.plan.n_parameter_slots, np.float32) for _ in range(4))
         g[:] = self.rng.normal(size=g.size)
         self.add("adam_update", "", p, g, m, v, 1, 1e-4, 0.9, 0.999, 1e-8, 0.0, False)
         self.add("sgd_update", "", p, g, m, 1e-4, 0.9, 0.0, False)
+        b = np.zeros_like(p)
+        self.add("rmsprop_update", "", p, g, m, v, b, 1e-4, 0.9, 0.0, (1e-7, 0.0), 0.0, False)

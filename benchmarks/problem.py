@@ -124,12 +124,14 @@ def tie_distance(weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     on images without ties.
     """
     from tinycnn import reference
+    from tinycnn.plan import Window
 
     found, y = [], x
-    for name, pad, size in (("conv1", 3, 42), ("conv2", 1, 11)):
+    for name, before, after, size in (("conv1", 3, 3, 42), ("conv2", 1, 2, 11)):
         w = weights[f"{name}.w"]
         z = np.empty((len(y), size, size, w.shape[3]), y.dtype)
-        reference.conv2d_forward(y, w, weights[f"{name}.b"], 2, pad, pad, z)
+        window = Window(w.shape[0], w.shape[1], 2, 2, before, before, after, after)
+        reference.conv2d_forward(y, w, weights[f"{name}.b"], window, z)
         odd = size % 2
         full = np.pad(z, ((0, 0), (0, odd), (0, odd), (0, 0)), constant_values=-np.inf)
         half = (size + odd) // 2
@@ -176,7 +178,7 @@ def reference_answers(problem: Problem) -> Answers:
         losses.append(value)
         if step == 0:
             gradients = {name: g.copy() for name, g in network.gradients.items()}
-        optimizer.step(network.parameter_vector, network.gradient_vector)
+        optimizer.step(network.trained_vector, network.trained_gradients)
     return Answers(logits, np.array(losses), gradients)
 
 

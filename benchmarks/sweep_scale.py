@@ -231,7 +231,7 @@ def _network_costs(n_rounds: int) -> tuple[dict[str, float], dict[str, float]]:
         network, optimizer = made[name]
         logits = network.forward(network.scale(images), training=True)
         network.backward(loss(logits, labels, soft)[1])
-        optimizer.step(network.parameter_vector, network.gradient_vector)
+        optimizer.step(network.trained_vector, network.trained_gradients)
 
     step_s = dict.fromkeys(made, math.inf)
     score_s = dict.fromkeys(made, math.inf)
@@ -256,7 +256,7 @@ def _checkpoint_costs(n_rounds: int) -> tuple[dict[str, float], dict[str, float]
     seconds, n_bytes = {}, {}
     for size in SIZES:
         network, optimizer = models.microexpnet("p12", size, n_threads=1), Adam(1e-4)
-        optimizer.step(network.parameter_vector, np.zeros_like(network.parameter_vector))
+        optimizer.step(network.trained_vector, np.zeros_like(network.trained_vector))
         with tempfile.TemporaryDirectory() as folder:
             records = [record] * (N_EPOCHS // 2)
             times = [

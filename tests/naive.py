@@ -6,9 +6,12 @@ definition.  Sums use `math.fsum`, so a result is off by at most one rounding of
 Functions take the same arguments as the kernels and return new float64 arrays.
 """
 
+import decimal
 import itertools
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 
@@ -34,54 +37,55 @@ def _filled(shape, terms):
     return result
 
 
-def _meetings(x_shape, KH, KW, S, PT, PL, OH, OW):
+def _meetings(x_shape, window, OH, OW):
     """All (n, i, j), (a, e), (h, v): an output position, a tap, and the input pixel under it."""
     N, H, W, _ = x_shape
+    KH, KW, SH, SW, PT, PL, _, _ = window
     for n, i, j, a, e in itertools.product(range(N), range(OH), range(OW), range(KH), range(KW)):
-        h, v = i * S - PT + a, j * S - PL + e
+        h, v = i * SH - PT + a, j * SW - PL + e
         if 0 <= h < H and 0 <= v < W:
             yield n, i, j, a, e, h, v
 
 
-def conv2d_forward(x, w, b, S, PT, PL, OH, OW):
-    KH, KW, C, F = w.shape
+def conv2d_forward(x, w, b, window, OH, OW):
+    C, F = w.shape[2:]
     terms = defaultdict(list)
     for n, i, j, f in itertools.product(range(len(x)), range(OH), range(OW), range(F)):
         terms[n, i, j, f].append(float(b[f]))
-    for n, i, j, a, e, h, v in _meetings(x.shape, KH, KW, S, PT, PL, OH, OW):
+    for n, i, j, a, e, h, v in _meetings(x.shape, window, OH, OW):
         for c, f in itertools.product(range(C), range(F)):
             terms[n, i, j, f].append(float(x[n, h, v, c]) * float(w[a, e, c, f]))
     return _filled((len(x), OH, OW, F), terms)
 
 
-def conv2d_backward_params(x, dy, S, PT, PL, KH, KW):
+def conv2d_backward_params(x, dy, window):
     N, OH, OW, F = dy.shape
     C = x.shape[3]
     dw, db = defaultdict(list), defaultdict(list)
     for n, i, j, f in itertools.product(range(N), range(OH), range(OW), range(F)):
         db[(f,)].append(float(dy[n, i, j, f]))
-    for n, i, j, a, e, h, v in _meetings(x.shape, KH, KW, S, PT, PL, OH, OW):
+    for n, i, j, a, e, h, v in _meetings(x.shape, window, OH, OW):
         for c, f in itertools.product(range(C), range(F)):
             dw[a, e, c, f].append(float(x[n, h, v, c]) * float(dy[n, i, j, f]))
-    return _filled((KH, KW, C, F), dw), _filled((F,), db)
+    return _filled((window.KH, window.KW, C, F), dw), _filled((F,), db)
 
 
-def conv2d_backward_input(dy, w, S, PT, PL, H, W):
+def conv2d_backward_input(dy, w, window, H, W):
     N, OH, OW, F = dy.shape
-    KH, KW, C, _ = w.shape
+    C = w.shape[2]
     dx = defaultdict(list)
-    for n, i, j, a, e, h, v in _meetings((N, H, W, C), KH, KW, S, PT, PL, OH, OW):
+    for n, i, j, a, e, h, v in _meetings((N, H, W, C), window, OH, OW):
         for c, f in itertools.product(range(C), range(F)):
             dx[n, h, v, c].append(float(dy[n, i, j, f]) * float(w[a, e, c, f]))
     return _filled((N, H, W, C), dx)
 
 
-def maxpool2d_forward(x, K, S, PT, PL, OH, OW):
+def maxpool2d_forward(x, window, OH, OW):
     """Values and flat positions of the maxima: of equal ones the first; NaN only if all are NaN."""
     N, _, W, C = x.shape
     y, argmax = np.zeros((N, OH, OW, C)), np.zeros((N, OH, OW, C), np.int64)
     members = defaultdict(list)
-    for n, i, j, _, _, h, v in _meetings(x.shape, K, K, S, PT, PL, OH, OW):
+    for n, i, j, _, _, h, v in _meetings(x.shape, window, OH, OW):
         members[n, i, j].append((h, v))
     for (n, i, j), window in members.items():
         for c in range(C):
@@ -104,12 +108,118 @@ def maxpool2d_backward(dy, argmax, H, W):
     return _filled((N, H, W, C), dx)
 
 
+def averagepool2d_forward(x, window, count_padding, OH, OW):
+    members = defaultdict(list)
+    for n, i, j, _, _, h, v in _meetings(x.shape, window, OH, OW):
+        for c in range(x.shape[3]):
+            members[n, i, j, c].append(float(x[n, h, v, c]))
+    y = _filled((len(x), OH, OW, x.shape[3]), members)
+    for index, values in members.items():
+        y[index] /= window.KH * window.KW if count_padding else len(values)
+    return y
+
+
+def averagepool2d_backward(dy, window, count_padding, H, W):
+    N, OH, OW, C = dy.shape
+    meetings = list(_meetings((N, H, W, C), window, OH, OW))
+    n_inside = Counter((n, i, j) for n, i, j, *_ in meetings)
+    dx = defaultdict(list)
+    for n, i, j, _, _, h, v in meetings:
+        n_counted = window.KH * window.KW if count_padding else n_inside[n, i, j]
+        for c in range(C):
+            dx[n, h, v, c].append(float(dy[n, i, j, c]) / n_counted)
+    return _filled((N, H, W, C), dx)
+
+
+def depthwise_conv2d_forward(x, w, b, window, OH, OW):
+    C, D = w.shape[2:]
+    terms = defaultdict(list)
+    for n, i, j, f in itertools.product(range(len(x)), range(OH), range(OW), range(C * D)):
+        terms[n, i, j, f].append(float(b[f]))
+    for n, i, j, a, e, h, v in _meetings(x.shape, window, OH, OW):
+        for c, d in itertools.product(range(C), range(D)):
+            terms[n, i, j, c * D + d].append(float(x[n, h, v, c]) * float(w[a, e, c, d]))
+    return _filled((len(x), OH, OW, C * D), terms)
+
+
+def depthwise_conv2d_backward_params(x, dy, window):
+    (N, OH, OW, F), C = dy.shape, x.shape[3]
+    D = F // C
+    dw, db = defaultdict(list), defaultdict(list)
+    for n, i, j, f in itertools.product(range(N), range(OH), range(OW), range(F)):
+        db[(f,)].append(float(dy[n, i, j, f]))
+    for n, i, j, a, e, h, v in _meetings(x.shape, window, OH, OW):
+        for c, d in itertools.product(range(C), range(D)):
+            dw[a, e, c, d].append(float(x[n, h, v, c]) * float(dy[n, i, j, c * D + d]))
+    return _filled((window.KH, window.KW, C, D), dw), _filled((F,), db)
+
+
+def depthwise_conv2d_backward_input(dy, w, window, H, W):
+    (N, OH, OW, _), (C, D) = dy.shape, w.shape[2:]
+    dx = defaultdict(list)
+    for n, i, j, a, e, h, v in _meetings((N, H, W, C), window, OH, OW):
+        for c, d in itertools.product(range(C), range(D)):
+            dx[n, h, v, c].append(float(dy[n, i, j, c * D + d]) * float(w[a, e, c, d]))
+    return _filled((N, H, W, C), dx)
+
+
 def relu_forward(x):
     return np.array([v if v > 0 or math.isnan(v) else 0.0 for v in x.tolist()])
 
 
 def relu_backward(y, dy):
     return np.array([d if v > 0 else 0.0 for v, d in zip(y.tolist(), dy.tolist())])
+
+
+def clipped_relu_forward(x, max_value):
+    return np.array([v if math.isnan(v) else sorted([0.0, v, max_value])[1] for v in x.tolist()])
+
+
+def clipped_relu_backward(y, max_value, dy):
+    return np.array([d if 0 < v < max_value else 0.0 for v, d in zip(y.tolist(), dy.tolist())])
+
+
+def leaky_relu_forward(x, slope):
+    return np.array([v if v > 0 else slope * v for v in x.tolist()])
+
+
+def leaky_relu_backward(y, slope, dy):
+    return np.array([d if v > 0 else slope * d for v, d in zip(y.tolist(), dy.tolist())])
+
+
+def prelu_forward(x, alpha):
+    rows = [[v if v > 0 else a * v for v, a in zip(row, alpha.tolist())] for row in x.tolist()]
+    return np.array(rows).reshape(x.shape)
+
+
+def prelu_backward_params(x, dy):
+    columns = [zip(a, b) for a, b in zip(x.T.tolist(), dy.T.tolist())]
+    return np.array([math.fsum(v * d for v, d in column if v <= 0) for column in columns])
+
+
+def prelu_backward_input(x, alpha, dy):
+    slopes = [[1.0 if v > 0 else a for v, a in zip(row, alpha.tolist())] for row in x.tolist()]
+    products = [[s * d for s, d in zip(*rows)] for rows in zip(slopes, dy.tolist())]
+    return np.array(products).reshape(x.shape)
+
+
+def _exact(function, x):
+    """function(Decimal) of each value, rounded once to float64; NaN stays NaN."""
+    exact = []
+    with decimal.localcontext() as context:
+        for v in x.tolist():
+            digits = -Decimal(v).adjusted() if v and math.isfinite(v) else 0  # zeros before v's own
+            context.prec = 60 + max(digits, 0)
+            exact.append(v if math.isnan(v) else float(function(Decimal(v))))
+    return np.array(exact)
+
+
+def sigmoid_forward(x):
+    return _exact(lambda v: 1 / (1 + (-v).exp()), x)
+
+
+def tanh_forward(x):
+    return _exact(lambda v: 1 - 2 / ((2 * v).exp() + 1), x)
 
 
 def dense_forward(x, w, b):
@@ -137,7 +247,20 @@ def dense_backward_input(dy, w):
 
 
 def dropout(x, mask):
-    return np.array([float(v) * float(m) for v, m in zip(x, mask)])
+    """x (N, R, K), mask (N, K)"""
+    y = np.zeros(x.shape)
+    for n, r, k in np.ndindex(*x.shape):
+        y[n, r, k] = float(x[n, r, k]) * float(mask[n, k])
+    return y
+
+
+def scale_channels(images, scaling, mean, std):
+    result = np.zeros(images.shape)
+    for index, pixel in np.ndenumerate(images):
+        scaled = Fraction(int(pixel), 255 if scaling == "unit" else 1)
+        c = index[-1]
+        result[index] = float((scaled - Fraction(mean[c])) / Fraction(std[c]))
+    return result
 
 
 def scale_images(images, scaling):
@@ -168,3 +291,54 @@ def multiply_add(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off,
         ]
         result[c_off + m * cm + n] = math.fsum([float(c[c_off + m * cm + n]), *products])
     return result
+
+
+def scale_shift_forward(x, scale, shift):
+    rows = [[float(v) * float(a) + float(b) for v, a, b in zip(row, scale, shift)] for row in x]
+    return np.reshape(rows, x.shape)
+
+
+def scale_shift_backward(x, dy, scale):
+    """(dx, dscale, dshift) of x, dy (P, C)."""
+    P, C = x.shape
+    dscale = [math.fsum(float(x[p, c]) * float(dy[p, c]) for p in range(P)) for c in range(C)]
+    dshift = [math.fsum(float(dy[p, c]) for p in range(P)) for c in range(C)]
+    return scale_shift_forward(dy, scale, np.zeros(C)), np.array(dscale), np.array(dshift)
+
+
+def moments(x):
+    """Mean and variance (2, C) of x (P, C)."""
+    result = np.zeros((2, x.shape[1]))
+    for c, column in enumerate(x.T.astype(np.float64)):
+        result[0, c] = mean = math.fsum(column) / len(column)
+        result[1, c] = math.fsum((v - mean) ** 2 for v in column) / len(column)
+    return result
+
+
+def batch_norm_forward(x, gamma, beta, epsilon):
+    mean, var = moments(x)
+    y = np.zeros(x.shape)
+    for p, c in np.ndindex(*x.shape):
+        y[p, c] = gamma[c] * (float(x[p, c]) - mean[c]) / math.sqrt(var[c] + epsilon) + beta[c]
+    return y
+
+
+def batch_norm_backward(x, dy, gamma, epsilon):
+    """(dx, dgamma, dbeta): every output's gradient is carried to every input, pair by pair."""
+    (P, C), var = x.shape, moments(x)[1]
+    xhat = batch_norm_forward(x, np.ones(C), np.zeros(C), epsilon)
+    dx, dgamma, dbeta = np.zeros((P, C)), np.zeros(C), np.zeros(C)
+    for c in range(C):
+        dgamma[c] = math.fsum(float(dy[p, c]) * xhat[p, c] for p in range(P))
+        dbeta[c] = math.fsum(float(dy[p, c]) for p in range(P))
+        for p in range(P):
+            terms = []
+            for q in range(P):
+                slope = (p == q) - 1 / P - xhat[q, c] * xhat[p, c] / P
+                terms.append(float(dy[q, c]) * gamma[c] * slope / math.sqrt(var[c] + epsilon))
+            dx[p, c] = math.fsum(terms)
+    return dx, dgamma, dbeta
+
+
+def add(x, x2):
+    return np.array([float(a) + float(b) for a, b in zip(x, x2)])

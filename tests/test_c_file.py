@@ -9,11 +9,11 @@ import time
 
 import numpy as np
 import pytest
-from exported import SCALINGS, awkward, candidate, images_for
+from exported import SCALINGS, awkward, candidate, images_for, in_colour
 from small_networks import SMALL_NETWORKS
 
 from tinycnn import Dense, Flatten, InputSpec, Network, models
-from tinycnn.export import c_file
+from tinycnn.export import c_compiler, c_file
 from tinycnn.formats.agreement import ExportError
 from tinycnn.models import VARIANTS
 from tinycnn.testing import logit_error
@@ -30,7 +30,7 @@ def need(compiler):
 def unchecked(network, folder, name, monkeypatch):
     """Write the program without the exporter's own check, because these tests check it."""
     with monkeypatch.context() as patch:
-        patch.setattr(c_file, "_compiler", lambda: None)
+        patch.setattr(c_compiler, "compiler", lambda: None)
         return c_file.write(network, folder, name)
 
 
@@ -95,6 +95,14 @@ def test_every_scaling(tmp_path, monkeypatch, scaling):
     images[3], images[4] = 0, 255
     images[5], images[5, 40, 40] = 9, 10  # standard deviation below the lower bound
     agrees(network, library("gcc", tmp_path, "net", "-O1"), "net", images)
+
+
+@pytest.mark.parametrize("name", ["imagenet", "shifted", "divided"])
+def test_means_and_deviations_of_channels(tmp_path, monkeypatch, name):
+    need("gcc")
+    network = in_colour()[name]
+    unchecked(network, tmp_path, "net", monkeypatch)
+    agrees(network, library("gcc", tmp_path, "net", "-O1"), "net")
 
 
 # ---- unusual networks ------------------------------------------------------------------------
@@ -250,11 +258,11 @@ def test_probabilities_of_logits_far_apart(tmp_path, monkeypatch):
 
 
 def test_written_and_checked(tmp_path):
-    if c_file._compiler() is None:
+    if c_compiler.compiler() is None:
         pytest.skip("no C compiler is installed")
     network = awkward("miniature")
     written = c_file.write(network, tmp_path)
-    assert written.checked_with == c_file._compiler()
+    assert written.checked_with == c_compiler.compiler()
     assert sorted(os.listdir(tmp_path)) == ["microexpnet.c", "microexpnet.h"]
     other = c_file.write(models.microexpnet(seed=3), tmp_path / "face.c")  # with the Numba kernels
     assert other.source == tmp_path / "face.c" and other.header == tmp_path / "face.h"
@@ -274,14 +282,14 @@ def test_without_a_compiler_the_error_says_so(tmp_path, monkeypatch, caplog):
     "before, after, message",
     [
         ("x[c] > y[c]", "x[c] < y[c]", "differ from the network's by"),
-        ("input->at + (i * S - PT)", "input->at + (i * S)", "differ from the network's by"),
+        ("input->at + (i * SH - PT)", "input->at + (i * SH)", "differ from the network's by"),
         ("0.6931471805599453;", "0.69;", "its probabilities differ"),
         ("for (int i", "for (i", "does not compile it"),
         ("((", "((", None),
     ],
 )
 def test_a_program_that_disagrees_is_not_written(tmp_path, monkeypatch, before, after, message):
-    if c_file._compiler() is None:
+    if c_compiler.compiler() is None:
         pytest.skip("no C compiler is installed")
     template = (c_file.Path(c_file.__file__).with_name("c_program.c")).read_text()
     monkeypatch.setattr(c_file.Path, "read_text", lambda *a, **k: template.replace(before, after))

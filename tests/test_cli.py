@@ -395,7 +395,7 @@ def test_export_c(run, run_json, monkeypatch, model, tmp_path):
     found = run_json("export", model, "--to", "c", "--out", out)
     assert set(found["files"]) == {str(out), str(out.with_suffix(".h"))}
     assert found["n_static_bytes"] > 0
-    monkeypatch.setattr("tinycnn.export.c_file._compiler", lambda: None)
+    monkeypatch.setattr("tinycnn.export.c_compiler.compiler", lambda: None)
     status, text, err = run("export", model, "--to", "c", "--out", out)
     assert status == 0 and "not checked: there is no C compiler" in text and not err
 

@@ -15,10 +15,11 @@ import pytest
 from guarded import Guarded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from windows import make_window
 
 from tinycnn import reference
 from tinycnn.kernels import conv2d as kernels
-from tinycnn.shapes import window_axis
+from tinycnn.plan import Window
 from tinycnn.testing import check_gradients
 
 BOTH = pytest.mark.parametrize("operations", [kernels, reference], ids=["kernels", "reference"])
@@ -35,16 +36,21 @@ class Case(NamedTuple):
     F: int
     KH: int
     KW: int
-    S: int
+    SH: int
+    SW: int
     PT: int
     PL: int
     OH: int
     OW: int
 
+    @property
+    def window(self):
+        return Window(self.KH, self.KW, self.SH, self.SW, self.PT, self.PL, 0, 0)
+
 
 def padded(N, H, W, C, F, KH, KW, S, padding="same"):
-    rows, columns = window_axis(H, KH, S, padding), window_axis(W, KW, S, padding)
-    return Case(N, H, W, C, F, KH, KW, S, rows.before, columns.before, rows.n_out, columns.n_out)
+    window, OH, OW = make_window(H, W, (KH, KW), S, padding)
+    return Case(N, H, W, C, F, *window[:6], OH, OW)
 
 
 @st.composite
@@ -52,12 +58,12 @@ def cases(draw, channels, filters, largest):
     """ "same" and "valid" convolutions, and others with any padding and output size."""
     N = draw(st.sampled_from([1, 2, 3, 0]))
     H, W, KH, KW = (draw(st.integers(1, largest)) for _ in range(4))
-    C, F, S = draw(channels), draw(filters), draw(st.integers(1, 5))
+    C, F, S = draw(channels), draw(filters), draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
     padding = draw(st.sampled_from(["same", "valid", "any"]))
     if padding == "same" or padding == "valid" and KH <= H and KW <= W:
         return padded(N, H, W, C, F, KH, KW, S, padding)
     PT, PL, OH, OW = (draw(st.integers(a, 6)) for a in (0, 0, 1, 1))
-    return Case(N, H, W, C, F, KH, KW, S, PT, PL, OH, OW)
+    return Case(N, H, W, C, F, KH, KW, *S, PT, PL, OH, OW)
 
 
 # Cases of whole numbers are small, because the loops are slow.  The others have numbers of channels
@@ -81,8 +87,12 @@ NAMED_CASES = {
     "one row": padded(2, 1, 9, 1, 2, 3, 3, 2),
     "one column": padded(2, 9, 1, 1, 2, 3, 3, 2),
     "odd padding": padded(1, 21, 6, 1, 2, 4, 4, 2),
-    "more padding above than kernel": Case(1, 3, 4, 2, 2, 2, 3, 2, 4, 5, 5, 6),
-    "more output than input": Case(2, 3, 3, 1, 2, 2, 2, 2, 1, 0, 6, 7),
+    "more padding above than kernel": Case(1, 3, 4, 2, 2, 2, 3, 2, 2, 4, 5, 5, 6),
+    "more output than input": Case(2, 3, 3, 1, 2, 2, 2, 2, 2, 1, 0, 6, 7),
+    "a stride for each axis": padded(2, 8, 7, 3, 5, 3, 2, (2, 3)),
+    "one stride is larger than the kernel": padded(2, 7, 9, 2, 3, 4, 2, (1, 3)),
+    "padding for each side": padded(2, 6, 5, 2, 3, 3, 3, (1, 2), ((2, 0), (1, 3))),
+    "windows in padding alone": padded(2, 3, 2, 2, 3, 2, 2, 1, ((3, 2), (2, 4))),
 }
 
 
@@ -104,27 +114,25 @@ def run(operations, case, dtype, x, w, b, dy):
     """y, dw, db, dx of a forward and a backward pass, on guarded arrays."""
     memory = Guarded(dtype)
     x, w, b, dy = (memory.given(t) for t in (x, w, b, dy))
-    geometry = (case.S, case.PT, case.PL)
     y = memory.wanted(*dy.shape)
-    operations.conv2d_forward(x, w, b, *geometry, y)
+    operations.conv2d_forward(x, w, b, case.window, y)
     dw, db = memory.wanted(*w.shape), memory.wanted(*b.shape)
-    operations.conv2d_backward_params(x, dy, *geometry, dw, db)
+    operations.conv2d_backward_params(x, dy, case.window, dw, db)
     w_t = memory.wanted(case.F, case.KH, case.KW, case.C)
     operations.conv2d_transpose_weights(w, w_t)
     dx = memory.wanted(*x.shape)
-    operations.conv2d_backward_input(dy, w_t, *geometry, dx)
+    operations.conv2d_backward_input(dy, w_t, case.window, dx)
     memory.check()
     return dict(y=y, dw=dw, db=db, dx=dx)
 
 
 def run_naive(case, x, w, b, dy):
-    geometry = (case.S, case.PT, case.PL)
-    dw, db = naive.conv2d_backward_params(x, dy, *geometry, case.KH, case.KW)
+    dw, db = naive.conv2d_backward_params(x, dy, case.window)
     return dict(
-        y=naive.conv2d_forward(x, w, b, *geometry, case.OH, case.OW),
+        y=naive.conv2d_forward(x, w, b, case.window, case.OH, case.OW),
         dw=dw,
         db=db,
-        dx=naive.conv2d_backward_input(dy, w, *geometry, case.H, case.W),
+        dx=naive.conv2d_backward_input(dy, w, case.window, case.H, case.W),
     )
 
 
@@ -219,7 +227,7 @@ def test_kernel_gradients_equal_numeric_gradients(name):
     y = np.empty_like(dy)
 
     def loss():
-        kernels.conv2d_forward(x, w, b, case.S, case.PT, case.PL, y)
+        kernels.conv2d_forward(x, w, b, case.window, y)
         return float(np.sum(y * dy))
 
     wanted = dict(x=gradients["dx"], w=gradients["dw"], b=gradients["db"])
@@ -248,6 +256,19 @@ def test_bits_of_an_image_do_not_depend_on_the_other_images(dtype, case, seed):
         alone = run(kernels, case._replace(N=1), dtype, x[n : n + 1], w, b, dy[n : n + 1])
         for name in ("y", "dx"):
             np.testing.assert_array_equal(together[name][n], alone[name][0], err_msg=name)
+
+
+@BOTH
+@DTYPES
+def test_a_window_in_padding_alone_gives_the_bias(operations, dtype):
+    """3x2 pixels with 3, 2 rows and 2, 4 columns of padding: 2x2 windows beyond the first row and
+    column of the padding see a pixel up to position (5, 3)."""
+    case = NAMED_CASES["windows in padding alone"]
+    x, w, b, dy = tensors(case, 0, whole=True)
+    y = run(operations, case, dtype, np.abs(x) + 1, np.abs(w) + 1, b, dy)["y"]
+    alone = np.ones((case.OH, case.OW), bool)
+    alone[2:6, 1:4] = False
+    np.testing.assert_array_equal((y == b.astype(dtype)).all(axis=(0, 3)), alone)
 
 
 # ---- NaN and inf -------------------------------------------------------------------------------

@@ -13,14 +13,14 @@ import pytest
 from guarded import Guarded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from windows import make_window
 
 from tinycnn import reference
 from tinycnn.kernels import conv2d_maxpool2d as kernels
 from tinycnn.kernels._winner_lists import LANES
-from tinycnn.kernels.arrays import Window, WinnerScratch
+from tinycnn.kernels.arrays import WinnerScratch
 from tinycnn.kernels.conv2d import conv2d_forward
 from tinycnn.kernels.maxpool2d import maxpool2d_forward
-from tinycnn.shapes import window_axis
 from tinycnn.testing import check_gradients
 
 BOTH = pytest.mark.parametrize("operations", [kernels, reference], ids=["kernels", "reference"])
@@ -37,35 +37,33 @@ class Case(NamedTuple):
     F: int
     KH: int
     KW: int
-    S: int
-    padding: str
-    pool_K: int
-    pool_S: int
-    pool_padding: str = "same"
+    S: int | tuple
+    padding: str | tuple
+    pool_K: int | tuple
+    pool_S: int | tuple
+    pool_padding: str | tuple = "same"
 
     @property
     def conv(self):
-        """Geometry of the convolution."""
-        return (
-            window_axis(self.H, self.KH, self.S, self.padding),
-            window_axis(self.W, self.KW, self.S, self.padding),
-        )
+        """Window, OH and OW of the convolution."""
+        return make_window(self.H, self.W, (self.KH, self.KW), self.S, self.padding)
 
     @property
     def pool(self):
-        """Geometry of the pooling."""
-        return tuple(
-            window_axis(axis.n_out, self.pool_K, self.pool_S, self.pool_padding)
-            for axis in self.conv
-        )
+        """Window, QH and QW of the pooling."""
+        return make_window(*self.conv[1:], self.pool_K, self.pool_S, self.pool_padding)
 
 
 @st.composite
 def cases(draw, channels, filters, largest):
     N = draw(st.sampled_from([1, 2, 3, 0]))
     H, W, KH, KW = (draw(st.integers(1, largest)) for _ in range(4))
-    padding = draw(st.sampled_from(["same", "valid"])) if KH <= H and KW <= W else "same"
-    S, pool_K, pool_S = (draw(st.integers(1, 4)) for _ in range(3))
+    sides = tuple(tuple(draw(st.integers(0, 5)) for _ in range(2)) for _ in range(2))
+    paddings = ["same", "valid"] if KH <= H and KW <= W else ["same"]
+    if KH <= H + sum(sides[0]) and KW <= W + sum(sides[1]):
+        paddings.append(sides)
+    padding = draw(st.sampled_from(paddings))
+    S, pool_K, pool_S = (tuple(draw(st.integers(1, 4)) for _ in range(2)) for _ in range(3))
     return Case(N, H, W, draw(channels), draw(filters), KH, KW, S, padding, pool_K, pool_S)
 
 
@@ -83,6 +81,10 @@ NAMED_CASES = {
     "stride larger than the picture": Case(2, 3, 4, 2, 3, 2, 3, 7, "same", 2, 2),
     "valid": Case(2, 7, 8, 1, 2, 3, 4, 1, "valid", 2, 2, "valid"),
     "conv1 of MicroExpNet, small": Case(1, 11, 12, 1, 2, 8, 8, 2, "same", 2, 2),
+    "sizes and strides for each axis": Case(2, 9, 8, 2, 3, 3, 2, (1, 2), "same", (3, 2), (2, 1)),
+    "padding for each side": Case(
+        *(2, 5, 6, 2, 3, 3, 3, (2, 1), ((3, 4), (0, 1)), 2, 2, ((0, 1), (1, 0)))
+    ),
 }
 
 
@@ -93,14 +95,12 @@ def tensors(case, seed, whole, zeros=0.0):
     """
     rng = np.random.default_rng(seed)
     draw = (lambda s: rng.integers(-4, 5, s).astype(float)) if whole else rng.standard_normal
-    rows, columns = case.pool
+    (_, conv_OH, conv_OW), (pool, QH, QW) = case.conv, case.pool
     x, w = draw((case.N, case.H, case.W, case.C)), draw((case.KH, case.KW, case.C, case.F))
-    dy = draw((case.N, rows.n_out, columns.n_out, case.F))
+    dy = draw((case.N, QH, QW, case.F))
     dy[rng.random(dy.shape) < zeros] = 0
-    conv_rows, conv_columns = case.conv
-    z = rng.standard_normal((case.N, conv_rows.n_out, conv_columns.n_out, case.F))
-    geometry = (case.pool_K, case.pool_S, rows.before, columns.before)
-    _, argmax = naive.maxpool2d_forward(z, *geometry, rows.n_out, columns.n_out)
+    z = rng.standard_normal((case.N, conv_OH, conv_OW, case.F))
+    _, argmax = naive.maxpool2d_forward(z, pool, QH, QW)
     return x, w, dy, argmax
 
 
@@ -110,10 +110,9 @@ def run(operations, case, dtype, x, w, dy, argmax, listed=5, wants_dx=True):
     listed: how many windows the list of winners holds at a time
     """
     memory = Guarded(dtype)
-    rows, columns = case.conv
-    OH, OW = rows.n_out, columns.n_out
-    height = max((OH - 1) * case.S + case.KH, rows.before + case.H)
-    width = max((OW - 1) * case.S + case.KW, columns.before + case.W)
+    window, OH, OW = case.conv
+    height = max((OH - 1) * window.SH + case.KH, window.PT + case.H)
+    width = max((OW - 1) * window.SW + case.KW, window.PL + case.W)
     L = listed + LANES
     scratch = WinnerScratch(
         memory.wanted(height, width, case.C),
@@ -126,7 +125,6 @@ def run(operations, case, dtype, x, w, dy, argmax, listed=5, wants_dx=True):
     w_t = memory.given(np.ascontiguousarray(w.transpose(3, 0, 1, 2)))
     dw_t, db = memory.wanted(*w_t.shape), memory.wanted(case.F)
     dx = memory.wanted(*(x.shape if wants_dx else (0, *x.shape[1:])))
-    window = Window(case.S, rows.before, columns.before, OH, OW)
     given = memory.given(x), memory.given(dy), memory.given(argmax, np.int32), w_t
     operations.conv2d_maxpool2d_backward(*given, window, scratch, dw_t, db, dx)
     dw = memory.wanted(*w.shape)
@@ -136,13 +134,10 @@ def run(operations, case, dtype, x, w, dy, argmax, listed=5, wants_dx=True):
 
 
 def run_naive(case, x, w, dy, argmax):
-    rows, columns = case.conv
-    conv_dy = naive.maxpool2d_backward(dy, argmax, rows.n_out, columns.n_out)
-    geometry = (case.S, rows.before, columns.before)
-    dw, db = naive.conv2d_backward_params(x, conv_dy, *geometry, case.KH, case.KW)
-    return dict(
-        dw=dw, db=db, dx=naive.conv2d_backward_input(conv_dy, w, *geometry, case.H, case.W)
-    )  # fmt: skip
+    window, OH, OW = case.conv
+    conv_dy = naive.maxpool2d_backward(dy, argmax, OH, OW)
+    dw, db = naive.conv2d_backward_params(x, conv_dy, window)
+    return dict(dw=dw, db=db, dx=naive.conv2d_backward_input(conv_dy, w, window, case.H, case.W))
 
 
 @DTYPES
@@ -165,10 +160,10 @@ def test_kernels_equal_the_reference(dtype, case, seed, zeros):
     # lists of 64 windows: an image needs several; blocks of 8 windows, with a remainder
     result, expected = (run(ops, case, dtype, x, w, dy, argmax, 64) for ops in (kernels, reference))
     sizes = run(reference, case, np.float64, *(np.abs(t) for t in (x, w, dy)), argmax)
-    n_windows = case.N * case.pool[0].n_out * case.pool[1].n_out
+    n_windows = case.N * case.pool[1] * case.pool[2]
     # where windows overlap, the gradients of all of them can add up at one position
     n_additions = dict(dw=n_windows, db=n_windows)
-    n_additions["dx"] = case.KH * case.KW * case.F + case.pool_K**2
+    n_additions["dx"] = case.KH * case.KW * case.F + case.pool[0].KH * case.pool[0].KW
     for name, values in expected.items():
         # 3 more roundings: the product, and x or w and dy to the dtype (not done for `sizes`)
         allowance = (n_additions[name] + 4) * np.finfo(dtype).eps * sizes[name]
@@ -179,16 +174,15 @@ def test_kernels_equal_the_reference(dtype, case, seed, zeros):
 def test_kernel_gradients_equal_numeric_gradients(name):
     """Through convolution and pooling together; the forward pass also uses the kernels."""
     case, rng = NAMED_CASES[name], np.random.default_rng(4)
-    (conv_rows, conv_columns), (rows, columns) = case.conv, case.pool
+    (window, OH, OW), (pool, _, _) = case.conv, case.pool
     x, w, dy, _ = tensors(case, 7, whole=False)
     b = rng.standard_normal(case.F)
-    z = np.empty((case.N, conv_rows.n_out, conv_columns.n_out, case.F))
+    z = np.empty((case.N, OH, OW, case.F))
     y, argmax = np.empty(dy.shape), np.empty(dy.shape, np.int32)
 
     def loss():
-        conv2d_forward(x, w, b, case.S, conv_rows.before, conv_columns.before, z)
-        geometry = (case.pool_K, case.pool_S, rows.before, columns.before)
-        maxpool2d_forward(z, *geometry, y, argmax)
+        conv2d_forward(x, w, b, window, z)
+        maxpool2d_forward(z, pool, y, argmax)
         return float(np.sum(y * dy))
 
     loss()

@@ -16,6 +16,7 @@ import pytest
 from guarded import Guarded
 from hypothesis import given
 from hypothesis import strategies as st
+from windows import make_window
 
 from tinycnn import (
     Conv2D,
@@ -32,8 +33,6 @@ from tinycnn.kernels import conv2d_winograd as kernels
 from tinycnn.kernels._jit import TILE, WINOGRAD
 from tinycnn.kernels._winograd import FILTERS
 from tinycnn.kernels._winograd_transforms import Shorter, Transform
-from tinycnn.kernels.arrays import Window
-from tinycnn.shapes import window_axis
 from tinycnn.testing import gradient_error, logit_error
 
 ALLOWANCE = 1e-5
@@ -100,7 +99,7 @@ class Case(NamedTuple):
     W: int
     C: int
     F: int
-    padding: str
+    padding: str | tuple
     pool: int
     relu: int
     whole: bool = False  # True: the pooling drops an odd last row or column, like "valid"
@@ -113,8 +112,9 @@ class Case(NamedTuple):
         return 8 if self.C == 1 else 4
 
     @property
-    def axes(self):
-        return tuple(window_axis(size, self.K, 2, self.padding) for size in (self.H, self.W))
+    def conv(self):
+        """Window, OH and OW of the convolution."""
+        return make_window(self.H, self.W, self.K, 2, self.padding)
 
 
 def tensors(case, seed=0, whole=False):
@@ -142,8 +142,7 @@ def run_with_winners(operations, case, x, w, b, dtype=np.float32, wanted=1):
     """y and argmax, on guarded arrays of exactly their sizes, U and scratch included.  argmax is
     empty without a pooling, and if it is not wanted."""
     memory = Guarded(dtype)
-    rows, columns = case.axes
-    OH, OW = rows.n_out, columns.n_out
+    window, OH, OW = case.conv
     n_u, n_scratch = kernels.winograd_sizes(record(case, OH, OW), np.dtype(dtype).itemsize)
     U, scratch = memory.wanted(n_u), memory.wanted(n_scratch)
     x, w, b = (memory.given(t) for t in (x, w, b))
@@ -152,7 +151,6 @@ def run_with_winners(operations, case, x, w, b, dtype=np.float32, wanted=1):
     shape = ((case.pooled(OH), case.pooled(OW)) if case.pool else (OH, OW)) + (case.F,)
     y = memory.wanted(case.N, *shape)
     argmax = memory.wanted(case.N * case.pool * wanted, *shape, dtype=np.int32)
-    window = Window(2, rows.before, columns.before, OH, OW)
     operations.conv2d_winograd_forward(x, w, U, b, window, case.pool, case.relu, scratch, y, argmax)
     memory.check()
     return y, argmax
@@ -173,6 +171,7 @@ SHALLOW = [
     Case(3, 41, 47, 1, BLOCK, "valid", 0, 1),
     Case(2, 45, 50, 1, BLOCK, "same", 1, 1, whole=True),
     Case(1, 23, 91, 1, 16, "valid", 1, 1),
+    Case(2, 31, 20, 1, 16, ((7, 2), (0, 7)), 1, 1),
     Case(1, 9, 150, 1, 16, "same", 0, 0),
     Case(2, 8, 8, 1, 16, "valid", 1, 1),  # one output
     Case(2, 10, 9, 1, 16, "valid", 1, 0),
@@ -187,6 +186,7 @@ DEEP = [
     Case(1, 14, 12, 16, PAIR, "valid", 0, 1),
     Case(2, 21, 22, 16, PAIR, "same", 1, 1, whole=True),
     Case(2, 4, 4, 16, PAIR, "valid", 1, 1),  # one output
+    Case(2, 13, 16, 16, PAIR, ((0, 3), (3, 1)), 1, 1),
     Case(2, 1, 2, 16, PAIR, "same", 1, 1),
     Case(0, 21, 21, 16, PAIR, "same", 1, 1),
 ]
@@ -215,11 +215,13 @@ def test_in_float64_it_is_the_direct_convolution_to_rounding(case):
 def cases(draw):
     C = draw(st.sampled_from([1, LANES, 16, 32]))
     F = (BLOCK if C == 1 else PAIR) * draw(st.integers(1, 3))
-    least = 1 if (padding := draw(st.sampled_from(["same", "valid"]))) == "same" else 8
+    sides = st.tuples(*[st.integers(0, 7 if C == 1 else 3)] * 2)
+    padding = draw(st.one_of(st.sampled_from(["same", "valid"]), st.tuples(sides, sides)))
+    least = 1 if padding == "same" else 8
     H, W = (draw(st.integers(least, 60 if C == 1 else 26)) for _ in range(2))
     C = -(-C // LANES) * LANES if C > 1 else 1
     case = Case(draw(st.integers(0, 3)), H, W, C, F, padding, *(draw(st.integers(0, 1)),) * 2)
-    whole = min(axis.n_out for axis in case.axes) > 1 and draw(st.booleans())
+    whole = min(case.conv[1:]) > 1 and draw(st.booleans())
     return case._replace(relu=draw(st.integers(0, 1)), whole=whole)
 
 
@@ -236,13 +238,10 @@ def test_any_shape(case, seed):
 def test_equals_loops_over_the_definition(operations, H, W, C, pool, relu):
     case = Case(1, H, W, C, BLOCK if C == 1 else PAIR, "same", pool, relu)
     x, w, b = tensors(case, whole=True)
-    rows, columns = case.axes
-    expected = naive.conv2d_forward(
-        x, w, b, 2, rows.before, columns.before, rows.n_out, columns.n_out
-    )
+    window, OH, OW = case.conv
+    expected = naive.conv2d_forward(x, w, b, window, OH, OW)
     if pool:
-        OH, OW = -(-rows.n_out // 2), -(-columns.n_out // 2)
-        expected, _ = naive.maxpool2d_forward(expected, 2, 2, 0, 0, OH, OW)
+        expected, _ = naive.maxpool2d_forward(expected, *make_window(OH, OW, 2, 2))
     if relu:
         expected = np.maximum(expected, 0)
     assert error(run(operations, case, x, w, b), expected) < ALLOWANCE
@@ -293,8 +292,7 @@ def test_of_equal_outputs_the_first_wins(operations, case):
     x, w, b = tensors(case)
     y, argmax = run_with_winners(operations, case, np.zeros_like(x), w, b)
     _, H, W, _ = y.shape
-    rows, columns = case.axes
-    first = 2 * (np.arange(H)[:, None] * columns.n_out + np.arange(W))
+    first = 2 * (np.arange(H)[:, None] * case.conv[2] + np.arange(W))
     np.testing.assert_array_equal(argmax, np.broadcast_to(first[..., None], y.shape))
     np.testing.assert_array_equal(y, np.broadcast_to(np.maximum(b, 0) if case.relu else b, y.shape))
 
@@ -306,10 +304,10 @@ def test_winners_are_always_inside_their_window(case, bad):
     x, w, b = tensors(case)
     x[:, ::5, ::7] = bad
     _, argmax = run_with_winners(kernels, case, x, w, b)
-    rows, columns = case.axes
-    i, j = np.divmod(argmax, columns.n_out)
+    _, OH, OW = case.conv
+    i, j = np.divmod(argmax, OW)
     window = np.arange(argmax.shape[1])[:, None, None], np.arange(argmax.shape[2])[:, None]
-    for found, k, n_out in zip((i, j), window, (rows.n_out, columns.n_out)):
+    for found, k, n_out in zip((i, j), window, (OH, OW)):
         assert (found // 2 == k).all() and (found < n_out).all()
 
 
@@ -386,13 +384,18 @@ def network_of(size_px, *layers, dtype=np.float32, **options):
         ([Conv2D(16, 8, stride=2), Conv2D(32, 4, stride=2)], [1, 1]),
         ([Conv2D(16, 8, stride=2), Conv2D(32, 8, stride=2)], [1, 0]),  # taps
         ([Conv2D(16, 8, stride=2), Conv2D(LANES, 4, stride=2)], [1, 0]),  # filters
+        ([Conv2D(16, 8, stride=2, padding=((3, 7), (0, 5)))], [1]),
+        ([Conv2D(16, 8, stride=2, padding=((3, 8), (0, 5)))], [0]),  # padding
         ([Conv2D(16, 8, stride=1)], [0]),  # stride
+        ([Conv2D(16, 8, stride=(2, 1))], [0]),  # horizontal stride
         ([Conv2D(16, (8, 4), stride=2)], [0]),  # taps
         ([Conv2D(16, 4, stride=2)], [0]),  # one channel with 4 x 4
         ([Conv2D(BLOCK + LANES // 2, 8, stride=2)], [0]),  # filters
         ([Conv2D(3, 8, stride=2), Conv2D(16, 4, stride=2)], [0, 0]),  # filters, channels
         ([Conv2D(16, 8, stride=2), MaxPool2D(3)], [0]),  # the pooling's window
         ([Conv2D(16, 8, stride=2), MaxPool2D(2, stride=1)], [0]),
+        ([Conv2D(16, 8, stride=2), MaxPool2D((2, 3), stride=2)], [0]),
+        ([Conv2D(16, 8, stride=2), MaxPool2D(2, padding=((1, 0), (0, 0)))], [0]),
     ],
 )
 @pytest.mark.parametrize("size_px", [45, 46, 47, 48])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_networks import without_dropout
 
 import tinycnn
 from tinycnn import (
@@ -24,6 +25,7 @@ from tinycnn import (
     RelationDistillation,
     ReLU,
 )
+from tinycnn.layers import Residual
 from tinycnn.testing import check_gradients
 
 BACKENDS = pytest.mark.parametrize("backend", ["numba", "numpy"])
@@ -78,13 +80,26 @@ NETWORKS = {
         [Conv2D(3, 2), ChannelScale(), ChannelScale(), Flatten(), Dense(8), Halves()],
         (5, 4, 1),
     ),
+    "in_a_residual": (
+        [
+            *(Conv2D(3, 3), Residual([Conv2D(3, 3), ChannelScale(), ReLU()], [ChannelScale()])),
+            Residual([MaxPool2D(2), Conv2D(5, 2), Dropout(0.3)], [MaxPool2D(2), Conv2D(5, 1)]),
+            *(Flatten(), Residual([ChannelScale()]), Dense(4)),
+        ],
+        (6, 7, 1),
+    ),
+    "first_in_a_residual": (
+        [Residual([ChannelScale()]), Conv2D(3, 2), Flatten(), Dense(4), Residual([ChannelScale()])],
+        (3, 4, 2),
+    ),
     "between_vectors": ([Flatten(), Dense(6), Halves(), ReLU(), Dense(4)], (3, 3, 1)),
 }
 EVERY_NETWORK = pytest.mark.parametrize("name", NETWORKS)
 
 
-def network_of(name, backend, dtype=np.float64, **options):
-    layers, shape = NETWORKS[name]
+def network_of(name, backend, dtype=np.float64, layers=None, **options):
+    own_layers, shape = NETWORKS[name]
+    layers = layers or own_layers
     network = Network(layers, InputSpec(*shape), backend=backend, dtype=dtype, seed=2, **options)
     network.initialise(np.random.default_rng(3), bias_std=0.3)
     for parameter in network.parameters:
@@ -101,17 +116,10 @@ def batch_of(network, n_images=11, seed=5):
     return x, rng.integers(0, k, n_images), rng.normal(0, 2, (n_images, k)).astype(network.dtype)
 
 
-def without_dropout(network, name, backend):
-    layers = [Dropout(0.0) if isinstance(layer, Dropout) else layer for layer in network.layers]
-    same = Network(layers, network.input_spec, backend=backend, dtype=network.dtype)
-    same.parameter_vector[:] = network.parameter_vector
-    return same
-
-
 @EVERY_NETWORK
 @BACKENDS
 def test_gradients(name, backend):
-    network = without_dropout(network_of(name, backend), name, backend)
+    network = network_of(name, backend, layers=without_dropout(NETWORKS[name][0]))
     x, labels, _ = batch_of(network)
     network.loss_and_gradients(x, CrossEntropy(), labels)
     gradients = {key: g.copy() for key, g in network.gradients.items()}

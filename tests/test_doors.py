@@ -23,7 +23,8 @@ DOORS = {
     "ground": set(),
     "parallel": set(),
     "backend_choice": {"kernels", "reference"},
-    "reference": set(),
+    "reference": {"reference_windows"},
+    "reference_windows": set(),
     "init": set(),
     "testing": set(),
     "metrics": {"ground"},
@@ -41,18 +42,23 @@ DOORS = {
     "distillation": {"backend_choice", "losses", "kernels", "shapes"},
     "optim": {"aligned_arrays", "backend_choice", "kernels", "shapes", "unknown_options"},
     "custom_layers": {"layers", "plan"},
+    "folding": {"aligned_arrays", "layers", "plan"},
     "reference_backend": {"custom_layers", "layers", "losses", "plan", "reference"},
     "workspaces": {"aligned_arrays", "kernels", "plan"},
-    "kernel_backend": {
-        *("aligned_arrays", "custom_layers", "kernels", "losses", "parallel", "plan"),
+    "kernel_prediction": {
+        *("aligned_arrays", "custom_layers", "folding", "kernels", "parallel", "plan"),
         "workspaces",
+    },
+    "kernel_backend": {
+        *("aligned_arrays", "custom_layers", "kernel_prediction", "kernels", "losses"),
+        *("parallel", "plan", "workspaces"),
     },
     "backends": {"backend_choice", "kernel_backend", "losses", "plan", "reference_backend"},
     "classify": {"image_arrays", "input_spec"},
     "calibration": {"losses"},
     "network": {
-        *("backend_choice", "backends", "classify", "plan", "layers", "input_spec", "losses"),
-        *("image_arrays", "init", "summary", "unknown_options"),
+        *("backend_choice", "backends", "classify", "folding", "plan", "layers", "input_spec"),
+        *("image_arrays", "init", "losses", "summary", "unknown_options"),
         *FOUNDATION,
     },
     # parts that use a network
@@ -109,7 +115,17 @@ DOORS["__init__"] = set(DOORS)
 DOORS["__main__"] = {"cli"}
 DOORS["__pyinstaller"] = set()
 
-NUMPY_ALONE = ("reference", "init", "testing", "shapes", "metrics", "layers", "plan", "losses")
+NUMPY_ALONE = (
+    "reference",
+    "reference_windows",
+    "init",
+    "testing",
+    "shapes",
+    "metrics",
+    "layers",
+    "plan",
+    "losses",
+)
 NUMPY_ALONE += ("distillation", "classify")
 NUMPY_ALONE += (
     "optim",
@@ -309,6 +325,7 @@ def test_only_a_few_files_import_numba(path):
         "_simd",
         "_tile",
         "_window_max",
+        "_window_mean",
         "_winners",
         "_winner_lists",
         "_winograd",
@@ -356,11 +373,12 @@ def test_only_a_few_parts_need_more_than_numpy(path):
         assert outside.get(room(path)) is None, room(path)
 
 
-@pytest.mark.parametrize("name", ["reference", "init", "testing"])
+@pytest.mark.parametrize("name", ["reference", "reference_windows", "init", "testing"])
 def test_reference_init_and_testing_only_need_numpy(name):
     for found in imports(ROOT / "tinycnn" / f"{name}.py"):
         top = found.name.split(".")[0]
         fine = top == "numpy" or top in sys.stdlib_module_names or found.typing_only
+        fine = fine or found.name.startswith("tinycnn.reference_windows.")
         assert fine, place(ROOT / "tinycnn" / f"{name}.py", found)
 
 
@@ -424,6 +442,8 @@ MOST_PARAMETERS, MOST_LINES = 12, 450
 WIDE_LOOPS = {
     # the inner loops in LLVM instructions and their twins: every offset is a number of its own
     *("_tile.tile", "_tile.multiply_add_plain", "_tile.multiply_add_tiled"),
+    *("_lane_tile.multiply_add_lanes_plain", "_lane_tile.multiply_add_lanes_tiled"),
+    "_lane_tile.multiply_add_groups",
     *("_window_max.tile", "_window_max.window_max_plain", "_window_max.window_max_tiled"),
     *("_winners.winners", "_winners.add_winners_plain", "_winners.add_winners_tiled"),
     "_winograd.finish",

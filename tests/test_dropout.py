@@ -18,16 +18,16 @@ BOTH = pytest.mark.parametrize("operations", [kernels, reference], ids=["kernels
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-def tensors(n, seed):
+def tensors(shape, seed):
     """x, a mask of rate 0.3, dy."""
-    rng = np.random.default_rng(seed)
-    mask = (rng.random(n) >= 0.3) / 0.7
-    return rng.standard_normal(n), mask, rng.standard_normal(n)
+    rng, (N, _, K) = np.random.default_rng(seed), shape
+    mask = (rng.random((N, K)) >= 0.3) / 0.7
+    return rng.standard_normal(shape), mask, rng.standard_normal(shape)
 
 
 def run(operations, dtype, x, mask, dy):
     memory = Guarded(dtype)
-    y, dx, mask = memory.wanted(len(x)), memory.wanted(len(x)), memory.given(mask)
+    y, dx, mask = memory.wanted(*x.shape), memory.wanted(*x.shape), memory.given(mask)
     operations.dropout_forward(memory.given(x), mask, y)
     operations.dropout_backward(memory.given(dy), mask, dx)
     memory.check()
@@ -38,18 +38,31 @@ def run(operations, dtype, x, mask, dy):
 @BOTH
 def test_a_table_by_hand(operations, dtype):
     """Half of the values are dropped, the others doubled; 0 * inf is NaN, as in any product."""
-    x, mask = np.array([1, 2, -3, np.nan, np.inf, np.inf]), np.array([2, 0, 2, 2, 2, 0])
+    x, mask = np.array([[[1, 2, -3, np.nan, np.inf, np.inf]]]), np.array([[2, 0, 2, 2, 2, 0]])
     with np.errstate(invalid="ignore"):
-        y, dx = run(operations, dtype, x, mask, np.array([1, 2, 3, 4, 5, np.nan]))
-    np.testing.assert_array_equal(y, [2, 0, -6, np.nan, np.inf, np.nan])
-    np.testing.assert_array_equal(dx, [2, 0, 6, 8, 10, np.nan])
+        y, dx = run(operations, dtype, x, mask, np.array([[[1, 2, 3, 4, 5, np.nan]]]))
+    np.testing.assert_array_equal(y, [[[2, 0, -6, np.nan, np.inf, np.nan]]])
+    np.testing.assert_array_equal(dx, [[[2, 0, 6, 8, 10, np.nan]]])
 
 
 @DTYPES
 @BOTH
-@given(n=st.integers(0, 70), seed=st.integers(0, 2**32))
-def test_equals_the_definition_exactly(operations, dtype, n, seed):
-    x, mask, dy = (t.astype(dtype) for t in tensors(n, seed))
+def test_a_channel_is_dropped_as_a_whole(operations, dtype):
+    """Two images of three pixels with two channels."""
+    x = np.arange(1, 13).reshape(2, 3, 2)
+    y, dx = run(operations, dtype, x, np.array([[2, 0], [0, 3]]), x)
+    np.testing.assert_array_equal(y, [[[2, 0], [6, 0], [10, 0]], [[0, 24], [0, 30], [0, 36]]])
+    np.testing.assert_array_equal(dx, y)
+
+
+@DTYPES
+@BOTH
+@given(
+    shape=st.tuples(st.integers(0, 5), st.integers(1, 7), st.integers(1, 37)),
+    seed=st.integers(0, 2**32),
+)
+def test_equals_the_definition_exactly(operations, dtype, shape, seed):
+    x, mask, dy = (t.astype(dtype) for t in tensors(shape, seed))
     y, dx = run(operations, dtype, x, mask, dy)
     np.testing.assert_array_equal(y, naive.dropout(x, mask).astype(dtype))
     np.testing.assert_array_equal(dx, naive.dropout(dy, mask).astype(dtype))
@@ -57,12 +70,12 @@ def test_equals_the_definition_exactly(operations, dtype, n, seed):
 
 @DTYPES
 @BOTH
-@pytest.mark.parametrize("n", [0, 1, 37])
-def test_an_output_may_be_the_same_array_as_an_input(operations, dtype, n):
-    x, mask, dy = tensors(n, 1)
+@pytest.mark.parametrize("shape", [(0, 1, 3), (1, 1, 1), (1, 1, 37), (3, 5, 7)])
+def test_an_output_may_be_the_same_array_as_an_input(operations, dtype, shape):
+    x, mask, dy = tensors(shape, 1)
     expected_y, expected_dx = run(operations, dtype, x, mask, dy)
     memory = Guarded(dtype)
-    y, dx, mask = memory.wanted(n), memory.wanted(n), memory.given(mask)
+    y, dx, mask = memory.wanted(*shape), memory.wanted(*shape), memory.given(mask)
     y[:], dx[:] = x, dy
     operations.dropout_forward(y, mask, y)
     operations.dropout_backward(dx, mask, dx)
@@ -71,14 +84,14 @@ def test_an_output_may_be_the_same_array_as_an_input(operations, dtype, n):
     np.testing.assert_array_equal(dx, expected_dx)
 
 
-@pytest.mark.parametrize("n", [1, 13, 37])
-def test_kernel_gradients_equal_numeric_gradients(n):
-    x, mask, dy = tensors(n, n)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 13), (2, 7, 3)])
+def test_kernel_gradients_equal_numeric_gradients(shape):
+    x, mask, dy = tensors(shape, 7)
     _, dx = run(kernels, np.float64, x, mask, dy)
-    y = np.empty(n)
+    y = np.empty(shape)
 
     def loss():
         kernels.dropout_forward(x, mask, y)
-        return float(y @ dy)
+        return float((y * dy).sum())
 
     check_gradients(loss, dict(x=x), dict(x=dx))

@@ -11,7 +11,18 @@ from small_networks import SMALL_NETWORKS
 
 from tinycnn import CrossEntropy, Dense, Flatten, InputSpec, Network, ReLU, models, reference
 from tinycnn.explain import explain, render_page, write_page
-from tinycnn.explain.formulas import CONV2D, DENSE, FLATTEN, LOSS, MAXPOOL2D, RELU, derivation
+from tinycnn.explain.formulas import (
+    AVERAGEPOOL2D,
+    CONV2D,
+    DENSE,
+    DEPTHWISE_CONV2D,
+    FLATTEN,
+    GLOBAL_AVERAGEPOOL2D,
+    LOSS,
+    MAXPOOL2D,
+    RELU,
+    derivation,
+)
 from tinycnn.explain.layer_kinds import explained
 from tinycnn.explain.numeric import (
     AGREES,
@@ -26,12 +37,22 @@ from tinycnn.explain.numeric import (
 from tinycnn.explain.pictures import N_SHADES, common_scale, marked_plane, number, shades, sheet
 from tinycnn.explain.trace import trace_image
 from tinycnn.explain.worked import (
+    average_input,
+    average_output,
     conv2d_input,
     conv2d_weight,
     dense_input,
     dense_weight,
 )
-from tinycnn.layers import Conv2D, Dropout, MaxPool2D
+from tinycnn.layers import (
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    Dropout,
+    GlobalAveragePool2D,
+    MaxPool2D,
+    PReLU,
+)
 from tinycnn.testing import check_gradients
 
 NASTY = '</script><script>alert("1")</script>\'&amp;\x1b[31m'
@@ -365,19 +386,31 @@ def test_worked_numbers_equal_the_engines(name):
     trace = trace_image(network, image_for(network))
     n_layers = 0
     for layer in trace.layers:
-        if not layer.parameters:
+        shown = explained(layer.step.layer).sums(layer)
+        if not shown:
             continue
         n_layers += 1
-        is_conv = isinstance(layer.step.layer, Conv2D)
-        for one in explained(layer.step.layer).sums(layer):
+        for one in shown:
             assert one.total == pytest.approx(one.result.value, rel=1e-10, abs=1e-13)
-        weight, given = (conv2d_weight, conv2d_input) if is_conv else (dense_weight, dense_input)
+        if isinstance(layer.step.layer, PReLU):
+            continue
         some = np.random.default_rng(0)
-        for sum_of, array in ((weight, layer.parameters["w"]), (given, layer.x)):
+        for sum_of, array in sums_of_single_entries(layer):
             for flat in some.permutation(array.size)[:40]:
                 one = sum_of(layer, tuple(int(i) for i in np.unravel_index(flat, array.shape)))
                 assert one.total == pytest.approx(one.result.value, rel=1e-10, abs=1e-13)
-    assert n_layers == sum(isinstance(x, (Conv2D, Dense)) for x in network.layers)
+    average = (AveragePool2D, GlobalAveragePool2D)
+    summed = (Conv2D, DepthwiseConv2D, Dense, PReLU, *average)
+    assert n_layers == sum(isinstance(x, summed) for x in network.layers)
+
+
+def sums_of_single_entries(layer):
+    """(function that works out an entry, array with as many entries)"""
+    if isinstance(layer.step.layer, (AveragePool2D, GlobalAveragePool2D)):
+        return [(average_output, layer.y), (average_input, layer.x)]
+    if isinstance(layer.step.layer, Dense):
+        return [(dense_weight, layer.parameters["w"]), (dense_input, layer.x)]
+    return [(conv2d_weight, layer.parameters["w"]), (conv2d_input, layer.x)]
 
 
 def test_the_page_follows_one_value_through_the_layers():
@@ -423,7 +456,10 @@ def test_the_page_marks_the_winners_of_a_pooling():
 # ---- equations -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("formulas", [CONV2D, MAXPOOL2D, RELU, DENSE, LOSS], ids=lambda f: f.where)
+DERIVED = [CONV2D, DEPTHWISE_CONV2D, MAXPOOL2D, AVERAGEPOOL2D, GLOBAL_AVERAGEPOOL2D, RELU, DENSE]
+
+
+@pytest.mark.parametrize("formulas", [*DERIVED, LOSS], ids=lambda f: f.title)
 def test_equations_are_in_the_code_under_the_same_numbers(formulas):
     written = derivation(formulas)
     for formula in (*formulas.forward, *formulas.backward):
@@ -434,9 +470,16 @@ def test_equations_are_in_the_code_under_the_same_numbers(formulas):
 
 
 def test_every_equation_and_derivation_is_on_the_page():
-    root, _ = parsed(explain(small("miniature"), image_for(small("miniature"))))
-    sections = {section.get("id"): text(section) for section in root.iter("section")}
-    for name, formulas in (("conv1", CONV2D), ("pool1", MAXPOOL2D), ("relu1", RELU)):
+    sections = {}
+    for network in (small("depthwise_separable"), small("miniature")):
+        root, _ = parsed(explain(network, image_for(network)))
+        sections |= {section.get("id"): text(section) for section in root.iter("section")}
+        sections.setdefault("averages", sections["pool1"] + sections["pool2"])
+    for name, formulas in (
+        *(("conv1", CONV2D), ("pool1", MAXPOOL2D), ("relu1", RELU)),
+        *(("depthwise1", DEPTHWISE_CONV2D), ("averages", AVERAGEPOOL2D)),
+        ("averages", GLOBAL_AVERAGEPOOL2D),
+    ):
         for formula in (*formulas.forward, *formulas.backward):
             plain = re.sub(r"<[^>]*>", "", formula.markup).replace("&gt;", ">").replace("&lt;", "<")
             assert plain in sections[name]
@@ -577,6 +620,14 @@ def test_colour_pictures_and_many_units():
     titles = [text(h) for h in root.iter("h3")]
     assert "The first 64 of 70 filters" in titles and "The first 64 of 130 units" in titles
     assert "The vectors, the 32 of 130 with the strongest gradient" in titles
+
+
+def test_means_and_deviations_of_channels_are_named():
+    spec = InputSpec(3, 3, 3, scaling="unit", mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.25))
+    network = Network([Flatten(), Dense(2)], spec, seed=1)
+    explanation = explain(network, image_for(network), n_entries=2)
+    assert explanation.agrees
+    assert "m = 0.5, 0.4, 0.3, d = 0.2, 0.2, 0.25" in render_page(explanation)
 
 
 def test_the_page_is_written_completely_or_not_at_all(tmp_path, monkeypatch):

@@ -9,12 +9,23 @@ from hypothesis import strategies as st
 
 from tinycnn.layers import (
     LAYERS,
+    AveragePool2D,
+    BatchNorm,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
+    LeakyReLU,
     MaxPool2D,
+    PReLU,
     ReLU,
+    Residual,
+    ScaleShift,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
     layer_from_config,
 )
 from tinycnn.shapes import window_axis
@@ -74,7 +85,30 @@ def test_the_windows_of_microexpnet():
             (3, 3, 4),
             {"w": (3, 2, 2, 4), "b": (4,)},
         ),
+        (
+            Conv2D(4, 3, stride=(2, 1), padding=((1, 2), (0, 4)), use_bias=False),
+            (7, 6, 2),
+            (4, 8, 4),
+            {"w": (3, 3, 2, 4)},
+        ),
+        (
+            DepthwiseConv2D((3, 2), stride=(1, 2), depth_multiplier=4),
+            (7, 5, 2),
+            (7, 3, 8),
+            {"w": (3, 2, 2, 4), "b": (8,)},
+        ),
+        (
+            DepthwiseConv2D(3, padding="valid", use_bias=False),
+            (5, 4, 3),
+            (3, 2, 3),
+            {"w": (3, 3, 3, 1)},
+        ),
         (MaxPool2D(2), (11, 11, 32), (6, 6, 32), {}),
+        (MaxPool2D((1, 4)), (3, 9, 2), (3, 3, 2), {}),
+        (MaxPool2D((2, 3), stride=(1, 2), padding=((1, 0), (0, 2))), (4, 5, 2), (4, 3, 2), {}),
+        (AveragePool2D((2, 3), padding="valid"), (5, 9, 4), (2, 3, 4), {}),
+        (AveragePool2D(3, stride=2, padding=((1, 1), (1, 1))), (5, 6, 4), (3, 3, 4), {}),
+        (GlobalAveragePool2D(), (5, 9, 4), (4,), {}),
         (MaxPool2D(2, padding="valid"), (11, 11, 32), (5, 5, 32), {}),
         (MaxPool2D(3, stride=1, padding="valid"), (5, 4, 2), (3, 2, 2), {}),
         (ReLU(), (4, 3, 2), (4, 3, 2), {}),
@@ -94,8 +128,10 @@ def test_shapes(layer, given_shape, output_shape, parameter_shapes):
 
 
 def test_stride_of_a_pool_defaults_to_its_size():
-    assert MaxPool2D(3).stride == 3
-    assert MaxPool2D(3, stride=1).stride == 1
+    for pool in (MaxPool2D, AveragePool2D):
+        assert pool(3).stride == 3
+        assert pool(3, stride=1).stride == 1
+        assert pool((3, 2)).stride == (3, 2)
 
 
 # ---- refusals --------------------------------------------------------------------------------
@@ -108,11 +144,34 @@ def test_stride_of_a_pool_defaults_to_its_size():
         (lambda: Conv2D(2.0, 3), "filters is 2.0"),
         (lambda: Conv2D(True, 3), "filters is True"),
         (lambda: Conv2D(2, 0), "kernel_size is 0"),
-        (lambda: Conv2D(2, (3, -1)), "kernel_width is -1"),
-        (lambda: Conv2D(2, (3, 3, 3)), "expected a number or .height, width."),
+        (
+            lambda: Conv2D(2, (3, -1)),
+            r"kernel_size\[1\] is -1; expected a whole number of 1 or more",
+        ),
+        (
+            lambda: Conv2D(2, (3, 3, 3)),
+            r"is \(3, 3, 3\); expected a number or \(vertical, horizontal\)",
+        ),
         (lambda: Conv2D(2, "3"), "kernel_size is '3'"),
-        (lambda: Conv2D(2, (0, 3)), "kernel_height is 0"),
+        (lambda: Conv2D(2, (0, 3)), r"kernel_size\[0\] is 0; expected a whole number of 1 or more"),
         (lambda: Conv2D(2, 3, stride=0), "stride is 0"),
+        (lambda: Conv2D(2, 3, stride=(1, 0)), r"stride\[1\] is 0"),
+        (lambda: Conv2D(2, 3, stride=(1, 2, 3)), r"stride is \(1, 2, 3\); expected a number or"),
+        (
+            lambda: Conv2D(2, 3, padding=1),
+            "padding is 1; expected one of same, valid, or .*in pixels",
+        ),
+        (lambda: Conv2D(2, 3, padding=((0, 1), (2, -1))), r"padding is \(\(0, 1\), \(2, -1\)\)"),
+        (lambda: Conv2D(2, 3, padding=((0, 1), (2, 1.0))), r"padding is .*; expected one of same"),
+        (lambda: Conv2D(2, 3, padding=(1, 1)), r"padding is \(1, 1\); expected one of same"),
+        (lambda: DepthwiseConv2D(3, depth_multiplier=0), "depth_multiplier is 0"),
+        (lambda: DepthwiseConv2D((3, 0)), r"kernel_size\[1\] is 0"),
+        (
+            lambda: MaxPool2D((2, 3), padding=((1, 0), (0, 3))),
+            r"padding is .*; expected less than the window's size, 3",
+        ),
+        (lambda: AveragePool2D(2, padding=((2, 0), (0, 0))), "less than the window's size, 2"),
+        (lambda: AveragePool2D((0, 2)), r"size\[0\] is 0"),
         (lambda: Conv2D(2, 3, padding="SAME"), "padding is 'SAME'; expected one of same, valid"),
         (lambda: MaxPool2D(0), "size is 0"),
         (lambda: MaxPool2D(2, stride=0), "stride is 0"),
@@ -130,7 +189,10 @@ def test_wrong_arguments_are_named(make, message):
         make()
 
 
-@pytest.mark.parametrize("layer", [Conv2D(2, 3), MaxPool2D(2)])
+@pytest.mark.parametrize(
+    "layer",
+    [Conv2D(2, 3), DepthwiseConv2D(3), MaxPool2D(2), AveragePool2D(2), GlobalAveragePool2D()],
+)
 def test_convolution_and_pooling_refuse_vectors(layer):
     with pytest.raises(ValueError, match=r"takes pictures of shape \(H, W, C\).*\(9,\)"):
         layer.output_shape((9,))
@@ -148,6 +210,8 @@ def test_a_valid_window_must_fit():
         Conv2D(2, 5, padding="valid").output_shape((6, 4, 1))
     with pytest.raises(ValueError, match="window of 3 does not fit 2 pixels"):
         MaxPool2D(3, padding="valid").output_shape((2, 6, 1))
+    with pytest.raises(ValueError, match="window of 6 does not fit 5 pixels"):
+        Conv2D(2, 6, padding=((1, 1), (0, 1))).output_shape((4, 4, 1))
 
 
 # ---- configuration ---------------------------------------------------------------------------
@@ -155,6 +219,11 @@ def test_a_valid_window_must_fit():
 EVERY_KIND = [
     *(Conv2D(3, (3, 2), stride=2, padding="valid"), Conv2D(4, 3), MaxPool2D(3, stride=1)),
     *(ReLU(), Flatten(), Dense(5), Dropout(0.25)),
+    Conv2D(3, 3, stride=(2, 1), padding=((1, 0), (2, 3)), use_bias=False),
+    *(DepthwiseConv2D((3, 5), (1, 2), ((0, 0), (4, 4)), 2, False), GlobalAveragePool2D()),
+    *(MaxPool2D((2, 3)), AveragePool2D((2, 1), padding=((1, 0), (0, 0)), count_padding=True)),
+    *(ReLU(max_value=6), LeakyReLU(0.2), PReLU(), Sigmoid(), Tanh(), SpatialDropout2D(0.5)),
+    *(BatchNorm(0.99, 1e-3, False), ScaleShift(), Residual([Conv2D(3, 3)], [Conv2D(3, 1)])),
 ]
 
 
@@ -171,6 +240,11 @@ def test_numpy_integers_make_the_same_layer():
         (Conv2D(eight, eight, stride=eight), Conv2D(8, 8, stride=8)),
         (Conv2D(8, (eight, eight)), Conv2D(8, (8, 8))),
         (MaxPool2D(eight, stride=np.int32(2)), MaxPool2D(8, stride=2)),
+        (Conv2D(8, 8, stride=(eight, eight)), Conv2D(8, 8, stride=(8, 8))),
+        (
+            AveragePool2D(8, padding=np.array([[1, 2], [3, 0]])),
+            AveragePool2D(8, padding=((1, 2), (3, 0))),
+        ),
         (Dense(eight), Dense(8)),
         (Dropout(np.float32(0.5)), Dropout(0.5)),
     ]

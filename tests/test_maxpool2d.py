@@ -1,7 +1,7 @@
 """maxpool2d: tables by hand, slow loops, the reference, the kernels, numeric gradients.
 
 Forward picks values and backward moves gradients, so whole numbers stay exact.  Real gradients are
-rounded only where overlapping windows add: at most K*K windows share a pixel.
+rounded only where overlapping windows add: at most KH*KW windows share a pixel.
 """
 
 from typing import NamedTuple
@@ -12,10 +12,11 @@ import pytest
 from guarded import Guarded
 from hypothesis import given
 from hypothesis import strategies as st
+from windows import drawn_windows, make_window
 
 from tinycnn import reference
 from tinycnn.kernels import maxpool2d as kernels
-from tinycnn.shapes import window_axis
+from tinycnn.plan import Window
 from tinycnn.testing import check_gradients
 
 BOTH = pytest.mark.parametrize("operations", [kernels, reference], ids=["kernels", "reference"])
@@ -30,26 +31,21 @@ class Case(NamedTuple):
     H: int
     W: int
     C: int
-    K: int
-    S: int
-    PT: int
-    PL: int
+    window: Window
     OH: int
     OW: int
 
 
 def padded(N, H, W, C, K, S, padding="same"):
-    rows, columns = window_axis(H, K, S, padding), window_axis(W, K, S, padding)
-    return Case(N, H, W, C, K, S, rows.before, columns.before, rows.n_out, columns.n_out)
+    return Case(N, H, W, C, *make_window(H, W, K, S, padding))
 
 
 @st.composite
 def cases(draw):
     N = draw(st.sampled_from([1, 2, 3, 0]))
-    H, W, K = draw(st.integers(1, 11)), draw(st.integers(1, 11)), draw(st.integers(1, 8))
-    C, S = draw(st.sampled_from([1, 2, 3, 5, 7, 17])), draw(st.integers(1, 6))
-    fits = K <= H and K <= W
-    return padded(N, H, W, C, K, S, draw(st.sampled_from(["same", "valid"] if fits else ["same"])))
+    H, W = draw(st.integers(1, 11)), draw(st.integers(1, 11))
+    C = draw(st.sampled_from([1, 2, 3, 5, 7, 17]))
+    return Case(N, H, W, C, *draw(drawn_windows(H, W, largest_size=8, largest_stride=6)))
 
 
 NAMED_CASES = {
@@ -62,6 +58,8 @@ NAMED_CASES = {
     "one row": padded(2, 1, 7, 1, 3, 2),
     "valid": padded(2, 7, 6, 2, 3, 2, "valid"),
     "pool2 of MicroExpNet": padded(1, 11, 11, 5, 2, 2),
+    "size and stride for each axis": padded(2, 7, 9, 3, (2, 3), (3, 1)),
+    "padding for each side": padded(2, 5, 6, 2, (3, 2), 2, ((2, 1), (0, 1))),
 }
 
 
@@ -69,8 +67,7 @@ def forward(operations, case, dtype, x):
     memory = Guarded(dtype)
     y = memory.wanted(case.N, case.OH, case.OW, case.C)
     argmax = memory.wanted(*y.shape, dtype=np.int32)
-    geometry = (case.K, case.S, case.PT, case.PL)
-    operations.maxpool2d_forward(memory.given(x), *geometry, y, argmax)
+    operations.maxpool2d_forward(memory.given(x), case.window, y, argmax)
     memory.check()
     return y, argmax
 
@@ -221,7 +218,7 @@ def test_equals_the_definition_exactly(operations, dtype, case, seed, n_values, 
     if odd:
         x = np.where(rng.random(x.shape) < 0.5, rng.choice([NAN, INF, -INF], x.shape), x)
     y, argmax = forward(operations, case, dtype, x)
-    expected = naive.maxpool2d_forward(x, *case[4:])
+    expected = naive.maxpool2d_forward(x, case.window, case.OH, case.OW)
     np.testing.assert_array_equal(y, expected[0])
     np.testing.assert_array_equal(argmax, expected[1])
     dy = rng.integers(-9, 10, y.shape).astype(np.float64)
@@ -240,9 +237,11 @@ def test_kernels_equal_the_reference(dtype, case, seed):
     np.testing.assert_array_equal(argmax, expected_argmax)
     dy = rng.standard_normal(y.shape)
     dx, expected = (backward(ops, case, dtype, dy, argmax) for ops in (kernels, reference))
-    # sums of at most K*K terms, as in test_conv2d but without products
+    # sums of at most KH*KW terms, as in test_conv2d but without products
     size = backward(reference, case, np.float64, np.abs(dy), argmax)
-    assert np.all(np.abs(dx - expected) <= case.K**2 * np.finfo(dtype).eps * size)
+    assert np.all(
+        np.abs(dx - expected) <= case.window.KH * case.window.KW * np.finfo(dtype).eps * size
+    )
 
 
 @pytest.mark.parametrize("name", NAMED_CASES)
@@ -256,7 +255,7 @@ def test_kernel_gradients_equal_numeric_gradients(name):
     dx = backward(kernels, case, np.float64, dy, argmax)
 
     def loss():
-        kernels.maxpool2d_forward(x, case.K, case.S, case.PT, case.PL, y, argmax)
+        kernels.maxpool2d_forward(x, case.window, y, argmax)
         return float(np.sum(y * dy))
 
     check_gradients(loss, dict(x=x), dict(x=dx), max_skipped=0.0)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import SMALL_NETWORKS, small_batch, small_network
+from small_networks import ENGINE_NETWORKS, small_batch, small_network
 
 from tinycnn import CrossEntropy, Distillation, RelationDistillation, kernel_backend
 from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 from tinycnn.kernels import program
 from tinycnn.models import microexpnet
 
-EVERY_NETWORK = pytest.mark.parametrize("name", SMALL_NETWORKS)
+EVERY_NETWORK = pytest.mark.parametrize("name", ENGINE_NETWORKS)
 BACKENDS = pytest.mark.parametrize("backend", ["numba", "numpy"])
 
 IN_ONE_CALL = {
@@ -22,12 +22,15 @@ IN_ONE_CALL = {
     "teacher_alone": Distillation(2.0, 1.0),
     "no_teacher": Distillation(3.0, 0.0),
     "smoothed_distillation": Distillation(4.0, 0.7, label_smoothing=0.2),
+    "weighted": CrossEntropy(class_weights=(0.5, 2.0, 0.0, 1.5)),
+    "weighted_distillation": Distillation(4.0, 0.7, "hinton", class_weights=(0.5, 2.0, 0.0, 1.5)),
 }
 STEP_BY_STEP = {
     "several_temperatures": Distillation((2.0, 4.0), 0.5),
     "z_scores": Distillation(2.0, 0.5, standardize=True),
     "relations": RelationDistillation(),
     "smoothed_relations": RelationDistillation(label_smoothing=0.1),
+    "weighted_relations": RelationDistillation(class_weights=(0.5, 2.0, 0.0, 1.5)),
 }
 
 

@@ -5,12 +5,13 @@ import json
 
 import numpy as np
 import pytest
-from exported import SCALINGS, SIXTEEN, awkward, candidate, images_for
+from exported import SCALINGS, SIXTEEN, awkward, candidate, images_for, in_colour
 from small_networks import SMALL_NETWORKS
 
-from tinycnn import models
+from tinycnn import Conv2D, Dense, InputSpec, Network, ReLU, models
 from tinycnn.formats import onnx as onnx_file
 from tinycnn.formats.agreement import ExportError
+from tinycnn.layers import BatchNorm, GlobalAveragePool2D, Residual, ScaleShift
 from tinycnn.testing import logit_error
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -65,6 +66,14 @@ def test_unusual_networks(tmp_path, name, scaling):
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_the_graph_scales_the_pixels(tmp_path, scaling):
     agrees(candidate("p2", scaling=scaling), tmp_path / "m.onnx")
+
+
+def test_means_and_deviations_of_channels(tmp_path):
+    for name, network in in_colour().items():
+        agrees(network, tmp_path / f"{name}.onnx")
+    model = onnx.load(str(tmp_path / "imagenet.onnx"))
+    said = {p.key: json.loads(p.value) for p in model.metadata_props}
+    assert said["mean"] == [0.485, 0.456, 0.406] and said["std"] == [0.229, 0.224, 0.225]
 
 
 def test_kernels_and_float64(tmp_path):
@@ -140,3 +149,30 @@ def test_without_the_extra(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r'pip install "tinycnn\[onnx\]"'):
         onnx_file.save(candidate(), tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- residuals, scales, BatchNorm ------------------------------------------------------------
+
+
+BRANCHES = [
+    *(Conv2D(4, 3, use_bias=False), BatchNorm(), ReLU()),
+    Residual(
+        [Conv2D(6, 3, stride=2), BatchNorm(), ReLU(), Residual([Conv2D(6, 1)])],
+        [Conv2D(6, 1, stride=2, use_bias=False)],
+    ),
+    *(ReLU(), BatchNorm(), GlobalAveragePool2D(), Residual([Dense(6), ReLU()])),
+    *(ScaleShift(), Dense(3, use_bias=False)),
+]
+
+
+def test_branches_and_what_is_folded(tmp_path):
+    network = Network(BRANCHES, InputSpec(9, 8, 2), backend="numpy", seed=1)
+    rng = np.random.default_rng(1)
+    for name, values in {**network.parameters, **network.statistics}.items():
+        values[:] += rng.uniform(0, 0.5, values.shape)
+    agrees(network, tmp_path / "m.onnx")
+    operators = [node.op_type for node in onnx.load(str(tmp_path / "m.onnx")).graph.node]
+    assert operators.count("Add") == 3 + operators.count(
+        "Mul"
+    )  # three sums; a shift for each scale
+    assert "BatchNormalization" not in operators

@@ -10,8 +10,25 @@ from small_networks import SMALL_NETWORKS
 
 from tinycnn import CustomLayer, kernels
 from tinycnn.kernels import operations
-from tinycnn.kernels.operations import OPERATION, make_operations
-from tinycnn.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
+from tinycnn.kernels.operations import OPERATION
+from tinycnn.kernels.table import make_operations
+from tinycnn.layers import (
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    LeakyReLU,
+    MaxPool2D,
+    PReLU,
+    ReLU,
+    Residual,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
+)
 from tinycnn.plan import build_plan
 
 EVERY_NETWORK = pytest.mark.parametrize("name", sorted(SMALL_NETWORKS))
@@ -38,44 +55,93 @@ def test_operations_are_chained_and_their_outputs_apart(name):
 def test_operations_have_the_sizes_of_their_parameters(name):
     """A kernel trusts these: a wrong F would read past the end of the weights."""
     plan, table = planned(*SMALL_NETWORKS[name])
-    shapes = {offset: shape for offset, shape in plan.parameter_slots.values()}
-    with_parameters = 0
+    slots = [*plan.parameter_slots.values(), *plan.unused_bias_slots.values()]
+    shapes = dict(slots)
+    n_arrays = 0
     for op in table.operations:
         if op["kind"] == operations.CONV2D:
-            assert shapes[op["w_offset"]] == (op["KH"], op["KW"], op["C"], op["F"])
+            expected = (op["KH"], op["KW"], op["C"], op["F"])
+        elif op["kind"] == operations.DEPTHWISE_CONV2D:
+            expected = (op["KH"], op["KW"], op["C"], op["F"] // op["C"])
         elif op["kind"] == operations.DENSE:
-            assert shapes[op["w_offset"]] == (op["H"] * op["W"] * op["C"], op["F"])
+            expected = (op["H"] * op["W"] * op["C"], op["F"])
+        elif op["kind"] == operations.PRELU:
+            assert shapes[op["w_offset"]] == (op["C"],) == (op["F"],)
+            n_arrays += 1
+            continue
         else:
             continue
+        assert shapes[op["w_offset"]] == expected and op["w_size"] == np.prod(expected)
         assert shapes[op["b_offset"]] == (op["F"],)
-        with_parameters += 1
-    assert with_parameters * 2 == len(plan.parameter_slots)
+        n_arrays += 2
+    assert n_arrays == len(slots)
 
 
 @pytest.mark.parametrize(
-    "layers, kinds_relus_pools",
+    "layers, expected",
     [
         (
             [Conv2D(2, 3), ReLU(), MaxPool2D(2), Flatten(), Dense(4), ReLU(), Dense(3)],
-            [("CONV2D", 1, 1), ("DENSE", 1, 0), ("DENSE", 0, 0)],
+            [("CONV2D", "RELU", 1), ("DENSE", "RELU", 0), ("DENSE", "NO_ACTIVATION", 0)],
         ),
-        ([Conv2D(2, 3), MaxPool2D(2), ReLU(), Flatten()], [("CONV2D", 1, 1)]),
-        ([Conv2D(2, 3), MaxPool2D(2), Flatten()], [("CONV2D", 0, 1)]),
-        ([Conv2D(2, 3), ReLU(), Flatten()], [("CONV2D", 1, 0)]),
+        ([Conv2D(2, 3), MaxPool2D(2), ReLU(), Flatten()], [("CONV2D", "RELU", 1)]),
+        ([Conv2D(2, 3), MaxPool2D(2), Flatten()], [("CONV2D", "NO_ACTIVATION", 1)]),
+        ([Conv2D(2, 3), ReLU(), Flatten()], [("CONV2D", "RELU", 0)]),
+        ([Conv2D(2, 3), ReLU(6), MaxPool2D(2), Flatten()], [("CONV2D", "CLIPPED_RELU", 1)]),
+        ([Conv2D(2, 3), MaxPool2D(2), Tanh(), Flatten()], [("CONV2D", "TANH", 1)]),
+        ([Flatten(), Dense(3), Sigmoid()], [("DENSE", "SIGMOID", 0)]),
+        # they may round two values of a window to the same one: another winner gets the gradient
+        (
+            [Conv2D(2, 3), LeakyReLU(), MaxPool2D(2), Flatten()],
+            [("CONV2D", "LEAKY_RELU", 0), ("MAXPOOL2D", "NO_ACTIVATION", 1)],
+        ),
+        (
+            [Conv2D(2, 3), PReLU(), Flatten()],
+            [("CONV2D", "NO_ACTIVATION", 0), ("PRELU", "NO_ACTIVATION", 0)],
+        ),
+        (
+            [DepthwiseConv2D(3), ReLU(), AveragePool2D(2), ReLU(), GlobalAveragePool2D()],
+            [("DEPTHWISE_CONV2D", "RELU", 0), ("AVERAGEPOOL2D", "NO_ACTIVATION", 0)]
+            + [("ACTIVATION", "RELU", 0), ("AVERAGEPOOL2D", "NO_ACTIVATION", 0)],
+        ),
         (
             [MaxPool2D(2), ReLU(), Flatten(), Dense(3)],
-            [("MAXPOOL2D", 0, 1), ("RELU", 1, 0), ("DENSE", 0, 0)],
+            [
+                ("MAXPOOL2D", "NO_ACTIVATION", 1),
+                ("ACTIVATION", "RELU", 0),
+                ("DENSE", "NO_ACTIVATION", 0),
+            ],
         ),
         (
             [Conv2D(2, 3), Dropout(0.5), ReLU(), Flatten()],
-            [("CONV2D", 0, 0), ("DROPOUT", 0, 0), ("RELU", 1, 0)],
+            [
+                ("CONV2D", "NO_ACTIVATION", 0),
+                ("DROPOUT", "NO_ACTIVATION", 0),
+                ("ACTIVATION", "RELU", 0),
+            ],
         ),
     ],
 )
-def test_which_layers_are_fused(layers, kinds_relus_pools):
+def test_which_layers_are_fused(layers, expected):
     _, table = planned(layers, (6, 6, 1))
-    found = [(op.kind, op.relu, op.pool) for op in table.operations]
-    assert found == [(getattr(operations, kind), r, p) for kind, r, p in kinds_relus_pools]
+    found = [(op.kind, op.activation, op.pool) for op in table.operations]
+    assert found == [
+        (getattr(operations, kind), getattr(operations, activation), pool)
+        for kind, activation, pool in expected
+    ]
+
+
+def test_options_of_activations_are_in_their_records():
+    layers = [ReLU(), ReLU(6), LeakyReLU(0.2), Flatten(), Dense(2)]
+    _, table = planned(layers, (6, 6, 1))
+    assert [float(op.activation_value) for op in table.operations] == [0, 6, 0.2, 0]
+
+
+def test_masks_have_as_many_values_as_their_layers_say():
+    layers = [Dropout(0.5), SpatialDropout2D(0.5), Flatten(), Dense(2)]
+    _, table = planned(layers, (6, 5, 3))
+    assert [int(op.mask_size) for op in table.operations] == [90, 3, 0]
+    assert table.mask_offsets == {"dropout1": 0, "dropout2": 96}
 
 
 def test_kernels_only_read_fields_of_the_table():
@@ -101,23 +167,79 @@ class Own(CustomLayer):
 
 
 @pytest.mark.parametrize(
-    "layers, segments",
+    "layers, stages",
     [
-        ([Conv2D(2, 3), ReLU(), Flatten(), Dense(3)], ["2"]),
-        ([Own(), Flatten(), Dense(3)], ["own1", "1"]),
-        ([Conv2D(2, 3), Own(), Own(), ReLU(), Flatten(), Dense(3)], ["1", "own1", "own2", "2"]),
-        ([Flatten(), Dense(3), Own()], ["1", "own1"]),
+        ([Conv2D(2, 3), ReLU(), Flatten(), Dense(3)], ["|2"]),
+        ([Own(), Flatten(), Dense(3)], ["own1|1"]),
+        ([Conv2D(2, 3), Own(), Own(), ReLU(), Flatten(), Dense(3)], ["|1", "own1 own2|2"]),
+        ([Flatten(), Dense(3), Own()], ["|1", "own1|0"]),
+        # the shortcut's convolution does not wait for the branch's layer
+        (
+            [Residual([Conv2D(2, 3), Own()], [Conv2D(2, 1)]), Flatten(), Dense(3)],
+            ["|2", "residual1.own1|2"],
+        ),
+        (
+            [Residual([Own(), ReLU(), Own()]), Flatten(), Dense(3)],
+            ["residual1.own1|1", "residual1.own2|2"],
+        ),
     ],
 )
-def test_a_layer_of_the_users_own_is_a_segment_by_itself(layers, segments):
+def test_a_layer_of_the_users_own_runs_before_a_stage(layers, stages):
     _, table = planned(layers, (6, 6, 1))
-    found = [s.step.name if s.step else str(s.operations.size) for s in table.segments]
-    assert found == segments
-    assert sum(s.operations.size for s in table.segments) == table.operations.size
+    found = []
+    for stage, behind in zip(table.stages, [*table.stages[1:], None]):
+        names = [table.custom_steps[k].name for k in range(stage.first, stage.begin)]
+        found.append(f"{' '.join(names)}|{stage.end - stage.begin}")
+        assert stage.begin <= stage.block_end <= stage.end
+        assert stage.end == (behind.first if behind else table.operations.size)
+    assert found == stages and table.stages[0].first == 0
 
 
-def test_outputs_that_backward_needs_for_the_whole_batch_are_no_pictures():
+NESTED = [
+    *(Conv2D(2, 3), Residual([Conv2D(2, 3), ReLU(), Residual([Conv2D(2, 1)])], [Conv2D(2, 1)])),
+    *(ReLU(), Flatten(), Dense(3)),
+]
+
+
+def test_operations_of_branches_name_where_their_inputs_come_from():
+    _, table = planned(NESTED, (4, 4, 1))
+    kinds = [operations.CONV2D] * 3 + [operations.ADD, operations.CONV2D, operations.ADD]
+    assert [op.kind for op in table.operations] == [*kinds, operations.DENSE]
+    assert [op.activation for op in table.operations] == [0, 1, 0, 0, 0, 1, 0]
+    assert [op.x_from for op in table.operations] == [-1, 0, 1, 2, 0, 3, 5]
+    assert [op.x2_from for op in table.operations if op.kind == operations.ADD] == [1, 4]
+    # the first operation of the reverse pass that computes a gradient stores it, the next adds
+    assert [op.adds_dx for op in table.operations] == [0, 1, 1, 0, 0, 0, 0]
+
+
+def test_an_output_that_branches_share_is_fused_with_neither():
+    layers = [Conv2D(2, 3), Residual([ReLU(), Conv2D(2, 3)]), Flatten(), Dense(3)]
+    _, table = planned(layers, (4, 4, 1))
+    assert [(op.kind, op.activation) for op in table.operations][:2] == [
+        (operations.CONV2D, 0),
+        (operations.ACTIVATION, operations.RELU),
+    ]
+
+
+def test_both_inputs_of_a_sum_can_be_the_same():
+    _, table = planned([Flatten(), Dense(3), Residual([Flatten()])], (2, 2, 1))
+    dense, total = table.operations
+    assert (total.x_from, total.x2_from, total.adds_dx, total.adds_dx2) == (0, 0, 0, 1)
+
+
+def test_outputs_that_backward_needs_for_the_whole_batch():
     layers = [Conv2D(2, 3), MaxPool2D(2), Conv2D(2, 3), ReLU(), Flatten(), Dense(4), Dense(3)]
     _, table = planned(layers, (8, 8, 1))
-    assert [int(op.y_in_pictures) for op in table.operations] == [1, 0, 0, 0]
-    assert table.segments[0].operations.base is not None  # a view: what is set here is set there
+    assert [int(op.y_in_chunk) for op in table.operations] == [1, 0, 0, 0]
+    assert [int(op.dy_in_batch) for op in table.operations] == [0, 0, 1, 1]
+
+
+def test_outputs_that_cross_a_stage_are_needed_for_the_whole_batch():
+    layers = [
+        *(Conv2D(2, 3), Residual([Conv2D(2, 3), ReLU(), Own(), Conv2D(2, 3)])),
+        *(Conv2D(2, 3), Conv2D(2, 3), Flatten(), Dense(3)),
+    ]
+    _, table = planned(layers, (8, 8, 1))
+    # conv1 (taken by the sum behind the break), conv2 (by own1), own1, conv3, add, conv4, ...
+    assert [int(op.y_in_chunk) for op in table.operations] == [0, 0, 0, 1, 1, 1, 0, 0]
+    assert [int(op.dy_in_batch) for op in table.operations] == [1, 1, 1, 0, 0, 0, 0, 1]

@@ -7,9 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from tinycnn.optim import SGD, Adam, AdamW, clip_by_norm, optimizer_from_name
+from tinycnn.optim import SGD, Adam, AdamW, RMSprop, clip_by_norm, optimizer_from_name
 
-OPTIMIZERS = pytest.mark.parametrize("make", [Adam, AdamW, SGD], ids=lambda make: make.name)
+MAKERS = [Adam, AdamW, SGD, RMSprop]
+OPTIMIZERS = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.name)
 BACKENDS = pytest.mark.parametrize("backend", ["numba", "numpy"])
 
 
@@ -22,14 +23,16 @@ def descend(optimizer, parameters, n_steps, first=0):
 
 @BACKENDS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop"])
 def test_one_step_from_rest(name, backend, dtype):
-    """With slots of zero, Adam moves by -rate * sign(g), SGD by -rate * g."""
+    """With slots of zero, Adam moves by -rate * sign(g), SGD by -rate * g, RMSprop by -rate *
+    sign(g) / sqrt(1 - rho)."""
     optimizer = optimizer_from_name(name, learning_rate=0.125, backend=backend)
     parameters, gradients = np.array([1, 1, 1], dtype), np.array([4, -0.5, 2], dtype)
     optimizer.step(parameters, gradients)
     decay = 0.125 * 0.01 if name == "adamw" else 0.0
     move = gradients if name == "sgd" else np.sign(gradients)
+    move = move / 0.1**0.5 if name == "rmsprop" else move
     np.testing.assert_allclose(parameters, 1 - decay - 0.125 * move, rtol=1e-6)
     np.testing.assert_array_equal(gradients, np.array([4, -0.5, 2], dtype))
     assert parameters.dtype == dtype and optimizer.n_steps == 1

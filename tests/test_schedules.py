@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import math
+import random
 import re
+from types import SimpleNamespace
 
 import pytest
 
-from tinycnn.schedules import Constant, CosineWithWarmup, OneCycle, Step
+from tinycnn.schedules import Constant, CosineWithWarmup, OneCycle, ReduceLROnPlateau, Step
 
 
 def torch_rates(make, rate, n_steps, optimizer_rate=None):
@@ -112,8 +114,71 @@ def test_after_its_end_a_schedule_keeps_its_last_value(ended):
     assert [ended(step) for step in (9, 10, 10**9)] == [ended(8)] * 3
 
 
+# ---- reduced on a plateau ----------------------------------------------------------------------
+
+
+def records(values, monitor="val_loss"):
+    return [SimpleNamespace(**{monitor: value}) for value in values]
+
+
+def rates_after(schedule, values):
+    """The rate after each epoch."""
+    known = records(values, schedule.monitor)
+    return [schedule.after(known[: k + 1])(0) for k in range(len(values))]
+
+
+def test_keras_own_examples():
+    """keras/src/callbacks/reduce_lr_on_plateau_test.py; Keras 2's tests/keras/test_callbacks.py.
+    A large min_delta makes every epoch but the first one without improvement."""
+    assert rates_after(ReduceLROnPlateau(0.1, patience=1, min_delta=100), [1, 1])[-1] == (
+        pytest.approx(0.01)
+    )
+    lowest = ReduceLROnPlateau(0.1, patience=1, min_delta=10, min_learning_rate=0.005)
+    assert rates_after(lowest, [1] * 4)[-1] == 0.005
+    cooling = ReduceLROnPlateau(0.1, patience=1, min_delta=100, cooldown=2)
+    assert rates_after(cooling, [1] * 4)[-1] == pytest.approx(0.001)
+    patient = rates_after(ReduceLROnPlateau(1.0, patience=2), [0.0860, 0.1096, 0.1040])
+    assert patient == pytest.approx([1.0, 1.0, 0.1])
+
+
+def test_what_counts_as_an_improvement():
+    schedule = ReduceLROnPlateau(8.0, factor=0.5, patience=2, min_delta=0.25)
+    # 4 is the best; 3.75 is not better by more than 0.25, 3.5 is
+    assert rates_after(schedule, [4, 3.75, 3.5, 3.5, 3.5, 3.0]) == [8, 8, 8, 8, 4, 4]
+    highest = ReduceLROnPlateau(8.0, "val_accuracy", factor=0.5, patience=1, min_delta=0)
+    assert rates_after(highest, [0.5, 0.6, 0.6, 0.7, 0.1]) == [8, 8, 4, 4, 2]
+
+
+@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
+@pytest.mark.parametrize("patience, cooldown", [(0, 0), (2, 0), (1, 1), (2, 3)])
+def test_plateaus_against_torch(monitor, patience, cooldown):
+    torch = pytest.importorskip("torch", reason="PyTorch comes with the extra dev")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode="min" if monitor == "val_loss" else "max", factor=0.7, patience=patience,
+        threshold=0.02, threshold_mode="abs", cooldown=cooldown, min_lr=1e-3, eps=0,
+    )  # fmt: skip
+    ours = ReduceLROnPlateau(
+        0.1, monitor, 0.7, patience + 1, 0.02, cooldown + 1 if cooldown else 0, 1e-3
+    )
+    rng = random.Random(patience)
+    values = [rng.random() / (1 + epoch / 20) for epoch in range(60)]
+    expected = []
+    for value in values:
+        theirs.step(value)
+        expected.append(optimizer.param_groups[0]["lr"])
+    assert rates_after(ours, values) == pytest.approx(expected, rel=1e-12)
+    assert min(expected) < 0.05
+
+
+def test_a_record_without_the_watched_value():
+    with pytest.raises(ValueError, match="ReduceLROnPlateau: val_loss needs validation data"):
+        ReduceLROnPlateau(0.1).after(records([None]))
+
+
 SCHEDULES = [
     Constant(1e-4),
+    ReduceLROnPlateau(1e-3),
     Step(1e-3, every=5),
     Step(1e-3, milestones=(5, 7)),
     CosineWithWarmup(1e-3, 100, 10),
@@ -145,6 +210,12 @@ def test_every_schedule(schedule):
         (Step, (0.1, None, (0,)), "steps above 0"),
         (Step, (0.1, 5, (), 0.0), "factor=0.0"),
         (Step, (0.1, 5, (), 1.5), "factor=1.5"),
+        (ReduceLROnPlateau, (-0.1,), "learning_rate=-0.1"),
+        (ReduceLROnPlateau, (0.1, "loss"), "monitor='loss': expected one of val_loss, val_acc"),
+        (ReduceLROnPlateau, (0.1, "val_loss", 1.0), "factor=1.0: expected above 0 and below 1"),
+        (ReduceLROnPlateau, (0.1, "val_loss", 0.1, 0), "patience=0: expected 1 or more"),
+        (ReduceLROnPlateau, (0.1, "val_loss", 0.1, 1, -1), "min_delta=-1"),
+        (ReduceLROnPlateau, (0.1, "val_loss", 0.1, 1, 0, -1), "cooldown=-1"),
         (CosineWithWarmup, (0.1, 0), "n_steps=0"),
         (CosineWithWarmup, (0.1, 10, 10), "expected fewer than the 10 of n_steps"),
         (CosineWithWarmup, (0.1, 10, -1), "n_warmup_steps=-1"),

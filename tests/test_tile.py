@@ -70,12 +70,15 @@ def calls(draw):
     return Call(M, N, K0, K1, *strides, N + draw(st.integers(0, 9)))
 
 
-def operands(call, seed, whole):
-    """a, b and c; each ends with the last element that the call may use."""
+def operands(call, seed, whole, lanes=False):
+    """a, b and c; each ends with the last element that the call may use.
+
+    lanes: for `_lane_tile.py`, where a has an element for each column
+    """
     c = call
     rows, columns, outer, inner = (max(n - 1, 0) for n in c[:4])
     sizes = (
-        c.a_off + rows * c.am + outer * c.a0 + inner * c.a1 + 1,
+        c.a_off + rows * c.am + outer * c.a0 + inner * c.a1 + 1 + lanes * columns,
         c.b_off + outer * c.b0 + inner * c.b1 + columns + 1,
         c.c_off + rows * c.cm + columns + 1,
     )

@@ -24,9 +24,9 @@ from training_run import (
 )
 
 import tinycnn
-from tinycnn import SGD, Adam, Constant, CrossEntropy, OneCycle, models
+from tinycnn import SGD, Adam, Constant, CrossEntropy, OneCycle, ReduceLROnPlateau, models
 from tinycnn import train as train_module
-from tinycnn.checkpoint import path_in, records_in
+from tinycnn.checkpoint import CheckpointError, path_in, records_in
 from tinycnn.formats import safetensors
 from tinycnn.train import Callback, Evaluation, Validation, evaluate, iter_epochs
 
@@ -298,6 +298,10 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
         (dict(n_epochs=0), "n_epochs is 0"),
         (dict(patience=0), "patience is 0"),
         (dict(folder=None, resume=True), "resume needs the folder"),
+        (
+            dict(schedule=ReduceLROnPlateau(0.1), validation=None),
+            "ReduceLROnPlateau: val_loss needs validation data",
+        ),
     ],
 )
 def test_arguments_out_of_range_are_errors_before_the_first_epoch(tmp_path, options, message):
@@ -314,6 +318,32 @@ def test_objects_that_are_not_batches_or_losses_are_refused():
         iter_epochs(network, [], loss=CrossEntropy(), **options)
     with pytest.raises(TypeError, match="loss is <function .*; expected a tinycnn.Loss"):
         iter_epochs(network, TinyBatches(), loss=lambda logits, targets: 0.0, **options)
+
+
+# ---- a rate that depends on the records -------------------------------------------------------
+
+
+def test_the_rate_follows_the_records():
+    """Every epoch's rate is the schedule's after the epochs before, also with several steps."""
+    _, records = train("rmsprop plateau", None)
+    schedule = SETUPS["rmsprop plateau"][2]
+    rates = [record.learning_rate for record in records]
+    assert rates == [schedule.after(records[:k])(0) for k in range(N_EPOCHS)]
+    assert rates[0] == 4e-3 > rates[-1]
+
+
+def test_a_rate_that_watches_the_training_loss_needs_no_validation():
+    schedule = ReduceLROnPlateau(0.01, "train_loss", 0.5, patience=1, min_delta=100)
+    _, records = train("sgd step", None, schedule=schedule, validation=None)
+    assert [record.learning_rate for record in records] == [0.01, 0.01, 0.005, 0.0025]
+
+
+def test_a_run_is_resumed_with_its_own_class_weights(tmp_path):
+    train("adam constant", tmp_path, n_epochs=1)
+    weighted = CrossEntropy(class_weights=(1, 2, 1, 1))
+    with pytest.raises(CheckpointError, match=r"this run has CrossEntropy.*\(1.0, 2.0, 1.0, 1.0\)"):
+        begin("adam constant", tmp_path, resume=True, loss=weighted)
+    train("adam constant", tmp_path, resume=True)
 
 
 # ---- training learns -------------------------------------------------------------------------

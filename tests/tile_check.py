@@ -15,13 +15,13 @@ import os
 from types import SimpleNamespace
 
 import numpy as np
+from windows import make_window
 
 from tinycnn import reference
 from tinycnn.kernels import conv2d, conv2d_maxpool2d, conv2d_winograd, dense, maxpool2d
 from tinycnn.kernels._jit import TILE, WINOGRAD
 from tinycnn.kernels._winner_lists import LANES
-from tinycnn.kernels.arrays import Window, WinnerScratch
-from tinycnn.shapes import window_axis
+from tinycnn.kernels.arrays import WinnerScratch
 
 # (N, H, W, C, F, KH, KW, S): filters for each width of vector, positions for each number of rows
 CONVOLUTIONS = [
@@ -29,6 +29,7 @@ CONVOLUTIONS = [
     (1, 5, 31, 1, 17, 2, 2, 1),
     (1, 4, 3, 5, 7, 6, 5, 1),
     (2, 9, 8, 2, 3, 2, 1, 3),
+    (1, 9, 8, 3, 5, 3, 2, (2, 1)),
 ]
 LAYERS = [(1, 5, 8), (13, 7, 63), (7, 29, 1)]  # (N, fan_in, units)
 
@@ -58,27 +59,27 @@ def array_at_a_page_edge(shape, at_end, dtype=np.float32):
     return np.frombuffer(memory, np.uint8, n_bytes, start).view(dtype).reshape(shape)
 
 
-def passes(operations, place, x, w, b, dy, geometry):
-    """y, dw, db, dx of a convolution, or of a dense layer for geometry ()."""
+def passes(operations, place, x, w, b, dy, window):
+    """y, dw, db, dx of a convolution, or of a dense layer for window ()."""
     x, w, b, dy = (place(t.shape, t) for t in (x, w, b, dy))
-    stem = "conv2d" if geometry else "dense"
+    stem = "conv2d" if window else "dense"
     y, dw, db, dx = (place(t.shape, np.nan) for t in (dy, w, b, x))
     w_t = place((w.shape[-1], *w.shape[:-1]), np.nan)
-    getattr(operations, f"{stem}_forward")(x, w, b, *geometry, y)
-    getattr(operations, f"{stem}_backward_params")(x, dy, *geometry, dw, db)
+    getattr(operations, f"{stem}_forward")(x, w, b, *window, y)
+    getattr(operations, f"{stem}_backward_params")(x, dy, *window, dw, db)
     getattr(operations, f"{stem}_transpose_weights")(w, w_t)
-    getattr(operations, f"{stem}_backward_input")(dy, w_t, *geometry, dx)
+    getattr(operations, f"{stem}_backward_input")(dy, w_t, *window, dx)
     return y, dw, db, dx
 
 
-def pooled_passes(pooling, backward, place, x, w_t, z, dy, geometry, pool_geometry):
+def pooled_passes(pooling, backward, place, x, w_t, z, dy, window, pool):
     """y and argmax of z, the convolution's output; then dw, db and dx through both."""
     x, w_t, z, dy = (place(t.shape, t) for t in (x, w_t, z, dy))
     y, argmax = place(dy.shape, np.nan), place(dy.shape, 0, np.int32)
-    pooling.maxpool2d_forward(z, 2, 2, *pool_geometry, y, argmax)
+    pooling.maxpool2d_forward(z, pool, y, argmax)
     (_, H, W, C), (F, KH, KW, _), (_, OH, OW, _) = x.shape, w_t.shape, z.shape
-    S, PT, PL = geometry
-    padded = max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W), C
+    _, _, SH, SW, PT, PL, _, _ = window
+    padded = max((OH - 1) * SH + KH, PT + H), max((OW - 1) * SW + KW, PL + W), C
     L = 5 + LANES  # 5 windows at a time
     scratch = WinnerScratch(
         x_padded=place(padded, np.nan),
@@ -89,7 +90,6 @@ def pooled_passes(pooling, backward, place, x, w_t, z, dy, geometry, pool_geomet
         lists=place((2, 3, max(F, OH * OW)), 0, np.int32),
     )
     dw_t, db, dx = place(w_t.shape, np.nan), place((F,), np.nan), place(x.shape, np.nan)
-    window = Window(S, PT, PL, OH, OW)
     backward.conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_t, db, dx)
     return y, argmax, dw_t, db, dx
 
@@ -112,30 +112,27 @@ def at_edge(at_end):
 
 
 def problems():
-    """The kernels, the shapes of x, w, b and dy, and the geometry of each problem."""
+    """The kernels, the shapes of x, w, b and dy, and (window,) or () of each problem."""
     for N, H, W, C, F, KH, KW, S in CONVOLUTIONS:
-        rows, columns = window_axis(H, KH, S, "same"), window_axis(W, KW, S, "same")
-        shapes = (N, H, W, C), (KH, KW, C, F), (F,), (N, rows.n_out, columns.n_out, F)
-        yield conv2d, shapes, (S, rows.before, columns.before)
+        window, OH, OW = make_window(H, W, (KH, KW), S)
+        yield conv2d, ((N, H, W, C), (KH, KW, C, F), (F,), (N, OH, OW, F)), (window,)
     for N, K, U in LAYERS:
         yield dense, ((N, K), (K, U), (U,), (N, U)), ()
 
 
 def pooled_problems():
-    """The shapes of x, w_t, z and dy, and the geometries of convolution and pooling."""
+    """The shapes of x, w_t, z and dy, and the windows of convolution and pooling."""
     for N, H, W, C, F, KH, KW, S in POOLED:
-        rows, columns = window_axis(H, KH, S, "same"), window_axis(W, KW, S, "same")
-        z = N, rows.n_out, columns.n_out, F
-        pool_rows, pool_columns = (window_axis(n, 2, 2, "same") for n in z[1:3])
-        shapes = (N, H, W, C), (F, KH, KW, C), z, (N, pool_rows.n_out, pool_columns.n_out, F)
-        yield shapes, (S, rows.before, columns.before), (pool_rows.before, pool_columns.before)
+        window, OH, OW = make_window(H, W, (KH, KW), S)
+        pool, QH, QW = make_window(OH, OW, 2, 2)
+        yield ((N, H, W, C), (F, KH, KW, C), (N, OH, OW, F), (N, QH, QW, F)), window, pool
 
 
 def winograd_pass(operations, place, case, x, w, b):
     """y and argmax of a convolution by `conv2d_winograd_forward`."""
     N, H, W, C, F, K, pool, relu = case
     x, w, b = (place(t.shape, t) for t in (x, w, b))
-    (OH, PT, _), (OW, PL, _) = window_axis(H, K, 2, "same"), window_axis(W, K, 2, "same")
+    window, OH, OW = make_window(H, W, K, 2)
     record = SimpleNamespace(W=W, C=C, F=F, conv_OH=OH, conv_OW=OW)
     n_u, n_scratch = conv2d_winograd.winograd_sizes(record)
     U, scratch = place((n_u,), np.nan), place((n_scratch,), np.nan)
@@ -143,7 +140,6 @@ def winograd_pass(operations, place, case, x, w, b):
     argmax = place((N * pool, *y.shape[1:]), -1, np.int32)
     if WINOGRAD:
         conv2d_winograd.conv2d_winograd_weights(w, U)
-    window = Window(2, PT, PL, OH, OW)
     operations.conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y, argmax)
     return y, argmax
 
@@ -152,23 +148,21 @@ def check():
     """Compare whole numbers with the reference; return the digest of real ones."""
     rng = np.random.default_rng(0)
     digest = hashlib.sha256()
-    for kernels, shapes, geometry in problems():
+    for kernels, shapes, window in problems():
         whole = [rng.integers(-4, 5, shape) for shape in shapes]
         real = [rng.standard_normal(shape) for shape in shapes]
-        expected = passes(reference, ordinary, *whole, geometry)
+        expected = passes(reference, ordinary, *whole, window)
         for at_end in (True, False):
-            results = passes(kernels, at_edge(at_end), *whole, geometry)
+            results = passes(kernels, at_edge(at_end), *whole, window)
             for result, wanted in zip(results, expected):
                 np.testing.assert_array_equal(result, wanted, f"{kernels.__name__} {shapes}")
-            for result in passes(kernels, at_edge(at_end), *real, geometry):
+            for result in passes(kernels, at_edge(at_end), *real, window):
                 digest.update(result.tobytes())
-    for shapes, *geometries in pooled_problems():
+    for shapes, *windows in pooled_problems():
         whole = [rng.integers(-4, 5, shape) for shape in shapes]
-        expected = pooled_passes(reference, reference, ordinary, *whole, *geometries)
+        expected = pooled_passes(reference, reference, ordinary, *whole, *windows)
         for at_end in (True, False):
-            results = pooled_passes(
-                maxpool2d, conv2d_maxpool2d, at_edge(at_end), *whole, *geometries
-            )
+            results = pooled_passes(maxpool2d, conv2d_maxpool2d, at_edge(at_end), *whole, *windows)
             for result, wanted in zip(results, expected):
                 np.testing.assert_array_equal(result, wanted, f"pooled {shapes}")
     for case in WINOGRAD_CONVOLUTIONS if WINOGRAD else ():

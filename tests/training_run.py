@@ -19,6 +19,8 @@ from tinycnn import (
     CrossEntropy,
     Distillation,
     OneCycle,
+    ReduceLROnPlateau,
+    RMSprop,
     Step,
 )
 from tinycnn.train import Callback, Validation, iter_epochs
@@ -43,6 +45,12 @@ SETUPS = {
         Distillation(8.0, 0.5, "paper"),
     ),
     "sgd step": (SGD, dict(momentum=0.0), Step(0.05, milestones=(4, 7)), CrossEntropy()),
+    "rmsprop plateau": (
+        RMSprop,
+        dict(centered=True, momentum=0.5),
+        ReduceLROnPlateau(4e-3, factor=0.5, patience=1, min_delta=0.8),
+        Distillation(4.0, 0.3, "hinton", class_weights=(0.5, 2.0, 1.0, 1.5)),
+    ),
     "sgd nesterov": (
         SGD,
         dict(momentum=0.9, nesterov=True),

@@ -117,13 +117,17 @@ def load(
         for name, tensor in tensors.items()
         if name.startswith("optimizer/")
     }
-    vectors = {f"optimizer/{k}": v for k, v in optimizer_state.items() if k != "n_steps"}
+    vectors = {
+        f"optimizer/{name}": (slot, network.trained_vector)
+        for name, slot in optimizer_state.items()
+        if name != "n_steps"
+    }
     if average is not None:
         if LEARNING not in tensors:
             raise CheckpointError(f"{path}: {LEARNING} is missing: only averaged weights are there")
-        vectors[LEARNING] = tensors[LEARNING]
-    for name, tensor in vectors.items():
-        found, expected = (f"{a.dtype} {a.shape}" for a in (tensor, network.parameter_vector))
+        vectors[LEARNING] = tensors[LEARNING], network.parameter_vector
+    for name, vector_and_like in vectors.items():
+        found, expected = (f"{a.dtype} {a.shape}" for a in vector_and_like)
         if found != expected:
             raise CheckpointError(
                 f"{path}: {name} is {found}; expected {expected} like the parameters"

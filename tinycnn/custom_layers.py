@@ -23,9 +23,10 @@ def custom_forward(arrays: StepArrays, x: np.ndarray) -> np.ndarray:
 def custom_backward(arrays: StepArrays, x: np.ndarray, y: np.ndarray, dy: np.ndarray) -> np.ndarray:
     """Returns dx (N, *input_shape), and overwrites the gradients in `arrays`.  x, y, dy: also as
     (N, values).  Errors as `custom_forward`."""
-    step, parameters, gradients_out = arrays
+    step, parameters, gradients_out, _ = arrays
     assert isinstance(step.layer, CustomLayer)
-    x, dy = x.reshape(len(x), *step.input_shape), dy.reshape(y.shape)
+    x = x.reshape(len(x), *step.input_shape)
+    y, dy = (a.reshape(len(x), *step.output_shape) for a in (y, dy))
     dx, gradients = step.layer.backward(x, y, dy, parameters)
     if set(gradients) != set(parameters):
         raise ValueError(

@@ -6,12 +6,13 @@
 
 Each is hard_weight * CE(softmax(z), y) plus a soft term; z are the logits, y the targets (labels or
 distributions, smoothed by label_smoothing), v the teacher's logits, t the temperature.
+class_weights multiply the whole loss of a sample: see `losses.Loss`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -22,9 +23,10 @@ from .losses import (
     LossInputs,
     LossTerms,
     batch_mean,
-    check_smoothing,
     check_temperature,
+    keep_target_options,
     loss_operations,
+    weighted_mean,
 )
 
 
@@ -45,6 +47,7 @@ class Distillation(Loss):
     scale: str = "paper"
     standardize: bool = False
     label_smoothing: float = field(default=0.0, kw_only=True)
+    class_weights: Sequence[float] | Mapping[int, float] = field(default=(), kw_only=True)
     needs_soft_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -55,7 +58,7 @@ class Distillation(Loss):
         for temperature in self.temperatures:
             check_temperature(temperature)
         _check_weight("soft_weight", self.soft_weight, 1.0)
-        check_smoothing(self.label_smoothing)
+        keep_target_options(self)
         if self.scale not in ("paper", "hinton"):
             raise ValueError(f"scale={self.scale!r}: expected 'paper' (1) or 'hinton' (t*t)")
 
@@ -80,17 +83,17 @@ class Distillation(Loss):
     def value_and_gradient(
         self, logits: np.ndarray, inputs: LossInputs, backend: str
     ) -> tuple[float, np.ndarray]:
-        targets, terms = inputs.distributions(), self.terms
+        terms = self.terms
         if terms is not None:
             t, weight, scale, _ = terms
-            return _soft_term(logits, targets, inputs.soft_labels, t, weight, scale, backend)
+            return _soft_term(logits, inputs.soft_labels, inputs, t, weight, scale, backend)
         z, v, backward = _compared(logits, inputs.soft_labels, self.standardize, backend)
         share, loss, dz = 1 / len(self.temperatures), 0.0, np.zeros(logits.shape)
         for t in self.temperatures:
-            loss_t, dz_t = _soft_term(z, targets, v, t, 1.0, self.soft_scale(t), backend)
+            loss_t, dz_t = _soft_term(z, v, inputs, t, 1.0, self.soft_scale(t), backend)
             loss, dz = loss + share * loss_t, dz + share * dz_t
         hard_weight, dsoft = 1 - self.soft_weight, backward(dz)
-        return _with_hard(logits, targets, hard_weight, self.soft_weight, loss, dsoft, backend)
+        return _with_hard(logits, inputs, hard_weight, self.soft_weight, loss, dsoft, backend)
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class DecoupledDistillation(Loss):
     standardize: bool = False
     ramp: float = 1.0
     label_smoothing: float = field(default=0.0, kw_only=True)
+    class_weights: Sequence[float] | Mapping[int, float] = field(default=(), kw_only=True)
     needs_soft_labels: ClassVar[bool] = True
     fewest_classes: ClassVar[int] = 2
 
@@ -124,7 +128,7 @@ class DecoupledDistillation(Loss):
         for name in ("alpha", "beta", "hard_weight", "n_warmup_epochs"):
             _check_weight(name, getattr(self, name))
         _check_weight("ramp", self.ramp, 1.0)
-        check_smoothing(self.label_smoothing)
+        keep_target_options(self)
 
     def at_epoch(self, epoch: int) -> DecoupledDistillation:
         """The loss for an epoch, counted from 0, with `ramp` set for the warm-up."""
@@ -133,17 +137,18 @@ class DecoupledDistillation(Loss):
     def value_and_gradient(
         self, logits: np.ndarray, inputs: LossInputs, backend: str
     ) -> tuple[float, np.ndarray]:
-        targets, labels = inputs.distributions(), inputs.labels
+        labels = inputs.labels
         if not len(labels):
-            labels = targets.argmax(axis=1)
+            labels = inputs.targets.argmax(axis=1)
         z, v, backward = _compared(logits, inputs.soft_labels, self.standardize, backend)
         loss, dz = np.empty(len(logits)), np.empty_like(z)
         t, alpha, beta = float(self.temperature), float(self.alpha), float(self.beta)
         loss_operations(backend).decoupled_distillation(
             z, labels, v, t, alpha, beta, t**2, loss, dz
         )
-        soft, dsoft = batch_mean(loss), backward(dz)
-        return _with_hard(logits, targets, self.hard_weight, self.ramp, soft, dsoft, backend)
+        soft, dz = weighted_mean(loss, dz, inputs)
+        dsoft = backward(dz)
+        return _with_hard(logits, inputs, self.hard_weight, self.ramp, soft, dsoft, backend)
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,7 @@ class RelationDistillation(Loss):
 
     temperature  t > 0;  beta, gamma, hard_weight (h): 0 or more.  The source uses t = 4, beta = 2,
                  gamma = 2, h = 1 on CIFAR-100
+    class_weights do not apply to the correlations over samples, which belong to no single one.
     """
 
     temperature: float = 4.0
@@ -162,25 +168,39 @@ class RelationDistillation(Loss):
     gamma: float = 2.0
     hard_weight: float = 1.0
     label_smoothing: float = field(default=0.0, kw_only=True)
+    class_weights: Sequence[float] | Mapping[int, float] = field(default=(), kw_only=True)
     needs_soft_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
         for name in ("beta", "gamma", "hard_weight"):
             _check_weight(name, getattr(self, name))
-        check_smoothing(self.label_smoothing)
+        keep_target_options(self)
 
     def value_and_gradient(
         self, logits: np.ndarray, inputs: LossInputs, backend: str
     ) -> tuple[float, np.ndarray]:
-        loss, dz = np.empty(len(logits)), np.empty_like(logits)
+        beta, gamma = float(self.beta), float(self.gamma)
+        if len(inputs.sample_weights):
+            terms = self._terms(logits, inputs, beta, 0.0, backend)
+            soft, dz = weighted_mean(*terms, inputs)
+            loss, dsamples = self._terms(logits, inputs, 0.0, gamma, backend)
+            soft, dz = soft + batch_mean(loss), dz + dsamples
+        else:
+            loss, dz = self._terms(logits, inputs, beta, gamma, backend)
+            soft = batch_mean(loss)
+        return _with_hard(logits, inputs, self.hard_weight, 1.0, soft, dz, backend)
+
+    def _terms(
+        self, logits: np.ndarray, inputs: LossInputs, beta: float, gamma: float, backend: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The soft term of each sample (N,) with these weights, and the gradient of its mean."""
+        loss, dz, t = np.empty(len(logits)), np.empty_like(logits), float(self.temperature)
         probs, teacher_probs, dprobs = np.empty((3, *logits.shape))
-        t, beta, gamma = float(self.temperature), float(self.beta), float(self.gamma)
         loss_operations(backend).relation_distillation(
             logits, inputs.soft_labels, t, beta, gamma, t**2, probs, teacher_probs, dprobs, loss, dz
         )
-        targets, soft = inputs.distributions(), batch_mean(loss)
-        return _with_hard(logits, targets, self.hard_weight, 1.0, soft, dz, backend)
+        return loss, dz
 
 
 def _check_weight(name: str, value: float, most: float = math.inf) -> None:
@@ -191,8 +211,8 @@ def _check_weight(name: str, value: float, most: float = math.inf) -> None:
 
 def _soft_term(
     z: np.ndarray,
-    targets: np.ndarray,
     v: np.ndarray,
+    inputs: LossInputs,
     temperature: float,
     soft_weight: float,
     soft_scale: float,
@@ -200,10 +220,11 @@ def _soft_term(
 ) -> tuple[float, np.ndarray]:
     """Hinton's loss at one temperature: the mean, and its gradient like z."""
     loss, dz = np.empty(len(z)), np.empty_like(z)
+    targets = inputs.distributions().astype(z.dtype, copy=False)
     loss_operations(backend).distillation(
-        z, targets.astype(z.dtype, copy=False), v, temperature, soft_weight, soft_scale, loss, dz
+        z, targets, v, temperature, soft_weight, soft_scale, loss, dz
     )
-    return batch_mean(loss), dz
+    return weighted_mean(loss, dz, inputs)
 
 
 def _compared(
@@ -230,7 +251,7 @@ def _compared(
 
 def _with_hard(
     logits: np.ndarray,
-    targets: np.ndarray,
+    inputs: LossInputs,
     hard_weight: float,
     soft_weight: float,
     soft_loss: float,
@@ -239,9 +260,10 @@ def _with_hard(
 ) -> tuple[float, np.ndarray]:
     """hard_weight * CE + soft_weight * soft_loss, and its gradient like logits."""
     loss, dlogits = np.empty(len(logits)), np.empty_like(logits)
-    loss_operations(backend).cross_entropy_soft(logits, targets, loss, dlogits)
-    gradient = hard_weight * dlogits + soft_weight * dsoft
+    loss_operations(backend).cross_entropy_soft(logits, inputs.distributions(), loss, dlogits)
+    hard_loss, dhard = weighted_mean(loss, dlogits, inputs)
+    gradient = hard_weight * dhard + soft_weight * dsoft
     return (
-        hard_weight * batch_mean(loss) + soft_weight * soft_loss,
+        hard_weight * hard_loss + soft_weight * soft_loss,
         gradient.astype(logits.dtype, copy=False),
     )

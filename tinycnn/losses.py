@@ -9,7 +9,8 @@ import abc
 import functools
 import inspect
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ class LossInputs(NamedTuple):
     labels: np.ndarray  # (N,) int64 class indices; empty if distributions were given
     targets: np.ndarray  # (N, K) distributions, of the logits' dtype; empty if labels were given
     soft_labels: np.ndarray  # (N, K) the teacher's logits, of the same dtype; empty if not used
+    sample_weights: np.ndarray  # (N,) of the same dtype, see `Loss.class_weights`; empty if none
 
     def distributions(self) -> np.ndarray:
         """The targets as (N, K): class indices become one-hot rows."""
@@ -62,6 +64,11 @@ class Loss(NamesItsOptions, abc.ABC):
     fewest_classes     how many classes the logits must have at least
     label_smoothing    a in 0..1: the targets y become (1-a) * y + a / K (Szegedy et al.,
                        arXiv:1512.00567, section 7)
+    class_weights      a weight w[k] of 0 or more for each class, or a mapping from their indices.
+                       The loss of a sample is multiplied by the weight of its class, or by the sum
+                       of y[k] w[k] if its target y, not smoothed, is a distribution.  The mean is
+                       still over the N samples of the batch, as in Keras; PyTorch divides by the
+                       sum of their weights.  Empty: all weights are 1
     terms              its `LossTerms`, if the kernel `distillation` computes this loss: training is
                        faster then.  Otherwise None
     """
@@ -69,6 +76,7 @@ class Loss(NamesItsOptions, abc.ABC):
     needs_soft_labels: ClassVar[bool] = False
     fewest_classes: ClassVar[int] = 1
     label_smoothing: float = 0.0
+    class_weights: Sequence[float] | Mapping[int, float] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
         """TypeError for a class whose `value_and_gradient` cannot be called as the engine does."""
@@ -96,7 +104,8 @@ class Loss(NamesItsOptions, abc.ABC):
     ) -> tuple[float, np.ndarray]:
         """Mean loss over the batch, and its gradient with the shape and dtype of logits.
 
-        The arguments have been checked, and the targets smoothed.
+        The arguments have been checked, and the targets smoothed.  `inputs.sample_weights`, if
+        there are any, multiply the losses of the samples: see `weighted_mean`.
         """
 
     def check(
@@ -118,7 +127,8 @@ class Loss(NamesItsOptions, abc.ABC):
         teacher = np.empty((0, shape[1]), dtype)
         if self.needs_soft_labels:
             teacher = check_soft_labels(soft_labels, shape, dtype)
-        return LossInputs(labels, rows, teacher)
+        weights = _sample_weights(self.class_weights, labels, rows)
+        return LossInputs(labels, rows, teacher, weights)
 
     def __call__(
         self,
@@ -149,23 +159,58 @@ class Loss(NamesItsOptions, abc.ABC):
         return self.value_and_gradient(logits, inputs.smoothed(self.label_smoothing), backend)
 
 
-def check_smoothing(label_smoothing: float) -> None:
-    """ValueError for a label_smoothing outside 0..1."""
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing={label_smoothing}: expected 0 to 1")
+def keep_target_options(loss: Loss) -> None:
+    """Check label_smoothing and class_weights, and store the latter as a tuple.
+
+    Raises ValueError for values out of range, or indices that are not 0, 1, ...
+    """
+    if not 0 <= loss.label_smoothing <= 1:
+        raise ValueError(f"label_smoothing={loss.label_smoothing}: expected 0 to 1")
+    weights = loss.class_weights
+    if isinstance(weights, Mapping):
+        if sorted(weights) != list(range(len(weights))):
+            raise ValueError(
+                f"class_weights has the keys {sorted(weights)}: expected the indices of all "
+                "classes, from 0 on"
+            )
+        weights = [weights[k] for k in range(len(weights))]
+    kept = tuple(float(weight) for weight in weights)
+    if not all(0 <= weight < math.inf for weight in kept):
+        raise ValueError(f"class_weights={kept}: expected finite numbers of 0 or more")
+    object.__setattr__(loss, "class_weights", kept)
+
+
+def balanced_class_weights(targets: np.ndarray, n_classes: int) -> tuple[float, ...]:
+    """Class weights with which all classes add equally much to the loss: N / (m * n[k]).
+
+    targets  of all N training images: (N,) class indices, or (N, K) distributions
+    n[k] is the number of images of class k (or the sum of their shares), m the number of classes
+    that occur; a class that does not gets 1.  So the mean weight of an image is 1.
+    Source: King and Zeng 2001, "Logistic regression in rare events data"; scikit-learn's
+    class_weight="balanced".
+    """
+    if targets.ndim == 2:
+        counts = targets.sum(axis=0, dtype=np.float64)
+    else:
+        counts = np.bincount(targets, minlength=n_classes).astype(np.float64)
+    occurs = counts > 0
+    weights = np.ones(n_classes)
+    weights[occurs] = len(targets) / (occurs.sum() * counts[occurs])
+    return tuple(weights.tolist())
 
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
     """Cross-entropy between softmax(logits) and the targets, mean over the batch.
 
-    label_smoothing: see `Loss`
+    label_smoothing, class_weights: see `Loss`
     """
 
     label_smoothing: float = 0.0
+    class_weights: Sequence[float] | Mapping[int, float] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
+        keep_target_options(self)
 
     @property
     def terms(self) -> LossTerms:
@@ -180,7 +225,7 @@ class CrossEntropy(Loss):
             operations.cross_entropy_hard(logits, inputs.labels, loss, dlogits)
         else:
             operations.cross_entropy_soft(logits, inputs.targets, loss, dlogits)
-        return batch_mean(loss), dlogits
+        return weighted_mean(loss, dlogits, inputs)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0, *, backend: str = "auto") -> np.ndarray:
@@ -229,6 +274,34 @@ def _kernels() -> tuple[Any, ...]:
 
 def batch_mean(loss: np.ndarray) -> float:
     return float(np.add.reduce(loss) / max(len(loss), 1))
+
+
+def weighted_mean(
+    loss: np.ndarray, dlogits: np.ndarray, inputs: LossInputs
+) -> tuple[float, np.ndarray]:
+    """The mean of the samples' losses (N,) times their weights, and its gradient.
+
+    dlogits: of the mean without weights; row n must depend on the loss of sample n alone
+    """
+    weights = inputs.sample_weights
+    if len(weights):
+        loss, dlogits = loss * weights, dlogits * weights[:, None]
+    return batch_mean(loss), dlogits
+
+
+def _sample_weights(
+    class_weights: Sequence[float] | Mapping[int, float], labels: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """The weights (N,) of samples with those labels (N,) or targets (N, K), one of them empty."""
+    if not class_weights:
+        return np.empty(0, rows.dtype)
+    weights = np.array(class_weights, rows.dtype)
+    if len(weights) != rows.shape[1]:
+        raise ValueError(
+            f"class_weights has {len(weights)} weights: expected {rows.shape[1]}, one for each "
+            "class"
+        )
+    return (rows * weights).sum(axis=1) if len(rows) else weights[labels]
 
 
 def plain_array(array: np.ndarray, dtype: Any) -> np.ndarray:

@@ -15,9 +15,10 @@ from .aligned_arrays import aligned_zeros
 from .backend_choice import check_backend
 from .backends import Backend, make_backend
 from .classify import Classification, checked_images, classifications
+from .folding import fold
 from .image_arrays import check_images
 from .input_spec import SCALINGS, InputSpec
-from .layers import Dropout, Layer
+from .layers import DepthwiseConv2D, Dropout, Layer, Shape
 from .losses import Loss, plain_array, softmax
 from .parallel import check_n_threads
 from .plan import build_plan, named_views, of_step
@@ -71,6 +72,13 @@ class Network(NamesItsOptions):
     n_threads   None: the cores that this process may use; results do not depend on it
     seed        for the initial weights (Xavier uniform, biases zero) and the dropout masks
     Raises ValueError if the layers do not fit together, or do not fit the number of classes.
+
+    parameters, gradients  by name, such as "conv1.w": views of the flat arrays below
+    statistics             likewise: "bn1.running_mean"; training updates these without a gradient
+    trained_vector, trained_gradients  the flat arrays of all parameters and of all gradients, which
+                           an optimizer takes
+    parameter_vector, gradient_vector  the same with what no optimizer changes behind them: the
+                           statistics, and zeros for the biases that layers were made without
     """
 
     def __init__(
@@ -92,8 +100,8 @@ class Network(NamesItsOptions):
                 f"input_spec is {input_spec!r}; expected an InputSpec: for 28x28 px of one channel "
                 "InputSpec(28, 28, 1)"
             )
-        self.layers = tuple(layers)
-        self.plan = build_plan(self.layers, input_spec.shape)
+        self.plan = build_plan(layers, input_spec.shape)
+        self.layers = self.plan.layers
         n_classes = self.plan.output_shape[0]
         if not input_spec.classes:
             names = tuple(str(k) for k in range(n_classes))
@@ -103,24 +111,25 @@ class Network(NamesItsOptions):
                 f"{len(input_spec.classes)} class names for {n_classes} logits: "
                 f"{', '.join(input_spec.classes)}"
             )
-        self.input_spec = input_spec
+        self.input_spec, self._normalization = input_spec, input_spec.normalization()
         self.backend, self.n_threads = backend, check_n_threads(n_threads)
         self.training_summary: dict[str, Any] = {}
         self.calibration_temperature = 1.0
         self.parameter_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
         self.gradient_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
-        self.parameters: Mapping[str, np.ndarray] = MappingProxyType(
-            named_views(self.plan, self.parameter_vector)
-        )
-        self.gradients: Mapping[str, np.ndarray] = MappingProxyType(
-            named_views(self.plan, self.gradient_vector)
-        )
+        self.trained_vector = self.parameter_vector[: self.plan.n_trained_slots]
+        self.trained_gradients = self.gradient_vector[: self.plan.n_trained_slots]
+        self.parameters = _views(self.plan.parameter_slots, self.parameter_vector)
+        self.gradients = _views(self.plan.parameter_slots, self.gradient_vector)
+        self.statistics = _views(self.plan.statistic_slots, self.parameter_vector)
         self.dropout_generator = np.random.default_rng([seed, 1])
         self.initialise(np.random.default_rng([seed, 0]))
         self._runners: list[Backend] = []
         self._n_forwarded: int | None = None  # images of the last forward pass in training
-        self._dropout_rates = {
-            step: step.layer.rate for step in self.plan.steps if isinstance(step.layer, Dropout)
+        self._dropouts = {
+            step.name: (step.layer.rate, step.layer.mask_shape(step.output_shape))
+            for step in self.plan.steps
+            if isinstance(step.layer, Dropout)
         }
 
     def __repr__(self) -> str:
@@ -170,7 +179,8 @@ class Network(NamesItsOptions):
 
         weights   name of the function in `tinycnn.init` that draws weights
         bias_std  standard deviation of the biases, which are normally distributed; 0: zeros
-        Parameters in a layer's `initial_values` get these constants instead.
+        Parameters in a layer's `initial_values` get these constants instead; so do statistics, and
+        the other statistics 0.
         Raises ValueError for an unknown function or a deviation below 0.
         """
         if weights not in WEIGHTS:
@@ -181,17 +191,41 @@ class Network(NamesItsOptions):
                 constant = step.layer.initial_values.get(short)
                 if constant is not None:
                     parameter[:] = constant
+                elif isinstance(step.layer, DepthwiseConv2D) and short == "w":
+                    for c in range(parameter.shape[2]):  # a convolution of one channel
+                        weights_of_c = parameter[:, :, c : c + 1]
+                        weights_of_c[:] = draw(rng, weights_of_c.shape, np.float64)
                 elif short == "w":
                     parameter[:] = draw(rng, parameter.shape, np.float64)
                 else:
                     parameter[:] = init.normal(rng, parameter.shape, bias_std, np.float64)
+            for short, statistic in of_step(step, self.statistics).items():
+                statistic[:] = step.layer.initial_values.get(short, 0.0)
+
+    def folded(self) -> Network:
+        """A network without BatchNorm that computes the same in prediction: each BatchNorm is
+        folded into a layer beside it, or replaced by a ScaleShift (`folding.py`).
+
+        Equal up to rounding.  Both networks have arrays of their own, and the new one can be
+        trained; but its training is another one, without the statistics of batches.
+        """
+        plan, vector = fold(self.plan, self.parameter_vector)
+        network = Network(
+            plan.layers, self.input_spec, backend=self.backend, dtype=self.dtype,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+        network.parameter_vector[:] = vector
+        network.training_summary = dict(self.training_summary)
+        network.calibration_temperature = self.calibration_temperature
+        return network
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """Logits (N, K) of x (N, H, W, C), floats scaled as the InputSpec says.
 
         training=True draws the dropout masks and saves what `backward` needs, including a reference
-        to x: do not change x before `backward`.  Without dropout, the logits are the same bits in
-        training and in prediction.
+        to x: do not change x before `backward`.  A BatchNorm then uses mean and variance of this
+        batch and updates its running ones, which it uses in prediction.  Without dropout and
+        BatchNorm, the logits are the same bits in training and in prediction.
         In float32 some convolutions are computed by another algorithm than in float64
         (kernels/conv2d_winograd.py); its errors are below 1e-5 of the largest logit.
         An x of another float dtype than the network's is converted.  Raises TypeError for anything
@@ -230,8 +264,8 @@ class Network(NamesItsOptions):
         only for distributions that the loss smooths they may differ by rounding.  For cross-entropy
         and Hinton's distillation this is faster: a few images at a time go forward and backward,
         while their activations are in the processor's cache.
-        If the loss is not finite, the gradients do not change.  Errors as `forward`, and those of
-        the loss.
+        If the loss is not finite, neither the gradients nor the running statistics change.  Errors
+        as `forward`, and those of the loss.
         """
         x = self._checked_input(x)
         inputs = loss.check(targets, soft_labels, (len(x), len(self.classes)), self.dtype)
@@ -250,7 +284,8 @@ class Network(NamesItsOptions):
             images = images[..., None]
         x = np.empty(images.shape, self.dtype)
         images = np.require(images, np.uint8, ["C", "A", "W"])
-        self._run.scale_images(images, SCALINGS.index(self.input_spec.scaling), x)
+        scaling = SCALINGS.index(self.input_spec.scaling)
+        self._run.scale_images(images, scaling, self._normalization, x)
         return x
 
     def predict_logits(self, images: np.ndarray) -> np.ndarray:
@@ -326,10 +361,13 @@ class Network(NamesItsOptions):
         return plain_array(x, self.dtype)
 
     def _draw_masks(self, n_images: int) -> dict[str, np.ndarray]:
-        """A mask for each dropout layer, by name."""
+        """A mask for each dropout layer, by name; see `Dropout.mask_shape`."""
         masks = {}
-        for step, rate in self._dropout_rates.items():
-            shape = (n_images, *step.output_shape)
-            kept = self.dropout_generator.random(shape, np.float32) >= rate
-            masks[step.name] = kept.astype(self.dtype) / self.dtype.type(1 - rate)
+        for name, (rate, shape) in self._dropouts.items():
+            kept = self.dropout_generator.random((n_images, *shape), np.float32) >= rate
+            masks[name] = kept.astype(self.dtype) / self.dtype.type(1 - rate)
         return masks
+
+
+def _views(slots: Mapping[str, tuple[int, Shape]], flat: np.ndarray) -> Mapping[str, np.ndarray]:
+    return MappingProxyType(named_views(slots, flat))

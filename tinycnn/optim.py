@@ -1,4 +1,4 @@
-"""Optimizers: checks and state here, arithmetic in kernels/adam.py and sgd.py or reference.py.
+"""Optimizers: checks and state here, arithmetic in kernels/adam.py, sgd.py, rmsprop.py.
 
 An optimizer updates a flat array of parameters in place, from a flat array of gradients.
 """
@@ -23,9 +23,10 @@ NOT_NEGATIVE = (0.0, math.inf)
 
 @dataclass(eq=False)
 class Optimizer(NamesItsOptions, abc.ABC):
-    """What Adam, AdamW and SGD have in common.
+    """What Adam, AdamW, SGD and RMSprop have in common.
 
     Slots are the arrays that an optimizer keeps between steps, one element for each parameter.
+    update_name: of the kernel that does a step
     clip_norm: gradients with a larger norm are scaled down to this norm before a step; 0: never
     ranges: lowest value of each numeric option, and the limit that it must stay below
     """
@@ -34,6 +35,7 @@ class Optimizer(NamesItsOptions, abc.ABC):
     clip_norm: float = field(default=0.0, kw_only=True)
     backend: str = field(default="auto", kw_only=True)
     name: ClassVar[str]
+    update_name: ClassVar[str]
     slot_names: ClassVar[tuple[str, ...]]
     ranges: ClassVar[Mapping[str, tuple[float, float]]]
 
@@ -42,7 +44,7 @@ class Optimizer(NamesItsOptions, abc.ABC):
         self._slots: dict[str, np.ndarray] = {}
         for option, (lowest, limit) in {**self.ranges, "clip_norm": NOT_NEGATIVE}.items():
             setattr(self, option, _in_range(option, getattr(self, option), lowest, limit))
-        _update_function(self.name, self.backend)  # ValueError for an unknown backend
+        _update_function(self.update_name, self.backend)  # ValueError for an unknown backend
 
     def step(
         self, parameters: np.ndarray, gradients: np.ndarray, learning_rate: float | None = None
@@ -91,7 +93,8 @@ class Optimizer(NamesItsOptions, abc.ABC):
         # Numba would compile the kernel once more for read-only arrays: copy them instead
         if not gradients.flags.carray:
             gradients = np.require(gradients, requirements=["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
-        self._update(_update_function(self.name, self.backend), parameters, gradients, rate)
+        update = _update_function(self.update_name, self.backend)
+        self._update(update, parameters, gradients, rate)
         self.n_steps += 1
 
     def state(self) -> dict[str, np.ndarray]:
@@ -148,6 +151,7 @@ class Adam(Optimizer):
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     name: ClassVar[str] = "adam"
+    update_name: ClassVar[str] = "adam_update"
     slot_names: ClassVar[tuple[str, ...]] = ("m", "v")
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
         "learning_rate": NOT_NEGATIVE,
@@ -187,6 +191,7 @@ class SGD(Optimizer):
     weight_decay: float = 0.0
     nesterov: bool = False
     name: ClassVar[str] = "sgd"
+    update_name: ClassVar[str] = "sgd_update"
     slot_names: ClassVar[tuple[str, ...]] = ("velocity",)
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
         "learning_rate": NOT_NEGATIVE,
@@ -207,11 +212,55 @@ class SGD(Optimizer):
         update(parameters, gradients, velocity, rate, mu, self.weight_decay, self.nesterov)
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (Adam, AdamW, SGD)}
+@dataclass(eq=False)
+class RMSprop(Optimizer):
+    """Gradients divided by the root of the mean of their squares (kernels/rmsprop.py).
+
+    The defaults are Keras's.  PyTorch's: rho=0.99, epsilon=1e-8, epsilon_in_root=False.
+    rho              share of the old mean that a step keeps
+    centered         divide by the deviation of the gradients instead
+    epsilon_in_root  True: sqrt(mean + epsilon); False: sqrt(mean) + epsilon
+    momentum, weight_decay  as in SGD
+    """
+
+    learning_rate: float = 1e-3
+    rho: float = 0.9
+    momentum: float = 0.0
+    epsilon: float = 1e-7
+    centered: bool = False
+    weight_decay: float = 0.0
+    epsilon_in_root: bool = True
+    name: ClassVar[str] = "rmsprop"
+    update_name: ClassVar[str] = "rmsprop_update"
+    slot_names: ClassVar[tuple[str, ...]] = ("mean_square", "mean", "velocity")
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "learning_rate": NOT_NEGATIVE,
+        "rho": (0.0, 1.0),
+        "momentum": (0.0, 1.0),
+        "epsilon": (1e-30, math.inf),  # as in Adam
+        "weight_decay": NOT_NEGATIVE,
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.centered, self.epsilon_in_root = bool(self.centered), bool(self.epsilon_in_root)
+
+    def _update(
+        self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
+    ) -> None:
+        epsilons = (self.epsilon, 0.0) if self.epsilon_in_root else (0.0, self.epsilon)
+        slots = (self._slots[name] for name in self.slot_names)
+        update(
+            parameters, gradients, *slots, rate, self.rho, self.momentum, epsilons,
+            self.weight_decay, self.centered,
+        )  # fmt: skip
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (Adam, AdamW, SGD, RMSprop)}
 
 
 def optimizer_from_name(name: str, **options: Any) -> Optimizer:
-    """One of OPTIMIZERS ("adam", "adamw", "sgd"), with its options as keywords.
+    """One of OPTIMIZERS ("adam", "adamw", "sgd", "rmsprop"), with its options as keywords.
 
     Raises ValueError for another name or an option out of range, TypeError for an unknown option.
     """
@@ -245,16 +294,16 @@ def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
 
 @functools.cache
 def _update_function(name: str, backend: str) -> Callable:
-    """The update function of an optimizer.  Kernels are imported on first use, so that importing
-    this file needs only NumPy."""
-    operations = Operations(backend, _kernels)
-    return operations.sgd_update if name == "sgd" else operations.adam_update
+    """The update function of that name.  Kernels are imported on first use, so that importing this
+    file needs only NumPy."""
+    update: Callable = getattr(Operations(backend, _kernels), name)
+    return update
 
 
 def _kernels() -> tuple[Any, ...]:
-    from .kernels import adam, sgd
+    from .kernels import adam, rmsprop, sgd
 
-    return adam, sgd
+    return adam, sgd, rmsprop
 
 
 def _in_range(option: str, value: float, lowest: float, limit: float) -> float:

@@ -1,20 +1,32 @@
 """From layers and an input shape to a plan: each layer's name, shapes and parameter offsets.
 
 The parameters of all layers are stored in one flat array, and their gradients in another, at the
-same offsets.  Each tensor begins on a 64-byte boundary (in float32).  Both backends use the plan:
-the reference runs its steps, and `kernels/operations.py` makes the table of operations from it.
+same offsets.  Behind the parameters follow the statistics (of BatchNorm) and zeros for the biases
+that layers do not have; optimizers change neither.  Each tensor begins on a 64-byte boundary (in
+float32).  Both backends use the plan: the reference runs its steps, and `kernels/operations.py`
+makes the table of operations from it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from .layers import LAYERS, CustomLayer, Layer, Shape, WindowLayer
+from .layers import (
+    LAYERS,
+    Add,
+    AveragePool2D,
+    CustomLayer,
+    GlobalAveragePool2D,
+    Layer,
+    Residual,
+    Shape,
+    WindowLayer,
+)
 
 ALIGNMENT = 16  # array elements: 64 bytes of float32
 
@@ -24,12 +36,16 @@ def aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-class StepWindow(NamedTuple):
+NETWORK_INPUT = -1
+
+
+class Window(NamedTuple):
     """How the window of a convolution or pooling moves over the layer's input."""
 
     KH: int  # rows of the window
     KW: int  # columns of the window
-    S: int  # stride, the same along both axes
+    SH: int  # vertical stride
+    SW: int  # horizontal stride
     PT: int  # rows of padding above the input
     PL: int  # columns of padding to its left
     PB: int  # rows of padding below it
@@ -38,12 +54,17 @@ class StepWindow(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """A layer of a network with its name and shapes."""
+    """A layer of a network with its name and shapes.
+
+    inputs  of each input: the number of the step whose output it is, from 0; NETWORK_INPUT for the
+            network's input.  Only an Add has two inputs, of the same shape
+    """
 
     name: str
     layer: Layer
     input_shape: Shape
     output_shape: Shape
+    inputs: tuple[int, ...]
 
     @property
     def n_parameters(self) -> int:
@@ -58,26 +79,48 @@ class Step:
         return math.prod(shapes["w"]) * math.prod(self.output_shape[:-1]) if "w" in shapes else 0
 
     @property
-    def window(self) -> StepWindow:
+    def window(self) -> Window:
+        """The window of a `WindowLayer`; that of a global average is the whole picture."""
         layer = self.layer
+        if isinstance(layer, GlobalAveragePool2D):
+            H, W, _ = self.input_shape
+            return Window(H, W, 1, 1, 0, 0, 0, 0)
         assert isinstance(layer, WindowLayer)
         rows, columns = layer.axes(self.input_shape)
-        KH, KW = layer.kernel_hw
-        S = layer.stride
-        return StepWindow(KH, KW, S, rows.before, columns.before, rows.after, columns.after)
+        return Window(
+            *layer.kernel_hw,
+            *layer.stride_hw,
+            rows.before,
+            columns.before,
+            rows.after,
+            columns.after,
+        )
+
+    @property
+    def counts_padding(self) -> bool:
+        """Whether it is an average pooling that counts padding."""
+        return isinstance(self.layer, AveragePool2D) and self.layer.count_padding
 
 
 @dataclass(frozen=True, repr=False)
 class Plan:
     """The steps of a network and the layout of its parameters.
 
+    layers             what the plan was made from
     parameter_slots    offset and shape of each parameter in the flat array, by name (conv1.w)
+    statistic_slots    the same for the statistics (bn1.running_mean)
+    unused_bias_slots  the same for the zeros of each layer without a bias, by the layer's name
+    n_trained_slots    elements at the beginning of that array that optimizers change
     n_parameter_slots  elements of that array
     """
 
+    layers: tuple[Layer, ...]
     input_shape: Shape
     steps: tuple[Step, ...]
     parameter_slots: dict[str, tuple[int, Shape]]
+    statistic_slots: dict[str, tuple[int, Shape]]
+    unused_bias_slots: dict[str, tuple[int, Shape]]
+    n_trained_slots: int
     n_parameter_slots: int
 
     def __repr__(self) -> str:
@@ -92,7 +135,13 @@ class Plan:
 
     @property
     def n_parameters(self) -> int:
-        return sum(int(np.prod(shape)) for _, shape in self.parameter_slots.values())
+        """The number of trained parameters."""
+        return sum(math.prod(shape) for _, shape in self.parameter_slots.values())
+
+    def bias_offset(self, step: Step) -> int:
+        """Where the bias of a step begins: its parameter b, or the zeros in its place."""
+        slot = self.parameter_slots.get(f"{step.name}.b")
+        return (slot or self.unused_bias_slots[step.name])[0]
 
 
 def build_plan(layers: Sequence[Layer], input_shape: Shape) -> Plan:
@@ -103,61 +152,124 @@ def build_plan(layers: Sequence[Layer], input_shape: Shape) -> Plan:
     anything that is not a layer, or a layer of a class that tinycnn cannot run.
     """
     steps: list[Step] = []
-    slots: dict[str, tuple[int, Shape]] = {}
-    counts: dict[str, int] = {}
-    shape, offset = tuple(input_shape), 0
-    for k, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layer {k + 1} is {layer!r}; expected a layer such as ReLU()")
-        if type(layer) not in LAYERS.values() and not isinstance(layer, CustomLayer):
-            raise TypeError(
-                f"layer {k + 1} is {layer!r}, of a class that tinycnn cannot run: derive the class "
-                "from tinycnn.CustomLayer and define the functions that its docstring names"
-            )
-        counts[layer.stem] = counts.get(layer.stem, 0) + 1
-        name = f"{layer.stem}{counts[layer.stem]}"
-        try:
-            step = Step(name, layer, shape, layer.output_shape(shape))
-        except ValueError as error:
-            raise ValueError(f"layer {name}: {error}") from None
-        for short, parameter_shape in layer.parameter_shapes(shape).items():
-            slots[f"{name}.{short}"] = (offset, parameter_shape)
-            offset += aligned(int(np.prod(parameter_shape)))
-        steps.append(step)
-        shape = step.output_shape
+    shape = tuple(input_shape)
+    _, shape = _append_steps(steps, layers, (NETWORK_INPUT, shape), "")
     if not steps or len(shape) != 1:
         raise ValueError(
             f"a network ends in a vector of logits; these layers give shape {shape}: end them with "
             "Flatten() and Dense(n_classes)"
         )
-    if not slots:
+    parameters, n_trained_slots = _slots(
+        0, _named_shapes((step, step.layer.parameter_shapes(step.input_shape)) for step in steps)
+    )
+    if not parameters:
         raise ValueError("a network needs a layer with parameters: Conv2D or Dense")
-    return Plan(tuple(input_shape), tuple(steps), slots, offset)
+    statistics, end = _slots(
+        n_trained_slots,
+        _named_shapes((step, step.layer.statistic_shapes(step.input_shape)) for step in steps),
+    )
+    unused = {step.name: step.layer.unused_bias_shape(step.input_shape) for step in steps}
+    zeros, end = _slots(end, {name: shape for name, shape in unused.items() if shape})
+    return Plan(
+        layers=tuple(layers),
+        input_shape=tuple(input_shape),
+        steps=tuple(steps),
+        parameter_slots=parameters,
+        statistic_slots=statistics,
+        unused_bias_slots=zeros,
+        n_trained_slots=n_trained_slots,
+        n_parameter_slots=end,
+    )
 
 
-def named_views(plan: Plan, flat: np.ndarray) -> dict[str, np.ndarray]:
-    """Views of all parameters in a flat array, by name."""
+Source = tuple[int, Shape]
+"""Where a layer's input comes from: the number of a step or NETWORK_INPUT, and its shape."""
+
+
+def _append_steps(
+    steps: list[Step], layers: Sequence[Layer], source: Source, prefix: str
+) -> Source:
+    """Append the steps of `layers`, one after the other; returns the last.
+
+    prefix  of their names: "" or "residual1."
+    """
+    counts: dict[str, int] = {}
+    for k, layer in enumerate(layers):
+        _check_class(layer, f"layer {prefix}{k + 1}")
+        counts[layer.stem] = counts.get(layer.stem, 0) + 1
+        name = f"{prefix}{layer.stem}{counts[layer.stem]}"
+        index, shape = source
+        if isinstance(layer, Residual):
+            body, body_shape = _append_steps(steps, layer.layers, source, f"{name}.")
+            other, other_shape = _append_steps(steps, layer.shortcut, source, f"{name}.shortcut.")
+            add = Add()
+            try:
+                shape = add.output_shape_of(body_shape, other_shape)
+            except ValueError as error:
+                raise ValueError(f"layer {name}: {error}") from None
+            steps.append(Step(f"{name}.{add.stem}", add, shape, shape, (body, other)))
+        else:
+            try:
+                output_shape = layer.output_shape(shape)
+            except ValueError as error:
+                raise ValueError(f"layer {name}: {error}") from None
+            steps.append(Step(name, layer, shape, output_shape, (index,)))
+        source = len(steps) - 1, steps[-1].output_shape
+    return source
+
+
+def _check_class(layer: Layer, where: str) -> None:
+    if not isinstance(layer, Layer):
+        raise TypeError(f"{where} is {layer!r}; expected a layer such as ReLU()")
+    if type(layer) not in LAYERS.values() and not isinstance(layer, CustomLayer):
+        raise TypeError(
+            f"{where} is {layer!r}, of a class that tinycnn cannot run: derive the class "
+            "from tinycnn.CustomLayer and define the functions that its docstring names"
+        )
+
+
+def _named_shapes(shapes: Iterable[tuple[Step, dict[str, Shape]]]) -> dict[str, Shape]:
     return {
-        name: flat[offset : offset + int(np.prod(shape))].reshape(shape)
-        for name, (offset, shape) in plan.parameter_slots.items()
+        f"{step.name}.{short}": shape
+        for step, of_step in shapes
+        for short, shape in of_step.items()
+    }
+
+
+def _slots(begin: int, shapes: Mapping[str, Shape]) -> tuple[dict[str, tuple[int, Shape]], int]:
+    """Offset and shape of arrays that follow one another from `begin`; where the last one ends."""
+    slots: dict[str, tuple[int, Shape]] = {}
+    for name, shape in shapes.items():
+        slots[name] = (begin, shape)
+        begin += aligned(math.prod(shape))
+    return slots, begin
+
+
+def named_views(slots: Mapping[str, tuple[int, Shape]], flat: np.ndarray) -> dict[str, np.ndarray]:
+    """Views of the arrays that begin at `slots` in a flat array, by name."""
+    return {
+        name: flat[offset : offset + math.prod(shape)].reshape(shape)
+        for name, (offset, shape) in slots.items()
     }
 
 
 class StepArrays(NamedTuple):
-    """A step of the plan with its parameters and gradients, by short name."""
+    """A step of the plan with its parameters, gradients and statistics, by short name."""
 
     step: Step
     parameters: Mapping[str, np.ndarray]
     gradients: Mapping[str, np.ndarray]
+    statistics: Mapping[str, np.ndarray]
 
 
 def step_arrays(plan: Plan, parameters: np.ndarray, gradients: np.ndarray) -> list[StepArrays]:
-    """Every step, with views of its parameters and gradients in the flat arrays."""
-    by_name, gradient_by_name = named_views(plan, parameters), named_views(plan, gradients)
-    return [
-        StepArrays(step, of_step(step, by_name), of_step(step, gradient_by_name))
-        for step in plan.steps
-    ]
+    """Every step, with views of its arrays in the flat ones."""
+    named = (
+        named_views(plan.parameter_slots, parameters),
+        named_views(plan.parameter_slots, gradients),
+        named_views(plan.statistic_slots, parameters),
+    )
+    return [StepArrays(step, *(of_step(step, arrays) for arrays in named)) for step in plan.steps]
 
 
 def of_step(step: Step, named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -8,103 +8,24 @@ from __future__ import annotations
 
 import numpy as np
 
-# ---- conv2d, maxpool2d, relu, dense, dropout -------------------------------------------------
+from .reference_windows import (  # noqa: F401  (callers find them here)
+    averagepool2d_backward,
+    averagepool2d_forward,
+    conv2d_backward_input,
+    conv2d_backward_params,
+    conv2d_forward,
+    conv2d_maxpool2d_backward,
+    conv2d_transpose_weights,
+    conv2d_transpose_weights_back,
+    conv2d_winograd_forward,
+    depthwise_conv2d_backward_input,
+    depthwise_conv2d_backward_params,
+    depthwise_conv2d_forward,
+    maxpool2d_backward,
+    maxpool2d_forward,
+)
 
-
-def _windows(x, KH, KW, S, PT, PL, OH, OW, fill=0):
-    """A view (N, OH, OW, C, KH, KW) of x padded with `fill`: every window, tap by tap."""
-    bottom = max((OH - 1) * S + KH - PT - x.shape[1], 0)
-    right = max((OW - 1) * S + KW - PL - x.shape[2], 0)
-    padded = np.pad(x, ((0, 0), (PT, bottom), (PL, right), (0, 0)), constant_values=fill)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (KH, KW), axis=(1, 2))
-    return windows[:, : (OH - 1) * S + 1 : S, : (OW - 1) * S + 1 : S]
-
-
-def conv2d_forward(x, w, b, S, PT, PL, y_out):
-    """See kernels/conv2d.py, equation (1)."""
-    KH, KW = w.shape[:2]
-    windows = _windows(x, KH, KW, S, PT, PL, *y_out.shape[1:3])
-    y_out[:] = np.tensordot(windows, w, axes=((4, 5, 3), (0, 1, 2))) + b
-
-
-def conv2d_backward_params(x, dy, S, PT, PL, dw_out, db_out):
-    """See kernels/conv2d.py, equations (2) and (3)."""
-    KH, KW = dw_out.shape[:2]
-    windows = _windows(x, KH, KW, S, PT, PL, *dy.shape[1:3])
-    dw = np.tensordot(windows, dy, axes=((0, 1, 2), (0, 1, 2)))  # (C, KH, KW, F)
-    dw_out[:] = dw.transpose(1, 2, 0, 3)
-    db_out[:] = dy.sum(axis=(0, 1, 2))
-
-
-def conv2d_transpose_weights(w, w_t_out):
-    """w (KH, KW, C, F) -> (F, KH, KW, C)."""
-    w_t_out[:] = w.transpose(3, 0, 1, 2)
-
-
-def conv2d_backward_input(dy, w_t, S, PT, PL, dx_out):
-    """See kernels/conv2d.py, equation (4): for each tap, dy @ w is added to the pixels it reads."""
-    N, OH, OW, _ = dy.shape
-    _, KH, KW, C = w_t.shape
-    H, W = dx_out.shape[1:3]
-    padded = np.zeros((N, PT + H + OH * S + KH, PL + W + OW * S + KW, C), dy.dtype)
-    for a in range(KH):
-        for e in range(KW):
-            padded[:, a : a + OH * S : S, e : e + OW * S : S] += dy @ w_t[:, a, e]
-    dx_out[:] = padded[:, PT : PT + H, PL : PL + W]
-
-
-def maxpool2d_forward(x, K, S, PT, PL, y_out, argmax_out):
-    """See kernels/maxpool2d.py, equation (1)."""
-    N, H, W, C = x.shape
-    OH, OW = y_out.shape[1:3]
-    values = _windows(x, K, K, S, PT, PL, OH, OW).reshape(N, OH, OW, C, K * K)
-    positions = np.arange(H * W).reshape(1, H, W, 1)
-    positions = _windows(positions, K, K, S, PT, PL, OH, OW, fill=-1).reshape(1, OH, OW, 1, K * K)
-    inside = np.broadcast_to(positions >= 0, values.shape)
-    numbers = inside & ~np.isnan(values)
-    best = np.where(numbers, values, -np.inf).max(axis=-1, keepdims=True)
-    maxima = np.where(numbers.any(axis=-1, keepdims=True), numbers & (values == best), inside)
-    first = maxima.argmax(axis=-1)[..., None]
-    y_out[:] = np.take_along_axis(values, first, axis=-1)[..., 0]
-    positions = np.broadcast_to(positions, values.shape)
-    argmax_out[:] = np.take_along_axis(positions, first, axis=-1)[..., 0]
-
-
-def maxpool2d_backward(dy, argmax, dx_out):
-    """See kernels/maxpool2d.py, equation (4)."""
-    N, H, W, C = dx_out.shape
-    n, _, _, c = np.indices(dy.shape, sparse=True)
-    dx_out[:] = 0
-    np.add.at(dx_out.reshape(N, H * W, C), (n, argmax, c), dy)
-
-
-def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_out, dx_out):
-    """See kernels/conv2d_maxpool2d.py.  Here one pass after the other; scratch is not used."""
-    S, PT, PL, OH, OW = window
-    conv_dy = np.empty((len(x), OH, OW, dy.shape[3]), dy.dtype)
-    maxpool2d_backward(dy, argmax, conv_dy)
-    dw = np.empty((*dw_out.shape[1:], dw_out.shape[0]), dy.dtype)
-    conv2d_backward_params(x, conv_dy, S, PT, PL, dw, db_out)
-    conv2d_transpose_weights(dw, dw_out)
-    if len(dx_out):
-        conv2d_backward_input(conv_dy, w_t, S, PT, PL, dx_out)
-
-
-def conv2d_transpose_weights_back(w_t, w_out):
-    """w_t (F, KH, KW, C) -> w_out (KH, KW, C, F)."""
-    w_out[:] = w_t.transpose(1, 2, 3, 0)
-
-
-def conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y_out, argmax_out):
-    """See kernels/conv2d_winograd.py.  Here (1), then (2); U and scratch are not used."""
-    S, PT, PL, OH, OW = window
-    y = np.empty((len(x), OH, OW, w.shape[3]), x.dtype)
-    conv2d_forward(x, w, b, S, PT, PL, y)
-    if pool:
-        conv_y, y = y, np.empty(y_out.shape, x.dtype)
-        argmax = argmax_out if argmax_out.size else np.empty(y.shape, np.int32)
-        maxpool2d_forward(conv_y, 2, 2, 0, 0, y, argmax)
-    y_out[:] = np.maximum(y, 0) if relu else y
+# ---- layers ----------------------------------------------------------------------------------
 
 
 def relu_forward(x, y_out):
@@ -115,6 +36,62 @@ def relu_forward(x, y_out):
 def relu_backward(y, dy, dx_out):
     """See kernels/relu.py, equation (4)."""
     np.copyto(dx_out, np.where(y > 0, dy, 0))
+
+
+def clipped_relu_forward(x, max_value, y_out):
+    """See kernels/relu.py, equation (5).  np.clip keeps NaN."""
+    np.clip(x, 0, x.dtype.type(max_value), out=y_out)
+
+
+def clipped_relu_backward(y, max_value, dy, dx_out):
+    """See kernels/relu.py, equation (7)."""
+    np.copyto(dx_out, np.where((y > 0) & (y < y.dtype.type(max_value)), dy, 0))
+
+
+def leaky_relu_forward(x, negative_slope, y_out):
+    """See kernels/leaky_relu.py, equation (1): as 0 <= s < 1, the larger of x and s*x."""
+    np.maximum(x, x.dtype.type(negative_slope) * x, out=y_out)
+
+
+def leaky_relu_backward(y, negative_slope, dy, dx_out):
+    """See kernels/leaky_relu.py, equation (4)."""
+    np.copyto(dx_out, np.where(y > 0, dy, y.dtype.type(negative_slope) * dy))
+
+
+def prelu_forward(x, alpha, y_out):
+    """See kernels/prelu.py, equation (1), as the sum of a ReLU and alpha times the rest."""
+    y_out[:] = np.maximum(x, 0) + alpha * np.minimum(x, 0)
+
+
+def prelu_backward_params(x, dy, dalpha_out):
+    """See kernels/prelu.py, equation (4)."""
+    dalpha_out[:] = np.einsum("pc,pc->c", np.minimum(x, 0), dy)
+
+
+def prelu_backward_input(x, alpha, dy, dx_out):
+    """See kernels/prelu.py, equation (7)."""
+    dx_out[:] = np.where(x > 0, 1, alpha) * dy
+
+
+def sigmoid_forward(x, y_out):
+    """See kernels/sigmoid.py, equation (1), as exp(-log(1 + exp(-x)))."""
+    with np.errstate(invalid="ignore"):  # no warning for NaN
+        y_out[:] = np.exp(-np.logaddexp(0, -x.astype(np.float64)))
+
+
+def sigmoid_backward(y, dy, dx_out):
+    """See kernels/sigmoid.py, equation (6)."""
+    dx_out[:] = dy * (y - np.square(y))
+
+
+def tanh_forward(x, y_out):
+    """See kernels/tanh.py, equation (1)."""
+    y_out[:] = np.tanh(x.astype(np.float64))
+
+
+def tanh_backward(y, dy, dx_out):
+    """See kernels/tanh.py, equation (5)."""
+    dx_out[:] = dy - dy * np.square(y)
 
 
 def dense_forward(x, w, b, y_out):
@@ -138,20 +115,94 @@ def dense_backward_input(dy, w_t, dx_out):
     dx_out[:] = dy @ w_t
 
 
+def add_forward(x, x2, y_out):
+    """See kernels/add.py, equation (1)."""
+    np.add(x, x2, out=y_out)
+
+
+def scale_shift_forward(x, scale, shift, y_out):
+    """See kernels/scale_shift.py, equation (1)."""
+    y_out[:] = scale * x + shift
+
+
+def scale_shift_backward_params(x, dy, dscale_out, dshift_out):
+    """See kernels/scale_shift.py, equations (2) and (3)."""
+    dscale_out[:] = np.einsum("pc,pc->c", dy, x)
+    dshift_out[:] = dy.sum(axis=0)
+
+
+def scale_shift_backward_input(dy, scale, dx_out):
+    """See kernels/scale_shift.py, equation (4)."""
+    np.multiply(dy, scale, out=dx_out)
+
+
+def batch_norm_moments(x, moments_out):
+    """See kernels/batch_norm.py, equation (2)."""
+    np.mean(x, axis=0, dtype=np.float64, out=moments_out[0])
+    np.var(x, axis=0, dtype=np.float64, out=moments_out[1])
+
+
+def batch_norm_combine(chunk_moments, n_images, chunk_size, moments_out):
+    """See kernels/batch_norm.py.  Here the chunks are not added one after the other: the variance
+    is the mean of their variances plus the variance of their means."""
+    firsts = np.arange(len(chunk_moments)) * chunk_size
+    shares = np.minimum(chunk_size, n_images - firsts) / max(n_images, 1)
+    mean = shares @ chunk_moments[:, 0]
+    moments_out[0] = mean
+    moments_out[1] = shares @ (chunk_moments[:, 1] + np.square(chunk_moments[:, 0] - mean))
+
+
+def batch_norm_update_running(moments, n, momentum, unbiased, running_mean, running_var):
+    """See kernels/batch_norm.py.  Here the running values move towards those of the batch."""
+    mean, var = moments
+    if n:
+        running_mean += (1 - momentum) * (mean - running_mean)
+    if n > 1 or (n and not unbiased):
+        running_var += (1 - momentum) * (var * n / (n - bool(unbiased)) - running_var)
+
+
+def batch_norm_forward(x, moments, gamma, beta, epsilon, scratch, y_out):
+    """See kernels/batch_norm.py, equation (1).  scratch is not used."""
+    mean, var = moments
+    y_out[:] = gamma * ((x - mean) / np.sqrt(var + epsilon)) + beta
+
+
+def batch_norm_backward_params(x, dy, moments, epsilon, scratch, dgamma_out, dbeta_out):
+    """See kernels/batch_norm.py, equations (6) and (7).  scratch is not used."""
+    mean, var = moments
+    dgamma_out[:] = np.einsum("pc,pc->c", dy, (x - mean) / np.sqrt(var + epsilon))
+    dbeta_out[:] = dy.sum(axis=0)
+
+
+def batch_norm_backward_input(
+    x, dy, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out
+):  # fmt: skip
+    """See kernels/batch_norm.py.  Here as in the paper: by the gradients of the mean and of the
+    variance, where the kernel uses a closed form.  scratch is not used."""
+    mean, var = moments
+    deviation = np.sqrt(var + epsilon)
+    dvar = -gamma * dgamma / (2 * np.square(deviation))
+    dmean = -gamma * dbeta / deviation
+    dx_out[:] = gamma * dy / deviation + dvar * 2 * (x - mean) / n + dmean / n
+
+
 def dropout_forward(x, mask, y_out):
     """See kernels/dropout.py, equation (1)."""
-    np.multiply(x, mask, out=y_out)
+    np.multiply(x, mask[:, None], out=y_out)
 
 
 def dropout_backward(dy, mask, dx_out):
     """See kernels/dropout.py, equation (2)."""
-    np.multiply(dy, mask, out=dx_out)
+    np.multiply(dy, mask[:, None], out=dx_out)
 
 
-def scale_images(images, scaling, x_out):
+def scale_images(images, scaling, normalization, x_out):
     """See kernels/scale_images.py."""
     x_out[:] = images
-    if scaling == 1:
+    if normalization.size:
+        mean, std = normalization
+        x_out[:] = (images / (255 if scaling == 1 else 1) - mean) / std
+    elif scaling == 1:
         x_out /= 255
     elif scaling == 2:
         pixels = images.astype(np.float64)
@@ -354,3 +405,19 @@ def sgd_update(
     velocity *= momentum
     velocity += gradients
     parameters -= learning_rate * (gradients + momentum * velocity if nesterov else velocity)
+
+
+def rmsprop_update(
+    parameters: np.ndarray, gradients: np.ndarray, v: np.ndarray, m: np.ndarray,
+    velocity: np.ndarray, learning_rate: float, rho: float, momentum: float,
+    epsilons: tuple[float, float], weight_decay: float, centered: bool,
+) -> None:  # fmt: skip
+    """One step of RMSprop, in place on flat arrays."""
+    if weight_decay:
+        gradients = gradients + weight_decay * parameters
+    v += (1 - rho) * (np.square(gradients) - v)
+    m += (1 - rho) * (gradients - m)
+    variance = np.maximum(v - np.square(m), 0) if centered else v
+    velocity *= momentum
+    velocity += gradients / (np.sqrt(variance + epsilons[0]) + epsilons[1])
+    parameters -= learning_rate * velocity

@@ -11,39 +11,57 @@ import numpy as np
 from . import reference
 from .custom_layers import custom_backward, custom_forward
 from .layers import (
+    Add,
+    AveragePool2D,
+    BatchNorm,
     Conv2D,
     CustomLayer,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
+    LeakyReLU,
     MaxPool2D,
+    PReLU,
     ReLU,
+    ScaleShift,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
     entry_for,
 )
 from .losses import Loss, LossInputs
-from .plan import Plan, Step, StepArrays, step_arrays
+from .plan import NETWORK_INPUT, Plan, Step, StepArrays, step_arrays
 
 
 class Saved(NamedTuple):
     """What a layer's forward pass saves for its backward pass: input, output, and `extra`."""
 
-    x: np.ndarray
+    x: np.ndarray  # of an Add: the first input
     y: np.ndarray
-    extra: np.ndarray | None = None  # argmax (int32) of a max-pooling, mask of a dropout
+    # argmax (int32) of a max-pooling, mask of a dropout, moments (2, C) of a BatchNorm's batch
+    extra: np.ndarray | None = None
 
 
 class Passes(NamedTuple):
     """The passes of a kind of layer.
 
-    forward    (arrays, x, mask) -> Saved; mask: for a dropout in training, else None
-    backward   (arrays, saved, dy) -> dx
-    gradients  (arrays, saved, dy): overwrites the gradients of the parameters, if it has any
+    forward    (arrays, x, extra) -> Saved; extra: the mask of a dropout in training, the second
+               input of an Add, else None
+    backward   (arrays, saved, dy) -> dx, for each input
+    gradients  (arrays, saved, dy): overwrites the gradients of the parameters, if it has any; comes
+               before `backward`
+    training   `forward` in a training step, if it differs by more than `extra`
+    update     (arrays, saved): updates the statistics, if it has any, after `training`
     """
 
     forward: Callable[[StepArrays, np.ndarray, np.ndarray | None], Saved]
     backward: Callable[[StepArrays, Saved, np.ndarray], np.ndarray]
     gradients: Callable[[StepArrays, Saved, np.ndarray], None] | None = None
+    training: Callable[[StepArrays, np.ndarray, np.ndarray | None], Saved] | None = None
+    update: Callable[[StepArrays, Saved], None] | None = None
 
 
 class ReferenceBackend:
@@ -56,27 +74,42 @@ class ReferenceBackend:
         self.saved: list[Saved] = []
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        return self._forward(x, masks={}, saved=[])
+        return self.run(x)[-1].y
 
     def forward(self, x: np.ndarray, masks: Mapping[str, np.ndarray]) -> np.ndarray:
-        self.saved = []
-        return self._forward(x, masks, self.saved)
+        self.saved = self.run(x, masks)
+        self._update_statistics()
+        return self.saved[-1].y
 
-    def _forward(
-        self, x: np.ndarray, masks: Mapping[str, np.ndarray], saved: list[Saved]
-    ) -> np.ndarray:
+    def run(self, x: np.ndarray, masks: Mapping[str, np.ndarray] | None = None) -> list[Saved]:
+        """What each step saves, in training with these masks; None: in prediction.  Nothing else
+        changes."""
+        saved: list[Saved] = []
         for arrays in self.steps:
-            forward = passes_of(arrays.step.layer).forward
-            saved.append(forward(arrays, x, masks.get(arrays.step.name)))
-            x = saved[-1].y
-        return x
+            step = arrays.step
+            given = [x if k == NETWORK_INPUT else saved[k].y for k in step.inputs]
+            extra = given[1] if isinstance(step.layer, Add) else (masks or {}).get(step.name)
+            passes = passes_of(step.layer)
+            in_training = None if masks is None else passes.training
+            saved.append((in_training or passes.forward)(arrays, given[0], extra))
+        return saved
+
+    def _update_statistics(self) -> None:
+        for arrays, saved in zip(self.steps, self.saved):
+            update = passes_of(arrays.step.layer).update
+            if update is not None:
+                update(arrays, saved)
 
     def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
-        dy: np.ndarray | None = dlogits
+        gradients: dict[int, np.ndarray] = {len(self.steps) - 1: dlogits}  # of outputs, by step
         for k in reversed(range(len(self.steps))):
-            assert dy is not None
-            dy = self.backward_step(k, dy, wants_dx or k > 0)
-        return dy if wants_dx else None
+            inputs = self.steps[k].step.inputs
+            dx = self.backward_step(k, gradients.pop(k), wants_dx or inputs != (NETWORK_INPUT,))
+            for source in inputs:
+                if dx is not None:
+                    before = gradients.get(source)
+                    gradients[source] = dx if before is None else before + dx
+        return gradients[NETWORK_INPUT] if wants_dx else None
 
     def backward_step(self, k: int, dy: np.ndarray, wants_dx: bool) -> np.ndarray | None:
         """The backward pass of layer k alone, after `forward`: dx for its dy."""
@@ -91,14 +124,18 @@ class ReferenceBackend:
     def step(
         self, x: np.ndarray, masks: Mapping[str, np.ndarray], loss: Loss, inputs: LossInputs
     ) -> tuple[float, np.ndarray]:
-        logits = self.forward(x, masks)
+        self.saved = self.run(x, masks)
+        logits = self.saved[-1].y
         value, dlogits = loss.of_checked(logits, inputs, "numpy")
         if math.isfinite(value):
+            self._update_statistics()
             self.backward(dlogits, wants_dx=False)
         return value, logits
 
-    def scale_images(self, images: np.ndarray, scaling: int, x_out: np.ndarray) -> None:
-        reference.scale_images(images, scaling, x_out)
+    def scale_images(
+        self, images: np.ndarray, scaling: int, normalization: np.ndarray, x_out: np.ndarray
+    ) -> None:
+        reference.scale_images(images, scaling, normalization, x_out)
 
 
 def passes_of(layer: Layer) -> Passes:
@@ -115,32 +152,72 @@ def _output(step: Step, x: np.ndarray) -> np.ndarray:
     return np.empty((len(x), *step.output_shape), x.dtype)
 
 
+def _w_and_b(arrays: StepArrays, named: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """w and b of a step's parameters or gradients; new zeros for b if the layer has none."""
+    w = named["w"]
+    b = named.get("b")
+    return w, np.zeros(arrays.step.output_shape[-1], w.dtype) if b is None else b
+
+
 def _conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
-    _, _, S, PT, PL, _, _ = arrays.step.window
-    reference.conv2d_forward(x, arrays.parameters["w"], arrays.parameters["b"], S, PT, PL, y)
+    reference.conv2d_forward(x, *_w_and_b(arrays, arrays.parameters), arrays.step.window, y)
     return Saved(x, y)
 
 
 def _conv2d_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
-    _, _, S, PT, PL, _, _ = arrays.step.window
-    dw, db = arrays.gradients["w"], arrays.gradients["b"]
-    reference.conv2d_backward_params(saved.x, dy, S, PT, PL, dw, db)
+    dw, db = _w_and_b(arrays, arrays.gradients)
+    reference.conv2d_backward_params(saved.x, dy, arrays.step.window, dw, db)
 
 
 def _conv2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
-    w, (_, _, S, PT, PL, _, _) = arrays.parameters["w"], arrays.step.window
+    w = arrays.parameters["w"]
     w_t, dx = np.empty((w.shape[3], *w.shape[:3]), w.dtype), np.empty_like(saved.x)
     reference.conv2d_transpose_weights(w, w_t)
-    reference.conv2d_backward_input(dy, w_t, S, PT, PL, dx)
+    reference.conv2d_backward_input(dy, w_t, arrays.step.window, dx)
     return dx
+
+
+def _depthwise_conv2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = _output(arrays.step, x)
+    w, b = _w_and_b(arrays, arrays.parameters)
+    reference.depthwise_conv2d_forward(x, w, b, arrays.step.window, y)
+    return Saved(x, y)
+
+
+def _depthwise_conv2d_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
+    dw, db = _w_and_b(arrays, arrays.gradients)
+    reference.depthwise_conv2d_backward_params(saved.x, dy, arrays.step.window, dw, db)
+
+
+def _depthwise_conv2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx = np.empty_like(saved.x)
+    reference.depthwise_conv2d_backward_input(dy, arrays.parameters["w"], arrays.step.window, dx)
+    return dx
+
+
+def _averagepool2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = _output(arrays.step, x)
+    step = arrays.step
+    reference.averagepool2d_forward(x, step.window, step.counts_padding, _as_pictures(y))
+    return Saved(x, y)
+
+
+def _averagepool2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx, step = np.empty_like(saved.x), arrays.step
+    reference.averagepool2d_backward(_as_pictures(dy), step.window, step.counts_padding, dx)
+    return dx
+
+
+def _as_pictures(y: np.ndarray) -> np.ndarray:
+    """y (N, H, W, C), or vectors (N, C) as pictures of one pixel."""
+    return y if y.ndim == 4 else y[:, None, None]
 
 
 def _maxpool2d_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
     argmax = np.empty(y.shape, np.int32)
-    K, _, S, PT, PL, _, _ = arrays.step.window
-    reference.maxpool2d_forward(x, K, S, PT, PL, y, argmax)
+    reference.maxpool2d_forward(x, arrays.step.window, y, argmax)
     return Saved(x, y, argmax)
 
 
@@ -152,12 +229,12 @@ def _maxpool2d_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.
 
 def _dense_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = _output(arrays.step, x)
-    reference.dense_forward(x, arrays.parameters["w"], arrays.parameters["b"], y)
+    reference.dense_forward(x, *_w_and_b(arrays, arrays.parameters), y)
     return Saved(x, y)
 
 
 def _dense_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
-    reference.dense_backward_params(saved.x, dy, arrays.gradients["w"], arrays.gradients["b"])
+    reference.dense_backward_params(saved.x, dy, *_w_and_b(arrays, arrays.gradients))
 
 
 def _dense_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
@@ -168,30 +245,148 @@ def _dense_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndar
     return dx
 
 
-def _relu_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
-    y = np.empty_like(x)
-    reference.relu_forward(x, y)
+def _activation(layer: Layer) -> tuple[str, tuple[float, ...]]:
+    """Which functions of reference.py compute an activation: their stem, and its options."""
+    if isinstance(layer, ReLU):
+        return ("relu", ()) if layer.max_value is None else ("clipped_relu", (layer.max_value,))
+    if isinstance(layer, LeakyReLU):
+        return "leaky_relu", (layer.negative_slope,)
+    return "sigmoid" if isinstance(layer, Sigmoid) else "tanh", ()
+
+
+def _activation_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y, (stem, options) = np.empty_like(x), _activation(arrays.step.layer)
+    getattr(reference, f"{stem}_forward")(x, *options, y)
     return Saved(x, y)
 
 
-def _relu_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
-    dx = np.empty_like(dy)
-    reference.relu_backward(saved.y, dy, dx)
+def _activation_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx, (stem, options) = np.empty_like(dy), _activation(arrays.step.layer)
+    getattr(reference, f"{stem}_backward")(saved.y, *options, dy, dx)
+    return dx
+
+
+def _prelu_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = np.empty_like(x)
+    reference.prelu_forward(_channels(x), arrays.parameters["alpha"], _channels(y))
+    return Saved(x, y)
+
+
+def _prelu_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
+    dalpha = arrays.gradients["alpha"]
+    reference.prelu_backward_params(_channels(saved.x), _channels(dy), dalpha)
+
+
+def _prelu_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    x, alpha, dx = _channels(saved.x), arrays.parameters["alpha"], np.empty_like(dy)
+    reference.prelu_backward_input(x, alpha, _channels(dy), _channels(dx))
     return dx
 
 
 def _dropout_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     if mask is None:  # prediction
         return Saved(x, x)
-    y = np.empty_like(x)
-    reference.dropout_forward(x, mask, y)
-    return Saved(x, y, mask)
+    factors, y = mask.reshape(len(x), mask[0].size if len(x) else 1), np.empty_like(x)
+    reference.dropout_forward(_by_factor(x, factors), factors, _by_factor(y, factors))
+    return Saved(x, y, factors)
 
 
 def _dropout_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
-    dx = np.empty_like(dy)
-    reference.dropout_backward(dy, saved.extra, dx)
+    dx, factors = np.empty_like(dy), saved.extra
+    assert factors is not None
+    reference.dropout_backward(_by_factor(dy, factors), factors, _by_factor(dx, factors))
     return dx
+
+
+def _by_factor(values: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """(N, values with the same factor, factors) for a dropout's factors (N, factors of an image)"""
+    N, n_factors = factors.shape
+    return values.reshape(N, values[0].size // n_factors if N else 1, n_factors)
+
+
+def _channels(x: np.ndarray) -> np.ndarray:
+    """All values of each channel: (P, C)."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+NO_SCRATCH = np.empty((3, 0))
+
+
+def _scale_shift_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    y = np.empty_like(x)
+    scale, shift = arrays.parameters["scale"], arrays.parameters["shift"]
+    reference.scale_shift_forward(_channels(x), scale, shift, _channels(y))
+    return Saved(x, y)
+
+
+def _scale_shift_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
+    dscale, dshift = arrays.gradients["scale"], arrays.gradients["shift"]
+    reference.scale_shift_backward_params(_channels(saved.x), _channels(dy), dscale, dshift)
+
+
+def _scale_shift_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx = np.empty_like(dy)
+    scale = arrays.parameters["scale"]
+    reference.scale_shift_backward_input(_channels(dy), scale, _channels(dx))
+    return dx
+
+
+def _normalised(arrays: StepArrays, x: np.ndarray, moments: np.ndarray) -> Saved:
+    y, layer = np.empty_like(x), arrays.step.layer
+    assert isinstance(layer, BatchNorm)
+    gamma, beta = arrays.parameters["gamma"], arrays.parameters["beta"]
+    reference.batch_norm_forward(
+        _channels(x), moments, gamma, beta, layer.epsilon, NO_SCRATCH, _channels(y)
+    )
+    return Saved(x, y, moments)
+
+
+def _batch_norm_predict(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    running = arrays.statistics["running_mean"], arrays.statistics["running_var"]
+    return _normalised(arrays, x, np.array(running, np.float64))
+
+
+def _batch_norm_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
+    moments = np.zeros((2, x.shape[-1]))
+    if len(x):
+        reference.batch_norm_moments(_channels(x), moments)
+    return _normalised(arrays, x, moments)
+
+
+def _batch_norm_update(arrays: StepArrays, saved: Saved) -> None:
+    layer, moments, running = arrays.step.layer, saved.extra, arrays.statistics
+    assert isinstance(layer, BatchNorm) and moments is not None
+    reference.batch_norm_update_running(
+        moments, len(_channels(saved.x)), layer.momentum, layer.unbiased_running_var,
+        running["running_mean"], running["running_var"],
+    )  # fmt: skip
+
+
+def _batch_norm_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
+    layer, gradients = arrays.step.layer, arrays.gradients
+    assert isinstance(layer, BatchNorm)
+    reference.batch_norm_backward_params(
+        _channels(saved.x), _channels(dy), saved.extra, layer.epsilon, NO_SCRATCH,
+        gradients["gamma"], gradients["beta"],
+    )  # fmt: skip
+
+
+def _batch_norm_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
+    dx, layer = np.empty_like(dy), arrays.step.layer
+    assert isinstance(layer, BatchNorm)
+    x, gamma = _channels(saved.x), arrays.parameters["gamma"]
+    dgamma, dbeta = arrays.gradients["gamma"], arrays.gradients["beta"]
+    reference.batch_norm_backward_input(
+        x, _channels(dy), saved.extra, gamma, layer.epsilon, dgamma, dbeta, max(len(x), 1),
+        NO_SCRATCH, _channels(dx),
+    )  # fmt: skip
+    return dx
+
+
+def _add_forward(arrays: StepArrays, x: np.ndarray, x2: np.ndarray | None) -> Saved:
+    y = np.empty_like(x)
+    reference.add_forward(x, x2, y)
+    return Saved(x, y)
 
 
 def _custom_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
@@ -206,10 +401,25 @@ CUSTOM = Passes(_custom_forward, _custom_backward)
 
 PASSES: dict[type[Layer], Passes] = {
     Conv2D: Passes(_conv2d_forward, _conv2d_backward, _conv2d_gradients),
+    DepthwiseConv2D: Passes(
+        _depthwise_conv2d_forward, _depthwise_conv2d_backward, _depthwise_conv2d_gradients
+    ),
     MaxPool2D: Passes(_maxpool2d_forward, _maxpool2d_backward),
+    AveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
+    GlobalAveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
     Dense: Passes(_dense_forward, _dense_backward, _dense_gradients),
-    ReLU: Passes(_relu_forward, _relu_backward),
-    Dropout: Passes(_dropout_forward, _dropout_backward),
+    **dict.fromkeys(
+        (ReLU, LeakyReLU, Sigmoid, Tanh), Passes(_activation_forward, _activation_backward)
+    ),
+    PReLU: Passes(_prelu_forward, _prelu_backward, _prelu_gradients),
+    **dict.fromkeys((Dropout, SpatialDropout2D), Passes(_dropout_forward, _dropout_backward)),
+    ScaleShift: Passes(_scale_shift_forward, _scale_shift_backward, _scale_shift_gradients),
+    BatchNorm: Passes(
+        *(_batch_norm_predict, _batch_norm_backward, _batch_norm_gradients),
+        training=_batch_norm_forward,
+        update=_batch_norm_update,
+    ),
+    Add: Passes(_add_forward, backward=lambda arrays, saved, dy: dy),
     Flatten: Passes(
         forward=lambda arrays, x, mask: Saved(x, x.reshape(len(x), *arrays.step.output_shape)),
         backward=lambda arrays, saved, dy: dy.reshape(saved.x.shape),

@@ -2,14 +2,17 @@
 
 A schedule has no state, so a resumed run needs nothing but its step count.  There is one step for
 each batch (n_steps = epochs * batches per epoch).  After its last step the rate stays the same.
+`ReduceLROnPlateau` is no function of the step: before each epoch, `fit` asks it for the schedule of
+that epoch, given the records of all epochs before.
 """
 
 from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Schedule(Protocol):
@@ -147,6 +150,70 @@ class OneCycle:
         if step < peak:
             return ramp(top / self.start_divisor, top, step / peak)
         return ramp(top, top / self.end_divisor, _fraction(step, peak, self.n_steps - 1))
+
+
+MONITORED = {"val_loss": 1, "val_accuracy": -1, "train_loss": 1, "train_accuracy": -1}
+"""Fields of a record that `ReduceLROnPlateau` can watch: 1 if lower values are better, else -1."""
+
+
+@dataclass(frozen=True)
+class ReduceLROnPlateau:
+    """The rate is multiplied by `factor` when the watched value has stopped improving.
+
+    monitor    one of MONITORED, of the epoch records
+    patience   so many epochs in a row without improvement reduce the rate
+    min_delta  a value counts as an improvement if it is better than the best so far by more
+    cooldown   epochs without improvement are counted from the cooldown-th epoch after a reduction
+               on; 0 and 1: from the next
+    min_learning_rate  the rate does not fall below it
+    Counts are those of Keras's class of this name.  PyTorch's waits for one more: its patience=9,
+    cooldown=2 are patience=10, cooldown=3 here (with threshold_mode="abs").
+    """
+
+    learning_rate: float
+    monitor: str = "val_loss"
+    factor: float = 0.1
+    patience: int = 10
+    min_delta: float = 1e-4
+    cooldown: int = 0
+    min_learning_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "min_delta", "min_learning_rate"):
+            _check_rate(name, getattr(self, name))
+        if self.monitor not in MONITORED:
+            raise ValueError(f"monitor={self.monitor!r}: expected one of {', '.join(MONITORED)}")
+        if not 0 < self.factor < 1:
+            raise ValueError(f"factor={self.factor}: expected above 0 and below 1")
+        _check_count("patience", self.patience, 1)
+        _check_count("cooldown", self.cooldown, 0)
+
+    def __call__(self, step: int) -> float:
+        """The rate of the first epoch."""
+        return self.after([])(step)
+
+    def after(self, records: Sequence[Any]) -> Constant:
+        """The schedule of the epoch that follows those of `records` (`train.EpochRecord`).
+
+        The whole history is gone through each time, so a resumed run has the same rates.  Raises
+        ValueError for a record without the watched value: one of a run without validation data.
+        """
+        rate, best, n_bad, n_cooling = self.learning_rate, math.inf, 0, 0
+        for record in records:
+            value = getattr(record, self.monitor)
+            if value is None:
+                raise ValueError(f"ReduceLROnPlateau: {self.monitor} needs validation data")
+            value *= MONITORED[self.monitor]  # now lower values are better
+            if n_cooling:
+                n_cooling, n_bad = n_cooling - 1, 0
+            if value < best - self.min_delta:
+                best, n_bad = value, 0
+            elif not n_cooling:
+                n_bad += 1
+            if n_bad >= self.patience:
+                rate = min(rate, max(rate * self.factor, self.min_learning_rate))
+                n_bad, n_cooling = 0, self.cooldown
+        return Constant(rate)
 
 
 def _linear(a: float, b: float, x: float) -> float:

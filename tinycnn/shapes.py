@@ -2,7 +2,7 @@
 
 "same" padding is TensorFlow's: the output has ceil(size / stride) positions, the padding is
 max((out - 1)*stride + kernel - size, 0) in total, and an odd pixel goes to the bottom and right.
-"valid" means no padding.
+"valid" means no padding.  Explicit padding is given in pixels for each side.
 """
 
 from __future__ import annotations
@@ -22,23 +22,48 @@ class Axis(NamedTuple):
     after: int
 
 
-def window_axis(size: int, kernel: int, stride: int, padding: str) -> Axis:
+def window_axis(size: int, kernel: int, stride: int, padding: str | tuple[int, int]) -> Axis:
     """Output positions and padding of a window of `kernel` pixels that moves over `size` pixels.
 
-    Raises ValueError for an unknown padding, or for "valid" with a window larger than `size`.
+    padding  "same", "valid", or the pixels before and after
+    Raises ValueError for another name, or for a window larger than the pixels and their padding.
     """
     if padding == "same":
         n_out = -(-size // stride)
         total = max((n_out - 1) * stride + kernel - size, 0)
         return Axis(n_out, total // 2, total - total // 2)
-    if padding != "valid":
+    if isinstance(padding, str) and padding != "valid":
         raise ValueError(f"padding is {padding!r}; expected one of {', '.join(PADDINGS)}")
-    if kernel > size:
+    before, after = (0, 0) if isinstance(padding, str) else padding
+    padded = size + before + after
+    if kernel > padded:
         raise ValueError(
-            f"a window of {kernel} does not fit {size} pixels with 'valid' padding; "
+            f"a window of {kernel} does not fit {padded} pixels with {padding!r} padding; "
             "use a smaller window or padding='same'"
         )
-    return Axis((size - kernel) // stride + 1, 0, 0)
+    return Axis((padded - kernel) // stride + 1, before, after)
+
+
+def check_window_padding(padding: Any) -> str | tuple[tuple[int, int], tuple[int, int]]:
+    """Return `padding`, checked: one of PADDINGS, or ((top, bottom), (left, right)) as int.
+
+    Raises ValueError for anything else.
+    """
+    if isinstance(padding, str):
+        window_axis(1, 1, 1, padding)
+        return padding
+    try:
+        (top, bottom), (left, right) = padding
+    except (TypeError, ValueError):
+        top = bottom = left = right = None
+    for side in (top, bottom, left, right):
+        whole = isinstance(side, (int, np.integer)) and not isinstance(side, bool)
+        if not whole or side < 0:
+            raise ValueError(
+                f"padding is {padding!r}; expected one of {', '.join(PADDINGS)}, or "
+                "((top, bottom), (left, right)) in pixels"
+            )
+    return (int(top), int(bottom)), (int(left), int(right))
 
 
 def check_whole(least: int, **values: Any) -> None:

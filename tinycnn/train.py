@@ -23,7 +23,7 @@ from .evaluation import Evaluation, Validation, check_network, evaluate
 from .losses import Loss
 from .network import Network
 from .optim import Optimizer
-from .schedules import Constant, Schedule
+from .schedules import Constant, ReduceLROnPlateau, Schedule
 from .shapes import check_kind, check_positive
 
 Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
@@ -135,7 +135,8 @@ def iter_epochs(
     """Train `network` in place, while the caller iterates; yields an EpochRecord after every epoch.
 
     batches     such as `ArrayBatches` or `ferdata.Batches`
-    schedule    learning rate for each training step; None: the optimizer's own, constant
+    schedule    learning rate for each training step; None: the optimizer's own, constant.  A
+                ReduceLROnPlateau watches the epoch records
     validation  scored after every epoch.  The best epoch is the one with the highest accuracy on it
                 (without it, the one with the lowest training loss), the first of equal ones
     patience    stop after this many epochs without a new best one; None: never
@@ -178,6 +179,9 @@ def iter_epochs(
         raise ValueError("resume needs the folder to resume from")
     check_decay(ema_decay)
     schedule = schedule or Constant(optimizer.learning_rate)
+    if isinstance(schedule, ReduceLROnPlateau) and validation is None:
+        if schedule.monitor.startswith("val_"):
+            raise ValueError(f"ReduceLROnPlateau: {schedule.monitor} needs validation data")
     configuration = {
         "loss": repr(loss),
         "optimizer": optimizer.config(),
@@ -271,10 +275,13 @@ class _Run:
                 if epoch - best.epoch > self.patience:
                     return
             started = time.perf_counter()
-            rate = self.schedule(optimizer.n_steps)
+            schedule = self.schedule
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule = schedule.after(records)
+            rate = schedule(optimizer.n_steps)
             if self.average is not None:  # between epochs, the network has the average
                 self.average.swap(network.parameter_vector)
-            mean_loss, mean_accuracy, n_images = self._train_epoch(epoch)
+            mean_loss, mean_accuracy, n_images = self._train_epoch(epoch, schedule)
             if self.average is not None:
                 self.average.swap(network.parameter_vector)
             seconds = time.perf_counter() - started
@@ -345,7 +352,7 @@ class _Run:
                 batch, step = batch - 1, step - 1
         return DivergedError(what, epoch, batch, step, where)
 
-    def _train_epoch(self, epoch: int) -> tuple[float, float, int]:
+    def _train_epoch(self, epoch: int, schedule: Schedule) -> tuple[float, float, int]:
         """Returns the mean loss and the accuracy over the images, and the number of images."""
         network, optimizer = self.network, self.optimizer
         n_images, total_loss, n_right = 0, 0.0, 0
@@ -355,8 +362,8 @@ class _Run:
             value, logits = network.loss_and_gradients(x, loss, targets, soft_labels)
             if not math.isfinite(value):
                 raise self._diverged(f"the loss is {value}", images, epoch, k)
-            rate = self.schedule(optimizer.n_steps)
-            optimizer.step(network.parameter_vector, network.gradient_vector, rate)
+            rate = schedule(optimizer.n_steps)
+            optimizer.step(network.trained_vector, network.trained_gradients, rate)
             if self.average is not None:
                 self.average.step(network.parameter_vector, optimizer.n_steps - 1)
             truth = targets if targets.ndim == 1 else targets.argmax(axis=1)

@@ -40,7 +40,7 @@ ADVICE = {
     "from_logits": "losses always take logits",
     "metrics": "loss and accuracy are always measured",
     "schedule": "learning_rate takes a number or a schedule",
-    "class_weight": "images are weighted by how often the batches have them",
+    "class_weight": "a loss has class_weights: CrossEntropy(class_weights=[1, 2])",
     "sample_weight": "images are weighted by how often the batches have them",
 }
 """For options of other libraries that have no counterpart: what takes their place."""

@@ -12,7 +12,14 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from .aligned_arrays import aligned_zeros
-from .kernels.arrays import Activations, BackwardScratch, ForwardScratch, Gradients, Results
+from .kernels.arrays import (
+    Activations,
+    BackwardScratch,
+    BatchStatistics,
+    ForwardScratch,
+    Gradients,
+    Results,
+)
 from .kernels.operations import Sizes
 from .plan import Plan
 
@@ -26,13 +33,14 @@ class PredictionSpace:
         self.forward_scratch = ForwardScratch(
             conv_output=aligned_zeros(sizes.n_conv_output, dtype),
             winograd=aligned_zeros(sizes.n_winograd_scratch, dtype),
+            channels=aligned_zeros(sizes.n_channel_scratch, dtype),
         )
 
 
 class ChunkSpace(PredictionSpace):
     """Memory for the forward and backward pass of a chunk of up to `capacity` images.
 
-    Of `activations` only `pictures` and `argmax` are used; the rest is in `BatchSpace`.
+    Of `activations` only `chunk_outputs` and `argmax` are used; the rest is in `BatchSpace`.
     """
 
     def __init__(self, plan: Plan, sizes: Sizes, capacity: int, dtype: np.dtype) -> None:
@@ -40,6 +48,8 @@ class ChunkSpace(PredictionSpace):
         self.backward_scratch = BackwardScratch(
             capacity=capacity,
             d_activations=aligned_zeros(sizes.n_activations * capacity, dtype),
+            added_dx=aligned_zeros(sizes.n_added_dx * capacity, dtype),
+            channels=aligned_zeros(sizes.n_channel_scratch, dtype),
             x_padded=aligned_zeros(sizes.n_padded, dtype),
             dx_padded=aligned_zeros(sizes.n_padded, dtype),
             winner_gradients=aligned_zeros(sizes.n_winners, dtype),
@@ -60,12 +70,21 @@ class BatchSpace:
         self.capacity = capacity
         self.activations = make_activations(sizes, capacity, dtype, sizes.n_mask * capacity)
         self.gradients = Gradients(
-            d_vectors=aligned_zeros(sizes.n_activations * capacity, dtype),
+            batch_outputs=aligned_zeros(sizes.n_activations * capacity, dtype),
             chunks=aligned_zeros(n_chunks * plan.n_parameter_slots, dtype).reshape(
                 n_chunks, plan.n_parameter_slots
             ),
             parameters=gradients,
         )
+        # None without BatchNorm: the kernels are then compiled without it
+        self.statistics: BatchStatistics | None = None
+        if sizes.n_moments:
+            self.statistics = BatchStatistics(
+                n_images=0,
+                most_chunks=n_chunks,
+                chunk_moments=np.zeros(sizes.n_moments * n_chunks),
+                moments=np.zeros(sizes.n_moments),
+            )
         shape = (capacity, plan.output_shape[0])
         self.dlogits, self.target_rows = np.zeros(shape, dtype), np.zeros(shape, dtype)
 
@@ -75,15 +94,15 @@ def make_activations(
 ) -> Activations:
     """Memory for the outputs of `capacity` images.  mask_size: 0 for prediction, without masks.
 
-    `vectors` and `pictures` are one array here: each output is stored in only one of them.
+    `batch_outputs` and `chunk_outputs` are one array here: each output is in only one of them.
     """
     outputs = aligned_zeros(sizes.n_activations * capacity, dtype)
     return Activations(
         batch_capacity=capacity,
-        vectors=outputs,
+        batch_outputs=outputs,
         masks=np.zeros(mask_size, dtype),
-        picture_capacity=capacity,
-        pictures=outputs,
+        chunk_capacity=capacity,
+        chunk_outputs=outputs,
         argmax=aligned_zeros(sizes.n_argmax * capacity, np.int32),
     )
 

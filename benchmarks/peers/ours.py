@@ -58,7 +58,11 @@ class training:
 
     def step(self) -> float:
         loss = self._forward_and_backward()
-        self.optimizer.step(self.network.parameter_vector, self.network.gradient_vector)
+        network = self.network
+        if hasattr(network, "trained_vector"):
+            self.optimizer.step(network.trained_vector, network.trained_gradients)
+        else:  # an older version
+            self.optimizer.step(network.parameter_vector, network.gradient_vector)
         return loss
 
     def gradients(self) -> dict[str, np.ndarray]:

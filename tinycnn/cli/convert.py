@@ -1,4 +1,4 @@
-"""make a model file with float32 or float16 weights from a TensorFlow checkpoint or a model file
+"""make a model file from a TensorFlow checkpoint, an ONNX model or another model file
 
 Prints what the conversion changed: file size, logits, top-1 classes and, with --data, accuracy.
 """

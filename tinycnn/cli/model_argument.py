@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..formats import safetensors, tf_checkpoint
+from ..formats import onnx, safetensors, tf_checkpoint
 from ..formats.model_file import checkpoint_paths, checkpoint_prefix
 from ..formats.pretrained import PRETRAINED, load_pretrained, shipped_weights
 from ..ground.command_line import CannotError
-from ..models import SIZES, VARIANTS, microexpnet
+from ..ground.messages import plain
+from ..models import PUBLIC_NETWORKS, SIZES, VARIANTS, microexpnet
 from ..network import Network
 
 HELP = (
-    "a .safetensors file; a TensorFlow checkpoint (its .index file, or its name without ending); "
+    "a .safetensors file; an .onnx file; "
+    "a TensorFlow checkpoint (its .index file, or its name without ending); "
     f"'pretrained' or {', '.join(map(repr, PRETRAINED))}, the weights that come with this package; "
-    "'microexpnet', or another network of its paper such as 'microexpnet-p1-S', with random weights"
+    "with random weights: 'microexpnet', another network of its paper such as 'microexpnet-p1-S', "
+    f"{', '.join(map(repr, PUBLIC_NETWORKS))}"
 )
 
 _ARCHITECTURE = re.compile(rf"microexpnet(?:-({'|'.join(VARIANTS)})-({'|'.join(SIZES)}))?")
@@ -27,7 +31,8 @@ _ARCHITECTURE = re.compile(rf"microexpnet(?:-({'|'.join(VARIANTS)})-({'|'.join(S
 class OpenedModel:
     """A network and its origin.
 
-    kind     "safetensors", "TensorFlow checkpoint", "pretrained on ...", "new weights" (random)
+    kind     "safetensors", "ONNX", "TensorFlow checkpoint", "pretrained on ...", "new weights"
+             (random)
     paths    its files; none for new weights
     dtype    of the weights in the file; the network itself has float32 or float64
     """
@@ -58,7 +63,8 @@ def add_variant_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def open_model(name: str, variant: str = "p12", n_threads: int | None = None) -> OpenedModel:
-    """The model that `name` stands for; see HELP.  n_threads: as in `Network`.
+    """The model that `name` stands for; see HELP.  What the reader of an ONNX file left out is
+    printed on stderr.  n_threads: as in `Network`.
 
     Raises CannotError, FileNotFoundError, or ValueError for a damaged file.
     """
@@ -68,6 +74,8 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
             architecture[1] or "p12", architecture[2] or "XXS", n_threads=n_threads
         )
         return OpenedModel(name, "new weights", network, (), "float32")
+    if name in PUBLIC_NETWORKS:
+        return OpenedModel(name, "new weights", PUBLIC_NETWORKS[name](), (), "float32")
     if name == "pretrained" or name in PRETRAINED:
         data = PRETRAINED[0] if name == "pretrained" else name
         network = load_pretrained(data, n_threads=n_threads)
@@ -87,9 +95,15 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
         )
     if not path.exists():
         raise CannotError(
-            f"{name}: no such file; expected a .safetensors file, a TensorFlow checkpoint, "
-            f"pretrained, {', '.join(PRETRAINED)}, microexpnet or microexpnet-VARIANT-SIZE"
+            f"{name}: no such file; expected a .safetensors file, an .onnx file, a TensorFlow "
+            f"checkpoint, pretrained, {', '.join((*PRETRAINED, *PUBLIC_NETWORKS))}, microexpnet or "
+            "microexpnet-VARIANT-SIZE"
         )
+    if path.suffix == ".onnx":
+        imported = onnx.import_network(path)
+        for note in imported.notes:
+            print(plain(f"note: {name}: {note}"), file=sys.stderr)
+        return OpenedModel(name, "ONNX", imported.network, (path,), str(imported.network.dtype))
     tensors, metadata = safetensors.read(path)
     network = safetensors.network_from(path, tensors, metadata, n_threads=n_threads)
     dtypes = {str(tensors[parameter].dtype) for parameter in network.parameters}

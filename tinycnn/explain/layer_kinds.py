@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
+from ..layers import (
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    LeakyReLU,
+    MaxPool2D,
+    PReLU,
+    ReLU,
+    Shape,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
+    entry_for,
+)
 from . import formulas, layer_pictures, worked
 from .formulas import Formulas
 from .layer_trace import LayerTrace, Spot
@@ -30,8 +48,8 @@ class Explained:
     close_up    numbers around the spot, as HTML
     cards       a card for each channel or unit, as HTML
     spot_in_x   index of the value of x that becomes y's spot; None where several values do
-    choices     from y and the kept array, both with a batch axis: the choices of the forward pass,
-                such as the winners of a pooling.  The loss has a kink where one of them changes
+    choices     from x, y and the kept array, all with a batch axis: the choices of the forward
+                pass, such as the winners of a pooling.  The loss has a kink where one changes
     folded      (x's shape, LayerTrace.folded) -> the shape of the picture that y holds flattened,
                 or None
     left_out    whether the page leaves the layer out, because it does nothing in prediction
@@ -44,14 +62,20 @@ class Explained:
     close_up: Callable[[LayerTrace], str] = _no_text
     cards: Callable[[LayerTrace], str] = _no_text
     spot_in_x: Callable[[LayerTrace], Spot | None] = lambda layer: None
-    choices: Callable[[np.ndarray, np.ndarray | None], np.ndarray | None] = lambda y, kept: None
+    choices: Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray | None] = (
+        lambda x, y, kept: None
+    )
     folded: Callable[[Shape, Shape | None], Shape | None] = lambda shape, folded: None
     left_out: bool = False
 
 
 def explained(layer: Layer) -> Explained:
     """The entry of the layer's class.  Raises UnknownLayerError where there is none."""
-    return entry_for(layer, EXPLAINED, "tinycnn.explain.layer_kinds.EXPLAINED")
+    entry = entry_for(layer, EXPLAINED, "tinycnn.explain.layer_kinds.EXPLAINED")
+    if isinstance(layer, ReLU) and layer.max_value is not None:
+        m = f"{layer.max_value:g}"
+        return replace(entry, formulas=formulas.CLIPPED_RELU, details=f", at most m = {m}")
+    return entry
 
 
 def title_of(layer: Layer) -> str:
@@ -66,12 +90,29 @@ def _conv2d_letters(layer: LayerTrace) -> str:
 
 
 def _window_letters(layer: LayerTrace, channels: str, outside: str) -> str:
-    KH, KW, S, PT, PL, _, _ = layer.step.window
+    KH, KW, SH, SW, PT, PL, _, _ = layer.step.window
     OH, OW = layer.y.shape[:2]
     return (
-        f"S = {S}, PT = {PT}, PL = {PL}; a &lt; {KH}, e &lt; {KW}, {channels}; "
+        f"SH = {SH}, SW = {SW}, PT = {PT}, PL = {PL}; a &lt; {KH}, e &lt; {KW}, {channels}; "
         f"i &lt; {OH}, j &lt; {OW}. Positions outside x {outside}."
     )
+
+
+def _depthwise_letters(layer: LayerTrace) -> str:
+    C, D = layer.parameters["w"].shape[2:]
+    return f"D = {D}, {_window_letters(layer, f'c &lt; {C}, d &lt; {D}', 'count as 0')}"
+
+
+def _pool_letters(layer: LayerTrace) -> str:
+    return _window_letters(layer, f"c &lt; {layer.y.shape[2]}", "take no part")
+
+
+def _average_letters(layer: LayerTrace) -> str:
+    if layer.step.counts_padding:
+        outside = "count as 0, and T[i,j] counts them"
+    else:
+        outside = "take no part: T[i,j] counts the others"
+    return _window_letters(layer, f"c &lt; {layer.y.shape[2]}", outside)
 
 
 def _winner_of_spot(layer: LayerTrace) -> Spot:
@@ -79,6 +120,14 @@ def _winner_of_spot(layer: LayerTrace) -> Spot:
     row, column = divmod(int(layer.kept[layer.spot]), layer.x.shape[1])
     return (row, column, layer.spot[2])
 
+
+_ACTIVATION = Explained(
+    formulas.RELU,
+    close_up=layer_pictures.activation_close_up,
+    cards=layer_pictures.channel_cards,
+    spot_in_x=lambda layer: layer.spot,
+    folded=lambda shape, folded: folded,
+)
 
 EXPLAINED: dict[type[Layer], Explained] = {
     Conv2D: Explained(
@@ -89,23 +138,56 @@ EXPLAINED: dict[type[Layer], Explained] = {
         close_up=layer_pictures.window_close_up,
         cards=layer_pictures.filter_cards,
     ),
+    DepthwiseConv2D: Explained(
+        formulas.DEPTHWISE_CONV2D,
+        details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}, multiplier "
+        "{0.depth_multiplier}",
+        letters=_depthwise_letters,
+        sums=worked.worked_sums(worked.conv2d_output, worked.conv2d_weight, worked.conv2d_input),
+        close_up=layer_pictures.window_close_up,
+        cards=layer_pictures.filter_cards,
+    ),
+    AveragePool2D: Explained(
+        formulas.AVERAGEPOOL2D,
+        details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}",
+        letters=_average_letters,
+        sums=worked.average_sums,
+        close_up=layer_pictures.average_close_up,
+        cards=layer_pictures.channel_cards,
+    ),
+    GlobalAveragePool2D: Explained(
+        formulas.GLOBAL_AVERAGEPOOL2D,
+        letters=lambda layer: (
+            f"H = {layer.x.shape[0]}, W = {layer.x.shape[1]}, c &lt; {len(layer.y)}."
+        ),
+        sums=worked.average_sums,
+        close_up=lambda layer: layer_pictures.vectors(layer, ("y", "dL/dy")),
+        cards=layer_pictures.averaged_cards,
+    ),
     MaxPool2D: Explained(
         formulas.MAXPOOL2D,
-        details=" {0.size}×{0.size}, stride {0.stride}",
-        letters=lambda layer: _window_letters(layer, f"c &lt; {layer.y.shape[2]}", "take no part"),
+        details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}",
+        letters=_pool_letters,
         close_up=layer_pictures.pooling_close_up,
         cards=layer_pictures.channel_cards,
         spot_in_x=_winner_of_spot,
-        choices=lambda y, winners: winners,
+        choices=lambda x, y, winners: winners,
     ),
-    ReLU: Explained(
-        formulas.RELU,
-        close_up=layer_pictures.relu_close_up,
-        cards=layer_pictures.channel_cards,
-        spot_in_x=lambda layer: layer.spot,
-        choices=lambda y, kept: y > 0,
-        folded=lambda shape, folded: folded,
+    ReLU: replace(_ACTIVATION, choices=lambda x, y, kept: (x > 0) + 1 * (y < x)),
+    LeakyReLU: replace(
+        _ACTIVATION,
+        formulas=formulas.LEAKY_RELU,
+        details=", slope s = {0.negative_slope:g}",
+        choices=lambda x, y, kept: x > 0,
     ),
+    PReLU: replace(
+        _ACTIVATION,
+        formulas=formulas.PRELU,
+        sums=worked.prelu_sums,
+        choices=lambda x, y, kept: x > 0,
+    ),
+    Sigmoid: replace(_ACTIVATION, formulas=formulas.SIGMOID),
+    Tanh: replace(_ACTIVATION, formulas=formulas.TANH),
     Flatten: Explained(
         formulas.FLATTEN, folded=lambda shape, folded: shape if len(shape) == 3 else None
     ),
@@ -117,6 +199,6 @@ EXPLAINED: dict[type[Layer], Explained] = {
         close_up=lambda layer: layer_pictures.vectors(layer, ("y", "dL/dy")),
         cards=layer_pictures.unit_cards,
     ),
-    Dropout: Explained(formulas.DROPOUT, left_out=True),
+    **dict.fromkeys((Dropout, SpatialDropout2D), Explained(formulas.DROPOUT, left_out=True)),
 }
 """Layer class -> what the page shows of such a layer."""

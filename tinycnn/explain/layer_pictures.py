@@ -9,7 +9,7 @@ import numpy as np
 
 from .layer_trace import LayerTrace
 from .pictures import around, bars, marked_plane, number, number_grid, picture, shades, sheet
-from .worked import named
+from .worked import named, weights_of_filter
 
 MAX_CARDS = 64
 """Most channels or units of a layer that get a card."""
@@ -25,26 +25,30 @@ def window_close_up(layer: LayerTrace) -> str:
     """The window that y's spot is computed from: x, the filter and their products, in the channel
     whose products have the largest sum."""
     i, j, f = layer.spot
-    KH, KW, S, PT, PL, _, _ = layer.step.window
+    KH, KW, SH, SW, PT, PL, _, _ = layer.step.window
     H, W, C = layer.x.shape
-    w = layer.parameters["w"][..., f]
-    top, left = i * S - PT, j * S - PL
+    channels, at_w = zip(*weights_of_filter(layer, f))
+    x = layer.x[..., list(channels)]
+    w = np.stack([layer.parameters["w"][:, :, c, k] for c, k in at_w], axis=2)
+    top, left = i * SH - PT, j * SW - PL
     at = slice(max(top, 0), min(top + KH, H)), slice(max(left, 0), min(left + KW, W))
     taps = slice(at[0].start - top, at[0].stop - top), slice(at[1].start - left, at[1].stop - left)
     products = np.zeros_like(w)
-    products[taps] = layer.x[at] * w[taps]
+    products[taps] = x[at] * w[taps]
     c = int(np.abs(products.sum(axis=(0, 1))).argmax())
-    channel = f", channel {c} of {C} (it adds most)" if C > 1 else ""
+    adds_most = " (it adds most)" if len(channels) > 1 else ""
+    channel = f", channel {channels[c]} of {C}{adds_most}" if C > 1 else ""
     share = number(products[..., c].sum())
     grids = (
-        number_grid(layer.x[..., c], at, f"x, the window of y[{i},{j},{f}]"),
+        number_grid(x[..., c], at, f"x, the window of y[{i},{j},{f}]"),
         number_grid(w[..., c], taps, f"w, filter {f}"),
         number_grid(products[..., c], taps, f"x · w, sum {share}"),
     )
     return f'<h3>One window{channel}</h3><div class="row">{"".join(grids)}</div>'
 
 
-def relu_close_up(layer: LayerTrace) -> str:
+def activation_close_up(layer: LayerTrace) -> str:
+    """Numbers around the spot, before and after; of a vector the strongest entries."""
     if layer.y.ndim == 1:
         return vectors(layer, ("x", "y", "dL/dy", "dL/dx"))
     i, j, _ = layer.spot
@@ -55,25 +59,49 @@ def relu_close_up(layer: LayerTrace) -> str:
 
 def pooling_close_up(layer: LayerTrace) -> str:
     """Numbers around the spot with each window's winner outlined, and the channel as a picture."""
-    i, j, c = layer.spot
-    K, _, S, PT, PL, _, _ = layer.step.window
-    x, y, dx = layer.x[:, :, c], layer.y[:, :, c], layer.dx[:, :, c]
+    c = layer.spot[2]
+    x, dx = layer.x[:, :, c], layer.dx[:, :, c]
     assert layer.kept is not None
-    size = max(CROP // S, 1)
-    rows, columns = around(i, y.shape[0], size), around(j, y.shape[1], size)
-    x_at = (
-        slice(max(rows.start * S - PT, 0), min((rows.stop - 1) * S - PT + K, x.shape[0])),
-        slice(max(columns.start * S - PL, 0), min((columns.stop - 1) * S - PL + K, x.shape[1])),
-    )
+    rows, columns = y_at = _around_spot(layer)
     winners = {divmod(int(p), x.shape[1]) for p in layer.kept[rows, columns, c].ravel()}
     mark = lambda row, column: "winner" if (row, column) in winners else ""
-    grids = _crops(layer, x_at, (rows, columns), mark, "; each window’s winner is outlined")
+    x_at = _pixels_of(layer, y_at)
+    grids = _crops(layer, x_at, y_at, mark, "; each window’s winner is outlined")
     figures = "".join(
         f"<figure>{picture(marked_plane(plane, layer.kept[:, :, c]), alt, 400)}"
         f"<figcaption>{alt}, ±{number(float(np.abs(plane).max()), 3)}</figcaption></figure>"
         for plane, alt in ((x, "x and its winners"), (dx, "dL/dx: the winners’ alone"))
     )
     return f'{grids}<div class="row">{figures}</div>'
+
+
+def average_close_up(layer: LayerTrace) -> str:
+    """Numbers around the spot, with the pixels of its window outlined."""
+    i, j, _ = layer.spot
+    y_at = _around_spot(layer)
+    rows, columns = _pixels_of(layer, (slice(i, i + 1), slice(j, j + 1)))
+    inside = lambda h, v: rows.start <= h < rows.stop and columns.start <= v < columns.stop
+    mark = lambda row, column: "winner" if inside(row, column) else ""
+    return _crops(layer, _pixels_of(layer, y_at), y_at, mark, "; its window is outlined")
+
+
+def _around_spot(layer: LayerTrace) -> tuple[slice, slice]:
+    """(rows, columns) of a pooling's y around the spot, whose windows have about CROP pixels."""
+    i, j, _ = layer.spot
+    OH, OW, _ = layer.y.shape
+    _, _, SH, SW, *_ = layer.step.window
+    return around(i, OH, max(CROP // SH, 1)), around(j, OW, max(CROP // SW, 1))
+
+
+def _pixels_of(layer: LayerTrace, y_at: tuple[slice, slice]) -> tuple[slice, slice]:
+    """(rows, columns) of x that a part of a pooling's y is computed from."""
+    KH, KW, SH, SW, PT, PL, _, _ = layer.step.window
+    H, W, _ = layer.x.shape
+    rows, columns = y_at
+    return (
+        slice(max(rows.start * SH - PT, 0), min((rows.stop - 1) * SH - PT + KH, H)),
+        slice(max(columns.start * SW - PL, 0), min((columns.stop - 1) * SW - PL + KW, W)),
+    )
 
 
 def _spot_mark(layer: LayerTrace) -> Callable[[int, int], str]:
@@ -125,13 +153,12 @@ def vectors(layer: LayerTrace, titles: Sequence[str]) -> str:
 
 def filter_cards(layer: LayerTrace) -> str:
     """A card for each filter of a convolution: w, y and their gradients."""
-    figures = {
-        "w": layer.parameters["w"],
-        "dL/dw": layer.gradients["w"],
-        "y": layer.y[:, :, None],
-        "dL/dy": layer.dy[:, :, None],
-    }
-    C = layer.x.shape[2]
+    F = layer.y.shape[2]
+    weights = {"w": layer.parameters["w"], "dL/dw": layer.gradients["w"]}
+    # w is (KH, KW, C, F); depthwise, it is (KH, KW, C, D), and a filter has one channel
+    figures = {title: w.reshape(*w.shape[:2], -1, F) for title, w in weights.items()}
+    C = figures["w"].shape[2]
+    figures |= {"y": layer.y[:, :, None], "dL/dy": layer.dy[:, :, None]}
     note = f"<p>A filter’s {C} channels are shown side by side.</p>" if C > 1 else ""
     return _cards(layer, "filters", figures, note=note)
 
@@ -142,6 +169,12 @@ def channel_cards(layer: LayerTrace) -> str:
         return ""
     titles = ("x", "y", "dL/dx", "dL/dy")
     return _cards(layer, "channels", {title: layer.arrays[title][:, :, None] for title in titles})
+
+
+def averaged_cards(layer: LayerTrace) -> str:
+    """A card for each channel of a global average: x, its gradient, and the numbers y and dL/dy."""
+    figures = {title: layer.arrays[title][:, :, None] for title in ("x", "dL/dx")}
+    return _cards(layer, "channels", figures, {"y": layer.y, "dL/dy": layer.dy})
 
 
 def unit_cards(layer: LayerTrace) -> str:

@@ -103,8 +103,8 @@ class Prober:
         """All choices of the forward pass, such as open ReLUs and winners, as one vector."""
         self.reference.forward(self.x, masks={})
         parts = [np.zeros(0, np.int64)]
-        for step, (_, y, kept) in zip(self.network.plan.steps, self.reference.saved):
-            choices = explained(step.layer).choices(y, kept)
+        for step, (x, y, kept) in zip(self.network.plan.steps, self.reference.saved):
+            choices = explained(step.layer).choices(x, y, kept)
             if choices is not None:
                 parts.append(choices.ravel())
         return np.concatenate(parts)

@@ -74,7 +74,7 @@ def trace_image(network: Network, image: np.ndarray, label: str | None = None) -
     layers: list[LayerTrace] = []
     dy = dlogits
     for k in reversed(range(len(walker.steps))):
-        step, parameters, gradients = walker.steps[k]
+        step, parameters, gradients, _ = walker.steps[k]
         x_in, y, kept = walker.saved[k]
         dx = walker.backward_step(k, dy, True)
         assert dx is not None  # it was asked for

@@ -9,28 +9,24 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
+from ..formats.agreement import check_agreement, check_images, exportable
 from ..ground.atomic_file import write_atomically
 from ..ground.package_files import package_text
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Shape, entry_for
+from ..layers import Shape
 from ..network import Network
-from ..plan import Step
+from . import c_compiler
+from .c_memory import Call, Memory
+from .c_operations import c_name, exact_hex
 
 logger = logging.getLogger("tinycnn")
 
 PADDED_TO = 16
 """As in c_program.c: rows of weights are filled up with zeros to a multiple of this length."""
-
-TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
@@ -66,13 +62,12 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
         name = path.stem if path.suffix == ".c" else "microexpnet"
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name is {name!r}; expected letters, digits and _, as names in C have")
-    check_exportable(network)
-    writer = _Writer(network, name)
+    writer = _Writer(exportable(network), name)
     source, header = writer.source(), writer.header()
     written = CProgram(
         folder / f"{name}.c",
         folder / f"{name}.h",
-        _compiler(),
+        c_compiler.compiler(),
         writer.n_static_bytes,
         writer.n_constant_bytes,
     )
@@ -80,7 +75,7 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
         logger.warning("%s: no C compiler ($CC, cc, gcc, clang): the program is not checked", path)
     else:
         images = check_images(network)
-        logits, probs = _run(written.checked_with, network, name, source, header, images)
+        logits, probs = c_compiler.run(written.checked_with, network, name, source, header, images)
         check_agreement(str(written.source), logits, network.predict_logits(images))
         check_agreement(str(written.source), probs, network.predict_proba(images), "probabilities")
     write_atomically(written.header, header)
@@ -88,159 +83,63 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
     return written
 
 
-@dataclass(frozen=True)
-class _Buffer:
-    """The C array for the values between two layers: height x width pixels.
-
-    The picture begins after `above` rows and `left` columns.  The zeros around it are those that
-    the next layer's window reads.  A vector is a picture of 1x1xunits.
-    """
-
-    name: str
-    shape: Shape
-    above: int
-    left: int
-    height: int
-    width: int
-
-    @property
-    def n_values(self) -> int:
-        return self.height * self.width * self.shape[2]
-
-    def declared(self) -> str:
-        H, W, C = self.shape
-        start = (self.above * self.width + self.left) * C
-        values = f"{self.name}_values"
-        at = f"{values} + {start}" if start else values
-        return (
-            f"static float {values}[{self.n_values}];\n"
-            f"static const picture {self.name} = {{{at}, {self.width * C}, {H}, {W}, {C}}};"
-        )
-
-
-# ---- the layers ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class COperation:
-    """How one kind of layer is written in C: as a call of a C function.
-
-    call          makes the call from the layer's step of the plan, the name of the input picture,
-                  and 1 where a ReLU follows, else 0.  C names: the output STEP, parameters STEP_w
-    section       of c_program.c, which holds the function
-    source        the C text of the function, for a kind of layer that c_program.c does not have
-    in_place      whether the function overwrites its input; else it writes to a picture of its own
-    applies_relu  whether the function does a ReLU that follows, too
-    border        (above, left, height, width) of the input's _Buffer with the zeros that the
-                  function reads; None: it reads none
-    comment       what the comment above the call says after the shapes
-    """
-
-    call: Callable[[Step, str, int], str]
-    section: str = ""
-    source: str = ""
-    in_place: bool = False
-    applies_relu: bool = False
-    border: Callable[[Step], tuple[int, int, int, int]] | None = None
-    comment: Callable[[Step], str] = lambda step: ""
-
-
-def _window_comment(step: Step) -> str:
-    KH, KW, S, PT, PL, _, _ = step.window
-    return f", {KH}x{KW}, stride {S}, padding above {PT}, left {PL}"
-
-
-def _conv2d(step: Step, given: str, relu: int) -> str:
-    KH, KW, S, PT, PL, _, _ = step.window
-    numbers = f"{KH}, {KW}, {S}, {PT}, {PL}"
-    return f"conv2d(&{given}, {step.name}_w, {step.name}_b, {numbers}, {relu}, &{step.name});"
-
-
-def _conv2d_border(step: Step) -> tuple[int, int, int, int]:
-    KH, KW, S, PT, PL, _, _ = step.window
-    (H, W, _), (OH, OW, _) = step.input_shape, step.output_shape
-    return PT, PL, max((OH - 1) * S + KH, PT + H), max((OW - 1) * S + KW, PL + W)
-
-
-def _max_pool(step: Step, given: str, relu: int) -> str:
-    K, _, S, PT, PL, _, _ = step.window
-    return f"max_pool(&{given}, {K}, {S}, {PT}, {PL}, &{step.name});"
-
-
-def _dense(step: Step, given: str, relu: int) -> str:
-    return f"dense(&{given}, {step.name}_w, {step.name}_b, {relu}, &{step.name});"
-
-
-OPERATIONS: dict[type[Layer], COperation | None] = {
-    Conv2D: COperation(
-        _conv2d, "conv2d", applies_relu=True, border=_conv2d_border, comment=_window_comment
-    ),
-    MaxPool2D: COperation(_max_pool, "max_pool", comment=_window_comment),
-    ReLU: COperation(lambda step, given, relu: f"relu(&{given});", "relu", in_place=True),
-    Flatten: None,  # pictures already lie in memory in the order H, W, C
-    Dense: COperation(_dense, "dense", applies_relu=True),
-    Dropout: None,  # outside training it does nothing
-}
-"""Layer class -> how it is written in C; None: the layer changes no value and needs no call."""
-
-
-# ---- the program -----------------------------------------------------------------------------
-
-
 class _Writer:
-    """The parts of the C program, collected in one walk over the network's layers."""
+    """The parts of the C program, collected in one walk over the network's calls.
+
+    network  without BatchNorm
+    """
 
     def __init__(self, network: Network, name: str) -> None:
         self.network, self.name = network, name
         spec = network.input_spec
-        self.sections = {"head", f"scale_{spec.scaling}", "probabilities"}
+        mean, std = spec.normalization()
+        scale = "channels" if mean.size else spec.scaling
+        self.sections = {"head", f"scale_{scale}", "exponential"}
         self.own_sources: dict[str, None] = {}  # in their order
-        self.buffers: list[_Buffer] = []
-        self.calls: list[str] = []
+        self.calls = ["scale(image, &input);"]
         self.weights: list[str] = []
         self.n_constant_bytes = 0
-        entries = [
-            (step, entry_for(step.layer, OPERATIONS, "tinycnn.export.c_file.OPERATIONS"))
-            for step in network.plan.steps
-        ]
-        operations = [(step, entry) for step, entry in entries if entry is not None]
-        self._buffer("input", spec.shape, operations)
-        self.calls.append("scale(image, &input);")
-        relu_done = False
-        for k, (step, operation) in enumerate(operations):
-            is_relu = type(step.layer) is ReLU
-            if not (is_relu and relu_done):
-                self._operation(step, operation, operations[k + 1 :])
-            relu_done = operation.applies_relu or (is_relu and relu_done)
+        if mean.size:
+            largest = 255 if spec.scaling == "unit" else 1
+            self._doubles("input_shift", mean * largest)
+            self._doubles("input_factor", 1 / (std * largest))
+            self.calls = ["scale(image, input_shift, input_factor, &input);"]
+        self.memory = Memory(network.plan)
+        for call in self.memory.calls:
+            if isinstance(call, Call):
+                self._call(call)
+            else:
+                self._copy(*call)
         self.calls.append(f"for (int k = 0; k < {len(network.classes)}; k++)")
-        self.calls.append(f"    logits[k] = {self.buffers[-1].name}.at[k];")
-        self.n_static_bytes = 4 * sum(buffer.n_values for buffer in self.buffers)
+        self.calls.append(f"    logits[k] = {self.memory.output}.at[k];")
+        self.n_static_bytes = 4 * sum(b.n_values for b in self.memory.buffers.values())
 
-    def _buffer(self, name: str, shape: Shape, later: Sequence[tuple[Step, COperation]]) -> None:
-        """Add a buffer with the zeros that the next operation with an output of its own reads."""
-        H, W, C = shape if len(shape) == 3 else (1, 1, shape[0])
-        above, left, height, width = 0, 0, H, W
-        reader = next(((step, entry) for step, entry in later if not entry.in_place), None)
-        if reader is not None and reader[1].border is not None:
-            above, left, height, width = reader[1].border(reader[0])
-        self.buffers.append(_Buffer(name, (H, W, C), above, left, height, width))
-
-    def _operation(
-        self, step: Step, operation: COperation, later: Sequence[tuple[Step, COperation]]
-    ) -> None:
-        """Add a layer: its function, its parameters, the buffer of its output, its call."""
-        given = self.buffers[-1].name
+    def _call(self, call: Call) -> None:
+        """Add a layer: its function, its parameters, its call."""
+        step, operation, name = call.step, call.operation, c_name(call.step)
         self.sections.add(operation.section)
         self.own_sources[operation.source] = None
         for short in step.layer.parameter_shapes(step.input_shape):
-            self._parameter(f"{step.name}_{short}", self.network.parameters[f"{step.name}.{short}"])
-        relu = bool(later) and type(later[0][0].layer) is ReLU
+            values = self.network.parameters[f"{step.name}.{short}"]
+            self._parameter(f"{name}_{short}", operation.arranged(short, values))
+        if unused := step.layer.unused_bias_shape(step.input_shape):
+            self._parameter(f"{name}_b", np.zeros(unused))
         if not operation.in_place:
-            self._buffer(step.name, step.output_shape, later)
             shapes = f"{_shown(step.input_shape)} -> {_shown(step.output_shape)}"
-            then = ", then ReLU" if relu else ""
+            then = ", then ReLU" if call.relu else ""
             self.calls.append(f"/* {step.name}: {shapes}{operation.comment(step)}{then} */")
-        self.calls.append(operation.call(step, given, int(relu)))
+        if call.copied is not None:
+            self._copy(call.copied, call.inputs[0])
+        self.calls.append(operation.call(step, ", &".join(call.inputs), int(call.relu)))
+
+    def _copy(self, given: str, copied: str) -> None:
+        self.sections.add("copy")
+        self.calls.append(f"copy(&{given}, &{copied});")
+
+    def _doubles(self, name: str, values: np.ndarray) -> None:
+        numbers = ", ".join(exact_hex(value) for value in values.tolist())
+        self.weights.append(f"static const double {name}[{values.size}] = {{{numbers}}};")
+        self.n_constant_bytes += values.nbytes
 
     def _parameter(self, name: str, values: np.ndarray) -> None:
         p = np.asarray(values, np.float32)
@@ -312,7 +211,8 @@ void {self.name}_probabilities(const uint8_t *image, float *probabilities);
         calls = "\n".join(f"    {call}" for call in self.calls)
         temperature = float(self.network.calibration_temperature).hex()
         body = "".join(used).replace("@NAME@", NAME).replace("@name@", name).rstrip()
-        declared = "\n".join(buffer.declared() for buffer in self.buffers)
+        buffers = [buffer.declared() for buffer in self.memory.buffers.values()]
+        declared = "\n".join([*buffers, *self.memory.views])
         weights = "\n\n".join(self.weights)
         return f"""\
 {self._described()}
@@ -363,14 +263,8 @@ def _shown(shape: Shape) -> str:
 
 def _numbers(values: np.ndarray) -> str:
     """Hexadecimal C numbers, which are exact, six on a line."""
-    texts = [f"{_hex(value)}F," for value in values.ravel().tolist()]
+    texts = [f"{exact_hex(value)}F," for value in values.ravel().tolist()]
     return "\n".join("    " + " ".join(texts[k : k + 6]) for k in range(0, len(texts), 6))
-
-
-def _hex(value: float) -> str:
-    """0x1.921fb6p+1: as `float.hex`, without zeros at the end of the mantissa."""
-    mantissa, exponent = value.hex().split("p")
-    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}p{exponent}"
 
 
 def _c_text(text: str) -> str:
@@ -381,63 +275,3 @@ def _c_text(text: str) -> str:
         for byte in text.encode("utf-8")
     )
     return f'"{plain}"'
-
-
-def _compiler() -> str | None:
-    for candidate in (os.environ.get("CC"), "cc", "gcc", "clang"):
-        if candidate and shutil.which(candidate):
-            return candidate
-    return None
-
-
-_MAIN = """\
-#include "{name}.h"
-#include <stdio.h>
-int main(void)
-{{
-    static uint8_t image[{n_bytes}];
-    static float answer[{n_classes}];
-    while (fread(image, 1, sizeof image, stdin) == sizeof image) {{
-        {name}_logits(image, answer);
-        fwrite(answer, 1, sizeof answer, stdout);
-        {name}_probabilities(image, answer);
-        fwrite(answer, 1, sizeof answer, stdout);
-    }}
-    return 0;
-}}
-"""
-
-
-def _run(
-    compiler: str, network: Network, name: str, source: str, header: str, images: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(logits, probabilities) that the program computes, compiled with `compiler`."""
-    n_classes = len(network.classes)
-    main = _MAIN.format(name=name, n_bytes=images[0].size, n_classes=n_classes)
-    with tempfile.TemporaryDirectory() as folder:
-        contents = {f"{name}.c": source, f"{name}.h": header, "check_main.c": main}
-        for file_name, content in contents.items():
-            Path(folder, file_name).write_text(content, encoding="utf-8")
-        program = str(Path(folder, "check.out"))
-        command = [compiler, "-std=c99", "-O2", f"{name}.c", "check_main.c", "-o", program]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT_S)
-            if done.returncode == 0:
-                given = images.tobytes()
-                done = subprocess.run(
-                    [program], cwd=folder, input=given, capture_output=True, timeout=TIMEOUT_S
-                )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ExportError(
-                f"{name}.c: it could not be checked with {compiler}: {error}"
-            ) from None
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-        first = next((line for line in lines if "error" in line), lines[-1])
-        raise ExportError(f"{name}.c: {compiler} does not compile it, or it does not run: {first}")
-    answers = np.frombuffer(done.stdout, np.float32)
-    expected = len(images) * 2 * n_classes
-    if answers.size != expected:
-        raise ExportError(f"{name}.c: it gave {answers.size} numbers; expected {expected}")
-    answers = answers.reshape(len(images), 2, n_classes)
-    return answers[:, 0], answers[:, 1]

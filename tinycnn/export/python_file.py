@@ -17,12 +17,31 @@ from pathlib import Path
 
 import numpy as np
 
-from ..formats.agreement import ExportError, check_agreement, check_exportable, check_images
+from ..formats.agreement import ExportError, check_agreement, check_images, exportable
 from ..ground.atomic_file import write_atomically
 from ..ground.package_files import package_text
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
+from ..layers import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    LeakyReLU,
+    MaxPool2D,
+    PReLU,
+    ReLU,
+    ScaleShift,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
+    entry_for,
+)
 from ..network import Network
-from ..plan import Step
+from ..plan import NETWORK_INPUT, Step
 
 LINE_LENGTH = 100
 TIMEOUT_S = 120
@@ -55,7 +74,7 @@ def write(network: Network, path: str | os.PathLike) -> None:
 
 def source_of(network: Network, name: str = "microexpnet") -> str:
     """The program's text, not yet checked.  name: of its file, for the help text in it."""
-    check_exportable(network)
+    network = exportable(network)
     spec = network.input_spec
     parameters = {key: np.asarray(p, "<f4") for key, p in network.parameters.items()}
     constants = [
@@ -63,6 +82,7 @@ def source_of(network: Network, name: str = "microexpnet") -> str:
         f"FRAMING = {_quoted(spec.framing)}",
         f"HEIGHT_PX, WIDTH_PX, CHANNELS = {spec.height_px}, {spec.width_px}, {spec.channels}",
         f"SCALING = {_quoted(spec.scaling)}",
+        f"MEAN, STD = {spec.mean}, {spec.std}",
         f"CALIBRATION_TEMPERATURE = {network.calibration_temperature!r}",
         "SHAPES = {",
         *(f'    "{key}": {p.shape},' for key, p in parameters.items()),
@@ -98,41 +118,85 @@ def _quoted(text: str | None) -> str:
 
 
 def _network_function(network: Network) -> str:
+    """The function that runs the layers.  `x` is the newest value; values that are needed again
+    later have the names of their steps."""
+    steps = network.plan.steps
+    again = {
+        source
+        for k, step in enumerate(steps)
+        for source in step.inputs
+        if source != k - 1 or len(step.inputs) > 1
+    }
+    variables = {NETWORK_INPUT: "network_input"}
+    variables |= {k: step.name.replace(".", "_") for k, step in enumerate(steps)}
     lines = [
         "def network(x):",
         '    """Layer by layer from scaled images (N, H, W, C) to logits (N, K)."""',
         "    t = TENSORS",
     ]
-    for step in network.plan.steps:
+    if NETWORK_INPUT in again:
+        lines.append(f"    {variables[NETWORK_INPUT]} = x")
+    for k, step in enumerate(steps):
         call = entry_for(step.layer, CALLS, "tinycnn.export.python_file.CALLS")(step)
+        for name, source in zip(("x", "x2"), step.inputs):
+            if source != k - 1 or len(step.inputs) > 1:
+                lines.append(f"    {name} = {variables[source]}")
         if call is not None:
             shape = ", ".join(map(str, ("N", *step.output_shape)))
             lines += [f"    # -> ({shape})", f"    x = {call}"]
+        if k in again:
+            lines.append(f"    {variables[k]} = x")
     return "\n".join([*lines, "    return x"])
+
+
+def _relu(step: Step) -> str:
+    assert isinstance(step.layer, ReLU)
+    most = step.layer.max_value
+    return "relu(x)" if most is None else f"relu(x, max_value={most!r})"
+
+
+def _leaky_relu(step: Step) -> str:
+    assert isinstance(step.layer, LeakyReLU)
+    return f"leaky_relu(x, {step.layer.negative_slope!r})"
 
 
 CALLS: dict[type[Layer], Callable[[Step], str | None]] = {
     Conv2D: lambda step: f"conv2d(x, {_parameters(step)}, {_window(step)})",
-    MaxPool2D: lambda step: f"max_pool(x, size={step.window.KH}, {_window(step)})",
-    ReLU: lambda step: "relu(x)",
+    DepthwiseConv2D: lambda step: f"depthwise_conv2d(x, {_parameters(step)}, {_window(step)})",
+    MaxPool2D: lambda step: f"max_pool(x, size={tuple(step.window[:2])}, {_window(step)})",
+    AveragePool2D: lambda step: (
+        f"average_pool(x, size={tuple(step.window[:2])}, {_window(step)}, "
+        f"count_padding={step.counts_padding})"
+    ),
+    GlobalAveragePool2D: lambda step: "global_average_pool(x)",
+    ReLU: _relu,
+    LeakyReLU: _leaky_relu,
+    PReLU: lambda step: f'leaky_relu(x, t["{step.name}.alpha"])',
+    Sigmoid: lambda step: "sigmoid(x)",
+    Tanh: lambda step: "np.tanh(x)",
     Flatten: lambda step: "flatten(x)",
     Dense: lambda step: f"dense(x, {_parameters(step)})",
-    Dropout: lambda step: None,  # it does nothing in prediction
+    **dict.fromkeys((Dropout, SpatialDropout2D), lambda step: None),  # nothing in prediction
+    ScaleShift: lambda step: f't["{step.name}.scale"] * x + t["{step.name}.shift"]',
+    Add: lambda step: "x + x2",
 }
 """Layer class -> a function of a layer's step of the plan: the Python expression that makes the
-layer's output of its input `x`; None where the two are the same.
+layer's output of its input `x` (an Add also has `x2`); None where the two are the same.
+BatchNorm has no entry: networks are exported folded.
 
 The expression may use the functions of python_program.py, np, and the parameters t["NAME.w"].
 """
 
 
 def _parameters(step: Step) -> str:
-    return f't["{step.name}.w"], t["{step.name}.b"]'
+    has_bias = not step.layer.unused_bias_shape(step.input_shape)
+    b = f't["{step.name}.b"]' if has_bias else "0"
+    return f't["{step.name}.w"], {b}'
 
 
 def _window(step: Step) -> str:
-    _, _, S, PT, PL, PB, PR = step.window
-    return f"stride={S}, padding={((PT, PB), (PL, PR))}"
+    _, _, SH, SW, PT, PL, PB, PR = step.window
+    return f"stride={(SH, SW)}, padding={((PT, PB), (PL, PR))}"
 
 
 def _run(source: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,8 @@ CLASSES = ()
 FRAMING = None
 HEIGHT_PX, WIDTH_PX, CHANNELS = 84, 84, 1
 SCALING = "raw"
+MEAN: tuple[float, ...] = ()  # of each channel, or empty
+STD: tuple[float, ...] = ()
 CALIBRATION_TEMPERATURE = 1.0
 SHAPES: dict[str, tuple[int, ...]] = {}
 # </constants>
@@ -36,31 +38,66 @@ BATCH = 64  # images that go through the network together
 
 def conv2d(x, w, b, stride, padding):
     """y[n, i, j, f] = b[f] + sum over a, e, c of
-                       x[n, i*stride + a, j*stride + e, c] * w[a, e, c, f]
+                       x[n, i*stride[0] + a, j*stride[1] + e, c] * w[a, e, c, f]
 
     with zeros around x: padding = ((top, bottom), (left, right)).
     """
-    x = np.pad(x, ((0, 0), *padding, (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[:2], axis=(1, 2))
-    windows = windows[:, ::stride, ::stride]  # n, i, j, c, a, e
+    windows = windows_of(x, w.shape[:2], stride, padding, 0)
     return np.tensordot(windows, w, axes=((4, 5, 3), (0, 1, 2))) + b
 
 
+def depthwise_conv2d(x, w, b, stride, padding):
+    """y[n, i, j, c*D + d] = b[c*D + d] + sum over a, e of
+    x[n, i*stride[0] + a, j*stride[1] + e, c] * w[a, e, c, d],  d < D
+    """
+    windows = windows_of(x, w.shape[:2], stride, padding, 0)
+    y = np.einsum("nijcae,aecd->nijcd", windows, w)
+    return y.reshape(*y.shape[:3], -1) + b
+
+
+def average_pool(x, size, stride, padding, count_padding):
+    """y[n, i, j, c] = the mean of x[n, i*stride[0] + a, j*stride[1] + e, c] over a, e.
+
+    count_padding: True if positions outside x count as zeros, False if they are left out
+    """
+    windows = windows_of(x, size, stride, padding, 0)
+    total = sum(windows[..., a, e] for a, e in np.ndindex(*size))
+    ones = np.ones((1, *x.shape[1:3], 1), x.dtype)
+    return total / windows_of(ones, size, stride, padding, count_padding).sum(axis=(4, 5))
+
+
+def global_average_pool(x):
+    """y[n, c] = the mean of x[n, h, v, c] over h, v"""
+    return x.mean(axis=(1, 2), dtype=np.float64).astype(x.dtype)
+
+
 def max_pool(x, size, stride, padding):
-    """y[n, i, j, c] = the largest of x[n, i*stride + a, j*stride + e, c] over a, e < size."""
-    x = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-np.inf)  # never the largest
-    height, width = (length - size + 1 for length in x.shape[1:3])
-    corners = [
-        x[:, a : a + height : stride, e : e + width : stride]
-        for a in range(size)
-        for e in range(size)
-    ]
-    return np.maximum.reduce(corners)
+    """y[n, i, j, c] = the largest of x[n, i*stride[0] + a, j*stride[1] + e, c]
+    over a < size[0], e < size[1]."""
+    windows = windows_of(x, size, stride, padding, -np.inf)  # which is never the largest
+    return np.maximum.reduce([windows[..., a, e] for a, e in np.ndindex(*size)])
 
 
-def relu(x):
-    """max(x, 0)"""
-    return np.maximum(x, 0)
+def windows_of(x, size, stride, padding, fill):
+    """Every window (n, i, j, c, a, e) of x, with `fill` around x."""
+    x = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=fill)
+    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=(1, 2))
+    return windows[:, :: stride[0], :: stride[1]]
+
+
+def relu(x, max_value=np.inf):
+    """max(x, 0), and no more than max_value"""
+    return np.clip(x, 0, max_value)
+
+
+def leaky_relu(x, slope):
+    """x where it is above 0, else slope * x; slope: a number, or one for each channel"""
+    return np.where(x > 0, x, slope * x)
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x))"""
+    return np.exp(-np.logaddexp(0, -x))  # the same, and nothing overflows
 
 
 def flatten(x):
@@ -84,6 +121,10 @@ def scale(images):
         deviation = images.std(axes, dtype=np.float64, keepdims=True)
         n_values = HEIGHT_PX * WIDTH_PX * CHANNELS
         x = ((images - mean) / np.maximum(deviation, n_values**-0.5)).astype(np.float32)
+    if MEAN:
+        x -= np.array(MEAN, np.float32)
+    if STD:
+        x /= np.array(STD, np.float32)
     return x
 
 

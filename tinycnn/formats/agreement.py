@@ -15,11 +15,15 @@ class ExportError(RuntimeError):
     """The program computes other logits than its network, or it could not be run."""
 
 
-def check_exportable(network: Network) -> None:
-    """Raise ValueError for a weight that is NaN or infinite: the check could not compare logits."""
-    for name, parameter in network.parameters.items():
+def exportable(network: Network) -> Network:
+    """The network without BatchNorm, as exporters write it; `network` itself if it has none.
+
+    Raises ValueError for a weight that is NaN or infinite: the check could not compare logits.
+    """
+    for name, parameter in {**network.parameters, **network.statistics}.items():
         if not np.isfinite(parameter).all():
             raise ValueError(f"{name} holds NaN or infinity; such a network is not exported")
+    return network.folded() if network.statistics else network
 
 
 def check_images(network: Network) -> np.ndarray:

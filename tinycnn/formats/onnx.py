@@ -1,12 +1,13 @@
-"""A network as an ONNX model, for any runtime that reads ONNX.
+"""A network as an ONNX model, for any runtime that reads ONNX; `load_network` reads such models.
 
     input   "images"  float32 (batch, H, W, C), pixels 0..255 as they are: the scaling of the
                       network's InputSpec is part of the graph
     output  "logits"  float32 (batch, K)
 
-The batch may have any size.  Pads are written as numbers: "same" padding is TensorFlow's, and not
-every runtime knows ONNX's name for it, SAME_UPPER.  The model's metadata_props hold, as JSON texts:
-classes, framing, scaling, calibration_temperature (probabilities are softmax(logits / that)).
+The batch may have any size.  BatchNorm is folded into the layers beside it.  Pads are written as
+numbers: "same" padding is TensorFlow's, and not every runtime knows ONNX's name for it, SAME_UPPER.
+The model's metadata_props hold, as JSON texts: classes, framing, scaling, calibration_temperature
+(probabilities are softmax(logits / that)), and the InputSpec's mean and std if it has them.
 
 Needs the extra `onnx`.  The model is checked on onnxruntime where that is installed (faster).
 """
@@ -23,10 +24,33 @@ import numpy.typing as npt
 
 from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, entry_for
+from ..input_spec import InputSpec
+from ..layers import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    LeakyReLU,
+    MaxPool2D,
+    PReLU,
+    ReLU,
+    ScaleShift,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
+    entry_for,
+)
 from ..network import Network
-from ..plan import Step
-from .agreement import ExportError, check_agreement, check_exportable, check_images
+from ..plan import NETWORK_INPUT, Step
+from .agreement import ExportError, check_agreement, check_images, exportable
+from .onnx_import import import_network, load_network
+
+__all__ = ["NODES", "Graph", "add_scaling", "import_network", "load_network", "save", "to_bytes"]
 
 OPSET, IR_VERSION = 13, 8
 """The oldest that have the operators in use, so that old runtimes read the file too."""
@@ -52,8 +76,7 @@ def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
         raise ImportError(
             f'ONNX models need the package onnx: pip install "tinycnn[onnx]" ({error})'
         ) from None
-    check_exportable(network)
-    model = _model(network)
+    model = _model(exportable(network))
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -89,7 +112,9 @@ def _run(model: Any, images: np.ndarray) -> np.ndarray:
 class Graph:
     """The nodes and constants of a model so far.
 
-    parameters  of the network, by name ("conv1.w");  last: name of the newest value
+    parameters  of the network, by name ("conv1.w")
+    inputs      names of the values that the layer reads
+    last        name of the newest value: the layer's first input until it adds a node
     """
 
     def __init__(self, parameters: Mapping[str, np.ndarray]) -> None:
@@ -100,6 +125,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.last = "images"
+        self.inputs: list[str] = []
 
     def add(self, operation: str, output: str, *others: str, **attributes: Any) -> None:
         """output = operation(last, others...), an ONNX operator with its attributes."""
@@ -118,16 +144,26 @@ class Graph:
         values = self.parameters[name]
         return self.constant(name, values if axes is None else values.transpose(axes))
 
+    def per_channel(self, step: Step, short: str) -> str:
+        """Store a parameter (C,) of a layer so that it is broadcast to the layer's output."""
+        name = f"{step.name}.{short}"
+        shape = (-1, 1, 1) if len(step.output_shape) == 3 else (-1,)
+        return self.constant(name, self.parameters[name].reshape(shape))
+
 
 def _model(network: Network) -> Any:
     from onnx import TensorProto, helper
 
     spec = network.input_spec
     graph = Graph(network.parameters)
-    _add_scaling(graph, network)
+    add_scaling(graph, spec)
     graph.add("Transpose", "images_nchw", perm=[0, 3, 1, 2])
-    for step in network.plan.steps:
+    outputs = {NETWORK_INPUT: graph.last}
+    for number, step in enumerate(network.plan.steps):
+        graph.inputs = [outputs[source] for source in step.inputs]
+        graph.last = graph.inputs[0]
         entry_for(step.layer, NODES, "tinycnn.formats.onnx.NODES")(graph, step)
+        outputs[number] = graph.last
     graph.add("Identity", "logits")
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *spec.shape])
     logits = helper.make_tensor_value_info(
@@ -140,19 +176,20 @@ def _model(network: Network) -> Any:
         producer_version=__version__,
         ir_version=IR_VERSION,
     )
-    described = {
+    described: dict[str, Any] = {
         "classes": network.classes,
         "framing": spec.framing,
         "scaling": spec.scaling,
         "calibration_temperature": network.calibration_temperature,
     }
+    described |= _per_channel(spec)
     helper.set_model_props(model, {key: json.dumps(value) for key, value in described.items()})
     return model
 
 
-def _add_scaling(graph: Graph, network: Network) -> None:
-    """Scale the pixels, by the formulas of kernels/scale_images.py."""
-    spec = network.input_spec
+def add_scaling(graph: Graph, spec: InputSpec) -> None:
+    """Scale the pixels, by the formulas of kernels/scale_images.py.  `load_network` knows these
+    nodes again."""
     if spec.scaling == "unit":
         graph.add("Div", "scaled", graph.constant("255", 255))
     elif spec.scaling == "standardized":
@@ -165,19 +202,75 @@ def _add_scaling(graph: Graph, network: Network) -> None:
         graph.add("Max", "divisor", graph.constant("floor", 1 / np.sqrt(np.prod(spec.shape))))
         graph.last = "centred"
         graph.add("Div", "scaled", "divisor")
+    operators = {"mean": ("Sub", "shifted"), "std": ("Div", "normalized")}
+    for name, values in _per_channel(spec).items():  # pictures are still (N, H, W, C)
+        operator, output = operators[name]
+        graph.add(operator, output, graph.constant(f"channel_{name}", values))
+
+
+def _per_channel(spec: InputSpec) -> dict[str, tuple[float, ...]]:
+    """The spec's mean and std, in this order, if they are given."""
+    return {name: values for name, values in (("mean", spec.mean), ("std", spec.std)) if values}
 
 
 # ---- the layers ------------------------------------------------------------------------------
 
 
 def _conv2d(graph: Graph, step: Step) -> None:
-    w, b = graph.parameter(f"{step.name}.w", (3, 2, 0, 1)), graph.parameter(f"{step.name}.b")
-    graph.add("Conv", step.name, w, b, **_window(step))
+    w = graph.parameter(f"{step.name}.w", (3, 2, 0, 1))
+    graph.add("Conv", step.name, w, *_bias(graph, step), **_window(step))
+
+
+def _depthwise_conv2d(graph: Graph, step: Step) -> None:
+    name = f"{step.name}.w"
+    KH, KW, C, D = graph.parameters[name].shape
+    w = graph.constant(name, graph.parameters[name].reshape(KH, KW, 1, C * D).transpose(3, 2, 0, 1))
+    graph.add("Conv", step.name, w, *_bias(graph, step), group=C, **_window(step))
+
+
+def _bias(graph: Graph, step: Step) -> list[str]:
+    """Its bias, the last input of a node; none for a layer without."""
+    name = f"{step.name}.b"
+    return [graph.parameter(name)] if name in graph.parameters else []
+
+
+def _average_pool(graph: Graph, step: Step) -> None:
+    counted = int(step.counts_padding)
+    graph.add("AveragePool", step.name, count_include_pad=counted, **_window(step))
+
+
+def _global_average_pool(graph: Graph, step: Step) -> None:
+    graph.add("GlobalAveragePool", f"{step.name}_nchw")
+    graph.add("Flatten", step.name, axis=1)
 
 
 def _dense(graph: Graph, step: Step) -> None:
-    w, b = graph.parameter(f"{step.name}.w"), graph.parameter(f"{step.name}.b")
-    graph.add("Gemm", step.name, w, b)
+    graph.add("Gemm", step.name, graph.parameter(f"{step.name}.w"), *_bias(graph, step))
+
+
+def _scale_shift(graph: Graph, step: Step) -> None:
+    graph.add("Mul", f"{step.name}_scaled", graph.per_channel(step, "scale"))
+    graph.add("Add", step.name, graph.per_channel(step, "shift"))
+
+
+def _relu(graph: Graph, step: Step) -> None:
+    layer = step.layer
+    assert isinstance(layer, ReLU)
+    if layer.max_value is None:
+        graph.add("Relu", step.name)
+    else:
+        limits = (("min", 0.0), ("max", layer.max_value))
+        names = [graph.constant(f"{step.name}.{name}", value) for name, value in limits]
+        graph.add("Clip", step.name, *names)
+
+
+def _leaky_relu(graph: Graph, step: Step) -> None:
+    assert isinstance(step.layer, LeakyReLU)
+    graph.add("LeakyRelu", step.name, alpha=step.layer.negative_slope)
+
+
+def _prelu(graph: Graph, step: Step) -> None:
+    graph.add("PRelu", step.name, graph.per_channel(step, "alpha"))
 
 
 def _flatten(graph: Graph, step: Step) -> None:
@@ -188,11 +281,21 @@ def _flatten(graph: Graph, step: Step) -> None:
 
 NODES: dict[type[Layer], Callable[[Graph, Step], None]] = {
     Conv2D: _conv2d,
+    DepthwiseConv2D: _depthwise_conv2d,
     MaxPool2D: lambda graph, step: graph.add("MaxPool", step.name, **_window(step)),
-    ReLU: lambda graph, step: graph.add("Relu", step.name),
+    AveragePool2D: _average_pool,
+    GlobalAveragePool2D: _global_average_pool,
+    ScaleShift: _scale_shift,
+    Add: lambda graph, step: graph.add("Add", step.name, graph.inputs[1]),
+    ReLU: _relu,
+    LeakyReLU: _leaky_relu,
+    PReLU: _prelu,
+    Sigmoid: lambda graph, step: graph.add("Sigmoid", step.name),
+    Tanh: lambda graph, step: graph.add("Tanh", step.name),
     Flatten: _flatten,
     Dense: _dense,
-    Dropout: lambda graph, step: None,  # it does nothing in prediction
+    # these do nothing in prediction
+    **dict.fromkeys((Dropout, SpatialDropout2D), lambda graph, step: None),
 }
 """Layer class -> the function that adds the nodes of a layer, given its step of the plan.
 
@@ -201,6 +304,6 @@ Pictures in the graph are (N, C, H, W).
 
 
 def _window(step: Step) -> dict[str, list[int]]:
-    """Attributes of Conv and MaxPool.  ONNX lists pads as top, left, bottom, right."""
-    KH, KW, S, PT, PL, PB, PR = step.window
-    return {"kernel_shape": [KH, KW], "strides": [S, S], "pads": [PT, PL, PB, PR]}
+    """Attributes of Conv and of poolings.  ONNX lists pads as top, left, bottom, right."""
+    KH, KW, SH, SW, PT, PL, PB, PR = step.window
+    return {"kernel_shape": [KH, KW], "strides": [SH, SW], "pads": [PT, PL, PB, PR]}

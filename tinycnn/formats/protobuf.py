@@ -6,15 +6,19 @@ https://protobuf.dev/programming-guides/encoding
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+Buffer = TypeVar("Buffer", bytes, memoryview)
 
 
 class DamagedData(ValueError):
     """Bytes are damaged, or not in the format that they should have."""
 
 
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """(value, position after it) of the varint at position `at`; the value is below 2**64.
 
     Raises DamagedData.
@@ -31,8 +35,9 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
     raise DamagedData("a number has more than 64 bits")
 
 
-def fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
-    """(number, wire type, value) of each field; the value is bytes for BYTES, else an int.
+def fields(message: Buffer) -> Iterator[tuple[int, int, int | Buffer]]:
+    """(number, wire type, value) of each field; the value is a part of `message` for BYTES, else an
+    int.
 
     Raises DamagedData where a field is cut off or of an unknown wire type.
     """
@@ -40,7 +45,7 @@ def fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     while at < len(message):
         key, at = read_varint(message, at)
         number, wire_type = key >> 3, key & 7
-        value: int | bytes
+        value: int | Buffer
         if wire_type == VARINT:
             value, at = read_varint(message, at)
         else:

@@ -2,9 +2,10 @@
 
 The metadata key "tinycnn" holds {"version", "layers", "input_spec", "training",
 "calibration_temperature", "crc32"}.  A missing temperature means 1.0.  "crc32" is a checksum of the
-other values and of the parameters, so that `load` notices any changed bit; a file without it is not
-checked.  Tensors are the network's parameters ("conv1.w", ...).  `load` ignores names with a "/":
-they are for other data, such as the optimizer's state in a checkpoint.
+other values and of the tensors, so that `load` notices any changed bit; a file without it is not
+checked.  Tensors are the network's parameters ("conv1.w", ...) and statistics ("bn1.running_mean",
+...).  `load` ignores names with a "/": they are for other data, such as the optimizer's state in a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from ..ground.atomic_file import write_atomically
 from ..ground.messages import plain
 from ..input_spec import InputSpec
-from ..layers import Layer, MaxPool2D, UnknownLayerError, layer_from_config
+from ..layers import Layer, UnknownLayerError, WindowLayer, layer_from_config
 from ..network import Network
 from ..plan import Plan, build_plan
 
@@ -45,8 +46,9 @@ class ModelFileError(ValueError):
 def save(network: Network, path: str | os.PathLike, *, dtype: Any = None) -> None:
     """Write `network` to `path`, atomically.
 
-    dtype: of the weights in the file, one of DTYPES; by default the network's own.  float16 takes
-    half the space of float32, and `load` converts it to float32.
+    dtype: of the parameters in the file, one of DTYPES; by default the network's own.  float16
+    takes half the space of float32, and `load` converts it to float32.  Statistics keep their
+    dtype: variances are often too large for float16.
     Raises ValueError for another dtype and for weights too large for it, OSError where the file
     cannot be written.
     """
@@ -64,6 +66,7 @@ def to_bytes(
     import safetensors.numpy
 
     tensors = {name: _stored(name, p, dtype) for name, p in network.parameters.items()}
+    tensors |= {name: _stored(name, s, None) for name, s in network.statistics.items()}
     for name, tensor in (extra_tensors or {}).items():
         if "/" not in name:
             raise ValueError(f"extra tensor {name!r}: expected a name with a '/'")
@@ -194,7 +197,7 @@ def network_from(
         layers = [layer_from_config(config, custom_layers) for config in description["layers"]]
         spec = InputSpec(**description["input_spec"])
         plan = build_plan(layers, spec.shape)
-        _check_work(plan)
+        check_work(plan)
         n_classes = plan.output_shape[0]
         if len(spec.classes) != n_classes:
             raise ValueError(f"{len(spec.classes)} class names for {n_classes} logits")
@@ -213,7 +216,8 @@ def network_from(
         reason = _shortened(str(error))
         raise ModelFileError(f"{path}: its description is not usable: {reason}") from None
     own = {name: tensor for name, tensor in tensors.items() if "/" not in name}
-    expected = {name: shape for name, (_, shape) in plan.parameter_slots.items()}
+    slots = {**plan.parameter_slots, **plan.statistic_slots}
+    expected = {name: shape for name, (_, shape) in slots.items()}
     if {name: tensor.shape for name, tensor in own.items()} != expected:
         raise ModelFileError(
             f"{path}: its tensors do not fit its layers: expected {_listed(expected)}; "
@@ -228,8 +232,9 @@ def network_from(
             f"{path}: its checksum does not match: it is damaged, or another program changed it"
         )
     network = Network(layers, spec, backend=backend, dtype=dtype, n_threads=n_threads)
+    arrays = {**network.parameters, **network.statistics}
     for name, tensor in own.items():
-        network.parameters[name][:] = tensor
+        arrays[name][:] = tensor
     network.training_summary = training
     network.calibration_temperature = temperature
     return network
@@ -242,16 +247,17 @@ def _matches(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) 
         return False
 
 
-def _check_work(plan: Plan) -> None:
+def check_work(plan: Plan) -> None:
     """Raise ValueError for a network that no machine could run: a small file may describe one."""
     n_values = math.prod(plan.input_shape)
     for step in plan.steps:
         n_values += math.prod(step.output_shape)
         most = 2 * max(step.input_shape)
-        if isinstance(step.layer, MaxPool2D) and step.layer.size > most:
-            raise ValueError(
-                f"layer {step.name}: a window of {step.layer.size} over {step.input_shape}"
-            )
+        if isinstance(step.layer, WindowLayer):
+            KH, KW, _, _, *padding = step.window
+            for what, size in (("a window", max(KH, KW)), ("padding", max(padding))):
+                if size > most:
+                    raise ValueError(f"layer {step.name}: {what} of {size} over {step.input_shape}")
     if n_values > MAX_VALUES:
         raise ValueError(f"{n_values:,} values an image; at most {MAX_VALUES:,} are read")
 

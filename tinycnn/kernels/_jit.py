@@ -42,6 +42,7 @@ except Exception as error:  # missing, or of a version that refuses this NumPy o
 from ..ground.cache_folder import cache_folder_of
 from ..ground.compiled_code import CodeCache, CodeFolder
 from ..ground.package_files import source_files
+from ..plan import Window
 
 logger = logging.getLogger("tinycnn")
 
@@ -138,9 +139,10 @@ def _cache_key() -> str:
     digest = hashlib.sha256()
     for name, content in source_files(__package__):
         digest.update(name.encode() + b"\0" + content)
-    bounds_check = _numba_setting("BOUNDSCHECK")
-    versions = (numba.__version__, llvmlite.__version__, TILE, WINOGRAD, bounds_check)
-    digest.update(repr((versions, sorted(FLAGS.items(), key=str))).encode())
+    versions = (numba.__version__, llvmlite.__version__)
+    settings = (TILE, WINOGRAD, _numba_setting("BOUNDSCHECK"), sorted(FLAGS.items(), key=str))
+    # kernels read the fields of this structure, which is defined outside this package, by position
+    digest.update(repr((versions, settings, Window._fields)).encode())
     return digest.hexdigest()[:20]
 
 

@@ -31,11 +31,12 @@ from ._jit import TILE, helper
 from ._simd import INTP, Vectors, element, for_each_row_count, intp, loop, opaque
 
 
-def make_tile(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
+def make_tile(vector_bytes: int, n_vectors: int, max_rows: int, lane_by_lane: bool = False) -> Any:
     """An intrinsic for (1) with n_vectors whole vectors of columns and M = rows <= max_rows.
 
     vector_bytes of 0 means a single lane.  The arrays are flat, floating and of one dtype.  `rows`
     is known only at run time: the code has a variant for each value and jumps to it.
+    lane_by_lane: each column n has its own a[m, i, j, n], at the next address; see `_lane_tile.py`
     """
 
     @intrinsic
@@ -68,8 +69,11 @@ def make_tile(vector_bytes: int, n_vectors: int, max_rows: int) -> Any:
                         columns = [vectors.load(b_j, v) for v in range(n_vectors)]
                         for m in range(n_rows):
                             row = builder.gep(a_j[m // 3], [builder.mul(stride, intp(m % 3))])
-                            x = vectors.broadcast(builder.load(row))
+                            if not lane_by_lane:
+                                x = vectors.broadcast(builder.load(row))
                             for v in range(n_vectors):
+                                if lane_by_lane:
+                                    x = vectors.load(row, v)
                                 old = builder.load(total[m, v])
                                 new = vectors.multiply_add(x, columns[v], old)
                                 builder.store(new, total[m, v])

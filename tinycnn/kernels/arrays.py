@@ -4,9 +4,8 @@ Arrays are C-contiguous; a size with one factor per axis is a shape, a product m
 is flat.  The dtype is the network's unless another is named.  `tinycnn.workspaces` allocates the
 arrays; kernels only read and write them.
 
-Outputs of operations are of two kinds.  "Vectors" are those of the last convolution or pooling and
-of all operations after it: dense layers need them for the whole batch.  "Pictures" are those of the
-operations before, which are needed for one chunk only.
+Some outputs of operations are needed for the whole batch, others by their own chunk alone: the
+table decides (`table.py`).  They are stored in different arrays, and so are their gradients.
 
 Offsets in the table of operations (`operations.py`) count elements of one image.  In an array that
 has room for `capacity` images, an operation's part begins at offset * capacity, and its images
@@ -19,11 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..plan import Window
 from ._jit import inline_helper
 
 
 class Weights(NamedTuple):
-    """The operations of a network, or of a part of it, and its parameters."""
+    """The operations of a network and its parameters."""
 
     operations: np.ndarray  # (n_operations,) records of `operations.OPERATION`
     parameters: np.ndarray  # (n_parameter_slots,) owned by the network
@@ -37,17 +37,32 @@ class Batch(NamedTuple):
     labels: np.ndarray  # (N,) int64 class indices
     targets: np.ndarray  # (N, K) distributions over the classes
     soft_labels: np.ndarray  # (N, K) the teacher's logits; empty if the loss needs none
+    sample_weights: np.ndarray  # (N,) factors of the samples' losses; empty if all are 1
 
 
 class Activations(NamedTuple):
     """What the forward pass keeps for the backward pass."""
 
-    batch_capacity: int  # images that `vectors` and `masks` have room for: a whole batch
-    vectors: np.ndarray  # (n_activations * batch_capacity) outputs needed for the whole batch
+    batch_capacity: int  # images that `batch_outputs` and `masks` have room for: a whole batch
+    batch_outputs: np.ndarray  # (n_activations * batch_capacity) needed for the whole batch
     masks: np.ndarray  # (n_mask * batch_capacity) factors of dropout, drawn by the network
-    picture_capacity: int  # images that `pictures` and `argmax` have room for: a chunk or a batch
-    pictures: np.ndarray  # (n_activations * picture_capacity) the other outputs
-    argmax: np.ndarray  # (n_argmax * picture_capacity) int32 positions of maxima (winners)
+    chunk_capacity: (
+        int  # images that `chunk_outputs` and `argmax` have room for: a chunk or a batch
+    )
+    chunk_outputs: np.ndarray  # (n_activations * chunk_capacity) the other outputs
+    argmax: np.ndarray  # (n_argmax * chunk_capacity) int32 positions of maxima (winners)
+
+
+class BatchStatistics(NamedTuple):
+    """Means and variances of the channels that the BatchNorm layers normalise, in a training step.
+
+    See `batch_norm.py`.  Each layer has a part of 2 * C values.
+    """
+
+    n_images: int  # in the batch
+    most_chunks: int  # that `chunk_moments` has room for
+    chunk_moments: np.ndarray  # (n_moments * most_chunks) float64, of each chunk
+    moments: np.ndarray  # (n_moments) float64, of the batch
 
 
 class ForwardScratch(NamedTuple):
@@ -55,6 +70,7 @@ class ForwardScratch(NamedTuple):
 
     conv_output: np.ndarray  # (n_conv_output) one image's convolution, before its pooling
     winograd: np.ndarray  # (n_winograd_scratch) see `conv2d_winograd.py`
+    channels: np.ndarray  # (n_channel_scratch) a few values for each channel
 
 
 class BackwardScratch(NamedTuple):
@@ -62,6 +78,8 @@ class BackwardScratch(NamedTuple):
 
     capacity: int  # images that `d_activations` has room for: a chunk
     d_activations: np.ndarray  # (n_activations * capacity) gradients of outputs
+    added_dx: np.ndarray  # (n_added_dx * capacity) a gradient that is then added to another
+    channels: np.ndarray  # (n_channel_scratch) a few values for each channel
     x_padded: np.ndarray  # (n_padded) this and the next five: see WinnerScratch
     dx_padded: np.ndarray  # (n_padded)
     winner_gradients: np.ndarray  # (n_winners)
@@ -88,7 +106,7 @@ class WinnerScratch(NamedTuple):
 class Gradients(NamedTuple):
     """The gradients that a step computes."""
 
-    d_vectors: np.ndarray  # (n_activations * batch_capacity) of the outputs of dense layers
+    batch_outputs: np.ndarray  # (n_activations * batch_capacity) needed for the whole batch
     chunks: np.ndarray  # (n_chunks, n_parameter_slots) of the parameters, for each chunk
     parameters: np.ndarray  # (n_parameter_slots) the same for the batch, owned by the network
 
@@ -96,7 +114,7 @@ class Gradients(NamedTuple):
 class Results(NamedTuple):
     """What a step returns, and what its loss passes on to the backward pass."""
 
-    logits: np.ndarray  # (N, K), or the outputs of a part of the network
+    logits: np.ndarray  # (N, K)
     losses: np.ndarray  # (N,) float64
     dlogits: np.ndarray  # (N, K) gradient of the batch's mean loss
     target_rows: np.ndarray  # (N, K) the targets as smoothed distributions
@@ -106,19 +124,19 @@ class Results(NamedTuple):
 class Chunk(NamedTuple):
     """Consecutive images of a batch that go through the operations together."""
 
+    number: int  # of the chunk in its batch
     first: int  # index of the first image in the batch
     n_images: int
-    first_picture: int  # index of the first image in `Activations.pictures`
+    first_kept: int  # index of the first image in `Activations.chunk_outputs` and `argmax`
 
 
-class Window(NamedTuple):
-    """How a convolution's window moves over its input."""
+class Stage(NamedTuple):
+    """Operations that run chunk by chunk: numbers begin <= k < end of the table."""
 
-    S: int  # stride, the same along both axes
-    PT: int  # rows of padding above the input
-    PL: int  # columns of padding to its left
-    OH: int  # rows of the output
-    OW: int  # columns of the output
+    first: int  # of the layers of the user's own that run before them: first <= k < begin
+    begin: int
+    block_end: int  # behind the last one on pictures: backward goes block by block through these
+    end: int
 
 
 @inline_helper
@@ -137,6 +155,21 @@ def view_3d(flat, start, K, L, M):
 def view_4d(flat, start, K, L, M, N):
     """An array (K, L, M, N) that begins at flat[start]: pictures or a convolution's weights."""
     return flat[start : start + K * L * M * N].reshape((K, L, M, N))
+
+
+@inline_helper
+def window_of(op):
+    """The window of a convolution, from its record."""
+    return Window(op.KH, op.KW, op.SH, op.SW, op.PT, op.PL, op.PB, op.PR)
+
+
+@inline_helper
+def pool_window_of(op):
+    """The window of the pooling, from the record of a max-pooling or of a convolution before it."""
+    return Window(
+        op.pool_KH, op.pool_KW, op.pool_SH, op.pool_SW,
+        op.pool_PT, op.pool_PL, op.pool_PB, op.pool_PR,
+    )  # fmt: skip
 
 
 @inline_helper
@@ -161,16 +194,35 @@ def rows(batch, chunk, size):
 def outputs(op, activations, chunk):
     """The operation's outputs for a chunk, flat."""
     size = op.OH * op.OW * op.F
-    if op.y_in_pictures:
-        at = op.y_offset * activations.picture_capacity + chunk.first_picture * size
-        return activations.pictures[at : at + chunk.n_images * size]
+    if op.y_in_chunk:
+        at = op.y_offset * activations.chunk_capacity + chunk.first_kept * size
+        return activations.chunk_outputs[at : at + chunk.n_images * size]
     at = op.y_offset * activations.batch_capacity + chunk.first * size
-    return activations.vectors[at : at + chunk.n_images * size]
+    return activations.batch_outputs[at : at + chunk.n_images * size]
+
+
+@inline_helper
+def output_gradient(op, activations, gradients, scratch, chunk, n_done):
+    """The gradient of the operation's output, for a chunk or for a block of a chunk.
+
+    n_done  images of the chunk that come before the block
+    A gradient that is needed for the whole batch is in `gradients.batch_outputs`.  The others are
+    in `scratch.d_activations`: of an output that is needed by its chunk alone, for one block; else
+    for the whole chunk.
+    """
+    size = op.OH * op.OW * op.F
+    if op.dy_in_batch:
+        at = op.y_offset * activations.batch_capacity + chunk.first * size
+        return gradients.batch_outputs[at : at + chunk.n_images * size]
+    at = op.y_offset * scratch.capacity
+    if not op.y_in_chunk:
+        at += n_done * size
+    return scratch.d_activations[at : at + chunk.n_images * size]
 
 
 @inline_helper
 def winners(op, activations, chunk, n_images):
     """The argmax (n_images, OH, OW, F) of a pooling, for the first images of a chunk."""
-    at = op.argmax_offset * activations.picture_capacity
-    at += chunk.first_picture * op.OH * op.OW * op.F
+    at = op.argmax_offset * activations.chunk_capacity
+    at += chunk.first_kept * op.OH * op.OW * op.F
     return view_4d(activations.argmax, at, n_images, op.OH, op.OW, op.F)

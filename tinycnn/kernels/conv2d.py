@@ -1,10 +1,12 @@
 """2-D convolution (cross-correlation, as every CNN library means it): forward and backward, NHWC.
 
-    y[n,i,j,f] = b[f] + sum over a < KH, e < KW, c < C of x[n, i*S-PT+a, j*S-PL+e, c] w[a,e,c,f] (1)
+    y[n,i,j,f] = b[f] + sum over a,e,c of x[n, i*SH-PT+a, j*SW-PL+e, c] w[a,e,c,f]          (1)
+                 with a < KH, e < KW, c < C
 
-Taps outside x count as zero and are never computed.  A run is a range of output positions along an
-axis whose windows have the same taps inside x: one long run in the middle, short ones at the
-borders (see `windows.py`).  Each run is one sum of products, a call of `multiply_add` (`_tile.py`).
+Taps outside x count as zero and are never computed; a window with no tap inside x gives y = b.  A
+run is a range of output positions along an axis whose windows have the same taps inside x: one long
+run in the middle, short ones at the borders (see `windows.py`).  Each run is one sum of products, a
+call of `multiply_add` (`_tile.py`).
 """
 
 from ._jit import kernel
@@ -13,19 +15,19 @@ from .windows import end_inside, end_tap, first_inside, first_tap, run_end
 
 
 @kernel
-def conv2d_forward(x, w, b, S, PT, PL, y_out):
+def conv2d_forward(x, w, b, window, y_out):
     """Equation (1).
 
     x      (N, H, W, C)    C-contiguous, float32 or float64; all other arrays alike
     w      (KH, KW, C, F)
     b      (F,)
-    S      stride, the same along both axes;  PT, PL  rows of padding above x, columns to its left;
-           those below and to the right follow from the shape of y_out
+    window  `plan.Window`; the padding below and to the right follows from the shape of y_out
     y_out  (N, OH, OW, F)  overwritten.  Backward needs x and w, but not y.
     """
     N, H, W, C = x.shape
     KH, KW, _, F = w.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
+    SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
     xf, wf, yf = x.reshape(-1), w.reshape(-1), y_out.reshape(-1)
     for k in range(N * OH * OW):
         for f in range(F):
@@ -33,20 +35,20 @@ def conv2d_forward(x, w, b, S, PT, PL, y_out):
     for n in range(N):
         i = 0
         while i < OH:
-            i_end = run_end(i, OH, S, PT, KH, H)
-            a0, a1 = first_tap(i, S, PT), end_tap(i, S, PT, KH, H)
+            i_end = run_end(i, OH, SH, PT, KH, H)
+            a0, a1 = first_tap(i, SH, PT), end_tap(i, SH, PT, KH, H)
             j = 0
             while j < OW:
-                j_end = run_end(j, OW, S, PL, KW, W)
-                e0, e1 = first_tap(j, S, PL), end_tap(j, S, PL, KW, W)
-                x_at = ((n * H + i * S - PT + a0) * W + j * S - PL + e0) * C
+                j_end = run_end(j, OW, SW, PL, KW, W)
+                e0, e1 = first_tap(j, SW, PL), end_tap(j, SW, PL, KW, W)
+                x_at = ((n * H + i * SH - PT + a0) * W + j * SW - PL + e0) * C
                 w_at = (a0 * KW + e0) * C * F
                 y_at = ((n * OH + i) * OW + j) * F
                 taps, row = max(a1 - a0, 0), max(e1 - e0, 0) * C
                 if j_end - j == 1:  # a border column: the rows of the tile are rows of the image
                     multiply_add(
                         M=i_end - i, N=F, K0=taps, K1=row,
-                        a=xf, a_off=x_at, am=S * W * C, a0=W * C, a1=1,
+                        a=xf, a_off=x_at, am=SH * W * C, a0=W * C, a1=1,
                         b=wf, b_off=w_at, b0=KW * C * F, b1=F,
                         c=yf, c_off=y_at, cm=OW * F,
                     )  # fmt: skip
@@ -54,7 +56,7 @@ def conv2d_forward(x, w, b, S, PT, PL, y_out):
                     for r in range(i_end - i):
                         multiply_add(
                             M=j_end - j, N=F, K0=taps, K1=row,
-                            a=xf, a_off=x_at + r * S * W * C, am=S * C, a0=W * C, a1=1,
+                            a=xf, a_off=x_at + r * SH * W * C, am=SW * C, a0=W * C, a1=1,
                             b=wf, b_off=w_at, b0=KW * C * F, b1=F,
                             c=yf, c_off=y_at + r * OW * F, cm=F,
                         )  # fmt: skip
@@ -63,12 +65,12 @@ def conv2d_forward(x, w, b, S, PT, PL, y_out):
 
 
 @kernel
-def conv2d_backward_params(x, dy, S, PT, PL, dw_out, db_out):
+def conv2d_backward_params(x, dy, window, dw_out, db_out):
     """Given x as in forward and dy = dL/dy (N, OH, OW, F); wanted dw = dL/dw and db = dL/db.
 
         dL/dw[a,e,c,f] = sum over n,i,j of dy[n,i,j,f] * dy[n,i,j,f]/dw[a,e,c,f]    chain rule
-        dy[n,i,j,f]/dw[a,e,c,f] = x[n, i*S-PT+a, j*S-PL+e, c]                       from (1)
-        dL/dw[a,e,c,f] = sum over n,i,j of x[n, i*S-PT+a, j*S-PL+e, c] dy[n,i,j,f]           (2)
+        dy[n,i,j,f]/dw[a,e,c,f] = x[n, i*SH-PT+a, j*SW-PL+e, c]                     from (1)
+        dL/dw[a,e,c,f] = sum over n,i,j of x[n, i*SH-PT+a, j*SW-PL+e, c] dy[n,i,j,f]         (2)
         dL/db[f] = sum over n,i,j of dy[n,i,j,f]                                    from (1) (3)
 
     dw_out (KH, KW, C, F) and db_out (F,) are overwritten.  For a fixed tap row a, the elements of x
@@ -78,6 +80,7 @@ def conv2d_backward_params(x, dy, S, PT, PL, dw_out, db_out):
     N, H, W, C = x.shape
     KH, KW, _, F = dw_out.shape
     OH, OW = dy.shape[1], dy.shape[2]
+    SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
     xf, dyf, dwf = x.reshape(-1), dy.reshape(-1), dw_out.reshape(-1)
     dwf[:] = 0
     db_out[:] = 0
@@ -86,15 +89,15 @@ def conv2d_backward_params(x, dy, S, PT, PL, dw_out, db_out):
             db_out[f] += dyf[k * F + f]  # (3)
     for n in range(N):
         for a in range(KH):
-            i0, i1 = first_inside(a, S, PT), end_inside(a, OH, S, PT, H)
+            i0, i1 = first_inside(a, SH, PT), end_inside(a, OH, SH, PT, H)
             j = 0
             while j < OW:
-                j_end = run_end(j, OW, S, PL, KW, W)
-                e0, e1 = first_tap(j, S, PL), end_tap(j, S, PL, KW, W)
-                x_at = ((n * H + i0 * S - PT + a) * W + j * S - PL + e0) * C
+                j_end = run_end(j, OW, SW, PL, KW, W)
+                e0, e1 = first_tap(j, SW, PL), end_tap(j, SW, PL, KW, W)
+                x_at = ((n * H + i0 * SH - PT + a) * W + j * SW - PL + e0) * C
                 multiply_add(  # (2)
                     M=max(e1 - e0, 0) * C, N=F, K0=max(i1 - i0, 0), K1=j_end - j,
-                    a=xf, a_off=x_at, am=1, a0=S * W * C, a1=S * C,
+                    a=xf, a_off=x_at, am=1, a0=SH * W * C, a1=SW * C,
                     b=dyf, b_off=((n * OH + i0) * OW + j) * F, b0=OW * F, b1=F,
                     c=dwf, c_off=(a * KW + e0) * C * F, cm=F,
                 )  # fmt: skip
@@ -113,33 +116,34 @@ def conv2d_transpose_weights(w, w_t_out):
 
 
 @kernel
-def conv2d_backward_input(dy, w_t, S, PT, PL, dx_out):
+def conv2d_backward_input(dy, w_t, window, dx_out):
     """Given dy = dL/dy (N, OH, OW, F) and w_t (F, KH, KW, C) from `conv2d_transpose_weights`;
     wanted dx = dL/dx (N, H, W, C), overwritten.
 
         dL/dx[n,h,v,c] = sum over i,j,f of dy[n,i,j,f] * dy[n,i,j,f]/dx[n,h,v,c]    chain rule
-        dy[n,i,j,f]/dx[n,h,v,c] = w[a,e,c,f] if h = i*S-PT+a and v = j*S-PL+e       from (1)
-        dL/dx[n,h,v,c] = sum over a,e,f of dy[n,(h+PT-a)/S,(v+PL-e)/S,f] w[a,e,c,f]          (4)
+        dy[n,i,j,f]/dx[n,h,v,c] = w[a,e,c,f] if h = i*SH-PT+a and v = j*SW-PL+e     from (1)
+        dL/dx[n,h,v,c] = sum over a,e,f of dy[n,(h+PT-a)/SH,(v+PL-e)/SW,f] w[a,e,c,f]        (4)
                          over the taps for which both quotients are whole and inside y
 
-    Columns v with the same remainder of (v + PL) / S get gradients from the same taps e.  They are
-    the rows of a tile: S columns apart in x and one column apart in y.
+    Columns v with the same remainder of (v + PL) / SW get gradients from the same taps e.  They are
+    the rows of a tile: SW columns apart in x and one column apart in y.
     """
     N, OH, OW, F = dy.shape
     KH, KW = w_t.shape[1], w_t.shape[2]
     H, W, C = dx_out.shape[1], dx_out.shape[2], dx_out.shape[3]
+    SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
     dyf, wf, dxf = dy.reshape(-1), w_t.reshape(-1), dx_out.reshape(-1)
     dxf[:] = 0
     for n in range(N):
         for h in range(H):
-            for a in range((h + PT) % S, KH, S):
-                i = (h + PT - a) // S
+            for a in range((h + PT) % SH, KH, SH):
+                i = (h + PT - a) // SH
                 if 0 <= i < OH:
                     for e in range(KW):
-                        j0, j1 = first_inside(e, S, PL), end_inside(e, OW, S, PL, W)
+                        j0, j1 = first_inside(e, SW, PL), end_inside(e, OW, SW, PL, W)
                         multiply_add(  # (4), one tap of all columns that see it
                             M=max(j1 - j0, 0), N=C, K0=1, K1=F,
                             a=dyf, a_off=((n * OH + i) * OW + j0) * F, am=F, a0=0, a1=1,
                             b=wf, b_off=(a * KW + e) * C, b0=0, b1=KH * KW * C,
-                            c=dxf, c_off=((n * H + h) * W + j0 * S - PL + e) * C, cm=S * C,
+                            c=dxf, c_off=((n * H + h) * W + j0 * SW - PL + e) * C, cm=SW * C,
                         )  # fmt: skip

@@ -1,15 +1,15 @@
 """Backward through a max-pooling and the convolution before it, using only the winners.
 
 The winner of a pooling window is the position of its maximum in the convolution's output.  Only the
-winners get a gradient: at most one of K*K positions, and after a ReLU about half of these.  So the
-sums (2)-(4) of conv2d.py run over the winners only.  With 2x2 windows that is an eighth of the
-products, and the gradient of the whole convolution's output is never stored.
+winners get a gradient: one position of a window, and after a ReLU only in about half of the
+windows.  So the sums (2)-(4) of conv2d.py run over the winners only.  With 2x2 windows that is an
+eighth of the products, and the gradient of the whole convolution's output is never stored.
 
 A winner of filter f in image n is at (i, j) in the convolution's output and has the gradient g:
 
-    dL/dw[a,e,c,f] = sum over n and winners of f of g x[n, i*S-PT+a, j*S-PL+e, c]    (2) of conv2d
+    dL/dw[a,e,c,f] = sum over n and winners of f of g x[n, i*SH-PT+a, j*SW-PL+e, c]  (2) of conv2d
     dL/db[f]       = sum over n and winners of f of g                                (3)
-    dL/dx[n,h,v,c] = sum over f and its winners of g w[h-i*S+PT, v-j*S+PL, c, f]     (4)
+    dL/dx[n,h,v,c] = sum over f and its winners of g w[h-i*SH+PT, v-j*SW+PL, c, f]   (4)
 
 The taps (e, c) of a row of the convolution's window are contiguous in x, and in the padded x every
 winner has all of its taps: the sums are those of `_winners.py`.  (2) needs the winners filter by
@@ -23,35 +23,36 @@ import numpy as np
 from ._jit import helper, kernel
 from ._winner_lists import LANES, list_winners
 from ._winners import add_winners
+from .windows import n_positions
 
 BY_FILTER, BY_POSITION = 0, 1  # the two orders in which winners are listed
 BEGIN, END, TO = 0, 1, 2  # of a list: its first entry, one past its last, the offset of its sum
 
 
 @helper
-def list_tap_starts(OH, OW, S, pitch, C, start_out):
+def list_tap_starts(OH, OW, SH, SW, pitch, C, start_out):
     """start_out[p] = offset of the first tap of position p = i*OW + j of the convolution's output,
     in a padded image whose rows are `pitch` elements apart."""
     for i in range(OH):
         for j in range(OW):
-            start_out[i * OW + j] = i * S * pitch + j * S * C
+            start_out[i * OW + j] = i * SH * pitch + j * SW * C
 
 
 @helper
-def sort_by_position(n_positions, L, counts, g, at, begin_out, end_out, g_out, at_out):
+def sort_by_position(n_all, L, counts, g, at, begin_out, end_out, g_out, at_out):
     """Sort the winners of all filters by position, and those of a position by filter.
 
     counts   (F,) number of winners of each filter
     g, at    gradients and positions of the winners, flat, L elements for each filter
-    begin_out, end_out  (n_positions,) overwritten: where each position's winners are in
+    begin_out, end_out  (n_all,) overwritten: where each position's winners are in
     g_out, at_out       (all winners,) overwritten: their gradients and filters
     """
-    end_out[:n_positions] = 0
+    end_out[:n_all] = 0
     for f in range(counts.size):
         for k in range(f * L, f * L + counts[f]):
             end_out[np.uint32(at[k])] += 1
     total = 0
-    for p in range(n_positions):
+    for p in range(n_all):
         count = end_out[p]
         begin_out[p] = end_out[p] = total
         total += count
@@ -68,7 +69,7 @@ def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_ou
     """Given x (N, H, W, C), the pooling's dy and argmax (N, QH, QW, F) and w_t (F, KH, KW, C);
     wanted dw, db and dx.
 
-    window     `arrays.Window` of the convolution; argmax has positions i*OW + j in its output
+    window     `plan.Window` of the convolution; argmax has positions i*OW + j in its output
     scratch    `arrays.WinnerScratch`; only L - LANES pooling windows are listed at a time, so that
                their pixels stay in the cache
     dw_out     (F, KH, KW, C), db_out (F,): overwritten
@@ -77,7 +78,9 @@ def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_ou
     """
     N, H, W, C = x.shape
     F, KH, KW, _ = dw_out.shape
-    S, PT, PL, n_positions = window.S, window.PT, window.PL, window.OH * window.OW
+    PT, PL = window.PT, window.PL
+    OH = n_positions(H, PT, window.PB, KH, window.SH)
+    OW = n_positions(W, PL, window.PR, KW, window.SW)
     g, at, counts = scratch.gradients, scratch.positions, scratch.counts
     L, n_windows, wants_dx = g.shape[2], dy.shape[1] * dy.shape[2], dx_out.shape[0] > 0
     row, pitch, padding, taps = W * C, scratch.x_padded.shape[1] * C, PL * C, KH * KW * C
@@ -87,7 +90,7 @@ def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_ou
     gf, atf = g[BY_FILTER].reshape(-1), at[BY_FILTER].reshape(-1)
     gp, atp = g[BY_POSITION].reshape(-1), at[BY_POSITION].reshape(-1)
     filters, positions = scratch.lists[BY_FILTER], scratch.lists[BY_POSITION]
-    list_tap_starts(window.OH, window.OW, S, pitch, C, positions[TO])
+    list_tap_starts(OH, OW, window.SH, window.SW, pitch, C, positions[TO])
     for f in range(F):
         filters[BEGIN, f], filters[TO, f] = f * L, f * taps
     dwf[:] = 0
@@ -110,10 +113,10 @@ def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_ou
             )  # fmt: skip
             if wants_dx:
                 begin, end = positions[BEGIN], positions[END]
-                sort_by_position(n_positions, L, counts, gf, atf, begin, end, gp, atp)
+                sort_by_position(OH * OW, L, counts, gf, atf, begin, end, gp, atp)
                 add_winners(  # (4)
                     M=KH, N=KW * C,
-                    n_targets=n_positions, begin=begin, end=end, to=positions[TO],
+                    n_targets=OH * OW, begin=begin, end=end, to=positions[TO],
                     target=dxp, target_row=pitch,
                     g=gp, at=atp, of=filters[TO], source=wf, source_row=KW * C,
                 )  # fmt: skip

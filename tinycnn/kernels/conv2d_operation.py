@@ -1,4 +1,4 @@
-"""The operation of a Conv2D layer, which includes a ReLU and a max-pooling that follow it.
+"""The operation of a Conv2D layer, which includes a max-pooling that follows it.
 
 It calls these kernels:
 
@@ -8,12 +8,21 @@ It calls these kernels:
     backward  `conv2d_maxpool2d_backward` if a pooling follows, otherwise `conv2d_backward_params`
               and `conv2d_backward_input`
 
-program.py explains the arguments.
+walk.py explains the arguments.
 """
 
 from ._jit import inline_helper
 from ._winner_lists import LANES
-from .arrays import Window, WinnerScratch, bias_of, view_3d, view_4d, weights_of, winners
+from .arrays import (
+    WinnerScratch,
+    bias_of,
+    pool_window_of,
+    view_3d,
+    view_4d,
+    weights_of,
+    window_of,
+    winners,
+)
 from .conv2d import (
     conv2d_backward_input,
     conv2d_backward_params,
@@ -24,11 +33,7 @@ from .conv2d_maxpool2d import conv2d_maxpool2d_backward, conv2d_transpose_weight
 from .conv2d_winograd import conv2d_winograd_forward
 from .elementwise import sum_chunks
 from .maxpool2d import maxpool2d_forward
-
-
-@inline_helper
-def _window(op):
-    return Window(op.S, op.PT, op.PL, op.conv_OH, op.conv_OW)
+from .operations import RELU
 
 
 @inline_helper
@@ -40,11 +45,9 @@ def conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk, tra
     z = view_4d(scratch.conv_output, 0, op.pool, op.conv_OH, op.conv_OW, op.F)
     for n in range(chunk.n_images):
         image = slice(n, n + 1)
-        conv2d_forward(x_4d[image], w, b, op.S, op.PT, op.PL, z if op.pool else y_4d[image])
+        conv2d_forward(x_4d[image], w, b, window_of(op), z if op.pool else y_4d[image])
         if op.pool:
-            maxpool2d_forward(
-                z, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_4d[image], argmax[image]
-            )
+            maxpool2d_forward(z, pool_window_of(op), y_4d[image], argmax[image])
 
 
 @inline_helper
@@ -56,9 +59,9 @@ def conv2d_winograd_operation_forward(
         weights_of(op, weights.parameters),
         winograd_weights[op.u_offset :],
         bias_of(op, weights.parameters),
-        _window(op),
+        window_of(op),
         op.pool,
-        op.relu,
+        1 if op.activation == RELU else 0,
         scratch.winograd,
         view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F),
         winners(op, activations, chunk, op.pool * training * chunk.n_images),
@@ -91,27 +94,22 @@ def conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums
         )
         dw = view_4d(sums, op.w_offset, op.F, op.KH, op.KW, op.C)
         conv2d_maxpool2d_backward(
-            x_4d, dy_4d, winners(op, activations, chunk, chunk.n_images), w_t, _window(op),
+            x_4d, dy_4d, winners(op, activations, chunk, chunk.n_images), w_t, window_of(op),
             winner_scratch, dw, db, dx_4d,
         )  # fmt: skip
     else:
         dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)
-        conv2d_backward_params(x_4d, dy_4d, op.S, op.PT, op.PL, dw, db)
+        conv2d_backward_params(x_4d, dy_4d, window_of(op), dw, db)
         if dx.size:
-            conv2d_backward_input(dy_4d, w_t, op.S, op.PT, op.PL, dx_4d)
+            conv2d_backward_input(dy_4d, w_t, window_of(op), dx_4d)
 
 
 @inline_helper
 def conv2d_operation_collect(op, weights, gradients):
-    """Sum the gradients of all chunks.  `weights.transposed`, no longer needed, is the scratch."""
-    n_weights = op.KH * op.KW * op.C * op.F
-    if op.pool:
-        dw_t = weights.transposed[op.w_t_offset : op.w_t_offset + n_weights]
-        sum_chunks(gradients.chunks, op.w_offset, dw_t)
-        conv2d_transpose_weights_back(
-            view_4d(dw_t, 0, op.F, op.KH, op.KW, op.C), weights_of(op, gradients.parameters)
-        )
-    else:
-        dw = gradients.parameters[op.w_offset : op.w_offset + n_weights]
-        sum_chunks(gradients.chunks, op.w_offset, dw)
-    sum_chunks(gradients.chunks, op.b_offset, bias_of(op, gradients.parameters))
+    """If a pooling follows: sum the gradients of w of all chunks.  `weights.transposed`, no longer
+    needed, is the scratch."""
+    dw_t = weights.transposed[op.w_t_offset : op.w_t_offset + op.w_size]
+    sum_chunks(gradients.chunks, op.w_offset, dw_t)
+    conv2d_transpose_weights_back(
+        view_4d(dw_t, 0, op.F, op.KH, op.KW, op.C), weights_of(op, gradients.parameters)
+    )

@@ -51,12 +51,13 @@ from ._winograd import (
     matrix_product,
 )
 from ._winograd_transforms import Shorter, Transform
+from .windows import n_positions
 
 M_OUT = 3  # m of both transforms: a tile is 3 x 3 outputs
 SHALLOW = Transform(M_OUT, 4, points=(0, 1, -1, 2, -2))
 DEEP = Transform(M_OUT, 2, points=(0, 1, -1))
 _SHORT = Shorter(DEEP)
-T_SHALLOW, T_DEEP, R_DEEP = SHALLOW.t, DEEP.t, DEEP.r
+T_SHALLOW, R_SHALLOW, T_DEEP, R_DEEP = SHALLOW.t, SHALLOW.r, DEEP.t, DEEP.r
 LAST = T_DEEP - 2  # the last finite point of DEEP, which _SHORT does not have
 GAP = 16  # elements between matrices, so that their rows do not map to the same sets of the cache
 LINES = 2 * M_OUT  # how many rows of x one row of tiles begins below the row of tiles above it
@@ -85,9 +86,13 @@ def winograd_fits(op, dtype) -> bool:
     Only in float32: float64 is for checks, where all passes should use the direct sums.
     """
     lanes = BYTES // 4
-    if not WINOGRAD or dtype != "float32" or op.S != 2 or op.KH != op.KW:
+    if not WINOGRAD or dtype != "float32" or (op.SH, op.SW) != (2, 2) or op.KH != op.KW:
         return False
-    if op.pool and (op.pool_K, op.pool_S, op.pool_PT, op.pool_PL) != (2, 2, 0, 0):
+    if max(op.PT, op.PL, op.PB, op.PR) >= op.KH:
+        return False
+    if op.pool and (op.pool_KH, op.pool_KW, op.pool_SH, op.pool_SW) != (2, 2, 2, 2):
+        return False
+    if op.pool and (op.pool_PT, op.pool_PL) != (0, 0):
         return False
     if op.F % (lanes * (FILTERS if op.C == 1 else 2)):
         return False
@@ -259,6 +264,7 @@ def _shallow(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_
     xf, yf, af = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
     lanes, t = BYTES // x.itemsize, T_SHALLOW
     PT, PL = window.PT, window.PL
+    OW = n_positions(W, PL, window.PR, 2 * R_SHALLOW, 2)
     layout = _shallow_layout_compiled(F, columns, lanes)
     n_w, row, y_row, V_at = layout.n_w, layout.row, layout.y_row, layout.V_at
     plane, planes_at, lines_at = layout.columns, layout.planes_at, layout.lines_at
@@ -293,9 +299,7 @@ def _shallow(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_
             if i % 2 == 1 or i == n_h - 1:  # (2)
                 first = i // 2 * 2 * M_OUT
                 n_rows = min(2 * M_OUT, rows - first)
-                _finish_rows(
-                    z, y_row, n_rows, first, columns, pool, b, relu, yf, af, y_at, window.OW
-                )
+                _finish_rows(z, y_row, n_rows, first, columns, pool, b, relu, yf, af, y_at, OW)
 
 
 @helper  # pragma: no cover: intrinsics only run compiled
@@ -312,6 +316,7 @@ def _deep(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out
     xf, yf, af = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
     lanes = BYTES // x.itemsize
     PT, PL = window.PT, window.PL
+    OW = n_positions(W, PL, window.PR, 2 * R_DEEP, 2)
     layout = _deep_layout_compiled(W, C, F, rows, columns)
     n_h, n_w, V_at, y_row = layout.n_h, layout.n_w, layout.V_at, layout.y_row
     line_columns, lines_at = layout.columns, layout.lines_at
@@ -393,7 +398,7 @@ def _deep(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out
                     else:
                         _deep_output(M, at, last, t * M_size, M_size, z, z_at, y_row, F)
         y_at = n * y_out.shape[1] * y_out.shape[2] * F
-        _finish_rows(z, y_row, rows, 0, columns, pool, b, relu, yf, af, y_at, window.OW)
+        _finish_rows(z, y_row, rows, 0, columns, pool, b, relu, yf, af, y_at, OW)
 
 
 @inline_kernel
@@ -407,7 +412,7 @@ def conv2d_winograd_forward(
              the values are read from U
     U        flat, from `conv2d_winograd_weights`
     b        (F,)
-    window   `arrays.Window` with S = 2; OH and OW are the rows and columns of z
+    window   `plan.Window` of the convolution, with a stride of 2 and less padding than taps
     pool     1: max-pool z over windows of 2 x 2, smaller ones at an odd border; 0: no pooling
     relu     1: apply ReLU; 0: do not
     scratch  flat, see `winograd_sizes`
@@ -416,7 +421,9 @@ def conv2d_winograd_forward(
              first of equal ones), for backward.  With 0 images it is not written
     An image's result is the same, bit for bit, whatever other images are in the batch.
     """
-    rows, columns = window.OH, window.OW
+    KH, KW = w.shape[0], w.shape[1]
+    rows = n_positions(x.shape[1], window.PT, window.PB, KH, 2)
+    columns = n_positions(x.shape[2], window.PL, window.PR, KW, 2)
     if pool:  # the row or column that a "valid" pooling leaves out is not computed
         rows, columns = min(rows, 2 * y_out.shape[1]), min(columns, 2 * y_out.shape[2])
     if w.shape[2] == 1:

@@ -147,6 +147,15 @@ def distillation(
 
 
 @helper
+def weigh_rows(weights, loss_out, dlogits_out):
+    """Multiply the losses (n,) and gradients (n, K) of some samples by their weights (n,)."""
+    for n in range(weights.size):
+        loss_out[n] *= weights[n]
+        for k in range(dlogits_out.shape[1]):
+            dlogits_out[n, k] *= weights[n]
+
+
+@helper
 def distillation_rows(
     logits, targets, teacher_logits, temperature, soft_weight, soft_scale, N, loss_out, dlogits_out
 ):

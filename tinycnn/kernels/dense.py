@@ -6,6 +6,7 @@ y[n, u] = b[u] + sum over k < fan_in of x[n, k] w[k, u]                         
 from ._jit import helper, inline_helper, kernel
 from ._tile import multiply_add
 from .arrays import bias_of, view_2d
+from .elementwise import sum_rows
 
 
 @kernel
@@ -42,7 +43,7 @@ def dense_backward_params(x, dy, dw_out, db_out):
     dw_out (fan_in, units) and db_out (units,) are overwritten.
     """
     dense_backward_rows(x, dy, 0, x.shape[1], dw_out)
-    dense_backward_bias(dy, db_out)
+    sum_rows(dy, db_out)  # (3)
 
 
 @helper
@@ -58,15 +59,6 @@ def dense_backward_rows(x, dy, first, end, dw_out):
         b=dyf, b_off=0, b0=0, b1=U,
         c=dwf, c_off=first * U, cm=U,
     )  # fmt: skip
-
-
-@helper
-def dense_backward_bias(dy, db_out):
-    """(3)."""
-    db_out[:] = 0
-    for n in range(dy.shape[0]):
-        for u in range(dy.shape[1]):
-            db_out[u] += dy[n, u]
 
 
 @kernel
@@ -97,7 +89,7 @@ def dense_backward_input(dy, w_t, dx_out):
     )  # fmt: skip
 
 
-# ---- the operation in a network; program.py explains the arguments -----------------------------
+# ---- the operation in a network; walk.py explains the arguments -------------------------------
 
 
 @inline_helper
@@ -129,9 +121,9 @@ def dense_operation_collect(op, weights, x, gradients, n_images, capacity, share
     """The gradients of w and b, for the whole batch at once and not chunk by chunk: a dense layer
     has many weights, and a chunk's few images would make each sum short."""
     fan_in = op.H * op.W * op.C
-    dy = view_2d(gradients.d_vectors, op.y_offset * capacity, n_images, op.F)
+    dy = view_2d(gradients.batch_outputs, op.y_offset * capacity, n_images, op.F)
     first, end = fan_in * share // n_shares, fan_in * (share + 1) // n_shares
     dw = view_2d(gradients.parameters, op.w_offset, fan_in, op.F)
     dense_backward_rows(view_2d(x, 0, n_images, fan_in), dy, first, end, dw)
     if share == 0:
-        dense_backward_bias(dy, bias_of(op, gradients.parameters))
+        sum_rows(dy, bias_of(op, gradients.parameters))  # (3)

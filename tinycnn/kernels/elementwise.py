@@ -22,6 +22,15 @@ def add(x, y_out):
 
 
 @helper
+def sum_rows(x, sum_out):
+    """sum_out[k] = sum over p of x[p, k], overwritten."""
+    sum_out[:] = 0
+    for p in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            sum_out[k] += x[p, k]
+
+
+@helper
 def sum_chunks(chunk_gradients, first, gradients_out):
     """gradients_out[k] = sum over chunks of chunk_gradients[chunk, first + k].
 

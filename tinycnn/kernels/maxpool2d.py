@@ -1,22 +1,22 @@
 """Max-pooling: forward and backward, NHWC.
 
-    y[n, i, j, c] = max over a < K, e < K of x[n, i*S - PT + a, j*S - PL + e, c]                (1)
+    y[n, i, j, c] = max over a < KH, e < KW of x[n, i*SH - PT + a, j*SW - PL + e, c]            (1)
 
 Positions outside x are left out: padding adds no values.
 """
 
 from ._jit import inline_helper, kernel
 from ._window_max import window_max
-from .arrays import view_4d, winners
+from .arrays import pool_window_of, view_4d, winners
 from .windows import end_tap, first_tap, run_end
 
 
 @kernel
-def maxpool2d_forward(x, K, S, PT, PL, y_out, argmax_out):
+def maxpool2d_forward(x, window, y_out, argmax_out):
     """Equation (1).
 
     x           (N, H, W, C)    float32 or float64
-    K, S        window and stride, the same along both axes;  PT, PL  padding above and left of x
+    window      `plan.Window`; each position covers a pixel of x or more
     y_out       (N, OH, OW, C)  like x, overwritten
     argmax_out  (N, OH, OW, C)  int32, all that backward needs: position h*W + w, in its image, of
                                 the maximum (the winner)
@@ -26,18 +26,19 @@ def maxpool2d_forward(x, K, S, PT, PL, y_out, argmax_out):
     """
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
+    SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
     xf, yf, argmax = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
     for n in range(N):
         for i in range(OH):
-            a0, a1 = first_tap(i, S, PT), end_tap(i, S, PT, K, H)
+            a0, a1 = first_tap(i, SH, PT), end_tap(i, SH, PT, window.KH, H)
             j = 0
             while j < OW:
-                j_end = run_end(j, OW, S, PL, K, W)
-                e0, e1 = first_tap(j, S, PL), end_tap(j, S, PL, K, W)
-                first = (i * S - PT + a0) * W + j * S - PL + e0
+                j_end = run_end(j, OW, SW, PL, window.KW, W)
+                e0, e1 = first_tap(j, SW, PL), end_tap(j, SW, PL, window.KW, W)
+                first = (i * SH - PT + a0) * W + j * SW - PL + e0
                 window_max(
                     n_windows=j_end - j, C=C, n_rows=a1 - a0, n_columns=e1 - e0,
-                    x=xf, x_off=(n * H * W + first) * C, S=S, row_step=W * C, first=first, W=W,
+                    x=xf, x_off=(n * H * W + first) * C, S=SW, row_step=W * C, first=first, W=W,
                     y=yf, argmax=argmax, y_off=((n * OH + i) * OW + j) * C,
                 )  # fmt: skip
                 j = j_end
@@ -51,8 +52,8 @@ def maxpool2d_backward(dy, argmax, dx_out):
         dy[q]/dx[p] = 1 if p = argmax[q] else 0                      from (1), one winner       (3)
         dL/dx[p] = sum over q with argmax[q] = p of dL/dy[q]         (3) in (2)                 (4)
 
-    dx_out is overwritten.  Windows may overlap (S < K): then one p may win several q, and the loop
-    adds their gradients in row order.
+    dx_out is overwritten.  Windows may overlap (stride < size): then one p may win several q, and
+    the loop adds their gradients in row order.
     """
     N, OH, OW, C = dy.shape
     n_pixels = dx_out.shape[1] * dx_out.shape[2]
@@ -66,7 +67,7 @@ def maxpool2d_backward(dy, argmax, dx_out):
                     dx[(n * n_pixels + p) * C + c] += dy[n, i, j, c]  # (4)
 
 
-# ---- the operation in a network; program.py explains the arguments -----------------------------
+# ---- the operation in a network; walk.py explains the arguments -------------------------------
 
 
 @inline_helper
@@ -74,7 +75,7 @@ def maxpool2d_operation_forward(op, weights, x, y, activations, scratch, chunk, 
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     argmax = winners(op, activations, chunk, chunk.n_images)
-    maxpool2d_forward(x_4d, op.pool_K, op.pool_S, op.pool_PT, op.pool_PL, y_4d, argmax)
+    maxpool2d_forward(x_4d, pool_window_of(op), y_4d, argmax)
 
 
 @inline_helper

@@ -1,62 +1,98 @@
-"""The table of operations that the kernels run: one record for each operation.
+"""The record of each kind of operation: the fields that the kernels read, and what fills them in.
 
-Several layers can become one operation: a ReLU is done with the layer before it, and a convolution
-with the max-pooling after it, image by image, so that the convolution's output stays in the cache.
-(ReLU and max-pooling commute, because ReLU never changes which value of a window is the largest.
-After a 2x2 pooling there is a fourth of the values to apply it to.)
+Several layers can become one operation: an activation is done with the layer before it, and a
+convolution with the max-pooling after it, image by image, so that the convolution's output stays in
+the cache.
 
-The table is split into segments.  A segment is a range of operations that the kernels run in one
-call for each chunk of images.  A layer of the user's own (`tinycnn.layers.CustomLayer`), which
-takes the whole batch, is a segment by itself.
+A ReLU before a max-pooling is done after it: a 2x2 pooling leaves a fourth of the values.  Outputs
+and gradients stay the same, because ReLU keeps the order of the values; where it makes different
+values equal, so that another one may be the winner, their gradient is 0.  The same is true of a
+ReLU with a largest value, but not of other activations: they may round two values to the same one.
+
+`table.py` makes the table of a network's operations from these records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from ..layers import (
+    Add,
+    AveragePool2D,
+    BatchNorm,
     Conv2D,
-    CustomLayer,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
+    LeakyReLU,
     MaxPool2D,
+    PReLU,
     ReLU,
-    Shape,
-    entry_for,
+    ScaleShift,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
 )
-from ..plan import Plan, Step, aligned
+from ..plan import Plan, Step, Window, aligned
 from ._winner_lists import LANES
+from .batch_norm import N_COEFFICIENTS
 from .conv2d_winograd import winograd_fits, winograd_sizes
 
-CONV2D, MAXPOOL2D, DENSE, RELU, DROPOUT = range(5)
+CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT, ADD, CUSTOM = range(8)
+SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
+AVERAGEPOOL2D, DEPTHWISE_CONV2D = range(11, 13)
 """Values of a record's field `kind`."""
 
+NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
+"""Values of a record's field `activation`."""
+
+POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
+"""Fields of a record for the window of a pooling."""
+
 FIELDS = (
-    # what it is; whether a ReLU and a pooling are part of it
-    "kind", "relu", "pool",
+    # what it is; the activation that is applied to its output; whether a pooling is part of it
+    "kind", "activation", "pool",
+    # the operation whose output it takes, -1 for the network's input; the same of the second input
+    # of an ADD; whether dx is added to what operations behind it have stored; the same of dx2
+    "x_from", "x2_from", "adds_dx", "adds_dx2",
     # shape of its input; a vector is 1 x 1 x units
     "H", "W", "C",
-    # shape of its output; its offset; whether it is stored in `arrays.Activations.pictures`
-    "OH", "OW", "F", "y_offset", "y_in_pictures",
-    # window and output size of the convolution
-    "KH", "KW", "S", "PT", "PL", "conv_OH", "conv_OW",
+    # shape of its output; its offset; whether it is stored in `arrays.Activations.chunk_outputs`;
+    # whether its gradient is stored in `arrays.Gradients.batch_outputs`
+    "OH", "OW", "F", "y_offset", "y_in_chunk", "dy_in_batch",
+    # window of a convolution or average pooling; output size of the convolution
+    *Window._fields, "conv_OH", "conv_OW",
+    # whether an average pooling counts padding
+    "count_padding",
     # size of its padded input, if a pooling follows
     "padded_H", "padded_W",
     # window of the pooling; offset of its argmax; how many windows backward lists at a time
-    "pool_K", "pool_S", "pool_PT", "pool_PL", "argmax_offset", "n_listed",
-    # offsets of parameters, of transposed weights and of the dropout mask
-    "w_offset", "b_offset", "w_t_offset", "mask_offset",
+    *POOL_WINDOW, "argmax_offset", "n_listed",
+    # offsets and sizes of up to two parameters; whether their gradients are sums over the chunks
+    "w_offset", "w_size", "b_offset", "b_size", "sums_chunks",
+    # offsets of transposed weights and of the dropout mask; values of the mask for one image
+    "w_t_offset", "mask_offset", "mask_size",
     # whether forward uses `conv2d_winograd.py`; offset of the weights transformed for that
     "winograd", "u_offset",
+    # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1
+    "moments_offset", "running_mean_offset", "running_var_offset", "unbiased",
 )  # fmt: skip
+"""Fields of whole numbers."""
 
-OPERATION = np.dtype([(name, np.int64) for name in FIELDS])
+FLOAT_FIELDS = ("momentum", "epsilon", "activation_value")
+"""activation_value: the largest value of a clipped ReLU, the negative slope of a leaky one."""
+
+OPERATION = np.dtype(
+    [(name, np.int64) for name in FIELDS] + [(name, np.float64) for name in FLOAT_FIELDS]
+)
 
 RECORD = np.dtype((np.record, OPERATION))
 """The same with fields as attributes, which runs without the JIT need."""
@@ -75,12 +111,15 @@ class Sizes:
     n_mask: int = 0
     n_transposed: int = 0
     n_winograd_weights: int = 0
+    n_moments: int = 0
     # scratch, which all operations use in turn
     n_conv_output: int = 0
     n_padded: int = 0
     n_winners: int = 0
     n_winner_lists: int = 0
     n_winograd_scratch: int = 0
+    n_added_dx: int = 0
+    n_channel_scratch: int = 0
 
     def reserve(self, name: str, size: int) -> int:
         """Make an array larger by `size` elements; returns the offset of these."""
@@ -93,101 +132,20 @@ class Sizes:
         setattr(self, name, max(getattr(self, name), aligned(size)))
 
 
-@dataclass(frozen=True)
-class Segment:
-    """Operations that the kernels run in one call, or one layer of the user's own.
-
-    operations  records; empty for a layer of the user's own
-    step        that layer, or None
-    n_outputs   number of output values for one image
-    """
-
-    operations: np.ndarray
-    step: Step | None
-    n_outputs: int
-
-
-@dataclass(frozen=True)
-class OperationTable:
-    """The operations of a network, and the sizes of the arrays that they need.
-
-    operations    all records
-    segments      the same split into segments, whose records are views of `operations`
-    mask_offsets  offset of the mask of each dropout layer, by name
-    """
-
-    operations: np.ndarray
-    segments: tuple[Segment, ...]
-    sizes: Sizes
-    mask_offsets: dict[str, int]
-
-
-def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
-    """The table for `plan`, for arrays of `dtype`.
-
-    Raises UnknownLayerError for a layer whose class has no entry in RECORDS.
-    """
-    needs = Needs(plan, dtype, Sizes())
-    mask_offsets: dict[str, int] = {}
-    records: list[np.record] = []
-    ends: list[tuple[int, Step | None]] = []  # of each segment: end of its records, user's layer
-    for group in _groups(plan.steps):
-        first = group[0]
-        if isinstance(first.layer, CustomLayer):
-            ends += [(len(records), None), (len(records), first)]
-            continue
-        op = np.zeros(1, RECORD)[0]
-        op.H, op.W, op.C = _as_picture(first.input_shape)
-        op.OH, op.OW, op.F = _as_picture(group[-1].output_shape)
-        op.y_offset = needs.sizes.reserve("n_activations", op.OH * op.OW * op.F)
-        fill = entry_for(first.layer, RECORDS, "tinycnn.kernels.operations.RECORDS")
-        fill(op, group, needs)
-        if isinstance(first.layer, Dropout):
-            mask_offsets[first.name] = int(op.mask_offset)
-        records.append(op)
-    ends.append((len(records), None))
-    operations = np.array(records, RECORD)
-    segments: list[Segment] = []
-    begin = 0
-    for end, step in ends:
-        part = operations[begin:end]
-        if step is not None:
-            segments.append(Segment(part, step, int(np.prod(step.output_shape))))
-        elif part.size:
-            _mark_pictures(part)
-            segments.append(Segment(part, None, int(part[-1].OH * part[-1].OW * part[-1].F)))
-        begin = end
-    return OperationTable(operations, tuple(segments), needs.sizes, mask_offsets)
-
+ACTIVATIONS: tuple[type[Layer], ...] = (ReLU, LeakyReLU, Sigmoid, Tanh)
+"""Activations that are applied in place, to the output of any operation: see `activations.py`."""
 
 FUSED: tuple[tuple[type[Layer], ...], ...] = (
     (Conv2D, ReLU, MaxPool2D),
-    (Conv2D, MaxPool2D, ReLU),
+    *((Conv2D, MaxPool2D, kind) for kind in ACTIVATIONS),
     (Conv2D, MaxPool2D),
-    (Conv2D, ReLU),
-    (Dense, ReLU),
+    *(
+        (first, kind)
+        for first in (Conv2D, DepthwiseConv2D, Dense, Add, BatchNorm, ScaleShift)
+        for kind in ACTIVATIONS
+    ),
 )
 """Sequences of layers that become one operation, longest first."""
-
-
-def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
-    """The steps of each operation.  Flatten changes no value: it becomes no operation, and no
-    operation extends across it, because the shapes before and after it differ."""
-    k = 0
-    while k < len(steps):
-        kinds = tuple(type(step.layer) for step in steps[k : k + 3])
-        n_steps = next((len(f) for f in FUSED if kinds[: len(f)] == f), 1)
-        if kinds[0] is not Flatten:
-            yield steps[k : k + n_steps]
-        k += n_steps
-
-
-def _mark_pictures(table: np.ndarray) -> None:
-    """Set y_in_pictures: 1 for the operations of a segment before its last convolution or pooling.
-    The outputs of that one and of the operations after it are needed for the whole batch."""
-    on_pictures = np.flatnonzero(np.isin(table["kind"], (CONV2D, MAXPOOL2D)))
-    if on_pictures.size:
-        table["y_in_pictures"][: on_pictures[-1]] = 1
 
 
 # ---- a record for each kind of layer -----------------------------------------------------------
@@ -202,24 +160,25 @@ class Needs(NamedTuple):
 
 
 Fill = Callable[[np.record, Sequence[Step], Needs], None]
-"""Fills in the record of an operation from its steps; shapes and y_offset are set already."""
+"""Fills in the record of an operation from its steps.  Its shapes and y_offset are set already;
+what depends on the other operations is set afterwards: see `table.py`."""
 
 
 def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     first, sizes = group[0], needs.sizes
     op.kind = CONV2D
-    op.KH, op.KW, op.S, op.PT, op.PL, _, _ = first.window
+    _window(op, Window._fields, first)
     op.conv_OH, op.conv_OW, F = first.output_shape
-    _parameters(op, first, needs)
+    _weights(op, first, needs)
     for step in group[1:]:
-        if isinstance(step.layer, ReLU):
-            op.relu = 1
-        else:
+        if isinstance(step.layer, MaxPool2D):
             _pooling(op, step, sizes)
+        else:
+            _activation(op, [step])
     if op.pool:
         n_positions = int(op.conv_OH * op.conv_OW)
-        height = int(max((op.conv_OH - 1) * op.S + op.KH, op.PT + op.H))
-        width = int(max((op.conv_OW - 1) * op.S + op.KW, op.PL + op.W))
+        height = int(max((op.conv_OH - 1) * op.SH + op.KH, op.PT + op.H))
+        width = int(max((op.conv_OW - 1) * op.SW + op.KW, op.PL + op.W))
         op.padded_H, op.padded_W = height, width
         op.n_listed = min(int(op.OH * op.OW), N_LISTED)
         sizes.reserve_scratch("n_conv_output", n_positions * F)
@@ -232,23 +191,70 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         sizes.reserve_scratch("n_winograd_scratch", int(n_scratch))
 
 
+def _depthwise_conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = DEPTHWISE_CONV2D
+    _activation(op, group[1:])
+    _window(op, Window._fields, group[0])
+    _parameters(op, group[0], needs.plan, "w", "b")
+
+
+def _averagepool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind, op.count_padding = AVERAGEPOOL2D, group[0].counts_padding
+    _window(op, Window._fields, group[0])
+
+
 def _maxpool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = MAXPOOL2D
     _pooling(op, group[0], needs.sizes)
 
 
 def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = DENSE, len(group) - 1
-    _parameters(op, group[0], needs)
+    op.kind = DENSE
+    _weights(op, group[0], needs)
+    op.sums_chunks = 0  # computed for the whole batch at once
+    _activation(op, group[1:])
 
 
-def _relu(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind, op.relu = RELU, 1
+def _activation_alone(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = ACTIVATION
+    _activation(op, group)
+
+
+def _prelu(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = PRELU
+    _parameters(op, group[0], needs.plan, "alpha", None)
 
 
 def _dropout(op: np.record, group: Sequence[Step], needs: Needs) -> None:
-    op.kind = DROPOUT
-    op.mask_offset = needs.sizes.reserve("n_mask", int(np.prod(group[0].output_shape)))
+    layer = group[0].layer
+    assert isinstance(layer, Dropout)
+    op.kind, op.mask_size = DROPOUT, math.prod(layer.mask_shape(group[0].output_shape))
+    op.mask_offset = needs.sizes.reserve("n_mask", int(op.mask_size))
+
+
+def _add(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = ADD
+    _activation(op, group[1:])
+
+
+def _scale_shift(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = SCALE_SHIFT
+    _activation(op, group[1:])
+    _parameters(op, group[0], needs.plan, "scale", "shift")
+
+
+def _batch_norm(op: np.record, group: Sequence[Step], needs: Needs) -> None:
+    op.kind = BATCH_NORM
+    _activation(op, group[1:])
+    first, plan = group[0], needs.plan
+    layer = first.layer
+    assert isinstance(layer, BatchNorm)
+    op.momentum, op.epsilon, op.unbiased = layer.momentum, layer.epsilon, layer.unbiased_running_var
+    _parameters(op, first, plan, "gamma", "beta")
+    op.running_mean_offset = plan.statistic_slots[f"{first.name}.running_mean"][0]
+    op.running_var_offset = plan.statistic_slots[f"{first.name}.running_var"][0]
+    op.moments_offset = needs.sizes.reserve("n_moments", 2 * int(op.C))
+    needs.sizes.reserve_scratch("n_channel_scratch", N_COEFFICIENTS * int(op.C))
 
 
 def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -257,26 +263,59 @@ def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 RECORDS: dict[type[Layer], Fill] = {
     Conv2D: _conv2d,
+    DepthwiseConv2D: _depthwise_conv2d,
     MaxPool2D: _maxpool2d,
+    AveragePool2D: _averagepool2d,
+    GlobalAveragePool2D: _averagepool2d,
     Dense: _dense,
-    ReLU: _relu,
+    **dict.fromkeys(ACTIVATIONS, _activation_alone),
+    PReLU: _prelu,
     Dropout: _dropout,
+    SpatialDropout2D: _dropout,
+    Add: _add,
+    ScaleShift: _scale_shift,
+    BatchNorm: _batch_norm,
     Flatten: _no_record,
 }
 """Fills in the record of an operation, by the class of its first layer."""
 
 
-def _parameters(op: np.record, step: Step, needs: Needs) -> None:
-    op.w_offset, w_shape = needs.plan.parameter_slots[f"{step.name}.w"]
-    op.b_offset = needs.plan.parameter_slots[f"{step.name}.b"][0]
-    op.w_t_offset = needs.sizes.reserve("n_transposed", int(np.prod(w_shape)))
+def _parameters(op: np.record, step: Step, plan: Plan, w: str, b: str | None) -> None:
+    """Where the layer's parameters are: those with the short names w and b, or w alone."""
+    op.w_offset, w_shape = plan.parameter_slots[f"{step.name}.{w}"]
+    op.w_size, op.sums_chunks = int(np.prod(w_shape)), 1
+    if b == "b":
+        op.b_offset, op.b_size = plan.bias_offset(step), op.F
+    elif b is not None:
+        op.b_offset, op.b_size = plan.parameter_slots[f"{step.name}.{b}"][0], op.F
+
+
+def _weights(op: np.record, step: Step, needs: Needs) -> None:
+    """The same for weights and bias, of which backward reads the weights transposed."""
+    _parameters(op, step, needs.plan, "w", "b")
+    op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
+
+
+def _activation(op: np.record, steps: Sequence[Step]) -> None:
+    """The activation among steps that follow an operation; without one, nothing is applied."""
+    for layer in (step.layer for step in steps):
+        if isinstance(layer, ReLU):
+            op.activation, op.activation_value = RELU, 0.0
+            if layer.max_value is not None:
+                op.activation, op.activation_value = CLIPPED_RELU, layer.max_value
+        elif isinstance(layer, LeakyReLU):
+            op.activation, op.activation_value = LEAKY_RELU, layer.negative_slope
+        else:
+            op.activation = SIGMOID if isinstance(layer, Sigmoid) else TANH
+
+
+def _window(op: np.record, names: tuple[str, ...], step: Step) -> None:
+    """Store the step's window in the fields `names`."""
+    for name, value in zip(names, step.window):
+        op[name] = value
 
 
 def _pooling(op: np.record, step: Step, sizes: Sizes) -> None:
     op.pool = 1
-    op.pool_K, _, op.pool_S, op.pool_PT, op.pool_PL, _, _ = step.window
+    _window(op, POOL_WINDOW, step)
     op.argmax_offset = sizes.reserve("n_argmax", int(np.prod(step.output_shape)))
-
-
-def _as_picture(shape: Shape) -> Shape:
-    return shape if len(shape) == 3 else (1, 1, int(np.prod(shape)))

@@ -9,6 +9,12 @@ from ._jit import helper
 
 
 @helper
+def n_positions(size, before, after, K, S):
+    """The number of output positions, with padding before and after the input."""
+    return (size + before + after - K) // S + 1
+
+
+@helper
 def first_tap(i, S, P):
     """First tap of output position i that lies inside the input."""
     return max(P - i * S, 0)

@@ -1,5 +1,26 @@
-"""Networks by name.  `microexpnet.py` has all the candidates and sizes of the paper."""
+"""Networks by name: those of the paper in `microexpnet.py`, others in `public_networks.py`."""
 
 from .microexpnet import CLASSES, SIZES, VARIANTS, microexpnet
+from .public_networks import (
+    PUBLIC_NETWORKS,
+    dscnn,
+    lenet5,
+    mini_xception,
+    mobilenet_v1,
+    resnet8,
+    vgg48,
+)
 
-__all__ = ["CLASSES", "SIZES", "VARIANTS", "microexpnet"]
+__all__ = [
+    "CLASSES",
+    "PUBLIC_NETWORKS",
+    "SIZES",
+    "VARIANTS",
+    "dscnn",
+    "lenet5",
+    "microexpnet",
+    "mini_xception",
+    "mobilenet_v1",
+    "resnet8",
+    "vgg48",
+]

@@ -6,14 +6,19 @@ from collections.abc import Callable
 
 from ..distillation import DecoupledDistillation, Distillation, RelationDistillation
 from ..losses import CrossEntropy, Loss
-from ..schedules import Constant, CosineWithWarmup, OneCycle, Schedule
+from ..schedules import Constant, CosineWithWarmup, OneCycle, ReduceLROnPlateau, Schedule
 
 SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
     "constant": lambda rate, n_steps: Constant(rate),
     "cosine": lambda rate, n_steps: CosineWithWarmup(rate, n_steps, n_warmup_steps=n_steps // 20),
     "one-cycle": lambda rate, n_steps: OneCycle(rate, n_steps),
+    "reduce-on-plateau": lambda rate, n_steps: ReduceLROnPlateau(
+        rate, factor=0.5, patience=5, min_delta=0.0
+    ),
 }
-"""name -> schedule(highest learning rate, number of steps of the run)."""
+"""name -> schedule(highest learning rate, number of steps of the run).
+
+reduce-on-plateau halves the rate after 5 epochs in which the validation loss has not fallen."""
 
 LOSSES = ("kd", "kd-z", "dkd", "dkd-z", "dist")
 """Names of the losses with a teacher; see `make_loss`."""
@@ -37,6 +42,7 @@ def make_loss(
     soft_weight: float | None = None,
     loss_scale: str | None = None,
     label_smoothing: float = 0.0,
+    class_weights: tuple[float, ...] = (),
 ) -> Loss:
     """One of LOSSES: (1-w) * CE(targets) + w * soft term, w = soft_weight.  Or NO_TEACHER:
     CE(targets), for which temperature, soft_weight and loss_scale are not used.
@@ -45,12 +51,12 @@ def make_loss(
     dkd    decoupled, alpha = 1 and beta = 8, multiplied by t*t
     dist   relational, with equal weights over classes and over samples, multiplied by t*t
     kd-z, dkd-z  the same on the z-scores of the logits
-    label_smoothing  see `tinycnn.losses.Loss`
+    label_smoothing, class_weights  see `tinycnn.losses.Loss`
     Raises ValueError for another name, a value that is missing or out of range, or several
     temperatures for another loss than kd and kd-z.
     """
     if name == NO_TEACHER:
-        return CrossEntropy(label_smoothing)
+        return CrossEntropy(label_smoothing, class_weights=class_weights)
     if name not in LOSSES:
         raise ValueError(f"loss is {name!r}; expected one of {', '.join(LOSSES)}")
     if temperature is None or soft_weight is None or loss_scale is None:
@@ -58,7 +64,12 @@ def make_loss(
     standardize = name.endswith("-z")
     if name in ("kd", "kd-z"):
         return Distillation(
-            temperature, soft_weight, loss_scale, standardize, label_smoothing=label_smoothing
+            temperature,
+            soft_weight,
+            loss_scale,
+            standardize,
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
         )
     if isinstance(temperature, (tuple, list)):
         raise ValueError(f"loss {name} has one temperature, not {len(temperature)}")
@@ -67,7 +78,12 @@ def make_loss(
     hard_weight = 1 - soft_weight
     if name == "dist":
         return RelationDistillation(
-            temperature, soft_weight, soft_weight, hard_weight, label_smoothing=label_smoothing
+            temperature,
+            soft_weight,
+            soft_weight,
+            hard_weight,
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
         )
     return DecoupledDistillation(
         temperature,
@@ -76,4 +92,5 @@ def make_loss(
         hard_weight,
         standardize=standardize,
         label_smoothing=label_smoothing,
+        class_weights=class_weights,
     )

@@ -15,6 +15,7 @@ from ..input_spec import SCALINGS
 from ..losses import Loss
 from ..models.microexpnet import SIZES, VARIANTS
 from ..optim import OPTIMIZERS
+from .class_weights import NONE, ClassWeights
 from .losses_and_schedules import LOSSES, NO_TEACHER, SCHEDULES, make_loss
 from .values import (
     ABOVE_ZERO,
@@ -295,6 +296,14 @@ class TrainingOptions:
         "above 0: gradients with a larger norm are scaled down to this norm",
         0.0,
     )
+    class_weights: str = option(
+        "training",
+        ClassWeights(),
+        "the loss of an image is multiplied by the weight of its class. balanced: weights with "
+        "which all classes count equally; fear=2,disgust=4.5: these weights, 1 for the other "
+        "classes",
+        NONE,
+    )
     flipped_teacher: bool = option(
         "distillation",
         YesOrNo(),
@@ -326,9 +335,14 @@ class TrainingOptions:
         """The same options with the loss that needs no teacher."""
         return replace(self, loss=NO_TEACHER)
 
-    def loss_function(self) -> Loss:
+    def loss_function(self, class_weights: tuple[float, ...] = ()) -> Loss:
         return make_loss(
-            self.loss, self.temperature, self.soft_weight, self.loss_scale, self.label_smoothing
+            self.loss,
+            self.temperature,
+            self.soft_weight,
+            self.loss_scale,
+            self.label_smoothing,
+            class_weights,
         )
 
 

@@ -13,6 +13,7 @@ from ..models.microexpnet import microexpnet
 from ..network import Network
 from ..optim import optimizer_from_name
 from ..train import Batches, Callback, EpochRecord, Validation, iter_epochs
+from .class_weights import make_class_weights
 from .losses_and_schedules import make_schedule
 from .options import TrainingOptions
 
@@ -75,7 +76,9 @@ class TrainingRun:
             n_threads=n_threads,
             seed=options.seed,
         )
-        self.loss = options.loss_function()
+        self.loss = options.loss_function(
+            make_class_weights(options.class_weights, data.classes, data.batches)
+        )
         self.optimizer = optimizer_from_name(
             options.optimizer,
             learning_rate=options.learning_rate,

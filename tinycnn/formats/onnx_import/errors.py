@@ -1,0 +1,43 @@
+"""What goes wrong while an ONNX model is turned into layers."""
+
+from __future__ import annotations
+
+from ...ground.messages import plain
+
+
+class NotUsable(ValueError):
+    """The model is damaged, or something in it cannot be expressed as layers of tinycnn.
+
+    The message names the node.  `load_network` puts the file's name before it.
+    """
+
+
+def shown(name: str) -> str:
+    """A name from a file, in quotes, cut to 60 characters."""
+    return repr(plain(name if len(name) <= 60 else f"{name[:57]}..."))
+
+
+class Budget:
+    """Limits how much a small file can make the reader compute.
+
+    Call one of its methods before arrays are allocated or gone through.  NotUsable if all of them
+    together are too much.
+    """
+
+    MOST_VALUES = 1 << 26
+
+    def __init__(self) -> None:
+        self.n_left = self.MOST_VALUES
+
+    def spend(self, n_values: int) -> None:
+        """For an array with a whole number for each value of a tensor."""
+        self.n_left -= max(n_values, 0)
+        if self.n_left < 0:
+            raise NotUsable(
+                "its tensors have tens of millions of values for one image: it is not a network "
+                "of the size that tinycnn runs, or damaged"
+            )
+
+    def spend_on_constant(self, n_values: int) -> None:
+        """For a constant: it may become a float64 array, and be copied."""
+        self.spend(4 * max(n_values, 0))

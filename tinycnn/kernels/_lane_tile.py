@@ -1,0 +1,95 @@
+"""The inner loop of depthwise convolutions: like `_tile.py`, but column n of c has its own a.
+
+    c[m, n] += sum over i < K0, j < K1 of a[m, i, j, n] * b[i, j, n]      m < M, n < N          (1)
+
+with a[m, i, j, n] = a[a_off + m*am + i*a0 + j*a1 + n]; b and c are addressed as in `_tile.py`.  The
+columns are channels: vectors hold neighbouring channels of a, b and c.
+
+    depthwise forward          a = x,   b = w,   m = output pixels,  (i, j) = taps
+    depthwise gradient of w    a = x,   b = dy,  m = taps,           (i, j) = pixels
+    depthwise gradient of x    a = dy,  b = w,   m = input pixels of one stride phase
+
+The terms of a sum are added in the order i, then j.
+"""
+
+from __future__ import annotations
+
+from ._jit import TILE, helper
+from ._tile import BYTES, HALF, QUARTER, ROWS, VECTORS, make_tile, multiply_add
+
+_block = make_tile(BYTES, VECTORS, ROWS, lane_by_lane=True)
+_vector = make_tile(BYTES, 1, ROWS, lane_by_lane=True)
+_half = make_tile(HALF, 1, min(ROWS, 8), lane_by_lane=True)
+_quarter = make_tile(QUARTER, 1, 4, lane_by_lane=True)
+_lane = make_tile(0, 1, 4, lane_by_lane=True)
+
+
+def multiply_add_lanes_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
+    """Equation (1) in indexed loops."""
+    for m in range(M):
+        for i in range(K0):
+            for j in range(K1):
+                a_at, b_at = a_off + m * am + i * a0 + j * a1, b_off + i * b0 + j * b1
+                for n in range(N):
+                    c[c_off + m * cm + n] += a[a_at + n] * b[b_at + n]
+
+
+def multiply_add_lanes_tiled(
+    M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm
+):  # pragma: no cover: intrinsics only run compiled
+    """Equation (1) on the vector tile, for any M, N, K0, K1 (0 included)."""
+    size = c.itemsize
+    n = 0
+    while n < N:
+        left = (N - n) * size
+        if left >= VECTORS * BYTES:
+            step, max_rows = VECTORS * BYTES, ROWS
+        elif left >= BYTES:
+            step, max_rows = BYTES, ROWS
+        elif left >= HALF:
+            step, max_rows = HALF, min(ROWS, 8)
+        elif left >= QUARTER and QUARTER > size:
+            step, max_rows = QUARTER, 4
+        else:
+            step, max_rows = size, 4
+        n_blocks = -(-M // max_rows)
+        m = 0
+        for block in range(n_blocks):
+            rows = (M - m) // (n_blocks - block)
+            ao, bo, co = a_off + m * am + n, b_off + n, c_off + m * cm + n
+            if step == VECTORS * BYTES:
+                _block(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            elif step == BYTES:
+                _vector(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            elif step == HALF:
+                _half(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            elif step == QUARTER and QUARTER > size:
+                _quarter(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            else:
+                _lane(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            m += rows
+        n += step // size
+
+
+multiply_add_lanes_plain = helper(multiply_add_lanes_plain)
+if TILE.plain:
+    multiply_add_lanes = multiply_add_lanes_plain
+else:
+    multiply_add_lanes_tiled = helper(multiply_add_lanes_tiled)
+    multiply_add_lanes = multiply_add_lanes_tiled
+
+
+@helper
+def multiply_add_groups(M, C, D, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
+    """c[m, k*D + d] += sum over i < K0, j < K1 of a[m, i, j, k] * b[i, j, k*D + d], k < C, d < D.
+
+    For D = 1 this is (1).  Otherwise it is (1) of `_tile.py` for each k, with D columns.
+    """
+    if D == 1:
+        multiply_add_lanes(M, C, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm)
+    else:
+        for k in range(C):
+            multiply_add(
+                M, D, K0, K1, a, a_off + k, am, a0, a1,
+                b, b_off + k * D, b0, b1, c, c_off + k * D, cm,
+            )  # fmt: skip

@@ -1,0 +1,219 @@
+"""From a plan to the table of operations that the kernels run.
+
+The table lists the operations in the order of the forward pass.  Each record names the operations
+whose outputs it takes, so a network may have branches.
+
+The table is split into stages.  A stage is a range of operations that the kernels run chunk by
+chunk.  Between stages is done what needs the whole batch: a BatchNorm's mean and variance, and the
+layers of the user's own (`tinycnn.layers.CustomLayer`).  An operation is in the first stage in
+which its inputs are there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..layers import CustomLayer, Dropout, Flatten, Shape, entry_for
+from ..plan import NETWORK_INPUT, Plan, Step
+from .arrays import Stage
+from .operations import (
+    BATCH_MOMENTS,
+    BATCH_NORM,
+    CUSTOM,
+    DENSE,
+    FUSED,
+    RECORD,
+    RECORDS,
+    Needs,
+    Sizes,
+)
+
+
+@dataclass(frozen=True)
+class OperationTable:
+    """The operations of a network, and the sizes of the arrays that they need.
+
+    operations    all records, in the order of the forward pass
+    stages        ranges of `operations` that follow one another
+    custom_steps  the layers of the user's own, by the number of their operation
+    mask_offsets  offset of the mask of each dropout layer, by name
+    """
+
+    operations: np.ndarray
+    stages: tuple[Stage, ...]
+    sizes: Sizes
+    custom_steps: dict[int, Step]
+    mask_offsets: dict[str, int]
+
+
+@dataclass(eq=False)
+class _Node:
+    """An operation while the table is made.
+
+    step     the first of its steps
+    sources  the operations whose outputs it takes; None: the network's input
+    users    the operations that take its output
+    stage    the stage that it is in; a layer of the user's own runs before that stage
+    """
+
+    op: np.record
+    step: Step
+    sources: tuple[_Node | None, ...]
+    users: list[_Node] = field(default_factory=list)
+    stage: int = 0
+
+    @property
+    def is_custom(self) -> bool:
+        return bool(self.op.kind == CUSTOM)
+
+
+def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
+    """The table for `plan`, for arrays of `dtype`.
+
+    Raises UnknownLayerError for a layer whose class has no entry in RECORDS.
+    """
+    sizes = Sizes()
+    nodes = _make_nodes(plan, Needs(plan, dtype, sizes))
+    # stable, so that in each stage the order remains that of the plan
+    nodes.sort(key=lambda node: (node.stage, not node.is_custom))
+    numbers = {node: k for k, node in enumerate(nodes)}
+    for node in nodes:
+        sources = [NETWORK_INPUT if s is None else numbers[s] for s in node.sources]
+        node.op.x_from, node.op.x2_from = sources[0], sources[-1]
+    stages = _stages(nodes)
+    for stage in stages:
+        _place_outputs(nodes, stage)
+    _mark_additions(nodes, sizes)
+    return OperationTable(
+        np.array([node.op for node in nodes], RECORD),
+        stages,
+        sizes,
+        {k: node.step for k, node in enumerate(nodes) if node.is_custom},
+        {
+            node.step.name: int(node.op.mask_offset)
+            for node in nodes
+            if isinstance(node.step.layer, Dropout)
+        },
+    )
+
+
+def _make_nodes(plan: Plan, needs: Needs) -> list[_Node]:
+    nodes: list[_Node] = []
+    node_of: dict[int, _Node | None] = {NETWORK_INPUT: None}  # by the number of the step
+    for begin, group in _groups(plan.steps):
+        first = group[0]
+        sources = tuple(node_of[k] for k in first.inputs)
+        if isinstance(first.layer, Flatten):
+            node_of[begin] = sources[0]
+            continue
+        op = np.zeros(1, RECORD)[0]
+        op.H, op.W, op.C = _as_picture(first.input_shape)
+        op.OH, op.OW, op.F = _as_picture(group[-1].output_shape)
+        op.y_offset = needs.sizes.reserve("n_activations", op.OH * op.OW * op.F)
+        node = _Node(op, first, sources)
+        if isinstance(first.layer, CustomLayer):
+            op.kind = CUSTOM
+        else:
+            fill = entry_for(first.layer, RECORDS, "tinycnn.kernels.operations.RECORDS")
+            fill(op, group, needs)
+        made = [node]
+        if op.kind == BATCH_NORM:  # see `batch_norm.py`
+            moments = _Node(node.op.copy(), first, sources)
+            moments.op.kind, moments.op.activation, moments.op.sums_chunks = BATCH_MOMENTS, 0, 0
+            made = [moments, node]
+        for part in made:
+            part.stage = max(_earliest_stage(source, part.op.kind) for source in sources)
+            for source in sources:
+                if source is not None:
+                    source.users.append(part)
+        nodes += made
+        node_of[begin + len(group) - 1] = node
+    return nodes
+
+
+def _groups(steps: Sequence[Step]) -> Iterator[tuple[int, Sequence[Step]]]:
+    """The steps of each operation, and the number of the first.
+
+    Flatten changes no value: it becomes no operation, and no operation extends across it, because
+    the shapes before and after it differ.
+    """
+    n_users = Counter(source for step in steps for source in step.inputs)
+
+    def is_chain(begin: int, kinds: Sequence[type]) -> bool:
+        """Whether steps of these kinds follow one another, each the only one that takes the output
+        of the one before."""
+        part = steps[begin : begin + len(kinds)]
+        return [type(step.layer) for step in part] == list(kinds) and all(
+            part[k].inputs == (begin + k - 1,) and n_users[begin + k - 1] == 1
+            for k in range(1, len(part))
+        )
+
+    k = 0
+    while k < len(steps):
+        n_steps = next((len(kinds) for kinds in FUSED if is_chain(k, kinds)), 1)
+        yield k, steps[k : k + n_steps]
+        k += n_steps
+
+
+def _earliest_stage(source: _Node | None, kind: int) -> int:
+    """The first stage in which an operation of this kind can take the output of `source`."""
+    stage = 0 if source is None else source.stage
+    if kind == CUSTOM:  # before that stage, the outputs of the whole batch
+        return stage + (source is not None and not source.is_custom)
+    return stage + (kind == BATCH_NORM)  # behind the stage of its BATCH_MOMENTS
+
+
+def _stages(nodes: Sequence[_Node]) -> tuple[Stage, ...]:
+    stages: list[Stage] = []
+    begin = 0
+    for number in range(nodes[-1].stage + 1):
+        members = [node for node in nodes if node.stage == number]
+        n_custom = sum(node.is_custom for node in members)
+        end = begin + len(members)
+        pictures = [k for k, node in enumerate(members) if len(node.step.input_shape) == 3]
+        block_end = begin + max([n_custom, *(k + 1 for k in pictures)])
+        stages.append(Stage(begin, begin + n_custom, block_end, end))
+        begin = end
+    return tuple(stages)
+
+
+def _place_outputs(nodes: Sequence[_Node], stage: Stage) -> None:
+    """Set y_in_chunk and dy_in_batch of the operations of a stage.
+
+    An output is needed only by its chunk if what takes it goes through the backward pass block by
+    block, as it does itself.  (Dense layers need their inputs and the gradients of their outputs
+    for the whole batch, see `program_collect`.)
+    """
+    in_blocks = nodes[stage.begin : stage.block_end]
+    for node in nodes[stage.first : stage.end]:
+        op, users = node.op, node.users
+        op.y_in_chunk = bool(users) and all(
+            user in in_blocks and user.op.kind != DENSE for user in [node, *users]
+        )
+        crosses = any(user.is_custom or user.stage != node.stage for user in users)
+        op.dy_in_batch = op.kind in (DENSE, CUSTOM, BATCH_NORM, BATCH_MOMENTS) or crosses
+
+
+def _mark_additions(nodes: Sequence[_Node], sizes: Sizes) -> None:
+    """Set adds_dx and adds_dx2.  The backward pass goes through the table in reverse: the first
+    operation that computes the gradient of an output stores it, the others add to it.  A BATCH_NORM
+    computes none: its BATCH_MOMENTS does."""
+    stored: set[_Node | None] = set()
+    for node in reversed(nodes):
+        op = node.op
+        if op.kind == BATCH_NORM:
+            continue
+        op.adds_dx = node.sources[0] in stored
+        stored.add(node.sources[0])
+        op.adds_dx2 = node.sources[-1] in stored
+        stored.add(node.sources[-1])
+        if op.adds_dx:
+            sizes.reserve_scratch("n_added_dx", int(op.H * op.W * op.C))
+
+
+def _as_picture(shape: Shape) -> Shape:
+    return shape if len(shape) == 3 else (1, 1, int(np.prod(shape)))
