@@ -39,7 +39,7 @@ SUPPORTED = {
     *("bn_pre", "bn_post", "bn_dense", "avgpool", "gap", "dw", "add", "drop2d", "mse"),
     *("leaky", "prelu", "relu6", "sigmoid", "tanh", "explicit_pad", "stride_axis", "pool_rect"),
 }
-"""The census's words for what tinycnn has; mse is a loss, and changes no layer."""
+"""The census's words for what tinycnn has.  Only mse is missing: a loss, which changes no layer."""
 
 
 class CensusLine(NamedTuple):
