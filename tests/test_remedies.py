@@ -51,7 +51,7 @@ OF_SEVERAL = ("--help", "--version", "--print-completion")
 """Options of the programs themselves."""
 
 ONLY_FROM_PYTHON = {
-    ("tinycnn.classify", "framing"): "a command cuts faces as the model says",
+    ("tinycnn.image_arrays", "framing"): "a command cuts faces as the model says",
     ("ferdata.labels", "allow_lossy"): "commands that drop classes pass it",
     ("tinycnn.shapes", "padding"): "commands build no layers but those of models and files",
 }

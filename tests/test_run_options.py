@@ -236,7 +236,7 @@ WORDS = dict(variant="v", size="XS", scaling="unit", bias_std="0.1", loss="kd-z"
 WORDS |= dict(temperature="2,4", soft_weight="0.1", loss_scale="paper", recipe="best", epochs="2")
 WORDS |= dict(learning_rate="0.1", batch_size="3", optimizer="sgd", schedule="cosine", mixup="0.2")
 WORDS |= dict(patience="3", augment_strength="0.3", cutmix="1", label_smoothing="0.1")
-WORDS |= dict(dropout="0.1", ema_decay="0.9", clip_norm="1")
+WORDS |= dict(dropout="0.1", ema_decay="0.9", clip_norm="1", class_weights="balanced")
 
 
 def test_every_option_can_be_given_on_a_command_line():

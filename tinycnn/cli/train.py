@@ -115,7 +115,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume",
         action="store_true",
         help="continue the interrupted run in --out with its own options; only --threads, the "
-        "paths of files that were moved and, with a constant schedule, --epochs may be changed",
+        "paths of files that were moved and, with a schedule that does not depend on their number "
+        "(constant, reduce-on-plateau), --epochs may be changed",
     )
     run.add_argument(
         "--threads",

@@ -11,6 +11,7 @@ import ferdata
 
 from ..ground.command_line import CannotError
 from ..run import TrainingData, TrainingOptions
+from ..run.class_weights import check_class_names
 from ..train import Validation
 from .data_options import DataOptions, load_teachers, open_faces
 
@@ -67,6 +68,10 @@ def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
     ferdata.refuse_shared_subjects(dataset)
     train = dataset.in_split("train")
     validation = dataset.in_split("validation").labelled()
+    try:
+        check_class_names(options.class_weights, train.classes)
+    except ValueError as error:
+        raise CannotError(f"--class-weights {error}") from None
     hashes = {}
     for name, part in (("training", train), ("validation", validation)):
         hashes[f"{name} images"] = part.content_hash()

@@ -53,9 +53,7 @@ def check_class_names(text: str, classes: Sequence[str]) -> None:
     """Raise ValueError for a weight of a class that there is not."""
     for name in weights_by_name(text):
         if name not in classes:
-            raise ValueError(
-                f"class_weights is {text!r}: no class {name!r}; there are {', '.join(classes)}"
-            )
+            raise ValueError(f"{text!r}: no class {name!r}; there are {', '.join(classes)}")
 
 
 def make_class_weights(text: str, classes: Sequence[str], batches: Batches) -> tuple[float, ...]:
