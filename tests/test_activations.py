@@ -12,9 +12,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinycnn import reference
+from tinycnn import (
+    Conv2D,
+    Dense,
+    Flatten,
+    InputSpec,
+    LeakyReLU,
+    MaxPool2D,
+    Network,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
+    reference,
+)
 from tinycnn.kernels import leaky_relu, prelu, relu, sigmoid, tanh
-from tinycnn.testing import check_gradients
+from tinycnn.kernels._jit import WINOGRAD
+from tinycnn.kernels.operations import CONV2D
+from tinycnn.kernels.table import make_operations
+from tinycnn.testing import check_gradients, gradient_error, logit_error
 
 NAN, INF = np.nan, np.inf
 
@@ -328,3 +345,63 @@ def test_values_and_gradients_equal_torch(operations, stem):
         y, dx = run(operations, *ours.get(stem, (stem, ())), np.float64, x.ravel(), dy.ravel())
     np.testing.assert_allclose(y.ravel(), expected.detach().numpy().ravel(), rtol=1e-14)
     np.testing.assert_allclose(dx.ravel(), theirs["x"].grad.numpy().ravel(), rtol=1e-12, atol=1e-14)
+
+
+# ---- in a network ------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not WINOGRAD, reason="this run takes the direct convolution")
+@pytest.mark.parametrize(
+    "layer",
+    [ReLU(), ReLU(0.3), LeakyReLU(0.2), PReLU(), Sigmoid(), Tanh()],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_behind_convolutions_by_winograds_algorithm(layer):
+    """It does a ReLU itself, any other activation follows it; with and without a pooling."""
+    layers = [Conv2D(32, 8, 2), layer, Conv2D(32, 4, 2), MaxPool2D(2), layer, Flatten(), Dense(3)]
+    x = np.random.default_rng(0).uniform(0, 1, (5, 37, 35, 1)).astype(np.float32)
+    dlogits = np.random.default_rng(1).standard_normal((5, 3)).astype(np.float32)
+    found = []
+    for backend, dtype in (("numba", np.float32), ("numpy", np.float64)):
+        network = Network(layers, InputSpec(37, 35), backend=backend, dtype=dtype, seed=2)
+        logits = network.forward(x.astype(dtype), training=True)
+        assert logit_error(network.forward(x.astype(dtype)), logits) <= 1e-6
+        network.backward(dlogits.astype(dtype))
+        found.append((logits, {name: g.copy() for name, g in network.gradients.items()}))
+    table = make_operations(network.plan, np.dtype(np.float32))
+    assert [op.winograd for op in table.operations if op.kind == CONV2D] == [1, 1]
+    (logits, gradients), (expected, expected_gradients) = found
+    assert logit_error(logits, expected) <= 1e-5
+    for name, gradient in gradients.items():
+        assert gradient_error(gradient, expected_gradients[name]) <= 1e-4, name
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: ReLU(0), "max_value is 0; expected a number above 0"),
+        (lambda: ReLU(-1), "max_value is -1; expected a number of at least 0"),
+        (lambda: ReLU(NAN), "max_value is nan"),
+        (lambda: ReLU("6"), "max_value is '6'"),
+        (lambda: LeakyReLU(-0.1), "negative_slope is -0.1; expected a number of at least 0, below"),
+        (lambda: LeakyReLU(1), "negative_slope is 1; expected .* below 1"),
+        (lambda: SpatialDropout2D(1.0), "rate is 1.0; expected .* below 1"),
+    ],
+)
+def test_options_out_of_range(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_whole_channels_are_dropped_in_training_alone(backend):
+    """With weights of 1, the logit of a channel is the sum of its pixels: doubled or 0."""
+    layers = [SpatialDropout2D(0.5), Flatten(), Dense(2)]
+    network = Network(layers, InputSpec(3, 4, 2), backend=backend, seed=1)
+    network.parameters["dense1.w"][:] = np.tile(np.eye(2), (12, 1))
+    x = np.ones((50, 3, 4, 2), np.float32)
+    np.testing.assert_array_equal(network.forward(x), np.full((50, 2), 12))
+    logits = network.forward(x, training=True)
+    assert set(np.unique(logits)) == {0, 24}
+    assert 30 < (logits == 24).sum() < 70  # of 100; the two channels of an image are independent
+    assert (logits[:, 0] != logits[:, 1]).any()
