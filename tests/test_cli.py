@@ -13,6 +13,7 @@ import tf_bundle
 from PIL import Image
 from small_networks import SMALL_NETWORKS
 
+import ferdata
 import tinycnn
 from tinycnn import Dense, Flatten, InputSpec, Network, ReLU, cli, models, reference
 from tinycnn.cli import image_argument
@@ -700,3 +701,57 @@ def test_long_messages_of_libraries_are_cut():
     assert in_short(ValueError("line\n" * 1000)) == "line " * 40 + "..."
     assert in_short(ValueError("bad\nheader")) == "bad header"
     assert in_short(KeyError()) == "KeyError"
+
+
+# ---- convert --data with a data set ------------------------------------------------------------
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """A folder per class of drawn faces, one of them for a class that the network lacks."""
+    faces = ferdata.render_faces(2, 1, size_px=24)
+    for k, (image, label) in enumerate(zip(faces.images, faces.labels)):
+        folder = tmp_path / "drawn" / faces.classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{k}.png")
+    return tmp_path / "drawn"
+
+
+def square_model(path, classes):
+    layers = [Flatten(), Dense(len(classes))]
+    network = Network(layers, InputSpec(12, 12, scaling="unit", classes=classes), seed=1)
+    network.initialise(np.random.default_rng(1), bias_std=0.3)
+    tinycnn.save(network, path)
+    return path
+
+
+def test_convert_compares_on_a_data_set(run_json, run, drawn, tmp_path):
+    """Labels are converted by class name, images resized; images of other classes are left out."""
+    classes = ("surprise", "happiness", "anger", "fear", "sadness", "disgust", "contempt")
+    model = square_model(tmp_path / "m.safetensors", classes)
+    found = run_json("convert", model, tmp_path / "o.safetensors", "--data", drawn)
+    faces = ferdata.open(drawn)
+    kept = [k for k, label in enumerate(faces.labels) if faces.classes[label] != "neutral"]
+    small = ferdata.resize_images(faces.images[kept], 12)
+    names = [{"happy": "happiness"}.get(n, n) for n in faces.classes]
+    labels = np.array([classes.index(names[faces.labels[k]]) for k in kept])
+    logits = tinycnn.load(model).predict_logits(small)
+    assert found["n_images"] == 14 and found["accuracy_in"] == (logits.argmax(1) == labels).mean()
+    words = ("convert", model, tmp_path / "p.safetensors", "--data", drawn, "--source", "folders")
+    status, _, error = run(*words)
+    assert status == 0 and error == f"without the images of neutral: no class of {model}\n"
+
+
+def test_data_sets_that_convert_refuses(refused, drawn, tmp_path):
+    model = square_model(tmp_path / "m.safetensors", ("calm", "keen"))
+    words = ("convert", model, tmp_path / "o.safetensors", "--data")
+    assert "no image with a label that" in refused(*words, drawn)
+    assert "--protocol: folders has no such argument" in refused(
+        *words, drawn, "--protocol", "paper"
+    )
+    np.savez(tmp_path / "d.npz", images=np.zeros((2, 12, 12), np.uint8), labels=[0, 1])
+    assert "to which no option of a data set applies" in refused(
+        *words, tmp_path / "d.npz", "--source", "folders"
+    )
+    assert "no such file" in refused(*words, tmp_path / "none.npz")
+    assert not (tmp_path / "o.safetensors").exists()

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from source_trees import ck_plus
 
+import ferdata
 from ferdata import cli
 from ferdata.labels import LabelSpace
 from ferdata.sources.packed import load_packed, save_packed
@@ -240,3 +241,50 @@ def test_show_leaves_out_a_class_without_images(faces, tmp_path, capsys):
     save_packed(faces.select(faces.labels != 1), tmp_path / "faces.npz")
     status, out, err = run(capsys, "show", tmp_path / "faces.npz", tmp_path / "x.png")
     assert status == 0 and err == [] and "from the top, neutral 6, contempt 6, " in out
+
+
+# ---- options of a data set ---------------------------------------------------------------------
+
+
+def test_show_shows_faces_as_they_are_cut_out(tmp_path, capsys):
+    """Without options, the whole photos; with one that says how, the faces."""
+    face = Image.fromarray(ferdata.render_faces(1, 1).images[0]).resize((168, 168))
+    (tmp_path / "set" / "neutral").mkdir(parents=True)
+    photo = Image.new("L", (300, 300), 128)
+    photo.paste(face, (60, 60))
+    photo.save(tmp_path / "set" / "neutral" / "a.png")
+    (tmp_path / "set" / "sad").mkdir()
+    photo.save(tmp_path / "set" / "sad" / "b.png")
+    shown = {}
+    for name, words in (("whole", ()), ("cut", ("--framing", "fer2013"))):
+        out = tmp_path / f"{name}.png"
+        status, _, err = run(capsys, "show", tmp_path / "set", out, "--columns", "1", *words)
+        assert status == 0, err
+        shown[name] = np.asarray(Image.open(out))
+    assert (shown["whole"][0, :20] == 128).all()  # the margin of the photo
+    faces = ferdata.open(tmp_path / "set", framing="fer2013")
+    as_shown = Image.fromarray(faces.images[0]).resize((64, 64), Image.Resampling.BOX)
+    assert np.abs(shown["cut"][:64, :64].astype(int) - np.asarray(as_shown)).mean() < 12
+
+
+def test_an_extra_class_that_is_to_be_dropped_is_no_finding(faces, tmp_path, capsys):
+    teacher = tmp_path / "teacher.npz"
+    logits = np.random.default_rng(0).normal(size=(len(faces), 9))
+    classes = [*faces.classes, "boredom"]
+    save_packed(faces, tmp_path / "faces.npz")
+    save_soft_labels(teacher, logits, "logits", classes, ids=faces.ids)
+    words = ("check", tmp_path / "faces.npz", "--teacher", teacher)
+    _, out, _ = run(capsys, *words)
+    assert "boredom is no class of this data set" in out
+    _, out, _ = run(capsys, *words, "--extra-classes", "drop")
+    assert "boredom is no class" not in out and "teacher.npz: 48 entries" in out
+
+
+def test_a_photo_without_a_face_and_the_advice_that_helps(tmp_path, capsys):
+    for name in ("happy", "sad"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.new("L", (200, 200), 90).save(tmp_path / "set" / name / "a.png")
+    words = ("pack", tmp_path / "set", tmp_path / "x.npz", "--framing", "paper")
+    status, _, err = run(capsys, *words)
+    assert status == 2 and err[0].endswith("take the whole photo for the face: --no-face whole")
+    assert run(capsys, *words, "--no-face", "whole")[0] == 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tf_bundle
 
+import tinycnn
 from tinycnn import models
 from tinycnn.formats import tf_checkpoint
 from tinycnn.formats.leveldb_table import FOOTER_SIZE
@@ -465,3 +466,14 @@ def test_bytes_that_are_not_booleans(tmp_path):
     entries = {"flags": tf_bundle.entry(10, (3,), 0, 0, 3, tf_bundle.masked(data))}
     prefix = tf_bundle.write(tmp_path / "m", {"a": np.frombuffer(data, np.uint8)}, entries=entries)
     refused(tf_checkpoint.read_tensors, prefix, "holds bytes other than 0 and 1", names=["flags"])
+
+
+def test_tinycnn_load_takes_a_checkpoint_by_each_of_its_names(tmp_path):
+    prefix = small_checkpoint(tmp_path)
+    expected = tf_checkpoint.load_network(prefix, variant="p1", backend="numpy")
+    for name in (prefix, f"{prefix}.index", f"{prefix}.data-00000-of-00001"):
+        found = tinycnn.load(name, variant="p1", backend="numpy")
+        assert np.array_equal(found.parameter_vector, expected.parameter_vector)
+        assert found.plan.steps == expected.plan.steps
+    with pytest.raises(ValueError, match="variant='v' or variant='p1' would fit"):
+        tinycnn.load(prefix)

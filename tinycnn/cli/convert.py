@@ -118,11 +118,11 @@ def labelled_images(args: argparse.Namespace, network: Network) -> tuple[np.ndar
     dataset, classes = faces.dataset.labelled(), ferdata.LabelSpace("the model", network.classes)
     dropped = ferdata.label_map(faces.dataset.label_space or classes, classes, True).dropped
     dataset = dataset.to_label_space(classes, allow_lossy=True)
+    if not len(dataset) or dataset.labels is None:
+        raise CannotError(f"{path}: no image with a label that {args.model} knows")
     if dropped:
         left_out = f"without the images of {', '.join(dropped)}: no class of {args.model}"
         print(plain(left_out), file=sys.stderr)
-    if not len(dataset) or dataset.labels is None:
-        raise CannotError(f"{path}: no image with a label that {args.model} knows")
     images = dataset.images
     if images.shape[1:] != spec.shape[:2]:
         images = ferdata.resize_images(images, spec.height_px)
