@@ -18,7 +18,7 @@ import pytest
 from toy_sweep import toy_images
 
 import ferdata
-from ferdata import batch_options
+from ferdata.training import batch_options
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.optim import optimizer_from_name
 from tinycnn.run import ARITHMETIC_VERSION, TrainingData, TrainingOptions, TrainingRun
