@@ -81,12 +81,9 @@ def make_lines(problem: Problem) -> tuple[list[Line], dict[str, str]]:
     walk.winograd()
     walk.losses()
     walk.backward()
-<<<<<<< HEAD
     walk.activations()
     walk.other_layers()
-=======
     walk.channels()
->>>>>>> core
     walk.optimizers()
     return walk.lines, walk.failed
 
@@ -269,7 +266,6 @@ class _Walk:
         arguments = (x, dy, argmax, w_t, step.window, scratch, dw, db, dx_out)
         self.add("conv2d_maxpool2d_backward", step.name, *arguments, macs=macs)
 
-<<<<<<< HEAD
     def other_layers(self) -> None:
         """Those of DS-CNN (keyword spotting): pictures of 25x5x64, depthwise 3x3, then the mean."""
         x, w = self._normal(N_IMAGES, 25, 5, 64), self._normal(3, 3, 64, 1)
@@ -285,7 +281,7 @@ class _Walk:
 
     def _normal(self, *shape: int) -> np.ndarray:
         return self.rng.standard_normal(shape).astype(np.float32)
-=======
+
     def channels(self) -> None:
         """What MicroExpNet does not have: a BatchNorm, a scale and a residual's sum, on the output
         of its first convolution."""
@@ -308,7 +304,6 @@ class _Walk:
         self.add("scale_shift_backward_params", "conv1", x, dy, dgamma, dbeta)
         self.add("scale_shift_backward_input", "conv1", dy, gamma, out)
         self.add("add_forward", "conv1", x.reshape(-1), dy.reshape(-1), out.reshape(-1))
->>>>>>> core
 
     def optimizers(self) -> None:
         p, g, m, v = (np.zeros(self.plan.n_parameter_slots, np.float32) for _ in range(4))

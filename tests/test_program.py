@@ -30,11 +30,16 @@ from tinycnn import (
     kernel_backend,
 )
 from tinycnn.kernels.elementwise import sum_chunks
-<<<<<<< HEAD
-from tinycnn.layers import LeakyReLU, PReLU, Sigmoid, SpatialDropout2D, Tanh
-=======
-from tinycnn.layers import BatchNorm, Residual, ScaleShift
->>>>>>> core
+from tinycnn.layers import (
+    BatchNorm,
+    LeakyReLU,
+    PReLU,
+    Residual,
+    ScaleShift,
+    Sigmoid,
+    SpatialDropout2D,
+    Tanh,
+)
 from tinycnn.models import microexpnet
 from tinycnn.testing import gradient_error
 
