@@ -89,7 +89,7 @@ DOORS["explain"] = {
     "kernels",
     "testing",
 }
-DOORS["explain"] |= {"testing", "svg_charts", *FOUNDATION}
+DOORS["explain"] |= {"folding", "testing", "svg_charts", *FOUNDATION}
 DOORS["sweep"] = set(DOORS)
 DOORS["paper"] = set(DOORS)
 DOORS["cli"] = set(DOORS)
