@@ -103,7 +103,7 @@ DOORS["explain"] = {
     "kernels",
     "testing",
 }
-DOORS["explain"] |= {"testing", *FOUNDATION}
+DOORS["explain"] |= {"folding", "testing", *FOUNDATION}
 DOORS["run"] = {
     *("calibration", "checkpoint", "distillation", "formats", "input_spec", "losses", "metrics"),
     *("models", "network", "optim", "report", "schedules", "train", *FOUNDATION),

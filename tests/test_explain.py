@@ -7,11 +7,12 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from PIL import Image
-from small_networks import SMALL_NETWORKS
+from small_networks import BRANCHED_NETWORKS, ENGINE_NETWORKS
 
 from tinycnn import CrossEntropy, Dense, Flatten, InputSpec, Network, ReLU, models, reference
 from tinycnn.explain import explain, render_page, write_page
 from tinycnn.explain.formulas import (
+    ADD,
     AVERAGEPOOL2D,
     CONV2D,
     DENSE,
@@ -21,6 +22,7 @@ from tinycnn.explain.formulas import (
     LOSS,
     MAXPOOL2D,
     RELU,
+    SCALE_SHIFT,
     derivation,
 )
 from tinycnn.explain.layer_kinds import explained
@@ -45,25 +47,34 @@ from tinycnn.explain.worked import (
     dense_weight,
 )
 from tinycnn.layers import (
+    Add,
     AveragePool2D,
+    BatchNorm,
     Conv2D,
     DepthwiseConv2D,
     Dropout,
     GlobalAveragePool2D,
     MaxPool2D,
     PReLU,
+    Residual,
+    ScaleShift,
 )
 from tinycnn.testing import check_gradients
 
 NASTY = '</script><script>alert("1")</script>\'&amp;\x1b[31m'
-NAMES = pytest.mark.parametrize("name", SMALL_NETWORKS)
+NAMES = pytest.mark.parametrize("name", ENGINE_NETWORKS)
 
 
 def small(name, scaling="standardized", classes=(), **options):
-    layers, (H, W, C) = SMALL_NETWORKS[name]
+    """The small network of that name; scales, shifts and running statistics are random too."""
+    layers, (H, W, C) = ENGINE_NETWORKS[name]
     spec = InputSpec(H, W, C, scaling=scaling, classes=classes)
     network = Network(layers, spec, **options)
     network.initialise(np.random.default_rng(7), bias_std=0.3)
+    rng = np.random.default_rng(8)
+    for array_name, values in {**network.parameters, **network.statistics}.items():
+        if array_name.split(".")[-1] not in ("w", "b"):
+            values[:] += rng.uniform(-0.4, 0.4, values.shape)
     return network
 
 
@@ -73,11 +84,41 @@ def image_for(network, seed=3):
 
 
 def without_dropout(network, backend="numba"):
-    """The same network without dropout, built independently of tinycnn.explain."""
-    layers = [layer for layer in network.layers if not isinstance(layer, Dropout)]
+    """The same network without dropout, and with a scale and shift for each BatchNorm, built
+    independently of tinycnn.explain."""
+    layers = predicting(network.layers)
     copy = Network(layers, network.input_spec, dtype=np.float64, backend=backend)
-    copy.parameter_vector[:] = network.parameter_vector
+    arrays = {**network.parameters, **network.statistics}
+    values = []  # in the order of the plan
+    for step in network.plan.steps:
+        mine = {short: arrays.get(f"{step.name}.{short}") for short in ARRAYS}
+        if isinstance(step.layer, BatchNorm):
+            mine = {
+                short: value.astype(np.float64)
+                for short, value in mine.items()
+                if value is not None
+            }
+            scale = mine["gamma"] * (mine["running_var"] + step.layer.epsilon) ** -0.5
+            values += [scale, mine["beta"] - scale * mine["running_mean"]]
+        else:
+            values += [value for value in mine.values() if value is not None]
+    for parameter, value in zip(copy.parameters.values(), values, strict=True):
+        parameter[:] = value
     return copy
+
+
+ARRAYS = ("w", "b", "alpha", "scale", "shift", "gamma", "beta", "running_mean", "running_var")
+
+
+def predicting(layers):
+    """No body of the small networks' residuals is only dropout."""
+    kept = []
+    for layer in layers:
+        if isinstance(layer, Residual):
+            layer = Residual(predicting(layer.layers), predicting(layer.shortcut))
+        if not isinstance(layer, Dropout):
+            kept.append(ScaleShift() if isinstance(layer, BatchNorm) else layer)
+    return kept
 
 
 def engine(network, image, label=None):
@@ -138,7 +179,9 @@ def test_the_numbers_are_the_engines(name):
             assert norm == pytest.approx(expected, rel=1e-10, abs=1e-13)
 
 
-@pytest.mark.parametrize("name", ["miniature", "overlapping_pool", "stride_beyond_window"])
+@pytest.mark.parametrize(
+    "name", ["miniature", "overlapping_pool", "stride_beyond_window", "residuals_with_batch_norms"]
+)
 def test_the_numeric_gradients_are_those_of_the_loss(name):
     """Compared with differences computed here, with another step and on the reference.  The
     gradients shown beside them pass the public checker."""
@@ -156,7 +199,7 @@ def test_the_numeric_gradients_are_those_of_the_loss(name):
         if check["verdict"] != AGREES:
             continue
         tensor, index = tensors[check["tensor"]], tuple(check["index"])
-        assert check["value"] == tensor[index]
+        assert check["value"] == pytest.approx(tensor[index], rel=1e-14)
         assert check["numeric"] == pytest.approx(check["analytic"], rel=2e-6, abs=1e-8)
         before, losses = tensor[index], []
         for moved in (check["step"], -check["step"]):
@@ -249,6 +292,100 @@ def test_the_same_input_gives_the_same_bytes():
     assert pages[0] == pages[1]
     other = explain(network, image_for(network), seed=5)
     assert render_page(other) != pages[0]
+
+
+# ---- branches and BatchNorm ------------------------------------------------------------------
+
+
+@NAMES
+def test_the_page_explains_what_the_network_predicts(name):
+    network = small(name, dtype=np.float64)
+    image = image_for(network)
+    trace = trace_image(network, image)
+    np.testing.assert_allclose(trace.logits, network.predict_logits(image[None])[0], rtol=1e-11)
+    assert trace.float32_difference < 1e-11
+    assert max(trace.kernel_differences.values()) < 1e-9
+
+
+@pytest.mark.parametrize("name", [*BRANCHED_NETWORKS, "residuals_with_batch_norms"])
+def test_values_and_gradients_follow_the_branches(name):
+    """Forward, an input is the y of its source; backward, dy is the sum of what its uses pass
+    back.  All of these are on the page."""
+    network = small(name)
+    explanation = explain(network, image_for(network))
+    trace = explanation.trace
+    ys = {"image": trace.x, **{layer.step.name: layer.y for layer in trace.layers}}
+    back = {source: np.zeros_like(y) for source, y in ys.items()}
+    back[trace.layers[-1].step.name] += trace.dlogits
+    n_added = 0
+    for layer in trace.layers:
+        np.testing.assert_array_equal(layer.x, ys[layer.sources[0]])
+        for source in layer.sources:
+            back[source] += layer.dx
+        if isinstance(layer.step.layer, Add):
+            n_added += 1
+            np.testing.assert_array_equal(layer.x2, ys[layer.sources[1]])
+            np.testing.assert_allclose(layer.y, layer.x + layer.x2, rtol=1e-15)
+    assert n_added == str(network.plan.layers).count("Residual(")
+    np.testing.assert_allclose(trace.dx, back["image"], rtol=1e-12, atol=1e-15)
+    root, numbers = parsed(explanation)
+    sections = {section.get("id"): text(section) for section in root.iter("section")}
+    n_sums = sum(layer.sources.count("image") for layer in trace.layers) - 1
+    for layer, told in zip(trace.layers, numbers["layers"], strict=True):
+        np.testing.assert_allclose(layer.dy, back[layer.step.name], rtol=1e-12, atol=1e-15)
+        assert tuple(told["inputs"]) == layer.sources
+        section = sections[layer.step.name]
+        n_uses = sum(other.sources.count(layer.step.name) for other in trace.layers)
+        assert ("y is used more than once" in section) == (n_uses > 1)
+        n_sums += n_uses > 1
+        if layer.x2 is not None:
+            inputs = ["the scaled image" if s == "image" else f"y of {s}" for s in layer.sources]
+            assert f"x is {inputs[0]}, x2 is {inputs[1]}." in section
+    assert n_sums
+
+
+def test_the_spot_of_a_sum_is_that_of_its_inputs():
+    network = small("residuals")
+    layers = {layer.step.name: layer for layer in trace_image(network, image_for(network)).layers}
+    add, body = layers["residual1.add"], layers["residual1.conv2"]
+    assert add.sources == ("residual1.conv2", "relu1")
+    assert body.spot == add.spot == layers["relu1"].spot == layers["relu2"].spot
+    assert body.y[add.spot] + layers["relu1"].y[add.spot] == add.y[add.spot]
+
+
+def test_a_batch_norm_is_shown_as_the_scale_and_shift_that_it_is_in_prediction():
+    network = small("residuals_with_batch_norms")
+    explanation = explain(network, image_for(network))
+    assert explanation.agrees
+    root, numbers = parsed(explanation)
+    shown = {x["batch_norm"]: x["name"] for x in numbers["layers"] if x["batch_norm"]}
+    assert list(shown) == [s.name for s in network.plan.steps if isinstance(s.layer, BatchNorm)]
+    assert shown["residual2.shortcut.bn1"] == "residual2.shortcut.scale1"
+    (note,) = [text(p) for p in root.iter("p") if p.get("class") == "note"]
+    assert all(f"{name} as {scale}" in note for name, scale in shown.items())
+    for name, scale in shown.items():
+        (section,) = [s for s in root.iter("section") if s.get("id") == scale]
+        (here,) = [t for t in map(text, section.iter("p")) if "a BatchNorm, as it is" in t]
+        assert here.startswith(f"This is {name}, ") and "with epsilon = 1e−5" in here
+        value = {
+            k: float(v.replace("−", "-"))
+            for k, v in re.findall(r"(\w+)\[\d+\] = (−?[\d.e−]+?)[,.](?:\s|$)", here)
+        }
+        expected = value["gamma"] / np.sqrt(value["running_var"] + 1e-5)
+        assert value["scale"] == pytest.approx(expected, rel=2e-3)
+        expected = value["beta"] - value["running_mean"] * value["scale"]
+        assert value["shift"] == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_branch_of_dropout_alone():
+    """In prediction it is nothing: y = 2x."""
+    layers = [Flatten(), Dense(3), Residual([Dropout(0.5)])]
+    network = Network(layers, InputSpec(3, 2, 1, scaling="unit"), seed=3, dtype=np.float64)
+    explanation = explain(network, image_for(network))
+    dense, add = explanation.trace.layers[1], explanation.trace.layers[-1]
+    np.testing.assert_array_equal(add.y, 2 * dense.y)
+    np.testing.assert_array_equal(dense.dy, 2 * add.dy)
+    assert explanation.agrees
 
 
 # ---- wrong gradients and kinks ---------------------------------------------------------------
@@ -392,7 +529,7 @@ def test_worked_numbers_equal_the_engines(name):
         n_layers += 1
         for one in shown:
             assert one.total == pytest.approx(one.result.value, rel=1e-10, abs=1e-13)
-        if isinstance(layer.step.layer, PReLU):
+        if isinstance(layer.step.layer, (PReLU, ScaleShift, Add)):
             continue
         some = np.random.default_rng(0)
         for sum_of, array in sums_of_single_entries(layer):
@@ -400,8 +537,8 @@ def test_worked_numbers_equal_the_engines(name):
                 one = sum_of(layer, tuple(int(i) for i in np.unravel_index(flat, array.shape)))
                 assert one.total == pytest.approx(one.result.value, rel=1e-10, abs=1e-13)
     average = (AveragePool2D, GlobalAveragePool2D)
-    summed = (Conv2D, DepthwiseConv2D, Dense, PReLU, *average)
-    assert n_layers == sum(isinstance(x, summed) for x in network.layers)
+    summed = (Conv2D, DepthwiseConv2D, Dense, PReLU, ScaleShift, BatchNorm, Add, *average)
+    assert n_layers == sum(isinstance(step.layer, summed) for step in network.plan.steps)
 
 
 def sums_of_single_entries(layer):
@@ -457,6 +594,7 @@ def test_the_page_marks_the_winners_of_a_pooling():
 
 
 DERIVED = [CONV2D, DEPTHWISE_CONV2D, MAXPOOL2D, AVERAGEPOOL2D, GLOBAL_AVERAGEPOOL2D, RELU, DENSE]
+DERIVED += [SCALE_SHIFT, ADD]
 
 
 @pytest.mark.parametrize("formulas", [*DERIVED, LOSS], ids=lambda f: f.title)
@@ -471,7 +609,8 @@ def test_equations_are_in_the_code_under_the_same_numbers(formulas):
 
 def test_every_equation_and_derivation_is_on_the_page():
     sections = {}
-    for network in (small("depthwise_separable"), small("miniature")):
+    names = ("depthwise_separable", "miniature", "residuals_with_batch_norms")
+    for network in map(small, names):
         root, _ = parsed(explain(network, image_for(network)))
         sections |= {section.get("id"): text(section) for section in root.iter("section")}
         sections.setdefault("averages", sections["pool1"] + sections["pool2"])
@@ -479,6 +618,7 @@ def test_every_equation_and_derivation_is_on_the_page():
         *(("conv1", CONV2D), ("pool1", MAXPOOL2D), ("relu1", RELU)),
         *(("depthwise1", DEPTHWISE_CONV2D), ("averages", AVERAGEPOOL2D)),
         ("averages", GLOBAL_AVERAGEPOOL2D),
+        *(("residual1.scale1", SCALE_SHIFT), ("residual1.add", ADD)),
     ):
         for formula in (*formulas.forward, *formulas.backward):
             plain = re.sub(r"<[^>]*>", "", formula.markup).replace("&gt;", ">").replace("&lt;", "<")

@@ -78,8 +78,10 @@ OF_FOLDED_NETWORKS = (
     "tinycnn.formats.onnx.NODES",
     "tinycnn.export.python_file.CALLS",
     "tinycnn.export.c_operations.OPERATIONS",
+    "tinycnn.explain.layer_kinds.EXPLAINED",
 )
-"""Tables that need no entry for BatchNorm: exporters fold it into other layers."""
+"""Tables that need no entry for BatchNorm: exporters fold it into other layers; `explain` replaces
+it by a ScaleShift."""
 
 
 def missing_entries(kinds, tables):

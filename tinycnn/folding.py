@@ -55,7 +55,7 @@ def fold(plan: Plan, vector: np.ndarray) -> tuple[Plan, np.ndarray]:
     return new_plan, new_vector
 
 
-class _Affine(NamedTuple):
+class Affine(NamedTuple):
     """y = scale x + shift, float64 (C,)."""
 
     scale: np.ndarray
@@ -90,10 +90,11 @@ def _folded(layers: Sequence[Layer], steps: Iterator[Step], values: Arrays) -> l
             parts.append(_Part(layer, [of_step(step, values)], step))
     k = 0
     while k < len(parts):
-        if not isinstance(parts[k].layer, BatchNorm):
+        layer = parts[k].layer
+        if not isinstance(layer, BatchNorm):
             k += 1
             continue
-        affine = _affine(parts[k])
+        affine = affine_of(layer, parts[k].arrays[0])
         if (k and _fold_back(parts[k - 1], affine)) or _fold_ahead(parts[k + 1 :], affine):
             del parts[k]
         else:
@@ -101,23 +102,21 @@ def _folded(layers: Sequence[Layer], steps: Iterator[Step], values: Arrays) -> l
     return parts
 
 
-def _affine(part: _Part) -> _Affine:
-    """Equation (1)."""
-    (arrays,), layer = part.arrays, part.layer
-    assert isinstance(layer, BatchNorm)
+def affine_of(layer: BatchNorm, arrays: Arrays) -> Affine:
+    """Equation (1), for the layer's parameters and statistics by short name."""
     gamma, beta, mean, var = (
         arrays[name].astype(np.float64) for name in ("gamma", "beta", "running_mean", "running_var")
     )
     scale = gamma / np.sqrt(var + layer.epsilon)
-    return _Affine(scale, beta - mean * scale)
+    return Affine(scale, beta - mean * scale)
 
 
-def _fold_back(part: _Part, affine: _Affine) -> bool:
+def _fold_back(part: _Part, affine: Affine) -> bool:
     """Fold y = scale * layer(x) + shift into the layer; False if it cannot take it."""
     layer, (scale, shift) = part.layer, affine
     if isinstance(layer, ScaleShift):
         (arrays,) = part.arrays
-        old = _Affine(arrays["scale"], arrays["shift"])
+        old = Affine(arrays["scale"], arrays["shift"])
         part.arrays = [{"scale": old.scale * scale, "shift": old.shift * scale + shift}]
     elif isinstance(layer, (Conv2D, Dense, DepthwiseConv2D)):
         w, b = _weights(part)
@@ -129,7 +128,7 @@ def _fold_back(part: _Part, affine: _Affine) -> bool:
     return True
 
 
-def _fold_ahead(parts: Sequence[_Part], affine: _Affine) -> bool:
+def _fold_ahead(parts: Sequence[_Part], affine: Affine) -> bool:
     """Fold y = layers(scale x + shift) into the first of the layers that can take it; False if
     there is none, or if another layer is in the way."""
     scale, shift = affine
@@ -142,7 +141,7 @@ def _fold_ahead(parts: Sequence[_Part], affine: _Affine) -> bool:
             scale, shift = np.tile(scale, n_pixels), np.tile(shift, n_pixels)
         elif isinstance(layer, ScaleShift):
             (arrays,) = part.arrays
-            old = _Affine(arrays["scale"], arrays["shift"])
+            old = Affine(arrays["scale"], arrays["shift"])
             part.arrays = [{"scale": old.scale * scale, "shift": old.scale * shift + old.shift}]
             return True
         elif isinstance(layer, Dense):

@@ -53,6 +53,8 @@ class Explanation:
                 {
                     "name": layer.step.name,
                     "kind": type(layer.step.layer).__name__,
+                    "inputs": list(layer.sources),
+                    "batch_norm": batch_norm.name if batch_norm else None,
                     "input_shape": list(layer.step.input_shape),
                     "output_shape": list(layer.step.output_shape),
                     "y_min": float(layer.y.min()),
@@ -65,6 +67,7 @@ class Explanation:
                     },
                 }
                 for layer in trace.layers
+                for batch_norm in [trace.batch_norms.get(layer.step.name)]
             ],
             "checks": [asdict(probe) for probe in self.probes],
             "step_sweep": [asdict(probe) for probe in self.sweep],

@@ -155,6 +155,27 @@ PRELU = Formulas(
     functions=("prelu_backward_params", "prelu_backward_input"),
 )
 
+SCALE_SHIFT = Formulas(
+    title="scale and shift",
+    sense="All values of a channel are multiplied by its scale; then its shift is added.",
+    forward=(Formula("y[p,c] = scale[c] · x[p,c] + shift[c]", "(1)"),),
+    backward=(
+        Formula(f"dL/dscale[c] = {_sum('p')} dy[p,c] · x[p,c]", "(2)"),
+        Formula(f"dL/dshift[c] = {_sum('p')} dy[p,c]", "(3)"),
+        Formula("dL/dx[p,c] = dy[p,c] · scale[c]", "(4)"),
+    ),
+    where="kernels/scale_shift.py",
+    functions=("scale_shift_backward_params", "scale_shift_backward_input"),
+)
+
+ADD = Formulas(
+    title="sum",
+    sense="The outputs of two branches are added; both branches get the same gradient.",
+    forward=(Formula("y[k] = x[k] + x2[k]", "(1)"),),
+    backward=(Formula("dL/dx[k] = dy[k]", "(2)"), Formula("dL/dx2[k] = dy[k]", "(3)")),
+    where="kernels/add.py",
+)
+
 SIGMOID = Formulas(
     title="sigmoid",
     sense="Every value becomes one between 0 and 1; far from 0 the gradient nearly stops.",

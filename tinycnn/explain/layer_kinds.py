@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..layers import (
+    Add,
     AveragePool2D,
     Conv2D,
     Dense,
@@ -20,6 +21,7 @@ from ..layers import (
     MaxPool2D,
     PReLU,
     ReLU,
+    ScaleShift,
     Shape,
     Sigmoid,
     SpatialDropout2D,
@@ -47,7 +49,8 @@ class Explained:
     sums        single entries worked out by hand: one of y, then entries of the gradients
     close_up    numbers around the spot, as HTML
     cards       a card for each channel or unit, as HTML
-    spot_in_x   index of the value of x that becomes y's spot; None where several values do
+    spot_in_x   index of the value of x (of an Add: of both inputs) that becomes y's spot; None
+                where several values of x do
     choices     from x, y and the kept array, all with a batch axis: the choices of the forward
                 pass, such as the winners of a pooling.  The loss has a kink where one changes
     folded      (x's shape, LayerTrace.folded) -> the shape of the picture that y holds flattened,
@@ -186,6 +189,14 @@ EXPLAINED: dict[type[Layer], Explained] = {
         sums=worked.prelu_sums,
         choices=lambda x, y, kept: x > 0,
     ),
+    ScaleShift: replace(_ACTIVATION, formulas=formulas.SCALE_SHIFT, sums=worked.scale_shift_sums),
+    Add: replace(
+        _ACTIVATION,
+        formulas=formulas.ADD,
+        sums=worked.add_sums,
+        close_up=layer_pictures.add_close_up,
+        cards=lambda layer: layer_pictures.channel_cards(layer, ("x", "x2", "y", "dL/dy")),
+    ),
     Sigmoid: replace(_ACTIVATION, formulas=formulas.SIGMOID),
     Tanh: replace(_ACTIVATION, formulas=formulas.TANH),
     Flatten: Explained(
@@ -201,4 +212,5 @@ EXPLAINED: dict[type[Layer], Explained] = {
     ),
     **dict.fromkeys((Dropout, SpatialDropout2D), Explained(formulas.DROPOUT, left_out=True)),
 }
-"""Layer class -> what the page shows of such a layer."""
+"""Layer class -> what the page shows of such a layer.  BatchNorm has none: a ScaleShift takes its
+place (`prediction_network.py`)."""

@@ -57,6 +57,23 @@ def activation_close_up(layer: LayerTrace) -> str:
     return _crops(layer, at, at, _spot_mark(layer))
 
 
+def add_close_up(layer: LayerTrace) -> str:
+    """Numbers of both inputs and of their sum around the spot; of a vector the strongest
+    entries."""
+    if layer.y.ndim == 1:
+        return vectors(layer, ("x", "x2", "y", "dL/dy"))
+    i, j, c = layer.spot
+    H, W, _ = layer.y.shape
+    at = (around(i, H, CROP), around(j, W, CROP))
+    captions = {"x": "x", "x2": "x2", "y": "y, the sum", "dL/dy": "dL/dy, goes on to both"}
+    grids = "".join(
+        number_grid(layer.arrays[title][:, :, c], at, caption, _spot_mark(layer))
+        for title, caption in captions.items()
+    )
+    title = f"Numbers of channel {c} around {named('y', layer.spot)}"
+    return f'<h3>{title}</h3><div class="row">{grids}</div>'
+
+
 def pooling_close_up(layer: LayerTrace) -> str:
     """Numbers around the spot with each window's winner outlined, and the channel as a picture."""
     c = layer.spot[2]
@@ -163,11 +180,10 @@ def filter_cards(layer: LayerTrace) -> str:
     return _cards(layer, "filters", figures, note=note)
 
 
-def channel_cards(layer: LayerTrace) -> str:
+def channel_cards(layer: LayerTrace, titles: Sequence[str] = ("x", "y", "dL/dx", "dL/dy")) -> str:
     """A card for each channel of a picture: x, y and their gradients; "" for a vector."""
     if layer.y.ndim == 1:
         return ""
-    titles = ("x", "y", "dL/dx", "dL/dy")
     return _cards(layer, "channels", {title: layer.arrays[title][:, :, None] for title in titles})
 
 

@@ -7,17 +7,33 @@ from collections.abc import Sequence
 from ..ground.html_page import escape
 from .formulas import Formula, Formulas, derivation
 from .layer_kinds import explained, title_of
-from .layer_trace import LayerTrace
+from .layer_trace import IMAGE, LayerTrace
 from .numeric import AGREES, DROWNED, KINK, Probe
 from .pictures import number
+from .prediction_network import FixedBatchNorm
 from .worked import WorkedSum, named
 
 N_PRODUCTS = 4
 """How many products of a sum are written out, largest first."""
 
+BATCH_NORM_EQUATIONS = (
+    "<code>scale = gamma / √(running_var + epsilon)</code>, "
+    "<code>shift = beta − running_mean · scale</code>"
+)
+"""Equation (1) of folding.py."""
 
-def layer_section(layer: LayerTrace, probes: Sequence[Probe], ids: Sequence[str]) -> str:
-    """The section of `layer`.  ids: of all sections in their order, for links to the neighbours."""
+
+def layer_section(
+    layer: LayerTrace,
+    batch_norm: FixedBatchNorm | None,
+    probes: Sequence[Probe],
+    ids: Sequence[str],
+) -> str:
+    """The section of `layer`.
+
+    batch_norm  what it stands for, if that is a BatchNorm
+    ids         of all sections in their order, for links to the neighbours
+    """
     name, entry = layer.step.name, explained(layer.step.layer)
     formulas, sums, letters = entry.formulas, entry.sums(layer), entry.letters(layer)
     forward, backward = sums[:1], sums[1:]
@@ -25,12 +41,13 @@ def layer_section(layer: LayerTrace, probes: Sequence[Probe], ids: Sequence[str]
     return (
         f'<section id="{name}">{heading(name, title_of(layer.step.layer), ids)}'
         f'<p class="sense">{formulas.sense}</p><p class="stats">{_stats(layer)}</p>'
+        f"{_sources(layer, ids)}{_stands_for(layer, batch_norm)}"
         '<div class="two"><div class="forward"><h3>Forward</h3>'
         f"{formula_list(formulas, formulas.forward)}{here}"
         f"{''.join(map(_worked, forward))}</div>"
         '<div class="backward"><h3>Backward</h3>'
         f"{formula_list(formulas, formulas.backward)}"
-        '<p class="here">dy is dL/dy, the gradient that the next layer passes back.</p>'
+        f'<p class="here">{_origin_of_dy(layer)}</p>'
         f"{''.join(map(_worked, backward))}</div></div>"
         f"{entry.close_up(layer)}{entry.cards(layer)}"
         f"{probe_table(probes, [f'{name}.{short}' for short in layer.parameters])}"
@@ -64,6 +81,48 @@ def _stats(layer: LayerTrace) -> str:
     return " · ".join(parts)
 
 
+def _sources(layer: LayerTrace, ids: Sequence[str]) -> str:
+    """Where x and x2 come from; "" where x is the y of the section before."""
+    if layer.sources == (ids[list(ids).index(layer.step.name) - 1],):
+        return ""
+    parts = [
+        f"{x} is {'the scaled image' if name == IMAGE else f'y of {_link(name)}'}"
+        for x, name in zip(("x", "x2"), layer.sources)
+    ]
+    return f'<p class="here">{", ".join(parts)}.</p>'
+
+
+def _link(name: str) -> str:
+    return f'<a href="#{name}">{escape(name)}</a>'
+
+
+def _stands_for(layer: LayerTrace, batch_norm: FixedBatchNorm | None) -> str:
+    """The BatchNorm that the layer stands for, with the numbers of the spot's channel."""
+    if batch_norm is None:
+        return ""
+    c = layer.spot[-1]
+    values = [
+        f"{name}[{c}] = {number(float(array[c]))}"
+        for name, array in (*batch_norm.arrays.items(), *layer.parameters.items())
+    ]
+    return (
+        f'<p class="here">This is {escape(batch_norm.name)}, a BatchNorm, as it is in prediction: '
+        f"{BATCH_NORM_EQUATIONS}, with epsilon = {number(batch_norm.layer.epsilon)}. "
+        f"In channel {c}: {', '.join(values)}.</p>"
+    )
+
+
+def _origin_of_dy(layer: LayerTrace) -> str:
+    if len(layer.dy_parts) < 2:
+        return "dy is dL/dy, the gradient that the next layer passes back."
+    numbers = " + ".join(f"({number(float(part[layer.spot]))})" for part in layer.dy_parts.values())
+    return (
+        "dy is dL/dy. y is used more than once, so dy is a sum: "
+        f"{' + '.join(map(escape, layer.dy_parts))}. At the spot: "
+        f"{named('dy', layer.spot)} = {numbers} = {number(float(layer.dy[layer.spot]))}."
+    )
+
+
 def formula_list(formulas: Formulas, some: Sequence[Formula]) -> str:
     """Some of the formulas, each with its number in the file where it is derived."""
     lines = []
@@ -90,8 +149,8 @@ def _worked(one: WorkedSum) -> str:
     ordered = sorted(one.products, key=lambda p: -abs(p.value))
     shown, rest = ordered[:N_PRODUCTS], ordered[N_PRODUCTS:]
     lines = []
-    if one.bias:
-        lines.append(f"<tr><td>{one.bias.name}</td><td></td>{_n(one.bias.value)}</tr>")
+    for term in one.terms:
+        lines.append(f"<tr><td>{term.name}</td><td></td>{_n(term.value)}</tr>")
     for product in shown:
         left, right = product
         factors = f"{number(left.value)} · {number(right.value)}"

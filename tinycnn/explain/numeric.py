@@ -69,9 +69,9 @@ class Prober:
 
     def __init__(self, trace: Trace) -> None:
         self.network, self.labels = trace.network, np.array([trace.label])
-        self.x = trace.layers[0].x[None].copy()
+        self.x = trace.x[None].copy()
         self.tensors = {"x": self.x[0], **self.network.parameters}
-        self.gradients = {"x": trace.layers[0].dx}
+        self.gradients = {"x": trace.dx}
         for layer in trace.layers:
             for short, gradient in layer.gradients.items():
                 self.gradients[f"{layer.step.name}.{short}"] = gradient

@@ -14,6 +14,7 @@ from .explanation import Explanation
 from .formulas import LOSS
 from .layer_kinds import title_of
 from .layer_sections import (
+    BATCH_NORM_EQUATIONS,
     derivation_details,
     formula_list,
     heading,
@@ -21,13 +22,13 @@ from .layer_sections import (
     probe_table,
     shape_text,
 )
-from .layer_trace import largest_at
+from .layer_trace import IMAGE, largest_at
 from .numeric import CHANGE_OF_LOSS, RELATIVE_BOUND
 from .pictures import around, bars, cell, grey_picture, number, number_grid, picture, shades
 from .style import STYLE
 from .worked import named
 
-IMAGE, LOSS_ID, CHECKS = "image", "loss", "checks"
+LOSS_ID, CHECKS = "loss", "checks"
 
 
 def render_page(explanation: Explanation) -> str:
@@ -46,7 +47,10 @@ def render_page(explanation: Explanation) -> str:
         "<main>",
         _overview(explanation, title),
         _image(explanation, ids),
-        *(layer_section(layer, explanation.probes, ids) for layer in trace.layers),
+        *(
+            layer_section(layer, trace.batch_norms.get(layer.step.name), explanation.probes, ids)
+            for layer in trace.layers
+        ),
         _loss(explanation, ids),
         _checks(explanation, ids),
         f"<footer>Written by tinycnn {escape(__version__)}. All values are float64.</footer>",
@@ -74,6 +78,14 @@ def _overview(explanation: Explanation, title: str) -> str:
     is_predicted = trace.label == trace.predicted
     against = "the class that it predicts" if is_predicted else "a class that was chosen"
     notes = [f"{name.capitalize()} is left out, as in prediction." for name in trace.left_out]
+    if trace.batch_norms:
+        notes.append(
+            "In prediction, a BatchNorm uses its running statistics: it is a scale and a shift of "
+            f"each channel, {BATCH_NORM_EQUATIONS}. The page shows these layers, and the gradients "
+            "of their scale and shift: "
+            + ", ".join(f"{b.name} as {name}" for name, b in trace.batch_norms.items())
+            + "."
+        )
     if trace.calibration_temperature != 1:
         notes.append(
             f"predict_proba divides the logits by {number(trace.calibration_temperature)} "
@@ -152,7 +164,7 @@ def _share(mask: np.ndarray) -> str:
 def _image(explanation: Explanation, ids: list[str]) -> str:
     trace = explanation.trace
     spec = trace.network.input_spec
-    dx = trace.layers[0].dx
+    dx = trace.dx
     row, column, channel = largest_at(dx)
     at = around(row, dx.shape[0], 8), around(column, dx.shape[1], 8)
     mark = lambda r, c: "spot" if (r, c) == (row, column) else ""

@@ -32,20 +32,21 @@ class Product(NamedTuple):
 
 
 class WorkedSum(NamedTuple):
-    """result = bias + the sum of the products.
+    """result = the sum of the products and of the terms.
 
     result    the entry as the engine computed it
     equation  its number in the kernel's docstring
+    terms     entries that are added as they are, such as a bias
     """
 
     result: Entry
     equation: str
     products: list[Product]
-    bias: Entry | None = None
+    terms: tuple[Entry, ...] = ()
 
     @property
     def total(self) -> float:
-        return sum((p.value for p in self.products), self.bias.value if self.bias else 0.0)
+        return sum(term.value for term in self.terms) + sum(p.value for p in self.products)
 
 
 def named(name: str, index: Spot) -> str:
@@ -65,9 +66,9 @@ def weights_of_filter(layer: LayerTrace, f: int) -> list[tuple[int, Spot]]:
     return [(c, (c, f)) for c in range(w.shape[2])]
 
 
-def _bias(layer: LayerTrace, k: int) -> Entry | None:
+def _bias(layer: LayerTrace, k: int) -> tuple[Entry, ...]:
     b = layer.parameters.get("b")
-    return None if b is None else _at("b", b, (k,))
+    return () if b is None else (_at("b", b, (k,)),)
 
 
 def conv2d_output(layer: LayerTrace, spot: Spot) -> WorkedSum:
@@ -149,13 +150,42 @@ def prelu_sums(layer: LayerTrace) -> list[WorkedSum]:
     c = layer.spot[-1]
     x, y = _at("x", layer.x, layer.spot), _at("y", layer.y, layer.spot)
     slope, above = _at("alpha", layer.parameters["alpha"], (c,)), x.value > 0
-    output = WorkedSum(y, "(1)", [] if above else [Product(slope, x)], x if above else None)
-    spots = [(*at, c) for at in np.ndindex(*layer.x.shape[:-1])]
+    output = WorkedSum(y, "(1)", [] if above else [Product(slope, x)], (x,) if above else ())
     products = [
-        Product(_at("dy", layer.dy, at), _at("x", layer.x, at)) for at in spots if layer.x[at] <= 0
+        Product(_at("dy", layer.dy, at), _at("x", layer.x, at))
+        for at in _spots_of_channel(layer, c)
+        if layer.x[at] <= 0
     ]
     result = _at("dL/dalpha", layer.gradients["alpha"], (c,))
     return [output, WorkedSum(result, "(4)", products)]
+
+
+def _spots_of_channel(layer: LayerTrace, c: int) -> list[Spot]:
+    return [(*at, c) for at in np.ndindex(*layer.x.shape[:-1])]
+
+
+def scale_shift_sums(layer: LayerTrace) -> list[WorkedSum]:
+    """kernels/scale_shift.py (1) at the spot, (2) and (3) for its channel, (4) at the spot."""
+    at, c = layer.spot, layer.spot[-1]
+    scale, shift = (_at(name, layer.parameters[name], (c,)) for name in ("scale", "shift"))
+    dscale, dshift = (
+        _at(f"dL/d{name}", layer.gradients[name], (c,)) for name in ("scale", "shift")
+    )
+    dy = [_at("dy", layer.dy, p) for p in _spots_of_channel(layer, c)]
+    x = [_at("x", layer.x, p) for p in _spots_of_channel(layer, c)]
+    one = Entry("1", 1.0)
+    return [
+        WorkedSum(_at("y", layer.y, at), "(1)", [Product(scale, _at("x", layer.x, at))], (shift,)),
+        WorkedSum(dscale, "(2)", [Product(*pair) for pair in zip(dy, x)]),
+        WorkedSum(dshift, "(3)", [Product(entry, one) for entry in dy]),
+        WorkedSum(_at("dL/dx", layer.dx, at), "(4)", [Product(_at("dy", layer.dy, at), scale)]),
+    ]
+
+
+def add_sums(layer: LayerTrace) -> list[WorkedSum]:
+    """kernels/add.py (1) at the spot."""
+    terms = tuple(_at(name, layer.arrays[name], layer.spot) for name in ("x", "x2"))
+    return [WorkedSum(_at("y", layer.y, layer.spot), "(1)", [], terms)]
 
 
 def _pixels_of(layer: LayerTrace, i: int, j: int) -> list[tuple[int, int]]:
