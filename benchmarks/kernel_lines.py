@@ -81,7 +81,8 @@ def make_lines(problem: Problem) -> tuple[list[Line], dict[str, str]]:
     walk.winograd()
     walk.losses()
     walk.backward()
-    walk.other_layers()
+    walk.channels()
+    walk.windows()
     walk.optimizers()
     return walk.lines, walk.failed
 
@@ -250,7 +251,30 @@ class _Walk:
         arguments = (x, dy, argmax, w_t, step.window, scratch, dw, db, dx_out)
         self.add("conv2d_maxpool2d_backward", step.name, *arguments, macs=macs)
 
-    def other_layers(self) -> None:
+    def channels(self) -> None:
+        """What MicroExpNet does not have: a BatchNorm, a scale and a residual's sum, on the output
+        of its first convolution."""
+        y = self.kept["conv1"]["y"]
+        x = np.ascontiguousarray(y.reshape(-1, y.shape[3]), np.float32)
+        (P, C), dy = x.shape, self.rng.normal(size=x.shape).astype(np.float32)
+        out, gamma, beta = np.empty_like(x), np.ones(C, np.float32), np.zeros(C, np.float32)
+        dgamma, dbeta, scratch = gamma.copy(), beta.copy(), np.empty((3, C), np.float32)
+        moments, of_chunks = np.empty((2, C)), self.rng.uniform(1, 2, (8, 2, C))
+        self.add("batch_norm_moments", "conv1", x, moments)
+        self.add("batch_norm_combine", "", of_chunks, 64, 8, np.empty((2, C)))
+        self.add("batch_norm_update_running", "", moments, P, 0.9, 1, beta.copy(), gamma.copy())
+        forward: tuple[Any, ...] = (x, moments, gamma, beta, 1e-5, scratch, out)
+        self.add("batch_norm_forward", "conv1", *forward)
+        backward: tuple[Any, ...] = (x, dy, moments, 1e-5, scratch, dgamma, dbeta)
+        self.add("batch_norm_backward_params", "conv1", *backward)
+        backward = (x, dy, moments, gamma, 1e-5, dgamma, dbeta, P, scratch, out)
+        self.add("batch_norm_backward_input", "conv1", *backward)
+        self.add("scale_shift_forward", "conv1", x, gamma, beta, out)
+        self.add("scale_shift_backward_params", "conv1", x, dy, dgamma, dbeta)
+        self.add("scale_shift_backward_input", "conv1", dy, gamma, out)
+        self.add("add_forward", "conv1", x.reshape(-1), dy.reshape(-1), out.reshape(-1))
+
+    def windows(self) -> None:
         """Those of DS-CNN (keyword spotting): pictures of 25x5x64, depthwise 3x3, then the mean."""
         x, w = self._normal(N_IMAGES, 25, 5, 64), self._normal(3, 3, 64, 1)
         dy, dw, b, dx = (np.zeros_like(a) for a in (x, w, w[0, 0, :, 0], x))

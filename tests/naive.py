@@ -224,3 +224,54 @@ def multiply_add(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off,
         ]
         result[c_off + m * cm + n] = math.fsum([float(c[c_off + m * cm + n]), *products])
     return result
+
+
+def scale_shift_forward(x, scale, shift):
+    rows = [[float(v) * float(a) + float(b) for v, a, b in zip(row, scale, shift)] for row in x]
+    return np.reshape(rows, x.shape)
+
+
+def scale_shift_backward(x, dy, scale):
+    """(dx, dscale, dshift) of x, dy (P, C)."""
+    P, C = x.shape
+    dscale = [math.fsum(float(x[p, c]) * float(dy[p, c]) for p in range(P)) for c in range(C)]
+    dshift = [math.fsum(float(dy[p, c]) for p in range(P)) for c in range(C)]
+    return scale_shift_forward(dy, scale, np.zeros(C)), np.array(dscale), np.array(dshift)
+
+
+def moments(x):
+    """Mean and variance (2, C) of x (P, C)."""
+    result = np.zeros((2, x.shape[1]))
+    for c, column in enumerate(x.T.astype(np.float64)):
+        result[0, c] = mean = math.fsum(column) / len(column)
+        result[1, c] = math.fsum((v - mean) ** 2 for v in column) / len(column)
+    return result
+
+
+def batch_norm_forward(x, gamma, beta, epsilon):
+    mean, var = moments(x)
+    y = np.zeros(x.shape)
+    for p, c in np.ndindex(*x.shape):
+        y[p, c] = gamma[c] * (float(x[p, c]) - mean[c]) / math.sqrt(var[c] + epsilon) + beta[c]
+    return y
+
+
+def batch_norm_backward(x, dy, gamma, epsilon):
+    """(dx, dgamma, dbeta): every output's gradient is carried to every input, pair by pair."""
+    (P, C), var = x.shape, moments(x)[1]
+    xhat = batch_norm_forward(x, np.ones(C), np.zeros(C), epsilon)
+    dx, dgamma, dbeta = np.zeros((P, C)), np.zeros(C), np.zeros(C)
+    for c in range(C):
+        dgamma[c] = math.fsum(float(dy[p, c]) * xhat[p, c] for p in range(P))
+        dbeta[c] = math.fsum(float(dy[p, c]) for p in range(P))
+        for p in range(P):
+            terms = []
+            for q in range(P):
+                slope = (p == q) - 1 / P - xhat[q, c] * xhat[p, c] / P
+                terms.append(float(dy[q, c]) * gamma[c] * slope / math.sqrt(var[c] + epsilon))
+            dx[p, c] = math.fsum(terms)
+    return dx, dgamma, dbeta
+
+
+def add(x, x2):
+    return np.array([float(a) + float(b) for a, b in zip(x, x2)])

@@ -118,7 +118,7 @@ BRANCHED_NETWORKS = {
             Residual([Conv2D(4, 3, stride=2), ReLU(), Conv2D(4, 3)], [Conv2D(4, 1, stride=2)]),
             *(ReLU(), Flatten(), Dense(3)),
         ],
-        (7, 5, 2),
+        (6, 5, 2),
     ),
     # the network's input goes into several branches, one of which is only dropout
     "residual_first": (

@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from small_networks import SMALL_NETWORKS, small_batch, small_network
+from small_networks import BATCH_NETWORKS, ENGINE_NETWORKS, small_batch, small_network
 
-from tinycnn import CrossEntropy, Distillation, models
+from tinycnn import CrossEntropy, Distillation, models, reference_backend
 from tinycnn.testing import (
     TOLERANCE,
     GradientError,
@@ -340,16 +340,18 @@ def distillation(backend, n_classes, n_images=2):
 
 
 @BACKENDS
-@pytest.mark.parametrize("name", sorted(SMALL_NETWORKS))
+@pytest.mark.parametrize("name", sorted(ENGINE_NETWORKS))
 @pytest.mark.parametrize("loss_name", ["cross_entropy", "distillation"])
 def test_every_entry_of_small_networks(name, backend, loss_name):
     network = small_network(name, backend)
     n_classes = len(network.classes)
+    # normalised by a BatchNorm, two values are 1 and -1 whatever they were
+    n_images = 5 if name in BATCH_NETWORKS else 2
     if loss_name == "cross_entropy":
-        loss = cross_entropy(backend, n_classes=n_classes)
+        loss = cross_entropy(backend, n_images, n_classes)
     else:
-        loss = distillation(backend, n_classes)
-    errors = check_network(network, small_batch(name), loss)
+        loss = distillation(backend, n_classes, n_images)
+    errors = check_network(network, small_batch(name, n_images), loss)
     assert set(errors) == {*network.parameters, "x"}
     assert max(errors.values()) <= TOLERANCE
 
@@ -468,6 +470,30 @@ def test_a_check_leaves_the_network_as_it_was():
 
 
 # ---- measures --------------------------------------------------------------------------------
+
+
+@BACKENDS
+def test_a_check_leaves_running_statistics_as_they_were(backend):
+    network = small_network("batch_norms", backend)
+    before = network.parameter_vector.copy()
+    check_network(network, small_batch("batch_norms", 5), cross_entropy(backend, 5, 3))
+    np.testing.assert_array_equal(network.parameter_vector, before)
+
+
+def test_a_batch_norm_that_forgets_the_mean_of_the_gradients_is_caught(monkeypatch):
+    """A bias before a BatchNorm has no gradient then.  Noise is accepted there, and only noise."""
+    right = reference_backend.reference.batch_norm_backward_input
+
+    def without_the_mean(x, dy, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out):
+        right(x, dy, moments, gamma, epsilon, dgamma, 0 * dbeta, n, scratch, dx_out)
+
+    monkeypatch.setattr(reference_backend.reference, "batch_norm_backward_input", without_the_mean)
+    network = small_network("batch_norms", "numpy")
+    with pytest.raises(GradientError, match="gradient of conv1.w: error"):
+        check_network(network, small_batch("batch_norms", 5), cross_entropy("numpy", 5, 3))
+    monkeypatch.undo()
+    errors = check_network(network, small_batch("batch_norms", 5), cross_entropy("numpy", 5, 3))
+    assert errors["dense1.b"] == 0 < errors["dense1.w"]
 
 
 def test_gradient_error_is_relative_and_symmetric():

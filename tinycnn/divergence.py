@@ -27,8 +27,9 @@ def origin(network: Network, images: np.ndarray | None) -> Origin:
     network  its weights and the gradients of its last update
     images   uint8 (N, H, W[, C]), if their loss is not finite; None if the weights are not
     Weights are checked first, because they are older than the loss, and if they are not finite, the
-    gradients of the last update, from the last layer to the first.  If all weights are finite, the
-    reference runs the images layer by layer; if only the kernels overflow, the last layer is named.
+    gradients of the last update, from the last layer to the first; then running statistics.  If all
+    are finite, the reference runs the images layer by layer; if only the kernels overflow, the last
+    layer is named.
     """
     bad_weights = _not_finite(network.parameters)
     if bad_weights:
@@ -36,6 +37,9 @@ def origin(network: Network, images: np.ndarray | None) -> Origin:
         if bad_gradients:
             return Origin(f"the gradients of {bad_gradients[-1]}", True)
         return Origin(f"the update of {bad_weights[0]}: its gradients were finite", True)
+    bad_statistics = _not_finite(network.statistics)
+    if bad_statistics:
+        return Origin(f"the running statistics of {bad_statistics[0]}", True)
     assert images is not None
     return Origin(_first_output(network, images), False)
 
@@ -49,12 +53,14 @@ def _first_output(network: Network, images: np.ndarray) -> str:
     """The first layer whose output for the images is not finite, in words."""
     reference = ReferenceBackend(network.plan, network.parameter_vector, network.gradient_vector)
     steps = network.plan.steps
+    # a BatchNorm computes something else in prediction, from which a validation loss comes
+    modes: list[dict[str, np.ndarray] | None] = [{}, None] if network.statistics else [{}]
     for start in range(0, len(images), PREDICTION_BATCH):
         x = network.scale(images[start : start + PREDICTION_BATCH])
-        reference.forward(x, masks={})
-        for step, saved in zip(steps, reference.saved):
-            if not np.isfinite(saved.y).all():
-                return f"the output of {step.name}"
+        for masks in modes:
+            for step, saved in zip(steps, reference.run(x, masks)):
+                if not np.isfinite(saved.y).all():
+                    return f"the output of {step.name}"
         if not np.isfinite(network.forward(x)).all():
             return f"the output of {steps[-1].name}"
     return THE_LOSS
