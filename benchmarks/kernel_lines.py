@@ -84,6 +84,7 @@ def make_lines(problem: Problem) -> tuple[list[Line], dict[str, str]]:
     walk.activations()
     walk.other_layers()
     walk.channels()
+    walk.windows()
     walk.optimizers()
     return walk.lines, walk.failed
 
@@ -304,6 +305,22 @@ class _Walk:
         self.add("scale_shift_backward_params", "conv1", x, dy, dgamma, dbeta)
         self.add("scale_shift_backward_input", "conv1", dy, gamma, out)
         self.add("add_forward", "conv1", x.reshape(-1), dy.reshape(-1), out.reshape(-1))
+
+    def windows(self) -> None:
+        """Those of DS-CNN (keyword spotting): pictures of 25x5x64, depthwise 3x3, then the mean."""
+        x, w = self._normal(N_IMAGES, 25, 5, 64), self._normal(3, 3, 64, 1)
+        dy, dw, b, dx = (np.zeros_like(a) for a in (x, w, w[0, 0, :, 0], x))
+        window = Window(3, 3, 1, 1, 1, 1, 1, 1)
+        macs = N_IMAGES * 64 * taps_inside(25, 1, 1, 3, 25) * taps_inside(5, 1, 1, 3, 5)
+        self.add("depthwise_conv2d_forward", "", x, w, b, window, dy, macs=macs)
+        self.add("depthwise_conv2d_backward_params", "", x, dy, window, dw, b.copy(), macs=macs)
+        self.add("depthwise_conv2d_backward_input", "", dy, w, window, dx, macs=macs)
+        picture, mean = Window(25, 5, 1, 1, 0, 0, 0, 0), self._normal(N_IMAGES, 1, 1, 64)
+        self.add("averagepool2d_forward", "", x, picture, 0, mean)
+        self.add("averagepool2d_backward", "", mean, picture, 0, dx)
+
+    def _normal(self, *shape: int) -> np.ndarray:
+        return self.rng.standard_normal(shape).astype(np.float32)
 
     def optimizers(self) -> None:
         p, g, m, v = (np.zeros(self.plan.n_parameter_slots, np.float32) for _ in range(4))

@@ -16,8 +16,10 @@ from tinycnn import (
     Conv2D,
     CrossEntropy,
     Dense,
+    DepthwiseConv2D,
     Distillation,
     Flatten,
+    GlobalAveragePool2D,
     InputSpec,
     MaxPool2D,
     Network,
@@ -89,6 +91,14 @@ def test_layers_and_spec_that_do_not_fit_are_refused(layers, spec, error, messag
 def test_an_unknown_initializer_is_refused():
     with pytest.raises(ValueError, match="weights is 'orthogonal'; expected one of .*he_normal"):
         small("numpy").initialise(np.random.default_rng(0), weights="orthogonal")
+
+
+def test_depthwise_weights_are_drawn_as_those_of_convolutions_of_one_channel():
+    layers = [DepthwiseConv2D((3, 2), depth_multiplier=4), GlobalAveragePool2D()]
+    w = Network(layers, InputSpec(8, 8, 50), backend="numpy").parameters["depthwise1.w"]
+    limit = np.sqrt(6 / (3 * 2 + 3 * 2 * 4))  # Xavier
+    assert 0.98 * limit < np.abs(w).max() <= limit
+    assert np.abs(w).reshape(6, 50, 4).max(axis=(0, 2)).min() > 0.6 * limit
 
 
 def test_unnamed_classes_are_numbered():

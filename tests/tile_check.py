@@ -18,7 +18,15 @@ import numpy as np
 from windows import make_window
 
 from tinycnn import reference
-from tinycnn.kernels import conv2d, conv2d_maxpool2d, conv2d_winograd, dense, maxpool2d
+from tinycnn.kernels import (
+    averagepool2d,
+    conv2d,
+    conv2d_maxpool2d,
+    conv2d_winograd,
+    dense,
+    depthwise_conv2d,
+    maxpool2d,
+)
 from tinycnn.kernels._jit import TILE, WINOGRAD
 from tinycnn.kernels._winner_lists import LANES
 from tinycnn.kernels.arrays import WinnerScratch
@@ -35,6 +43,11 @@ LAYERS = [(1, 5, 8), (13, 7, 63), (7, 29, 1)]  # (N, fan_in, units)
 
 
 POOLED = [(1, 7, 9, 3, 17, 3, 3, 1), (2, 6, 5, 1, 3, 2, 7, 2)]  # as CONVOLUTIONS, then pooling
+
+
+# (N, H, W, C, D, KH, KW, S): channels for each width of vector; 2, 4 or 8 taps, so that means of
+# whole numbers are exact
+DEPTHWISE = [(2, 7, 9, 33, 1, 4, 2, (2, 1)), (1, 5, 6, 63, 1, 2, 2, 1), (1, 5, 4, 3, 5, 2, 1, 1)]
 
 
 # (N, H, W, C, F, KH, pool, relu): as many filters and channels as the widest vector needs
@@ -92,6 +105,21 @@ def pooled_passes(pooling, backward, place, x, w_t, z, dy, window, pool):
     dw_t, db, dx = place(w_t.shape, np.nan), place((F,), np.nan), place(x.shape, np.nan)
     backward.conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_t, db, dx)
     return y, argmax, dw_t, db, dx
+
+
+def channel_passes(depthwise, average, place, x, w, b, window, n_out):
+    """y, dw, db, dx of a depthwise convolution with dy = y; y and dx of an average pooling."""
+    x, w, b = (place(t.shape, t) for t in (x, w, b))
+    y, dw, db, dx = (
+        place(s, np.nan) for s in ((len(x), *n_out, b.size), w.shape, b.shape, x.shape)
+    )
+    depthwise.depthwise_conv2d_forward(x, w, b, window, y)
+    depthwise.depthwise_conv2d_backward_params(x, y, window, dw, db)
+    depthwise.depthwise_conv2d_backward_input(y, w, window, dx)
+    means, dx_of_means = place((len(x), *n_out, x.shape[3]), np.nan), place(x.shape, np.nan)
+    average.averagepool2d_forward(x, window, True, means)
+    average.averagepool2d_backward(means, window, True, dx_of_means)
+    return y, dw, db, dx, means, dx_of_means
 
 
 def ordinary(shape, values, dtype=np.float32):
@@ -165,6 +193,18 @@ def check():
             results = pooled_passes(maxpool2d, conv2d_maxpool2d, at_edge(at_end), *whole, *windows)
             for result, wanted in zip(results, expected):
                 np.testing.assert_array_equal(result, wanted, f"pooled {shapes}")
+    for N, H, W, C, D, KH, KW, S in DEPTHWISE:
+        window, *n_out = make_window(H, W, (KH, KW), S)
+        shapes = (N, H, W, C), (KH, KW, C, D), (C * D,)
+        whole = [rng.integers(-4, 5, shape) for shape in shapes]
+        real = [rng.standard_normal(shape) for shape in shapes]
+        expected = channel_passes(reference, reference, ordinary, *whole, window, n_out)
+        for at_end in (True, False):
+            kernels = depthwise_conv2d, averagepool2d, at_edge(at_end)
+            for result, wanted in zip(channel_passes(*kernels, *whole, window, n_out), expected):
+                np.testing.assert_array_equal(result, wanted, f"depthwise {shapes}")
+            for result in channel_passes(*kernels, *real, window, n_out):
+                digest.update(result.tobytes())
     for case in WINOGRAD_CONVOLUTIONS if WINOGRAD else ():
         N, H, W, C, F, K, *_ = case
         tensors = [rng.standard_normal(s) for s in ((N, H, W, C), (K, K, C, F), (F,))]

@@ -95,8 +95,9 @@ static void conv2d(const picture *input, const float *restrict w, const float *r
 }
 
 /* @@ depthwise_conv2d */
-/* y[i][j][c*D + d] = b[c*D + d] + sum over a, e of x[i*SH - PT + a][j*SW - PL + e][c] * w[a][e][c*D + d]
- * over a < KH and e < KW inside the picture.  D: filters for each channel */
+/* y[i][j][f] = b[f] + sum over a, e of x[i*SH - PT + a][j*SW - PL + e][f / D] * w[a][e][f]
+ *
+ * over a < KH and e < KW inside the picture.  D: filters for each channel of x */
 FOR_EACH_PROCESSOR
 static void depthwise_conv2d(const picture *input, const float *restrict w, const float *restrict b,
                              int KH, int KW, int SH, int SW, int PT, int PL, int relu,

@@ -14,14 +14,17 @@ The terms of a sum are added in the order i, then j.
 
 from __future__ import annotations
 
-from ._jit import TILE, helper
-from ._tile import BYTES, HALF, QUARTER, ROWS, VECTORS, make_tile, multiply_add
+from ._jit import TILE, helper, inline_helper
+from ._tile import BYTES, HALF, QUARTER, VECTORS, make_tile, multiply_add
+
+ROWS = min(TILE.n_rows, 6)
+"""Most rows of a tile.  Each product loads its own a, so more rows than these are not faster."""
 
 _block = make_tile(BYTES, VECTORS, ROWS, lane_by_lane=True)
 _vector = make_tile(BYTES, 1, ROWS, lane_by_lane=True)
-_half = make_tile(HALF, 1, min(ROWS, 8), lane_by_lane=True)
-_quarter = make_tile(QUARTER, 1, 4, lane_by_lane=True)
-_lane = make_tile(0, 1, 4, lane_by_lane=True)
+_half = make_tile(HALF, 1, ROWS, lane_by_lane=True)
+_quarter = make_tile(QUARTER, 1, min(ROWS, 4), lane_by_lane=True)
+_lane = make_tile(0, 1, min(ROWS, 4), lane_by_lane=True)
 
 
 def multiply_add_lanes_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
@@ -47,11 +50,11 @@ def multiply_add_lanes_tiled(
         elif left >= BYTES:
             step, max_rows = BYTES, ROWS
         elif left >= HALF:
-            step, max_rows = HALF, min(ROWS, 8)
+            step, max_rows = HALF, ROWS
         elif left >= QUARTER and QUARTER > size:
-            step, max_rows = QUARTER, 4
+            step, max_rows = QUARTER, min(ROWS, 4)
         else:
-            step, max_rows = size, 4
+            step, max_rows = size, min(ROWS, 4)
         n_blocks = -(-M // max_rows)
         m = 0
         for block in range(n_blocks):
@@ -79,7 +82,7 @@ else:
     multiply_add_lanes = multiply_add_lanes_tiled
 
 
-@helper
+@inline_helper
 def multiply_add_groups(M, C, D, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
     """c[m, k*D + d] += sum over i < K0, j < K1 of a[m, i, j, k] * b[i, j, k*D + d], k < C, d < D.
 
