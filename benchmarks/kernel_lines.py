@@ -120,7 +120,7 @@ class _Walk:
 
     def forward(self) -> None:
         x = self.x
-        self.add("scale_images", "", x.astype(np.uint8), 2, np.empty_like(x))
+        self.add("scale_images", "", x.astype(np.uint8), 2, np.zeros((2, 0)), np.empty_like(x))
         for step in self.plan.steps:
             layer, name, kept = step.layer, step.name, {"x": x}
             self.kept[name] = kept

@@ -54,7 +54,7 @@ from tinycnn.backend_choice import BACKENDS
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import positive
 from tinycnn.models import SIZES
-from tinycnn.recipes import LOSSES, NUMBERS, RECIPES
+from tinycnn.recipes import BALANCED, LOSSES, NO_CLASS_WEIGHTS, NUMBERS, RECIPES
 from tinycnn.sweep.selection import RULES
 
 N_FOLDS = 10
@@ -77,6 +77,7 @@ TRIAL_OPTIONS = (
     "augment",
     *NUMBERS,
     "flipped_teacher",
+    "class_weights",
     "recipe",
 )
 """Options that can have several values; `augment` can be given in a file only."""
@@ -115,6 +116,7 @@ def comma_list(read: Callable[[str], T]) -> Callable[[str], list[T]]:
             return [read(part.strip()) for part in text.split(",")]
         except (ValueError, KeyError):
             known = {int: "whole numbers", float: "numbers", yes_or_no: "yes or no"}
+            known[class_weighting] = "none or balanced"
             expected = known.get(read, "values")
             message = f"{text!r}: expected {expected} between commas"
             raise argparse.ArgumentTypeError(message) from None
@@ -124,6 +126,11 @@ def comma_list(read: Callable[[str], T]) -> Callable[[str], list[T]]:
 
 def yes_or_no(text: str) -> bool:
     return {"yes": True, "no": False}[text]
+
+
+def class_weighting(text: str) -> str:
+    """One of the class weights whose name has no comma."""
+    return {name: name for name in (NO_CLASS_WEIGHTS, BALANCED)}[text]
 
 
 def size(text: str) -> str | int:
@@ -189,6 +196,12 @@ def build_parser() -> argparse.ArgumentParser:
             yes_or_no,
             "yes: a mirrored image has the teacher's answer for the mirrored image, no: for the "
             "original",
+        ),
+        "class-weights": (
+            class_weighting,
+            "balanced: the loss of an image is multiplied by a weight of its class, so that all "
+            'classes count equally; in a file also weights such as "fear=2,disgust=4.5" (default: '
+            "none)",
         ),
         "recipe": (str, f"values of all other options: {', '.join(RECIPES)} (default: fer)"),
     }

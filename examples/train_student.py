@@ -40,7 +40,14 @@ from tinycnn.ground.command_line import not_negative, positive
 from tinycnn.losses import Loss, softmax
 from tinycnn.metrics import expected_calibration_error
 from tinycnn.optim import optimizer_from_name
-from tinycnn.recipes import NO_TEACHER, RECIPES, make_loss, make_schedule
+from tinycnn.recipes import (
+    NO_TEACHER,
+    RECIPES,
+    make_class_weights,
+    make_loss,
+    make_schedule,
+    read_class_weights,
+)
 from tinycnn.train import (
     Callback,
     DivergedError,
@@ -107,6 +114,7 @@ class Options(DataOptions):
     dropout: float
     ema_decay: float
     clip_norm: float
+    class_weights: str
     patience: int | None
     loss: str
     temperature: float | list[float]
@@ -234,7 +242,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--resume",
         action="store_true",
         help="continue the interrupted run in --out with its own options; only --threads, the "
-        "paths of files that were moved and, with a constant schedule, --epochs may be changed",
+        "paths of files that were moved and, with a schedule that does not depend on their number "
+        "(constant, reduce-on-plateau), --epochs may be changed",
     )
     run.add_argument(
         "--threads",
@@ -302,13 +311,14 @@ def parse(argv: list[str]) -> Options:
     return args
 
 
-def loss_of(args: Options, with_teacher: bool) -> Loss:
+def loss_of(args: Options, with_teacher: bool, class_weights: tuple[float, ...] = ()) -> Loss:
     return make_loss(
         args.loss if with_teacher else NO_TEACHER,
         tuple(args.temperature) if isinstance(args.temperature, list) else args.temperature,
         args.soft_weight,
         args.loss_scale,
         args.label_smoothing,
+        class_weights,
     )
 
 
@@ -357,6 +367,10 @@ def load_data(args: Options) -> Data:
     ferdata.refuse_shared_subjects(dataset)
     train = dataset.in_split("train")
     validation = dataset.in_split("validation").labelled()
+    try:
+        read_class_weights(args.class_weights, train.classes)
+    except ValueError as error:
+        raise UsageError(f"--class-weights {error}") from None
     hashes = {}
     for name, part in (("training", train), ("validation", validation)):
         hashes[f"{name} images"] = part.content_hash()
@@ -578,6 +592,7 @@ def train(args: Options, data: Data, folder: Path, with_teacher: bool) -> Record
         targets=data.targets,
         n_threads=network.n_threads,
     )
+    class_weights = make_class_weights(args.class_weights, batches.classes, batches)
     began = checkpoint.path_in(folder).exists() or has_content(folder / "history.jsonl")
     resume = args.resume and began  # else it was interrupted in its first epoch: start again
     done = checkpoint.records_in(folder) if resume else []
@@ -589,7 +604,7 @@ def train(args: Options, data: Data, folder: Path, with_teacher: bool) -> Record
         records = fit(
             network,
             batches,
-            loss=loss_of(args, with_teacher),
+            loss=loss_of(args, with_teacher, class_weights),
             optimizer=optimizer_from_name(
                 args.optimizer,
                 learning_rate=args.learning_rate,

@@ -3,7 +3,7 @@
 import numpy as np
 from small_networks import SMALL_NETWORKS
 
-from tinycnn import InputSpec, Network, models
+from tinycnn import Conv2D, Dense, Flatten, InputSpec, Network, ReLU, models
 from tinycnn.models import SIZES, VARIANTS
 
 SIXTEEN = [(variant, size) for variant in VARIANTS for size in SIZES]
@@ -24,6 +24,21 @@ def awkward(name, scaling="raw"):
     network = Network(layers, InputSpec(H, W, C, scaling=scaling), backend="numpy", seed=4)
     network.initialise(np.random.default_rng(4), bias_std=0.3)
     return network
+
+
+def in_colour():
+    """Networks of small colour pictures with means and deviations of the channels, by name."""
+    layers = [Conv2D(4, 3, stride=2), ReLU(), Flatten(), Dense(3)]
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    specs = {
+        "imagenet": dict(scaling="unit", mean=mean, std=std),
+        "shifted": dict(scaling="raw", mean=(103.939, 116.779, 123.68)),
+        "divided": dict(scaling="unit", std=std),
+    }
+    return {
+        name: Network(layers, InputSpec(7, 5, 3, **spec), backend="numpy", seed=4)
+        for name, spec in specs.items()
+    }
 
 
 def images_for(network, n_images=5, seed=9):

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 
@@ -251,6 +252,15 @@ def dropout(x, mask):
     for n, r, k in np.ndindex(*x.shape):
         y[n, r, k] = float(x[n, r, k]) * float(mask[n, k])
     return y
+
+
+def scale_channels(images, scaling, mean, std):
+    result = np.zeros(images.shape)
+    for index, pixel in np.ndenumerate(images):
+        scaled = Fraction(int(pixel), 255 if scaling == "unit" else 1)
+        c = index[-1]
+        result[index] = float((scaled - Fraction(mean[c])) / Fraction(std[c]))
+    return result
 
 
 def scale_images(images, scaling):

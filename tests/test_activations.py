@@ -257,6 +257,47 @@ def test_prelu_gradients_equal_numeric_gradients(P, C):
     check_gradients(loss, dict(x=x, alpha=alpha), dict(x=dx, alpha=dalpha), max_skipped=0.0)
 
 
+# ---- values that others published --------------------------------------------------------------
+
+SIXTHS = np.array([-0.9, 0.7, -0.5, 0.3, 6.0, 0.1, -0.3, 6.5, -0.7, 0.9])
+TENTHS = np.array([-0.9, 0.7, -0.5, 0.3, -0.1, 0.1, -0.3, 0.5, -0.7, 0.9])
+PUBLISHED = {
+    # tensorflow/python/kernel_tests/nn_ops/relu_op_test.py, testNpRelu6 and testNpLeakyRelu
+    "relu6": ("clipped_relu", 6.0, SIXTHS, [0, 0.7, 0, 0.3, 6, 0.1, 0, 6, 0, 0.9]),
+    "tensorflow leaky": (
+        *("leaky_relu", 0.1, TENTHS),
+        [-0.09, 0.7, -0.05, 0.3, -0.01, 0.1, -0.03, 0.5, -0.07, 0.9],
+    ),
+    # keras/src/layers/activations/{relu,leaky_relu}_test.py
+    "keras max_value": ("clipped_relu", 10.0, [-10, -5, 0, 5, 10], [0, 0, 0, 5, 10]),
+    "keras leaky": ("leaky_relu", 0.5, [-10, -5, 0, 5, 10], [-5, -2.5, 0, 5, 10]),
+    # onnx/backend/test/case/node/{leakyrelu,sigmoid,tanh}.py, the examples
+    "onnx leaky": ("leaky_relu", 0.1, [-1, 0, 1], [-0.1, 0, 1]),
+    "onnx sigmoid": ("sigmoid", None, [-1, 0, 1], [0.26894143, 0.5, 0.7310586]),
+    "onnx tanh": ("tanh", None, [-1, 0, 1], [-0.76159418, 0, 0.76159418]),
+}
+
+
+@DTYPES
+@BOTH
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_values(operations, dtype, name):
+    stem, option, x, expected = PUBLISHED[name]
+    options = () if option is None else (option,)
+    y, _ = run(operations, stem, options, dtype, x, x)
+    np.testing.assert_allclose(y, expected, rtol=1e-7, atol=1e-8)
+
+
+@DTYPES
+@BOTH
+def test_published_values_of_prelu(operations, dtype):
+    """tensorflow/lite/kernels/activations_test.cc, FloatActivationsOpTest.PRelu: four pixels of
+    three channels."""
+    x = np.repeat([[0.0], [1.0], [-1.0], [-2.0]], 3, axis=1)
+    y, _, _ = run_prelu(operations, dtype, x, np.array([0.0, 1.0, 2.0]), x)
+    np.testing.assert_array_equal(y, [[0, 0, 0], [1, 1, 1], [0, -1, -2], [0, -2, -4]])
+
+
 # ---- against PyTorch ---------------------------------------------------------------------------
 
 

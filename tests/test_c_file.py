@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from exported import SCALINGS, awkward, candidate, images_for
+from exported import SCALINGS, awkward, candidate, images_for, in_colour
 from small_networks import SMALL_NETWORKS
 
 from tinycnn import Dense, Flatten, InputSpec, Network, models
@@ -95,6 +95,14 @@ def test_every_scaling(tmp_path, monkeypatch, scaling):
     images[3], images[4] = 0, 255
     images[5], images[5, 40, 40] = 9, 10  # standard deviation below the lower bound
     agrees(network, library("gcc", tmp_path, "net", "-O1"), "net", images)
+
+
+@pytest.mark.parametrize("name", ["imagenet", "shifted", "divided"])
+def test_means_and_deviations_of_channels(tmp_path, monkeypatch, name):
+    need("gcc")
+    network = in_colour()[name]
+    unchecked(network, tmp_path, "net", monkeypatch)
+    agrees(network, library("gcc", tmp_path, "net", "-O1"), "net")
 
 
 # ---- unusual networks ------------------------------------------------------------------------

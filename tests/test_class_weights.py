@@ -148,11 +148,6 @@ def test_weights_stay_from_epoch_to_epoch():
     assert loss.at_epoch(1).class_weights == WEIGHTS
 
 
-def test_the_repr_is_that_of_old_checkpoints():
-    """`fit` compares it when a run is resumed, and the weights by themselves."""
-    assert repr(CrossEntropy(class_weights=WEIGHTS)) == "CrossEntropy(label_smoothing=0.0)"
-
-
 # ---- balanced weights --------------------------------------------------------------------------
 
 

@@ -623,6 +623,14 @@ def test_colour_pictures_and_many_units():
     assert "The vectors, the 32 of 130 with the strongest gradient" in titles
 
 
+def test_means_and_deviations_of_channels_are_named():
+    spec = InputSpec(3, 3, 3, scaling="unit", mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.25))
+    network = Network([Flatten(), Dense(2)], spec, seed=1)
+    explanation = explain(network, image_for(network), n_entries=2)
+    assert explanation.agrees
+    assert "m = 0.5, 0.4, 0.3, d = 0.2, 0.2, 0.25" in render_page(explanation)
+
+
 def test_the_page_is_written_completely_or_not_at_all(tmp_path, monkeypatch):
     network = small("dense_alone")
     explanation = explain(network, image_for(network))

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from exported import SCALINGS, SIXTEEN, awkward, candidate, images_for
+from exported import SCALINGS, SIXTEEN, awkward, candidate, images_for, in_colour
 from small_networks import SMALL_NETWORKS
 
 from tinycnn import Conv2D, Dense, InputSpec, Network, ReLU, models
@@ -66,6 +66,14 @@ def test_unusual_networks(tmp_path, name, scaling):
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_the_graph_scales_the_pixels(tmp_path, scaling):
     agrees(candidate("p2", scaling=scaling), tmp_path / "m.onnx")
+
+
+def test_means_and_deviations_of_channels(tmp_path):
+    for name, network in in_colour().items():
+        agrees(network, tmp_path / f"{name}.onnx")
+    model = onnx.load(str(tmp_path / "imagenet.onnx"))
+    said = {p.key: json.loads(p.value) for p in model.metadata_props}
+    assert said["mean"] == [0.485, 0.456, 0.406] and said["std"] == [0.229, 0.224, 0.225]
 
 
 def test_kernels_and_float64(tmp_path):

@@ -1,6 +1,8 @@
 """Well-known networks by name: parameters as published, shapes, and both backends agree."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from tinycnn import models
 from tinycnn.models import PUBLIC_NETWORKS
 from tinycnn.testing import logit_error
+
+PAGE = Path(__file__).resolve().parent.parent / "docs/networks.md"
 
 PUBLISHED_PARAMETERS = {
     # LeCun et al. 1998 give 60,000 for LeNet-5 with its partial connections; with all of them the
@@ -62,3 +66,21 @@ def test_a_smaller_mobilenet():
     network = models.mobilenet_v1((32, 32, 1), 3, alpha=0.125, backend="numpy")
     assert network.parameters["conv1.w"].shape == (3, 3, 1, 4)
     assert network.plan.output_shape == (3,)
+
+
+def test_the_page_describes_each_function():
+    """Its table of `tinycnn.models`: input, classes and trained parameters with the defaults."""
+    row = r"^\| `(\w+)` \| .+ \| (\d+)x(\d+)x(\d+) \| (\d+) \| ([\d,]+) \|$"
+    found = re.findall(row, PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    functions = {"microexpnet": models.microexpnet, **PUBLIC_NETWORKS}
+    assert [name for name, *_ in found] == list(functions)
+    for name, *numbers in found:
+        network = functions[name](backend="numpy")
+        expected = [*network.input_spec.shape, len(network.classes), network.n_parameters]
+        assert [int(number.replace(",", "")) for number in numbers] == expected, name
+
+
+def test_the_program_of_the_page_runs(capsys):
+    (program,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
+    exec(compile(program, "networks.md", "exec"), {})
+    assert capsys.readouterr().out == "(1, 7)\n"

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from exported import SCALINGS, SIXTEEN, awkward, candidate, images_for
+from exported import SCALINGS, SIXTEEN, awkward, candidate, images_for, in_colour
 from PIL import Image
 from small_networks import SMALL_NETWORKS
 
@@ -71,7 +71,7 @@ def test_the_sixteen_networks(tmp_path):
 
 def test_unusual_networks_and_every_scaling(tmp_path):
     networks = {f"{n}_{s}": awkward(n, s) for n in SMALL_NETWORKS for s in SCALINGS}
-    agree(tmp_path, networks)
+    agree(tmp_path, networks | in_colour())
 
 
 def test_the_published_size(tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import FrozenInstanceError, asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,15 @@ from tinycnn import (
 )
 from tinycnn.input_spec import SCALINGS
 from tinycnn.optim import Adam, optimizer_from_name
-from tinycnn.recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES, make_loss, make_schedule
+from tinycnn.recipes import (
+    LOSSES,
+    NUMBERS,
+    RECIPES,
+    SCHEDULES,
+    make_class_weights,
+    make_loss,
+    make_schedule,
+)
 
 
 def test_paper_is_the_papers_training():
@@ -43,6 +52,7 @@ def test_paper_is_the_papers_training():
         mixup=0.0,
         cutmix=0.0,
         flipped_teacher=False,
+        class_weights="none",
     )
 
 
@@ -62,6 +72,7 @@ def test_fer_is_what_the_readme_says():
     assert {name: fer[name] for name in fixed} == fixed
     assert not any(fer[name] for name in NUMBERS if name != "augment_strength")
     assert fer["augment_strength"] == 1 and fer["flipped_teacher"] is False
+    assert fer["class_weights"] == "none"
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -96,6 +107,13 @@ def test_schedules_by_name_peak_at_the_learning_rate(name, n_steps):
 def test_constant_is_constant():
     schedule = make_schedule("constant", 1e-4, 10)
     assert {schedule(step) for step in range(30)} == {1e-4}
+
+
+def test_on_a_plateau_the_rate_is_halved_after_five_epochs():
+    schedule = make_schedule("reduce-on-plateau", 0.5, 100)
+    records = [SimpleNamespace(val_loss=loss) for loss in (3, 2, 2, 2, 2, 2, 2, 1)]
+    rates = [schedule.after(records[:k])(0) for k in range(9)]
+    assert rates == [0.5] * 7 + [0.25] * 2
 
 
 def test_cosine_rises_for_a_twentieth_then_falls_to_zero():
@@ -146,6 +164,50 @@ def test_losses_without_a_teacher_and_with_smoothed_targets():
         assert loss == replace(make_loss(name, 4.0, 0.7, "hinton"), label_smoothing=0.1)
     with pytest.raises(ValueError, match="label_smoothing=1.5"):
         make_loss("none", label_smoothing=1.5)
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "none"])
+def test_losses_with_class_weights(name):
+    loss = make_loss(name, 4.0, 0.7, "hinton", class_weights=(1.0, 2.0))
+    assert loss == replace(make_loss(name, 4.0, 0.7, "hinton"), class_weights=(1.0, 2.0))
+
+
+# ---- class weights by name ---------------------------------------------------------------------
+
+
+CLASSES = ("happy", "sad=blue", "fear")
+
+
+def batches(epoch):
+    """Two batches of the first epoch: classes 0, 0 and 2, 0."""
+    assert epoch == 0
+    yield None, np.array([0, 0]), None
+    yield None, np.array([2, 0]), None
+
+
+def test_class_weights():
+    assert make_class_weights("none", CLASSES, batches) == ()
+    assert make_class_weights("fear=2,happy=0.5", CLASSES, batches) == (0.5, 1.0, 2.0)
+    assert make_class_weights("sad=blue=3", CLASSES, batches) == (1.0, 3.0, 1.0)
+    assert make_class_weights("balanced", CLASSES, batches) == pytest.approx((4 / 6, 1, 4 / 2))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "'': expected balanced, none, or a weight of 0 or more"),
+        ("fear", "'fear': expected balanced"),
+        ("fear=", "expected balanced"),
+        ("fear=-1", "expected balanced"),
+        ("fear=inf", "expected balanced"),
+        ("fear=1,fear=2", "expected balanced, none, or .* each once"),
+        ("fear=1;happy=2", "no class .fear=1;happy."),
+        ("angry=1", "'angry=1': no class 'angry'; there are happy, sad=blue, fear"),
+    ],
+)
+def test_other_class_weights_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        make_class_weights(text, CLASSES, batches)
 
 
 @pytest.mark.parametrize("name", LOSSES)

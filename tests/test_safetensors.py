@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from small_networks import SMALL_NETWORKS, small_batch, small_network
 
 import tinycnn
-from tinycnn import Dense, Dropout, Flatten, InputSpec, Network
+from tinycnn import Conv2D, Dense, Dropout, Flatten, InputSpec, Network
 from tinycnn.formats import safetensors as model_file
 from tinycnn.formats.safetensors import ModelFileError
 from tinycnn.ground import atomic_file
@@ -566,3 +566,20 @@ def test_every_reader_of_the_file_checks_the_checksum(tmp_path):
     tensors, metadata = model_file.read(write(tmp_path, damaged))
     with pytest.raises(ModelFileError, match="its checksum does not match"):
         model_file.network_from("here", tensors, metadata, backend="numpy")
+
+
+def test_means_and_deviations_of_channels(tmp_path):
+    layers = [Conv2D(2, 3), Flatten(), Dense(2)]
+    spec = InputSpec(4, 4, 3, scaling="unit", mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.25))
+    network = Network(layers, spec, backend="numpy", seed=1)
+    model_file.save(network, tmp_path / "m.safetensors")
+    again = model_file.load(tmp_path / "m.safetensors", backend="numpy")
+    assert again.input_spec == network.input_spec
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(again.predict_logits(images), network.predict_logits(images))
+
+
+def test_a_file_without_them_says_nothing_of_them():
+    """Older releases read it, and it is written as they write it."""
+    _, description, _ = taken_apart()
+    assert "mean" not in description["input_spec"] and "std" not in description["input_spec"]

@@ -23,10 +23,12 @@ EPS = np.finfo(np.float64).eps
 shapes = st.tuples(*(st.integers(low, high) for low, high in ((0, 3), (1, 9), (1, 9), (1, 3))))
 
 
-def run(operations, dtype, images, scaling):
+def run(operations, dtype, images, scaling, normalization=((), ())):
     memory = Guarded(dtype)
     x = memory.wanted(*images.shape)
-    operations.scale_images(memory.given(images, np.uint8), SCALINGS.index(scaling), x)
+    normalization = memory.given(normalization, np.float64)
+    given = memory.given(images, np.uint8)
+    operations.scale_images(given, SCALINGS.index(scaling), normalization, x)
     memory.check()
     return x
 
@@ -99,3 +101,48 @@ def test_an_image_does_not_depend_on_the_other_images(dtype):
     for n in range(5):
         alone = run(kernels, dtype, images[n : n + 1], "standardized")
         np.testing.assert_array_equal(together[n], alone[0])
+
+
+# ---- the mean and deviation of each channel ----------------------------------------------------
+
+
+@DTYPES
+@BOTH
+def test_torchvisions_normalize(operations, dtype):
+    """Its ImageNet numbers: black, white and a mid-grey pixel, worked out by hand to six digits."""
+    images = np.array([0, 255, 128], np.uint8).reshape(1, 1, 3, 1).repeat(3, axis=3)
+    imagenet = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    x = run(operations, dtype, images, "unit", imagenet)
+    expected = [
+        [-2.117904, -2.035714, -1.804444],  # -0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225
+        [2.248908, 2.428571, 2.640000],  # 0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225
+        [0.074065, 0.205182, 0.426492],  # (128/255 - 0.485) / 0.229, ...
+    ]
+    np.testing.assert_allclose(x[0, 0], expected, atol=1e-6)
+
+
+@DTYPES
+@BOTH
+@given(
+    shape=shapes,
+    seed=st.integers(0, 2**32),
+    scaling=st.sampled_from(["raw", "unit"]),
+)
+def test_channels_equal_the_definition(operations, dtype, shape, seed, scaling):
+    """Errors: a few roundings of float64, relative to the pixel and the mean, and one of dtype."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, shape).astype(np.uint8)
+    size = 255 if scaling == "raw" else 1
+    mean, std = rng.uniform(-1, 1, shape[3]) * size, rng.uniform(0.1, 2, shape[3]) * size
+    x = run(operations, dtype, images, scaling, (mean, std))
+    expected = naive.scale_channels(images, scaling, mean, std)
+    allowance = np.finfo(dtype).eps * np.abs(expected) + 8 * EPS * 2 * size / std
+    assert np.all(np.abs(x - expected) <= allowance)
+
+
+@DTYPES
+@BOTH
+def test_means_of_zero_and_deviations_of_one_change_nothing(operations, dtype):
+    images = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    x = run(operations, dtype, images, "raw", ((0.0,), (1.0,)))
+    np.testing.assert_array_equal(x, images)

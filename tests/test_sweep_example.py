@@ -163,6 +163,7 @@ def test_a_grid_of_sizes_and_temperatures(small, no_training, tmp_path):
 def test_every_option_of_a_recipe_is_an_option_of_the_sweep(small, no_training, tmp_path):
     words = "--augment-strength 0.5,1 --mixup 0.2 --cutmix 1 --label-smoothing 0.1 --dropout 0.3"
     words += " --ema-decay 0.9 --clip-norm 2 --flipped-teacher yes,no --recipe best"
+    words += " --class-weights balanced"
     assert run(*small.options(), *words.split(), "--out", tmp_path) == 0
     trials = no_training[0][0]
     assert [(t.augment_strength, t.flipped_teacher) for t in trials] == [
@@ -174,6 +175,7 @@ def test_every_option_of_a_recipe_is_an_option_of_the_sweep(small, no_training, 
     for trial in trials:
         assert (trial.mixup, trial.cutmix, trial.label_smoothing) == (0.2, 1.0, 0.1)
         assert (trial.dropout, trial.ema_decay, trial.clip_norm) == (0.3, 0.9, 2.0)
+        assert trial.class_weights == "balanced"
     assert run(*small.options(), "--recipe", "best", "--out", tmp_path) == 0
     assert {t.augment_strength for t in no_training[1][0]} == {RECIPES["best"].augment_strength}
 

@@ -43,7 +43,7 @@ def test_the_name_depends_on_every_option_the_data_and_the_code(monkeypatch):
     other |= dict(loss_scale="paper", seed=1, fold=0, epochs=2, learning_rate=0.1, batch_size=3)
     other |= dict(augment=False, augment_strength=0.5, label_smoothing=0.1, dropout=0.1)
     other |= dict(ema_decay=0.9, clip_norm=1.0, mixup=0.2, cutmix=1.0, flipped_teacher=True)
-    other |= dict(recipe="paper")
+    other |= dict(recipe="paper", class_weights="balanced")
     assert set(other) == {field.name for field in dataclasses.fields(Trial)}
     names = [Trial(**{option: value}).name("d") for option, value in other.items()]
     names += [Trial().name("d"), Trial().name("e")]
@@ -80,6 +80,8 @@ def test_the_name_depends_on_every_option_the_data_and_the_code(monkeypatch):
         (dict(ema_decay=1), "ema_decay is 1.0"),
         (dict(dropout="0.5"), "dropout is '0.5'; expected a number"),
         (dict(recipe="mine"), "recipe is 'mine'"),
+        (dict(class_weights="fear"), "class_weights is 'fear': expected balanced, none, or a wei"),
+        (dict(class_weights=[1, 2]), "class_weights is .*: expected balanced, none, or a weight"),
     ],
 )
 def test_options_that_cannot_be_trained_are_refused(options, words):
@@ -289,6 +291,9 @@ def test_options_are_passed_to_the_data_and_the_training(tmp_path, monkeypatch):
     recipe = RECIPES["fer"]
     kd = (recipe.temperature, recipe.soft_weight, recipe.loss_scale)
     assert asked["loss"] == make_loss("kd", *kd, label_smoothing=0.1)
+    with pytest.raises(Asked):
+        run(tmp_path, Source(), trial=options | dict(class_weights=f"{ToySource.classes[1]}=3"))
+    assert asked["loss"].class_weights == (1.0, 3.0, *[1.0] * (len(ToySource.classes) - 2))
     with pytest.raises(Asked):
         run(tmp_path, Source(), trial=dict(TOY, loss="none", recipe="best"))
     assert asked["augment_strength"] == RECIPES["best"].augment_strength

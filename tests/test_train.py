@@ -341,9 +341,7 @@ def test_a_rate_that_watches_the_training_loss_needs_no_validation():
 def test_a_run_is_resumed_with_its_own_class_weights(tmp_path):
     train("adam constant", tmp_path, n_epochs=1)
     weighted = CrossEntropy(class_weights=(1, 2, 1, 1))
-    with pytest.raises(
-        CheckpointError, match=r"with class_weights None; this run has \[1.0, 2.0, 1.0, 1.0\]"
-    ):
+    with pytest.raises(CheckpointError, match=r"this run has CrossEntropy.*\(1.0, 2.0, 1.0, 1.0\)"):
         begin("adam constant", tmp_path, resume=True, loss=weighted)
     train("adam constant", tmp_path, resume=True)
 

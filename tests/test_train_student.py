@@ -391,6 +391,46 @@ def test_training_options_are_used_and_resuming_keeps_the_bits(
             assert_same_run(tmp_path / str(k), contents(tmp_path / "whole"))
 
 
+def test_class_weights_rmsprop_and_a_plateau_and_resuming_keeps_the_bits(
+    small, tmp_path, monkeypatch
+):
+    words = "--class-weights happy=3,fear=0.5 --optimizer rmsprop --schedule reduce-on-plateau "
+    words += "--learning-rate 0.001 --epochs 3 --batch-size 16 --variant v"
+    options = [*small.options(), *words.split()]
+    assert run(*options, "--out", tmp_path / "whole") == 0
+    _, metadata = safetensors.read(path_in(tmp_path / "whole"))
+    configuration = json.loads(metadata["tinycnn.checkpoint"])["configuration"]
+    weights = [{"happy": 3.0, "fear": 0.5}.get(name, 1.0) for name in STUDENT]
+    loss = tinycnn.Distillation(4.0, 0.7, "hinton", class_weights=weights)
+    assert configuration["loss"] == repr(loss)
+    assert configuration["optimizer"]["name"] == "rmsprop"
+    schedule = tinycnn.ReduceLROnPlateau(0.001, factor=0.5, patience=5, min_delta=0.0)
+    assert configuration["schedule"] == repr(schedule)
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, (1, 2), 1)
+        assert run(*options, "--out", out) == 130
+    assert run("--out", out, "--resume") == 0
+    assert_same_run(out, contents(tmp_path / "whole"))
+
+
+def test_balanced_class_weights(small, tmp_path):
+    """Of 64 training images, 16 are of one class (FER2013 has no contempt), 8 of each other."""
+    words = ["--class-weights", "balanced", "--epochs", 1, "--variant", "v"]
+    assert run("--data", small.data, *words, "--out", tmp_path) == 0
+    _, metadata = safetensors.read(path_in(tmp_path))
+    loss = json.loads(metadata["tinycnn.checkpoint"])["configuration"]["loss"]
+    assert loss.count(str(64 / (7 * 16))) == 1 and loss.count(str(64 / (7 * 8))) == 6
+
+
+def test_class_weights_of_other_classes_are_refused(small, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run("--data", small.data, "--class-weights", "glad=2", "--out", out) == 2
+    message = one_error_line(capsys.readouterr())
+    assert "--class-weights 'glad=2': no class 'glad'; there are " in message
+    assert not out.exists()
+
+
 def test_several_teachers_are_averaged(small, tmp_path):
     args = program.parse([*map(str, small.options()), str(small.teacher), "--epochs", "1"])
     assert args.teacher == [str(small.teacher)] * 2
@@ -696,6 +736,9 @@ BAD_OPTIONS = {
     "--mixup -1": "--mixup: '-1': expected a number from 0 to 100",
     "--ema-decay 1": "--ema-decay: '1': expected a number from 0 to 0.99999",
     "--flipped-teacher": "--flipped-teacher needs --teacher",
+    "--class-weights fear": "--class-weights: 'fear': expected balanced, none, or a weight of 0 or",
+    "--class-weights fear=-1": "--class-weights: 'fear=-1': expected balanced, none, or a weight",
+    "--optimizer lion": "--optimizer: invalid choice: 'lion'",
 }
 
 

@@ -37,7 +37,9 @@ class Backend(Protocol):
     ) -> tuple[float, np.ndarray]:
         """Mean loss and logits of x.  Overwrites the gradients if the loss is finite."""
 
-    def scale_images(self, images: np.ndarray, scaling: int, x_out: np.ndarray) -> None:
+    def scale_images(
+        self, images: np.ndarray, scaling: int, normalization: np.ndarray, x_out: np.ndarray
+    ) -> None:
         """See kernels/scale_images.py."""
 
 

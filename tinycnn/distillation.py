@@ -24,7 +24,6 @@ from .losses import (
     LossTerms,
     batch_mean,
     check_temperature,
-    class_weights_field,
     keep_target_options,
     loss_operations,
     weighted_mean,
@@ -48,7 +47,7 @@ class Distillation(Loss):
     scale: str = "paper"
     standardize: bool = False
     label_smoothing: float = field(default=0.0, kw_only=True)
-    class_weights: Sequence[float] | Mapping[int, float] = class_weights_field()
+    class_weights: Sequence[float] | Mapping[int, float] = field(default=(), kw_only=True)
     needs_soft_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -120,7 +119,7 @@ class DecoupledDistillation(Loss):
     standardize: bool = False
     ramp: float = 1.0
     label_smoothing: float = field(default=0.0, kw_only=True)
-    class_weights: Sequence[float] | Mapping[int, float] = class_weights_field()
+    class_weights: Sequence[float] | Mapping[int, float] = field(default=(), kw_only=True)
     needs_soft_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -179,7 +178,7 @@ class RelationDistillation(Loss):
     gamma: float = 2.0
     hard_weight: float = 1.0
     label_smoothing: float = field(default=0.0, kw_only=True)
-    class_weights: Sequence[float] | Mapping[int, float] = class_weights_field()
+    class_weights: Sequence[float] | Mapping[int, float] = field(default=(), kw_only=True)
     needs_soft_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -52,7 +52,7 @@ class KernelPrediction:
             self._folded().compile_prediction()
             return
         pixels = np.zeros((0, *self.plan.input_shape), np.uint8)
-        scale_images(pixels, 0, pixels.astype(self.dtype))
+        scale_images(pixels, 0, np.zeros((2, 0)), pixels.astype(self.dtype))
         no_operations, no_values = self.table.operations[:0], np.zeros(0, self.dtype)
         winograd = None
         if self.table.sizes.n_winograd_weights:
@@ -184,13 +184,15 @@ class KernelPrediction:
 
     # ---- images --------------------------------------------------------------------------------
 
-    def scale_images(self, images: np.ndarray, scaling: int, x_out: np.ndarray) -> None:
+    def scale_images(
+        self, images: np.ndarray, scaling: int, normalization: np.ndarray, x_out: np.ndarray
+    ) -> None:
         N = len(images)
         n_workers = max(min(self.n_threads, N // SCALING_SHARE), 1)
         bounds = [N * k // n_workers for k in range(n_workers + 1)]
 
         def work(worker: int) -> None:
             part = slice(bounds[worker], bounds[worker + 1])
-            scale_images(images[part], scaling, x_out[part])
+            scale_images(images[part], scaling, normalization, x_out[part])
 
         run_in_threads(work, n_workers)

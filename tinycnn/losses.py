@@ -139,12 +139,6 @@ class Loss(abc.ABC):
         return self.value_and_gradient(logits, inputs.smoothed(self.label_smoothing), backend)
 
 
-def class_weights_field() -> Any:
-    """The field `class_weights` of a loss.  It is not part of its repr, which old checkpoints have:
-    `fit` compares it by itself."""
-    return field(default=(), kw_only=True, repr=False)
-
-
 def keep_target_options(loss: Loss) -> None:
     """Check label_smoothing and class_weights, and store the latter as a tuple.
 
@@ -193,7 +187,7 @@ class CrossEntropy(Loss):
     """
 
     label_smoothing: float = 0.0
-    class_weights: Sequence[float] | Mapping[int, float] = class_weights_field()
+    class_weights: Sequence[float] | Mapping[int, float] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         keep_target_options(self)

@@ -85,7 +85,7 @@ class Network:
                 f"{len(input_spec.classes)} class names for {n_classes} logits: "
                 f"{', '.join(input_spec.classes)}"
             )
-        self.input_spec = input_spec
+        self.input_spec, self._normalization = input_spec, input_spec.normalization()
         self.backend, self.n_threads = backend, check_n_threads(n_threads)
         self.training_summary: dict[str, Any] = {}
         self.calibration_temperature = 1.0
@@ -240,7 +240,8 @@ class Network:
             raise TypeError(f"images has dtype {images.dtype}; expected uint8 pixels 0..255")
         x = np.empty(images.shape, self.dtype)
         images = np.require(images, np.uint8, ["C", "A", "W"])
-        self._run.scale_images(images, SCALINGS.index(self.input_spec.scaling), x)
+        scaling = SCALINGS.index(self.input_spec.scaling)
+        self._run.scale_images(images, scaling, self._normalization, x)
         return x
 
     def predict_logits(self, images: np.ndarray) -> np.ndarray:

@@ -6,16 +6,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from .distillation import DecoupledDistillation, Distillation, RelationDistillation
-from .losses import CrossEntropy, Loss
-from .schedules import Constant, CosineWithWarmup, OneCycle, Schedule
+from .losses import CrossEntropy, Loss, balanced_class_weights
+from .schedules import Constant, CosineWithWarmup, OneCycle, ReduceLROnPlateau, Schedule
 
-SCHEDULES = ("constant", "cosine", "one-cycle")
+SCHEDULES = ("constant", "cosine", "one-cycle", "reduce-on-plateau")
 LOSSES = ("kd", "kd-z", "dkd", "dkd-z", "dist")
 """Names of the losses with a teacher; see `make_loss`."""
 NO_TEACHER = "none"
+NO_CLASS_WEIGHTS, BALANCED = "none", "balanced"
 NUMBERS = {
     "augment_strength": (9.0, "a factor of 5 px, 10 degrees, 10 %"),
     "mixup": (100.0, "a of Beta(a, a): blend pairs of images, and their targets likewise"),
@@ -39,6 +45,7 @@ class Recipe:
     dropout            rate after the first dense layer, 0: none
     ema_decay  see `fit`;  clip_norm  see `Optimizer`;  mixup, cutmix  see `ferdata.Mixing`.  0: off
     flipped_teacher    for a mirrored image, use the teacher's logits for the mirrored image
+    class_weights      see `make_class_weights`
     """
 
     scaling: str
@@ -61,6 +68,7 @@ class Recipe:
     mixup: float = 0.0
     cutmix: float = 0.0
     flipped_teacher: bool = False
+    class_weights: str = NO_CLASS_WEIGHTS
 
 
 FER = Recipe(
@@ -105,6 +113,7 @@ RECIPES = {
 def make_schedule(name: str, learning_rate: float, n_steps: int) -> Schedule:
     """One of SCHEDULES over n_steps steps, with learning_rate as its highest value.
 
+    reduce-on-plateau halves the rate after 5 epochs in which the validation loss has not fallen.
     Raises ValueError for another name.
     """
     if name == "constant":
@@ -113,7 +122,49 @@ def make_schedule(name: str, learning_rate: float, n_steps: int) -> Schedule:
         return CosineWithWarmup(learning_rate, n_steps, n_warmup_steps=n_steps // 20)
     if name == "one-cycle":
         return OneCycle(learning_rate, n_steps)
+    if name == "reduce-on-plateau":
+        return ReduceLROnPlateau(learning_rate, factor=0.5, patience=5, min_delta=0.0)
     raise ValueError(f"schedule is {name!r}; expected one of {', '.join(SCHEDULES)}")
+
+
+def read_class_weights(text: str, classes: Sequence[str] | None = None) -> dict[str, float]:
+    """Weights by class name from "fear=2,disgust=4.5"; no entries for "none" and "balanced".
+
+    Raises ValueError for a text that is none of these, and for a name that is not in `classes`.
+    """
+    weights: dict[str, float] = {}
+    for part in () if text in (NO_CLASS_WEIGHTS, BALANCED) else text.split(","):
+        name, equals, number = part.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not equals or not 0 <= weight < math.inf or name in weights:
+            raise ValueError(
+                f"{text!r}: expected {BALANCED}, {NO_CLASS_WEIGHTS}, or a weight of 0 or more for "
+                "some classes, each once: fear=2,disgust=4.5"
+            )
+        if classes is not None and name not in classes:
+            raise ValueError(f"{text!r}: no class {name!r}; there are {', '.join(classes)}")
+        weights[name] = weight
+    return weights
+
+
+def make_class_weights(
+    text: str, classes: Sequence[str], batches: Callable[[int], Iterable[tuple[Any, Any, Any]]]
+) -> tuple[float, ...]:
+    """The `class_weights` of a loss.
+
+    text     none: no weights; balanced: see `losses.balanced_class_weights`; fear=2,disgust=4.5:
+             these weights, 1 for the other classes
+    batches  the training data, see `train.Batches`; balanced reads the targets of the first epoch
+    Raises ValueError as `read_class_weights`.
+    """
+    named = read_class_weights(text, classes)
+    if text == BALANCED:
+        targets = np.concatenate([targets for _, targets, _ in batches(0)])
+        return balanced_class_weights(targets, len(classes))
+    return tuple(named.get(name, 1.0) for name in classes) if named else ()
 
 
 def make_loss(
@@ -122,6 +173,7 @@ def make_loss(
     soft_weight: float | None = None,
     loss_scale: str | None = None,
     label_smoothing: float = 0.0,
+    class_weights: tuple[float, ...] = (),
 ) -> Loss:
     """One of LOSSES: (1-w) * CE(targets) + w * soft term, w = soft_weight.  Or NO_TEACHER:
     CE(targets), for which temperature, soft_weight and loss_scale are not used.
@@ -130,12 +182,12 @@ def make_loss(
     dkd    decoupled, alpha = 1 and beta = 8, multiplied by t*t
     dist   relational, with equal weights over classes and over samples, multiplied by t*t
     kd-z, dkd-z  the same on the z-scores of the logits
-    label_smoothing  see `tinycnn.losses.Loss`
+    label_smoothing, class_weights  see `tinycnn.losses.Loss`
     Raises ValueError for another name, a value that is missing or out of range, or several
     temperatures for another loss than kd and kd-z.
     """
     if name == NO_TEACHER:
-        return CrossEntropy(label_smoothing)
+        return CrossEntropy(label_smoothing, class_weights=class_weights)
     if name not in LOSSES:
         raise ValueError(f"loss is {name!r}; expected one of {', '.join(LOSSES)}")
     if temperature is None or soft_weight is None or loss_scale is None:
@@ -143,7 +195,12 @@ def make_loss(
     standardize = name.endswith("-z")
     if name in ("kd", "kd-z"):
         return Distillation(
-            temperature, soft_weight, loss_scale, standardize, label_smoothing=label_smoothing
+            temperature,
+            soft_weight,
+            loss_scale,
+            standardize,
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
         )
     if isinstance(temperature, (tuple, list)):
         raise ValueError(f"loss {name} has one temperature, not {len(temperature)}")
@@ -152,7 +209,12 @@ def make_loss(
     hard_weight = 1 - soft_weight
     if name == "dist":
         return RelationDistillation(
-            temperature, soft_weight, soft_weight, hard_weight, label_smoothing=label_smoothing
+            temperature,
+            soft_weight,
+            soft_weight,
+            hard_weight,
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
         )
     return DecoupledDistillation(
         temperature,
@@ -161,4 +223,5 @@ def make_loss(
         hard_weight,
         standardize=standardize,
         label_smoothing=label_smoothing,
+        class_weights=class_weights,
     )

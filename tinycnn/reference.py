@@ -196,10 +196,13 @@ def dropout_backward(dy, mask, dx_out):
     np.multiply(dy, mask[:, None], out=dx_out)
 
 
-def scale_images(images, scaling, x_out):
+def scale_images(images, scaling, normalization, x_out):
     """See kernels/scale_images.py."""
     x_out[:] = images
-    if scaling == 1:
+    if normalization.size:
+        mean, std = normalization
+        x_out[:] = (images / (255 if scaling == 1 else 1) - mean) / std
+    elif scaling == 1:
         x_out /= 255
     elif scaling == 2:
         pixels = images.astype(np.float64)

@@ -132,8 +132,10 @@ class ReferenceBackend:
             self.backward(dlogits, wants_dx=False)
         return value, logits
 
-    def scale_images(self, images: np.ndarray, scaling: int, x_out: np.ndarray) -> None:
-        reference.scale_images(images, scaling, x_out)
+    def scale_images(
+        self, images: np.ndarray, scaling: int, normalization: np.ndarray, x_out: np.ndarray
+    ) -> None:
+        reference.scale_images(images, scaling, normalization, x_out)
 
 
 def passes_of(layer: Layer) -> Passes:

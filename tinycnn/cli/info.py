@@ -85,6 +85,9 @@ def _print(described: dict[str, Any]) -> None:
     )
     framing = spec["framing"] or "unknown"
     print(plain(f"  input: {size} uint8, scaling {spec['scaling']}, framing {framing}"))
+    for name in ("mean", "std"):
+        if name in spec:
+            print(f"  {name} of the channels: {', '.join(f'{value:g}' for value in spec[name])}")
     print(plain(f"  classes: {', '.join(spec['classes'])}"))
     print(f"  calibration temperature: {described['calibration_temperature']:g}\n")
     rows = [

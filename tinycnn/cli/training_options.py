@@ -9,7 +9,7 @@ from typing import Any
 
 from ..ground.command_line import above_zero, number, positive
 from ..optim import OPTIMIZERS
-from ..recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES
+from ..recipes import LOSSES, NUMBERS, RECIPES, SCHEDULES, read_class_weights
 
 LOSS = (
     "the soft term: kd is Hinton's distillation, dkd decoupled, dist relational; -z: on logits "
@@ -22,6 +22,11 @@ TEMPERATURE = (
 RECIPE = (
     "fer: for tens of thousands of faces from the web; best: like fer, for longer; paper: as in "
     "the paper (default: %(default)s)"
+)
+
+CLASS_WEIGHTS = (
+    "the loss of an image is multiplied by the weight of its class. balanced: weights with which "
+    "all classes count equally; fear=2,disgust=4.5: these weights, 1 for the other classes"
 )
 
 PATIENCE = "stop after N epochs without a new best (default: train all epochs)"
@@ -45,6 +50,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     _add(group, "augment", augment, action=argparse.BooleanOptionalAction)
     for name, (most, meaning) in NUMBERS.items():
         _add(group, name, meaning.replace("%", "%%"), type=up_to(most), metavar="X")
+    _add(group, "class_weights", CLASS_WEIGHTS, type=class_weights, metavar="balanced|NAME=W,...")
     group.add_argument("--patience", type=positive, metavar="N", help=PATIENCE)
 
 
@@ -84,6 +90,15 @@ def temperatures(text: str) -> float | list[float]:
     """One number, or several separated by commas."""
     values = [above_zero(part) for part in text.split(",")]
     return values[0] if len(values) == 1 else values
+
+
+def class_weights(text: str) -> str:
+    """The text, if it is one that `recipes.read_class_weights` reads."""
+    try:
+        read_class_weights(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def up_to(most: float) -> Callable[[str], float]:

@@ -157,6 +157,9 @@ def _image(explanation: Explanation, ids: list[str]) -> str:
         "unit": "x = p / 255",
         "standardized": "x = (p − mean) / max(std, 1/√n), mean and std of this image’s n values",
     }[spec.scaling]
+    if spec.mean or spec.std:
+        mean, std = (", ".join(map(number, row.tolist())) for row in spec.normalization())
+        scaling += f"; then (x − m) / d for each channel, m = {mean}, d = {std}"
     gradient = picture(shades(dx[:, :, channel]), "dL/dx", 420)
     where = f"{row}, {column}" + (f", channel {channel}" if dx.shape[2] > 1 else "")
     return (

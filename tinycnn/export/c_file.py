@@ -91,11 +91,18 @@ class _Writer:
     def __init__(self, network: Network, name: str) -> None:
         self.network, self.name = network, name
         spec = network.input_spec
-        self.sections = {"head", f"scale_{spec.scaling}", "exponential"}
+        mean, std = spec.normalization()
+        scale = "channels" if mean.size else spec.scaling
+        self.sections = {"head", f"scale_{scale}", "exponential"}
         self.own_sources: dict[str, None] = {}  # in their order
         self.calls = ["scale(image, &input);"]
         self.weights: list[str] = []
         self.n_constant_bytes = 0
+        if mean.size:
+            largest = 255 if spec.scaling == "unit" else 1
+            self._doubles("input_shift", mean * largest)
+            self._doubles("input_factor", 1 / (std * largest))
+            self.calls = ["scale(image, input_shift, input_factor, &input);"]
         self.memory = Memory(network.plan)
         for call in self.memory.calls:
             if isinstance(call, Call):
@@ -127,6 +134,11 @@ class _Writer:
     def _copy(self, given: str, copied: str) -> None:
         self.sections.add("copy")
         self.calls.append(f"copy(&{given}, &{copied});")
+
+    def _doubles(self, name: str, values: np.ndarray) -> None:
+        numbers = ", ".join(exact_hex(value) for value in values.tolist())
+        self.weights.append(f"static const double {name}[{values.size}] = {{{numbers}}};")
+        self.n_constant_bytes += values.nbytes
 
     def _parameter(self, name: str, values: np.ndarray) -> None:
         p = np.asarray(values, np.float32)

@@ -297,6 +297,17 @@ static void scale(const uint8_t *image, const picture *x)
             x->at[i * x->row + k] = (float)image[i * x->width * x->channels + k] / 255.0F;
 }
 
+/* @@ scale_channels */
+/* x = (p - shift) * factor, with a shift and a factor for each channel */
+static void scale(const uint8_t *image, const double *shift, const double *factor,
+                  const picture *x)
+{
+    const int C = x->channels, n_row = x->width * C;
+    for (int i = 0; i < x->height; i++)
+        for (int k = 0; k < n_row; k++)
+            x->at[i * x->row + k] = (float)((image[i * n_row + k] - shift[k % C]) * factor[k % C]);
+}
+
 /* @@ scale_standardized */
 /* The square root of v >= 0 by Newton's method: the values fall from above until they are right. */
 static double square_root(double v)

@@ -81,6 +81,7 @@ def source_of(network: Network, name: str = "microexpnet") -> str:
         f"FRAMING = {_quoted(spec.framing)}",
         f"HEIGHT_PX, WIDTH_PX, CHANNELS = {spec.height_px}, {spec.width_px}, {spec.channels}",
         f"SCALING = {_quoted(spec.scaling)}",
+        f"MEAN, STD = {spec.mean}, {spec.std}",
         f"CALIBRATION_TEMPERATURE = {network.calibration_temperature!r}",
         "SHAPES = {",
         *(f'    "{key}": {p.shape},' for key, p in parameters.items()),

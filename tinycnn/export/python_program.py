@@ -24,6 +24,8 @@ CLASSES = ()
 FRAMING = None
 HEIGHT_PX, WIDTH_PX, CHANNELS = 84, 84, 1
 SCALING = "raw"
+MEAN: tuple[float, ...] = ()  # of each channel, or empty
+STD: tuple[float, ...] = ()
 CALIBRATION_TEMPERATURE = 1.0
 SHAPES: dict[str, tuple[int, ...]] = {}
 # </constants>
@@ -119,6 +121,10 @@ def scale(images):
         deviation = images.std(axes, dtype=np.float64, keepdims=True)
         n_values = HEIGHT_PX * WIDTH_PX * CHANNELS
         x = ((images - mean) / np.maximum(deviation, n_values**-0.5)).astype(np.float32)
+    if MEAN:
+        x -= np.array(MEAN, np.float32)
+    if STD:
+        x /= np.array(STD, np.float32)
     return x
 
 

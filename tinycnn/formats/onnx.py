@@ -7,7 +7,7 @@
 The batch may have any size.  BatchNorm is folded into the layers beside it.  Pads are written as
 numbers: "same" padding is TensorFlow's, and not every runtime knows ONNX's name for it, SAME_UPPER.
 The model's metadata_props hold, as JSON texts: classes, framing, scaling, calibration_temperature
-(probabilities are softmax(logits / that)).
+(probabilities are softmax(logits / that)), and the InputSpec's mean and std if it has them.
 
 Needs the extra `onnx`.  The model is checked on onnxruntime where that is installed (faster).
 """
@@ -76,8 +76,7 @@ def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
         raise ImportError(
             f'ONNX models need the package onnx: pip install "tinycnn[onnx]" ({error})'
         ) from None
-    network = exportable(network)
-    model = _model(network)
+    model = _model(exportable(network))
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -177,12 +176,13 @@ def _model(network: Network) -> Any:
         producer_version=__version__,
         ir_version=IR_VERSION,
     )
-    described = {
+    described: dict[str, Any] = {
         "classes": network.classes,
         "framing": spec.framing,
         "scaling": spec.scaling,
         "calibration_temperature": network.calibration_temperature,
     }
+    described |= _per_channel(spec)
     helper.set_model_props(model, {key: json.dumps(value) for key, value in described.items()})
     return model
 
@@ -202,6 +202,15 @@ def add_scaling(graph: Graph, spec: InputSpec) -> None:
         graph.add("Max", "divisor", graph.constant("floor", 1 / np.sqrt(np.prod(spec.shape))))
         graph.last = "centred"
         graph.add("Div", "scaled", "divisor")
+    operators = {"mean": ("Sub", "shifted"), "std": ("Div", "normalized")}
+    for name, values in _per_channel(spec).items():  # pictures are still (N, H, W, C)
+        operator, output = operators[name]
+        graph.add(operator, output, graph.constant(f"channel_{name}", values))
+
+
+def _per_channel(spec: InputSpec) -> dict[str, tuple[float, ...]]:
+    """The spec's mean and std, in this order, if they are given."""
+    return {name: values for name, values in (("mean", spec.mean), ("std", spec.std)) if values}
 
 
 # ---- the layers ------------------------------------------------------------------------------

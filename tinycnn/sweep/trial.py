@@ -28,7 +28,16 @@ from ..formats import safetensors
 from ..models.microexpnet import check_variant_and_size, microexpnet
 from ..network import Network
 from ..optim import optimizer_from_name
-from ..recipes import LOSSES, NO_TEACHER, NUMBERS, RECIPES, make_loss, make_schedule
+from ..recipes import (
+    LOSSES,
+    NO_TEACHER,
+    NUMBERS,
+    RECIPES,
+    make_class_weights,
+    make_loss,
+    make_schedule,
+    read_class_weights,
+)
 from ..train import Batches, EpochRecord, Validation, evaluate, fit
 
 MAX_GRID = 100_000
@@ -85,6 +94,7 @@ class Trial:
     mixup: float
     cutmix: float
     flipped_teacher: bool
+    class_weights: str
     recipe: str
 
     def __init__(self, **options: object) -> None:
@@ -117,6 +127,10 @@ class Trial:
             if not 0 <= number <= most:
                 raise ValueError(f"{name} is {number}; expected 0 to {most:g}")
             self._set(name, number)
+        try:
+            read_class_weights(str(self.class_weights))
+        except ValueError as error:
+            raise ValueError(f"class_weights is {error}") from None
         if not self.augment:
             self._set("augment_strength", 0.0)
         if not self.augment or not self.has_teacher:
@@ -351,7 +365,12 @@ def _trained(
     folder.mkdir(parents=True, exist_ok=True)
     recipe, held_out = RECIPES[trial.recipe], parts.validation
     loss = make_loss(
-        trial.loss, trial.temperature, trial.soft_weight, trial.loss_scale, trial.label_smoothing
+        trial.loss,
+        trial.temperature,
+        trial.soft_weight,
+        trial.loss_scale,
+        trial.label_smoothing,
+        make_class_weights(trial.class_weights, classes, parts.batches),
     )
     network = microexpnet(
         trial.variant,
