@@ -12,7 +12,9 @@ onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 from onnx.backend.test import BackendTest, loader, runner  # noqa: E402
 from onnx_backend import TinycnnBackend  # noqa: E402
 
+from tinycnn.formats.onnx_import import found_layers  # noqa: E402
 from tinycnn.formats.onnx_import.constants import CONSTANT_OPERATORS  # noqa: E402
+from tinycnn.formats.onnx_import.errors import NotUsable  # noqa: E402
 from tinycnn.formats.onnx_import.operators import OPERATORS  # noqa: E402
 
 LEFT_OUT = {
@@ -36,7 +38,7 @@ LEFT_OUT = {
 
 
 @functools.cache
-def tests_of_nodes():
+def all_node_tests():
     """The tests of the package: name -> model, of those with a single node."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its data are computed with overflows
@@ -52,7 +54,7 @@ def chosen_tests():
     known = {*OPERATORS, *CONSTANT_OPERATORS}
     return {
         test.name: test
-        for test in tests_of_nodes()
+        for test in all_node_tests()
         if [node.op_type in known for node in model_of(test).graph.node] == [True]
     }
 
@@ -64,7 +66,7 @@ def is_left_out(name):
 def node_tests():
     """The class with the chosen tests, as the package's own runner makes it."""
     other_kinds = {"real", "simple", "pytorch-converted", "pytorch-operator"}
-    load = lambda kind: [] if kind in other_kinds else tests_of_nodes()
+    load = lambda kind: [] if kind in other_kinds else all_node_tests()
     with mock.patch.object(runner, "load_model_tests", load):
         cases = BackendTest(TinycnnBackend, __name__).test_cases
     case = cases["OnnxBackendNodeModelTest"]
@@ -81,3 +83,33 @@ def test_there_are_tests():
     names = [name for name in vars(OnnxBackendNodeModelTest) if name.startswith("test_")]
     assert len(names) > 150
     assert {"test_conv_with_autopad_same_cpu", "test_relu_cpu", "test_gemm_alpha_cpu"} <= set(names)
+
+
+@pytest.mark.parametrize("pattern", LEFT_OUT)
+def test_what_is_left_out_is_refused_and_not_wrong(pattern):
+    """Every entry of the list has tests, and the reader refuses each of their models."""
+    found = [
+        test
+        for name, test in chosen_tests().items()
+        if re.match(pattern, name.removeprefix("test_"))
+    ]
+    assert found, f"no test begins with {pattern}"
+    for test in found:
+        for inputs, _ in test.data_sets or ():
+            arrays = [runner._normalize_tensor(given) for given in inputs]
+            with pytest.raises(NotUsable):
+                TinycnnBackend.prepare(model_of(test)).run(arrays)
+
+
+def test_a_wrong_answer_is_noticed(monkeypatch):
+    """The tests compare: with a bias that is a little wrong, they fail."""
+    real = found_layers.FoundLayers.network
+
+    def wrong(self, *arguments, **options):
+        network = real(self, *arguments, **options)
+        network.parameter_vector *= 1.01
+        return network
+
+    monkeypatch.setattr(found_layers.FoundLayers, "network", wrong)
+    with pytest.raises(AssertionError):
+        OnnxBackendNodeModelTest("test_gemm_alpha_cpu").test_gemm_alpha_cpu()

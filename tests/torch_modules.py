@@ -72,7 +72,7 @@ def activations():
     return nn.Sequential(
         *(nn.Conv2d(2, 5, 3, padding=(0, 1)), nn.LeakyReLU(0.2)),
         *(nn.Conv2d(5, 6, (3, 2), stride=(1, 2)), nn.PReLU(6), nn.ReLU6()),
-        *(nn.Conv2d(6, 4, 1), nn.PReLU(), nn.MaxPool2d(3, 2, 1)),
+        *(nn.Conv2d(6, 4, 1), nn.PReLU(4), nn.MaxPool2d(3, 2, 1)),
         *(Call(lambda x: x.view(x.size(0), -1)), nn.Linear(24, 6), nn.BatchNorm1d(6)),
         *(nn.ReLU6(), nn.Linear(6, 3), nn.LogSoftmax(-1)),
     )
@@ -81,7 +81,8 @@ def activations():
 def poolings():
     return nn.Sequential(
         *(nn.ZeroPad2d((1, 2, 0, 1)), nn.Conv2d(3, 4, 3), nn.AvgPool2d(3, 2, 1)),
-        *(nn.Conv2d(4, 4, 2), nn.AvgPool2d(3, 1, 1, count_include_pad=False), nn.ReLU()),
+        *(nn.PReLU(), nn.Conv2d(4, 4, 2)),
+        *(nn.AvgPool2d(3, 1, 1, count_include_pad=False), nn.ReLU()),
         *(nn.ConstantPad2d((0, 1, 0, 0), 0.0), nn.MaxPool2d(2, 2)),
         *(nn.AvgPool2d((2, 1)), nn.Hardtanh(-0.5, 0.7), nn.Flatten()),
         nn.Linear(12, 4),

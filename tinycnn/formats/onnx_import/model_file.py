@@ -199,7 +199,7 @@ def _node(number: int, node: Any, opset: int, functions: set[tuple[str, str]]) -
 def _attribute(node: OnnxNode, entry: Any) -> Attribute:
     """The value of an attribute.  Numbers of kinds: AttributeProto.AttributeType."""
     if entry.type == 1:
-        return float(entry.f)
+        return _decimal(entry.f)
     if entry.type == 2:
         return int(entry.i)
     if entry.type == 3:
@@ -210,12 +210,18 @@ def _attribute(node: OnnxNode, entry: Any) -> Attribute:
         except NotUsable as error:
             raise node.error(f"attribute {shown(entry.name)}: {error}") from None
     if entry.type == 6:
-        return [float(value) for value in entry.floats]
+        return [_decimal(value) for value in entry.floats]
     if entry.type == 7:
         return [int(value) for value in entry.ints]
     if entry.type == 8:
         return [value.decode("utf-8", "replace") for value in entry.strings]
     return None
+
+
+def _decimal(value: float) -> float:
+    """The shortest decimal number that is this one in float32, which attributes have: 0.2 and not
+    0.20000000298."""
+    return float(str(np.float32(value)))
 
 
 def _spec(value: Any) -> TensorSpec:
