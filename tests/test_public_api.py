@@ -10,9 +10,10 @@ import pytest
 import tinycnn
 
 PUBLIC = [
-    *("Adam", "AdamW", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy", "CustomLayer"),
-    *("DecoupledDistillation", "Dense", "Distillation", "Dropout", "Flatten", "InputSpec"),
-    *("Loss", "MaxPool2D", "Network", "OneCycle", "ReLU", "RelationDistillation", "SGD", "Step"),
+    *("Adam", "AdamW", "BatchNorm", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy"),
+    *("CustomLayer", "DecoupledDistillation", "Dense", "Distillation", "Dropout", "Flatten"),
+    *("InputSpec", "Loss", "MaxPool2D", "Network", "OneCycle", "ReLU", "RelationDistillation"),
+    *("Residual", "SGD", "ScaleShift", "Step"),
     *("__version__", "evaluate", "fit", "load", "load_pretrained", "log_softmax", "models"),
     *("plots", "save", "softmax", "sweep", "testing"),
 ]
