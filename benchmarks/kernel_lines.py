@@ -82,7 +82,6 @@ def make_lines(problem: Problem) -> tuple[list[Line], dict[str, str]]:
     walk.losses()
     walk.backward()
     walk.activations()
-    walk.other_layers()
     walk.channels()
     walk.windows()
     walk.optimizers()
@@ -266,22 +265,6 @@ class _Walk:
         dw, db, dx_out = np.empty_like(w_t), np.empty(F, x.dtype), dx if wants_dx else dx[:0]
         arguments = (x, dy, argmax, w_t, step.window, scratch, dw, db, dx_out)
         self.add("conv2d_maxpool2d_backward", step.name, *arguments, macs=macs)
-
-    def other_layers(self) -> None:
-        """Those of DS-CNN (keyword spotting): pictures of 25x5x64, depthwise 3x3, then the mean."""
-        x, w = self._normal(N_IMAGES, 25, 5, 64), self._normal(3, 3, 64, 1)
-        dy, dw, b, dx = (np.zeros_like(a) for a in (x, w, w[0, 0, :, 0], x))
-        window = Window(3, 3, 1, 1, 1, 1, 1, 1)
-        macs = N_IMAGES * 64 * taps_inside(25, 1, 1, 3, 25) * taps_inside(5, 1, 1, 3, 5)
-        self.add("depthwise_conv2d_forward", "", x, w, b, window, dy, macs=macs)
-        self.add("depthwise_conv2d_backward_params", "", x, dy, window, dw, b.copy(), macs=macs)
-        self.add("depthwise_conv2d_backward_input", "", dy, w, window, dx, macs=macs)
-        picture, mean = Window(25, 5, 1, 1, 0, 0, 0, 0), self._normal(N_IMAGES, 1, 1, 64)
-        self.add("averagepool2d_forward", "", x, picture, 0, mean)
-        self.add("averagepool2d_backward", "", mean, picture, 0, dx)
-
-    def _normal(self, *shape: int) -> np.ndarray:
-        return self.rng.standard_normal(shape).astype(np.float32)
 
     def channels(self) -> None:
         """What MicroExpNet does not have: a BatchNorm, a scale and a residual's sum, on the output

@@ -12,13 +12,23 @@ import pytest
 import tinycnn
 
 PUBLIC = [
-    *("Adam", "AdamW", "ArrayBatches", "AveragePool2D", "Batches", "Callback", "CheckpointError"),
+    *("Adam", "AdamW", "ArrayBatches", "AveragePool2D", "BatchNorm", "Batches", "Callback"),
+    *("CheckpointError",),
     *("Classification", "Constant", "Conv2D", "CosineWithWarmup", "CrossEntropy", "CustomLayer"),
     *("DecoupledDistillation", "Dense", "DepthwiseConv2D", "Distillation", "DivergedError"),
     *("Dropout", "EpochRecord", "Evaluation", "Flatten", "GlobalAveragePool2D", "History"),
     *("InputSpec", "Layer", "LeakyReLU", "Loss", "MaxPool2D", "ModelFileError", "Network"),
     *("OneCycle", "Optimizer", "PReLU", "RMSprop", "ReLU", "ReduceLROnPlateau"),
-    *("RelationDistillation", "SGD", "Schedule", "Sigmoid", "SpatialDropout2D", "Step"),
+    *(
+        "RelationDistillation",
+        "Residual",
+        "SGD",
+        "ScaleShift",
+        "Schedule",
+        "Sigmoid",
+        "SpatialDropout2D",
+        "Step",
+    ),
     *("StepRecord", "Summary", "Tanh", "Validation"),
     *("__version__", "evaluate", "fit", "iter_epochs", "load", "load_pretrained", "log_softmax"),
     *("models", "plots", "save", "softmax", "sweep", "testing"),

@@ -40,6 +40,7 @@ from ..layers import (
     Sigmoid,
     SpatialDropout2D,
     Tanh,
+    entry_for,
 )
 from ..plan import Plan, Step, Window, aligned
 from ._winner_lists import LANES
@@ -278,6 +279,11 @@ RECORDS: dict[type[Layer], Fill] = {
     Flatten: _no_record,
 }
 """Fills in the record of an operation, by the class of its first layer."""
+
+
+def fill_of(layer: Layer) -> Fill:
+    """The entry of a layer; UnknownLayerError if its class is not in RECORDS."""
+    return entry_for(layer, RECORDS, "tinycnn.kernels.operations.RECORDS")
 
 
 def _parameters(op: np.record, step: Step, plan: Plan, w: str, b: str | None) -> None:

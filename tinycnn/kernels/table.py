@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..layers import CustomLayer, Dropout, Flatten, Shape, entry_for
+from ..layers import CustomLayer, Dropout, Flatten, Shape
 from ..plan import NETWORK_INPUT, Plan, Step
 from .arrays import Stage
 from .operations import (
@@ -27,9 +27,9 @@ from .operations import (
     DENSE,
     FUSED,
     RECORD,
-    RECORDS,
     Needs,
     Sizes,
+    fill_of,
 )
 
 
@@ -118,8 +118,7 @@ def _make_nodes(plan: Plan, needs: Needs) -> list[_Node]:
         if isinstance(first.layer, CustomLayer):
             op.kind = CUSTOM
         else:
-            fill = entry_for(first.layer, RECORDS, "tinycnn.kernels.operations.RECORDS")
-            fill(op, group, needs)
+            fill_of(first.layer)(op, group, needs)
         made = [node]
         if op.kind == BATCH_NORM:  # see `batch_norm.py`
             moments = _Node(node.op.copy(), first, sources)
