@@ -443,7 +443,7 @@ WIDE_LOOPS = {
     # the inner loops in LLVM instructions and their twins: every offset is a number of its own
     *("_tile.tile", "_tile.multiply_add_plain", "_tile.multiply_add_tiled"),
     *("_lane_tile.multiply_add_lanes_plain", "_lane_tile.multiply_add_lanes_tiled"),
-    "_lane_tile.multiply_add_groups",
+    *("_lane_tile.multiply_add_groups", "_lane_tile.multiply_add_group_sums"),
     *("_window_max.tile", "_window_max.window_max_plain", "_window_max.window_max_tiled"),
     *("_winners.winners", "_winners.add_winners_plain", "_winners.add_winners_tiled"),
     "_winograd.finish",

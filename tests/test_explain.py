@@ -3,6 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -539,6 +540,15 @@ def test_worked_numbers_equal_the_engines(name):
     average = (AveragePool2D, GlobalAveragePool2D)
     summed = (Conv2D, DepthwiseConv2D, Dense, PReLU, ScaleShift, BatchNorm, Add, *average)
     assert n_layers == sum(isinstance(step.layer, summed) for step in network.plan.steps)
+
+
+def test_a_window_in_padding_alone_is_explained_by_its_bias():
+    network = small("padding_for_each_side")
+    layer = trace_image(network, image_for(network)).layers[0]
+    for spot in ((0, 0, 1), (0, 5, 1)):
+        (output, *_) = explained(layer.step.layer).sums(replace(layer, spot=spot))
+        assert output.products == [] and output.total == layer.parameters["b"][1]
+        assert "<table" in explained(layer.step.layer).close_up(replace(layer, spot=spot))
 
 
 def sums_of_single_entries(layer):

@@ -31,7 +31,7 @@ def window_close_up(layer: LayerTrace) -> str:
     x = layer.x[..., list(channels)]
     w = np.stack([layer.parameters["w"][:, :, c, k] for c, k in at_w], axis=2)
     top, left = i * SH - PT, j * SW - PL
-    at = slice(max(top, 0), min(top + KH, H)), slice(max(left, 0), min(left + KW, W))
+    at = _overlap(top, KH, H), _overlap(left, KW, W)
     taps = slice(at[0].start - top, at[0].stop - top), slice(at[1].start - left, at[1].stop - left)
     products = np.zeros_like(w)
     products[taps] = x[at] * w[taps]
@@ -45,6 +45,11 @@ def window_close_up(layer: LayerTrace) -> str:
         number_grid(products[..., c], taps, f"x · w, sum {share}"),
     )
     return f'<h3>One window{channel}</h3><div class="row">{"".join(grids)}</div>'
+
+
+def _overlap(start: int, length: int, size: int) -> slice:
+    """The part of range(start, start + length) inside range(size); a window may have none."""
+    return slice(min(max(start, 0), size), max(min(start + length, size), 0))
 
 
 def activation_close_up(layer: LayerTrace) -> str:

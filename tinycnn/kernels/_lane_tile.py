@@ -15,7 +15,7 @@ The terms of a sum are added in the order i, then j.
 from __future__ import annotations
 
 from ._jit import TILE, helper, inline_helper
-from ._tile import BYTES, HALF, QUARTER, VECTORS, make_tile, multiply_add
+from ._tile import BYTES, HALF, QUARTER, VECTORS, make_tile
 
 ROWS = min(TILE.n_rows, 6)
 """Most rows of a tile.  Each product loads its own a, so more rows than these are not faster."""
@@ -84,15 +84,33 @@ else:
 
 @inline_helper
 def multiply_add_groups(M, C, D, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
-    """c[m, k*D + d] += sum over i < K0, j < K1 of a[m, i, j, k] * b[i, j, k*D + d], k < C, d < D.
+    """c[m, k*D + d] += sum over i, j of a[m, i, j, k] * b[i, j, k*D + d],   k < C, d < D.
 
-    For D = 1 this is (1).  Otherwise it is (1) of `_tile.py` for each k, with D columns.
+    For D = 1 this is (1); otherwise in indexed loops.
     """
     if D == 1:
         multiply_add_lanes(M, C, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm)
     else:
-        for k in range(C):
-            multiply_add(
-                M, D, K0, K1, a, a_off + k, am, a0, a1,
-                b, b_off + k * D, b0, b1, c, c_off + k * D, cm,
-            )  # fmt: skip
+        for m in range(M):
+            for i in range(K0):
+                for j in range(K1):
+                    for k in range(C):
+                        x = a[a_off + m * am + i * a0 + j * a1 + k]
+                        b_at, c_at = b_off + i * b0 + j * b1 + k * D, c_off + m * cm + k * D
+                        for d in range(D):
+                            c[c_at + d] += x * b[b_at + d]
+
+
+@inline_helper
+def multiply_add_group_sums(M, C, D, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
+    """c[m, k] += sum over i, j, d of a[m, i, j, k*D + d] * b[i, j, k*D + d]: likewise."""
+    if D == 1:
+        multiply_add_lanes(M, C, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm)
+    else:
+        for m in range(M):
+            for i in range(K0):
+                for j in range(K1):
+                    for k in range(C):
+                        a_at, b_at = a_off + m * am + i * a0 + j * a1, b_off + i * b0 + j * b1
+                        for d in range(k * D, k * D + D):
+                            c[c_off + m * cm + k] += a[a_at + d] * b[b_at + d]

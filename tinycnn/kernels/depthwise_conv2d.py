@@ -9,8 +9,7 @@ Howard et al. 2017, "MobileNets", equation (3), where D = 1.
 """
 
 from ._jit import inline_helper, kernel
-from ._lane_tile import multiply_add_groups, multiply_add_lanes
-from ._tile import multiply_add
+from ._lane_tile import multiply_add_group_sums, multiply_add_groups
 from .arrays import bias_of, view_4d, window_of
 from .windows import end_inside, end_tap, first_inside, first_tap, run_end
 
@@ -124,24 +123,12 @@ def depthwise_conv2d_backward_input(dy, w, window, dx_out):
                     t0, t1 = first_tap(p, 1, last_t), end_tap(p, 1, last_t, last_t + 1, OW)
                     i, j = q - last_s + s0, p - last_t + t0  # the first row and column of y
                     a, e = r + (last_s - s0) * SH, u + (last_t - t0) * SW  # the taps that see them
-                    M, K0, K1 = stop - p, max(s1 - s0, 0), max(t1 - t0, 0)
-                    dy_at, w_at = ((n * OH + i) * OW + j) * F, (a * KW + e) * F
-                    dx_at = ((n * H + h) * W + p * SW + u - PL) * C
-                    if D == 1:
-                        multiply_add_lanes(  # (4)
-                            M=M, N=C, K0=K0, K1=K1,
-                            a=dyf, a_off=dy_at, am=F, a0=OW * F, a1=F,
-                            b=wf, b_off=w_at, b0=-SH * KW * F, b1=-SW * F,
-                            c=dxf, c_off=dx_at, cm=SW * C,
-                        )  # fmt: skip
-                    else:
-                        for f in range(F):
-                            multiply_add(  # (4), for one c and d
-                                M=M, N=1, K0=K0, K1=K1,
-                                a=dyf, a_off=dy_at + f, am=F, a0=OW * F, a1=F,
-                                b=wf, b_off=w_at + f, b0=-SH * KW * F, b1=-SW * F,
-                                c=dxf, c_off=dx_at + f // D, cm=SW * C,
-                            )  # fmt: skip
+                    multiply_add_group_sums(  # (4)
+                        M=stop - p, C=C, D=D, K0=max(s1 - s0, 0), K1=max(t1 - t0, 0),
+                        a=dyf, a_off=((n * OH + i) * OW + j) * F, am=F, a0=OW * F, a1=F,
+                        b=wf, b_off=(a * KW + e) * F, b0=-SH * KW * F, b1=-SW * F,
+                        c=dxf, c_off=((n * H + h) * W + p * SW + u - PL) * C, cm=SW * C,
+                    )  # fmt: skip
                     p = stop
 
 
