@@ -9,6 +9,7 @@ onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 
 from onnx_models import floats, model, node, written  # noqa: E402
 
+from tinycnn import InputSpec  # noqa: E402
 from tinycnn.formats.onnx import import_network, load_network  # noqa: E402
 from tinycnn.layers import (  # noqa: E402
     AveragePool2D,
@@ -550,10 +551,18 @@ def test_class_names_in_the_metadata(tmp_path, metadata, classes, n_notes):
 def test_names_and_scaling_may_be_given(tmp_path):
     path = written(tmp_path, model([node("MatMul", "x w", "y")], ["n", 4], {"w": floats(4, 2)}))
     network = load_network(
-        path, classes=["a", "b"], scaling="unit", framing="fer2013", backend="numpy"
+        path,
+        classes=["a", "b"],
+        scaling="unit",
+        mean=[0.5] * 4,
+        std=[0.25] * 4,
+        framing="fer2013",
+        backend="numpy",
     )
-    assert network.classes == ("a", "b")
-    assert (network.input_spec.scaling, network.input_spec.framing) == ("unit", "fer2013")
+    expected = InputSpec(1, 1, 4, "unit", ("a", "b"), "fer2013", (0.5,) * 4, (0.25,) * 4)
+    assert network.input_spec == expected
+    with pytest.raises(ValueError, match="scaling is 'bright'; expected one of"):
+        load_network(path, scaling="bright")
 
 
 def test_a_classifier_of_scikit_learn(tmp_path):

@@ -16,13 +16,14 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ...input_spec import InputSpec
 from ...network import Network
 from ..safetensors import ModelFileError
-from .description import description_of
+from .description import are_names, description_of
 from .errors import NotUsable
 from .found_layers import FoundLayers, arrangements_of, layers_of, network_input
 from .model_file import DTYPES, read_graph
@@ -47,6 +48,8 @@ def load_network(
     *,
     classes: Sequence[str] | None = None,
     scaling: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     framing: str | None = None,
     backend: str = "auto",
     n_threads: int | None = None,
@@ -58,17 +61,20 @@ def load_network(
 
     classes  names in the order of the logits; by default those in the model's metadata (a JSON list
              under "classes"), or numbers
-    scaling  how pixels 0..255 become what the model takes; by default what the metadata say, or
-             "raw"
+    scaling, mean, std  as in InputSpec: how pixels 0..255 become what the model takes.  By default
+             what the metadata of a model written by tinycnn say, else 0..255 as they are
     framing  as in InputSpec;  backend, n_threads: as in Network
     What was left out is logged at level INFO; `import_network` returns it.
     Raises FileNotFoundError; ImportError without the package onnx; ModelFileError for a model that
-    is damaged or has something that tinycnn's layers cannot express (the message names the node).
+    is damaged or has something that tinycnn's layers cannot express (the message names the node);
+    ValueError for a wrong option.
     """
     imported = import_network(
         path,
         classes=classes,
         scaling=scaling,
+        mean=mean,
+        std=std,
         framing=framing,
         backend=backend,
         n_threads=n_threads,
@@ -83,6 +89,8 @@ def import_network(
     *,
     classes: Sequence[str] | None = None,
     scaling: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     framing: str | None = None,
     backend: str = "auto",
     n_threads: int | None = None,
@@ -95,19 +103,15 @@ def import_network(
         description = description_of(graph, given.name, shape)
         found = layers_of(graph, description.start, arrangements_of(shape, graph.producer))
         notes = [*description.notes, *found.notes, *_check_output(found)]
-        names = description.classes or found.classes
-        if classes is None and len(names) not in (0, found.places.size):
-            notes.append(f"it names {len(names)} classes for {found.places.size} outputs: not read")
+        names, n_outputs = description.classes or found.classes, found.places.size
+        if classes is None and names and (len(names) != n_outputs or not are_names(names)):
+            notes.append(f"it does not name {n_outputs} different classes: they are numbered")
             names = ()
+        options: dict[str, Any] = {"scaling": scaling, "mean": mean, "std": std, "framing": framing}
+        chosen = {name: value for name, value in options.items() if value is not None}
+        chosen["classes"] = names if classes is None else tuple(classes)
         H, W, C = found.arrangement.shape
-        spec = InputSpec(
-            H,
-            W,
-            C,
-            scaling=scaling or description.scaling,
-            classes=names if classes is None else tuple(classes),
-            framing=framing or description.framing,
-        )
+        spec = InputSpec(H, W, C, **{**description.options, **chosen})
         dtype = np.float64 if DTYPES.get(given.dtype) == "float64" else np.float32
         network = found.network(spec, dtype, backend, n_threads)
         network.calibration_temperature = description.calibration_temperature

@@ -25,12 +25,12 @@ class Description:
 
     start    the value in the graph that is the network's input: the file's input, or what the nodes
              make of it that scale the pixels in models written by tinycnn
+    options  of the InputSpec: how pixels become that value, and the framing
     """
 
     start: str
+    options: dict[str, Any]
     classes: tuple[str, ...] = ()
-    scaling: str = SCALINGS[0]
-    framing: str | None = None
     calibration_temperature: float = 1.0
     notes: tuple[str, ...] = ()
 
@@ -45,22 +45,33 @@ def description_of(graph: OnnxGraph, given: str, shape: Shape) -> Description:
     for key, text in graph.metadata.items():
         if key in _CHECKS and (graph.producer == PRODUCER or key == "classes"):
             said[key] = _parsed(text)
-    wrong = {key for key, value in said.items() if not _CHECKS[key](value)}
+    wrong = [key for key, value in said.items() if not _CHECKS[key](value)]
     if graph.producer != PRODUCER:
         if wrong:
             note = "its metadata 'classes' are no JSON list of different names: they are not read"
-            return Description(given, notes=(note,))
-        return Description(given, classes=tuple(said.get("classes", ())))
+            return Description(given, {}, notes=(note,))
+        return Description(given, {}, classes=tuple(said.get("classes", ())))
     for key in wrong:
         raise NotUsable(f"its metadata {key} = {shown(graph.metadata[key])} are not usable")
-    start = _scaled(graph, given, shape, said.get("scaling", SCALINGS[0]))
+    options = {key: said[key] for key in (*_SCALING, "framing") if key in said}
+    start = given
+    notes: tuple[str, ...] = ()
+    if len(shape) == 3:
+        try:
+            spec = InputSpec(*shape, **options)
+        except ValueError as error:
+            raise NotUsable(f"its metadata are not usable: {error}") from None
+        scaled = _scaled(graph, given, spec)
+        if scaled is None:
+            options = {key: value for key, value in options.items() if key not in _SCALING}
+            notes = ("its nodes that scale pixels were changed: they become layers",)
+        start = scaled or given
     return Description(
-        start or given,
+        start,
+        options,
         classes=tuple(said.get("classes", ())),
-        scaling=said.get("scaling", SCALINGS[0]) if start else SCALINGS[0],
-        framing=said.get("framing"),
         calibration_temperature=float(said.get("calibration_temperature", 1.0)),
-        notes=() if start else ("its nodes that scale pixels were changed: they become layers",),
+        notes=notes,
     )
 
 
@@ -72,34 +83,42 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _are_names(value: Any) -> bool:
-    names = isinstance(value, list) and all(isinstance(name, str) and name for name in value)
-    return names and len(set(value)) == len(value)
+def are_names(value: Any) -> bool:
+    """Whether this is a list or tuple of different names."""
+    listed = isinstance(value, (list, tuple))
+    return listed and all(isinstance(n, str) and n for n in value) and len(set(value)) == len(value)
 
 
 def _is_temperature(value: Any) -> bool:
     return isinstance(value, (int, float)) and 0 < value < math.inf
 
 
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(number) in (int, float) for number in value)
+
+
+_SCALING = ("scaling", "mean", "std")
+"""The options of an InputSpec that the nodes at the beginning of a model depend on."""
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
-    "classes": _are_names,
+    "classes": are_names,
     "scaling": lambda value: value in SCALINGS,
+    "mean": _are_numbers,
+    "std": _are_numbers,
     "framing": lambda value: value is None or isinstance(value, str),
     "calibration_temperature": _is_temperature,
 }
 """Key in the metadata -> whether its value is one that tinycnn writes."""
 
 
-def _scaled(graph: OnnxGraph, given: str, shape: Shape, scaling: str) -> str | None:
+def _scaled(graph: OnnxGraph, given: str, spec: InputSpec) -> str | None:
     """What the first nodes give, if they are those that tinycnn writes to scale pixels."""
     from onnx import helper
 
     from ..onnx import Graph, add_scaling
 
-    if len(shape) != 3:
-        return None
     part = Graph({})
-    add_scaling(part, InputSpec(*shape, scaling=scaling))
+    add_scaling(part, spec)
     content = helper.make_graph(part.nodes, "scaling", [], [], part.constants)
     opset = helper.make_opsetid("", graph.opset)
     written = graph_of(helper.make_model(content, opset_imports=[opset]), graph.folder)
