@@ -105,8 +105,8 @@ def reachable(module):
 
 # ---- what is advised -------------------------------------------------------------------------
 
-VALUE = r"""('[^']*'|"[^"]*"|\.\.\.|\{[^}]*\}|True|False|None|\d+)"""
-ARGUMENT = re.compile(rf"(?<![\w.(<{{])([a-z]\w+)={VALUE}")
+VALUE = r"""('[^']*'|"[^"]*"|\.\.\.|\{[^}]*\}|True|False|None|\d+(?![\d.]*,\w+=))"""
+ARGUMENT = re.compile(rf"(?<![\w.,(<{{])([a-z]\w+)={VALUE}")
 IN_A_CALL = re.compile(r"[\w.]+\([^()]*\)")
 
 

@@ -8,7 +8,8 @@ import pytest
 from exported import SCALINGS, SIXTEEN, awkward, candidate, images_for, in_colour
 from small_networks import SMALL_NETWORKS
 
-from tinycnn import Conv2D, Dense, InputSpec, Network, ReLU, models
+import tinycnn
+from tinycnn import Conv2D, Dense, Flatten, InputSpec, Network, ReLU, models
 from tinycnn.formats import onnx as onnx_file
 from tinycnn.formats.agreement import ExportError
 from tinycnn.layers import BatchNorm, GlobalAveragePool2D, Residual, ScaleShift
@@ -85,6 +86,15 @@ def test_without_onnxruntime_the_evaluator_of_onnx_checks(tmp_path, monkeypatch)
     without(monkeypatch, "onnxruntime")
     onnx_file.save(candidate("p12", scaling="standardized"), tmp_path / "m.onnx")
     assert (tmp_path / "m.onnx").stat().st_size > 260_000
+
+
+def test_tinycnn_load_reads_what_save_wrote(tmp_path):
+    network = Network([Flatten(), Dense(3)], InputSpec(6, 5, scaling="unit"), seed=1)
+    onnx_file.save(network, tmp_path / "m.onnx")
+    found = tinycnn.load(tmp_path / "m.onnx", backend="numpy")
+    images = images_for(network, 4)
+    expected = network.predict_logits(images)
+    assert logit_error(found.predict_logits(images), expected) < 1e-5
 
 
 def test_metadata_and_shapes_of_the_file(tmp_path):

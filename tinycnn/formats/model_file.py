@@ -1,4 +1,5 @@
-"""Reads a network from any file that holds one: a model file, or a TensorFlow checkpoint."""
+"""Reads a network from any file that holds one: a model file, an ONNX model, or a TensorFlow
+checkpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from ..layers import Layer
 from ..network import Network
-from . import safetensors, tf_checkpoint
+from . import onnx, safetensors, tf_checkpoint
 
 _CHECKPOINT_FILE = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
 
@@ -22,8 +23,9 @@ def load(
     n_threads: int | None = None,
     custom_layers: Sequence[type[Layer]] = (),
 ) -> Network:
-    """The network in the file at `path`: a .safetensors file, or a TensorFlow checkpoint of one of
-    the paper's networks (its .index file, or what the names of its files begin with).
+    """The network in the file at `path`: a .safetensors file; an .onnx file (needs the extra onnx;
+    `formats.onnx.load_network` has more options); or a TensorFlow checkpoint of one of the paper's
+    networks (its .index file, or what the names of its files begin with).
 
     variant             of the network in a TensorFlow checkpoint, which does not say it: one of
                         `models.VARIANTS`
@@ -32,6 +34,8 @@ def load(
     Raises FileNotFoundError; ValueError for a file that is damaged or holds no network, and for a
     wrong option; UnknownLayerError for a custom layer that the engine has no entry for.
     """
+    if os.fspath(path).endswith(".onnx"):
+        return onnx.load_network(path, backend=backend, n_threads=n_threads)
     prefix = checkpoint_prefix(os.fspath(path))
     if prefix is not None:
         return tf_checkpoint.load_network(
