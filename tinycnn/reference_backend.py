@@ -8,30 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import reference
+from . import layers, reference
 from .custom_layers import custom_backward, custom_forward
-from .layers import (
-    Add,
-    AveragePool2D,
-    BatchNorm,
-    Conv2D,
-    CustomLayer,
-    Dense,
-    DepthwiseConv2D,
-    Dropout,
-    Flatten,
-    GlobalAveragePool2D,
-    Layer,
-    LeakyReLU,
-    MaxPool2D,
-    PReLU,
-    ReLU,
-    ScaleShift,
-    Sigmoid,
-    SpatialDropout2D,
-    Tanh,
-    entry_for,
-)
+from .layers import CustomLayer, Layer, entry_for
 from .losses import Loss, LossInputs
 from .plan import NETWORK_INPUT, Plan, Step, StepArrays, step_arrays
 
@@ -88,7 +67,7 @@ class ReferenceBackend:
         for arrays in self.steps:
             step = arrays.step
             given = [x if k == NETWORK_INPUT else saved[k].y for k in step.inputs]
-            extra = given[1] if isinstance(step.layer, Add) else (masks or {}).get(step.name)
+            extra = given[1] if isinstance(step.layer, layers.Add) else (masks or {}).get(step.name)
             passes = passes_of(step.layer)
             in_training = None if masks is None else passes.training
             saved.append((in_training or passes.forward)(arrays, given[0], extra))
@@ -247,11 +226,11 @@ def _dense_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndar
 
 def _activation(layer: Layer) -> tuple[str, tuple[float, ...]]:
     """Which functions of reference.py compute an activation: their stem, and its options."""
-    if isinstance(layer, ReLU):
+    if isinstance(layer, layers.ReLU):
         return ("relu", ()) if layer.max_value is None else ("clipped_relu", (layer.max_value,))
-    if isinstance(layer, LeakyReLU):
+    if isinstance(layer, layers.LeakyReLU):
         return "leaky_relu", (layer.negative_slope,)
-    return "sigmoid" if isinstance(layer, Sigmoid) else "tanh", ()
+    return "sigmoid" if isinstance(layer, layers.Sigmoid) else "tanh", ()
 
 
 def _activation_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
@@ -333,7 +312,7 @@ def _scale_shift_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> n
 
 def _normalised(arrays: StepArrays, x: np.ndarray, moments: np.ndarray) -> Saved:
     y, layer = np.empty_like(x), arrays.step.layer
-    assert isinstance(layer, BatchNorm)
+    assert isinstance(layer, layers.BatchNorm)
     gamma, beta = arrays.parameters["gamma"], arrays.parameters["beta"]
     reference.batch_norm_forward(
         _channels(x), moments, gamma, beta, layer.epsilon, NO_SCRATCH, _channels(y)
@@ -355,7 +334,7 @@ def _batch_norm_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | No
 
 def _batch_norm_update(arrays: StepArrays, saved: Saved) -> None:
     layer, moments, running = arrays.step.layer, saved.extra, arrays.statistics
-    assert isinstance(layer, BatchNorm) and moments is not None
+    assert isinstance(layer, layers.BatchNorm) and moments is not None
     reference.batch_norm_update_running(
         moments, len(_channels(saved.x)), layer.momentum, layer.unbiased_running_var,
         running["running_mean"], running["running_var"],
@@ -364,7 +343,7 @@ def _batch_norm_update(arrays: StepArrays, saved: Saved) -> None:
 
 def _batch_norm_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
     layer, gradients = arrays.step.layer, arrays.gradients
-    assert isinstance(layer, BatchNorm)
+    assert isinstance(layer, layers.BatchNorm)
     reference.batch_norm_backward_params(
         _channels(saved.x), _channels(dy), saved.extra, layer.epsilon, NO_SCRATCH,
         gradients["gamma"], gradients["beta"],
@@ -373,7 +352,7 @@ def _batch_norm_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> N
 
 def _batch_norm_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
     dx, layer = np.empty_like(dy), arrays.step.layer
-    assert isinstance(layer, BatchNorm)
+    assert isinstance(layer, layers.BatchNorm)
     x, gamma = _channels(saved.x), arrays.parameters["gamma"]
     dgamma, dbeta = arrays.gradients["gamma"], arrays.gradients["beta"]
     reference.batch_norm_backward_input(
@@ -400,27 +379,30 @@ def _custom_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.nda
 CUSTOM = Passes(_custom_forward, _custom_backward)
 
 PASSES: dict[type[Layer], Passes] = {
-    Conv2D: Passes(_conv2d_forward, _conv2d_backward, _conv2d_gradients),
-    DepthwiseConv2D: Passes(
+    layers.Conv2D: Passes(_conv2d_forward, _conv2d_backward, _conv2d_gradients),
+    layers.DepthwiseConv2D: Passes(
         _depthwise_conv2d_forward, _depthwise_conv2d_backward, _depthwise_conv2d_gradients
     ),
-    MaxPool2D: Passes(_maxpool2d_forward, _maxpool2d_backward),
-    AveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
-    GlobalAveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
-    Dense: Passes(_dense_forward, _dense_backward, _dense_gradients),
+    layers.MaxPool2D: Passes(_maxpool2d_forward, _maxpool2d_backward),
+    layers.AveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
+    layers.GlobalAveragePool2D: Passes(_averagepool2d_forward, _averagepool2d_backward),
+    layers.Dense: Passes(_dense_forward, _dense_backward, _dense_gradients),
     **dict.fromkeys(
-        (ReLU, LeakyReLU, Sigmoid, Tanh), Passes(_activation_forward, _activation_backward)
+        (layers.ReLU, layers.LeakyReLU, layers.Sigmoid, layers.Tanh),
+        Passes(_activation_forward, _activation_backward),
     ),
-    PReLU: Passes(_prelu_forward, _prelu_backward, _prelu_gradients),
-    **dict.fromkeys((Dropout, SpatialDropout2D), Passes(_dropout_forward, _dropout_backward)),
-    ScaleShift: Passes(_scale_shift_forward, _scale_shift_backward, _scale_shift_gradients),
-    BatchNorm: Passes(
+    layers.PReLU: Passes(_prelu_forward, _prelu_backward, _prelu_gradients),
+    **dict.fromkeys(
+        (layers.Dropout, layers.SpatialDropout2D), Passes(_dropout_forward, _dropout_backward)
+    ),
+    layers.ScaleShift: Passes(_scale_shift_forward, _scale_shift_backward, _scale_shift_gradients),
+    layers.BatchNorm: Passes(
         *(_batch_norm_predict, _batch_norm_backward, _batch_norm_gradients),
         training=_batch_norm_forward,
         update=_batch_norm_update,
     ),
-    Add: Passes(_add_forward, backward=lambda arrays, saved, dy: dy),
-    Flatten: Passes(
+    layers.Add: Passes(_add_forward, backward=lambda arrays, saved, dy: dy),
+    layers.Flatten: Passes(
         forward=lambda arrays, x, mask: Saved(x, x.reshape(len(x), *arrays.step.output_shape)),
         backward=lambda arrays, saved, dy: dy.reshape(saved.x.shape),
     ),

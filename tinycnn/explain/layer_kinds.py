@@ -7,27 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..layers import (
-    Add,
-    AveragePool2D,
-    Conv2D,
-    Dense,
-    DepthwiseConv2D,
-    Dropout,
-    Flatten,
-    GlobalAveragePool2D,
-    Layer,
-    LeakyReLU,
-    MaxPool2D,
-    PReLU,
-    ReLU,
-    ScaleShift,
-    Shape,
-    Sigmoid,
-    SpatialDropout2D,
-    Tanh,
-    entry_for,
-)
+from .. import layers
+from ..layers import Layer, Shape, entry_for
 from . import formulas, layer_pictures, worked
 from .formulas import Formulas
 from .layer_trace import LayerTrace, Spot
@@ -75,7 +56,7 @@ class Explained:
 def explained(layer: Layer) -> Explained:
     """The entry of the layer's class.  Raises UnknownLayerError where there is none."""
     entry = entry_for(layer, EXPLAINED, "tinycnn.explain.layer_kinds.EXPLAINED")
-    if isinstance(layer, ReLU) and layer.max_value is not None:
+    if isinstance(layer, layers.ReLU) and layer.max_value is not None:
         m = f"{layer.max_value:g}"
         return replace(entry, formulas=formulas.CLIPPED_RELU, details=f", at most m = {m}")
     return entry
@@ -133,7 +114,7 @@ _ACTIVATION = Explained(
 )
 
 EXPLAINED: dict[type[Layer], Explained] = {
-    Conv2D: Explained(
+    layers.Conv2D: Explained(
         formulas.CONV2D,
         details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}, {0.filters} filters",
         letters=_conv2d_letters,
@@ -141,7 +122,7 @@ EXPLAINED: dict[type[Layer], Explained] = {
         close_up=layer_pictures.window_close_up,
         cards=layer_pictures.filter_cards,
     ),
-    DepthwiseConv2D: Explained(
+    layers.DepthwiseConv2D: Explained(
         formulas.DEPTHWISE_CONV2D,
         details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}, multiplier "
         "{0.depth_multiplier}",
@@ -150,7 +131,7 @@ EXPLAINED: dict[type[Layer], Explained] = {
         close_up=layer_pictures.window_close_up,
         cards=layer_pictures.filter_cards,
     ),
-    AveragePool2D: Explained(
+    layers.AveragePool2D: Explained(
         formulas.AVERAGEPOOL2D,
         details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}",
         letters=_average_letters,
@@ -158,7 +139,7 @@ EXPLAINED: dict[type[Layer], Explained] = {
         close_up=layer_pictures.average_close_up,
         cards=layer_pictures.channel_cards,
     ),
-    GlobalAveragePool2D: Explained(
+    layers.GlobalAveragePool2D: Explained(
         formulas.GLOBAL_AVERAGEPOOL2D,
         letters=lambda layer: (
             f"H = {layer.x.shape[0]}, W = {layer.x.shape[1]}, c &lt; {len(layer.y)}."
@@ -167,7 +148,7 @@ EXPLAINED: dict[type[Layer], Explained] = {
         close_up=lambda layer: layer_pictures.vectors(layer, ("y", "dL/dy")),
         cards=layer_pictures.averaged_cards,
     ),
-    MaxPool2D: Explained(
+    layers.MaxPool2D: Explained(
         formulas.MAXPOOL2D,
         details=" {0.kernel_hw[0]}×{0.kernel_hw[1]}, stride {0.stride}",
         letters=_pool_letters,
@@ -176,33 +157,35 @@ EXPLAINED: dict[type[Layer], Explained] = {
         spot_in_x=_winner_of_spot,
         choices=lambda x, y, winners: winners,
     ),
-    ReLU: replace(_ACTIVATION, choices=lambda x, y, kept: (x > 0) + 1 * (y < x)),
-    LeakyReLU: replace(
+    layers.ReLU: replace(_ACTIVATION, choices=lambda x, y, kept: (x > 0) + 1 * (y < x)),
+    layers.LeakyReLU: replace(
         _ACTIVATION,
         formulas=formulas.LEAKY_RELU,
         details=", slope s = {0.negative_slope:g}",
         choices=lambda x, y, kept: x > 0,
     ),
-    PReLU: replace(
+    layers.PReLU: replace(
         _ACTIVATION,
         formulas=formulas.PRELU,
         sums=worked.prelu_sums,
         choices=lambda x, y, kept: x > 0,
     ),
-    ScaleShift: replace(_ACTIVATION, formulas=formulas.SCALE_SHIFT, sums=worked.scale_shift_sums),
-    Add: replace(
+    layers.ScaleShift: replace(
+        _ACTIVATION, formulas=formulas.SCALE_SHIFT, sums=worked.scale_shift_sums
+    ),
+    layers.Add: replace(
         _ACTIVATION,
         formulas=formulas.ADD,
         sums=worked.add_sums,
         close_up=layer_pictures.add_close_up,
         cards=lambda layer: layer_pictures.channel_cards(layer, ("x", "x2", "y", "dL/dy")),
     ),
-    Sigmoid: replace(_ACTIVATION, formulas=formulas.SIGMOID),
-    Tanh: replace(_ACTIVATION, formulas=formulas.TANH),
-    Flatten: Explained(
+    layers.Sigmoid: replace(_ACTIVATION, formulas=formulas.SIGMOID),
+    layers.Tanh: replace(_ACTIVATION, formulas=formulas.TANH),
+    layers.Flatten: Explained(
         formulas.FLATTEN, folded=lambda shape, folded: shape if len(shape) == 3 else None
     ),
-    Dense: Explained(
+    layers.Dense: Explained(
         formulas.DENSE,
         details=", {0.units} units",
         letters=lambda layer: f"k &lt; {len(layer.x)}, u &lt; {len(layer.y)}.",
@@ -210,7 +193,9 @@ EXPLAINED: dict[type[Layer], Explained] = {
         close_up=lambda layer: layer_pictures.vectors(layer, ("y", "dL/dy")),
         cards=layer_pictures.unit_cards,
     ),
-    **dict.fromkeys((Dropout, SpatialDropout2D), Explained(formulas.DROPOUT, left_out=True)),
+    **dict.fromkeys(
+        (layers.Dropout, layers.SpatialDropout2D), Explained(formulas.DROPOUT, left_out=True)
+    ),
 }
 """Layer class -> what the page shows of such a layer.  BatchNorm has none: a ScaleShift takes its
 place (`prediction_network.py`)."""

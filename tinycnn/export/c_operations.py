@@ -7,25 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..layers import (
-    Add,
-    AveragePool2D,
-    Conv2D,
-    Dense,
-    DepthwiseConv2D,
-    Dropout,
-    Flatten,
-    GlobalAveragePool2D,
-    Layer,
-    LeakyReLU,
-    MaxPool2D,
-    PReLU,
-    ReLU,
-    ScaleShift,
-    Sigmoid,
-    SpatialDropout2D,
-    Tanh,
-)
+from .. import layers
+from ..layers import Layer
 from ..plan import Step
 
 
@@ -64,7 +47,7 @@ def c_name(step: Step) -> str:
 
 def is_plain_relu(layer: Layer) -> bool:
     """Whether it is a ReLU without a largest value, which other functions can do too."""
-    return isinstance(layer, ReLU) and layer.max_value is None
+    return isinstance(layer, layers.ReLU) and layer.max_value is None
 
 
 def c_float(value: float) -> str:
@@ -121,13 +104,13 @@ def _dense(step: Step, given: str, relu: int) -> str:
 
 
 def _relu(step: Step, given: str, relu: int) -> str:
-    assert isinstance(step.layer, ReLU)
+    assert isinstance(step.layer, layers.ReLU)
     most = step.layer.max_value
     return f"relu(&{given}, {c_float(np.finfo(np.float32).max if most is None else most)});"
 
 
 def _leaky_relu(step: Step, given: str, relu: int) -> str:
-    assert isinstance(step.layer, LeakyReLU)
+    assert isinstance(step.layer, layers.LeakyReLU)
     return f"leaky_relu(&{given}, {c_float(step.layer.negative_slope)});"
 
 
@@ -137,45 +120,47 @@ def _applied(function: str) -> COperation:
 
 
 OPERATIONS: dict[type[Layer], COperation | None] = {
-    Conv2D: COperation(
+    layers.Conv2D: COperation(
         _convolution("conv2d"),
         "conv2d",
         applies_relu=True,
         border=_conv2d_border,
         comment=_window_comment,
     ),
-    DepthwiseConv2D: COperation(
+    layers.DepthwiseConv2D: COperation(
         _convolution("depthwise_conv2d"),
         "depthwise_conv2d",
         applies_relu=True,
         arranged=_depthwise_rows,
         comment=_window_comment,
     ),
-    MaxPool2D: COperation(_max_pool, "max_pool", comment=_window_comment),
-    AveragePool2D: COperation(_average_pool, "average_pool", comment=_window_comment),
-    GlobalAveragePool2D: COperation(_average_pool, "average_pool"),
-    ReLU: COperation(_relu, "relu", in_place=True),
-    LeakyReLU: COperation(_leaky_relu, "leaky_relu", in_place=True),
-    PReLU: COperation(
+    layers.MaxPool2D: COperation(_max_pool, "max_pool", comment=_window_comment),
+    layers.AveragePool2D: COperation(_average_pool, "average_pool", comment=_window_comment),
+    layers.GlobalAveragePool2D: COperation(_average_pool, "average_pool"),
+    layers.ReLU: COperation(_relu, "relu", in_place=True),
+    layers.LeakyReLU: COperation(_leaky_relu, "leaky_relu", in_place=True),
+    layers.PReLU: COperation(
         lambda step, given, relu: f"prelu(&{given}, {c_name(step)}_alpha);", "prelu", in_place=True
     ),
-    Sigmoid: _applied("sigmoid"),
-    Tanh: _applied("hyperbolic_tangent"),
-    Flatten: None,  # pictures already lie in memory in the order H, W, C
-    Dense: COperation(_dense, "dense", applies_relu=True),
-    ScaleShift: COperation(
+    layers.Sigmoid: _applied("sigmoid"),
+    layers.Tanh: _applied("hyperbolic_tangent"),
+    layers.Flatten: None,  # pictures already lie in memory in the order H, W, C
+    layers.Dense: COperation(_dense, "dense", applies_relu=True),
+    layers.ScaleShift: COperation(
         lambda step, given, relu: (
             f"scale_shift(&{given}, {c_name(step)}_scale, {c_name(step)}_shift);"
         ),
         "scale_shift",
         in_place=True,
     ),
-    Add: COperation(
+    layers.Add: COperation(
         lambda step, given, relu: f"add(&{given}, {relu}, &{c_name(step)});",
         "add",
         applies_relu=True,
     ),
-    **dict.fromkeys((Dropout, SpatialDropout2D), None),  # outside training they do nothing
+    **dict.fromkeys(
+        (layers.Dropout, layers.SpatialDropout2D), None
+    ),  # outside training they do nothing
 }
 """Layer class -> how it is written in C; None: the layer changes no value and needs no call.
 BatchNorm has no entry: networks are exported folded."""

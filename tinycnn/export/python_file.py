@@ -17,29 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import layers
 from ..formats.agreement import ExportError, check_agreement, check_images, exportable
 from ..ground.atomic_file import write_atomically
 from ..ground.package_files import package_text
-from ..layers import (
-    Add,
-    AveragePool2D,
-    Conv2D,
-    Dense,
-    DepthwiseConv2D,
-    Dropout,
-    Flatten,
-    GlobalAveragePool2D,
-    Layer,
-    LeakyReLU,
-    MaxPool2D,
-    PReLU,
-    ReLU,
-    ScaleShift,
-    Sigmoid,
-    SpatialDropout2D,
-    Tanh,
-    entry_for,
-)
+from ..layers import Layer, entry_for
 from ..network import Network
 from ..plan import NETWORK_INPUT, Step
 
@@ -150,35 +132,39 @@ def _network_function(network: Network) -> str:
 
 
 def _relu(step: Step) -> str:
-    assert isinstance(step.layer, ReLU)
+    assert isinstance(step.layer, layers.ReLU)
     most = step.layer.max_value
     return "relu(x)" if most is None else f"relu(x, max_value={most!r})"
 
 
 def _leaky_relu(step: Step) -> str:
-    assert isinstance(step.layer, LeakyReLU)
+    assert isinstance(step.layer, layers.LeakyReLU)
     return f"leaky_relu(x, {step.layer.negative_slope!r})"
 
 
 CALLS: dict[type[Layer], Callable[[Step], str | None]] = {
-    Conv2D: lambda step: f"conv2d(x, {_parameters(step)}, {_window(step)})",
-    DepthwiseConv2D: lambda step: f"depthwise_conv2d(x, {_parameters(step)}, {_window(step)})",
-    MaxPool2D: lambda step: f"max_pool(x, size={tuple(step.window[:2])}, {_window(step)})",
-    AveragePool2D: lambda step: (
+    layers.Conv2D: lambda step: f"conv2d(x, {_parameters(step)}, {_window(step)})",
+    layers.DepthwiseConv2D: lambda step: (
+        f"depthwise_conv2d(x, {_parameters(step)}, {_window(step)})"
+    ),
+    layers.MaxPool2D: lambda step: f"max_pool(x, size={tuple(step.window[:2])}, {_window(step)})",
+    layers.AveragePool2D: lambda step: (
         f"average_pool(x, size={tuple(step.window[:2])}, {_window(step)}, "
         f"count_padding={step.counts_padding})"
     ),
-    GlobalAveragePool2D: lambda step: "global_average_pool(x)",
-    ReLU: _relu,
-    LeakyReLU: _leaky_relu,
-    PReLU: lambda step: f'leaky_relu(x, t["{step.name}.alpha"])',
-    Sigmoid: lambda step: "sigmoid(x)",
-    Tanh: lambda step: "np.tanh(x)",
-    Flatten: lambda step: "flatten(x)",
-    Dense: lambda step: f"dense(x, {_parameters(step)})",
-    **dict.fromkeys((Dropout, SpatialDropout2D), lambda step: None),  # nothing in prediction
-    ScaleShift: lambda step: f't["{step.name}.scale"] * x + t["{step.name}.shift"]',
-    Add: lambda step: "x + x2",
+    layers.GlobalAveragePool2D: lambda step: "global_average_pool(x)",
+    layers.ReLU: _relu,
+    layers.LeakyReLU: _leaky_relu,
+    layers.PReLU: lambda step: f'leaky_relu(x, t["{step.name}.alpha"])',
+    layers.Sigmoid: lambda step: "sigmoid(x)",
+    layers.Tanh: lambda step: "np.tanh(x)",
+    layers.Flatten: lambda step: "flatten(x)",
+    layers.Dense: lambda step: f"dense(x, {_parameters(step)})",
+    **dict.fromkeys(
+        (layers.Dropout, layers.SpatialDropout2D), lambda step: None
+    ),  # nothing in prediction
+    layers.ScaleShift: lambda step: f't["{step.name}.scale"] * x + t["{step.name}.shift"]',
+    layers.Add: lambda step: "x + x2",
 }
 """Layer class -> a function of a layer's step of the plan: the Python expression that makes the
 layer's output of its input `x` (an Add also has `x2`); None where the two are the same.

@@ -22,29 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import layers
 from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
 from ..input_spec import InputSpec
-from ..layers import (
-    Add,
-    AveragePool2D,
-    Conv2D,
-    Dense,
-    DepthwiseConv2D,
-    Dropout,
-    Flatten,
-    GlobalAveragePool2D,
-    Layer,
-    LeakyReLU,
-    MaxPool2D,
-    PReLU,
-    ReLU,
-    ScaleShift,
-    Sigmoid,
-    SpatialDropout2D,
-    Tanh,
-    entry_for,
-)
+from ..layers import Layer, entry_for
 from ..network import Network
 from ..plan import NETWORK_INPUT, Step
 from .agreement import ExportError, check_agreement, check_images, exportable
@@ -255,7 +237,7 @@ def _scale_shift(graph: Graph, step: Step) -> None:
 
 def _relu(graph: Graph, step: Step) -> None:
     layer = step.layer
-    assert isinstance(layer, ReLU)
+    assert isinstance(layer, layers.ReLU)
     if layer.max_value is None:
         graph.add("Relu", step.name)
     else:
@@ -265,7 +247,7 @@ def _relu(graph: Graph, step: Step) -> None:
 
 
 def _leaky_relu(graph: Graph, step: Step) -> None:
-    assert isinstance(step.layer, LeakyReLU)
+    assert isinstance(step.layer, layers.LeakyReLU)
     graph.add("LeakyRelu", step.name, alpha=step.layer.negative_slope)
 
 
@@ -280,22 +262,22 @@ def _flatten(graph: Graph, step: Step) -> None:
 
 
 NODES: dict[type[Layer], Callable[[Graph, Step], None]] = {
-    Conv2D: _conv2d,
-    DepthwiseConv2D: _depthwise_conv2d,
-    MaxPool2D: lambda graph, step: graph.add("MaxPool", step.name, **_window(step)),
-    AveragePool2D: _average_pool,
-    GlobalAveragePool2D: _global_average_pool,
-    ScaleShift: _scale_shift,
-    Add: lambda graph, step: graph.add("Add", step.name, graph.inputs[1]),
-    ReLU: _relu,
-    LeakyReLU: _leaky_relu,
-    PReLU: _prelu,
-    Sigmoid: lambda graph, step: graph.add("Sigmoid", step.name),
-    Tanh: lambda graph, step: graph.add("Tanh", step.name),
-    Flatten: _flatten,
-    Dense: _dense,
+    layers.Conv2D: _conv2d,
+    layers.DepthwiseConv2D: _depthwise_conv2d,
+    layers.MaxPool2D: lambda graph, step: graph.add("MaxPool", step.name, **_window(step)),
+    layers.AveragePool2D: _average_pool,
+    layers.GlobalAveragePool2D: _global_average_pool,
+    layers.ScaleShift: _scale_shift,
+    layers.Add: lambda graph, step: graph.add("Add", step.name, graph.inputs[1]),
+    layers.ReLU: _relu,
+    layers.LeakyReLU: _leaky_relu,
+    layers.PReLU: _prelu,
+    layers.Sigmoid: lambda graph, step: graph.add("Sigmoid", step.name),
+    layers.Tanh: lambda graph, step: graph.add("Tanh", step.name),
+    layers.Flatten: _flatten,
+    layers.Dense: _dense,
     # these do nothing in prediction
-    **dict.fromkeys((Dropout, SpatialDropout2D), lambda graph, step: None),
+    **dict.fromkeys((layers.Dropout, layers.SpatialDropout2D), lambda graph, step: None),
 }
 """Layer class -> the function that adds the nodes of a layer, given its step of the plan.
 

@@ -21,27 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..layers import (
-    Add,
-    AveragePool2D,
-    BatchNorm,
-    Conv2D,
-    Dense,
-    DepthwiseConv2D,
-    Dropout,
-    Flatten,
-    GlobalAveragePool2D,
-    Layer,
-    LeakyReLU,
-    MaxPool2D,
-    PReLU,
-    ReLU,
-    ScaleShift,
-    Sigmoid,
-    SpatialDropout2D,
-    Tanh,
-    entry_for,
-)
+from .. import layers
+from ..layers import Layer, entry_for
 from ..plan import Plan, Step, Window, aligned
 from ._winner_lists import LANES
 from .batch_norm import N_COEFFICIENTS
@@ -133,16 +114,23 @@ class Sizes:
         setattr(self, name, max(getattr(self, name), aligned(size)))
 
 
-ACTIVATIONS: tuple[type[Layer], ...] = (ReLU, LeakyReLU, Sigmoid, Tanh)
+ACTIVATIONS: tuple[type[Layer], ...] = (layers.ReLU, layers.LeakyReLU, layers.Sigmoid, layers.Tanh)
 """Activations that are applied in place, to the output of any operation: see `activations.py`."""
 
 FUSED: tuple[tuple[type[Layer], ...], ...] = (
-    (Conv2D, ReLU, MaxPool2D),
-    *((Conv2D, MaxPool2D, kind) for kind in ACTIVATIONS),
-    (Conv2D, MaxPool2D),
+    (layers.Conv2D, layers.ReLU, layers.MaxPool2D),
+    *((layers.Conv2D, layers.MaxPool2D, kind) for kind in ACTIVATIONS),
+    (layers.Conv2D, layers.MaxPool2D),
     *(
         (first, kind)
-        for first in (Conv2D, DepthwiseConv2D, Dense, Add, BatchNorm, ScaleShift)
+        for first in (
+            layers.Conv2D,
+            layers.DepthwiseConv2D,
+            layers.Dense,
+            layers.Add,
+            layers.BatchNorm,
+            layers.ScaleShift,
+        )
         for kind in ACTIVATIONS
     ),
 )
@@ -172,7 +160,7 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.conv_OH, op.conv_OW, F = first.output_shape
     _weights(op, first, needs)
     for step in group[1:]:
-        if isinstance(step.layer, MaxPool2D):
+        if isinstance(step.layer, layers.MaxPool2D):
             _pooling(op, step, sizes)
         else:
             _activation(op, [step])
@@ -228,7 +216,7 @@ def _prelu(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 def _dropout(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     layer = group[0].layer
-    assert isinstance(layer, Dropout)
+    assert isinstance(layer, layers.Dropout)
     op.kind, op.mask_size = DROPOUT, math.prod(layer.mask_shape(group[0].output_shape))
     op.mask_offset = needs.sizes.reserve("n_mask", int(op.mask_size))
 
@@ -249,7 +237,7 @@ def _batch_norm(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     _activation(op, group[1:])
     first, plan = group[0], needs.plan
     layer = first.layer
-    assert isinstance(layer, BatchNorm)
+    assert isinstance(layer, layers.BatchNorm)
     op.momentum, op.epsilon, op.unbiased = layer.momentum, layer.epsilon, layer.unbiased_running_var
     _parameters(op, first, plan, "gamma", "beta")
     op.running_mean_offset = plan.statistic_slots[f"{first.name}.running_mean"][0]
@@ -263,20 +251,20 @@ def _no_record(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 
 RECORDS: dict[type[Layer], Fill] = {
-    Conv2D: _conv2d,
-    DepthwiseConv2D: _depthwise_conv2d,
-    MaxPool2D: _maxpool2d,
-    AveragePool2D: _averagepool2d,
-    GlobalAveragePool2D: _averagepool2d,
-    Dense: _dense,
+    layers.Conv2D: _conv2d,
+    layers.DepthwiseConv2D: _depthwise_conv2d,
+    layers.MaxPool2D: _maxpool2d,
+    layers.AveragePool2D: _averagepool2d,
+    layers.GlobalAveragePool2D: _averagepool2d,
+    layers.Dense: _dense,
     **dict.fromkeys(ACTIVATIONS, _activation_alone),
-    PReLU: _prelu,
-    Dropout: _dropout,
-    SpatialDropout2D: _dropout,
-    Add: _add,
-    ScaleShift: _scale_shift,
-    BatchNorm: _batch_norm,
-    Flatten: _no_record,
+    layers.PReLU: _prelu,
+    layers.Dropout: _dropout,
+    layers.SpatialDropout2D: _dropout,
+    layers.Add: _add,
+    layers.ScaleShift: _scale_shift,
+    layers.BatchNorm: _batch_norm,
+    layers.Flatten: _no_record,
 }
 """Fills in the record of an operation, by the class of its first layer."""
 
@@ -305,14 +293,14 @@ def _weights(op: np.record, step: Step, needs: Needs) -> None:
 def _activation(op: np.record, steps: Sequence[Step]) -> None:
     """The activation among steps that follow an operation; without one, nothing is applied."""
     for layer in (step.layer for step in steps):
-        if isinstance(layer, ReLU):
+        if isinstance(layer, layers.ReLU):
             op.activation, op.activation_value = RELU, 0.0
             if layer.max_value is not None:
                 op.activation, op.activation_value = CLIPPED_RELU, layer.max_value
-        elif isinstance(layer, LeakyReLU):
+        elif isinstance(layer, layers.LeakyReLU):
             op.activation, op.activation_value = LEAKY_RELU, layer.negative_slope
         else:
-            op.activation = SIGMOID if isinstance(layer, Sigmoid) else TANH
+            op.activation = SIGMOID if isinstance(layer, layers.Sigmoid) else TANH
 
 
 def _window(op: np.record, names: tuple[str, ...], step: Step) -> None:

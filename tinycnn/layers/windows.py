@@ -69,8 +69,42 @@ class WindowLayer(Layer, abc.ABC):
         object.__setattr__(self, "padding", check_window_padding(self.padding))
 
 
+class _Convolution(WindowLayer, abc.ABC):
+    """A convolution; its bias has an entry for each channel of the output."""
+
+    kernel_size: Pair
+    use_bias: bool
+
+    @property
+    def kernel_hw(self) -> tuple[int, int]:
+        return _pair(self.kernel_size)
+
+    @abc.abstractmethod
+    def weight_shape(self, input_shape: Shape) -> Shape:
+        """The shape of the weights w, without KH and KW."""
+
+    @abc.abstractmethod
+    def n_channels_out(self, input_shape: Shape) -> int:
+        """The number of channels of the output."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        vertical, horizontal = self.axes(input_shape)
+        return (vertical.n_out, horizontal.n_out, self.n_channels_out(input_shape))
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        w = (*self.kernel_hw, *self.weight_shape(picture_shape(self, input_shape)))
+        return {"w": w, "b": (self.n_channels_out(input_shape),)} if self.use_bias else {"w": w}
+
+    def unused_bias_shape(self, input_shape: Shape) -> Shape:
+        return () if self.use_bias else (self.n_channels_out(input_shape),)
+
+    def _keep_convolution_options(self) -> None:
+        _keep_pair(self, "kernel_size", self.kernel_size)
+        self._keep_window_options()
+
+
 @dataclass(frozen=True)
-class Conv2D(WindowLayer):
+class Conv2D(_Convolution):
     """2-D convolution: weights w (KH, KW, C, filters), bias b (filters,) unless use_bias=False."""
 
     stem: ClassVar[str] = "conv"
@@ -82,27 +116,17 @@ class Conv2D(WindowLayer):
 
     def __post_init__(self) -> None:
         keep_positive(self, filters=self.filters)
-        _keep_pair(self, "kernel_size", self.kernel_size)
-        self._keep_window_options()
+        self._keep_convolution_options()
 
-    @property
-    def kernel_hw(self) -> tuple[int, int]:
-        return _pair(self.kernel_size)
+    def weight_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[2], self.filters)
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        vertical, horizontal = self.axes(input_shape)
-        return (vertical.n_out, horizontal.n_out, self.filters)
-
-    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        w = (*self.kernel_hw, picture_shape(self, input_shape)[2], self.filters)
-        return {"w": w, "b": (self.filters,)} if self.use_bias else {"w": w}
-
-    def unused_bias_shape(self, input_shape: Shape) -> Shape:
-        return () if self.use_bias else (self.filters,)
+    def n_channels_out(self, input_shape: Shape) -> int:
+        return self.filters
 
 
 @dataclass(frozen=True)
-class DepthwiseConv2D(WindowLayer):
+class DepthwiseConv2D(_Convolution):
     """A convolution of each channel by itself, with `depth_multiplier` filters for each.
 
     Weights w (KH, KW, C, depth_multiplier), bias b (C * depth_multiplier,) unless use_bias=False.
@@ -118,24 +142,13 @@ class DepthwiseConv2D(WindowLayer):
 
     def __post_init__(self) -> None:
         keep_positive(self, depth_multiplier=self.depth_multiplier)
-        _keep_pair(self, "kernel_size", self.kernel_size)
-        self._keep_window_options()
+        self._keep_convolution_options()
 
-    @property
-    def kernel_hw(self) -> tuple[int, int]:
-        return _pair(self.kernel_size)
+    def weight_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[2], self.depth_multiplier)
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        vertical, horizontal = self.axes(input_shape)
-        return (vertical.n_out, horizontal.n_out, input_shape[2] * self.depth_multiplier)
-
-    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        C, M = picture_shape(self, input_shape)[2], self.depth_multiplier
-        w = (*self.kernel_hw, C, M)
-        return {"w": w, "b": (C * M,)} if self.use_bias else {"w": w}
-
-    def unused_bias_shape(self, input_shape: Shape) -> Shape:
-        return () if self.use_bias else (input_shape[2] * self.depth_multiplier,)
+    def n_channels_out(self, input_shape: Shape) -> int:
+        return input_shape[2] * self.depth_multiplier
 
 
 class _Pool2D(WindowLayer, abc.ABC):
