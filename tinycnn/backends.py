@@ -24,10 +24,12 @@ class Backend(Protocol):
     """Whether everything that training needs is compiled."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Logits of x (N, H, W, C).  Several threads may call this at the same time."""
+        """Logits of x (N, H, W, C).  A BatchNorm uses its running statistics.  Several threads may
+        call this at the same time."""
 
     def forward(self, x: np.ndarray, masks: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Logits of x in training.  Saves what `backward` needs, including a reference to x."""
+        """Logits of x in training.  Saves what `backward` needs, including a reference to x, and
+        updates the running statistics."""
 
     def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
         """Overwrites the gradients.  Returns the gradient of x if `wants_dx`, else None."""
@@ -35,7 +37,8 @@ class Backend(Protocol):
     def step(
         self, x: np.ndarray, masks: Mapping[str, np.ndarray], loss: Loss, inputs: LossInputs
     ) -> tuple[float, np.ndarray]:
-        """Mean loss and logits of x.  Overwrites the gradients if the loss is finite."""
+        """Mean loss and logits of x.  Overwrites the gradients and updates the running statistics
+        if the loss is finite."""
 
     def scale_images(
         self, images: np.ndarray, scaling: int, normalization: np.ndarray, x_out: np.ndarray
