@@ -36,6 +36,7 @@ from tinycnn import (
 from tinycnn.calibration import fit_temperature
 from tinycnn.classify import checked_images, classifications
 from tinycnn.formats import agreement, crc32c, safetensors
+from tinycnn.models import PUBLIC_NETWORKS
 from tinycnn.train import Validation
 
 N, K = 6, 3
@@ -376,12 +377,18 @@ ROWS = {
 LAYER_METHODS = [
     f"tinycnn.{layer}.{method}"
     for layer, methods in {
-        "Conv2D": ("output_shape", "parameter_shapes"),
-        "Dense": ("output_shape", "parameter_shapes"),
+        "BatchNorm": ("parameter_shapes", "statistic_shapes"),
+        "Conv2D": ("n_channels_out", "weight_shape"),
+        "Dense": ("output_shape", "parameter_shapes", "unused_bias_shape"),
+        "DepthwiseConv2D": ("n_channels_out", "weight_shape"),
         "Dropout": ("mask_shape",),
         "Flatten": ("output_shape",),
         "MaxPool2D": ("output_shape",),
+        "GlobalAveragePool2D": ("output_shape",),
+        "Layer": ("statistic_shapes", "unused_bias_shape"),
         "PReLU": ("parameter_shapes",),
+        "Residual": ("output_shape",),
+        "ScaleShift": ("parameter_shapes",),
         "SpatialDropout2D": ("mask_shape", "output_shape"),
     }.items()
     for method in methods
@@ -394,6 +401,8 @@ NO_ARRAYS = {
         *LAYER_METHODS,
         *(f"tinycnn.{n}" for n in ("Conv2D", "Dense", "Dropout", "Flatten", "MaxPool2D", "ReLU")),
         *(f"tinycnn.{n}" for n in ("LeakyReLU", "PReLU", "Sigmoid", "SpatialDropout2D", "Tanh")),
+        *(f"tinycnn.{n}" for n in ("AveragePool2D", "BatchNorm", "DepthwiseConv2D")),
+        *(f"tinycnn.{n}" for n in ("GlobalAveragePool2D", "Residual", "ScaleShift")),
         *("tinycnn.InputSpec", "tinycnn.Network", "tinycnn.Network.initialise"),
         "tinycnn.InputSpec.normalization",
     ],
@@ -405,6 +414,7 @@ NO_ARRAYS = {
         "tinycnn.losses.keep_target_options",
         *("tinycnn.models.microexpnet.microexpnet", "tinycnn.models.microexpnet.Variant"),
         "tinycnn.models.microexpnet.check_variant_and_size",
+        *(f"tinycnn.models.public_networks.{n}" for n in (*PUBLIC_NETWORKS, "NetworkOptions")),
         *("ferdata.Augmentation", "ferdata.Augmentation.matrices"),
         *("ferdata.Augmentation.of_strength", "ferdata.draw_face", "ferdata.render_faces"),
         *("ferdata.default_faces", "ferdata.random_folds", "ferdata.BATCHES_VERSION"),
@@ -422,6 +432,12 @@ NO_ARRAYS = {
         "tinycnn.formats.model_file.checkpoint_paths",
         "tinycnn.formats.pretrained.shipped_weights",
         *("tinycnn.formats.onnx.to_bytes", "tinycnn.formats.agreement.exportable"),
+        *(f"tinycnn.formats.onnx_import.{n}" for n in ("import_network", "load_network")),
+        *("tinycnn.formats.onnx_import.ImportedNetwork", "tinycnn.Network.folded"),
+        *(
+            "tinycnn.formats.torch_weights.load_torch_weights",
+            "tinycnn.formats.safetensors.check_work",
+        ),
         *("tinycnn.formats.agreement.check_images", "tinycnn.formats.leveldb_table.read_table"),
         *("tinycnn.formats.protobuf.fields", "tinycnn.formats.protobuf.read_varint"),
         *("tinycnn.formats.tf_checkpoint.list_tensors", "tinycnn.formats.tf_checkpoint.TensorInfo"),

@@ -16,23 +16,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import layers
 from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
-from ..input_spec import InputSpec
 from ..layers import Layer, entry_for
 from ..network import Network
 from ..plan import NETWORK_INPUT, Step
 from .agreement import ExportError, check_agreement, check_images, exportable
+from .onnx_graph import Graph, add_scaling, per_channel
 from .onnx_import import import_network, load_network
 
-__all__ = ["NODES", "Graph", "add_scaling", "import_network", "load_network", "save", "to_bytes"]
+__all__ = ["NODES", "import_network", "load_network", "save", "to_bytes"]
 
 OPSET, IR_VERSION = 13, 8
 """The oldest that have the operators in use, so that old runtimes read the file too."""
@@ -91,48 +90,6 @@ def _run(model: Any, images: np.ndarray) -> np.ndarray:
         raise ExportError(f"onnxruntime does not run the model: {error}") from None
 
 
-class Graph:
-    """The nodes and constants of a model so far.
-
-    parameters  of the network, by name ("conv1.w")
-    inputs      names of the values that the layer reads
-    last        name of the newest value: the layer's first input until it adds a node
-    """
-
-    def __init__(self, parameters: Mapping[str, np.ndarray]) -> None:
-        from onnx import helper, numpy_helper
-
-        self.parameters = parameters
-        self.make_node, self.from_array = helper.make_node, numpy_helper.from_array
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-        self.last = "images"
-        self.inputs: list[str] = []
-
-    def add(self, operation: str, output: str, *others: str, **attributes: Any) -> None:
-        """output = operation(last, others...), an ONNX operator with its attributes."""
-        self.nodes.append(
-            self.make_node(operation, [self.last, *others], [output], output, **attributes)
-        )
-        self.last = output
-
-    def constant(self, name: str, values: npt.ArrayLike) -> str:
-        """Store values under `name`, as float32.  Returns the name."""
-        self.constants.append(self.from_array(np.ascontiguousarray(values, np.float32), name))
-        return name
-
-    def parameter(self, name: str, axes: Sequence[int] | None = None) -> str:
-        """Store the network's parameter of that name, with its axes in the order `axes`."""
-        values = self.parameters[name]
-        return self.constant(name, values if axes is None else values.transpose(axes))
-
-    def per_channel(self, step: Step, short: str) -> str:
-        """Store a parameter (C,) of a layer so that it is broadcast to the layer's output."""
-        name = f"{step.name}.{short}"
-        shape = (-1, 1, 1) if len(step.output_shape) == 3 else (-1,)
-        return self.constant(name, self.parameters[name].reshape(shape))
-
-
 def _model(network: Network) -> Any:
     from onnx import TensorProto, helper
 
@@ -164,35 +121,9 @@ def _model(network: Network) -> Any:
         "scaling": spec.scaling,
         "calibration_temperature": network.calibration_temperature,
     }
-    described |= _per_channel(spec)
+    described |= per_channel(spec)
     helper.set_model_props(model, {key: json.dumps(value) for key, value in described.items()})
     return model
-
-
-def add_scaling(graph: Graph, spec: InputSpec) -> None:
-    """Scale the pixels, by the formulas of kernels/scale_images.py.  `load_network` knows these
-    nodes again."""
-    if spec.scaling == "unit":
-        graph.add("Div", "scaled", graph.constant("255", 255))
-    elif spec.scaling == "standardized":
-        graph.add("ReduceMean", "mean", axes=[1, 2, 3], keepdims=1)
-        graph.last = "images"
-        graph.add("Sub", "centred", "mean")
-        graph.add("Mul", "squared", "centred")
-        graph.add("ReduceMean", "variance", axes=[1, 2, 3], keepdims=1)
-        graph.add("Sqrt", "deviation")
-        graph.add("Max", "divisor", graph.constant("floor", 1 / np.sqrt(np.prod(spec.shape))))
-        graph.last = "centred"
-        graph.add("Div", "scaled", "divisor")
-    operators = {"mean": ("Sub", "shifted"), "std": ("Div", "normalized")}
-    for name, values in _per_channel(spec).items():  # pictures are still (N, H, W, C)
-        operator, output = operators[name]
-        graph.add(operator, output, graph.constant(f"channel_{name}", values))
-
-
-def _per_channel(spec: InputSpec) -> dict[str, tuple[float, ...]]:
-    """The spec's mean and std, in this order, if they are given."""
-    return {name: values for name, values in (("mean", spec.mean), ("std", spec.std)) if values}
 
 
 # ---- the layers ------------------------------------------------------------------------------

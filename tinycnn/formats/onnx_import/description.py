@@ -115,7 +115,7 @@ def _scaled(graph: OnnxGraph, given: str, spec: InputSpec) -> str | None:
     """What the first nodes give, if they are those that tinycnn writes to scale pixels."""
     from onnx import helper
 
-    from ..onnx import Graph, add_scaling
+    from ..onnx_graph import Graph, add_scaling
 
     part = Graph({})
     add_scaling(part, spec)
