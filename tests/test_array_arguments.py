@@ -434,6 +434,7 @@ NO_ARRAYS = {
         *("tinycnn.formats.onnx.to_bytes", "tinycnn.formats.agreement.exportable"),
         *(f"tinycnn.formats.onnx_import.{n}" for n in ("import_network", "load_network")),
         *("tinycnn.formats.onnx_import.ImportedNetwork", "tinycnn.Network.folded"),
+        *(f"tinycnn.formats.onnx_graph.{n}" for n in ("Graph", "add_scaling", "per_channel")),
         *(
             "tinycnn.formats.torch_weights.load_torch_weights",
             "tinycnn.formats.safetensors.check_work",
@@ -471,7 +472,7 @@ NO_ARRAYS = {
     ],
     "arrays that were checked, or are when they are used": [
         "tinycnn.Validation",
-        "tinycnn.formats.onnx.Graph",
+        "tinycnn.formats.onnx_graph.Graph",
         *("tinycnn.losses.LossInputs", "ferdata.Mixing"),
         *("tinycnn.losses.batch_mean", "tinycnn.losses.plain_array"),
         "tinycnn.losses.weighted_mean",
