@@ -383,7 +383,6 @@ LAYER_METHODS = [
         "DepthwiseConv2D": ("n_channels_out", "weight_shape"),
         "Dropout": ("mask_shape",),
         "Flatten": ("output_shape",),
-        "MaxPool2D": ("output_shape",),
         "GlobalAveragePool2D": ("output_shape",),
         "Layer": ("statistic_shapes", "unused_bias_shape"),
         "PReLU": ("parameter_shapes",),
