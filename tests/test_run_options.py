@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # ---- recipes -----------------------------------------------------------------------------------
 
 OFF = dict(label_smoothing=0.0, dropout=0.0, ema_decay=0.0, clip_norm=0.0, mixup=0.0, cutmix=0.0)
-OFF |= dict(flipped_teacher=False, patience=None)
+OFF |= dict(flipped_teacher=False, patience=None, class_weights="none")
 
 
 def test_paper_is_the_papers_training():

@@ -272,7 +272,7 @@ def trained(folder, backend="numba", n_epochs=4, resume=False, callbacks=(), **o
     spec = InputSpec(H, W, C, scaling="unit")
     network = Network(layers, spec, backend=backend, n_threads=2, seed=2)
     records = list(
-        tinycnn.fit(
+        tinycnn.iter_epochs(
             network, Batches(), loss=CrossEntropy(), optimizer=AdamW(1e-2), n_epochs=n_epochs,
             folder=folder, resume=resume, callbacks=callbacks, **options,
         )
@@ -307,7 +307,7 @@ def test_a_run_that_diverges_leaves_the_statistics_of_the_last_whole_epoch(tmp_p
     network = Network(layers, InputSpec(H, W, C, scaling="unit"), backend=backend, seed=2)
     with pytest.raises(tinycnn.train.DivergedError, match="update of dense2"):
         list(
-            tinycnn.fit(
+            tinycnn.iter_epochs(
                 network, Batches(), loss=CrossEntropy(), optimizer=AdamW(1e-2), n_epochs=4,
                 callbacks=[BlowUp()],
             )
@@ -325,7 +325,7 @@ def test_running_statistics_that_overflow_are_named(tmp_path):
     network = Network(layers, InputSpec(H, W, C, scaling="unit"), backend="numpy", seed=2)
     with pytest.raises(tinycnn.train.DivergedError, match="the running statistics of bn2"):
         list(
-            tinycnn.fit(
+            tinycnn.iter_epochs(
                 network, Batches(), loss=CrossEntropy(), optimizer=AdamW(1e-2), n_epochs=1,
                 callbacks=[BlowUp()],
             )

@@ -89,8 +89,8 @@ def test_a_new_option_that_is_off_keeps_the_names_of_earlier_trials():
         (dict(ema_decay=1), "ema_decay is 1; expected a number from 0 to 0.99999"),
         (dict(dropout="0.5"), "dropout is '0.5'; expected a number"),
         (dict(recipe="mine"), "recipe is 'mine'"),
-        (dict(class_weights="fear"), "class_weights is 'fear': expected balanced, none, or a wei"),
-        (dict(class_weights=[1, 2]), "class_weights is .*: expected balanced, none, or a weight"),
+        (dict(class_weights="fear"), "class_weights is 'fear'; expected balanced, none, or a wei"),
+        (dict(class_weights=[1, 2]), "class_weights is .*; expected balanced, none, or a weight"),
     ],
 )
 def test_options_that_cannot_be_trained_are_refused(options, words):

@@ -24,11 +24,38 @@ if TYPE_CHECKING:
     from .formats.safetensors import ModelFileError, save
     from .history import History
     from .input_spec import InputSpec
-    from .layers import Conv2D, CustomLayer, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
+    from .layers import (
+        AveragePool2D,
+        BatchNorm,
+        Conv2D,
+        CustomLayer,
+        Dense,
+        DepthwiseConv2D,
+        Dropout,
+        Flatten,
+        GlobalAveragePool2D,
+        Layer,
+        LeakyReLU,
+        MaxPool2D,
+        PReLU,
+        ReLU,
+        Residual,
+        ScaleShift,
+        Sigmoid,
+        SpatialDropout2D,
+        Tanh,
+    )
     from .losses import CrossEntropy, Loss, log_softmax, softmax
     from .network import Network
-    from .optim import SGD, Adam, AdamW, Optimizer
-    from .schedules import Constant, CosineWithWarmup, OneCycle, Schedule, Step
+    from .optim import SGD, Adam, AdamW, Optimizer, RMSprop
+    from .schedules import (
+        Constant,
+        CosineWithWarmup,
+        OneCycle,
+        ReduceLROnPlateau,
+        Schedule,
+        Step,
+    )
     from .sklearn import TinyCNNClassifier
     from .summary import Summary
     from .train import Batches, Callback, DivergedError, EpochRecord, StepRecord, iter_epochs
