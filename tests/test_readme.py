@@ -108,6 +108,23 @@ def digits(folder):
     return {}
 
 
+def an_onnx_model(folder):
+    pytest.importorskip("onnx", reason="needs onnx, the extra onnx")
+    from tinycnn.formats import onnx
+
+    layers = [tinycnn.Flatten(), tinycnn.Dense(2)]
+    onnx.save(tinycnn.Network(layers, tinycnn.InputSpec(4, 4)), folder / "model.onnx")
+    return {"x": np.zeros((3, 4, 4, 1), np.float32)}
+
+
+def a_torch_module(folder):
+    torch = pytest.importorskip("torch", reason="needs torch")
+    module = torch.nn.Module()
+    module.features = torch.nn.Sequential(torch.nn.Conv2d(1, 6, 5))
+    module.classifier = torch.nn.Linear(6 * 12 * 12, 10)
+    return {"module": module}
+
+
 GIVEN = {
     "A photo to an expression": photo,
     "Data as you have it": ck_plus,
@@ -116,6 +133,9 @@ GIVEN = {
     "Learn from it": lambda folder: {},
     "Programs that write the file": teachers,
     "Options when the file is used": a_file_of_soft_labels,
+    "ONNX models": an_onnx_model,
+    "Weights from PyTorch": a_torch_module,
+    "Your own list of layers": lambda folder: {},
 }
 """By heading: makes the files that the section's Python reads; returns the variables it expects."""
 
@@ -161,6 +181,13 @@ def test_python_runs_as_it_stands(page, heading, parts, tmp_path, monkeypatch, c
         assert np.isfinite(names["value"]) and names["optimizer"].n_steps == 1
         scores = re.findall(r"[\d.]+", printed.splitlines()[-1])
         assert len(scores) == 3 and min(map(float, scores)) > 0.85
+    if heading == "ONNX models":
+        assert names["logits"].shape == (3, 2)
+    if heading == "Weights from PyTorch":
+        theirs = names["module"].classifier.bias.detach().numpy()
+        assert np.array_equal(names["network"].parameters["dense1.b"], theirs)
+    if heading == "Your own list of layers":
+        assert printed.strip() == "(1, 7)"
     if heading == "Options when the file is used":
         assert names["train"].soft_labels.shape == (6, 8)
 
