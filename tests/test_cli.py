@@ -612,8 +612,9 @@ def test_raw_pixels_have_their_own_tolerance(run_json, tmp_path):
 
 @pytest.mark.kernels
 def test_a_check_that_only_meets_kinks_does_not_pass(run, tmp_path):
-    """A ReLU's inputs are 0 for every image, so each difference of their bias meets the kink.  There
-    are three images: of two with different labels, the slopes would cancel on both sides."""
+    """A ReLU's inputs are 0 for every image, so each difference of their bias meets the kink.
+
+    There are three images: of two with different labels, the slopes would cancel on both sides."""
     layers = [Flatten(), Dense(3), ReLU(), Dense(2)]
     network = Network(layers, InputSpec(2, 2, 1, scaling="unit"), seed=1)
     network.parameters["dense1.w"][:] = 0
