@@ -33,6 +33,10 @@ from tinycnn.formats.onnx_import.values import vector_places
 from tinycnn.layers import ScaleShift
 from tinycnn.losses import log_softmax, softmax
 
+LAYER_OPERATORS = set(OPERATORS) - {"Concat"}
+"""Operators that layers express.  Of Concat they only express one use, at the end of a classifier;
+otherwise it occurs with constants."""
+
 BACKENDS = ["numpy", "numba"] if backend_in_use("auto") == "numba" else ["numpy"]
 
 
@@ -67,7 +71,7 @@ class PreparedModel(BackendRep):
         dependent = [k for k, x in enumerate(inputs) if x.dtype.kind == "f" and x.size]
         (output, *_) = self.model.graph.output
         is_number = DTYPES.get(output.type.tensor_type.elem_type, "f")[0] in "biu"
-        if node.operator not in OPERATORS or not dependent or is_number:
+        if node.operator not in LAYER_OPERATORS or not dependent or is_number:
             return self._constants(inputs)
         reasons = []
         for k in dependent:

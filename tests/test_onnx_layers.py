@@ -7,9 +7,9 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 
-from onnx_models import floats, model, node, written  # noqa: E402
+from onnx_models import answers, floats, model, node, written  # noqa: E402
 
-from tinycnn import InputSpec  # noqa: E402
+from tinycnn import InputSpec, softmax  # noqa: E402
 from tinycnn.formats.onnx import import_network, load_network  # noqa: E402
 from tinycnn.layers import (  # noqa: E402
     AveragePool2D,
@@ -584,6 +584,25 @@ def test_a_classifier_of_scikit_learn(tmp_path):
     assert network.classes == ("no", "yes")
     assert network.parameters["scale1.scale"].tolist() == [0.5, 4.0]
     assert network.parameters["scale1.shift"].tolist() == [-0.5, -8.0]
+
+
+def test_a_classifier_of_scikit_learn_for_two_classes(tmp_path):
+    """It gives 1 - p and p; the network gives logits with these probabilities."""
+    nodes = [
+        node("MatMul", "x w", "m"),
+        node("Add", "m b", "z"),
+        node("Sigmoid", "z", "p"),
+        node("Sub", "one p", "q"),
+        node("Concat", "q p", "y", axis=1),
+    ]
+    constants = {"w": floats(4, 1), "b": floats(1), "one": np.array([1], np.float32)}
+    made = model(nodes, [None, 4], constants)
+    imported = import_network(written(tmp_path, made), backend="numpy")
+    assert list(imported.network.layers) == [Flatten(), Dense(1), Dense(2, use_bias=False)]
+    assert "are left out: the network gives the logits 0 and z" in imported.notes[0]
+    x = floats(5, 4)
+    probs = softmax(imported.network.forward(x.reshape(5, 1, 1, 4)), backend="numpy")
+    np.testing.assert_allclose(probs, answers(made, x), rtol=1e-5)
 
 
 def test_an_input_of_float64_gives_a_network_of_float64(tmp_path):

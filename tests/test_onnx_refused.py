@@ -125,7 +125,7 @@ def refused(path):
         (
             [node("Conv", "x w", "c"), node("Concat", "c c", "y", axis=1)],
             [None, 2, 4, 4],
-            "(Concat): tinycnn has no layer for this operator; the nearest is the sum of branches",
+            "(Concat): tensors are put side by side; the nearest is the sum of branches of the",
         ),
         (
             [node("GlobalAveragePool", "x", "g"), node("Add", "x g", "y")],

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...layers import Dense, ScaleShift, Sigmoid
+from ...plan import NETWORK_INPUT
 from .constants import (
     axes_of,
     axis_of,
@@ -23,7 +25,7 @@ from .constants import (
 from .model_file import DTYPES, FLOATS
 from .nodes import OnnxNode
 from .reading import Given, Reading
-from .values import ADDED, Softmaxed, Value
+from .values import ADDED, Softmaxed, Value, vector_places
 
 
 def softmax(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
@@ -44,6 +46,31 @@ def softmax(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
         "the probabilities"
     )
     return replace(x, softmax=Softmaxed(node, axes))
+
+
+def two_probabilities(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
+    """1 - p and p side by side, for p = sigmoid(z): scikit-learn's converter writes two classes so.
+
+    They are the softmax of the logits 0 and z, which a Dense layer makes of z.
+    """
+    graph = reading.graph
+    node.integer("axis", 1)
+    sources = [value.source for value in inputs if isinstance(value, Value)]
+    if len(sources) == len(inputs) == 2 and NETWORK_INPUT not in sources:
+        less, p = (graph.nodes[source] for source in sources)
+        one_less = less.layer == ScaleShift() and less.inputs == (sources[1],)
+        if one_less and p.layer == Sigmoid() and p.shape == (1,):
+            if less.arrays["scale"] == -1 and less.arrays["shift"] == 1:
+                weights = {"w": np.array([[0.0, 1.0]])}
+                logits = graph.add(Dense(2, use_bias=False), p.inputs[0], node, weights)
+                reading.notes.append(
+                    f"{node} and the Sigmoid before it are left out: the network gives the logits "
+                    "0 and z, whose softmax are the two probabilities"
+                )
+                return Value(logits, vector_places((1, 2)), Softmaxed(node, (1,)))
+    raise node.error(
+        "tensors are put side by side; the nearest is the sum of branches of the same shape, Add"
+    )
 
 
 def zip_map(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:

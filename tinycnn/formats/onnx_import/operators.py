@@ -40,6 +40,7 @@ OPERATORS: dict[str, Reader] = {
     "Dropout": activations.dropout,
     "Softmax": arrangement.softmax,
     "LogSoftmax": arrangement.softmax,
+    "Concat": arrangement.two_probabilities,
     "ZipMap": arrangement.zip_map,
     "Identity": arrangement.same,
     "Cast": arrangement.cast,
@@ -58,7 +59,6 @@ BEHIND_SOFTMAX = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "ZipMap")
 
 NEAREST = {
     "ConvTranspose": "Conv2D, which does not enlarge pictures",
-    "Concat": "the sum of branches, Add",
     "Elu": "LeakyRelu",
     "Selu": "LeakyRelu",
     "Celu": "LeakyRelu",
