@@ -355,11 +355,15 @@ def test_steps_after_the_first_allocate_no_arrays(name, n_threads):
 
     step()
     network.forward(x)
-    run = network._run  # a space for each thread, whether or not they have met so far
-    predicting = run.folded[1] if run.folded else run
-    spaces = predicting.prediction_spaces
-    spaces.idle += [spaces.take(8) for _ in range(n_threads)]
-    run.chunk_spaces.idle += [run.chunk_spaces.take(2) for _ in range(n_threads)]
+    run = network._run
+
+    def give_each_thread_a_space(predicting):
+        """As if all threads had predicted at the same time before."""
+        spaces = predicting.prediction_spaces
+        spaces.idle += [spaces.make(8) for _ in range(n_threads)]
+
+    give_each_thread_a_space(run.folded[1] if run.folded else run)
+    run.chunk_spaces.idle += [run.chunk_spaces.make(2) for _ in range(n_threads)]
     step()
     tracemalloc.start()
     try:
@@ -374,7 +378,7 @@ def test_steps_after_the_first_allocate_no_arrays(name, n_threads):
         else:  # comparing the parameters with a copy takes a byte for each element
             predicting = run.folded[1]
             allowed = 16_000 + network.parameter_vector.size
-            network.forward(x)
+            give_each_thread_a_space(predicting)
             assert peak_of(lambda: network.forward(x)) < allowed and run.folded[1] is predicting
     finally:
         tracemalloc.stop()
