@@ -45,6 +45,7 @@ class FaceFiles:
     framing      how faces are cut out of photos (ferdata.FRAMINGS); None: whole images are resized
     extra        counts that the arrays do not show, such as {"sequences": 593}
     published    what `counts` is for a complete copy of the data set; {} if unknown
+    notes        sentences for the user: which columns of a list are used, what is left out, ...
     """
 
     source: str
@@ -60,6 +61,7 @@ class FaceFiles:
     protocol: str = ""
     extra: dict[str, int] = field(default_factory=dict)
     published: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     __repr__ = short_repr
 
