@@ -29,6 +29,9 @@ from ferdata.name_suggestions import likely_class, nearest
 Classes: TypeAlias = "str | Sequence[str] | Mapping[str, str] | LabelSpace"
 """What `classes` may be; a mapping is {FROM: NAME}."""
 
+LEFT_OUT = "images of classes that are not in the list of classes"
+"""Why a source leaves out images of other classes."""
+
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
 _MOST_SHOWN = 12
 _MOST_CHARACTERS = 40

@@ -11,7 +11,9 @@ from ferdata.class_choice import Classes, class_choice
 from ferdata.errors import DataError
 from ferdata.image_hashes import checked_images
 from ferdata.labels import LabelMap, LabelSpace, checked_labels, label_map
+from ferdata.unread_files import UnreadFiles
 from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
+from tinycnn.ground.messages import plain
 
 SPLITS = ("train", "validation", "test")
 
@@ -36,6 +38,7 @@ class FaceDataset:
     rows         int64   (N,)        0-based row in the source file
     notes        sentences for the user: which columns of a list were read as what, how many
                  images were left out, ...
+    unread       UnreadFiles         the files below the data set's folder that were not read
 
     All but images and ids may be None. Arrays are checked, converted to the dtypes above if that
     loses nothing, and kept as read-only views. Raises DataError for values that do not fit.
@@ -53,6 +56,7 @@ class FaceDataset:
     split: np.ndarray | None = None
     rows: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    unread: UnreadFiles | None = None
 
     def __post_init__(self) -> None:
         self._set("images", checked_images(self.images))
@@ -77,7 +81,7 @@ class FaceDataset:
     def __repr__(self) -> str:
         """A few lines: how many images of which size, what is known of them, and the classes."""
         height, width = self.images.shape[1:]
-        others = ("images", "ids", "label_space", "notes")
+        others = ("images", "ids", "label_space", "notes", "unread")
         columns = [f.name for f in fields(self) if f.name not in others]
         known = [name.replace("_", " ") for name in columns if getattr(self, name) is not None]
         of_each = f" with {', '.join(known)}" if known else ""
@@ -91,6 +95,8 @@ class FaceDataset:
             of_split = {name: len(self.rows_of_split(name)) for name in SPLITS}
             lines.append(", ".join(f"{name} {n:,}" for name, n in of_split.items() if n))
         lines += self.notes
+        if self.unread is not None and self.unread.look_wrong:
+            lines.append(plain(self.unread.summary()))
         return "\n  ".join(lines) + ">"
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import numpy as np
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace, checked_labels
+from ferdata.sources.folder_tree import find_unread
+from ferdata.unread_files import UnreadFiles
 from tinycnn.ground.messages import short_repr
 
 UNLABELLED = -1
@@ -46,6 +48,7 @@ class FaceFiles:
     extra        counts that the arrays do not show, such as {"sequences": 593}
     published    what `counts` is for a complete copy of the data set; {} if unknown
     notes        sentences for the user: which columns of a list are used, what is left out, ...
+    unread       the files below root that are not among them
     """
 
     source: str
@@ -62,6 +65,7 @@ class FaceFiles:
     extra: dict[str, int] = field(default_factory=dict)
     published: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unread: UnreadFiles = field(default_factory=UnreadFiles)
 
     __repr__ = short_repr
 
@@ -112,8 +116,17 @@ def face_files(
     framing: str | None = None,
     extra: dict[str, int] | None = None,
     published: dict[str, int] | None = None,
+    label_files: Iterable[str] = (),
+    left_out: Mapping[str, Iterable[str]] | None = None,
 ) -> FaceFiles:
     """FaceFiles of `listed`, in the same order; the other arguments are fields of FaceFiles.
+
+    All other files below root become `unread`, with two exceptions that a source names:
+
+    label_files  relpaths of the files that hold the labels
+    left_out     {reason: relpaths of files or folders}: what the source leaves out on purpose, such
+                 as {"frames that the protocol does not take": [...]}. Files that are `listed` may
+                 lie in such a folder
 
     Raises DataError if nothing is listed, a path occurs twice, a label is outside its space, or
     some images but not all have a subject, a split or a row.
@@ -142,6 +155,7 @@ def face_files(
         protocol=protocol,
         extra=extra or {},
         published=published or {},
+        unread=find_unread(root, (f.path for f in listed), label_files, left_out),
     )
 
 

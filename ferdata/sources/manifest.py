@@ -20,11 +20,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from ferdata.class_choice import Classes, class_choice, is_number, shown_names, suggested_list
+from ferdata.class_choice import (
+    LEFT_OUT,
+    Classes,
+    class_choice,
+    is_number,
+    shown_names,
+    suggested_list,
+)
 from ferdata.errors import DataError
 from ferdata.files.path_traversal import SymlinkCheck, leaves_folder
 from ferdata.files.quoted_csv import quoted_rows
 from ferdata.labels import LabelSpace, is_known_class
+from ferdata.photos.picture_formats import is_picture
 from ferdata.sources.class_folders import SPLIT_FOLDERS, alphabetical_label_space
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
 from ferdata.sources.list_columns import (
@@ -115,7 +123,17 @@ def list_files(
     ]
     if told := columns.told(sample, ignored):
         notes = (told, *notes)
-    return replace(face_files(folder, listed, space, source=NAME), notes=notes)
+    own = os.path.relpath(path, folder).replace(os.sep, "/")
+    others = [row.path for row in rows if row.label and label_of[row.label] is None]
+    files = face_files(
+        folder,
+        listed,
+        space,
+        source=NAME,
+        label_files=[own],
+        left_out={LEFT_OUT: others},
+    )
+    return replace(files, notes=notes)
 
 
 # ---- rows ------------------------------------------------------------------------------------
@@ -136,6 +154,8 @@ def _rows(path: Path, columns: ListColumns, sample: Sample, folder: Path) -> Ite
         if not os.path.isfile(folder / relpath):
             missing.append((line, relpath))
             continue
+        if not is_picture(folder / relpath):
+            raise DataError(f"{where}: {relpath[:60]!r} is not a picture")
         if not symlinks.is_inside(relpath):
             raise DataError(
                 f"{where}: {folder / relpath} is a link out of the folder of the images; give the "

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,8 @@ from ferdata.files.zip_file import open_zip
 from ferdata.labels import LabelSpace
 
 FORMAT = "ferdata-faces-1"
-_ARRAYS = tuple(f.name for f in fields(FaceDataset) if f.name not in ("label_space", "notes"))
+_NO_ARRAYS = ("label_space", "notes", "unread")
+_ARRAYS = tuple(f.name for f in fields(FaceDataset) if f.name not in _NO_ARRAYS)
 _MEMBERS = (*_ARRAYS, "format", "classes", "label_space", "made_of", "left_out")
 
 
@@ -48,7 +50,7 @@ def save_packed(dataset: FaceDataset, path: str | os.PathLike[str]) -> None:
 def load_packed(path: str | os.PathLike[str]) -> FaceDataset:
     """Read a file written by `save_packed`. Raises DataError, naming it, for any other file."""
     path = Path(path)
-    arrays = read_npz(path, _MEMBERS, others=False)
+    arrays: dict[str, Any] = {**read_npz(path, _MEMBERS, others=False)}
     found = str(arrays.pop("format", ""))
     if found != FORMAT:
         raise DataError(

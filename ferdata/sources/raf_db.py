@@ -32,6 +32,7 @@ CLASSES = dict(
 )
 """Images by class in a complete copy, both splits: 15,339."""
 N_TRAIN, N_TEST = 12271, 3068
+_OTHER_FOLDERS = ("original", "annotation", "emolabel")
 LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 
 _LINE = re.compile(r"(?P<stem>(?:train|test)_\d{1,9})\.jpg[ \t]+(?P<label>\d{1,9})")
@@ -62,6 +63,7 @@ def list_files(path: str | os.PathLike[str]) -> FaceFiles:
         found = ", ".join(str(tree.path(relpath)) for relpath in lists + numbered) or "none"
         raise DataError(f"{tree.root}: expected one copy of {LOOKS_LIKE}; found {found}")
     listed = _from_list(tree, lists[0]) if lists else _from_folders(tree, numbered)
+    others = tree.find(lambda name: name.lower() in _OTHER_FOLDERS) if lists else []
     return face_files(
         tree.root,
         listed,
@@ -73,6 +75,8 @@ def list_files(path: str | os.PathLike[str]) -> FaceFiles:
             "in test": N_TEST,
             **CLASSES,
         },
+        label_files=lists,
+        left_out={"original photos and further annotations": others},
     )
 
 
