@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tinycnn.ground.messages import short_repr
 
@@ -31,6 +32,7 @@ _MOST_NAMED = 6
 class UnreadFiles:
     """The files below a folder that were not read. Paths are relative to it, with forward slashes.
 
+    root        the folder
     pictures    files that have the suffix of a picture or begin like one
     documents   texts and tables, by their suffix (DOCUMENT_SUFFIXES) or name (README, LICENSE)
     others      all others: videos, archives, unknown kinds
@@ -39,6 +41,7 @@ class UnreadFiles:
                 {"frames that the protocol does not take": 9000}. They are in no other field
     """
 
+    root: Path = Path()
     pictures: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
     others: tuple[str, ...] = ()

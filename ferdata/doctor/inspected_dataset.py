@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -156,24 +156,7 @@ def _inspect_files(
     files: FaceFiles, path: str, why: str, progress: Progress | None, options: dict[str, Any]
 ) -> InspectedDataset:
     n = len(files)
-    images = np.zeros((n, THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
-    sizes, hashes = np.zeros((n, 2), np.int64), np.zeros(n, "<U64")
-    wrong: dict[int, str] = {}
-
-    def look(i: int) -> None:
-        try:
-            grey = read_grey(files.root / files.paths[i])
-        except DataError as error:
-            wrong[i] = str(error)
-            return
-        sizes[i] = grey.shape
-        (hashes[i],) = content_ids(grey[None])
-        small = Image.fromarray(grey).resize(
-            (THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX, reducing_gap=2.0
-        )
-        images[i] = np.asarray(small)
-
-    in_threads(look, n, progress=_reading(progress))
+    images, hashes, sizes, wrong = look_at(files.files, progress)
     if len(wrong) == n:
         raise DataError(f"{wrong[0]}; none of the {n} images can be read")
     kept = np.array([i not in wrong for i in range(n)])
@@ -190,6 +173,40 @@ def _inspect_files(
         published=files.published,
         options=options,
     )
+
+
+class Looks(NamedTuple):
+    """What the doctor keeps of N picture files: `images`, `hashes` and `sizes` as in
+    InspectedDataset, and what was `wrong` with those that cannot be read, by index."""
+
+    images: np.ndarray
+    hashes: np.ndarray
+    sizes: np.ndarray
+    wrong: dict[int, str]
+
+
+def look_at(paths: Sequence[Path], progress: Progress | None = None) -> Looks:
+    """Read all pictures. A file that cannot be read has a black image and the hash ""."""
+    n = len(paths)
+    images = np.zeros((n, THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
+    sizes, hashes = np.zeros((n, 2), np.int64), np.zeros(n, "<U64")
+    wrong: dict[int, str] = {}
+
+    def look(i: int) -> None:
+        try:
+            grey = read_grey(paths[i])
+        except DataError as error:
+            wrong[i] = str(error)
+            return
+        sizes[i] = grey.shape
+        (hashes[i],) = content_ids(grey[None])
+        small = Image.fromarray(grey).resize(
+            (THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX, reducing_gap=2.0
+        )
+        images[i] = np.asarray(small)
+
+    in_threads(look, n, progress=_reading(progress))
+    return Looks(images, hashes, sizes, wrong)
 
 
 def _reading(progress: Progress | None) -> Callable[[int, int], None] | None:

@@ -35,10 +35,15 @@ class Layout:
         return self.parents[0][0] is not None
 
     def class_folders(self, tree: Tree) -> Iterator[tuple[str | None, str, str]]:
-        """(split, name, relpath) of every folder in the parents, sorted, whatever its name."""
+        """(split, name, relpath) of every folder in the parents, sorted, whatever its name.
+
+        Folders named after splits are left out: they hold no class folders (see `layouts`), so
+        their files have no class and are counted as not read.
+        """
         for split, parent in self.parents:
             for name, relpath in tree.folders(parent):
-                yield split, name, relpath
+                if name.lower() not in SPLIT_FOLDERS:
+                    yield split, name, relpath
 
     def class_names(self, tree: Tree) -> set[str]:
         return {name for _, name, _ in self.class_folders(tree)}

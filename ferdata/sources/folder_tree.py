@@ -202,6 +202,7 @@ def find_unread(
             else:
                 (documents if is_document(name) else others).append(path)
     return UnreadFiles(
+        root,
         tuple(pictures),
         tuple(documents),
         tuple(others),

@@ -14,6 +14,7 @@ from ferdata.teachers import teacher_options
 
 from ..ground.argument_options import add_argument_options, given_arguments
 from ..ground.command_line import CannotError, positive
+from ..ground.messages import plain
 from ..ground.progress import ProgressBar
 
 BUILT_IN = "the built-in faces are drawn, and have labels, not votes"
@@ -119,6 +120,11 @@ def load_teachers(
             f"{report.n_mostly_dropped:,} images it had more than half of the probability"
         )
     return values, flipped, notes
+
+
+def files_not_read(dataset: ferdata.FaceDataset) -> list[str]:
+    """A sentence about the files below the data set's folder that were not read, or none."""
+    return [plain(dataset.unread.summary())] if dataset.unread else []
 
 
 def open_faces(args: DataOptions) -> ferdata.TrainingFaces:
