@@ -85,7 +85,7 @@ def list_files(
             first = next(iter(frames.values()))
             listed.append(FaceFile(join(relpath, first), neutral, subject))
         if label != UNLABELLED or unlabelled:
-            for name in last_frames(frames, n_last, folder, beside_first=with_first):
+            for name in last_frames(frames, protocol, folder, beside_first=with_first):
                 listed.append(FaceFile(join(relpath, name), label, subject))
     if labels:
         raise DataError(

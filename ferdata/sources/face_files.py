@@ -19,13 +19,24 @@ UNLABELLED = -1
 
 @dataclass(frozen=True, slots=True)
 class FaceFile:
-    """One image: its path relative to the root, with forward slashes, and what is known of it."""
+    """One face: the path of its image relative to the root, with forward slashes, and what is known
+    of it.
+
+    face  which of the faces in its image it is, if there can be several; None: the only one
+    box   where in the image it is: x, y, width, height in px; None: not known
+    """
 
     path: str
     label: int = UNLABELLED
     subject: str | None = None
     split: str | None = None
     row: int | None = None
+    face: str | None = None
+    box: tuple[int, int, int, int] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.path if self.face is None else f"{self.path}#{self.face}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,15 +46,20 @@ class FaceFiles:
     source       name of the source that listed them
     protocol     which images it took, in words; "" for all of them
     root         the folder that paths are relative to
-    paths        N paths relative to root, with forward slashes; also the ids of the images
+    paths        N paths relative to root, with forward slashes
+    ids          N names, unique; None: the paths. An image with several faces is in `paths` more
+                 than once, and its ids end in "#0", "#1", ...
     label_space  class order of labels
     labels       int64 (N,)   0 where has_label is False
     has_label    bool  (N,)   None: all True
     subjects     str   (N,)   the person shown, or None
     split        str   (N,)   "train", "validation" or "test", or None
     rows         int64 (N,)   0-based row in the file that lists them, or None
+    boxes        int64 (N, 4) where in its image each face is, x, y, width, height; None: not known
+    targets      float32 (N, K)  probability distributions over the classes, or None
     framing      how faces are cut out of photos (ferdata.FRAMINGS); None: whole images are resized
     extra        counts that the arrays do not show, such as {"sequences": 593}
+    left_out     what was seen but not taken, and why, such as {"rows without a face": 82414}
     published    what `counts` is for a complete copy of the data set; {} if unknown
     """
 
@@ -56,9 +72,13 @@ class FaceFiles:
     subjects: np.ndarray | None = None
     split: np.ndarray | None = None
     rows: np.ndarray | None = None
+    ids: tuple[str, ...] | None = None
+    boxes: np.ndarray | None = None
+    targets: np.ndarray | None = None
     framing: str | None = None
     protocol: str = ""
     extra: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     published: dict[str, int] = field(default_factory=dict)
 
     __repr__ = short_repr
@@ -72,12 +92,17 @@ class FaceFiles:
         return [self.root / path for path in self.paths]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The ids of the N images: `ids`, or else the paths."""
+        return self.paths if self.ids is None else self.ids
+
+    @property
     def counts(self) -> dict[str, int]:
-        """Those of `counts_of`, unlabelled images, and `extra`."""
+        """Those of `counts_of`, unlabelled images, `extra`, and what was left out."""
         found = counts_of(self)
         if self.has_label is not None:
             found["unlabelled"] = int((~self.has_label).sum())
-        return found | self.extra
+        return found | self.extra | self.left_out
 
     def summary(self) -> str:
         """One line: source, protocol and counts."""
@@ -109,20 +134,23 @@ def face_files(
     protocol: str = "",
     framing: str | None = None,
     extra: dict[str, int] | None = None,
+    left_out: dict[str, int] | None = None,
     published: dict[str, int] | None = None,
+    targets: np.ndarray | None = None,
 ) -> FaceFiles:
     """FaceFiles of `listed`, in the same order; the other arguments are fields of FaceFiles.
 
-    Raises DataError if nothing is listed, a path occurs twice, a label is outside its space, or
-    some images but not all have a subject, a split or a row.
+    Counts of 0 in `left_out` are dropped. Raises DataError if nothing is listed, a face occurs
+    twice, a label is outside its space, or some images but not all have a subject, a split, a row
+    or a box.
     """
     if not listed:
         raise DataError(f"{root}: no images found")
     seen: set[str] = set()
     for f in listed:
-        if f.path in seen:
-            raise DataError(f"{root / f.path}: listed more than once; each image has one label")
-        seen.add(f.path)
+        if f.id in seen:
+            raise DataError(f"{root / f.id}: listed more than once; each image has one label")
+        seen.add(f.id)
     labels = np.array([f.label for f in listed], dtype=np.int64)
     has_label = labels != UNLABELLED
     labels = np.where(has_label, labels, 0)
@@ -136,15 +164,19 @@ def face_files(
         subjects=_column("subject", listed, [f.subject for f in listed]),
         split=_column("split", listed, [f.split for f in listed]),
         rows=_column("row", listed, [f.row for f in listed]),
+        ids=None if all(f.face is None for f in listed) else tuple(f.id for f in listed),
+        boxes=_column("box", listed, [f.box for f in listed]),
+        targets=targets,
         framing=framing,
         protocol=protocol,
         extra=extra or {},
+        left_out={what: n for what, n in (left_out or {}).items() if n},
         published=published or {},
     )
 
 
 def _column(
-    name: str, listed: list[FaceFile], values: Sequence[str | int | None]
+    name: str, listed: list[FaceFile], values: Sequence[str | int | tuple[int, ...] | None]
 ) -> np.ndarray | None:
     """The values as an array, or None if all are None. Raises DataError if only some are."""
     if all(v is None for v in values):
