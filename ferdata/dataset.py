@@ -10,7 +10,9 @@ import numpy as np
 from ferdata.errors import DataError
 from ferdata.image_hashes import checked_images
 from ferdata.labels import LabelMap, LabelSpace, checked_labels, label_map
+from ferdata.unread_files import UnreadFiles
 from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
+from tinycnn.ground.messages import plain
 
 SPLITS = ("train", "validation", "test")
 
@@ -33,6 +35,7 @@ class FaceDataset:
     subjects     str     (N,)        the person shown
     split        str     (N,)        "train", "validation" or "test"
     rows         int64   (N,)        0-based row in the source file
+    unread       UnreadFiles         the files below the data set's folder that were not read
 
     All but images and ids may be None. Arrays are checked, converted to the dtypes above if that
     loses nothing, and kept as read-only views. Raises DataError for values that do not fit.
@@ -49,6 +52,7 @@ class FaceDataset:
     subjects: np.ndarray | None = None
     split: np.ndarray | None = None
     rows: np.ndarray | None = None
+    unread: UnreadFiles | None = None
 
     def __post_init__(self) -> None:
         self._set("images", checked_images(self.images))
@@ -73,7 +77,8 @@ class FaceDataset:
     def __repr__(self) -> str:
         """A few lines: how many images of which size, what is known of them, and the classes."""
         height, width = self.images.shape[1:]
-        columns = [f.name for f in fields(self) if f.name not in ("images", "ids", "label_space")]
+        others = ("images", "ids", "label_space", "unread")
+        columns = [f.name for f in fields(self) if f.name not in others]
         known = [name.replace("_", " ") for name in columns if getattr(self, name) is not None]
         of_each = f" with {', '.join(known)}" if known else ""
         lines = [f"<FaceDataset: {len(self):,} images of {width}x{height} px{of_each}"]
@@ -85,6 +90,8 @@ class FaceDataset:
         if self.split is not None:
             of_split = {name: len(self.rows_of_split(name)) for name in SPLITS}
             lines.append(", ".join(f"{name} {n:,}" for name, n in of_split.items() if n))
+        if self.unread is not None and self.unread.look_wrong:
+            lines.append(plain(self.unread.summary()))
         return "\n  ".join(lines) + ">"
 
     @property

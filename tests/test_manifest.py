@@ -134,10 +134,10 @@ BROKEN = {
     "control": (["path,label", '"a/1\n.png",happy'], r"line 3: 'a/1\\n.png' is not a path"),
     "no image": (
         ["path,label", "faces.csv,happy"],
-        "line 2: 'faces.csv' does not have the name of an image",
+        "line 2: 'faces.csv' is not a picture",
     ),
     "no file": (["path,label", "a/1.png,happy", "a/7.png,sad"], "line 3: no file .*/a/7.png"),
-    "a folder": (["path,label", "a,happy"], "line 2: 'a' does not have the name of an image"),
+    "a folder": (["path,label", "a,happy"], "line 2: no file .*a"),
     "twice": (
         ["path,label", "a/1.png,happy", "./a//1.png,sad"],
         "line 3: a/1.png is already in line 2",

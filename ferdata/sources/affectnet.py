@@ -16,13 +16,14 @@ As csv: lists of photos with the box of the face in each.
 The numbers of the expressions are 0 Neutral 1 Happiness 2 Sadness 3 Surprise 4 Fear 5 Disgust 6
 Anger 7 Contempt 8 None 9 Uncertain 10 No-Face (AffectNet's readme). Images of 8, 9 and 10, or of
 -2, which stands for "no value" elsewhere in the lists, have no expression to train on: they are
-left out and counted. So are valence, arousal and landmarks: this library has no use for them.
+left out and counted. So are the files of valence, arousal and landmarks, which are not used.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from ferdata.errors import DataError
 from ferdata.files.npy_file import read_npy
 from ferdata.files.path_traversal import SymlinkCheck, leaves_folder
 from ferdata.files.quoted_csv import quoted_rows
-from ferdata.labels import AFFECTNET7, AFFECTNET8
+from ferdata.labels import AFFECTNET7, AFFECTNET8, LabelSpace
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 
@@ -49,7 +50,7 @@ _SETS = {"train_set": "train", "val_set": "validation", "test_set": "test"}
 _LISTS = {"training.csv": "train", "validation.csv": "validation"}
 _COLUMNS = ("subdirectory_filepath", "expression")
 _BOX = ("face_x", "face_y", "face_width", "face_height")
-_OTHER_ANNOTATIONS = re.compile(r".+_(?:exp|val|aro|lnd)\.npy", re.IGNORECASE)
+_ANNOTATION = re.compile(r".+_(?:exp|val|aro|lnd)\.npy", re.IGNORECASE)
 _WITHOUT_EXPRESSION = {
     -2: "rows without an expression (-2)",
     8: "rows of expression none (8)",
@@ -57,6 +58,7 @@ _WITHOUT_EXPRESSION = {
     10: "rows without a face (10)",
 }
 _NO_IMAGE = "rows without an image"
+_OTHERS = "other annotations (valence, arousal, landmarks)"
 _MAX_NPY_BYTES = 4096  # a number with its header has 136
 
 
@@ -119,7 +121,7 @@ def _sets(tree: Tree) -> list[str]:
         folder
         for folder in tree.find(lambda name: name.lower() in _SETS)
         if {"images", "annotations"} <= set(tree.scan(folder).folders)
-        and any(_OTHER_ANNOTATIONS.fullmatch(n) for n in _annotations(tree, folder))
+        and any(_ANNOTATION.fullmatch(n) for n in _annotations(tree, folder))
     ]
 
 
@@ -129,7 +131,8 @@ def _annotations(tree: Tree, folder: str) -> tuple[str, ...]:
 
 def _from_sets(tree: Tree, sets: list[str]) -> FaceFiles:
     listed: list[FaceFile] = []
-    left_out = _Counts()
+    left_out: dict[str, list[str]] = {}
+    used: list[str] = []
     splits: dict[str, str] = {}
     for folder in sets:
         split = _SETS[tree.name(folder).lower()]
@@ -140,21 +143,34 @@ def _from_sets(tree: Tree, sets: list[str]) -> FaceFiles:
             )
         splits[split] = folder
         names = {name.lower(): name for name in _annotations(tree, folder)}
-        images = tree.scan(join(folder, "images")).images
-        for image in images:
+        for image in tree.scan(join(folder, "images")).images:
+            relpath = join(join(folder, "images"), image)
             name = names.pop(f"{os.path.splitext(image)[0].lower()}_exp.npy", None)
             if name is None:
-                left_out.add("images without an _exp.npy")
+                left_out.setdefault("images without an _exp.npy", []).append(relpath)
                 continue
-            annotation = tree.path(join(join(folder, "annotations"), name))
+            used.append(join(join(folder, "annotations"), name))
+            annotation = tree.path(used[-1])
             number = _number(_expression(annotation), str(annotation))
             if number in _WITHOUT_EXPRESSION:
-                left_out.add(_WITHOUT_EXPRESSION[number].replace("rows", "images"))
+                why = _WITHOUT_EXPRESSION[number].replace("rows", "images")
+                left_out.setdefault(why, []).append(relpath)
             else:
-                listed.append(FaceFile(join(join(folder, "images"), image), number, split=split))
-        n_alone = sum(name.endswith("_exp.npy") for name in names)
-        left_out.add("files _exp.npy without an image", n_alone)
-    return _listed(tree.root, listed, left_out, None, {"in validation": N_VALIDATION})
+                listed.append(FaceFile(relpath, number, split=split))
+        for name in names.values():
+            alone = name.lower().endswith("_exp.npy")
+            why = "files _exp.npy without an image" if alone else _OTHERS
+            left_out.setdefault(why, []).append(join(join(folder, "annotations"), name))
+    space, published = _space(listed)
+    return face_files(
+        tree.root,
+        listed,
+        space,
+        source=NAME,
+        label_files=used,
+        left_out=left_out,
+        published=published | ({"in validation": N_VALIDATION} if published else {}),
+    )
 
 
 def _expression(file: Path) -> str:
@@ -196,17 +212,17 @@ def _from_lists(lists: dict[Path, str | None], root: str | os.PathLike[str]) -> 
     tree = Tree(root)
     images = _Images(tree)
     listed: list[FaceFile] = []
-    left_out = _Counts()
+    left_out: Counter[str] = Counter()
     line_of: dict[str, str] = {}
     for file, split in lists.items():
         for n, (where, row) in enumerate(_rows(file)):
             number = _number(row["expression"], where)
             if number in _WITHOUT_EXPRESSION:
-                left_out.add(_WITHOUT_EXPRESSION[number])
+                left_out[_WITHOUT_EXPRESSION[number]] += 1
                 continue
             relpath = images.find(row["subdirectory_filepath"], where)
             if relpath is None:
-                left_out.add(_NO_IMAGE)
+                left_out[_NO_IMAGE] += 1
                 continue
             if relpath in line_of:
                 raise DataError(f"{where}: {relpath} is already in {line_of[relpath]}")
@@ -215,12 +231,23 @@ def _from_lists(lists: dict[Path, str | None], root: str | os.PathLike[str]) -> 
             listed.append(
                 FaceFile(relpath, number, split=split, row=row_of_list, box=_box(row, where))
             )
-    if not listed and left_out.get(_NO_IMAGE):
+    if not listed and left_out[_NO_IMAGE]:
         raise DataError(
             f"{tree.root}: none of the images of {', '.join(map(str, lists))} is in it; give the "
             "folder that their paths are relative to: root=..."
         )
-    return _listed(tree.root, listed, left_out, "fer2013", {})
+    space, published = _space(listed)
+    own = [os.path.relpath(file, tree.root).replace(os.sep, "/") for file in lists]
+    return face_files(
+        tree.root,
+        listed,
+        space,
+        source=NAME,
+        framing=None if any(f.box is None for f in listed) else "fer2013",
+        label_files=own,
+        rows_left_out=left_out,
+        published=published,
+    )
 
 
 def _rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -301,13 +328,6 @@ class _Images:
 # ---- both ------------------------------------------------------------------------------------
 
 
-class _Counts(dict[str, int]):
-    """{what was left out: how often}"""
-
-    def add(self, what: str, n: int = 1) -> None:
-        self[what] = self.get(what, 0) + n
-
-
 def _number(text: str, where: str) -> int:
     """An expression's number: -2 or 0..10, written as 3 or 3.0."""
     match = re.fullmatch(r"(-?\d{1,2})(?:\.0{1,6})?", text.strip())
@@ -319,25 +339,9 @@ def _number(text: str, where: str) -> int:
     return number
 
 
-def _listed(
-    root: Path,
-    listed: list[FaceFile],
-    left_out: dict[str, int],
-    framing: str | None,
-    published: dict[str, int],
-) -> FaceFiles:
-    space = AFFECTNET8
+def _space(listed: list[FaceFile]) -> tuple[LabelSpace, dict[str, int]]:
+    """The label space of these images, and published counts for both splits with eight classes."""
     if all(f.label != AFFECTNET8.index("contempt") for f in listed):
-        space = AFFECTNET7
-    if framing is not None and any(f.box is None for f in listed):
-        framing = None
-    complete = {"train", "validation"} <= {f.split for f in listed} and space is AFFECTNET8
-    return face_files(
-        root,
-        listed,
-        space,
-        source=NAME,
-        framing=framing,
-        left_out=left_out,
-        published={"in train": N_TRAIN, **published} if complete else {},
-    )
+        return AFFECTNET7, {}
+    both = {"train", "validation"} <= {f.split for f in listed}
+    return AFFECTNET8, {"in train": N_TRAIN} if both else {}

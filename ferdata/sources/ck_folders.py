@@ -62,7 +62,7 @@ def list_files(path: str | os.PathLike[str], protocol: str | None = None) -> Fac
         tree, layout, label_space, lambda relpath: tree.match(relpath, _NAME, _EXAMPLE)["subject"]
     )
     n_sequences = _check_sequences(tree, listed, label_space.classes)
-    n_images, n_last = len(listed), _N_FRAMES
+    n_last, everything = _N_FRAMES, [f.path for f in listed]
     if protocol is not None:
         listed = _of_protocol(tree, listed, protocol, label_space)
         n_last = N_LAST_FRAMES[protocol]
@@ -82,7 +82,7 @@ def list_files(path: str | os.PathLike[str], protocol: str | None = None) -> Fac
         source=NAME,
         protocol=protocol or "",
         extra={"sequences": n_sequences},
-        left_out={"images that the protocol does not take": n_images - len(listed)},
+        left_out={"images that the protocol does not take": everything},
         published=published,
     )
 

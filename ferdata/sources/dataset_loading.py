@@ -10,7 +10,7 @@ import inspect
 import os
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,8 +42,9 @@ from ferdata.sources.csv_file import csv_header
 from ferdata.sources.face_files import FaceFiles
 from ferdata.sources.fer2013 import find_csv, is_fer2013
 from ferdata.sources.ferplus import is_votes
-from ferdata.sources.folder_tree import Tree
+from ferdata.sources.folder_tree import Tree, find_unread
 from ferdata.sources.packed import is_packed, load_packed
+from ferdata.unread_files import UnreadFiles
 
 # `folders` is not among them: it is tried only if none of these fits.
 _FOLDER_SOURCES = (
@@ -157,7 +158,9 @@ def open(
             f"framing={framing!r}: FER2013's csv holds cropped faces; expected framing=None"
         )
     _check_options(source, options, ("votes", "target", "cache"))
-    return fer2013.load_fer2013(_fer2013_csv(Path(path)), progress=progress, **options)
+    csv = _fer2013_csv(Path(path))
+    dataset = fer2013.load_fer2013(csv, progress=progress, **options)
+    return dataset if csv == Path(path) else replace(dataset, unread=_beside(path, csv, options))
 
 
 def list_files(
@@ -224,6 +227,7 @@ def with_images(files: FaceFiles, images: np.ndarray) -> FaceDataset:
         subjects=files.subjects,
         split=files.split,
         rows=files.rows,
+        unread=files.unread,
     )
 
 
@@ -277,6 +281,14 @@ def _fer2013_csv(path: Path) -> Path:
         return path
     tree = Tree(path)
     return tree.path(tree.only(find_csv(tree), "the path of a file, or one file of FER2013"))
+
+
+def _beside(folder: str | os.PathLike[str], csv: Path, options: dict[str, Any]) -> UnreadFiles:
+    """The files in a folder besides FER2013's csv, and the votes if they are among the options."""
+    root = Path(folder)
+    used = [csv, *([Path(options["votes"])] if options.get("votes") else [])]
+    places = [os.path.relpath(path, root).replace(os.sep, "/") for path in used]
+    return find_unread(root, places)
 
 
 def _checked_source(path: str | os.PathLike[str], source: str | None) -> str:

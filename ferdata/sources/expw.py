@@ -90,7 +90,8 @@ def list_files(path: str | os.PathLike[str]) -> FaceFiles:
         EXPW,
         source=NAME,
         framing="fer2013",
-        left_out={"lines of the list that repeat another": n_repeated},
+        label_files=[list_relpath],
+        rows_left_out={"lines of the list that repeat another": n_repeated},
         published={"images": N_FACES},
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace, checked_labels
+from ferdata.sources.folder_tree import find_unread
+from ferdata.unread_files import UnreadFiles
 from tinycnn.ground.messages import short_repr
 
 UNLABELLED = -1
@@ -59,8 +61,8 @@ class FaceFiles:
     targets      float32 (N, K)  probability distributions over the classes, or None
     framing      how faces are cut out of photos (ferdata.FRAMINGS); None: whole images are resized
     extra        counts that the arrays do not show, such as {"sequences": 593}
-    left_out     what was seen but not taken, and why, such as {"rows without a face": 82414}
     published    what `counts` is for a complete copy of the data set; {} if unknown
+    unread       the files below root that are not among them
     """
 
     source: str
@@ -78,8 +80,8 @@ class FaceFiles:
     framing: str | None = None
     protocol: str = ""
     extra: dict[str, int] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
     published: dict[str, int] = field(default_factory=dict)
+    unread: UnreadFiles = field(default_factory=UnreadFiles)
 
     __repr__ = short_repr
 
@@ -98,11 +100,11 @@ class FaceFiles:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Those of `counts_of`, unlabelled images, `extra`, and what was left out."""
+        """Those of `counts_of`, unlabelled images, and `extra`."""
         found = counts_of(self)
         if self.has_label is not None:
             found["unlabelled"] = int((~self.has_label).sum())
-        return found | self.extra | self.left_out
+        return found | self.extra
 
     def summary(self) -> str:
         """One line: source, protocol and counts."""
@@ -134,15 +136,25 @@ def face_files(
     protocol: str = "",
     framing: str | None = None,
     extra: dict[str, int] | None = None,
-    left_out: dict[str, int] | None = None,
     published: dict[str, int] | None = None,
     targets: np.ndarray | None = None,
+    label_files: Iterable[str] = (),
+    left_out: Mapping[str, Iterable[str]] | None = None,
+    rows_left_out: Mapping[str, int] | None = None,
 ) -> FaceFiles:
     """FaceFiles of `listed`, in the same order; the other arguments are fields of FaceFiles.
 
-    Counts of 0 in `left_out` are dropped. Raises DataError if nothing is listed, a face occurs
-    twice, a label is outside its space, or some images but not all have a subject, a split, a row
-    or a box.
+    All other files below root become `unread`, with two exceptions that a source names:
+
+    label_files    relpaths of the files that hold the labels
+    left_out       {reason: relpaths of files or folders}: what the source leaves out on purpose,
+                   such as {"frames that the protocol does not take": [...]}. Files that are
+                   `listed` may lie in such a folder
+    rows_left_out  {reason: number}: rows of a list that are not taken, such as {"rows without a
+                   face (10)": 82414}; counted with what is left out
+
+    Raises DataError if nothing is listed, a face occurs twice, a label is outside its space, or
+    some images but not all have a subject, a split, a row or a box.
     """
     if not listed:
         raise DataError(f"{root}: no images found")
@@ -151,6 +163,8 @@ def face_files(
         if f.id in seen:
             raise DataError(f"{root / f.id}: listed more than once; each image has one label")
         seen.add(f.id)
+    unread = find_unread(root, (f.path for f in listed), label_files, left_out)
+    rows = {what: n for what, n in (rows_left_out or {}).items() if n}
     labels = np.array([f.label for f in listed], dtype=np.int64)
     has_label = labels != UNLABELLED
     labels = np.where(has_label, labels, 0)
@@ -170,8 +184,8 @@ def face_files(
         framing=framing,
         protocol=protocol,
         extra=extra or {},
-        left_out={what: n for what, n in (left_out or {}).items() if n},
         published=published or {},
+        unread=replace(unread, left_out={**unread.left_out, **rows}),
     )
 
 

@@ -98,13 +98,14 @@ def list_files(path: str | os.PathLike[str], target: str = "plurality") -> FaceF
                 f"{tree.path(join(folder, without[0]))}: no votes in {list_file} ({len(without)} "
                 "such images)"
             )
-    return _with_target(tree, listed, np.array(votes, dtype=np.uint8), target)
+    lists = [join(folder, _LIST) for folder in folders]
+    return _with_target(tree, listed, np.array(votes, dtype=np.uint8), target, lists)
 
 
 def _with_target(
-    tree: Tree, listed: list[tuple[str, str]], votes: np.ndarray, target: str
+    tree: Tree, listed: list[tuple[str, str]], votes: np.ndarray, target: str, lists: list[str]
 ) -> FaceFiles:
-    """listed: (relpath, split) of each image; votes uint8 (N, 10)."""
+    """listed: (relpath, split) of each image; votes uint8 (N, 10); lists: relpaths."""
     targets, voted = ferplus.vote_distribution(votes)
     winner = ferplus.majority if target == "majority" else ferplus.plurality
     labels, known = winner(votes)
@@ -125,7 +126,8 @@ def _with_target(
         FERPLUS8,
         source=NAME,
         protocol=target,
-        left_out={why[target]: int((~kept).sum())},
+        label_files=lists,
+        left_out={why[target]: [listed[i][0] for i in np.flatnonzero(~kept)]},
         published=SPLIT_COUNTS if kept.all() else {},
         targets=targets[kept],
     )

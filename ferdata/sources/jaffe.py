@@ -26,7 +26,7 @@ CLASSES = dict(anger=30, disgust=29, fear=32, happiness=31, neutral=30, sadness=
 N_SUBJECTS = 10
 
 _NAME = re.compile(
-    r"(?P<subject>[A-Z]{2})\.(?P<code>[A-Z]{2})\d{1,3}\.\d{1,4}\.(tiff?|png|jpe?g|bmp)",
+    r"(?P<subject>[A-Z]{2})\.(?P<code>[A-Z]{2})\d{1,3}\.\d{1,4}(\.[a-z]{1,5})?",
     re.IGNORECASE,
 )
 

@@ -30,7 +30,7 @@ N_SUBJECTS, N_SESSIONS = 70, 2
 
 _NAME = re.compile(
     r"(?P<session>[AB])(?P<subject>[FM]\d{2})(?P<code>AF|AN|DI|HA|NE|SA|SU)"
-    r"(?P<view>FL|HL|S|HR|FR)\.(?:jpe?g|png|bmp|tiff?)",
+    r"(?P<view>FL|HL|S|HR|FR)(?:\.[a-z]{1,5})?",
     re.IGNORECASE,
 )
 
@@ -57,7 +57,7 @@ def list_files(path: str | os.PathLike[str], views: str = "straight") -> FaceFil
     tree = Tree(path)
     listed = []
     seen: dict[str, str] = {}
-    left_out = {"images of other views": 0, "images with other names": 0}
+    other_views, other_names = [], []
     for folder in tree.find(lambda name: True):
         images = [(name, _NAME.fullmatch(name)) for name in tree.scan(folder).images]
         if not any(match for _, match in images):
@@ -65,7 +65,7 @@ def list_files(path: str | os.PathLike[str], views: str = "straight") -> FaceFil
         for name, match in images:
             relpath = join(folder, name)
             if match is None:
-                left_out["images with other names"] += 1
+                other_names.append(relpath)
                 continue
             stem = os.path.splitext(name)[0].upper()
             if stem in seen:
@@ -77,7 +77,7 @@ def list_files(path: str | os.PathLike[str], views: str = "straight") -> FaceFil
                 subject = match["subject"].upper()
                 listed.append(FaceFile(relpath, KDEF.index(class_name), subject))
             else:
-                left_out["images of other views"] += 1
+                other_views.append(relpath)
     if not listed:
         raise DataError(f"{tree.root}: no images named like AF01ANS.JPG of views={views!r}")
     n_of_class = N_SUBJECTS * N_SESSIONS * len(taken)
@@ -88,7 +88,10 @@ def list_files(path: str | os.PathLike[str], views: str = "straight") -> FaceFil
         source=NAME,
         protocol=f"{views} views",
         framing="paper",
-        left_out=left_out,
+        left_out={
+            "images of other views": other_views,
+            "images with names of another kind": other_names,
+        },
         published={
             "images": n_of_class * len(KDEF),
             "subjects": N_SUBJECTS,

@@ -18,9 +18,9 @@ from ferdata.errors import DataError
 from ferdata.files.path_traversal import SymlinkCheck, leaves_folder
 from ferdata.files.quoted_csv import quoted_rows
 from ferdata.labels import LabelError, LabelSpace, is_known_class
+from ferdata.photos.picture_formats import is_picture
 from ferdata.sources.class_folders import SPLIT_FOLDERS, alphabetical_label_space
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
-from ferdata.sources.folder_tree import is_image
 
 NAME = "manifest"
 LOOKS_LIKE = "a csv with the columns path,label[,subject][,split]"
@@ -64,6 +64,8 @@ def list_files(
             raise DataError(f"{where}: {relpath} is already in line {line_of[relpath]}")
         if not os.path.isfile(folder / relpath):
             raise DataError(f"{where}: no file {folder / relpath}")
+        if not is_picture(folder / relpath):
+            raise DataError(f"{where}: {relpath[:60]!r} is not a picture")
         if not symlinks.is_inside(relpath):
             raise DataError(
                 f"{where}: {folder / relpath} is a link out of the folder of the images; give the "
@@ -81,7 +83,8 @@ def list_files(
         label = UNLABELLED if not row["label"] else _label(row["label"], space, where)
         split = _split(row.get("split"), where)
         listed.append(FaceFile(relpath, label, row.get("subject"), split, n))
-    return face_files(folder, listed, space, source=NAME)
+    own = os.path.relpath(path, folder).replace(os.sep, "/")
+    return face_files(folder, listed, space, source=NAME, label_files=[own])
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -182,6 +185,4 @@ def _checked_path(text: str, where: str) -> str:
         raise DataError(
             f"{where}: {text[:60]!r} leaves the folder of the images; expected a path inside it"
         )
-    if not is_image(text):
-        raise DataError(f"{where}: {text[:60]!r} does not have the name of an image")
     return "/".join(parts)

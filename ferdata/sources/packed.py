@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from ferdata.files.zip_file import open_zip
 from ferdata.labels import LabelSpace
 
 FORMAT = "ferdata-faces-1"
-_ARRAYS = tuple(f.name for f in fields(FaceDataset) if f.name != "label_space")
+_ARRAYS = tuple(f.name for f in fields(FaceDataset) if f.name not in ("label_space", "unread"))
 _MEMBERS = (*_ARRAYS, "format", "classes", "label_space")
 
 
@@ -42,7 +43,7 @@ def save_packed(dataset: FaceDataset, path: str | os.PathLike[str]) -> None:
 def load_packed(path: str | os.PathLike[str]) -> FaceDataset:
     """Read a file written by `save_packed`. Raises DataError, naming it, for any other file."""
     path = Path(path)
-    arrays = read_npz(path, _MEMBERS, others=False)
+    arrays: dict[str, Any] = {**read_npz(path, _MEMBERS, others=False)}
     found = str(arrays.pop("format", ""))
     if found != FORMAT:
         raise DataError(

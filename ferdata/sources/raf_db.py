@@ -39,6 +39,7 @@ CLASSES = dict(
 """Images by class in a complete copy, both splits: 15,339."""
 N_TRAIN, N_TEST = 12271, 3068
 N_COMPOUND = 3954
+_OTHER_FOLDERS = ("original", "annotation", "emolabel")
 LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 
 _LINE = re.compile(r"(?P<stem>(?:train|test)_\d{1,9})\.jpg[ \t]+(?P<label>\d{1,9})")
@@ -79,8 +80,17 @@ def list_files(path: str | os.PathLike[str]) -> FaceFiles:
     if space is RAF_DB:
         published = {"images": sum(CLASSES.values()), "in train": N_TRAIN, "in test": N_TEST}
         published |= CLASSES
-    protocol = "" if space is RAF_DB else "compound emotions"
-    return face_files(tree.root, listed, space, source=NAME, protocol=protocol, published=published)
+    others = tree.find(lambda name: name.lower() in _OTHER_FOLDERS) if lists else []
+    return face_files(
+        tree.root,
+        listed,
+        space,
+        source=NAME,
+        protocol="" if space is RAF_DB else "compound emotions",
+        published=published,
+        label_files=lists,
+        left_out={"original photos and further annotations": others},
+    )
 
 
 def _lists(tree: Tree) -> list[str]:

@@ -19,7 +19,7 @@ from ferdata.errors import DataError
 from ferdata.labels import SFEW, is_known_class
 from ferdata.sources.class_folders import Layout, list_images
 from ferdata.sources.face_files import FaceFiles, face_files
-from ferdata.sources.folder_tree import Tree
+from ferdata.sources.folder_tree import Tree, join
 
 NAME = "sfew"
 LOOKS_LIKE = (
@@ -29,7 +29,7 @@ LOOKS_LIKE = (
 
 _FOLDER = re.compile(r"(train|val|test)(?P<aligned>_aligned_faces)?(?:_new)?", re.IGNORECASE)
 _SPLIT_OF = {"train": "train", "val": "validation", "test": "test"}
-_NAME = re.compile(r".+_\d{9}_\d{8}\.(?:png|jpe?g|bmp)", re.IGNORECASE)
+_NAME = re.compile(r".+_\d{9}_\d{8}(?:\.[a-z]{1,5})?", re.IGNORECASE)
 
 
 def recognised(tree: Tree) -> str | None:
@@ -60,6 +60,7 @@ def list_files(path: str | os.PathLike[str]) -> FaceFiles:
             )
         splits[split] = relpath
     layout = Layout("", tuple(splits.items()))
+    film_frames = _with_classes(tree, aligned=False) if aligned else []
     return face_files(
         tree.root,
         list_images(tree, layout, SFEW),
@@ -67,7 +68,10 @@ def list_files(path: str | os.PathLike[str]) -> FaceFiles:
         source=NAME,
         protocol="aligned faces" if aligned else "film frames",
         framing=None if aligned else "fer2013",
-        left_out={"images of test without labels": _n_unlabelled(tree)},
+        left_out={
+            "images of test without labels": _unlabelled(tree),
+            "film frames, whose aligned faces are read": film_frames,
+        },
     )
 
 
@@ -89,9 +93,12 @@ def _split(name: str) -> str:
     return _SPLIT_OF[name.lower().partition("_")[0]]
 
 
-def _n_unlabelled(tree: Tree) -> int:
+def _unlabelled(tree: Tree) -> list[str]:
     """Images that lie in a folder of the test split itself."""
     folders = tree.find(lambda name: _FOLDER.fullmatch(name) is not None)
-    return sum(
-        len(tree.scan(folder).images) for folder in folders if _split(tree.name(folder)) == "test"
-    )
+    return [
+        join(folder, name)
+        for folder in folders
+        if _split(tree.name(folder)) == "test"
+        for name in tree.scan(folder).images
+    ]
