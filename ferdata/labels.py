@@ -111,6 +111,10 @@ FERPLUS10 = LabelSpace("ferplus10", (*_FERPLUS_EMOTIONS, "unknown", "NF"))
 FER2013 = LabelSpace("fer2013", ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
 # ... and a folder per class, listed alphabetically, puts neutral at 4.
 FER2013_FOLDERS = LabelSpace("fer2013_folders", tuple(sorted(FER2013.classes)))
+# A csv with FER2013's header and CK+'s faces, ckextended.csv, adds contempt as number 7.
+CK_EXTENDED = LabelSpace("ck_extended", (*FER2013.classes, "contempt"))
+# ExpW's list numbers its classes as FER2013's csv does.
+EXPW = LabelSpace("expw", FER2013.classes)
 # CK+: the numbers in its emotion files (its ReadMe: "0=neutral, 1=anger, ... 7=surprise").
 CK_PLUS = LabelSpace("ck_plus", MICROEXPNET8.classes)
 # CK+48 and its like: seven class folders, alphabetical, no neutral.
@@ -123,6 +127,25 @@ OULU_CASIA = LabelSpace(
 RAF_DB = LabelSpace(
     "raf_db", ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 )
+# RAF-DB's other list, of compound emotions, numbers them 1..11 in this order.
+RAF_DB_COMPOUND = LabelSpace(
+    "raf_db_compound",
+    (
+        *("happily surprised", "happily disgusted", "sadly fearful", "sadly angry"),
+        *("sadly surprised", "sadly disgusted", "fearfully angry", "fearfully surprised"),
+        *("angrily surprised", "angrily disgusted", "disgustedly surprised"),
+    ),
+)
+# AffectNet's numbers 0..7; copies without contempt have the first seven.
+AFFECTNET8 = LabelSpace(
+    "affectnet8",
+    ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"),
+)
+AFFECTNET7 = LabelSpace("affectnet7", AFFECTNET8.classes[:7])
+# KDEF: the order of the two letters in its file names, AF AN DI HA NE SA SU, with its own words.
+KDEF = LabelSpace("kdef", ("afraid", "angry", "disgusted", "happy", "neutral", "sad", "surprised"))
+# SFEW: seven class folders, alphabetical.
+SFEW = LabelSpace("sfew", FER2013_FOLDERS.classes)
 # JAFFE: the order of the two letters in its file names, AN DI FE HA NE SA SU.
 JAFFE = LabelSpace(
     "jaffe", ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")

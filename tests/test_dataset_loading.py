@@ -69,6 +69,29 @@ LAYOUTS = {
         lambda t: linked(t, "happy/S010_006_00000015.png", "anger/S011_001_00000014.png"),
         "CK.'s names",
     ),
+    "kdef": (lambda t: linked(t, "KDEF/AF01/AF01ANS.JPG"), "such as KDEF/AF01/AF01ANS.JPG"),
+    "sfew": (
+        lambda t: linked(
+            t,
+            "Train/Train_Aligned_Faces/Angry/Airheads_000519240_00000005.png",
+            "Train/Train_Aligned_Faces/Sad/Airheads_000519240_00000006.png",
+        ),
+        "Train_Aligned_Faces/ with class folders",
+    ),
+    "expw": (
+        lambda t: write(t / "label/label.lst", "a_1.jpg 0 28 113 226 311 22.9 0\n").parent.parent,
+        "ExpW's list of faces, label/label.lst",
+    ),
+    "affectnet": (
+        lambda t: (
+            write(t / "lists/training.csv", "subDirectory_filePath,expression\n").parent.parent
+        ),
+        "AffectNet's list of images, lists/training.csv",
+    ),
+    "ferplus_folders": (
+        lambda t: write(t / "FER2013Valid/label.csv", "").parent.parent,
+        "FER2013Valid/ with FER",
+    ),
     "raf_db": (
         lambda t: write(t / "EmoLabel/list_patition_label.txt", "").parent.parent,
         "EmoLabel/list_patition_label.txt",
@@ -197,7 +220,8 @@ def test_every_source_refuses_an_empty_folder_and_a_file(tmp_path, source):
         ("nul.csv", b"path\0,label\n", "no csv with a header in UTF-8"),
         ("long.csv", b"path," * 9000, "no csv with a header in UTF-8"),
         ("cut.csv.gz", gzip.compress(b"emotion,pixels,Usage\n" * 99)[:30], "damaged or incomplete"),
-        ("some.csv", b"emotion,pixels\n0,1 2\n", "no data set recognised"),
+        ("some.csv", b"emotion,faces\n0,1 2\n", "no data set recognised"),
+        ("test.csv", b"pixels\n1 2\n", "images without labels, .* icml_face_data.csv have them"),
         ("other.csv", b"image,label\n1.png,sad\n", "no data set recognised; .* begins with 'image"),
     ],
 )

@@ -86,7 +86,7 @@ def list_files(
             first = next(iter(frames.values()))
             listed.append(FaceFile(join(relpath, first), neutral, subject))
         if label != UNLABELLED or unlabelled:
-            for name in last_frames(frames, n_last, folder, beside_first=with_first):
+            for name in last_frames(frames, protocol, folder, beside_first=with_first):
                 listed.append(FaceFile(join(relpath, name), label, subject))
         frames_left_out += [join(relpath, name) for name in frames.values()]
     if labels:

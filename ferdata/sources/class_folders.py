@@ -157,3 +157,12 @@ def label_of_folder(name: str, label_space: LabelSpace, folder: Path) -> int:
         raise DataError(
             f"{folder}: unexpected folder, expected one of {', '.join(label_space.classes)}"
         ) from None
+
+
+def check_class_folder(tree: Tree, relpath: str, class_name: str) -> None:
+    """Raise DataError if an image, of this class by its name, is in the folder of another class."""
+    folder_name = tree.name(relpath.rpartition("/")[0])
+    if is_known_class(folder_name) and canonical_name(folder_name) != canonical_name(class_name):
+        raise DataError(
+            f"{tree.path(relpath)}: {class_name} by its name, but in the folder {folder_name}/"
+        )

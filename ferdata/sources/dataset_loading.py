@@ -23,15 +23,20 @@ from ferdata.errors import DataError
 from ferdata.files.regular_file import refuse_pipes
 from ferdata.photos.preprocess import load_faces
 from ferdata.sources import (
+    affectnet,
     ck_folders,
     ck_plus,
+    expw,
     fer2013,
     fer2013_folders,
+    ferplus_folders,
     folders,
     jaffe,
+    kdef,
     manifest,
     oulu_casia,
     raf_db,
+    sfew,
 )
 from ferdata.sources.csv_file import csv_header
 from ferdata.sources.face_files import FaceFiles
@@ -42,10 +47,15 @@ from ferdata.sources.packed import is_packed, load_packed
 from ferdata.unread_files import UnreadFiles
 
 # `folders` is not among them: it is tried only if none of these fits.
-_FOLDER_SOURCES = (ck_plus, ck_folders, oulu_casia, raf_db, jaffe, fer2013_folders)
+_FOLDER_SOURCES = (
+    *(ck_plus, ck_folders, oulu_casia, raf_db, jaffe, kdef, sfew, expw, affectnet),
+    *(ferplus_folders, fer2013_folders),
+)
 _FILE_SOURCES: dict[str, ModuleType] = {m.NAME: m for m in (*_FOLDER_SOURCES, folders, manifest)}
 FER2013_CSV = "fer2013"
-FER2013_LOOKS_LIKE = "FER2013: fer2013.csv, .csv.gz, .zip or icml_face_data.csv"
+FER2013_LOOKS_LIKE = (
+    "FER2013: fer2013.csv, .csv.gz, .zip or .tar.gz, icml_face_data.csv, train.csv, ckextended.csv"
+)
 SOURCES = (FER2013_CSV, *_FILE_SOURCES)
 """What `source` may be."""
 
@@ -115,8 +125,9 @@ def open(
     path        the file or folder as it was published, or a file written by `save_packed`
     source      one of SOURCES; None: the one that `recognise` finds
     framing     how faces are cut out of photos: one of ferdata.FRAMINGS; None: the whole
-                image is resized; "default": "paper" for CK+, Oulu-CASIA and JAFFE, which hold
-                photos, None for the others, which hold cropped faces
+                image is resized; "default": "paper" for CK+, Oulu-CASIA, JAFFE and KDEF, "fer2013"
+                for ExpW, AffectNet's csv and SFEW's film frames, which all hold photos; None for
+                the others, which hold cropped faces
     on_missing, n_workers, progress   see ferdata.load_faces
     options     keyword arguments of the source's `list_files`, such as protocol="last-frame" for
                 ck_plus; for fer2013 those of load_fer2013: votes, target and cache
@@ -179,13 +190,22 @@ def load_listed(
     """The faces in a list of files, uint8 (N, 84, 84), with the labels and so on of that list.
 
     boxes  where the face is in each photo, if it is known: whole numbers (N, 4), x, y, width,
-           height. None: faces are searched for
+           height. None: those of `files`; if it has none, faces are searched for
 
-    The other arguments are those of `open`. Raises what ferdata.load_faces raises.
+    The other arguments are those of `open`. Raises what ferdata.load_faces raises, and DataError
+    for photos of several faces that are not to be cut out (framing None).
     """
+    framing = files.framing if framing == DEFAULT else framing
+    if boxes is None and framing is not None:
+        boxes = files.boxes
+    if framing is None and files.ids is not None:
+        raise DataError(
+            f"{files.root}: {files.source} has several faces in one photo; a whole photo has no "
+            f"single label: framing='{files.framing}' cuts them out"
+        )
     images = load_faces(
         files.files,
-        framing=files.framing if framing == DEFAULT else framing,
+        framing=framing,
         cache_key=f"{files.source}\n{files.protocol}\n{files.root.resolve()}",
         n_workers=n_workers,
         progress=progress,
@@ -199,10 +219,11 @@ def with_images(files: FaceFiles, images: np.ndarray) -> FaceDataset:
     """The data set of these images, uint8 (N, H, W), and what is known about their files."""
     return FaceDataset(
         images=images,
-        ids=np.array(files.paths),
+        ids=np.array(files.names),
         label_space=files.label_space,
         labels=files.labels,
         has_label=files.has_label,
+        targets=files.targets,
         subjects=files.subjects,
         split=files.split,
         rows=files.rows,
@@ -218,16 +239,24 @@ def _has_fer2013_csv(tree: Tree) -> str | None:
 def _recognise_file(path: Path) -> Recognition:
     refuse_pipes(path)
     try:
-        names = csv_header(path)
+        names = csv_header(path, fer2013.MEMBERS)  # as load_fer2013 chooses from an archive
     except DataError as error:
         if not _is_zip(path):
             raise
         raise DataError(f"{error}; archives of other data sets have to be unpacked") from None
     shown = ",".join(names)[:80]
-    if is_fer2013(names):
-        return Recognition(FER2013_CSV, f"a csv with the columns {shown}")
-    if manifest.is_header(names):
-        return Recognition(manifest.NAME, f"a csv with the columns {shown}")
+    for source, is_header in (
+        (FER2013_CSV, is_fer2013),
+        (manifest.NAME, manifest.is_header),
+        (affectnet.NAME, affectnet.is_header),
+    ):
+        if is_header(names):
+            return Recognition(source, f"a csv with the columns {shown}")
+    if names == ["pixels"]:
+        raise DataError(
+            f"{path}: images without labels, as in the test.csv of FER2013's challenge; "
+            "fer2013.csv and icml_face_data.csv have them with their labels"
+        )
     if is_votes(names):
         raise DataError(
             f"{path}: FER+'s votes, which have no images; open FER2013's csv with "

@@ -10,7 +10,7 @@ from typing import Any
 
 from ferdata.photos.faces import FRAMINGS
 from ferdata.photos.preprocess import ON_MISSING
-from ferdata.sources import ck_plus, dataset_loading, fer2013, fer2013_folders, oulu_casia
+from ferdata.sources import ck_plus, dataset_loading, fer2013, fer2013_folders, kdef, oulu_casia
 from tinycnn.ground.argument_options import (
     ArgumentOption,
     add_argument_options,
@@ -45,7 +45,7 @@ OPTIONS = (
         "protocol",
         "--protocol",
         "CK+ and Oulu-CASIA: which of the images to use: those of the paper, or the last frame or "
-        "the last three of each labelled sequence (default: paper)",
+        "the last three of each labelled sequence (default: paper; for CK+ in class folders all)",
         {"choices": _PROTOCOLS},
     ),
     ArgumentOption(
@@ -74,6 +74,13 @@ OPTIONS = (
         {"choices": oulu_casia.IMAGES},
     ),
     ArgumentOption(
+        "views",
+        "--views",
+        "KDEF: faces that look straight into the camera, half profiles as well, or all (default: "
+        "straight)",
+        {"choices": tuple(kdef.VIEWS)},
+    ),
+    ArgumentOption(
         "split",
         "--splits-from",
         "FER2013 as folders: what tells an image's split, its folder or its file name (default: "
@@ -90,7 +97,8 @@ OPTIONS = (
     ArgumentOption(
         "root",
         "--root",
-        "csv lists: the folder that their paths are relative to (default: the folder of the list)",
+        "csv lists, AffectNet's too: the folder that their paths are relative to (default: the "
+        "folder of the list)",
         {"metavar": "FOLDER"},
     ),
     ArgumentOption(
@@ -105,7 +113,7 @@ OPTIONS = (
         "FER2013's csv: what becomes the label: the distribution of the FER+ votes, the class with "
         "most votes (plurality), the class with more than half of the votes (majority), or the "
         "csv's own label; images without one are left out (default: votes with --votes, else "
-        "labels)",
+        "labels; for the folders of FER+'s program plurality)",
         {"choices": fer2013.TARGETS},
     ),
     ArgumentOption(
@@ -118,7 +126,8 @@ OPTIONS = (
         "framing",
         "--framing",
         "how faces are cut out of photos; none: the whole image is resized (default: paper for "
-        "CK+, Oulu-CASIA and JAFFE, none for the others, which hold cropped faces)",
+        "CK+, Oulu-CASIA, JAFFE and KDEF, fer2013 for ExpW, AffectNet's csv and SFEW's film "
+        "frames, none for the others, which hold cropped faces)",
         {"choices": (*FRAMINGS, _NO_FRAMING)},
     ),
     ArgumentOption(

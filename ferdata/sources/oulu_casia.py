@@ -79,7 +79,7 @@ def list_files(
                 raise DataError(f"{folder}: the same class as {seen[label]}/ beside it")
             seen[label] = emotion
             frames = frames_by_number(tree.scan(relpath).images, _FRAME, folder, "000.jpeg")
-            for name in last_frames(frames, n_last, folder):
+            for name in last_frames(frames, protocol, folder):
                 listed.append(FaceFile(join(relpath, name), label, subject.upper()))
             frames_left_out += [join(relpath, name) for name in frames.values()]
         if not seen:

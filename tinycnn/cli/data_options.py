@@ -39,6 +39,7 @@ class DataOptions(argparse.Namespace):
     spectrum: str | None = None
     illumination: str | None = None
     images: str | None = None
+    views: str | None = None
     splits_from: str | None = None
     classes: tuple[str, ...] | None = None
     root: str | None = None
@@ -93,6 +94,8 @@ def check_targets(args: DataOptions) -> None:
                 raise CannotError(f"{option.flag} needs --teacher")
     if args.data and args.targets is None:
         args.targets = "votes" if args.votes else "labels"
+    if args.data and not args.votes and args.targets != "labels" and Path(args.data).is_dir():
+        return  # it may hold votes itself; ferdata says so if it does not
     if args.data and (args.targets == "labels") == bool(args.votes):
         raise CannotError(
             f"--targets {args.targets} needs --votes fer2013new.csv"
