@@ -65,8 +65,6 @@ class ClassChoice:
 
     def mentions(self, name: str) -> bool:
         """Whether the list says something about what the data call `name`."""
-        if not self.has_pairs and is_number(name):
-            return True
         names = {_key(of) for of, _ in self.pairs} | {canonical_name(of) for of, _ in self.pairs}
         return _key(name) in names or canonical_name(name) in names
 
@@ -118,7 +116,11 @@ class ClassChoice:
         raise LabelError(
             f"{where}: the list of classes has {_short(absent[0])}, which the data do not have; "
             f"they have {shown_names(found)}"
-            + (f". If {_short(absent[0])} is meant to be {_short(near)}, write that" if near else "")
+            + (
+                f". If {_short(absent[0])} is meant to be {_short(near)}, write that"
+                if near
+                else ""
+            )
         )
 
     def _space(self, label_of: Mapping[str, int | None]) -> LabelSpace:
@@ -243,6 +245,18 @@ def suggested_list(found: Sequence[str]) -> tuple[str, tuple[str, ...]]:
         else:
             items.append(f"{name}={likely}")
     return ",".join(items), tuple(unknown)
+
+
+def advice_on_names(found: Sequence[str]) -> str:
+    """What to write for these names of classes, not all of which are known."""
+    suggested, unknown = suggested_list(found)
+    if not suggested:
+        return (
+            f"give the names of all classes in label order: classes=... (in the data they are "
+            f"{shown_names(found)})"
+        )
+    left_out = f" (this leaves out {shown_names(unknown)})" if unknown else ""
+    return f"name the classes: classes={suggested!r}{left_out}"
 
 
 def shown_names(names: Sequence[str]) -> str:

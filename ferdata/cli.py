@@ -111,7 +111,7 @@ def _show(args: argparse.Namespace) -> int:
         raise CannotError(f"{args.out}: expected a name that ends in .png or .html")
     check_out(args.out)
     inspected = _shown(args)
-    _tell_what_was_not_read(inspected.dataset)
+    _print_notes(inspected.dataset)
     sheets = []
     for name, members in by_class(inspected.dataset):
         chosen = members[spread(len(members), args.columns * args.rows)]
@@ -152,16 +152,16 @@ def _pack(args: argparse.Namespace) -> int:
     check_out(args.out)
     with ProgressBar("reading", leave=False) as progress:
         dataset = dataset_loading.open(args.path, progress=progress, **dataset_arguments(args))
-    _tell_what_was_not_read(dataset)
+    _print_notes(dataset)
     save_packed(dataset, args.out)
     n, (height, width) = len(dataset), dataset.images.shape[1:]
     print(f"{printable(args.out)}: {n:,} faces of {width} x {height} px")
     return CLEAN
 
 
-def _tell_what_was_not_read(dataset: FaceDataset) -> None:
-    if dataset.unread:
-        print(printable(f"note: {dataset.unread.summary()}"), file=sys.stderr)
+def _print_notes(dataset: FaceDataset) -> None:
+    for note in (*dataset.notes, *([dataset.unread.summary()] if dataset.unread else [])):
+        print(printable(f"note: {note}"), file=sys.stderr)
 
 
 def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:

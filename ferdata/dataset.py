@@ -189,7 +189,9 @@ class FaceDataset:
             raise DataError("this dataset has no classes to choose from")
         chosen = class_choice(classes).among(self.classes, f"these {len(self):,} images")
         known = self.known_labels
-        counts = {c: 0 if known is None else int((known == k).sum()) for k, c in enumerate(self.classes)}
+        counts = {
+            c: 0 if known is None else int((known == k).sum()) for k, c in enumerate(self.classes)
+        }
         mapped = self._mapped(chosen.map_from(self.label_space))
         return replace(mapped, notes=(*self.notes, *chosen.notes(counts)))
 
@@ -198,16 +200,10 @@ class FaceDataset:
         keep = np.ones(len(self), dtype=bool)
         labels = targets = None
         if self.labels is not None:
-            known = np.ones(len(self), bool) if self.has_label is None else self.has_label
-            keep &= name_map.keeps(self.labels) | ~known
-            labels = np.zeros(len(self), np.int64)
-            labels[keep & known] = name_map.apply(self.labels[keep & known])
+            labels, keep = name_map.apply_known(self.labels, self.has_label)
         if self.targets is not None:
-            targets = name_map.apply_columns(self.targets, fill=0.0)
-            mass = targets.sum(axis=1, keepdims=True)
-            keep &= mass[:, 0] > 0
-            if name_map.dropped:
-                targets = targets / np.where(mass > 0, mass, 1)
+            targets, has_targets = name_map.apply_distributions(self.targets)
+            keep = keep & has_targets
         kept = self if keep.all() else self.select(keep)
         return replace(
             kept,

@@ -1,4 +1,4 @@
-"""Suggests which emotion a name of a class may stand for: a misspelt one, or one of another language.
+"""Suggests which emotion a misspelt name of a class, or one of another language, may stand for.
 
 A suggestion is only shown to the user, who then writes it down; no name is mapped by it.
 """
@@ -19,7 +19,8 @@ _OTHER_NAMES = {
     "disgust": "di dis ekel degout asco nojo disgusto walging igrenme tiksinti 厌恶 嫌悪",
     "fear": "fe fea scared terror angst furcht peur miedo paura medo korku 恐惧 害怕 恐れ",
     "happiness": "ha hap joy joyful smile smiling freude froh gluck glucklich joie heureux alegria "
-    "felicidad feliz felicita felice gioia felicidade blij vreugde mutlu mutluluk 高兴 开心 快乐 喜び",
+    "felicidad feliz felicita felice gioia felicidade blij vreugde mutlu mutluluk "
+    "高兴 开心 快乐 喜び",
     "neutral": "ne neu normal neutre neutro neutrale neutraal notr 中性 平静",
     "sadness": "sa unhappy sorrow trauer traurig traurigkeit tristesse triste tristeza tristezza "
     "verdriet verdrietig uzgun uzuntu 悲伤 伤心 悲しみ",
@@ -30,8 +31,8 @@ _OTHER_NAMES = {
 Turkish, Chinese and Japanese, and the letters that data sets use}."""
 
 _SPELLINGS = tuple(
-    "anger angry contempt contemptuous disgust disgusted fear fearful afraid happiness happy neutral "
-    "sadness sad surprise surprised".split()
+    "anger angry contempt contemptuous disgust disgusted fear fearful afraid happiness happy "
+    "neutral sadness sad surprise surprised".split()
 )
 _LEAST_LIKENESS = 0.71  # difflib's ratio; that of "natural" and "neutral" is 0.714
 
@@ -72,7 +73,9 @@ def nearest(name: str, known: list[str] | tuple[str, ...]) -> str | None:
 
 def _without_accents(name: str) -> str:
     letters = unicodedata.normalize("NFKD", name.strip().casefold().replace("ı", "i"))
-    return unicodedata.normalize("NFKC", "".join(c for c in letters if not unicodedata.combining(c)))
+    return unicodedata.normalize(
+        "NFKC", "".join(c for c in letters if not unicodedata.combining(c))
+    )
 
 
 _CLASS_OF = {

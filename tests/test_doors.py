@@ -139,7 +139,7 @@ NUMPY_ALONE += (
     *("evaluation", "fitting", "history", "image_arrays", "labels", "summary", "training_data"),
     "unknown_options",
 )
-LANGUAGE = {"arguments", "dataset", "errors", "folds", "image_hashes", "labels", "unread_files"}
+LANGUAGE = {"arguments", "class_choice", "dataset", "errors", "folds", "image_hashes", "labels", "unread_files"}
 
 FERDATA_DOORS = {
     # what a set of faces is

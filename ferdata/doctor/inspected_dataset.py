@@ -94,10 +94,8 @@ def inspect_path(
         dataset = dataset_loading.open(path, **options)
         why = "an .npz with format, images and ids"
         return inspect_dataset(dataset, path=str(path), source="packed", why=why)
-    why = "as it was named"
-    if source is None:
-        recognised = dataset_loading.recognise(path)
-        source, why = recognised.source, recognised.why
+    found = dataset_loading.identify(path, source, options.get("classes"), options)
+    source, why = found.source, found.why
     if source == dataset_loading.FER2013_CSV:
         return _inspect_csv(path, why, votes, progress, options)
     if votes is not None:
@@ -142,6 +140,8 @@ def _inspect_csv(
         try:  # raises if a row does not fit
             dataset_loading.open(path, fer2013, votes=votes, target=target)
             counts, _ = load_votes(Path(votes))
+            if dataset.rows is not None:  # of the classes that were chosen
+                counts = counts[dataset.rows]
         except DataError as e:
             error = str(e)
     return replace(

@@ -21,7 +21,8 @@ def as_text(
     inspected: InspectedDataset, findings: Sequence[Finding], teachers: Sequence[Teacher]
 ) -> str:
     """What is in the data set, then one line for each finding."""
-    lines = [heading(inspected), contents(inspected), "", *_table(class_table(inspected))]
+    notes = [f"note: {note}" for note in inspected.dataset.notes]
+    lines = [heading(inspected), contents(inspected), *notes, "", *_table(class_table(inspected))]
     lines += [f"teacher {teacher.path}: {about_teacher(teacher)}" for teacher in teachers]
     if teachers:
         lines.append("")
@@ -45,6 +46,7 @@ def as_json(
         "why": inspected.why,
         "n_images": len(inspected.dataset),
         "n_unreadable": len(inspected.unreadable),
+        "notes": list(inspected.dataset.notes),
         "not_read": _not_read(inspected),
         "n_subjects": n_subjects(inspected),
         "sizes": [{"height": h, "width": w, "n": n} for h, w, n in sizes(inspected)],

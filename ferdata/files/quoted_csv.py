@@ -14,7 +14,7 @@ from ferdata.errors import DataError
 from ferdata.files.regular_file import named_errors
 
 if TYPE_CHECKING:
-    from _csv import _reader as _Reader
+    from _csv import Reader
 
 MAX_LINE_BYTES = 64 * 1024
 
@@ -51,7 +51,7 @@ def quoted_rows(path: Path, separator: str = ",") -> Iterator[tuple[int, list[st
         raise DataError(f"{path} line {line}: not a csv row ({error})") from error
 
 
-def csv_reader(lines: Iterable[str], separator: str) -> _Reader:
+def csv_reader(lines: Iterable[str], separator: str) -> Reader:
     """A reader of lines whose fields may be quoted; see `quoted_rows`. It raises csv.Error."""
     if separator == " ":
         lines = (line.replace("\t", " ").strip(" \r\n") for line in lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,10 +105,14 @@ def list_images(
     layout: Layout,
     label_space: LabelSpace,
     subject_of: Callable[[str], str | None] = lambda relpath: None,
+    label_of: Mapping[str, int | None] | None = None,
 ) -> list[FaceFile]:
     """All images in the class folders, sorted by split, folder and name.
 
     subject_of  relpath of an image -> the person shown, or None if unknown
+    label_of    the label of each folder by its name, None if its images are left out: several
+                folders may have one label, and a class may have no images. None: folders have the
+                names of the classes
 
     Raises DataError for a folder whose name is not a class of the label space, two folders of one
     class, a folder inside a class folder, and a class without images.
@@ -116,8 +120,13 @@ def list_images(
     listed, n_images = [], [0] * len(label_space)
     seen: dict[tuple[str | None, int], str] = {}
     for split, name, folder in layout.class_folders(tree):
-        label = label_of_folder(name, label_space, tree.path(folder))
-        if (split, label) in seen:
+        if label_of is None:
+            label = label_of_folder(name, label_space, tree.path(folder))
+        elif (chosen := label_of[name]) is None:
+            continue
+        else:
+            label = chosen
+        if (split, label) in seen and label_of is None:
             raise DataError(
                 f"{tree.path(folder)}: the same class as {seen[split, label]}/ beside it"
             )
@@ -133,7 +142,7 @@ def list_images(
             relpath = join(folder, image)
             listed.append(FaceFile(relpath, label, subject_of(relpath), split))
     for label, n in enumerate(n_images):
-        if not n:
+        if not n and label_of is None:
             raise DataError(
                 f"{tree.path(layout.top)}: no images of class {label_space.classes[label]!r}: is "
                 f"the copy complete?"

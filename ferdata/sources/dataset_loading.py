@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ferdata.arguments import checked_option
+from ferdata.class_choice import Classes
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.files.regular_file import refuse_pipes
@@ -37,7 +38,9 @@ from ferdata.sources import (
     oulu_casia,
     raf_db,
     sfew,
+    unrecognised,
 )
+from ferdata.sources.chosen_classes import with_classes
 from ferdata.sources.csv_file import csv_header
 from ferdata.sources.face_files import FaceFiles
 from ferdata.sources.fer2013 import find_csv, is_fer2013
@@ -71,8 +74,10 @@ class Recognition:
     why: str
 
 
-def recognise(path: str | os.PathLike[str]) -> Recognition:
+def recognise(path: str | os.PathLike[str], classes: Classes | None = None) -> Recognition:
     """Find out which data set a file or folder is, from the names of its files or a csv's header.
+
+    classes  as for `open`; with them, folders with these names are class folders
 
     Raises DataError if it is no known data set, or if it could be more than one: then pass the
     `source` to `open`.
@@ -93,14 +98,10 @@ def recognise(path: str | os.PathLike[str]) -> Recognition:
             found.append(Recognition(name, why))
     if not found and errors:
         raise errors[0]
-    if not found and (why := folders.recognised(tree)) is not None:
+    if not found and (why := folders.recognised(tree, classes)) is not None:
         found = [Recognition(folders.NAME, why)]
     if not found:
-        known = [m.LOOKS_LIKE for m in _FILE_SOURCES.values()] + [FER2013_LOOKS_LIKE]
-        raise DataError(
-            f"{path}: no data set recognised. Looked for {'; '.join(known)}. If it is one of them, "
-            "name it: source=..."
-        )
+        raise DataError(unrecognised.about_folder(tree, SOURCES, _sought()))
     if len(found) > 1:
         could_be = " and ".join(f"{r.source} ({r.why})" for r in found)
         raise DataError(
@@ -110,10 +111,16 @@ def recognise(path: str | os.PathLike[str]) -> Recognition:
     return found[0]
 
 
+def _sought() -> list[str]:
+    """What the sources look for."""
+    return [m.LOOKS_LIKE for m in _FILE_SOURCES.values()] + [FER2013_LOOKS_LIKE]
+
+
 def open(
     path: str | os.PathLike[str],
     source: str | None = None,
     *,
+    classes: Classes | None = None,
     framing: str | None = DEFAULT,
     on_missing: str = "error",
     n_workers: int | None = None,
@@ -124,6 +131,8 @@ def open(
 
     path        the file or folder as it was published, or a file written by `save_packed`
     source      one of SOURCES; None: the one that `recognise` finds
+    classes     which classes are used, under which names, in which order; other images are left out
+                and counted in `notes`. The forms: see ferdata.class_choice. None: all classes
     framing     how faces are cut out of photos: one of ferdata.FRAMINGS; None: the whole
                 image is resized; "default": "paper" for CK+, Oulu-CASIA, JAFFE and KDEF, "fer2013"
                 for ExpW, AffectNet's csv and SFEW's film frames, which all hold photos; None for
@@ -143,11 +152,12 @@ def open(
             raise ValueError(
                 f"framing={framing!r}: the faces of a packed data set are cut out already"
             )
-        return load_packed(path)
-    source = _checked_source(path, source)
+        packed = load_packed(path)
+        return packed if classes is None else packed.with_classes(classes)
+    source = identify(path, source, classes, options).source
     if source != FER2013_CSV:
         return load_listed(
-            list_files(path, source, **options),
+            list_files(path, source, classes=classes, **options),
             framing=framing,
             on_missing=on_missing,
             n_workers=n_workers,
@@ -160,22 +170,31 @@ def open(
     _check_options(source, options, ("votes", "target", "cache"))
     csv = _fer2013_csv(Path(path))
     dataset = fer2013.load_fer2013(csv, progress=progress, **options)
+    dataset = dataset if classes is None else dataset.with_classes(classes)
     return dataset if csv == Path(path) else replace(dataset, unread=_beside(path, csv, options))
 
 
 def list_files(
-    path: str | os.PathLike[str], source: str | None = None, **options: Any
+    path: str | os.PathLike[str],
+    source: str | None = None,
+    *,
+    classes: Classes | None = None,
+    **options: Any,
 ) -> FaceFiles:
     """The image files that `open` would read, given the same arguments.
 
     Raises what `open` raises, and DataError for FER2013's csv, which has no image files.
     """
-    source = _checked_source(path, source)
+    source = identify(path, source, classes, options).source
     if source == FER2013_CSV:
         raise DataError(f"{path}: FER2013's csv holds its images; there are no files to list")
     lister = _FILE_SOURCES[source].list_files
-    _check_options(source, options, tuple(inspect.signature(lister).parameters)[1:])
-    return lister(path, **options)
+    known = tuple(inspect.signature(lister).parameters)[1:]
+    _check_options(source, options, known)
+    if "classes" in known:
+        return lister(path, classes=classes, **options)
+    files = lister(path, **options)
+    return files if classes is None else with_classes(files, classes)
 
 
 def load_listed(
@@ -228,6 +247,7 @@ def with_images(files: FaceFiles, images: np.ndarray) -> FaceDataset:
         split=files.split,
         rows=files.rows,
         unread=files.unread,
+        notes=files.notes,
     )
 
 
@@ -241,15 +261,13 @@ def _recognise_file(path: Path) -> Recognition:
     try:
         names = csv_header(path, fer2013.MEMBERS)  # as load_fer2013 chooses from an archive
     except DataError as error:
+        if (why := manifest.recognised(path)) is not None:  # separated by tabs
+            return Recognition(manifest.NAME, why)
         if not _is_zip(path):
             raise
         raise DataError(f"{error}; archives of other data sets have to be unpacked") from None
     shown = ",".join(names)[:80]
-    for source, is_header in (
-        (FER2013_CSV, is_fer2013),
-        (manifest.NAME, manifest.is_header),
-        (affectnet.NAME, affectnet.is_header),
-    ):
+    for source, is_header in ((FER2013_CSV, is_fer2013), (affectnet.NAME, affectnet.is_header)):
         if is_header(names):
             return Recognition(source, f"a csv with the columns {shown}")
     if names == ["pixels"]:
@@ -262,10 +280,9 @@ def _recognise_file(path: Path) -> Recognition:
             f"{path}: FER+'s votes, which have no images; open FER2013's csv with "
             f"votes={str(path)!r}"
         )
-    raise DataError(
-        f"{path}: no data set recognised; looked for {FER2013_LOOKS_LIKE} (columns emotion, "
-        f"pixels, Usage); {manifest.LOOKS_LIKE}; the file begins with {shown!r}"
-    )
+    if (why := manifest.recognised(path)) is not None:
+        return Recognition(manifest.NAME, why)
+    raise DataError(unrecognised.about_file(path, names, FER2013_LOOKS_LIKE, manifest.LOOKS_LIKE))
 
 
 def _is_zip(path: Path) -> bool:
@@ -291,10 +308,20 @@ def _beside(folder: str | os.PathLike[str], csv: Path, options: dict[str, Any]) 
     return find_unread(root, places)
 
 
-def _checked_source(path: str | os.PathLike[str], source: str | None) -> str:
-    if source is None:
-        return recognise(path).source
-    return checked_option("source", source, SOURCES)
+def identify(
+    path: str | os.PathLike[str],
+    source: str | None,
+    classes: Classes | None,
+    options: Mapping[str, Any],
+) -> Recognition:
+    """The data set that `open` reads, given these arguments: `source` if it is given, a list of
+    images if one of the options is for lists alone, else what `recognise` finds."""
+    if source is not None:
+        return Recognition(checked_option("source", source, SOURCES), "as it was named")
+    of_lists = [name for name in manifest.OPTIONS if options.get(name) is not None]
+    if of_lists and not os.path.isdir(path):
+        return Recognition(manifest.NAME, f"a list, as {of_lists[0]} was given")
+    return recognise(path, classes)
 
 
 def _check_options(source: str, options: dict[str, Any], known: tuple[str, ...]) -> None:

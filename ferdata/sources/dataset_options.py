@@ -8,9 +8,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ferdata.class_choice import class_choice
+from ferdata.labels import LabelError
 from ferdata.photos.faces import FRAMINGS
 from ferdata.photos.preprocess import ON_MISSING
 from ferdata.sources import ck_plus, dataset_loading, fer2013, fer2013_folders, kdef, oulu_casia
+from ferdata.sources.list_columns import SEPARATORS
 from tinycnn.ground.argument_options import (
     ArgumentOption,
     add_argument_options,
@@ -28,8 +31,10 @@ _NO_FRAMING = "none"
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected names separated by commas")
+    try:
+        class_choice(names)
+    except LabelError as error:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r}: {error}") from None
     return names
 
 
@@ -90,7 +95,10 @@ OPTIONS = (
     ArgumentOption(
         "classes",
         "--classes",
-        "class folders and csv lists: the names of all classes in label order (default: in "
+        "the classes to use, in label order: NAME, or FROM=NAME for what the data call FROM; "
+        "several FROM may have one NAME. Images of other classes are left out and counted. If the "
+        "data have numbers for classes, NAME,NAME,... are the names of 0, 1, ...; to use some of "
+        "them: 3=happy,4=sad (default: all classes; those of class folders and lists in "
         "alphabetical order, if all are names of emotions)",
         {"metavar": NAMES, "type": _names},
     ),
@@ -100,6 +108,32 @@ OPTIONS = (
         "csv lists, AffectNet's too: the folder that their paths are relative to (default: the "
         "folder of the list)",
         {"metavar": "FOLDER"},
+    ),
+    ArgumentOption(
+        "path_column",
+        "--path-column",
+        "csv lists: the column with the paths, a name in the header or a number, from 1 (default: "
+        "guessed)",
+        {"metavar": "COLUMN"},
+    ),
+    ArgumentOption(
+        "label_column",
+        "--label-column",
+        "csv lists: the column with the labels (default: guessed)",
+        {"metavar": "COLUMN"},
+    ),
+    ArgumentOption(
+        "subject_column",
+        "--subject-column",
+        "csv lists: the column that says who is shown; none: no column does (default: guessed)",
+        {"metavar": "COLUMN"},
+    ),
+    ArgumentOption(
+        "separator",
+        "--separator",
+        f"csv lists: what is between two fields: {', '.join(SEPARATORS)} or one character "
+        "(default: guessed)",
+        {"metavar": "CHARACTER"},
     ),
     ArgumentOption(
         "votes",

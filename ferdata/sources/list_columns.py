@@ -84,8 +84,10 @@ class ListColumns:
     @property
     def is_strict(self) -> bool:
         """Whether the columns are path,label[,subject][,split] by name, and no others."""
-        return self.header is not None and len(self.used) == self.n_columns and all(
-            self.header[n].strip().lower() == role for role, n in self.used.items()
+        return (
+            self.header is not None
+            and len(self.used) == self.n_columns
+            and all(self.header[n].strip().lower() == role for role, n in self.used.items())
         )
 
     def name(self, column: int) -> str:
@@ -108,7 +110,7 @@ class ListColumns:
             if n not in ignored
         ]
         rest = [n for n in range(self.n_columns) if n not in self.used.values() or n in ignored]
-        text = ("columns: " if self.header else "no header; columns: ") + ", ".join(used)
+        text = ("columns: " if self.header else "no header; ") + ", ".join(used)
         if rest:
             shown = [self._unused(n) for n in rest[:_MOST_SHOWN]]
             more = f" and {len(rest) - _MOST_SHOWN:,} more" if len(rest) > _MOST_SHOWN else ""
@@ -273,8 +275,7 @@ class _Finder:
         found = [
             n
             for n in free
-            if self._rows
-            and all(len(row) > n and is_known_class(row[n]) for row in self._rows)
+            if self._rows and all(len(row) > n and is_known_class(row[n]) for row in self._rows)
         ]
         return found if len(found) == 1 else []
 

@@ -23,10 +23,10 @@ from pathlib import Path, PurePosixPath
 from ferdata.class_choice import (
     LEFT_OUT,
     Classes,
+    advice_on_names,
     class_choice,
     is_number,
     shown_names,
-    suggested_list,
 )
 from ferdata.errors import DataError
 from ferdata.files.path_traversal import SymlinkCheck, leaves_folder
@@ -218,8 +218,10 @@ def _checked_columns(
         if is_certain:
             _refuse(role, getattr(wrong, role), f"{path} line {wrong.line}")
         ignored.append(column)
-        empty = {role: None}
-        rows = [replace(row, **empty) for row in rows]
+        rows = [
+            replace(row, subject=None) if role == "subject" else replace(row, split=None)
+            for row in rows
+        ]
     rows = [row if row.split is None else _with_split(row) for row in rows]
     return rows, ignored
 
@@ -316,15 +318,3 @@ def _labels(
             f"classes=... (the labels are {shown_names(found)})"
         )
     raise DataError(f"{where}; {advice_on_names(found)}")
-
-
-def advice_on_names(found: list[str]) -> str:
-    """What to write for these names of classes, not all of which are known."""
-    suggested, unknown = suggested_list(found)
-    if not suggested:
-        return (
-            f"the classes are {shown_names(found)}; give the names of all classes in label order: "
-            "classes=..."
-        )
-    left_out = f" (this leaves out {shown_names(unknown)})" if unknown else ""
-    return f"if these are the classes, name them: classes={suggested!r}{left_out}"

@@ -41,7 +41,9 @@ def save_packed(dataset: FaceDataset, path: str | os.PathLike[str]) -> None:
         arrays["classes"] = np.array(dataset.label_space.classes)
         arrays["label_space"] = np.array(dataset.label_space.name)
         if dataset.label_space.made_of:
-            arrays["made_of"] = np.array(["\n".join(names) for names in dataset.label_space.made_of])
+            arrays["made_of"] = np.array(
+                ["\n".join(names) for names in dataset.label_space.made_of]
+            )
         if dataset.label_space.left_out:
             arrays["left_out"] = np.array("\n".join(dataset.label_space.left_out))
     save_npz(Path(path), arrays)
@@ -59,7 +61,9 @@ def load_packed(path: str | os.PathLike[str]) -> FaceDataset:
     missing = [name for name in ("images", "ids") if name not in arrays]
     if missing:
         raise DataError(f"{path}: has no `{missing[0]}`")
-    of_space = {key: arrays.pop(key, None) for key in ("classes", "label_space", "made_of", "left_out")}
+    of_space = {
+        key: arrays.pop(key, None) for key in ("classes", "label_space", "made_of", "left_out")
+    }
     try:
         return FaceDataset(**arrays, label_space=_label_space(**of_space))
     except DataError as error:

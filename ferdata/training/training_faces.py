@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ferdata.class_choice import Classes
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.folds import check_split, random_folds, subject_folds, subjects_and_labels
@@ -32,6 +33,7 @@ def open_training_faces(
     path: str | os.PathLike[str],
     source: str | None = None,
     *,
+    classes: Classes | None = None,
     votes: str | os.PathLike[str] | None = None,
     target: str = "labels",
     framing: str | None = dataset_loading.DEFAULT,
@@ -55,20 +57,22 @@ def open_training_faces(
     """
     is_packed = source is None and dataset_loading.is_packed(path)
     if source is None and not is_packed:
-        source = dataset_loading.recognise(path).source
+        source = dataset_loading.identify(path, source, classes, options).source
     cutting: dict[str, Any] = dict(framing=framing, on_missing=on_missing, n_workers=n_workers)
+    has_votes = source == ferplus_folders.NAME or bool(votes)
+    if not has_votes:  # with votes, the classes are chosen from those of MICROEXPNET8
+        options["classes"] = classes
     if source == dataset_loading.FER2013_CSV:
         if votes or target != "labels":
             options |= {"votes": votes, "target": target}  # refused if there are no votes
         dataset = dataset_loading.open(path, source, progress=progress, **cutting, **options)
         if votes:
-            dataset = dataset.to_label_space(MICROEXPNET8)
+            dataset = _of_microexpnet8(dataset, classes)
         targets = "distribution" if votes and target == "votes" else "labels"
         return TrainingFaces(dataset, targets, "fer2013")
     found = source or "a packed data set"
     if votes:
         raise DataError(f"{path}: votes belong to FER2013's csv, and this is {found}")
-    has_votes = source == ferplus_folders.NAME
     if target != "labels":
         if not has_votes:
             raise ValueError(f"target={target!r} needs votes, and {found} has none")
@@ -82,7 +86,7 @@ def open_training_faces(
             is_fer2013 = source in (fer2013_folders.NAME, ferplus_folders.NAME)
             framing = "fer2013" if is_fer2013 else files.framing
     if has_votes:
-        dataset = dataset.to_label_space(MICROEXPNET8)
+        dataset = _of_microexpnet8(dataset, classes)
         if target == "votes":
             return TrainingFaces(dataset, "distribution", framing)
     if dataset.labels is None:
@@ -91,6 +95,12 @@ def open_training_faces(
     if not len(dataset):
         raise DataError(f"{path}: none of its images has a label")
     return TrainingFaces(dataset, "labels", framing)
+
+
+def _of_microexpnet8(dataset: FaceDataset, classes: Classes | None) -> FaceDataset:
+    """The data set with the classes of MICROEXPNET8, or those that are chosen from them."""
+    dataset = dataset.to_label_space(MICROEXPNET8)
+    return dataset if classes is None else dataset.with_classes(classes)
 
 
 def with_validation(dataset: FaceDataset, seed: int = 0) -> tuple[FaceDataset, str]:

@@ -25,7 +25,7 @@ from ..metrics import accuracy, check_classes
 from ..network import Network
 from ..testing import logit_error
 from .console import print_json
-from .data_options import files_not_read
+from .data_options import notes_on
 from .model_argument import add_model_argument, open_model
 
 N_RANDOM_IMAGES = 256
@@ -108,7 +108,7 @@ def labelled_images(args: argparse.Namespace, network: Network) -> tuple[np.ndar
         return read_data(args.data, network)
     with ProgressBar(f"reading {path.name}", leave=False) as progress:
         faces = ferdata.open_training_faces(path, progress=progress, **arguments)
-    for note in files_not_read(faces.dataset):
+    for note in notes_on(faces.dataset):
         print(f"note: {note}", file=sys.stderr)
     spec = network.input_spec
     if spec.shape != (spec.height_px, spec.height_px, 1):

@@ -43,6 +43,10 @@ class DataOptions(argparse.Namespace):
     splits_from: str | None = None
     classes: tuple[str, ...] | None = None
     root: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    subject_column: str | None = None
+    separator: str | None = None
     votes: str | None = None
     targets: str | None = None
     cache: bool | None = None
@@ -119,15 +123,19 @@ def load_teachers(
         )
     if report.dropped:
         notes.append(
-            f"the teacher's {', '.join(report.dropped)} left out, as the data set lacks it; in "
-            f"{report.n_mostly_dropped:,} images it had more than half of the probability"
+            f"the teacher's {', '.join(report.dropped)} left out, as the data set does not use it; "
+            f"in {report.n_mostly_dropped:,} images it had more than half of the probability"
         )
-    return values, flipped, notes
+    for name, parts in report.merged.items():
+        notes.append(f"the teacher's probabilities of {' and '.join(parts)} are added: {name}")
+    return values, flipped, [plain(note) for note in notes]
 
 
-def files_not_read(dataset: ferdata.FaceDataset) -> list[str]:
-    """A sentence about the files below the data set's folder that were not read, or none."""
-    return [plain(dataset.unread.summary())] if dataset.unread else []
+def notes_on(dataset: ferdata.FaceDataset) -> list[str]:
+    """Sentences about how the data set was read, what was left out, and the files below its folder
+    that were not read."""
+    unread = [dataset.unread.summary()] if dataset.unread else []
+    return [plain(note) for note in (*dataset.notes, *unread)]
 
 
 def open_faces(args: DataOptions) -> ferdata.TrainingFaces:

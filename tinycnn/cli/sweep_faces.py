@@ -9,7 +9,7 @@ import numpy as np
 import ferdata
 
 from ..ground.command_line import CannotError
-from .data_options import DataOptions, files_not_read, load_teachers, open_faces
+from .data_options import DataOptions, load_teachers, notes_on, open_faces
 
 N_FOLDS = 10
 """How many, if the data set has no split of its own."""
@@ -26,7 +26,7 @@ def load_source(
     """
     faces = open_faces(args)
     dataset, targets = faces.dataset, faces.targets
-    _tell(files_not_read(dataset))
+    _tell(notes_on(dataset))
     has_split = dataset.split is not None and bool((dataset.split == "train").any())
     if folds or not has_split:
         protocol = split or "subject"

@@ -13,7 +13,7 @@ from ..ground.command_line import CannotError
 from ..run import TrainingData, TrainingOptions
 from ..run.class_weights import check_class_names
 from ..train import Validation
-from .data_options import DataOptions, files_not_read, load_teachers, open_faces
+from .data_options import DataOptions, load_teachers, notes_on, open_faces
 
 SIZE_PX = 84
 
@@ -78,7 +78,7 @@ def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
         truth = part.labels if targets == "labels" else part.targets
         assert truth is not None
         hashes[f"{name} {targets}"] = _sha256(truth)
-    notes = files_not_read(dataset) + ([note] if note else [])
+    notes = notes_on(dataset) + ([note] if note else [])
     if args.teacher and options.has_teacher:
         values, flipped, told = load_teachers(args, train)
         if options.flipped_teacher and flipped is None:
