@@ -270,6 +270,9 @@ class _Finder:
 
     def _by_values(self, free: Sequence[int]) -> list[int]:
         """The only column left, or the only one that holds names of emotions alone."""
+        if self._header is not None:  # a column of people or splits holds no labels
+            others = {name for names in _ROLES.values() for name in names.split()}
+            free = [n for n in free if _letters(self._header[n]) not in others]
         if len(free) == 1:
             return list(free)
         found = [
@@ -297,11 +300,10 @@ def _fields(lines: Sequence[str], separator: str) -> tuple[tuple[str, ...], ...]
 
 
 def _columns_of_images(rows: Sequence[Sequence[str]], n_columns: int) -> list[int]:
-    """Columns in which every row has the name of an image file."""
+    """Columns in which every row with this many columns has the name of an image file."""
+    whole = [row for row in rows if len(row) == n_columns]
     return [
-        n
-        for n in range(n_columns)
-        if rows and all(len(row) > n and _IMAGE_NAME.fullmatch(row[n]) for row in rows)
+        n for n in range(n_columns) if whole and all(_IMAGE_NAME.fullmatch(row[n]) for row in whole)
     ]
 
 
