@@ -27,7 +27,7 @@ def test_kinds_and_depth_of_files(tmp_path):
     write(root / "film.mp4", b"x")
     message = message_on(root)
     assert (
-        "It holds 5 files (3 .png, 1 .jpg, 1 .mp4), such as film.mp4, a/b/0.png, a/b/face.jpg, in "
+        "It holds 5 files (3 .png, 1 .mp4, 1 .jpg), such as film.mp4, a/b/0.png, a/b/face.jpg, in "
         in message
     )
     assert "in 2 folders, 2 levels deep." in message
