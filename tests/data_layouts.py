@@ -1,6 +1,6 @@
-"""Small data sets in every layout and form that docs/data.md lists, made from the built-in faces.
+"""Small data sets in every layout and form that docs/data.md lists, of the built-in faces.
 
-`LAYOUTS` has an entry for each line of that list: a function that writes the data set into a folder.
+`LAYOUTS` has an entry for each line of that list: a function that writes the data set.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def test_the_check_tells_what_affectnet_leaves_out(tmp_path):
 def test_votes_of_the_output_of_ferplus(tmp_path):
     made = LAYOUTS["ferplus-program"](tmp_path / "data")
     voted = ferdata.open(made.path, target="votes")
-    assert voted.has_label.tolist() == [True, True, True, False] or len(voted) == 4
+    assert len(voted) == 4 and voted.has_label.tolist().count(False) == 1
     np.testing.assert_allclose(voted.targets.sum(1), 1, rtol=1e-6)
     by_id = dict(zip(voted.ids.tolist(), voted.targets))
     np.testing.assert_allclose(
@@ -271,7 +271,7 @@ BROKEN = {
         "empty": (text("label/label.lst", ""), "label.lst: empty, expected lines such as"),
     },
     "kdef": {
-        "twice": (text("x/AF01ANS.JPG", b"x"), "AF01ANS.JPG: the same name as KDEF/AF01/AF01ANS"),
+        "twice": (text("x/AF01ANS.JPG", b"x"), "AF01ANS.JPG: the same name as .*AF01ANS"),
         "folder": (text("happy/BF09ANS.JPG", b"x"), "angry by its name, but in the folder happy/"),
     },
     "sfew": {

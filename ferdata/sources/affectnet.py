@@ -36,10 +36,7 @@ from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 
 NAME = "affectnet"
-LOOKS_LIKE = (
-    "AffectNet: train_set/ and val_set/ of images/ and annotations/0_exp.npy, or training.csv and "
-    "validation.csv with the columns subDirectory_filePath and expression"
-)
+LOOKS_LIKE = "AffectNet: train_set/annotations/0_exp.npy, or training.csv and validation.csv"
 N_TRAIN, N_VALIDATION = 287_651, 3_999
 """Images of the eight expressions; the lists' 4000 validation images hold one that is not in the
 other form."""

@@ -20,7 +20,7 @@ from ferdata.sources.folder_tree import Tree
 from ferdata.sources.frames import N_LAST_FRAMES
 
 NAME = "ck_folders"
-LOOKS_LIKE = "CK+48 or similar: class folders of images named like S010_006_00000015.png"
+LOOKS_LIKE = "CK+48: class folders of S010_006_00000015.png"
 
 _NAME = re.compile(
     r"(?P<sequence>(?P<subject>S\d{3,4})_\d{3})_(?P<number>\d{1,12})(?![0-9A-Za-z]).*"

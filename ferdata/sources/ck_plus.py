@@ -25,7 +25,7 @@ from ferdata.sources.folder_tree import Tree, join
 from ferdata.sources.frames import N_LAST_FRAMES, frames_by_number, last_frames
 
 NAME = "ck_plus"
-LOOKS_LIKE = "CK+: a folder cohn-kanade-images with folders S005, S010, ..."
+LOOKS_LIKE = "CK+: cohn-kanade-images with folders S005, S010, ..."
 PROTOCOLS = ("paper", "last-frame", "last-three")
 SEQUENCES = dict(anger=45, contempt=18, disgust=59, fear=25, happy=69, sadness=28, surprise=83)
 """Labelled sequences by class, of 118 people."""

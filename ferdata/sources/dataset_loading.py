@@ -56,9 +56,7 @@ _FOLDER_SOURCES = (
 )
 _FILE_SOURCES: dict[str, ModuleType] = {m.NAME: m for m in (*_FOLDER_SOURCES, folders, manifest)}
 FER2013_CSV = "fer2013"
-FER2013_LOOKS_LIKE = (
-    "FER2013: fer2013.csv, .csv.gz, .zip or .tar.gz, icml_face_data.csv, train.csv, ckextended.csv"
-)
+FER2013_LOOKS_LIKE = "FER2013: fer2013.csv, .csv.gz, .zip, .tar.gz, icml_face_data.csv, train.csv"
 SOURCES = (FER2013_CSV, *_FILE_SOURCES)
 """What `source` may be."""
 

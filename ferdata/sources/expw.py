@@ -25,7 +25,7 @@ from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 
 NAME = "expw"
-LOOKS_LIKE = "ExpW: label.lst, and a folder with the photos that it lists"
+LOOKS_LIKE = "ExpW: label.lst and the photos that it lists"
 N_FACES = 91_793
 MAX_LINES = 1_000_000
 

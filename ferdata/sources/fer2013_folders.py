@@ -20,7 +20,7 @@ from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 
 NAME = "fer2013_folders"
-LOOKS_LIKE = "FER2013 as folders: train/ and test/ with angry, disgust, fear, happy, ... of 48 x 48"
+LOOKS_LIKE = "FER2013 as folders: train/ and test/ of angry, disgust, ..., 48 x 48"
 CLASSES = dict(
     angry=4953, disgust=547, fear=5121, happy=8989, neutral=6198, sad=6077, surprise=4002
 )

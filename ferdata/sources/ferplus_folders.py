@@ -29,9 +29,7 @@ from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_fil
 from ferdata.sources.folder_tree import Tree, join
 
 NAME = "ferplus_folders"
-LOOKS_LIKE = (
-    "FER+ as its program writes it: FER2013Train/, FER2013Valid/ and FER2013Test/ with label.csv"
-)
+LOOKS_LIKE = "FER+ as its program writes it: FER2013Train/label.csv"
 TARGETS = ("votes", "plurality", "majority")
 SPLIT_COUNTS = {"in train": 28558, "in validation": 3579, "in test": 3573}
 """Images with a name in FER+."""

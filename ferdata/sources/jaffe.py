@@ -17,7 +17,7 @@ from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 
 NAME = "jaffe"
-LOOKS_LIKE = "JAFFE: images named like KA.AN1.39.tiff"
+LOOKS_LIKE = "JAFFE: KA.AN1.39.tiff"
 CODES = dict(
     AN="anger", DI="disgust", FE="fear", HA="happiness", NE="neutral", SA="sadness", SU="surprise"
 )

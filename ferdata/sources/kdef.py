@@ -21,7 +21,7 @@ from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 
 NAME = "kdef"
-LOOKS_LIKE = "KDEF: images named like AF01ANS.JPG"
+LOOKS_LIKE = "KDEF: AF01ANS.JPG"
 CODES = dict(zip(("AF", "AN", "DI", "HA", "NE", "SA", "SU"), KDEF.classes))
 VIEWS = {"straight": ("S",), "half": ("HL", "S", "HR"), "all": ("FL", "HL", "S", "HR", "FR")}
 """The letters of the views that each value of `views` takes."""

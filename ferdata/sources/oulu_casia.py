@@ -23,7 +23,7 @@ from ferdata.sources.folder_tree import Tree, join
 from ferdata.sources.frames import N_LAST_FRAMES, frames_by_number, last_frames
 
 NAME = "oulu_casia"
-LOOKS_LIKE = "Oulu-CASIA: folders VL or NI, Strong, Weak or Dark, then P001, P002, ..."
+LOOKS_LIKE = "Oulu-CASIA: VL or NI, Strong, Weak or Dark, then P001, ..."
 PROTOCOLS = ("paper", "last-frame", "last-three")
 SPECTRA, ILLUMINATIONS = ("VL", "NI"), ("Strong", "Weak", "Dark")
 IMAGES = ("original", "preprocessed")

@@ -30,8 +30,7 @@ from ferdata.sources.folder_tree import MAX_ENTRIES, Tree, join
 
 NAME = "raf_db"
 LOOKS_LIKE = (
-    "RAF-DB: EmoLabel/list_patition_label.txt and Image/aligned, or train/ and test/ of the "
-    "folders 1 to 7, or 1 to 11, with images named like train_00001_aligned.jpg"
+    "RAF-DB: EmoLabel/list_patition_label.txt and Image/aligned, or train/1 to train/7 and test/"
 )
 CLASSES = dict(
     surprise=1619, fear=355, disgust=877, happiness=5957, sadness=2460, anger=867, neutral=3204

@@ -22,10 +22,7 @@ from ferdata.sources.face_files import FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 
 NAME = "sfew"
-LOOKS_LIKE = (
-    "SFEW: folders Train_Aligned_Faces, Val_Aligned_Faces or Train, Val with class folders of "
-    "images named like Airheads_000519240_00000005.png"
-)
+LOOKS_LIKE = "SFEW: Train_Aligned_Faces/Angry/Airheads_000519240_00000005.png"
 
 _FOLDER = re.compile(r"(train|val|test)(?P<aligned>_aligned_faces)?(?:_new)?", re.IGNORECASE)
 _SPLIT_OF = {"train": "train", "val": "validation", "test": "test"}
