@@ -10,7 +10,14 @@ import numpy as np
 from ferdata.class_choice import Classes, class_choice
 from ferdata.errors import DataError
 from ferdata.image_hashes import checked_images
-from ferdata.labels import LabelMap, LabelSpace, checked_labels, label_map
+from ferdata.labels import (
+    LabelMap,
+    LabelSpace,
+    checked_labels,
+    label_map,
+    mapped_distributions,
+    mapped_labels,
+)
 from ferdata.unread_files import UnreadFiles
 from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
 from tinycnn.ground.messages import plain
@@ -200,9 +207,9 @@ class FaceDataset:
         keep = np.ones(len(self), dtype=bool)
         labels = targets = None
         if self.labels is not None:
-            labels, keep = name_map.apply_known(self.labels, self.has_label)
+            labels, keep = mapped_labels(self.labels, self.has_label, name_map)
         if self.targets is not None:
-            targets, has_targets = name_map.apply_distributions(self.targets)
+            targets, has_targets = mapped_distributions(self.targets, name_map)
             keep = keep & has_targets
         kept = self if keep.all() else self.select(keep)
         return replace(

@@ -199,32 +199,6 @@ class LabelMap:
         table = np.array([-1 if i is None else i for i in self.indices], dtype=np.int64)
         return table[labels]
 
-    def apply_distributions(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(rows in the target space (N, len(target)), whether anything is left of them bool (N,)).
-
-        rows: distributions, floats (N, len(source)). Columns of dropped classes are left out, and
-        what is left of a row is divided by its sum. The target's other classes get 0.
-        """
-        moved = self.apply_columns(rows, fill=0.0)
-        sums = moved.sum(axis=1, keepdims=True)
-        if self.dropped:
-            moved = moved / np.where(sums > 0, sums, 1)
-        return moved, sums[:, 0] > 0
-
-    def apply_known(
-        self, labels: np.ndarray, has_label: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(labels in the target space int64 (N,), which images are kept bool (N,)).
-
-        has_label: bool (N,), False for an image without a label, which is kept; None: all have one.
-        Images of dropped classes are not kept; they get label 0, as do images without a label.
-        """
-        known = np.ones(len(labels), bool) if has_label is None else has_label
-        kept = self.keeps(labels) | ~known
-        moved = np.zeros(len(labels), np.int64)
-        moved[kept & known] = self.apply(labels[kept & known])
-        return moved, kept
-
     def apply_columns(
         self, values: np.ndarray, fill: float | None = None, *, logarithms: bool = False
     ) -> np.ndarray:
@@ -281,6 +255,35 @@ def label_map(source: LabelSpace, target: LabelSpace, allow_lossy: bool = False)
             f"pass allow_lossy=True to drop them"
         )
     return LabelMap(source, target, indices, dropped, unfilled)
+
+
+def mapped_distributions(rows: np.ndarray, name_map: LabelMap) -> tuple[np.ndarray, np.ndarray]:
+    """(rows in the target space (N, len(target)), whether anything is left of them bool (N,)).
+
+    rows: distributions, floats (N, len(source)). Columns of dropped classes are left out, and what
+    is left of a row is divided by its sum. The target's other classes get 0.
+    """
+    moved = name_map.apply_columns(rows, fill=0.0)
+    sums = moved.sum(axis=1, keepdims=True)
+    if name_map.dropped:
+        moved = moved / np.where(sums > 0, sums, 1)
+    return moved, sums[:, 0] > 0
+
+
+def mapped_labels(
+    labels: np.ndarray, has_label: np.ndarray | None, name_map: LabelMap
+) -> tuple[np.ndarray, np.ndarray]:
+    """(labels in the target space int64 (N,), which images are kept bool (N,)).
+
+    labels: ints (N,). has_label: bool (N,), False for an image without a label, which is kept;
+    None: all have one. Images of dropped classes are not kept; they get label 0, as do images
+    without a label.
+    """
+    known = np.ones(len(labels), bool) if has_label is None else has_label
+    kept = name_map.keeps(labels) | ~known
+    moved = np.zeros(len(labels), np.int64)
+    moved[kept & known] = name_map.apply(labels[kept & known])
+    return moved, kept
 
 
 def checked_labels(labels: np.ndarray, space: LabelSpace) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ferdata.class_choice import LEFT_OUT, Classes, class_choice
 from ferdata.errors import DataError
+from ferdata.labels import mapped_distributions, mapped_labels
 from ferdata.sources.face_files import FaceFiles
 
 
@@ -23,10 +24,10 @@ def with_classes(files: FaceFiles, classes: Classes) -> FaceFiles:
     name_map = chosen.map_from(space)
     known = files.labels if files.has_label is None else files.labels[files.has_label]
     per_class = np.bincount(known, minlength=len(space)).tolist()
-    labels, kept = name_map.apply_known(files.labels, files.has_label)
+    labels, kept = mapped_labels(files.labels, files.has_label, name_map)
     targets = None
     if files.targets is not None:
-        targets, has_targets = name_map.apply_distributions(files.targets)
+        targets, has_targets = mapped_distributions(files.targets, name_map)
         kept = kept & has_targets
     if not kept.any():
         raise DataError(f"{files.root}: no images of {', '.join(chosen.space.classes)}")

@@ -25,7 +25,7 @@ from ..metrics import accuracy, check_classes
 from ..network import Network
 from ..testing import logit_error
 from .console import print_json
-from .data_options import notes_on
+from .dataset_notes import notes_on
 from .model_argument import add_model_argument, open_model
 
 N_RANDOM_IMAGES = 256

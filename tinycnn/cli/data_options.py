@@ -131,13 +131,6 @@ def load_teachers(
     return values, flipped, [plain(note) for note in notes]
 
 
-def notes_on(dataset: ferdata.FaceDataset) -> list[str]:
-    """Sentences about how the data set was read, what was left out, and the files below its folder
-    that were not read."""
-    unread = [dataset.unread.summary()] if dataset.unread else []
-    return [plain(note) for note in (*dataset.notes, *unread)]
-
-
 def open_faces(args: DataOptions) -> ferdata.TrainingFaces:
     """The whole data set, and what is to be trained on."""
     if args.data is None:

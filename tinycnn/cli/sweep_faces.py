@@ -9,7 +9,8 @@ import numpy as np
 import ferdata
 
 from ..ground.command_line import CannotError
-from .data_options import DataOptions, load_teachers, notes_on, open_faces
+from .data_options import DataOptions, load_teachers, open_faces
+from .dataset_notes import notes_on
 
 N_FOLDS = 10
 """How many, if the data set has no split of its own."""

@@ -13,7 +13,8 @@ from ..ground.command_line import CannotError
 from ..run import TrainingData, TrainingOptions
 from ..run.class_weights import check_class_names
 from ..train import Validation
-from .data_options import DataOptions, load_teachers, notes_on, open_faces
+from .data_options import DataOptions, load_teachers, open_faces
+from .dataset_notes import notes_on
 
 SIZE_PX = 84
 
