@@ -582,6 +582,88 @@ def manifest(folder: Path) -> Reader:
             "all": b"path,label,subject,split\na/1.png,happy,x,train\na/2.png,anger,y,test\n",
             "some": b'label,path\n"happy",a/1.png\n,a/2.png\n',
             "out": b"path,label\n../outside.png,happy\nlink.png,sad\nup/outside.png,sad\n",
+            "blanks": b"a/1.png 2\na/2.png \t 0\n",
+            "semicolons": b'\xef\xbb\xbffile;emotion;"conf"\r\n"a/1.png";sad;0,5\r\n',
+            "backslashes": b"user.id\timage\temotion\n1\ta\\1.png\thappy\n",
+        },
+    )
+
+
+@reader(share=2)
+def named_columns(folder: Path) -> Reader:
+    """A list of images, read with options: its first line is path column, label column, separator
+    and classes, the others are the list."""
+    from ferdata.errors import DataError
+    from ferdata.sources.manifest import list_files
+
+    for name in ("1.png", "2.png"):
+        (folder / name).write_bytes(b"")
+
+    def read(data: bytes) -> object:
+        first, _, rows = data.partition(b"\n")
+        words = [word.decode("utf-8", "replace") for word in first.split(b"/")]
+        path_column, label_column, separator, classes = (words + [""] * 4)[:4]
+        (folder / "list.txt").write_bytes(rows)
+        return list_files(
+            folder / "list.txt",
+            classes=classes or None,
+            path_column=path_column or None,
+            label_column=label_column or None,
+            separator=separator or None,
+        )
+
+    seeds = {
+        "numbers": b"2/3/space/angry,happy\nx 1.png 0\ny 2.png 1\n",
+        "names": b"a/b//\na,c,b\n1.png,4,happy\n2.png,5,sad\n",
+        "pairs": b"//|/0=sad,1=sad\n1.png|0\n2.png|1\n",
+    }
+    return Reader(read, (DataError, ValueError), lambda: seeds)
+
+
+@reader(share=1.5)
+def class_names(folder: Path) -> Reader:
+    """A list of classes, and in the other lines the names that the data have."""
+    from ferdata.class_choice import advice_on_names, class_choice
+    from ferdata.labels import LabelError
+
+    def read(data: bytes) -> object:
+        wanted, *names = data.decode("utf-8", "replace").split("\n")
+        names = list(dict.fromkeys(names))
+        assert len(advice_on_names(names)) < 2000 + sum(map(len, names)) * 2
+        chosen = class_choice(wanted).among(names, "data")
+        return chosen.notes(dict.fromkeys(names, 3))
+
+    seeds = {
+        "order": b"happy,sad\nhappy\nsad\nneutral",
+        "merged": b"anger=angry,rage=angry,happy\nanger\nrage\nhappy",
+        "numbers": b"angry,disgust\n0\n01\n-1",
+        "languages": "Angst=fear\nAngst\n\u00dcberraschung\nsuprise".encode(),
+    }
+    return Reader(read, (LabelError,), lambda: seeds)
+
+
+@reader(share=1)
+def unknown_folder(folder: Path) -> Reader:
+    """A folder that is no data set, with a file that may be a list of its images."""
+    import ferdata
+
+    (folder / "set/images").mkdir(parents=True)
+    (folder / "set/images/1.png").write_bytes(b"")
+
+    def read(path: Path) -> str:
+        try:
+            return ferdata.recognise(path.parent).why
+        except ferdata.DataError as error:
+            assert len(str(error)) < 6000, "a message that quotes content"
+            return str(error)
+
+    return Reader(
+        _written(folder, "set/labels.csv", read),
+        (ferdata.DataError,),
+        lambda: {
+            "list": b"image;emotion\nimages/1.png;happy\n",
+            "columns": b"a,b,c\nimages/1.png,1,2\n",
+            "text": b"Some words\n",
         },
     )
 
@@ -721,6 +803,8 @@ def recognised_file(folder: Path) -> Reader:
             "zip": _zip({"fer2013.csv": b"emotion,pixels,Usage\n"}),
             "tar": _tar({"fer2013.csv": b"emotion,pixels,Usage\n"}, "ustar"),
             "affectnet": b"subDirectory_filePath,expression\n1/a.jpg,3\n",
+            "blanks": b"a.png 2\nb.png 0\n",
+            "tabs": b"user.id\timage\temotion\n1\ta.png\tsad\n",
         },
     )
 

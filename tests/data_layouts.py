@@ -19,6 +19,7 @@ from PIL import Image
 from source_trees import ck_plus, faces, oulu_casia, photo, save, write
 
 import ferdata
+from ferdata.class_choice import LEFT_OUT
 from ferdata.labels import CK_EXTENDED, FER2013, FERPLUS8, FERPLUS10, RAF_DB, RAF_DB_COMPOUND
 
 SEVEN = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
@@ -635,6 +636,81 @@ def csv_list_of_another_folder(root: Path) -> Made:
     images(root / "images", places)
     path = write(root / "lists/all.csv", "path,label\nx/1.png,happy\nx/2.png,fear\n")
     return Made(path, dict(places), {"root": root / "images"})
+
+
+@layout
+def class_folders_with_misspelt_names(root: Path) -> Made:
+    names = {"happy": "happy", "suprise": "surprise", "neural": "neutral"}
+    places = {f"{folder}/1.png": name for folder, name in names.items()}
+    options = {"classes": "happy,suprise=surprise,neural=neutral"}
+    return Made(images(root, places), dict(places), options)
+
+
+@layout
+def class_folders_in_another_language(root: Path) -> Made:
+    names = {"Freude": "happiness", "Angst": "fear", "Wut": "anger"}
+    places = {f"Bilder/{folder}/1.png": name for folder, name in names.items()}
+    return Made(images(root, places), dict(places), {"classes": dict(names)})
+
+
+@layout
+def class_folders_with_numbers(root: Path) -> Made:
+    names = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+    places = {f"{s}/{k}/{s}.png": c for s in ("train", "test") for k, c in enumerate(names)}
+    return Made(images(root, places), dict(places), {"classes": names})
+
+
+@layout
+def class_folders_some_of_them(root: Path) -> Made:
+    places = {f"{c}/{n}.png": c for c in ("happy", "neutral", "sad") for n in (1, 2)}
+    images(root, {**places, "fear/1.png": "fear", "ahegao/1.png": "happy"})
+    return Made(root, dict(places), {"classes": "happy,sad,neutral"}, {LEFT_OUT: 2})
+
+
+@layout
+def class_folders_merged(root: Path) -> Made:
+    places = {f"{c}/1.png": c for c in ("anger", "fear", "disgust", "happy")}
+    classes = {place: "happy" if c == "happy" else "negative" for place, c in places.items()}
+    options = {"classes": "happy,anger=negative,fear=negative,disgust=negative"}
+    return Made(images(root, places), dict(classes), options)
+
+
+@layout
+def list_without_header(root: Path) -> Made:
+    places = {"image_1.jpg": "happy", "image_2.jpg": "neutral"}
+    path = write(images(root, places) / "labels.txt", "image_2.jpg 1\nimage_1.jpg 0\n")
+    return Made(path, dict(places), {"classes": ("happy", "neutral")})
+
+
+@layout
+def list_with_further_columns(root: Path) -> Made:
+    places = {"images/1.png": "happy", "images/2.png": "fear"}
+    text = "user.id,image,emotion,Usage\n7,images/1.png,HAPPINESS,Training\n"
+    text += "7,images/2.png,FEAR,PublicTest\n"
+    return Made(write(images(root, places) / "legend.csv", text), dict(places))
+
+
+@layout
+def list_with_semicolons(root: Path) -> Made:
+    places = {"my face.png": "happy", "2.png": "fear"}
+    text = '\ufeff"Image Name";"Class";"Score"\r\n"my face.png";"Happy";0,9\r\n'
+    text += "2.png;Fear;0,8\r\n"
+    return Made(write(images(root, places) / "export.csv", text), dict(places))
+
+
+@layout
+def list_with_tabs_and_backslashes(root: Path) -> Made:
+    places = {"a/1.png": "happy", "a/2.png": "fear"}
+    text = "file\tlabel\tperson\na\\1.png\thappy\tAnn\na\\2.png\tfear\tBen\n"
+    return Made(write(images(root, places) / "list.tsv", text), dict(places))
+
+
+@layout
+def list_with_named_columns(root: Path) -> Made:
+    places = {"1.png": "happy", "2.png": "fear"}
+    text = "x|rater1|rater2|who\n1.png|4|0|Ann\n2.png|4|2|Ben\n"
+    options = {"label_column": "rater2", "subject_column": "who", "classes": "0=happy,2=fear"}
+    return Made(write(images(root, places) / "list.txt", text), dict(places), options)
 
 
 @layout

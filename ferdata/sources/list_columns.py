@@ -202,7 +202,7 @@ def columns_of(
         what = "paths of images" if path_at is None else "labels"
         raise DataError(
             f"{path} line 1: no column is known to hold {what}; the columns are "
-            f"{_shown(header, sample.rows[min(1, len(sample.rows) - 1)])}. Name it: "
+            f"{_shown(header, _first(rows))}. Name it: "
             + ("path_column=..." if missing == "path" else "label_column=...")
             + (", by its name or number, from 1" if header else ", by its number, from 1")
         )
@@ -250,7 +250,7 @@ class _Finder:
             found = self._by_values(free)
         if len(found) > 1:
             raise DataError(
-                f"{self._path} line 1: {_shown(self._header, found_fields(self._rows), found)} "
+                f"{self._path} line 1: {_shown(self._header, _first(self._rows), found)} "
                 f"could each hold the {role}; name one: "
                 + {
                     "path": "path_column=...",
@@ -283,7 +283,7 @@ class _Finder:
         return found if len(found) == 1 else []
 
 
-def found_fields(rows: Sequence[Sequence[str]]) -> Sequence[str]:
+def _first(rows: Sequence[Sequence[str]]) -> Sequence[str]:
     return rows[0] if rows else ()
 
 
