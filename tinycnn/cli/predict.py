@@ -1,8 +1,9 @@
 """find the faces in photos and say which expression each of them shows
 
-A folder is searched with all its subfolders, in alphabetical order.  A file that cannot be read is
-reported on stderr and skipped.  Exit status: 0 if every file was read, 1 if some were not, 2 if
-none was or an option is wrong.
+A folder is searched with all its subfolders, in alphabetical order.  Pictures are recognised by
+their content, whatever their names.  A file that cannot be read is reported on stderr and skipped;
+files that are no pictures are counted there by kind.  Exit status: 0 if every file was read (texts
+and tables beside the photos do not count), 1 if some were not, 2 if none was or an option is wrong.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from ferdata.photos.photo import read_photo
 
 from ..classify import Classification
 from ..ground.command_line import CannotError, Parser, number, positive
-from ..ground.messages import one_line
+from ..ground.messages import one_line, plain
 from ..network import Network
 from .annotated_photo import annotated, write_annotated
 from .model_argument import HELP, add_variant_argument, open_model
-from .photo_files import Found, find_photos
+from .photo_files import Found, PassedOver, find_photos
 from .prediction_rows import CsvRows, JsonRows, Rows, TableRows
 
 SHIPPED = "pretrained"
@@ -139,6 +140,8 @@ class Prediction:
 def predictions(args: argparse.Namespace, network: Network) -> Iterator[Prediction]:
     """The faces of each photo in turn, with their expressions."""
     for photo in find_photos(args.photos, _not_searched(args)):
+        if not photo.is_picture:  # the Printer has counted it
+            continue
         if photo.problem:
             yield Prediction(photo, None, problem=f"{photo.path}: {photo.problem}")
             continue
@@ -168,7 +171,12 @@ class Printer:
             _refuse_to_overwrite(args.photos, args.annotate)
             args.annotate.mkdir(parents=True, exist_ok=True)
         self.annotate: Path | None = args.annotate
-        self.n_files = sum(1 for _ in find_photos(args.photos, _not_searched(args)))
+        self.n_files, self.passed_over = 0, PassedOver()
+        for found in find_photos(args.photos, _not_searched(args)):
+            if found.is_picture:
+                self.n_files += 1
+            else:
+                self.passed_over.add(found)
         self.n_photos = self.n_faces = self.n_without_faces = self.n_failed = 0
         if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold characters that the
             sys.stdout.reconfigure(errors="backslashreplace")  # terminal cannot show
@@ -198,7 +206,9 @@ class Printer:
 
     @property
     def exit_status(self) -> int:
-        return 0 if not self.n_failed else 1 if self.n_photos else 2
+        if self.n_failed and not self.n_photos:
+            return 2
+        return 1 if self.n_failed or self.passed_over.look_wrong else 0
 
     def __enter__(self) -> Printer:
         return self
@@ -207,14 +217,16 @@ class Printer:
         self.bar.close()
         if kind is KeyboardInterrupt:
             print(f"stopped: {self.summary()}", file=sys.stderr)
-        elif kind is None and self.n_files > 1:
+        elif kind is None and (self.n_files > 1 or self.passed_over.names):
             print(self.summary(), file=sys.stderr)
 
     def summary(self) -> str:
         text = f"{_counted(self.n_photos, 'photo')}, {_counted(self.n_faces, 'face')}"
         if self.n_without_faces:
             text += f", {_counted(self.n_without_faces, 'photo')} without a face"
-        return text + (f", {_counted(self.n_failed, 'file')} not read" if self.n_failed else "")
+        if self.n_failed:
+            text += f", {_counted(self.n_failed, 'file')} not read"
+        return plain(text + (f"; {self.passed_over.summary()}" if self.passed_over.names else ""))
 
 
 def _counted(n: int, what: str) -> str:
