@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from .image_arrays import check_images, refuse_pixels_of_0_to_1
+from .image_arrays import check_images
 from .input_spec import InputSpec
 
 UNSURE = "unsure"
@@ -51,7 +51,7 @@ def checked_images(pictures: Any, spec: InputSpec) -> np.ndarray:
     pictures  the array, or an object with the array as its attribute `images`.  If either has an
               attribute `framing`, that must equal the spec's, unless one of them is None (unknown).
     Raises TypeError for anything but an array of uint8, ValueError for another size, number of
-    channels, range or framing.  Each message says how to convert the pictures.
+    channels or framing.  Each message says how to convert the pictures.
     """
     images = pictures.images if isinstance(pictures, _HasImages) else pictures
     for source in (pictures, images):
@@ -61,9 +61,7 @@ def checked_images(pictures: Any, spec: InputSpec) -> np.ndarray:
                 f"these faces were cut with framing {framing!r}, but the network was trained on "
                 f"{spec.framing!r}: cut them again with framing={spec.framing!r}"
             )
-    images = np.asarray(check_images(images, spec))
-    refuse_pixels_of_0_to_1(images)
-    return images
+    return np.asarray(check_images(images, spec))
 
 
 def classifications(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ferdata.photos.picture_formats import HEIC_AND_AVIF, picture_format
+
 from ..ground.command_line import CannotError
 from ..ground.messages import in_short
 from ..input_spec import InputSpec
@@ -52,6 +54,8 @@ def _read_picture(name: str, spec: InputSpec) -> np.ndarray:
             _check_size(name, upright.size, spec)
             return np.asarray(upright.convert(modes[spec.channels]))
     except UnidentifiedImageError:
+        if (found := picture_format(name)) in HEIC_AND_AVIF:
+            raise CannotError(f"{name}: a picture in {found}; save it as PNG or JPEG") from None
         raise CannotError(f"{name}: not a picture; expected {', '.join(FORMATS)}") from None
     except CannotError:
         raise
