@@ -84,6 +84,8 @@ def contents(inspected: InspectedDataset) -> str:
         parts.append(f"{len(inspected.unreadable):,} files that cannot be read")
     if inspected.votes is not None:
         parts.append("FER+'s votes for each row")
+    if (unread := inspected.dataset.unread) is not None:
+        parts += [f"left out: {n:,} {what}" for what, n in unread.left_out.items()]
     return "; ".join(parts)
 
 

@@ -124,6 +124,13 @@ def load_teachers(
     return values, flipped, notes
 
 
+def left_out(dataset: ferdata.FaceDataset) -> list[str]:
+    """A sentence about what the data set's source leaves out on purpose, if there is anything."""
+    counts = {} if dataset.unread is None else dataset.unread.left_out
+    told = ", ".join(f"{n:,} {what}" for what, n in counts.items())
+    return [f"left out of the data set: {told}"] if told else []
+
+
 def open_faces(args: DataOptions) -> ferdata.TrainingFaces:
     """The whole data set, and what is to be trained on."""
     if args.data is None:

@@ -13,7 +13,7 @@ from ..ground.command_line import CannotError
 from ..run import TrainingData, TrainingOptions
 from ..run.class_weights import check_class_names
 from ..train import Validation
-from .data_options import DataOptions, load_teachers, open_faces
+from .data_options import DataOptions, left_out, load_teachers, open_faces
 
 SIZE_PX = 84
 
@@ -79,6 +79,7 @@ def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
         assert truth is not None
         hashes[f"{name} {targets}"] = _sha256(truth)
     notes = [note] if note else []
+    notes += left_out(dataset)
     if args.teacher and options.has_teacher:
         values, flipped, told = load_teachers(args, train)
         if options.flipped_teacher and flipped is None:
