@@ -12,6 +12,9 @@ import ferdata
 from ferdata.errors import DataError
 from ferdata.labels import canonical_name
 from ferdata.sources import dataset_loading
+from tinycnn.cli.data_options import DataOptions
+from tinycnn.cli.training_faces import load_faces
+from tinycnn.run import TrainingOptions
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "data.md"
 ROW = re.compile(
@@ -154,8 +157,16 @@ def test_affectnet_cuts_faces_out_by_the_boxes_of_its_lists(tmp_path):
 
 def test_the_check_tells_what_affectnet_leaves_out(tmp_path):
     made = LAYOUTS["affectnet"](tmp_path / "data")
-    told = ferdata.check(made.path).inspected.dataset.unread
-    assert told.left_out["images without a face (10)"] == 2 and not told.look_wrong
+    diagnosis = ferdata.check(made.path)
+    assert "left out: 2 images without a face (10)" in diagnosis.as_text()
+    assert not diagnosis.inspected.dataset.unread.look_wrong
+
+
+def test_training_tells_what_affectnet_leaves_out(tmp_path):
+    made = LAYOUTS["affectnet-lists"](tmp_path / "data")
+    args = DataOptions(data=str(made.path), targets="labels")
+    notes = load_faces(args, TrainingOptions(loss="none")).notes
+    assert any("1 rows without a face (10)" in note for note in notes), notes
 
 
 def test_votes_of_the_output_of_ferplus(tmp_path):
