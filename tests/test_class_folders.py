@@ -100,7 +100,8 @@ BROKEN = {
     ),
     "a folder in a class": (
         lambda t: (t / "train/happy/more").mkdir(),
-        "happy/more: a folder inside a class folder",
+        "happy/more: a folder inside a class folder; expected only images. Move its images up or "
+        "the folder away; or list all images in a csv",
     ),
     "a class without images": (
         lambda t: [(t / s / "happy/1.png").unlink() for s in ("train", "test")],

@@ -42,7 +42,13 @@ def test_the_built_in_faces_are_clean(faces):
     diagnosis = check_dataset(faces)
     assert diagnosis.is_clean and diagnosis.findings == ()
     assert "nothing suspicious" in diagnosis.as_text()
-    assert "160 images of 48 x 48 px; 20 subjects" in diagnosis.as_text()
+    lines = diagnosis.as_text().splitlines()
+    assert lines[1] == "160 images of 48 x 48 px; 20 subjects"
+    assert [line.split()[-1] for line in lines if line.startswith(("class", "anger", "all"))] == [
+        "images",
+        "20",
+        "160",
+    ]  # a row is a line
 
 
 def test_constant_and_blank_images(faces):

@@ -52,6 +52,16 @@ def test_folders_that_may_be_classes(tmp_path, names, advice):
     assert advice in message and len(message) < 800
 
 
+def test_class_folders_below_people(tmp_path):
+    """A list of classes would not help: such folders are not read."""
+    root = tree(
+        tmp_path / "set", *(f"S{n}/{name}/1.png" for n in "12" for name in ("happy", "sad"))
+    )
+    message = message_on(root)
+    assert "Pictures are in the folders happy, sad in S1/: if these are classes" in message
+    assert "a csv with the columns path,label,subject" in message and "classes=" not in message
+
+
 def test_a_list_in_the_folder_is_named(tmp_path):
     root = tree(tmp_path / "set", "images/1.png", "images/2.png")
     path = write(root / "labels.csv", "image;emotion\nimages/1.png;happy\nimages/2.png;sad\n")

@@ -159,4 +159,4 @@ def about_teacher(teacher: Teacher) -> str:
 def _table(rows: list[list[str | int]]) -> list[str]:
     """Lines with aligned columns, and an empty line at the end; [] for no rows."""
     shown = [[f"{c:,}" if isinstance(c, int) else plain(c) for c in row] for row in rows]
-    return [aligned(shown, 1), ""] if rows else []
+    return [*aligned(shown, 1).split("\n"), ""] if rows else []

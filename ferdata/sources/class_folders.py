@@ -135,7 +135,8 @@ def list_images(
         if scan.folders:
             raise DataError(
                 f"{tree.path(join(folder, scan.folders[0]))}: a folder inside a class folder; "
-                f"expected only images"
+                "expected only images. Move its images up or the folder away; or list all images "
+                "in a csv with the columns path,label,subject and open that"
             )
         n_images[label] += len(scan.images)
         for image in scan.images:

@@ -12,6 +12,7 @@ from ferdata.class_choice import advice_on_names, is_number, shown_names
 from ferdata.errors import DataError
 from ferdata.photos.picture_formats import has_picture_suffix
 from ferdata.sources import manifest
+from ferdata.sources.class_folders import layouts
 from ferdata.sources.folder_tree import Tree, join
 from ferdata.unread_files import kind_of
 
@@ -142,6 +143,12 @@ def _nearest_step(tree: Tree, seen: _Seen) -> str:
         return ""
     parent, names = max(together, key=lambda found: len(found[1]))
     where = f" in {_short(parent)}/" if parent else ""
+    if not layouts(tree, lambda name: name in names):  # choosing classes would not help
+        return (
+            f"Pictures are in the folders {shown_names(names)}{where}: if these are classes, class "
+            "folders must be in the folder itself, or in train/, test/, ...; move them, or write "
+            "a csv with the columns path,label,subject and open that."
+        )
     text = f"Pictures are in the folders {shown_names(names)}{where}; if these are classes, "
     if all(map(is_number, names)):
         return (
