@@ -81,8 +81,14 @@ def test_bad_npz(npz, changes, message):
 @pytest.mark.parametrize(
     "row, message",
     [
-        ([0.2, 0.3, 0.4], r"the values sum to 0.9 \(expected values of 0 or more that sum to 1 within"),
-        ([0.2, 0.3, 0.502], r"the values sum to 1.002 \(expected .* within 0.001; divide each row by its sum\)"),
+        (
+            [0.2, 0.3, 0.4],
+            r"the values sum to 0.9 \(expected values of 0 or more that sum to 1 within",
+        ),
+        (
+            [0.2, 0.3, 0.502],
+            r"the values sum to 1.002 \(expected .* within 0.001; divide each row by its sum\)",
+        ),
         ([-0.1, 0.6, 0.5], r"-0.1 is below 0 \(.*; give outputs from before the softmax as logits"),
         ([0, 0, 0], r"the values sum to 0 \(expected .*; a row needs a value above 0\)"),
         ([2, 3, 5], r"the values sum to 10 \(.*, or percentages that sum to 100 within 0.1 in all"),

@@ -143,7 +143,9 @@ def test_percentages_in_some_rows_or_as_logits_are_refused(table, npz):
     "odd", ["0.2,0.3,0.6", "-0.5,1,0.5", "nan,0,1", "inf,-inf,0", "1e308,1e308,0"]
 )
 def test_an_ambiguous_csv_is_refused(table, odd):
-    message = "teacher.csv line 3: no distribution: .*, though the file looks like .*; begin the file"
+    message = (
+        "teacher.csv line 3: no distribution: .*, though the file looks like .*; begin it with"
+    )
     with pytest.raises(DataError, match=message):
         load_soft_labels(table("0,0.2,0.3,0.5", f"1,{odd}", first=""))
 

@@ -136,8 +136,8 @@ def _guessed_kind(path: Path, parts: Parts) -> str:
         return "logits"
     first = int(np.flatnonzero(~distribution)[0])
     raise DataError(
-        f"{path} {parts.place(first)}: {_why_no_distribution(parts.values[first])}, though the file "
-        "looks like probabilities; begin the file with a line '# logits' or '# probabilities'"
+        f"{path} {parts.place(first)}: {_why_no_distribution(parts.values[first])}, though the "
+        "file looks like probabilities; begin it with a line '# logits' or '# probabilities'"
     )
 
 
