@@ -17,6 +17,19 @@ def cache_folder_of(program: str) -> Path:
     return base / program
 
 
+def make_private(folder: Path) -> None:
+    """Make the folder of a cache, for its owner alone, if it does not exist.  Raises OSError.
+
+    An older one in the usual place that others may look into is closed to them; a folder that the
+    environment names is its owner's business."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    named = [os.environ.get(name) for name in os.environ if name.endswith("_CACHE_DIR")]
+    if hasattr(os, "geteuid") and str(folder) not in named:
+        found = os.stat(folder)
+        if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+            os.chmod(folder, 0o700)
+
+
 def why_not_trusted(folder: Path) -> str:
     """The reason not to run code from `folder`: another user (except root) owns it, or others may
     write to it.  "" if it is safe or does not exist yet."""
