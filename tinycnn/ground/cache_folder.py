@@ -1,4 +1,4 @@
-"""The folder of a program's cache: where it is, and whether code from a folder may be run."""
+"""The folder of a program's cache: where it is, who may look into it, whose code may be run."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def cache_folder_of(program: str) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder of a cache, for its owner alone, if it does not exist.  Raises OSError.
+    """Make a folder of a cache, for its owner alone, if it does not exist.  Raises OSError.
 
-    An older one in the usual place that others may look into is closed to them; a folder that the
-    environment names is its owner's business."""
+    One that exists is closed to others too, unless the environment names it, or others may write to
+    it: then `why_not_trusted` warns of what it may hold."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    named = [os.environ.get(name) for name in os.environ if name.endswith("_CACHE_DIR")]
+    named = [value for name, value in os.environ.items() if name.endswith("_CACHE_DIR")]
     if hasattr(os, "geteuid") and str(folder) not in named:
         found = os.stat(folder)
-        if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+        if found.st_uid == os.geteuid() and found.st_mode & 0o055 and not found.st_mode & 0o022:
             os.chmod(folder, 0o700)
 
 
