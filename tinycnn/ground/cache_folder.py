@@ -27,7 +27,7 @@ def make_private(folder: Path) -> None:
     if hasattr(os, "geteuid") and str(folder) not in named:
         found = os.stat(folder)
         if found.st_uid == os.geteuid() and found.st_mode & 0o055 and not found.st_mode & 0o022:
-            os.chmod(folder, 0o700)
+            os.chmod(folder, found.st_mode & 0o700)
 
 
 def why_not_trusted(folder: Path) -> str:
