@@ -41,6 +41,8 @@ _FIGURES = {
 _STYLE = """
 .verdict { font-weight: 650; white-space: nowrap; } .figure { display: block; width: 100%;
   max-width: 52rem; height: auto; margin: 0 0 1.4rem; background: #fff; border-radius: 4px; }
+@media screen and (prefers-color-scheme: dark) { .figure {
+  filter: invert(.92) hue-rotate(180deg); } }
 .runs { margin: .2rem 0 1.75rem; } .notes { margin-top: 0; } header h3 { margin: 1.2rem 0 .2rem; }
 section h3 { margin-top: 2rem; } .looks { display: flex; flex-wrap: wrap; gap: 1.2rem; padding: 0;
   list-style: none; } .looks img { display: block; margin-bottom: .3rem; border-radius: 3px; }
