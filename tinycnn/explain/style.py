@@ -14,7 +14,8 @@ STYLE = """
 * { box-sizing: border-box; }
 html { scroll-padding-top: 3.2rem; font-size: 18px; }
 body { margin: 0; background: var(--paper); color: var(--ink); font-variant-numeric: tabular-nums;
-  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
+  sans-serif; }
 main { max-width: 1280px; margin: 0 auto; padding: 1rem 1.3rem 4rem; }
 .bar { position: sticky; top: 0; z-index: 2; display: flex; flex-wrap: wrap; gap: .1rem .15rem;
   padding: .45rem 1rem; background: #14181d; }
