@@ -28,7 +28,7 @@ import numpy as np
 import ferdata
 import tinycnn
 from tinycnn import checkpoint
-from tinycnn.calibration import fit_temperature
+from tinycnn.calibration import calibrate, fit_temperature
 from tinycnn.formats import safetensors
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import CannotError, positive
@@ -280,7 +280,7 @@ def run(argv: list[str] | None) -> int:
     labelled = load_labelled_images(options.data, options.votes)
     logits = {name: network.predict_logits(part.images) for name, part in labelled.items()}
     most = labelled["plurality"]
-    network.calibration_temperature = fit_temperature(logits["plurality"], most.labels)
+    network.calibration_temperature = calibrate(logits["plurality"], most.labels).temperature
     content = safetensors.to_bytes(network)
     text = "\n\n".join(
         [

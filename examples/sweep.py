@@ -6,8 +6,9 @@
         with options from a file; options on the command line override those of the file
 
 The options in the group "trials" can have several values, separated by commas. Every combination of
-values is one trial, and the results are printed as a table. To continue after Ctrl-C or a power
-cut, run the same command again: only trials without a result are run.
+values is one trial. The results are printed as a table, and report.html in the folder --out shows
+them in a browser. To continue after Ctrl-C or a power cut, run the same command again: only trials
+without a result are run.
 In a file, an option with several values is a list:
 
     data = "fer2013.csv.gz"         # paths are relative to the file

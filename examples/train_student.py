@@ -74,7 +74,7 @@ def run(given: argparse.Namespace) -> int:
     faces = load_faces(args, args.training)  # training images, soft labels, validation images
     config = open_run_folder(args, faces)  # its config.json has all options and the data's hashes
     print_beginning(args, faces)
-    with saying_how_to_continue(args):
+    with saying_how_to_continue(args, faces, config):
         finished = FinishedRun(train(args, faces), faces.ids)
         finished.write(args.folder, config, faces.notes)  # predictions.csv and report.html
     print()

@@ -60,7 +60,8 @@ def _cache(loops: Loops) -> Any:
 
     source = inspect.getsource(sys.modules[loops.__module__])  # also from a zip file
     stamp = hashlib.sha256(source.encode()).hexdigest()
-    return CodeCache(loops, CodeFolder((cache_folder() / "kernels",), stamp, logger))
+    folders = (cache_folder(), cache_folder() / "kernels")  # the first has faces: private as well
+    return CodeCache(loops, CodeFolder(folders, stamp, logger))
 
 
 def warn_once(error: Exception) -> None:

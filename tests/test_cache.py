@@ -202,3 +202,28 @@ def test_only_the_owner_can_read_the_folder(parser, folder, tmp_path, monkeypatc
     finally:
         os.umask(before)
     assert oct((tmp_path / "new").stat().st_mode & 0o777) == "0o700"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+def test_only_the_owner_can_read_an_entry_in_a_folder_of_the_users_own(parser, folder):
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    parser.text()
+    (entry,) = folder.iterdir()
+    assert oct(entry.stat().st_mode & 0o777) == "0o600"
+    assert oct(folder.stat().st_mode & 0o777) == "0o755"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+@pytest.mark.parametrize("mode, after", [(0o755, 0o700), (0o750, 0o700), (0o775, 0o775)])
+def test_a_folder_in_the_usual_place_is_closed_to_others(
+    parser, folder, tmp_path, monkeypatch, mode, after
+):
+    """Not if others may write to it: it could hold code of theirs, and nothing would warn of it."""
+    monkeypatch.delenv("FERDATA_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "usual"))
+    usual = tmp_path / "usual" / "ferdata"
+    usual.mkdir(parents=True)
+    usual.chmod(mode)
+    parser.text()
+    assert oct(usual.stat().st_mode & 0o777) == oct(after)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tinycnn
 from tinycnn import Dense, Flatten, InputSpec, Network, checkpoint
-from tinycnn.calibration import HIGHEST, LOWEST, fit_temperature
+from tinycnn.calibration import HIGHEST, LOWEST, calibrate, fit_temperature
 from tinycnn.formats import safetensors
 from tinycnn.metrics import accuracy, expected_calibration_error
 from tinycnn.optim import SGD
@@ -64,6 +64,29 @@ def test_overconfident_logits_become_calibrated(factor):
     before = expected_calibration_error(softmax(factor * z), labels)
     after = expected_calibration_error(softmax(factor * z / t), labels)
     assert after < 0.03 and (factor == 1 or before > 0.2)
+
+
+def test_a_temperature_that_makes_the_confidences_worse_is_not_used():
+    """Labels drawn from the softmax itself: the best temperature is 1, and what is fitted to 60 of
+    them is chance."""
+    worse = []
+    for seed in range(12):
+        z, labels = drawn(60, seed=seed)
+        found = calibrate(z, labels)
+        assert found.fitted == fit_temperature(z, labels) and found.n_images == 60
+        for k, t in enumerate((1.0, found.fitted)):
+            assert found.nll[k] == pytest.approx(nll(z, labels, t), rel=1e-12)
+            error = expected_calibration_error(softmax(z / t), labels)
+            assert found.error[k] == pytest.approx(error, rel=1e-9)
+        worse.append(found.error[1] > found.error[0])
+        assert found.temperature == (1.0 if worse[-1] else found.fitted)
+        assert str(found).startswith("none: temperature " if worse[-1] else "temperature ")
+    assert set(worse) == {True, False}
+
+
+def test_without_a_minimum_nothing_changes():
+    found = calibrate(10 * np.eye(3), np.arange(3))
+    assert found.temperature == 1.0 and not found.is_worse and found.error[0] == found.error[1]
 
 
 @given(

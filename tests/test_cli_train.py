@@ -238,6 +238,7 @@ def test_the_sweep_command_trains_in_processes_of_its_own(small, tmp_path):
     done = installed(*words, "--out", "mine", "--json", cwd=tmp_path)
     told = json.loads(done.stdout)
     assert told["summary"] == "mine/summary.csv" and (tmp_path / "mine" / "summary.csv").is_file()
+    assert told["report"] == "mine/report.html" and (tmp_path / "mine" / "report.html").is_file()
     assert [(t["optimizer"], t["status"]) for t in told["trials"]] == [
         ("sgd", "done"),
         ("adam", "done"),

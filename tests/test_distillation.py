@@ -144,6 +144,25 @@ def test_standardizing_removes_shift_and_scale(backend):
 
 
 @BACKENDS
+def test_the_authors_deviation_over_k_minus_1_is_another_temperature(backend):
+    """Their loss at t is ours at t * sqrt(K / (K-1)): 6.9 % more at K = 8."""
+    logits, _, _, teacher = batch(5, 7, 8)
+    probs = []
+    for x in (logits, teacher):
+        z = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, ddof=1, keepdims=True) / 2.0
+        probs.append(np.exp(z) / np.exp(z).sum(axis=1, keepdims=True))
+    theirs = -(probs[1] * np.log(probs[0])).sum(axis=1).mean()
+    factor = math.sqrt(8 / 7)
+    assert round(100 * (factor - 1), 1) == 6.9
+    loss = Distillation(2.0 * factor, 1.0, standardize=True)
+    value, _ = loss(logits, np.zeros(7, int), teacher, backend=backend)
+    assert value == pytest.approx(theirs, rel=1e-12)
+    for kind in (Distillation, DecoupledDistillation):
+        assert "standard deviation" in kind.__doc__
+    assert "over K-1" in Distillation.__doc__ and "6.9 %" in Distillation.__doc__
+
+
+@BACKENDS
 def test_several_temperatures_give_the_mean(backend):
     logits, targets, _, teacher = batch(6, 5, 8)
     single = [

@@ -55,7 +55,7 @@ DOORS = {
     },
     "backends": {"backend_choice", "kernel_backend", "losses", "plan", "reference_backend"},
     "classify": {"image_arrays", "input_spec"},
-    "calibration": {"losses"},
+    "calibration": {"losses", "metrics"},
     "network": {
         *("backend_choice", "backends", "classify", "folding", "plan", "layers", "input_spec"),
         *("image_arrays", "init", "losses", "summary", "unknown_options"),

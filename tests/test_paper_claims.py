@@ -8,7 +8,7 @@ import pytest
 from paper_results import FOUR, plan, scores
 
 from tinycnn.paper import Interval, Measure, judged
-from tinycnn.paper.claims import FAILS, HOLDS, OPEN, Claim
+from tinycnn.paper.claims import FAILS, HOLDS, OPEN, UNTESTED, Claim
 
 STEP = {size: k for k, size in enumerate(FOUR)}
 
@@ -63,6 +63,17 @@ def test_no_verdict_from_one_or_two_folds():
     assert set(verdicts(claims_of(**strong)).values()) == {HOLDS}
     for n in (2, 1):
         assert set(verdicts(claims_of(**strong, n_folds=n)).values()) == {OPEN}
+
+
+def test_one_or_two_epochs_prove_nothing():
+    strong = dict(gain=9, per_step=3, pooled=(9, -9), hill=9, noise_of=0)
+    for n, said in ((1, "one epoch"), (2, "2 epochs")):
+        claims = claims_of(**strong, epochs=n)
+        assert set(verdicts(claims).values()) == {UNTESTED}
+        assert all(f"trained for {said};" in claim.untested for claim in claims.values())
+    assert set(verdicts(claims_of(**strong, epochs=3)).values()) == {HOLDS}
+    without = claims_of(epochs=1, temperatures=())["distillation"]
+    assert without.verdict == OPEN and "no teacher" in without.missing
 
 
 def test_a_claim_about_two_splits_needs_both():

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from test_train_student import SmallFer2013, one_error_line
 
 import ferdata
 from tinycnn import cli, paper
-from tinycnn.cli import reproduce
+from tinycnn.cli import reproduce, time_budget
 from tinycnn.sweep import Trial, local
 
 program = load_example("reproduce_paper")
@@ -86,7 +87,8 @@ def done(tmp_path_factory, few_faces):
 
 def test_a_complete_run_at_toy_size(done):
     folder, _, said = done
-    assert "20 trainings, 88 images" in said and "cannot be told  Distillation helps" in said
+    assert "20 trainings, 88 images" in said and "not tested  Distillation helps" in said
+    assert "(trained for one epoch; a verdict needs 3 or more)" in said
     assert "expected: " in said and "trials: 100%" in said
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
     expected = {"report.html", "plan.json", "trials-subject.csv", "trials-random.csv"}
@@ -217,6 +219,45 @@ def test_the_plan_of_a_budget_is_kept_until_the_options_change(
     run(*words, "--budget", "none")
     assert no_training["plan"].n_folds == 10
     assert json.loads((tmp_path / "plan.json").read_text())["plan"]["n_seeds"] == 3
+
+
+@pytest.mark.parametrize("step_s, kept", [(10.0, False), (0.001, True)])
+def test_a_budget_that_is_too_small_is_said_before_the_work(
+    built_in, no_training, tmp_path, monkeypatch, capsys, step_s, kept
+):
+    def measure(plan, source, backend):
+        keys = [(v, s) for v in ("v", "p1", "p2", "p12") for s in plan.sizes]
+        return paper.Costs(dict.fromkeys(keys, step_s), dict.fromkeys(keys, 0.0), 2, 10)
+
+    monkeypatch.setattr(paper, "measure", measure)
+    run("--sizes", "XXS", "--processes", 2, "--out", tmp_path, "--budget", "5min")
+    said = capsys.readouterr().out
+    assert ("the budget will not be kept: this is the smallest plan" in said) != kept
+
+
+@pytest.mark.parametrize("before_s, n_seeds", [(0, 3), (240, 1)])
+def test_time_before_the_training_counts(tmp_path, monkeypatch, before_s, n_seeds):
+    """240 of 300 seconds are over when the plan is made."""
+    full = paper.Plan(("random",), ("XXS",), (), "fer", 3, 5, 3)
+    keys = [(v, "XXS") for v in ("v", "p1", "p2", "p12")]
+    costs = paper.Costs(dict.fromkeys(keys, 0.2), dict.fromkeys(keys, 0.0), 2, 10)
+    monkeypatch.setattr(paper, "measure", lambda plan, source, backend: costs)
+    args = reproduce.ReproduceArguments(budget=300.0, processes=1, out=str(tmp_path))
+    args.started -= before_s
+    source = types.SimpleNamespace(key="faces")
+    assert reproduce.plan_for_budget(args, full, {"random": source}).n_seeds == n_seeds
+
+
+@pytest.mark.parametrize("each_s, told", [(1.0, False), (31.0, True)])
+def test_a_run_that_takes_longer_than_expected_says_so_once(each_s, told, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time_budget.time, "perf_counter", lambda: now[0])
+    said = []
+    clock = time_budget.TrainingClock(600.0, now[0], 40, said.append)
+    for _ in range(4):
+        now[0] += 10 * each_s
+        clock.trained(10, 10)
+    assert [line.split(":")[0] for line in said] == ["the budget will not be kept"] * told
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from toy_sweep import TOY, ToyBatches, ToySource, toy_images
 
 import tinycnn
 from tinycnn import checkpoint, models
+from tinycnn.calibration import Calibration
 from tinycnn.optim import optimizer_from_name
 from tinycnn.run import (
     FinishedRun,
@@ -22,6 +23,7 @@ from tinycnn.run import (
     has_begun,
     make_schedule,
     read_config,
+    training,
 )
 from tinycnn.train import Callback, DivergedError, Validation, iter_epochs
 
@@ -126,6 +128,21 @@ def test_the_best_network_is_calibrated_in_its_folder(tmp_path):
     assert saved.calibration_temperature == network.calibration_temperature != 1.0
     best = max(run.records, key=lambda record: record.val_accuracy)
     assert saved.training_summary["epoch"] == best.epoch
+
+
+def test_a_calibration_that_makes_things_worse_is_not_applied_and_reported(tmp_path, monkeypatch):
+    found = Calibration(fitted=1.5, error=(0.02, 0.05), nll=(0.7, 0.6), n_images=6)
+    monkeypatch.setattr(training, "calibrate", lambda logits, labels: found)
+    run = begin(tmp_path)
+    run.train()
+    assert run.calibrate().calibration_temperature == 1.0
+    assert run.best_network().calibration_temperature == 1.0
+    finished = FinishedRun({"with teacher": run}, [f"image {k}" for k in range(6)])
+    finished.write(tmp_path, RunConfig("c", {"variant": "v", "size": 4}, {}, 16, 6))
+    told = "none: temperature 1.500 would make it worse, expected calibration error 2.0% -> 5.0%"
+    assert f"calibration: {told}" in finished.summary(tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert told.replace(">", "&gt;") in page
 
 
 def test_what_a_run_without_folder_or_validation_cannot_do(tmp_path):

@@ -78,10 +78,25 @@ def test_bad_npz(npz, changes, message):
         load_soft_labels(npz(**changes))
 
 
-@pytest.mark.parametrize("row", [[0.2, 0.3, 0.4], [-0.1, 0.6, 0.5], [0, 0, 0], [2, 3, 5]])
-def test_a_row_that_is_not_a_distribution(npz, row):
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        (
+            [0.2, 0.3, 0.4],
+            r"the values sum to 0.9 \(expected values of 0 or more that sum to 1 within",
+        ),
+        (
+            [0.2, 0.3, 0.502],
+            r"the values sum to 1.002 \(expected .* within 0.001; divide each row by its sum\)",
+        ),
+        ([-0.1, 0.6, 0.5], r"-0.1 is below 0 \(.*; give outputs from before the softmax as logits"),
+        ([0, 0, 0], r"the values sum to 0 \(expected .*; a row needs a value above 0\)"),
+        ([2, 3, 5], r"the values sum to 10 \(.*, or percentages that sum to 100 within 0.1 in all"),
+    ],
+)
+def test_a_row_that_is_not_a_distribution(npz, row, message):
     path = npz(drop=["logits"], probabilities=np.array([PROBS[0], row, PROBS[2]]))
-    with pytest.raises(DataError, match=r"entry 1 \(row 1\): no distribution \(expected values of"):
+    with pytest.raises(DataError, match=rf"entry 1 \(row 1\): no distribution: {message}"):
         load_soft_labels(path)
 
 

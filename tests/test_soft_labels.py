@@ -110,16 +110,42 @@ def test_the_first_line_of_a_csv_says_what_it_holds(table):
     assert load_soft_labels(table("0,-2,.3,.5", "1,1,0,3", first="")).kind == "logits"
     assert load_soft_labels(table("0,0,.3,1.5", "1,1,0,.5", first="")).kind == "logits"
     with pytest.raises(
-        DataError, match="line 2: no distribution, though"
+        DataError, match="line 2: no distribution: the values sum to 1.5 .*, though"
     ):  # neither logits nor probabilities
         load_soft_labels(table("0,0,.5,1", first=""))
+
+
+@pytest.mark.parametrize("first", ["", "# probabilities"])
+def test_percentages_are_read_as_probabilities(table, npz, first):
+    soft = load_soft_labels(table("0,20,30,50", "1,0,99.95,0", "2,25,75,0", first=first))
+    assert soft.kind == "probabilities" and soft.percentages
+    np.testing.assert_allclose(np.exp(soft.values[0]), [0.2, 0.3, 0.5], rtol=1e-6)
+    assert soft.floored_per_row.tolist() == [0, 2, 1]
+    values, report = align_soft_labels(soft, dataset([0, 1, 2]))
+    assert report.percentages
+    np.testing.assert_allclose(np.exp(values[2]), [1e-7, 0.75, 0.25], rtol=1e-5)
+    whole = load_soft_labels(npz(drop=["logits"], probabilities=np.array([[20, 30, 50]] * 3)))
+    np.testing.assert_allclose(np.exp(whole.values[1]), [0.2, 0.3, 0.5], rtol=1e-6)
+    fractions = load_soft_labels(npz(drop=["logits"], probabilities=PROBS))
+    assert not fractions.percentages
+    assert average_soft_labels([whole, fractions]).percentages
+
+
+def test_percentages_in_some_rows_or_as_logits_are_refused(table, npz):
+    lines = ["0,20,30,50", "1,20,30,49"]
+    with pytest.raises(DataError, match=r"line 4: .* the values sum to 99 "):
+        load_soft_labels(table(*lines, first="# probabilities"))
+    with pytest.raises(DataError, match="logits are percentages: .*; give them as probabilities"):
+        load_soft_labels(npz(logits=np.array([[20, 30, 50], [0, 0, 100], [1, 98, 1.0]])))
 
 
 @pytest.mark.parametrize(
     "odd", ["0.2,0.3,0.6", "-0.5,1,0.5", "nan,0,1", "inf,-inf,0", "1e308,1e308,0"]
 )
 def test_an_ambiguous_csv_is_refused(table, odd):
-    message = "teacher.csv line 3: no distribution, though the file looks like probabilities; begin"
+    message = (
+        "teacher.csv line 3: no distribution: .*, though the file looks like .*; begin it with"
+    )
     with pytest.raises(DataError, match=message):
         load_soft_labels(table("0,0.2,0.3,0.5", f"1,{odd}", first=""))
 

@@ -86,6 +86,9 @@ def test_a_sweep_over_folds_of_the_built_in_faces(built_in, tmp_path, capsys):
     assert re.search(r"\n4 +[\d.]+ \+-[\d.]+ \(2\)", out)
     assert "temperature chosen on validation images\n" in out and "optimistic" not in out
     assert "trials: 100%" in err
+    assert f"report -> {tmp_path / 'report.html'}\n" in out
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "6 of 6 trials have a result." in page and "<h1>Sweep on the built-in faces</h1>" in page
     rows = summary(tmp_path)
     assert [row["status"] for row in rows] == ["done"] * 6
     assert {(row["loss"], row["temperature"], row["fold"]) for row in rows} == {
@@ -138,13 +141,16 @@ def test_all_shards_together_run_all_trials(built_in, tmp_path, capsys):
     assert "3 of 3 trials ->" in capsys.readouterr().out
 
 
-def test_ctrl_c_says_how_to_continue(built_in, tmp_path, capsys, monkeypatch):
+def test_ctrl_c_says_how_to_continue_and_leaves_a_report(built_in, tmp_path, capsys, monkeypatch):
     def stopped(*words, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sweep, "run", stopped)
     assert run(*TOY, "--out", tmp_path) == 130
     assert capsys.readouterr().err == "\nstopped; run the same command to continue\n"
+    assert [row["status"] for row in summary(tmp_path)] == ["missing"]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "0 of 1 trials have a result, 1 have not been run here yet." in page
 
 
 # ---- options ---------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """TensorFlow checkpoints: the published one against TensorFlow's own logits, and small ones that
 the tests write.  Damaged or unsuitable files give one clear error."""
 
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import tf_bundle
 
 import tinycnn
 from tinycnn import models
-from tinycnn.formats import tf_checkpoint
+from tinycnn.formats import safetensors, tf_checkpoint
 from tinycnn.formats.leveldb_table import FOOTER_SIZE
 from tinycnn.formats.tf_checkpoint import PUBLISHED_NAMES, CheckpointFileError
 from tinycnn.models import CLASSES, SIZES, VARIANTS
@@ -477,3 +478,25 @@ def test_tinycnn_load_takes_a_checkpoint_by_each_of_its_names(tmp_path):
         assert found.plan.steps == expected.plan.steps
     with pytest.raises(ValueError, match="variant='v' or variant='p1' would fit"):
         tinycnn.load(prefix)
+
+
+def test_names_that_are_no_checkpoint_say_what_to_give(tmp_path):
+    prefix = str(small_checkpoint(tmp_path))
+    with pytest.raises(FileNotFoundError, match=f"is a folder; expected {re.escape(prefix)}$"):
+        tinycnn.load(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"is a folder; expected a file such as .*model\.saf"
+    ):
+        tinycnn.load(tmp_path.parent)
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "m"\n')
+    with pytest.raises(ValueError, match=f"TensorFlow's list of .*; expected {re.escape(prefix)}$"):
+        tinycnn.load(tmp_path / "checkpoint")
+    with pytest.raises(FileNotFoundError, match=r"tinycnn.load_pretrained\(\) loads the weights"):
+        tinycnn.load("pretrained")
+    with pytest.raises(
+        FileNotFoundError, match="a TensorFlow checkpoint: .* tinycnn convert makes"
+    ):
+        safetensors.load(prefix)
+    other = tf_bundle.write(tmp_path / "other", TENSORS)
+    with pytest.raises(CheckpointFileError, match="not one of the paper's .*; convert .* to ONNX"):
+        tinycnn.load(other)

@@ -15,9 +15,12 @@ so L is convex in u and its minimum is the one root of (2).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from .losses import CrossEntropy, check_logits
+from .losses import CrossEntropy, check_logits, softmax
+from .metrics import expected_calibration_error
 
 LOWEST, HIGHEST = 0.01, 100.0
 """The temperature is searched between these."""
@@ -64,3 +67,60 @@ def fit_temperature(logits: np.ndarray, labels_or_targets: np.ndarray) -> float:
     if slope(high) >= 0:
         return HIGHEST
     return float(np.exp(brentq(slope, low, high, xtol=1e-10)))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature for a network, and what it does to the confidences on the images of its fit.
+
+    fitted    what `fit_temperature` returned
+    error     expected calibration error without a temperature and with `fitted`, 0..1
+    nll       mean negative log-likelihood of the labels without a temperature and with `fitted`
+    n_images  on which all this was measured
+    """
+
+    fitted: float
+    error: tuple[float, float]
+    nll: tuple[float, float]
+    n_images: int
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether one of the two measures is higher with `fitted` than without.  The likelihood,
+        which is what is fitted, cannot be, but for rounding; the error can, mostly where there
+        are few images or the network was calibrated already."""
+        return self.error[1] > self.error[0] or self.nll[1] > self.nll[0]
+
+    @property
+    def temperature(self) -> float:
+        """The temperature to use: `fitted`, or 1.0 if that makes the confidences worse."""
+        return 1.0 if self.is_worse else self.fitted
+
+    def __str__(self) -> str:
+        (error, fitted_error), (nll, fitted_nll) = self.error, self.nll
+        changes = (
+            f"expected calibration error {error:.1%} -> {fitted_error:.1%}, negative "
+            f"log-likelihood {nll:.3f} -> {fitted_nll:.3f}"
+        )
+        if not self.is_worse:
+            return f"temperature {self.fitted:.3f}: {changes}"
+        return f"none: temperature {self.fitted:.3f} would make it worse, {changes}"
+
+
+def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
+    """Fit a temperature, and compare the confidences without it and with it.
+
+    logits  (N, K) float32 or float64, finite, of images that were not trained on
+    labels  (N,) class indices
+    Raises what `fit_temperature` raises.
+    """
+    fitted = fit_temperature(logits, labels)
+    errors, likelihoods = [], []
+    for temperature in (1.0, fitted):
+        z = logits.astype(np.float64) / temperature
+        z -= z.max(axis=1, keepdims=True)
+        own = z[np.arange(len(z)), labels] - np.log(np.exp(z).sum(axis=1))
+        likelihoods.append(float(-own.mean()))
+        probs = softmax(logits, temperature, backend="numpy")
+        errors.append(expected_calibration_error(probs, labels))
+    return Calibration(fitted, (errors[0], errors[1]), (likelihoods[0], likelihoods[1]), len(z))

@@ -29,6 +29,7 @@ class Teacher:
     covers       "all" images, the "train" split alone, or "" if it does not fit
     accuracy     share of labelled images whose label is its first choice; None: not compared
     mean_recall  that share for each class, averaged over the classes; None: not compared
+    percentages  its probabilities are percentages
     """
 
     path: str
@@ -41,6 +42,7 @@ class Teacher:
     covers: str
     accuracy: float | None
     mean_recall: float | None
+    percentages: bool
 
 
 def check_teacher(
@@ -84,6 +86,7 @@ def check_teacher(
         covers=covers,
         accuracy=None if compared is None else compared.accuracy,
         mean_recall=None if compared is None else compared.mean_recall,
+        percentages=soft.percentages,
     )
     return teacher, findings
 

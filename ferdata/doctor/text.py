@@ -142,6 +142,8 @@ def class_table(inspected: InspectedDataset) -> list[list[str | int]]:
 def about_teacher(teacher: Teacher) -> str:
     """One line on a teacher, without its path."""
     parts = [f"{teacher.n_entries:,} entries by {teacher.key}, {teacher.kind}"]
+    if teacher.percentages:
+        parts.append("percentages, read as probabilities")
     if teacher.n_crops is not None:
         parts.append(f"{teacher.n_crops} crops each")
     if teacher.flipped:

@@ -29,7 +29,7 @@ import numpy as np
 from ferdata.errors import DataError
 from ferdata.files.npz_file import read_npz, save_npz
 from ferdata.files.regular_file import named_errors
-from tinycnn.ground.cache_folder import cache_folder_of
+from tinycnn.ground.cache_folder import cache_folder_of, make_private
 
 _N_BLOCKS, _BLOCK_BYTES = 64, 64 * 1024
 _IDENTITY = "source_identity"
@@ -116,5 +116,5 @@ def _read(entry: Path, identity: str) -> dict[str, np.ndarray] | None:
 
 def _write(entry: Path, identity: str, arrays: dict[str, np.ndarray]) -> None:
     with contextlib.suppress(OSError):  # not writable, or disk full: the next run parses again
-        entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # faces are private
-        save_npz(entry, {_IDENTITY: np.array(identity), **arrays})
+        make_private(entry.parent)  # faces are private
+        save_npz(entry, {_IDENTITY: np.array(identity), **arrays}, private=True)

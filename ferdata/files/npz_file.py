@@ -47,10 +47,11 @@ def read_npz(
         return {name: _array(archive, member) for name, member in members.items()}
 
 
-def save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an uncompressed .npz, completely or not at all. Raises OSError if that fails."""
+def save_npz(path: Path, arrays: Mapping[str, np.ndarray], private: bool = False) -> None:
+    """Write an uncompressed .npz, completely or not at all; private: only its owner may read it.
+    Raises OSError if that fails."""
     savez: Callable[..., None] = np.savez  # its declared type takes `arrays` for its other options
-    write_atomically(path, lambda file: savez(file, **arrays))
+    write_atomically(path, lambda file: savez(file, **arrays), private=private)
 
 
 def _members(

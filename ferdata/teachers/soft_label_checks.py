@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace
 from ferdata.teachers.soft_label_files import Parts, singular
-from tinycnn.ground.distributions import is_distribution, log_sum_exp
+from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, is_distribution, log_sum_exp
 
 PROBABILITY_FLOOR = 1e-7
 
@@ -21,7 +21,8 @@ _SAME_ANSWER = 2e-2
 
 def checked_parts(path: Path, parts: Parts) -> tuple[Parts, np.ndarray]:
     """(parts, floored_per_row), checked and converted to what `SoftLabels` holds: one entry per
-    image, values in float32, and the logarithms of probabilities. Raises DataError."""
+    image, values in float32, and the logarithms of probabilities. Percentages are divided by 100.
+    Raises DataError."""
     try:
         LabelSpace("teacher", parts.classes)  # raises if a class is named twice or has no name
     except DataError as error:
@@ -34,6 +35,14 @@ def checked_parts(path: Path, parts: Parts) -> tuple[Parts, np.ndarray]:
     for values, suffix in zip(outputs, ("", "_flipped")):
         _check_table(path, parts, values, suffix)
     kind = parts.kind or _guessed_kind(path, parts)
+    percentages = all(_are_percentages(values) for values in outputs)
+    if percentages and kind == "logits":
+        raise DataError(
+            f"{path}: logits are percentages: no value is below 0, and each row sums to 100; give "
+            "them as probabilities"
+        )
+    if percentages:
+        outputs = [values / 100 for values in outputs]
     for values, suffix in zip(outputs, ("", " (flipped)")):
         _check_values(path, parts, values, kind, suffix)
     if outputs[-1].shape != parts.values.shape:
@@ -59,7 +68,7 @@ def checked_parts(path: Path, parts: Parts) -> tuple[Parts, np.ndarray]:
         outputs = [values[once] for values in outputs]
     flipped = outputs[1] if len(outputs) > 1 else None
     parts = replace(parts, kind=kind, values=outputs[0], flipped=flipped, keys=keys, crop=None)
-    return parts, floored
+    return replace(parts, percentages=percentages), floored
 
 
 def _check_table(path: Path, parts: Parts, values: np.ndarray, suffix: str) -> None:
@@ -90,22 +99,45 @@ def _check_values(path: Path, parts: Parts, values: np.ndarray, kind: str, suffi
     if kind == "probabilities":
         off = ~is_distribution(values)
         if off.any():
-            raise DataError(
-                f"{path} {first(off)}: no distribution (expected values of 0 or more that sum to 1)"
-            )
+            in_percent = is_distribution(values / 100)
+            off = ~in_percent if in_percent.any() else off  # all others are percentages
+            row = values[tuple(np.argwhere(off)[0])]
+            raise DataError(f"{path} {first(off)}: {_why_no_distribution(row)}")
+
+
+def _are_percentages(values: np.ndarray) -> bool:
+    """Whether each row is a distribution in percent: its sum differs from 100 by at most 0.1."""
+    first, rest = values[:1], values[1:]  # the first row of logits is none: the rest is not copied
+    return all(bool(is_distribution(part / 100).all()) for part in (first, rest))
+
+
+def _why_no_distribution(row: np.ndarray) -> str:
+    """What is wrong with one row (K,), and what to do."""
+    expected = f"expected values of 0 or more that sum to 1 within {ROW_SUM_TOLERANCE}"
+    with np.errstate(invalid="ignore", over="ignore"):
+        lowest, total = float(row.min()), float(row.sum(dtype=np.float64))
+    if not np.isfinite(total):
+        return "no distribution: not all values are finite"
+    if lowest < 0:
+        advice = "give outputs from before the softmax as logits"
+        return f"no distribution: {lowest:.6g} is below 0 ({expected}; {advice})"
+    advice = "divide each row by its sum" if total else "a row needs a value above 0"
+    also = ", or percentages that sum to 100 within 0.1 in all rows" if total > 2 else ""
+    return f"no distribution: the values sum to {total:.6g} ({expected}{also}; {advice})"
 
 
 def _guessed_kind(path: Path, parts: Parts) -> str:
     """The kind of a csv that does not say it, by the rule in soft_labels.py. A row with NaN is not
     a distribution."""
     distribution = is_distribution(parts.values)
-    if distribution.all():
+    if distribution.all() or _are_percentages(parts.values):
         return "probabilities"
     if not distribution.any() and ((parts.values < 0) | (parts.values > 1)).any():
         return "logits"
+    first = int(np.flatnonzero(~distribution)[0])
     raise DataError(
-        f"{path} {parts.place(int(np.flatnonzero(~distribution)[0]))}: no distribution, though the "
-        f"file looks like probabilities; begin the file with a line '# logits' or '# probabilities'"
+        f"{path} {parts.place(first)}: {_why_no_distribution(parts.values[first])}, though the "
+        "file looks like probabilities; begin it with a line '# logits' or '# probabilities'"
     )
 
 

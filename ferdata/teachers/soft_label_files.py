@@ -38,6 +38,7 @@ class Parts:
     key      one of KEYS;  keys: one for each of the M or N entries
     crop     (M,) the number of the crop that an entry is for, or None
     place    place(i): where entry i is in the file, for messages
+    percentages  the file has percentages, and `checked_parts` has divided them by 100
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Parts:
     keys: np.ndarray
     crop: np.ndarray | None
     place: Callable[[int], str]
+    percentages: bool = False
 
 
 def singular(key: str) -> str:

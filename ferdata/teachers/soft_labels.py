@@ -11,6 +11,8 @@ They are read from one of these files:
           for probabilities if every line is a distribution, and for logits if no line is one and
           some value is below 0 or above 1. Otherwise the file is refused.
 
+Probabilities may be percentages: if every row sums to 100 (within 0.1), they are divided by 100.
+
 `ids` are the ids of a FaceDataset; `rows` the 0-based row numbers of its source file (for FER2013
 those of the csv); `hashes` identify an image by its pixels (`content_ids`). Entries may be in any
 order, and there may be more than the data set needs. A hash may occur several times with the same
@@ -68,6 +70,7 @@ class SoftLabels:
     floored_per_row      int64 (N,): how many probabilities of the row were raised to 1e-7
     source               the file, for messages
     flipped_values       like values, for the mirror images; None if the file has none
+    percentages          the file's probabilities are percentages, and have been divided by 100
     """
 
     values: np.ndarray
@@ -79,6 +82,7 @@ class SoftLabels:
     source: str
     hashes: np.ndarray | None = None
     flipped_values: np.ndarray | None = None
+    percentages: bool = False
 
     __repr__ = short_repr
 
@@ -116,6 +120,7 @@ class AlignReport:
     merged            {class of the data set: the teacher's classes whose probabilities were added}
     n_mostly_dropped  number of images for which these classes have more than half of the teacher's
                       probability: the rest of such an answer says little
+    percentages       the file, or one of several, has percentages instead of probabilities
     """
 
     n_used: int
@@ -125,6 +130,7 @@ class AlignReport:
     dropped: tuple[str, ...] = ()
     n_mostly_dropped: int = 0
     merged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    percentages: bool = False
 
 
 def load_soft_labels(path: str | os.PathLike[str]) -> SoftLabels:
@@ -152,6 +158,7 @@ def load_soft_labels(path: str | os.PathLike[str]) -> SoftLabels:
         floored_per_row=floored,
         source=str(path),
         flipped_values=parts.flipped,
+        percentages=parts.percentages,
     )
 
 
@@ -259,6 +266,7 @@ def align_soft_labels(
         dropped=mapped.dropped,
         n_mostly_dropped=_n_mostly_dropped(values, mapped),
         merged=mapped.merged,
+        percentages=soft.percentages,
     )
     columns = mapped.apply_columns(values.reshape(-1, len(soft.classes)), logarithms=True)
     values = columns.reshape(*values.shape[:-1], len(dataset.classes))
@@ -305,6 +313,7 @@ def average_soft_labels(
         kind="probabilities",
         floored_per_row=np.sum([t.floored_per_row[e] for t, (e, _) in zip(teachers, orders)], 0),
         source=" + ".join(t.source for t in teachers),
+        percentages=any(t.percentages for t in teachers),
     )
 
 

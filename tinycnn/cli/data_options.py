@@ -117,6 +117,8 @@ def load_teachers(
     how = given_arguments(args, teacher_options.OPTIONS)
     values, flipped, report = ferdata.load_teachers(args.teacher or (), dataset, **how)
     notes = []
+    if report.percentages:
+        notes.append("the teacher's rows sum to 100: they are read as percentages")
     if report.n_floored:
         notes.append(
             f"{report.n_floored:,} of the teacher's probabilities were below 1e-7 and were raised "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..formats import onnx, safetensors, tf_checkpoint
-from ..formats.model_file import checkpoint_paths, checkpoint_prefix
+from ..formats.model_file import check_is_model, checkpoint_paths, checkpoint_prefix
 from ..formats.pretrained import PRETRAINED, load_pretrained, shipped_weights
 from ..ground.command_line import CannotError
 from ..ground.messages import plain
@@ -88,11 +88,8 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
         return OpenedModel(
             name, "TensorFlow checkpoint", network, checkpoint_paths(prefix), str(network.dtype)
         )
+    check_is_model(name)
     path = Path(name)
-    if path.is_dir():
-        raise CannotError(
-            f"{name}: is a folder; expected a file such as {path / 'model'}.safetensors"
-        )
     if not path.exists():
         raise CannotError(
             f"{name}: no such file; expected a .safetensors file, an .onnx file, a TensorFlow "

@@ -33,6 +33,7 @@ from . import sweep as sweep_command
 from .console import print_json, this_command
 from .data_options import add_data_options, check_targets
 from .sweep_faces import load_source
+from .time_budget import TrainingClock, is_over
 
 if TYPE_CHECKING:
     from ferdata.training.trial_faces import TrialParts
@@ -265,12 +266,18 @@ def plan_for_budget(
         tell("timing a few training steps")
         costs = paper.measure(full, next(iter(sources.values())), args.backend)
         n_processes = args.processes or usable_cores()
+        so_far = time.perf_counter() - args.started  # reading the faces, compiling, timing
 
         def seconds(plan: paper.Plan) -> float:
-            return costs.seconds(plan, n_processes) / TRAINING_SHARE
+            return so_far + costs.seconds(plan, n_processes) / TRAINING_SHARE
 
         plan = paper.fitted(full, args.budget, seconds, frozenset(fixed))
         tell(f"expected: {seconds(plan) / 60:.1f} min of {args.budget / 60:.1f}")
+        if is_over(args.budget, seconds(plan)):
+            tell(
+                "the budget will not be kept: this is the smallest plan; fewer --sizes or "
+                "--temperatures, or --epochs 1, make it smaller, and a longer --budget allows it"
+            )
     path.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps(dict(asked=asked, plan=asdict(plan)), indent=2)
     write_atomically(path, content + "\n")
@@ -291,6 +298,7 @@ def run_trials(
     Returns the trials by name and their outcome, each for every way to divide the faces.
     """
     folder = str(Path(args.out) / "trials")
+    clock = TrainingClock(args.budget, args.started, plan.n_trials, tell)
     named: dict[str, dict[str, sweep.Trial]] = {}
     outcomes: dict[str, sweep.Outcome] = {}
     for number, (split, source) in enumerate(sources.items()):
@@ -301,7 +309,9 @@ def run_trials(
             if some:
                 tell(f"{len(some)} trainings, {split}" + (", networks kept" if keep else ""))
                 options = replace(args, out=folder, keep_models=keep)
+                before = sweep.SweepFolder(folder).outcome(sweep.names(some, source.key), keep)
                 sweep_command.run_trials(options, some, source)
+                clock.trained(len(some), len(some) - len(before.results))
             own = sweep.SweepFolder(folder).outcome(sweep.names(some, source.key), keep)
             outcomes[split].results.update(own.results)
             outcomes[split].failures.update(own.failures)
@@ -357,6 +367,9 @@ def make_study(
         **{f"data, {split}": source.key for split, source in sources.items()},
         "time of this run": f"{took / 60:.1f} min (without trainings of earlier runs)",
     }
+    if args.budget is not None:
+        over = " (not kept)" if is_over(args.budget, took) else ""
+        facts["budget"] = f"{args.budget / 60:.1f} min{over}"
     return paper.Study(
         title=f"MicroExpNet on {Path(args.data).name if args.data else 'the built-in faces'}",
         command=this_command(),
@@ -403,7 +416,8 @@ def write_study(study: paper.Study, args: ReproduceArguments) -> Path:
 def print_claims(study: paper.Study, page: Path) -> None:
     print()
     for claim in study.claims:
-        missing = f" ({claim.missing})" if claim.missing else ""
+        why = claim.missing or claim.untested
+        missing = f" ({why})" if why else ""
         print(f"{claim.verdict:>14}  {claim.text}{missing}")
     print(f"\n-> {page}")
 
@@ -411,7 +425,11 @@ def print_claims(study: paper.Study, page: Path) -> None:
 def as_json(study: paper.Study, page: Path) -> dict[str, object]:
     """The verdicts as values that JSON can hold."""
     claims = [
-        {"verdict": claim.verdict, "claim": claim.text, "missing": claim.missing or None}
+        {
+            "verdict": claim.verdict,
+            "claim": claim.text,
+            "missing": claim.missing or claim.untested or None,
+        }
         for claim in study.claims
     ]
     return {"page": str(page), "claims": claims, "n_failed": _n_failed(study)}

@@ -19,7 +19,7 @@ from ..ground.command_line import CannotError, positive
 from ..run.command_line import add_lists_of_training_options, flag_of
 from ..run.options import option_table
 from ..sweep.selection import RULES
-from .console import print_json
+from .console import print_json, this_command
 from .data_options import DataOptions, add_data_options, check_targets
 from .progress import TrialBar
 from .sweep_faces import N_FOLDS, load_source
@@ -34,8 +34,9 @@ Train many networks, to compare options such as the temperature and the size.
         with options from a file; options on the command line override those of the file
 
 The options in the group "trials" can have several values, separated by commas. Every combination of
-values is one trial, and the results are printed as a table. To continue after Ctrl-C or a power
-cut, run the same command again: only trials without a result are run.
+values is one trial. The results are printed as a table, and report.html in the folder --out shows
+them in a browser. To continue after Ctrl-C or a power cut, run the same command again: only trials
+without a result are run.
 In a file, an option with several values is a list:
 
     data = "fer2013.csv.gz"         # paths are relative to the file
@@ -91,6 +92,10 @@ class SweepArguments(DataOptions):
     @property
     def summary(self) -> Path:
         return Path(self.out) / "summary.csv"
+
+    @property
+    def page(self) -> Path:
+        return Path(self.out) / "report.html"
 
 
 # ---- options ---------------------------------------------------------------------------------
@@ -243,16 +248,38 @@ def run_trials(args: SweepArguments, trials: list[sweep.Trial], source: ferdata.
 def run_sweep(
     args: SweepArguments, tell: Callable[[str], object] = print
 ) -> tuple[dict[str, sweep.Trial], sweep.Outcome]:
-    """Run all trials of the command and write summary.csv; returns the trials and their outcome,
-    both by name.  tell: called with a line for the user before the work begins."""
+    """Run all trials of the command and write summary.csv and report.html, also after Ctrl-C;
+    returns the trials and their outcome, both by name.  tell: called with a line for the user
+    before the work begins."""
     source = load_source(args, args.folds, args.split)
     trials = make_trials(args, source)
     named = sweep.names(trials, source.key)
     tell(f"{len(named)} trials, {len(source.dataset):,} images -> {args.out}")
-    run_trials(args, trials, source)
+    try:
+        run_trials(args, trials, source)
+    except KeyboardInterrupt:
+        write_results(args, named, source)
+        raise
+    return named, write_results(args, named, source)
+
+
+def write_results(
+    args: SweepArguments, named: dict[str, sweep.Trial], source: ferdata.TrialFaces
+) -> sweep.Outcome:
+    """Write summary.csv and report.html of the results that the folder has; returns them."""
     outcome = sweep.SweepFolder(args.out).outcome(named, args.keep_models)
     write_atomically(args.summary, sweep.summary_csv(named, outcome))
-    return named, outcome
+    report = sweep.SweepReport(
+        title=f"Sweep on {Path(args.data).name if args.data else 'the built-in faces'}",
+        command=this_command(),
+        trials=named,
+        outcome=outcome,
+        rule=args.select,
+        compare=len(args.tables) > 1,
+        data={"images": f"{len(source.dataset):,}", "sha256": source.key},
+    )
+    write_atomically(args.page, sweep.render_page(report))
+    return outcome
 
 
 @contextlib.contextmanager
@@ -288,6 +315,7 @@ def print_results(
     n_missing = len(named) - len(outcome.results) - len(outcome.failures)
     missing = f", {n_missing} not run here yet" if n_missing else ""
     print(f"\n{len(results)} of {len(named)} trials{missing} -> {args.summary}")
+    print(f"report -> {args.page}")
     try:
         for name, figure in sweep.curves(results).items():
             path = Path(args.out) / name
@@ -332,7 +360,8 @@ def as_json(
         else:
             row["status"] = "missing"
         trials.append(row)
-    return {"folder": args.out, "summary": str(args.summary), "trials": trials}
+    files = {"summary": str(args.summary), "report": str(args.page)}
+    return {"folder": args.out, **files, "trials": trials}
 
 
 def tell_failures(named: dict[str, sweep.Trial], outcome: sweep.Outcome) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shlex
 import sys
 import time
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 
+from .. import checkpoint
 from ..backend_choice import BACKENDS
 from ..ground.command_line import CannotError, positive
 from ..parallel import check_n_threads
@@ -44,6 +46,9 @@ All results of the run are written to one folder; open its report.html.
 FREE_ON_RESUME = ("data", "root", "votes", "teacher", "workers", "cache", "threads", "epochs")
 """Options that may change when a run is resumed: files are compared by their hashes, results do not
 depend on threads, and `iter_epochs` refuses more epochs if the schedule depends on them."""
+
+PATHS = ("data", "root", "votes", "teacher")
+"""Options that are paths."""
 
 NEED_A_TEACHER = ("loss", "temperature", "soft_weight", "loss_scale", "compare")
 
@@ -184,18 +189,24 @@ def _arguments(values: dict[str, object]) -> TrainArguments:
 
 
 def _options_in(folder: Path, parser: argparse.ArgumentParser) -> dict[str, object]:
-    """The options that the config.json of a run has, checked.  Those that its release did not have
-    are missing.  Raises RunFolderError."""
-    options, own = read_config(folder).options, _own_names()
+    """The options that the config.json of a run has, checked, with paths that lead to its files.
+    Those that its release did not have are missing.  Raises RunFolderError."""
+    config, own = read_config(folder), _own_names()
     found: dict[str, object] = {}
     try:
-        for name, value in options.items():
+        for name, value in config.options.items():
             if name in option_table():
                 found[name] = value
             elif name not in own:
                 raise CannotError(f"no option {name!r:.80}")
             elif value is not None:
                 found[name] = read_stored(parser, name, value)
+        for name in PATHS:
+            given = found.get(name)
+            if isinstance(given, list):
+                found[name] = [config.path(path) for path in given]
+            elif isinstance(given, str):
+                found[name] = config.path(given)
         _arguments(found)
     except CannotError as error:
         raise not_a_configuration(folder, error) from None
@@ -240,7 +251,12 @@ def open_run_folder(args: TrainArguments, faces: Faces) -> RunConfig:
         before.check_data(faces.hashes, folder)
         command = before.command
     config = RunConfig(
-        command, args.stored(), faces.hashes, len(faces.train), len(faces.validation)
+        command,
+        args.stored(),
+        faces.hashes,
+        len(faces.train),
+        len(faces.validation),
+        working_folder=os.getcwd(),
     )
     if not args.resume:
         config.write(folder)
@@ -248,17 +264,22 @@ def open_run_folder(args: TrainArguments, faces: Faces) -> RunConfig:
 
 
 @contextlib.contextmanager
-def saying_how_to_continue(args: TrainArguments) -> Iterator[None]:
-    """Errors raised inside say what the user can do; Ctrl-C says how to resume."""
+def saying_how_to_continue(args: TrainArguments, faces: Faces, config: RunConfig) -> Iterator[None]:
+    """Errors raised inside say what the user can do; Ctrl-C says how to resume.  A run that ends
+    before its last epoch has a report of the epochs that are complete."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"\nstopped; continue with: {args.how_to_resume}", file=sys.stderr)
+        try:
+            print(f"\n{report_so_far(args, faces, config)}", file=sys.stderr)
+        finally:  # also after another Ctrl-C
+            print(f"stopped; continue with: {args.how_to_resume}", file=sys.stderr)
         raise
     except DivergedError as error:
         raise CannotError(
             f"{error}; start another run with --learning-rate below "
-            f"{args.training.learning_rate:g}; {args.out} keeps the weights of the last good epoch"
+            f"{args.training.learning_rate:g}; {args.out} keeps the weights of the last good epoch "
+            f"({report_so_far(args, faces, config)})"
         ) from None
     except OSError as error:
         if not (args.folder / "config.json").is_file():
@@ -266,6 +287,24 @@ def saying_how_to_continue(args: TrainArguments) -> Iterator[None]:
         raise CannotError(
             f"{error}; the files already written are complete: continue with {args.how_to_resume}"
         ) from None
+
+
+def report_so_far(args: TrainArguments, faces: Faces, config: RunConfig) -> str:
+    """Write report.html and predictions.csv of a run that has not ended, from what is in its folder
+    (nothing, before the end of the first epoch).  Returns a sentence that says where they are."""
+    begun = {}
+    for name, options, folder, _ in trainings(args, faces):
+        if (folder / checkpoint.BEST).is_file() and checkpoint.path_in(folder).is_file():
+            data = faces.training_data(options, 1)
+            begun[name] = TrainingRun(options, data, folder, resume=True, backend=args.backend)
+    if not begun:
+        return "no report: no epoch is complete"
+    done = (
+        f"{len(run.records)} of {run.options.epochs} epochs {name}" for name, run in begun.items()
+    )
+    told = f"this run is not complete: {', '.join(done)}"
+    FinishedRun(begun, faces.ids).write(args.folder, config, [told, *faces.notes])
+    return f"report of what is there: {args.folder / 'report.html'}"
 
 
 def run(given: argparse.Namespace) -> int:
@@ -277,7 +316,7 @@ def run(given: argparse.Namespace) -> int:
             print(f"note: {note}", file=sys.stderr)
     else:
         print_beginning(args, faces)
-    with saying_how_to_continue(args):
+    with saying_how_to_continue(args, faces, config):
         planned = trainings(args, faces)
         done = FinishedRun({each.name: _train(args, faces, each) for each in planned}, faces.ids)
         done.write(args.folder, config, faces.notes)

@@ -24,7 +24,7 @@ class Faces:
     """train       with soft labels if there is a teacher
     validation  with labels, resized to SIZE_PX
     targets     of the hard part of the loss: "labels" or "distribution"
-    hashes      name -> sha256 of each array that the results depend on
+    hashes      name -> sha256 of each array that the results depend on, as it is used
     notes       sentences for the user and the report
     framing     how the faces were cut out of their photos, None if that is not known
     """
@@ -73,12 +73,6 @@ def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
         check_class_names(options.class_weights, train.classes)
     except ValueError as error:
         raise CannotError(f"--class-weights {error}") from None
-    hashes = {}
-    for name, part in (("training", train), ("validation", validation)):
-        hashes[f"{name} images"] = part.content_hash()
-        truth = part.labels if targets == "labels" else part.targets
-        assert truth is not None
-        hashes[f"{name} {targets}"] = _sha256(truth)
     notes = notes_on(dataset) + ([note] if note else [])
     if args.teacher and options.has_teacher:
         values, flipped, told = load_teachers(args, train)
@@ -92,6 +86,12 @@ def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
         train = train.with_soft_labels(ferdata.load_rendered_teacher(train))
     if args.rows:
         train = train.select(np.arange(min(args.rows, len(train))))
+    hashes = {}
+    for name, part in (("training", train), ("validation", validation)):
+        hashes[f"{name} images"] = part.content_hash()
+        truth = part.labels if targets == "labels" else part.targets
+        assert truth is not None
+        hashes[f"{name} {targets}"] = _sha256(truth)
     if train.soft_labels is not None:
         hashes["soft labels"] = _sha256(train.soft_labels)
     if train.flipped_soft_labels is not None:

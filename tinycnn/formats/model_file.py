@@ -11,6 +11,7 @@ from pathlib import Path
 from ..layers import Layer
 from ..network import Network
 from . import onnx, safetensors, tf_checkpoint
+from .pretrained import PRETRAINED
 
 _CHECKPOINT_FILE = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
 
@@ -36,12 +37,47 @@ def load(
     """
     if os.fspath(path).endswith(".onnx"):
         return onnx.load_network(path, backend=backend, n_threads=n_threads)
+    check_is_model(os.fspath(path))
     prefix = checkpoint_prefix(os.fspath(path))
     if prefix is not None:
         return tf_checkpoint.load_network(
             prefix, variant=variant, backend=backend, n_threads=n_threads
         )
     return safetensors.load(path, backend=backend, n_threads=n_threads, custom_layers=custom_layers)
+
+
+def check_is_model(name: str) -> None:
+    """Raise an error that says what to give instead, for names that people try: a folder, a name of
+    shipped weights, TensorFlow's list of checkpoints.  Raises FileNotFoundError or ValueError."""
+    path = Path(name)
+    if path.is_dir():
+        found = models_in(path)
+        expected = (
+            " or ".join(found[:3]) if found else f"a file such as {path / 'model.safetensors'}"
+        )
+        raise FileNotFoundError(f"{name}: no such model file, it is a folder; expected {expected}")
+    if name in (*PRETRAINED, "pretrained") and not path.exists():
+        raise FileNotFoundError(
+            f"{name}: no such model file; tinycnn.load_pretrained() loads the weights that come "
+            "with this package"
+        )
+    if path.name == "checkpoint" and path.is_file():
+        with open(path, "rb") as file:
+            is_list = file.read(22) == b"model_checkpoint_path:"
+        if is_list:
+            found = [prefix for prefix in models_in(path.parent) if prefix != name]
+            expected = " or ".join(found[:3]) or "what the files of one of them begin with"
+            raise ValueError(f"{name}: TensorFlow's list of checkpoints; expected {expected}")
+
+
+def models_in(folder: Path) -> list[str]:
+    """What `load` takes of the files of a folder: model files, and checkpoints by their prefix."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    kinds = (".safetensors", ".onnx", ".index")
+    return [str(folder / name.removesuffix(".index")) for name in names if name.endswith(kinds)]
 
 
 def checkpoint_prefix(name: str) -> str | None:

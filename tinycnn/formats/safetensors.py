@@ -159,7 +159,12 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such model file")
+        what = "no such model file"
+        if Path(f"{os.fspath(path)}.index").is_file():
+            what += (
+                ", but a TensorFlow checkpoint: tinycnn.load reads it, tinycnn convert makes one"
+            )
+        raise FileNotFoundError(f"{path}: {what}")
     with open(path, "rb") as opened:
         n_header_bytes = int.from_bytes(opened.read(8), "little")
     if n_header_bytes > MAX_HEADER_BYTES:

@@ -138,7 +138,13 @@ def load_network(
         )
     check_variant_and_size(variant, SIZES[0])  # the size is found below
     index = {tensor.name: tensor for tensor in list_tensors(prefix)}
-    chosen = _chosen(prefix, index, names.values())
+    try:
+        chosen = _chosen(prefix, index, names.values())
+    except CheckpointFileError as error:
+        raise CheckpointFileError(
+            f"{error}: not one of the paper's networks, or with other names of tensors "
+            "(tf_checkpoint.load_network takes `names`); convert another network to ONNX first"
+        ) from None
     shapes = {ours: tensor.shape for ours, tensor in zip(names, chosen)}
     size, n_classes = _size_of(prefix, variant, shapes, names)
     others = {tensor.dtype for tensor in chosen} - {"float16", "float32", "float64"}

@@ -17,19 +17,22 @@ except ImportError:  # Windows: there the part files of killed writers are not r
 
 
 def write_atomically(
-    path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]
+    path: str | os.PathLike[str],
+    content: bytes | str | Callable[[BinaryIO], object],
+    *,
+    private: bool = False,
 ) -> None:
     """Write bytes, text (as UTF-8), or what content(file) writes, to `path`.
 
     The content goes to a part file in the same folder, `.<name>.<8 hex digits>.part`.  Once that
     is on disk, it is renamed to `path`.  So nobody ever finds half a file there, not even after a
     crash, a power cut, a full disk or Ctrl-C.  A writer that is killed leaves its part file; the
-    next writer to the same path removes it.
+    next writer to the same path removes it.  private: only the owner may read and write the file.
     Raises OSError with `path` if it cannot be written, and whatever content(file) raises.
     """
     path = Path(path)
     try:
-        _write(path, content)
+        _write(path, content, private)
     except OSError as error:
         if error.errno is None:
             raise
@@ -38,11 +41,13 @@ def write_atomically(
     _sync_folder(path.parent)
 
 
-def _write(path: Path, content: bytes | str | Callable[[BinaryIO], object]) -> None:
+def _write(path: Path, content: bytes | str | Callable[[BinaryIO], object], private: bool) -> None:
     _remove_abandoned_parts(path)
     part, file = _new_part(path)
     try:
         with file:
+            if private:
+                os.chmod(part, 0o600)  # while it is empty
             if callable(content):
                 content(file)
             else:

@@ -1,4 +1,4 @@
-"""The folder of a program's cache: where it is, and whether code from a folder may be run."""
+"""The folder of a program's cache: where it is, who may look into it, whose code may be run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,19 @@ def cache_folder_of(program: str) -> Path:
     xdg = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache"
     return base / program
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder of a cache, for its owner alone, if it does not exist.  Raises OSError.
+
+    One that exists is closed to others too, unless the environment names it, or others may write to
+    it: then `why_not_trusted` warns of what it may hold."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    named = [value for name, value in os.environ.items() if name.endswith("_CACHE_DIR")]
+    if hasattr(os, "geteuid") and str(folder) not in named:
+        found = os.stat(folder)
+        if found.st_uid == os.geteuid() and found.st_mode & 0o055 and not found.st_mode & 0o022:
+            os.chmod(folder, found.st_mode & 0o700)
 
 
 def why_not_trusted(folder: Path) -> str:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from numba.core import caching, sigutils
 
-from .cache_folder import why_not_trusted
+from .cache_folder import make_private, why_not_trusted
 
 
 class CodeFolder(NamedTuple):
@@ -46,7 +46,7 @@ def _files_in(code_folder: CodeFolder) -> type[caching.CompileResultCacheImpl]:
 
         def ensure_cache_path(self) -> None:
             for folder in code_folder.folders:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private(folder)
             super().ensure_cache_path()
 
         def get_source_stamp(self) -> str:

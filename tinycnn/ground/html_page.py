@@ -62,7 +62,7 @@ def table(
     the others numbers, which are right-aligned."""
     lines = [f'<div class="scroll"><table class="{class_}">']
     if caption:
-        lines.append(f"<caption>{caption}</caption>")
+        lines.append(f"<caption><span>{caption}</span></caption>")
     marks = ["" if k < n_texts else ' class="n"' for k in range(len(header))]
     head = "".join(f'<th scope="col"{m}>{cell}</th>' for m, cell in zip(marks, header))
     lines.append(f"<thead><tr>{head}</tr></thead><tbody>")
@@ -106,15 +106,25 @@ def styled_page(title: str, body: str, style: str = "") -> str:
     return html_page(title, STYLE + style, f"<body>\n<main>\n{body}\n</main>\n</body>")
 
 
+SCROLL_CUE = """background:
+  linear-gradient(to right, var(--cover) 40%, transparent) 0 0 / 2.5rem 100% no-repeat local,
+  linear-gradient(to left, var(--cover) 40%, transparent) 100% 0 / 2.5rem 100% no-repeat local,
+  linear-gradient(to right, var(--edge), transparent) 0 0 / .8rem 100% no-repeat scroll,
+  linear-gradient(to left, var(--edge), transparent) 100% 0 / .8rem 100% no-repeat scroll,
+  var(--cover);"""
+"""CSS of an element that scrolls sideways: a shadow on each side on which there is more to see.
+
+A cover of the background's colour, which moves with the content, hides the shadow at either end."""
+
 STYLE = """
 :root { color-scheme: light dark;
   --paper: #fdfdfc; --ink: #1b1e23; --muted: #5a626d; --rule: #dfe1e5; --faint: #f1f2f4;
   --c0: #1d5fa8; --c1: #b4500f; --c2: #1f7a55; --c3: #7d46a8; --c4: #a8324f; --c5: #5f6670;
-  --shade: 8 60 125; }
+  --shade: 8 60 125; --cover: var(--paper); --edge: rgb(0 0 0 / .3); }
 @media screen and (prefers-color-scheme: dark) { :root {
   --paper: #14171a; --ink: #e6e7e8; --muted: #9ca4ae; --rule: #30353b; --faint: #1e2226;
   --c0: #74aeee; --c1: #f09a5c; --c2: #62c498; --c3: #c39be8; --c4: #ee8aa2; --c5: #aab1ba;
-  --shade: 44 116 196; } }
+  --shade: 44 116 196; --edge: rgb(255 255 255 / .4); } }
 @media print { :root { --paper: #fff; --ink: #000; --muted: #444; --rule: #ccc;
   color-scheme: light; } }
 * { box-sizing: border-box; }
@@ -133,7 +143,9 @@ section > :last-child { margin-bottom: 0; }
 .lede, small, figcaption { color: var(--muted); }
 .lede { font-size: .93rem; }
 .eyebrow { color: var(--muted); font-size: .85rem; margin: 0 0 .35rem; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; SCROLL_CUE }
+.scroll caption > span { position: sticky; left: 0; display: inline-block; width: max-content;
+  max-width: calc(100vw - 2.5rem); }
 table { border-collapse: collapse; font-size: .9rem; }
 th, td { padding: .4rem .9rem .4rem 0; text-align: left; vertical-align: baseline;
   border-bottom: 1px solid var(--rule); }
@@ -143,8 +155,10 @@ tbody th { font-weight: 500; }
 code, pre, .code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
   font-size: .84rem; overflow-wrap: anywhere; }
 footer { margin-top: 3.5rem; font-size: .82rem; color: var(--muted); }
-@media print {
+@media (max-width: 36rem) { .scroll > table:not(.matrix) { width: max-content; }
+  .scroll > table th, .scroll > table td { max-width: 11rem; } }
+@media print { .scroll { background: none; }
   body { font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   main { padding: 0; max-width: none; } h2, h3 { break-after: avoid; } }
-"""
+""".replace("SCROLL_CUE", SCROLL_CUE)
 """What the pages of a run, of the paper and of a data set's check have in common."""

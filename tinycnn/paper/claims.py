@@ -4,23 +4,26 @@ A claim has several measures, such as differences in accuracy.  Some decide abou
 expects them above 0, or below.  The claim holds if the intervals of all these measures are on the
 expected side of 0.  It does not hold if one of them is on the other side.  Otherwise it cannot be
 told.  Each interval is a 95 % interval; there is no correction for the number of measures.
+A claim is not tested if the networks were trained for fewer than LEAST_EPOCHS epochs.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import published
 from .plan import MAIN_VARIANT
 from .scores import Interval, Scores, Values, accuracies, interval, mean, paired, slope
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
+HOLDS, FAILS, OPEN, UNTESTED = "holds", "does not hold", "cannot be told", "not tested"
 _INCOMPLETE = "trials are missing or failed"
 _NO_SUBJECTS = "the data set does not say who is shown"
 LEAST_N = 3
 """With fewer folds or seeds there is no verdict: two values may agree by chance."""
+LEAST_EPOCHS = 3
+"""After fewer, networks differ mostly in how fast they begin to learn, which no claim is about."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,20 @@ class Measure:
 
 @dataclass(frozen=True)
 class Claim:
-    """missing: why there are no results to judge it by; "" if there are."""
+    """missing: why there are no results to judge it by; "" if there are.  untested: why there are
+    results that say nothing about it; "" if they do."""
 
     name: str
     text: str
     measures: tuple[Measure, ...]
     note: str = ""
     missing: str = ""
+    untested: str = ""
 
     @property
     def verdict(self) -> str:
+        if self.untested:
+            return UNTESTED
         verdicts = [measure.verdict for measure in self.measures if measure.sign is not None]
         if self.missing or not verdicts:
             return OPEN
@@ -63,13 +70,19 @@ class Claim:
 
 def judged(scores: Scores) -> list[Claim]:
     """All claims, in the paper's order."""
-    return [
+    claims = [
         _distillation_helps(scores),
         _helps_small_ones_more(scores),
         _pooling_helps(scores),
         _overlap_reverses(scores),
         _temperature_matters(scores),
     ]
+    epochs = scores.plan.epochs
+    if epochs >= LEAST_EPOCHS:
+        return claims
+    trained = "one epoch" if epochs == 1 else f"{epochs} epochs"
+    why = f"trained for {trained}; a verdict needs {LEAST_EPOCHS} or more"
+    return [claim if claim.missing else replace(claim, untested=why) for claim in claims]
 
 
 def _of_paper(function: Callable[[str], float]) -> dict[str, float]:

@@ -20,14 +20,14 @@ from ..ground.html_page import escape, facts_table, png_picture, section, table
 from ..report.page import report_page
 from ..sweep import summary_csv
 from . import published
-from .claims import FAILS, HOLDS, OPEN, Claim
+from .claims import FAILS, HOLDS, LEAST_EPOCHS, OPEN, UNTESTED, Claim
 from .plan import MAIN_VARIANT, scaled_down, unlike_the_paper
 from .study import Study
 from .tables import Table, cell_text, csv_text
 
 N_CONFUSIONS = 10
 _FACE_PX = 96
-_MARKS = {HOLDS: "✓", FAILS: "✗", OPEN: "?"}
+_MARKS = {HOLDS: "✓", FAILS: "✗", OPEN: "?", UNTESTED: "–"}
 _FIGURES = {
     "distillation": "Bars: accuracy by size, with and without a teacher",
     "temperature": "Lines: accuracy against temperature by size",
@@ -41,6 +41,8 @@ _FIGURES = {
 _STYLE = """
 .verdict { font-weight: 650; white-space: nowrap; } .figure { display: block; width: 100%;
   max-width: 52rem; height: auto; margin: 0 0 1.4rem; background: #fff; border-radius: 4px; }
+@media screen and (prefers-color-scheme: dark) { .figure {
+  filter: invert(.92) hue-rotate(180deg); } }
 .runs { margin: .2rem 0 1.75rem; } .notes { margin-top: 0; } header h3 { margin: 1.2rem 0 .2rem; }
 section h3 { margin-top: 2rem; } .looks { display: flex; flex-wrap: wrap; gap: 1.2rem; padding: 0;
   list-style: none; } .looks img { display: block; margin-bottom: .3rem; border-radius: 3px; }
@@ -133,7 +135,8 @@ def _claims(study: Study) -> str:
     lede = (
         "Some measures decide about a claim: it expects them above 0, or below. The claim holds if "
         "the 95 % intervals of all these measures are on the expected side of 0. It does not hold "
-        "if one is on the other side. Otherwise it cannot be told. Differences are taken within "
+        "if one is on the other side. Otherwise it cannot be told. It is not tested if the "
+        f"networks were trained for fewer than {LEAST_EPOCHS} epochs. Differences are taken within "
         "each fold and seed, then averaged over folds (with the correction of Nadeau and Bengio "
         "for folds that share training images). The paper gives no intervals; its numbers are "
         "computed from its tables in the same way."
@@ -160,7 +163,8 @@ def _claim(claim: Claim, in_folds: bool) -> str:
         rows.append([name, decides, *shown, f"{measure.found.n}"])
     papers = [f"paper, {name}" for name in published.DATA_SETS]
     header = ["measure, points", "decides", "ours", *papers, "folds" if in_folds else "seeds"]
-    missing = f": {claim.missing}" if claim.missing else ""
+    why = claim.missing or claim.untested
+    missing = f": {why}" if why else ""
     return (
         f"<h3>{escape(claim.text)}</h3><p>{_verdict(claim.verdict)}{escape(missing)}. "
         f'<span class="muted">{escape(claim.note)}</span></p>'

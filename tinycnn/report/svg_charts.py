@@ -8,8 +8,8 @@ colours.  Every text that is passed in is escaped here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..ground.html_page import escape, png
 N_RUN_COLOURS = 6
 _DASHES = ("none", "7 3", "2 3", "9 3 2 3")
 _CHARACTER_PX = 7.0  # mean width of a bold character in the labels, whose font size is 12 px
+_TICK_GAP_PX = 18.0  # least space from one temperature to the next
 _LINE_PX = 13.5  # from one line of a label to the next
 
 
@@ -90,6 +91,32 @@ def epoch_axis(epochs: Sequence[float], start_px: float, end_px: float) -> Axis:
     return Axis(low, high, start_px, end_px, tuple(ticks))
 
 
+def temperature_axis(temperatures: Sequence[float], start_px: float, end_px: float) -> Axis:
+    """A logarithmic axis with a tick at each temperature, but none close to the tick before."""
+    values = sorted(set(temperatures))
+    if len(values) == 1:
+        return Axis(values[0] / 2, values[0] * 2, start_px, end_px, (values[0],), log=True)
+    axis = Axis(values[0], values[-1], start_px, end_px, (), log=True)
+    ticks = [values[0]]
+    for value in values[1:]:
+        if axis.px(value) - axis.px(ticks[-1]) >= _TICK_GAP_PX:
+            ticks.append(value)
+    return replace(axis, ticks=tuple(ticks))
+
+
+@dataclass(frozen=True)
+class XAxis:
+    """What lies along x: its name, and the axis that `make` returns for values and the pixels of
+    both ends."""
+
+    name: str
+    make: Callable[[Sequence[float], float, float], Axis]
+
+
+EPOCHS = XAxis("epoch", epoch_axis)
+TEMPERATURES = XAxis("temperature", temperature_axis)
+
+
 @dataclass(frozen=True)
 class Series:
     """One line: y over x.  NaN in y is a gap.  mark: index of the point with a ring, or None."""
@@ -111,8 +138,9 @@ def line_chart(
     y_unit: str,
     percent: bool = False,
     width_px: int = 360,
+    x: XAxis = EPOCHS,
 ) -> str:
-    """Lines over epochs with a label at the end of each; '' if no series has a finite point.
+    """Lines with a label at the end of each; '' if no series has a finite point.
 
     chart_id  a name that is unique on the page.  percent: values are 0..1, ticks are in percent
     Series n has the colour and dashes of run n, even if earlier series are empty.
@@ -126,7 +154,7 @@ def line_chart(
     height_px = round(max(250, 70 + label_px * len(drawn)))
     right = width_px - 10 - _CHARACTER_PX * max(len(line) for label in labels for line in label)
     top, bottom = 30, height_px - 40
-    x_axis = epoch_axis([x for x, _ in points], 40, right)
+    x_axis = x.make([at for at, _ in points], 40, right)
     y_axis = value_axis([y for _, y in points], bottom, top)
 
     unit = y_unit + (", log scale" if y_axis.log else "")
@@ -138,14 +166,14 @@ def line_chart(
         parts.append(f'<text x="33" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
     parts.append(f'<line class="axis" x1="40" x2="{right:.1f}" y1="{bottom}" y2="{bottom}"/>')
     for tick in x_axis.ticks:
-        x = x_axis.px(tick)
+        tick_x = f"{x_axis.px(tick):.1f}"
         parts.append(
-            f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>'
-            f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>'
+            f'<line class="axis" x1="{tick_x}" x2="{tick_x}" y1="{bottom}" y2="{bottom + 4}"/>'
+            f'<text x="{tick_x}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>'
         )
     parts.append(
         f'<text class="unit" x="{(40 + right) / 2:.1f}" y="{bottom + 35}" '
-        'text-anchor="middle">epoch</text>'
+        f'text-anchor="middle">{escape(x.name)}</text>'
     )
     ends = [(x_axis.px(own[-1][0]), y_axis.px(own[-1][1])) for _, _, own in drawn]
     heights = _spread([y for _, y in ends], label_px, top, bottom)

@@ -28,6 +28,8 @@ class RunConfig:
     options  by name, as values that JSON can hold
     data     name -> sha256 of each array that the results depend on
     tinycnn  the version
+    working_folder  in which the command was given: paths among the options are relative to it.
+                    "": not known, for runs of earlier releases
     """
 
     command: str
@@ -36,6 +38,7 @@ class RunConfig:
     n_training_images: int
     n_validation_images: int
     tinycnn: str = __version__
+    working_folder: str = ""
 
     def write(self, folder: Path) -> None:
         """Begin a run in `folder`, which is made if it does not exist.  Raises RunFolderError."""
@@ -46,6 +49,12 @@ class RunConfig:
         except OSError as error:
             reason = error.strerror or error
             raise RunFolderError(f"{folder}: cannot be written: {reason}") from None
+
+    def path(self, name: str) -> str:
+        """Where a path among the options leads from the present folder: to the file that the run
+        began with, or if that is gone, to one of the same name here."""
+        recorded = os.path.join(self.working_folder, name)
+        return next((path for path in (recorded, name) if os.path.exists(path)), recorded)
 
     def check_data(self, data: Mapping[str, str], folder: Path) -> None:
         """Raise RunFolderError if the data are not those that the run in `folder` began with."""
@@ -80,6 +89,7 @@ def read_config(folder: Path) -> RunConfig:
         n_training_images=content.get("n_training_images", 0),
         n_validation_images=content.get("n_validation_images", 0),
         tinycnn=content.get("tinycnn", ""),
+        working_folder=str(content.get("working_folder", "")),
     )
 
 

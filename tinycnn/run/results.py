@@ -26,7 +26,7 @@ class FinishedRun:
 
     runs        by name: "with teacher".  All but the accuracies is about the first one
     validation  the images that its best network was chosen on;  ids: their names
-    network     the best one, calibrated
+    network     the best one, calibrated if the run is complete
     """
 
     def __init__(self, runs: Mapping[str, TrainingRun], ids: Sequence[str]) -> None:
@@ -34,6 +34,7 @@ class FinishedRun:
         assert first.data.validation is not None
         self.runs, self.ids = runs, ids
         self.validation, self.network = first.data.validation, first.best_network()
+        self.calibration = first.calibration
 
     @cached_property
     def scored(self) -> Evaluation:
@@ -99,6 +100,8 @@ class FinishedRun:
 
     def write(self, folder: Path, config: RunConfig, notes: Sequence[str] = ()) -> None:
         """Write predictions.csv and report.html.  notes: sentences for the report."""
+        if self.calibration is not None and self.calibration.is_worse:
+            notes = [*notes, f"calibration: {self.calibration}"]
         write_atomically(folder / "predictions.csv", self.predictions_csv())
         options = config.options
         report.write_report(
@@ -127,15 +130,13 @@ class FinishedRun:
 
     def summary(self, folder: Path) -> str:
         """The results in a few lines.  folder: that `write` has written to."""
-        n_images, (before, after) = len(self.ids), self.calibration_errors
+        n_images = len(self.ids)
         lines = {
             name: f"{accuracy:.1%} of {n_images:,} validation images right"
             for name, accuracy in self.best_accuracies.items()
         }
-        lines["calibration"] = (
-            f"temperature {self.network.calibration_temperature:.3f}: expected calibration error "
-            f"{before:.1%} -> {after:.1%}"
-        )
+        if self.calibration is not None:
+            lines["calibration"] = str(self.calibration)
         lines["speed"] = f"{self.speed['training']} in training; {self.speed['prediction']}"
         lines["cost"] = self._cost()
         lines["report"] = str(folder / "report.html")

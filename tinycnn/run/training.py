@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import checkpoint
-from ..calibration import fit_temperature
+from ..calibration import Calibration, calibrate
 from ..formats import safetensors
 from ..models.microexpnet import microexpnet
 from ..network import Network
@@ -44,6 +44,7 @@ class TrainingRun:
     network, loss, optimizer, schedule  made from the options
     folder  see `iter_epochs`; None: nothing is written.  It is made if it does not exist
     records of the epochs so far; when a run is resumed, also of those before
+    calibration  of the best network; None before `calibrate`
 
     resume: continue from the folder's last checkpoint.  The results do not depend on n_threads.
     Raises CheckpointError if there is no checkpoint to resume from, OSError if the folder cannot be
@@ -90,6 +91,7 @@ class TrainingRun:
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
         self.records = self._records() if resume else []
+        self.calibration: Calibration | None = None
 
     def train(self, callbacks: Sequence[Callback] = ()) -> list[EpochRecord]:
         """Train the remaining epochs; returns the records of all.
@@ -120,13 +122,13 @@ class TrainingRun:
 
     def calibrate(self) -> Network:
         """Fit the calibration temperature of the best network to the validation images, and save
-        it in the folder.  Returns the network.  Raises ValueError without validation images."""
+        it in the folder; it stays 1.0 if the fitted one makes the confidences worse.  Returns the
+        network.  Raises ValueError without validation images."""
         held_out, network = self.data.validation, self.best_network()
         if held_out is None:
             raise ValueError("no validation images to calibrate the network with")
-        network.calibration_temperature = fit_temperature(
-            network.predict_logits(held_out.images), held_out.labels
-        )
+        self.calibration = calibrate(network.predict_logits(held_out.images), held_out.labels)
+        network.calibration_temperature = self.calibration.temperature
         safetensors.save(network, self._best())
         return network
 

@@ -13,6 +13,8 @@ from .folder import Outcome as Outcome
 from .folder import SweepFolder as SweepFolder
 from .folder import SweepFolderError as SweepFolderError
 from .local import run as run
+from .page import SweepReport as SweepReport
+from .page import render_page as render_page
 from .selection import choose as choose
 from .selection import is_optimistic as is_optimistic
 from .selection import mean_and_interval as mean_and_interval

@@ -14,7 +14,14 @@ Setting = tuple[tuple[str, Any], ...]  # the options of a trial, without size, s
 
 
 def difference_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """A table with a row for every size and setting; "" if there is only one setting.
+    """`difference_rows` as a text; "" if there are none."""
+    rows = difference_rows(results)
+    return aligned(rows, n_left=2) if rows else ""
+
+
+def difference_rows(results: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A table with a row for every size and setting; no rows if there is only one setting.  The
+    first row has the names of the columns.
 
     A row has the mean reported accuracy in %, and its mean difference to the setting of the first
     result, each +- half its 95 % interval.  Only runs with the same seed and fold are subtracted,
@@ -27,7 +34,7 @@ def difference_table(results: Sequence[Mapping[str, Any]]) -> str:
         of_size = scores.setdefault(setting, {}).setdefault(trial["size"], {})
         of_size[trial["seed"], trial["fold"]] = score(result)
     if len(scores) < 2:
-        return ""
+        return []
     first = next(iter(scores))
     lines = [["size", "setting", "accuracy", "difference"]]
     for size in sorted({s for by_size in scores.values() for s in by_size}, key=size_order):
@@ -39,7 +46,7 @@ def difference_table(results: Sequence[Mapping[str, Any]]) -> str:
             accuracy = accuracy_cell(list(found.values()))
             if found:
                 lines.append([str(size), _words(setting, first), accuracy, difference])
-    return aligned(lines, n_left=2)
+    return lines
 
 
 def _words(setting: Setting, first: Setting) -> str:

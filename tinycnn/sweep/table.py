@@ -78,11 +78,18 @@ def grouped_scores(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
 
 
 def choice_table(results: Sequence[dict[str, Any]], rule: str) -> str:
+    """`choice_rows` as a text; "" if there are none."""
+    rows = choice_rows(results, rule)
+    return aligned(rows, n_left=len(rows[0])) if rows else ""
+
+
+def choice_rows(results: Sequence[dict[str, Any]], rule: str) -> list[list[str]]:
     """A table of the results that `choose(results, "temperature", rule)` returns: accuracy by size,
-    and how often each temperature was chosen.  "" for fewer than two temperatures."""
+    and how often each temperature was chosen.  The first row has the names of the columns.  No rows
+    for fewer than two temperatures."""
     with_teacher = [result for result in results if result["trial"]["temperature"] is not None]
     if len({str(result["trial"]["temperature"]) for result in with_teacher}) < 2:
-        return ""
+        return []
     differing = _differing([options_of(result) for result in with_teacher])
     groups: dict[tuple, list[tuple[str, float]]] = {}
     for result in choose(with_teacher, "temperature", rule):
@@ -95,7 +102,7 @@ def choice_table(results: Sequence[dict[str, Any]], rule: str) -> str:
         shown = [f"t={t}" + (f" ({n})" if n > 1 else "") for t, n in chosen.most_common()]
         cell = accuracy_cell([value for _, value in groups[key]])
         lines.append([*map(str, key), cell, ", ".join(shown)])
-    return aligned(lines, n_left=len(lines[0]))
+    return lines
 
 
 def _differing(trials: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -110,12 +117,17 @@ def _differing(trials: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _score_table(title: str, cells: Cells) -> str:
+    table = aligned(score_rows(cells), n_left=1)
+    return f"{title}\n{table}" if title else table
+
+
+def score_rows(cells: Cells) -> list[list[str]]:
+    """Accuracy by size (rows) and temperature (columns).  The first row has the columns' names."""
     sizes = sizes_in_order(cells)
     columns = sorted({t for _, t in cells}, key=lambda t: () if t is None else (1.0, *several(t)))
     heads = ["no teacher" if t is None else f"t={temperature_text(t)}" for t in columns]
     rows = [[str(size)] + [accuracy_cell(cells.get((size, t))) for t in columns] for size in sizes]
-    table = aligned([["size", *heads], *rows], n_left=1)
-    return f"{title}\n{table}" if title else table
+    return [["size", *heads], *rows]
 
 
 def accuracy_cell(values: Sequence[float] | None, sign: str = "") -> str:
