@@ -41,6 +41,15 @@ def in_short(error: BaseException) -> str:
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
 
 
+def quoted(value: object) -> str:
+    """`value` as Python writes it; text, bytes and lists that are longer than a line only by their
+    length.  (An argument may be the content of a file.)"""
+    if isinstance(value, (str, bytes, bytearray, list, tuple, dict)) and len(value) > 60:
+        return f"<{type(value).__name__} of {len(value):,}>"
+    text = repr(value)
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
+
+
 def short_repr(record: object) -> str:
     """The text of a dataclass or named tuple: arrays by dtype and shape, other long values cut.
 
