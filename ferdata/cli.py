@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ferdata.dataset import FaceDataset
 from ferdata.doctor.diagnosis import check
 from ferdata.doctor.html_page import page, picture
 from ferdata.doctor.inspected_dataset import InspectedDataset, inspect_dataset, inspect_path
@@ -44,7 +45,8 @@ def build_parser() -> Parser:
         "check",
         help="count the images of a data set and report what looks wrong",
         description="Examine a data set: counts, duplicates, damaged and empty images, subjects in "
-        "more than one split, suspicious votes, soft labels that do not fit. Exit status: 0 if "
+        "more than one split, suspicious votes, soft labels that do not fit, files that are not "
+        "read. Exit status: 0 if "
         "nothing looks wrong, 1 if something does, 2 if the data set could not be checked.",
     )
     _add_data(checking)
@@ -109,6 +111,7 @@ def _show(args: argparse.Namespace) -> int:
         raise CannotError(f"{args.out}: expected a name that ends in .png or .html")
     check_out(args.out)
     inspected = _shown(args)
+    _print_notes(inspected.dataset)
     sheets = []
     for name, members in by_class(inspected.dataset):
         chosen = members[spread(len(members), args.columns * args.rows)]
@@ -149,10 +152,16 @@ def _pack(args: argparse.Namespace) -> int:
     check_out(args.out)
     with ProgressBar("reading", leave=False) as progress:
         dataset = dataset_loading.open(args.path, progress=progress, **dataset_arguments(args))
+    _print_notes(dataset)
     save_packed(dataset, args.out)
     n, (height, width) = len(dataset), dataset.images.shape[1:]
     print(f"{printable(args.out)}: {n:,} faces of {width} x {height} px")
     return CLEAN
+
+
+def _print_notes(dataset: FaceDataset) -> None:
+    for note in (*dataset.notes, *([dataset.unread.summary()] if dataset.unread else [])):
+        print(printable(f"note: {note}"), file=sys.stderr)
 
 
 def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:

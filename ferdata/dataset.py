@@ -7,10 +7,20 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from ferdata.class_choice import Classes, class_choice
 from ferdata.errors import DataError
 from ferdata.image_hashes import checked_images
-from ferdata.labels import LabelMap, LabelSpace, checked_labels, label_map
+from ferdata.labels import (
+    LabelMap,
+    LabelSpace,
+    checked_labels,
+    label_map,
+    mapped_distributions,
+    mapped_labels,
+)
+from ferdata.unread_files import UnreadFiles
 from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
+from tinycnn.ground.messages import plain
 
 SPLITS = ("train", "validation", "test")
 
@@ -33,6 +43,9 @@ class FaceDataset:
     subjects     str     (N,)        the person shown
     split        str     (N,)        "train", "validation" or "test"
     rows         int64   (N,)        0-based row in the source file
+    notes        sentences for the user: which columns of a list were read as what, how many
+                 images were left out, ...
+    unread       UnreadFiles         the files below the data set's folder that were not read
 
     All but images and ids may be None. Arrays are checked, converted to the dtypes above if that
     loses nothing, and kept as read-only views. Raises DataError for values that do not fit.
@@ -49,6 +62,8 @@ class FaceDataset:
     subjects: np.ndarray | None = None
     split: np.ndarray | None = None
     rows: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    unread: UnreadFiles | None = None
 
     def __post_init__(self) -> None:
         self._set("images", checked_images(self.images))
@@ -73,7 +88,8 @@ class FaceDataset:
     def __repr__(self) -> str:
         """A few lines: how many images of which size, what is known of them, and the classes."""
         height, width = self.images.shape[1:]
-        columns = [f.name for f in fields(self) if f.name not in ("images", "ids", "label_space")]
+        others = ("images", "ids", "label_space", "notes", "unread")
+        columns = [f.name for f in fields(self) if f.name not in others]
         known = [name.replace("_", " ") for name in columns if getattr(self, name) is not None]
         of_each = f" with {', '.join(known)}" if known else ""
         lines = [f"<FaceDataset: {len(self):,} images of {width}x{height} px{of_each}"]
@@ -85,6 +101,9 @@ class FaceDataset:
         if self.split is not None:
             of_split = {name: len(self.rows_of_split(name)) for name in SPLITS}
             lines.append(", ".join(f"{name} {n:,}" for name, n in of_split.items() if n))
+        lines += self.notes
+        if self.unread is not None and self.unread.look_wrong:
+            lines.append(plain(self.unread.summary()))
         return "\n  ".join(lines) + ">"
 
     @property
@@ -163,22 +182,40 @@ class FaceDataset:
         """
         if self.label_space is None:
             raise DataError("this dataset has no label space to map from")
-        name_map = label_map(self.label_space, target, allow_lossy)
+        return self._mapped(label_map(self.label_space, target, allow_lossy))
+
+    def with_classes(self, classes: Classes) -> FaceDataset:
+        """The images of these classes, under these names, in this order; see
+        `ferdata.class_choice`.
+
+        Images of other classes are left out; `notes` says how many. What becomes of targets and
+        soft labels: see `to_label_space`; those of classes that become one are added. Raises
+        LabelError for a class that this dataset does not have.
+        """
+        if self.label_space is None:
+            raise DataError("this dataset has no classes to choose from")
+        chosen = class_choice(classes).among(self.classes, f"these {len(self):,} images")
+        known = self.known_labels
+        counts = {
+            c: 0 if known is None else int((known == k).sum()) for k, c in enumerate(self.classes)
+        }
+        mapped = self._mapped(chosen.map_from(self.label_space))
+        return replace(mapped, notes=(*self.notes, *chosen.notes(counts)))
+
+    def _mapped(self, name_map: LabelMap) -> FaceDataset:
+        """The images whose classes the map keeps, with labels, targets and soft labels mapped."""
         keep = np.ones(len(self), dtype=bool)
-        targets = None
+        labels = targets = None
         if self.labels is not None:
-            keep &= name_map.keeps(self.labels)
+            labels, keep = mapped_labels(self.labels, self.has_label, name_map)
         if self.targets is not None:
-            targets = name_map.apply_columns(self.targets, fill=0.0)
-            mass = targets.sum(axis=1, keepdims=True)
-            keep &= mass[:, 0] > 0
-            if name_map.dropped:
-                targets = targets / np.where(mass > 0, mass, 1)
+            targets, has_targets = mapped_distributions(self.targets, name_map)
+            keep = keep & has_targets
         kept = self if keep.all() else self.select(keep)
         return replace(
             kept,
-            label_space=target,
-            labels=None if kept.labels is None else name_map.apply(kept.labels),
+            label_space=name_map.target,
+            labels=None if labels is None else labels[keep],
             targets=None if targets is None else targets[keep],
             soft_labels=_mapped(kept.soft_labels, name_map),
             flipped_soft_labels=_mapped(kept.flipped_soft_labels, name_map),
@@ -280,4 +317,4 @@ class FaceDataset:
 
 
 def _mapped(values: np.ndarray | None, name_map: LabelMap) -> np.ndarray | None:
-    return None if values is None else name_map.apply_columns(values)
+    return None if values is None else name_map.apply_columns(values, logarithms=True)

@@ -303,7 +303,7 @@ BROKEN = [
     ),
     Broken("fer NUL", fer(lines(FER).replace(b"\n6", b"\n\0")), read_fer, r"csv line 4: emotion"),
     Broken("fer zeros", fer(bytes(3 << 20)), read_fer, r"fer2013.csv line 1: no column"),
-    Broken("fer label 7", fer(changed(FER, 3, "7" + FER[2][1:])), read_fer, r"csv line 3: emotion"),
+    Broken("fer label 8", fer(changed(FER, 3, "8" + FER[2][1:])), read_fer, r"csv line 3: emotion"),
     Broken(
         "fer label by name",
         fer(changed(FER, 3, "angry" + FER[2][1:])),

@@ -464,6 +464,7 @@ NO_ARRAYS = {
         *("ferdata.refuse_shared_subjects", "ferdata.load_rendered_teacher"),
         *("ferdata.TrainingFaces", "ferdata.with_validation"),
         *(f"ferdata.FaceDataset.{n}" for n in ("in_split", "labelled", "to_label_space")),
+        "ferdata.FaceDataset.with_classes",
         *("ferdata.FaceDataset.content_hash", "ferdata.FaceDataset.rows_of_split"),
     ],
     "names": [

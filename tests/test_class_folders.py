@@ -92,7 +92,7 @@ def test_images_are_resized_whole(tmp_path):
 BROKEN = {
     "an unknown class": (
         lambda t: (t / "train/hapy").mkdir(),
-        "train/hapy: the name is not a known class; rename the folder",
+        "train/hapy: the name is not a known class .like 'happy'.; rename the folder",
     ),
     "a class twice": (
         lambda t: shutil.copytree(t / "train/happy", t / "train/Happiness"),

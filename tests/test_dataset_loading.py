@@ -69,6 +69,29 @@ LAYOUTS = {
         lambda t: linked(t, "happy/S010_006_00000015.png", "anger/S011_001_00000014.png"),
         "CK.'s names",
     ),
+    "kdef": (lambda t: linked(t, "KDEF/AF01/AF01ANS.JPG"), "such as KDEF/AF01/AF01ANS.JPG"),
+    "sfew": (
+        lambda t: linked(
+            t,
+            "Train/Train_Aligned_Faces/Angry/Airheads_000519240_00000005.png",
+            "Train/Train_Aligned_Faces/Sad/Airheads_000519240_00000006.png",
+        ),
+        "Train_Aligned_Faces/ with class folders",
+    ),
+    "expw": (
+        lambda t: write(t / "label/label.lst", "a_1.jpg 0 28 113 226 311 22.9 0\n").parent.parent,
+        "ExpW's list of faces, label/label.lst",
+    ),
+    "affectnet": (
+        lambda t: (
+            write(t / "lists/training.csv", "subDirectory_filePath,expression\n").parent.parent
+        ),
+        "AffectNet's list of images, lists/training.csv",
+    ),
+    "ferplus_folders": (
+        lambda t: write(t / "FER2013Valid/label.csv", "").parent.parent,
+        "FER2013Valid/ with FER",
+    ),
     "raf_db": (
         lambda t: write(t / "EmoLabel/list_patition_label.txt", "").parent.parent,
         "EmoLabel/list_patition_label.txt",
@@ -142,7 +165,10 @@ def test_if_nothing_is_recognised_the_error_lists_what_was_expected(tmp_path):
     with pytest.raises(DataError) as error:
         recognise(root)
     message = str(error.value)
-    assert message.startswith(f"{root}: no data set recognised. Looked for ")
+    assert message.startswith(
+        f"{root}: no data set recognised. It holds 2 files (2 .png), such as "
+    )
+    assert "Looked for CK+" in message
     for words in ("cohn-kanade-images", "CK+48", "Oulu-CASIA", "list_patition_label.txt"):
         assert words in message
     for words in ("KA.AN1.39.tiff", "fer2013.csv", "train/", "path,label"):
@@ -195,10 +221,15 @@ def test_every_source_refuses_an_empty_folder_and_a_file(tmp_path, source):
         ("empty.csv", b"", "empty file, expected a csv with a header"),
         ("image.png", b"\x89PNG\r\n\x1a\n", "no csv with a header in UTF-8"),
         ("nul.csv", b"path\0,label\n", "no csv with a header in UTF-8"),
-        ("long.csv", b"path," * 9000, "no csv with a header in UTF-8"),
+        (
+            "long.csv",
+            b"path," * 9000,
+            "no column is known to hold paths .*9,001 in all",
+        ),
         ("cut.csv.gz", gzip.compress(b"emotion,pixels,Usage\n" * 99)[:30], "damaged or incomplete"),
-        ("some.csv", b"emotion,pixels\n0,1 2\n", "no data set recognised"),
-        ("other.csv", b"image,label\n1.png,sad\n", "no data set recognised; .* begins with 'image"),
+        ("some.csv", b"emotion,faces\n0,1 2\n", "no data set recognised"),
+        ("test.csv", b"pixels\n1 2\n", "images without labels, .* icml_face_data.csv have them"),
+        ("other.csv", b"name,label\n1,sad\n", "no data set recognised; .* 2 columns: name, label"),
     ],
 )
 def test_files_that_are_not_data_sets(tmp_path, name, data, message):
@@ -232,8 +263,8 @@ def test_unknown_sources_and_options(tmp_path):
         match="votes=...: ck_plus has no such argument; it has protocol=..., unl",
     ):
         open_faces(root, votes="v.csv")
-    with pytest.raises(ValueError, match="classes=...: jaffe has no such argument; it has none"):
-        list_files(root, "jaffe", classes=("a",))
+    with pytest.raises(ValueError, match="root=...: jaffe has no such argument; it has none"):
+        list_files(root, "jaffe", root="a")
     csv = fer2013_csv(tmp_path / "fer2013.csv")
     with pytest.raises(
         ValueError, match="protocol=...: fer2013 has no such argument; it has votes=..., target="

@@ -140,7 +140,10 @@ NUMPY_ALONE += (
     *("evaluation", "fitting", "history", "image_arrays", "labels", "summary", "training_data"),
     "unknown_options",
 )
-LANGUAGE = {"arguments", "dataset", "errors", "folds", "image_hashes", "labels"}
+LANGUAGE = {
+    *("arguments", "class_choice", "dataset", "errors", "folds", "image_hashes", "labels"),
+    *("name_suggestions", "unread_files"),
+}
 
 FERDATA_DOORS = {
     # what a set of faces is
@@ -148,7 +151,10 @@ FERDATA_DOORS = {
     "arguments": set(),
     "image_hashes": {"errors"},
     "labels": {"errors"},
-    "dataset": {"errors", "image_hashes", "labels"},
+    "name_suggestions": {"labels"},
+    "class_choice": {"labels", "name_suggestions"},
+    "unread_files": set(),
+    "dataset": {"class_choice", "errors", "image_hashes", "labels", "unread_files"},
     "folds": {"arguments", "dataset", "errors"},
     "jit": {"files"},
     "warp": {"errors", "image_hashes", "jit"},
@@ -186,7 +192,7 @@ FERDATA_OUTSIDE = {
     "jit": {"numba"},
     "warp": {"numpy", "scipy", "skimage"},
     "image_grid": {"numpy", "skimage", "PIL"},
-    "photos": {"numpy", "skimage", "PIL"},
+    "photos": {"numpy", "skimage", "PIL", "pillow_heif"},
     "films": {"numpy", "PIL", "av"},
     "sources": {"numpy", "PIL"},
     "teachers": {"numpy", "scipy"},

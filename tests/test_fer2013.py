@@ -326,11 +326,21 @@ def test_no_pixels(table, save):
         load_fer2013(save(csv_text(table)))
 
 
-@pytest.mark.parametrize("text", ["7", "-1", "happy", "", "3.0"])
+@pytest.mark.parametrize("text", ["8", "-1", "happy", "", "3.0"])
 def test_label_out_of_range(table, save, text):
     table[3][0] = text
     with pytest.raises(DataError, match=f"fer2013.csv line 5: emotion '{text}', expected 0..6"):
         load_fer2013(save(csv_text(table)))
+
+
+def test_number_7_is_contempt_only_in_a_file_that_cannot_be_fer2013(table, save, monkeypatch):
+    table[3][0] = "7"
+    data = load_fer2013(save(csv_text(table)))
+    assert data.classes[7] == "contempt" and data.labels.tolist() == [0, 1, 2, 7, 4, 5]
+    assert data.ids[3] == "ck_extended/00003"
+    monkeypatch.setattr("ferdata.sources.fer2013._N_ROWS", (6,))
+    with pytest.raises(DataError, match="fer2013.csv line 5: emotion '7', expected 0..6"):
+        load_fer2013(save(csv_text(table)), cache=False)
 
 
 def test_unknown_usage(table, save):
@@ -363,13 +373,10 @@ def test_blank_line_between_rows(table, save):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"", "empty file, expected a header with emotion, Usage, pixels"),
+        (b"", "empty file, expected a header with emotion, pixels, Usage"),
         (b"emotion,pixels,Usage\n", "no rows below the header"),
         (b"emotion,pixels,Usage\n\n\n", "no rows below the header"),
-        (
-            b"emotion,pixels\n0,1\n",
-            "line 1: no column 'Usage', or more than one; expected a header",
-        ),
+        (b"emotion,Usage\n0,1\n", "line 1: no column 'pixels', or more than one; expected"),
         (b"emotion,pixels,Usage,Usage\n", "line 1: no column 'Usage', or more than one"),
         (bytes(range(128, 256)) * 9000, "line 1: no column 'emotion'"),
         (b"version https://git-lfs.github.com/spec/v1\n", "file begins with 'version https://git-"),

@@ -79,7 +79,9 @@ def test_numeric_labels_need_class_names(root):
         list_files(path)
     files = list_files(path, classes=FER2013)
     assert [FER2013.classes[i] for i in files.labels] == ["happy", "neutral"]
-    with pytest.raises(DataError, match=r"line 3: label 6, expected 0\.\.3"):
+    with pytest.raises(
+        DataError, match="class 6, but 4 names in a row are those of the numbers 0 t"
+    ):
         list_files(path, classes=("a", "b", "c", "d"))
 
 
@@ -92,13 +94,13 @@ def test_named_classes(root):
     path = manifest(root, ["path,label", "a/1.png,bored", "a/2.png,keen"])
     files = list_files(path, classes=LabelSpace("mine", ("keen", "bored")))
     assert files.labels.tolist() == [1, 0] and files.label_space.name == "mine"
-    with pytest.raises(DataError, match="line 3: label 'keen', expected one of bored, calm"):
+    with pytest.raises(DataError, match="the list of classes has 'calm', which the data do not"):
         list_files(path, classes=("bored", "calm"))
 
 
 def test_another_root(root, tmp_path):
     path = manifest(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match="line 2: no file .*elsewhere/a/1.png"):
+    with pytest.raises(DataError, match="line 2: no file .*elsewhere/a/1.png .4 of 4 are m"):
         list_files(path)
     check(list_files(path, root=root))
     with pytest.raises(DataError, match="nowhere: no such folder"):
@@ -116,12 +118,16 @@ def test_opened(root):
 
 
 BROKEN = {
-    "nothing": (b"", "line 1: header ''"),
+    "nothing": (b"", "empty file, expected a list of images"),
     "header alone": (["path,label"], "no rows below the header"),
-    "no label": (["path,subject", "a/1.png,x"], "line 1: header 'path,subject', expected path,lab"),
-    "misspelt": (["path,label,subjet", "a/1.png,happy,x"], "line 1: .* and no other column"),
-    "column twice": (["path,label,label", "a/1.png,happy,sad"], "line 1: .* each once"),
-    "semicolons": (["path;label", "a/1.png;happy"], "line 1: header 'path;label'"),
+    "no label": (
+        ["path,subject", "a/1.png,x"],
+        "line 1: no column is known to hold labels; the columns are 1 'path' .'a/1.png'., 2 'subj",
+    ),
+    "column twice": (
+        ["path,label,label", "a/1.png,happy,sad"],
+        "line 1: 2 'label' .'happy'., 3 'label' .'sad'. could each hold the label; name one",
+    ),
     "fields": (["path,label", "a/1.png,happy,more"], "line 2: 3 fields, expected 2"),
     "a field": (["path,label", "a/1.png"], "line 2: 1 fields, expected 2"),
     "blank": (["path,label", "", "a/1.png,happy"], "line 2: empty; rows are counted"),
@@ -129,15 +135,14 @@ BROKEN = {
     "up inside": (["path,label", "a/../a/1.png,happy"], "line 2: .* leaves the folder"),
     "absolute": (["path,label", "/etc/passwd.png,happy"], "line 2: '/etc/passwd.png' leaves"),
     "drive": (["path,label", "C:/a.png,happy"], "line 2: 'C:/a.png' leaves the folder"),
-    "backslash": (["path,label", "a\\1.png,happy"], "line 2: .*: write paths with forward slashes"),
     "no path": (["path,label", ",happy"], "line 2: '' is not a path"),
     "control": (["path,label", '"a/1\n.png",happy'], r"line 3: 'a/1\\n.png' is not a path"),
     "no image": (
         ["path,label", "faces.csv,happy"],
-        "line 2: 'faces.csv' does not have the name of an image",
+        "line 2: 'faces.csv' is not a picture",
     ),
     "no file": (["path,label", "a/1.png,happy", "a/7.png,sad"], "line 3: no file .*/a/7.png"),
-    "a folder": (["path,label", "a,happy"], "line 2: 'a' does not have the name of an image"),
+    "a folder": (["path,label", "a,happy"], "line 2: no file .*a"),
     "twice": (
         ["path,label", "a/1.png,happy", "./a//1.png,sad"],
         "line 3: a/1.png is already in line 2",

@@ -277,7 +277,7 @@ def test_a_folder_is_walked_in_the_order_of_names(quick, tmp_path, capsys):
     assert run("--json", other, tmp_path / "t") == 0
     out, error = capsys.readouterr()
     assert [row["file"] for row in json_rows(out)] == [str(other), *expected]
-    assert error == "6 photos, 6 faces\n"
+    assert error == "6 photos, 6 faces; 1 file is no picture: .txt\n"
 
 
 def test_photos_are_freed(monkeypatch, tmp_path, capsys):
@@ -365,7 +365,8 @@ def test_ctrl_c_stops_between_rows(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(program, "find_faces", interrupted)
     assert run("--json", tmp_path) == 130
     out, error = capsys.readouterr()
-    assert len(json_rows(out)) == 2 and error == "stopped: 2 photos, 2 faces\n"
+    assert len(json_rows(out)) == 2
+    assert error == "stopped: 2 photos, 2 faces; 1 file is no picture: .txt\n"
 
 
 def save_model(path, size_px=84, framing=None, classes=("no", "yes"), b=(0, 5)):

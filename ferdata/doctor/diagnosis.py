@@ -23,6 +23,7 @@ from ferdata.doctor.inspected_dataset import (
     inspect_path,
 )
 from ferdata.doctor.teacher import Teacher, check_teacher
+from ferdata.doctor.unread_pictures import unread_files
 from ferdata.teachers.soft_labels import EXTRA_CLASSES
 from tinycnn.ground.messages import short_repr
 
@@ -111,6 +112,7 @@ def _diagnosis(
 ) -> Diagnosis:
     findings = [finding for check in CHECKS for finding in check(inspected)]
     findings += checks.duplicates(inspected, progress)
+    findings += unread_files(inspected, progress)
     readable = []
     for path in teachers:
         teacher, found = check_teacher(inspected, os.fspath(path), extra_classes)

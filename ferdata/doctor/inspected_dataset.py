@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,12 +14,12 @@ from PIL import Image
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
+from ferdata.photos.faces import checked_boxes
 from ferdata.photos.photo import read_grey
 from ferdata.photos.preprocess import in_threads
 from ferdata.sources import dataset_loading
 from ferdata.sources.face_files import FaceFiles, counts_of
-from ferdata.sources.fer2013_folders import CLASSES as FER2013_COUNTS
-from ferdata.sources.fer2013_folders import SPLIT_COUNTS as FER2013_SPLITS
+from ferdata.sources.fer2013 import published_counts
 from ferdata.sources.ferplus import load_votes
 from ferdata.sources.packed import is_packed
 from tinycnn.ground.messages import short_repr
@@ -40,7 +40,8 @@ class InspectedDataset:
     dataset    FaceDataset of the N images that can be read. Images from files are shrunk to
                THUMBNAIL_PX squared, whatever their shape
     hashes     str (N,)       `content_ids` of each image in its full size
-    sizes      int64 (N, 2)   height and width of each image in its full size
+    sizes      int64 (N, 2)   height and width of each image in its full size; of the face's box, if
+               the source gives one
     unreadable ((id, what is wrong), ...)
     counts     name -> number, such as {"images": 981};  published: the same numbers for a complete
                copy of the data set, {} if they are unknown
@@ -93,10 +94,8 @@ def inspect_path(
         dataset = dataset_loading.open(path, **options)
         why = "an .npz with format, images and ids"
         return inspect_dataset(dataset, path=str(path), source="packed", why=why)
-    why = "as it was named"
-    if source is None:
-        recognised = dataset_loading.recognise(path)
-        source, why = recognised.source, recognised.why
+    found = dataset_loading.identify(path, source, options.get("classes"), options)
+    source, why = found.source, found.why
     if source == dataset_loading.FER2013_CSV:
         return _inspect_csv(path, why, votes, progress, options)
     if votes is not None:
@@ -141,11 +140,13 @@ def _inspect_csv(
         try:  # raises if a row does not fit
             dataset_loading.open(path, fer2013, votes=votes, target=target)
             counts, _ = load_votes(Path(votes))
+            if dataset.rows is not None:  # of the classes that were chosen
+                counts = counts[dataset.rows]
         except DataError as e:
             error = str(e)
     return replace(
         inspect_dataset(dataset, path=str(path), source=fer2013, why=why),
-        published={"images": sum(FER2013_COUNTS.values()), **FER2013_SPLITS, **FER2013_COUNTS},
+        published=published_counts(dataset),
         votes=counts,
         votes_error=error,
         options=options,
@@ -156,24 +157,7 @@ def _inspect_files(
     files: FaceFiles, path: str, why: str, progress: Progress | None, options: dict[str, Any]
 ) -> InspectedDataset:
     n = len(files)
-    images = np.zeros((n, THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
-    sizes, hashes = np.zeros((n, 2), np.int64), np.zeros(n, "<U64")
-    wrong: dict[int, str] = {}
-
-    def look(i: int) -> None:
-        try:
-            grey = read_grey(files.root / files.paths[i])
-        except DataError as error:
-            wrong[i] = str(error)
-            return
-        sizes[i] = grey.shape
-        (hashes[i],) = content_ids(grey[None])
-        small = Image.fromarray(grey).resize(
-            (THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX, reducing_gap=2.0
-        )
-        images[i] = np.asarray(small)
-
-    in_threads(look, n, progress=_reading(progress))
+    images, hashes, sizes, wrong = look_at(files.files, progress, files.boxes)
     if len(wrong) == n:
         raise DataError(f"{wrong[0]}; none of the {n} images can be read")
     kept = np.array([i not in wrong for i in range(n)])
@@ -185,11 +169,56 @@ def _inspect_files(
         dataset=dataset_loading.with_images(files, images).select(kept),
         hashes=hashes[kept],
         sizes=sizes[kept],
-        unreadable=tuple((files.paths[i], wrong[i]) for i in sorted(wrong)),
+        unreadable=tuple((files.names[i], wrong[i]) for i in sorted(wrong)),
         counts=files.counts,
         published=files.published,
         options=options,
     )
+
+
+class Looks(NamedTuple):
+    """What the doctor keeps of N picture files: `images`, `hashes` and `sizes` as in
+    InspectedDataset, and what was `wrong` with those that cannot be read, by index."""
+
+    images: np.ndarray
+    hashes: np.ndarray
+    sizes: np.ndarray
+    wrong: dict[int, str]
+
+
+def look_at(
+    paths: Sequence[Path], progress: Progress | None = None, boxes: np.ndarray | None = None
+) -> Looks:
+    """Read all pictures; of each only what is inside of its box, if there are boxes, ints (N, 4). A
+    file that cannot be read has a black image and the hash ""."""
+    n = len(paths)
+    images = np.zeros((n, THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
+    sizes, hashes = np.zeros((n, 2), np.int64), np.zeros(n, "<U64")
+    wrong: dict[int, str] = {}
+
+    def look(i: int) -> None:
+        try:
+            grey = read_grey(paths[i])
+            if boxes is not None:
+                grey = _inside(grey, boxes[i], str(paths[i]))
+        except DataError as error:
+            wrong[i] = str(error)
+            return
+        sizes[i] = grey.shape
+        (hashes[i],) = content_ids(grey[None])
+        small = Image.fromarray(grey).resize(
+            (THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX, reducing_gap=2.0
+        )
+        images[i] = np.asarray(small)
+
+    in_threads(look, n, progress=_reading(progress))
+    return Looks(images, hashes, sizes, wrong)
+
+
+def _inside(grey: np.ndarray, box: np.ndarray, name: str) -> np.ndarray:
+    """The part of a photo inside of a face's box."""
+    ((x, y, width, height),) = checked_boxes(box[None], grey, name).tolist()
+    return np.ascontiguousarray(grey[max(y, 0) : y + height, max(x, 0) : x + width])
 
 
 def _reading(progress: Progress | None) -> Callable[[int, int], None] | None:

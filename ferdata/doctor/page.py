@@ -43,12 +43,14 @@ def as_html(
 def _head(inspected: InspectedDataset, n: int) -> str:
     """Name of the data set, number of findings, what is in it."""
     verdict = f"{n} finding{'s' * (n != 1)}" if n else "Nothing suspicious"
+    notes = "".join(f"<br/>Note: {escape(note)}" for note in inspected.dataset.notes)
     name = inspected.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or inspected.source
     return (
         '<header>\n<p class="eyebrow">Data set check</p>\n'
         f"<h1>{escape(name)}</h1>\n"
         f'<p class="verdict {"bad" if n else "good"}">{verdict}</p>\n'
-        f'<p class="lede">{escape(heading(inspected))}<br/>{escape(contents(inspected))}</p>\n'
+        f'<p class="lede">{escape(heading(inspected))}<br/>{escape(contents(inspected))}'
+        f"{notes}</p>\n"
         "</header>"
     )
 

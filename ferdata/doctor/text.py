@@ -21,7 +21,8 @@ def as_text(
     inspected: InspectedDataset, findings: Sequence[Finding], teachers: Sequence[Teacher]
 ) -> str:
     """What is in the data set, then one line for each finding."""
-    lines = [heading(inspected), contents(inspected), "", *_table(class_table(inspected))]
+    notes = [f"note: {note}" for note in inspected.dataset.notes]
+    lines = [heading(inspected), contents(inspected), *notes, "", *_table(class_table(inspected))]
     lines += [f"teacher {teacher.path}: {about_teacher(teacher)}" for teacher in teachers]
     if teachers:
         lines.append("")
@@ -45,6 +46,8 @@ def as_json(
         "why": inspected.why,
         "n_images": len(inspected.dataset),
         "n_unreadable": len(inspected.unreadable),
+        "notes": list(inspected.dataset.notes),
+        "not_read": _not_read(inspected),
         "n_subjects": n_subjects(inspected),
         "sizes": [{"height": h, "width": w, "n": n} for h, w, n in sizes(inspected)],
         "classes": {row[0]: dict(zip(header[1:], row[1:])) for row in rows},
@@ -58,6 +61,12 @@ def as_json(
         ],
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _not_read(inspected: InspectedDataset) -> dict[str, object] | None:
+    """The files below the data set's folder that were not read; None without a folder."""
+    unread = inspected.dataset.unread
+    return None if unread is None else {**asdict(unread), "root": str(unread.root)}
 
 
 # ---- also used by the html page --------------------------------------------------------------
@@ -84,6 +93,10 @@ def contents(inspected: InspectedDataset) -> str:
         parts.append(f"{len(inspected.unreadable):,} files that cannot be read")
     if inspected.votes is not None:
         parts.append("FER+'s votes for each row")
+    if (unread := inspected.dataset.unread) is not None:
+        parts += [f"left out: {n:,} {what}" for what, n in unread.left_out.items()]
+        if unread and not unread.look_wrong:  # else it is a finding
+            parts.append(unread.summary())
     return "; ".join(parts)
 
 

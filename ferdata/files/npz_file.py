@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ferdata.files.npy_file import read_array
 from ferdata.files.regular_file import named_errors
 from ferdata.files.zip_file import open_zip
 from tinycnn.ground.atomic_file import write_atomically
@@ -19,7 +20,6 @@ MAX_BYTES = 4 << 30
 # Larger arrays than _SMALL_BYTES may be at most _MAX_RATIO times as large as their file. Images and
 # soft labels compress less than that; a zip bomb is compressed to a thousandth.
 _MAX_RATIO, _SMALL_BYTES = 100, 64 << 20
-_LAST_CODE_POINT, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 
 
 def read_npz(
@@ -73,27 +73,4 @@ def _members(
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """The array of one member, whose header must ask for exactly the bytes that are there."""
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read_header is None:
-            raise ValueError(f"{member.filename} has format version {version}")
-        shape, fortran, dtype = read_header(file)
-        if dtype.hasobject:
-            raise ValueError(f"{member.filename} holds Python objects, expected plain numbers")
-        n_bytes = dtype.itemsize
-        for n in shape:
-            n_bytes *= n
-        if n_bytes != member.file_size - file.tell() or any(n < 0 for n in shape):
-            raise ValueError(f"{member.filename} is not as long as its shape {shape} says")
-        content = file.read()  # all of it: the CRC-32 is checked only at the end
-    if not n_bytes:
-        return np.zeros(shape if 0 in shape else 0, dtype)
-    if dtype.kind == "U":
-        codes = np.frombuffer(content, dtype=f"{dtype.byteorder}u4")
-        surrogate = (codes >= _SURROGATES[0]) & (codes <= _SURROGATES[1])
-        if surrogate.any() or (codes > _LAST_CODE_POINT).any():
-            raise ValueError(f"{member.filename} is not Unicode text")
-    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if fortran else "C")
+        return read_array(file, member.file_size, member.filename)

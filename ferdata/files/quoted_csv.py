@@ -6,11 +6,15 @@ A file may begin with a byte order mark. A line may have at most MAX_LINE_BYTES 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ferdata.errors import DataError
 from ferdata.files.regular_file import named_errors
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 MAX_LINE_BYTES = 64 * 1024
 
@@ -32,13 +36,23 @@ def utf8_lines(path: Path) -> Iterator[str]:
             yield text
 
 
-def quoted_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def quoted_rows(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) of each row; an empty line has no fields. Raises DataError, naming the
-    line. Of a row of several lines the last is named."""
-    reader = csv.reader(utf8_lines(path), strict=True)
+    line. Of a row of several lines the last is named.
+
+    separator  the character between fields; a blank stands for any number of blanks and tabs
+    """
+    reader = csv_reader(utf8_lines(path), separator)
     try:
         for fields in reader:
             yield reader.line_num, fields
     except csv.Error as error:
         line = max(reader.line_num, 1)
         raise DataError(f"{path} line {line}: not a csv row ({error})") from error
+
+
+def csv_reader(lines: Iterable[str], separator: str) -> Reader:
+    """A reader of lines whose fields may be quoted; see `quoted_rows`. It raises csv.Error."""
+    if separator == " ":
+        lines = (line.replace("\t", " ").strip(" \r\n") for line in lines)
+    return csv.reader(lines, delimiter=separator, skipinitialspace=separator == " ", strict=True)

@@ -21,13 +21,13 @@ from PIL import Image
 
 from ferdata.errors import DataError
 from ferdata.files.regular_file import errors_naming, named_errors
+from ferdata.photos.picture_formats import N_BYTES, format_of
 from tinycnn.ground.messages import in_short
 
 FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg")
 """FFmpeg's names; mov is also mp4, m4v and 3gp, matroska also webm, asf also wmv."""
 
 MAX_PIXELS = 50_000_000
-_PICTURE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 _CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 
 
@@ -68,7 +68,7 @@ def film_format(path: str | os.PathLike) -> str | None:
     except (OSError, ValueError):
         return None
     if start[4:8] == b"ftyp":
-        return None if start[8:12] in _PICTURE_BRANDS else "mov"
+        return None if format_of(start[:N_BYTES]) else "mov"
     if start[4:8] in (b"moov", b"mdat", b"wide"):
         return "mov"
     if start[:4] == b"RIFF":

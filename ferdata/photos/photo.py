@@ -10,6 +10,7 @@
     32-bit integers         treated as 16-bit; a value outside 0..65535 is an error
     floats                  0..1 becomes 0..255; a value outside 0..1, or NaN, is an error
     animations, pages       only the first image is read
+    HEIC, AVIF              read with the extra `heif`; without it the error says what to install
     truncated, damaged      an error, never part of a picture. (A JPEG with wrong bits that can
                             still be decoded is not noticed by any decoder)
 
@@ -30,11 +31,10 @@ from ferdata.arguments import checked_option
 from ferdata.errors import DataError
 from ferdata.files.regular_file import errors_naming, named_errors
 from ferdata.photos.picture_argument import CHANNELS, Content, Picture, told_apart
+from ferdata.photos.picture_formats import FORMATS, HEIC_AND_AVIF, N_BYTES, format_of
 from tinycnn.ground.messages import in_short
 
 MAX_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "MPO")
-"""By Pillow's names. Formats that run other programs (EPS) or draw (WMF) are left out."""
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -59,8 +59,8 @@ def read_photo(picture: Picture, *, channels: str = "rgb") -> np.ndarray:
 
     The module's docstring says how each kind of picture is converted. Raises DataError, naming the
     file, if it is missing, not a regular file, not readable by this user, not a picture of a format
-    in FORMATS, truncated or damaged, or has more than MAX_PIXELS pixels; and for any other object,
-    such as None. ValueError for unknown channels.
+    in FORMATS or HEIC_AND_AVIF, truncated or damaged, or has more than MAX_PIXELS pixels; and for
+    any other object, such as None. ValueError for unknown channels.
     """
     return _read(picture, channels, grey=False)
 
@@ -172,13 +172,16 @@ def _identified(file: BinaryIO, path: str | os.PathLike) -> Image.Image:
     """Image.open without its warning about large pictures: our own limit is lower."""
     Image.preinit()
     Image.init()
-    start = file.read(30)
+    start = file.read(N_BYTES)
     prefix = start[:16]
     if not prefix:
         raise DataError(f"{path}: an empty file (0 bytes)")
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP" and len(start) == 30:
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP" and len(start) >= 30:
         _check_size(_webp_size(start), path)  # Pillow allocates it before it tells the size
     name = os.fspath(path)
+    if (found := format_of(start)) in HEIC_AND_AVIF:
+        file.seek(0)
+        return _opened_with_extra(file, path, found)
     for format_name in FORMATS:
         factory, accepts = Image.OPEN.get(format_name, (None, None))
         if factory is None or (accepts is not None and accepts(prefix) is not True):
@@ -188,7 +191,34 @@ def _identified(file: BinaryIO, path: str | os.PathLike) -> Image.Image:
             return factory(file, name)
         except (SyntaxError, UnidentifiedImageError) as error:
             raise DataError(f"{path}: a damaged {format_name} file ({in_short(error)})") from error
-    raise DataError(f"{path}: not a picture; expected one of {', '.join(FORMATS)}")
+    raise DataError(
+        f"{path}: not a picture; expected one of {', '.join((*FORMATS, *HEIC_AND_AVIF))}"
+    )
+
+
+def _opened_with_extra(file: BinaryIO, path: str | os.PathLike, found: str) -> Image.Image:
+    """The picture in a HEIC or AVIF file. Raises DataError without the extra."""
+    if found == "AVIF":  # Pillow 11.3 and newer read it
+        factory, accepts = Image.OPEN.get("AVIF", (None, None))
+        start = file.read(N_BYTES)
+        file.seek(0)
+        usable = factory is not None and (accepts is None or accepts(start) is True)
+    else:
+        try:
+            from pillow_heif import HeifImageFile as factory
+
+            usable = True
+        except ImportError:
+            usable = False
+    if not usable or factory is None:
+        raise DataError(
+            f"{path}: {'an' if found == 'AVIF' else 'a'} {found} picture, which is read with the "
+            f'extra heif: pip install "tinycnn[heif]"; or save it as JPEG or PNG'
+        )
+    try:
+        return factory(file, os.fspath(path))
+    except (SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: a damaged {found} file ({in_short(error)})") from error
 
 
 def _webp_size(start: bytes) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from ferdata.sources.folder_tree import Tree, join
 from ferdata.sources.frames import N_LAST_FRAMES, frames_by_number, last_frames
 
 NAME = "ck_plus"
-LOOKS_LIKE = "CK+: a folder cohn-kanade-images with folders S005, S010, ..."
+LOOKS_LIKE = "CK+: cohn-kanade-images with folders S005, S010, ..."
 PROTOCOLS = ("paper", "last-frame", "last-three")
 SEQUENCES = dict(anger=45, contempt=18, disgust=59, fear=25, happy=69, sadness=28, surprise=83)
 """Labelled sequences by class, of 118 people."""
@@ -33,8 +33,9 @@ N_SEQUENCES, N_SUBJECTS, N_LABELLED_SUBJECTS = 593, 123, 118
 
 _IMAGE_FOLDERS = {"cohn-kanade-images", "extended-cohn-kanade-images"}
 _EMOTION_FOLDERS = {"emotion", "emotions", "emotion_labels"}
+_OTHER_FOLDERS = {"facs", "facs_labels", "landmarks"}
 _SUBJECT, _SEQUENCE = re.compile(r"S\d{3,4}"), re.compile(r"\d{3}")
-_FRAME = r"_(?P<number>\d{1,12})\.(?:png|jpe?g|tiff?|bmp)"
+_FRAME = r"_(?P<number>\d{1,12})(?:\.[a-z]{1,5})?"
 _EMOTION_FILE = re.compile(r"(?P<sequence>S\d{3,4}_\d{3})_(?P<number>\d{1,12})_emotion\.txt")
 _FLOAT = re.compile(r"\d(?:\.\d{0,40})?(?:[eE][+-]?0{1,3})?")
 _MAX_EMOTION_BYTES = 256
@@ -66,7 +67,7 @@ def list_files(
     emotions = _find_one(tree, _EMOTION_FOLDERS, "Emotion or Emotion_labels")
     labels = _labels(tree, emotions)
     n_labelled, n_beyond_peak, n_sequences = len(labels), 0, 0
-    people, listed = set(), []
+    people, listed, frames_left_out = set(), [], []
     for subject, sequence, relpath in _sequences(tree, images):
         n_sequences += 1
         people.add(subject)
@@ -85,8 +86,9 @@ def list_files(
             first = next(iter(frames.values()))
             listed.append(FaceFile(join(relpath, first), neutral, subject))
         if label != UNLABELLED or unlabelled:
-            for name in last_frames(frames, n_last, folder, beside_first=with_first):
+            for name in last_frames(frames, protocol, folder, beside_first=with_first):
                 listed.append(FaceFile(join(relpath, name), label, subject))
+        frames_left_out += [join(relpath, name) for name in frames.values()]
     if labels:
         raise DataError(
             f"{tree.path(images)}: no sequence {next(iter(labels)).replace('_', '/')}, but there "
@@ -109,6 +111,11 @@ def list_files(
         framing="paper",
         extra=extra,
         published=_published(n_last, with_first, unlabelled),
+        left_out={
+            "frames that the protocol does not take": frames_left_out,
+            "emotion files": [emotions],
+            "FACS codes and landmarks": tree.find(lambda name: name.lower() in _OTHER_FOLDERS),
+        },
     )
 
 

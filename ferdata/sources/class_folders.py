@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +35,15 @@ class Layout:
         return self.parents[0][0] is not None
 
     def class_folders(self, tree: Tree) -> Iterator[tuple[str | None, str, str]]:
-        """(split, name, relpath) of every folder in the parents, sorted, whatever its name."""
+        """(split, name, relpath) of every folder in the parents, sorted, whatever its name.
+
+        Folders named after splits are left out: they hold no class folders (see `layouts`), so
+        their files have no class and are counted as not read.
+        """
         for split, parent in self.parents:
             for name, relpath in tree.folders(parent):
-                yield split, name, relpath
+                if name.lower() not in SPLIT_FOLDERS:
+                    yield split, name, relpath
 
     def class_names(self, tree: Tree) -> set[str]:
         return {name for _, name, _ in self.class_folders(tree)}
@@ -100,10 +105,14 @@ def list_images(
     layout: Layout,
     label_space: LabelSpace,
     subject_of: Callable[[str], str | None] = lambda relpath: None,
+    label_of: Mapping[str, int | None] | None = None,
 ) -> list[FaceFile]:
     """All images in the class folders, sorted by split, folder and name.
 
     subject_of  relpath of an image -> the person shown, or None if unknown
+    label_of    the label of each folder by its name, None if its images are left out: several
+                folders may have one label, and a class may have no images. None: folders have the
+                names of the classes
 
     Raises DataError for a folder whose name is not a class of the label space, two folders of one
     class, a folder inside a class folder, and a class without images.
@@ -111,8 +120,13 @@ def list_images(
     listed, n_images = [], [0] * len(label_space)
     seen: dict[tuple[str | None, int], str] = {}
     for split, name, folder in layout.class_folders(tree):
-        label = label_of_folder(name, label_space, tree.path(folder))
-        if (split, label) in seen:
+        if label_of is None:
+            label = label_of_folder(name, label_space, tree.path(folder))
+        elif (chosen := label_of[name]) is None:
+            continue
+        else:
+            label = chosen
+        if (split, label) in seen and label_of is None:
             raise DataError(
                 f"{tree.path(folder)}: the same class as {seen[split, label]}/ beside it"
             )
@@ -128,7 +142,7 @@ def list_images(
             relpath = join(folder, image)
             listed.append(FaceFile(relpath, label, subject_of(relpath), split))
     for label, n in enumerate(n_images):
-        if not n:
+        if not n and label_of is None:
             raise DataError(
                 f"{tree.path(layout.top)}: no images of class {label_space.classes[label]!r}: is "
                 f"the copy complete?"
@@ -152,3 +166,12 @@ def label_of_folder(name: str, label_space: LabelSpace, folder: Path) -> int:
         raise DataError(
             f"{folder}: unexpected folder, expected one of {', '.join(label_space.classes)}"
         ) from None
+
+
+def check_class_folder(tree: Tree, relpath: str, class_name: str) -> None:
+    """Raise DataError if an image, of this class by its name, is in the folder of another class."""
+    folder_name = tree.name(relpath.rpartition("/")[0])
+    if is_known_class(folder_name) and canonical_name(folder_name) != canonical_name(class_name):
+        raise DataError(
+            f"{tree.path(relpath)}: {class_name} by its name, but in the folder {folder_name}/"
+        )

@@ -1,4 +1,4 @@
-"""Reads rows of a csv file, plain (.csv), compressed (.csv.gz), or inside a .zip.
+"""Reads rows of a csv file, plain (.csv), compressed (.csv.gz), or inside a .zip, .tar or .tar.gz.
 
 The file is read as a stream, so memory does not grow with it. Its first bytes, not its name, say
 how it is compressed.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -17,6 +17,7 @@ from typing import BinaryIO, cast
 from ferdata.errors import DataError
 from ferdata.files.path_traversal import leaves_folder
 from ferdata.files.regular_file import named_errors
+from ferdata.files.tar_file import BLOCK_BYTES, is_tar, tar_members
 from ferdata.files.zip_file import open_zip
 
 Progress = Callable[[int, int], None]
@@ -45,7 +46,7 @@ def csv_rows(
     """Yield (line number, fields of `columns` in that order) for each row below the header.
 
     columns   names in the header, in any order and case; other columns are ignored
-    members   file names to prefer inside a zip, in lower case
+    members   file names to prefer inside an archive, in lower case
     progress  progress(done, total), in bytes of the file on disk
 
     Line numbers start at 1 for the header, as in an editor. Fields come without surrounding blanks
@@ -98,37 +99,73 @@ def _opened(path: Path, members: Sequence[str]) -> Iterator[tuple[BinaryIO, Bina
 def _decompressed(raw: BinaryIO, path: Path, members: Sequence[str], stack: ExitStack) -> BinaryIO:
     magic = raw.read(4)
     raw.seek(0)
-    if magic[:2] == b"\x1f\x8b":
-        return io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=raw)), 1 << 18)
     if magic == b"PK\x03\x04":
         archive = stack.enter_context(open_zip(raw))
         # The type that ZipFile.open is declared to return does not have all its methods.
-        member = cast(zipfile.ZipExtFile, archive.open(_member(archive, path, members)))
+        member = cast(zipfile.ZipExtFile, archive.open(_zip_member(archive, path, members)))
         return io.BufferedReader(stack.enter_context(member), 1 << 18)
-    return raw
+    plain = _unpacked(raw, stack)
+    if not is_tar(plain.peek(BLOCK_BYTES)[:BLOCK_BYTES]):
+        return plain
+    name = _only_csv(path, "tar archive", _tar_names(plain, members), members)
+    raw.seek(0)
+    for found, content in tar_members(_unpacked(raw, stack), MAX_UNPACKED_BYTES):
+        if found == name:
+            return stack.enter_context(cast(BinaryIO, content))
+    raise DataError(f"{path}: {name[:80]!r} in it has gone: was the file changed?")
 
 
-def _member(archive: zipfile.ZipFile, path: Path, members: Sequence[str]) -> zipfile.ZipInfo:
-    """The csv inside the zip: the first with a name of `members`, else the only one."""
-    found = {
-        info.filename: info
-        for info in archive.infolist()
-        if info.filename.lower().endswith(".csv") and "__MACOSX" not in info.filename
-    }
-    preferred = [f for m in members for f in found if f.rsplit("/", 1)[-1].lower() == m]
-    names = preferred[:1] or list(found)
-    if len(names) != 1:
-        raise DataError(
-            f"{path}: expected one csv file in the zip, found "
-            + (", ".join(f"{name[:40]!r}" for name in sorted(found)[:5]) or "none")
-            + (f", ... ({len(found)} in all)" if len(found) > 5 else "")
-        )
-    info = found[names[0]]
-    if leaves_folder(info.filename):
-        raise DataError(f"{path}: {info.filename[:80]!r} in it leaves the folder of the zip")
+def _unpacked(raw: BinaryIO, stack: ExitStack) -> io.BufferedReader:
+    """The content of a .gz, or of any other file as it is."""
+    magic = raw.read(2)
+    raw.seek(0)
+    if magic == b"\x1f\x8b":
+        return io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=raw)), 1 << 18)
+    return cast(io.BufferedReader, raw)
+
+
+def _tar_names(archive: BinaryIO, members: Sequence[str]) -> list[str]:
+    """The names of the files in a tar archive, up to the first one that is the first of `members`:
+    what is behind it does not have to be unpacked."""
+    names = []
+    for name, _ in tar_members(archive, MAX_UNPACKED_BYTES):
+        names.append(name)
+        if members and _last_part(name) == members[0]:
+            break
+    return names
+
+
+def _zip_member(archive: zipfile.ZipFile, path: Path, members: Sequence[str]) -> zipfile.ZipInfo:
+    infos = {info.filename: info for info in archive.infolist()}
+    info = infos[_only_csv(path, "zip", infos, members)]
     if info.flag_bits & 1:
         raise DataError(f"{path}: {info.filename[:80]!r} is encrypted; unpack it first")
     return info
+
+
+def _only_csv(path: Path, kind: str, names: Iterable[str], members: Sequence[str]) -> str:
+    """The csv inside an archive: the first with a name of `members`, else the only one."""
+    found = [name for name in names if _last_part(name).endswith(".csv") and not _of_macos(name)]
+    preferred = [f for m in members for f in found if _last_part(f) == m]
+    chosen = preferred[:1] or found
+    if len(chosen) != 1:
+        raise DataError(
+            f"{path}: expected one csv file in the {kind}, found "
+            + (", ".join(f"{name[:40]!r}" for name in sorted(found)[:5]) or "none")
+            + (f", ... ({len(found)} in all)" if len(found) > 5 else "")
+        )
+    if leaves_folder(chosen[0]):
+        raise DataError(f"{path}: {chosen[0][:80]!r} in it leaves the folder of the {kind}")
+    return chosen[0]
+
+
+def _last_part(name: str) -> str:
+    return name.rsplit("/", 1)[-1].lower()
+
+
+def _of_macos(name: str) -> bool:
+    """Whether macOS has added this file: it holds no data but begins like one that does."""
+    return "__MACOSX" in name or _last_part(name).startswith("._")
 
 
 def _placed_rows(

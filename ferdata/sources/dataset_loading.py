@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 import os
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,33 +18,45 @@ from typing import Any
 import numpy as np
 
 from ferdata.arguments import checked_option
+from ferdata.class_choice import Classes
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.files.regular_file import refuse_pipes
 from ferdata.photos.preprocess import load_faces
 from ferdata.sources import (
+    affectnet,
     ck_folders,
     ck_plus,
+    expw,
     fer2013,
     fer2013_folders,
+    ferplus_folders,
     folders,
     jaffe,
+    kdef,
     manifest,
     oulu_casia,
     raf_db,
+    sfew,
+    unrecognised,
 )
+from ferdata.sources.chosen_classes import with_classes
 from ferdata.sources.csv_file import csv_header
 from ferdata.sources.face_files import FaceFiles
 from ferdata.sources.fer2013 import find_csv, is_fer2013
 from ferdata.sources.ferplus import is_votes
-from ferdata.sources.folder_tree import Tree
+from ferdata.sources.folder_tree import Tree, find_unread
 from ferdata.sources.packed import is_packed, load_packed
+from ferdata.unread_files import UnreadFiles
 
 # `folders` is not among them: it is tried only if none of these fits.
-_FOLDER_SOURCES = (ck_plus, ck_folders, oulu_casia, raf_db, jaffe, fer2013_folders)
+_FOLDER_SOURCES = (
+    *(ck_plus, ck_folders, oulu_casia, raf_db, jaffe, kdef, sfew, expw, affectnet),
+    *(ferplus_folders, fer2013_folders),
+)
 _FILE_SOURCES: dict[str, ModuleType] = {m.NAME: m for m in (*_FOLDER_SOURCES, folders, manifest)}
 FER2013_CSV = "fer2013"
-FER2013_LOOKS_LIKE = "FER2013: fer2013.csv, .csv.gz, .zip or icml_face_data.csv"
+FER2013_LOOKS_LIKE = "FER2013: fer2013.csv, .csv.gz, .zip, .tar.gz, icml_face_data.csv, train.csv"
 SOURCES = (FER2013_CSV, *_FILE_SOURCES)
 """What `source` may be."""
 
@@ -60,8 +72,10 @@ class Recognition:
     why: str
 
 
-def recognise(path: str | os.PathLike[str]) -> Recognition:
+def recognise(path: str | os.PathLike[str], classes: Classes | None = None) -> Recognition:
     """Find out which data set a file or folder is, from the names of its files or a csv's header.
+
+    classes  as for `open`; with them, folders with these names are class folders
 
     Raises DataError if it is no known data set, or if it could be more than one: then pass the
     `source` to `open`.
@@ -82,14 +96,10 @@ def recognise(path: str | os.PathLike[str]) -> Recognition:
             found.append(Recognition(name, why))
     if not found and errors:
         raise errors[0]
-    if not found and (why := folders.recognised(tree)) is not None:
+    if not found and (why := folders.recognised(tree, classes)) is not None:
         found = [Recognition(folders.NAME, why)]
     if not found:
-        known = [m.LOOKS_LIKE for m in _FILE_SOURCES.values()] + [FER2013_LOOKS_LIKE]
-        raise DataError(
-            f"{path}: no data set recognised. Looked for {'; '.join(known)}. If it is one of them, "
-            "name it: source=..."
-        )
+        raise DataError(unrecognised.about_folder(tree, SOURCES, _sought()))
     if len(found) > 1:
         could_be = " and ".join(f"{r.source} ({r.why})" for r in found)
         raise DataError(
@@ -99,10 +109,16 @@ def recognise(path: str | os.PathLike[str]) -> Recognition:
     return found[0]
 
 
+def _sought() -> list[str]:
+    """What the sources look for."""
+    return [m.LOOKS_LIKE for m in _FILE_SOURCES.values()] + [FER2013_LOOKS_LIKE]
+
+
 def open(
     path: str | os.PathLike[str],
     source: str | None = None,
     *,
+    classes: Classes | None = None,
     framing: str | None = DEFAULT,
     on_missing: str = "error",
     n_workers: int | None = None,
@@ -113,9 +129,12 @@ def open(
 
     path        the file or folder as it was published, or a file written by `save_packed`
     source      one of SOURCES; None: the one that `recognise` finds
+    classes     which classes are used, under which names, in which order; other images are left out
+                and counted in `notes`. The forms: see ferdata.class_choice. None: all classes
     framing     how faces are cut out of photos: one of ferdata.FRAMINGS; None: the whole
-                image is resized; "default": "paper" for CK+, Oulu-CASIA and JAFFE, which hold
-                photos, None for the others, which hold cropped faces
+                image is resized; "default": "paper" for CK+, Oulu-CASIA, JAFFE and KDEF, "fer2013"
+                for ExpW, AffectNet's csv and SFEW's film frames, which all hold photos; None for
+                the others, which hold cropped faces
     on_missing, n_workers, progress   see ferdata.load_faces
     options     keyword arguments of the source's `list_files`, such as protocol="last-frame" for
                 ck_plus; for fer2013 those of load_fer2013: votes, target and cache
@@ -131,11 +150,12 @@ def open(
             raise ValueError(
                 f"framing={framing!r}: the faces of a packed data set are cut out already"
             )
-        return load_packed(path)
-    source = _checked_source(path, source)
+        packed = load_packed(path)
+        return packed if classes is None else packed.with_classes(classes)
+    source = identify(path, source, classes, options).source
     if source != FER2013_CSV:
         return load_listed(
-            list_files(path, source, **options),
+            list_files(path, source, classes=classes, **options),
             framing=framing,
             on_missing=on_missing,
             n_workers=n_workers,
@@ -146,22 +166,33 @@ def open(
             f"framing={framing!r}: FER2013's csv holds cropped faces; expected framing=None"
         )
     _check_options(source, options, ("votes", "target", "cache"))
-    return fer2013.load_fer2013(_fer2013_csv(Path(path)), progress=progress, **options)
+    csv = _fer2013_csv(Path(path))
+    dataset = fer2013.load_fer2013(csv, progress=progress, **options)
+    dataset = dataset if classes is None else dataset.with_classes(classes)
+    return dataset if csv == Path(path) else replace(dataset, unread=_beside(path, csv, options))
 
 
 def list_files(
-    path: str | os.PathLike[str], source: str | None = None, **options: Any
+    path: str | os.PathLike[str],
+    source: str | None = None,
+    *,
+    classes: Classes | None = None,
+    **options: Any,
 ) -> FaceFiles:
     """The image files that `open` would read, given the same arguments.
 
     Raises what `open` raises, and DataError for FER2013's csv, which has no image files.
     """
-    source = _checked_source(path, source)
+    source = identify(path, source, classes, options).source
     if source == FER2013_CSV:
         raise DataError(f"{path}: FER2013's csv holds its images; there are no files to list")
     lister = _FILE_SOURCES[source].list_files
-    _check_options(source, options, tuple(inspect.signature(lister).parameters)[1:])
-    return lister(path, **options)
+    known = tuple(inspect.signature(lister).parameters)[1:]
+    _check_options(source, options, known)
+    if "classes" in known:
+        return lister(path, classes=classes, **options)
+    files = lister(path, **options)
+    return files if classes is None else with_classes(files, classes)
 
 
 def load_listed(
@@ -176,13 +207,22 @@ def load_listed(
     """The faces in a list of files, uint8 (N, 84, 84), with the labels and so on of that list.
 
     boxes  where the face is in each photo, if it is known: whole numbers (N, 4), x, y, width,
-           height. None: faces are searched for
+           height. None: those of `files`; if it has none, faces are searched for
 
-    The other arguments are those of `open`. Raises what ferdata.load_faces raises.
+    The other arguments are those of `open`. Raises what ferdata.load_faces raises, and DataError
+    for photos of several faces that are not to be cut out (framing None).
     """
+    framing = files.framing if framing == DEFAULT else framing
+    if boxes is None and framing is not None:
+        boxes = files.boxes
+    if framing is None and files.ids is not None:
+        raise DataError(
+            f"{files.root}: {files.source} has several faces in one photo; a whole photo has no "
+            f"single label: framing='{files.framing}' cuts them out"
+        )
     images = load_faces(
         files.files,
-        framing=files.framing if framing == DEFAULT else framing,
+        framing=framing,
         cache_key=f"{files.source}\n{files.protocol}\n{files.root.resolve()}",
         n_workers=n_workers,
         progress=progress,
@@ -196,13 +236,16 @@ def with_images(files: FaceFiles, images: np.ndarray) -> FaceDataset:
     """The data set of these images, uint8 (N, H, W), and what is known about their files."""
     return FaceDataset(
         images=images,
-        ids=np.array(files.paths),
+        ids=np.array(files.names),
         label_space=files.label_space,
         labels=files.labels,
         has_label=files.has_label,
+        targets=files.targets,
         subjects=files.subjects,
         split=files.split,
         rows=files.rows,
+        unread=files.unread,
+        notes=files.notes,
     )
 
 
@@ -214,25 +257,30 @@ def _has_fer2013_csv(tree: Tree) -> str | None:
 def _recognise_file(path: Path) -> Recognition:
     refuse_pipes(path)
     try:
-        names = csv_header(path)
+        names = csv_header(path, fer2013.MEMBERS)  # as load_fer2013 chooses from an archive
     except DataError as error:
+        if (why := manifest.recognised(path)) is not None:  # separated by tabs
+            return Recognition(manifest.NAME, why)
         if not _is_zip(path):
             raise
         raise DataError(f"{error}; archives of other data sets have to be unpacked") from None
     shown = ",".join(names)[:80]
-    if is_fer2013(names):
-        return Recognition(FER2013_CSV, f"a csv with the columns {shown}")
-    if manifest.is_header(names):
-        return Recognition(manifest.NAME, f"a csv with the columns {shown}")
+    for source, is_header in ((FER2013_CSV, is_fer2013), (affectnet.NAME, affectnet.is_header)):
+        if is_header(names):
+            return Recognition(source, f"a csv with the columns {shown}")
+    if names == ["pixels"]:
+        raise DataError(
+            f"{path}: images without labels, as in the test.csv of FER2013's challenge; "
+            "fer2013.csv and icml_face_data.csv have them with their labels"
+        )
     if is_votes(names):
         raise DataError(
             f"{path}: FER+'s votes, which have no images; open FER2013's csv with "
             f"votes={str(path)!r}"
         )
-    raise DataError(
-        f"{path}: no data set recognised; looked for {FER2013_LOOKS_LIKE} (columns emotion, "
-        f"pixels, Usage); {manifest.LOOKS_LIKE}; the file begins with {shown!r}"
-    )
+    if (why := manifest.recognised(path)) is not None:
+        return Recognition(manifest.NAME, why)
+    raise DataError(unrecognised.about_file(path, names, FER2013_LOOKS_LIKE, manifest.LOOKS_LIKE))
 
 
 def _is_zip(path: Path) -> bool:
@@ -250,10 +298,28 @@ def _fer2013_csv(path: Path) -> Path:
     return tree.path(tree.only(find_csv(tree), "the path of a file, or one file of FER2013"))
 
 
-def _checked_source(path: str | os.PathLike[str], source: str | None) -> str:
-    if source is None:
-        return recognise(path).source
-    return checked_option("source", source, SOURCES)
+def _beside(folder: str | os.PathLike[str], csv: Path, options: dict[str, Any]) -> UnreadFiles:
+    """The files in a folder besides FER2013's csv, and the votes if they are among the options."""
+    root = Path(folder)
+    used = [csv, *([Path(options["votes"])] if options.get("votes") else [])]
+    places = [os.path.relpath(path, root).replace(os.sep, "/") for path in used]
+    return find_unread(root, places)
+
+
+def identify(
+    path: str | os.PathLike[str],
+    source: str | None,
+    classes: Classes | None,
+    options: Mapping[str, Any],
+) -> Recognition:
+    """The data set that `open` reads, given these arguments: `source` if it is given, a list of
+    images if one of the options is for lists alone, else what `recognise` finds."""
+    if source is not None:
+        return Recognition(checked_option("source", source, SOURCES), "as it was named")
+    of_lists = [name for name in manifest.OPTIONS if options.get(name) is not None]
+    if of_lists and not os.path.isdir(path):
+        return Recognition(manifest.NAME, f"a list, as {of_lists[0]} was given")
+    return recognise(path, classes)
 
 
 def _check_options(source: str, options: dict[str, Any], known: tuple[str, ...]) -> None:

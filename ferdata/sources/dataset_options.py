@@ -8,9 +8,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ferdata.class_choice import class_choice
+from ferdata.labels import LabelError
 from ferdata.photos.faces import FRAMINGS
 from ferdata.photos.preprocess import ON_MISSING
-from ferdata.sources import ck_plus, dataset_loading, fer2013, fer2013_folders, oulu_casia
+from ferdata.sources import ck_plus, dataset_loading, fer2013, fer2013_folders, kdef, oulu_casia
+from ferdata.sources.list_columns import SEPARATORS
 from tinycnn.ground.argument_options import (
     ArgumentOption,
     add_argument_options,
@@ -28,8 +31,10 @@ _NO_FRAMING = "none"
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected names separated by commas")
+    try:
+        class_choice(names)
+    except LabelError as error:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r}: {error}") from None
     return names
 
 
@@ -45,7 +50,7 @@ OPTIONS = (
         "protocol",
         "--protocol",
         "CK+ and Oulu-CASIA: which of the images to use: those of the paper, or the last frame or "
-        "the last three of each labelled sequence (default: paper)",
+        "the last three of each labelled sequence (default: paper; for CK+ in class folders all)",
         {"choices": _PROTOCOLS},
     ),
     ArgumentOption(
@@ -74,6 +79,13 @@ OPTIONS = (
         {"choices": oulu_casia.IMAGES},
     ),
     ArgumentOption(
+        "views",
+        "--views",
+        "KDEF: faces that look straight into the camera, half profiles as well, or all (default: "
+        "straight)",
+        {"choices": tuple(kdef.VIEWS)},
+    ),
+    ArgumentOption(
         "split",
         "--splits-from",
         "FER2013 as folders: what tells an image's split, its folder or its file name (default: "
@@ -83,15 +95,45 @@ OPTIONS = (
     ArgumentOption(
         "classes",
         "--classes",
-        "class folders and csv lists: the names of all classes in label order (default: in "
+        "the classes to use, in label order: NAME, or FROM=NAME for what the data call FROM; "
+        "several FROM may have one NAME. Images of other classes are left out and counted. If the "
+        "data have numbers for classes, NAME,NAME,... are the names of 0, 1, ...; to use some of "
+        "them: 3=happy,4=sad (default: all classes; those of class folders and lists in "
         "alphabetical order, if all are names of emotions)",
         {"metavar": NAMES, "type": _names},
     ),
     ArgumentOption(
         "root",
         "--root",
-        "csv lists: the folder that their paths are relative to (default: the folder of the list)",
+        "csv lists, AffectNet's too: the folder that their paths are relative to (default: the "
+        "folder of the list)",
         {"metavar": "FOLDER"},
+    ),
+    ArgumentOption(
+        "path_column",
+        "--path-column",
+        "csv lists: the column with the paths, a name in the header or a number, from 1 (default: "
+        "guessed)",
+        {"metavar": "COLUMN"},
+    ),
+    ArgumentOption(
+        "label_column",
+        "--label-column",
+        "csv lists: the column with the labels (default: guessed)",
+        {"metavar": "COLUMN"},
+    ),
+    ArgumentOption(
+        "subject_column",
+        "--subject-column",
+        "csv lists: the column that says who is shown; none: no column does (default: guessed)",
+        {"metavar": "COLUMN"},
+    ),
+    ArgumentOption(
+        "separator",
+        "--separator",
+        f"csv lists: what is between two fields: {', '.join(SEPARATORS)} or one character "
+        "(default: guessed)",
+        {"metavar": "CHARACTER"},
     ),
     ArgumentOption(
         "votes",
@@ -105,7 +147,7 @@ OPTIONS = (
         "FER2013's csv: what becomes the label: the distribution of the FER+ votes, the class with "
         "most votes (plurality), the class with more than half of the votes (majority), or the "
         "csv's own label; images without one are left out (default: votes with --votes, else "
-        "labels)",
+        "labels; for the folders of FER+'s program plurality)",
         {"choices": fer2013.TARGETS},
     ),
     ArgumentOption(
@@ -118,7 +160,8 @@ OPTIONS = (
         "framing",
         "--framing",
         "how faces are cut out of photos; none: the whole image is resized (default: paper for "
-        "CK+, Oulu-CASIA and JAFFE, none for the others, which hold cropped faces)",
+        "CK+, Oulu-CASIA, JAFFE and KDEF, fer2013 for ExpW, AffectNet's csv and SFEW's film "
+        "frames, none for the others, which hold cropped faces)",
         {"choices": (*FRAMINGS, _NO_FRAMING)},
     ),
     ArgumentOption(

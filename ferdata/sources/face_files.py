@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.labels import LabelSpace, checked_labels
+from ferdata.sources.folder_tree import find_unread
+from ferdata.unread_files import UnreadFiles
 from tinycnn.ground.messages import short_repr
 
 UNLABELLED = -1
@@ -19,13 +21,24 @@ UNLABELLED = -1
 
 @dataclass(frozen=True, slots=True)
 class FaceFile:
-    """One image: its path relative to the root, with forward slashes, and what is known of it."""
+    """One face: the path of its image relative to the root, with forward slashes, and what is known
+    of it.
+
+    face  which of the faces in its image it is, if there can be several; None: the only one
+    box   where in the image it is: x, y, width, height in px; None: not known
+    """
 
     path: str
     label: int = UNLABELLED
     subject: str | None = None
     split: str | None = None
     row: int | None = None
+    face: str | None = None
+    box: tuple[int, int, int, int] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.path if self.face is None else f"{self.path}#{self.face}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,16 +48,22 @@ class FaceFiles:
     source       name of the source that listed them
     protocol     which images it took, in words; "" for all of them
     root         the folder that paths are relative to
-    paths        N paths relative to root, with forward slashes; also the ids of the images
+    paths        N paths relative to root, with forward slashes
+    ids          N names, unique; None: the paths. An image with several faces is in `paths` more
+                 than once, and its ids end in "#0", "#1", ...
     label_space  class order of labels
     labels       int64 (N,)   0 where has_label is False
     has_label    bool  (N,)   None: all True
     subjects     str   (N,)   the person shown, or None
     split        str   (N,)   "train", "validation" or "test", or None
     rows         int64 (N,)   0-based row in the file that lists them, or None
+    boxes        int64 (N, 4) where in its image each face is, x, y, width, height; None: not known
+    targets      float32 (N, K)  probability distributions over the classes, or None
     framing      how faces are cut out of photos (ferdata.FRAMINGS); None: whole images are resized
     extra        counts that the arrays do not show, such as {"sequences": 593}
     published    what `counts` is for a complete copy of the data set; {} if unknown
+    notes        sentences for the user: which columns of a list are used, what is left out, ...
+    unread       the files below root that are not among them
     """
 
     source: str
@@ -56,10 +75,15 @@ class FaceFiles:
     subjects: np.ndarray | None = None
     split: np.ndarray | None = None
     rows: np.ndarray | None = None
+    ids: tuple[str, ...] | None = None
+    boxes: np.ndarray | None = None
+    targets: np.ndarray | None = None
     framing: str | None = None
     protocol: str = ""
     extra: dict[str, int] = field(default_factory=dict)
     published: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    unread: UnreadFiles = field(default_factory=UnreadFiles)
 
     __repr__ = short_repr
 
@@ -70,6 +94,11 @@ class FaceFiles:
     def files(self) -> list[Path]:
         """The full paths of the N files."""
         return [self.root / path for path in self.paths]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ids of the N images: `ids`, or else the paths."""
+        return self.paths if self.ids is None else self.ids
 
     @property
     def counts(self) -> dict[str, int]:
@@ -110,19 +139,34 @@ def face_files(
     framing: str | None = None,
     extra: dict[str, int] | None = None,
     published: dict[str, int] | None = None,
+    targets: np.ndarray | None = None,
+    label_files: Iterable[str] = (),
+    left_out: Mapping[str, Iterable[str]] | None = None,
+    rows_left_out: Mapping[str, int] | None = None,
 ) -> FaceFiles:
     """FaceFiles of `listed`, in the same order; the other arguments are fields of FaceFiles.
 
-    Raises DataError if nothing is listed, a path occurs twice, a label is outside its space, or
-    some images but not all have a subject, a split or a row.
+    All other files below root become `unread`, with two exceptions that a source names:
+
+    label_files    relpaths of the files that hold the labels
+    left_out       {reason: relpaths of files or folders}: what the source leaves out on purpose,
+                   such as {"frames that the protocol does not take": [...]}. Files that are
+                   `listed` may lie in such a folder
+    rows_left_out  {reason: number}: rows of a list that are not taken, such as {"rows without a
+                   face (10)": 82414}; counted with what is left out
+
+    Raises DataError if nothing is listed, a face occurs twice, a label is outside its space, or
+    some images but not all have a subject, a split, a row or a box.
     """
     if not listed:
         raise DataError(f"{root}: no images found")
     seen: set[str] = set()
     for f in listed:
-        if f.path in seen:
-            raise DataError(f"{root / f.path}: listed more than once; each image has one label")
-        seen.add(f.path)
+        if f.id in seen:
+            raise DataError(f"{root / f.id}: listed more than once; each image has one label")
+        seen.add(f.id)
+    unread = find_unread(root, (f.path for f in listed), label_files, left_out)
+    rows = {what: n for what, n in (rows_left_out or {}).items() if n}
     labels = np.array([f.label for f in listed], dtype=np.int64)
     has_label = labels != UNLABELLED
     labels = np.where(has_label, labels, 0)
@@ -136,15 +180,19 @@ def face_files(
         subjects=_column("subject", listed, [f.subject for f in listed]),
         split=_column("split", listed, [f.split for f in listed]),
         rows=_column("row", listed, [f.row for f in listed]),
+        ids=None if all(f.face is None for f in listed) else tuple(f.id for f in listed),
+        boxes=_column("box", listed, [f.box for f in listed]),
+        targets=targets,
         framing=framing,
         protocol=protocol,
         extra=extra or {},
         published=published or {},
+        unread=replace(unread, left_out={**unread.left_out, **rows}),
     )
 
 
 def _column(
-    name: str, listed: list[FaceFile], values: Sequence[str | int | None]
+    name: str, listed: list[FaceFile], values: Sequence[str | int | tuple[int, ...] | None]
 ) -> np.ndarray | None:
     """The values as an array, or None if all are None. Raises DataError if only some are."""
     if all(v is None for v in values):

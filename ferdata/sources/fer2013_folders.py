@@ -1,8 +1,9 @@
 """FER2013 as image folders: train/angry/Training_3908.jpg, test/angry/PrivateTest_88305.jpg.
 
-The seven classes are numbered alphabetically (neutral is 4; in the csv it is 6). One edition has
-train/ and test/, where test/ holds both PublicTest and PrivateTest; another has train/ and
-validation/. The row numbers of the csv are lost, so FER+ cannot be joined.
+Some copies name the folders by nouns: anger, happiness, sadness. The seven classes are numbered
+alphabetically (neutral is 4; in the csv it is 6). One edition has train/ and test/, where test/
+holds both PublicTest and PrivateTest; another has train/ and validation/. The row numbers of the
+csv are lost, so FER+ cannot be joined.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import re
 from dataclasses import replace
 
 from ferdata.arguments import checked_option
-from ferdata.labels import FER2013_FOLDERS
+from ferdata.labels import FER2013_FOLDERS, canonical_name, is_known_class
 from ferdata.photos.photo import FORMATS
 from ferdata.sources.class_folders import Layout, layouts, list_images, only_layout
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 
 NAME = "fer2013_folders"
-LOOKS_LIKE = "FER2013 as folders: train/ and test/ with angry, disgust, fear, happy, ... of 48 x 48"
+LOOKS_LIKE = "FER2013 as folders: train/ and test/ of angry, disgust, ..., 48 x 48"
 CLASSES = dict(
     angry=4953, disgust=547, fear=5121, happy=8989, neutral=6198, sad=6077, surprise=4002
 )
@@ -28,6 +29,7 @@ SPLIT_COUNTS = {"in train": 28709, "in validation": 3589, "in test": 3589}
 SPLITS = ("folders", "names")
 SIDE_PX = 48
 
+_SEVEN = {canonical_name(name) for name in FER2013_FOLDERS.classes}
 _USAGE = re.compile(r"(Training|PublicTest|PrivateTest)_.*")
 _SPLIT_OF = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 
@@ -35,7 +37,8 @@ _SPLIT_OF = {"Training": "train", "PublicTest": "validation", "PrivateTest": "te
 def recognised(tree: Tree) -> str | None:
     """Why this looks like FER2013's folders, or None."""
     for layout in layouts(tree):
-        if layout.has_splits and _has_classes(tree, layout) and _has_size(tree, layout):
+        is_seven = _has_classes(tree, layout) and _has_no_others(tree, layout)
+        if layout.has_splits and is_seven and _has_size(tree, layout):
             folders = ", ".join(f"{tree.name(relpath)}/" for _, relpath in layout.parents)
             return f"{folders} with FER2013's seven class folders of 48 x 48 images"
     return None
@@ -75,12 +78,19 @@ def list_files(path: str | os.PathLike[str], split: str = "folders") -> FaceFile
     )
 
 
+def _classes(tree: Tree, relpath: str) -> set[str]:
+    """The classes that a split's folders are named after, by canonical name."""
+    return {canonical_name(name) for name in tree.scan(relpath).folders if is_known_class(name)}
+
+
 def _has_classes(tree: Tree, layout: Layout) -> bool:
     """Whether every split has the seven classes. `list_files` refuses any further folders."""
-    return all(
-        set(FER2013_FOLDERS.classes) <= {name.lower() for name in tree.scan(relpath).folders}
-        for _, relpath in layout.parents
-    )
+    return all(_SEVEN <= _classes(tree, relpath) for _, relpath in layout.parents)
+
+
+def _has_no_others(tree: Tree, layout: Layout) -> bool:
+    """Whether no split has an eighth expression: with FER+'s contempt it is another data set."""
+    return all(_classes(tree, relpath) <= _SEVEN for _, relpath in layout.parents)
 
 
 def _has_size(tree: Tree, layout: Layout) -> bool:

@@ -48,22 +48,26 @@ def usage_code(field: bytes, path: Path, line: int) -> int:
     return USAGES.index(field)
 
 
+def vote_counts(fields: Sequence[bytes], where: str) -> list[int]:
+    """The ten votes of a row, in the order of FERPLUS10. Raises DataError, which begins with
+    `where`."""
+    try:
+        counts = [_COUNTS[f] for f in fields]
+    except KeyError as error:
+        column = FERPLUS10.classes[fields.index(error.args[0])]
+        raise DataError(
+            f"{where}: {column} has {shown(error.args[0])} votes, expected a whole number "
+            f"0..{N_TAGGERS}"
+        ) from None
+    if sum(counts) > N_TAGGERS:
+        raise DataError(f"{where}: {sum(counts)} votes, expected at most {N_TAGGERS}")
+    return counts
+
+
 def _parsed(path: Path) -> dict[str, np.ndarray]:
     votes, usages = [], []
     for line, (usage, *fields) in csv_rows(path, ("Usage", *FERPLUS10.classes)):
-        try:
-            counts = [_COUNTS[f] for f in fields]
-        except KeyError as error:
-            column = FERPLUS10.classes[fields.index(error.args[0])]
-            raise DataError(
-                f"{path} line {line}: {column} has {shown(error.args[0])} votes, "
-                f"expected a whole number 0..{N_TAGGERS}"
-            ) from None
-        if sum(counts) > N_TAGGERS:
-            raise DataError(
-                f"{path} line {line}: {sum(counts)} votes, expected at most {N_TAGGERS}"
-            )
-        votes.append(counts)
+        votes.append(vote_counts(fields, f"{path} line {line}"))
         usages.append(usage_code(usage, path, line))
     return {"votes": np.array(votes, dtype=np.uint8), "usage": np.array(usages, dtype=np.uint8)}
 

@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from ferdata.errors import DataError
+from ferdata.photos.picture_formats import has_picture_suffix, is_picture
+from ferdata.unread_files import UnreadFiles, is_document, is_ignored
 
-IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp", ".gif")
-)
 MAX_ENTRIES = 2_000_000
 """Most files and folders in one data set. With more, the path is probably a mistake."""
 
 _SEARCH_DEPTH = 4  # the deepest known layout is B_OriginalImg/B_OriginalImg/OriginalImg/VL
 _MAX_SEARCHED = 5000  # folders
-_IGNORED_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
 # Folders of one person or one sequence (S005, P001, 003). No data set starts in one of these, and
 # there are hundreds of them, so they are not searched.
 _PERSON_OR_SEQUENCE = re.compile(r"[SP]?\d{1,4}", re.IGNORECASE)
 
 
-class Scan(NamedTuple):
-    """The names in one folder, sorted, without hidden files and those of the operating system."""
+@dataclass(frozen=True)
+class Scan:
+    """The names in one folder, sorted, without hidden files and those of the operating system.
 
+    special  names of pipes, sockets and devices
+    """
+
+    path: Path
     folders: tuple[str, ...]
     files: tuple[str, ...]
+    special: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def images(self) -> tuple[str, ...]:
-        return tuple(f for f in self.files if is_image(f))
+        """The files with the suffix of a picture, and those that begin like one."""
+        return tuple(f for f in self.files if is_picture(self.path / f))
 
 
 class Tree:
@@ -121,7 +127,7 @@ class Tree:
 
     def _read(self, relpath: str) -> Scan:
         folder = self.path(relpath)
-        folders, files = [], []
+        folders, files, special = [], [], []
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -131,7 +137,7 @@ class Tree:
                             f"{self.root}: more than {MAX_ENTRIES} files and folders; give the "
                             f"path of the data set's own folder"
                         )
-                    if entry.name.startswith(".") or entry.name.lower() in _IGNORED_NAMES:
+                    if is_ignored(entry.name):
                         continue
                     _check_name(entry.name, folder)
                     if entry.is_dir():
@@ -140,19 +146,69 @@ class Tree:
                         folders.append(entry.name)
                     elif entry.is_file():
                         files.append(entry.name)
-                    elif is_image(entry.name) or entry.is_symlink():
+                    elif has_picture_suffix(entry.name) or entry.is_symlink():
                         raise DataError(f"{entry.path}: a broken link, or not a regular file")
+                    else:
+                        special.append(entry.name)
         except OSError as error:
             raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
-        return Scan(tuple(sorted(folders)), tuple(sorted(files)))
+        return Scan(folder, *(tuple(sorted(names)) for names in (folders, files, special)))
 
 
 def join(relpath: str, name: str) -> str:
     return f"{relpath}/{name}" if relpath else name
 
 
-def is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+def find_unread(
+    root: Path,
+    read: Iterable[str],
+    label_files: Iterable[str] = (),
+    left_out: Mapping[str, Iterable[str]] | None = None,
+) -> UnreadFiles:
+    """The files below `root` that are neither `read` (images) nor `label_files`.
+
+    left_out  {reason: relpaths of files and folders that a source leaves out on purpose}; a folder
+              stands for all that it holds and that is not read
+
+    A folder that cannot be searched is noted in the result, and is no error here.
+    """
+    used = {*read, *label_files}
+    reasons = {path: reason for reason, paths in (left_out or {}).items() for path in paths}
+    counts = dict.fromkeys(left_out or {}, 0)
+    pictures: list[str] = []
+    documents: list[str] = []
+    others: list[str] = []
+    unsearched: list[str] = []
+    if not os.path.isdir(root):  # the images are reported when they are read
+        return UnreadFiles()
+    tree, folders = Tree(root), [("", reasons.get(""))]
+    while folders:
+        folder, reason_of_folder = folders.pop()
+        try:
+            scan = tree.scan(folder)
+        except DataError as error:
+            unsearched.append(str(error))
+            continue
+        inner = [join(folder, name) for name in reversed(scan.folders)]
+        folders += [(path, reasons.get(path, reason_of_folder)) for path in inner]
+        for name in (*scan.files, *scan.special):
+            path = join(folder, name)
+            if path in used:
+                continue
+            if (reason := reasons.get(path, reason_of_folder)) is not None:
+                counts[reason] += 1
+            elif is_picture(scan.path / name):
+                pictures.append(path)
+            else:
+                (documents if is_document(name) else others).append(path)
+    return UnreadFiles(
+        root,
+        tuple(pictures),
+        tuple(documents),
+        tuple(others),
+        tuple(unsearched),
+        {reason: n for reason, n in counts.items() if n},
+    )
 
 
 def _check_name(name: str, folder: Path) -> None:

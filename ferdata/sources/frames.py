@@ -36,13 +36,19 @@ def frames_by_number(
 
 
 def last_frames(
-    frames: dict[int, str], n: int, folder: Path, beside_first: bool = False
+    frames: dict[int, str], protocol: str, folder: Path, beside_first: bool = False
 ) -> list[str]:
-    """The last n names. Raises DataError if there are fewer, or if the first frame, which is used
-    as well (`beside_first`), is one of them."""
+    """The last names, as many as the protocol takes. Raises DataError if there are fewer, or if the
+    first frame, which it takes as well (`beside_first`), is one of them; the message says which
+    protocol takes no more frames than there are."""
+    n = N_LAST_FRAMES[protocol]
     needed = n + beside_first
     if len(frames) < needed:
+        fitting = ("last-three", "last-frame")[len(frames) < N_LAST_FRAMES["last-three"] :]
+        advice = " or ".join(f"protocol={name!r}" for name in fitting if name != protocol)
         raise DataError(
-            f"{folder}: {len(frames)} frames, the protocol needs {needed}: is the copy complete?"
+            f"{folder}: {len(frames)} frames, the protocol needs {needed}"
+            + (" (the last 3, and the first as neutral)" if beside_first else "")
+            + f": is the copy complete? If it has no more frames, take {advice}, which needs fewer"
         )
     return list(frames.values())[-n:]

@@ -11,12 +11,13 @@ import os
 import re
 
 from ferdata.errors import DataError
-from ferdata.labels import JAFFE, canonical_name, is_known_class
+from ferdata.labels import JAFFE
+from ferdata.sources.class_folders import check_class_folder
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
 
 NAME = "jaffe"
-LOOKS_LIKE = "JAFFE: images named like KA.AN1.39.tiff"
+LOOKS_LIKE = "JAFFE: KA.AN1.39.tiff"
 CODES = dict(
     AN="anger", DI="disgust", FE="fear", HA="happiness", NE="neutral", SA="sadness", SU="surprise"
 )
@@ -25,7 +26,7 @@ CLASSES = dict(anger=30, disgust=29, fear=32, happiness=31, neutral=30, sadness=
 N_SUBJECTS = 10
 
 _NAME = re.compile(
-    r"(?P<subject>[A-Z]{2})\.(?P<code>[A-Z]{2})\d{1,3}\.\d{1,4}\.(tiff?|png|jpe?g|bmp)",
+    r"(?P<subject>[A-Z]{2})\.(?P<code>[A-Z]{2})\d{1,3}\.\d{1,4}(\.[a-z]{1,5})?",
     re.IGNORECASE,
 )
 
@@ -51,7 +52,7 @@ def list_files(path: str | os.PathLike[str]) -> FaceFiles:
         for name in tree.scan(folder).images:
             relpath = join(folder, name)
             subject, label = _read_name(tree, relpath)
-            _check_class_folder(tree, folder, relpath, label)
+            check_class_folder(tree, relpath, JAFFE.classes[label])
             stem = os.path.splitext(name)[0].upper()
             if stem in seen:
                 raise DataError(f"{tree.path(relpath)}: the same name as {seen[stem]}")
@@ -90,11 +91,3 @@ def _read_name(tree: Tree, relpath: str) -> tuple[str, int]:
             f"{tree.path(relpath)}: unknown expression {code!r}, expected one of {', '.join(CODES)}"
         )
     return match["subject"].upper(), JAFFE.index(CODES[code])
-
-
-def _check_class_folder(tree: Tree, folder: str, relpath: str, label: int) -> None:
-    folder_name, class_name = tree.name(folder), JAFFE.classes[label]
-    if is_known_class(folder_name) and canonical_name(folder_name) != canonical_name(class_name):
-        raise DataError(
-            f"{tree.path(relpath)}: {class_name} by its name, but in the folder {folder_name}/"
-        )

@@ -1,51 +1,106 @@
-"""A csv file that lists images: path,label[,subject][,split].
+"""A list of images with their labels: a csv or text file, with or without a header.
 
-The file is UTF-8, with or without a byte order mark, with commas between fields and quotes where
-needed. Paths are relative to the file's folder, use forward slashes, and stay inside it. A label is
-a class name; an empty one means unlabelled. A number is a label only if `classes` is given. Splits
-are train, validation (val, valid) and test. Columns may come in any order. Other columns are
-refused: if a misspelt "subject" were ignored, nobody would notice that the people are missing.
+    path,label,subject,split        the columns that are read, in any order
+    a/1.png,happy,Ann,train
+
+The file is UTF-8, with or without a byte order mark. Fields are separated by commas, semicolons,
+tabs, blanks or another character, and quoted where needed. Which column is which is guessed
+(list_columns.py) or named, and `notes` says what is used as what. Paths are relative to the file's
+folder or to `root`, with slashes or backslashes, and stay inside it. A label is the name of a
+class; an empty one means unlabelled. Numbers need names: `classes`. Splits are train, validation
+(val, valid) and test.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from ferdata.class_choice import (
+    LEFT_OUT,
+    Classes,
+    advice_on_names,
+    class_choice,
+    is_number,
+    shown_names,
+)
 from ferdata.errors import DataError
 from ferdata.files.path_traversal import SymlinkCheck, leaves_folder
 from ferdata.files.quoted_csv import quoted_rows
-from ferdata.labels import LabelError, LabelSpace, is_known_class
+from ferdata.labels import LabelSpace, is_known_class
+from ferdata.photos.picture_formats import is_picture
 from ferdata.sources.class_folders import SPLIT_FOLDERS, alphabetical_label_space
 from ferdata.sources.face_files import UNLABELLED, FaceFile, FaceFiles, face_files
-from ferdata.sources.folder_tree import is_image
+from ferdata.sources.list_columns import (
+    ListColumns,
+    Sample,
+    columns_of,
+    has_images,
+    sample_of,
+    separator_name,
+)
 
 NAME = "manifest"
-LOOKS_LIKE = "a csv with the columns path,label[,subject][,split]"
-COLUMNS = ("path", "label", "subject", "split")
+LOOKS_LIKE = "a csv or text file that lists images and labels, such as path,label[,subject][,split]"
+OPTIONS = ("path_column", "label_column", "subject_column", "separator")
+"""Arguments of `list_files` that no other source has: whoever gives one means a list."""
 MAX_ROWS = 1_000_000
 
-_DIGITS = re.compile(r"[0-9]{1,9}")
+_DECIMAL_ZEROS = re.compile(r"(-?[0-9]{1,9})\.0+")  # whole numbers, as some programs write them
 _MAX_NAME = 400  # characters; in an array of strings each takes as much memory as the longest
+_MOST_FOLDERS_SEARCHED = 100
 
 
-def is_header(names: Sequence[str]) -> bool:
-    """Whether these column names are those of a list of images."""
-    return {"path", "label"} <= set(names)
+@dataclass(frozen=True)
+class _Row:
+    """One row of the list: its line, 0-based number, path relative to the folder, and fields."""
+
+    line: int
+    number: int
+    path: str
+    label: str
+    subject: str | None
+    split: str | None
+
+
+def recognised(path: Path) -> str | None:
+    """Why this looks like a list of images, or None. Raises DataError if it is one, but its columns
+    have to be named."""
+    try:
+        sample = sample_of(path)
+    except DataError:
+        return None
+    if not has_images(sample):
+        return None
+    columns = columns_of(path, sample, path.parent)
+    shown = ",".join(sample.rows[0])[:80]
+    if columns.header is None:
+        return f"a list of images without a header, the first line is {shown}"
+    commas = "" if sample.separator == "," else f", separated by {separator_name(sample.separator)}"
+    return f"a csv with the columns {shown}{commas}"
 
 
 def list_files(
     path: str | os.PathLike[str],
-    classes: Sequence[str] | LabelSpace | None = None,
+    classes: Classes | None = None,
     root: str | os.PathLike[str] | None = None,
+    path_column: str | int | None = None,
+    label_column: str | int | None = None,
+    subject_column: str | int | None = None,
+    separator: str | None = None,
 ) -> FaceFiles:
-    """The images that a csv file lists, in its order.
+    """The images that a csv or text file lists, in its order.
 
-    classes  class names in label order; labels may then also be numbers from 0. None: the names in
+    classes  which classes are used, under which names: see ferdata.class_choice. None: the names in
              the file in alphabetical order; they must be names of emotions
-    root     the folder that paths are relative to; None: the folder of the csv file
+    root     the folder that paths are relative to; None: the folder of the list
+    path_column, label_column, subject_column   a name in the header, or a number, from 1; None: it
+             is guessed. subject_column="none": no column says who is shown
+    separator  "comma", "semicolon", "tab", "space" or one character; None: it is guessed
 
     `rows` holds 0-based rows below the header. The images are taken to show only the face; for
     photos, ask ferdata.open for a framing. Raises DataError, naming the line.
@@ -54,134 +109,212 @@ def list_files(
     folder = path.parent if root is None else Path(root)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    symlinks = SymlinkCheck(folder)
-    rows: list[dict[str, str]] = []
+    sample = sample_of(path, separator)
+    columns = columns_of(path, sample, folder, path_column, label_column, subject_column)
+    rows, ignored = _checked_columns(path, columns, list(_rows(path, columns, sample, folder)))
+    if not rows:
+        raise DataError(f"{path}: no rows below the header")
+    labels = Counter(row.label for row in rows if row.label)
+    space, label_of, notes = _labels(path, rows, labels, classes)
+    listed = [
+        FaceFile(row.path, label, row.subject, row.split, row.number)
+        for row in rows
+        if (label := UNLABELLED if not row.label else label_of[row.label]) is not None
+    ]
+    if told := columns.told(sample, ignored):
+        notes = (told, *notes)
+    own = os.path.relpath(path, folder).replace(os.sep, "/")
+    others = [row.path for row in rows if row.label and label_of[row.label] is None]
+    files = face_files(
+        folder,
+        listed,
+        space,
+        source=NAME,
+        label_files=[own],
+        left_out={LEFT_OUT: others},
+    )
+    return replace(files, notes=notes)
+
+
+# ---- rows ------------------------------------------------------------------------------------
+
+
+def _rows(path: Path, columns: ListColumns, sample: Sample, folder: Path) -> Iterator[_Row]:
+    """Each row, checked at once, so that a wrong file fails early; files that are not there are
+    counted first."""
     line_of: dict[str, int] = {}
-    for line, row in _rows(path):  # each row is checked at once, so a wrong file fails early
+    symlinks = SymlinkCheck(folder)
+    missing: list[tuple[int, str]] = []
+    for number, (line, fields) in enumerate(_fields(path, columns, sample.separator)):
         where = f"{path} line {line}"
-        relpath = _checked_path(row["path"], where)
+        relpath = _checked_path(fields[columns.path], folder, where)
         if relpath in line_of:
             raise DataError(f"{where}: {relpath} is already in line {line_of[relpath]}")
+        line_of[relpath] = line
         if not os.path.isfile(folder / relpath):
-            raise DataError(f"{where}: no file {folder / relpath}")
+            missing.append((line, relpath))
+            continue
+        if not is_picture(folder / relpath):
+            raise DataError(f"{where}: {relpath[:60]!r} is not a picture")
         if not symlinks.is_inside(relpath):
             raise DataError(
                 f"{where}: {folder / relpath} is a link out of the folder of the images; give the "
                 f"folder that it leads to: root=..."
             )
-        line_of[relpath] = line
-        rows.append(row)
-    if not rows:
-        raise DataError(f"{path}: no rows below the header")
-    labels = dict(zip(line_of.values(), (row["label"] for row in rows)))
-    space = _label_space(path, labels, classes)
-    listed = []
-    for n, ((relpath, line), row) in enumerate(zip(line_of.items(), rows)):
-        where = f"{path} line {line}"
-        label = UNLABELLED if not row["label"] else _label(row["label"], space, where)
-        split = _split(row.get("split"), where)
-        listed.append(FaceFile(relpath, label, row.get("subject"), split, n))
-    return face_files(folder, listed, space, source=NAME)
+        yield _Row(
+            line,
+            number,
+            relpath,
+            _checked_label(fields[columns.label], where),
+            None if columns.subject is None else fields[columns.subject],
+            None if columns.split is None else fields[columns.split],
+        )
+    if missing:
+        line, relpath = missing[0]
+        raise DataError(
+            f"{path} line {line}: no file {folder / relpath}"
+            + (f" ({len(missing):,} of {len(line_of):,} are missing)" if len(missing) > 1 else "")
+            + _where_it_is(folder, relpath)
+        )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, {column: field}) of each row."""
-    rows = quoted_rows(path)
-    header = [name.strip().lower() for name in next(rows, (1, []))[1]]
-    _check_header(path, header)
-    blank = 0
-    for n, (line, fields) in enumerate(rows):
+def _fields(path: Path, columns: ListColumns, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields) of each row below the header."""
+    blank = n = 0
+    for k, (line, fields) in enumerate(quoted_rows(path, separator)):
+        if k == 0 and columns.header is not None:
+            continue
         where = f"{path} line {line}"
         if n >= MAX_ROWS:
             raise DataError(f"{where}: more than {MAX_ROWS} rows")
-        if not any(f.strip() for f in fields) and len(fields) < 2:
+        if len(fields) < 2 and not any(f.strip() for f in fields):
             blank = blank or line
             continue
         if blank:
             raise DataError(f"{path} line {blank}: empty; rows are counted, so none may be blank")
-        if len(fields) != len(header):
+        if len(fields) != columns.n_columns:
+            first = "in the header" if columns.header is not None else "in the first line"
             raise DataError(
-                f"{where}: {len(fields)} fields, expected {len(header)} as in the header"
+                f"{where}: {len(fields)} fields, expected {columns.n_columns} as {first}; they are "
+                f"separated by {separator_name(separator)} (separator=...)"
             )
-        values = {name: field.strip() for name, field in zip(header, fields)}
-        for name in ("subject", "split"):
-            value = values.get(name)
-            if value == "":
-                raise DataError(f"{where}: no {name}, but there is a column for it")
-            if value is not None and len(value) > _MAX_NAME:
-                raise DataError(
-                    f"{where}: a {name} of {len(value)} characters, more than {_MAX_NAME}"
-                )
-        yield line, values
+        n += 1
+        yield line, [field.strip() for field in fields]
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    wrong = sorted(set(header) - set(COLUMNS))
-    missing = [name for name in COLUMNS[:2] if name not in header]
-    if missing or wrong or len(set(header)) < len(header):
-        shown = ",".join(header)[:80]
+def _checked_columns(
+    path: Path, columns: ListColumns, rows: list[_Row]
+) -> tuple[list[_Row], list[int]]:
+    """(rows, columns that are ignored). A person or split is needed in every row. If a column was
+    only guessed to hold them, and does not, it is ignored."""
+    ignored = []
+    for role, column in (("subject", columns.subject), ("split", columns.split)):
+        if column is None:
+            continue
+        wrong = next((row for row in rows if not _is_good(role, getattr(row, role))), None)
+        if wrong is None:
+            continue
+        is_certain = role in columns.named or columns.name(column).lower() == role
+        if is_certain:
+            _refuse(role, getattr(wrong, role), f"{path} line {wrong.line}")
+        ignored.append(column)
+        rows = [
+            replace(row, subject=None) if role == "subject" else replace(row, split=None)
+            for row in rows
+        ]
+    rows = [row if row.split is None else _with_split(row) for row in rows]
+    return rows, ignored
+
+
+def _with_split(row: _Row) -> _Row:
+    return replace(row, split=SPLIT_FOLDERS[str(row.split).lower()])
+
+
+def _is_good(role: str, value: str) -> bool:
+    if role == "split":
+        return value.lower() in SPLIT_FOLDERS
+    return 0 < len(value) <= _MAX_NAME
+
+
+def _refuse(role: str, value: str, where: str) -> None:
+    if not value:
+        raise DataError(f"{where}: no {role}, but there is a column for it")
+    if len(value) > _MAX_NAME:
+        raise DataError(f"{where}: a {role} of {len(value)} characters, more than {_MAX_NAME}")
+    raise DataError(f"{where}: split {value[:40]!r}, expected train, validation or test")
+
+
+def _checked_label(text: str, where: str) -> str:
+    if len(text) > _MAX_NAME:
+        raise DataError(f"{where}: a label of {len(text)} characters, more than {_MAX_NAME}")
+    number = _DECIMAL_ZEROS.fullmatch(text)
+    return number[1] if number else text
+
+
+def _checked_path(text: str, folder: Path, where: str) -> str:
+    """The path with slashes, without "." and double slashes, relative to the folder. Raises
+    DataError unless it can be a file inside the folder."""
+    if not text or not text.isprintable() or len(text) > _MAX_NAME:
+        raise DataError(f"{where}: {text[:60]!r} is not a path")
+    inside = PurePosixPath(text.replace("\\", "/"))
+    if os.path.isabs(text):
+        base = os.path.abspath(folder)
+        if not leaves_folder(os.path.relpath(text, base).replace("\\", "/")):
+            inside = PurePosixPath(os.path.relpath(text, base).replace("\\", "/"))
+    if leaves_folder(str(inside)):
         raise DataError(
-            f"{path} line 1: header {shown!r}, expected path,label and, if they are known, subject "
-            f"and split, each once, separated by commas, and no other column"
+            f"{where}: {text[:60]!r} leaves the folder of the images, {folder}; expected a path "
+            f"inside it. If the images are in another folder: root=..."
         )
+    return "/".join(inside.parts)
 
 
-def _label_space(
-    path: Path, labels: dict[int, str], classes: Sequence[str] | LabelSpace | None
-) -> LabelSpace:
-    """The label space of `classes`; without them, of the names in `labels` ({line: label})."""
-    if isinstance(classes, LabelSpace):
-        return classes
+def _where_it_is(folder: Path, relpath: str) -> str:
+    """The end of a message on a missing file: where there is one of that name."""
+    nearby = [folder.parent, *_folders_in(folder), *_folders_in(folder.parent)]
+    for other in nearby:
+        if os.path.isfile(other / relpath):
+            return f"; it is in another folder: root={str(other)!r}"
+    parts = relpath.split("/")
+    for k in range(1, len(parts)):
+        shorter = "/".join(parts[k:])
+        if os.path.isfile(folder / shorter):
+            return f"; there is {shorter}, so remove {'/'.join(parts[:k])}/ from the paths"
+    return "; if paths are relative to another folder: root=..."
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+    except OSError:
+        return []
+    return [folder / name for name in names[:_MOST_FOLDERS_SEARCHED]]
+
+
+# ---- labels ----------------------------------------------------------------------------------
+
+
+def _labels(
+    path: Path, rows: list[_Row], counts: Counter[str], classes: Classes | None
+) -> tuple[LabelSpace, dict[str, int | None], tuple[str, ...]]:
+    """(label space, the label of each name in the list, or None if it is left out, notes)."""
+    found = sorted(counts, key=lambda name: (0, int(name), "") if is_number(name) else (1, 0, name))
     if classes is not None:
-        return LabelSpace(NAME, tuple(classes))
-    names = [label.lower() for label in labels.values() if label]
-    for line, label in labels.items():
-        if label and not is_known_class(label):
-            raise DataError(
-                f"{path} line {line}: label {label[:40]!r} is no known class; give the names of "
-                f"all classes in label order: classes=..."
-            )
-    if not names:
+        chosen = class_choice(classes).among(found, str(path))
+        return chosen.space, dict(chosen.label_of), chosen.notes(counts)
+    if not found:
         raise DataError(
             f"{path}: no labels; give the names of the classes in label order: classes=..."
         )
-    return alphabetical_label_space(NAME, names)
-
-
-def _label(label: str, space: LabelSpace, where: str) -> int:
-    numbers_are_names = any(_DIGITS.fullmatch(name) for name in space.classes)
-    if _DIGITS.fullmatch(label) and not numbers_are_names:
-        if int(label) < len(space):
-            return int(label)
-        raise DataError(f"{where}: label {label}, expected 0..{len(space) - 1}")
-    try:
-        return space.index(label)
-    except LabelError:
+    wrong = next((row for row in rows if row.label and not is_known_class(row.label)), None)
+    if wrong is None:
+        space = alphabetical_label_space(NAME, [row.label.lower() for row in rows if row.label])
+        return space, {name: space.index(name) for name in found}, ()
+    where = f"{path} line {wrong.line}: label {wrong.label[:40]!r} is no known class"
+    if all(map(is_number, found)):
         raise DataError(
-            f"{where}: label {label[:40]!r}, expected one of {', '.join(space.classes)}"
-        ) from None
-
-
-def _split(split: str | None, where: str) -> str | None:
-    if split is None:
-        return None
-    if split.lower() not in SPLIT_FOLDERS:
-        raise DataError(f"{where}: split {split[:40]!r}, expected train, validation or test")
-    return SPLIT_FOLDERS[split.lower()]
-
-
-def _checked_path(text: str, where: str) -> str:
-    """The path without "." and double slashes. Raises DataError unless it can be an image inside
-    the folder."""
-    parts = PurePosixPath(text).parts
-    if not text or not text.isprintable() or len(text) > _MAX_NAME:
-        raise DataError(f"{where}: {text[:60]!r} is not a path")
-    if "\\" in text:
-        raise DataError(f"{where}: {text[:60]!r}: write paths with forward slashes")
-    if leaves_folder(text):
-        raise DataError(
-            f"{where}: {text[:60]!r} leaves the folder of the images; expected a path inside it"
+            f"{where}; give the names of all classes in label order, those of 0, 1, 2, ...: "
+            f"classes=... (the labels are {shown_names(found)})"
         )
-    if not is_image(text):
-        raise DataError(f"{where}: {text[:60]!r} does not have the name of an image")
-    return "/".join(parts)
+    raise DataError(f"{where}; {advice_on_names(found)}")

@@ -23,14 +23,14 @@ from ferdata.sources.folder_tree import Tree, join
 from ferdata.sources.frames import N_LAST_FRAMES, frames_by_number, last_frames
 
 NAME = "oulu_casia"
-LOOKS_LIKE = "Oulu-CASIA: folders VL or NI, Strong, Weak or Dark, then P001, P002, ..."
+LOOKS_LIKE = "Oulu-CASIA: VL or NI, Strong, Weak or Dark, then P001, ..."
 PROTOCOLS = ("paper", "last-frame", "last-three")
 SPECTRA, ILLUMINATIONS = ("VL", "NI"), ("Strong", "Weak", "Dark")
 IMAGES = ("original", "preprocessed")
 N_SUBJECTS = 80
 
 _SUBJECT = re.compile(r"P\d{3}", re.IGNORECASE)
-_FRAME = re.compile(r"(?P<number>\d{1,6})\.(?:jpe?g|png|bmp)", re.IGNORECASE)
+_FRAME = re.compile(r"(?P<number>\d{1,6})(?:\.[a-z]{1,5})?", re.IGNORECASE)
 
 
 def recognised(tree: Tree) -> str | None:
@@ -69,7 +69,7 @@ def list_files(
         )
     tree = Tree(path)
     images, top = _find_recording(tree, spectrum, illumination, images)
-    listed = []
+    listed, frames_left_out = [], []
     for subject, person in tree.folders(top, _SUBJECT, "one such as P001"):
         seen: dict[int, str] = {}
         for emotion, relpath in tree.folders(person):
@@ -79,10 +79,12 @@ def list_files(
                 raise DataError(f"{folder}: the same class as {seen[label]}/ beside it")
             seen[label] = emotion
             frames = frames_by_number(tree.scan(relpath).images, _FRAME, folder, "000.jpeg")
-            for name in last_frames(frames, n_last, folder):
+            for name in last_frames(frames, protocol, folder):
                 listed.append(FaceFile(join(relpath, name), label, subject.upper()))
+            frames_left_out += [join(relpath, name) for name in frames.values()]
         if not seen:
             raise DataError(f"{tree.path(person)}: no folders Anger, Disgust, ... in it")
+    other_recordings = [relpath for _, _, relpath in _recordings(tree) if relpath != top]
     n_published = N_SUBJECTS * n_last
     return face_files(
         tree.root,
@@ -97,6 +99,10 @@ def list_files(
             "subjects": N_SUBJECTS,
             **dict.fromkeys(OULU_CASIA.classes, n_published),
             "sequences": N_SUBJECTS * len(OULU_CASIA),
+        },
+        left_out={
+            "frames that the protocol does not take": frames_left_out,
+            "files of other recordings": other_recordings,
         },
     )
 

@@ -3,6 +3,8 @@
     format       "ferdata-faces-1"
     images       uint8 (N, H, W); also `ids` and the other fields of the FaceDataset, by name
     classes      str (K,), and `label_space` (): its name; only if there is a label space
+    made_of      str (K,), and `left_out` str (): the names of a LabelSpace with these fields, one
+                 in a line; only if they are not empty
 
 Any program that reads .npz can read it; there are no pickled objects. When it is loaded, it is
 checked like every new FaceDataset.
@@ -13,6 +15,7 @@ from __future__ import annotations
 import os
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +27,9 @@ from ferdata.files.zip_file import open_zip
 from ferdata.labels import LabelSpace
 
 FORMAT = "ferdata-faces-1"
-_ARRAYS = tuple(f.name for f in fields(FaceDataset) if f.name != "label_space")
-_MEMBERS = (*_ARRAYS, "format", "classes", "label_space")
+_NO_ARRAYS = ("label_space", "notes", "unread")
+_ARRAYS = tuple(f.name for f in fields(FaceDataset) if f.name not in _NO_ARRAYS)
+_MEMBERS = (*_ARRAYS, "format", "classes", "label_space", "made_of", "left_out")
 
 
 def save_packed(dataset: FaceDataset, path: str | os.PathLike[str]) -> None:
@@ -36,13 +40,19 @@ def save_packed(dataset: FaceDataset, path: str | os.PathLike[str]) -> None:
     if dataset.label_space is not None:
         arrays["classes"] = np.array(dataset.label_space.classes)
         arrays["label_space"] = np.array(dataset.label_space.name)
+        if dataset.label_space.made_of:
+            arrays["made_of"] = np.array(
+                ["\n".join(names) for names in dataset.label_space.made_of]
+            )
+        if dataset.label_space.left_out:
+            arrays["left_out"] = np.array("\n".join(dataset.label_space.left_out))
     save_npz(Path(path), arrays)
 
 
 def load_packed(path: str | os.PathLike[str]) -> FaceDataset:
     """Read a file written by `save_packed`. Raises DataError, naming it, for any other file."""
     path = Path(path)
-    arrays = read_npz(path, _MEMBERS, others=False)
+    arrays: dict[str, Any] = {**read_npz(path, _MEMBERS, others=False)}
     found = str(arrays.pop("format", ""))
     if found != FORMAT:
         raise DataError(
@@ -51,19 +61,32 @@ def load_packed(path: str | os.PathLike[str]) -> FaceDataset:
     missing = [name for name in ("images", "ids") if name not in arrays]
     if missing:
         raise DataError(f"{path}: has no `{missing[0]}`")
-    classes, name = arrays.pop("classes", None), str(arrays.pop("label_space", ""))
+    of_space = {
+        key: arrays.pop(key, None) for key in ("classes", "label_space", "made_of", "left_out")
+    }
     try:
-        return FaceDataset(**arrays, label_space=_label_space(name, classes))
+        return FaceDataset(**arrays, label_space=_label_space(**of_space))
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
 
-def _label_space(name: str, classes: np.ndarray | None) -> LabelSpace | None:
+def _label_space(
+    classes: np.ndarray | None,
+    label_space: np.ndarray | None,
+    made_of: np.ndarray | None,
+    left_out: np.ndarray | None,
+) -> LabelSpace | None:
     if classes is None:
         return None
-    if classes.ndim != 1 or classes.dtype.kind != "U":
-        raise DataError(f"classes: expected names (K,), found {classes.dtype}")
-    return LabelSpace(name, tuple(classes.tolist()))
+    for key, names in (("classes", classes), ("made_of", made_of)):
+        if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
+            raise DataError(f"{key}: expected names (K,), found {names.dtype}")
+    return LabelSpace(
+        "" if label_space is None else str(label_space),
+        tuple(classes.tolist()),
+        () if made_of is None else tuple(tuple(of.split("\n")) for of in made_of.tolist()),
+        () if left_out is None else tuple(str(left_out).split("\n")),
+    )
 
 
 def is_packed(path: str | os.PathLike[str]) -> bool:

@@ -24,8 +24,8 @@ image then needs the same crops, 0 to n_crops - 1.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.files.regular_file import refuse_pipes
 from ferdata.image_hashes import content_ids
-from ferdata.labels import LabelMap, LabelSpace, label_map
+from ferdata.labels import LabelMap, LabelSpace, canonical_name, label_map
 from ferdata.teachers.soft_label_checks import checked_parts
 from ferdata.teachers.soft_label_files import (
     KEYS,
@@ -113,6 +113,7 @@ class AlignReport:
     n_floored         number of probabilities in the used entries that were raised to 1e-7
     kind              "logits" or "probabilities": what the file holds
     dropped           the teacher's classes that the data set lacks
+    merged            {class of the data set: the teacher's classes whose probabilities were added}
     n_mostly_dropped  number of images for which these classes have more than half of the teacher's
                       probability: the rest of such an answer says little
     """
@@ -123,6 +124,7 @@ class AlignReport:
     kind: str
     dropped: tuple[str, ...] = ()
     n_mostly_dropped: int = 0
+    merged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def load_soft_labels(path: str | os.PathLike[str]) -> SoftLabels:
@@ -211,7 +213,10 @@ def align_soft_labels(
     """(values, report): the teacher's outputs for each image of `dataset`, in its order of images
     and classes: float32 (N, K), for `dataset.with_soft_labels(values)`.
 
-    Entries are matched by id, row number or hash, classes by name (known synonyms included).
+    Entries are matched by id, row number or hash, classes by name (known synonyms included). If the
+    data set's classes were chosen or merged (ferdata.class_choice), the teacher may have the
+    classes of the data or those that they became: the probabilities of merged classes are added,
+    and classes that were left out of the data are left out here as with "drop".
 
     extra_classes  if the teacher has a class that the data set lacks:
                    "error"        raise DataError (default)
@@ -253,8 +258,9 @@ def align_soft_labels(
         kind=soft.kind,
         dropped=mapped.dropped,
         n_mostly_dropped=_n_mostly_dropped(values, mapped),
+        merged=mapped.merged,
     )
-    columns = mapped.apply_columns(values.reshape(-1, len(soft.classes)))
+    columns = mapped.apply_columns(values.reshape(-1, len(soft.classes)), logarithms=True)
     values = columns.reshape(*values.shape[:-1], len(dataset.classes))
     if extra_classes == "renormalise" and mapped.dropped and soft.kind == "probabilities":
         values = (values - log_sum_exp(values)).astype(np.float32)
@@ -339,7 +345,9 @@ def _class_map(soft: SoftLabels, dataset: FaceDataset, extra_classes: str) -> La
     if dataset.label_space is None:
         raise DataError(f"{soft.source}: this data set has no label space to align classes to")
     mapped = label_map(LabelSpace("teacher", soft.classes), dataset.label_space, allow_lossy=True)
-    extra = mapped.dropped if extra_classes == "error" else ()
+    left_out = {canonical_name(name) for name in dataset.label_space.left_out}
+    extra = tuple(name for name in mapped.dropped if canonical_name(name) not in left_out)
+    extra = extra if extra_classes == "error" else ()
     for problem, names in (("extra", extra), ("missing", mapped.unfilled)):
         if names:
             raise DataError(

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ferdata.class_choice import Classes
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.folds import check_split, random_folds, subject_folds, subjects_and_labels
 from ferdata.labels import MICROEXPNET8
-from ferdata.sources import dataset_loading, fer2013_folders
+from ferdata.sources import dataset_loading, fer2013_folders, ferplus_folders
 
 _N_SPLIT_OFF = 10
 
@@ -32,6 +33,7 @@ def open_training_faces(
     path: str | os.PathLike[str],
     source: str | None = None,
     *,
+    classes: Classes | None = None,
     votes: str | os.PathLike[str] | None = None,
     target: str = "labels",
     framing: str | None = dataset_loading.DEFAULT,
@@ -43,41 +45,62 @@ def open_training_faces(
     """Load the data set at `path` with labels or distributions.
 
     votes, target  FER+'s votes for FER2013's csv, and how they become labels: see load_fer2013. The
-                   classes are then those of MICROEXPNET8
+                   classes are then those of MICROEXPNET8. The folders that FER+'s program writes
+                   hold their votes: `target` says how these become labels, and "labels" is
+                   "plurality"
 
     The other arguments are those of `ferdata.open`.
 
     Images without a label are left out, unless they have a distribution. Raises what ferdata.open
-    raises, and DataError for votes with another data set than FER2013, or if there are no labels.
+    raises, DataError for votes with another data set than FER2013, or if there are no labels, and
+    ValueError for a target other than "labels" where there are no votes.
     """
     is_packed = source is None and dataset_loading.is_packed(path)
     if source is None and not is_packed:
-        source = dataset_loading.recognise(path).source
+        source = dataset_loading.identify(path, source, classes, options).source
     cutting: dict[str, Any] = dict(framing=framing, on_missing=on_missing, n_workers=n_workers)
+    has_votes = source == ferplus_folders.NAME or bool(votes)
+    if not has_votes:  # with votes, the classes are chosen from those of MICROEXPNET8
+        options["classes"] = classes
     if source == dataset_loading.FER2013_CSV:
-        if votes:
-            options |= {"votes": votes, "target": target}
+        if votes or target != "labels":
+            options |= {"votes": votes, "target": target}  # refused if there are no votes
         dataset = dataset_loading.open(path, source, progress=progress, **cutting, **options)
         if votes:
-            dataset = dataset.to_label_space(MICROEXPNET8)
+            dataset = _of_microexpnet8(dataset, classes)
         targets = "distribution" if votes and target == "votes" else "labels"
         return TrainingFaces(dataset, targets, "fer2013")
+    found = source or "a packed data set"
     if votes:
-        found = source or "a packed data set"
         raise DataError(f"{path}: votes belong to FER2013's csv, and this is {found}")
+    if target != "labels":
+        if not has_votes:
+            raise ValueError(f"target={target!r} needs votes, and {found} has none")
+        options["target"] = target
     if is_packed:
         dataset, framing = dataset_loading.open(path, **cutting, **options), None
     else:
         files = dataset_loading.list_files(path, source, **options)
         dataset = dataset_loading.load_listed(files, progress=progress, **cutting)
         if framing == dataset_loading.DEFAULT:
-            framing = "fer2013" if source == fer2013_folders.NAME else files.framing
+            is_fer2013 = source in (fer2013_folders.NAME, ferplus_folders.NAME)
+            framing = "fer2013" if is_fer2013 else files.framing
+    if has_votes:
+        dataset = _of_microexpnet8(dataset, classes)
+        if target == "votes":
+            return TrainingFaces(dataset, "distribution", framing)
     if dataset.labels is None:
         raise DataError(f"{path}: no labels to train against")
     dataset = dataset.labelled()
     if not len(dataset):
         raise DataError(f"{path}: none of its images has a label")
     return TrainingFaces(dataset, "labels", framing)
+
+
+def _of_microexpnet8(dataset: FaceDataset, classes: Classes | None) -> FaceDataset:
+    """The data set with the classes of MICROEXPNET8, or those that are chosen from them."""
+    dataset = dataset.to_label_space(MICROEXPNET8)
+    return dataset if classes is None else dataset.with_classes(classes)
 
 
 def with_validation(dataset: FaceDataset, seed: int = 0) -> tuple[FaceDataset, str]:

@@ -25,6 +25,7 @@ from ..metrics import accuracy, check_classes
 from ..network import Network
 from ..testing import logit_error
 from .console import print_json
+from .dataset_notes import notes_on
 from .model_argument import add_model_argument, open_model
 
 N_RANDOM_IMAGES = 256
@@ -107,6 +108,8 @@ def labelled_images(args: argparse.Namespace, network: Network) -> tuple[np.ndar
         return read_data(args.data, network)
     with ProgressBar(f"reading {path.name}", leave=False) as progress:
         faces = ferdata.open_training_faces(path, progress=progress, **arguments)
+    for note in notes_on(faces.dataset):
+        print(f"note: {note}", file=sys.stderr)
     spec = network.input_spec
     if spec.shape != (spec.height_px, spec.height_px, 1):
         raise CannotError(f"{args.model}: takes {spec.shape} images; faces are square and grey")

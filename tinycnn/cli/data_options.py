@@ -14,6 +14,7 @@ from ferdata.teachers import teacher_options
 
 from ..ground.argument_options import add_argument_options, given_arguments
 from ..ground.command_line import CannotError, positive
+from ..ground.messages import plain
 from ..ground.progress import ProgressBar
 
 BUILT_IN = "the built-in faces are drawn, and have labels, not votes"
@@ -38,9 +39,14 @@ class DataOptions(argparse.Namespace):
     spectrum: str | None = None
     illumination: str | None = None
     images: str | None = None
+    views: str | None = None
     splits_from: str | None = None
     classes: tuple[str, ...] | None = None
     root: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    subject_column: str | None = None
+    separator: str | None = None
     votes: str | None = None
     targets: str | None = None
     cache: bool | None = None
@@ -92,6 +98,8 @@ def check_targets(args: DataOptions) -> None:
                 raise CannotError(f"{option.flag} needs --teacher")
     if args.data and args.targets is None:
         args.targets = "votes" if args.votes else "labels"
+    if args.data and not args.votes and args.targets != "labels" and Path(args.data).is_dir():
+        return  # it may hold votes itself; ferdata says so if it does not
     if args.data and (args.targets == "labels") == bool(args.votes):
         raise CannotError(
             f"--targets {args.targets} needs --votes fer2013new.csv"
@@ -115,10 +123,12 @@ def load_teachers(
         )
     if report.dropped:
         notes.append(
-            f"the teacher's {', '.join(report.dropped)} left out, as the data set lacks it; in "
-            f"{report.n_mostly_dropped:,} images it had more than half of the probability"
+            f"the teacher's {', '.join(report.dropped)} left out, as the data set does not use it; "
+            f"in {report.n_mostly_dropped:,} images it had more than half of the probability"
         )
-    return values, flipped, notes
+    for name, parts in report.merged.items():
+        notes.append(f"the teacher's probabilities of {' and '.join(parts)} are added: {name}")
+    return values, flipped, [plain(note) for note in notes]
 
 
 def open_faces(args: DataOptions) -> ferdata.TrainingFaces:

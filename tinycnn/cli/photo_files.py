@@ -7,27 +7,52 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-PICTURE_SUFFIXES = tuple(".bmp .gif .jpeg .jpg .mpo .pbm .pgm .png .ppm .tif .tiff .webp".split())
-"""Files in a folder with these suffixes are pictures.  A file named on the command line is always
-tried."""
+from ferdata.photos.picture_formats import is_picture
+from ferdata.unread_files import is_document, is_ignored, kinds
 
 
 class Found(NamedTuple):
-    """A photo to process.
+    """A file that was found.
 
-    path     the file
-    name     the path of its annotated copy, relative to the folder of --annotate
-    problem  why it cannot be processed, "" if it can
+    path        the file
+    name        the path of its annotated copy, relative to the folder of --annotate
+    problem     why it cannot be processed, "" if it can
+    is_picture  False for a file in a folder that is no picture, by its suffix and its content
     """
 
     path: Path
     name: Path
     problem: str = ""
+    is_picture: bool = True
+
+
+class PassedOver:
+    """Counts the files in folders that are no pictures."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def add(self, found: Found) -> None:
+        self.names.append(found.path.name)
+
+    @property
+    def look_wrong(self) -> bool:
+        """Whether there is another file than texts and tables, which are expected in a folder."""
+        return not all(map(is_document, self.names))
+
+    def summary(self) -> str:
+        """ "3 files are no pictures: 2 .mov, 1 .txt"; "" for none."""
+        if not self.names:
+            return ""
+        n = len(self.names)
+        what = "1 file is no picture" if n == 1 else f"{n:,} files are no pictures"
+        return f"{what}: {kinds(self.names)}"
 
 
 def find_photos(photos: Sequence[Path], skipped: Path | None) -> Iterator[Found]:
     """All files in turn; folders are listed step by step, so their size does not matter.
 
+    A file that is named itself is always taken for a picture.
     skipped: a folder that is not searched.
     """
     for path in photos:
@@ -35,16 +60,20 @@ def find_photos(photos: Sequence[Path], skipped: Path | None) -> Iterator[Found]
             yield Found(path, Path(path.name))
             continue
         name = Path() if len(photos) == 1 else Path(path.resolve().name)
-        n_found = 0
-        for found in _photos_in(path, name, skipped):
-            n_found += 1
+        n_pictures, others = 0, PassedOver()
+        for found in _files_in(path, name, skipped):
+            if found.is_picture:
+                n_pictures += 1
+            else:
+                others.add(found)
             yield found
-        if not n_found:
-            yield Found(path, name, "no pictures in this folder")
+        if not n_pictures:
+            told = f"; {others.summary()}" if others.names else ""
+            yield Found(path, name, f"no pictures in this folder{told}")
 
 
-def _photos_in(folder: Path, name: Path, skipped: Path | None) -> Iterator[Found]:
-    """The pictures in a folder and its subfolders; hidden files and folders are left out."""
+def _files_in(folder: Path, name: Path, skipped: Path | None) -> Iterator[Found]:
+    """The files in a folder and its subfolders, but not those that are hidden or of the system."""
     try:
         with os.scandir(folder) as entries:
             listed = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
@@ -52,11 +81,14 @@ def _photos_in(folder: Path, name: Path, skipped: Path | None) -> Iterator[Found
         yield Found(folder, name, f"cannot be listed: {error.strerror or error}")
         return
     for entry_name, is_folder in listed:
-        if entry_name.startswith("."):
+        if is_ignored(entry_name):
             continue
-        path = folder / entry_name
+        path, inner_name = folder / entry_name, name / entry_name
         if is_folder:
             if skipped is None or path.resolve() != skipped:
-                yield from _photos_in(path, name / entry_name, skipped)
-        elif path.suffix.lower() in PICTURE_SUFFIXES:
-            yield Found(path, name / entry_name)
+                yield from _files_in(path, inner_name, skipped)
+        elif path.is_dir():
+            problem = "a link to a folder, which is not searched; name that folder as well"
+            yield Found(path, inner_name, problem)
+        else:
+            yield Found(path, inner_name, is_picture=is_picture(path))

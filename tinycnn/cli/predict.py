@@ -2,9 +2,11 @@
 
 In a film every frame has its answers: each face is followed, and its probabilities are smoothed
 over time.  Films and cameras need the extra `video`.  Ctrl-C stops and keeps what is done.  A
-folder is searched with all its subfolders for pictures, in alphabetical order.  A file that cannot
-be read is reported on stderr and skipped.  Exit status: 0 if every file was read, 1 if some were
-not, 2 if none was or an option is wrong.
+folder is searched with all its subfolders for pictures, in alphabetical order.  Pictures and films
+are recognised by their content, whatever their names.  A file that cannot be read is reported on
+stderr and skipped; files in folders that are no pictures are counted there by kind.  Exit status: 0
+if every file was read (texts and tables beside the photos do not count), 1 if some were not, 2 if
+none was or an option is wrong.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from ferdata.photos.photo import read_photo
 
 from ..classify import Classification
 from ..ground.command_line import CannotError, Parser, above_zero, number, positive
-from ..ground.messages import one_line
+from ..ground.messages import one_line, plain
 from ..network import Network
 from .annotated_photo import annotated, write_annotated
 from .film_prediction import (
@@ -38,7 +40,7 @@ from .film_prediction import (
     frame_predictions,
 )
 from .model_argument import HELP, add_variant_argument, open_model
-from .photo_files import Found, find_photos
+from .photo_files import Found, PassedOver, find_photos
 from .prediction_rows import CsvRows, JsonRows, Rows, TableRows
 
 SHIPPED = "pretrained"
@@ -197,6 +199,8 @@ class Prediction:
 def predictions(args: argparse.Namespace, network: Network) -> Iterator[Prediction]:
     """The faces of each photo and of each frame in turn, with their expressions."""
     for photo in find_photos(args.photos, _not_searched(args)):
+        if not photo.is_picture:  # the Printer has counted it
+            continue
         if photo.path in args.photos and film_format(photo.path):
             yield from _film_predictions(photo, lambda: Film(photo.path), args, network)
             continue
@@ -259,7 +263,12 @@ class Printer:
             _refuse_to_overwrite(args.photos, args.annotate)
             args.annotate.mkdir(parents=True, exist_ok=True)
         self.annotate: Path | None = args.annotate
-        self.n_files = sum(1 for _ in find_photos(args.photos, _not_searched(args)))
+        self.n_files, self.passed_over = 0, PassedOver()
+        for found in find_photos(args.photos, _not_searched(args)):
+            if found.is_picture:
+                self.n_files += 1
+            else:
+                self.passed_over.add(found)
         films = args.camera is not None or any(map(film_format, args.photos))
         self.films = FilmCounts() if films else None
         self.film_copy: AnnotatedFilm | None = None
@@ -312,8 +321,9 @@ class Printer:
 
     @property
     def exit_status(self) -> int:
-        done = self.n_photos or (self.films is not None and self.films.n_frames)
-        return 0 if not self.n_failed else 1 if done else 2
+        if self.n_failed and not self.n_photos and not (self.films and self.films.n_frames):
+            return 2
+        return 1 if self.n_failed or self.passed_over.look_wrong else 0
 
     def __enter__(self) -> Printer:
         return self
@@ -323,7 +333,7 @@ class Printer:
         self._close_film_copy()
         if kind is KeyboardInterrupt:
             print(f"stopped: {self.summary()}", file=sys.stderr)
-        elif kind is None and (self.n_files > 1 or self.films is not None):
+        elif kind is None and (self.n_files > 1 or self.films or self.passed_over.names):
             print(self.summary(), file=sys.stderr)
 
     def summary(self) -> str:
@@ -337,7 +347,9 @@ class Printer:
                 text += f", {_counted(self.films.n_dropped, 'frame')} of the camera dropped"
         if self.n_without_faces:
             text += f", {_counted(self.n_without_faces, 'photo')} without a face"
-        return text + (f", {_counted(self.n_failed, 'file')} not read" if self.n_failed else "")
+        if self.n_failed:
+            text += f", {_counted(self.n_failed, 'file')} not read"
+        return plain(text + (f"; {self.passed_over.summary()}" if self.passed_over.names else ""))
 
 
 class FilmCounts:

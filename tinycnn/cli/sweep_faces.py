@@ -10,6 +10,7 @@ import ferdata
 
 from ..ground.command_line import CannotError
 from .data_options import DataOptions, load_teachers, open_faces
+from .dataset_notes import notes_on
 
 N_FOLDS = 10
 """How many, if the data set has no split of its own."""
@@ -26,6 +27,7 @@ def load_source(
     """
     faces = open_faces(args)
     dataset, targets = faces.dataset, faces.targets
+    _tell(notes_on(dataset))
     has_split = dataset.split is not None and bool((dataset.split == "train").any())
     if folds or not has_split:
         protocol = split or "subject"
@@ -63,6 +65,10 @@ def _soft_labels_of(
     if args.teacher is None:
         return ferdata.load_rendered_teacher(rows), None
     values, flipped, notes = load_teachers(args, rows)
+    _tell(notes)
+    return values, flipped
+
+
+def _tell(notes: list[str]) -> None:
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    return values, flipped

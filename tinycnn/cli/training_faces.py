@@ -14,6 +14,7 @@ from ..run import TrainingData, TrainingOptions
 from ..run.class_weights import check_class_names
 from ..train import Validation
 from .data_options import DataOptions, load_teachers, open_faces
+from .dataset_notes import notes_on
 
 SIZE_PX = 84
 
@@ -78,7 +79,7 @@ def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
         truth = part.labels if targets == "labels" else part.targets
         assert truth is not None
         hashes[f"{name} {targets}"] = _sha256(truth)
-    notes = [note] if note else []
+    notes = notes_on(dataset) + ([note] if note else [])
     if args.teacher and options.has_teacher:
         values, flipped, told = load_teachers(args, train)
         if options.flipped_teacher and flipped is None:
