@@ -6,9 +6,9 @@
 The set is made here. Backgrounds are scikit-image's own pictures without a face, shrunk to at most
 640 px, in all eight orientations; any face found in them is a false alarm. Into the upright ones,
 faces are pasted, one at a time: drawn by ferdata, and the 100 photos of faces in scikit-image's LFW
-subset (25x25 px). A face is found if the centre of a box is within a quarter of the face's side; all
-others are missed. OpenCV's cascade needs opencv-python-headless below 5; YuNet needs its model file,
-which comes with no package. All run in one thread and search for faces of 24 px or more.
+subset (25x25 px). A face is found if the centre of a box is within a quarter of the face's side;
+all others are missed. OpenCV's cascade needs opencv-python-headless below 5; YuNet needs its model
+file, which comes with no package. All run in one thread and search for faces of 24 px or more.
 """
 
 from __future__ import annotations

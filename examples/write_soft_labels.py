@@ -18,10 +18,10 @@ import numpy as np
 import ferdata
 import tinycnn
 from ferdata.sources.dataset_options import add_dataset_options, dataset_arguments
+from tinycnn.cli.dataset_notes import notes_on
 from tinycnn.cli.model_argument import add_variant_argument
 from tinycnn.ground.command_line import CannotError, Parser, positive
 from tinycnn.ground.exit_status import run_command
-from tinycnn.ground.messages import plain
 from tinycnn.ground.progress import ProgressBar
 
 
@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
         raise CannotError(f"{args.model}: takes {height}x{width} images; expected square ones")
     with ProgressBar("reading", leave=False) as progress:
         faces = ferdata.open(args.data, progress=progress, **dataset_arguments(args))
-    for note in faces.notes:
-        print(f"note: {plain(note)}", file=sys.stderr)
+    for note in notes_on(faces):
+        print(f"note: {note}", file=sys.stderr)
     if faces.split is not None and (faces.split == "train").any():
         faces = faces.in_split("train")
     images = faces.images

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tinycnn
 from tinycnn import Dense, Flatten, InputSpec, Network
 from tinycnn.classify import Classification
 
@@ -65,6 +66,7 @@ def test_each_image_gets_its_own_answer():
     made.parameters["dense1.w"][:, 1] = 1
     made.parameters["dense1.b"][0] = 8
     dark, bright = np.full((4, 4), 9, np.uint8), np.full((4, 4), 250, np.uint8)
+    dark[0, 0], bright[0, 0] = 8, 249
     answers = made.classify(np.stack([bright, dark, dark, bright]))
     assert [answer.label for answer in answers] == ["happy", "neutral", "neutral", "happy"]
     probs = made.predict_proba(np.stack([bright, dark]))
@@ -223,12 +225,49 @@ def test_without_a_framing_the_advice_names_none():
         network(framing=None).classify(images(2, (5, 5)))
 
 
-def test_dark_pictures_are_accepted():
-    """All black, or with a single pixel above 1: not mistaken for pixels scaled to 0..1."""
-    black = np.zeros((2, 4, 4), np.uint8)
-    assert len(network().classify(black)) == 2
-    black[0, 0, 0] = 2
-    assert len(network().classify(black)) == 2
+def test_images_that_show_nothing_are_named():
+    """Black frames, also with single pixels of 1, and images of one value are no mistake for
+    pixels of 0..1, but what the network says of them means nothing: a warning says so."""
+    made, frames = network(), images(4)
+    frames[:3] = 0
+    frames[1, 0, 0] = 1
+    frames[2] = 200
+    for answer in (made.classify, made.predict_proba):
+        with pytest.warns(UserWarning, match="3 of 4 images show nothing: black .* by 255") as told:
+            assert len(answer(frames)) == 4
+        assert len(told) == 1 and told[0].filename == __file__
+        with pytest.warns(UserWarning, match="1 of 1 images show nothing: one value everywhere"):
+            answer(frames[2:3])
+        with pytest.warns(UserWarning, match="1 of 1 .*: black"):
+            answer(frames[1:2])
+        answer(frames[3:])  # no warning
+
+
+def test_faces_that_were_scaled_and_cast_are_all_black():
+    cast = (images(4) / 255).astype(np.uint8)
+    assert cast.max() == 0
+    with pytest.warns(UserWarning, match="4 of 4 images show nothing: black"):
+        network().classify(cast)
+    with pytest.warns(UserWarning, match="4 of 4 images show nothing"):
+        tinycnn.evaluate(network(), cast, np.zeros(4, int))
+    with pytest.warns(UserWarning, match="4 of 4 images show nothing"):
+        tinycnn.fit(network(), cast, np.zeros(4, int), epochs=1)
+
+
+def test_pixels_of_0_to_1_are_refused_by_every_method():
+    pixels = (images() > 9).astype(np.uint8)
+    for answer in (network().classify, network().predict_proba):
+        with pytest.raises(ValueError, match="no pixel is above 1"):
+            answer(pixels)
+
+
+def test_a_colour_everywhere_shows_nothing():
+    spec = InputSpec(4, 4, 3, classes=CLASSES)
+    made = tinycnn.Network([Flatten(), Dense(3)], spec, seed=0, backend="numpy")
+    red = np.zeros((1, 4, 4, 3), np.uint8)
+    red[..., 0] = 200
+    with pytest.warns(UserWarning, match="one value everywhere"):
+        made.predict_proba(red)
 
 
 def test_a_channel_axis_of_length_one_is_optional():

@@ -69,7 +69,7 @@ DOORS = {
     "checkpoint": {"network", "formats", "optim", "averaging", *FOUNDATION},
     "divergence": {"network", "reference_backend"},
     "labels": {"metrics", "ground"},
-    "evaluation": {"labels", "layers", "losses", "metrics", "network"},
+    "evaluation": {"image_arrays", "labels", "layers", "losses", "metrics", "network"},
     "train": {
         *("network", "checkpoint", "divergence", "evaluation", "losses", "optim", "schedules"),
         *FOUNDATION,

@@ -17,6 +17,7 @@ from PIL import Image, ImageFile
 from ferdata.errors import DataError
 from ferdata.photos import photo
 from ferdata.photos.photo import read_grey, read_photo, to_grey
+from ferdata.photos.picture_formats import picture_format
 
 # Three rows of four different pixels: every rotation and mirroring gives another array.
 GREY = np.array([[0, 10, 20, 30], [100, 110, 120, 130], [200, 210, 220, 255]], np.uint8)
@@ -411,3 +412,69 @@ def test_a_length_that_is_only_claimed_takes_no_memory(tmp_path, save):
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 10e6
+
+
+# ---- HEIC and AVIF ---------------------------------------------------------------------------
+
+SMOOTH = (2 * np.add.outer(np.arange(64), np.arange(48))).astype(np.uint8)
+HEIC_START = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def test_heic_is_read_with_the_extra(tmp_path):
+    """A phone's picture, under any name, and upright."""
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra heif")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    made = pillow_heif.from_pillow(Image.fromarray(SMOOTH).convert("RGB"))
+    made.save(tmp_path / "IMG_1.jpg", quality=95)
+    assert picture_format(tmp_path / "IMG_1.jpg") == "HEIC"
+    found = read_grey(tmp_path / "IMG_1.jpg")
+    assert found.shape == (64, 48) and np.abs(found.astype(int) - SMOOTH).max() <= 6
+    turned = pillow_heif.from_pillow(Image.fromarray(SMOOTH).convert("RGB"))
+    turned.save(tmp_path / "turned.heic", quality=95, exif=exif.tobytes())
+    turned = read_grey(tmp_path / "turned.heic")
+    assert turned.shape == (48, 64)
+    assert np.abs(turned.astype(int) - TURNS[6](SMOOTH)).max() <= 6
+    content = (tmp_path / "IMG_1.jpg").read_bytes()
+    (tmp_path / "cut.heic").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="cut.heic"):
+        read_photo(tmp_path / "cut.heic")
+
+
+def test_avif_is_read_where_pillow_can(tmp_path):
+    from PIL import features
+
+    if not features.check("avif"):
+        pytest.skip("needs Pillow 11.3 or newer with AVIF, of the extra heif")
+    Image.fromarray(SMOOTH).convert("RGB").save(tmp_path / "a.jpg", format="AVIF", quality=95)
+    assert picture_format(tmp_path / "a.jpg") == "AVIF"
+    assert np.abs(read_grey(tmp_path / "a.jpg").astype(int) - SMOOTH).max() <= 6
+
+
+@pytest.mark.parametrize("brand, name", [(b"heic", "a HEIC"), (b"avif", "an AVIF")])
+def test_without_the_extra_the_error_says_what_to_install(tmp_path, monkeypatch, brand, name):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "AVIF", raising=False)
+    monkeypatch.setattr(Image, "init", lambda: None)
+    (tmp_path / "a.heic").write_bytes(HEIC_START.replace(b"heic", brand))
+    with pytest.raises(DataError, match=rf'{name} picture, .* pip install "tinycnn\[heif\]"'):
+        read_photo(tmp_path / "a.heic")
+
+
+@pytest.mark.parametrize(
+    "start, name",
+    [
+        *((HEIC_START, "HEIC"), (b"\0\0\0\x18ftypmif1\0\0\0\0avif", "AVIF")),
+        *((b"\0\0\0\x18ftypmif1\0\0\0\0miaf", "HEIC"), (b"\0\0\0\x18ftypisom\0\0\0\0mp42", "")),
+        *(
+            (b"BMW is a car, no picture", ""),
+            (b"P5 is a paragraph", ""),
+            (b"P5\n48 48\n255\n", "PPM"),
+        ),
+        *((b"RIFF\0\0\0\0WAVEfmt ", ""), (b"", ""), (b"\xff\xd8\xff\xe0", "JPEG")),
+    ],
+)
+def test_formats_by_their_first_bytes(tmp_path, start, name):
+    path = tmp_path / "file"
+    path.write_bytes(start)
+    assert picture_format(path) == name

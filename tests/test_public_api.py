@@ -119,7 +119,7 @@ def test_the_first_kernel_does_import_numba():
     """Shows that the test above can fail: the same network, after one prediction."""
     use = """
     import numpy as np
-    network.predict_proba(np.zeros((1, 84, 84), np.uint8))
+    network.predict_logits(np.zeros((1, 84, 84), np.uint8))
     assert "numba" in sys.modules
     """
     run(BUILD + use)

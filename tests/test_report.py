@@ -664,3 +664,12 @@ def test_a_report_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch)
     with pytest.raises(ZeroDivisionError):
         write_report(path, make())
     assert path.read_text() == "old"
+
+
+def test_warnings_stand_above_everything_else():
+    root = parse(make(warnings=["all 40 predictions are 'class1' <&>"]))
+    (shown,) = by_class(root, "div", "warnings")
+    assert "".join(shown.itertext()) == "all 40 predictions are 'class1' <&>"
+    page = render_report(make(warnings=["first"]))
+    assert page.index('class="warnings"') < page.index('class="headline"')
+    assert 'class="warnings"' not in render_report(make())

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from .ground.messages import quoted
-from .image_arrays import check_images, refuse_pixels_of_0_to_1
+from .image_arrays import check_images
 from .input_spec import InputSpec
 from .pictures import as_batch
 
@@ -54,7 +54,7 @@ def checked_images(pictures: Any, spec: InputSpec, channels: str = "rgb") -> np.
               attribute `framing`, that must equal the spec's, unless one is None (unknown).
     channels  "rgb" or "bgr": the order of an array's colours
     Raises TypeError for anything but an array of uint8, ValueError for another size, number of
-    channels, range or framing.  Each message says how to convert the pictures.
+    channels or framing.  Each message says how to convert the pictures.
     """
     images = pictures.images if isinstance(pictures, _HasImages) else pictures
     for source in (pictures, images):
@@ -64,9 +64,7 @@ def checked_images(pictures: Any, spec: InputSpec, channels: str = "rgb") -> np.
                 f"these faces were cut with framing {framing!r}, but the network was trained on "
                 f"{spec.framing!r}: cut them again with framing={spec.framing!r}"
             )
-    images = np.asarray(check_images(as_batch(images, spec, channels), spec))
-    refuse_pixels_of_0_to_1(images)
-    return images
+    return np.asarray(check_images(as_batch(images, spec, channels), spec))
 
 
 def classifications(

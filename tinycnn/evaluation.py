@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import metrics
+from .image_arrays import check_content
 from .labels import check_labels
 from .layers import Layer
 from .losses import CrossEntropy, softmax
@@ -55,10 +56,13 @@ def evaluate(
 
     labels   of every kind that `fit` takes
     targets  (N, K) distributions for the loss, or None: the labels
-    Errors as `Network.predict_logits`, `fit` for labels, and `CrossEntropy` for targets.
+    Warns if all images are blank.  Errors as `Network.predict_proba`, `fit` for labels, and
+    `CrossEntropy` for targets.
     """
     check_network(network)
     logits = network.predict_logits(images)
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+        check_content(images, stacklevel=3, only_if_all=True)
     checked = check_labels(labels, network.classes, len(logits))
     truth = checked.targets if targets is None else targets
     loss, _ = CrossEntropy()(logits, truth, backend=network.backend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ import numpy as np
 from .input_spec import InputSpec
 
 PIXELS = "uint8 pixels, 0 black to 255 white"
+
+_REMEDY = "multiply them by 255 first: (255 * images).round().astype(np.uint8)"
+_SHARE_OF_ONES = 0.01
+_N_SEEN = 4
 
 
 def check_images(images: Any, spec: InputSpec) -> np.ndarray:
@@ -29,13 +34,47 @@ def check_images(images: Any, spec: InputSpec) -> np.ndarray:
     return images
 
 
-def refuse_pixels_of_0_to_1(images: np.ndarray) -> None:
-    """Raise ValueError for uint8 images in which 1 is the highest value."""
-    if images.size and images.max() == 1:
-        raise ValueError(
-            f"no pixel is above 1; expected {PIXELS}: it seems that pixels of 0..1 were cast to "
-            "uint8; multiply them by 255 first: (255 * images).round().astype(np.uint8)"
-        )
+def check_content(images: np.ndarray, stacklevel: int, only_if_all: bool = False) -> None:
+    """Refuse uint8 images (N, H, W[, C]) whose pixels are 0..1, and warn of blank ones.
+
+    A blank image has one grey value or colour everywhere, or no value above 1: a black frame, in
+    which single pixels may be 1.  It shows nothing that could be classified.
+
+    stacklevel   of the warning: 2 is the line that calls this function
+    only_if_all  warn only if all images are blank
+    Raises ValueError if no pixel is above 1, and the pixels of 1 are a hundredth or more and more
+    than one for each image.
+    """
+    if not images.size:
+        return
+    C = images.shape[3] if images.ndim == 4 else 1
+    step_h, step_w = (max(1, side // _N_SEEN) for side in images.shape[1:3])
+    # A few pixels of each image rule most images out. (A reshape of all could copy the array.)
+    seen = images[:, ::step_h, ::step_w].reshape(len(images), -1, C)
+    if seen.max() <= 1 and images.max() == 1:
+        n_ones = int(np.count_nonzero(images))
+        if n_ones > len(images) and n_ones >= _SHARE_OF_ONES * images.size:
+            raise ValueError(
+                f"no pixel is above 1; expected {PIXELS}: it seems that pixels of 0..1 were cast "
+                f"to uint8; {_REMEDY}"
+            )
+    one_value = (seen == seen[:, :1]).all(axis=(1, 2))
+    maybe = np.flatnonzero(one_value | (seen.max(axis=(1, 2)) <= 1))
+    if not len(maybe) or (only_if_all and len(maybe) < len(images)):
+        return
+    pixels = images[maybe].reshape(len(maybe), -1, C)
+    highest, lowest = pixels.max(axis=1), pixels.min(axis=1)
+    black = (highest <= 1).all(axis=1)
+    n = int(((highest == lowest).all(axis=1) | black).sum())
+    if not n or (only_if_all and n < len(images)):
+        return
+    told = (
+        f"{n:,} of {len(images):,} images show nothing: {'black' if black.any() else 'one value'}"
+    )
+    told += " everywhere; what a network says of them means nothing"
+    if black.any():
+        told += f". If pixels of 0..1 were cast to uint8, {_REMEDY}"
+    warnings.warn(told, stacklevel=stacklevel)
 
 
 def _library(value: object) -> str:

@@ -16,7 +16,7 @@ from .backend_choice import check_backend
 from .backends import Backend, make_backend
 from .classify import Classification, checked_images, classifications
 from .folding import fold
-from .image_arrays import check_images
+from .image_arrays import check_content, check_images
 from .input_spec import SCALINGS, InputSpec
 from .layers import DepthwiseConv2D, Dropout, Layer, Shape
 from .losses import Loss, plain_array, softmax
@@ -319,7 +319,17 @@ class Network(NamesItsOptions):
 
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities (N, K), in the order of `classes`, of uint8 images (N, H, W) or
-        (N, H, W, C): softmax(logits / calibration_temperature).  Errors as `scale`."""
+        (N, H, W, C): softmax(logits / calibration_temperature).
+
+        Warns of images that show nothing: all pixels are equal, or black.  Errors as `scale`, and
+        ValueError for pixels of 0..1.
+        """
+        return self._probabilities(images)
+
+    def _probabilities(self, images: np.ndarray) -> np.ndarray:
+        """`predict_proba`, called from a method that the user has called."""
+        if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+            check_content(check_images(images, self.input_spec), stacklevel=4)
         logits = self.predict_logits(images)
         return softmax(logits, self.calibration_temperature, backend=self.backend)
 
@@ -336,8 +346,9 @@ class Network(NamesItsOptions):
         channels      "rgb" or "bgr": the order of an array's colours.  OpenCV's arrays are "bgr"
         Raises TypeError or ValueError, and says what to do, for pictures of another size, number of
         channels, range or framing than the network expects, and for an unsure_below outside 0..1.
+        Warns as `predict_proba`.
         """
-        probs = self.predict_proba(checked_images(images, self.input_spec, channels))
+        probs = self._probabilities(checked_images(images, self.input_spec, channels))
         return classifications(probs, self.classes, unsure_below)
 
     @property

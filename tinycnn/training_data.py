@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from .ground.messages import plain
-from .image_arrays import check_images, refuse_pixels_of_0_to_1
+from .image_arrays import check_content, check_images
 from .input_spec import InputSpec
 from .labels import Labels, check_labels, in_short
 from .losses import check_soft_labels
@@ -140,7 +140,7 @@ def labelled_images(
     images = check_images(images, network.input_spec)
     if not len(images):
         raise ValueError("there are no images")
-    refuse_pixels_of_0_to_1(images)
+    check_content(images, stacklevel=4, only_if_all=True)
     if labels is None:
         raise TypeError(
             "labels are missing: fit(network, images, labels) takes one label for each image"

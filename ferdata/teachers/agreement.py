@@ -12,6 +12,9 @@ MAX_SHIFT = 3
 LEAST_GAIN = 0.15
 """A shift or other class names are reported only if they raise the accuracy by this much."""
 
+LOW_AGREEMENT = 0.8
+"""A warning is given of a teacher that is right less often than this share of what is possible."""
+
 _LEAST_IMAGES = 50
 _CHANCE_FACTOR = 1.5
 
@@ -68,6 +71,25 @@ def agreement(
         swapped, renamed = {}, accuracy
     by_chance = recall < _CHANCE_FACTOR / n_classes
     return Agreement(int(both.sum()), accuracy, recall, shift, shifted, swapped, renamed, by_chance)
+
+
+def share_of_agreement(
+    soft_labels: np.ndarray, labels: np.ndarray, targets: np.ndarray | None = None
+) -> tuple[float, float]:
+    """(share, possible): how often the teacher's first choice is the label, and how often it could.
+
+    soft_labels  (N, K) logits or log-probabilities;  labels  int (N,), -1 for images without one
+    targets      (N, K) distributions, such as votes: then the share is the mean probability that
+                 they give to the teacher's first choice. None: the labels count, `possible` is 1
+
+    (1.0, 1.0) if there is nothing to compare with.
+    """
+    choice = soft_labels.argmax(axis=1)
+    if targets is not None and len(targets):
+        mass = np.take_along_axis(targets, choice[:, None], axis=1)
+        return float(mass.mean()), float(targets.max(axis=1).mean())
+    known = labels >= 0
+    return (float((choice == labels)[known].mean()) if known.any() else 1.0), 1.0
 
 
 def _best_shift(labels: np.ndarray, predicted: np.ndarray) -> tuple[int, float]:

@@ -11,6 +11,7 @@ import numpy as np
 import ferdata
 from ferdata.sources import dataset_options
 from ferdata.teachers import teacher_options
+from ferdata.teachers.agreement import LOW_AGREEMENT, share_of_agreement
 
 from ..ground.argument_options import add_argument_options, given_arguments
 from ..ground.command_line import CannotError, positive
@@ -128,7 +129,23 @@ def load_teachers(
         )
     for name, parts in report.merged.items():
         notes.append(f"the teacher's probabilities of {' and '.join(parts)} are added: {name}")
+    if dataset.targets is not None or dataset.known_labels is not None:
+        notes.append(_agreement(values, dataset))
     return values, flipped, [plain(note) for note in notes]
+
+
+def _agreement(values: np.ndarray, dataset: ferdata.FaceDataset) -> str:
+    """How often the teacher is right, as a sentence, with a warning if that is seldom."""
+    labels = dataset.known_labels
+    if labels is None:
+        labels = np.full(len(dataset), -1)
+    share, possible = share_of_agreement(values, labels, dataset.targets)
+    told = f"the teacher agrees with {share:.0%} of your labels"
+    if possible < 1:
+        told += f", of {possible:.0%} that are possible, as the votes differ"
+    if share < LOW_AGREEMENT * possible:
+        told = f"warning: {told}; a student learns its mistakes too: train without it as well"
+    return told
 
 
 def open_faces(args: DataOptions) -> ferdata.TrainingFaces:

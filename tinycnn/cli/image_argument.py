@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ferdata.photos.picture_formats import HEIC_AND_AVIF, picture_format
+
 from ..ground.command_line import CannotError
 from ..ground.messages import in_short
 from ..input_spec import InputSpec
@@ -30,6 +32,8 @@ def _read_picture(name: str, spec: InputSpec) -> np.ndarray:
     except PictureSizeError as error:
         raise CannotError(f"{error} and save it as .png or .npy") from None
     except ValueError as error:
+        if (found := picture_format(name)) in HEIC_AND_AVIF:
+            raise CannotError(f"{name}: a picture in {found}; save it as PNG or JPEG") from None
         raise CannotError(str(error)) from None
 
 

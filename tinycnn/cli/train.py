@@ -272,7 +272,10 @@ def run(given: argparse.Namespace) -> int:
     args = read_arguments(given)
     faces = load_faces(args, args.training)
     config = open_run_folder(args, faces)
-    if not given.json:
+    if given.json:
+        for note in faces.notes:  # stdout holds the JSON alone
+            print(f"note: {note}", file=sys.stderr)
+    else:
         print_beginning(args, faces)
     with saying_how_to_continue(args):
         planned = trainings(args, faces)

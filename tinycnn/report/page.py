@@ -39,6 +39,9 @@ section > :last-child > * > :last-child { margin-bottom: 0; }
 .lede { margin-bottom: 1.4rem; overflow-wrap: anywhere; }
 .notes { margin: 1.6rem 0 0; padding: 0 0 0 1.1rem; max-width: 68ch; font-size: .93rem;
   overflow-wrap: anywhere; }
+.warnings { margin: 1.6rem 0 0; padding: .7rem 1rem; max-width: 68ch; font-weight: 600;
+  border-left: 3px solid var(--c1); background: var(--faint); overflow-wrap: anywhere; }
+.warnings p { margin: 0; } .warnings p + p { margin-top: .5rem; }
 
 .headline { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr));
   gap: 1.6rem 1.75rem; margin: 2rem 0 0; }

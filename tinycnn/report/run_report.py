@@ -25,6 +25,7 @@ class RunReport:
     images       (N, H, W) uint8;  ids: N names
     filters      (KH, KW, C, F), weights of the first layer
     data_hashes  hashes by name;  speed: numbers with their units, as text, by name
+    warnings     what went wrong in the run, in sentences; shown above everything else
     config       nested values as in JSON; `seed` is also shown separately
     Raises ValueError or TypeError, with what was expected.
     """
@@ -42,6 +43,7 @@ class RunReport:
     data_hashes: Mapping[str, str]
     speed: Mapping[str, str]
     notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     n_parameters: int | None = None
 
     def __post_init__(self) -> None:

@@ -127,8 +127,10 @@ def _header(report: RunReport) -> str:
         whose = "epochs of the first run" if len(report.histories) > 1 else "all epochs"
         stats.append(_stat("Time", duration(math.fsum(seconds)), whose))
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
+    warnings = "".join(f"<p>{escape(warning)}</p>" for warning in report.warnings)
     return (
         f'<header>\n<p class="eyebrow">Training report</p>\n<h1>{escape(report.title)}</h1>\n'
+        + (f'<div class="warnings">{warnings}</div>\n' if warnings else "")
         + (f'<dl class="headline">{"".join(stats)}</dl>\n' if stats else "")
         + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
         + "</header>"

@@ -17,6 +17,7 @@ from ..losses import softmax
 from ..metrics import expected_calibration_error
 from ..train import Evaluation, evaluate
 from .folder import RunConfig
+from .learning_problems import learning_problems
 from .training import TrainingRun
 
 
@@ -61,7 +62,7 @@ class FinishedRun:
     @cached_property
     def speed(self) -> dict[str, str]:
         """The speed of training and prediction, measured here and now, in words."""
-        images, predict = self.validation.images, self.network.predict_proba
+        images, predict = self.validation.images, self.network.predict_logits
         batched_us = _microseconds(lambda: predict(images)) / len(images)
         single_us = _microseconds(lambda: predict(images[:1]), 50)
         records = next(iter(self.runs.values())).records
@@ -81,6 +82,20 @@ class FinishedRun:
             predicted = classes[int(row.argmax())]
             writer.writerow([name, classes[label], predicted, *(f"{p:.8f}" for p in row)])
         return text.getvalue()
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """A sentence for each training that has learned nothing."""
+        told, held_out = [], self.validation
+        for number, (name, run) in enumerate(self.runs.items()):
+            scored = self.scored
+            if number:
+                scored = evaluate(run.best_network(), held_out.images, held_out.labels)
+            problems = learning_problems(
+                held_out.labels, scored.probs, scored.loss, self.network.classes
+            )
+            told += [f"{name}: {problem}" for problem in problems]
+        return told
 
     def write(self, folder: Path, config: RunConfig, notes: Sequence[str] = ()) -> None:
         """Write predictions.csv and report.html.  notes: sentences for the report."""
@@ -106,6 +121,7 @@ class FinishedRun:
                 data_hashes=config.data,
                 speed=self.speed,
                 notes=notes,
+                warnings=self.warnings,
             ),
         )
 
@@ -123,7 +139,8 @@ class FinishedRun:
         lines["speed"] = f"{self.speed['training']} in training; {self.speed['prediction']}"
         lines["cost"] = self._cost()
         lines["report"] = str(folder / "report.html")
-        return "\n".join(f"{name:>16}: {text}" for name, text in lines.items())
+        shown = [*(("warning", text) for text in self.warnings), *lines.items()]
+        return "\n".join(f"{name:>16}: {text}" for name, text in shown)
 
     def as_json(self, folder: Path) -> dict[str, object]:
         """The results as values that JSON can hold.  folder: that `write` has written to."""
@@ -135,6 +152,7 @@ class FinishedRun:
             "accuracy": self.best_accuracies,
             "calibration_temperature": self.network.calibration_temperature,
             "calibration_error": self.calibration_errors[1],
+            "warnings": self.warnings,
             "n_epochs": self.n_epochs,
             "seconds": self.seconds,
         }
