@@ -80,7 +80,7 @@ def test_wrong_settings_and_no_picture():
     for options in ({"smallest_px": 3}, {"least_score": 0}, {"search_every": 0}, {"framing": "a"}):
         with pytest.raises(ValueError, match=f"{next(iter(options))}: expected"):
             FaceTracker(**options)
-    with pytest.raises(DataError, match="None at the end of a film"):
+    with pytest.raises(DataError, match="None at the end of a video"):
         FaceTracker().find(None, 0.0)
 
 

@@ -239,6 +239,16 @@ def test_photos_and_films_together(film, tmp_path, capsys):
     assert first.index(str(photo)) == second.index(str(film)) == header.index("file")
 
 
+def test_a_film_in_a_folder_is_counted_and_the_message_says_how_it_is_read(film, tmp_path, capsys):
+    Image.fromarray(next(iter(pictures()))).save(tmp_path / "a.png")
+    (tmp_path / "film.mp4").write_bytes(film.read_bytes())
+    assert run("--csv", tmp_path) == 1
+    out, error = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    told = "1 photo, 1 face; 1 file is no picture: .mp4; name films themselves, not their folder\n"
+    assert error == told
+
+
 def test_a_damaged_film_is_reported(film, tmp_path, capsys):
     (tmp_path / "cut.mp4").write_bytes(film.read_bytes()[:600])
     assert run("--csv", tmp_path / "cut.mp4") == 2

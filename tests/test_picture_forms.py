@@ -10,6 +10,7 @@ from PIL import Image
 from skimage import data
 
 import ferdata
+import tinycnn
 from ferdata import DataError, find_faces, frame_face, paper_face, read_photo
 
 PICTURE = data.astronaut()[20:240, 110:330]
@@ -106,10 +107,10 @@ BIG = 3_100_000
 @pytest.mark.parametrize(
     "picture, message",
     [
-        (None, "None is no picture (OpenCV's read() gives None at the end of a film"),
+        (None, "None is no picture (OpenCV's read() gives None at the end of a video"),
         ((False, None), "a tuple (found, frame), as OpenCV's read() gives it: give the frame"),
         ([PICTURE, PICTURE], "a list of 2: give one picture at a time"),
-        (7, "a int"),
+        (7, "photo: found int; expected"),
         (b"", "an empty file (0 bytes)"),
         (bytes(BIG), "bytes (3,100,000): not a picture"),
         ("k" * BIG, "a text of 3,100,000 characters; expected the name of a file"),
@@ -132,7 +133,11 @@ def test_what_is_no_picture_is_told_without_its_content(picture, message):
         assert len(str(caught.value)) < 400 and "kkkk" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", [b"k" * BIG, "k" * BIG, ["k"] * BIG])
+@pytest.mark.parametrize(
+    "value",
+    [b"k" * BIG, "k" * BIG, ["k"] * BIG, ["k" * BIG], {"k": "k" * BIG}, np.array(["k" * 200] * 9)],
+    ids=["bytes", "str", "list", "list of one", "dict", "array"],
+)
 def test_no_message_quotes_a_long_argument(value):
     calls = [
         *(ferdata.open, ferdata.check, ferdata.load_packed, ferdata.load_soft_labels),
@@ -142,6 +147,8 @@ def test_no_message_quotes_a_long_argument(value):
         lambda v: find_faces(PICTURE, least_score=v),
         lambda v: find_faces(PICTURE, smallest_px=v),
         lambda v: find_faces(PICTURE, boxes=v),
+        lambda v: tinycnn.load(v),
+        lambda v: list(ferdata.read_film(v)),
     ]
     for call in calls:
         with pytest.raises((ValueError, TypeError)) as caught:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .ground.messages import in_short, quoted
+from .ground.messages import LONGEST_NAME, file_name, in_short, quoted
 from .input_spec import InputSpec
 
 CHANNELS = ("rgb", "bgr")
@@ -110,21 +110,21 @@ def _name(picture: Any) -> str:
     """What messages call the picture."""
     if isinstance(picture, (str, os.PathLike)):
         name = os.fspath(picture)
-        return name if len(name) <= 4096 else f"a text of {len(name):,} characters"
+        return file_name(name) if name else "''"
     if isinstance(picture, (bytes, bytearray, memoryview)):
         return f"bytes ({len(picture):,})"
     name = getattr(picture, "name", "")
-    return name if isinstance(name, str) and name else "picture"
+    return file_name(name) if isinstance(name, str) and name else "picture"
 
 
 def _content(picture: Any, name: str) -> bytes:
     """What a picture file holds."""
     if isinstance(picture, (str, os.PathLike)):
-        path = Path(picture) if name == os.fspath(picture) else None
-        if path is None or not path.is_file():
-            raise _RefusedError(
-                "not a file" if path is not None and path.exists() else "no such file"
-            )
+        if not 0 < len(os.fspath(picture)) <= LONGEST_NAME:
+            raise _RefusedError("not the name of a file")
+        path = Path(picture)
+        if not path.is_file():
+            raise _RefusedError("not a file" if path.exists() else "no such file")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise _RefusedError(f"more than {MAX_FILE_BYTES:,} bytes, too much for one picture")
         return path.read_bytes()

@@ -9,10 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ferdata.errors import DataError
-from tinycnn.ground.messages import in_short
-
-LONGEST_NAME = 4096
-"""Characters; no system that Python runs on takes longer names of files."""
+from tinycnn.ground.messages import LONGEST_NAME, in_short
 
 
 def checked_file_name(path: str | os.PathLike[str]) -> str:
@@ -23,6 +20,8 @@ def checked_file_name(path: str | os.PathLike[str]) -> str:
         raise DataError(
             f"{len(name):,} bytes; expected the name of a file, as text: os.fsdecode makes it"
         )
+    if not name:
+        raise DataError("'': expected the name of a file, found an empty text")
     if len(name) > LONGEST_NAME:
         raise DataError(f"a text of {len(name):,} characters; expected the name of a file")
     return name

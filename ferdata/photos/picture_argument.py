@@ -89,11 +89,11 @@ def _content(file: _Readable) -> Content:
 def _why_not(value: object) -> str:
     if value is None:
         return (
-            "None is no picture (OpenCV's read() gives None at the end of a film, its imread() for "
+            "None is no picture (OpenCV's read() gives None at the end of a video, imread() for "
             "a file that it cannot read)"
         )
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], bool):
         return "a tuple (found, frame), as OpenCV's read() gives it: give the frame alone"
     if isinstance(value, (list, tuple)):
         return f"a {type(value).__name__} of {len(value):,}: give one picture at a time"
-    return f"a {type(value).__name__}"
+    return f"found {type(value).__name__}"
