@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ferdata.drawing.face import draw_face
     from ferdata.errors import DataError
     from ferdata.files.cache import cache_folder
+    from ferdata.films.frames import Frame, read_film
+    from ferdata.films.tracking import FaceTracker, ProbabilitySmoothing, TrackedFaces
     from ferdata.folds import (
         Fold,
         check_split,

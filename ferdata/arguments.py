@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinycnn.ground.messages import quoted
+
 
 def checked_option(name: str, value: str, known: Sequence[str]) -> str:
     """`value`, if it is one of `known`. name: of the argument."""
     if value not in known:
-        raise ValueError(f"{name}: expected one of {', '.join(known)}, found {value!r}")
+        raise ValueError(f"{name}: expected one of {', '.join(known)}, found {quoted(value)}")
     return value
 
 
@@ -19,4 +21,6 @@ def check_whole_numbers(least: int, **values: object) -> None:
     A bool is none."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name}: expected a whole number of {least} or more, found {value!r}")
+            raise ValueError(
+                f"{name}: expected a whole number of {least} or more, found {quoted(value)}"
+            )

@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -497,6 +498,40 @@ def photo(folder: Path) -> Reader:
 
     read = _written(folder, "photo", ferdata.read_photo)
     return Reader(read, (ferdata.DataError,), _pictures)
+
+
+def _films() -> dict[str, bytes]:
+    """Four grey frames as MP4, if PyAV is installed; else the first bytes of films."""
+    starts = {"mp4": bytes(4) + b"ftypisom", "avi": b"RIFF\x20\0\0\0AVI LIST", "ts": b"G" * 189}
+    try:
+        from ferdata.films.film_writer import FilmWriter
+
+        with tempfile.TemporaryDirectory() as name:
+            writer = FilmWriter(Path(name) / "a.mp4", 25)
+            for k in range(4):
+                writer.write(np.full((16, 16, 3), 60 * k, np.uint8), k / 25)
+            writer.close()
+            return {"film": (Path(name) / "a.mp4").read_bytes(), **starts}
+    except ImportError:
+        return starts
+
+
+@reader(share=0.4)
+def film(folder: Path) -> Reader:
+    """The frames of a film; without PyAV only the recognition of its format."""
+    import ferdata
+    from ferdata.films.frames import film_format
+
+    def read(path: object) -> None:
+        for frame in ferdata.read_film(str(path)):
+            if frame.number == 3:
+                break
+
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        read = film_format  # type: ignore[assignment]  # what it returns does not matter
+    return Reader(_written(folder, "film", read), (ferdata.DataError,), _films)
 
 
 @reader(share=0.4)

@@ -358,6 +358,14 @@ ROWS = {
         lambda photo, boxes: found(ferdata.find_faces(photo, boxes=boxes)),
         *(PHOTO, BOX[None]),
     ),
+    "ferdata.FaceTracker.find": (
+        lambda photo: found(ferdata.FaceTracker().find(photo, 0.0).faces),
+        PHOTO,
+    ),
+    "ferdata.ProbabilitySmoothing.update": (
+        lambda probs: ferdata.ProbabilitySmoothing().update(tuple(range(len(probs))), probs, 0.0),
+        np.full((3, 4), 0.25),
+    ),
     "ferdata.frame_face": (lambda *arrays: ferdata.frame_face(*arrays, "fer2013"), PHOTO, BOX),
     "ferdata.paper_face": (ferdata.paper_face, PHOTO, BOX),
     "ferdata.paper_training_crops": (ferdata.paper_training_crops, FACE),
@@ -417,6 +425,7 @@ NO_ARRAYS = {
         *("ferdata.Augmentation", "ferdata.Augmentation.matrices"),
         *("ferdata.Augmentation.of_strength", "ferdata.draw_face", "ferdata.render_faces"),
         *("ferdata.default_faces", "ferdata.random_folds", "ferdata.BATCHES_VERSION"),
+        *("ferdata.FaceTracker", "ferdata.ProbabilitySmoothing"),
     ],
     "a shape": [
         *(f"tinycnn.init.{name}" for name in ("fans", "normal", "zeros")),
@@ -445,7 +454,7 @@ NO_ARRAYS = {
         "tinycnn.formats.tf_checkpoint.read_tensors",
         *(f"ferdata.{n}" for n in ("cache_folder", "check", "is_packed", "list_files", "open")),
         *(f"ferdata.{n}" for n in ("load_fer2013", "load_packed", "load_soft_labels")),
-        *("ferdata.read_photo", "ferdata.recognise", "ferdata.load_teachers"),
+        *("ferdata.read_photo", "ferdata.recognise", "ferdata.load_teachers", "ferdata.read_film"),
         "ferdata.open_training_faces",
     ],
     "a FaceDataset, whose arrays are checked when it is made": [
@@ -468,6 +477,7 @@ NO_ARRAYS = {
         *("tinycnn.Evaluation", "tinycnn.History", "tinycnn.Summary"),
         *("ferdata.AlignReport", "ferdata.Diagnosis", "ferdata.Faces", "ferdata.Finding"),
         *("ferdata.Fold", "ferdata.FramedPhotos", "ferdata.Recognition"),
+        *("ferdata.Frame", "ferdata.TrackedFaces"),
         *(f"ferdata.Diagnosis.{name}" for name in ("as_html", "as_json", "as_text")),
     ],
     "arrays that were checked, or are when they are used": [

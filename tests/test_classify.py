@@ -1,10 +1,12 @@
 """network.classify: its answers, and the images for which it raises an error instead."""
 
+import io
 import re
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tinycnn
 from tinycnn import Dense, Flatten, InputSpec, Network
@@ -118,6 +120,39 @@ def test_nan_probabilities_are_an_error():
         saying(0, np.nan, 0).classify(images())
 
 
+# ---- forms of a picture ----------------------------------------------------------------------
+
+
+def test_one_picture_may_be_an_array_an_image_or_a_file(tmp_path):
+    made, pixels = network(), images(1)[0]
+    made.parameters["dense1.w"][:] = np.random.default_rng(1).standard_normal((16, 3))
+    expected = made.classify(pixels[None])
+    picture = Image.fromarray(pixels)
+    picture.save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    at_its_end = io.BytesIO(content)
+    at_its_end.seek(0, io.SEEK_END)
+    forms = [pixels, pixels[..., None], picture, tmp_path / "a.png", str(tmp_path / "a.png")]
+    forms += [content, bytearray(content), memoryview(content), io.BytesIO(content), at_its_end]
+    for form in forms:
+        assert made.classify(form) == expected, type(form)
+    assert made.classify(forms) == expected * len(forms)
+    assert made.classify([pixels, pixels[..., None][..., 0]]) == expected * 2
+
+
+def test_bgr_is_asked_for_by_name():
+    made = network(channels=3)
+    made.parameters["dense1.w"][:] = np.random.default_rng(1).standard_normal((48, 3))
+    rgb = images(2, (4, 4, 3))
+    bgr, expected = rgb[..., ::-1], made.classify(rgb)
+    assert made.classify(bgr) != expected
+    for form in (bgr, list(bgr)):
+        assert made.classify(form, channels="bgr") == expected
+    assert made.classify(Image.fromarray(rgb[0]), channels="bgr") == expected[:1]
+    with pytest.raises(ValueError, match="channels is 'BGR'; expected rgb or bgr"):
+        made.classify(bgr, channels="BGR")
+
+
 # ---- refused images --------------------------------------------------------------------------
 
 
@@ -142,13 +177,18 @@ def test_nan_probabilities_are_an_error():
         (images(2, (4, 5)), ValueError, "network takes 4x4; cut faces with framing='fer2013'"),
         (images(2, (4, 4, 3)), ValueError, "3 channels, but the network takes grey"),
         (images(2, (4, 4, 4)), ValueError, "4 channels, but the network takes grey"),
-        (images(1)[0], ValueError, "(4, 4); expected (N, 4, 4): pass a single picture as images[N"),
-        (images(1, (4, 4, 1))[0], ValueError, "pass a single picture as images[None]"),
         (np.uint8(7), TypeError, "images is a uint8; expected a NumPy array"),
         (np.full((), 7, np.uint8), ValueError, "images has shape ()"),
-        (list(images()), TypeError, "images is a list; expected a NumPy array"),
-        (None, TypeError, "images is a NoneType"),
-        ("photo.jpg", TypeError, "images is a str"),
+        ([1, 2], TypeError, "images is a list; expected a NumPy array"),
+        ([images(1)[0], images(1)[0, :3]], ValueError, "shapes (4, 4) and (3, 4)"),
+        (None, TypeError, "images is None, which is no picture (OpenCV's read() gives None at the"),
+        ("missing.jpg", ValueError, "missing.jpg: no such file"),
+        ("", ValueError, "'': not the name of a file"),
+        (b"no picture", ValueError, "bytes (10): not a picture"),
+        ("k" * 3_100_000, ValueError, "a text of 3,100,000 characters: not the name"),
+        (io.StringIO("text"), ValueError, "picture: read() gives a str; open the file as bytes"),
+        (Image.new("L", (9, 8)), ValueError, "picture: 9x8 px; the network takes 4x4.*find_faces("),
+        (Image.new("I", (4, 4)), ValueError, "picture: pixels of kind I; expected 8-bit"),
         # framing
         (CutFaces(images(), "paper"), ValueError, "'paper', but the network was trained on 'fer"),
         (images().view(FramedArray), ValueError, "cut them again with framing='fer2013'"),

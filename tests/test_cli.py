@@ -15,8 +15,8 @@ from small_networks import SMALL_NETWORKS
 
 import ferdata
 import tinycnn
+import tinycnn.pictures
 from tinycnn import Dense, Flatten, InputSpec, Network, ReLU, cli, models, reference
-from tinycnn.cli import image_argument
 from tinycnn.formats.agreement import ExportError
 from tinycnn.ground.messages import in_short, one_line, plain
 from tinycnn.testing import GradientError, check_gradients, logit_error
@@ -694,7 +694,7 @@ def test_an_array_shorter_than_its_header_says_is_refused(run, model, tmp_path):
 
 
 def test_a_picture_file_that_is_too_long_is_refused(run, model, face, tmp_path, monkeypatch):
-    monkeypatch.setattr(image_argument, "MAX_FILE_BYTES", 20)
+    monkeypatch.setattr(tinycnn.pictures, "MAX_FILE_BYTES", 20)
     status, _, error = run("explain", model, face, "--out", tmp_path / "x.html")
     assert status == 2 and "face.png: more than 20 bytes" in error
 

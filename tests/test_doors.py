@@ -36,6 +36,7 @@ DOORS = {
     "layers": {"shapes", "unknown_options"},
     "input_spec": {"shapes", "unknown_options"},
     "image_arrays": {"input_spec"},
+    "pictures": {"ground", "input_spec"},
     "plan": {"layers", "shapes"},
     "summary": {"plan", "ground"},
     "losses": {"backend_choice", "kernels", "shapes", "ground", "unknown_options"},
@@ -54,7 +55,7 @@ DOORS = {
         *("parallel", "plan", "workspaces"),
     },
     "backends": {"backend_choice", "kernel_backend", "losses", "plan", "reference_backend"},
-    "classify": {"image_arrays", "input_spec"},
+    "classify": {"ground", "image_arrays", "input_spec", "pictures"},
     "calibration": {"losses", "metrics"},
     "network": {
         *("backend_choice", "backends", "classify", "folding", "plan", "layers", "input_spec"),
@@ -165,6 +166,7 @@ FERDATA_DOORS = {
     "files": {"errors"},
     "drawing": set(),
     "photos": {"arguments", "errors", "files", "jit", "warp"},
+    "films": {"arguments", "errors", "files", "photos"},
     "sources": {"drawing", "files", "image_grid", "photos", *LANGUAGE},
     "teachers": {"files", *LANGUAGE},
     "training": {"augment", "batches", "mixing", "sources", "warp", *LANGUAGE},
@@ -180,6 +182,7 @@ OUTSIDE["plots"] = {"numpy", "matplotlib"}
 OUTSIDE["calibration"] = {"numpy", "scipy"}
 OUTSIDE["__pyinstaller"] = {"PyInstaller"}
 OUTSIDE["cli"] = {"numpy", "tqdm", "PIL", "tomli"}
+OUTSIDE["pictures"] = {"numpy", "PIL"}
 OUTSIDE["explain"] = {"numpy", "PIL"}
 OUTSIDE["sweep"] = {"numpy", "scipy", "distributed", "dask"}
 OUTSIDE["paper"] = {"numpy", "scipy"}
@@ -190,6 +193,7 @@ FERDATA_OUTSIDE = {
     "warp": {"numpy", "scipy", "skimage"},
     "image_grid": {"numpy", "skimage", "PIL"},
     "photos": {"numpy", "skimage", "PIL", "pillow_heif"},
+    "films": {"numpy", "PIL", "av"},
     "sources": {"numpy", "PIL"},
     "teachers": {"numpy", "scipy"},
     "doctor": {"numpy", "PIL"},

@@ -279,7 +279,7 @@ def test_detect_gives_boxes_in_photo_pixels_of_a_wide_and_a_tall_photo():
         canvas = np.full(shape, 120, np.uint8)
         head = to_grey(np.ascontiguousarray(ASTRONAUT[20:240, 110:330]))
         canvas[at[0] : at[0] + 220, at[1] : at[1] + 220] = head
-        (box,) = detect(canvas)
+        (box,) = detect(canvas).boxes
         assert abs(box[0] + box[2] / 2 - (at[1] + NOSE_X - 110)) < 12
         assert abs(box[1] + box[3] / 2 - (at[0] + NOSE_Y - 20)) < 15
 

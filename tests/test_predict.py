@@ -31,7 +31,7 @@ def run(*argv):
     return cli.main(["predict", *(str(word) for word in argv)])
 
 
-def faces_in(photo, framing="fer2013"):
+def faces_in(photo, framing="fer2013", **options):
     """Replaces the face search: one face for every 100 px of width, none in narrower photos."""
     photo = photo if isinstance(photo, np.ndarray) else read_photo(photo)
     n = photo.shape[1] // 100
@@ -81,6 +81,15 @@ def test_the_astronaut_is_happy(astronaut, capsys):
     assert x < 205 < x + width and x < 245 < x + width  # the box contains her eyes
     assert y < 105 < y + height and y < 145 < y + height  # the box contains eyes and mouth
     assert face["expression"] == "happy" and face["probabilities"]["happy"] > 0.7
+
+
+def test_the_search_can_be_set(astronaut, capsys):
+    """Her suit looks like a face of 26 px to the cascade, with a score below 1."""
+    assert run("--csv", "--least-score", 0.5, astronaut) == 0
+    face, other = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert float(face["score"]) >= 1 > float(other["score"]) >= 0.5 and int(other["width"]) < 30
+    assert run("--csv", "--least-score", 0.5, "--smallest-px", 60, astronaut) == 0
+    assert list(csv.DictReader(io.StringIO(capsys.readouterr().out))) == [face]
 
 
 def test_a_colour_jpeg_is_read_as_for_training(tmp_path, capsys, monkeypatch):
@@ -188,7 +197,7 @@ def test_json_rows_hold_every_face(quick, tmp_path, capsys):
     assert rows[1] == {"file": str(narrow), "faces": []}
     assert len(rows[0]["faces"]) == 2
     for found, box, answer in zip(rows[0]["faces"], faces.boxes, answers):
-        assert list(found) == ["box", "expression", "probabilities"]
+        assert list(found) == ["box", "expression", "probabilities", "score"]
         assert found["box"] == box.tolist() and found["expression"] == answer.label
         assert list(found["probabilities"]) == list(CLASSES)
         for name in CLASSES:
@@ -200,7 +209,7 @@ def test_csv_rows_hold_the_same(quick, tmp_path, capsys):
     narrow = write_photo(tmp_path / "narrow.png", 50)
     assert run("--csv", wide, narrow) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert list(rows[0]) == ["file", "x", "y", "width", "height", "expression", *CLASSES]
+    assert list(rows[0]) == ["file", "x", "y", "width", "height", "expression", *CLASSES, "score"]
     faces, answers = expected_answers(330)
     assert len(rows) == 3
     for row, box, answer in zip(rows, faces.boxes, answers):
@@ -290,7 +299,9 @@ def test_photos_are_freed(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(Photo, "__hash__", lambda self: id(self))
     monkeypatch.setattr(program, "read_photo", reading)
-    monkeypatch.setattr(program, "find_faces", lambda path, framing: faces_in(reading(path)))
+    monkeypatch.setattr(
+        program, "find_faces", lambda path, framing, **options: faces_in(reading(path))
+    )
     assert run("--json", "--annotate", tmp_path / "marked", tmp_path) == 0
     assert len(capsys.readouterr().out.splitlines()) == 12
     assert most <= 1
@@ -345,7 +356,7 @@ def test_ctrl_c_stops_between_rows(tmp_path, monkeypatch, capsys):
     tree(tmp_path)
     calls = []
 
-    def interrupted(photo, framing):
+    def interrupted(photo, framing, **options):
         calls.append(photo)
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -383,6 +394,9 @@ def save_model(path, size_px=84, framing=None, classes=("no", "yes"), b=(0, 5)):
         (["--framing", "odd"], "invalid choice"),
         (["--unsure-below", "1.5"], "'1.5': expected a number from 0 to 1"),
         (["--unsure-below", "nan"], "expected a number from 0 to 1"),
+        (["--smallest-px", "23"], "'23': expected a number of 24 or more"),
+        (["--least-score", "0"], "'0': expected a number above 0"),
+        (["--smoothing", "-1"], "'-1': expected a number of 0 or more"),
         (["--threads", "0"], "'0': expected a whole number of 1 or more"),
         (["--json", "--csv"], "not allowed with"),
         (["--annotate", "{tmp}"], "would be overwritten; choose another"),
@@ -410,7 +424,7 @@ def test_wrong_options_are_one_line_and_status_2(quick, tmp_path, capsys, argv, 
 def test_faces_are_cut_with_the_framing_of_the_model(tmp_path, monkeypatch, capsys, own, option):
     asked = []
 
-    def find(photo, framing):
+    def find(photo, framing, **options):
         asked.append(framing)
         return faces_in(photo)
 

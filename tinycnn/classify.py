@@ -8,8 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from .ground.messages import quoted
 from .image_arrays import check_images
 from .input_spec import InputSpec
+from .pictures import as_batch
 
 UNSURE = "unsure"
 
@@ -45,11 +47,12 @@ class _HasFraming(Protocol):
     framing: str | None
 
 
-def checked_images(pictures: Any, spec: InputSpec) -> np.ndarray:
+def checked_images(pictures: Any, spec: InputSpec, channels: str = "rgb") -> np.ndarray:
     """The uint8 images (N, H, W) or (N, H, W, C) in `pictures`, if they fit this InputSpec.
 
-    pictures  the array, or an object with the array as its attribute `images`.  If either has an
-              attribute `framing`, that must equal the spec's, unless one of them is None (unknown).
+    pictures  what `Network.classify` takes.  If an array or an object with `images` has an
+              attribute `framing`, that must equal the spec's, unless one is None (unknown).
+    channels  "rgb" or "bgr": the order of an array's colours
     Raises TypeError for anything but an array of uint8, ValueError for another size, number of
     channels or framing.  Each message says how to convert the pictures.
     """
@@ -61,7 +64,7 @@ def checked_images(pictures: Any, spec: InputSpec) -> np.ndarray:
                 f"these faces were cut with framing {framing!r}, but the network was trained on "
                 f"{spec.framing!r}: cut them again with framing={spec.framing!r}"
             )
-    return np.asarray(check_images(images, spec))
+    return np.asarray(check_images(as_batch(images, spec, channels), spec))
 
 
 def classifications(
@@ -74,7 +77,7 @@ def classifications(
     """
     number = isinstance(unsure_below, (int, float, np.number)) and 0 <= unsure_below <= 1
     if not number or isinstance(unsure_below, bool):
-        raise ValueError(f"unsure_below is {unsure_below!r}; expected a number from 0 to 1")
+        raise ValueError(f"unsure_below is {quoted(unsure_below)}; expected a number from 0 to 1")
     finite = np.isfinite(probs).all(axis=1)
     if not finite.all():
         raise ValueError(

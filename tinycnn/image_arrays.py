@@ -21,6 +21,11 @@ def check_images(images: Any, spec: InputSpec) -> np.ndarray:
 
     Raises TypeError for anything but an array of uint8, ValueError for another shape.
     """
+    if images is None:
+        raise TypeError(
+            "images is None, which is no picture (OpenCV's read() gives None at the end of a "
+            f"video, imread() for a file that it cannot read); expected {PIXELS}"
+        )
     if not isinstance(images, np.ndarray):
         raise TypeError(f"images is a {_kind(images)}; expected a NumPy array of {_advice(images)}")
     if images.dtype != np.uint8:

@@ -333,17 +333,22 @@ class Network(NamesItsOptions):
         logits = self.predict_logits(images)
         return softmax(logits, self.calibration_temperature, backend=self.backend)
 
-    def classify(self, images: Any, *, unsure_below: float = 0.0) -> list[Classification]:
+    def classify(
+        self, images: Any, *, unsure_below: float = 0.0, channels: str = "rgb"
+    ) -> list[Classification]:
         """Class and probabilities of each image.
 
-        images        uint8 (N, H, W) or (N, H, W, C), or an object with these as `images` and, as
-                      `framing`, how the pictures were cropped
+        images        pictures of the network's size: uint8 (N, H, W) or (N, H, W, C); an object
+                      with these as `images` and, as `framing`, how the pictures were cropped; one
+                      picture or a list of pictures: arrays, images of Pillow, or files (the name,
+                      the content as bytes, or the open file)
         unsure_below  the label is "unsure" if the probability of the likeliest class is below this
+        channels      "rgb" or "bgr": the order of an array's colours.  OpenCV's arrays are "bgr"
         Raises TypeError or ValueError, and says what to do, for pictures of another size, number of
         channels, range or framing than the network expects, and for an unsure_below outside 0..1.
         Warns as `predict_proba`.
         """
-        probs = self._probabilities(checked_images(images, self.input_spec))
+        probs = self._probabilities(checked_images(images, self.input_spec, channels))
         return classifications(probs, self.classes, unsure_below)
 
     @property

@@ -9,8 +9,10 @@ The cascade's windows are always 24x24 px. To find faces of s px, the picture is
    of the candidate's own size passes 17 stages, the other sizes are skipped.) The face is the mean
    of the windows that pass, its votes are their number. If the votes are few, step 2 is repeated
    around that mean, as long as this gives more votes.
-3. A face needs 11 votes, or 5 if it is at least a fifth of the picture's short side: fewer windows
-   have that size, so fewer pass by chance. Of overlapping faces the one with most votes is kept.
+3. A face's score is its votes, divided by 11, or by 5 if it is at least a fifth of the picture's
+   short side: fewer windows have that size, so fewer pass by chance. Faces with a score below 1 are
+   dropped, if no other least score is asked for. Of overlapping faces the one with most votes is
+   kept.
 
 Sizes are searched in four bands, from large to small, and a face that overlaps one of an earlier
 band is dropped. A search for the largest face can therefore stop after the first band that has a
@@ -41,7 +43,11 @@ from ferdata.photos.cascade import WINDOW_PX, tables
 
 SMALLEST_PX = 24
 SMALLEST_FRACTION = 1 / 20
-"""Faces smaller than either are not searched for: in px, and relative to the short side."""
+"""Faces smaller than either are not searched for, unless asked for: in px, and relative to the
+short side. The classifier's windows are no smaller than SMALLEST_PX."""
+
+LEAST_SCORE = 1.0
+"""Faces with a lower score are dropped, unless asked for. See `benchmarks.face_detection`."""
 
 _MARGIN = 1 / 8
 _SEARCH_FACTOR, _SEARCH_STEP_PX, _SEARCH_STAGES = 1.2, 2, 14
@@ -66,27 +72,64 @@ class Face(NamedTuple):
         return Face(self.votes, (self.x - margin) * k, (self.y - margin) * k, self.px * k)
 
 
-def detect(grey: np.ndarray) -> np.ndarray:
-    """int64 (n, 4): x, y, width, height in px of the faces in uint8 (H, W), largest first."""
-    return _boxes([face for band in _faces_by_size(grey) for face in band])
+class Sought(NamedTuple):
+    """What counts as a face.
+
+    smallest_px  the side of the smallest face, SMALLEST_PX or more; None: SMALLEST_PX, or
+                 SMALLEST_FRACTION of the picture's short side if that is more
+    least_score  faces with a lower score are dropped
+    """
+
+    smallest_px: float | None = None
+    least_score: float = LEAST_SCORE
+
+
+class Detected(NamedTuple):
+    """The faces of a picture, largest first.
+
+    boxes   int64 (n, 4): x, y, width, height in px
+    scores  float64 (n,)
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+
+
+def detect(grey: np.ndarray, sought: Sought = Sought()) -> Detected:
+    """The faces in uint8 (H, W)."""
+    faces = [face for band in _faces_by_size(grey, sought) for face in band]
+    boxes = _whole_boxes(faces)
+    short = min(grey.shape)
+    scores = np.array([face.votes / _votes_needed(face, short) for face in faces], np.float64)
+    order = np.lexsort((boxes[:, 0], -boxes[:, 2]))
+    return Detected(boxes[order], scores[order])
 
 
 def largest_face(grey: np.ndarray) -> np.ndarray | None:
-    """The first row of `detect`, or None. Smaller faces are not searched for."""
-    for band in _faces_by_size(grey):
+    """The box of the first face of `detect`, or None. Smaller faces are not searched for."""
+    for band in _faces_by_size(grey, Sought()):
         if band:
-            return _boxes(band)[0]
+            boxes = _whole_boxes(band)
+            return boxes[np.lexsort((boxes[:, 0], -boxes[:, 2]))[0]]
     return None
 
 
-def _faces_by_size(grey: np.ndarray) -> Iterator[list[Face]]:
+def _votes_needed(face: Face, short: int) -> int:
+    """The votes of a score of 1, in a picture with this short side."""
+    return _VOTES_IF_LARGE if face.px >= _LARGE * short else _VOTES
+
+
+def _faces_by_size(grey: np.ndarray, sought: Sought) -> Iterator[list[Face]]:
     """The faces of each band of sizes, from large to small; no two faces overlap."""
     short = min(grey.shape)
+    smallest_px, least_score = sought
+    if smallest_px is None:
+        smallest_px = max(SMALLEST_FRACTION * short, SMALLEST_PX)
     size = float(short)
     kept: list[Face] = []
     for band in _BANDS:
         sizes = []
-        while size >= max(band * short, SMALLEST_FRACTION * short, SMALLEST_PX):
+        while size >= max(band * short, smallest_px):
             sizes.append(size)
             size /= _SEARCH_FACTOR
         if not sizes:
@@ -106,7 +149,7 @@ def _faces_by_size(grey: np.ndarray) -> Iterator[list[Face]]:
                     break
                 face = again
             face = face.on(k, margin)
-            if face.votes >= (_VOTES_IF_LARGE if face.px >= _LARGE * short else _VOTES):
+            if face.votes and face.votes >= least_score * _votes_needed(face, short):
                 found.append(face)
         new: list[Face] = []
         for face in sorted(found, reverse=True):
@@ -188,7 +231,7 @@ def _overlap(a: Face, b: Face) -> bool:
     return min(shared_x, shared_y) > 0 and shared_x * shared_y > _OVERLAPPING * smaller**2
 
 
-def _boxes(faces: list[Face]) -> np.ndarray:
+def _whole_boxes(faces: list[Face]) -> np.ndarray:
+    """int64 (n, 4): x, y, width, height, in whole px."""
     boxes = [[face.x - face.px / 2, face.y - face.px / 2, face.px, face.px] for face in faces]
-    whole = np.floor(np.array(boxes, np.float64).reshape(-1, 4) + 0.5).astype(np.int64)
-    return whole[np.lexsort((whole[:, 0], -whole[:, 2]))]
+    return np.floor(np.array(boxes, np.float64).reshape(-1, 4) + 0.5).astype(np.int64)

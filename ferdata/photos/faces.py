@@ -20,7 +20,6 @@ Shrinking is anti-aliased (Pillow's bilinear filter); outside the photo its edge
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,10 +27,11 @@ from PIL import Image
 
 from ferdata.arguments import checked_option
 from ferdata.errors import DataError
-from ferdata.photos.detect import detect
-from ferdata.photos.photo import checked_photo, read_grey, to_grey
+from ferdata.photos.detect import LEAST_SCORE, SMALLEST_PX, Sought, detect
+from ferdata.photos.photo import read_grey
+from ferdata.photos.picture_argument import Picture, file_name
 from ferdata.warp import resize_images, resize_matrix, warp_images
-from tinycnn.ground.messages import short_repr
+from tinycnn.ground.messages import quoted, short_repr
 
 FRAMINGS = ("paper", "fer2013")
 SIZE_PX = 84
@@ -60,14 +60,17 @@ class Faces:
     images   FaceImages (n, 84, 84)  grey crops
     boxes    int64 (n, 4)  x, y, width, height in px of the upright photo. The box of a face at the
                            edge may reach beyond the photo
-    source   str           the file, or "" for an array
+    source   str           the file, or "" if the photo was not given by the name of its file
     framing  str | None    how the images were cropped: one of FRAMINGS
+    scores   float64 (n,)  how sure the search is of each face: 1 is just enough, 3 is usual for a
+                           clear face (`ferdata.photos.detect`); None if the boxes were given
     """
 
     images: np.ndarray
     boxes: np.ndarray
     source: str = ""
     framing: str | None = None
+    scores: np.ndarray | None = None
 
     __repr__ = short_repr
 
@@ -76,39 +79,75 @@ class Faces:
 
 
 def find_faces(
-    source: str | os.PathLike | np.ndarray,
+    source: Picture,
     framing: str = "fer2013",
     *,
     boxes: np.ndarray | None = None,
+    channels: str = "rgb",
+    smallest_px: float | None = None,
+    least_score: float = LEAST_SCORE,
 ) -> Faces:
     """The faces of a photo; an empty Faces (n = 0) if none is found.
 
-    source   a file (`ferdata.photos.photo` says what is read), or uint8 (H, W) or (H, W, 3)
-    framing  one of FRAMINGS
-    boxes    whole numbers (n, 4), x, y, width, height in px of the upright photo: these are used,
-             and no faces are searched for. At least half of each must lie in the photo
+    source       a file's name, its content, an open file, an image of Pillow, or uint8 (H, W) or
+                 (H, W, 3). `ferdata.photos.photo` says which files are read
+    framing      one of FRAMINGS
+    boxes        whole numbers (n, 4), x, y, width, height in px of the upright photo: these are
+                 used, and no faces are searched for. At least half of each must lie in the photo
+    channels     "rgb" or "bgr": the order of an array's colours. OpenCV's arrays are "bgr"
+    smallest_px  the side of the smallest face that is searched for, 24 or more; None: 24, or a
+                 twentieth of the photo's short side if that is more
+    least_score  faces with a lower score are left out: 0.5 finds more faces and more false ones, 2
+                 fewer of both (the numbers: docs/film.md)
 
-    The search finds frontal faces of at least 24 px and at least a twentieth of the photo's short
-    side; see `ferdata.photos.detect`. Raises DataError if the photo cannot be read or a box does
-    not fit it, ValueError for an unknown framing.
+    The search finds frontal faces; see `ferdata.photos.detect`. Raises DataError if the photo
+    cannot be read (None cannot) or a box does not fit it, ValueError for an unknown framing or
+    channels, or for numbers out of range.
     """
     checked_option("framing", framing, FRAMINGS)
-    if isinstance(source, np.ndarray):
-        grey, name = to_grey(checked_photo(source)), ""
+    sought = checked_sought(smallest_px, least_score)
+    grey, name = read_grey(source, channels=channels), file_name(source)
+    scores = None
+    if boxes is None:
+        found, scores = detect(grey, sought)
     else:
-        grey, name = read_grey(source), os.fspath(source)
-    found = detect(grey) if boxes is None else checked_boxes(boxes, grey, name or "photo")
-    images = np.empty((len(found), SIZE_PX, SIZE_PX), np.uint8).view(FaceImages)
+        found = checked_boxes(boxes, grey, name or "photo")
+    return Faces(framed_faces(grey, found, framing), found, name, framing, scores)
+
+
+def checked_sought(smallest_px: float | None, least_score: float) -> Sought:
+    """Both as a Sought. Raises ValueError unless they are numbers of 24 or more, and above 0."""
+    if smallest_px is not None and not _is_number(smallest_px, SMALLEST_PX):
+        raise ValueError(
+            f"smallest_px: expected a number of {SMALLEST_PX} or more, found {quoted(smallest_px)}"
+            ". To find smaller faces, enlarge the photo"
+        )
+    if not _is_number(least_score, 0) or least_score == 0:
+        raise ValueError(f"least_score: expected a number above 0, found {quoted(least_score)}")
+    return Sought(smallest_px, least_score)
+
+
+def _is_number(value: object, least: float) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return False
+    return bool(least <= value < float("inf"))
+
+
+def framed_faces(grey: np.ndarray, boxes: np.ndarray, framing: str) -> FaceImages:
+    """The faces in boxes that were checked, as FaceImages (n, 84, 84). grey: uint8 (H, W)"""
+    images = np.empty((len(boxes), SIZE_PX, SIZE_PX), np.uint8).view(FaceImages)
     images.framing = framing
-    for image, box in zip(images, found):
+    for image, box in zip(images, boxes):
         image[:] = _framed(grey, box, framing)
-    return Faces(images, found, name, framing)
+    return images
 
 
-def frame_face(photo: np.ndarray, box: np.ndarray, framing: str) -> np.ndarray:
+def frame_face(
+    photo: Picture, box: np.ndarray, framing: str, *, channels: str = "rgb"
+) -> np.ndarray:
     """Crop one face for a network: uint8 (84, 84).
 
-    photo    uint8 (H, W) or (H, W, 3)
+    photo    what `find_faces` takes; `channels` likewise
     box      x, y, width, height in px, whole numbers; at least half of it in the photo. `fer2013`
              replaces a box that is not square by the square with the same centre and area
     framing  one of FRAMINGS
@@ -116,16 +155,20 @@ def frame_face(photo: np.ndarray, box: np.ndarray, framing: str) -> np.ndarray:
     Raises DataError and ValueError as `find_faces` does.
     """
     checked_option("framing", framing, FRAMINGS)
-    photo = checked_photo(photo)
-    (box,) = checked_boxes(np.asarray(box)[None], photo, "photo")
-    return _framed(to_grey(photo), box, framing)
+    grey, box = _grey_and_box(photo, box, channels)
+    return _framed(grey, box, framing)
 
 
-def paper_face(photo: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """A photo's box resized to uint8 (256, 256), to be cropped. Raises as `frame_face` does."""
-    photo = checked_photo(photo)
-    (box,) = checked_boxes(np.asarray(box)[None], photo, "photo")
-    return _paper_face(to_grey(photo), box)
+def paper_face(photo: Picture, box: np.ndarray, *, channels: str = "rgb") -> np.ndarray:
+    """A photo's box resized to uint8 (256, 256), to be cropped. Arguments and errors as
+    `frame_face`."""
+    return _paper_face(*_grey_and_box(photo, box, channels))
+
+
+def _grey_and_box(photo: Picture, box: np.ndarray, channels: str) -> tuple[np.ndarray, np.ndarray]:
+    grey = read_grey(photo, channels=channels)
+    (box,) = checked_boxes(np.asarray(box)[None], grey, file_name(photo) or "photo")
+    return grey, box
 
 
 def paper_training_crops(face: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""Read photos from files as uint8 arrays. How each kind of picture is converted:
+"""Read photos as uint8 arrays: from files, from memory, or from objects of other libraries
+(`ferdata.photos.picture_argument`). Colours are RGB. How each kind of picture is converted:
 
     EXIF rotation           applied: the array is upright. Broken EXIF is ignored, as in every
                             viewer (Pillow may warn of it)
@@ -26,8 +27,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ferdata.arguments import checked_option
 from ferdata.errors import DataError
-from ferdata.files.regular_file import named_errors
+from ferdata.files.regular_file import errors_naming, named_errors
+from ferdata.photos.picture_argument import CHANNELS, Content, Picture, told_apart
 from ferdata.photos.picture_formats import FORMATS, HEIC_AND_AVIF, N_BYTES, format_of
 from tinycnn.ground.messages import in_short
 
@@ -46,52 +49,105 @@ _UPRIGHT = {
 _ROWS_AT_ONCE = 64  # keeps intermediate arrays much smaller than the picture
 
 
-def read_photo(path: str | os.PathLike) -> np.ndarray:
-    """The picture in a file, upright: uint8 (H, W) if it is grey, else RGB, (H, W, 3).
+def read_photo(picture: Picture, *, channels: str = "rgb") -> np.ndarray:
+    """The picture, upright: uint8 (H, W) if it is grey, else RGB, (H, W, 3).
+
+    picture   a file's name, its content, an open file, an image of Pillow, or uint8 (H, W),
+              (H, W, 1) or (H, W, 3)
+    channels  "rgb" or "bgr": the order of an array's colours. OpenCV's arrays are "bgr". Files and
+              images of Pillow have their own order, whatever is given here
 
     The module's docstring says how each kind of picture is converted. Raises DataError, naming the
     file, if it is missing, not a regular file, not readable by this user, not a picture of a format
-    in FORMATS or HEIC_AND_AVIF, truncated or damaged, or has more than MAX_PIXELS pixels.
+    in FORMATS or HEIC_AND_AVIF, truncated or damaged, or has more than MAX_PIXELS pixels; and for
+    any other object, such as None. ValueError for unknown channels.
     """
-    return _read(path, grey=False)
+    return _read(picture, channels, grey=False)
 
 
-def read_grey(path: str | os.PathLike) -> np.ndarray:
-    """The picture in a file, converted to grey: uint8 (H, W). Raises DataError as `read_photo`.
+def read_grey(picture: Picture, *, channels: str = "rgb") -> np.ndarray:
+    """The picture, converted to grey: uint8 (H, W). Arguments and errors as `read_photo`.
 
     A JPEG stores luma, which is used directly: that is faster than `to_grey` of its RGB values. The
     results differ by 1 because of rounding, and by more where a colour is clipped to fit RGB.
     """
-    return to_grey(_read(path, grey=True))
+    return to_grey(_read(picture, channels, grey=True))
 
 
-def _read(path: str | os.PathLike, grey: bool) -> np.ndarray:
-    with named_errors(path, "cannot be decoded as a picture"), _open_picture(path) as file:
-        image = _identified(file, path)
-        _check_size(image.size, path)
-        if grey:
-            image.draft("L", image.size)  # for other formats this does nothing
-        image.load()
-        return _upright(_as_array(image, path), _orientation(image))
+def _read(picture: Picture, channels: str, grey: bool) -> np.ndarray:
+    given = told_apart(picture)
+    if isinstance(given, np.ndarray):
+        return checked_photo(given, channels)
+    checked_option("channels", channels, CHANNELS)
+    if isinstance(given, Content):
+        with errors_naming(given.name, "cannot be decoded as a picture"):
+            return _decoded(io.BytesIO(given.data), given.name, grey)
+    if isinstance(given, Image.Image):
+        with errors_naming("photo", "cannot be decoded as a picture"):
+            return _loaded(given, "photo")
+    with named_errors(given, "cannot be decoded as a picture"), _open_picture(given) as file:
+        return _decoded(file, given, grey)
+
+
+def _decoded(file: BinaryIO, name: str, grey: bool) -> np.ndarray:
+    """The picture in an open file."""
+    image = _identified(file, name)
+    if grey:
+        _check_size(image.size, name)
+        image.draft("L", image.size)  # for other formats this does nothing
+    return _loaded(image, name)
+
+
+def _loaded(image: Image.Image, name: str) -> np.ndarray:
+    _check_size(image.size, name)
+    image.load()
+    return _upright(_as_array(image, name), _orientation(image))
 
 
 def to_grey(photo: np.ndarray) -> np.ndarray:
-    """uint8 (H, W) from (H, W) or (H, W, 3): luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
+    """uint8 (H, W) from (H, W) or (H, W, 3), RGB: luma, 0.299 R + 0.587 G + 0.114 B (ITU-R
+    BT.601)."""
     return photo if photo.ndim == 2 else np.asarray(Image.fromarray(photo).convert("L"))
 
 
-def checked_photo(photo: np.ndarray) -> np.ndarray:
-    """`photo` as a contiguous array. Raises DataError unless it is uint8 (H, W) or (H, W, 3)."""
+def checked_photo(photo: np.ndarray, channels: str = "rgb") -> np.ndarray:
+    """`photo` as a contiguous array, RGB if it has colours.
+
+    channels  one of CHANNELS: the order of its colours. Raises ValueError for any other
+    Raises DataError unless it is uint8 (H, W), (H, W, 1) or (H, W, 3).
+    """
+    checked_option("channels", channels, CHANNELS)
     photo = np.asarray(photo)
     shape = photo.shape
-    fits = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+    fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
     if photo.dtype != np.uint8 or not fits or 0 in shape:
         raise DataError(
             f"photo: expected uint8 of shape (H, W) or (H, W, 3), found {photo.dtype} {shape}"
+            f"{_conversion(photo)}"
         )
     if shape[0] * shape[1] > MAX_PIXELS:
         raise DataError(f"photo: {shape[1]} x {shape[0]} px is more than {MAX_PIXELS:,} pixels")
+    if len(shape) == 3 and shape[2] == 1:
+        photo = photo[..., 0]
+    elif len(shape) == 3 and channels == "bgr":
+        photo = photo[..., ::-1]
     return np.ascontiguousarray(photo)
+
+
+def _conversion(photo: np.ndarray) -> str:
+    """How to make a photo of this array, if that can be told."""
+    shape = photo.shape
+    if 0 in shape:
+        return ""
+    if photo.dtype == np.uint8 and len(shape) == 3 and shape[2] == 4:
+        return ": without transparency it is photo[..., :3]"
+    if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3):
+        return ": the channels are the last axis; move them with np.moveaxis(photo, 0, -1)"
+    if len(shape) == 4 and shape[-1] in (1, 3):
+        return ": give one picture at a time"
+    if photo.dtype.kind == "f" and 0 <= photo.min() and photo.max() <= 1:
+        return ": convert pixels of 0 to 1 with (255 * photo).round().astype(np.uint8)"
+    return ""
 
 
 class _BoundedReader(io.BufferedReader):

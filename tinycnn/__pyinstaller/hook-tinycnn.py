@@ -6,4 +6,13 @@ module_collection_mode = "pyz+py"  # the cache of compiled kernels is named by a
 datas = collect_data_files("tinycnn")
 hiddenimports = collect_submodules("tinycnn", lambda name: not name.startswith("tinycnn.__pyi"))
 # Extras, imported when a function needs them: --hidden-import adds one to a frozen program.
-excludedimports = ["dask", "distributed", "matplotlib", "onnx", "onnxruntime", "shtab", "sklearn"]
+excludedimports = [
+    "av",
+    "dask",
+    "distributed",
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "shtab",
+    "sklearn",
+]

@@ -22,7 +22,7 @@ KEPT_SUFFIXES = (".jpeg", ".jpg", ".png")
 
 def annotated(photo: np.ndarray, faces: Faces, answers: Sequence[Classification]) -> Image.Image:
     """The photo in colour, with a frame around each face and its expression above the frame, or
-    below it if there is no room above.  photo: uint8 (H, W)."""
+    below it if there is no room above.  photo: uint8 (H, W) or (H, W, 3)."""
     picture = Image.fromarray(photo).convert("RGB")
     draw = ImageDraw.Draw(picture)
     for (x, y, width, height), answer in zip(faces.boxes.tolist(), answers):

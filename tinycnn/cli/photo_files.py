@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ferdata.films.frames import film_format
 from ferdata.photos.picture_formats import is_picture
 from ferdata.unread_files import is_document, is_ignored, kinds
 
@@ -27,13 +28,15 @@ class Found(NamedTuple):
 
 
 class PassedOver:
-    """Counts the files in folders that are no pictures."""
+    """Counts the files in folders that are no pictures, and the films among them."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.n_films = 0
 
     def add(self, found: Found) -> None:
         self.names.append(found.path.name)
+        self.n_films += film_format(found.path) is not None
 
     @property
     def look_wrong(self) -> bool:
@@ -41,12 +44,13 @@ class PassedOver:
         return not all(map(is_document, self.names))
 
     def summary(self) -> str:
-        """ "3 files are no pictures: 2 .mov, 1 .txt"; "" for none."""
+        """ "3 files are no pictures: 2 .doc, 1 .txt"; "" for none.  Says how films are read."""
         if not self.names:
             return ""
         n = len(self.names)
         what = "1 file is no picture" if n == 1 else f"{n:,} files are no pictures"
-        return f"{what}: {kinds(self.names)}"
+        told = f"{what}: {kinds(self.names)}"
+        return f"{told}; name films themselves, not their folder" if self.n_films else told
 
 
 def find_photos(photos: Sequence[Path], skipped: Path | None) -> Iterator[Found]:

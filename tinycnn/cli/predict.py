@@ -1,9 +1,12 @@
-"""find the faces in photos and say which expression each of them shows
+"""find the faces in photos and films and say which expression each of them shows
 
-A folder is searched with all its subfolders, in alphabetical order.  Pictures are recognised by
-their content, whatever their names.  A file that cannot be read is reported on stderr and skipped;
-files that are no pictures are counted there by kind.  Exit status: 0 if every file was read (texts
-and tables beside the photos do not count), 1 if some were not, 2 if none was or an option is wrong.
+In a film every frame has its answers: each face is followed, and its probabilities are smoothed
+over time.  Films and cameras need the extra `video`.  Ctrl-C stops and keeps what is done.  A
+folder is searched with all its subfolders for pictures, in alphabetical order.  Pictures and films
+are recognised by their content, whatever their names.  A file that cannot be read is reported on
+stderr and skipped; files in folders that are no pictures are counted there by kind.  Exit status: 0
+if every file was read (texts and tables beside the photos do not count), 1 if some were not, 2 if
+none was or an option is wrong.
 """
 
 from __future__ import annotations
@@ -11,21 +14,31 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ferdata.errors import DataError
+from ferdata.films.frames import Camera, Film, damage, film_format, open_camera
+from ferdata.films.tracking import SMOOTHING_S
+from ferdata.photos.detect import LEAST_SCORE, SMALLEST_PX
 from ferdata.photos.faces import FRAMINGS, SIZE_PX, Faces, find_faces
 from ferdata.photos.photo import read_photo
 
 from ..classify import Classification
-from ..ground.command_line import CannotError, Parser, number, positive
+from ..ground.command_line import CannotError, Parser, above_zero, number, positive
 from ..ground.messages import one_line, plain
 from ..network import Network
 from .annotated_photo import annotated, write_annotated
+from .film_prediction import (
+    AnnotatedFilm,
+    Moment,
+    camera_recording,
+    ctrl_c_afterwards,
+    frame_predictions,
+)
 from .model_argument import HELP, add_variant_argument, open_model
 from .photo_files import Found, PassedOver, find_photos
 from .prediction_rows import CsvRows, JsonRows, Rows, TableRows
@@ -39,16 +52,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "photos",
         metavar="PHOTO_OR_FOLDER",
-        nargs="+",
+        nargs="*",
         type=Path,
-        help="picture files, and folders to search for pictures",
+        help="picture files, films, and folders to search for pictures",
+    )
+    parser.add_argument(
+        "--camera",
+        metavar="NAME",
+        help="the pictures of a camera: its number, such as 0, or the name that the system gives "
+        "it; ends with Ctrl-C.  Frames that cannot be processed in time are dropped and counted",
     )
     rows = parser.add_mutually_exclusive_group()
     rows.add_argument(
         "--json",
         action="store_true",
         help="print one JSON object per line and photo: {file, faces: [{box, expression, "
-        "probabilities}]}; a box is x, y, width, height in pixels of the upright photo",
+        "probabilities, score}]}; a box is x, y, width, height in pixels of the upright photo.  "
+        "For a film a line per frame, with frame and time_s, and the number of each face",
     )
     rows.add_argument(
         "--csv", action="store_true", help="print CSV: a header, then one row per face"
@@ -57,7 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--annotate",
         metavar="FOLDER",
         type=Path,
-        help="also write a copy of each photo to FOLDER, with a frame and a label on each face",
+        help="also write a copy of each photo and film to FOLDER, with a frame and a label on each "
+        "face",
     )
     parser.add_argument(
         "--model",
@@ -81,12 +102,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--smallest-px",
+        metavar="PX",
+        type=_side,
+        help=f"the side of the smallest face that is searched for, {SMALLEST_PX} or more (default: "
+        f"{SMALLEST_PX}, or a twentieth of the photo's short side if that is more)",
+    )
+    parser.add_argument(
+        "--least-score",
+        metavar="S",
+        type=above_zero,
+        default=LEAST_SCORE,
+        help="leave out faces of which the search is less sure: with 0.5 there are more faces and "
+        "more false ones, with 2 fewer of both (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--smoothing",
+        metavar="SECONDS",
+        type=_seconds,
+        default=SMOOTHING_S,
+        help="in films, smooth the probabilities of each face over about so many seconds, so that "
+        "its expression does not flicker; 0 switches it off (default: %(default)s)",
+    )
+    parser.add_argument(
         "--threads", metavar="N", type=positive, help="CPU threads (default: one per usable core)"
     )
 
 
 def _probability(text: str) -> float:
     return number(float, text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def _side(text: str) -> float:
+    least = SMALLEST_PX
+    fits = f"a number of {least} or more"
+    return number(float, text, lambda value: least <= value < float("inf"), fits)
+
+
+def _seconds(text: str) -> float:
+    fits = "a number of 0 or more"
+    return number(float, text, lambda value: 0 <= value < float("inf"), fits)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -129,29 +184,61 @@ def load_network(args: argparse.Namespace) -> Network:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The faces of a photo, and the network's answer for each; or why it could not be read."""
+    """The faces of a photo, and the network's answer for each; or why it could not be read.
+
+    moment  for a frame of a film
+    """
 
     photo: Found
     faces: Faces | None
     answers: tuple[Classification, ...] = ()
     problem: str = ""
+    moment: Moment | None = None
 
 
 def predictions(args: argparse.Namespace, network: Network) -> Iterator[Prediction]:
-    """The faces of each photo in turn, with their expressions."""
+    """The faces of each photo and of each frame in turn, with their expressions."""
     for photo in find_photos(args.photos, _not_searched(args)):
         if not photo.is_picture:  # the Printer has counted it
+            continue
+        if photo.path in args.photos and film_format(photo.path):
+            yield from _film_predictions(photo, lambda: Film(photo.path), args, network)
             continue
         if photo.problem:
             yield Prediction(photo, None, problem=f"{photo.path}: {photo.problem}")
             continue
         try:
-            faces = find_faces(photo.path, network.input_spec.framing or "")
+            faces = find_faces(
+                photo.path,
+                network.input_spec.framing or "",
+                smallest_px=args.smallest_px,
+                least_score=args.least_score,
+            )
         except (DataError, OSError) as error:
             yield Prediction(photo, None, problem=one_line(error))
             continue
         answers = network.classify(faces, unsure_below=args.unsure_below)
         yield Prediction(photo, faces, tuple(answers))
+    if args.camera is not None:
+        photo = Found(Path(f"camera {args.camera}"), camera_recording(args.camera))
+        yield from _film_predictions(photo, lambda: open_camera(args.camera), args, network)
+
+
+def _film_predictions(
+    photo: Found,
+    open_film: Callable[[], Film | Camera],
+    args: argparse.Namespace,
+    network: Network,
+) -> Iterator[Prediction]:
+    """Those of each frame of a film or camera.  Raises ImportError without the extra `video`."""
+    try:
+        with open_film() as film:
+            for faces, answers, moment in frame_predictions(film, network, args):
+                yield Prediction(photo, faces, answers, moment=moment)
+            if isinstance(film, Film) and film.n_damaged:
+                yield Prediction(photo, None, problem=damage(film))
+    except (DataError, OSError) as error:
+        yield Prediction(photo, None, problem=one_line(error))
 
 
 def _not_searched(args: argparse.Namespace) -> Path | None:
@@ -163,10 +250,15 @@ def _not_searched(args: argparse.Namespace) -> Path | None:
 
 
 class Printer:
-    """Prints predictions, writes annotated photos and shows progress; at the end, on stderr, how
-    many photos and faces there were."""
+    """Prints predictions, writes annotated photos and films and shows progress; at the end, on
+    stderr, how many photos, frames and faces there were."""
 
     def __init__(self, args: argparse.Namespace, classes: tuple[str, ...]) -> None:
+        if not args.photos and args.camera is None:
+            raise CannotError(
+                "the following arguments are required: PHOTO_OR_FOLDER, or --camera (tinycnn "
+                "predict --help explains the options)"
+            )
         if args.annotate:
             _refuse_to_overwrite(args.photos, args.annotate)
             args.annotate.mkdir(parents=True, exist_ok=True)
@@ -177,16 +269,22 @@ class Printer:
                 self.n_files += 1
             else:
                 self.passed_over.add(found)
+        films = args.camera is not None or any(map(film_format, args.photos))
+        self.films = FilmCounts() if films else None
+        self.film_copy: AnnotatedFilm | None = None
         self.n_photos = self.n_faces = self.n_without_faces = self.n_failed = 0
         if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold characters that the
             sys.stdout.reconfigure(errors="backslashreplace")  # terminal cannot show
         kind = JsonRows if args.json else CsvRows if args.csv else TableRows
-        self.rows: Rows = kind(lambda line: tqdm.write(line, file=sys.stdout), classes)
+        self.rows: Rows = kind(lambda line: tqdm.write(line, file=sys.stdout), classes, films)
         disable = None if self.n_files > 1 else True
         self.bar = tqdm(total=self.n_files, unit="photo", disable=disable)
 
     def write(self, found: Prediction) -> None:
-        """Print the answers for one photo, or on stderr why there are none."""
+        """Print the answers for one photo or frame, or on stderr why there are none."""
+        if found.faces is not None and found.moment is not None:
+            self._write_frame(found, found.faces, found.moment)
+            return
         problem = found.problem
         if found.faces is not None and self.annotate:
             try:
@@ -204,9 +302,26 @@ class Printer:
             self.n_without_faces += not found.answers
         self.bar.update()
 
+    def _write_frame(self, found: Prediction, faces: Faces, moment: Moment) -> None:
+        if self.annotate:
+            if self.film_copy is None or self.film_copy.film != found.photo.name:
+                self._close_film_copy()
+                self.film_copy = AnnotatedFilm(self.annotate, found.photo.name, moment.rate)
+            self.film_copy.write(faces, found.answers, moment)
+        with ctrl_c_afterwards():
+            self.rows.write(found.photo.path, faces, found.answers, moment)
+            if self.films is not None:
+                self.films.add(moment)
+        self.n_faces += len(found.answers)
+
+    def _close_film_copy(self) -> None:
+        if self.film_copy is not None:
+            copy, self.film_copy = self.film_copy, None
+            copy.close()
+
     @property
     def exit_status(self) -> int:
-        if self.n_failed and not self.n_photos:
+        if self.n_failed and not self.n_photos and not (self.films and self.films.n_frames):
             return 2
         return 1 if self.n_failed or self.passed_over.look_wrong else 0
 
@@ -215,18 +330,37 @@ class Printer:
 
     def __exit__(self, kind: type[BaseException] | None, *others: object) -> None:
         self.bar.close()
+        self._close_film_copy()
         if kind is KeyboardInterrupt:
             print(f"stopped: {self.summary()}", file=sys.stderr)
-        elif kind is None and (self.n_files > 1 or self.passed_over.names):
+        elif kind is None and (self.n_files > 1 or self.films or self.passed_over.names):
             print(self.summary(), file=sys.stderr)
 
     def summary(self) -> str:
-        text = f"{_counted(self.n_photos, 'photo')}, {_counted(self.n_faces, 'face')}"
+        things = [_counted(self.n_photos, "photo")] if self.n_photos or not self.films else []
+        if self.films is not None:
+            things.append(_counted(self.films.n_frames, "frame"))
+        text = f"{', '.join(things)}, {_counted(self.n_faces, 'face')}"
+        if self.films is not None:
+            text += f", {_counted(self.films.n_without_faces, 'frame')} without a face"
+            if self.films.n_dropped:
+                text += f", {_counted(self.films.n_dropped, 'frame')} of the camera dropped"
         if self.n_without_faces:
             text += f", {_counted(self.n_without_faces, 'photo')} without a face"
         if self.n_failed:
             text += f", {_counted(self.n_failed, 'file')} not read"
         return plain(text + (f"; {self.passed_over.summary()}" if self.passed_over.names else ""))
+
+
+class FilmCounts:
+    """How many frames there were, how many of them without a face, and how many were dropped."""
+
+    n_frames = n_without_faces = n_dropped = 0
+
+    def add(self, moment: Moment) -> None:
+        self.n_frames += 1
+        self.n_without_faces += not moment.tracks
+        self.n_dropped += moment.n_dropped
 
 
 def _counted(n: int, what: str) -> str:

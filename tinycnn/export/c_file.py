@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..formats.agreement import check_agreement, check_images, exportable
+from ..formats.agreement import check_agreement, check_images, expected_probs, exportable
 from ..ground.atomic_file import write_atomically
 from ..ground.package_files import package_text
 from ..layers import Shape
@@ -77,7 +77,9 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
         images = check_images(network)
         logits, probs = c_compiler.run(written.checked_with, network, name, source, header, images)
         check_agreement(str(written.source), logits, network.predict_logits(images))
-        check_agreement(str(written.source), probs, network.predict_proba(images), "probabilities")
+        check_agreement(
+            str(written.source), probs, expected_probs(network, images), "probabilities"
+        )
     write_atomically(written.header, header)
     write_atomically(written.source, source)
     return written

@@ -18,7 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from .. import layers
-from ..formats.agreement import ExportError, check_agreement, check_images, exportable
+from ..formats.agreement import (
+    ExportError,
+    check_agreement,
+    check_images,
+    expected_probs,
+    exportable,
+)
 from ..ground.atomic_file import write_atomically
 from ..ground.package_files import package_text
 from ..layers import Layer, entry_for
@@ -50,7 +56,7 @@ def write(network: Network, path: str | os.PathLike) -> None:
     images = check_images(network)
     logits, probs = _run(source, images)
     check_agreement(str(path), logits, network.predict_logits(images))
-    check_agreement(str(path), probs, network.predict_proba(images), "probabilities")
+    check_agreement(str(path), probs, expected_probs(network, images), "probabilities")
     write_atomically(path, source)
 
 

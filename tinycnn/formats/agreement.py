@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from ..network import Network
@@ -35,6 +37,14 @@ def check_images(network: Network) -> np.ndarray:
     strong, faint = rng.integers(0, 256, (2, *shape)), rng.integers(100, 110, (1, *shape))
     plain = [ramp, np.zeros(shape), np.full(shape, 77)]
     return np.concatenate([strong, faint, plain]).astype(np.uint8)
+
+
+def expected_probs(network: Network, images: np.ndarray) -> np.ndarray:
+    """The network's probabilities for `check_images`.  One of these is black, which is no mistake
+    here, so there is no warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return network.predict_proba(images)
 
 
 def check_agreement(

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..ground.messages import LONGEST_NAME, file_name
 from ..layers import Layer
 from ..network import Network
 from . import onnx, safetensors, tf_checkpoint
@@ -32,13 +33,17 @@ def load(
                         `models.VARIANTS`
     backend, n_threads  as in `Network`
     custom_layers       layer classes of your own that a .safetensors file may name
-    Raises FileNotFoundError; ValueError for a file that is damaged or holds no network, and for a
-    wrong option; UnknownLayerError for a custom layer that the engine has no entry for.
+    Raises FileNotFoundError; ValueError for a file that is damaged or holds no network, for the
+    content of a file, and for a wrong option; UnknownLayerError for a custom layer that the engine
+    has no entry for.
     """
-    if os.fspath(path).endswith(".onnx"):
+    name = os.fspath(path)
+    if not isinstance(name, str) or len(name) > LONGEST_NAME:
+        raise ValueError(f"{file_name(name)}: expected the name of a file, not its content")
+    if name.endswith(".onnx"):
         return onnx.load_network(path, backend=backend, n_threads=n_threads)
-    check_is_model(os.fspath(path))
-    prefix = checkpoint_prefix(os.fspath(path))
+    check_is_model(name)
+    prefix = checkpoint_prefix(name)
     if prefix is not None:
         return tf_checkpoint.load_network(
             prefix, variant=variant, backend=backend, n_threads=n_threads

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 MOST_CHARACTERS = 200
 """Longer messages of libraries are cut: they may quote a file at any length."""
+
+LONGEST_NAME = 4096
+"""No system takes a longer name of a file; a longer text may be the content of one."""
 
 
 def plain(text: object) -> str:
@@ -39,6 +42,25 @@ def in_short(error: BaseException) -> str:
     """A library's error message about a file, on one line and cut to MOST_CHARACTERS."""
     text = one_line(error)
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
+
+
+def quoted(value: object) -> str:
+    """`value` as Python writes it, if that is no longer than a line; else its type and length, or
+    its dtype and shape.  (An argument may be the content of a file.)"""
+    kind, line = type(value).__name__, 60
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        text = repr(value)
+        return text if value.shape == () and len(text) <= line else f"<{value.dtype} {value.shape}>"
+    n = len(value) if isinstance(value, Sized) else 0
+    text = repr(value) if n <= line else ""
+    return text if text and len(text) <= line else f"<{kind} of {n:,}>" if n else f"<{kind}>"
+
+
+def file_name(name: str | bytes) -> str:
+    """What messages call the file of this name.  (It may be the content of a file.)"""
+    if isinstance(name, bytes):
+        return f"bytes ({len(name):,})"
+    return plain(name) if len(name) <= LONGEST_NAME else f"a text of {len(name):,} characters"
 
 
 def short_repr(record: object) -> str:

@@ -1,0 +1,1 @@
+"""Films and cameras: frames and their times, followed faces, annotated films."""
