@@ -40,7 +40,7 @@ from ferdata.errors import DataError
 from ferdata.files.regular_file import refuse_pipes
 from ferdata.image_hashes import content_ids
 from ferdata.labels import LabelMap, LabelSpace, label_map
-from ferdata.teachers.soft_label_checks import checked_parts
+from ferdata.teachers.soft_label_checks import as_float32, checked_parts
 from ferdata.teachers.soft_label_files import (
     KEYS,
     KINDS,
@@ -50,6 +50,13 @@ from ferdata.teachers.soft_label_files import (
     singular,
     write_csv,
     write_npz,
+)
+from ferdata.teachers.teacher_outputs import (
+    classes_of_all,
+    classes_without,
+    mean_over_crops,
+    n_mostly_dropped,
+    with_unknown_classes,
 )
 from tinycnn.ground.distributions import log_sum_exp
 from tinycnn.ground.messages import short_repr
@@ -194,8 +201,8 @@ def save_soft_labels(
     key, keys = named[0], np.asarray(given[named[0]])
     parts = Parts(
         kind=kind,
-        values=_as_float32(values),
-        flipped=None if flipped is None else _as_float32(flipped),
+        values=as_float32(values),
+        flipped=None if flipped is None else as_float32(flipped),
         classes=tuple(str(name) for name in classes),
         key=key,
         keys=keys,
@@ -251,7 +258,7 @@ def align_soft_labels(
             raise DataError(
                 f"{soft.source}: {soft.n_crops} crops an image; average them: crops='mean'"
             )
-        values = _mean(values, soft.kind) if crops == "mean" else values
+        values = mean_over_crops(values, soft.kind) if crops == "mean" else values
     used = np.unique(found)
     report = AlignReport(
         n_used=len(used),
@@ -259,7 +266,7 @@ def align_soft_labels(
         n_floored=int(soft.floored_per_row[found].sum()),
         kind=soft.kind,
         dropped=mapped.dropped,
-        n_mostly_dropped=_n_mostly_dropped(values, mapped),
+        n_mostly_dropped=n_mostly_dropped(values, mapped),
         percentages=soft.percentages,
     )
     columns = mapped.apply_columns(values.reshape(-1, len(soft.classes)))
@@ -324,14 +331,18 @@ def load_teachers(
     extra_classes  see `align_soft_labels`
     crops          "error" or "mean", see there
 
-    Each file may also have entries for other images. Raises what `load_soft_labels`,
-    `average_soft_labels` and `align_soft_labels` raise.
+    Each file may also have entries for other images. Of extra classes each may have others: a
+    teacher that does not know one gives it no probability. Raises what the functions above raise.
     """
     teachers = [load_soft_labels(path) for path in paths]
     if len(teachers) == 1:
         (teacher,) = teachers
     else:
-        teacher = average_soft_labels([_of_dataset(teacher, dataset) for teacher in teachers])
+        for one in teachers:
+            _class_map(one, dataset, extra_classes)
+        union = classes_of_all(dataset.classes, (one.classes for one in teachers))
+        parts = [_with_classes(_of_dataset(one, dataset), union) for one in teachers]
+        teacher = average_soft_labels(parts)
     checked_option("crops", crops, CROPS[:2])
     how: dict[str, Any] = {"extra_classes": extra_classes, "crops": crops}
     values, report = align_soft_labels(teacher, dataset, **how)
@@ -395,20 +406,19 @@ def _of_dataset(soft: SoftLabels, dataset: FaceDataset) -> SoftLabels:
     )
 
 
-def _n_mostly_dropped(values: np.ndarray, mapped: LabelMap) -> int:
-    """The number of images that give dropped classes more than half of the probability, averaged
-    over their crops."""
-    dropped = np.array([i is None for i in mapped.indices])
-    share = np.exp(values - log_sum_exp(values))[..., dropped].sum(axis=-1)  # (N,) or (N, n_crops)
-    return int((share.mean(axis=tuple(range(1, share.ndim))) > 0.5).sum())
-
-
-def _mean(values: np.ndarray, kind: str) -> np.ndarray:
-    """(N, n_crops, K) -> float32 (N, K); see crops="mean" in `align_soft_labels`."""
-    values = values.astype(np.float64)
-    if kind == "logits":
-        return values.mean(axis=1).astype(np.float32)
-    return np.log(np.exp(values).mean(axis=1)).astype(np.float32)
+def _with_classes(soft: SoftLabels, wanted: tuple[str, ...]) -> SoftLabels:
+    """The same teacher with all of these classes."""
+    more = classes_without(wanted, soft.classes)
+    if not more:
+        return soft
+    flipped = soft.flipped_values
+    return replace(
+        soft,
+        values=with_unknown_classes(soft.values, len(more)),
+        flipped_values=None if flipped is None else with_unknown_classes(flipped, len(more)),
+        kind="probabilities",
+        classes=soft.classes + more,
+    )
 
 
 def _order_as(first: SoftLabels, other: SoftLabels) -> tuple[np.ndarray, np.ndarray]:
@@ -433,11 +443,3 @@ def _order_as(first: SoftLabels, other: SoftLabels) -> tuple[np.ndarray, np.ndar
             f"{', '.join(first.classes)} in any order, as in {first.source}"
         )
     return np.array([position[k] for k in wanted.tolist()], np.int64), np.array(names.indices)
-
-
-def _as_float32(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values)
-    if values.dtype.kind not in "fiu":
-        raise DataError(f"values: expected numbers, found {values.dtype}")
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
