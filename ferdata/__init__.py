@@ -73,13 +73,12 @@ if TYPE_CHECKING:
     from ferdata.sources.packed import is_packed, load_packed, save_packed
     from ferdata.sources.rendered import contact_sheet, default_faces, render_faces
     from ferdata.teachers.rendered_teacher import load_rendered_teacher
+    from ferdata.teachers.several_teachers import average_soft_labels, load_teachers
     from ferdata.teachers.soft_labels import (
         AlignReport,
         SoftLabels,
         align_soft_labels,
-        average_soft_labels,
         load_soft_labels,
-        load_teachers,
         save_soft_labels,
     )
     from ferdata.training.batch_options import BATCHES_VERSION, make_batches

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,11 @@ from ferdata.sources.dataset_options import add_dataset_options, dataset_argumen
 from ferdata.sources.packed import save_packed
 from ferdata.teachers.teacher_options import EXTRA_CLASSES_OPTION
 from tinycnn.ground._version import __version__
-from tinycnn.ground.argument_options import add_argument_options, given_arguments
+from tinycnn.ground.argument_options import (
+    add_argument_options,
+    given_arguments,
+    with_options_for_arguments,
+)
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import CannotError, Parser, check_out, positive
 from tinycnn.ground.completion import add_completion_option
@@ -99,6 +104,12 @@ def _check(args: argparse.Namespace) -> int:
             **given_arguments(args, (EXTRA_CLASSES_OPTION,)),
             **dataset_arguments(args),
         )
+    parser = build_parser()
+    findings = (
+        replace(found, message=with_options_for_arguments(found.message, parser, args))
+        for found in diagnosis.findings
+    )
+    diagnosis = replace(diagnosis, findings=tuple(findings))
     if args.html:
         write_atomically(args.html, diagnosis.as_html())
     sys.stdout.write(diagnosis.as_json() if args.json else diagnosis.as_text())

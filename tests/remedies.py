@@ -23,7 +23,7 @@ FILES = {
 NO_MESSAGES = re.compile(r"tinycnn\.(export|__pyinstaller|run\.options_page|report\.svg_charts)\b")
 """Files whose strings are programs and pages of the docs."""
 
-MARKUP = re.compile(r"</?[a-z]\w*[ >{]|^[^{]*\{[^{}]*;|^ \w+=\"")
+MARKUP = re.compile(r"</?[a-z]\w*[ >{]|^[^{]*\{[^{}]*;|^ \w+=\"|\bvar\(--")
 """A string of html or css."""
 
 HOMES = {

@@ -356,7 +356,10 @@ def test_a_teacher_with_an_extra_class(faces, tmp_path):
     path = teacher_of(faces, tmp_path / "t.npz")
     diagnosis = check_dataset(seven, [path])
     message = found(diagnosis)["teacher-has-other-classes"].message
-    assert "contempt is no class of this data set" in message
+    assert "contempt is no class of this data set; extra_classes='drop' leaves it out" in message
+    assert "teacher-has-other-classes" not in found(
+        check_dataset(seven, [path], extra_classes="drop")
+    )
     assert diagnosis.teachers[0].accuracy > 0.9
 
 

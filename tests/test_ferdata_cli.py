@@ -275,7 +275,7 @@ def test_an_extra_class_that_is_to_be_dropped_is_no_finding(faces, tmp_path, cap
     save_soft_labels(teacher, logits, "logits", classes, ids=faces.ids)
     words = ("check", tmp_path / "faces.npz", "--teacher", teacher)
     _, out, _ = run(capsys, *words)
-    assert "boredom is no class of this data set" in out
+    assert "boredom is no class of this data set; --extra-classes drop leaves it out" in out
     _, out, _ = run(capsys, *words, "--extra-classes", "drop")
     assert "boredom is no class" not in out and "teacher.npz: 48 entries" in out
 

@@ -24,13 +24,12 @@ from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
 from ferdata.labels import FERPLUS8, MICROEXPNET8, LabelSpace
+from ferdata.teachers.several_teachers import average_soft_labels, load_teachers
 from ferdata.teachers.soft_labels import (
     AlignReport,
     SoftLabels,
     align_soft_labels,
-    average_soft_labels,
     load_soft_labels,
-    load_teachers,
 )
 from tinycnn.ground.distributions import log_sum_exp
 
@@ -592,3 +591,31 @@ def test_a_teacher_for_a_data_set_and_several_of_them(npz, tmp_path):
         load_teachers([more, both], dataset([0, 7]))
     with pytest.raises(ValueError, match="no teachers"):
         load_teachers([], faces)
+
+
+def test_a_class_that_some_teachers_have_and_the_data_set_lacks(npz, tmp_path):
+    """The others give it no probability, so dropping it is dropping it from the mean."""
+    three = npz(drop=["logits"], probabilities=PROBS).rename(tmp_path / "three.npz")
+    shares = np.array([[0.6, 0.1, 0.3], [0.2, 0.8, 0.0], [0.5, 0.25, 0.25]])
+    four = npz(
+        drop=["logits"],
+        probabilities=np.hstack([shares / 2, np.full((3, 1), 0.5)]),
+        classes=np.array([*CLASSES, "contempt"]),
+    ).rename(tmp_path / "four.npz")
+    mean = ((PROBS + shares / 2) / 2)[:, ::-1]  # happy, sad, neutral
+    for order in ([three, four], [four, three]):
+        with pytest.raises(DataError, match="four.npz: extra class contempt; .*'drop' leaves it"):
+            load_teachers(order, dataset())
+        values, _, report = load_teachers(order, dataset(), extra_classes="drop")
+        assert report.dropped == ("contempt",) and report.n_mostly_dropped == 0
+        np.testing.assert_allclose(np.exp(values), mean, atol=1e-6)
+        values, _, _ = load_teachers(order, dataset(), extra_classes="renormalise")
+        np.testing.assert_allclose(np.exp(values), mean / mean.sum(1, keepdims=True), atol=1e-6)
+    logits = npz(logits_flipped=LOGITS).rename(tmp_path / "logits.npz")
+    values, _, _ = load_teachers([logits, four], dataset(), extra_classes="drop")
+    softmax = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
+    expected = ((softmax + shares / 2) / 2)[:, ::-1]
+    np.testing.assert_allclose(np.exp(values), expected, atol=1e-6)
+    with pytest.raises(DataError, match="three.npz: missing class contempt"):
+        space = LabelSpace("four", ("happy", "sad", "neutral", "contempt"))
+        load_teachers([three, four], dataset(space=space), extra_classes="drop")

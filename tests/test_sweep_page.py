@@ -104,7 +104,7 @@ def test_trials_without_a_result_are_counted_and_failures_say_why():
         f"ValueError: {NASTY}",
         trials[0].name("data"),
     ]
-    assert "--retry-failed" in "".join(found["Failed trials"].itertext())
+    assert "run failed trials again" in "".join(found["Failed trials"].itertext())
     listed = rows(found["Trials"])
     assert listed[0][:3] == ["trial", "mixup", "validation accuracy"] and len(listed) == 13
     assert listed[1][2] == "failed" and listed[-1][2] == "not run"

@@ -98,10 +98,16 @@ def check(
 
 
 def check_dataset(
-    dataset: FaceDataset, teachers: _Paths = (), progress: Progress | None = None
+    dataset: FaceDataset,
+    teachers: _Paths = (),
+    progress: Progress | None = None,
+    *,
+    extra_classes: str = "error",
 ) -> Diagnosis:
-    """Check a data set that is in memory. Raises DataError for one without images."""
-    return _diagnosis(inspect_dataset(dataset), teachers, progress)
+    """Check a data set that is in memory; extra_classes: see `check`. Raises DataError for one
+    without images."""
+    checked_option("extra_classes", extra_classes, EXTRA_CLASSES)
+    return _diagnosis(inspect_dataset(dataset), teachers, progress, extra_classes)
 
 
 def _diagnosis(

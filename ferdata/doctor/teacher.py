@@ -142,7 +142,7 @@ def _other_classes(path: str, report: AlignReport) -> list[Finding]:
     names, one = ", ".join(report.dropped), len(report.dropped) == 1
     message = (
         f"teacher {path}: {names} {'is no class' if one else 'are no classes'} of this data set; "
-        f"to train with this teacher, choose that {'it is' if one else 'they are'} left out"
+        f"extra_classes='drop' leaves {'it' if one else 'them'} out"
     )
     if report.n_mostly_dropped:
         message += f"; for {report.n_mostly_dropped:,} images they have most of the probability"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -148,8 +149,11 @@ def load_fer2013(
     faces = cached_arrays(path, _CACHE_KIND, lambda: _parsed(path, progress), cache)
     labels = faces["emotion"].astype(np.int64)
     if votes is None:
-        space = CK_EXTENDED if (labels == _CONTEMPT).any() else FER2013
-        return _dataset(faces, space, labels=labels)
+        n_contempt = int((labels == _CONTEMPT).sum())
+        if not n_contempt:
+            return _dataset(faces, FER2013, labels=labels)
+        note = f"emotion 7, which FER2013 does not have, is contempt ({n_contempt:,}), as in CK+"
+        return replace(_dataset(faces, CK_EXTENDED, labels=labels), notes=(note,))
     if "usage" not in faces:
         raise DataError(
             f"{path}: no column Usage, by which the rows of {votes} are checked; the votes belong "

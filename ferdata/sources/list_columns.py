@@ -137,7 +137,12 @@ def sample_of(path: Path, separator: str | None = None) -> Sample:
     Raises DataError for a file that is not text or is empty, ValueError for another separator.
     """
     given = None if separator is None else _character(separator)
-    lines = [line for line in islice(utf8_lines(path), _N_SAMPLED) if line.strip()]
+    lines: list[str] = []
+    try:
+        lines.extend(line for line in islice(utf8_lines(path), _N_SAMPLED) if line.strip())
+    except DataError:
+        if not lines:
+            raise  # else the reader of the whole file names the line
     if not lines:
         raise DataError(f"{path}: empty file, expected a list of images and their labels")
     if given is not None:

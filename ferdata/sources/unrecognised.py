@@ -62,7 +62,9 @@ def about_folder(tree: Tree, sources: Sequence[str], sought: Sequence[str]) -> s
             else "There are no pictures in it: is the path right?"
         )
         known = f"Looked for {'; '.join(sought)}. If it is one of them, name it: source=..."
-    return f"{tree.root}: no data set recognised. {_what_is_there(seen)}. {step} {known}"
+    if not seen.n_of_kind:
+        known = ""
+    return f"{tree.root}: no data set recognised. {_what_is_there(seen)}. {step} {known}".rstrip()
 
 
 def about_file(path: Path, names: Sequence[str], *sought: str) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 MAX_SHIFT = 3
 LEAST_GAIN = 0.15
@@ -64,6 +63,8 @@ def agreement(
     shift, shifted = _best_shift(labels, predicted) if in_order else (0, accuracy)
     if shifted < accuracy + LEAST_GAIN:
         shift, shifted = 0, accuracy
+    from scipy.optimize import linear_sum_assignment  # slow to import, and seldom needed
+
     _, columns = linear_sum_assignment(table, maximize=True)
     renamed = float(table[np.arange(n_classes), columns].sum() / table.sum())
     swapped = {i: int(j) for i, j in enumerate(columns) if i != j and table[i].any()}

@@ -208,3 +208,12 @@ def _each_hash_once(
                 "for the same picture"
             )
     return np.sort(firsts)
+
+
+def as_float32(values: ArrayLike) -> np.ndarray:
+    """Numbers as float32; too large ones become infinite. Raises DataError for others."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiu":
+        raise DataError(f"values: expected numbers, found {values.dtype}")
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)

@@ -27,10 +27,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import reduce
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +38,7 @@ from ferdata.errors import DataError
 from ferdata.files.regular_file import refuse_pipes
 from ferdata.image_hashes import content_ids
 from ferdata.labels import LabelMap, LabelSpace, canonical_name, label_map
-from ferdata.teachers.soft_label_checks import checked_parts
+from ferdata.teachers.soft_label_checks import as_float32, checked_parts
 from ferdata.teachers.soft_label_files import (
     KEYS,
     KINDS,
@@ -50,6 +48,10 @@ from ferdata.teachers.soft_label_files import (
     singular,
     write_csv,
     write_npz,
+)
+from ferdata.teachers.teacher_outputs import (
+    mean_over_crops,
+    n_mostly_dropped,
 )
 from tinycnn.ground.distributions import log_sum_exp
 from tinycnn.ground.messages import short_repr
@@ -196,8 +198,8 @@ def save_soft_labels(
     key, keys = named[0], np.asarray(given[named[0]])
     parts = Parts(
         kind=kind,
-        values=_as_float32(values),
-        flipped=None if flipped is None else _as_float32(flipped),
+        values=as_float32(values),
+        flipped=None if flipped is None else as_float32(flipped),
         classes=tuple(str(name) for name in classes),
         key=key,
         keys=keys,
@@ -243,8 +245,8 @@ def align_soft_labels(
     """
     checked_option("extra_classes", extra_classes, EXTRA_CLASSES)
     checked_option("crops", crops, CROPS)
-    mapped = _class_map(soft, dataset, extra_classes)
-    found = _entries_of(soft, dataset)
+    mapped = class_map(soft, dataset, extra_classes)
+    found = entries_of(soft, dataset)
     values = soft.values
     if flipped:
         if soft.flipped_values is None:
@@ -256,7 +258,7 @@ def align_soft_labels(
             raise DataError(
                 f"{soft.source}: {soft.n_crops} crops an image; average them: crops='mean'"
             )
-        values = _mean(values, soft.kind) if crops == "mean" else values
+        values = mean_over_crops(values, soft.kind) if crops == "mean" else values
     used = np.unique(found)
     report = AlignReport(
         n_used=len(used),
@@ -264,7 +266,7 @@ def align_soft_labels(
         n_floored=int(soft.floored_per_row[found].sum()),
         kind=soft.kind,
         dropped=mapped.dropped,
-        n_mostly_dropped=_n_mostly_dropped(values, mapped),
+        n_mostly_dropped=n_mostly_dropped(values, mapped),
         merged=mapped.merged,
         percentages=soft.percentages,
     )
@@ -275,82 +277,12 @@ def align_soft_labels(
     return values, report
 
 
-def average_soft_labels(
-    teachers: Sequence[SoftLabels], weights: Sequence[float] | None = None
-) -> SoftLabels:
-    """Combine several teachers into one: the weighted mean of their probabilities, as logarithms.
-
-    Probabilities (softmax of logits at temperature 1) are averaged, not logits: the logits of two
-    networks may have different scales, and the network with the larger ones would dominate the
-    mean. weights: a number above 0 for each teacher; None: equal weights.
-
-    The teachers must have the same images, given by the same kind of key, the same classes and the
-    same crops. Images and classes may be in any order; the result has the first teacher's. Outputs
-    for mirror images are averaged if all teachers have them. Raises DataError if the teachers do
-    not fit together, ValueError for no teachers or wrong weights.
-    """
-    if not teachers:
-        raise ValueError("no teachers to average")
-    shares = np.ones(len(teachers)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if shares.shape != (len(teachers),) or not (np.isfinite(shares) & (shares > 0)).all():
-        raise ValueError(f"weights: expected {len(teachers)} numbers above 0, found {weights!r}")
-    shares = shares / shares.sum()
-    first = teachers[0]
-    orders = [_order_as(first, other) for other in teachers]
-    flipped = [t.flipped_values for t in teachers if t.flipped_values is not None]
-
-    def mean(outputs: list[np.ndarray]) -> np.ndarray:
-        parts = []
-        for values, (entries, columns), share in zip(outputs, orders, shares):
-            values = values[entries][..., columns].astype(np.float64)
-            parts.append(values - log_sum_exp(values) + np.log(share))
-        return reduce(np.logaddexp, parts).astype(np.float32)
-
-    return replace(
-        first,
-        values=mean([t.values for t in teachers]),
-        flipped_values=mean(flipped) if len(flipped) == len(teachers) else None,
-        kind="probabilities",
-        floored_per_row=np.sum([t.floored_per_row[e] for t, (e, _) in zip(teachers, orders)], 0),
-        source=" + ".join(t.source for t in teachers),
-        percentages=any(t.percentages for t in teachers),
-    )
-
-
-def load_teachers(
-    paths: Sequence[str | os.PathLike[str]],
-    dataset: FaceDataset,
-    *,
-    extra_classes: str = "error",
-    crops: str = "error",
-) -> tuple[np.ndarray, np.ndarray | None, AlignReport]:
-    """(values, flipped, report): the soft labels of one file, or the mean of several files, for
-    each image of the data set; flipped: those for mirror images, or None.
-
-    extra_classes  see `align_soft_labels`
-    crops          "error" or "mean", see there
-
-    Each file may also have entries for other images. Raises what `load_soft_labels`,
-    `average_soft_labels` and `align_soft_labels` raise.
-    """
-    teachers = [load_soft_labels(path) for path in paths]
-    if len(teachers) == 1:
-        (teacher,) = teachers
-    else:
-        teacher = average_soft_labels([_of_dataset(teacher, dataset) for teacher in teachers])
-    checked_option("crops", crops, CROPS[:2])
-    how: dict[str, Any] = {"extra_classes": extra_classes, "crops": crops}
-    values, report = align_soft_labels(teacher, dataset, **how)
-    flipped = None
-    if teacher.flipped_values is not None:
-        flipped, _ = align_soft_labels(teacher, dataset, **how, flipped=True)
-    return values, flipped, report
-
-
 # ---- aligning --------------------------------------------------------------------------------
 
 
-def _class_map(soft: SoftLabels, dataset: FaceDataset, extra_classes: str) -> LabelMap:
+def class_map(soft: SoftLabels, dataset: FaceDataset, extra_classes: str) -> LabelMap:
+    """The map of the teacher's classes to those of the data set. Raises DataError for extra and
+    missing classes."""
     if dataset.label_space is None:
         raise DataError(f"{soft.source}: this data set has no label space to align classes to")
     mapped = label_map(LabelSpace("teacher", soft.classes), dataset.label_space, allow_lossy=True)
@@ -367,7 +299,7 @@ def _class_map(soft: SoftLabels, dataset: FaceDataset, extra_classes: str) -> La
     return mapped
 
 
-def _entries_of(soft: SoftLabels, dataset: FaceDataset) -> np.ndarray:
+def entries_of(soft: SoftLabels, dataset: FaceDataset) -> np.ndarray:
     """int64 (N,): the number of the teacher's entry for each image of the data set."""
     key, given = soft.key
     if key == "rows" and dataset.rows is None:
@@ -387,65 +319,3 @@ def _entries_of(soft: SoftLabels, dataset: FaceDataset) -> np.ndarray:
             f"the first is {first}"
         )
     return found
-
-
-def _of_dataset(soft: SoftLabels, dataset: FaceDataset) -> SoftLabels:
-    """Only the entries for images of the data set."""
-    entries = np.unique(_entries_of(soft, dataset))
-    key, given = soft.key
-    flipped = soft.flipped_values
-    return replace(
-        soft,
-        values=soft.values[entries],
-        floored_per_row=soft.floored_per_row[entries],
-        flipped_values=None if flipped is None else flipped[entries],
-        **{key: given[entries]},
-    )
-
-
-def _n_mostly_dropped(values: np.ndarray, mapped: LabelMap) -> int:
-    """The number of images that give dropped classes more than half of the probability, averaged
-    over their crops."""
-    dropped = np.array([i is None for i in mapped.indices])
-    share = np.exp(values - log_sum_exp(values))[..., dropped].sum(axis=-1)  # (N,) or (N, n_crops)
-    return int((share.mean(axis=tuple(range(1, share.ndim))) > 0.5).sum())
-
-
-def _mean(values: np.ndarray, kind: str) -> np.ndarray:
-    """(N, n_crops, K) -> float32 (N, K); see crops="mean" in `align_soft_labels`."""
-    values = values.astype(np.float64)
-    if kind == "logits":
-        return values.mean(axis=1).astype(np.float32)
-    return np.log(np.exp(values).mean(axis=1)).astype(np.float32)
-
-
-def _order_as(first: SoftLabels, other: SoftLabels) -> tuple[np.ndarray, np.ndarray]:
-    """(entries, columns) that bring `other` into the order of `first`."""
-    (key, wanted), (other_key, given) = first.key, other.key
-    if key != other_key or first.n_crops != other.n_crops:
-        raise DataError(
-            f"{other.source}: has {other_key}, {other.n_crops or 'no'} crops; "
-            f"{first.source} has {key}, {first.n_crops or 'no'} crops"
-        )
-    position = {k: i for i, k in enumerate(given.tolist())}
-    absent = [k for k in wanted.tolist() if k not in position]
-    if absent or len(wanted) != len(given):
-        raise DataError(
-            f"{other.source}: has {len(given)} images, {first.source} has {len(wanted)}"
-            + (f"; the first one missing is {singular(key)} {absent[0]!r}" if absent else "")
-        )
-    names = label_map(LabelSpace("", first.classes), LabelSpace("", other.classes), True)
-    if names.dropped or names.unfilled:
-        raise DataError(
-            f"{other.source}: has classes {', '.join(other.classes)}; expected "
-            f"{', '.join(first.classes)} in any order, as in {first.source}"
-        )
-    return np.array([position[k] for k in wanted.tolist()], np.int64), np.array(names.indices)
-
-
-def _as_float32(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values)
-    if values.dtype.kind not in "fiu":
-        raise DataError(f"values: expected numbers, found {values.dtype}")
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)

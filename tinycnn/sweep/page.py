@@ -149,7 +149,9 @@ def _choice(report: SweepReport) -> str:
 def _failures(report: SweepReport) -> str:
     if not report.outcome.failures:
         return ""
-    lede = "The command with --retry-failed runs these again."
+    lede = (
+        "The same command leaves these as they are, unless it is told to run failed trials again."
+    )
     rows = [
         [escape(report.trials[name].describe()), f"<code>{escape(error)}</code>", escape(name)]
         for name, error in list(report.outcome.failures.items())[:MAX_TRIALS]
