@@ -17,6 +17,7 @@ from ferdata.labels import LabelSpace, label_map
 from ferdata.teachers.soft_label_files import singular
 from ferdata.teachers.soft_labels import (
     CROPS,
+    AlignReport,
     SoftLabels,
     align_soft_labels,
     class_map,
