@@ -86,7 +86,9 @@ def opencv(yunet: str | None) -> dict[str, Detector]:
     found: dict[str, Detector] = {}
     if hasattr(cv2, "CascadeClassifier"):
         haar = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
-        found["OpenCV, Haar cascade"] = _cascade(cv2.CascadeClassifier(str(haar)))
+        for least in (3, 6, 12):
+            cascade = cv2.CascadeClassifier(str(haar))
+            found[f"OpenCV, Haar cascade, {least} neighbours"] = _cascade(cascade, least)
     if yunet is not None:
         network = cv2.FaceDetectorYN.create(yunet, "", (320, 320), 0.9)
 
@@ -99,11 +101,11 @@ def opencv(yunet: str | None) -> dict[str, Detector]:
     return found
 
 
-def _cascade(cascade: Any) -> Detector:
-    """With three neighbours, as in OpenCV's own tutorial."""
-
+def _cascade(cascade: Any, least_neighbours: int) -> Detector:
     def detect(picture: np.ndarray) -> np.ndarray:
-        return np.reshape(cascade.detectMultiScale(picture, 1.1, 3, 0, (24, 24)), (-1, 4))
+        return np.reshape(
+            cascade.detectMultiScale(picture, 1.1, least_neighbours, 0, (24, 24)), (-1, 4)
+        )
 
     return detect
 

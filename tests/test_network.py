@@ -393,7 +393,7 @@ def test_both_backends_agree_on_small_networks(name, dtype, tolerance):
         (np.zeros((2, 12, 12), bool), TypeError, "images has dtype bool"),
         (np.zeros((300, 12, 12)), TypeError, "images has dtype float64"),
         ([np.zeros((12, 12), np.uint8)], TypeError, "images is a list; expected a NumPy array"),
-        (None, TypeError, "images is a NoneType"),
+        (None, TypeError, "images is None, which is no picture"),
         (np.zeros((), np.uint8), ValueError, r"images has shape \(\)"),
         (np.zeros((12, 12), np.uint8), ValueError, r"\(12, 12\); expected \(N, 12, 12\): pass a"),
         (np.zeros((2, 12, 13), np.uint8), ValueError, "expected .N, 12, 12"),

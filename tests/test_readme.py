@@ -55,6 +55,19 @@ def photo(folder):
     return {}
 
 
+def film(folder):
+    """Two frames of a face in a 25th of a second, as film.mp4."""
+    pytest.importorskip("av", reason="needs PyAV, the extra video")
+    from ferdata.films.film_writer import FilmWriter
+
+    photo(folder)
+    writer = FilmWriter(folder / "film.mp4", 25)
+    for k in range(2):
+        writer.write(ferdata.read_photo(folder / "photo.jpg")[:256, 80:336], k / 25)
+    writer.close()
+    return {}
+
+
 def ck_plus(folder):
     """CK+ with ten people, as CK+."""
     sequences = {f"S{5 + k:03d}/001": (1 + k % 7, 4) for k in range(10)}
@@ -127,6 +140,8 @@ def a_torch_module(folder):
 
 GIVEN = {
     "A photo to an expression": photo,
+    "A photo in any form": photo,
+    "Films and cameras": film,
     "Data as you have it": ck_plus,
     "A teacher's soft labels": logits,
     "Use it from Python": digits,
@@ -173,6 +188,11 @@ def test_python_runs_as_it_stands(page, heading, parts, tmp_path, monkeypatch, c
     printed = capsys.readouterr().out
     if heading == "A photo to an expression":
         assert "happy" in printed
+    if heading == "A photo in any form":
+        (box,), (expected,) = names["faces"].boxes, ferdata.find_faces("photo.jpg").boxes
+        assert np.abs(box - expected).max() <= 3  # of a JPEG's own grey, and of its colours
+    if heading == "Films and cameras":
+        assert [line[:14] for line in printed.splitlines()] == ["0.00 s, face 1", "0.04 s, face 1"]
     if heading == "Data as you have it":
         assert len(names["folds"]) == 10 and len(names["faces"]) == 40
     if heading == "Use it from Python":
