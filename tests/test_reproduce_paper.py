@@ -121,12 +121,14 @@ def test_a_second_run_trains_nothing_and_needs_no_matplotlib(done, built_in, cap
     monkeypatch.setattr(paper, "measure", None)  # nor is the speed measured again
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     claims = (folder / "tables" / "claims.csv").read_text(encoding="utf-8")
+    monkeypatch.setattr(reproduce, "is_over", lambda budget_s, seconds: True)
     assert run(*words) == 0
     assert (folder / "tables" / "claims.csv").read_text(encoding="utf-8") == claims
-    assert 'no figures: figures need matplotlib: pip install "tinycnn[plots]"' in (
-        capsys.readouterr().err
-    )
-    assert "no figures" in (folder / "report.html").read_text(encoding="utf-8")
+    out, err = capsys.readouterr()
+    assert 'no figures: figures need matplotlib: pip install "tinycnn[plots]"' in err
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "no figures" in page and "10.0 min (not kept)" in page
+    assert "the budget was not kept: " in out and " min of 10.0\n" in out
 
 
 def test_the_command_does_the_same_and_prints_json(done, built_in, capsys, monkeypatch):
@@ -232,7 +234,9 @@ def test_a_budget_that_is_too_small_is_said_before_the_work(
     monkeypatch.setattr(paper, "measure", measure)
     run("--sizes", "XXS", "--processes", 2, "--out", tmp_path, "--budget", "5min")
     said = capsys.readouterr().out
-    assert ("the budget will not be kept: this is the smallest plan" in said) != kept
+    told = "the budget will not be kept: this is the smallest plan; give fewer --temperatures or "
+    assert (told in said) != kept and "fewer --sizes" not in said  # there is only one
+    assert "the budget was not kept" not in said
 
 
 @pytest.mark.parametrize("before_s, n_seeds", [(0, 3), (240, 1)])

@@ -33,7 +33,7 @@ from . import sweep as sweep_command
 from .console import print_json, this_command
 from .data_options import add_data_options, check_targets
 from .sweep_faces import load_source
-from .time_budget import TrainingClock, is_over
+from .time_budget import TrainingClock, is_over, ways_on
 
 if TYPE_CHECKING:
     from ferdata.training.trial_faces import TrialParts
@@ -274,10 +274,7 @@ def plan_for_budget(
         plan = paper.fitted(full, args.budget, seconds, frozenset(fixed))
         tell(f"expected: {seconds(plan) / 60:.1f} min of {args.budget / 60:.1f}")
         if is_over(args.budget, seconds(plan)):
-            tell(
-                "the budget will not be kept: this is the smallest plan; fewer --sizes or "
-                "--temperatures, or --epochs 1, make it smaller, and a longer --budget allows it"
-            )
+            tell(f"the budget will not be kept: this is the smallest plan; {ways_on(plan)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps(dict(asked=asked, plan=asdict(plan)), indent=2)
     write_atomically(path, content + "\n")
@@ -368,8 +365,10 @@ def make_study(
         "time of this run": f"{took / 60:.1f} min (without trainings of earlier runs)",
     }
     if args.budget is not None:
-        over = " (not kept)" if is_over(args.budget, took) else ""
-        facts["budget"] = f"{args.budget / 60:.1f} min{over}"
+        facts["budget"] = f"{args.budget / 60:.1f} min"
+        if is_over(args.budget, took):
+            facts["budget"] += " (not kept)"
+            tell(f"the budget was not kept: {took / 60:.1f} min of {args.budget / 60:.1f}")
     return paper.Study(
         title=f"MicroExpNet on {Path(args.data).name if args.data else 'the built-in faces'}",
         command=this_command(),

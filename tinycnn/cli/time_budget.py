@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..paper import Plan
+
 TOLERANCE = 0.1
 """A run that takes longer than its budget by a larger share says so."""
 
@@ -13,6 +15,17 @@ TOLERANCE = 0.1
 def is_over(budget_s: float | None, seconds: float) -> bool:
     """Whether a run of this time does not keep the budget.  budget_s: None for no limit"""
     return budget_s is not None and seconds > (1 + TOLERANCE) * budget_s
+
+
+def ways_on(plan: Plan) -> str:
+    """What to do about a plan that does not fit into the budget."""
+    smaller = {
+        "fewer --sizes": len(plan.sizes) > 1,
+        "fewer --temperatures": len(plan.temperatures) > 1,
+        "--epochs 1": plan.epochs > 1,
+    }
+    ways = [way for way, helps in smaller.items() if helps]
+    return "give " + " or ".join([*ways, "a longer --budget"])
 
 
 @dataclass
