@@ -18,6 +18,9 @@ from tinycnn.formats.agreement import ExportError, expected_probs
 from tinycnn.models import VARIANTS
 from tinycnn.testing import logit_error
 
+# The images that a program is checked with include one of one value everywhere.
+pytestmark = pytest.mark.filterwarnings("ignore:.*images show nothing")
+
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 

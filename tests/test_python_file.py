@@ -17,6 +17,9 @@ from tinycnn.export import python_file, python_program
 from tinycnn.formats.agreement import ExportError, expected_probs
 from tinycnn.testing import logit_error
 
+# The images that a program is checked with include one of one value everywhere.
+pytestmark = pytest.mark.filterwarnings("ignore:.*images show nothing")
+
 ONLY_NUMPY = """
 import importlib.abc, sys
 class Wall(importlib.abc.MetaPathFinder):
