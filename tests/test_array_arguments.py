@@ -33,7 +33,7 @@ from tinycnn import (
     models,
     testing,
 )
-from tinycnn.calibration import fit_temperature
+from tinycnn.calibration import calibrate, fit_temperature
 from tinycnn.classify import checked_images, classifications
 from tinycnn.formats import agreement, crc32c, safetensors
 from tinycnn.models import PUBLIC_NETWORKS
@@ -283,6 +283,10 @@ ROWS = {
         *(TARGETS.astype(np.float64), LABELS),
     ),
     "tinycnn.calibration.fit_temperature": (fit_temperature, LOGITS, TARGETS),
+    "tinycnn.calibration.calibrate": (
+        lambda logits, labels: (found := calibrate(logits, labels)).nll + found.error,
+        *(LOGITS, LABELS),
+    ),
     "tinycnn.classify.checked_images": (
         lambda images: checked_images(images, InputSpec(8, 8)),
         IMAGES,
@@ -421,6 +425,7 @@ NO_ARRAYS = {
         *(f"tinycnn.{n}" for n in ("Constant", "CosineWithWarmup", "OneCycle", "Step")),
         *("tinycnn.ReduceLROnPlateau", "tinycnn.ReduceLROnPlateau.after"),
         *("tinycnn.__version__", "tinycnn.losses.check_temperature"),
+        "tinycnn.calibration.Calibration",
         *("tinycnn.Distillation.soft_scale", "tinycnn.DecoupledDistillation.at_epoch"),
         "tinycnn.losses.keep_target_options",
         *("tinycnn.models.microexpnet.microexpnet", "tinycnn.models.microexpnet.Variant"),
@@ -442,6 +447,7 @@ NO_ARRAYS = {
         *("tinycnn.formats.safetensors.from_bytes", "tinycnn.formats.safetensors.load"),
         "tinycnn.formats.model_file.checkpoint_prefix",
         "tinycnn.formats.model_file.checkpoint_paths",
+        *("tinycnn.formats.model_file.check_is_model", "tinycnn.formats.model_file.models_in"),
         "tinycnn.formats.pretrained.shipped_weights",
         *("tinycnn.formats.onnx.to_bytes", "tinycnn.formats.agreement.exportable"),
         *(f"tinycnn.formats.onnx_import.{n}" for n in ("import_network", "load_network")),

@@ -87,6 +87,8 @@ def test_a_temperature_that_makes_the_confidences_worse_is_not_used():
 def test_without_a_minimum_nothing_changes():
     found = calibrate(10 * np.eye(3), np.arange(3))
     assert found.temperature == 1.0 and not found.is_worse and found.error[0] == found.error[1]
+    with pytest.raises((TypeError, ValueError), match="labels"):
+        calibrate(np.eye(3), np.eye(3))  # distributions
 
 
 @given(

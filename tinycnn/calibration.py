@@ -112,15 +112,15 @@ def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
 
     logits  (N, K) float32 or float64, finite, of images that were not trained on
     labels  (N,) class indices
-    Raises what `fit_temperature` raises.
+    Raises what `fit_temperature` and `expected_calibration_error` raise.
     """
     fitted = fit_temperature(logits, labels)
     errors, likelihoods = [], []
     for temperature in (1.0, fitted):
+        probs = softmax(logits, temperature, backend="numpy")
+        errors.append(expected_calibration_error(probs, labels))
         z = logits.astype(np.float64) / temperature
         z -= z.max(axis=1, keepdims=True)
         own = z[np.arange(len(z)), labels] - np.log(np.exp(z).sum(axis=1))
         likelihoods.append(float(-own.mean()))
-        probs = softmax(logits, temperature, backend="numpy")
-        errors.append(expected_calibration_error(probs, labels))
     return Calibration(fitted, (errors[0], errors[1]), (likelihoods[0], likelihoods[1]), len(z))
