@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from . import Unable
 def forward(problem: Problem, batch: int, threads: int) -> Callable[[], np.ndarray]:
     from ai_edge_litert.interpreter import Interpreter
 
-    if not problem.tflite_folder:
-        raise Unable("needs the published .tflite files: set TINYCNN_SHARED")
-    path = Path(problem.tflite_folder) / f"microexpnet_b{batch}.tflite"
+    if problem.weights_from == "seeded":
+        raise Unable("there is a .tflite file for MicroExpNet's published weights alone")
+    folder = Path(os.environ["TINYCNN_SHARED"]) / "data" / "microexpnet_ck"
+    path = folder / f"microexpnet_b{batch}.tflite"
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     interpreter.allocate_tensors()
     (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
