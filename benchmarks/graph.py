@@ -102,8 +102,11 @@ def from_json(text: str) -> tuple[Node, ...]:
 
 
 def _from_list(values: list[Any]) -> Node:
-    node = Node(*(tuple(value) if isinstance(value, list) else value for value in values))
-    return node if node.window is None else node._replace(window=Window(*node.window))
+    given = dict(zip(Node._fields, values))
+    given |= {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+    if given["window"] is not None:
+        given["window"] = Window(*given["window"])
+    return Node(**given)
 
 
 def no_longer_needed(nodes: Sequence[Node]) -> list[tuple[int, ...]]:
