@@ -36,6 +36,8 @@ class Effort(NamedTuple):
 
 FULL, QUICK = Effort(61, 0.012, 40), Effort(9, 0.003, 2.5)
 MIN_ROUNDS = 5
+PREPARED = 0.65
+"""Of the time for a network, engines have this share to be imported and compiled."""
 MAX_TRAINING_ERROR = 2e-2
 """An engine with a larger `training_error` is not timed.  With BatchNorm behind every convolution,
 float32 alone leads to some thousandths."""
@@ -60,13 +62,14 @@ def compare(
     """Compare the engines of `names` on a network of the zoo.
 
     until  of time.perf_counter(): the comparison should end then; an engine that is not ready when
-           half of the time has passed is left out
+           PREPARED of the time has passed is left out
 
     rows      of the table, see `comparison_row`;  control: the control's times, one for each row
     engines   name -> version;  absent: name -> why it cannot be used
     weights   where the weights are from
     """
-    prepared_until = None if until is None else (time.perf_counter() + until) / 2
+    started = time.perf_counter()
+    prepared_until = None if until is None else started + PREPARED * (until - started)
     problem = make_problem(network)
     right = reference_answers(problem)
     result: dict[str, Any] = {"rows": [], "engines": {}, "absent": {}, "control": []}
@@ -117,9 +120,7 @@ class EngineGroup:
     def start(self) -> None:
         """Start a process for every engine.  On Linux it is killed when the calling thread ends."""
         for name in (CONTROL, *self.names):
-            threads = 1 if name == CONTROL else self.threads
-            self.workers[name] = Worker(name, self.problem, threads, label=f"{name} {self.threads}")
-            self.workers[name].send("open")
+            self.workers[name] = self._start(name)
 
     def prepare(self, problem: Problem, right: Answers) -> None:
         """Wait until every engine is imported, compiled and compared with the reference."""
@@ -142,35 +143,48 @@ class EngineGroup:
         self.control.receive()
 
     def check(self, problem: Problem, right: Answers) -> None:
-        """Compare every engine's answers with the reference, see `note_error`."""
-        for batch in sorted({batch for _, batch in TASKS}):
-            steps = batch == len(problem.x) and ZOO[problem.name].trains
-            trains = {n: ENGINES[n].trains and steps for n in self.workers}
-            for name, worker in self.workers.items():  # in parallel: most of it is compiling
+        """Compare every engine's answers with the reference, see `note_error`.
+
+        An engine that crashes in training is started again, for its forward passes.
+        """
+        tasks = tasks_of(problem.name)
+        for task, batch in tasks:
+            asked = [n for n in self.workers if task == "forward" or ENGINES[n].trains]
+            for name in asked:  # in parallel: most of it is compiling
                 path = str(self._answer_path(name))
-                worker.send("answer", path=path, batch=batch, training=trains[name])
-            late: list[str] = []
-            for name, worker in self.workers.items():
-                if steps and not trains[name]:
-                    self.left_out[name, "train", batch] = "does not train"
+                self.workers[name].send("answer", path=path, batch=batch, task=task)
+            for name in list(self.workers):
+                if name not in asked:
+                    self.left_out[name, task, batch] = "does not train"
+                    continue
                 try:
-                    worker.receive(self._until(name))
+                    self.workers[name].receive(self._until(name))
                 except NotReady as failure:
                     self.absent[name] = str(failure)
-                    late.append(name)
+                    self.workers.pop(name).close()
                     continue
                 except WorkerFailed as failure:
-                    for task in ("forward", "train"):
-                        self.left_out.setdefault((name, task, batch), str(failure))
+                    self.left_out[name, task, batch] = str(failure)
+                    if not self.workers[name].is_running():
+                        self._restart(name)
                     continue
                 with np.load(self._answer_path(name), allow_pickle=False) as answer:
-                    logits_error = error(answer["logits"], right.logits[:batch])
-                    self.note_error(name, "forward", batch, logits_error)
-                    if trains[name]:
-                        self.note_error(name, "train", batch, training_error(answer, right))
+                    if task == "forward":
+                        found = error(answer["logits"], right.logits[:batch])
+                    else:
+                        found = training_error(answer, right)
+                self.note_error(name, task, batch, found)
 
-            for name in late:
-                self.workers.pop(name).close()
+    def _restart(self, name: str) -> None:
+        self.workers[name].close()
+        self.workers[name] = self._start(name)
+        self.workers[name].receive(self._until(name))
+
+    def _start(self, name: str) -> Worker:
+        threads = 1 if name == CONTROL else self.threads
+        worker = Worker(name, self.problem, threads, label=f"{name} {self.threads}")
+        worker.send("open")
+        return worker
 
     def _until(self, name: str) -> float | None:
         """Our own kernels may have to be compiled, once: tinycnn is waited for."""

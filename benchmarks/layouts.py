@@ -23,12 +23,13 @@ def dense_rows_to_hwc(w: np.ndarray, picture: tuple[int, ...]) -> np.ndarray:
 
 
 def images_to_nchw(x: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    """A copy also where C is 1: a view's strides would make PyTorch take it for channels_last."""
+    return x.transpose(0, 3, 1, 2).copy()
 
 
 def conv_to_oihw(w: np.ndarray) -> np.ndarray:
     """(KH, KW, C, F) -> (F, C, KH, KW), the order of PyTorch and ONNX."""
-    return np.ascontiguousarray(w.transpose(3, 2, 0, 1))
+    return w.transpose(3, 2, 0, 1).copy()
 
 
 def conv_to_hwio(w: np.ndarray) -> np.ndarray:

@@ -79,8 +79,10 @@ def onnx_model(model: Model, batch: int) -> bytes:
         options: dict[str, int | list[int]] = {}
         if node.kind in ("conv", "depthwise", "dense"):
             tensors[f"{node.name}.w"] = _weights(model, node)
-            tensors[f"{node.name}.b"] = model.weights[f"{node.name}.b"]
-            inputs += [f"{node.name}.w", f"{node.name}.b"]
+            inputs.append(f"{node.name}.w")
+            if f"{node.name}.b" in model.weights:
+                tensors[f"{node.name}.b"] = model.weights[f"{node.name}.b"]
+                inputs.append(f"{node.name}.b")
         if window is not None:
             options["pads"] = [window.top, window.left, window.bottom, window.right]
             options["strides"] = [window.SH, window.SW]

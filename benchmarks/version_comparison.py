@@ -69,11 +69,14 @@ def _on_network(
 def _warm_up_and_check(side: str, worker: Worker, problem: Path, right: Answers) -> None:
     """Import and compile a version.  Wrong answers are reported in a line and timed anyway."""
     worker.ask("open")
-    path = problem.with_name("answer.npz")
-    worker.ask("answer", path=str(path), batch=len(right.logits), training=bool(right.gradients))
+    path, batch, in_training = problem.with_name("answer.npz"), len(right.logits), 0.0
+    worker.ask("answer", path=str(path), batch=batch, task="forward")
     with np.load(path, allow_pickle=False) as answer:
         found = error(answer["logits"], right.logits)
-        in_training = training_error(answer, right) if right.gradients else 0.0
+    if right.gradients:
+        worker.ask("answer", path=str(path), batch=batch, task="train")
+        with np.load(path, allow_pickle=False) as answer:
+            in_training = training_error(answer, right)
     if not (found <= MAX_ERROR and in_training <= MAX_TRAINING_ERROR):
         print(f"{side} disagrees with the reference of this tree by {max(found, in_training):.1e}")
 

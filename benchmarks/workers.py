@@ -108,6 +108,9 @@ class Worker:
         self.send(do, **arguments)
         return self.receive()
 
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def close(self) -> None:
         self._continue()
         self._process.kill()

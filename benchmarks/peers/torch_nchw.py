@@ -15,6 +15,7 @@ from ..layouts import (
     dense_rows_to_hwc,
     depthwise_to_hwcm,
     depthwise_to_oihw,
+    images_to_nchw,
 )
 from ..problem import LEARNING_RATE, SOFT_WEIGHT, TEMPERATURE, Problem
 
@@ -113,7 +114,9 @@ class Network:
 
     def picture(self, x: np.ndarray) -> Any:
         """(N, H, W, C) as a tensor (N, C, H, W), in the network's order in memory."""
-        return self.torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=self.format)
+        if self.channels_last:
+            return self.torch.from_numpy(x).permute(0, 3, 1, 2)
+        return self.torch.from_numpy(images_to_nchw(x))
 
     def logits(self, x: Any, training: bool = False) -> Any:
         values = {NETWORK_INPUT: x}
