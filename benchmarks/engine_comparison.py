@@ -43,7 +43,8 @@ MAX_TRAINING_ERROR = 2e-2
 float32 alone leads to some thousandths."""
 
 SLOW = 10.0
-"""An engine that takes so many times as long as the fastest is timed in the first round alone."""
+"""An engine that takes so many times as long as the fastest is timed in the first two rounds
+alone."""
 
 
 def tasks_of(network: str) -> list[tuple[str, int]]:
@@ -209,7 +210,6 @@ class EngineGroup:
         job = {"task": task, "batch": batch}
         times: dict[str, list[float]] = {name: [] for name in able}
         n_calls: dict[str, int] = {}
-        first: dict[str, float] = {}  # times of round -1
         slow: list[str] = []
         control: list[float] = []
         started, ours_s = time.perf_counter(), effort.turn_s
@@ -230,11 +230,9 @@ class EngineGroup:
                     ours_s = answer["seconds"] * answer["n_calls"]
                 if k >= 0:
                     times[name].append(answer["seconds"])
-                else:
-                    first[name] = answer["seconds"]
-            if k < 0:
-                slow = [n for n in first if n != OURS and first[n] > SLOW * min(first.values())]
-                times |= {name: [first[name]] for name in slow}
+            if k == 1 and times:
+                best = {name: min(found) for name, found in times.items()}
+                slow = [n for n in best if n != OURS and best[n] > SLOW * min(best.values())]
             # a turn as long as our own, so that it is interrupted as often
             answer = self.control.ask("time", task="forward", batch=1, turn_s=ours_s)
             control.append(answer["seconds"])

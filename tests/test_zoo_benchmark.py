@@ -1,6 +1,7 @@
 """The benchmarks of the zoo's networks: what they compare and count; measured values are not
 tested."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -11,7 +12,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks is not installed
 
 from benchmarks import __main__ as program  # noqa: E402
-from benchmarks import operations  # noqa: E402
+from benchmarks import (  # noqa: E402
+    engine_comparison,
+    graph,
+    measures,
+    operations,
+    problem,
+    tflite_model,
+    workers,
+    zoo,
+    zoo_report,
+)
 from benchmarks.zoo_networks import ZOO  # noqa: E402
 from tinycnn import (  # noqa: E402
     Conv2D,
@@ -101,3 +112,170 @@ def test_networks_of_the_zoo_have_the_parameters_that_their_papers_say():
     }
     for name, n_parameters in expected.items():
         assert ZOO[name].build().n_parameters == n_parameters
+
+
+# ---- networks in other engines ------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_shared_folder(monkeypatch):
+    monkeypatch.delenv("TINYCNN_SHARED", raising=False)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_networks_are_plain_data(name, no_shared_folder, tmp_path):
+    made = problem.make_problem(name)
+    made.save(tmp_path / "problem.npz")
+    read = problem.load_problem(tmp_path / "problem.npz")
+    assert read.trained.nodes == made.trained.nodes and read.network == made.network
+    assert not [node for node in read.folded.nodes if node.kind == "batch_norm"]
+    for node in made.trained.nodes:
+        if node.kind == "batch_norm":  # a network that ignored it would give other logits
+            assert abs(made.weights[f"{node.name}.gamma"] - 1).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "module, package",
+    [
+        ("onnx_runtime", "onnxruntime"),
+        ("litert", "ai_edge_litert"),
+        ("open_vino", "openvino"),
+        ("torch_nchw", "torch"),
+        ("torch_nhwc", "torch"),
+        ("jax_cpu", "jax"),
+    ],
+)
+@pytest.mark.parametrize("name", ["lenet5", "dscnn", "residual48"])
+def test_every_installed_engine_builds_the_networks(module, package, name, no_shared_folder):
+    """LeNet-5 flattens a picture; DS-CNN has depthwise convolutions and uneven padding."""
+    pytest.importorskip(package)
+    made = problem.make_problem(name)
+    network = ZOO[name].build(backend="numpy", dtype=np.float64, n_threads=1)
+    problem.set_weights(network, made)
+    right = network.forward(made.x[:2].astype(np.float64))
+    engine = importlib.import_module(f"benchmarks.peers.{module}")
+    assert measures.error(engine.forward(made, 2, 1)(), right) < 1e-5
+
+
+@pytest.mark.parametrize("module, package", [("torch_nchw", "torch"), ("torch_nhwc", "torch")])
+def test_other_engines_train_as_the_reference_does(module, package, no_shared_folder):
+    pytest.importorskip(package)
+    made = problem.make_problem("lenet5")
+    right = problem.reference_answers(made)
+    training = importlib.import_module(f"benchmarks.peers.{module}").training(made, 1)
+    answer = {f"gradients/{name}": g for name, g in training.gradients().items()}
+    training.reset()
+    answer["losses"] = np.array([training.step() for _ in range(problem.N_CHECKED_STEPS)])
+    assert engine_comparison.training_error(answer, right) < 1e-4
+    answer["gradients/conv2.w"] = answer["gradients/conv2.w"][::-1]
+    assert engine_comparison.training_error(answer, right) > engine_comparison.MAX_TRAINING_ERROR
+
+
+def test_a_relu_belongs_to_a_node_that_nothing_else_follows():
+    nodes = problem.make_problem("residual48").trained.nodes
+    fused = graph.fused_relu(nodes)
+    assert all(nodes[relu].kind == "relu" for relu in fused.values())
+    residual = next(node for node in nodes if node.kind == "add")
+    shortcut = residual.inputs[1]
+    freed = graph.no_longer_needed(nodes)
+    assert shortcut in freed[nodes.index(residual)]
+    assert sorted(k for group in freed for k in group) == list(range(-1, len(nodes) - 1))
+
+
+def test_padding_has_tensorflows_names():
+    nodes = problem.make_problem("dscnn").folded.nodes
+    assert tflite_model.padding_is_same(nodes[0], nodes[0].window)  # 10x4, stride 2: uneven
+    wrong = nodes[0].window._replace(top=nodes[0].window.top + 1)
+    with pytest.raises(ValueError, match="neither 'same' nor 'valid'"):
+        tflite_model.padding_is_same(nodes[0], wrong)
+    valid = problem.make_problem("keras_mnist_cnn").folded.nodes[0]
+    assert not tflite_model.padding_is_same(valid, valid.window)
+
+
+# ---- the report ---------------------------------------------------------------------------------
+
+
+def made_up_rows():
+    rows = []
+    for network, factor in (("lenet5", 2.0), ("vgg48", 8.0)):
+        for task, batch in (("forward", 1), ("forward", 64), ("train", 64)):
+            times = {"tinycnn": [1e-3] * 3}
+            if task == "forward":
+                times["onnxruntime"] = [factor * 1e-3] * 3
+            row = measures.comparison_row(
+                task, batch, 1, times, {"tinycnn": 3e-7, "onnxruntime": 1e-7}, {}
+            )
+            rows.append({"network": network, **row})
+    return rows
+
+
+def made_up_comparison():
+    engines = {"tinycnn": "1", "onnxruntime": "2"}
+    weights = {"lenet5": "seeded", "vgg48": "seeded"}
+    return {"rows": made_up_rows(), "engines": engines, "weights": weights, "without_time": []}
+
+
+def test_geometric_means_are_over_networks_with_a_ratio():
+    means = zoo_report.geometric_means(made_up_rows())
+    assert [(m["task"], m["batch"]) for m in means] == [("forward", 1), ("forward", 64)]
+    assert all(m["ratio"] == pytest.approx(4) and m["n_networks"] == 2 for m in means)
+
+
+def test_the_summary_names_times_ratios_and_what_was_left_out():
+    found = made_up_comparison()
+    text = zoo_report.text(found)
+    assert "1.00 ms; 2.00, ONNX Runtime" in text and "4.00" in text and "3e-07" in text
+    found["without_time"] = ["dscnn", "resnet8"]
+    assert "left out for want of time: dscnn,resnet8;" in zoo_report.text(found)
+
+
+def test_the_tables_go_into_a_markdown_file(tmp_path, capsys):
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{zoo_report.BEGIN}\nold\n{zoo_report.END}\nafter\n")
+    zoo_report.write(path, zoo_report.markdown(made_up_comparison(), "a machine"))
+    written = path.read_text()
+    assert written.startswith("before\n") and written.endswith("\nafter\n")
+    assert "old" not in written and "with ONNX Runtime 2; weights: seeded" in written
+    assert f"| {ZOO['lenet5'].title} | 1.00 ms; 2.00, ONNX Runtime |" in written
+    zoo_report.check_place(path)
+    path.write_text("nothing")
+    assert program.main(["zoo", "--markdown", str(path)]) == 2
+    assert f"expected one line {zoo_report.BEGIN}" in capsys.readouterr().err
+
+
+def test_readme_has_a_place_for_the_tables():
+    zoo_report.check_place(Path(__file__).resolve().parent.parent / "README.md")
+
+
+# ---- time ---------------------------------------------------------------------------------------
+
+
+def test_quick_leaves_out_networks_for_which_there_is_no_time(monkeypatch, capsys):
+    asked = []
+
+    def compare(effort, engines, name, until):
+        asked.append(name)
+        rows = [row for row in made_up_rows() if row["network"] == "lenet5"]
+        rows = [{**row, "network": name} for row in rows]
+        return {"rows": rows, "control": [], "weights": "seeded", "absent": {}, "engines": {}}
+
+    monkeypatch.setattr(zoo.engine_comparison, "compare", compare)
+    monkeypatch.setattr(zoo, "QUICK_S", 30.0)  # less than twice LEAST_S: one network
+    clock = iter([0.0, 0.0, 20.0, 20.0])
+    monkeypatch.setattr(zoo.time, "perf_counter", lambda: next(clock))
+    found = zoo.measure(["lenet5", "vgg48", "dscnn"], ["tinycnn"], quick=True)
+    assert asked == ["lenet5"] and found["without_time"] == ["vgg48", "dscnn"]
+    assert ZOO["lenet5"].title in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not workers.CAN_STOP, reason="this system cannot wait for a limited time")
+def test_an_engine_that_is_late_is_ended(tmp_path, no_shared_folder):
+    problem.make_problem("lenet5").save(tmp_path / "problem.npz")
+    worker = workers.Worker("tinycnn", tmp_path / "problem.npz", 1)
+    try:
+        worker.send("open")
+        with pytest.raises(workers.NotReady, match="not ready in the time"):
+            worker.receive(until=0.0)
+        assert not worker.is_running()
+    finally:
+        worker.close()
