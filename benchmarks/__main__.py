@@ -160,7 +160,8 @@ def _run_section(section: str, options: Options, report: dict[str, Any]) -> None
         print(zoo_report.text(found))
         print(f"\n{peers_report.control_text(found['control'], report['machine']['load_before'])}")
         if options.markdown:
-            tables = zoo_report.markdown(found, describe(report["machine"]))
+            quiet = peers_report.was_quiet(found["control"], report["machine"]["load_before"])
+            tables = zoo_report.markdown(found, describe(report["machine"]), quiet)
             zoo_report.write(Path(options.markdown), tables)
     elif section == "roofline":
         from . import roofline

@@ -86,6 +86,7 @@ def compare(
                 list(pool.map(lambda group: group.prepare(problem, right), groups))
             rows_left = len(groups) * len(tasks_of(network))
             for group in groups:
+                group.restart_crashed()
                 result["engines"].update(group.versions)
                 result["absent"].update(group.absent)
                 for task, batch in tasks_of(network):
@@ -116,6 +117,7 @@ class EngineGroup:
         self.versions: dict[str, str] = {}
         self.absent: dict[str, str] = {}
         self.left_out: dict[tuple[str, str, int], str] = {}
+        self.crashed: list[str] = []
         self.errors: dict[tuple[str, str, int], float] = {}
 
     def start(self) -> None:
@@ -146,7 +148,7 @@ class EngineGroup:
     def check(self, problem: Problem, right: Answers) -> None:
         """Compare every engine's answers with the reference, see `note_error`.
 
-        An engine that crashes in training is started again, for its forward passes.
+        `restart_crashed` starts an engine again that crashed in training, for its forward passes.
         """
         tasks = tasks_of(problem.name)
         for task, batch in tasks:
@@ -167,7 +169,7 @@ class EngineGroup:
                 except WorkerFailed as failure:
                     self.left_out[name, task, batch] = str(failure)
                     if not self.workers[name].is_running():
-                        self._restart(name)
+                        self.crashed.append(name)
                     continue
                 with np.load(self._answer_path(name), allow_pickle=False) as answer:
                     if task == "forward":
@@ -176,10 +178,13 @@ class EngineGroup:
                         found = training_error(answer, right)
                 self.note_error(name, task, batch, found)
 
-    def _restart(self, name: str) -> None:
-        self.workers[name].close()
-        self.workers[name] = self._start(name)
-        self.workers[name].receive(self._until(name))
+    def restart_crashed(self) -> None:
+        """To be called in the thread that times: see `start`."""
+        for name in self.crashed:
+            self.workers[name].close()
+            self.workers[name] = self._start(name)
+            self.workers[name].receive(self._until(name))
+        self.crashed = []
 
     def _start(self, name: str) -> Worker:
         threads = 1 if name == CONTROL else self.threads

@@ -57,17 +57,27 @@ def _errors(rows: list[dict[str, Any]]) -> str:
 
 def control_text(control: list[dict[str, float]], load: str) -> str:
     """Whether the machine was quiet; load: load average before the measurements."""
-    worst = max(c["spread"] for c in control)
-    medians = [c["median_s"] for c in control]
-    drift = max(medians) / min(medians) - 1
-    busy = load.replace(".", "").isdigit() and float(load) >= MAX_LOAD
-    above = max(medians) / min(c["best_s"] for c in control) - 1
-    steady = worst <= MAX_SPREAD and drift <= MAX_SPREAD and above <= MAX_ABOVE_BEST
+    worst, drift, above = _unrest(control)
     first = control[0]
     q = Quartiles(first["q1_s"], first["median_s"], first["q3_s"])
     return (
         f"control (a fixed loop of loads and multiply-adds, one core, every round): {ms(q)} ms; "
         f"largest spread of a row {worst:.0%}, drift between rows {drift:.0%}, slowest median "
         f"{above:.0%} above the shortest time; load average before: {load}; "
-        + ("the machine was quiet" if steady and not busy else "THE MACHINE WAS NOT QUIET")
+        + ("the machine was quiet" if was_quiet(control, load) else "THE MACHINE WAS NOT QUIET")
     )
+
+
+def was_quiet(control: list[dict[str, float]], load: str) -> bool:
+    """Whether the control's times and the load average are within the limits above."""
+    worst, drift, above = _unrest(control)
+    busy = load.replace(".", "").isdigit() and float(load) >= MAX_LOAD
+    return not busy and worst <= MAX_SPREAD and drift <= MAX_SPREAD and above <= MAX_ABOVE_BEST
+
+
+def _unrest(control: list[dict[str, float]]) -> tuple[float, float, float]:
+    """Largest spread of a row, drift between rows, slowest median above the shortest time."""
+    medians = [c["median_s"] for c in control]
+    worst = max(c["spread"] for c in control)
+    above = max(medians) / min(c["best_s"] for c in control) - 1
+    return worst, max(medians) / min(medians) - 1, above

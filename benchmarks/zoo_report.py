@@ -32,6 +32,11 @@ NAMES = {
 BEGIN, END = "<!-- zoo: begin -->", "<!-- zoo: end -->"
 """The lines of a Markdown file between which the tables are written."""
 
+NOT_QUIET = (
+    "**The machine was not quiet**, as the control measurement showed: single numbers may "
+    "be wrong by half."
+)
+
 Row = Mapping[str, Any]
 
 
@@ -118,18 +123,22 @@ def _n_networks(found: Mapping[str, Any]) -> int:
     return len({row["network"] for row in found["rows"]})
 
 
-def markdown(found: Mapping[str, Any], machine: str) -> str:
-    """The tables for README.  machine: the processor and so on."""
+def markdown(found: Mapping[str, Any], machine: str, quiet: bool) -> str:
+    """The tables for README.  machine: the processor and so on;  quiet: as the control says."""
     lines = []
     for threads, header, rows in tables(found):
         header = [f"{threads} thread{'s' if threads > 1 else ''}", *header[1:]]
         lines += ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
         lines += ["| " + " | ".join(row) + " |" for row in rows] + [""]
     engines = {NAMES.get(n, n): v for n, v in found["engines"].items() if n != OURS}
-    named = ", ".join(f"{name} {version}".strip() for name, version in engines.items())
+    named = ", ".join(
+        f"{name} {version.split('-')[0]}".strip() for name, version in engines.items()
+    )
     weights = ", ".join(sorted(set(found["weights"].values())))
-    lines += [f"{MEANING[0].upper()}{MEANING[1:]}.", ""]
+    lines += [f"Each cell: {MEANING}.", ""]
     lines += [f"Measured on {machine}, with {named}; weights: {weights}."]
+    if not quiet:
+        lines[-1] += f" {NOT_QUIET}"
     if found["without_time"]:
         lines[-1] += f" Not measured: {', '.join(found['without_time'])}."
     return "\n".join(lines)

@@ -232,9 +232,11 @@ def test_the_summary_names_times_ratios_and_what_was_left_out():
 def test_the_tables_go_into_a_markdown_file(tmp_path, capsys):
     path = tmp_path / "README.md"
     path.write_text(f"before\n{zoo_report.BEGIN}\nold\n{zoo_report.END}\nafter\n")
-    zoo_report.write(path, zoo_report.markdown(made_up_comparison(), "a machine"))
+    zoo_report.write(path, zoo_report.markdown(made_up_comparison(), "a machine", quiet=False))
     written = path.read_text()
     assert written.startswith("before\n") and written.endswith("\nafter\n")
+    assert zoo_report.NOT_QUIET in written
+    assert zoo_report.NOT_QUIET not in zoo_report.markdown(made_up_comparison(), "", quiet=True)
     assert "old" not in written and "with ONNX Runtime 2; weights: seeded" in written
     assert f"| {ZOO['lenet5'].title} | 1.00 ms; 2.00, ONNX Runtime |" in written
     zoo_report.check_place(path)
@@ -279,3 +281,24 @@ def test_an_engine_that_is_late_is_ended(tmp_path, no_shared_folder):
         assert not worker.is_running()
     finally:
         worker.close()
+
+
+def test_an_engine_that_crashes_in_training_keeps_its_forward_passes(tmp_path, no_shared_folder):
+    made = problem.make_problem("lenet5")
+    made.save(tmp_path / "problem.npz")
+    group = engine_comparison.EngineGroup(["tinycnn"], tmp_path / "problem.npz", 1)
+    try:
+        group.start()
+        group.wait_for_imports()
+        group.workers["tinycnn"]._process.kill()
+        group.workers["tinycnn"]._process.wait()
+        group.check(made, problem.reference_answers(made))
+        assert group.crashed and "ended with status" in group.left_out["tinycnn", "train", 64]
+        group.left_out.clear()
+        group.restart_crashed()
+        group.errors["tinycnn", "forward", 1] = 0.0
+        effort = engine_comparison.Effort(n_rounds=1, turn_s=1e-4, row_s=60)
+        row, _ = group.time("forward", 1, effort)
+        assert row["ours_s"] > 0
+    finally:
+        group.close()
