@@ -1,8 +1,10 @@
 """Benchmarks of tinycnn: against other engines, the hardware's peak, and other versions of itself.
 
-    python -m benchmarks                every section; some minutes, best on a quiet machine
-    python -m benchmarks --quick        the sections peers and roofline, in under a minute
-    python -m benchmarks startup        one section: peers, roofline, architectures or startup
+    python -m benchmarks                every section; most of an hour, best on a quiet machine
+    python -m benchmarks zoo            one section: zoo (ten networks on all engines, half an
+                                        hour), roofline, architectures or startup
+    python -m benchmarks --quick        the zoo, with as many networks as fit into a minute
+    python -m benchmarks operations NETWORK  time of each operation of a network, see operations.py
     python -m benchmarks --against REV  this working tree against another revision of it
     python -m benchmarks --isa avx2     as if the processor had no AVX-512, see isa.py
 
@@ -16,8 +18,10 @@ How the comparison is kept fair:
 - Rounds are short and interleaved: each round times every engine once, in a new random order. A
   turn begins with calls that are not timed, because another engine has used the cores and caches.
 - All engines get the same weights and images. Their answers are compared with a float64 reference
-  first, and an engine that disagrees is not timed. Images at which a max-pooling or a ReLU is
-  almost tied are not used: there the gradient jumps, and rounding errors decide.
+  first, and an engine that disagrees is not timed.
+- Inference engines get models without BatchNorm, as the converters write them. tinycnn folds it in
+  prediction by itself. PyTorch (in evaluation mode) and JAX keep it.
+- An engine that takes ten times as long as the fastest is timed in two rounds alone.
 - A forward pass goes from a NumPy array to a NumPy array, in the fastest way the engine offers.
   Rearranging the weights for an engine's own layout is done beforehand and not timed.
 - A training step is forward, loss, backward and Adam, and returns the loss as a number. Every turn

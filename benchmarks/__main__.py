@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from . import __doc__ as DESCRIPTION
 from . import isa
 from .measures import OURS
 from .peers import ENGINES
+from .problem import MICROEXPNET
 from .workers import WorkerFailed, usable_cores
+from .zoo_networks import ZOO
 
-SECTIONS = ("peers", "roofline", "architectures", "startup")
-QUICK_SECTIONS = ("peers", "roofline")
+SECTIONS = ("zoo", "roofline", "architectures", "startup")
+QUICK_SECTIONS = ("zoo",)
 RATIO_MEANS = "ratio_to_fastest_peer: time of the fastest peer / ours; above 1 tinycnn is faster"
 
 
@@ -30,9 +33,16 @@ class Options(argparse.Namespace):
     against: str | None
     isa: str
     peers: str | None
+    networks: str | None
+    markdown: str | None
 
 
 def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["operations"]:
+        from . import operations
+
+        return operations.main(arguments[1:])
     options = _parser().parse_args(arguments, Options())
     unknown = sorted(set(options.sections) - set(SECTIONS))
     if unknown:
@@ -41,22 +51,30 @@ def main(arguments: list[str] | None = None) -> int:
     if set(_peers(options)) - set(ENGINES):
         print(f"--peers {options.peers}: expected some of {', '.join(ENGINES)}", file=sys.stderr)
         return 2
+    if set(_networks(options)) - set(ZOO):
+        print(f"--networks {options.networks}: expected some of {', '.join(ZOO)}", file=sys.stderr)
+        return 2
     report: dict[str, Any] = {"machine": machine(), "ratio_means": RATIO_MEANS}
-    from . import version_comparison
+    from . import version_comparison, zoo_report
 
     try:
+        if options.markdown:
+            zoo_report.check_place(Path(options.markdown))
         isa.restrict(options.isa)
         report["machine"]["isa"] = options.isa
         print(describe(report["machine"]))
         if options.against:
-            report["against"] = version_comparison.run(options.against, options.quick)
+            report["against"] = version_comparison.run(
+                options.against, options.quick, _networks(options, [MICROEXPNET])
+            )
         else:
             for section in options.sections or (QUICK_SECTIONS if options.quick else SECTIONS):
                 _run_section(section, options, report)
     except (
         version_comparison.NoSuchRevision,
         isa.NotThisHost,
-        FileNotFoundError,
+        OSError,
+        zoo_report.NoSuchPlace,
         WorkerFailed,
     ) as error:
         print(error, file=sys.stderr)
@@ -73,7 +91,13 @@ def _peers(options: Options) -> list[str]:
     return options.peers.split(",") if options.peers else list(ENGINES)
 
 
+def _networks(options: Options, default: Sequence[str] = tuple(ZOO)) -> list[str]:
+    return options.networks.split(",") if options.networks else list(default)
+
+
 def _parser() -> argparse.ArgumentParser:
+    from . import zoo_report
+
     parser = argparse.ArgumentParser(
         "python -m benchmarks",
         description=DESCRIPTION,
@@ -88,13 +112,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="fewer rounds and, if no section is named, only peers and roofline: under a minute",
+        help="fewer rounds and, if no section is named, the zoo alone, with as many networks as "
+        "fit into a minute",
     )
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to a JSON file")
     parser.add_argument(
         "--against",
         metavar="REV",
-        help="instead of the sections: compare this working tree with a git revision of it",
+        help="instead of the sections: compare this working tree with a git revision of it (on "
+        "MicroExpNet, or on --networks)",
     )
     parser.add_argument(
         "--isa",
@@ -109,19 +135,34 @@ def _parser() -> argparse.ArgumentParser:
         help=f"engines to compare with, separated by commas: {', '.join(ENGINES)} (default: all "
         "that are installed)",
     )
+    parser.add_argument(
+        "--networks",
+        metavar="NAMES",
+        help=f"networks of the zoo, separated by commas: {', '.join(ZOO)} (default: all)",
+    )
+    parser.add_argument(
+        "--markdown",
+        metavar="FILE",
+        help="also write the tables of the zoo into this Markdown file, between the lines "
+        f"{zoo_report.BEGIN} and {zoo_report.END}",
+    )
     return parser
 
 
 def _run_section(section: str, options: Options, report: dict[str, Any]) -> None:
-    if section == "peers":
-        from . import engine_comparison, peers_report
+    if section == "zoo":
+        from . import peers_report, zoo, zoo_report
 
         asked = _peers(options)
         names = [name for name in ENGINES if name == OURS or name in asked]
-        effort = engine_comparison.QUICK if options.quick else engine_comparison.FULL
-        found = engine_comparison.compare(effort, names)
+        found = zoo.measure(_networks(options), names, options.quick)
         report.update(found)
-        print(peers_report.text(found, report["machine"]["load_before"]))
+        print(zoo_report.text(found))
+        print(f"\n{peers_report.control_text(found['control'], report['machine']['load_before'])}")
+        if options.markdown:
+            quiet = peers_report.was_quiet(found["control"], report["machine"]["load_before"])
+            tables = zoo_report.markdown(found, describe(report["machine"]), quiet)
+            zoo_report.write(Path(options.markdown), tables)
     elif section == "roofline":
         from . import roofline
 

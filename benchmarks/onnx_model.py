@@ -1,4 +1,4 @@
-"""MicroExpNet as an ONNX model, encoded by hand, so that the package onnx is not needed.
+"""A network as an ONNX model, encoded by hand, so that the package onnx is not needed.
 
 An ONNX file is a protobuf message: a sequence of (field number, wire type, value).  The field
 numbers in the docstrings are those of onnx.proto3 (ONNX 1.x, IR version 8).
@@ -6,11 +6,11 @@ numbers in the docstrings are those of onnx.proto3 (ONNX 1.x, IR version 8).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from .layouts import dense_rows_to_chw
+from .graph import NETWORK_INPUT, Node
+from .layouts import conv_to_oihw, dense_rows_to_chw, depthwise_to_oihw
+from .problem import Model
 
 INPUT, OUTPUT = "images", "logits"
 IR_VERSION, OPSET = 8, 13
@@ -64,31 +64,63 @@ def _value(field: int, name: str, shape: tuple[int, ...]) -> bytes:
     return _bytes(field, _bytes(1, name) + _bytes(2, _bytes(1, tensor_type)))
 
 
-def microexpnet_onnx(weights: Mapping[str, np.ndarray], batch: int) -> bytes:
-    """The model file, for images (batch, 1, 84, 84).
+def onnx_model(model: Model, batch: int) -> bytes:
+    """The model file, for images (batch, C, H, W); the model has no BatchNorm.
 
-    weights: with tinycnn's names and layout.  The pads are written out (top, left, bottom, right),
-    because TensorFlow's padding "same" is not symmetric.
+    The pads are written out (top, left, bottom, right), because TensorFlow's padding "same" is not
+    symmetric.
     """
-    w = {k: v.transpose(3, 2, 0, 1) if v.ndim == 4 else v for k, v in weights.items()}
-    w["dense1.w"] = dense_rows_to_chw(w["dense1.w"])
-    two = [2, 2]
-    nodes = [
-        _node("Conv", [INPUT, "conv1.w", "conv1.b"], "z1", pads=[3, 3, 3, 3], strides=two),
-        _node("Relu", ["z1"], "a1"),
-        _node("MaxPool", ["a1"], "p1", kernel_shape=two, strides=two),
-        _node("Conv", ["p1", "conv2.w", "conv2.b"], "z2", pads=[1, 1, 2, 2], strides=two),
-        _node("Relu", ["z2"], "a2"),
-        _node("MaxPool", ["a2"], "p2", kernel_shape=two, strides=two, pads=[0, 0, 1, 1]),
-        _node("Flatten", ["p2"], "f", axis=1),
-        _node("Gemm", ["f", "dense1.w", "dense1.b"], "z3"),
-        _node("Relu", ["z3"], "a3"),
-        _node("Gemm", ["a3", "dense2.w", "dense2.b"], OUTPUT),
-    ]
+    names = {NETWORK_INPUT: INPUT}
+    parts: list[bytes] = []
+    tensors: dict[str, np.ndarray] = {}
+    for k, node in enumerate(model.nodes):
+        names[k] = OUTPUT if k == len(model.nodes) - 1 else f"v{k}"
+        inputs, window = [names[source] for source in node.inputs], node.window
+        options: dict[str, int | list[int]] = {}
+        if node.kind in ("conv", "depthwise", "dense"):
+            tensors[f"{node.name}.w"] = _weights(model, node)
+            inputs.append(f"{node.name}.w")
+            if f"{node.name}.b" in model.weights:
+                tensors[f"{node.name}.b"] = model.weights[f"{node.name}.b"]
+                inputs.append(f"{node.name}.b")
+        if window is not None:
+            options["pads"] = [window.top, window.left, window.bottom, window.right]
+            options["strides"] = [window.SH, window.SW]
+        if window is not None and node.kind == "maxpool":
+            options["kernel_shape"] = [window.KH, window.KW]
+        if node.kind == "depthwise":
+            options["group"] = node.input_shape[2]
+        if node.kind == "mean":
+            parts.append(_node("GlobalAveragePool", inputs, f"mean{k}"))
+            inputs = [f"mean{k}"]
+        if node.kind in ("mean", "flatten"):
+            options["axis"] = 1
+        parts.append(_node(OPERATIONS[node.kind], inputs, names[k], **options))
+    H, W, C = model.nodes[0].input_shape
     # GraphProto: node 1, name 2, initializer 5, input 11, output 12
-    graph = b"".join(nodes) + _bytes(2, "MicroExpNet")
-    graph += b"".join(_tensor(name, values) for name, values in w.items())
-    graph += _value(11, INPUT, (batch, 1, 84, 84))
-    graph += _value(12, OUTPUT, (batch, len(weights["dense2.b"])))
+    graph = b"".join(parts) + _bytes(2, "network")
+    graph += b"".join(_tensor(name, values) for name, values in tensors.items())
+    graph += _value(11, INPUT, (batch, C, H, W))
+    graph += _value(12, OUTPUT, (batch, *model.nodes[-1].shape))
     # ModelProto: ir_version 1, graph 7, opset_import 8 {version 2}
     return _number(1, IR_VERSION) + _bytes(7, graph) + _bytes(8, _number(2, OPSET))
+
+
+OPERATIONS = {
+    "conv": "Conv",
+    "depthwise": "Conv",
+    "maxpool": "MaxPool",
+    "mean": "Flatten",
+    "dense": "Gemm",
+    "relu": "Relu",
+    "flatten": "Flatten",
+    "add": "Add",
+}
+"""Kind of a node -> ONNX operator; the mean over a picture is a GlobalAveragePool before it."""
+
+
+def _weights(model: Model, node: Node) -> np.ndarray:
+    w = model.weights[f"{node.name}.w"]
+    if node.kind == "dense":
+        return dense_rows_to_chw(w, node.flattened) if node.flattened else w
+    return conv_to_oihw(w) if node.kind == "conv" else depthwise_to_oihw(w)

@@ -16,8 +16,8 @@ MAX_ABOVE_BEST = 0.15
 """Of the control's median above its shortest time: more means that something shared the core."""
 
 
-def text(found: dict[str, Any], load: str) -> str:
-    """What `engine_comparison.compare` found; load: load average before the measurements."""
+def text(found: dict[str, Any]) -> str:
+    """What `engine_comparison.compare` found on one network."""
     rows = found["rows"]
     lines = [
         "",
@@ -36,7 +36,6 @@ def text(found: dict[str, Any], load: str) -> str:
     for row in rows:
         for name, why in row["left_out"].items():
             lines.append(f"left out: {name}, {row['task']} {row['batch']}: {why}")
-    lines += ["", *_control(found["control"], load)]
     return "\n".join(_without_repeats(lines))
 
 
@@ -56,18 +55,29 @@ def _errors(rows: list[dict[str, Any]]) -> str:
     return ", ".join(f"{name} {value:.0e}" for name, value in largest.items())
 
 
-def _control(control: list[dict[str, float]], load: str) -> list[str]:
-    worst = max(c["spread"] for c in control)
-    medians = [c["median_s"] for c in control]
-    drift = max(medians) / min(medians) - 1
-    busy = load.replace(".", "").isdigit() and float(load) >= MAX_LOAD
-    above = max(medians) / min(c["best_s"] for c in control) - 1
-    steady = worst <= MAX_SPREAD and drift <= MAX_SPREAD and above <= MAX_ABOVE_BEST
+def control_text(control: list[dict[str, float]], load: str) -> str:
+    """Whether the machine was quiet; load: load average before the measurements."""
+    worst, drift, above = _unrest(control)
     first = control[0]
     q = Quartiles(first["q1_s"], first["median_s"], first["q3_s"])
-    return [
+    return (
         f"control (a fixed loop of loads and multiply-adds, one core, every round): {ms(q)} ms; "
         f"largest spread of a row {worst:.0%}, drift between rows {drift:.0%}, slowest median "
         f"{above:.0%} above the shortest time; load average before: {load}; "
-        + ("the machine was quiet" if steady and not busy else "THE MACHINE WAS NOT QUIET")
-    ]
+        + ("the machine was quiet" if was_quiet(control, load) else "THE MACHINE WAS NOT QUIET")
+    )
+
+
+def was_quiet(control: list[dict[str, float]], load: str) -> bool:
+    """Whether the control's times and the load average are within the limits above."""
+    worst, drift, above = _unrest(control)
+    busy = load.replace(".", "").isdigit() and float(load) >= MAX_LOAD
+    return not busy and worst <= MAX_SPREAD and drift <= MAX_SPREAD and above <= MAX_ABOVE_BEST
+
+
+def _unrest(control: list[dict[str, float]]) -> tuple[float, float, float]:
+    """Largest spread of a row, drift between rows, slowest median above the shortest time."""
+    medians = [c["median_s"] for c in control]
+    worst = max(c["spread"] for c in control)
+    above = max(medians) / min(c["best_s"] for c in control) - 1
+    return worst, max(medians) / min(medians) - 1, above

@@ -1,4 +1,5 @@
-"""The task that every engine gets: weights, images and targets, and the right answers."""
+"""The task that every engine gets: a network with weights, images and targets, and the right
+answers."""
 
 from __future__ import annotations
 
@@ -10,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .graph import Node, from_json, nodes_of, to_json
+
 if TYPE_CHECKING:
     from tinycnn.distillation import Distillation
+    from tinycnn.network import Network
 
 N_IMAGES = 64
 TEMPERATURE, SOFT_WEIGHT, LEARNING_RATE = 4.0, 0.7, 1e-4
-N_CHECKED_STEPS = 4
-
-MARGIN = 1e-5
-"""Images with a smaller `tie_distance` are not used."""
+N_CHECKED_STEPS = 3
+MICROEXPNET = "microexpnet"
 
 PUBLISHED_NAMES = {
     "wc1": "conv1.w",
@@ -34,27 +36,53 @@ PUBLISHED_NAMES = {
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Weights of MicroExpNet, and a batch to run and train it on.
+class Model:
+    """A network's nodes, and its parameters and statistics by tinycnn's names, in tinycnn's
+    layout."""
 
-    weights         tinycnn's names -> arrays; convolutions (KH, KW, C, F), dense (fan_in, units)
-    x               float32 (64, 84, 84, 1), pixels 0..255
-    labels          int64 (64,);  teacher_logits  float32 (64, 8)
-    tflite_folder   of microexpnet_b1.tflite and microexpnet_b64.tflite, models with these weights;
-                    "" if there is none
+    nodes: tuple[Node, ...]
+    weights: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A network, and a batch to run and train it on.
+
+    name            of the network in the zoo
+    weights_from    "seeded", or what published weights they are
+    trained         the network as it is trained, with BatchNorm
+    folded          the same function in prediction, with BatchNorm folded into the layers beside it
+    network         the file that `tinycnn.save` writes for `trained`
+    x               float32 (N_IMAGES, H, W, C)
+    labels          int64 (N_IMAGES,);  teacher_logits  float32 (N_IMAGES, K)
     """
 
-    weights: dict[str, np.ndarray]
+    name: str
+    weights_from: str
+    trained: Model
+    folded: Model
+    network: bytes
     x: np.ndarray
     labels: np.ndarray
     teacher_logits: np.ndarray
-    tflite_folder: str
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        return self.trained.weights
 
     def save(self, path: Path) -> None:
         """Write an .npz file for the engines' processes."""
-        arrays = {"x": self.x, "labels": self.labels, "teacher_logits": self.teacher_logits}
-        arrays["tflite_folder"] = np.array(self.tflite_folder)
-        arrays.update({f"weights/{name}": w for name, w in self.weights.items()})
+        arrays: dict[str, np.ndarray] = {
+            "x": self.x,
+            "labels": self.labels,
+            "teacher_logits": self.teacher_logits,
+            "name": np.array(self.name),
+            "weights_from": np.array(self.weights_from),
+            "network": np.frombuffer(self.network, np.uint8),
+        }
+        for part, model in (("trained", self.trained), ("folded", self.folded)):
+            arrays[f"{part}_nodes"] = np.array(to_json(model.nodes))
+            arrays |= {f"{part}/{name}": w for name, w in model.weights.items()}
         save_arrays(path, arrays)
 
 
@@ -67,88 +95,92 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def load_problem(path: Path) -> Problem:
     """The problem in a file of `Problem.save`."""
     with np.load(path, allow_pickle=False) as stored:
-        prefix = "weights/"
+
+        def model(part: str) -> Model:
+            prefix = f"{part}/"
+            names = [name for name in stored.files if name.startswith(prefix)]
+            weights = {name.removeprefix(prefix): stored[name] for name in names}
+            return Model(from_json(str(stored[f"{part}_nodes"])), weights)
+
         return Problem(
-            {k.removeprefix(prefix): stored[k] for k in stored.files if k.startswith(prefix)},
+            str(stored["name"]),
+            str(stored["weights_from"]),
+            model("trained"),
+            model("folded"),
+            stored["network"].tobytes(),
             stored["x"],
             stored["labels"],
             stored["teacher_logits"],
-            str(stored["tflite_folder"]),
         )
 
 
-def make_problem() -> Problem:
-    """The published network if the environment variable TINYCNN_SHARED names the folder with it,
-    else a network with seeded random weights, which has no .tflite files.  Images are seeded noise.
+def make_problem(name: str = MICROEXPNET) -> Problem:
+    """The network `name` of the zoo with seeded weights, and seeded noise as images.
 
-    Raises FileNotFoundError if TINYCNN_SHARED is set and the network is not there.
+    MicroExpNet gets the published weights if the environment variable TINYCNN_SHARED names the
+    folder with them.  Raises FileNotFoundError if it is set and they are not there.
     """
-    from tinycnn.models.microexpnet import microexpnet
+    from tinycnn.formats.safetensors import to_bytes
+
+    from .zoo_networks import ZOO
 
     rng = np.random.default_rng(20)
-    labels = rng.integers(0, 8, N_IMAGES)
-    teacher_logits = rng.normal(0, 3, (N_IMAGES, 8)).astype(np.float32)
-    weights = {name: p.copy() for name, p in microexpnet(seed=20).parameters.items()}
-    tflite_folder = ""
-    shared = os.environ.get("TINYCNN_SHARED")
-    if shared:
-        folder = Path(shared) / "data" / "microexpnet_ck"
-        if not (folder / "weights.npz").is_file():
-            raise FileNotFoundError(
-                f"TINYCNN_SHARED={shared}: no file {folder / 'weights.npz'}; unset the variable "
-                "to measure with random weights"
-            )
-        with np.load(folder / "weights.npz", allow_pickle=False) as published:
-            weights = {ours: published[name] for name, ours in PUBLISHED_NAMES.items()}
-        tflite_folder = str(folder)
-    return Problem(weights, _images(rng, weights), labels, teacher_logits, tflite_folder)
+    network = ZOO[name].build(seed=20, n_threads=1, backend="numpy")
+    weights_from = "seeded"
+    if name != MICROEXPNET:
+        draw_weights(network, rng)
+    elif os.environ.get("TINYCNN_SHARED"):
+        weights_from = "published (CK+)"
+        for parameter, values in published_weights(os.environ["TINYCNN_SHARED"]).items():
+            network.parameters[parameter][:] = values
+    shape = (N_IMAGES, *network.input_spec.shape)
+    pixels = rng.integers(0, 256, shape).astype(np.float32)
+    n_classes = len(network.classes)
+    return Problem(
+        name,
+        weights_from,
+        _model(network),
+        _model(network.folded()),
+        to_bytes(network),
+        pixels if network.input_spec.scaling == "raw" else pixels / np.float32(255),
+        rng.integers(0, n_classes, N_IMAGES),
+        rng.normal(0, 3, (N_IMAGES, n_classes)).astype(np.float32),
+    )
 
 
-def _images(rng: np.random.Generator, weights: dict[str, np.ndarray]) -> np.ndarray:
-    """Noise (64, 84, 84, 1), images with a `tie_distance` above MARGIN."""
-    kept = np.zeros((0, 84, 84, 1), np.float32)
-    for _ in range(20):
-        drawn = rng.integers(0, 256, (N_IMAGES, 84, 84, 1)).astype(np.float32)
-        kept = np.concatenate([kept, drawn[tie_distance(weights, drawn) > MARGIN]])
-        if len(kept) >= N_IMAGES:
-            return kept[:N_IMAGES]
-    raise ValueError(f"of {20 * N_IMAGES} images only {len(kept)} are far from a tie")
+def draw_weights(network: Network, rng: np.random.Generator) -> None:
+    """Weights, biases and statistics as a trained network might have them: no BatchNorm is the
+    identity."""
+    network.initialise(rng, "he_normal", bias_std=0.1)
+    for name, array in {**network.parameters, **network.statistics}.items():
+        short = name.rpartition(".")[2]
+        if short in ("gamma", "running_var"):
+            array[:] = rng.uniform(0.5, 1.5, array.shape)
+        elif short in ("beta", "running_mean"):
+            array[:] = rng.normal(0, 0.1, array.shape)
 
 
-def tie_distance(weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """For each image, the smallest distance from a tie in any max-pooling or ReLU.
+def published_weights(shared: str) -> dict[str, np.ndarray]:
+    """MicroExpNet's weights, by tinycnn's names, in the folder that TINYCNN_SHARED names."""
+    path = Path(shared) / "data" / "microexpnet_ck" / "weights.npz"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"TINYCNN_SHARED={shared}: no file {path}; unset the variable to measure with seeded "
+            "weights"
+        )
+    with np.load(path, allow_pickle=False) as published:
+        return {ours: published[name] for name, ours in PUBLISHED_NAMES.items()}
 
-    It is the difference of the two largest values (0 counts as one for a ReLU), divided by the
-    largest absolute value of the layer.  At a tie the gradient jumps: rounding errors decide which
-    of two equal values is the larger, and both answers are right.  So engines can be compared only
-    on images without ties.
-    """
-    from tinycnn import reference
-    from tinycnn.plan import Window
 
-    found, y = [], x
-    for name, before, after, size in (("conv1", 3, 3, 42), ("conv2", 1, 2, 11)):
-        w = weights[f"{name}.w"]
-        z = np.empty((len(y), size, size, w.shape[3]), y.dtype)
-        window = Window(w.shape[0], w.shape[1], 2, 2, before, before, after, after)
-        reference.conv2d_forward(y, w, weights[f"{name}.b"], window, z)
-        odd = size % 2
-        full = np.pad(z, ((0, 0), (0, odd), (0, odd), (0, 0)), constant_values=-np.inf)
-        half = (size + odd) // 2
-        windows = full.reshape(len(z), half, 2, half, 2, -1).transpose(0, 1, 3, 5, 2, 4)
-        windows = windows.reshape(len(z), -1, 4)
-        zero = np.zeros((*windows.shape[:2], 1), z.dtype)  # ReLU: 0 may be the largest value
-        ordered = np.sort(np.concatenate([windows, zero], axis=2), axis=2)
-        found.append((ordered[..., -1] - ordered[..., -2]).min(axis=1) / abs(z).max())
-        y = ordered[..., -1].reshape(len(z), half, half, -1)
-    z = y.reshape(len(y), -1) @ weights["dense1.w"] + weights["dense1.b"]
-    return np.min([*found, abs(z).min(axis=1) / abs(z).max()], axis=0)
+def _model(network: Network) -> Model:
+    arrays = {**network.parameters, **network.statistics}
+    return Model(nodes_of(network.plan), {name: array.copy() for name, array in arrays.items()})
 
 
 @dataclass(frozen=True)
 class Answers:
-    """logits (64, 8); losses of the first N_CHECKED_STEPS training steps; gradients of the first
-    step, by parameter name."""
+    """logits (N_IMAGES, K); and if the network is trained, losses of the first N_CHECKED_STEPS
+    training steps, and gradients of the first step by parameter name."""
 
     logits: np.ndarray
     losses: np.ndarray
@@ -157,29 +189,39 @@ class Answers:
 
 def reference_answers(problem: Problem) -> Answers:
     """The right answers, by tinycnn's NumPy reference in float64."""
-    from tinycnn.models.microexpnet import microexpnet
     from tinycnn.optim import Adam
 
-    network = microexpnet(backend="numpy", dtype=np.float64, n_threads=1)
-    for name, parameter in network.parameters.items():
-        parameter[:] = problem.weights[name]
-    optimizer = Adam(LEARNING_RATE, backend="numpy")
+    from .zoo_networks import ZOO
+
+    network = ZOO[problem.name].build(backend="numpy", dtype=np.float64, n_threads=1)
+    set_weights(network, problem)
     x = problem.x.astype(np.float64)
     logits, losses = network.forward(x), []
     gradients: dict[str, np.ndarray] = {}
-    for step in range(N_CHECKED_STEPS):
-        value, dlogits = kd_loss()(
-            network.forward(x, training=True),
-            problem.labels,
-            problem.teacher_logits.astype(np.float64),
-            backend="numpy",
-        )
-        network.backward(dlogits)
-        losses.append(value)
-        if step == 0:
-            gradients = {name: g.copy() for name, g in network.gradients.items()}
-        optimizer.step(network.trained_vector, network.trained_gradients)
+    if ZOO[problem.name].trains:
+        optimizer = Adam(LEARNING_RATE, backend="numpy")
+        for step in range(N_CHECKED_STEPS):
+            value, dlogits = kd_loss()(
+                network.forward(x, training=True),
+                problem.labels,
+                problem.teacher_logits.astype(np.float64),
+                backend="numpy",
+            )
+            losses.append(value)
+            if step == N_CHECKED_STEPS - 1:
+                break  # no later loss depends on this step's gradients
+            network.backward(dlogits)
+            if step == 0:
+                gradients = {name: g.copy() for name, g in network.gradients.items()}
+            optimizer.step(network.trained_vector, network.trained_gradients)
     return Answers(logits, np.array(losses), gradients)
+
+
+def set_weights(network: Network, problem: Problem) -> None:
+    """Give a network, built as the zoo does, the problem's parameters and statistics."""
+    statistics = getattr(network, "statistics", {})  # an older version, with --against, has none
+    for name, array in {**network.parameters, **statistics}.items():
+        array[:] = problem.weights[name]
 
 
 def kd_loss() -> Distillation:

@@ -88,14 +88,17 @@ class _Served:
         self.problem = load_problem(self.problem_path)
         return {"version": str(getattr(module, "__version__", ""))}
 
-    def do_answer(self, path: str, batch: int, training: bool) -> dict[str, Any]:
-        """Write logits, and with training losses and gradients, to the .npz file `path`."""
+    def do_answer(self, path: str, batch: int, task: str) -> dict[str, Any]:
+        """Write the logits, or for the task "train" losses and gradients, to the .npz file
+        `path`."""
         import numpy as np
 
         from .problem import N_CHECKED_STEPS, save_arrays
 
-        arrays = {"logits": np.asarray(self._call("forward", batch)())}
-        if training:
+        arrays: dict[str, np.ndarray] = {}
+        if task == "forward":
+            arrays["logits"] = np.asarray(self._call(task, batch)())
+        else:
             trained = self._training()
             gradients = trained.gradients()
             arrays.update({f"gradients/{name}": g for name, g in gradients.items()})

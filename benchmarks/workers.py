@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ CAN_STOP = hasattr(signal, "SIGSTOP")
 
 class WorkerFailed(RuntimeError):
     """An engine's process reported a failure, or died."""
+
+
+class NotReady(WorkerFailed):
+    """An engine's process did not answer in time, and was ended."""
 
 
 def usable_cores() -> list[int]:
@@ -72,8 +78,18 @@ class Worker:
         except OSError:
             pass  # the process died; `receive` reports it
 
-    def receive(self) -> dict[str, Any]:
-        """Wait for the answer, then stop the process.  Raises WorkerFailed."""
+    def receive(self, until: float | None = None) -> dict[str, Any]:
+        """Wait for the answer, then stop the process.  Raises WorkerFailed.
+
+        until  of time.perf_counter(): a process that has not answered then is ended.  (Windows
+               cannot wait for a pipe for a limited time: it waits on.)
+        """
+        if until is not None and CAN_STOP:
+            left = max(until - time.perf_counter(), 0.0)
+            if not select.select([self._answers], [], [], left)[0]:
+                self._process.kill()
+                self._process.wait()
+                raise NotReady("not ready in the time that --quick gives it")
         line = self._answers.readline()
         if not line:
             self._process.wait()
@@ -92,6 +108,9 @@ class Worker:
         self.send(do, **arguments)
         return self.receive()
 
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def close(self) -> None:
         self._continue()
         self._process.kill()
@@ -99,6 +118,6 @@ class Worker:
         self._errors.close()
 
     def _continue(self) -> None:
-        if self._stopped:
+        if self._stopped and self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
             self._stopped = False

@@ -40,6 +40,10 @@ def made_up_row(**changes):
     return measures.comparison_row(**{**arguments, **changes})
 
 
+def report_of(found, load):
+    return peers_report.text(found) + peers_report.control_text(found["control"], load)
+
+
 @pytest.fixture
 def seeded(monkeypatch):
     monkeypatch.delenv("TINYCNN_SHARED", raising=False)
@@ -121,16 +125,16 @@ def test_report_names_what_was_left_out_and_whether_the_machine_was_quiet():
     found = {"rows": [row], "engines": {"tinycnn": "1", "torch": "2", "jax": "3"}}
     found |= {"absent": {"openvino": "No module named 'openvino'"}}
     found |= {"weights": "seeded", "control": [control]}
-    text = peers_report.text(found, load="0.20")
+    text = report_of(found, "0.20")
     assert "left out: litert, forward 64: does not train" in text
     assert "left out: openvino: not installed" in text
     assert "2.67 (2.33..3.33)" in text and "the machine was quiet" in text
-    assert "NOT QUIET" in peers_report.text(found, load="3.50")
+    assert "NOT QUIET" in report_of(found, "3.50")
     found["control"] = [{**control, "best_s": 0.6e-3}]
-    text = peers_report.text(found, load="0.20")
+    text = report_of(found, "0.20")
     assert "slowest median 67% above the shortest time" in text and "NOT QUIET" in text
     found["control"] = [control, {**control, "median_s": 1.2e-3}]
-    assert "NOT QUIET" in peers_report.text(found, load="unknown")
+    assert "NOT QUIET" in report_of(found, "unknown")
 
 
 def test_a_peer_that_disagrees_is_not_timed():
@@ -144,10 +148,10 @@ def test_a_peer_that_disagrees_is_not_timed():
 def test_rows_of_the_dense_layer_follow_the_layout():
     H, W, C = 6, 6, 32
     w = np.arange(H * W * C, dtype=np.float32)[:, None] * [1.0, 2.0]
-    chw = dense_rows_to_chw(w)
+    chw = dense_rows_to_chw(w, (H, W, C))
     h, v, c = 2, 3, 5
     np.testing.assert_array_equal(chw[(c * H + h) * W + v], w[(h * W + v) * C + c])
-    np.testing.assert_array_equal(dense_rows_to_hwc(chw), w)
+    np.testing.assert_array_equal(dense_rows_to_hwc(chw, (H, W, C)), w)
 
 
 def test_onnx_bytes_are_protobuf():
@@ -203,11 +207,13 @@ def test_an_unknown_section_or_peer_is_an_error_of_one_line(capsys):
     assert "no section 'speed'" in capsys.readouterr().err
     assert program.main(["--peers", "tensorflow"]) == 2
     assert "tensorflow" in capsys.readouterr().err
+    assert program.main(["--networks", "lenet6"]) == 2
+    assert "--networks lenet6: expected some of microexpnet" in capsys.readouterr().err
 
 
 def test_a_shared_folder_without_the_network_is_an_error_of_one_line(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("TINYCNN_SHARED", str(tmp_path))
-    assert program.main(["peers"]) == 2
+    assert program.main(["zoo"]) == 2
     assert str(tmp_path) in capsys.readouterr().err
 
 
@@ -218,40 +224,13 @@ def test_a_worker_measures_the_tinycnn_it_is_told_to(tmp_path, seeded):
     worker = Worker("tinycnn", tmp_path / "problem.npz", 1, tinycnn_root=str(tmp_path))
     try:
         assert worker.ask("open") == {"version": "made up"}
-        with pytest.raises(WorkerFailed, match="tinycnn.models"):
+        with pytest.raises(WorkerFailed, match="tinycnn.formats"):
             worker.ask("time", task="forward", batch=1, turn_s=0.001)
     finally:
         worker.close()
 
 
 # ---- what is compared ---------------------------------------------------------------------------
-
-
-def test_images_of_the_problem_are_far_from_ties(seeded):
-    """In every pooling window and every unit of dense1 of the first image, in float64."""
-    assert (problem.tie_distance(seeded.weights, seeded.x) > 0.99 * problem.MARGIN).all()
-    weights = {name: w.astype(np.float64) for name, w in seeded.weights.items()}
-    x = np.pad(seeded.x[0, :, :, 0].astype(np.float64), 3)
-    w, b = weights["conv1.w"][:, :, 0], weights["conv1.b"]
-    z = np.array(
-        [[(x[i : i + 8, j : j + 8, None] * w).sum(axis=(0, 1)) + b for j in range(0, 84, 2)]
-         for i in range(0, 84, 2)]
-    )  # fmt: skip
-    gaps = []
-    for i, j, f in np.ndindex(21, 21, 16):
-        *_, second, first = sorted([0, *z[2 * i : 2 * i + 2, 2 * j : 2 * j + 2, f].ravel()])
-        gaps.append(first - second)
-    alone = problem.tie_distance(seeded.weights, seeded.x[:1])
-    assert min(gaps) / abs(z).max() > problem.MARGIN / 2
-    assert alone[0] <= min(gaps) / abs(z).max() * 1.01
-
-
-@pytest.mark.parametrize("layer", ["conv1", "conv2", "dense1"])
-def test_ties_are_detected_in_every_layer(seeded, layer):
-    weights = {name: w.copy() for name, w in seeded.weights.items()}
-    weights[f"{layer}.w"][..., 0] = 0  # one filter that always returns its bias
-    weights[f"{layer}.b"][0] = 1 if layer != "dense1" else 0
-    assert (problem.tie_distance(weights, seeded.x[:2]) == 0).all()
 
 
 def test_installed_engines_are_compared_and_timed(monkeypatch):
@@ -271,7 +250,7 @@ def test_installed_engines_are_compared_and_timed(monkeypatch):
         assert row["peers"] == {} and row["fastest_peer"] is None  # no .tflite for these
     assert len(found["control"]) == 3 and "tinycnn" in found["engines"]
     assert json.loads(json.dumps(found))["weights"] == "seeded"
-    assert "forward" in peers_report.text(found, load="0.10")
+    assert "forward" in report_of(found, "0.10")
 
 
 # ---- start-up -----------------------------------------------------------------------------------
@@ -351,7 +330,7 @@ def test_avx2_restricts_the_engines_and_keeps_other_settings(monkeypatch):
 
 def test_avx2_on_another_processor_is_an_error_of_one_line(capsys, monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    assert program.main(["--isa", "avx2", "peers"]) == 2
+    assert program.main(["--isa", "avx2", "zoo"]) == 2
     assert "aarch64" in capsys.readouterr().err
 
 
@@ -364,7 +343,7 @@ def test_a_version_that_git_does_not_know_is_an_error_of_one_line(capsys):
 
 
 def test_a_version_that_does_not_run_is_an_error_of_one_line(capsys, monkeypatch):
-    def fails(revision, quick):
+    def fails(revision, quick, networks):
         raise WorkerFailed("ImportError: cannot import name 'Distillation'")
 
     monkeypatch.setattr(version_comparison, "run", fails)

@@ -1,10 +1,10 @@
 """The engines: a file for each, imported only in the engine's own process.
 
 Every file has one or two functions:
-    forward(problem, batch, threads) -> a function that returns the logits (batch, 8) of
+    forward(problem, batch, threads) -> a function that returns the logits (batch, K) of
                                         problem.x[:batch]
     training(problem, threads) -> Training, only if the engine `trains`
-They raise ImportError if the engine is not installed, `Unable` if it cannot do the task.
+They raise ImportError if the engine is not installed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,6 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import numpy as np
-
-
-class Unable(RuntimeError):
-    """An engine cannot do the task; the message says why."""
 
 
 class Training(Protocol):

@@ -1,23 +1,20 @@
-"""LiteRT (formerly TensorFlow Lite) with XNNPACK, on the problem's .tflite files."""
+"""LiteRT (formerly TensorFlow Lite) with XNNPACK, on the network as a .tflite model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from ..problem import Problem
-from . import Unable
+from ..tflite_model import tflite_model
 
 
 def forward(problem: Problem, batch: int, threads: int) -> Callable[[], np.ndarray]:
     from ai_edge_litert.interpreter import Interpreter
 
-    if not problem.tflite_folder:
-        raise Unable("needs the published .tflite files: set TINYCNN_SHARED")
-    path = Path(problem.tflite_folder) / f"microexpnet_b{batch}.tflite"
-    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    content = tflite_model(problem.folded, batch)
+    interpreter = Interpreter(model_content=content, num_threads=threads)
     interpreter.allocate_tensors()
     (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
     x = problem.x[:batch].reshape(source["shape"])

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..onnx_model import INPUT, microexpnet_onnx
+from ..layouts import images_to_nchw
+from ..onnx_model import INPUT, onnx_model
 from ..problem import Problem
 
 
@@ -19,9 +20,7 @@ def forward(problem: Problem, batch: int, threads: int) -> Callable[[], np.ndarr
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
-        microexpnet_onnx(problem.weights, batch), options, providers=["CPUExecutionProvider"]
+        onnx_model(problem.folded, batch), options, providers=["CPUExecutionProvider"]
     )
-    feed = {
-        INPUT: problem.x[:batch].reshape(batch, 1, 84, 84)
-    }  # with one channel NHWC and NCHW are the same
+    feed = {INPUT: images_to_nchw(problem.x[:batch])}
     return lambda: session.run(None, feed)[0]

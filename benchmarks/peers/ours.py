@@ -7,23 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..problem import LEARNING_RATE, Problem, kd_loss
+from ..problem import LEARNING_RATE, Problem, kd_loss, set_weights
 
 if TYPE_CHECKING:
     from tinycnn.network import Network
 
 
 def _network(problem: Problem, threads: int, backend: str = "numba") -> Network:
-    from tinycnn.models.microexpnet import microexpnet
+    from tinycnn.formats.safetensors import from_bytes
 
-    network = microexpnet(n_threads=threads, backend=backend)
-    _set_weights(network, problem)
-    return network
-
-
-def _set_weights(network: Network, problem: Problem) -> None:
-    for name, parameter in network.parameters.items():
-        parameter[:] = problem.weights[name]
+    return from_bytes(problem.network, n_threads=threads, backend=backend)
 
 
 def forward(
@@ -44,7 +37,7 @@ class training:
     def reset(self) -> None:
         from tinycnn.optim import Adam
 
-        _set_weights(self.network, self.problem)
+        set_weights(self.network, self.problem)
         self.optimizer = Adam(LEARNING_RATE)
 
     def _forward_and_backward(self) -> float:
