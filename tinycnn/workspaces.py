@@ -50,6 +50,7 @@ class ChunkSpace(PredictionSpace):
             d_activations=aligned_zeros(sizes.n_activations * capacity, dtype),
             added_dx=aligned_zeros(sizes.n_added_dx * capacity, dtype),
             channels=aligned_zeros(sizes.n_channel_scratch, dtype),
+            winograd=self.forward_scratch.winograd,
             x_padded=aligned_zeros(sizes.n_padded, dtype),
             dx_padded=aligned_zeros(sizes.n_padded, dtype),
             winner_gradients=aligned_zeros(sizes.n_winners, dtype),

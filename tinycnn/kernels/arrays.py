@@ -80,6 +80,7 @@ class BackwardScratch(NamedTuple):
     d_activations: np.ndarray  # (n_activations * capacity) gradients of outputs
     added_dx: np.ndarray  # (n_added_dx * capacity) a gradient that is then added to another
     channels: np.ndarray  # (n_channel_scratch) a few values for each channel
+    winograd: np.ndarray  # (n_winograd_scratch) see `conv2d_winograd_3x3.py`
     x_padded: np.ndarray  # (n_padded) this and the next five: see WinnerScratch
     dx_padded: np.ndarray  # (n_padded)
     winner_gradients: np.ndarray  # (n_winners)

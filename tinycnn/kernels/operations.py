@@ -27,6 +27,7 @@ from ..plan import Plan, Step, Window, aligned
 from ._winner_lists import LANES
 from .batch_norm import N_COEFFICIENTS
 from .conv2d_winograd import winograd_fits, winograd_sizes
+from .conv2d_winograd_3x3 import scratch_size, tile_size, weights_size
 
 CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT, ADD, CUSTOM = range(8)
 SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
@@ -35,6 +36,10 @@ AVERAGEPOOL2D, DEPTHWISE_CONV2D = range(11, 13)
 
 NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
 """Values of a record's field `activation`."""
+
+NO_WINOGRAD, STRIDE_2, STRIDE_1 = range(3)
+"""Values of a record's field `winograd`: which of the files `conv2d_winograd*.py` does forward, and
+for STRIDE_1 without a pooling also backward."""
 
 POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
 """Fields of a record for the window of a pooling."""
@@ -60,10 +65,12 @@ FIELDS = (
     *POOL_WINDOW, "argmax_offset", "n_listed",
     # offsets and sizes of up to two parameters; whether their gradients are sums over the chunks
     "w_offset", "w_size", "b_offset", "b_size", "sums_chunks",
-    # offsets of transposed weights and of the dropout mask; values of the mask for one image
+    # offset of the weights in the layout that backward reads; offset of the dropout mask; values of
+    # the mask for one image
     "w_t_offset", "mask_offset", "mask_size",
-    # whether forward uses `conv2d_winograd.py`; offset of the weights transformed for that
-    "winograd", "u_offset",
+    # by which of Winograd's algorithms; outputs of its tiles along an axis, for STRIDE_1; offset of
+    # the weights transformed for that
+    "winograd", "tile", "u_offset",
     # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1
     "moments_offset", "running_mean_offset", "running_var_offset", "unbiased",
 )  # fmt: skip
@@ -158,7 +165,7 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = CONV2D
     _window(op, Window._fields, first)
     op.conv_OH, op.conv_OW, F = first.output_shape
-    _weights(op, first, needs)
+    _parameters(op, first, needs.plan, "w", "b")
     for step in group[1:]:
         if isinstance(step.layer, layers.MaxPool2D):
             _pooling(op, step, sizes)
@@ -174,10 +181,20 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         sizes.reserve_scratch("n_padded", height * width * int(op.C))
         sizes.reserve_scratch("n_winners", 2 * F * (op.n_listed + LANES))
         sizes.reserve_scratch("n_winner_lists", 2 * 3 * max(F, n_positions))
+    n_transposed = int(op.w_size)
     if winograd_fits(op, needs.dtype):
         n_weights, n_scratch = winograd_sizes(op)
-        op.winograd, op.u_offset = 1, sizes.reserve("n_winograd_weights", int(n_weights))
+        op.winograd, op.u_offset = STRIDE_2, sizes.reserve("n_winograd_weights", int(n_weights))
         sizes.reserve_scratch("n_winograd_scratch", int(n_scratch))
+    elif m := tile_size(op, needs.dtype):
+        C = int(op.C)
+        n_weights = weights_size(m, C, F)
+        op.winograd, op.tile = STRIDE_1, m
+        op.u_offset = sizes.reserve("n_winograd_weights", n_weights)
+        sizes.reserve_scratch("n_winograd_scratch", scratch_size(m, C, F))
+        if not op.pool:
+            n_transposed = weights_size(m, F, C)
+    op.w_t_offset = sizes.reserve("n_transposed", n_transposed)
 
 
 def _depthwise_conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -199,7 +216,8 @@ def _maxpool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = DENSE
-    _weights(op, group[0], needs)
+    _parameters(op, group[0], needs.plan, "w", "b")
+    op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
     op.sums_chunks = 0  # computed for the whole batch at once
     _activation(op, group[1:])
 
@@ -282,12 +300,6 @@ def _parameters(op: np.record, step: Step, plan: Plan, w: str, b: str | None) ->
         op.b_offset, op.b_size = plan.bias_offset(step), op.F
     elif b is not None:
         op.b_offset, op.b_size = plan.parameter_slots[f"{step.name}.{b}"][0], op.F
-
-
-def _weights(op: np.record, step: Step, needs: Needs) -> None:
-    """The same for weights and bias, of which backward reads the weights transposed."""
-    _parameters(op, step, needs.plan, "w", "b")
-    op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
 
 
 def _activation(op: np.record, steps: Sequence[Step]) -> None:

@@ -12,14 +12,17 @@ import numpy as np
 
 from ._jit import helper
 from ._shared_counter import take_number
-from .arrays import Activations, Chunk, ForwardScratch, Gradients, Stage, Weights, weights_of
+from .arrays import Activations, Chunk, ForwardScratch, Gradients, Stage, Weights
 from .batch_norm import (
     batch_norm_operation_collect,
     batch_norm_operation_combine,
     batch_norm_operation_update_running,
 )
-from .conv2d_operation import conv2d_operation_collect, conv2d_operation_transpose
-from .conv2d_winograd import conv2d_winograd_weights
+from .conv2d_operation import (
+    conv2d_operation_collect,
+    conv2d_operation_transpose,
+    conv2d_operation_winograd_weights,
+)
 from .cross_entropy import distillation_rows, weigh_rows
 from .dense import dense_operation_collect, dense_operation_transpose
 from .elementwise import sum_chunks
@@ -77,11 +80,11 @@ def program_predict(
 
 @helper
 def program_winograd_weights(operations, parameters, winograd_weights_out):
-    """The transformed weights of every operation that uses `conv2d_winograd.py`."""
+    """The transformed weights of every operation done by Winograd's algorithm."""
     for k in range(operations.size):
         op = operations[k]
         if op.winograd:
-            conv2d_winograd_weights(weights_of(op, parameters), winograd_weights_out[op.u_offset :])
+            conv2d_operation_winograd_weights(op, parameters, winograd_weights_out)
 
 
 @helper
