@@ -33,6 +33,11 @@ class Options(argparse.Namespace):
 
 
 def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["operations"]:
+        from . import operations
+
+        return operations.main(arguments[1:])
     options = _parser().parse_args(arguments, Options())
     unknown = sorted(set(options.sections) - set(SECTIONS))
     if unknown:
