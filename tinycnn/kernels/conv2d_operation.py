@@ -4,7 +4,7 @@ It calls these kernels:
 
     forward   as the record's `winograd` says, `conv2d_winograd_forward` or
               `conv2d_winograd_3x3_forward` (both with pooling and ReLU).  Otherwise
-              `conv2d_forward`; if a pooling follows, image by image, so that the convolution's
+              `conv2d_relu_forward`; if a pooling follows, image by image, so that the convolution's
               output is still in the cache for `maxpool2d_forward`
     backward  `conv2d_maxpool2d_backward` if a pooling follows; otherwise `conv2d_winograd_3x3_
               backward_params` and `_input`, or `conv2d_backward_params` and `_input`
@@ -27,7 +27,7 @@ from .arrays import (
 from .conv2d import (
     conv2d_backward_input,
     conv2d_backward_params,
-    conv2d_forward,
+    conv2d_relu_forward,
     conv2d_transpose_weights,
 )
 from .conv2d_maxpool2d import conv2d_maxpool2d_backward, conv2d_transpose_weights_back
@@ -40,7 +40,7 @@ from .conv2d_winograd_3x3 import (
 )
 from .elementwise import sum_chunks
 from .maxpool2d import maxpool2d_forward
-from .operations import RELU, STRIDE_1, STRIDE_2
+from .operations import STRIDE_1, STRIDE_2
 
 
 @inline_helper
@@ -50,11 +50,12 @@ def conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk, tra
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     argmax = winners(op, activations, chunk, op.pool * chunk.n_images)
     z = view_4d(scratch.conv_output, 0, op.pool, op.conv_OH, op.conv_OW, op.F)
-    for n in range(chunk.n_images):
+    if not op.pool:
+        conv2d_relu_forward(x_4d, w, b, window_of(op), op.fuses_relu, y_4d)
+    for n in range(op.pool * chunk.n_images):
         image = slice(n, n + 1)
-        conv2d_forward(x_4d[image], w, b, window_of(op), z if op.pool else y_4d[image])
-        if op.pool:
-            maxpool2d_forward(z, pool_window_of(op), y_4d[image], argmax[image])
+        conv2d_relu_forward(x_4d[image], w, b, window_of(op), 0, z)
+        maxpool2d_forward(z, pool_window_of(op), y_4d[image], argmax[image])
 
 
 @inline_helper
@@ -64,15 +65,15 @@ def conv2d_winograd_operation_forward(
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
-    U, relu = winograd_weights[op.u_offset :], 1 if op.activation == RELU else 0
+    U, relu = winograd_weights[op.u_offset :], op.fuses_relu
     argmax = winners(op, activations, chunk, op.pool * training * chunk.n_images)
     if op.winograd == STRIDE_2:
         conv2d_winograd_forward(
-            x_4d, w, U, b, window_of(op), op.pool, relu, scratch.winograd, y_4d, argmax
+            x_4d, w, U, b, window_of(op), op.pool, relu, scratch.workspace, y_4d, argmax
         )
     else:
         conv2d_winograd_3x3_forward(
-            x_4d, U, b, window_of(op), op.tile, op.pool, relu, scratch.winograd, y_4d, argmax
+            x_4d, w, U, b, window_of(op), op.tile, op.pool, relu, scratch.workspace, y_4d, argmax
         )
 
 
@@ -121,12 +122,12 @@ def conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums
     elif op.winograd == STRIDE_1:
         dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)
         conv2d_winograd_3x3_backward_params(
-            x_4d, dy_4d, window_of(op), op.tile, scratch.winograd, dw, db
+            x_4d, dy_4d, window_of(op), op.tile, scratch.workspace, dw, db
         )
         if dx.size:
             U = weights.transposed[op.w_t_offset :]
             conv2d_winograd_3x3_backward_input(
-                dy_4d, U, window_of(op), op.tile, scratch.winograd, dx_4d
+                dy_4d, w_t, U, window_of(op), op.tile, scratch.workspace, dx_4d
             )
     else:
         dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)

@@ -24,10 +24,12 @@ import numpy as np
 from .. import layers
 from ..layers import Layer, entry_for
 from ..plan import Plan, Step, Window, aligned
+from . import depthwise_conv2d_3x3
 from ._winner_lists import LANES
 from .batch_norm import N_COEFFICIENTS
+from .conv2d_cost_model import tile_size
 from .conv2d_winograd import winograd_fits, winograd_sizes
-from .conv2d_winograd_3x3 import scratch_size, tile_size, weights_size
+from .conv2d_winograd_3x3 import scratch_size, weights_size
 
 CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT, ADD, CUSTOM = range(8)
 SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
@@ -45,8 +47,9 @@ POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
 """Fields of a record for the window of a pooling."""
 
 FIELDS = (
-    # what it is; the activation that is applied to its output; whether a pooling is part of it
-    "kind", "activation", "pool",
+    # what it is; the activation that is applied to its output; whether that is a ReLU which the
+    # forward kernel does itself; whether a pooling is part of it
+    "kind", "activation", "fuses_relu", "pool",
     # the operation whose output it takes, -1 for the network's input; the same of the second input
     # of an ADD; whether dx is added to what operations behind it have stored; the same of dx2
     "x_from", "x2_from", "adds_dx", "adds_dx2",
@@ -57,6 +60,8 @@ FIELDS = (
     "OH", "OW", "F", "y_offset", "y_in_chunk", "dy_in_batch",
     # window of a convolution or average pooling; output size of the convolution
     *Window._fields, "conv_OH", "conv_OW",
+    # whether a depthwise convolution takes `depthwise_conv2d_3x3.py`
+    "is_3x3",
     # whether an average pooling counts padding
     "count_padding",
     # size of its padded input, if a pooling follows
@@ -106,7 +111,7 @@ class Sizes:
     n_padded: int = 0
     n_winners: int = 0
     n_winner_lists: int = 0
-    n_winograd_scratch: int = 0
+    n_workspace: int = 0
     n_added_dx: int = 0
     n_channel_scratch: int = 0
 
@@ -182,16 +187,19 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         sizes.reserve_scratch("n_winners", 2 * F * (op.n_listed + LANES))
         sizes.reserve_scratch("n_winner_lists", 2 * 3 * max(F, n_positions))
     n_transposed = int(op.w_size)
+    op.fuses_relu = op.activation == RELU and not op.pool
     if winograd_fits(op, needs.dtype):
         n_weights, n_scratch = winograd_sizes(op)
         op.winograd, op.u_offset = STRIDE_2, sizes.reserve("n_winograd_weights", int(n_weights))
-        sizes.reserve_scratch("n_winograd_scratch", int(n_scratch))
+        op.fuses_relu = op.activation == RELU
+        sizes.reserve_scratch("n_workspace", int(n_scratch))
     elif m := tile_size(op, needs.dtype):
         C = int(op.C)
         n_weights = weights_size(m, C, F)
         op.winograd, op.tile = STRIDE_1, m
+        op.fuses_relu = op.activation == RELU
         op.u_offset = sizes.reserve("n_winograd_weights", n_weights)
-        sizes.reserve_scratch("n_winograd_scratch", scratch_size(m, C, F))
+        sizes.reserve_scratch("n_workspace", scratch_size(m, C, F))
         if not op.pool:
             n_transposed = weights_size(m, F, C)
     op.w_t_offset = sizes.reserve("n_transposed", n_transposed)
@@ -202,6 +210,9 @@ def _depthwise_conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> Non
     _activation(op, group[1:])
     _window(op, Window._fields, group[0])
     _parameters(op, group[0], needs.plan, "w", "b")
+    if depthwise_conv2d_3x3.fits(op):
+        op.is_3x3, op.fuses_relu = 1, op.activation == RELU
+        needs.sizes.reserve_scratch("n_workspace", depthwise_conv2d_3x3.scratch_size(op))
 
 
 def _averagepool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -220,6 +231,7 @@ def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
     op.sums_chunks = 0  # computed for the whole batch at once
     _activation(op, group[1:])
+    op.fuses_relu = op.activation == RELU
 
 
 def _activation_alone(op: np.record, group: Sequence[Step], needs: Needs) -> None:
