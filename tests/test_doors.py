@@ -339,6 +339,8 @@ def test_only_a_few_files_import_numba(path):
         "_winners",
         "_winner_lists",
         "_winograd",
+        "_winograd_tiles",
+        "_depthwise_rows",
         "_shared_counter",
     )
     allowed = [f"tinycnn/kernels/{name}.py" for name in names]
@@ -457,6 +459,9 @@ WIDE_LOOPS = {
     *("_window_max.tile", "_window_max.window_max_plain", "_window_max.window_max_tiled"),
     *("_winners.winners", "_winners.add_winners_plain", "_winners.add_winners_tiled"),
     "_winograd.finish",
+    *("_tile.products_plain", "_tile.products_tiled", "_winograd_tiles.code"),
+    *("_winograd_tiles.products_of_matrices", "_depthwise_rows.compute_row"),
+    "_depthwise_rows.add_params",
 }
 
 

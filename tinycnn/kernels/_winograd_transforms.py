@@ -90,6 +90,24 @@ class Transform:
         """G w: (6)."""
         return [v.combine(zip(row, w)) for row in self.g_rows]
 
+    def emit_gt(self, v: Any, u: Sequence[Any]) -> list[Any]:
+        """G^T u."""
+        return [v.combine(zip([row[k] for row in self.g_rows], u)) for k in range(self.r)]
+
+    def emit_a(self, v: Any, y: Sequence[Any]) -> list[Any]:
+        """A y, the transpose of (3): the values at the t points of the polynomial with the m
+        coefficients y."""
+        out: list[Any] = [None] * self.t
+        for i in self.singles:
+            out[i] = v.combine([(self.points[i] ** k, y[k]) for k in range(self.m)])
+        for i, j in self.pairs:
+            p = self.points[i]
+            even = v.combine([(p**k, y[k]) for k in range(0, self.m, 2)])
+            odd = v.combine([(p**k, y[k]) for k in range(1, self.m, 2)])
+            out[i], out[j] = v.add(even, odd), v.sub(even, odd)
+        out[-1] = y[-1]
+        return out
+
 
 class Shorter(Transform):
     """F(m - 1, r) for the points of `whole` without its last finite one.

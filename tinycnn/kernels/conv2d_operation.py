@@ -2,11 +2,12 @@
 
 It calls these kernels:
 
-    forward   `conv2d_winograd_forward` (with pooling and ReLU) if the record says `winograd`.
-              Otherwise `conv2d_forward`; if a pooling follows, image by image, so that the
-              convolution's output is still in the cache for `maxpool2d_forward`
-    backward  `conv2d_maxpool2d_backward` if a pooling follows, otherwise `conv2d_backward_params`
-              and `conv2d_backward_input`
+    forward   as the record's `winograd` says, `conv2d_winograd_forward` or
+              `conv2d_winograd_3x3_forward` (both with pooling and ReLU).  Otherwise
+              `conv2d_relu_forward`; if a pooling follows, image by image, so that the convolution's
+              output is still in the cache for `maxpool2d_forward`
+    backward  `conv2d_maxpool2d_backward` if a pooling follows; otherwise `conv2d_winograd_3x3_
+              backward_params` and `_input`, or `conv2d_backward_params` and `_input`
 
 walk.py explains the arguments.
 """
@@ -26,14 +27,20 @@ from .arrays import (
 from .conv2d import (
     conv2d_backward_input,
     conv2d_backward_params,
-    conv2d_forward,
+    conv2d_relu_forward,
     conv2d_transpose_weights,
 )
 from .conv2d_maxpool2d import conv2d_maxpool2d_backward, conv2d_transpose_weights_back
-from .conv2d_winograd import conv2d_winograd_forward
+from .conv2d_winograd import conv2d_winograd_forward, conv2d_winograd_weights
+from .conv2d_winograd_3x3 import (
+    conv2d_winograd_3x3_backward_input,
+    conv2d_winograd_3x3_backward_params,
+    conv2d_winograd_3x3_forward,
+    conv2d_winograd_3x3_weights,
+)
 from .elementwise import sum_chunks
 from .maxpool2d import maxpool2d_forward
-from .operations import RELU
+from .operations import STRIDE_1, STRIDE_2
 
 
 @inline_helper
@@ -43,35 +50,50 @@ def conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk, tra
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     argmax = winners(op, activations, chunk, op.pool * chunk.n_images)
     z = view_4d(scratch.conv_output, 0, op.pool, op.conv_OH, op.conv_OW, op.F)
-    for n in range(chunk.n_images):
+    if not op.pool:
+        conv2d_relu_forward(x_4d, w, b, window_of(op), op.fuses_relu, y_4d)
+    for n in range(op.pool * chunk.n_images):
         image = slice(n, n + 1)
-        conv2d_forward(x_4d[image], w, b, window_of(op), z if op.pool else y_4d[image])
-        if op.pool:
-            maxpool2d_forward(z, pool_window_of(op), y_4d[image], argmax[image])
+        conv2d_relu_forward(x_4d[image], w, b, window_of(op), 0, z)
+        maxpool2d_forward(z, pool_window_of(op), y_4d[image], argmax[image])
 
 
 @inline_helper
 def conv2d_winograd_operation_forward(
     op, weights, winograd_weights, x, y, activations, scratch, chunk, training
 ):
-    conv2d_winograd_forward(
-        view_4d(x, 0, chunk.n_images, op.H, op.W, op.C),
-        weights_of(op, weights.parameters),
-        winograd_weights[op.u_offset :],
-        bias_of(op, weights.parameters),
-        window_of(op),
-        op.pool,
-        1 if op.activation == RELU else 0,
-        scratch.winograd,
-        view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F),
-        winners(op, activations, chunk, op.pool * training * chunk.n_images),
-    )
+    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
+    y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
+    w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
+    U, relu = winograd_weights[op.u_offset :], op.fuses_relu
+    argmax = winners(op, activations, chunk, op.pool * training * chunk.n_images)
+    if op.winograd == STRIDE_2:
+        conv2d_winograd_forward(
+            x_4d, w, U, b, window_of(op), op.pool, relu, scratch.workspace, y_4d, argmax
+        )
+    else:
+        conv2d_winograd_3x3_forward(
+            x_4d, w, U, b, window_of(op), op.tile, op.pool, relu, scratch.workspace, y_4d, argmax
+        )
+
+
+@inline_helper
+def conv2d_operation_winograd_weights(op, parameters, winograd_weights_out):
+    w, U = weights_of(op, parameters), winograd_weights_out[op.u_offset :]
+    if op.winograd == STRIDE_2:
+        conv2d_winograd_weights(w, U)
+    else:
+        conv2d_winograd_3x3_weights(w, op.tile, 0, U)
 
 
 @inline_helper
 def conv2d_operation_transpose(op, weights):
-    w_t = view_4d(weights.transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
-    conv2d_transpose_weights(weights_of(op, weights.parameters), w_t)
+    w = weights_of(op, weights.parameters)
+    if op.winograd == STRIDE_1 and not op.pool:
+        conv2d_winograd_3x3_weights(w, op.tile, 1, weights.transposed[op.w_t_offset :])
+    else:
+        w_t = view_4d(weights.transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
+        conv2d_transpose_weights(w, w_t)
 
 
 @inline_helper
@@ -97,6 +119,16 @@ def conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums
             x_4d, dy_4d, winners(op, activations, chunk, chunk.n_images), w_t, window_of(op),
             winner_scratch, dw, db, dx_4d,
         )  # fmt: skip
+    elif op.winograd == STRIDE_1:
+        dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)
+        conv2d_winograd_3x3_backward_params(
+            x_4d, dy_4d, window_of(op), op.tile, scratch.workspace, dw, db
+        )
+        if dx.size:
+            U = weights.transposed[op.w_t_offset :]
+            conv2d_winograd_3x3_backward_input(
+                dy_4d, w_t, U, window_of(op), op.tile, scratch.workspace, dx_4d
+            )
     else:
         dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)
         conv2d_backward_params(x_4d, dy_4d, window_of(op), dw, db)

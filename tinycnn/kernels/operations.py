@@ -24,9 +24,12 @@ import numpy as np
 from .. import layers
 from ..layers import Layer, entry_for
 from ..plan import Plan, Step, Window, aligned
+from . import depthwise_conv2d_3x3
 from ._winner_lists import LANES
 from .batch_norm import N_COEFFICIENTS
+from .conv2d_cost_model import tile_size
 from .conv2d_winograd import winograd_fits, winograd_sizes
+from .conv2d_winograd_3x3 import scratch_size, weights_size
 
 CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT, ADD, CUSTOM = range(8)
 SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
@@ -36,12 +39,17 @@ AVERAGEPOOL2D, DEPTHWISE_CONV2D = range(11, 13)
 NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
 """Values of a record's field `activation`."""
 
+NO_WINOGRAD, STRIDE_2, STRIDE_1 = range(3)
+"""Values of a record's field `winograd`: which of the files `conv2d_winograd*.py` does forward, and
+for STRIDE_1 without a pooling also backward."""
+
 POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
 """Fields of a record for the window of a pooling."""
 
 FIELDS = (
-    # what it is; the activation that is applied to its output; whether a pooling is part of it
-    "kind", "activation", "pool",
+    # what it is; the activation that is applied to its output; whether that is a ReLU which the
+    # forward kernel does itself; whether a pooling is part of it
+    "kind", "activation", "fuses_relu", "pool",
     # the operation whose output it takes, -1 for the network's input; the same of the second input
     # of an ADD; whether dx is added to what operations behind it have stored; the same of dx2
     "x_from", "x2_from", "adds_dx", "adds_dx2",
@@ -52,6 +60,8 @@ FIELDS = (
     "OH", "OW", "F", "y_offset", "y_in_chunk", "dy_in_batch",
     # window of a convolution or average pooling; output size of the convolution
     *Window._fields, "conv_OH", "conv_OW",
+    # whether a depthwise convolution takes `depthwise_conv2d_3x3.py`
+    "is_3x3",
     # whether an average pooling counts padding
     "count_padding",
     # size of its padded input, if a pooling follows
@@ -60,10 +70,12 @@ FIELDS = (
     *POOL_WINDOW, "argmax_offset", "n_listed",
     # offsets and sizes of up to two parameters; whether their gradients are sums over the chunks
     "w_offset", "w_size", "b_offset", "b_size", "sums_chunks",
-    # offsets of transposed weights and of the dropout mask; values of the mask for one image
+    # offset of the weights in the layout that backward reads; offset of the dropout mask; values of
+    # the mask for one image
     "w_t_offset", "mask_offset", "mask_size",
-    # whether forward uses `conv2d_winograd.py`; offset of the weights transformed for that
-    "winograd", "u_offset",
+    # by which of Winograd's algorithms; outputs of its tiles along an axis, for STRIDE_1; offset of
+    # the weights transformed for that
+    "winograd", "tile", "u_offset",
     # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1
     "moments_offset", "running_mean_offset", "running_var_offset", "unbiased",
 )  # fmt: skip
@@ -99,7 +111,7 @@ class Sizes:
     n_padded: int = 0
     n_winners: int = 0
     n_winner_lists: int = 0
-    n_winograd_scratch: int = 0
+    n_workspace: int = 0
     n_added_dx: int = 0
     n_channel_scratch: int = 0
 
@@ -158,7 +170,7 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = CONV2D
     _window(op, Window._fields, first)
     op.conv_OH, op.conv_OW, F = first.output_shape
-    _weights(op, first, needs)
+    _parameters(op, first, needs.plan, "w", "b")
     for step in group[1:]:
         if isinstance(step.layer, layers.MaxPool2D):
             _pooling(op, step, sizes)
@@ -174,10 +186,23 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         sizes.reserve_scratch("n_padded", height * width * int(op.C))
         sizes.reserve_scratch("n_winners", 2 * F * (op.n_listed + LANES))
         sizes.reserve_scratch("n_winner_lists", 2 * 3 * max(F, n_positions))
+    n_transposed = int(op.w_size)
+    op.fuses_relu = op.activation == RELU and not op.pool
     if winograd_fits(op, needs.dtype):
         n_weights, n_scratch = winograd_sizes(op)
-        op.winograd, op.u_offset = 1, sizes.reserve("n_winograd_weights", int(n_weights))
-        sizes.reserve_scratch("n_winograd_scratch", int(n_scratch))
+        op.winograd, op.u_offset = STRIDE_2, sizes.reserve("n_winograd_weights", int(n_weights))
+        op.fuses_relu = op.activation == RELU
+        sizes.reserve_scratch("n_workspace", int(n_scratch))
+    elif m := tile_size(op, needs.dtype):
+        C = int(op.C)
+        n_weights = weights_size(m, C, F)
+        op.winograd, op.tile = STRIDE_1, m
+        op.fuses_relu = op.activation == RELU
+        op.u_offset = sizes.reserve("n_winograd_weights", n_weights)
+        sizes.reserve_scratch("n_workspace", scratch_size(m, C, F))
+        if not op.pool:
+            n_transposed = weights_size(m, F, C)
+    op.w_t_offset = sizes.reserve("n_transposed", n_transposed)
 
 
 def _depthwise_conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -185,6 +210,9 @@ def _depthwise_conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> Non
     _activation(op, group[1:])
     _window(op, Window._fields, group[0])
     _parameters(op, group[0], needs.plan, "w", "b")
+    if depthwise_conv2d_3x3.fits(op):
+        op.is_3x3, op.fuses_relu = 1, op.activation == RELU
+        needs.sizes.reserve_scratch("n_workspace", depthwise_conv2d_3x3.scratch_size(op))
 
 
 def _averagepool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -199,9 +227,11 @@ def _maxpool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = DENSE
-    _weights(op, group[0], needs)
+    _parameters(op, group[0], needs.plan, "w", "b")
+    op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
     op.sums_chunks = 0  # computed for the whole batch at once
     _activation(op, group[1:])
+    op.fuses_relu = op.activation == RELU
 
 
 def _activation_alone(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -282,12 +312,6 @@ def _parameters(op: np.record, step: Step, plan: Plan, w: str, b: str | None) ->
         op.b_offset, op.b_size = plan.bias_offset(step), op.F
     elif b is not None:
         op.b_offset, op.b_size = plan.parameter_slots[f"{step.name}.{b}"][0], op.F
-
-
-def _weights(op: np.record, step: Step, needs: Needs) -> None:
-    """The same for weights and bias, of which backward reads the weights transposed."""
-    _parameters(op, step, needs.plan, "w", "b")
-    op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
 
 
 def _activation(op: np.record, steps: Sequence[Step]) -> None:

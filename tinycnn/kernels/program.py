@@ -12,14 +12,17 @@ import numpy as np
 
 from ._jit import helper
 from ._shared_counter import take_number
-from .arrays import Activations, Chunk, ForwardScratch, Gradients, Stage, Weights, weights_of
+from .arrays import Activations, Chunk, ForwardScratch, Gradients, Stage, Weights
 from .batch_norm import (
     batch_norm_operation_collect,
     batch_norm_operation_combine,
     batch_norm_operation_update_running,
 )
-from .conv2d_operation import conv2d_operation_collect, conv2d_operation_transpose
-from .conv2d_winograd import conv2d_winograd_weights
+from .conv2d_operation import (
+    conv2d_operation_collect,
+    conv2d_operation_transpose,
+    conv2d_operation_winograd_weights,
+)
 from .cross_entropy import distillation_rows, weigh_rows
 from .dense import dense_operation_collect, dense_operation_transpose
 from .elementwise import sum_chunks
@@ -48,7 +51,7 @@ class Chunks(NamedTuple):
 @helper
 def program_predict(
     operations, begin, parameters, winograd_weights, x, n_images, capacity, values, argmax,
-    conv_output, winograd_scratch, logits_out,
+    conv_output, workspace, logits_out,
 ):  # fmt: skip
     """Runs a stage for some images, for prediction.  The arguments are arrays and not the
     structures of `arrays.py`: unpacking these from Python would take 3 % of the time that one image
@@ -60,11 +63,11 @@ def program_predict(
     capacity          images that `values` and `argmax` have room for
     values            (n_activations * capacity) the outputs of all operations
     argmax            (n_argmax * capacity) int32, scratch
-    conv_output, winograd_scratch  as in `arrays.ForwardScratch`
+    conv_output, workspace  as in `arrays.ForwardScratch`
     """
     weights = Weights(operations, parameters, parameters[:0])
     activations = Activations(capacity, values, parameters[:0], capacity, values, argmax)
-    scratch = ForwardScratch(conv_output, winograd_scratch, parameters[:0])
+    scratch = ForwardScratch(conv_output, workspace, parameters[:0])
     chunk = Chunk(0, 0, n_images, 0)
     stage = Stage(begin, begin, begin, operations.size)
     walk_forward(
@@ -77,11 +80,11 @@ def program_predict(
 
 @helper
 def program_winograd_weights(operations, parameters, winograd_weights_out):
-    """The transformed weights of every operation that uses `conv2d_winograd.py`."""
+    """The transformed weights of every operation done by Winograd's algorithm."""
     for k in range(operations.size):
         op = operations[k]
         if op.winograd:
-            conv2d_winograd_weights(weights_of(op, parameters), winograd_weights_out[op.u_offset :])
+            conv2d_operation_winograd_weights(op, parameters, winograd_weights_out)
 
 
 @helper
