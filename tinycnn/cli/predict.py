@@ -24,7 +24,6 @@ from ..classify import Classification
 from ..ground.command_line import CannotError, Parser, number, positive
 from ..ground.messages import one_line
 from ..network import Network
-from .annotated_photo import annotated, write_annotated
 from .model_argument import HELP, add_variant_argument, open_model
 from .photo_files import Found, find_photos
 from .prediction_rows import CsvRows, JsonRows, Rows, TableRows
@@ -181,6 +180,8 @@ class Printer:
         """Print the answers for one photo, or on stderr why there are none."""
         problem = found.problem
         if found.faces is not None and self.annotate:
+            from .annotated_photo import annotated, write_annotated
+
             try:
                 picture = annotated(read_photo(found.photo.path), found.faces, found.answers)
                 write_annotated(self.annotate, found.photo.name, picture)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..layers import Layer
 from ..network import Network
-from . import onnx, safetensors, tf_checkpoint
+from . import safetensors
 
 _CHECKPOINT_FILE = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
 
@@ -35,9 +35,13 @@ def load(
     wrong option; UnknownLayerError for a custom layer that the engine has no entry for.
     """
     if os.fspath(path).endswith(".onnx"):
+        from . import onnx  # here and below: a model of another format is read sooner
+
         return onnx.load_network(path, backend=backend, n_threads=n_threads)
     prefix = checkpoint_prefix(os.fspath(path))
     if prefix is not None:
+        from . import tf_checkpoint
+
         return tf_checkpoint.load_network(
             prefix, variant=variant, backend=backend, n_threads=n_threads
         )
