@@ -58,6 +58,7 @@ def evaluate(
     Errors as `Network.predict_logits`, `fit` for labels, and `CrossEntropy` for targets.
     """
     check_network(network)
+    network.load_kernels()  # so that scores do not depend on what was predicted before
     logits = network.predict_logits(images)
     checked = check_labels(labels, network.classes, len(logits))
     truth = checked.targets if targets is None else targets
