@@ -28,6 +28,8 @@ def measure(n_rounds: int) -> list[dict[str, Any]]:
     on_all_cores = [microexpnet(variant, size) for variant, size in pairs]
     seconds_1: list[list[float]] = [[] for _ in pairs]
     seconds_64: list[list[float]] = [[] for _ in pairs]
+    for network in (*on_one_core, *on_all_cores):
+        network.load_kernels()
     for k in range(n_rounds + 1):  # the first round warms up
         with one_core():
             for network, times in zip(on_one_core, seconds_1):

@@ -2,8 +2,10 @@
 
     python -m benchmarks.startup_child ENGINE PROBLEM.npz STARTED
 
-ENGINE is a name in `peers.ENGINES`, "tinycnn numpy" (its NumPy backend), "tinycnn trains" (a
-prediction and a training step) or "numpy" (only the import).  STARTED is the parent's time.time()
+ENGINE is a name in `peers.ENGINES`, "tinycnn numpy" (its NumPy backend), "tinycnn auto" (its
+default), "tinycnn until kernels" (the default, until the kernels answer), "tinycnn predict" (the
+command, for the photo beside PROBLEM.npz), "tinycnn trains" (a prediction and a training step) or
+"numpy" (only the import).  STARTED is the parent's time.time()
 when it started this process.  Only the standard library is imported before the engine.
 """
 
@@ -32,7 +34,10 @@ def main() -> None:
     print("\n" + json.dumps({**answer, "peak_bytes": _peak_bytes()}))
 
 
-_OURS = ("tinycnn", "tinycnn numpy", "tinycnn trains")
+_OURS = (
+    *("tinycnn", "tinycnn numpy", "tinycnn trains", "tinycnn auto", "tinycnn until kernels"),
+    "tinycnn predict",
+)
 _IMPORTS = {"numpy": "numpy", **dict.fromkeys(_OURS, "tinycnn")}
 
 
@@ -43,6 +48,12 @@ def _engine(name: str) -> Engine:
 
 
 def _predict(name: str, problem_path: Path) -> None:
+    if name == "tinycnn predict":
+        from tinycnn.cli import main as command
+
+        if command(["predict", str(problem_path.with_name("photo.png"))]):
+            raise RuntimeError("tinycnn predict has failed")
+        return
     from .problem import load_problem
     from .workers import usable_cores
 
@@ -50,7 +61,11 @@ def _predict(name: str, problem_path: Path) -> None:
     if name in _OURS:
         from .peers import ours
 
-        ours.forward(problem, 1, threads, backend="numpy" if "numpy" in name else "numba")()
+        backend = {"tinycnn numpy": "numpy", "tinycnn auto": "auto"}.get(name, "numba")
+        if name == "tinycnn until kernels":
+            ours.until_kernels_answer(problem, threads)
+            return
+        ours.forward(problem, 1, threads, backend=backend)()
         if name == "tinycnn trains":
             ours.training(problem, threads).step()
         return

@@ -174,6 +174,7 @@ def calibration_text(network: tinycnn.Network, logits: np.ndarray, labels: np.nd
 
 
 def speed_text(network: tinycnn.Network, images: np.ndarray) -> str:
+    network.load_kernels()
     alone_us = microseconds(lambda: network.predict_proba(images[:1]), 300)
     batch_us = microseconds(lambda: network.predict_proba(images[:64]), 50) / 64
     return (

@@ -49,6 +49,7 @@ def build_parser() -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     network = tinycnn.load(args.model, variant=args.variant, n_threads=args.threads)
+    network.load_kernels()  # so that the same data gives the same bits
     height, width, _ = network.input_spec.shape
     if height != width:
         raise CannotError(f"{args.model}: takes {height}x{width} images; expected square ones")

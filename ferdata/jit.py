@@ -1,8 +1,9 @@
 """Compile ferdata's loops with Numba when they are first needed, and keep the compiled code.
 
 It is kept in the folder `kernels` of ferdata's cache (`cache_folder`) by `ground/compiled_code.py`:
-if the folder is damaged, read-only or open to others, the loops are compiled again. If Numba is
-missing or fails, a fallback in NumPy or SciPy computes the same, and one RuntimeWarning says so.
+if the folder is damaged, read-only or open to others, the loops are compiled again. A fallback in
+NumPy computes the same: for the first work of a process (`FIRST`), and if Numba is missing or
+fails; then one RuntimeWarning says so.
 """
 
 from __future__ import annotations
@@ -14,9 +15,16 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ferdata.files.cache import cache_folder
+from tinycnn.ground.compiler_process import Compiler
+from tinycnn.ground.kept_code import KeptCode
+from tinycnn.ground.log_messages import tell
+from tinycnn.ground.numpy_first import NumpyFirst
+
+if TYPE_CHECKING:
+    from tinycnn.ground.compiled_code import CodeFolder
 
 logger = logging.getLogger("ferdata")
 
@@ -61,7 +69,50 @@ def _cache(loops: Loops) -> Any:
     source = inspect.getsource(sys.modules[loops.__module__])  # also from a zip file
     stamp = hashlib.sha256(source.encode()).hexdigest()
     folders = (cache_folder(), cache_folder() / "kernels")  # the first has faces: private as well
-    return CodeCache(loops, CodeFolder(folders, stamp, logger))
+    folder = CodeFolder(folders, stamp, logger, "FERDATA_CACHE_DIR")
+    return CodeCache(loops, folder, lambda name: _announce(folder))
+
+
+_announced = False
+
+
+def _announce(folder: CodeFolder) -> None:
+    """Say once that compiling has begun."""
+    global _announced
+    if not _announced:
+        _announced = True
+        from tinycnn.ground.compiled_code import warn_if_not_kept
+
+        kept = "" if warn_if_not_kept(folder) else f", then kept in {folder.folders[-1]}"
+        tell("ferdata", f"compiling loops, which takes about {COMPILING_S:.0f} s{kept}")
+
+
+LOADING_S = 0.6
+"""Seconds to import Numba and to load the loops from the cache, as measured."""
+
+COMPILING_S = 6.0
+"""Seconds to compile the loops, as measured."""
+
+_CODE = KeptCode("ferdata", ("ferdata", "ferdata.photos"), "loops")
+
+FIRST = NumpyFirst(
+    _CODE,
+    Compiler(
+        _CODE,
+        "ferdata.photos.compiled_loops:compile_loops",
+        "",
+        "the loops of ferdata",
+        COMPILING_S,
+    ),
+    LOADING_S,
+    COMPILING_S,
+)
+"""When NumPy does the work of the loops: until they are loaded."""
+
+
+def note_loops() -> None:
+    """Note in the cache that it has all loops."""
+    _CODE.note(cache_folder() / "kernels")
 
 
 def warn_once(error: Exception) -> None:
@@ -71,7 +122,7 @@ def warn_once(error: Exception) -> None:
     if not _warned:
         _warned = True
         warnings.warn(
-            f"ferdata computes with NumPy and SciPy, many times slower: Numba fails ({reason})",
+            f"ferdata computes with NumPy, many times slower: Numba fails ({reason})",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -12,9 +12,8 @@ fx = x - c
     bottom = s[r+1, c] + fx * (s[r+1, c+1] - s[r+1, c])
     value  = floor(top + fy * (bottom - top) + 0.5)            halves round up               (2)
 
-computed in float32 by loops that Numba compiles (`ferdata.jit`). Without Numba, SciPy computes the
-same in float64, some forty times slower; pixels that are about halfway between two whole numbers
-may then differ by one.
+computed in float32 by loops that Numba compiles (`ferdata.jit`). While they are not loaded, and
+without Numba, NumPy computes the same bits, many times slower.
 """
 
 from __future__ import annotations
@@ -28,11 +27,14 @@ import numpy as np
 
 from ferdata.errors import DataError
 from ferdata.image_hashes import checked_images
-from ferdata.jit import compiled
+from ferdata.jit import FIRST, compile_cached, compiled
 
 # Larger entries could overflow float32 inside the kernel. NaN, which the clamping would not catch,
 # is not within this limit either.
 _MAX_ENTRY = 1e9
+
+_NUMPY_S = 60e-9
+"""Seconds that `warp_arrays` needs for a pixel, as measured."""
 
 Kernel = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 
@@ -58,6 +60,10 @@ def warp_images(
     """
     images, matrices, which = _checked(images, matrices, size_px, which)
     out = np.empty((len(matrices), size_px, size_px), dtype=np.uint8)
+    if not _kernel.cache_info().currsize and FIRST.takes(out.size * _NUMPY_S):
+        with FIRST.working():
+            warp_arrays(images, which, matrices, out)
+        return out
     kernel = _kernel()
     n_parts = min(n_threads, len(out))
     if n_parts <= 1:
@@ -130,14 +136,21 @@ def _checked(
     return images, np.require(matrices, None, ["C", "A"]), np.require(which, np.int64, ["C", "A"])
 
 
+_TYPES = (  # True: read-only arrays are accepted too
+    "void(Array(uint8, 3, 'C', True), Array(int64, 1, 'C', True), "
+    "Array(float64, 3, 'C', True), uint8[:, :, ::1])"
+)
+
+
 @lru_cache(maxsize=1)
 def _kernel() -> Kernel:
-    """The compiled kernel, or SciPy's if Numba fails. Made when first needed."""
-    types = (  # True: read-only arrays are accepted too
-        "void(Array(uint8, 3, 'C', True), Array(int64, 1, 'C', True), "
-        "Array(float64, 3, 'C', True), uint8[:, :, ::1])"
-    )
-    return compiled(warp_loops, types, warp_scipy)
+    """The compiled kernel, or NumPy's if Numba fails. Made when first needed."""
+    return compiled(warp_loops, _TYPES, warp_arrays)
+
+
+def load_kernel() -> Kernel:
+    """The compiled kernel. Raises what Numba raises if it cannot compile it."""
+    return compile_cached(warp_loops, _TYPES)
 
 
 def warp_loops(
@@ -196,19 +209,23 @@ def warp_loops(
                 out[b, i, j] = np.uint8(np.int32(top + fy[j] * (bottom - top) + half))
 
 
-def warp_scipy(
+def warp_arrays(
     images: np.ndarray, which: np.ndarray, matrices: np.ndarray, out: np.ndarray
 ) -> None:
-    """Equations (1) and (2) by SciPy in float64: the fallback, and the reference in tests."""
-    from scipy.ndimage import affine_transform
-
-    for b in range(len(out)):
-        value = affine_transform(
-            images[which[b]].astype(np.float64),
-            matrices[b, :, :2],
-            matrices[b, :, 2],
-            output_shape=out.shape[1:],
-            order=1,
-            mode="nearest",
-        )
-        out[b] = np.floor(value + 0.5)
+    """Equations (1) and (2) in NumPy, with the same roundings as `warp_loops`."""
+    height, width = images.shape[1:]
+    steps = np.arange(out.shape[1])
+    columns, half = steps.astype(np.float32), np.float32(0.5)
+    for b, matrix in enumerate(matrices):
+        source = images[which[b]]
+        last = np.array([height - 1, width - 1], np.float32)[:, None, None]
+        rows = (matrix[:, :1] * steps + matrix[:, 2:]).astype(np.float32)[:, :, None]
+        yx = rows + matrix[:, 1].astype(np.float32)[:, None, None] * columns  # (1)
+        yx = np.minimum(np.maximum(yx, np.float32(0)), last)
+        whole = yx.astype(np.int32)
+        fy, fx = yx - whole.astype(np.float32)
+        (r, c), (below, right) = whole, np.minimum(whole + 1, last.astype(np.int32))
+        s00, s01 = source[r, c].astype(np.float32), source[r, right].astype(np.float32)
+        s10, s11 = source[below, c].astype(np.float32), source[below, right].astype(np.float32)
+        top, bottom = s00 + fx * (s01 - s00), s10 + fx * (s11 - s10)  # (2)
+        out[b] = (top + fy * (bottom - top) + half).astype(np.uint8)

@@ -3,6 +3,8 @@ variables that run the suite in another way.
 
 TINYCNN_BACKEND=numpy     as if Numba were not installed; tests of the kernels are skipped
 NUMBA_DISABLE_JIT=1       kernels run as Python; tests of compiled code and slow tests are skipped
+TINYCNN_WAIT_FOR_KERNELS  the suite sets it to 1, so that all predictions come from the kernels;
+                          test_first_predictions.py tests what happens without it
 TINYCNN_TEST_EXAMPLES=N   examples of each Hypothesis test (default: 40); use few without the JIT,
                           which is slow
 """
@@ -25,6 +27,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tinycnn")
+
+os.environ.setdefault("TINYCNN_WAIT_FOR_KERNELS", "1")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # nohup: children would ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)

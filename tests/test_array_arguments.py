@@ -483,6 +483,7 @@ NO_ARRAYS = {
     ],
     "what a function returns": [
         *("tinycnn.Classification", "tinycnn.losses.LossTerms", "tinycnn.Network.summary"),
+        "tinycnn.Network.load_kernels",
         *("tinycnn.EpochRecord", "tinycnn.EpochRecord.to_dict", "tinycnn.StepRecord"),
         *("tinycnn.Evaluation", "tinycnn.History", "tinycnn.Summary"),
         *("ferdata.AlignReport", "ferdata.Diagnosis", "ferdata.Faces", "ferdata.Finding"),

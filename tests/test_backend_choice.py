@@ -66,7 +66,8 @@ def run(code, folder=None, **environment):
     env |= environment
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    said = [line for line in done.stderr.splitlines() if "tinycnn: compiling kernels" not in line]
+    assert said == []
     return done.stdout
 
 

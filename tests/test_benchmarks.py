@@ -319,6 +319,18 @@ def test_start_up_time_counts_from_the_start_of_the_process(monkeypatch, tmp_pat
         assert row["peak_bytes"] > 1e7
     assert rows[1]["install_bytes"] < rows[1]["install_with_requirements_bytes"]
     assert not (tmp_path / "cache").exists()  # nothing was compiled
+    given, environment = [], startup.environment
+
+    def started_with(extra):
+        given.append(extra)
+        return environment(**{**extra, "TINYCNN_COMPILER_PROCESS": "0"})
+
+    startup._save_photo(tmp_path / startup.PHOTO)
+    monkeypatch.setattr(startup, "environment", lambda **extra: started_with(extra))
+    assert startup._run(startup.COMMAND, path, "")["first_s"] > 0
+    assert startup._run(startup.AUTO, path, "")["first_s"] > 0
+    assert [extra["TINYCNN_COMPILER_PROCESS"] for extra in given] == ["1", "1"]
+    assert not list(tmp_path.glob("cache-*"))  # they are removed
     assert "failed" in rows[2]  # not installed, or no .tflite file
     text = startup.text(rows)
     assert "ours" in text and "left out: absent: " in text

@@ -55,14 +55,19 @@ DOORS = {
         *("parallel", "plan", "workspaces"),
     },
     "backends": {"backend_choice", "kernel_backend", "losses", "plan", "reference_backend"},
+    "first_predictions": {
+        *("backend_choice", "ground", "kernels", "layers", "plan", "reference_backend"),
+    },
     "classify": {"ground", "image_arrays", "input_spec", "pictures"},
     "calibration": {"losses", "metrics"},
     "network": {
-        *("backend_choice", "backends", "classify", "folding", "plan", "layers", "input_spec"),
+        *("backend_choice", "backends", "classify", "first_predictions", "folding", "plan"),
+        *("layers", "input_spec", "reference_backend"),
         *("image_arrays", "init", "losses", "summary", "unknown_options"),
         *FOUNDATION,
     },
     # parts that use a network
+    "compile_network": {"input_spec", "layers", "network"},
     "models": {"network", "layers", "input_spec"},
     "formats": {"network", "plan", "layers", "input_spec", "models", "testing", *FOUNDATION},
     "export": {"network", "plan", "layers", "input_spec", "formats", *FOUNDATION},
@@ -135,6 +140,7 @@ NUMPY_ALONE += (
     "input_spec",
     "network",
     "backends",
+    "first_predictions",
     "train",
     "divergence",
     *("evaluation", "fitting", "history", "image_arrays", "labels", "summary", "training_data"),

@@ -27,6 +27,7 @@ from ferdata.drawing.face import draw_face
 from ferdata.drawing.people import Identity
 from ferdata.drawing.seeded_random import SeededRandom
 from ferdata.labels import MICROEXPNET8
+from ferdata.sources import rendered
 from ferdata.sources.rendered import contact_sheet, render_faces
 
 # sha256 of render_faces(2, 1). The soft labels of teachers are made for these exact pixels: if the
@@ -422,3 +423,53 @@ def test_bad_contact_sheet_is_refused(faces):
         ValueError, match="n_columns: expected a whole number of 1 or more, found 0"
     ):
         contact_sheet(faces, n_columns=0)
+
+
+# ---- the default faces in the cache --------------------------------------------------------------
+
+
+@pytest.fixture
+def few_default_faces(tmp_path, monkeypatch):
+    """The default data set has 6 people, and there is an empty cache.  Returns the people drawn."""
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(rendered, "_DEFAULT", (6, 1, 0, 24))
+    drawn, draw = [], rendered.draw_face
+    monkeypatch.setattr(rendered, "draw_face", lambda *a: drawn.append(a[0]) or draw(*a))
+    return drawn
+
+
+def test_the_default_faces_are_drawn_once(few_default_faces, tmp_path, monkeypatch):
+    expected = render_faces(6, 1, size_px=24)
+    few_default_faces.clear()
+    seen = []
+    for _ in range(2):
+        faces = rendered.default_faces(lambda done, n: seen.append((done, n)))
+        assert faces.content_hash() == expected.content_hash()
+        for name in ("images", "labels", "ids", "subjects", "split"):
+            np.testing.assert_array_equal(getattr(faces, name), getattr(expected, name))
+        assert len(few_default_faces) == 6 * 8 and seen == [(k, 6) for k in range(1, 7)]
+    (entry,) = tmp_path.iterdir()
+    entry.write_bytes(entry.read_bytes()[:-100])  # damaged: they are drawn again
+    rendered.default_faces()
+    assert len(few_default_faces) == 2 * 6 * 8
+    rendered.default_faces(cache=False)
+    assert len(few_default_faces) == 3 * 6 * 8
+
+
+def test_another_drawing_is_drawn_again(few_default_faces, monkeypatch):
+    files = rendered.source_files(rendered.drawing.__name__)
+    assert {"canvas.py", "face.py", "people.py", "skin.py"} < {name for name, _ in files}
+    rendered.default_faces()
+    for k in range(len(files)):
+        edited = [(name, content + b" " * (i == k)) for i, (name, content) in enumerate(files)]
+        monkeypatch.setattr(rendered, "source_files", lambda package, edited=edited: edited)
+        few_default_faces.clear()
+        rendered.default_faces()
+        assert few_default_faces
+
+    def without_sources(package):
+        raise FileNotFoundError(package)
+
+    monkeypatch.setattr(rendered, "source_files", without_sources)
+    few_default_faces.clear()
+    assert len(rendered.default_faces()) == len(few_default_faces) == 48

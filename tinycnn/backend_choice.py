@@ -1,6 +1,7 @@
 """The choice of a backend: the Numba kernels or the NumPy reference.
 
-    "auto"   the kernels; NumPy where Numba is missing or fails, with one RuntimeWarning a process
+    "auto"   the kernels; NumPy where Numba is missing or fails, with one RuntimeWarning a process,
+             and for the first predictions of a network (`first_predictions.py`)
     "numba"  the kernels; where they cannot be used, the error that says why
     "numpy"  the reference, without Numba
 
@@ -39,6 +40,11 @@ def backend_in_use(backend: str) -> str:
     if selected == "auto":
         return "numpy" if _failures else "numba"
     return selected
+
+
+def is_auto_with_kernels(backend: str) -> bool:
+    """Whether `backend` is "auto", and means the kernels."""
+    return _selected(backend) == "auto" and not _failures
 
 
 def _selected(backend: str) -> str:

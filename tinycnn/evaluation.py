@@ -60,6 +60,7 @@ def evaluate(
     `CrossEntropy` for targets.
     """
     check_network(network)
+    network.load_kernels()  # so that scores do not depend on what was predicted before
     logits = network.predict_logits(images)
     if isinstance(images, np.ndarray) and images.dtype == np.uint8:
         check_content(images, stacklevel=3, only_if_all=True)

@@ -12,9 +12,11 @@ import numpy as np
 
 from . import init
 from .aligned_arrays import aligned_zeros
+from .backend_choice import backend_in_use as selected_backend
 from .backend_choice import check_backend
 from .backends import Backend, make_backend
 from .classify import Classification, checked_images, classifications
+from .first_predictions import FirstPredictions
 from .folding import fold
 from .image_arrays import check_content, check_images
 from .input_spec import SCALINGS, InputSpec
@@ -22,6 +24,7 @@ from .layers import DepthwiseConv2D, Dropout, Layer, Shape
 from .losses import Loss, plain_array, softmax
 from .parallel import check_n_threads
 from .plan import build_plan, named_views, of_step
+from .reference_backend import ReferenceBackend
 from .shapes import check_array
 from .summary import Summary, summary_of
 from .unknown_options import NamesItsOptions
@@ -66,8 +69,9 @@ class Network(NamesItsOptions):
     layers      the output of the last is a vector: the logits, one for each class
     input_spec  shape and scaling of the images, class names; without names classes are called
                 "0", "1", ...
-    backend     "numba" (kernels), "numpy" (the reference) or "auto" (kernels; if Numba fails the
-                reference, with one RuntimeWarning: `tinycnn.backend_choice`)
+    backend     "numba" (kernels), "numpy" (the reference) or "auto": kernels, but NumPy answers the
+                first predictions while they are not loaded (`tinycnn.first_predictions`), and all
+                if Numba fails, with one RuntimeWarning (`tinycnn.backend_choice`)
     dtype       float32 for work, float64 for checks
     n_threads   None: the cores that this process may use; results do not depend on it
     seed        for the initial weights (Xavier uniform, biases zero) and the dropout masks
@@ -125,6 +129,9 @@ class Network(NamesItsOptions):
         self.dropout_generator = np.random.default_rng([seed, 1])
         self.initialise(np.random.default_rng([seed, 0]))
         self._runners: list[Backend] = []
+        self._first_predictions = FirstPredictions(
+            self.plan, self.parameter_vector, self.gradient_vector, backend
+        )
         self._n_forwarded: int | None = None  # images of the last forward pass in training
         self._dropouts = {
             step.name: (step.layer.rate, step.layer.mask_shape(step.output_shape))
@@ -228,7 +235,8 @@ class Network(NamesItsOptions):
         BatchNorm, the logits are the same bits in training and in prediction.
         In float32 some convolutions are computed by another algorithm than in float64
         (kernels/conv2d_winograd.py, conv2d_winograd_3x3.py); its errors are below 1e-5 of the
-        largest logit.
+        largest logit.  So are the differences between predictions of the two backends: see
+        `backend_in_use`.
         An x of another float dtype than the network's is converted.  Raises TypeError for anything
         but a float array (use `predict_proba` for uint8 images), ValueError for another shape.
 
@@ -237,7 +245,8 @@ class Network(NamesItsOptions):
         """
         x = self._checked_input(x)
         if not training:
-            return self._run.predict(x)
+            by_numpy = self._numpy_answers(len(x))
+            return self._first_predictions.predict(x) if by_numpy else self._run.predict(x)
         logits = self._run_training.forward(x, self._draw_masks(len(x)))
         self._n_forwarded = len(x)
         return logits
@@ -280,25 +289,35 @@ class Network(NamesItsOptions):
         Raises TypeError for anything but an array of uint8, ValueError for another shape; the
         message says how to convert the images.
         """
-        images = check_images(images, self.input_spec)
+        return self._scaled(check_images(images, self.input_spec), self._run)
+
+    def _scaled(self, images: np.ndarray, runner: Backend) -> np.ndarray:
         if images.ndim == 3:
             images = images[..., None]
         x = np.empty(images.shape, self.dtype)
         images = np.require(images, np.uint8, ["C", "A", "W"])
         scaling = SCALINGS.index(self.input_spec.scaling)
-        self._run.scale_images(images, scaling, self._normalization, x)
+        runner.scale_images(images, scaling, self._normalization, x)
         return x
 
     def predict_logits(self, images: np.ndarray) -> np.ndarray:
         """Logits (N, K) of uint8 images (N, H, W) or (N, H, W, C).  Errors as `scale`."""
-        is_array = isinstance(images, np.ndarray) and images.ndim > 0
-        if not is_array or len(images) <= PREDICTION_BATCH:
-            return self._run.predict(self.scale(images))
+        return self._predicted(images)[0]
+
+    def _predicted(self, images: np.ndarray) -> tuple[np.ndarray, str]:
+        """The logits, and the backend for what is computed from them."""
+        images = check_images(images, self.input_spec)
+        first = self._first_predictions if self._numpy_answers(len(images)) else None
+        scales = self._run if first is None else first.numpy
+        predict = self._run.predict if first is None else first.predict
+        backend = self.backend if first is None else "numpy"
+        if len(images) <= PREDICTION_BATCH:
+            return predict(self._scaled(images, scales)), backend
         logits = np.empty((len(images), len(self.classes)), self.dtype)
         for k in range(0, len(images), PREDICTION_BATCH):
             part = slice(k, k + PREDICTION_BATCH)
-            logits[part] = self._run.predict(self.scale(images[part]))
-        return logits
+            logits[part] = predict(self._scaled(images[part], scales))
+        return logits, backend
 
     @property
     def calibration_temperature(self) -> float:
@@ -331,8 +350,8 @@ class Network(NamesItsOptions):
         """`predict_proba`, called from a method that the user has called."""
         if isinstance(images, np.ndarray) and images.dtype == np.uint8:
             check_content(check_images(images, self.input_spec), stacklevel=4)
-        logits = self.predict_logits(images)
-        return softmax(logits, self.calibration_temperature, backend=self.backend)
+        logits, backend = self._predicted(images)
+        return softmax(logits, self.calibration_temperature, backend=backend)
 
     def classify(
         self, images: Any, *, unsure_below: float = 0.0, channels: str = "rgb"
@@ -353,9 +372,44 @@ class Network(NamesItsOptions):
         return classifications(probs, self.classes, unsure_below)
 
     @property
+    def backend_in_use(self) -> str:
+        """The backend, "numba" or "numpy", that answered the last prediction.
+
+        With backend="auto" this is "numpy" at first, and "numba" once the kernels are loaded:
+        `tinycnn.first_predictions` says when; training and `load_kernels` do it at once.  Between
+        the two, logits differ by rounding, by less than 1e-5 of the largest one.  Before the first
+        prediction: what `backend` selects.
+        """
+        if not self._runners and self._first_predictions.numpy_has_answered:
+            return "numpy"
+        return selected_backend(self.backend)
+
+    def load_kernels(self) -> None:
+        """Load the kernels of prediction now, or compile them, which takes 10 to 30 seconds once
+        for a machine.  From then on the kernels answer all predictions.
+
+        With backend="numpy", and with "auto" where Numba fails, NumPy answers all.  Raises as
+        `tinycnn.backend_choice` says with backend="numba".
+        """
+        if self._runners:
+            return
+        runner = self._run
+        if not isinstance(runner, ReferenceBackend):
+            softmax(np.zeros((1, len(self.classes)), self.dtype), backend=self.backend)
+            self._first_predictions.note_kernels()
+
+    def _numpy_answers(self, n_images: int) -> bool:
+        """Whether NumPy answers a prediction of n_images.  If not, the kernels are loaded."""
+        if self._runners or self._first_predictions.numpy_answers(n_images):
+            return not self._runners
+        self.load_kernels()
+        return False
+
+    @property
     def _run(self) -> Backend:
         """The backend.  It is made on first use, so that building a network compiles nothing."""
         if not self._runners:  # threads that come here together all use the first one's backend
+            self._first_predictions.wait()
             self._runners.append(self._make_runner(training=False))
         return self._runners[0]
 

@@ -1,9 +1,9 @@
 """Arrays parsed from source files, kept on disk so that the next run need not parse them again.
 
 Folder: $FERDATA_CACHE_DIR, else $XDG_CACHE_HOME/ferdata, else ~/.cache/ferdata. It may be deleted
-at any time. One entry per source file, or per list of photos: an uncompressed .npz (no pickle)
-named after the source and a hash of its path. A stale entry is replaced by the new one of the same
-name, so old entries do not pile up.
+at any time. One entry per source file, per list of photos, and for the built-in faces: an
+uncompressed .npz (no pickle) named after the source and a hash of its path. A stale entry is
+replaced by the new one of the same name, so old entries do not pile up.
 
 An entry holds the identity of the file it was made from: name, size, modification time in
 nanoseconds, and a sha256 over up to 64 blocks of 64 KiB spread evenly over the file. Files up to

@@ -28,8 +28,8 @@ WINDOW_PX = 24
 # Subtracted from every threshold. Training set a threshold to the score of some window that must
 # just pass it, and that window must not fail because of a rounding error.
 _ROUNDING = 1e-5
-# The outer blocks of the 3x3, (row, column), in the order of the code's bits.
-_RING = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
+# The outer blocks of the 3x3, counted row by row, in the order of the code's bits.
+_RING = np.array([0, 1, 2, 5, 8, 7, 6, 3])
 
 
 class Tables(NamedTuple):
@@ -72,27 +72,63 @@ def stages_passed(image: np.ndarray, step_px: int = 1) -> np.ndarray:
     step_px  entry (i, j) is for the window whose top left corner is pixel (i, j) * step_px;
              rows = (H - 24) // step_px + 1, columns likewise
 
-    Each test is done for all windows that have passed every stage so far.
+    The tests of a stage are done for all windows that have passed every stage so far, a few
+    thousand at a time.
     """
-    first, thresholds, blocks, leaves = tables()
     out = np.zeros([(side - WINDOW_PX) // step_px + 1 for side in image.shape], np.int8)
     sums = np.zeros((image.shape[0] + 1, image.shape[1] + 1), np.int32)
     sums[1:, 1:] = image.cumsum(0, np.int32).cumsum(1, np.int32)
+    stages = _stages(sums.shape[1])
     top, left = np.indices(out.shape).reshape(2, -1) * step_px
-    which = np.arange(out.size)
-    for stage, threshold in enumerate(thresholds):
-        score = np.zeros(len(which), np.float32)
-        for test in range(first[stage], first[stage + 1]):
-            x, y, w, h = blocks[test]
-            lines, columns = np.arange(4)[:, None, None], np.arange(4)[:, None]
-            point = sums[top + y + h * lines, left + x + w * columns]
-            total = point[1:, 1:] - point[1:, :-1] - point[:-1, 1:] + point[:-1, :-1]
-            code = np.zeros(len(which), np.uint8)
-            for i, j in _RING:  # (1)
-                code += code
-                code += total[i, j] >= total[1, 1]
-            score += leaves[test][code]
-        keep = score >= threshold  # (2)
-        which, top, left = which[keep], top[keep], left[keep]
-        out.ravel()[which] = stage + 1
+    corners, passed = top * sums.shape[1] + left, out.ravel()
+    for k in range(0, len(corners), _AT_ONCE):
+        _pass_stages(sums.ravel(), corners[k : k + _AT_ONCE], stages, passed[k : k + _AT_ONCE])
     return out
+
+
+_AT_ONCE = 4096
+
+
+class _Stage(NamedTuple):
+    """A stage with T tests, for sums of one width."""
+
+    threshold: np.float32
+    points: (
+        np.ndarray
+    )  # int64 (T, 4, 4, 1): the corners of the 3x3 blocks, counted from the window's
+    leaves: np.ndarray  # float32 (256 T,)
+    first_leaf: np.ndarray  # int64 (T, 1)
+
+
+@lru_cache(maxsize=32)
+def _stages(width: int) -> list[_Stage]:
+    first, thresholds, blocks, leaves = tables()
+    x, y, w, h = blocks.T[:, :, None, None]
+    points = (y + h * np.arange(4)[:, None]) * width + x + w * np.arange(4)
+    of_stage = [slice(begin, end) for begin, end in zip(first[:-1], first[1:])]
+    return [
+        _Stage(
+            threshold, points[tests][..., None], leaves[tests].ravel(),
+            256 * np.arange(tests.stop - tests.start)[:, None],
+        )
+        for threshold, tests in zip(thresholds, of_stage)
+    ]  # fmt: skip
+
+
+def _pass_stages(
+    sums: np.ndarray, corners: np.ndarray, stages: list[_Stage], passed: np.ndarray
+) -> None:
+    """Overwrites `passed` (n,) for the windows whose top left corners are given, as indices of
+    `sums`."""
+    which = np.arange(len(corners))
+    for number, stage in enumerate(stages, 1):
+        point = sums.take(stage.points + corners)
+        total = point[:, 1:, 1:] - point[:, 1:, :-1] - point[:, :-1, 1:] + point[:, :-1, :-1]
+        total = total.reshape(len(total), 9, -1)
+        codes = np.packbits(total[:, _RING] >= total[:, 4:5], axis=1)[:, 0]  # (1)
+        scores = stage.leaves.take(stage.first_leaf + codes)
+        keep = scores.cumsum(axis=0)[-1] >= stage.threshold  # (2), added in the order of the tests
+        which, corners = which[keep], corners[keep]
+        passed[which] = number
+        if not len(which):
+            break

@@ -32,12 +32,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ferdata.jit import warn_once
+from ferdata.jit import FIRST, warn_once
 from ferdata.photos import detect_arrays
 from ferdata.photos.cascade import WINDOW_PX, tables
 
@@ -55,6 +55,7 @@ _VERIFY_FACTORS, _VERIFY_PX, _VERIFY_STAGES = (1.0, 1.1, 1.1**-1, 1.1**2, 1.1**-
 _VOTES, _VOTES_IF_LARGE, _LARGE, _VOTES_TO_LOOK_AGAIN = 11, 5, 1 / 5, 2
 _BANDS = (0.4, 0.2, 0.1, 0.0)
 _MAX_CANDIDATES = 200
+_WINDOWS_S = 0.005  # that detect_arrays.windows takes, about
 _SAME_PLACE, _SAME_SIZE, _OVERLAPPING = 0.125, 1.3, 0.3
 
 
@@ -166,7 +167,7 @@ def _search(picture: np.ndarray, sizes_px: list[float]) -> list[Face]:
         [[height * WINDOW_PX / px, width * WINDOW_PX / px] for px in reversed(sizes_px)]
     )
     area, everywhere = np.array([0.0, 0.0, width, height]), np.array([0.0, 0.0, -1.0])
-    windows = _arithmetic().windows(
+    windows = _windows(
         picture, area, sizes, everywhere, _SEARCH_STEP_PX, _SEARCH_STAGES, 0, *tables()
     )
     found = [Face(int(n), x, y, sizes_px[-1 - int(k)]) for n, x, y, k in windows.tolist()]
@@ -194,9 +195,7 @@ def _verified(picture: np.ndarray, candidate: Face) -> Face:
     sizes = _at_least_a_window([sides / (window_px * factor) for factor in _VERIFY_FACTORS])
     area, around = np.array([left, top, right, bottom]), np.array([x, y, _VERIFY_PX])
     n_stages = len(tables().thresholds)
-    windows = _arithmetic().windows(
-        picture, area, sizes, around, 1, n_stages, _VERIFY_STAGES, *tables()
-    )
+    windows = _windows(picture, area, sizes, around, 1, n_stages, _VERIFY_STAGES, *tables())
     if not len(windows):
         return candidate._replace(votes=0)
     of_level = (sides / sizes).mean(axis=1) * WINDOW_PX
@@ -206,6 +205,14 @@ def _verified(picture: np.ndarray, candidate: Face) -> Face:
 
 def _at_least_a_window(sizes: ArrayLike) -> np.ndarray:
     return np.maximum(np.round(np.array(sizes, np.float64)), WINDOW_PX).astype(np.int64)
+
+
+def _windows(*arguments: Any) -> np.ndarray:
+    """The `windows` of the compiled loops; of NumPy, while they are not loaded."""
+    if not _arithmetic.cache_info().currsize and FIRST.takes(_WINDOWS_S):
+        with FIRST.working():
+            return detect_arrays.windows(*arguments)
+    return _arithmetic().windows(*arguments)
 
 
 @lru_cache(maxsize=1)

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
 
+from ferdata import drawing
 from ferdata.arguments import check_whole_numbers
 from ferdata.dataset import FaceDataset
 from ferdata.drawing.expressions import habits, random_action_units, random_view
 from ferdata.drawing.face import draw_face
 from ferdata.drawing.people import Identity
 from ferdata.drawing.seeded_random import SeededRandom
+from ferdata.files.cache import cached_by
 from ferdata.image_grid import by_class, grid, spread
 from ferdata.labels import MICROEXPNET8
+from tinycnn.ground.package_files import package_text, source_files
 
 _VALIDATION_EVERY = 5
+_DEFAULT = (320, 2, 0, 84)
+"""Of the default data set: people, images of each class, seed and size in pixels."""
+_CACHE_NAME = "built-in-faces"
 
 
-def default_faces(progress: Callable[[int, int], None] | None = None) -> FaceDataset:
+def default_faces(
+    progress: Callable[[int, int], None] | None = None, *, cache: bool = True
+) -> FaceDataset:
     """The default data set: 320 people, 8 classes, 2 images each; 4096 train, 1024 validation.
 
-    No person is in both splits. Takes about ten seconds; `progress` as in `render_faces`.
+    No person is in both splits. Drawing takes about ten seconds; the images are then kept in the
+    cache (36 MB) until the code that draws them changes. cache=False: it is not used. `progress` as
+    in `render_faces`; it is not called if the images are in the cache.
     """
-    return render_faces(progress=progress)
+
+    def draw() -> dict[str, np.ndarray]:
+        return {"images": _draw(*_DEFAULT, progress)}
+
+    try:
+        code = _drawing_code()
+    except OSError:  # the package was installed without its sources
+        cache = False
+    arrays = cached_by(_CACHE_NAME, _CACHE_NAME, lambda: code, draw) if cache else draw()
+    n_subjects, n_per_class, seed, _ = _DEFAULT
+    return _described(arrays["images"], n_subjects, n_per_class, seed)
 
 
 def render_faces(
@@ -46,27 +67,45 @@ def render_faces(
     check_whole_numbers(1, n_subjects=n_subjects, n_per_class=n_per_class)
     check_whole_numbers(0, seed=seed)
     check_whole_numbers(16, size_px=size_px)
+    images = _draw(n_subjects, n_per_class, seed, size_px, progress)
+    return _described(images, n_subjects, n_per_class, seed)
+
+
+def _draw(
+    n_subjects: int,
+    n_per_class: int,
+    seed: int,
+    size_px: int,
+    progress: Callable[[int, int], None] | None,
+) -> np.ndarray:
+    """The images of `render_faces`."""
     classes = MICROEXPNET8.classes
-    n = n_subjects * len(classes) * n_per_class
-    images = np.empty((n, size_px, size_px), np.uint8)
-    labels: list[int] = []
-    ids, subjects, split = [], [], []
+    images = np.empty((n_subjects, len(classes), n_per_class, size_px, size_px), np.uint8)
     for subject in range(n_subjects):
         person, habit = Identity.random(seed, subject), habits(seed, subject)
-        name = f"S{subject:03d}"
         for label, emotion in enumerate(classes):
             for number in range(n_per_class):
                 rng = SeededRandom(0xF0, seed, subject, label, number)
                 units = random_action_units(emotion, rng, habit)
                 view = random_view(rng, int(rng.uniform() * 2.0**53))
-                images[len(labels)] = draw_face(person, units, view, size_px)
+                images[subject, label, number] = draw_face(person, units, view, size_px)
+        if progress is not None:
+            progress(subject + 1, n_subjects)
+    return images.reshape(-1, size_px, size_px)
+
+
+def _described(images: np.ndarray, n_subjects: int, n_per_class: int, seed: int) -> FaceDataset:
+    """The images of `_draw`, with labels, ids, subjects and split."""
+    ids, labels, subjects, split = [], [], [], []
+    for subject in range(n_subjects):
+        name = f"S{subject:03d}"
+        last = subject % _VALIDATION_EVERY == _VALIDATION_EVERY - 1
+        for label, emotion in enumerate(MICROEXPNET8.classes):
+            for number in range(n_per_class):
                 labels.append(label)
                 ids.append(f"rendered-{seed}/{name}/{emotion}/{number}")
                 subjects.append(name)
-                last = subject % _VALIDATION_EVERY == _VALIDATION_EVERY - 1
                 split.append("validation" if last else "train")
-        if progress is not None:
-            progress(subject + 1, n_subjects)
     return FaceDataset(
         images=images,
         labels=np.array(labels, np.int64),
@@ -75,6 +114,16 @@ def render_faces(
         subjects=np.array(subjects),
         split=np.array(split),
     )
+
+
+def _drawing_code() -> str:
+    """Text that changes with the code that draws the images. Raises OSError without its source."""
+    files = source_files(drawing.__name__)
+    files.append((__name__, package_text(__package__, "rendered.py").encode()))
+    digest = hashlib.sha256(repr(MICROEXPNET8.classes).encode())
+    for name, content in files:
+        digest.update(name.encode() + b"\0" + content)
+    return digest.hexdigest()
 
 
 def contact_sheet(dataset: FaceDataset, n_columns: int = 12, gap_px: int = 2) -> np.ndarray:

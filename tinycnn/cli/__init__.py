@@ -6,20 +6,26 @@ check failed, 2 an error, which is one line on stderr.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import sys
+from collections.abc import Sequence
+from functools import partial
 
 from ..ground._version import __version__
 from ..ground.command_line import Parser
 from ..ground.completion import add_completion_option
 from ..ground.exit_status import run_command
-from . import convert, explain, export, gradcheck, info, predict, reproduce, sweep, train, warmup
 
-COMMANDS = (predict, train, sweep, reproduce, info, convert, export, explain, gradcheck, warmup)
-WITH_OWN_JSON = (predict,)
+COMMANDS = (
+    *("predict", "train", "sweep", "reproduce", "info", "convert", "export", "explain"),
+    *("gradcheck", "warmup"),
+)
+WITH_OWN_JSON = ("predict",)
 
 
-def build_parser() -> Parser:
+def build_parser(commands: Sequence[str] = COMMANDS) -> Parser:
+    """The parser.  commands: those that it knows; the files of others are not imported."""
     parser = Parser(
         prog="tinycnn",
         description="Recognise expressions in photos; train networks; describe, convert, export, "
@@ -28,13 +34,13 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"tinycnn {__version__}")
     add_completion_option(parser)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        name = module.__name__.rsplit(".", 1)[1]
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in commands:
+        module = importlib.import_module(f"{__name__}.{name}")
         summary = (module.__doc__ or "").partition("\n")[0]
-        command = commands.add_parser(name, help=summary, description=summary)
+        command = subparsers.add_parser(name, help=summary, description=summary)
         module.add_arguments(command)
-        if module not in WITH_OWN_JSON:
+        if name not in WITH_OWN_JSON:
             command.add_argument("--json", action="store_true", help="print JSON instead of text")
         command.set_defaults(run=module.run)
     return parser
@@ -44,4 +50,6 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     if getattr(sys, "frozen", False):  # the processes of a sweep are this same program
         multiprocessing.freeze_support()
-    return run_command(build_parser, argv)
+    words = sys.argv[1:] if argv is None else argv
+    commands = words[:1] if words and words[0] in COMMANDS else COMMANDS
+    return run_command(partial(build_parser, commands), argv)

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..formats import onnx, safetensors, tf_checkpoint
+from ..formats import safetensors
 from ..formats.model_file import check_is_model, checkpoint_paths, checkpoint_prefix
 from ..formats.pretrained import PRETRAINED, load_pretrained, shipped_weights
 from ..ground.command_line import CannotError
@@ -84,6 +84,8 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
         return OpenedModel(name, f"pretrained on {data}", network, paths, str(network.dtype))
     prefix = checkpoint_prefix(name)
     if prefix is not None:
+        from ..formats import tf_checkpoint  # here and below: the other formats start faster
+
         network = tf_checkpoint.load_network(prefix, variant=variant, n_threads=n_threads)
         return OpenedModel(
             name, "TensorFlow checkpoint", network, checkpoint_paths(prefix), str(network.dtype)
@@ -97,6 +99,8 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
             "microexpnet-VARIANT-SIZE"
         )
     if path.suffix == ".onnx":
+        from ..formats import onnx
+
         imported = onnx.import_network(path)
         for note in imported.notes:
             print(plain(f"note: {name}: {note}"), file=sys.stderr)

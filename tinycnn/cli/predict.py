@@ -31,7 +31,6 @@ from ..classify import Classification
 from ..ground.command_line import CannotError, Parser, above_zero, number, positive
 from ..ground.messages import one_line, plain
 from ..network import Network
-from .annotated_photo import annotated, write_annotated
 from .film_prediction import (
     AnnotatedFilm,
     Moment,
@@ -287,6 +286,8 @@ class Printer:
             return
         problem = found.problem
         if found.faces is not None and self.annotate:
+            from .annotated_photo import annotated, write_annotated
+
             try:
                 picture = annotated(read_photo(found.photo.path), found.faces, found.answers)
                 write_annotated(self.annotate, found.photo.name, picture)

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 import ferdata
+from ferdata.photos.compiled_loops import compile_loops
 
 from ..backend_choice import backend_in_use
 from ..ground.command_line import CannotError
-from ..ground.messages import plain
+from ..ground.messages import one_line, plain
 from ..network import Network
 from ..optim import OPTIMIZERS, optimizer_from_name
 from ..run.losses_and_schedules import LOSSES, NO_TEACHER, make_loss
@@ -83,6 +84,10 @@ def _content(folder: Path) -> tuple[int, int]:
 
 def detect_and_crop() -> None:
     """Search a photo for faces, and crop a face in every framing."""
+    try:
+        compile_loops()
+    except Exception as error:  # Numba raises errors of many kinds
+        raise CannotError(f"the loops of ferdata cannot be compiled: {one_line(error)}") from error
     photo = _random((240, 320))
     ferdata.find_faces(photo)
     for framing in ferdata.FRAMINGS:
@@ -91,6 +96,7 @@ def detect_and_crop() -> None:
 
 def predict(network: Network) -> None:
     """One image, and a batch of them."""
+    network.load_kernels()
     for n_images in (1, N_IMAGES):
         network.predict_proba(_random((n_images, *network.input_spec.shape)))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..ground.messages import LONGEST_NAME, file_name
 from ..layers import Layer
 from ..network import Network
-from . import onnx, safetensors, tf_checkpoint
+from . import safetensors
 from .pretrained import PRETRAINED
 
 _CHECKPOINT_FILE = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
@@ -41,10 +41,14 @@ def load(
     if not isinstance(name, str) or len(name) > LONGEST_NAME:
         raise ValueError(f"{file_name(name)}: expected the name of a file, not its content")
     if name.endswith(".onnx"):
+        from . import onnx  # here and below: a model of another format is read sooner
+
         return onnx.load_network(path, backend=backend, n_threads=n_threads)
     check_is_model(name)
     prefix = checkpoint_prefix(name)
     if prefix is not None:
+        from . import tf_checkpoint
+
         return tf_checkpoint.load_network(
             prefix, variant=variant, backend=backend, n_threads=n_threads
         )

@@ -1,4 +1,5 @@
-"""The folder of a program's cache: where it is, who may look into it, whose code may be run."""
+"""The folder of a program's cache: where it is, who may look into it, and whether code may be kept
+there and run."""
 
 from __future__ import annotations
 
@@ -42,3 +43,16 @@ def why_not_trusted(folder: Path) -> str:
     if found.st_uid not in (0, os.geteuid()):
         return "it belongs to another user"
     return "others may write to it: chmod go-w makes it safe" if found.st_mode & 0o022 else ""
+
+
+def why_not_kept(folder: Path) -> str:
+    """The reason why compiled code cannot be kept in `folder`, which may not exist yet.  "" if it
+    can."""
+    parent = folder
+    while not os.path.lexists(parent) and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir():
+        return f"{parent} is not a folder"
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return "it is not writable" if parent == folder else f"{parent} is not writable"
+    return why_not_trusted(folder)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from numba.core import caching, sigutils
 
-from .cache_folder import make_private, why_not_trusted
+from .cache_folder import make_private, why_not_kept, why_not_trusted
 
 
 class CodeFolder(NamedTuple):
@@ -26,11 +26,13 @@ class CodeFolder(NamedTuple):
     folders  the last one holds the files; each is created if it is missing, and checked
     stamp    text that changes with everything that the code is made from
     logger   gets the warnings
+    variable the environment variable that names another folder
     """
 
     folders: tuple[Path, ...]
     stamp: str
     logger: logging.Logger
+    variable: str
 
 
 @lru_cache
@@ -83,7 +85,7 @@ class CodeCache(caching.FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         compiled = None
-        if self._is_trusted():
+        if _is_trusted(self._folder):
             try:
                 compiled = super().load_overload(sig, target_context)
                 expected = sigutils.normalize_signature(sig)[0]
@@ -99,22 +101,12 @@ class CodeCache(caching.FunctionCache):
         return compiled
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        if not self._is_trusted():
+        if not _is_trusted(self._folder):
             return
         try:
             super().save_overload(sig, data)
         except Exception as error:  # the disk is read-only or full, or the index is damaged or gone
-            self._warn_once("is not writable (%s)", error)
-
-    def _is_trusted(self) -> bool:
-        for folder in self._folder.folders:
-            reason = why_not_trusted(folder)
-            if reason and folder not in _distrusted:
-                _distrusted.add(folder)
-                self._folder.logger.warning("kernel cache %s is not used: %s", folder, reason)
-            if reason:
-                return False
-        return True
+            self._warn_once(f"is not writable (%s): {_cost(self._folder)}", error)
 
     def _clear_index(self) -> None:
         """Empty this function's index.  A damaged one would make each later load and save fail."""
@@ -134,3 +126,40 @@ class CodeCache(caching.FunctionCache):
 _distrusted: set[Path] = set()
 _warned: set[str] = set()
 """Folders that a warning has already been logged for."""
+
+
+def _is_trusted(code_folder: CodeFolder) -> bool:
+    """Whether code from this folder may be run.  If not, the reason is logged once."""
+    for folder in code_folder.folders:
+        reason = why_not_trusted(folder)
+        if reason and folder not in _distrusted:
+            _distrusted.add(folder)
+            code_folder.logger.warning(
+                "kernel cache %s is not used: %s.  Until then %s", folder, reason,
+                _cost(code_folder),
+            )  # fmt: skip
+        if reason:
+            return False
+    return True
+
+
+def warn_if_not_kept(code_folder: CodeFolder) -> bool:
+    """Whether code that is compiled now cannot be kept there.  The reason is logged once."""
+    if not _is_trusted(code_folder):
+        return True
+    folder = str(code_folder.folders[-1])
+    reason = why_not_kept(code_folder.folders[-1])
+    if reason and folder not in _warned:
+        _warned.add(folder)
+        code_folder.logger.warning(
+            "kernel cache %s is not writable (%s): %s", folder, reason, _cost(code_folder)
+        )
+    return bool(reason)
+
+
+def _cost(code_folder: CodeFolder) -> str:
+    """What it costs, and what to do, if compiled code cannot be kept."""
+    return (
+        f"each process compiles again, unless {code_folder.variable} names a folder that you may "
+        "write to"
+    )

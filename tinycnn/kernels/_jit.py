@@ -40,7 +40,8 @@ except Exception as error:  # missing, or of a version that refuses this NumPy o
     raise ImportError(f"Numba cannot be imported ({type(error).__name__}: {error})") from error
 
 from ..ground.cache_folder import cache_folder_of
-from ..ground.compiled_code import CodeCache, CodeFolder
+from ..ground.compiled_code import CodeCache, CodeFolder, warn_if_not_kept
+from ..ground.log_messages import tell
 from ..ground.package_files import source_files
 from ..plan import Window
 
@@ -154,20 +155,38 @@ def _code_folder() -> CodeFolder | None:
     try:
         folder, key = cache_folder(), _cache_key()
     except (OSError, RuntimeError) as error:
-        logger.warning("compiled kernels cannot be kept: %s", error)
+        logger.warning(
+            "compiled kernels cannot be kept: %s.  Each process compiles them, for 10 to 60 s; set "
+            "TINYCNN_CACHE_DIR to a folder that you may write to",
+            error,
+        )
         return None
-    return CodeFolder((folder, folder / key), key, logger)
+    return CodeFolder((folder, folder / key), key, logger, "TINYCNN_CACHE_DIR")
+
+
+def kept_in() -> Path | None:
+    """The folder that the present files' compiled kernels are kept in.  None if none are kept."""
+    folder = None if WITHOUT_JIT else _code_folder()
+    return None if folder is None else folder.folders[-1]
 
 
 _announced = False
 
 
 def _announce(name: str) -> None:
-    """Log once, at INFO, that compiling has begun, and at DEBUG the name of each kernel."""
+    """Say once that compiling has begun, and log at DEBUG the name of each kernel."""
     global _announced
     if not _announced:
-        logger.info("compiling kernels (once for this machine, then kept in %s)", cache_folder())
-    _announced = True
+        _announced = True
+        folder = _code_folder()
+        if folder is not None and warn_if_not_kept(folder):
+            tell("tinycnn", "compiling kernels, which takes 10 to 60 s")
+        else:
+            tell(
+                "tinycnn",
+                "compiling kernels, which takes 10 to 60 s "
+                f"(once for this machine, then kept in {cache_folder()})",
+            )
     logger.debug("compiling kernel %s", name)
 
 

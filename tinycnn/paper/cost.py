@@ -97,6 +97,8 @@ def latencies(
     networks = [
         microexpnet(MAIN_VARIANT, size, n_classes, backend=backend, n_threads=1) for size in sizes
     ]
+    for network in networks:
+        network.load_kernels()
     times: list[list[float]] = [[] for _ in networks]
     for round_ in range(n_rounds + 1):
         for network, own in zip(networks, times):

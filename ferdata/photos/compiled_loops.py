@@ -1,0 +1,14 @@
+"""Compiles all loops of ferdata, or loads them from the cache."""
+
+from __future__ import annotations
+
+from ferdata import warp
+from ferdata.jit import note_loops
+
+
+def compile_loops(_: str = "") -> None:
+    """Raises what Numba raises if it cannot compile them."""
+    import ferdata.photos.detect_loops  # noqa: F401  (importing it compiles)
+
+    warp.load_kernel()
+    note_loops()
