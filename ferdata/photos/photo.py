@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
@@ -198,19 +199,21 @@ def _identified(file: BinaryIO, path: str | os.PathLike) -> Image.Image:
 
 def _opened_with_extra(file: BinaryIO, path: str | os.PathLike, found: str) -> Image.Image:
     """The picture in a HEIC or AVIF file. Raises DataError without the extra."""
+    factory: Callable[..., Image.Image] | None = None
     if found == "AVIF":  # Pillow 11.3 and newer read it
-        factory, accepts = Image.OPEN.get("AVIF", (None, None))
+        avif, accepts = Image.OPEN.get("AVIF", (None, None))
         start = file.read(N_BYTES)
         file.seek(0)
-        usable = factory is not None and (accepts is None or accepts(start) is True)
+        if accepts is None or accepts(start) is True:
+            factory = avif
     else:
         try:
-            from pillow_heif import HeifImageFile as factory
-
-            usable = True
+            from pillow_heif import HeifImageFile
         except ImportError:
-            usable = False
-    if not usable or factory is None:
+            pass
+        else:
+            factory = HeifImageFile
+    if factory is None:
         raise DataError(
             f"{path}: {'an' if found == 'AVIF' else 'a'} {found} picture, which is read with the "
             f'extra heif: pip install "tinycnn[heif]"; or save it as JPEG or PNG'
