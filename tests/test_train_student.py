@@ -621,7 +621,7 @@ def wrong_pixel_count(small, tmp_path):
 
 def label_out_of_range(small, tmp_path):
     text = gzip.decompress(small.data.read_bytes()).splitlines(keepends=True)
-    text[9] = b"7" + text[9][1:]
+    text[9] = b"8" + text[9][1:]
     path = tmp_path / "fer2013.csv"
     path.write_bytes(b"".join(text))
     return ["--data", path]
@@ -669,12 +669,12 @@ def short_teacher(small, tmp_path):
 
 BAD_DATA = {
     "missing file": (lambda small, tmp: ["--data", tmp / "no.csv"], "no.csv: no such file"),
-    "folder": (lambda small, tmp: ["--data", tmp], "in: no data set recognised. Looked for CK"),
+    "folder": (lambda small, tmp: ["--data", tmp], "in: no data set recognised. It holds no files"),
     "truncated gz": (truncated, "fer2013.csv.gz: cannot be read, damaged or incomplete"),
     "binary csv": (binary, "fer2013.csv: no csv with a header in UTF-8"),
     "votes as data": (file_as_data("votes"), "fer2013new.csv: FER.'s votes, which have no images"),
     "wrong pixel count": (wrong_pixel_count, "fer2013.csv line 6: 2303 pixels, expected 2304"),
-    "label out of range": (label_out_of_range, "fer2013.csv line 10: emotion '7', expected 0..6"),
+    "label out of range": (label_out_of_range, "fer2013.csv line 10: emotion '8', expected 0.."),
     "short votes": (short_votes, "votes.csv: votes for 79 rows, but .* has 80"),
     "missing votes": (
         lambda small, tmp: ["--data", small.data, "--votes", tmp / "no.csv"],
