@@ -390,7 +390,7 @@ def wrong_images():
     yield Image.fromarray(IMAGES[0]), TypeError, "images is a PIL Image...np.asarray(image)"
     yield tensor(IMAGES), TypeError, "images is a torch Tensor...images.cpu().numpy()"
     yield "photo.jpg", TypeError, "images is a str; expected"
-    yield None, TypeError, "images is a NoneType; expected"
+    yield None, TypeError, "images is None, which is no picture"
     yield IMAGES.reshape(N, -1), ValueError, "(48, 48)...images.reshape(-1, 8, 6)"
     yield IMAGES.transpose(0, 2, 1), ValueError, "pictures of 6x8 px, but the network takes 8x6"
     yield IMAGES[:, None], ValueError, "(48, 1, 8, 6)...np.moveaxis(images, 1, -1)"

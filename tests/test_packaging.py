@@ -108,11 +108,9 @@ def answer(photo):
     faces = ferdata.find_faces(photo, network.input_spec.framing)
     (found,) = network.classify(faces)
     shown = {name: round(p, 6) for name, p in found.probs.items()}
-    (box,) = faces.boxes.tolist()
-    return {
-        "file": str(photo),
-        "faces": [{"box": box, "expression": found.label, "probabilities": shown}],
-    }
+    (box,), (score,) = faces.boxes.tolist(), faces.scores.tolist()
+    face = {"box": box, "expression": found.label, "probabilities": shown, "score": round(score, 3)}
+    return {"file": str(photo), "faces": [face]}
 
 
 def test_the_sdist_has_docs_examples_and_tests(source, sdist):

@@ -11,7 +11,6 @@ import numpy as np
 import ferdata
 from ferdata.sources import dataset_options
 from ferdata.teachers import teacher_options
-from ferdata.teachers.agreement import LOW_AGREEMENT, share_of_agreement
 
 from ..ground.argument_options import add_argument_options, given_arguments
 from ..ground.command_line import CannotError, positive
@@ -138,6 +137,8 @@ def load_teachers(
 
 def _agreement(values: np.ndarray, dataset: ferdata.FaceDataset) -> str:
     """How often the teacher is right, as a sentence, with a warning if that is seldom."""
+    from ferdata.teachers.agreement import LOW_AGREEMENT, share_of_agreement  # imports scipy
+
     labels = dataset.known_labels
     if labels is None:
         labels = np.full(len(dataset), -1)
