@@ -28,6 +28,7 @@ import numpy as np
 from ferdata.errors import DataError
 from ferdata.image_hashes import checked_images
 from ferdata.jit import FIRST, compile_cached, compiled
+from tinycnn.ground.numpy_first import all_work_waits
 
 # Larger entries could overflow float32 inside the kernel. NaN, which the clamping would not catch,
 # is not within this limit either.
@@ -60,7 +61,7 @@ def warp_images(
     """
     images, matrices, which = _checked(images, matrices, size_px, which)
     out = np.empty((len(matrices), size_px, size_px), dtype=np.uint8)
-    if not _kernel.cache_info().currsize and FIRST.takes(out.size * _NUMPY_S):
+    if not _kernel.cache_info().currsize and _numpy_is_enough(out):
         with FIRST.working():
             warp_arrays(images, which, matrices, out)
         return out
@@ -134,6 +135,12 @@ def _checked(
     if which.size and (which.min() < 0 or which.max() >= len(images)):
         raise DataError(f"which: indices must lie in 0..{len(images) - 1}")
     return images, np.require(matrices, None, ["C", "A"]), np.require(which, np.int64, ["C", "A"])
+
+
+def _numpy_is_enough(out: np.ndarray) -> bool:
+    """Whether NumPy warps these images while the kernel is not loaded.  A single one, such as a
+    face in a photo, is not worth loading it."""
+    return (len(out) <= 1 and not all_work_waits()) or FIRST.takes(out.size * _NUMPY_S)
 
 
 _TYPES = (  # True: read-only arrays are accepted too

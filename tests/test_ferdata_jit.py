@@ -143,3 +143,21 @@ def test_code_in_a_folder_that_others_may_write_to_is_not_run(fresh, expected, t
 def use_warp(expected):
     forget()
     np.testing.assert_array_equal(warp.warp_images(IMAGES, MATRICES, 11), expected[0])
+
+
+@pytest.mark.kernels
+@COMPILED
+def test_numpy_searches_the_first_photos(expected, monkeypatch):
+    """A photo is searched to its end by what began; the faces are the same."""
+    forget()
+    monkeypatch.setattr(jit.FIRST, "takes", lambda seconds: seconds < 1)
+    monkeypatch.setitem(sys.modules, "ferdata.photos.detect_loops", None)  # cannot be imported
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warped, faces = use()
+    np.testing.assert_array_equal(warped, expected[0])
+    np.testing.assert_array_equal(faces, expected[1])
+    assert warp._kernel.cache_info().currsize == detection._arithmetic.cache_info().currsize == 0
+    monkeypatch.undo()
+    np.testing.assert_array_equal(use()[1], expected[1])
+    assert warp._kernel() is not warp.warp_arrays

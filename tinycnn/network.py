@@ -289,9 +289,11 @@ class Network(NamesItsOptions):
         Raises TypeError for anything but an array of uint8, ValueError for another shape; the
         message says how to convert the images.
         """
-        return self._scaled(check_images(images, self.input_spec), self._run)
+        return self._scaled(images, self._run)
 
     def _scaled(self, images: np.ndarray, runner: Backend) -> np.ndarray:
+        """`scale`, computed by `runner`."""
+        images = check_images(images, self.input_spec)
         if images.ndim == 3:
             images = images[..., None]
         x = np.empty(images.shape, self.dtype)
@@ -306,15 +308,16 @@ class Network(NamesItsOptions):
 
     def _predicted(self, images: np.ndarray) -> tuple[np.ndarray, str]:
         """The logits, and the backend for what is computed from them."""
-        images = check_images(images, self.input_spec)
-        first = self._first_predictions if self._numpy_answers(len(images)) else None
+        is_array = isinstance(images, np.ndarray) and images.ndim > 0
+        n_images = len(images) if is_array else 0  # `_scaled` refuses it
+        first = self._first_predictions if self._numpy_answers(n_images) else None
         scales = self._run if first is None else first.numpy
         predict = self._run.predict if first is None else first.predict
         backend = self.backend if first is None else "numpy"
-        if len(images) <= PREDICTION_BATCH:
+        if n_images <= PREDICTION_BATCH:
             return predict(self._scaled(images, scales)), backend
-        logits = np.empty((len(images), len(self.classes)), self.dtype)
-        for k in range(0, len(images), PREDICTION_BATCH):
+        logits = np.empty((n_images, len(self.classes)), self.dtype)
+        for k in range(0, n_images, PREDICTION_BATCH):
             part = slice(k, k + PREDICTION_BATCH)
             logits[part] = predict(self._scaled(images[part], scales))
         return logits, backend

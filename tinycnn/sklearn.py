@@ -39,7 +39,7 @@ Layers = Sequence[Layer] | Callable[[Shape, int], Sequence[Layer]]
 class FloatNetwork(Network):
     """A network for arrays of numbers instead of uint8 pixels: they are used as they are."""
 
-    def scale(self, images: np.ndarray) -> np.ndarray:
+    def _scaled(self, images: np.ndarray, runner: object) -> np.ndarray:
         """Numbers (N, H, W, C) -> x (N, H, W, C) of the network's dtype."""
         return plain_array(images, self.dtype)
 

@@ -29,7 +29,7 @@ fills the picture is found. The box of such a face may reach beyond the picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -55,7 +55,9 @@ _VERIFY_FACTORS, _VERIFY_PX, _VERIFY_STAGES = (1.0, 1.1, 1.1**-1, 1.1**2, 1.1**-
 _VOTES, _VOTES_IF_LARGE, _LARGE, _VOTES_TO_LOOK_AGAIN = 11, 5, 1 / 5, 2
 _BANDS = (0.4, 0.2, 0.1, 0.0)
 _MAX_CANDIDATES = 200
-_WINDOWS_S = 0.005  # that detect_arrays.windows takes, about
+_PHOTO_S = 0.25  # that NumPy takes to search a photo, about
+
+Windows = Callable[..., np.ndarray]
 _SAME_PLACE, _SAME_SIZE, _OVERLAPPING = 0.125, 1.3, 0.3
 
 
@@ -122,6 +124,7 @@ def _votes_needed(face: Face, short: int) -> int:
 
 def _faces_by_size(grey: np.ndarray, sought: Sought) -> Iterator[list[Face]]:
     """The faces of each band of sizes, from large to small; no two faces overlap."""
+    windows_of = _windows_for_a_photo()
     short = min(grey.shape)
     smallest_px, least_score = sought
     if smallest_px is None:
@@ -140,12 +143,12 @@ def _faces_by_size(grey: np.ndarray, sought: Sought) -> Iterator[list[Face]]:
         margin = int(short * _MARGIN / k)
         picture = detect_arrays.reduced(grey, k, margin)
         found: list[Face] = []
-        for candidate in _search(picture, [px / k for px in sizes]):
+        for candidate in _search(windows_of, picture, [px / k for px in sizes]):
             if any(_is_within(candidate.on(k, margin), face) for face in kept + found):
                 continue
-            face = _verified(picture, candidate)
+            face = _verified(windows_of, picture, candidate)
             while _VOTES_TO_LOOK_AGAIN <= face.votes < _VOTES:
-                again = _verified(picture, face)
+                again = _verified(windows_of, picture, face)
                 if again.votes <= face.votes:
                     break
                 face = again
@@ -160,14 +163,14 @@ def _faces_by_size(grey: np.ndarray, sought: Sought) -> Iterator[list[Face]]:
         yield new
 
 
-def _search(picture: np.ndarray, sizes_px: list[float]) -> list[Face]:
+def _search(windows_of: Windows, picture: np.ndarray, sizes_px: list[float]) -> list[Face]:
     """Step 1: candidates, best first; their `votes` are the number of stages passed."""
     height, width = picture.shape
     sizes = _at_least_a_window(
         [[height * WINDOW_PX / px, width * WINDOW_PX / px] for px in reversed(sizes_px)]
     )
     area, everywhere = np.array([0.0, 0.0, width, height]), np.array([0.0, 0.0, -1.0])
-    windows = _windows(
+    windows = windows_of(
         picture, area, sizes, everywhere, _SEARCH_STEP_PX, _SEARCH_STAGES, 0, *tables()
     )
     found = [Face(int(n), x, y, sizes_px[-1 - int(k)]) for n, x, y, k in windows.tolist()]
@@ -184,7 +187,7 @@ def _search(picture: np.ndarray, sizes_px: list[float]) -> list[Face]:
     return kept
 
 
-def _verified(picture: np.ndarray, candidate: Face) -> Face:
+def _verified(windows_of: Windows, picture: np.ndarray, candidate: Face) -> Face:
     """Step 2: the mean of the windows near a candidate that pass all stages."""
     _, x, y, face_px = candidate
     window_px = face_px / WINDOW_PX
@@ -195,7 +198,7 @@ def _verified(picture: np.ndarray, candidate: Face) -> Face:
     sizes = _at_least_a_window([sides / (window_px * factor) for factor in _VERIFY_FACTORS])
     area, around = np.array([left, top, right, bottom]), np.array([x, y, _VERIFY_PX])
     n_stages = len(tables().thresholds)
-    windows = _windows(picture, area, sizes, around, 1, n_stages, _VERIFY_STAGES, *tables())
+    windows = windows_of(picture, area, sizes, around, 1, n_stages, _VERIFY_STAGES, *tables())
     if not len(windows):
         return candidate._replace(votes=0)
     of_level = (sides / sizes).mean(axis=1) * WINDOW_PX
@@ -207,12 +210,16 @@ def _at_least_a_window(sizes: ArrayLike) -> np.ndarray:
     return np.maximum(np.round(np.array(sizes, np.float64)), WINDOW_PX).astype(np.int64)
 
 
-def _windows(*arguments: Any) -> np.ndarray:
+def _windows_for_a_photo() -> Windows:
     """The `windows` of the compiled loops; of NumPy, while they are not loaded."""
-    if not _arithmetic.cache_info().currsize and FIRST.takes(_WINDOWS_S):
-        with FIRST.working():
-            return detect_arrays.windows(*arguments)
-    return _arithmetic().windows(*arguments)
+    if not _arithmetic.cache_info().currsize and FIRST.takes(_PHOTO_S):
+        return _numpy_windows
+    return _arithmetic().windows
+
+
+def _numpy_windows(*arguments: Any) -> np.ndarray:
+    with FIRST.working():
+        return detect_arrays.windows(*arguments)
 
 
 @lru_cache(maxsize=1)
