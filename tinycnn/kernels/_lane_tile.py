@@ -15,16 +15,11 @@ The terms of a sum are added in the order i, then j.
 from __future__ import annotations
 
 from ._jit import TILE, helper, inline_helper
-from ._tile import BYTES, HALF, QUARTER, VECTORS, make_tile
+from ._tile import BYTES, LANE_BY_LANE_ROWS, VECTORS, make_tile
 
-ROWS = min(TILE.n_rows, 6)
-"""Most rows of a tile.  Each product loads its own a, so more rows than these are not faster."""
+ROWS = LANE_BY_LANE_ROWS
 
-_block = make_tile(BYTES, VECTORS, ROWS, lane_by_lane=True)
-_vector = make_tile(BYTES, 1, ROWS, lane_by_lane=True)
-_half = make_tile(HALF, 1, ROWS, lane_by_lane=True)
-_quarter = make_tile(QUARTER, 1, min(ROWS, 4), lane_by_lane=True)
-_lane = make_tile(0, 1, min(ROWS, 4), lane_by_lane=True)
+_block, _vector = make_tile(VECTORS, lane_by_lane=True), make_tile(0, lane_by_lane=True)
 
 
 def multiply_add_lanes_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
@@ -41,37 +36,21 @@ def multiply_add_lanes_tiled(
     M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm
 ):  # pragma: no cover: intrinsics only run compiled
     """Equation (1) on the vector tile, for any M, N, K0, K1 (0 included)."""
-    size = c.itemsize
+    lanes = BYTES // c.itemsize
+    n_blocks = -(-M // ROWS)
     n = 0
     while n < N:
-        left = (N - n) * size
-        if left >= VECTORS * BYTES:
-            step, max_rows = VECTORS * BYTES, ROWS
-        elif left >= BYTES:
-            step, max_rows = BYTES, ROWS
-        elif left >= HALF:
-            step, max_rows = HALF, ROWS
-        elif left >= QUARTER and QUARTER > size:
-            step, max_rows = QUARTER, min(ROWS, 4)
-        else:
-            step, max_rows = size, min(ROWS, 4)
-        n_blocks = -(-M // max_rows)
+        columns = VECTORS * lanes if N - n >= VECTORS * lanes else min(N - n, lanes)
         m = 0
-        for block in range(n_blocks):
-            rows = (M - m) // (n_blocks - block)
+        for k in range(n_blocks):
+            rows = (M - m) // (n_blocks - k)
             ao, bo, co = a_off + m * am + n, b_off + n, c_off + m * cm + n
-            if step == VECTORS * BYTES:
-                _block(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
-            elif step == BYTES:
-                _vector(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
-            elif step == HALF:
-                _half(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
-            elif step == QUARTER and QUARTER > size:
-                _quarter(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            if columns == VECTORS * lanes:
+                _block(rows, columns, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, 0, 0, c, co, cm)
             else:
-                _lane(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+                _vector(rows, columns, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, 0, 0, c, co, cm)
             m += rows
-        n += step // size
+        n += columns
 
 
 multiply_add_lanes_plain = helper(multiply_add_lanes_plain)

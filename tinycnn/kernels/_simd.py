@@ -55,6 +55,10 @@ class Vectors:
     def store(self, value: ir.Value, pointer: ir.Value, v: int = 0) -> None:
         self.builder.store(value, self._address(pointer, v)).align = self.scalar_bytes
 
+    def at_least(self, floor: ir.Value, x: ir.Value) -> ir.Value:
+        """x, or `floor` where x is not larger; NaN stays NaN."""
+        return self.builder.select(self.builder.fcmp_ordered("<=", x, floor), floor, x)
+
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         return self.builder.call(self._multiply_add, [a, b, c])
 
@@ -70,6 +74,40 @@ class Vectors:
         variable = cgutils.alloca_once(self.builder, value.type)
         self.builder.store(value, variable)
         return variable
+
+
+class FirstLanes(Vectors):
+    """Vectors of which the first `n_lanes` lanes alone are loaded and stored."""
+
+    def __init__(
+        self, builder: ir.IRBuilder, dtype: Any, vector_bytes: int, n_lanes: ir.Value
+    ) -> None:
+        super().__init__(builder, dtype, vector_bytes)
+        numbers = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
+        self.mask = builder.icmp_signed("<", numbers, self.broadcast(n_lanes))
+        i32, pointer = ir.IntType(32), self.type.as_pointer()
+        self.alignment = ir.Constant(i32, self.scalar_bytes)
+        suffix = f"v{self.lanes}f{8 * self.scalar_bytes}"
+        suffix = f"{suffix}.p0{suffix}"
+        self._load, self._store = (
+            cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.{name}.{suffix}")
+            for name, kind in (
+                ("load", ir.FunctionType(self.type, [pointer, i32, self.mask.type, self.type])),
+                (
+                    "store",
+                    ir.FunctionType(ir.VoidType(), [self.type, pointer, i32, self.mask.type]),
+                ),
+            )
+        )
+
+    def load(self, pointer: ir.Value, v: int = 0) -> ir.Value:
+        zeros = ir.Constant(self.type, [0.0] * self.lanes)
+        arguments = [self._address(pointer, v), self.alignment, self.mask, zeros]
+        return self.builder.call(self._load, arguments)
+
+    def store(self, value: ir.Value, pointer: ir.Value, v: int = 0) -> None:
+        arguments = [value, self._address(pointer, v), self.alignment, self.mask]
+        self.builder.call(self._store, arguments)
 
 
 def element(

@@ -12,9 +12,13 @@ c[m, n] = c[c_off + m*cm + n] in flat arrays.  With the right strides (1) is eac
 
 A tile is n_rows x n_vectors accumulators.  Each vector of b that is loaded is used in n_rows
 products, and each scalar of a in n_vectors, so the speed is limited by the multiply-adds and not by
-the loads.  The tile is emitted as LLVM IR, see `_simd.py`.  Columns that do not fill a vector are
-done with vectors of a half, a quarter, ... of its width, down to one lane: nothing outside the
-three blocks is read or written.
+the loads.  The tile is emitted as LLVM IR, see `_simd.py`.  Of the last columns, which may not fill
+a vector, only the lanes that exist are loaded and stored: nothing outside the three blocks is read
+or written.
+
+A forward pass computes each output in one call, so it needs no pass for the bias and the ReLU:
+
+    c[m, n] = relu(bias[n] + sum over i < K0, j < K1 of a[m, i, j] * b[i, j, n])            (2)
 
 The terms of a sum are added in the order i, then j, for every tile shape.  So c[m, n] has the same
 bits for every M, and an image's result does not depend on its neighbours in the batch.
@@ -24,36 +28,57 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from ._jit import TILE, helper
-from ._simd import INTP, Vectors, element, for_each_row_count, intp, loop, opaque
+from ._simd import (
+    INTP,
+    FirstLanes,
+    Vectors,
+    element,
+    for_each_row_count,
+    intp,
+    loop,
+    opaque,
+)
 
 
-def make_tile(vector_bytes: int, n_vectors: int, max_rows: int, lane_by_lane: bool = False) -> Any:
-    """An intrinsic for (1) with n_vectors whole vectors of columns and M = rows <= max_rows.
+def make_tile(n_vectors: int, lane_by_lane: bool = False, overwrites: bool = False) -> Any:
+    """An intrinsic for (1), or for (2) if it overwrites, with M = rows <= ROWS.
 
-    vector_bytes of 0 means a single lane.  The arrays are flat, floating and of one dtype.  `rows`
-    is known only at run time: the code has a variant for each value and jumps to it.
-    lane_by_lane: each column n has its own a[m, i, j, n], at the next address; see `_lane_tile.py`
+    n_vectors     whole vectors of columns; 0: the first `columns` lanes of one
+    lane_by_lane  each column n has its own a[m, i, j, n], at the next address; see `_lane_tile.py`
+    The arrays are flat, floating and of one dtype.  `rows` is known only at run time: the code has
+    a variant for each value and jumps to it.  Without `overwrites`, bias and relu are not used.
     """
+    max_rows = LANE_BY_LANE_ROWS if lane_by_lane else ROWS
 
     @intrinsic
-    def tile(typingctx, rows, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
-        signature = types.void(*(INTP,) * 3, a, *(INTP,) * 4, b, *(INTP,) * 3, c, *(INTP,) * 2)
+    def tile(typingctx, rows, columns, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1,
+             bias, bias_off, relu, c, c_off, cm):  # fmt: skip
+        signature = types.void(
+            *(INTP,) * 4, a, *(INTP,) * 4, b, *(INTP,) * 3, bias, *(INTP,) * 2, c, *(INTP,) * 2
+        )
 
         def codegen(context, builder, sig, args):
-            rows, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm = args
-            vectors = Vectors(builder, sig.args[12].dtype, vector_bytes)
-            pa = element(context, builder, sig.args[3], a, a_off)
-            pb = element(context, builder, sig.args[8], b, b_off)
-            pc = element(context, builder, sig.args[12], c, c_off)
+            (rows, columns, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1,
+             bias, bias_off, relu, c, c_off, cm) = args  # fmt: skip
+            dtype = sig.args[16].dtype
+            pa = element(context, builder, sig.args[4], a, a_off)
+            pb = element(context, builder, sig.args[9], b, b_off)
+            pbias = element(context, builder, sig.args[13], bias, bias_off)
+            pc = element(context, builder, sig.args[16], c, c_off)
 
-            def emit(n_rows):
-                grid = [(m, v) for m in range(n_rows) for v in range(n_vectors)]
+            def emit(vectors, n_rows):
+                grid = [(m, v) for m in range(n_rows) for v in range(n_vectors or 1)]
                 c_rows = [builder.gep(pc, [builder.mul(cm, intp(m))]) for m in range(n_rows)]
-                total = {(m, v): vectors.register(vectors.load(c_rows[m], v)) for m, v in grid}
+                if overwrites:
+                    first = [vectors.load(pbias, v) for v in range(n_vectors or 1)]
+                    total = {(m, v): vectors.register(first[v]) for m, v in grid}
+                else:
+                    total = {(m, v): vectors.register(vectors.load(c_rows[m], v)) for m, v in grid}
                 # Every third row of a has a pointer p of its own; the two after it are p + am and
                 # p + 2*am, which a load instruction can add by itself.  Otherwise LLVM computes
                 # each row's address from the one before, and the products wait for this chain.
@@ -66,21 +91,44 @@ def make_tile(vector_bytes: int, n_vectors: int, max_rows: int, lane_by_lane: bo
                 steps_j = [a1] * len(third_rows) + [b1]
                 with loop(builder, K0, [*third_rows, pb], steps_i) as at_i:
                     with loop(builder, K1, at_i, steps_j) as (*a_j, b_j):
-                        columns = [vectors.load(b_j, v) for v in range(n_vectors)]
+                        row_of_b = [vectors.load(b_j, v) for v in range(n_vectors or 1)]
                         for m in range(n_rows):
                             row = builder.gep(a_j[m // 3], [builder.mul(stride, intp(m % 3))])
                             if not lane_by_lane:
                                 x = vectors.broadcast(builder.load(row))
-                            for v in range(n_vectors):
+                            for v in range(n_vectors or 1):
                                 if lane_by_lane:
                                     x = vectors.load(row, v)
                                 old = builder.load(total[m, v])
-                                new = vectors.multiply_add(x, columns[v], old)
+                                new = vectors.multiply_add(x, row_of_b[v], old)
                                 builder.store(new, total[m, v])
+                if overwrites:
+                    wants_relu = builder.icmp_signed("!=", relu, intp(0))
+                    zeros, lowest = (
+                        ir.Constant(vectors.type, [x] * vectors.lanes) for x in (0.0, float("-inf"))
+                    )
+                    floor = builder.select(wants_relu, zeros, lowest)
                 for m, v in grid:
-                    vectors.store(builder.load(total[m, v]), c_rows[m], v)
+                    value = builder.load(total[m, v])
+                    if overwrites:
+                        value = vectors.at_least(floor, value)
+                    vectors.store(value, c_rows[m], v)
 
-            for_each_row_count(builder, rows, max_rows, emit)
+            def emit_rows(vectors):
+                for_each_row_count(builder, rows, max_rows, lambda n: emit(vectors, n))
+
+            whole = Vectors(builder, dtype, BYTES)
+            if n_vectors:
+                emit_rows(whole)
+            elif BYTES > 16:
+                emit_rows(FirstLanes(builder, dtype, BYTES, columns))
+            else:  # such hosts load lanes one by one
+                fills = builder.icmp_signed(">=", columns, intp(whole.lanes))
+                with builder.if_else(fills) as (then, otherwise):
+                    with then:
+                        emit_rows(whole)
+                    with otherwise:
+                        emit_rows(FirstLanes(builder, dtype, BYTES, columns))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -89,14 +137,12 @@ def make_tile(vector_bytes: int, n_vectors: int, max_rows: int, lane_by_lane: bo
 
 
 ROWS, VECTORS, BYTES = TILE.n_rows, TILE.n_vectors, TILE.vector_bytes
-HALF, QUARTER, EIGHTH = BYTES // 2, BYTES // 4, BYTES // 8
 
-_tile_block = make_tile(BYTES, VECTORS, ROWS)
-_tile_vector = make_tile(BYTES, 1, ROWS)
-_tile_half = make_tile(HALF, 1, min(ROWS, 8))
-_tile_quarter = make_tile(QUARTER, 1, 4)
-_tile_eighth = make_tile(EIGHTH, 1, 4)
-_tile_lane = make_tile(0, 1, 4)
+LANE_BY_LANE_ROWS = min(ROWS, 6)
+"""Each product loads its own a there, so more rows than these are not faster."""
+
+_add_block, _add_vector = make_tile(VECTORS), make_tile(0)
+_block, _vector = make_tile(VECTORS, overwrites=True), make_tile(0, overwrites=True)
 
 
 def multiply_add_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm):
@@ -118,42 +164,68 @@ def multiply_add_tiled(
     The M rows are split evenly: 13 rows on a tile of 12 become 7 + 6, not 12 + 1.  A tile of few
     rows has too few independent sums, and waits for each of its additions.
     """
-    size = c.itemsize
+    lanes = BYTES // c.itemsize
+    n_blocks = -(-M // ROWS)
     n = 0
     while n < N:
-        left = (N - n) * size
-        if left >= VECTORS * BYTES:
-            step, max_rows = VECTORS * BYTES, ROWS
-        elif left >= BYTES:
-            step, max_rows = BYTES, ROWS
-        elif left >= HALF:
-            step, max_rows = HALF, min(ROWS, 8)
-        elif left >= QUARTER and QUARTER >= size:
-            step, max_rows = QUARTER, 4
-        elif left >= EIGHTH and EIGHTH >= size:
-            step, max_rows = EIGHTH, 4
-        else:
-            step, max_rows = size, 4
-        n_blocks = -(-M // max_rows)
+        columns = VECTORS * lanes if N - n >= VECTORS * lanes else min(N - n, lanes)
         m = 0
-        for block in range(n_blocks):
-            rows = (M - m) // (n_blocks - block)
+        for k in range(n_blocks):
+            rows = (M - m) // (n_blocks - k)
             ao, bo, co = a_off + m * am, b_off + n, c_off + m * cm + n
-            if step == VECTORS * BYTES:
-                _tile_block(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
-            elif step == BYTES:
-                _tile_vector(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
-            elif step == HALF:
-                _tile_half(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
-            elif step == QUARTER:
-                _tile_quarter(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
-            elif step == EIGHTH:
-                _tile_eighth(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+            if columns == VECTORS * lanes:
+                _add_block(
+                    rows, columns, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, 0, 0, c, co, cm
+                )
             else:
-                _tile_lane(rows, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, co, cm)
+                _add_vector(
+                    rows, columns, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, c, 0, 0, c, co, cm
+                )
             m += rows
-        n += step // size
+        n += columns
+
+
+def products_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, bias, relu, c, c_off, cm):
+    """Equation (2) in indexed loops; without relu if that is 0."""
+    for m in range(M):
+        for n in range(N):
+            c[c_off + m * cm + n] = bias[n]
+    multiply_add_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off, cm)
+    if relu:
+        for m in range(M):
+            for n in range(N):
+                if c[c_off + m * cm + n] <= 0:
+                    c[c_off + m * cm + n] = 0
+
+
+def products_tiled(
+    M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, bias, relu, c, c_off, cm
+):  # pragma: no cover: intrinsics only run compiled
+    """Equation (2) on the vector tile, as `multiply_add_tiled`."""
+    lanes = BYTES // c.itemsize
+    n_blocks = -(-M // ROWS)
+    n = 0
+    while n < N:
+        columns = VECTORS * lanes if N - n >= VECTORS * lanes else min(N - n, lanes)
+        m = 0
+        for k in range(n_blocks):
+            rows = (M - m) // (n_blocks - k)
+            ao, bo, co = a_off + m * am, b_off + n, c_off + m * cm + n
+            if columns == VECTORS * lanes:
+                _block(
+                    rows, columns, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, bias, n, relu,
+                    c, co, cm,
+                )  # fmt: skip
+            else:
+                _vector(
+                    rows, columns, K0, K1, a, ao, am, a0, a1, b, bo, b0, b1, bias, n, relu,
+                    c, co, cm,
+                )  # fmt: skip
+            m += rows
+        n += columns
 
 
 multiply_add_plain = helper(multiply_add_plain)
+products_plain = helper(products_plain)
 multiply_add = multiply_add_plain if TILE.plain else helper(multiply_add_tiled)
+products = products_plain if TILE.plain else helper(products_tiled)

@@ -9,8 +9,8 @@ run in the middle, short ones at the borders (see `windows.py`).  Each run is on
 call of `multiply_add` (`_tile.py`).
 """
 
-from ._jit import kernel
-from ._tile import multiply_add
+from ._jit import helper, kernel
+from ._tile import multiply_add, products
 from .windows import end_inside, end_tap, first_inside, first_tap, run_end
 
 
@@ -24,14 +24,22 @@ def conv2d_forward(x, w, b, window, y_out):
     window  `plan.Window`; the padding below and to the right follows from the shape of y_out
     y_out  (N, OH, OW, F)  overwritten.  Backward needs x and w, but not y.
     """
+    conv2d_relu_forward(x, w, b, window, 0, y_out)
+
+
+@helper
+def conv2d_relu_forward(x, w, b, window, relu, y_out):
+    """The same, followed by ReLU if `relu` is 1.
+
+    With 1x1 taps and stride 1 the pixels of all images are one run.
+    """
     N, H, W, C = x.shape
     KH, KW, _, F = w.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
     xf, wf, yf = x.reshape(-1), w.reshape(-1), y_out.reshape(-1)
-    for k in range(N * OH * OW):
-        for f in range(F):
-            yf[k * F + f] = b[f]
+    if KH == KW == SH == SW == 1 and H == OH and W == OW:
+        N, H, W, OH, OW = 1, 1, N * H * W, 1, N * OH * OW
     for n in range(N):
         i = 0
         while i < OH:
@@ -46,18 +54,18 @@ def conv2d_forward(x, w, b, window, y_out):
                 y_at = ((n * OH + i) * OW + j) * F
                 taps, row = max(a1 - a0, 0), max(e1 - e0, 0) * C
                 if j_end - j == 1:  # a border column: the rows of the tile are rows of the image
-                    multiply_add(
+                    products(
                         M=i_end - i, N=F, K0=taps, K1=row,
                         a=xf, a_off=x_at, am=SH * W * C, a0=W * C, a1=1,
-                        b=wf, b_off=w_at, b0=KW * C * F, b1=F,
+                        b=wf, b_off=w_at, b0=KW * C * F, b1=F, bias=b, relu=relu,
                         c=yf, c_off=y_at, cm=OW * F,
                     )  # fmt: skip
                 else:  # the rows of the tile are columns of the image
                     for r in range(i_end - i):
-                        multiply_add(
+                        products(
                             M=j_end - j, N=F, K0=taps, K1=row,
                             a=xf, a_off=x_at + r * SH * W * C, am=SW * C, a0=W * C, a1=1,
-                            b=wf, b_off=w_at, b0=KW * C * F, b1=F,
+                            b=wf, b_off=w_at, b0=KW * C * F, b1=F, bias=b, relu=relu,
                             c=yf, c_off=y_at + r * OW * F, cm=F,
                         )  # fmt: skip
                 j = j_end
@@ -87,6 +95,8 @@ def conv2d_backward_params(x, dy, window, dw_out, db_out):
     for k in range(N * OH * OW):
         for f in range(F):
             db_out[f] += dyf[k * F + f]  # (3)
+    if KH == KW == SH == SW == 1 and H == OH and W == OW:
+        N, H, W, OH, OW = 1, 1, N * H * W, 1, N * OH * OW
     for n in range(N):
         for a in range(KH):
             i0, i1 = first_inside(a, SH, PT), end_inside(a, OH, SH, PT, H)
@@ -134,6 +144,8 @@ def conv2d_backward_input(dy, w_t, window, dx_out):
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
     dyf, wf, dxf = dy.reshape(-1), w_t.reshape(-1), dx_out.reshape(-1)
     dxf[:] = 0
+    if KH == KW == SH == SW == 1 and H == OH and W == OW:
+        N, H, W, OH, OW = 1, 1, N * H * W, 1, N * OH * OW
     for n in range(N):
         for h in range(H):
             for a in range((h + PT) % SH, KH, SH):

@@ -4,7 +4,7 @@ It calls these kernels:
 
     forward   as the record's `winograd` says, `conv2d_winograd_forward` or
               `conv2d_winograd_3x3_forward` (both with pooling and ReLU).  Otherwise
-              `conv2d_forward`; if a pooling follows, image by image, so that the convolution's
+              `conv2d_relu_forward`; if a pooling follows, image by image, so that the convolution's
               output is still in the cache for `maxpool2d_forward`
     backward  `conv2d_maxpool2d_backward` if a pooling follows; otherwise `conv2d_winograd_3x3_
               backward_params` and `_input`, or `conv2d_backward_params` and `_input`
@@ -27,7 +27,7 @@ from .arrays import (
 from .conv2d import (
     conv2d_backward_input,
     conv2d_backward_params,
-    conv2d_forward,
+    conv2d_relu_forward,
     conv2d_transpose_weights,
 )
 from .conv2d_maxpool2d import conv2d_maxpool2d_backward, conv2d_transpose_weights_back
@@ -40,7 +40,7 @@ from .conv2d_winograd_3x3 import (
 )
 from .elementwise import sum_chunks
 from .maxpool2d import maxpool2d_forward
-from .operations import RELU, STRIDE_1, STRIDE_2
+from .operations import STRIDE_1, STRIDE_2
 
 
 @inline_helper
@@ -50,11 +50,12 @@ def conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk, tra
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     argmax = winners(op, activations, chunk, op.pool * chunk.n_images)
     z = view_4d(scratch.conv_output, 0, op.pool, op.conv_OH, op.conv_OW, op.F)
-    for n in range(chunk.n_images):
+    if not op.pool:
+        conv2d_relu_forward(x_4d, w, b, window_of(op), op.fuses_relu, y_4d)
+    for n in range(op.pool * chunk.n_images):
         image = slice(n, n + 1)
-        conv2d_forward(x_4d[image], w, b, window_of(op), z if op.pool else y_4d[image])
-        if op.pool:
-            maxpool2d_forward(z, pool_window_of(op), y_4d[image], argmax[image])
+        conv2d_relu_forward(x_4d[image], w, b, window_of(op), 0, z)
+        maxpool2d_forward(z, pool_window_of(op), y_4d[image], argmax[image])
 
 
 @inline_helper
@@ -64,7 +65,7 @@ def conv2d_winograd_operation_forward(
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
-    U, relu = winograd_weights[op.u_offset :], 1 if op.activation == RELU else 0
+    U, relu = winograd_weights[op.u_offset :], op.fuses_relu
     argmax = winners(op, activations, chunk, op.pool * training * chunk.n_images)
     if op.winograd == STRIDE_2:
         conv2d_winograd_forward(

@@ -4,7 +4,7 @@ y[n, u] = b[u] + sum over k < fan_in of x[n, k] w[k, u]                         
 """
 
 from ._jit import helper, inline_helper, kernel
-from ._tile import multiply_add
+from ._tile import multiply_add, products
 from .arrays import bias_of, view_2d
 from .elementwise import sum_rows
 
@@ -18,16 +18,19 @@ def dense_forward(x, w, b, y_out):
     b      (units,)
     y_out  (N, units)       overwritten.  Backward needs x and w.
     """
+    dense_relu_forward(x, w, b, 0, y_out)
+
+
+@helper
+def dense_relu_forward(x, w, b, relu, y_out):
+    """The same, followed by ReLU if `relu` is 1."""
     N, K = x.shape
     U = w.shape[1]
-    for n in range(N):
-        for u in range(U):
-            y_out[n, u] = b[u]
     xf, wf, yf = x.reshape(-1), w.reshape(-1), y_out.reshape(-1)
-    multiply_add(
+    products(
         M=N, N=U, K0=1, K1=K,
         a=xf, a_off=0, am=K, a0=0, a1=1,
-        b=wf, b_off=0, b0=0, b1=U,
+        b=wf, b_off=0, b0=0, b1=U, bias=b, relu=relu,
         c=yf, c_off=0, cm=U,
     )  # fmt: skip
 
@@ -63,10 +66,16 @@ def dense_backward_rows(x, dy, first, end, dw_out):
 
 @kernel
 def dense_transpose_weights(w, w_t_out):
-    """w (fan_in, units) -> w_t_out (units, fan_in), for backward."""
-    for k in range(w.shape[0]):
-        for u in range(w.shape[1]):
-            w_t_out[u, k] = w[k, u]
+    """w (fan_in, units) -> w_t_out (units, fan_in), for backward.
+
+    Squares of 16 x 16, so that a line of the cache that is loaded is used as a whole.
+    """
+    K, U = w.shape
+    for first_k in range(0, K, 16):
+        for first_u in range(0, U, 16):
+            for u in range(first_u, min(first_u + 16, U)):
+                for k in range(first_k, min(first_k + 16, K)):
+                    w_t_out[u, k] = w[k, u]
 
 
 @kernel
@@ -97,7 +106,7 @@ def dense_operation_forward(op, weights, x, y, activations, scratch, chunk, trai
     fan_in = op.H * op.W * op.C
     w = view_2d(weights.parameters, op.w_offset, fan_in, op.F)
     x_2d, y_2d = view_2d(x, 0, chunk.n_images, fan_in), view_2d(y, 0, chunk.n_images, op.F)
-    dense_forward(x_2d, w, bias_of(op, weights.parameters), y_2d)
+    dense_relu_forward(x_2d, w, bias_of(op, weights.parameters), op.fuses_relu, y_2d)
 
 
 @inline_helper

@@ -45,8 +45,9 @@ POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
 """Fields of a record for the window of a pooling."""
 
 FIELDS = (
-    # what it is; the activation that is applied to its output; whether a pooling is part of it
-    "kind", "activation", "pool",
+    # what it is; the activation that is applied to its output; whether that is a ReLU which the
+    # forward kernel does itself; whether a pooling is part of it
+    "kind", "activation", "fuses_relu", "pool",
     # the operation whose output it takes, -1 for the network's input; the same of the second input
     # of an ADD; whether dx is added to what operations behind it have stored; the same of dx2
     "x_from", "x2_from", "adds_dx", "adds_dx2",
@@ -182,14 +183,17 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         sizes.reserve_scratch("n_winners", 2 * F * (op.n_listed + LANES))
         sizes.reserve_scratch("n_winner_lists", 2 * 3 * max(F, n_positions))
     n_transposed = int(op.w_size)
+    op.fuses_relu = op.activation == RELU and not op.pool
     if winograd_fits(op, needs.dtype):
         n_weights, n_scratch = winograd_sizes(op)
         op.winograd, op.u_offset = STRIDE_2, sizes.reserve("n_winograd_weights", int(n_weights))
+        op.fuses_relu = op.activation == RELU
         sizes.reserve_scratch("n_winograd_scratch", int(n_scratch))
     elif m := tile_size(op, needs.dtype):
         C = int(op.C)
         n_weights = weights_size(m, C, F)
         op.winograd, op.tile = STRIDE_1, m
+        op.fuses_relu = op.activation == RELU
         op.u_offset = sizes.reserve("n_winograd_weights", n_weights)
         sizes.reserve_scratch("n_winograd_scratch", scratch_size(m, C, F))
         if not op.pool:
@@ -220,6 +224,7 @@ def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
     op.sums_chunks = 0  # computed for the whole batch at once
     _activation(op, group[1:])
+    op.fuses_relu = op.activation == RELU
 
 
 def _activation_alone(op: np.record, group: Sequence[Step], needs: Needs) -> None:

@@ -54,7 +54,6 @@ from .operations import (
     DROPOUT,
     MAXPOOL2D,
     PRELU,
-    RELU,
     SCALE_SHIFT,
 )
 from .prelu import prelu_operation_backward, prelu_operation_forward
@@ -148,7 +147,7 @@ def walk_forward(
                 )
             elif op.kind == ACTIVATION:
                 assign(x_k, y_k)
-        if op.activation and not (by_winograd and op.activation == RELU):  # Winograd does ReLU
+        if op.activation and not op.fuses_relu:
             activate(op.activation, op.activation_value, y_k)
         if k == operations.size - 1:
             assign(y_k, rows(logits_out, chunk, op.OH * op.OW * op.F))
