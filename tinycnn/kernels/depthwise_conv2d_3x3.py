@@ -11,6 +11,7 @@ apart with zeros between them, with the taps in reverse order.
 
 from ._depthwise_rows import BYTES, COLUMNS, add_params, make_row
 from ._jit import TILE, helper, kernel
+from ._winograd import copy
 
 TAPS = 3
 
@@ -53,8 +54,7 @@ def _spread(x, n, height, width, top, left, step, scratch):
                 last -= 1
             x_at, at = ((n * H + i) * W + first) * C, (to * width + left + first * step) * C
             if step == 1:
-                count = (last - first) * C
-                scratch[at : at + count] = xf[x_at : x_at + count]
+                copy((last - first) * C, xf, x_at, scratch, at)
             else:
                 for j in range(last - first):
                     for c in range(C):
