@@ -116,7 +116,7 @@ class KernelPrediction:
         activations, scratch = space.activations, space.forward_scratch
         program.program_predict(
             operations, begin, self.parameters, winograd, x, n_images, space.capacity,
-            activations.chunk_outputs, activations.argmax, scratch.conv_output, scratch.winograd,
+            activations.chunk_outputs, activations.argmax, scratch.conv_output, scratch.workspace,
             logits_out,
         )  # fmt: skip
 

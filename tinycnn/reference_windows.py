@@ -148,3 +148,35 @@ def conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y_out, argm
         argmax = argmax_out if argmax_out.size else np.empty(y.shape, np.int32)
         maxpool2d_forward(conv_y, window._replace(KH=2, KW=2, PT=0, PL=0), y, argmax)
     y_out[:] = np.maximum(y, 0) if relu else y
+
+
+def conv2d_winograd_3x3_forward(x, w, U, b, window, m, pool, relu, scratch, y_out, argmax_out):
+    """See kernels/conv2d_winograd_3x3.py.  Here (1), then (2); U, m and scratch are not used."""
+    conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y_out, argmax_out)
+
+
+def conv2d_winograd_3x3_backward_params(x, dy, window, m, scratch, dw_out, db_out):
+    """See kernels/conv2d_winograd_3x3.py.  Here by the direct sums; m and scratch are not used."""
+    conv2d_backward_params(x, dy, window, dw_out, db_out)
+
+
+def conv2d_winograd_3x3_backward_input(dy, w_t, U, window, m, scratch, dx_out):
+    """See kernels/conv2d_winograd_3x3.py.  Here by the direct sums; U, m and scratch are not used."""
+    conv2d_backward_input(dy, w_t, window, dx_out)
+
+
+def depthwise_conv2d_3x3_forward(x, w, b, window, relu, scratch, y_out):
+    """See kernels/depthwise_conv2d_3x3.py.  scratch is not used."""
+    depthwise_conv2d_forward(x, w, b, window, y_out)
+    if relu:
+        np.maximum(y_out, 0, out=y_out)
+
+
+def depthwise_conv2d_3x3_backward_params(x, dy, window, scratch, dw_out, db_out):
+    """See kernels/depthwise_conv2d_3x3.py.  scratch is not used."""
+    depthwise_conv2d_backward_params(x, dy, window, dw_out, db_out)
+
+
+def depthwise_conv2d_3x3_backward_input(dy, w, window, scratch, dx_out):
+    """See kernels/depthwise_conv2d_3x3.py.  scratch is not used."""
+    depthwise_conv2d_backward_input(dy, w, window, dx_out)

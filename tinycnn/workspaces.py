@@ -32,7 +32,7 @@ class PredictionSpace:
         self.activations = make_activations(sizes, capacity, dtype)
         self.forward_scratch = ForwardScratch(
             conv_output=aligned_zeros(sizes.n_conv_output, dtype),
-            winograd=aligned_zeros(sizes.n_winograd_scratch, dtype),
+            workspace=aligned_zeros(sizes.n_workspace, dtype),
             channels=aligned_zeros(sizes.n_channel_scratch, dtype),
         )
 
@@ -50,7 +50,7 @@ class ChunkSpace(PredictionSpace):
             d_activations=aligned_zeros(sizes.n_activations * capacity, dtype),
             added_dx=aligned_zeros(sizes.n_added_dx * capacity, dtype),
             channels=aligned_zeros(sizes.n_channel_scratch, dtype),
-            winograd=self.forward_scratch.winograd,
+            workspace=self.forward_scratch.workspace,
             x_padded=aligned_zeros(sizes.n_padded, dtype),
             dx_padded=aligned_zeros(sizes.n_padded, dtype),
             winner_gradients=aligned_zeros(sizes.n_winners, dtype),

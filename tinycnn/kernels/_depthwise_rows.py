@@ -31,84 +31,81 @@ def _for_both_widths(builder: ir.IRBuilder, dtype: Any, n_lanes: ir.Value, emit:
             emit(FirstLanes(builder, dtype, BYTES, n_lanes))
 
 
-def make_row(stride: int) -> Any:
+@intrinsic
+def compute_row(typingctx, n_columns, n_lanes, x, x_off, x_row, x_column, w, w_off, w_tap,
+            bias, bias_off, relu, y, y_off, y_column):  # fmt: skip
     """Neighbouring outputs of a row, n_columns <= COLUMNS of them:
 
-        y[j] = relu(bias + sum over a, e < 3 of x[a, j*stride + e] w[a, e])
+        y[j] = relu(bias + sum over a, e < 3 of x[a, j + e] w[a, e])
 
     x[a, j] is x[x_off + a*x_row + j*x_column], w[a, e] is w[w_off + (3*a + e)*w_tap], y[j] is
     y[y_off + j*y_column], the bias is bias[bias_off].  Terms are added in the order a, then e.
     """
 
-    @intrinsic
-    def row(typingctx, n_columns, n_lanes, x, x_off, x_row, x_column, w, w_off, w_tap,
-            bias, bias_off, relu, y, y_off, y_column):  # fmt: skip
-        def codegen(context, builder, sig, args):
-            (n_columns, n_lanes, x, x_off, x_row, x_column, w, w_off, w_tap,
-             bias, bias_off, relu, y, y_off, y_column) = args  # fmt: skip
-            dtype = sig.args[2].dtype
-            px = element(context, builder, sig.args[2], x, x_off)
-            pw = element(context, builder, sig.args[6], w, w_off)
-            pb = element(context, builder, sig.args[9], bias, bias_off)
-            py = element(context, builder, sig.args[12], y, y_off)
+    def codegen(context, builder, sig, args):
+        (n_columns, n_lanes, x, x_off, x_row, x_column, w, w_off, w_tap,
+         bias, bias_off, relu, y, y_off, y_column) = args  # fmt: skip
+        dtype = sig.args[2].dtype
+        px = element(context, builder, sig.args[2], x, x_off)
+        pw = element(context, builder, sig.args[6], w, w_off)
+        pb = element(context, builder, sig.args[9], bias, bias_off)
+        py = element(context, builder, sig.args[12], y, y_off)
 
-            def at(pointer: ir.Value, step: ir.Value, count: int) -> ir.Value:
-                return builder.gep(pointer, [builder.mul(step, intp(count))])
+        def at(pointer: ir.Value, step: ir.Value, count: int) -> ir.Value:
+            return builder.gep(pointer, [builder.mul(step, intp(count))])
 
-            def emit(v: Vectors, n: int) -> None:
-                first = v.load(pb)
-                total = [v.register(first) for _ in range(n)]
-                three_taps = builder.mul(w_tap, intp(3))
-                with loop(builder, intp(3), [px, pw], [x_row, three_taps]) as (qx, qw):
-                    taps = [v.load(at(qw, w_tap, e)) for e in range(3)]
-                    n_read = (n - 1) * stride + 3
-                    inputs = [v.load(at(qx, x_column, k)) for k in range(n_read)]
-                    for e in range(3):
-                        for j in range(n):
-                            old = builder.load(total[j])
-                            new = v.multiply_add(inputs[j * stride + e], taps[e], old)
-                            builder.store(new, total[j])
-                wants_relu = builder.icmp_signed("!=", relu, intp(0))
-                zeros, lowest = (
-                    ir.Constant(v.type, [value] * v.lanes) for value in (0.0, float("-inf"))
-                )
-                floor = builder.select(wants_relu, zeros, lowest)
-                for j in range(n):
-                    v.store(v.at_least(floor, builder.load(total[j])), at(py, y_column, j))
+        def emit(v: Vectors, n: int) -> None:
+            first = v.load(pb)
+            total = [v.register(first) for _ in range(n)]
+            three_taps = builder.mul(w_tap, intp(3))
+            with loop(builder, intp(3), [px, pw], [x_row, three_taps]) as (qx, qw):
+                taps = [v.load(at(qw, w_tap, e)) for e in range(3)]
+                n_read = n + 2
+                inputs = [v.load(at(qx, x_column, k)) for k in range(n_read)]
+                for e in range(3):
+                    for j in range(n):
+                        old = builder.load(total[j])
+                        new = v.multiply_add(inputs[j + e], taps[e], old)
+                        builder.store(new, total[j])
+            wants_relu = builder.icmp_signed("!=", relu, intp(0))
+            zeros, lowest = (
+                ir.Constant(v.type, [value] * v.lanes) for value in (0.0, float("-inf"))
+            )
+            floor = builder.select(wants_relu, zeros, lowest)
+            for j in range(n):
+                v.store(v.at_least(floor, builder.load(total[j])), at(py, y_column, j))
 
-            def emit_columns(v: Vectors) -> None:
-                for_each_row_count(builder, n_columns, COLUMNS, lambda n: emit(v, n))
+        def emit_columns(v: Vectors) -> None:
+            for_each_row_count(builder, n_columns, COLUMNS, lambda n: emit(v, n))
 
-            _for_both_widths(builder, dtype, n_lanes, emit_columns)
-            return context.get_dummy_value()
+        _for_both_widths(builder, dtype, n_lanes, emit_columns)
+        return context.get_dummy_value()
 
-        signature = types.void(
-            *(INTP,) * 2, x, *(INTP,) * 3, w, *(INTP,) * 2, bias, *(INTP,) * 2, y, *(INTP,) * 2
-        )
-        return signature, codegen
-
-    return row
+    signature = types.void(
+        *(INTP,) * 2, x, *(INTP,) * 3, w, *(INTP,) * 2, bias, *(INTP,) * 2, y, *(INTP,) * 2
+    )
+    return signature, codegen
 
 
 @intrinsic
-def add_params(typingctx, n_rows, n_columns, n_lanes, x, x_off, x_row, x_column, stride,
+def add_params(typingctx, n_rows, n_columns, n_lanes, x, x_off, x_row, x_column,
                dy, dy_off, dy_row, dy_column, dw, dw_off, dw_tap, db, db_off):  # fmt: skip
     """Gradients of the nine taps and of the bias, summed over the outputs of a picture:
 
-        dw[a, e] += sum over i < n_rows, j < n_columns of x[i*stride + a, j*stride + e] dy[i, j]
+        dw[a, e] += sum over i < n_rows, j < n_columns of x[i + a, j + e] dy[i, j]
         db       += sum over i, j of dy[i, j]
 
-    Arrays are addressed as in `make_row`.  Terms are added in the order i, then j.
+    Arrays are addressed as in `compute_row`.  Terms are added in the order i, then j.
     """
 
     def codegen(context, builder, sig, args):
-        (n_rows, n_columns, n_lanes, x, x_off, x_row, x_column, stride,
+        (n_rows, n_columns, n_lanes, x, x_off, x_row, x_column,
          dy, dy_off, dy_row, dy_column, dw, dw_off, dw_tap, db, db_off) = args  # fmt: skip
         dtype = sig.args[3].dtype
         px = element(context, builder, sig.args[3], x, x_off)
-        pdy = element(context, builder, sig.args[8], dy, dy_off)
-        pdw = element(context, builder, sig.args[12], dw, dw_off)
-        pdb = element(context, builder, sig.args[15], db, db_off)
+        pdy = element(context, builder, sig.args[7], dy, dy_off)
+        pdw = element(context, builder, sig.args[11], dw, dw_off)
+        pdb = element(context, builder, sig.args[14], db, db_off)
 
         def at(pointer: ir.Value, step: ir.Value, count: int) -> ir.Value:
             return builder.gep(pointer, [builder.mul(step, intp(count))])
@@ -117,9 +114,8 @@ def add_params(typingctx, n_rows, n_columns, n_lanes, x, x_off, x_row, x_column,
             targets = [at(pdw, dw_tap, k) for k in range(9)]
             total = [v.register(v.load(target)) for target in targets]
             sum_of_dy = v.register(v.load(pdb))
-            row_step, column_step = builder.mul(x_row, stride), builder.mul(x_column, stride)
-            with loop(builder, n_rows, [px, pdy], [row_step, dy_row]) as (x_i, dy_i):
-                with loop(builder, n_columns, [x_i, dy_i], [column_step, dy_column]) as (x_j, dy_j):
+            with loop(builder, n_rows, [px, pdy], [x_row, dy_row]) as (x_i, dy_i):
+                with loop(builder, n_columns, [x_i, dy_i], [x_column, dy_column]) as (x_j, dy_j):
                     value = v.load(dy_j)
                     builder.store(builder.fadd(builder.load(sum_of_dy), value), sum_of_dy)
                     for a in range(3):
@@ -137,6 +133,6 @@ def add_params(typingctx, n_rows, n_columns, n_lanes, x, x_off, x_row, x_column,
         return context.get_dummy_value()
 
     signature = types.void(
-        *(INTP,) * 3, x, *(INTP,) * 4, dy, *(INTP,) * 3, dw, *(INTP,) * 2, db, INTP
+        *(INTP,) * 3, x, *(INTP,) * 3, dy, *(INTP,) * 3, dw, *(INTP,) * 2, db, INTP
     )
     return signature, codegen

@@ -1,8 +1,8 @@
-"""The inner loops of `conv2d_winograd_3x3.py`: one tile at a time, channels in the lanes of vectors.
+"""The inner loops of `conv2d_winograd_3x3.py`: tile by tile, channels in the lanes of vectors.
 
 As in `_winograd.py`, every function makes an intrinsic, arrays are flat, and offsets and distances
 count elements.  A loop over vectors of channels is inside each intrinsic: `n_vectors` of them.
-The values of a tile are numbered (row, column); point (a, b) of a t x t transform is number a*t + b.
+Values of a tile are numbered (row, column); point (a, b) of a t x t transform is number a*t + b.
 """
 
 from __future__ import annotations
@@ -228,8 +228,9 @@ def products_of_matrices(
 ):  # fmt: skip
     """M = V U, `count` times: n_rows rows, n_vectors vectors of columns.
 
-    n_rows is rounded up to a multiple of FEWER_ROWS.  Matrix k of V begins at v_off + k*v_step, and so on.  A row of V has its K elements at distance
-    1, its rows are at distance v_row; rows of U and M are contiguous.
+    n_rows is rounded up to a multiple of FEWER_ROWS.  Matrix k of V begins at v_off + k*v_step, and
+    so on.  A row of V has its K elements at distance 1, its rows are at distance v_row; rows of U
+    and M are contiguous.
     """
 
     @own_function

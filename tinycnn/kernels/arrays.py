@@ -69,7 +69,7 @@ class ForwardScratch(NamedTuple):
     """Scratch memory of the forward pass of a chunk."""
 
     conv_output: np.ndarray  # (n_conv_output) one image's convolution, before its pooling
-    winograd: np.ndarray  # (n_winograd_scratch) see `conv2d_winograd.py`
+    workspace: np.ndarray  # (n_workspace) of `conv2d_winograd*.py`, `depthwise_conv2d_3x3.py`
     channels: np.ndarray  # (n_channel_scratch) a few values for each channel
 
 
@@ -80,7 +80,7 @@ class BackwardScratch(NamedTuple):
     d_activations: np.ndarray  # (n_activations * capacity) gradients of outputs
     added_dx: np.ndarray  # (n_added_dx * capacity) a gradient that is then added to another
     channels: np.ndarray  # (n_channel_scratch) a few values for each channel
-    winograd: np.ndarray  # (n_winograd_scratch) see `conv2d_winograd_3x3.py`
+    workspace: np.ndarray  # (n_workspace) the same array as that of the forward pass
     x_padded: np.ndarray  # (n_padded) this and the next five: see WinnerScratch
     dx_padded: np.ndarray  # (n_padded)
     winner_gradients: np.ndarray  # (n_winners)

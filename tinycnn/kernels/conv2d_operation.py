@@ -69,11 +69,11 @@ def conv2d_winograd_operation_forward(
     argmax = winners(op, activations, chunk, op.pool * training * chunk.n_images)
     if op.winograd == STRIDE_2:
         conv2d_winograd_forward(
-            x_4d, w, U, b, window_of(op), op.pool, relu, scratch.winograd, y_4d, argmax
+            x_4d, w, U, b, window_of(op), op.pool, relu, scratch.workspace, y_4d, argmax
         )
     else:
         conv2d_winograd_3x3_forward(
-            x_4d, U, b, window_of(op), op.tile, op.pool, relu, scratch.winograd, y_4d, argmax
+            x_4d, w, U, b, window_of(op), op.tile, op.pool, relu, scratch.workspace, y_4d, argmax
         )
 
 
@@ -122,12 +122,12 @@ def conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums
     elif op.winograd == STRIDE_1:
         dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)
         conv2d_winograd_3x3_backward_params(
-            x_4d, dy_4d, window_of(op), op.tile, scratch.winograd, dw, db
+            x_4d, dy_4d, window_of(op), op.tile, scratch.workspace, dw, db
         )
         if dx.size:
             U = weights.transposed[op.w_t_offset :]
             conv2d_winograd_3x3_backward_input(
-                dy_4d, U, window_of(op), op.tile, scratch.winograd, dx_4d
+                dy_4d, w_t, U, window_of(op), op.tile, scratch.workspace, dx_4d
             )
     else:
         dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)

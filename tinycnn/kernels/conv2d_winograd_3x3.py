@@ -283,11 +283,12 @@ def _store_part(z, m, F, row_of_z, height, width, pool, y, argmax, y_at, y_row, 
 
 @kernel
 def conv2d_winograd_3x3_forward(
-    x, U, b, window, m, pool, relu, scratch, y_out, argmax_out
+    x, w, U, b, window, m, pool, relu, scratch, y_out, argmax_out
 ):  # pragma: no cover: intrinsics only run compiled
     """Equations (1) and (2) by (4)-(6).
 
     x        (N, H, W, C)
+    w        (3, 3, C, F), not used: the values are read from U
     U        flat, from `conv2d_winograd_3x3_weights`
     b        (F,), or (0,): without bias
     window   `plan.Window` of the convolution, 3 x 3 with stride 1 and less padding than taps
@@ -427,10 +428,10 @@ def conv2d_winograd_3x3_backward_params(
 
 @kernel
 def conv2d_winograd_3x3_backward_input(
-    dy, U, window, m, scratch, dx_out
+    dy, w_t, U, window, m, scratch, dx_out
 ):  # pragma: no cover: intrinsics only run compiled
     """Given dy = dL/dy (N, OH, OW, F) and U from `conv2d_winograd_3x3_weights` with `reverse`;
-    wanted dx = dL/dx (N, H, W, C), overwritten.
+    wanted dx = dL/dx (N, H, W, C), overwritten.  w_t (F, 3, 3, C) is not used: it is in U.
 
     With a' = 2 - a and e' = 2 - e, equation (4) of conv2d.py for stride 1 is
 
@@ -444,4 +445,6 @@ def conv2d_winograd_3x3_backward_input(
     reverse = Window(3, 3, 1, 1, PT, PL, PB, PR)
     nothing = dx_out.reshape(-1)[:0]
     no_positions = nothing.view(np.int32).reshape((0, 0, 0, 0))
-    conv2d_winograd_3x3_forward(dy, U, nothing, reverse, m, 0, 0, scratch, dx_out, no_positions)
+    conv2d_winograd_3x3_forward(
+        dy, w_t, U, nothing, reverse, m, 0, 0, scratch, dx_out, no_positions
+    )

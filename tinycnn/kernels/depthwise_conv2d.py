@@ -11,6 +11,11 @@ Howard et al. 2017, "MobileNets", equation (3), where D = 1.
 from ._jit import inline_helper, kernel
 from ._lane_tile import multiply_add_group_sums, multiply_add_groups
 from .arrays import bias_of, view_4d, window_of
+from .depthwise_conv2d_3x3 import (
+    depthwise_conv2d_3x3_backward_input,
+    depthwise_conv2d_3x3_backward_params,
+    depthwise_conv2d_3x3_forward,
+)
 from .windows import end_inside, end_tap, first_inside, first_tap, run_end
 
 
@@ -145,7 +150,12 @@ def depthwise_conv2d_operation_forward(op, weights, x, y, activations, scratch, 
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     w, b = _weights_of(op, weights.parameters), bias_of(op, weights.parameters)
-    depthwise_conv2d_forward(x_4d, w, b, window_of(op), y_4d)
+    if op.is_3x3:
+        depthwise_conv2d_3x3_forward(
+            x_4d, w, b, window_of(op), op.fuses_relu, scratch.workspace, y_4d
+        )
+    else:
+        depthwise_conv2d_forward(x_4d, w, b, window_of(op), y_4d)
 
 
 @inline_helper
@@ -153,9 +163,13 @@ def depthwise_conv2d_operation_backward(op, weights, x, dy, dx, activations, scr
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     dy_4d = view_4d(dy, 0, chunk.n_images, op.OH, op.OW, op.F)
     dw, db = _weights_of(op, sums), bias_of(op, sums)
-    depthwise_conv2d_backward_params(x_4d, dy_4d, window_of(op), dw, db)
-    if dx.size:
-        dx_4d = view_4d(dx, 0, chunk.n_images, op.H, op.W, op.C)
-        depthwise_conv2d_backward_input(
-            dy_4d, _weights_of(op, weights.parameters), window_of(op), dx_4d
-        )
+    w = _weights_of(op, weights.parameters)
+    dx_4d = view_4d(dx, 0, chunk.n_images if dx.size else 0, op.H, op.W, op.C)
+    if op.is_3x3:
+        depthwise_conv2d_3x3_backward_params(x_4d, dy_4d, window_of(op), scratch.workspace, dw, db)
+        if dx.size:
+            depthwise_conv2d_3x3_backward_input(dy_4d, w, window_of(op), scratch.workspace, dx_4d)
+    else:
+        depthwise_conv2d_backward_params(x_4d, dy_4d, window_of(op), dw, db)
+        if dx.size:
+            depthwise_conv2d_backward_input(dy_4d, w, window_of(op), dx_4d)

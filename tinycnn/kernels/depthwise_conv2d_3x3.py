@@ -1,68 +1,60 @@
-"""Depthwise convolutions with 3x3 taps, stride 1 or 2 and one filter a channel: forward, backward.
+"""Depthwise convolutions with 3x3 taps, stride 1 and one filter a channel: forward and backward.
 
 These are the sums of depthwise_conv2d.py, equations (1)-(4), where D = 1.  Each picture is copied
 into a padded one first.  Then all outputs have all their taps: there are no runs at the borders,
 which are short in small pictures.  Neighbouring outputs of a row are computed together, so that
 each input is loaded once for the outputs that read it (`_depthwise_rows.py`).
 
-The gradient of x (4) is a forward pass with stride 1 over dy, whose values lie `stride` pixels
-apart with zeros between them, with the taps in reverse order.
+The gradient of x (4) is a forward pass over dy with the taps in reverse order.
 """
 
-from ._depthwise_rows import BYTES, COLUMNS, add_params, make_row
+from ._depthwise_rows import BYTES, COLUMNS, add_params, compute_row
 from ._jit import TILE, helper, kernel
-from ._winograd import copy
+from ._winograd import clear, copy
 
 TAPS = 3
 
-_row_1, _row_2 = make_row(1), make_row(2)
+LEAST_SIZE = 5
+"""Smaller pictures take longer to pad than this way saves: measured."""
 
 
 def fits(op) -> bool:
-    """Whether the passes of this file can compute a depthwise convolution."""
+    """Whether the passes of this file can compute a depthwise convolution, and faster."""
     return (
         not TILE.plain
-        and (op.KH, op.KW) == (TAPS, TAPS)
+        and (op.KH, op.KW, op.SH, op.SW) == (TAPS, TAPS, 1, 1)
         and op.C == op.F
-        and op.SH == op.SW
-        and op.SH in (1, 2)
         and max(op.PT, op.PL) < TAPS
+        and min(op.OH, op.OW) >= LEAST_SIZE
     )
 
 
 def scratch_size(op) -> int:
     """Elements of scratch: a padded x or dy of one image, taps in reverse order, and zeros."""
-    height = max((op.OH - 1) * op.SH + TAPS, op.H + TAPS - 1)
-    width = max((op.OW - 1) * op.SW + TAPS, op.W + TAPS - 1)
+    height, width = max(op.OH, op.H) + TAPS - 1, max(op.OW, op.W) + TAPS - 1
     return int((height * width + TAPS * TAPS + 1) * op.C)
 
 
 @helper  # pragma: no cover: intrinsics only run compiled
-def _spread(x, n, height, width, top, left, step, scratch):
-    """Copy picture n of x into a padded one of height x width: pixel (i, j) to
-    (top + i*step, left + j*step).  What lies outside is left out; the rest is 0."""
+def _pad(x, n, height, width, top, left, scratch):
+    """Copy picture n of x into a padded one of height x width: pixel (i, j) to (top + i, left + j).
+    What lies outside is left out; the rest is 0."""
     H, W, C = x.shape[1], x.shape[2], x.shape[3]
     xf = x.reshape(-1)
-    scratch[: height * width * C] = 0
-    for i in range(H):
-        to = top + i * step
-        if 0 <= to < height:
-            first, last = 0, W
-            while first < W and left + first * step < 0:
-                first += 1
-            while last > first and left + (last - 1) * step >= width:
-                last -= 1
-            x_at, at = ((n * H + i) * W + first) * C, (to * width + left + first * step) * C
-            if step == 1:
-                copy((last - first) * C, xf, x_at, scratch, at)
-            else:
-                for j in range(last - first):
-                    for c in range(C):
-                        scratch[at + j * step * C + c] = xf[x_at + j * C + c]
+    first, last = max(-left, 0), min(width - left, W)
+    for row in range(height):
+        i, at = row - top, row * width * C
+        if i < 0 or i >= H or first >= last:
+            clear(width * C, scratch, at)
+        else:
+            clear((left + first) * C, scratch, at)
+            x_at = ((n * H + i) * W + first) * C
+            copy((last - first) * C, xf, x_at, scratch, at + (left + first) * C)
+            clear((width - left - last) * C, scratch, at + (left + last) * C)
 
 
 @helper  # pragma: no cover: intrinsics only run compiled
-def _rows(padded, width, stride, w, b, relu, n, y_out):
+def _rows(padded, width, w, b, relu, n, y_out):
     """All outputs of image n from its padded picture.  w, b: flat."""
     OH, OW, C = y_out.shape[1], y_out.shape[2], y_out.shape[3]
     lanes = BYTES // y_out.itemsize
@@ -73,18 +65,11 @@ def _rows(padded, width, stride, w, b, relu, n, y_out):
             j = 0
             for k in range(n_blocks):
                 n_columns = (OW - j) // (n_blocks - k)
-                x_at = (i * stride * width + j * stride) * C + c
+                x_at = (i * width + j) * C + c
                 y_at = ((n * OH + i) * OW + j) * C + c
-                if stride == 1:
-                    _row_1(
-                        n_columns, C - c, padded, x_at, width * C, C, w, c, C, b, c, relu,
-                        yf, y_at, C,
-                    )  # fmt: skip
-                else:
-                    _row_2(
-                        n_columns, C - c, padded, x_at, width * C, C, w, c, C, b, c, relu,
-                        yf, y_at, C,
-                    )  # fmt: skip
+                compute_row(
+                    n_columns, C - c, padded, x_at, width * C, C, w, c, C, b, c, relu, yf, y_at, C
+                )
                 j += n_columns
 
 
@@ -96,13 +81,11 @@ def depthwise_conv2d_3x3_forward(
 
     x, w, b, window, y_out  as there, w (3, 3, C, 1);  scratch: flat, see `scratch_size`
     """
-    OH, OW = y_out.shape[1], y_out.shape[2]
-    stride = window.SH
-    height, width = (OH - 1) * stride + TAPS, (OW - 1) * stride + TAPS
+    height, width = y_out.shape[1] + TAPS - 1, y_out.shape[2] + TAPS - 1
     wf = w.reshape(-1)
     for n in range(x.shape[0]):
-        _spread(x, n, height, width, window.PT, window.PL, 1, scratch)
-        _rows(scratch, width, stride, wf, b, relu, n, y_out)
+        _pad(x, n, height, width, window.PT, window.PL, scratch)
+        _rows(scratch, width, wf, b, relu, n, y_out)
 
 
 @kernel
@@ -111,16 +94,16 @@ def depthwise_conv2d_3x3_backward_params(
 ):  # pragma: no cover: intrinsics only run compiled
     """Equations (2) and (3) of depthwise_conv2d.py; dw_out (3, 3, C, 1), db_out (C,) overwritten."""
     OH, OW, C = dy.shape[1], dy.shape[2], dy.shape[3]
-    stride, lanes = window.SH, BYTES // x.itemsize
-    height, width = (OH - 1) * stride + TAPS, (OW - 1) * stride + TAPS
+    lanes = BYTES // x.itemsize
+    height, width = OH + TAPS - 1, OW + TAPS - 1
     dyf, dwf = dy.reshape(-1), dw_out.reshape(-1)
     dwf[:] = 0
     db_out[:] = 0
     for n in range(x.shape[0]):
-        _spread(x, n, height, width, window.PT, window.PL, 1, scratch)
+        _pad(x, n, height, width, window.PT, window.PL, scratch)
         for c in range(0, C, lanes):
             add_params(
-                OH, OW, C - c, scratch, c, width * C, C, stride,
+                OH, OW, C - c, scratch, c, width * C, C,
                 dyf, n * OH * OW * C + c, OW * C, C, dwf, c, C, db_out, c,
             )  # fmt: skip
 
@@ -131,7 +114,7 @@ def depthwise_conv2d_3x3_backward_input(
 ):  # pragma: no cover: intrinsics only run compiled
     """Equation (4) of depthwise_conv2d.py; dx_out (N, H, W, C) overwritten.
 
-    With a' = 2 - a and e' = 2 - e it is, where dy is the spread one,
+    With a' = 2 - a and e' = 2 - e it is
 
         dL/dx[n,h,v,c] = sum over a',e' of dy[n, h+PT-2+a', v+PL-2+e', c] w[2-a',2-e',c]
     """
@@ -146,5 +129,5 @@ def depthwise_conv2d_3x3_backward_input(
             taps[k * C + c] = wf[(TAPS * TAPS - 1 - k) * C + c]
     zeros[:] = 0
     for n in range(dy.shape[0]):
-        _spread(dy, n, height, width, 2 - window.PT, 2 - window.PL, window.SH, scratch)
-        _rows(scratch, width, 1, taps, zeros, 0, n, dx_out)
+        _pad(dy, n, height, width, 2 - window.PT, 2 - window.PL, scratch)
+        _rows(scratch, width, taps, zeros, 0, n, dx_out)

@@ -24,6 +24,7 @@ import numpy as np
 from .. import layers
 from ..layers import Layer, entry_for
 from ..plan import Plan, Step, Window, aligned
+from . import depthwise_conv2d_3x3
 from ._winner_lists import LANES
 from .batch_norm import N_COEFFICIENTS
 from .conv2d_winograd import winograd_fits, winograd_sizes
@@ -58,6 +59,8 @@ FIELDS = (
     "OH", "OW", "F", "y_offset", "y_in_chunk", "dy_in_batch",
     # window of a convolution or average pooling; output size of the convolution
     *Window._fields, "conv_OH", "conv_OW",
+    # whether a depthwise convolution takes `depthwise_conv2d_3x3.py`
+    "is_3x3",
     # whether an average pooling counts padding
     "count_padding",
     # size of its padded input, if a pooling follows
@@ -107,7 +110,7 @@ class Sizes:
     n_padded: int = 0
     n_winners: int = 0
     n_winner_lists: int = 0
-    n_winograd_scratch: int = 0
+    n_workspace: int = 0
     n_added_dx: int = 0
     n_channel_scratch: int = 0
 
@@ -188,14 +191,14 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         n_weights, n_scratch = winograd_sizes(op)
         op.winograd, op.u_offset = STRIDE_2, sizes.reserve("n_winograd_weights", int(n_weights))
         op.fuses_relu = op.activation == RELU
-        sizes.reserve_scratch("n_winograd_scratch", int(n_scratch))
+        sizes.reserve_scratch("n_workspace", int(n_scratch))
     elif m := tile_size(op, needs.dtype):
         C = int(op.C)
         n_weights = weights_size(m, C, F)
         op.winograd, op.tile = STRIDE_1, m
         op.fuses_relu = op.activation == RELU
         op.u_offset = sizes.reserve("n_winograd_weights", n_weights)
-        sizes.reserve_scratch("n_winograd_scratch", scratch_size(m, C, F))
+        sizes.reserve_scratch("n_workspace", scratch_size(m, C, F))
         if not op.pool:
             n_transposed = weights_size(m, F, C)
     op.w_t_offset = sizes.reserve("n_transposed", n_transposed)
@@ -206,6 +209,9 @@ def _depthwise_conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> Non
     _activation(op, group[1:])
     _window(op, Window._fields, group[0])
     _parameters(op, group[0], needs.plan, "w", "b")
+    if depthwise_conv2d_3x3.fits(op):
+        op.is_3x3, op.fuses_relu = 1, op.activation == RELU
+        needs.sizes.reserve_scratch("n_workspace", depthwise_conv2d_3x3.scratch_size(op))
 
 
 def _averagepool2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:

@@ -51,7 +51,7 @@ class Chunks(NamedTuple):
 @helper
 def program_predict(
     operations, begin, parameters, winograd_weights, x, n_images, capacity, values, argmax,
-    conv_output, winograd_scratch, logits_out,
+    conv_output, workspace, logits_out,
 ):  # fmt: skip
     """Runs a stage for some images, for prediction.  The arguments are arrays and not the
     structures of `arrays.py`: unpacking these from Python would take 3 % of the time that one image
@@ -63,11 +63,11 @@ def program_predict(
     capacity          images that `values` and `argmax` have room for
     values            (n_activations * capacity) the outputs of all operations
     argmax            (n_argmax * capacity) int32, scratch
-    conv_output, winograd_scratch  as in `arrays.ForwardScratch`
+    conv_output, workspace  as in `arrays.ForwardScratch`
     """
     weights = Weights(operations, parameters, parameters[:0])
     activations = Activations(capacity, values, parameters[:0], capacity, values, argmax)
-    scratch = ForwardScratch(conv_output, winograd_scratch, parameters[:0])
+    scratch = ForwardScratch(conv_output, workspace, parameters[:0])
     chunk = Chunk(0, 0, n_images, 0)
     stage = Stage(begin, begin, begin, operations.size)
     walk_forward(
