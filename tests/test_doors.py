@@ -447,6 +447,9 @@ WIDE_LOOPS = {
     *("_window_max.tile", "_window_max.window_max_plain", "_window_max.window_max_tiled"),
     *("_winners.winners", "_winners.add_winners_plain", "_winners.add_winners_tiled"),
     "_winograd.finish",
+    *("_tile.products_plain", "_tile.products_tiled", "_winograd_tiles.code"),
+    *("_winograd_tiles.products_of_matrices", "_depthwise_rows.compute_row"),
+    "_depthwise_rows.add_params",
 }
 
 

@@ -161,7 +161,7 @@ def conv2d_winograd_3x3_backward_params(x, dy, window, m, scratch, dw_out, db_ou
 
 
 def conv2d_winograd_3x3_backward_input(dy, w_t, U, window, m, scratch, dx_out):
-    """See kernels/conv2d_winograd_3x3.py.  Here by the direct sums; U, m and scratch are not used."""
+    """See kernels/conv2d_winograd_3x3.py.  Here by the direct sums, without U, m and scratch."""
     conv2d_backward_input(dy, w_t, window, dx_out)
 
 

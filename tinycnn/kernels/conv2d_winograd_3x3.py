@@ -32,6 +32,7 @@ V and M have whole vectors of channels for each tile; what is behind the last ch
 Lavin and Gray 2015, arXiv 1509.09308.
 """
 
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ from .windows import n_positions
 
 TAPS = 3
 F2 = Transform(2, TAPS, points=(0, 1, -1))
-F4 = Transform(4, TAPS, points=(0, 0.75, -0.75, 1.5, -1.5))
+F4 = Transform(4, TAPS, points=(0, *(Fraction(k, 4) for k in (3, -3, 6, -6))))
 G2, G4 = (np.array([[float(g) for g in row] for row in f.g_rows]) for f in (F2, F4))
 
 _input_2, _gradient_2 = make_input_tile(F2), make_gradient_tile(F2)

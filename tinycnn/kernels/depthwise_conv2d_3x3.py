@@ -92,7 +92,7 @@ def depthwise_conv2d_3x3_forward(
 def depthwise_conv2d_3x3_backward_params(
     x, dy, window, scratch, dw_out, db_out
 ):  # pragma: no cover: intrinsics only run compiled
-    """Equations (2) and (3) of depthwise_conv2d.py; dw_out (3, 3, C, 1), db_out (C,) overwritten."""
+    """Equations (2), (3) of depthwise_conv2d.py; dw_out (3, 3, C, 1), db_out (C,) overwritten."""
     OH, OW, C = dy.shape[1], dy.shape[2], dy.shape[3]
     lanes = BYTES // x.itemsize
     height, width = OH + TAPS - 1, OW + TAPS - 1
