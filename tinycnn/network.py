@@ -26,6 +26,9 @@ from .shapes import check_array
 from .summary import Summary, summary_of
 from .unknown_options import NamesItsOptions
 
+if TYPE_CHECKING:
+    from .quantized.network import QuantizedNetwork
+
 logger = logging.getLogger("tinycnn")
 
 WEIGHTS = {
@@ -215,6 +218,31 @@ class Network(NamesItsOptions):
             n_threads=self.n_threads,
         )  # fmt: skip
         network.parameter_vector[:] = vector
+        network.training_summary = dict(self.training_summary)
+        network.calibration_temperature = self.calibration_temperature
+        return network
+
+    def quantized(self, calibration_images: Any) -> QuantizedNetwork:
+        """A network in 8-bit integers that predicts nearly the same, several times faster where
+        the processor has VNNI.  BatchNorm is folded first.
+
+        calibration_images  uint8 (N, H, W) or (N, H, W, C), or an object with these as `images`:
+                            some hundred that are like those to come.  The largest and smallest
+                            value of each layer on them set the scale of its integers
+        Raises TypeError or ValueError for pictures that the network does not take, for none at all,
+        and for values that are not finite.
+        """
+        from .quantized.calibration import quantize
+        from .quantized.network import QuantizedNetwork
+
+        images = checked_images(calibration_images, self.input_spec)
+        if not len(images):
+            raise ValueError("calibration_images is empty; expected some hundred images")
+        x = self.scale(images).astype(np.float32, copy=False)
+        program = quantize(self.plan, self.parameter_vector, self.input_spec, x)
+        network = QuantizedNetwork(
+            program, self.input_spec, backend=self.backend, n_threads=self.n_threads
+        )
         network.training_summary = dict(self.training_summary)
         network.calibration_temperature = self.calibration_temperature
         return network

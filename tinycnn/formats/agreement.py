@@ -29,7 +29,11 @@ def exportable(network: Network) -> Network:
 def check_images(network: Network) -> np.ndarray:
     """Images (6, H, W, C) uint8 to compare a program and its network on: strong noise, faint
     noise, a ramp, and two images of one value."""
-    shape = network.input_spec.shape
+    return images_of_shape(network.input_spec.shape)
+
+
+def images_of_shape(shape: tuple[int, ...]) -> np.ndarray:
+    """The same for one image's shape."""
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 255, int(np.prod(shape))).reshape(shape)
     strong, faint = rng.integers(0, 256, (2, *shape)), rng.integers(100, 110, (1, *shape))

@@ -213,7 +213,9 @@ def make_int8_tile(n_vectors: int, by_channel: bool, gives_sums: bool, products:
                                     new = v.add_products(old, parts, weights[k])
                                 builder.store(new, total[m, k])
                 if not gives_sums:
-                    number = [builder.sitofp(builder.sub(value, zero), F32) for value in (low, high)]
+                    number = [
+                        builder.sitofp(builder.sub(value, zero), F32) for value in (low, high)
+                    ]
                     limits = [v.broadcast(value) for value in (*number, builder.trunc(zero, I32))]
                     factors = [
                         v.load(builder.gep(pfactor, [intp(LANES * k)]), v.floats, 4)

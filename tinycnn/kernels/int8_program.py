@@ -74,6 +74,24 @@ def int8_program_predict(
 
 
 @helper
+def int8_quantize(x, scale, zero, q_out):
+    """q_out (n,) uint8 = round(x / scale) + zero, from 0 to 255, of x (n,) float32; zero for NaN.
+
+    Adding 1.5 * 2**23 to a small float32 rounds it to a whole number, of two equally near ones to
+    the even one.
+    """
+    low, high, whole = np.float32(-zero), np.float32(255 - zero), np.float32(12582912.0)
+    nothing, zero_32 = np.float32(0), np.int32(zero)
+    for k in range(x.size):
+        v = np.float32(x[k] / scale)
+        v = v if v == v else nothing
+        v = high if v > high else v
+        v = low if v < low else v
+        rounded = np.float32(np.float32(v + whole) - whole)
+        q_out[k] = np.uint8(np.int32(rounded) + zero_32)
+
+
+@helper
 def _load(op, pixels, n_images, values, tables):
     width = op.W * op.C
     for n in range(n_images):

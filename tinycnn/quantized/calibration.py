@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from ..input_spec import InputSpec
 from ..layers import Layer
 from ..plan import NETWORK_INPUT, Plan, Step, StepArrays, named_views, of_step
 from ..reference_backend import ReferenceBackend, passes_of
-from .program import WITH_WEIGHTS, Operation, Program, gives_logits, outline
+from .program import WITH_WEIGHTS, Operation, Program, complete_program, outline
 from .quantization import (
     LARGEST,
     Quantization,
@@ -38,19 +37,13 @@ def quantize(plan: Plan, vector: np.ndarray, spec: InputSpec, x: np.ndarray) -> 
     ranges = _ranges(folded, vector, x)
     given = _input_quantization(spec, ranges["input"])
     parameters = named_views(folded.parameter_slots, vector)
-    done: list[Operation] = []
-    for operation in operations:
-        before = [given if k == NETWORK_INPUT else done[k].output for k in operation.inputs]
-        known = [one for one in before if one is not None]
-        own = of_step(operation.step, parameters)
-        output = None
-        if not gives_logits(operations, operation):
-            output = known[0]
-            if operation.kind not in ("max_pool", "copy"):
-                output = quantization_of(*ranges[operation.last])
-        operation = replace(operation, output=output)
-        done.append(replace(operation, arrays=_arrays(operation, own, known[0])))
-    return Program(folded, given, tuple(done))
+    return complete_program(
+        folded,
+        operations,
+        given,
+        lambda operation: quantization_of(*ranges[operation.last]),
+        lambda operation, x: _arrays(operation, of_step(operation.step, parameters), x),
+    )
 
 
 def _ranges(plan: Plan, vector: np.ndarray, x: np.ndarray) -> dict[str, Range]:
@@ -124,6 +117,3 @@ def pixel_table(spec: InputSpec, x: Quantization) -> np.ndarray | None:
         normalization = np.array([[0.0] * spec.channels, [1.0] * spec.channels])
     values = (pixels - normalization[0] * largest) * (1.0 / (normalization[1] * largest))
     return np.ascontiguousarray(x.quantized(values.astype(np.float32)).T)
-
-
-

@@ -6,7 +6,7 @@ memory, so the border around each, which windows read, is written once.
 
 from __future__ import annotations
 
-
+import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,51 +78,72 @@ class Constants:
         return start
 
     def joined(self, parts: list[np.ndarray], dtype: type) -> np.ndarray:
-        whole = np.concatenate([*parts, np.zeros(0, dtype)]).astype(dtype)
-        out = aligned_zeros(whole.size, dtype)
-        out[:] = whole
+        out = aligned_zeros(sum(part.size for part in parts), dtype)
+        np.concatenate([*parts, out[:0]], out=out, casting="unsafe")
         return out
 
 
 class KernelProgram:
-    """Runs `program` on images in 8 bits.
+    """Runs `program` on images in 8 bits."""
 
-    pixel_table  uint8 (C, 256) that every input goes through first; None: it is quantised already
-    """
-
-    def __init__(self, program: Program, pixel_table: np.ndarray | None, n_threads: int) -> None:
+    def __init__(self, program: Program, n_threads: int) -> None:
         self.program, self.n_threads = program, n_threads
         self.n_classes = program.plan.output_shape[0]
         self.pictures = _pictures(program)
         self.size = sum(_padded(picture.n_bytes) for picture in self.pictures.values())
         self.chunk = max(1, min(CHUNK, CHUNK_BYTES // self.size))
+        self.spaces: list[tuple[np.ndarray, np.ndarray]] = []  # not in use
         constants = Constants()
         records = np.zeros(1 + len(program.operations), int8_program.RECORD)
-        self._fill_load(records[0], constants, pixel_table)
+        picture, load = self.pictures[NETWORK_INPUT], records[0]
+        load["kind"], load["y"], load["y_row"] = int8_program.LOAD, picture.first, picture.row
+        load["H"], load["W"], load["C"] = picture.shape
         for record, operation in zip(records[1:], program.operations):
             self._fill(record, operation, constants)
         records["n_bytes"] = self.size
         self.weights = constants.joined(constants.weights, np.int8)
         self.biases = constants.joined(constants.biases, np.int32)
         self.factors = constants.joined(constants.factors, np.float32)
-        self.tables = constants.joined(constants.tables, np.uint8)
-        self.records = records.view(np.recarray)
-        # runs of records, (begin, the table up to the end), with the operations in float between
+        self._use(records, constants.joined(constants.tables, np.uint8))
+
+    def of_pixels(self, table: np.ndarray) -> KernelProgram:
+        """The same for pixels that go through a table (C, 256) first."""
+        other = copy.copy(self)
+        records, other.spaces = self.records.view(np.ndarray).copy(), []
+        if (table == table[:1]).all():
+            table = table[:1]
+        if (table == np.arange(256)).all():
+            return other
+        records[0]["n_tables"], records[0]["table"] = len(table), self.tables.size
+        other._use(records, np.concatenate([self.tables, table.ravel()]))
+        return other
+
+    def _use(self, records: np.ndarray, tables: np.ndarray) -> None:
+        """Keep the table of operations, and divide it into stages: runs of records (begin, the
+        table up to the end), with the operations in float32 between them."""
+        self.records, self.tables = records.view(np.recarray), tables
         self.stages: list[tuple[int, np.ndarray] | int] = []
         begin = 0
-        for k, operation in enumerate(program.operations):
+        for k, operation in enumerate(self.program.operations):
             if operation.kind == "float":
                 self.stages += [(begin, self.records[: k + 1]), k]
                 begin = k + 2
         if begin < len(records):
             self.stages.append((begin, self.records))
-        self.spaces: list[tuple[np.ndarray, np.ndarray]] = []  # not in use
 
     def compile_prediction(self) -> None:
         """Compile the kernels, or load them from the cache.  Raises CompileError."""
+        self.quantized(self._none)
         self._run(self.records[:0], 0, np.zeros((0, 1, 1, 1), np.uint8), self._space(), self._none)
 
     _none = np.zeros(0, np.float32)
+
+    def quantized(self, x: np.ndarray) -> np.ndarray:
+        """uint8: x float32, C-contiguous, quantised as the program's input."""
+        q = np.empty(x.shape, np.uint8)
+        scale, zero = self.program.input
+        int8_program.int8_quantize(x.reshape(-1), scale, zero, q.reshape(-1))
+        return q
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Logits float32 (N, K) of x (N, H, W, C) uint8, C-contiguous."""
@@ -202,22 +223,6 @@ class KernelProgram:
         return values, np.zeros(self.chunk * self.n_classes, np.int32)
 
     # ---- the table -----------------------------------------------------------------------------
-
-    def _fill_load(
-        self, record: np.void, constants: Constants, pixel_table: np.ndarray | None
-    ) -> None:
-        picture = self.pictures[NETWORK_INPUT]
-        record["kind"], record["y"], record["y_row"] = int8_program.LOAD, picture.first, picture.row
-        record["H"], record["W"], record["C"] = picture.shape
-        if pixel_table is not None:
-            self._fill_table(record, constants, pixel_table)
-
-    def _fill_table(self, record: np.void, constants: Constants, table: np.ndarray) -> None:
-        if (table == table[:1]).all():
-            table = table[:1]
-        if not (table == np.arange(256)).all():
-            record["n_tables"] = len(table)
-            record["table"] = constants.add(constants.tables, table)
 
     def _fill(self, record: np.void, operation: Operation, constants: Constants) -> None:
         number = self.program.operations.index(operation)
@@ -340,5 +345,3 @@ def _widen(picture: Picture, operation: Operation) -> None:
     picture.above, picture.left = max(picture.above, PT), max(picture.left, PL)
     picture.below = max(picture.below, (OH - 1) * SH + KH - PT - H)
     picture.right = max(picture.right, (OW - 1) * SW + KW - PL - W)
-
-

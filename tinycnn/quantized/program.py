@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -44,6 +44,8 @@ CLAMPED = (*WITH_WEIGHTS, "add", "average_pool")
 """Kinds that do a ReLU which follows."""
 TO_LOGITS = ("dense", "average_pool")
 """Kinds that can give float32 values: the last operation then gives the logits without rounding."""
+KEEP_QUANTIZATION = ("max_pool", "copy")
+"""Kinds whose output has the quantization of the input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,10 +165,33 @@ def outline(plan: Plan) -> list[Operation]:
     return operations
 
 
-def gives_logits(operations: Collection[Operation], operation: Operation) -> bool:
-    """Whether the output of an operation is the logits in float32, and not rounded to 8 bits."""
-    is_last = operation is list(operations)[-1]
-    return is_last and operation.kind in (*TO_LOGITS, "float") and operation.ceiling is None
+def complete_program(
+    plan: Plan,
+    operations: Sequence[Operation],
+    given: Quantization,
+    output_of: Callable[[Operation], Quantization],
+    arrays_of: Callable[[Operation, Quantization], Mapping[str, np.ndarray]],
+) -> Program:
+    """The program of `outline`'s operations, with their numbers.
+
+    given      quantization of the network's input
+    output_of  returns that of an operation's output.  Not called for those that keep their input's,
+               nor for an operation whose output are the logits in float32
+    arrays_of  returns the arrays of an operation for the quantization of its (first) input
+    """
+    done: list[Operation] = []
+    for k, operation in enumerate(operations):
+        source = operation.inputs[0]
+        x = given if source == NETWORK_INPUT else done[source].output
+        assert x is not None
+        is_last = k == len(operations) - 1
+        if is_last and operation.kind in (*TO_LOGITS, "float") and operation.ceiling is None:
+            output = None
+        else:
+            output = x if operation.kind in KEEP_QUANTIZATION else output_of(operation)
+        operation = replace(operation, output=output)
+        done.append(replace(operation, arrays=arrays_of(operation, x)))
+    return Program(plan, given, tuple(done))
 
 
 def weights_as_convolution(operation: Operation) -> np.ndarray:

@@ -29,6 +29,10 @@ class ReferenceProgram:
     def __init__(self, program: Program) -> None:
         self.program = program
 
+    def quantized(self, x: np.ndarray) -> np.ndarray:
+        """uint8: x float32, quantised as the program's input."""
+        return self.program.input.quantized(x)
+
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Logits float32 (N, K) of x (N, H, W, C) uint8, quantised as the program's input."""
         n_classes = self.program.plan.output_shape[0]
@@ -138,7 +142,8 @@ def _added(
 ) -> np.ndarray:
     """Equation (5) of quantization.py."""
     assert operation.output is not None
-    first, second, shift = sum_factors(*quantizations, operation.output)
+    x, x2 = quantizations
+    first, second, shift = sum_factors(x, x2, operation.output)
     a, b = (q.astype(np.int64) - one.zero_point for q, one in zip(given, quantizations))
     total = (a * first + b * second + (1 << (shift - 1))) >> shift
     return np.clip(total + operation.output.zero_point, *operation.limits).astype(np.uint8)
