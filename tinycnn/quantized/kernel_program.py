@@ -229,6 +229,8 @@ class KernelProgram:
         x, y = self.pictures[operation.inputs[0]], self.pictures[number]
         record["x"], record["x_row"], record["y"], record["y_row"] = x.first, x.row, y.first, y.row
         record["H"], record["W"], record["C"] = x.shape
+        if len(operation.step.input_shape) == 1:  # also of a picture that was flattened: no border
+            record["H"], record["W"], record["C"] = as_picture(operation.step.input_shape)
         record["OH"], record["OW"], record["F"] = y.shape
         record["zero_x"], record["zero_y"] = x.zero, y.zero
         record["low"], record["high"] = operation.limits
