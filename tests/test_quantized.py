@@ -9,7 +9,17 @@ import pytest
 from small_networks import BATCH_NETWORKS, ENGINE_NETWORKS, small_network
 
 import tinycnn
-from tinycnn import Conv2D, CustomLayer, Dense, Flatten, InputSpec, Network, ReLU
+from tinycnn import (
+    AveragePool2D,
+    Conv2D,
+    CustomLayer,
+    Dense,
+    Flatten,
+    InputSpec,
+    Network,
+    ReLU,
+    Residual,
+)
 from tinycnn.quantized.quantization import (
     MOST_PRODUCTS,
     Quantization,
@@ -167,6 +177,24 @@ def test_awkward_shapes(C, F, size, stride):
     quantized = network.quantized(images)
     expected = quantized.predict_logits(images)
     np.testing.assert_array_equal(on_backend(quantized, "numba").predict_logits(images), expected)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        # the input of a convolution is flattened, too; a mean of each window as the last operation
+        [Residual([Conv2D(3, 3), Flatten()], [Flatten(), Dense(90)]), Dense(3)],
+        [Conv2D(2, 3), AveragePool2D(3), Flatten()],
+        [Conv2D(2, 3), AveragePool2D((6, 5)), Flatten(), ReLU()],
+    ],
+)
+def test_vectors_of_pictures(layers):
+    network = Network(layers, InputSpec(6, 5, 1), seed=1)
+    images = np.random.default_rng(0).integers(0, 256, (11, 6, 5), dtype=np.uint8)
+    quantized = network.quantized(images)
+    logits = quantized.predict_logits(images)
+    assert logit_error(logits, network.predict_logits(images)) < 0.1
+    np.testing.assert_array_equal(on_backend(quantized, "numpy").predict_logits(images), logits)
 
 
 @pytest.mark.kernels

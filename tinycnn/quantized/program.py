@@ -184,8 +184,9 @@ def complete_program(
         source = operation.inputs[0]
         x = given if source == NETWORK_INPUT else done[source].output
         assert x is not None
-        is_last = k == len(operations) - 1
-        if is_last and operation.kind in (*TO_LOGITS, "float") and operation.ceiling is None:
+        exact = operation.kind == "float"
+        exact |= operation.kind in TO_LOGITS and len(operation.shape) == 1
+        if k == len(operations) - 1 and exact and operation.ceiling is None:
             output = None
         else:
             output = x if operation.kind in KEEP_QUANTIZATION else output_of(operation)
