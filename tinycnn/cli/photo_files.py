@@ -25,6 +25,11 @@ class Found(NamedTuple):
     problem: str = ""
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file in a folder is a picture, by its name."""
+    return not path.name.startswith(".") and path.suffix.lower() in PICTURE_SUFFIXES
+
+
 def find_photos(photos: Sequence[Path], skipped: Path | None) -> Iterator[Found]:
     """All files in turn; folders are listed step by step, so their size does not matter.
 
@@ -58,5 +63,5 @@ def _photos_in(folder: Path, name: Path, skipped: Path | None) -> Iterator[Found
         if is_folder:
             if skipped is None or path.resolve() != skipped:
                 yield from _photos_in(path, name / entry_name, skipped)
-        elif path.suffix.lower() in PICTURE_SUFFIXES:
+        elif is_picture(path):
             yield Found(path, name / entry_name)

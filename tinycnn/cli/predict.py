@@ -24,8 +24,9 @@ from ..classify import Classification
 from ..ground.command_line import CannotError, Parser, number, positive
 from ..ground.messages import one_line
 from ..network import Network
+from ..quantized.network import QuantizedNetwork
 from .annotated_photo import annotated, write_annotated
-from .model_argument import HELP, add_variant_argument, open_model
+from .model_argument import HELP, OpenedModel, add_variant_argument, open_to_predict
 from .photo_files import Found, find_photos
 from .prediction_rows import CsvRows, JsonRows, Rows, TableRows
 
@@ -96,15 +97,15 @@ def run(args: argparse.Namespace) -> int:
     return printer.exit_status
 
 
-def load_network(args: argparse.Namespace) -> Network:
+def load_network(args: argparse.Namespace) -> Network | QuantizedNetwork:
     """The network of --model; its input spec has the framing, which --framing may add.
 
     Raises CannotError if its faces cannot be cut out of photos, or if it was never trained.
     """
-    model = open_model(args.model, args.variant, args.threads)
+    model = open_to_predict(args.model, args.variant, args.threads)
     network = model.network
     name, spec = "the shipped model" if args.model == SHIPPED else args.model, network.input_spec
-    if model.kind == "new weights":
+    if isinstance(model, OpenedModel) and model.kind == "new weights":
         raise CannotError(f"{name}: has random weights; expected a network that was trained")
     if spec.shape != (SIZE_PX, SIZE_PX, 1):
         H, W, C = spec.shape
@@ -136,7 +137,9 @@ class Prediction:
     problem: str = ""
 
 
-def predictions(args: argparse.Namespace, network: Network) -> Iterator[Prediction]:
+def predictions(
+    args: argparse.Namespace, network: Network | QuantizedNetwork
+) -> Iterator[Prediction]:
     """The faces of each photo in turn, with their expressions."""
     for photo in find_photos(args.photos, _not_searched(args)):
         if photo.problem:
