@@ -463,7 +463,7 @@ WIDE_LOOPS = {
     "_depthwise_rows.add_params",
     *(f"_int8_tile.int8_{name}_{way}" for name in ("products", "channels") for way in WAYS),
     *(f"_int8_tile.int8_sums_{way}" for way in WAYS),
-    "_int8_tile.int8_tile",
+    *("_int8_tile.int8_tile", "_int8_tile._max_tile"),
 }
 
 

@@ -230,11 +230,14 @@ class Network(NamesItsOptions):
                             some hundred that are like those to come.  The largest and smallest
                             value of each layer on them set the scale of its integers
         Raises TypeError or ValueError for pictures that the network does not take, for none at all,
-        and for values that are not finite.
+        for values that are not finite; UnknownLayerError for a layer that has no entry in
+        `quantized.program.KINDS`.
         """
         from .quantized.calibration import quantize
         from .quantized.network import QuantizedNetwork
+        from .quantized.program import check_layers
 
+        check_layers(self.plan)
         images = checked_images(calibration_images, self.input_spec)
         if not len(images):
             raise ValueError("calibration_images is empty; expected some hundred images")

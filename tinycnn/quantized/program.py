@@ -134,6 +134,13 @@ def kind_of(step: Step) -> str:
     return kind
 
 
+def check_layers(plan: Plan) -> None:
+    """Raise UnknownLayerError for a layer that has no entry in KINDS."""
+    for step in plan.steps:
+        if not isinstance(step.layer, layers.BatchNorm):
+            kind_of(step)
+
+
 def outline(plan: Plan) -> list[Operation]:
     """The operations of a folded plan, without quantizations and arrays."""
     n_readers = Counter(source for step in plan.steps for source in step.inputs)
