@@ -38,6 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
         from . import operations
 
         return operations.main(arguments[1:])
+    if arguments[:1] == ["cost-model"]:
+        from . import cost_model
+
+        return cost_model.main(arguments[1:])
     options = _parser().parse_args(arguments, Options())
     unknown = sorted(set(options.sections) - set(SECTIONS))
     if unknown:

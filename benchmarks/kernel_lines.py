@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +85,8 @@ def make_lines(problem: Problem) -> tuple[list[Line], dict[str, str]]:
     walk.activations()
     walk.channels()
     walk.windows()
+    walk.winograd_3x3()
+    walk.depthwise_3x3()
     walk.optimizers()
     return walk.lines, walk.failed
 
@@ -301,6 +304,46 @@ class _Walk:
         picture, mean = Window(25, 5, 1, 1, 0, 0, 0, 0), self._normal(N_IMAGES, 1, 1, 64)
         self.add("averagepool2d_forward", "", x, picture, 0, mean)
         self.add("averagepool2d_backward", "", mean, picture, 0, dx)
+
+    def winograd_3x3(self) -> None:
+        """A convolution of 24x24x32 to as many filters, with tiles of 4x4 and of 2x2; macs are
+        those of the direct one."""
+        from tinycnn.kernels.conv2d_winograd_3x3 import scratch_size, weights_size
+
+        size, C = 24, 32
+        x, w, b = self._normal(N_IMAGES, size, size, C), self._normal(3, 3, C, C), self._normal(C)
+        dy, dx, dw, w_t = self._normal(*x.shape), x.copy(), w.copy(), w.transpose(3, 0, 1, 2).copy()
+        window, winners = Window(3, 3, 1, 1, 1, 1, 1, 1), np.zeros((0, 0, 0, 0), np.int32)
+        macs = N_IMAGES * C * C * taps_inside(size, 1, 1, 3, size) ** 2
+        stem = "conv2d_winograd_3x3"
+        for m in (4, 2):
+            layer = f"F({m}x{m})"
+            u, reverse = (np.zeros(weights_size(m, C, C), np.float32) for _ in range(2))
+            scratch = np.zeros(scratch_size(m, C, C), np.float32)
+            self.add(f"{stem}_weights", layer, w, m, 0, u)
+            self.add(f"{stem}_weights", f"{layer}, reverse", w, m, 1, reverse)
+            forward = (x, w, u, b, window, m, 0, 1, scratch, dy.copy(), winners)
+            self.add(f"{stem}_forward", layer, *forward, macs=macs)
+            params = (x, dy, window, m, scratch, dw, b.copy())
+            self.add(f"{stem}_backward_params", layer, *params, macs=macs)
+            backward = (dy, w_t, reverse, window, m, scratch, dx)
+            self.add(f"{stem}_backward_input", layer, *backward, macs=macs)
+
+    def depthwise_3x3(self) -> None:
+        """The depthwise convolution of `windows`, as it is done with stride 1."""
+        from tinycnn.kernels.depthwise_conv2d_3x3 import scratch_size
+
+        (H, W, C), stem = (25, 5, 64), "depthwise_conv2d_3x3"
+        x, w, b = self._normal(N_IMAGES, H, W, C), self._normal(3, 3, C, 1), self._normal(C)
+        dy, dx, dw = self._normal(*x.shape), x.copy(), w.copy()
+        shape = SimpleNamespace(H=H, W=W, OH=H, OW=W, C=C)
+        scratch = np.zeros(scratch_size(shape), np.float32)
+        window = Window(3, 3, 1, 1, 1, 1, 1, 1)
+        macs = N_IMAGES * C * taps_inside(H, 1, 1, 3, H) * taps_inside(W, 1, 1, 3, W)
+        self.add(f"{stem}_forward", "", x, w, b, window, 1, scratch, dy.copy(), macs=macs)
+        params = (x, dy, window, scratch, dw, b.copy())
+        self.add(f"{stem}_backward_params", "", *params, macs=macs)
+        self.add(f"{stem}_backward_input", "", dy, w, window, scratch, dx, macs=macs)
 
     def _normal(self, *shape: int) -> np.ndarray:
         return self.rng.standard_normal(shape).astype(np.float32)

@@ -293,6 +293,20 @@ def multiply_add(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, c, c_off,
     return result
 
 
+def products(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, bias, relu, c, c_off, cm):
+    """A copy of c with the outputs of equation (2) of kernels/_tile.py."""
+    result = c.astype(np.float64)
+    for m, n in itertools.product(range(M), range(N)):
+        result[c_off + m * cm + n] = bias[n]
+    result = multiply_add(
+        M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, result, c_off, cm
+    )  # fmt: skip
+    for m, n in itertools.product(range(M), range(N)):
+        value = result[c_off + m * cm + n]
+        result[c_off + m * cm + n] = 0 if relu and value < 0 else value
+    return result
+
+
 def scale_shift_forward(x, scale, shift):
     rows = [[float(v) * float(a) + float(b) for v, a, b in zip(row, scale, shift)] for row in x]
     return np.reshape(rows, x.shape)

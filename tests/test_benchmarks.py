@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks is
 
 from benchmarks import __main__ as program  # noqa: E402
 from benchmarks import (  # noqa: E402
+    cost_model,
     engine_comparison,
     isa,
     kernel_lines,
@@ -222,6 +223,55 @@ def test_a_worker_measures_the_tinycnn_it_is_told_to(tmp_path, seeded):
             worker.ask("time", task="forward", batch=1, turn_s=0.001)
     finally:
         worker.close()
+
+
+# ---- the cost model of 3x3 convolutions ---------------------------------------------------------
+
+WITH_WINOGRAD = pytest.mark.skipif(not WINOGRAD, reason="this run takes the direct convolution")
+
+
+@WITH_WINOGRAD
+def test_the_ways_of_a_convolution_that_are_timed_compute_the_same():
+    results = []
+    for m in cost_model.WAYS:
+        calls = cost_model.make_calls(cost_model.Shape(5, 6, 3, 7), m, 2)
+        calls.training()
+        results.append(calls.outputs)
+    direct, *others = results
+    assert len(others) == 2
+    for name, expected in direct.items():
+        assert expected.any()
+        for outputs in others:
+            assert measures.error(outputs[name], expected) < 1e-5, name
+
+
+@WITH_WINOGRAD
+def test_the_model_is_compared_with_times(monkeypatch):
+    seconds = {0: 4.0, 2: 2.0, 4: 3.0}
+    monkeypatch.setattr(cost_model, "_times", lambda calls, n_rounds, turn_s: seconds)
+    rows = cost_model.measure([cost_model.Shape(24, 24, 32, 32)], 1, 1)
+    assert [row["passes"] for row in rows] == ["forward", "training"]
+    for row in rows:
+        assert (row["chosen"], row["fastest"]) == ("F(4x4)", "F(2x2)")
+        assert row["time_ratio"] == 1.5
+        assert row["model"]["F(4x4)"] == min(row["model"].values())
+    text = cost_model.text(rows, 1)
+    assert "24x24, 32 -> 32" in text and "mean 1.50, worst 1.50" in text
+
+
+@WITH_WINOGRAD
+def test_the_command_cost_model(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost_model, "SHAPES", cost_model.SHAPES[-3:])
+    path = tmp_path / "times.json"
+    assert program.main(["cost-model", "--images", "1", "--rounds", "1", "--json", str(path)]) == 0
+    assert "chosen / fastest: mean" in capsys.readouterr().out
+    rows = json.loads(path.read_text())
+    assert len(rows) == 6 and all(row["time_ratio"] >= 1 for row in rows)
+    assert program.main(["cost-model", "--rounds", "0"]) == 2
+    assert "--rounds 0: expected 1 or more" in capsys.readouterr().err
+    monkeypatch.setattr(cost_model, "WINOGRAD", False)
+    assert program.main(["cost-model"]) == 2
+    assert "expected neither TINYCNN_WINOGRAD=0" in capsys.readouterr().err
 
 
 # ---- what is compared ---------------------------------------------------------------------------

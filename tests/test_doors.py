@@ -337,6 +337,8 @@ def test_only_a_few_files_import_numba(path):
         "_winners",
         "_winner_lists",
         "_winograd",
+        "_winograd_tiles",
+        "_depthwise_rows",
         "_shared_counter",
         "_int8_tile",
     )

@@ -586,14 +586,15 @@ def test_a_classifier_of_scikit_learn(tmp_path):
     assert network.parameters["scale1.shift"].tolist() == [-0.5, -8.0]
 
 
-def test_a_classifier_of_scikit_learn_for_two_classes(tmp_path):
+@pytest.mark.parametrize("axis", [1, -1])
+def test_a_classifier_of_scikit_learn_for_two_classes(tmp_path, axis):
     """It gives 1 - p and p; the network gives logits with these probabilities."""
     nodes = [
         node("MatMul", "x w", "m"),
         node("Add", "m b", "z"),
         node("Sigmoid", "z", "p"),
         node("Sub", "one p", "q"),
-        node("Concat", "q p", "y", axis=1),
+        node("Concat", "q p", "y", axis=axis),
     ]
     constants = {"w": floats(4, 1), "b": floats(1), "one": np.array([1], np.float32)}
     made = model(nodes, [None, 4], constants)

@@ -127,6 +127,14 @@ def refused(path):
             [None, 2, 4, 4],
             "(Concat): tensors are put side by side; the nearest is the sum of branches of the",
         ),
+        (  # all 1 - p, then all p: more rows than images
+            [
+                *(node("MatMul", "x column", "z"), node("Sigmoid", "z", "p")),
+                *(node("Sub", "one p", "q"), node("Concat", "q p", "y", axis=0)),
+            ],
+            [None, 4],
+            "(Concat): tensors are put side by side",
+        ),
         (
             [node("GlobalAveragePool", "x", "g"), node("Add", "x g", "y")],
             [None, 2, 4, 4],
@@ -218,6 +226,7 @@ def test_what_cannot_be_expressed_is_named(tmp_path, nodes, shape, expected):
         **W,
         **{"grouped": floats(4, 2, 3, 3), "cubes": floats(1, 2, 2, 2, 2), "each": floats(2, 4, 4)},
         **{"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "one": np.float32(1)},
+        "column": floats(4, 1),
         **{"wide": np.array([-1, 2, 2, 8]), "joined": np.array([2, -1]), "k": floats(2, 2, 1, 1)},
         **{"negative": -np.abs(floats(2)), "half": np.float32(0.5), "true": np.array(True)},
         **{"square": floats(3, 3), "begin": np.array([0]), "end": np.array([2])},

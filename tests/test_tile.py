@@ -213,6 +213,95 @@ def test_nan_and_infinity_stay_in_their_row_and_column(dtype, value):
     np.testing.assert_array_equal(~np.isfinite(result), expected)
 
 
+# ---- with bias and ReLU ------------------------------------------------------------------------
+
+RELU = pytest.mark.parametrize("relu", [0, 1])
+
+
+def run_products(function, dtype, call, relu, bias, a, b, c):
+    """As `run`, for `products`."""
+    memory = Guarded(dtype)
+    result = memory.wanted(len(c))
+    result[:] = c
+    a, b, bias = (memory.given(t) for t in (a, b, bias))
+    function(*call[:4], a, *call[4:8], b, *call[8:11], bias, relu, result, *call[11:])
+    memory.check()
+    return result
+
+
+def bias_for(call, seed, whole=True):
+    rng = np.random.default_rng([seed, 1])
+    return rng.integers(-99, 100, call.N) if whole else rng.standard_normal(call.N)
+
+
+@DTYPES
+@RELU
+@given(call=calls(), seed=st.integers(0, 2**32))
+def test_products_in_plain_loops_equal_the_definition(dtype, relu, call, seed):
+    bias, (a, b, c) = bias_for(call, seed), operands(call, seed, whole=True)
+    expected = naive.products(*call[:4], a, *call[4:8], b, *call[8:11], bias, relu, c, *call[11:])
+    found = run_products(_tile.products_plain, dtype, call, relu, bias, a, b, c)
+    np.testing.assert_array_equal(found, expected)
+
+
+@WITH_TILE
+@DTYPES
+def test_products_for_every_remainder_of_rows_and_columns(dtype):
+    for N in range(1, 71):
+        for M in range(31):
+            call, relu = packed(M, N, 1 + M % 3, 1 + N % 4, gap=3), (M + N) % 2
+            values = bias_for(call, M), *operands(call, M + 31 * N, whole=True)
+            twin = run_products(_tile.products_plain, dtype, call, relu, *values)
+            tile = run_products(_tile.products, dtype, call, relu, *values)
+            np.testing.assert_array_equal(tile, twin, f"M={M} N={N} K0, K1={call[2:4]} {relu=}")
+
+
+@WITH_TILE
+@DTYPES
+@RELU
+@given(call=calls(), seed=st.integers(0, 2**32))
+def test_products_with_any_offsets_and_strides(dtype, relu, call, seed):
+    values = bias_for(call, seed), *operands(call, seed, whole=True)
+    twin = run_products(_tile.products_plain, dtype, call, relu, *values)
+    tile = run_products(_tile.products, dtype, call, relu, *values)
+    np.testing.assert_array_equal(tile, twin)
+
+
+@DTYPES
+@pytest.mark.parametrize("M, N", [(1, 1), (13, 37), (30, 64), (7, 16)])
+def test_products_have_the_bits_of_a_sum_that_begins_with_the_bias(dtype, M, N):
+    call = packed(M, N, 3, 7)
+    bias, (a, b, c) = bias_for(call, 1, whole=False), operands(call, M, whole=False)
+    begun = np.tile(bias, M)
+    expected = run(_tile.multiply_add, dtype, call, a, b, begun)
+    found = run_products(_tile.products, dtype, call, 0, bias, a, b, c)
+    np.testing.assert_array_equal(found, expected)
+    found = run_products(_tile.products, dtype, call, 1, bias, a, b, c)
+    np.testing.assert_array_equal(found, np.maximum(expected, 0))
+
+
+@DTYPES
+@RELU
+def test_products_of_nothing_are_the_bias(dtype, relu):
+    call = packed(7, 37, 1, 1)._replace(K1=0)
+    bias, (a, b, c) = bias_for(call, 2), operands(call, 1, whole=True)
+    found = run_products(_tile.products, dtype, call, relu, bias, a * np.nan, b * np.nan, c)
+    np.testing.assert_array_equal(found, np.tile(np.maximum(bias, 0) if relu else bias, 7))
+
+
+@DTYPES
+@RELU
+def test_products_keep_nan_and_infinity(dtype, relu):
+    call = packed(3, 37, 1, 2)
+    a, b, c = (np.ones_like(t) for t in operands(call, 1, whole=True))
+    bias = np.zeros(37)
+    bias[[4, 36]], bias[[5, 35]], bias[6] = np.nan, -np.inf, np.inf
+    found = run_products(_tile.products, dtype, call, relu, bias, a, b, c).reshape(3, 37)
+    expected = np.full(37, 2.0)
+    expected[[4, 36]], expected[[5, 35]], expected[6] = np.nan, 0 if relu else -np.inf, np.inf
+    np.testing.assert_array_equal(found, np.broadcast_to(expected, (3, 37)))
+
+
 # ---- other tiles, each in its own process ------------------------------------------------------
 
 

@@ -23,11 +23,14 @@ from tinycnn.kernels import (
     conv2d,
     conv2d_maxpool2d,
     conv2d_winograd,
+    conv2d_winograd_3x3,
     dense,
     depthwise_conv2d,
+    depthwise_conv2d_3x3,
     maxpool2d,
 )
 from tinycnn.kernels._jit import TILE, WINOGRAD
+from tinycnn.kernels._tile import products
 from tinycnn.kernels._winner_lists import LANES
 from tinycnn.kernels.arrays import WinnerScratch
 
@@ -53,6 +56,18 @@ DEPTHWISE = [(2, 7, 9, 33, 1, 4, 2, (2, 1)), (1, 5, 6, 63, 1, 2, 2, 1), (1, 5, 4
 # (N, H, W, C, F, KH, pool, relu): as many filters and channels as the widest vector needs
 WINOGRAD_CONVOLUTIONS = [(2, 41, 43, 1, 32, 8, 1, 1), (1, 30, 29, 1, 16, 8, 0, 0)]
 WINOGRAD_CONVOLUTIONS += [(2, 21, 21, 16, 32, 4, 1, 1), (1, 20, 23, 32, 64, 4, 0, 1)]
+
+
+# (N, H, W, C, F, m): whole tiles and vectors, and parts of both
+WINOGRAD_3X3 = [(1, 8, 8, 16, 32, 4), (2, 7, 9, 3, 17, 4), (1, 6, 4, 16, 16, 2), (1, 5, 1, 5, 3, 2)]
+
+
+# (N, H, W, C): runs of COLUMNS outputs and shorter ones
+DEPTHWISE_3X3 = [(2, 5, 9, 33), (1, 7, 16, 16), (1, 2, 3, 5)]
+
+
+# (M, N, K): rows and columns of a product with bias and ReLU
+PRODUCTS = [(1, 5, 8), (13, 63, 7), (7, 1, 29)]
 
 
 def array_at_a_page_edge(shape, at_end, dtype=np.float32):
@@ -172,6 +187,52 @@ def winograd_pass(operations, place, case, x, w, b):
     return y, argmax
 
 
+def winograd_3x3_passes(operations, place, m, x, w, b, dy):
+    """y, then y and argmax with pooling, dw, db and dx."""
+    (N, H, W, C), F = x.shape, b.size
+    x, w, b, dy = (place(t.shape, t) for t in (x, w, b, dy))
+    window, OH, OW = make_window(H, W, 3, 1)
+    stem, made = "conv2d_winograd_3x3", []
+    for reverse, (C_in, C_out) in enumerate(((C, F), (F, C))):
+        made.append(place((conv2d_winograd_3x3.weights_size(m, C_in, C_out),), np.nan))
+        if WINOGRAD:
+            conv2d_winograd_3x3.conv2d_winograd_3x3_weights(w, m, reverse, made[-1])
+    U, U_reverse = made
+    w_t = place((F, 3, 3, C), w.transpose(3, 0, 1, 2))
+    scratch = place((conv2d_winograd_3x3.scratch_size(m, C, F),), np.nan)
+    y, dw, db, dx = (place(t.shape, np.nan) for t in (dy, w, b, x))
+    pooled = place((N, -(-OH // 2), -(-OW // 2), F), np.nan)
+    argmax, none = place(pooled.shape, -1, np.int32), place((0, 0, 0, 0), 0, np.int32)
+    forward = getattr(operations, f"{stem}_forward")
+    forward(x, w, U, b, window, m, 0, 1, scratch, y, none)
+    forward(x, w, U, b, window, m, 1, 1, scratch, pooled, argmax)
+    getattr(operations, f"{stem}_backward_params")(x, dy, window, m, scratch, dw, db)
+    getattr(operations, f"{stem}_backward_input")(dy, w_t, U_reverse, window, m, scratch, dx)
+    return y, pooled, argmax, dw, db, dx
+
+
+def depthwise_3x3_passes(operations, place, x, w, b):
+    """y, dw, db and dx of a depthwise convolution with ReLU, dy = y."""
+    x, w, b = (place(t.shape, t) for t in (x, w, b))
+    _, H, W, C = x.shape
+    record = SimpleNamespace(H=H, W=W, OH=H, OW=W, C=C)
+    scratch = place((depthwise_conv2d_3x3.scratch_size(record),), np.nan)
+    y, dw, db, dx = (place(t.shape, np.nan) for t in (x, w, b, x))
+    window, stem = make_window(H, W, 3, 1)[0], "depthwise_conv2d_3x3"
+    getattr(operations, f"{stem}_forward")(x, w, b, window, 1, scratch, y)
+    getattr(operations, f"{stem}_backward_params")(x, y, window, scratch, dw, db)
+    getattr(operations, f"{stem}_backward_input")(y, w, window, scratch, dx)
+    return y, dw, db, dx
+
+
+def product_with_relu(place, a, b, bias):
+    a, b, bias = (place(t.shape, t) for t in (a, b, bias))
+    (M, K), N = a.shape, bias.size
+    c, a, b = place((M, N), np.nan), a.reshape(-1), b.reshape(-1)
+    products(M, N, 1, K, a, 0, K, 0, 1, b, 0, 0, N, bias, 1, c.reshape(-1), 0, N)
+    return c
+
+
 def check():
     """Compare whole numbers with the reference; return the digest of real ones."""
     rng = np.random.default_rng(0)
@@ -204,6 +265,38 @@ def check():
             for result, wanted in zip(channel_passes(*kernels, *whole, window, n_out), expected):
                 np.testing.assert_array_equal(result, wanted, f"depthwise {shapes}")
             for result in channel_passes(*kernels, *real, window, n_out):
+                digest.update(result.tobytes())
+    for M, N, K in PRODUCTS:
+        shapes = (M, K), (K, N), (N,)
+        whole = [rng.integers(-4, 5, shape) for shape in shapes]
+        real = [rng.standard_normal(shape) for shape in shapes]
+        for at_end in (True, False):
+            result = product_with_relu(at_edge(at_end), *whole)
+            a, b, bias = whole
+            np.testing.assert_array_equal(result, np.maximum(a @ b + bias, 0), f"products {M, N}")
+            digest.update(product_with_relu(at_edge(at_end), *real).tobytes())
+    for N, H, W, C in () if TILE.plain else DEPTHWISE_3X3:
+        shapes = (N, H, W, C), (3, 3, C, 1), (C,)
+        whole = [rng.integers(-4, 5, shape) for shape in shapes]
+        real = [rng.standard_normal(shape) for shape in shapes]
+        expected = depthwise_3x3_passes(reference, ordinary, *whole)
+        for at_end in (True, False):
+            results = depthwise_3x3_passes(depthwise_conv2d_3x3, at_edge(at_end), *whole)
+            for result, wanted in zip(results, expected):
+                np.testing.assert_array_equal(result, wanted, f"depthwise 3x3 {shapes}")
+            for result in depthwise_3x3_passes(depthwise_conv2d_3x3, at_edge(at_end), *real):
+                digest.update(result.tobytes())
+    for N, H, W, C, F, m in WINOGRAD_3X3 if WINOGRAD else ():
+        shapes = (N, H, W, C), (3, 3, C, F), (F,), (N, H, W, F)
+        tensors = [rng.standard_normal(shape) for shape in shapes]
+        expected = winograd_3x3_passes(reference, ordinary, m, *tensors)
+        for at_end in (True, False):
+            results = winograd_3x3_passes(conv2d_winograd_3x3, at_edge(at_end), m, *tensors)
+            for result, wanted in zip(results, expected):
+                allowed = 1e-3 * wanted.size if wanted.dtype == np.int32 else 0  # near ties
+                allowance = 0 if allowed else 1e-5 * np.abs(wanted).max()
+                n_different = (np.abs(result - wanted) > allowance).sum()
+                assert n_different <= allowed and not np.isnan(result).any(), f"{shapes} {m}"
                 digest.update(result.tobytes())
     for case in WINOGRAD_CONVOLUTIONS if WINOGRAD else ():
         N, H, W, C, F, K, *_ = case

@@ -258,7 +258,8 @@ class Network(NamesItsOptions):
         batch and updates its running ones, which it uses in prediction.  Without dropout and
         BatchNorm, the logits are the same bits in training and in prediction.
         In float32 some convolutions are computed by another algorithm than in float64
-        (kernels/conv2d_winograd.py); its errors are below 1e-5 of the largest logit.
+        (kernels/conv2d_winograd.py, conv2d_winograd_3x3.py); its errors are below 1e-5 of the
+        largest logit.
         An x of another float dtype than the network's is converted.  Raises TypeError for anything
         but a float array (use `predict_proba` for uint8 images), ValueError for another shape.
 

@@ -146,7 +146,7 @@ def conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y_out, argm
     if pool:
         conv_y, y = y, np.empty(y_out.shape, x.dtype)
         argmax = argmax_out if argmax_out.size else np.empty(y.shape, np.int32)
-        maxpool2d_forward(conv_y, window._replace(KH=2, KW=2, PT=0, PL=0), y, argmax)
+        maxpool2d_forward(conv_y, window._replace(KH=2, KW=2, SH=2, SW=2, PT=0, PL=0), y, argmax)
     y_out[:] = np.maximum(y, 0) if relu else y
 
 

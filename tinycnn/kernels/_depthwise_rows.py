@@ -60,8 +60,7 @@ def compute_row(typingctx, n_columns, n_lanes, x, x_off, x_row, x_column, w, w_o
             three_taps = builder.mul(w_tap, intp(3))
             with loop(builder, intp(3), [px, pw], [x_row, three_taps]) as (qx, qw):
                 taps = [v.load(at(qw, w_tap, e)) for e in range(3)]
-                n_read = n + 2
-                inputs = [v.load(at(qx, x_column, k)) for k in range(n_read)]
+                inputs = [v.load(at(qx, x_column, k)) for k in range(n + 2)]
                 for e in range(3):
                     for j in range(n):
                         old = builder.load(total[j])

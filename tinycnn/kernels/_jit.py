@@ -17,7 +17,7 @@ folder.
 
 Environment variables: TINYCNN_CACHE_DIR names the folder (default: $XDG_CACHE_HOME/tinycnn or
 ~/.cache/tinycnn), TINYCNN_TILE sets the tile (see `choose_tile`), TINYCNN_WINOGRAD=0 computes every
-forward pass by the direct convolution.
+convolution directly.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def choose_tile(request: str = "") -> TileShape:
 TILE = choose_tile(os.environ.get("TINYCNN_TILE", ""))
 
 WINOGRAD = os.environ.get("TINYCNN_WINOGRAD", "1") != "0" and not TILE.plain
-"""Whether forward passes may use `conv2d_winograd.py`."""
+"""Whether convolutions may be computed by `conv2d_winograd.py` and `conv2d_winograd_3x3.py`, in
+float32.  Which ones are is decided by `winograd_fits` and by `conv2d_cost_model.py`."""
 
 
 def cache_folder() -> Path:

@@ -102,12 +102,11 @@ def make_weights_gradient(f: Transform) -> Any:
 
 
 def _output_values(
-    f: Transform, v: Arithmetic, M: ir.Value, m_point: ir.Value, bias: ir.Value, floor: ir.Value
+    f: Transform, v: Arithmetic, M: ir.Value, m_point: ir.Value, bias: ir.Value
 ) -> list[list[ir.Value]]:
-    """The m x m vectors max(floor, A^T M A + bias) of a tile."""
+    """The m x m vectors A^T M A + bias of a tile."""
     d = [[v.load(v.at(M, m_point, a * f.t + b)) for b in range(f.t)] for a in range(f.t)]
-    rows = _both_axes(f.emit_at, v, d)
-    return [[v.max(floor, v.add(value, bias)) for value in row] for row in rows]
+    return [[v.add(value, bias) for value in row] for row in _both_axes(f.emit_at, v, d)]
 
 
 def _floor(builder: ir.IRBuilder, v: Arithmetic, relu: ir.Value) -> ir.Value:
@@ -135,9 +134,9 @@ def make_output_tile(f: Transform) -> Any:
             floor = _floor(builder, v, relu)
             steps = [intp(v.lanes)] * 3
             with loop(builder, n_vectors, [pm, pb, py], steps) as (qm, qb, qy):
-                for i, values in enumerate(_output_values(f, v, qm, m_point, v.load(qb), floor)):
+                for i, values in enumerate(_output_values(f, v, qm, m_point, v.load(qb))):
                     for j, value in enumerate(values):
-                        v.store(value, v.at(v.at(qy, row, i), column, j))
+                        v.store(v.max(floor, value), v.at(v.at(qy, row, i), column, j))
 
         return types.void(INTP, M, *(INTP,) * 2, b, *(INTP,) * 2, y, *(INTP,) * 3), codegen
 
@@ -145,7 +144,7 @@ def make_output_tile(f: Transform) -> Any:
 
 
 def make_pooled_output_tile(f: Transform) -> Any:
-    """The same with max-pooling of 2 x 2: (m/2) x (m/2) results.
+    """The same with max-pooling of 2 x 2 before the ReLU: (m/2) x (m/2) results.
 
     If `keep` is not 0, the position of each maximum goes to argmax, addressed like y: that of
     result (0, 0) counts from `first`, positions in a row by 1, rows by W.
@@ -167,14 +166,15 @@ def make_pooled_output_tile(f: Transform) -> Any:
             steps = [intp(v.lanes)] * 4
             i32 = ir.IntType(32)
             with loop(builder, n_vectors, [pm, pb, py, pa], steps) as (qm, qb, qy, qa):
-                values = _output_values(f, v, qm, m_point, v.load(qb), floor)
+                values = _output_values(f, v, qm, m_point, v.load(qb))
                 seconds = {}
                 for i in range(0, f.m, 2):
                     for j in range(0, f.m, 2):
                         upper, in_upper = v.first_max(values[i][j : j + 2])
                         lower, in_lower = v.first_max(values[i + 1][j : j + 2])
                         best, in_last_row = v.first_max([upper, lower])
-                        v.store(best, v.at(v.at(qy, row, i // 2), column, j // 2))
+                        target = v.at(v.at(qy, row, i // 2), column, j // 2)
+                        v.store(v.max(floor, best), target)
                         seconds[i, j] = in_upper, in_lower, in_last_row
                 with builder.if_then(builder.icmp_signed("!=", keep, intp(0))):
                     for (i, j), (in_upper, in_lower, in_last_row) in seconds.items():

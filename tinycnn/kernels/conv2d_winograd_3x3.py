@@ -27,6 +27,8 @@ Points.  0, +-3/4, +-3/2 for m = 4: they keep the numbers in the transforms near
 of y near 1e-6 of its largest value; with the usual 0, +-1, +-2 they are six times larger (compare
 Barabasz et al. 2020, arXiv 1803.10986).  0, +-1 for m = 2.
 
+Which convolutions are computed this way, and with which m: `conv2d_cost_model.py`.
+
 The tiles of all images of a chunk are numbered, and done in blocks whose V and M fit in the cache.
 V and M have whole vectors of channels for each tile; what is behind the last channel is not used.
 Lavin and Gray 2015, arXiv 1509.09308.
@@ -38,7 +40,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..plan import Window
-from ._jit import WINOGRAD, helper, inline_helper, kernel
+from ._jit import helper, inline_helper, kernel
 from ._tile import multiply_add
 from ._winograd import BYTES, clear, copy
 from ._winograd_tiles import (
@@ -51,9 +53,9 @@ from ._winograd_tiles import (
     products_of_matrices,
 )
 from ._winograd_transforms import Transform
+from .conv2d_cost_model import TAPS
 from .windows import n_positions
 
-TAPS = 3
 F2 = Transform(2, TAPS, points=(0, 1, -1))
 F4 = Transform(4, TAPS, points=(0, *(Fraction(k, 4) for k in (3, -3, 6, -6))))
 G2, G4 = (np.array([[float(g) for g in row] for row in f.g_rows]) for f in (F2, F4))
@@ -68,39 +70,8 @@ GAP = 16  # elements between matrices, so that their rows do not map to the same
 BLOCK_ELEMENTS = 1 << 16
 """Elements of V and M of a block of tiles: a fourth of a MB in float32."""
 
-TRANSFORM_COST = 6
-"""What the transforms of a value take, in products: measured, see `benchmarks`."""
 
-
-# ---- which convolutions, and what they need ----------------------------------------------------
-
-
-def tile_size(op, dtype) -> int:
-    """The m of the tiles with which a convolution is faster than directly, 0 if it is not.
-
-    Only in float32: float64 is for checks, where all passes should use the direct sums.  The costs
-    count products of whole vectors.  A tile takes t*t products for each channel and vector of
-    filters, and its transforms t*t times a few operations for each vector of channels and filters.
-    """
-    if not WINOGRAD or dtype != "float32":
-        return 0
-    if (op.KH, op.KW, op.SH, op.SW) != (TAPS, TAPS, 1, 1):
-        return 0
-    if max(op.PT, op.PL, op.PB, op.PR) >= TAPS:
-        return 0
-    if op.pool and (op.pool_KH, op.pool_KW, op.pool_SH, op.pool_SW) != (2, 2, 2, 2):
-        return 0
-    if op.pool and (op.pool_PT, op.pool_PL) != (0, 0):
-        return 0
-    lanes = BYTES // 4
-    channels, filters = -(-op.C // lanes), -(-op.F // lanes)
-    best, least = 0, 9 * op.conv_OH * op.conv_OW * op.C * (op.F / lanes)
-    for m in (4, 2):
-        n_tiles = -(-op.conv_OH // m) * -(-op.conv_OW // m)
-        cost = n_tiles * (m + 2) ** 2 * (op.C * filters + TRANSFORM_COST * (channels + filters))
-        if cost < least:
-            best, least = m, cost
-    return best
+# ---- what the passes need -----------------------------------------------------------------------
 
 
 class Layout(NamedTuple):
@@ -220,23 +191,31 @@ def _load_patch(x, n, H, W, C, top, left, side, scratch, patch_at):
             clear((side - last) * C, scratch, at + last * C)
 
 
-@helper  # pragma: no cover: intrinsics only run compiled
-def _transform_tiles(
-    x, shape, side, step, PT, PL, n_h, n_w, begin, end, m, is_gradient, scratch, patch_at, V_at,
-    columns, V_size,
-):  # fmt: skip
-    """V of the tiles begin ... end - 1: equation (4), or (7) if is_gradient.
+class Grid(NamedTuple):
+    """Where the tiles lie in a picture: tile (i, j) has the side x side values from
+    (i*m - PT, j*m - PL) on."""
 
-    x     flat, pictures of the shape (N, H, W, C); tile (i, j) has the side x side values from
-          (i*step - PT, j*step - PL) on
+    m: int
+    side: int  # t for inputs, m for gradients of outputs
+    PT: int
+    PL: int
+    n_h: int  # tiles in a column
+    n_w: int  # tiles in a row
+
+
+@helper  # pragma: no cover: intrinsics only run compiled
+def _transform_tiles(x, shape, grid, begin, end, scratch, patch_at, V_at, columns, V_size):
+    """The tiles begin ... end - 1 transformed: equation (4), or (7) where they are m x m.
+
+    x        flat, pictures of the shape (N, H, W, C)
     columns  of V, whole vectors
     """
     _, H, W, C = shape
-    lanes = BYTES // x.itemsize
-    n_vectors = columns // lanes
+    m, side, n_h, n_w = grid.m, grid.side, grid.n_h, grid.n_w
+    n_vectors = columns // (BYTES // x.itemsize)
     for k in range(begin, end):
         n, i, j = k // (n_h * n_w), k // n_w % n_h, k % n_w
-        top, left = i * step - PT, j * step - PL
+        top, left = i * m - grid.PT, j * m - grid.PL
         to = V_at + (k - begin) * columns
         is_inside = top >= 0 and left >= 0 and top + side <= H and left + side <= W
         if is_inside and C == columns:
@@ -244,7 +223,7 @@ def _transform_tiles(
         else:
             _load_patch(x, n, H, W, C, top, left, side, scratch, patch_at)
             source, at, row = scratch, patch_at, side * C
-        if is_gradient:
+        if side == m:
             if m == 4:
                 _gradient_4(n_vectors, source, at, row, C, scratch, to, V_size)
             else:
@@ -255,28 +234,44 @@ def _transform_tiles(
             _input_2(n_vectors, source, at, row, C, scratch, to, V_size)
 
 
+class Place(NamedTuple):
+    """Where a tile of outputs belongs."""
+
+    height: int  # outputs of the tile that exist: fewer than m at the lower and right border
+    width: int
+    y_at: int  # of its first value in y
+    y_row: int  # elements of a row of y
+    first: int  # position of its first output in z
+    W: int  # columns of z
+
+
 @helper  # pragma: no cover: intrinsics only run compiled
-def _store_part(z, m, F, row_of_z, height, width, pool, y, argmax, y_at, y_row, keep, first, W):
-    """Store the upper left height x width part of a tile of outputs, with pooling if `pool`."""
-    if not pool:
-        for i in range(height):
-            for j in range(width):
-                copy(F, z, (i * m + j) * row_of_z, y, y_at + i * y_row + j * F)
-        return
-    for i in range(0, height, 2):
-        for j in range(0, width, 2):
-            at = y_at + i // 2 * y_row + j // 2 * F
+def _store_part(tile, m, F, columns, place, y):
+    """Store those outputs of a tile that exist.  columns: filters of `tile`, whole vectors."""
+    for i in range(place.height):
+        for j in range(place.width):
+            copy(F, tile, (i * m + j) * columns, y, place.y_at + i * place.y_row + j * F)
+
+
+@helper  # pragma: no cover: intrinsics only run compiled
+def _pool_part(tile, m, F, columns, place, relu, y, argmax):
+    """The same with max-pooling, and then ReLU if `relu`.  An empty argmax is not written."""
+    for i in range(0, place.height, 2):
+        for j in range(0, place.width, 2):
+            at = place.y_at + i // 2 * place.y_row + j // 2 * F
             for f in range(F):
-                best, where = z[(i * m + j) * row_of_z + f], 0
+                best, where = tile[(i * m + j) * columns + f], 0
                 for k in range(1, 4):
                     di, dj = k // 2, k % 2
-                    if i + di < height and j + dj < width:
-                        value = z[((i + di) * m + j + dj) * row_of_z + f]
+                    if i + di < place.height and j + dj < place.width:
+                        value = tile[((i + di) * m + j + dj) * columns + f]
                         if value > best:
-                            best, where = value, di * W + dj
+                            best, where = value, di * place.W + dj
+                if relu and best <= 0:
+                    best = y.dtype.type(0)
                 y[at + f] = best
-                if keep:
-                    argmax[at + f] = first + i * W + j + where
+                if argmax.size:
+                    argmax[at + f] = place.first + i * place.W + j + where
 
 
 # ---- forward -----------------------------------------------------------------------------------
@@ -319,14 +314,14 @@ def conv2d_winograd_3x3_forward(
     xf, yf, af = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
     keep = int(argmax_out.size > 0)
     y_row, y_image = y_out.shape[2] * F, y_out.shape[1] * y_out.shape[2] * F
-    n_h, n_w = -(-rows // m), -(-columns // m)
+    grid = Grid(m, t, PT, PL, -(-rows // m), -(-columns // m))
+    n_h, n_w = grid.n_h, grid.n_w
     total = N * n_h * n_w
     for begin in range(0, total, lay.n_tiles):
         end = min(begin + lay.n_tiles, total)
         _transform_tiles(
-            xf, x.shape, t, m, PT, PL, n_h, n_w, begin, end, m, 0, scratch, lay.patch_at, V_at,
-            lay.C, lay.V_size,
-        )  # fmt: skip
+            xf, x.shape, grid, begin, end, scratch, lay.patch_at, V_at, lay.C, lay.V_size
+        )
         products_of_matrices(  # (5)
             t * t, end - begin, n_vectors, C,
             scratch, V_at, lay.C, lay.V_size, U, 0, U_size, scratch, M_at, lay.M_size,
@@ -349,25 +344,27 @@ def conv2d_winograd_3x3_forward(
                         n_vectors, scratch, m_at, lay.M_size, scratch, lay.bias_at, relu,
                         yf, y_at, y_row, F, keep, af, first, OW,
                     )  # fmt: skip
+                continue
+            target, at, row, column = yf, y_at, y_row, F
+            if not is_whole:
+                target, at, row, column = scratch, z_at, m * lay.F, lay.F
+            relu_here = 0 if pool else relu  # of pooled outputs after the pooling
+            if m == 4:
+                _output_4(
+                    n_vectors, scratch, m_at, lay.M_size, scratch, lay.bias_at, relu_here,
+                    target, at, row, column,
+                )  # fmt: skip
             else:
-                target, at, row, column = yf, y_at, y_row, F
-                if not is_whole:
-                    target, at, row, column = scratch, z_at, m * lay.F, lay.F
-                if m == 4:
-                    _output_4(
-                        n_vectors, scratch, m_at, lay.M_size, scratch, lay.bias_at, relu,
-                        target, at, row, column,
-                    )  # fmt: skip
+                _output_2(
+                    n_vectors, scratch, m_at, lay.M_size, scratch, lay.bias_at, relu_here,
+                    target, at, row, column,
+                )  # fmt: skip
+            if not is_whole:
+                place = Place(height, width, y_at, y_row, first, OW)
+                if pool:
+                    _pool_part(scratch[z_at:], m, F, lay.F, place, relu, yf, af)
                 else:
-                    _output_2(
-                        n_vectors, scratch, m_at, lay.M_size, scratch, lay.bias_at, relu,
-                        target, at, row, column,
-                    )  # fmt: skip
-                if not is_whole:
-                    _store_part(
-                        scratch[z_at:], m, F, lay.F, height, width, pool,
-                        yf, af, y_at, y_row, keep, first, OW,
-                    )  # fmt: skip
+                    _store_part(scratch[z_at:], m, F, lay.F, place, yf)
 
 
 # ---- backward ----------------------------------------------------------------------------------
@@ -393,19 +390,19 @@ def conv2d_winograd_3x3_backward_params(
         for f in range(F):
             db_out[f] += dyf[k * F + f]
     n_h, n_w = -(-OH // m), -(-OW // m)
+    inputs = Grid(m, t, window.PT, window.PL, n_h, n_w)
+    outputs = Grid(m, m, 0, 0, n_h, n_w)
     total = N * n_h * n_w
     sums = scratch[lay.sums_at : lay.end]
     sums[:] = 0
     for begin in range(0, total, lay.n_tiles):
         end = min(begin + lay.n_tiles, total)
         _transform_tiles(
-            xf, x.shape, t, m, window.PT, window.PL, n_h, n_w, begin, end, m, 0,
-            scratch, lay.patch_at, V_at, lay.C, lay.V_size,
-        )  # fmt: skip
+            xf, x.shape, inputs, begin, end, scratch, lay.patch_at, V_at, lay.C, lay.V_size
+        )
         _transform_tiles(
-            dyf, dy.shape, m, m, 0, 0, n_h, n_w, begin, end, m, 1,
-            scratch, lay.patch_at, Q_at, lay.F, lay.M_size,
-        )  # fmt: skip
+            dyf, dy.shape, outputs, begin, end, scratch, lay.patch_at, Q_at, lay.F, lay.M_size
+        )
         for p in range(t * t):  # (8)
             multiply_add(
                 M=C, N=lay.F, K0=1, K1=end - begin,

@@ -6,6 +6,9 @@ which are short in small pictures.  Neighbouring outputs of a row are computed t
 each input is loaded once for the outputs that read it (`_depthwise_rows.py`).
 
 The gradient of x (4) is a forward pass over dy with the taps in reverse order.
+
+Forward has the bits of depthwise_conv2d.py: the same terms in the same order, and products with
+padding, which add 0.  Only an infinite weight differs: times padding it gives NaN.
 """
 
 from ._depthwise_rows import BYTES, COLUMNS, add_params, compute_row

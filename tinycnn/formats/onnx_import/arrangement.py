@@ -49,14 +49,13 @@ def softmax(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
 
 
 def two_probabilities(node: OnnxNode, inputs: Sequence[Given], reading: Reading) -> Value:
-    """1 - p and p side by side, for p = sigmoid(z): scikit-learn's converter writes two classes so.
-
-    They are the softmax of the logits 0 and z, which a Dense layer makes of z.
-    """
-    graph = reading.graph
-    node.integer("axis", 1)
-    sources = [value.source for value in inputs if isinstance(value, Value)]
-    if len(sources) == len(inputs) == 2 and NETWORK_INPUT not in sources:
+    """The two columns 1 - p and p with p = sigmoid(z), as scikit-learn's converter ends for two
+    classes.  They are the softmax of the logits 0 and z, which a Dense layer makes of z."""
+    values = [value for value in inputs if isinstance(value, Value)]
+    are_columns = node.integer("axis", 1) in (1, -1) and all(x.shape == (1, 1) for x in values)
+    sources = [value.source for value in values]
+    if are_columns and len(sources) == len(inputs) == 2 and NETWORK_INPUT not in sources:
+        graph = reading.graph
         less, p = (graph.nodes[source] for source in sources)
         one_less = less.layer == ScaleShift() and less.inputs == (sources[1],)
         if one_less and p.layer == Sigmoid() and p.shape == (1,):

@@ -1,0 +1,212 @@
+"""The cost model of 3x3 convolutions against measured times: what it chose, and what was fastest.
+
+    python -m benchmarks cost-model [--images N] [--rounds N]
+
+For every shape it times the direct convolution and Winograd's with tiles of 2x2 and 4x4 outputs:
+forward with bias and ReLU, as in prediction, and forward with the gradients of weights and input,
+as in training.  The three take turns in every round, on one core.  Weights are transformed
+beforehand: a network does that once for all its images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinycnn.kernels import conv2d, conv2d_winograd_3x3
+from tinycnn.kernels._jit import TILE, WINOGRAD
+from tinycnn.kernels.conv2d_cost_model import TILE_SIZES, cost
+from tinycnn.plan import Window
+
+from .measures import quartiles, seconds_per_call
+from .roofline import TURN_S, one_core
+from .table import render, significant
+
+WAYS = (0, *TILE_SIZES)
+"""Tile sizes; 0 is the direct convolution."""
+
+NAMES = {m: f"F({m}x{m})" if m else "direct" for m in WAYS}
+
+
+class Shape(NamedTuple):
+    """A convolution with "same" padding: H x W pictures of C channels, F filters."""
+
+    H: int
+    W: int
+    C: int
+    F: int
+
+    def __str__(self) -> str:
+        return f"{self.H}x{self.W}, {self.C} -> {self.F}"
+
+
+SHAPES = [
+    *(Shape(48, 48, 1, 16), Shape(48, 48, 3, 16), Shape(24, 24, 16, 32), Shape(32, 32, 16, 16)),
+    *(Shape(44, 44, 8, 8), Shape(12, 12, 32, 48), Shape(13, 13, 32, 64), Shape(12, 12, 24, 24)),
+    *(Shape(8, 8, 64, 64), Shape(6, 6, 48, 64), Shape(5, 5, 40, 40), Shape(4, 4, 16, 16)),
+    *(Shape(3, 3, 64, 64), Shape(2, 2, 64, 64), Shape(1, 1, 64, 64)),
+]
+
+
+PASSES = ("forward", "training")
+
+
+class Calls(NamedTuple):
+    """The passes of one convolution, computed in one way, and the arrays that they write."""
+
+    forward: Callable[[], object]
+    training: Callable[[], object]
+    outputs: dict[str, np.ndarray]
+
+
+def make_calls(shape: Shape, m: int, n_images: int) -> Calls:
+    """The calls with tiles of m x m outputs, directly for m = 0."""
+    rng = np.random.default_rng(0)
+    H, W, C, F = shape
+    x, w, b, dy = (
+        rng.standard_normal(size).astype(np.float32)
+        for size in ((n_images, H, W, C), (3, 3, C, F), (F,), (n_images, H, W, F))
+    )
+    y, dx, dw, db = (np.zeros_like(a) for a in (dy, x, w, b))
+    w_t = np.ascontiguousarray(w.transpose(3, 0, 1, 2))
+    window = Window(3, 3, 1, 1, 1, 1, 1, 1)
+    if m:
+        kernels = conv2d_winograd_3x3
+        U, U_reverse = (
+            np.zeros(kernels.weights_size(m, *sizes), np.float32) for sizes in ((C, F), (F, C))
+        )
+        for reverse, target in enumerate((U, U_reverse)):
+            kernels.conv2d_winograd_3x3_weights(w, m, reverse, target)
+        scratch = np.zeros(kernels.scratch_size(m, C, F), np.float32)
+        winners = np.zeros((0, 0, 0, 0), np.int32)
+
+    def forward() -> None:
+        if m:
+            conv2d_winograd_3x3.conv2d_winograd_3x3_forward(
+                x, w, U, b, window, m, 0, 1, scratch, y, winners
+            )
+        else:
+            conv2d.conv2d_relu_forward(x, w, b, window, 1, y)
+
+    def training() -> None:
+        forward()
+        if m:
+            conv2d_winograd_3x3.conv2d_winograd_3x3_backward_params(
+                x, dy, window, m, scratch, dw, db
+            )
+            conv2d_winograd_3x3.conv2d_winograd_3x3_backward_input(
+                dy, w_t, U_reverse, window, m, scratch, dx
+            )
+        else:
+            conv2d.conv2d_backward_params(x, dy, window, dw, db)
+            conv2d.conv2d_backward_input(dy, w_t, window, dx)
+
+    return Calls(forward, training, dict(y=y, dx=dx, dw=dw, db=db))
+
+
+def measure(
+    shapes: list[Shape], n_images: int, n_rounds: int, turn_s: float = TURN_S
+) -> list[dict[str, Any]]:
+    """Two rows for each shape, one for each of PASSES:
+
+    shape, passes  which they are
+    median_s       time of one call by way: "direct", "F(4x4)", "F(2x2)"
+    model          cost of an image's forward pass by way, in the model's products
+    chosen, fastest  ways: of the least cost, and of the least time
+    time_ratio     the time of the chosen way / that of the fastest: 1 is a right choice
+    """
+    rows = []
+    with one_core():
+        for shape in shapes:
+            costs = {m: cost(m, *shape, TILE.vector_bytes // 4) for m in WAYS}
+            made = {m: make_calls(shape, m, n_images) for m in WAYS}
+            for passes in PASSES:
+                calls = {m: getattr(made[m], passes) for m in WAYS}
+                times = _times(calls, n_rounds, turn_s)
+                chosen, fastest = (min(WAYS, key=found.__getitem__) for found in (costs, times))
+                rows.append(
+                    {
+                        "shape": str(shape),
+                        "passes": passes,
+                        "median_s": {NAMES[m]: times[m] for m in WAYS},
+                        "model": {NAMES[m]: costs[m] for m in WAYS},
+                        "chosen": NAMES[chosen],
+                        "fastest": NAMES[fastest],
+                        "time_ratio": times[chosen] / times[fastest],
+                    }
+                )
+    return rows
+
+
+def _times(
+    calls: dict[int, Callable[[], object]], n_rounds: int, turn_s: float
+) -> dict[int, float]:
+    """Median seconds of a call; the calls take turns in every round."""
+    n_calls = {}
+    for m, call in calls.items():
+        call()  # compiles
+        n_calls[m] = max(int(turn_s / max(seconds_per_call(call), 1e-7)), 1)
+    seconds: dict[int, list[float]] = {m: [] for m in calls}
+    for _ in range(n_rounds):
+        for m, call in calls.items():
+            call()  # loads its arrays into the caches
+            seconds[m].append(seconds_per_call(call, n_calls[m]))
+    return {m: quartiles(found).median for m, found in seconds.items()}
+
+
+def text(rows: list[dict[str, Any]], n_images: int) -> str:
+    """The rows of `measure` as two tables."""
+    lines = [f"3x3 convolutions with stride 1, {n_images} images, one core"]
+    for passes in PASSES:
+        cells, ratios = [], []
+        for row in rows:
+            if row["passes"] == passes:
+                us = [significant(row["median_s"][NAMES[m]] * 1e6) for m in WAYS]
+                ratios.append(row["time_ratio"])
+                cells.append(
+                    (row["shape"], *us, row["chosen"], row["fastest"], f"{ratios[-1]:.2f}")
+                )
+        names = [f"{NAMES[m]} us" for m in WAYS]
+        header = (passes, *names, "chosen", "fastest", "chosen / fastest")
+        mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
+        lines += ["", render(header, cells)]
+        lines += [f"chosen / fastest: mean {mean:.2f}, worst {max(ratios):.2f}"]
+    lines += ["", "training: forward and the gradients of weights, bias and input"]
+    lines += ["chosen: of the least cost, see tinycnn/kernels/conv2d_cost_model.py"]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks cost-model",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--images", type=int, default=8, help="images of a call (default: 8)")
+    parser.add_argument("--rounds", type=int, default=51, help="rounds (default: 51)")
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers to a JSON file")
+    options = parser.parse_args(arguments)
+    for name in ("images", "rounds"):
+        if getattr(options, name) < 1:
+            print(f"--{name} {getattr(options, name)}: expected 1 or more", file=sys.stderr)
+            return 2
+    if not WINOGRAD:
+        print(
+            "cost-model: Winograd's algorithm is switched off: expected neither TINYCNN_WINOGRAD=0 "
+            "nor TINYCNN_TILE=plain nor NUMBA_DISABLE_JIT=1. Unset them",
+            file=sys.stderr,
+        )
+        return 2
+    rows = measure(SHAPES, options.images, options.rounds)
+    print(text(rows, options.images))
+    if options.json:
+        Path(options.json).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return 0
