@@ -92,14 +92,21 @@ def int8_quantize(x, scale, zero, q_out):
 
 
 @helper
+def _copy_bytes(x, x_off, y, y_off, n):
+    """Slices, whose indices begin at 0: so LLVM vectorises the loop."""
+    source, target = x[x_off : x_off + n], y[y_off : y_off + n]
+    for k in range(n):
+        target[k] = source[k]
+
+
+@helper
 def _load(op, pixels, n_images, values, tables):
     width = op.W * op.C
     for n in range(n_images):
         for i in range(op.H):
             source, target = (n * op.H + i) * width, n * op.n_bytes + op.y + i * op.y_row
             if op.n_tables == 0:
-                for k in range(width):
-                    values[target + k] = pixels[source + k]
+                _copy_bytes(pixels, source, values, target, width)
             else:
                 _look_up(op, pixels, source, values, target, width, tables)
 
@@ -107,13 +114,15 @@ def _load(op, pixels, n_images, values, tables):
 @helper
 def _look_up(op, x, source, y, target, n, tables):
     """y = the table's entry for x, for n values of whole pixels."""
-    if op.n_tables == 1:
+    a, out, C = x[source : source + n], y[target : target + n], op.n_tables
+    entries = tables[op.table : op.table + 256 * C]
+    if C == 1:
         for k in range(n):
-            y[target + k] = tables[op.table + np.int64(x[source + k])]
+            out[k] = entries[np.uint64(a[k])]
     else:
-        for k in range(n):
-            table = op.table + k % op.n_tables * 256
-            y[target + k] = tables[table + np.int64(x[source + k])]
+        for first in range(0, n, C):
+            for c in range(C):
+                out[first + c] = entries[256 * c + np.int64(a[first + c])]
 
 
 @helper
@@ -241,5 +250,4 @@ def _copy(op, n_images, values):
     for n in range(n_images):
         for i in range(op.H):
             x, y = n * op.n_bytes + op.x + i * op.x_row, n * op.n_bytes + op.y + i * width
-            for k in range(width):
-                values[y + k] = values[x + k]
+            _copy_bytes(values, x, values, y, width)

@@ -245,9 +245,7 @@ class KernelProgram:
         elif kind == "max_pool":
             record["kind"] = int8_program.MAX_POOL
         elif kind == "average_pool":
-            record["kind"] = int8_program.AVERAGE_POOL
-            factor = multipliers(self._input(operation), np.float32(1), operation.output)
-            record["b"] = self._add_factors(constants, np.zeros(1, np.int32), np.array([factor]))
+            self._fill_average(record, operation, constants)
         elif kind == "add":
             x2, q2 = self.pictures[operation.inputs[1]], self._input(operation, 1)
             record["kind"], record["x2"], record["x2_row"] = int8_program.ADD, x2.first, x2.row
@@ -261,6 +259,24 @@ class KernelProgram:
             record["table"] = constants.add(constants.tables, arrays["table"])
         elif kind == "copy":
             record["kind"] = int8_program.COPY
+
+    def _fill_average(self, record: np.void, operation: Operation, constants: Constants) -> None:
+        """An average over windows that all lie inside the picture is a depthwise convolution with
+        weights of 1."""
+        x, window = self._input(operation), operation.step.window
+        (H, W, C), (OH, OW, _) = operation.step.input_shape, as_picture(operation.shape)
+        factor = multipliers(x, np.float32(1), operation.output)
+        beyond = (OH - 1) * window.SH + window.KH > H or (OW - 1) * window.SW + window.KW > W
+        if window.PT or window.PL or beyond or operation.output is None:
+            record["kind"] = int8_program.AVERAGE_POOL
+            record["b"] = self._add_factors(constants, np.zeros(1, np.int32), np.array([factor]))
+            return
+        n = window.KH * window.KW
+        record["kind"] = int8_program.DEPTHWISE
+        ones = np.ones((window.KH, window.KW, C), np.int8)
+        record["w"] = constants.add(constants.weights, packed_weights(ones, by_channel=True))
+        biases, factors = np.full(C, -n * x.zero_point), np.full(C, factor / np.float32(n))
+        record["b"] = self._add_factors(constants, biases, factors)
 
     def _fill_weights(self, record: np.void, operation: Operation, constants: Constants) -> None:
         x, arrays, kind = self._input(operation), operation.arrays, operation.kind
