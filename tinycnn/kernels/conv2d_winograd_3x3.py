@@ -24,8 +24,10 @@ The gradient of w.  For one tile, one channel and one filter, with dz = dL/dz (m
     dL/dw = G^T dL/dU G                            from (3), which is linear in w               (9)
 
 Points.  0, +-3/4, +-3/2 for m = 4: they keep the numbers in the transforms near 1, and the errors
-of y near 1e-6 of its largest value; with the usual 0, +-1, +-2 they are six times larger (compare
-Barabasz et al. 2020, arXiv 1803.10986).  0, +-1 for m = 2.
+of y near 1e-6 of its largest value; with the usual 0, +-1, +-2 they are several times larger
+(compare Barabasz et al. 2020, arXiv 1803.10986).  0, +-1 for m = 2.
+
+Which convolutions are computed this way, and with which m: `conv2d_cost_model.py`.
 
 Which convolutions are computed this way, and with which m: `conv2d_cost_model.py`.
 
