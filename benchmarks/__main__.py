@@ -47,6 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         from . import cost_model
 
         return cost_model.main(arguments[1:])
+    if arguments[:1] == ["int8"]:
+        from . import int8
+
+        return int8.main(arguments[1:])
     options = _parser().parse_args(arguments, Options())
     unknown = sorted(set(options.sections) - set(SECTIONS))
     if unknown:

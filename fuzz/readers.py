@@ -95,6 +95,31 @@ def safetensors(folder: Path) -> Reader:
 
 
 @reader(share=1)
+def quantized_network(folder: Path) -> Reader:
+    """A model file in 8-bit integers, without a checksum; what is read also predicts."""
+    import safetensors.numpy
+
+    import tinycnn
+    from tinycnn.formats.safetensors import QUANTIZED_KEY, ModelFileError, quantized_bytes
+
+    def read_and_predict(path: Path) -> None:
+        network = tinycnn.load_quantized(path, backend="numpy")
+        network.predict_logits(np.zeros((1, *network.input_spec.shape), np.uint8))
+
+    def unchecked() -> bytes:
+        images = np.arange(2 * 56, dtype=np.uint8).reshape(2, 8, 7)
+        content = quantized_bytes(_small_network().quantized(images))
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        described = json.loads(header["__metadata__"][QUANTIZED_KEY])
+        del described["crc32"]
+        tensors = safetensors.numpy.load(content)
+        return safetensors.numpy.save(tensors, {QUANTIZED_KEY: json.dumps(described)})
+
+    read = _written(folder, "int8.safetensors", read_and_predict)
+    return Reader(read, (ModelFileError,), lambda: {"int8": unchecked()})
+
+
+@reader(share=1)
 def model_description(folder: Path) -> Reader:
     """The JSON in a model file that describes the network, without a checksum."""
     import safetensors.numpy

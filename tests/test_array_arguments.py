@@ -62,6 +62,10 @@ def network(dtype=np.float32):
     return Network(layers, InputSpec(8, 8, scaling="unit"), dtype=dtype, n_threads=2)
 
 
+def quantized():
+    return network().quantized(IMAGES)
+
+
 def step(optimizer):
     def call(parameters, gradients):
         optimizer().step(parameters, gradients)
@@ -226,6 +230,24 @@ ROWS = {
     "tinycnn.Network.predict_proba": (lambda images: network().predict_proba(images), IMAGES),
     "tinycnn.Network.classify": (
         lambda images: [c.confidence for c in network().classify(images)],
+        IMAGES,
+    ),
+    "tinycnn.Network.quantized": (
+        lambda images: network().quantized(images).predict_logits(IMAGES),
+        IMAGES,
+    ),
+    "tinycnn.QuantizedNetwork.forward": (lambda x: quantized().forward(x), X),
+    "tinycnn.QuantizedNetwork.scale": (lambda images: quantized().scale(images), IMAGES),
+    "tinycnn.QuantizedNetwork.predict_logits": (
+        lambda images: quantized().predict_logits(images),
+        IMAGES,
+    ),
+    "tinycnn.QuantizedNetwork.predict_proba": (
+        lambda images: quantized().predict_proba(images),
+        IMAGES,
+    ),
+    "tinycnn.QuantizedNetwork.classify": (
+        lambda images: [c.confidence for c in quantized().classify(images)],
         IMAGES,
     ),
     "tinycnn.evaluate": (
@@ -443,6 +465,19 @@ NO_ARRAYS = {
     ],
     "a network, a path or bytes": [
         *("tinycnn.load", "tinycnn.load_pretrained", "tinycnn.save"),
+        *("tinycnn.load_quantized", "tinycnn.QuantizedNetwork", "tinycnn.QuantizedNetwork.summary"),
+        *(f"tinycnn.formats.safetensors.quantized_{n}" for n in ("bytes", "from")),
+        *(
+            f"tinycnn.formats.quantized_tensors.{n}"
+            for n in ("program_from", "tensors_and_description")
+        ),
+        *(
+            f"tinycnn.formats.onnx_quantized.{n}"
+            for n in ("QuantizedGraph", "quantized_model", "save_quantized")
+        ),
+        *(f"tinycnn.formats.onnx.{n}" for n in ("checked_model", "finished_model")),
+        "tinycnn.formats.onnx.run_model",
+        "tinycnn.formats.agreement.images_of_shape",
         *("tinycnn.formats.safetensors.read", "tinycnn.formats.onnx.save"),
         *("tinycnn.formats.safetensors.from_bytes", "tinycnn.formats.safetensors.load"),
         "tinycnn.formats.model_file.checkpoint_prefix",

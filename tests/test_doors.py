@@ -60,17 +60,25 @@ DOORS = {
     },
     "classify": {"ground", "image_arrays", "input_spec", "pictures"},
     "calibration": {"losses", "metrics"},
+    "predictor": {"classify", "image_arrays", "input_spec", "losses"},
+    "quantized": {
+        *("backend_choice", "folding", "image_arrays", "input_spec", "kernels", "predictor"),
+        *("layers", "losses", "plan", "reference_backend", *FOUNDATION),
+    },
     "network": {
         *("backend_choice", "backends", "classify", "first_predictions", "folding", "plan"),
-        *("layers", "input_spec", "reference_backend"),
+        *("layers", "input_spec", "predictor", "quantized", "reference_backend"),
         *("image_arrays", "init", "losses", "summary", "unknown_options"),
         *FOUNDATION,
     },
     # parts that use a network
     "compile_network": {"input_spec", "layers", "network"},
     "models": {"network", "layers", "input_spec"},
-    "formats": {"network", "plan", "layers", "input_spec", "models", "testing", *FOUNDATION},
-    "export": {"network", "plan", "layers", "input_spec", "formats", *FOUNDATION},
+    "formats": {
+        *("network", "plan", "layers", "input_spec", "models", "quantized", "testing"),
+        *FOUNDATION,
+    },
+    "export": {"network", "plan", "layers", "input_spec", "formats", "quantized", *FOUNDATION},
     "checkpoint": {"network", "formats", "optim", "averaging", *FOUNDATION},
     "divergence": {"network", "reference_backend"},
     "labels": {"metrics", "ground"},
@@ -348,6 +356,7 @@ def test_only_a_few_files_import_numba(path):
         "_winograd_tiles",
         "_depthwise_rows",
         "_shared_counter",
+        "_int8_tile",
     )
     allowed = [f"tinycnn/kernels/{name}.py" for name in names]
     allowed += ["tinycnn/ground/compiled_code.py", "ferdata/jit.py"]
@@ -457,6 +466,8 @@ def test_no_module_imports_itself_through_others(package):
 
 MOST_PARAMETERS, MOST_LINES = 12, 450
 
+WAYS = ("plain", "tiled")
+
 WIDE_LOOPS = {
     # the inner loops in LLVM instructions and their twins: every offset is a number of its own
     *("_tile.tile", "_tile.multiply_add_plain", "_tile.multiply_add_tiled"),
@@ -468,6 +479,9 @@ WIDE_LOOPS = {
     *("_tile.products_plain", "_tile.products_tiled", "_winograd_tiles.code"),
     *("_winograd_tiles.products_of_matrices", "_depthwise_rows.compute_row"),
     "_depthwise_rows.add_params",
+    *(f"_int8_tile.int8_{name}_{way}" for name in ("products", "channels") for way in WAYS),
+    *(f"_int8_tile.int8_sums_{way}" for way in WAYS),
+    *("_int8_tile.int8_tile", "_int8_tile._max_tile"),
 }
 
 

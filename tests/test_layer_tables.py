@@ -18,6 +18,7 @@ from tinycnn.explain.formulas import Formula, Formulas
 from tinycnn.export import c_compiler, c_file, c_operations, python_file
 from tinycnn.formats import onnx as onnx_file
 from tinycnn.layers import STEP_LAYERS, BatchNorm, Layer, ReLU, UnknownLayerError
+from tinycnn.quantized import program as quantized_program
 
 TABLES = {
     "tinycnn.reference_backend.PASSES": reference_backend.PASSES,
@@ -25,6 +26,7 @@ TABLES = {
     "tinycnn.export.python_file.CALLS": python_file.CALLS,
     "tinycnn.export.c_operations.OPERATIONS": c_operations.OPERATIONS,
     "tinycnn.explain.layer_kinds.EXPLAINED": layer_kinds.EXPLAINED,
+    "tinycnn.quantized.program.KINDS": quantized_program.KINDS,
 }
 """Every table that is keyed by the layer's class, by the name that its error message gives."""
 
@@ -41,6 +43,9 @@ CONSUMERS = {
     "tinycnn.export.c_operations.OPERATIONS": lambda network, folder: c_file.write(network, folder),
     "tinycnn.explain.layer_kinds.EXPLAINED": lambda network, folder: explain.write_page(
         folder / "m.html", explain.explain(network, images_for(network)[0])
+    ),
+    "tinycnn.quantized.program.KINDS": lambda network, folder: network.quantized(
+        images_for(network)
     ),
 }
 """What looks layers up in each table, as a function of a network and a folder to write into."""
@@ -79,6 +84,7 @@ OF_FOLDED_NETWORKS = (
     "tinycnn.export.python_file.CALLS",
     "tinycnn.export.c_operations.OPERATIONS",
     "tinycnn.explain.layer_kinds.EXPLAINED",
+    "tinycnn.quantized.program.KINDS",
 )
 """Tables that need no entry for BatchNorm: exporters fold it into other layers; `explain` replaces
 it by a ScaleShift."""

@@ -18,7 +18,7 @@ PUBLIC = [
     *("DecoupledDistillation", "Dense", "DepthwiseConv2D", "Distillation", "DivergedError"),
     *("Dropout", "EpochRecord", "Evaluation", "Flatten", "GlobalAveragePool2D", "History"),
     *("InputSpec", "Layer", "LeakyReLU", "Loss", "MaxPool2D", "ModelFileError", "Network"),
-    *("OneCycle", "Optimizer", "PReLU", "RMSprop", "ReLU", "ReduceLROnPlateau"),
+    *("OneCycle", "Optimizer", "PReLU", "QuantizedNetwork", "RMSprop", "ReLU", "ReduceLROnPlateau"),
     *(
         "RelationDistillation",
         "Residual",
@@ -30,7 +30,16 @@ PUBLIC = [
         "Step",
     ),
     *("StepRecord", "Summary", "Tanh", "Validation"),
-    *("__version__", "evaluate", "fit", "iter_epochs", "load", "load_pretrained", "log_softmax"),
+    *(
+        "__version__",
+        "evaluate",
+        "fit",
+        "iter_epochs",
+        "load",
+        "load_pretrained",
+        "load_quantized",
+        "log_softmax",
+    ),
     *("models", "plots", "save", "softmax", "sweep", "testing"),
 ]
 NEED_SKLEARN = ["TinyCNNClassifier"]

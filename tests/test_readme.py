@@ -138,6 +138,13 @@ def a_torch_module(folder):
     return {"module": module}
 
 
+def a_network_and_images(folder):
+    images = np.random.default_rng(0).integers(0, 256, (24, 12, 12), dtype=np.uint8)
+    layers = [tinycnn.Conv2D(4, 3), tinycnn.ReLU(), tinycnn.Flatten(), tinycnn.Dense(3)]
+    network = tinycnn.Network(layers, tinycnn.InputSpec(12, 12))
+    return {"tinycnn": tinycnn, "network": network, "images": images}
+
+
 GIVEN = {
     "A photo to an expression": photo,
     "A photo in any form": photo,
@@ -151,6 +158,7 @@ GIVEN = {
     "ONNX models": an_onnx_model,
     "Weights from PyTorch": a_torch_module,
     "Your own list of layers": lambda folder: {},
+    "In Python: quantise": a_network_and_images,
 }
 """By heading: makes the files that the section's Python reads; returns the variables it expects."""
 
@@ -201,6 +209,8 @@ def test_python_runs_as_it_stands(page, heading, parts, tmp_path, monkeypatch, c
         assert np.isfinite(names["value"]) and names["optimizer"].n_steps == 1
         scores = re.findall(r"[\d.]+", printed.splitlines()[-1])
         assert len(scores) == 3 and min(map(float, scores)) > 0.85
+    if heading == "In Python: quantise":
+        assert names["same"] > 0.9 and "int8" in printed
     if heading == "ONNX models":
         assert names["logits"].shape == (3, 2)
     if heading == "Weights from PyTorch":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .fitting import fit
     from .formats.model_file import load
     from .formats.pretrained import load_pretrained
-    from .formats.safetensors import ModelFileError, save
+    from .formats.safetensors import ModelFileError, load_quantized, save
     from .history import History
     from .input_spec import InputSpec
     from .layers import (
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .losses import CrossEntropy, Loss, log_softmax, softmax
     from .network import Network
     from .optim import SGD, Adam, AdamW, Optimizer, RMSprop
+    from .quantized.network import QuantizedNetwork
     from .schedules import (
         Constant,
         CosineWithWarmup,
@@ -97,6 +98,7 @@ _HOME = {
     "OneCycle": "schedules",
     "Optimizer": "optim",
     "PReLU": "layers",
+    "QuantizedNetwork": "quantized.network",
     "RMSprop": "optim",
     "ReLU": "layers",
     "ReduceLROnPlateau": "schedules",
@@ -118,6 +120,7 @@ _HOME = {
     "iter_epochs": "train",
     "load": "formats.model_file",
     "load_pretrained": "formats.pretrained",
+    "load_quantized": "formats.safetensors",
     "log_softmax": "losses",
     "models": "",
     "plots": "",

@@ -1,6 +1,7 @@
 """make a model file from a TensorFlow checkpoint, an ONNX model or another model file
 
-Prints what the conversion changed: file size, logits, top-1 classes and, with --data, accuracy.
+Prints what the conversion changed: file size, logits, top-1 classes and, with labels, accuracy.
+With --dtype int8 it makes a network in 8-bit integers, for prediction alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import ferdata
+from ferdata.photos.picture_formats import is_picture
 from ferdata.sources.dataset_options import add_dataset_options, dataset_arguments
 
 from ..formats import safetensors
@@ -23,12 +25,16 @@ from ..ground.messages import in_short, plain
 from ..ground.progress import ProgressBar
 from ..metrics import accuracy, check_classes
 from ..network import Network
+from ..quantized.network import QuantizedNetwork
 from ..testing import logit_error
 from .console import print_json
 from .dataset_notes import notes_on
+from .image_argument import read_image
 from .model_argument import add_model_argument, open_model
+from .photo_files import PassedOver, find_photos
 
 N_RANDOM_IMAGES = 256
+N_CALIBRATION = 512
 
 MAX_DATA_BYTES = 4 << 30
 
@@ -38,10 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", help="the .safetensors file to write")
     parser.add_argument(
         "--dtype",
-        choices=("float32", "float16"),
+        choices=("float32", "float16", "int8"),
         default="float32",
         help="dtype of the weights in OUT; float16 halves the file, computations are in float32 "
-        "with either (default: %(default)s)",
+        "with either; int8 takes a fourth, and weights and values are 8-bit integers (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="PATH",
+        help="images for --dtype int8, on which the ranges of all values are measured: an .npz "
+        "with the array `images`, a folder of pictures of the network's size, or any data set that "
+        f"--data takes; of many, {N_CALIBRATION} are used (default: those of --data)",
     )
     parser.add_argument(
         "--data",
@@ -62,9 +76,26 @@ def run(args: argparse.Namespace) -> int:
         )
     model = open_model(args.model, args.variant)
     network = model.network
-    images, labels = labelled_images(args, network) if args.data else (_random(network), None)
-    safetensors.save(network, out, dtype=args.dtype)
-    written = safetensors.load(out)
+    if args.calibration and args.dtype != "int8":
+        raise CannotError("--calibration: only --dtype int8 needs images")
+    images: np.ndarray
+    labels: np.ndarray | None
+    written: Network | QuantizedNetwork
+    notes: dict[str, Any] = {}
+    source = args.data
+    if args.dtype == "int8":
+        source = args.data or args.calibration
+        calibration, labels = calibration_images(args, network)
+        images = calibration
+        if args.data:
+            images, labels = labelled_images(args, network, args.data)
+        written, notes = _quantized(network, calibration, out)
+    else:
+        images, labels = _random(network), None
+        if args.data:
+            images, labels = labelled_images(args, network, args.data)
+        safetensors.save(network, out, dtype=args.dtype)
+        written = safetensors.load(out)
     found = {
         "in": args.model,
         "out": str(out),
@@ -72,17 +103,72 @@ def run(args: argparse.Namespace) -> int:
         "dtype_out": args.dtype,
         "bytes_in": sum(path.stat().st_size for path in model.paths),
         "bytes_out": out.stat().st_size,
+        **notes,
         **compare(network, written, images, labels),
     }
     if args.json:
         print_json(found)
     else:
-        _print(found, args.data)
+        _print(found, source)
     return 0
 
 
+def _quantized(
+    network: Network, images: np.ndarray, out: Path
+) -> tuple[QuantizedNetwork, dict[str, Any]]:
+    """Write the network in 8-bit integers; returns it, and facts about it for the JSON output."""
+    n = len(images)
+    chosen = images[np.arange(min(n, N_CALIBRATION)) * n // min(n, N_CALIBRATION)]
+    try:
+        quantized = network.quantized(chosen)
+    except ValueError as error:
+        raise CannotError(f"{out}: {in_short(error)}") from None
+    safetensors.save(quantized, out)
+    facts = {
+        "n_calibration_images": len(chosen),
+        "layers_in_float": list(quantized.layers_in_float),
+    }
+    return safetensors.load_quantized(out), facts
+
+
+def calibration_images(
+    args: argparse.Namespace, network: Network
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images of --calibration, or of --data without it; and labels, if there are any."""
+    name = args.calibration or args.data
+    if name is None:
+        raise CannotError(
+            "--dtype int8: needs images on which the ranges of values are measured; give "
+            "--calibration or --data"
+        )
+    path = Path(name)
+    if path.suffix == ".npz" and not ferdata.is_packed(path):
+        return read_data(name, network, needs_labels=False)
+    if path.is_dir() and any(inside.is_file() and is_picture(inside) for inside in path.iterdir()):
+        return pictures_in(path, network), None
+    return labelled_images(args, network, name)
+
+
+def pictures_in(folder: Path, network: Network) -> np.ndarray:
+    """The pictures in a folder, as the network takes them."""
+    passed_over, pictures = PassedOver(), []
+    for found in find_photos([folder], None):
+        if found.problem:
+            raise CannotError(f"{found.path}: {found.problem}")
+        if found.is_picture:
+            pictures.append(read_image(str(found.path), network.input_spec))
+        else:
+            passed_over.add(found)
+    if passed_over.names:
+        print(f"note: {plain(passed_over.summary())}", file=sys.stderr)
+    return np.stack(pictures)
+
+
 def compare(
-    before: Network, after: Network, images: np.ndarray, labels: np.ndarray | None
+    before: Network,
+    after: Network | QuantizedNetwork,
+    images: np.ndarray,
+    labels: np.ndarray | None,
 ) -> dict[str, Any]:
     """How much two networks differ on images: logits, top-1 classes and, with labels, accuracy."""
     logits = [network.predict_logits(images) for network in (before, after)]
@@ -96,16 +182,20 @@ def compare(
     return found
 
 
-def labelled_images(args: argparse.Namespace, network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """The images and class numbers of --data, as the network takes them."""
-    path, arguments = Path(args.data), dataset_arguments(args)
+def labelled_images(
+    args: argparse.Namespace, network: Network, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The images and class numbers of the data set `name`, as the network takes them."""
+    path, arguments = Path(name), dataset_arguments(args)
     if path.suffix == ".npz" and not ferdata.is_packed(path):
         if arguments:
             raise CannotError(
                 f"{path}: holds the arrays of a model's input, to which no option of a data set "
                 "applies"
             )
-        return read_data(args.data, network)
+        images, labels = read_data(name, network)
+        assert labels is not None
+        return images, labels
     with ProgressBar(f"reading {path.name}", leave=False) as progress:
         faces = ferdata.open_training_faces(path, progress=progress, **arguments)
     for note in notes_on(faces.dataset):
@@ -132,7 +222,9 @@ def labelled_images(args: argparse.Namespace, network: Network) -> tuple[np.ndar
     return images, dataset.labels
 
 
-def read_data(path: str, network: Network) -> tuple[np.ndarray, np.ndarray]:
+def read_data(
+    path: str, network: Network, needs_labels: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
     """The arrays images and labels of an .npz file, checked to be what the network takes."""
     if not Path(path).is_file():
         raise CannotError(f"{path}: no such file")
@@ -140,9 +232,10 @@ def read_data(path: str, network: Network) -> tuple[np.ndarray, np.ndarray]:
         with open(path, "rb") as opened, zipfile.ZipFile(opened) as archive:
             names = archive.namelist()
             missing = [name for name in ("images", "labels") if f"{name}.npy" not in names]
-            if missing:
+            if missing and (needs_labels or "images" in missing):
                 raise CannotError(f"{path}: has no array {' or '.join(missing)}")
-            images, labels = (_array(archive, f"{name}.npy") for name in ("images", "labels"))
+            images = _array(archive, "images.npy")
+            labels = None if missing else _array(archive, "labels.npy")
     except CannotError:
         raise
     except Exception as error:  # damaged files raise many kinds of exception
@@ -156,6 +249,8 @@ def read_data(path: str, network: Network) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: images is {images.dtype} {images.shape}; expected uint8 (N, {H}, {W}) for "
             "this model"
         )
+    if labels is None:
+        return images, None
     try:
         return images, check_classes("labels", labels, len(images), len(network.classes))
     except (TypeError, ValueError) as error:
@@ -184,6 +279,12 @@ def _print(found: dict[str, Any], data: str | None) -> None:
     sizes = f"{found['bytes_in']:,} -> " if found["bytes_in"] else ""
     print(plain(f"{found['in']} ({found['dtype_in']}) -> {found['out']} ({found['dtype_out']})"))
     print(f"  bytes: {sizes}{found['bytes_out']:,}")
+    if "n_calibration_images" in found:
+        names = found["layers_in_float"]
+        in_float = f"; {len(names)} layers in float32: {', '.join(names)}" if names else ""
+        print(
+            plain(f"  int8: ranges measured on {found['n_calibration_images']:,} images{in_float}")
+        )
     where = f"images of {data}" if data else "random images"
     print(plain(f"  on {found['n_images']:,} {where}"))
     print(f"  logits: differ by {found['logit_error']:.1e} of the largest logit")

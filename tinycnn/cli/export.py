@@ -17,8 +17,9 @@ from ..formats.agreement import ExportError
 from ..ground.command_line import CannotError, check_out
 from ..ground.messages import one_line, plain
 from ..network import Network
+from ..quantized.network import QuantizedNetwork
 from .console import print_json
-from .model_argument import add_model_argument, open_model
+from .model_argument import add_model_argument, open_to_predict
 
 FILE_STEM = "microexpnet"
 ENDINGS = {"onnx": ".onnx", "python": ".py", "c": ".c"}
@@ -39,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     out = program_path(args.out, ENDINGS[args.to], args.model)
-    network = open_model(args.model, args.variant).network
+    network = open_to_predict(args.model, args.variant).network
+    if args.to == "python" and isinstance(network, QuantizedNetwork):
+        raise CannotError(
+            f"{args.model}: is a network in 8-bit integers; expected --to onnx or --to c"
+        )
     logging.getLogger("tinycnn").setLevel(logging.ERROR)  # a missing compiler is reported below
     try:
         out.parent.mkdir(exist_ok=True)
@@ -73,7 +78,9 @@ def program_path(text: str, ending: str, model: str) -> Path:
     return check_out(text, not_the_same_as=model)
 
 
-def write(network: Network, to: str, out: Path) -> tuple[tuple[Path, ...], dict[str, Any]]:
+def write(
+    network: Network | QuantizedNetwork, to: str, out: Path
+) -> tuple[tuple[Path, ...], dict[str, Any]]:
     """Write the program; returns the files, and facts about them for the JSON output.  Raises
     ExportError if its logits differ from the network's, ImportError if a package is missing."""
     if to == "c":
@@ -86,7 +93,11 @@ def write(network: Network, to: str, out: Path) -> tuple[tuple[Path, ...], dict[
             "n_static_bytes": program.n_static_bytes,
             "n_constant_bytes": program.n_constant_bytes,
         }
-    if to == "python":
+    if isinstance(network, QuantizedNetwork):
+        from ..formats import onnx_quantized
+
+        onnx_quantized.save_quantized(network, out)
+    elif to == "python":
         from ..export import python_file
 
         python_file.write(network, out)

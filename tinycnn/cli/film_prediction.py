@@ -21,6 +21,7 @@ from ferdata.photos.faces import Faces
 
 from ..classify import Classification, classifications
 from ..network import Network
+from ..quantized.network import QuantizedNetwork
 from .annotated_photo import annotated
 
 
@@ -43,7 +44,7 @@ class Moment(NamedTuple):
 
 
 def frame_predictions(
-    film: Film | Camera, network: Network, args: argparse.Namespace
+    film: Film | Camera, network: Network | QuantizedNetwork, args: argparse.Namespace
 ) -> Iterator[tuple[Faces, tuple[Classification, ...], Moment]]:
     """The faces of each frame, with the answer for each."""
     tracker = FaceTracker(

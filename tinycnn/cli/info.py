@@ -14,7 +14,12 @@ from ..formats import tf_checkpoint
 from ..formats.model_file import checkpoint_prefix
 from ..ground.messages import plain
 from .console import print_json, print_table
-from .model_argument import OpenedModel, add_model_argument, open_model
+from .model_argument import (
+    OpenedModel,
+    OpenedQuantized,
+    add_model_argument,
+    open_to_predict,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +33,35 @@ def run(args: argparse.Namespace) -> int:
         published = set(tf_checkpoint.PUBLISHED_NAMES.values())
         if not published <= {tensor.name for tensor in tensors}:
             return _print_tensors(args, tensors)
-    described = describe(open_model(args.model, args.variant))
+    opened = open_to_predict(args.model, args.variant)
+    if isinstance(opened, OpenedQuantized):
+        return _print_quantized(args, opened)
+    described = describe(opened)
     if args.json:
         print_json(described)
     else:
         _print(described)
+    return 0
+
+
+def _print_quantized(args: argparse.Namespace, model: OpenedQuantized) -> int:
+    network = model.network
+    if args.json:
+        names = ("name", "kind", "output", "arithmetic", "bytes")
+        described = {
+            "model": model.name,
+            "kind": "quantised",
+            "files": {str(model.path): model.path.stat().st_size},
+            "dtype": "int8",
+            "operations": [dict(zip(names, row)) for row in network.summary().rows],
+            "layers_in_float": list(network.layers_in_float),
+            "input_spec": network.input_spec.config(),
+            "training": network.training_summary,
+        }
+        print_json(described)
+    else:
+        print(plain(f"{model.name}: a network in 8-bit integers"))
+        print(network.summary())
     return 0
 
 

@@ -15,6 +15,7 @@ from ..ground.command_line import CannotError
 from ..ground.messages import plain
 from ..models import PUBLIC_NETWORKS, SIZES, VARIANTS, microexpnet
 from ..network import Network
+from ..quantized.network import QuantizedNetwork
 
 HELP = (
     "a .safetensors file; an .onnx file; "
@@ -42,6 +43,28 @@ class OpenedModel:
     network: Network
     paths: tuple[Path, ...]
     dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedQuantized:
+    """A quantised network and its file."""
+
+    name: str
+    network: QuantizedNetwork
+    path: Path
+
+
+def open_to_predict(
+    name: str, variant: str = "p12", n_threads: int | None = None
+) -> OpenedModel | OpenedQuantized:
+    """As `open_model`, for commands that also take a quantised network."""
+    path = Path(name)
+    if path.suffix == ".safetensors" and path.is_file():
+        tensors, metadata = safetensors.read(path)
+        if safetensors.QUANTIZED_KEY in metadata:
+            network = safetensors.quantized_from(path, tensors, metadata, n_threads=n_threads)
+            return OpenedQuantized(name, network, path)
+    return open_model(name, variant, n_threads)
 
 
 def add_model_argument(
@@ -106,6 +129,11 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
             print(plain(f"note: {name}: {note}"), file=sys.stderr)
         return OpenedModel(name, "ONNX", imported.network, (path,), str(imported.network.dtype))
     tensors, metadata = safetensors.read(path)
+    if safetensors.QUANTIZED_KEY in metadata:
+        raise CannotError(
+            f"{name}: is a network in 8-bit integers, which only tinycnn predict, info and export "
+            "take; give the model that it was made from"
+        )
     network = safetensors.network_from(path, tensors, metadata, n_threads=n_threads)
     dtypes = {str(tensors[parameter].dtype) for parameter in network.parameters}
     return OpenedModel(name, "safetensors", network, (path,), " and ".join(sorted(dtypes)))

@@ -31,6 +31,7 @@ from ..classify import Classification
 from ..ground.command_line import CannotError, Parser, above_zero, number, positive
 from ..ground.messages import one_line, plain
 from ..network import Network
+from ..quantized.network import QuantizedNetwork
 from .film_prediction import (
     AnnotatedFilm,
     Moment,
@@ -38,7 +39,7 @@ from .film_prediction import (
     ctrl_c_afterwards,
     frame_predictions,
 )
-from .model_argument import HELP, add_variant_argument, open_model
+from .model_argument import HELP, OpenedModel, add_variant_argument, open_to_predict
 from .photo_files import Found, PassedOver, find_photos
 from .prediction_rows import CsvRows, JsonRows, Rows, TableRows
 
@@ -151,15 +152,15 @@ def run(args: argparse.Namespace) -> int:
     return printer.exit_status
 
 
-def load_network(args: argparse.Namespace) -> Network:
+def load_network(args: argparse.Namespace) -> Network | QuantizedNetwork:
     """The network of --model; its input spec has the framing, which --framing may add.
 
     Raises CannotError if its faces cannot be cut out of photos, or if it was never trained.
     """
-    model = open_model(args.model, args.variant, args.threads)
+    model = open_to_predict(args.model, args.variant, args.threads)
     network = model.network
     name, spec = "the shipped model" if args.model == SHIPPED else args.model, network.input_spec
-    if model.kind == "new weights":
+    if isinstance(model, OpenedModel) and model.kind == "new weights":
         raise CannotError(f"{name}: has random weights; expected a network that was trained")
     if spec.shape != (SIZE_PX, SIZE_PX, 1):
         H, W, C = spec.shape
@@ -195,7 +196,9 @@ class Prediction:
     moment: Moment | None = None
 
 
-def predictions(args: argparse.Namespace, network: Network) -> Iterator[Prediction]:
+def predictions(
+    args: argparse.Namespace, network: Network | QuantizedNetwork
+) -> Iterator[Prediction]:
     """The faces of each photo and of each frame in turn, with their expressions."""
     for photo in find_photos(args.photos, _not_searched(args)):
         if not photo.is_picture:  # the Printer has counted it
@@ -227,7 +230,7 @@ def _film_predictions(
     photo: Found,
     open_film: Callable[[], Film | Camera],
     args: argparse.Namespace,
-    network: Network,
+    network: Network | QuantizedNetwork,
 ) -> Iterator[Prediction]:
     """Those of each frame of a film or camera.  Raises ImportError without the extra `video`."""
     try:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..formats.agreement import ExportError
 from ..network import Network
+from ..quantized.network import QuantizedNetwork
 
 TIMEOUT_S = 300
 
@@ -43,7 +44,12 @@ int main(void)
 
 
 def run(
-    compiler_name: str, network: Network, name: str, source: str, header: str, images: np.ndarray
+    compiler_name: str,
+    network: Network | QuantizedNetwork,
+    name: str,
+    source: str,
+    header: str,
+    images: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(logits, probabilities) that the program computes, compiled with `compiler_name`."""
     n_classes = len(network.classes)

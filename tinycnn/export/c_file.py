@@ -14,14 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
-from ..formats.agreement import check_agreement, check_images, expected_probs, exportable
+from ..formats.agreement import (
+    ExportError,
+    check_agreement,
+    expected_probs,
+    exportable,
+    images_of_shape,
+)
 from ..ground.atomic_file import write_atomically
-from ..ground.package_files import package_text
-from ..layers import Shape
 from ..network import Network
+from ..quantized.network import QuantizedNetwork
 from . import c_compiler
 from .c_memory import Call, Memory
 from .c_operations import c_name, exact_hex
+from .c_quantized import QuantizedWriter
+from .c_source import CSource, hexadecimal, shown
 
 logger = logging.getLogger("tinycnn")
 
@@ -44,8 +51,11 @@ class CProgram:
     n_constant_bytes: int
 
 
-def write(network: Network, path: str | os.PathLike, name: str | None = None) -> CProgram:
-    """Write `network` as NAME.c and NAME.h, after a run that compares its logits.
+def write(
+    network: Network | QuantizedNetwork, path: str | os.PathLike, name: str | None = None
+) -> CProgram:
+    """Write `network` as NAME.c and NAME.h, after a run that compares its logits.  The program of a
+    QuantizedNetwork computes with the same integers, so its logits are the same bits.
 
     path   a folder, or the .c file
     name   of the files and the beginning of all C names; by default the stem of the .c file, or
@@ -62,7 +72,12 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
         name = path.stem if path.suffix == ".c" else "microexpnet"
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name is {name!r}; expected letters, digits and _, as names in C have")
-    writer = _Writer(exportable(network), name)
+    quantized = isinstance(network, QuantizedNetwork)
+    writer: CSource
+    if isinstance(network, QuantizedNetwork):
+        writer = QuantizedWriter(network, name)
+    else:
+        writer = Writer(exportable(network), name)
     source, header = writer.source(), writer.header()
     written = CProgram(
         folder / f"{name}.c",
@@ -74,9 +89,15 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
     if written.checked_with is None:
         logger.warning("%s: no C compiler ($CC, cc, gcc, clang): the program is not checked", path)
     else:
-        images = check_images(network)
+        images = images_of_shape(network.input_spec.shape)
         logits, probs = c_compiler.run(written.checked_with, network, name, source, header, images)
-        check_agreement(str(written.source), logits, network.predict_logits(images))
+        expected = network.predict_logits(images)
+        if quantized and not np.array_equal(logits, expected):
+            raise ExportError(
+                f"{written.source}: its integers are not the network's; is the compiler told to "
+                "round otherwise (-ffast-math)?  Nothing was written"
+            )
+        check_agreement(str(written.source), logits, expected)
         check_agreement(
             str(written.source), probs, expected_probs(network, images), "probabilities"
         )
@@ -85,22 +106,23 @@ def write(network: Network, path: str | os.PathLike, name: str | None = None) ->
     return written
 
 
-class _Writer:
+class Writer(CSource):
     """The parts of the C program, collected in one walk over the network's calls.
 
     network  without BatchNorm
     """
 
     def __init__(self, network: Network, name: str) -> None:
-        self.network, self.name = network, name
+        described = f"a network of {network.n_parameters:,} parameters"
         spec = network.input_spec
+        super().__init__(name, described, spec, network.calibration_temperature)
+        self.network = network
         mean, std = spec.normalization()
         scale = "channels" if mean.size else spec.scaling
-        self.sections = {"head", f"scale_{scale}", "exponential"}
-        self.own_sources: dict[str, None] = {}  # in their order
+        self.sections |= {"head", f"scale_{scale}"}
+        if scale == "standardized":
+            self.sections.add("square_root")
         self.calls = ["scale(image, &input);"]
-        self.weights: list[str] = []
-        self.n_constant_bytes = 0
         if mean.size:
             largest = 255 if spec.scaling == "unit" else 1
             self._doubles("input_shift", mean * largest)
@@ -114,6 +136,8 @@ class _Writer:
                 self._copy(*call)
         self.calls.append(f"for (int k = 0; k < {len(network.classes)}; k++)")
         self.calls.append(f"    logits[k] = {self.memory.output}.at[k];")
+        self.declared = [buffer.declared() for buffer in self.memory.buffers.values()]
+        self.declared += self.memory.views
         self.n_static_bytes = 4 * sum(b.n_values for b in self.memory.buffers.values())
 
     def _call(self, call: Call) -> None:
@@ -127,7 +151,7 @@ class _Writer:
         if unused := step.layer.unused_bias_shape(step.input_shape):
             self._parameter(f"{name}_b", np.zeros(unused))
         if not operation.in_place:
-            shapes = f"{_shown(step.input_shape)} -> {_shown(step.output_shape)}"
+            shapes = f"{shown(step.input_shape)} -> {shown(step.output_shape)}"
             then = ", then ReLU" if call.relu else ""
             self.calls.append(f"/* {step.name}: {shapes}{operation.comment(step)}{then} */")
         if call.copied is not None:
@@ -149,131 +173,7 @@ class _Writer:
         filled = np.zeros((len(rows), -(-rows.shape[1] // PADDED_TO) * PADDED_TO), np.float32)
         filled[:, : rows.shape[1]] = rows
         self.weights.append(
-            f"/* {_shown(p.shape)}, rows of {filled.shape[1]} */\n"
-            f"static const float {name}[{filled.size}] = {{\n{_numbers(filled)}\n}};"
+            f"/* {shown(p.shape)}, rows of {filled.shape[1]} */\n"
+            f"static const float {name}[{filled.size}] = {{\n{hexadecimal(filled)}\n}};"
         )
         self.n_constant_bytes += filled.nbytes
-
-    def _described(self) -> str:
-        """The comment at the top of both files."""
-        n_parameters = f"{self.network.n_parameters:,}"
-        return f"""\
-/* {self.name}: a network of {n_parameters} parameters, written by tinycnn.  C99; needs no library.
- *
- * {self.n_static_bytes:,} bytes of static memory and {self.n_constant_bytes:,} bytes of constants;
- * nothing is allocated.  Because of the static memory, only one thread at a time may call it.  An
- * int must have 32 bits or more.  Compile it with -O3; -march and -ffast-math are not needed. */
-"""
-
-    def header(self) -> str:
-        spec, NAME = self.network.input_spec, self.name.upper()
-        framing = _c_text(spec.framing) if spec.framing is not None else "0"
-        return f"""\
-{self._described()}
-#ifndef {NAME}_H
-#define {NAME}_H
-
-#include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-#define {NAME}_HEIGHT_PX {spec.height_px}
-#define {NAME}_WIDTH_PX {spec.width_px}
-#define {NAME}_CHANNELS {spec.channels}
-#define {NAME}_N_CLASSES {len(self.network.classes)}
-#define {NAME}_FRAMING {framing} /* how a face is cut from its photo */
-
-/* Names of the classes, UTF-8, in the order of the logits. */
-extern const char *const {self.name}_classes[{NAME}_N_CLASSES];
-
-/* image: pixels 0..255, row by row, {_shown(spec.shape)} bytes.
- * logits: {NAME}_N_CLASSES numbers; the larger, the likelier its class. */
-void {self.name}_logits(const uint8_t *image, float *logits);
-
-/* The same as probabilities, which add up to 1. */
-void {self.name}_probabilities(const uint8_t *image, float *probabilities);
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif
-"""
-
-    def source(self) -> str:
-        template = package_text(__package__, "c_program.c")
-        parts = re.split(r"^/\* @@ (\w+) \*/\n", template, flags=re.MULTILINE)[1:]
-        sections = dict(zip(parts[::2], parts[1::2]))
-        used = [text for section, text in sections.items() if section in self.sections]
-        used += self.own_sources
-        name, NAME = self.name, self.name.upper()
-        classes = ",\n".join(f"    {_c_text(label)}" for label in self.network.classes)
-        calls = "\n".join(f"    {call}" for call in self.calls)
-        temperature = float(self.network.calibration_temperature).hex()
-        body = "".join(used).replace("@NAME@", NAME).replace("@name@", name).rstrip()
-        buffers = [buffer.declared() for buffer in self.memory.buffers.values()]
-        declared = "\n".join([*buffers, *self.memory.views])
-        weights = "\n\n".join(self.weights)
-        return f"""\
-{self._described()}
-#include "{name}.h"
-
-{body}
-
-const char *const {name}_classes[{NAME}_N_CLASSES] = {{
-{classes}
-}};
-
-/* ---- the output of each layer, with the zeros around it that the next layer reads ---- */
-
-{declared}
-
-/* ---- the weights: rows are filled up with zeros ---- */
-
-{weights}
-
-/* ---- the network, layer by layer ---- */
-
-void {name}_logits(const uint8_t *image, float *logits)
-{{
-{calls}
-}}
-
-void {name}_probabilities(const uint8_t *image, float *probabilities)
-{{
-    const double temperature = {temperature}; /* calibrates the probabilities */
-    float largest;
-    double sum = 0.0;
-    {name}_logits(image, probabilities);
-    largest = probabilities[0];
-    for (int k = 1; k < {NAME}_N_CLASSES; k++)
-        largest = probabilities[k] > largest ? probabilities[k] : largest;
-    for (int k = 0; k < {NAME}_N_CLASSES; k++)
-        sum += exponential(((double)probabilities[k] - (double)largest) / temperature);
-    for (int k = 0; k < {NAME}_N_CLASSES; k++)
-        probabilities[k] = (float)(
-            exponential(((double)probabilities[k] - (double)largest) / temperature) / sum);
-}}
-"""
-
-
-def _shown(shape: Shape) -> str:
-    return "x".join(map(str, shape))
-
-
-def _numbers(values: np.ndarray) -> str:
-    """Hexadecimal C numbers, which are exact, six on a line."""
-    texts = [f"{exact_hex(value)}F," for value in values.ravel().tolist()]
-    return "\n".join("    " + " ".join(texts[k : k + 6]) for k in range(0, len(texts), 6))
-
-
-def _c_text(text: str) -> str:
-    """A C string.  Unusual bytes are written as three octal digits: unlike hexadecimal ones, these
-    cannot run on into the letter that follows."""
-    plain = "".join(
-        chr(byte) if chr(byte).isalnum() and byte < 128 or byte in b" -_.,:()+" else f"\\{byte:03o}"
-        for byte in text.encode("utf-8")
-    )
-    return f'"{plain}"'

@@ -309,7 +309,7 @@ static void scale(const uint8_t *image, const double *shift, const double *facto
             x->at[i * x->row + k] = (float)((image[i * n_row + k] - shift[k % C]) * factor[k % C]);
 }
 
-/* @@ scale_standardized */
+/* @@ square_root */
 /* The square root of v >= 0 by Newton's method: the values fall from above until they are right. */
 static double square_root(double v)
 {
@@ -321,6 +321,7 @@ static double square_root(double v)
     return root;
 }
 
+/* @@ scale_standardized */
 /* x = (p - mean) / max(standard deviation, 1/sqrt(n)) of this image's n values; sums are exact */
 static void scale(const uint8_t *image, const picture *x)
 {

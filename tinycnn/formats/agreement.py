@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from ..network import Network
+from ..quantized.network import QuantizedNetwork
 from ..testing import logit_error
 
 TOLERANCE = 1e-5
@@ -31,7 +32,11 @@ def exportable(network: Network) -> Network:
 def check_images(network: Network) -> np.ndarray:
     """Images (6, H, W, C) uint8 to compare a program and its network on: strong noise, faint
     noise, a ramp, and two images of one value."""
-    shape = network.input_spec.shape
+    return images_of_shape(network.input_spec.shape)
+
+
+def images_of_shape(shape: tuple[int, ...]) -> np.ndarray:
+    """The same for one image's shape."""
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 255, int(np.prod(shape))).reshape(shape)
     strong, faint = rng.integers(0, 256, (2, *shape)), rng.integers(100, 110, (1, *shape))
@@ -39,7 +44,7 @@ def check_images(network: Network) -> np.ndarray:
     return np.concatenate([strong, faint, plain]).astype(np.uint8)
 
 
-def expected_probs(network: Network, images: np.ndarray) -> np.ndarray:
+def expected_probs(network: Network | QuantizedNetwork, images: np.ndarray) -> np.ndarray:
     """The network's probabilities for `check_images`.  One of these is black, which is no mistake
     here, so there is no warning."""
     with warnings.catch_warnings():

@@ -24,6 +24,7 @@ import numpy as np
 from .. import layers
 from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
+from ..input_spec import InputSpec
 from ..layers import Layer, entry_for
 from ..network import Network
 from ..plan import NETWORK_INPUT, Step
@@ -49,6 +50,16 @@ def save(network: Network, path: str | os.PathLike) -> None:
 
 def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
     """The file's content, checked.  name: for messages.  Errors as `save`."""
+    model = checked_model(name, lambda: _model(exportable(network)))
+    images = check_images(network)
+    logits = run_model(model, images.astype(np.float32))
+    check_agreement(str(name), logits, network.predict_logits(images))
+    return model.SerializeToString()
+
+
+def checked_model(name: str, make: Callable[[], Any]) -> Any:
+    """The onnx.ModelProto that `make` returns.  Raises ImportError without onnx, ExportError if
+    onnx's checker finds a fault."""
     try:
         import onnx
         import onnx.checker
@@ -57,18 +68,15 @@ def to_bytes(network: Network, name: str = "the ONNX model") -> bytes:
         raise ImportError(
             f'ONNX models need the package onnx: pip install "tinycnn[onnx]" ({error})'
         ) from None
-    model = _model(exportable(network))
+    model = make()
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"{name}: onnx's checker rejects the model: {error}") from None
-    images = check_images(network)
-    logits = _run(model, images.astype(np.float32))
-    check_agreement(str(name), logits, network.predict_logits(images))
-    return model.SerializeToString()
+    return model
 
 
-def _run(model: Any, images: np.ndarray) -> np.ndarray:
+def run_model(model: Any, images: np.ndarray) -> np.ndarray:
     """The model's logits, by onnxruntime or, without it, by onnx's own evaluator."""
     feed = {"images": images}
     try:
@@ -91,11 +99,8 @@ def _run(model: Any, images: np.ndarray) -> np.ndarray:
 
 
 def _model(network: Network) -> Any:
-    from onnx import TensorProto, helper
-
-    spec = network.input_spec
     graph = Graph(network.parameters)
-    add_scaling(graph, spec)
+    add_scaling(graph, network.input_spec)
     graph.add("Transpose", "images_nchw", perm=[0, 3, 1, 2])
     outputs = {NETWORK_INPUT: graph.last}
     for number, step in enumerate(network.plan.steps):
@@ -104,9 +109,16 @@ def _model(network: Network) -> Any:
         entry_for(step.layer, NODES, "tinycnn.formats.onnx.NODES")(graph, step)
         outputs[number] = graph.last
     graph.add("Identity", "logits")
+    return finished_model(graph, network.input_spec, network.calibration_temperature)
+
+
+def finished_model(graph: Graph, spec: InputSpec, calibration_temperature: float) -> Any:
+    """The model of a graph from "images" to "logits"."""
+    from onnx import TensorProto, helper
+
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *spec.shape])
     logits = helper.make_tensor_value_info(
-        "logits", TensorProto.FLOAT, ["batch", len(network.classes)]
+        "logits", TensorProto.FLOAT, ["batch", len(spec.classes)]
     )
     model = helper.make_model(
         helper.make_graph(graph.nodes, "tinycnn", [images], [logits], graph.constants),
@@ -116,10 +128,10 @@ def _model(network: Network) -> Any:
         ir_version=IR_VERSION,
     )
     described: dict[str, Any] = {
-        "classes": network.classes,
+        "classes": spec.classes,
         "framing": spec.framing,
         "scaling": spec.scaling,
-        "calibration_temperature": network.calibration_temperature,
+        "calibration_temperature": calibration_temperature,
     }
     described |= per_channel(spec)
     helper.set_model_props(model, {key: json.dumps(value) for key, value in described.items()})

@@ -26,8 +26,12 @@ from ..input_spec import InputSpec
 from ..layers import Layer, UnknownLayerError, WindowLayer, layer_from_config
 from ..network import Network
 from ..plan import Plan, build_plan
+from ..quantized.network import QuantizedNetwork
+from .quantized_tensors import program_from, tensors_and_description
 
 METADATA_KEY = "tinycnn"
+QUANTIZED_KEY = "tinycnn_quantized"
+"""The key instead of METADATA_KEY in the file of a quantised network: see quantized_tensors.py."""
 VERSION = 1
 DTYPES = ("float16", "float32", "float64")
 
@@ -43,16 +47,33 @@ class ModelFileError(ValueError):
     """A model file cannot be used; the message names the file and what is wrong."""
 
 
-def save(network: Network, path: str | os.PathLike, *, dtype: Any = None) -> None:
-    """Write `network` to `path`, atomically.
+def save(
+    network: Network | QuantizedNetwork, path: str | os.PathLike, *, dtype: Any = None
+) -> None:
+    """Write `network` to `path`, atomically.  `load` reads a Network, `tinycnn.load_quantized` a
+    QuantizedNetwork.
 
     dtype: of the parameters in the file, one of DTYPES; by default the network's own.  float16
     takes half the space of float32, and `load` converts it to float32.  Statistics keep their
     dtype: variances are often too large for float16.
-    Raises ValueError for another dtype and for weights too large for it, OSError where the file
-    cannot be written.
+    Raises ValueError for another dtype, for weights too large for it, and for any dtype with a
+    QuantizedNetwork; OSError where the file cannot be written.
     """
-    write_atomically(path, to_bytes(network, dtype=dtype))
+    if isinstance(network, QuantizedNetwork):
+        if dtype is not None:
+            raise ValueError(f"dtype is {dtype!r}; a quantised network is stored as it is")
+        write_atomically(path, quantized_bytes(network))
+    else:
+        write_atomically(path, to_bytes(network, dtype=dtype))
+
+
+def quantized_bytes(network: QuantizedNetwork) -> bytes:
+    """The content of a quantised network's file."""
+    import safetensors.numpy
+
+    tensors, description = tensors_and_description(network)
+    description["crc32"] = _checksum(tensors, description)
+    return safetensors.numpy.save(tensors, {QUANTIZED_KEY: json.dumps(description)})
 
 
 def to_bytes(
@@ -195,6 +216,11 @@ def network_from(
     Shapes are compared with the tensors before anything is allocated.  path: for messages; the
     rest, and the errors, as in `load`.
     """
+    if QUANTIZED_KEY in metadata and METADATA_KEY not in metadata:
+        raise ModelFileError(
+            f"{path}: holds a quantised network, which only predicts: tinycnn.load_quantized reads "
+            "it"
+        )
     try:
         description = json.loads(metadata[METADATA_KEY])
         if description["version"] != VERSION:
@@ -209,10 +235,7 @@ def network_from(
         training = description["training"]
         if not isinstance(training, dict):
             raise ValueError(f"training is {training!r}; expected an object")
-        temperature = description.get("calibration_temperature", 1.0)
-        if not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
-            raise ValueError(f"calibration_temperature is {temperature!r}; expected above 0")
-        temperature = float(temperature)  # inside `try`: an int may be larger than any float
+        temperature = _temperature(description)
     except UnknownLayerError:  # not the file's fault
         raise
     except KeyError as error:
@@ -243,6 +266,67 @@ def network_from(
     network.training_summary = training
     network.calibration_temperature = temperature
     return network
+
+
+def quantized_from(
+    path: str | os.PathLike,
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    *,
+    backend: str = "auto",
+    n_threads: int | None = None,
+    custom_layers: Sequence[type[Layer]] = (),
+) -> QuantizedNetwork:
+    """The quantised network in the tensors and metadata that `read` returned.  Errors as `load`."""
+    if QUANTIZED_KEY not in metadata:
+        raise ModelFileError(
+            f"{path}: holds no quantised network"
+            + ("; tinycnn.load reads it" if METADATA_KEY in metadata else "")
+        )
+    try:
+        description = json.loads(metadata[QUANTIZED_KEY])
+        if not _matches(tensors, description):
+            raise ValueError("its checksum does not match: another program changed it")
+        plan = build_plan(
+            [layer_from_config(config, custom_layers) for config in description["layers"]],
+            InputSpec(**description["input_spec"]).shape,
+        )
+        check_work(plan)
+        program, spec = program_from(plan, tensors, description)
+        training, temperature = description["training"], _temperature(description)
+        if not isinstance(training, dict):
+            raise ValueError(f"training is {training!r}; expected an object")
+    except UnknownLayerError:  # not the file's fault
+        raise
+    except KeyError as error:
+        raise ModelFileError(f"{path}: {error} is missing") from None
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ModelFileError(f"{path}: damaged or not usable: {_shortened(str(error))}") from None
+    network = QuantizedNetwork(program, spec, backend=backend, n_threads=n_threads)
+    network.training_summary, network.calibration_temperature = training, temperature
+    return network
+
+
+def load_quantized(
+    path: str | os.PathLike,
+    *,
+    backend: str = "auto",
+    n_threads: int | None = None,
+    custom_layers: Sequence[type[Layer]] = (),
+) -> QuantizedNetwork:
+    """The quantised network in the file at `path`, which `save` wrote.  Options and errors as in
+    `load`."""
+    tensors, metadata = read(path)
+    return quantized_from(
+        path, tensors, metadata, backend=backend, n_threads=n_threads, custom_layers=custom_layers
+    )
+
+
+def _temperature(description: Mapping[str, Any]) -> float:
+    temperature = description.get("calibration_temperature", 1.0)
+    if not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
+        raise ValueError(f"calibration_temperature is {temperature!r}; expected above 0")
+    return float(temperature)  # OverflowError: an int may be larger than any float
 
 
 def _matches(tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> bool:

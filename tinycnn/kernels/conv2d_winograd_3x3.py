@@ -29,6 +29,8 @@ of y near 1e-6 of its largest value; with the usual 0, +-1, +-2 they are several
 
 Which convolutions are computed this way, and with which m: `conv2d_cost_model.py`.
 
+Which convolutions are computed this way, and with which m: `conv2d_cost_model.py`.
+
 The tiles of all images of a chunk are numbered, and done in blocks whose V and M fit in the cache.
 V and M have whole vectors of channels for each tile; what is behind the last channel is not used.
 Lavin and Gray 2015, arXiv 1509.09308.
