@@ -25,6 +25,7 @@ from typing import TypeAlias
 
 from ferdata.labels import LabelError, LabelMap, LabelSpace, canonical_name
 from ferdata.name_suggestions import likely_class, nearest
+from tinycnn.ground.messages import plain
 
 Classes: TypeAlias = "str | Sequence[str] | Mapping[str, str] | LabelSpace"
 """What `classes` may be; a mapping is {FROM: NAME}."""
@@ -92,7 +93,7 @@ class ClassChoice:
         return ChosenClasses(self._space(label_of), label_of)
 
     def _numbered(self, found: Sequence[str], where: str) -> dict[str, int | None]:
-        numbers = sorted({int(name) for name in found})
+        numbers = sorted({int(name.strip()) for name in found})
         wrong = [n for n in numbers if not 0 <= n < len(self.classes)]
         if wrong:
             example = ",".join(f"{n}={name}" for n, name in zip(numbers, self.classes))
@@ -101,7 +102,7 @@ class ClassChoice:
                 f"the numbers 0 to {len(self.classes) - 1}; the data have {shown_names(found)}. "
                 f"Name each number that is to be used, as in classes={example!r}"
             )
-        return {name: int(name) for name in found}
+        return {name: int(name.strip()) for name in found}
 
     def _check_names(
         self, found: Sequence[str], label_of: Mapping[str, int | None], where: str
@@ -261,7 +262,7 @@ def advice_on_names(found: Sequence[str]) -> str:
 
 def shown_names(names: Sequence[str]) -> str:
     """A few names of classes, for a message."""
-    shown = [name[:_MOST_CHARACTERS] for name in names[:_MOST_SHOWN]]
+    shown = [plain(name[:_MOST_CHARACTERS]) for name in names[:_MOST_SHOWN]]
     more = f", ... ({len(names):,} in all)" if len(names) > _MOST_SHOWN else ""
     return (", ".join(shown) + more) or "none"
 
@@ -270,7 +271,7 @@ def _key(name: str) -> str:
     """Names with the same key are the same: case and blanks do not matter, nor zeros before a
     number."""
     key = name.strip().lower()
-    return str(int(key)) if is_number(key) else key
+    return str(int(key.strip())) if is_number(key) else key
 
 
 def _short(name: str) -> str:
@@ -278,6 +279,6 @@ def _short(name: str) -> str:
 
 
 def _listed(parts: Sequence[str]) -> str:
-    return ", ".join(parts[:_MOST_SHOWN]) + (
+    return ", ".join(map(plain, parts[:_MOST_SHOWN])) + (
         f" and {len(parts) - _MOST_SHOWN:,} more" if len(parts) > _MOST_SHOWN else ""
     )

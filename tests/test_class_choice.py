@@ -10,7 +10,7 @@ from source_trees import Linked, ck_plus, faces, save
 
 import ferdata
 import ferdata.cli
-from ferdata.class_choice import class_choice, suggested_list
+from ferdata.class_choice import advice_on_names, class_choice, suggested_list
 from ferdata.errors import DataError
 from ferdata.labels import FER2013, FERPLUS8, LabelError, LabelSpace, canonical_name, label_map
 from ferdata.name_suggestions import likely_class, nearest
@@ -413,3 +413,11 @@ def test_check_counts_only_the_chosen_classes(drawn, capsys):
 def test_a_wrong_list_is_a_wrong_option(drawn, capsys):
     assert ferdata.cli.main(["check", str(drawn / "set"), "--classes", "happy,=x"]) == 2
     assert "expected NAME, or FROM=NAME" in capsys.readouterr().err
+
+
+def test_blanks_and_line_ends_in_names_of_the_data():
+    """Python's strip takes away more than its int accepts; a message stays one line."""
+    assert class_choice("a,b").among(["\x1c0", "1"], "data").label_of == {"\x1c0": 0, "1": 1}
+    assert "\n" not in advice_on_names(["h\ny", "x"])
+    (note,) = class_choice("x").among(["h\ny", "x"], "data").notes({"h\ny": 2, "x": 1})
+    assert "\n" not in note

@@ -299,7 +299,9 @@ def _labels(
     path: Path, rows: list[_Row], counts: Counter[str], classes: Classes | None
 ) -> tuple[LabelSpace, dict[str, int | None], tuple[str, ...]]:
     """(label space, the label of each name in the list, or None if it is left out, notes)."""
-    found = sorted(counts, key=lambda name: (0, int(name), "") if is_number(name) else (1, 0, name))
+    found = sorted(
+        counts, key=lambda name: (0, int(name.strip()), "") if is_number(name) else (1, 0, name)
+    )
     if classes is not None:
         chosen = class_choice(classes).among(found, str(path))
         return chosen.space, dict(chosen.label_of), chosen.notes(counts)
