@@ -51,6 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
         from . import int8
 
         return int8.main(arguments[1:])
+    if arguments[:1] == ["threads"]:
+        from . import threads
+
+        return threads.main(arguments[1:])
     options = _parser().parse_args(arguments, Options())
     unknown = sorted(set(options.sections) - set(SECTIONS))
     if unknown:

@@ -25,6 +25,7 @@ from benchmarks import (  # noqa: E402
     roofline,
     startup,
     table,
+    threads,
     version_comparison,
 )
 from benchmarks.layouts import dense_rows_to_chw, dense_rows_to_hwc  # noqa: E402
@@ -278,6 +279,20 @@ def test_the_command_cost_model(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(cost_model, "WINOGRAD", False)
     assert program.main(["cost-model"]) == 2
     assert "expected neither TINYCNN_WINOGRAD=0" in capsys.readouterr().err
+
+
+# ---- the default number of threads --------------------------------------------------------------
+
+
+def test_the_command_threads(capsys, monkeypatch):
+    monkeypatch.setattr(threads, "BATCHES", (2,))
+    monkeypatch.setattr(threads, "TURN_S", 0.0)
+    assert program.main(["threads", "digits8", "--rounds", "1"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines[-2:]] == [["predict", "2"], ["train", "2"]]
+    assert all(float(line[-2]) > 0 for line in lines[-2:])
+    assert program.main(["threads", "none"]) == 2
+    assert "no network 'none'" in capsys.readouterr().err
 
 
 # ---- what is compared ---------------------------------------------------------------------------

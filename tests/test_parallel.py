@@ -14,9 +14,21 @@ import warnings
 import numpy as np
 import pytest
 
-from tinycnn import Adam, CrossEntropy, models, parallel
+from tinycnn import (
+    Adam,
+    BatchNorm,
+    Conv2D,
+    CrossEntropy,
+    Dense,
+    Flatten,
+    InputSpec,
+    Network,
+    ReLU,
+    models,
+    parallel,
+)
 from tinycnn.kernels import _jit, dense
-from tinycnn.parallel import check_n_threads, run_in_threads, usable_cores
+from tinycnn.parallel import Threads, check_n_threads, run_in_threads, threads_of, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -215,6 +227,34 @@ def test_by_default_all_usable_cores_are_used():
     assert check_n_threads(5) == 5
     if hasattr(os, "sched_setaffinity"):
         assert usable_cores() == len(os.sched_getaffinity(0))
+
+
+def test_as_many_threads_as_the_work_is_worth():
+    share = parallel.LEAST_SHARE
+    some = Threads(8, is_given=False)
+    assert [some.for_work(100, n * share // 2) for n in (0, 1, 2, 3, 4, 5, 99)] == [
+        *(1, 1, 1, 1, 2, 2, 8)
+    ]
+    assert some.for_work(3, 99 * share) == 3 and some.for_work(0, 0) == 1
+    chosen = Threads(8, is_given=True)
+    assert chosen.for_work(100, 0) == 8 and chosen.for_work(3, 0) == 3
+    assert threads_of(None) == (usable_cores(), False) and threads_of(None).argument is None
+    assert threads_of(2) == (2, True) and threads_of(2).argument == 2
+
+
+def test_small_work_starts_no_thread(monkeypatch):
+    """Prediction, training and scaling, in floats and in 8-bit integers."""
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 2)
+    images = np.random.default_rng(0).integers(0, 256, (32, 8, 8), dtype=np.uint8)
+    for n_threads in (None, 2):
+        layers = [Conv2D(2, 3), BatchNorm(), ReLU(), Flatten(), Dense(3)]
+        network = Network(layers, InputSpec(8, 8, classes=tuple("abc")), n_threads=n_threads)
+        folded, quantized = network.folded(), network.quantized(images)
+        network.loss_and_gradients(network.scale(images), CrossEntropy(), LABELS[:32] % 3)
+        network.predict_logits(images)
+        folded.predict_logits(images)
+        quantized.predict_logits(images)
+        assert (parallel._pool is None) == (n_threads is None)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs cores to be taken away")

@@ -13,6 +13,7 @@ import numpy as np
 
 from .backend_choice import either
 from .losses import Loss, LossInputs
+from .parallel import Threads
 from .plan import Plan
 from .reference_backend import ReferenceBackend
 
@@ -51,7 +52,7 @@ def make_backend(
     plan: Plan,
     parameters: np.ndarray,
     gradients: np.ndarray,
-    n_threads: int,
+    threads: Threads,
     training: bool = False,
 ) -> Backend:
     """The backend of that name, see `tinycnn.backend_choice`.
@@ -63,7 +64,7 @@ def make_backend(
     def kernels() -> Backend:
         from .kernel_backend import KernelBackend
 
-        made = KernelBackend(plan, parameters, gradients, n_threads, backend)
+        made = KernelBackend(plan, parameters, gradients, threads, backend)
         made.compile_prediction()
         if training:
             made.compile_training()

@@ -24,13 +24,16 @@ from .kernels import program
 from .kernels.arrays import Batch, Gradients, Results, Stage, Weights
 from .kernels.program import Chunks, Phase
 from .losses import Loss, LossInputs, LossTerms
-from .parallel import run_in_threads
-from .plan import NETWORK_INPUT, Plan
+from .parallel import Threads, run_in_threads
+from .plan import NETWORK_INPUT, WORK_OF_ELEMENT, Plan
 from .workspaces import BatchSpace, ChunkSpace, Pool, make_results
 
 N_GRADIENT_CHUNKS = 8
 """A training batch is split into at most this many chunks.  The split depends only on the batch
 size, and the chunks' gradients are added in order, so the result does not depend on the threads."""
+
+WORK_OF_STEP = 3
+"""The forward and backward pass of a layer compute three products where prediction computes one."""
 
 NO_LOSS = LossTerms(1.0, 0.0, 1.0, 0.0)
 NO_STAGE = Stage(0, 0, 0, 0)
@@ -52,9 +55,9 @@ class KernelBackend(KernelPrediction):
     """
 
     def __init__(
-        self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, n_threads: int, name: str
+        self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, threads: Threads, name: str
     ) -> None:
-        super().__init__(plan, parameters, gradients, n_threads)
+        super().__init__(plan, parameters, gradients, threads)
         self.gradients, self.name = gradients, name
         self.ready_to_train = False
         sizes = self.table.sizes
@@ -123,7 +126,7 @@ class KernelBackend(KernelPrediction):
         results = make_results(len(x), self.n_classes, space, 0)
         batch = Batch(x.reshape(-1), *inputs)
         work, phase = Work(batch, terms, space, results), Phase(last, 1, 1, 1)
-        if not last.begin and min(self.n_threads, chunk_count(len(x))) == 1:
+        if not last.begin and self._n_threads(chunk_count(len(x)), len(x), WORK_OF_STEP) == 1:
             # one call from Python: a call with cold caches takes a tenth of a millisecond
             return self._run_chunks(phase, work, _chunks(len(x), 1)), results.logits
         self._transform_weights(self.table.operations)
@@ -222,7 +225,12 @@ class KernelBackend(KernelPrediction):
             self._run_chunks(phase, work, chunks)
 
         if chunks.n_chunks:
-            run_in_threads(run, min(self.n_threads, chunks.n_chunks))
+            passes = phase.forward + (WORK_OF_STEP - 1) * phase.backward
+            run_in_threads(run, self._n_threads(chunks.n_chunks, len(work.results.logits), passes))
+
+    def _n_threads(self, n_parts: int, n_images: int, passes: int) -> int:
+        """passes: how many times the work of prediction is done."""
+        return self.threads.for_work(n_parts, n_images * self.work * passes)
 
     def _run_chunks(self, phase: Phase, work: Work, chunks: Chunks) -> float:
         """Run a phase for the chunks that no other thread has taken: see `program_step`."""
@@ -248,7 +256,8 @@ class KernelBackend(KernelPrediction):
         (x, *_), _, space, results = work
         n_images = len(results.logits)
         gradients = _of_chunks(space.gradients, n_images)
-        n_shares = max(min(self.n_threads, len(gradients.chunks)), 1)
+        n_elements = gradients.chunks.size
+        n_shares = self.threads.for_work(len(gradients.chunks), n_elements * WORK_OF_ELEMENT)
 
         def collect(share: int) -> None:
             program.program_collect(

@@ -11,15 +11,12 @@ from .kernels import program
 from .kernels.arrays import Stage
 from .kernels.scale_images import scale_images
 from .kernels.table import make_operations
-from .parallel import run_in_threads
-from .plan import NETWORK_INPUT, Plan, step_arrays
+from .parallel import Threads, run_in_threads
+from .plan import NETWORK_INPUT, WORK_OF_ELEMENT, Plan, step_arrays
 from .workspaces import Pool, PredictionSpace
 
 PREDICTION_CHUNK = 8
 """Images that go through the network together in prediction; their activations fit in the cache."""
-
-SCALING_SHARE = 64
-"""A thread scales at least this many images: for fewer, starting the thread takes longer."""
 
 
 class KernelPrediction:
@@ -29,9 +26,10 @@ class KernelPrediction:
     """
 
     def __init__(
-        self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, n_threads: int
+        self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, threads: Threads
     ) -> None:
-        self.plan, self.parameters, self.n_threads = plan, parameters, n_threads
+        self.plan, self.parameters, self.threads = plan, parameters, threads
+        self.work = plan.work
         self.dtype, self.n_classes = parameters.dtype, plan.output_shape[0]
         self.table = make_operations(plan, self.dtype)
         self.stages = self.table.stages
@@ -84,7 +82,7 @@ class KernelPrediction:
             self.prediction_spaces.give_back(space)
         elif n_chunks:
             chunks = iter(range(n_chunks))  # shared by the threads: a slow one takes fewer chunks
-            run_in_threads(work, min(self.n_threads, n_chunks))
+            run_in_threads(work, self.threads.for_work(n_chunks, N * self.work))
         return logits
 
     def _predict_chunk(
@@ -149,7 +147,7 @@ class KernelPrediction:
                 return prediction
         parameters = self.parameters.copy()
         plan, vector = fold(self.plan, parameters)
-        prediction = KernelPrediction(plan, vector, np.zeros_like(vector), self.n_threads)
+        prediction = KernelPrediction(plan, vector, np.zeros_like(vector), self.threads)
         self.folded = parameters.view(np.uint32), prediction
         return prediction
 
@@ -188,7 +186,7 @@ class KernelPrediction:
         self, images: np.ndarray, scaling: int, normalization: np.ndarray, x_out: np.ndarray
     ) -> None:
         N = len(images)
-        n_workers = max(min(self.n_threads, N // SCALING_SHARE), 1)
+        n_workers = self.threads.for_work(N, images.size * WORK_OF_ELEMENT)
         bounds = [N * k // n_workers for k in range(n_workers + 1)]
 
         def work(worker: int) -> None:

@@ -21,7 +21,7 @@ from .image_arrays import check_images
 from .input_spec import SCALINGS, InputSpec
 from .layers import DepthwiseConv2D, Dropout, Layer, Shape
 from .losses import Loss, plain_array, softmax
-from .parallel import check_n_threads
+from .parallel import threads_of
 from .plan import build_plan, named_views, of_step
 from .predictor import Predictor
 from .reference_backend import ReferenceBackend
@@ -76,7 +76,8 @@ class Network(NamesItsOptions, Predictor):
                 first predictions while they are not loaded (`tinycnn.first_predictions`), and all
                 if Numba fails, with one RuntimeWarning (`tinycnn.backend_choice`)
     dtype       float32 for work, float64 for checks
-    n_threads   None: the cores that this process may use; results do not depend on it
+    n_threads   None: as many of the cores that this process may use as the work is worth, see
+                `parallel.Threads`; results do not depend on it
     seed        for the initial weights (Xavier uniform, biases zero) and the dropout masks
     Raises ValueError if the layers do not fit together, or do not fit the number of classes.
 
@@ -119,7 +120,8 @@ class Network(NamesItsOptions, Predictor):
                 f"{', '.join(input_spec.classes)}"
             )
         self.input_spec, self._normalization = input_spec, input_spec.normalization()
-        self.backend, self.n_threads = backend, check_n_threads(n_threads)
+        self.backend, self._threads = backend, threads_of(n_threads)
+        self.n_threads = self._threads.most
         self.training_summary: dict[str, Any] = {}
         self.calibration_temperature = 1.0
         self.parameter_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
@@ -217,7 +219,7 @@ class Network(NamesItsOptions, Predictor):
         plan, vector = fold(self.plan, self.parameter_vector)
         network = Network(
             plan.layers, self.input_spec, backend=self.backend, dtype=self.dtype,
-            n_threads=self.n_threads,
+            n_threads=self._threads.argument,
         )  # fmt: skip
         network.parameter_vector[:] = vector
         network.training_summary = dict(self.training_summary)
@@ -246,7 +248,7 @@ class Network(NamesItsOptions, Predictor):
         x = self.scale(images).astype(np.float32, copy=False)
         program = quantize(self.plan, self.parameter_vector, self.input_spec, x)
         network = QuantizedNetwork(
-            program, self.input_spec, backend=self.backend, n_threads=self.n_threads
+            program, self.input_spec, backend=self.backend, n_threads=self._threads.argument
         )
         network.training_summary = dict(self.training_summary)
         network.calibration_temperature = self.calibration_temperature
@@ -395,9 +397,7 @@ class Network(NamesItsOptions, Predictor):
 
     def _make_runner(self, training: bool) -> Backend:
         parameters, gradients = self.parameter_vector, self.gradient_vector
-        return make_backend(
-            self.backend, self.plan, parameters, gradients, self.n_threads, training
-        )
+        return make_backend(self.backend, self.plan, parameters, gradients, self._threads, training)
 
     def _checked_input(self, x: np.ndarray) -> np.ndarray:
         expected = "floats scaled as the InputSpec says (uint8 images go to predict_proba)"

@@ -38,6 +38,9 @@ def aligned(size: int) -> int:
 
 NETWORK_INPUT = -1
 
+WORK_OF_ELEMENT = 8
+"""An element that a layer computes costs as much time as this many multiply-adds, as measured."""
+
 
 class Window(NamedTuple):
     """How the window of a convolution or pooling moves over the layer's input."""
@@ -132,6 +135,13 @@ class Plan:
     @property
     def output_shape(self) -> Shape:
         return self.steps[-1].output_shape
+
+    @property
+    def work(self) -> int:
+        """About how long one image takes in prediction, in multiply-adds of a convolution: an
+        element of a layer's output takes as long as WORK_OF_ELEMENT of them."""
+        n_elements = sum(math.prod(step.output_shape) for step in self.steps)
+        return sum(step.n_multiply_adds for step in self.steps) + WORK_OF_ELEMENT * n_elements
 
     @property
     def n_parameters(self) -> int:

@@ -12,7 +12,7 @@ from ..ground.messages import aligned, plain
 from ..image_arrays import check_images
 from ..input_spec import SCALINGS, InputSpec
 from ..losses import plain_array
-from ..parallel import check_n_threads
+from ..parallel import threads_of
 from ..predictor import Predictor
 from ..shapes import check_array
 from .calibration import pixel_table
@@ -82,7 +82,8 @@ class QuantizedNetwork(Predictor):
         n_threads: int | None = None,
     ) -> None:
         self.program, self.input_spec = program, input_spec
-        self.backend, self.n_threads = check_backend(backend), check_n_threads(n_threads)
+        self.backend, self._threads = check_backend(backend), threads_of(n_threads)
+        self.n_threads = self._threads.most
         self.training_summary: dict[str, Any] = {}
         self.calibration_temperature = 1.0
         self.dtype = np.dtype(np.float32)
@@ -175,7 +176,7 @@ class QuantizedNetwork(Predictor):
     def _on_kernels(self) -> list[_Runner]:
         from .kernel_program import KernelProgram
 
-        runner = KernelProgram(self.program, self.n_threads)
+        runner = KernelProgram(self.program, self._threads)
         runner.compile_prediction()
         return [
             runner if self._pixel_table is None else runner.of_pixels(self._pixel_table),
