@@ -75,6 +75,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setenv("TINYCNN_WAIT_FOR_KERNELS", "0")
     monkeypatch.delenv("TINYCNN_BACKEND", raising=False)
     monkeypatch.setattr(numpy_first, "_work", numpy_first.defaultdict(numpy_first._Work))
+    monkeypatch.setattr(first_predictions, "_loaded", set())
     monkeypatch.setattr(numpy_first, "time", made)
     monkeypatch.setattr(numpy_first, "numba_is_installed", lambda: True)
     monkeypatch.setattr(compiler_process, "_processes", {})
@@ -168,6 +169,19 @@ def test_training_and_evaluation_wait_for_the_kernels(machine):
 
 
 @pytest.mark.kernels
+def test_kernels_that_are_loaded_answer_for_equal_networks(machine):
+    """As for the network that is read from the file of a training in the same process."""
+    trained = small_network()
+    trained.forward(trained.scale(IMAGES), training=True)
+    network = small_network(seed=2)
+    network.predict_logits(IMAGES)
+    assert network.backend_in_use == "numba" and not machine.started
+    layers = [Conv2D(2, 3), Flatten(), Dense(4)]
+    other = Network(layers, InputSpec(9, 9, 1, "unit"))
+    other.predict_logits(IMAGES)
+    assert other.backend_in_use == "numpy"
+
+
 def test_who_wants_the_same_bits_waits(machine, monkeypatch):
     network = small_network("numba")
     network.predict_proba(IMAGES)

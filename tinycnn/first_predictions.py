@@ -40,6 +40,10 @@ NUMPY_BATCH = 8
 """NumPy gets so many images at once: with more, its arrays no longer fit the processor's cache."""
 
 
+_loaded: set[str] = set()
+"""The networks, as `description` has them, whose kernels this process has loaded."""
+
+
 class FirstPredictions:
     """Decides whether NumPy answers a prediction, while the network has no kernels, and answers.
 
@@ -76,6 +80,8 @@ class FirstPredictions:
         """Whether NumPy answers a call with n_images.  If not, it is time to load the kernels."""
         if not is_auto_with_kernels(self.backend):
             return False
+        if _loaded and description(self.plan, self.dtype) in _loaded:  # by a network like this one
+            return False
         measured = self._fastest_s if np.isfinite(self._fastest_s) else 0.0
         return self.rule.takes(n_images * max(self._seconds_per_image, measured))
 
@@ -97,6 +103,10 @@ class FirstPredictions:
         """Wait for the process that compiles the kernels, if this process has started one."""
         if self._rule is not None:
             self._rule.wait()
+
+    def kernels_are_loaded(self) -> None:
+        """From now on in this process, the kernels answer for this and all equal networks."""
+        _loaded.add(description(self.plan, self.dtype))
 
     def note_kernels(self) -> None:
         """Note in the cache that it has the kernels, which this process has loaded."""

@@ -397,7 +397,10 @@ class Network(NamesItsOptions, Predictor):
 
     def _make_runner(self, training: bool) -> Backend:
         parameters, gradients = self.parameter_vector, self.gradient_vector
-        return make_backend(self.backend, self.plan, parameters, gradients, self._threads, training)
+        made = make_backend(self.backend, self.plan, parameters, gradients, self._threads, training)
+        if not isinstance(made, ReferenceBackend):
+            self._first_predictions.kernels_are_loaded()
+        return made
 
     def _checked_input(self, x: np.ndarray) -> np.ndarray:
         expected = "floats scaled as the InputSpec says (uint8 images go to predict_proba)"
