@@ -102,15 +102,15 @@ def stream(share: float, n_threads: int) -> float:
     with tempfile.TemporaryFile() as file:
         file.truncate(n * SIZE_PX**2)  # all zeros: a sparse file, which takes no room on disk
         images = np.memmap(file, np.uint8, "r", shape=(n, SIZE_PX, SIZE_PX))
-        scale, n_seen = network.scale, 0
+        scaled, n_seen = network._scaled, 0
 
-        def counting(part: np.ndarray) -> np.ndarray:
+        def counting(part: np.ndarray, runner: object) -> np.ndarray:
             nonlocal n_seen
             n_seen += len(part)
             course.reached(n_seen)
-            return scale(part)
+            return scaled(part, runner)
 
-        network.scale = counting
+        network._scaled = counting
         logits = network.predict_logits(images)
     assert logits.shape == (n, N_CLASSES) and np.isfinite(logits).all()
     return course.grew_mb(allowance_mb=logits.nbytes / 2**20)

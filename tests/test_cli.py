@@ -158,9 +158,9 @@ def test_ctrl_c_and_no_memory(monkeypatch, run, model):
 
         return raise_it
 
-    monkeypatch.setattr("tinycnn.cli.info.open_model", stop(KeyboardInterrupt()))
+    monkeypatch.setattr("tinycnn.cli.info.open_to_predict", stop(KeyboardInterrupt()))
     assert run("info", model)[0] == 130
-    monkeypatch.setattr("tinycnn.cli.info.open_model", stop(MemoryError()))
+    monkeypatch.setattr("tinycnn.cli.info.open_to_predict", stop(MemoryError()))
     assert run("info", model) == (2, "", "error: not enough memory\n")
 
 

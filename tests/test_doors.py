@@ -54,7 +54,9 @@ DOORS = {
         *("aligned_arrays", "custom_layers", "kernel_prediction", "kernels", "losses"),
         *("parallel", "plan", "workspaces"),
     },
-    "backends": {"backend_choice", "kernel_backend", "losses", "plan", "reference_backend"},
+    "backends": {
+        *("backend_choice", "kernel_backend", "losses", "parallel", "plan", "reference_backend"),
+    },
     "first_predictions": {
         *("backend_choice", "ground", "kernels", "layers", "plan", "reference_backend"),
     },

@@ -7,6 +7,7 @@ import gc
 import http.client
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -210,8 +211,12 @@ OWN_FOLDERS = ("HOME", "TMPDIR", "here")
 WRITES = "openat,open,creat,mkdir,mkdirat,rename,renameat,renameat2,symlink,link,linkat,truncate"
 
 
+COMPILING = re.compile("(ferdata|tinycnn): (another process compiles|compiling) ")
+
+
 def test_nothing_of_the_program_is_touched(tmp_path, alone):
-    """No output, no change of global state, no file outside the two cache folders."""
+    """No output but that code is compiled, no change of global state, no file outside the two
+    cache folders."""
     folders = {name: tmp_path / name for name in OWN_FOLDERS}
     for folder in folders.values():
         folder.mkdir()
@@ -230,7 +235,8 @@ def test_nothing_of_the_program_is_touched(tmp_path, alone):
         tracing = []
     options = dict(env=environment, cwd=folders["here"], capture_output=True, text=True)
     done = subprocess.run(tracing + command, timeout=600, **options)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    told = [line for line in done.stderr.splitlines() if not COMPILING.match(line)]
+    assert (done.returncode, done.stdout, told) == (0, "", [])
     for name, folder in folders.items():
         assert list(folder.iterdir()) == [], name
     assert {path.name for path in tmp_path.iterdir()} - {"strace.log"} == {

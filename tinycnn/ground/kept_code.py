@@ -7,6 +7,7 @@ needed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -16,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from .atomic_file import write_atomically
 from .cache_folder import cache_folder_of, why_not_kept, why_not_trusted
 from .package_files import source_files
 
@@ -64,12 +66,8 @@ class KeptCode(NamedTuple):
         note = self._note()
         if note is None or self.is_kept() or not self.can_be_kept() or not place.is_dir():
             return
-        temporary = note.with_name(f"{note.name}.{os.getpid()}")
-        try:
-            temporary.write_text(place.name, encoding="utf-8")
-            temporary.replace(note)
-        except OSError:  # the disk is full: the next process finds no note
-            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the disk is full: the next process finds no note
+            write_atomically(note, place.name, private=True)
 
     def _note(self) -> Path | None:
         folder, settings = self.folder(), _settings()
