@@ -55,8 +55,8 @@ def check(reader: Reader, data: bytes) -> None:
     except reader.errors as error:
         cause: BaseException | None = error
         while cause is not None:
-            # not a subclass: FFmpeg's own says that it refuses a size in the file
-            if type(cause) is MemoryError:
+            # FFmpeg's own, of the package av, says that it refuses a size in the file
+            if isinstance(cause, MemoryError) and not type(cause).__module__.startswith("av."):
                 raise Finding(f"needs more than {MAX_BYTES:,} bytes of memory") from error
             cause = cause.__cause__ or cause.__context__
         text = str(error)

@@ -250,7 +250,7 @@ def compiler(name="code", program="tinycnn"):
 
 
 def test_one_process_for_a_cache(machine, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "tinycnn")
     one, other = compiler("one"), compiler("other")
     assert one.is_compiling() and other.is_compiling() and one.is_compiling()
     assert len(machine.started) == 1
@@ -270,6 +270,7 @@ def test_if_another_program_compiles_it_looks_again_later(machine):
 
 @pytest.mark.parametrize("status", [1, -9, 0])
 def test_a_process_that_failed_is_not_started_again(machine, caplog, status):
+    caplog.set_level(logging.INFO, "tinycnn")
     """Nor is one that has kept nothing."""
     made = compiler()
     assert made.is_compiling()

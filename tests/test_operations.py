@@ -10,6 +10,7 @@ from small_networks import SMALL_NETWORKS
 
 from tinycnn import CustomLayer, kernels
 from tinycnn.kernels import operations
+from tinycnn.kernels.int8_program import RECORD
 from tinycnn.kernels.operations import OPERATION
 from tinycnn.kernels.table import make_operations
 from tinycnn.layers import (
@@ -144,9 +145,12 @@ def test_masks_have_as_many_values_as_their_layers_say():
     assert table.mask_offsets == {"dropout1": 0, "dropout2": 96}
 
 
-def test_kernels_only_read_fields_of_the_table():
+@pytest.mark.parametrize("table", [OPERATION, RECORD], ids=["floats", "8-bit integers"])
+def test_kernels_only_read_fields_of_the_table(table):
     read = set()
     for module in pkgutil.iter_modules(kernels.__path__):
+        if ("int8" in module.name) != (table is RECORD):
+            continue
         source = Path(kernels.__path__[0], f"{module.name}.py").read_text(encoding="utf-8")
         read |= {
             node.attr
@@ -155,7 +159,7 @@ def test_kernels_only_read_fields_of_the_table():
             and isinstance(node.value, ast.Name)
             and node.value.id == "op"
         }
-    assert read == set(OPERATION.names)
+    assert read == set(table.names)
 
 
 class Own(CustomLayer):
