@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 def measure(name: str, batch: int, rounds: int) -> list[str]:
     """A row of the table."""
-    network = ZOO[name].build(n_threads=1)
+    network = ZOO[name].build(n_threads=1, backend="numba")
     rng = np.random.default_rng(0)
     shape = network.input_spec.shape
     images = rng.integers(0, 256, (max(batch, 32), *shape), dtype=np.uint8)

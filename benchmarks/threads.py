@@ -62,6 +62,8 @@ def measure(name: str, batch: int, rounds: int) -> list[list[str]]:
     """Two rows of the table: a prediction, and a training step."""
     build = digits if name == DIGITS else ZOO[name].build
     networks = [build(n_threads=n) for n in (1, None, usable_cores())]
+    for network in networks:
+        network.load_kernels()
     x = np.random.default_rng(0).random((batch, *networks[0].input_spec.shape), np.float32)
     loss, labels = CrossEntropy(), np.zeros(batch, np.int64)
     predict = [partial(network.forward, x) for network in networks]

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 def _network(problem: Problem, threads: int, backend: str = "numba") -> Network:
     from tinycnn.formats.safetensors import from_bytes
+    from tinycnn.parallel import usable_cores
 
-    return from_bytes(problem.network, n_threads=threads, backend=backend)
+    n_threads = None if threads == usable_cores() else threads  # the default, as users have it
+    return from_bytes(problem.network, n_threads=n_threads, backend=backend)
 
 
 def forward(
