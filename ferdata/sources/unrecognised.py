@@ -77,7 +77,7 @@ def about_file(path: Path, names: Sequence[str], *sought: str) -> str:
     return (
         f"{path}: no data set recognised; {what}, and no column has names of image files. If one "
         "has, name it: path_column=..., label_column=...; if the fields are not separated by "
-        f"commas, semicolons, tabs or blanks: separator=... Looked for {'; '.join(sought)}"
+        f"commas, semicolons, tabs or blanks: separator=... (looked for {'; '.join(sought)})"
     )
 
 
