@@ -1,8 +1,8 @@
 """Benchmarks of tinycnn: against other engines, the hardware's peak, and other versions of itself.
 
     python -m benchmarks                every section; most of an hour, best on a quiet machine
-    python -m benchmarks zoo            one section: zoo (ten networks on all engines, half an
-                                        hour), roofline, architectures or startup
+    python -m benchmarks zoo            one section: zoo (ten networks on all engines, 20
+                                        minutes), roofline, architectures or startup
     python -m benchmarks --quick        the zoo, with as many networks as fit into a minute
     python -m benchmarks operations NETWORK  time of each operation of a network, see operations.py
     python -m benchmarks cost-model     whether the fastest way of 3x3 convolutions is chosen

@@ -34,7 +34,7 @@ class Effort(NamedTuple):
     row_s: float
 
 
-FULL, QUICK = Effort(61, 0.012, 25), Effort(9, 0.003, 2.5)
+FULL, QUICK = Effort(61, 0.012, 10), Effort(9, 0.003, 2.5)
 MIN_ROUNDS = 5
 PREPARED = 0.65
 """Of the time for a network, engines have this share to be imported and compiled."""
