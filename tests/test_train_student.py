@@ -930,23 +930,22 @@ def test_resume_with_files_that_moved(interrupted, small, tmp_path, undisturbed)
     assert_same_run(interrupted, contents(undisturbed))
 
 
+def begin_and_interrupt(small, folder, monkeypatch):
+    """A run in a copy of the data's folder, with options relative to it."""
+    shutil.copytree(small.data.parent, folder)
+    monkeypatch.chdir(folder)
+    files = {"--data": small.data, "--votes": small.votes, "--teacher": small.teacher}
+    words = [word for option, path in files.items() for word in (option, path.name)]
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 1)
+        assert run(*words, *SHORT, "--compare", "--out", "run") == 130
+
+
 def test_resume_from_another_folder_finds_its_files(small, tmp_path, monkeypatch, undisturbed):
     """The paths of the options were relative to the folder that the run was begun in."""
     began, elsewhere = tmp_path / "began", tmp_path / "elsewhere"
     elsewhere.mkdir()
-    shutil.copytree(small.data.parent, began)
-    monkeypatch.chdir(began)
-    words = [
-        "--data",
-        small.data.name,
-        "--votes",
-        small.votes.name,
-        "--teacher",
-        small.teacher.name,
-    ]
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 1)
-        assert run(*words, *SHORT, "--compare", "--out", "run") == 130
+    begin_and_interrupt(small, began, monkeypatch)
     monkeypatch.chdir(elsewhere)
     assert run("--out", began / "run", "--resume") == 0
     assert_same_run(began / "run", contents(undisturbed))
@@ -955,19 +954,7 @@ def test_resume_from_another_folder_finds_its_files(small, tmp_path, monkeypatch
 
 def test_resume_where_the_whole_folder_was_moved(small, tmp_path, monkeypatch, undisturbed):
     began, moved = tmp_path / "began", tmp_path / "moved"
-    shutil.copytree(small.data.parent, began)
-    monkeypatch.chdir(began)
-    words = [
-        "--data",
-        small.data.name,
-        "--votes",
-        small.votes.name,
-        "--teacher",
-        small.teacher.name,
-    ]
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 1)
-        assert run(*words, *SHORT, "--compare", "--out", "run") == 130
+    begin_and_interrupt(small, began, monkeypatch)
     monkeypatch.chdir(tmp_path)
     began.rename(moved)
     monkeypatch.chdir(moved)

@@ -36,8 +36,11 @@ class FilmWriter:
         self._size = (0, 0)
 
     def write(self, pixels: np.ndarray, time_s: float) -> None:
-        """Add a frame, uint8 (H, W, 3), RGB. It is shown from time_s on; frames come in
-        the order of their times. A frame of another size than the first is resized."""
+        """Add a frame, uint8 (H, W, 3), RGB, that is shown from time_s (seconds) on.
+
+        Times must not fall from frame to frame. A frame of another size than the first is resized
+        to the first one's size.
+        """
         if self._stream is None:
             self._begin(pixels)
         width, height = self._size

@@ -43,7 +43,7 @@ class Tables(NamedTuple):
 
 @lru_cache(maxsize=1)
 def tables() -> Tables:
-    """The cascade, read from its file at the first call."""
+    """The tables of scikit-image's cascade.  Its file is read at the first call alone."""
     text = package_text("skimage", "data/lbpcascade_frontalface_opencv.xml")
     root = ElementTree.fromstring(text)[0]
     rects = [[int(number) for number in (rect.text or "").split()] for rect in root.iter("rect")]

@@ -35,10 +35,9 @@ class Layout:
         return self.parents[0][0] is not None
 
     def class_folders(self, tree: Tree) -> Iterator[tuple[str | None, str, str]]:
-        """(split, name, relpath) of every folder in the parents, sorted, whatever its name.
-
-        Folders named after splits are left out: they hold no class folders (see `layouts`), so
-        their files have no class and are counted as not read.
+        """(split, name, relpath) of each class folder, sorted: of every folder in the parents that
+        is not named after a split. A folder such as val/ beside class folders is no class: its
+        files are counted as not read.
         """
         for split, parent in self.parents:
             for name, relpath in tree.folders(parent):

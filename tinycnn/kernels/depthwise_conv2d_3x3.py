@@ -22,7 +22,8 @@ LEAST_SIZE = 5
 
 
 def fits(op) -> bool:
-    """Whether the passes of this file can compute a depthwise convolution, and faster."""
+    """Whether a depthwise convolution is to be computed here: 3x3, stride 1, a filter for each
+    channel, and a picture so large that this is the faster way."""
     return (
         not TILE.plain
         and (op.KH, op.KW, op.SH, op.SW) == (TAPS, TAPS, 1, 1)

@@ -42,14 +42,15 @@ RECORD = np.dtype([(name, np.int64) for name in FIELDS])
 def int8_program_predict(
     operations, begin, pixels, n_images, values, weights, biases, factors, tables, sums, logits_out
 ):
-    """Runs the operations from the number `begin` on.
+    """Predict n_images images with a network in 8-bit integers, from its operation `begin` on.
 
-    operations  (any) RECORD
-    pixels      uint8, flat: the images, for an operation LOAD
-    values      uint8, flat: the outputs of all operations, of n_images images or more
-    weights, biases, factors, tables  int8, int32, float32, uint8, flat
-    sums        int32, flat: scratch for the logits of n_images images
-    logits_out  float32 (n_images * K); overwritten by the operation that gives logits
+    operations  RECORD, one for each operation; the last that is run is the last in the array
+    pixels      uint8, flat: the images; a LOAD copies them to `values`
+    values      uint8, flat: the outputs of the operations, each with room for the images
+    weights     int8, biases int32, factors float32, tables uint8, all flat: of all operations;
+                a record says where those of its operation begin
+    sums        int32, flat: scratch for n_images rows of logits
+    logits_out  float32, flat (n_images * K); overwritten by the operation that gives the logits
     """
     for k in range(begin, operations.size):
         op = operations[k]
