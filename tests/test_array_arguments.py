@@ -405,6 +405,10 @@ ROWS = {
         BOX[None],
     ),
     "ferdata.load_listed": (lambda boxes: listed(LABELS[:1], boxes), BOX[None]),
+    "tinycnn.adjust_logits": (
+        lambda counts: tinycnn.adjust_logits(network(), counts),
+        np.arange(1.0, 1.0 + K),
+    ),
     "ferdata.corrupted_faces": (
         lambda images: ferdata.corrupted_faces(images, "blur, 1 px"),
         IMAGES,

@@ -62,6 +62,7 @@ DOORS = {
     },
     "classify": {"ground", "image_arrays", "input_spec", "pictures"},
     "calibration": {"losses", "metrics"},
+    "logit_adjustment": {"layers", "network", "shapes"},
     "predictor": {"classify", "image_arrays", "input_spec", "losses"},
     "quantized": {
         *("backend_choice", "folding", "image_arrays", "input_spec", "kernels", "predictor"),

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         SpatialDropout2D,
         Tanh,
     )
+    from .logit_adjustment import adjust_logits
     from .losses import CrossEntropy, Loss, log_softmax, softmax
     from .network import Network
     from .optim import SGD, Adam, AdamW, Optimizer, RMSprop
@@ -115,6 +116,7 @@ _HOME = {
     "Tanh": "layers",
     "TinyCNNClassifier": "sklearn",
     "Validation": "evaluation",
+    "adjust_logits": "logit_adjustment",
     "evaluate": "evaluation",
     "fit": "fitting",
     "iter_epochs": "train",
