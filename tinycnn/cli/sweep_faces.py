@@ -11,15 +11,17 @@ import ferdata
 from ..ground.command_line import CannotError
 from .data_options import DataOptions, load_teachers, open_faces
 from .dataset_notes import notes_on
+from .fold_teacher import FoldTeacherOptions
 
 N_FOLDS = 10
 """How many, if the data set has no split of its own."""
 
 
 def load_source(
-    args: DataOptions, folds: int | None = None, split: str | None = None
+    args: FoldTeacherOptions, folds: int | None = None, split: str | None = None
 ) -> ferdata.TrialFaces:
-    """The faces of the trials, with soft labels for the training images if there is a teacher.
+    """The faces of the trials, with soft labels for the training images if there is a teacher
+    before the trials begin.
 
     folds  their number; None: the data set's own split, or N_FOLDS folds if it has none
     split  "subject", the default, or "random": how people are divided into folds
@@ -28,6 +30,7 @@ def load_source(
     faces = open_faces(args)
     dataset, targets = faces.dataset, faces.targets
     _tell(notes_on(dataset))
+    has_teacher = not args.train_teacher and bool(args.data is None or args.teacher)
     has_split = dataset.split is not None and bool((dataset.split == "train").any())
     if folds or not has_split:
         protocol = split or "subject"
@@ -38,13 +41,12 @@ def load_source(
             )
         if args.data is None:  # their teacher has soft labels for the training images only
             dataset = dataset.in_split("train")
-            dataset = dataset.with_soft_labels(*_soft_labels_of(args, dataset))
-        elif args.teacher:
+        if has_teacher:
             dataset = dataset.with_soft_labels(*_soft_labels_of(args, dataset))
         if args.rows:
             dataset = dataset.select(np.arange(min(args.rows, len(dataset))))
         return ferdata.TrialFaces(dataset, targets, protocol=protocol, n_folds=folds or N_FOLDS)
-    if args.data is None or args.teacher:
+    if has_teacher:
         # imported here: it loads most of ferdata, which other commands do not need
         from ferdata.training.trial_faces import with_soft_labels_of_train
 
