@@ -184,6 +184,7 @@ def iter_epochs(
             raise ValueError(f"ReduceLROnPlateau: {schedule.monitor} needs validation data")
     configuration = {
         "loss": repr(loss),
+        "frozen_layers": list(network.frozen_layers) or None,
         "optimizer": optimizer.config(),
         "schedule": repr(schedule),
         "n_batches": int(batches.n_batches),
