@@ -125,6 +125,7 @@ DOORS["explain"] = {
 }
 DOORS["explain"] |= {"folding", "testing", *FOUNDATION}
 DOORS["run"] = {
+    *("class_head", "frozen_layers", "layers"),
     *("calibration", "checkpoint", "distillation", "formats", "input_spec", "losses", "metrics"),
     *("models", "network", "optim", "report", "schedules", "train", *FOUNDATION),
 }

@@ -42,13 +42,19 @@ def test_the_name_depends_on_every_option_the_data_and_the_arithmetic(monkeypatc
     other |= dict(augment=False, augment_strength=0.5, label_smoothing=0.1, dropout=0.1)
     other |= dict(ema_decay=0.9, clip_norm=1.0, mixup=0.2, cutmix=1.0, flipped_teacher=True)
     other |= dict(recipe="paper", scaling="raw", bias_std=0.1, optimizer="sgd")
-    other |= dict(schedule="cosine", patience=3, class_weights="balanced")
-    assert set(other) == {field.name for field in dataclasses.fields(Trial)}
+    other |= dict(schedule="cosine", patience=3, class_weights="balanced", best_by="loss")
+    start = dict(freeze=1, first_layers_rate=0.5)
+    kept = {"init", "init_sha256"}  # tests/test_starting_weights.py
+    assert {*other, *start} | kept == {field.name for field in dataclasses.fields(Trial)}
     names = [Trial(**{option: value}).name("d") for option, value in other.items()]
+    for name, value in start.items():
+        trained = Trial(init="pretrained", recipe="fer")
+        names.append(dataclasses.replace(trained, **{name: value}).name("d"))
+        assert trained.name("d") not in names
     names += [Trial().name("d"), Trial().name("e")]
     monkeypatch.setattr(trial, "ARITHMETIC_VERSION", trial.ARITHMETIC_VERSION + 1)
     names.append(Trial().name("d"))
-    assert len(set(names)) == len(other) + 3
+    assert len(set(names)) == len(other) + len(start) + 3
     assert all(len(name) == 16 for name in names)
 
 

@@ -28,6 +28,7 @@ from ..parallel import usable_cores
 from ..plots import PlotsError
 from ..run import NO_TEACHER, RECIPES, TrainingOptions
 from ..run.command_line import list_reader
+from ..run.options import FINETUNE
 from ..run.values import ABOVE_ZERO, OneOf
 from . import sweep as sweep_command
 from .console import print_json, this_command
@@ -143,7 +144,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     size.add_argument(
         "--recipe",
-        choices=sorted(RECIPES),
+        choices=sorted(RECIPES.keys() - {FINETUNE}),
         help="learning rate, schedule and all other training options; the paper's need many epochs "
         "(default: fer)",
     )

@@ -17,7 +17,6 @@ from ..backend_choice import BACKENDS
 from ..ground.atomic_file import write_atomically
 from ..ground.command_line import CannotError, positive
 from ..run.command_line import add_lists_of_training_options, flag_of
-from ..run.options import option_table
 from ..sweep.selection import RULES
 from .console import print_json, this_command
 from .data_options import DataOptions, add_data_options, check_targets
@@ -56,7 +55,7 @@ With several [[trial]] tables, the results are compared with those of the first 
 seeds that both have.
 """
 
-TRIAL_FLAGS = {name: flag_of(name) for name in option_table(sweep.Trial) if name != "fold"}
+TRIAL_FLAGS = {name: flag_of(name) for name in sweep.trial.option_names() if name != "fold"}
 TRIAL_FLAGS["seed"] = "--seeds"
 """Options that can have several values: name in `Trial` -> flag.  The data say which folds there
 are."""

@@ -11,12 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
+from ..evaluation import BEST_BY
 from ..input_spec import SCALINGS
 from ..losses import Loss
 from ..models.microexpnet import SIZES, VARIANTS
 from ..optim import OPTIMIZERS
 from .class_weights import NONE, ClassWeights
 from .losses_and_schedules import LOSSES, NO_TEACHER, SCHEDULES, make_loss
+from .starting_weights import (
+    NEW_WEIGHTS,
+    SHIPPED,
+    ContentHash,
+    LayerNameOrCount,
+    StartingWeights,
+    options_with_start,
+)
 from .values import (
     ABOVE_ZERO,
     NameOrCount,
@@ -31,11 +40,15 @@ from .values import (
 RECIPES = {
     "fer": "for tens of thousands of faces from the web",
     "best": "like fer, for longer",
+    "finetune": "for a trained network and some hundred faces: the default with --init",
     "paper": "as in the paper",
 }
 """Named sets of defaults: a training run has one recipe, and options that are not given have the
 recipe's values.  `fer` trains on tens of thousands of small web faces in minutes, `best` in a
-quarter of an hour; `paper` has the settings of Cugu et al. (arXiv 1711.07011) for CK+."""
+quarter of an hour; `finetune` suits networks that are trained already (docs/finetuning.md says what
+it was measured on); `paper` has the settings of Cugu et al. (arXiv 1711.07011) for CK+."""
+
+FINETUNE = "finetune"
 
 GROUPS = {
     "network": "",
@@ -44,6 +57,9 @@ GROUPS = {
     "is\nc * CE(softmax(z/t), softmax(teacher/t)).",
     "run": "",
 }
+NOT_GIVEN_BY_USERS = "stored"
+"""The group of what a run stores beside its options, which is no option of a command."""
+
 """Group of options -> what a command's help says about it."""
 
 T = TypeVar("T")
@@ -53,7 +69,7 @@ T = TypeVar("T")
 class Option:
     """An option of a training run.
 
-    group     one of GROUPS
+    group     one of GROUPS, or NOT_GIVEN_BY_USERS
     values    the values that it can have
     meaning   for a command's help and for docs/options.md, without the default
     defaults  by recipe; None: no value
@@ -68,12 +84,13 @@ class Option:
 
     @property
     def is_same_for_all_recipes(self) -> bool:
-        """Whether all recipes have the same default."""
-        first, *others = self.defaults.values()
+        """Whether all recipes have the same default, but for `finetune`, which is newer: the names
+        of trials leave out options that have the common default."""
+        first, *others = (v for recipe, v in self.defaults.items() if recipe != FINETUNE)
         return all(other == first for other in others)
 
     def is_common_default(self, value: object) -> bool:
-        """Whether all recipes have the same default, and it is this value."""
+        """Whether this value is the default that all recipes but `finetune` have."""
         return self.is_same_for_all_recipes and value == self.defaults["fer"]
 
     def default_text(self) -> str:
@@ -108,7 +125,7 @@ def option(
 
     default    of all recipes.  Whoever changes it raises ARITHMETIC_VERSION: the names of trials
                leave out options that have their common default
-    by_recipe  instead of `default`, a default for each of RECIPES: fer=..., best=..., paper=...
+    by_recipe  instead of `default`, a default for each of RECIPES: fer=..., best=..., and so on
     """
     defaults = by_recipe or dict.fromkeys(RECIPES, default)
     if list(defaults) != list(RECIPES):
@@ -124,16 +141,47 @@ class TrainingOptions:
     recipe's values.  An option has its proper type: 4 becomes 4.0 where a number is expected.
     Raises ValueError for unknown options, values that an option cannot have, and options that do
     not fit together.
+
+    With `init`, the options OF_THE_START have the values of that network: None for variant and size
+    if it is none of the paper's.  init_sha256: its content; a stored one is kept, and `TrainingRun`
+    compares it.
     """
 
-    variant: str = option(
+    init: str = option(
+        "network",
+        StartingWeights(),
+        f"the weights to start from. {NEW_WEIGHTS}: new ones; {SHIPPED[0]}: those that come with "
+        "this package; or a model file, whose layers and scaling are then used. Classes that it "
+        "knows keep their weights: docs/finetuning.md",
+        NEW_WEIGHTS,
+    )
+    freeze: str | int = option(
+        "network",
+        LayerNameOrCount(),
+        "with --init: how many of the first layers with weights keep them, or the name of the last "
+        "of these; their BatchNorm keeps its statistics",
+        0,
+    )
+    first_layers_rate: float = option(
+        "training",
+        Number(1),
+        "with --init: the layers before the last one learn with this factor of the learning rate",
+        fer=1.0,
+        best=1.0,
+        finetune=0.1,
+        paper=1.0,
+    )
+    init_sha256: str | None = option(
+        NOT_GIVEN_BY_USERS, ContentHash(), "of the weights to start from"
+    )
+    variant: str | None = option(
         "network",
         OneOf(tuple(VARIANTS)),
         "which convolutions are followed by a pooling: v neither, p1 the first, p2 the second, p12 "
         "both",
         "p12",
     )
-    size: str | int = option(
+    size: str | int | None = option(
         "network",
         NameOrCount(SIZES, "units"),
         f"size of the first dense layer: {', '.join(SIZES)}, or its number of units; variant p12 "
@@ -147,6 +195,7 @@ class TrainingOptions:
         "deviation 1",
         fer="standardized",
         best="standardized",
+        finetune="standardized",
         paper="raw",
     )
     bias_std: float = option(
@@ -155,6 +204,7 @@ class TrainingOptions:
         "standard deviation of the initial biases",
         fer=0.0,
         best=0.0,
+        finetune=0.0,
         paper=0.5,
     )
     loss: str = option(
@@ -171,6 +221,7 @@ class TrainingOptions:
         "soft term is averaged",
         fer=4.0,
         best=4.0,
+        finetune=4.0,
         paper=8.0,
     )
     soft_weight: float | None = option(
@@ -179,6 +230,7 @@ class TrainingOptions:
         "w: weight of the soft term",
         fer=0.7,
         best=0.7,
+        finetune=0.7,
         paper=0.5,
     )
     loss_scale: str | None = option(
@@ -187,6 +239,7 @@ class TrainingOptions:
         "c, a factor of the soft term of kd: paper 1, hinton t*t",
         fer="hinton",
         best="hinton",
+        finetune="hinton",
         paper="paper",
     )
     seed: int = option(
@@ -209,6 +262,7 @@ class TrainingOptions:
         "passes over the training images",
         fer=25,
         best=150,
+        finetune=60,
         paper=3000,
     )
     # With a teacher 5e-3 is clearly better than 2e-3, without one slightly worse.  The rate is the
@@ -219,6 +273,7 @@ class TrainingOptions:
         "highest learning rate of the schedule",
         fer=5e-3,
         best=5e-3,
+        finetune=5e-3,
         paper=1e-4,
     )
     batch_size: int = option("training", WholeNumber(1), "images per training step", 64)
@@ -228,6 +283,7 @@ class TrainingOptions:
         "update rule",
         fer="adamw",
         best="adamw",
+        finetune="adamw",
         paper="adam",
     )
     schedule: str = option(
@@ -236,7 +292,18 @@ class TrainingOptions:
         "how the learning rate changes over the run",
         fer="one-cycle",
         best="one-cycle",
+        finetune="one-cycle",
         paper="constant",
+    )
+    best_by: str = option(
+        "training",
+        OneOf(BEST_BY),
+        "the epoch whose network is kept: the one with the highest accuracy on the validation "
+        "images, or with the lowest loss, which says more of few images",
+        fer="accuracy",
+        best="accuracy",
+        finetune="loss",
+        paper="accuracy",
     )
     patience: int | None = option(
         "training",
@@ -250,6 +317,7 @@ class TrainingOptions:
         "shift, rotate, scale and mirror each image in every epoch",
         fer=True,
         best=True,
+        finetune=True,
         paper=False,
     )
     # `best` has half the augmentation: a network of 65,000 parameters does not fit its training
@@ -260,6 +328,7 @@ class TrainingOptions:
         "how much the augmentation shifts, rotates and scales: a factor of 5 px, 10 degrees, 10 %",
         fer=1.0,
         best=0.5,
+        finetune=1.0,
         paper=1.0,
     )
     mixup: float = option(
@@ -317,11 +386,17 @@ class TrainingOptions:
             if name not in table:
                 raise ValueError(f"no option {name!r}; expected some of {', '.join(sorted(table))}")
         recipe = given.get("recipe")
-        recipe = table["recipe"].check("recipe", "fer" if recipe is None else recipe)
+        if recipe is None:
+            recipe = "fer" if given.get("init") in (None, NEW_WEIGHTS) else FINETUNE
+        recipe = table["recipe"].check("recipe", recipe)
+        given = {**given, "recipe": recipe}
         for name, entry in table.items():
             value = given.get(name)
             value = entry.defaults[str(recipe)] if value is None else value
             self._set(name, None if value is None else entry.check(name, value))
+        values = {f.name: getattr(self, f.name) for f in fields(TrainingOptions)}
+        for name, value in options_with_start(values, given).items():
+            self._set(name, value)
         self.loss_function()  # raises ValueError for options of the loss that do not fit together
 
     def _set(self, name: str, value: object) -> None:
