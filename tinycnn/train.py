@@ -6,9 +6,7 @@ Nothing here prints: the caller shows what records and callbacks report.
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +18,7 @@ import numpy as np
 from . import checkpoint, divergence
 from .averaging import WeightAverage, check_decay
 from .evaluation import Evaluation, Validation, check_network, evaluate
+from .ground.folder_lock import FolderLock
 from .losses import Loss
 from .network import Network
 from .optim import Optimizer
@@ -140,7 +139,8 @@ def iter_epochs(
     validation  scored after every epoch.  The best epoch is the one with the highest accuracy on it
                 (without it, the one with the lowest training loss), the first of equal ones
     patience    stop after this many epochs without a new best one; None: never
-    folder      made if it is missing; after every epoch `model.safetensors` (the best so far) and
+    folder      made if it is missing, and locked while the run goes on; one that another run has
+                used is refused.  After every epoch `model.safetensors` (the best so far) and
                 `last/checkpoint.safetensors` (everything needed to resume) are written there,
                 each atomically
     resume      continue from the folder's last checkpoint, with the same bits as without the
@@ -152,7 +152,8 @@ def iter_epochs(
     seeds of network and batches give the same weights, for any number of threads.
     Raises DivergedError if the loss or the weights are not finite: the network then has the weights
     of the last complete epoch, as the folder does; CheckpointError if there is no checkpoint to
-    resume from, or one with another configuration; OSError if the folder cannot be written;
+    resume from, or one with another configuration, and for a new run in a folder that another run
+    has used; OSError if the folder cannot be written;
     ValueError or TypeError for wrong arguments, or an epoch without images.
     """
     check_network(network)
@@ -193,15 +194,18 @@ def iter_epochs(
     }
     average = WeightAverage(ema_decay, network.parameter_vector) if ema_decay else None
     records: list[EpochRecord] = []
+    lock = None if folder is None else checkpoint.claim(folder, resume)
     if folder is not None and resume:
         path = checkpoint.path_in(folder)
-        rows = checkpoint.load(path, network, optimizer, configuration, average)
         try:
+            rows = checkpoint.load(path, network, optimizer, configuration, average)
             records = [EpochRecord(**row) for row in rows]
+        except checkpoint.CheckpointError:
+            _release(lock)
+            raise
         except TypeError as error:
+            _release(lock)
             raise checkpoint.CheckpointError(f"{path}: not a checkpoint: {error}") from None
-    elif folder is not None:
-        _make_folder(folder)
     run = _Run(
         network=network,
         batches=batches,
@@ -217,34 +221,36 @@ def iter_epochs(
         records=records,
         average=average,
     )
-    return _with_last_good_weights(network, run.epochs())
-
-
-def _make_folder(folder: str | Path) -> None:
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        what = "not a folder: expected the name of a folder, which is made if it is missing"
-        raise NotADirectoryError(errno.ENOTDIR, what, str(folder))
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    return _with_last_good_weights(network, run.epochs(), lock)
 
 
 def _with_last_good_weights(
-    network: Network, epochs: Iterator[EpochRecord]
+    network: Network, epochs: Iterator[EpochRecord], lock: FolderLock | None
 ) -> Iterator[EpochRecord]:
-    """Yields the records of `epochs`; restores the weights from before an epoch that diverges.
+    """Yields the records of `epochs`; restores the weights from before an epoch that diverges, and
+    releases the lock in the end.
 
     NumPy's warnings of overflow are switched off: DivergedError says more.
     """
-    while True:
-        weights = network.parameter_vector.copy()
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                record = next(epochs, None)
-        except DivergedError:
-            network.parameter_vector[:] = weights
-            raise
-        if record is None:
-            return
-        yield record
+    try:
+        while True:
+            weights = network.parameter_vector.copy()
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    record = next(epochs, None)
+            except DivergedError:
+                network.parameter_vector[:] = weights
+                raise
+            if record is None:
+                return
+            yield record
+    finally:
+        _release(lock)
+
+
+def _release(lock: FolderLock | None) -> None:
+    if lock is not None:
+        lock.release()
 
 
 @dataclass

@@ -20,9 +20,11 @@ from ferdata.photos.picture_formats import is_picture
 from ferdata.sources.dataset_options import add_dataset_options, dataset_arguments
 
 from ..formats import safetensors
-from ..ground.command_line import CannotError, check_out
+from ..ground.command_line import CannotError
 from ..ground.messages import in_short, plain
+from ..ground.output_files import check_out, reads, writes
 from ..ground.progress import ProgressBar
+from ..ground.regular_file import open_regular
 from ..metrics import accuracy, check_classes
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
@@ -41,7 +43,7 @@ MAX_DATA_BYTES = 4 << 30
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser, "IN")
-    parser.add_argument("out", metavar="OUT", help="the .safetensors file to write")
+    writes(parser.add_argument("out", metavar="OUT", help="the .safetensors file to write"))
     parser.add_argument(
         "--dtype",
         choices=("float32", "float16", "int8"),
@@ -50,25 +52,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with either; int8 takes a fourth, and weights and values are 8-bit integers (default: "
         "%(default)s)",
     )
-    parser.add_argument(
-        "--calibration",
-        metavar="PATH",
-        help="images for --dtype int8, on which the ranges of all values are measured: an .npz "
-        "with the array `images`, a folder of pictures of the network's size, or any data set that "
-        f"--data takes; of many, {N_CALIBRATION} are used (default: those of --data)",
+    reads(
+        parser.add_argument(
+            "--calibration",
+            metavar="PATH",
+            help="images for --dtype int8, on which the ranges of all values are measured: an .npz "
+            "with the array `images`, a folder of pictures of the network's size, or any data set "
+            f"that --data takes; of many, {N_CALIBRATION} are used (default: those of --data)",
+        )
     )
-    parser.add_argument(
-        "--data",
-        metavar="PATH",
-        help="images with labels, on which both models are compared: an .npz with the arrays "
-        "`images` (N, H, W) uint8 and `labels` (N,), class numbers, or any data set that "
-        f"ferdata.open reads (default: {N_RANDOM_IMAGES} random images, without accuracy)",
+    reads(
+        parser.add_argument(
+            "--data",
+            metavar="PATH",
+            help="images with labels, on which both models are compared: an .npz with the arrays "
+            "`images` (N, H, W) uint8 and `labels` (N,), class numbers, or any data set that "
+            f"ferdata.open reads (default: {N_RANDOM_IMAGES} random images, without accuracy)",
+        )
     )
     add_dataset_options(parser.add_argument_group("data set", "how --data is read"))
 
 
 def run(args: argparse.Namespace) -> int:
-    out = check_out(args.out, not_the_same_as=args.model)
+    out = check_out(args.out)
     if out.suffix != ".safetensors":
         raise CannotError(
             f"{args.out}: expected a name that ends in .safetensors (for other kinds of files use "
@@ -229,7 +235,7 @@ def read_data(
     if not Path(path).is_file():
         raise CannotError(f"{path}: no such file")
     try:
-        with open(path, "rb") as opened, zipfile.ZipFile(opened) as archive:
+        with open_regular(path) as opened, zipfile.ZipFile(opened) as archive:
             names = archive.namelist()
             missing = [name for name in ("images", "labels") if f"{name}.npy" not in names]
             if missing and (needs_labels or "images" in missing):

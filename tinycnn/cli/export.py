@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..formats.agreement import ExportError
-from ..ground.command_line import CannotError, check_out
+from ..ground.command_line import CannotError
 from ..ground.messages import one_line, plain
+from ..ground.output_files import check_out, refuse_files_of_others, writes
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from .console import print_json
@@ -28,13 +29,15 @@ ENDINGS = {"onnx": ".onnx", "python": ".py", "c": ".c"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--to", choices=tuple(ENDINGS), required=True, help="the kind of program")
-    parser.add_argument(
-        "--out",
-        metavar="PATH",
-        required=True,
-        help="the file to write, ending in .onnx, .py or .c; or a folder for "
-        f"{FILE_STEM}.onnx, .py or .c, which is created if PATH ends in /. The header of a C "
-        "program is written beside it",
+    writes(
+        parser.add_argument(
+            "--out",
+            metavar="PATH",
+            required=True,
+            help="the file to write, ending in .onnx, .py or .c; or a folder for "
+            f"{FILE_STEM}.onnx, .py or .c, which is created if PATH ends in /. The header of a C "
+            "program is written beside it",
+        )
     )
 
 
@@ -70,12 +73,17 @@ def program_path(text: str, ending: str, model: str) -> Path:
     and for a file with another ending."""
     folder = Path(text)
     if folder.is_dir():
-        return check_out(str(folder / (FILE_STEM + ending)), not_the_same_as=model)
+        out = check_out(str(folder / (FILE_STEM + ending)), [model])
+        refuse_files_of_others([out])
+        return out
     if text.endswith(("/", os.sep)):
         return check_out(str(folder)) / (FILE_STEM + ending)
     if folder.suffix != ending:
         raise CannotError(f"{text}: expected a name that ends in {ending}, or a folder")
-    return check_out(text, not_the_same_as=model)
+    out = check_out(text, [model])
+    if ending == ".c":
+        check_out(str(out.with_suffix(".h")), [model])
+    return out
 
 
 def write(

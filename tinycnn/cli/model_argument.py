@@ -13,6 +13,7 @@ from ..formats.model_file import check_is_model, checkpoint_paths, checkpoint_pr
 from ..formats.pretrained import PRETRAINED, load_pretrained, shipped_weights
 from ..ground.command_line import CannotError
 from ..ground.messages import plain
+from ..ground.output_files import reads
 from ..models import PUBLIC_NETWORKS, SIZES, VARIANTS, microexpnet
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
@@ -71,7 +72,7 @@ def add_model_argument(
     parser: argparse.ArgumentParser, name: str = "MODEL", default: str | None = None
 ) -> None:
     nargs = None if default is None else "?"
-    parser.add_argument("model", metavar=name, help=HELP, nargs=nargs, default=default)
+    reads(parser.add_argument("model", metavar=name, help=HELP, nargs=nargs, default=default))
     add_variant_argument(parser)
 
 

@@ -30,6 +30,7 @@ from ferdata.photos.photo import read_photo
 from ..classify import Classification
 from ..ground.command_line import CannotError, Parser, above_zero, number, positive
 from ..ground.messages import one_line, plain
+from ..ground.output_files import reads, refuse_files_of_others
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from .film_prediction import (
@@ -37,6 +38,7 @@ from .film_prediction import (
     Moment,
     camera_recording,
     ctrl_c_afterwards,
+    film_copy_path,
     frame_predictions,
 )
 from .model_argument import HELP, OpenedModel, add_variant_argument, open_to_predict
@@ -49,12 +51,14 @@ SHIPPED = "pretrained"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     if isinstance(parser, Parser):
         parser.intermixed = True  # photos may stand before, between and after the options
-    parser.add_argument(
-        "photos",
-        metavar="PHOTO_OR_FOLDER",
-        nargs="*",
-        type=Path,
-        help="picture files, films, and folders to search for pictures",
+    reads(
+        parser.add_argument(
+            "photos",
+            metavar="PHOTO_OR_FOLDER",
+            nargs="*",
+            type=Path,
+            help="picture files, films, and folders to search for pictures",
+        )
     )
     parser.add_argument(
         "--camera",
@@ -80,11 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write a copy of each photo and film to FOLDER, with a frame and a label on each "
         "face",
     )
-    parser.add_argument(
-        "--model",
-        metavar="MODEL",
-        default=SHIPPED,
-        help=f"{HELP} (default: %(default)s)",
+    reads(
+        parser.add_argument(
+            "--model",
+            metavar="MODEL",
+            default=SHIPPED,
+            help=f"{HELP} (default: %(default)s)",
+        )
     )
     add_variant_argument(parser)
     parser.add_argument(
@@ -222,7 +228,7 @@ def predictions(
         answers = network.classify(faces, unsure_below=args.unsure_below)
         yield Prediction(photo, faces, tuple(answers))
     if args.camera is not None:
-        photo = Found(Path(f"camera {args.camera}"), camera_recording(args.camera))
+        photo = Found(Path(f"camera {args.camera}"), camera_recording(args.camera, args.annotate))
         yield from _film_predictions(photo, lambda: open_camera(args.camera), args, network)
 
 
@@ -263,14 +269,17 @@ class Printer:
             )
         if args.annotate:
             _refuse_to_overwrite(args.photos, args.annotate)
-            args.annotate.mkdir(parents=True, exist_ok=True)
         self.annotate: Path | None = args.annotate
         self.n_files, self.passed_over = 0, PassedOver()
         for found in find_photos(args.photos, _not_searched(args)):
             if found.is_picture:
                 self.n_files += 1
+                if args.annotate:
+                    refuse_files_of_others(copies_of(args.annotate, found))
             else:
                 self.passed_over.add(found)
+        if args.annotate:
+            args.annotate.mkdir(parents=True, exist_ok=True)
         films = args.camera is not None or any(map(film_format, args.photos))
         self.films = FilmCounts() if films else None
         self.film_copy: AnnotatedFilm | None = None
@@ -367,6 +376,15 @@ class FilmCounts:
         self.n_dropped += moment.n_dropped
 
 
+def copies_of(folder: Path, found: Found) -> list[Path]:
+    """Where the annotated copy of a photo or film is written."""
+    if film_format(found.path):
+        return [film_copy_path(folder, found.name)]
+    from .annotated_photo import annotated_path
+
+    return [annotated_path(folder, found.name)]
+
+
 def _counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
@@ -379,7 +397,7 @@ def _refuse_to_overwrite(photos: Sequence[Path], annotate: Path) -> None:
     seen = set()
     for path in photos:
         place = (path if path.is_dir() else path.parent).resolve()
-        if place == annotate.resolve():
+        if annotate.is_dir() and any(map(annotate.samefile, (place, *place.parents))):
             raise CannotError(
                 f"--annotate {annotate}: holds {path}, which would be overwritten; choose another "
                 "folder"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -22,6 +23,7 @@ from ..formats import safetensors
 from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
 from ..ground.command_line import CannotError, positive
+from ..ground.output_files import writes
 from ..ground.progress import ProgressBar
 from ..paper import published
 from ..parallel import usable_cores
@@ -29,9 +31,10 @@ from ..plots import PlotsError
 from ..run import NO_TEACHER, RECIPES, TrainingOptions
 from ..run.command_line import list_reader
 from ..run.values import ABOVE_ZERO, OneOf
+from . import plan_file
 from . import sweep as sweep_command
 from .console import print_json, this_command
-from .data_options import add_data_options, check_targets
+from .data_options import add_data_options, check_folder, check_targets
 from .sweep_faces import load_source
 from .time_budget import TrainingClock, is_over, ways_on
 
@@ -149,10 +152,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     where = parser.add_argument_group("where and how")
-    where.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="folder for the report and the trainings (default: paper)",
+    writes(
+        where.add_argument(
+            "--out",
+            metavar="FOLDER",
+            help="folder for the report and the trainings (default: paper)",
+        )
     )
     where.add_argument("--processes", type=positive, metavar="N", help=sweep_command.PROCESSES)
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=sweep_command.SCHEDULER)
@@ -191,6 +196,8 @@ def read_arguments(given: argparse.Namespace) -> ReproduceArguments:
     if args.folds and args.folds > published.N_FOLDS:
         raise CannotError(f"--folds {args.folds}: expected at most {published.N_FOLDS}")
     check_targets(args)
+    check_folder(args, args.out)
+    plan_file.refuse_foreign_folder(args.out)
     return args
 
 
@@ -254,13 +261,10 @@ def plan_for_budget(
     keys = [source.key for source in sources.values()]
     asked = dict(full=asdict(full), budget_s=args.budget, fixed=fixed, data=keys)
     asked = json.loads(json.dumps(asked))
-    path = Path(args.out) / "plan.json"
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before["asked"] == asked:
+    path, before = Path(args.out) / plan_file.NAME, plan_file.read_plan(args.out)
+    if before is not None and before["asked"] == asked:
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # damaged: make a new one
             return paper.from_json(before["plan"])
-    except (OSError, ValueError, TypeError, KeyError):
-        pass  # no plan yet, or a damaged one: make a new one
     plan = full
     if args.budget is not None:
         tell("timing a few training steps")

@@ -16,11 +16,12 @@ from .. import plots, sweep
 from ..backend_choice import BACKENDS
 from ..ground.atomic_file import write_atomically
 from ..ground.command_line import CannotError, positive
+from ..ground.output_files import reads, writes
 from ..run.command_line import add_lists_of_training_options, flag_of
 from ..run.options import option_table
 from ..sweep.selection import RULES
 from .console import print_json, this_command
-from .data_options import DataOptions, add_data_options, check_targets
+from .data_options import DataOptions, add_data_options, check_folder, check_targets
 from .progress import TrialBar
 from .sweep_faces import N_FOLDS, load_source
 from .sweep_file import Values, read_sweep_file
@@ -64,6 +65,9 @@ are."""
 IN_FILE = {flag[2:].replace("-", "_"): name for name, flag in TRIAL_FLAGS.items()}
 """Name in a sweep's file -> name in `Trial`."""
 
+RESULTS = ("summary.csv", "report.html", "curves*.png")
+"""What the command writes beside the files of the sweep."""
+
 
 @dataclass
 class SweepArguments(DataOptions):
@@ -105,8 +109,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.set_defaults(parser=parser)  # `read_arguments` checks the options of a file with it
-    parser.add_argument(
-        "--config", metavar="FILE", help="read options from a TOML file, as described above"
+    reads(
+        parser.add_argument(
+            "--config", metavar="FILE", help="read options from a TOML file, as described above"
+        )
     )
     data = add_data_options(parser)
     data.add_argument("--folds", type=positive, metavar="N", help=FOLDS)
@@ -116,7 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_lists_of_training_options(trials, sweep.Trial, TRIAL_FLAGS)
     where = parser.add_argument_group("where and how")
-    where.add_argument("--out", metavar="FOLDER", help=OUT)
+    writes(where.add_argument("--out", metavar="FOLDER", help=OUT))
     where.add_argument("--processes", type=positive, metavar="N", help=PROCESSES)
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=SCHEDULER)
     where.add_argument("--threads", type=positive, metavar="N", help=THREADS)
@@ -189,6 +195,7 @@ def read_arguments(given: argparse.Namespace) -> SweepArguments:
     if args.shard and args.scheduler:
         raise CannotError("--shard cannot be combined with --scheduler, which divides the trials")
     check_targets(args)
+    check_folder(args, args.out)
     return args
 
 
@@ -251,6 +258,7 @@ def run_sweep(
     """Run all trials of the command and write summary.csv and report.html, also after Ctrl-C;
     returns the trials and their outcome, both by name.  tell: called with a line for the user
     before the work begins."""
+    sweep.refuse_foreign_folder(args.out, RESULTS)
     source = load_source(args, args.folds, args.split)
     trials = make_trials(args, source)
     named = sweep.names(trials, source.key)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from .. import checkpoint
 from ..backend_choice import BACKENDS
 from ..ground.command_line import CannotError, positive
+from ..ground.output_files import writes
 from ..parallel import check_n_threads
 from ..run import (
     FinishedRun,
@@ -32,7 +33,7 @@ from ..run.folder import not_a_configuration
 from ..run.options import option_table
 from ..train import DivergedError
 from .console import print_json, this_command
-from .data_options import DataOptions, add_data_options, check_targets
+from .data_options import DataOptions, add_data_options, check_folder, check_targets
 from .progress import TrainingBar
 from .stored_options import read_stored
 from .training_faces import Faces, load_faces
@@ -49,6 +50,9 @@ depend on threads, and `iter_epochs` refuses more epochs if the schedule depends
 
 PATHS = ("data", "root", "votes", "teacher")
 """Options that are paths."""
+
+DEFAULT_FOLDER = "runs"
+"""Runs without --out get folders in this one."""
 
 NEED_A_TEACHER = ("loss", "temperature", "soft_weight", "loss_scale", "compare")
 
@@ -111,10 +115,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "built-in faces)",
     )
     run = groups["run"]
-    run.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="new folder for the results of the run (default: runs/<date and time>)",
+    writes(
+        run.add_argument(
+            "--out",
+            metavar="FOLDER",
+            help="new folder for the results of the run (default: runs/<date and time>)",
+        )
     )
     run.add_argument(
         "--resume",
@@ -153,6 +159,7 @@ def read_arguments(given: argparse.Namespace) -> TrainArguments:
             if asked.get(name) not in (None, False, "none"):
                 raise CannotError(f"{flag_of(name)} needs --teacher")
         args = _arguments(asked)
+        check_folder(args, args.out or DEFAULT_FOLDER)
         if args.out:
             check_unused(Path(args.out))
         return args
@@ -244,11 +251,10 @@ def trainings(args: TrainArguments, faces: Faces) -> list[Training]:
 def open_run_folder(args: TrainArguments, faces: Faces) -> RunConfig:
     """Create the folder of a new run with its config.json, or check that the run to resume has the
     same data.  Sets `args.out`.  Raises RunFolderError."""
-    args.out = args.out or time.strftime("runs/%Y%m%d-%H%M%S")
-    folder, command = args.folder, this_command()
+    command = this_command()
     if args.resume:
-        before = read_config(folder)
-        before.check_data(faces.hashes, folder)
+        before = read_config(args.folder)
+        before.check_data(faces.hashes, args.folder)
         command = before.command
     config = RunConfig(
         command,
@@ -259,8 +265,13 @@ def open_run_folder(args: TrainArguments, faces: Faces) -> RunConfig:
         working_folder=os.getcwd(),
     )
     if not args.resume:
-        config.write(folder)
+        args.out = str(config.begin(Path(args.out)) if args.out else config.begin_in_new(_new()))
     return config
+
+
+def _new() -> Path:
+    """The name of a new run's folder, if it is free."""
+    return Path(DEFAULT_FOLDER, time.strftime("%Y%m%d-%H%M%S"))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Finds the expression in the picture of a face, with a small neural network.
 
-This file is the whole program.  It needs Python and NumPy, nothing else.
+This file is the whole program, written by tinycnn.  It needs Python and NumPy, nothing else.
 
     python PROGRAM.py face.png another.png
         prints the expression that each picture shows, and all probabilities

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from .argument_options import with_options_for_arguments
 from .command_line import CannotError, Parser
 from .messages import one_line
+from .output_files import refuse_outputs_that_are_inputs
 
 ERROR, STOPPED, PIPE_CLOSED = 2, 130, 141
 """The last two are what a shell reports for a process that such a signal has ended."""
@@ -29,6 +30,7 @@ def run_command(build_parser: Callable[[], Parser], argv: Sequence[str] | None) 
         parser = build_parser()
         args = parser.parse_args(argv)
         try:
+            refuse_outputs_that_are_inputs(parser, args)
             return args.run(args)
         except BrokenPipeError:
             raise
