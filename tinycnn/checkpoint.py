@@ -38,13 +38,15 @@ def path_in(folder: str | Path) -> Path:
     return Path(folder) / "last" / "checkpoint.safetensors"
 
 
-def claim(folder: str | Path, resume: bool) -> FolderLock | None:
+def claim(folder: str | Path, configuration: dict[str, Any], resume: bool) -> FolderLock | None:
     """Lock the folder of a run, for as long as it trains; a new one is made.  None if there is
     nothing to lock yet: then `load` says that there is no checkpoint.
 
     Raises CheckpointError if a new run would overwrite the files of another one, or if another
-    process trains into the folder; OSError if the folder cannot be made.
+    process trains into the folder; OSError if the folder cannot be made; TypeError if a
+    checkpoint cannot hold the configuration.
     """
+    json.dumps(configuration, default=_python_value)  # raises TypeError before the first step
     folder, last = Path(folder), path_in(folder).parent
     if not resume:
         if path_in(folder).exists():
@@ -99,8 +101,15 @@ def save_epoch(
     tensors = {f"optimizer/{name}": array for name, array in optimizer.state().items()}
     if average is not None:
         tensors[LEARNING] = average.values
-    metadata = {METADATA_KEY: json.dumps(state)}
+    metadata = {METADATA_KEY: json.dumps(state, default=_python_value)}
     write_atomically(path, safetensors.to_bytes(network, tensors, metadata))
+
+
+def _python_value(value: object) -> object:
+    """What JSON can hold of a scalar of NumPy.  Raises TypeError for anything else."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r:.80} cannot be kept in a checkpoint; expected numbers and texts")
 
 
 def records_in(folder: str | Path) -> list[dict[str, Any]]:

@@ -35,8 +35,9 @@ _N_BLOCKS, _BLOCK_BYTES = 64, 64 * 1024
 _IDENTITY = "source_identity"
 
 
-def cache_folder() -> Path:
-    """The folder of the cache; see the module's docstring. It need not exist."""
+def cache_folder() -> Path | None:
+    """The folder of the cache; see the module's docstring. It need not exist. None, and one warning
+    in the log, if there is no home folder: then nothing is cached."""
     return cache_folder_of("ferdata")
 
 
@@ -96,9 +97,8 @@ def source_identity(source: Path, kind: str) -> str:
 
 
 def _entry_path(name: str, place: str) -> Path | None:
-    try:
-        folder = cache_folder()
-    except RuntimeError:  # no home folder
+    folder = cache_folder()
+    if folder is None:
         return None
     return folder / f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:16]}.npz"
 

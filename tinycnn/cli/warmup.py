@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{what}: ready after {seconds[what]:.1f} s", flush=True)
     if backend_in_use(model.network.backend) == "numpy":
         raise CannotError("the kernels cannot be compiled here: see the warning above")
-    kept = {str(folder): _content(folder) for folder in cache_folders()}
+    folders = cache_folders()
+    kept = {str(folder): _content(folder) for folder in folders if folder is not None}
     if args.json:
         caches = {folder: {"files": n, "bytes": size} for folder, (n, size) in kept.items()}
         print_json({"model": args.model, "seconds": seconds, "caches": caches})
@@ -61,16 +62,19 @@ def run(args: argparse.Namespace) -> int:
         for folder, (n, size) in kept.items():
             print(plain(f"compiled code: {folder} ({n} files, {size / 1e6:.1f} MB)"))
     empty = [folder for folder, (n, _) in kept.items() if not n]
+    if None in folders:
+        print("error: there is no cache folder: the code could not be kept", file=sys.stderr)
     if empty:
         print(plain(f"error: {' and '.join(empty)}: the code could not be kept"), file=sys.stderr)
-    return 1 if empty else 0
+    return 1 if empty or None in folders else 0
 
 
-def cache_folders() -> tuple[Path, Path]:
-    """Where tinycnn and ferdata keep compiled code."""
+def cache_folders() -> tuple[Path | None, Path | None]:
+    """Where tinycnn and ferdata keep compiled code.  None: nowhere, for want of a home folder."""
     from ..kernels._jit import cache_folder
 
-    return cache_folder(), ferdata.cache_folder() / "kernels"
+    faces = ferdata.cache_folder()
+    return cache_folder(), None if faces is None else faces / "kernels"
 
 
 def _content(folder: Path) -> tuple[int, int]:
