@@ -23,6 +23,7 @@ from tinycnn.cli.model_argument import add_variant_argument
 from tinycnn.ground.command_line import CannotError, Parser, positive
 from tinycnn.ground.exit_status import run_command
 from tinycnn.ground.output_files import check_out, reads, writes
+from tinycnn.ground.printing import print_message, print_text
 from tinycnn.ground.progress import ProgressBar
 
 
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     with ProgressBar("reading", leave=False) as progress:
         faces = ferdata.open(args.data, progress=progress, **dataset_arguments(args))
     for note in notes_on(faces):
-        print(f"note: {note}", file=sys.stderr)
+        print_message(f"note: {note}")
     if faces.split is not None and (faces.split == "train").any():
         faces = faces.in_split("train")
     images = faces.images
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         ids=None if faces.rows is not None else faces.ids,
         flipped=network.predict_logits(np.ascontiguousarray(images[:, :, ::-1])),
     )
-    print(f"{len(faces):,} images, classes {', '.join(network.classes)} -> {args.out}")
+    print_text(f"{len(faces):,} images, classes {', '.join(network.classes)} -> {args.out}")
     return 0
 
 

@@ -34,6 +34,7 @@ from tinycnn.ground.exit_status import run_command
 from tinycnn.ground.html_page import escape, png, section
 from tinycnn.ground.messages import plain as printable
 from tinycnn.ground.output_files import check_out, reads, refuse_inputs, writes
+from tinycnn.ground.printing import print_data, print_message, print_text
 from tinycnn.ground.progress import ProgressBar, ProgressBars
 
 CLEAN, FOUND = 0, 1
@@ -119,7 +120,10 @@ def _check(args: argparse.Namespace) -> int:
     diagnosis = replace(diagnosis, findings=tuple(findings))
     if args.html:
         write_atomically(args.html, diagnosis.as_html())
-    sys.stdout.write(diagnosis.as_json() if args.json else diagnosis.as_text())
+    if args.json:
+        print_data(diagnosis.as_json().rstrip("\n"))
+    else:
+        print_text(diagnosis.as_text().rstrip("\n"))
     return CLEAN if diagnosis.is_clean else FOUND
 
 
@@ -149,7 +153,7 @@ def _show(args: argparse.Namespace) -> int:
         title = f"Faces of {args.path}"
         write_atomically(args.out, page(title, section(escape(title), "", *parts)))
     listed = ", ".join(f"{name or 'images'} {n:,}" for name, n, _ in sheets)
-    print(f"{printable(args.out)}: from the top, {printable(listed)}")
+    print_text(f"{printable(args.out)}: from the top, {printable(listed)}")
     return CLEAN
 
 
@@ -181,13 +185,13 @@ def _pack(args: argparse.Namespace) -> int:
     _print_notes(dataset)
     save_packed(dataset, args.out)
     n, (height, width) = len(dataset), dataset.images.shape[1:]
-    print(f"{printable(args.out)}: {n:,} faces of {width} x {height} px")
+    print_text(f"{printable(args.out)}: {n:,} faces of {width} x {height} px")
     return CLEAN
 
 
 def _print_notes(dataset: FaceDataset) -> None:
     for note in (*dataset.notes, *([dataset.unread.summary()] if dataset.unread else [])):
-        print(printable(f"note: {note}"), file=sys.stderr)
+        print_message(printable(f"note: {note}"))
 
 
 def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:

@@ -14,9 +14,9 @@ import ferdata
 import ferdata.cli
 import ferdata.jit
 import tinycnn.cli
+from ferdata.files import cache
 from ferdata.files.cache import cached_by
 from tinycnn.cli import warmup
-from tinycnn.ground import cache_folder
 from tinycnn.ground.kept_code import KeptCode
 
 
@@ -71,7 +71,7 @@ PLACES = {
 
 @pytest.fixture(params=PLACES)
 def place(request, monkeypatch, tmp_path_factory):
-    monkeypatch.setattr(cache_folder, "_warned", set())
+    monkeypatch.setattr(cache, "_warned", False)
     monkeypatch.setenv("TINYCNN_BACKEND", "numpy")  # no test waits for kernels to compile
     PLACES[request.param](monkeypatch, tmp_path_factory.mktemp("place"))
     return request.param
@@ -127,20 +127,34 @@ def test_commands_do_their_work(place, tmp_path, capsys, monkeypatch):
         assert main(words) == 0, capsys.readouterr().err
 
 
-def test_a_missing_home_is_said_once_for_each_program(monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr(cache_folder, "_warned", set())
+def test_a_missing_home_is_said_once(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(cache, "_warned", False)
     no_home(monkeypatch, tmp_path)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             assert ferdata.cache_folder() is None
-            assert cache_folder.cache_folder_of("tinycnn") is None
-    assert [record.name for record in caplog.records] == ["ferdata", "tinycnn"]
-    assert "TINYCNN_CACHE_DIR names a folder" in caplog.text
+            ferdata.jit.note_loops()
+    assert [record.name for record in caplog.records] == ["ferdata"]
+    assert "unless FERDATA_CACHE_DIR names a folder" in caplog.text
+
+
+@pytest.mark.kernels
+def test_a_missing_home_is_said_once_for_the_kernels(monkeypatch, tmp_path, caplog):
+    from tinycnn.kernels import _jit
+
+    no_home(monkeypatch, tmp_path)
+    _jit._code_folder.cache_clear()
+    try:
+        with caplog.at_level(logging.WARNING):
+            assert _jit.kept_in() is None and _jit.kept_in() is None
+    finally:
+        _jit._code_folder.cache_clear()
+    assert caplog.text.count("set TINYCNN_CACHE_DIR to a folder that you may write to") == 1
 
 
 @pytest.mark.kernels
 def test_warmup_says_that_nothing_is_kept(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(cache_folder, "_warned", set())
+    monkeypatch.setattr(cache, "_warned", False)
     model = small_model(tmp_path / "model.safetensors")
     for name in ("detect_and_crop", "predict"):
         monkeypatch.setattr(warmup, name, lambda *words: None)

@@ -12,6 +12,7 @@ from ..explain import explain, write_page
 from ..ground.command_line import not_negative, positive
 from ..ground.messages import plain
 from ..ground.output_files import check_out, reads, refuse_files_of_others, writes
+from ..ground.printing import print_text
 from .console import print_json
 from .image_argument import read_image
 from .model_argument import add_model_argument, open_model
@@ -69,12 +70,12 @@ def run(args: argparse.Namespace) -> int:
         print_json({"page": str(out), "bytes": out.stat().st_size, **summary})
     else:
         probability = explanation.trace.probs[explanation.trace.predicted]
-        print(plain(f"{args.image}: {summary['predicted']}, p = {probability:.4f}"))
-        print(plain(f"  loss for {summary['label']}: {summary['loss']:.6g}"))
-        print(
+        print_text(plain(f"{args.image}: {summary['predicted']}, p = {probability:.4f}"))
+        print_text(plain(f"  loss for {summary['label']}: {summary['loss']:.6g}"))
+        print_text(
             f"  sampled gradients: {summary['n_agreeing']} of {len(explanation.probes)} agree, "
             f"{summary['n_kinks']} met a kink, {summary['n_drowned']} are lost in rounding, "
             f"{summary['n_disagreeing']} disagree"
         )
-        print(plain(f"  page: {out} ({out.stat().st_size:,} bytes)"))
+        print_text(plain(f"  page: {out} ({out.stat().st_size:,} bytes)"))
     return 0 if explanation.agrees else 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..formats.agreement import ExportError
 from ..ground.command_line import CannotError
 from ..ground.messages import one_line, plain
 from ..ground.output_files import check_out, refuse_files_of_others, writes
+from ..ground.printing import print_message, print_text
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from .console import print_json
@@ -53,18 +53,18 @@ def run(args: argparse.Namespace) -> int:
         out.parent.mkdir(exist_ok=True)
         paths, notes = write(network, args.to, out)
     except ExportError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print_message(f"error: {one_line(error)}")
         return 1
     files = {str(path): path.stat().st_size for path in paths}
     if args.json:
         print_json({"model": args.model, "to": args.to, "files": files, **notes})
         return 0
     for path, n_bytes in files.items():
-        print(plain(f"{path}: {n_bytes:,} bytes"))
+        print_text(plain(f"{path}: {n_bytes:,} bytes"))
     if notes["checked"]:
-        print("checked: its logits are the network's")
+        print_text("checked: its logits are the network's")
     else:
-        print("not checked: there is no C compiler here ($CC, cc, gcc, clang)")
+        print_text("not checked: there is no C compiler here ($CC, cc, gcc, clang)")
     return 0
 
 

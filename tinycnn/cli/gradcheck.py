@@ -8,7 +8,6 @@ so.  Exit status 1 if an error is above the bound.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from ..explain.trace import in_float64
 from ..ground.command_line import CannotError, above_zero, not_negative, positive
 from ..ground.messages import plain
+from ..ground.printing import print_message, print_text
 from ..losses import CrossEntropy
 from ..network import Network
 from ..testing import TOLERANCE, GradientError, check_gradients, network_gradients
@@ -94,9 +94,7 @@ def run(args: argparse.Namespace) -> int:
         _print(args.model, checks, bound)
     for check in checks:
         if check.message:
-            print(
-                plain(f"error: on the {BACKENDS[check.backend]}: {check.message}"), file=sys.stderr
-            )
+            print_message(plain(f"error: on the {BACKENDS[check.backend]}: {check.message}"))
             break
     return 0 if passed else 1
 
@@ -107,7 +105,7 @@ def usable_backends(network: Network) -> list[str]:
     double.forward(np.zeros((1, *double.input_spec.shape)), training=True)
     if double.backend_in_use == "numba":
         return list(BACKENDS)
-    print("note: the kernels are not checked, as they cannot be used here", file=sys.stderr)
+    print_message("note: the kernels are not checked, as they cannot be used here")
     return ["numpy"]
 
 
@@ -171,6 +169,6 @@ def _print(model: str, checks: list[Check], bound: float) -> None:
         shown = ["-" if np.isnan(check.error) else f"{check.error:.1e}" for check in both]
         verdict = "FAILED" if any(check.message for check in both) else "ok"
         rows.append((name, "x".join(map(str, first.shape)), *shown, f"{bound:.0e}", verdict))
-    print(plain(f"{model}: |analytic - numeric| / max(|analytic|, |numeric|), float64"))
+    print_text(plain(f"{model}: |analytic - numeric| / max(|analytic|, |numeric|), float64"))
     shown_backends = [BACKENDS[backend] for backend in by_backend]
     print_table(("gradient of", "shape", *shown_backends, "bound", ""), rows, left=2)

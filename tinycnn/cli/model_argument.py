@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ..formats.pretrained import PRETRAINED, load_pretrained, shipped_weights
 from ..ground.command_line import CannotError
 from ..ground.messages import plain
 from ..ground.output_files import reads
+from ..ground.printing import print_message
 from ..models import PUBLIC_NETWORKS, SIZES, VARIANTS, microexpnet
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
@@ -127,7 +127,7 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
 
         imported = onnx.import_network(path)
         for note in imported.notes:
-            print(plain(f"note: {name}: {note}"), file=sys.stderr)
+            print_message(plain(f"note: {name}: {note}"))
         return OpenedModel(name, "ONNX", imported.network, (path,), str(imported.network.dtype))
     tensors, metadata = safetensors.read(path)
     if safetensors.QUANTIZED_KEY in metadata:

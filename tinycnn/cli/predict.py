@@ -12,8 +12,6 @@ none was or an option is wrong.
 from __future__ import annotations
 
 import argparse
-import io
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +29,7 @@ from ..classify import Classification
 from ..ground.command_line import CannotError, Parser, above_zero, number, positive
 from ..ground.messages import one_line, plain
 from ..ground.output_files import reads, refuse_files_of_others
+from ..ground.printing import print_data, print_message, print_text
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from .film_prediction import (
@@ -284,10 +283,8 @@ class Printer:
         self.films = FilmCounts() if films else None
         self.film_copy: AnnotatedFilm | None = None
         self.n_photos = self.n_faces = self.n_without_faces = self.n_failed = 0
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold characters that the
-            sys.stdout.reconfigure(errors="backslashreplace")  # terminal cannot show
         kind = JsonRows if args.json else CsvRows if args.csv else TableRows
-        self.rows: Rows = kind(lambda line: tqdm.write(line, file=sys.stdout), classes, films)
+        self.rows: Rows = kind(print_text if kind is TableRows else print_data, classes, films)
         disable = None if self.n_files > 1 else True
         self.bar = tqdm(total=self.n_files, unit="photo", disable=disable)
 
@@ -307,7 +304,7 @@ class Printer:
                 problem = one_line(error)
         if problem or found.faces is None:
             self.n_failed += 1
-            tqdm.write(f"error: {problem}", file=sys.stderr)
+            print_message(plain(f"error: {problem}"))
         else:
             self.rows.write(found.photo.path, found.faces, found.answers)
             self.n_photos += 1
@@ -345,9 +342,9 @@ class Printer:
         self.bar.close()
         self._close_film_copy()
         if kind is KeyboardInterrupt:
-            print(f"stopped: {self.summary()}", file=sys.stderr)
+            print_message(f"stopped: {self.summary()}")
         elif kind is None and (self.n_files > 1 or self.films or self.passed_over.names):
-            print(self.summary(), file=sys.stderr)
+            print_message(self.summary())
 
     def summary(self) -> str:
         things = [_counted(self.n_photos, "photo")] if self.n_photos or not self.films else []

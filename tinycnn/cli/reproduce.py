@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -24,6 +23,7 @@ from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
 from ..ground.command_line import CannotError, positive
 from ..ground.output_files import writes
+from ..ground.printing import print_message, print_text
 from ..ground.progress import ProgressBar
 from ..paper import published
 from ..parallel import usable_cores
@@ -412,17 +412,17 @@ def write_study(study: paper.Study, args: ReproduceArguments) -> Path:
         study.draw()
     except PlotsError as error:
         study.notes = [f"no figures: {error}"]
-        print(f"no figures: {error}", file=sys.stderr)
+        print_message(f"no figures: {error}")
     return paper.write_study(study, args.out)
 
 
 def print_claims(study: paper.Study, page: Path) -> None:
-    print()
+    print_text()
     for claim in study.claims:
         why = claim.missing or claim.untested
         missing = f" ({why})" if why else ""
-        print(f"{claim.verdict:>14}  {claim.text}{missing}")
-    print(f"\n-> {page}")
+        print_text(f"{claim.verdict:>14}  {claim.text}{missing}")
+    print_text(f"\n-> {page}")
 
 
 def as_json(study: paper.Study, page: Path) -> dict[str, object]:
@@ -442,7 +442,7 @@ def tell_failures(study: paper.Study) -> int:
     """Say on stderr how many trainings failed; returns the exit status."""
     n_failed = _n_failed(study)
     if n_failed:
-        print(f"{n_failed} trainings failed; --retry-failed runs them again", file=sys.stderr)
+        print_message(f"{n_failed} trainings failed; --retry-failed runs them again")
     return 1 if n_failed else 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..backend_choice import BACKENDS
 from ..ground.atomic_file import write_atomically
 from ..ground.command_line import CannotError, positive
 from ..ground.output_files import reads, writes
+from ..ground.printing import print_message, print_text
 from ..run.command_line import add_lists_of_training_options, flag_of
 from ..run.options import option_table
 from ..sweep.selection import RULES
@@ -295,7 +295,7 @@ def saying_how_to_continue() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("\nstopped; run the same command to continue", file=sys.stderr)
+        print_message("\nstopped; run the same command to continue")
         raise
 
 
@@ -322,31 +322,31 @@ def print_results(
         print_tables(args, results)
     n_missing = len(named) - len(outcome.results) - len(outcome.failures)
     missing = f", {n_missing} not run here yet" if n_missing else ""
-    print(f"\n{len(results)} of {len(named)} trials{missing} -> {args.summary}")
-    print(f"report -> {args.page}")
+    print_text(f"\n{len(results)} of {len(named)} trials{missing} -> {args.summary}")
+    print_text(f"report -> {args.page}")
     try:
         for name, figure in sweep.curves(results).items():
             path = Path(args.out) / name
             write_atomically(path, plots.png(figure))
-            print(f"curves -> {path}")
+            print_text(f"curves -> {path}")
     except plots.PlotsError as error:
-        print(f"no curves: {error}")
+        print_text(f"no curves: {error}")
 
 
 def print_tables(args: SweepArguments, results: list[dict[str, Any]]) -> None:
     """Print the accuracies; with several tables [[trial]], the differences to the first."""
     where = "test" if results[0]["test"] else "validation"
-    print(
+    print_text(
         f"accuracy in % on {where} images, +- half its 95 % confidence interval over seeds and "
         "folds (number of trials)\n"
     )
     several = len(args.tables) > 1
-    print(sweep.difference_table(results) if several else sweep.score_tables(results))
+    print_text(sweep.difference_table(results) if several else sweep.score_tables(results))
     chosen = sweep.choice_table(results, args.select)
     if chosen:
         by = "validation images" if args.select == "validation" else "the reported accuracy"
         optimistic = " (optimistic)" if sweep.is_optimistic(results, args.select) else ""
-        print(f"\ntemperature chosen on {by}{optimistic}\n{chosen}")
+        print_text(f"\ntemperature chosen on {by}{optimistic}\n{chosen}")
 
 
 def as_json(
@@ -375,7 +375,7 @@ def as_json(
 def tell_failures(named: dict[str, sweep.Trial], outcome: sweep.Outcome) -> int:
     """Print the trials that failed on stderr; returns the exit status."""
     for name, error in outcome.failures.items():
-        print(f"failed: {named[name].describe()} ({name}): {error}", file=sys.stderr)
+        print_message(f"failed: {named[name].describe()} ({name}): {error}")
     if outcome.failures:
-        print("--retry-failed runs these again", file=sys.stderr)
+        print_message("--retry-failed runs these again")
     return 1 if outcome.failures else 0

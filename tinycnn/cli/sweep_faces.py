@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 
 import ferdata
 
 from ..ground.command_line import CannotError
+from ..ground.printing import print_message
 from .data_options import DataOptions, load_teachers, open_faces
 from .dataset_notes import notes_on
 
@@ -71,4 +70,4 @@ def _soft_labels_of(
 
 def _tell(notes: list[str]) -> None:
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        print_message(f"note: {note}")

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import shlex
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
@@ -17,6 +16,7 @@ from .. import checkpoint
 from ..backend_choice import BACKENDS
 from ..ground.command_line import CannotError, positive
 from ..ground.output_files import writes
+from ..ground.printing import print_message, print_text
 from ..parallel import check_n_threads
 from ..run import (
     FinishedRun,
@@ -282,9 +282,9 @@ def saying_how_to_continue(args: TrainArguments, faces: Faces, config: RunConfig
         yield
     except KeyboardInterrupt:
         try:
-            print(f"\n{report_so_far(args, faces, config)}", file=sys.stderr)
+            print_message(f"\n{report_so_far(args, faces, config)}")
         finally:  # also after another Ctrl-C
-            print(f"stopped; continue with: {args.how_to_resume}", file=sys.stderr)
+            print_message(f"stopped; continue with: {args.how_to_resume}")
         raise
     except DivergedError as error:
         raise CannotError(
@@ -324,7 +324,7 @@ def run(given: argparse.Namespace) -> int:
     config = open_run_folder(args, faces)
     if given.json:
         for note in faces.notes:  # stdout holds the JSON alone
-            print(f"note: {note}", file=sys.stderr)
+            print_message(f"note: {note}")
     else:
         print_beginning(args, faces)
     with saying_how_to_continue(args, faces, config):
@@ -334,15 +334,15 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         print_json(done.as_json(args.folder))
     else:
-        print(f"\n{done.summary(args.folder)}")
+        print_text(f"\n{done.summary(args.folder)}")
     return 0
 
 
 def print_beginning(args: TrainArguments, faces: Faces) -> None:
     for note in faces.notes:
-        print(f"note: {note}")
+        print_text(f"note: {note}")
     n_training, n_validation = len(faces.train), len(faces.validation)
-    print(f"{n_training:,} training and {n_validation:,} validation images -> {args.folder}")
+    print_text(f"{n_training:,} training and {n_validation:,} validation images -> {args.folder}")
 
 
 def _train(args: TrainArguments, faces: Faces, each: Training) -> TrainingRun:

@@ -19,6 +19,7 @@ from ferdata.photos.compiled_loops import compile_loops
 from ..backend_choice import backend_in_use
 from ..ground.command_line import CannotError
 from ..ground.messages import one_line, plain
+from ..ground.printing import print_message, print_text
 from ..network import Network
 from ..optim import OPTIMIZERS, optimizer_from_name
 from ..run.losses_and_schedules import LOSSES, NO_TEACHER, make_loss
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
         call()
         seconds[what] = time.perf_counter() - started
         if not args.json:
-            print(f"{what}: ready after {seconds[what]:.1f} s", flush=True)
+            print_text(f"{what}: ready after {seconds[what]:.1f} s")
+            sys.stdout.flush()
     if backend_in_use(model.network.backend) == "numpy":
         raise CannotError("the kernels cannot be compiled here: see the warning above")
     folders = cache_folders()
@@ -60,12 +62,12 @@ def run(args: argparse.Namespace) -> int:
         print_json({"model": args.model, "seconds": seconds, "caches": caches})
     else:
         for folder, (n, size) in kept.items():
-            print(plain(f"compiled code: {folder} ({n} files, {size / 1e6:.1f} MB)"))
+            print_text(plain(f"compiled code: {folder} ({n} files, {size / 1e6:.1f} MB)"))
     empty = [folder for folder, (n, _) in kept.items() if not n]
     if None in folders:
-        print("error: there is no cache folder: the code could not be kept", file=sys.stderr)
+        print_message("error: there is no cache folder: the code could not be kept")
     if empty:
-        print(plain(f"error: {' and '.join(empty)}: the code could not be kept"), file=sys.stderr)
+        print_message(plain(f"error: {' and '.join(empty)}: the code could not be kept"))
     return 1 if empty or None in folders else 0
 
 
@@ -74,7 +76,9 @@ def cache_folders() -> tuple[Path | None, Path | None]:
     from ..kernels._jit import cache_folder
 
     faces = ferdata.cache_folder()
-    return cache_folder(), None if faces is None else faces / "kernels"
+    if faces is None:
+        return None, None
+    return cache_folder(), faces / "kernels"
 
 
 def _content(folder: Path) -> tuple[int, int]:

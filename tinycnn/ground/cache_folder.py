@@ -3,36 +3,20 @@ there and run."""
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
-_warned: set[str] = set()
-"""Programs whose missing cache has been told."""
 
-
-def cache_folder_of(program: str) -> Path | None:
+def cache_folder_of(program: str) -> Path:
     """$<PROGRAM>_CACHE_DIR, else $XDG_CACHE_HOME/<program>, else ~/.cache/<program>.  It need not
-    exist.  None, and one warning in the program's log, if there is no home folder: in a container,
-    the user may not be known to the system."""
-    variable = f"{program.upper()}_CACHE_DIR"
-    named = os.environ.get(variable)
+    exist.  Raises RuntimeError if there is no home folder: in a container, the user may not be
+    known to the system."""
+    named = os.environ.get(f"{program.upper()}_CACHE_DIR")
     if named:
         return Path(named)
     xdg = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(xdg):
-        return Path(xdg) / program
-    try:
-        return Path.home() / ".cache" / program
-    except RuntimeError:
-        if program not in _warned:
-            _warned.add(program)
-            logging.getLogger(program).warning(
-                "no cache: there is no home folder.  Each process compiles and reads again, unless "
-                "%s names a folder that you may write to",
-                variable,
-            )
-        return None
+    base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache"
+    return base / program
 
 
 def make_private(folder: Path) -> None:

@@ -42,10 +42,9 @@ class KeptCode(NamedTuple):
 
     def folder(self) -> Path | None:
         """The program's cache folder; None if there is none."""
-        folder = cache_folder_of(self.program)
         try:
-            return None if folder is None else folder.absolute()
-        except OSError:  # the current folder has been removed
+            return cache_folder_of(self.program).absolute()
+        except (RuntimeError, OSError):  # no home folder; the current folder has been removed
             return None
 
     def can_be_kept(self) -> bool:

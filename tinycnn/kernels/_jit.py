@@ -132,9 +132,8 @@ WINOGRAD = os.environ.get("TINYCNN_WINOGRAD", "1") != "0" and not TILE.plain
 float32.  Which ones are is decided by `winograd_fits` and by `conv2d_cost_model.py`."""
 
 
-def cache_folder() -> Path | None:
-    """Where compiled kernels are kept.  The folder is created when the first one is written.  None
-    if there is none, see `cache_folder_of`."""
+def cache_folder() -> Path:
+    """Where compiled kernels are kept.  The folder is created when the first one is written."""
     return cache_folder_of("tinycnn")
 
 
@@ -151,14 +150,11 @@ def _cache_key() -> str:
 
 @lru_cache(maxsize=1)
 def _code_folder() -> CodeFolder | None:
-    """The folder of this key, in the cache folder.  None, and a warning, if there is no such folder
+    """The folder of this key, in the cache folder.  None, and a warning, if there is no home folder
     or the package was installed without its sources: kernels are then compiled in each process."""
-    folder = cache_folder()
-    if folder is None:
-        return None
     try:
-        key = _cache_key()
-    except OSError as error:
+        folder, key = cache_folder(), _cache_key()
+    except (OSError, RuntimeError) as error:
         logger.warning(
             "compiled kernels cannot be kept: %s.  Each process compiles them, for 10 to 60 s; set "
             "TINYCNN_CACHE_DIR to a folder that you may write to",
@@ -183,13 +179,13 @@ def _announce(name: str) -> None:
     if not _announced:
         _announced = True
         folder = _code_folder()
-        if folder is None or warn_if_not_kept(folder):
+        if folder is not None and warn_if_not_kept(folder):
             tell("tinycnn", "compiling kernels, which takes 10 to 60 s")
         else:
             tell(
                 "tinycnn",
                 "compiling kernels, which takes 10 to 60 s "
-                f"(once for this machine, then kept in {folder.folders[0]})",
+                f"(once for this machine, then kept in {cache_folder()})",
             )
     logger.debug("compiling kernel %s", name)
 
