@@ -1,30 +1,23 @@
-"""Without Numba, commands go on in NumPy to the end, and say once what is not done."""
+"""Without the kernels, commands go on in NumPy to the end, and say what is not done.
+
+`test_commands_that_check_kernels_go_on_without_numba` in test_cli.py does the same in a process
+that has no Numba.
+"""
 
 import json
-import sys
 
 import pytest
 from attack_commands import small_face, small_model
 
-import tinycnn.backend_choice
 import tinycnn.cli
 
-GONE_ON = pytest.mark.filterwarnings("ignore:tinycnn computes with NumPy")
+
+@pytest.fixture(autouse=True)
+def without_kernels(monkeypatch):
+    monkeypatch.setenv("TINYCNN_BACKEND", "numpy")
 
 
-@pytest.fixture(params=["missing", "TINYCNN_BACKEND"])
-def without_kernels(request, monkeypatch):
-    monkeypatch.setattr(tinycnn.backend_choice, "_failures", [])
-    monkeypatch.setenv("TINYCNN_BACKEND", "auto" if request.param == "missing" else "numpy")
-    for name in [name for name in sys.modules if name.startswith("tinycnn.kernels")]:
-        monkeypatch.delitem(sys.modules, name)
-        monkeypatch.delattr(tinycnn, "kernels", raising=False)
-    for name in ("numba", "llvmlite", "llvmlite.binding"):
-        monkeypatch.setitem(sys.modules, name, None)  # importing it raises ImportError
-
-
-@GONE_ON
-def test_explain_leaves_the_kernels_out(without_kernels, tmp_path, capsys):
+def test_explain_leaves_the_kernels_out(tmp_path, capsys):
     model, face = small_model(tmp_path / "m.safetensors"), small_face(tmp_path / "f.png")
     page = tmp_path / "page.html"
     argv = ["explain", str(model), str(face), "--out", str(page), "--json"]
@@ -36,8 +29,7 @@ def test_explain_leaves_the_kernels_out(without_kernels, tmp_path, capsys):
     assert "compiled kernels give the same" not in text
 
 
-@GONE_ON
-def test_gradcheck_checks_the_reference(without_kernels, tmp_path, capsys):
+def test_gradcheck_checks_the_reference(tmp_path, capsys):
     model = small_model(tmp_path / "m.safetensors")
     assert tinycnn.cli.main(["gradcheck", str(model), "--json"]) == 0
     out, error = capsys.readouterr()
