@@ -749,10 +749,10 @@ def test_losses_compute_on_the_arrays_that_they_are_given(dtype):
 
 @pytest.mark.parametrize("optimizer", [tinycnn.Adam(), tinycnn.SGD()])
 def test_an_optimizer_computes_on_the_arrays_that_it_is_given(monkeypatch, optimizer):
-    def see(update, *arrays):
+    def see(*arrays):
         raise Seen(*arrays)
 
-    monkeypatch.setattr(optimizer, "_update", see)
+    monkeypatch.setattr(optimizer, "_arguments", see)
     parameters, gradients = VECTOR.copy(), GRADIENT.copy()
     with pytest.raises(Seen) as seen:
         optimizer.step(parameters, gradients)

@@ -22,6 +22,7 @@ DOORS = {
     "aligned_arrays": set(),
     "ground": set(),
     "parallel": set(),
+    "training_thread": set(),
     "backend_choice": {"kernels", "reference"},
     "reference": {"reference_windows"},
     "reference_windows": set(),
@@ -70,7 +71,7 @@ DOORS = {
     "network": {
         *("backend_choice", "backends", "classify", "first_predictions", "folding", "plan"),
         *("layers", "input_spec", "predictor", "quantized", "reference_backend"),
-        *("image_arrays", "init", "losses", "summary", "unknown_options"),
+        *("image_arrays", "init", "losses", "summary", "training_thread", "unknown_options"),
         *FOUNDATION,
     },
     # parts that use a network

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,12 +26,13 @@ from .predictor import Predictor
 from .reference_backend import ReferenceBackend
 from .shapes import check_array
 from .summary import Summary, summary_of
-from .unknown_options import NamesItsOptions
+from .training_thread import TrainingThread
+from .unknown_options import INSTEAD_OF, NamesItsOptions
 
 if TYPE_CHECKING:
     from .quantized.network import QuantizedNetwork
 
-logger = logging.getLogger("tinycnn")
+T = TypeVar("T")
 
 WEIGHTS = {
     "xavier_uniform": init.xavier_uniform,
@@ -44,23 +44,6 @@ WEIGHTS = {
 
 MOST_LAYERS = 12
 """The text of a network names at most this many layers."""
-
-INSTEAD_OF = {
-    "fit": "tinycnn.fit(network, images, labels)",
-    "compile": "optimizer= and loss= of tinycnn.fit",
-    "predict": "network.predict_proba(images), or network.classify(images)",
-    "evaluate": "tinycnn.evaluate(network, images, labels)",
-    "score": "tinycnn.evaluate(network, images, labels)",
-    "save": "tinycnn.save(network, path)",
-    "save_weights": "tinycnn.save(network, path)",
-    "load_weights": "tinycnn.load(path), which makes the network",
-    "state_dict": "network.parameters, or tinycnn.save(network, path)",
-    "weights": "network.parameters, arrays by name",
-    "get_weights": "network.parameters, arrays by name",
-    "add": "Network(layers, input_spec), with all layers in a list",
-    "count_params": "network.n_parameters",
-}
-"""Methods of networks in Keras and PyTorch, and what takes their place."""
 
 PREDICTION_BATCH = 256
 """At most this many images are scaled at once in prediction, to limit memory to a few MB."""
@@ -87,6 +70,9 @@ class Network(NamesItsOptions, Predictor):
                            an optimizer takes
     parameter_vector, gradient_vector  the same with what no optimizer changes behind them: the
                            statistics, and zeros for the biases that layers were made without
+
+    Several threads may predict with a network.  Only one at a time may train it: see
+    `tinycnn.training_thread`.
     """
 
     def __init__(
@@ -125,17 +111,17 @@ class Network(NamesItsOptions, Predictor):
         self.training_summary: dict[str, Any] = {}
         self.calibration_temperature = 1.0
         self.parameter_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
-        self.gradient_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
+        self._gradient_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
+        self._gradients = _views(self.plan.parameter_slots, self._gradient_vector)
+        self.training_thread = TrainingThread()
         self.trained_vector = self.parameter_vector[: self.plan.n_trained_slots]
-        self.trained_gradients = self.gradient_vector[: self.plan.n_trained_slots]
         self.parameters = _views(self.plan.parameter_slots, self.parameter_vector)
-        self.gradients = _views(self.plan.parameter_slots, self.gradient_vector)
         self.statistics = _views(self.plan.statistic_slots, self.parameter_vector)
         self.dropout_generator = np.random.default_rng([seed, 1])
         self.initialise(np.random.default_rng([seed, 0]))
         self._runners: list[Backend] = []
         self._first_predictions = FirstPredictions(
-            self.plan, self.parameter_vector, self.gradient_vector, backend
+            self.plan, self.parameter_vector, self._gradient_vector, backend
         )
         self._n_forwarded: int | None = None  # images of the last forward pass in training
         self._dropouts = {
@@ -178,6 +164,20 @@ class Network(NamesItsOptions, Predictor):
     @property
     def n_parameters(self) -> int:
         return self.plan.n_parameters
+
+    @property
+    def gradients(self) -> Mapping[str, np.ndarray]:
+        self.training_thread.reads_gradients()
+        return self._gradients
+
+    @property
+    def gradient_vector(self) -> np.ndarray:
+        self.training_thread.reads_gradients()
+        return self._gradient_vector
+
+    @property
+    def trained_gradients(self) -> np.ndarray:
+        return self.gradient_vector[: self.plan.n_trained_slots]
 
     def initialise(
         self, rng: np.random.Generator, weights: str = "xavier_uniform", bias_std: float = 0.0
@@ -275,7 +275,7 @@ class Network(NamesItsOptions, Predictor):
         if not training:
             by_numpy = self._numpy_answers(len(x))
             return self._first_predictions.predict(x) if by_numpy else self._run.predict(x)
-        logits = self._run_training.forward(x, self._draw_masks(len(x)))
+        logits = self._in_training(lambda: self._run_training.forward(x, self._draw_masks(len(x))))
         self._n_forwarded = len(x)
         return logits
 
@@ -283,14 +283,15 @@ class Network(NamesItsOptions, Predictor):
         """Overwrite `gradients` with dLoss/dparameters for dlogits = dLoss/dlogits (N, K).
 
         Call it once after forward(x, training=True).  Returns dLoss/dx (N, H, W, C) if
-        `input_gradient`, else None.  Raises RuntimeError without that forward pass, TypeError or
-        ValueError for a dlogits of another dtype or shape.
+        `input_gradient`, else None.  Raises RuntimeError without that forward pass, or if another
+        thread made it; TypeError or ValueError for a dlogits of another dtype or shape.
         """
         if self._n_forwarded is None:
             raise RuntimeError("backward needs a forward(x, training=True) before it")
+        self.training_thread.check_is_mine()
         check_array("dlogits", dlogits, (self._n_forwarded, len(self.classes)), "f", "floats")
-        self._n_forwarded = None
-        return self._run.backward(plain_array(dlogits, self.dtype), input_gradient)
+        gradient = plain_array(dlogits, self.dtype)
+        return self._in_training(lambda: self._run.backward(gradient, input_gradient))
 
     def loss_and_gradients(
         self, x: np.ndarray, loss: Loss, targets: np.ndarray, soft_labels: np.ndarray | None = None
@@ -303,13 +304,32 @@ class Network(NamesItsOptions, Predictor):
         and Hinton's distillation this is faster: a few images at a time go forward and backward,
         while their activations are in the processor's cache.
         If the loss is not finite, neither the gradients nor the running statistics change.  Errors
-        as `forward`, and those of the loss.
+        as `forward`, those of the loss, and RuntimeError if another thread is training the network.
         """
         x = self._checked_input(x)
         inputs = loss.check(targets, soft_labels, (len(x), len(self.classes)), self.dtype)
-        self._n_forwarded = None
-        run = self._run_training
-        return run.step(x, self._draw_masks(len(x)), loss, inputs)
+        return self._in_training(
+            lambda: self._run_training.step(x, self._draw_masks(len(x)), loss, inputs)
+        )
+
+    def _in_training(self, work: Callable[[], T]) -> T:
+        """Call work(), a pass in training.  Raises RuntimeError if another thread trains the
+        network.  A pass that ends in an error, or by Ctrl-C, leaves the dropout generator as it
+        was, and nothing for `backward`."""
+
+        def restored_after_errors() -> T:
+            self._n_forwarded = None
+            self.training_thread.computes_gradients()
+            generator = self.dropout_generator.bit_generator
+            before = generator.state if self._dropouts else None
+            try:
+                return work()
+            except BaseException:
+                if before is not None:
+                    generator.state = before
+                raise
+
+        return self.training_thread.run(restored_after_errors)
 
     def scale(self, images: np.ndarray) -> np.ndarray:
         """uint8 images (N, H, W) or (N, H, W, C) -> x (N, H, W, C) as the InputSpec says.
@@ -396,7 +416,7 @@ class Network(NamesItsOptions, Predictor):
         return self._runners[0]
 
     def _make_runner(self, training: bool) -> Backend:
-        parameters, gradients = self.parameter_vector, self.gradient_vector
+        parameters, gradients = self.parameter_vector, self._gradient_vector
         made = make_backend(self.backend, self.plan, parameters, gradients, self._threads, training)
         if not isinstance(made, ReferenceBackend):
             self._first_predictions.kernels_are_loaded()

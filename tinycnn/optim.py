@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .aligned_arrays import aligned_zeros
-from .backend_choice import Operations
+from .backend_choice import Operations, backend_in_use
 from .unknown_options import NamesItsOptions
 
 NOT_NEGATIVE = (0.0, math.inf)
@@ -42,6 +42,7 @@ class Optimizer(NamesItsOptions, abc.ABC):
     def __post_init__(self) -> None:
         self.n_steps = 0
         self._slots: dict[str, np.ndarray] = {}
+        self._has_kernel = False  # whether the kernel has done a step: it is compiled
         for option, (lowest, limit) in {**self.ranges, "clip_norm": NOT_NEGATIVE}.items():
             setattr(self, option, _in_range(option, getattr(self, option), lowest, limit))
         _update_function(self.update_name, self.backend)  # ValueError for an unknown backend
@@ -93,9 +94,17 @@ class Optimizer(NamesItsOptions, abc.ABC):
         # Numba would compile the kernel once more for read-only arrays: copy them instead
         if not gradients.flags.carray:
             gradients = np.require(gradients, requirements=["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
-        update = _update_function(self.update_name, self.backend)
-        self._update(update, parameters, gradients, rate)
+        arguments = self._arguments(parameters, gradients, rate)
+        update = _update_function(self.update_name, "numba" if self._has_kernel else self.backend)
+        # Counted before: Python raises KeyboardInterrupt between two calls, so if Ctrl-C is pressed
+        # while the kernel runs, after it.  Then the step has been done, and counted.
         self.n_steps += 1
+        try:
+            update(*arguments)
+        except Exception:
+            self.n_steps -= 1
+            raise
+        self._has_kernel = backend_in_use(self.backend) == "numba"
 
     def state(self) -> dict[str, np.ndarray]:
         """Copies of n_steps and the slots: with `config`, all that the next step depends on."""
@@ -134,10 +143,10 @@ class Optimizer(NamesItsOptions, abc.ABC):
         return {"name": self.name, **options}
 
     @abc.abstractmethod
-    def _update(
-        self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
-    ) -> None:
-        """Call `update`, a kernel or its reference, for one step."""
+    def _arguments(
+        self, parameters: np.ndarray, gradients: np.ndarray, rate: float
+    ) -> tuple[Any, ...]:
+        """The arguments of the update function, a kernel or its reference, for the next step."""
 
 
 @dataclass(eq=False)
@@ -163,10 +172,10 @@ class Adam(Optimizer):
     }
     decoupled: ClassVar[bool] = False
 
-    def _update(
-        self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
-    ) -> None:
-        update(
+    def _arguments(
+        self, parameters: np.ndarray, gradients: np.ndarray, rate: float
+    ) -> tuple[Any, ...]:
+        return (
             parameters, gradients, self._slots["m"], self._slots["v"], self.n_steps + 1, rate,
             self.beta1, self.beta2, self.epsilon, self.weight_decay, self.decoupled,
         )  # fmt: skip
@@ -205,11 +214,11 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError("momentum=0 with Nesterov's step: expected a momentum above 0")
 
-    def _update(
-        self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
-    ) -> None:
+    def _arguments(
+        self, parameters: np.ndarray, gradients: np.ndarray, rate: float
+    ) -> tuple[Any, ...]:
         velocity, mu = self._slots["velocity"], self.momentum
-        update(parameters, gradients, velocity, rate, mu, self.weight_decay, self.nesterov)
+        return parameters, gradients, velocity, rate, mu, self.weight_decay, self.nesterov
 
 
 @dataclass(eq=False)
@@ -245,12 +254,12 @@ class RMSprop(Optimizer):
         super().__post_init__()
         self.centered, self.epsilon_in_root = bool(self.centered), bool(self.epsilon_in_root)
 
-    def _update(
-        self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
-    ) -> None:
+    def _arguments(
+        self, parameters: np.ndarray, gradients: np.ndarray, rate: float
+    ) -> tuple[Any, ...]:
         epsilons = (self.epsilon, 0.0) if self.epsilon_in_root else (0.0, self.epsilon)
         slots = (self._slots[name] for name in self.slot_names)
-        update(
+        return (
             parameters, gradients, *slots, rate, self.rho, self.momentum, epsilons,
             self.weight_decay, self.centered,
         )  # fmt: skip

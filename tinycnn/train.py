@@ -238,7 +238,7 @@ def _with_last_good_weights(
         weights = network.parameter_vector.copy()
         try:
             with np.errstate(over="ignore", invalid="ignore"):
-                record = next(epochs, None)
+                record = network.training_thread.run(lambda: next(epochs, None))
         except DivergedError:
             network.parameter_vector[:] = weights
             raise
