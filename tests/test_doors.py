@@ -18,7 +18,7 @@ FOUNDATION = {"shapes", "aligned_arrays", "ground", "parallel"}
 
 DOORS = {
     # parts that import nothing, or almost nothing, of tinycnn
-    "shapes": set(),
+    "shapes": {"ground"},
     "aligned_arrays": set(),
     "ground": set(),
     "parallel": set(),
@@ -36,13 +36,15 @@ DOORS = {
     # the engine
     "layers": {"shapes", "unknown_options"},
     "input_spec": {"shapes", "unknown_options"},
-    "image_arrays": {"input_spec"},
+    "image_arrays": {"ground", "input_spec"},
     "pictures": {"ground", "input_spec"},
     "plan": {"layers", "shapes"},
     "summary": {"plan", "ground"},
     "losses": {"backend_choice", "kernels", "shapes", "ground", "unknown_options"},
     "distillation": {"backend_choice", "losses", "kernels", "shapes"},
-    "optim": {"aligned_arrays", "backend_choice", "kernels", "shapes", "unknown_options"},
+    "optim": {
+        *("aligned_arrays", "backend_choice", "ground", "kernels", "shapes", "unknown_options"),
+    },
     "custom_layers": {"layers", "plan"},
     "folding": {"aligned_arrays", "layers", "plan"},
     "reference_backend": {"custom_layers", "layers", "losses", "plan", "reference"},

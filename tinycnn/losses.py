@@ -17,6 +17,7 @@ import numpy as np
 
 from .backend_choice import Operations
 from .ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
+from .ground.masked_arrays import refuse_masked, unmasked
 from .unknown_options import NamesItsOptions
 
 
@@ -189,6 +190,7 @@ def balanced_class_weights(targets: np.ndarray, n_classes: int) -> tuple[float, 
     Source: King and Zeng 2001, "Logistic regression in rare events data"; scikit-learn's
     class_weight="balanced".
     """
+    refuse_masked("targets", targets)
     if targets.ndim == 2:
         counts = targets.sum(axis=0, dtype=np.float64)
     else:
@@ -319,7 +321,7 @@ def check_temperature(temperature: float) -> float:
 
 
 def check_logits(logits: np.ndarray) -> np.ndarray:
-    logits = np.asarray(logits)
+    logits = unmasked("logits", logits)
     if logits.dtype not in (np.float32, np.float64):
         raise TypeError(f"logits have dtype {logits.dtype}: expected float32 or float64")
     if logits.ndim != 2 or logits.shape[1] == 0:
@@ -334,7 +336,7 @@ def check_targets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class indices int64 (N,) and distributions (N, K) of that dtype, for logits of that shape.
     The one of them that `targets` is not is empty."""
-    targets = np.asarray(targets)
+    targets = unmasked("targets", targets)
     n, k = shape
     if targets.dtype.kind in "iu":
         if targets.shape != (n,):
@@ -382,7 +384,7 @@ def check_soft_labels(
         raise ValueError(
             "soft_labels are missing: distillation needs the teacher's logits, (images, classes)"
         )
-    soft_labels = np.asarray(soft_labels)
+    soft_labels = unmasked("soft_labels", soft_labels)
     if soft_labels.dtype.kind != "f":
         raise TypeError(f"soft_labels have dtype {soft_labels.dtype}: expected floating point")
     if soft_labels.shape != shape:

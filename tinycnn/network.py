@@ -289,7 +289,9 @@ class Network(NamesItsOptions, Predictor):
         if self._n_forwarded is None:
             raise RuntimeError("backward needs a forward(x, training=True) before it")
         self.training_thread.check_is_mine()
-        check_array("dlogits", dlogits, (self._n_forwarded, len(self.classes)), "f", "floats")
+        dlogits = check_array(
+            "dlogits", dlogits, (self._n_forwarded, len(self.classes)), "f", "floats"
+        )
         gradient = plain_array(dlogits, self.dtype)
         return self._in_training(lambda: self._run.backward(gradient, input_gradient))
 
@@ -424,7 +426,7 @@ class Network(NamesItsOptions, Predictor):
 
     def _checked_input(self, x: np.ndarray) -> np.ndarray:
         expected = "floats scaled as the InputSpec says (uint8 images go to predict_proba)"
-        check_array("x", x, ("N", *self.input_spec.shape), "f", expected)
+        x = check_array("x", x, ("N", *self.input_spec.shape), "f", expected)
         return plain_array(x, self.dtype)
 
     def _draw_masks(self, n_images: int) -> dict[str, np.ndarray]:

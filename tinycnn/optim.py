@@ -16,6 +16,7 @@ import numpy as np
 
 from .aligned_arrays import aligned_zeros
 from .backend_choice import Operations, backend_in_use
+from .ground.masked_arrays import unmasked
 from .unknown_options import NamesItsOptions
 
 NOT_NEGATIVE = (0.0, math.inf)
@@ -59,6 +60,7 @@ class Optimizer(NamesItsOptions, abc.ABC):
         The first step allocates the slots; later steps must have the same shape and dtype.
         Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
         """
+        parameters, gradients = _plain("parameters", parameters), _plain("gradients", gradients)
         if parameters.dtype not in (np.float32, np.float64):
             raise TypeError(
                 f"parameters have dtype {parameters.dtype}: expected float32 or float64"
@@ -289,6 +291,7 @@ def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
     Source: Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1.
     Raises ValueError for a max_norm out of range or read-only gradients, TypeError for their dtype.
     """
+    gradients = _plain("gradients", gradients)
     if gradients.dtype not in (np.float32, np.float64):
         raise TypeError(f"gradients have dtype {gradients.dtype}: expected float32 or float64")
     if not gradients.flags.writeable:
@@ -299,6 +302,11 @@ def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
     if max_norm < norm < math.inf:
         gradients *= gradients.dtype.type(max_norm / norm)
     return norm
+
+
+def _plain(name: str, array: np.ndarray) -> np.ndarray:
+    """The same values as an array of NumPy's own class.  Kernels take no other."""
+    return unmasked(name, array) if isinstance(array, np.ndarray) else array
 
 
 @functools.cache

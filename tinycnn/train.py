@@ -10,7 +10,8 @@ import errno
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,7 +25,7 @@ from .losses import Loss
 from .network import Network
 from .optim import Optimizer
 from .schedules import Constant, ReduceLROnPlateau, Schedule
-from .shapes import check_kind, check_positive
+from .shapes import check_kind, check_positive, check_whole
 
 Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
 """uint8 images (N, H, W[, C]); targets: class indices (N,) or distributions (N, K); soft labels:
@@ -40,11 +41,11 @@ class Batches(Protocol):
 
     @property
     def n_batches(self) -> int:
-        """Number of batches in an epoch."""
+        """Number of batches in every epoch; 0 if it is not known."""
 
     @property
     def n_images(self) -> int:
-        """Number of images in an epoch."""
+        """Number of images in every epoch; not used if n_batches is 0."""
 
     def __call__(self, epoch: int) -> Iterator[Batch]: ...
 
@@ -153,7 +154,8 @@ def iter_epochs(
     Raises DivergedError if the loss or the weights are not finite: the network then has the weights
     of the last complete epoch, as the folder does; CheckpointError if there is no checkpoint to
     resume from, or one with another configuration; OSError if the folder cannot be written;
-    ValueError or TypeError for wrong arguments, or an epoch without images.
+    ValueError or TypeError for wrong arguments, or an epoch without images or with other numbers of
+    batches and images than the batches say.
     """
     check_network(network)
     if not isinstance(batches, Batches):
@@ -166,6 +168,11 @@ def iter_epochs(
     if validation is not None:
         expected = "None or tinycnn.Validation(images, labels)"
         check_kind("validation", validation, Validation, expected)
+        if not len(validation.images):
+            raise ValueError(
+                "validation has no images: the best epoch would never be found; expected some, or "
+                "None"
+            )
     if not isinstance(callbacks, Sequence):
         raise TypeError(f"callbacks is a {type(callbacks).__name__}; expected a list of callbacks")
     for k, callback in enumerate(callbacks):
@@ -178,6 +185,8 @@ def iter_epochs(
     if resume and folder is None:
         raise ValueError("resume needs the folder to resume from")
     check_decay(ema_decay)
+    check_whole(0, **{"n_batches of batches": batches.n_batches})
+    check_whole(0, **{"n_images of batches": batches.n_images})
     schedule = schedule or Constant(optimizer.learning_rate)
     if isinstance(schedule, ReduceLROnPlateau) and validation is None:
         if schedule.monitor.startswith("val_"):
@@ -217,7 +226,35 @@ def iter_epochs(
         records=records,
         average=average,
     )
-    return _with_last_good_weights(network, run.epochs())
+    return Epochs(_with_last_good_weights(network, run.epochs()))
+
+
+class Epochs(Iterator[EpochRecord]):
+    """The records of a training, which runs while these are taken.
+
+    If none was taken when this object is deleted, a RuntimeWarning says that nothing was trained.
+    """
+
+    def __init__(self, records: Generator[EpochRecord, None, None]) -> None:
+        self._records, self._has_begun = records, False
+
+    def __next__(self) -> EpochRecord:
+        self._has_begun = True
+        return next(self._records)
+
+    def close(self) -> None:
+        """End the training."""
+        self._has_begun = True
+        self._records.close()
+
+    def __del__(self) -> None:
+        if not self._has_begun:
+            warnings.warn(
+                "nothing was trained: iter_epochs trains while its records are taken, for record "
+                "in iter_epochs(...); tinycnn.fit trains when it is called",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
 
 def _make_folder(folder: str | Path) -> None:
@@ -229,7 +266,7 @@ def _make_folder(folder: str | Path) -> None:
 
 def _with_last_good_weights(
     network: Network, epochs: Iterator[EpochRecord]
-) -> Iterator[EpochRecord]:
+) -> Generator[EpochRecord, None, None]:
     """Yields the records of `epochs`; restores the weights from before an epoch that diverges.
 
     NumPy's warnings of overflow are switched off: DivergedError says more.
@@ -352,11 +389,16 @@ class _Run:
                 batch, step = batch - 1, step - 1
         return DivergedError(what, epoch, batch, step, where)
 
+    def _promised_sizes(self) -> tuple[int, int]:
+        """Batches and images of an epoch, as the batches say before it; 0 batches: not known."""
+        return int(self.batches.n_batches), int(self.batches.n_images)
+
     def _train_epoch(self, epoch: int, schedule: Schedule) -> tuple[float, float, int]:
         """Returns the mean loss and the accuracy over the images, and the number of images."""
         network, optimizer = self.network, self.optimizer
         n_images, total_loss, n_right = 0, 0.0, 0
         loss = self.loss.at_epoch(epoch)
+        self.n_batches_done = 0
         for k, (images, targets, soft_labels) in enumerate(self.batches(epoch)):
             x = network.scale(images)
             value, logits = network.loss_and_gradients(x, loss, targets, soft_labels)
@@ -386,6 +428,13 @@ class _Run:
             raise ValueError(
                 f"epoch {epoch} has no images: the batches gave none.  A generator can be read "
                 "only once: make a new one for each epoch"
+            )
+        found, expected = (self.n_batches_done, n_images), self._promised_sizes()
+        if expected[0] and found != expected:
+            raise ValueError(
+                f"epoch {epoch} had {found[0]} batches with {found[1]} images; n_batches and "
+                f"n_images of the batches are {expected[0]} and {expected[1]}: expected the "
+                "numbers of every epoch, which schedules and records rely on"
             )
         if not np.isfinite(network.parameter_vector).all():
             # the loss of the last step was computed before its update
