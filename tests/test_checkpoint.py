@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,19 +22,23 @@ SETUP = "adamw one-cycle"
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """The bytes of the last checkpoint of a run that was interrupted after two epochs."""
-    folder = tmp_path_factory.mktemp("written")
+def interrupted(tmp_path_factory):
+    """The folder of a run that was interrupted after two epochs."""
+    folder = tmp_path_factory.mktemp("interrupted")
     with pytest.raises(KeyboardInterrupt):
         train(SETUP, folder, callbacks=[StopAt(1)])
-    return path_in(folder).read_bytes()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(interrupted):
+    """The bytes of its last checkpoint."""
+    return path_in(interrupted).read_bytes()
 
 
 @pytest.fixture
-def run_folder(tmp_path, written):
-    path_in(tmp_path).parent.mkdir()
-    path_in(tmp_path).write_bytes(written)
-    return tmp_path
+def run_folder(tmp_path, interrupted):
+    return Path(shutil.copytree(interrupted, tmp_path / "run"))
 
 
 def rewrite(path, change):

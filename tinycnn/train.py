@@ -20,6 +20,7 @@ import numpy as np
 
 from . import checkpoint, divergence
 from .averaging import WeightAverage, check_decay
+from .divergence import DivergedError as DivergedError
 from .evaluation import Evaluation, Validation, check_network, evaluate
 from .losses import Loss
 from .network import Network
@@ -85,29 +86,6 @@ class EpochRecord:
         return asdict(self)
 
 
-class DivergedError(ArithmeticError):
-    """Loss or weights became NaN or infinite.
-
-    epoch, batch, step  when that began, all from 0; the step is the optimizer's
-    where               what became so first: the outputs, gradients or update of a named layer
-    The network has the weights from before this epoch again, and the folder has the checkpoint of
-    the epoch before.  The optimizer must not be used any more.
-    """
-
-    def __init__(self, what: str, epoch: int, batch: int, step: int, where: str) -> None:
-        super().__init__(what, epoch, batch, step, where)  # all arguments, so it can be pickled
-        self.what, self.epoch, self.batch, self.step, self.where = what, epoch, batch, step, where
-
-    def __str__(self) -> str:
-        advice = "a lower learning rate usually helps"
-        if self.where == divergence.THE_LOSS:
-            advice = "the logits are finite: look at the targets and soft labels of that batch"
-        return (
-            f"{self.what}: training diverged in epoch {self.epoch}, batch {self.batch} (step "
-            f"{self.step}), first in {self.where}; {advice}"
-        )
-
-
 class Callback:
     """Functions that are called during training: derive a class and override those you need."""
 
@@ -153,9 +131,9 @@ def iter_epochs(
     seeds of network and batches give the same weights, for any number of threads.
     Raises DivergedError if the loss or the weights are not finite: the network then has the weights
     of the last complete epoch, as the folder does; CheckpointError if there is no checkpoint to
-    resume from, or one with another configuration; OSError if the folder cannot be written;
-    ValueError or TypeError for wrong arguments, or an epoch without images or with other numbers of
-    batches and images than the batches say.
+    resume from, one with another configuration, or the best model of another run; OSError if the
+    folder cannot be written; ValueError or TypeError for wrong arguments, or an epoch without
+    images or with other numbers of batches and images than the batches say.
     """
     check_network(network)
     if not isinstance(batches, Batches):
@@ -199,7 +177,10 @@ def iter_epochs(
         "n_images": int(batches.n_images),
         "n_validation_images": None if validation is None else len(validation.images),
         "ema_decay": ema_decay or None,
+        "arithmetic_version": checkpoint.ARITHMETIC_VERSION,
+        "batches_version": getattr(batches, "version", checkpoint.FIRST_VERSION),
     }
+    best_is_ahead = False
     average = WeightAverage(ema_decay, network.parameter_vector) if ema_decay else None
     records: list[EpochRecord] = []
     if folder is not None and resume:
@@ -209,6 +190,7 @@ def iter_epochs(
             records = [EpochRecord(**row) for row in rows]
         except TypeError as error:
             raise checkpoint.CheckpointError(f"{path}: not a checkpoint: {error}") from None
+        best_is_ahead = checkpoint.check_best(folder, network, rows)
     elif folder is not None:
         _make_folder(folder)
     run = _Run(
@@ -225,6 +207,7 @@ def iter_epochs(
         configuration=configuration,
         records=records,
         average=average,
+        best_is_ahead=best_is_ahead,
     )
     return Epochs(_with_last_good_weights(network, run.epochs()))
 
@@ -301,6 +284,7 @@ class _Run:
     configuration: dict[str, Any]
     records: list[EpochRecord]
     average: WeightAverage | None
+    best_is_ahead: bool  # the folder has the best model of the next epoch, see `check_best`
     n_batches_done: int = 0  # of the current epoch
 
     def epochs(self) -> Iterator[EpochRecord]:
@@ -336,6 +320,9 @@ class _Run:
             )
             if best is None or _score(record) > _score(best):
                 best = record = replace(record, is_best=True)
+            elif self.best_is_ahead and self.folder is not None:
+                raise checkpoint.other_best(self.folder)
+            self.best_is_ahead = False
             records.append(record)
             network.training_summary = {
                 "epoch": epoch,

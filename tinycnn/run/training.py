@@ -17,10 +17,6 @@ from .class_weights import make_class_weights
 from .losses_and_schedules import make_schedule
 from .options import TrainingOptions
 
-ARITHMETIC_VERSION = 1
-"""Raised, on purpose, by whoever changes what the same options and the same batches compute.  The
-trials of a sweep are named by it: results of another version are not found, and trained again."""
-
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
