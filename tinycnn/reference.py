@@ -223,10 +223,13 @@ def scale_images(images, scaling, normalization, x_out):
 # and the gradient of distillation from that of cross-entropy, where they use the closed form.
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
+def _log_softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     z = logits.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # inf - inf: a NaN in the loss, not a warning
-        z -= z.max(axis=1, keepdims=True)  # logaddexp(0, u) is log1p(exp(u)): exact near 0
+    # inf - inf: a NaN in the loss, not a warning; a difference may be -inf at a small temperature
+    with np.errstate(invalid="ignore", over="ignore"):
+        z -= z.max(axis=1, keepdims=True)
+        z /= temperature  # after the subtraction: so the largest stays 0
+        # logaddexp(0, u) is log1p(exp(u)): exact near 0
         return z - np.logaddexp.reduce(z, axis=1, keepdims=True)
 
 
@@ -238,12 +241,13 @@ def _cross_entropy(log_probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def log_softmax_forward(logits: np.ndarray, temperature: float, log_probs_out: np.ndarray) -> None:
     """log softmax(logits / temperature) of each row of logits (N, K)."""
-    log_probs_out[...] = _log_softmax(logits.astype(np.float64) / temperature)
+    with np.errstate(over="ignore"):  # -inf in float32
+        log_probs_out[...] = _log_softmax(logits, temperature)
 
 
 def softmax_forward(logits: np.ndarray, temperature: float, probs_out: np.ndarray) -> None:
     """softmax(logits / temperature) of each row of logits (N, K)."""
-    probs_out[...] = np.exp(_log_softmax(logits.astype(np.float64) / temperature))
+    probs_out[...] = np.exp(_log_softmax(logits, temperature))
 
 
 def cross_entropy_soft(
@@ -275,11 +279,14 @@ def distillation(
     cross_entropy_soft(logits, targets, hard_loss, hard_dlogits)
     softened_targets, soft_loss, dsoftened = np.empty((n, k)), np.empty(n), np.empty((n, k))
     softmax_forward(teacher_logits, temperature, softened_targets)
-    softened = logits.astype(np.float64) / temperature
+    softened = logits.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # as in `_log_softmax`
+        softened = (softened - softened.max(axis=1, keepdims=True)) / temperature
     cross_entropy_soft(softened, softened_targets, soft_loss, dsoftened)
     soft_share = soft_weight * soft_scale
     loss_out[...] = (1 - soft_weight) * hard_loss + soft_share * soft_loss
-    dlogits_out[...] = (1 - soft_weight) * hard_dlogits + soft_share * dsoftened / temperature
+    with np.errstate(over="ignore"):
+        dlogits_out[...] = (1 - soft_weight) * hard_dlogits + soft_share * dsoftened / temperature
 
 
 # ---- distillation beyond Hinton ---------------------------------------------------------------

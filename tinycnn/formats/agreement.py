@@ -21,12 +21,27 @@ class ExportError(RuntimeError):
 def exportable(network: Network) -> Network:
     """The network without BatchNorm, as exporters write it; `network` itself if it has none.
 
-    Raises ValueError for a weight that is NaN or infinite: the check could not compare logits.
+    Raises ValueError for a weight that is NaN or infinite, here or in float32: the check could not
+    compare logits.
     """
-    for name, parameter in {**network.parameters, **network.statistics}.items():
-        if not np.isfinite(parameter).all():
+    _check_finite(network)
+    if not network.statistics:
+        return network
+    folded = network.folded()
+    _check_finite(folded)
+    return folded
+
+
+def _check_finite(network: Network) -> None:
+    for name, values in {**network.parameters, **network.statistics}.items():
+        if not np.isfinite(values).all():
             raise ValueError(f"{name} holds NaN or infinity; such a network is not exported")
-    return network.folded() if network.statistics else network
+        largest = float(np.abs(values).max(initial=0.0))
+        if largest > float(np.finfo(np.float32).max):
+            raise ValueError(
+                f"{name} holds {largest:.3g} in size, which is beyond float32; programs and models "
+                "are exported in float32"
+            )
 
 
 def check_images(network: Network) -> np.ndarray:
