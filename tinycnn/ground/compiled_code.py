@@ -23,8 +23,18 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from numba.core import caching, sigutils
+from numba.core.compiler_lock import global_compiler_lock
 
 from .cache_folder import make_private, why_not_kept, why_not_trusted
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits until no other thread compiles.  The child does not have that thread, so the
+    # compiler's lock would stay locked there for ever.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 class CodeFolder(NamedTuple):
