@@ -21,7 +21,7 @@ from .ground.atomic_file import write_atomically
 from .network import Network
 from .optim import Optimizer
 
-ARITHMETIC_VERSION = 1
+ARITHMETIC_VERSION = 2
 """Raised, on purpose, by whoever changes what the same options and the same batches compute.  The
 trials of a sweep are named by it: results of another version are not found, and trained again.  A
 run is only resumed with the version that it began with."""

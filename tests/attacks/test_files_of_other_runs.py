@@ -59,7 +59,8 @@ def test_the_run_can_be_resumed(folder, tmp_path):
 def test_another_arithmetic_is_refused(folder, monkeypatch):
     monkeypatch.setattr(checkpoint, "ARITHMETIC_VERSION", checkpoint.ARITHMETIC_VERSION + 1)
     before = (folder / BEST).read_bytes()
-    message = r"other arithmetic \(version 1; this one has 2\): finish the run with that release"
+    now = checkpoint.ARITHMETIC_VERSION
+    message = f"other arithmetic .version {now - 1}; this one has {now}.: finish the run with that"
     with pytest.raises(CheckpointError, match=message):
         fit(folder, 4, resume=True)
     assert (folder / BEST).read_bytes() == before

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from test_parallel import run_in_child
+from forked_child import run_in_child
 from toy_sweep import TOY, ToySource
 
 from tinycnn import sweep

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from test_parallel import run_in_child
+from forked_child import run_in_child
 
 import tinycnn
 from tinycnn import Callback, CrossEntropy, Dense, Flatten, InputSpec, Loss, Network
