@@ -42,7 +42,9 @@ class LossInputs(NamedTuple):
         """The targets as (N, K): class indices become one-hot rows."""
         if len(self.targets) or not len(self.labels):
             return self.targets
-        return _unit_rows(self.targets.shape[1], self.targets.dtype).take(self.labels, axis=0)
+        rows = np.zeros((len(self.labels), self.targets.shape[1]), self.targets.dtype)
+        rows[np.arange(len(rows)), self.labels] = 1
+        return rows
 
     def smoothed(self, label_smoothing: float) -> LossInputs:
         """The same with `targets` (1-a) * y + a / K, a = label_smoothing, for targets or labels y.
@@ -369,11 +371,6 @@ def check_targets(
             f"or more that sum to 1 within {ROW_SUM_TOLERANCE}"
         )
     return np.empty(0, np.int64), plain_array(targets, dtype)
-
-
-@functools.cache
-def _unit_rows(n_classes: int, dtype: np.dtype) -> np.ndarray:
-    return np.eye(n_classes, dtype=dtype)
 
 
 def check_soft_labels(

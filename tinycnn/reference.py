@@ -265,7 +265,9 @@ def cross_entropy_hard(
     logits: np.ndarray, labels: np.ndarray, loss_out: np.ndarray, dlogits_out: np.ndarray
 ) -> None:
     """Loss (N,) of each sample against class indices (N,), and the gradient of the mean loss."""
-    cross_entropy_soft(logits, np.eye(logits.shape[1])[labels], loss_out, dlogits_out)
+    targets = np.zeros(logits.shape)
+    targets[np.arange(len(labels)), labels] = 1
+    cross_entropy_soft(logits, targets, loss_out, dlogits_out)
 
 
 def distillation(
@@ -308,7 +310,7 @@ def decoupled_distillation(
 ) -> None:  # fmt: skip
     """scale * (alpha * KL of (target, not target) + beta * KL of the others): losses, gradient."""
     n, k = logits.shape
-    target = np.eye(k, dtype=bool)[labels]
+    target = labels[:, None] == np.arange(k)
 
     def parts(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Logarithms of: softmax; (target, not target); softmax of the others, 0 for the target."""

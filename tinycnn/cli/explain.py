@@ -13,6 +13,7 @@ from ..ground.command_line import check_out, not_negative, positive
 from ..ground.messages import plain
 from .console import print_json
 from .image_argument import read_image
+from .memory_need import say_memory
 from .model_argument import add_model_argument, open_model
 
 
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         args.out or f"{Path(args.image).stem}-explained.html", not_the_same_as=args.image
     )
     model = open_model(args.model, args.variant)
+    say_memory(args.model, model.network)
     explanation = explain(
         model.network,
         read_image(args.image, model.network.input_spec),

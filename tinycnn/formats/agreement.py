@@ -54,9 +54,11 @@ def images_of_shape(shape: tuple[int, ...]) -> np.ndarray:
     """The same for one image's shape."""
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 255, int(np.prod(shape))).reshape(shape)
-    strong, faint = rng.integers(0, 256, (2, *shape)), rng.integers(100, 110, (1, *shape))
-    plain = [ramp, np.zeros(shape), np.full(shape, 77)]
-    return np.concatenate([strong, faint, plain]).astype(np.uint8)
+    images = np.empty((6, *shape), np.uint8)  # one by one: the random numbers have 8 bytes each
+    for k, (low, high) in enumerate([(0, 256), (0, 256), (100, 110)]):
+        images[k] = rng.integers(low, high, shape)
+    images[3], images[4], images[5] = ramp, 0, 77
+    return images
 
 
 def expected_probs(network: Network | QuantizedNetwork, images: np.ndarray) -> np.ndarray:
