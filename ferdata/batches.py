@@ -24,6 +24,12 @@ Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
 _ORDER, _AUGMENT, _MIX = 0, 1, 2
 
 
+BATCHES_VERSION = 1
+"""Raised, on purpose, by whoever changes which batches, or which training, validation and test
+images, the same data set and options give.  The keys of a sweep's data depend on it, and a run is
+only resumed with the batches of the version that it began with."""
+
+
 class Batches:
     """batches(epoch) yields (images, targets, soft_labels), every image once per epoch.
 
@@ -40,11 +46,14 @@ class Batches:
     Batches or n_threads. How an image is augmented does not depend on the order or the batch size
     either. After the augmentation, `mix` combines pairs of images (`ferdata.Mixing`).
 
-    Attributes: n_images, n_batches, classes (names in the order of targets and soft labels).
+    Attributes: n_images, n_batches, version (BATCHES_VERSION), classes (names in the order of
+    targets and soft labels).
 
     Raises DataError if the dataset is empty or lacks what `targets` asks for, ValueError for
     settings out of range. `progress(done, total)` counts the images that were shrunk.
     """
+
+    version = BATCHES_VERSION
 
     def __init__(
         self,

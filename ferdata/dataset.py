@@ -20,6 +20,7 @@ from ferdata.labels import (
 )
 from ferdata.unread_files import UnreadFiles
 from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
+from tinycnn.ground.masked_arrays import refuse_masked, unmasked
 from tinycnn.ground.messages import plain
 
 SPLITS = ("train", "validation", "test")
@@ -66,6 +67,8 @@ class FaceDataset:
     unread: UnreadFiles | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            refuse_masked(field.name, getattr(self, field.name))
         self._set("images", checked_images(self.images))
         for name, strings in (
             ("ids", self.ids),
@@ -122,7 +125,7 @@ class FaceDataset:
 
     def select(self, which: np.ndarray) -> FaceDataset:
         """The images that a bool mask (N,) selects, or those at integer indices, in their order."""
-        which = np.asarray(which)
+        which = unmasked("which", which)
         if which.ndim != 1 or (which.dtype.kind not in "biu" and which.size):
             raise DataError(
                 f"select: expected a bool mask or integer indices, found {which.dtype} "
@@ -230,7 +233,7 @@ class FaceDataset:
     # Checks, in the order of the fields.
 
     def _set(self, name: str, value: np.ndarray) -> None:
-        view = value.view()
+        view = np.asarray(value).view()  # of NumPy's own class
         view.flags.writeable = False
         object.__setattr__(self, name, view)
 

@@ -20,6 +20,7 @@ import numpy as np
 from ferdata.arguments import check_whole_numbers
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
+from tinycnn.ground.masked_arrays import refuse_masked, unmasked
 from tinycnn.ground.messages import short_repr
 
 _N_SHOWN = 5
@@ -103,7 +104,9 @@ def check_split(data: FaceDataset | np.ndarray | Sequence[str], fold: Fold) -> N
 
     `data` is as in `subject_folds`; without subjects only the images are checked.
     """
-    subjects = data.subjects if isinstance(data, FaceDataset) else np.asarray(data)
+    subjects = data.subjects if isinstance(data, FaceDataset) else unmasked("subjects", data)
+    refuse_masked("fold.train", fold.train)
+    refuse_masked("fold.validation", fold.validation)
     both = np.intersect1d(fold.train, fold.validation)
     if both.size:
         raise DataError(f"{both.size} images are on both sides; the first is number {both[0]}")
@@ -161,14 +164,14 @@ def subjects_and_labels(
         if labels is None:
             labels = data.known_labels
     else:
-        subjects = np.asarray(data)
+        subjects = unmasked("subjects", data)
         if subjects.ndim != 1 or (subjects.dtype.kind not in "Uiu" and subjects.size):
             raise DataError(
                 f"subjects: expected strings or whole numbers of shape (N,), found "
                 f"{subjects.dtype} {subjects.shape}"
             )
     if labels is not None:
-        labels = np.asarray(labels)
+        labels = unmasked("labels", labels)
         if labels.shape != subjects.shape or labels.dtype.kind not in "iu":
             raise DataError(
                 f"labels: expected {len(subjects)} integers, one for each image, found "

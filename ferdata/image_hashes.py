@@ -7,11 +7,12 @@ import hashlib
 import numpy as np
 
 from ferdata.errors import DataError
+from tinycnn.ground.masked_arrays import unmasked
 
 
 def checked_images(images: np.ndarray) -> np.ndarray:
     """The images, contiguous. Raises DataError unless they are uint8 (N, H, W), H and W above 0."""
-    images = np.asarray(images)
+    images = unmasked("images", images)
     if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
         raise DataError(
             f"images: expected uint8 of shape (N, H, W), found {images.dtype} {images.shape}"

@@ -13,6 +13,7 @@ import numpy as np
 
 from ferdata.errors import DataError
 from tinycnn.ground.distributions import log_sum_exp
+from tinycnn.ground.masked_arrays import unmasked
 
 # Each line: the name by which a class is compared, then its other names.
 _SPELLINGS = (
@@ -196,7 +197,7 @@ class LabelMap:
 
         Raises LabelError if a label's class is dropped by this map: select with `keeps` first.
         """
-        labels = np.asarray(labels)
+        labels = unmasked("labels", labels)
         kept = self.keeps(labels)
         if not kept.all():
             first = int(np.flatnonzero(~kept)[0])
@@ -218,6 +219,7 @@ class LabelMap:
         one class are added; with `logarithms` the values are logits or log-probabilities, and what
         is added are their exponentials. The dtype stays the same.
         """
+        values = unmasked("values", values)
         if values.ndim != 2 or values.shape[1] != len(self.source):
             raise LabelError(
                 f"expected (N, {len(self.source)}) values for {self.source.name!r}, "
@@ -297,7 +299,7 @@ def mapped_labels(
 
 def checked_labels(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
     """The labels as an array. Raises LabelError unless they are integers (N,) inside `space`."""
-    labels = np.asarray(labels)
+    labels = unmasked("labels", labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise LabelError(
             f"expected integer labels of shape (N,), found {labels.dtype} {labels.shape}"

@@ -28,6 +28,7 @@ import numpy as np
 from ferdata.errors import DataError
 from ferdata.image_hashes import checked_images
 from ferdata.jit import FIRST, compile_cached, compiled
+from tinycnn.ground.masked_arrays import unmasked
 from tinycnn.ground.numpy_first import all_work_waits
 
 # Larger entries could overflow float32 inside the kernel. NaN, which the clamping would not catch,
@@ -122,14 +123,14 @@ def _checked(
     images: np.ndarray, matrices: np.ndarray, size_px: int, which: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images = checked_images(images)
-    matrices = np.asarray(matrices, dtype=np.float64)
+    matrices = unmasked("matrices", matrices).astype(np.float64, copy=False)
     if matrices.ndim != 3 or matrices.shape[1:] != (2, 3):
         raise DataError(f"expected matrices (B, 2, 3), found shape {matrices.shape}")
     if not (np.abs(matrices) <= _MAX_ENTRY).all():
         raise DataError(f"matrices: entries must be finite and within +-{_MAX_ENTRY:g}")
     if size_px < 1:
         raise DataError(f"size_px must be 1 or more, found {size_px}")
-    which = np.arange(len(images)) if which is None else np.asarray(which)
+    which = np.arange(len(images)) if which is None else unmasked("which", which)
     if which.shape != (len(matrices),):
         raise DataError(f"{len(matrices)} matrices for {len(which)} images")
     if which.size and (which.min() < 0 or which.max() >= len(images)):

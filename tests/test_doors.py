@@ -18,12 +18,14 @@ FOUNDATION = {"shapes", "aligned_arrays", "ground", "parallel"}
 
 DOORS = {
     # parts that import nothing, or almost nothing, of tinycnn
-    "shapes": set(),
+    "shapes": {"ground"},
     "aligned_arrays": set(),
     "ground": set(),
     "parallel": set(),
+    "training_thread": set(),
     "backend_choice": {"kernels", "reference"},
-    "reference": {"reference_windows"},
+    "reference": {"reference_optimizers", "reference_windows"},
+    "reference_optimizers": set(),
     "reference_windows": set(),
     "init": set(),
     "testing": set(),
@@ -35,13 +37,15 @@ DOORS = {
     # the engine
     "layers": {"shapes", "unknown_options"},
     "input_spec": {"shapes", "unknown_options"},
-    "image_arrays": {"input_spec"},
+    "image_arrays": {"ground", "input_spec"},
     "pictures": {"ground", "input_spec"},
     "plan": {"layers", "shapes"},
     "summary": {"plan", "ground"},
     "losses": {"backend_choice", "kernels", "shapes", "ground", "unknown_options"},
     "distillation": {"backend_choice", "losses", "kernels", "shapes"},
-    "optim": {"aligned_arrays", "backend_choice", "kernels", "shapes", "unknown_options"},
+    "optim": {
+        *("aligned_arrays", "backend_choice", "ground", "kernels", "shapes", "unknown_options"),
+    },
     "custom_layers": {"layers", "plan"},
     "folding": {"aligned_arrays", "layers", "plan"},
     "reference_backend": {"custom_layers", "layers", "losses", "plan", "reference"},
@@ -68,12 +72,13 @@ DOORS = {
         *("backend_choice", "folding", "image_arrays", "input_spec", "kernels", "predictor"),
         *("layers", "losses", "plan", "reference_backend", *FOUNDATION),
     },
+    "dropout_masks": {"layers", "plan"},
     "frozen_layers": {"aligned_arrays", "backends", "layers", "losses", "parallel", "plan"},
     "network": {
         *("backend_choice", "backends", "classify", "first_predictions", "folding", "plan"),
-        "frozen_layers",
+        *("dropout_masks", "frozen_layers"),
         *("layers", "input_spec", "predictor", "quantized", "reference_backend"),
-        *("image_arrays", "init", "losses", "summary", "unknown_options"),
+        *("image_arrays", "init", "losses", "summary", "training_thread", "unknown_options"),
         *FOUNDATION,
     },
     # parts that use a network
@@ -89,8 +94,10 @@ DOORS = {
     "labels": {"metrics", "ground"},
     "evaluation": {"image_arrays", "labels", "layers", "losses", "metrics", "network"},
     "class_head": {"evaluation", "input_spec", "layers", "network", "plan"},
+    "epochs": {"divergence", "network", "ground"},
     "train": {
         *("network", "checkpoint", "divergence", "evaluation", "losses", "optim", "schedules"),
+        "epochs",
         *FOUNDATION,
     },
     "history": {"train", "ground"},
@@ -139,6 +146,7 @@ DOORS["__pyinstaller"] = set()
 
 NUMPY_ALONE = (
     "reference",
+    "reference_optimizers",
     "reference_windows",
     "init",
     "testing",
@@ -157,7 +165,7 @@ NUMPY_ALONE += (
     "network",
     "backends",
     "first_predictions",
-    *("class_head", "frozen_layers"),
+    *("class_head", "dropout_masks", "epochs", "frozen_layers"),
     "train",
     "divergence",
     *("evaluation", "fitting", "history", "image_arrays", "labels", "summary", "training_data"),
@@ -412,12 +420,14 @@ def test_only_a_few_parts_need_more_than_numpy(path):
         assert outside.get(room(path)) is None, room(path)
 
 
-@pytest.mark.parametrize("name", ["reference", "reference_windows", "init", "testing"])
+@pytest.mark.parametrize(
+    "name", ["reference", "reference_optimizers", "reference_windows", "init", "testing"]
+)
 def test_reference_init_and_testing_only_need_numpy(name):
     for found in imports(ROOT / "tinycnn" / f"{name}.py"):
         top = found.name.split(".")[0]
         fine = top == "numpy" or top in sys.stdlib_module_names or found.typing_only
-        fine = fine or found.name.startswith("tinycnn.reference_windows.")
+        fine = fine or found.name.startswith("tinycnn.reference_")
         assert fine, place(ROOT / "tinycnn" / f"{name}.py", found)
 
 

@@ -22,6 +22,7 @@ import tinycnn
 from tinycnn import kernels, reference
 from tinycnn.ground import package_files
 from tinycnn.ground.cache_folder import why_not_trusted
+from tinycnn.ground.compiled_code import CHECKSUM_BYTES, checksum
 from tinycnn.kernels import _jit
 
 ROOT = Path(tinycnn.__file__).parent.parent
@@ -217,6 +218,8 @@ DAMAGE = {
     "truncated": lambda content: content[: len(content) // 2],
     "garbage": lambda content: b"\x80\x04garbage" + content[9:],
     "of something else": lambda content: b"\x80\x04N.",  # a pickle of None
+    "one bit": lambda content: content[:-200] + bytes([content[-200] ^ 4]) + content[-199:],
+    "without a checksum": lambda content: content[CHECKSUM_BYTES:],
 }
 
 
@@ -240,8 +243,8 @@ def test_a_damaged_cache_costs_a_compile_and_a_log_line(package, filled_cache, t
     result, log = run(package, cache)
     assert result == RESULT
     assert compiled(log) == ["callee", "caller"]
-    if damage != "of something else":  # that is taken for a file of another version
-        assert log.count(f"WARNING kernel cache {cache}") == 1  # the others: DEBUG
+    assert log.count(f"WARNING kernel cache {cache}") == 1  # the others: DEBUG
+    assert log.count("its checksum does not match") == 2  # then the index of the callee is emptied
     assert "Traceback" not in log
     result, log = run(package, cache)  # the damage was repaired
     assert result == RESULT
@@ -396,13 +399,15 @@ def test_only_the_owner_can_use_the_cache_folder(package, tmp_path):
     folders = [cache, *(path for path in cache.iterdir())]
     assert len(folders) == 2
     assert [oct(path.stat().st_mode & 0o777) for path in folders] == ["0o700", "0o700"]
+    assert {oct(path.stat().st_mode & 0o777) for path in cache.rglob("*.nb?")} == {"0o600"}
 
 
 def planted(cache, proof):
     """The filled cache, with every index replaced by a pickle that creates the file `proof`."""
     code = f"cposix\nsystem\n(S'touch {proof}'\ntR."  # a pickle that runs a command
     for path in cache.rglob("*.nbi"):
-        path.write_text(code)
+        content = code.encode()
+        path.write_bytes(checksum(path.name, path.parent.name, content) + content)
 
 
 @ON_LINUX
@@ -434,6 +439,37 @@ def test_which_folders_are_trusted(tmp_path):
         assert "others may write" in why_not_trusted(tmp_path)
     tmp_path.chmod(0o700)
     assert why_not_trusted(tmp_path / "not there") == ""
+
+
+@ON_LINUX
+@pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
+def test_a_file_that_others_may_write_to_is_not_read(package, filled_cache, tmp_path, mode):
+    """The folder is closed now, but it may have been open when the file was written to."""
+    cache, proof = tmp_path / "cache", tmp_path / "proof"
+    shutil.copytree(filled_cache, cache)
+    planted(cache, proof)
+    for path in cache.rglob("*.nb?"):
+        path.chmod(mode)
+    result, log = run(package, cache)
+    assert result == RESULT and compiled(log) == ["callee", "caller"]
+    assert "others may write to it: chmod go-w makes it safe" in log
+    assert not proof.exists()
+    result, log = run(package, cache)  # files of our own have taken their place
+    assert result == RESULT and compiled(log) == [] and log == ""
+
+
+def test_the_code_of_another_function_under_this_ones_name_is_not_run(
+    package, filled_cache, tmp_path
+):
+    """Both are whole files of this cache; their arguments and results agree."""
+    cache = tmp_path / "cache"
+    shutil.copytree(filled_cache, cache)
+    for path in cache.rglob("caller*.nbc"):
+        (callee,) = cache.rglob(f"callee*.{path.name.split('.')[-2]}.nbc")
+        path.write_bytes(callee.read_bytes())
+    result, log = run(package, cache)
+    assert result == RESULT and compiled(log) == ["caller"]
+    assert "its checksum does not match" in log
 
 
 def test_the_planted_code_would_run_if_it_were_read(package, filled_cache, tmp_path):

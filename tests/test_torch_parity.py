@@ -182,7 +182,7 @@ def test_gradients_of_every_variant(variant, backend):
     value, dlogits = CrossEntropy()(logits, labels, backend=backend)
     dx = network.backward(dlogits, input_gradient=True)
     network.dropout_generator.bit_generator.state = state
-    mask = torch.tensor(network._draw_masks(BATCH)["dropout1"])
+    mask = torch.tensor(network._masks.draw(BATCH)["dropout1"])
 
     theirs = leaves(network)
     pictures = as_pictures(x).requires_grad_()

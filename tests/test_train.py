@@ -496,7 +496,8 @@ def test_a_finished_run_may_be_given_more_epochs(tmp_path):
 
 
 def test_these_tests_use_dropout(tmp_path):
-    network, _ = begin("adam constant", None)
+    network, records = begin("adam constant", None)
+    records.close()
     x = network.scale(TinyBatches().images)
     assert not np.array_equal(network.forward(x, training=True), network.forward(x, training=True))
 

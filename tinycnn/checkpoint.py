@@ -24,6 +24,14 @@ from .ground.folder_lock import FolderLock, is_locked_here
 from .network import Network
 from .optim import Optimizer
 
+ARITHMETIC_VERSION = 3
+"""Raised, on purpose, by whoever changes what the same options and the same batches compute.  The
+trials of a sweep are named by it: results of another version are not found, and trained again.  A
+run is only resumed with the version that it began with."""
+
+FIRST_VERSION = 1
+"""Of the arithmetic and of the batches, in checkpoints that do not say it."""
+
 METADATA_KEY = "tinycnn.checkpoint"
 BEST = "model.safetensors"
 LEARNING = "learning/parameters"
@@ -118,6 +126,52 @@ def records_in(folder: str | Path) -> list[dict[str, Any]]:
     return _state(path, _read(path)[1])["records"]
 
 
+def check_best(folder: str | Path, network: Network, records: list[dict[str, Any]]) -> bool:
+    """Check that the best model in the folder is the one that the run with these records wrote.
+
+    network: of the run.  True: it is of the epoch after them, if that one is a new best one.  A
+    process that ended between the two files of an epoch leaves this.
+    Raises CheckpointError if the file is missing, damaged, or of another run.
+    """
+    best = next((record for record in reversed(records) if record.get("is_best")), None)
+    if best is None:
+        return False
+    path = Path(folder) / BEST
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: is missing: it had the best network of this run, of epoch {best['epoch']}; "
+            "put the file back, or start a new folder"
+        )
+    found = _network_in(path, *_read(path), like=network).training_summary
+    if found.get("epoch") == len(records):
+        return True
+    names = ("epoch", "train_loss", "val_loss", "val_accuracy")
+    if any(found.get(name) != best.get(name) for name in names):
+        raise other_best(folder)
+    return False
+
+
+def other_best(folder: str | Path) -> CheckpointError:
+    """The error for a best model that another run wrote."""
+    return CheckpointError(
+        f"{Path(folder) / BEST}: was written by another run than {path_in(folder)}: put the file "
+        "of this run back, or start a new folder"
+    )
+
+
+def _network_in(
+    path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str], like: Network
+) -> Network:
+    """The network of a model file, with the classes of layers that `like` has."""
+    try:
+        kinds = [type(layer) for layer in like.layers]
+        return safetensors.network_from(
+            path, tensors, metadata, backend="numpy", custom_layers=kinds
+        )
+    except safetensors.ModelFileError as error:
+        raise CheckpointError(str(error)) from None
+
+
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tensors and the metadata of a checkpoint."""
     if not path.is_file():
@@ -141,15 +195,20 @@ def load(
     it is damaged, or if it was written with another configuration or network.
     """
     tensors, metadata = _read(path)
-    try:
-        kinds = [type(layer) for layer in network.layers]
-        saved = safetensors.network_from(
-            path, tensors, metadata, backend="numpy", custom_layers=kinds
-        )
-    except safetensors.ModelFileError as error:
-        raise CheckpointError(str(error)) from None
+    saved = _network_in(path, tensors, metadata, like=network)
     state = _state(path, metadata)
+    for part in ("arithmetic", "batches"):
+        name = f"{part}_version"
+        before = state["configuration"].get(name, FIRST_VERSION)
+        now = configuration.get(name, FIRST_VERSION)
+        if before != now:
+            raise CheckpointError(
+                f"{path}: was written by a release that computes other {part} (version {before}; "
+                f"this one has {now}): finish the run with that release, or start a new folder"
+            )
     for name in configuration:
+        if name.endswith("_version"):
+            continue
         before, now = state["configuration"].get(name), configuration[name]
         if before != now:
             raise CheckpointError(

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from .ground.masked_arrays import refuse_masked
 from .ground.messages import quoted
 from .image_arrays import check_images
 from .input_spec import InputSpec
@@ -57,6 +58,7 @@ def checked_images(pictures: Any, spec: InputSpec, channels: str = "rgb") -> np.
     channels or framing.  Each message says how to convert the pictures.
     """
     images = pictures.images if isinstance(pictures, _HasImages) else pictures
+    refuse_masked("images", images)
     for source in (pictures, images):
         framing = source.framing if isinstance(source, _HasFraming) else None
         if framing and spec.framing and framing != spec.framing:
@@ -78,6 +80,7 @@ def classifications(
     number = isinstance(unsure_below, (int, float, np.number)) and 0 <= unsure_below <= 1
     if not number or isinstance(unsure_below, bool):
         raise ValueError(f"unsure_below is {quoted(unsure_below)}; expected a number from 0 to 1")
+    refuse_masked("probs", probs)
     finite = np.isfinite(probs).all(axis=1)
     if not finite.all():
         raise ValueError(

@@ -64,3 +64,26 @@ def _first_output(network: Network, images: np.ndarray) -> str:
         if not np.isfinite(network.forward(x)).all():
             return f"the output of {steps[-1].name}"
     return THE_LOSS
+
+
+class DivergedError(ArithmeticError):
+    """Loss or weights became NaN or infinite.
+
+    epoch, batch, step  when that began, all from 0; the step is the optimizer's
+    where               what became so first: the outputs, gradients or update of a named layer
+    The network has the weights from before this epoch again, and the folder has the checkpoint of
+    the epoch before.  The optimizer must not be used any more.
+    """
+
+    def __init__(self, what: str, epoch: int, batch: int, step: int, where: str) -> None:
+        super().__init__(what, epoch, batch, step, where)  # all arguments, so it can be pickled
+        self.what, self.epoch, self.batch, self.step, self.where = what, epoch, batch, step, where
+
+    def __str__(self) -> str:
+        advice = "a lower learning rate usually helps"
+        if self.where == THE_LOSS:
+            advice = "the logits are finite: look at the targets and soft labels of that batch"
+        return (
+            f"{self.what}: training diverged in epoch {self.epoch}, batch {self.batch} (step "
+            f"{self.step}), first in {self.where}; {advice}"
+        )

@@ -45,6 +45,11 @@ class Validation:
         """Raise what `evaluate` would raise for these images, labels and targets: TypeError or
         ValueError."""
         images = check_images(self.images, network.input_spec)
+        if not len(images):
+            raise ValueError(
+                "validation has no images: the best epoch would never be found; expected some, or "
+                "None"
+            )
         checked = check_labels(self.labels, network.classes, len(images))
         truth = checked.targets if self.targets is None else self.targets
         check_targets(truth, (len(images), len(network.classes)), network.dtype)
@@ -75,14 +80,16 @@ def evaluate(
 
     labels   of every kind that `fit` takes
     targets  (N, K) distributions for the loss, or None: the labels
-    Warns if all images are blank.  Errors as `Network.predict_proba`, `fit` for labels, and
-    `CrossEntropy` for targets.
+    Warns if all images are blank.  Raises ValueError if there are none; other errors as
+    `Network.predict_proba`, `fit` for labels, and `CrossEntropy` for targets.
     """
     check_network(network)
     network.load_kernels()  # so that scores do not depend on what was predicted before
     logits = network.predict_logits(images)
     if isinstance(images, np.ndarray) and images.dtype == np.uint8:
         check_content(images, stacklevel=3, only_if_all=True)
+    if not len(logits):
+        raise ValueError("there are no images to score")
     checked = check_labels(labels, network.classes, len(logits))
     truth = checked.targets if targets is None else targets
     loss, _ = CrossEntropy()(logits, truth, backend=network.backend)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .ground.masked_arrays import unmasked
 from .input_spec import InputSpec
 
 PIXELS = "uint8 pixels, 0 black to 255 white"
@@ -29,6 +30,7 @@ def check_images(images: Any, spec: InputSpec) -> np.ndarray:
         )
     if not isinstance(images, np.ndarray):
         raise TypeError(f"images is a {_kind(images)}; expected a NumPy array of {_advice(images)}")
+    images = unmasked("images", images)
     if images.dtype != np.uint8:
         raise TypeError(f"images has dtype {images.dtype}{_remedy(images)}")
     _check_shape(images.shape, spec)

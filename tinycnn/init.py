@@ -74,3 +74,12 @@ def zeros(
 ) -> np.ndarray:
     """Zeros of any shape.  `rng` is not used: it is an argument of every initializer."""
     return np.zeros(shape, dtype)
+
+
+WEIGHTS = {
+    "xavier_uniform": xavier_uniform,
+    "xavier_normal": xavier_normal,
+    "he_uniform": he_uniform,
+    "he_normal": he_normal,
+}
+"""The functions that draw weights, by name."""

@@ -24,7 +24,7 @@ from .kernels import program
 from .kernels.arrays import Batch, Gradients, Results, Stage, Weights
 from .kernels.program import Chunks, Phase
 from .losses import Loss, LossInputs, LossTerms
-from .parallel import Threads, run_in_threads
+from .parallel import Threads, Workers, run_in_threads
 from .plan import NETWORK_INPUT, WORK_OF_ELEMENT, Plan
 from .workspaces import BatchSpace, ChunkSpace, Pool, make_results
 
@@ -67,6 +67,7 @@ class KernelBackend(KernelPrediction):
         self.training_winograd = aligned_zeros(n_winograd, self.dtype) if n_winograd else None
         self.chunk_spaces = Pool(lambda n: ChunkSpace(plan, sizes, n, self.dtype))
         self.batch_space: BatchSpace | None = None
+        self.workers = Workers()  # of all phases: they write into batch_space and the gradients
         self.forwarded: Work | None = None  # the last `forward`, for `backward`
 
     def compile_training(self) -> None:
@@ -119,8 +120,8 @@ class KernelBackend(KernelPrediction):
             logits = self._forward(x, masks)
             value, dlogits = loss.of_checked(logits, inputs, self.name)
             if math.isfinite(value):
-                self._update_running()
                 self.backward(dlogits, wants_dx=False)
+                self._update_running()  # last: an interrupted step has not changed them
             return value, logits
         space = self._begin(len(x), masks)
         results = make_results(len(x), self.n_classes, space, 0)
@@ -136,10 +137,10 @@ class KernelBackend(KernelPrediction):
         self._run_phase(phase, work)
         value = program.mean_loss(results.losses)
         if math.isfinite(value):
-            self._update_running()
             self._after_backward(last, work)
             self._backward_stages(self.stages[:-1], work)
             self._collect(work)
+            self._update_running()
         return value, results.logits
 
     def _transform_weights(self, operations: np.ndarray) -> None:
@@ -201,6 +202,7 @@ class KernelBackend(KernelPrediction):
 
     def _begin(self, n_images: int, masks: Mapping[str, np.ndarray]) -> BatchSpace:
         """The memory for a step of n_images, with the masks copied into it."""
+        self.workers.wait()  # a step that Ctrl-C ended may have left some
         space = self.batch_space
         if space is None or space.capacity < n_images:
             space = self.batch_space = self._make_batch_space(n_images)
@@ -226,7 +228,8 @@ class KernelBackend(KernelPrediction):
 
         if chunks.n_chunks:
             passes = phase.forward + (WORK_OF_STEP - 1) * phase.backward
-            run_in_threads(run, self._n_threads(chunks.n_chunks, len(work.results.logits), passes))
+            n_threads = self._n_threads(chunks.n_chunks, len(work.results.logits), passes)
+            run_in_threads(run, n_threads, self.workers)
 
     def _n_threads(self, n_parts: int, n_images: int, passes: int) -> int:
         """passes: how many times the work of prediction is done."""
@@ -264,7 +267,7 @@ class KernelBackend(KernelPrediction):
                 self.weights, x, n_images, space.activations, gradients, share, n_shares
             )
 
-        run_in_threads(collect, n_shares)
+        run_in_threads(collect, n_shares, self.workers)
 
 
 def chunk_size(n_images: int) -> int:

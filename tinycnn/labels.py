@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
+from .ground.masked_arrays import unmasked
 from .metrics import check_classes
 
 MOST_NAMES = 12
@@ -40,7 +41,7 @@ def check_labels(labels: npt.ArrayLike, classes: Sequence[str], n_images: int) -
     classes  K names
     Raises TypeError for labels of another kind, ValueError for a wrong number, shape or class.
     """
-    array = np.asarray(labels)
+    array = unmasked("labels", labels)
     n, k = n_images, len(classes)
     if array.ndim == 2 and array.shape[1] == 1 != k:
         array = array[:, 0]

@@ -17,6 +17,7 @@ import numpy as np
 
 from .backend_choice import Operations
 from .ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
+from .ground.masked_arrays import refuse_masked, unmasked
 from .ground.messages import quoted
 from .shapes import python_number
 from .unknown_options import NamesItsOptions
@@ -43,7 +44,9 @@ class LossInputs(NamedTuple):
         """The targets as (N, K): class indices become one-hot rows."""
         if len(self.targets) or not len(self.labels):
             return self.targets
-        return _unit_rows(self.targets.shape[1], self.targets.dtype).take(self.labels, axis=0)
+        rows = np.zeros((len(self.labels), self.targets.shape[1]), self.targets.dtype)
+        rows[np.arange(len(rows)), self.labels] = 1
+        return rows
 
     def smoothed(self, label_smoothing: float) -> LossInputs:
         """The same with `targets` (1-a) * y + a / K, a = label_smoothing, for targets or labels y.
@@ -194,6 +197,7 @@ def balanced_class_weights(targets: np.ndarray, n_classes: int) -> tuple[float, 
     Source: King and Zeng 2001, "Logistic regression in rare events data"; scikit-learn's
     class_weight="balanced".
     """
+    refuse_masked("targets", targets)
     if targets.ndim == 2:
         counts = targets.sum(axis=0, dtype=np.float64)
     else:
@@ -331,7 +335,7 @@ def check_temperature(temperature: float, most: float = math.inf) -> float:
 
 
 def check_logits(logits: np.ndarray) -> np.ndarray:
-    logits = np.asarray(logits)
+    logits = unmasked("logits", logits)
     if logits.dtype not in (np.float32, np.float64):
         raise TypeError(f"logits have dtype {logits.dtype}: expected float32 or float64")
     if logits.ndim != 2 or logits.shape[1] == 0:
@@ -346,7 +350,7 @@ def check_targets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class indices int64 (N,) and distributions (N, K) of that dtype, for logits of that shape.
     The one of them that `targets` is not is empty."""
-    targets = np.asarray(targets)
+    targets = unmasked("targets", targets)
     n, k = shape
     if targets.dtype.kind in "iu":
         if targets.shape != (n,):
@@ -381,11 +385,6 @@ def check_targets(
     return np.empty(0, np.int64), plain_array(targets, dtype)
 
 
-@functools.cache
-def _unit_rows(n_classes: int, dtype: np.dtype) -> np.ndarray:
-    return np.eye(n_classes, dtype=dtype)
-
-
 def check_soft_labels(
     soft_labels: np.ndarray | None, shape: tuple[int, int], dtype: np.dtype
 ) -> np.ndarray:
@@ -394,7 +393,7 @@ def check_soft_labels(
         raise ValueError(
             "soft_labels are missing: distillation needs the teacher's logits, (images, classes)"
         )
-    soft_labels = np.asarray(soft_labels)
+    soft_labels = unmasked("soft_labels", soft_labels)
     if soft_labels.dtype.kind != "f":
         raise TypeError(f"soft_labels have dtype {soft_labels.dtype}: expected floating point")
     if soft_labels.shape != shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .ground.distributions import first_wrong_row
+from .ground.masked_arrays import unmasked
 
 
 def accuracy(logits_or_probs: np.ndarray, labels: np.ndarray) -> float:
@@ -14,7 +15,7 @@ def accuracy(logits_or_probs: np.ndarray, labels: np.ndarray) -> float:
     labels           (N,) integers, 0 <= label < K
     Raises TypeError for a wrong dtype, ValueError for a wrong shape or label.
     """
-    scores = np.asarray(logits_or_probs)
+    scores = unmasked("logits_or_probs", logits_or_probs)
     if not np.issubdtype(scores.dtype, np.floating):
         raise TypeError(f"logits_or_probs have dtype {scores.dtype}: expected floating point")
     if scores.ndim != 2 or scores.shape[1] == 0:
@@ -51,7 +52,7 @@ def per_class_recall(confusion: np.ndarray) -> np.ndarray:
     confusion  (K, K) counts of 0 or more, as `confusion_matrix` returns: a row for each true class
     Raises TypeError for a wrong dtype, ValueError for a wrong shape or a negative count.
     """
-    confusion = np.asarray(confusion)
+    confusion = unmasked("confusion", confusion)
     if not np.issubdtype(confusion.dtype, np.integer):
         raise TypeError(f"confusion has dtype {confusion.dtype}: expected integer counts")
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
@@ -75,7 +76,7 @@ def expected_calibration_error(probs: np.ndarray, labels: np.ndarray, n_bins: in
     labels  (N,) integers, 0 <= label < K
     Raises TypeError for a wrong dtype, ValueError for a wrong shape, label, row or n_bins.
     """
-    probs = np.asarray(probs)
+    probs = unmasked("probs", probs)
     mean_accuracy = accuracy(probs, labels)  # checks shapes, dtypes and labels
     if isinstance(n_bins, bool) or not isinstance(n_bins, (int, np.integer)) or n_bins < 1:
         raise ValueError(f"n_bins is {n_bins!r}: expected a whole number of 1 or more")
@@ -94,7 +95,7 @@ def expected_calibration_error(probs: np.ndarray, labels: np.ndarray, n_bins: in
 
 def check_classes(name: str, classes: np.ndarray, n: int | None, n_classes: int) -> np.ndarray:
     """`classes` as int64, checked to be integers (n,) from 0 to n_classes - 1; None: any n."""
-    classes = np.asarray(classes)
+    classes = unmasked(name, classes)
     if not np.issubdtype(classes.dtype, np.integer):
         raise TypeError(f"{name} have dtype {classes.dtype}: expected integers")
     if classes.ndim != 1 or (n is not None and len(classes) != n):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -15,12 +14,13 @@ from .backend_choice import backend_in_use as selected_backend
 from .backend_choice import check_backend
 from .backends import Backend, make_backend
 from .classify import checked_images
+from .dropout_masks import DropoutMasks
 from .first_predictions import FirstPredictions
 from .folding import fold
 from .frozen_layers import NOTHING_FROZEN, FrozenBackend, frozen_part
 from .image_arrays import check_images
 from .input_spec import SCALINGS, InputSpec
-from .layers import DepthwiseConv2D, Dropout, Layer, Shape
+from .layers import DepthwiseConv2D, Layer, Shape
 from .losses import Loss, plain_array, softmax
 from .parallel import threads_of
 from .plan import build_plan, named_views, of_step
@@ -28,40 +28,16 @@ from .predictor import Predictor
 from .reference_backend import ReferenceBackend
 from .shapes import check_array
 from .summary import Summary, summary_of
-from .unknown_options import NamesItsOptions
+from .training_thread import TrainingThread
+from .unknown_options import INSTEAD_OF, NamesItsOptions
 
 if TYPE_CHECKING:
     from .quantized.network import QuantizedNetwork
 
-logger = logging.getLogger("tinycnn")
-
-WEIGHTS = {
-    "xavier_uniform": init.xavier_uniform,
-    "xavier_normal": init.xavier_normal,
-    "he_uniform": init.he_uniform,
-    "he_normal": init.he_normal,
-}
-"""The functions of `tinycnn.init` that draw weights, by name."""
+T = TypeVar("T")
 
 MOST_LAYERS = 12
 """The text of a network names at most this many layers."""
-
-INSTEAD_OF = {
-    "fit": "tinycnn.fit(network, images, labels)",
-    "compile": "optimizer= and loss= of tinycnn.fit",
-    "predict": "network.predict_proba(images), or network.classify(images)",
-    "evaluate": "tinycnn.evaluate(network, images, labels)",
-    "score": "tinycnn.evaluate(network, images, labels)",
-    "save": "tinycnn.save(network, path)",
-    "save_weights": "tinycnn.save(network, path)",
-    "load_weights": "tinycnn.load(path), which makes the network",
-    "state_dict": "network.parameters, or tinycnn.save(network, path)",
-    "weights": "network.parameters, arrays by name",
-    "get_weights": "network.parameters, arrays by name",
-    "add": "Network(layers, input_spec), with all layers in a list",
-    "count_params": "network.n_parameters",
-}
-"""Methods of networks in Keras and PyTorch, and what takes their place."""
 
 PREDICTION_BATCH = 256
 """At most this many images are scaled at once in prediction, to limit memory to a few MB."""
@@ -88,6 +64,9 @@ class Network(NamesItsOptions, Predictor):
                            an optimizer takes; without those of layers that `freeze` has frozen
     parameter_vector, gradient_vector  the same with what no optimizer changes behind them: the
                            statistics, and zeros for the biases that layers were made without
+
+    Several threads may predict with a network.  Only one at a time may train it: see
+    `tinycnn.training_thread`.
     """
 
     def __init__(
@@ -126,25 +105,21 @@ class Network(NamesItsOptions, Predictor):
         self.training_summary: dict[str, Any] = {}
         self.calibration_temperature = 1.0
         self.parameter_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
-        self.gradient_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
+        self._gradient_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
+        self._gradients = _views(self.plan.parameter_slots, self._gradient_vector)
+        self.training_thread = TrainingThread()
         self._frozen = NOTHING_FROZEN
         self.trained_vector = self.parameter_vector[: self.plan.n_trained_slots]
-        self.trained_gradients = self.gradient_vector[: self.plan.n_trained_slots]
         self.parameters = _views(self.plan.parameter_slots, self.parameter_vector)
-        self.gradients = _views(self.plan.parameter_slots, self.gradient_vector)
         self.statistics = _views(self.plan.statistic_slots, self.parameter_vector)
-        self.dropout_generator = np.random.default_rng([seed, 1])
+        self._masks = DropoutMasks(self.plan, seed, self.dtype)
+        self.dropout_generator = self._masks.generator
         self.initialise(np.random.default_rng([seed, 0]))
         self._runners: list[Backend] = []
         self._first_predictions = FirstPredictions(
-            self.plan, self.parameter_vector, self.gradient_vector, backend
+            self.plan, self.parameter_vector, self._gradient_vector, backend
         )
         self._n_forwarded: int | None = None  # images of the last forward pass in training
-        self._dropouts = {
-            step.name: (step.layer.rate, step.layer.mask_shape(step.output_shape))
-            for step in self.plan.steps
-            if isinstance(step.layer, Dropout)
-        }
 
     def __repr__(self) -> str:
         H, W, C = self.input_spec.shape
@@ -181,6 +156,20 @@ class Network(NamesItsOptions, Predictor):
     def n_parameters(self) -> int:
         return self.plan.n_parameters
 
+    @property
+    def gradients(self) -> Mapping[str, np.ndarray]:
+        self.training_thread.reads_gradients()
+        return self._gradients
+
+    @property
+    def gradient_vector(self) -> np.ndarray:
+        self.training_thread.reads_gradients()
+        return self._gradient_vector
+
+    @property
+    def trained_gradients(self) -> np.ndarray:
+        return self.gradient_vector[self._frozen.n_elements : self.plan.n_trained_slots]
+
     def initialise(
         self, rng: np.random.Generator, weights: str = "xavier_uniform", bias_std: float = 0.0
     ) -> None:
@@ -192,9 +181,9 @@ class Network(NamesItsOptions, Predictor):
         the other statistics 0.
         Raises ValueError for an unknown function or a deviation below 0.
         """
-        if weights not in WEIGHTS:
-            raise ValueError(f"weights is {weights!r}; expected one of {', '.join(WEIGHTS)}")
-        draw = WEIGHTS[weights]
+        if weights not in init.WEIGHTS:
+            raise ValueError(f"weights is {weights!r}; expected one of {', '.join(init.WEIGHTS)}")
+        draw = init.WEIGHTS[weights]
         for step in self.plan.steps:
             for short, parameter in of_step(step, self.parameters).items():
                 constant = step.layer.initial_values.get(short)
@@ -225,8 +214,7 @@ class Network(NamesItsOptions, Predictor):
         self._frozen = frozen_part(self.plan, layers)
         trained = slice(self._frozen.n_elements, self.plan.n_trained_slots)
         self.trained_vector = self.parameter_vector[trained]
-        self.trained_gradients = self.gradient_vector[trained]
-        self.gradient_vector[:] = 0
+        self._gradient_vector[:] = 0
         self._runners.clear()
 
     @property
@@ -300,7 +288,7 @@ class Network(NamesItsOptions, Predictor):
         if not training:
             by_numpy = self._numpy_answers(len(x))
             return self._first_predictions.predict(x) if by_numpy else self._run.predict(x)
-        logits = self._run_training.forward(x, self._draw_masks(len(x)))
+        logits = self._in_training(lambda: self._run_training.forward(x, self._masks.draw(len(x))))
         self._n_forwarded = len(x)
         return logits
 
@@ -308,14 +296,17 @@ class Network(NamesItsOptions, Predictor):
         """Overwrite `gradients` with dLoss/dparameters for dlogits = dLoss/dlogits (N, K).
 
         Call it once after forward(x, training=True).  Returns dLoss/dx (N, H, W, C) if
-        `input_gradient`, else None.  Raises RuntimeError without that forward pass, TypeError or
-        ValueError for a dlogits of another dtype or shape.
+        `input_gradient`, else None.  Raises RuntimeError without that forward pass, or if another
+        thread made it; TypeError or ValueError for a dlogits of another dtype or shape.
         """
         if self._n_forwarded is None:
             raise RuntimeError("backward needs a forward(x, training=True) before it")
-        check_array("dlogits", dlogits, (self._n_forwarded, len(self.classes)), "f", "floats")
-        self._n_forwarded = None
-        return self._run.backward(plain_array(dlogits, self.dtype), input_gradient)
+        self.training_thread.check_is_mine()
+        dlogits = check_array(
+            "dlogits", dlogits, (self._n_forwarded, len(self.classes)), "f", "floats"
+        )
+        gradient = plain_array(dlogits, self.dtype)
+        return self._in_training(lambda: self._run.backward(gradient, input_gradient))
 
     def loss_and_gradients(
         self, x: np.ndarray, loss: Loss, targets: np.ndarray, soft_labels: np.ndarray | None = None
@@ -328,13 +319,25 @@ class Network(NamesItsOptions, Predictor):
         and Hinton's distillation this is faster: a few images at a time go forward and backward,
         while their activations are in the processor's cache.
         If the loss is not finite, neither the gradients nor the running statistics change.  Errors
-        as `forward`, and those of the loss.
+        as `forward`, those of the loss, and RuntimeError if another thread is training the network.
         """
         x = self._checked_input(x)
         inputs = loss.check(targets, soft_labels, (len(x), len(self.classes)), self.dtype)
-        self._n_forwarded = None
-        run = self._run_training
-        return run.step(x, self._draw_masks(len(x)), loss, inputs)
+        return self._in_training(
+            lambda: self._run_training.step(x, self._masks.draw(len(x)), loss, inputs)
+        )
+
+    def _in_training(self, work: Callable[[], T]) -> T:
+        """Call work(), a pass in training.  Raises RuntimeError if another thread trains the
+        network.  A pass that ends in an error, or by Ctrl-C, leaves the dropout generator as it
+        was, and nothing for `backward`."""
+
+        def begun() -> T:
+            self._n_forwarded = None
+            self.training_thread.computes_gradients()
+            return self._masks.restored_after_errors(work)
+
+        return self.training_thread.run(begun)
 
     def scale(self, images: np.ndarray) -> np.ndarray:
         """uint8 images (N, H, W) or (N, H, W, C) -> x (N, H, W, C) as the InputSpec says.
@@ -421,7 +424,7 @@ class Network(NamesItsOptions, Predictor):
         return self._runners[0]
 
     def _make_runner(self, training: bool) -> Backend:
-        parameters, gradients = self.parameter_vector, self.gradient_vector
+        parameters, gradients = self.parameter_vector, self._gradient_vector
         made = make_backend(self.backend, self.plan, parameters, gradients, self._threads, training)
         if not isinstance(made, ReferenceBackend):
             self._first_predictions.kernels_are_loaded()
@@ -433,16 +436,8 @@ class Network(NamesItsOptions, Predictor):
 
     def _checked_input(self, x: np.ndarray) -> np.ndarray:
         expected = "floats scaled as the InputSpec says (uint8 images go to predict_proba)"
-        check_array("x", x, ("N", *self.input_spec.shape), "f", expected)
+        x = check_array("x", x, ("N", *self.input_spec.shape), "f", expected)
         return plain_array(x, self.dtype)
-
-    def _draw_masks(self, n_images: int) -> dict[str, np.ndarray]:
-        """A mask for each dropout layer, by name; see `Dropout.mask_shape`."""
-        masks = {}
-        for name, (rate, shape) in self._dropouts.items():
-            kept = self.dropout_generator.random((n_images, *shape), np.float32) >= rate
-            masks[name] = kept.astype(self.dtype) / self.dtype.type(1 - rate)
-        return masks
 
 
 def _views(slots: Mapping[str, tuple[int, Shape]], flat: np.ndarray) -> Mapping[str, np.ndarray]:

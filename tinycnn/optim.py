@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -15,7 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .aligned_arrays import aligned_zeros
-from .backend_choice import Operations
+from .backend_choice import Operations, backend_in_use
+from .ground.masked_arrays import unmasked
 from .unknown_options import NamesItsOptions
 
 NOT_NEGATIVE = (0.0, math.inf)
@@ -45,6 +47,7 @@ class Optimizer(NamesItsOptions, abc.ABC):
     def __post_init__(self) -> None:
         self.n_steps = 0
         self._slots: dict[str, np.ndarray] = {}
+        self._has_kernel = False  # whether the kernel has done a step: it is compiled
         for option, (lowest, limit) in {**self.ranges, "clip_norm": NOT_NEGATIVE}.items():
             setattr(self, option, _in_range(option, getattr(self, option), lowest, limit))
         self.rate_factors = tuple(_rate_factor(pair) for pair in self.rate_factors)
@@ -63,6 +66,7 @@ class Optimizer(NamesItsOptions, abc.ABC):
         Raises TypeError for a wrong dtype, ValueError for a wrong shape or value, or rate_factors
         for more parameters than there are.
         """
+        parameters, gradients = _plain("parameters", parameters), _plain("gradients", gradients)
         if parameters.dtype not in (np.float32, np.float64):
             raise TypeError(
                 f"parameters have dtype {parameters.dtype}: expected float32 or float64"
@@ -98,13 +102,27 @@ class Optimizer(NamesItsOptions, abc.ABC):
         # Numba would compile the kernel once more for read-only arrays: copy them instead
         if not gradients.flags.carray:
             gradients = np.require(gradients, requirements=["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
-        update = _update_function(self.update_name, self.backend)
-        if not self.rate_factors:
-            self._update(update, parameters, gradients, self._slots, rate)
-        for part, factor in self._parts(parameters.size) if self.rate_factors else ():
-            slots = {name: slot[part] for name, slot in self._slots.items()}
-            self._update(update, parameters[part], gradients[part], slots, rate * factor)
+        arguments = [
+            self._arguments(
+                parameters[part],
+                gradients[part],
+                {name: slot[part] for name, slot in self._slots.items()},
+                rate * factor,
+            )
+            for part, factor in self._parts(parameters.size)
+        ]
+        update = _update_function(self.update_name, "numba" if self._has_kernel else self.backend)
+        updates = itertools.starmap(update, arguments)
+        # Counted before: Python raises KeyboardInterrupt between two calls, so if Ctrl-C is pressed
+        # while the kernel runs, after it.  Then the step has been done, and counted.  `list` calls
+        # the kernel for one part after another, and Python does not come between them.
         self.n_steps += 1
+        try:
+            list(updates)
+        except Exception:
+            self.n_steps -= 1
+            raise
+        self._has_kernel = backend_in_use(self.backend) == "numba"
 
     def _parts(self, size: int) -> list[tuple[slice, float]]:
         """The slices of the flat arrays that `rate_factors` stands for, and their factors."""
@@ -156,15 +174,15 @@ class Optimizer(NamesItsOptions, abc.ABC):
         return {"name": self.name, **options}
 
     @abc.abstractmethod
-    def _update(
+    def _arguments(
         self,
-        update: Callable,
         parameters: np.ndarray,
         gradients: np.ndarray,
         slots: Mapping[str, np.ndarray],
         rate: float,
-    ) -> None:
-        """Call `update`, a kernel or its reference, for one step of these parameters."""
+    ) -> tuple[Any, ...]:
+        """The arguments of the update function, a kernel or its reference, for the next step of
+        these parameters."""
 
 
 @dataclass(eq=False)
@@ -190,15 +208,14 @@ class Adam(Optimizer):
     }
     decoupled: ClassVar[bool] = False
 
-    def _update(
+    def _arguments(
         self,
-        update: Callable,
         parameters: np.ndarray,
         gradients: np.ndarray,
         slots: Mapping[str, np.ndarray],
         rate: float,
-    ) -> None:
-        update(
+    ) -> tuple[Any, ...]:
+        return (
             parameters, gradients, slots["m"], slots["v"], self.n_steps + 1, rate,
             self.beta1, self.beta2, self.epsilon, self.weight_decay, self.decoupled,
         )  # fmt: skip
@@ -237,16 +254,15 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError("momentum=0 with Nesterov's step: expected a momentum above 0")
 
-    def _update(
+    def _arguments(
         self,
-        update: Callable,
         parameters: np.ndarray,
         gradients: np.ndarray,
         slots: Mapping[str, np.ndarray],
         rate: float,
-    ) -> None:
+    ) -> tuple[Any, ...]:
         velocity, mu = slots["velocity"], self.momentum
-        update(parameters, gradients, velocity, rate, mu, self.weight_decay, self.nesterov)
+        return parameters, gradients, velocity, rate, mu, self.weight_decay, self.nesterov
 
 
 @dataclass(eq=False)
@@ -282,17 +298,16 @@ class RMSprop(Optimizer):
         super().__post_init__()
         self.centered, self.epsilon_in_root = bool(self.centered), bool(self.epsilon_in_root)
 
-    def _update(
+    def _arguments(
         self,
-        update: Callable,
         parameters: np.ndarray,
         gradients: np.ndarray,
         slots: Mapping[str, np.ndarray],
         rate: float,
-    ) -> None:
+    ) -> tuple[Any, ...]:
         epsilons = (self.epsilon, 0.0) if self.epsilon_in_root else (0.0, self.epsilon)
         arrays = (slots[name] for name in self.slot_names)
-        update(
+        return (
             parameters, gradients, *arrays, rate, self.rho, self.momentum, epsilons,
             self.weight_decay, self.centered,
         )  # fmt: skip
@@ -322,6 +337,7 @@ def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
     Source: Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1.
     Raises ValueError for a max_norm out of range or read-only gradients, TypeError for their dtype.
     """
+    gradients = _plain("gradients", gradients)
     if gradients.dtype not in (np.float32, np.float64):
         raise TypeError(f"gradients have dtype {gradients.dtype}: expected float32 or float64")
     if not gradients.flags.writeable:
@@ -332,6 +348,11 @@ def clip_by_norm(gradients: np.ndarray, max_norm: float) -> float:
     if max_norm < norm < math.inf:
         gradients *= gradients.dtype.type(max_norm / norm)
     return norm
+
+
+def _plain(name: str, array: np.ndarray) -> np.ndarray:
+    """The same values as an array of NumPy's own class.  Kernels take no other."""
+    return unmasked(name, array) if isinstance(array, np.ndarray) else array
 
 
 @functools.cache

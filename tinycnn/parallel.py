@@ -7,6 +7,7 @@ threads call it at once.  A process that is forked makes a new pool for itself.
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -79,22 +80,98 @@ def threads_of(n_threads: int | None) -> Threads:
     return Threads(check_n_threads(n_threads), n_threads is not None)
 
 
-def run_in_threads(work: Callable[[int], None], n_workers: int) -> None:
+class _Call:
+    """A call of `run_in_threads`: which workers have started, and which have ended.
+
+    Lists and a queue are used, and no lock: Python may raise KeyboardInterrupt between any two of
+    its instructions, and a lock could then stay locked.
+    """
+
+    def __init__(self, work: Callable[[int], None]) -> None:
+        self.work, self.process = work, os.getpid()
+        self.stopped = False
+        self.started: list[int] = []
+        self.ended: list[int] = []
+        self.errors: dict[int, Exception] = {}
+        self.signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def run(self, k: int) -> None:
+        """Call work(k), and keep its error."""
+        try:
+            self.work(k)
+        except Exception as error:
+            self.errors[k] = error
+
+    def run_as_worker(self, k: int) -> None:
+        self.started.append(k)
+        try:
+            if not self.stopped:
+                self.run(k)
+        finally:
+            self.ended.append(k)
+            self.signals.put(k)
+
+    def wait_for(self, n_workers: int) -> None:
+        while len(self.ended) < n_workers:
+            self.signals.get()
+
+    def stop(self) -> None:
+        """Workers that have not started do nothing.  Returns when those that have are done.  May be
+        called again if Ctrl-C ends the wait."""
+        self.stopped = True
+        while len(self.ended) < len(self.started):
+            if self.process != os.getpid():  # forked meanwhile: the threads are the parent's
+                return
+            self.signals.get()
+
+
+class Workers:
+    """The workers of calls that write into the same arrays, one call after another.
+
+    Ctrl-C may leave a worker behind, which still writes: a second Ctrl-C can end the wait for it.
+    """
+
+    def __init__(self) -> None:
+        self.call: _Call | None = None
+
+    def wait(self) -> None:
+        """Returns when no worker of an earlier call is left.  To be called before the arrays are
+        used again."""
+        if self.call is not None:
+            self.call.stop()
+            self.call = None
+
+
+def run_in_threads(
+    work: Callable[[int], None], n_workers: int, workers: Workers | None = None
+) -> None:
     """Call work(0), ..., work(n_workers - 1) concurrently, work(0) in the caller's thread.
 
+    workers  of all calls that write into the same arrays as this one
     Returns when all calls have ended.  If several fail, raises the error of the lowest number.
+    After Ctrl-C (KeyboardInterrupt) no call begins any more, and those that have begun are waited
+    for.
     """
     if n_workers <= 1:
         work(0)
         return
-    futures = [_executor(n_workers - 1).submit(work, k) for k in range(1, n_workers)]
+    call = _Call(work)
+    if workers is not None:
+        workers.wait()
+        workers.call = call
     try:
-        work(0)
-    finally:
-        for future in futures:
-            future.exception()  # waits, for the caller may free the arrays that workers write
-    for future in futures:
-        future.result()
+        pool = _executor(n_workers - 1)
+        for k in range(1, n_workers):
+            pool.submit(call.run_as_worker, k)
+        call.run(0)
+        call.wait_for(n_workers - 1)
+    except BaseException:  # Ctrl-C, or no thread can be started
+        call.stop()
+        raise
+    if workers is not None:
+        workers.call = None
+    if call.errors:
+        raise call.errors[min(call.errors)]
 
 
 def _executor(size: int) -> ThreadPoolExecutor:

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from .reference_optimizers import (  # noqa: F401  (callers find them here)
+    adam_update,
+    rmsprop_update,
+    sgd_update,
+)
 from .reference_windows import (  # noqa: F401  (callers find them here)
     averagepool2d_backward,
     averagepool2d_forward,
@@ -260,10 +265,13 @@ def scale_images(images, scaling, normalization, x_out):
 # and the gradient of distillation from that of cross-entropy, where they use the closed form.
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
+def _log_softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     z = logits.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # inf - inf: a NaN in the loss, not a warning
-        z -= z.max(axis=1, keepdims=True)  # logaddexp(0, u) is log1p(exp(u)): exact near 0
+    # inf - inf: a NaN in the loss, not a warning; a difference may be -inf at a small temperature
+    with np.errstate(invalid="ignore", over="ignore"):
+        z -= z.max(axis=1, keepdims=True)
+        z /= temperature  # after the subtraction: so the largest stays 0
+        # logaddexp(0, u) is log1p(exp(u)): exact near 0
         return z - np.logaddexp.reduce(z, axis=1, keepdims=True)
 
 
@@ -275,12 +283,13 @@ def _cross_entropy(log_probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def log_softmax_forward(logits: np.ndarray, temperature: float, log_probs_out: np.ndarray) -> None:
     """log softmax(logits / temperature) of each row of logits (N, K)."""
-    log_probs_out[...] = _log_softmax(logits.astype(np.float64) / temperature)
+    with np.errstate(over="ignore"):  # -inf in float32
+        log_probs_out[...] = _log_softmax(logits, temperature)
 
 
 def softmax_forward(logits: np.ndarray, temperature: float, probs_out: np.ndarray) -> None:
     """softmax(logits / temperature) of each row of logits (N, K)."""
-    probs_out[...] = np.exp(_log_softmax(logits.astype(np.float64) / temperature))
+    probs_out[...] = np.exp(_log_softmax(logits, temperature))
 
 
 def cross_entropy_soft(
@@ -298,7 +307,9 @@ def cross_entropy_hard(
     logits: np.ndarray, labels: np.ndarray, loss_out: np.ndarray, dlogits_out: np.ndarray
 ) -> None:
     """Loss (N,) of each sample against class indices (N,), and the gradient of the mean loss."""
-    cross_entropy_soft(logits, np.eye(logits.shape[1])[labels], loss_out, dlogits_out)
+    targets = np.zeros(logits.shape)
+    targets[np.arange(len(labels)), labels] = 1
+    cross_entropy_soft(logits, targets, loss_out, dlogits_out)
 
 
 def distillation(
@@ -312,11 +323,14 @@ def distillation(
     cross_entropy_soft(logits, targets, hard_loss, hard_dlogits)
     softened_targets, soft_loss, dsoftened = np.empty((n, k)), np.empty(n), np.empty((n, k))
     softmax_forward(teacher_logits, temperature, softened_targets)
-    softened = logits.astype(np.float64) / temperature
+    softened = logits.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # as in `_log_softmax`
+        softened = (softened - softened.max(axis=1, keepdims=True)) / temperature
     cross_entropy_soft(softened, softened_targets, soft_loss, dsoftened)
     soft_share = soft_weight * soft_scale
     loss_out[...] = (1 - soft_weight) * hard_loss + soft_share * soft_loss
-    dlogits_out[...] = (1 - soft_weight) * hard_dlogits + soft_share * dsoftened / temperature
+    with np.errstate(over="ignore"):
+        dlogits_out[...] = (1 - soft_weight) * hard_dlogits + soft_share * dsoftened / temperature
 
 
 # ---- distillation beyond Hinton ---------------------------------------------------------------
@@ -338,7 +352,7 @@ def decoupled_distillation(
 ) -> None:  # fmt: skip
     """scale * (alpha * KL of (target, not target) + beta * KL of the others): losses, gradient."""
     n, k = logits.shape
-    target = np.eye(k, dtype=bool)[labels]
+    target = labels[:, None] == np.arange(k)
 
     def parts(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Logarithms of: softmax; (target, not target); softmax of the others, 0 for the target."""
@@ -413,54 +427,3 @@ def standardize_logits_backward(
     k = z.shape[1]
     jacobian = np.eye(k) - 1 / k - np.einsum("ni,nj->nij", z, z) / k
     dlogits_out[...] = np.einsum("ni,nij->nj", dz, jacobian) / deviation[:, None]
-
-
-# ---- optimizer updates -----------------------------------------------------------------------
-# As in the papers, line by line; the kernels combine the bias corrections into two scalars.
-
-
-def adam_update(
-    parameters: np.ndarray, gradients: np.ndarray, m: np.ndarray, v: np.ndarray,
-    step: int, learning_rate: float, beta1: float, beta2: float, epsilon: float,
-    weight_decay: float, decoupled: bool,
-) -> None:  # fmt: skip
-    """Step number `step` (from 1) of Adam, or of AdamW if `decoupled`, in place on flat arrays."""
-    if decoupled:
-        parameters *= 1 - learning_rate * weight_decay
-    elif weight_decay:
-        gradients = gradients + weight_decay * parameters
-    m *= beta1
-    m += (1 - beta1) * gradients
-    v *= beta2
-    v += (1 - beta2) * np.square(gradients)
-    unbiased_m = m / (1 - beta1**step)
-    unbiased_v = v / (1 - beta2**step)
-    parameters -= learning_rate * unbiased_m / (np.sqrt(unbiased_v) + epsilon)
-
-
-def sgd_update(
-    parameters: np.ndarray, gradients: np.ndarray, velocity: np.ndarray,
-    learning_rate: float, momentum: float, weight_decay: float, nesterov: bool,
-) -> None:  # fmt: skip
-    """One step of gradient descent with momentum, in place on flat arrays."""
-    if weight_decay:
-        gradients = gradients + weight_decay * parameters
-    velocity *= momentum
-    velocity += gradients
-    parameters -= learning_rate * (gradients + momentum * velocity if nesterov else velocity)
-
-
-def rmsprop_update(
-    parameters: np.ndarray, gradients: np.ndarray, v: np.ndarray, m: np.ndarray,
-    velocity: np.ndarray, learning_rate: float, rho: float, momentum: float,
-    epsilons: tuple[float, float], weight_decay: float, centered: bool,
-) -> None:  # fmt: skip
-    """One step of RMSprop, in place on flat arrays."""
-    if weight_decay:
-        gradients = gradients + weight_decay * parameters
-    v += (1 - rho) * (np.square(gradients) - v)
-    m += (1 - rho) * (gradients - m)
-    variance = np.maximum(v - np.square(m), 0) if centered else v
-    velocity *= momentum
-    velocity += gradients / (np.sqrt(variance + epsilons[0]) + epsilons[1])
-    parameters -= learning_rate * velocity

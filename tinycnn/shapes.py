@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .ground.masked_arrays import unmasked
+
 PADDINGS = ("same", "valid")
 
 
@@ -113,6 +115,7 @@ def check_array(
     """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} is a {type(array).__name__}; expected a NumPy array")
+    array = unmasked(name, array)
     if array.dtype.kind not in kinds:
         raise TypeError(f"{name} has dtype {array.dtype}; expected {expected_dtype}")
     fits = array.ndim == len(shape) and all(

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,8 +19,10 @@ import numpy as np
 
 from . import checkpoint, divergence
 from .averaging import WeightAverage, check_decay
+from .divergence import DivergedError as DivergedError
+from .epochs import EpochRecord as EpochRecord
+from .epochs import Epochs, release
 from .evaluation import Evaluation, Validation, check_network, evaluate
-from .ground.folder_lock import FolderLock
 from .losses import Loss
 from .network import Network
 from .optim import Optimizer
@@ -41,11 +43,11 @@ class Batches(Protocol):
 
     @property
     def n_batches(self) -> int:
-        """Number of batches in an epoch."""
+        """Number of batches in every epoch; 0 if it is not known."""
 
     @property
     def n_images(self) -> int:
-        """Number of images in an epoch."""
+        """Number of images in every epoch; not used if n_batches is 0."""
 
     def __call__(self, epoch: int) -> Iterator[Batch]: ...
 
@@ -64,48 +66,6 @@ class StepRecord:
     loss: float
     mean_loss: float
     mean_accuracy: float
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """An epoch.  Losses are means over images.  train_* are measured during training, with
-    augmentation and dropout; val_* are None without validation data."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    val_loss: float | None
-    val_accuracy: float | None
-    learning_rate: float
-    images_per_s: float
-    seconds: float
-    is_best: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-class DivergedError(ArithmeticError):
-    """Loss or weights became NaN or infinite.
-
-    epoch, batch, step  when that began, all from 0; the step is the optimizer's
-    where               what became so first: the outputs, gradients or update of a named layer
-    The network has the weights from before this epoch again, and the folder has the checkpoint of
-    the epoch before.  The optimizer must not be used any more.
-    """
-
-    def __init__(self, what: str, epoch: int, batch: int, step: int, where: str) -> None:
-        super().__init__(what, epoch, batch, step, where)  # all arguments, so it can be pickled
-        self.what, self.epoch, self.batch, self.step, self.where = what, epoch, batch, step, where
-
-    def __str__(self) -> str:
-        advice = "a lower learning rate usually helps"
-        if self.where == divergence.THE_LOSS:
-            advice = "the logits are finite: look at the targets and soft labels of that batch"
-        return (
-            f"{self.what}: training diverged in epoch {self.epoch}, batch {self.batch} (step "
-            f"{self.step}), first in {self.where}; {advice}"
-        )
 
 
 class Callback:
@@ -155,9 +115,10 @@ def iter_epochs(
     seeds of network and batches give the same weights, for any number of threads.
     Raises DivergedError if the loss or the weights are not finite: the network then has the weights
     of the last complete epoch, as the folder does; CheckpointError if there is no checkpoint to
-    resume from, or one with another configuration, and for a new run in a folder that another run
-    has used; OSError if the folder cannot be written;
-    ValueError or TypeError for wrong arguments, or an epoch without images.
+    resume from, one with another configuration, or the best model of another run, and for a new run
+    in a folder that another run has used; OSError if the folder cannot be written; ValueError or
+    TypeError for wrong arguments, or an epoch without images or with other numbers of batches and
+    images than the batches say.
     """
     check_network(network)
     if not isinstance(batches, Batches):
@@ -200,20 +161,24 @@ def iter_epochs(
         "n_validation_images": None if validation is None else len(validation.images),
         "ema_decay": ema_decay or None,
         "best_by": None if validation is None or validation.best_by == "accuracy" else "loss",
+        "arithmetic_version": checkpoint.ARITHMETIC_VERSION,
+        "batches_version": getattr(batches, "version", checkpoint.FIRST_VERSION),
     }
     average = WeightAverage(ema_decay, network.parameter_vector) if ema_decay else None
     records: list[EpochRecord] = []
+    best_is_ahead = False
     lock = None if folder is None else checkpoint.claim(folder, configuration, resume)
     if folder is not None and resume:
         path = checkpoint.path_in(folder)
         try:
             rows = checkpoint.load(path, network, optimizer, configuration, average)
             records = [EpochRecord(**row) for row in rows]
+            best_is_ahead = checkpoint.check_best(folder, network, rows)
         except checkpoint.CheckpointError:
-            _release(lock)
+            release(lock)
             raise
         except TypeError as error:
-            _release(lock)
+            release(lock)
             raise checkpoint.CheckpointError(f"{path}: not a checkpoint: {error}") from None
     run = _Run(
         network=network,
@@ -229,37 +194,9 @@ def iter_epochs(
         configuration=configuration,
         records=records,
         average=average,
+        best_is_ahead=best_is_ahead,
     )
-    return _with_last_good_weights(network, run.epochs(), lock)
-
-
-def _with_last_good_weights(
-    network: Network, epochs: Iterator[EpochRecord], lock: FolderLock | None
-) -> Iterator[EpochRecord]:
-    """Yields the records of `epochs`; restores the weights from before an epoch that diverges, and
-    releases the lock in the end.
-
-    NumPy's warnings of overflow are switched off: DivergedError says more.
-    """
-    try:
-        while True:
-            weights = network.parameter_vector.copy()
-            try:
-                with np.errstate(over="ignore", invalid="ignore"):
-                    record = next(epochs, None)
-            except DivergedError:
-                network.parameter_vector[:] = weights
-                raise
-            if record is None:
-                return
-            yield record
-    finally:
-        _release(lock)
-
-
-def _release(lock: FolderLock | None) -> None:
-    if lock is not None:
-        lock.release()
+    return Epochs(network, run.epochs(), lock)
 
 
 @dataclass
@@ -279,6 +216,7 @@ class _Run:
     configuration: dict[str, Any]
     records: list[EpochRecord]
     average: WeightAverage | None
+    best_is_ahead: bool  # the folder has the best model of the next epoch, see `check_best`
     n_batches_done: int = 0  # of the current epoch
 
     def epochs(self) -> Iterator[EpochRecord]:
@@ -314,6 +252,9 @@ class _Run:
             )
             if best is None or self._score(record) > self._score(best):
                 best = record = replace(record, is_best=True)
+            elif self.best_is_ahead and self.folder is not None:
+                raise checkpoint.other_best(self.folder)
+            self.best_is_ahead = False
             records.append(record)
             network.training_summary = {
                 "epoch": epoch,
@@ -374,11 +315,16 @@ class _Run:
                 batch, step = batch - 1, step - 1
         return DivergedError(what, epoch, batch, step, where)
 
+    def _promised_sizes(self) -> tuple[int, int]:
+        """Batches and images of an epoch, as the batches say before it; 0 batches: not known."""
+        return int(self.batches.n_batches), int(self.batches.n_images)
+
     def _train_epoch(self, epoch: int, schedule: Schedule) -> tuple[float, float, int]:
         """Returns the mean loss and the accuracy over the images, and the number of images."""
         network, optimizer = self.network, self.optimizer
         n_images, total_loss, n_right = 0, 0.0, 0
         loss = self.loss.at_epoch(epoch)
+        self.n_batches_done = 0
         for k, batch in enumerate(self.batches(epoch)):
             images, targets, soft_labels = _parts(batch, epoch)
             x = network.scale(images)
@@ -409,6 +355,13 @@ class _Run:
             raise ValueError(
                 f"epoch {epoch} has no images: the batches gave none.  A generator can be read "
                 "only once: make a new one for each epoch"
+            )
+        found, expected = (self.n_batches_done, n_images), self._promised_sizes()
+        if expected[0] and found != expected:
+            raise ValueError(
+                f"epoch {epoch} had {found[0]} batches with {found[1]} images; n_batches and "
+                f"n_images of the batches are {expected[0]} and {expected[1]}: expected the "
+                "numbers of every epoch, which schedules and records rely on"
             )
         if not np.isfinite(network.parameter_vector).all():
             # the loss of the last step was computed before its update

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from .ground.masked_arrays import refuse_masked
 from .ground.messages import plain
 from .image_arrays import check_content, check_images
 from .input_spec import InputSpec
@@ -51,6 +52,8 @@ class ArrayBatches:
         for name, rows in (("labels", labels), ("soft_labels", soft_labels)):
             if rows is not None and len(rows) != len(images):
                 raise ValueError(f"{len(images)} images but {len(rows)} {name}")
+        for name, array in (("images", images), ("labels", labels), ("soft_labels", soft_labels)):
+            refuse_masked(name, array)
         self.n_images, self._batch_size = len(images), int(batch_size)
         self.n_batches = -(-self.n_images // self._batch_size)
         self._images, self._targets, self._soft_labels = images, np.asarray(labels), soft_labels

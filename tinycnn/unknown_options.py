@@ -45,6 +45,23 @@ ADVICE = {
 }
 """For options of other libraries that have no counterpart: what takes their place."""
 
+INSTEAD_OF = {
+    "fit": "tinycnn.fit(network, images, labels)",
+    "compile": "optimizer= and loss= of tinycnn.fit",
+    "predict": "network.predict_proba(images), or network.classify(images)",
+    "evaluate": "tinycnn.evaluate(network, images, labels)",
+    "score": "tinycnn.evaluate(network, images, labels)",
+    "save": "tinycnn.save(network, path)",
+    "save_weights": "tinycnn.save(network, path)",
+    "load_weights": "tinycnn.load(path), which makes the network",
+    "state_dict": "network.parameters, or tinycnn.save(network, path)",
+    "weights": "network.parameters, arrays by name",
+    "get_weights": "network.parameters, arrays by name",
+    "add": "Network(layers, input_spec), with all layers in a list",
+    "count_params": "network.n_parameters",
+}
+"""Methods of networks in Keras and PyTorch, and what takes their place."""
+
 
 def refuse_unknown(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Raise TypeError for the first name in `given` that is not in `known`, and say what was meant.

@@ -19,6 +19,7 @@ from ferdata.photos.detect import LEAST_SCORE, SMALLEST_PX, Sought, detect
 from ferdata.photos.faces import FRAMINGS, SIZE_PX, Faces, checked_sought, framed_faces
 from ferdata.photos.photo import read_grey
 from ferdata.photos.picture_argument import Picture
+from tinycnn.ground.masked_arrays import unmasked
 
 SMOOTHING_S = 0.3
 SEARCH_EVERY = 5
@@ -155,7 +156,7 @@ class ProbabilitySmoothing:
 
         numbers  of its n faces, as from `FaceTracker`;  probs: (n, K);  time_s: of the frame
         """
-        smoothed = np.array(probs, np.float64)
+        smoothed = unmasked("probs", probs).astype(np.float64)
         for row, number in zip(smoothed, numbers):
             if number in self._last and self.seconds:
                 before_s, before = self._last[number]

@@ -21,6 +21,7 @@ Shrinking is anti-aliased (Pillow's bilinear filter); outside the photo its edge
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,6 +32,7 @@ from ferdata.photos.detect import LEAST_SCORE, SMALLEST_PX, Sought, detect
 from ferdata.photos.photo import read_grey
 from ferdata.photos.picture_argument import Picture, file_name
 from ferdata.warp import resize_images, resize_matrix, warp_images
+from tinycnn.ground.masked_arrays import unmasked
 from tinycnn.ground.messages import quoted, short_repr
 
 FRAMINGS = ("paper", "fer2013")
@@ -45,13 +47,35 @@ _PAPER_OFFSETS = ((0, 0), (0, 5), (0, 32), (5, 0), (32, 0), (5, 5), (32, 32), (5
 
 
 class FaceImages(np.ndarray):
-    """Grey faces, uint8 (n, size_px, size_px), with their framing, which slices and copies keep. A
-    network that was trained with another framing can then refuse them."""
+    """Grey faces, uint8 (n, size_px, size_px), with their framing, which slices, copies and joined
+    arrays (np.concatenate, np.stack) keep. A network that was trained with another framing can then
+    refuse them. Raises ValueError if faces of several framings are joined."""
 
     framing: str | None = None
 
     def __array_finalize__(self, source: object) -> None:
         self.framing = source.framing if isinstance(source, FaceImages) else None
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        result = super().__array_function__(func, types, args, kwargs)
+        if func is np.concatenate:  # the others call it
+            framings = sorted(_framings_in(args))
+            if len(framings) > 1:
+                raise ValueError(
+                    f"these faces were cut with the framings {' and '.join(framings)}: cut them "
+                    "again with one, or join np.asarray(images) of each"
+                )
+            result = result.view(FaceImages)
+            result.framing = framings[0] if framings else None
+        return result
+
+
+def _framings_in(value: Any) -> set[str]:
+    """The framings of the FaceImages in the arguments of one of NumPy's functions."""
+    if isinstance(value, FaceImages):
+        return {value.framing} if value.framing else set()
+    parts = value if isinstance(value, (tuple, list)) else ()
+    return {framing for part in parts for framing in _framings_in(part)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +204,7 @@ def paper_face(photo: Picture, box: np.ndarray, *, channels: str = "rgb") -> np.
 
 def _grey_and_box(photo: Picture, box: np.ndarray, channels: str) -> tuple[np.ndarray, np.ndarray]:
     grey = read_grey(photo, channels=channels)
-    (box,) = checked_boxes(np.asarray(box)[None], grey, file_name(photo) or "photo")
+    (box,) = checked_boxes(unmasked("box", box)[None], grey, file_name(photo) or "photo")
     return grey, box
 
 
@@ -190,7 +214,7 @@ def paper_training_crops(face: np.ndarray) -> np.ndarray:
     Squares of 224 px at (top, left) = (0, 0) (0, 5) (0, 32) (5, 0) (32, 0) (5, 5) (32, 32) (5, 32),
     in the order of the authors' code; number 6 is framing `paper`. Raises DataError.
     """
-    face = np.asarray(face)
+    face = unmasked("face", face)
     if face.dtype != np.uint8 or face.shape != (_PAPER_PX, _PAPER_PX):
         raise DataError(f"face: expected uint8 (256, 256), found {face.dtype} {face.shape}")
     return np.stack([_paper_crop(face, offset, SIZE_PX) for offset in _PAPER_OFFSETS])
@@ -199,7 +223,7 @@ def paper_training_crops(face: np.ndarray) -> np.ndarray:
 def checked_boxes(boxes: np.ndarray, photo: np.ndarray, name: str) -> np.ndarray:
     """The boxes as int64 (n, 4). Raises DataError, beginning with `name`, if they are not whole
     numbers or less than half of a box lies in the photo."""
-    boxes = np.asarray(boxes)
+    boxes = unmasked("boxes", boxes)
     if boxes.size == 0 and boxes.shape in ((0,), (0, 4)):
         return np.empty((0, 4), np.int64)
     whole = boxes.dtype.kind in "iu" or (

@@ -33,6 +33,7 @@ from ferdata.errors import DataError
 from ferdata.files.regular_file import errors_naming, named_errors
 from ferdata.photos.picture_argument import CHANNELS, Content, Picture, told_apart
 from ferdata.photos.picture_formats import FORMATS, HEIC_AND_AVIF, N_BYTES, format_of
+from tinycnn.ground.masked_arrays import unmasked
 from tinycnn.ground.messages import in_short
 
 MAX_PIXELS = 50_000_000
@@ -118,7 +119,7 @@ def checked_photo(photo: np.ndarray, channels: str = "rgb") -> np.ndarray:
     Raises DataError unless it is uint8 (H, W), (H, W, 1) or (H, W, 3).
     """
     checked_option("channels", channels, CHANNELS)
-    photo = np.asarray(photo)
+    photo = unmasked("photo", photo)
     shape = photo.shape
     fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
     if photo.dtype != np.uint8 or not fits or 0 in shape:

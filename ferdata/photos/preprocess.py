@@ -30,6 +30,7 @@ from ferdata.photos.detect import largest_face
 from ferdata.photos.faces import FRAMINGS, SIZE_PX, checked_boxes, frame_face, resized
 from ferdata.photos.photo import read_grey
 from ferdata.warp import resize_images
+from tinycnn.ground.masked_arrays import unmasked
 from tinycnn.ground.messages import short_repr
 
 # Change it whenever a change to reading, detection, framing or resizing alters the pixels.
@@ -121,7 +122,7 @@ def frame_photos(
     if n_workers is not None:
         check_whole_numbers(1, n_workers=n_workers)
     if boxes is not None:
-        boxes = np.asarray(boxes)
+        boxes = unmasked("boxes", boxes)
         if framing is None or boxes.shape != (len(files), 4):
             raise DataError(
                 f"boxes: expected ({len(files)}, 4) and a framing, found {boxes.shape}, {framing}"

@@ -26,6 +26,7 @@ from ferdata.teachers.soft_labels import (
 )
 from ferdata.teachers.teacher_outputs import classes_of_all, classes_without, with_unknown_classes
 from tinycnn.ground.distributions import log_sum_exp
+from tinycnn.ground.masked_arrays import unmasked
 
 
 def average_soft_labels(
@@ -44,7 +45,7 @@ def average_soft_labels(
     """
     if not teachers:
         raise ValueError("no teachers to average")
-    shares = np.ones(len(teachers)) if weights is None else np.asarray(weights, dtype=np.float64)
+    shares = np.ones(len(teachers)) if weights is None else unmasked("weights", weights)
     if shares.shape != (len(teachers),) or not (np.isfinite(shares) & (shares > 0)).all():
         raise ValueError(f"weights: expected {len(teachers)} numbers above 0, found {weights!r}")
     shares = shares / shares.sum()

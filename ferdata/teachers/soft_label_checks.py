@@ -12,6 +12,7 @@ from ferdata.errors import DataError
 from ferdata.labels import LabelSpace
 from ferdata.teachers.soft_label_files import Parts, singular
 from tinycnn.ground.distributions import ROW_SUM_TOLERANCE, is_distribution, log_sum_exp
+from tinycnn.ground.masked_arrays import unmasked
 
 PROBABILITY_FLOOR = 1e-7
 
@@ -212,7 +213,7 @@ def _each_hash_once(
 
 def as_float32(values: ArrayLike) -> np.ndarray:
     """Numbers as float32; too large ones become infinite. Raises DataError for others."""
-    values = np.asarray(values)
+    values = unmasked("values", values)
     if values.dtype.kind not in "fiu":
         raise DataError(f"values: expected numbers, found {values.dtype}")
     with np.errstate(over="ignore"):

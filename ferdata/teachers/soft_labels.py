@@ -54,6 +54,7 @@ from ferdata.teachers.teacher_outputs import (
     n_mostly_dropped,
 )
 from tinycnn.ground.distributions import log_sum_exp
+from tinycnn.ground.masked_arrays import unmasked
 from tinycnn.ground.messages import short_repr
 
 EXTRA_CLASSES = ("error", "drop", "renormalise")
@@ -90,6 +91,8 @@ class SoftLabels:
 
     def __post_init__(self) -> None:
         given = self._given_keys()
+        for name, array in (("values", self.values), *given):
+            object.__setattr__(self, name, unmasked(name, array))
         if len(given) != 1 or len(given[0][1]) != len(self.values):
             raise DataError(
                 f"{self.source}: expected as many {' or '.join(KEYS)} as the {len(self.values)} "
@@ -195,7 +198,7 @@ def save_soft_labels(
         raise ValueError(f"expected one of rows, ids and hashes, found {' and '.join(named) or 0}")
     if path.suffix.lower() not in (".npz", ".csv"):
         raise ValueError(f"{path}: expected a name that ends in .npz or .csv")
-    key, keys = named[0], np.asarray(given[named[0]])
+    key, keys = named[0], unmasked(named[0], given[named[0]])
     parts = Parts(
         kind=kind,
         values=as_float32(values),

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from ferdata.augment import Augmentation
+from ferdata.batches import BATCHES_VERSION as BATCHES_VERSION
 from ferdata.batches import Batches
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.mixing import Mixing
-
-BATCHES_VERSION = 1
-"""Raised, on purpose, by whoever changes which batches, or which training, validation and test
-images, the same data set and options give.  The keys of a sweep's data depend on it."""
 
 
 class BatchOptions(Protocol):

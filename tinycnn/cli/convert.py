@@ -32,6 +32,7 @@ from ..testing import logit_error
 from .console import print_json
 from .dataset_notes import notes_on
 from .image_argument import read_image
+from .memory_need import say_memory
 from .model_argument import add_model_argument, open_model
 from .photo_files import PassedOver, find_photos
 
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         )
     model = open_model(args.model, args.variant)
     network = model.network
+    say_memory(args.model, network)
     if args.calibration and args.dtype != "int8":
         raise CannotError("--calibration: only --dtype int8 needs images")
     images: np.ndarray

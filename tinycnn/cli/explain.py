@@ -15,6 +15,7 @@ from ..ground.output_files import check_out, reads, refuse_files_of_others, writ
 from ..ground.printing import print_text
 from .console import print_json
 from .image_argument import read_image
+from .memory_need import say_memory
 from .model_argument import add_model_argument, open_model
 
 
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.out:
         refuse_files_of_others([out])
     model = open_model(args.model, args.variant)
+    say_memory(args.model, model.network)
     explanation = explain(
         model.network,
         read_image(args.image, model.network.input_spec),

@@ -20,6 +20,7 @@ from ..ground.printing import print_message, print_text
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from .console import print_json
+from .memory_need import say_memory
 from .model_argument import add_model_argument, open_to_predict
 
 FILE_STEM = "microexpnet"
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     out = program_path(args.out, ENDINGS[args.to], args.model)
     network = open_to_predict(args.model, args.variant).network
+    say_memory(args.model, network)
     if args.to == "python" and isinstance(network, QuantizedNetwork):
         raise CannotError(
             f"{args.model}: is a network in 8-bit integers; expected --to onnx or --to c"

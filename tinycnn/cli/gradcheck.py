@@ -23,6 +23,7 @@ from ..losses import CrossEntropy
 from ..network import Network
 from ..testing import TOLERANCE, GradientError, check_gradients, network_gradients
 from .console import print_json, print_table
+from .memory_need import say_memory
 from .model_argument import add_model_argument, open_model
 
 BACKENDS = {"numba": "kernels", "numpy": "reference"}
@@ -74,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     network = open_model(args.model, args.variant).network
+    say_memory(args.model, network)
     bound = args.tolerance
     if bound is None:
         bound = RAW_TOLERANCE if network.input_spec.scaling == "raw" else TOLERANCE

@@ -40,6 +40,7 @@ from .film_prediction import (
     film_copy_path,
     frame_predictions,
 )
+from .memory_need import say_memory
 from .model_argument import HELP, OpenedModel, add_variant_argument, open_to_predict
 from .photo_files import Found, PassedOver, find_photos
 from .prediction_rows import CsvRows, JsonRows, Rows, TableRows
@@ -164,6 +165,7 @@ def load_network(args: argparse.Namespace) -> Network | QuantizedNetwork:
     """
     model = open_to_predict(args.model, args.variant, args.threads)
     network = model.network
+    say_memory(args.model, network)
     name, spec = "the shipped model" if args.model == SHIPPED else args.model, network.input_spec
     if isinstance(model, OpenedModel) and model.kind == "new weights":
         raise CannotError(f"{name}: has random weights; expected a network that was trained")

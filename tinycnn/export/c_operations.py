@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,11 +53,14 @@ def is_plain_relu(layer: Layer) -> bool:
 
 def c_float(value: float) -> str:
     """A C number of type float, exact."""
-    return f"{exact_hex(float(np.float32(value)))}F"
+    with np.errstate(over="ignore"):  # `exact_hex` refuses infinity
+        return f"{exact_hex(float(np.float32(value)))}F"
 
 
 def exact_hex(value: float) -> str:
     """0x1.921fb6p+1: as `float.hex`, without zeros at the end of the mantissa."""
+    if not math.isfinite(value):
+        raise ValueError(f"a number of the network is {value} in float32; it is not exported")
     mantissa, exponent = value.hex().split("p")
     return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}p{exponent}"
 

@@ -157,7 +157,9 @@ def hexadecimal(values: np.ndarray) -> str:
 
 def c_text(text: str) -> str:
     """A C string.  Unusual bytes are written as three octal digits: unlike hexadecimal ones, these
-    cannot run on into the letter that follows."""
+    cannot run on into the letter that follows.  Raises ValueError for NUL, which ends it."""
+    if "\0" in text:
+        raise ValueError(f"{text!r} holds NUL, with which a text in C ends: expected another name")
     plain = "".join(
         chr(byte) if chr(byte).isalnum() and byte < 128 or byte in b" -_.,:()+" else f"\\{byte:03o}"
         for byte in text.encode("utf-8")

@@ -84,7 +84,8 @@ def source_of(network: Network, name: str = "microexpnet") -> str:
         "weights": "\n".join(['WEIGHTS = """', *lines, '"""']),
     }
     template = package_text(__package__, "python_program.py")
-    return _filled(template, parts).replace("PROGRAM", re.sub(r"\W", "_", name))
+    # the name first: class names may contain the word too
+    return _filled(template.replace("PROGRAM", re.sub(r"\W", "_", name)), parts)
 
 
 def _filled(template: str, parts: Mapping[str, str]) -> str:

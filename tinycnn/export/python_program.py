@@ -162,8 +162,9 @@ def logits(images):
 
 def predict(images):
     """Probabilities (N, K) in the order of CLASSES.  images: as for `logits`"""
-    z = logits(images) / CALIBRATION_TEMPERATURE
-    e = np.exp(z - z.max(axis=1, keepdims=True))  # at most e**0: nothing overflows
+    z = logits(images)
+    # at most e**0: nothing overflows
+    e = np.exp((z - z.max(axis=1, keepdims=True)) / CALIBRATION_TEMPERATURE)
     return e / e.sum(axis=1, keepdims=True)
 
 

@@ -21,12 +21,27 @@ class ExportError(RuntimeError):
 def exportable(network: Network) -> Network:
     """The network without BatchNorm, as exporters write it; `network` itself if it has none.
 
-    Raises ValueError for a weight that is NaN or infinite: the check could not compare logits.
+    Raises ValueError for a weight that is NaN or infinite, here or in float32: the check could not
+    compare logits.
     """
-    for name, parameter in {**network.parameters, **network.statistics}.items():
-        if not np.isfinite(parameter).all():
+    _check_finite(network)
+    if not network.statistics:
+        return network
+    folded = network.folded()
+    _check_finite(folded)
+    return folded
+
+
+def _check_finite(network: Network) -> None:
+    for name, values in {**network.parameters, **network.statistics}.items():
+        if not np.isfinite(values).all():
             raise ValueError(f"{name} holds NaN or infinity; such a network is not exported")
-    return network.folded() if network.statistics else network
+        largest = float(np.abs(values).max(initial=0.0))
+        if largest > float(np.finfo(np.float32).max):
+            raise ValueError(
+                f"{name} holds {largest:.3g} in size, which is beyond float32; programs and models "
+                "are exported in float32"
+            )
 
 
 def check_images(network: Network) -> np.ndarray:
@@ -39,9 +54,11 @@ def images_of_shape(shape: tuple[int, ...]) -> np.ndarray:
     """The same for one image's shape."""
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 255, int(np.prod(shape))).reshape(shape)
-    strong, faint = rng.integers(0, 256, (2, *shape)), rng.integers(100, 110, (1, *shape))
-    plain = [ramp, np.zeros(shape), np.full(shape, 77)]
-    return np.concatenate([strong, faint, plain]).astype(np.uint8)
+    images = np.empty((6, *shape), np.uint8)  # one by one: the random numbers have 8 bytes each
+    for k, (low, high) in enumerate([(0, 256), (0, 256), (100, 110)]):
+        images[k] = rng.integers(low, high, shape)
+    images[3], images[4], images[5] = ramp, 0, 77
+    return images
 
 
 def expected_probs(network: Network | QuantizedNetwork, images: np.ndarray) -> np.ndarray:

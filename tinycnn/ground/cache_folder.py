@@ -32,9 +32,9 @@ def make_private(folder: Path) -> None:
             os.chmod(folder, found.st_mode & 0o700)
 
 
-def why_not_trusted(folder: Path) -> str:
+def why_not_trusted(folder: Path | int) -> str:
     """The reason not to run code from `folder`: another user (except root) owns it, or others may
-    write to it.  "" if it is safe or does not exist yet."""
+    write to it.  "" if it is safe or does not exist yet.  An open file is given by its number."""
     if not hasattr(os, "geteuid"):  # Windows: a user's folders are closed to others by default
         return ""
     try:

@@ -4,20 +4,37 @@ Numba's own cache only checks the time stamp of a function's own file.  Here the
 folder and a stamp, and code with another stamp is out of date.  A folder that cannot be used
 (read-only, truncated, from another machine) costs a compile and a log line, nothing else.  Numba
 stores compiled code as pickle, so anyone who can write to the folder can run code in this process:
-folders are created for their owner alone, and one that others may write to is not used.
+folders and files are created for their owner alone, and one that others may write to is not used.
+
+Each file begins with a checksum of its name, the stamp and its content.  Machine code with one
+wrong bit could end the process, and so could the code of another function under this one's name.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
-from collections.abc import Callable
+import os
+import pickle
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from numba.core import caching, sigutils
+from numba.core.compiler_lock import global_compiler_lock
 
 from .cache_folder import make_private, why_not_kept, why_not_trusted
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits until no other thread compiles.  The child does not have that thread, so the
+    # compiler's lock would stay locked there for ever.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 class CodeFolder(NamedTuple):
@@ -67,6 +84,65 @@ def _files_in(code_folder: CodeFolder) -> type[caching.CompileResultCacheImpl]:
     return Files
 
 
+CHECKSUM_BYTES = 32
+
+
+def checksum(name: str, stamp: str, content: bytes) -> bytes:
+    """What a file of compiled code begins with.  name: of the file"""
+    named = f"{name}\0{stamp}\0".encode()
+    return hashlib.blake2b(named + content, digest_size=CHECKSUM_BYTES).digest()
+
+
+class CheckedFiles(caching.IndexDataCacheFile):
+    """The files of one function, as Numba's class has them: an index, and one file for each kind of
+    arguments.  A file that is damaged, another one's, or that others may write to is not unpickled:
+    ValueError.  New files can be read and written by their owner alone, whatever the umask is."""
+
+    def __init__(self, cache_path: str, filename_base: str, source_stamp: str) -> None:
+        # a name of its own: files without checksums, of earlier releases, are not read
+        super().__init__(cache_path, f"{filename_base}.checked", source_stamp)
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            version, stamp, names = self._read(self._index_name)
+        except FileNotFoundError:
+            return {}
+        current = (version, stamp) == (self._version, self._source_stamp)
+        return dict(names) if current else {}
+
+    def _save_index(self, overloads: dict[Any, str]) -> None:
+        self._write(self._index_name, (self._version, self._source_stamp, overloads))
+
+    def _load_data(self, name: str) -> Any:
+        return self._read(name)
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(name, data)
+
+    def _read(self, name: str) -> Any:
+        with open(self._data_path(name), "rb") as file:
+            reason = why_not_trusted(file.fileno())
+            if reason:
+                raise ValueError(f"{name}: {reason}")
+            content = file.read()
+        found, content = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
+        if found != checksum(name, self._source_stamp, content):
+            raise ValueError(f"{name}: its checksum does not match")
+        return pickle.loads(content)
+
+    def _write(self, name: str, value: Any) -> None:
+        content = self._dump(value)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(checksum(name, self._source_stamp, content) + content)
+
+    @contextlib.contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[IO[bytes]]:
+        with super()._open_for_write(filepath) as file:
+            if hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), 0o600)
+            yield file
+
+
 class CodeCache(caching.FunctionCache):
     """Numba's cache of one function, but a problem on disk is logged and never raised.
 
@@ -82,6 +158,8 @@ class CodeCache(caching.FunctionCache):
         self._impl_class = _files_in(folder)
         self._folder, self._compiling = folder, compiling
         super().__init__(function)
+        base = self._impl.filename_base
+        self._cache_file = CheckedFiles(self._cache_path, base, folder.stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         compiled = None

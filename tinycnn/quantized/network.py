@@ -150,7 +150,7 @@ class QuantizedNetwork(Predictor):
         if training:
             raise TypeError(f"training=True: {ONLY_PREDICTS}")
         expected = "floats scaled as the InputSpec says (uint8 images go to predict_proba)"
-        check_array("x", x, ("N", *self.input_spec.shape), "f", expected)
+        x = check_array("x", x, ("N", *self.input_spec.shape), "f", expected)
         runner = self._run[1]
         return runner.predict(runner.quantized(plain_array(x, self.dtype)))
 

@@ -6,6 +6,7 @@ records = TrainingRun(TrainingOptions(epochs=8), data, "runs/mine").train()
 """
 
 # `import X as X` marks X as a public name of this package
+from ..checkpoint import ARITHMETIC_VERSION as ARITHMETIC_VERSION
 from .folder import RunConfig as RunConfig
 from .folder import RunFolderError as RunFolderError
 from .folder import check_unused as check_unused
@@ -20,6 +21,5 @@ from .losses_and_schedules import make_schedule as make_schedule
 from .options import RECIPES as RECIPES
 from .options import TrainingOptions as TrainingOptions
 from .results import FinishedRun as FinishedRun
-from .training import ARITHMETIC_VERSION as ARITHMETIC_VERSION
 from .training import TrainingData as TrainingData
 from .training import TrainingRun as TrainingRun

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import tempfile
 import time
 import uuid
@@ -20,6 +21,7 @@ from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from .folder import Outcome, SweepFolder
 from .local import N_ATTEMPTS, Progress, begin
@@ -72,6 +74,7 @@ def run_on_cluster(
     progress(len(outcome.results), len(outcome.failures), len(named))
     if not waiting:
         return outcome
+    _wait_for_scheduler(scheduler, timeout_s)
     try:
         client = Client(scheduler, timeout=timeout_s, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
@@ -103,6 +106,30 @@ def _saying_how_to_go_on(reports: Iterator[tuple[str, Report]]) -> Iterator[tupl
         yield from reports
     except (SweepError, OSError) as error:
         raise SweepError(f"{error}; {GO_ON}") from error
+
+
+def _wait_for_scheduler(address: str, timeout_s: float) -> None:
+    """Returns when something answers at the address.  Dask's client, if it finds nothing there,
+    keeps the process from ending for two minutes.  Raises SweepError."""
+    try:
+        parts = urlsplit(address if "://" in address else f"tcp://{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:  # such as a port that is no number
+        raise SweepError(f"{address}: not the address of a scheduler: {error}") from None
+    if parts.scheme not in ("tcp", "tls"):
+        return
+    if not host or not port:
+        raise SweepError(f"{address}: expected the address of a scheduler, as tcp://host:8786")
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            socket.create_connection((host, port), max(end - time.monotonic(), 0.1)).close()
+            return
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be looked up
+            unknown = isinstance(error, (socket.gaierror, UnicodeError))
+            if unknown or time.monotonic() >= end:
+                raise SweepError(f"{address}: no Dask scheduler answers ({error})") from None
+            time.sleep(0.2)
 
 
 def _round(

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -42,7 +43,7 @@ MAX_SOFT_LABEL_BYTES = 128 << 20
 SUBFOLDERS = ("results", "failures", "models", "soft_labels", "work")
 
 _Types = dict[str, type | tuple[type, ...]]
-_RESULT: _Types = {"name": str, "trial": dict, "best_epoch": int, "n_parameters": int}
+_RESULT: _Types = {"name": str, "trial": dict, "data": str, "best_epoch": int, "n_parameters": int}
 _RESULT |= {"seconds": (int, float), "validation": dict, "test": (dict, type(None))}
 _FAILURE: _Types = {"name": str, "trial": dict, "error": str}
 
@@ -101,17 +102,29 @@ class SweepFolder:
         result = _read(path, _RESULT)
         for part in ("validation", "test"):
             scores = result[part]
-            for key in ("accuracy", "loss") if scores is not None else ():
-                if not isinstance(scores.get(key), (int, float)):
-                    raise _not_a_trial(path, f"{part} without accuracy and loss")
+            for key, largest in (("accuracy", 1.0), ("loss", math.inf)):
+                if scores is not None and not _is_number(scores.get(key), largest):
+                    raise _not_a_trial(
+                        path, f"{part} without accuracy and loss, or not of a network"
+                    )
+        for key in ("best_epoch", "n_parameters", "seconds"):
+            if not _is_number(result[key]):
+                raise _not_a_trial(path, f"{key} is {result[key]!r:.40}")
+        for key in ("train_accuracy", "val_accuracy", "train_loss", "val_loss"):
+            largest = 1.0 if key.endswith("accuracy") else math.inf
+            values = result.get(key, [])
+            if not isinstance(values, list) or not all(_is_number(v, largest) for v in values):
+                raise _not_a_trial(path, f"{key} is not a list of the epochs' values")
         try:
             for option, entry in option_table(Trial).items():
                 # an option with one default may be newer than the result
                 if option not in result["trial"] and not entry.is_same_for_all_recipes:
                     raise _not_a_trial(path, f"a trial without {option}")
-            read_trial(result["trial"])
+            trial = read_trial(result["trial"])
         except ValueError as error:
             raise _not_a_trial(path, error) from None
+        if result["name"] != name or trial.name(result["data"]) != name:
+            raise _not_a_trial(path, "the result of another trial, other data or another version")
         return result
 
     def soft_labels(self, name: str) -> bytes:
@@ -231,6 +244,13 @@ def _read(path: Path, types: _Types) -> dict[str, Any]:
         return content
     except (OSError, ValueError, RecursionError) as error:
         raise _not_a_trial(path, error) from None
+
+
+def _is_number(value: object, largest: float = math.inf) -> bool:
+    """Whether it is a finite number from 0 to `largest`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 <= value <= largest and value < math.inf
 
 
 def _not_a_trial(path: Path, reason: object) -> SweepFolderError:
