@@ -158,7 +158,7 @@ class FrozenBackend:
     def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
         if wants_dx:
             raise ValueError(
-                "input_gradient=True on a network with frozen layers, through which nothing is "
+                "input_gradient of a network with frozen layers, through which nothing is "
                 "computed backward: call network.freeze(0) first"
             )
         self.rest.backend.backward(dlogits, False)
