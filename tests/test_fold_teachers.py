@@ -15,7 +15,7 @@ from tinycnn.formats import safetensors
 from tinycnn.sweep import Trial, soft_labels, trial, waiting
 from tinycnn.sweep.folder import SweepFolder
 
-TRAINED = dict(teacher_network="p12-M", teacher_epochs=2)
+TRAINED = dict(teacher_network="microexpnet-M", teacher_epochs=2)
 TRIALS = sweep.grid(**TOY, loss=["none", "kd"], temperature=[2, 8], **TRAINED)
 THE_TEACHER, STUDENTS = TRIALS[0], TRIALS[2:]
 NAME = THE_TEACHER.name("toy")

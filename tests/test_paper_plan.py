@@ -10,7 +10,7 @@ from tinycnn.paper.published import VARIANTS
 from tinycnn.sweep import teacher_epochs
 
 FULL = dict(epochs=25, n_folds=10, n_seeds=3)
-OWN_TEACHER = dict(teacher_network="p12-M", teacher_epochs=80)
+OWN_TEACHER = dict(teacher_network="microexpnet-M", teacher_epochs=80)
 
 
 def test_the_trials_of_the_paper_each_once():
@@ -39,7 +39,7 @@ def test_each_fold_has_one_teacher_for_all_seeds_and_temperatures():
     one = plan(splits=("own-split",), n_folds=0, n_seeds=2, **OWN_TEACHER)
     assert sum(t.is_teacher for t in one.trials("own-split")) == one.n_teachers == 1
     assert plan(**FULL, temperatures=(), **OWN_TEACHER).n_teachers == 0
-    words = "the teacher is p12-M, trained in each fold on the fold's own training images"
+    words = "the teacher is microexpnet-M, trained in each fold on the fold's own training images"
     assert any(line.startswith(words) for line in unlike_the_paper(whole))
     assert from_json(asdict(whole)) == whole
 

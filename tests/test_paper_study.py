@@ -79,7 +79,7 @@ def text_of(element):
 
 def test_the_accuracy_of_each_teacher_is_beside_that_of_its_students(tmp_path):
     wanted = plan(sizes=("M", "XXS"), temperatures=(2.0, 8.0), n_folds=3, n_seeds=2)
-    wanted = replace(wanted, teacher_network="p12-M", teacher_epochs=5)
+    wanted = replace(wanted, teacher_network="microexpnet-M", teacher_epochs=5)
 
     def of(split, trial):
         """The teacher is right in 90 % of fold 0, 91 % of fold 1, ...; seed 1 is 2 points better"""

@@ -149,7 +149,7 @@ def test_a_teacher_is_trained_in_each_fold_by_subject(few_faces, tmp_path, monke
     draw_few(monkeypatch, few_faces)
     monkeypatch.delattr(ferdata, "load_rendered_teacher")  # it is not asked for
     monkeypatch.setattr(published, "VARIANTS", ("v", "p12"))
-    words = ["--train-teacher", "--teacher-network", "p12-M", "--teacher-epochs", 1]
+    words = ["--train-teacher", "--teacher-network", "microexpnet-M", "--teacher-epochs", 1]
     words += [*TOY, "--folds", 2, "--budget", "none", "--out", tmp_path]
     assert run(*words) == 0
     out, err = capsys.readouterr()
@@ -166,7 +166,10 @@ def test_a_teacher_is_trained_in_each_fold_by_subject(few_faces, tmp_path, monke
         assert float(row["teacher"]) == pytest.approx(100 * float(teacher["test_accuracy"]))
         assert (tmp_path / "trials" / "models" / f"{teacher['name']}.safetensors").exists()
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "The teacher of each fold" in page and "p12-M, trained in each fold, 1 epochs" in page
+    assert (
+        "The teacher of each fold" in page
+        and "microexpnet-M, trained in each fold, 1 epochs" in page
+    )
     monkeypatch.setattr(local, "_Crew", None)  # no trial is left to run
     assert run(*words) == 0
 
@@ -321,7 +324,7 @@ def test_a_run_that_takes_longer_than_expected_says_so_once(each_s, told, monkey
             "--train-teacher trains a teacher and --teacher gives one: give only one of the two",
         ),
         (["--teacher-epochs", "3"], "--teacher-epochs needs --train-teacher"),
-        (["--teacher-network", "p12-M"], "--teacher-network needs --train-teacher"),
+        (["--teacher-network", "microexpnet-M"], "--teacher-network needs --train-teacher"),
     ],
 )
 def test_errors_have_one_line(built_in, tmp_path, capsys, options, words):

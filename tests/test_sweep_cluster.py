@@ -202,7 +202,7 @@ def test_students_are_sent_after_their_teacher_with_its_soft_labels(
 ):
     if not is_seen:
         monkeypatch.setattr("tinycnn.sweep.cluster.SweepFolder", FolderHereAlone)
-    trained = dict(teacher_network="p12-M", teacher_epochs=1)
+    trained = dict(teacher_network="microexpnet-M", teacher_epochs=1)
     trials = sweep.grid(**TOY, temperature=[2, 8], **trained)
     log = tmp_path / "log"
     outcome = run(cluster, tmp_path / "there", ToySource(log), trials[::-1])
@@ -215,7 +215,7 @@ def test_students_are_sent_after_their_teacher_with_its_soft_labels(
 
 
 def test_students_without_a_teacher_and_those_of_a_failed_one(cluster, tmp_path):
-    trained = dict(teacher_network="p12-M", teacher_epochs=2)
+    trained = dict(teacher_network="microexpnet-M", teacher_epochs=2)
     trials = sweep.grid(**TOY, temperature=[2, 8], **trained)
     with pytest.raises(sweep.SweepError, match="2 trials wait for teachers that have no soft"):
         run(cluster, tmp_path / "a", ToySource(), trials[1:])

@@ -110,7 +110,7 @@ def test_a_sweep_over_folds_of_the_built_in_faces(built_in, tmp_path, capsys):
 
 def test_a_sweep_that_trains_a_teacher_in_each_fold(built_in, tmp_path, capsys, monkeypatch):
     monkeypatch.delattr(ferdata, "load_rendered_teacher")  # it is not asked for
-    words = [*TOY, "--train-teacher", "--teacher-network", "p12-M", "--teacher-epochs", 1]
+    words = [*TOY, "--train-teacher", "--teacher-network", "microexpnet-M", "--teacher-epochs", 1]
     words += ["--folds", 2, "--out", tmp_path]
     monkeypatch.setattr(waiting, "GRACE_S", 0.0)
     assert run(*words, "--shard", "3/4") == 2  # the two teachers are in the first two parts

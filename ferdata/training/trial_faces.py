@@ -88,7 +88,6 @@ class TrialFaces:
 
     dataset: FaceDataset
     targets: str = "labels"
-    size_px: int = 84
     protocol: str = "own-split"
     n_folds: int = 10
     seed: int = 0
@@ -122,7 +121,7 @@ class TrialFaces:
         """sha256 of everything that decides what a trial sees: every array of the data set but ids
         and rows, the classes, the settings, and BATCHES_VERSION."""
         n_folds = None if self.protocol == "own-split" else self.n_folds
-        settings = (self.targets, self.size_px, self.protocol, n_folds, self.seed, self.classes)
+        settings = (self.targets, self.protocol, n_folds, self.seed, self.classes)
         digest = hashlib.sha256(f"{settings}\n{BATCHES_VERSION}\n".encode())
         for f in fields(self.dataset):
             array = getattr(self.dataset, f.name)
@@ -154,15 +153,15 @@ class TrialFaces:
             training,
             options,
             targets=self.targets,
-            size_px=self.size_px,
             n_threads=n_threads,
         )
+        px = options.input_px
         return TrialParts(
             batches,
-            self._held_out(validation),
-            None if test is None else self._held_out(test),
+            self._held_out(validation, px),
+            None if test is None else self._held_out(test, px),
             training,
-            self.size_px,
+            px,
         )
 
     def _rows(self, fold: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -187,12 +186,12 @@ class TrialFaces:
         train, validation = fold_of(dataset, rest, n_inner, seed, 0, by_subject)
         return train, validation[labelled[validation]], test[labelled[test]]
 
-    def _held_out(self, rows: np.ndarray) -> HeldOut:
+    def _held_out(self, rows: np.ndarray, size_px: int) -> HeldOut:
         faces = self.dataset.select(rows)
         if not len(faces) or faces.labels is None:
             raise DataError("no labelled images in the validation or test part")
         return HeldOut(
-            _resized(faces.images, self.size_px),
+            _resized(faces.images, size_px),
             faces.labels,
             faces.targets if self.targets == "distribution" else None,
         )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import ferdata
 
 from ..ground.command_line import CannotError, positive
+from ..run import TrainingOptions
 from ..sweep import DEFAULT_TEACHER, TEACHER_NETWORKS, teacher_epochs
 from .data_options import DataOptions
 
@@ -64,6 +65,12 @@ def fold_teacher(args: FoldTeacherOptions, source: ferdata.TrialFaces) -> FoldTe
         return None
     epochs = args.teacher_epochs or teacher_epochs(len(source.dataset))
     return FoldTeacher(args.teacher_network or DEFAULT_TEACHER, epochs)
+
+
+def input_px_of_teacher(args: FoldTeacherOptions) -> int:
+    """The side of the images that the teacher takes."""
+    name = args.teacher_network or DEFAULT_TEACHER
+    return TrainingOptions(**TEACHER_NETWORKS[name]).input_px
 
 
 def tell_without_teacher() -> None:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..ground.messages import aligned
+from ..models.face_networks import MICROEXPNET
 from ..models.microexpnet import SIZES
 from .folder import Outcome
 from .selection import choose, mean_and_interval, score
@@ -68,7 +69,10 @@ def teacher_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
     by_teacher: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
     for result in results:
         trial = options_of(result)
-        title = f"{trial['variant']} {trial['size']}, {trial['epochs']} epochs"
+        network = trial["network"]
+        if network == MICROEXPNET:
+            network = f"{trial['variant']} {trial['size']}"
+        title = f"{network}, {trial['epochs']} epochs"
         by_teacher.setdefault(title, []).append((trial, result))
     lines = [["teacher", "fold", "images", "accuracy"]]
     for title, found in by_teacher.items():

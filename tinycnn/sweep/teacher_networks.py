@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 TEACHER_NETWORKS: dict[str, dict[str, object]] = {
-    "p12-M": {"variant": "p12", "size": "M", "dropout": 0.5, "learning_rate": 1e-3},
+    "residual48-large": {"network": "residual48-large", "learning_rate": 3e-3},
+    "residual48": {"network": "residual48"},
+    "microexpnet-M": {"size": "M", "dropout": 0.5, "learning_rate": 1e-3},
 }
 """Name of a network -> its training options, besides the defaults of the recipe `fer`."""
 
-DEFAULT_TEACHER = "p12-M"
+DEFAULT_TEACHER = "residual48-large"
 
 LEAST_TEACHER_EPOCHS, MOST_TEACHER_EPOCHS = 25, 100
 _N_IMAGES_SEEN = 125_000

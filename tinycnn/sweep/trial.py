@@ -24,6 +24,7 @@ from ..backend_choice import backend_in_use
 from ..formats import safetensors
 from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
+from ..models.face_networks import MICROEXPNET
 from ..network import Network
 from ..run import ARITHMETIC_VERSION, NO_TEACHER, TrainingData, TrainingOptions, TrainingRun
 from ..run.options import option, option_table
@@ -113,9 +114,10 @@ class Trial(TrainingOptions):
 
     def describe(self) -> str:
         """One line for people: `p12 XXS kd t=4 seed 0`."""
-        words = [self.variant, str(self.size), self.loss if self.has_teacher else "no teacher"]
+        network = [self.variant, str(self.size)] if self.network == MICROEXPNET else [self.network]
+        words = [*network, self.loss if self.has_teacher else "no teacher"]
         if self.is_teacher:
-            words[2:] = ["as teacher"]
+            words[-1] = "as teacher"
         if self.temperature is not None:
             words.append(f"t={temperature_text(self.temperature)}")
         words.append(f"seed {self.seed}")
