@@ -126,7 +126,7 @@ def test_a_sweep_that_trains_a_teacher_in_each_fold(built_in, tmp_path, capsys, 
     assert shown[0].split() == ["teacher", "fold", "images", "accuracy"]
     for line, (fold, row) in zip(shown[1:], teachers.items()):
         accuracy = f"{100 * float(row['test_accuracy']):.1f}"
-        assert line.startswith("p12 M, 1 epochs") and line.split()[4::2] == [fold, accuracy]
+        assert line.startswith("p12 M, 1 epoch ") and line.split()[4::2] == [fold, accuracy]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Teachers trained in the folds" in page
 
@@ -332,6 +332,11 @@ def test_errors_in_a_file_have_one_line(built_in, tmp_path, capsys, text, words)
         (["--data", "/nowhere.csv"], "/nowhere.csv: no such file"),
         (["--config", "/nowhere.toml"], "/nowhere.toml: not a TOML file: No such file"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (
+            ["--train-teacher", "--data", "a.csv", "--teacher", "t.npz"],
+            "--train-teacher trains a teacher and --teacher gives one: give only one of the two",
+        ),
+        (["--train-teacher", "--loss", "none"], "--train-teacher, but no trial has a loss with a"),
     ],
 )
 def test_errors_have_one_line(built_in, tmp_path, capsys, options, words):

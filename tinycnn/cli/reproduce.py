@@ -240,7 +240,10 @@ def make_study(
 def _teacher(args: ReproduceArguments, plan: paper.Plan) -> str:
     """Where the soft labels come from."""
     if plan.n_teachers:
-        return f"{plan.teacher_network}, trained in each fold, {plan.teacher_epochs} epochs"
+        n = plan.teacher_epochs
+        where = "in each fold" if plan.n_folds else 'on "train"'
+        epochs = "epoch" if n == 1 else "epochs"
+        return f"{plan.teacher_network}, trained {where}, {n} {epochs}"
     return ", ".join(args.teacher or ["built-in" if plan.temperatures else "none"])
 
 

@@ -72,7 +72,8 @@ def teacher_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
         network = trial["network"]
         if network == MICROEXPNET:
             network = f"{trial['variant']} {trial['size']}"
-        title = f"{network}, {trial['epochs']} epochs"
+        n = trial["epochs"]
+        title = f"{network}, {n} {'epoch' if n == 1 else 'epochs'}"
         by_teacher.setdefault(title, []).append((trial, result))
     lines = [["teacher", "fold", "images", "accuracy"]]
     for title, found in by_teacher.items():
