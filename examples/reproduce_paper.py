@@ -2,8 +2,10 @@
 
     python examples/reproduce_paper.py
         on built-in faces (drawn people) with the teacher that comes with them, in minutes
-    python examples/reproduce_paper.py --data CK+ --teacher teacher.npz --budget hours
-        on your own CK+ or Oulu-CASIA: ten folds by subject, and ten random folds
+    python examples/reproduce_paper.py --data CK+ --train-teacher --budget hours
+        on your own CK+ or Oulu-CASIA: ten folds by subject, and ten random folds. In each fold by
+        subject a teacher is trained too, on the training images of that fold alone; --teacher FILE
+        reads the soft labels of a teacher of your own instead
     python examples/reproduce_paper.py --data fer2013.csv.gz --votes fer2013new.csv \\
             --teacher teacher.npz --budget 2h
         on FER+ with its own split: it does not say who is shown, so there are no folds by subject
@@ -15,9 +17,9 @@ by a confidence interval over folds and seeds.
 
 --budget is the time it may take: minutes (ten), hours (four), or a time such as 90s, 10min, 2h. A
 few training steps are timed first. Then the number of seeds, of folds and of epochs is reduced, in
-this order, until the rest fits; the report says by how much. --epochs, --folds and --seeds fix a
-number. With --budget none nothing is reduced; --recipe paper --epochs 3000 --budget none is the
-paper itself, and takes days.
+this order, until the rest fits; the report says by how much. --epochs, --folds, --seeds and
+--teacher-epochs fix a number. With --budget none nothing is reduced; --recipe paper --epochs 3000
+--budget none is the paper itself, and takes days.
 
 To continue after Ctrl-C or a power cut, run the same command again. The command
 `tinycnn reproduce` is the same program.

@@ -7,8 +7,10 @@ from paper_results import plan
 
 from tinycnn.paper import Costs, budget_s, fitted, from_json, ladder, scaled_down, unlike_the_paper
 from tinycnn.paper.published import VARIANTS
+from tinycnn.sweep import teacher_epochs
 
 FULL = dict(epochs=25, n_folds=10, n_seeds=3)
+OWN_TEACHER = dict(teacher_network="microexpnet-M", teacher_epochs=80)
 
 
 def test_the_trials_of_the_paper_each_once():
@@ -20,8 +22,45 @@ def test_the_trials_of_the_paper_each_once():
     assert not any(trial.has_teacher for trial in random)
     assert {(t.variant, t.loss) for t in subject if t.has_teacher} == {("p12", "kd")}
     assert {t.recipe for t in subject} == {"paper"} and {t.epochs for t in subject} == {25}
-    kept = [trial for trial in subject if whole.is_looked_into(trial)]
+    kept = [trial for trial in subject if whole.is_kept(trial)]
     assert {(t.variant, t.size) for t in kept} == {("p12", "XXS")} and len(kept) == 8 * 30
+
+
+def test_each_fold_has_one_teacher_for_all_seeds_and_temperatures():
+    whole = plan(**FULL, **OWN_TEACHER)
+    subject, random = whole.trials("subject"), whole.trials("random")
+    teachers = [trial for trial in subject if trial.is_teacher]
+    assert subject[:10] == teachers and [t.fold for t in teachers] == list(range(10))
+    assert {t.epochs for t in teachers} == {80} and all(map(whole.is_kept, teachers))
+    assert {t.teacher() for t in subject if t.has_teacher} == set(teachers)
+    assert not any(trial.is_teacher for trial in random)
+    assert whole.n_trials == len(subject) + len(random) == plan(**FULL).n_trials + 10
+    assert not any(trial.is_teacher for trial in whole.one_of_each())
+    one = plan(splits=("own-split",), n_folds=0, n_seeds=2, **OWN_TEACHER)
+    assert sum(t.is_teacher for t in one.trials("own-split")) == one.n_teachers == 1
+    assert plan(**FULL, temperatures=(), **OWN_TEACHER).n_teachers == 0
+    words = "the teacher is microexpnet-M, trained in each fold on the fold's own training images"
+    assert any(line.startswith(words) for line in unlike_the_paper(whole))
+    assert from_json(asdict(whole)) == whole
+
+
+def test_the_time_of_the_teachers_counts():
+    whole = plan(**{**FULL, "epochs": 1}, sizes=("XXS",), **OWN_TEACHER)
+    keys = [(v, "XXS") for v in VARIANTS]
+    parts = dict.fromkeys(keys, 0.0), dict.fromkeys(keys, 0.0), 7, 0
+    seconds = [Costs(*parts, teacher_step_s=step_s).seconds(whole, 2) for step_s in (0.0, 0.5)]
+    assert seconds[1] - seconds[0] == pytest.approx(10 * 80 * 7 * 0.5 / 2)
+    smaller = [each.teacher_epochs for each in ladder(whole)]
+    assert smaller[0] == 80 and smaller[-1] == 25 == min(smaller)
+    fixed = ladder(whole, frozenset({"teacher_epochs"}))
+    assert {each.teacher_epochs for each in fixed} == {80}
+    told = scaled_down(list(ladder(whole))[-1], whole)
+    assert "25 epochs of the teachers instead of 80" in told
+
+
+@pytest.mark.parametrize("n_images, epochs", [(0, 100), (1250, 100), (2500, 50), (28_000, 25)])
+def test_a_small_data_set_has_more_epochs_of_the_teacher(n_images, epochs):
+    assert teacher_epochs(n_images) == epochs
 
 
 def test_a_given_split_has_no_folds():
@@ -55,7 +94,7 @@ def test_each_reduction_gives_up_one_thing(folds):
     steps = list(ladder(plan(**{**FULL, "n_folds": folds})))
     for before, after in zip(steps, steps[1:]):
         changed = {k: asdict(before)[k] - v for k, v in asdict(after).items() if isinstance(v, int)}
-        assert sorted(changed.values()) == [0, 0, 1]
+        assert sorted(changed.values()) == [0, 0, 0, 1]
     last = steps[-1]
     assert (last.epochs, last.n_folds, last.n_seeds) == (1, min(folds, 3), 1 if folds else 3)
 

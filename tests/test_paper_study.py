@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from paper_results import plan, results
 from tinycnn import plots
 from tinycnn.models import microexpnet
 from tinycnn.paper import Interval, Scores, Study, look_inside, write_study
-from tinycnn.paper.tables import Table, cell_text, csv_text
+from tinycnn.paper.tables import Table, cell_text, csv_text, teachers
 from tinycnn.sweep import Outcome
 
 NASTY = '<script>alert("1")</script>\'&'
@@ -74,6 +75,35 @@ def root_of(folder):
 
 def text_of(element):
     return re.sub(r"\s+", " ", "".join(element.itertext()))
+
+
+def test_the_accuracy_of_each_teacher_is_beside_that_of_its_students(tmp_path):
+    wanted = plan(sizes=("M", "XXS"), temperatures=(2.0, 8.0), n_folds=3, n_seeds=2)
+    wanted = replace(wanted, teacher_network="microexpnet-M", teacher_epochs=5)
+
+    def of(split, trial):
+        """The teacher is right in 90 % of fold 0, 91 % of fold 1, ...; seed 1 is 2 points better"""
+        return 90 + trial.fold if trial.is_teacher else accuracy(split, trial) + 2 * trial.seed
+
+    found = results(wanted, of)
+    lost = found["subject"].pop(2)  # the teacher of fold 2 has failed
+    assert lost["trial"]["is_teacher"] and lost["trial"]["fold"] == 2
+    shown = teachers(Scores(wanted, found))
+    assert shown.columns[:4] == ["fold", "test images", "teacher", "M, no teacher"]
+    assert shown.columns[4:] == ["M, distilled", "XXS, no teacher", "XXS, distilled"]
+    assert shown.rows[0] == ["fold 0", 30, 90.0, 61.0, 66.0, 61.0, 66.0]
+    assert shown.rows[1] == ["fold 1", 30, 91.0, 62.0, 67.0, 62.0, 67.0]
+    assert shown.rows[2][:4] == ["fold 2", None, None, 63.0]
+    name, _, *means = shown.rows[3]
+    assert name == "all folds" and [m.mean for m in means] == [90.5, 62, 67, 62, 67]
+    assert [m.n for m in means] == [2, 3, 3, 3, 3]
+    # they are not among the networks of the paper
+    without = Scores(wanted, found).without_teacher("M")
+    assert all(100 * r["test"]["accuracy"] < 70 for r in without.values()) and len(without) == 6
+    own_split = replace(wanted, splits=("own-split",), n_folds=0)
+    rows = teachers(Scores(own_split, results(own_split, lambda split, trial: 80.0))).rows
+    assert [row[0] for row in rows] == ["own split"] and rows[0][2] == pytest.approx(80)
+    assert teachers(Scores(plan(), {})) is None
 
 
 def test_the_page_is_well_formed_self_contained_and_escaped(written):

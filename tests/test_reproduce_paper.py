@@ -17,7 +17,8 @@ from test_train_student import SmallFer2013, one_error_line
 import ferdata
 from tinycnn import cli, paper
 from tinycnn.cli import reproduce, time_budget
-from tinycnn.sweep import Trial, local
+from tinycnn.paper import published
+from tinycnn.sweep import DEFAULT_TEACHER, Trial, local
 
 program = load_example("reproduce_paper")
 TOY = ["--sizes", "XXS", "--epochs", "1", "--seeds", "1", "--temperatures", "2,8"]
@@ -141,6 +142,50 @@ def test_the_command_does_the_same_and_prints_json(done, built_in, capsys, monke
     assert found["page"] == str(folder / "report.html") and found["n_failed"] == 0
     assert {each["claim"]: each["verdict"] for each in found["claims"]} == written
     assert len(written) > 3
+
+
+def test_a_teacher_is_trained_in_each_fold_by_subject(few_faces, tmp_path, monkeypatch, capsys):
+    """In full, with two of the four variants."""
+    draw_few(monkeypatch, few_faces)
+    monkeypatch.delattr(ferdata, "load_rendered_teacher")  # it is not asked for
+    monkeypatch.setattr(published, "VARIANTS", ("v", "p12"))
+    words = ["--train-teacher", "--teacher-network", "microexpnet-M", "--teacher-epochs", 1]
+    words += [*TOY, "--folds", 2, "--budget", "none", "--out", tmp_path]
+    assert run(*words) == 0
+    out, err = capsys.readouterr()
+    assert "14 trainings, 88 images" in out and "no teacher, so nothing" not in err
+    with open(tmp_path / "trials-subject.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["status"] for row in rows} == {"done"} and len(rows) == 2 + (2 + 2) * 2
+    teachers = {row["fold"]: row for row in rows if row["is_teacher"] == "True"}
+    assert list(teachers) == ["0", "1"]
+    with open(tmp_path / "tables" / "teachers.csv", newline="", encoding="utf-8") as file:
+        shown = list(csv.DictReader(file))
+    assert [row["fold"] for row in shown] == ["fold 0", "fold 1", "all folds"]
+    for row, teacher in zip(shown, teachers.values()):
+        assert float(row["teacher"]) == pytest.approx(100 * float(teacher["test_accuracy"]))
+        assert (tmp_path / "trials" / "models" / f"{teacher['name']}.safetensors").exists()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert (
+        "The teacher of each fold" in page
+        and "microexpnet-M, trained in each fold, 1 epoch<" in page
+    )
+    monkeypatch.setattr(local, "_Crew", None)  # no trial is left to run
+    assert run(*words) == 0
+
+
+def test_without_a_teacher_the_option_to_train_one_is_named(no_training, tmp_path, capsys):
+    folder = ck_plus(tmp_path / "CK+", {f"S{k:03d}/001": (1 + k % 7, 4) for k in range(11)})
+    words = ["--data", folder, "--budget", "none", "--out", tmp_path / "out"]
+    assert run(*words) == 130
+    assert not no_training["plan"].temperatures
+    told = "note: no teacher, so nothing is distilled: --train-teacher trains one in each fold"
+    assert told in capsys.readouterr().err
+    assert run(*words, "--train-teacher") == 130
+    plan, sources = no_training["plan"], no_training["sources"]
+    assert (plan.teacher_network, plan.teacher_epochs) == (DEFAULT_TEACHER, 100)
+    assert plan.n_teachers == 10 and len(plan.temperatures) == 7
+    assert not sources["subject"].has_teacher and told not in capsys.readouterr().err
 
 
 def test_folds_by_subject_share_no_person_and_random_folds_do(built_in, no_training, tmp_path):
@@ -274,6 +319,12 @@ def test_a_run_that_takes_longer_than_expected_says_so_once(each_s, told, monkey
         (["--data", "nowhere"], "nowhere"),
         (["--temperatures", "2,hot"], "--temperatures: 'hot': expected a number above 0"),
         (["--temperatures", "0"], "temperature"),
+        (
+            ["--train-teacher", "--data", "CK+", "--teacher", "t.npz"],
+            "--train-teacher trains a teacher and --teacher gives one: give only one of the two",
+        ),
+        (["--teacher-epochs", "3"], "--teacher-epochs needs --train-teacher"),
+        (["--teacher-network", "microexpnet-M"], "--teacher-network needs --train-teacher"),
     ],
 )
 def test_errors_have_one_line(built_in, tmp_path, capsys, options, words):

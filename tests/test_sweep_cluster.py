@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_sweep import N_EPOCHS, TOY, ToySource, epochs_trained, untimed
+from toy_sweep import N_EPOCHS, TEACHER, TOY, ToySource, epochs_trained, untimed
 
 import ferdata
 from tinycnn import sweep
@@ -194,6 +194,34 @@ def test_a_data_set_is_sent_to_the_workers(cluster, tmp_path):
     outcome = run(cluster, tmp_path / "there", source, trials)
     here = sweep.run(trials, source, tmp_path / "here", backend="numpy")
     assert untimed(outcome) == untimed(here) and len(here.results) == 3
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_students_are_sent_after_their_teacher_with_its_soft_labels(
+    cluster, tmp_path, monkeypatch, is_seen
+):
+    if not is_seen:
+        monkeypatch.setattr("tinycnn.sweep.cluster.SweepFolder", FolderHereAlone)
+    trained = dict(teacher_network="microexpnet-M", teacher_epochs=1)
+    trials = sweep.grid(**TOY, temperature=[2, 8], **trained)
+    log = tmp_path / "log"
+    outcome = run(cluster, tmp_path / "there", ToySource(log), trials[::-1])
+    here = sweep.run(trials, ToySource(), tmp_path / "here", backend="numpy")
+    assert untimed(outcome) == untimed(here) and len(here.results) == 3
+    assert [seed == TEACHER for seed, *_ in epochs_trained(log)] == [True] + [False] * 2 * N_EPOCHS
+    teacher = trials[0].name("toy")
+    contents = [sweep.SweepFolder(tmp_path / f).soft_labels(teacher) for f in ("there", "here")]
+    assert contents[0] == contents[1]
+
+
+def test_students_without_a_teacher_and_those_of_a_failed_one(cluster, tmp_path):
+    trained = dict(teacher_network="microexpnet-M", teacher_epochs=2)
+    trials = sweep.grid(**TOY, temperature=[2, 8], **trained)
+    with pytest.raises(sweep.SweepError, match="2 trials wait for teachers that have no soft"):
+        run(cluster, tmp_path / "a", ToySource(), trials[1:])
+    outcome = run(cluster, tmp_path / "b", ToySource(bad_seed=TEACHER), trials)
+    told = f"its teacher {trials[0].name('toy')} failed: ValueError: epoch 1 is bad"
+    assert list(outcome.failures.values()) == ["ValueError: epoch 1 is bad", told, told]
 
 
 class Stopped(Exception):

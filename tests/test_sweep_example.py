@@ -13,7 +13,7 @@ from test_train_student import SmallFer2013, one_error_line
 import ferdata
 from tinycnn import sweep
 from tinycnn.run import TrainingOptions
-from tinycnn.sweep import local
+from tinycnn.sweep import local, waiting
 
 program = load_example("sweep")
 TOY = ["--variant", "v", "--size", "4", "--recipe", "paper", "--epochs", "1", "--batch-size", "16"]
@@ -106,6 +106,29 @@ def test_a_sweep_over_folds_of_the_built_in_faces(built_in, tmp_path, capsys):
         local._Crew = local_crew
     assert "chosen on the reported accuracy (optimistic)" in capsys.readouterr().out
     assert summary(tmp_path) == rows
+
+
+def test_a_sweep_that_trains_a_teacher_in_each_fold(built_in, tmp_path, capsys, monkeypatch):
+    monkeypatch.delattr(ferdata, "load_rendered_teacher")  # it is not asked for
+    words = [*TOY, "--train-teacher", "--teacher-network", "microexpnet-M", "--teacher-epochs", 1]
+    words += ["--folds", 2, "--out", tmp_path]
+    monkeypatch.setattr(waiting, "GRACE_S", 0.0)
+    assert run(*words, "--shard", "3/4") == 2  # the two teachers are in the first two parts
+    assert "1 trial waits for teachers that have no" in one_error_line(capsys.readouterr())
+    assert [row["status"] for row in summary(tmp_path)] == ["missing"] * 4
+    assert run(*words) == 0
+    out = capsys.readouterr().out
+    assert "4 trials, 40 images" in out and "4 of 4 trials" in out
+    rows = summary(tmp_path)
+    teachers = {row["fold"]: row for row in rows if row["is_teacher"] == "True"}
+    assert [row["is_teacher"] for row in rows] == ["True"] * 2 + ["False"] * 2
+    shown = out.split("teachers, accuracy in % on the same images\n")[1].splitlines()
+    assert shown[0].split() == ["teacher", "fold", "images", "accuracy"]
+    for line, (fold, row) in zip(shown[1:], teachers.items()):
+        accuracy = f"{100 * float(row['test_accuracy']):.1f}"
+        assert line.startswith("p12 M, 1 epoch ") and line.split()[4::2] == [fold, accuracy]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Teachers trained in the folds" in page
 
 
 def test_fer2013_with_votes_and_a_teacher(small, tmp_path, capsys):
@@ -309,6 +332,11 @@ def test_errors_in_a_file_have_one_line(built_in, tmp_path, capsys, text, words)
         (["--data", "/nowhere.csv"], "/nowhere.csv: no such file"),
         (["--config", "/nowhere.toml"], "/nowhere.toml: not a TOML file: No such file"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (
+            ["--train-teacher", "--data", "a.csv", "--teacher", "t.npz"],
+            "--train-teacher trains a teacher and --teacher gives one: give only one of the two",
+        ),
+        (["--train-teacher", "--loss", "none"], "--train-teacher, but no trial has a loss with a"),
     ],
 )
 def test_errors_have_one_line(built_in, tmp_path, capsys, options, words):

@@ -34,6 +34,11 @@ def test_equal_options_are_one_trial():
     still = Trial(augment=False)
     assert Trial(augment=False, augment_strength=0.5, flipped_teacher=True) == still
     assert Trial(mixup=0) == Trial(mixup=0.0) != Trial(mixup=1)
+    trained = dict(teacher_network="microexpnet-M", teacher_epochs=3)
+    assert (
+        Trial(loss="none", **trained) == Trial(loss="none") and Trial(teacher_epochs=3) == Trial()
+    )
+    assert Trial(flipped_teacher=True, **trained) == Trial(**trained) != Trial()
 
 
 def test_the_name_depends_on_every_option_the_data_and_the_arithmetic(monkeypatch):
@@ -44,12 +49,16 @@ def test_the_name_depends_on_every_option_the_data_and_the_arithmetic(monkeypatc
     other |= dict(recipe="paper", scaling="raw", bias_std=0.1, optimizer="sgd")
     other |= dict(schedule="cosine", patience=3, class_weights="balanced")
     other |= dict(network="residual48", batch_norm=False)
-    assert set(other) == {field.name for field in dataclasses.fields(Trial)}
+    trained = dict(teacher_network="microexpnet-M", teacher_epochs=7)
+    options = {*other, *trained, "is_teacher"}
+    assert options == {field.name for field in dataclasses.fields(Trial)}
     names = [Trial(**{option: value}).name("d") for option, value in other.items()]
+    names += [Trial(**trained).name("d"), Trial(teacher_network="microexpnet-M").name("d")]
+    names.append(Trial(is_teacher=True, loss="none").name("d"))
     names += [Trial().name("d"), Trial().name("e")]
     monkeypatch.setattr(trial, "ARITHMETIC_VERSION", trial.ARITHMETIC_VERSION + 1)
     names.append(Trial().name("d"))
-    assert len(set(names)) == len(other) + 3
+    assert len(set(names)) == len(other) + 6
     assert all(len(name) == 16 for name in names)
 
 
@@ -90,6 +99,8 @@ def test_a_new_option_that_is_off_keeps_the_names_of_earlier_trials():
         (dict(ema_decay=1), "ema_decay is 1; expected a number from 0 to 0.99999"),
         (dict(dropout="0.5"), "dropout is '0.5'; expected a number"),
         (dict(recipe="mine"), "recipe is 'mine'"),
+        (dict(teacher_network="M"), "teacher_network is 'M'; expected one of residual48-large"),
+        (dict(is_teacher=True), "a teacher learns from labels, not from another teacher"),
         (dict(class_weights="fear"), "class_weights is 'fear'; expected balanced, none, or a wei"),
         (dict(class_weights=[1, 2]), "class_weights is .*; expected balanced, none, or a weight"),
     ],

@@ -15,18 +15,22 @@ from tinycnn import sweep
 
 N_EPOCHS, N_TRAIN, N_HELD_OUT, BATCH_SIZE = 4, 16, 6, 8
 TOY = dict(variant="v", size=4, epochs=N_EPOCHS, batch_size=BATCH_SIZE)
+TEACHER = 99
+"""In the log: a teacher that was trained for other trials, instead of its seed."""
 TRIALS = sweep.grid(**TOY, loss=["none", "kd"], temperature=[2, 8], seed=[0, 1])
 
 
 class ToyBatches:
-    def __init__(self, source, trial_seed, with_teacher):
+    def __init__(self, source, trial_seed, with_teacher, soft_labels=None):
         self.source, self.seed, self.with_teacher = source, trial_seed, with_teacher
+        self.soft_labels = soft_labels
         self.n_images, self.n_batches = N_TRAIN, N_TRAIN // BATCH_SIZE
 
     def __call__(self, epoch):
         self.source.tell(self.seed, self.with_teacher, epoch)
         images, labels = toy_images(N_TRAIN, 0)
         soft = np.eye(3, dtype=np.float32)[labels] * 4
+        soft = soft if self.soft_labels is None else self.soft_labels
         order = np.random.default_rng([self.seed, epoch]).permutation(N_TRAIN)
         for k in range(self.n_batches):
             which = order[k * BATCH_SIZE : (k + 1) * BATCH_SIZE]
@@ -46,14 +50,21 @@ class ToySource:
         self.log, self.pause_s = log and str(log), pause_s
         self.bad_seed, self.bad, self.unless = bad_seed, bad, str(unless)
 
-    def parts(self, options, n_threads):
-        assert options.batch_size == BATCH_SIZE
+    def parts(self, options, n_threads, soft_labels=None):
+        assert options.batch_size == BATCH_SIZE or options.is_teacher
+        assert (soft_labels is not None) == (options.teacher_network is not None)
         held_out = [
             SimpleNamespace(images=images, labels=labels, targets=None)
             for images, labels in (toy_images(N_HELD_OUT, 1), toy_images(N_HELD_OUT, 2))
         ]
-        batches = ToyBatches(self, options.seed, options.has_teacher)
-        return SimpleNamespace(batches=batches, validation=held_out[0], test=held_out[1])
+        seed = TEACHER if options.is_teacher else options.seed
+        batches = ToyBatches(self, seed, options.has_teacher, soft_labels)
+        return SimpleNamespace(
+            batches=batches,
+            validation=held_out[0],
+            test=held_out[1],
+            training_images=lambda: [toy_images(N_TRAIN, 0)[0]],
+        )
 
     def tell(self, seed, with_teacher, epoch):
         if self.log:

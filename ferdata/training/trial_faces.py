@@ -8,6 +8,7 @@ epoch, a temperature) is chosen without looking at the test part.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Protocol
@@ -40,11 +41,22 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class TrialParts:
-    """batches to train on, validation to choose on, and test to report; test may be None."""
+    """batches to train on, validation to choose on, and test to report; test may be None.
+
+    training  the images of the batches, as the data set has them;  size_px: of `training_images`
+    """
 
     batches: Batches
     validation: HeldOut
     test: HeldOut | None
+    training: FaceDataset
+    size_px: int
+
+    def training_images(self, n_at_once: int = 256) -> Iterator[np.ndarray]:
+        """Yield the training images without augmentation, in the order of the soft labels that
+        `TrialFaces.parts` takes: uint8 (n, size_px, size_px), n_at_once or fewer at a time."""
+        for start in range(0, len(self.training), n_at_once):
+            yield _resized(self.training.images[start : start + n_at_once], self.size_px)
 
 
 class TrialOptions(BatchOptions, Protocol):
@@ -120,15 +132,25 @@ class TrialFaces:
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
-    def parts(self, options: TrialOptions, n_threads: int = 1) -> TrialParts:
-        """The images of one trial.  options: such as a `tinycnn.sweep.Trial`; n_threads: see
-        `Batches`.  The result does not depend on it.
+    def parts(
+        self, options: TrialOptions, n_threads: int = 1, soft_labels: np.ndarray | None = None
+    ) -> TrialParts:
+        """The images of one trial.
 
-        Raises DataError for a fold that does not exist, a missing teacher, or an empty part.
+        options      such as a `tinycnn.sweep.Trial`
+        n_threads    see `Batches`; the result does not depend on it
+        soft_labels  float32 (n, K): a teacher's logits for this trial's training images, in the
+                     order of `TrialParts.training_images`; None: those of the data set
+
+        Raises DataError for a fold that does not exist, a missing teacher, an empty part, or soft
+        labels of another shape.
         """
         train, validation, test = self._rows(options.fold)
+        training = self.dataset.select(train)
+        if soft_labels is not None:
+            training = training.with_soft_labels(soft_labels)
         batches = make_batches(
-            self.dataset.select(train),
+            training,
             options,
             targets=self.targets,
             n_threads=n_threads,
@@ -138,6 +160,8 @@ class TrialFaces:
             batches,
             self._held_out(validation, px),
             None if test is None else self._held_out(test, px),
+            training,
+            px,
         )
 
     def _rows(self, fold: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -166,12 +190,17 @@ class TrialFaces:
         faces = self.dataset.select(rows)
         if not len(faces) or faces.labels is None:
             raise DataError("no labelled images in the validation or test part")
-        images = faces.images
-        if images.shape[1:] != (size_px, size_px):
-            images = resize_images(images, size_px)
         return HeldOut(
-            images, faces.labels, faces.targets if self.targets == "distribution" else None
+            _resized(faces.images, size_px),
+            faces.labels,
+            faces.targets if self.targets == "distribution" else None,
         )
+
+
+def _resized(images: np.ndarray, size_px: int) -> np.ndarray:
+    """The images (n, H, W) as uint8 (n, size_px, size_px)."""
+    same = images.shape[1:] == (size_px, size_px)
+    return images if same else resize_images(images, size_px)
 
 
 def with_soft_labels_of_train(

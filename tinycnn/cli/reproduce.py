@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,177 +20,28 @@ from .. import paper, sweep
 from ..formats import safetensors
 from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
-from ..ground.command_line import CannotError, positive
 from ..ground.progress import ProgressBar
 from ..paper import published
 from ..parallel import usable_cores
 from ..plots import PlotsError
-from ..run import NO_TEACHER, RECIPES, TrainingOptions
-from ..run.command_line import list_reader
-from ..run.values import ABOVE_ZERO, OneOf
+from ..run import NO_TEACHER, TrainingOptions
 from . import sweep as sweep_command
 from .console import print_json, this_command
-from .data_options import add_data_options, check_targets
+from .fold_teacher import fold_teacher, tell_without_teacher
+from .reproduce_options import N_SEEDS, SCALED, ReproduceArguments, read_arguments
+from .reproduce_options import add_arguments as add_arguments
 from .sweep_faces import load_source
 from .time_budget import TrainingClock, is_over, ways_on
 
 if TYPE_CHECKING:
     from ferdata.training.trial_faces import TrialParts
 
-DESCRIPTION = """\
-Run the experiments of MicroExpNet's paper on your faces: report.html, CSV tables, figures.
-
-    --data CK+ --teacher teacher.npz --budget hours
-        on your own CK+ or Oulu-CASIA: ten folds by subject, and ten random folds
-    --data fer2013.csv.gz --votes fer2013new.csv --teacher teacher.npz --budget 2h
-        on FER+ with its own split: it does not say who is shown, so there are no folds by subject
-Without options: on built-in faces (drawn people) with the teacher that comes with them, in minutes.
-
-Trains the sixteen networks of the paper without a teacher, and p12 in all sizes with a teacher at
-seven temperatures; all of it with folds by subject and again with random folds. Measures speed and
-calibration, counts confusions, and shows where the networks look. Each claim of the paper is judged
-by a confidence interval over folds and seeds.
-
---budget is the time it may take: minutes (ten), hours (four), or a time such as 90s, 10min, 2h. A
-few training steps are timed first. Then the number of seeds, of folds and of epochs is reduced, in
-this order, until the rest fits; the report says by how much. --epochs, --folds and --seeds fix a
-number. With --budget none nothing is reduced; --recipe paper --epochs 3000 --budget none is the
-paper itself, and takes days.
-
-To continue after Ctrl-C or a power cut, run the same command again.
-"""
-
-N_SEEDS = 3
-"""Seeds of the full plan, before the budget reduces it."""
-
 TRAINING_SHARE = 0.85
 """Share of the budget that is planned for training; the rest is for starting processes and for the
 report."""
 
-SCALED = {"epochs": "epochs", "folds": "n_folds", "seeds": "n_seeds"}
-"""Options that fix a number -> fields of a Plan that the budget reduces otherwise."""
-
 Tell = Callable[[str], object]
 """Prints a line for the user."""
-
-
-@dataclass
-class ReproduceArguments(sweep_command.SweepArguments):
-    """The options of the command; options of a sweep that have no option here keep their defaults.
-
-    budget   in seconds; None: no limit
-    started  when the command was given, in seconds
-    """
-
-    budget: float | None = paper.budget_s("minutes")
-    epochs: int | None = None
-    seeds: int | None = None
-    sizes: list[str] | None = None
-    temperatures: list[float] | None = None
-    recipe: str = "fer"
-    out: str = "paper"
-    backend: str = "numba"
-    started: float = field(default_factory=time.perf_counter)
-
-
-# ---- options ---------------------------------------------------------------------------------
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add_data_options(parser)
-
-    size = parser.add_argument_group("how much")
-    size.add_argument(
-        "--budget",
-        type=_budget,
-        metavar="TIME",
-        help="time it may take: minutes, hours, none, or a time such as 10min or 2h, see above "
-        "(default: minutes)",
-    )
-    size.add_argument(
-        "--epochs",
-        type=positive,
-        metavar="N",
-        help="passes over the training images (default: the recipe's, or fewer for the budget)",
-    )
-    size.add_argument(
-        "--folds",
-        type=positive,
-        metavar="N",
-        help=f"measure on the first N of {published.N_FOLDS} folds (default: as many as fit into "
-        "the budget)",
-    )
-    size.add_argument(
-        "--seeds",
-        type=positive,
-        metavar="N",
-        help=f"train each network with N seeds (default: {N_SEEDS}, or fewer for the budget)",
-    )
-    size.add_argument(
-        "--sizes",
-        type=list_reader(OneOf(published.SIZES)),
-        metavar="A,B,...",
-        help="sizes of the networks (default: M,S,XS,XXS)",
-    )
-    size.add_argument(
-        "--temperatures",
-        type=list_reader(ABOVE_ZERO),
-        metavar="A,B,...",
-        help="temperatures of the distillation (default: the paper's, 2,4,8,16,20,32,64)",
-    )
-    size.add_argument(
-        "--recipe",
-        choices=sorted(RECIPES),
-        help="learning rate, schedule and all other training options; the paper's need many epochs "
-        "(default: fer)",
-    )
-
-    where = parser.add_argument_group("where and how")
-    where.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="folder for the report and the trainings (default: paper)",
-    )
-    where.add_argument("--processes", type=positive, metavar="N", help=sweep_command.PROCESSES)
-    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=sweep_command.SCHEDULER)
-    where.add_argument(
-        "--retry-failed", action="store_true", default=None, help=sweep_command.RETRY
-    )
-    where.add_argument(
-        "--backend",
-        choices=("numba", "numpy"),
-        help="numba: compiled kernels; numpy: plain NumPy, slow (default: numba)",
-    )
-
-
-def _budget(text: str) -> float:
-    """Seconds, infinite for no limit."""
-    if text == "none":
-        return math.inf
-    try:
-        return paper.budget_s(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def read_arguments(given: argparse.Namespace) -> ReproduceArguments:
-    """The options, each with its default if it is not given.
-
-    given: what `parse_args` returned.  Raises CannotError for options that do not fit together.
-    """
-    args = ReproduceArguments()
-    for f in fields(ReproduceArguments):
-        value = getattr(given, f.name, None)
-        if value is not None:
-            setattr(args, f.name, value)
-    if args.budget == math.inf:
-        args.budget = None
-    if args.folds and args.folds > published.N_FOLDS:
-        raise CannotError(f"--folds {args.folds}: expected at most {published.N_FOLDS}")
-    check_targets(args)
-    return args
 
 
 # ---- data ------------------------------------------------------------------------------------
@@ -224,8 +74,9 @@ def full_plan(args: ReproduceArguments, sources: dict[str, ferdata.TrialFaces]) 
     """The plan without a budget."""
     source = next(iter(sources.values()))
     wanted = set(args.sizes or published.SIZES)
-    temperatures = tuple(args.temperatures or published.TEMPERATURES) if source.has_teacher else ()
-    in_folds = source.protocol != "own-split"
+    distils = source.has_teacher or args.train_teacher
+    temperatures = tuple(args.temperatures or published.TEMPERATURES) if distils else ()
+    in_folds, teacher = source.protocol != "own-split", fold_teacher(args, source)
     plan = paper.Plan(
         splits=tuple(sources),
         sizes=tuple(size for size in published.SIZES if size in wanted),
@@ -234,6 +85,7 @@ def full_plan(args: ReproduceArguments, sources: dict[str, ferdata.TrialFaces]) 
         epochs=args.epochs or TrainingOptions(recipe=args.recipe).epochs,
         n_folds=(args.folds or published.N_FOLDS) if in_folds else 0,
         n_seeds=args.seeds or N_SEEDS,
+        **({} if teacher is None else teacher._asdict()),
     )
     plan.trials(plan.splits[0])  # raises ValueError for impossible options before a file is written
     return plan
@@ -302,7 +154,7 @@ def run_trials(
         trials = plan.trials(split)
         named[split], outcomes[split] = sweep.names(trials, source.key), sweep.Outcome()
         for keep in (True, False):
-            some = [t for t in trials if (number == 0 and plan.is_looked_into(t)) == keep]
+            some = [t for t in trials if (number == 0 and plan.is_kept(t)) == keep]
             if some:
                 tell(f"{len(some)} trainings, {split}" + (", networks kept" if keep else ""))
                 options = replace(args, out=folder, keep_models=keep)
@@ -343,6 +195,8 @@ def make_study(
     tell: Tell = print,
 ) -> paper.Study:
     """Train and measure all that the plan says; everything but the files."""
+    if not plan.temperatures:
+        tell_without_teacher()
     for line in paper.scaled_down(plan, full):
         tell(f"scaled down: {line}")
     main = sources[plan.splits[0]]
@@ -355,7 +209,7 @@ def make_study(
     facts = {
         "faces": args.data or "built-in",
         "images": f"{len(main.dataset):,}",
-        "teacher": ", ".join(args.teacher or ["built-in" if main.has_teacher else "none"]),
+        "teacher": _teacher(args, plan),
         "recipe": plan.recipe,
         "epochs": f"{plan.epochs:,}",
         "folds": str(plan.n_folds or "none: the data set's own split"),
@@ -381,6 +235,16 @@ def make_study(
         latencies=latencies,
         inside=inside,
     )
+
+
+def _teacher(args: ReproduceArguments, plan: paper.Plan) -> str:
+    """Where the soft labels come from."""
+    if plan.n_teachers:
+        n = plan.teacher_epochs
+        where = "in each fold" if plan.n_folds else 'on "train"'
+        epochs = "epoch" if n == 1 else "epochs"
+        return f"{plan.teacher_network}, trained {where}, {n} {epochs}"
+    return ", ".join(args.teacher or ["built-in" if plan.temperatures else "none"])
 
 
 def run(given: argparse.Namespace) -> int:

@@ -21,7 +21,14 @@ from ..run.command_line import add_lists_of_training_options, flag_of
 from ..run.options import option_table
 from ..sweep.selection import RULES
 from .console import print_json, this_command
-from .data_options import DataOptions, add_data_options, check_targets
+from .data_options import add_data_options, check_targets
+from .fold_teacher import (
+    FoldTeacherOptions,
+    add_fold_teacher_options,
+    check_fold_teacher,
+    fold_teacher,
+    tell_without_teacher,
+)
 from .progress import TrialBar
 from .sweep_faces import N_FOLDS, load_source
 from .sweep_file import Values, read_sweep_file
@@ -57,17 +64,18 @@ With several [[trial]] tables, the results are compared with those of the first 
 seeds that both have.
 """
 
-TRIAL_FLAGS = {name: flag_of(name) for name in option_table(sweep.Trial) if name != "fold"}
+_NOT_LISTS = ("fold", "is_teacher", "teacher_network", "teacher_epochs")
+TRIAL_FLAGS = {n: flag_of(n) for n in option_table(sweep.Trial) if n not in _NOT_LISTS}
 TRIAL_FLAGS["seed"] = "--seeds"
 """Options that can have several values: name in `Trial` -> flag.  The data say which folds there
-are."""
+are; all trials have the same kind of teacher."""
 
 IN_FILE = {flag[2:].replace("-", "_"): name for name, flag in TRIAL_FLAGS.items()}
 """Name in a sweep's file -> name in `Trial`."""
 
 
 @dataclass
-class SweepArguments(DataOptions):
+class SweepArguments(FoldTeacherOptions):
     """The options of the command.
 
     values  of the trials' options that are given, by name: one value or a list of them
@@ -110,6 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", help="read options from a TOML file, as described above"
     )
     data = add_data_options(parser)
+    add_fold_teacher_options(data)
     data.add_argument("--folds", type=positive, metavar="N", help=FOLDS)
     data.add_argument("--split", choices=("subject", "random"), help=SPLIT)
     trials = parser.add_argument_group(
@@ -190,6 +199,7 @@ def read_arguments(given: argparse.Namespace) -> SweepArguments:
     if args.shard and args.scheduler:
         raise CannotError("--shard cannot be combined with --scheduler, which divides the trials")
     check_targets(args)
+    check_fold_teacher(args)
     return args
 
 
@@ -205,16 +215,27 @@ def make_trials(args: SweepArguments, source: ferdata.TrialFaces) -> list[sweep.
     of its own: its options replace those in `args.values`."""
     folds = [None] if source.protocol == "own-split" else list(range(source.n_folds))
     trials: dict[sweep.Trial, None] = {}
+    teacher, says_loss = fold_teacher(args, source), True
+    of_teacher = {} if teacher is None else teacher._asdict()
     for table in args.tables or [{}]:
-        options = {**args.values, **table}
-        if not source.has_teacher:
+        options = {**args.values, **table, **of_teacher}
+        if not source.has_teacher and not args.train_teacher:
+            says_loss = says_loss and "loss" in options
             options.setdefault("loss", ["none"])
         try:
             trials.update(dict.fromkeys(sweep.grid(**options, fold=folds)))
         except (ValueError, TypeError, OverflowError) as error:
             raise CannotError(str(error)) from None
-    if not source.has_teacher and any(trial.has_teacher for trial in trials):
-        raise CannotError("a loss with a teacher needs --teacher; without one, give --loss none")
+    if not says_loss:
+        tell_without_teacher()
+    distils = any(trial.has_teacher for trial in trials)
+    if args.train_teacher and not distils:
+        raise CannotError("--train-teacher, but no trial has a loss with a teacher, such as kd")
+    if distils and not source.has_teacher and not args.train_teacher:
+        raise CannotError(
+            "a loss with a teacher needs --teacher or --train-teacher; without one, give --loss "
+            "none"
+        )
     return list(trials)
 
 
@@ -256,16 +277,16 @@ def run_trials(args: SweepArguments, trials: list[sweep.Trial], source: ferdata.
 def run_sweep(
     args: SweepArguments, tell: Callable[[str], object] = print
 ) -> tuple[dict[str, sweep.Trial], sweep.Outcome]:
-    """Run all trials of the command and write summary.csv and report.html, also after Ctrl-C;
-    returns the trials and their outcome, both by name.  tell: called with a line for the user
-    before the work begins."""
+    """Run all trials of the command and write summary.csv and report.html, also after Ctrl-C or a
+    SweepError; returns the trials and their outcome, both by name.  tell: called with a line for
+    the user before the work begins."""
     source = load_source(args, args.folds, args.split, networks_of(args))
     trials = make_trials(args, source)
     named = sweep.names(trials, source.key)
     tell(f"{len(named)} trials, {len(source.dataset):,} images -> {args.out}")
     try:
         run_trials(args, trials, source)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, sweep.SweepError):
         write_results(args, named, source)
         raise
     return named, write_results(args, named, source)
@@ -317,12 +338,14 @@ def print_results(
     args: SweepArguments, named: dict[str, sweep.Trial], outcome: sweep.Outcome
 ) -> None:
     """Print the tables, and where the results are; draw the curves."""
-    results = list(outcome.results.values())
+    teachers, results = sweep.teachers_and_others(outcome.results.values())
     if results:
         print_tables(args, results)
+    if teachers:
+        print(f"\nteachers, accuracy in % on the same images\n{sweep.teacher_table(teachers)}")
     n_missing = len(named) - len(outcome.results) - len(outcome.failures)
     missing = f", {n_missing} not run here yet" if n_missing else ""
-    print(f"\n{len(results)} of {len(named)} trials{missing} -> {args.summary}")
+    print(f"\n{len(outcome.results)} of {len(named)} trials{missing} -> {args.summary}")
     print(f"report -> {args.page}")
     try:
         for name, figure in sweep.curves(results).items():

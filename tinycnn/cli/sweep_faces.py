@@ -13,28 +13,35 @@ from ..ground.command_line import CannotError
 from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
 from .data_options import DataOptions, load_teachers, open_faces
 from .dataset_notes import notes_on
+from .fold_teacher import FoldTeacherOptions, input_px_of_teacher
 
 N_FOLDS = 10
 """How many, if the data set has no split of its own."""
 
 
 def load_source(
-    args: DataOptions,
+    args: FoldTeacherOptions,
     folds: int | None = None,
     split: str | None = None,
     networks: Iterable[str] = (MICROEXPNET,),
 ) -> ferdata.TrialFaces:
-    """The faces of the trials, with soft labels for the training images if there is a teacher.
+    """The faces of the trials, with soft labels for the training images if there is a teacher
+    before the trials begin.
 
     folds  their number; None: the data set's own split, or N_FOLDS folds if it has none
     split  "subject", the default, or "random": how people are divided into folds
     networks  of the trials: faces are cut out of photos as the one with the largest images needs
-              them; the batches of the others are made of these
+              them, also if that is the teacher of the folds; the batches of the others are made of
+              these
     Raises CannotError if the data do not say who is shown, and what ferdata raises.
     """
-    faces = open_faces(args, max(FACE_NETWORKS[name].input_px for name in networks))
+    size_px = max(FACE_NETWORKS[name].input_px for name in networks)
+    if args.train_teacher:
+        size_px = max(size_px, input_px_of_teacher(args))
+    faces = open_faces(args, size_px)
     dataset, targets = faces.dataset, faces.targets
     _tell(notes_on(dataset))
+    has_teacher = not args.train_teacher and bool(args.data is None or args.teacher)
     has_split = dataset.split is not None and bool((dataset.split == "train").any())
     if folds or not has_split:
         protocol = split or "subject"
@@ -45,13 +52,12 @@ def load_source(
             )
         if args.data is None:  # their teacher has soft labels for the training images only
             dataset = dataset.in_split("train")
-            dataset = dataset.with_soft_labels(*_soft_labels_of(args, dataset))
-        elif args.teacher:
+        if has_teacher:
             dataset = dataset.with_soft_labels(*_soft_labels_of(args, dataset))
         if args.rows:
             dataset = dataset.select(np.arange(min(args.rows, len(dataset))))
         return ferdata.TrialFaces(dataset, targets, protocol=protocol, n_folds=folds or N_FOLDS)
-    if args.data is None or args.teacher:
+    if has_teacher:
         # imported here: it loads most of ferdata, which other commands do not need
         from ferdata.training.trial_faces import with_soft_labels_of_train
 

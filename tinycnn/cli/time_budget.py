@@ -23,6 +23,7 @@ def ways_on(plan: Plan) -> str:
         "fewer --sizes": len(plan.sizes) > 1,
         "fewer --temperatures": len(plan.temperatures) > 1,
         "--epochs 1": plan.epochs > 1,
+        "fewer --teacher-epochs": plan.n_teachers > 0 and plan.teacher_epochs > 1,
     }
     ways = [way for way, helps in smaller.items() if helps]
     return "give " + " or ".join([*ways, "a longer --budget"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from ..losses import CrossEntropy
 from ..models.microexpnet import microexpnet
 from ..optim import optimizer_from_name
-from ..run import NO_TEACHER
+from ..run import NO_TEACHER, TrainingData, TrainingRun
 from ..sweep import Source, Trial
 from ..train import Batch, Batches, iter_epochs
 from . import published
@@ -26,12 +26,14 @@ _EPOCH_S, _TRIAL_S = 0.06, 0.3
 @dataclass(frozen=True)
 class Costs:
     """step_s, score_s: seconds of a training step, and to predict an image, on one core, by
-    (variant, size);  n_steps: of an epoch;  n_scored: images that are predicted after it."""
+    (variant, size);  n_steps: of an epoch;  n_scored: images that are predicted after it;
+    teacher_step_s: of the teachers that are trained in the folds."""
 
     step_s: dict[tuple[str, str], float]
     score_s: dict[tuple[str, str], float]
     n_steps: int
     n_scored: int
+    teacher_step_s: float = 0.0
 
     def seconds(self, plan: Plan, n_processes: int) -> float:
         """The expected time of a plan with n_processes processes, each on its own core."""
@@ -40,7 +42,9 @@ class Costs:
             key = (trial.variant, str(trial.size))
             epoch_s = self.n_steps * self.step_s[key] + self.n_scored * self.score_s[key]
             total += _TRIAL_S + plan.epochs * (epoch_s + _EPOCH_S)
-        return total * plan.n_replicates / n_processes
+        teacher_epoch_s = self.n_steps * self.teacher_step_s + _EPOCH_S
+        of_teachers = plan.n_teachers * (_TRIAL_S + plan.teacher_epochs * teacher_epoch_s)
+        return (total * plan.n_replicates + of_teachers) / n_processes
 
 
 class _FirstBatches:
@@ -72,7 +76,18 @@ def measure(plan: Plan, source: Source, backend: str, n_steps: int = 3) -> Costs
         step_s[variant, size] = min(record.seconds for record in records) / few.n_batches
         seconds = min(_seconds(network.predict_logits, images) for _ in range(2))
         score_s[variant, size] = seconds / len(images)
-    return Costs(step_s, score_s, parts.batches.n_batches, len(parts.validation.labels))
+    teacher_step_s = _teacher_step_s(plan, source, backend, n_steps) if plan.n_teachers else 0.0
+    n_scored = len(parts.validation.labels)
+    return Costs(step_s, score_s, parts.batches.n_batches, n_scored, teacher_step_s)
+
+
+def _teacher_step_s(plan: Plan, source: Source, backend: str, n_steps: int) -> float:
+    """Seconds of a training step of the plan's first teacher, on one core."""
+    teacher = next(trial for trial in plan.trials(plan.splits[0]) if trial.is_teacher)
+    few = _FirstBatches(source.parts(teacher, n_threads=1).batches, n_steps)
+    data = TrainingData(few, source.classes)
+    run = TrainingRun(replace(teacher, epochs=2), data, backend=backend, n_threads=1)
+    return min(record.seconds for record in run.train()) / few.n_batches
 
 
 def _seconds(

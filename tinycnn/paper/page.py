@@ -73,6 +73,7 @@ def _page(study: Study, tables: dict[str, Table]) -> str:
         _claims(study),
         _DISTILLATION.markup(study, tables),
         _TEMPERATURE.markup(study, tables),
+        _TEACHERS.markup(study, tables),
         _CANDIDATES.markup(study, tables),
         _SPEED.markup(study, tables),
         _looks(study),
@@ -212,6 +213,15 @@ _TEMPERATURE = _Section(
 runs in its table of candidates.""",
     figure="temperature",
     n_texts=2,
+)
+_TEACHERS = _Section(
+    tables="teachers",
+    title="The teacher of each fold",
+    lede="""Each teacher was trained on the training images of its own fold: neither the fold’s
+validation images nor its test images had any influence on it. Its students were trained on the same
+images. Both are measured on the fold’s test images. The students’ numbers are means over the seeds;
+“distilled” is at the temperature that the validation images choose.""",
+    figure="teachers",
 )
 _CANDIDATES = _Section(
     tables="candidates",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..sweep import Trial, grid
+from ..sweep import LEAST_TEACHER_EPOCHS, Trial, grid
 from . import published
 
 MAIN_VARIANT = "p12"
@@ -26,6 +26,8 @@ class Plan:
     sizes         some of `published.SIZES`, from large to small
     temperatures  () without a teacher
     n_folds       how many of the `published.N_FOLDS` folds are measured; 0: the data's own split
+    teacher_network, teacher_epochs  of the teacher that is trained in each fold, see `sweep.Trial`;
+                  "" and 0 if there is none, or its soft labels come with the data
     """
 
     splits: tuple[str, ...]
@@ -35,21 +37,28 @@ class Plan:
     epochs: int
     n_folds: int
     n_seeds: int
+    teacher_network: str = ""
+    teacher_epochs: int = 0
 
     def trials(self, split: str) -> list[Trial]:
-        """All variants without a teacher; on the first split, the main variant with one too."""
+        """All variants without a teacher; on the first split, the main variant with one too, and
+        before all others the teachers that are trained in the folds."""
         common: dict[str, Any] = {"recipe": self.recipe, "epochs": self.epochs}
         common |= {"fold": list(range(self.n_folds)) or None, "seed": list(range(self.n_seeds))}
         common |= {"size": list(self.sizes)}
         trials = grid(variant=list(published.VARIANTS), loss="none", **common)
         if split == self.splits[0] and self.temperatures:
-            temperatures = list(self.temperatures)
-            trials += grid(variant=MAIN_VARIANT, loss="kd", temperature=temperatures, **common)
-        return trials
+            common |= {"temperature": list(self.temperatures)}
+            if self.teacher_network:
+                common |= {"teacher_network": self.teacher_network}
+                common |= {"teacher_epochs": self.teacher_epochs}
+            trials += grid(variant=MAIN_VARIANT, loss="kd", **common)
+        return sorted(trials, key=lambda trial: not trial.is_teacher)
 
-    def is_looked_into(self, trial: Trial) -> bool:
-        """Whether `look_inside` loads this network, so that it must be kept."""
-        return trial.variant == MAIN_VARIANT and trial.size == self.sizes[-1]
+    def is_kept(self, trial: Trial) -> bool:
+        """Whether the network is kept: `look_inside` loads it, or it is a teacher."""
+        is_looked_into = trial.variant == MAIN_VARIANT and trial.size == self.sizes[-1]
+        return is_looked_into or trial.is_teacher
 
     @property
     def n_replicates(self) -> int:
@@ -57,13 +66,19 @@ class Plan:
         return max(self.n_folds, 1) * self.n_seeds
 
     def one_of_each(self) -> list[Trial]:
-        """The trials of all splits for one fold and one seed."""
+        """The trials of all splits for one fold and one seed, without teachers."""
         one = replace(self, n_folds=min(self.n_folds, 1), n_seeds=1)
-        return [trial for split in self.splits for trial in one.trials(split)]
+        trials = [trial for split in self.splits for trial in one.trials(split)]
+        return [trial for trial in trials if not trial.is_teacher]
+
+    @property
+    def n_teachers(self) -> int:
+        """How many teachers are trained: one in each fold, for all seeds."""
+        return max(self.n_folds, 1) if self.teacher_network and self.temperatures else 0
 
     @property
     def n_trials(self) -> int:
-        return len(self.one_of_each()) * self.n_replicates
+        return self.n_teachers + len(self.one_of_each()) * self.n_replicates
 
 
 # ---- the budget ------------------------------------------------------------------------------
@@ -86,14 +101,17 @@ def budget_s(text: str) -> float:
 def ladder(full: Plan, fixed: frozenset[str] = frozenset()) -> Iterator[Plan]:
     """The whole plan, then smaller and smaller ones, which first give up what matters least.
 
-    With folds: down to one seed (folds show the effect of chance as well), five folds, three
-    epochs, three folds, one epoch.  On a data set's own split, where intervals come from the seeds:
-    down to three seeds, one epoch.  fixed: names of numbers that must not change, such as "epochs"
+    With folds: down to one seed (folds show the effect of chance as well), five folds, 25 epochs of
+    the teachers, three epochs of the others, three folds, one epoch.  On a data set's own split,
+    where intervals come from the seeds: down to three seeds, 25 epochs of the teacher, one epoch.
+    fixed: names of numbers that must not change, such as "epochs"
     """
     plan = full
-    steps = [("n_seeds", 1), ("n_folds", 5), ("epochs", 3), ("n_folds", 3), ("epochs", 1)]
+    of_teacher = ("teacher_epochs", LEAST_TEACHER_EPOCHS)
+    steps = [("n_seeds", 1), ("n_folds", 5), of_teacher, ("epochs", 3), ("n_folds", 3)]
+    steps += [("epochs", 1)]
     if not full.n_folds:
-        steps = [("n_seeds", 3), ("epochs", 1)]
+        steps = [("n_seeds", 3), of_teacher, ("epochs", 1)]
     yield plan
     for name, least in steps:
         while name not in fixed and (number := asdict(plan)[name]) > least:
@@ -119,6 +137,9 @@ def scaled_down(plan: Plan, full: Plan) -> list[str]:
     lines = []
     if plan.epochs < full.epochs:
         lines.append(f"{_counted(plan.epochs, 'epoch')} instead of {full.epochs:,}")
+    if plan.teacher_epochs < full.teacher_epochs:
+        told = _counted(plan.teacher_epochs, "epoch")
+        lines.append(f"{told} of the teachers instead of {full.teacher_epochs:,}")
     if plan.n_folds < full.n_folds:
         lines.append(f"only the first {plan.n_folds} of {published.N_FOLDS} folds")
     if plan.n_seeds < full.n_seeds:
@@ -143,6 +164,11 @@ def unlike_the_paper(plan: Plan) -> list[str]:
         shown = ", ".join(f"{t:g}" for t in plan.temperatures) or "none"
         n = len(published.TEMPERATURES)
         lines.append(f"temperatures: {shown}; the paper has {n}")
+    if plan.n_teachers:
+        each = "in each fold on the fold's own training images" if plan.n_folds else 'on "train"'
+        lines.append(
+            f"the teacher is {plan.teacher_network}, trained {each}; the paper's is an Inception v3"
+        )
     share = "a ninth of each fold's" if plan.n_folds else "a tenth of the"
     lines.append(
         f"{share} training images is kept apart to choose the epoch and the temperature; the paper "

@@ -63,12 +63,19 @@ class Scores:
     """The results of a plan, found by what was trained."""
 
     def __init__(self, plan: Plan, results: Mapping[str, Iterable[Result]]) -> None:
-        """results: of each split; trials without a result are left out of everything below."""
+        """results: of each split; trials without a result are left out of everything below.
+
+        teachers: the results of the teachers that were trained in the folds, by (fold, seed)
+        """
         self.plan = plan
         self.results: dict[tuple, dict[Replicate, Result]] = {}
+        self.teachers: dict[Replicate, Result] = {}
         for split, several in results.items():
             for result in several:
                 trial = read_trial(dict(result["trial"]))
+                if trial.is_teacher:
+                    self.teachers[trial.fold, trial.seed] = result
+                    continue
                 key = (split, trial.variant, trial.size, trial.temperature)
                 self.results.setdefault(key, {})[trial.fold, trial.seed] = result
 

@@ -51,6 +51,8 @@ class Study:
         several = [tables.claims(self.claims), tables.distillation(self.scores)]
         by_temperature = tables.temperatures(self.scores)
         several += [by_temperature] if by_temperature else []
+        of_teachers = tables.teachers(self.scores)
+        several += [of_teachers] if of_teachers else []
         several += tables.candidates(self.scores)
         if self.latencies:
             several.append(tables.speed(self.latencies))

@@ -15,7 +15,7 @@ from . import published
 from .claims import Claim
 from .inside import Inside
 from .plan import MAIN_VARIANT
-from .scores import Interval, Scores, Values, accuracies, interval
+from .scores import Interval, Scores, Values, accuracies, interval, mean
 
 MISSING = "–"
 SPLIT_NAMES = {
@@ -150,6 +150,47 @@ def temperatures(scores: Scores) -> Table | None:
         f"{MAIN_VARIANT} by temperature, {SPLIT_NAMES[scores.main_split]}: accuracy, % of images"
     )
     return Table("temperature", caption, columns, rows)
+
+
+def teachers(scores: Scores) -> Table | None:
+    """How right the teacher of each fold is on the fold's test images, and beside it the networks
+    of the main variant in the same fold; None if no teacher was trained."""
+    plan, by_fold = scores.plan, {fold: result for (fold, _), result in scores.teachers.items()}
+    if not plan.n_teachers:
+        return None
+    students = {}
+    for size in plan.sizes:
+        students[f"{size}, no teacher"] = accuracies(scores.without_teacher(size))
+        students[f"{size}, distilled"] = accuracies(scores.chosen(size))
+    rows: list[list[Cell]] = []
+    for fold in [*range(plan.n_folds)] if plan.n_folds else [None]:
+        teacher = accuracies({(fold, 0): by_fold[fold]} if fold in by_fold else {})
+        n_images = _reported(by_fold[fold])["n_images"] if fold in by_fold else None
+        of_fold = [
+            {replicate: value for replicate, value in values.items() if replicate[0] == fold}
+            for values in students.values()
+        ]
+        name = "own split" if fold is None else f"fold {fold}"
+        rows.append([name, n_images, *(_mean_of(values) for values in (teacher, *of_fold))])
+    if plan.n_folds:
+        all_values = [accuracies(scores.teachers), *students.values()]
+        rows.append(["all folds", None, *map(estimate, all_values)])
+    caption = (
+        f"Teachers ({plan.teacher_network}) and {MAIN_VARIANT}, {SPLIT_NAMES[scores.main_split]}: "
+        "accuracy, % of the test images"
+    )
+    columns = ["fold", "test images", "teacher", *students]
+    return Table("teachers", caption, columns, rows)
+
+
+def _reported(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a result that `sweep.score` reports."""
+    return result["test"] or result["validation"]
+
+
+def _mean_of(values: Values) -> float | None:
+    """The mean over the seeds of one fold."""
+    return mean(*values.values()) if values else None
 
 
 def speed(latencies: Sequence[Mapping[str, Any]]) -> Table:

@@ -22,6 +22,12 @@ from .selection import score as score
 from .table import choice_table as choice_table
 from .table import score_tables as score_tables
 from .table import summary_csv as summary_csv
+from .table import teacher_table as teacher_table
+from .table import teachers_and_others as teachers_and_others
+from .teacher_networks import DEFAULT_TEACHER as DEFAULT_TEACHER
+from .teacher_networks import LEAST_TEACHER_EPOCHS as LEAST_TEACHER_EPOCHS
+from .teacher_networks import TEACHER_NETWORKS as TEACHER_NETWORKS
+from .teacher_networks import teacher_epochs as teacher_epochs
 from .trial import Parts as Parts
 from .trial import Source as Source
 from .trial import Trial as Trial
@@ -29,4 +35,5 @@ from .trial import grid as grid
 from .trial import names as names
 from .trial import run_trial as run_trial
 from .trial import shard as shard
+from .trial import with_teachers as with_teachers
 from .work import SweepError as SweepError

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from .folder import Outcome, SweepFolder
 from .local import N_ATTEMPTS, Progress, begin
 from .trial import Source, Trial, names
+from .waiting import WaitingTrials
 from .work import Cancelled, Report, SweepError, work
 
 if TYPE_CHECKING:
@@ -76,9 +78,10 @@ def run_on_cluster(
         do = partial(work, n_threads=n_threads, backend=backend, with_model=keep_models, wait=True)
         place = str(kept.path.absolute()) if share_checkpoints else ""
         while waiting:
-            for name, report in _round(client, waiting, source, place, do, timeout_s):
+            queue = WaitingTrials(waiting, source.key, kept)
+            for name, report in _round(client, queue, source, place, do, timeout_s):
                 if report.result is not None:
-                    kept.save_result(name, report.result, report.model)
+                    kept.save_result(name, report.result, report.model, report.soft_labels)
                     outcome.results[name] = report.result
                 else:
                     kept.save_failure(name, named[name], report.error, report.traceback)
@@ -91,26 +94,47 @@ def run_on_cluster(
 
 def _round(
     client: Client,
-    waiting: dict[str, Trial],
+    waiting: WaitingTrials,
     source: Source,
     place: str,
     do: Callable[..., Report],
     timeout_s: float,
 ) -> Iterator[tuple[str, Report]]:
     """Send the data and the trials to the workers; yield (name, report) as trials end.  Trials that
-    are lost because the last worker left, and the data with it, need another round."""
+    are lost because the last worker left, and the data with it, need another round, and so do the
+    students of a teacher that is lost.  A student is sent when its teacher has ended."""
     from distributed import KilledWorker, as_completed
+
+    yield from waiting.without_teacher().items()
+    waiting.check_teachers(grace_s=0.0)
+    if pause_s := waiting.pause_s():  # another sweep in this folder trains the teachers
+        time.sleep(pause_s)
+        return
+    this_round = uuid.uuid4().hex[:8]
+    futures: dict[Future, str] = {}
+    soft_labels: dict[str, Future] = {}  # by the teacher's name
+
+    def submit() -> list[Future]:
+        """Send all trials that may start."""
+        sent = []
+        while (name := waiting.take()) is not None:
+            soft, teacher = None, waiting.teacher_of(name)
+            if teacher is not None:
+                if teacher not in soft_labels:
+                    content = waiting.folder.soft_labels(teacher)
+                    soft_labels[teacher] = _sent(client, content, timeout_s)
+                soft = soft_labels[teacher]
+            key, trial = f"tinycnn-{this_round}-{name}", waiting.trials[name]
+            future = client.submit(_work, do, trial, name, data, place, soft, key=key, pure=False)
+            futures[future] = name
+            sent.append(future)
+        return sent
 
     with _keep_copies(client):
         data = _sent(client, source, timeout_s)
-        this_round = uuid.uuid4().hex[:8]
-        futures = {}
-        for name, trial in waiting.items():
-            key = f"tinycnn-{this_round}-{name}"
-            future = client.submit(_work, do, trial, name, data, place, key=key, pure=False)
-            futures[future] = name
+        ended = as_completed(submit(), loop=client.loop)
     try:
-        for future in as_completed(futures, loop=client.loop):
+        for future in ended:
             try:
                 report = Report(*future.result())
             except CancelledError:
@@ -124,19 +148,22 @@ def _round(
             if report.status not in ("done", "failed"):
                 raise SweepError(report.error)
             yield futures[future], report
+            waiting.ended(futures[future])
+            yield from waiting.without_teacher().items()
+            ended.update(submit())
     finally:
         with contextlib.suppress(Exception):  # the scheduler may have gone, and the tasks with it
             client.cancel(list(futures))
 
 
-def _sent(client: Client, source: Source, timeout_s: float) -> Future:
-    """Send the data to all workers that are connected."""
+def _sent(client: Client, data: Source | bytes, timeout_s: float) -> Future:
+    """Send data to all workers that are connected."""
     n_attempts = 0
     while True:
         n_attempts += 1
         try:
             client.wait_for_workers(1, timeout=timeout_s)
-            return client.scatter(source, broadcast=True, hash=False)
+            return client.scatter(data, broadcast=True, hash=False)
         except (TimeoutError, asyncio.TimeoutError):
             raise SweepError(f"no Dask worker came within {timeout_s:.0f} s") from None
         except Exception as error:
@@ -160,7 +187,12 @@ def _keep_copies(client: Client) -> Iterator[None]:
 
 
 def _work(
-    do: Callable[..., Report], trial: Trial, name: str, source: Source, place: str
+    do: Callable[..., Report],
+    trial: Trial,
+    name: str,
+    source: Source,
+    place: str,
+    soft_of_teacher: bytes | None = None,
 ) -> tuple[Any, ...]:
     """Run a trial on a worker: in the sweep's folder `place` if the worker sees it, else in a
     temporary one.  Returns a plain tuple, so that another version of Report can read it."""
@@ -178,5 +210,12 @@ def _work(
         if not place or not (Path(place) / "work").is_dir():
             own = tempfile.TemporaryDirectory(prefix="tinycnn-", dir=worker.local_directory)
             place = stack.enter_context(own)
-        report = do(trial, name, source, SweepFolder(place), on_epoch=leave_if_cancelled)
+        report = do(
+            trial,
+            name,
+            source,
+            SweepFolder(place),
+            soft_of_teacher=soft_of_teacher,
+            on_epoch=leave_if_cancelled,
+        )
         return tuple(report)

@@ -3,6 +3,7 @@
     results/<name>.json         the result of a trial that is done
     failures/<name>.json        the error of a trial that failed; removed when it is run again
     models/<name>.safetensors   the network of a trial that is done, if networks are kept
+    soft_labels/<name>.npy      of a teacher that is done: for the training images of its fold
     work/<name>/                the checkpoint of a trial that is running; removed when it is done
 
 Every file is written atomically, and a running trial is locked, so several sweeps, shards or
@@ -14,6 +15,7 @@ into one folder afterwards.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -33,6 +35,8 @@ except ImportError:  # Windows: only one sweep at a time can use a folder
 
 MAX_FILE_BYTES = 32 << 20
 """Enough for the classes and probabilities of a million images in a result."""
+MAX_SOFT_LABEL_BYTES = 128 << 20
+"""Enough for the soft labels of four million images."""
 
 _Types = dict[str, type | tuple[type, ...]]
 _RESULT: _Types = {"name": str, "trial": dict, "best_epoch": int, "n_parameters": int}
@@ -61,7 +65,7 @@ class SweepFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        for name in ("results", "failures", "models", "work"):
+        for name in ("results", "failures", "models", "soft_labels", "work"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
 
     def result_path(self, name: str) -> Path:
@@ -73,12 +77,20 @@ class SweepFolder:
     def model_path(self, name: str) -> Path:
         return self.path / "models" / f"{name}.safetensors"
 
+    def soft_labels_path(self, name: str) -> Path:
+        return self.path / "soft_labels" / f"{name}.npy"
+
     def work_path(self, name: str) -> Path:
         return self.path / "work" / name
 
-    def is_done(self, name: str, with_model: bool = False) -> bool:
-        has_model = not with_model or self.model_path(name).exists()
-        return has_model and self.result_path(name).exists()
+    def is_done(self, name: str, with_model: bool = False, is_teacher: bool = False) -> bool:
+        """Whether a trial has its result; also its network, or its soft labels if it is a
+        teacher."""
+        if with_model and not self.model_path(name).exists():
+            return False
+        if is_teacher and not self.soft_labels_path(name).exists():
+            return False
+        return self.result_path(name).exists()
 
     def result(self, name: str) -> dict[str, Any]:
         """A trial's result.  Raises SweepFolderError for a file that is not a result."""
@@ -99,6 +111,21 @@ class SweepFolder:
             raise _not_a_trial(path, error) from None
         return result
 
+    def soft_labels(self, name: str) -> bytes:
+        """The content of a teacher's file of soft labels.  Raises SweepFolderError if its hash is
+        not the one in the teacher's result."""
+        path = self.soft_labels_path(name)
+        expected = self.result(name).get("soft_labels_sha256")
+        try:
+            if path.stat().st_size > MAX_SOFT_LABEL_BYTES:
+                raise ValueError(f"more than {MAX_SOFT_LABEL_BYTES:,} bytes")
+            content = path.read_bytes()
+        except (OSError, ValueError) as error:
+            raise _no_soft_labels(path, error) from None
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise _no_soft_labels(path, f"its sha256 is not the one in {self.result_path(name)}")
+        return content
+
     def failure(self, name: str) -> dict[str, Any]:
         """A failed trial's options, error and traceback.  Raises SweepFolderError like `result`."""
         return _read(self.failure_path(name), _FAILURE)
@@ -106,17 +133,26 @@ class SweepFolder:
     def outcome(self, named: Mapping[str, Trial], with_models: bool = False) -> Outcome:
         """The results and errors in the folder.  Raises SweepFolderError like `result`."""
         found = Outcome()
-        for name in named:
-            if self.is_done(name, with_models):
+        for name, trial in named.items():
+            if self.is_done(name, with_models, trial.is_teacher):
                 found.results[name] = self.result(name)
             elif self.failure_path(name).exists():
                 found.failures[name] = self.failure(name)["error"]
         return found
 
-    def save_result(self, name: str, result: dict[str, Any], model: bytes | None = None) -> None:
-        """Write a result, and the network if it is given.  Removes the trial's other files."""
+    def save_result(
+        self,
+        name: str,
+        result: dict[str, Any],
+        model: bytes | None = None,
+        soft_labels: bytes | None = None,
+    ) -> None:
+        """Write a result, and the network and the soft labels if they are given.  Removes the
+        trial's other files."""
         if model is not None:
             write_atomically(self.model_path(name), model)
+        if soft_labels is not None:
+            write_atomically(self.soft_labels_path(name), soft_labels)
         write_atomically(self.result_path(name), json.dumps(result) + "\n")
         self.failure_path(name).unlink(missing_ok=True)
         shutil.rmtree(self.work_path(name), ignore_errors=True)
@@ -148,6 +184,16 @@ class SweepFolder:
                 ) from None
             yield
 
+    def is_locked(self, name: str) -> bool:
+        """Whether a process works on this trial.  Raises SweepFolderError like `locked`."""
+        if not self._lock_path(name).exists():
+            return False
+        try:
+            with self.locked(name):
+                return False
+        except BusyError:
+            return True
+
     def _lock_path(self, name: str) -> Path:
         return self.path / "work" / f"{name}.lock"
 
@@ -171,4 +217,11 @@ def _read(path: Path, types: _Types) -> dict[str, Any]:
 def _not_a_trial(path: Path, reason: object) -> SweepFolderError:
     return SweepFolderError(
         f"{path}: not a trial's file: {reason}; remove it, then the trial will run again"
+    )
+
+
+def _no_soft_labels(path: Path, reason: object) -> SweepFolderError:
+    return SweepFolderError(
+        f"{path}: not this teacher's soft labels: {reason}; remove it, then the teacher will be "
+        "trained again"
     )

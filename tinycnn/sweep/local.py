@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from pathlib import Path
 from ..parallel import usable_cores
 from .folder import Outcome, SweepFolder
 from .trial import Source, Trial, names
+from .waiting import WaitingTrials
 from .work import Report, SweepError, work
 
 N_ATTEMPTS = 3
@@ -51,11 +51,15 @@ def run(
     retry_failed  run trials that failed before again; otherwise they count as failed
     keep_models   keep each trial's network as models/<name>.safetensors.  A trial without one is
                   then run again
-    Results do not depend on the number of processes.  A trial that fails does not stop the others.
+    Results do not depend on the number of processes.  A trial that fails does not stop the others,
+    but for the students of a teacher that fails: these fail too.  A student starts when its
+    teacher's soft labels are in the folder; the teacher is one of the trials, or trained by another
+    sweep in the same folder.
     A sweep that was stopped by Ctrl-C or killed resumes from the last epochs when it is run again.
     Processes are spawned: a program that calls this needs `if __name__ == "__main__":`.
     Raises OSError if the folder cannot be written, SweepFolderError for an unusable result file,
-    SweepError if processes do not start, KeyboardInterrupt after Ctrl-C.
+    SweepError if processes do not start or only students without a teacher are left,
+    KeyboardInterrupt after Ctrl-C.
     """
     kept = SweepFolder(folder)
     named = names(trials, source.key)
@@ -64,7 +68,7 @@ def run(
     if waiting:
         setting = (source, str(kept.path), backend, keep_models)
         with _Crew(min(n_processes or usable_cores(), len(waiting)), setting) as crew:
-            for name, report in crew.work(waiting):
+            for name, report in crew.work(WaitingTrials(waiting, source.key, kept)):
                 if report.status == "done":
                     outcome.results[name] = kept.result(name)
                 else:
@@ -126,23 +130,27 @@ class _Crew:
             worker.process.join()
             worker.connection.close()
 
-    def work(self, trials: dict[str, Trial]) -> Iterator[tuple[str, Report]]:
+    def work(self, waiting: WaitingTrials) -> Iterator[tuple[str, Report]]:
         """Yield the name and the report ("done" or "failed") of each trial when it ends."""
-        queue = [(0.0, name) for name in trials]  # with the earliest time to start
-        n_left, attempts = len(trials), dict.fromkeys(trials, 0)
+        n_left, attempts = len(waiting.trials), dict.fromkeys(waiting.trials, 0)
         while n_left:
+            for student, failed in waiting.without_teacher().items():
+                n_left -= 1
+                yield student, failed
+            if not n_left:
+                break
+            if not any(worker.trial_name for worker in self.workers):
+                waiting.check_teachers()
             while self.free_shares and len(self.workers) < n_left:
                 self._start()
             for worker in self.workers:
-                due = next((entry for entry in queue if entry[0] <= time.monotonic()), None)
-                if due and worker.is_ready and worker.trial_name is None:
-                    queue.remove(due)
-                    worker.trial_name = due[1]
-                    worker.send((due[1], trials[due[1]]))
+                if worker.is_ready and worker.trial_name is None and (due := waiting.take()):
+                    worker.trial_name = due
+                    worker.send((due, waiting.trials[due]))
             is_idle = any(worker.is_ready and not worker.trial_name for worker in self.workers)
-            pause_s = max(queue[0][0] - time.monotonic(), 0) if queue and is_idle else None
             # wait until workers have sent something or died
-            ready = connection.wait([worker.connection for worker in self.workers], pause_s)
+            connections = [worker.connection for worker in self.workers]
+            ready = connection.wait(connections, waiting.pause_s() if is_idle else None)
             for worker in [worker for worker in self.workers if worker.connection in ready]:
                 report, name = self._receive(worker), worker.trial_name
                 if name is None:
@@ -151,16 +159,17 @@ class _Crew:
                 if report is None:
                     attempts[name] += 1
                     if attempts[name] < N_ATTEMPTS:
-                        queue.insert(0, (0.0, name))
+                        waiting.put_back(name, first=True)
                         continue
                     text = f"its process died {N_ATTEMPTS} times (out of memory?)"
                     report = Report("failed", text)
                 if report.status == "busy":  # another sweep works on it: run other trials first
-                    queue.append((time.monotonic() + _BUSY_PAUSE_S, name))
+                    waiting.put_back(name, _BUSY_PAUSE_S)
                     continue
                 if report.status == "impossible":
                     raise SweepError(report.error)
                 n_left -= 1
+                waiting.ended(name)
                 yield name, report
 
     def _start(self) -> None:
@@ -245,12 +254,13 @@ def _serve(pipe: connection.Connection) -> None:
 
             def keep(report: Report, name: str = name, trial: Trial = trial) -> None:
                 if report.result is not None:
-                    folder.save_result(name, report.result, report.model)
+                    folder.save_result(name, report.result, report.model, report.soft_labels)
                 else:
                     folder.save_failure(name, trial, report.error, report.traceback)
 
             report = do(trial, name, source, folder, keep=keep)
-            pipe.send(report._replace(result=None, model=None))  # they are on disk
+            # what it has is on disk
+            pipe.send(report._replace(result=None, model=None, soft_labels=None))
     except (EOFError, BrokenPipeError):
         pass  # the sweep has ended
 

@@ -17,7 +17,15 @@ from ..report.svg_charts import TEMPERATURES, Series, line_chart
 from .differences import difference_rows
 from .folder import Outcome
 from .selection import is_optimistic, mean_and_interval
-from .table import Cells, choice_rows, grouped_scores, score_rows, sizes_in_order
+from .table import (
+    Cells,
+    choice_rows,
+    grouped_scores,
+    score_rows,
+    sizes_in_order,
+    teacher_rows,
+    teachers_and_others,
+)
 from .trial import Trial, option_names, temperature_text
 
 MAX_TRIALS = 500
@@ -46,7 +54,19 @@ class SweepReport:
 
     @property
     def results(self) -> list[dict[str, Any]]:
-        return list(self.outcome.results.values())
+        """Without those of teachers that were trained in the folds."""
+        return teachers_and_others(self.outcome.results.values())[1]
+
+    @property
+    def teachers(self) -> list[dict[str, Any]]:
+        """The results of teachers that were trained in the folds."""
+        return teachers_and_others(self.outcome.results.values())[0]
+
+    @property
+    def differing(self) -> list[str]:
+        """The options that are not the same in all trials but the teachers."""
+        options = [asdict(trial) for trial in self.trials.values() if not trial.is_teacher]
+        return [name for name in option_names() if len({str(own[name]) for own in options}) > 1]
 
 
 def render_page(report: SweepReport) -> str:
@@ -54,6 +74,7 @@ def render_page(report: SweepReport) -> str:
     parts = (
         _header(report),
         _scores(report),
+        _teachers(report),
         _differences(report),
         _choice(report),
         _failures(report),
@@ -96,6 +117,17 @@ def _scores(report: SweepReport) -> str:
         content.append(_curves(f"curves-{number}", cells))
         content.append(_table(score_rows(cells)))
     return section("Accuracy", lede, *filter(None, content))
+
+
+def _teachers(report: SweepReport) -> str:
+    rows = teacher_rows(report.teachers)
+    if not rows:
+        return ""
+    lede = (
+        "Each was trained on the training images of its fold: the images that it is measured on "
+        "here had no influence on it."
+    )
+    return section("Teachers trained in the folds", lede, _table(rows, n_texts=2))
 
 
 def _curves(chart_id: str, cells: Cells) -> str:
@@ -162,7 +194,7 @@ def _failures(report: SweepReport) -> str:
 
 
 def _trials(report: SweepReport) -> str:
-    differing = [n for n in _options_that_differ(report.trials) if n not in _DESCRIBED]
+    differing = [name for name in report.differing if name not in _DESCRIBED]
     header = ["trial", *differing, "validation accuracy", "test accuracy", "best epoch"]
     rows = [[*header, "parameters", "seconds"]]
     for name, trial in list(report.trials.items())[:MAX_TRIALS]:
@@ -186,11 +218,6 @@ def _percent(scores: Mapping[str, Any] | None) -> str:
     return "–" if scores is None else f"{100 * scores['accuracy']:.1f} %"
 
 
-def _options_that_differ(trials: Mapping[str, Trial]) -> list[str]:
-    options = [asdict(trial) for trial in trials.values()]
-    return [name for name in option_names() if len({str(own[name]) for own in options}) > 1]
-
-
 def _shown(option: str, value: Any) -> str:
     if value is None:
         return "–"
@@ -199,10 +226,11 @@ def _shown(option: str, value: Any) -> str:
 
 def _reproduce(report: SweepReport) -> str:
     same: dict[str, str] = {}
-    if report.trials:
-        differing = _options_that_differ(report.trials)
-        options = asdict(next(iter(report.trials.values())))
-        same = {n: _shown(n, options[n]) for n in option_names() if n not in differing}
+    for trial in report.trials.values():
+        if not trial.is_teacher:
+            options = asdict(trial)
+            same = {n: _shown(n, options[n]) for n in option_names() if n not in report.differing}
+            break
     return section(
         "Reproduce",
         "",

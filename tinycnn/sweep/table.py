@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..ground.messages import aligned
+from ..models.face_networks import MICROEXPNET
 from ..models.microexpnet import SIZES
 from .folder import Outcome
 from .selection import choose, mean_and_interval, score
@@ -41,6 +42,48 @@ def summary_csv(trials: Mapping[str, Trial], outcome: Outcome) -> str:
             row.update(status="failed", error=outcome.failures[name])
         writer.writerow(row)
     return text.getvalue()
+
+
+def teachers_and_others(
+    results: Iterable[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(the results of teachers that were trained in the folds, all other results)."""
+    found: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for result in results:
+        found[bool(result["trial"].get("is_teacher"))].append(result)
+    return found[True], found[False]
+
+
+def teacher_table(results: Sequence[dict[str, Any]]) -> str:
+    """`teacher_rows` as a text; "" if there are none."""
+    rows = teacher_rows(results)
+    return aligned(rows, n_left=2) if rows else ""
+
+
+def teacher_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """A table of teachers, with a row for each fold, and one for all folds if there are several:
+    the number of images that it is measured on, and the accuracy.  The first row has the names of
+    the columns; no rows without results."""
+    if not results:
+        return []
+    by_teacher: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    for result in results:
+        trial = options_of(result)
+        network = trial["network"]
+        if network == MICROEXPNET:
+            network = f"{trial['variant']} {trial['size']}"
+        n = trial["epochs"]
+        title = f"{network}, {n} {'epoch' if n == 1 else 'epochs'}"
+        by_teacher.setdefault(title, []).append((trial, result))
+    lines = [["teacher", "fold", "images", "accuracy"]]
+    for title, found in by_teacher.items():
+        for trial, result in found:
+            fold = "-" if trial["fold"] is None else str(trial["fold"])
+            n_images = (result["test"] or result["validation"])["n_images"]
+            lines.append([title, fold, f"{n_images:,}", accuracy_cell([score(result)])])
+        if len(found) > 1:
+            lines.append([title, "all", "", accuracy_cell([score(result) for _, result in found])])
+    return lines
 
 
 def score_tables(results: Iterable[Mapping[str, Any]]) -> str:

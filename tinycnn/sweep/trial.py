@@ -23,25 +23,33 @@ from .. import checkpoint, metrics
 from ..backend_choice import backend_in_use
 from ..formats import safetensors
 from ..ground._version import __version__
+from ..ground.atomic_file import write_atomically
 from ..models.face_networks import MICROEXPNET
 from ..network import Network
-from ..run import ARITHMETIC_VERSION, TrainingData, TrainingOptions, TrainingRun
+from ..run import ARITHMETIC_VERSION, NO_TEACHER, TrainingData, TrainingOptions, TrainingRun
 from ..run.options import option, option_table
-from ..run.values import WholeNumber
+from ..run.values import OneOf, WholeNumber, YesOrNo
 from ..train import Batches, Callback, EpochRecord, Validation, evaluate
+from . import soft_labels
+from .teacher_networks import LEAST_TEACHER_EPOCHS, TEACHER_NETWORKS
 
 MAX_GRID = 100_000
 SOFT_OPTIONS = ("temperature", "soft_weight", "loss_scale")
 """Options of the loss that only matter with a teacher."""
+TEACHER_OPTIONS = ("teacher_network", "teacher_epochs")
+"""Options of the teacher that a trial's own fold trains."""
 
 
 @dataclass(frozen=True, init=False)
 class Trial(TrainingOptions):
     """The options of one training run, and the fold of the data that it is measured on.
 
+    A trial with teacher_network is a student: it learns from the soft labels of another trial, its
+    `teacher()`, which is trained on the same training images.
     Equal trials have equal options: 4 becomes 4.0.  Options without effect are set to 0, False or
-    None: augment_strength and flipped_teacher without `augment`, SOFT_OPTIONS and flipped_teacher
-    without a teacher, loss_scale for losses that do not have one.
+    None: augment_strength and flipped_teacher without `augment`, SOFT_OPTIONS, TEACHER_OPTIONS and
+    flipped_teacher without a teacher, loss_scale for losses that do not have one, flipped_teacher
+    for a student, as its soft labels are the same for an image and for its mirror image.
     Raises ValueError for unknown options, and values that cannot be used.
     """
 
@@ -51,9 +59,37 @@ class Trial(TrainingOptions):
         "number of the fold that is measured, from 0",
         no_value="the data's own split",
     )
+    is_teacher: bool = option(
+        "run",
+        YesOrNo(),
+        "write soft labels for the training images, for other trials; the validation images have "
+        "no influence on it",
+        False,
+    )
+    teacher_network: str | None = option(
+        "distillation",
+        OneOf(tuple(TEACHER_NETWORKS)),
+        "network of a teacher that is trained in each fold, on the fold's training images",
+        no_value="the soft labels of the data",
+    )
+    teacher_epochs: int | None = option(
+        "distillation",
+        WholeNumber(1),
+        "passes of that teacher over the training images",
+        no_value=str(LEAST_TEACHER_EPOCHS),
+    )
 
     def __init__(self, **given: object) -> None:
         super().__init__(**given)
+        if self.is_teacher and self.has_teacher:
+            raise ValueError("is_teacher: a teacher learns from labels, not from another teacher")
+        if not self.has_teacher or self.teacher_network is None:
+            for name in TEACHER_OPTIONS:
+                self._set(name, None)
+        else:
+            self._set("flipped_teacher", False)
+            if self.teacher_epochs is None:
+                self._set("teacher_epochs", LEAST_TEACHER_EPOCHS)
         if not self.augment:
             self._set("augment_strength", 0.0)
         if not self.augment or not self.has_teacher:
@@ -64,10 +100,24 @@ class Trial(TrainingOptions):
         elif not self.loss.startswith("kd"):
             self._set("loss_scale", None)
 
+    def teacher(self) -> Trial | None:
+        """The trial whose soft labels this one learns from; None if it is not a student."""
+        if self.teacher_network is None:
+            return None
+        return Trial(
+            **TEACHER_NETWORKS[self.teacher_network],
+            loss=NO_TEACHER,
+            epochs=self.teacher_epochs,
+            fold=self.fold,
+            is_teacher=True,
+        )
+
     def describe(self) -> str:
         """One line for people: `p12 XXS kd t=4 seed 0`."""
         network = [self.variant, str(self.size)] if self.network == MICROEXPNET else [self.network]
         words = [*network, self.loss if self.has_teacher else "no teacher"]
+        if self.is_teacher:
+            words[-1] = "as teacher"
         if self.temperature is not None:
             words.append(f"t={temperature_text(self.temperature)}")
         words.append(f"seed {self.seed}")
@@ -108,22 +158,31 @@ def grid(**options: Any) -> list[Trial]:
     """Trials for every combination of values.  An option is given as one value or a list of them.
 
     The first option changes slowest.  Options that a loss does not use do not multiply its trials:
-    without a teacher, there is one trial for all temperatures.  Raises ValueError as `Trial` does,
-    and for more than MAX_GRID combinations.
+    without a teacher, there is one trial for all temperatures.  If there are students, their
+    teachers come first.  Raises ValueError as `Trial` does, and for more than MAX_GRID
+    combinations.
     """
     lists = [v if isinstance(v, (list, tuple)) else [v] for v in options.values()]
     n_trials = math.prod(map(len, lists))
     if n_trials > MAX_GRID:
         raise ValueError(f"a grid of {n_trials:,} trials; expected at most {MAX_GRID:,}")
     trials = (Trial(**dict(zip(options, values))) for values in itertools.product(*lists))
-    return list(dict.fromkeys(trials))
+    return with_teachers(trials)
+
+
+def with_teachers(trials: Iterable[Trial]) -> list[Trial]:
+    """The teachers of the trials, and then the trials, each once."""
+    trials = list(trials)
+    teachers = [trial.teacher() for trial in trials]
+    return list(dict.fromkeys([*(one for one in teachers if one is not None), *trials]))
 
 
 def shard(trials: Sequence[Trial], data_key: str, index: int, n_shards: int) -> list[Trial]:
-    """Part `index` (1, 2, ...) of n_shards.  The parts do not depend on the order of the trials."""
+    """Part `index` (1, 2, ...) of n_shards.  The parts do not depend on the order of the trials.
+    The teachers are divided among the parts too, and come first."""
     if not 1 <= index <= n_shards:
         raise ValueError(f"shard {index}/{n_shards}: expected 1/n to n/n")
-    ordered = sorted(trials, key=lambda trial: trial.name(data_key))
+    ordered = sorted(trials, key=lambda trial: (not trial.is_teacher, trial.name(data_key)))
     return ordered[index - 1 :: n_shards]
 
 
@@ -139,8 +198,13 @@ class HeldOut(Protocol):
 
 
 class Parts(Protocol):
-    """The data of a trial; test is None if the data have no test images."""
+    """The data of a trial; test is None if the data have no test images.
 
+    training_images  called for teachers only: yields the training images in chunks, each once, in
+                     the order of the soft labels, without augmentation
+    """
+
+    def training_images(self) -> Iterable[np.ndarray]: ...
     @property
     def batches(self) -> Batches: ...
     @property
@@ -154,14 +218,17 @@ class Source(Protocol):
 
     key      differs for other data, and for other processing of the data
     classes  names, in the order of the labels
-    parts    the data of one trial, whose options are given; `ferdata.TrialFaces` is one source
+    parts    the data of one trial, whose options are given; `ferdata.TrialFaces` is one source.
+             soft_labels: float32 (n, K) for its training images; given for students only
     """
 
     @property
     def key(self) -> str: ...
     @property
     def classes(self) -> Sequence[str]: ...
-    def parts(self, options: Trial, n_threads: int) -> Parts: ...
+    def parts(
+        self, options: Trial, n_threads: int, soft_labels: np.ndarray | None = None
+    ) -> Parts: ...
 
 
 def run_trial(
@@ -171,20 +238,29 @@ def run_trial(
     *,
     n_threads: int = 1,
     backend: str = "auto",
+    soft_of_teacher: np.ndarray | None = None,
     on_epoch: Callable[[int], None] = lambda n_epochs: None,
 ) -> dict[str, Any]:
     """Train, or resume from the last checkpoint in `folder`, which is made if necessary.
 
+    soft_of_teacher  float32 (n, K), for a student: the soft labels of its teacher
     on_epoch  called with the number of epochs done, after each checkpoint; an error ends the trial
     Returns the result as values that JSON can hold.  It is about the epoch with the best validation
-    accuracy, whose network stays in `folder` as checkpoint.BEST; only that network is run on the
-    test images.  If a checkpoint cannot be used, the trial starts again from the beginning.
-    Raises what `iter_epochs` and the source raise.
+    accuracy, for a teacher with the lowest training loss.  The network of that epoch stays in
+    `folder` as checkpoint.BEST; only that network is run on the test images.  A teacher's soft
+    labels stay in `folder` too.  If a checkpoint cannot be used, the trial starts again from the
+    beginning.  Raises what `iter_epochs` and the source raise.
     """
-    folder, parts = Path(folder), source.parts(trial, n_threads)
-    held_out = Validation(
-        parts.validation.images, parts.validation.labels, parts.validation.targets
-    )
+    folder = Path(folder)
+    if trial.teacher_network is None:
+        parts = source.parts(trial, n_threads)
+    else:
+        parts = source.parts(trial, n_threads, soft_of_teacher)
+    held_out = None
+    if not trial.is_teacher:
+        held_out = Validation(
+            parts.validation.images, parts.validation.labels, parts.validation.targets
+        )
     data = TrainingData(parts.batches, tuple(source.classes), held_out)
 
     def train(resume: bool) -> tuple[list[EpochRecord], Network]:
@@ -197,7 +273,13 @@ def run_trial(
     except (checkpoint.CheckpointError, safetensors.ModelFileError):
         shutil.rmtree(folder, ignore_errors=True)
         records, network = train(resume=False)
-    best = max(records, key=lambda record: record.val_accuracy or 0.0)
+    best = max((r for r in records if r.is_best), key=lambda record: record.epoch)
+    own: dict[str, Any] = {}
+    if trial.is_teacher:
+        soft = soft_labels.mean_with_mirror_image(network, parts.training_images())
+        content = soft_labels.to_bytes(soft)
+        write_atomically(folder / soft_labels.FILE, content)
+        own = {"soft_labels_sha256": hashlib.sha256(content).hexdigest()}
     return {
         "name": trial.name(source.key),
         "trial": asdict(trial),
@@ -215,6 +297,7 @@ def run_trial(
         "val_loss": [record.val_loss for record in records],
         "validation": _scores(network, parts.validation),
         "test": None if parts.test is None else _scores(network, parts.test),
+        **own,
     }
 
 

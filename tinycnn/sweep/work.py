@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from .. import checkpoint
 from ..run import ARITHMETIC_VERSION
 from .folder import BusyError, SweepFolder, SweepFolderError
+from .soft_labels import FILE as SOFT_LABELS
+from .soft_labels import from_bytes
 from .trial import Source, Trial, run_trial
 
 
@@ -22,13 +24,15 @@ class Cancelled(Exception):
 
 class Report(NamedTuple):
     """A worker's message about a trial.  status: "done", "failed", "busy" (another process works on
-    the trial) or "impossible" (no trial can be run).  result and model: of a trial that is done."""
+    the trial) or "impossible" (no trial can be run).  result, model: of a trial that is done.
+    soft_labels: of a teacher that is done, as the content of their file."""
 
     status: str
     error: str = ""
     traceback: str = ""
     result: dict[str, Any] | None = None
     model: bytes | None = None
+    soft_labels: bytes | None = None
 
 
 def work(
@@ -41,6 +45,7 @@ def work(
     backend: str,
     with_model: bool,
     wait: bool = False,
+    soft_of_teacher: bytes | None = None,
     on_epoch: Callable[[int], None] = lambda n_epochs: None,
     keep: Callable[[Report], None] = lambda report: None,
 ) -> Report:
@@ -48,6 +53,7 @@ def work(
 
     name  the trial's in the sweep; a worker with another version or data computes another one
     wait  wait for another process that works on the trial, instead of reporting "busy"
+    soft_of_teacher  the file of the soft labels that a student learns from; None: it is in `folder`
     keep  called with the report of a trial that is done or failed, while it is still locked
     """
     if trial.name(source.key) != name:
@@ -59,16 +65,27 @@ def work(
         )
     try:
         with folder.locked(name, wait):
-            if folder.is_done(name, with_model):
-                return Report("done", result=folder.result(name))
-            place = folder.work_path(name)
+            if folder.is_done(name, with_model, trial.is_teacher):
+                soft = folder.soft_labels(name) if trial.is_teacher else None
+                return Report("done", result=folder.result(name), soft_labels=soft)
+            teacher, place = trial.teacher(), folder.work_path(name)
+            if teacher is not None and soft_of_teacher is None:
+                soft_of_teacher = folder.soft_labels(teacher.name(source.key))
             try:
+                soft_of = None if soft_of_teacher is None else from_bytes(soft_of_teacher)
                 result = run_trial(
-                    trial, source, place, n_threads=n_threads, backend=backend, on_epoch=on_epoch
+                    trial,
+                    source,
+                    place,
+                    n_threads=n_threads,
+                    backend=backend,
+                    soft_of_teacher=soft_of,
+                    on_epoch=on_epoch,
                 )
                 model = (place / checkpoint.BEST).read_bytes() if with_model else None
-                report = Report("done", result=result, model=model)
-            except (Cancelled, OSError):
+                soft = (place / SOFT_LABELS).read_bytes() if trial.is_teacher else None
+                report = Report("done", result=result, model=model, soft_labels=soft)
+            except (Cancelled, SweepFolderError, OSError):
                 raise
             except Exception as error:
                 text = "".join(traceback.format_exception_only(error)).strip()
