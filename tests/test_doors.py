@@ -125,7 +125,7 @@ DOORS["explain"] = {
 }
 DOORS["explain"] |= {"folding", "testing", *FOUNDATION}
 DOORS["run"] = {
-    *("class_head", "frozen_layers", "layers"),
+    *("class_head", "evaluation", "frozen_layers", "layers"),
     *("calibration", "checkpoint", "distillation", "formats", "input_spec", "losses", "metrics"),
     *("models", "network", "optim", "report", "schedules", "train", *FOUNDATION),
 }
@@ -182,6 +182,7 @@ FERDATA_DOORS = {
     "warp": {"errors", "image_hashes", "jit"},
     "augment": {"warp"},
     "mixing": set(),
+    "corruptions": {"image_hashes", "warp"},
     "batches": {"arguments", "augment", "dataset", "errors", "mixing", "warp"},
     "image_grid": {"dataset"},
     # the rooms
@@ -214,6 +215,7 @@ FERDATA_OUTSIDE = {
     "jit": {"numba"},
     "warp": {"numpy", "scipy", "skimage"},
     "image_grid": {"numpy", "skimage", "PIL"},
+    "corruptions": {"numpy", "scipy", "PIL"},
     "photos": {"numpy", "skimage", "PIL", "pillow_heif"},
     "films": {"numpy", "PIL", "av"},
     "sources": {"numpy", "PIL"},

@@ -12,9 +12,11 @@ import pytest
 
 from tinycnn import AdamW, models
 from tinycnn.input_spec import SCALINGS
+from tinycnn.models.face_networks import FACE_NETWORKS
 from tinycnn.optim import OPTIMIZERS, Adam, optimizer_from_name
 from tinycnn.run import LOSSES, RECIPES, SCHEDULES, TrainingOptions, command_line, options
-from tinycnn.run.options import GROUPS, option, option_table
+from tinycnn.run.option import GROUPS, option
+from tinycnn.run.options import option_table
 from tinycnn.run.options_page import page
 from tinycnn.run.values import (
     ABOVE_ZERO,
@@ -28,11 +30,28 @@ from tinycnn.run.values import (
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# ---- networks ----------------------------------------------------------------------------------
+
+
+def test_the_network_decides_the_size_of_the_images():
+    sizes = {name: TrainingOptions(network=name).input_px for name in FACE_NETWORKS}
+    assert sizes == {"microexpnet": 84, "residual48": 48, "residual48-large": 48}
+
+
+@pytest.mark.parametrize("option", [{"size": "XS"}, {"variant": "v"}, {"bias_std": 0.5}], ids=str)
+def test_options_of_microexpnet_do_not_fit_other_networks(option):
+    (name,) = option
+    with pytest.raises(ValueError, match=f"^{name} is an option of microexpnet, not of residual48"):
+        TrainingOptions(network="residual48", **option)
+    stored = asdict(TrainingOptions(network="residual48", recipe="paper"))  # has all of them
+    assert TrainingOptions(**stored) == TrainingOptions(network="residual48", recipe="paper")
+
+
 # ---- recipes -----------------------------------------------------------------------------------
 
 OFF = dict(label_smoothing=0.0, dropout=0.0, ema_decay=0.0, clip_norm=0.0, mixup=0.0, cutmix=0.0)
 OFF |= dict(flipped_teacher=False, patience=None, class_weights="none", best_by="accuracy")
-OFF |= dict(init="none", freeze=0, first_layers_rate=1.0, init_sha256=None)
+OFF |= dict(init="none", freeze=0, first_layers_rate=1.0, init_sha256=None, init_px=None)
 
 
 def test_paper_is_the_papers_training():
@@ -41,6 +60,8 @@ def test_paper_is_the_papers_training():
     assert paper.pop("epochs") >= 1000
     assert paper == dict(
         recipe="paper",
+        network="microexpnet",
+        batch_norm=False,
         variant="p12",
         size="XXS",
         scaling="raw",
@@ -259,7 +280,8 @@ OF_A_START = dict(init="pretrained", freeze="conv1", first_layers_rate="0.5")
 
 
 def test_every_option_can_be_given_on_a_command_line():
-    assert {*WORDS, *OF_A_START, "augment", "flipped_teacher"} == set(names_for_users())
+    others = {"augment", "batch_norm", "flipped_teacher", "network"}
+    assert {*WORDS, *OF_A_START, *others} == set(names_for_users())
     words = [word for name, text in OF_A_START.items() for word in (f"--{name}", text)]
     words = [word.replace("_", "-") for word in words]
     made = TrainingOptions(**command_line.training_options_given(parse(words)))
@@ -272,6 +294,8 @@ def test_every_option_can_be_given_on_a_command_line():
         assert getattr(made, name) == option_table()[name].values.read(text), name
         assert getattr(made, name) != getattr(TrainingOptions(), name), name
     assert made.augment is False and parse(["--flipped-teacher"]).flipped_teacher is True
+    assert parse(["--no-batch-norm"]).batch_norm is False
+    assert parse(["--network", "residual48"]).network == "residual48"
     assert command_line.training_options_given(parse([])) == {}
 
 

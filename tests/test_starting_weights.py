@@ -16,7 +16,8 @@ from tinycnn.run import TrainingOptions, starting_weights
 from tinycnn.run.starting_weights import ClassNames, notes_on_start, starting_network
 from tinycnn.sweep.trial import options_of, run_trial
 
-PRETRAINED = dict(variant="p12", size="XXS", scaling="standardized", dropout=0.0)
+PRETRAINED = dict(network="microexpnet", variant="p12", size="XXS", batch_norm=False)
+PRETRAINED |= dict(scaling="standardized", dropout=0.0)
 FALLING = dict(epochs=5, batch_size=8, loss="none", learning_rate=1e-3, augment=False)
 SHORT = dict(epochs=2, batch_size=8, loss="none")
 
@@ -57,14 +58,38 @@ def test_the_start_decides_about_the_network(init):
 
 def test_a_start_that_is_not_the_papers(foreign):
     options = TrainingOptions(init=str(foreign[0]))
-    assert (options.variant, options.size, options.scaling) == (None, None, "raw")
+    assert (options.network, options.variant, options.size, options.scaling) == (
+        *(None, None, None), "raw"
+    )  # fmt: skip
+    assert options.input_px == 84 and not options.batch_norm
     assert TrainingOptions(**asdict(options)) == options
-    with pytest.raises(ValueError, match="size is 'XXS', and the network of init .* is none of"):
+    with pytest.raises(ValueError, match="size is 'XXS', and the network of init .* is another"):
         TrainingOptions(init=str(foreign[0]), size="XXS")
 
 
+def test_a_residual_start_of_48x48_images(tmp_path):
+    """Also with its BatchNorm, as a checkpoint has it."""
+    for batch_norm in (False, True):
+        path = tmp_path / f"{batch_norm}.safetensors"
+        one = models.residual48(("a", "b"), batch_norm=batch_norm, dropout=0.25)
+        tinycnn.save(one, path)
+        options = TrainingOptions(init=str(path), recipe="best")
+        assert (options.network, options.variant, options.size) == ("residual48", None, None)
+        assert (options.input_px, options.dropout, options.batch_norm) == (48, 0.25, False)
+        assert TrainingOptions(**asdict(options)) == options
+        network = starting_network(str(path), options.init_sha256, ClassNames(("b", "c")))
+        network.freeze(4)
+        assert bool(network.statistics) == batch_norm and network.classes == ("b", "c")
+    wide = Network([Flatten(), Dense(2)], InputSpec(8, 9))
+    tinycnn.save(wide, path)
+    with pytest.raises(ValueError, match="takes images of 8x9x1; expected square grey ones"):
+        TrainingOptions(init=str(path))
+
+
 @pytest.mark.parametrize(
-    "name, value", [("variant", "p1"), ("size", 50), ("scaling", "raw"), ("dropout", 0.5)]
+    "name, value",
+    [("variant", "p1"), ("size", 50), ("scaling", "raw"), ("dropout", 0.5)]
+    + [("network", "residual48"), ("batch_norm", True)],
 )
 def test_options_that_say_otherwise_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} is .*, and the network of init pretrained has"):

@@ -9,7 +9,7 @@ from toy_sweep import N_EPOCHS, TOY, ToySource, epochs_trained
 
 from tinycnn import SGD, AdamW, CosineWithWarmup, CrossEntropy, Dropout, checkpoint, sweep
 from tinycnn.run import RECIPES, TrainingOptions, make_loss, training
-from tinycnn.run.options import option
+from tinycnn.run.option import option
 from tinycnn.run.values import Number
 from tinycnn.sweep import Trial, trial
 
@@ -43,8 +43,9 @@ def test_the_name_depends_on_every_option_the_data_and_the_arithmetic(monkeypatc
     other |= dict(ema_decay=0.9, clip_norm=1.0, mixup=0.2, cutmix=1.0, flipped_teacher=True)
     other |= dict(recipe="paper", scaling="raw", bias_std=0.1, optimizer="sgd")
     other |= dict(schedule="cosine", patience=3, class_weights="balanced", best_by="loss")
+    other |= dict(network="residual48", batch_norm=False)
     start = dict(freeze=1, first_layers_rate=0.5)
-    kept = {"init", "init_sha256"}  # tests/test_starting_weights.py
+    kept = {"init", "init_sha256", "init_px"}  # tests/test_starting_weights.py
     assert {*other, *start} | kept == {field.name for field in dataclasses.fields(Trial)}
     names = [Trial(**{option: value}).name("d") for option, value in other.items()]
     for name, value in start.items():

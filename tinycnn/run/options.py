@@ -7,17 +7,21 @@ use it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass, fields, replace
 
 from ..evaluation import BEST_BY
 from ..input_spec import SCALINGS
 from ..losses import Loss
+from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
 from ..models.microexpnet import SIZES, VARIANTS
 from ..optim import OPTIMIZERS
 from .class_weights import NONE, ClassWeights
 from .losses_and_schedules import LOSSES, NO_TEACHER, SCHEDULES, make_loss
+from .option import FINETUNE as FINETUNE
+from .option import GROUPS as GROUPS
+from .option import NOT_GIVEN_BY_USERS as NOT_GIVEN_BY_USERS
+from .option import RECIPES as RECIPES
+from .option import Option, option
 from .starting_weights import (
     NEW_WEIGHTS,
     SHIPPED,
@@ -32,105 +36,12 @@ from .values import (
     Number,
     OneOf,
     OneOrSeveral,
-    Values,
     WholeNumber,
     YesOrNo,
 )
 
-RECIPES = {
-    "fer": "for tens of thousands of faces from the web",
-    "best": "like fer, for longer",
-    "finetune": "for a trained network and some hundred faces: the default with --init",
-    "paper": "as in the paper",
-}
-"""Named sets of defaults: a training run has one recipe, and options that are not given have the
-recipe's values.  `fer` trains on tens of thousands of small web faces in minutes, `best` in a
-quarter of an hour; `finetune` suits networks that are trained already (docs/finetuning.md says what
-it was measured on); `paper` has the settings of Cugu et al. (arXiv 1711.07011) for CK+."""
-
-FINETUNE = "finetune"
-
-GROUPS = {
-    "network": "",
-    "training": "A recipe sets the defaults of the other options.",
-    "distillation": "loss = (1-w) * CE(softmax(z), targets) + w * soft term. For kd the soft term "
-    "is\nc * CE(softmax(z/t), softmax(teacher/t)).",
-    "run": "",
-}
-NOT_GIVEN_BY_USERS = "stored"
-"""The group of what a run stores beside its options, which is no option of a command."""
-
-"""Group of options -> what a command's help says about it."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Option:
-    """An option of a training run.
-
-    group     one of GROUPS, or NOT_GIVEN_BY_USERS
-    values    the values that it can have
-    meaning   for a command's help and for docs/options.md, without the default
-    defaults  by recipe; None: no value
-    no_value  what the default None means
-    """
-
-    group: str
-    values: Values[object]
-    meaning: str
-    defaults: Mapping[str, object]
-    no_value: str
-
-    @property
-    def is_same_for_all_recipes(self) -> bool:
-        """Whether all recipes have the same default, but for `finetune`, which is newer: the names
-        of trials leave out options that have the common default."""
-        first, *others = (v for recipe, v in self.defaults.items() if recipe != FINETUNE)
-        return all(other == first for other in others)
-
-    def is_common_default(self, value: object) -> bool:
-        """Whether this value is the default that all recipes but `finetune` have."""
-        return self.is_same_for_all_recipes and value == self.defaults["fer"]
-
-    def default_text(self) -> str:
-        """The default in words: "64", or "fer 25, best 150, paper 3000"."""
-        shown = {
-            recipe: self.no_value if value is None else self.values.text(value)
-            for recipe, value in self.defaults.items()
-        }
-        if len(set(shown.values())) == 1:
-            return shown["fer"]
-        return ", ".join(f"{recipe} {text}" for recipe, text in shown.items())
-
-    def check(self, name: str, value: object) -> object:
-        """The value with its proper type.  Raises ValueError for one that the option cannot have;
-        the message begins with the option's name."""
-        try:
-            return self.values.check(value)
-        except (ValueError, TypeError, OverflowError):
-            raise ValueError(f"{name} is {value!r:.80}; expected {self.values.expected}") from None
-
-
-def option(
-    group: str,
-    values: Values[T],
-    meaning: str,
-    default: object = None,
-    *,
-    no_value: str = "",
-    **by_recipe: object,
-) -> T:
-    """A field of `TrainingOptions`; see `Option`.
-
-    default    of all recipes.  Whoever changes it raises ARITHMETIC_VERSION: the names of trials
-               leave out options that have their common default
-    by_recipe  instead of `default`, a default for each of RECIPES: fer=..., best=..., and so on
-    """
-    defaults = by_recipe or dict.fromkeys(RECIPES, default)
-    if list(defaults) != list(RECIPES):
-        raise TypeError(f"{meaning!r}: expected a default for each of {', '.join(RECIPES)}")
-    return field(metadata={"option": Option(group, values, meaning, defaults, no_value)})
+OF_MICROEXPNET = ("variant", "size", "bias_std")
+"""Options that other networks do not have; they then keep their defaults."""
 
 
 @dataclass(frozen=True, init=False)
@@ -142,9 +53,9 @@ class TrainingOptions:
     Raises ValueError for unknown options, values that an option cannot have, and options that do
     not fit together.
 
-    With `init`, the options OF_THE_START have the values of that network: None for variant and size
-    if it is none of the paper's.  init_sha256: its content; a stored one is kept, and `TrainingRun`
-    compares it.
+    With `init`, the options OF_THE_START have the values of that network; network, variant and size
+    are None if it is none of ours.  init_sha256: its content; a stored one is kept, and
+    `TrainingRun` compares it.
     """
 
     init: str = option(
@@ -174,19 +85,37 @@ class TrainingOptions:
     init_sha256: str | None = option(
         NOT_GIVEN_BY_USERS, ContentHash(), "of the weights to start from"
     )
+    init_px: int | None = option(NOT_GIVEN_BY_USERS, WholeNumber(1), "side of its images")
+    network: str | None = option(
+        "network",
+        OneOf(tuple(FACE_NETWORKS)),
+        "microexpnet: the paper's, of 84x84 images; residual48: more accurate, of 48x48 images, "
+        "with 56,040 parameters; residual48-large: the same with 831,752 parameters, as a teacher",
+        MICROEXPNET,
+    )
     variant: str | None = option(
         "network",
         OneOf(tuple(VARIANTS)),
-        "which convolutions are followed by a pooling: v neither, p1 the first, p2 the second, p12 "
-        "both",
+        "of microexpnet: which convolutions are followed by a pooling: v neither, p1 the first, p2 "
+        "the second, p12 both",
         "p12",
     )
     size: str | int | None = option(
         "network",
         NameOrCount(SIZES, "units"),
-        f"size of the first dense layer: {', '.join(SIZES)}, or its number of units; variant p12 "
-        "with size XXS is MicroExpNet",
+        f"of microexpnet: size of the first dense layer: {', '.join(SIZES)}, or its number of "
+        "units; variant p12 with size XXS is MicroExpNet",
         "XXS",
+    )
+    batch_norm: bool = option(
+        "network",
+        YesOrNo(),
+        "BatchNorm behind each convolution and the first dense layer while training; it is folded "
+        "into these layers in the trained model",
+        fer=True,
+        best=True,
+        finetune=True,
+        paper=False,
     )
     scaling: str = option(
         "network",
@@ -201,7 +130,7 @@ class TrainingOptions:
     bias_std: float = option(
         "network",
         Number(100),
-        "standard deviation of the initial biases",
+        "of microexpnet: standard deviation of the initial biases",
         fer=0.0,
         best=0.0,
         finetune=0.0,
@@ -350,7 +279,7 @@ class TrainingOptions:
     dropout: float = option(
         "training",
         Number(0.9),
-        "share of the first dense layer's values that each training step sets to 0",
+        "share of the last dense layer's inputs that each training step sets to 0",
         0.0,
     )
     ema_decay: float = option(
@@ -397,10 +326,23 @@ class TrainingOptions:
         values = {f.name: getattr(self, f.name) for f in fields(TrainingOptions)}
         for name, value in options_with_start(values, given).items():
             self._set(name, value)
+        if self.init == NEW_WEIGHTS and self.network != MICROEXPNET:
+            for name in OF_MICROEXPNET:
+                default = table[name].defaults[self.recipe]
+                if getattr(self, name) != default:
+                    raise ValueError(f"{name} is an option of microexpnet, not of {self.network}")
         self.loss_function()  # raises ValueError for options of the loss that do not fit together
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    @property
+    def input_px(self) -> int:
+        """The side of the images that the network takes."""
+        if self.init_px is not None:
+            return self.init_px
+        assert self.network is not None
+        return FACE_NETWORKS[self.network].input_px
 
     @property
     def has_teacher(self) -> bool:

@@ -18,6 +18,8 @@ from ..formats.model_file import load
 from ..formats.pretrained import PRETRAINED, load_pretrained
 from ..frozen_layers import frozen_part
 from ..layers import Dense, Dropout
+from ..models import residual48
+from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
 from ..models.microexpnet import SIZES, VARIANTS, microexpnet
 from ..network import Network
 from .values import Values
@@ -26,7 +28,7 @@ NEW_WEIGHTS = "none"
 SHIPPED = ("pretrained", *PRETRAINED)
 """Names of networks that come with this package; the first stands for `load_pretrained()`."""
 
-OF_THE_START = ("variant", "size", "scaling", "dropout")
+OF_THE_START = ("network", "variant", "size", "batch_norm", "scaling", "dropout")
 """Options that the starting network decides, if there is one."""
 
 
@@ -78,6 +80,17 @@ class ContentHash(Values[str]):
         return value
 
 
+def px_of(init: object) -> int | None:
+    """The side of the images of the network that `init` stands for; None without a network, and for
+    one that cannot be read: making the options raises the error."""
+    if not isinstance(init, str) or init == NEW_WEIGHTS:
+        return None
+    try:
+        return _read(init)[1].px
+    except ValueError:
+        return None
+
+
 def is_file(init: str) -> bool:
     """Whether this value of the option is a path."""
     return init not in (NEW_WEIGHTS, *SHIPPED)
@@ -88,10 +101,13 @@ class StartOptions:
     """What a starting network says about the options of its run.
 
     sha256  of its layers, InputSpec, weights and statistics, whatever file they are in
-    values  of OF_THE_START; None for variant and size if it is none of the paper's networks
+    px      the side of its images
+    values  of OF_THE_START; None for network, variant and size if it is none of ours.  batch_norm
+            is False: no BatchNorm is added to it, and its own stays when the run is done
     """
 
     sha256: str
+    px: int
     values: Mapping[str, object]
 
 
@@ -110,14 +126,15 @@ def options_with_start(
                     f"{name} is {values[name]!r} without a network to start from: give init as "
                     f"well, such as init {SHIPPED[0]}"
                 )
-        return {**WITHOUT_EFFECT, "init_sha256": None}
+        return {**WITHOUT_EFFECT, "init_sha256": None, "init_px": None}
     if values["init_sha256"] is not None:  # of a run that has begun
-        return {name: given.get(name) and values[name] for name in ("variant", "size")}
+        names = ("network", "variant", "size")
+        return {name: given.get(name) and values[name] for name in names}
     named = {name: values[name] for name in OF_THE_START if given.get(name) is not None}
     init, freeze = values["init"], values["freeze"]
     assert isinstance(init, str) and isinstance(freeze, (str, int)), "the options are checked"
     start = start_options(init, freeze, named)
-    return {**start.values, "init_sha256": start.sha256}
+    return {**start.values, "init_sha256": start.sha256, "init_px": start.px}
 
 
 def start_options(init: str, freeze: str | int, given: Mapping[str, object]) -> StartOptions:
@@ -127,6 +144,9 @@ def start_options(init: str, freeze: str | int, given: Mapping[str, object]) -> 
     head, if it has no such layers to freeze, or if it is another one than `given` says.
     """
     network, found = _read(init)
+    H, W, C = network.input_spec.shape
+    if (H, C) != (W, 1):
+        raise ValueError(f"init {init}: takes images of {H}x{W}x{C}; expected square grey ones")
     try:
         head_position(network.layers)
         frozen_part(network.plan, freeze)
@@ -135,7 +155,7 @@ def start_options(init: str, freeze: str | int, given: Mapping[str, object]) -> 
         raise ValueError(f"{where}{error}") from None
     for name, value in found.values.items():
         if given.get(name) not in (None, value):
-            has = "is none of the paper's networks" if value is None else f"has {value!r}"
+            has = "is another network" if value is None else f"has {value!r}"
             raise ValueError(
                 f"{name} is {given[name]!r:.80}, and the network of init {init} {has}: its layers "
                 f"and its scaling are used, so leave {name} out"
@@ -158,10 +178,9 @@ def _read(init: str) -> tuple[Network, StartOptions]:
 @functools.lru_cache(maxsize=8)
 def _read_once(init: str, stamp: object) -> tuple[Network, StartOptions]:
     network = load_start(init, "numpy")
-    variant, size, dropout = _names_in_the_paper(network)
-    scaling = network.input_spec.scaling
-    values = dict(variant=variant, size=size, scaling=scaling, dropout=dropout)
-    return network, StartOptions(content_hash(network), values)
+    spec = network.input_spec
+    values = {**_own_names(network), "batch_norm": False, "scaling": spec.scaling}
+    return network, StartOptions(content_hash(network), spec.height_px, values)
 
 
 def load_start(init: str, backend: str = "auto", n_threads: int | None = None) -> Network:
@@ -189,21 +208,37 @@ def content_hash(network: Network) -> str:
     return digest.hexdigest()
 
 
-def _names_in_the_paper(network: Network) -> tuple[str | None, str | int | None, float]:
-    """(variant, size, dropout) with which `microexpnet` makes these layers; (None, None, 0.0) if
-    it does not."""
-    rates = [layer.rate for layer in network.layers if isinstance(layer, Dropout)]
-    dense = [layer.units for layer in network.layers if isinstance(layer, Dense)]
+def _own_names(network: Network) -> dict[str, object]:
+    """The options network, variant, size and dropout with which a run makes these layers, BatchNorm
+    not counted; None for a network that is none of ours."""
+    layers = network.folded().layers if network.statistics else network.layers
+    rates = [layer.rate for layer in layers if isinstance(layer, Dropout)]
+    units = [layer.units for layer in layers if isinstance(layer, Dense)]
+    found: dict[str, object] = dict(network=None, variant=None, size=None, dropout=0.0)
     dropout = rates[0] if rates else 0.0
-    for variant, described in VARIANTS.items() if len(dense) == 2 else ():
-        same = microexpnet(
-            variant, dense[0], len(network.classes), dropout=dropout, backend="numpy"
-        )
-        if same.layers == network.layers and same.input_spec.shape == network.input_spec.shape:
-            units = described.dense_units
-            size = SIZES[units.index(dense[0])] if dense[0] in units else dense[0]
-            return variant, size, dropout
-    return None, None, 0.0
+    made: list[tuple[dict[str, object], Network]] = []
+    if len(units) == 2:
+        for variant, described in VARIANTS.items():
+            named = described.dense_units
+            size = SIZES[named.index(units[0])] if units[0] in named else units[0]
+            own = microexpnet(variant, units[0], units[1], dropout=dropout, backend="numpy")
+            made.append((dict(network=MICROEXPNET, variant=variant, size=size), own))
+    for name, described_network in FACE_NETWORKS.items() if len(units) == 1 else ():
+        widths = described_network.widths
+        if widths is not None:
+            own = residual48(
+                units[0],
+                filters=widths.filters,
+                n_blocks=widths.n_blocks,
+                dropout=dropout,
+                batch_norm=False,
+                backend="numpy",
+            )
+            made.append((dict(network=name), own))
+    for options, own in made:
+        if own.layers == layers and own.input_spec.shape == network.input_spec.shape:
+            found.update(options, dropout=dropout)
+    return found
 
 
 # ---- the network of a run ----------------------------------------------------------------------

@@ -23,9 +23,11 @@ from .. import checkpoint, metrics
 from ..backend_choice import backend_in_use
 from ..formats import safetensors
 from ..ground._version import __version__
+from ..models.face_networks import MICROEXPNET
 from ..network import Network
 from ..run import ARITHMETIC_VERSION, TrainingData, TrainingOptions, TrainingRun
-from ..run.options import NOT_GIVEN_BY_USERS, option, option_table
+from ..run.option import NOT_GIVEN_BY_USERS, option
+from ..run.options import option_table
 from ..run.starting_weights import NEW_WEIGHTS, WITHOUT_EFFECT
 from ..run.values import WholeNumber
 from ..train import Batches, Callback, EpochRecord, Validation, evaluate
@@ -69,9 +71,9 @@ class Trial(TrainingOptions):
 
     def describe(self) -> str:
         """One line for people: `p12 XXS kd t=4 seed 0`."""
-        words = [self.variant, None if self.size is None else str(self.size)]
-        words += [f"from {self.init}" if self.init != NEW_WEIGHTS else None]
-        words += [self.loss if self.has_teacher else "no teacher"]
+        network = [self.variant, str(self.size)] if self.network == MICROEXPNET else [self.network]
+        words = [*network, f"from {self.init}" if self.init != NEW_WEIGHTS else None]
+        words.append(self.loss if self.has_teacher else "no teacher")
         if self.temperature is not None:
             words.append(f"t={temperature_text(self.temperature)}")
         words.append(f"seed {self.seed}")
