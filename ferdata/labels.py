@@ -97,6 +97,15 @@ class LabelSpace:
                 return i
         raise LabelError(f"{self.name!r} has no class {name!r}; it has {', '.join(self.classes)}")
 
+    def canonical_name(self, name: str) -> str:
+        """As the function `canonical_name`; for a class whose name is new, because one class of the
+        data was renamed, that of its name in the data."""
+        if self.made_of and name in self.classes and not is_known_class(name):
+            in_the_data = self.made_of[self.classes.index(name)]
+            if len(in_the_data) == 1:
+                return canonical_name(in_the_data[0])
+        return canonical_name(name)
+
 
 # The order of the published MicroExpNet checkpoints and of this project's networks.
 MICROEXPNET8 = LabelSpace(

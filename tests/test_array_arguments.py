@@ -476,6 +476,7 @@ NO_ARRAYS = {
     ],
     "a network, a path or bytes": [
         *("tinycnn.load", "tinycnn.load_pretrained", "tinycnn.save"),
+        *("tinycnn.with_classes", "tinycnn.Network.freeze"),
         *("tinycnn.load_quantized", "tinycnn.QuantizedNetwork", "tinycnn.QuantizedNetwork.summary"),
         *(f"tinycnn.formats.safetensors.quantized_{n}" for n in ("bytes", "from")),
         *(

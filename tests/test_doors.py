@@ -68,8 +68,10 @@ DOORS = {
         *("backend_choice", "folding", "image_arrays", "input_spec", "kernels", "predictor"),
         *("layers", "losses", "plan", "reference_backend", *FOUNDATION),
     },
+    "frozen_layers": {"aligned_arrays", "backends", "layers", "losses", "parallel", "plan"},
     "network": {
         *("backend_choice", "backends", "classify", "first_predictions", "folding", "plan"),
+        "frozen_layers",
         *("layers", "input_spec", "predictor", "quantized", "reference_backend"),
         *("image_arrays", "init", "losses", "summary", "unknown_options"),
         *FOUNDATION,
@@ -86,6 +88,7 @@ DOORS = {
     "divergence": {"network", "reference_backend"},
     "labels": {"metrics", "ground"},
     "evaluation": {"image_arrays", "labels", "layers", "losses", "metrics", "network"},
+    "class_head": {"evaluation", "input_spec", "layers", "network", "plan"},
     "train": {
         *("network", "checkpoint", "divergence", "evaluation", "losses", "optim", "schedules"),
         *FOUNDATION,
@@ -96,6 +99,7 @@ DOORS = {
         *FOUNDATION,
     },
     "fitting": {
+        "class_head",
         *("checkpoint", "distillation", "evaluation", "history", "losses", "network", "optim"),
         *("schedules", "train", "training_data", "unknown_options", *FOUNDATION),
     },
@@ -122,6 +126,7 @@ DOORS["explain"] = {
 }
 DOORS["explain"] |= {"folding", "testing", *FOUNDATION}
 DOORS["run"] = {
+    *("class_head", "evaluation", "frozen_layers", "layers"),
     *("calibration", "checkpoint", "distillation", "formats", "input_spec", "losses", "metrics"),
     *("models", "network", "optim", "report", "schedules", "train", *FOUNDATION),
 }
@@ -152,6 +157,7 @@ NUMPY_ALONE += (
     "network",
     "backends",
     "first_predictions",
+    *("class_head", "frozen_layers"),
     "train",
     "divergence",
     *("evaluation", "fitting", "history", "image_arrays", "labels", "summary", "training_data"),

@@ -40,7 +40,7 @@ PUBLIC = [
         "load_quantized",
         "log_softmax",
     ),
-    *("models", "plots", "save", "softmax", "sweep", "testing"),
+    *("models", "plots", "save", "softmax", "sweep", "testing", "with_classes"),
 ]
 NEED_SKLEARN = ["TinyCNNClassifier"]
 

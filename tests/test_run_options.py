@@ -15,7 +15,8 @@ from tinycnn.input_spec import SCALINGS
 from tinycnn.models.face_networks import FACE_NETWORKS
 from tinycnn.optim import OPTIMIZERS, Adam, optimizer_from_name
 from tinycnn.run import LOSSES, RECIPES, SCHEDULES, TrainingOptions, command_line, options
-from tinycnn.run.options import GROUPS, option, option_table
+from tinycnn.run.option import GROUPS, option
+from tinycnn.run.options import option_table
 from tinycnn.run.options_page import page
 from tinycnn.run.values import (
     ABOVE_ZERO,
@@ -49,7 +50,8 @@ def test_options_of_microexpnet_do_not_fit_other_networks(option):
 # ---- recipes -----------------------------------------------------------------------------------
 
 OFF = dict(label_smoothing=0.0, dropout=0.0, ema_decay=0.0, clip_norm=0.0, mixup=0.0, cutmix=0.0)
-OFF |= dict(flipped_teacher=False, patience=None, class_weights="none")
+OFF |= dict(flipped_teacher=False, patience=None, class_weights="none", best_by="accuracy")
+OFF |= dict(init="none", freeze=0, first_layers_rate=1.0, init_sha256=None, init_px=None)
 
 
 def test_paper_is_the_papers_training():
@@ -105,6 +107,18 @@ def test_best_is_fer_for_longer_with_half_the_augmentation():
     assert differ == {"epochs": (25, 150), "augment_strength": (1.0, 0.5)}
 
 
+def test_finetune_is_the_default_with_a_start():
+    """It is slower for the layers before the head, and chooses the epoch by the loss."""
+    assert TrainingOptions(init="pretrained").recipe == "finetune"
+    assert TrainingOptions(init="pretrained", recipe="fer").recipe == "fer"
+    options = [TrainingOptions(init="pretrained", recipe=name) for name in ("fer", "finetune")]
+    fer, finetune = map(asdict, options)
+    differ = {name: finetune[name] for name in fer if fer[name] != finetune[name]}
+    assert differ.pop("epochs") > 25 and differ.pop("recipe") == "finetune"
+    assert differ == {"first_layers_rate": 0.1, "best_by": "loss"}
+    assert TrainingOptions(recipe="finetune").first_layers_rate == 1.0
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_can_be_used(name):
     made = TrainingOptions(recipe=name)
@@ -115,7 +129,7 @@ def test_every_recipe_can_be_used(name):
     optimizer = optimizer_from_name(
         made.optimizer, learning_rate=made.learning_rate, backend="numpy"
     )
-    assert type(optimizer) is {"paper": Adam, "fer": AdamW, "best": AdamW}[name]
+    assert type(optimizer) is (Adam if name == "paper" else AdamW)
     with pytest.raises(FrozenInstanceError):
         made.epochs = 1
 
@@ -188,7 +202,11 @@ def test_text_that_is_no_value_is_refused(values, text, words):
 # ---- the table ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", option_table())
+def names_for_users():
+    return [name for name, entry in option_table().items() if entry.group in GROUPS]
+
+
+@pytest.mark.parametrize("name", names_for_users())
 def test_every_entry_is_complete(name):
     entry = option_table()[name]
     assert entry.group in GROUPS and len(entry.meaning.split()) >= 2
@@ -219,7 +237,7 @@ def test_options_survive_json_and_replace():
     "given, words",
     [
         (dict(sizes=1), "no option 'sizes'; expected some of augment, augment_strength"),
-        (dict(recipe="mine"), "recipe is 'mine'; expected one of fer, best, paper"),
+        (dict(recipe="mine"), "recipe is 'mine'; expected one of fer, best, finetune, paper"),
         (dict(size="L" * 500), "size is 'LLL"),
         (dict(epochs=0), "epochs is 0; expected a whole number of 1 or more"),
         (dict(optimizer="adagrad"), "optimizer is 'adagrad'; expected one of adam, adamw, sgd"),
@@ -235,7 +253,7 @@ def test_options_that_do_not_exist_or_fit_are_refused(given, words):
 
 
 def test_an_entry_names_all_recipes_or_none():
-    with pytest.raises(TypeError, match="a default for each of fer, best, paper"):
+    with pytest.raises(TypeError, match="a default for each of fer, best, finetune, paper"):
         option("training", ABOVE_ZERO, "of something", fer=1.0, paper=2.0)
 
 
@@ -257,11 +275,17 @@ WORDS |= dict(temperature="2,4", soft_weight="0.1", loss_scale="paper", recipe="
 WORDS |= dict(learning_rate="0.1", batch_size="3", optimizer="sgd", schedule="cosine", mixup="0.2")
 WORDS |= dict(patience="3", augment_strength="0.3", cutmix="1", label_smoothing="0.1")
 WORDS |= dict(dropout="0.1", ema_decay="0.9", clip_norm="1", class_weights="balanced")
+WORDS |= dict(best_by="loss")
+OF_A_START = dict(init="pretrained", freeze="conv1", first_layers_rate="0.5")
 
 
 def test_every_option_can_be_given_on_a_command_line():
     others = {"augment", "batch_norm", "flipped_teacher", "network"}
-    assert {*WORDS, *others} == set(option_table())
+    assert {*WORDS, *OF_A_START, *others} == set(names_for_users())
+    words = [word for name, text in OF_A_START.items() for word in (f"--{name}", text)]
+    words = [word.replace("_", "-") for word in words]
+    made = TrainingOptions(**command_line.training_options_given(parse(words)))
+    assert (made.init, made.freeze, made.first_layers_rate) == ("pretrained", "conv1", 0.5)
     words = [word for name, text in WORDS.items() for word in (command_line.flag_of(name), text)]
     found = command_line.training_options_given(parse([*words, "--no-augment"]))
     assert set(found) == {*WORDS, "augment"}
@@ -286,16 +310,22 @@ def test_help_has_no_defaults_of_recipes_that_agree(capsys):
     parser = argparse.ArgumentParser()
     command_line.add_training_options(parser)
     text = " ".join(parser.format_help().split())
-    assert "passes over the training images (default: fer 25, best 150, paper 3000)" in text
+    assert (
+        "passes over the training images (default: fer 25, best 150, finetune 60, paper 3000)"
+        in text
+    )
     assert "images per training step (default: 64)" in text
     assert "without a new best (default: train all epochs)" in text
-    assert "a factor of 5 px, 10 degrees, 10 % (default: fer 1.0, best 0.5, paper 1.0)" in text
+    assert (
+        "a factor of 5 px, 10 degrees, 10 % (default: fer 1.0, best 0.5, finetune 1.0, paper 1.0)"
+        in text
+    )
 
 
 def test_the_page_of_options_is_up_to_date():
     found = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
     assert found == page(), "python -m tinycnn.run.options_page > docs/options.md"
-    for name in option_table():
+    for name in names_for_users():
         assert f"\n| `--{name.replace('_', '-')}`" in found
 
 

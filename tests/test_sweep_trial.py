@@ -9,7 +9,7 @@ from toy_sweep import N_EPOCHS, TOY, ToySource, epochs_trained
 
 from tinycnn import SGD, AdamW, CosineWithWarmup, CrossEntropy, Dropout, checkpoint, sweep
 from tinycnn.run import RECIPES, TrainingOptions, make_loss, training
-from tinycnn.run.options import option
+from tinycnn.run.option import option
 from tinycnn.run.values import Number
 from tinycnn.sweep import Trial, trial
 
@@ -47,18 +47,24 @@ def test_the_name_depends_on_every_option_the_data_and_the_arithmetic(monkeypatc
     other |= dict(augment=False, augment_strength=0.5, label_smoothing=0.1, dropout=0.1)
     other |= dict(ema_decay=0.9, clip_norm=1.0, mixup=0.2, cutmix=1.0, flipped_teacher=True)
     other |= dict(recipe="paper", scaling="raw", bias_std=0.1, optimizer="sgd")
-    other |= dict(schedule="cosine", patience=3, class_weights="balanced")
+    other |= dict(schedule="cosine", patience=3, class_weights="balanced", best_by="loss")
     other |= dict(network="residual48", batch_norm=False)
-    trained = dict(teacher_network="microexpnet-M", teacher_epochs=7)
-    options = {*other, *trained, "is_teacher"}
+    start = dict(freeze=1, first_layers_rate=0.5)
+    kept = {"init", "init_sha256", "init_px"}  # tests/test_starting_weights.py
+    taught = dict(teacher_network="microexpnet-M", teacher_epochs=7)
+    options = {*other, *start, *taught, "is_teacher"} | kept
     assert options == {field.name for field in dataclasses.fields(Trial)}
     names = [Trial(**{option: value}).name("d") for option, value in other.items()]
-    names += [Trial(**trained).name("d"), Trial(teacher_network="microexpnet-M").name("d")]
+    for name, value in start.items():
+        trained = Trial(init="pretrained", recipe="fer")
+        names.append(dataclasses.replace(trained, **{name: value}).name("d"))
+        assert trained.name("d") not in names
+    names += [Trial(**taught).name("d"), Trial(teacher_network="microexpnet-M").name("d")]
     names.append(Trial(is_teacher=True, loss="none").name("d"))
     names += [Trial().name("d"), Trial().name("e")]
     monkeypatch.setattr(trial, "ARITHMETIC_VERSION", trial.ARITHMETIC_VERSION + 1)
     names.append(Trial().name("d"))
-    assert len(set(names)) == len(other) + 6
+    assert len(set(names)) == len(other) + len(start) + 6
     assert all(len(name) == 16 for name in names)
 
 

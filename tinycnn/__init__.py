@@ -15,6 +15,7 @@ from .ground._version import __version__
 if TYPE_CHECKING:
     from . import models, plots, sweep, testing
     from .checkpoint import CheckpointError
+    from .class_head import with_classes
     from .classify import Classification
     from .distillation import DecoupledDistillation, Distillation, RelationDistillation
     from .evaluation import Evaluation, Validation, evaluate
@@ -130,6 +131,7 @@ _HOME = {
     "softmax": "losses",
     "sweep": "",
     "testing": "",
+    "with_classes": "class_head",
 }
 """The public names, and the modules that define them; "": the name is a module."""
 

@@ -14,18 +14,29 @@ from .layers import Layer
 from .losses import CrossEntropy, softmax
 from .network import Network
 
+BEST_BY = ("accuracy", "loss")
+
 
 @dataclass(frozen=True, repr=False)
 class Validation:
     """Held-out images (N, H, W[, C]) uint8 with labels (N,).
 
-    targets: distributions (N, K) for the validation loss, if there is more than one label for an
-    image (votes); None: the labels.
+    targets  distributions (N, K) for the validation loss, if there is more than one label for an
+             image (votes); None: the labels
+    best_by  one of BEST_BY: the best epoch is the one with the highest accuracy on these images, or
+             the one with the lowest loss.  Of few images, the loss says more: of 10, the accuracy
+             has 11 values
+    Raises ValueError for another best_by.
     """
 
     images: np.ndarray
     labels: np.ndarray
     targets: np.ndarray | None = None
+    best_by: str = "accuracy"
+
+    def __post_init__(self) -> None:
+        if self.best_by not in BEST_BY:
+            raise ValueError(f"best_by is {self.best_by!r}; expected one of {', '.join(BEST_BY)}")
 
     def __repr__(self) -> str:
         return f"<Validation: {len(self.images):,} images>"

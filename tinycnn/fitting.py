@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import checkpoint
+from .class_head import rate_factors
 from .distillation import DecoupledDistillation, Distillation, RelationDistillation
 from .evaluation import Validation, check_network
 from .history import History
@@ -52,6 +53,7 @@ class FitOptions(TypedDict, total=False):
 
     shuffle: bool
     validation_split: float
+    first_layers_rate: float
     patience: int | None
     restore_best: bool
     folder: str | Path | None
@@ -109,6 +111,8 @@ def fit(
     shuffle           False: every epoch has the images in the order of the array
     validation_split  this share of the images is held out as validation data: drawn with `seed`,
                       about the same share of every class
+    first_layers_rate the layers before the last one with weights learn with this factor of the
+                      learning rate, for fine-tuning: 0.1.  `Network.freeze` freezes layers
     patience          stop after so many epochs without a new best one, see `iter_epochs`
     restore_best      True: in the end the network gets the weights of the best epoch
     folder, resume, ema_decay   as in `iter_epochs`, which also says where checkpoints are written
@@ -148,6 +152,7 @@ def fit(
                 raise ValueError(f"leave {name} out: the batches decide that themselves")
     chosen_loss = loss_from(loss, soft_labels is not None)
     chosen_optimizer, schedule = optimizer_and_schedule(optimizer, learning_rate, network.backend)
+    _slow_first_layers(network, optimizer, chosen_optimizer, options.get("first_layers_rate"))
     validation = validation_from(network, validation_data)
     folder, resume = options.get("folder"), options.get("resume", False)
     own = _own_callbacks(network, epochs, options)
@@ -170,6 +175,20 @@ def fit(
     for callback in own:
         callback.at_the_end()
     return history
+
+
+def _slow_first_layers(
+    network: Network, given: str | Optimizer, optimizer: Optimizer, factor: float | None
+) -> None:
+    """Give the optimizer, made from the name `given`, the rate_factors for first_layers_rate."""
+    if factor is None:
+        return
+    if not isinstance(given, str):
+        raise ValueError(
+            "first_layers_rate goes with the name of an optimizer, such as optimizer='adam'; an "
+            "optimizer of your own has rate_factors for this"
+        )
+    optimizer.rate_factors = rate_factors(network, factor)
 
 
 def loss_from(loss: str | Loss | None, has_soft_labels: bool) -> Loss:

@@ -17,6 +17,7 @@ from .backends import Backend, make_backend
 from .classify import checked_images
 from .first_predictions import FirstPredictions
 from .folding import fold
+from .frozen_layers import NOTHING_FROZEN, FrozenBackend, frozen_part
 from .image_arrays import check_images
 from .input_spec import SCALINGS, InputSpec
 from .layers import DepthwiseConv2D, Dropout, Layer, Shape
@@ -84,7 +85,7 @@ class Network(NamesItsOptions, Predictor):
     parameters, gradients  by name, such as "conv1.w": views of the flat arrays below
     statistics             likewise: "bn1.running_mean"; training updates these without a gradient
     trained_vector, trained_gradients  the flat arrays of all parameters and of all gradients, which
-                           an optimizer takes
+                           an optimizer takes; without those of layers that `freeze` has frozen
     parameter_vector, gradient_vector  the same with what no optimizer changes behind them: the
                            statistics, and zeros for the biases that layers were made without
     """
@@ -126,6 +127,7 @@ class Network(NamesItsOptions, Predictor):
         self.calibration_temperature = 1.0
         self.parameter_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
         self.gradient_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
+        self._frozen = NOTHING_FROZEN
         self.trained_vector = self.parameter_vector[: self.plan.n_trained_slots]
         self.trained_gradients = self.gradient_vector[: self.plan.n_trained_slots]
         self.parameters = _views(self.plan.parameter_slots, self.parameter_vector)
@@ -208,6 +210,29 @@ class Network(NamesItsOptions, Predictor):
                     parameter[:] = init.normal(rng, parameter.shape, bias_std, np.float64)
             for short, statistic in of_step(step, self.statistics).items():
                 statistic[:] = step.layer.initial_values.get(short, 0.0)
+
+    def freeze(self, layers: int | str) -> None:
+        """Train only the layers after the first ones, as `trainable = False` does in Keras.
+
+        layers  how many layers with weights are frozen: convolutions, dense layers, residuals.  A
+                BatchNorm or PReLU belongs to the layer before it.  Or the name of the last of them,
+                such as "conv2".  0: none
+        Frozen layers keep weights and statistics, and run as in prediction: BatchNorm uses its
+        running statistics, and there is no dropout among them.  Their gradients are 0, and
+        `trained_vector` is without them: make a new optimizer.  Model files do not say what was
+        frozen.  Raises ValueError for layers that the network does not have, or its last one.
+        """
+        self._frozen = frozen_part(self.plan, layers)
+        trained = slice(self._frozen.n_elements, self.plan.n_trained_slots)
+        self.trained_vector = self.parameter_vector[trained]
+        self.trained_gradients = self.gradient_vector[trained]
+        self.gradient_vector[:] = 0
+        self._runners.clear()
+
+    @property
+    def frozen_layers(self) -> tuple[str, ...]:
+        """The names of the layers that `freeze` has frozen."""
+        return tuple(step.name for step in self.plan.steps[: self._frozen.n_steps])
 
     def folded(self) -> Network:
         """A network without BatchNorm that computes the same in prediction: each BatchNorm is
@@ -400,6 +425,10 @@ class Network(NamesItsOptions, Predictor):
         made = make_backend(self.backend, self.plan, parameters, gradients, self._threads, training)
         if not isinstance(made, ReferenceBackend):
             self._first_predictions.kernels_are_loaded()
+        if made.ready_to_train and self._frozen.n_layers:
+            return FrozenBackend(
+                made, self._frozen, self.plan, parameters, gradients, self._threads, self.backend
+            )
         return made
 
     def _checked_input(self, x: np.ndarray) -> np.ndarray:

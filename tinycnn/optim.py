@@ -28,11 +28,14 @@ class Optimizer(NamesItsOptions, abc.ABC):
     Slots are the arrays that an optimizer keeps between steps, one element for each parameter.
     update_name: of the kernel that does a step
     clip_norm: gradients with a larger norm are scaled down to this norm before a step; 0: never
+    rate_factors: ((n, factor), ...): the first n parameters learn with factor * learning_rate, the
+                  next ones likewise; those after them with learning_rate
     ranges: lowest value of each numeric option, and the limit that it must stay below
     """
 
     learning_rate: float
     clip_norm: float = field(default=0.0, kw_only=True)
+    rate_factors: tuple[tuple[int, float], ...] = field(default=(), kw_only=True)
     backend: str = field(default="auto", kw_only=True)
     name: ClassVar[str]
     update_name: ClassVar[str]
@@ -44,6 +47,7 @@ class Optimizer(NamesItsOptions, abc.ABC):
         self._slots: dict[str, np.ndarray] = {}
         for option, (lowest, limit) in {**self.ranges, "clip_norm": NOT_NEGATIVE}.items():
             setattr(self, option, _in_range(option, getattr(self, option), lowest, limit))
+        self.rate_factors = tuple(_rate_factor(pair) for pair in self.rate_factors)
         _update_function(self.update_name, self.backend)  # ValueError for an unknown backend
 
     def step(
@@ -56,7 +60,8 @@ class Optimizer(NamesItsOptions, abc.ABC):
                        in the loss
         learning_rate  of this step only; None is the optimizer's own
         The first step allocates the slots; later steps must have the same shape and dtype.
-        Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
+        Raises TypeError for a wrong dtype, ValueError for a wrong shape or value, or rate_factors
+        for more parameters than there are.
         """
         if parameters.dtype not in (np.float32, np.float64):
             raise TypeError(
@@ -94,8 +99,22 @@ class Optimizer(NamesItsOptions, abc.ABC):
         if not gradients.flags.carray:
             gradients = np.require(gradients, requirements=["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
         update = _update_function(self.update_name, self.backend)
-        self._update(update, parameters, gradients, rate)
+        if not self.rate_factors:
+            self._update(update, parameters, gradients, self._slots, rate)
+        for part, factor in self._parts(parameters.size) if self.rate_factors else ():
+            slots = {name: slot[part] for name, slot in self._slots.items()}
+            self._update(update, parameters[part], gradients[part], slots, rate * factor)
         self.n_steps += 1
+
+    def _parts(self, size: int) -> list[tuple[slice, float]]:
+        """The slices of the flat arrays that `rate_factors` stands for, and their factors."""
+        parts, begin = [], 0
+        for n, factor in self.rate_factors:
+            parts.append((slice(begin, begin + n), factor))
+            begin += n
+        if begin > size:
+            raise ValueError(f"rate_factors are for {begin} parameters; there are {size}")
+        return [*parts, (slice(begin, size), 1.0)]
 
     def state(self) -> dict[str, np.ndarray]:
         """Copies of n_steps and the slots: with `config`, all that the next step depends on."""
@@ -131,13 +150,21 @@ class Optimizer(NamesItsOptions, abc.ABC):
         the same optimizer.  The backend is left out, because results do not depend on it.
         """
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "backend"}
+        factors = options.pop("rate_factors")
+        if factors:  # left out without them, as in files of releases that did not have them
+            options["rate_factors"] = [list(pair) for pair in factors]
         return {"name": self.name, **options}
 
     @abc.abstractmethod
     def _update(
-        self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
+        self,
+        update: Callable,
+        parameters: np.ndarray,
+        gradients: np.ndarray,
+        slots: Mapping[str, np.ndarray],
+        rate: float,
     ) -> None:
-        """Call `update`, a kernel or its reference, for one step."""
+        """Call `update`, a kernel or its reference, for one step of these parameters."""
 
 
 @dataclass(eq=False)
@@ -164,10 +191,15 @@ class Adam(Optimizer):
     decoupled: ClassVar[bool] = False
 
     def _update(
-        self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
+        self,
+        update: Callable,
+        parameters: np.ndarray,
+        gradients: np.ndarray,
+        slots: Mapping[str, np.ndarray],
+        rate: float,
     ) -> None:
         update(
-            parameters, gradients, self._slots["m"], self._slots["v"], self.n_steps + 1, rate,
+            parameters, gradients, slots["m"], slots["v"], self.n_steps + 1, rate,
             self.beta1, self.beta2, self.epsilon, self.weight_decay, self.decoupled,
         )  # fmt: skip
 
@@ -206,9 +238,14 @@ class SGD(Optimizer):
             raise ValueError("momentum=0 with Nesterov's step: expected a momentum above 0")
 
     def _update(
-        self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
+        self,
+        update: Callable,
+        parameters: np.ndarray,
+        gradients: np.ndarray,
+        slots: Mapping[str, np.ndarray],
+        rate: float,
     ) -> None:
-        velocity, mu = self._slots["velocity"], self.momentum
+        velocity, mu = slots["velocity"], self.momentum
         update(parameters, gradients, velocity, rate, mu, self.weight_decay, self.nesterov)
 
 
@@ -246,12 +283,17 @@ class RMSprop(Optimizer):
         self.centered, self.epsilon_in_root = bool(self.centered), bool(self.epsilon_in_root)
 
     def _update(
-        self, update: Callable, parameters: np.ndarray, gradients: np.ndarray, rate: float
+        self,
+        update: Callable,
+        parameters: np.ndarray,
+        gradients: np.ndarray,
+        slots: Mapping[str, np.ndarray],
+        rate: float,
     ) -> None:
         epsilons = (self.epsilon, 0.0) if self.epsilon_in_root else (0.0, self.epsilon)
-        slots = (self._slots[name] for name in self.slot_names)
+        arrays = (slots[name] for name in self.slot_names)
         update(
-            parameters, gradients, *slots, rate, self.rho, self.momentum, epsilons,
+            parameters, gradients, *arrays, rate, self.rho, self.momentum, epsilons,
             self.weight_decay, self.centered,
         )  # fmt: skip
 
@@ -304,6 +346,19 @@ def _kernels() -> tuple[Any, ...]:
     from .kernels import adam, rmsprop, sgd
 
     return adam, sgd, rmsprop
+
+
+def _rate_factor(pair: Any) -> tuple[int, float]:
+    """(n, factor) as an int and a float; ValueError for anything else."""
+    try:
+        n, factor = pair
+        if int(n) != n or n < 0 or not 0 <= factor < math.inf:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"rate_factors has {pair!r}: expected (number of parameters, factor of 0 or more)"
+        ) from None
+    return int(n), float(factor)
 
 
 def _in_range(option: str, value: float, lowest: float, limit: float) -> float:

@@ -137,8 +137,9 @@ def iter_epochs(
     batches     such as `ArrayBatches` or `ferdata.Batches`
     schedule    learning rate for each training step; None: the optimizer's own, constant.  A
                 ReduceLROnPlateau watches the epoch records
-    validation  scored after every epoch.  The best epoch is the one with the highest accuracy on it
-                (without it, the one with the lowest training loss), the first of equal ones
+    validation  scored after every epoch.  The best epoch is the one with the highest accuracy on
+                it, or the lowest loss if its best_by says so (without it, the one with the lowest
+                training loss), the first of equal ones
     patience    stop after this many epochs without a new best one; None: never
     folder      made if it is missing; after every epoch `model.safetensors` (the best so far) and
                 `last/checkpoint.safetensors` (everything needed to resume) are written there,
@@ -184,12 +185,14 @@ def iter_epochs(
             raise ValueError(f"ReduceLROnPlateau: {schedule.monitor} needs validation data")
     configuration = {
         "loss": repr(loss),
+        "frozen_layers": list(network.frozen_layers) or None,
         "optimizer": optimizer.config(),
         "schedule": repr(schedule),
         "n_batches": int(batches.n_batches),
         "n_images": int(batches.n_images),
         "n_validation_images": None if validation is None else len(validation.images),
         "ema_decay": ema_decay or None,
+        "best_by": None if validation is None or validation.best_by == "accuracy" else "loss",
     }
     average = WeightAverage(ema_decay, network.parameter_vector) if ema_decay else None
     records: list[EpochRecord] = []
@@ -297,7 +300,7 @@ class _Run:
                 seconds=seconds,
                 is_best=False,
             )
-            if best is None or _score(record) > _score(best):
+            if best is None or self._score(record) > self._score(best):
                 best = record = replace(record, is_best=True)
             records.append(record)
             network.training_summary = {
@@ -321,6 +324,13 @@ class _Run:
             yield record
             if any(stop):
                 return
+
+    def _score(self, record: EpochRecord) -> float:
+        """What the best epoch has the highest value of."""
+        if record.val_accuracy is None or record.val_loss is None:
+            return -record.train_loss
+        by_loss = self.validation is not None and self.validation.best_by == "loss"
+        return -record.val_loss if by_loss else record.val_accuracy
 
     def _evaluate(self, epoch: int) -> Evaluation | None:
         """The network's scores on the validation data, if there are any."""
@@ -391,8 +401,3 @@ class _Run:
             # the loss of the last step was computed before its update
             raise self._diverged("weights are not finite", None, epoch)
         return total_loss / n_images, n_right / n_images, n_images
-
-
-def _score(record: EpochRecord) -> float:
-    """What the best epoch has the highest value of."""
-    return -record.train_loss if record.val_accuracy is None else record.val_accuracy

@@ -112,6 +112,11 @@ class TrialFaces:
         """Class names in label order."""
         return self.dataset.classes
 
+    def canonical_name(self, name: str) -> str:
+        """The same for all names of one class, see `LabelSpace.canonical_name`."""
+        assert self.dataset.label_space is not None
+        return self.dataset.label_space.canonical_name(name)
+
     @property
     def has_teacher(self) -> bool:
         return self.dataset.soft_labels is not None

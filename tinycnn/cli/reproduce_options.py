@@ -12,6 +12,7 @@ from ..ground.command_line import CannotError, positive
 from ..paper import published
 from ..run import RECIPES
 from ..run.command_line import list_reader
+from ..run.options import FINETUNE
 from ..run.values import ABOVE_ZERO, OneOf
 from . import sweep as sweep_command
 from .data_options import add_data_options, check_targets
@@ -117,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     size.add_argument(
         "--recipe",
-        choices=sorted(RECIPES),
+        choices=sorted(RECIPES.keys() - {FINETUNE}),
         help="learning rate, schedule and all other training options; the paper's need many epochs "
         "(default: fer)",
     )

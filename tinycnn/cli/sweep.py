@@ -18,7 +18,6 @@ from ..ground.atomic_file import write_atomically
 from ..ground.command_line import CannotError, positive
 from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
 from ..run.command_line import add_lists_of_training_options, flag_of
-from ..run.options import option_table
 from ..sweep.selection import RULES
 from .console import print_json, this_command
 from .data_options import add_data_options, check_targets
@@ -65,7 +64,7 @@ seeds that both have.
 """
 
 _NOT_LISTS = ("fold", "is_teacher", "teacher_network", "teacher_epochs")
-TRIAL_FLAGS = {n: flag_of(n) for n in option_table(sweep.Trial) if n not in _NOT_LISTS}
+TRIAL_FLAGS = {n: flag_of(n) for n in sweep.trial.option_names() if n not in _NOT_LISTS}
 TRIAL_FLAGS["seed"] = "--seeds"
 """Options that can have several values: name in `Trial` -> flag.  The data say which folds there
 are; all trials have the same kind of teacher."""
@@ -210,6 +209,12 @@ def networks_of(args: SweepArguments) -> list[str]:
     return [name for name in FACE_NETWORKS if name in names] or [MICROEXPNET]
 
 
+def starts_of(args: SweepArguments) -> list[object]:
+    """The values of --init of the trials."""
+    asked = [{**args.values, **table}.get("init") for table in args.tables or [{}]]
+    return [name for each in asked for name in (each if isinstance(each, list) else [each])]
+
+
 def make_trials(args: SweepArguments, source: ferdata.TrialFaces) -> list[sweep.Trial]:
     """Every combination of the values of the options, once. If there are tables, each makes trials
     of its own: its options replace those in `args.values`."""
@@ -280,7 +285,7 @@ def run_sweep(
     """Run all trials of the command and write summary.csv and report.html, also after Ctrl-C or a
     SweepError; returns the trials and their outcome, both by name.  tell: called with a line for
     the user before the work begins."""
-    source = load_source(args, args.folds, args.split, networks_of(args))
+    source = load_source(args, args.folds, args.split, networks_of(args), starts_of(args))
     trials = make_trials(args, source)
     named = sweep.names(trials, source.key)
     tell(f"{len(named)} trials, {len(source.dataset):,} images -> {args.out}")

@@ -11,6 +11,7 @@ import ferdata
 
 from ..ground.command_line import CannotError
 from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
+from ..run.starting_weights import px_of
 from .data_options import DataOptions, load_teachers, open_faces
 from .dataset_notes import notes_on
 from .fold_teacher import FoldTeacherOptions, input_px_of_teacher
@@ -24,21 +25,23 @@ def load_source(
     folds: int | None = None,
     split: str | None = None,
     networks: Iterable[str] = (MICROEXPNET,),
+    starts: Iterable[object] = (),
 ) -> ferdata.TrialFaces:
     """The faces of the trials, with soft labels for the training images if there is a teacher
     before the trials begin.
 
     folds  their number; None: the data set's own split, or N_FOLDS folds if it has none
     split  "subject", the default, or "random": how people are divided into folds
-    networks  of the trials: faces are cut out of photos as the one with the largest images needs
-              them, also if that is the teacher of the folds; the batches of the others are made of
-              these
+    networks  of the trials, and starts, their values of --init: faces are cut out of photos as the
+              one with the largest images needs, also if that is the teacher of the folds; the
+              batches of the others are made of these
     Raises CannotError if the data do not say who is shown, and what ferdata raises.
     """
-    size_px = max(FACE_NETWORKS[name].input_px for name in networks)
+    sizes_px = [FACE_NETWORKS[name].input_px for name in networks]
+    sizes_px += [px for px in map(px_of, starts) if px is not None]
     if args.train_teacher:
-        size_px = max(size_px, input_px_of_teacher(args))
-    faces = open_faces(args, size_px)
+        sizes_px.append(input_px_of_teacher(args))
+    faces = open_faces(args, max(sizes_px))
     dataset, targets = faces.dataset, faces.targets
     _tell(notes_on(dataset))
     has_teacher = not args.train_teacher and bool(args.data is None or args.teacher)

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..ground.command_line import CannotError
+from ..run.starting_weights import is_file
 from .stored_options import is_strings, read_stored
 
-PATHS = ("data", "root", "votes", "teacher", "out")
+PATHS = ("data", "root", "votes", "teacher", "out", "init")
 MAX_BYTES = 1 << 20
 
 Values = dict[str, object]
@@ -28,6 +29,8 @@ def read_sweep_file(
     """
     config = _with_paths_from(path.parent, _read_toml(path))
     tables = config.pop("trial", [])
+    if isinstance(tables, list):
+        tables = [_with_paths_from(path.parent, t) if isinstance(t, dict) else t for t in tables]
     own = {action.dest for action in parser._actions if action.option_strings}
     own -= {"help", "config", "json", *trial_options.values()}
     options = {}
@@ -83,8 +86,9 @@ def _read_toml(path: Path) -> Values:
 def _with_paths_from(folder: Path, config: Values) -> Values:
     for name in PATHS:
         value = config.get(name)
-        if isinstance(value, str):
+        if isinstance(value, str) and (name != "init" or is_file(value)):
             config[name] = str(folder / value)
-        elif name == "teacher" and isinstance(value, list) and is_strings(value):
-            config[name] = [str(folder / each) for each in value]
+        elif name in ("teacher", "init") and isinstance(value, list) and is_strings(value):
+            paths = [v for v in value if name != "init" or is_file(v)]
+            config[name] = [str(folder / v) if v in paths else v for v in value]
     return config

@@ -30,6 +30,7 @@ from ..run import (
 from ..run.command_line import add_training_options, flag_of, training_options_given
 from ..run.folder import not_a_configuration
 from ..run.options import option_table
+from ..run.starting_weights import NEW_WEIGHTS, is_file
 from ..train import DivergedError
 from .console import print_json, this_command
 from .data_options import DataOptions, add_data_options, check_targets
@@ -45,10 +46,11 @@ All results of the run are written to one folder; open its report.html.
 """
 FREE_ON_RESUME = ("data", "root", "votes", "teacher", "workers", "cache", "threads", "epochs")
 """Options that may change when a run is resumed: files are compared by their hashes, results do not
-depend on threads, and `iter_epochs` refuses more epochs if the schedule depends on them."""
+depend on threads, and `iter_epochs` refuses more epochs if the schedule depends on them.  So may
+`init`, if it is the same network in another place."""
 
-PATHS = ("data", "root", "votes", "teacher")
-"""Options that are paths."""
+PATHS = ("data", "root", "votes", "teacher", "init")
+"""Options that are paths; `init` may also be a name."""
 
 NEED_A_TEACHER = ("loss", "temperature", "soft_weight", "loss_scale", "compare")
 
@@ -162,7 +164,10 @@ def read_arguments(given: argparse.Namespace) -> TrainArguments:
     args = _arguments({**stored, **asked})
     before, now = _arguments(stored).stored(), args.stored()
     for name, value in before.items():
-        if name not in FREE_ON_RESUME and now[name] != value:
+        is_free = name in FREE_ON_RESUME
+        if name == "init":
+            is_free = NEW_WEIGHTS not in (value, now[name])
+        if not is_free and now[name] != value:
             raise CannotError(
                 f"--resume continues a run with its own options: {flag_of(name)} is {value} in "
                 f"{given.out}, not {now[name]}"
@@ -205,7 +210,7 @@ def _options_in(folder: Path, parser: argparse.ArgumentParser) -> dict[str, obje
             given = found.get(name)
             if isinstance(given, list):
                 found[name] = [config.path(path) for path in given]
-            elif isinstance(given, str):
+            elif isinstance(given, str) and (name != "init" or is_file(given)):
                 found[name] = config.path(given)
         _arguments(found)
     except CannotError as error:

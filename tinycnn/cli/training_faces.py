@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +11,10 @@ import numpy as np
 import ferdata
 
 from ..ground.command_line import CannotError
+from ..ground.messages import plain
 from ..run import TrainingData, TrainingOptions
 from ..run.class_weights import check_class_names
+from ..run.starting_weights import NEW_WEIGHTS, ClassNames, notes_on_start
 from ..train import Validation
 from .data_options import DataOptions, load_teachers, open_faces
 from .dataset_notes import notes_on
@@ -55,7 +58,9 @@ class Faces:
         batches = ferdata.make_batches(
             self.train, options, targets=self.targets, n_threads=n_threads
         )
-        return TrainingData(batches, self.train.classes, self.held_out(), self.framing)
+        return TrainingData(
+            batches, self.train.classes, self.held_out(), self.framing, canonical_names(self.train)
+        )
 
 
 def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
@@ -73,6 +78,9 @@ def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
     except ValueError as error:
         raise CannotError(f"--class-weights {error}") from None
     notes = notes_on(dataset) + ([note] if note else [])
+    if options.init != NEW_WEIGHTS:
+        classes = ClassNames(train.classes, canonical_names(train))
+        notes += map(plain, notes_on_start(options.init, options.freeze, classes, faces.framing))
     if args.teacher and options.has_teacher:
         values, flipped, told = load_teachers(args, train)
         if options.flipped_teacher and flipped is None:
@@ -99,6 +107,12 @@ def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
         images = ferdata.resize_images(validation.images, size_px)
         validation = replace(validation, images=images)
     return Faces(train, validation, targets, hashes, notes, faces.framing)
+
+
+def canonical_names(dataset: ferdata.FaceDataset) -> Callable[[str], str]:
+    """A function whose result is the same for all names of one class."""
+    assert dataset.label_space is not None, "load_faces returns labelled faces"
+    return dataset.label_space.canonical_name
 
 
 def _sha256(array: np.ndarray) -> str:

@@ -39,7 +39,7 @@ class Costs:
         """The expected time of a plan with n_processes processes, each on its own core."""
         total = 0.0
         for trial in plan.one_of_each():
-            key = (trial.variant, str(trial.size))
+            key = (str(trial.variant), str(trial.size))
             epoch_s = self.n_steps * self.step_s[key] + self.n_scored * self.score_s[key]
             total += _TRIAL_S + plan.epochs * (epoch_s + _EPOCH_S)
         teacher_epoch_s = self.n_steps * self.teacher_step_s + _EPOCH_S

@@ -60,6 +60,14 @@ def _column(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
     return [value_at(row, key) for row in rows]
 
 
+def _kept(rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """The index of the best epoch, whose network was kept: the last with a true `is_best`; without
+    that, the one with the highest validation accuracy.  None if no accuracy is known."""
+    best = _best(_column(rows, "val_accuracy"), max)
+    marked = [k for k, row in enumerate(rows) if row.get("is_best")]
+    return marked[-1] if marked and best is not None else best
+
+
 def _best(values: Sequence[float], choose: Callable[..., int]) -> int | None:
     """Index of the first best finite value, None if there is none.  choose: min or max."""
     finite = [i for i, value in enumerate(values) if math.isfinite(value)]
@@ -101,7 +109,7 @@ def _header(report: RunReport) -> str:
     stats, best_of = [], []
     for n, (name, rows) in enumerate(report.histories.items()):
         accuracy = _column(rows, "val_accuracy")
-        best = _best(accuracy, max)
+        best = _kept(rows)
         if best is None:
             continue
         best_of.append(accuracy[best])
@@ -173,7 +181,7 @@ def _runs_table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     lines = []
     for name, rows in runs.items():
         accuracy, loss = _column(rows, "val_accuracy"), _column(rows, "val_loss")
-        best, lowest = _best(accuracy, max), _best(loss, min)
+        best, lowest = _kept(rows), _best(loss, min)
         speeds = [value for value in _column(rows, "images_per_s") if math.isfinite(value)]
         lines.append(
             (

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TypeVar
 
-from .options import GROUPS, TrainingOptions, option_table
+from .options import GROUPS, NOT_GIVEN_BY_USERS, TrainingOptions, option_table
 from .values import OneOf, Values, YesOrNo
 
 T = TypeVar("T")
@@ -19,6 +19,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> Groups:
     add more to them.  Options that are not given are None in the result of `parse_args`."""
     groups = {name: parser.add_argument_group(name, text or None) for name, text in GROUPS.items()}
     for name, entry in option_table().items():
+        if entry.group == NOT_GIVEN_BY_USERS:
+            continue
         text = f"{entry.meaning} (default: {entry.default_text()})".replace("%", "%%")
         group, flag, values = groups[entry.group], flag_of(name), entry.values
         if isinstance(values, YesOrNo):

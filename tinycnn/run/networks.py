@@ -26,9 +26,11 @@ def make_network(
 
     classes, framing  of the data;  options  of `Network`, without the seed
     """
+    assert training.network is not None, "its options describe a network to start from"
     options["seed"] = training.seed
     widths = FACE_NETWORKS[training.network].widths
     if widths is None:
+        assert training.variant is not None and training.size is not None
         return microexpnet(
             training.variant,
             training.size,

@@ -7,10 +7,9 @@ use it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass, fields, replace
 
+from ..evaluation import BEST_BY
 from ..input_spec import SCALINGS
 from ..losses import Loss
 from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
@@ -18,106 +17,31 @@ from ..models.microexpnet import SIZES, VARIANTS
 from ..optim import OPTIMIZERS
 from .class_weights import NONE, ClassWeights
 from .losses_and_schedules import LOSSES, NO_TEACHER, SCHEDULES, make_loss
+from .option import FINETUNE as FINETUNE
+from .option import GROUPS as GROUPS
+from .option import NOT_GIVEN_BY_USERS as NOT_GIVEN_BY_USERS
+from .option import RECIPES as RECIPES
+from .option import Option, option
+from .starting_weights import (
+    NEW_WEIGHTS,
+    SHIPPED,
+    ContentHash,
+    LayerNameOrCount,
+    StartingWeights,
+    options_with_start,
+)
 from .values import (
     ABOVE_ZERO,
     NameOrCount,
     Number,
     OneOf,
     OneOrSeveral,
-    Values,
     WholeNumber,
     YesOrNo,
 )
 
-RECIPES = {
-    "fer": "for tens of thousands of faces from the web",
-    "best": "like fer, for longer",
-    "paper": "as in the paper",
-}
-"""Named sets of defaults: a training run has one recipe, and options that are not given have the
-recipe's values.  `fer` trains on tens of thousands of small web faces in minutes, `best` in a
-quarter of an hour; `paper` has the settings of Cugu et al. (arXiv 1711.07011) for CK+."""
-
 OF_MICROEXPNET = ("variant", "size", "bias_std")
 """Options that other networks do not have; they then keep their defaults."""
-
-GROUPS = {
-    "network": "",
-    "training": "A recipe sets the defaults of the other options.",
-    "distillation": "loss = (1-w) * CE(softmax(z), targets) + w * soft term. For kd the soft term "
-    "is\nc * CE(softmax(z/t), softmax(teacher/t)).",
-    "run": "",
-}
-"""Group of options -> what a command's help says about it."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Option:
-    """An option of a training run.
-
-    group     one of GROUPS
-    values    the values that it can have
-    meaning   for a command's help and for docs/options.md, without the default
-    defaults  by recipe; None: no value
-    no_value  what the default None means
-    """
-
-    group: str
-    values: Values[object]
-    meaning: str
-    defaults: Mapping[str, object]
-    no_value: str
-
-    @property
-    def is_same_for_all_recipes(self) -> bool:
-        """Whether all recipes have the same default."""
-        first, *others = self.defaults.values()
-        return all(other == first for other in others)
-
-    def is_common_default(self, value: object) -> bool:
-        """Whether all recipes have the same default, and it is this value."""
-        return self.is_same_for_all_recipes and value == self.defaults["fer"]
-
-    def default_text(self) -> str:
-        """The default in words: "64", or "fer 25, best 150, paper 3000"."""
-        shown = {
-            recipe: self.no_value if value is None else self.values.text(value)
-            for recipe, value in self.defaults.items()
-        }
-        if len(set(shown.values())) == 1:
-            return shown["fer"]
-        return ", ".join(f"{recipe} {text}" for recipe, text in shown.items())
-
-    def check(self, name: str, value: object) -> object:
-        """The value with its proper type.  Raises ValueError for one that the option cannot have;
-        the message begins with the option's name."""
-        try:
-            return self.values.check(value)
-        except (ValueError, TypeError, OverflowError):
-            raise ValueError(f"{name} is {value!r:.80}; expected {self.values.expected}") from None
-
-
-def option(
-    group: str,
-    values: Values[T],
-    meaning: str,
-    default: object = None,
-    *,
-    no_value: str = "",
-    **by_recipe: object,
-) -> T:
-    """A field of `TrainingOptions`; see `Option`.
-
-    default    of all recipes.  Whoever changes it raises ARITHMETIC_VERSION: the names of trials
-               leave out options that have their common default
-    by_recipe  instead of `default`, a default for each of RECIPES: fer=..., best=..., paper=...
-    """
-    defaults = by_recipe or dict.fromkeys(RECIPES, default)
-    if list(defaults) != list(RECIPES):
-        raise TypeError(f"{meaning!r}: expected a default for each of {', '.join(RECIPES)}")
-    return field(metadata={"option": Option(group, values, meaning, defaults, no_value)})
 
 
 @dataclass(frozen=True, init=False)
@@ -128,23 +52,55 @@ class TrainingOptions:
     recipe's values.  An option has its proper type: 4 becomes 4.0 where a number is expected.
     Raises ValueError for unknown options, values that an option cannot have, and options that do
     not fit together.
+
+    With `init`, the options OF_THE_START have the values of that network; network, variant and size
+    are None if it is none of ours.  init_sha256: its content; a stored one is kept, and
+    `TrainingRun` compares it.
     """
 
-    network: str = option(
+    init: str = option(
+        "network",
+        StartingWeights(),
+        f"the weights to start from. {NEW_WEIGHTS}: new ones; {SHIPPED[0]}: those that come with "
+        "this package; or a model file, whose layers and scaling are then used. Classes that it "
+        "knows keep their weights: docs/finetuning.md",
+        NEW_WEIGHTS,
+    )
+    freeze: str | int = option(
+        "network",
+        LayerNameOrCount(),
+        "with --init: how many of the first layers with weights keep them, or the name of the last "
+        "of these; their BatchNorm keeps its statistics",
+        0,
+    )
+    first_layers_rate: float = option(
+        "training",
+        Number(1),
+        "with --init: the layers before the last one learn with this factor of the learning rate",
+        fer=1.0,
+        best=1.0,
+        finetune=0.1,
+        paper=1.0,
+    )
+    init_sha256: str | None = option(
+        NOT_GIVEN_BY_USERS, ContentHash(), "of the weights to start from"
+    )
+    init_px: int | None = option(NOT_GIVEN_BY_USERS, WholeNumber(1), "side of its images")
+    network: str | None = option(
         "network",
         OneOf(tuple(FACE_NETWORKS)),
         "microexpnet: the paper's, of 84x84 images; residual48: more accurate, of 48x48 images, "
         "with 56,040 parameters; residual48-large: the same with 831,752 parameters, as a teacher",
         MICROEXPNET,
     )
-    variant: str = option(
+    variant: str | None = option(
         "network",
         OneOf(tuple(VARIANTS)),
         "of microexpnet: which convolutions are followed by a pooling: v neither, p1 the first, p2 "
         "the second, p12 both",
         "p12",
     )
-    size: str | int = option(
+    size: str | int | None = option(
         "network",
         NameOrCount(SIZES, "units"),
         f"of microexpnet: size of the first dense layer: {', '.join(SIZES)}, or its number of "
@@ -158,6 +114,7 @@ class TrainingOptions:
         "into these layers in the trained model",
         fer=True,
         best=True,
+        finetune=True,
         paper=False,
     )
     scaling: str = option(
@@ -167,6 +124,7 @@ class TrainingOptions:
         "deviation 1",
         fer="standardized",
         best="standardized",
+        finetune="standardized",
         paper="raw",
     )
     bias_std: float = option(
@@ -175,6 +133,7 @@ class TrainingOptions:
         "of microexpnet: standard deviation of the initial biases",
         fer=0.0,
         best=0.0,
+        finetune=0.0,
         paper=0.5,
     )
     loss: str = option(
@@ -191,6 +150,7 @@ class TrainingOptions:
         "soft term is averaged",
         fer=4.0,
         best=4.0,
+        finetune=4.0,
         paper=8.0,
     )
     soft_weight: float | None = option(
@@ -199,6 +159,7 @@ class TrainingOptions:
         "w: weight of the soft term",
         fer=0.7,
         best=0.7,
+        finetune=0.7,
         paper=0.5,
     )
     loss_scale: str | None = option(
@@ -207,6 +168,7 @@ class TrainingOptions:
         "c, a factor of the soft term of kd: paper 1, hinton t*t",
         fer="hinton",
         best="hinton",
+        finetune="hinton",
         paper="paper",
     )
     seed: int = option(
@@ -229,6 +191,7 @@ class TrainingOptions:
         "passes over the training images",
         fer=25,
         best=150,
+        finetune=60,
         paper=3000,
     )
     # With a teacher 5e-3 is clearly better than 2e-3, without one slightly worse.  The rate is the
@@ -239,6 +202,7 @@ class TrainingOptions:
         "highest learning rate of the schedule",
         fer=5e-3,
         best=5e-3,
+        finetune=5e-3,
         paper=1e-4,
     )
     batch_size: int = option("training", WholeNumber(1), "images per training step", 64)
@@ -248,6 +212,7 @@ class TrainingOptions:
         "update rule",
         fer="adamw",
         best="adamw",
+        finetune="adamw",
         paper="adam",
     )
     schedule: str = option(
@@ -256,7 +221,18 @@ class TrainingOptions:
         "how the learning rate changes over the run",
         fer="one-cycle",
         best="one-cycle",
+        finetune="one-cycle",
         paper="constant",
+    )
+    best_by: str = option(
+        "training",
+        OneOf(BEST_BY),
+        "the epoch whose network is kept: the one with the highest accuracy on the validation "
+        "images, or with the lowest loss, which says more of few images",
+        fer="accuracy",
+        best="accuracy",
+        finetune="loss",
+        paper="accuracy",
     )
     patience: int | None = option(
         "training",
@@ -270,6 +246,7 @@ class TrainingOptions:
         "shift, rotate, scale and mirror each image in every epoch",
         fer=True,
         best=True,
+        finetune=True,
         paper=False,
     )
     # `best` has half the augmentation: a network of 65,000 parameters does not fit its training
@@ -280,6 +257,7 @@ class TrainingOptions:
         "how much the augmentation shifts, rotates and scales: a factor of 5 px, 10 degrees, 10 %",
         fer=1.0,
         best=0.5,
+        finetune=1.0,
         paper=1.0,
     )
     mixup: float = option(
@@ -337,12 +315,18 @@ class TrainingOptions:
             if name not in table:
                 raise ValueError(f"no option {name!r}; expected some of {', '.join(sorted(table))}")
         recipe = given.get("recipe")
-        recipe = table["recipe"].check("recipe", "fer" if recipe is None else recipe)
+        if recipe is None:
+            recipe = "fer" if given.get("init") in (None, NEW_WEIGHTS) else FINETUNE
+        recipe = table["recipe"].check("recipe", recipe)
+        given = {**given, "recipe": recipe}
         for name, entry in table.items():
             value = given.get(name)
             value = entry.defaults[str(recipe)] if value is None else value
             self._set(name, None if value is None else entry.check(name, value))
-        if self.network != MICROEXPNET:
+        values = {f.name: getattr(self, f.name) for f in fields(TrainingOptions)}
+        for name, value in options_with_start(values, given).items():
+            self._set(name, value)
+        if self.init == NEW_WEIGHTS and self.network != MICROEXPNET:
             for name in OF_MICROEXPNET:
                 default = table[name].defaults[self.recipe]
                 if getattr(self, name) != default:
@@ -355,6 +339,9 @@ class TrainingOptions:
     @property
     def input_px(self) -> int:
         """The side of the images that the network takes."""
+        if self.init_px is not None:
+            return self.init_px
+        assert self.network is not None
         return FACE_NETWORKS[self.network].input_px
 
     @property

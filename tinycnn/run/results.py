@@ -44,7 +44,7 @@ class FinishedRun:
     def best_accuracies(self) -> dict[str, float]:
         """The validation accuracy of the best epoch, by name of the training."""
         return {
-            name: max(record.val_accuracy or 0.0 for record in run.records)
+            name: [record.val_accuracy or 0.0 for record in run.records if record.is_best][-1]
             for name, run in self.runs.items()
         }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import checkpoint
 from ..calibration import Calibration, calibrate
+from ..class_head import rate_factors
 from ..formats import safetensors
 from ..network import Network
 from ..optim import optimizer_from_name
@@ -16,6 +17,7 @@ from .class_weights import make_class_weights
 from .losses_and_schedules import make_schedule
 from .networks import make_network
 from .options import TrainingOptions
+from .starting_weights import NEW_WEIGHTS, ClassNames, starting_network
 
 ARITHMETIC_VERSION = 2
 """Raised, on purpose, by whoever changes what the same options and the same batches compute.  The
@@ -30,12 +32,14 @@ class TrainingData:
     classes     names of the classes, in the order of the labels
     validation  None: the best epoch is the one with the lowest training loss
     framing     how the faces were cut from their photos, see `InputSpec`
+    canonical_name  names with the same result are one class, see `class_head.with_classes`
     """
 
     batches: Batches
     classes: Sequence[str]
     validation: Validation | None = None
     framing: str | None = None
+    canonical_name: Callable[[str], str] = str.lower
 
 
 class TrainingRun:
@@ -64,9 +68,7 @@ class TrainingRun:
         self.options, self.data = options, data
         self.folder = None if folder is None else Path(folder)
         self.resume, self.backend, self.n_threads = resume, backend, n_threads
-        self.network = make_network(
-            options, data.classes, data.framing, backend=backend, n_threads=n_threads
-        )
+        self.network = self._first_network()
         self.loss = options.loss_function(
             make_class_weights(options.class_weights, data.classes, data.batches)
         )
@@ -74,14 +76,42 @@ class TrainingRun:
             options.optimizer,
             learning_rate=options.learning_rate,
             clip_norm=options.clip_norm,
+            rate_factors=rate_factors(self.network, options.first_layers_rate),
             backend=backend,
         )
         n_steps = options.epochs * data.batches.n_batches
         self.schedule = make_schedule(options.schedule, options.learning_rate, n_steps)
+        if data.validation is not None:
+            by = replace(data.validation, best_by=options.best_by)
+            self.data = replace(data, validation=by)
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
         self.records = self._records() if resume else []
         self.calibration: Calibration | None = None
+
+    def _first_network(self) -> Network:
+        """The network with the weights that the training begins with."""
+        options, data = self.options, self.data
+        if options.init == NEW_WEIGHTS:
+            return make_network(
+                options,
+                data.classes,
+                data.framing,
+                backend=self.backend,
+                n_threads=self.n_threads,
+            )
+        network = starting_network(
+            options.init,
+            options.init_sha256,
+            ClassNames(tuple(data.classes), data.canonical_name),
+            framing=data.framing,
+            bias_std=options.bias_std,
+            seed=options.seed,
+            backend=self.backend,
+            n_threads=self.n_threads,
+        )
+        network.freeze(options.freeze)
+        return network
 
     def train(self, callbacks: Sequence[Callback] = ()) -> list[EpochRecord]:
         """Train the remaining epochs; returns the records of all.

@@ -6,7 +6,6 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from ..ground.messages import aligned
@@ -21,7 +20,7 @@ SCORES += ("test_accuracy", "test_loss", "seconds", "error")
 _AXES = ("size", "temperature", "seed", "fold")
 _TEACHER = ("loss", *SOFT_OPTIONS)
 
-Size = str | int
+Size = str | int | None
 Cells = dict[tuple[Size, float | tuple[float, ...] | None], list[float]]
 """(size, temperature) -> accuracies."""
 
@@ -33,7 +32,8 @@ def summary_csv(trials: Mapping[str, Trial], outcome: Outcome) -> str:
     writer = csv.DictWriter(text, header, lineterminator="\n")
     writer.writeheader()
     for name, trial in trials.items():
-        row: dict[str, Any] = {"name": name, "status": "missing", **asdict(trial)}
+        options = {option: getattr(trial, option) for option in option_names()}
+        row: dict[str, Any] = {"name": name, "status": "missing", **options}
         if trial.temperature is not None:
             row["temperature"] = temperature_text(trial.temperature)
         if name in outcome.results:
@@ -197,5 +197,8 @@ def sizes_in_order(cells: Cells) -> list[Size]:
 
 
 def size_order(size: Size) -> tuple[int, int]:
-    """A key for sorting: named sizes from large to small, then numbers of units."""
+    """A key for sorting: named sizes from large to small, then numbers of units;
+    at last None, for networks that are not of the paper."""
+    if size is None:
+        return (2, 0)
     return (0, SIZES.index(size)) if size in SIZES else (1, -int(size))

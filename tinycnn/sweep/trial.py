@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -27,7 +27,9 @@ from ..ground.atomic_file import write_atomically
 from ..models.face_networks import MICROEXPNET
 from ..network import Network
 from ..run import ARITHMETIC_VERSION, NO_TEACHER, TrainingData, TrainingOptions, TrainingRun
-from ..run.options import option, option_table
+from ..run.option import NOT_GIVEN_BY_USERS, option
+from ..run.options import option_table
+from ..run.starting_weights import NEW_WEIGHTS, WITHOUT_EFFECT
 from ..run.values import OneOf, WholeNumber, YesOrNo
 from ..train import Batches, Callback, EpochRecord, Validation, evaluate
 from . import soft_labels
@@ -49,7 +51,8 @@ class Trial(TrainingOptions):
     Equal trials have equal options: 4 becomes 4.0.  Options without effect are set to 0, False or
     None: augment_strength and flipped_teacher without `augment`, SOFT_OPTIONS, TEACHER_OPTIONS and
     flipped_teacher without a teacher, loss_scale for losses that do not have one, flipped_teacher
-    for a student, as its soft labels are the same for an image and for its mirror image.
+    for a student, as its soft labels are the same for an image and for its mirror image, freeze and
+    first_layers_rate without `init`.
     Raises ValueError for unknown options, and values that cannot be used.
     """
 
@@ -80,6 +83,8 @@ class Trial(TrainingOptions):
     )
 
     def __init__(self, **given: object) -> None:
+        if given.get("init") in (None, NEW_WEIGHTS):
+            given = {**given, **dict.fromkeys(WITHOUT_EFFECT)}
         super().__init__(**given)
         if self.is_teacher and self.has_teacher:
             raise ValueError("is_teacher: a teacher learns from labels, not from another teacher")
@@ -115,7 +120,8 @@ class Trial(TrainingOptions):
     def describe(self) -> str:
         """One line for people: `p12 XXS kd t=4 seed 0`."""
         network = [self.variant, str(self.size)] if self.network == MICROEXPNET else [self.network]
-        words = [*network, self.loss if self.has_teacher else "no teacher"]
+        words = [*network, f"from {self.init}" if self.init != NEW_WEIGHTS else None]
+        words.append(self.loss if self.has_teacher else "no teacher")
         if self.is_teacher:
             words[-1] = "as teacher"
         if self.temperature is not None:
@@ -123,25 +129,27 @@ class Trial(TrainingOptions):
         words.append(f"seed {self.seed}")
         if self.fold is not None:
             words.append(f"fold {self.fold}")
-        return " ".join(words)
+        return " ".join(word for word in words if word)
 
     def name(self, data_key: str) -> str:
         """16 hex digits: a hash of the options, the data and ARITHMETIC_VERSION.  Options with
         their common default are left out, so that a new option, which is off by default, does not
-        change the names of earlier trials."""
+        change the names of earlier trials.  Of the weights to start from, only the content counts,
+        not the name of their file."""
         table = option_table(type(self))
         options = {
             name: value
             for name, value in asdict(self).items()
             if not table[name].is_common_default(value)
         }
+        options.pop("init", None)
         parts = json.dumps([options, data_key, ARITHMETIC_VERSION], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
 def option_names() -> list[str]:
     """The names of a trial's options."""
-    return list(option_table(Trial))
+    return [n for n, entry in option_table(Trial).items() if entry.group != NOT_GIVEN_BY_USERS]
 
 
 def temperature_text(temperature: float | tuple[float, ...]) -> str:
@@ -231,6 +239,14 @@ class Source(Protocol):
     ) -> Parts: ...
 
 
+@runtime_checkable
+class KnowsSynonyms(Protocol):
+    """A source that knows which names are one class, for trials that start from a network."""
+
+    def canonical_name(self, name: str) -> str:
+        """The same for all names of one class."""
+
+
 def run_trial(
     trial: Trial,
     source: Source,
@@ -245,11 +261,11 @@ def run_trial(
 
     soft_of_teacher  float32 (n, K), for a student: the soft labels of its teacher
     on_epoch  called with the number of epochs done, after each checkpoint; an error ends the trial
-    Returns the result as values that JSON can hold.  It is about the epoch with the best validation
-    accuracy, for a teacher with the lowest training loss.  The network of that epoch stays in
-    `folder` as checkpoint.BEST; only that network is run on the test images.  A teacher's soft
-    labels stay in `folder` too.  If a checkpoint cannot be used, the trial starts again from the
-    beginning.  Raises what `iter_epochs` and the source raise.
+    Returns the result as values that JSON can hold.  It is about the best epoch, by the trial's
+    best_by, for a teacher by the training loss.  The network of that epoch stays in `folder` as
+    checkpoint.BEST; only that network is run on the test images.  A teacher's soft labels stay in
+    `folder` too.  If a checkpoint cannot be used, the trial starts again from the beginning.
+    Raises what `iter_epochs` and the source raise.
     """
     folder = Path(folder)
     if trial.teacher_network is None:
@@ -261,7 +277,10 @@ def run_trial(
         held_out = Validation(
             parts.validation.images, parts.validation.labels, parts.validation.targets
         )
-    data = TrainingData(parts.batches, tuple(source.classes), held_out)
+    canonical_name = source.canonical_name if isinstance(source, KnowsSynonyms) else str.lower
+    data = TrainingData(
+        parts.batches, tuple(source.classes), held_out, canonical_name=canonical_name
+    )
 
     def train(resume: bool) -> tuple[list[EpochRecord], Network]:
         run = TrainingRun(trial, data, folder, resume=resume, backend=backend, n_threads=n_threads)
@@ -273,7 +292,7 @@ def run_trial(
     except (checkpoint.CheckpointError, safetensors.ModelFileError):
         shutil.rmtree(folder, ignore_errors=True)
         records, network = train(resume=False)
-    best = max((r for r in records if r.is_best), key=lambda record: record.epoch)
+    best = [record for record in records if record.is_best][-1]
     own: dict[str, Any] = {}
     if trial.is_teacher:
         soft = soft_labels.mean_with_mirror_image(network, parts.training_images())
@@ -336,7 +355,8 @@ def read_trial(options: dict[str, Any]) -> Trial:
 
 def options_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """The options of the trial that a result is of."""
-    return asdict(read_trial(result["trial"]))
+    options = asdict(read_trial(result["trial"]))
+    return {name: options[name] for name in option_names()}
 
 
 def names(trials: Iterable[Trial], data_key: str) -> dict[str, Trial]:
