@@ -278,19 +278,31 @@ class _Walk:
         out, gamma, beta = np.empty_like(x), np.ones(C, np.float32), np.zeros(C, np.float32)
         dgamma, dbeta, scratch = gamma.copy(), beta.copy(), np.empty((3, C), np.float32)
         moments, of_chunks = np.empty((2, C)), self.rng.uniform(1, 2, (8, 2, C))
-        self.add("batch_norm_moments", "conv1", x, moments)
+        self.add("batch_norm_moments", "conv1", x, 0, scratch, moments)
         self.add("batch_norm_combine", "", of_chunks, 64, 8, np.empty((2, C)))
         self.add("batch_norm_update_running", "", moments, P, 0.9, 1, beta.copy(), gamma.copy())
-        forward: tuple[Any, ...] = (x, moments, gamma, beta, 1e-5, scratch, out)
+        forward: tuple[Any, ...] = (x, moments, gamma, beta, 1e-5, 0, scratch, out)
         self.add("batch_norm_forward", "conv1", *forward)
-        backward: tuple[Any, ...] = (x, dy, moments, 1e-5, scratch, dgamma, dbeta)
+        backward: tuple[Any, ...] = (x, x, dy, moments, 1e-5, 0, scratch, dgamma, dbeta)
         self.add("batch_norm_backward_params", "conv1", *backward)
         backward = (x, dy, moments, gamma, 1e-5, dgamma, dbeta, P, scratch, out)
         self.add("batch_norm_backward_input", "conv1", *backward)
+        self.pooled_batch_norm(y, moments, gamma, scratch)
         self.add("scale_shift_forward", "conv1", x, gamma, beta, out)
         self.add("scale_shift_backward_params", "conv1", x, dy, dgamma, dbeta)
         self.add("scale_shift_backward_input", "conv1", dy, gamma, out)
         self.add("add_forward", "conv1", x.reshape(-1), dy.reshape(-1), out.reshape(-1))
+
+    def pooled_batch_norm(
+        self, x: np.ndarray, moments: np.ndarray, gamma: np.ndarray, scratch: np.ndarray
+    ) -> None:
+        """A BatchNorm with a 2x2 pooling behind it, on pictures x of even sizes."""
+        N, H, W, C = x.shape
+        window, shape = Window(2, 2, 2, 2, 0, 0, 0, 0), (N, H // 2, W // 2, C)
+        y, argmax, dx = self._normal(*shape), np.zeros(shape, np.int32), np.empty_like(x)
+        self.add("batch_norm_maxpool2d_forward", "conv1", x, gamma, window, scratch, y, argmax)
+        given = (x, y, argmax, window, moments, gamma, 1e-5, gamma, gamma, x[..., 0].size)
+        self.add("batch_norm_maxpool2d_backward_input", "conv1", *given, scratch, dx)
 
     def windows(self) -> None:
         """Those of DS-CNN (keyword spotting): pictures of 25x5x64, depthwise 3x3, then the mean."""

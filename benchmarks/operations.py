@@ -26,7 +26,6 @@ from tinycnn.kernels import operations as kinds
 from tinycnn.kernels import program
 from tinycnn.kernels.arrays import Batch, Stage
 from tinycnn.kernels.program import Chunks, Phase
-from tinycnn.kernels.walk import BLOCK
 from tinycnn.losses import CrossEntropy
 from tinycnn.network import Network
 from tinycnn.plan import Plan
@@ -214,16 +213,14 @@ class TrainingCalls:
         assert isinstance(run, KernelBackend) and loss.terms is not None
         self.run: KernelBackend = run
         self.N = N = len(x)
-        size = chunk_size(N)
-        self.block = max(d for d in range(1, BLOCK + 1) if size % d == 0)
         inputs = loss.check(labels, None, (N, run.n_classes), run.dtype)
-        n_blocks = -(-N // self.block)
+        n_blocks = max(-(-N // self._block(stage)) for stage in run.stages)
         space = BatchSpace(run.plan, run.table.sizes, N, n_blocks, run.gradients)
         if space.statistics is not None:
             space.statistics = space.statistics._replace(n_images=N)
         results = make_results(N, run.n_classes, space, 0)
         self.work = Work(Batch(x.reshape(-1), *inputs), loss.terms, space, results)
-        self.nothing: Callable[[], object] = self._phase(Stage(0, 0, 0, 0), (0, 0, 0), 0, 1)
+        self.nothing: Callable[[], object] = self._phase(Stage(0, 0, 0, 0, 1), (0, 0, 0), 0, 1)
 
     def whole(self) -> object:
         return self.network.loss_and_gradients(self.x, self.loss, self.labels)
@@ -239,6 +236,11 @@ class TrainingCalls:
 
         return run
 
+    def _block(self, stage: Stage) -> int:
+        """Images of a backward pass of a stage: those of a block, or fewer, so that chunks are
+        divided evenly."""
+        return max(d for d in range(1, stage.block + 1) if chunk_size(self.N) % d == 0)
+
     def calls(self) -> list[Call]:
         found = [Call("weights transformed", self._transform_weights, 0)]
         stages = self.run.stages
@@ -247,17 +249,17 @@ class TrainingCalls:
             for c in range(chunk_count(self.N)):
                 found += self._forward(stage, c)
         found += self._between("statistics of the batch", self._before_forward, stages[-1])
-        per_chunk = chunk_size(self.N) // self.block
+        per_chunk = chunk_size(self.N) // self._block(stages[-1])
         for c in range(chunk_count(self.N)):
             found += self._forward(stages[-1], c)
-            empty = Stage(0, 0, 0, 0)
+            empty = Stage(0, 0, 0, 0, 1)
             run = self._phase(empty, (0, 1, 0), c, chunk_size(self.N))
             found.append(Call("loss", run, 0))
             for b in range(c * per_chunk, (c + 1) * per_chunk):
                 found += self._backward(stages[-1], b)
         found += self._between("statistics' gradients", self._after_backward, stages[-1])
         for stage in reversed(stages[:-1]):
-            for b in range(-(-self.N // self.block)):
+            for b in range(-(-self.N // self._block(stage))):
                 found += self._backward(stage, b)
             found += self._between("statistics' gradients", self._after_backward, stage)
         return [*found, self._collect()]
@@ -280,19 +282,20 @@ class TrainingCalls:
         table, plan, size = self.run.table.operations, self.run.plan, chunk_size(self.N)
         n = min(size, self.N - c * size)
         for k in range(stage.begin, stage.end):
-            run = self._phase(Stage(k, k, k + 1, k + 1), (1, 0, 0), c, size)
+            run = self._phase(Stage(k, k, k + 1, k + 1, size), (1, 0, 0), c, size)
             yield Call(f"{row_name(plan, table, k)} forward", run, n * multiply_adds(table[k]))
 
     def _backward(self, stage: Stage, b: int) -> Iterator[Call]:
         table, plan = self.run.table.operations, self.run.plan
-        n = min(self.block, self.N - b * self.block)
+        block = self._block(stage)
+        n = min(block, self.N - b * block)
         if n <= 0:
             return
         for k in reversed(range(stage.begin, stage.end)):
             op = table[k]
             in_blocks = k < stage.block_end
-            one = Stage(k, k, k + 1 if in_blocks else k, k + 1)
-            run = self._phase(one, (0, 0, 1), b, self.block)
+            one = Stage(k, k, k + 1 if in_blocks else k, k + 1, block)
+            run = self._phase(one, (0, 0, 1), b, block)
             n_passes = int(op.kind != kinds.DENSE) + int(op.x_from >= 0)  # of w, and of the input
             macs = n * n_passes * multiply_adds(op)
             yield Call(f"{row_name(plan, table, k)} backward", run, macs)

@@ -30,22 +30,32 @@ def tensors(shape, seed):
     return x, rng.uniform(-2, 2, C), rng.standard_normal(C), rng.standard_normal(shape)
 
 
-def run(operations, dtype, x, gamma, beta, dy, epsilon=1e-5, chunk_size=None):
-    """All passes; x is cut into chunks of chunk_size rows, one row for each image."""
+def run(
+    operations, dtype, x, gamma, beta, dy, epsilon=1e-5, chunk_size=None, block_size=None, relu=0
+):
+    """All passes; x is cut into chunks of chunk_size rows, one row for each image, and these into
+    blocks."""
     memory, (P, C) = Guarded(dtype), np.shape(x)
     x, gamma, beta, dy = (memory.given(t) for t in (x, gamma, beta, dy))
     size = chunk_size or P
     n_chunks = -(-P // size)
     chunk_moments = memory.wanted(n_chunks, 2, C, dtype=np.float64)
+    scratch = memory.wanted(3, C)
     for k in range(n_chunks):
-        operations.batch_norm_moments(x[k * size : (k + 1) * size], chunk_moments[k])
+        chunk = x[k * size : (k + 1) * size]
+        for first in range(0, len(chunk), block_size or size):  # in parts
+            part = chunk[first : first + (block_size or size)]
+            operations.batch_norm_moments(part, first, scratch, chunk_moments[k])
     moments = memory.wanted(2, C, dtype=np.float64)
     operations.batch_norm_combine(chunk_moments, P, size, moments)
     moments = memory.given(moments, np.float64)
     y, dx = memory.wanted(P, C), memory.wanted(P, C)
-    dgamma, dbeta, scratch = memory.wanted(C), memory.wanted(C), memory.wanted(3, C)
-    operations.batch_norm_forward(x, moments, gamma, beta, epsilon, scratch, y)
-    operations.batch_norm_backward_params(x, dy, moments, epsilon, scratch, dgamma, dbeta)
+    dgamma, dbeta = memory.wanted(C), memory.wanted(C)
+    operations.batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y)
+    if relu:  # it changes dy
+        dy = np.array(dy)
+    params = (moments, epsilon, relu, scratch, dgamma, dbeta)
+    operations.batch_norm_backward_params(x, y, dy, *params)
     operations.batch_norm_backward_input(
         x, dy, moments, gamma, epsilon, memory.given(dgamma), memory.given(dbeta), P, scratch, dx
     )
@@ -78,11 +88,45 @@ def test_equals_the_definition_however_the_batch_is_cut(operations, dtype, shape
 
 
 @BOTH
-@given(shape=shapes, size=st.integers(1, 40), seed=st.integers(0, 2**32))
-def test_moments_are_those_of_the_batch(operations, shape, size, seed):
+@given(shape=shapes, size=st.integers(1, 40), block=st.integers(1, 40), seed=st.integers(0, 2**32))
+def test_moments_are_those_of_the_batch(operations, shape, size, block, seed):
     x = tensors(shape, seed)[0]
-    found = run(operations, np.float64, *tensors(shape, seed), chunk_size=min(size, shape[0]))
+    sizes = dict(chunk_size=min(size, shape[0]), block_size=block)
+    found = run(operations, np.float64, *tensors(shape, seed), **sizes)
     np.testing.assert_allclose(found["moments"], naive.moments(x), rtol=1e-13, atol=1e-14)
+
+
+@BOTH
+@pytest.mark.parametrize("C", [3, 16, 35])
+@pytest.mark.parametrize("mean, first_rows", [(0, 0), (1000, 0), (0, 1000), (-30, 200)])
+def test_moments_of_many_values_in_float32(operations, C, mean, first_rows):
+    """Several groups of rows.  The first 300 rows may be 0 as in a black border, far from the
+    mean."""
+    rng = np.random.default_rng(C)
+    x = rng.normal(mean, rng.uniform(0.1, 3, C), (4099, C))
+    x[:300] += first_rows
+    x = x.astype(np.float32)
+    moments, scratch = np.full((2, C), np.nan), np.zeros((3, C), np.float32)
+    for first, part in ((0, x[:1000]), (1000, x[1000:2777]), (2777, x[2777:])):
+        operations.batch_norm_moments(part, first, scratch, moments)
+    expected = naive.moments(x)
+    deviation = np.sqrt(expected[1])
+    np.testing.assert_array_less(np.abs(moments[0] - expected[0]), 2e-7 * deviation)
+    np.testing.assert_allclose(moments[1], expected[1], rtol=5e-7)
+
+
+@DTYPES
+@BOTH
+@given(shape=shapes, seed=st.integers(0, 2**32))
+def test_relu_is_a_part_of_the_passes(operations, dtype, shape, seed):
+    """As the ReLU's own passes, behind those without it."""
+    x, gamma, beta, dy = (t.astype(dtype) for t in tensors(shape, seed))
+    y = run(operations, dtype, x, gamma, beta, dy)["y"]
+    expected = run(operations, dtype, x, gamma, beta, np.where(y > 0, dy, 0))
+    found = run(operations, dtype, x, gamma, beta, dy, relu=1)
+    np.testing.assert_array_equal(found.pop("y"), np.maximum(expected.pop("y"), 0))
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 @BOTH

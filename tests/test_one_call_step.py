@@ -74,7 +74,7 @@ def assert_same(network, x, loss, targets, teacher, other=None):
 @EVERY_NETWORK
 @pytest.mark.parametrize("n_images", [1, 3, 5 * kernel_backend.N_GRADIENT_CHUNKS + 1])
 def test_one_call_gives_the_bits_of_forward_loss_and_backward(name, n_images):
-    """Every kind of operation, with chunks of one image and of more than program.BLOCK images."""
+    """Every kind of operation, with chunks of one image and of more than table.BLOCK images."""
     network, other = small_network(name, "numba"), small_network(name, "numba")
     x = small_batch(name, n_images)
     labels, votes, teacher = given_for(network, n_images)

@@ -84,7 +84,7 @@ def assert_same_bits(result, expected):
 @EVERY_NETWORK
 @pytest.mark.parametrize("n_images", [1, 2, 11, 5 * kernel_backend.N_GRADIENT_CHUNKS + 1])
 def test_kernels_equal_the_reference(name, n_images):
-    """With chunks of one image, of a few, and of more than program.BLOCK."""
+    """With chunks of one image, of a few, and of more than table.BLOCK."""
     x = small_batch(name, n_images)
     kernels, reference = (small_network(name, backend) for backend in ("numba", "numpy"))
     dlogits = random_dlogits(kernels, x)

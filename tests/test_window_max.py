@@ -59,6 +59,41 @@ def problem(n_windows, C, n_rows, n_columns, S, gap, x_off, y_off, seed, odd):
     return n_windows, C, n_rows, n_columns, S, W, x_off, y_off, x
 
 
+def run_signed(function, dtype, factor, n_windows, C, n_rows, n_columns, S, W, x_off, y_off, x):
+    memory = Guarded(dtype)
+    size = y_off + n_windows * C
+    y, argmax = memory.wanted(size), memory.wanted(size, dtype=np.int32)
+    function(
+        *(n_windows, C, n_rows, n_columns, memory.given(x), x_off, S, W * C, 1000, W),
+        *(memory.given(factor), y, argmax, y_off),
+    )
+    memory.check()
+    return y[y_off:].reshape(n_windows, C), argmax[y_off:].reshape(n_windows, C)
+
+
+def run_add(function, dtype, factor, n_windows, C, n_rows, n_columns, S, W, x_off, y_off, x):
+    """`out`, in which x was; the winners are drawn, their gradients are whole numbers."""
+    memory, rng = Guarded(dtype), np.random.default_rng(x.size)
+    shape = (n_windows, C)
+    g = np.zeros(y_off + n_windows * C)
+    argmax = np.full(g.size, -5)
+    g[y_off:] = rng.integers(-3, 4, shape).reshape(-1)
+    a, e = rng.integers(0, n_rows, shape), rng.integers(0, n_columns, shape)
+    argmax[y_off:] = (1000 + np.arange(n_windows)[:, None] * S + a * W + e).reshape(-1)
+    out = memory.wanted(x.size)
+    out[:] = x
+    function(
+        *(n_windows, C, n_rows, n_columns, memory.given(g), memory.given(argmax, np.int32), y_off),
+        *(memory.given(factor), S, 1000, W, out, x_off, W * C),
+    )
+    memory.check()
+    expected = x.copy()
+    for k, c in np.ndindex(*shape):
+        at = x_off + (a[k, c] * W + k * S + e[k, c]) * C + c
+        expected[at] += factor[c] * g[y_off + k * C + c]
+    return out, expected
+
+
 problems = st.builds(
     problem,
     n_windows=st.integers(0, 4),
@@ -91,6 +126,40 @@ def test_plain_loops_equal_the_definition(dtype, arguments):
 def test_vectors_equal_plain_loops(dtype, arguments):
     twin = run(_window_max.window_max_plain, dtype, *arguments)
     assert_same(run(_window_max.window_max, dtype, *arguments), twin)
+
+
+VERSIONS = ["plain", pytest.param("tiled", marks=WITH_TILE)]
+
+
+def version(name, which):
+    return getattr(_window_max, f"{name}_plain" if which == "plain" else name)
+
+
+@DTYPES
+@pytest.mark.parametrize("which", VERSIONS)
+@given(arguments=problems)
+def test_the_signed_maximum_is_that_of_the_values_times_their_factors(which, dtype, arguments):
+    n_windows, C, *_, x = arguments
+    factor = np.arange(C) % 3 - 1.0  # -1, 0, 1
+    channel = (np.arange(x.size) - arguments[-3]) % C
+    x = np.where(np.isfinite(x), x, 7.0)
+    found = run_signed(version("signed_window_max", which), dtype, factor, *arguments[:-1], x)
+    signed, argmax = naive(*arguments[:-1], factor[channel] * x)
+    np.testing.assert_array_equal(found[1], argmax)
+    np.testing.assert_array_equal(factor * found[0], signed)
+    first = run_signed(version("signed_window_max", which), dtype, 0 * factor, *arguments[:-1], x)
+    assert (first[1] == 1000 + np.arange(n_windows)[:, None] * arguments[4]).all()
+
+
+@DTYPES
+@pytest.mark.parametrize("which", VERSIONS)
+@given(arguments=problems)
+def test_gradients_are_added_at_the_winners(which, dtype, arguments):
+    *sizes, x = arguments
+    factor = np.arange(sizes[1]) % 5 - 2.0
+    x = np.where(np.isfinite(x), x, 7.0)
+    found, expected = run_add(version("add_to_winners", which), dtype, factor, *sizes, x)
+    np.testing.assert_array_equal(found, expected)
 
 
 @WITH_TILE

@@ -36,7 +36,7 @@ WORK_OF_STEP = 3
 """The forward and backward pass of a layer compute three products where prediction computes one."""
 
 NO_LOSS = LossTerms(1.0, 0.0, 1.0, 0.0)
-NO_STAGE = Stage(0, 0, 0, 0)
+NO_STAGE = Stage(0, 0, 0, 0, 1)
 
 
 class Work(NamedTuple):

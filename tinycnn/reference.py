@@ -142,10 +142,20 @@ def scale_shift_backward_input(dy, scale, dx_out):
     np.multiply(dy, scale, out=dx_out)
 
 
-def batch_norm_moments(x, moments_out):
-    """See kernels/batch_norm.py, equation (2)."""
-    np.mean(x, axis=0, dtype=np.float64, out=moments_out[0])
-    np.var(x, axis=0, dtype=np.float64, out=moments_out[1])
+def batch_norm_moments(x, n_before, scratch, moments):
+    """See kernels/batch_norm.py, equation (2).  Here the sums of the values and of their squares
+    are added.  scratch is not used."""
+    n = n_before + len(x)
+    if n_before == 0:
+        moments[:] = 0
+    if len(x):
+        mean = x.mean(axis=0, dtype=np.float64)
+        var = x.var(axis=0, dtype=np.float64)
+        old_mean = moments[0].copy()
+        moments[0] = (n_before * old_mean + len(x) * mean) / n
+        spread = n_before * np.square(old_mean - moments[0])
+        spread += len(x) * np.square(mean - moments[0])
+        moments[1] = (n_before * moments[1] + len(x) * var + spread) / n
 
 
 def batch_norm_combine(chunk_moments, n_images, chunk_size, moments_out):
@@ -167,15 +177,21 @@ def batch_norm_update_running(moments, n, momentum, unbiased, running_mean, runn
         running_var += (1 - momentum) * (var * n / (n - bool(unbiased)) - running_var)
 
 
-def batch_norm_forward(x, moments, gamma, beta, epsilon, scratch, y_out):
+def batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y_out):
     """See kernels/batch_norm.py, equation (1).  scratch is not used."""
     mean, var = moments
     y_out[:] = gamma * ((x - mean) / np.sqrt(var + epsilon)) + beta
+    if relu:
+        relu_forward(y_out, y_out)
 
 
-def batch_norm_backward_params(x, dy, moments, epsilon, scratch, dgamma_out, dbeta_out):
-    """See kernels/batch_norm.py, equations (6) and (7).  scratch is not used."""
+def batch_norm_backward_params(
+    x, y, dy, moments, epsilon, relu, scratch, dgamma_out, dbeta_out
+):  # fmt: skip
+    """See kernels/batch_norm.py, equations (7) and (8).  scratch is not used."""
     mean, var = moments
+    if relu:
+        relu_backward(y, dy, dy)
     dgamma_out[:] = np.einsum("pc,pc->c", dy, (x - mean) / np.sqrt(var + epsilon))
     dbeta_out[:] = dy.sum(axis=0)
 
@@ -190,6 +206,27 @@ def batch_norm_backward_input(
     dvar = -gamma * dgamma / (2 * np.square(deviation))
     dmean = -gamma * dbeta / deviation
     dx_out[:] = gamma * dy / deviation + dvar * 2 * (x - mean) / n + dmean / n
+
+
+def batch_norm_maxpool2d_forward(x, gamma, window, scratch, y_out, argmax_out):
+    """See kernels/batch_norm_maxpool2d.py, equation (1).  scratch is not used."""
+    sign, (N, H, W, C) = np.sign(gamma), x.shape
+    maxpool2d_forward(sign * x, window, y_out, argmax_out)
+    n, _, _, c = np.indices(y_out.shape, sparse=True)
+    y_out[:] = x.reshape(N, H * W, C)[n, argmax_out, c]
+
+
+def batch_norm_maxpool2d_backward_input(
+    x, dy, argmax, window, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out
+):  # fmt: skip
+    """See kernels/batch_norm_maxpool2d.py, equation (2).  Here the pooling's gradient goes through
+    the BatchNorm.  scratch is not used."""
+    d_pooled, C = np.empty_like(dx_out), x.shape[3]
+    maxpool2d_backward(dy, argmax, d_pooled)
+    batch_norm_backward_input(
+        x.reshape(-1, C), d_pooled.reshape(-1, C), moments, gamma, epsilon, dgamma, dbeta, n,
+        scratch, dx_out.reshape(-1, C),
+    )  # fmt: skip
 
 
 def dropout_forward(x, mask, y_out):

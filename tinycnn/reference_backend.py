@@ -315,7 +315,7 @@ def _normalised(arrays: StepArrays, x: np.ndarray, moments: np.ndarray) -> Saved
     assert isinstance(layer, layers.BatchNorm)
     gamma, beta = arrays.parameters["gamma"], arrays.parameters["beta"]
     reference.batch_norm_forward(
-        _channels(x), moments, gamma, beta, layer.epsilon, NO_SCRATCH, _channels(y)
+        _channels(x), moments, gamma, beta, layer.epsilon, 0, NO_SCRATCH, _channels(y)
     )
     return Saved(x, y, moments)
 
@@ -328,7 +328,7 @@ def _batch_norm_predict(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | No
 def _batch_norm_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     moments = np.zeros((2, x.shape[-1]))
     if len(x):
-        reference.batch_norm_moments(_channels(x), moments)
+        reference.batch_norm_moments(_channels(x), 0, NO_SCRATCH, moments)
     return _normalised(arrays, x, moments)
 
 
@@ -345,8 +345,8 @@ def _batch_norm_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> N
     layer, gradients = arrays.step.layer, arrays.gradients
     assert isinstance(layer, layers.BatchNorm)
     reference.batch_norm_backward_params(
-        _channels(saved.x), _channels(dy), saved.extra, layer.epsilon, NO_SCRATCH,
-        gradients["gamma"], gradients["beta"],
+        _channels(saved.x), _channels(saved.y), _channels(dy), saved.extra, layer.epsilon, 0,
+        NO_SCRATCH, gradients["gamma"], gradients["beta"],
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
-"""The inner loop of max-pooling: with vectors, whose lanes are channels, and in plain loops.
+"""The inner loops of max-pooling: with vectors, whose lanes are channels, and in plain loops.
 
-`window_max` does a row of windows; equation (1) is in the docstring of `window_max_tiled`.
+`window_max`, `signed_window_max` and `add_to_winners` do a row of windows; their equations are in
+the docstrings of the functions `..._tiled`.
 """
 
 from __future__ import annotations
@@ -16,39 +17,48 @@ from ._jit import TILE, helper
 from ._simd import INTP, Vectors, element
 
 
-def make_window_max(vector_bytes: int) -> Any:
-    """An intrinsic for one vector of (1): the largest value of a window, and its position.
+def make_window_max(vector_bytes: int, signed: bool = False) -> Any:
+    """An intrinsic for one vector of (1) or, if signed, of (2): a value of a window, and its
+    position.
 
     vector_bytes of 0 means a single lane; out_off is the offset of the results in y and argmax.
+    Only (2) uses the factors, from factor[c] on.
     """
 
     @intrinsic
     def tile(typingctx, n_rows, n_columns, x, x_off, row_step, column_step, first, W,
-             y, argmax, out_off):  # fmt: skip
-        signature = types.void(*(INTP,) * 2, x, *(INTP,) * 5, y, argmax, INTP)
+             y, argmax, out_off, factor, c):  # fmt: skip
+        signature = types.void(*(INTP,) * 2, x, *(INTP,) * 5, y, argmax, INTP, factor, INTP)
 
         def codegen(context, builder, sig, args):
-            n_rows, n_columns, x, x_off, row_step, column_step, first, W, y, argmax, out_off = args
+            n_rows, n_columns, x, x_off, row_step, column_step, first, W, y, argmax = args[:10]
+            out_off, factor, c = args[10:]
             vectors = Vectors(builder, sig.args[2].dtype, vector_bytes)
             px = element(context, builder, sig.args[2], x, x_off)
             py = element(context, builder, sig.args[8], y, out_off)
             pa = element(context, builder, sig.args[9], argmax, out_off)
             i32 = ir.IntType(32)
-            best = vectors.register(vectors.load(px))
+            best = best_key = vectors.register(vectors.load(px))
+            if signed:
+                factors = vectors.load(element(context, builder, sig.args[11], factor, c))
+                best_key = vectors.register(builder.fmul(builder.load(best), factors))
             best_at = vectors.register(vectors.broadcast(builder.trunc(first, i32)))
             with cgutils.for_range(builder, n_rows) as a:
                 row = builder.gep(px, [builder.mul(a.index, row_step)])
                 row_first = builder.add(first, builder.mul(a.index, W))
                 with cgutils.for_range(builder, n_columns) as e:
                     value = vectors.load(builder.gep(row, [builder.mul(e.index, column_step)]))
-                    old = builder.load(best)
+                    key = builder.fmul(value, factors) if signed else value
+                    old, old_key = builder.load(best), builder.load(best_key)
                     wins = builder.and_(  # larger, or a number after nothing but NaN
-                        builder.fcmp_unordered("<", old, value),
-                        builder.fcmp_ordered("ord", value, value),
+                        builder.fcmp_unordered("<", old_key, key),
+                        builder.fcmp_ordered("ord", key, key),
                     )
                     position = builder.trunc(builder.add(row_first, e.index), i32)
                     position = vectors.broadcast(position)
-                    builder.store(builder.select(wins, value, old), best)
+                    builder.store(builder.select(wins, key, old_key), best_key)
+                    if signed:
+                        builder.store(builder.select(wins, value, old), best)
                     builder.store(builder.select(wins, position, builder.load(best_at)), best_at)
             vectors.store(builder.load(best), py)
             positions = builder.load(best_at)
@@ -60,11 +70,54 @@ def make_window_max(vector_bytes: int) -> Any:
     return tile
 
 
+def make_add_to_winners(vector_bytes: int) -> Any:
+    """An intrinsic for one window and one vector of (3)."""
+
+    @intrinsic
+    def add_to_winners(typingctx, n_rows, n_columns, g, argmax, g_off, factor, c,
+                       first, W, out, out_off, row_step, column_step):  # fmt: skip
+        signature = types.void(
+            *(INTP, INTP, g, argmax, INTP, factor, INTP, INTP, INTP, out, INTP, INTP, INTP)
+        )
+
+        def codegen(context, builder, sig, args):
+            n_rows, n_columns, g, argmax, g_off, factor, c, first, W, out = args[:10]
+            out_off, row_step, column_step = args[10:]
+            vectors = Vectors(builder, sig.args[2].dtype, vector_bytes)
+            pg = element(context, builder, sig.args[2], g, g_off)
+            pa = element(context, builder, sig.args[3], argmax, g_off)
+            factors = vectors.load(element(context, builder, sig.args[5], factor, c))
+            po = element(context, builder, sig.args[9], out, out_off)
+            i32 = ir.IntType(32)
+            terms = builder.fmul(vectors.load(pg), factors)
+            positions = ir.VectorType(i32, vectors.lanes)
+            at = builder.load(builder.bitcast(pa, positions.as_pointer()))
+            at.align = 4
+            zeros = ir.Constant(vectors.type, [0.0] * vectors.lanes)
+            with cgutils.for_range(builder, n_rows) as a:
+                row = builder.gep(po, [builder.mul(a.index, row_step)])
+                row_first = builder.add(first, builder.mul(a.index, W))
+                with cgutils.for_range(builder, n_columns) as e:
+                    target = builder.gep(row, [builder.mul(e.index, column_step)])
+                    position = builder.trunc(builder.add(row_first, e.index), i32)
+                    wins = builder.icmp_signed("==", at, vectors.broadcast(position))
+                    term = builder.select(wins, terms, zeros)
+                    vectors.store(builder.fadd(vectors.load(target), term), target)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return add_to_winners
+
+
 BYTES = TILE.vector_bytes
 HALF, QUARTER = BYTES // 2, BYTES // 4
 
 _max_vector, _max_half = make_window_max(BYTES), make_window_max(HALF)
 _max_quarter, _max_lane = make_window_max(QUARTER), make_window_max(0)
+_signed_vector, _add_vector = make_window_max(BYTES, True), make_add_to_winners(BYTES)
+_signed_quarter, _add_quarter = make_window_max(QUARTER, True), make_add_to_winners(QUARTER)
+_signed_lane, _add_lane = make_window_max(0, True), make_add_to_winners(0)
 
 
 def window_max_plain(
@@ -104,18 +157,116 @@ def window_max_tiled(
             left = (C - c) * size
             at, out, p = x_off + k * S * C + c, y_off + k * C + c, first + k * S
             if left >= BYTES:
-                _max_vector(n_rows, n_columns, x, at, row_step, C, p, W, y, argmax, out)
+                _max_vector(n_rows, n_columns, x, at, row_step, C, p, W, y, argmax, out, x, 0)
                 c += BYTES // size
             elif left >= HALF:
-                _max_half(n_rows, n_columns, x, at, row_step, C, p, W, y, argmax, out)
+                _max_half(n_rows, n_columns, x, at, row_step, C, p, W, y, argmax, out, x, 0)
                 c += HALF // size
             elif left >= QUARTER and QUARTER >= size:
-                _max_quarter(n_rows, n_columns, x, at, row_step, C, p, W, y, argmax, out)
+                _max_quarter(n_rows, n_columns, x, at, row_step, C, p, W, y, argmax, out, x, 0)
                 c += QUARTER // size
             else:
-                _max_lane(n_rows, n_columns, x, at, row_step, C, p, W, y, argmax, out)
+                _max_lane(n_rows, n_columns, x, at, row_step, C, p, W, y, argmax, out, x, 0)
+                c += 1
+
+
+def signed_window_max_plain(
+    n_windows, C, n_rows, n_columns, x, x_off, S, row_step, first, W, factor, y, argmax, y_off
+):
+    """Equation (2) in indexed loops; the arguments are those of `signed_window_max_tiled`."""
+    for k in range(n_windows):
+        for c in range(C):
+            at = x_off + k * S * C + c
+            best, best_at = x[at], first + k * S
+            best_key = best * factor[c]
+            for a in range(n_rows):
+                for e in range(n_columns):
+                    value = x[at + a * row_step + e * C]
+                    key = value * factor[c]
+                    if key > best_key or (best_key != best_key and key == key):
+                        best, best_at, best_key = value, first + k * S + a * W + e, key
+            y[y_off + k * C + c] = best
+            argmax[y_off + k * C + c] = best_at
+
+
+def signed_window_max_tiled(
+    n_windows, C, n_rows, n_columns, x, x_off, S, row_step, first, W, factor, y, argmax, y_off
+):  # pragma: no cover: intrinsics only run compiled
+    """In each window of a row of windows, the value that is largest when it is multiplied by the
+    channel's factor, and its position.
+
+        y[k, c] = x[k*S*C + a*row_step + e*C + c] with the a < n_rows and e < n_columns
+                  for which factor[c] times this is largest                                     (2)
+
+    With a factor of -1 that is the smallest value, with 0 the first.  Otherwise as
+    `window_max_tiled`.
+    """
+    size = x.itemsize
+    for k in range(n_windows):
+        c = 0
+        while c < C:
+            left = (C - c) * size
+            at, out, p = x_off + k * S * C + c, y_off + k * C + c, first + k * S
+            if left >= BYTES:
+                _signed_vector(
+                    n_rows, n_columns, x, at, row_step, C, p, W, y, argmax, out, factor, c
+                )
+                c += BYTES // size
+            elif left >= QUARTER and QUARTER >= size:
+                _signed_quarter(
+                    n_rows, n_columns, x, at, row_step, C, p, W, y, argmax, out, factor, c
+                )
+                c += QUARTER // size
+            else:
+                _signed_lane(n_rows, n_columns, x, at, row_step, C, p, W, y, argmax, out, factor, c)
+                c += 1
+
+
+def add_to_winners_plain(
+    n_windows, C, n_rows, n_columns, g, argmax, g_off, factor, S, first, W, out, out_off, row_step
+):
+    """Equation (3) in indexed loops."""
+    for k in range(n_windows):
+        for c in range(C):
+            at = g_off + k * C + c
+            p = argmax[at] - first - k * S
+            out[out_off + k * S * C + p // W * row_step + p % W * C + c] += factor[c] * g[at]
+
+
+def add_to_winners_tiled(
+    n_windows, C, n_rows, n_columns, g, argmax, g_off, factor, S, first, W, out, out_off, row_step
+):  # pragma: no cover: intrinsics only run compiled
+    """Adds the gradients g of a row of windows, multiplied by the factors of their channels, to
+    `out` at the positions in argmax: with the a < n_rows and e < n_columns for which
+    argmax[k, c] = first + k*S + a*W + e,
+
+        out[k*S*C + a*row_step + e*C + c] += factor[c] g[k, c]                                  (3)
+
+    g and argmax are read from g_off on, out is written from out_off on.  Otherwise the arguments
+    are those of `window_max_tiled`.  Windows that overlap are done in their order.
+    """
+    size = g.itemsize
+    for k in range(n_windows):
+        c = 0
+        while c < C:
+            left = (C - c) * size
+            at, to, p = g_off + k * C + c, out_off + k * S * C + c, first + k * S
+            if left >= BYTES:
+                _add_vector(n_rows, n_columns, g, argmax, at, factor, c, p, W, out, to, row_step, C)
+                c += BYTES // size
+            elif left >= QUARTER and QUARTER >= size:
+                _add_quarter(
+                    n_rows, n_columns, g, argmax, at, factor, c, p, W, out, to, row_step, C
+                )
+                c += QUARTER // size
+            else:
+                _add_lane(n_rows, n_columns, g, argmax, at, factor, c, p, W, out, to, row_step, C)
                 c += 1
 
 
 window_max_plain = helper(window_max_plain)
 window_max = window_max_plain if TILE.plain else helper(window_max_tiled)
+signed_window_max_plain = helper(signed_window_max_plain)
+signed_window_max = signed_window_max_plain if TILE.plain else helper(signed_window_max_tiled)
+add_to_winners_plain = helper(add_to_winners_plain)
+add_to_winners = add_to_winners_plain if TILE.plain else helper(add_to_winners_tiled)

@@ -136,8 +136,9 @@ class Stage(NamedTuple):
 
     first: int  # of the layers of the user's own that run before them: first <= k < begin
     begin: int
-    block_end: int  # behind the last one on pictures: backward goes block by block through these
+    block_end: int  # behind the last one on pictures: these are done block by block
     end: int
+    block: int  # most images in a block
 
 
 @inline_helper
@@ -208,15 +209,14 @@ def output_gradient(op, activations, gradients, scratch, chunk, n_done):
 
     n_done  images of the chunk that come before the block
     A gradient that is needed for the whole batch is in `gradients.batch_outputs`.  The others are
-    in `scratch.d_activations`: of an output that is needed by its chunk alone, for one block; else
-    for the whole chunk.
+    in `scratch.d_activations`, for one block or for the whole chunk.
     """
     size = op.OH * op.OW * op.F
     if op.dy_in_batch:
-        at = op.y_offset * activations.batch_capacity + chunk.first * size
+        at = op.dy_offset * activations.batch_capacity + chunk.first * size
         return gradients.batch_outputs[at : at + chunk.n_images * size]
-    at = op.y_offset * scratch.capacity
-    if not op.y_in_chunk:
+    at = op.dy_offset * scratch.capacity
+    if not op.dy_in_block:
         at += n_done * size
     return scratch.d_activations[at : at + chunk.n_images * size]
 

@@ -14,40 +14,71 @@ the stage that computes x: `batch_norm_moments` for each chunk.  Before the next
 `batch_norm_forward`.  Backward is the reverse: BATCH_NORM sums the gradients of gamma and beta in
 each chunk, these are summed over the chunks, and BATCH_MOMENTS computes dx with the sums.
 
+If a max-pooling follows, BATCH_MOMENTS does it: see `batch_norm_maxpool2d.py`.  BATCH_NORM is then
+in its shape; only H and W are those of x.
+
 In prediction there is no such operation: `tinycnn.folding` has replaced it.
 Ioffe and Szegedy 2015, "Batch normalization".
 """
 
 import math
 
-from ._jit import inline_helper, kernel
+import numpy as np
+
+from ._channel_rows import add_gradient_sums, add_shifted_sums, combine_rows, scale_rows
+from ._jit import helper, inline_helper, kernel
 from .arrays import view_2d, view_3d
-from .elementwise import sum_chunks, sum_rows
-from .scale_shift import channels_2d, scale_of, scale_shift_forward, shift_of
+from .elementwise import sum_chunks
+from .scale_shift import channels_2d, scale_of, shift_of
 
 N_COEFFICIENTS = 3
 """Rows of the scratch (3, C) of a pass."""
 
+GROUP = 128
+"""Values of a channel whose sums are computed in the dtype of x."""
+
 
 @kernel
-def batch_norm_moments(x, moments_out):
-    """The mean and the variance (2) of x (P, C), P > 0, in two passes.
+def batch_norm_moments(x, n_before, scratch, moments):
+    """The mean and the variance (2) of values that come in parts: here are the next P of them.
 
-    moments_out  (2, C) float64, overwritten
+    x         (P, C)
+    n_before  values of each channel in the parts before; with 0, `moments` is overwritten
+    scratch   (3, C) overwritten
+    moments   (2, C) float64, of the parts before; then of these and x
+
+    Each part is cut into groups.  With any number k, the n values of a group have
+
+        m_b = k + s/n,   v_b = q/n - (s/n)^2,   s = sum of (x - k),   q = sum of (x - k)^2      (3)
+
+    and together with the values before they have the moments (4) and (5).  k is the mean of the
+    values before, rounded to the dtype of x.  So q/n is the variance of the group and the square of
+    d in (5).  Therefore its rounding errors, and those of the difference in (3), are small beside
+    the variance of all, however far the mean is from 0.  The first group is done twice: first with
+    one of its values as k, then with its own mean.
     """
     P, C = x.shape
-    moments_out[:] = 0
-    mean, var = moments_out[0], moments_out[1]
-    for p in range(P):
+    k, sums = scratch[0], scratch.reshape(-1)[C : 3 * C]
+    mean, var = moments[0], moments[1]
+    p, has_mean = 0, n_before > 0
+    if not has_mean:
+        moments[:] = 0
+    while p < P:
+        n, before = min(P - p, GROUP), n_before + p
+        a, b = before / (before + n), n / (before + n)  # shares of the whole
         for c in range(C):
-            mean[c] += x[p, c]
-    for c in range(C):
-        mean[c] /= P
-    for p in range(P):
+            k[c] = mean[c] if has_mean else x[0, c]
+        sums[:] = 0
+        add_shifted_sums(x[p : p + n], k, sums)
         for c in range(C):
-            var[c] += (x[p, c] - mean[c]) * (x[p, c] - mean[c])
-    for c in range(C):
-        var[c] /= P
+            shift = np.float64(sums[c]) / n
+            d = np.float64(k[c]) + shift - mean[c]
+            mean[c] += d * b  # (4)
+            v = max(np.float64(sums[C + c]) / n - shift * shift, 0.0)  # (3)
+            var[c] = a * var[c] + b * v + d * d * a * b  # (5)
+        if has_mean:
+            p += n
+        has_mean = True
 
 
 @kernel
@@ -59,8 +90,8 @@ def batch_norm_combine(chunk_moments, n_images, chunk_size, moments_out):
 
     Two sets of a and b values, with means m_a and m_b and variances v_a and v_b, have together
 
-        m = m_a + d b / (a + b),   d = m_b - m_a                                                (3)
-        v = (a v_a + b v_b) / (a + b) + d^2 a b / (a + b)^2                                     (4)
+        m = m_a + d b / (a + b),   d = m_b - m_a                                                (4)
+        v = (a v_a + b v_b) / (a + b) + d^2 a b / (a + b)^2                                     (5)
 
     Chan, Golub and LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample
     variances", equation (2.1).  All images have the same number of pixels, so that images are
@@ -74,8 +105,8 @@ def batch_norm_combine(chunk_moments, n_images, chunk_size, moments_out):
         a, b = before / (before + size), size / (before + size)  # shares of the whole
         for c in range(mean.size):
             d = chunk_moments[k, 0, c] - mean[c]
-            mean[c] += d * b  # (3)
-            var[c] = a * var[c] + b * chunk_moments[k, 1, c] + d * d * a * b  # (4)
+            mean[c] += d * b  # (4)
+            var[c] = a * var[c] + b * chunk_moments[k, 1, c] + d * d * a * b  # (5)
 
 
 @kernel
@@ -97,45 +128,48 @@ def batch_norm_update_running(moments, n, momentum, unbiased, running_mean, runn
 
 
 @kernel
-def batch_norm_forward(x, moments, gamma, beta, epsilon, scratch, y_out):
+def batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y_out):
     """Equation (1), as y = scale x + shift.
 
-        scale[c] = gamma[c] r[c],   shift[c] = beta[c] - m[c] scale[c]                          (5)
+        scale[c] = gamma[c] r[c],   shift[c] = beta[c] - m[c] scale[c]                          (6)
 
     moments      (2, C) float64, of the batch
     gamma, beta  (C,)
-    scratch      (3, C) overwritten.  Backward needs x and the moments.
+    relu         1: apply ReLU to y; 0: do not
+    scratch      (3, C) overwritten.  Backward needs x, the moments, and with relu y.
     """
     scale, shift = scratch[0], scratch[1]
     for c in range(gamma.size):
         r = 1.0 / math.sqrt(moments[1, c] + epsilon)
         scale[c] = gamma[c] * r
-        shift[c] = beta[c] - moments[0, c] * gamma[c] * r  # (5)
-    scale_shift_forward(x, scale, shift, y_out)
+        shift[c] = beta[c] - moments[0, c] * gamma[c] * r  # (6)
+    scale_rows(x, scratch.reshape(-1), relu, y_out)
 
 
 @kernel
-def batch_norm_backward_params(x, dy, moments, epsilon, scratch, dgamma_out, dbeta_out):
-    """Given x and the moments as in forward, and dy = dL/dy; wanted dgamma and dbeta (C,), of these
-    P values.
+def batch_norm_backward_params(
+    x, y, dy, moments, epsilon, relu, scratch, dgamma_out, dbeta_out
+):  # fmt: skip
+    """Given x, moments and y as in forward, and dy = dL/dy (with relu: of the ReLU's output; dy
+    then becomes the gradient of its input, in place); wanted dgamma and dbeta (C,), of these P
+    values.
 
         dL/dgamma[c] = sum over p of dL/dy[p, c] * dy[p, c]/dgamma[c]        chain rule
-                     = r[c] * sum over p of dy[p, c] (x[p, c] - m[c])        from (1)           (6)
-        dL/dbeta[c]  = sum over p of dy[p, c]                                from (1)           (7)
+                     = r[c] * sum over p of dy[p, c] (x[p, c] - m[c])        from (1)           (7)
+        dL/dbeta[c]  = sum over p of dy[p, c]                                from (1)           (8)
 
-    scratch (3, C), dgamma_out and dbeta_out are overwritten.
+    y        without relu it is not used
+    scratch  (3, C), dgamma_out and dbeta_out are overwritten.
     """
-    P, C = x.shape
-    mean = scratch[0]
+    C = x.shape[1]
+    mean, sums = scratch[0], scratch.reshape(-1)[C : 3 * C]
     for c in range(C):
         mean[c] = moments[0, c]
-    dgamma_out[:] = 0
-    for p in range(P):
-        for c in range(C):
-            dgamma_out[c] += dy[p, c] * (x[p, c] - mean[c])
+    sums[:] = 0
+    add_gradient_sums(x, y, dy, mean, relu, sums)
     for c in range(C):
-        dgamma_out[c] /= math.sqrt(moments[1, c] + epsilon)  # (6)
-    sum_rows(dy, dbeta_out)  # (7)
+        dbeta_out[c] = sums[c]  # (8)
+        dgamma_out[c] = sums[C + c] / math.sqrt(moments[1, c] + epsilon)  # (7)
 
 
 @kernel
@@ -147,38 +181,51 @@ def batch_norm_backward_input(
 
     For one channel; q counts all n values, as p does, and [p=q] is 1 if p = q, else 0.
 
-        dL/dx[p] = gamma * sum over q of dL/dy[q] * dxhat[q]/dx[p]           chain rule, (1)    (8)
-        dm/dx[p] = 1/n                                                       from (2)           (9)
+        dL/dx[p] = gamma * sum over q of dL/dy[q] * dxhat[q]/dx[p]           chain rule, (1)    (9)
+        dm/dx[p] = 1/n                                                       from (2)           (10)
         dv/dx[p] = 2/n (x[p] - m)                                            from (2), as the
-                                                        sum over q of (x[q] - m) is 0          (10)
-        dr/dx[p] = -1/2 r^3 dv/dx[p] = -r^2/n xhat[p]                        from (2), (10)    (11)
-        dxhat[q]/dx[p] = r ([p=q] - 1/n) + (x[q] - m) dr/dx[p]               from (1), (9)
-                       = r ([p=q] - 1/n - xhat[q] xhat[p] / n)               from (11)         (12)
-        dL/dx[p] = gamma r (dy[p] - dbeta/n - xhat[p] dgamma/n)              (12), (6), (7)
-                                                                             in (8)            (13)
+                                                        sum over q of (x[q] - m) is 0          (11)
+        dr/dx[p] = -1/2 r^3 dv/dx[p] = -r^2/n xhat[p]                        from (2), (11)    (12)
+        dxhat[q]/dx[p] = r ([p=q] - 1/n) + (x[q] - m) dr/dx[p]               from (1), (10)
+                       = r ([p=q] - 1/n - xhat[q] xhat[p] / n)               from (12)         (13)
+        dL/dx[p] = gamma r (dy[p] - dbeta/n - xhat[p] dgamma/n)              (13), (7), (8)
+                                                                             in (9)            (14)
 
-    The loop computes (13) as dx = scale dy + slope x + offset.
+    The loop computes (14) as dx = scale dy + slope x + offset.
 
-        slope = -gamma r^2 dgamma/n,   offset = -slope m - gamma r dbeta/n                     (14)
+        slope = -gamma r^2 dgamma/n,   offset = -slope m - gamma r dbeta/n                     (15)
 
     scratch (3, C) and dx_out are overwritten.
     """
-    scale, slope, offset = scratch[0], scratch[1], scratch[2]
+    backward_coefficients(
+        moments, gamma, epsilon, dgamma, dbeta, n, scratch[0], scratch[1], scratch[2]
+    )
+    combine_rows(x, dy, scratch.reshape(-1), dx_out)  # (14)
+
+
+@helper
+def backward_coefficients(
+    moments, gamma, epsilon, dgamma, dbeta, n, scale_out, slope_out, offset_out
+):
+    """The coefficients (C,) of equation (15)."""
     for c in range(gamma.size):
         r = 1.0 / math.sqrt(moments[1, c] + epsilon)
         b = -gamma[c] * r * r * dgamma[c] / n
-        scale[c], slope[c] = gamma[c] * r, b
-        offset[c] = -b * moments[0, c] - gamma[c] * r * dbeta[c] / n  # (14)
-    for p in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            dx_out[p, c] = scale[c] * dy[p, c] + (slope[c] * x[p, c] + offset[c])  # (13)
+        scale_out[c], slope_out[c] = gamma[c] * r, b
+        offset_out[c] = -b * moments[0, c] - gamma[c] * r * dbeta[c] / n
 
 
 # ---- the operations in a network; walk.py explains the arguments -------------------------------
 
 
 @inline_helper
-def _moments(op, statistics):
+def _values(op, values, n_images):
+    """`values` of the input or output of a BATCH_NORM as (P, C)."""
+    return view_2d(values, 0, n_images * op.OH * op.OW, op.C)
+
+
+@inline_helper
+def moments_of(op, statistics):
     """(2, C), of the batch."""
     return view_2d(statistics.moments, op.moments_offset, 2, op.C)
 
@@ -191,9 +238,13 @@ def _chunk_moments(op, statistics, n_chunks):
 
 
 @inline_helper
-def batch_moments_operation_forward(op, statistics, x, chunk):
-    moments = _chunk_moments(op, statistics, chunk.number + 1)[chunk.number]
-    batch_norm_moments(channels_2d(op, x, chunk.n_images), moments)
+def batch_moments_operation_forward(op, statistics, x, scratch, chunk, n_done):
+    """n_done: images of the chunk that came before"""
+    batch_norm_moments(
+        channels_2d(op, x, chunk.n_images), n_done * op.H * op.W,
+        view_2d(scratch.channels, 0, N_COEFFICIENTS, op.C),
+        _chunk_moments(op, statistics, chunk.number + 1)[chunk.number],
+    )  # fmt: skip
 
 
 @inline_helper
@@ -201,7 +252,7 @@ def batch_norm_operation_combine(op, statistics, chunk_size):
     """Between the two stages: the moments of the batch."""
     n_chunks = -(-statistics.n_images // chunk_size)
     chunk_moments = _chunk_moments(op, statistics, n_chunks)
-    batch_norm_combine(chunk_moments, statistics.n_images, chunk_size, _moments(op, statistics))
+    batch_norm_combine(chunk_moments, statistics.n_images, chunk_size, moments_of(op, statistics))
 
 
 @inline_helper
@@ -209,7 +260,7 @@ def batch_norm_operation_update_running(op, weights, statistics):
     running_mean = weights.parameters[op.running_mean_offset : op.running_mean_offset + op.C]
     running_var = weights.parameters[op.running_var_offset : op.running_var_offset + op.C]
     batch_norm_update_running(
-        _moments(op, statistics), statistics.n_images * op.H * op.W, op.momentum, op.unbiased,
+        moments_of(op, statistics), statistics.n_images * op.H * op.W, op.momentum, op.unbiased,
         running_mean, running_var,
     )  # fmt: skip
 
@@ -217,19 +268,20 @@ def batch_norm_operation_update_running(op, weights, statistics):
 @inline_helper
 def batch_norm_operation_forward(op, weights, statistics, x, y, scratch, chunk):
     batch_norm_forward(
-        channels_2d(op, x, chunk.n_images), _moments(op, statistics),
+        _values(op, x, chunk.n_images), moments_of(op, statistics),
         scale_of(op, weights.parameters), shift_of(op, weights.parameters), op.epsilon,
-        view_2d(scratch.channels, 0, N_COEFFICIENTS, op.C), channels_2d(op, y, chunk.n_images),
+        op.fuses_relu, view_2d(scratch.channels, 0, N_COEFFICIENTS, op.C),
+        _values(op, y, chunk.n_images),
     )  # fmt: skip
 
 
 @inline_helper
-def batch_norm_operation_backward(op, statistics, x, dy, scratch, sums, chunk):
+def batch_norm_operation_backward(op, statistics, x, y, dy, scratch, sums, chunk):
     """The gradients of gamma and beta, but no dx."""
     batch_norm_backward_params(
-        channels_2d(op, x, chunk.n_images), channels_2d(op, dy, chunk.n_images),
-        _moments(op, statistics), op.epsilon, view_2d(scratch.channels, 0, N_COEFFICIENTS, op.C),
-        scale_of(op, sums), shift_of(op, sums),
+        _values(op, x, chunk.n_images), _values(op, y, chunk.n_images),
+        _values(op, dy, chunk.n_images), moments_of(op, statistics), op.epsilon, op.fuses_relu,
+        view_2d(scratch.channels, 0, N_COEFFICIENTS, op.C), scale_of(op, sums), shift_of(op, sums),
     )  # fmt: skip
 
 
@@ -245,7 +297,7 @@ def batch_moments_operation_backward(op, weights, statistics, x, dy, dx, gradien
     if dx.size:
         batch_norm_backward_input(
             channels_2d(op, x, chunk.n_images), channels_2d(op, dy, chunk.n_images),
-            _moments(op, statistics), scale_of(op, weights.parameters), op.epsilon,
+            moments_of(op, statistics), scale_of(op, weights.parameters), op.epsilon,
             scale_of(op, gradients.parameters), shift_of(op, gradients.parameters),
             statistics.n_images * op.H * op.W,
             view_2d(scratch.channels, 0, N_COEFFICIENTS, op.C),

@@ -2,7 +2,7 @@
 
 Several layers can become one operation: an activation is done with the layer before it, and a
 convolution with the max-pooling after it, image by image, so that the convolution's output stays in
-the cache.
+the cache.  A max-pooling behind a BatchNorm is done before it: see `batch_norm_maxpool2d.py`.
 
 A ReLU before a max-pooling is done after it: a 2x2 pooling leaves a fourth of the values.  Outputs
 and gradients stay the same, because ReLU keeps the order of the values; where it makes different
@@ -55,9 +55,11 @@ FIELDS = (
     "x_from", "x2_from", "adds_dx", "adds_dx2",
     # shape of its input; a vector is 1 x 1 x units
     "H", "W", "C",
-    # shape of its output; its offset; whether it is stored in `arrays.Activations.chunk_outputs`;
-    # whether its gradient is stored in `arrays.Gradients.batch_outputs`
-    "OH", "OW", "F", "y_offset", "y_in_chunk", "dy_in_batch",
+    # shape of its output; its offset, and that of its gradient, which differ for a BATCH_MOMENTS
+    # with a pooling; whether it is stored in `arrays.Activations.chunk_outputs`; whether its
+    # gradient is stored in `arrays.Gradients.batch_outputs`; else whether in
+    # `arrays.BackwardScratch.d_activations` for one block alone
+    "OH", "OW", "F", "y_offset", "dy_offset", "y_in_chunk", "dy_in_batch", "dy_in_block",
     # window of a convolution or average pooling; output size of the convolution
     *Window._fields, "conv_OH", "conv_OW",
     # whether a depthwise convolution takes `depthwise_conv2d_3x3.py`
@@ -129,10 +131,12 @@ class Sizes:
 ACTIVATIONS: tuple[type[Layer], ...] = (layers.ReLU, layers.LeakyReLU, layers.Sigmoid, layers.Tanh)
 """Activations that are applied in place, to the output of any operation: see `activations.py`."""
 
+POOLED: tuple[type[Layer], ...] = (layers.Conv2D, layers.BatchNorm)
+
 FUSED: tuple[tuple[type[Layer], ...], ...] = (
-    (layers.Conv2D, layers.ReLU, layers.MaxPool2D),
-    *((layers.Conv2D, layers.MaxPool2D, kind) for kind in ACTIVATIONS),
-    (layers.Conv2D, layers.MaxPool2D),
+    *((first, layers.ReLU, layers.MaxPool2D) for first in POOLED),
+    *((first, layers.MaxPool2D, kind) for first in POOLED for kind in ACTIVATIONS),
+    *((first, layers.MaxPool2D) for first in POOLED),
     *(
         (first, kind)
         for first in (
@@ -264,7 +268,12 @@ def _scale_shift(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 
 def _batch_norm(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = BATCH_NORM
-    _activation(op, group[1:])
+    for step in group[1:]:
+        if isinstance(step.layer, layers.MaxPool2D):
+            _pooling(op, step, needs.sizes)
+        else:
+            _activation(op, [step])
+    op.fuses_relu = op.activation == RELU
     first, plan = group[0], needs.plan
     layer = first.layer
     assert isinstance(layer, layers.BatchNorm)

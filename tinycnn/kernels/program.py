@@ -27,7 +27,7 @@ from .cross_entropy import distillation_rows, weigh_rows
 from .dense import dense_operation_collect, dense_operation_transpose
 from .elementwise import sum_chunks
 from .operations import BATCH_NORM, CONV2D, DENSE
-from .walk import walk_backward, walk_forward
+from .walk import walk_backward, walk_chunk_forward, walk_forward
 
 
 class Phase(NamedTuple):
@@ -69,9 +69,9 @@ def program_predict(
     activations = Activations(capacity, values, parameters[:0], capacity, values, argmax)
     scratch = ForwardScratch(conv_output, workspace, parameters[:0])
     chunk = Chunk(0, 0, n_images, 0)
-    stage = Stage(begin, begin, begin, operations.size)
+    stage = Stage(begin, begin, begin, operations.size, n_images)
     walk_forward(
-        weights, winograd_weights, None, x, activations, scratch, chunk, stage, 0, logits_out
+        weights, winograd_weights, None, x, activations, scratch, chunk, 0, stage, 0, logits_out
     )
 
 
@@ -236,9 +236,9 @@ def program_step(
         keeps_one_chunk = phase.forward and phase.backward
         chunk = Chunk(c, first, end - first, 0 if keeps_one_chunk else first)
         if phase.forward:
-            walk_forward(
+            walk_chunk_forward(
                 weights, winograd_weights, statistics, batch.x, activations, forward_scratch,
-                chunk, phase.stage, 1, results.logits.reshape(-1),
+                chunk, phase.stage, results.logits.reshape(-1),
             )  # fmt: skip
         if phase.loss:
             targets = results.target_rows[first:end]

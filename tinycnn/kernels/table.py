@@ -32,6 +32,16 @@ from .operations import (
     fill_of,
 )
 
+BLOCK = 4
+"""Images in a block.  The backward pass goes through operations on pictures block by block, so that
+the gradients of their outputs stay in the second-level cache."""
+
+BLOCKS, BLOCK_ELEMENTS = (16, 8, 4, 2), 1 << 16
+"""With BatchNorm the forward pass does so too, for the means and variances of the outputs.  A block
+has one of these numbers of images, or one image: the largest whose outputs of one operation have so
+many elements, 256 KB in float32.  Backward needs four such arrays.  Where pictures are small and
+have many channels, large blocks read the weights and add to their gradients less often."""
+
 
 @dataclass(frozen=True)
 class OperationTable:
@@ -113,7 +123,7 @@ def _make_nodes(plan: Plan, needs: Needs) -> list[_Node]:
         op = np.zeros(1, RECORD)[0]
         op.H, op.W, op.C = _as_picture(first.input_shape)
         op.OH, op.OW, op.F = _as_picture(group[-1].output_shape)
-        op.y_offset = needs.sizes.reserve("n_activations", op.OH * op.OW * op.F)
+        op.y_offset = op.dy_offset = needs.sizes.reserve("n_activations", op.OH * op.OW * op.F)
         node = _Node(op, first, sources)
         if isinstance(first.layer, CustomLayer):
             op.kind = CUSTOM
@@ -124,9 +134,12 @@ def _make_nodes(plan: Plan, needs: Needs) -> list[_Node]:
             moments = _Node(node.op.copy(), first, sources)
             moments.op.kind, moments.op.activation, moments.op.sums_chunks = BATCH_MOMENTS, 0, 0
             made = [moments, node]
+            if op.pool:  # see `batch_norm_maxpool2d.py`
+                moments.op.y_offset = needs.sizes.reserve("n_activations", op.OH * op.OW * op.F)
+                node.op.pool, node.sources = 0, (moments,)
         for part in made:
-            part.stage = max(_earliest_stage(source, part.op.kind) for source in sources)
-            for source in sources:
+            part.stage = max(_earliest_stage(source, part.op.kind) for source in part.sources)
+            for source in part.sources:
                 if source is not None:
                     source.users.append(part)
         nodes += made
@@ -168,6 +181,7 @@ def _earliest_stage(source: _Node | None, kind: int) -> int:
 
 def _stages(nodes: Sequence[_Node]) -> tuple[Stage, ...]:
     stages: list[Stage] = []
+    has_batch_norm = any(node.op.kind == BATCH_NORM for node in nodes)
     begin = 0
     for number in range(nodes[-1].stage + 1):
         members = [node for node in nodes if node.stage == number]
@@ -175,25 +189,34 @@ def _stages(nodes: Sequence[_Node]) -> tuple[Stage, ...]:
         end = begin + len(members)
         pictures = [k for k, node in enumerate(members) if len(node.step.input_shape) == 3]
         block_end = begin + max([n_custom, *(k + 1 for k in pictures)])
-        stages.append(Stage(begin, begin + n_custom, block_end, end))
+        block = BLOCK
+        if has_batch_norm:
+            largest = max([1, *(node.op.OH * node.op.OW * node.op.F for node in members)])
+            block = next((n for n in BLOCKS if n * largest <= BLOCK_ELEMENTS), 1)
+        stages.append(Stage(begin, begin + n_custom, block_end, end, block))
         begin = end
     return tuple(stages)
 
 
 def _place_outputs(nodes: Sequence[_Node], stage: Stage) -> None:
-    """Set y_in_chunk and dy_in_batch of the operations of a stage.
+    """Set y_in_chunk, dy_in_batch and dy_in_block of the operations of a stage.
 
     An output is needed only by its chunk if what takes it goes through the backward pass block by
     block, as it does itself.  (Dense layers need their inputs and the gradients of their outputs
-    for the whole batch, see `program_collect`.)
+    for the whole batch, see `program_collect`.)  The same holds for its gradient; but a BATCH_NORM
+    takes an output and gives it no gradient, which its BATCH_MOMENTS does.
     """
     in_blocks = nodes[stage.begin : stage.block_end]
+
+    def is_in_blocks(members: Sequence[_Node]) -> bool:
+        return all(one in in_blocks and one.op.kind != DENSE for one in members)
+
     for node in nodes[stage.first : stage.end]:
         op, users = node.op, node.users
-        op.y_in_chunk = bool(users) and all(
-            user in in_blocks and user.op.kind != DENSE for user in [node, *users]
-        )
-        crosses = any(user.is_custom or user.stage != node.stage for user in users)
+        givers = [user for user in users if user.op.kind != BATCH_NORM]
+        op.y_in_chunk = bool(users) and is_in_blocks([node, *users])
+        op.dy_in_block = bool(givers) and is_in_blocks([node, *givers])
+        crosses = any(user.is_custom or user.stage != node.stage for user in givers)
         op.dy_in_batch = op.kind in (DENSE, CUSTOM, BATCH_NORM, BATCH_MOMENTS) or crosses
 
 

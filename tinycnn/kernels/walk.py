@@ -21,13 +21,17 @@ To add an operation, give it a `kind` in `operations.py` and a branch in `walk_f
 from ._jit import helper, inline_helper
 from .activations import activate, activate_backward
 from .add import add_forward
-from .arrays import Chunk, output_gradient, outputs, rows
+from .arrays import Chunk, Stage, output_gradient, outputs, rows
 from .averagepool2d import averagepool2d_operation_backward, averagepool2d_operation_forward
 from .batch_norm import (
     batch_moments_operation_backward,
     batch_moments_operation_forward,
     batch_norm_operation_backward,
     batch_norm_operation_forward,
+)
+from .batch_norm_maxpool2d import (
+    batch_moments_operation_backward_pool,
+    batch_moments_operation_pool,
 )
 from .conv2d_operation import (
     conv2d_operation_backward,
@@ -59,10 +63,6 @@ from .operations import (
 from .prelu import prelu_operation_backward, prelu_operation_forward
 from .scale_shift import scale_shift_operation_backward, scale_shift_operation_forward
 
-BLOCK = 4
-"""Images in a block.  The backward pass goes through operations on pictures block by block, so that
-the gradients of their outputs stay in the second-level cache."""
-
 
 @inline_helper
 def input_of(source, operations, x, size, activations, chunk):
@@ -83,7 +83,7 @@ def input_gradient(source, operations, dx, size, activations, gradients, scratch
 
 @inline_helper
 def walk_forward(
-    weights, winograd_weights, statistics, x, activations, scratch, chunk, stage, training,
+    weights, winograd_weights, statistics, x, activations, scratch, chunk, n_done, stage, training,
     logits_out,
 ):  # fmt: skip
     """The operations of a stage for a chunk.  x: of the whole batch, flat; logits_out: the same for
@@ -91,6 +91,7 @@ def walk_forward(
 
     winograd_weights  None if the network has none: it is then compiled without Winograd
     statistics        `arrays.BatchStatistics`; None without BatchNorm, and in prediction: likewise
+    n_done            `chunk` may be a block of a chunk: images of the chunk that come before it
     """
     operations = weights.operations
     for k in range(stage.begin, stage.end):
@@ -107,7 +108,11 @@ def walk_forward(
         if not by_winograd:
             if statistics is not None:
                 if op.kind == BATCH_MOMENTS:
-                    batch_moments_operation_forward(op, statistics, x_k, chunk)
+                    batch_moments_operation_forward(op, statistics, x_k, scratch, chunk, n_done)
+                    if op.pool:
+                        batch_moments_operation_pool(
+                            op, weights, x_k, y_k, activations, scratch, chunk
+                        )
                 elif op.kind == BATCH_NORM:
                     batch_norm_operation_forward(op, weights, statistics, x_k, y_k, scratch, chunk)
             if op.kind == CONV2D:
@@ -153,6 +158,33 @@ def walk_forward(
             assign(y_k, rows(logits_out, chunk, op.OH * op.OW * op.F))
 
 
+@inline_helper
+def walk_chunk_forward(
+    weights, winograd_weights, statistics, x, activations, scratch, chunk, stage, logits_out
+):
+    """The operations of a stage for a chunk, in training.  The arguments are those of
+    `walk_forward`.
+
+    In a network with BatchNorm, those on pictures are done for one block of images at a time, so
+    that an output is still in the second-level cache when its mean and variance are computed.
+    """
+    blocks_end = stage.begin
+    if statistics is not None:
+        blocks_end = stage.block_end
+    n_blocks = -(-chunk.n_images // stage.block) if blocks_end > stage.begin else 0
+    for b in range(n_blocks + 1):
+        if b < n_blocks:
+            begin, end, n_done = stage.begin, blocks_end, b * stage.block
+            n_images = min(stage.block, chunk.n_images - n_done)
+        else:  # the others, for the whole chunk
+            begin, end, n_done, n_images = blocks_end, stage.end, 0, chunk.n_images
+        block = Chunk(chunk.number, chunk.first + n_done, n_images, chunk.first_kept + n_done)
+        walk_forward(
+            weights, winograd_weights, statistics, x, activations, scratch, block, n_done,
+            Stage(begin, begin, begin, end, stage.block), 1, logits_out,
+        )  # fmt: skip
+
+
 @helper
 def walk_backward(
     weights, statistics, x, dlogits, activations, gradients, scratch, sums, chunk, stage, dx_out
@@ -169,13 +201,13 @@ def walk_backward(
     dx_out      for the gradient of x, flat like x; or empty: then it is not computed
     """
     operations = weights.operations
-    n_blocks = -(-chunk.n_images // BLOCK) if stage.block_end > stage.begin else 0
+    n_blocks = -(-chunk.n_images // stage.block) if stage.block_end > stage.begin else 0
     for b in range(-1, n_blocks):  # -1: the whole chunk
         if b < 0:
             end, begin, n_done, n_images = stage.end, stage.block_end, 0, chunk.n_images
         else:
-            end, begin, n_done = stage.block_end, stage.begin, b * BLOCK
-            n_images = min(BLOCK, chunk.n_images - n_done)
+            end, begin, n_done = stage.block_end, stage.begin, b * stage.block
+            n_images = min(stage.block, chunk.n_images - n_done)
         block = Chunk(chunk.number, chunk.first + n_done, n_images, chunk.first_kept + n_done)
         block_sums = scratch.parameters if b > 0 else sums
         for k in range(end - 1, begin - 1, -1):
@@ -189,14 +221,19 @@ def walk_backward(
                 op.x_from, operations, dx_out, size, activations, gradients, scratch, block, n_done
             )
             dx_k = scratch.added_dx[: dx.size] if op.adds_dx else dx
-            if op.activation:
-                y_k = outputs(op, activations, block)
+            y_k = outputs(op, activations, block)
+            if op.activation and not (op.kind == BATCH_NORM and op.fuses_relu):
                 activate_backward(op.activation, op.activation_value, y_k, dy_k)
             if statistics is not None:
                 if op.kind == BATCH_NORM:
                     batch_norm_operation_backward(
-                        op, statistics, x_k, dy_k, scratch, block_sums, block
+                        op, statistics, x_k, y_k, dy_k, scratch, block_sums, block
                     )
+                elif op.kind == BATCH_MOMENTS and op.pool:
+                    batch_moments_operation_backward_pool(
+                        op, weights, statistics, x_k, dy_k, dx_k, activations, gradients, scratch,
+                        block,
+                    )  # fmt: skip
                 elif op.kind == BATCH_MOMENTS:
                     batch_moments_operation_backward(
                         op, weights, statistics, x_k, dy_k, dx_k, gradients, scratch, block

@@ -1,0 +1,241 @@
+"""The inner loops of BatchNorm: passes over rows of C channels, which fill the lanes of vectors.
+
+Rows are the pixels of pictures, or vectors.  For the rows p of an array (P, C) and its channels c:
+
+    add_shifted_sums  sums[0, c] += sum over p of d,  sums[1, c] += sum over p of d^2,
+                      d = x[p, c] - k[0, c]                                                     (1)
+    scale_rows        y[p, c] = k[0, c] x[p, c] + k[1, c], then ReLU if `relu`                  (2)
+    add_gradient_sums dy[p, c] = 0 where y[p, c] <= 0 if `relu`, in place; then
+                      sums[0, c] += sum over p of dy[p, c],
+                      sums[1, c] += sum over p of dy[p, c] (x[p, c] - k[0, c])                  (3)
+    combine_rows      out[p, c] = k[0, c] dy[p, c] + k[1, c] x[p, c] + k[2, c]                  (4)
+
+One vector of channels goes down the rows, so its coefficients k and its sums stay in registers.
+The compiler's own loops would run along the channels, and load and store the sums in every row.
+(1) and (3) add ROWS_AT_ONCE rows to as many separate sums: these additions do not wait for one
+another.  (Not for the last channels, if they do not fill a vector: their code is kept short, to
+save compile time.)  Rows are done in tiles of TILE_ROWS, so that a cache line with several vectors
+of a row is needed again soon.
+
+As in `_tile.py`, of the last channels only the lanes that exist are loaded and stored, and there is
+a version in plain loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ._jit import TILE, helper
+from ._simd import INTP, FirstLanes, Vectors, element, intp, loop, own_function
+
+BYTES = TILE.vector_bytes
+ROWS_AT_ONCE = 4
+TILE_ROWS = 128
+"""Rows of a tile.  Sums in float32 of more rows would also be less exact."""
+
+
+class Row(NamedTuple):
+    """One vector of a row while a pass is emitted: pointers, coefficients and the flag `relu`."""
+
+    vectors: Vectors
+    builder: ir.IRBuilder
+    x: ir.Value
+    y: ir.Value
+    dy: ir.Value
+    k: list[ir.Value]
+    relu: ir.Value
+
+
+def _shifted(row: Row) -> list[ir.Value]:
+    d = row.builder.fsub(row.vectors.load(row.x), row.k[0])
+    return [d, row.builder.fmul(d, d)]
+
+
+def _scaled(row: Row) -> list[ir.Value]:
+    vectors, builder = row.vectors, row.builder
+    value = vectors.multiply_add(vectors.load(row.x), row.k[0], row.k[1])
+    zeros, lowest = (ir.Constant(vectors.type, [v] * vectors.lanes) for v in (0.0, float("-inf")))
+    floor = builder.select(row.relu, zeros, lowest)
+    vectors.store(vectors.at_least(floor, value), row.y)
+    return []
+
+
+def _gradient(row: Row) -> list[ir.Value]:
+    vectors, builder = row.vectors, row.builder
+    zeros = ir.Constant(vectors.type, [0.0] * vectors.lanes)
+    passes = builder.fcmp_ordered(">", vectors.load(row.y), zeros)
+    passes = builder.or_(passes, builder.not_(row.relu))
+    g = builder.select(passes, vectors.load(row.dy), zeros)
+    vectors.store(g, row.dy)
+    return [g, builder.fmul(g, builder.fsub(vectors.load(row.x), row.k[0]))]
+
+
+def _combined(row: Row) -> list[ir.Value]:
+    vectors = row.vectors
+    value = vectors.multiply_add(vectors.load(row.x), row.k[1], row.k[2])
+    vectors.store(vectors.multiply_add(vectors.load(row.dy), row.k[0], value), row.y)
+    return []
+
+
+def _make(emit: Callable[[Row], list[ir.Value]], n_coefficients: int, n_sums: int) -> Any:
+    """An intrinsic for one of the passes and one vector of channels, from channel `first` on; emit:
+    its code for one row, which returns what is added to the sums.
+
+    `lanes` channels exist.  `at` is the offset of the first row's vector in x, y and dy, which are
+    flat as k and the sums are.
+    """
+
+    @intrinsic
+    def channel_rows(typingctx, P, C, lanes, relu, x, y, dy, at, k, sums, first):
+        signature = types.void(INTP, INTP, INTP, INTP, x, y, dy, INTP, k, sums, INTP)
+
+        def codegen(context, builder, sig, args):
+            P, C, lanes, relu, x, y, dy, at, k, sums, first = args
+            arrays = [element(context, builder, sig.args[4], a, at) for a in (x, y, dy)]
+            k, sums = (element(context, builder, sig.args[8], a, first) for a in (k, sums))
+
+            def emit_rows(vectors: Vectors, n_rows: int) -> None:
+                def at_row(pointer: ir.Value, n: int) -> ir.Value:
+                    return builder.gep(pointer, [builder.mul(C, intp(n))])
+
+                coefficients = [vectors.load(at_row(k, n)) for n in range(n_coefficients)]
+                wants_relu = vectors.broadcast(builder.icmp_signed("!=", relu, intp(0)))
+                zeros = ir.Constant(vectors.type, [0.0] * vectors.lanes)
+                totals = [[vectors.register(zeros) for _ in range(n_rows)] for _ in range(n_sums)]
+
+                def emit_row(pointers: list[ir.Value], n: int) -> None:
+                    row = (at_row(pointer, n) for pointer in pointers)
+                    terms = emit(Row(vectors, builder, *row, coefficients, wants_relu))
+                    for term, total in zip(terms, totals):
+                        builder.store(builder.fadd(builder.load(total[n]), term), total[n])
+
+                n_times = builder.udiv(P, intp(n_rows))
+                step = builder.mul(C, intp(n_rows))
+                with loop(builder, n_times, arrays, [step] * 3) as pointers:
+                    for n in range(n_rows):
+                        emit_row(pointers, n)
+                if n_rows > 1:
+                    done = builder.mul(n_times, step)
+                    rest = [builder.gep(pointer, [done]) for pointer in arrays]
+                    left = builder.urem(P, intp(n_rows))
+                    with loop(builder, left, rest, [C] * 3) as pointers:
+                        emit_row(pointers, 0)
+                for n, total in enumerate(totals):
+                    new = vectors.load(at_row(sums, n))
+                    for part in total:
+                        new = builder.fadd(new, builder.load(part))
+                    vectors.store(new, at_row(sums, n))
+
+            whole = Vectors(builder, sig.args[4].dtype, BYTES)
+            is_whole = builder.icmp_signed("==", lanes, intp(whole.lanes))
+            with builder.if_else(is_whole) as (then, otherwise):
+                with then:
+                    emit_rows(whole, ROWS_AT_ONCE)
+                with otherwise:
+                    emit_rows(FirstLanes(builder, sig.args[4].dtype, BYTES, lanes), 1)
+            return context.get_dummy_value()
+
+        return signature, own_function(codegen)
+
+    return channel_rows
+
+
+_shifted_sums, _scale = _make(_shifted, 1, 2), _make(_scaled, 2, 0)
+_gradient_sums, _combine = _make(_gradient, 1, 2), _make(_combined, 3, 0)
+
+
+def add_shifted_sums_plain(x, k, sums):
+    """(1) in indexed loops."""
+    C = x.shape[1]
+    for p in range(x.shape[0]):
+        for c in range(C):
+            d = x[p, c] - k[c]
+            sums[c] += d
+            sums[C + c] += d * d
+
+
+def scale_rows_plain(x, k, relu, y_out):
+    """(2) in indexed loops."""
+    C = x.shape[1]
+    for p in range(x.shape[0]):
+        for c in range(C):
+            value = k[c] * x[p, c] + k[C + c]
+            y_out[p, c] = 0 if relu and value <= 0 else value
+
+
+def add_gradient_sums_plain(x, y, dy, k, relu, sums):
+    """(3) in indexed loops."""
+    C = x.shape[1]
+    for p in range(x.shape[0]):
+        for c in range(C):
+            if relu and not y[p, c] > 0:
+                dy[p, c] = 0
+            sums[c] += dy[p, c]
+            sums[C + c] += dy[p, c] * (x[p, c] - k[c])
+
+
+def combine_rows_plain(x, dy, k, out):
+    """(4) in indexed loops."""
+    C = x.shape[1]
+    for p in range(x.shape[0]):
+        for c in range(C):
+            out[p, c] = k[c] * dy[p, c] + (k[C + c] * x[p, c] + k[2 * C + c])
+
+
+def add_shifted_sums_tiled(x, k, sums):  # pragma: no cover: intrinsics only run compiled
+    """(1).  x (P, C); k (C,) and sums (2 * C,), flat."""
+    (P, C), lanes, xf = x.shape, BYTES // x.itemsize, x.reshape(-1)
+    for p in range(0, P, TILE_ROWS):
+        rows = min(P - p, TILE_ROWS)
+        for c in range(0, C, lanes):
+            n = min(C - c, lanes)
+            _shifted_sums(rows, C, n, 0, xf, xf, xf, p * C + c, k, sums, c)
+
+
+def scale_rows_tiled(x, k, relu, y_out):  # pragma: no cover: intrinsics only run compiled
+    """(2).  x, y_out (P, C); k (2 * C,), flat."""
+    (P, C), lanes, xf, yf = x.shape, BYTES // x.itemsize, x.reshape(-1), y_out.reshape(-1)
+    for p in range(0, P, TILE_ROWS):
+        rows = min(P - p, TILE_ROWS)
+        for c in range(0, C, lanes):
+            n = min(C - c, lanes)
+            _scale(rows, C, n, relu, xf, yf, xf, p * C + c, k, k, c)
+
+
+def add_gradient_sums_tiled(
+    x, y, dy, k, relu, sums
+):  # pragma: no cover: intrinsics only run compiled
+    """(3).  x, y, dy (P, C); k (C,) and sums (2 * C,), flat."""
+    (P, C), lanes = x.shape, BYTES // x.itemsize
+    xf, yf, dyf = x.reshape(-1), y.reshape(-1), dy.reshape(-1)
+    for p in range(0, P, TILE_ROWS):
+        rows = min(P - p, TILE_ROWS)
+        for c in range(0, C, lanes):
+            n = min(C - c, lanes)
+            _gradient_sums(rows, C, n, relu, xf, yf, dyf, p * C + c, k, sums, c)
+
+
+def combine_rows_tiled(x, dy, k, out):  # pragma: no cover: intrinsics only run compiled
+    """(4).  x, dy, out (P, C); k (3 * C,), flat."""
+    (P, C), lanes = x.shape, BYTES // x.itemsize
+    xf, dyf, of = x.reshape(-1), dy.reshape(-1), out.reshape(-1)
+    for p in range(0, P, TILE_ROWS):
+        rows = min(P - p, TILE_ROWS)
+        for c in range(0, C, lanes):
+            n = min(C - c, lanes)
+            _combine(rows, C, n, 0, xf, of, dyf, p * C + c, k, k, c)
+
+
+if TILE.plain:
+    add_shifted_sums, scale_rows = helper(add_shifted_sums_plain), helper(scale_rows_plain)
+    add_gradient_sums = helper(add_gradient_sums_plain)
+    combine_rows = helper(combine_rows_plain)
+else:
+    add_shifted_sums, scale_rows = helper(add_shifted_sums_tiled), helper(scale_rows_tiled)
+    add_gradient_sums = helper(add_gradient_sums_tiled)
+    combine_rows = helper(combine_rows_tiled)
