@@ -17,7 +17,7 @@ from .losses_and_schedules import make_schedule
 from .networks import make_network
 from .options import TrainingOptions
 
-ARITHMETIC_VERSION = 2
+ARITHMETIC_VERSION = 3
 """Raised, on purpose, by whoever changes what the same options and the same batches compute.  The
 trials of a sweep are named by it: results of another version are not found, and trained again."""
 
