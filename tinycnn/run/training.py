@@ -19,7 +19,7 @@ from .networks import make_network
 from .options import TrainingOptions
 from .starting_weights import NEW_WEIGHTS, ClassNames, starting_network
 
-ARITHMETIC_VERSION = 2
+ARITHMETIC_VERSION = 3
 """Raised, on purpose, by whoever changes what the same options and the same batches compute.  The
 trials of a sweep are named by it: results of another version are not found, and trained again."""
 
