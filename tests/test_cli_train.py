@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from example_programs import EXAMPLES
 from test_train import assert_same_run, contents
@@ -15,7 +16,10 @@ from test_train_student import SmallFer2013, one_error_line, untimed_lines
 import tinycnn
 from tinycnn import cli
 from tinycnn.checkpoint import path_in
+from tinycnn.cli import sweep as sweep_command
+from tinycnn.cli.progress import TrainingBar
 from tinycnn.cli.stored_options import read_stored
+from tinycnn.cli.sweep_file import read_sweep_file
 from tinycnn.cli.train import add_arguments
 from tinycnn.ground.command_line import CannotError, Parser
 from tinycnn.run import History
@@ -223,6 +227,100 @@ def test_stored_values_are_read_as_the_command_line_reads_them():
     assert read_stored(parser, "data", "-x") == "-x"
     with pytest.raises(CannotError, match="invalid choice: 'maybe'"):
         read_stored(parser, "no_face", "maybe")
+
+
+# ---- a trained network to start from -----------------------------------------------------------
+
+START = ["--loss", "none", "--epochs", 2, "--batch-size", 16, "--backend", "numpy", "--rows", 32]
+"""Short trainings without a teacher."""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A small network of the paper's in a file, with two of FER2013's classes under other names."""
+    network = tinycnn.models.microexpnet(
+        "v", 4, 3, classes=("happiness", "bored", "afraid"), scaling="unit", bias_std=0.0
+    )
+    tinycnn.save(network, tmp_path / "start.safetensors")
+    return tmp_path / "start.safetensors"
+
+
+def test_training_from_a_network_says_what_it_keeps(small, start, tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ("--data", small.data, "--init", start, "--freeze", "conv1", *START)
+    assert run("train", *words, "--out", out) == 0
+    told = capsys.readouterr().out
+    report = (out / "report.html").read_text(encoding="utf-8")
+    for said in (
+        "which knows fear (its afraid), happy (its happiness); new weights for angry",
+        "its bored not used",
+        "frozen: conv1; they keep the weights of",
+    ):
+        assert said in told and said in report, said
+    options = json.loads((out / "config.json").read_text())["options"]
+    assert (options["init"], options["variant"], options["size"]) == (str(start), "v", 4)
+    assert options["recipe"] == "finetune" and len(options["init_sha256"]) == 64
+    old, new = tinycnn.load(start), tinycnn.load(out / "model.safetensors")
+    assert np.array_equal(new.parameters["conv1.w"], old.parameters["conv1.w"])
+    assert not np.array_equal(new.parameters["conv2.w"], old.parameters["conv2.w"])
+
+
+def test_a_run_is_resumed_when_its_start_has_moved(small, start, tmp_path, capsys, monkeypatch):
+    words = ("--data", small.data, "--init", start, *START)
+    assert run("train", *words, "--out", tmp_path / "whole") == 0
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingBar, "on_epoch", interrupt)
+        assert run("train", *words, "--out", out) == 130
+    moved, other = tmp_path / "moved.safetensors", tmp_path / "other.safetensors"
+    tinycnn.save(tinycnn.models.microexpnet("v", 4, scaling="unit"), other)
+    start.rename(moved)
+    capsys.readouterr()
+    resume = ("train", "--out", out, "--resume")
+    for more, said in (
+        ((), "no such model file"),
+        (("--init", other), "holds another network"),
+        (("--init", "none"), f"--init is {start} in {out}, not none"),
+        (("--init", moved, "--freeze", 1), f"--freeze is 0 in {out}, not 1"),
+    ):
+        assert run(*resume, *more) == 2
+        assert said in one_error_line(capsys.readouterr())
+    assert run(*resume, "--init", moved) == 0
+    weights = [
+        tinycnn.load(f / "model.safetensors").parameter_vector for f in (out, tmp_path / "whole")
+    ]
+    assert weights[0].tobytes() == weights[1].tobytes()
+
+
+def interrupt(self, record):
+    raise KeyboardInterrupt
+
+
+def test_starts_that_cannot_be_used_have_one_line(small, start, tmp_path, capsys):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(start.read_bytes()[:100])
+    for words, said in (
+        (("--init", tmp_path / "no.safetensors"), "no such model file; or give none, pretrained"),
+        (("--init", damaged), "damaged"),
+        (("--init", start, "--variant", "p1"), "variant is 'p1', and the network of init"),
+        (("--init", start, "--freeze", "conv7"), "freeze is 'conv7'; expected one of conv1, conv2"),
+        (("--first-layers-rate", 0.5), "first_layers_rate is 0.5 without a network to start from"),
+    ):
+        out = tmp_path / "none"
+        assert run("train", "--data", small.data, *words, "--out", out) == 2
+        assert said in one_error_line(capsys.readouterr())
+        assert not out.exists()
+
+
+def test_paths_of_starts_in_a_sweeps_file_begin_at_the_file(tmp_path):
+    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    path = tmp_path / "sweep.toml"
+    path.write_text('init = ["none", "pretrained", "a.safetensors"]\n[[trial]]\ninit = "b.onnx"\n')
+    parser = Parser()
+    sweep_command.add_arguments(parser)
+    options, tables = read_sweep_file(path, parser, sweep_command.IN_FILE)
+    assert options == {"init": ["none", "pretrained", str(tmp_path / "a.safetensors")]}
+    assert tables == [{"init": str(tmp_path / "b.onnx")}]
 
 
 # ---- sweep -------------------------------------------------------------------------------------

@@ -145,6 +145,13 @@ def a_network_and_images(folder):
     return {"tinycnn": tinycnn, "network": network, "images": images}
 
 
+def a_few_faces(folder):
+    """Noise, with labels of three classes."""
+    images = np.random.default_rng(0).integers(0, 256, (16, 84, 84), dtype=np.uint8)
+    labels = np.arange(16) % 3
+    return dict(images=images, labels=labels, few_images=images[:6], few_labels=labels[:6])
+
+
 GIVEN = {
     "A photo to an expression": photo,
     "A photo in any form": photo,
@@ -159,6 +166,7 @@ GIVEN = {
     "Weights from PyTorch": a_torch_module,
     "Your own list of layers": lambda folder: {},
     "In Python: quantise": a_network_and_images,
+    "In Python: another head": a_few_faces,
 }
 """By heading: makes the files that the section's Python reads; returns the variables it expects."""
 
@@ -211,6 +219,9 @@ def test_python_runs_as_it_stands(page, heading, parts, tmp_path, monkeypatch, c
         assert len(scores) == 3 and min(map(float, scores)) > 0.85
     if heading == "In Python: quantise":
         assert names["same"] > 0.9 and "int8" in printed
+    if heading == "In Python: another head":
+        assert names["network"].classes == ("happy", "sad", "bored")
+        assert names["history"]["loss"][-1] < names["history"]["loss"][0]
     if heading == "ONNX models":
         assert names["logits"].shape == (3, 2)
     if heading == "Weights from PyTorch":

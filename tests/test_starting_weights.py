@@ -197,13 +197,13 @@ def test_a_resumed_run_has_the_same_bits_also_from_another_place(start, tmp_path
 
 def test_notes_say_what_is_kept_and_what_is_new(start, foreign):
     names = ClassNames(("one", "two", "three"))
-    (told,) = notes_on_start(str(start[0]), 0, names, "paper")
-    assert "one, two (its TWO) are kept" in told and "new weights for three" in told
-    assert "its other left out" in told
-    told = notes_on_start(str(foreign[0]), "conv1", ClassNames(("a", "b")), None)
-    assert "none of its classes is kept; new weights for a, b" in told[0]
+    (told,) = notes_on_start(str(start[0]), None, 0, names, "paper")
+    assert "which knows one, two (its TWO)" in told and "new weights for three" in told
+    assert "its other not used" in told
+    told = notes_on_start(str(foreign[0]), None, "conv1", ClassNames(("a", "b")), None)
+    assert "which knows none of these classes; new weights for a, b" in told[0]
     assert told[1].startswith("frozen: conv1, bn1;")
-    told = notes_on_start("pretrained", 0, ClassNames(("happy",)), "paper")
+    told = notes_on_start("pretrained", None, 0, ClassNames(("happy",)), "paper")
     assert len(told) == 2 and "cut as 'fer2013', and these are cut as 'paper'" in told[1]
 
 

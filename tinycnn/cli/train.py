@@ -44,10 +44,19 @@ with the teacher that comes with them, in about a minute and without a download.
 
 All results of the run are written to one folder; open its report.html.
 """
-FREE_ON_RESUME = ("data", "root", "votes", "teacher", "workers", "cache", "threads", "epochs")
+FREE_ON_RESUME = (
+    "data",
+    "root",
+    "votes",
+    "teacher",
+    "init",
+    "workers",
+    "cache",
+    "threads",
+    "epochs",
+)
 """Options that may change when a run is resumed: files are compared by their hashes, results do not
-depend on threads, and `iter_epochs` refuses more epochs if the schedule depends on them.  So may
-`init`, if it is the same network in another place."""
+depend on threads, and `iter_epochs` refuses more epochs if the schedule depends on them."""
 
 PATHS = ("data", "root", "votes", "teacher", "init")
 """Options that are paths; `init` may also be a name."""
@@ -161,18 +170,22 @@ def read_arguments(given: argparse.Namespace) -> TrainArguments:
     if not given.out:
         raise CannotError("--resume needs --out FOLDER, the folder of the run to continue")
     stored = _options_in(Path(given.out), given.parser)
+    starts = stored.get("init") or NEW_WEIGHTS, asked.get("init", NEW_WEIGHTS)
+    if "init" in asked and NEW_WEIGHTS in starts and starts[0] != starts[1]:
+        raise _differs("init", *starts, given.out)
     args = _arguments({**stored, **asked})
     before, now = _arguments(stored).stored(), args.stored()
     for name, value in before.items():
-        is_free = name in FREE_ON_RESUME
-        if name == "init":
-            is_free = NEW_WEIGHTS not in (value, now[name])
-        if not is_free and now[name] != value:
-            raise CannotError(
-                f"--resume continues a run with its own options: {flag_of(name)} is {value} in "
-                f"{given.out}, not {now[name]}"
-            )
+        if name not in FREE_ON_RESUME and now[name] != value:
+            raise _differs(name, value, now[name], given.out)
     return args
+
+
+def _differs(name: str, before: object, now: object, folder: str) -> CannotError:
+    return CannotError(
+        f"--resume continues a run with its own options: {flag_of(name)} is {before} in {folder}, "
+        f"not {now}"
+    )
 
 
 def _arguments(values: dict[str, object]) -> TrainArguments:

@@ -80,7 +80,8 @@ def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
     notes = notes_on(dataset) + ([note] if note else [])
     if options.init != NEW_WEIGHTS:
         classes = ClassNames(train.classes, canonical_names(train))
-        notes += map(plain, notes_on_start(options.init, options.freeze, classes, faces.framing))
+        start = options.init, options.init_sha256, options.freeze
+        notes += map(plain, notes_on_start(*start, classes, faces.framing))
     if args.teacher and options.has_teacher:
         values, flipped, told = load_teachers(args, train)
         if options.flipped_teacher and flipped is None:

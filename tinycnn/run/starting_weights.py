@@ -266,12 +266,7 @@ def starting_network(
     """The network that `init` stands for, with a head for these classes; the weights of classes
     that it does not know are drawn.  Raises ValueError if its `content_hash` is not sha256."""
     start = load_start(init, "numpy")
-    found = content_hash(start)
-    if sha256 is not None and found != sha256:
-        raise ValueError(
-            f"init {init}: holds another network (sha256 {found[:12]}...) than the run began with "
-            f"({sha256[:12]}...): give the path of that file, or start a new run"
-        )
+    _check_content(init, content_hash(start), sha256)
     kept = kept_classes(start.classes, classes.names, classes.canonical_name)
     spec = replace(start.input_spec, classes=classes.names, framing=framing)
     return with_head(
@@ -279,23 +274,31 @@ def starting_network(
     )
 
 
+def _check_content(init: str, found: str, sha256: str | None) -> None:
+    if sha256 is not None and found != sha256:
+        raise ValueError(
+            f"init {init}: holds another network (sha256 {found[:12]}...) than the run began with "
+            f"({sha256[:12]}...): give the path of that file, or start a new run"
+        )
+
+
 def notes_on_start(
-    init: str, freeze: str | int, classes: ClassNames, framing: str | None
+    init: str, sha256: str | None, freeze: str | int, classes: ClassNames, framing: str | None
 ) -> list[str]:
-    """Sentences about what a run keeps of its starting network, and what is new."""
-    network, _ = _read(init)
+    """Sentences about what a run keeps of its starting network, and what is new.  Raises ValueError
+    as `starting_network`."""
+    network, found = _read(init)
+    _check_content(init, found.sha256, sha256)
     kept = kept_classes(network.classes, classes.names, classes.canonical_name)
     new = [name for name in classes.names if name not in kept]
     unused = [name for name in network.classes if name not in kept.values()]
     shown = [name if name == same else f"{name} (its {same})" for name, same in kept.items()]
-    told = [f"the weights of {init} are the start"]
-    told.append(
-        f"its classes {', '.join(shown)} are kept" if kept else "none of its classes is kept"
-    )
+    known = ", ".join(shown) if kept else "none of these classes"
+    told = [f"training starts from {init}, which knows {known}"]
     if new:
         told.append(f"new weights for {', '.join(new)}")
     if unused:
-        told.append(f"its {', '.join(unused)} left out")
+        told.append(f"its {', '.join(unused)} not used")
     notes = ["; ".join(told)]
     frozen = network.plan.steps[: frozen_part(network.plan, freeze).n_steps]
     if frozen:
