@@ -195,10 +195,12 @@ def test_soft_labels_that_are_not_those_of_the_result_are_refused(undisturbed, t
     path = folder.soft_labels_path(NAME)
     good = path.read_bytes()
     folder.result_path(STUDENTS[0].name("toy")).unlink()
-    for bad in (good[:-1] + bytes([good[-1] ^ 1]), b"", good + b"0"):
+    for bad in (b"", good + b"0", good[:-1] + bytes([good[-1] ^ 1])):
         path.write_bytes(bad)
-        with pytest.raises(sweep.SweepError, match=f"{NAME}.npy: not this teacher's soft .*remove"):
-            run(folder.path)
+        with pytest.raises(sweep.SweepFolderError, match="its sha256 is not the one in .*remove"):
+            folder.soft_labels(NAME)
+    with pytest.raises(sweep.SweepError, match=f"{NAME}.npy: not this teacher's soft labels: its"):
+        run(folder.path)
     path.unlink()  # what the message says
     log = tmp_path / "log"
     assert untimed(run(folder.path, ToySource(log))) == untimed(undisturbed[0])

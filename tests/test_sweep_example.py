@@ -114,7 +114,8 @@ def test_a_sweep_that_trains_a_teacher_in_each_fold(built_in, tmp_path, capsys, 
     words += ["--folds", 2, "--out", tmp_path]
     monkeypatch.setattr(waiting, "GRACE_S", 0.0)
     assert run(*words, "--shard", "3/4") == 2  # the two teachers are in the first two parts
-    assert "1 trial waits for teachers that have no" in one_error_line(capsys.readouterr())
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: 1 trial waits for teachers that have no soft labels in ")
     assert [row["status"] for row in summary(tmp_path)] == ["missing"] * 4
     assert run(*words) == 0
     out = capsys.readouterr().out
