@@ -33,6 +33,7 @@ from tinycnn.formats import safetensors
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import CannotError, positive
 from tinycnn.ground.exit_status import exit_status
+from tinycnn.ground.printing import print_text
 from tinycnn.losses import softmax
 from tinycnn.metrics import (
     accuracy,
@@ -297,8 +298,8 @@ def run(argv: list[str] | None) -> int:
     )
     write_atomically(options.out / "ferplus.safetensors", content)
     write_atomically(card_path, with_measured(card, text, card_path))
-    print(text)
-    print(f"\n-> {options.out / 'ferplus.safetensors'}, {card_path}")
+    print_text(text)
+    print_text(f"\n-> {options.out / 'ferplus.safetensors'}, {card_path}")
     return 0
 
 

@@ -12,7 +12,6 @@ does the same.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 
 from tinycnn.cli.progress import TrainingBar
@@ -28,6 +27,7 @@ from tinycnn.cli.train import (
 from tinycnn.cli.training_faces import Faces, load_faces
 from tinycnn.ground.command_line import Parser
 from tinycnn.ground.exit_status import run_command
+from tinycnn.ground.printing import print_text, show_log
 from tinycnn.parallel import check_n_threads
 from tinycnn.run import FinishedRun, History, TrainingRun
 
@@ -70,6 +70,7 @@ def train(args: TrainArguments, faces: Faces) -> dict[str, TrainingRun]:
 
 
 def run(given: argparse.Namespace) -> int:
+    show_log()
     args = read_arguments(given)  # with --resume those of the interrupted run
     faces = load_faces(args, args.training)  # training images, soft labels, validation images
     config = open_run_folder(args, faces)  # its config.json has all options and the data's hashes
@@ -77,13 +78,12 @@ def run(given: argparse.Namespace) -> int:
     with saying_how_to_continue(args, faces, config):
         finished = FinishedRun(train(args, faces), faces.ids)
         finished.write(args.folder, config, faces.notes)  # predictions.csv and report.html
-    print()
-    print(finished.summary(args.folder))
+    print_text()
+    print_text(finished.summary(args.folder))
     return 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     return run_command(build_parser, argv)
 
 

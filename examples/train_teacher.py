@@ -22,6 +22,8 @@ import ferdata
 from tinycnn.cli.progress import TrainingBar
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import not_negative, positive
+from tinycnn.ground.exit_status import exit_status
+from tinycnn.ground.printing import print_text
 from tinycnn.parallel import check_n_threads
 from tinycnn.run import TrainingData, TrainingOptions, TrainingRun
 from tinycnn.train import Callback, EpochRecord, Validation, evaluate
@@ -34,7 +36,7 @@ class EpochLines(Callback):
     """Prints a line for each epoch, above the progress bar."""
 
     def on_epoch(self, record: EpochRecord) -> None:
-        tqdm.write(f"epoch {record.epoch}: validation accuracy {record.val_accuracy:.1%}")
+        print_text(f"epoch {record.epoch}: validation accuracy {record.val_accuracy:.1%}")
 
 
 class Options(argparse.Namespace):
@@ -81,8 +83,7 @@ def parse(argv: list[str]) -> Options:
     return options
 
 
-def main(argv: list[str] | None = None) -> int:
-    options = parse(sys.argv[1:] if argv is None else argv)
+def run(options: Options) -> int:
     default = ferdata.default_faces()
     train, validation = default.in_split("train"), default.in_split("validation")
     assert train.labels is not None and validation.labels is not None
@@ -120,9 +121,15 @@ def main(argv: list[str] | None = None) -> int:
     write_atomically(options.out, file.getvalue())
     on_train = evaluate(network, train.images, train.labels).accuracy
     on_validation = evaluate(network, validation.images, validation.labels).accuracy
-    print(f"accuracy on the default faces: {on_train:.1%} train, {on_validation:.1%} validation")
-    print(f"-> {options.out}")
+    print_text(
+        f"accuracy on the default faces: {on_train:.1%} train, {on_validation:.1%} validation"
+    )
+    print_text(f"-> {options.out}")
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return exit_status(lambda: run(parse(sys.argv[1:] if argv is None else argv)))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from tinycnn.cli.dataset_notes import notes_on
 from tinycnn.cli.model_argument import add_variant_argument
 from tinycnn.ground.command_line import CannotError, Parser, positive
 from tinycnn.ground.exit_status import run_command
+from tinycnn.ground.output_files import check_out, reads, writes
+from tinycnn.ground.printing import print_message, print_text
 from tinycnn.ground.progress import ProgressBar
 
 
@@ -31,14 +33,20 @@ def build_parser() -> Parser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL", help="model file, or TensorFlow checkpoint")
+    reads(
+        parser.add_argument("model", metavar="MODEL", help="model file, or TensorFlow checkpoint")
+    )
     add_variant_argument(parser)
-    parser.add_argument(
-        "--data", metavar="PATH", required=True, help="a data set that ferdata.open can read"
+    reads(
+        parser.add_argument(
+            "--data", metavar="PATH", required=True, help="a data set that ferdata.open can read"
+        )
     )
     add_dataset_options(parser)
-    parser.add_argument(
-        "--out", metavar="FILE", required=True, help="soft-label file to write, .npz"
+    writes(
+        parser.add_argument(
+            "--out", metavar="FILE", required=True, help="soft-label file to write, .npz"
+        )
     )
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="CPU threads (default: one per usable core)"
@@ -48,6 +56,7 @@ def build_parser() -> Parser:
 
 
 def run(args: argparse.Namespace) -> int:
+    check_out(args.out)
     network = tinycnn.load(args.model, variant=args.variant, n_threads=args.threads)
     network.load_kernels()  # so that the same data gives the same bits
     height, width, _ = network.input_spec.shape
@@ -56,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     with ProgressBar("reading", leave=False) as progress:
         faces = ferdata.open(args.data, progress=progress, **dataset_arguments(args))
     for note in notes_on(faces):
-        print(f"note: {note}", file=sys.stderr)
+        print_message(f"note: {note}")
     if faces.split is not None and (faces.split == "train").any():
         faces = faces.in_split("train")
     images = faces.images
@@ -71,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         ids=None if faces.rows is not None else faces.ids,
         flipped=network.predict_logits(np.ascontiguousarray(images[:, :, ::-1])),
     )
-    print(f"{len(faces):,} images, classes {', '.join(network.classes)} -> {args.out}")
+    print_text(f"{len(faces):,} images, classes {', '.join(network.classes)} -> {args.out}")
     return 0
 
 

@@ -28,11 +28,13 @@ from tinycnn.ground.argument_options import (
     with_options_for_arguments,
 )
 from tinycnn.ground.atomic_file import write_atomically
-from tinycnn.ground.command_line import CannotError, Parser, check_out, positive
+from tinycnn.ground.command_line import CannotError, Parser, positive
 from tinycnn.ground.completion import add_completion_option
 from tinycnn.ground.exit_status import run_command
 from tinycnn.ground.html_page import escape, png, section
 from tinycnn.ground.messages import plain as printable
+from tinycnn.ground.output_files import check_out, reads, refuse_inputs, writes
+from tinycnn.ground.printing import print_data, print_message, print_text
 from tinycnn.ground.progress import ProgressBar, ProgressBars
 
 CLEAN, FOUND = 0, 1
@@ -55,21 +57,25 @@ def build_parser() -> Parser:
         "nothing looks wrong, 1 if something does, 2 if the data set could not be checked.",
     )
     _add_data(checking)
-    checking.add_argument(
-        "--teacher",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="also check a teacher network's soft labels, .npz or .csv (may be repeated)",
+    reads(
+        checking.add_argument(
+            "--teacher",
+            metavar="FILE",
+            action="append",
+            default=[],
+            help="also check a teacher network's soft labels, .npz or .csv (may be repeated)",
+        )
     )
     add_argument_options(checking, (EXTRA_CLASSES_OPTION,))
     checking.add_argument("--json", action="store_true", help="print JSON, with all image ids")
-    checking.add_argument("--html", metavar="FILE", help="also write an HTML page with images")
+    writes(
+        checking.add_argument("--html", metavar="FILE", help="also write an HTML page with images")
+    )
     checking.set_defaults(run=_check)
 
     showing = commands.add_parser("show", help="draw a contact sheet with images of each class")
     _add_data(showing)
-    showing.add_argument("out", metavar="OUT", help="the file to write, .png or .html")
+    writes(showing.add_argument("out", metavar="OUT", help="the file to write, .png or .html"))
     showing.add_argument(
         "--columns", type=positive, default=16, help="images in a row (default: %(default)s)"
     )
@@ -80,13 +86,15 @@ def build_parser() -> Parser:
 
     packing = commands.add_parser("pack", help="write cropped and resized faces to one .npz file")
     _add_data(packing)
-    packing.add_argument("out", metavar="OUT", help="the .npz file to write")
+    writes(packing.add_argument("out", metavar="OUT", help="the .npz file to write"))
     packing.set_defaults(run=_pack)
     return parser
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="file or folder that holds the data set")
+    reads(
+        parser.add_argument("path", metavar="PATH", help="file or folder that holds the data set")
+    )
     add_dataset_options(parser.add_argument_group("data set"))
 
 
@@ -112,7 +120,10 @@ def _check(args: argparse.Namespace) -> int:
     diagnosis = replace(diagnosis, findings=tuple(findings))
     if args.html:
         write_atomically(args.html, diagnosis.as_html())
-    sys.stdout.write(diagnosis.as_json() if args.json else diagnosis.as_text())
+    if args.json:
+        print_data(diagnosis.as_json().rstrip("\n"))
+    else:
+        print_text(diagnosis.as_text().rstrip("\n"))
     return CLEAN if diagnosis.is_clean else FOUND
 
 
@@ -122,6 +133,7 @@ def _show(args: argparse.Namespace) -> int:
         raise CannotError(f"{args.out}: expected a name that ends in .png or .html")
     check_out(args.out)
     inspected = _shown(args)
+    _refuse_images(args, inspected.dataset)
     _print_notes(inspected.dataset)
     sheets = []
     for name, members in by_class(inspected.dataset):
@@ -141,8 +153,15 @@ def _show(args: argparse.Namespace) -> int:
         title = f"Faces of {args.path}"
         write_atomically(args.out, page(title, section(escape(title), "", *parts)))
     listed = ", ".join(f"{name or 'images'} {n:,}" for name, n, _ in sheets)
-    print(f"{printable(args.out)}: from the top, {printable(listed)}")
+    print_text(f"{printable(args.out)}: from the top, {printable(listed)}")
     return CLEAN
+
+
+def _refuse_images(args: argparse.Namespace, dataset: FaceDataset) -> None:
+    """Raise CannotError if the file to write is one of the images that a list names."""
+    if Path(args.out).exists():
+        root = Path(getattr(args, "root", None) or Path(args.path).parent)
+        refuse_inputs(args.out, (root / name.partition("#")[0] for name in dataset.ids.tolist()))
 
 
 def _shown(args: argparse.Namespace) -> InspectedDataset:
@@ -166,13 +185,13 @@ def _pack(args: argparse.Namespace) -> int:
     _print_notes(dataset)
     save_packed(dataset, args.out)
     n, (height, width) = len(dataset), dataset.images.shape[1:]
-    print(f"{printable(args.out)}: {n:,} faces of {width} x {height} px")
+    print_text(f"{printable(args.out)}: {n:,} faces of {width} x {height} px")
     return CLEAN
 
 
 def _print_notes(dataset: FaceDataset) -> None:
     for note in (*dataset.notes, *([dataset.unread.summary()] if dataset.unread else [])):
-        print(printable(f"note: {note}"), file=sys.stderr)
+        print_message(printable(f"note: {note}"))
 
 
 def _stacked(sheets: Sequence[np.ndarray], gap_px: int = 8) -> np.ndarray:

@@ -15,6 +15,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ferdata.files.cache import cache_folder
@@ -49,8 +50,10 @@ def compile_cached(loops: Loops, signature: str) -> Loops:
     """
     dispatcher: Any = inner_loops(loops)
     if dispatcher is not loops:  # under NUMBA_DISABLE_JIT it is
-        with contextlib.suppress(OSError, RuntimeError):  # there is no source, or no home
-            dispatcher._cache = _cache(loops)
+        folder = cache_folder()
+        with contextlib.suppress(OSError):  # there is no source
+            if folder is not None:
+                dispatcher._cache = _cache(loops, folder)
         dispatcher.compile(signature)
         dispatcher.disable_compile()  # arguments of other types then raise TypeError
     return dispatcher
@@ -63,12 +66,12 @@ def inner_loops(loops: Callable) -> Any:
     return numba.njit(nogil=True, error_model="numpy")(loops)
 
 
-def _cache(loops: Loops) -> Any:
+def _cache(loops: Loops, place: Path) -> Any:
     from tinycnn.ground.compiled_code import CodeCache, CodeFolder
 
     source = inspect.getsource(sys.modules[loops.__module__])  # also from a zip file
     stamp = hashlib.sha256(source.encode()).hexdigest()
-    folders = (cache_folder(), cache_folder() / "kernels")  # the first has faces: private as well
+    folders = (place, place / "kernels")  # the first has faces: private as well
     folder = CodeFolder(folders, stamp, logger, "FERDATA_CACHE_DIR")
     return CodeCache(loops, folder, lambda name: _announce(folder))
 
@@ -112,7 +115,9 @@ FIRST = NumpyFirst(
 
 def note_loops() -> None:
     """Note in the cache that it has all loops."""
-    _CODE.note(cache_folder() / "kernels")
+    folder = cache_folder()
+    if folder is not None:
+        _CODE.note(folder / "kernels")
 
 
 def warn_once(error: Exception) -> None:

@@ -651,15 +651,17 @@ def test_gradcheck_of_a_broken_network(refused, tmp_path):
     assert "not finite" in refused("gradcheck", tmp_path / "nan.safetensors")
 
 
-def test_commands_that_need_kernels_say_so_without_numba(model, face, tmp_path):
+def test_commands_that_check_kernels_go_on_without_numba(model, face, tmp_path):
     code = "import sys\nsys.modules['numba'] = None\nfrom tinycnn import cli\nsys.exit(cli.main())"
     for argv in (["gradcheck", model], ["explain", model, face, "--out", tmp_path / "page.html"]):
         command = [sys.executable, "-c", code, *map(str, argv)]
         environment = {**os.environ, "TINYCNN_BACKEND": "auto", "PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
-        assert done.returncode == 2 and done.stdout == "", argv
-        assert done.stderr.endswith("\n") and "error: Numba cannot be imported" in done.stderr
-        assert not (tmp_path / "page.html").exists()
+        assert done.returncode == 0 and done.stdout, argv
+        assert done.stderr.count("Numba cannot be imported") == 1
+        assert "error: " not in done.stderr
+    assert "cannot be used here, so they were not compared" in (tmp_path / "page.html").read_text()
+    assert "the kernels are not checked" in done.stderr or argv[0] == "explain"
 
 
 # ---- files that claim more than they hold ----------------------------------------------------

@@ -18,7 +18,7 @@ import ferdata
 from tinycnn import cli, paper
 from tinycnn.cli import reproduce, time_budget
 from tinycnn.paper import published
-from tinycnn.sweep import DEFAULT_TEACHER, Trial, local
+from tinycnn.sweep import DEFAULT_TEACHER, SweepFolder, Trial, local
 
 program = load_example("reproduce_paper")
 TOY = ["--sizes", "XXS", "--epochs", "1", "--seeds", "1", "--temperatures", "2,8"]
@@ -262,6 +262,9 @@ def test_the_plan_of_a_budget_is_kept_until_the_options_change(
     run(*words, "--budget", "11min")
     assert no_training["plan"].epochs == 25
     (tmp_path / "plan.json").write_text('{"asked": 3}')  # a damaged file, or one of another program
+    assert run(*words, "--budget", "none") == 2
+    assert (tmp_path / "plan.json").read_text() == '{"asked": 3}'
+    SweepFolder(tmp_path / "trials")  # now it is certainly the folder of this command
     monkeypatch.setattr(paper, "measure", lambda *words: pytest.fail("--budget none measures"))
     run(*words, "--budget", "none")
     assert no_training["plan"].n_folds == 10

@@ -241,7 +241,7 @@ CONFIG = RunConfig("tinycnn train", {"epochs": 3, "variant": "v"}, {"images": "a
 
 
 def test_a_configuration_is_read_back_and_data_are_compared(tmp_path):
-    CONFIG.write(tmp_path / "new" / "run")
+    CONFIG.begin(tmp_path / "new" / "run")
     found = read_config(tmp_path / "new" / "run")
     assert found == CONFIG and found.tinycnn == tinycnn.__version__
     found.check_data({"images": "ab"}, tmp_path)
@@ -258,8 +258,8 @@ def test_entries_of_other_releases_are_passed_over(tmp_path):
 def test_a_folder_with_a_run_is_not_used_for_another(tmp_path):
     check_unused(tmp_path / "new" / "deeper")
     assert list(tmp_path.iterdir()) == []
-    CONFIG.write(tmp_path)
-    for write in (CONFIG.write, check_unused):
+    CONFIG.begin(tmp_path)
+    for write in (CONFIG.begin, check_unused):
         with pytest.raises(RunFolderError, match="holds another run"):
             write(tmp_path)
     assert read_config(tmp_path) == CONFIG

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 
 
@@ -39,6 +41,6 @@ class WeightAverage:
 
 def check_decay(decay: float) -> float:
     """Raises ValueError unless 0 <= decay < 1."""
-    if not 0 <= decay < 1:
+    if not isinstance(decay, Real) or isinstance(decay, bool) or not 0 <= decay < 1:
         raise ValueError(f"ema_decay is {decay!r}; expected a number of at least 0, below 1")
     return float(decay)

@@ -9,7 +9,9 @@ the same configuration.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import numpy as np
 from .averaging import WeightAverage
 from .formats import safetensors
 from .ground.atomic_file import write_atomically
+from .ground.folder_lock import FolderLock, is_locked_here
 from .network import Network
 from .optim import Optimizer
 
@@ -33,6 +36,43 @@ class CheckpointError(ValueError):
 def path_in(folder: str | Path) -> Path:
     """The path of the last checkpoint in the folder of a run."""
     return Path(folder) / "last" / "checkpoint.safetensors"
+
+
+def claim(folder: str | Path, configuration: dict[str, Any], resume: bool) -> FolderLock | None:
+    """Lock the folder of a run, for as long as it trains; a new one is made.  None if there is
+    nothing to lock yet: then `load` says that there is no checkpoint.
+
+    Raises CheckpointError if a new run would overwrite the files of another one, or if another
+    process trains into the folder; OSError if the folder cannot be made; TypeError if a
+    checkpoint cannot hold the configuration.
+    """
+    json.dumps(configuration, default=_python_value)  # raises TypeError before the first step
+    folder, last = Path(folder), path_in(folder).parent
+    if not resume:
+        if path_in(folder).exists():
+            raise CheckpointError(
+                f"{folder}: holds another run: continue it with resume=True, or choose another "
+                "folder"
+            )
+        if (folder / BEST).exists() and not last.exists():
+            raise CheckpointError(
+                f"{folder / BEST}: would be overwritten, and is not of a run that was interrupted; "
+                "choose another folder"
+            )
+        if os.path.exists(folder) and not os.path.isdir(folder):
+            what = "not a folder: expected the name of a folder, which is made if it is missing"
+            raise NotADirectoryError(errno.ENOTDIR, what, str(folder))
+        last.mkdir(parents=True, exist_ok=True)
+    elif not last.is_dir():
+        return None
+    try:
+        return FolderLock(last)
+    except BlockingIOError:
+        if resume and is_locked_here(last):  # by an iterator of an interrupted run
+            return None
+        raise CheckpointError(
+            f"{folder}: another run writes its results there at this moment; choose another folder"
+        ) from None
 
 
 def save_epoch(
@@ -61,8 +101,15 @@ def save_epoch(
     tensors = {f"optimizer/{name}": array for name, array in optimizer.state().items()}
     if average is not None:
         tensors[LEARNING] = average.values
-    metadata = {METADATA_KEY: json.dumps(state)}
+    metadata = {METADATA_KEY: json.dumps(state, default=_python_value)}
     write_atomically(path, safetensors.to_bytes(network, tensors, metadata))
+
+
+def _python_value(value: object) -> object:
+    """What JSON can hold of a scalar of NumPy.  Raises TypeError for anything else."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r:.80} cannot be kept in a checkpoint; expected numbers and texts")
 
 
 def records_in(folder: str | Path) -> list[dict[str, Any]]:

@@ -29,6 +29,9 @@ from .losses import (
     weighted_mean,
 )
 
+MOST_TEMPERATURE = 1e9
+"""With a higher one, all soft labels are equal in float32; and t*t would leave its range."""
+
 
 @dataclass(frozen=True)
 class Distillation(Loss):
@@ -58,8 +61,8 @@ class Distillation(Loss):
             object.__setattr__(self, "temperature", tuple(self.temperature))
         if not np.size(self.temperature):
             raise ValueError("temperature: expected a number or several, found none")
-        for temperature in self.temperatures:
-            check_temperature(temperature)
+        for temperature in self._several:
+            check_temperature(temperature, MOST_TEMPERATURE)
         _check_weight("soft_weight", self.soft_weight, 1.0)
         keep_target_options(self)
         if self.scale not in ("paper", "hinton"):
@@ -67,8 +70,11 @@ class Distillation(Loss):
 
     @property
     def temperatures(self) -> tuple[float, ...]:
-        several = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
-        return tuple(float(t) for t in several)
+        return tuple(float(t) for t in self._several)
+
+    @property
+    def _several(self) -> tuple[float, ...]:
+        return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
 
     @property
     def terms(self) -> LossTerms | None:
@@ -128,7 +134,7 @@ class DecoupledDistillation(Loss):
     fewest_classes: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        check_temperature(self.temperature)
+        check_temperature(self.temperature, MOST_TEMPERATURE)
         for name in ("alpha", "beta", "hard_weight", "n_warmup_epochs"):
             _check_weight(name, getattr(self, name))
         _check_weight("ramp", self.ramp, 1.0)
@@ -176,7 +182,7 @@ class RelationDistillation(Loss):
     needs_soft_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_temperature(self.temperature)
+        check_temperature(self.temperature, MOST_TEMPERATURE)
         for name in ("beta", "gamma", "hard_weight"):
             _check_weight(name, getattr(self, name))
         keep_target_options(self)

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import metrics
-from .image_arrays import check_content
+from .image_arrays import check_content, check_images
 from .labels import check_labels
 from .layers import Layer
-from .losses import CrossEntropy, softmax
+from .losses import CrossEntropy, check_targets, softmax
 from .network import Network
 
 BEST_BY = ("accuracy", "loss")
@@ -40,6 +40,14 @@ class Validation:
 
     def __repr__(self) -> str:
         return f"<Validation: {len(self.images):,} images>"
+
+    def check(self, network: Network) -> None:
+        """Raise what `evaluate` would raise for these images, labels and targets: TypeError or
+        ValueError."""
+        images = check_images(self.images, network.input_spec)
+        checked = check_labels(self.labels, network.classes, len(images))
+        truth = checked.targets if self.targets is None else self.targets
+        check_targets(truth, (len(images), len(network.classes)), network.dtype)
 
 
 @dataclass(frozen=True, repr=False)

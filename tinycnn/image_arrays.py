@@ -14,6 +14,7 @@ PIXELS = "uint8 pixels, 0 black to 255 white"
 _REMEDY = "multiply them by 255 first: (255 * images).round().astype(np.uint8)"
 _SHARE_OF_ONES = 0.01
 _N_SEEN = 4
+_COLOURS = {1: "grey", 3: "RGB"}
 
 
 def check_images(images: Any, spec: InputSpec) -> np.ndarray:
@@ -128,11 +129,14 @@ def _check_shape(shape: tuple[int, ...], spec: InputSpec) -> None:
         advice = ": pass a single picture as images[None]"
     elif len(shape) == 2 and shape[1] == H * W * C:
         advice = f": images.reshape(-1, {size}) makes pictures of these rows"
-    elif len(shape) == 4 and shape[1:] == (C, H, W):
+    elif len(shape) == 4 and shape[2:] == (H, W) and shape[1] in (C, 1, 3, 4):
         advice = ": the channels are the last axis; move them with np.moveaxis(images, 1, -1)"
+        if shape[1] != C:
+            advice += f", and make the pictures {_COLOURS.get(C, f'of {C} channels')}"
+    elif len(shape) == 3 and shape == (C, H, W):
+        advice = ": a single picture is np.moveaxis(image, 0, -1)[None], with the channels last"
     elif len(shape) == 4 and shape[3] != C:
-        colours = {1: "grey", 3: "RGB"}
-        takes = colours.get(C, f"{C} channels")
+        takes = _COLOURS.get(C, f"{C} channels")
         advice = f": {shape[3]} channels, but the network takes {takes}; convert the pictures"
     elif len(shape) in (3, 4):
         advice = f": pictures of {shape[1]}x{shape[2]} px, but the network takes {H}x{W}; "

@@ -17,6 +17,8 @@ import numpy as np
 
 from .backend_choice import Operations
 from .ground.distributions import ROW_SUM_TOLERANCE, first_wrong_row
+from .ground.messages import quoted
+from .shapes import python_number
 from .unknown_options import NamesItsOptions
 
 
@@ -155,8 +157,11 @@ class Loss(NamesItsOptions, abc.ABC):
     def of_checked(
         self, logits: np.ndarray, inputs: LossInputs, backend: str
     ) -> tuple[float, np.ndarray]:
-        """The same for what `check` has returned: smooths the targets and computes."""
-        return self.value_and_gradient(logits, inputs.smoothed(self.label_smoothing), backend)
+        """The same for what `check` has returned: smooths the targets and computes.  Raises
+        TypeError if the loss that a class of the user's own computes is not a number."""
+        smoothed = inputs.smoothed(self.label_smoothing)
+        value, dlogits = self.value_and_gradient(logits, smoothed, backend)
+        return python_number(f"the loss of {type(self).__name__}", value), dlogits
 
 
 def keep_target_options(loss: Loss) -> None:
@@ -312,10 +317,17 @@ def plain_array(array: np.ndarray, dtype: Any) -> np.ndarray:
     return np.require(array, dtype, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
 
 
-def check_temperature(temperature: float) -> float:
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature={temperature}: expected a finite number above 0")
-    return float(temperature)
+def check_temperature(temperature: float, most: float = math.inf) -> float:
+    """The temperature as a float.  Raises ValueError unless it is a finite number above 0, and at
+    most `most`."""
+    try:
+        value = math.nan if isinstance(temperature, str) else float(temperature)
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if 0 < value < math.inf and value <= most:
+        return value
+    expected = "a finite number above 0" + ("" if most == math.inf else f", at most {most:g}")
+    raise ValueError(f"temperature={quoted(temperature)}: expected {expected}")
 
 
 def check_logits(logits: np.ndarray) -> np.ndarray:

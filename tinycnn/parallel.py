@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from typing import NamedTuple
 
 _lock = threading.Lock()
@@ -37,11 +38,11 @@ def check_n_threads(n_threads: int | None) -> int:
     """Return `n_threads`, or for None the usable cores.  Raises ValueError for less than one."""
     if n_threads is None:
         return usable_cores()
-    if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
+    if isinstance(n_threads, bool) or not isinstance(n_threads, Integral) or n_threads < 1:
         raise ValueError(
             f"n_threads is {n_threads!r}; expected None or a whole number of 1 or more"
         )
-    return n_threads
+    return int(n_threads)
 
 
 LEAST_SHARE = 3_000_000

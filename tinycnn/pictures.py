@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .ground.messages import LONGEST_NAME, file_name, in_short, quoted
+from .ground.regular_file import read_bytes_of
 from .input_spec import InputSpec
 
 CHANNELS = ("rgb", "bgr")
@@ -127,7 +128,7 @@ def _content(picture: Any, name: str) -> bytes:
             raise _RefusedError("not a file" if path.exists() else "no such file")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise _RefusedError(f"more than {MAX_FILE_BYTES:,} bytes, too much for one picture")
-        return path.read_bytes()
+        return read_bytes_of(path, MAX_FILE_BYTES)
     if isinstance(picture, (bytes, bytearray, memoryview)):
         return bytes(picture)
     if getattr(picture, "seekable", bool)():

@@ -80,6 +80,17 @@ def check_positive(**values: Any) -> None:
     check_whole(1, **values)
 
 
+def python_number(what: str, value: Any) -> float:
+    """`value` as a float: a number of Python or NumPy, or an array of one number.  Raises TypeError
+    that begins with `what` for anything else."""
+    if isinstance(value, float):
+        return float(value)
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "fiu":
+        raise TypeError(f"{what} is {value!r:.80}; expected a number")
+    return float(array.item())
+
+
 def check_kind(name: str, value: object, kind: type, expected: str) -> None:
     """Raise TypeError unless `value` is an object of `kind`.  expected: that kind in words."""
     if isinstance(value, kind):

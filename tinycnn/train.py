@@ -6,9 +6,9 @@ Nothing here prints: the caller shows what records and callbacks report.
 
 from __future__ import annotations
 
-import errno
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,11 +20,12 @@ import numpy as np
 from . import checkpoint, divergence
 from .averaging import WeightAverage, check_decay
 from .evaluation import Evaluation, Validation, check_network, evaluate
+from .ground.folder_lock import FolderLock
 from .losses import Loss
 from .network import Network
 from .optim import Optimizer
 from .schedules import Constant, ReduceLROnPlateau, Schedule
-from .shapes import check_kind, check_positive
+from .shapes import check_kind, check_positive, check_whole, python_number
 
 Batch = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
 """uint8 images (N, H, W[, C]); targets: class indices (N,) or distributions (N, K); soft labels:
@@ -141,7 +142,8 @@ def iter_epochs(
                 it, or the lowest loss if its best_by says so (without it, the one with the lowest
                 training loss), the first of equal ones
     patience    stop after this many epochs without a new best one; None: never
-    folder      made if it is missing; after every epoch `model.safetensors` (the best so far) and
+    folder      made if it is missing, and locked while the run goes on; one that another run has
+                used is refused.  After every epoch `model.safetensors` (the best so far) and
                 `last/checkpoint.safetensors` (everything needed to resume) are written there,
                 each atomically
     resume      continue from the folder's last checkpoint, with the same bits as without the
@@ -153,7 +155,8 @@ def iter_epochs(
     seeds of network and batches give the same weights, for any number of threads.
     Raises DivergedError if the loss or the weights are not finite: the network then has the weights
     of the last complete epoch, as the folder does; CheckpointError if there is no checkpoint to
-    resume from, or one with another configuration; OSError if the folder cannot be written;
+    resume from, or one with another configuration, and for a new run in a folder that another run
+    has used; OSError if the folder cannot be written;
     ValueError or TypeError for wrong arguments, or an epoch without images.
     """
     check_network(network)
@@ -167,6 +170,7 @@ def iter_epochs(
     if validation is not None:
         expected = "None or tinycnn.Validation(images, labels)"
         check_kind("validation", validation, Validation, expected)
+        validation.check(network)
     if not isinstance(callbacks, Sequence):
         raise TypeError(f"callbacks is a {type(callbacks).__name__}; expected a list of callbacks")
     for k, callback in enumerate(callbacks):
@@ -174,20 +178,23 @@ def iter_epochs(
             f"callbacks[{k}]", callback, Callback, "an object of a class of tinycnn.Callback"
         )
     check_positive(n_epochs=n_epochs)
-    if patience is not None and patience < 1:
-        raise ValueError(f"patience is {patience!r}; expected None or 1 or more")
+    if patience is not None:
+        check_positive(patience=patience)
     if resume and folder is None:
         raise ValueError("resume needs the folder to resume from")
-    check_decay(ema_decay)
+    if folder is not None and not isinstance(folder, (str, os.PathLike)) or folder == "":
+        raise TypeError(f"folder is {folder!r:.80}; expected the name of a folder, or None")
+    check_whole(0, **{"batches.n_batches": batches.n_batches, "batches.n_images": batches.n_images})
+    ema_decay = check_decay(ema_decay)
     schedule = schedule or Constant(optimizer.learning_rate)
     if isinstance(schedule, ReduceLROnPlateau) and validation is None:
         if schedule.monitor.startswith("val_"):
             raise ValueError(f"ReduceLROnPlateau: {schedule.monitor} needs validation data")
     configuration = {
-        "loss": repr(loss),
+        "loss": described(loss),
         "frozen_layers": list(network.frozen_layers) or None,
         "optimizer": optimizer.config(),
-        "schedule": repr(schedule),
+        "schedule": described(schedule),
         "n_batches": int(batches.n_batches),
         "n_images": int(batches.n_images),
         "n_validation_images": None if validation is None else len(validation.images),
@@ -196,21 +203,24 @@ def iter_epochs(
     }
     average = WeightAverage(ema_decay, network.parameter_vector) if ema_decay else None
     records: list[EpochRecord] = []
+    lock = None if folder is None else checkpoint.claim(folder, configuration, resume)
     if folder is not None and resume:
         path = checkpoint.path_in(folder)
-        rows = checkpoint.load(path, network, optimizer, configuration, average)
         try:
+            rows = checkpoint.load(path, network, optimizer, configuration, average)
             records = [EpochRecord(**row) for row in rows]
+        except checkpoint.CheckpointError:
+            _release(lock)
+            raise
         except TypeError as error:
+            _release(lock)
             raise checkpoint.CheckpointError(f"{path}: not a checkpoint: {error}") from None
-    elif folder is not None:
-        _make_folder(folder)
     run = _Run(
         network=network,
         batches=batches,
         loss=loss,
         optimizer=optimizer,
-        n_epochs=n_epochs,
+        n_epochs=int(n_epochs),
         schedule=schedule,
         validation=validation,
         callbacks=callbacks,
@@ -220,34 +230,36 @@ def iter_epochs(
         records=records,
         average=average,
     )
-    return _with_last_good_weights(network, run.epochs())
-
-
-def _make_folder(folder: str | Path) -> None:
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        what = "not a folder: expected the name of a folder, which is made if it is missing"
-        raise NotADirectoryError(errno.ENOTDIR, what, str(folder))
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    return _with_last_good_weights(network, run.epochs(), lock)
 
 
 def _with_last_good_weights(
-    network: Network, epochs: Iterator[EpochRecord]
+    network: Network, epochs: Iterator[EpochRecord], lock: FolderLock | None
 ) -> Iterator[EpochRecord]:
-    """Yields the records of `epochs`; restores the weights from before an epoch that diverges.
+    """Yields the records of `epochs`; restores the weights from before an epoch that diverges, and
+    releases the lock in the end.
 
     NumPy's warnings of overflow are switched off: DivergedError says more.
     """
-    while True:
-        weights = network.parameter_vector.copy()
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                record = next(epochs, None)
-        except DivergedError:
-            network.parameter_vector[:] = weights
-            raise
-        if record is None:
-            return
-        yield record
+    try:
+        while True:
+            weights = network.parameter_vector.copy()
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    record = next(epochs, None)
+            except DivergedError:
+                network.parameter_vector[:] = weights
+                raise
+            if record is None:
+                return
+            yield record
+    finally:
+        _release(lock)
+
+
+def _release(lock: FolderLock | None) -> None:
+    if lock is not None:
+        lock.release()
 
 
 @dataclass
@@ -281,7 +293,7 @@ class _Run:
             schedule = self.schedule
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule = schedule.after(records)
-            rate = schedule(optimizer.n_steps)
+            rate = _rate(schedule, optimizer.n_steps)
             if self.average is not None:  # between epochs, the network has the average
                 self.average.swap(network.parameter_vector)
             mean_loss, mean_accuracy, n_images = self._train_epoch(epoch, schedule)
@@ -367,12 +379,13 @@ class _Run:
         network, optimizer = self.network, self.optimizer
         n_images, total_loss, n_right = 0, 0.0, 0
         loss = self.loss.at_epoch(epoch)
-        for k, (images, targets, soft_labels) in enumerate(self.batches(epoch)):
+        for k, batch in enumerate(self.batches(epoch)):
+            images, targets, soft_labels = _parts(batch, epoch)
             x = network.scale(images)
             value, logits = network.loss_and_gradients(x, loss, targets, soft_labels)
             if not math.isfinite(value):
                 raise self._diverged(f"the loss is {value}", images, epoch, k)
-            rate = schedule(optimizer.n_steps)
+            rate = _rate(schedule, optimizer.n_steps)
             optimizer.step(network.trained_vector, network.trained_gradients, rate)
             if self.average is not None:
                 self.average.step(network.parameter_vector, optimizer.n_steps - 1)
@@ -401,3 +414,34 @@ class _Run:
             # the loss of the last step was computed before its update
             raise self._diverged("weights are not finite", None, epoch)
         return total_loss / n_images, n_right / n_images, n_images
+
+
+def _parts(batch: Any, epoch: int) -> Batch:
+    """Images, targets as an array, and soft labels or None.  Raises TypeError for anything else."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        kind = f"a {type(batch).__name__}"
+        if isinstance(batch, (tuple, list)):
+            kind += f" of {len(batch)}"
+        raise TypeError(
+            f"batches({epoch}) gave {kind}; expected (images, targets, soft_labels), one batch "
+            "after another, where soft_labels may be None"
+        )
+    images, targets = batch[:2]
+    return images, np.asarray(targets), batch[2] if len(batch) == 3 else None
+
+
+def _rate(schedule: Schedule, step: int) -> float:
+    return python_number(f"the learning rate of step {step}", schedule(step))
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def described(value: object) -> str:
+    """The text of a loss or a schedule, by which a run that is resumed is compared.  One without a
+    text of its own is described by its class and its attributes; a function by its name."""
+    text = repr(value)
+    if type(value).__repr__ is object.__repr__:
+        options = ", ".join(f"{name}={option!r}" for name, option in vars(value).items())
+        text = f"{type(value).__name__}({options})"
+    return _ADDRESS.sub("", text)

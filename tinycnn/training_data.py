@@ -51,10 +51,10 @@ class ArrayBatches:
         for name, rows in (("labels", labels), ("soft_labels", soft_labels)):
             if rows is not None and len(rows) != len(images):
                 raise ValueError(f"{len(images)} images but {len(rows)} {name}")
-        self.n_images = len(images)
-        self.n_batches = -(-self.n_images // batch_size)
+        self.n_images, self._batch_size = len(images), int(batch_size)
+        self.n_batches = -(-self.n_images // self._batch_size)
         self._images, self._targets, self._soft_labels = images, np.asarray(labels), soft_labels
-        self._batch_size, self._shuffle, self._seed = int(batch_size), shuffle, int(seed)
+        self._shuffle, self._seed = shuffle, int(seed)
 
     def __repr__(self) -> str:
         return f"<ArrayBatches: {self.n_images:,} images, {self.n_batches:,} batches>"
@@ -178,8 +178,7 @@ def validation_from(network: Network, data: Any) -> Validation | None:
     if data is None:
         return None
     if isinstance(data, Validation):
-        network.scale(data.images[:1])  # these two raise what `evaluate` would raise later
-        check_labels(data.labels, network.classes, len(data.images))
+        data.check(network)
         return data
     refuse_data_set("validation_data", data)
     if not isinstance(data, tuple) or len(data) != 2:

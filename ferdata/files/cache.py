@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -35,9 +36,24 @@ _N_BLOCKS, _BLOCK_BYTES = 64, 64 * 1024
 _IDENTITY = "source_identity"
 
 
-def cache_folder() -> Path:
-    """The folder of the cache; see the module's docstring. It need not exist."""
-    return cache_folder_of("ferdata")
+_warned = False
+
+
+def cache_folder() -> Path | None:
+    """The folder of the cache; see the module's docstring. It need not exist. None, and one warning
+    in the log, if there is no home folder: then nothing is cached."""
+    global _warned
+    try:
+        return cache_folder_of("ferdata")
+    except RuntimeError as error:
+        if not _warned:
+            _warned = True
+            logging.getLogger("ferdata").warning(
+                "no cache (%s): each process reads and compiles again, unless FERDATA_CACHE_DIR "
+                "names a folder that you may write to",
+                error,
+            )
+        return None
 
 
 def cached_arrays(
@@ -96,9 +112,8 @@ def source_identity(source: Path, kind: str) -> str:
 
 
 def _entry_path(name: str, place: str) -> Path | None:
-    try:
-        folder = cache_folder()
-    except RuntimeError:  # no home folder
+    folder = cache_folder()
+    if folder is None:
         return None
     return folder / f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:16]}.npz"
 

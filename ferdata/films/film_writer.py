@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ferdata.films.frames import video_extra
+from tinycnn.ground.mark import MARK
 
 TICKS = 60_000  # a second has so many: whole numbers for 24, 25, 30, 50 and 60 frames per second
 CODECS = ("libx264", "mpeg4")
@@ -31,6 +32,7 @@ class FilmWriter:
         with open(self._part, "xb"):  # so that an error has the system's own message
             pass
         self._container = self._av.open(str(self._part), "w", format="mp4")
+        self._container.metadata["comment"] = MARK
         self._rate, self._last = Fraction(rate).limit_denominator(1001), -1
         self._stream: Any = None
         self._size = (0, 0)

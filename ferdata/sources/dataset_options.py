@@ -108,6 +108,7 @@ OPTIONS = (
         "csv lists, AffectNet's too: the folder that their paths are relative to (default: the "
         "folder of the list)",
         {"metavar": "FOLDER"},
+        reads=True,
     ),
     ArgumentOption(
         "path_column",
@@ -140,6 +141,7 @@ OPTIONS = (
         "--votes",
         "FER2013's csv: the votes of FER+, fer2013new.csv (default: no votes)",
         {"metavar": "FILE"},
+        reads=True,
     ),
     ArgumentOption(
         "target",

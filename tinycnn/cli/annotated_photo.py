@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from ferdata.photos.faces import Faces
 
 from ..classify import UNSURE, Classification
 from ..ground.atomic_file import write_atomically
+from ..ground.mark import MARK
+from ..ground.output_files import refuse_files_of_others
 
 FRAME_COLOUR, TEXT_COLOUR = (0, 200, 90), (0, 0, 0)
 
@@ -48,15 +51,25 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         return ImageFont.load_default()
 
 
-def write_annotated(folder: Path, name: Path, picture: Image.Image) -> None:
-    """Write `picture` to folder/name.  Raises OSError."""
+def annotated_path(folder: Path, name: Path) -> Path:
+    """The annotated copy of the photo that is called `name`."""
     path = folder / name
     if path.suffix.lower() not in KEPT_SUFFIXES:
         path = path.with_name(path.name + ".png")
+    return path
+
+
+def write_annotated(folder: Path, name: Path, picture: Image.Image) -> None:
+    """Write `picture` to the copy of `name` in the folder.  Raises OSError, also for a file there
+    that this package has not written."""
+    path = annotated_path(folder, name)
+    refuse_files_of_others([path])
     content = io.BytesIO()
     if path.suffix.lower() == ".png":
-        picture.save(content, "PNG")
+        mark = PngInfo()
+        mark.add_text("Comment", MARK)
+        picture.save(content, "PNG", pnginfo=mark)
     else:
-        picture.save(content, "JPEG", quality=92)
+        picture.save(content, "JPEG", quality=92, comment=MARK)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content.getvalue())

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..ground.messages import aligned, plain
+from ..ground.printing import print_data, print_text
 
 
 def print_json(values: object) -> None:
     """Print one JSON object.  NaN and infinities become null, because JSON does not have them."""
-    print(json.dumps(_finite(values), indent=2))
+    print_data(json.dumps(_finite(values), indent=2))
 
 
 def _finite(values: object) -> object:
@@ -28,7 +29,7 @@ def _finite(values: object) -> object:
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
     """Print a table.  The first `left` columns are left-aligned, the others right-aligned."""
-    print(aligned([[plain(cell) for cell in row] for row in (header, *rows)], left))
+    print_text(aligned([[plain(cell) for cell in row] for row in (header, *rows)], left))
 
 
 def this_command() -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,12 @@ from ferdata.photos.picture_formats import is_picture
 from ferdata.sources.dataset_options import add_dataset_options, dataset_arguments
 
 from ..formats import safetensors
-from ..ground.command_line import CannotError, check_out
+from ..ground.command_line import CannotError
 from ..ground.messages import in_short, plain
+from ..ground.output_files import check_out, reads, writes
+from ..ground.printing import print_message, print_text
 from ..ground.progress import ProgressBar
+from ..ground.regular_file import open_regular
 from ..metrics import accuracy, check_classes
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
@@ -41,7 +43,7 @@ MAX_DATA_BYTES = 4 << 30
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser, "IN")
-    parser.add_argument("out", metavar="OUT", help="the .safetensors file to write")
+    writes(parser.add_argument("out", metavar="OUT", help="the .safetensors file to write"))
     parser.add_argument(
         "--dtype",
         choices=("float32", "float16", "int8"),
@@ -50,25 +52,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with either; int8 takes a fourth, and weights and values are 8-bit integers (default: "
         "%(default)s)",
     )
-    parser.add_argument(
-        "--calibration",
-        metavar="PATH",
-        help="images for --dtype int8, on which the ranges of all values are measured: an .npz "
-        "with the array `images`, a folder of pictures of the network's size, or any data set that "
-        f"--data takes; of many, {N_CALIBRATION} are used (default: those of --data)",
+    reads(
+        parser.add_argument(
+            "--calibration",
+            metavar="PATH",
+            help="images for --dtype int8, on which the ranges of all values are measured: an .npz "
+            "with the array `images`, a folder of pictures of the network's size, or any data set "
+            f"that --data takes; of many, {N_CALIBRATION} are used (default: those of --data)",
+        )
     )
-    parser.add_argument(
-        "--data",
-        metavar="PATH",
-        help="images with labels, on which both models are compared: an .npz with the arrays "
-        "`images` (N, H, W) uint8 and `labels` (N,), class numbers, or any data set that "
-        f"ferdata.open reads (default: {N_RANDOM_IMAGES} random images, without accuracy)",
+    reads(
+        parser.add_argument(
+            "--data",
+            metavar="PATH",
+            help="images with labels, on which both models are compared: an .npz with the arrays "
+            "`images` (N, H, W) uint8 and `labels` (N,), class numbers, or any data set that "
+            f"ferdata.open reads (default: {N_RANDOM_IMAGES} random images, without accuracy)",
+        )
     )
     add_dataset_options(parser.add_argument_group("data set", "how --data is read"))
 
 
 def run(args: argparse.Namespace) -> int:
-    out = check_out(args.out, not_the_same_as=args.model)
+    out = check_out(args.out)
     if out.suffix != ".safetensors":
         raise CannotError(
             f"{args.out}: expected a name that ends in .safetensors (for other kinds of files use "
@@ -160,7 +166,7 @@ def pictures_in(folder: Path, network: Network) -> np.ndarray:
         else:
             passed_over.add(found)
     if passed_over.names:
-        print(f"note: {plain(passed_over.summary())}", file=sys.stderr)
+        print_message(f"note: {plain(passed_over.summary())}")
     return np.stack(pictures)
 
 
@@ -199,7 +205,7 @@ def labelled_images(
     with ProgressBar(f"reading {path.name}", leave=False) as progress:
         faces = ferdata.open_training_faces(path, progress=progress, **arguments)
     for note in notes_on(faces.dataset):
-        print(f"note: {note}", file=sys.stderr)
+        print_message(f"note: {note}")
     spec = network.input_spec
     if spec.shape != (spec.height_px, spec.height_px, 1):
         raise CannotError(f"{args.model}: takes {spec.shape} images; faces are square and grey")
@@ -215,7 +221,7 @@ def labelled_images(
         raise CannotError(f"{path}: no image with a label that {args.model} knows")
     if dropped:
         left_out = f"without the images of {', '.join(dropped)}: no class of {args.model}"
-        print(plain(left_out), file=sys.stderr)
+        print_message(plain(left_out))
     images = dataset.images
     if images.shape[1:] != spec.shape[:2]:
         images = ferdata.resize_images(images, spec.height_px)
@@ -229,7 +235,7 @@ def read_data(
     if not Path(path).is_file():
         raise CannotError(f"{path}: no such file")
     try:
-        with open(path, "rb") as opened, zipfile.ZipFile(opened) as archive:
+        with open_regular(path) as opened, zipfile.ZipFile(opened) as archive:
             names = archive.namelist()
             missing = [name for name in ("images", "labels") if f"{name}.npy" not in names]
             if missing and (needs_labels or "images" in missing):
@@ -277,17 +283,19 @@ def _random(network: Network) -> np.ndarray:
 
 def _print(found: dict[str, Any], data: str | None) -> None:
     sizes = f"{found['bytes_in']:,} -> " if found["bytes_in"] else ""
-    print(plain(f"{found['in']} ({found['dtype_in']}) -> {found['out']} ({found['dtype_out']})"))
-    print(f"  bytes: {sizes}{found['bytes_out']:,}")
+    print_text(
+        plain(f"{found['in']} ({found['dtype_in']}) -> {found['out']} ({found['dtype_out']})")
+    )
+    print_text(f"  bytes: {sizes}{found['bytes_out']:,}")
     if "n_calibration_images" in found:
         names = found["layers_in_float"]
         in_float = f"; {len(names)} layers in float32: {', '.join(names)}" if names else ""
-        print(
+        print_text(
             plain(f"  int8: ranges measured on {found['n_calibration_images']:,} images{in_float}")
         )
     where = f"images of {data}" if data else "random images"
-    print(plain(f"  on {found['n_images']:,} {where}"))
-    print(f"  logits: differ by {found['logit_error']:.1e} of the largest logit")
-    print(f"  top-1:  the same for {found['top1_agreement']:.2%}")
+    print_text(plain(f"  on {found['n_images']:,} {where}"))
+    print_text(f"  logits: differ by {found['logit_error']:.1e} of the largest logit")
+    print_text(f"  top-1:  the same for {found['top1_agreement']:.2%}")
     if "accuracy_in" in found:
-        print(f"  accuracy: {found['accuracy_in']:.2%} -> {found['accuracy_out']:.2%}")
+        print_text(f"  accuracy: {found['accuracy_in']:.2%} -> {found['accuracy_out']:.2%}")

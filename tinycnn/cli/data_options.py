@@ -15,6 +15,7 @@ from ferdata.teachers import teacher_options
 from ..ground.argument_options import add_argument_options, given_arguments
 from ..ground.command_line import CannotError, positive
 from ..ground.messages import plain
+from ..ground.output_files import reads, refuse_inputs
 from ..ground.progress import ProgressBar
 
 BUILT_IN = "the built-in faces are drawn, and have labels, not votes"
@@ -60,21 +61,25 @@ def add_data_options(
 ) -> argparse._ArgumentGroup:
     """Add a group with the options of DataOptions."""
     data = parser.add_argument_group("data", description)
-    data.add_argument(
-        "--data",
-        metavar="PATH",
-        help="a data set that ferdata.open can read: FER2013 (fer2013.csv, .csv.gz, .zip or "
-        "icml_face_data.csv), a folder of CK+, Oulu-CASIA, RAF-DB or JAFFE, a folder with one "
-        "subfolder per class, a CSV list of images, ... (default: built-in faces)",
+    reads(
+        data.add_argument(
+            "--data",
+            metavar="PATH",
+            help="a data set that ferdata.open can read: FER2013 (fer2013.csv, .csv.gz, .zip or "
+            "icml_face_data.csv), a folder of CK+, Oulu-CASIA, RAF-DB or JAFFE, a folder with one "
+            "subfolder per class, a CSV list of images, ... (default: built-in faces)",
+        )
     )
     dataset_options.add_dataset_options(data)
-    data.add_argument(
-        "--teacher",
-        metavar="FILE",
-        nargs="+",
-        help="the teacher's soft labels, .npz or .csv (the format: python -m pydoc "
-        "ferdata.teachers.soft_labels); the probabilities of several files are averaged (default: "
-        "with the built-in faces their own teacher, with --data none)",
+    reads(
+        data.add_argument(
+            "--teacher",
+            metavar="FILE",
+            nargs="+",
+            help="the teacher's soft labels, .npz or .csv (the format: python -m pydoc "
+            "ferdata.teachers.soft_labels); the probabilities of several files are averaged "
+            "(default: with the built-in faces their own teacher, with --data none)",
+        )
     )
     add_argument_options(data, teacher_options.OPTIONS)
     data.add_argument(
@@ -106,6 +111,12 @@ def check_targets(args: DataOptions) -> None:
             if args.targets != "labels"
             else "--targets labels does not use --votes: give only one of the two options"
         )
+
+
+def check_folder(args: DataOptions, folder: str) -> None:
+    """Raise CannotError if the results cannot go to `folder`, because it is read or lies in a
+    folder that is."""
+    refuse_inputs(folder, filter(None, (args.data, args.root, args.votes, *(args.teacher or ()))))
 
 
 def load_teachers(

@@ -9,8 +9,10 @@ import argparse
 from pathlib import Path
 
 from ..explain import explain, write_page
-from ..ground.command_line import check_out, not_negative, positive
+from ..ground.command_line import not_negative, positive
 from ..ground.messages import plain
+from ..ground.output_files import check_out, reads, refuse_files_of_others, writes
+from ..ground.printing import print_text
 from .console import print_json
 from .image_argument import read_image
 from .model_argument import add_model_argument, open_model
@@ -18,11 +20,13 @@ from .model_argument import add_model_argument, open_model
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
-    parser.add_argument(
-        "image",
-        metavar="IMAGE",
-        help="a face of the network's own size (84x84 for MicroExpNet): a picture file, or .npy "
-        "with uint8 pixels",
+    reads(
+        parser.add_argument(
+            "image",
+            metavar="IMAGE",
+            help="a face of the network's own size (84x84 for MicroExpNet): a picture file, or "
+            ".npy with uint8 pixels",
+        )
     )
     parser.add_argument(
         "--label",
@@ -39,15 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", metavar="N", type=not_negative, default=0, help="of these entries (default: 0)"
     )
-    parser.add_argument(
-        "--out", metavar="FILE", help="the page (default: IMAGE-explained.html in this folder)"
+    writes(
+        parser.add_argument(
+            "--out", metavar="FILE", help="the page (default: IMAGE-explained.html in this folder)"
+        )
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    out = check_out(
-        args.out or f"{Path(args.image).stem}-explained.html", not_the_same_as=args.image
-    )
+    out = check_out(args.out or f"{Path(args.image).stem}-explained.html", (args.model, args.image))
+    if not args.out:
+        refuse_files_of_others([out])
     model = open_model(args.model, args.variant)
     explanation = explain(
         model.network,
@@ -64,12 +70,12 @@ def run(args: argparse.Namespace) -> int:
         print_json({"page": str(out), "bytes": out.stat().st_size, **summary})
     else:
         probability = explanation.trace.probs[explanation.trace.predicted]
-        print(plain(f"{args.image}: {summary['predicted']}, p = {probability:.4f}"))
-        print(plain(f"  loss for {summary['label']}: {summary['loss']:.6g}"))
-        print(
+        print_text(plain(f"{args.image}: {summary['predicted']}, p = {probability:.4f}"))
+        print_text(plain(f"  loss for {summary['label']}: {summary['loss']:.6g}"))
+        print_text(
             f"  sampled gradients: {summary['n_agreeing']} of {len(explanation.probes)} agree, "
             f"{summary['n_kinks']} met a kink, {summary['n_drowned']} are lost in rounding, "
             f"{summary['n_disagreeing']} disagree"
         )
-        print(plain(f"  page: {out} ({out.stat().st_size:,} bytes)"))
+        print_text(plain(f"  page: {out} ({out.stat().st_size:,} bytes)"))
     return 0 if explanation.agrees else 1

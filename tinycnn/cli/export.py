@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from ..formats.agreement import ExportError
-from ..ground.command_line import CannotError, check_out
+from ..ground.command_line import CannotError
 from ..ground.messages import one_line, plain
+from ..ground.output_files import check_out, refuse_files_of_others, writes
+from ..ground.printing import print_message, print_text
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from .console import print_json
@@ -28,13 +29,15 @@ ENDINGS = {"onnx": ".onnx", "python": ".py", "c": ".c"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--to", choices=tuple(ENDINGS), required=True, help="the kind of program")
-    parser.add_argument(
-        "--out",
-        metavar="PATH",
-        required=True,
-        help="the file to write, ending in .onnx, .py or .c; or a folder for "
-        f"{FILE_STEM}.onnx, .py or .c, which is created if PATH ends in /. The header of a C "
-        "program is written beside it",
+    writes(
+        parser.add_argument(
+            "--out",
+            metavar="PATH",
+            required=True,
+            help="the file to write, ending in .onnx, .py or .c; or a folder for "
+            f"{FILE_STEM}.onnx, .py or .c, which is created if PATH ends in /. The header of a C "
+            "program is written beside it",
+        )
     )
 
 
@@ -50,18 +53,18 @@ def run(args: argparse.Namespace) -> int:
         out.parent.mkdir(exist_ok=True)
         paths, notes = write(network, args.to, out)
     except ExportError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print_message(f"error: {one_line(error)}")
         return 1
     files = {str(path): path.stat().st_size for path in paths}
     if args.json:
         print_json({"model": args.model, "to": args.to, "files": files, **notes})
         return 0
     for path, n_bytes in files.items():
-        print(plain(f"{path}: {n_bytes:,} bytes"))
+        print_text(plain(f"{path}: {n_bytes:,} bytes"))
     if notes["checked"]:
-        print("checked: its logits are the network's")
+        print_text("checked: its logits are the network's")
     else:
-        print("not checked: there is no C compiler here ($CC, cc, gcc, clang)")
+        print_text("not checked: there is no C compiler here ($CC, cc, gcc, clang)")
     return 0
 
 
@@ -70,12 +73,17 @@ def program_path(text: str, ending: str, model: str) -> Path:
     and for a file with another ending."""
     folder = Path(text)
     if folder.is_dir():
-        return check_out(str(folder / (FILE_STEM + ending)), not_the_same_as=model)
+        out = check_out(str(folder / (FILE_STEM + ending)), [model])
+        refuse_files_of_others([out])
+        return out
     if text.endswith(("/", os.sep)):
         return check_out(str(folder)) / (FILE_STEM + ending)
     if folder.suffix != ending:
         raise CannotError(f"{text}: expected a name that ends in {ending}, or a folder")
-    return check_out(text, not_the_same_as=model)
+    out = check_out(text, [model])
+    if ending == ".c":
+        check_out(str(out.with_suffix(".h")), [model])
+    return out
 
 
 def write(

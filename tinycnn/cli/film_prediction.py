@@ -20,6 +20,7 @@ from ferdata.films.tracking import FaceTracker, ProbabilitySmoothing
 from ferdata.photos.faces import Faces
 
 from ..classify import Classification, classifications
+from ..ground.output_files import refuse_files_of_others
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from .annotated_photo import annotated
@@ -73,8 +74,9 @@ class AnnotatedFilm:
     def __init__(self, folder: Path, film: Path, rate: float) -> None:
         """Raises OSError."""
         self.film = film
-        name = film.name if film.suffix.lower() == ".mp4" else f"{film.name}.mp4"
-        self._writer = FilmWriter(folder / name, rate)
+        path = film_copy_path(folder, film)
+        refuse_files_of_others([path])
+        self._writer = FilmWriter(path, rate)
 
     def write(self, faces: Faces, answers: tuple[Classification, ...], moment: Moment) -> None:
         picture = annotated(moment.pixels, faces, answers)
@@ -91,10 +93,18 @@ class AnnotatedFilm:
                 raise
 
 
-def camera_recording(camera: str) -> Path:
-    """The name of a camera's annotated film: it holds the date, as no recording may be lost."""
+def film_copy_path(folder: Path, film: Path) -> Path:
+    """The annotated copy of a film."""
+    return folder / (film.name if film.suffix.lower() == ".mp4" else f"{film.name}.mp4")
+
+
+def camera_recording(camera: str, folder: Path | None) -> Path:
+    """The name of a camera's annotated film in the folder: it holds the date and, if there is one
+    of this second, a number, as no recording may be lost."""
     plain = "".join(c if c.isalnum() else "-" for c in camera)
-    return Path(f"camera-{plain}-{time.strftime('%Y%m%d-%H%M%S')}.mp4")
+    stem = f"camera-{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (f"{stem}{suffix}.mp4" for suffix in ("", *(f"-{n}" for n in range(2, 100))))
+    return Path(next(name for name in names if folder is None or not (folder / name).exists()))
 
 
 @contextlib.contextmanager

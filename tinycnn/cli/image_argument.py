@@ -10,6 +10,7 @@ from ferdata.photos.picture_formats import HEIC_AND_AVIF, picture_format
 
 from ..ground.command_line import CannotError
 from ..ground.messages import in_short
+from ..ground.regular_file import open_regular
 from ..input_spec import InputSpec
 from ..pictures import PictureSizeError, read_picture
 
@@ -39,6 +40,7 @@ def _read_picture(name: str, spec: InputSpec) -> np.ndarray:
 
 def _read_array(name: str, spec: InputSpec) -> np.ndarray:
     try:
+        open_regular(name).close()  # refuses pipes and devices
         array = np.load(name, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy parses the header as Python, which raises many kinds
         raise CannotError(

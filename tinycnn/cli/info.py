@@ -13,6 +13,7 @@ from typing import Any
 from ..formats import tf_checkpoint
 from ..formats.model_file import checkpoint_prefix
 from ..ground.messages import plain
+from ..ground.printing import print_text
 from .console import print_json, print_table
 from .model_argument import (
     OpenedModel,
@@ -60,8 +61,8 @@ def _print_quantized(args: argparse.Namespace, model: OpenedQuantized) -> int:
         }
         print_json(described)
     else:
-        print(plain(f"{model.name}: a network in 8-bit integers"))
-        print(network.summary())
+        print_text(plain(f"{model.name}: a network in 8-bit integers"))
+        print_text(network.summary())
     return 0
 
 
@@ -96,20 +97,22 @@ def describe(model: OpenedModel) -> dict[str, Any]:
 def _print(described: dict[str, Any]) -> None:
     spec = described["input_spec"]
     size = "x".join(str(spec[name]) for name in ("height_px", "width_px", "channels"))
-    print(plain(f"{described['model']}: {described['kind']}, {described['dtype']}"))
+    print_text(plain(f"{described['model']}: {described['kind']}, {described['dtype']}"))
     for path, n_bytes in described["files"].items():
-        print(plain(f"  {path}: {n_bytes:,} bytes"))
-    print(
+        print_text(plain(f"  {path}: {n_bytes:,} bytes"))
+    print_text(
         f"  {described['n_parameters']:,} parameters, {described['n_multiply_adds']:,} "
         "multiply-adds per image"
     )
     framing = spec["framing"] or "unknown"
-    print(plain(f"  input: {size} uint8, scaling {spec['scaling']}, framing {framing}"))
+    print_text(plain(f"  input: {size} uint8, scaling {spec['scaling']}, framing {framing}"))
     for name in ("mean", "std"):
         if name in spec:
-            print(f"  {name} of the channels: {', '.join(f'{value:g}' for value in spec[name])}")
-    print(plain(f"  classes: {', '.join(spec['classes'])}"))
-    print(f"  calibration temperature: {described['calibration_temperature']:g}\n")
+            print_text(
+                f"  {name} of the channels: {', '.join(f'{value:g}' for value in spec[name])}"
+            )
+    print_text(plain(f"  classes: {', '.join(spec['classes'])}"))
+    print_text(f"  calibration temperature: {described['calibration_temperature']:g}\n")
     rows = [
         (
             layer["name"],
@@ -122,10 +125,10 @@ def _print(described: dict[str, Any]) -> None:
     ]
     print_table(("layer", "kind", "output", "parameters", "multiply-adds"), rows, left=2)
     if described["training"]:
-        print("\ntraining")
+        print_text("\ntraining")
         for name, value in described["training"].items():
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            print(plain(f"  {name}: {text}"))
+            print_text(plain(f"  {name}: {text}"))
 
 
 def words(layer: dict[str, Any]) -> str:
@@ -141,7 +144,9 @@ def _print_tensors(args: argparse.Namespace, tensors: Sequence[tf_checkpoint.Ten
         entries = [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in tensors]
         print_json({"model": args.model, "kind": "TensorFlow checkpoint", "tensors": entries})
         return 0
-    print(plain(f"{args.model}: TensorFlow checkpoint, not one of the paper's networks; it holds"))
+    print_text(
+        plain(f"{args.model}: TensorFlow checkpoint, not one of the paper's networks; it holds")
+    )
     rows = [(t.name, t.dtype, "x".join(map(str, t.shape)) or "scalar") for t in tensors]
     print_table(("tensor", "dtype", "shape"), rows, left=3)
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from ..formats.model_file import check_is_model, checkpoint_paths, checkpoint_pr
 from ..formats.pretrained import PRETRAINED, load_pretrained, shipped_weights
 from ..ground.command_line import CannotError
 from ..ground.messages import plain
+from ..ground.output_files import reads
+from ..ground.printing import print_message
 from ..models import PUBLIC_NETWORKS, SIZES, VARIANTS, microexpnet
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
@@ -71,7 +72,7 @@ def add_model_argument(
     parser: argparse.ArgumentParser, name: str = "MODEL", default: str | None = None
 ) -> None:
     nargs = None if default is None else "?"
-    parser.add_argument("model", metavar=name, help=HELP, nargs=nargs, default=default)
+    reads(parser.add_argument("model", metavar=name, help=HELP, nargs=nargs, default=default))
     add_variant_argument(parser)
 
 
@@ -126,7 +127,7 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
 
         imported = onnx.import_network(path)
         for note in imported.notes:
-            print(plain(f"note: {name}: {note}"), file=sys.stderr)
+            print_message(plain(f"note: {name}: {note}"))
         return OpenedModel(name, "ONNX", imported.network, (path,), str(imported.network.dtype))
     tensors, metadata = safetensors.read(path)
     if safetensors.QUANTIZED_KEY in metadata:

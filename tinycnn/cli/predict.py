@@ -12,8 +12,6 @@ none was or an option is wrong.
 from __future__ import annotations
 
 import argparse
-import io
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +28,8 @@ from ferdata.photos.photo import read_photo
 from ..classify import Classification
 from ..ground.command_line import CannotError, Parser, above_zero, number, positive
 from ..ground.messages import one_line, plain
+from ..ground.output_files import reads, refuse_files_of_others
+from ..ground.printing import print_data, print_message, print_text
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from .film_prediction import (
@@ -37,6 +37,7 @@ from .film_prediction import (
     Moment,
     camera_recording,
     ctrl_c_afterwards,
+    film_copy_path,
     frame_predictions,
 )
 from .model_argument import HELP, OpenedModel, add_variant_argument, open_to_predict
@@ -49,12 +50,14 @@ SHIPPED = "pretrained"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     if isinstance(parser, Parser):
         parser.intermixed = True  # photos may stand before, between and after the options
-    parser.add_argument(
-        "photos",
-        metavar="PHOTO_OR_FOLDER",
-        nargs="*",
-        type=Path,
-        help="picture files, films, and folders to search for pictures",
+    reads(
+        parser.add_argument(
+            "photos",
+            metavar="PHOTO_OR_FOLDER",
+            nargs="*",
+            type=Path,
+            help="picture files, films, and folders to search for pictures",
+        )
     )
     parser.add_argument(
         "--camera",
@@ -80,11 +83,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write a copy of each photo and film to FOLDER, with a frame and a label on each "
         "face",
     )
-    parser.add_argument(
-        "--model",
-        metavar="MODEL",
-        default=SHIPPED,
-        help=f"{HELP} (default: %(default)s)",
+    reads(
+        parser.add_argument(
+            "--model",
+            metavar="MODEL",
+            default=SHIPPED,
+            help=f"{HELP} (default: %(default)s)",
+        )
     )
     add_variant_argument(parser)
     parser.add_argument(
@@ -223,7 +228,7 @@ def predictions(
         answers = network.classify(faces, unsure_below=args.unsure_below)
         yield Prediction(photo, faces, tuple(answers))
     if args.camera is not None:
-        photo = Found(Path(f"camera {args.camera}"), camera_recording(args.camera))
+        photo = Found(Path(f"camera {args.camera}"), camera_recording(args.camera, args.annotate))
         yield from _film_predictions(photo, lambda: open_camera(args.camera), args, network)
 
 
@@ -264,22 +269,23 @@ class Printer:
             )
         if args.annotate:
             _refuse_to_overwrite(args.photos, args.annotate)
-            args.annotate.mkdir(parents=True, exist_ok=True)
         self.annotate: Path | None = args.annotate
         self.n_files, self.passed_over = 0, PassedOver()
         for found in find_photos(args.photos, _not_searched(args)):
             if found.is_picture:
                 self.n_files += 1
+                if args.annotate:
+                    refuse_files_of_others(copies_of(args.annotate, found))
             else:
                 self.passed_over.add(found)
+        if args.annotate:
+            args.annotate.mkdir(parents=True, exist_ok=True)
         films = args.camera is not None or any(map(film_format, args.photos))
         self.films = FilmCounts() if films else None
         self.film_copy: AnnotatedFilm | None = None
         self.n_photos = self.n_faces = self.n_without_faces = self.n_failed = 0
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold characters that the
-            sys.stdout.reconfigure(errors="backslashreplace")  # terminal cannot show
         kind = JsonRows if args.json else CsvRows if args.csv else TableRows
-        self.rows: Rows = kind(lambda line: tqdm.write(line, file=sys.stdout), classes, films)
+        self.rows: Rows = kind(print_text if kind is TableRows else print_data, classes, films)
         disable = None if self.n_files > 1 else True
         self.bar = tqdm(total=self.n_files, unit="photo", disable=disable)
 
@@ -299,7 +305,7 @@ class Printer:
                 problem = one_line(error)
         if problem or found.faces is None:
             self.n_failed += 1
-            tqdm.write(f"error: {problem}", file=sys.stderr)
+            print_message(plain(f"error: {problem}"))
         else:
             self.rows.write(found.photo.path, found.faces, found.answers)
             self.n_photos += 1
@@ -337,9 +343,9 @@ class Printer:
         self.bar.close()
         self._close_film_copy()
         if kind is KeyboardInterrupt:
-            print(f"stopped: {self.summary()}", file=sys.stderr)
+            print_message(f"stopped: {self.summary()}")
         elif kind is None and (self.n_files > 1 or self.films or self.passed_over.names):
-            print(self.summary(), file=sys.stderr)
+            print_message(self.summary())
 
     def summary(self) -> str:
         things = [_counted(self.n_photos, "photo")] if self.n_photos or not self.films else []
@@ -368,6 +374,15 @@ class FilmCounts:
         self.n_dropped += moment.n_dropped
 
 
+def copies_of(folder: Path, found: Found) -> list[Path]:
+    """Where the annotated copy of a photo or film is written."""
+    if film_format(found.path):
+        return [film_copy_path(folder, found.name)]
+    from .annotated_photo import annotated_path
+
+    return [annotated_path(folder, found.name)]
+
+
 def _counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
@@ -380,7 +395,7 @@ def _refuse_to_overwrite(photos: Sequence[Path], annotate: Path) -> None:
     seen = set()
     for path in photos:
         place = (path if path.is_dir() else path.parent).resolve()
-        if place == annotate.resolve():
+        if annotate.is_dir() and any(map(annotate.samefile, (place, *place.parents))):
             raise CannotError(
                 f"--annotate {annotate}: holds {path}, which would be overwritten; choose another "
                 "folder"

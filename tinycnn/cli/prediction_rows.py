@@ -12,6 +12,7 @@ from typing import Protocol
 from ferdata.photos.faces import Faces
 
 from ..classify import UNSURE, Classification
+from ..ground.messages import plain
 from .film_prediction import Moment
 
 PrintLine = Callable[[str], None]
@@ -107,7 +108,7 @@ class TableRows:
         self.first_width = max(len(name) for name in (*classes, UNSURE, self.NO_FACE, "expression"))
         self.widths = [max(len(name), 3) for name in classes]
         columns = ["x", "y", "width", "height", *(["time", "face"] if films else [])]
-        self._write_line("expression", classes, columns, "file")
+        self._write_line("expression", map(plain, classes), columns, "file")
 
     def write(
         self,
@@ -121,10 +122,10 @@ class TableRows:
         for box, answer, track in zip(faces.boxes, answers, tracks):
             percents = [f"{100 * p:.0f}" for p in answer.probs.values()]
             place = [*map(str, box.tolist()), *([when, str(track)] if self.films else [])]
-            self._write_line(answer.label, percents, place, str(path))
+            self._write_line(plain(answer.label), percents, place, plain(path))
         if not answers:
             place = [""] * 4 + ([when, ""] if self.films else [])
-            self._write_line(self.NO_FACE, [""] * len(self.widths), place, str(path))
+            self._write_line(self.NO_FACE, [""] * len(self.widths), place, plain(path))
 
     def _write_line(
         self, expression: str, probs: Iterable[str], box: Iterable[str], file: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -20,11 +20,13 @@ from .. import paper, sweep
 from ..formats import safetensors
 from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
+from ..ground.printing import print_message, print_text
 from ..ground.progress import ProgressBar
 from ..paper import published
 from ..parallel import usable_cores
 from ..plots import PlotsError
 from ..run import NO_TEACHER, TrainingOptions
+from . import plan_file
 from . import sweep as sweep_command
 from .console import print_json, this_command
 from .fold_teacher import fold_teacher, tell_without_teacher
@@ -106,13 +108,10 @@ def plan_for_budget(
     keys = [source.key for source in sources.values()]
     asked = dict(full=asdict(full), budget_s=args.budget, fixed=fixed, data=keys)
     asked = json.loads(json.dumps(asked))
-    path = Path(args.out) / "plan.json"
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before["asked"] == asked:
+    path, before = Path(args.out) / plan_file.NAME, plan_file.read_plan(args.out)
+    if before is not None and before["asked"] == asked:
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # damaged: make a new one
             return paper.from_json(before["plan"])
-    except (OSError, ValueError, TypeError, KeyError):
-        pass  # no plan yet, or a damaged one: make a new one
     plan = full
     if args.budget is not None:
         tell("timing a few training steps")
@@ -272,17 +271,17 @@ def write_study(study: paper.Study, args: ReproduceArguments) -> Path:
         study.draw()
     except PlotsError as error:
         study.notes = [f"no figures: {error}"]
-        print(f"no figures: {error}", file=sys.stderr)
+        print_message(f"no figures: {error}")
     return paper.write_study(study, args.out)
 
 
 def print_claims(study: paper.Study, page: Path) -> None:
-    print()
+    print_text()
     for claim in study.claims:
         why = claim.missing or claim.untested
         missing = f" ({why})" if why else ""
-        print(f"{claim.verdict:>14}  {claim.text}{missing}")
-    print(f"\n-> {page}")
+        print_text(f"{claim.verdict:>14}  {claim.text}{missing}")
+    print_text(f"\n-> {page}")
 
 
 def as_json(study: paper.Study, page: Path) -> dict[str, object]:
@@ -302,7 +301,7 @@ def tell_failures(study: paper.Study) -> int:
     """Say on stderr how many trainings failed; returns the exit status."""
     n_failed = _n_failed(study)
     if n_failed:
-        print(f"{n_failed} trainings failed; --retry-failed runs them again", file=sys.stderr)
+        print_message(f"{n_failed} trainings failed; --retry-failed runs them again")
     return 1 if n_failed else 0
 
 

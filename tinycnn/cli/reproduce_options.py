@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, fields
 
 from .. import paper
 from ..ground.command_line import CannotError, positive
+from ..ground.output_files import writes
 from ..paper import published
 from ..run import RECIPES
 from ..run.command_line import list_reader
 from ..run.options import FINETUNE
 from ..run.values import ABOVE_ZERO, OneOf
+from . import plan_file
 from . import sweep as sweep_command
-from .data_options import add_data_options, check_targets
+from .data_options import add_data_options, check_folder, check_targets
 from .fold_teacher import add_fold_teacher_options, check_fold_teacher
 
 DESCRIPTION = """\
@@ -124,10 +126,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     where = parser.add_argument_group("where and how")
-    where.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="folder for the report and the trainings (default: paper)",
+    writes(
+        where.add_argument(
+            "--out",
+            metavar="FOLDER",
+            help="folder for the report and the trainings (default: paper)",
+        )
     )
     where.add_argument("--processes", type=positive, metavar="N", help=sweep_command.PROCESSES)
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=sweep_command.SCHEDULER)
@@ -167,4 +171,6 @@ def read_arguments(given: argparse.Namespace) -> ReproduceArguments:
         raise CannotError(f"--folds {args.folds}: expected at most {published.N_FOLDS}")
     check_targets(args)
     check_fold_teacher(args)
+    check_folder(args, args.out)
+    plan_file.refuse_foreign_folder(args.out)
     return args

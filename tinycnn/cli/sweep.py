@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,11 +15,13 @@ from .. import plots, sweep
 from ..backend_choice import BACKENDS
 from ..ground.atomic_file import write_atomically
 from ..ground.command_line import CannotError, positive
+from ..ground.output_files import reads, writes
+from ..ground.printing import print_message, print_text
 from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
 from ..run.command_line import add_lists_of_training_options, flag_of
 from ..sweep.selection import RULES
 from .console import print_json, this_command
-from .data_options import add_data_options, check_targets
+from .data_options import add_data_options, check_folder, check_targets
 from .fold_teacher import (
     FoldTeacherOptions,
     add_fold_teacher_options,
@@ -72,6 +73,9 @@ are; all trials have the same kind of teacher."""
 IN_FILE = {flag[2:].replace("-", "_"): name for name, flag in TRIAL_FLAGS.items()}
 """Name in a sweep's file -> name in `Trial`."""
 
+RESULTS = ("summary.csv", "report.html", "curves*.png")
+"""What the command writes beside the files of the sweep."""
+
 
 @dataclass
 class SweepArguments(FoldTeacherOptions):
@@ -113,8 +117,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.set_defaults(parser=parser)  # `read_arguments` checks the options of a file with it
-    parser.add_argument(
-        "--config", metavar="FILE", help="read options from a TOML file, as described above"
+    reads(
+        parser.add_argument(
+            "--config", metavar="FILE", help="read options from a TOML file, as described above"
+        )
     )
     data = add_data_options(parser)
     add_fold_teacher_options(data)
@@ -125,7 +131,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_lists_of_training_options(trials, sweep.Trial, TRIAL_FLAGS)
     where = parser.add_argument_group("where and how")
-    where.add_argument("--out", metavar="FOLDER", help=OUT)
+    writes(where.add_argument("--out", metavar="FOLDER", help=OUT))
     where.add_argument("--processes", type=positive, metavar="N", help=PROCESSES)
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=SCHEDULER)
     where.add_argument("--threads", type=positive, metavar="N", help=THREADS)
@@ -199,6 +205,7 @@ def read_arguments(given: argparse.Namespace) -> SweepArguments:
         raise CannotError("--shard cannot be combined with --scheduler, which divides the trials")
     check_targets(args)
     check_fold_teacher(args)
+    check_folder(args, args.out)
     return args
 
 
@@ -285,6 +292,7 @@ def run_sweep(
     """Run all trials of the command and write summary.csv and report.html, also after Ctrl-C or a
     SweepError; returns the trials and their outcome, both by name.  tell: called with a line for
     the user before the work begins."""
+    sweep.refuse_foreign_folder(args.out, RESULTS)
     source = load_source(args, args.folds, args.split, networks_of(args), starts_of(args))
     trials = make_trials(args, source)
     named = sweep.names(trials, source.key)
@@ -321,7 +329,7 @@ def saying_how_to_continue() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("\nstopped; run the same command to continue", file=sys.stderr)
+        print_message("\nstopped; run the same command to continue")
         raise
 
 
@@ -350,31 +358,31 @@ def print_results(
         print(f"\nteachers, accuracy in % on the same images\n{sweep.teacher_table(teachers)}")
     n_missing = len(named) - len(outcome.results) - len(outcome.failures)
     missing = f", {n_missing} not run here yet" if n_missing else ""
-    print(f"\n{len(outcome.results)} of {len(named)} trials{missing} -> {args.summary}")
-    print(f"report -> {args.page}")
+    print_text(f"\n{len(outcome.results)} of {len(named)} trials{missing} -> {args.summary}")
+    print_text(f"report -> {args.page}")
     try:
         for name, figure in sweep.curves(results).items():
             path = Path(args.out) / name
             write_atomically(path, plots.png(figure))
-            print(f"curves -> {path}")
+            print_text(f"curves -> {path}")
     except plots.PlotsError as error:
-        print(f"no curves: {error}")
+        print_text(f"no curves: {error}")
 
 
 def print_tables(args: SweepArguments, results: list[dict[str, Any]]) -> None:
     """Print the accuracies; with several tables [[trial]], the differences to the first."""
     where = "test" if results[0]["test"] else "validation"
-    print(
+    print_text(
         f"accuracy in % on {where} images, +- half its 95 % confidence interval over seeds and "
         "folds (number of trials)\n"
     )
     several = len(args.tables) > 1
-    print(sweep.difference_table(results) if several else sweep.score_tables(results))
+    print_text(sweep.difference_table(results) if several else sweep.score_tables(results))
     chosen = sweep.choice_table(results, args.select)
     if chosen:
         by = "validation images" if args.select == "validation" else "the reported accuracy"
         optimistic = " (optimistic)" if sweep.is_optimistic(results, args.select) else ""
-        print(f"\ntemperature chosen on {by}{optimistic}\n{chosen}")
+        print_text(f"\ntemperature chosen on {by}{optimistic}\n{chosen}")
 
 
 def as_json(
@@ -403,7 +411,7 @@ def as_json(
 def tell_failures(named: dict[str, sweep.Trial], outcome: sweep.Outcome) -> int:
     """Print the trials that failed on stderr; returns the exit status."""
     for name, error in outcome.failures.items():
-        print(f"failed: {named[name].describe()} ({name}): {error}", file=sys.stderr)
+        print_message(f"failed: {named[name].describe()} ({name}): {error}")
     if outcome.failures:
-        print("--retry-failed runs these again", file=sys.stderr)
+        print_message("--retry-failed runs these again")
     return 1 if outcome.failures else 0

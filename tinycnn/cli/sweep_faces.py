@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 import ferdata
 
 from ..ground.command_line import CannotError
+from ..ground.printing import print_message
 from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
 from ..run.starting_weights import px_of
 from .data_options import DataOptions, load_teachers, open_faces
@@ -87,4 +87,4 @@ def _soft_labels_of(
 
 def _tell(notes: list[str]) -> None:
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        print_message(f"note: {note}")

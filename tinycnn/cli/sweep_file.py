@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..ground.command_line import CannotError
+from ..ground.regular_file import read_text_file
 from ..run.starting_weights import is_file
 from .stored_options import is_strings, read_stored
 
@@ -74,9 +75,7 @@ def _read_toml(path: Path) -> Values:
                 f"{path}: to read it needs Python 3.11 or newer, or: pip install tomli"
             ) from None
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"more than {MAX_BYTES:,} bytes")
-        config = tomllib.loads(path.read_text(encoding="utf-8"))
+        config = tomllib.loads(read_text_file(path, MAX_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CannotError(f"{path}: not a TOML file: {reason}") from None

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import shlex
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
@@ -16,6 +15,8 @@ from typing import NamedTuple
 from .. import checkpoint
 from ..backend_choice import BACKENDS
 from ..ground.command_line import CannotError, positive
+from ..ground.output_files import writes
+from ..ground.printing import print_message, print_text
 from ..parallel import check_n_threads
 from ..run import (
     FinishedRun,
@@ -33,7 +34,7 @@ from ..run.options import option_table
 from ..run.starting_weights import NEW_WEIGHTS, is_file
 from ..train import DivergedError
 from .console import print_json, this_command
-from .data_options import DataOptions, add_data_options, check_targets
+from .data_options import DataOptions, add_data_options, check_folder, check_targets
 from .progress import TrainingBar
 from .stored_options import read_stored
 from .training_faces import Faces, load_faces
@@ -60,6 +61,9 @@ depend on threads, and `iter_epochs` refuses more epochs if the schedule depends
 
 PATHS = ("data", "root", "votes", "teacher", "init")
 """Options that are paths; `init` may also be a name."""
+
+DEFAULT_FOLDER = "runs"
+"""Runs without --out get folders in this one."""
 
 NEED_A_TEACHER = ("loss", "temperature", "soft_weight", "loss_scale", "compare")
 
@@ -122,10 +126,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "built-in faces)",
     )
     run = groups["run"]
-    run.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="new folder for the results of the run (default: runs/<date and time>)",
+    writes(
+        run.add_argument(
+            "--out",
+            metavar="FOLDER",
+            help="new folder for the results of the run (default: runs/<date and time>)",
+        )
     )
     run.add_argument(
         "--resume",
@@ -164,6 +170,7 @@ def read_arguments(given: argparse.Namespace) -> TrainArguments:
             if asked.get(name) not in (None, False, "none"):
                 raise CannotError(f"{flag_of(name)} needs --teacher")
         args = _arguments(asked)
+        check_folder(args, args.out or DEFAULT_FOLDER)
         if args.out:
             check_unused(Path(args.out))
         return args
@@ -262,11 +269,10 @@ def trainings(args: TrainArguments, faces: Faces) -> list[Training]:
 def open_run_folder(args: TrainArguments, faces: Faces) -> RunConfig:
     """Create the folder of a new run with its config.json, or check that the run to resume has the
     same data.  Sets `args.out`.  Raises RunFolderError."""
-    args.out = args.out or time.strftime("runs/%Y%m%d-%H%M%S")
-    folder, command = args.folder, this_command()
+    command = this_command()
     if args.resume:
-        before = read_config(folder)
-        before.check_data(faces.hashes, folder)
+        before = read_config(args.folder)
+        before.check_data(faces.hashes, args.folder)
         command = before.command
     config = RunConfig(
         command,
@@ -277,8 +283,13 @@ def open_run_folder(args: TrainArguments, faces: Faces) -> RunConfig:
         working_folder=os.getcwd(),
     )
     if not args.resume:
-        config.write(folder)
+        args.out = str(config.begin(Path(args.out)) if args.out else config.begin_in_new(_new()))
     return config
+
+
+def _new() -> Path:
+    """The name of a new run's folder, if it is free."""
+    return Path(DEFAULT_FOLDER, time.strftime("%Y%m%d-%H%M%S"))
 
 
 @contextlib.contextmanager
@@ -289,9 +300,9 @@ def saying_how_to_continue(args: TrainArguments, faces: Faces, config: RunConfig
         yield
     except KeyboardInterrupt:
         try:
-            print(f"\n{report_so_far(args, faces, config)}", file=sys.stderr)
+            print_message(f"\n{report_so_far(args, faces, config)}")
         finally:  # also after another Ctrl-C
-            print(f"stopped; continue with: {args.how_to_resume}", file=sys.stderr)
+            print_message(f"stopped; continue with: {args.how_to_resume}")
         raise
     except DivergedError as error:
         raise CannotError(
@@ -331,7 +342,7 @@ def run(given: argparse.Namespace) -> int:
     config = open_run_folder(args, faces)
     if given.json:
         for note in faces.notes:  # stdout holds the JSON alone
-            print(f"note: {note}", file=sys.stderr)
+            print_message(f"note: {note}")
     else:
         print_beginning(args, faces)
     with saying_how_to_continue(args, faces, config):
@@ -341,15 +352,15 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         print_json(done.as_json(args.folder))
     else:
-        print(f"\n{done.summary(args.folder)}")
+        print_text(f"\n{done.summary(args.folder)}")
     return 0
 
 
 def print_beginning(args: TrainArguments, faces: Faces) -> None:
     for note in faces.notes:
-        print(f"note: {note}")
+        print_text(f"note: {note}")
     n_training, n_validation = len(faces.train), len(faces.validation)
-    print(f"{n_training:,} training and {n_validation:,} validation images -> {args.folder}")
+    print_text(f"{n_training:,} training and {n_validation:,} validation images -> {args.folder}")
 
 
 def _train(args: TrainArguments, faces: Faces, each: Training) -> TrainingRun:

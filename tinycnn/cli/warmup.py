@@ -19,6 +19,7 @@ from ferdata.photos.compiled_loops import compile_loops
 from ..backend_choice import backend_in_use
 from ..ground.command_line import CannotError
 from ..ground.messages import one_line, plain
+from ..ground.printing import print_message, print_text
 from ..network import Network
 from ..optim import OPTIMIZERS, optimizer_from_name
 from ..run.losses_and_schedules import LOSSES, NO_TEACHER, make_loss
@@ -50,27 +51,34 @@ def run(args: argparse.Namespace) -> int:
         call()
         seconds[what] = time.perf_counter() - started
         if not args.json:
-            print(f"{what}: ready after {seconds[what]:.1f} s", flush=True)
+            print_text(f"{what}: ready after {seconds[what]:.1f} s")
+            sys.stdout.flush()
     if backend_in_use(model.network.backend) == "numpy":
         raise CannotError("the kernels cannot be compiled here: see the warning above")
-    kept = {str(folder): _content(folder) for folder in cache_folders()}
+    folders = cache_folders()
+    kept = {str(folder): _content(folder) for folder in folders if folder is not None}
     if args.json:
         caches = {folder: {"files": n, "bytes": size} for folder, (n, size) in kept.items()}
         print_json({"model": args.model, "seconds": seconds, "caches": caches})
     else:
         for folder, (n, size) in kept.items():
-            print(plain(f"compiled code: {folder} ({n} files, {size / 1e6:.1f} MB)"))
+            print_text(plain(f"compiled code: {folder} ({n} files, {size / 1e6:.1f} MB)"))
     empty = [folder for folder, (n, _) in kept.items() if not n]
+    if None in folders:
+        print_message("error: there is no cache folder: the code could not be kept")
     if empty:
-        print(plain(f"error: {' and '.join(empty)}: the code could not be kept"), file=sys.stderr)
-    return 1 if empty else 0
+        print_message(plain(f"error: {' and '.join(empty)}: the code could not be kept"))
+    return 1 if empty or None in folders else 0
 
 
-def cache_folders() -> tuple[Path, Path]:
-    """Where tinycnn and ferdata keep compiled code."""
+def cache_folders() -> tuple[Path | None, Path | None]:
+    """Where tinycnn and ferdata keep compiled code.  None: nowhere, for want of a home folder."""
     from ..kernels._jit import cache_folder
 
-    return cache_folder(), ferdata.cache_folder() / "kernels"
+    faces = ferdata.cache_folder()
+    if faces is None:
+        return None, None
+    return cache_folder(), faces / "kernels"
 
 
 def _content(folder: Path) -> tuple[int, int]:

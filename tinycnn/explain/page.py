@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -32,12 +33,7 @@ LOSS_ID, CHECKS = "loss", "checks"
 
 
 def render_page(explanation: Explanation) -> str:
-    """The page as HTML that is well-formed XML too: one file, without scripts that run.
-
-    Raises ImportError without Numba, because it compares kernels and reference.
-    """
-    from ..kernels import conv2d  # noqa: F401  (imported for that error alone)
-
+    """The page as HTML that is well-formed XML too: one file, without scripts that run."""
     trace = explanation.trace
     ids = [IMAGE, *(layer.step.name for layer in trace.layers), LOSS_ID, CHECKS]
     title = f"{explanation.image_name or 'An image'} under the microscope"
@@ -96,8 +92,6 @@ def _overview(explanation: Explanation, title: str) -> str:
             f"The network is so sure of {label} that almost no gradient is left; choose another "
             "label to see more."
         )
-    worst_name = max(trace.kernel_differences, key=trace.kernel_differences.__getitem__)
-    worst = trace.kernel_differences[worst_name]
     model = f" by <b>{escape(explanation.model_name)}</b>" if explanation.model_name else ""
     picture_of = grey_picture(trace.image, "the image", 250)
     return (
@@ -111,11 +105,24 @@ def _overview(explanation: Explanation, title: str) -> str:
         '<i class="swatch above"></i> above 0; the strongest colour of a picture is its largest '
         "|value|, written below it.</p>"
         + "".join(f'<p class="note">{note}</p>' for note in notes)
-        + f'<p class="verdict">{_verdict(explanation)} The compiled kernels give the same as the '
-        f"NumPy reference shown here: their largest difference is {number(worst, 2)} of the "
-        f"largest value, in {escape(worst_name)}. The network’s own prediction differs from these "
-        f"logits by {number(trace.float32_difference, 2)}.</p></div>"
+        + f'<p class="verdict">{_verdict(explanation)} {_compared(trace.kernel_differences)} The '
+        "network’s own prediction differs from these logits by "
+        f"{number(trace.float32_difference, 2)}.</p></div>"
         f"<div>{picture_of}</div></div>{_steps_table(explanation)}</header>"
+    )
+
+
+_NO_KERNELS = "The compiled kernels cannot be used here, so they were not compared."
+
+
+def _compared(differences: Mapping[str, float]) -> str:
+    """A sentence about the kernels, beside the reference that the page shows."""
+    if not differences:
+        return _NO_KERNELS
+    worst = max(differences, key=differences.__getitem__)
+    return (
+        "The compiled kernels give the same as the NumPy reference shown here: their largest "
+        f"difference is {number(differences[worst], 2)} of the largest value, in {escape(worst)}."
     )
 
 
@@ -263,7 +270,11 @@ def _checks(explanation: Explanation, ids: list[str]) -> str:
         '<th class="n">relative error</th><th></th><th class="n">ReLUs and winners switched</th>'
         f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         "<h3>Kernels against reference</h3>"
-        "<p>The same image through the compiled kernels, in float64: the largest difference, as a "
-        "part of the largest value.</p>"
-        f'<table class="differences"><tbody>{differences}</tbody></table></section>'
+        + (
+            "<p>The same image through the compiled kernels, in float64: the largest difference, "
+            "as a part of the largest value.</p>"
+            f'<table class="differences"><tbody>{differences}</tbody></table></section>'
+            if differences
+            else f"<p>{_NO_KERNELS}</p></section>"
+        )
     )

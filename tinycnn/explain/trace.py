@@ -33,7 +33,8 @@ class Trace:
     layers              in the order of the plan
     batch_norms         the BatchNorms, by the names of the ScaleShifts that stand for them
     kernel_differences  name -> largest |reference - kernels| / max|reference|, for the logits,
-                        dL/dx and every parameter's gradient
+                        dL/dx and every parameter's gradient; empty if NumPy stands in for the
+                        kernels, because Numba is missing or fails
     float32_difference  the same for the logits that the given network predicts
     left_out            titles of the kinds of layers that do nothing in prediction
     """
@@ -87,12 +88,12 @@ def trace_image(network: Network, image: np.ndarray, label: str | None = None) -
     _, kernel_dlogits = CrossEntropy()(kernel_logits, labels)
     kernel_dx = kernels.backward(kernel_dlogits, input_gradient=True)
     assert kernel_dx is not None
-    differences = {
-        "logits": _difference(kernel_logits, logits),
-        "gradient of x": _difference(kernel_dx[0], dx),
-    }
-    for name, gradient in oracle.gradients.items():
-        differences[f"gradient of {name}"] = _difference(kernels.gradients[name], gradient)
+    differences = {}
+    if kernels.backend_in_use == "numba":
+        differences["logits"] = _difference(kernel_logits, logits)
+        differences["gradient of x"] = _difference(kernel_dx[0], dx)
+        for name, gradient in oracle.gradients.items():
+            differences[f"gradient of {name}"] = _difference(kernels.gradients[name], gradient)
     return Trace(
         network=kernels,
         image=np.asarray(image).reshape(network.input_spec.shape),

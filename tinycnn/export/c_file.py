@@ -22,6 +22,7 @@ from ..formats.agreement import (
     images_of_shape,
 )
 from ..ground.atomic_file import write_atomically
+from ..ground.output_files import refuse_files_of_others
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from . import c_compiler
@@ -64,7 +65,8 @@ def write(
     the log and in the result.  Weights are float32.  Raises, before anything is written:
     UnknownLayerError for a layer that OPERATIONS does not have, ValueError for a name that C does
     not allow and for weights that are not finite, ExportError where the program does not compile or
-    disagrees with the network.  OSError: it cannot be written.
+    disagrees with the network, FileExistsError for a header of that name that tinycnn has not
+    written.  OSError: it cannot be written.
     """
     path = Path(path)
     folder = path.parent if path.suffix == ".c" else path
@@ -72,6 +74,7 @@ def write(
         name = path.stem if path.suffix == ".c" else "microexpnet"
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name is {name!r}; expected letters, digits and _, as names in C have")
+    refuse_files_of_others([folder / f"{name}.h"])
     quantized = isinstance(network, QuantizedNetwork)
     writer: CSource
     if isinstance(network, QuantizedNetwork):

@@ -1,6 +1,6 @@
 """Finds the expression in the picture of a face, with a small neural network.
 
-This file is the whole program.  It needs Python and NumPy, nothing else.
+This file is the whole program, written by tinycnn.  It needs Python and NumPy, nothing else.
 
     python PROGRAM.py face.png another.png
         prints the expression that each picture shows, and all probabilities
@@ -337,7 +337,7 @@ def resizing(n_in, n_out):
 def main(paths):
     """Prints what each picture shows; returns the exit status."""
     if not paths or paths[0] in ("-h", "--help"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0 if paths else 2
     status = 0
     for path in paths:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..ground.messages import LONGEST_NAME, file_name
+from ..ground.regular_file import open_regular
 from ..layers import Layer
 from ..network import Network
 from . import safetensors
@@ -71,7 +72,7 @@ def check_is_model(name: str) -> None:
             "with this package"
         )
     if path.name == "checkpoint" and path.is_file():
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             is_list = file.read(22) == b"model_checkpoint_path:"
         if is_list:
             found = [prefix for prefix in models_in(path.parent) if prefix != name]

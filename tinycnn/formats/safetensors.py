@@ -22,6 +22,7 @@ import numpy as np
 
 from ..ground.atomic_file import write_atomically
 from ..ground.messages import plain
+from ..ground.regular_file import open_regular
 from ..input_spec import InputSpec
 from ..layers import Layer, UnknownLayerError, WindowLayer, layer_from_config
 from ..network import Network
@@ -186,7 +187,7 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]
                 ", but a TensorFlow checkpoint: tinycnn.load reads it, tinycnn convert makes one"
             )
         raise FileNotFoundError(f"{path}: {what}")
-    with open(path, "rb") as opened:
+    with open_regular(path) as opened:
         n_header_bytes = int.from_bytes(opened.read(8), "little")
     if n_header_bytes > MAX_HEADER_BYTES:
         raise ModelFileError(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..ground.regular_file import open_regular
 from ..models.microexpnet import SIZES, VARIANTS, check_variant_and_size, microexpnet
 from ..network import Network
 from .crc32c import masked_crc32c
@@ -252,7 +253,7 @@ def _check_place(tensor: TensorInfo, path: Path, size: int) -> None:
 
 
 def _read_tensor(tensor: TensorInfo, path: Path) -> np.ndarray:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         file.seek(tensor.offset)
         data = file.read(tensor.n_bytes)
     if len(data) != tensor.n_bytes or masked_crc32c(data) != tensor.crc32c:
@@ -279,7 +280,8 @@ def _read_index(prefix: str | os.PathLike) -> tuple[dict[str, TensorInfo], int]:
         raise CheckpointFileError(f"{path}: the index has more than {MAX_INDEX_BYTES} bytes")
     tensors: dict[str, TensorInfo] = {}
     try:
-        table = read_table(path.read_bytes())
+        with open_regular(path) as file:
+            table = read_table(file.read())
         first_key, header = next(table, (None, b""))  # keys are sorted: the empty one is first
         if first_key != b"":
             raise DamagedData("it has no header")

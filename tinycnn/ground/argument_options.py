@@ -20,13 +20,15 @@ from typing import Any
 class ArgumentOption:
     """An option, and the argument of the library that it sets.
 
-    how: more arguments of `add_argument`
+    how    more arguments of `add_argument`
+    reads  whether its value is the path of a file or folder that is read
     """
 
     keyword: str
     flag: str
     meaning: str
     how: Mapping[str, Any] = field(default_factory=dict)
+    reads: bool = False
 
     @property
     def attribute(self) -> str:
@@ -41,6 +43,8 @@ def add_argument_options(
     for option in options:
         action = parser.add_argument(option.flag, help=option.meaning, default=None, **option.how)
         vars(action)["keyword"] = option.keyword
+        if option.reads:
+            vars(action)["role"] = "input"  # as `output_files.reads` does
 
 
 def given_arguments(args: argparse.Namespace, options: Iterable[ArgumentOption]) -> dict[str, Any]:
@@ -65,7 +69,7 @@ def with_options_for_arguments(
 
     An argument for which the command has no option stays as it is.
     """
-    actions = [a for a in _actions_of_command(parser, args) if a.option_strings]
+    actions = [a for a in actions_of_command(parser, args) if a.option_strings]
     option_of = {action.dest: action for action in actions}
     option_of |= {vars(a)["keyword"]: a for a in actions if "keyword" in vars(a)}
 
@@ -76,15 +80,16 @@ def with_options_for_arguments(
     return _ARGUMENT.sub(as_option, message)
 
 
-def _actions_of_command(
+def actions_of_command(
     parser: argparse.ArgumentParser, args: argparse.Namespace
 ) -> Iterator[argparse.Action]:
+    """The arguments of the command that was given, and those of the parser before it."""
     for action in parser._actions:
         yield action
         if isinstance(action, argparse._SubParsersAction):
             command = action.choices.get(getattr(args, action.dest, ""))
             if command is not None:
-                yield from _actions_of_command(command, args)
+                yield from actions_of_command(command, args)
 
 
 def _spelled(action: argparse.Action, value: str) -> str:

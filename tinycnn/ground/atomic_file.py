@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -21,28 +22,38 @@ def write_atomically(
     content: bytes | str | Callable[[BinaryIO], object],
     *,
     private: bool = False,
+    new: bool = False,
 ) -> None:
     """Write bytes, text (as UTF-8), or what content(file) writes, to `path`.
 
     The content goes to a part file in the same folder, `.<name>.<8 hex digits>.part`.  Once that
     is on disk, it is renamed to `path`.  So nobody ever finds half a file there, not even after a
     crash, a power cut, a full disk or Ctrl-C.  A writer that is killed leaves its part file; the
-    next writer to the same path removes it.  private: only the owner may read and write the file.
-    Raises OSError with `path` if it cannot be written, and whatever content(file) raises.
+    next writer to the same path removes it.  A device or a pipe at `path` is not replaced.
+
+    private  only the owner may read and write the file
+    new      there must be no file at `path` yet; of several writers at once, one succeeds
+    Raises OSError with `path` if it cannot be written (FileExistsError for new), and whatever
+    content(file) raises.
     """
     path = Path(path)
     try:
-        _write(path, content, private)
+        _write(path, content, private, new)
     except OSError as error:
-        if error.errno is None:
+        if error.errno is None or (new and isinstance(error, FileExistsError)):
             raise
         what = f"{error.strerror} (nothing was changed: solve that, or choose another folder)"
         raise OSError(error.errno, what, os.fspath(path)) from error
     _sync_folder(path.parent)
 
 
-def _write(path: Path, content: bytes | str | Callable[[BinaryIO], object], private: bool) -> None:
+def _write(
+    path: Path, content: bytes | str | Callable[[BinaryIO], object], private: bool, new: bool
+) -> None:
+    if path.exists() and not (path.is_file() or path.is_dir()):  # renaming would replace it
+        raise OSError(errno.EINVAL, "a device or a pipe, which is not replaced", os.fspath(path))
     _remove_abandoned_parts(path)
+    rename = _rename_to_new if new else os.replace
     part, file = _new_part(path)
     try:
         with file:
@@ -55,13 +66,29 @@ def _write(path: Path, content: bytes | str | Callable[[BinaryIO], object], priv
             file.flush()
             os.fsync(file.fileno())
             if fcntl is not None:  # before the lock ends: nobody takes the part for abandoned
-                os.replace(part, path)
+                rename(part, path)
         if fcntl is None:  # Windows cannot rename an open file
-            os.replace(part, path)
+            rename(part, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):  # Ctrl-C just after the renaming
             os.unlink(part)
         raise
+
+
+def _rename_to_new(part: Path, path: Path) -> None:
+    """Rename a file, but raise FileExistsError if there is one at `path`."""
+    if fcntl is None:  # on Windows, os.rename replaces no file
+        os.rename(part, path)
+        return
+    try:
+        os.link(part, path)  # it fails if the new name exists, and os.rename does not
+    except FileExistsError:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path)) from None
+    except OSError:  # a disk without links: whoever makes the empty file may write it
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.replace(part, path)
+    else:
+        os.unlink(part)
 
 
 def _new_part(path: Path) -> tuple[Path, BinaryIO]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 def cache_folder_of(program: str) -> Path:
     """$<PROGRAM>_CACHE_DIR, else $XDG_CACHE_HOME/<program>, else ~/.cache/<program>.  It need not
-    exist.  Raises RuntimeError if there is no home folder."""
+    exist.  Raises RuntimeError if there is no home folder: in a container, the user may not be
+    known to the system."""
     named = os.environ.get(f"{program.upper()}_CACHE_DIR")
     if named:
         return Path(named)

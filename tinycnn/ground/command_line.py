@@ -1,12 +1,10 @@
-"""What the commands of both packages share: the parser, checks of options and of output files."""
+"""What the commands of both packages share: the parser and checks of options."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 Number = TypeVar("Number", int, float)
@@ -56,22 +54,3 @@ def number(kind: type[Number], text: str, fits: Callable[[Number], bool], expect
         if fits(value):
             return value
     raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
-
-
-def check_out(path: str, *, not_the_same_as: str | None = None) -> Path:
-    """Check, before any work is done, that a file can be written to `path`.
-
-    Raises CannotError if it is a folder or the input file itself, or if its folder is missing or
-    may not be written to.
-    """
-    out = Path(path)
-    if out.is_dir():
-        raise CannotError(f"{path}: is a folder; expected the name of a file")
-    if not out.parent.is_dir():
-        raise CannotError(f"{path}: there is no folder {out.parent}")
-    if not os.access(out.parent, os.W_OK):
-        raise CannotError(f"{path}: no permission to write in {out.parent}")
-    if not_the_same_as is not None and out.exists() and Path(not_the_same_as).exists():
-        if out.samefile(not_the_same_as):
-            raise CannotError(f"{path}: is the input itself; choose another name")
-    return out

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .command_line import CannotError
+from .printing import print_data
 
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 
@@ -36,7 +37,7 @@ class _PrintCompletion(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        print(completion_script(parser, values))
+        print_data(completion_script(parser, values))
         parser.exit()
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 from .argument_options import with_options_for_arguments
 from .command_line import CannotError, Parser
 from .messages import one_line
+from .output_files import refuse_outputs_that_are_inputs
+from .printing import discard, print_message, show_log, usable_streams
 
 ERROR, STOPPED, PIPE_CLOSED = 2, 130, 141
 """The last two are what a shell reports for a process that such a signal has ended."""
@@ -29,6 +29,7 @@ def run_command(build_parser: Callable[[], Parser], argv: Sequence[str] | None) 
         parser = build_parser()
         args = parser.parse_args(argv)
         try:
+            refuse_outputs_that_are_inputs(parser, args)
             return args.run(args)
         except BrokenPipeError:
             raise
@@ -40,25 +41,45 @@ def run_command(build_parser: Callable[[], Parser], argv: Sequence[str] | None) 
 
 
 def exit_status(run: Callable[[], int]) -> int:
-    """run()'s exit status.  An error is printed in one line, without traceback, and gives ERROR;
-    Ctrl-C gives STOPPED; PIPE_CLOSED if the program that read the output has ended."""
-    if sys.stderr.isatty():  # show the log: compiling the kernels at their first use takes long
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    """run()'s exit status.  An error is printed in one line, without traceback, and gives ERROR, as
+    does a full disk behind stdout; Ctrl-C gives STOPPED; PIPE_CLOSED if the program that read the
+    output has ended.  A closed stdout or stderr is /dev/null."""
+    with usable_streams():
+        if sys.stderr.isatty():  # show the log: compiling the kernels at their first use takes long
+            show_log()
+        try:
+            return _flushed(_status(run))
+        except SystemExit:  # --help and --version
+            status = _flushed(0)
+            if status:
+                return status
+            raise
+
+
+def _flushed(status: int) -> int:
+    """The status, or if what was printed cannot be written, the one that says so."""
     try:
-        status = run()
         sys.stdout.flush()
-        return status
+    except OSError as error:
+        discard(sys.stdout)
+        if status not in (ERROR, STOPPED):
+            return PIPE_CLOSED if isinstance(error, BrokenPipeError) else _fail(error)
+    return status
+
+
+def _status(run: Callable[[], int]) -> int:
+    try:
+        return run()
     except KeyboardInterrupt:
         return STOPPED
-    except BrokenPipeError:  # such as `head`; Python would flush stdout again when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # such as `head`
         return PIPE_CLOSED
     except MemoryError:
-        return _fail("not enough memory")
+        return _fail(CannotError("not enough memory"))
     except _ERRORS as error:
-        return _fail(one_line(error))
+        return _fail(error)
 
 
-def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+def _fail(error: Exception) -> int:
+    print_message(f"error: {one_line(error)}")
     return ERROR

@@ -41,10 +41,10 @@ class KeptCode(NamedTuple):
     name: str
 
     def folder(self) -> Path | None:
-        """The program's cache folder; None if there is no home folder."""
+        """The program's cache folder; None if there is none."""
         try:
             return cache_folder_of(self.program).absolute()
-        except RuntimeError:
+        except (RuntimeError, OSError):  # no home folder; the current folder has been removed
             return None
 
     def can_be_kept(self) -> bool:
@@ -64,7 +64,9 @@ class KeptCode(NamedTuple):
     def note(self, place: Path) -> None:
         """Note that `place`, a folder in the cache folder, holds this code."""
         note = self._note()
-        if note is None or self.is_kept() or not self.can_be_kept() or not place.is_dir():
+        if note is None or self.is_kept() or not self.can_be_kept():
+            return
+        if not os.path.isdir(place):  # Path.is_dir would raise OSError for a name that is too long
             return
         with contextlib.suppress(OSError):  # the disk is full: the next process finds no note
             write_atomically(note, place.name, private=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from .printing import print_message
+
 
 def tell(program: str, message: str) -> None:
     """Log `message` at INFO.  Where no handler is set up, Python would drop it: then it is printed
@@ -13,4 +15,4 @@ def tell(program: str, message: str) -> None:
     if logger.hasHandlers() or sys.stderr is None:
         logger.info("%s", message)
     else:
-        print(f"{program}: {message}", file=sys.stderr)
+        print_message(f"{program}: {message}")

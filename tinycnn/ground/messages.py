@@ -35,7 +35,10 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename is not None else ""
         return plain(f"{name}{error.strerror}")
-    return plain(" ".join(str(error).split())) or type(error).__name__
+    text = str(error)
+    if isinstance(error, ArithmeticError) and len(error.args) == 2:  # (34, "Numerical result ...")
+        text = str(error.args[1])
+    return plain(" ".join(text.split())) or type(error).__name__
 
 
 def in_short(error: BaseException) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tqdm import tqdm
 
+from .messages import plain
+
 
 class ProgressBar:
     """A bar to be called with `(done, total)`, which appears at the first call.
@@ -22,7 +24,7 @@ class ProgressBar:
         if self.bar is None:
             self.bar = tqdm(
                 total=total,
-                desc=self.title,
+                desc=plain(self.title),
                 unit=self.unit,
                 unit_scale=True,
                 disable=None,

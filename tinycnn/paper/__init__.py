@@ -14,6 +14,7 @@ from .cost import latencies as latencies
 from .cost import measure as measure
 from .inside import Inside as Inside
 from .inside import look_inside as look_inside
+from .page import RESULTS as RESULTS
 from .page import write_study as write_study
 from .plan import Plan as Plan
 from .plan import budget_s as budget_s

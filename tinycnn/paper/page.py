@@ -49,6 +49,10 @@ section h3 { margin-top: 2rem; } .looks { display: flex; flex-wrap: wrap; gap: 1
 """
 
 
+RESULTS = ("report.html", "trials-*.csv", "tables", "figures")
+"""What `write_study` writes, as patterns of names."""
+
+
 def write_study(study: Study, folder: str | Path) -> Path:
     """Write every file; returns the path of the page.  Raises OSError if that is impossible."""
     folder = Path(folder)

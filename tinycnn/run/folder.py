@@ -11,9 +11,13 @@ from pathlib import Path
 from .. import checkpoint
 from ..ground._version import __version__
 from ..ground.atomic_file import write_atomically
+from ..ground.regular_file import read_text_file
 
 NAME = "config.json"
 MAX_BYTES = 1 << 20
+
+RESULTS = ("history.jsonl", "predictions.csv", "report.html", "without-teacher")
+"""What else a run writes into its folder, but for checkpoints."""
 
 
 class RunFolderError(ValueError):
@@ -40,15 +44,35 @@ class RunConfig:
     tinycnn: str = __version__
     working_folder: str = ""
 
-    def write(self, folder: Path) -> None:
-        """Begin a run in `folder`, which is made if it does not exist.  Raises RunFolderError."""
+    def begin(self, folder: Path) -> Path:
+        """Begin a run in `folder`, which is made if it does not exist; returns it.  Of several runs
+        that begin in one folder at the same time, one succeeds.  Raises RunFolderError."""
         check_unused(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / NAME, json.dumps(asdict(self), indent=2) + "\n")
+            write_atomically(folder / NAME, json.dumps(asdict(self), indent=2) + "\n", new=True)
+        except FileExistsError:
+            raise _holds(folder, NAME) from None
         except OSError as error:
             reason = error.strerror or error
             raise RunFolderError(f"{folder}: cannot be written: {reason}") from None
+        return folder
+
+    def begin_in_new(self, folder: Path) -> Path:
+        """As `begin`, in a folder that does not exist: `folder`, or with a number behind its name,
+        from 2 on, if another run has it."""
+        number, name = 1, folder.name
+        while True:
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                number += 1
+                folder = folder.with_name(f"{name}-{number}")
+            except OSError as error:
+                reason = error.strerror or error
+                raise RunFolderError(f"{folder}: cannot be made: {reason}") from None
+            else:
+                return self.begin(folder)
 
     def path(self, name: str) -> str:
         """Where a path among the options leads from the present folder: to the file that the run
@@ -72,9 +96,7 @@ def read_config(folder: Path) -> RunConfig:
     is damaged.  Entries that other releases write are passed over."""
     path = folder / NAME
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"more than {MAX_BYTES:,} bytes")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text_file(path, MAX_BYTES))
         for name, kind in {"command": str, "options": dict, "data": dict}.items():
             if not isinstance(content[name], kind):
                 raise ValueError(f"{name} is missing")
@@ -104,7 +126,16 @@ def check_unused(folder: Path) -> None:
         raise RunFolderError(f"{folder}: cannot be a run folder: {parent} is a file")
     if not os.access(parent, os.W_OK):
         raise RunFolderError(f"{folder}: cannot be written: no permission in {parent}")
-    if any((folder / name).exists() for name in (NAME, "last", checkpoint.BEST)):
-        raise RunFolderError(
+    for name in (NAME, "last", checkpoint.BEST, *RESULTS):
+        if os.path.lexists(folder / name):
+            raise _holds(folder, name)
+
+
+def _holds(folder: Path, name: str) -> RunFolderError:
+    if name == NAME:
+        return RunFolderError(
             f"{folder}: holds another run; choose another folder, or resume that run"
         )
+    return RunFolderError(
+        f"{folder}: holds {name}, which the run would overwrite; choose another folder"
+    )

@@ -12,6 +12,8 @@ from .differences import difference_table as difference_table
 from .folder import Outcome as Outcome
 from .folder import SweepFolder as SweepFolder
 from .folder import SweepFolderError as SweepFolderError
+from .folder import is_sweep_folder as is_sweep_folder
+from .folder import refuse_foreign_folder as refuse_foreign_folder
 from .local import run as run
 from .page import SweepReport as SweepReport
 from .page import render_page as render_page

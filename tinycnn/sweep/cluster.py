@@ -30,6 +30,8 @@ from .work import Cancelled, Report, SweepError, work
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+GO_ON = "the results so far are kept: run the same sweep again to go on with the other trials"
+
 _HINT = "do all workers have this version of tinycnn, and the packages that the data need?"
 
 
@@ -79,7 +81,9 @@ def run_on_cluster(
         place = str(kept.path.absolute()) if share_checkpoints else ""
         while waiting:
             queue = WaitingTrials(waiting, source.key, kept)
-            for name, report in _round(client, queue, source, place, do, timeout_s):
+            for name, report in _saying_how_to_go_on(
+                _round(client, queue, source, place, do, timeout_s)
+            ):
                 if report.result is not None:
                     kept.save_result(name, report.result, report.model, report.soft_labels)
                     outcome.results[name] = report.result
@@ -90,6 +94,15 @@ def run_on_cluster(
                 progress(len(outcome.results), len(outcome.failures), len(named))
     outcome.results = {name: outcome.results[name] for name in named if name in outcome.results}
     return outcome
+
+
+def _saying_how_to_go_on(reports: Iterator[tuple[str, Report]]) -> Iterator[tuple[str, Report]]:
+    """The reports.  A SweepError, or the OSError of a scheduler that has ended, gets the advice
+    that the same sweep can be run again."""
+    try:
+        yield from reports
+    except (SweepError, OSError) as error:
+        raise SweepError(f"{error}; {GO_ON}") from error
 
 
 def _round(

@@ -18,12 +18,13 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..ground.atomic_file import write_atomically
+from ..ground.regular_file import read_text_file
 from ..run.options import option_table
 from .trial import Trial, read_trial
 
@@ -37,6 +38,8 @@ MAX_FILE_BYTES = 32 << 20
 """Enough for the classes and probabilities of a million images in a result."""
 MAX_SOFT_LABEL_BYTES = 128 << 20
 """Enough for the soft labels of four million images."""
+
+SUBFOLDERS = ("results", "failures", "models", "soft_labels", "work")
 
 _Types = dict[str, type | tuple[type, ...]]
 _RESULT: _Types = {"name": str, "trial": dict, "best_epoch": int, "n_parameters": int}
@@ -65,7 +68,7 @@ class SweepFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        for name in ("results", "failures", "models", "soft_labels", "work"):
+        for name in SUBFOLDERS:
             (self.path / name).mkdir(parents=True, exist_ok=True)
 
     def result_path(self, name: str) -> Path:
@@ -198,12 +201,28 @@ class SweepFolder:
         return self.path / "work" / f"{name}.lock"
 
 
+def is_sweep_folder(folder: str | Path) -> bool:
+    """Whether a sweep has begun in this folder."""
+    return all((Path(folder) / name).is_dir() for name in SUBFOLDERS)
+
+
+def refuse_foreign_folder(folder: str | Path, results: Iterable[str]) -> None:
+    """Raise SweepFolderError if `folder` is not a sweep's, and holds a file that the results would
+    overwrite.  results: their names, which may be patterns such as "curves*.png"."""
+    if is_sweep_folder(folder):
+        return
+    found = [path for pattern in results for path in Path(folder).glob(pattern)]
+    if found:
+        raise SweepFolderError(
+            f"{folder}: holds {found[0].name}, which would be overwritten, and is not the folder "
+            "of a sweep; choose another folder"
+        )
+
+
 def _read(path: Path, types: _Types) -> dict[str, Any]:
     """A JSON object with at least these entries.  Raises SweepFolderError for anything else."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ValueError(f"more than {MAX_FILE_BYTES:,} bytes")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text_file(path, MAX_FILE_BYTES))
         if not isinstance(content, dict):
             raise ValueError("not a JSON object")
         wrong = [key for key, kind in types.items() if not isinstance(content.get(key, ...), kind)]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ...ground.regular_file import open_regular, read_bytes_of
 from ..protobuf import BYTES, DamagedData, fields
 from .errors import NotUsable, shown
 from .nodes import FIRST_OPSET, Attribute, OnnxNode
@@ -108,7 +109,7 @@ def read_graph(path: str | os.PathLike) -> OnnxGraph:
     n_bytes = Path(path).stat().st_size
     if n_bytes > MAX_FILE_BYTES:
         raise NotUsable(f"{n_bytes:,} bytes; at most {MAX_FILE_BYTES:,} are read")
-    return graph_of(parse(Path(path).read_bytes()), Path(path).parent)
+    return graph_of(parse(read_bytes_of(path, MAX_FILE_BYTES)), Path(path).parent)
 
 
 def parse(data: bytes) -> Any:
@@ -329,6 +330,6 @@ def _external(tensor: Any, about: str, folder: Path | None, n_bytes: int) -> byt
             f"{where}: {length} bytes from byte {offset} on; the tensor has {n_bytes} and the file "
             f"{size}"
         )
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         file.seek(offset)
         return file.read(n_bytes)
