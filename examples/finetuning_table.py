@@ -24,6 +24,7 @@ import numpy as np
 
 import ferdata
 from tinycnn import sweep
+from tinycnn.ground.printing import print_text
 from tinycnn.sweep.selection import mean_and_interval, score
 
 N_TEST = 900
@@ -81,8 +82,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, help="(default: one per core)")
     parser.add_argument("--out", type=Path, default=Path("sweeps/finetuning"))
     args = parser.parse_args(argv)
-    print("accuracy in % on 900 test images: mean +- half the 95 % interval over the seeds")
-    print(f"{'data':5} {'images':>6}  " + "  ".join(f"{name:>20}" for name in ARMS))
+    print_text("accuracy in % on 900 test images: mean +- half the 95 % interval over the seeds")
+    print_text(f"{'data':5} {'images':>6}  " + "  ".join(f"{name:>20}" for name in ARMS))
     for n_images in map(int, args.images.split(",")):
         for name in ("fer7", "four"):
             faces = public_test(args, name)
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
             ]
             cells = [mean_and_interval([100 * one[arm] for one in found]) for arm in ARMS]
             shown = "  ".join(f"{mean:12.1f} +- {half:4.1f}" for mean, half in cells)
-            print(f"{name:5} {n_images:6}  {shown}", flush=True)
+            print_text(f"{name:5} {n_images:6}  {shown}")
     return 0
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import ferdata
 
 from ..ground.command_line import CannotError, positive
+from ..ground.printing import print_message
 from ..run import TrainingOptions
 from ..sweep import DEFAULT_TEACHER, TEACHER_NETWORKS, teacher_epochs
 from .data_options import DataOptions
@@ -75,8 +75,7 @@ def input_px_of_teacher(args: FoldTeacherOptions) -> int:
 
 def tell_without_teacher() -> None:
     """Say on stderr that there is no teacher, and how to get one."""
-    print(
+    print_message(
         "note: no teacher, so nothing is distilled: --train-teacher trains one in each fold, on "
-        "the fold's training images alone; --teacher FILE reads the soft labels of one",
-        file=sys.stderr,
+        "the fold's training images alone; --teacher FILE reads the soft labels of one"
     )

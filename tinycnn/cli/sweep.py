@@ -355,7 +355,7 @@ def print_results(
     if results:
         print_tables(args, results)
     if teachers:
-        print(f"\nteachers, accuracy in % on the same images\n{sweep.teacher_table(teachers)}")
+        print_text(f"\nteachers, accuracy in % on the same images\n{sweep.teacher_table(teachers)}")
     n_missing = len(named) - len(outcome.results) - len(outcome.failures)
     missing = f", {n_missing} not run here yet" if n_missing else ""
     print_text(f"\n{len(outcome.results)} of {len(named)} trials{missing} -> {args.summary}")

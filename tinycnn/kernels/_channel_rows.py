@@ -109,8 +109,8 @@ def _make(emit: Callable[[Row], list[ir.Value]], n_coefficients: int, n_sums: in
                 totals = [[vectors.register(zeros) for _ in range(n_rows)] for _ in range(n_sums)]
 
                 def emit_row(pointers: list[ir.Value], n: int) -> None:
-                    row = (at_row(pointer, n) for pointer in pointers)
-                    terms = emit(Row(vectors, builder, *row, coefficients, wants_relu))
+                    x, y, dy = (at_row(pointer, n) for pointer in pointers)
+                    terms = emit(Row(vectors, builder, x, y, dy, coefficients, wants_relu))
                     for term, total in zip(terms, totals):
                         builder.store(builder.fadd(builder.load(total[n]), term), total[n])
 
