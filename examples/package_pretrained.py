@@ -3,8 +3,8 @@
     python examples/package_pretrained.py runs/mine --data fer2013.csv.gz --votes fer2013new.csv
 
 Takes the run's best model, fits its calibration temperature to the PublicTest rows of FER2013,
-measures its accuracy and calibration there, writes ferplus.safetensors and updates the measured
-part of MODEL_CARD.md.
+measures its accuracy and calibration there, writes NAME.safetensors, NAME being that of the run's
+network, and updates the measured part of MODEL_CARD.md that is about it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ import tinycnn
 from tinycnn import checkpoint
 from tinycnn.calibration import calibrate, fit_temperature
 from tinycnn.formats import safetensors
+from tinycnn.formats.pretrained import PRETRAINED
 from tinycnn.ground.atomic_file import write_atomically
-from tinycnn.ground.command_line import CannotError, positive
+from tinycnn.ground.command_line import CannotError, above_zero, positive
 from tinycnn.ground.exit_status import exit_status
 from tinycnn.ground.printing import print_text
+from tinycnn.logit_adjustment import logit_offsets
 from tinycnn.losses import softmax
 from tinycnn.metrics import (
     accuracy,
@@ -42,10 +44,16 @@ from tinycnn.metrics import (
     per_class_recall,
 )
 
-SIZE_PX = 84
 FRAMING = "fer2013"
 WEIGHTS = Path(__file__).resolve().parent.parent / "tinycnn" / "models" / "weights"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+BEGIN, END = "<!-- measured, {}: begin -->", "<!-- measured, {}: end -->"
+PHOTO_PX = 120
+"""The side of a face in the photos that are made to try the face search."""
+
+RARE = ("disgust", "fear", "contempt")
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the logit adjustment, for the table that shows what it gives and costs."""
+
 THRESHOLDS = (0.5, 0.7, 0.9)
 """Values of `unsure_below` for the table that shows how many answers are left and how many of them
 are right."""
@@ -55,7 +63,7 @@ class LabelledImages(NamedTuple):
     """PublicTest images with one kind of label.
 
     title    of the kind of label, for the tables
-    images   uint8 (N, 84, 84);  labels  int (N,)
+    images   uint8 (N, H, H), of the size that the network takes;  labels  int (N,)
     is_new   bool (N,): False where the same picture is among the Training images
     classes  the network's classes that this kind of label can name, as positions in the logits
     """
@@ -70,7 +78,7 @@ class LabelledImages(NamedTuple):
 # ---- data ------------------------------------------------------------------------------------
 
 
-def load_labelled_images(data: str, votes: str) -> dict[str, LabelledImages]:
+def load_labelled_images(data: str, votes: str, size_px: int) -> dict[str, LabelledImages]:
     """The images with each of the three kinds of label: two of FER+, and FER2013's own, which has
     no class for contempt."""
     own = ferdata.load_fer2013(data)
@@ -89,7 +97,9 @@ def load_labelled_images(data: str, votes: str) -> dict[str, LabelledImages]:
         part = whole.to_label_space(ferdata.MICROEXPNET8).in_split("validation")
         assert part.labels is not None
         is_new = np.array([image.tobytes() not in trained_on for image in part.images])
-        images = ferdata.resize_images(part.images, SIZE_PX)
+        images = part.images
+        if images.shape[1] != size_px:
+            images = ferdata.resize_images(images, size_px)
         classes = [index for index in known if index is not None]
         found[name] = LabelledImages(title, images, part.labels, is_new, classes)
     return found
@@ -143,6 +153,33 @@ def recalls(
     ]
 
 
+def operating_points_text(logits: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> str:
+    """A table of accuracy and recall for some strengths of the logit adjustment.
+
+    logits  without adjustment;  counts  float (K,), the training images of each class
+    """
+    names = ferdata.MICROEXPNET8.classes
+    rare = [names.index(name) for name in RARE]
+    lines = [f"| adjustment | right | mean recall of 7 | {' | '.join(RARE)} |"]
+    lines += ["|---" * (3 + len(RARE)) + "|"]
+    for strength in STRENGTHS:
+        adjusted = logits + logit_offsets(counts, strength)
+        confusion = confusion_matrix(labels, adjusted.argmax(axis=1), len(names))
+        found = per_class_recall(confusion)
+        mean = np.delete(found, names.index("contempt")).mean()
+        cells = [f"{strength:g}", f"{accuracy(adjusted, labels):.1%}", f"{mean:.1%}"]
+        lines.append(f"| {' | '.join(cells + [f'{found[k]:.0%}' for k in rare])} |")
+    return "\n".join(lines)
+
+
+def class_counts(data: str, votes: str) -> np.ndarray:
+    """The sum of the votes' shares for each class over the Training images: float (K,)."""
+    faces = ferdata.load_fer2013(data, votes=votes, target="votes")
+    targets = faces.to_label_space(ferdata.MICROEXPNET8).in_split("train").targets
+    assert targets is not None
+    return targets.sum(axis=0, dtype=np.float64)
+
+
 def calibration_text(network: tinycnn.Network, logits: np.ndarray, labels: np.ndarray) -> str:
     """The calibration error without and with the temperature, and a table of `unsure_below`.
 
@@ -172,6 +209,40 @@ def calibration_text(network: tinycnn.Network, logits: np.ndarray, labels: np.nd
             f"| {threshold} | {sure.mean():.1%} | {accuracy(probs[sure], labels[sure]):.1%} |"
         )
     return "\n".join(lines)
+
+
+def corruption_text(network: tinycnn.Network, images: np.ndarray, labels: np.ndarray) -> str:
+    """A table of accuracy on damaged copies of the images."""
+    lines = ["| damage | right |", "|---|---|"]
+    lines += [f"| none | {accuracy(network.predict_logits(images), labels):.1%} |"]
+    for kind in ferdata.CORRUPTIONS:
+        damaged = ferdata.corrupted_faces(images, kind)
+        lines.append(f"| {kind} | {accuracy(network.predict_logits(damaged), labels):.1%} |")
+    found, right = on_crops_of_the_search(network, images, labels)
+    lines += [
+        "",
+        f"Each image enlarged to {PHOTO_PX} px, padded to twice that size by repeating its edges, "
+        f"and searched for a face: one is found in {found:.1%}; of these {right:.1%} are right.",
+    ]
+    return "\n".join(lines)
+
+
+def on_crops_of_the_search(
+    network: tinycnn.Network, images: np.ndarray, labels: np.ndarray
+) -> tuple[float, float]:
+    """(share of the images in which the search finds a face, share of the crops of these that the
+    network names rightly)."""
+    pad = PHOTO_PX // 2
+    crops, kept = [], []
+    for k, photo in enumerate(ferdata.resize_images(images, PHOTO_PX)):
+        faces = ferdata.find_faces(
+            np.pad(photo, pad, mode="edge"), FRAMING, size_px=network.input_spec.height_px
+        )
+        if len(faces):
+            crops.append(np.asarray(faces.images[0]))
+            kept.append(k)
+    right = accuracy(network.predict_logits(np.stack(crops)), labels[kept])
+    return len(kept) / len(images), right
 
 
 def speed_text(network: tinycnn.Network, images: np.ndarray) -> str:
@@ -236,12 +307,13 @@ def read_config(path: Path) -> dict[str, Any]:
         raise CannotError(f"{path}: not a run's configuration: {error}") from None
 
 
-def with_measured(card: str, text: str, path: Path) -> str:
-    """The card with `text` between the lines BEGIN and END."""
-    if card.count(BEGIN) != 1 or card.count(END) != 1 or card.index(END) < card.index(BEGIN):
-        raise CannotError(f"{path}: expected one line {BEGIN} and, after it, one line {END}")
-    head, _, rest = card.partition(BEGIN)
-    return f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}"
+def with_measured(card: str, text: str, name: str, path: Path) -> str:
+    """The card with `text` between the lines BEGIN and END of a network."""
+    begin, end = BEGIN.format(name), END.format(name)
+    if card.count(begin) != 1 or card.count(end) != 1 or card.index(end) < card.index(begin):
+        raise CannotError(f"{path}: expected one line {begin} and, after it, one line {end}")
+    head, _, rest = card.partition(begin)
+    return f"{head}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}"
 
 
 def run(argv: list[str] | None) -> int:
@@ -263,6 +335,13 @@ def run(argv: list[str] | None) -> int:
         help="folder of MODEL_CARD.md, for the weights (default: tinycnn/models/weights)",
     )
     parser.add_argument(
+        "--logit-adjustment",
+        metavar="X",
+        type=above_zero,
+        default=0.0,
+        help="above 0: the network names rare classes more often (default: %(default)s)",
+    )
+    parser.add_argument(
         "--threads", metavar="N", type=positive, help="CPU threads (default: one per usable core)"
     )
     options = parser.parse_args(argv)
@@ -270,36 +349,49 @@ def run(argv: list[str] | None) -> int:
     config = read_config(options.run / "config.json")
     network = tinycnn.load(options.run / checkpoint.BEST, n_threads=options.threads)
     spec = network.input_spec
-    if network.classes != ferdata.MICROEXPNET8.classes or spec.shape[0] != SIZE_PX:
+    if network.classes != ferdata.MICROEXPNET8.classes:
         raise CannotError(
-            f"{options.run}: its network takes {spec.height_px} px images and has the classes "
-            f"{', '.join(network.classes)}; expected {SIZE_PX} px and "
+            f"{options.run}: its network has the classes {', '.join(network.classes)}; expected "
             f"{', '.join(ferdata.MICROEXPNET8.classes)}"
+        )
+    name = config["options"].get("network")
+    if name not in PRETRAINED:
+        raise CannotError(
+            f"{options.run}: trained the network {name}; expected one of {', '.join(PRETRAINED)}"
         )
     network.input_spec = replace(spec, framing=spec.framing or FRAMING)
     card = card_path.read_text(encoding="utf-8")
-    with_measured(card, "", card_path)  # raises for an unusable card before the long work
-    labelled = load_labelled_images(options.data, options.votes)
+    with_measured(card, "", name, card_path)  # raises for an unusable card before the long work
+    labelled = load_labelled_images(options.data, options.votes, spec.height_px)
+    most, counts = labelled["plurality"], class_counts(options.data, options.votes)
+    points = operating_points_text(network.predict_logits(most.images), most.labels, counts)
+    tinycnn.adjust_logits(network, counts, options.logit_adjustment)
     logits = {name: network.predict_logits(part.images) for name, part in labelled.items()}
-    most = labelled["plurality"]
     network.calibration_temperature = calibrate(logits["plurality"], most.labels).temperature
     content = safetensors.to_bytes(network)
     text = "\n\n".join(
         [
-            f"`ferplus.safetensors`: {network.n_parameters:,} parameters, {len(content):,} bytes, "
+            f"`{name}.safetensors`: {network.n_parameters:,} parameters, {len(content):,} bytes, "
             f"sha256 `{hashlib.sha256(content).hexdigest()}`. {speed_text(network, most.images)}.",
             "### Training",
             training_text(config, network.training_summary),
             "### Accuracy",
             accuracy_text(network, labelled, logits),
+            "### Rare classes",
+            f"Shipped with the adjustment {options.logit_adjustment:g} (`tinycnn.adjust_logits`), "
+            "which the other tables have as well. By most votes:",
+            points,
             "### Confidence",
             calibration_text(network, logits["plurality"], most.labels),
+            "### Damaged images",
+            corruption_text(network, most.images, most.labels),
         ]
     )
-    write_atomically(options.out / "ferplus.safetensors", content)
-    write_atomically(card_path, with_measured(card, text, card_path))
+    path = options.out / f"{name}.safetensors"
+    write_atomically(path, content)
+    write_atomically(card_path, with_measured(card, text, name, card_path))
     print_text(text)
-    print_text(f"\n-> {options.out / 'ferplus.safetensors'}, {card_path}")
+    print_text(f"\n-> {path}, {card_path}")
     return 0
 
 

@@ -3,9 +3,9 @@ r"""Use a trained network as a teacher: write its answers for the training image
     python examples/write_soft_labels.py runs/m/model.safetensors --data fer2013.csv.gz \
         --out assistant.npz
 
-The file holds the network's logits for each image and for its mirror image, with the row of each
-image in the csv file or, for a folder of images, its path. Give it to train_student.py or sweep.py
-as --teacher.
+The file holds the network's logits for each image and for its mirror image; with --mean, only their
+mean, which is more often right. Each image has its row in the csv file or, in a folder of images,
+its path. Give the file to train_student.py or sweep.py as --teacher.
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ def build_parser() -> Parser:
         )
     )
     parser.add_argument(
+        "--mean",
+        action="store_true",
+        help="write the mean of the logits for an image and for its mirror image",
+    )
+    parser.add_argument(
         "--threads", type=positive, metavar="N", help="CPU threads (default: one per usable core)"
     )
     parser.set_defaults(run=run)
@@ -71,14 +76,16 @@ def run(args: argparse.Namespace) -> int:
     images = faces.images
     if images.shape[1:] != (height, width):
         images = ferdata.resize_images(images, height)
+    logits = network.predict_logits(images)
+    flipped = network.predict_logits(np.ascontiguousarray(images[:, :, ::-1]))
     ferdata.save_soft_labels(
         args.out,
-        network.predict_logits(images),
+        (logits + flipped) / 2 if args.mean else logits,
         "logits",
         network.classes,
         rows=faces.rows,
         ids=None if faces.rows is not None else faces.ids,
-        flipped=network.predict_logits(np.ascontiguousarray(images[:, :, ::-1])),
+        flipped=None if args.mean else flipped,
     )
     print_text(f"{len(faces):,} images, classes {', '.join(network.classes)} -> {args.out}")
     return 0

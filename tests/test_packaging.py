@@ -139,7 +139,7 @@ def test_the_wheel_has_the_packages_and_their_files_alone(source, wheel):
     }
     found = {name for name in names if ".dist-info/" not in name}
     assert found == expected
-    for name in ("models/weights/ferplus.safetensors", "export/c_program.c", "__main__.py"):
+    for name in ("models/weights/microexpnet.safetensors", "export/c_program.c", "__main__.py"):
         assert f"tinycnn/{name}" in found
     assert "ferdata/teachers/rendered.npz" in found
 

@@ -67,7 +67,7 @@ def test_options_are_passed_on():
 
 @pytest.mark.parametrize("name", ["FERPLUS", "", None, "../weights/ferplus", "ferplus.safetensors"])
 def test_unknown_names_are_refused(name):
-    with pytest.raises(ValueError, match="name is .*; expected one of ferplus"):
+    with pytest.raises(ValueError, match="name is .*; expected one of microexpnet, residual48"):
         load_pretrained(name)
 
 

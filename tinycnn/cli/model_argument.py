@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..formats import safetensors
 from ..formats.model_file import check_is_model, checkpoint_paths, checkpoint_prefix
-from ..formats.pretrained import PRETRAINED, load_pretrained, shipped_weights
+from ..formats.pretrained import DEFAULT, FORMER_NAMES, PRETRAINED, load_pretrained, shipped_weights
 from ..ground.command_line import CannotError
 from ..ground.messages import plain
 from ..ground.output_files import reads
@@ -18,10 +18,14 @@ from ..models import PUBLIC_NETWORKS, SIZES, VARIANTS, microexpnet
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 
+SHIPPED = {"pretrained": DEFAULT, **{f"pretrained-{name}": name for name in PRETRAINED}}
+"""What a user types -> name of the shipped weights."""
+
 HELP = (
     "a .safetensors file; an .onnx file; "
     "a TensorFlow checkpoint (its .index file, or its name without ending); "
-    f"'pretrained' or {', '.join(map(repr, PRETRAINED))}, the weights that come with this package; "
+    f"{', '.join(map(repr, SHIPPED))}: weights that come with this package, 'pretrained' those of "
+    f"{DEFAULT}; "
     "with random weights: 'microexpnet', another network of its paper such as 'microexpnet-p1-S', "
     f"{', '.join(map(repr, PUBLIC_NETWORKS))}"
 )
@@ -100,12 +104,12 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
         return OpenedModel(name, "new weights", network, (), "float32")
     if name in PUBLIC_NETWORKS:
         return OpenedModel(name, "new weights", PUBLIC_NETWORKS[name](), (), "float32")
-    if name == "pretrained" or name in PRETRAINED:
-        data = PRETRAINED[0] if name == "pretrained" else name
-        network = load_pretrained(data, n_threads=n_threads)
-        path = shipped_weights(data)
+    shipped = {**SHIPPED, **FORMER_NAMES}.get(name)
+    if shipped is not None:
+        network = load_pretrained(shipped, n_threads=n_threads)
+        path = shipped_weights(shipped)
         paths = (path,) if isinstance(path, Path) else ()  # no file in a zipped installation
-        return OpenedModel(name, f"pretrained on {data}", network, paths, str(network.dtype))
+        return OpenedModel(name, "pretrained on FER+", network, paths, str(network.dtype))
     prefix = checkpoint_prefix(name)
     if prefix is not None:
         from ..formats import tf_checkpoint  # here and below: the other formats start faster
@@ -119,7 +123,7 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
     if not path.exists():
         raise CannotError(
             f"{name}: no such file; expected a .safetensors file, an .onnx file, a TensorFlow "
-            f"checkpoint, pretrained, {', '.join((*PRETRAINED, *PUBLIC_NETWORKS))}, microexpnet or "
+            f"checkpoint, {', '.join((*SHIPPED, *PUBLIC_NETWORKS))}, microexpnet or "
             "microexpnet-VARIANT-SIZE"
         )
     if path.suffix == ".onnx":

@@ -13,7 +13,7 @@ from ..ground.regular_file import open_regular
 from ..layers import Layer
 from ..network import Network
 from . import safetensors
-from .pretrained import PRETRAINED
+from .pretrained import FORMER_NAMES, PRETRAINED
 
 _CHECKPOINT_FILE = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
 
@@ -66,7 +66,7 @@ def check_is_model(name: str) -> None:
             " or ".join(found[:3]) if found else f"a file such as {path / 'model.safetensors'}"
         )
         raise FileNotFoundError(f"{name}: no such model file, it is a folder; expected {expected}")
-    if name in (*PRETRAINED, "pretrained") and not path.exists():
+    if name in (*PRETRAINED, *FORMER_NAMES, "pretrained") and not path.exists():
         raise FileNotFoundError(
             f"{name}: no such model file; tinycnn.load_pretrained() loads the weights that come "
             "with this package"

@@ -11,20 +11,31 @@ from . import safetensors
 if TYPE_CHECKING:
     from importlib.abc import Traversable  # elsewhere from Python 3.11 on
 
-PRETRAINED = ("ferplus",)
-"""ferplus: MicroExpNet p12-XXS, trained on the votes of FER+; classes as `microexpnet.CLASSES`."""
+PRETRAINED = ("microexpnet", "residual48")
+"""Both were trained on the votes of FER+ and have the classes `microexpnet.CLASSES`.
+
+microexpnet  MicroExpNet p12-XXS, of 84x84 faces: the fastest
+residual48   the network of `models.residual48`, of 48x48 faces: the most accurate
+"""
+
+DEFAULT = PRETRAINED[0]
+
+FORMER_NAMES = {"ferplus": "microexpnet"}
+"""Names of earlier releases, which still work."""
 
 
 def load_pretrained(
-    name: str = "ferplus", *, backend: str = "auto", n_threads: int | None = None
+    name: str = DEFAULT, *, backend: str = "auto", n_threads: int | None = None
 ) -> Network:
     """A trained network that is part of this package, calibrated on validation data.
 
-    It takes uint8 faces (N, 84, 84), cut as its `input_spec.framing` says.  The model card,
-    `models/weights/MODEL_CARD.md`, says what its limits are and what it must not be used for.
-    Raises ValueError for an unknown name, FileNotFoundError if the file was not installed, and as
-    `Network` does for backend and n_threads.
+    name  one of PRETRAINED, or of FORMER_NAMES
+    It takes uint8 faces of the size that its `input_spec` says, cut as `input_spec.framing` says.
+    The model card, `models/weights/MODEL_CARD.md`, says what its limits are and what it must not be
+    used for.  Raises ValueError for an unknown name, FileNotFoundError if the file was not
+    installed, and as `Network` does for backend and n_threads.
     """
+    name = FORMER_NAMES.get(name, name)
     if name not in PRETRAINED:
         raise ValueError(f"name is {name!r}; expected one of {', '.join(PRETRAINED)}")
     with resources.as_file(shipped_weights(name)) as path:
