@@ -526,6 +526,7 @@ NO_ARRAYS = {
     ],
     "names": [
         *("ferdata.LabelSpace", "ferdata.LabelSpace.index", "ferdata.label_map"),
+        *("ferdata.LabelSpace.canonical_name", "ferdata.TrialFaces.canonical_name"),
         *("ferdata.LabelMap", "ferdata.FRAMINGS", "ferdata.FaceFiles.summary"),
         "ferdata.CORRUPTIONS",
     ],

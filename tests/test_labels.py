@@ -140,3 +140,13 @@ def test_columns_that_cannot_be_filled():
         to_ten.apply_columns(np.ones((1, 8)))
     with pytest.raises(LabelError, match=r"expected \(N, 7\) values for 'fer2013', found shape"):
         to_eight.apply_columns(values[:, :6])
+
+
+def test_a_renamed_class_is_the_one_that_it_is_in_the_data():
+    """Its new name is not known; a class of several names in the data is none of them."""
+    classes = ("joy", "bad", "SAD")
+    made_of = (("happiness",), ("anger", "fear"), ("sadness",))
+    space = LabelSpace("mine", classes, made_of)
+    assert [space.canonical_name(name) for name in classes] == ["happiness", "bad", "sadness"]
+    assert space.canonical_name("Happy") == "happiness" and space.canonical_name("new") == "new"
+    assert LabelSpace("plain", classes).canonical_name("joy") == "joy"

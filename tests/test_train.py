@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,21 @@ EARLY_STOPPING = [
     ((0.1, 0.2, 0.3, 0.4, 0.5, 0.6), 1, 6, 5),
     ((0.9, 0.1, 0.1, 0.1, 0.1, 0.1), None, 6, 0),
 ]
+
+
+def test_the_best_epoch_by_the_loss(monkeypatch, tmp_path):
+    """The lowest validation loss, where all accuracies are equal; patience counts from there."""
+    options = scripted(monkeypatch, (0.5,) * 6)
+    losses = iter((0.9, 0.7, 0.8, 0.6, 0.6, 0.7))
+    by_script = train_module.evaluate
+    monkeypatch.setattr(
+        train_module, "evaluate", lambda *args: replace(by_script(*args), loss=next(losses))
+    )
+    by_loss = replace(validation(), best_by="loss")
+    _, records = train("adam constant", tmp_path, patience=2, validation=by_loss, **options)
+    assert [r.is_best for r in records] == [True, True, False, True, False, False]
+    with pytest.raises(ValueError, match="best_by is 'f1'; expected one of accuracy, loss"):
+        replace(by_loss, best_by="f1")
 
 
 @pytest.mark.parametrize("accuracies, patience, n_done, best", EARLY_STOPPING)

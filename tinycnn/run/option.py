@@ -11,7 +11,7 @@ from .values import Values
 RECIPES = {
     "fer": "for tens of thousands of faces from the web",
     "best": "like fer, for longer",
-    "finetune": "for a trained network and some hundred faces: the default with --init",
+    "finetune": "for a trained network and some hundred faces: the default with init",
     "paper": "as in the paper",
 }
 """Named sets of defaults: a training run has one recipe, and options that are not given have the

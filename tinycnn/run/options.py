@@ -69,14 +69,14 @@ class TrainingOptions:
     freeze: str | int = option(
         "network",
         LayerNameOrCount(),
-        "with --init: how many of the first layers with weights keep them, or the name of the last "
+        "with init: how many of the first layers with weights keep them, or the name of the last "
         "of these; their BatchNorm keeps its statistics",
         0,
     )
     first_layers_rate: float = option(
         "training",
         Number(1),
-        "with --init: the layers before the last one learn with this factor of the learning rate",
+        "with init: the layers before the last one learn with this factor of the learning rate",
         fer=1.0,
         best=1.0,
         finetune=0.1,
