@@ -9,21 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from tinycnn import models
 from tinycnn.input_spec import InputSpec
 from tinycnn.layers import (
     BatchNorm,
     Conv2D,
     Dense,
     Flatten,
-    GlobalAveragePool2D,
     Layer,
     MaxPool2D,
     ReLU,
-    Residual,
 )
 from tinycnn.models.microexpnet import microexpnet
+from tinycnn.models.network_options import NetworkOptions
 from tinycnn.models.public_networks import (
-    NetworkOptions,
     dscnn,
     lenet5,
     mini_xception,
@@ -56,18 +55,9 @@ def autoencoder(**options: Unpack[NetworkOptions]) -> Network:
 
 
 def residual48(**options: Unpack[NetworkOptions]) -> Network:
-    """A network with two residual blocks for 48x48 faces: 3x3 convolutions of 16, 24 and 40
-    filters with BatchNorm and ReLU, and three poolings.  52,152 parameters."""
-
-    def convolution(filters: int) -> list[Layer]:
-        return [Conv2D(filters, 3, use_bias=False), BatchNorm()]
-
-    layers: list[Layer] = [*convolution(16), ReLU(), MaxPool2D(2)]
-    for filters in (24, 40):
-        layers += [*convolution(filters), ReLU(), MaxPool2D(2)]
-        layers += [Residual([*convolution(filters), ReLU(), *convolution(filters)]), ReLU()]
-    layers += [GlobalAveragePool2D(), Dense(8)]
-    return Network(layers, InputSpec(48, 48, 1, scaling="unit"), **options)
+    """`models.residual48` with stages of 24 and 40 filters, which do not fill vectors of 16 floats.
+    52,152 parameters."""
+    return models.residual48(filters=(16, 24, 40), scaling="unit", **options)
 
 
 class ZooNetwork(NamedTuple):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ferdata.augment import Augmentation
     from ferdata.batches import Batches
+    from ferdata.corruptions import CORRUPTIONS, corrupted_faces
     from ferdata.dataset import FaceDataset
     from ferdata.doctor.checks import Finding
     from ferdata.doctor.diagnosis import Diagnosis, check, check_dataset

@@ -92,7 +92,7 @@ def faces():
 def batches_of(options):
     """For each image of an epoch: its grey level in four quarters, targets and soft labels."""
     settings = dict(seed=5, batch_size=7, augment_strength=1.0, mixup=0.0, cutmix=0.0)
-    settings |= dict(has_teacher=True, flipped_teacher=False)
+    settings |= dict(has_teacher=True, flipped_teacher=False, input_px=84)
     made = ferdata.make_batches(faces(), SimpleNamespace(**settings | options))
     rows = []
     for images, targets, soft in made(1):

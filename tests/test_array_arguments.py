@@ -405,6 +405,10 @@ ROWS = {
         BOX[None],
     ),
     "ferdata.load_listed": (lambda boxes: listed(LABELS[:1], boxes), BOX[None]),
+    "ferdata.corrupted_faces": (
+        lambda images: ferdata.corrupted_faces(images, "blur, 1 px"),
+        IMAGES,
+    ),
     "ferdata.resize_images": (lambda images: ferdata.resize_images(images, 20), IMAGES),
     "ferdata.warp_images": (
         lambda images, matrices, which: ferdata.warp_images(images, matrices, 10, which),
@@ -452,7 +456,10 @@ NO_ARRAYS = {
         "tinycnn.losses.keep_target_options",
         *("tinycnn.models.microexpnet.microexpnet", "tinycnn.models.microexpnet.Variant"),
         "tinycnn.models.microexpnet.check_variant_and_size",
-        *(f"tinycnn.models.public_networks.{n}" for n in (*PUBLIC_NETWORKS, "NetworkOptions")),
+        *(f"tinycnn.models.public_networks.{n}" for n in PUBLIC_NETWORKS),
+        "tinycnn.models.network_options.NetworkOptions",
+        *("tinycnn.models.residual48.residual48", "tinycnn.models.residual48.Widths"),
+        "tinycnn.models.face_networks.FaceNetwork",
         *("ferdata.Augmentation", "ferdata.Augmentation.matrices"),
         *("ferdata.Augmentation.of_strength", "ferdata.draw_face", "ferdata.render_faces"),
         *("ferdata.default_faces", "ferdata.random_folds", "ferdata.BATCHES_VERSION"),
@@ -515,6 +522,7 @@ NO_ARRAYS = {
     "names": [
         *("ferdata.LabelSpace", "ferdata.LabelSpace.index", "ferdata.label_map"),
         *("ferdata.LabelMap", "ferdata.FRAMINGS", "ferdata.FaceFiles.summary"),
+        "ferdata.CORRUPTIONS",
     ],
     "what a function returns": [
         *("tinycnn.Classification", "tinycnn.losses.LossTerms", "tinycnn.Network.summary"),

@@ -550,7 +550,7 @@ def test_the_advice_names_the_framing(refused, tmp_path, face):
     network = models.microexpnet(framing="fer2013")
     tinycnn.save(network, tmp_path / "m.safetensors")
     error = refused("explain", tmp_path / "m.safetensors", face, "--out", tmp_path / "page.html")
-    assert 'find_faces(PHOTO, framing="fer2013").images[0]' in error
+    assert 'find_faces(PHOTO, framing="fer2013", size_px=84).images[0]' in error
 
 
 def test_what_cannot_be_explained(refused, model, face, tmp_path):

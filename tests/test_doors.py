@@ -176,6 +176,7 @@ FERDATA_DOORS = {
     "warp": {"errors", "image_hashes", "jit"},
     "augment": {"warp"},
     "mixing": set(),
+    "corruptions": {"image_hashes", "warp"},
     "batches": {"arguments", "augment", "dataset", "errors", "mixing", "warp"},
     "image_grid": {"dataset"},
     # the rooms
@@ -208,6 +209,7 @@ FERDATA_OUTSIDE = {
     "jit": {"numba"},
     "warp": {"numpy", "scipy", "skimage"},
     "image_grid": {"numpy", "skimage", "PIL"},
+    "corruptions": {"numpy", "scipy", "PIL"},
     "photos": {"numpy", "skimage", "PIL", "pillow_heif"},
     "films": {"numpy", "PIL", "av"},
     "sources": {"numpy", "PIL"},

@@ -77,7 +77,7 @@ def test_a_first_frame_gives_what_find_faces_gives():
 
 
 def test_wrong_settings_and_no_picture():
-    for options in ({"smallest_px": 3}, {"least_score": 0}, {"search_every": 0}, {"framing": "a"}):
+    for options in ({"smallest_px": 3}, {"least_score": 0}, {"search_every": 0}, {"size_px": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(options))}: expected"):
             FaceTracker(**options)
     with pytest.raises(DataError, match="None at the end of a video"):

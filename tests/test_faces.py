@@ -12,6 +12,7 @@ from ferdata.photos.cascade import stages_passed
 from ferdata.photos.detect import detect, largest_face
 from ferdata.photos.faces import find_faces, frame_face, paper_face, paper_training_crops
 from ferdata.photos.photo import to_grey
+from ferdata.warp import resize_images
 
 ASTRONAUT = data.astronaut()
 # Read off the photo: the tip of the nose, and the width from ear to ear.
@@ -237,6 +238,27 @@ def test_fer2013_is_as_blurred_as_training():
     strength = np.linalg.svd(image - image.mean(), compute_uv=False)
     rounding = 2 * np.sqrt(84 / 12)  # the most that rounding by +-0.5 can add
     assert strength[20] > 10 * rounding and strength[48] < rounding
+
+
+def test_crops_of_other_sizes():
+    """FER2013's own 48 px are not resized, and other sizes are made of them as in training; the
+    paper's crop shows the same area at every size."""
+    fine = np.random.default_rng(0).integers(0, 256, (600, 600), dtype=np.uint8)
+    box = [5, 5, 590, 590]
+    small = frame_face(fine, box, "fer2013", size_px=48)
+    for size_px in (84, 64):
+        image = frame_face(fine, box, "fer2013", size_px=size_px)
+        assert np.array_equal(image, resize_images(small[None], size_px)[0])
+    photo = ramp(200, 220, 0, 1)
+    image = frame_face(photo, [40, 30, 128, 128], "paper", size_px=48).mean(axis=0)
+    slope = (image[40] - image[8]) / 32
+    assert image[8] - 8.5 * slope == pytest.approx(40 + 128 * 32 / 256, abs=1.5)
+    assert image[8] + 39.5 * slope == pytest.approx(40 + 128, abs=1.5)
+    found = find_faces(fine, boxes=np.array([box]), size_px=48)
+    assert np.array_equal(found.images[0], small) and found.images.framing == "fer2013"
+    for wrong in (0, 4.5):
+        with pytest.raises(ValueError, match="size_px: expected a whole number of 1 or more"):
+            find_faces(fine, size_px=wrong)
 
 
 def test_beyond_the_photo_its_edge_repeats():

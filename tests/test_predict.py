@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from example_programs import EXAMPLES, load_example
 from PIL import Image
+from skimage import data
 
 import tinycnn
 from ferdata.photos.faces import Faces, find_faces
@@ -370,9 +371,11 @@ def test_ctrl_c_stops_between_rows(tmp_path, monkeypatch, capsys):
     assert error == "stopped: 2 photos, 2 faces; 1 file is no picture: .txt\n"
 
 
-def save_model(path, size_px=84, framing=None, classes=("no", "yes"), b=(0, 5)):
+def save_model(path, size_px=84, framing=None, classes=("no", "yes"), b=(0, 5), width_px=None):
     layers = [tinycnn.Flatten(), tinycnn.Dense(len(classes))]
-    spec = tinycnn.InputSpec(size_px, size_px, scaling="unit", classes=classes, framing=framing)
+    spec = tinycnn.InputSpec(
+        size_px, width_px or size_px, scaling="unit", classes=classes, framing=framing
+    )
     network = tinycnn.Network(layers, spec, backend="numpy")
     network.parameter_vector[:] = 0
     network.parameters["dense1.b"][:] = b
@@ -387,7 +390,7 @@ def save_model(path, size_px=84, framing=None, classes=("no", "yes"), b=(0, 5)):
         (["--model", "{tmp}/none.safetensors"], "no such file"),
         (["--model", "{tmp}/a.png"], "not a safetensors file"),
         (["--model", "microexpnet-p1-S"], "has random weights; expected a network that was"),
-        (["--model", "{tmp}/small"], "takes 48x48x1 images; faces come as 84x84x1"),
+        (["--model", "{tmp}/wide"], "takes 48x84x1 images; faces are square and have 1 channel"),
         (["--model", "{tmp}/unframed"], "does not say how its faces were cut; give --framing"),
         (["--model", "{tmp}/odd"], "its framing is thermal; known are paper, fer2013"),
         (["--model", "{tmp}/framed", "--framing", "fer2013"], "from framing paper, not fer2013"),
@@ -409,7 +412,7 @@ def save_model(path, size_px=84, framing=None, classes=("no", "yes"), b=(0, 5)):
 def test_wrong_options_are_one_line_and_status_2(quick, tmp_path, capsys, argv, message):
     write_photo(tmp_path / "a.png")
     write_photo(tmp_path / "other" / "a.png")
-    save_model(tmp_path / "small", 48, "fer2013")
+    save_model(tmp_path / "wide", 48, "fer2013", width_px=84)
     save_model(tmp_path / "unframed")
     save_model(tmp_path / "odd", framing="thermal")
     save_model(tmp_path / "framed", framing="paper")
@@ -419,6 +422,16 @@ def test_wrong_options_are_one_line_and_status_2(quick, tmp_path, capsys, argv, 
     assert out == "" and error.startswith("error: ") and error.count("\n") == 1
     assert message in error
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("size_px", [48, 84, 100])
+def test_faces_have_the_size_that_the_model_takes(tmp_path, monkeypatch, capsys, size_px):
+    """A real search and crop; the model refuses images of any other size."""
+    photo, model = tmp_path / "a.png", save_model(tmp_path / "m", size_px, "fer2013")
+    Image.fromarray(data.astronaut()).save(photo)
+    assert run("--json", photo, "--model", model) == 0
+    (row,) = json_rows(capsys.readouterr().out)
+    assert [face["expression"] for face in row["faces"]] == ["yes"]
 
 
 @pytest.mark.parametrize("own, option", [("paper", None), (None, "paper"), ("fer2013", "fer2013")])

@@ -137,7 +137,6 @@ def test_the_first_bad_photo_is_named_and_nothing_is_kept(photos, cache):
 def test_settings_out_of_range(photos):
     for message, options in (
         ("framing: expected one of paper, fer2013", {"framing": "tight"}),
-        ("size_px: expected 84", {"framing": "paper", "size_px": 48}),
         ("size_px", {"size_px": 0}),
         ("n_workers: expected a whole number of 1 or more", {"n_workers": 0}),
         ("on_missing: expected one of error, whole", {"on_missing": "skip"}),

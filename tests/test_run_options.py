@@ -12,6 +12,7 @@ import pytest
 
 from tinycnn import AdamW, models
 from tinycnn.input_spec import SCALINGS
+from tinycnn.models.face_networks import FACE_NETWORKS
 from tinycnn.optim import OPTIMIZERS, Adam, optimizer_from_name
 from tinycnn.run import LOSSES, RECIPES, SCHEDULES, TrainingOptions, command_line, options
 from tinycnn.run.options import GROUPS, option, option_table
@@ -28,6 +29,23 @@ from tinycnn.run.values import (
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# ---- networks ----------------------------------------------------------------------------------
+
+
+def test_the_network_decides_the_size_of_the_images():
+    sizes = {name: TrainingOptions(network=name).input_px for name in FACE_NETWORKS}
+    assert sizes == {"microexpnet": 84, "residual48": 48, "residual48-large": 48}
+
+
+@pytest.mark.parametrize("option", [{"size": "XS"}, {"variant": "v"}, {"bias_std": 0.5}], ids=str)
+def test_options_of_microexpnet_do_not_fit_other_networks(option):
+    (name,) = option
+    with pytest.raises(ValueError, match=f"^{name} is an option of microexpnet, not of residual48"):
+        TrainingOptions(network="residual48", **option)
+    stored = asdict(TrainingOptions(network="residual48", recipe="paper"))  # has all of them
+    assert TrainingOptions(**stored) == TrainingOptions(network="residual48", recipe="paper")
+
+
 # ---- recipes -----------------------------------------------------------------------------------
 
 OFF = dict(label_smoothing=0.0, dropout=0.0, ema_decay=0.0, clip_norm=0.0, mixup=0.0, cutmix=0.0)
@@ -40,6 +58,8 @@ def test_paper_is_the_papers_training():
     assert paper.pop("epochs") >= 1000
     assert paper == dict(
         recipe="paper",
+        network="microexpnet",
+        batch_norm=False,
         variant="p12",
         size="XXS",
         scaling="raw",
@@ -240,7 +260,8 @@ WORDS |= dict(dropout="0.1", ema_decay="0.9", clip_norm="1", class_weights="bala
 
 
 def test_every_option_can_be_given_on_a_command_line():
-    assert {*WORDS, "augment", "flipped_teacher"} == set(option_table())
+    others = {"augment", "batch_norm", "flipped_teacher", "network"}
+    assert {*WORDS, *others} == set(option_table())
     words = [word for name, text in WORDS.items() for word in (command_line.flag_of(name), text)]
     found = command_line.training_options_given(parse([*words, "--no-augment"]))
     assert set(found) == {*WORDS, "augment"}
@@ -249,6 +270,8 @@ def test_every_option_can_be_given_on_a_command_line():
         assert getattr(made, name) == option_table()[name].values.read(text), name
         assert getattr(made, name) != getattr(TrainingOptions(), name), name
     assert made.augment is False and parse(["--flipped-teacher"]).flipped_teacher is True
+    assert parse(["--no-batch-norm"]).batch_norm is False
+    assert parse(["--network", "residual48"]).network == "residual48"
     assert command_line.training_options_given(parse([])) == {}
 
 

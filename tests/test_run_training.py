@@ -1,6 +1,7 @@
 """TrainingRun, and the files of a run folder: history.jsonl, config.json, predictions.csv."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from tinycnn.run import (
     read_config,
     training,
 )
+from tinycnn.run.networks import make_network
 from tinycnn.train import Callback, DivergedError, Validation, iter_epochs
 
 OPTIONS = TrainingOptions(**TOY, loss="kd", dropout=0.2, ema_decay=0.5, schedule="cosine")
@@ -59,6 +61,33 @@ class StopAfter(Callback):
             raise Interrupted
 
 
+# ---- networks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options, n_parameters",
+    [
+        ({}, 65_000),
+        ({"batch_norm": False}, 65_000),
+        ({"network": "residual48"}, 56_040),
+        ({"network": "residual48", "batch_norm": False}, 56_040),
+        ({"network": "residual48-large"}, 831_752),
+        ({"network": "residual48", "dropout": 0.2}, 56_040),
+    ],
+    ids=str,
+)
+def test_networks_by_their_options(options, n_parameters):
+    chosen = TrainingOptions(**options)
+    network = make_network(chosen, models.CLASSES, "fer2013", backend="numpy")
+    assert network.folded().n_parameters == n_parameters
+    assert bool(network.statistics) == chosen.batch_norm
+    kinds = [type(layer).__name__ for layer in network.layers]
+    assert ("Dropout" in kinds) == bool(chosen.dropout)
+    spec = network.input_spec
+    assert spec.shape == (chosen.input_px, chosen.input_px, 1) and spec.framing == "fer2013"
+    assert spec.classes == models.CLASSES and spec.scaling == "standardized"
+
+
 # ---- training ----------------------------------------------------------------------------------
 
 
@@ -75,6 +104,7 @@ def test_a_run_is_what_its_options_say():
         bias_std=0.0,
         dropout=0.2,
         framing="paper",
+        batch_norm=True,
         backend="numpy",
         seed=0,
     )
@@ -120,7 +150,7 @@ def test_resuming_needs_a_checkpoint_with_the_same_options(tmp_path):
 
 
 def test_the_best_network_is_calibrated_in_its_folder(tmp_path):
-    run = begin(tmp_path)
+    run = begin(tmp_path, replace(OPTIONS, batch_norm=False))
     run.train()
     assert run.best_network().calibration_temperature == 1.0
     network = run.calibrate()
@@ -128,6 +158,19 @@ def test_the_best_network_is_calibrated_in_its_folder(tmp_path):
     assert saved.calibration_temperature == network.calibration_temperature != 1.0
     best = max(run.records, key=lambda record: record.val_accuracy)
     assert saved.training_summary["epoch"] == best.epoch
+
+
+def test_batch_norm_is_for_the_training_alone(tmp_path):
+    run = begin(tmp_path)
+    run.train()
+    before = run.best_network()
+    run.calibrate()
+    saved = tinycnn.load(tmp_path / checkpoint.BEST, backend="numpy")
+    assert before.statistics and not saved.statistics
+    images = run.data.validation.images
+    np.testing.assert_allclose(
+        saved.predict_logits(images), before.predict_logits(images), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_calibration_that_makes_things_worse_is_not_applied_and_reported(tmp_path, monkeypatch):

@@ -181,7 +181,7 @@ def test_an_invalid_result_file_is_named(tmp_path):
         json.dumps({**good, "test": scores}): "test without accuracy",
         json.dumps({**good, "trial": {**good["trial"], "epochs": 10**400}}): "epochs|large",
         json.dumps({**good, "trial": {**good["trial"], "command": "x"}}): "not a trial: .*command",
-        json.dumps({**good, "trial": {"size": "S"}}): "a trial without scaling",
+        json.dumps({**good, "trial": {"size": "S"}}): "a trial without batch_norm",
         json.dumps({**good, "seconds": None}): "seconds missing, or of the wrong type",
         "[" * 100_000: "recursion",
         " " * (sweep.folder.MAX_FILE_BYTES + 1): "more than 33,554,432 bytes",

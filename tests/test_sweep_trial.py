@@ -43,6 +43,7 @@ def test_the_name_depends_on_every_option_the_data_and_the_arithmetic(monkeypatc
     other |= dict(ema_decay=0.9, clip_norm=1.0, mixup=0.2, cutmix=1.0, flipped_teacher=True)
     other |= dict(recipe="paper", scaling="raw", bias_std=0.1, optimizer="sgd")
     other |= dict(schedule="cosine", patience=3, class_weights="balanced")
+    other |= dict(network="residual48", batch_norm=False)
     assert set(other) == {field.name for field in dataclasses.fields(Trial)}
     names = [Trial(**{option: value}).name("d") for option, value in other.items()]
     names += [Trial().name("d"), Trial().name("e")]

@@ -153,9 +153,9 @@ def _check_size(
     """Check found (width, height) against the network's; or_turned: they may be exchanged."""
     expected = (spec.width_px, spec.height_px)
     if found != expected and not (or_turned and found == expected[::-1]):
-        call = f'ferdata.find_faces(PHOTO, framing="{spec.framing}")'
+        call = f'ferdata.find_faces(PHOTO, framing="{spec.framing}", size_px={spec.height_px})'
         if not spec.framing:
-            call = "ferdata.find_faces(PHOTO)"
+            call = f"ferdata.find_faces(PHOTO, size_px={spec.height_px})"
         raise PictureSizeError(
             f"{name}: {found[0]}x{found[1]} px; the network takes {spec.width_px}x"
             f"{spec.height_px}, only a face: cut it with {call}.images[0]"

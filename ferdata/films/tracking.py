@@ -16,7 +16,7 @@ import numpy as np
 
 from ferdata.arguments import check_whole_numbers, checked_option
 from ferdata.photos.detect import LEAST_SCORE, SMALLEST_PX, Sought, detect
-from ferdata.photos.faces import FRAMINGS, Faces, checked_sought, framed_faces
+from ferdata.photos.faces import FRAMINGS, SIZE_PX, Faces, checked_sought, framed_faces
 from ferdata.photos.photo import read_grey
 from ferdata.photos.picture_argument import Picture
 
@@ -50,15 +50,17 @@ class FaceTracker:
         smallest_px: float | None = None,
         least_score: float = LEAST_SCORE,
         search_every: int = SEARCH_EVERY,
+        size_px: int = SIZE_PX,
     ) -> None:
-        """framing, smallest_px, least_score  as in `ferdata.find_faces`
+        """framing, smallest_px, least_score, size_px  as in `ferdata.find_faces`
         search_every  the whole picture is searched in every n-th frame; 1: in all
 
         Raises ValueError for values out of range.
         """
         self.framing = checked_option("framing", framing, FRAMINGS)
         self._sought = checked_sought(smallest_px, least_score)
-        check_whole_numbers(1, search_every=search_every)
+        check_whole_numbers(1, search_every=search_every, size_px=size_px)
+        self._size_px = size_px
         self._search_every, self._n_frames, self._n_faces = search_every, 0, 0
         self._tracks: list[_Track] = []
 
@@ -88,7 +90,7 @@ class FaceTracker:
         found.sort(key=lambda one: (-one[0][2], one[0][0]))
         boxes = np.array([box for box, _ in found], np.int64).reshape(-1, 4)
         numbers = self._numbered(boxes, time_s)
-        images = framed_faces(grey, boxes, self.framing)
+        images = framed_faces(grey, boxes, self.framing, self._size_px)
         scores = np.array([score for _, score in found], np.float64)
         return TrackedFaces(Faces(images, boxes, "", self.framing, scores), numbers)
 

@@ -1,13 +1,13 @@
-"""Find the faces of a photo and crop them to 84x84, as a network's training images were cropped.
+"""Find the faces of a photo and crop them to squares, as a network's training images were cropped.
 
 A way of cropping is called a framing:
 
-`fer2013`  the crop that FER2013 would hold: 48x48, from the forehead to the chin, enlarged to
-           84x84 by `resize_images` as in training. A network trained on enlarged 48x48 images has
-           never seen a sharp 84x84 crop.
+`fer2013`  the crop that FER2013 would hold: 48x48, from the forehead to the chin, then resized by
+           `resize_images` as in training. A network trained on enlarged 48x48 images has never seen
+           a sharp 84x84 crop.
 `paper`    the crop that the published networks were given (cuguilke/microexpnet): the face's box
            resized to 256x256, then its pixels [32:256, 32:256] resized to 84x84 by plain bilinear
-           interpolation.
+           interpolation. (Other sizes: with anti-aliasing.)
 
 How FER2013's crop lies around a detected box was measured on 1000 Training images (every third of
 the first 3000), enlarged to 120x120 and padded to 240x240 by repeating their edges. In the 65 % in
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ferdata.arguments import checked_option
+from ferdata.arguments import check_whole_numbers, checked_option
 from ferdata.errors import DataError
 from ferdata.photos.detect import LEAST_SCORE, SMALLEST_PX, Sought, detect
 from ferdata.photos.photo import read_grey
@@ -35,6 +35,7 @@ from tinycnn.ground.messages import quoted, short_repr
 
 FRAMINGS = ("paper", "fer2013")
 SIZE_PX = 84
+"""The side of a crop, unless another is asked for: what MicroExpNet takes."""
 
 _FER2013_PX, _FER2013_SCALE = 48, 1 / 0.983
 _PAPER_PX, _PAPER_CROP_PX = 256, 224
@@ -44,7 +45,7 @@ _PAPER_OFFSETS = ((0, 0), (0, 5), (0, 32), (5, 0), (32, 0), (5, 5), (32, 32), (5
 
 
 class FaceImages(np.ndarray):
-    """uint8 (n, 84, 84) with the framing they were cropped with, which slices and copies keep. A
+    """Grey faces, uint8 (n, size_px, size_px), with their framing, which slices and copies keep. A
     network that was trained with another framing can then refuse them."""
 
     framing: str | None = None
@@ -57,7 +58,7 @@ class FaceImages(np.ndarray):
 class Faces:
     """The faces of one photo: largest first, or in the order of the boxes that were given.
 
-    images   FaceImages (n, 84, 84)  grey crops
+    images   FaceImages (n, size_px, size_px)  grey crops
     boxes    int64 (n, 4)  x, y, width, height in px of the upright photo. The box of a face at the
                            edge may reach beyond the photo
     source   str           the file, or "" if the photo was not given by the name of its file
@@ -86,6 +87,7 @@ def find_faces(
     channels: str = "rgb",
     smallest_px: float | None = None,
     least_score: float = LEAST_SCORE,
+    size_px: int = SIZE_PX,
 ) -> Faces:
     """The faces of a photo; an empty Faces (n = 0) if none is found.
 
@@ -99,12 +101,14 @@ def find_faces(
                  twentieth of the photo's short side if that is more
     least_score  faces with a lower score are left out: 0.5 finds more faces and more false ones, 2
                  fewer of both (the numbers: docs/film.md)
+    size_px      the side of a crop: what the network takes, `network.input_spec.height_px`
 
     The search finds frontal faces; see `ferdata.photos.detect`. Raises DataError if the photo
     cannot be read (None cannot) or a box does not fit it, ValueError for an unknown framing or
     channels, or for numbers out of range.
     """
     checked_option("framing", framing, FRAMINGS)
+    check_whole_numbers(1, size_px=size_px)
     sought = checked_sought(smallest_px, least_score)
     grey, name = read_grey(source, channels=channels), file_name(source)
     scores = None
@@ -112,7 +116,7 @@ def find_faces(
         found, scores = detect(grey, sought)
     else:
         found = checked_boxes(boxes, grey, name or "photo")
-    return Faces(framed_faces(grey, found, framing), found, name, framing, scores)
+    return Faces(framed_faces(grey, found, framing, size_px), found, name, framing, scores)
 
 
 def checked_sought(smallest_px: float | None, least_score: float) -> Sought:
@@ -133,30 +137,39 @@ def _is_number(value: object, least: float) -> bool:
     return bool(least <= value < float("inf"))
 
 
-def framed_faces(grey: np.ndarray, boxes: np.ndarray, framing: str) -> FaceImages:
-    """The faces in boxes that were checked, as FaceImages (n, 84, 84). grey: uint8 (H, W)"""
-    images = np.empty((len(boxes), SIZE_PX, SIZE_PX), np.uint8).view(FaceImages)
+def framed_faces(
+    grey: np.ndarray, boxes: np.ndarray, framing: str, size_px: int = SIZE_PX
+) -> FaceImages:
+    """The faces in boxes that were checked. grey: uint8 (H, W)"""
+    images = np.empty((len(boxes), size_px, size_px), np.uint8).view(FaceImages)
     images.framing = framing
     for image, box in zip(images, boxes):
-        image[:] = _framed(grey, box, framing)
+        image[:] = _framed(grey, box, framing, size_px)
     return images
 
 
 def frame_face(
-    photo: Picture, box: np.ndarray, framing: str, *, channels: str = "rgb"
+    photo: Picture,
+    box: np.ndarray,
+    framing: str,
+    *,
+    channels: str = "rgb",
+    size_px: int = SIZE_PX,
 ) -> np.ndarray:
-    """Crop one face for a network: uint8 (84, 84).
+    """Crop one face for a network: uint8 (size_px, size_px).
 
     photo    what `find_faces` takes; `channels` likewise
     box      x, y, width, height in px, whole numbers; at least half of it in the photo. `fer2013`
              replaces a box that is not square by the square with the same centre and area
     framing  one of FRAMINGS
+    size_px  what the network takes
 
     Raises DataError and ValueError as `find_faces` does.
     """
     checked_option("framing", framing, FRAMINGS)
+    check_whole_numbers(1, size_px=size_px)
     grey, box = _grey_and_box(photo, box, channels)
-    return _framed(grey, box, framing)
+    return _framed(grey, box, framing, size_px)
 
 
 def paper_face(photo: Picture, box: np.ndarray, *, channels: str = "rgb") -> np.ndarray:
@@ -180,7 +193,7 @@ def paper_training_crops(face: np.ndarray) -> np.ndarray:
     face = np.asarray(face)
     if face.dtype != np.uint8 or face.shape != (_PAPER_PX, _PAPER_PX):
         raise DataError(f"face: expected uint8 (256, 256), found {face.dtype} {face.shape}")
-    return np.stack([_paper_crop(face, offset) for offset in _PAPER_OFFSETS])
+    return np.stack([_paper_crop(face, offset, SIZE_PX) for offset in _PAPER_OFFSETS])
 
 
 def checked_boxes(boxes: np.ndarray, photo: np.ndarray, name: str) -> np.ndarray:
@@ -228,14 +241,14 @@ def resized(
     return np.asarray(picture.resize((size_px, size_px), Image.Resampling.BILINEAR, area))
 
 
-def _framed(grey: np.ndarray, box: np.ndarray, framing: str) -> np.ndarray:
+def _framed(grey: np.ndarray, box: np.ndarray, framing: str, size_px: int) -> np.ndarray:
     if framing == "paper":
-        return _paper_crop(_paper_face(grey, box), _PAPER_DEMO)
+        return _paper_crop(_paper_face(grey, box), _PAPER_DEMO, size_px)
     x, y, w, h = box.tolist()
     half = (w * h) ** 0.5 * _FER2013_SCALE / 2
     x, y = x + w / 2, y + h / 2
     small = resized(grey, _FER2013_PX, (x - half, y - half, x + half, y + half))
-    return resize_images(small[None], SIZE_PX)[0]
+    return resize_images(small[None], size_px)[0]
 
 
 def _paper_face(grey: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -243,8 +256,10 @@ def _paper_face(grey: np.ndarray, box: np.ndarray) -> np.ndarray:
     return resized(grey, _PAPER_PX, (x, y, x + w, y + h))
 
 
-def _paper_crop(face: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
+def _paper_crop(face: np.ndarray, offset: tuple[int, int], size_px: int) -> np.ndarray:
     top, left = offset
     crop = face[top : top + _PAPER_CROP_PX, left : left + _PAPER_CROP_PX]
+    if size_px != SIZE_PX:
+        return resized(crop, size_px)
     matrix = resize_matrix(_PAPER_CROP_PX, _PAPER_CROP_PX, SIZE_PX)
     return warp_images(crop[None], matrix[None], SIZE_PX)[0]

@@ -107,7 +107,7 @@ def frame_photos(
     n_workers  number of threads; None: one for each processor that this process may use. The
                result does not depend on it
     progress   progress(done, total), called from the calling thread, unless the cache is used
-    size_px    84; another size is possible only with framing None
+    size_px    the side of a square: what the network takes
     boxes      where the face is in each photo: whole numbers (N, 4), x, y, width, height; None:
                faces are searched for
 
@@ -117,8 +117,7 @@ def frame_photos(
     files = [Path(path) for path in paths]
     if framing is not None:
         checked_option("framing", framing, FRAMINGS)
-    if size_px < 1 or (framing is not None and size_px != SIZE_PX):
-        raise ValueError(f"size_px: expected {SIZE_PX}, or 1 or more without framing: {size_px}")
+    check_whole_numbers(1, size_px=size_px)
     if n_workers is not None:
         check_whole_numbers(1, n_workers=n_workers)
     if boxes is not None:
@@ -160,7 +159,7 @@ def _framed_photos(
             face = largest_face(grey)
             found[i] = face is not None
             box = np.array([0, 0, grey.shape[1], grey.shape[0]]) if face is None else face
-        images[i] = frame_face(grey, box, framing)
+        images[i] = frame_face(grey, box, framing, size_px=size_px)
 
     in_threads(work, len(paths), n_workers, progress)
     return {"images": images, "found": found}

@@ -22,6 +22,7 @@ from ferdata.class_choice import Classes
 from ferdata.dataset import FaceDataset
 from ferdata.errors import DataError
 from ferdata.files.regular_file import refuse_pipes
+from ferdata.photos.faces import SIZE_PX
 from ferdata.photos.preprocess import load_faces
 from ferdata.sources import (
     affectnet,
@@ -121,6 +122,7 @@ def open(
     classes: Classes | None = None,
     framing: str | None = DEFAULT,
     on_missing: str = "error",
+    size_px: int = SIZE_PX,
     n_workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
@@ -135,12 +137,14 @@ def open(
                 image is resized; "default": "paper" for CK+, Oulu-CASIA, JAFFE and KDEF, "fer2013"
                 for ExpW, AffectNet's csv and SFEW's film frames, which all hold photos; None for
                 the others, which hold cropped faces
+    size_px     the side of the images; those of FER2013's csv and of a packed data set keep their
+                size, and batches resize them
     on_missing, n_workers, progress   see ferdata.load_faces
     options     keyword arguments of the source's `list_files`, such as protocol="last-frame" for
                 ck_plus; for fer2013 those of load_fer2013: votes, target and cache
 
-    FER2013's csv gives images uint8 (N, 48, 48). The others give (N, 84, 84), and the ids are
-    paths relative to `path`.
+    FER2013's csv gives images uint8 (N, 48, 48). The others give (N, size_px, size_px), and the ids
+    are paths relative to `path`.
     Raises DataError, naming the file or row, if something in the data is wrong; ValueError for an
     unknown source or option, or a wrong value of an option.
     """
@@ -158,6 +162,7 @@ def open(
             list_files(path, source, classes=classes, **options),
             framing=framing,
             on_missing=on_missing,
+            size_px=size_px,
             n_workers=n_workers,
             progress=progress,
         )
@@ -200,11 +205,13 @@ def load_listed(
     *,
     framing: str | None = DEFAULT,
     on_missing: str = "error",
+    size_px: int = SIZE_PX,
     n_workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     boxes: np.ndarray | None = None,
 ) -> FaceDataset:
-    """The faces in a list of files, uint8 (N, 84, 84), with the labels and so on of that list.
+    """The faces in a list of files, uint8 (N, size_px, size_px), with the labels and so on of that
+    list.
 
     boxes  where the face is in each photo, if it is known: whole numbers (N, 4), x, y, width,
            height. None: those of `files`; if it has none, faces are searched for
@@ -227,6 +234,7 @@ def load_listed(
         n_workers=n_workers,
         progress=progress,
         on_missing=on_missing,
+        size_px=size_px,
         boxes=boxes,
     )
     return with_images(files, images)

@@ -20,11 +20,14 @@ class BatchOptions(Protocol):
 
     has_teacher      whether the batches have soft labels
     flipped_teacher  mirrored images get the teacher's soft labels for mirror images
+    input_px         the side of the images that the network takes
     augment_strength see `Augmentation.of_strength`;  mixup, cutmix  see `Mixing`
     """
 
     @property
     def seed(self) -> int: ...
+    @property
+    def input_px(self) -> int: ...
     @property
     def batch_size(self) -> int: ...
     @property
@@ -46,10 +49,9 @@ def make_batches(
     options: BatchOptions,
     *,
     targets: str = "labels",
-    size_px: int = 84,
     n_threads: int = 1,
 ) -> Batches:
-    """Batches of `faces`.  targets, size_px, n_threads: see `Batches`.
+    """Batches of `faces`.  targets, n_threads: see `Batches`.
 
     Raises DataError if there is a teacher but no soft labels, or flipped_teacher but no soft labels
     for mirror images, and what `Batches` raises.
@@ -64,7 +66,7 @@ def make_batches(
     return Batches(
         faces,
         batch_size=options.batch_size,
-        size_px=size_px,
+        size_px=options.input_px,
         augment=Augmentation.of_strength(options.augment_strength) if options.augment else None,
         mix=Mixing(options.mixup, options.cutmix),
         seed=options.seed,

@@ -38,6 +38,7 @@ def open_training_faces(
     target: str = "labels",
     framing: str | None = dataset_loading.DEFAULT,
     on_missing: str = "error",
+    size_px: int = dataset_loading.SIZE_PX,
     n_workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
@@ -58,7 +59,9 @@ def open_training_faces(
     is_packed = source is None and dataset_loading.is_packed(path)
     if source is None and not is_packed:
         source = dataset_loading.identify(path, source, classes, options).source
-    cutting: dict[str, Any] = dict(framing=framing, on_missing=on_missing, n_workers=n_workers)
+    cutting: dict[str, Any] = dict(
+        framing=framing, on_missing=on_missing, size_px=size_px, n_workers=n_workers
+    )
     has_votes = source == ferplus_folders.NAME or bool(votes)
     if not has_votes:  # with votes, the classes are chosen from those of MICROEXPNET8
         options["classes"] = classes

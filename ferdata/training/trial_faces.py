@@ -76,7 +76,6 @@ class TrialFaces:
 
     dataset: FaceDataset
     targets: str = "labels"
-    size_px: int = 84
     protocol: str = "own-split"
     n_folds: int = 10
     seed: int = 0
@@ -110,7 +109,7 @@ class TrialFaces:
         """sha256 of everything that decides what a trial sees: every array of the data set but ids
         and rows, the classes, the settings, and BATCHES_VERSION."""
         n_folds = None if self.protocol == "own-split" else self.n_folds
-        settings = (self.targets, self.size_px, self.protocol, n_folds, self.seed, self.classes)
+        settings = (self.targets, self.protocol, n_folds, self.seed, self.classes)
         digest = hashlib.sha256(f"{settings}\n{BATCHES_VERSION}\n".encode())
         for f in fields(self.dataset):
             array = getattr(self.dataset, f.name)
@@ -132,11 +131,13 @@ class TrialFaces:
             self.dataset.select(train),
             options,
             targets=self.targets,
-            size_px=self.size_px,
             n_threads=n_threads,
         )
+        px = options.input_px
         return TrialParts(
-            batches, self._held_out(validation), None if test is None else self._held_out(test)
+            batches,
+            self._held_out(validation, px),
+            None if test is None else self._held_out(test, px),
         )
 
     def _rows(self, fold: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -161,13 +162,13 @@ class TrialFaces:
         train, validation = fold_of(dataset, rest, n_inner, seed, 0, by_subject)
         return train, validation[labelled[validation]], test[labelled[test]]
 
-    def _held_out(self, rows: np.ndarray) -> HeldOut:
+    def _held_out(self, rows: np.ndarray, size_px: int) -> HeldOut:
         faces = self.dataset.select(rows)
         if not len(faces) or faces.labels is None:
             raise DataError("no labelled images in the validation or test part")
         images = faces.images
-        if images.shape[1:] != (self.size_px, self.size_px):
-            images = resize_images(images, self.size_px)
+        if images.shape[1:] != (size_px, size_px):
+            images = resize_images(images, size_px)
         return HeldOut(
             images, faces.labels, faces.targets if self.targets == "distribution" else None
         )

@@ -162,12 +162,13 @@ def _agreement(values: np.ndarray, dataset: ferdata.FaceDataset) -> str:
     return told
 
 
-def open_faces(args: DataOptions) -> ferdata.TrainingFaces:
-    """The whole data set, and what is to be trained on."""
+def open_faces(args: DataOptions, size_px: int) -> ferdata.TrainingFaces:
+    """The whole data set, and what is to be trained on.  size_px: of the faces that are cut out of
+    photos; faces that were cut already keep their size."""
     if args.data is None:
         with ProgressBar("drawing the built-in faces", "people") as progress:
             return ferdata.TrainingFaces(ferdata.default_faces(progress=progress), "labels", None)
     with ProgressBar(f"reading {Path(args.data).name}", "") as progress:
         return ferdata.open_training_faces(
-            args.data, progress=progress, **dataset_options.dataset_arguments(args)
+            args.data, size_px=size_px, progress=progress, **dataset_options.dataset_arguments(args)
         )

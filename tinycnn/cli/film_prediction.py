@@ -52,6 +52,7 @@ def frame_predictions(
         network.input_spec.framing or "",
         smallest_px=args.smallest_px,
         least_score=args.least_score,
+        size_px=network.input_spec.height_px,
     )
     smoothing = ProbabilitySmoothing(args.smoothing)
     for frame in film:

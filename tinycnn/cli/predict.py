@@ -22,7 +22,7 @@ from ferdata.errors import DataError
 from ferdata.films.frames import Camera, Film, damage, film_format, open_camera
 from ferdata.films.tracking import SMOOTHING_S
 from ferdata.photos.detect import LEAST_SCORE, SMALLEST_PX
-from ferdata.photos.faces import FRAMINGS, SIZE_PX, Faces, find_faces
+from ferdata.photos.faces import FRAMINGS, Faces, find_faces
 from ferdata.photos.photo import read_photo
 
 from ..classify import Classification
@@ -167,9 +167,9 @@ def load_network(args: argparse.Namespace) -> Network | QuantizedNetwork:
     name, spec = "the shipped model" if args.model == SHIPPED else args.model, network.input_spec
     if isinstance(model, OpenedModel) and model.kind == "new weights":
         raise CannotError(f"{name}: has random weights; expected a network that was trained")
-    if spec.shape != (SIZE_PX, SIZE_PX, 1):
-        H, W, C = spec.shape
-        raise CannotError(f"{name}: takes {H}x{W}x{C} images; faces come as {SIZE_PX}x{SIZE_PX}x1")
+    H, W, C = spec.shape
+    if H != W or C != 1:
+        raise CannotError(f"{name}: takes {H}x{W}x{C} images; faces are square and have 1 channel")
     framing = spec.framing or args.framing
     if framing is None:
         raise CannotError(
@@ -220,6 +220,7 @@ def predictions(
                 network.input_spec.framing or "",
                 smallest_px=args.smallest_px,
                 least_score=args.least_score,
+                size_px=network.input_spec.height_px,
             )
         except (DataError, OSError) as error:
             yield Prediction(photo, None, problem=one_line(error))

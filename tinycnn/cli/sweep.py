@@ -17,6 +17,7 @@ from ..ground.atomic_file import write_atomically
 from ..ground.command_line import CannotError, positive
 from ..ground.output_files import reads, writes
 from ..ground.printing import print_message, print_text
+from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
 from ..run.command_line import add_lists_of_training_options, flag_of
 from ..run.options import option_table
 from ..sweep.selection import RULES
@@ -199,6 +200,13 @@ def read_arguments(given: argparse.Namespace) -> SweepArguments:
     return args
 
 
+def networks_of(args: SweepArguments) -> list[str]:
+    """The networks of the trials; for one that does not exist, `make_trials` raises the error."""
+    asked = [{**args.values, **table}.get("network", MICROEXPNET) for table in args.tables or [{}]]
+    names = {name for each in asked for name in (each if isinstance(each, list) else [each])}
+    return [name for name in FACE_NETWORKS if name in names] or [MICROEXPNET]
+
+
 def make_trials(args: SweepArguments, source: ferdata.TrialFaces) -> list[sweep.Trial]:
     """Every combination of the values of the options, once. If there are tables, each makes trials
     of its own: its options replace those in `args.values`."""
@@ -259,7 +267,7 @@ def run_sweep(
     returns the trials and their outcome, both by name.  tell: called with a line for the user
     before the work begins."""
     sweep.refuse_foreign_folder(args.out, RESULTS)
-    source = load_source(args, args.folds, args.split)
+    source = load_source(args, args.folds, args.split, networks_of(args))
     trials = make_trials(args, source)
     named = sweep.names(trials, source.key)
     tell(f"{len(named)} trials, {len(source.dataset):,} images -> {args.out}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 import ferdata
 
 from ..ground.command_line import CannotError
 from ..ground.printing import print_message
+from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
 from .data_options import DataOptions, load_teachers, open_faces
 from .dataset_notes import notes_on
 
@@ -16,15 +19,20 @@ N_FOLDS = 10
 
 
 def load_source(
-    args: DataOptions, folds: int | None = None, split: str | None = None
+    args: DataOptions,
+    folds: int | None = None,
+    split: str | None = None,
+    networks: Iterable[str] = (MICROEXPNET,),
 ) -> ferdata.TrialFaces:
     """The faces of the trials, with soft labels for the training images if there is a teacher.
 
     folds  their number; None: the data set's own split, or N_FOLDS folds if it has none
     split  "subject", the default, or "random": how people are divided into folds
+    networks  of the trials: faces are cut out of photos as the one with the largest images needs
+              them; the batches of the others are made of these
     Raises CannotError if the data do not say who is shown, and what ferdata raises.
     """
-    faces = open_faces(args)
+    faces = open_faces(args, max(FACE_NETWORKS[name].input_px for name in networks))
     dataset, targets = faces.dataset, faces.targets
     _tell(notes_on(dataset))
     has_split = dataset.split is not None and bool((dataset.split == "train").any())

@@ -16,13 +16,11 @@ from ..train import Validation
 from .data_options import DataOptions, load_teachers, open_faces
 from .dataset_notes import notes_on
 
-SIZE_PX = 84
-
 
 @dataclass(frozen=True)
 class Faces:
     """train       with soft labels if there is a teacher
-    validation  with labels, resized to SIZE_PX
+    validation  with labels, of the size that the network takes
     targets     of the hard part of the loss: "labels" or "distribution"
     hashes      name -> sha256 of each array that the results depend on, as it is used
     notes       sentences for the user and the report
@@ -55,7 +53,7 @@ class Faces:
         """Batches as the options say, and the validation images.  The batches are made on n_threads
         threads; they do not depend on their number."""
         batches = ferdata.make_batches(
-            self.train, options, targets=self.targets, size_px=SIZE_PX, n_threads=n_threads
+            self.train, options, targets=self.targets, n_threads=n_threads
         )
         return TrainingData(batches, self.train.classes, self.held_out(), self.framing)
 
@@ -63,7 +61,8 @@ class Faces:
 def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
     """Open the data set and the teacher's soft labels, and split off a validation part if there is
     none.  Raises CannotError for a missing teacher, and what ferdata raises."""
-    faces = open_faces(args)
+    size_px = options.input_px
+    faces = open_faces(args, size_px)
     targets = faces.targets
     dataset, note = ferdata.with_validation(faces.dataset)
     ferdata.refuse_shared_subjects(dataset)
@@ -96,8 +95,8 @@ def load_faces(args: DataOptions, options: TrainingOptions) -> Faces:
         hashes["soft labels"] = _sha256(train.soft_labels)
     if train.flipped_soft_labels is not None:
         hashes["soft labels of mirror images"] = _sha256(train.flipped_soft_labels)
-    if validation.images.shape[1:] != (SIZE_PX, SIZE_PX):
-        images = ferdata.resize_images(validation.images, SIZE_PX)
+    if validation.images.shape[1:] != (size_px, size_px):
+        images = ferdata.resize_images(validation.images, size_px)
         validation = replace(validation, images=images)
     return Faces(train, validation, targets, hashes, notes, faces.framing)
 

@@ -1,4 +1,5 @@
-"""Networks by name: those of the paper in `microexpnet.py`, others in `public_networks.py`."""
+"""Networks by name: those of the paper in `microexpnet.py`, residual ones for 48x48 faces in
+`residual48.py`, others in `public_networks.py`."""
 
 from .microexpnet import CLASSES, SIZES, VARIANTS, microexpnet
 from .public_networks import (
@@ -10,6 +11,7 @@ from .public_networks import (
     resnet8,
     vgg48,
 )
+from .residual48 import residual48
 
 __all__ = [
     "CLASSES",
@@ -21,6 +23,7 @@ __all__ = [
     "microexpnet",
     "mini_xception",
     "mobilenet_v1",
+    "residual48",
     "resnet8",
     "vgg48",
 ]

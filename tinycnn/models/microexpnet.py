@@ -10,14 +10,17 @@ stride 2 if a pooling follows it, else 4.  The size says how many units the firs
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from ..input_spec import InputSpec
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
+from ..layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
 from ..network import Network
+from .network_options import NetworkOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 CLASSES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
 """The order of the published checkpoints' logits."""
@@ -52,37 +55,42 @@ def microexpnet(
     dropout: float = 0.0,
     bias_std: float = 0.5,
     framing: str | None = None,
-    backend: str = "auto",
-    dtype: DTypeLike = np.float32,
-    n_threads: int | None = None,
-    seed: int = 0,
+    batch_norm: bool = False,
+    **options: Unpack[NetworkOptions],
 ) -> Network:
     """A new network of the paper's table; p12-XXS is MicroExpNet, with 65,000 parameters.
 
-    size      one of SIZES, or the number of units of the first dense layer
-    classes   names of the classes; by default CLASSES if n_classes is 8, else "0", "1", ...
-    scaling   of the pixels, see `InputSpec`; the paper uses "raw"
-    dropout   dropout rate after the first dense layer; 0 means no dropout layer
-    bias_std  deviation of the initial biases; the paper's 0.5 suits raw pixels, 0 other scalings
-    framing   see `InputSpec`
-    The rest as in `Network`.  Initial weights are Xavier uniform.
+    size        one of SIZES, or the number of units of the first dense layer
+    classes     names of the classes; by default CLASSES if n_classes is 8, else "0", "1", ...
+    scaling     of the pixels, see `InputSpec`; the paper uses "raw"
+    dropout     dropout rate after the first dense layer; 0 means no dropout layer
+    bias_std    deviation of the initial biases; the paper's 0.5 suits raw pixels, 0 other scalings
+    framing     see `InputSpec`
+    batch_norm  a BatchNorm before each ReLU, and no biases there.  It makes training easier; when
+                the network is trained, `network.folded()` has the paper's layers and shapes again
+    options     of `Network`.  Initial weights are Xavier uniform.
     Raises ValueError for an unknown variant or size, and as `Network` does.
     """
     check_variant_and_size(variant, size)
     chosen = VARIANTS[variant]
     units = size if isinstance(size, int) else chosen.dense_units[SIZES.index(size)]
-    layers: list[Layer] = [Conv2D(16, 8, stride=chosen.conv1_stride), ReLU()]
+
+    def relu() -> list[Layer]:
+        return [BatchNorm(), ReLU()] if batch_norm else [ReLU()]
+
+    use_bias = not batch_norm  # BatchNorm has a bias of its own
+    layers: list[Layer] = [Conv2D(16, 8, stride=chosen.conv1_stride, use_bias=use_bias), *relu()]
     layers += [MaxPool2D(2)] if chosen.pool1 else []
-    layers += [Conv2D(32, 4, stride=2), ReLU()]
+    layers += [Conv2D(32, 4, stride=2, use_bias=use_bias), *relu()]
     layers += [MaxPool2D(2)] if chosen.pool2 else []
-    layers += [Flatten(), Dense(units), ReLU()]
+    layers += [Flatten(), Dense(units, use_bias=use_bias), *relu()]
     layers += [Dropout(dropout)] if dropout else []
     layers += [Dense(n_classes)]
     if classes is None:
         classes = CLASSES if n_classes == len(CLASSES) else ()
     spec = InputSpec(84, 84, 1, scaling=scaling, classes=tuple(classes), framing=framing)
-    network = Network(layers, spec, backend=backend, dtype=dtype, n_threads=n_threads, seed=seed)
-    network.initialise(np.random.default_rng([seed, 0]), bias_std=bias_std)
+    network = Network(layers, spec, **options)
+    network.initialise(np.random.default_rng([options.get("seed", 0), 0]), bias_std=bias_std)
     return network
 
 

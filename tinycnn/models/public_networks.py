@@ -7,9 +7,7 @@ Each function takes the picture's size, the classes, and the options of `Network
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypedDict
-
-from numpy.typing import DTypeLike
+from typing import TYPE_CHECKING
 
 from ..input_spec import InputSpec
 from ..layers import (
@@ -28,21 +26,13 @@ from ..layers import (
     Tanh,
 )
 from ..network import Network
+from .network_options import NetworkOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Classes = int | Sequence[str]
 """A number of classes, which are then called "0", "1", ..., or their names."""
-
-
-class NetworkOptions(TypedDict, total=False):
-    """Options that are passed on to `Network`, which explains them."""
-
-    backend: str
-    dtype: DTypeLike
-    n_threads: int | None
-    seed: int
 
 
 def lenet5(

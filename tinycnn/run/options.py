@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from ..input_spec import SCALINGS
 from ..losses import Loss
+from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
 from ..models.microexpnet import SIZES, VARIANTS
 from ..optim import OPTIMIZERS
 from .class_weights import NONE, ClassWeights
@@ -36,6 +37,9 @@ RECIPES = {
 """Named sets of defaults: a training run has one recipe, and options that are not given have the
 recipe's values.  `fer` trains on tens of thousands of small web faces in minutes, `best` in a
 quarter of an hour; `paper` has the settings of Cugu et al. (arXiv 1711.07011) for CK+."""
+
+OF_MICROEXPNET = ("variant", "size", "bias_std")
+"""Options that other networks do not have; they then keep their defaults."""
 
 GROUPS = {
     "network": "",
@@ -126,19 +130,35 @@ class TrainingOptions:
     not fit together.
     """
 
+    network: str = option(
+        "network",
+        OneOf(tuple(FACE_NETWORKS)),
+        "microexpnet: the paper's, of 84x84 images; residual48: more accurate, of 48x48 images, "
+        "with 56,040 parameters; residual48-large: the same with 831,752 parameters, as a teacher",
+        MICROEXPNET,
+    )
     variant: str = option(
         "network",
         OneOf(tuple(VARIANTS)),
-        "which convolutions are followed by a pooling: v neither, p1 the first, p2 the second, p12 "
-        "both",
+        "of microexpnet: which convolutions are followed by a pooling: v neither, p1 the first, p2 "
+        "the second, p12 both",
         "p12",
     )
     size: str | int = option(
         "network",
         NameOrCount(SIZES, "units"),
-        f"size of the first dense layer: {', '.join(SIZES)}, or its number of units; variant p12 "
-        "with size XXS is MicroExpNet",
+        f"of microexpnet: size of the first dense layer: {', '.join(SIZES)}, or its number of "
+        "units; variant p12 with size XXS is MicroExpNet",
         "XXS",
+    )
+    batch_norm: bool = option(
+        "network",
+        YesOrNo(),
+        "BatchNorm behind each convolution and the first dense layer while training; it is folded "
+        "into these layers in the trained model",
+        fer=True,
+        best=True,
+        paper=False,
     )
     scaling: str = option(
         "network",
@@ -152,7 +172,7 @@ class TrainingOptions:
     bias_std: float = option(
         "network",
         Number(100),
-        "standard deviation of the initial biases",
+        "of microexpnet: standard deviation of the initial biases",
         fer=0.0,
         best=0.0,
         paper=0.5,
@@ -281,7 +301,7 @@ class TrainingOptions:
     dropout: float = option(
         "training",
         Number(0.9),
-        "share of the first dense layer's values that each training step sets to 0",
+        "share of the last dense layer's inputs that each training step sets to 0",
         0.0,
     )
     ema_decay: float = option(
@@ -322,10 +342,20 @@ class TrainingOptions:
             value = given.get(name)
             value = entry.defaults[str(recipe)] if value is None else value
             self._set(name, None if value is None else entry.check(name, value))
+        if self.network != MICROEXPNET:
+            for name in OF_MICROEXPNET:
+                default = table[name].defaults[self.recipe]
+                if getattr(self, name) != default:
+                    raise ValueError(f"{name} is an option of microexpnet, not of {self.network}")
         self.loss_function()  # raises ValueError for options of the loss that do not fit together
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    @property
+    def input_px(self) -> int:
+        """The side of the images that the network takes."""
+        return FACE_NETWORKS[self.network].input_px
 
     @property
     def has_teacher(self) -> bool:

@@ -9,15 +9,15 @@ from pathlib import Path
 from .. import checkpoint
 from ..calibration import Calibration, calibrate
 from ..formats import safetensors
-from ..models.microexpnet import microexpnet
 from ..network import Network
 from ..optim import optimizer_from_name
 from ..train import Batches, Callback, EpochRecord, Validation, iter_epochs
 from .class_weights import make_class_weights
 from .losses_and_schedules import make_schedule
+from .networks import make_network
 from .options import TrainingOptions
 
-ARITHMETIC_VERSION = 1
+ARITHMETIC_VERSION = 2
 """Raised, on purpose, by whoever changes what the same options and the same batches compute.  The
 trials of a sweep are named by it: results of another version are not found, and trained again."""
 
@@ -64,18 +64,8 @@ class TrainingRun:
         self.options, self.data = options, data
         self.folder = None if folder is None else Path(folder)
         self.resume, self.backend, self.n_threads = resume, backend, n_threads
-        self.network = microexpnet(
-            options.variant,
-            options.size,
-            len(data.classes),
-            classes=data.classes,
-            scaling=options.scaling,
-            bias_std=options.bias_std,
-            dropout=options.dropout,
-            framing=data.framing,
-            backend=backend,
-            n_threads=n_threads,
-            seed=options.seed,
+        self.network = make_network(
+            options, data.classes, data.framing, backend=backend, n_threads=n_threads
         )
         self.loss = options.loss_function(
             make_class_weights(options.class_weights, data.classes, data.batches)
@@ -121,10 +111,15 @@ class TrainingRun:
         return safetensors.load(self._best(), backend=self.backend, n_threads=self.n_threads)
 
     def calibrate(self) -> Network:
-        """Fit the calibration temperature of the best network to the validation images, and save
-        it in the folder; it stays 1.0 if the fitted one makes the confidences worse.  Returns the
-        network.  Raises ValueError without validation images."""
+        """Complete the best network and save it in the folder.  Returns the network.
+
+        Its calibration temperature is fitted to the validation images; it stays 1.0 if the fitted
+        one makes the confidences worse.  With the option `batch_norm`, BatchNorm was there for the
+        training alone and is folded now.  Raises ValueError without validation images.
+        """
         held_out, network = self.data.validation, self.best_network()
+        if self.options.batch_norm:
+            network = network.folded()
         if held_out is None:
             raise ValueError("no validation images to calibrate the network with")
         self.calibration = calibrate(network.predict_logits(held_out.images), held_out.labels)

@@ -23,6 +23,7 @@ from .. import checkpoint, metrics
 from ..backend_choice import backend_in_use
 from ..formats import safetensors
 from ..ground._version import __version__
+from ..models.face_networks import MICROEXPNET
 from ..network import Network
 from ..run import ARITHMETIC_VERSION, TrainingData, TrainingOptions, TrainingRun
 from ..run.options import option, option_table
@@ -65,7 +66,8 @@ class Trial(TrainingOptions):
 
     def describe(self) -> str:
         """One line for people: `p12 XXS kd t=4 seed 0`."""
-        words = [self.variant, str(self.size), self.loss if self.has_teacher else "no teacher"]
+        network = [self.variant, str(self.size)] if self.network == MICROEXPNET else [self.network]
+        words = [*network, self.loss if self.has_teacher else "no teacher"]
         if self.temperature is not None:
             words.append(f"t={temperature_text(self.temperature)}")
         words.append(f"seed {self.seed}")
