@@ -15,6 +15,7 @@ import tinycnn
 from tinycnn import SGD, Adam, AdamW, Constant, CrossEntropy, Distillation, OneCycle, checkpoint
 from tinycnn.checkpoint import CheckpointError, path_in, records_in
 from tinycnn.formats.safetensors import read
+from tinycnn.train import Validation
 
 SETUP = "adamw one-cycle"
 
@@ -106,6 +107,8 @@ def test_another_network_is_refused(run_folder, network, request):
     before = network.parameter_vector.copy()
     optimizer = AdamW(9e-3, backend="numpy")
     _, _, schedule, loss = SETUPS[SETUP]
+    shape = (len(validation().images), *network.input_spec.shape)
+    held_out = Validation(np.zeros(shape, np.uint8), np.zeros(len(validation().images), int))
     with pytest.raises(CheckpointError, match="holds .* this run trains") as caught:
         tinycnn.iter_epochs(
             network,
@@ -114,7 +117,7 @@ def test_another_network_is_refused(run_folder, network, request):
             optimizer=optimizer,
             schedule=schedule,
             n_epochs=N_EPOCHS,
-            validation=validation(),
+            validation=held_out,
             folder=run_folder,
             resume=True,
         )
