@@ -32,6 +32,7 @@ PUBLIC = [
     *("StepRecord", "Summary", "Tanh", "Validation"),
     *(
         "__version__",
+        "adjust_logits",
         "evaluate",
         "fit",
         "iter_epochs",

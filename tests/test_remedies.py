@@ -54,6 +54,7 @@ ONLY_FROM_PYTHON = {
     ("tinycnn.classify", "framing"): "a command cuts faces as the model says",
     ("tinycnn.image_arrays", "framing"): "a command cuts faces as the model says",
     ("ferdata.labels", "allow_lossy"): "commands that drop classes pass it",
+    ("tinycnn.frozen_layers", "input_gradient"): "commands ask for no gradient of the input",
     ("tinycnn.shapes", "padding"): "commands build no layers but those of models and files",
 }
 """(module, argument) that a message advises, but not where a command prints it, and why."""

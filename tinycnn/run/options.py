@@ -63,7 +63,7 @@ class TrainingOptions:
         StartingWeights(),
         f"the weights to start from. {NEW_WEIGHTS}: new ones; {SHIPPED[0]}: those that come with "
         "this package; or a model file, whose layers and scaling are then used. Classes that it "
-        "knows keep their weights: docs/finetuning.md",
+        "knows keep their weights",
         NEW_WEIGHTS,
     )
     freeze: str | int = option(
