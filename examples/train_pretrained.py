@@ -31,8 +31,7 @@ from tinycnn.ground.printing import print_text
 TEACHER = "--network residual48-large --recipe fer --epochs 30 --learning-rate 3e-3"
 STUDENTS = {
     "microexpnet": "--network microexpnet --recipe best --epochs 250 --no-compare",
-    "residual48": "--network residual48 --recipe best --epochs 120 --augment-strength 0.7 "
-    "--no-compare",
+    "residual48": "--network residual48 --recipe best --epochs 240 --no-compare",
 }
 """Options of `tinycnn train`."""
 
