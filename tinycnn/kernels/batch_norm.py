@@ -142,7 +142,7 @@ def batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y_out):
     for c in range(gamma.size):
         r = 1.0 / math.sqrt(moments[1, c] + epsilon)
         scale[c] = gamma[c] * r
-        shift[c] = beta[c] - moments[0, c] * gamma[c] * r  # (6)
+        shift[c] = beta[c] - moments[0, c] * scale[c]  # (6)
     scale_rows(x, scratch.reshape(-1), relu, y_out)
 
 
