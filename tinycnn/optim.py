@@ -99,11 +99,12 @@ class Optimizer(NamesItsOptions, abc.ABC):
         if not gradients.flags.carray:
             gradients = np.require(gradients, requirements=["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
         update = _update_function(self.update_name, self.backend)
-        if not self.rate_factors:
+        if self.rate_factors:
+            for part, factor in self._parts(parameters.size):
+                slots = {name: slot[part] for name, slot in self._slots.items()}
+                self._update(update, parameters[part], gradients[part], slots, rate * factor)
+        else:
             self._update(update, parameters, gradients, self._slots, rate)
-        for part, factor in self._parts(parameters.size) if self.rate_factors else ():
-            slots = {name: slot[part] for name, slot in self._slots.items()}
-            self._update(update, parameters[part], gradients[part], slots, rate * factor)
         self.n_steps += 1
 
     def _parts(self, size: int) -> list[tuple[slice, float]]:

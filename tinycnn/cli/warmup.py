@@ -120,7 +120,6 @@ def train(network: Network) -> None:
     """
     for each in (network, make_network(TrainingOptions(), CLASSES, None)):
         train_steps(each)
-        predict(each)
     matrices = np.broadcast_to([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]], (2, 2, 3))
     ferdata.warp_images(_random((2, 84, 84)), matrices, 84)
 
