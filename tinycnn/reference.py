@@ -180,7 +180,8 @@ def batch_norm_update_running(moments, n, momentum, unbiased, running_mean, runn
 
 
 def batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y_out):
-    """See kernels/batch_norm.py, equation (1).  scratch is not used."""
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta for each channel, then ReLU if `relu`:
+    equation (1) of kernels/batch_norm.py.  `scratch` is the kernel's, and not used here."""
     mean, var = moments
     y_out[:] = gamma * ((x - mean) / np.sqrt(var + epsilon)) + beta
     if relu:

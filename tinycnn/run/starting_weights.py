@@ -121,7 +121,7 @@ def options_with_start(
             if given.get(name) not in (None, WITHOUT_EFFECT[name]):
                 raise ValueError(
                     f"{name} is {values[name]!r} without a network to start from: give init as "
-                    f"well, such as init pretrained"
+                    "well, such as init pretrained"
                 )
         return {**WITHOUT_EFFECT, "init_sha256": None, "init_px": None}
     if values["init_sha256"] is not None:  # of a run that has begun
