@@ -27,27 +27,29 @@ from tinycnn.formats.pretrained import PRETRAINED
 from tinycnn.ground.command_line import CannotError, Parser, positive
 from tinycnn.ground.exit_status import run_command
 from tinycnn.ground.printing import print_text
+from tinycnn.run.command_line import flag_of
+from tinycnn.sweep import DEFAULT_TEACHER, TEACHER_NETWORKS
 
-TEACHER = "--network residual48-large --recipe fer --epochs 30 --learning-rate 3e-3"
+TEACHER = {**TEACHER_NETWORKS[DEFAULT_TEACHER], "recipe": "fer", "epochs": 30}
 STUDENTS = {
     "microexpnet": "--network microexpnet --recipe best --epochs 250 --no-compare",
-    "residual48": "--network residual48 --recipe best --epochs 120 --augment-strength 0.7 "
-    "--no-compare",
+    "residual48": "--network residual48 --recipe best --epochs 240 --no-compare",
 }
-"""Options of `tinycnn train`."""
+"""Options of `tinycnn train`: those of the teachers by name, those of the students as typed."""
 
 
 class Step(NamedTuple):
     """A command of the recipe.
 
     program  what runs it, and its name;  words  its arguments
-    result   exists when the step is done;  begun  exists when it has begun and can be resumed
+    result   exists when the step is done; None: it is done each time
+    begun    exists when it has begun and can be resumed
     """
 
     name: str
     program: Callable[[list[str]], int]
     words: list[str]
-    result: Path
+    result: Path | None
     begun: Path | None = None
 
 
@@ -95,7 +97,9 @@ def steps(args: argparse.Namespace) -> list[Step]:
     planned, soft_labels = [], []
     for k in range(args.teachers):
         teacher, answers = args.out / f"teacher-{k}", args.out / f"teacher-{k}.npz"
-        words = [*shlex.split(TEACHER), "--seed", str(k), *epochs]
+        options = {**TEACHER, "seed": k}
+        words = [word for name, value in options.items() for word in (flag_of(name), str(value))]
+        words += epochs
         planned.append(training(words, data, teacher))
         words = [str(teacher / "model.safetensors"), "--data", args.data, "--mean"]
         words += ["--out", str(answers)]
@@ -106,8 +110,7 @@ def steps(args: argparse.Namespace) -> list[Step]:
         planned.append(training(words, data, args.out / name))
     for name in PRETRAINED if args.card else ():
         words = [str(args.out / name), *data, "--out", str(args.card)]
-        never = args.out / name / "never"  # measured anew each time
-        planned.append(Step("package_pretrained.py", package_pretrained.main, words, never))
+        planned.append(Step("package_pretrained.py", package_pretrained.main, words, None))
     return planned
 
 
@@ -123,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     for step in steps(args):
         command = f"{step.name} {shlex.join(step.words)}"
-        if step.result.exists():
+        if step.result is not None and step.result.exists():
             print_text(f"done before: {command}")
             continue
         words = list(step.words)

@@ -26,6 +26,7 @@ from tinycnn.ground.exit_status import exit_status
 from tinycnn.ground.printing import print_text
 from tinycnn.parallel import check_n_threads
 from tinycnn.run import TrainingData, TrainingOptions, TrainingRun
+from tinycnn.sweep.soft_labels import mean_with_mirror_image
 from tinycnn.train import Callback, EpochRecord, Validation, evaluate
 
 OTHER_PEOPLE = 1
@@ -108,12 +109,10 @@ def run(options: Options) -> int:
     with TrainingBar("training p12-M", run) as bar:
         run.train([bar, EpochLines()])
     network = run.network
-    mirrored = np.ascontiguousarray(train.images[:, :, ::-1])
-    logits = (network.predict_logits(train.images) + network.predict_logits(mirrored)) / 2
     file = io.BytesIO()
     np.savez_compressed(
         file,
-        logits=logits.astype(np.float32),
+        logits=mean_with_mirror_image(network, [train.images]),
         ids=train.ids,
         classes=np.array(train.classes),
         images_sha256=np.array(train.content_hash()),

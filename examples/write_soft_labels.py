@@ -25,6 +25,7 @@ from tinycnn.ground.exit_status import run_command
 from tinycnn.ground.output_files import check_out, reads, writes
 from tinycnn.ground.printing import print_message, print_text
 from tinycnn.ground.progress import ProgressBar
+from tinycnn.sweep.soft_labels import mean_with_mirror_image
 
 
 def build_parser() -> Parser:
@@ -76,16 +77,20 @@ def run(args: argparse.Namespace) -> int:
     images = faces.images
     if images.shape[1:] != (height, width):
         images = ferdata.resize_images(images, height)
-    logits = network.predict_logits(images)
-    flipped = network.predict_logits(np.ascontiguousarray(images[:, :, ::-1]))
+    flipped = None
+    if args.mean:
+        logits = mean_with_mirror_image(network, [images])
+    else:
+        logits = network.predict_logits(images)
+        flipped = network.predict_logits(np.ascontiguousarray(images[:, :, ::-1]))
     ferdata.save_soft_labels(
         args.out,
-        (logits + flipped) / 2 if args.mean else logits,
+        logits,
         "logits",
         network.classes,
         rows=faces.rows,
         ids=None if faces.rows is not None else faces.ids,
-        flipped=None if args.mean else flipped,
+        flipped=flipped,
     )
     print_text(f"{len(faces):,} images, classes {', '.join(network.classes)} -> {args.out}")
     return 0

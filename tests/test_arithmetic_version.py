@@ -28,7 +28,9 @@ RECORDED = Path(__file__).resolve().parent / "recorded_arithmetic.json"
 TOLERANCE = 5e-5
 """The two backends, which round differently, differ by 1e-6."""
 
-SMALL = dict(variant="v", size=16, epochs=3, learning_rate=3e-3)
+SMALL = dict(variant="v", size=16, epochs=3, learning_rate=3e-3, batch_norm=False)
+"""Without BatchNorm, which "defaults" has: behind a BatchNorm, an input that is the same for all
+images has a gradient of 0 but for rounding, and Adam makes a whole step of it."""
 TRAININGS = {
     "defaults": dict(epochs=2, learning_rate=3e-3),
     "recipe paper": dict(SMALL, recipe="paper", size=48, learning_rate=1e-4),

@@ -541,7 +541,7 @@ NO_ARRAYS = {
         *(f"ferdata.Diagnosis.{name}" for name in ("as_html", "as_json", "as_text")),
     ],
     "arrays that were checked, or are when they are used": [
-        "tinycnn.Validation",
+        *("tinycnn.Validation", "tinycnn.Validation.check"),
         "tinycnn.formats.onnx_graph.Graph",
         *("tinycnn.losses.LossInputs", "ferdata.Mixing"),
         *("tinycnn.losses.batch_mean", "tinycnn.losses.plain_array"),

@@ -1,6 +1,7 @@
 """The console command: what it prints, its exit status, and errors of one line."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -399,6 +400,8 @@ def test_export_c(run, run_json, monkeypatch, model, tmp_path):
     monkeypatch.setattr("tinycnn.export.c_compiler.compiler", lambda: None)
     status, text, err = run("export", model, "--to", "c", "--out", out)
     assert status == 0 and "not checked: there is no C compiler" in text and not err
+    # The log of whoever called `main` stays as it was.
+    assert logging.getLogger("tinycnn").getEffectiveLevel() == logging.WARNING
 
 
 def test_export_into_a_folder(run_json, refused, model, tmp_path):

@@ -54,7 +54,7 @@ def test_the_options_are_the_arguments_of_open_and_of_the_sources():
     readers += [module.list_files for module in dataset_loading._FILE_SOURCES.values()]
     arguments = {name for reader in readers for name in inspect.signature(reader).parameters}
     assert {option.keyword for option in dataset_options.OPTIONS} == arguments - {
-        *("path", "progress", "options")
+        *("path", "progress", "options", "size_px")  # size_px: what the network takes
     }
 
 

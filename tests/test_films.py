@@ -207,7 +207,8 @@ def test_without_smoothing_each_frame_has_its_own_answer(film, capsys):
     assert run("--json", "--smoothing", 0, film) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["frame"], row["faces"][0]["face"]) for row in rows] == [(k, 1) for k in range(N)]
-    network, tracker = tinycnn.load_pretrained(), ferdata.FaceTracker()
+    network = tinycnn.load_pretrained("residual48")
+    tracker = ferdata.FaceTracker(size_px=48)
     for row, frame in zip(rows, read_film(film)):
         assert row["time_s"] == pytest.approx(frame.time_s)
         faces = tracker.find(frame.pixels, frame.time_s).faces

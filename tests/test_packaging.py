@@ -104,8 +104,9 @@ def photo(tmp_path_factory):
 @pytest.fixture(scope="module")
 def answer(photo):
     """What `tinycnn predict --json` should print about it."""
-    network = tinycnn.load_pretrained()
-    faces = ferdata.find_faces(photo, network.input_spec.framing)
+    network = tinycnn.load_pretrained("residual48")
+    spec = network.input_spec
+    faces = ferdata.find_faces(photo, spec.framing, size_px=spec.height_px)
     (found,) = network.classify(faces)
     shown = {name: round(p, 6) for name, p in found.probs.items()}
     (box,), (score,) = faces.boxes.tolist(), faces.scores.tolist()

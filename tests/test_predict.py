@@ -32,12 +32,13 @@ def run(*argv):
     return cli.main(["predict", *(str(word) for word in argv)])
 
 
-def faces_in(photo, framing="fer2013", **options):
+def faces_in(photo, framing="fer2013", *, size_px=84, **options):
     """Replaces the face search: one face for every 100 px of width, none in narrower photos."""
     photo = photo if isinstance(photo, np.ndarray) else read_photo(photo)
     n = photo.shape[1] // 100
     boxes = np.array([[100 * k + 20, 30, 60, 50] for k in range(n)], np.int64).reshape(n, 4)
-    images = np.random.default_rng(photo.shape[1]).integers(0, 256, (n, 84, 84), dtype=np.uint8)
+    shape = (n, size_px, size_px)
+    images = np.random.default_rng(photo.shape[1]).integers(0, 256, shape, dtype=np.uint8)
     return Faces(images, boxes)
 
 
@@ -53,8 +54,8 @@ def write_photo(path, width=100, height=100, value=90):
 
 
 def expected_answers(width, **options):
-    faces = faces_in(np.zeros((100, width), np.uint8))
-    return faces, tinycnn.load_pretrained().classify(faces.images, **options)
+    faces = faces_in(np.zeros((100, width), np.uint8), size_px=48)
+    return faces, tinycnn.load_pretrained("residual48").classify(faces.images, **options)
 
 
 def json_rows(text):
@@ -101,11 +102,12 @@ def test_a_colour_jpeg_is_read_as_for_training(tmp_path, capsys, monkeypatch):
     path = tmp_path / "a.jpg"
     tinted = np.minimum(data.astronaut() * np.array([1.8, 1.2, 0.5]), 255).astype(np.uint8)
     Image.fromarray(tinted).save(path, quality=60)
-    trained_on = load_faces([path], framing="fer2013", cache_key="a")
-    assert not np.array_equal(find_faces(read_photo(path)).images[:1], trained_on)
+    trained_on = load_faces([path], framing="fer2013", cache_key="a", size_px=48)
+    again = find_faces(read_photo(path), size_px=48)
+    assert not np.array_equal(again.images[:1], trained_on)
     assert run("--json", path) == 0
     (row,) = json_rows(capsys.readouterr().out)
-    (answer,) = tinycnn.load_pretrained().classify(trained_on)
+    (answer,) = tinycnn.load_pretrained("residual48").classify(trained_on)
     assert row["faces"][0]["probabilities"] == {k: round(p, 6) for k, p in answer.probs.items()}
 
 
@@ -302,7 +304,7 @@ def test_photos_are_freed(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(Photo, "__hash__", lambda self: id(self))
     monkeypatch.setattr(program, "read_photo", reading)
     monkeypatch.setattr(
-        program, "find_faces", lambda path, framing, **options: faces_in(reading(path))
+        program, "find_faces", lambda path, framing, **options: faces_in(reading(path), **options)
     )
     assert run("--json", "--annotate", tmp_path / "marked", tmp_path) == 0
     assert len(capsys.readouterr().out.splitlines()) == 12
@@ -362,7 +364,7 @@ def test_ctrl_c_stops_between_rows(tmp_path, monkeypatch, capsys):
         calls.append(photo)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return faces_in(photo, framing)
+        return faces_in(photo, framing, **options)
 
     monkeypatch.setattr(program, "find_faces", interrupted)
     assert run("--json", tmp_path) == 130
@@ -440,7 +442,7 @@ def test_faces_are_cut_with_the_framing_of_the_model(tmp_path, monkeypatch, caps
 
     def find(photo, framing, **options):
         asked.append(framing)
-        return faces_in(photo)
+        return faces_in(photo, **options)
 
     monkeypatch.setattr(program, "find_faces", find)
     model = save_model(tmp_path / "m", framing=own)

@@ -54,6 +54,8 @@ ONLY_FROM_PYTHON = {
     ("tinycnn.classify", "framing"): "a command cuts faces as the model says",
     ("tinycnn.image_arrays", "framing"): "a command cuts faces as the model says",
     ("ferdata.labels", "allow_lossy"): "commands that drop classes pass it",
+    ("tinycnn.frozen_layers", "input_gradient"): "commands ask for no gradient of the input",
+    ("tinycnn.checkpoint", "resume"): "trials of a sweep are resumed by themselves",
     ("tinycnn.shapes", "padding"): "commands build no layers but those of models and files",
 }
 """(module, argument) that a message advises, but not where a command prints it, and why."""
@@ -69,6 +71,7 @@ NOT_IN = {
 }
 for name in ("tinycnn reproduce", "examples/reproduce_paper.py"):
     NOT_IN[name, "--split"] = "it has folds by subject only if subjects are known"
+    NOT_IN[name, "variant"] = "it opens no model"
 """(command, argument or option): the command imports the file of such a message, but never gets
 there."""
 

@@ -811,7 +811,7 @@ def test_a_folder_without_permission(tmp_path, capsys):
 
 
 def test_a_folder_that_turns_out_unwritable(small, tmp_path, monkeypatch, capsys):
-    def full(path, data):
+    def full(path, data, **options):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("tinycnn.run.folder.write_atomically", full)
@@ -833,7 +833,8 @@ def test_files_of_another_run_are_not_overwritten(undisturbed, tmp_path, small, 
     out.mkdir()
     (shutil.copytree if kept == "last" else shutil.copy)(undisturbed / kept, out / kept)
     assert run(*small.options(), "--out", out) == 2
-    assert "holds another run" in one_error_line(capsys.readouterr())
+    message = f"holds {kept}, which the run would overwrite; choose another folder"
+    assert message in one_error_line(capsys.readouterr())
     assert [path.name for path in out.iterdir()] == [kept]
 
 
@@ -1027,7 +1028,7 @@ def test_help_explains_every_option(monkeypatch, capsys):
         assert len(entry.split()) >= 5, f"{option} is not explained: {entry}"
         if option not in ("--votes", "--resume"):
             assert "(default: " in entry, f"{option} does not say its default: {entry}"
-    assert "fer 4.0, best 4.0, paper 8.0" in documented["--temperature"]
+    assert "fer 4.0, best 4.0, finetune 4.0, paper 8.0" in documented["--temperature"]
     assert f"paper {TrainingOptions(recipe='paper').epochs}" in documented["--epochs"]
 
 

@@ -42,6 +42,19 @@ def test_each_row_has_the_networks_logits(small, model, tmp_path, monkeypatch, c
         np.testing.assert_allclose(found, network.predict_logits(images), rtol=1e-3, atol=1e-3)
 
 
+def test_the_mean_over_an_image_and_its_mirror_image(small, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("FERDATA_CACHE_DIR", str(tmp_path / "cache"))
+    both, mean = tmp_path / "both.npz", tmp_path / "mean.npz"
+    assert run(model, "--data", small.data, "--out", both) == 0
+    assert run(model, "--data", small.data, "--out", mean, "--mean") == 0
+    train = ferdata.load_fer2013(small.data, votes=small.votes)
+    train = train.to_label_space(ferdata.MICROEXPNET8).in_split("train")
+    values, flipped, _ = ferdata.load_teachers([both], train)
+    found, without, _ = ferdata.load_teachers([mean], train)
+    assert without is None and np.abs(values - flipped).max() > 0.01
+    np.testing.assert_allclose(found, (values + flipped) / 2, rtol=1e-5, atol=1e-5)
+
+
 def test_errors_have_one_line(small, model, tmp_path, capsys):
     for words, message in (
         ([tmp_path / "none", "--data", small.data, "--out", tmp_path / "a.npz"], "none"),

@@ -12,7 +12,7 @@ from .evaluation import check_network
 from .input_spec import InputSpec
 from .layers import Conv2D, Dense, Dropout, GlobalAveragePool2D, Layer
 from .network import Network
-from .plan import of_step
+from .plan import layer_names, of_step
 
 AFTER_THE_HEAD = (Dropout, GlobalAveragePool2D)
 """Layers that may follow the head; each channel of their output is one of its units."""
@@ -112,9 +112,7 @@ def head_position(layers: Sequence[Layer]) -> int:
 
 def _head_name(network: Network) -> str:
     """The name of the head in the plan."""
-    position = head_position(network.layers)
-    stem = network.layers[position].stem
-    return f"{stem}{sum(layer.stem == stem for layer in network.layers[: position + 1])}"
+    return list(layer_names(network.layers))[head_position(network.layers)]
 
 
 def rate_factors(network: Network, first_layers_rate: float) -> tuple[tuple[int, float], ...]:

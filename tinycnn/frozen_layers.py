@@ -17,7 +17,7 @@ from .backends import Backend, make_backend
 from .layers import BatchNorm, Dropout, Flatten, PReLU, Residual, ScaleShift, SpatialDropout2D
 from .losses import Loss, LossInputs
 from .parallel import Threads
-from .plan import Plan, build_plan, named_views
+from .plan import Plan, build_plan, layer_names, named_views
 
 NOT_COUNTED = (BatchNorm, ScaleShift, PReLU)
 """Layers with parameters that belong to the layer before them: they are frozen with it."""
@@ -79,11 +79,8 @@ class _Group(NamedTuple):
 def _groups(plan: Plan) -> list[_Group]:
     groups: list[_Group] = []
     with_parameters = {name.rsplit(".", 1)[0] for name in plan.parameter_slots}
-    counts: dict[str, int] = {}
     first_names: list[str] = []  # of layers before the first one with weights
-    for k, layer in enumerate(plan.layers):
-        counts[layer.stem] = counts.get(layer.stem, 0) + 1
-        name = f"{layer.stem}{counts[layer.stem]}"
+    for k, (layer, name) in enumerate(zip(plan.layers, layer_names(plan.layers))):
         inside = (step for step in with_parameters if step.startswith(f"{name}."))
         has_weights = any(inside) if isinstance(layer, Residual) else name in with_parameters
         if has_weights and not isinstance(layer, NOT_COUNTED):

@@ -131,7 +131,7 @@ def _check_shape(shape: tuple[int, ...], spec: InputSpec) -> None:
         advice = ": pass a single picture as images[None]"
     elif len(shape) == 2 and shape[1] == H * W * C:
         advice = f": images.reshape(-1, {size}) makes pictures of these rows"
-    elif len(shape) == 4 and shape[2:] == (H, W) and shape[1] in (C, 1, 3, 4):
+    elif len(shape) == 4 and shape[2:] == (H, W) != shape[1:3] and shape[1] in (C, 1, 3, 4):
         advice = ": the channels are the last axis; move them with np.moveaxis(images, 1, -1)"
         if shape[1] != C:
             advice += f", and make the pictures {_COLOURS.get(C, f'of {C} channels')}"

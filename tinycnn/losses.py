@@ -120,8 +120,9 @@ class Loss(NamesItsOptions, abc.ABC):
         shape: tuple[int, int],
         dtype: np.dtype,
     ) -> LossInputs:
-        """Targets and soft labels for logits of that shape and dtype.
+        """Check targets and soft labels, and return them in the form that the kernels take.
 
+        shape, dtype  of the logits that they will be compared with
         Raises TypeError for a wrong dtype, ValueError for a wrong shape or value.
         """
         if shape[1] < self.fewest_classes:

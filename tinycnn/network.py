@@ -428,7 +428,7 @@ class Network(NamesItsOptions, Predictor):
         made = make_backend(self.backend, self.plan, parameters, gradients, self._threads, training)
         if not isinstance(made, ReferenceBackend):
             self._first_predictions.kernels_are_loaded()
-        if made.ready_to_train and self._frozen.n_layers:
+        if self._frozen.n_layers and made.ready_to_train:
             return FrozenBackend(
                 made, self._frozen, self.plan, parameters, gradients, self._threads, self.backend
             )

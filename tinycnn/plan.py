@@ -10,7 +10,7 @@ makes the table of operations from it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -203,11 +203,10 @@ def _append_steps(
 
     prefix  of their names: "" or "residual1."
     """
-    counts: dict[str, int] = {}
+    names = layer_names(layers)
     for k, layer in enumerate(layers):
         _check_class(layer, f"layer {prefix}{k + 1}")
-        counts[layer.stem] = counts.get(layer.stem, 0) + 1
-        name = f"{prefix}{layer.stem}{counts[layer.stem]}"
+        name = prefix + next(names)
         index, shape = source
         if isinstance(layer, Residual):
             body, body_shape = _append_steps(steps, layer.layers, source, f"{name}.")
@@ -226,6 +225,14 @@ def _append_steps(
             steps.append(Step(name, layer, shape, output_shape, (index,)))
         source = len(steps) - 1, steps[-1].output_shape
     return source
+
+
+def layer_names(layers: Iterable[Layer]) -> Iterator[str]:
+    """The names that layers have in a plan, without a prefix: conv1, relu1, conv2, ..."""
+    counts: dict[str, int] = {}
+    for layer in layers:
+        counts[layer.stem] = counts.get(layer.stem, 0) + 1
+        yield f"{layer.stem}{counts[layer.stem]}"
 
 
 def _check_class(layer: Layer, where: str) -> None:

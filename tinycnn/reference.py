@@ -16,6 +16,8 @@ from .reference_optimizers import (  # noqa: F401  (callers find them here)
 from .reference_windows import (  # noqa: F401  (callers find them here)
     averagepool2d_backward,
     averagepool2d_forward,
+    batch_norm_maxpool2d_backward_input,
+    batch_norm_maxpool2d_forward,
     conv2d_backward_input,
     conv2d_backward_params,
     conv2d_forward,
@@ -183,7 +185,8 @@ def batch_norm_update_running(moments, n, momentum, unbiased, running_mean, runn
 
 
 def batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y_out):
-    """See kernels/batch_norm.py, equation (1).  scratch is not used."""
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta for each channel, then ReLU if `relu`:
+    equation (1) of kernels/batch_norm.py.  `scratch` is the kernel's, and not used here."""
     mean, var = moments
     y_out[:] = gamma * ((x - mean) / np.sqrt(var + epsilon)) + beta
     if relu:
@@ -211,27 +214,6 @@ def batch_norm_backward_input(
     dvar = -gamma * dgamma / (2 * np.square(deviation))
     dmean = -gamma * dbeta / deviation
     dx_out[:] = gamma * dy / deviation + dvar * 2 * (x - mean) / n + dmean / n
-
-
-def batch_norm_maxpool2d_forward(x, gamma, window, scratch, y_out, argmax_out):
-    """See kernels/batch_norm_maxpool2d.py, equation (1).  scratch is not used."""
-    sign, (N, H, W, C) = np.sign(gamma), x.shape
-    maxpool2d_forward(sign * x, window, y_out, argmax_out)
-    n, _, _, c = np.indices(y_out.shape, sparse=True)
-    y_out[:] = x.reshape(N, H * W, C)[n, argmax_out, c]
-
-
-def batch_norm_maxpool2d_backward_input(
-    x, dy, argmax, window, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out
-):  # fmt: skip
-    """See kernels/batch_norm_maxpool2d.py, equation (2).  Here the pooling's gradient goes through
-    the BatchNorm.  scratch is not used."""
-    d_pooled, C = np.empty_like(dx_out), x.shape[3]
-    maxpool2d_backward(dy, argmax, d_pooled)
-    batch_norm_backward_input(
-        x.reshape(-1, C), d_pooled.reshape(-1, C), moments, gamma, epsilon, dgamma, dbeta, n,
-        scratch, dx_out.reshape(-1, C),
-    )  # fmt: skip
 
 
 def dropout_forward(x, mask, y_out):

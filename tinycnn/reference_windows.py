@@ -83,6 +83,25 @@ def maxpool2d_backward(dy, argmax, dx_out):
     np.add.at(dx_out.reshape(N, H * W, C), (n, argmax, c), dy)
 
 
+def batch_norm_maxpool2d_forward(x, gamma, window, scratch, y_out, argmax_out):
+    """See kernels/batch_norm_maxpool2d.py, equation (1).  scratch is not used."""
+    N, H, W, C = x.shape
+    maxpool2d_forward(np.sign(gamma) * x, window, y_out, argmax_out)
+    n, _, _, c = np.indices(y_out.shape, sparse=True)
+    y_out[:] = x.reshape(N, H * W, C)[n, argmax_out, c]
+
+
+def batch_norm_maxpool2d_backward_input(
+    x, dy, argmax, window, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out
+):  # fmt: skip
+    """See kernels/batch_norm_maxpool2d.py.  Here by equation (14) of kernels/batch_norm.py, with
+    the pooling's gradient.  scratch is not used."""
+    maxpool2d_backward(dy, argmax, dx_out)
+    deviation = np.sqrt(moments[1] + epsilon)
+    normalised = (x - moments[0]) / deviation
+    dx_out[:] = gamma / deviation * (dx_out - dbeta / n - normalised * dgamma / n)
+
+
 def averagepool2d_forward(x, window, count_padding, y_out):
     """See kernels/averagepool2d.py, equation (1)."""
     OH, OW = y_out.shape[1:3]

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -139,8 +140,8 @@ def iter_epochs(
             f"callbacks[{k}]", callback, Callback, "an object of a class of tinycnn.Callback"
         )
     check_positive(n_epochs=n_epochs)
-    if patience is not None:
-        check_positive(patience=patience)
+    if patience is not None and (not isinstance(patience, Integral) or patience < 1):
+        raise ValueError(f"patience is {patience!r}; expected None or 1 or more")
     if resume and folder is None:
         raise ValueError("resume needs the folder to resume from")
     if folder is not None and not isinstance(folder, (str, os.PathLike)) or folder == "":

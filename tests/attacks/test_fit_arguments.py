@@ -175,8 +175,8 @@ def test_validation_data_are_checked_before_the_first_step(tmp_path, validation)
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(patience="2"), "patience is '2'; expected a whole number"),
-        (dict(patience=2.5), "patience is 2.5; expected a whole number"),
+        (dict(patience="2"), "patience is '2'; expected None or 1 or more"),
+        (dict(patience=2.5), "patience is 2.5; expected None or 1 or more"),
         (dict(ema_decay="x"), "ema_decay is 'x'; expected a number"),
         (dict(learning_rate=lambda step: "fast"), "the learning rate of step 0 is 'fast'"),
         (dict(folder=b"run"), "expected the name of a folder"),

@@ -7,8 +7,10 @@ written and the exit status is 1.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +52,10 @@ def run(args: argparse.Namespace) -> int:
         raise CannotError(
             f"{args.model}: is a network in 8-bit integers; expected --to onnx or --to c"
         )
-    logging.getLogger("tinycnn").setLevel(logging.ERROR)  # a missing compiler is reported below
     try:
         out.parent.mkdir(exist_ok=True)
-        paths, notes = write(network, args.to, out)
+        with _without_warnings():  # a missing compiler is reported below
+            paths, notes = write(network, args.to, out)
     except ExportError as error:
         print_message(f"error: {one_line(error)}")
         return 1
@@ -68,6 +70,18 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_text("not checked: there is no C compiler here ($CC, cc, gcc, clang)")
     return 0
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep the log from saying what this command prints itself."""
+    logger = logging.getLogger("tinycnn")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def program_path(text: str, ending: str, model: str) -> Path:

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from ..formats import safetensors
 from ..formats.model_file import check_is_model, checkpoint_paths, checkpoint_prefix
-from ..formats.pretrained import DEFAULT, FORMER_NAMES, PRETRAINED, load_pretrained, shipped_weights
+from ..formats.pretrained import (
+    DEFAULT,
+    SHIPPED,
+    SHIPPED_EVER,
+    load_pretrained,
+    shipped_weights,
+)
 from ..ground.command_line import CannotError
 from ..ground.messages import plain
 from ..ground.output_files import reads
@@ -17,9 +23,6 @@ from ..ground.printing import print_message
 from ..models import PUBLIC_NETWORKS, SIZES, VARIANTS, microexpnet
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
-
-SHIPPED = {"pretrained": DEFAULT, **{f"pretrained-{name}": name for name in PRETRAINED}}
-"""What a user types -> name of the shipped weights."""
 
 HELP = (
     "a .safetensors file; an .onnx file; "
@@ -104,7 +107,7 @@ def open_model(name: str, variant: str = "p12", n_threads: int | None = None) ->
         return OpenedModel(name, "new weights", network, (), "float32")
     if name in PUBLIC_NETWORKS:
         return OpenedModel(name, "new weights", PUBLIC_NETWORKS[name](), (), "float32")
-    shipped = {**SHIPPED, **FORMER_NAMES}.get(name)
+    shipped = SHIPPED_EVER.get(name)
     if shipped is not None:
         network = load_pretrained(shipped, n_threads=n_threads)
         path = shipped_weights(shipped)

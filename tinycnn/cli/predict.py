@@ -45,7 +45,7 @@ from .model_argument import HELP, OpenedModel, add_variant_argument, open_to_pre
 from .photo_files import Found, PassedOver, find_photos
 from .prediction_rows import CsvRows, JsonRows, Rows, TableRows
 
-SHIPPED = "pretrained"
+SHIPPED = "pretrained-residual48"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

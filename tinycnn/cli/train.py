@@ -90,7 +90,7 @@ class TrainArguments(DataOptions):
 
     @property
     def folder(self) -> Path:
-        """The run folder, when `open_run_folder` has chosen it."""
+        """The folder of the run.  It is known once `open_run_folder` was called."""
         assert self.out is not None, "call open_run_folder first"
         return Path(self.out)
 

@@ -20,9 +20,12 @@ from ..backend_choice import backend_in_use
 from ..ground.command_line import CannotError
 from ..ground.messages import one_line, plain
 from ..ground.printing import print_message, print_text
+from ..models.microexpnet import CLASSES
 from ..network import Network
 from ..optim import OPTIMIZERS, optimizer_from_name
+from ..run import TrainingOptions
 from ..run.losses_and_schedules import LOSSES, NO_TEACHER, make_loss
+from ..run.networks import make_network
 from .console import print_json
 from .model_argument import add_model_argument, open_model
 
@@ -110,10 +113,19 @@ def predict(network: Network) -> None:
 
 
 def train(network: Network) -> None:
-    """A step with each loss, on labels and on distributions, and with each optimizer.
+    """What trains this network, and what `tinycnn train` trains without options, which has
+    BatchNorm; and the augmentation.
 
     The network is a copy in the file's dtype; its parameters end up changed.
     """
+    for each in (network, make_network(TrainingOptions(), CLASSES, None)):
+        train_steps(each)
+    matrices = np.broadcast_to([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]], (2, 2, 3))
+    ferdata.warp_images(_random((2, 84, 84)), matrices, 84)
+
+
+def train_steps(network: Network) -> None:
+    """A step with each loss, on labels and on distributions, and with each optimizer."""
     n_classes = len(network.classes)
     x = network.scale(_random((N_IMAGES, *network.input_spec.shape)))
     labels = np.arange(N_IMAGES) % n_classes
@@ -128,8 +140,6 @@ def train(network: Network) -> None:
     for name in OPTIMIZERS:
         optimizer = optimizer_from_name(name, learning_rate=1e-9)
         optimizer.step(network.parameter_vector, network.gradient_vector)
-    matrices = np.broadcast_to([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]], (2, 2, 3))
-    ferdata.warp_images(_random((2, 84, 84)), matrices, 84)
 
 
 def _random(shape: tuple[int, ...]) -> np.ndarray:

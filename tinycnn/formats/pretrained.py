@@ -23,6 +23,12 @@ DEFAULT = PRETRAINED[0]
 FORMER_NAMES = {"ferplus": "microexpnet"}
 """Names of earlier releases, which still work."""
 
+SHIPPED = {"pretrained": DEFAULT, **{f"pretrained-{name}": name for name in PRETRAINED}}
+"""What a user types in a command, where a model file can stand as well -> name of the weights."""
+
+SHIPPED_EVER = {**SHIPPED, **FORMER_NAMES}
+"""The same, and the names of earlier releases."""
+
 
 def load_pretrained(
     name: str = DEFAULT, *, backend: str = "auto", n_threads: int | None = None

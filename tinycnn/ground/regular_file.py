@@ -30,7 +30,11 @@ _BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would change ends of lines
 def read_bytes_of(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     """The content of a file.  Raises OSError as `open_regular`, ValueError for more bytes."""
     with open_regular(path) as file:
-        content = file.read(most_bytes + 1)
+        # read() takes memory for as many bytes as it is asked for, whatever the file has
+        n_bytes = min(os.fstat(file.fileno()).st_size, most_bytes) + 1
+        content = file.read(n_bytes)
+        if len(content) == n_bytes <= most_bytes:  # the file has grown since
+            content += file.read(most_bytes + 1 - n_bytes)
     if len(content) > most_bytes:
         raise ValueError(f"more than {most_bytes:,} bytes")
     return content

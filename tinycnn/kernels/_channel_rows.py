@@ -58,7 +58,8 @@ def _shifted(row: Row) -> list[ir.Value]:
 
 def _scaled(row: Row) -> list[ir.Value]:
     vectors, builder = row.vectors, row.builder
-    value = vectors.multiply_add(vectors.load(row.x), row.k[0], row.k[1])
+    # Rounded twice, as in the reference: where ReLU has its kink, 0 must be 0 in both.
+    value = builder.fadd(builder.fmul(vectors.load(row.x), row.k[0]), row.k[1])
     zeros, lowest = (ir.Constant(vectors.type, [v] * vectors.lanes) for v in (0.0, float("-inf")))
     floor = builder.select(row.relu, zeros, lowest)
     vectors.store(vectors.at_least(floor, value), row.y)

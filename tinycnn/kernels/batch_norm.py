@@ -142,7 +142,7 @@ def batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y_out):
     for c in range(gamma.size):
         r = 1.0 / math.sqrt(moments[1, c] + epsilon)
         scale[c] = gamma[c] * r
-        shift[c] = beta[c] - moments[0, c] * gamma[c] * r  # (6)
+        shift[c] = beta[c] - moments[0, c] * scale[c]  # (6)
     scale_rows(x, scratch.reshape(-1), relu, y_out)
 
 
@@ -176,10 +176,13 @@ def batch_norm_backward_params(
 def batch_norm_backward_input(
     x, dy, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out
 ):  # fmt: skip
-    """Given x, moments and gamma as in forward, dy = dL/dy, and the gradients dgamma and dbeta of
-    the whole batch, which has n values of each channel; wanted dx = dL/dx (P, C).
+    """The gradient of the input, dx = dL/dx (P, C), for a part of the batch.
 
-    For one channel; q counts all n values, as p does, and [p=q] is 1 if p = q, else 0.
+    Given: x, moments and gamma as in forward, dy = dL/dy (P, C), and the gradients dgamma and dbeta
+    (C,), which are those of the whole batch.  The batch has n values of each channel.
+
+    The derivation is for one channel.  p and q are two of its n values; [p=q] is 1 if they are the
+    same one, else 0.
 
         dL/dx[p] = gamma * sum over q of dL/dy[q] * dxhat[q]/dx[p]           chain rule, (1)    (9)
         dm/dx[p] = 1/n                                                       from (2)           (10)

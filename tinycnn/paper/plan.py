@@ -182,7 +182,8 @@ def _counted(n: int, what: str) -> str:
 
 
 def from_json(fields: dict[str, Any]) -> Plan:
-    """The plan whose `dataclasses.asdict` was written as JSON.  Raises ValueError if it is none."""
+    """A Plan from its fields by name, as they are read from JSON, which has lists for tuples.
+    Raises ValueError if they are not those of a plan."""
     try:
         tuples: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()

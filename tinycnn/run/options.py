@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 from ..evaluation import BEST_BY
+from ..formats.pretrained import SHIPPED
 from ..input_spec import SCALINGS
 from ..losses import Loss
 from ..models.face_networks import FACE_NETWORKS, MICROEXPNET
@@ -24,7 +25,6 @@ from .option import RECIPES as RECIPES
 from .option import Option, option
 from .starting_weights import (
     NEW_WEIGHTS,
-    SHIPPED,
     ContentHash,
     LayerNameOrCount,
     StartingWeights,
@@ -61,9 +61,9 @@ class TrainingOptions:
     init: str = option(
         "network",
         StartingWeights(),
-        f"the weights to start from. {NEW_WEIGHTS}: new ones; {SHIPPED[0]}: those that come with "
-        "this package; or a model file, whose layers and scaling are then used. Classes that it "
-        "knows keep their weights: docs/finetuning.md",
+        f"the weights to start from. {NEW_WEIGHTS}: new ones; {', '.join(SHIPPED)}: those that "
+        "come with this package; or a model file, whose layers and scaling are then used. Classes "
+        "that it knows keep their weights",
         NEW_WEIGHTS,
     )
     freeze: str | int = option(

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..class_head import head_position, kept_classes, with_head
 from ..formats.model_file import load
-from ..formats.pretrained import PRETRAINED, load_pretrained
+from ..formats.pretrained import SHIPPED, SHIPPED_EVER, load_pretrained
 from ..frozen_layers import frozen_part
 from ..layers import Dense, Dropout
 from ..models import residual48
@@ -25,9 +25,6 @@ from ..network import Network
 from .values import Values
 
 NEW_WEIGHTS = "none"
-SHIPPED = ("pretrained", *PRETRAINED)
-"""Names of networks that come with this package; the first stands for `load_pretrained()`."""
-
 OF_THE_START = ("network", "variant", "size", "batch_norm", "scaling", "dropout")
 """Options that the starting network decides, if there is one."""
 
@@ -93,7 +90,7 @@ def px_of(init: object) -> int | None:
 
 def is_file(init: str) -> bool:
     """Whether this value of the option is a path."""
-    return init not in (NEW_WEIGHTS, *SHIPPED)
+    return init != NEW_WEIGHTS and init not in SHIPPED_EVER
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ def options_with_start(
             if given.get(name) not in (None, WITHOUT_EFFECT[name]):
                 raise ValueError(
                     f"{name} is {values[name]!r} without a network to start from: give init as "
-                    f"well, such as init {SHIPPED[0]}"
+                    "well, such as init pretrained"
                 )
         return {**WITHOUT_EFFECT, "init_sha256": None, "init_px": None}
     if values["init_sha256"] is not None:  # of a run that has begun
@@ -186,9 +183,8 @@ def _read_once(init: str, stamp: object) -> tuple[Network, StartOptions]:
 def load_start(init: str, backend: str = "auto", n_threads: int | None = None) -> Network:
     """The network that `init` stands for.  Raises ValueError if it cannot be read."""
     try:
-        if init in SHIPPED:
-            name = PRETRAINED[0] if init == SHIPPED[0] else init
-            return load_pretrained(name, backend=backend, n_threads=n_threads)
+        if init in SHIPPED_EVER:
+            return load_pretrained(SHIPPED_EVER[init], backend=backend, n_threads=n_threads)
         return load(init, backend=backend, n_threads=n_threads)
     except FileNotFoundError as error:
         expected = ", ".join((NEW_WEIGHTS, *SHIPPED))
