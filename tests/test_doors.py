@@ -432,20 +432,25 @@ def test_reference_init_and_testing_only_need_numpy(name):
 
 
 UNSAFE_MODULES = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
+READS_COMPILED_CODE = ROOT / "tinycnn" / "ground" / "compiled_code.py"
+"""May unpickle: Numba keeps the code that it compiles as pickle.  The file is only read if this
+user's process wrote it, and if its checksum is right."""
 
 
 @pytest.mark.parametrize("path", [*TINYCNN, *FERDATA], ids=label)
 def test_no_pickle_and_no_eval(path):
     """No pickle, no eval: a downloaded model or data file can hold a wrong number at worst."""
+    allowed = {"pickle", "pickle.loads"} if path == READS_COMPILED_CODE else set()
     for found in imports(path):
-        assert found.name.split(".")[0] not in UNSAFE_MODULES, place(path, found)
+        unsafe = found.name.split(".")[0] in UNSAFE_MODULES
+        assert not unsafe or found.name in allowed, place(path, found)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
         where = f"{path.relative_to(ROOT)}:{node.lineno} calls {called}"
         assert called not in ("eval", "exec", "compile", "__import__"), where
-        assert not called.startswith(("builtins.", "pickle.")), where
+        assert not called.startswith(("builtins.", "pickle.")) or called in allowed, where
         for keyword in node.keywords:
             if keyword.arg == "allow_pickle":
                 assert ast.unparse(keyword.value) == "False", where
