@@ -504,7 +504,7 @@ def test_wrong_labels(labels, error, message):
         (dict(epoch=3), TypeError, "fit has no option epoch: did you mean epochs?"),
         (dict(frobnicate=3), TypeError, "no option frobnicate; its options are labels, epochs, ba"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_wrong_options(options, error, message):
     refused(error, message, network(), IMAGES, LABELS, **options)

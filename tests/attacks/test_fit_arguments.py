@@ -89,7 +89,7 @@ def epochs(folder, batches, **options):
         dict(optimizer=SGD(SINGLE(0.1), momentum=SINGLE(0.9), nesterov=np.bool_(True))),
         dict(batch_size=np.uint8(5), seed=np.int16(3), shuffle=np.bool_(False)),
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_scalars_of_numpy_are_numbers(tmp_path, options):
     before = fit(tmp_path, **{**options, "epochs": 1})
@@ -183,7 +183,7 @@ def test_validation_data_are_checked_before_the_first_step(tmp_path, validation)
         (dict(folder=""), "expected the name of a folder"),
         (dict(folder=7), "expected the name of a folder"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_other_options_are_checked_before_the_first_step(tmp_path, options, message):
     Counting.n_steps = 0
