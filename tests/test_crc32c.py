@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tf_bundle import crc_by_bits
 
-from tinycnn.formats.crc32c import N_LANES, crc32c, masked_crc32c
+from tinycnn.formats import crc32c as module
+from tinycnn.formats.crc32c import LEAST_FOR_LANES, N_LANES, crc32c, masked_crc32c
 
 # RFC 3720, appendix B.4; "123456789" is the usual test input of a CRC
 PUBLISHED = {
@@ -23,14 +24,22 @@ def test_published_values(data):
 
 
 @pytest.mark.parametrize("size", [1, N_LANES - 1, N_LANES, N_LANES + 1, 3 * N_LANES + 17])
-def test_the_parallel_computation_equals_the_definition(size):
+def test_the_parallel_computation_equals_the_definition(monkeypatch, size):
+    monkeypatch.setattr(module, "LEAST_FOR_LANES", 0)
     data = np.random.default_rng(size).bytes(size)
     assert crc32c(data) == crc_by_bits(data)
     assert crc32c(np.frombuffer(data, np.uint8)) == crc32c(memoryview(data)) == crc32c(data)
 
 
-def test_every_changed_bit_changes_the_checksum():
+@pytest.mark.parametrize("size", [LEAST_FOR_LANES - 1, LEAST_FOR_LANES, LEAST_FOR_LANES + 1])
+def test_both_ways_equal_the_definition(size):
+    data = np.random.default_rng(size).bytes(size)
+    assert crc32c(data) == crc_by_bits(data)
+
+
+def test_every_changed_bit_changes_the_checksum(monkeypatch):
     data = bytearray(np.random.default_rng(0).bytes(2 * N_LANES + 5))
+    monkeypatch.setattr(module, "LEAST_FOR_LANES", 0)
     right = crc32c(data)
     for at in range(0, len(data), 41):
         data[at] ^= 1 << at % 8

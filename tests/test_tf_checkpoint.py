@@ -365,7 +365,7 @@ def test_a_huge_index(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(tf_checkpoint, limit, size)
     assert len(tf_checkpoint.list_tensors(prefix)) == len(TENSORS)
     monkeypatch.setattr(tf_checkpoint, limit, size - 1)
-    refused(tf_checkpoint.list_tensors, prefix, f"more than {size - 1} (tensors|bytes)")
+    refused(tf_checkpoint.list_tensors, prefix, f"more than {size - 1:,} (tensors|bytes)")
 
 
 def test_an_entry_that_shares_more_bytes_than_the_key_before_has(tmp_path, monkeypatch):

@@ -8,9 +8,19 @@ import pytest
 from PIL import Image
 
 import tinycnn
-from tinycnn import CrossEntropy, Dense, GlobalAveragePool2D, InputSpec, Network
+from tinycnn import (
+    CrossEntropy,
+    Dense,
+    Flatten,
+    GlobalAveragePool2D,
+    InputSpec,
+    Network,
+    ReLU,
+    Residual,
+)
 from tinycnn import cli as program
 from tinycnn.cli import memory_need
+from tinycnn.formats import safetensors
 from tinycnn.formats.agreement import images_of_shape
 from tinycnn.ground.command_line import CannotError
 
@@ -131,3 +141,16 @@ def test_the_images_of_an_export_are_drawn_one_by_one():
     assert images.dtype == np.uint8 and images.shape == (6, 3, 4, 1)
     assert (images[4] == 0).all() and (images[5] == 77).all() and images[3].max() == 255
     assert 100 <= images[2].min() <= images[2].max() < 110 and np.ptp(images[0]) > 50
+
+
+def test_a_file_of_too_many_layers_is_refused_before_one_is_made(tmp_path, monkeypatch):
+    branch = [ReLU() for _ in range(3)]
+    layers = [Residual(branch), *(ReLU() for _ in range(4)), Flatten(), Dense(2)]
+    tinycnn.save(Network(layers, InputSpec(4, 4), backend="numpy"), tmp_path / "m.safetensors")
+    monkeypatch.setattr(safetensors, "MAX_LAYERS", 10)  # the block, 3 in it, 6 after it
+    assert len(tinycnn.load(tmp_path / "m.safetensors", backend="numpy").layers) == len(layers)
+
+    monkeypatch.setattr(safetensors, "MAX_LAYERS", 9)
+    monkeypatch.setattr(safetensors, "layer_from_config", lambda *_: pytest.fail("made a layer"))
+    with pytest.raises(ValueError, match="m.safetensors: .* more than 9 layers"):
+        tinycnn.load(tmp_path / "m.safetensors")

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 N_LANES = 1024
+LEAST_FOR_LANES = 1 << 16
+"""Fewer bytes are read one after another: joining the lanes would take longer."""
 
 
 def _make_table() -> np.ndarray:
@@ -29,7 +31,7 @@ def crc32c(data: bytes | memoryview | np.ndarray) -> int:
     if isinstance(data, np.ndarray):
         data = np.ascontiguousarray(data)
     values = np.frombuffer(data, np.uint8)
-    length = values.size // N_LANES
+    length = values.size // N_LANES if values.size >= LEAST_FOR_LANES else 0
     crc = 0xFFFFFFFF
     if length:
         lanes = np.zeros((length, N_LANES + 32), np.uint8)

@@ -43,6 +43,9 @@ Python objects, JSON takes twenty times its length in memory."""
 MAX_VALUES = 1 << 27
 """Most values that all layers together may compute for one image: half a gigabyte."""
 
+MAX_LAYERS = 1 << 13
+"""Most layers of a network, those of residual blocks included."""
+
 
 class ModelFileError(ValueError):
     """A model file cannot be used; the message names the file and what is wrong."""
@@ -226,7 +229,7 @@ def network_from(
         description = json.loads(metadata[METADATA_KEY])
         if description["version"] != VERSION:
             raise ValueError(f"version {description['version']}; this release reads {VERSION}")
-        layers = [layer_from_config(config, custom_layers) for config in description["layers"]]
+        layers = _layers(description, custom_layers)
         spec = InputSpec(**description["input_spec"])
         plan = build_plan(layers, spec.shape)
         check_work(plan)
@@ -288,10 +291,8 @@ def quantized_from(
         description = json.loads(metadata[QUANTIZED_KEY])
         if not _matches(tensors, description):
             raise ValueError("its checksum does not match: another program changed it")
-        plan = build_plan(
-            [layer_from_config(config, custom_layers) for config in description["layers"]],
-            InputSpec(**description["input_spec"]).shape,
-        )
+        layers = _layers(description, custom_layers)
+        plan = build_plan(layers, InputSpec(**description["input_spec"]).shape)
         check_work(plan)
         program, spec = program_from(plan, tensors, description)
         training, temperature = description["training"], _temperature(description)
@@ -321,6 +322,21 @@ def load_quantized(
     return quantized_from(
         path, tensors, metadata, backend=backend, n_threads=n_threads, custom_layers=custom_layers
     )
+
+
+def _layers(description: Mapping[str, Any], custom_layers: Sequence[type[Layer]]) -> list[Layer]:
+    """The described layers.  Raises ValueError, before any is made, if there are too many."""
+    n_layers, rest = 0, list(description["layers"])
+    while rest:
+        part = rest.pop()
+        if isinstance(part, Mapping):
+            n_layers += 1
+            rest.extend(part.values())
+        elif isinstance(part, list):
+            rest.extend(part)
+        if n_layers > MAX_LAYERS:
+            raise ValueError(f"more than {MAX_LAYERS:,} layers")
+    return [layer_from_config(config, custom_layers) for config in description["layers"]]
 
 
 def _temperature(description: Mapping[str, Any]) -> float:

@@ -45,7 +45,7 @@ DTYPES |= {22: "uint32", 23: "uint64"}
 
 IN_NUMPY = set(DTYPES.values()) - {"string", "bfloat16"}
 
-MAX_INDEX_BYTES, MAX_TENSORS, MAX_AXES = 1 << 26, 100_000, 32
+MAX_INDEX_BYTES, MAX_TENSORS, MAX_AXES = 1 << 22, 20_000, 32
 """Larger than any checkpoint of a network that this engine could run."""
 
 
@@ -277,7 +277,7 @@ def _read_index(prefix: str | os.PathLike) -> tuple[dict[str, TensorInfo], int]:
             "in common: 'model' for model.index and model.data-00000-of-00001"
         )
     if path.stat().st_size > MAX_INDEX_BYTES:
-        raise CheckpointFileError(f"{path}: the index has more than {MAX_INDEX_BYTES} bytes")
+        raise CheckpointFileError(f"{path}: the index has more than {MAX_INDEX_BYTES:,} bytes")
     tensors: dict[str, TensorInfo] = {}
     try:
         with open_regular(path) as file:
@@ -288,7 +288,7 @@ def _read_index(prefix: str | os.PathLike) -> tuple[dict[str, TensorInfo], int]:
         n_shards = _header(header)
         for key, value in table:
             if len(tensors) == MAX_TENSORS:
-                raise DamagedData(f"more than {MAX_TENSORS} tensors")
+                raise DamagedData(f"more than {MAX_TENSORS:,} tensors")
             tensor = _entry(key.decode("utf-8"), value)
             if tensor.shard >= n_shards:
                 raise DamagedData(
