@@ -32,7 +32,8 @@ from tinycnn.sweep import DEFAULT_TEACHER, TEACHER_NETWORKS
 
 TEACHER = {**TEACHER_NETWORKS[DEFAULT_TEACHER], "recipe": "fer", "epochs": 30}
 STUDENTS = {
-    "microexpnet": "--network microexpnet --recipe best --epochs 250 --no-compare",
+    "microexpnet": "--network microexpnet --recipe best --epochs 200 --learning-rate 1.5e-2 "
+    "--temperature 2 --soft-weight 0.9 --no-compare",
     "residual48": "--network residual48 --recipe best --epochs 240 --no-compare",
 }
 """Options of `tinycnn train`: those of the teachers by name, those of the students as typed."""

@@ -54,7 +54,6 @@ ONLY_FROM_PYTHON = {
     ("tinycnn.classify", "framing"): "a command cuts faces as the model says",
     ("tinycnn.image_arrays", "framing"): "a command cuts faces as the model says",
     ("ferdata.labels", "allow_lossy"): "commands that drop classes pass it",
-    ("tinycnn.frozen_layers", "input_gradient"): "commands ask for no gradient of the input",
     ("tinycnn.checkpoint", "resume"): "trials of a sweep are resumed by themselves",
     ("tinycnn.shapes", "padding"): "commands build no layers but those of models and files",
 }

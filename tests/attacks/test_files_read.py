@@ -123,11 +123,13 @@ OWN_FILES = {
     "ground/output_files.py",  # checks first that it is a regular file
     "ground/printing.py",  # /dev/null
     "ground/kept_code.py",  # a folder that only the user may write to; /proc/cpuinfo
+    "ground/compiled_code.py",  # likewise
     "ground/compiler_process.py",  # likewise
     "export/python_program.py",  # the template of a program without tinycnn
     "export/python_file.py",  # a temporary folder
     "sweep/work.py",  # the model that this process has just written
     "sweep/folder.py",  # a lock
+    "cli/memory_need.py",  # /proc/meminfo
     "cli/image_argument.py",  # np.load, after open_regular
 }
 """Files of tinycnn that open others by themselves."""
