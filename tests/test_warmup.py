@@ -17,31 +17,52 @@ pytestmark = [pytest.mark.kernels, pytest.mark.jit("nothing is compiled")]
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_a_training_after_it_compiles_nothing(tmp_path):
-    """In new caches: a training that compiles something adds files to them."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "TINYCNN_CACHE_DIR": str(tmp_path / "tinycnn"),
-        "FERDATA_CACHE_DIR": str(tmp_path / "ferdata"),
-    }
+RECORD = """
+import json, runpy, sys
+from tinycnn.ground.compiled_code import CodeCache
 
-    def run(*command):
+asked_for = set()
+load = CodeCache.load_overload
+
+def recorded(self, sig, target_context):
+    function = self._py_func
+    asked_for.add(f"{function.__module__}.{function.__qualname__} {sig}")
+    return load(self, sig, target_context)
+
+CodeCache.load_overload = recorded
+record, *sys.argv = sys.argv[1:]
+run = runpy.run_path if sys.argv[0].endswith(".py") else runpy.run_module
+try:
+    run(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code
+with open(record, "w") as file:
+    json.dump(sorted(asked_for), file)
+"""
+"""Runs a program and writes a list of the compiled code that it asks the caches for."""
+
+
+def test_a_training_after_it_compiles_nothing(tmp_path):
+    """A training uses no code that `warmup --training` has not asked for, so not compiled."""
+
+    def run(program, *words):
+        record = tmp_path / "record.json"
+        command = [sys.executable, "-c", RECORD, record, program, *words]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
-            [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=900
+            command, env=environment, capture_output=True, text=True, timeout=900, cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return done.stdout, set(json.loads(record.read_text()))
 
-    warm = json.loads(run("-m", "tinycnn", "warmup", "--training", "--json"))
-    kept = warm["caches"]
-    assert list(kept) == [str(tmp_path / "tinycnn"), str(tmp_path / "ferdata" / "kernels")]
-    assert all(cache["files"] > 1 and cache["bytes"] > 10_000 for cache in kept.values())
+    told, compiled = run("tinycnn", "warmup", "--training", "--json")
+    warm = json.loads(told)
+    assert all(kept["files"] > 1 and kept["bytes"] > 10_000 for kept in warm["caches"].values())
+    assert len(warm["caches"]) == 2
     assert list(warm["seconds"]) == ["face detection", "prediction", "training"]
-    before = sorted(path for path in tmp_path.rglob("*.nbc"))
-    words = "--rows 130 --epochs 1 --mixup 0.2 --loss dkd --dropout 0.1".split()
-    run(str(ROOT / "examples" / "train_student.py"), *words, "--out", str(tmp_path / "run"))
-    assert sorted(path for path in tmp_path.rglob("*.nbc")) == before
+    words = "--rows 130 --epochs 1 --mixup 0.2 --loss dkd --dropout 0.1 --out run".split()
+    _, used = run(ROOT / "examples" / "train_student.py", *words)
+    assert len(used) > 10 and used <= compiled, sorted(used - compiled)
 
 
 def model(path):
