@@ -149,6 +149,25 @@ def test_macos_writes_through_the_memory_of_the_disk(tmp_path, monkeypatch):
     assert asked == [51]
 
 
+def test_a_folder_that_cannot_be_opened(tmp_path, monkeypatch):
+    opened = os.open
+
+    def files_only(path, *arguments, **named):
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", files_only)
+    write_atomically(tmp_path / "model", b"new")
+    assert (tmp_path / "model").read_bytes() == b"new"
+
+
+def test_a_name_that_is_too_long(tmp_path):
+    with pytest.raises(OSError, match="choose another folder") as caught:
+        write_atomically(tmp_path / ("m" * 250), b"new")  # its part file has 265 characters
+    assert "\n" not in str(caught.value) and os.listdir(tmp_path) == []
+
+
 # ---- locks -------------------------------------------------------------------------------------
 
 
@@ -309,6 +328,15 @@ def test_the_order_of_images_is_that_of_their_names_on_every_system(room):
                 text = ast.unparse(node)
                 lists_paths = "glob(" in text or "iterdir()" in text
                 assert not lists_paths or ".name" in text, f"{path}:{node.lineno}: {text}"
+
+
+@pytest.mark.parametrize("room", ["tinycnn", "ferdata", "examples"])
+def test_no_process_is_asked_by_a_signal(room):
+    """os.kill(pid, 0) asks on POSIX systems whether a process runs.  On Windows it ends it."""
+    for path, tree in parsed(room, "kill"):
+        for node in ast.walk(tree):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            assert name not in ("os.kill", "os.killpg"), f"{path}:{node.lineno}"
 
 
 # ---- text --------------------------------------------------------------------------------------
