@@ -62,7 +62,7 @@ def _child(path: Path, n_times: int) -> list[str]:
     """The measured columns of a row: the shortest times and the largest memory of n_times runs."""
     command = [sys.executable, "-m", "benchmarks.datasets", "--child", str(path)]
     runs = [
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.split()
         for _ in range(n_times)
     ]
     fastest = min(runs, key=lambda run: float(run[2]))
@@ -76,7 +76,7 @@ def _measure(path: str) -> int:
     import ferdata.sources.dataset_loading  # noqa: F401
 
     before = _kilobytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets VmHWM
     start, cpu_start = time.perf_counter(), time.process_time()
     dataset = ferdata.open(path)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
@@ -93,7 +93,7 @@ def _measure(path: str) -> int:
 
 
 def _kilobytes(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(name):
             return int(line.split()[1])
     raise OSError(f"/proc/self/status: no {name}")
@@ -103,7 +103,7 @@ def _write_fer2013(path: Path) -> None:
     rng = np.random.default_rng(0)
     texts = [" ".join(map(str, rng.integers(0, 256, 48 * 48))) for _ in range(N_DISTINCT)]
     usage = [name for n, name in USAGE for _ in range(n)]
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write("emotion,pixels,Usage\n")
         for i in range(N_FER2013):
             file.write(f"{i % 7},{texts[i % N_DISTINCT]},{usage[i]}\n")

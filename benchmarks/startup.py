@@ -92,7 +92,7 @@ def _run(engine: str, problem: Path, cache: str) -> dict[str, float]:
         env=environment(**variables, TINYCNN_COMPILER_PROCESS="1", TINYCNN_WAIT_FOR_KERNELS="0"),
         cwd=problem.parent,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     if not cache:
         shutil.rmtree(folder, ignore_errors=True)

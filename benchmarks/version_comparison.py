@@ -152,4 +152,4 @@ def worktree(revision: str) -> Iterator[Path]:
 
 def _git(*arguments: str) -> None:
     command = ["git", "-C", str(ROOT), *arguments]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    subprocess.run(command, check=True, capture_output=True, encoding="utf-8")

@@ -263,7 +263,7 @@ def microseconds(work: Callable[[], object], n_times: int) -> float:
 
 def processor() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     except OSError:
@@ -297,7 +297,7 @@ def training_text(config: dict[str, Any], summary: dict[str, Any]) -> str:
 
 def read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
         needed = ("command", "options", "data", "tinycnn", "n_training_images")
         missing = [name for name in needed if name not in config]
         if missing:

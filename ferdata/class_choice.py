@@ -25,6 +25,7 @@ from typing import TypeAlias
 
 from ferdata.labels import LabelError, LabelMap, LabelSpace, canonical_name
 from ferdata.name_suggestions import likely_class, nearest
+from tinycnn.ground.file_names import composed
 from tinycnn.ground.messages import plain
 
 Classes: TypeAlias = "str | Sequence[str] | Mapping[str, str] | LabelSpace"
@@ -268,9 +269,9 @@ def shown_names(names: Sequence[str]) -> str:
 
 
 def _key(name: str) -> str:
-    """Names with the same key are the same: case and blanks do not matter, nor zeros before a
-    number."""
-    key = name.strip().lower()
+    """Names with the same key are the same: case, blanks and how accents are written do not
+    matter, nor zeros before a number."""
+    key = composed(name).strip().lower()
     return str(int(key.strip())) if is_number(key) else key
 
 

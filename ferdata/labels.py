@@ -13,6 +13,7 @@ import numpy as np
 
 from ferdata.errors import DataError
 from tinycnn.ground.distributions import log_sum_exp
+from tinycnn.ground.file_names import composed
 from tinycnn.ground.masked_arrays import unmasked
 
 # Each line: the name by which a class is compared, then its other names.
@@ -43,10 +44,10 @@ def is_known_class(name: str) -> bool:
 def canonical_name(name: str) -> str:
     """The same name for all names of one class: "Happy" and "happiness" -> "happiness".
 
-    Case and surrounding blanks do not matter. A name without a known synonym is returned as it is,
-    in lower case.
+    Case, surrounding blanks and how accents are written do not matter. A name without a known
+    synonym is returned as it is, in lower case.
     """
-    key = name.strip().lower()
+    key = composed(name).strip().lower()
     return _CANONICAL.get(key, key)
 
 

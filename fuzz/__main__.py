@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     guided = _import_readers(args.engine)
-    from fuzz.engine import check, run
+    from fuzz.engine import can_run, check, run
     from fuzz.readers import READERS, SHARES
 
     unknown = [name for name in args.reader or [] if name not in READERS]
@@ -100,6 +100,9 @@ def main(argv: list[str] | None = None) -> int:
                 else:
                     _write_corpus(CORPUS / name, reader.seeds())
         return 0
+    if not can_run():
+        print("fuzzing needs Linux; --replay and tests/test_fuzz.py run anywhere", file=sys.stderr)
+        return 2
     total = sum(SHARES[name] for name in names)
     if not args.runs and not args.seconds:
         args.seconds = 60

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import resource
 import signal
 import sys
 import tempfile
@@ -82,7 +81,7 @@ def run(
                 with open(log, "wb") as file:
                     os.dup2(file.fileno(), 1)
                     os.dup2(file.fileno(), 2)
-                sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)
+                sys.stdout = sys.stderr = open(1, "w", buffering=1, encoding="utf-8", closefd=False)
                 _child(name, corpus, Path(work), n_inputs, seconds, seed, guided)
                 status = 0
             except BaseException:
@@ -99,7 +98,7 @@ def _memory_disk() -> str | None:
 
 
 def _outcome(name: str, work: Path, findings: Path, status: int, seconds: float) -> Outcome:
-    text = (work / "log").read_text(errors="replace")
+    text = (work / "log").read_text(encoding="utf-8", errors="replace")
     counted = re.findall(r"number_of_executed_units: (\d+)|^n_inputs (\d+)", text, re.MULTILINE)
     n_inputs = int("".join(counted[-1])) if counted else 0
     if status == 0:
@@ -131,7 +130,9 @@ def _child(
     seeds = [path.read_bytes() for path in sorted(corpus.iterdir())] if corpus.is_dir() else []
     for data in seeds:  # late imports and caches are then part of the memory before
         check(reader, data)
-    limit = _address_space() + MAX_BYTES
+    import resource  # Windows has none
+
+    limit = _address_space(resource.getpagesize()) + MAX_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     if guided:
         _run_guided(reader, corpus, work, n_inputs, seconds, seed)
@@ -139,9 +140,14 @@ def _child(
         _run_mutations(reader, seeds, work, n_inputs, seconds, seed)
 
 
-def _address_space() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+def _address_space(page_bytes: int) -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * page_bytes
+
+
+def can_run() -> bool:
+    """Whether this system has what limits time and memory here: fork, alarm and /proc."""
+    return sys.platform == "linux"
 
 
 def _run_guided(

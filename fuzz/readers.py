@@ -7,10 +7,12 @@ it is left out.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gzip
 import io
 import json
+import re
 import tarfile
 import tempfile
 import zipfile
@@ -345,6 +347,160 @@ def _tf_index(shapes: dict[str, tuple[int, ...]]) -> bytes:
     places = [0, 0, len(content), len(index) - 5]
     footer = b"".join(map(varint, places)).ljust(40, b"\0")
     return content + index + footer + (0xDB4775248B80FB57).to_bytes(8, "little")
+
+
+@reader(share=0.5)
+def tf_shard(folder: Path) -> Reader:
+    """The data of a TensorFlow checkpoint, with a good index and without checksums."""
+    from tinycnn.formats import leveldb_table, tf_checkpoint
+
+    (folder / "model.index").write_bytes(_tf_index({"bias": (3,), "counts/Adam": (2, 2)}))
+
+    def read(path: Path) -> None:
+        with (
+            mock.patch.object(leveldb_table, "masked_crc32c", lambda data: _Anything()),
+            mock.patch.object(tf_checkpoint, "masked_crc32c", lambda data: _Anything()),
+        ):
+            tensors = tf_checkpoint.read_tensors(folder / "model")
+        assert [tensor.shape for tensor in tensors.values()] == [(3,), (2, 2)]
+
+    read_written = _written(folder, "model.data-00000-of-00001", read)
+    good = np.arange(7, dtype="<f4").tobytes()
+    return Reader(read_written, (tf_checkpoint.CheckpointFileError,), lambda: {"good": good})
+
+
+@reader(share=0.5)
+def onnx_external(folder: Path) -> Reader:
+    """Where an ONNX model says that its weights lie: file, first byte and length, a line each.  No
+    file outside of the model's folder may be opened."""
+    from onnx import TensorProto, helper
+
+    from tinycnn.formats.onnx import load_network
+    from tinycnn.formats.onnx_import import model_file
+    from tinycnn.formats.safetensors import ModelFileError
+
+    inside, path = folder / "model", folder / "model/model.onnx"
+    inside.mkdir()
+    for place in (inside / "weights.bin", folder / "outside.bin"):
+        place.write_bytes(np.arange(12, dtype="<f4").tobytes())
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=(4, 3))
+    weights.data_location = TensorProto.EXTERNAL
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, size))
+        for name, size in (("x", 4), ("y", 3))
+    ]
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    open_regular = model_file.open_regular
+
+    def open_inside(opened: Any) -> Any:
+        assert Path(opened).resolve().parent == inside.resolve(), opened
+        return open_regular(opened)
+
+    def read(data: bytes) -> object:
+        external = model.graph.initializer[0].external_data
+        del external[:]
+        lines = data.decode("utf-8", "replace").split("\n")
+        for key, value in zip(("location", "offset", "length"), lines):
+            external.add(key=key, value=value)
+        path.write_bytes(model.SerializeToString())
+        with mock.patch.object(model_file, "open_regular", open_inside):
+            return load_network(path, backend="numpy")
+
+    seeds = {"good": b"weights.bin\n0\n48", "alone": b"weights.bin", "up": b"../outside.bin\n0"}
+    return Reader(read, (ModelFileError,), lambda: seeds)
+
+
+# ---- compiled code, and programs that are written --------------------------------------------
+
+
+@reader(share=0.3)
+def compiled_code(folder: Path) -> Reader:
+    """The index of compiled code, which is pickle: unpickled only if its checksum is right."""
+    import pickle
+
+    from tinycnn.ground.compiled_code import CheckedFiles, checksum
+
+    files = CheckedFiles(str(folder), "kernels.walk", "stamp")
+    content = pickle.dumps((files._version, "stamp", {"a signature": "walk.1.nbc"}))
+    good = checksum(files._index_name, "stamp", content) + content
+    path = folder / files._index_name
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        path.chmod(0o600)
+        files._load_index()
+        assert data == good, "damaged code was unpickled"
+
+    return Reader(read, (ValueError,), lambda: {"good": good})
+
+
+@reader(share=0.05)
+def exported_names(folder: Path) -> Reader:
+    """Names in a network, and the Python and C programs that are written from it: its name, its
+    framing and its classes, with the character US (31) between them.
+
+    The programs must be well-formed and hold exactly these names.
+    """
+    from tinycnn import Dense, Flatten, InputSpec, Network
+    from tinycnn.export import c_file, python_file
+
+    def read(data: bytes) -> None:
+        text = data.decode("utf-8", "surrogateescape")  # JSON can write half a letter, too
+        parts = text.split("\x1f")[:20]
+        title, framing, *classes = parts + [""] * (2 - len(parts))
+        spec = InputSpec(1, 1, classes=tuple(classes), framing=framing or None)
+        network = Network([Flatten(), Dense(len(classes))], spec, backend="numpy")
+        program = ast.parse(python_file.source_of(network, title))
+        found = {}
+        for statement in program.body:
+            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+                with contextlib.suppress(ValueError):
+                    found[statement.targets[0].id] = ast.literal_eval(statement.value)
+        assert found["CLASSES"] == spec.classes and found["FRAMING"] == spec.framing
+        name = title if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", title) else "mine"
+        try:
+            source = c_file.Writer(network, name).source()
+        except UnicodeError as error:
+            raise AssertionError("the message does not say what to do") from error
+        assert _c_texts(source, f"{name}_classes") == list(spec.classes)
+
+    seeds = {
+        "plain": b"mine\x1fpaper\x1fcalm\x1fglad",
+        "quotes": b'a-b\x1f\x1f\'\x1f"\x1f"""\x1f\'\'\'\x1f\\\x1f\\"',
+        "marks": b"PROGRAM\x1f# <weights>\n\x1f# </network>\n\x1f@NAME@\x1f@name@\x1f*/",
+        "letters": "Name\x1f??/\x1fgl\u00fccklich\x1f\u6012\x1f\u2028\x1f\U0001f600".encode(),
+        "lines": b"x\x1fa\nb\x1f\r\n\x1f#include <a>\x1f{\x1f};\x1f// \x1f/*",
+    }
+    return Reader(read, (ValueError,), lambda: seeds)
+
+
+_C_TOKEN = re.compile(
+    r"""\s+ | /\*.*?\*/ | //[^\n]* | \#[^\n]* | (?P<text>"(?:[^"\\\n]|\\.)*")
+    | '(?:[^'\\\n]|\\.)*' | (?P<word>[A-Za-z_]\w*) | [0-9.][\w.+-]*
+    | (?P<open>[(\[{]) | (?P<close>[)\]}]) | [-+*/%=<>!&|^~?:;,.]""",
+    re.DOTALL | re.VERBOSE | re.ASCII,
+)
+
+
+def _c_texts(source: str, name: str) -> list[str]:
+    """The texts of the array `name` in a C program, whose tokens and brackets are checked."""
+    assert source.isascii()
+    at, depth, texts = 0, 0, []
+    is_inside = False
+    while at < len(source):
+        token = _C_TOKEN.match(source, at)
+        assert token is not None, source[at : at + 40]
+        at = token.end()
+        depth += bool(token["open"]) - bool(token["close"])
+        assert depth >= 0, "a bracket is closed that was not opened"
+        is_inside = token["word"] == name or (is_inside and token[0] != ";")
+        if is_inside and token["text"]:
+            octal = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), token["text"][1:-1])
+            texts.append(octal.encode("latin-1").decode("utf-8"))
+    assert depth == 0, "a bracket is not closed"
+    return texts
 
 
 # ---- teachers, packed data sets, caches ------------------------------------------------------
@@ -743,6 +899,17 @@ def raf_db_list(folder: Path) -> Reader:
     return Reader(read, (DataError,), lambda: {"good": good})
 
 
+@reader(share=0.7)
+def ck_plus_emotion(folder: Path) -> Reader:
+    """The label of one sequence of CK+."""
+    from ferdata.errors import DataError
+    from ferdata.sources.ck_plus import _emotion
+
+    read = _written(folder, "S005_001_00000011_emotion.txt", _emotion)
+    seeds = {"good": b"   3.0000000e+00\n", "short": b"\xef\xbb\xbf7"}
+    return Reader(read, (DataError,), lambda: seeds)
+
+
 @reader(share=0.5)
 def fer2013_tar(folder: Path) -> Reader:
     """fer2013.csv in a tar archive, whose headers have the right checksums again after damage."""
@@ -882,18 +1049,52 @@ def sweep_result(folder: Path) -> Reader:
 
     kept, trial = sweep.SweepFolder(folder), Trial()
     scores = {"accuracy": 0.5, "loss": 1.25, "predicted": [0, 1]}
-    good: dict[str, Any] = {"name": "one", "trial": asdict(trial), "validation": scores}
+    name = trial.name("data")
+    good: dict[str, Any] = {"name": name, "trial": asdict(trial), "validation": scores}
+    good |= {"data": "data"}
     good |= {"test": None, "best_epoch": 1, "n_parameters": 65000, "seconds": 2.5}
 
     def read(data: bytes) -> None:
-        kept.result_path("one").write_bytes(data)
-        result = kept.result("one")
+        kept.result_path(name).write_bytes(data)
+        result = kept.result(name)
         sweep.score_tables([result, good])
         sweep.choice_table([result, good], "validation")
-        sweep.summary_csv({"one": trial}, sweep.Outcome({"one": result}))
+        sweep.summary_csv({name: trial}, sweep.Outcome({name: result}))
 
     errors = (sweep.SweepFolderError,)
     return Reader(read, errors, lambda: {"good": json.dumps(good).encode()})
+
+
+@reader(share=0.2)
+def sweep_failure(folder: Path) -> Reader:
+    """The error of a trial that failed."""
+    from dataclasses import asdict
+
+    from tinycnn import sweep
+    from tinycnn.sweep import Trial
+
+    kept, trial = sweep.SweepFolder(folder), Trial()
+    good = {"name": "one", "trial": asdict(trial), "error": "no memory", "traceback": ""}
+
+    def read(data: bytes) -> None:
+        kept.failure_path("one").write_bytes(data)
+        assert isinstance(kept.outcome({"one": trial}).failures["one"], str)
+
+    seeds = {"good": json.dumps(good).encode()}
+    return Reader(read, (sweep.SweepFolderError,), lambda: seeds)
+
+
+@reader(share=0.2)
+def reproduce_plan(folder: Path) -> Reader:
+    """The plan.json in the folder of `tinycnn reproduce`: no content may raise an error."""
+    from tinycnn.cli.plan_file import NAME, read_plan
+
+    def read(path: Path) -> None:
+        plan = read_plan(str(path.parent))
+        assert plan is None or {"asked", "plan"} <= plan.keys()
+
+    good = {"asked": {"budget": 600}, "plan": {"folds": 2}}
+    return Reader(_written(folder, NAME, read), (), lambda: {"good": json.dumps(good).encode()})
 
 
 @reader(share=0.1)

@@ -7,6 +7,7 @@ TINYCNN_WAIT_FOR_KERNELS  the suite sets it to 1, so that all predictions come f
                           test_first_predictions.py tests what happens without it
 TINYCNN_TEST_EXAMPLES=N   examples of each Hypothesis test (default: 40); use few without the JIT,
                           which is slow
+TINYCNN_AS_ON_WINDOWS=1   without what Python has on POSIX systems alone; what needs it is skipped
 """
 
 import ast
@@ -16,8 +17,12 @@ import sys
 import traceback
 from pathlib import Path
 
+import posix_parts
 import pytest
 from hypothesis import HealthCheck, settings
+
+if os.environ.get("TINYCNN_AS_ON_WINDOWS") == "1":
+    posix_parts.remove()
 
 # No deadline: kernels compile on their first call, so it would only measure the compiler.
 settings.register_profile(
@@ -110,11 +115,27 @@ def _skip_what_asks_for_kernels():
         raise
 
 
+def _skip_what_cannot_run():
+    """Skip a test that asks for kernels without Numba, or for what this system lacks."""
+    try:
+        return (yield from _skip_what_asks_for_kernels())
+    except (AttributeError, ImportError, OSError) as error:
+        if why := posix_parts.what_is_missing(error):
+            pytest.skip(why)
+        raise
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem):
-    return (yield from _skip_what_asks_for_kernels())
+    return (yield from _skip_what_cannot_run())
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef):
-    return (yield from _skip_what_asks_for_kernels())
+    return (yield from _skip_what_cannot_run())
+
+
+def pytest_report_header():
+    if os.name == "nt" and not sys.flags.utf8_mode:
+        return "set PYTHONUTF8=1: many tests write and read text files in the system's encoding"
+    return None

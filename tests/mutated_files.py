@@ -9,7 +9,6 @@ exception other than the documented one, or a file that takes too long, ends the
 """
 
 import json
-import resource
 import signal
 import sys
 import time
@@ -94,6 +93,8 @@ def original(kind, folder):
 
 
 def main(kind, folder):
+    import resource
+
     expected = original(kind, folder)
     cases = checkpoint_cases if kind == "checkpoint" else safetensors_cases
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
@@ -122,7 +123,7 @@ def main(kind, folder):
 
 def peak():
     """Peak memory of this process in bytes.  (ru_maxrss would include that of its parent.)"""
-    with open("/proc/self/status") as file:
+    with open("/proc/self/status", encoding="utf-8") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
 

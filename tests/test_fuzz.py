@@ -1,6 +1,5 @@
 """The fuzzer: its corpus gives no findings, and it finds bugs that are planted."""
 
-import signal
 import time
 
 import numpy as np
@@ -12,10 +11,16 @@ from fuzz.engine import Finding, check, run
 from fuzz.mutation import mutated
 from fuzz.readers import READERS, SHARES, Reader
 
-ON_LINUX = pytest.mark.skipif(not hasattr(signal, "alarm"), reason="needs fork and alarm")
+ON_LINUX = pytest.mark.skipif(not engine.can_run(), reason="needs fork, alarm and /proc of Linux")
 
 
-@pytest.mark.parametrize("name", READERS)
+NEED_NUMBA = {"compiled_code"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.kernels if n in NEED_NUMBA else ()) for n in READERS],
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # damaged TIFF files
 def test_the_corpus_of_every_reader_gives_no_finding(tmp_path, name):
     """Files named found-* once crashed a reader."""
@@ -132,6 +137,12 @@ def test_mutations_differ_and_come_from_the_seed():
 def test_an_unknown_reader(capsys):
     assert main(["--engine", "mutation", "--reader", "none"]) == 2
     assert "no reader 'none': expected some of safetensors, " in capsys.readouterr().err
+
+
+def test_a_system_that_cannot_limit_time_and_memory(capsys, monkeypatch):
+    monkeypatch.setattr(engine, "can_run", lambda: False)
+    assert main(["--engine", "mutation", "--runs", "60", "--reader", "teacher_csv"]) == 2
+    assert capsys.readouterr().err.startswith("fuzzing needs Linux; --replay and")
 
 
 @ON_LINUX

@@ -18,6 +18,7 @@ from tinycnn.formats.tf_checkpoint import PUBLISHED_NAMES
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory and time as Linux does")
 @pytest.mark.parametrize("kind", ["checkpoint", "safetensors"])
 def test_damaged_files_load_correctly_or_are_refused(tmp_path, kind, monkeypatch):
     network = candidate("v", "XXS")

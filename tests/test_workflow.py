@@ -42,6 +42,16 @@ def test_the_shell_script_has_no_mistake_in_its_syntax():
     subprocess.run([bash, "-n", ROOT / ".ci/run"], check=True, timeout=60)
 
 
+@pytest.mark.parametrize("path", [".ci/run", "fuzz/corpus/photo/jpeg", "docs/data.md"])
+def test_git_does_not_change_the_ends_of_lines_on_windows(path, tmp_path):
+    git = shutil.which("git") or pytest.skip("needs git")
+    shutil.copy(ROOT / ".gitattributes", tmp_path)
+    subprocess.run([git, "init", "-q", tmp_path], check=True, timeout=60)
+    command = [git, "-C", tmp_path, "check-attr", "text", path]
+    found = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout
+    assert found == f"{path}: text: unset\n"
+
+
 @pytest.mark.parametrize(
     "path", ["runs/20260101-120000/model.safetensors", "sweeps/latest/a.json", "paper/report.html"]
 )

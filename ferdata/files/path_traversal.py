@@ -6,14 +6,18 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
+from tinycnn.ground.file_names import lies_in
+
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def leaves_folder(name: str) -> bool:
     """Whether a file name could lead out of its folder, on any system: by "..", an absolute path, a
-    drive letter or a NUL byte. Backslashes count as slashes. For links see `SymlinkCheck`."""
+    drive letter or a NUL byte. Backslashes count as slashes; blanks around ".." do not count, as
+    on Windows. For links see `SymlinkCheck`."""
     path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or "\0" in name or bool(_DRIVE.match(name))
+    leads_up = any(part.strip() == ".." for part in path.parts)
+    return path.is_absolute() or leads_up or "\0" in name or bool(_DRIVE.match(name))
 
 
 class SymlinkCheck:
@@ -33,5 +37,4 @@ class SymlinkCheck:
         return self._is_inside[parent] and (not file.is_symlink() or self._resolves_inside(file))
 
     def _resolves_inside(self, path: Path) -> bool:
-        target = os.path.realpath(path)
-        return os.path.commonpath([self._root, target]) == self._root
+        return lies_in(os.path.realpath(path), self._root)

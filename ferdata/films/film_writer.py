@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ferdata.films.frames import video_extra
+from tinycnn.ground.atomic_file import replace_file
 from tinycnn.ground.mark import MARK
 
 TICKS = 60_000  # a second has so many: whole numbers for 24, 25, 30, 50 and 60 frames per second
@@ -81,7 +82,7 @@ class FilmWriter:
         if self._stream is None:
             self._part.unlink()
         else:
-            os.replace(self._part, self.path)
+            replace_file(self._part, self.path)
 
     def discard(self) -> None:
         """Remove the part file."""

@@ -34,6 +34,7 @@ from ferdata.files.quoted_csv import quoted_rows
 from ferdata.labels import AFFECTNET7, AFFECTNET8, LabelSpace
 from ferdata.sources.face_files import FaceFile, FaceFiles, face_files
 from ferdata.sources.folder_tree import Tree, join
+from tinycnn.ground.file_names import relative_name
 
 NAME = "affectnet"
 LOOKS_LIKE = "AffectNet: train_set/annotations/0_exp.npy, or training.csv and validation.csv"
@@ -234,7 +235,7 @@ def _from_lists(lists: dict[Path, str | None], root: str | os.PathLike[str]) -> 
             "folder that their paths are relative to: root=..."
         )
     space, published = _space(listed)
-    own = [os.path.relpath(file, tree.root).replace(os.sep, "/") for file in lists]
+    own = [relative_name(file, tree.root) for file in lists]
     return face_files(
         tree.root,
         listed,

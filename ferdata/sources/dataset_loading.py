@@ -49,6 +49,7 @@ from ferdata.sources.ferplus import is_votes
 from ferdata.sources.folder_tree import Tree, find_unread
 from ferdata.sources.packed import is_packed, load_packed
 from ferdata.unread_files import UnreadFiles
+from tinycnn.ground.file_names import relative_name
 
 # `folders` is not among them: it is tried only if none of these fits.
 _FOLDER_SOURCES = (
@@ -310,7 +311,7 @@ def _beside(folder: str | os.PathLike[str], csv: Path, options: dict[str, Any]) 
     """The files in a folder besides FER2013's csv, and the votes if they are among the options."""
     root = Path(folder)
     used = [csv, *([Path(options["votes"])] if options.get("votes") else [])]
-    places = [os.path.relpath(path, root).replace(os.sep, "/") for path in used]
+    places = [relative_name(path, root) for path in used]
     return find_unread(root, places)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from ferdata.errors import DataError
 from ferdata.photos.picture_formats import has_picture_suffix, is_picture
 from ferdata.unread_files import UnreadFiles, is_document, is_ignored
+from tinycnn.ground.file_names import without_case
 
 MAX_ENTRIES = 2_000_000
 """Most files and folders in one data set. With more, the path is probably a mistake."""
@@ -181,6 +183,16 @@ def find_unread(
     unsearched: list[str] = []
     if not os.path.isdir(root):  # the images are reported when they are read
         return UnreadFiles()
+    named: dict[str, str] = {}
+
+    def is_used_by_another_name(path: str) -> bool:
+        if not named:
+            named.update((without_case(other), other) for other in used)
+        other = named.get(without_case(path))
+        with contextlib.suppress(OSError):
+            return other is not None and os.path.samefile(root / other, root / path)
+        return False
+
     tree, folders = Tree(root), [("", reasons.get(""))]
     while folders:
         folder, reason_of_folder = folders.pop()
@@ -193,7 +205,7 @@ def find_unread(
         folders += [(path, reasons.get(path, reason_of_folder)) for path in inner]
         for name in (*scan.files, *scan.special):
             path = join(folder, name)
-            if path in used:
+            if path in used or is_used_by_another_name(path):
                 continue
             if (reason := reasons.get(path, reason_of_folder)) is not None:
                 counts[reason] += 1

@@ -43,6 +43,7 @@ from ferdata.sources.list_columns import (
     sample_of,
     separator_name,
 )
+from tinycnn.ground.file_names import composed, relative_name, without_case
 
 NAME = "manifest"
 LOOKS_LIKE = "a csv or text file that lists images and labels, such as path,label[,subject][,split]"
@@ -123,7 +124,7 @@ def list_files(
     ]
     if told := columns.told(sample, ignored):
         notes = (told, *notes)
-    own = os.path.relpath(path, folder).replace(os.sep, "/")
+    own = relative_name(path, folder)
     others = [row.path for row in rows if row.label and label_of[row.label] is None]
     files = face_files(
         folder,
@@ -169,6 +170,7 @@ def _rows(path: Path, columns: ListColumns, sample: Sample, folder: Path) -> Ite
             None if columns.subject is None else fields[columns.subject],
             None if columns.split is None else fields[columns.split],
         )
+    _refuse_one_file_twice(path, line_of, folder)
     if missing:
         line, relpath = missing[0]
         raise DataError(
@@ -176,6 +178,28 @@ def _rows(path: Path, columns: ListColumns, sample: Sample, folder: Path) -> Ite
             + (f" ({len(missing):,} of {len(line_of):,} are missing)" if len(missing) > 1 else "")
             + _where_it_is(folder, relpath)
         )
+
+
+def _refuse_one_file_twice(path: Path, line_of: dict[str, int], folder: Path) -> None:
+    """Raise DataError if two names are of one file: many disks take "A.png" and "a.png" for the
+    same. It could be in the training and in the validation part."""
+    if len({hash(without_case(relpath)) for relpath in line_of}) == len(line_of):
+        return
+    first: dict[str, str] = {}
+    for relpath, line in line_of.items():
+        other = first.setdefault(without_case(relpath), relpath)
+        if other != relpath and _are_one_file(folder / other, folder / relpath):
+            raise DataError(
+                f"{path} line {line}: {relpath} is the same file as {other} in line "
+                f"{line_of[other]}: this disk takes both names for one"
+            )
+
+
+def _are_one_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them does not exist
+        return False
 
 
 def _fields(path: Path, columns: ListColumns, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -258,9 +282,9 @@ def _checked_path(text: str, folder: Path, where: str) -> str:
         raise DataError(f"{where}: {text[:60]!r} is not a path")
     inside = PurePosixPath(text.replace("\\", "/"))
     if os.path.isabs(text):
-        base = os.path.abspath(folder)
-        if not leaves_folder(os.path.relpath(text, base).replace("\\", "/")):
-            inside = PurePosixPath(os.path.relpath(text, base).replace("\\", "/"))
+        relative = relative_name(text, os.path.abspath(folder)).replace("\\", "/")
+        if not leaves_folder(relative):
+            inside = PurePosixPath(relative)
     if leaves_folder(str(inside)):
         raise DataError(
             f"{where}: {text[:60]!r} leaves the folder of the images, {folder}; expected a path "
@@ -271,6 +295,9 @@ def _checked_path(text: str, folder: Path, where: str) -> str:
 
 def _where_it_is(folder: Path, relpath: str) -> str:
     """The end of a message on a missing file: where there is one of that name."""
+    if alike := _name_alike(folder, relpath):
+        way = "accents" if composed(alike) == composed(relpath) else "capital letters"
+        return f"; there is {alike}: the names must agree in how {way} are written"
     nearby = [folder.parent, *_folders_in(folder), *_folders_in(folder.parent)]
     for other in nearby:
         if os.path.isfile(other / relpath):
@@ -281,6 +308,22 @@ def _where_it_is(folder: Path, relpath: str) -> str:
         if os.path.isfile(folder / shorter):
             return f"; there is {shorter}, so remove {'/'.join(parts[:k])}/ from the paths"
     return "; if paths are relative to another folder: root=..."
+
+
+def _name_alike(folder: Path, relpath: str) -> str:
+    """The relpath of the file that a system would take for `relpath` where capital letters do not
+    count, nor how accents are written. "" if there is none."""
+    found: list[str] = []
+    for part in relpath.split("/"):
+        try:
+            names = os.listdir(folder.joinpath(*found))
+        except OSError:
+            return ""
+        alike = [name for name in names if without_case(name) == without_case(part)]
+        if not alike:
+            return ""
+        found.append(part if part in alike else min(alike))
+    return "/".join(found)
 
 
 def _folders_in(folder: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import pwd
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from tinycnn.ground.kept_code import KeptCode
 
 def no_home(monkeypatch, tmp_path):
     """As in a container whose user the system does not know."""
+    import pwd
 
     def unknown(uid):
         raise KeyError(uid)

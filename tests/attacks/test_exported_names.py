@@ -44,6 +44,13 @@ def test_nul_in_a_name_is_refused_in_c(tmp_path, given):
     assert not list(tmp_path.iterdir())
 
 
+def test_half_of_a_letter_in_a_name_is_refused_in_c(tmp_path):
+    """JSON can write one, so a model file can have one."""
+    with pytest.raises(ValueError, match=r"'a.udcff' holds half of a letter .* another name"):
+        c_file.write(network(("a\udcff", "b")), tmp_path / "mine.c")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("value", [1e39, -1e300])
 @pytest.mark.parametrize("write", [python_file.write, c_file.write, onnx.save])
 def test_weights_beyond_float32_are_refused(tmp_path, write, value):

@@ -40,7 +40,7 @@ def say_memory(name: str, network: Network | QuantizedNetwork) -> None:
 def free_bytes() -> int | None:
     """The memory that a new process can have on this machine; None if that is not known."""
     try:
-        lines = _MEMORY.read_text(encoding="ascii").splitlines()
+        lines = _MEMORY.read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
     except (OSError, ValueError, IndexError, StopIteration):
         return None

@@ -157,11 +157,19 @@ def hexadecimal(values: np.ndarray) -> str:
 
 def c_text(text: str) -> str:
     """A C string.  Unusual bytes are written as three octal digits: unlike hexadecimal ones, these
-    cannot run on into the letter that follows.  Raises ValueError for NUL, which ends it."""
+    cannot run on into the letter that follows.  Raises ValueError for NUL, which ends it, and for
+    half of a letter, which UTF-8 does not have."""
     if "\0" in text:
         raise ValueError(f"{text!r} holds NUL, with which a text in C ends: expected another name")
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{text!r} holds half of a letter (a surrogate), which UTF-8 cannot write: expected "
+            "another name"
+        ) from None
     plain = "".join(
         chr(byte) if chr(byte).isalnum() and byte < 128 or byte in b" -_.,:()+" else f"\\{byte:03o}"
-        for byte in text.encode("utf-8")
+        for byte in content
     )
     return f'"{plain}"'

@@ -204,7 +204,13 @@ def _run(source: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         command = [sys.executable, "-c", _ASK]
         try:
             subprocess.run(
-                command, cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT_S
+                command,
+                cwd=folder,
+                check=True,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=TIMEOUT_S,
             )
             with np.load(Path(folder, "answers.npz"), allow_pickle=False) as answers:
                 return answers["logits"], answers["probs"]

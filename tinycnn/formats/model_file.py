@@ -101,5 +101,6 @@ def checkpoint_prefix(name: str) -> str | None:
 def checkpoint_paths(prefix: str) -> tuple[Path, ...]:
     """The files of the checkpoint that are read: the index and the data files."""
     path = Path(prefix)
-    data = sorted(p for p in path.parent.iterdir() if p.name.startswith(f"{path.name}.data-"))
+    shards = (p for p in path.parent.iterdir() if p.name.startswith(f"{path.name}.data-"))
+    data = sorted(shards, key=lambda p: p.name)
     return (Path(f"{prefix}.index"), *data)

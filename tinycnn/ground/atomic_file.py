@@ -7,14 +7,24 @@ import errno
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-try:
-    import fcntl
-except ImportError:  # Windows: there the part files of killed writers are not removed
-    fcntl = None  # type: ignore[assignment]  # mypy has no type for "a module or None"
+from . import file_lock
+
+_RENAMES_OPEN_FILES = os.name != "nt"
+"""Windows neither renames nor removes a file that is open, in any process."""
+
+_IN_USE = (5, 32)
+"""Windows' error numbers for a file that another program has open: access is denied, and sharing
+violation."""
+
+_LONGEST_WAIT_S = 2.0
+"""Virus scanners, indexing and synchronisation open a new file for a moment."""
+
+_ABANDONED_AFTER_S = 3600.0
 
 
 def write_atomically(
@@ -29,7 +39,8 @@ def write_atomically(
     The content goes to a part file in the same folder, `.<name>.<8 hex digits>.part`.  Once that
     is on disk, it is renamed to `path`.  So nobody ever finds half a file there, not even after a
     crash, a power cut, a full disk or Ctrl-C.  A writer that is killed leaves its part file; the
-    next writer to the same path removes it.  A device or a pipe at `path` is not replaced.
+    next writer to the same path removes it (on Windows, one that comes an hour later).  A device or
+    a pipe at `path` is not replaced.
 
     private  only the owner may read and write the file
     new      there must be no file at `path` yet; of several writers at once, one succeeds
@@ -42,7 +53,10 @@ def write_atomically(
     except OSError as error:
         if error.errno is None or (new and isinstance(error, FileExistsError)):
             raise
-        what = f"{error.strerror} (nothing was changed: solve that, or choose another folder)"
+        advice = "solve that, or choose another folder"
+        if _is_in_use(error):
+            advice = "if another program has the file open, close it; or choose another folder"
+        what = f"{error.strerror} (nothing was changed: {advice})"
         raise OSError(error.errno, what, os.fspath(path)) from error
     _sync_folder(path.parent)
 
@@ -53,7 +67,7 @@ def _write(
     if path.exists() and not (path.is_file() or path.is_dir()):  # renaming would replace it
         raise OSError(errno.EINVAL, "a device or a pipe, which is not replaced", os.fspath(path))
     _remove_abandoned_parts(path)
-    rename = _rename_to_new if new else os.replace
+    rename = _rename_to_new if new else replace_file
     part, file = _new_part(path)
     try:
         with file:
@@ -64,10 +78,10 @@ def _write(
             else:
                 file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
-            os.fsync(file.fileno())
-            if fcntl is not None:  # before the lock ends: nobody takes the part for abandoned
+            _sync(file.fileno())
+            if _RENAMES_OPEN_FILES:  # before the lock ends: nobody takes the part for abandoned
                 rename(part, path)
-        if fcntl is None:  # Windows cannot rename an open file
+        if not _RENAMES_OPEN_FILES:
             rename(part, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):  # Ctrl-C just after the renaming
@@ -75,9 +89,37 @@ def _write(
         raise
 
 
+def replace_file(part: Path, path: Path) -> None:
+    """Rename a file, and replace the one at `path`.  On Windows, wait up to _LONGEST_WAIT_S while
+    another program has that one open.  Raises OSError."""
+    end = time.monotonic() + _LONGEST_WAIT_S
+    while True:
+        try:
+            return os.replace(part, path)
+        except PermissionError as error:
+            if not _is_in_use(error) or time.monotonic() >= end:
+                raise
+        time.sleep(0.02)
+
+
+def _is_in_use(error: OSError) -> bool:
+    """Whether Windows says that a file is in use.  (Other systems set no winerror.)"""
+    return getattr(error, "winerror", None) in _IN_USE
+
+
+def _sync(descriptor: int) -> None:
+    """Write an open file to disk.  On macOS, fsync leaves it in the disk's own memory, which a
+    power cut empties."""
+    if (full := getattr(file_lock.posix, "F_FULLFSYNC", None)) and file_lock.posix is not None:
+        with contextlib.suppress(OSError):  # network disks cannot
+            file_lock.posix.fcntl(descriptor, full)
+            return
+    os.fsync(descriptor)
+
+
 def _rename_to_new(part: Path, path: Path) -> None:
     """Rename a file, but raise FileExistsError if there is one at `path`."""
-    if fcntl is None:  # on Windows, os.rename replaces no file
+    if not _RENAMES_OPEN_FILES:  # on Windows, os.rename replaces no file
         os.rename(part, path)
         return
     try:
@@ -103,9 +145,9 @@ def _new_part(path: Path) -> tuple[Path, BinaryIO]:
             file = open(part, "xb")
         except FileExistsError:
             continue
-        if fcntl is not None:
+        if _RENAMES_OPEN_FILES:
             with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX)
+                file_lock.lock_file(file.fileno(), wait=True)
             if not os.fstat(file.fileno()).st_nlink:
                 file.close()  # before this lock, another writer removed the file as abandoned
                 continue
@@ -113,17 +155,19 @@ def _new_part(path: Path) -> tuple[Path, BinaryIO]:
 
 
 def _remove_abandoned_parts(path: Path) -> None:
-    """Remove the part files of `path` that no writer has locked.  Those that cannot be removed
-    stay; they do no harm."""
-    if fcntl is None:
-        return
+    """Remove the part files of `path` that no writer has locked, on Windows those that are old and
+    not open.  Those that cannot be removed stay; they do no harm."""
     is_part = re.compile(re.escape(f".{path.name}.") + r"[0-9a-f]{8}\.part").fullmatch
     with contextlib.suppress(OSError):
         for part in map(path.with_name, filter(is_part, os.listdir(path.parent))):
             with contextlib.suppress(OSError):
+                if not _RENAMES_OPEN_FILES:
+                    if time.time() - os.stat(part).st_mtime > _ABANDONED_AFTER_S:
+                        os.unlink(part)
+                    continue
                 descriptor = os.open(part, os.O_RDONLY | os.O_NONBLOCK)
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    file_lock.lock_file(descriptor)
                     os.unlink(part)
                 finally:
                     os.close(descriptor)

@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from .file_lock import lock_file
 from .kept_code import KeptCode
 from .log_messages import tell
 
@@ -191,7 +192,7 @@ def compile_alone(function: Callable[[str], None], argument: str, folder: str) -
         os.nice(10)
     Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = Path(folder) / "compiling.lock"
-    with open(lock, "a") as file:
+    with open(lock, "ab") as file:
         if not _locked(file.fileno()):
             return BUSY
         threading.Thread(target=_end_without, args=(lock,), daemon=True).start()
@@ -202,18 +203,11 @@ def compile_alone(function: Callable[[str], None], argument: str, folder: str) -
 def _locked(descriptor: int) -> bool:
     """Lock an open file until this process ends; False if another process has locked it."""
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(descriptor)
     except BlockingIOError:
         return False
-    except OSError:  # Windows; elsewhere a disk without locks, where every process compiles
-        return sys.platform != "win32"
+    except OSError:  # a disk without locks, where every process compiles
+        pass
     return True
 
 

@@ -6,10 +6,10 @@ import os
 import weakref
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows: folders are not locked
-    fcntl = None  # type: ignore[assignment]  # mypy has no type for "a module or None"
+from . import file_lock
+
+_NAME = ".lock"
+"""Windows cannot lock a folder: there this file in it is locked."""
 
 
 class FolderLock:
@@ -17,16 +17,17 @@ class FolderLock:
     if that is killed.  A process that is forked does not have the lock.
 
     Raises BlockingIOError if the folder is locked already, OSError if it cannot be opened.  On a
-    disk without locks, and on Windows, nothing is locked.
+    disk without locks nothing is locked.
     """
 
     def __init__(self, folder: Path) -> None:
         self._descriptor: int | None = None
-        if fcntl is None:
+        if not file_lock.can_lock():
             return
-        descriptor = os.open(folder, os.O_RDONLY)
+        flags = os.O_RDONLY if file_lock.posix is not None else os.O_RDWR | os.O_CREAT
+        descriptor = os.open(_locked_in(folder), flags)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file_lock.lock_file(descriptor)
         except OSError as error:
             os.close(descriptor)
             if isinstance(error, BlockingIOError):
@@ -45,10 +46,19 @@ class FolderLock:
         """Whether it locks this folder."""
         if self._descriptor is None:
             return False
-        return os.path.samestat(os.fstat(self._descriptor), os.stat(folder))
+        try:
+            there = os.stat(_locked_in(folder))
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(os.fstat(self._descriptor), there)
 
     def __del__(self) -> None:
         self.release()
+
+
+def _locked_in(folder: Path) -> Path:
+    """What is locked for this folder: itself, or a file in it."""
+    return folder if file_lock.posix is not None else folder / _NAME
 
 
 _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()

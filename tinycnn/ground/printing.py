@@ -7,6 +7,7 @@ that is closed or full, or that cannot show a letter, does not end a command: se
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -17,6 +18,8 @@ from typing import Any, TextIO, cast
 from .messages import plain
 
 OUTPUT = "the standard output"
+
+_ON_WINDOWS = os.name == "nt"
 
 
 def print_text(text: object = "") -> None:
@@ -80,7 +83,7 @@ def usable_streams() -> Iterator[None]:
             if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
                 stream.reconfigure(errors="backslashreplace")
                 stack.callback(_reconfigure, stream)
-        nowhere = stack.enter_context(open(os.devnull, "w"))
+        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
         sys.stdout = cast(TextIO, _Output(stdout or nowhere))
         sys.stderr = cast(TextIO, _Messages(stderr or nowhere))
         try:
@@ -143,7 +146,10 @@ class _Output(_Stream):
             self._error = error
             raise
         except OSError as error:
-            self._error = OSError(error.errno, error.strerror, OUTPUT)
+            if _ON_WINDOWS and error.errno == errno.EINVAL:  # so it says that nobody reads
+                self._error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            else:
+                self._error = OSError(error.errno, error.strerror, OUTPUT)
             raise self._error from None
 
 

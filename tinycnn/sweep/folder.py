@@ -7,7 +7,7 @@
     work/<name>/                the checkpoint of a trial that is running; removed when it is done
 
 Every file is written atomically, and a running trial is locked, so several sweeps, shards or
-machines can share a folder.  The lock (flock) ends with its process, even if that is killed.  On a
+machines can share a folder.  The lock ends with its process, even if that is killed.  On a
 network disk without locks give each machine a folder and a shard of its own, and copy the results
 into one folder afterwards.
 """
@@ -25,15 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from ..ground.atomic_file import write_atomically
+from ..ground.file_lock import can_lock, lock_file
 from ..ground.regular_file import read_text_file
 from ..run.options import option_table
 from .trial import Trial, read_trial
-
-try:
-    import fcntl
-except ImportError:  # Windows: only one sweep at a time can use a folder
-    fcntl = None  # type: ignore[assignment]  # mypy has no type for "a module or None"
-
 
 MAX_FILE_BYTES = 32 << 20
 """Enough for the classes and probabilities of a million images in a result."""
@@ -172,7 +167,8 @@ class SweepFolder:
         write_atomically(self.result_path(name), json.dumps(result) + "\n")
         self.failure_path(name).unlink(missing_ok=True)
         shutil.rmtree(self.work_path(name), ignore_errors=True)
-        self._lock_path(name).unlink(missing_ok=True)  # a process that waits for it sees the result
+        with contextlib.suppress(PermissionError):  # Windows keeps it: it is open here
+            self._lock_path(name).unlink(missing_ok=True)  # who waits for it sees the result
 
     def save_failure(self, name: str, trial: Trial, error: str, traceback: str = "") -> None:
         failure = {"name": name, "trial": asdict(trial), "error": error, "traceback": traceback}
@@ -185,12 +181,12 @@ class SweepFolder:
         If another process has the lock: waits for it (wait=True), or raises BusyError.  Raises
         SweepFolderError if the disk has no locks.
         """
-        if fcntl is None:
+        if not can_lock():
             yield
             return
-        with open(self._lock_path(name), "w") as file:
+        with open(self._lock_path(name), "ab") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                lock_file(file.fileno(), wait)
             except BlockingIOError:
                 raise BusyError(name) from None
             except OSError as error:

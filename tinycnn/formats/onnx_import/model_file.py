@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ...ground.file_names import lies_in
 from ...ground.regular_file import open_regular, read_bytes_of
 from ..protobuf import BYTES, DamagedData, fields
 from .errors import NotUsable, shown
@@ -320,7 +321,7 @@ def _external(tensor: Any, about: str, folder: Path | None, n_bytes: int) -> byt
         raise NotUsable(f"{where} cannot be found")
     root = os.path.realpath(folder)
     path = os.path.realpath(os.path.join(root, location.replace("\\", "/")))
-    if os.path.commonpath([root, path]) != root:
+    if not lies_in(path, root):
         raise NotUsable(f"{where} would lie outside of the model's folder: it is not read")
     if not os.path.isfile(path):
         raise NotUsable(f"{where}: no such file beside the model")
