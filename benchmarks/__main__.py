@@ -51,6 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
         from . import int8
 
         return int8.main(arguments[1:])
+    if arguments[:1] == ["microcontroller"]:
+        from .microcontroller import report
+
+        return report.main(arguments[1:])
     if arguments[:1] == ["threads"]:
         from . import threads
 

@@ -102,6 +102,45 @@ def test_info_and_export(int8, run, tmp_path):
     assert status == 0 and "checked: its logits are the network's" in out
 
 
+def test_export_in_integers_alone(model, int8, run, tmp_path):
+    out = tmp_path / "net.c"
+    words = ("export", int8, "--to", "c", "--integer-only", "--out", out)
+    status, text, _ = run(*words)
+    assert status == 0 and "checked: its logits are the network's" in text
+    found = json.loads(run(*words, "--json")[1])
+    static, constant = found["n_static_bytes"], found["n_constant_bytes"]
+    assert f"memory: {static:,} bytes, static; constants: {constant:,} bytes" in text
+    assert "void net_logits(const uint8_t *image, int32_t *logits);" in out.with_suffix(
+        ".h"
+    ).read_text(encoding="utf-8")
+    for words, message in (
+        ((int8, "--to", "onnx"), "--integer-only: a program --to onnx computes with floats"),
+        ((model, "--to", "c"), "and tinycnn convert --dtype int8 makes one"),
+    ):
+        ending = words[-1].replace("python", "py")
+        status, _, error = run(
+            "export", *words, "--integer-only", "--out", tmp_path / f"x.{ending}"
+        )
+        assert status == 2 and message in error and error.count("\n") == 1
+    assert not (tmp_path / "x.c").exists()
+
+
+def test_accuracy_in_integers_alone(model, run, tmp_path):
+    network, faces = make(), images(60)
+    labels = network.predict_logits(faces).argmax(axis=1)
+    np.savez(tmp_path / "data.npz", images=faces, labels=labels)
+    words = ("convert", model, tmp_path / "o.safetensors", "--dtype", "int8")
+    words += ("--data", tmp_path / "data.npz")
+    found = json.loads(run(*words, "--json")[1])
+    quantized = tinycnn.load_quantized(tmp_path / "o.safetensors")
+    top1 = quantized.predict_integer_logits(faces).values.argmax(axis=1)
+    assert found["integer_only_accuracy"] == (top1 == labels).mean() > 0.8
+    same = (top1 == quantized.predict_logits(faces).argmax(axis=1)).mean()
+    assert found["integer_only_agreement"] == same and found["n_integer_only_images"] == 60
+    text = run(*words)[1]
+    assert f"accuracy in integers alone: {found['integer_only_accuracy']:.2%}\n" in text
+
+
 def test_predict_takes_the_file(run, tmp_path):
     network = tinycnn.load_pretrained()
     faces = np.random.default_rng(0).integers(0, 256, (8, 84, 84), dtype=np.uint8)

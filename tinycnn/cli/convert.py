@@ -38,6 +38,7 @@ from .photo_files import PassedOver, find_photos
 
 N_RANDOM_IMAGES = 256
 N_CALIBRATION = 512
+N_INTEGER_ONLY = 4096
 
 MAX_DATA_BYTES = 4 << 30
 
@@ -104,6 +105,9 @@ def run(args: argparse.Namespace) -> int:
             images, labels = labelled_images(args, network, args.data)
         safetensors.save(network, out, dtype=args.dtype)
         written = safetensors.load(out)
+    compared = compare(network, written, images, labels)
+    if isinstance(written, QuantizedNetwork):
+        compared |= compare_integer_only(written, images, labels)
     found = {
         "in": args.model,
         "out": str(out),
@@ -112,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         "bytes_in": sum(path.stat().st_size for path in model.paths),
         "bytes_out": out.stat().st_size,
         **notes,
-        **compare(network, written, images, labels),
+        **compared,
     }
     if args.json:
         print_json(found)
@@ -187,6 +191,32 @@ def compare(
     }
     if labels is not None:
         found["accuracy_in"], found["accuracy_out"] = (accuracy(z, labels) for z in logits)
+    return found
+
+
+def compare_integer_only(
+    quantized: QuantizedNetwork, images: np.ndarray, labels: np.ndarray | None
+) -> dict[str, Any]:
+    """How much the network's form in integers alone differs from it, on at most N_INTEGER_ONLY of
+    the images, evenly chosen; nothing if it has no such form."""
+    if quantized.layers_in_float:
+        return {}
+    n = min(len(images), N_INTEGER_ONLY)
+    rows = np.arange(n) * len(images) // n
+    parts = []
+    with ProgressBar("in integers alone", leave=False) as progress:
+        for k in range(0, n, N_CALIBRATION):
+            progress(k, n)
+            part = images[rows[k : k + N_CALIBRATION]]
+            parts.append(quantized.predict_integer_logits(part).values)
+    integers = np.concatenate(parts)
+    top1 = quantized.predict_logits(images[rows]).argmax(axis=1)
+    found: dict[str, Any] = {
+        "n_integer_only_images": n,
+        "integer_only_agreement": float((integers.argmax(axis=1) == top1).mean()),
+    }
+    if labels is not None:
+        found["integer_only_accuracy"] = accuracy(integers.astype(np.float64), labels[rows])
     return found
 
 
@@ -301,3 +331,13 @@ def _print(found: dict[str, Any], data: str | None) -> None:
     print_text(f"  top-1:  the same for {found['top1_agreement']:.2%}")
     if "accuracy_in" in found:
         print_text(f"  accuracy: {found['accuracy_in']:.2%} -> {found['accuracy_out']:.2%}")
+    if "integer_only_agreement" in found:
+        of = (
+            f" of {n:,} images" if (n := found["n_integer_only_images"]) < found["n_images"] else ""
+        )
+        print_text(
+            f"  in integers alone (export --integer-only): top-1 the same for "
+            f"{found['integer_only_agreement']:.2%}{of}"
+        )
+    if "integer_only_accuracy" in found:
+        print_text(f"  accuracy in integers alone: {found['integer_only_accuracy']:.2%}{of}")

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..formats.agreement import ExportError
 from ..ground.command_line import CannotError
-from ..ground.messages import one_line, plain
+from ..ground.messages import in_short, one_line, plain
 from ..ground.output_files import check_out, refuse_files_of_others, writes
 from ..ground.printing import print_message, print_text
 from ..network import Network
@@ -42,9 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "program is written beside it",
         )
     )
+    parser.add_argument(
+        "--integer-only",
+        action="store_true",
+        help="with --to c, of a network in 8-bit integers: a program without floats, for "
+        "processors that have none; its logits are integers",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    check_c_options(args)
     out = program_path(args.out, ENDINGS[args.to], args.model)
     network = open_to_predict(args.model, args.variant).network
     say_memory(args.model, network)
@@ -52,10 +59,12 @@ def run(args: argparse.Namespace) -> int:
         raise CannotError(
             f"{args.model}: is a network in 8-bit integers; expected --to onnx or --to c"
         )
+    if args.integer_only:
+        check_integers(args.model, network)
     try:
         out.parent.mkdir(exist_ok=True)
         with _without_warnings():  # a missing compiler is reported below
-            paths, notes = write(network, args.to, out)
+            paths, notes = write(network, args.to, out, integer_only=args.integer_only)
     except ExportError as error:
         print_message(f"error: {one_line(error)}")
         return 1
@@ -65,11 +74,37 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for path, n_bytes in files.items():
         print_text(plain(f"{path}: {n_bytes:,} bytes"))
+    if args.to == "c":
+        static, constant = notes["n_static_bytes"], notes["n_constant_bytes"]
+        print_text(f"memory: {static:,} bytes, static; constants: {constant:,} bytes")
     if notes["checked"]:
         print_text("checked: its logits are the network's")
     else:
         print_text("not checked: there is no C compiler here ($CC, cc, gcc, clang)")
     return 0
+
+
+def check_c_options(args: argparse.Namespace) -> None:
+    """Raise CannotError for options of C programs with another kind of program."""
+    if args.integer_only and args.to != "c":
+        raise CannotError(
+            f"--integer-only: a program --to {args.to} computes with floats; give --to c"
+        )
+
+
+def check_integers(model: str, network: Network | QuantizedNetwork) -> None:
+    """Raise CannotError for a network that has no form in integers alone."""
+    from ..quantized.integer_only import check_integer_only
+
+    if not isinstance(network, QuantizedNetwork):
+        raise CannotError(
+            f"{model}: its weights are floats; --integer-only needs a network in 8-bit integers, "
+            "and tinycnn convert --dtype int8 makes one"
+        )
+    try:
+        check_integer_only(network.program, network.input_spec)
+    except ValueError as error:
+        raise CannotError(f"{model}: {in_short(error)}") from None
 
 
 @contextlib.contextmanager
@@ -103,14 +138,14 @@ def program_path(text: str, ending: str, model: str) -> Path:
 
 
 def write(
-    network: Network | QuantizedNetwork, to: str, out: Path
+    network: Network | QuantizedNetwork, to: str, out: Path, *, integer_only: bool = False
 ) -> tuple[tuple[Path, ...], dict[str, Any]]:
     """Write the program; returns the files, and facts about them for the JSON output.  Raises
     ExportError if its logits differ from the network's, ImportError if a package is missing."""
     if to == "c":
         from ..export import c_file
 
-        program = c_file.write(network, out)
+        program = c_file.write(network, out, integer_only=integer_only)
         return (program.source, program.header), {
             "checked": program.checked_with is not None,
             "checked_with": program.checked_with,

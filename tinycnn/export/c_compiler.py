@@ -31,16 +31,16 @@ _MAIN = """\
 int main(void)
 {{
     static uint8_t image[{n_bytes}];
-    static float answer[{n_classes}];
+    static {kind} answer[{n_classes}];
     while (fread(image, 1, sizeof image, stdin) == sizeof image) {{
-        {name}_logits(image, answer);
-        fwrite(answer, 1, sizeof answer, stdout);
-        {name}_probabilities(image, answer);
-        fwrite(answer, 1, sizeof answer, stdout);
+{calls}
     }}
     return 0;
 }}
 """
+_CALL = """\
+        {function}(image, answer);
+        fwrite(answer, 1, sizeof answer, stdout);"""
 
 
 def run(
@@ -50,10 +50,19 @@ def run(
     source: str,
     header: str,
     images: np.ndarray,
+    integer_only: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(logits, probabilities) that the program computes, compiled with `compiler_name`."""
+    """(logits, probabilities) that the program computes, compiled with `compiler_name`.  A program
+    in integers alone has int32 logits, and no probabilities: (N, 0)."""
     n_classes = len(network.classes)
-    main = _MAIN.format(name=name, n_bytes=images[0].size, n_classes=n_classes)
+    functions = [f"{name}_logits", f"{name}_probabilities"][: 1 if integer_only else 2]
+    main = _MAIN.format(
+        name=name,
+        n_bytes=images[0].size,
+        n_classes=n_classes,
+        kind="int32_t" if integer_only else "float",
+        calls="\n".join(_CALL.format(function=function) for function in functions),
+    )
     with tempfile.TemporaryDirectory() as folder:
         contents = {f"{name}.c": source, f"{name}.h": header, "check_main.c": main}
         for file_name, content in contents.items():
@@ -77,9 +86,10 @@ def run(
         raise ExportError(
             f"{name}.c: {compiler_name} does not compile it, or it does not run: {first}"
         )
-    answers = np.frombuffer(done.stdout, np.float32)
-    expected = len(images) * 2 * n_classes
-    if answers.size != expected:
+    answers = np.frombuffer(done.stdout, np.int32 if integer_only else np.float32)
+    n_each = len(functions) * n_classes
+    if answers.size != len(images) * n_each:
+        expected = len(images) * n_each
         raise ExportError(f"{name}.c: it gave {answers.size} numbers; expected {expected}")
-    answers = answers.reshape(len(images), 2, n_classes)
-    return answers[:, 0], answers[:, 1]
+    answers = answers.reshape(len(images), n_each)
+    return answers[:, :n_classes], answers[:, n_classes:]

@@ -28,7 +28,7 @@ from ..quantized.network import QuantizedNetwork
 from . import c_compiler
 from .c_memory import Call, Memory
 from .c_operations import c_name, exact_hex
-from .c_quantized import QuantizedWriter
+from .c_quantized import IntegerOnlyWriter, QuantizedWriter
 from .c_source import CSource, hexadecimal, shown
 
 logger = logging.getLogger("tinycnn")
@@ -53,7 +53,11 @@ class CProgram:
 
 
 def write(
-    network: Network | QuantizedNetwork, path: str | os.PathLike, name: str | None = None
+    network: Network | QuantizedNetwork,
+    path: str | os.PathLike,
+    name: str | None = None,
+    *,
+    integer_only: bool = False,
 ) -> CProgram:
     """Write `network` as NAME.c and NAME.h, after a run that compares its logits.  The program of a
     QuantizedNetwork computes with the same integers, so its logits are the same bits.
@@ -61,12 +65,15 @@ def write(
     path   a folder, or the .c file
     name   of the files and the beginning of all C names; by default the stem of the .c file, or
            "microexpnet" in a folder
+    integer_only  of a QuantizedNetwork: a program without floats, whose logits are those of
+           `QuantizedNetwork.predict_integer_logits`
     Without a C compiler ($CC, cc, gcc or clang) the program is written unchecked, with a warning in
     the log and in the result.  Weights are float32.  Raises, before anything is written:
     UnknownLayerError for a layer that OPERATIONS does not have, ValueError for a name that C does
-    not allow and for weights that are not finite, ExportError where the program does not compile or
-    disagrees with the network, FileExistsError for a header of that name that tinycnn has not
-    written.  OSError: it cannot be written.
+    not allow, for weights that are not finite and for a network that has no form in integers alone,
+    TypeError for integer_only with a network in floats, ExportError where the program does not
+    compile or disagrees with the network, FileExistsError for a header of that name that tinycnn
+    has not written.  OSError: it cannot be written.
     """
     path = Path(path)
     folder = path.parent if path.suffix == ".c" else path
@@ -75,10 +82,11 @@ def write(
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name is {name!r}; expected letters, digits and _, as names in C have")
     refuse_files_of_others([folder / f"{name}.h"])
-    quantized = isinstance(network, QuantizedNetwork)
     writer: CSource
     if isinstance(network, QuantizedNetwork):
-        writer = QuantizedWriter(network, name)
+        writer = (IntegerOnlyWriter if integer_only else QuantizedWriter)(network, name)
+    elif integer_only:
+        raise TypeError("integer_only needs a network in 8-bit integers: network.quantized(images)")
     else:
         writer = Writer(exportable(network), name)
     source, header = writer.source(), writer.header()
@@ -92,21 +100,41 @@ def write(
     if written.checked_with is None:
         logger.warning("%s: no C compiler ($CC, cc, gcc, clang): the program is not checked", path)
     else:
-        images = images_of_shape(network.input_spec.shape)
-        logits, probs = c_compiler.run(written.checked_with, network, name, source, header, images)
-        expected = network.predict_logits(images)
-        if quantized and not np.array_equal(logits, expected):
-            raise ExportError(
-                f"{written.source}: its integers are not the network's; is the compiler told to "
-                "round otherwise (-ffast-math)?  Nothing was written"
-            )
-        check_agreement(str(written.source), logits, expected)
-        check_agreement(
-            str(written.source), probs, expected_probs(network, images), "probabilities"
-        )
+        _check(written, network, name, (source, header), integer_only)
     write_atomically(written.header, header)
     write_atomically(written.source, source)
     return written
+
+
+def _check(
+    written: CProgram,
+    network: Network | QuantizedNetwork,
+    name: str,
+    texts: tuple[str, str],
+    integer_only: bool,
+) -> None:
+    """Run the program, given as source and header; raise ExportError unless its answers are those
+    of the network."""
+    assert written.checked_with is not None
+    images, path = images_of_shape(network.input_spec.shape), str(written.source)
+    logits, probs = c_compiler.run(
+        written.checked_with, network, name, *texts, images, integer_only
+    )
+    if isinstance(network, QuantizedNetwork):
+        expected = network.predict_logits(images)
+        if integer_only:
+            expected = network.predict_integer_logits(images).values
+        if not np.array_equal(logits, expected):
+            reason = (
+                "" if integer_only else ("; is the compiler told to round otherwise (-ffast-math)?")
+            )
+            raise ExportError(
+                f"{path}: its integers are not the network's{reason}  Nothing was written"
+            )
+    else:
+        check_agreement(path, logits, network.predict_logits(images))
+    if not integer_only:
+        check_agreement(path, probs, expected_probs(network, images), "probabilities")
 
 
 class Writer(CSource):
@@ -175,8 +203,9 @@ class Writer(CSource):
         rows = p.reshape(-1, p.shape[-1])
         filled = np.zeros((len(rows), -(-rows.shape[1] // PADDED_TO) * PADDED_TO), np.float32)
         filled[:, : rows.shape[1]] = rows
+        declared = f"static const float {name}[{filled.size}] TINYCNN_FLASH"
         self.weights.append(
             f"/* {shown(p.shape)}, rows of {filled.shape[1]} */\n"
-            f"static const float {name}[{filled.size}] = {{\n{hexadecimal(filled)}\n}};"
+            f"{declared} = {{\n{hexadecimal(filled)}\n}};"
         )
         self.n_constant_bytes += filled.nbytes

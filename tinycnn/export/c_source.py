@@ -28,6 +28,7 @@ class CSource:
     own_sources  further functions, in their order
     declared     the arrays for the values between layers;  weights: the constants
     calls        the statements that compute the logits
+    macros       further macros of the header: name without the program's -> value
     """
 
     about_values = "the output of each layer, with the zeros around it that the next layer reads"
@@ -42,6 +43,7 @@ class CSource:
         self.declared: list[str] = []
         self.weights: list[str] = []
         self.calls: list[str] = []
+        self.macros: dict[str, str] = {}
         self.n_constant_bytes = self.n_static_bytes = 0
 
     def _described(self) -> str:
@@ -57,6 +59,7 @@ class CSource:
     def header(self) -> str:
         spec, NAME = self.input_spec, self.name.upper()
         framing = c_text(spec.framing) if spec.framing is not None else "0"
+        macros = "".join(f"#define {NAME}_{key} {value}\n" for key, value in self.macros.items())
         return f"""\
 {self._described()}
 #ifndef {NAME}_H
@@ -73,17 +76,11 @@ extern "C" {{
 #define {NAME}_CHANNELS {spec.channels}
 #define {NAME}_N_CLASSES {len(self.input_spec.classes)}
 #define {NAME}_FRAMING {framing} /* how a face is cut from its photo */
-
+{macros}
 /* Names of the classes, UTF-8, in the order of the logits. */
 extern const char *const {self.name}_classes[{NAME}_N_CLASSES];
 
-/* image: pixels 0..255, row by row, {shown(spec.shape)} bytes.
- * logits: {NAME}_N_CLASSES numbers; the larger, the likelier its class. */
-void {self.name}_logits(const uint8_t *image, float *logits);
-
-/* The same as probabilities, which add up to 1. */
-void {self.name}_probabilities(const uint8_t *image, float *probabilities);
-
+{self._declarations()}
 #ifdef __cplusplus
 }}
 #endif
@@ -97,8 +94,6 @@ void {self.name}_probabilities(const uint8_t *image, float *probabilities);
         used += self.own_sources
         name, NAME = self.name, self.name.upper()
         classes = ",\n".join(f"    {c_text(label)}" for label in self.input_spec.classes)
-        calls = "\n".join(f"    {call}" for call in self.calls)
-        temperature = float(self.calibration_temperature).hex()
         body = "".join(used).replace("@NAME@", NAME).replace("@name@", name).rstrip()
         declared = "\n".join(self.declared)
         weights = "\n\n".join(self.weights)
@@ -118,10 +113,34 @@ const char *const {name}_classes[{NAME}_N_CLASSES] = {{
 
 /* ---- {self.about_weights} ---- */
 
+/* An attribute of these arrays, such as __attribute__((section(".weights"))), can be given here. */
+#ifndef TINYCNN_FLASH
+#define TINYCNN_FLASH
+#endif
+
 {weights}
 
 /* ---- the network, layer by layer ---- */
 
+{self._definitions()}"""
+
+    def _declarations(self) -> str:
+        """What the header says of the functions."""
+        return f"""\
+/* image: pixels 0..255, row by row, {shown(self.input_spec.shape)} bytes.
+ * logits: {self.name.upper()}_N_CLASSES numbers; the larger, the likelier its class. */
+void {self.name}_logits(const uint8_t *image, float *logits);
+
+/* The same as probabilities, which add up to 1. */
+void {self.name}_probabilities(const uint8_t *image, float *probabilities);
+"""
+
+    def _definitions(self) -> str:
+        """The functions that the header declares."""
+        name, n_classes = self.name, f"{self.name.upper()}_N_CLASSES"
+        calls = "\n".join(f"    {call}" for call in self.calls)
+        temperature = float(self.calibration_temperature).hex()
+        return f"""\
 void {name}_logits(const uint8_t *image, float *logits)
 {{
 {calls}
@@ -134,11 +153,11 @@ void {name}_probabilities(const uint8_t *image, float *probabilities)
     double sum = 0.0;
     {name}_logits(image, probabilities);
     largest = probabilities[0];
-    for (int k = 1; k < {NAME}_N_CLASSES; k++)
+    for (int k = 1; k < {n_classes}; k++)
         largest = probabilities[k] > largest ? probabilities[k] : largest;
-    for (int k = 0; k < {NAME}_N_CLASSES; k++)
+    for (int k = 0; k < {n_classes}; k++)
         sum += exponential(((double)probabilities[k] - (double)largest) / temperature);
-    for (int k = 0; k < {NAME}_N_CLASSES; k++)
+    for (int k = 0; k < {n_classes}; k++)
         probabilities[k] = (float)(
             exponential(((double)probabilities[k] - (double)largest) / temperature) / sum);
 }}

@@ -16,6 +16,7 @@ from ..parallel import threads_of
 from ..predictor import Predictor
 from ..shapes import check_array
 from .calibration import pixel_table
+from .integer_only import IntegerLogits, IntegerProgram
 from .program import Program
 from .reference_program import ReferenceProgram
 
@@ -153,6 +154,16 @@ class QuantizedNetwork(Predictor):
         x = check_array("x", x, ("N", *self.input_spec.shape), "f", expected)
         runner = self._run[1]
         return runner.predict(runner.quantized(plain_array(x, self.dtype)))
+
+    def predict_integer_logits(self, images: np.ndarray) -> IntegerLogits:
+        """Logits of uint8 images (N, H, W) or (N, H, W, C) as the C program in integers alone
+        computes them (`tinycnn export --to c --integer-only`), in NumPy.
+
+        Raises ValueError, with the layer's name, for a network that has no form in integers alone.
+        Errors as `scale`.
+        """
+        program = IntegerProgram(self.program, self.input_spec)
+        return program.logits_of(self._checked_images(images))
 
     def _predicted(self, images: np.ndarray) -> tuple[np.ndarray, str]:
         """The logits, and the backend for what is computed from them."""

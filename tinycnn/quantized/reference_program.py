@@ -1,8 +1,10 @@
 """Runs a quantised program in plain NumPy: what the kernels are compared with, and the backend
-where there is no Numba.  Sums are computed in float64, which is exact for these integers."""
+where there is no Numba.  Sums are computed in float32 where that is exact for their integers, else
+in float64."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,10 +12,13 @@ import numpy as np
 from ..plan import NETWORK_INPUT, StepArrays, Window
 from ..reference_backend import passes_of
 from .program import WITH_WEIGHTS, Operation, Program
-from .quantization import Quantization, multipliers, sum_factors
+from .quantization import LARGEST, LARGEST_WEIGHT, Quantization, multipliers, sum_factors
 
 BATCH = 32
-"""Images that are computed together: it limits memory, for sums take 8 bytes."""
+"""Images that are computed together: it limits memory, for sums take up to 8 bytes."""
+
+EXACT_IN_FLOAT32 = 1 << 24
+"""float32 has every integer up to this."""
 
 
 def float_layer(operation: Operation, inputs: list[np.ndarray]) -> np.ndarray:
@@ -42,7 +47,7 @@ class ReferenceProgram:
         return logits
 
     def outputs(self, x: np.ndarray) -> list[np.ndarray]:
-        """The output of every operation, and then the logits in float32."""
+        """The output of every operation, and then the logits."""
         program = self.program
         found: list[np.ndarray] = []
         for operation in program.operations:
@@ -50,9 +55,12 @@ class ReferenceProgram:
             shapes = operation.step.input_shape
             given = [q.reshape(len(x), *shapes) for q in given]
             found.append(self._output(operation, given))
-        last = program.operations[-1].output
-        logits = found[-1] if last is None else last.values(found[-1])
-        return [*found, logits.reshape(len(x), -1)]
+        return [*found, self._logits(found[-1]).reshape(len(x), -1)]
+
+    def _logits(self, last: np.ndarray) -> np.ndarray:
+        """From the output of the last operation."""
+        output = self.program.operations[-1].output
+        return last if output is None else output.values(last)
 
     def _output(self, operation: Operation, given: list[np.ndarray]) -> np.ndarray:
         x_quantizations = [self.program.quantization(k) for k in operation.inputs]
@@ -60,11 +68,11 @@ class ReferenceProgram:
         step, arrays = operation.step, operation.arrays
         if operation.kind in WITH_WEIGHTS:
             m = multipliers(x, arrays["scale"], y)
-            return requantized(_weighted_sums(operation, q, x) + arrays["b"], m, operation)
+            return requantized(weighted_sums(operation, q, x) + arrays["b"], m, operation)
         if operation.kind == "max_pool":
             return _max_pool(q, step.window, operation.shape)
         if operation.kind == "average_pool":
-            total, count = _window_sums(q, x, step.window, step.counts_padding, operation.shape)
+            total, count = window_sums(q, x, step.window, step.counts_padding, operation.shape)
             m = multipliers(x, np.float32(1), y) / count.astype(np.float32)[..., None]
             return requantized(total, m, operation).reshape(len(q), *operation.shape)
         if operation.kind == "add":
@@ -88,17 +96,25 @@ def requantized(total: np.ndarray, m: np.ndarray, operation: Operation) -> np.nd
     return (np.rint(scaled) + np.float32(z)).astype(np.uint8)
 
 
-def _weighted_sums(operation: Operation, q: np.ndarray, x: Quantization) -> np.ndarray:
-    """The sum in equation (2), as float64."""
-    values, w = q.astype(np.float64) - x.zero_point, operation.arrays["w"].astype(np.float64)
+def weighted_sums(operation: Operation, q: np.ndarray, x: Quantization) -> np.ndarray:
+    """The sum in equation (2), exact, as floats."""
+    w = operation.arrays["w"]
+    n_products = math.prod(w.shape[:2] if operation.kind == "depthwise" else w.shape[:-1])
+    dtype = np.float32 if n_products * LARGEST * LARGEST_WEIGHT < EXACT_IN_FLOAT32 else np.float64
+    values, w = q.astype(dtype) - dtype(x.zero_point), w.astype(dtype)
     if operation.kind == "dense":
         return values @ w
     window, (OH, OW, F) = operation.step.window, operation.shape
-    total = np.zeros((len(q), OH, OW, F))
+    total = np.zeros((len(q), OH, OW, F), dtype)
     if operation.kind == "depthwise":
         values = np.repeat(values, F // values.shape[3], axis=3)
-    for (a, e), part in _taps(values, window, OH, OW, 0.0).items():
-        total += part * w[a, e] if operation.kind == "depthwise" else part @ w[a, e]
+        for (a, e), part in _taps(values, window, OH, OW, 0.0).items():
+            total += part * w[a, e]
+        return total
+    taps = _taps(values, window, OH, OW, 0.0)
+    for a in range(window.KH):
+        row = np.concatenate([taps[a, e] for e in range(window.KW)], axis=3)
+        total += row @ w[a].reshape(-1, F)
     return total
 
 
@@ -109,7 +125,7 @@ def _taps(
     KH, KW, SH, SW, PT, PL, _, _ = window
     N, H, W, C = values.shape
     height, width = max((OH - 1) * SH + KH, PT + H), max((OW - 1) * SW + KW, PL + W)
-    padded = np.full((N, height, width, C), filler)
+    padded = np.full((N, height, width, C), filler, values.dtype)
     padded[:, PT : PT + H, PL : PL + W] = values
     return {
         (a, e): padded[:, a : a + (OH - 1) * SH + 1 : SH, e : e + (OW - 1) * SW + 1 : SW]
@@ -123,7 +139,7 @@ def _max_pool(q: np.ndarray, window: Window, shape: tuple[int, ...]) -> np.ndarr
     return np.max(list(taps.values()), axis=0).astype(np.uint8)
 
 
-def _window_sums(
+def window_sums(
     q: np.ndarray, x: Quantization, window: Window, counts_padding: bool, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(sums of q - z over the pixels of each window (N, OH, OW, C), how many pixels count)."""
