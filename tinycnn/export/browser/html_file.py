@@ -32,7 +32,6 @@ logger = logging.getLogger("tinycnn")
 FRAMINGS = ("paper", "fer2013")
 """The ways of cutting a face out of its photo that face_finder.c has."""
 
-UNSURE_BELOW = 0.5
 FER2013_PX = 48
 """With framing fer2013 a face is cut out in this size, and enlarged if the network wants more."""
 
@@ -53,16 +52,16 @@ def write(
     path: str | os.PathLike,
     cascade: Cascade,
     *,
+    unsure_below: float,
     name: str = "",
-    unsure_below: float = UNSURE_BELOW,
 ) -> Page:
     """Write `network` to `path` as a page, after a run that compares its logits.
 
     cascade       finds faces: `ferdata.photos.cascade.tables`
+    unsure_below  what the page begins with: it says "unsure" if no expression reaches this
+                  probability, from 0 to 1
     name          one of the shipped networks, whose model card gives the limits on the page; ""
                   for any other
-    unsure_below  what the page begins with: it says "unsure" if no expression reaches this
-                  probability, 0 to 0.95
     Node (16 or later) runs the check; without it the page is written unchecked, with a warning in
     the log and in the result.  Weights are float32.  Raises, before anything is written:
     UnknownLayerError for a layer that the page cannot run, ValueError for a network that does not
@@ -70,8 +69,8 @@ def write(
     ExportError where the page disagrees with the network.  OSError: it cannot be written.
     """
     _check_takes_faces(network)
-    if not 0 <= unsure_below <= 0.95:
-        raise ValueError(f"unsure_below is {unsure_below!r}; expected a number from 0 to 0.95")
+    if not 0 <= unsure_below <= 1:
+        raise ValueError(f"unsure_below is {unsure_below!r}; expected a number from 0 to 1")
     text = page_text(network, cascade, name, unsure_below)
     node = node_check.node()
     if node is None:
@@ -108,7 +107,7 @@ def page_text(
     network: Network,
     cascade: Cascade | None = None,
     name: str = "",
-    unsure_below: float = UNSURE_BELOW,
+    unsure_below: float = 0.0,
 ) -> str:
     """The page for any network, not yet checked.  Without a cascade it finds no faces."""
     network = exportable(network)

@@ -128,7 +128,8 @@ def program_of(network: Network) -> Program:
             )
     memory = Memory(network.plan)
     places: dict[str, int] = {}
-    pictures, n_values = [], 0
+    pictures: list[tuple[int, ...]] = []
+    n_values = 0
     for name, buffer in memory.buffers.items():
         H, W, C = buffer.shape
         first = (buffer.above * buffer.width + buffer.left) * C
