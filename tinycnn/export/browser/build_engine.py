@@ -3,13 +3,15 @@
     pip install ziglang
     python -m tinycnn.export.browser.build_engine
 
-writes engine.wasm and engine_plain.wasm beside this file. They are shipped, so a user needs no
+writes engine.wasm and engine_plain.wasm beside this file, and engine.sha256, the hash of their
+source. They are shipped, so a user needs no
 compiler; only who changes the C files runs this. The layers' functions are those of exported C
 programs, `c_program.c`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,8 @@ ENGINES = {"engine.wasm": "generic+simd128+bulk_memory", "engine_plain.wasm": "g
 
 ZIG = "0.17.1"
 """The release of ziglang that compiled the shipped files; others give other bytes."""
+
+SOURCE_HASH = "engine.sha256"
 
 _SCALES = ("scale_raw", "scale_unit", "scale_channels", "scale_standardized")
 
@@ -52,11 +56,16 @@ def compiled(processor: str) -> bytes:
         return Path(folder, "engine.wasm").read_bytes()
 
 
+def source_hash() -> str:
+    return hashlib.sha256(source().encode("utf-8")).hexdigest()
+
+
 def main() -> None:
     for name, processor in ENGINES.items():
         content = compiled(processor)
         Path(__file__).with_name(name).write_bytes(content)
         print_text(f"{name}: {len(content):,} bytes")
+    Path(__file__).with_name(SOURCE_HASH).write_text(f"{source_hash()}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,11 @@ _OTHERS = """\
 def limits(name: str) -> str:
     """Sections of html for one of PRETRAINED; general ones for any other name."""
     card = package_text("tinycnn", "models/weights/MODEL_CARD.md")
-    known = name in PRETRAINED
-    own = _recall(card, name) + markup(_part(card, "Limits")) if known else markup(_OTHERS)
+    if name in PRETRAINED:
+        its_limits = _part(card, "Limits").replace("`unsure_below`", '"Unsure"')
+        own = _recall(card, name) + markup(its_limits)
+    else:
+        own = markup(_OTHERS)
     return section("What it cannot do", "", own) + section(
         "What it is for, and what it is not for",
         "",

@@ -31,7 +31,7 @@
 
   const unsureBelow = () => Number(byId("unsure").value) / 100;
   const label = (face) => labelOf(face.probabilities, model.classes, unsureBelow());
-  const percent = (p) => `${(100 * p).toFixed(0)} %`;
+  const percent = (p) => `${(100 * p).toFixed(0)}%`;
   const counted = (n) => (n === 1 ? "1 face" : `${n} faces`);
 
   function draw() {
