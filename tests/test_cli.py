@@ -18,6 +18,7 @@ import ferdata
 import tinycnn
 import tinycnn.pictures
 from tinycnn import Dense, Flatten, InputSpec, Network, ReLU, cli, models, reference
+from tinycnn.export.browser import node_check
 from tinycnn.formats.agreement import ExportError
 from tinycnn.ground.messages import in_short, one_line, plain
 from tinycnn.testing import GradientError, check_gradients, logit_error
@@ -414,6 +415,37 @@ def test_export_into_a_folder(run_json, refused, model, tmp_path):
     error = refused("export", model, "--to", "c", "--out", f"{tmp_path}/a/b/")
     assert "there is no folder" in error and not (tmp_path / "a").exists()
     assert "or a folder" in refused("export", model, "--to", "c", "--out", tmp_path / "deploy2")
+
+
+def test_export_html(run, run_json, refused, monkeypatch, model, tmp_path):
+    out = tmp_path / "faces.html"
+    command = ["export", "pretrained", "--to", "html", "--out", out]
+    found = run_json(*command, "--unsure-below", "0.7")
+    assert found["files"] == {str(out): out.stat().st_size}
+    assert found["checked"] == (node_check.node() is not None)
+    text = out.read_text(encoding="utf-8")
+    assert '"unsureBelow": 0.7' in text and "microexpnet, 65,000 parameters" in text
+    monkeypatch.setattr("tinycnn.export.browser.node_check.node", lambda: None)
+    status, said, err = run(*command)
+    assert status == 0 and "not checked: there is no node here (16 or later)" in said and not err
+    assert '"unsureBelow": 0.5' in out.read_text(encoding="utf-8")
+    out.unlink()
+    assert "10x9x1 images" in refused("export", model, "--to", "html", "--out", out)
+    random = refused("export", "microexpnet", "--to", "html", "--out", out)
+    assert "random weights" in random and not out.exists()
+    for option in (["--framing", "paper"], ["--unsure-below", "0.5"]):
+        error = refused("export", model, "--to", "c", "--out", tmp_path / "m.c", *option)
+        assert "are for --to html" in error
+
+
+def test_export_html_of_a_file_without_its_framing(run_json, refused, tmp_path):
+    network = Network([Flatten(), Dense(3)], InputSpec(48, 48, scaling="unit"), backend="numpy")
+    tinycnn.save(network, tmp_path / "m.safetensors")
+    command = ["export", tmp_path / "m.safetensors", "--to", "html", "--out", tmp_path / "m.html"]
+    assert "give --framing, one of paper, fer2013" in refused(*command)
+    run_json(*command, "--framing", "paper")
+    text = (tmp_path / "m.html").read_text(encoding="utf-8")
+    assert '"framing": "paper"' in text and "not one of those that come with tinycnn" in text
 
 
 def test_export_onnx(run_json, model, tmp_path):

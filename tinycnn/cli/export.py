@@ -1,7 +1,10 @@
-"""write a model as a program: ONNX, one Python file, or C99
+"""write a model as a program: ONNX, one Python file, C99, or a page for web browsers
 
 Before it is written, its logits are compared with the network's.  If they differ, no file is
 written and the exit status is 1.
+
+The page of --to html needs nothing else: it opens from disk, finds the faces in photos, films and
+the camera's pictures, and shows the expression of each.  Nothing leaves the computer.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..formats.agreement import ExportError
+from ..formats.pretrained import SHIPPED_EVER
 from ..ground.command_line import CannotError
 from ..ground.messages import in_short, one_line, plain
 from ..ground.output_files import check_out, refuse_files_of_others, writes
@@ -22,11 +26,14 @@ from ..ground.printing import print_message, print_text
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from .console import print_json
+from .face_network import add_framing_argument, framed_spec, probability
 from .memory_need import say_memory
 from .model_argument import add_model_argument, open_to_predict
 
 FILE_STEM = "microexpnet"
-ENDINGS = {"onnx": ".onnx", "python": ".py", "c": ".c"}
+UNSURE_BELOW = 0.5
+ENDINGS = {"onnx": ".onnx", "python": ".py", "c": ".c", "html": ".html"}
+CHECKERS = {"c": "C compiler here ($CC, cc, gcc, clang)", "html": "node here (16 or later)"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--out",
             metavar="PATH",
             required=True,
-            help="the file to write, ending in .onnx, .py or .c; or a folder for "
-            f"{FILE_STEM}.onnx, .py or .c, which is created if PATH ends in /. The header of a C "
+            help="the file to write, ending in .onnx, .py, .c or .html; or a folder for "
+            f"{FILE_STEM}.onnx and so on, which is created if PATH ends in /. The header of a C "
             "program is written beside it",
         )
     )
@@ -48,23 +55,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --to c, of a network in 8-bit integers: a program without floats, for "
         "processors that have none; its logits are integers",
     )
+    page = parser.add_argument_group("of --to html")
+    add_framing_argument(page)
+    page.add_argument(
+        "--unsure-below",
+        metavar="P",
+        type=probability,
+        help="what the page begins with: it says 'unsure' for a face if no expression reaches the "
+        f"probability P, from 0 to 1 (default: {UNSURE_BELOW})",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     check_c_options(args)
     out = program_path(args.out, ENDINGS[args.to], args.model)
-    network = open_to_predict(args.model, args.variant).network
+    model = open_to_predict(args.model, args.variant)
+    network = model.network
     say_memory(args.model, network)
-    if args.to == "python" and isinstance(network, QuantizedNetwork):
+    if args.to in ("python", "html") and isinstance(network, QuantizedNetwork):
         raise CannotError(
             f"{args.model}: is a network in 8-bit integers; expected --to onnx or --to c"
         )
+    if args.to == "html":
+        network.input_spec = framed_spec(model, args.model, args.framing)
+    elif args.framing is not None or args.unsure_below is not None:
+        raise CannotError("--framing and --unsure-below are for --to html")
     if args.integer_only:
         check_integers(args.model, network)
     try:
         out.parent.mkdir(exist_ok=True)
-        with _without_warnings():  # a missing compiler is reported below
-            paths, notes = write(network, args.to, out, integer_only=args.integer_only)
+        with _without_warnings():  # what is missing for the check is reported below
+            if isinstance(network, Network) and args.to == "html":
+                paths, notes = write_page(network, out, args.model, args.unsure_below)
+            else:
+                paths, notes = write(network, args.to, out, integer_only=args.integer_only)
     except ExportError as error:
         print_message(f"error: {one_line(error)}")
         return 1
@@ -80,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     if notes["checked"]:
         print_text("checked: its logits are the network's")
     else:
-        print_text("not checked: there is no C compiler here ($CC, cc, gcc, clang)")
+        print_text(f"not checked: there is no {CHECKERS[args.to]}")
     return 0
 
 
@@ -165,3 +189,26 @@ def write(
 
         onnx.save(network, out)
     return (out,), {"checked": True}
+
+
+def write_page(
+    network: Network, out: Path, model: str, unsure_below: float | None
+) -> tuple[tuple[Path, ...], dict[str, Any]]:
+    """Write a page for web browsers; returns what `write` does.  model: as it was given, for the
+    card of a shipped one"""
+    from ferdata.photos.cascade import tables
+
+    from ..export.browser import html_file
+    from ..export.browser.program import Cascade
+
+    page = html_file.write(
+        network,
+        out,
+        Cascade(*tables()),
+        name=SHIPPED_EVER.get(model, ""),
+        unsure_below=UNSURE_BELOW if unsure_below is None else unsure_below,
+    )
+    return (page.path,), {
+        "checked": page.checked_with is not None,
+        "checked_with": page.checked_with,
+    }

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -22,7 +22,7 @@ from ferdata.errors import DataError
 from ferdata.films.frames import Camera, Film, damage, film_format, open_camera
 from ferdata.films.tracking import SMOOTHING_S
 from ferdata.photos.detect import LEAST_SCORE, SMALLEST_PX
-from ferdata.photos.faces import FRAMINGS, Faces, find_faces
+from ferdata.photos.faces import Faces, find_faces
 from ferdata.photos.photo import read_photo
 
 from ..classify import Classification
@@ -32,6 +32,7 @@ from ..ground.output_files import reads, refuse_files_of_others
 from ..ground.printing import print_data, print_message, print_text
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
+from .face_network import add_framing_argument, framed_spec, probability
 from .film_prediction import (
     AnnotatedFilm,
     Moment,
@@ -41,7 +42,7 @@ from .film_prediction import (
     frame_predictions,
 )
 from .memory_need import say_memory
-from .model_argument import HELP, OpenedModel, add_variant_argument, open_to_predict
+from .model_argument import HELP, add_variant_argument, open_to_predict
 from .photo_files import Found, PassedOver, find_photos
 from .prediction_rows import CsvRows, JsonRows, Rows, TableRows
 
@@ -93,16 +94,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     )
     add_variant_argument(parser)
-    parser.add_argument(
-        "--framing",
-        choices=FRAMINGS,
-        help="how faces were cut out of the photos that the network was trained on; needed only "
-        "for a model file that does not record it",
-    )
+    add_framing_argument(parser)
     parser.add_argument(
         "--unsure-below",
         metavar="P",
-        type=_probability,
+        type=probability,
         default=0.0,
         help="answer 'unsure' for a face if no expression reaches the probability P, from 0 to 1 "
         "(default: %(default)s)",
@@ -135,10 +131,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _probability(text: str) -> float:
-    return number(float, text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
-
-
 def _side(text: str) -> float:
     least = SMALLEST_PX
     fits = f"a number of {least} or more"
@@ -166,23 +158,8 @@ def load_network(args: argparse.Namespace) -> Network | QuantizedNetwork:
     model = open_to_predict(args.model, args.variant, args.threads)
     network = model.network
     say_memory(args.model, network)
-    name, spec = "the shipped model" if args.model == SHIPPED else args.model, network.input_spec
-    if isinstance(model, OpenedModel) and model.kind == "new weights":
-        raise CannotError(f"{name}: has random weights; expected a network that was trained")
-    H, W, C = spec.shape
-    if H != W or C != 1:
-        raise CannotError(f"{name}: takes {H}x{W}x{C} images; faces are square and have 1 channel")
-    framing = spec.framing or args.framing
-    if framing is None:
-        raise CannotError(
-            f"{name}: does not say how its faces were cut; give --framing, one of "
-            f"{', '.join(FRAMINGS)}"
-        )
-    if args.framing and args.framing != framing:
-        raise CannotError(f"{name}: learned from framing {framing}, not {args.framing}")
-    if framing not in FRAMINGS:
-        raise CannotError(f"{name}: its framing is {framing}; known are {', '.join(FRAMINGS)}")
-    network.input_spec = replace(spec, framing=framing)
+    name = "the shipped model" if args.model == SHIPPED else args.model
+    network.input_spec = framed_spec(model, name, args.framing)
     return network
 
 

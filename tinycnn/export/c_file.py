@@ -168,7 +168,7 @@ class Writer(CSource):
         self.calls.append(f"for (int k = 0; k < {len(network.classes)}; k++)")
         self.calls.append(f"    logits[k] = {self.memory.output}.at[k];")
         self.declared = [buffer.declared() for buffer in self.memory.buffers.values()]
-        self.declared += self.memory.views
+        self.declared += [view.declared() for view in self.memory.views]
         self.n_static_bytes = 4 * sum(b.n_values for b in self.memory.buffers.values())
 
     def _call(self, call: Call) -> None:
@@ -200,12 +200,19 @@ class Writer(CSource):
 
     def _parameter(self, name: str, values: np.ndarray) -> None:
         p = np.asarray(values, np.float32)
-        rows = p.reshape(-1, p.shape[-1])
-        filled = np.zeros((len(rows), -(-rows.shape[1] // PADDED_TO) * PADDED_TO), np.float32)
-        filled[:, : rows.shape[1]] = rows
+        filled = filled_rows(p)
         declared = f"static const float {name}[{filled.size}] TINYCNN_FLASH"
         self.weights.append(
             f"/* {shown(p.shape)}, rows of {filled.shape[1]} */\n"
             f"{declared} = {{\n{hexadecimal(filled)}\n}};"
         )
         self.n_constant_bytes += filled.nbytes
+
+
+def filled_rows(values: np.ndarray) -> np.ndarray:
+    """A parameter as the functions of c_program.c read it: float32 (rows, columns), its last axis
+    along the columns, filled up with zeros to a multiple of PADDED_TO."""
+    rows = np.asarray(values, np.float32).reshape(-1, values.shape[-1])
+    filled = np.zeros((len(rows), -(-rows.shape[1] // PADDED_TO) * PADDED_TO), np.float32)
+    filled[:, : rows.shape[1]] = rows
+    return filled

@@ -60,11 +60,24 @@ class Value(NamedTuple):
     exclusive: bool
 
 
+class View(NamedTuple):
+    """A vector of n_values in the array of a buffer that has no border."""
+
+    name: str
+    buffer: str
+    n_values: int
+
+    def declared(self) -> str:
+        n = self.n_values
+        return f"static const picture {self.name} = {{{self.buffer}_values, {n}, 1, 1, {n}}};"
+
+
 @dataclass(frozen=True)
 class Call:
     """A call in the program.
 
     inputs  C names of the pictures that it reads
+    output  of the one that it writes
     copied  C name of a picture to copy to the only input first; None: nothing is copied
     relu    whether a ReLU that follows is part of the call
     """
@@ -72,6 +85,7 @@ class Call:
     step: Step
     operation: COperation
     inputs: tuple[str, ...]
+    output: str
     copied: str | None
     relu: bool
 
@@ -80,7 +94,7 @@ class Memory:
     """The buffers and calls of a network.
 
     buffers  by their C names, in the order of the layers
-    views    declarations of further pictures in the same arrays: flattened ones
+    views    further pictures in the same arrays: flattened ones
     calls    in their order; (from, to) are the C names of a picture that is copied, flattened
     output   C name of the logits' picture
     Raises UnknownLayerError for a layer that OPERATIONS does not have.
@@ -100,7 +114,7 @@ class Memory:
 
     def _walk(self) -> None:
         self.buffers: dict[str, Buffer] = {}
-        self.views: list[str] = []
+        self.views: list[View] = []
         self.calls: list[Call | tuple[str, str]] = []
         values = {NETWORK_INPUT: self._new(INPUT, self.plan.input_shape, NETWORK_INPUT)}
         done: set[int] = set()  # ReLUs that are part of the call before
@@ -127,7 +141,8 @@ class Memory:
                 if operation.in_place:
                     copied, inputs = given.picture, [values[k]]
             pictures = tuple(value.picture for value in inputs)
-            self.calls.append(Call(step, operation, pictures, copied, relu is not None))
+            written = values[k].picture
+            self.calls.append(Call(step, operation, pictures, written, copied, relu is not None))
         self.output = values[len(self.plan.steps) - 1].picture
 
     def _new(self, name: str, shape: Shape, k: int) -> Value:
@@ -144,9 +159,7 @@ class Memory:
         if self.buffers[given.buffer].has_border:
             self.calls.append((given.picture, name))
             return self._new(name, (n,), k)
-        self.views.append(
-            f"static const picture {name} = {{{given.buffer}_values, {n}, 1, 1, {n}}};"
-        )
+        self.views.append(View(name, given.buffer, n))
         return Value(name, given.buffer, alone)
 
     def _wider(self, buffer: str, operation: COperation, step: Step) -> tuple[int, int, int, int]:

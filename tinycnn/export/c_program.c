@@ -19,7 +19,7 @@
 #define dense @name@_dense
 #elif defined(__AVX__)
 #define LANES 8
-#elif defined(__SSE2__) || defined(__ARM_NEON)
+#elif defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__)
 #define LANES 4
 #endif
 #endif

@@ -88,18 +88,20 @@ def facts_table(facts: Mapping[str, Any], caption: str, code: bool = True) -> st
     return f'<table class="facts">{title}<tbody>\n{rows}\n</tbody></table>'
 
 
-def html_page(title: str, style: str, body: str) -> str:
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def html_page(title: str, style: str, body: str, policy: str = _POLICY) -> str:
     """A whole page; also well-formed XML if the body element, which is markup, is.
 
-    The content security policy forbids scripts and anything loaded from elsewhere, in case the body
-    contains some.
+    policy  the content security policy.  It forbids scripts and anything loaded from elsewhere, in
+            case the body contains some; a page with scripts gives its own
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
         f'<meta name="generator" content="{MARK}"/>\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"/>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}"/>\n'
         f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n{body}\n</html>\n"
     )
 
