@@ -62,7 +62,7 @@ def _backward(own: Learner, right: Learner) -> None:
     gradients = Gradients(loss, {"x": x, "w": w, "b": b}, {"x": dx, "w": dw, "b": db})
     factors = batch_factors(
         N,
-        "1/N is applied in the loss, and dy contains it: sum over the batch, do not take the mean.",
+        "1/N is applied in the loss, and dy contains it.",
         "The sum over the batch is enough.",
     )
     require_gradients(found, gradients, mistakes, factors)
