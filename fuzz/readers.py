@@ -503,6 +503,19 @@ def _c_texts(source: str, name: str) -> list[str]:
     return texts
 
 
+@reader(share=0.3)
+def notebook(folder: Path) -> Reader:
+    """A learner's answers in a Jupyter notebook; its code is not run."""
+    from tinycnn.learn.catalogue import EXERCISES
+    from tinycnn.learn.folder import notebook_of
+    from tinycnn.learn.notebook import code_cells
+
+    def read(data: bytes) -> object:
+        return code_cells(data.decode("utf-8", "replace"), with_figures=True)
+
+    return Reader(read, (ValueError,), lambda: {"relu": notebook_of(EXERCISES[3], True).encode()})
+
+
 # ---- teachers, packed data sets, caches ------------------------------------------------------
 
 

@@ -20,8 +20,11 @@ FILES = {
     for folder in ("tinycnn", "ferdata", "examples")
     for path in (ROOT / folder).rglob("*.py")
 }
-NO_MESSAGES = re.compile(r"tinycnn\.(export|__pyinstaller|run\.options_page|report\.svg_charts)\b")
-"""Files whose strings are programs and pages of the docs."""
+NO_MESSAGES = re.compile(
+    r"tinycnn\.(export|__pyinstaller|run\.options_page|report\.svg_charts"
+    r"|learn\.(checks|comparison|folder))\b"
+)
+"""Files whose strings are programs, pages of the docs, and hints to learners about their code."""
 
 MARKUP = re.compile(r"</?[a-z]\w*[ >{]|^[^{]*\{[^{}]*;|^ \w+=\"|\bvar\(--")
 """A string of html or css."""

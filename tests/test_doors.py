@@ -137,6 +137,7 @@ DOORS["run"] = {
     *("calibration", "checkpoint", "distillation", "formats", "input_spec", "losses", "metrics"),
     *("models", "network", "optim", "report", "schedules", "train", *FOUNDATION),
 }
+DOORS["learn"] = {"ground", "input_spec", "layers", "network", "testing"}
 DOORS["sweep"] = set(DOORS)
 DOORS["paper"] = set(DOORS)
 DOORS["cli"] = set(DOORS)

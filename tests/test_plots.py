@@ -40,6 +40,11 @@ def reliability():
     return plots.reliability({"one": lines, "two": lines})
 
 
+def curves():
+    lines = {"a": [30.0, 60.0, 61.0], "b": np.array([20.0, 35.0, 50.0])}
+    return plots.curves([1, 2, 4], lines, x_label="step", y_label="accuracy, %", log_x=True)
+
+
 ALL = [
     distillation,
     temperature,
@@ -49,6 +54,7 @@ ALL = [
     lambda: plots.confusions(CLASSES, {"one": COUNTS, "two": COUNTS}),
     lambda: plots.confusion_change(CLASSES, COUNTS, COUNTS[:, ::-1]),
     lambda: plots.time_by_size(SIZES, [(50, 45, 70)] * 3, {"another": [500, 400, 300]}),
+    curves,
 ]
 
 
@@ -84,6 +90,16 @@ def test_lines_have_the_points_that_were_given():
     assert axes.get_xscale() == "log"
     level = [line for line in axes.lines if [*line.get_ydata()] == [50.0, 50.0]]
     assert len(level) == 1 and level[0].get_color() == lines["M"].get_color()
+
+
+def test_curves_have_the_points_and_the_labels_that_were_given():
+    (axes,) = curves().axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["b"].get_xdata().tolist() == [1, 2, 4]
+    assert lines["b"].get_ydata().tolist() == [20, 35, 50]
+    assert lines["a"].get_linestyle() != lines["b"].get_linestyle()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "accuracy, %")
+    assert axes.get_xscale() == "log"
 
 
 def test_lines_are_distinguishable_without_colour():

@@ -1,4 +1,4 @@
-"""Figures: accuracy by size and temperature, confusions, reliability, speed.
+"""Figures: accuracy by size and temperature, confusions, reliability, speed, any curves.
 
 Each function takes plain numbers and returns a matplotlib Figure; `png(figure)` makes a file of it.
 pyplot is not imported, so no window opens and no global setting changes.  Needs the extra `plots`.
@@ -221,6 +221,30 @@ def time_by_size(
     axes.set_ylabel("time per image, µs")
     axes.set_ylim(bottom=0)
     axes.margins(y=0.12)
+    _legend(axes)
+    return figure
+
+
+def curves(
+    x: Numbers,
+    lines: Mapping[str, Numbers],
+    *,
+    x_label: str,
+    y_label: str,
+    log_x: bool = False,
+) -> Figure:
+    """Lines over the same x (N,), such as a loss or an accuracy over the steps of a training.
+
+    lines  name -> values (N,);  log_x: a logarithmic axis of x
+    """
+    figure, (axes,) = _figure()
+    for k, (name, values) in enumerate(lines.items()):
+        k %= len(COLOURS)
+        axes.plot(x, values, label=name, color=COLOURS[k], linestyle=_DASHES[k], linewidth=1.5)
+    if log_x:
+        axes.set_xscale("log")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
     _legend(axes)
     return figure
 

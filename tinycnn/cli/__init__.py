@@ -19,7 +19,7 @@ from ..ground.exit_status import run_command
 
 COMMANDS = (
     *("predict", "train", "sweep", "reproduce", "info", "convert", "export", "explain"),
-    *("gradcheck", "warmup"),
+    *("gradcheck", "learn", "warmup"),
 )
 WITH_OWN_JSON = ("predict",)
 

@@ -1,0 +1,1 @@
+"""The checks of the exercises, one file each: STEPS lists what is checked."""
