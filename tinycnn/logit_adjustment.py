@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 
+from .ground.masked_arrays import unmasked
 from .layers import Dense
 from .network import Network
 from .shapes import check_array
@@ -29,8 +30,8 @@ def logit_offsets(class_counts: np.ndarray, strength: float = 1.0) -> np.ndarray
     strength      0 or more
     Raises TypeError or ValueError for other arguments.
     """
-    given = check_array("class_counts", np.asarray(class_counts), ("K",), "iuf", "numbers")
-    counts = given.astype(np.float64)
+    given = unmasked("class_counts", class_counts)
+    counts = check_array("class_counts", given, ("K",), "iuf", "numbers").astype(np.float64)
     if not np.isfinite(counts).all() or (counts < 0).any() or not counts.any():
         raise ValueError("class_counts: expected numbers of 0 or more, not all 0")
     if not 0 <= strength < math.inf:

@@ -45,7 +45,8 @@ def average_soft_labels(
     """
     if not teachers:
         raise ValueError("no teachers to average")
-    shares = np.ones(len(teachers)) if weights is None else unmasked("weights", weights)
+    given = np.ones(len(teachers)) if weights is None else unmasked("weights", weights)
+    shares = np.asarray(given, np.float64)
     if shares.shape != (len(teachers),) or not (np.isfinite(shares) & (shares > 0)).all():
         raise ValueError(f"weights: expected {len(teachers)} numbers above 0, found {weights!r}")
     shares = shares / shares.sum()
