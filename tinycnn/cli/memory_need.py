@@ -4,11 +4,11 @@ bytes can describe pictures and layers of any size."""
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 from ..ground.command_line import CannotError
 from ..ground.messages import file_name
+from ..ground.printing import print_message
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 
@@ -34,7 +34,7 @@ def say_memory(name: str, network: Network | QuantizedNetwork) -> None:
     said = f"{file_name(name)}: {values:,} values an image take about {gigabytes} of memory"
     if free is not None and needed > free:
         raise CannotError(f"{said}; {free / 1e9:.1f} GB are free")
-    print(f"note: {said}", file=sys.stderr)
+    print_message(f"note: {said}")
 
 
 def free_bytes() -> int | None:
