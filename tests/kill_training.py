@@ -45,7 +45,7 @@ import tinycnn  # noqa: E402
 from ferdata.files.cache import cached_by  # noqa: E402
 from ferdata.sources.packed import load_packed, save_packed  # noqa: E402
 from tinycnn import checkpoint, cli, sweep  # noqa: E402
-from tinycnn.export import c_file, python_file  # noqa: E402
+from tinycnn.export import c_compiler, python_file  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -366,7 +366,7 @@ class Exporting(Converting):
     def write(self, version: int) -> None:
         agreed = mock.patch.object(python_file, "_run", lambda source, images: (None, None))
         silent = mock.patch.object(python_file, "check_agreement", lambda *arguments: None)
-        with agreed, silent, mock.patch.object(c_file, "_compiler", lambda: None):
+        with agreed, silent, mock.patch.object(c_compiler, "compiler", lambda: None):
             for to, name in (("python", "o.py"), ("c", "o.c")):
                 model = self.place / f"{version}.safetensors"
                 self.command("export", model, "--to", to, "--out", self.folder / name)

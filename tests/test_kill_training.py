@@ -11,6 +11,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def test_the_job_that_exports_writes_two_programs(tmp_path):
+    """It is only killed by hand.  Here it is set up, with all that it replaces in tinycnn."""
+    import kill_training
+
+    job = kill_training.Exporting(tmp_path)
+    assert all(len(set(texts)) == 2 for texts in job.texts.values())
+
+
 @pytest.mark.skipif(os.name == "nt", reason="kills and forks as POSIX does")
 def test_jobs_killed_at_random_moments_resume_and_end_with_the_same_bits():
     seed = os.environ.get("TINYCNN_KILL_SEED", str(random.SystemRandom().randrange(10**6)))

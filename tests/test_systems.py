@@ -385,7 +385,8 @@ def used_at_import(tree):
         if isinstance(node, ast.FunctionDef):
             waiting += [*node.decorator_list, *node.args.defaults]
             continue
-        if isinstance(node, ast.Lambda):
+        expects_none = isinstance(node, ast.With) and "ImportError" in ast.unparse(node.items[0])
+        if isinstance(node, ast.Lambda) or expects_none:
             continue
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             found = [alias.name for alias in node.names] + [getattr(node, "module", None)]

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
 import os
 import time
 from types import ModuleType
 
 _PAUSE_S = 0.05  # Windows: between two attempts
 
-
-def _module_if_here(name: str) -> ModuleType | None:
-    with contextlib.suppress(ImportError):
-        return importlib.import_module(name)
-    return None
-
-
-posix, windows = _module_if_here("fcntl"), _module_if_here("msvcrt")
+posix: ModuleType | None = None
+windows: ModuleType | None = None
 """The module that locks files on this system; the other one is None.  Both are None in a browser,
 where nothing is locked."""
+
+with contextlib.suppress(ImportError):
+    import fcntl
+
+    posix = fcntl
+with contextlib.suppress(ImportError):
+    import msvcrt
+
+    windows = msvcrt
 
 
 def can_lock() -> bool:
