@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinycnn.export.c_layouts import drawn_images
+
+__all__ = ["BOARDS", "Board", "Result", "drawn_images", "run"]
+
 HERE = Path(__file__).parent
 TIMEOUT_S = 120
 
@@ -102,15 +106,6 @@ class Result(NamedTuple):
     n_flash_bytes: int
     n_ram_bytes: int
     symbols: tuple[str, ...]
-
-
-def drawn_images(n_images: int, shape: tuple[int, ...]) -> np.ndarray:
-    """uint8 (N, *shape): the images that check_main.c draws."""
-    state, pixels = 1, []
-    for _ in range(n_images * int(np.prod(shape))):
-        state = (state * 1664525 + 1013904223) % (1 << 32)
-        pixels.append(state >> 24)
-    return np.array(pixels, np.uint8).reshape(n_images, *shape)
 
 
 def run(board: Board, folder: Path, n_images: int = 1, optimisation: str = "-O2") -> Result:
