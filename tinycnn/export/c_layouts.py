@@ -45,10 +45,11 @@ def files_of(layout: str, name: str, logits: np.ndarray) -> dict[str, str]:
 
 def _expected(logits: np.ndarray) -> dict[str, str]:
     if logits.dtype == np.int32:
-        numbers, kind, differs = map(str, logits.tolist()), "int32_t", "logits[k] != expected[k]"
+        numbers, kind = [str(n) for n in logits.tolist()], "int32_t"
+        differs = "logits[k] != expected[k]"
     else:
         allowed = f"{1e-4 * max(float(np.abs(logits).max()), 1e-30):.3e}F"
-        numbers, kind = (f"{value:.9e}F" for value in logits.tolist()), "float"
+        numbers, kind = [f"{value:.9e}F" for value in logits.tolist()], "float"
         differs = f"logits[k] > expected[k] + {allowed} || logits[k] < expected[k] - {allowed}"
     return {"numbers": ", ".join(numbers), "kind": kind, "differs": differs}
 
