@@ -6,8 +6,8 @@ Prints a line of JSON for each kernel: {kernel: largest difference / largest val
 below 1 count as 1.  A kernel is compiled with the settings of an ARM host (TINYCNN_TILE=128:6x2);
 its LLVM IR is then compiled for AArch64, linked with a C program that has its arguments, and run
 by qemu-aarch64.  Needs aarch64-linux-gnu-gcc, qemu-aarch64 and an empty TINYCNN_CACHE_DIR, for
-cached code has no IR.  Winograd's and 3x3 depthwise convolutions, BatchNorm, optimizers and int8 sums are
-not among these kernels.
+cached code has no IR.  Winograd's and 3x3 depthwise convolutions, BatchNorm, optimizers and int8
+sums are not among these kernels.
 """
 
 import json
