@@ -7,7 +7,7 @@
     python -m benchmarks operations NETWORK  time of each operation of a network, see operations.py
     python -m benchmarks cost-model     whether the fastest way of 3x3 convolutions is chosen
     python -m benchmarks int8           prediction in 8-bit integers, see int8.py
-    python -m benchmarks microcontroller    programs for boards, emulated, see docs/microcontroller.md
+    python -m benchmarks microcontroller    exported C programs on emulated boards
     python -m benchmarks threads        whether the default number of threads is the right one
     python -m benchmarks --against REV  this working tree against another revision of it
     python -m benchmarks --isa avx2     as if the processor had no AVX-512, see isa.py

@@ -52,9 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
 
         return int8.main(arguments[1:])
     if arguments[:1] == ["microcontroller"]:
-        from .microcontroller import report
+        from .microcontroller.report import main as report_boards
 
-        return report.main(arguments[1:])
+        return report_boards(arguments[1:])
     if arguments[:1] == ["threads"]:
         from . import threads
 

@@ -242,6 +242,10 @@ ROWS = {
         lambda images: quantized().predict_logits(images),
         IMAGES,
     ),
+    "tinycnn.QuantizedNetwork.predict_integer_logits": (
+        lambda images: quantized().predict_integer_logits(images).values,
+        IMAGES,
+    ),
     "tinycnn.QuantizedNetwork.predict_proba": (
         lambda images: quantized().predict_proba(images),
         IMAGES,

@@ -1,7 +1,9 @@
-"""The inner loops become vector multiply-adds in ARM assembly.  They were never run on ARM."""
+"""The inner loops become vector multiply-adds in ARM assembly, and with them QEMU's ARM processor
+computes the reference's numbers.  They were never run on an ARM machine."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +56,34 @@ def test_sums_over_winners_use_vector_multiply_adds(counted):
     found = counted("add_winners", "float32")
     assert found["fmla v.4s"] >= 6
     assert "fmul v.4s" not in found
+
+
+RUN_HERE = (
+    *("dense_forward", "dense_backward_params", "conv2d_forward", "conv2d_backward_params"),
+    *("maxpool2d_forward", "maxpool2d_backward"),
+)
+"""Kernels of the test; `python tests/neon_run.py` runs more of them."""
+FLOAT32_SUMS = 1e-6
+"""For some hundred additions in another order, as the largest difference over the largest value."""
+
+
+def test_kernels_in_arm_code_agree_with_the_reference(tmp_path):
+    missing = [tool for tool in ("aarch64-linux-gnu-gcc", "qemu-aarch64") if not shutil.which(tool)]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    settings = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    settings["TINYCNN_TILE"], settings["TINYCNN_CACHE_DIR"] = "128:6x2", str(tmp_path)
+    settings["PYTHONPATH"] = str(Path(tinycnn.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name("neon_run.py")), *RUN_HERE],
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    if "No available targets" in done.stderr:
+        pytest.skip("this LLVM has no AArch64 back end")
+    assert done.returncode == 0, done.stderr
+    errors = {name: e for line in done.stdout.splitlines() for name, e in json.loads(line).items()}
+    assert list(errors) == list(RUN_HERE)
+    assert max(errors.values()) < FLOAT32_SUMS, errors

@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinycnn.export.c_layouts import drawn_images
+
+__all__ = ["BOARDS", "Board", "Result", "drawn_images", "run"]
+
 HERE = Path(__file__).parent
 TIMEOUT_S = 120
 
@@ -49,24 +53,33 @@ class Board:
 
 
 ARM = ("qemu-system-arm", "arm-none-eabi-")
+LARGE_FLASH, RAM = (0, 512 << 10), (0x20000000, 64 << 10)
 BOARDS = {
-    "m3": Board(  # a chip of 64 kB of memory
+    "m3": Board(  # a chip with this memory
         *("Cortex-M3", "lm3s6965evb", *ARM, ("-mcpu=cortex-m3",), "cortex_m_start.c"),
-        *((0, 256 << 10), (0x20000000, 64 << 10)),
+        flash=(0, 256 << 10),
+        ram=RAM,
     ),
     "m4": Board(
         *("Cortex-M4", "mps2-an386", *ARM, ("-mcpu=cortex-m4",), "cortex_m_start.c"),
-        *((0, 4 << 20), (0x20000000, 64 << 10), 25),
+        flash=LARGE_FLASH,
+        ram=RAM,
+        clock_mhz=25,
     ),
     "m55": Board(
         *("Cortex-M55", "mps3-an547", *ARM),
-        *(("-mcpu=cortex-m55", "-mfloat-abi=hard"), "cortex_m_start.c"),
-        *((0, 512 << 10), (0x20000000, 64 << 10), 32),
+        flags=("-mcpu=cortex-m55", "-mfloat-abi=hard"),
+        start="cortex_m_start.c",
+        flash=LARGE_FLASH,
+        ram=RAM,
+        clock_mhz=32,
     ),
     "riscv": Board(
         *("RV32IMAC", "virt", "qemu-system-riscv32", "riscv64-unknown-elf-"),
-        *(("-march=rv32imac", "-misa-spec=2.2", "-mabi=ilp32", "-mcmodel=medany"), "riscv_start.c"),
-        *((0x80000000, 1 << 20), (0x80100000, 64 << 10)),
+        flags=("-march=rv32imac", "-misa-spec=2.2", "-mabi=ilp32", "-mcmodel=medany"),
+        start="riscv_start.c",
+        flash=(0x80000000, 512 << 10),
+        ram=(0x80100000, 64 << 10),
     ),
 }
 
@@ -102,15 +115,6 @@ class Result(NamedTuple):
     n_flash_bytes: int
     n_ram_bytes: int
     symbols: tuple[str, ...]
-
-
-def drawn_images(n_images: int, shape: tuple[int, ...]) -> np.ndarray:
-    """uint8 (N, *shape): the images that check_main.c draws."""
-    state, pixels = 1, []
-    for _ in range(n_images * int(np.prod(shape))):
-        state = (state * 1664525 + 1013904223) % (1 << 32)
-        pixels.append(state >> 24)
-    return np.array(pixels, np.uint8).reshape(n_images, *shape)
 
 
 def run(board: Board, folder: Path, n_images: int = 1, optimisation: str = "-O2") -> Result:

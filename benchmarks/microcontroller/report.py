@@ -33,7 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
         default="microexpnet",
         help="a network that comes with tinycnn (default: %(default)s)",
     )
-    parser.add_argument("--optimisation", default="-O2", help="for the compiler (default: -O2)")
+    parser.add_argument(
+        "--optimise",
+        choices=("2", "3", "s"),
+        default="2",
+        help="the compiler's option -O (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     network = tinycnn.load_pretrained(options.model, backend="numpy")
     images = drawn_images(5, network.input_spec.shape)
@@ -43,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         if board.missing:
             print(f"{board.processor}: not installed: {', '.join(board.missing)}", file=sys.stderr)
             continue
-        results[name] = measured(quantized, name, options.optimisation)
+        results[name] = measured(quantized, name, f"-O{options.optimise}")
     n_multiply_adds = network.summary().rows[-1][4]
     print(table(results, n_multiply_adds))
     return 0

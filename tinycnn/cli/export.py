@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..export.c_layouts import LAYOUTS
 from ..formats.agreement import ExportError
 from ..formats.pretrained import SHIPPED_EVER
 from ..ground.command_line import CannotError
@@ -55,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --to c, of a network in 8-bit integers: a program without floats, for "
         "processors that have none; its logits are integers",
     )
+    parser.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default="files",
+        help="with --to c: only the two files, or in the folder --out a library for CMake (also a "
+        "component of ESP-IDF) or Arduino, with an example that checks itself (default: "
+        "%(default)s)",
+    )
     page = parser.add_argument_group("of --to html")
     add_framing_argument(page)
     page.add_argument(
@@ -88,7 +97,9 @@ def run(args: argparse.Namespace) -> int:
             if isinstance(network, Network) and args.to == "html":
                 paths, notes = write_page(network, out, args.model, args.unsure_below)
             else:
-                paths, notes = write(network, args.to, out, integer_only=args.integer_only)
+                paths, notes = write(
+                    network, args.to, out, integer_only=args.integer_only, layout=args.layout
+                )
     except ExportError as error:
         print_message(f"error: {one_line(error)}")
         return 1
@@ -114,6 +125,10 @@ def check_c_options(args: argparse.Namespace) -> None:
         raise CannotError(
             f"--integer-only: a program --to {args.to} computes with floats; give --to c"
         )
+    if args.layout != "files" and args.to != "c":
+        raise CannotError(f"--layout {args.layout}: is for C programs; give --to c")
+    if args.layout != "files" and args.out.endswith(".c"):
+        raise CannotError(f"{args.out}: expected a folder for --layout {args.layout}")
 
 
 def check_integers(model: str, network: Network | QuantizedNetwork) -> None:
@@ -162,15 +177,21 @@ def program_path(text: str, ending: str, model: str) -> Path:
 
 
 def write(
-    network: Network | QuantizedNetwork, to: str, out: Path, *, integer_only: bool = False
+    network: Network | QuantizedNetwork,
+    to: str,
+    out: Path,
+    *,
+    integer_only: bool = False,
+    layout: str = "files",
 ) -> tuple[tuple[Path, ...], dict[str, Any]]:
     """Write the program; returns the files, and facts about them for the JSON output.  Raises
     ExportError if its logits differ from the network's, ImportError if a package is missing."""
     if to == "c":
         from ..export import c_file
 
-        program = c_file.write(network, out, integer_only=integer_only)
-        return (program.source, program.header), {
+        target = out if layout == "files" else out.parent
+        program = c_file.write(network, target, integer_only=integer_only, layout=layout)
+        return (program.source, program.header, *program.others), {
             "checked": program.checked_with is not None,
             "checked_with": program.checked_with,
             "n_static_bytes": program.n_static_bytes,

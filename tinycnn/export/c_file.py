@@ -26,6 +26,7 @@ from ..ground.output_files import refuse_files_of_others
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from . import c_compiler
+from .c_layouts import LAYOUTS, drawn_images, files_of
 from .c_memory import Call, Memory
 from .c_operations import c_name, exact_hex
 from .c_quantized import IntegerOnlyWriter, QuantizedWriter
@@ -41,6 +42,7 @@ PADDED_TO = 16
 class CProgram:
     """What `write` wrote.
 
+    others            further files of a layout
     checked_with      the compiler used for the check; None: there was none, so no check
     n_static_bytes    of memory for the values between layers;  n_constant_bytes: of weights
     """
@@ -50,6 +52,7 @@ class CProgram:
     checked_with: str | None
     n_static_bytes: int
     n_constant_bytes: int
+    others: tuple[Path, ...] = ()
 
 
 def write(
@@ -58,6 +61,7 @@ def write(
     name: str | None = None,
     *,
     integer_only: bool = False,
+    layout: str = "files",
 ) -> CProgram:
     """Write `network` as NAME.c and NAME.h, after a run that compares its logits.  The program of a
     QuantizedNetwork computes with the same integers, so its logits are the same bits.
@@ -67,6 +71,8 @@ def write(
            "microexpnet" in a folder
     integer_only  of a QuantizedNetwork: a program without floats, whose logits are those of
            `QuantizedNetwork.predict_integer_logits`
+    layout  "cmake" or "arduino": `path` is a folder, which becomes a library with an example, the
+           two files in its folder src
     Without a C compiler ($CC, cc, gcc or clang) the program is written unchecked, with a warning in
     the log and in the result.  Weights are float32.  Raises, before anything is written:
     UnknownLayerError for a layer that OPERATIONS does not have, ValueError for a name that C does
@@ -81,7 +87,13 @@ def write(
         name = path.stem if path.suffix == ".c" else "microexpnet"
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name is {name!r}; expected letters, digits and _, as names in C have")
-    refuse_files_of_others([folder / f"{name}.h"])
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
+    if layout != "files" and path.suffix == ".c":
+        raise ValueError(f"path is {os.fspath(path)!r}; layout {layout!r} needs a folder")
+    src = folder if layout == "files" else folder / "src"
+    others = files_of(layout, name, np.zeros(1, np.float32))
+    refuse_files_of_others([src / f"{name}.h", *(folder / other for other in others)])
     writer: CSource
     if isinstance(network, QuantizedNetwork):
         writer = (IntegerOnlyWriter if integer_only else QuantizedWriter)(network, name)
@@ -91,18 +103,28 @@ def write(
         writer = Writer(exportable(network), name)
     source, header = writer.source(), writer.header()
     written = CProgram(
-        folder / f"{name}.c",
-        folder / f"{name}.h",
+        src / f"{name}.c",
+        src / f"{name}.h",
         c_compiler.compiler(),
         writer.n_static_bytes,
         writer.n_constant_bytes,
+        tuple(folder / other for other in others),
     )
     if written.checked_with is None:
         logger.warning("%s: no C compiler ($CC, cc, gcc, clang): the program is not checked", path)
     else:
         _check(written, network, name, (source, header), integer_only)
-    write_atomically(written.header, header)
-    write_atomically(written.source, source)
+    if others:
+        images = drawn_images(1, network.input_spec.shape)
+        others = files_of(layout, name, _logits(network, images, integer_only)[0])
+    for file, text in (
+        (written.header, header),
+        (written.source, source),
+        *zip(written.others, others.values()),
+    ):
+        if layout != "files":
+            file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, text)
     return written
 
 
@@ -120,10 +142,8 @@ def _check(
     logits, probs = c_compiler.run(
         written.checked_with, network, name, *texts, images, integer_only
     )
+    expected = _logits(network, images, integer_only)
     if isinstance(network, QuantizedNetwork):
-        expected = network.predict_logits(images)
-        if integer_only:
-            expected = network.predict_integer_logits(images).values
         if not np.array_equal(logits, expected):
             reason = (
                 "" if integer_only else ("; is the compiler told to round otherwise (-ffast-math)?")
@@ -132,9 +152,19 @@ def _check(
                 f"{path}: its integers are not the network's{reason}  Nothing was written"
             )
     else:
-        check_agreement(path, logits, network.predict_logits(images))
+        check_agreement(path, logits, expected)
     if not integer_only:
         check_agreement(path, probs, expected_probs(network, images), "probabilities")
+
+
+def _logits(
+    network: Network | QuantizedNetwork, images: np.ndarray, integer_only: bool
+) -> np.ndarray:
+    """What the program should compute."""
+    if integer_only:
+        assert isinstance(network, QuantizedNetwork)
+        return network.predict_integer_logits(images).values
+    return network.predict_logits(images)
 
 
 class Writer(CSource):
