@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import shutil
 import subprocess
 from importlib import resources
 from pathlib import Path
@@ -90,6 +91,82 @@ def agrees(node, network):
     for found in node_check.run(node, page, images, len(network.classes)):
         assert logit_error(found.logits, network.predict_logits(images)) <= 1e-5
         np.testing.assert_allclose(found.probs, expected_probs(network, images), atol=2e-5)
+
+
+MAIN = """
+#include <stdio.h>
+static void *content(const char *name)
+{
+    FILE *file = fopen(name, "rb");
+    if (!file || fseek(file, 0, SEEK_END))
+        abort();
+    const long n = ftell(file);
+    void *block = reserve((int)n);
+    rewind(file);
+    if (fread(block, 1, (size_t)n, file) != (size_t)n)
+        abort();
+    fclose(file);
+    return block;
+}
+int main(int argc, char **argv)
+{
+    for (int k = 1; k < argc; k++) {
+        char name[64];
+        snprintf(name, sizeof name, "calls%s", argv[k]);
+        void *calls = content(name);
+        snprintf(name, sizeof name, "weights%s", argv[k]);
+        float *weights = content(name);
+        snprintf(name, sizeof name, "image%s", argv[k]);
+        open_network(calls, weights);
+        const float *found = logits(content(name));
+        for (int i = 0; i < network.head.n_classes; i++)
+            printf("%.9g ", found[i]);
+        printf("\\n");
+    }
+    const uint8_t *grey = content("grey");
+    uint8_t cut[4][84 * 84];
+    if (!open_cascade(content("cascade")))
+        abort();
+    const int n = find_faces(grey, 360, 0, 0, 360, 300, 0.0, 1.0);
+    for (int k = 0; k < n; k++) {
+        const double *one = faces() + 4 * k;
+        cut_face(grey, 300, 360, one[0], one[1], one[2], 0, 48, cut[0]);
+        cut_face(grey, 300, 360, one[0], one[1], one[2], 0, 84, cut[1]);
+        cut_face(grey, 300, 360, one[0], one[1], one[2], 1, 84, cut[2]);
+        cut_face(grey, 300, 360, one[0], one[1], one[2], 1, 50, cut[3]);
+        printf("%g %g %g\\n", one[0], one[1], one[2]);
+    }
+    return 0;
+}
+"""
+
+
+def test_the_engine_accesses_only_its_memory(tmp_path):
+    """Compiled for this machine, with sanitizers: all networks, and a search for faces."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    networks = [awkward(name) for name in SMALL_NETWORKS]
+    images = [images_for(network, 1) for network in networks]
+    for k, (network, image) in enumerate(zip(networks, images)):
+        program = program_of(network.folded() if network.statistics else network)
+        (tmp_path / f"calls{k}").write_bytes(program.calls)
+        (tmp_path / f"weights{k}").write_bytes(program.weights.tobytes())
+        (tmp_path / f"image{k}").write_bytes(image.tobytes())
+    many = pictures()["many"][..., 0]
+    (tmp_path / "grey").write_bytes(many.tobytes())
+    (tmp_path / "cascade").write_bytes(packed_cascade(CASCADE))
+    (tmp_path / "engine.c").write_text(build_engine.source() + MAIN)
+    command = ["gcc", "-std=gnu99", "-O1", "-g", "-fsanitize=address,undefined"]
+    command += ["-fno-sanitize-recover=all", "engine.c", "-o", "engine"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
+    words = [str(tmp_path / "engine"), *map(str, range(len(networks)))]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = [np.array(line.split(), np.float64) for line in done.stdout.splitlines()]
+    for network, image, row in zip(networks, images, rows):
+        assert logit_error(row[None], network.predict_logits(image)) <= 1e-5
+    boxes = ferdata.find_faces(many).boxes
+    np.testing.assert_array_equal(np.array(rows[len(networks) :]), boxes[:, :3])
 
 
 def test_every_kind_of_layer_has_an_entry():

@@ -6,12 +6,14 @@ import pytest
 
 from tinycnn.explain.style import STYLE as EXPLAIN
 from tinycnn.ground.html_page import SCROLL_CUE, styled_page, table
+from tinycnn.ground.package_files import package_text
 from tinycnn.paper.page import _STYLE as PAPER
 from tinycnn.report.page import report_page
 
 COMMON = re.search(r"<style>(.*?)</style>", styled_page("", ""), re.S)[1]
 RUN = re.search(r"<style>(.*?)</style>", report_page("", ""), re.S)[1]
-STYLES = {"common": COMMON, "run": RUN, "explain": EXPLAIN}
+BROWSER = COMMON + package_text("tinycnn.export.browser", "page.css")
+STYLES = {"common": COMMON, "run": RUN, "explain": EXPLAIN, "browser": BROWSER}
 PHONE_PX = 400
 
 

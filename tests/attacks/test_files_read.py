@@ -127,6 +127,7 @@ OWN_FILES = {
     "ground/compiler_process.py",  # likewise
     "export/python_program.py",  # the template of a program without tinycnn
     "export/python_file.py",  # a temporary folder
+    "export/browser/build_engine.py",  # likewise
     "sweep/work.py",  # the model that this process has just written
     "sweep/folder.py",  # a lock
     "cli/memory_need.py",  # /proc/meminfo

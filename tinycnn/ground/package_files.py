@@ -10,6 +10,11 @@ def package_text(package: str, name: str) -> str:
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
+def package_bytes(package: str, name: str) -> bytes:
+    """The content of a file in a package.  Raises OSError if it was not installed."""
+    return resources.files(package).joinpath(name).read_bytes()
+
+
 def source_files(package: str) -> list[tuple[str, bytes]]:
     """(name, content) of each Python file of a package, subpackages excluded, in order of names.
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ...ground.atomic_file import write_atomically
 from ...ground.package_files import package_text
 from ...ground.printing import print_text
 from ..c_source import sections_of
@@ -63,9 +64,9 @@ def source_hash() -> str:
 def main() -> None:
     for name, processor in ENGINES.items():
         content = compiled(processor)
-        Path(__file__).with_name(name).write_bytes(content)
+        write_atomically(Path(__file__).with_name(name), content)
         print_text(f"{name}: {len(content):,} bytes")
-    Path(__file__).with_name(SOURCE_HASH).write_text(f"{source_hash()}\n", encoding="utf-8")
+    write_atomically(Path(__file__).with_name(SOURCE_HASH), f"{source_hash()}\n")
 
 
 if __name__ == "__main__":

@@ -14,14 +14,13 @@ import json
 import logging
 import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from ...formats.agreement import check_agreement, expected_probs, exportable, images_of_shape
 from ...ground._version import __version__
 from ...ground.atomic_file import write_atomically
 from ...ground.html_page import STYLE, escape, html_page
-from ...ground.package_files import package_text
+from ...ground.package_files import package_bytes, package_text
 from ...network import Network
 from . import node_check
 from .model_card import limits
@@ -123,8 +122,8 @@ def page_text(
         "calls": _base64(program.calls),
         "weights": _base64(program.weights.astype("<f4").tobytes()),
         "cascade": _base64(packed_cascade(cascade)) if cascade else "",
-        "engine": _base64(_package_bytes("engine.wasm")),
-        "enginePlain": _base64(_package_bytes("engine_plain.wasm")),
+        "engine": _base64(package_bytes(__package__, "engine.wasm")),
+        "enginePlain": _base64(package_bytes(__package__, "engine_plain.wasm")),
     }
     scripts = {
         part: "\n" + package_text(__package__, f"{part}.js")
@@ -157,7 +156,3 @@ def _hash(text: str) -> str:
 
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
-
-
-def _package_bytes(name: str) -> bytes:
-    return resources.files(__package__).joinpath(name).read_bytes()

@@ -7,7 +7,8 @@
 extern unsigned char __heap_base; /* the linker's: the first free byte */
 static uintptr_t first_free;
 
-/* A block of n_bytes, which begins at a multiple of 16; 0: the browser gives no more memory. */
+/* A block of n_bytes, which begins at a multiple of 16.  If the browser gives no more memory, the
+ * call fails in JavaScript. */
 EXPORT void *reserve(int n_bytes)
 {
     const uintptr_t page = 65536;
@@ -33,7 +34,7 @@ enum { MOST_BLOCKS = 4096 };
 static void *blocks[MOST_BLOCKS];
 static int n_blocks;
 
-/* For tests on this machine: each block is one of malloc, so that a sanitizer sees its ends. */
+/* For tests without a browser: each block is one of malloc, so that a sanitizer sees its ends. */
 EXPORT void *reserve(int n_bytes)
 {
     if (n_blocks == MOST_BLOCKS)
