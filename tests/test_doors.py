@@ -432,6 +432,9 @@ def test_reference_init_and_testing_only_need_numpy(name):
         assert fine, place(ROOT / "tinycnn" / f"{name}.py", found)
 
 
+RUNS_PROGRAMS = "tinycnn/learn/learner.py"
+"""It runs the answers of a learner, as `python answers.py` would: they are programs."""
+
 UNSAFE_MODULES = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
 READS_COMPILED_CODE = ROOT / "tinycnn" / "ground" / "compiled_code.py"
 """May unpickle: Numba keeps the code that it compiles as pickle.  The file is only read if this
@@ -450,7 +453,8 @@ def test_no_pickle_and_no_eval(path):
             continue
         called = ast.unparse(node.func)
         where = f"{path.relative_to(ROOT)}:{node.lineno} calls {called}"
-        assert called not in ("eval", "exec", "compile", "__import__"), where
+        may_run = path.relative_to(ROOT).as_posix() == RUNS_PROGRAMS and called != "eval"
+        assert called not in ("eval", "exec", "compile", "__import__") or may_run, where
         assert not called.startswith(("builtins.", "pickle.")) or called in allowed, where
         for keyword in node.keywords:
             if keyword.arg == "allow_pickle":

@@ -13,13 +13,12 @@ import ferdata
 import tinycnn
 from tinycnn import cli
 from tinycnn.ground.package_files import package_text
-from tinycnn.learn import check, load_exercise
+from tinycnn.learn import check, checking, load_exercise
 from tinycnn.learn.catalogue import EXERCISES, NAMES, exercise_called
-from tinycnn.learn.checking import RIGHT, TO_DO, check_folder, check_functions
-from tinycnn.learn.checks import network as network_checks
+from tinycnn.learn.checking import check_folder, check_functions
 from tinycnn.learn.folder import exercise_files, write_exercises
 from tinycnn.learn.learner import WrongAnswer, solution
-from tinycnn.learn.notebook import code_cells
+from tinycnn.learn.steps import RIGHT, TO_DO
 
 EVERY = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 
@@ -27,7 +26,7 @@ EVERY = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exer
 @pytest.fixture
 def without_training(monkeypatch):
     """The check of exercise 10 without the step that trains, which takes seconds."""
-    monkeypatch.setattr(network_checks, "STEPS", network_checks.STEPS[:-1])
+    monkeypatch.setitem(checking.STEPS, "network", checking.STEPS["network"][:-1])
 
 
 def own(name):
@@ -179,7 +178,7 @@ def test_own_layers_compute_what_tinycnns_compute():
 
 def test_own_layers_learn_to_recognise_faces(monkeypatch, capsys):
     monkeypatch.setattr(ferdata, "default_faces", drawn_once.default_faces)
-    (training,) = (step for step in network_checks.STEPS if step.name == "train")
+    (training,) = (step for step in checking.STEPS["network"] if step.name == "train")
     learner = solution(exercise_called("network"))
     training.run(learner, learner)
     printed = capsys.readouterr().out
@@ -190,13 +189,20 @@ def test_own_layers_learn_to_recognise_faces(monkeypatch, capsys):
 # ---- blanks ----------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory):
+    """A folder of exercises that nobody has answered."""
+    folder = tmp_path_factory.mktemp("blank") / "exercises"
+    write_exercises(folder)
+    return folder
+
+
 @EVERY
-def test_a_blank_is_named_with_its_line(exercise, tmp_path):
-    write_exercises(tmp_path / "mine")
-    results = check_folder(tmp_path / "mine", exercise)
+def test_a_blank_is_named_with_its_line(exercise, blank):
+    results = check_folder(blank, exercise)
     blanks = [r for r in results if r.verdict == TO_DO]
     assert RIGHT not in {r.verdict for r in results} and len(blanks) >= 2
-    lines = (tmp_path / "mine" / f"{exercise.stem}.py").read_text().splitlines()
+    lines = (blank / f"{exercise.stem}.py").read_text(encoding="utf-8").splitlines()
     for result in blanks:
         if "not tried" in result.message:
             continue
@@ -377,92 +383,7 @@ def test_check_takes_functions(capsys):
     assert "there is no relu_forward in the file" in capsys.readouterr().out
 
 
-# ---- notebooks -------------------------------------------------------------------------------
-
-
-@EVERY
-def test_notebooks_with_the_solutions_run(
-    exercise, tmp_path, monkeypatch, capsys, without_training
-):
-    pytest.importorskip("matplotlib", reason="needs the extra plots")
-    write_exercises(tmp_path / "mine", solved=True, notebooks=True)
-    monkeypatch.chdir(tmp_path / "mine")
-    monkeypatch.setattr(ferdata, "default_faces", few_faces)
-    text = (tmp_path / "mine" / f"{exercise.stem}.ipynb").read_text(encoding="utf-8")
-    names = {"__name__": "__main__"}
-    for k, code in enumerate(code_cells(text, with_figures=True)):
-        exec(compile(code, f"cell {k}", "exec", dont_inherit=True), names)
-    printed = capsys.readouterr().out
-    assert "right" in printed and "wrong" not in printed and "to do" not in printed
-
-
-def few_faces():
-    """Two people, so that the training of exercise 10 runs on something."""
-    return ferdata.render_faces(5, 1)
-
-
-@EVERY
-def test_notebooks_are_checked_as_files_are(exercise, tmp_path, without_training):
-    write_exercises(tmp_path / "mine", solved=True, notebooks=True)
-    assert {r.verdict for r in check_folder(tmp_path / "mine", exercise)} == {RIGHT}
-
-
-def test_notebooks_are_of_nbformat_4_5(tmp_path):
-    nbformat = pytest.importorskip("nbformat", reason="needs nbformat, to check notebooks")
-    for name, text in exercise_files(solved=False, notebooks=True).items():
-        if name.endswith(".ipynb"):
-            notebook = nbformat.reads(text, as_version=4)
-            nbformat.validate(notebook)
-            assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
-
-
-def test_a_notebook_runs_in_jupyter(tmp_path):
-    nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel")
-    pytest.importorskip("ipykernel", reason="needs nbclient and ipykernel")
-    import nbformat
-
-    text = exercise_files(solved=True, notebooks=True)["04_relu.ipynb"]
-    notebook = nbformat.reads(text, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=300).execute(cwd=str(tmp_path))
-    (output,) = notebook.cells[-1].outputs[:1]
-    assert "relu_backward  right" in output.text
-
-
-def test_cells_of_notebooks():
-    cells = [
-        {"cell_type": "markdown", "metadata": {}, "source": ["# text"]},
-        {"cell_type": "code", "metadata": {}, "source": ["%matplotlib inline\n", "x = 1\n", "!ls"]},
-        {"cell_type": "code", "metadata": {"tags": ["tinycnn-figure"]}, "source": "draw()"},
-    ]
-    text = json.dumps({"cells": cells, "nbformat": 4})
-    assert code_cells(text) == ["\nx = 1\n"]
-    assert code_cells(text, with_figures=True)[1] == "draw()"
-    for damaged in (
-        "",
-        "[]",
-        "{}",
-        '{"cells": 3}',
-        '{"cells": [1]}',
-        '{"cells": [{}]}',
-        "[" * 9999,
-    ):
-        with pytest.raises(ValueError, match="not a Jupyter notebook"):
-            code_cells(damaged)
-
-
-def test_an_error_in_a_notebook_names_the_cell(tmp_path):
-    write_exercises(tmp_path / "mine", solved=True, notebooks=True)
-    path = tmp_path / "mine" / "03_dense.ipynb"
-    path.write_text(path.read_text().replace("return x @ w + b", "return x @ w.T + b"))
-    forward, _ = check_folder(tmp_path / "mine", exercise_called("dense"))
-    assert "03_dense.ipynb cell 1, line " in forward.message
-    assert "return x @ w.T + b" in forward.message
-    path.write_text("{}")
-    (result,) = check_folder(tmp_path / "mine", exercise_called("dense"))
-    assert "03_dense.ipynb: not a Jupyter notebook" in result.message
-
-
-def test_texts_name_the_functions(tmp_path):
+def test_texts_name_the_functions():
     files = exercise_files(solved=False, notebooks=False)
     for exercise in EXERCISES:
         text = files[f"{exercise.stem}.md"]

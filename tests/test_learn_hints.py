@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from learner_mistakes import WRONG
 
+from tinycnn.learn import checking
 from tinycnn.learn.catalogue import EXERCISES, exercise_called
-from tinycnn.learn.checking import RIGHT, TO_DO, check_functions
-from tinycnn.learn.checks import network
+from tinycnn.learn.checking import check_functions
 from tinycnn.learn.comparison import Factor, Mistake, difference
-from tinycnn.learn.learner import Learner, solution
+from tinycnn.learn.learner import Learner, loading, solution
+from tinycnn.learn.steps import RIGHT, TO_DO
 
 
 def with_answer(exercise, code):
@@ -24,9 +25,7 @@ def with_answer(exercise, code):
 @pytest.fixture
 def solved_exercises(monkeypatch):
     """What load_exercise gives, and no training, which takes seconds."""
-    from tinycnn.learn.learner import loading
-
-    monkeypatch.setattr(network, "STEPS", network.STEPS[1:-1])
+    monkeypatch.setitem(checking.STEPS, "network", checking.STEPS["network"][1:-1])
     with loading(lambda exercise: dict(solution(exercise).names)):
         yield
 

@@ -16,8 +16,9 @@ from ..ground.messages import plain
 from ..ground.output_files import writes
 from ..ground.printing import print_text
 from ..learn.catalogue import EXERCISES, NAMES, exercise_called
-from ..learn.checking import RIGHT, all_right, check_folder, print_results
+from ..learn.checking import check_folder, print_results
 from ..learn.folder import write_exercises
+from ..learn.steps import RIGHT, all_right
 from .console import print_json
 
 

@@ -1,37 +1,41 @@
-"""Runs the checks of an exercise, and says in plain words what is right and what is wrong."""
+"""Checks the answers to an exercise, and says in plain words what is right and what is wrong."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..ground.command_line import CannotError
-from ..ground.messages import one_line
 from ..ground.printing import print_text
 from .catalogue import Exercise, exercise_called
-from .learner import Learner, NotWritten, WrongAnswer, loading, names_in_folder, solution
+from .checks import (
+    adam,
+    batch_norm,
+    convolution,
+    cross_entropy,
+    dense,
+    distillation,
+    max_pooling,
+    network,
+    relu,
+    softmax,
+)
+from .learner import Learner, WrongAnswer, loading, names_in_folder, solution
+from .steps import WRONG, Result, Step, all_right, results_of
 
-RIGHT, WRONG, TO_DO = "right", "wrong", "to do"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One thing that is checked: what(learner, solution) raises WrongAnswer if it is wrong."""
-
-    name: str
-    run: Callable[[Learner, Learner], None]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What was found in one step.  verdict: RIGHT, WRONG or TO_DO;  message: "" if it is right."""
-
-    step: str
-    verdict: str
-    message: str = ""
+STEPS: dict[str, Sequence[Step]] = {
+    "softmax": softmax.STEPS,
+    "cross_entropy": cross_entropy.STEPS,
+    "dense": dense.STEPS,
+    "relu": relu.STEPS,
+    "convolution": convolution.STEPS,
+    "max_pooling": max_pooling.STEPS,
+    "distillation": distillation.STEPS,
+    "adam": adam.STEPS,
+    "batch_norm": batch_norm.STEPS,
+    "network": network.STEPS,
+}
+"""By the name of the exercise."""
 
 
 def check(name: str, functions: Mapping[str, Any]) -> bool:
@@ -57,28 +61,7 @@ def check_folder(folder: Path, exercise: Exercise) -> list[Result]:
 
 def check_functions(exercise: Exercise, learner: Learner) -> list[Result]:
     """The result of every step of the exercise."""
-    module = importlib.import_module(f"{__package__}.checks.{exercise.name}")
-    steps: tuple[Step, ...] = module.STEPS
-    return [_result(step, learner, solution(exercise)) for step in steps]
-
-
-def _result(step: Step, learner: Learner, right: Learner) -> Result:
-    try:
-        step.run(learner, right)
-    except NotWritten as blank:
-        return Result(step.name, TO_DO, str(blank))
-    except WrongAnswer as problem:
-        return Result(step.name, WRONG, str(problem))
-    except CannotError as error:  # an earlier exercise is not there
-        return Result(step.name, WRONG, one_line(error))
-    except Exception as error:  # the learner's functions may return anything
-        what = f"the check stopped with {type(error).__name__}: {one_line(error)}"
-        return Result(step.name, WRONG, f"{what}\nHint: a result is not what the text describes.")
-    return Result(step.name, RIGHT)
-
-
-def all_right(results: list[Result]) -> bool:
-    return all(result.verdict == RIGHT for result in results)
+    return results_of(STEPS[exercise.name], learner, solution(exercise))
 
 
 def print_results(exercise: Exercise, results: list[Result]) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checking import Step
 from ..comparison import Mistake, difference, require_equal
 from ..learner import Learner, WrongAnswer
+from ..steps import Step
 
 RATE, BETA1, BETA2, EPS, STEP = 0.1, 0.8, 0.95, 0.05, 3
 

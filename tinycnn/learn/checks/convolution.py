@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..checking import Step
 from ..comparison import (
     Factor,
     Gradients,
@@ -16,6 +15,7 @@ from ..comparison import (
     require_gradients,
 )
 from ..learner import Learner
+from ..steps import Step
 
 N, STRIDE = 3, 2
 

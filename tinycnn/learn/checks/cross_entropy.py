@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checking import Step
 from ..comparison import (
     Factor,
     Gradients,
@@ -14,6 +13,7 @@ from ..comparison import (
     require_gradients,
 )
 from ..learner import Learner, WrongAnswer
+from ..steps import Step
 
 N, K = 5, 3
 

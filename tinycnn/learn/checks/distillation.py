@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..checking import Step
 from ..comparison import Factor, Gradients, Mistake, batch_factors, require_equal, require_gradients
 from ..learner import Learner
+from ..steps import Step
 
 N, K, T, WEIGHT = 4, 5, 3.0, 0.7
 

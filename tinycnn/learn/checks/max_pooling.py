@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checking import Step
 from ..comparison import Gradients, Mistake, require_equal, require_gradients
 from ..learner import Learner
+from ..steps import Step
 
 N, OH, OW, C, SIZE = 2, 2, 3, 2, 2
 

@@ -12,11 +12,17 @@ from ...input_spec import InputSpec
 from ...layers import Flatten
 from ...network import Network
 from ..catalogue import EXERCISES
-from ..checking import Step, all_right, check_functions
 from ..comparison import Gradients, Mistake, require_equal, require_gradients
-from ..learner import Learner, WrongAnswer, in_words
+from ..learner import Learner, WrongAnswer, in_words, solution
+from ..steps import Step, all_right, results_of
+from . import adam, convolution, cross_entropy, dense
 
-EARLIER = ("cross_entropy", "dense", "convolution", "adam")
+EARLIER = {
+    "cross_entropy": cross_entropy.STEPS,
+    "dense": dense.STEPS,
+    "convolution": convolution.STEPS,
+    "adam": adam.STEPS,
+}
 RATE = 0.01
 N_STEPS, LEAST_ACCURACY = 60, 0.45
 """Of the training: by chance, a third of the answers are right; the solution reaches 0.6."""
@@ -29,7 +35,8 @@ def _earlier(own: Learner, right: Learner) -> None:
             functions = own.names.get(exercise.name)
             if not isinstance(functions, SimpleNamespace):
                 raise WrongAnswer(f'{exercise.name} = load_exercise("{exercise.name}") is missing')
-            if not all_right(check_functions(exercise, Learner(vars(functions)))):
+            learner = Learner(vars(functions))
+            if not all_right(results_of(EARLIER[exercise.name], learner, solution(exercise))):
                 raise WrongAnswer(
                     f"exercise {exercise.number}, {exercise.name}, is not right yet, and this one "
                     "uses it: check that one first"

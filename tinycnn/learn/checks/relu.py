@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checking import Step
 from ..comparison import Gradients, Mistake, require_equal, require_gradients
 from ..learner import Learner
+from ..steps import Step
 
 
 def _arrays() -> tuple[np.ndarray, np.ndarray]:

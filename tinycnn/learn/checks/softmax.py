@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checking import Step
 from ..comparison import Gradients, Mistake, require_equal, require_gradients
 from ..learner import Learner, WrongAnswer
+from ..steps import Step
 
 
 def _logits() -> np.ndarray:
