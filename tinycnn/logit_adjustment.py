@@ -16,7 +16,6 @@ import math
 
 import numpy as np
 
-from .ground.masked_arrays import unmasked
 from .layers import Dense
 from .network import Network
 from .shapes import check_array
@@ -30,7 +29,7 @@ def logit_offsets(class_counts: np.ndarray, strength: float = 1.0) -> np.ndarray
     strength      0 or more
     Raises TypeError or ValueError for other arguments.
     """
-    given = unmasked("class_counts", class_counts)
+    given = np.asanyarray(class_counts)  # check_array refuses masked values
     counts = check_array("class_counts", given, ("K",), "iuf", "numbers").astype(np.float64)
     if not np.isfinite(counts).all() or (counts < 0).any() or not counts.any():
         raise ValueError("class_counts: expected numbers of 0 or more, not all 0")
