@@ -115,7 +115,7 @@ def test_export_in_integers_alone(model, int8, run, tmp_path):
     ).read_text(encoding="utf-8")
     for words, message in (
         ((int8, "--to", "onnx"), "--integer-only: a program --to onnx computes with floats"),
-        ((model, "--to", "c"), "and tinycnn convert --dtype int8 makes one"),
+        ((model, "--to", "c"), "which tinycnn convert makes with the dtype int8"),
     ):
         ending = words[-1].replace("python", "py")
         status, _, error = run(

@@ -336,8 +336,7 @@ def _print(found: dict[str, Any], data: str | None) -> None:
             f" of {n:,} images" if (n := found["n_integer_only_images"]) < found["n_images"] else ""
         )
         print_text(
-            f"  in integers alone (export --integer-only): top-1 the same for "
-            f"{found['integer_only_agreement']:.2%}{of}"
+            f"  in integers alone: top-1 the same for {found['integer_only_agreement']:.2%}{of}"
         )
     if "integer_only_accuracy" in found:
         print_text(f"  accuracy in integers alone: {found['integer_only_accuracy']:.2%}{of}")

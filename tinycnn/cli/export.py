@@ -138,7 +138,7 @@ def check_integers(model: str, network: Network | QuantizedNetwork) -> None:
     if not isinstance(network, QuantizedNetwork):
         raise CannotError(
             f"{model}: its weights are floats; --integer-only needs a network in 8-bit integers, "
-            "and tinycnn convert --dtype int8 makes one"
+            "which tinycnn convert makes with the dtype int8"
         )
     try:
         check_integer_only(network.program, network.input_spec)
