@@ -23,15 +23,16 @@ NAMES = {
         *("SIGHUP", "SIGKILL", "SIGSTOP", "SIGUSR1"),
     ),
 }
-_NEEDED_BY_PYTHON = {"SIGKILL"}
-"""Of its own parts on POSIX systems, after they were imported."""
+_NEEDED_BY_OTHERS = {"SIGKILL", "WNOHANG", "getuid", "register_at_fork", "sysconf", "uname"}
+"""By Python itself, NumPy and pytest, when they find themselves on a POSIX system."""
 
 _NO_RIGHT = 1314
 """Windows' error number where only an administrator, or a developer, may make symbolic links."""
 
 
 def remove():
-    """Take these parts away from this process, as far as Python itself does not need them."""
+    """Take these parts away from this process, as far as Python itself and other
+    packages do not need them."""
     import asyncio  # noqa: F401
     import getpass  # noqa: F401
     import multiprocessing.popen_spawn_posix  # noqa: F401
@@ -42,7 +43,7 @@ def remove():
     for module in MODULES:
         sys.modules[module] = None  # makes importing it raise ImportError
     for module, names in NAMES.items():
-        for name in {*names} - _NEEDED_BY_PYTHON:
+        for name in {*names} - _NEEDED_BY_OTHERS:
             if hasattr(module, name):
                 delattr(module, name)
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from disk_trouble import files_limited_to
 
-from tinycnn.ground import atomic_file
+from tinycnn.ground import atomic_file, file_lock
 from tinycnn.ground.atomic_file import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
-POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions, locks and signals")
+ON_WINDOWS = os.name == "nt" or file_lock.posix is None
+POSIX = pytest.mark.skipif(ON_WINDOWS, reason="needs POSIX permissions, locks and signals")
 
 
 def test_bytes_and_text(tmp_path):

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -174,7 +173,9 @@ def in_threads(
 ) -> None:
     """Call work(0) to work(n - 1) in n_threads (None: one for each processor that this process may
     use). The first error is raised, and nothing more is begun."""
-    n_processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    n_processors = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )
     with ThreadPoolExecutor(n_threads or n_processors) as pool:
         try:
             for done, _ in enumerate(pool.map(work, range(n)), start=1):

@@ -21,6 +21,7 @@ import tinycnn
 import tinycnn.cli
 from tinycnn.cli.sweep import RESULTS
 from tinycnn.export import c_compiler
+from tinycnn.ground import file_lock
 from tinycnn.ground.atomic_file import write_atomically
 from tinycnn.ground.command_line import CannotError
 from tinycnn.ground.html_page import html_page
@@ -310,6 +311,7 @@ def test_a_new_file_has_one_writer(tmp_path, monkeypatch, links):
     assert contents(tmp_path) == {tmp_path / "new": f"{winner}".encode() * 9}
 
 
+@pytest.mark.skipif(not file_lock.can_lock(), reason="this system has no locks")
 def test_two_calls_of_fit_cannot_train_into_one_folder(tmp_path):
     class Other(tinycnn.Callback):
         def on_epoch(self, record):
