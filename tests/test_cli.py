@@ -581,13 +581,6 @@ def test_pictures_that_do_not_fit(refused, model, tmp_path, name, write, message
     assert message in error and name in error and not page.exists()
 
 
-def test_the_advice_names_the_framing(refused, tmp_path, face):
-    network = models.microexpnet(framing="fer2013")
-    tinycnn.save(network, tmp_path / "m.safetensors")
-    error = refused("explain", tmp_path / "m.safetensors", face, "--out", tmp_path / "page.html")
-    assert 'find_faces(PHOTO, framing="fer2013", size_px=84).images[0]' in error
-
-
 def test_what_cannot_be_explained(refused, model, face, tmp_path):
     page = tmp_path / "page.html"
     assert "label is 'merry'" in refused("explain", model, face, "--label", "merry", "--out", page)

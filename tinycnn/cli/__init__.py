@@ -19,7 +19,7 @@ from ..ground.exit_status import run_command
 
 COMMANDS = (
     *("predict", "train", "sweep", "reproduce", "info", "convert", "export", "explain"),
-    *("gradcheck", "learn", "warmup"),
+    *("gradcheck", "learn", "face", "warmup"),
 )
 WITH_OWN_JSON = ("predict",)
 

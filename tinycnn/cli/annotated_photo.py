@@ -64,12 +64,18 @@ def write_annotated(folder: Path, name: Path, picture: Image.Image) -> None:
     that this package has not written."""
     path = annotated_path(folder, name)
     refuse_files_of_others([path])
-    content = io.BytesIO()
-    if path.suffix.lower() == ".png":
-        mark = PngInfo()
-        mark.add_text("Comment", MARK)
-        picture.save(content, "PNG", pnginfo=mark)
-    else:
-        picture.save(content, "JPEG", quality=92, comment=MARK)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() == ".png":
+        write_png(path, picture)
+        return
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=92, comment=MARK)
+    write_atomically(path, content.getvalue())
+
+
+def write_png(path: Path, picture: Image.Image) -> None:
+    """Write a PNG file with the mark of this package, whole or not at all.  Raises OSError."""
+    mark, content = PngInfo(), io.BytesIO()
+    mark.add_text("Comment", MARK)
+    picture.save(content, "PNG", pnginfo=mark)
     write_atomically(path, content.getvalue())

@@ -12,9 +12,10 @@ from ..explain import explain, write_page
 from ..ground.command_line import not_negative, positive
 from ..ground.messages import plain
 from ..ground.output_files import check_out, reads, refuse_files_of_others, writes
-from ..ground.printing import print_text
+from ..ground.printing import print_message, print_text
 from .console import print_json
-from .image_argument import read_image
+from .face_network import add_framing_argument, place
+from .image_argument import GivenImage, read_face
 from .memory_need import say_memory
 from .model_argument import add_model_argument, open_model
 
@@ -25,10 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "image",
             metavar="IMAGE",
-            help="a face of the network's own size (84x84 for MicroExpNet): a picture file, or "
-            ".npy with uint8 pixels",
+            help="a photo, of which the largest face is taken; or a face of the network's own size "
+            "(84x84 for MicroExpNet): a picture file, or .npy with uint8 pixels",
         )
     )
+    add_framing_argument(parser)
     parser.add_argument(
         "--label",
         metavar="NAME",
@@ -57,19 +59,22 @@ def run(args: argparse.Namespace) -> int:
         refuse_files_of_others([out])
     model = open_model(args.model, args.variant)
     say_memory(args.model, model.network)
+    given = read_face(args.image, model, args.framing)
     explanation = explain(
         model.network,
-        read_image(args.image, model.network.input_spec),
+        given.pixels,
         args.label,
         n_entries=args.entries,
         seed=args.seed,
         model_name=Path(args.model).name,
         image_name=Path(args.image).name,
+        image_note=_cut(args.image, given),
     )
     write_page(out, explanation)
     summary = explanation.summary()
     if args.json:
-        print_json({"page": str(out), "bytes": out.stat().st_size, **summary})
+        face = {"face": {"box": given.box, "n_faces": given.n_faces}} if given.box else {}
+        print_json({"page": str(out), "bytes": out.stat().st_size, **face, **summary})
     else:
         probability = explanation.trace.probs[explanation.trace.predicted]
         print_text(plain(f"{args.image}: {summary['predicted']}, p = {probability:.4f}"))
@@ -81,3 +86,22 @@ def run(args: argparse.Namespace) -> int:
         )
         print_text(plain(f"  page: {out} ({out.stat().st_size:,} bytes)"))
     return 0 if explanation.agrees else 1
+
+
+def _cut(name: str, given: GivenImage) -> str:
+    """How the face was cut out of a photo, for the page; "" for a file that is the face itself.
+    If there are others, a note on stderr says so."""
+    if given.box is None:
+        return ""
+    if given.n_faces > 1:
+        print_message(
+            plain(
+                f"note: {name}: {given.n_faces} faces; this is the largest, at {place(given.box)}. "
+                "tinycnn face PHOTO OUT.png --all cuts out all"
+            )
+        )
+    which = f"largest of {given.n_faces} faces" if given.n_faces > 1 else "face"
+    return (
+        f"This is the {which} in a photo, at {place(given.box)}, cut out with the framing "
+        f"{given.framing}."
+    )

@@ -19,6 +19,7 @@ class Explanation:
     probes  numeric gradients of sampled entries of the image and of every parameter
     sweep   numeric gradients of one entry, with steps of many sizes
     model_name, image_name  for the heading, such as file names
+    image_note  a sentence about where the image comes from, or ""
     """
 
     trace: Trace
@@ -26,6 +27,7 @@ class Explanation:
     sweep: tuple[Probe, ...]
     model_name: str = ""
     image_name: str = ""
+    image_note: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -89,12 +91,14 @@ def explain(
     seed: int = 0,
     model_name: str = "",
     image_name: str = "",
+    image_note: str = "",
 ) -> Explanation:
     """Everything about one image: forward, backward, numeric gradients.
 
     image      (H, W) or (H, W, C) uint8 as the network's InputSpec says
     label      the class whose cross-entropy is the loss; None: the predicted class
     n_entries  how many entries of each tensor get a numeric gradient;  seed: of their choice
+    image_note a sentence about where the image comes from, for the page
     Raises UnknownLayerError for a layer that layer_kinds.EXPLAINED does not have; TypeError or
     ValueError for an image that the network does not take, a label that is not one of its classes,
     or logits that are not finite.
@@ -106,4 +110,5 @@ def explain(
         tuple(sweep_steps(trace)),
         model_name,
         image_name,
+        image_note,
     )

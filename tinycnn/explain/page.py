@@ -73,7 +73,8 @@ def _overview(explanation: Explanation, title: str) -> str:
     label, predicted = (escape(classes[k]) for k in (trace.label, trace.predicted))
     is_predicted = trace.label == trace.predicted
     against = "the class that it predicts" if is_predicted else "a class that was chosen"
-    notes = [f"{name.capitalize()} is left out, as in prediction." for name in trace.left_out]
+    notes = [escape(explanation.image_note)] if explanation.image_note else []
+    notes += [f"{name.capitalize()} is left out, as in prediction." for name in trace.left_out]
     if trace.batch_norms:
         notes.append(
             "In prediction, a BatchNorm uses its running statistics: it is a scale and a shift of "
