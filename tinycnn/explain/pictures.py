@@ -149,12 +149,19 @@ def common_scale(largest: float) -> tuple[int, int]:
     return power, max(0, 2 - (digits - power))
 
 
-def bars(values: np.ndarray, names: Sequence[str], mark: int | None = None) -> str:
+def bars(
+    values: np.ndarray,
+    names: Sequence[str],
+    mark: int | None = None,
+    largest: float | None = None,
+) -> str:
     """One bar for each value, from 0 to the left (blue) or right (red), between name and number.
 
-    mark: the index of a row to highlight
+    mark: the index of a row to highlight;  largest: the |value| that gets the longest bar; by
+    default the largest one
     """
-    largest = float(np.abs(values).max(initial=0.0))
+    if largest is None:
+        largest = float(np.abs(values).max(initial=0.0))
     lines = []
     for k, (value, name) in enumerate(zip(values.tolist(), names)):
         share = 50 * abs(value) / largest if largest else 0.0
