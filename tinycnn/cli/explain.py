@@ -41,6 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the true class, for the loss (default: the predicted class)",
     )
     parser.add_argument(
+        "--window",
+        metavar="LAYER:ROW,COLUMN,FILTER",
+        type=_window,
+        action="append",
+        default=[],
+        help="a window of a convolution or max-pooling that the page shows step by step, such as "
+        "conv1:3,5,0; more than once for several layers (default: of the first convolution and the "
+        "first max-pooling, where y of filter 0 is largest)",
+    )
+    parser.add_argument(
         "--entries",
         metavar="N",
         type=positive,
@@ -60,12 +70,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _window(text: str) -> tuple[str, tuple[int, ...]]:
+    """The layer's name, and the index into its y."""
+    name, _, numbers = text.rpartition(":")
+    parts = numbers.split(",")
+    if not name or len(parts) != 3 or not all(p.isascii() and p.isdigit() for p in parts):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected a layer's name, row, column and filter, such as conv1:3,5,0"
+        )
+    return name, tuple(int(part) for part in parts)
+
+
 def run(args: argparse.Namespace) -> int:
     images = args.images
     if len(images) > MAX_IMAGES:
         raise CannotError(
             f"{len(images)} images; one page shows up to {MAX_IMAGES}: explain them in several runs"
         )
+    if args.window and len(images) > 1:
+        raise CannotError("--window: several images are shown without windows; give one image")
     more = f"-and-{len(images) - 1}-more" if len(images) > 1 else ""
     page = args.out or f"{Path(images[0]).stem}{more}-explained.html"
     out = check_out(page, (args.model, *images))
@@ -104,6 +127,7 @@ def _explained(
         model_name=Path(args.model).name,
         image_name=Path(name).name,
         image_note=_cut(name, given),
+        windows=dict(args.window),
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..network import Network
+from .layer_trace import Spot
 from .numeric import AGREES, DISAGREES, DROWNED, KINK, Probe, probe_gradients, sweep_steps
 from .trace import Trace, trace_image
+from .windows import chosen_windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +23,7 @@ class Explanation:
     sweep   numeric gradients of one entry, with steps of many sizes
     model_name, image_name  for the heading, such as file names
     image_note  a sentence about where the image comes from, or ""
+    windows     layer name -> index into y of the window that is shown step by step
     """
 
     trace: Trace
@@ -28,6 +32,7 @@ class Explanation:
     model_name: str = ""
     image_name: str = ""
     image_note: str = ""
+    windows: Mapping[str, Spot] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -92,6 +97,7 @@ def explain(
     model_name: str = "",
     image_name: str = "",
     image_note: str = "",
+    windows: Mapping[str, Spot] | None = None,
 ) -> Explanation:
     """Everything about one image: forward, backward, numeric gradients.
 
@@ -99,9 +105,11 @@ def explain(
     label      the class whose cross-entropy is the loss; None: the predicted class
     n_entries  how many entries of each tensor get a numeric gradient;  seed: of their choice
     image_note a sentence about where the image comes from, for the page
+    windows    layer name -> (row, column, filter) of the window that is shown step by step; by
+               default those of tinycnn/explain/windows.py
     Raises UnknownLayerError for a layer that layer_kinds.EXPLAINED does not have; TypeError or
     ValueError for an image that the network does not take, a label that is not one of its classes,
-    or logits that are not finite.
+    logits that are not finite, or a window that does not exist.
     """
     trace = trace_image(network, image, label)
     return Explanation(
@@ -111,4 +119,5 @@ def explain(
         model_name,
         image_name,
         image_note,
+        chosen_windows(trace.layers, windows or {}),
     )

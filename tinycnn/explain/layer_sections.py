@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from ..ground.html_page import escape
 from .formulas import Formula, Formulas, derivation
 from .layer_kinds import explained, title_of
-from .layer_trace import IMAGE, LayerTrace
+from .layer_trace import IMAGE, LayerTrace, Spot
 from .numeric import AGREES, DROWNED, KINK, Probe
 from .pictures import number
 from .prediction_network import FixedBatchNorm
+from .windows import step_through
 from .worked import WorkedSum, named
 
 N_PRODUCTS = 4
@@ -28,11 +29,13 @@ def layer_section(
     batch_norm: FixedBatchNorm | None,
     probes: Sequence[Probe],
     ids: Sequence[str],
+    window: Spot | None,
 ) -> str:
     """The section of `layer`.
 
     batch_norm  what it stands for, if that is a BatchNorm
     ids         of all sections in their order, for links to the neighbours
+    window      index into y of the window that is shown step by step, if there is one
     """
     name, entry = layer.step.name, explained(layer.step.layer)
     formulas, sums, letters = entry.formulas, entry.sums(layer), entry.letters(layer)
@@ -49,7 +52,8 @@ def layer_section(
         f"{formula_list(formulas, formulas.backward)}"
         f'<p class="here">{_origin_of_dy(layer)}</p>'
         f"{''.join(map(_worked, backward))}</div></div>"
-        f"{entry.close_up(layer)}{entry.cards(layer)}"
+        f"{entry.close_up(layer)}{step_through(layer, window) if window else ''}"
+        f"{entry.cards(layer)}"
         f"{probe_table(probes, [f'{name}.{short}' for short in layer.parameters])}"
         f"{derivation_details(formulas)}</section>"
     )

@@ -44,7 +44,13 @@ def render_page(explanation: Explanation) -> str:
         _overview(explanation, title),
         _image(explanation, ids),
         *(
-            layer_section(layer, trace.batch_norms.get(layer.step.name), explanation.probes, ids)
+            layer_section(
+                layer,
+                trace.batch_norms.get(layer.step.name),
+                explanation.probes,
+                ids,
+                explanation.windows.get(layer.step.name),
+            )
             for layer in trace.layers
         ),
         _loss(explanation, ids),
