@@ -183,7 +183,9 @@ EXPLAINED: dict[type[Layer], Explained] = {
     layers.Sigmoid: replace(_ACTIVATION, formulas=formulas.SIGMOID),
     layers.Tanh: replace(_ACTIVATION, formulas=formulas.TANH),
     layers.Flatten: Explained(
-        formulas.FLATTEN, folded=lambda shape, folded: shape if len(shape) == 3 else None
+        formulas.FLATTEN,
+        close_up=lambda layer: layer_pictures.vectors(layer, ("y", "dL/dy")),
+        folded=lambda shape, folded: shape if len(shape) == 3 else None,
     ),
     layers.Dense: Explained(
         formulas.DENSE,
