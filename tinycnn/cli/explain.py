@@ -157,7 +157,7 @@ def _cut(name: str, given: GivenImage) -> str:
         print_message(
             plain(
                 f"note: {name}: {given.n_faces} faces; this is the largest, at {place(given.box)}. "
-                "tinycnn face PHOTO OUT.png --all cuts out all"
+                "The command tinycnn face cuts out the others too"
             )
         )
     which = f"largest of {given.n_faces} faces" if given.n_faces > 1 else "face"
