@@ -65,7 +65,8 @@ class Learner:
             raise WrongAnswer(f"{name} returns nothing (None); {expected}")
         if not isinstance(returned, (tuple, list)) or len(returned) != len(results):
             n = len(returned) if isinstance(returned, (tuple, list)) else 1
-            raise WrongAnswer(f"{name} returns {n} value{'s' * (n != 1)}; {expected}")
+            what = f"{n} values" if n != 1 else f"one {type(returned).__name__}"
+            raise WrongAnswer(f"{name} returns {what}; {expected}")
         return dict(zip(results, returned))
 
     def get(self, name: str) -> Callable[..., Any]:
@@ -179,6 +180,8 @@ def names_in_folder(folder: Path, exercise: Exercise) -> dict[str, Any]:
     try:
         text = read_text_file(path, MOST_BYTES)
         cells = code_cells(text) if path.suffix == ".ipynb" else [text]
+    except UnicodeDecodeError as error:
+        raise WrongAnswer(f"{path.name}: {error}\nHint: save the file as UTF-8.") from error
     except ValueError as error:
         raise WrongAnswer(f"{path.name}: {error}") from error
     names = _module(f"tinycnn_answers.{exercise.name}", __file__=str(path))
