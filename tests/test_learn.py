@@ -294,13 +294,19 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
         (["mine", "--check", "conv"], "conv: no exercise; expected one of softmax,"),
         (["mine", "--check", "--solutions"], "leave out --solutions"),
         (["mine", "--check", "relu"], "04_relu.py: there is no such file, and no 04_relu.ipynb"),
+        (["file"], "file: is a file; choose a new folder"),
+        (["file", "--check"], "file: is a file; expected the folder of the exercises"),
+        (["old"], "old: holds exercises already; --check checks the answers"),
+        (["old", "--solutions"], "old: holds exercises already"),
         (["both", "--check", "relu"], "04_relu.ipynb is there too; move one of them away"),
     ],
 )
 def test_errors_of_the_command(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for folder in ("mine", "both"):
+    for folder in ("mine", "both", "old"):
         (tmp_path / folder).mkdir()
+    for path in ("file", "old/check.py"):
+        (tmp_path / path).write_text("")
     for ending in (".py", ".ipynb"):
         (tmp_path / "both" / f"04_relu{ending}").write_text("")
     assert cli.main(["learn", *words]) == 2
