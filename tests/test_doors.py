@@ -90,7 +90,7 @@ DOORS = {
     },
     "export": {"network", "plan", "layers", "input_spec", "formats", "quantized", *FOUNDATION},
     "checkpoint": {"network", "formats", "optim", "averaging", *FOUNDATION},
-    "divergence": {"network", "reference_backend"},
+    "divergence": {"network", "predictor", "reference_backend"},
     "labels": {"metrics", "ground"},
     "evaluation": {"image_arrays", "labels", "layers", "losses", "metrics", "network"},
     "class_head": {"evaluation", "input_spec", "layers", "network", "plan"},

@@ -510,4 +510,6 @@ def test_logit_error_is_relative_to_the_largest_logit():
     assert logit_error(expected + 0.9, expected) == pytest.approx(0.01)
     assert logit_error(expected, expected) == 0
     assert logit_error(np.zeros((0, 8)), np.zeros((0, 8))) == 0
+    assert logit_error(np.zeros((2, 8)), np.zeros((2, 8))) == 0
+    assert logit_error(np.ones((2, 8)), np.zeros((2, 8))) == np.inf
     assert np.isnan(logit_error(expected * np.nan, expected))

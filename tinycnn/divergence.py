@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .network import PREDICTION_BATCH, Network
+from .network import Network
+from .predictor import PREDICTION_BATCH
 from .reference_backend import ReferenceBackend
 
 THE_LOSS = "the loss"

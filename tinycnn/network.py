@@ -24,7 +24,7 @@ from .layers import DepthwiseConv2D, Layer, Shape
 from .losses import Loss, plain_array, softmax
 from .parallel import threads_of
 from .plan import build_plan, named_views, of_step
-from .predictor import Predictor
+from .predictor import PREDICTION_BATCH, Predictor
 from .reference_backend import ReferenceBackend
 from .shapes import check_array
 from .summary import Summary, summary_of
@@ -38,9 +38,6 @@ T = TypeVar("T")
 
 MOST_LAYERS = 12
 """The text of a network names at most this many layers."""
-
-PREDICTION_BATCH = 256
-"""At most this many images are scaled at once in prediction, to limit memory to a few MB."""
 
 
 class Network(NamesItsOptions, Predictor):

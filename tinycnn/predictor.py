@@ -12,6 +12,9 @@ from .image_arrays import check_content, check_images
 from .input_spec import InputSpec
 from .losses import softmax
 
+PREDICTION_BATCH = 256
+"""At most this many images are scaled at once in prediction, to limit memory to a few MB."""
+
 
 class Predictor:
     """Predicts the classes of images.  A subclass sets the attributes and defines `_predicted`.

@@ -17,6 +17,7 @@ Needs only NumPy.  The arrays must be float64: in float32, rounding hides the di
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,11 +42,15 @@ class GradientError(AssertionError):
 
 
 def logit_error(logits: np.ndarray, expected: np.ndarray) -> float:
-    """max|logits - expected| / max|expected|, the error of logits in this project; 0 if empty."""
+    """max|logits - expected| / max|expected|, the error of logits in this project.  0 if they are
+    empty or equal, infinite if all that are expected are 0 and others are not."""
     logits, expected = _as_float64("logits", logits, expected)
     if expected.size == 0:
         return 0.0
-    return float(np.abs(logits - expected).max() / np.abs(expected).max())
+    difference, largest = np.abs(logits - expected).max(), np.abs(expected).max()
+    if largest == 0 and not np.isnan(difference):
+        return math.inf if difference else 0.0
+    return float(difference / largest)
 
 
 def gradient_error(analytic: np.ndarray, numeric: np.ndarray) -> float:

@@ -122,7 +122,8 @@ def run(board: Board, folder: Path, n_images: int = 1, optimisation: str = "-O2"
 
     Raises RuntimeError with the output of the tool that failed.
     """
-    (folder / "memory.ld").write_text(LINKER_SCRIPT.format(flash=board.flash, ram=board.ram))
+    linker_script = LINKER_SCRIPT.format(flash=board.flash, ram=board.ram)
+    (folder / "memory.ld").write_text(linker_script, encoding="utf-8")
     gcc = [f"{board.prefix}gcc", "-std=gnu99", optimisation, "-Wall", *board.flags]
     gcc += ["-ffunction-sections", "-fdata-sections", "-ffreestanding"]
     _call([*gcc, "-c", "net.c", "-o", "net.o"], folder)
@@ -157,7 +158,7 @@ def run(board: Board, folder: Path, n_images: int = 1, optimisation: str = "-O2"
 def _call(command: list[str], folder: Path) -> str:
     """Run a tool; returns what it printed."""
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        command, cwd=folder, capture_output=True, encoding="utf-8", timeout=TIMEOUT_S, check=False
     )
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}:\n{done.stderr or done.stdout}")

@@ -154,3 +154,23 @@ def test_a_file_of_too_many_layers_is_refused_before_one_is_made(tmp_path, monke
     monkeypatch.setattr(safetensors, "layer_from_config", lambda *_: pytest.fail("made a layer"))
     with pytest.raises(ValueError, match="m.safetensors: .* more than 9 layers"):
         tinycnn.load(tmp_path / "m.safetensors")
+
+
+def test_a_compressed_data_file_says_what_its_arrays_take(tmp_path, monkeypatch, capsys):
+    layers = [Flatten(), Dense(2)]
+    network = Network(layers, InputSpec(16, 16), backend="numpy")
+    tinycnn.save(network, tmp_path / "m.safetensors")
+    data, out = tmp_path / "data.npz", tmp_path / "out.safetensors"
+    np.savez_compressed(data, images=np.zeros((9999, 16, 16), np.uint8), labels=np.zeros(9999, int))
+    assert data.stat().st_size < 40_000
+    monkeypatch.setattr(memory_need, "SAID_FROM_BYTES", 1 << 20)
+    argv = ["convert", str(tmp_path / "m.safetensors"), str(out), "--data", str(data)]
+    assert program.main(argv) == 0
+    assert f"{data}: its arrays take about 0.0 GB of memory" in capsys.readouterr().err
+    out.unlink()
+    monkeypatch.setattr(memory_need, "free_bytes", lambda: 10**6)
+    assert program.main(argv) == 2
+    assert "data.npz: its arrays take about 0.0 GB of memory; 0.0 GB are free" in (
+        capsys.readouterr().err
+    )
+    assert not out.exists()

@@ -32,7 +32,7 @@ from ..testing import logit_error
 from .console import print_json
 from .dataset_notes import notes_on
 from .image_argument import read_image
-from .memory_need import say_memory
+from .memory_need import say_arrays, say_memory
 from .model_argument import add_model_argument, open_model
 from .photo_files import PassedOver, find_photos
 
@@ -272,8 +272,10 @@ def read_data(
             missing = [name for name in ("images", "labels") if f"{name}.npy" not in names]
             if missing and (needs_labels or "images" in missing):
                 raise CannotError(f"{path}: has no array {' or '.join(missing)}")
-            images = _array(archive, "images.npy")
-            labels = None if missing else _array(archive, "labels.npy")
+            arrays = ["images.npy"] if missing else ["images.npy", "labels.npy"]
+            say_arrays(path, sum(archive.getinfo(array).file_size for array in arrays))
+            images, *rest = (_array(archive, array) for array in arrays)
+            labels = rest[0] if rest else None
     except CannotError:
         raise
     except Exception as error:  # damaged files raise many kinds of exception

@@ -27,11 +27,19 @@ def say_memory(name: str, network: Network | QuantizedNetwork) -> None:
     plan = network.plan if isinstance(network, Network) else network.program.plan
     values = math.prod(plan.input_shape)
     values += sum(math.prod(step.output_shape) for step in plan.steps)
-    needed = BYTES_PER_VALUE * values
+    _say(f"{file_name(name)}: {values:,} values an image", BYTES_PER_VALUE * values)
+
+
+def say_arrays(name: str, n_bytes: int) -> None:
+    """The same for the arrays of a data file, which a compressed file holds in far fewer bytes.
+    The file and its unpacked arrays are in memory together."""
+    _say(f"{file_name(name)}: its arrays", 2 * n_bytes)
+
+
+def _say(subject: str, needed: int) -> None:
     if needed <= SAID_FROM_BYTES:
         return
-    free, gigabytes = free_bytes(), f"{needed / 1e9:.1f} GB"
-    said = f"{file_name(name)}: {values:,} values an image take about {gigabytes} of memory"
+    free, said = free_bytes(), f"{subject} take about {needed / 1e9:.1f} GB of memory"
     if free is not None and needed > free:
         raise CannotError(f"{said}; {free / 1e9:.1f} GB are free")
     print_message(f"note: {said}")

@@ -13,7 +13,7 @@ from ..image_arrays import check_images
 from ..input_spec import SCALINGS, InputSpec
 from ..losses import plain_array
 from ..parallel import threads_of
-from ..predictor import Predictor
+from ..predictor import PREDICTION_BATCH, Predictor
 from ..shapes import check_array
 from .calibration import pixel_table
 from .integer_only import IntegerLogits, IntegerProgram
@@ -167,9 +167,14 @@ class QuantizedNetwork(Predictor):
 
     def _predicted(self, images: np.ndarray) -> tuple[np.ndarray, str]:
         """The logits, and the backend for what is computed from them."""
-        if self._pixel_table is None:
-            return self.forward(self.scale(images)), self.backend
-        return self._run[0].predict(self._checked_images(images)), self.backend
+        images = self._checked_images(images)
+        if self._pixel_table is not None:
+            return self._run[0].predict(images), self.backend
+        logits = np.empty((len(images), len(self.classes)), self.dtype)
+        for k in range(0, len(images), PREDICTION_BATCH):
+            part = slice(k, k + PREDICTION_BATCH)
+            logits[part] = self.forward(self.scale(images[part]))
+        return logits, self.backend
 
     def _checked_images(self, images: np.ndarray) -> np.ndarray:
         images = check_images(images, self.input_spec)

@@ -108,7 +108,10 @@ class SweepFolder:
         for key in ("train_accuracy", "val_accuracy", "train_loss", "val_loss"):
             largest = 1.0 if key.endswith("accuracy") else math.inf
             values = result.get(key, [])
-            if not isinstance(values, list) or not all(_is_number(v, largest) for v in values):
+            is_list = isinstance(values, list)
+            if is_list and key.startswith("val_") and set(map(type, values)) == {type(None)}:
+                continue  # a training without validation
+            if not is_list or not all(_is_number(v, largest) for v in values):
                 raise _not_a_trial(path, f"{key} is not a list of the epochs' values")
         try:
             for option, entry in option_table(Trial).items():

@@ -53,7 +53,7 @@ def compiled(processor: str) -> bytes:
         command += [f"-mcpu={processor}", "-std=c99", "-O3", "-g0", "-nostdlib"]
         command += ["-Wall", "-Wextra", "-Werror", "-Wl,--no-entry", "-Wl,--export-dynamic"]
         command += ["-Wl,--strip-all", "-Wl,-z,stack-size=262144", "engine.c", "-o", "engine.wasm"]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, encoding="utf-8")
         return Path(folder, "engine.wasm").read_bytes()
 
 

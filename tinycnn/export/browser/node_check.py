@@ -33,7 +33,7 @@ def node() -> str | None:
         return None
     try:
         done = subprocess.run(
-            ["node", "--version"], capture_output=True, text=True, timeout=TIMEOUT_S
+            ["node", "--version"], capture_output=True, encoding="utf-8", timeout=TIMEOUT_S
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
