@@ -262,6 +262,16 @@ def test_a_learners_way(tmp_path, capsys, without_training):
     assert not found["right"] and len(found["exercises"]) == 10
 
 
+def test_ctrl_c_says_where_the_learners_code_was(tmp_path, capsys):
+    write_exercises(tmp_path / "mine")
+    path = tmp_path / "mine/04_relu.py"
+    blank = "    raise NotImplementedError\n"
+    loop = "    while True:\n        raise KeyboardInterrupt\n"  # as Ctrl-C does in a loop
+    path.write_text(path.read_text("utf-8").replace(blank, loop, 1), "utf-8")
+    assert cli.main(["learn", str(tmp_path / "mine"), "--check", "relu"]) == 130
+    assert "interrupted in 04_relu.py, line 14, in relu_forward" in capsys.readouterr().err
+
+
 def test_nothing_is_overwritten(tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     for options in ([], ["--solutions"], ["--notebooks"]):

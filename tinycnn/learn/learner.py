@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..ground.command_line import CannotError
+from ..ground.printing import print_message
 from ..ground.regular_file import read_text_file
 from .catalogue import Exercise, exercise_called
 from .notebook import code_cells
@@ -101,6 +102,11 @@ def in_words(what: str) -> Iterator[None]:
         raise NotWritten(
             f"not written yet{where}: replace `raise NotImplementedError` by your code"
         ) from None
+    except KeyboardInterrupt as stop:
+        frames = own_frames(stop)
+        if frames:  # where a loop without end is
+            print_message(f"interrupted in {_place(frames[-1])}")
+        raise
     except (Exception, SystemExit) as error:
         raise WrongAnswer("\n".join([f"{what} {_named(error)}", *_lines(error)])) from None
 
