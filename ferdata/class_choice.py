@@ -257,8 +257,12 @@ def advice_on_names(found: Sequence[str]) -> str:
             f"give the names of all classes in label order: classes=... (in the data they are "
             f"{shown_names(found)})"
         )
-    left_out = f" (this leaves out {shown_names(unknown)})" if unknown else ""
-    return f"name the classes: classes={suggested!r}{left_out}"
+    advice = f"name the classes: classes={suggested!r}"
+    if not unknown:
+        return advice
+    those = "it" if len(unknown) == 1 else "them"
+    left_out = f"this leaves out {shown_names(unknown)}; add {those} to the list to use {those}"
+    return f"{advice} ({left_out})"
 
 
 def shown_names(names: Sequence[str]) -> str:

@@ -33,7 +33,33 @@ SOFTMAX = [
         "largest value of the same row",
     ),
     ("softmax(z)", "z -= z.max(axis=1, keepdims=True); return np.exp(z)", "changes its argument"),
+    (
+        "softmax(z)",
+        "e = np.exp(z - z.min(axis=1, keepdims=True)); return e / e.sum(axis=1, keepdims=True)",
+        "may be far apart",
+    ),
+    (
+        "softmax(z)",
+        "e = np.exp(z - z.mean(axis=1, keepdims=True)); return e / e.sum(axis=1, keepdims=True)",
+        "may be far apart",
+    ),
+    (
+        "softmax(z)",
+        "e = np.exp((z - z.max(axis=1, keepdims=True)).astype(np.float16))",
+        "return e / e.sum(axis=1, keepdims=True)",
+        "the dtype float16, which rounds more",
+    ),
     ("softmax_backward(p, dp)", "return p * dp", "sum in the bracket is missing"),
+    (
+        "softmax_backward(p, dp)",
+        "return p * (dp + (dp * p).sum(axis=1, keepdims=True))",
+        "the sum is subtracted",
+    ),
+    (
+        "softmax_backward(p, dp)",
+        "return p * (dp - (dp * p).mean(axis=1, keepdims=True))",
+        "a sum over k, not a mean",
+    ),
     ("softmax_backward(p, dp)", "return p * (1 - p) * dp", "terms k != i"),
     (
         "softmax_backward(p, dp)",
@@ -76,6 +102,22 @@ CROSS_ENTROPY = [
         "cross_entropy_backward(z, labels)",
         "dz = np.exp(log_softmax(z)); dz[np.arange(len(z)), labels] -= 1; return dz",
         "the factor 1/N is missing",
+    ),
+    (
+        "cross_entropy_backward(z, labels)",
+        "dz = np.exp(log_softmax(z)); dz[np.arange(len(z)), labels] -= 1; return dz / z.shape[1]",
+        "it is divided by K = 3",
+    ),
+    (
+        "cross_entropy_backward(z, labels)",
+        "p = np.exp(log_softmax(z)); one = np.eye(z.shape[1])[labels]",
+        "return one * (p - 1) / len(z)",
+        "the other classes have a gradient too",
+    ),
+    (
+        "cross_entropy_backward(z, labels)",
+        "p = np.exp(log_softmax(z)); return p / len(z) - np.eye(z.shape[1])[labels]",
+        "1/N belongs to both terms",
     ),
     (
         "cross_entropy_backward(z, labels)",
@@ -141,6 +183,8 @@ RELU = [
     ("relu_forward(x)", "return np.where(x > 0, x, 0.01 * x)", "leaky ReLU"),
     ("relu_backward(x, dy)", "return np.where(x >= 0, dy, 0)", "at x = 0"),
     ("relu_backward(x, dy)", "return np.maximum(dy, 0)", "The sign of x has to"),
+    ("relu_backward(x, dy)", "return dy * (x > 0) * (dy > 0)", "The sign of x alone has to"),
+    ("relu_forward(x)", "return np.maximum(x, 0).astype(int)", "whole numbers only"),
     ("relu_backward(x, dy)", "return dy * np.maximum(x, 0)", "is 1, not x"),
     ("relu_backward(x, dy)", "return (x > 0) * 1.0", "The factor dy is missing"),
     ("relu_backward(x, dy)", "return np.where(x > 0, -dy, 0)", "sign is wrong"),
@@ -163,6 +207,13 @@ CONV_Y = (
 )
 FORWARD, BACKWARD = "conv_forward(x, w, b, stride)", "conv_backward(x, w, dy, stride)"
 CONVOLUTION = [
+    (FORWARD, "y = np.einsum('nijckl,klcf->nijf', np.lib.stride_tricks.sliding_window_view("
+     "x, w.shape[:2], (1, 2))[:, ::stride, ::stride], w) + b", "return y[:, :-1, :-1]",
+     "(1) ends with + 1"),
+    (BACKWARD, *CONV_LOOP, "    dx = np.zeros(x.shape)", CONV_DW, CONV_DX, *CONV_END,
+     "it has only the last tap"),
+    (BACKWARD, *CONV_LOOP, "    dw[a, e] = x[p].reshape(C, -1) @ dy.reshape(-1, F)", CONV_DX,
+     *CONV_END, "mixes channels and places"),
     (FORWARD, *CONV_Y, "    y += x[:, a : a + s * OH : s, e : e + s * OW : s] @ w[a, e]",
      "return y", "the bias b is missing"),
     (FORWARD, *CONV_Y, "    y += x[:, a : a + s * OH : s, e : e + s * OW : s] @ w[-1 - a, -1 - e]",
@@ -198,6 +249,25 @@ POOL_LOOP = (
 PARTS = "N, H, W, C = x.shape; p = x.reshape(N, H // size, size, W // size, size, C)"
 MAX_POOLING = [
     ("maxpool_forward(x, size)", PARTS, "return p.mean(axis=(2, 4))", "this is the mean"),
+    ("maxpool_forward(x, size)", PARTS, "return p.max(axis=(1, 3))", "a and e are axes 2 and 4"),
+    (
+        "maxpool_forward(x, size)",
+        "_, H, W, _ = x.shape; OH, OW = H // size, W // size",
+        "taps = np.ndindex(size, size)",
+        "return np.max([x[:, a : a + OH, e : e + OW] for a, e in taps], axis=0)",
+        "begins at row i*size",
+    ),
+    (
+        "maxpool_backward(x, dy, size)",
+        "dx = np.zeros(x.shape)",
+        "for n, i, j, c in np.ndindex(dy.shape):",
+        "    part = dx[n, i * size : (i + 1) * size, j * size : (j + 1) * size, c]",
+        "    window = x[n, i * size : (i + 1) * size, j * size : (j + 1) * size, c]",
+        "    e, a = np.unravel_index(np.argmax(window), (size, size))",
+        "    part[a, e] = dy[n, i, j, c]",
+        "return dx",
+        "a is the row in the window",
+    ),
     (
         "maxpool_forward(x, size)",
         PARTS,
@@ -297,6 +367,10 @@ ADAM_HEAD = "adam_step(w, g, m, v, step, learning_rate=1e-3, beta1=0.9, beta2=0.
 NEW = "m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g"
 HATS = "mh, vh = m / (1 - beta1**step), v / (1 - beta2**step)"
 ADAM = [
+    (ADAM_HEAD, NEW, HATS, "return w - 1e-3 * mh / (np.sqrt(vh) + eps), m, v",
+     "the learning rate is 0.001 here"),
+    (ADAM_HEAD, NEW, HATS, "return w - learning_rate * mh / (np.sqrt(vh) + eps), mh, vh",
+     "m[0] (returned) is"),
     ("update_moments(g, m, v, beta1, beta2)",
      "return beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g", "g is not squared"),
     ("update_moments(g, m, v, beta1, beta2)",
@@ -324,6 +398,16 @@ NORM_FORWARD, NORM_BACK = (
     "batchnorm_backward(x, gamma, dy, eps)",
 )
 BATCH_NORM = [
+    (NORM_FORWARD, "c = x - x.mean(axis=0)",
+     "return gamma * c / x.var(axis=0) + beta", "the root of the variance is missing, and eps"),
+    (NORM_FORWARD, "c = x - x.mean(axis=0)",
+     "return beta * c / np.sqrt(x.var(axis=0) + eps) + gamma", "gamma and beta are exchanged"),
+    ("batchnorm_predict(x, gamma, beta, mean, var, eps)",
+     "return gamma * (x - mean) / var + beta", "the root of the variance is missing, and eps"),
+    ("batchnorm_predict(x, gamma, beta, mean, var, eps)",
+     "return beta * (x - mean) / np.sqrt(var + eps) + gamma", "gamma and beta are exchanged"),
+    (NORM_BACK, NORM, "dx = r * (d - d.mean(axis=0) - xhat * (d * xhat).mean(axis=0))",
+     "return dx, dy.sum(axis=0), (dy * xhat).sum(axis=0)", "this is dgamma: see the order"),
     (NORM_FORWARD, "c = x - x.mean(axis=0)",
      "return gamma * c / np.sqrt(x.var(axis=0, ddof=1) + eps) + beta", "divided by N - 1"),
     (NORM_FORWARD, "c = x - x.mean(axis=0)",
@@ -405,6 +489,22 @@ NETWORK = [
               "w[:], state.m, state.v = adam.adam_step(w, g, state.m, state.v, 1, r)",
               "return loss"),
      "state.step += 1 before"),
+    ("training_step",
+     function(STEP, *STEP_LINES, "state.step = 1",
+              "w[:], state.m, state.v = adam.adam_step(w, g, state.m, state.v, 1, r)",
+              "return loss"),
+     "still 1 after the second step"),
+    ("training_step",
+     function(STEP, *STEP_LINES, "state.step += 1",
+              "w, state.m, state.v = adam.adam_step(w, g, state.m, state.v, state.step, r)",
+              "network.trained_vector = w",
+              "return loss"),
+     "is another array after the first step"),
+    ("training_step",
+     function(STEP, *STEP_LINES, "state.step += 1",
+              "w[:], state.m, state.v = adam.adam_step(w, g, state.m, state.v, state.step)",
+              "return loss"),
+     "give adam_step learning_rate"),
     ("training_step",
      function(STEP, *STEP_LINES, "state.step += 1",
               "w[:], _, _ = adam.adam_step(w, g, state.m, state.v, state.step, r)",

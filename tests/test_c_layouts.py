@@ -105,10 +105,20 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     for arguments, message in (
         ([*words, "--layout", "cmake", "--out", f"{tmp_path}/x.c"], "expected a folder"),
         ([*words[:3], "onnx", "--layout", "cmake", "--out", out], "is for C programs"),
+        ([*words[:3], "onnx", "--name", "net", "--out", out], "--name is for C programs"),
+        ([*words, "--name", "net", "--out", f"{tmp_path}/x.c"], "expected a folder as --out"),
+        ([*words, "--name", "9-nets", "--out", out], "expected letters, digits and _"),
+        ([*words, "--layout", "cmake", "--out", f"{tmp_path}/new"], "a new one ends in /"),
     ):
         capsys.readouterr()
         assert cli.main(arguments) == 2 and message in capsys.readouterr().err
     shutil.rmtree(tmp_path / "lib")
+    assert cli.main([*words, "--layout", "cmake", "--name", "faces", "--out", out]) == 0
+    assert {path.name for path in (tmp_path / "lib/src").iterdir()} == {"faces.c", "faces.h"}
+    assert "target_link_libraries(your_program PRIVATE faces)" in (
+        tmp_path / "lib/CMakeLists.txt"
+    ).read_text(encoding="utf-8")
+    assert "void faces_logits(" in (tmp_path / "lib/src/faces.h").read_text(encoding="utf-8")
 
 
 def test_unknown_layouts(tmp_path):

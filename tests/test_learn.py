@@ -262,6 +262,16 @@ def test_a_learners_way(tmp_path, capsys, without_training):
     assert not found["right"] and len(found["exercises"]) == 10
 
 
+def test_ctrl_c_says_where_the_learners_code_was(tmp_path, capsys):
+    write_exercises(tmp_path / "mine")
+    path = tmp_path / "mine/04_relu.py"
+    blank = "    raise NotImplementedError\n"
+    loop = "    while True:\n        raise KeyboardInterrupt\n"  # as Ctrl-C does in a loop
+    path.write_text(path.read_text("utf-8").replace(blank, loop, 1), "utf-8")
+    assert cli.main(["learn", str(tmp_path / "mine"), "--check", "relu"]) == 130
+    assert "interrupted in 04_relu.py, line 14, in relu_forward" in capsys.readouterr().err
+
+
 def test_nothing_is_overwritten(tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     for options in ([], ["--solutions"], ["--notebooks"]):
@@ -294,13 +304,19 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
         (["mine", "--check", "conv"], "conv: no exercise; expected one of softmax,"),
         (["mine", "--check", "--solutions"], "leave out --solutions"),
         (["mine", "--check", "relu"], "04_relu.py: there is no such file, and no 04_relu.ipynb"),
+        (["file"], "file: is a file; choose a new folder"),
+        (["file", "--check"], "file: is a file; expected the folder of the exercises"),
+        (["old"], "old: holds exercises already; --check checks the answers"),
+        (["old", "--solutions"], "old: holds exercises already"),
         (["both", "--check", "relu"], "04_relu.ipynb is there too; move one of them away"),
     ],
 )
 def test_errors_of_the_command(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for folder in ("mine", "both"):
+    for folder in ("mine", "both", "old"):
         (tmp_path / folder).mkdir()
+    for path in ("file", "old/check.py"):
+        (tmp_path / path).write_text("")
     for ending in (".py", ".ipynb"):
         (tmp_path / "both" / f"04_relu{ending}").write_text("")
     assert cli.main(["learn", *words]) == 2

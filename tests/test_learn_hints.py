@@ -71,6 +71,9 @@ RIGHT_ARRAY = np.array([[1.0, 2.0, 4.0], [-3.0, 0.5, 7.0], [6.0, -2.0, 0.25]])
         (3.0, "over all axes"),
         (None, "must end with `return`"),
         ("text", "is a str; expected an array"),
+        (RIGHT_ARRAY + 0j, "is an array of complex128; expected an array"),
+        (RIGHT_ARRAY.astype(int), "which holds whole numbers only"),
+        ((RIGHT_ARRAY * 1.001).astype(np.float16), "the dtype float16, which rounds more"),
         ([[1.0], [1.0, 2.0]], "is a list; expected an array"),
         (..., "not written yet"),
     ],
@@ -81,8 +84,32 @@ def test_hints(found, words):
     assert problem is None if words is None else words in problem
 
 
+def test_a_wrong_number_is_a_multiple_of_the_right_one_only_if_that_says_something():
+    right = np.float64(0.7)
+    assert difference("L", 0.9, right) == "L is 0.9; expected 0.7."
+    assert "it is 3 times the right value" in difference("L", 2.1, right)
+    assert "it is 0.25 times the right value" in difference("L", 0.7 / 4, right)
+
+
+def test_a_function_that_calls_a_wrong_one_says_so(solved_exercises):
+    code = "def log_softmax(z):\n    return z"
+    exercise = exercise_called("cross_entropy")
+    first, *others = check_functions(exercise, with_answer(exercise, code))
+    assert "it calls" not in first.message
+    for result in others:
+        assert result.message.endswith(
+            "Hint: it calls log_softmax, which is wrong. Correct that first."
+        )
+
+
 def test_the_worst_entry_is_named():
     found = RIGHT_ARRAY.copy()
     found[1, 2] += 0.5
     problem = difference("dw", found, RIGHT_ARRAY)
     assert problem == "dw[1, 2] is 7.5; expected 7 (1 of 9 entries of dw are wrong)."
+
+
+def test_an_entry_of_an_array_with_a_remark_is_named():
+    found = RIGHT_ARRAY + np.eye(3)[1] * [[0.5], [0], [0]]
+    problem = difference("y (with stride 1)", found, RIGHT_ARRAY)
+    assert problem.startswith("y[0, 1] (with stride 1) is 2.5; expected 2 (1 of 9 entries")

@@ -250,7 +250,7 @@ BROKEN = {
     "another language": (
         "path,label\nimage_1.jpg,Freude\nimage_2.jpg,müde\n",
         {},
-        r"classes='Freude=happiness' \(this leaves out müde\)",
+        r"classes='Freude=happiness' \(this leaves out müde; add it to the list to use it\)",
     ),
 }
 

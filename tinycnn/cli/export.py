@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..export.c_layouts import LAYOUTS
+from ..export.c_layouts import LAYOUTS, NAME
 from ..formats.agreement import ExportError
 from ..formats.pretrained import SHIPPED_EVER
 from ..ground.command_line import CannotError
@@ -64,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "component of ESP-IDF) or Arduino, with an example that checks itself (default: "
         "%(default)s)",
     )
+    parser.add_argument(
+        "--name",
+        help="with --to c and a folder --out: the name of its files, with which "
+        "all its names in C begin too; for two networks in one program give two names "
+        f"(default: {FILE_STEM})",
+    )
     page = parser.add_argument_group("of --to html")
     add_framing_argument(page)
     page.add_argument(
@@ -77,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     check_c_options(args)
-    out = program_path(args.out, ENDINGS[args.to], args.model)
+    out = program_path(args.out, ENDINGS[args.to], args.model, args.name or FILE_STEM)
     model = open_to_predict(args.model, args.variant)
     network = model.network
     say_memory(args.model, network)
@@ -129,6 +135,16 @@ def check_c_options(args: argparse.Namespace) -> None:
         raise CannotError(f"--layout {args.layout}: is for C programs; give --to c")
     if args.layout != "files" and args.out.endswith(".c"):
         raise CannotError(f"{args.out}: expected a folder for --layout {args.layout}")
+    if args.name is None:
+        return
+    if args.to != "c":
+        raise CannotError("--name is for C programs; give --to c")
+    if args.out.endswith(".c"):
+        raise CannotError(f"--name {args.name}: {args.out} has a name; expected a folder as --out")
+    if not NAME.fullmatch(args.name):
+        raise CannotError(
+            f"--name {args.name}: expected letters, digits and _, a letter first, as in C"
+        )
 
 
 def check_integers(model: str, network: Network | QuantizedNetwork) -> None:
@@ -158,18 +174,20 @@ def _without_warnings() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def program_path(text: str, ending: str, model: str) -> Path:
-    """The file to write for --out, which may be a folder.  Raises CannotError as `check_out` does,
-    and for a file with another ending."""
+def program_path(text: str, ending: str, model: str, stem: str) -> Path:
+    """The file to write for --out, or STEM.ENDING in a folder.  Raises CannotError as `check_out`
+    does, and for a file with another ending."""
     folder = Path(text)
     if folder.is_dir():
-        out = check_out(str(folder / (FILE_STEM + ending)), [model])
+        out = check_out(str(folder / (stem + ending)), [model])
         refuse_files_of_others([out])
         return out
     if text.endswith(("/", os.sep)):
-        return check_out(str(folder)) / (FILE_STEM + ending)
+        return check_out(str(folder)) / (stem + ending)
     if folder.suffix != ending:
-        raise CannotError(f"{text}: expected a name that ends in {ending}, or a folder")
+        raise CannotError(
+            f"{text}: expected a name that ends in {ending}, or a folder (a new one ends in /)"
+        )
     out = check_out(text, [model])
     if ending == ".c":
         check_out(str(out.with_suffix(".h")), [model])
@@ -190,7 +208,7 @@ def write(
         from ..export import c_file
 
         target = out if layout == "files" else out.parent
-        program = c_file.write(network, target, integer_only=integer_only, layout=layout)
+        program = c_file.write(network, target, out.stem, integer_only=integer_only, layout=layout)
         return (program.source, program.header, *program.others), {
             "checked": program.checked_with is not None,
             "checked_with": program.checked_with,

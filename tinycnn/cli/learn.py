@@ -17,7 +17,7 @@ from ..ground.output_files import writes
 from ..ground.printing import print_text
 from ..learn.catalogue import EXERCISES, NAMES, exercise_called
 from ..learn.checking import check_folder, print_results
-from ..learn.folder import write_exercises
+from ..learn.folder import CHECK_FILE, write_exercises
 from ..learn.steps import RIGHT, all_right
 from .console import print_json
 
@@ -51,6 +51,14 @@ def run(args: argparse.Namespace) -> int:
         if args.solutions or args.notebooks:
             raise CannotError("--check writes nothing; leave out --solutions and --notebooks")
         return _check(args)
+    folder = Path(args.folder)
+    if folder.exists() and not folder.is_dir():
+        raise CannotError(f"{folder}: is a file; choose a new folder")
+    if (folder / CHECK_FILE).exists():
+        raise CannotError(
+            f"{folder}: holds exercises already; --check checks the answers. For new exercises "
+            "choose a new folder"
+        )
     files = write_exercises(args.folder, solved=args.solutions, notebooks=args.notebooks)
     if args.json:
         print_json({"folder": args.folder, "files": [str(path) for path in files]})
@@ -65,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     folder = Path(args.folder)
+    if folder.is_file():
+        raise CannotError(f"{folder}: is a file; expected the folder of the exercises")
     if not folder.is_dir():
         raise CannotError(f"{folder}: there is no such folder; without --check it is made")
     found = {}

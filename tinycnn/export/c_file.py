@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from ..ground.output_files import refuse_files_of_others
 from ..network import Network
 from ..quantized.network import QuantizedNetwork
 from . import c_compiler
-from .c_layouts import LAYOUTS, drawn_images, files_of
+from .c_layouts import LAYOUTS, NAME, drawn_images, files_of
 from .c_memory import Call, Memory
 from .c_operations import c_name, exact_hex
 from .c_quantized import IntegerOnlyWriter, QuantizedWriter
@@ -85,7 +84,7 @@ def write(
     folder = path.parent if path.suffix == ".c" else path
     if name is None:
         name = path.stem if path.suffix == ".c" else "microexpnet"
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+    if not NAME.fullmatch(name):
         raise ValueError(f"name is {name!r}; expected letters, digits and _, as names in C have")
     if layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")

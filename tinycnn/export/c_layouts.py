@@ -6,10 +6,15 @@ network had here: whoever builds it sees whether their compiler and board comput
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 LAYOUTS = ("files", "cmake", "arduino")
 """files: NAME.c and NAME.h alone."""
+
+NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
+"""What a program may be called: all its names in C begin so."""
 
 MARK = "written by tinycnn"
 

@@ -109,10 +109,11 @@ def difference(
     problem = _wrong_kind(name, found)
     if problem:
         return problem
+    dtype = np.asarray(found).dtype
     found = np.asarray(found, np.float64)
     if found.shape == expected.shape and _is_close(found, expected):
         return None
-    known = _known_mistake(found, expected, mistakes)
+    known = _known_mistake(found, expected, mistakes) or _wrong_dtype(found, expected, dtype)
     problem = _wrong_shape(name, found, expected)
     if problem:
         return f"{problem.partition(chr(10))[0]}\nHint: {known}" if known else problem
@@ -134,11 +135,27 @@ def _wrong_kind(name: str, found: Any) -> str | None:
     if found is Ellipsis:
         return f"{name} is ...: it is not written yet"
     try:
-        kind = np.asarray(found).dtype.kind
+        dtype = np.asarray(found).dtype
     except ValueError:  # rows of different lengths
-        kind = "O"
-    if kind not in "fiub":
-        return f"{name} is {_a(type(found).__name__)}; expected an array of numbers"
+        dtype = np.dtype(object)
+    if dtype.kind in "fiub":
+        return None
+    what = f"an array of {dtype}" if isinstance(found, np.ndarray) else _a(type(found).__name__)
+    return f"{name} is {what}; expected an array of numbers"
+
+
+def _wrong_dtype(found: np.ndarray, expected: np.ndarray, dtype: np.dtype) -> str | None:
+    """A hint if the values are right but for the precision of the array that holds them."""
+    if found.shape != expected.shape or not np.isfinite(expected).all():
+        return None
+    if dtype.kind in "iu" and _is_close(found, np.trunc(expected)):
+        return (
+            f"the array has the dtype {dtype}, which holds whole numbers only: use a float array."
+        )
+    if dtype in (np.float16, np.float32) and np.allclose(found, expected, rtol=0.01, atol=1e-3):
+        return (
+            f"the array has the dtype {dtype}, which rounds more. Keep the dtype of the arguments."
+        )
     return None
 
 
@@ -199,7 +216,8 @@ def _wrong_entries(name: str, found: np.ndarray, expected: np.ndarray) -> str:
     wrong = ~(apart <= TOLERANCE * scale)
     index = np.unravel_index(int(np.argmax(np.where(wrong, apart, -1.0))), found.shape)
     entry = ", ".join(str(int(i)) for i in index)
-    place = f"{name}[{entry}]" if entry else name
+    array, _, more = name.partition(" ")  # such as "y (with stride 1)"
+    place = f"{array}[{entry}] {more}".rstrip() if entry else name
     text = f"{place} is {found[index]:.6g}; expected {expected[index]:.6g}"
     if not entry:
         return f"{text}."
@@ -257,6 +275,9 @@ def _hint_for_multiple(
             return f"the sign is wrong; and {factor.hint}"
     if np.isclose(ratio, -1):
         return "the sign is wrong: it is -1 times the right value."
+    whole = max(abs(ratio), 1 / abs(ratio))
+    if not found.ndim and not np.isclose(whole, round(whole), rtol=1e-6):
+        return None  # every wrong number is a multiple of the right one
     return f"it is {ratio:.6g} times the right {'array' if found.ndim else 'value'}."
 
 

@@ -30,7 +30,7 @@ Work in this order: the last exercise uses functions of 2, 3, 5 and 8.
 
 The check compares your gradients with central differences. It says which entry of which gradient is
 wrong, and often why. `python check.py` checks all exercises, `python check.py softmax` one of them;
-`tinycnn learn --check` does the same. The exit status is 0 if all is right, else 1.
+`tinycnn learn FOLDER --check` does the same. The exit status is 0 if all is right, else 1.
 
 You need Python with NumPy and tinycnn. Beside each function there is a small example with the
 right result.

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..ground.command_line import CannotError
+from ..ground.printing import print_message
 from ..ground.regular_file import read_text_file
 from .catalogue import Exercise, exercise_called
 from .notebook import code_cells
@@ -65,7 +66,8 @@ class Learner:
             raise WrongAnswer(f"{name} returns nothing (None); {expected}")
         if not isinstance(returned, (tuple, list)) or len(returned) != len(results):
             n = len(returned) if isinstance(returned, (tuple, list)) else 1
-            raise WrongAnswer(f"{name} returns {n} value{'s' * (n != 1)}; {expected}")
+            what = f"{n} values" if n != 1 else f"one {type(returned).__name__}"
+            raise WrongAnswer(f"{name} returns {what}; {expected}")
         return dict(zip(results, returned))
 
     def get(self, name: str) -> Callable[..., Any]:
@@ -100,6 +102,11 @@ def in_words(what: str) -> Iterator[None]:
         raise NotWritten(
             f"not written yet{where}: replace `raise NotImplementedError` by your code"
         ) from None
+    except KeyboardInterrupt as stop:
+        frames = own_frames(stop)
+        if frames:  # where a loop without end is
+            print_message(f"interrupted in {_place(frames[-1])}")
+        raise
     except (Exception, SystemExit) as error:
         raise WrongAnswer("\n".join([f"{what} {_named(error)}", *_lines(error)])) from None
 
@@ -179,6 +186,8 @@ def names_in_folder(folder: Path, exercise: Exercise) -> dict[str, Any]:
     try:
         text = read_text_file(path, MOST_BYTES)
         cells = code_cells(text) if path.suffix == ".ipynb" else [text]
+    except UnicodeDecodeError as error:
+        raise WrongAnswer(f"{path.name}: {error}\nHint: save the file as UTF-8.") from error
     except ValueError as error:
         raise WrongAnswer(f"{path.name}: {error}") from error
     names = _module(f"tinycnn_answers.{exercise.name}", __file__=str(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..ground.command_line import CannotError
 from ..ground.messages import one_line
@@ -31,7 +31,23 @@ class Result:
 
 def results_of(steps: Sequence[Step], learner: Learner, right: Learner) -> list[Result]:
     """Run the steps.  right: the solution."""
-    return [_result(step, learner, right) for step in steps]
+    results: list[Result] = []
+    for step in steps:
+        result = _result(step, learner, right)
+        for earlier in results:
+            if result.verdict == earlier.verdict == WRONG and _calls(
+                learner.names.get(step.name), earlier.step
+            ):
+                hint = f"Hint: it calls {earlier.step}, which is wrong. Correct that first."
+                result = replace(result, message=f"{result.message}\n{hint}")
+        results.append(result)
+    return results
+
+
+def _calls(function: object, name: str) -> bool:
+    """Whether a function of the learner's reads the global name."""
+    code = getattr(function, "__code__", None)
+    return code is not None and name in code.co_names
 
 
 def _result(step: Step, learner: Learner, right: Learner) -> Result:

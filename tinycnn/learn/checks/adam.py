@@ -76,7 +76,7 @@ def _step(own: Learner, right: Learner) -> None:
             "and again.",
         )
         before = Mistake(old[2] if name == "m" else old[3], f"this is the old {name}.")
-        require_equal(f"the {name} that is returned", found[name], wanted, [corrected, before])
+        require_equal(f"{name} (returned)", found[name], wanted, [corrected, before])
     mine, rights = (_first_steps(who, old) for who in (own, right))
     require_equal("w after 3 steps from the start", mine, rights)
 
@@ -122,6 +122,7 @@ def _step_mistakes(w: np.ndarray, m: np.ndarray, v: np.ndarray) -> list[Mistake]
         Mistake(moved(m * c1, v * c2), "divide by 1 - beta**step; here it is multiplied."),
         Mistake(moved(m / BETA1**STEP, v / BETA2**STEP), "the factor is 1 - beta**step, by (3)."),
         Mistake(w - change / RATE, "the learning rate is missing."),
+        Mistake(w - change / RATE * 1e-3, "the learning rate is 0.001 here; use the argument."),
         Mistake(change, alone),
         Mistake(-change, alone),
     ]

@@ -36,6 +36,11 @@ def _forward(own: Learner, right: Learner) -> None:
         ),
         Mistake(gamma * centred / np.sqrt(var) + beta, "eps is missing."),
         Mistake(gamma * centred / (var + EPS) + beta, "the root of the variance is missing."),
+        Mistake(gamma * centred / var + beta, "the root of the variance is missing, and eps."),
+        Mistake(
+            beta * centred / np.sqrt(var + EPS) + gamma,
+            "gamma and beta are exchanged, equation (4).",
+        ),
         Mistake(gamma * x / np.sqrt(var + EPS) + beta, "the mean is not subtracted, equation (3)."),
         Mistake(gamma * centred + beta, "the division by the root of var + eps is missing."),
         Mistake(centred / np.sqrt(var + EPS), "gamma and beta are missing, equation (4)."),
@@ -68,6 +73,11 @@ def _predict(own: Learner, right: Learner) -> None:
             "eps stands outside of the root; by (2) it is inside.",
         ),
         Mistake(gamma * (x - mean) / (var + EPS) + beta, "the root of the variance is missing."),
+        Mistake(gamma * (x - mean) / var + beta, "the root of the variance is missing, and eps."),
+        Mistake(
+            beta * (x - mean) / np.sqrt(var + EPS) + gamma,
+            "gamma and beta are exchanged, equation (4).",
+        ),
         Mistake(gamma * (x - mean) / np.sqrt(var) + beta, "eps is missing."),
         Mistake((x - mean) / np.sqrt(var + EPS), "gamma and beta are missing, equation (4)."),
     ]
@@ -83,13 +93,17 @@ def _backward(own: Learner, right: Learner) -> None:
     mistakes = {
         "dx": _input_mistakes(x, gamma, dy),
         "dgamma": [
-            Mistake(dbeta, "the factor xhat is missing: y = gamma * xhat + beta."),
+            Mistake(
+                dbeta,
+                "this is dbeta: the factor xhat is missing, or the order of the results is wrong.",
+            ),
             Mistake((dy * x).sum(axis=0), "the factor is xhat, not x: y = gamma * xhat + beta."),
             Mistake((dy * xhat * gamma).sum(axis=0), "the factor of gamma in (4) is xhat alone."),
             Mistake(dy * xhat, "the sum over the batch is missing: dgamma has the shape (C,)."),
             Mistake(xhat.sum(axis=0), "the factor dy is missing."),
         ],
         "dbeta": [
+            Mistake(dgamma, "this is dgamma: see the order of the results."),
             Mistake((dy * gamma).sum(axis=0), "the factor of beta in (4) is 1, not gamma."),
             Mistake(dy, "the sum over the batch is missing: dbeta has the shape (C,)."),
             Mistake(np.full(C, N), "the factor dy is missing."),

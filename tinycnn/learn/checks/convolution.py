@@ -77,6 +77,7 @@ def _forward(own: Learner, right: Learner) -> None:
             right.call("conv_forward", x[..., :1], w[:, :, :1], b, STRIDE),
             "only the first channel of x is used: the sum goes over all c.",
         ),
+        Mistake(y[:, :-1, :-1], "the last row and column are missing: (1) ends with + 1."),
     ]
     require_equal("y", own.call("conv_forward", x, w, b, STRIDE), y, mistakes)
     y = right.call("conv_forward", x, w, b, 1)
@@ -116,7 +117,8 @@ def _backward(own: Learner, right: Learner) -> None:
 
 
 def _input_mistakes(x: np.ndarray, w: np.ndarray, dy: np.ndarray, right: Learner) -> list[Mistake]:
-    overwritten, dense = np.zeros_like(x), np.zeros_like(x)
+    overwritten, dense, of_last = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
+    _seen(of_last, (1, 2), STRIDE)[...] = dy @ w[1, 2].T
     for tap in _taps(w):
         _seen(overwritten, tap, STRIDE)[...] = dy @ w[tap].T
         _seen(dense, tap, 1)[...] += dy @ w[tap].T
@@ -126,6 +128,7 @@ def _input_mistakes(x: np.ndarray, w: np.ndarray, dy: np.ndarray, right: Learner
             overwritten,
             "windows overlap: a place gets a part from each of them. Add (dx[...] +=), do not set.",
         ),
+        Mistake(of_last, "it has only the last tap. Make dx of zeros once, before the loop."),
         Mistake(
             dense,
             "the stride is missing in the places of dx: (6) adds at i*stride + a, j*stride + e.",
@@ -141,13 +144,16 @@ def _input_mistakes(x: np.ndarray, w: np.ndarray, dy: np.ndarray, right: Learner
 def _weight_mistakes(x: np.ndarray, w: np.ndarray, dy: np.ndarray, right: Learner) -> list[Mistake]:
     _, dw, _ = right.call("conv_backward", x, w, dy, STRIDE)
     _, of_last, _ = right.call("conv_backward", x[-1:], w, dy[-1:], STRIDE)
-    without_stride = np.zeros_like(w)
+    without_stride, mixed = np.zeros_like(w), np.zeros_like(w)
     for tap in _taps(w):
         without_stride[tap] = np.einsum("nijc,nijf->cf", _seen(x, tap, 1), dy)
+        seen = _seen(x, tap, STRIDE)
+        mixed[tap] = seen.reshape(seen.shape[-1], -1) @ dy.reshape(-1, dy.shape[-1])
     return [
         Mistake(dw[::-1, ::-1], "the taps are in reverse order: dw[a, e] is that of (a, e)."),
         Mistake(of_last, "it has only the last image: a loop over images must add (+=), not set."),
         Mistake(without_stride, "the stride is missing: use `seen` of equation (3) here too."),
+        Mistake(mixed, "reshape(C, -1) mixes channels and places: reshape(-1, C), then .T."),
     ]  # fmt: skip
 
 

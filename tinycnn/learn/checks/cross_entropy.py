@@ -80,6 +80,7 @@ def _backward(own: Learner, right: Learner) -> None:
     dz = right.call("cross_entropy_backward", z, labels)
     columns = p.copy()
     columns[:, labels] -= 1
+    one_hot = np.eye(K)[labels]
     log_p = np.log(p)
     from_log = log_p.copy()
     from_log[np.arange(N), labels] -= 1
@@ -90,11 +91,14 @@ def _backward(own: Learner, right: Learner) -> None:
         Mistake(columns / N, "dz[:, labels] changes whole columns. Use dz[np.arange(N), labels]."),
         Mistake(columns, "dz[:, labels] changes whole columns. Use dz[np.arange(N), labels]."),
         Mistake(from_log / N, "equation (4) has p, not log p."),
+        Mistake(one_hot * dz, "the other classes have a gradient too: p[k], by (4) and (5)."),
+        Mistake(p / N - one_hot, "1/N belongs to both terms: the -1 of (5) is not divided by N."),
     ]
     factors = [
         *batch_factors(
             N, "Apply 1/N once.", "The loss is a mean over the images: the factor 1/N is missing."
         ),
+        Factor(N / K, f"it is divided by K = {K}, the classes; divide by N = {N}, the images."),
         Factor(1 / K, f"it is divided by N * K; the mean in equation (2) is over N = {N} images."),
     ]
     gradients = Gradients(

@@ -39,6 +39,7 @@ def _forward(own: Learner, right: Learner) -> None:
     x = _pictures()
     windows = _windows(x)
     others = x.reshape(N, SIZE, OH, SIZE, OW, C)
+    overlapping = [x[:, a : a + OH, e : e + OW] for a, e in np.ndindex(SIZE, SIZE)]
     y = right.call("maxpool_forward", x, SIZE)
     mistakes = [
         Mistake(windows.mean(axis=-1), "this is the mean of each window; the maximum is wanted."),
@@ -50,6 +51,10 @@ def _forward(own: Learner, right: Learner) -> None:
         Mistake(x[:, ::SIZE, ::SIZE], "these are the first values of the windows."),
         Mistake(others.max(axis=(1, 3)), "these windows have values that are not neighbours: "
                 "reshape to (N, OH, size, OW, size, C), in this order, and max over axes 2 and 4."),
+        Mistake(x.reshape(N, OH, SIZE, OW, SIZE, C).max(axis=(1, 3)),
+                "the maximum goes over i and j, axes 1 and 3; a and e are axes 2 and 4."),
+        Mistake(np.max(overlapping, axis=0),
+                "the windows overlap: window (i, j) begins at row i*size and column j*size."),
         Mistake(windows.max(axis=(-2, -1)), "the channels are mixed: each is pooled on its own."),
         Mistake(np.broadcast_to(y.max(axis=-1, keepdims=True), y.shape),
                 "the channels are mixed: each is pooled on its own."),
@@ -79,6 +84,7 @@ def _backward_mistakes(x: np.ndarray, dy: np.ndarray) -> list[Mistake]:
     last = largest & (np.cumsum(largest[..., ::-1], axis=-1)[..., ::-1] == 1)
     first = largest & (np.cumsum(largest, axis=-1) == 1)
     by_column = _first_by_columns(largest)
+    exchanged = first.reshape(N, OH, OW, C, SIZE, SIZE).swapaxes(-1, -2).reshape(first.shape)
     return [
         Mistake(
             _picture(gradient * largest),
@@ -100,6 +106,10 @@ def _backward_mistakes(x: np.ndarray, dy: np.ndarray) -> list[Mistake]:
         Mistake(
             _picture(gradient * np.full(windows.shape, 1 / SIZE**2)),
             "dy is shared by all values of the window: that is average-pooling.",
+        ),
+        Mistake(
+            _picture(gradient * exchanged),
+            "a and e are exchanged: a is the row in the window, e the column.",
         ),
         Mistake(_picture(gradient * np.ones(windows.shape)), "all values of the window got dy."),
         Mistake(

@@ -136,15 +136,21 @@ def _training_step(own: Learner, right: Learner) -> None:
     x, labels = np.random.default_rng(16).normal(0, 1, (5, 7, 7, 1)), np.array([0, 2, 1, 1, 0])
     mine, solved = _small_network(right), _small_network(right)
     my_state, state = (_new_state(own, mine), _new_state(right, solved))
-    for step in (1, 2):
+    weights = mine.trained_vector
+    for step, ordinal in ((1, "first"), (2, "second")):
         before = solved.trained_vector.copy()
         loss = right.call("training_step", solved, state, x, labels, RATE)
         loss_afterwards = _loss_now(right, solved, x, labels)
         found = own.call("training_step", mine, my_state, x, labels, RATE)
-        if step == 1 and getattr(my_state, "step", None) == 0:
+        if getattr(my_state, "step", None) == step - 1:
             raise WrongAnswer(
-                "state.step is still 0 after the first step.\nHint: state.step += 1 before "
-                "adam_step, which needs 1 in the first step."
+                f"state.step is still {step - 1} after the {ordinal} step.\nHint: state.step += 1 "
+                "before adam_step, which needs 1 in the first step."
+            )
+        if not np.shares_memory(weights, mine.trained_vector):
+            raise WrongAnswer(
+                f"network.trained_vector is another array after the {ordinal} step.\nHint: "
+                "the layers read the old one; write into it: network.trained_vector[:] = ..."
             )
         when = f"after step {step}"
         _check_weights(mine.trained_vector, solved, before, when)
@@ -167,6 +173,10 @@ def _check_weights(found: np.ndarray, solved: Network, before: np.ndarray, when:
         ),
         Mistake(2 * before - wanted, "the step goes the wrong way: against the gradient."),
         Mistake(before - RATE * gradients, "this is gradient descent; use adam.adam_step."),
+        Mistake(
+            before + (wanted - before) * 1e-3 / RATE,
+            "the learning rate is 0.001 here: give adam_step learning_rate.",
+        ),
         Mistake(gradients, "the gradients are in the place of the weights."),
         Mistake(np.zeros_like(wanted), "the weights have become 0."),
     ]

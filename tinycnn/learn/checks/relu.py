@@ -42,6 +42,10 @@ def _backward(own: Learner, right: Learner) -> None:
             np.where(x >= 0, dy, 0), "at x = 0 the derivative is 0: compare with x > 0, not >=."
         ),
         Mistake(np.where(dy > 0, dy, 0), "the sign of dy decides here. The sign of x has to."),
+        Mistake(
+            np.where(positive & (dy > 0), dy, 0),
+            "the sign of dy decides here too. The sign of x alone has to.",
+        ),
         Mistake(positive * dy * x, "the derivative of y by x is 1, not x."),
         Mistake(np.where(positive, x, 0), "this is y. The factor dy is missing."),
         Mistake(positive, "this is the derivative alone. The factor dy is missing."),

@@ -36,18 +36,26 @@ def _as_defined(own: Learner, right: Learner) -> None:
 def _stable(own: Learner, right: Learner) -> None:
     z = _logits()
     require_equal("p", own.call("softmax", z), right.call("softmax", z), _forward_mistakes(z))
-    large = z + np.array([[2000.0], [0.0], [-2000.0], [3.0]])
+    shifted = z + np.array([[2000.0], [0.0], [-2000.0], [3.0]])
+    large = np.vstack([shifted, [[1000.0, 0.0, -1000.0]]])
     found = np.asarray(own.call("softmax", large), np.float64)
     if np.isnan(found).any():
-        row = int(np.argwhere(np.isnan(found))[0, 0])
+        row, k = np.argwhere(np.isnan(found))[0].tolist()
         if row == 0:
             hint = "exp of a large number is inf. Subtract the largest value first, equation (2)."
+        elif row == 4:
+            hint = (
+                "the logits of a row may be far apart. No exponent is above 0 only if c in (2) is "
+                "the largest value of the row."
+            )
         else:
             hint = (
                 "exp of a very negative number is 0, and so is the sum of the row. Subtract the "
                 "largest value of the same row, z.max(axis=1, keepdims=True), not of the batch."
             )
-        raise WrongAnswer(f"p[{row}, 0] is nan for the logits {large[row].tolist()}.\nHint: {hint}")
+        raise WrongAnswer(
+            f"p[{row}, {k}] is nan for the logits {large[row].tolist()}.\nHint: {hint}"
+        )
     require_equal("p", found, right.call("softmax", large), _forward_mistakes(z))
 
 
@@ -68,6 +76,13 @@ def _backward(own: Learner, right: Learner) -> None:
         ),
         Mistake(p * (dp - (dp * p).sum(axis=0)), "the sum goes over axis 0, the images: axis=1."),
         Mistake(p * (dp - (dp * p).sum()), "the sum goes over the whole batch: use axis=1."),
+        Mistake(
+            p * (dp + (dp * p).sum(axis=1, keepdims=True)),
+            "the sum is subtracted: by (4), every term of it has the sign -.",
+        ),
+        Mistake(
+            p * (dp - (dp * p).mean(axis=1, keepdims=True)), "(3) has a sum over k, not a mean."
+        ),
         Mistake(dp - (dp * p).sum(axis=1, keepdims=True), "the factor p[i] in front is missing."),
     ]
     gradients = Gradients(lambda: float((right.call("softmax", z) * dp).sum()), {"z": z}, expected)
