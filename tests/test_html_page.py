@@ -359,6 +359,14 @@ def test_networks_that_take_no_faces(tmp_path, change, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_large_logits(node, tmp_path):
+    """Of logits near 200, rounding errors change probabilities by more than 1e-5."""
+    spec = InputSpec(48, 48, framing="fer2013", scaling="raw")
+    layers = [Conv2D(4, 3), ReLU(), Flatten(), Dense(3)]
+    network = Network(layers, spec, backend="numpy", seed=0)
+    assert html_file.write(network, tmp_path / "m.html", CASCADE, unsure_below=0.5).checked_with
+
+
 def test_a_page_that_disagrees_is_not_written(node, tmp_path, monkeypatch, shipped):
     """Its weights are changed on their way into the page."""
     program = program_of(shipped.folded())
