@@ -60,11 +60,15 @@ def test_sums_over_winners_use_vector_multiply_adds(counted):
 
 RUN_HERE = (
     *("dense_forward", "dense_backward_params", "conv2d_forward", "conv2d_backward_params"),
-    *("maxpool2d_forward", "maxpool2d_backward"),
+    *("maxpool2d_forward", "maxpool2d_backward", "depthwise_conv2d_3x3_forward"),
+    *("conv2d_winograd_forward, more", "conv2d_winograd_3x3_forward, m = 4"),
+    *("batch_norm_moments", "batch_norm_forward", "batch_norm_backward_input", "adam_update"),
 )
 """Kernels of the test; `python tests/neon_run.py` runs more of them."""
 FLOAT32_SUMS = 1e-6
 """For some hundred additions in another order, as the largest difference over the largest value."""
+WINOGRAD_SUMS = 1e-5
+"""The same for Winograd's algorithm, as everywhere in this project."""
 
 
 def test_kernels_in_arm_code_agree_with_the_reference(tmp_path):
@@ -86,4 +90,5 @@ def test_kernels_in_arm_code_agree_with_the_reference(tmp_path):
     assert done.returncode == 0, done.stderr
     errors = {name: e for line in done.stdout.splitlines() for name, e in json.loads(line).items()}
     assert list(errors) == list(RUN_HERE)
-    assert max(errors.values()) < FLOAT32_SUMS, errors
+    for name, error in errors.items():
+        assert error < (WINOGRAD_SUMS if "winograd" in name else FLOAT32_SUMS), errors
