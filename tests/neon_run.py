@@ -173,12 +173,12 @@ def convolution_arguments():
     """Kernel -> its arguments, for convolutions by Winograd's algorithm and depthwise ones of 3x3
     taps, as tile_check.py calls them."""
     found, place = {}, tile_check.ordinary
-    for part, case in (("one channel", 0), ("more", 2)):
-        N, H, W, C, F, K, *_ = tile_check.WINOGRAD_CONVOLUTIONS[case]
+    for part, number in (("one channel", 0), ("more", 2)):
+        _, *of_an_image = tile_check.WINOGRAD_CONVOLUTIONS[number]
+        H, W, C, F, K, *_ = of_an_image
         recorder = Recorder()
         x, w, b = values(1, H, W, C), values(K, K, C, F), values(F)
-        one = (1, *tile_check.WINOGRAD_CONVOLUTIONS[case][1:])
-        tile_check.winograd_pass(recorder, place, one, x, w, b)
+        tile_check.winograd_pass(recorder, place, (1, *of_an_image), x, w, b)
         found |= {f"{name}, {part}": call for name, call in recorder.calls.items()}
     for m in (2, 4):
         recorder = Recorder()

@@ -17,28 +17,34 @@ SCRIPT = Path(__file__).parent / "neon_assembly.py"
 SHAPES = {"float32": "v.4s", "float64": "v.2d"}
 
 
+def run_as_arm_host(script, *arguments, cache):
+    """What a script prints that compiles for ARM, with the settings of an ARM host."""
+    settings = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    settings["TINYCNN_TILE"] = "128:6x2"  # the tile that `choose_tile` gives without AVX
+    settings["TINYCNN_CACHE_DIR"] = str(cache)
+    settings["PYTHONPATH"] = str(Path(tinycnn.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    if "No available targets" in done.stderr:
+        pytest.skip("this LLVM has no AArch64 back end")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory):
     cache, known = tmp_path_factory.mktemp("cache"), {}
 
     def count(name, dtype):
         if (name, dtype) not in known:
-            settings = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-            settings["TINYCNN_TILE"] = "128:6x2"  # the tile that `choose_tile` gives without AVX
             # code from a cache has no IR, so each run has its own empty cache
-            settings["TINYCNN_CACHE_DIR"] = str(cache / f"{name}-{dtype}")
-            settings["PYTHONPATH"] = str(Path(tinycnn.__file__).parent.parent)
-            done = subprocess.run(
-                [sys.executable, str(SCRIPT), name, dtype],
-                env=settings,
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
-            if "No available targets" in done.stderr:
-                pytest.skip("this LLVM has no AArch64 back end")
-            assert done.returncode == 0, done.stderr
-            known[name, dtype] = json.loads(done.stdout)
+            printed = run_as_arm_host(SCRIPT, name, dtype, cache=cache / f"{name}-{dtype}")
+            known[name, dtype] = json.loads(printed)
         return known[name, dtype]
 
     return count
@@ -75,20 +81,9 @@ def test_kernels_in_arm_code_agree_with_the_reference(tmp_path):
     missing = [tool for tool in ("aarch64-linux-gnu-gcc", "qemu-aarch64") if not shutil.which(tool)]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    settings = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-    settings["TINYCNN_TILE"], settings["TINYCNN_CACHE_DIR"] = "128:6x2", str(tmp_path)
-    settings["PYTHONPATH"] = str(Path(tinycnn.__file__).parent.parent)
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT.with_name("neon_run.py")), *RUN_HERE],
-        env=settings,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    if "No available targets" in done.stderr:
-        pytest.skip("this LLVM has no AArch64 back end")
-    assert done.returncode == 0, done.stderr
-    errors = {name: e for line in done.stdout.splitlines() for name, e in json.loads(line).items()}
+    script = SCRIPT.with_name("neon_run.py")
+    printed = run_as_arm_host(script, *RUN_HERE, cache=tmp_path)
+    errors = {name: e for line in printed.splitlines() for name, e in json.loads(line).items()}
     assert list(errors) == list(RUN_HERE)
     for name, error in errors.items():
         assert error < (WINOGRAD_SUMS if "winograd" in name else FLOAT32_SUMS), errors

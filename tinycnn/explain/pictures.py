@@ -140,8 +140,11 @@ def number_grid(
 
 
 def common_scale(largest: float) -> tuple[int, int]:
-    """(exponent of ten, a multiple of 3 and 0 from 0.1 to 9,999; the number of decimals with which
-    `largest` has three digits)."""
+    """(power, n_decimals): how to write the numbers of a table whose largest is `largest`.
+
+    They are divided by 10^power and written with n_decimals, so that the largest has three digits.
+    power is 0 if the largest is from 0.1 to 9,999, otherwise a multiple of 3.
+    """
     if not largest:
         return 0, 0
     digits = math.floor(math.log10(largest))

@@ -301,8 +301,11 @@ int {name}_class(const uint8_t *image)
 
 
 def in_blocks(w: np.ndarray) -> np.ndarray:
-    """w (KH, KW, C, F) of a convolution or (n, F) of a dense layer as the C functions read it:
-    (blocks, KH, KW, C, FILTERS_TOGETHER), filled up with zeros."""
+    """Weights in the order in which the C functions read them, FILTERS_TOGETHER filters at a time.
+
+    w (KH, KW, C, F) of a convolution, or (n, F) of a dense layer, becomes
+    (blocks, KH, KW, C, FILTERS_TOGETHER).  The last block is filled up with zeros.
+    """
     w = w if w.ndim == 4 else w[None, None]
     F = w.shape[3]
     n_blocks = -(-F // FILTERS_TOGETHER)

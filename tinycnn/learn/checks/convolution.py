@@ -28,7 +28,8 @@ class _Arrays(NamedTuple):
 
 
 def _arrays() -> _Arrays:
-    """Pictures of 6x7 px, windows of 2x3: outputs of 3x3 with a stride of 2."""
+    """Random arrays: pictures of 6x7 px with 2 channels, and 4 filters of 2x3 taps.  With a stride
+    of 2 the outputs are 3x3."""
     rng = np.random.default_rng(6)
     shapes = ((N, 6, 7, 2), (2, 3, 2, 4), (4,), (N, 3, 3, 4))
     return _Arrays(*(rng.normal(0, 1, shape).round(2) for shape in shapes))
