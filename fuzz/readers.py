@@ -291,7 +291,7 @@ def tf_checkpoint(folder: Path) -> Reader:
 
     def read(path: Path) -> None:
         tensors = tf_checkpoint.list_tensors(prefix)
-        assert all(tensor.shard == 0 for tensor in tensors)
+        assert all(tensor.shard >= 0 for tensor in tensors)
         with contextlib.suppress(tf_checkpoint.CheckpointFileError):
             tf_checkpoint.read_tensors(prefix)
         tf_checkpoint.load_network(prefix, variant="v", backend="numpy")
