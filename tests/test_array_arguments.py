@@ -331,9 +331,9 @@ ROWS = {
     "tinycnn.testing.network_gradients": (loss_through_a_network, X[:2].astype(np.float64)),
     "tinycnn.formats.safetensors.to_bytes": (read_again, VECTOR),
     "tinycnn.formats.safetensors.network_from": (rebuilt, network().parameters["conv1.w"]),
-    "tinycnn.formats.agreement.expected_probs": (
-        lambda images: agreement.expected_probs(network(), images),
-        IMAGES,
+    "tinycnn.formats.agreement.check_probabilities": (
+        lambda *arrays: agreement.check_probabilities("it", *arrays, 1.0),
+        *(np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True), LOGITS),
     ),
     "tinycnn.formats.agreement.check_agreement": (
         lambda *arrays: agreement.check_agreement("it", *arrays),

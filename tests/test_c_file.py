@@ -9,12 +9,12 @@ import time
 
 import numpy as np
 import pytest
-from exported import SCALINGS, awkward, candidate, images_for, in_colour
+from exported import SCALINGS, awkward, candidate, expected_probs, images_for, in_colour
 from small_networks import SMALL_NETWORKS
 
 from tinycnn import Dense, Flatten, InputSpec, Network, models
 from tinycnn.export import c_compiler, c_file
-from tinycnn.formats.agreement import ExportError, expected_probs
+from tinycnn.formats.agreement import ExportError
 from tinycnn.models import VARIANTS
 from tinycnn.testing import logit_error
 

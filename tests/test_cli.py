@@ -415,6 +415,9 @@ def test_export_into_a_folder(run_json, refused, model, tmp_path):
     error = refused("export", model, "--to", "c", "--out", f"{tmp_path}/a/b/")
     assert "there is no folder" in error and not (tmp_path / "a").exists()
     assert "or a folder" in refused("export", model, "--to", "c", "--out", tmp_path / "deploy2")
+    shipped = "pretrained-residual48"
+    found = run_json("export", shipped, "--to", "python", "--out", f"{tmp_path}/shipped/")
+    assert list(found["files"]) == [str(tmp_path / "shipped/residual48.py")]
 
 
 def test_export_html(run, run_json, refused, monkeypatch, model, tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exported import SCALINGS, awkward, images_for, in_colour
+from exported import SCALINGS, awkward, expected_probs, images_for, in_colour
 from PIL import Image
 from skimage import data
 from small_networks import SMALL_NETWORKS
@@ -26,7 +26,7 @@ from tinycnn import Conv2D, Dense, Flatten, InputSpec, Network
 from tinycnn.export.browser import build_engine, html_file, node_check
 from tinycnn.export.browser.model_card import markup
 from tinycnn.export.browser.program import KINDS, Cascade, packed_cascade, program_of
-from tinycnn.formats.agreement import ExportError, expected_probs
+from tinycnn.formats.agreement import ExportError
 from tinycnn.formats.pretrained import PRETRAINED
 from tinycnn.layers import STEP_LAYERS, BatchNorm, ReLU, UnknownLayerError
 from tinycnn.testing import logit_error

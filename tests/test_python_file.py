@@ -8,13 +8,14 @@ import zlib
 
 import numpy as np
 import pytest
-from exported import SCALINGS, SIXTEEN, awkward, candidate, images_for, in_colour
+from exported import SCALINGS, SIXTEEN, awkward, candidate, expected_probs, images_for, in_colour
 from PIL import Image
 from small_networks import SMALL_NETWORKS
 
 from tinycnn import Dense, Flatten, InputSpec, Network, models
 from tinycnn.export import python_file, python_program
-from tinycnn.formats.agreement import ExportError, expected_probs
+from tinycnn.formats import agreement
+from tinycnn.formats.agreement import ExportError
 from tinycnn.testing import logit_error
 
 # The images that a program is checked with include one of one value everywhere.
@@ -200,6 +201,19 @@ def test_a_program_that_disagrees_is_not_written(tmp_path, monkeypatch, before, 
     with pytest.raises(ExportError, match=message):
         python_file.write(awkward("miniature"), tmp_path / "p.py")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_probabilities_are_compared_with_the_softmax_of_the_programs_own_logits():
+    """Of large logits: an error of 3e-6, which is allowed, changes the probabilities by 0.07."""
+    of_network = np.array([[1e5, 1e5 - 1, 0]], np.float32)
+    of_program = of_network + np.array([[0.3, 0, 0]], np.float32)
+    agreement.check_agreement("p.py", of_program, of_network)
+    probs = np.exp(of_program - of_program.max()) / np.exp(of_program - of_program.max()).sum()
+    agreement.check_probabilities("p.py", probs, of_program, 1.0)
+    with pytest.raises(ExportError, match="its probabilities differ"):
+        agreement.check_probabilities("p.py", probs, of_network, 1.0)
+    with pytest.raises(ExportError, match="its probabilities differ"):
+        agreement.check_probabilities("p.py", np.full((1, 3), np.nan), of_program, 1.0)
 
 
 def test_weights_that_are_not_finite(tmp_path):

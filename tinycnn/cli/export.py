@@ -45,9 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--out",
             metavar="PATH",
             required=True,
-            help="the file to write, ending in .onnx, .py, .c or .html; or a folder for "
-            f"{FILE_STEM}.onnx and so on, which is created if PATH ends in /. The header of a C "
-            "program is written beside it",
+            help="the file to write, ending in .onnx, .py, .c or .html; or a folder, which is "
+            "created if PATH ends in /, for a file named after the network that comes with this "
+            f"package, or {FILE_STEM}.onnx and so on. The header of a C program is written beside "
+            "it",
         )
     )
     parser.add_argument(
@@ -83,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     check_c_options(args)
-    out = program_path(args.out, ENDINGS[args.to], args.model, args.name or FILE_STEM)
+    out = program_path(args.out, ENDINGS[args.to], args.model, args.name or file_stem(args.model))
     model = open_to_predict(args.model, args.variant)
     network = model.network
     say_memory(args.model, network)
@@ -172,6 +173,11 @@ def _without_warnings() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def file_stem(model: str) -> str:
+    """What a program of this model is called in a folder.  model: as it was given"""
+    return SHIPPED_EVER.get(model, FILE_STEM)
 
 
 def program_path(text: str, ending: str, model: str, stem: str) -> Path:

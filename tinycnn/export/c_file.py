@@ -16,7 +16,7 @@ import numpy as np
 from ..formats.agreement import (
     ExportError,
     check_agreement,
-    expected_probs,
+    check_probabilities,
     exportable,
     images_of_shape,
 )
@@ -153,7 +153,7 @@ def _check(
     else:
         check_agreement(path, logits, expected)
     if not integer_only:
-        check_agreement(path, probs, expected_probs(network, images), "probabilities")
+        check_probabilities(path, probs, logits, network.calibration_temperature)
 
 
 def _logits(

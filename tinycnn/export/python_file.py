@@ -22,7 +22,7 @@ from ..formats.agreement import (
     ExportError,
     check_agreement,
     check_images,
-    expected_probs,
+    check_probabilities,
     exportable,
 )
 from ..ground.atomic_file import write_atomically
@@ -56,7 +56,7 @@ def write(network: Network, path: str | os.PathLike) -> None:
     images = check_images(network)
     logits, probs = _run(source, images)
     check_agreement(str(path), logits, network.predict_logits(images))
-    check_agreement(str(path), probs, expected_probs(network, images), "probabilities")
+    check_probabilities(str(path), probs, logits, network.calibration_temperature)
     write_atomically(path, source)
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from ..network import Network
-from ..quantized.network import QuantizedNetwork
 from ..testing import logit_error
 
 TOLERANCE = 1e-5
@@ -61,18 +58,14 @@ def images_of_shape(shape: tuple[int, ...]) -> np.ndarray:
     return images
 
 
-def expected_probs(network: Network | QuantizedNetwork, images: np.ndarray) -> np.ndarray:
-    """The network's probabilities for `check_images`.  One of these is black, which is no mistake
-    here, so there is no warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return network.predict_proba(images)
-
-
 def check_agreement(
-    path: str, found: np.ndarray, expected: np.ndarray, quantity: str = "logits"
+    path: str,
+    found: np.ndarray,
+    expected: np.ndarray,
+    quantity: str = "logits",
+    tolerance: float = TOLERANCE,
 ) -> None:
-    """Raise ExportError unless what the program found is within TOLERANCE of the network's.
+    """Raise ExportError unless what the program found is within the tolerance of the network's.
 
     path, quantity: of the program and of its output, for the message
     """
@@ -80,8 +73,23 @@ def check_agreement(
         raise ExportError(f"{path}: {quantity} of shape {found.shape}; expected {expected.shape}")
     largest = float(np.abs(found).max(initial=0.0))
     error = logit_error(found, expected) if expected.any() else largest
-    if not error <= TOLERANCE:
+    if not error <= tolerance:
         raise ExportError(
             f"{path}: its {quantity} differ from the network's by {error:.1e} of the largest; at "
-            f"most {TOLERANCE:.0e} is allowed.  Nothing was written"
+            f"most {tolerance:.0e} is allowed.  Nothing was written"
         )
+
+
+def check_probabilities(
+    path: str, found: np.ndarray, logits: np.ndarray, temperature: float
+) -> None:
+    """Raise ExportError unless a program's probabilities are the softmax of its logits.
+
+    temperature: of the network's calibration.  They are not compared with the network's own: where
+    logits are large, those errors that `check_agreement` allows change probabilities much.
+    """
+    z = logits.astype(np.float64) / temperature
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    rounding = float(np.spacing(np.float32(np.abs(z).max(initial=0.0))))  # of z in float32
+    tolerance = max(TOLERANCE, 2 * rounding)
+    check_agreement(path, found, e / e.sum(axis=1, keepdims=True), "probabilities", tolerance)

@@ -16,9 +16,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ...formats.agreement import check_agreement, exportable, images_of_shape
+from ...formats.agreement import check_agreement, check_probabilities, exportable, images_of_shape
 from ...ground._version import __version__
 from ...ground.atomic_file import write_atomically
 from ...ground.html_page import STYLE, escape, html_page
@@ -81,16 +79,10 @@ def write(
         logits = network.predict_logits(images)
         for found in node_check.run(node, text, images, len(network.classes)):
             check_agreement(str(path), found.logits, logits)
-            # of its own logits: of large ones, rounding errors alone change the probabilities
-            probs = _softmax(found.logits / network.calibration_temperature)
-            check_agreement(str(path), found.probs, probs, "probabilities")
+            temperature = network.calibration_temperature
+            check_probabilities(str(path), found.probs, found.logits, temperature)
     write_atomically(path, text)
     return Page(Path(path), node)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
 
 
 def _check_takes_faces(network: Network) -> None:
