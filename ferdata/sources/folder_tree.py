@@ -66,7 +66,11 @@ class Tree:
 
     def name(self, relpath: str) -> str:
         """The last part of the path; for "" the name of the root folder."""
-        return relpath.rpartition("/")[2] or self.root.resolve().name
+        return relpath.rpartition("/")[2] or self._root_name
+
+    @cached_property
+    def _root_name(self) -> str:
+        return self.root.resolve().name
 
     def scan(self, relpath: str = "") -> Scan:
         """The names in one folder."""
