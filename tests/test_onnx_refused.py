@@ -1,5 +1,6 @@
 """ONNX models that cannot be read: what the message names, and that nothing large is allocated."""
 
+import gc
 import os
 import re
 import tracemalloc
@@ -544,6 +545,32 @@ def test_small_files_that_describe_large_tensors(tmp_path, nodes, constants):
     message, megabytes = peak_megabytes(written(tmp_path, model(nodes, shape, constants)))
     assert re.search("tens of millions of values|padding is|do not fit", message)
     assert megabytes < 4 * errors.Budget.MOST_VALUES / 1e6 + 200
+
+
+def test_a_refused_model_leaves_no_arrays_behind(tmp_path):
+    """Not even until the next garbage collection: else many files in a row take many times as
+    much."""
+    pads = np.array([0, 0, 700, 700, 0, 0, 700, 700])
+    nodes = [node("Pad", "x pads", "p"), node("Relu", "p", "y")]
+    path = written(tmp_path, model(nodes, [None, 1, 8, 8], {"pads": pads}))
+    refused(path)  # imports what is imported late
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            assert refused(path).startswith("node number 2 (Relu): its input is the output of a")
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert left < 1e6, f"{left:,} bytes"
+
+
+def test_weights_that_are_signalling_nans(tmp_path, recwarn):
+    """Casting them makes NumPy warn of an invalid value; the message about NaN is enough."""
+    nan = np.array([0x7D00, 0x3C00], np.uint16).view(np.float16)
+    made = model([node("Mul", "x nan", "y")], [None, 2], {"nan": nan})
+    assert "NaN" in refused(written(tmp_path, made)) and not recwarn.list
 
 
 def test_a_file_that_is_too_large(tmp_path):

@@ -84,6 +84,7 @@ def load_network(
     return imported.network
 
 
+@np.errstate(invalid="ignore")  # a cast of a signalling NaN; NaN is refused later, in words
 def import_network(
     path: str | os.PathLike,
     *,

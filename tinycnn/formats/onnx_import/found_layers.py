@@ -127,7 +127,7 @@ def layers_of(
     batch_size = (network_input(graph).shape or (1,))[0] or 1
     waiting = list(arrangements)
     tried: set[tuple[Shape, bytes]] = set()
-    reason: tuple[int, NotUsable] | None = None
+    n_most_read, reason = -1, NotUsable("no arrangement was tried")
     while waiting:
         arrangement = waiting.pop(0)
         key = (arrangement.shape, arrangement.places.tobytes())
@@ -144,14 +144,17 @@ def layers_of(
         try:
             return _read(graph, nodes, start, output, arrangement, reading)
         except NotUsable as error:
-            if reason is None or reading.n_read > reason[0]:
-                reason = reading.n_read, error
+            if reading.n_read > n_most_read:
+                # its traceback would keep all arrays of this arrangement
+                n_most_read, reason = reading.n_read, error.with_traceback(None)
         shape = arrangement.places.shape[1:]
         for picture in reading.pictures:
             if math.prod(picture) == math.prod(shape):
                 waiting += [_channels_first(picture, shape), _channels_last(picture, shape)]
-    assert reason is not None  # there is at least one arrangement
-    raise reason[1]
+    try:
+        raise reason
+    finally:
+        del reason  # else the error and this call would refer to each other
 
 
 def _needed(graph: OnnxGraph, start: str, output: str) -> list[OnnxNode]:

@@ -102,4 +102,5 @@ def per_channel(value: Value, constant: np.ndarray, shape: Shape) -> np.ndarray 
     ordered = np.empty(math.prod(shape))
     ordered[value.places.ravel()] = np.broadcast_to(constant, value.shape).ravel()
     pixels = ordered.reshape(-1, shape[-1])
-    return pixels[0].copy() if (pixels == pixels[0]).all() else None
+    first = np.broadcast_to(pixels[0], pixels.shape)
+    return pixels[0].copy() if np.array_equal(pixels, first, equal_nan=True) else None
