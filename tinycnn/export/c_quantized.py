@@ -42,13 +42,10 @@ class QuantizedWriter(CSource):
 
     def __init__(self, network: QuantizedNetwork, name: str) -> None:
         program = network.program
-        for operation in program.operations:
-            if operation.kind == "float":
-                layer = type(operation.step.layer).__name__
-                raise UnknownLayerError(
-                    f"layer {operation.step.name} ({layer}) is computed in float32, which the C "
-                    "program of a quantised network cannot do"
-                )
+        if in_floats := program.first_in_floats():
+            raise UnknownLayerError(
+                f"{in_floats}, which the C program of a quantised network cannot do"
+            )
         n = sum(o.arrays["w"].size for o in program.operations if o.kind in WITH_WEIGHTS)
         described = f"a network of {n:,} weights in 8 bits"
         super().__init__(name, described, network.input_spec, network.calibration_temperature)

@@ -111,13 +111,8 @@ def _units(program: Program, operation: Operation) -> np.ndarray:
 
 def check_integer_only(program: Program, spec: InputSpec) -> None:
     """Raise ValueError for a network that cannot be computed in integers alone: what, and where."""
-    for operation in program.operations:
-        if operation.kind == "float":
-            layer = type(operation.step.layer).__name__
-            raise ValueError(
-                f"layer {operation.step.name} ({layer}) is computed in float32: it has no form in "
-                "integers alone"
-            )
+    if in_floats := program.first_in_floats():
+        raise ValueError(f"{in_floats}: it has no form in integers alone")
     n = math.prod(spec.shape)
     if spec.scaling == "standardized" and n > MOST_STANDARDIZED:
         raise ValueError(

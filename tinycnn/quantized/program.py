@@ -113,6 +113,14 @@ class Program:
         """Names of the steps that are computed in float32."""
         return tuple(o.step.name for o in self.operations if o.kind == "float")
 
+    def first_in_floats(self) -> str:
+        """The first layer that is computed in float32, in words for an error; "" if none is."""
+        for operation in self.operations:
+            if operation.kind == "float":
+                layer = type(operation.step.layer).__name__
+                return f"layer {operation.step.name} ({layer}) is computed in float32"
+        return ""
+
     @property
     def n_weight_bytes(self) -> int:
         """Bytes of all arrays of the operations."""
