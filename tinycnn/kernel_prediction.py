@@ -9,20 +9,19 @@ from .custom_layers import custom_forward
 from .folding import fold
 from .kernels import program
 from .kernels.arrays import Stage
+from .prediction_memory import images_together, with_shared_memory
 from .kernels.scale_images import scale_images
 from .kernels.table import make_operations
 from .parallel import Threads, run_in_threads
 from .plan import NETWORK_INPUT, WORK_OF_ELEMENT, Plan, step_arrays
 from .workspaces import Pool, PredictionSpace
 
-PREDICTION_CHUNK = 8
-"""Images that go through the network together in prediction; their activations fit in the cache."""
-
-
 class KernelPrediction:
     """What a `KernelBackend` does in prediction.
 
-    gradients  a flat array like `parameters`, for layers of the user's own
+    gradients         a flat array like `parameters`, for layers of the user's own
+    prediction_table  `table` with outputs that share memory
+    chunk             images that go through the network together in prediction
     """
 
     def __init__(
@@ -33,10 +32,12 @@ class KernelPrediction:
         self.dtype, self.n_classes = parameters.dtype, plan.output_shape[0]
         self.table = make_operations(plan, self.dtype)
         self.stages = self.table.stages
-        self.tables_of_stages = [self.table.operations[: stage.end] for stage in self.stages]
+        self.prediction_table = table = with_shared_memory(self.table)
+        self.chunk = images_together(table, parameters.size, self.dtype)
+        self.tables_of_stages = [table.operations[: stage.end] for stage in self.stages]
         arrays_of = {a.step.name: a for a in step_arrays(plan, parameters, gradients)}
         self.custom = {k: arrays_of[step.name] for k, step in self.table.custom_steps.items()}
-        self.prediction_spaces = Pool(lambda n: PredictionSpace(self.table.sizes, n, self.dtype))
+        self.prediction_spaces = Pool(lambda n: PredictionSpace(table.sizes, n, self.dtype))
         # The bits of the parameters, and what was computed from them: the weights transformed for
         # Winograd's algorithm; for a plan with BatchNorm the prediction without it.
         self.parameter_bits = parameters.view(np.uint32)
@@ -67,17 +68,17 @@ class KernelPrediction:
         N = len(x)
         logits = np.empty((N, self.n_classes), self.dtype)
         winograd = self._winograd_weights()
-        n_chunks = -(-N // PREDICTION_CHUNK)
+        n_chunks = -(-N // self.chunk)
 
         def work(worker: int) -> None:
-            space = self.prediction_spaces.take(PREDICTION_CHUNK)
+            space = self.prediction_spaces.take(self.chunk)
             for chunk in chunks:
-                part = slice(chunk * PREDICTION_CHUNK, (chunk + 1) * PREDICTION_CHUNK)
+                part = slice(chunk * self.chunk, (chunk + 1) * self.chunk)
                 self._predict_chunk(winograd, x[part], space, logits[part])
             self.prediction_spaces.give_back(space)
 
         if n_chunks == 1:  # without the loop, whose overhead counts: an image may take only 50 us
-            space = self.prediction_spaces.take(PREDICTION_CHUNK)
+            space = self.prediction_spaces.take(self.chunk)
             self._predict_chunk(winograd, x, space, logits)
             self.prediction_spaces.give_back(space)
         elif n_chunks:
@@ -176,7 +177,7 @@ class KernelPrediction:
         """The output (n_images, ...) of operation k in `values`; of NETWORK_INPUT: x."""
         if k == NETWORK_INPUT:
             return x.reshape(n_images, *self.plan.input_shape)
-        op = self.table.operations[k]
+        op = self.prediction_table.operations[k]
         size, start = int(op.OH * op.OW * op.F), int(op.y_offset) * capacity
         return values[start : start + n_images * size].reshape(n_images, size)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import TILE
@@ -42,49 +43,56 @@ def _zeros(builder: ir.IRBuilder, scalar: ir.Type, count: int) -> ir.Value:
     return builder.bitcast(constant, scalar.as_pointer())
 
 
-def _make_compute_row(stride: int, most_columns: int) -> Any:
-    """An intrinsic for neighbouring outputs of a row, n_columns <= most_columns of them."""
+def _make_compute_rows(stride: int, most_columns: int) -> Any:
+    """An intrinsic for the same n_columns <= most_columns neighbouring outputs of n_rows rows."""
 
     @intrinsic
-    def compute_row(typingctx, n_columns, n_lanes, n_taps, x, x_off, x_row, x_column, first, W,
-                    w, w_off, w_tap, bias, bias_off, relu, y, y_off, y_column):  # fmt: skip
+    def compute_rows(typingctx, n_rows, n_columns, n_lanes, x, x_off, x_row, x_column, top, left,
+                     H, W, w, w_off, w_tap, bias, bias_off, relu,
+                     y, y_off, y_row, y_column):  # fmt: skip
         """
-            y[j] = relu(bias + sum over a < n_taps, e < 3 of x[a, first + j*stride + e] w[a, e])
+            y[i, j] = relu(bias + sum over a, e < 3 of
+                           x[i*stride - top + a, j*stride - left + e] w[a, e])
 
-        x[a, v] is x[x_off + a*x_row + v*x_column], or 0 unless 0 <= v < W; w[a, e] is
-        w[w_off + (3*a + e)*w_tap], y[j] is y[y_off + j*y_column], the bias is bias[bias_off].
-        Of the inputs only the first two and the last two may lie outside.  Terms are added in the
-        order a, then e.
+        x[h, v] is x[x_off + h*x_row + v*x_column], or 0 unless 0 <= h < H and 0 <= v < W; w[a, e]
+        is w[w_off + (3*a + e)*w_tap], y[i, j] is y[y_off + i*y_row + j*y_column], the bias is
+        bias[bias_off].  Of the columns of x only the first two and the last two may lie outside;
+        top and left may be negative.  Terms are added in the order a, then e.
         """
 
         def codegen(context, builder, sig, args):
-            (n_columns, n_lanes, n_taps, x, x_off, x_row, x_column, first, W,
-             w, w_off, w_tap, bias, bias_off, relu, y, y_off, y_column) = args  # fmt: skip
+            (n_rows, n_columns, n_lanes, x, x_off, x_row, x_column, top, left, H, W,
+             w, w_off, w_tap, bias, bias_off, relu, y, y_off, y_row, y_column) = args  # fmt: skip
             dtype = sig.args[3].dtype
-            start = builder.add(x_off, builder.mul(first, x_column))
+            start = builder.sub(x_off, builder.mul(left, x_column))
             px = element(context, builder, sig.args[3], x, start)
-            pw = element(context, builder, sig.args[9], w, w_off)
-            pb = element(context, builder, sig.args[12], bias, bias_off)
-            py = element(context, builder, sig.args[15], y, y_off)
+            pw = element(context, builder, sig.args[11], w, w_off)
+            pb = element(context, builder, sig.args[14], bias, bias_off)
+            py = element(context, builder, sig.args[17], y, y_off)
+            row_of_taps = builder.mul(w_tap, intp(TAPS))
 
             def at(pointer: ir.Value, step: ir.Value, count: int) -> ir.Value:
                 return builder.gep(pointer, [builder.mul(step, intp(count))])
 
-            def emit(v: Vectors, n: int) -> None:
+            def larger(a: ir.Value, b: ir.Value) -> ir.Value:
+                return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+            def smaller(a: ir.Value, b: ir.Value) -> ir.Value:
+                return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+            def emit_row(v: Vectors, n: int, inside: dict, zeros: ir.Value, i: ir.Value) -> list:
+                """The sums of row i."""
                 bias_value = v.load(pb)
                 total = [v.register(bias_value) for _ in range(n)]
-                n_inputs = (n - 1) * stride + TAPS
-                zeros = _zeros(builder, v.scalar, BYTES // v.scalar_bytes)
-                inside = {
-                    k: builder.icmp_unsigned("<", builder.add(first, intp(k)), W)
-                    for k in range(n_inputs)
-                    if k < 2 or k >= n_inputs - 2
-                }
-                row_of_taps = builder.mul(w_tap, intp(TAPS))
-                with loop(builder, n_taps, [px, pw], [x_row, row_of_taps]) as (qx, qw):
+                above = builder.sub(top, builder.mul(i, intp(stride)))
+                a0 = larger(above, intp(0))
+                n_taps = builder.sub(smaller(builder.add(H, above), intp(TAPS)), a0)
+                row = builder.gep(px, [builder.mul(builder.sub(a0, above), x_row)])
+                first_taps = builder.gep(pw, [builder.mul(a0, row_of_taps)])
+                with loop(builder, n_taps, [row, first_taps], [x_row, row_of_taps]) as (qx, qw):
                     taps = [v.load(at(qw, w_tap, e)) for e in range(TAPS)]
                     inputs = []
-                    for k in range(n_inputs):
+                    for k in range((n - 1) * stride + TAPS):
                         pointer = at(qx, x_column, k)
                         if k in inside:
                             pointer = builder.select(inside[k], pointer, zeros)
@@ -94,13 +102,26 @@ def _make_compute_row(stride: int, most_columns: int) -> Any:
                             old = builder.load(total[j])
                             new = v.multiply_add(inputs[j * stride + e], taps[e], old)
                             builder.store(new, total[j])
+                return [builder.load(register) for register in total]
+
+            def emit(v: Vectors, n: int) -> None:
+                zeros = _zeros(builder, v.scalar, BYTES // v.scalar_bytes)
+                n_inputs = (n - 1) * stride + TAPS
+                inside = {
+                    k: builder.icmp_unsigned("<", builder.sub(intp(k), left), W)
+                    for k in range(n_inputs)
+                    if k < 2 or k >= n_inputs - 2
+                }
                 wants_relu = builder.icmp_signed("!=", relu, intp(0))
                 nothing, lowest = (
                     ir.Constant(v.type, [value] * v.lanes) for value in (0.0, float("-inf"))
                 )
                 floor = builder.select(wants_relu, nothing, lowest)
-                for j in range(n):
-                    v.store(v.at_least(floor, builder.load(total[j])), at(py, y_column, j))
+                with cgutils.for_range(builder, n_rows) as rows:
+                    sums = emit_row(v, n, inside, zeros, rows.index)
+                    y_i = builder.gep(py, [builder.mul(rows.index, y_row)])
+                    for j, value in enumerate(sums):
+                        v.store(v.at_least(floor, value), at(y_i, y_column, j))
 
             def emit_columns(v: Vectors) -> None:
                 for_each_row_count(builder, n_columns, most_columns, lambda n: emit(v, n))
@@ -109,15 +130,15 @@ def _make_compute_row(stride: int, most_columns: int) -> Any:
             return context.get_dummy_value()
 
         signature = types.void(
-            *(INTP,) * 3, x, *(INTP,) * 5, w, *(INTP,) * 2, bias, *(INTP,) * 2, y, *(INTP,) * 2
+            *(INTP,) * 3, x, *(INTP,) * 7, w, *(INTP,) * 2, bias, *(INTP,) * 2, y, *(INTP,) * 3
         )
         return signature, codegen
 
-    return compute_row
+    return compute_rows
 
 
-compute_row = _make_compute_row(1, COLUMNS)
-compute_row_stride_2 = _make_compute_row(2, COLUMNS_STRIDE_2)
+compute_rows = _make_compute_rows(1, COLUMNS)
+compute_rows_stride_2 = _make_compute_rows(2, COLUMNS_STRIDE_2)
 
 
 @intrinsic

@@ -2,7 +2,7 @@
 with stride 1.
 
 These are the sums of depthwise_conv2d.py, equations (1)-(4), where D = 1.  Neighbouring outputs of
-a row are computed together, so that each input is loaded once for the outputs that read it
+a row are computed together, row by row for a strip of columns, so that each input is loaded once for the outputs that read it
 (`_depthwise_rows.py`).  Taps in rows outside x are left out; in columns outside x the input is 0.
 
 The gradient of x (4) is a forward pass over dy with the taps in reverse order.  For the gradient of
@@ -18,12 +18,11 @@ from ._depthwise_rows import (
     COLUMNS_STRIDE_2,
     TAPS,
     add_params,
-    compute_row,
-    compute_row_stride_2,
+    compute_rows,
+    compute_rows_stride_2,
 )
 from ._jit import TILE, helper, kernel
 from ._winograd import clear, copy
-from .windows import end_tap, first_tap
 
 LEAST_SIZE = 5
 """The gradients of smaller pictures take longer to pad than this way saves: measured."""
@@ -73,7 +72,7 @@ def _pad(x, n, height, width, top, left, scratch):
 
 
 @helper  # pragma: no cover: intrinsics only run compiled
-def _rows(x, w, b, PT, PL, relu, y_out):
+def _outputs(x, w, b, PT, PL, relu, y_out):
     """All outputs with stride 1, from x with PT rows of padding above it and PL columns to the left
     of it.  w, b: flat."""
     N, H, W, C = x.shape
@@ -83,26 +82,21 @@ def _rows(x, w, b, PT, PL, relu, y_out):
     some_inside = min(OW, W + PL)  # columns with a tap inside x or to the left of it
     for n in range(N):
         for c in range(0, C, lanes):
-            for i in range(OH):
-                a0, a1 = first_tap(i, 1, PT), end_tap(i, 1, PT, TAPS, H)
-                x_at = (n * H + i - PT + a0) * W * C + c
-                y_at = (n * OH + i) * OW * C + c
-                j = 0
-                while j < OW:
-                    n_columns = 1
-                    if j < some_inside:
-                        left = some_inside - j
-                        n_columns = left // (-(-left // COLUMNS))
-                    compute_row(
-                        n_columns, C - c, a1 - a0, xf, x_at, W * C, C, j - PL, W,
-                        w, a0 * TAPS * C + c, C, b, c, relu, yf, y_at + j * C, C,
-                    )  # fmt: skip
-                    j += n_columns
+            j = 0
+            while j < OW:
+                n_columns = 1
+                if j < some_inside:
+                    n_columns = (some_inside - j) // (-((j - some_inside) // COLUMNS))
+                compute_rows(
+                    OH, n_columns, C - c, xf, n * H * W * C + c, W * C, C, PT, PL - j, H, W,
+                    w, c, C, b, c, relu, yf, (n * OH * OW + j) * C + c, OW * C, C,
+                )  # fmt: skip
+                j += n_columns
 
 
 @helper  # pragma: no cover: intrinsics only run compiled
-def _rows_stride_2(x, w, b, PT, PL, relu, y_out):
-    """As `_rows`, with stride 2."""
+def _outputs_stride_2(x, w, b, PT, PL, relu, y_out):
+    """As `_outputs`, with stride 2."""
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
     lanes = BYTES // y_out.itemsize
@@ -110,21 +104,16 @@ def _rows_stride_2(x, w, b, PT, PL, relu, y_out):
     some_inside = min(OW, (W + PL + 1) // 2)
     for n in range(N):
         for c in range(0, C, lanes):
-            for i in range(OH):
-                a0, a1 = first_tap(i, 2, PT), end_tap(i, 2, PT, TAPS, H)
-                x_at = (n * H + 2 * i - PT + a0) * W * C + c
-                y_at = (n * OH + i) * OW * C + c
-                j = 0
-                while j < OW:
-                    n_columns = 1
-                    if j < some_inside:
-                        left = some_inside - j
-                        n_columns = left // (-(-left // COLUMNS_STRIDE_2))
-                    compute_row_stride_2(
-                        n_columns, C - c, a1 - a0, xf, x_at, W * C, C, 2 * j - PL, W,
-                        w, a0 * TAPS * C + c, C, b, c, relu, yf, y_at + j * C, C,
-                    )  # fmt: skip
-                    j += n_columns
+            j = 0
+            while j < OW:
+                n_columns = 1
+                if j < some_inside:
+                    n_columns = (some_inside - j) // (-((j - some_inside) // COLUMNS_STRIDE_2))
+                compute_rows_stride_2(
+                    OH, n_columns, C - c, xf, n * H * W * C + c, W * C, C, PT, PL - 2 * j, H, W,
+                    w, c, C, b, c, relu, yf, (n * OH * OW + j) * C + c, OW * C, C,
+                )  # fmt: skip
+                j += n_columns
 
 
 @kernel
@@ -136,9 +125,9 @@ def depthwise_conv2d_3x3_forward(
     x, w, b, window, y_out  as there, w (3, 3, C, 1)
     """
     if window.SH == 1:
-        _rows(x, w.reshape(-1), b, window.PT, window.PL, relu, y_out)
+        _outputs(x, w.reshape(-1), b, window.PT, window.PL, relu, y_out)
     else:
-        _rows_stride_2(x, w.reshape(-1), b, window.PT, window.PL, relu, y_out)
+        _outputs_stride_2(x, w.reshape(-1), b, window.PT, window.PL, relu, y_out)
 
 
 @kernel
@@ -178,4 +167,4 @@ def depthwise_conv2d_3x3_backward_input(
         for c in range(C):
             taps[k * C + c] = wf[(TAPS * TAPS - 1 - k) * C + c]
     zeros[:] = 0
-    _rows(dy, taps, zeros, 2 - window.PT, 2 - window.PL, 0, dx_out)
+    _outputs(dy, taps, zeros, 2 - window.PT, 2 - window.PL, 0, dx_out)
