@@ -209,7 +209,11 @@ def taken(network):
 @pytest.mark.parametrize(
     "size_px, layers, expected",
     [
-        (5, [DepthwiseConv2D(3), ReLU(), Conv2D(4, 1), DepthwiseConv2D(3)], [(1, 1), (0, 0), (1, 1)]),
+        (
+            5,
+            [DepthwiseConv2D(3), ReLU(), Conv2D(4, 1), DepthwiseConv2D(3)],
+            [(1, 1), (0, 0), (1, 1)],
+        ),
         (4, [DepthwiseConv2D(3), ReLU()], [(1, 0)]),  # smaller pictures
         (6, [DepthwiseConv2D(3, padding="valid"), ReLU()], [(1, 0)]),
         (7, [DepthwiseConv2D(3, padding=((2, 0), (0, 5))), ReLU()], [(1, 1)]),

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .plan import aligned
 from .kernels.table import OperationTable
+from .plan import aligned
 
 CHUNK = 8
 """The most images that go through a network together."""

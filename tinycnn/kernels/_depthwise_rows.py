@@ -25,9 +25,8 @@ from ._simd import (
 )
 
 BYTES = TILE.vector_bytes
-COLUMNS = 8
-"""Outputs of a row that are computed together with stride 1: neighbours read the same inputs."""
-COLUMNS_STRIDE_2 = 4
+COLUMNS, COLUMNS_STRIDE_2 = 8, 4
+"""Outputs of a row that are computed together: neighbours read the same inputs."""
 
 TAPS = 3
 
@@ -80,7 +79,9 @@ def _make_compute_rows(stride: int, most_columns: int) -> Any:
             def smaller(a: ir.Value, b: ir.Value) -> ir.Value:
                 return builder.select(builder.icmp_signed("<", a, b), a, b)
 
-            def emit_row(v: Vectors, n: int, inside: dict, zeros: ir.Value, i: ir.Value) -> list:
+            def emit_row(
+                v: Vectors, n: int, inside: dict[int, ir.Value], zeros: ir.Value, i: ir.Value
+            ) -> list[ir.Value]:
                 """The sums of row i."""
                 bias_value = v.load(pb)
                 total = [v.register(bias_value) for _ in range(n)]

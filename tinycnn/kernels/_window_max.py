@@ -1,7 +1,7 @@
 """The inner loops of max-pooling: with vectors, whose lanes are channels, and in plain loops.
 
-`window_max`, `window_largest`, `signed_window_max` and `add_to_winners` do a row of windows; their equations are in
-the docstrings of the functions `..._tiled`.
+`window_max`, `window_largest`, `signed_window_max` and `add_to_winners` do a row of windows; their
+equations are in the docstrings of the functions `..._tiled`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Depthwise convolutions with 3x3 taps and one filter a channel: forward with stride 1 or 2, backward
-with stride 1.
+"""Depthwise convolutions with 3x3 taps and one filter a channel.
+
+Forward has stride 1 or 2, backward stride 1.
 
 These are the sums of depthwise_conv2d.py, equations (1)-(4), where D = 1.  Neighbouring outputs of
-a row are computed together, row by row for a strip of columns, so that each input is loaded once for the outputs that read it
-(`_depthwise_rows.py`).  Taps in rows outside x are left out; in columns outside x the input is 0.
+a row are computed together, row by row for a strip of columns, so that each input is loaded once
+for the outputs that read it (`_depthwise_rows.py`).  Taps in rows outside x are left out; in
+columns outside x the input is 0.
 
 The gradient of x (4) is a forward pass over dy with the taps in reverse order.  For the gradient of
 w each picture is copied into a padded one first: then all outputs have all their taps.

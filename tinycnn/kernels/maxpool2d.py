@@ -46,8 +46,10 @@ def maxpool2d_forward(x, window, y_out, argmax_out):
 
 @helper
 def maxpool2d_largest(x, window, y_out):
-    """y_out of `maxpool2d_forward` without the winners, for prediction.  (`window_largest` says which
-    windows with NaN differ.)"""
+    """y_out of `maxpool2d_forward` without the winners, for prediction.
+
+    `window_largest` says which windows with NaN differ.
+    """
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
