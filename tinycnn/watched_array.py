@@ -30,7 +30,7 @@ class WatchedArray:
         self._lock = threading.Lock()
         self._n_given = 0
         self._last: Callable[[], np.ndarray | None] = lambda: None
-        array = np.asarray(memoryview(vector))
+        array = np.asarray(vector.data)
         self._sees_views = array[:0].base is array  # as NumPy has always done
 
     def given(self) -> np.ndarray:
@@ -39,7 +39,7 @@ class WatchedArray:
             array = self._last()
             if array is None:
                 self._n_given += 1
-                array = np.asarray(memoryview(self.vector))
+                array = np.asarray(self.vector.data)
                 self._last = weakref.ref(array)
             return array
 
