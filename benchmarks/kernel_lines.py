@@ -352,10 +352,16 @@ class _Walk:
         scratch = np.zeros(scratch_size(shape), np.float32)
         window = Window(3, 3, 1, 1, 1, 1, 1, 1)
         macs = N_IMAGES * C * taps_inside(H, 1, 1, 3, H) * taps_inside(W, 1, 1, 3, W)
-        self.add(f"{stem}_forward", "", x, w, b, window, 1, scratch, dy.copy(), macs=macs)
+        self.add(f"{stem}_forward", "", x, w, b, window, 1, dy.copy(), macs=macs)
         params = (x, dy, window, scratch, dw, b.copy())
         self.add(f"{stem}_backward_params", "", *params, macs=macs)
         self.add(f"{stem}_backward_input", "", dy, w, window, scratch, dx, macs=macs)
+        # of MobileNetV1 0.25, with stride 2
+        (H, W, C), window = (48, 48, 16), Window(3, 3, 2, 2, 0, 0, 1, 1)
+        x, w, b = self._normal(N_IMAGES, H, W, C), self._normal(3, 3, C, 1), self._normal(C)
+        y = self._normal(N_IMAGES, H // 2, W // 2, C)
+        macs = N_IMAGES * C * taps_inside(H, 2, 0, 3, H // 2) * taps_inside(W, 2, 0, 3, W // 2)
+        self.add(f"{stem}_forward", "stride 2", x, w, b, window, 1, y, macs=macs)
 
     def _normal(self, *shape: int) -> np.ndarray:
         return self.rng.standard_normal(shape).astype(np.float32)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tinycnn.kernel_backend import KernelBackend, Work, chunk_count, chunk_size
-from tinycnn.kernel_prediction import PREDICTION_CHUNK, KernelPrediction
+from tinycnn.kernel_prediction import KernelPrediction
 from tinycnn.kernels import operations as kinds
 from tinycnn.kernels import program
 from tinycnn.kernels.arrays import Batch, Stage
@@ -170,9 +170,9 @@ class PredictionCalls:
         network.forward(x)
         self.run: KernelPrediction = run._folded() if run.table.sizes.n_moments else run
         self.network, self.x = network, x
-        self.space = self.run.prediction_spaces.take(PREDICTION_CHUNK)
+        self.space = self.run.prediction_spaces.take(self.run.chunk)
         self.winograd = self.run._winograd_weights()
-        table = self.run.table.operations
+        table = self.run.prediction_table.operations
         self.nothing: Callable[[], object] = self._one(table, table.size, x[:1])
 
     def whole(self) -> object:
@@ -187,9 +187,9 @@ class PredictionCalls:
 
     def calls(self) -> list[Call]:
         run, found = self.run, []
-        table = run.table.operations
-        for chunk in range(0, len(self.x), PREDICTION_CHUNK):
-            x = self.x[chunk : chunk + PREDICTION_CHUNK]
+        table = run.prediction_table.operations
+        for chunk in range(0, len(self.x), run.chunk):
+            x = self.x[chunk : chunk + run.chunk]
             for k in range(table.size):
                 row = row_name(run.plan, table, k)
                 call = self._one(table[: k + 1], k, x)

@@ -1,4 +1,4 @@
-"""Depthwise convolutions with 3x3 taps and stride 1: the kernels against slow loops, against the
+"""Depthwise convolutions with 3x3 taps: the kernels against slow loops, against the
 reference and against the general kernels, numeric gradients, and which convolutions take them.
 test_depthwise_conv2d.py has the same for any window, and explains the cases."""
 
@@ -32,14 +32,14 @@ BOTH = pytest.mark.parametrize(
 
 
 @st.composite
-def cases(draw, channels, largest):
+def cases(draw, channels, largest, stride=1):
     """Padding of less than three above and to the left, any below and to the right."""
     N, C = draw(st.sampled_from([1, 2, 3, 0])), draw(channels)
     H, W = draw(st.integers(1, largest)), draw(st.integers(1, largest))
     before, after = ([draw(st.integers(0, most)) for _ in range(2)] for most in (2, 5))
     before = [max(b, 3 - size) if size < 3 else b for b, size in zip(before, (H, W))]
     sides = tuple(zip(before, after))
-    return padded(N, H, W, C, 1, 3, 1, draw(st.sampled_from(["same", sides])))
+    return padded(N, H, W, C, 1, 3, stride, draw(st.sampled_from(["same", sides])))
 
 
 small_cases = cases(st.integers(1, 3), largest=6)
@@ -58,13 +58,23 @@ NAMED_CASES = {
 }
 
 
+def forward(operations, case, dtype, x, w, b, relu=0):
+    """y alone, on guarded arrays."""
+    memory = Guarded(dtype)
+    y = memory.wanted(case.N, case.OH, case.OW, case.C)
+    x, w, b = (memory.given(t) for t in (x, w, b))
+    operations.depthwise_conv2d_3x3_forward(x, w, b, case.window, relu, y)
+    memory.check()
+    return y
+
+
 def run(operations, case, dtype, x, w, b, dy, relu=0):
     """y, dw, db, dx of a forward and a backward pass, on guarded arrays."""
     memory = Guarded(dtype)
     x, w, b, dy = (memory.given(t) for t in (x, w, b, dy))
     y, dw, db, dx = (memory.wanted(*t.shape) for t in (dy, w, b, x))
     scratch = memory.wanted(kernels.scratch_size(case))
-    operations.depthwise_conv2d_3x3_forward(x, w, b, case.window, relu, scratch, y)
+    operations.depthwise_conv2d_3x3_forward(x, w, b, case.window, relu, y)
     operations.depthwise_conv2d_3x3_backward_params(x, dy, case.window, scratch, dw, db)
     operations.depthwise_conv2d_3x3_backward_input(dy, w, case.window, scratch, dx)
     memory.check()
@@ -106,16 +116,42 @@ def test_forward_has_the_bits_of_the_general_kernel(dtype, case, seed):
     assert_within_roundings(case, dtype, result, expected, values)
 
 
+@DTYPES
+@BOTH
+@given(case=cases(st.integers(1, 3), largest=7, stride=2), seed=st.integers(0, 2**32))
+@example(case=padded(2, 1, 1, 1, 1, 3, 2), seed=0)
+@example(case=padded(1, 3, 2, 2, 1, 3, 2, ((2, 5), (2, 4))), seed=0)  # windows in padding alone
+def test_whole_numbers_with_stride_2_equal_the_definition_exactly(operations, dtype, case, seed):
+    x, w, b, dy = tensors(case, seed, whole=True)
+    expected = run_naive(case, x, w, b, dy)["y"]
+    np.testing.assert_array_equal(forward(operations, case, dtype, x, w, b), expected)
+    with_relu = forward(operations, case, dtype, x, w, b, relu=1)
+    np.testing.assert_array_equal(with_relu, np.maximum(expected, 0))
+
+
+@WITH_VECTORS
+@DTYPES
+@given(
+    case=cases(st.sampled_from([1, 3, 7, 8, 9, 16, 17, 33]), largest=19, stride=2),
+    seed=st.integers(0, 2**32),
+)
+@example(case=padded(2, 24, 24, 16, 1, 3, 2), seed=0)  # of MobileNetV1
+def test_forward_with_stride_2_has_the_bits_of_the_general_kernel(dtype, case, seed):
+    x, w, b, dy = (t.astype(dtype) for t in tensors(case, seed, whole=False))
+    general = run_general(depthwise_conv2d, case, dtype, x, w, b, dy)["y"]
+    np.testing.assert_array_equal(forward(kernels, case, dtype, x, w, b), general)
+
+
 @WITH_VECTORS
 @pytest.mark.parametrize("name", NAMED_CASES)
 def test_kernel_gradients_equal_numeric_gradients(name):
     case = NAMED_CASES[name]
     x, w, b, dy = tensors(case, 2, whole=False)
     gradients = run(kernels, case, np.float64, x, w, b, dy)
-    y, scratch = np.empty_like(dy), np.empty(kernels.scratch_size(case))
+    y = np.empty_like(dy)
 
     def loss():
-        kernels.depthwise_conv2d_3x3_forward(x, w, b, case.window, 0, scratch, y)
+        kernels.depthwise_conv2d_3x3_forward(x, w, b, case.window, 0, y)
         return float(np.sum(y * dy))
 
     wanted = dict(x=gradients["dx"], w=gradients["dw"], b=gradients["db"])
@@ -163,7 +199,9 @@ def test_a_nan_only_reaches_its_own_taps_and_channel(value, relu):
 
 
 def taken(network):
-    return [int(op.is_3x3) for op in network._run.table.operations if op.KH]
+    """Of each convolution: whether the forward pass is done here, and whether backward is."""
+    table = network._run.table.operations
+    return [(int(op.is_3x3), int(op.is_3x3_backward)) for op in table if op.KH]
 
 
 @WITH_VECTORS
@@ -171,13 +209,19 @@ def taken(network):
 @pytest.mark.parametrize(
     "size_px, layers, expected",
     [
-        (5, [DepthwiseConv2D(3), ReLU(), Conv2D(4, 1), DepthwiseConv2D(3)], [1, 0, 1]),
-        (4, [DepthwiseConv2D(3), ReLU()], [0]),  # smaller pictures
-        (6, [DepthwiseConv2D(3, padding="valid"), ReLU()], [0]),
-        (7, [DepthwiseConv2D(3, padding=((2, 0), (0, 5))), ReLU()], [1]),
-        (7, [DepthwiseConv2D(3, padding=((3, 0), (0, 2)))], [0]),
-        (9, [DepthwiseConv2D(3, stride=2), DepthwiseConv2D((3, 1)), DepthwiseConv2D(5)], [0] * 3),
-        (9, [DepthwiseConv2D(3, depth_multiplier=2), ReLU()], [0]),
+        (
+            5,
+            [DepthwiseConv2D(3), ReLU(), Conv2D(4, 1), DepthwiseConv2D(3)],
+            [(1, 1), (0, 0), (1, 1)],
+        ),
+        (4, [DepthwiseConv2D(3), ReLU()], [(1, 0)]),  # smaller pictures
+        (6, [DepthwiseConv2D(3, padding="valid"), ReLU()], [(1, 0)]),
+        (7, [DepthwiseConv2D(3, padding=((2, 0), (0, 5))), ReLU()], [(1, 1)]),
+        (7, [DepthwiseConv2D(3, padding=((3, 0), (0, 2)))], [(0, 0)]),
+        (9, [DepthwiseConv2D(3, stride=2), ReLU()], [(1, 0)]),
+        (9, [DepthwiseConv2D(3, stride=3), DepthwiseConv2D((3, 1))], [(0, 0)] * 2),
+        (9, [DepthwiseConv2D(3, stride=(1, 2)), DepthwiseConv2D(5)], [(0, 0)] * 2),
+        (9, [DepthwiseConv2D(3, depth_multiplier=2), ReLU()], [(0, 0)]),
     ],
     ids=str,
 )

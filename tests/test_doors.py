@@ -23,6 +23,7 @@ DOORS = {
     "ground": set(),
     "parallel": set(),
     "training_thread": set(),
+    "watched_array": set(),
     "backend_choice": {"kernels", "reference"},
     "reference": {"reference_optimizers", "reference_windows"},
     "reference_optimizers": set(),
@@ -50,7 +51,9 @@ DOORS = {
     "folding": {"aligned_arrays", "layers", "plan"},
     "reference_backend": {"custom_layers", "layers", "losses", "plan", "reference"},
     "workspaces": {"aligned_arrays", "kernels", "plan"},
+    "prediction_memory": {"kernels", "plan"},
     "kernel_prediction": {
+        "prediction_memory",
         *("aligned_arrays", "custom_layers", "folding", "kernels", "parallel", "plan"),
         "workspaces",
     },
@@ -74,7 +77,11 @@ DOORS = {
     },
     "dropout_masks": {"layers", "plan"},
     "frozen_layers": {"aligned_arrays", "backends", "layers", "losses", "parallel", "plan"},
+    "network_arrays": {
+        *("aligned_arrays", "frozen_layers", "layers", "plan", "training_thread", "watched_array"),
+    },
     "network": {
+        "network_arrays",
         *("backend_choice", "backends", "classify", "first_predictions", "folding", "plan"),
         *("dropout_masks", "frozen_layers"),
         *("layers", "input_spec", "predictor", "quantized", "reference_backend"),
@@ -170,7 +177,7 @@ NUMPY_ALONE += (
     "train",
     "divergence",
     *("evaluation", "fitting", "history", "image_arrays", "labels", "summary", "training_data"),
-    "unknown_options",
+    *("network_arrays", "unknown_options", "watched_array"),
 )
 LANGUAGE = {
     *("arguments", "class_choice", "dataset", "errors", "folds", "image_hashes", "labels"),
@@ -506,12 +513,13 @@ WIDE_LOOPS = {
     *("_lane_tile.multiply_add_lanes_plain", "_lane_tile.multiply_add_lanes_tiled"),
     *("_lane_tile.multiply_add_groups", "_lane_tile.multiply_add_group_sums"),
     *("_window_max.tile", "_window_max.window_max_plain", "_window_max.window_max_tiled"),
+    "_window_max._largest",
     *(f"_window_max.signed_window_max_{way}" for way in WAYS),
     *("_window_max.add_to_winners", *(f"_window_max.add_to_winners_{way}" for way in WAYS)),
     *("_winners.winners", "_winners.add_winners_plain", "_winners.add_winners_tiled"),
     "_winograd.finish",
     *("_tile.products_plain", "_tile.products_tiled", "_winograd_tiles.code"),
-    *("_winograd_tiles.products_of_matrices", "_depthwise_rows.compute_row"),
+    *("_winograd_tiles.products_of_matrices", "_depthwise_rows.compute_rows"),
     "_depthwise_rows.add_params",
     *(f"_int8_tile.int8_{name}_{way}" for name in ("products", "channels") for way in WAYS),
     *(f"_int8_tile.int8_sums_{way}" for way in WAYS),

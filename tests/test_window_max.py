@@ -59,6 +59,16 @@ def problem(n_windows, C, n_rows, n_columns, S, gap, x_off, y_off, seed, odd):
     return n_windows, C, n_rows, n_columns, S, W, x_off, y_off, x
 
 
+def run_largest(function, dtype, n_windows, C, n_rows, n_columns, S, W, x_off, y_off, x):
+    """y without argmax."""
+    memory = Guarded(dtype)
+    y = memory.wanted(y_off + n_windows * C)
+    function(n_windows, C, n_rows, n_columns, memory.given(x), x_off, S, W * C, y, y_off)
+    memory.check()
+    assert np.isnan(y[:y_off]).all()
+    return y[y_off:].reshape(n_windows, C)
+
+
 def run_signed(function, dtype, factor, n_windows, C, n_rows, n_columns, S, W, x_off, y_off, x):
     memory = Guarded(dtype)
     size = y_off + n_windows * C
@@ -118,6 +128,20 @@ def assert_same(result, expected):
 @given(arguments=problems)
 def test_plain_loops_equal_the_definition(dtype, arguments):
     assert_same(run(_window_max.window_max_plain, dtype, *arguments), naive(*arguments))
+
+
+@pytest.mark.parametrize("which", ["plain", pytest.param("tile", marks=WITH_TILE)])
+@DTYPES
+@given(arguments=problems)
+def test_values_without_positions_equal_the_definition(dtype, which, arguments):
+    """Except: NaN in the first pixel, and otherwise NaN and -inf alone, give NaN."""
+    n_windows, C, _, _, S, _, x_off, _, x = arguments
+    expected, _ = naive(*arguments)
+    for k, c in np.ndindex(n_windows, C):
+        if expected[k, c] == -np.inf and np.isnan(x[x_off + k * S * C + c]):
+            expected[k, c] = np.nan
+    found = run_largest(version("window_largest", which), dtype, *arguments)
+    np.testing.assert_array_equal(found, expected)
 
 
 @WITH_TILE

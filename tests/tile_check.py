@@ -219,7 +219,7 @@ def depthwise_3x3_passes(operations, place, x, w, b):
     scratch = place((depthwise_conv2d_3x3.scratch_size(record),), np.nan)
     y, dw, db, dx = (place(t.shape, np.nan) for t in (x, w, b, x))
     window, stem = make_window(H, W, 3, 1)[0], "depthwise_conv2d_3x3"
-    getattr(operations, f"{stem}_forward")(x, w, b, window, 1, scratch, y)
+    getattr(operations, f"{stem}_forward")(x, w, b, window, 1, y)
     getattr(operations, f"{stem}_backward_params")(x, y, window, scratch, dw, db)
     getattr(operations, f"{stem}_backward_input")(y, w, window, scratch, dx)
     return y, dw, db, dx

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .aligned_arrays import aligned_zeros
@@ -13,16 +15,17 @@ from .kernels.scale_images import scale_images
 from .kernels.table import make_operations
 from .parallel import Threads, run_in_threads
 from .plan import NETWORK_INPUT, WORK_OF_ELEMENT, Plan, step_arrays
+from .prediction_memory import images_together, with_shared_memory
 from .workspaces import Pool, PredictionSpace
-
-PREDICTION_CHUNK = 8
-"""Images that go through the network together in prediction; their activations fit in the cache."""
 
 
 class KernelPrediction:
     """What a `KernelBackend` does in prediction.
 
-    gradients  a flat array like `parameters`, for layers of the user's own
+    gradients         a flat array like `parameters`, for layers of the user's own
+    prediction_table  `table` with outputs that share memory
+    version           of the parameters, see `watched_array.py`
+    chunk             images that go through the network together in prediction
     """
 
     def __init__(
@@ -33,15 +36,19 @@ class KernelPrediction:
         self.dtype, self.n_classes = parameters.dtype, plan.output_shape[0]
         self.table = make_operations(plan, self.dtype)
         self.stages = self.table.stages
-        self.tables_of_stages = [self.table.operations[: stage.end] for stage in self.stages]
+        self.prediction_table = table = with_shared_memory(self.table)
+        self.chunk = images_together(table, parameters.size, self.dtype)
+        self.tables_of_stages = [table.operations[: stage.end] for stage in self.stages]
         arrays_of = {a.step.name: a for a in step_arrays(plan, parameters, gradients)}
         self.custom = {k: arrays_of[step.name] for k, step in self.table.custom_steps.items()}
-        self.prediction_spaces = Pool(lambda n: PredictionSpace(self.table.sizes, n, self.dtype))
-        # The bits of the parameters, and what was computed from them: the weights transformed for
-        # Winograd's algorithm; for a plan with BatchNorm the prediction without it.
+        self.prediction_spaces = Pool(lambda n: PredictionSpace(table.sizes, n, self.dtype))
+        self.version: Callable[[], int | None] = lambda: None
+        # The bits of the parameters, what was computed from them, and their version at that time:
+        # the weights transformed for Winograd's algorithm; for a plan with BatchNorm the prediction
+        # without it.
         self.parameter_bits = parameters.view(np.uint32)
-        self.transformed: tuple[np.ndarray, np.ndarray] | None = None
-        self.folded: tuple[np.ndarray, KernelPrediction] | None = None
+        self.transformed: tuple[np.ndarray, np.ndarray, int | None] | None = None
+        self.folded: tuple[np.ndarray, KernelPrediction, int | None] | None = None
 
     def compile_prediction(self) -> None:
         """Compile the kernels that `scale_images` and `predict` call, or load them from the cache,
@@ -67,17 +74,17 @@ class KernelPrediction:
         N = len(x)
         logits = np.empty((N, self.n_classes), self.dtype)
         winograd = self._winograd_weights()
-        n_chunks = -(-N // PREDICTION_CHUNK)
+        n_chunks = -(-N // self.chunk)
 
         def work(worker: int) -> None:
-            space = self.prediction_spaces.take(PREDICTION_CHUNK)
+            space = self.prediction_spaces.take(self.chunk)
             for chunk in chunks:
-                part = slice(chunk * PREDICTION_CHUNK, (chunk + 1) * PREDICTION_CHUNK)
+                part = slice(chunk * self.chunk, (chunk + 1) * self.chunk)
                 self._predict_chunk(winograd, x[part], space, logits[part])
             self.prediction_spaces.give_back(space)
 
         if n_chunks == 1:  # without the loop, whose overhead counts: an image may take only 50 us
-            space = self.prediction_spaces.take(PREDICTION_CHUNK)
+            space = self.prediction_spaces.take(self.chunk)
             self._predict_chunk(winograd, x, space, logits)
             self.prediction_spaces.give_back(space)
         elif n_chunks:
@@ -121,34 +128,48 @@ class KernelPrediction:
     def _winograd_weights(self) -> np.ndarray | None:
         """The transformed weights for the current parameters; None if no convolution needs any.
 
-        The user may edit parameters in place at any time, so their bits are compared with a copy.
-        If they differ, a new pair of arrays is made: another thread may be reading the old one.
+        The user may edit parameters in place at any time.  So their bits are compared with a copy,
+        unless nobody can have changed them since.  If they differ, a new pair of arrays is made:
+        another thread may be reading the old one.
         """
         n_weights = self.table.sizes.n_winograd_weights
         if not n_weights:
             return None
-        operations = self.table.operations
+        operations, version = self.table.operations, self._version()
         if self.transformed is not None:
-            bits, transformed = self.transformed
+            bits, transformed, seen = self.transformed
+            if version is not None and version == seen:
+                return transformed
             if program.program_same_weights(operations, self.parameter_bits, bits):
+                self.transformed = bits, transformed, version
                 return transformed
         parameters = self.parameters.copy()
         transformed = aligned_zeros(n_weights, self.dtype)
         program.program_winograd_weights(operations, parameters, transformed)
-        self.transformed = parameters.view(np.uint32), transformed
+        self.transformed = parameters.view(np.uint32), transformed, version
         return transformed
+
+    def _version(self) -> int | None:
+        """The version of the parameters; None if they may be changing now.  A layer of the user's
+        own may do that at any time."""
+        return None if self.custom else self.version()
 
     def _folded(self) -> KernelPrediction:
         """The same function in prediction without BatchNorm, for the current parameters.  They are
         compared with a copy, as in `_winograd_weights`."""
+        version = self._version()
         if self.folded is not None:
-            bits, prediction = self.folded
+            bits, prediction, seen = self.folded
+            if version is not None and version == seen:
+                return prediction
             if np.array_equal(bits, self.parameter_bits):
+                self.folded = bits, prediction, version
                 return prediction
         parameters = self.parameters.copy()
         plan, vector = fold(self.plan, parameters)
         prediction = KernelPrediction(plan, vector, np.zeros_like(vector), self.threads)
-        self.folded = parameters.view(np.uint32), prediction
+        prediction.version = lambda: 0  # nobody else has its parameters
+        self.folded = parameters.view(np.uint32), prediction, version
         return prediction
 
     # ---- layers of the user's own --------------------------------------------------------------
@@ -176,7 +197,7 @@ class KernelPrediction:
         """The output (n_images, ...) of operation k in `values`; of NETWORK_INPUT: x."""
         if k == NETWORK_INPUT:
             return x.reshape(n_images, *self.plan.input_shape)
-        op = self.table.operations[k]
+        op = self.prediction_table.operations[k]
         size, start = int(op.OH * op.OW * op.F), int(op.y_offset) * capacity
         return values[start : start + n_images * size].reshape(n_images, size)
 

@@ -184,8 +184,8 @@ def conv2d_winograd_3x3_backward_input(dy, w_t, U, window, m, scratch, dx_out):
     conv2d_backward_input(dy, w_t, window, dx_out)
 
 
-def depthwise_conv2d_3x3_forward(x, w, b, window, relu, scratch, y_out):
-    """See kernels/depthwise_conv2d_3x3.py.  scratch is not used."""
+def depthwise_conv2d_3x3_forward(x, w, b, window, relu, y_out):
+    """See kernels/depthwise_conv2d_3x3.py."""
     depthwise_conv2d_forward(x, w, b, window, y_out)
     if relu:
         np.maximum(y_out, 0, out=y_out)

@@ -10,80 +10,136 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import TILE
-from ._simd import INTP, FirstLanes, Vectors, element, for_each_row_count, intp, loop
+from ._simd import (
+    INTP,
+    Vectors,
+    element,
+    for_each_row_count,
+    for_whole_or_first_lanes,
+    intp,
+    loop,
+)
 
 BYTES = TILE.vector_bytes
-COLUMNS = 8
+COLUMNS, COLUMNS_STRIDE_2 = 8, 4
 """Outputs of a row that are computed together: neighbours read the same inputs."""
 
-
-def _for_both_widths(builder: ir.IRBuilder, dtype: Any, n_lanes: ir.Value, emit: Any) -> None:
-    """Emit code for a whole vector, and for the first lanes of one, and a choice between them."""
-    whole = Vectors(builder, dtype, BYTES)
-    fills = builder.icmp_signed(">=", n_lanes, intp(whole.lanes))
-    with builder.if_else(fills) as (then, otherwise):
-        with then:
-            emit(whole)
-        with otherwise:
-            emit(FirstLanes(builder, dtype, BYTES, n_lanes))
+TAPS = 3
 
 
-@intrinsic
-def compute_row(typingctx, n_columns, n_lanes, x, x_off, x_row, x_column, w, w_off, w_tap,
-            bias, bias_off, relu, y, y_off, y_column):  # fmt: skip
-    """Neighbouring outputs of a row, n_columns <= COLUMNS of them:
+def _zeros(builder: ir.IRBuilder, scalar: ir.Type, count: int) -> ir.Value:
+    """Pointer to `count` zeros in memory, a constant of the module."""
+    name, kind = f"tinycnn.zeros.{count}.{scalar}", ir.ArrayType(scalar, count)
+    constant = builder.module.globals.get(name)
+    if constant is None:
+        constant = ir.GlobalVariable(builder.module, kind, name)
+        constant.linkage, constant.global_constant = "internal", True
+        constant.initializer = ir.Constant(kind, [0.0] * count)
+    return builder.bitcast(constant, scalar.as_pointer())
 
-        y[j] = relu(bias + sum over a, e < 3 of x[a, j + e] w[a, e])
 
-    x[a, j] is x[x_off + a*x_row + j*x_column], w[a, e] is w[w_off + (3*a + e)*w_tap], y[j] is
-    y[y_off + j*y_column], the bias is bias[bias_off].  Terms are added in the order a, then e.
-    """
+def _make_compute_rows(stride: int, most_columns: int) -> Any:
+    """An intrinsic for the same n_columns <= most_columns neighbouring outputs of n_rows rows."""
 
-    def codegen(context, builder, sig, args):
-        (n_columns, n_lanes, x, x_off, x_row, x_column, w, w_off, w_tap,
-         bias, bias_off, relu, y, y_off, y_column) = args  # fmt: skip
-        dtype = sig.args[2].dtype
-        px = element(context, builder, sig.args[2], x, x_off)
-        pw = element(context, builder, sig.args[6], w, w_off)
-        pb = element(context, builder, sig.args[9], bias, bias_off)
-        py = element(context, builder, sig.args[12], y, y_off)
+    @intrinsic
+    def compute_rows(typingctx, n_rows, n_columns, n_lanes, x, x_off, x_row, x_column, top, left,
+                     H, W, w, w_off, w_tap, bias, bias_off, relu,
+                     y, y_off, y_row, y_column):  # fmt: skip
+        """
+            y[i, j] = relu(bias + sum over a, e < 3 of
+                           x[i*stride - top + a, j*stride - left + e] w[a, e])
 
-        def at(pointer: ir.Value, step: ir.Value, count: int) -> ir.Value:
-            return builder.gep(pointer, [builder.mul(step, intp(count))])
+        x[h, v] is x[x_off + h*x_row + v*x_column], or 0 unless 0 <= h < H and 0 <= v < W; w[a, e]
+        is w[w_off + (3*a + e)*w_tap], y[i, j] is y[y_off + i*y_row + j*y_column], the bias is
+        bias[bias_off].  Of the columns of x only the first two and the last two may lie outside;
+        top and left may be negative.  Terms are added in the order a, then e.
+        """
 
-        def emit(v: Vectors, n: int) -> None:
-            first = v.load(pb)
-            total = [v.register(first) for _ in range(n)]
-            three_taps = builder.mul(w_tap, intp(3))
-            with loop(builder, intp(3), [px, pw], [x_row, three_taps]) as (qx, qw):
-                taps = [v.load(at(qw, w_tap, e)) for e in range(3)]
-                inputs = [v.load(at(qx, x_column, k)) for k in range(n + 2)]
-                for e in range(3):
-                    for j in range(n):
-                        old = builder.load(total[j])
-                        new = v.multiply_add(inputs[j + e], taps[e], old)
-                        builder.store(new, total[j])
-            wants_relu = builder.icmp_signed("!=", relu, intp(0))
-            zeros, lowest = (
-                ir.Constant(v.type, [value] * v.lanes) for value in (0.0, float("-inf"))
-            )
-            floor = builder.select(wants_relu, zeros, lowest)
-            for j in range(n):
-                v.store(v.at_least(floor, builder.load(total[j])), at(py, y_column, j))
+        def codegen(context, builder, sig, args):
+            (n_rows, n_columns, n_lanes, x, x_off, x_row, x_column, top, left, H, W,
+             w, w_off, w_tap, bias, bias_off, relu, y, y_off, y_row, y_column) = args  # fmt: skip
+            dtype = sig.args[3].dtype
+            start = builder.sub(x_off, builder.mul(left, x_column))
+            px = element(context, builder, sig.args[3], x, start)
+            pw = element(context, builder, sig.args[11], w, w_off)
+            pb = element(context, builder, sig.args[14], bias, bias_off)
+            py = element(context, builder, sig.args[17], y, y_off)
+            row_of_taps = builder.mul(w_tap, intp(TAPS))
 
-        def emit_columns(v: Vectors) -> None:
-            for_each_row_count(builder, n_columns, COLUMNS, lambda n: emit(v, n))
+            def at(pointer: ir.Value, step: ir.Value, count: int) -> ir.Value:
+                return builder.gep(pointer, [builder.mul(step, intp(count))])
 
-        _for_both_widths(builder, dtype, n_lanes, emit_columns)
-        return context.get_dummy_value()
+            def larger(a: ir.Value, b: ir.Value) -> ir.Value:
+                return builder.select(builder.icmp_signed(">", a, b), a, b)
 
-    signature = types.void(
-        *(INTP,) * 2, x, *(INTP,) * 3, w, *(INTP,) * 2, bias, *(INTP,) * 2, y, *(INTP,) * 2
-    )
-    return signature, codegen
+            def smaller(a: ir.Value, b: ir.Value) -> ir.Value:
+                return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+            def emit_row(
+                v: Vectors, n: int, inside: dict[int, ir.Value], zeros: ir.Value, i: ir.Value
+            ) -> list[ir.Value]:
+                """The sums of row i."""
+                bias_value = v.load(pb)
+                total = [v.register(bias_value) for _ in range(n)]
+                above = builder.sub(top, builder.mul(i, intp(stride)))
+                a0 = larger(above, intp(0))
+                n_taps = builder.sub(smaller(builder.add(H, above), intp(TAPS)), a0)
+                row = builder.gep(px, [builder.mul(builder.sub(a0, above), x_row)])
+                first_taps = builder.gep(pw, [builder.mul(a0, row_of_taps)])
+                with loop(builder, n_taps, [row, first_taps], [x_row, row_of_taps]) as (qx, qw):
+                    taps = [v.load(at(qw, w_tap, e)) for e in range(TAPS)]
+                    inputs = []
+                    for k in range((n - 1) * stride + TAPS):
+                        pointer = at(qx, x_column, k)
+                        if k in inside:
+                            pointer = builder.select(inside[k], pointer, zeros)
+                        inputs.append(v.load(pointer))
+                    for e in range(TAPS):
+                        for j in range(n):
+                            old = builder.load(total[j])
+                            new = v.multiply_add(inputs[j * stride + e], taps[e], old)
+                            builder.store(new, total[j])
+                return [builder.load(register) for register in total]
+
+            def emit(v: Vectors, n: int) -> None:
+                zeros = _zeros(builder, v.scalar, BYTES // v.scalar_bytes)
+                n_inputs = (n - 1) * stride + TAPS
+                inside = {
+                    k: builder.icmp_unsigned("<", builder.sub(intp(k), left), W)
+                    for k in range(n_inputs)
+                    if k < 2 or k >= n_inputs - 2
+                }
+                wants_relu = builder.icmp_signed("!=", relu, intp(0))
+                nothing, lowest = (
+                    ir.Constant(v.type, [value] * v.lanes) for value in (0.0, float("-inf"))
+                )
+                floor = builder.select(wants_relu, nothing, lowest)
+                with cgutils.for_range(builder, n_rows) as rows:
+                    sums = emit_row(v, n, inside, zeros, rows.index)
+                    y_i = builder.gep(py, [builder.mul(rows.index, y_row)])
+                    for j, value in enumerate(sums):
+                        v.store(v.at_least(floor, value), at(y_i, y_column, j))
+
+            def emit_columns(v: Vectors) -> None:
+                for_each_row_count(builder, n_columns, most_columns, lambda n: emit(v, n))
+
+            for_whole_or_first_lanes(builder, dtype, BYTES, n_lanes, emit_columns)
+            return context.get_dummy_value()
+
+        signature = types.void(
+            *(INTP,) * 3, x, *(INTP,) * 7, w, *(INTP,) * 2, bias, *(INTP,) * 2, y, *(INTP,) * 3
+        )
+        return signature, codegen
+
+    return compute_rows
+
+
+compute_rows = _make_compute_rows(1, COLUMNS)
+compute_rows_stride_2 = _make_compute_rows(2, COLUMNS_STRIDE_2)
 
 
 @intrinsic
@@ -94,7 +150,8 @@ def add_params(typingctx, n_rows, n_columns, n_lanes, x, x_off, x_row, x_column,
         dw[a, e] += sum over i < n_rows, j < n_columns of x[i + a, j + e] dy[i, j]
         db       += sum over i, j of dy[i, j]
 
-    Arrays are addressed as in `compute_row`.  Terms are added in the order i, then j.
+    x[a, j] is x[x_off + a*x_row + j*x_column], dy likewise, dw[a, e] is
+    dw[dw_off + (3*a + e)*dw_tap].  Terms are added in the order i, then j.
     """
 
     def codegen(context, builder, sig, args):
@@ -128,7 +185,7 @@ def add_params(typingctx, n_rows, n_columns, n_lanes, x, x_off, x_row, x_column,
                 v.store(builder.load(register), target)
             v.store(builder.load(sum_of_dy), pdb)
 
-        _for_both_widths(builder, dtype, n_lanes, emit)
+        for_whole_or_first_lanes(builder, dtype, BYTES, n_lanes, emit)
         return context.get_dummy_value()
 
     signature = types.void(

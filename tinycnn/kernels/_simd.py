@@ -111,6 +111,47 @@ class FirstLanes(Vectors):
         self.builder.call(self._store, arguments)
 
 
+def for_first_lanes(
+    builder: ir.IRBuilder,
+    dtype: Any,
+    vector_bytes: int,
+    n_lanes: ir.Value,
+    emit: Callable[[Vectors], None],
+) -> None:
+    """Emit code for the first `n_lanes` lanes of a vector.
+
+    With 512 bits there is also a variant for half a vector, for n_lanes that fit in it: many
+    processors do two operations on 256 bits in the time of one on 512.
+    """
+    if vector_bytes < 64:
+        emit(FirstLanes(builder, dtype, vector_bytes, n_lanes))
+        return
+    half = vector_bytes // 2
+    fits = builder.icmp_signed("<=", n_lanes, intp(half * 8 // dtype.bitwidth))
+    with builder.if_else(fits) as (then, otherwise):
+        with then:
+            emit(FirstLanes(builder, dtype, half, n_lanes))
+        with otherwise:
+            emit(FirstLanes(builder, dtype, vector_bytes, n_lanes))
+
+
+def for_whole_or_first_lanes(
+    builder: ir.IRBuilder,
+    dtype: Any,
+    vector_bytes: int,
+    n_lanes: ir.Value,
+    emit: Callable[[Vectors], None],
+) -> None:
+    """As `for_first_lanes`, and a variant for a whole vector, for n_lanes that fill it."""
+    whole = Vectors(builder, dtype, vector_bytes)
+    fills = builder.icmp_signed(">=", n_lanes, intp(whole.lanes))
+    with builder.if_else(fills) as (then, otherwise):
+        with then:
+            emit(whole)
+        with otherwise:
+            for_first_lanes(builder, dtype, vector_bytes, n_lanes, emit)
+
+
 def element(
     context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Value, offset: ir.Value
 ) -> ir.Value:

@@ -39,6 +39,7 @@ from ._simd import (
     Vectors,
     element,
     for_each_row_count,
+    for_first_lanes,
     intp,
     loop,
     opaque,
@@ -121,7 +122,7 @@ def make_tile(n_vectors: int, lane_by_lane: bool = False, overwrites: bool = Fal
             if n_vectors:
                 emit_rows(whole)
             elif BYTES > 16:
-                emit_rows(FirstLanes(builder, dtype, BYTES, columns))
+                for_first_lanes(builder, dtype, BYTES, columns, emit_rows)
             else:  # such hosts load lanes one by one
                 fills = builder.icmp_signed(">=", columns, intp(whole.lanes))
                 with builder.if_else(fills) as (then, otherwise):

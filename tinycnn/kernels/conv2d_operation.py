@@ -5,7 +5,8 @@ It calls these kernels:
     forward   as the record's `winograd` says, `conv2d_winograd_forward` or
               `conv2d_winograd_3x3_forward` (both with pooling and ReLU).  Otherwise
               `conv2d_relu_forward`; if a pooling follows, image by image, so that the convolution's
-              output is still in the cache for `maxpool2d_forward`
+              output is still in the cache for `maxpool2d_forward` (`maxpool2d_largest` in
+              prediction)
     backward  `conv2d_maxpool2d_backward` if a pooling follows; otherwise `conv2d_winograd_3x3_
               backward_params` and `_input`, or `conv2d_backward_params` and `_input`
 
@@ -39,7 +40,7 @@ from .conv2d_winograd_3x3 import (
     conv2d_winograd_3x3_weights,
 )
 from .elementwise import sum_chunks
-from .maxpool2d import maxpool2d_forward
+from .maxpool2d import maxpool2d_forward, maxpool2d_largest
 from .operations import STRIDE_1, STRIDE_2
 
 
@@ -48,14 +49,17 @@ def conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk, tra
     w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
-    argmax = winners(op, activations, chunk, op.pool * chunk.n_images)
+    argmax = winners(op, activations, chunk, op.pool * training * chunk.n_images)
     z = view_4d(scratch.conv_output, 0, op.pool, op.conv_OH, op.conv_OW, op.F)
     if not op.pool:
         conv2d_relu_forward(x_4d, w, b, window_of(op), op.fuses_relu, y_4d)
     for n in range(op.pool * chunk.n_images):
         image = slice(n, n + 1)
         conv2d_relu_forward(x_4d[image], w, b, window_of(op), 0, z)
-        maxpool2d_forward(z, pool_window_of(op), y_4d[image], argmax[image])
+        if training:
+            maxpool2d_forward(z, pool_window_of(op), y_4d[image], argmax[image])
+        else:
+            maxpool2d_largest(z, pool_window_of(op), y_4d[image])
 
 
 @inline_helper

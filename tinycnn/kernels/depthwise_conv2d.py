@@ -151,9 +151,7 @@ def depthwise_conv2d_operation_forward(op, weights, x, y, activations, scratch, 
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     w, b = _weights_of(op, weights.parameters), bias_of(op, weights.parameters)
     if op.is_3x3:
-        depthwise_conv2d_3x3_forward(
-            x_4d, w, b, window_of(op), op.fuses_relu, scratch.workspace, y_4d
-        )
+        depthwise_conv2d_3x3_forward(x_4d, w, b, window_of(op), op.fuses_relu, y_4d)
     else:
         depthwise_conv2d_forward(x_4d, w, b, window_of(op), y_4d)
 
@@ -165,7 +163,7 @@ def depthwise_conv2d_operation_backward(op, weights, x, dy, dx, activations, scr
     dw, db = _weights_of(op, sums), bias_of(op, sums)
     w = _weights_of(op, weights.parameters)
     dx_4d = view_4d(dx, 0, chunk.n_images if dx.size else 0, op.H, op.W, op.C)
-    if op.is_3x3:
+    if op.is_3x3_backward:
         depthwise_conv2d_3x3_backward_params(x_4d, dy_4d, window_of(op), scratch.workspace, dw, db)
         if dx.size:
             depthwise_conv2d_3x3_backward_input(dy_4d, w, window_of(op), scratch.workspace, dx_4d)

@@ -1,41 +1,57 @@
-"""Depthwise convolutions with 3x3 taps, stride 1 and one filter a channel: forward and backward.
+"""Depthwise convolutions with 3x3 taps and one filter a channel.
 
-These are the sums of depthwise_conv2d.py, equations (1)-(4), where D = 1.  Each picture is copied
-into a padded one first.  Then all outputs have all their taps: there are no runs at the borders,
-which are short in small pictures.  Neighbouring outputs of a row are computed together, so that
-each input is loaded once for the outputs that read it (`_depthwise_rows.py`).
+Forward has stride 1 or 2, backward stride 1.
 
-The gradient of x (4) is a forward pass over dy with the taps in reverse order.
+These are the sums of depthwise_conv2d.py, equations (1)-(4), where D = 1.  Neighbouring outputs of
+a row are computed together, row by row for a strip of columns, so that each input is loaded once
+for the outputs that read it (`_depthwise_rows.py`).  Taps in rows outside x are left out; in
+columns outside x the input is 0.
+
+The gradient of x (4) is a forward pass over dy with the taps in reverse order.  For the gradient of
+w each picture is copied into a padded one first: then all outputs have all their taps.
 
 Forward has the bits of depthwise_conv2d.py: the same terms in the same order, and products with
 padding, which add 0.  Only an infinite weight differs: times padding it gives NaN.
 """
 
-from ._depthwise_rows import BYTES, COLUMNS, add_params, compute_row
+from ._depthwise_rows import (
+    BYTES,
+    COLUMNS,
+    COLUMNS_STRIDE_2,
+    TAPS,
+    add_params,
+    compute_rows,
+    compute_rows_stride_2,
+)
 from ._jit import TILE, helper, kernel
 from ._winograd import clear, copy
 
-TAPS = 3
-
 LEAST_SIZE = 5
-"""Smaller pictures take longer to pad than this way saves: measured."""
+"""The gradients of smaller pictures take longer to pad than this way saves: measured."""
 
 
-def fits(op) -> bool:
-    """Whether a depthwise convolution is to be computed here: 3x3, stride 1, a filter for each
-    channel, and a picture so large that this is the faster way."""
+def forward_fits(op) -> bool:
+    """Whether a depthwise convolution's forward pass is to be computed here: 3x3, stride 1 or 2,
+    and a filter for each channel."""
     return (
         not TILE.plain
-        and (op.KH, op.KW, op.SH, op.SW) == (TAPS, TAPS, 1, 1)
+        and (op.KH, op.KW) == (TAPS, TAPS)
+        and op.SH == op.SW
+        and op.SH in (1, 2)
         and op.C == op.F
         and max(op.PT, op.PL) < TAPS
-        and min(op.OH, op.OW) >= LEAST_SIZE
     )
 
 
+def backward_fits(op) -> bool:
+    """The same of its backward pass: stride 1, and a picture so large that this is the faster
+    way."""
+    return forward_fits(op) and op.SH == 1 and min(op.OH, op.OW) >= LEAST_SIZE
+
+
 def scratch_size(op) -> int:
-    """Elements of scratch: a padded x or dy of one image, taps in reverse order, and zeros."""
-    height, width = max(op.OH, op.H) + TAPS - 1, max(op.OW, op.W) + TAPS - 1
+    """Elements of backward's scratch: a padded x of one image, taps in reverse order, and zeros."""
+    height, width = op.OH + TAPS - 1, op.OW + TAPS - 1
     return int((height * width + TAPS * TAPS + 1) * op.C)
 
 
@@ -58,38 +74,62 @@ def _pad(x, n, height, width, top, left, scratch):
 
 
 @helper  # pragma: no cover: intrinsics only run compiled
-def _rows(padded, width, w, b, relu, n, y_out):
-    """All outputs of image n from its padded picture.  w, b: flat."""
-    OH, OW, C = y_out.shape[1], y_out.shape[2], y_out.shape[3]
+def _outputs(x, w, b, PT, PL, relu, y_out):
+    """All outputs with stride 1, from x with PT rows of padding above it and PL columns to the left
+    of it.  w, b: flat."""
+    N, H, W, C = x.shape
+    OH, OW = y_out.shape[1], y_out.shape[2]
     lanes = BYTES // y_out.itemsize
-    yf = y_out.reshape(-1)
-    n_blocks = -(-OW // COLUMNS)
-    for c in range(0, C, lanes):
-        for i in range(OH):
+    xf, yf = x.reshape(-1), y_out.reshape(-1)
+    some_inside = min(OW, W + PL)  # columns with a tap inside x or to the left of it
+    for n in range(N):
+        for c in range(0, C, lanes):
             j = 0
-            for k in range(n_blocks):
-                n_columns = (OW - j) // (n_blocks - k)
-                x_at = (i * width + j) * C + c
-                y_at = ((n * OH + i) * OW + j) * C + c
-                compute_row(
-                    n_columns, C - c, padded, x_at, width * C, C, w, c, C, b, c, relu, yf, y_at, C
-                )
+            while j < OW:
+                n_columns = 1
+                if j < some_inside:
+                    n_columns = (some_inside - j) // (-((j - some_inside) // COLUMNS))
+                compute_rows(
+                    OH, n_columns, C - c, xf, n * H * W * C + c, W * C, C, PT, PL - j, H, W,
+                    w, c, C, b, c, relu, yf, (n * OH * OW + j) * C + c, OW * C, C,
+                )  # fmt: skip
+                j += n_columns
+
+
+@helper  # pragma: no cover: intrinsics only run compiled
+def _outputs_stride_2(x, w, b, PT, PL, relu, y_out):
+    """As `_outputs`, with stride 2."""
+    N, H, W, C = x.shape
+    OH, OW = y_out.shape[1], y_out.shape[2]
+    lanes = BYTES // y_out.itemsize
+    xf, yf = x.reshape(-1), y_out.reshape(-1)
+    some_inside = min(OW, (W + PL + 1) // 2)
+    for n in range(N):
+        for c in range(0, C, lanes):
+            j = 0
+            while j < OW:
+                n_columns = 1
+                if j < some_inside:
+                    n_columns = (some_inside - j) // (-((j - some_inside) // COLUMNS_STRIDE_2))
+                compute_rows_stride_2(
+                    OH, n_columns, C - c, xf, n * H * W * C + c, W * C, C, PT, PL - 2 * j, H, W,
+                    w, c, C, b, c, relu, yf, (n * OH * OW + j) * C + c, OW * C, C,
+                )  # fmt: skip
                 j += n_columns
 
 
 @kernel
 def depthwise_conv2d_3x3_forward(
-    x, w, b, window, relu, scratch, y_out
+    x, w, b, window, relu, y_out
 ):  # pragma: no cover: intrinsics only run compiled
     """Equation (1) of depthwise_conv2d.py, followed by ReLU if `relu` is 1.
 
-    x, w, b, window, y_out  as there, w (3, 3, C, 1);  scratch: flat, see `scratch_size`
+    x, w, b, window, y_out  as there, w (3, 3, C, 1)
     """
-    height, width = y_out.shape[1] + TAPS - 1, y_out.shape[2] + TAPS - 1
-    wf = w.reshape(-1)
-    for n in range(x.shape[0]):
-        _pad(x, n, height, width, window.PT, window.PL, scratch)
-        _rows(scratch, width, wf, b, relu, n, y_out)
+    if window.SH == 1:
+        _outputs(x, w.reshape(-1), b, window.PT, window.PL, relu, y_out)
+    else:
+        _outputs_stride_2(x, w.reshape(-1), b, window.PT, window.PL, relu, y_out)
 
 
 @kernel
@@ -122,16 +162,11 @@ def depthwise_conv2d_3x3_backward_input(
 
         dL/dx[n,h,v,c] = sum over a',e' of dy[n, h+PT-2+a', v+PL-2+e', c] w[2-a',2-e',c]
     """
-    H, W, C = dx_out.shape[1], dx_out.shape[2], dx_out.shape[3]
-    height, width = H + TAPS - 1, W + TAPS - 1
-    taps_at = height * width * C
-    taps = scratch[taps_at : taps_at + TAPS * TAPS * C]
-    zeros = scratch[taps_at + TAPS * TAPS * C : taps_at + (TAPS * TAPS + 1) * C]
+    C = dx_out.shape[3]
+    taps, zeros = scratch[: TAPS * TAPS * C], scratch[TAPS * TAPS * C : (TAPS * TAPS + 1) * C]
     wf = w.reshape(-1)
     for k in range(TAPS * TAPS):
         for c in range(C):
             taps[k * C + c] = wf[(TAPS * TAPS - 1 - k) * C + c]
     zeros[:] = 0
-    for n in range(dy.shape[0]):
-        _pad(dy, n, height, width, 2 - window.PT, 2 - window.PL, scratch)
-        _rows(scratch, width, taps, zeros, 0, n, dx_out)
+    _outputs(dy, taps, zeros, 2 - window.PT, 2 - window.PL, 0, dx_out)

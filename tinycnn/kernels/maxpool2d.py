@@ -5,8 +5,8 @@
 Positions outside x are left out: padding adds no values.
 """
 
-from ._jit import inline_helper, kernel
-from ._window_max import window_max
+from ._jit import helper, inline_helper, kernel
+from ._window_max import window_largest, window_max
 from .arrays import pool_window_of, view_4d, winners
 from .windows import end_tap, first_tap, run_end
 
@@ -44,6 +44,32 @@ def maxpool2d_forward(x, window, y_out, argmax_out):
                 j = j_end
 
 
+@helper
+def maxpool2d_largest(x, window, y_out):
+    """y_out of `maxpool2d_forward` without the winners, for prediction.
+
+    `window_largest` says which windows with NaN differ.
+    """
+    N, H, W, C = x.shape
+    OH, OW = y_out.shape[1], y_out.shape[2]
+    SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
+    xf, yf = x.reshape(-1), y_out.reshape(-1)
+    for n in range(N):
+        for i in range(OH):
+            a0, a1 = first_tap(i, SH, PT), end_tap(i, SH, PT, window.KH, H)
+            j = 0
+            while j < OW:
+                j_end = run_end(j, OW, SW, PL, window.KW, W)
+                e0, e1 = first_tap(j, SW, PL), end_tap(j, SW, PL, window.KW, W)
+                first = (i * SH - PT + a0) * W + j * SW - PL + e0
+                window_largest(
+                    n_windows=j_end - j, C=C, n_rows=a1 - a0, n_columns=e1 - e0,
+                    x=xf, x_off=(n * H * W + first) * C, S=SW, row_step=W * C,
+                    y=yf, y_off=((n * OH + i) * OW + j) * C,
+                )  # fmt: skip
+                j = j_end
+
+
 @kernel
 def maxpool2d_backward(dy, argmax, dx_out):
     """Given dy = dL/dy (N, OH, OW, C) and forward's argmax; wanted dx = dL/dx (N, H, W, C).
@@ -74,8 +100,11 @@ def maxpool2d_backward(dy, argmax, dx_out):
 def maxpool2d_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
-    argmax = winners(op, activations, chunk, chunk.n_images)
-    maxpool2d_forward(x_4d, pool_window_of(op), y_4d, argmax)
+    if training:
+        argmax = winners(op, activations, chunk, chunk.n_images)
+        maxpool2d_forward(x_4d, pool_window_of(op), y_4d, argmax)
+    else:
+        maxpool2d_largest(x_4d, pool_window_of(op), y_4d)
 
 
 @inline_helper

@@ -62,8 +62,8 @@ FIELDS = (
     "OH", "OW", "F", "y_offset", "dy_offset", "y_in_chunk", "dy_in_batch", "dy_in_block",
     # window of a convolution or average pooling; output size of the convolution
     *Window._fields, "conv_OH", "conv_OW",
-    # whether a depthwise convolution takes `depthwise_conv2d_3x3.py`
-    "is_3x3",
+    # whether a depthwise convolution takes `depthwise_conv2d_3x3.py`, forward and backward
+    "is_3x3", "is_3x3_backward",
     # whether an average pooling counts padding
     "count_padding",
     # size of its padded input, if a pooling follows
@@ -214,8 +214,10 @@ def _depthwise_conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> Non
     _activation(op, group[1:])
     _window(op, Window._fields, group[0])
     _parameters(op, group[0], needs.plan, "w", "b")
-    if depthwise_conv2d_3x3.fits(op):
+    if depthwise_conv2d_3x3.forward_fits(op):
         op.is_3x3, op.fuses_relu = 1, op.activation == RELU
+    if depthwise_conv2d_3x3.backward_fits(op):
+        op.is_3x3_backward = 1
         needs.sizes.reserve_scratch("n_workspace", depthwise_conv2d_3x3.scratch_size(op))
 
 

@@ -1,0 +1,62 @@
+"""Where prediction keeps the outputs of operations, and how many images it takes at a time.
+
+Training keeps all outputs for the backward pass.  Prediction needs an output only until the last
+operation that takes it has run.  So operations use the same memory again, and what is needed at
+once stays in the processor's second-level cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .kernels.table import OperationTable
+from .plan import aligned
+
+CHUNK = 8
+"""The most images that go through a network together."""
+
+FEWEST = 2
+"""Fewer images than these are not faster, even if two do not fit in the cache: measured."""
+
+CACHE_BYTES = 1 << 20
+"""What the outputs that are needed at once should fit in: a usual second-level cache."""
+
+
+def with_shared_memory(table: OperationTable) -> OperationTable:
+    """The table for prediction: each output begins at the lowest offset at which it overlaps no
+    output that is still needed."""
+    operations = table.operations.copy()
+    last_use = list(range(operations.size))
+    for k, op in enumerate(operations):
+        for source in (int(op.x_from), int(op.x2_from)):
+            if source >= 0:
+                last_use[source] = k
+    needed: list[tuple[int, int, int]] = []  # begin, end, last use of each output, by begin
+    n_activations = 0
+    for k, op in enumerate(operations):
+        needed = [part for part in needed if part[2] >= k]
+        size, begin = aligned(int(op.OH * op.OW * op.F)), 0
+        for other_begin, other_end, _ in needed:
+            if begin + size <= other_begin:
+                break
+            begin = max(begin, other_end)
+        op.y_offset = begin
+        needed = sorted([*needed, (begin, begin + size, last_use[k])])
+        n_activations = max(n_activations, begin + size)
+    return replace(
+        table, operations=operations, sizes=replace(table.sizes, n_activations=n_activations)
+    )
+
+
+def images_together(table: OperationTable, n_weights: int, dtype: np.dtype) -> int:
+    """How many images go through the network of a prediction table together.
+
+    CHUNK, unless their outputs leave the cache and so many fewer fit in it that reading the
+    `n_weights` weights more often takes less than writing all outputs to memory.
+    """
+    fitting = CACHE_BYTES // (table.sizes.n_activations * dtype.itemsize)
+    n_images = int(min(max(fitting, FEWEST), CHUNK))
+    n_outputs = sum(int(op.OH * op.OW * op.F) for op in table.operations)
+    return n_images if n_weights / n_images - n_weights / CHUNK <= n_outputs else CHUNK
