@@ -23,7 +23,6 @@ DOORS = {
     "ground": set(),
     "parallel": set(),
     "training_thread": set(),
-    "watched_array": set(),
     "backend_choice": {"kernels", "reference"},
     "reference": {"reference_optimizers", "reference_windows"},
     "reference_optimizers": set(),
@@ -77,11 +76,7 @@ DOORS = {
     },
     "dropout_masks": {"layers", "plan"},
     "frozen_layers": {"aligned_arrays", "backends", "layers", "losses", "parallel", "plan"},
-    "network_arrays": {
-        *("aligned_arrays", "frozen_layers", "layers", "plan", "training_thread", "watched_array"),
-    },
     "network": {
-        "network_arrays",
         *("backend_choice", "backends", "classify", "first_predictions", "folding", "plan"),
         *("dropout_masks", "frozen_layers"),
         *("layers", "input_spec", "predictor", "quantized", "reference_backend"),
@@ -177,7 +172,7 @@ NUMPY_ALONE += (
     "train",
     "divergence",
     *("evaluation", "fitting", "history", "image_arrays", "labels", "summary", "training_data"),
-    *("network_arrays", "unknown_options", "watched_array"),
+    "unknown_options",
 )
 LANGUAGE = {
     *("arguments", "class_choice", "dataset", "errors", "folds", "image_hashes", "labels"),

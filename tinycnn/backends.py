@@ -6,7 +6,7 @@ not check their arguments: the network has done that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -54,10 +54,8 @@ def make_backend(
     gradients: np.ndarray,
     threads: Threads,
     training: bool = False,
-    version: Callable[[], int | None] = lambda: None,
 ) -> Backend:
-    """The backend of that name, see `tinycnn.backend_choice`.  version: of the parameters, see
-    `watched_array.py`.
+    """The backend of that name, see `tinycnn.backend_choice`.
 
     Everything that prediction needs, and with `training` also what training needs, is compiled
     before this returns.  So if compiling fails and "auto" uses NumPy instead, no work is lost.
@@ -67,7 +65,6 @@ def make_backend(
         from .kernel_backend import KernelBackend
 
         made = KernelBackend(plan, parameters, gradients, threads, backend)
-        made.version = version
         made.compile_prediction()
         if training:
             made.compile_training()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from .aligned_arrays import aligned_zeros
@@ -24,7 +22,6 @@ class KernelPrediction:
 
     gradients         a flat array like `parameters`, for layers of the user's own
     prediction_table  `table` with outputs that share memory
-    version           of the parameters, see `watched_array.py`
     chunk             images that go through the network together in prediction
     """
 
@@ -42,13 +39,11 @@ class KernelPrediction:
         arrays_of = {a.step.name: a for a in step_arrays(plan, parameters, gradients)}
         self.custom = {k: arrays_of[step.name] for k, step in self.table.custom_steps.items()}
         self.prediction_spaces = Pool(lambda n: PredictionSpace(table.sizes, n, self.dtype))
-        self.version: Callable[[], int | None] = lambda: None
-        # The bits of the parameters, what was computed from them, and their version at that time:
-        # the weights transformed for Winograd's algorithm; for a plan with BatchNorm the prediction
-        # without it.
+        # The bits of the parameters, and what was computed from them: the weights transformed for
+        # Winograd's algorithm; for a plan with BatchNorm the prediction without it.
         self.parameter_bits = parameters.view(np.uint32)
-        self.transformed: tuple[np.ndarray, np.ndarray, int | None] | None = None
-        self.folded: tuple[np.ndarray, KernelPrediction, int | None] | None = None
+        self.transformed: tuple[np.ndarray, np.ndarray] | None = None
+        self.folded: tuple[np.ndarray, KernelPrediction] | None = None
 
     def compile_prediction(self) -> None:
         """Compile the kernels that `scale_images` and `predict` call, or load them from the cache,
@@ -128,48 +123,34 @@ class KernelPrediction:
     def _winograd_weights(self) -> np.ndarray | None:
         """The transformed weights for the current parameters; None if no convolution needs any.
 
-        The user may edit parameters in place at any time.  So their bits are compared with a copy,
-        unless nobody can have changed them since.  If they differ, a new pair of arrays is made:
-        another thread may be reading the old one.
+        The user may edit parameters in place at any time, so their bits are compared with a copy.
+        If they differ, a new pair of arrays is made: another thread may be reading the old one.
         """
         n_weights = self.table.sizes.n_winograd_weights
         if not n_weights:
             return None
-        operations, version = self.table.operations, self._version()
+        operations = self.table.operations
         if self.transformed is not None:
-            bits, transformed, seen = self.transformed
-            if version is not None and version == seen:
-                return transformed
+            bits, transformed = self.transformed
             if program.program_same_weights(operations, self.parameter_bits, bits):
-                self.transformed = bits, transformed, version
                 return transformed
         parameters = self.parameters.copy()
         transformed = aligned_zeros(n_weights, self.dtype)
         program.program_winograd_weights(operations, parameters, transformed)
-        self.transformed = parameters.view(np.uint32), transformed, version
+        self.transformed = parameters.view(np.uint32), transformed
         return transformed
-
-    def _version(self) -> int | None:
-        """The version of the parameters; None if they may be changing now.  A layer of the user's
-        own may do that at any time."""
-        return None if self.custom else self.version()
 
     def _folded(self) -> KernelPrediction:
         """The same function in prediction without BatchNorm, for the current parameters.  They are
         compared with a copy, as in `_winograd_weights`."""
-        version = self._version()
         if self.folded is not None:
-            bits, prediction, seen = self.folded
-            if version is not None and version == seen:
-                return prediction
+            bits, prediction = self.folded
             if np.array_equal(bits, self.parameter_bits):
-                self.folded = bits, prediction, version
                 return prediction
         parameters = self.parameters.copy()
         plan, vector = fold(self.plan, parameters)
         prediction = KernelPrediction(plan, vector, np.zeros_like(vector), self.threads)
-        prediction.version = lambda: 0  # nobody else has its parameters
-        self.folded = parameters.view(np.uint32), prediction, version
+        self.folded = parameters.view(np.uint32), prediction
         return prediction
 
     # ---- layers of the user's own --------------------------------------------------------------

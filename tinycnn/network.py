@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from . import init
+from .aligned_arrays import aligned_zeros
 from .backend_choice import backend_in_use as selected_backend
 from .backend_choice import check_backend
 from .backends import Backend, make_backend
@@ -15,18 +17,18 @@ from .classify import checked_images
 from .dropout_masks import DropoutMasks
 from .first_predictions import FirstPredictions
 from .folding import fold
-from .frozen_layers import FrozenBackend, frozen_part
+from .frozen_layers import NOTHING_FROZEN, FrozenBackend, frozen_part
 from .image_arrays import check_images
 from .input_spec import SCALINGS, InputSpec
-from .layers import DepthwiseConv2D, Layer
+from .layers import DepthwiseConv2D, Layer, Shape
 from .losses import Loss, plain_array, softmax
-from .network_arrays import NetworkArrays
 from .parallel import threads_of
-from .plan import build_plan, of_step
+from .plan import build_plan, named_views, of_step
 from .predictor import PREDICTION_BATCH, Predictor
 from .reference_backend import ReferenceBackend
 from .shapes import check_array
 from .summary import Summary, summary_of
+from .training_thread import TrainingThread
 from .unknown_options import INSTEAD_OF, NamesItsOptions
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ MOST_LAYERS = 12
 """The text of a network names at most this many layers."""
 
 
-class Network(NamesItsOptions, NetworkArrays, Predictor):
+class Network(NamesItsOptions, Predictor):
     """A CNN from a list of layers.
 
     layers      the output of the last is a vector: the logits, one for each class
@@ -75,15 +77,15 @@ class Network(NamesItsOptions, NetworkArrays, Predictor):
         seed: int = 0,
     ) -> None:
         check_backend(backend)
-        dtype = np.dtype(dtype)
-        if dtype not in (np.float32, np.float64):
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype is {self.dtype}; expected float32 or float64")
         if not isinstance(input_spec, InputSpec):
             raise TypeError(
                 f"input_spec is {input_spec!r}; expected an InputSpec: for 28x28 px of one channel "
                 "InputSpec(28, 28, 1)"
             )
-        NetworkArrays.__init__(self, build_plan(layers, input_spec.shape), dtype)
+        self.plan = build_plan(layers, input_spec.shape)
         self.layers = self.plan.layers
         n_classes = self.plan.output_shape[0]
         if not input_spec.classes:
@@ -99,12 +101,20 @@ class Network(NamesItsOptions, NetworkArrays, Predictor):
         self.n_threads = self._threads.most
         self.training_summary: dict[str, Any] = {}
         self.calibration_temperature = 1.0
+        self.parameter_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
+        self._gradient_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
+        self._gradients = _views(self.plan.parameter_slots, self._gradient_vector)
+        self.training_thread = TrainingThread()
+        self._frozen = NOTHING_FROZEN
+        self.trained_vector = self.parameter_vector[: self.plan.n_trained_slots]
+        self.parameters = _views(self.plan.parameter_slots, self.parameter_vector)
+        self.statistics = _views(self.plan.statistic_slots, self.parameter_vector)
         self._masks = DropoutMasks(self.plan, seed, self.dtype)
         self.dropout_generator = self._masks.generator
         self.initialise(np.random.default_rng([seed, 0]))
         self._runners: list[Backend] = []
         self._first_predictions = FirstPredictions(
-            self.plan, self._watched.vector, self._gradient_vector, backend
+            self.plan, self.parameter_vector, self._gradient_vector, backend
         )
         self._n_forwarded: int | None = None  # images of the last forward pass in training
 
@@ -139,6 +149,24 @@ class Network(NamesItsOptions, NetworkArrays, Predictor):
             "a network cannot be copied or pickled: use tinycnn.save, and tinycnn.load on the file"
         )
 
+    @property
+    def n_parameters(self) -> int:
+        return self.plan.n_parameters
+
+    @property
+    def gradients(self) -> Mapping[str, np.ndarray]:
+        self.training_thread.reads_gradients()
+        return self._gradients
+
+    @property
+    def gradient_vector(self) -> np.ndarray:
+        self.training_thread.reads_gradients()
+        return self._gradient_vector
+
+    @property
+    def trained_gradients(self) -> np.ndarray:
+        return self.gradient_vector[self._frozen.n_elements : self.plan.n_trained_slots]
+
     def initialise(
         self, rng: np.random.Generator, weights: str = "xavier_uniform", bias_std: float = 0.0
     ) -> None:
@@ -153,9 +181,8 @@ class Network(NamesItsOptions, NetworkArrays, Predictor):
         if weights not in init.WEIGHTS:
             raise ValueError(f"weights is {weights!r}; expected one of {', '.join(init.WEIGHTS)}")
         draw = init.WEIGHTS[weights]
-        parameters, statistics = self.parameters, self.statistics
         for step in self.plan.steps:
-            for short, parameter in of_step(step, parameters).items():
+            for short, parameter in of_step(step, self.parameters).items():
                 constant = step.layer.initial_values.get(short)
                 if constant is not None:
                     parameter[:] = constant
@@ -167,7 +194,7 @@ class Network(NamesItsOptions, NetworkArrays, Predictor):
                     parameter[:] = draw(rng, parameter.shape, np.float64)
                 else:
                     parameter[:] = init.normal(rng, parameter.shape, bias_std, np.float64)
-            for short, statistic in of_step(step, statistics).items():
+            for short, statistic in of_step(step, self.statistics).items():
                 statistic[:] = step.layer.initial_values.get(short, 0.0)
 
     def freeze(self, layers: int | str) -> None:
@@ -182,7 +209,8 @@ class Network(NamesItsOptions, NetworkArrays, Predictor):
         frozen.  Raises ValueError for layers that the network does not have, or its last one.
         """
         self._frozen = frozen_part(self.plan, layers)
-        vars(self).pop("trained_vector", None)
+        trained = slice(self._frozen.n_elements, self.plan.n_trained_slots)
+        self.trained_vector = self.parameter_vector[trained]
         self._gradient_vector[:] = 0
         self._runners.clear()
 
@@ -304,7 +332,7 @@ class Network(NamesItsOptions, NetworkArrays, Predictor):
         def begun() -> T:
             self._n_forwarded = None
             self.training_thread.computes_gradients()
-            return self._watched.while_given(lambda: self._masks.restored_after_errors(work))
+            return self._masks.restored_after_errors(work)
 
         return self.training_thread.run(begun)
 
@@ -393,11 +421,8 @@ class Network(NamesItsOptions, NetworkArrays, Predictor):
         return self._runners[0]
 
     def _make_runner(self, training: bool) -> Backend:
-        parameters, gradients = self._watched.vector, self._gradient_vector
-        made = make_backend(
-            self.backend, self.plan, parameters, gradients, self._threads, training,
-            self._watched.version,
-        )  # fmt: skip
+        parameters, gradients = self.parameter_vector, self._gradient_vector
+        made = make_backend(self.backend, self.plan, parameters, gradients, self._threads, training)
         if not isinstance(made, ReferenceBackend):
             self._first_predictions.kernels_are_loaded()
         if self._frozen.n_layers and made.ready_to_train:
@@ -410,3 +435,7 @@ class Network(NamesItsOptions, NetworkArrays, Predictor):
         expected = "floats scaled as the InputSpec says (uint8 images go to predict_proba)"
         x = check_array("x", x, ("N", *self.input_spec.shape), "f", expected)
         return plain_array(x, self.dtype)
+
+
+def _views(slots: Mapping[str, tuple[int, Shape]], flat: np.ndarray) -> Mapping[str, np.ndarray]:
+    return MappingProxyType(named_views(slots, flat))
