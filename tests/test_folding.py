@@ -223,6 +223,35 @@ def test_prediction_notices_what_changes(changed, dtype):
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_prediction_reads_weights_of_dense_layers_where_they_are(dtype):
+    """They are not compared, and a change of them alone folds nothing again."""
+    layers = [
+        Flatten(),
+        Dense(7),
+        BatchNorm(),
+        ReLU(),
+        BatchNorm(),
+        Dense(5),
+        Dense(3),
+        BatchNorm(),
+    ]
+    network = network_of(layers, backend="numba", dtype=dtype)
+    x = batch_of(network)
+    tolerance = 1e-13 if dtype == np.float64 else 2e-6
+    network.forward(x)
+    folded = network._run.folded
+    for name in ("dense1.w", "dense2.w", "dense3.w"):
+        before = network.forward(x)
+        network.parameters[name][0] += 0.5
+        assert np.abs(network.forward(x) - before).max() > 1e-3, name
+        assert network._run.folded is folded
+        assert logit_error(network.forward(x), network.folded().forward(x)) < tolerance
+    network.parameters["dense2.b"][0] += 0.5
+    assert logit_error(network.forward(x), network.folded().forward(x)) < tolerance
+    assert network._run.folded is not folded
+
+
 def test_a_training_step_changes_what_is_predicted():
     network = small_network("residuals_with_batch_norms", "numba")
     x = small_batch("residuals_with_batch_norms", 9)
