@@ -235,6 +235,9 @@ class KernelPrediction:
     ) -> None:
         N = len(images)
         n_workers = self.threads.for_work(N, images.size * WORK_OF_ELEMENT)
+        if n_workers == 1:
+            scale_images(images, scaling, normalization, x_out)
+            return
         bounds = [N * k // n_workers for k in range(n_workers + 1)]
 
         def work(worker: int) -> None:

@@ -352,7 +352,8 @@ class Network(NamesItsOptions, Predictor):
         if images.ndim == 3:
             images = images[..., None]
         x = np.empty(images.shape, self.dtype)
-        images = np.require(images, np.uint8, ["C", "A", "W"])
+        if not images.flags.carray:
+            images = np.require(images, np.uint8, ["C", "A", "W"])
         scaling = SCALINGS.index(self.input_spec.scaling)
         runner.scale_images(images, scaling, self._normalization, x)
         return x
