@@ -182,10 +182,9 @@ class PredictionCalls:
         return self.network.forward(self.x)
 
     def _one(self, operations: np.ndarray, begin: int, x: np.ndarray) -> Callable[[], None]:
-        no_logits = x.reshape(-1)[:0]
-        x_flat, n = x.reshape(-1), len(x)
+        no_logits, rows = x.reshape(-1)[:0], x.reshape(len(x), -1)
         return lambda: self.run._predict_stage(
-            operations, begin, self.winograd, x_flat, n, self.space, no_logits
+            operations, begin, self.winograd, rows, self.space, no_logits
         )
 
     def calls(self) -> list[Call]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from .aligned_arrays import aligned_zeros
@@ -14,7 +12,6 @@ from .kernels.arrays import Stage
 from .kernels.operations import DENSE
 from .kernels.scale_images import scale_images
 from .kernels.table import make_operations
-from .layers import Dense
 from .parallel import Threads, run_in_threads
 from .plan import NETWORK_INPUT, WORK_OF_ELEMENT, Plan, step_arrays
 from .workspaces import Pool, PredictionSpace
@@ -67,7 +64,7 @@ class KernelPrediction:
             [(op.w_offset, op.w_offset + op.w_size) for op in self.table.operations if op.winograd],
             np.int64,
         ).reshape(-1, 2)
-        self.folded_ranges = _without_dense_weights(plan)
+        self.folded_ranges = _without_dense_weights(self.table.operations, parameters.size)
         self.transformed: tuple[np.ndarray, np.ndarray] | None = None
         self.folded: tuple[np.ndarray, KernelPrediction] | None = None
 
@@ -88,7 +85,8 @@ class KernelPrediction:
             program.program_same_values(no_ranges, bits, bits)
             winograd = no_values
         space = self.prediction_spaces.make(0)
-        self._predict_stage(no_operations, 0, winograd, no_values, 0, space, no_values)
+        no_images = no_values.reshape(0, 1)
+        self._predict_stage(no_operations, 0, winograd, no_images, space, no_values)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         if self.has_batch_norm:
@@ -128,18 +126,18 @@ class KernelPrediction:
         logits: np.ndarray,
     ) -> None:
         """The logits of some images; of more than PREDICTION_CHUNK only if `is_one_call`."""
-        n_images, x_flat, logits_flat = len(x), x.reshape(-1), logits.reshape(-1)
+        rows, logits_flat = x.reshape(len(x), -1), logits.reshape(-1)
         if self.is_one_call:
             operations = self.table.operations
-            self._predict_stage(operations, 0, winograd, x_flat, n_images, space, logits_flat)
+            self._predict_stage(operations, 0, winograd, rows, space, logits_flat)
             return
         for stage, operations in zip(self.stages, self.tables_of_stages):
             if stage.first < stage.begin:
                 values, capacity = space.activations.chunk_outputs, space.capacity
-                self._run_custom(stage, x_flat, values, capacity, logits)
+                self._run_custom(stage, rows, values, capacity, logits)
             if stage.begin < stage.end:
                 y = logits_flat if stage is self.stages[-1] else logits_flat[:0]
-                self._predict_stage(operations, stage.begin, winograd, x_flat, n_images, space, y)
+                self._predict_stage(operations, stage.begin, winograd, rows, space, y)
 
     def _predict_stage(
         self,
@@ -147,13 +145,12 @@ class KernelPrediction:
         begin: int,
         winograd: np.ndarray | None,
         x: np.ndarray,
-        n_images: int,
         space: PredictionSpace,
         logits_out: np.ndarray,
     ) -> None:
         program.program_predict(
-            operations, begin, self.parameters, self.dense_parameters, winograd, x, n_images,
-            space.capacity, *space.prediction_arrays, logits_out,
+            operations, begin, self.parameters, self.dense_parameters, winograd, x, space.capacity,
+            *space.prediction_arrays, logits_out,
         )  # fmt: skip
 
     def _winograd_weights(self) -> np.ndarray | None:
@@ -206,7 +203,7 @@ class KernelPrediction:
     ) -> None:
         """The layers of the user's own that run before a stage, forward.
 
-        x       the network's input, flat
+        x       (N, H * W * C) the network's input
         values  the outputs of operations, for `capacity` images
         logits  (N, K) overwritten if one of these layers is the last
         """
@@ -247,13 +244,9 @@ class KernelPrediction:
         run_in_threads(work, n_workers)
 
 
-def _without_dense_weights(plan: Plan) -> np.ndarray:
-    """(n, 2): the ranges of a plan's flat array that are not weights of dense layers."""
-    weights = [
-        plan.parameter_slots[f"{step.name}.w"]
-        for step in plan.steps
-        if isinstance(step.layer, Dense)
-    ]
-    begins = [0, *(offset + math.prod(shape) for offset, shape in weights)]
-    ends = [*(offset for offset, _ in weights), plan.n_parameter_slots]
+def _without_dense_weights(operations: np.ndarray, n_slots: int) -> np.ndarray:
+    """(n, 2): the ranges of a flat array of n_slots that are not weights of dense layers."""
+    weights = sorted((int(op.w_offset), int(op.w_size)) for op in operations if op.kind == DENSE)
+    begins = [0, *(offset + size for offset, size in weights)]
+    ends = [*(offset for offset, _ in weights), n_slots]
     return np.array([(a, b) for a, b in zip(begins, ends) if a < b], np.int64).reshape(-1, 2)

@@ -103,6 +103,7 @@ def larger_of(a, b):
 def channels_last_plain(F, n, pool, relu, z, z_off, pitch, below, buffer_off, y, y_off):
     """(1), or (2) if `pool` is 1, in indexed loops; the arguments are those of
     `channels_last_tiled`."""
+    zero = z.dtype.type(0)
     for j in range(n):
         for f in range(F):
             if pool:
@@ -111,7 +112,7 @@ def channels_last_plain(F, n, pool, relu, z, z_off, pitch, below, buffer_off, y,
                 r = larger_of(r, z[below + at + 1])
             else:
                 r = z[z_off + f * pitch + j]
-            y[y_off + j * F + f] = r * 0 if relu and r <= 0 else r
+            y[y_off + j * F + f] = zero if relu and r <= 0 else r
 
 
 def channels_last_tiled(

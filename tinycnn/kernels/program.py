@@ -50,8 +50,8 @@ class Chunks(NamedTuple):
 
 @helper
 def program_predict(
-    operations, begin, parameters, dense_parameters, winograd_weights, x, n_images, capacity,
-    values, argmax, conv_output, workspace, logits_out,
+    operations, begin, parameters, dense_parameters, winograd_weights, x, capacity, values, argmax,
+    conv_output, workspace, logits_out,
 ):  # fmt: skip
     """Runs a stage for some images, for prediction: `capacity` images at a time.
 
@@ -60,8 +60,8 @@ def program_predict(
 
     operations        the table up to the end of the stage, which begins at the number `begin`
     parameters, dense_parameters  as in `arrays.Weights`
-    x                 the network's input, flat
-    logits_out        flat, for n_images images; empty unless it is the last stage
+    x                 (n_images, H * W * C) the network's input
+    logits_out        flat, for all images; empty unless it is the last stage
     capacity          images that `values` and `argmax` have room for
     values            (n_activations * capacity) the outputs of all operations
     argmax            (n_argmax * capacity) int32, scratch
@@ -71,11 +71,12 @@ def program_predict(
     activations = Activations(capacity, values, parameters[:0], capacity, values, argmax)
     scratch = ForwardScratch(conv_output, workspace, parameters[:0])
     stage = Stage(begin, begin, begin, operations.size, capacity)
-    size, n_logits = x.size // max(n_images, 1), logits_out.size // max(n_images, 1)
+    (n_images, size), x_flat = x.shape, x.reshape(-1)
+    n_logits = logits_out.size // max(n_images, 1)
     for first in range(0, n_images, max(capacity, 1)):
         chunk = Chunk(0, 0, min(capacity, n_images - first), 0)
         walk_forward(
-            weights, winograd_weights, None, x[first * size :], activations, scratch, chunk, 0,
+            weights, winograd_weights, None, x_flat[first * size :], activations, scratch, chunk, 0,
             stage, 0, logits_out[first * n_logits :],
         )  # fmt: skip
 
