@@ -86,6 +86,7 @@ def make_lines(problem: Problem) -> tuple[list[Line], dict[str, str]]:
     walk.channels()
     walk.windows()
     walk.winograd_3x3()
+    walk.few_filters()
     walk.depthwise_3x3()
     walk.optimizers()
     return walk.lines, walk.failed
@@ -139,6 +140,8 @@ class _Walk:
             elif isinstance(layer, Dense):
                 w, b = self.weights[f"{name}.w"], self.weights[f"{name}.b"]
                 self.add("dense_forward", name, x, w, b, y, macs=len(x) * w.size)
+                one = (x[:1], w, b, y[:1].copy())
+                self.add("dense_forward", f"{name}, one image", *one, macs=w.size)
             elif isinstance(layer, ReLU):
                 self.add("relu_forward", name, x.reshape(-1), y.reshape(-1))
             else:
@@ -340,6 +343,20 @@ class _Walk:
             self.add(f"{stem}_backward_params", layer, *params, macs=macs)
             backward = (dy, w_t, reverse, window, m, scratch, dx)
             self.add(f"{stem}_backward_input", layer, *backward, macs=macs)
+
+    def few_filters(self) -> None:
+        """The first convolution of LeNet-5, with its pooling."""
+        from tinycnn.kernels.conv2d_columns import scratch_size
+
+        x, w, b = self._normal(N_IMAGES, 28, 28, 1), self._normal(5, 5, 1, 6), self._normal(6)
+        record = SimpleNamespace(conv_OH=28, conv_OW=28, C=1, F=6, KH=5, KW=5, SH=1)
+        scratch, y = (
+            np.zeros(scratch_size(record, 4), np.float32),
+            self._normal(N_IMAGES, 14, 14, 6),
+        )
+        macs = N_IMAGES * 6 * taps_inside(28, 1, 2, 5, 28) ** 2
+        arguments = (x, w, b, Window(5, 5, 1, 1, 2, 2, 2, 2), 1, 1, scratch, y)
+        self.add("conv2d_columns_forward", "LeNet-5 conv1", *arguments, macs=macs)
 
     def depthwise_3x3(self) -> None:
         """The depthwise convolution of `windows`, as it is done with stride 1."""

@@ -137,7 +137,10 @@ def _time(timed: _Pass, n_rounds: int, peak: Peak, peaks: list[float]) -> dict[s
 
 
 def row_name(plan: Plan, operations: np.ndarray, k: int) -> str:
-    """Operation k in words: "conv1 3x3/1 48x48x1 -> 24x24x16 relu, maxpool, winograd"."""
+    """Operation k in words: "conv1 3x3/1 48x48x1 -> 24x24x16 relu, maxpool, winograd".
+
+    plan  of the flat array in which the operation's weights are
+    """
     op = operations[k]
     layers = {offset: name.rpartition(".")[0] for name, (offset, _) in plan.parameter_slots.items()}
     has_parameters = op.w_size > 0 or op.kind == kinds.BATCH_MOMENTS
@@ -147,7 +150,7 @@ def row_name(plan: Plan, operations: np.ndarray, k: int) -> str:
     shape = f"{op.H}x{op.W}x{op.C} -> {op.OH}x{op.OW}x{op.F}"
     extras = [("", "relu", "relu6", "leaky_relu", "sigmoid", "tanh")[int(op.activation)]]
     extras += ["maxpool" if op.pool and op.kind != kinds.MAXPOOL2D else ""]
-    extras += ["winograd" if op.winograd else ""]
+    extras += ["winograd" if op.winograd else "", "columns" if op.by_columns else ""]
     text = " ".join(filter(None, (layer, kind, window, shape, ", ".join(filter(None, extras)))))
     return f"{k} {text}"
 
@@ -179,10 +182,9 @@ class PredictionCalls:
         return self.network.forward(self.x)
 
     def _one(self, operations: np.ndarray, begin: int, x: np.ndarray) -> Callable[[], None]:
-        no_logits = x.reshape(-1)[:0]
-        x_flat, n = x.reshape(-1), len(x)
+        no_logits, rows = x.reshape(-1)[:0], x.reshape(len(x), -1)
         return lambda: self.run._predict_stage(
-            operations, begin, self.winograd, x_flat, n, self.space, no_logits
+            operations, begin, self.winograd, rows, self.space, no_logits
         )
 
     def calls(self) -> list[Call]:
@@ -191,7 +193,9 @@ class PredictionCalls:
         for chunk in range(0, len(self.x), run.chunk):
             x = self.x[chunk : chunk + run.chunk]
             for k in range(table.size):
-                row = row_name(run.plan, table, k)
+                # weights of dense layers are those of the network, also without BatchNorm
+                is_dense = table[k].kind == kinds.DENSE
+                row = row_name(self.network.plan if is_dense else run.plan, table, k)
                 call = self._one(table[: k + 1], k, x)
                 found.append(Call(row, call, len(x) * multiply_adds(table[k])))
         return found

@@ -191,6 +191,9 @@ def convolution_arguments():
     tile_check.depthwise_3x3_passes(
         recorder, place, values(2, 9, 11, 16), values(3, 3, 16, 1), values(16)
     )
+    x, w, b = values(2, 9, 11, 1), values(5, 5, 1, 6), values(6)
+    window, *n_out = tile_check.make_window(9, 11, 5, 1)
+    tile_check.few_filters_passes(recorder, place, x, w, b, window, n_out)
     return found | recorder.calls
 
 

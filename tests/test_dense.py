@@ -134,6 +134,23 @@ def test_bits_of_a_sample_do_not_depend_on_the_other_samples(dtype, shape, seed)
         np.testing.assert_array_equal(together["dx"][n], alone["dx"][0])
 
 
+@DTYPES
+@pytest.mark.parametrize("fan_in", [1, 29])
+def test_bits_of_one_image_in_any_number_of_vectors(dtype, fan_in):
+    """One image takes another loop, with up to eight vectors of units at once."""
+    for units in (1, 4, 15, 16, 17, 47, 84, 120, 127, 128, 129, 200, 257, 640):
+        x, w, b, dy = tensors((3, fan_in, units), units, whole=False)
+        memory = Guarded(dtype)
+        x, w, b = (memory.given(t) for t in (x, w, b))
+        y, alone = memory.wanted(*dy.shape), memory.wanted(1, units)
+        kernels.dense_forward(x, w, b, y)
+        kernels.dense_forward(x[1:2], w, b, alone)
+        memory.check()
+        np.testing.assert_array_equal(alone[0], y[1], f"{units} units")
+        kernels.dense_relu_forward(x[1:2], w, b, 1, alone)
+        np.testing.assert_array_equal(alone[0], np.maximum(y[1], 0), f"{units} units, ReLU")
+
+
 @BOTH
 @DTYPES
 def test_an_empty_batch_gives_zero_gradients(operations, dtype):

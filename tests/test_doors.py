@@ -370,6 +370,9 @@ def test_only_a_few_files_import_numba(path):
         "_jit",
         "_simd",
         "_tile",
+        "_row_product",
+        "_filter_rows",
+        "_channels_last",
         "_window_max",
         "_window_mean",
         "_channel_rows",
@@ -519,6 +522,7 @@ WIDE_LOOPS = {
     *(f"_int8_tile.int8_{name}_{way}" for name in ("products", "channels") for way in WAYS),
     *(f"_int8_tile.int8_sums_{way}" for way in WAYS),
     *("_int8_tile.int8_tile", "_int8_tile._max_tile"),
+    *("_row_product.columns", "_filter_rows.tile"),
 }
 
 

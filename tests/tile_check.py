@@ -21,6 +21,7 @@ from tinycnn import reference
 from tinycnn.kernels import (
     averagepool2d,
     conv2d,
+    conv2d_columns,
     conv2d_maxpool2d,
     conv2d_winograd,
     conv2d_winograd_3x3,
@@ -42,7 +43,11 @@ CONVOLUTIONS = [
     (2, 9, 8, 2, 3, 2, 1, 3),
     (1, 9, 8, 3, 5, 3, 2, (2, 1)),
 ]
-LAYERS = [(1, 5, 8), (13, 7, 63), (7, 29, 1)]  # (N, fan_in, units)
+LAYERS = [(1, 5, 8), (13, 7, 63), (7, 29, 1), (1, 9, 150), (1, 3, 17)]  # (N, fan_in, units)
+
+
+# (N, H, W, C, F, KH, KW, S): a few filters, rows that do not fill vectors
+FEW_FILTERS = [(2, 7, 19, 1, 6, 5, 5, 1), (1, 6, 41, 3, 8, 3, 2, (2, 1))]
 
 
 POOLED = [(1, 7, 9, 3, 17, 3, 3, 1), (2, 6, 5, 1, 3, 2, 7, 2)]  # as CONVOLUTIONS, then pooling
@@ -211,6 +216,19 @@ def winograd_3x3_passes(operations, place, m, x, w, b, dy):
     return y, pooled, argmax, dw, db, dx
 
 
+def few_filters_passes(operations, place, x, w, b, window, n_out):
+    """y, and y pooled, of a convolution with ReLU by `conv2d_columns_forward`."""
+    x, w, b = (place(t.shape, t) for t in (x, w, b))
+    (OH, OW), (KH, KW, C, F) = n_out, w.shape
+    sizes = dict(conv_OH=OH, conv_OW=OW, C=C, F=F, KH=KH, KW=KW, SH=window.SH)
+    n_scratch = conv2d_columns.scratch_size(SimpleNamespace(**sizes), x.itemsize)
+    y, pooled = (place((len(x), OH // k, OW // k, F), np.nan) for k in (1, 2))
+    for pool, out in enumerate((y, pooled)):
+        scratch = place((n_scratch,), np.nan)
+        operations.conv2d_columns_forward(x, w, b, window, pool, 1, scratch, out)
+    return y, pooled
+
+
 def depthwise_3x3_passes(operations, place, x, w, b):
     """y, dw, db and dx of a depthwise convolution with ReLU, dy = y."""
     x, w, b = (place(t.shape, t) for t in (x, w, b))
@@ -265,6 +283,18 @@ def check():
             for result, wanted in zip(channel_passes(*kernels, *whole, window, n_out), expected):
                 np.testing.assert_array_equal(result, wanted, f"depthwise {shapes}")
             for result in channel_passes(*kernels, *real, window, n_out):
+                digest.update(result.tobytes())
+    for N, H, W, C, F, KH, KW, S in FEW_FILTERS:
+        window, *n_out = make_window(H, W, (KH, KW), S)
+        shapes = (N, H, W, C), (KH, KW, C, F), (F,)
+        whole = [rng.integers(-4, 5, shape) for shape in shapes]
+        real = [rng.standard_normal(shape) for shape in shapes]
+        expected = few_filters_passes(reference, ordinary, *whole, window, n_out)
+        for at_end in (True, False):
+            results = few_filters_passes(conv2d_columns, at_edge(at_end), *whole, window, n_out)
+            for result, wanted in zip(results, expected):
+                np.testing.assert_array_equal(result, wanted, f"few filters {shapes}")
+            for result in few_filters_passes(conv2d_columns, at_edge(at_end), *real, window, n_out):
                 digest.update(result.tobytes())
     for M, N, K in PRODUCTS:
         shapes = (M, K), (K, N), (N,)

@@ -38,13 +38,15 @@ from .plan import Plan, Step, build_plan, named_views, of_step
 Arrays = Mapping[str, np.ndarray]
 
 
-def fold(plan: Plan, vector: np.ndarray) -> tuple[Plan, np.ndarray]:
+def fold(plan: Plan, vector: np.ndarray, into_dense: bool = True) -> tuple[Plan, np.ndarray]:
     """The plan without BatchNorm, and its flat array, for a plan and its flat array `vector`.
 
+    into_dense  False: dense layers stay as they are, and a BatchNorm beside one becomes a
+                ScaleShift
     Computed in float64; the new array has the dtype of `vector`.
     """
     values = named_views({**plan.parameter_slots, **plan.statistic_slots}, vector)
-    parts = _folded(plan.layers, iter(plan.steps), values)
+    parts = _folded(plan.layers, iter(plan.steps), values, into_dense)
     new_plan = build_plan([part.layer for part in parts], plan.input_shape)
     new_vector = aligned_zeros(new_plan.n_parameter_slots, vector.dtype)
     new_values = named_views({**new_plan.parameter_slots, **new_plan.statistic_slots}, new_vector)
@@ -74,13 +76,15 @@ class _Part:
     step: Step | None
 
 
-def _folded(layers: Sequence[Layer], steps: Iterator[Step], values: Arrays) -> list[_Part]:
+def _folded(
+    layers: Sequence[Layer], steps: Iterator[Step], values: Arrays, into_dense: bool
+) -> list[_Part]:
     """The layers of one branch without BatchNorm.  steps: of the plan, from their first on."""
     parts: list[_Part] = []
     for layer in layers:
         if isinstance(layer, Residual):
-            body = _folded(layer.layers, steps, values)
-            shortcut = _folded(layer.shortcut, steps, values)
+            body = _folded(layer.layers, steps, values, into_dense)
+            shortcut = _folded(layer.shortcut, steps, values, into_dense)
             next(steps)  # the Add
             residual = Residual(*(tuple(p.layer for p in branch) for branch in (body, shortcut)))
             arrays = [of_one for part in (*body, *shortcut) for of_one in part.arrays]
@@ -95,7 +99,9 @@ def _folded(layers: Sequence[Layer], steps: Iterator[Step], values: Arrays) -> l
             k += 1
             continue
         affine = affine_of(layer, parts[k].arrays[0])
-        if (k and _fold_back(parts[k - 1], affine)) or _fold_ahead(parts[k + 1 :], affine):
+        if (k and _fold_back(parts[k - 1], affine, into_dense)) or _fold_ahead(
+            parts[k + 1 :], affine, into_dense
+        ):
             del parts[k]
         else:
             parts[k] = _Part(ScaleShift(), [affine._asdict()], parts[k].step)
@@ -111,9 +117,11 @@ def affine_of(layer: BatchNorm, arrays: Arrays) -> Affine:
     return Affine(scale, beta - mean * scale)
 
 
-def _fold_back(part: _Part, affine: Affine) -> bool:
+def _fold_back(part: _Part, affine: Affine, into_dense: bool) -> bool:
     """Fold y = scale * layer(x) + shift into the layer; False if it cannot take it."""
     layer, (scale, shift) = part.layer, affine
+    if isinstance(layer, Dense) and not into_dense:
+        return False
     if isinstance(layer, ScaleShift):
         (arrays,) = part.arrays
         old = Affine(arrays["scale"], arrays["shift"])
@@ -128,13 +136,13 @@ def _fold_back(part: _Part, affine: Affine) -> bool:
     return True
 
 
-def _fold_ahead(parts: Sequence[_Part], affine: Affine) -> bool:
+def _fold_ahead(parts: Sequence[_Part], affine: Affine, into_dense: bool) -> bool:
     """Fold y = layers(scale x + shift) into the first of the layers that can take it; False if
     there is none, or if another layer is in the way."""
     scale, shift = affine
     for part in parts:
         layer, step = part.layer, part.step
-        if step is None:
+        if step is None or (isinstance(layer, Dense) and not into_dense):
             return False
         if isinstance(layer, Flatten):
             n_pixels = math.prod(step.input_shape[:-1])

@@ -62,7 +62,7 @@ class KernelBackend(KernelPrediction):
         self.ready_to_train = False
         sizes = self.table.sizes
         self.transposed = aligned_zeros(sizes.n_transposed, self.dtype)
-        self.weights = Weights(self.table.operations, parameters, self.transposed)
+        self.weights = Weights(self.table.operations, parameters, self.transposed, parameters)
         n_winograd = sizes.n_winograd_weights  # transformed for the current training step
         self.training_winograd = aligned_zeros(n_winograd, self.dtype) if n_winograd else None
         self.chunk_spaces = Pool(lambda n: ChunkSpace(plan, sizes, n, self.dtype))

@@ -9,6 +9,7 @@ from .custom_layers import custom_forward
 from .folding import fold
 from .kernels import program
 from .kernels.arrays import Stage
+from .kernels.operations import DENSE
 from .kernels.scale_images import scale_images
 from .kernels.table import make_operations
 from .parallel import Threads, run_in_threads
@@ -16,39 +17,65 @@ from .plan import NETWORK_INPUT, WORK_OF_ELEMENT, Plan, step_arrays
 from .prediction_memory import images_together, with_shared_memory
 from .workspaces import Pool, PredictionSpace
 
+IMAGES_OF_A_CALL = 64
+"""At most so many images are predicted in one call of the compiled code.  A call takes some us; but
+Ctrl-C must wait for its end."""
+
 
 class KernelPrediction:
     """What a `KernelBackend` does in prediction.
 
     gradients         a flat array like `parameters`, for layers of the user's own
+    unfolded          None, or for the plan that `fold` has made: the prediction of the network
+                      itself.  Its weights of dense layers are used where they are, so that they
+                      need not be compared before each prediction; `parameters` never changes
     prediction_table  `table` with outputs that share memory
     chunk             images that go through the network together in prediction
     """
 
     def __init__(
-        self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, threads: Threads
+        self,
+        plan: Plan,
+        parameters: np.ndarray,
+        gradients: np.ndarray,
+        threads: Threads,
+        unfolded: KernelPrediction | None = None,
     ) -> None:
         self.plan, self.parameters, self.threads = plan, parameters, threads
+        self.is_folded = unfolded is not None
+        self.dense_parameters = parameters if unfolded is None else unfolded.parameters
         self.work = plan.work
         self.dtype, self.n_classes = parameters.dtype, plan.output_shape[0]
         self.table = make_operations(plan, self.dtype)
+        if unfolded is not None:
+            self._take_dense_weights(unfolded.plan)
+        self.has_batch_norm = self.table.sizes.n_moments > 0
         self.stages = self.table.stages
         self.prediction_table = table = with_shared_memory(self.table)
         self.chunk = images_together(table, parameters.size, self.dtype)
         self.tables_of_stages = [table.operations[: stage.end] for stage in self.stages]
         arrays_of = {a.step.name: a for a in step_arrays(plan, parameters, gradients)}
+        # whether one call of the compiled code does all, without layers of the user's own
+        self.is_one_call = len(self.stages) == 1 and not self.table.custom_steps
         self.custom = {k: arrays_of[step.name] for k, step in self.table.custom_steps.items()}
         self.prediction_spaces = Pool(lambda n: PredictionSpace(table.sizes, n, self.dtype))
         # The bits of the parameters, and what was computed from them: the weights transformed for
         # Winograd's algorithm; for a plan with BatchNorm the prediction without it.
-        self.parameter_bits = parameters.view(np.uint32)
+        self.parameter_bits = parameters.view(f"u{parameters.itemsize}")
+        self.winograd_ranges = np.array(
+            [(op.w_offset, op.w_offset + op.w_size) for op in self.table.operations if op.winograd],
+            np.int64,
+        ).reshape(-1, 2)
+        self.folded_ranges = _without_dense_weights(self.table.operations, parameters.size)
         self.transformed: tuple[np.ndarray, np.ndarray] | None = None
         self.folded: tuple[np.ndarray, KernelPrediction] | None = None
 
     def compile_prediction(self) -> None:
         """Compile the kernels that `scale_images` and `predict` call, or load them from the cache,
         by calling them with no images and no operations.  Raises CompileError."""
-        if self.table.sizes.n_moments:
+        no_ranges, bits = np.zeros((0, 2), np.int64), self.parameter_bits
+        if self.has_batch_norm:
+            program.program_same_values(no_ranges, bits, bits)
             self._folded().compile_prediction()
             return
         pixels = np.zeros((0, *self.plan.input_shape), np.uint8)
@@ -57,51 +84,60 @@ class KernelPrediction:
         winograd = None
         if self.table.sizes.n_winograd_weights:
             program.program_winograd_weights(no_operations, self.parameters, no_values)
-            bits = self.parameter_bits
-            program.program_same_weights(no_operations, bits, bits)
+            program.program_same_values(no_ranges, bits, bits)
             winograd = no_values
         space = self.prediction_spaces.make(0)
-        self._predict_stage(no_operations, 0, winograd, no_values, 0, space, no_values)
+        no_images = no_values.reshape(0, 1)
+        self._predict_stage(no_operations, 0, winograd, no_images, space, no_values)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        if self.table.sizes.n_moments:
+        if self.has_batch_norm:
             return self._folded().predict(x)
         N = len(x)
         logits = np.empty((N, self.n_classes), self.dtype)
         winograd = self._winograd_weights()
-        n_chunks = -(-N // self.chunk)
+        if N <= self.chunk:  # without the loop, whose overhead counts: an image may take 10 us
+            if N:
+                space = self.prediction_spaces.take(self.chunk)
+                self._predict_part(winograd, x, space, logits)
+                self.prediction_spaces.give_back(space)
+            return logits
+        n_workers = self.threads.for_work(-(-N // self.chunk), N * self.work)
+        size = self.chunk
+        if n_workers == 1 and self.is_one_call:
+            size = max(IMAGES_OF_A_CALL // size, 1) * size
+        begins = iter(range(0, N, size))  # shared by the threads: a slow one takes fewer parts
 
         def work(worker: int) -> None:
             space = self.prediction_spaces.take(self.chunk)
-            for chunk in chunks:
-                part = slice(chunk * self.chunk, (chunk + 1) * self.chunk)
-                self._predict_chunk(winograd, x[part], space, logits[part])
+            for begin in begins:
+                part = slice(begin, begin + size)
+                self._predict_part(winograd, x[part], space, logits[part])
             self.prediction_spaces.give_back(space)
 
-        if n_chunks == 1:  # without the loop, whose overhead counts: an image may take only 50 us
-            space = self.prediction_spaces.take(self.chunk)
-            self._predict_chunk(winograd, x, space, logits)
-            self.prediction_spaces.give_back(space)
-        elif n_chunks:
-            chunks = iter(range(n_chunks))  # shared by the threads: a slow one takes fewer chunks
-            run_in_threads(work, self.threads.for_work(n_chunks, N * self.work))
+        run_in_threads(work, n_workers)
         return logits
 
-    def _predict_chunk(
+    def _predict_part(
         self,
         winograd: np.ndarray | None,
         x: np.ndarray,
         space: PredictionSpace,
         logits: np.ndarray,
     ) -> None:
-        n_images, x_flat, logits_flat = len(x), x.reshape(-1), logits.reshape(-1)
+        """The logits of some images; of more than `chunk` only if `is_one_call`."""
+        rows, logits_flat = x.reshape(len(x), -1), logits.reshape(-1)
+        if self.is_one_call:
+            operations = self.prediction_table.operations
+            self._predict_stage(operations, 0, winograd, rows, space, logits_flat)
+            return
         for stage, operations in zip(self.stages, self.tables_of_stages):
             if stage.first < stage.begin:
                 values, capacity = space.activations.chunk_outputs, space.capacity
-                self._run_custom(stage, x_flat, values, capacity, logits)
+                self._run_custom(stage, rows, values, capacity, logits)
             if stage.begin < stage.end:
                 y = logits_flat if stage is self.stages[-1] else logits_flat[:0]
-                self._predict_stage(operations, stage.begin, winograd, x_flat, n_images, space, y)
+                self._predict_stage(operations, stage.begin, winograd, rows, space, y)
 
     def _predict_stage(
         self,
@@ -109,15 +145,12 @@ class KernelPrediction:
         begin: int,
         winograd: np.ndarray | None,
         x: np.ndarray,
-        n_images: int,
         space: PredictionSpace,
         logits_out: np.ndarray,
     ) -> None:
-        activations, scratch = space.activations, space.forward_scratch
         program.program_predict(
-            operations, begin, self.parameters, winograd, x, n_images, space.capacity,
-            activations.chunk_outputs, activations.argmax, scratch.conv_output, scratch.workspace,
-            logits_out,
+            operations, begin, self.parameters, self.dense_parameters, winograd, x, space.capacity,
+            *space.prediction_arrays, logits_out,
         )  # fmt: skip
 
     def _winograd_weights(self) -> np.ndarray | None:
@@ -129,29 +162,39 @@ class KernelPrediction:
         n_weights = self.table.sizes.n_winograd_weights
         if not n_weights:
             return None
-        operations = self.table.operations
         if self.transformed is not None:
             bits, transformed = self.transformed
-            if program.program_same_weights(operations, self.parameter_bits, bits):
+            if self.is_folded or program.program_same_values(
+                self.winograd_ranges, self.parameter_bits, bits
+            ):
                 return transformed
         parameters = self.parameters.copy()
         transformed = aligned_zeros(n_weights, self.dtype)
-        program.program_winograd_weights(operations, parameters, transformed)
-        self.transformed = parameters.view(np.uint32), transformed
+        program.program_winograd_weights(self.table.operations, parameters, transformed)
+        self.transformed = parameters.view(self.parameter_bits.dtype), transformed
         return transformed
 
     def _folded(self) -> KernelPrediction:
         """The same function in prediction without BatchNorm, for the current parameters.  They are
-        compared with a copy, as in `_winograd_weights`."""
+        compared with a copy, as in `_winograd_weights`, but for the weights of dense layers, which
+        are often most of them: these are not copied."""
         if self.folded is not None:
             bits, prediction = self.folded
-            if np.array_equal(bits, self.parameter_bits):
+            if program.program_same_values(self.folded_ranges, self.parameter_bits, bits):
                 return prediction
         parameters = self.parameters.copy()
-        plan, vector = fold(self.plan, parameters)
-        prediction = KernelPrediction(plan, vector, np.zeros_like(vector), self.threads)
-        self.folded = parameters.view(np.uint32), prediction
+        plan, vector = fold(self.plan, parameters, into_dense=False)
+        prediction = KernelPrediction(plan, vector, np.zeros_like(vector), self.threads, self)
+        self.folded = parameters.view(self.parameter_bits.dtype), prediction
         return prediction
+
+    def _take_dense_weights(self, plan: Plan) -> None:
+        """Let the operations of dense layers read their weights in the flat array of another plan,
+        in which the layers have the same names."""
+        names = {offset: name for name, (offset, _) in self.plan.parameter_slots.items()}
+        for op in self.table.operations:
+            if op.kind == DENSE:
+                op.w_offset = plan.parameter_slots[names[int(op.w_offset)]][0]
 
     # ---- layers of the user's own --------------------------------------------------------------
 
@@ -160,7 +203,7 @@ class KernelPrediction:
     ) -> None:
         """The layers of the user's own that run before a stage, forward.
 
-        x       the network's input, flat
+        x       (N, H * W * C) the network's input
         values  the outputs of operations, for `capacity` images
         logits  (N, K) overwritten if one of these layers is the last
         """
@@ -189,6 +232,9 @@ class KernelPrediction:
     ) -> None:
         N = len(images)
         n_workers = self.threads.for_work(N, images.size * WORK_OF_ELEMENT)
+        if n_workers == 1:
+            scale_images(images, scaling, normalization, x_out)
+            return
         bounds = [N * k // n_workers for k in range(n_workers + 1)]
 
         def work(worker: int) -> None:
@@ -196,3 +242,11 @@ class KernelPrediction:
             scale_images(images[part], scaling, normalization, x_out[part])
 
         run_in_threads(work, n_workers)
+
+
+def _without_dense_weights(operations: np.ndarray, n_slots: int) -> np.ndarray:
+    """(n, 2): the ranges of a flat array of n_slots that are not weights of dense layers."""
+    weights = sorted((int(op.w_offset), int(op.w_size)) for op in operations if op.kind == DENSE)
+    begins = [0, *(offset + size for offset, size in weights)]
+    ends = [*(offset for offset, _ in weights), n_slots]
+    return np.array([(a, b) for a, b in zip(begins, ends) if a < b], np.int64).reshape(-1, 2)

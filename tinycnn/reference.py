@@ -20,6 +20,7 @@ from .reference_windows import (  # noqa: F401  (callers find them here)
     batch_norm_maxpool2d_forward,
     conv2d_backward_input,
     conv2d_backward_params,
+    conv2d_columns_forward,
     conv2d_forward,
     conv2d_maxpool2d_backward,
     conv2d_transpose_weights,

@@ -169,6 +169,12 @@ def conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y_out, argm
     y_out[:] = np.maximum(y, 0) if relu else y
 
 
+def conv2d_columns_forward(x, w, b, window, pool, relu, scratch, y_out):
+    """See kernels/conv2d_columns.py.  Here (1), then (2); scratch is not used."""
+    no_winners = np.empty((0, 0, 0, 0), np.int32)
+    conv2d_winograd_forward(x, w, None, b, window, pool, relu, scratch, y_out, no_winners)
+
+
 def conv2d_winograd_3x3_forward(x, w, U, b, window, m, pool, relu, scratch, y_out, argmax_out):
     """See kernels/conv2d_winograd_3x3.py.  Here (1), then (2); U, m and scratch are not used."""
     conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y_out, argmax_out)

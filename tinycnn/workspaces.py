@@ -35,6 +35,12 @@ class PredictionSpace:
             workspace=aligned_zeros(sizes.n_workspace, dtype),
             channels=aligned_zeros(sizes.n_channel_scratch, dtype),
         )
+        self.prediction_arrays = (
+            self.activations.chunk_outputs,
+            self.activations.argmax,
+            self.forward_scratch.conv_output,
+            self.forward_scratch.workspace,
+        )
 
 
 class ChunkSpace(PredictionSpace):

@@ -1,7 +1,8 @@
 """Vectors, loops and jumps in LLVM IR: what the inner loops of kernels are made of.
 
 Vector instructions cannot be written in Python.  So the inner loops are Numba "intrinsics",
-functions that emit LLVM IR themselves: `_tile.py` (sums of products), `_window_max.py`
+functions that emit LLVM IR themselves: `_tile.py`, `_row_product.py` and `_filter_rows.py` (sums of
+products), `_channels_last.py` (the order of pictures), `_window_max.py`
 (max-pooling), `_winner_lists.py` and `_winners.py` (its backward pass), `_winograd.py`,
 `_winograd_tiles.py` and `_depthwise_rows.py`.
 """

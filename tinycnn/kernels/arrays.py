@@ -28,6 +28,9 @@ class Weights(NamedTuple):
     operations: np.ndarray  # (n_operations,) records of `operations.OPERATION`
     parameters: np.ndarray  # (n_parameter_slots,) owned by the network
     transposed: np.ndarray  # (n_transposed,) weights transposed for backward, once in each step
+    # as `parameters`, for the weights of dense layers: another array only in the prediction of a
+    # network with BatchNorm, see `kernel_prediction.py`
+    dense_parameters: np.ndarray
 
 
 class Batch(NamedTuple):

@@ -4,9 +4,9 @@ It calls these kernels:
 
     forward   as the record's `winograd` says, `conv2d_winograd_forward` or
               `conv2d_winograd_3x3_forward` (both with pooling and ReLU).  Otherwise
-              `conv2d_relu_forward`; if a pooling follows, image by image, so that the convolution's
-              output is still in the cache for `maxpool2d_forward` (`maxpool2d_largest` in
-              prediction)
+              `conv2d_columns_forward` as `by_columns` says, or `conv2d_relu_forward`; if a pooling
+              follows that these do not do, image by image, so that the convolution's output is
+              still in the cache for `maxpool2d_forward` (`maxpool2d_largest` in prediction)
     backward  `conv2d_maxpool2d_backward` if a pooling follows; otherwise `conv2d_winograd_3x3_
               backward_params` and `_input`, or `conv2d_backward_params` and `_input`
 
@@ -31,6 +31,7 @@ from .conv2d import (
     conv2d_relu_forward,
     conv2d_transpose_weights,
 )
+from .conv2d_columns import conv2d_columns_forward
 from .conv2d_maxpool2d import conv2d_maxpool2d_backward, conv2d_transpose_weights_back
 from .conv2d_winograd import conv2d_winograd_forward, conv2d_winograd_weights
 from .conv2d_winograd_3x3 import (
@@ -41,7 +42,7 @@ from .conv2d_winograd_3x3 import (
 )
 from .elementwise import sum_chunks
 from .maxpool2d import maxpool2d_forward, maxpool2d_largest
-from .operations import STRIDE_1, STRIDE_2
+from .operations import COLUMNS_AND_POOL, STRIDE_1, STRIDE_2
 
 
 @inline_helper
@@ -51,11 +52,20 @@ def conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk, tra
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     argmax = winners(op, activations, chunk, op.pool * training * chunk.n_images)
     z = view_4d(scratch.conv_output, 0, op.pool, op.conv_OH, op.conv_OW, op.F)
-    if not op.pool:
+    pools_images = op.pool
+    if op.by_columns == COLUMNS_AND_POOL and not training or op.by_columns and not op.pool:
+        pools_images = 0
+        conv2d_columns_forward(
+            x_4d, w, b, window_of(op), op.pool, op.fuses_relu, scratch.workspace, y_4d
+        )
+    elif not op.pool:
         conv2d_relu_forward(x_4d, w, b, window_of(op), op.fuses_relu, y_4d)
-    for n in range(op.pool * chunk.n_images):
+    for n in range(pools_images * chunk.n_images):
         image = slice(n, n + 1)
-        conv2d_relu_forward(x_4d[image], w, b, window_of(op), 0, z)
+        if op.by_columns:
+            conv2d_columns_forward(x_4d[image], w, b, window_of(op), 0, 0, scratch.workspace, z)
+        else:
+            conv2d_relu_forward(x_4d[image], w, b, window_of(op), 0, z)
         if training:
             maxpool2d_forward(z, pool_window_of(op), y_4d[image], argmax[image])
         else:

@@ -4,6 +4,7 @@ y[n, u] = b[u] + sum over k < fan_in of x[n, k] w[k, u]                         
 """
 
 from ._jit import helper, inline_helper, kernel
+from ._row_product import BYTES, row_product
 from ._tile import multiply_add, products
 from .arrays import bias_of, view_2d
 from .elementwise import sum_rows
@@ -27,12 +28,17 @@ def dense_relu_forward(x, w, b, relu, y_out):
     N, K = x.shape
     U = w.shape[1]
     xf, wf, yf = x.reshape(-1), w.reshape(-1), y_out.reshape(-1)
-    products(
-        M=N, N=U, K0=1, K1=K,
-        a=xf, a_off=0, am=K, a0=0, a1=1,
-        b=wf, b_off=0, b0=0, b1=U, bias=b, relu=relu,
-        c=yf, c_off=0, cm=U,
-    )  # fmt: skip
+    if N == 1 and U * y_out.itemsize >= BYTES:
+        row_product(
+            N=U, K=K, x=xf, x_off=0, w=wf, w_off=0, wk=U, bias=b, relu=relu, y=yf, y_off=0
+        )  # fmt: skip
+    else:
+        products(
+            M=N, N=U, K0=1, K1=K,
+            a=xf, a_off=0, am=K, a0=0, a1=1,
+            b=wf, b_off=0, b0=0, b1=U, bias=b, relu=relu,
+            c=yf, c_off=0, cm=U,
+        )  # fmt: skip
 
 
 @kernel
@@ -104,7 +110,7 @@ def dense_backward_input(dy, w_t, dx_out):
 @inline_helper
 def dense_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
     fan_in = op.H * op.W * op.C
-    w = view_2d(weights.parameters, op.w_offset, fan_in, op.F)
+    w = view_2d(weights.dense_parameters, op.w_offset, fan_in, op.F)
     x_2d, y_2d = view_2d(x, 0, chunk.n_images, fan_in), view_2d(y, 0, chunk.n_images, op.F)
     dense_relu_forward(x_2d, w, bias_of(op, weights.parameters), op.fuses_relu, y_2d)
 

@@ -24,7 +24,7 @@ import numpy as np
 from .. import layers
 from ..layers import Layer, entry_for
 from ..plan import Plan, Step, Window, aligned
-from . import depthwise_conv2d_3x3
+from . import conv2d_columns, depthwise_conv2d_3x3
 from ._winner_lists import LANES
 from .batch_norm import N_COEFFICIENTS
 from .conv2d_cost_model import tile_size
@@ -42,6 +42,10 @@ NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
 NO_WINOGRAD, STRIDE_2, STRIDE_1 = range(3)
 """Values of a record's field `winograd`: which of the files `conv2d_winograd*.py` does forward, and
 for STRIDE_1 without a pooling also backward."""
+
+NO_COLUMNS, COLUMNS, COLUMNS_AND_POOL = range(3)
+"""Values of a record's field `by_columns`: whether `conv2d_columns.py` does a convolution forward,
+and with it the pooling, in prediction."""
 
 POOL_WINDOW = tuple(f"pool_{name}" for name in Window._fields)
 """Fields of a record for the window of a pooling."""
@@ -62,6 +66,8 @@ FIELDS = (
     "OH", "OW", "F", "y_offset", "dy_offset", "y_in_chunk", "dy_in_batch", "dy_in_block",
     # window of a convolution or average pooling; output size of the convolution
     *Window._fields, "conv_OH", "conv_OW",
+    # whether `conv2d_columns.py` does the convolution
+    "by_columns",
     # whether a depthwise convolution takes `depthwise_conv2d_3x3.py`, forward and backward
     "is_3x3", "is_3x3_backward",
     # whether an average pooling counts padding
@@ -206,6 +212,13 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         sizes.reserve_scratch("n_workspace", scratch_size(m, C, F))
         if not op.pool:
             n_transposed = weights_size(m, F, C)
+    elif conv2d_columns.is_faster(op, needs.dtype.itemsize):
+        op.by_columns = COLUMNS
+        if op.pool and tuple(op[name] for name in POOL_WINDOW[:6]) == (2, 2, 2, 2, 0, 0):
+            if (op.OH, op.OW) == (op.conv_OH // 2, op.conv_OW // 2):
+                op.by_columns = COLUMNS_AND_POOL
+        n_scratch = conv2d_columns.scratch_size(op, needs.dtype.itemsize)
+        sizes.reserve_scratch("n_workspace", n_scratch)
     op.w_t_offset = sizes.reserve("n_transposed", n_transposed)
 
 

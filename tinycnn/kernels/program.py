@@ -50,29 +50,35 @@ class Chunks(NamedTuple):
 
 @helper
 def program_predict(
-    operations, begin, parameters, winograd_weights, x, n_images, capacity, values, argmax,
+    operations, begin, parameters, dense_parameters, winograd_weights, x, capacity, values, argmax,
     conv_output, workspace, logits_out,
 ):  # fmt: skip
-    """Runs a stage for some images, for prediction.  The arguments are arrays and not the
-    structures of `arrays.py`: unpacking these from Python would take 3 % of the time that one image
-    takes.
+    """Runs a stage for some images, for prediction: `capacity` images at a time.
+
+    The arguments are arrays and not the structures of `arrays.py`: unpacking these from Python
+    would take 3 % of the time that one image takes.
 
     operations        the table up to the end of the stage, which begins at the number `begin`
-    x                 the network's input, flat
-    logits_out        flat, for n_images images or more; empty unless it is the last stage
+    parameters, dense_parameters  as in `arrays.Weights`
+    x                 (n_images, H * W * C) the network's input
+    logits_out        flat, for all images; empty unless it is the last stage
     capacity          images that `values` and `argmax` have room for
     values            (n_activations * capacity) the outputs of all operations
     argmax            (n_argmax * capacity) int32, scratch
     conv_output, workspace  as in `arrays.ForwardScratch`
     """
-    weights = Weights(operations, parameters, parameters[:0])
+    weights = Weights(operations, parameters, parameters[:0], dense_parameters)
     activations = Activations(capacity, values, parameters[:0], capacity, values, argmax)
     scratch = ForwardScratch(conv_output, workspace, parameters[:0])
-    chunk = Chunk(0, 0, n_images, 0)
-    stage = Stage(begin, begin, begin, operations.size, n_images)
-    walk_forward(
-        weights, winograd_weights, None, x, activations, scratch, chunk, 0, stage, 0, logits_out
-    )
+    stage = Stage(begin, begin, begin, operations.size, capacity)
+    (n_images, size), x_flat = x.shape, x.reshape(-1)
+    n_logits = logits_out.size // max(n_images, 1)
+    for first in range(0, n_images, max(capacity, 1)):
+        chunk = Chunk(0, 0, min(capacity, n_images - first), 0)
+        walk_forward(
+            weights, winograd_weights, None, x_flat[first * size :], activations, scratch, chunk, 0,
+            stage, 0, logits_out[first * n_logits :],
+        )  # fmt: skip
 
 
 # ---- weights in the layouts that the passes read -----------------------------------------------
@@ -88,17 +94,17 @@ def program_winograd_weights(operations, parameters, winograd_weights_out):
 
 
 @helper
-def program_same_weights(operations, bits, other_bits):
-    """Whether the weights that `program_winograd_weights` reads have the same bits in two parameter
-    vectors, which are given as unsigned integers."""
+def program_same_values(ranges, bits, other_bits):
+    """Whether two parameter vectors, given as unsigned integers, have the same bits in all ranges.
+
+    ranges  (n, 2) int64: the first element of each, and the one behind its last
+    """
     different = bits.dtype.type(0)
-    for k in range(operations.size):
-        op = operations[k]
-        if op.winograd:
-            w = bits[op.w_offset : op.w_offset + op.w_size]
-            other_w = other_bits[op.w_offset : op.w_offset + op.w_size]
-            for p in range(op.w_size):
-                different |= w[p] ^ other_w[p]
+    for k in range(ranges.shape[0]):
+        begin, end = ranges[k, 0], ranges[k, 1]
+        part, other_part = bits[begin:end], other_bits[begin:end]
+        for p in range(part.size):
+            different |= part[p] ^ other_part[p]
     return different == 0
 
 
