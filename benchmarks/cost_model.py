@@ -20,7 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinycnn.kernels import conv2d, conv2d_winograd_3x3
+from tinycnn.kernels import (
+    conv2d,
+    conv2d_winograd_3x3,
+    conv2d_winograd_3x3_backward,
+    conv2d_winograd_3x3_tiles,
+)
 from tinycnn.kernels._jit import TILE, WINOGRAD
 from tinycnn.kernels.conv2d_cost_model import TILE_SIZES, cost
 from tinycnn.plan import Window
@@ -78,13 +83,13 @@ def make_calls(shape: Shape, m: int, n_images: int) -> Calls:
     w_t = np.ascontiguousarray(w.transpose(3, 0, 1, 2))
     window = Window(3, 3, 1, 1, 1, 1, 1, 1)
     if m:
-        kernels = conv2d_winograd_3x3
-        U, U_reverse = (
-            np.zeros(kernels.weights_size(m, *sizes), np.float32) for sizes in ((C, F), (F, C))
+        tiles = conv2d_winograd_3x3_tiles
+        U, U_exchanged = (
+            np.zeros(tiles.weights_size(m, *sizes), np.float32) for sizes in ((C, F), (F, C))
         )
-        for reverse, target in enumerate((U, U_reverse)):
-            kernels.conv2d_winograd_3x3_weights(w, m, reverse, target)
-        scratch = np.zeros(kernels.scratch_size(m, C, F), np.float32)
+        for exchange, target in enumerate((U, U_exchanged)):
+            tiles.conv2d_winograd_3x3_weights(w, m, exchange, target)
+        scratch = np.zeros(tiles.scratch_size(m, C, F), np.float32)
         winners = np.zeros((0, 0, 0, 0), np.int32)
 
     def forward() -> None:
@@ -98,11 +103,8 @@ def make_calls(shape: Shape, m: int, n_images: int) -> Calls:
     def training() -> None:
         forward()
         if m:
-            conv2d_winograd_3x3.conv2d_winograd_3x3_backward_params(
-                x, dy, window, m, scratch, dw, db
-            )
-            conv2d_winograd_3x3.conv2d_winograd_3x3_backward_input(
-                dy, w_t, U_reverse, window, m, scratch, dx
+            conv2d_winograd_3x3_backward.conv2d_winograd_3x3_backward(
+                x, dy, w_t, U_exchanged, window, m, scratch, dw, db, dx
             )
         else:
             conv2d.conv2d_backward_params(x, dy, window, dw, db)

@@ -323,7 +323,7 @@ class _Walk:
     def winograd_3x3(self) -> None:
         """A convolution of 24x24x32 to as many filters, with tiles of 4x4 and of 2x2; macs are
         those of the direct one."""
-        from tinycnn.kernels.conv2d_winograd_3x3 import scratch_size, weights_size
+        from tinycnn.kernels.conv2d_winograd_3x3_tiles import scratch_size, weights_size
 
         size, C = 24, 32
         x, w, b = self._normal(N_IMAGES, size, size, C), self._normal(3, 3, C, C), self._normal(C)
@@ -333,16 +333,14 @@ class _Walk:
         stem = "conv2d_winograd_3x3"
         for m in (4, 2):
             layer = f"F({m}x{m})"
-            u, reverse = (np.zeros(weights_size(m, C, C), np.float32) for _ in range(2))
+            u, exchanged = (np.zeros(weights_size(m, C, C), np.float32) for _ in range(2))
             scratch = np.zeros(scratch_size(m, C, C), np.float32)
             self.add(f"{stem}_weights", layer, w, m, 0, u)
-            self.add(f"{stem}_weights", f"{layer}, reverse", w, m, 1, reverse)
+            self.add(f"{stem}_weights", f"{layer}, exchanged", w, m, 1, exchanged)
             forward = (x, w, u, b, window, m, 0, 1, scratch, dy.copy(), winners)
             self.add(f"{stem}_forward", layer, *forward, macs=macs)
-            params = (x, dy, window, m, scratch, dw, b.copy())
-            self.add(f"{stem}_backward_params", layer, *params, macs=macs)
-            backward = (dy, w_t, reverse, window, m, scratch, dx)
-            self.add(f"{stem}_backward_input", layer, *backward, macs=macs)
+            backward = (x, dy, w_t, exchanged, window, m, scratch, dw, b.copy(), dx)
+            self.add(f"{stem}_backward", layer, *backward, macs=2 * macs)
 
     def few_filters(self) -> None:
         """The first convolution of LeNet-5, with its pooling."""

@@ -92,3 +92,15 @@ def test_combined_rows(which, dtype, problem):
     function("combine_rows", which)(*given, out)
     memory.check()
     np.testing.assert_array_equal(out, k[0] * dy + k[1] * x + k[2])
+
+
+@DTYPES
+@VERSIONS
+@given(problem=problems)
+def test_row_sums(which, dtype, problem):
+    (P, C, seed), memory = problem, Guarded(dtype)
+    x, sums = numbers((P, C), seed), memory.wanted(C)
+    sums[:] = 5
+    function("add_row_sums", which)(memory.given(x), sums)
+    memory.check()
+    np.testing.assert_array_equal(sums, 5 + x.sum(axis=0))

@@ -186,6 +186,38 @@ def test_gradients_are_added_at_the_winners(which, dtype, arguments):
     np.testing.assert_array_equal(found, expected)
 
 
+@DTYPES
+@pytest.mark.parametrize("which", VERSIONS)
+def test_values_and_gradients_at_the_winners_are_combined(which, dtype):
+    """Windows of 2 x 2 against the definition, for every remainder of channels."""
+    rng = np.random.default_rng(0)
+    for C, n_windows in itertools.product(range(1, 37), range(4)):
+        W, first, x_off, g_off = 2 * n_windows + 1, 100, 3, 5
+        x, memory = rng.standard_normal((2, W, C)), Guarded(dtype)
+        g, k = rng.standard_normal((n_windows, C)), rng.standard_normal((3, C))
+        winner = rng.integers(0, 2, (2, n_windows, C))
+        argmax = first + 2 * np.arange(n_windows)[:, None] + winner[0] * W + winner[1]
+        at_winner = np.zeros((2, W, C))
+        for j, c in np.ndindex(n_windows, C):
+            at_winner[winner[0, j, c], 2 * j + winner[1, j, c], c] = g[j, c]
+        expected = k[0] * x + k[1] + k[2] * at_winner
+        values = memory.given(np.concatenate([np.zeros(x_off), x.reshape(-1)]))
+        gradients = memory.given(np.concatenate([np.zeros(g_off), g.reshape(-1)]))
+        winners = memory.given(np.concatenate([np.zeros(g_off), argmax.reshape(-1)]), np.int32)
+        out = memory.wanted(values.size)
+        version("combine_windows", which)(
+            n_windows, C, values, x_off, W * C, gradients, winners, g_off,
+            memory.given(k.reshape(-1)), first, W, out,
+        )  # fmt: skip
+        memory.check()
+        found = out[x_off:].reshape(x.shape)
+        np.testing.assert_allclose(
+            found[:, : 2 * n_windows], expected[:, : 2 * n_windows],
+            rtol=0, atol=20 * np.finfo(dtype).eps,
+        )  # fmt: skip
+        assert np.isnan(found[:, 2 * n_windows :]).all()  # beside the windows nothing is written
+
+
 @WITH_TILE
 @DTYPES
 @pytest.mark.parametrize("odd", [False, True])

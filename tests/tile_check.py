@@ -25,6 +25,8 @@ from tinycnn.kernels import (
     conv2d_maxpool2d,
     conv2d_winograd,
     conv2d_winograd_3x3,
+    conv2d_winograd_3x3_backward,
+    conv2d_winograd_3x3_tiles,
     dense,
     depthwise_conv2d,
     depthwise_conv2d_3x3,
@@ -35,6 +37,10 @@ from tinycnn.kernels._tile import products
 from tinycnn.kernels._winner_lists import LANES
 from tinycnn.kernels.arrays import WinnerScratch
 
+WINOGRAD_3X3_PASSES = SimpleNamespace(
+    conv2d_winograd_3x3_forward=conv2d_winograd_3x3.conv2d_winograd_3x3_forward,
+    conv2d_winograd_3x3_backward=conv2d_winograd_3x3_backward.conv2d_winograd_3x3_backward,
+)
 # (N, H, W, C, F, KH, KW, S): filters for each width of vector, positions for each number of rows
 CONVOLUTIONS = [
     (2, 7, 11, 3, 33, 3, 5, 2),
@@ -198,21 +204,20 @@ def winograd_3x3_passes(operations, place, m, x, w, b, dy):
     x, w, b, dy = (place(t.shape, t) for t in (x, w, b, dy))
     window, OH, OW = make_window(H, W, 3, 1)
     stem, made = "conv2d_winograd_3x3", []
-    for reverse, (C_in, C_out) in enumerate(((C, F), (F, C))):
-        made.append(place((conv2d_winograd_3x3.weights_size(m, C_in, C_out),), np.nan))
+    for exchange, (C_in, C_out) in enumerate(((C, F), (F, C))):
+        made.append(place((conv2d_winograd_3x3_tiles.weights_size(m, C_in, C_out),), np.nan))
         if WINOGRAD:
-            conv2d_winograd_3x3.conv2d_winograd_3x3_weights(w, m, reverse, made[-1])
-    U, U_reverse = made
+            conv2d_winograd_3x3_tiles.conv2d_winograd_3x3_weights(w, m, exchange, made[-1])
+    U, U_exchanged = made
     w_t = place((F, 3, 3, C), w.transpose(3, 0, 1, 2))
-    scratch = place((conv2d_winograd_3x3.scratch_size(m, C, F),), np.nan)
+    scratch = place((conv2d_winograd_3x3_tiles.scratch_size(m, C, F),), np.nan)
     y, dw, db, dx = (place(t.shape, np.nan) for t in (dy, w, b, x))
     pooled = place((N, -(-OH // 2), -(-OW // 2), F), np.nan)
     argmax, none = place(pooled.shape, -1, np.int32), place((0, 0, 0, 0), 0, np.int32)
     forward = getattr(operations, f"{stem}_forward")
     forward(x, w, U, b, window, m, 0, 1, scratch, y, none)
     forward(x, w, U, b, window, m, 1, 1, scratch, pooled, argmax)
-    getattr(operations, f"{stem}_backward_params")(x, dy, window, m, scratch, dw, db)
-    getattr(operations, f"{stem}_backward_input")(dy, w_t, U_reverse, window, m, scratch, dx)
+    getattr(operations, f"{stem}_backward")(x, dy, w_t, U_exchanged, window, m, scratch, dw, db, dx)
     return y, pooled, argmax, dw, db, dx
 
 
@@ -323,7 +328,7 @@ def check():
         tensors = [rng.standard_normal(shape) for shape in shapes]
         expected = winograd_3x3_passes(reference, ordinary, m, *tensors)
         for at_end in (True, False):
-            results = winograd_3x3_passes(conv2d_winograd_3x3, at_edge(at_end), m, *tensors)
+            results = winograd_3x3_passes(WINOGRAD_3X3_PASSES, at_edge(at_end), m, *tensors)
             for result, wanted in zip(results, expected):
                 allowed = 1e-3 * wanted.size if wanted.dtype == np.int32 else 0  # near ties
                 allowance = 0 if allowed else 1e-5 * np.abs(wanted).max()

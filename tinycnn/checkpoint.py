@@ -24,7 +24,7 @@ from .ground.folder_lock import FolderLock, is_locked_here
 from .network import Network
 from .optim import Optimizer
 
-ARITHMETIC_VERSION = 3
+ARITHMETIC_VERSION = 4
 """Raised, on purpose, by whoever changes what the same options and the same batches compute.  The
 trials of a sweep are named by it: results of another version are not found, and trained again.  A
 run is only resumed with the version that it began with."""

@@ -180,14 +180,14 @@ def conv2d_winograd_3x3_forward(x, w, U, b, window, m, pool, relu, scratch, y_ou
     conv2d_winograd_forward(x, w, U, b, window, pool, relu, scratch, y_out, argmax_out)
 
 
-def conv2d_winograd_3x3_backward_params(x, dy, window, m, scratch, dw_out, db_out):
-    """See kernels/conv2d_winograd_3x3.py.  Here by the direct sums; m and scratch are not used."""
+def conv2d_winograd_3x3_backward(
+    x, dy, w_t, U, window, m, scratch, dw_out, db_out, dx_out
+):  # fmt: skip
+    """See kernels/conv2d_winograd_3x3_backward.py.  Here by the direct sums, without U, m and
+    scratch."""
     conv2d_backward_params(x, dy, window, dw_out, db_out)
-
-
-def conv2d_winograd_3x3_backward_input(dy, w_t, U, window, m, scratch, dx_out):
-    """See kernels/conv2d_winograd_3x3.py.  Here by the direct sums, without U, m and scratch."""
-    conv2d_backward_input(dy, w_t, window, dx_out)
+    if len(dx_out):
+        conv2d_backward_input(dy, w_t, window, dx_out)
 
 
 def depthwise_conv2d_3x3_forward(x, w, b, window, relu, y_out):

@@ -1,4 +1,5 @@
-"""The inner loops of BatchNorm: passes over rows of C channels, which fill the lanes of vectors.
+"""The inner loops of BatchNorm and of the gradients of biases: passes over rows of C channels.
+Channels fill the lanes of vectors.
 
 Rows are the pixels of pictures, or vectors.  For the rows p of an array (P, C) and its channels c:
 
@@ -9,10 +10,11 @@ Rows are the pixels of pictures, or vectors.  For the rows p of an array (P, C) 
                       sums[0, c] += sum over p of dy[p, c],
                       sums[1, c] += sum over p of dy[p, c] (x[p, c] - k[0, c])                  (3)
     combine_rows      out[p, c] = k[0, c] dy[p, c] + k[1, c] x[p, c] + k[2, c]                  (4)
+    add_row_sums      sums[0, c] += sum over p of x[p, c]                                       (5)
 
 One vector of channels goes down the rows, so its coefficients k and its sums stay in registers.
 The compiler's own loops would run along the channels, and load and store the sums in every row.
-(1) and (3) add ROWS_AT_ONCE rows to as many separate sums: these additions do not wait for one
+(1), (3) and (5) add ROWS_AT_ONCE rows to as many separate sums: these additions do not wait for one
 another.  (Not for the last channels, if they do not fill a vector: their code is kept short, to
 save compile time.)  Rows are done in tiles of TILE_ROWS, so that a cache line with several vectors
 of a row is needed again soon.
@@ -83,6 +85,10 @@ def _combined(row: Row) -> list[ir.Value]:
     return []
 
 
+def _itself(row: Row) -> list[ir.Value]:
+    return [row.vectors.load(row.x)]
+
+
 def _make(emit: Callable[[Row], list[ir.Value]], n_coefficients: int, n_sums: int) -> Any:
     """An intrinsic for one of the passes and one vector of channels, from channel `first` on; emit:
     its code for one row, which returns what is added to the sums.
@@ -148,6 +154,7 @@ def _make(emit: Callable[[Row], list[ir.Value]], n_coefficients: int, n_sums: in
 
 _shifted_sums, _scale = _make(_shifted, 1, 2), _make(_scaled, 2, 0)
 _gradient_sums, _combine = _make(_gradient, 1, 2), _make(_combined, 3, 0)
+_sums = _make(_itself, 0, 1)
 
 
 def add_shifted_sums_plain(x, k, sums):
@@ -186,6 +193,13 @@ def combine_rows_plain(x, dy, k, out):
     for p in range(x.shape[0]):
         for c in range(C):
             out[p, c] = k[c] * dy[p, c] + (k[C + c] * x[p, c] + k[2 * C + c])
+
+
+def add_row_sums_plain(x, sums):
+    """(5) in indexed loops."""
+    for p in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            sums[c] += x[p, c]
 
 
 def add_shifted_sums_tiled(x, k, sums):  # pragma: no cover: intrinsics only run compiled
@@ -232,11 +246,21 @@ def combine_rows_tiled(x, dy, k, out):  # pragma: no cover: intrinsics only run 
             _combine(rows, C, n, 0, xf, of, dyf, p * C + c, k, k, c)
 
 
+def add_row_sums_tiled(x, sums):  # pragma: no cover: intrinsics only run compiled
+    """(5).  x (P, C); sums (C,)."""
+    (P, C), lanes, xf = x.shape, BYTES // x.itemsize, x.reshape(-1)
+    for p in range(0, P, TILE_ROWS):
+        rows = min(P - p, TILE_ROWS)
+        for c in range(0, C, lanes):
+            n = min(C - c, lanes)
+            _sums(rows, C, n, 0, xf, xf, xf, p * C + c, sums, sums, c)
+
+
 if TILE.plain:
     add_shifted_sums, scale_rows = helper(add_shifted_sums_plain), helper(scale_rows_plain)
     add_gradient_sums = helper(add_gradient_sums_plain)
-    combine_rows = helper(combine_rows_plain)
+    combine_rows, add_row_sums = helper(combine_rows_plain), helper(add_row_sums_plain)
 else:
     add_shifted_sums, scale_rows = helper(add_shifted_sums_tiled), helper(scale_rows_tiled)
     add_gradient_sums = helper(add_gradient_sums_tiled)
-    combine_rows = helper(combine_rows_tiled)
+    combine_rows, add_row_sums = helper(combine_rows_tiled), helper(add_row_sums_tiled)

@@ -4,7 +4,7 @@ Vector instructions cannot be written in Python.  So the inner loops are Numba "
 functions that emit LLVM IR themselves: `_tile.py`, `_row_product.py` and `_filter_rows.py` (sums of
 products), `_channels_last.py` (the order of pictures), `_window_max.py`
 (max-pooling), `_winner_lists.py` and `_winners.py` (its backward pass), `_winograd.py`,
-`_winograd_tiles.py` and `_depthwise_rows.py`.
+`_winograd_tiles.py`, `_winograd_bands.py` and `_depthwise_rows.py`.
 """
 
 from __future__ import annotations

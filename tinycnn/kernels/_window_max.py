@@ -1,7 +1,7 @@
 """The inner loops of max-pooling: with vectors, whose lanes are channels, and in plain loops.
 
-`window_max`, `window_largest`, `signed_window_max` and `add_to_winners` do a row of windows; their
-equations are in the docstrings of the functions `..._tiled`.
+`window_max`, `window_largest`, `signed_window_max`, `add_to_winners` and `combine_windows` do a row
+of windows; their equations are in the docstrings of the functions `..._tiled`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ._simd import (
     for_whole_or_first_lanes,
     intp,
     loop,
+    own_function,
 )
 
 
@@ -172,6 +173,60 @@ def _largest(typingctx, n_windows, n_rows, n_columns, n_lanes, x, x_off, x_windo
 UNROLLED = 3
 """Columns of a window up to which `_largest` has code without a loop over them."""
 
+
+def make_combine(vector_bytes: int) -> Any:
+    """An intrinsic for one vector of (4), for n_windows windows of a row."""
+
+    @intrinsic
+    def combine(typingctx, n_windows, x, x_off, row_step, C, g, argmax, g_off, k, c, first, W, out):
+        signature = types.void(
+            *(INTP, x, INTP, INTP, INTP, g, argmax, INTP, k, INTP, INTP, INTP, out)
+        )
+
+        @own_function
+        def codegen(context, builder, sig, args):
+            n_windows, x, x_off, row_step, C, g, argmax, g_off, k, c, first, W, out = args
+            dtype = sig.args[1].dtype
+            vectors = Vectors(builder, dtype, vector_bytes)
+            px, po = (element(context, builder, sig.args[1], a, x_off) for a in (x, out))
+            pg = element(context, builder, sig.args[5], g, g_off)
+            pa = element(context, builder, sig.args[6], argmax, g_off)
+            pk = element(context, builder, sig.args[8], k, c)
+            slope, offset, scale = (
+                vectors.load(builder.gep(pk, [builder.mul(C, intp(n))])) for n in range(3)
+            )
+            zeros = ir.Constant(vectors.type, [0.0] * vectors.lanes)
+            i32 = ir.IntType(32)
+            positions = ir.VectorType(i32, vectors.lanes)
+            offsets = [
+                vectors.broadcast(builder.trunc(at, i32))
+                for at in (intp(0), intp(1), W, builder.add(W, intp(1)))
+            ]
+            corner = vectors.register(vectors.broadcast(builder.trunc(first, i32)))
+            two = ir.Constant(positions, [2] * vectors.lanes)
+            next_row = [builder.gep(pointer, [row_step]) for pointer in (px, po)]
+            pair = builder.mul(C, intp(2))
+            starts = [px, next_row[0], po, next_row[1], pg, pa]
+            with loop(builder, n_windows, starts, [pair] * 4 + [C] * 2) as pointers:
+                *rows, g_at, a_at = pointers
+                at = builder.load(builder.bitcast(a_at, positions.as_pointer()))
+                at.align = 4
+                at = builder.sub(at, builder.load(corner))
+                builder.store(builder.add(builder.load(corner), two), corner)
+                term = builder.fmul(vectors.load(g_at), scale)
+                for pixel in range(4):
+                    column = builder.mul(C, intp(pixel % 2))
+                    source = builder.gep(rows[pixel // 2], [column])
+                    value = builder.fadd(builder.fmul(vectors.load(source), slope), offset)
+                    wins = builder.icmp_signed("==", at, offsets[pixel])
+                    value = builder.fadd(value, builder.select(wins, term, zeros))
+                    vectors.store(value, builder.gep(rows[2 + pixel // 2], [column]))
+
+        return signature, codegen
+
+    return combine
+
+
 BYTES = TILE.vector_bytes
 HALF, QUARTER = BYTES // 2, BYTES // 4
 
@@ -180,6 +235,8 @@ _max_quarter, _max_lane = make_window_max(QUARTER), make_window_max(0)
 _signed_vector, _add_vector = make_window_max(BYTES, True), make_add_to_winners(BYTES)
 _signed_quarter, _add_quarter = make_window_max(QUARTER, True), make_add_to_winners(QUARTER)
 _signed_lane, _add_lane = make_window_max(0, True), make_add_to_winners(0)
+_combine_vector, _combine_quarter = make_combine(BYTES), make_combine(QUARTER)
+_combine_lane = make_combine(0)
 
 
 def window_max_plain(
@@ -354,6 +411,51 @@ def add_to_winners_tiled(
                 c += 1
 
 
+def combine_windows_plain(n_windows, C, x, x_off, row_step, g, argmax, g_off, k, first, W, out):
+    """Equation (4) in indexed loops."""
+    for j in range(n_windows):
+        for c in range(C):
+            at = g_off + j * C + c
+            winner = argmax[at] - first - 2 * j
+            for a in range(2):
+                for e in range(2):
+                    to = x_off + a * row_step + (2 * j + e) * C + c
+                    value = k[c] * x[to] + k[C + c]
+                    out[to] = value + k[2 * C + c] * g[at] if winner == a * W + e else value
+
+
+def combine_windows_tiled(
+    n_windows, C, x, x_off, row_step, g, argmax, g_off, k, first, W, out
+):  # pragma: no cover: intrinsics only run compiled
+    """What the gradient behind a BatchNorm and a pooling needs, for a row of windows of 2 x 2 that
+    neither overlap nor leave pixels out: for a, e < 2 and the window j
+
+        out[2j*C + a*row_step + e*C + c] = k[0, c] x[likewise] + k[1, c]
+                    + (k[2, c] g[j, c] if argmax[j, c] = first + 2j + a*W + e, else 0)          (4)
+
+    k is (3 * C,), flat.  x is read and out written from x_off on, g and argmax are read from g_off
+    on.  Otherwise the arguments are those of `add_to_winners_tiled`.
+    """
+    size, c = x.itemsize, 0
+    while c < C:
+        left = (C - c) * size
+        if left >= BYTES:
+            _combine_vector(
+                n_windows, x, x_off + c, row_step, C, g, argmax, g_off + c, k, c, first, W, out
+            )
+            c += BYTES // size
+        elif left >= QUARTER and QUARTER >= size:
+            _combine_quarter(
+                n_windows, x, x_off + c, row_step, C, g, argmax, g_off + c, k, c, first, W, out
+            )
+            c += QUARTER // size
+        else:
+            _combine_lane(
+                n_windows, x, x_off + c, row_step, C, g, argmax, g_off + c, k, c, first, W, out
+            )
+            c += 1
+
+
 window_max_plain = helper(window_max_plain)
 window_max = window_max_plain if TILE.plain else helper(window_max_tiled)
 window_largest_plain = helper(window_largest_plain)
@@ -362,3 +464,5 @@ signed_window_max_plain = helper(signed_window_max_plain)
 signed_window_max = signed_window_max_plain if TILE.plain else helper(signed_window_max_tiled)
 add_to_winners_plain = helper(add_to_winners_plain)
 add_to_winners = add_to_winners_plain if TILE.plain else helper(add_to_winners_tiled)
+combine_windows_plain = helper(combine_windows_plain)
+combine_windows = combine_windows_plain if TILE.plain else helper(combine_windows_tiled)

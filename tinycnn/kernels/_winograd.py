@@ -29,8 +29,8 @@ POINTS = 6 if WIDE else 2  # points done together: TILES * FILTERS sums of each 
 class Arithmetic(Vectors):
     """Vectors, with the arithmetic that the transforms need."""
 
-    def __init__(self, builder: ir.IRBuilder, array_type: Any) -> None:
-        super().__init__(builder, array_type.dtype, BYTES)
+    def __init__(self, builder: ir.IRBuilder, array_type: Any, vector_bytes: int = BYTES) -> None:
+        super().__init__(builder, array_type.dtype, vector_bytes)
 
     def at(self, pointer: ir.Value, step: ir.Value, count: int) -> ir.Value:
         """The pointer moved on by `count` steps of `step` elements each."""

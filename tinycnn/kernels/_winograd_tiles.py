@@ -1,4 +1,5 @@
-"""The inner loops of `conv2d_winograd_3x3.py`: tile by tile, channels in the lanes of vectors.
+"""The inner loops of `conv2d_winograd_3x3.py`: weights, products and outputs, with channels or
+filters in the lanes of vectors.  Those of the inputs are in `_winograd_bands.py`.
 
 As in `_winograd.py`, every function makes an intrinsic, arrays are flat, and offsets and distances
 count elements.  A loop over vectors of channels is inside each intrinsic: `n_vectors` of them.
@@ -14,8 +15,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ._simd import INTP, element, intp, loop, own_function
-from ._winograd import WIDE, Arithmetic
+from ._simd import INTP, Vectors, element, intp, loop, own_function
+from ._winograd import BYTES, WIDE, Arithmetic
+from ._winograd_bands import Pixels, spaced
 from ._winograd_transforms import Transform
 
 PRODUCT_ROWS = 8 if WIDE else 4  # rows of a product of matrices that are done together
@@ -30,49 +32,32 @@ def _both_axes(
     return [emit(v, list(row)) for row in zip(*columns)]
 
 
-def make_input_tile(f: Transform) -> Any:
-    """V = B^T d B of one tile: d[k, l] is x[x_off + k*row + l*column], point (a, b) of the result
-    goes to V[v_off + (a*t + b)*v_point]."""
+def make_weights_tile(f: Transform) -> Any:
+    """U = G w G^T for one channel: tap (k, l) is w[w_off + (k*r + l)*tap], point (a, b) of the
+    result goes to U[u_off + (a*t + b)*u_point].  `tail` filters follow n_vectors whole vectors."""
 
     @intrinsic
-    def code(typingctx, n_vectors, x, x_off, row, column, V, v_off, v_point):
+    def code(typingctx, n_vectors, tail, w, w_off, tap, U, u_off, u_point):
         @own_function
         def codegen(context, builder, sig, args):
-            n_vectors, x, x_off, row, column, V, v_off, v_point = args
-            v = Arithmetic(builder, sig.args[1])
-            px = element(context, builder, sig.args[1], x, x_off)
-            pv = element(context, builder, sig.args[5], V, v_off)
-            with loop(builder, n_vectors, [px, pv], [intp(v.lanes)] * 2) as (qx, qv):
-                lines = [v.at(qx, row, k) for k in range(f.t)]
-                d = [[v.load(v.at(line, column, j)) for j in range(f.t)] for line in lines]
-                for a, values in enumerate(_both_axes(f.emit_bt, v, d)):
-                    for b, value in enumerate(values):
-                        v.store(value, v.at(qv, v_point, a * f.t + b))
+            n_vectors, tail, w, w_off, tap, U, u_off, u_point = args
+            v = Arithmetic(builder, sig.args[2])
+            pw = element(context, builder, sig.args[2], w, w_off)
+            pu = element(context, builder, sig.args[5], U, u_off)
 
-        return types.void(INTP, x, *(INTP,) * 3, V, *(INTP,) * 2), codegen
+            def points(vectors: Vectors, taps: list[ir.Value], u: ir.Value) -> None:
+                d = [vectors.load(at) for at in taps]
+                targets = iter(spaced(builder, u, u_point, f.t**2))
+                rows = [d[k * f.r : (k + 1) * f.r] for k in range(f.r)]
+                for values in _both_axes(f.emit_g, v, rows):
+                    for value, target in zip(values, targets):
+                        v.store(value, target)
 
-    return code
+            taps = [v.at(pw, tap, k) for k in range(f.r**2)]
+            pixels = Pixels(v, sig.args[2].dtype, taps, intp(0), pu, intp(0))
+            pixels.for_each(intp(1), n_vectors, tail, points)
 
-
-def make_gradient_tile(f: Transform) -> Any:
-    """A y A^T of one tile of m x m gradients y, addressed as in `make_input_tile`."""
-
-    @intrinsic
-    def code(typingctx, n_vectors, y, y_off, row, column, V, v_off, v_point):
-        @own_function
-        def codegen(context, builder, sig, args):
-            n_vectors, y, y_off, row, column, V, v_off, v_point = args
-            v = Arithmetic(builder, sig.args[1])
-            py = element(context, builder, sig.args[1], y, y_off)
-            pv = element(context, builder, sig.args[5], V, v_off)
-            with loop(builder, n_vectors, [py, pv], [intp(v.lanes)] * 2) as (qy, qv):
-                lines = [v.at(qy, row, k) for k in range(f.m)]
-                d = [[v.load(v.at(line, column, j)) for j in range(f.m)] for line in lines]
-                for a, values in enumerate(_both_axes(f.emit_a, v, d)):
-                    for b, value in enumerate(values):
-                        v.store(value, v.at(qv, v_point, a * f.t + b))
-
-        return types.void(INTP, y, *(INTP,) * 3, V, *(INTP,) * 2), codegen
+        return types.void(INTP, INTP, w, *(INTP,) * 2, U, *(INTP,) * 2), codegen
 
     return code
 
@@ -223,11 +208,12 @@ def _emit_product(
 
 @intrinsic
 def products_of_matrices(
-    typingctx, count, n_rows, n_vectors, K, V, v_off, v_row, v_step, U, u_off, u_step,
+    typingctx, count, n_rows, n_vectors, half, K, V, v_off, v_row, v_step, U, u_off, u_step,
     M, m_off, m_step,
 ):  # fmt: skip
     """M = V U, `count` times: n_rows rows, n_vectors vectors of columns.
 
+    half  1: the second half of the last vector is not needed, and not computed; else 0
     n_rows is rounded up to a multiple of FEWER_ROWS.  Matrix k of V begins at v_off + k*v_step, and
     so on.  A row of V has its K elements at distance 1, its rows are at distance v_row; rows of U
     and M are contiguous.
@@ -235,47 +221,38 @@ def products_of_matrices(
 
     @own_function
     def codegen(context, builder, sig, args):
-        (count, n_rows, n_vectors, K, V, v_off, v_row, v_step, U, u_off, u_step,
+        (count, n_rows, n_vectors, half, K, V, v_off, v_row, v_step, U, u_off, u_step,
          M, m_off, m_step) = args  # fmt: skip
-        v = Arithmetic(builder, sig.args[4])
-        pv = element(context, builder, sig.args[4], V, v_off)
-        pu = element(context, builder, sig.args[8], U, u_off)
-        pm = element(context, builder, sig.args[11], M, m_off)
-        row = builder.mul(n_vectors, intp(v.lanes))
-        pairs, odd = builder.ashr(n_vectors, intp(1)), builder.and_(n_vectors, intp(1))
-        two = intp(2 * v.lanes)
+        whole = Arithmetic(builder, sig.args[5])
+        halves = Arithmetic(builder, sig.args[5], BYTES // 2)
+        pv = element(context, builder, sig.args[5], V, v_off)
+        pu = element(context, builder, sig.args[9], U, u_off)
+        pm = element(context, builder, sig.args[12], M, m_off)
+        row = builder.mul(n_vectors, intp(whole.lanes))
+        n_whole = builder.sub(n_vectors, half)
+        pairs, odd = builder.ashr(n_whole, intp(1)), builder.and_(n_whole, intp(1))
+        two = intp(2 * whole.lanes)
         # blocks of PRODUCT_ROWS, and perhaps one of FEWER_ROWS
         n_fewer = builder.sdiv(builder.add(n_rows, intp(FEWER_ROWS - 1)), intp(FEWER_ROWS))
         n_blocks, n_last = builder.ashr(n_fewer, intp(1)), builder.and_(n_fewer, intp(1))
         v_last = builder.mul(builder.mul(n_blocks, intp(PRODUCT_ROWS)), v_row)
         m_last = builder.mul(builder.mul(n_blocks, intp(PRODUCT_ROWS)), row)
 
-        def product(n_columns: int, qv: ir.Value, qu: ir.Value, qm: ir.Value) -> None:
-            arguments = (
-                builder,
-                v,
-                PRODUCT_ROWS,
-                n_columns,
-                n_blocks,
-                K,
-                qv,
-                v_row,
-                qu,
-                row,
-                qm,
-                row,
-            )
-            _emit_product(*arguments)
-            qv, qm = builder.gep(qv, [v_last]), builder.gep(qm, [m_last])
-            arguments = builder, v, FEWER_ROWS, n_columns, n_last, K, qv, v_row, qu, row, qm, row
-            _emit_product(*arguments)
+        def product(v: Arithmetic, n: int, V: ir.Value, U: ir.Value, M: ir.Value) -> None:
+            """n vectors of columns."""
+            _emit_product(builder, v, PRODUCT_ROWS, n, n_blocks, K, V, v_row, U, row, M, row)
+            V, M = builder.gep(V, [v_last]), builder.gep(M, [m_last])
+            _emit_product(builder, v, FEWER_ROWS, n, n_last, K, V, v_row, U, row, M, row)
 
         with loop(builder, count, [pv, pu, pm], [v_step, u_step, m_step]) as (qv, qu, qm):
             with loop(builder, pairs, [qu, qm], [two, two]) as (u_pair, m_pair):
-                product(2, qv, u_pair, m_pair)
+                product(whole, 2, qv, u_pair, m_pair)
             with builder.if_then(builder.icmp_signed("!=", odd, intp(0))):
                 last = builder.mul(pairs, two)
-                product(1, qv, builder.gep(qu, [last]), builder.gep(qm, [last]))
+                product(whole, 1, qv, builder.gep(qu, [last]), builder.gep(qm, [last]))
+            with builder.if_then(builder.icmp_signed("!=", half, intp(0))):
+                last = builder.mul(n_whole, intp(whole.lanes))
+                product(halves, 1, qv, builder.gep(qu, [last]), builder.gep(qm, [last]))
 
-    signature = types.void(*(INTP,) * 4, V, *(INTP,) * 3, U, *(INTP,) * 2, M, *(INTP,) * 2)
+    signature = types.void(*(INTP,) * 5, V, *(INTP,) * 3, U, *(INTP,) * 2, M, *(INTP,) * 2)
     return signature, codegen

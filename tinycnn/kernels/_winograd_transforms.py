@@ -75,6 +75,19 @@ class Transform:
                 out[p], out[-p] = v.combine([(1, xr), (p, r)]), v.combine([(1, xr), (-p, r)])
         return [out[p] for p in self.points] + [infinity]
 
+    def emit_b(self, v: Any, x: Sequence[Any]) -> list[Any]:
+        """B x, the transpose of (4) and (5)."""
+        of_point = dict(zip(self.points, x))
+        terms = [(polynomial(self.points), x[-1])]  # coefficients and what they multiply
+        for p in self.points:
+            if -p not in self.points or p == 0:
+                terms.append((polynomial(b for b in self.points if b != p), of_point[p]))
+            elif p > 0:
+                others = polynomial(b for b in self.points if abs(b) != abs(p))
+                terms.append(([Fraction(0), *others], v.add(of_point[p], of_point[-p])))
+                terms.append(([p * c for c in others], v.sub(of_point[p], of_point[-p])))
+        return [v.combine((c[k], y) for c, y in terms if k < len(c)) for k in range(self.t)]
+
     def emit_at(self, v: Any, x: Sequence[Any]) -> list[Any]:
         """A^T x: (3)."""
         sums = [(self.points[i], v.add(x[i], x[j]), v.sub(x[i], x[j])) for i, j in self.pairs]

@@ -21,7 +21,7 @@ rounding; then another one of them wins here than if the BatchNorm was done firs
 
 from ._channel_rows import scale_rows
 from ._jit import inline_helper, kernel
-from ._window_max import add_to_winners, signed_window_max
+from ._window_max import add_to_winners, combine_windows, signed_window_max
 from .arrays import pool_window_of, view_2d, view_4d, winners
 from .batch_norm import N_COEFFICIENTS, backward_coefficients, moments_of
 from .scale_shift import scale_of, shift_of
@@ -78,6 +78,14 @@ def batch_norm_maxpool2d_backward_input(
     scale = scratch[2]
     backward_coefficients(moments, gamma, epsilon, dgamma, dbeta, n, scale, scratch[0], scratch[1])
     dxf, dyf, winner = dx_out.reshape(-1), dy.reshape(-1), argmax.reshape(-1)
+    if window.KH == window.KW == SH == SW == 2 and H == 2 * OH and W == 2 * OW and PT == PL == 0:
+        xf, coefficients = x.reshape(-1), scratch.reshape(-1)
+        for i in range(N * OH):  # one pass instead of two
+            combine_windows(
+                n_windows=OW, C=C, x=xf, x_off=i * 2 * W * C, row_step=W * C, g=dyf, argmax=winner,
+                g_off=i * OW * C, k=coefficients, first=i % OH * 2 * W, W=W, out=dxf,
+            )  # fmt: skip
+        return
     for k in range(N):
         x_2d, dx_2d = x[k].reshape((H * W, C)), dx_out[k].reshape((H * W, C))
         scale_rows(x_2d, scratch.reshape(-1), 0, dx_2d)

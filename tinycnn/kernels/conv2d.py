@@ -9,6 +9,7 @@ run in the middle, short ones at the borders (see `windows.py`).  Each run is on
 call of `multiply_add` (`_tile.py`).
 """
 
+from ._channel_rows import add_row_sums
 from ._jit import helper, kernel
 from ._tile import multiply_add, products
 from .windows import end_inside, end_tap, first_inside, first_tap, run_end
@@ -92,9 +93,7 @@ def conv2d_backward_params(x, dy, window, dw_out, db_out):
     xf, dyf, dwf = x.reshape(-1), dy.reshape(-1), dw_out.reshape(-1)
     dwf[:] = 0
     db_out[:] = 0
-    for k in range(N * OH * OW):
-        for f in range(F):
-            db_out[f] += dyf[k * F + f]  # (3)
+    add_row_sums(dy.reshape((N * OH * OW, F)), db_out)  # (3)
     if KH == KW == SH == SW == 1 and H == OH and W == OW:
         N, H, W, OH, OW = 1, 1, N * H * W, 1, N * OH * OW
     for n in range(N):

@@ -40,11 +40,11 @@ def fits(op, dtype) -> bool:
     )
 
 
-def cost(m: int, OH: int, OW: int, C: int, F: int, lanes: int) -> float:
+def cost(m: int, OH: int, OW: int, C: int, F: int, lanes: int) -> int:
     """Equation (2) for tiles of m x m outputs, equation (1) for m = 0."""
-    if not m:
-        return 9 * OH * OW * C * (F / lanes)
     channels, filters = -(-C // lanes), -(-F // lanes)
+    if not m:
+        return TAPS * TAPS * OH * OW * C * filters
     n_tiles = -(-OH // m) * -(-OW // m)
     return n_tiles * (m + 2) ** 2 * (C * filters + TRANSFORM_COST * (channels + filters))
 

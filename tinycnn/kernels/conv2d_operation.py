@@ -7,8 +7,8 @@ It calls these kernels:
               `conv2d_columns_forward` as `by_columns` says, or `conv2d_relu_forward`; if a pooling
               follows that these do not do, image by image, so that the convolution's output is
               still in the cache for `maxpool2d_forward` (`maxpool2d_largest` in prediction)
-    backward  `conv2d_maxpool2d_backward` if a pooling follows; otherwise `conv2d_winograd_3x3_
-              backward_params` and `_input`, or `conv2d_backward_params` and `_input`
+    backward  `conv2d_maxpool2d_backward` if a pooling follows; otherwise
+              `conv2d_winograd_3x3_backward`, or `conv2d_backward_params` and `_input`
 
 walk.py explains the arguments.
 """
@@ -34,12 +34,9 @@ from .conv2d import (
 from .conv2d_columns import conv2d_columns_forward
 from .conv2d_maxpool2d import conv2d_maxpool2d_backward, conv2d_transpose_weights_back
 from .conv2d_winograd import conv2d_winograd_forward, conv2d_winograd_weights
-from .conv2d_winograd_3x3 import (
-    conv2d_winograd_3x3_backward_input,
-    conv2d_winograd_3x3_backward_params,
-    conv2d_winograd_3x3_forward,
-    conv2d_winograd_3x3_weights,
-)
+from .conv2d_winograd_3x3 import conv2d_winograd_3x3_forward
+from .conv2d_winograd_3x3_backward import conv2d_winograd_3x3_backward
+from .conv2d_winograd_3x3_tiles import conv2d_winograd_3x3_weights
 from .elementwise import sum_chunks
 from .maxpool2d import maxpool2d_forward, maxpool2d_largest
 from .operations import COLUMNS_AND_POOL, STRIDE_1, STRIDE_2
@@ -135,14 +132,10 @@ def conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums
         )  # fmt: skip
     elif op.winograd == STRIDE_1:
         dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)
-        conv2d_winograd_3x3_backward_params(
-            x_4d, dy_4d, window_of(op), op.tile, scratch.workspace, dw, db
-        )
-        if dx.size:
-            U = weights.transposed[op.w_t_offset :]
-            conv2d_winograd_3x3_backward_input(
-                dy_4d, w_t, U, window_of(op), op.tile, scratch.workspace, dx_4d
-            )
+        conv2d_winograd_3x3_backward(
+            x_4d, dy_4d, w_t, weights.transposed[op.w_t_offset :], window_of(op), op.tile,
+            scratch.workspace, dw, db, dx_4d,
+        )  # fmt: skip
     else:
         dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)
         conv2d_backward_params(x_4d, dy_4d, window_of(op), dw, db)

@@ -29,7 +29,7 @@ from ._winner_lists import LANES
 from .batch_norm import N_COEFFICIENTS
 from .conv2d_cost_model import tile_size
 from .conv2d_winograd import winograd_fits, winograd_sizes
-from .conv2d_winograd_3x3 import scratch_size, weights_size
+from .conv2d_winograd_3x3_tiles import scratch_size, weights_size
 
 CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT, ADD, CUSTOM = range(8)
 SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
