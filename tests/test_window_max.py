@@ -13,7 +13,7 @@ from guarded import Guarded
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinycnn.kernels import _window_max
+from tinycnn.kernels import _window_largest, _window_max
 from tinycnn.kernels._jit import TILE
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -156,7 +156,8 @@ VERSIONS = ["plain", pytest.param("tiled", marks=WITH_TILE)]
 
 
 def version(name, which):
-    return getattr(_window_max, f"{name}_plain" if which == "plain" else name)
+    module = _window_largest if name == "window_largest" else _window_max
+    return getattr(module, f"{name}_plain" if which == "plain" else name)
 
 
 @DTYPES

@@ -6,7 +6,8 @@ Positions outside x are left out: padding adds no values.
 """
 
 from ._jit import helper, inline_helper, kernel
-from ._window_max import window_largest, window_max
+from ._window_largest import window_largest
+from ._window_max import window_max
 from .arrays import pool_window_of, view_4d, winners
 from .windows import end_tap, first_tap, run_end
 
