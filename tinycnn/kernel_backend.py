@@ -165,7 +165,8 @@ class KernelBackend(KernelPrediction):
             program.program_combine_moments(self.table.operations, stage, statistics, size)
         if stage.first < stage.begin:
             x, (capacity, values, *_) = work.batch.x, work.space.activations
-            self._run_custom(stage, x, values, capacity, work.results.logits)
+            operations, logits = self.table.operations, work.results.logits
+            self._run_custom(operations, stage, x, values, capacity, logits)
 
     def _after_backward(self, stage: Stage, work: Work) -> None:
         """What needs the whole batch, after the backward pass of a stage."""
@@ -186,15 +187,18 @@ class KernelBackend(KernelPrediction):
     def _custom_backward(self, k: int, work: Work) -> None:
         """The layer of the user's own that is operation k, backward."""
         (x, *_), _, space, results = work
-        capacity, N, op = space.capacity, len(results.logits), self.table.operations[k]
+        capacity, N, operations = space.capacity, len(results.logits), self.table.operations
+        op = operations[k]
         values, d_values = space.activations.batch_outputs, space.gradients.batch_outputs
-        x_k = self._images(op.x_from, x, values, capacity, N)
-        y_k, dy_k = (self._images(k, x, array, capacity, N) for array in (values, d_values))
-        if k == self.table.operations.size - 1:
+        x_k = self._images(operations, op.x_from, x, values, capacity, N)
+        y_k, dy_k = (
+            self._images(operations, k, x, array, capacity, N) for array in (values, d_values)
+        )
+        if k == operations.size - 1:
             dy_k[:] = results.dlogits[:N]
         dx = custom_backward(self.custom[k], x_k, y_k, dy_k)
         if op.x_from != NETWORK_INPUT or results.dx.size:
-            dx_k = self._images(op.x_from, results.dx, d_values, capacity, N)
+            dx_k = self._images(operations, op.x_from, results.dx, d_values, capacity, N)
             dx = dx.reshape(dx_k.shape)
             dx_k[:] = dx_k + dx if op.adds_dx else dx
 

@@ -134,7 +134,8 @@ class KernelPrediction:
         for stage, operations in zip(self.stages, self.tables_of_stages):
             if stage.first < stage.begin:
                 values, capacity = space.activations.chunk_outputs, space.capacity
-                self._run_custom(stage, rows, values, capacity, logits)
+                shared = self.prediction_table.operations
+                self._run_custom(shared, stage, rows, values, capacity, logits)
             if stage.begin < stage.end:
                 y = logits_flat if stage is self.stages[-1] else logits_flat[:0]
                 self._predict_stage(operations, stage.begin, winograd, rows, space, y)
@@ -199,29 +200,42 @@ class KernelPrediction:
     # ---- layers of the user's own --------------------------------------------------------------
 
     def _run_custom(
-        self, stage: Stage, x: np.ndarray, values: np.ndarray, capacity: int, logits: np.ndarray
+        self,
+        operations: np.ndarray,
+        stage: Stage,
+        x: np.ndarray,
+        values: np.ndarray,
+        capacity: int,
+        logits: np.ndarray,
     ) -> None:
         """The layers of the user's own that run before a stage, forward.
 
-        x       (N, H * W * C) the network's input
-        values  the outputs of operations, for `capacity` images
-        logits  (N, K) overwritten if one of these layers is the last
+        operations  the table that says where outputs are: of training or of prediction
+        x           (N, H * W * C) the network's input
+        values      the outputs of operations, for `capacity` images
+        logits      (N, K) overwritten if one of these layers is the last
         """
         N = len(logits)
         for k in range(stage.first, stage.begin):
-            x_k = self._images(self.table.operations[k].x_from, x, values, capacity, N)
-            y_k = self._images(k, x, values, capacity, N)
+            x_k = self._images(operations, operations[k].x_from, x, values, capacity, N)
+            y_k = self._images(operations, k, x, values, capacity, N)
             y_k[:] = custom_forward(self.custom[k], x_k).reshape(y_k.shape)
-            if k == self.table.operations.size - 1:
+            if k == operations.size - 1:
                 logits[:] = y_k
 
     def _images(
-        self, k: int, x: np.ndarray, values: np.ndarray, capacity: int, n_images: int
+        self,
+        operations: np.ndarray,
+        k: int,
+        x: np.ndarray,
+        values: np.ndarray,
+        capacity: int,
+        n_images: int,
     ) -> np.ndarray:
         """The output (n_images, ...) of operation k in `values`; of NETWORK_INPUT: x."""
         if k == NETWORK_INPUT:
             return x.reshape(n_images, *self.plan.input_shape)
-        op = self.prediction_table.operations[k]
+        op = operations[k]
         size, start = int(op.OH * op.OW * op.F), int(op.y_offset) * capacity
         return values[start : start + n_images * size].reshape(n_images, size)
 
