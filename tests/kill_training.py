@@ -365,7 +365,11 @@ class Exporting(Converting):
 
     def write(self, version: int) -> None:
         agreed = mock.patch.object(python_file, "_run", lambda source, images: (None, None))
-        silent = mock.patch.object(python_file, "check_agreement", lambda *arguments: None)
+        silent = mock.patch.multiple(
+            python_file,
+            check_agreement=lambda *arguments: None,
+            check_probabilities=lambda *arguments: None,
+        )
         with agreed, silent, mock.patch.object(c_compiler, "compiler", lambda: None):
             for to, name in (("python", "o.py"), ("c", "o.c")):
                 model = self.place / f"{version}.safetensors"

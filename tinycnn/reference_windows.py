@@ -132,7 +132,7 @@ def depthwise_conv2d_backward_params(x, dy, window, dw_out, db_out):
     """See kernels/depthwise_conv2d.py, equations (2) and (3)."""
     windows = _windows(x, window, *dy.shape[1:3])
     dy_of_channels = dy.reshape(*dy.shape[:3], *dw_out.shape[2:])
-    np.einsum("nijcae,nijcd->aecd", windows, dy_of_channels, out=dw_out)
+    dw_out[:] = np.einsum("nijcae,nijcd->aecd", windows, dy_of_channels)
     db_out[:] = dy.sum(axis=(0, 1, 2))
 
 
