@@ -15,8 +15,8 @@ Rows are the pixels of pictures, or vectors.  For the rows p of an array (P, C) 
 One vector of channels goes down the rows, so its coefficients k and its sums stay in registers.
 The compiler's own loops would run along the channels, and load and store the sums in every row.
 (1), (3) and (5) add ROWS_AT_ONCE rows to as many separate sums: these additions do not wait for one
-another.  (Not for the last channels, if they do not fill a vector: their code is kept short, to
-save compile time.)  Rows are done in tiles of TILE_ROWS, so that a cache line with several vectors
+another.  ((1) and (3) do not for the last channels, if they do not fill a vector: their code is kept
+short, to save compile time.)  Rows are done in tiles of TILE_ROWS, so that a cache line with several vectors
 of a row is needed again soon.
 
 As in `_tile.py`, of the last channels only the lanes that exist are loaded and stored, and there is
@@ -89,11 +89,13 @@ def _itself(row: Row) -> list[ir.Value]:
     return [row.vectors.load(row.x)]
 
 
-def _make(emit: Callable[[Row], list[ir.Value]], n_coefficients: int, n_sums: int) -> Any:
+def _make(
+    emit: Callable[[Row], list[ir.Value]], n_coefficients: int, n_sums: int, n_last: int = 1
+) -> Any:
     """An intrinsic for one of the passes and one vector of channels, from channel `first` on; emit:
     its code for one row, which returns what is added to the sums.
 
-    `lanes` channels exist.  `at` is the offset of the first row's vector in x, y and dy, which are
+    n_last: rows at once for the last channels.  `lanes` channels exist.  `at` is the offset of the first row's vector in x, y and dy, which are
     flat as k and the sums are.
     """
 
@@ -144,7 +146,7 @@ def _make(emit: Callable[[Row], list[ir.Value]], n_coefficients: int, n_sums: in
                 with then:
                     emit_rows(whole, ROWS_AT_ONCE)
                 with otherwise:
-                    emit_rows(FirstLanes(builder, sig.args[4].dtype, BYTES, lanes), 1)
+                    emit_rows(FirstLanes(builder, sig.args[4].dtype, BYTES, lanes), n_last)
             return context.get_dummy_value()
 
         return signature, own_function(codegen)
@@ -154,7 +156,7 @@ def _make(emit: Callable[[Row], list[ir.Value]], n_coefficients: int, n_sums: in
 
 _shifted_sums, _scale = _make(_shifted, 1, 2), _make(_scaled, 2, 0)
 _gradient_sums, _combine = _make(_gradient, 1, 2), _make(_combined, 3, 0)
-_sums = _make(_itself, 0, 1)
+_sums = _make(_itself, 0, 1, ROWS_AT_ONCE)
 
 
 def add_shifted_sums_plain(x, k, sums):
