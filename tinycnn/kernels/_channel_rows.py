@@ -15,9 +15,9 @@ Rows are the pixels of pictures, or vectors.  For the rows p of an array (P, C) 
 One vector of channels goes down the rows, so its coefficients k and its sums stay in registers.
 The compiler's own loops would run along the channels, and load and store the sums in every row.
 (1), (3) and (5) add ROWS_AT_ONCE rows to as many separate sums: these additions do not wait for one
-another.  ((1) and (3) do not for the last channels, if they do not fill a vector: their code is kept
-short, to save compile time.)  Rows are done in tiles of TILE_ROWS, so that a cache line with several vectors
-of a row is needed again soon.
+another.  ((1) and (3) do not for the last channels, if they do not fill a vector: their code is
+kept short, to save compile time.)  Rows are done in tiles of TILE_ROWS, so that a cache line with
+several vectors of a row is needed again soon.
 
 As in `_tile.py`, of the last channels only the lanes that exist are loaded and stored, and there is
 a version in plain loops.
@@ -95,7 +95,8 @@ def _make(
     """An intrinsic for one of the passes and one vector of channels, from channel `first` on; emit:
     its code for one row, which returns what is added to the sums.
 
-    n_last: rows at once for the last channels.  `lanes` channels exist.  `at` is the offset of the first row's vector in x, y and dy, which are
+    n_last: rows at once for the last channels.
+    `lanes` channels exist.  `at` is the offset of the first row's vector in x, y and dy, which are
     flat as k and the sums are.
     """
 
