@@ -252,7 +252,9 @@ def test_commands_of_tinycnn(words, tmp_path, monkeypatch, capsys):
     for word in words:
         if word.endswith(".onnx"):
             pytest.importorskip("onnx", reason="the extra onnx is not installed")
-            tinycnn.formats.onnx.save(tinycnn.models.microexpnet(), tmp_path / word)
+            from tinycnn.formats import onnx
+
+            onnx.save(tinycnn.models.microexpnet(), tmp_path / word)
     written_as = {stem: f"{stem}.safetensors" for stem in ("MODEL", "MicroExpNet_CK")}
     try:
         status = tinycnn.cli.main([written_as.get(word, word) for word in words[1:]])
