@@ -283,8 +283,6 @@ class Network(NamesItsOptions, Predictor):
         """
         x = self._checked_input(x)
         if not training:
-            if self._runners:
-                return self._runners[0].predict(x)
             by_numpy = self._numpy_answers(len(x))
             return self._first_predictions.predict(x) if by_numpy else self._run.predict(x)
         logits = self._in_training(lambda: self._run_training.forward(x, self._masks.draw(len(x))))

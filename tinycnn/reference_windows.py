@@ -22,13 +22,13 @@ def _n_positions(x, window):
 
 
 def conv2d_forward(x, w, b, window, y_out):
-    """See kernels/conv2d.py, equation (1)."""
+    """The convolution: equation (1) of kernels/conv2d.py."""
     windows = _windows(x, window, *y_out.shape[1:3])
     y_out[:] = np.tensordot(windows, w, axes=((4, 5, 3), (0, 1, 2))) + b
 
 
 def conv2d_backward_params(x, dy, window, dw_out, db_out):
-    """See kernels/conv2d.py, equations (2) and (3)."""
+    """The gradients of weights and biases: equations (2) and (3) of kernels/conv2d.py."""
     windows = _windows(x, window, *dy.shape[1:3])
     dw = np.tensordot(windows, dy, axes=((0, 1, 2), (0, 1, 2)))  # (C, KH, KW, F)
     dw_out[:] = dw.transpose(1, 2, 0, 3)
@@ -41,7 +41,7 @@ def conv2d_transpose_weights(w, w_t_out):
 
 
 def conv2d_backward_input(dy, w_t, window, dx_out):
-    """See kernels/conv2d.py, equation (4)."""
+    """The gradient of the convolution's input: equation (4) of kernels/conv2d.py."""
     _sum_of_taps(lambda a, e: dy @ w_t[:, a, e], window, dy.shape[1:3], dx_out)
 
 
@@ -58,7 +58,7 @@ def _sum_of_taps(of_tap, window, n_out, dx_out):
 
 
 def maxpool2d_forward(x, window, y_out, argmax_out):
-    """See kernels/maxpool2d.py, equation (1)."""
+    """The largest value of each window, and its position: equation (1) of kernels/maxpool2d.py."""
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1:3]
     taps = window.KH * window.KW

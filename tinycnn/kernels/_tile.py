@@ -187,7 +187,8 @@ def multiply_add_tiled(
 
 
 def products_plain(M, N, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1, bias, relu, c, c_off, cm):
-    """Equation (2) in indexed loops; without relu if that is 0."""
+    """Equation (2) in indexed loops: a product of matrices plus a bias, followed by ReLU if `relu`
+    is 1."""
     for m in range(M):
         for n in range(N):
             c[c_off + m * cm + n] = bias[n]

@@ -149,7 +149,8 @@ def program_collect(weights, x, n_images, activations, gradients, share, n_share
 
 @helper
 def collect_chunks(offset, size, gradients):
-    """The gradient of a parameter for the batch, from those of the chunks."""
+    """Add up the gradients of one parameter that the chunks of a batch have computed: the sum is
+    its gradient for the batch.  offset, size: of the parameter in the flat array of all of them."""
     sum_chunks(gradients.chunks, offset, gradients.parameters[offset : offset + size])
 
 

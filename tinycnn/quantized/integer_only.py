@@ -77,7 +77,7 @@ def _factor(m: float) -> tuple[int, int]:
 
 
 def weight_factors(program: Program, operation: Operation) -> Factors:
-    """Of an operation with weights: for each filter."""
+    """The factors that bring the sums of each filter to the units of the operation's output."""
     units = _units(program, operation)
     if operation.output is None:
         return factors_of(units / units.max())
@@ -85,7 +85,10 @@ def weight_factors(program: Program, operation: Operation) -> Factors:
 
 
 def mean_factors(program: Program, operation: Operation, counts: np.ndarray) -> Factors:
-    """Of a mean, for windows of so many values."""
+    """The factors that turn sums over windows into means in the units of the operation's output.
+
+    counts: how many values each window has
+    """
     if operation.output is None:
         return factors_of(np.ones(len(counts)))
     scale = float(program.quantization(operation.inputs[0]).scale)

@@ -72,7 +72,7 @@ class Operation:
 
     @property
     def shape(self) -> Shape:
-        """Of the output."""
+        """The shape of the output for one image."""
         return self.step.output_shape
 
     @property
@@ -99,13 +99,14 @@ class Program:
     operations: tuple[Operation, ...]
 
     def quantization(self, number: int) -> Quantization:
-        """Of the output of an operation that others read, or of NETWORK_INPUT."""
+        """How the integers that others read from operation `number` stand for real numbers; from
+        the network's input, if that is NETWORK_INPUT."""
         found = self.input if number == NETWORK_INPUT else self.operations[number].output
         assert found is not None
         return found
 
     def shape(self, number: int) -> Shape:
-        """Of one image in that output."""
+        """The shape of the output of operation `number` for one image; NETWORK_INPUT likewise."""
         return self.plan.input_shape if number == NETWORK_INPUT else self.operations[number].shape
 
     @property
