@@ -23,6 +23,9 @@ from ._simd import INTP, FirstLanes, Vectors, element, intp, loop, opaque, own_f
 from ._winograd import BYTES, Arithmetic
 from ._winograd_transforms import Transform
 
+Pointers = Callable[[], list[ir.Value]]
+Emit = Callable[[Arithmetic, Vectors, Pointers, Pointers], None]
+
 
 def spaced(builder: ir.IRBuilder, pointer: ir.Value, step: ir.Value, n: int) -> list[ir.Value]:
     """The pointers pointer + k*step, k < n.
@@ -79,37 +82,38 @@ def _inside_or(
     return builder.select(builder.and_(after, before), row, other)
 
 
-def make_columns(f: Transform, is_gradient: bool) -> Any:
-    """The transform along columns of pixels, B^T d or, of a gradient, A d, for a row of tiles.
+def _over_columns(f: Transform, n_rows: int, emit: Emit) -> Any:
+    """An intrinsic that goes through the columns of pixels of a row of tiles.
 
-    d has t rows of pixels, of a gradient m: row k begins at x[x_off + k*x_row], pixels are `pixel`
-    apart.  Rows before `first` and from `last` on are outside the picture: zeros are read instead,
-    from scratch[zeros_at], which has as many elements as a row.  Row a of the result begins at
-    scratch[band_at + a*band_row].  See `Pixels` for the other arguments.
+    The tiles have n_rows rows of pixels: row k begins at x[x_off + k*x_row], pixels are `pixel`
+    apart.  For rows before `first` and from `last` on, which are outside the picture, emit gets
+    scratch[outside_at] instead, where there are as many elements as in a row.  Row a of the band
+    begins at scratch[band_at + a*band_row].  See `Pixels` for the other arguments.
+
+    emit(v, vectors, rows, band_rows) emits the code of one vector of channels of a column.
+    v: arithmetic;  vectors: loads and stores in the picture.  rows() and band_rows() emit the
+    addresses: they are called where they are needed, because there are few registers for them.
     """
-    n_rows, emit = (f.m, f.emit_a) if is_gradient else (f.t, f.emit_bt)
 
     @intrinsic
     def code(typingctx, n_pixels, n_vectors, tail, x, x_off, x_row, pixel, first, last,
-             scratch, zeros_at, band_at, band_row, band_pixel):  # fmt: skip
+             scratch, outside_at, band_at, band_row, band_pixel):  # fmt: skip
         @own_function
         def codegen(context, builder, sig, args):
             (n_pixels, n_vectors, tail, x, x_off, x_row, pixel, first, last,
-             scratch, zeros_at, band_at, band_row, band_pixel) = args  # fmt: skip
+             scratch, outside_at, band_at, band_row, band_pixel) = args  # fmt: skip
             v = Arithmetic(builder, sig.args[3])
             px = element(context, builder, sig.args[3], x, x_off)
-            zeros, band = (
-                element(context, builder, sig.args[9], scratch, at) for at in (zeros_at, band_at)
+            outside, band = (
+                element(context, builder, sig.args[9], scratch, at) for at in (outside_at, band_at)
             )
             rows = [
-                _inside_or(builder, k, first, last, v.at(px, x_row, k), zeros)
+                _inside_or(builder, k, first, last, v.at(px, x_row, k), outside)
                 for k in range(n_rows)
             ]
 
             def column(vectors: Vectors, rows: list[ir.Value], band: ir.Value) -> None:
-                values = emit(v, [vectors.load(row) for row in rows])
-                for value, target in zip(values, spaced(builder, band, band_row, f.t)):
-                    v.store(value, target)
+                emit(v, vectors, lambda: rows, lambda: spaced(builder, band, band_row, f.t))
 
             pixels = Pixels(v, sig.args[3].dtype, rows, pixel, band, band_pixel)
             pixels.for_each(n_pixels, n_vectors, tail, column)
@@ -119,12 +123,13 @@ def make_columns(f: Transform, is_gradient: bool) -> Any:
     return code
 
 
-def make_rows(f: Transform, is_gradient: bool) -> Any:
-    """The same transform along the rows of a band, for n_tiles tiles, m pixels apart.
+def _over_tiles(f: Transform, n_pixels: int, emit: Emit) -> Any:
+    """An intrinsic that goes through the rows of a band, in each through n_tiles tiles, m pixels
+    apart, of n_pixels pixels.  Point (a, b) of tile k is scratch[V_at + (a*t + b)*V_point +
+    k*V_tile].
 
-    Point (a, b) of tile k goes to scratch[V_at + (a*t + b)*V_point + k*V_tile].
+    emit(v, v, pixels, points) emits the code of one vector of channels, as in `_over_columns`.
     """
-    n_pixels, emit = (f.m, f.emit_a) if is_gradient else (f.t, f.emit_bt)
 
     @intrinsic
     def code(typingctx, n_tiles, n_vectors, scratch, band_at, band_row, band_pixel,
@@ -142,14 +147,42 @@ def make_rows(f: Transform, is_gradient: bool) -> Any:
             with loop(builder, intp(f.t), [band, V], row_steps) as starts:
                 with loop(builder, n_tiles, starts, tile_steps) as tile:
                     with loop(builder, n_vectors, tile, [intp(v.lanes)] * 2) as (x, y):
-                        pixels = spaced(builder, x, band_pixel, n_pixels)
-                        values = emit(v, [v.load(pixel) for pixel in pixels])
-                        for value, target in zip(values, spaced(builder, y, V_point, f.t)):
-                            v.store(value, target)
+                        emit(
+                            v, v,
+                            lambda: spaced(builder, x, band_pixel, n_pixels),
+                            lambda: spaced(builder, y, V_point, f.t),
+                        )  # fmt: skip
 
         return types.void(INTP, INTP, scratch, *(INTP,) * 6), codegen
 
     return code
+
+
+def make_columns(f: Transform, is_gradient: bool) -> Any:
+    """The transform along columns of pixels, B^T d or, of a gradient, A d, for a row of tiles.
+
+    Tiles have t rows of pixels, of a gradient m; those outside the picture are zeros.
+    """
+    n_rows, transform = (f.m, f.emit_a) if is_gradient else (f.t, f.emit_bt)
+
+    def emit(v: Arithmetic, vectors: Vectors, rows: Pointers, band_rows: Pointers) -> None:
+        values = transform(v, [vectors.load(row) for row in rows()])
+        for value, target in zip(values, band_rows()):
+            v.store(value, target)
+
+    return _over_columns(f, n_rows, emit)
+
+
+def make_rows(f: Transform, is_gradient: bool) -> Any:
+    """The same transform along the rows of a band: see `_over_tiles`."""
+    n_pixels, transform = (f.m, f.emit_a) if is_gradient else (f.t, f.emit_bt)
+
+    def emit(v: Arithmetic, vectors: Vectors, pixels: Pointers, points: Pointers) -> None:
+        values = transform(v, [v.load(pixel) for pixel in pixels()])
+        for value, target in zip(values, points()):
+            v.store(value, target)
+
+    return _over_tiles(f, n_pixels, emit)
 
 
 def make_rows_back(f: Transform) -> Any:
@@ -160,65 +193,22 @@ def make_rows_back(f: Transform) -> Any:
     are added to, the others are overwritten.
     """
 
-    @intrinsic
-    def code(typingctx, n_tiles, n_vectors, scratch, band_at, band_row, band_pixel,
-             V_at, V_point, V_tile):  # fmt: skip
-        @own_function
-        def codegen(context, builder, sig, args):
-            (n_tiles, n_vectors, scratch, band_at, band_row, band_pixel,
-             V_at, V_point, V_tile) = args  # fmt: skip
-            v = Arithmetic(builder, sig.args[2])
-            band, V = (
-                element(context, builder, sig.args[2], scratch, at) for at in (band_at, V_at)
-            )
-            tile_steps = [builder.mul(band_pixel, intp(f.m)), V_tile]
-            row_steps = [band_row, builder.mul(V_point, intp(f.t))]
-            with loop(builder, intp(f.t), [band, V], row_steps) as starts:
-                with loop(builder, n_tiles, starts, tile_steps) as tile:
-                    with loop(builder, n_vectors, tile, [intp(v.lanes)] * 2) as (x, y):
-                        points = spaced(builder, y, V_point, f.t)
-                        values = f.emit_b(v, [v.load(point) for point in points])
-                        pixels = spaced(builder, x, band_pixel, f.t)
-                        for k, (value, pixel) in enumerate(zip(values, pixels)):
-                            v.store(v.add(v.load(pixel), value) if k < f.t - f.m else value, pixel)
+    def emit(v: Arithmetic, vectors: Vectors, pixels: Pointers, points: Pointers) -> None:
+        values = f.emit_b(v, [v.load(point) for point in points()])
+        for k, (value, pixel) in enumerate(zip(values, pixels())):
+            v.store(v.add(v.load(pixel), value) if k < f.t - f.m else value, pixel)
 
-        return types.void(INTP, INTP, scratch, *(INTP,) * 6), codegen
-
-    return code
+    return _over_tiles(f, f.t, emit)
 
 
 def make_columns_back(f: Transform) -> Any:
     """Multiplies by B along the columns of a band, and adds the result to rows of pictures: the
-    transpose of `make_columns`, with its arguments.
+    transpose of `make_columns`, with its arguments.  What belongs to rows outside the picture is
+    not read."""
 
-    What belongs to rows outside the picture is added to scratch[nowhere_at], which has as many
-    elements as a row and is not read.
-    """
+    def emit(v: Arithmetic, vectors: Vectors, rows: Pointers, band_rows: Pointers) -> None:
+        values = f.emit_b(v, [v.load(at) for at in band_rows()])
+        for value, row in zip(values, rows()):
+            vectors.store(v.add(vectors.load(row), value), row)
 
-    @intrinsic
-    def code(typingctx, n_pixels, n_vectors, tail, x, x_off, x_row, pixel, first, last,
-             scratch, nowhere_at, band_at, band_row, band_pixel):  # fmt: skip
-        @own_function
-        def codegen(context, builder, sig, args):
-            (n_pixels, n_vectors, tail, x, x_off, x_row, pixel, first, last,
-             scratch, nowhere_at, band_at, band_row, band_pixel) = args  # fmt: skip
-            v = Arithmetic(builder, sig.args[3])
-            px = element(context, builder, sig.args[3], x, x_off)
-            nowhere, band = (
-                element(context, builder, sig.args[9], scratch, at) for at in (nowhere_at, band_at)
-            )
-            rows = [
-                _inside_or(builder, k, first, last, v.at(px, x_row, k), nowhere) for k in range(f.t)
-            ]
-
-            def column(vectors: Vectors, rows: list[ir.Value], band: ir.Value) -> None:
-                values = f.emit_b(v, [v.load(at) for at in spaced(builder, band, band_row, f.t)])
-                for value, row in zip(values, rows):
-                    vectors.store(v.add(vectors.load(row), value), row)
-
-            pixels = Pixels(v, sig.args[3].dtype, rows, pixel, band, band_pixel)
-            pixels.for_each(n_pixels, n_vectors, tail, column)
-
-        return types.void(*(INTP,) * 3, x, *(INTP,) * 5, scratch, *(INTP,) * 4), codegen
-
-    return code
+    return _over_columns(f, f.t, emit)
