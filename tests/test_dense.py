@@ -147,7 +147,7 @@ def test_bits_of_one_image_in_any_number_of_vectors(dtype, fan_in):
         kernels.dense_forward(x[1:2], w, b, alone)
         memory.check()
         np.testing.assert_array_equal(alone[0], y[1], f"{units} units")
-        kernels.dense_relu_forward(x[1:2], w, b, 1, alone)
+        kernels.dense_columns_forward(x[1:2], w.reshape(-1), units, b, 1, alone)
         np.testing.assert_array_equal(alone[0], np.maximum(y[1], 0), f"{units} units, ReLU")
 
 

@@ -51,8 +51,10 @@ DOORS = {
     "reference_backend": {"custom_layers", "layers", "losses", "plan", "reference"},
     "workspaces": {"aligned_arrays", "kernels", "plan"},
     "prediction_memory": {"kernels", "plan"},
+    "two_tables": {"kernels", "plan", "prediction_memory"},
+    "two_threads": {"aligned_arrays", "kernels", "two_tables"},
     "kernel_prediction": {
-        "prediction_memory",
+        *("prediction_memory", "two_tables", "two_threads"),
         *("aligned_arrays", "custom_layers", "folding", "kernels", "parallel", "plan"),
         "workspaces",
     },

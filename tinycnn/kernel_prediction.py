@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import numpy as np
 
 from .aligned_arrays import aligned_zeros
 from .custom_layers import custom_forward
 from .folding import fold
 from .kernels import program
+from .kernels._jit import WITHOUT_JIT
 from .kernels.arrays import Stage
 from .kernels.operations import DENSE
 from .kernels.scale_images import scale_images
@@ -15,6 +19,8 @@ from .kernels.table import make_operations
 from .parallel import Threads, run_in_threads
 from .plan import NETWORK_INPUT, WORK_OF_ELEMENT, Plan, step_arrays
 from .prediction_memory import images_together, with_shared_memory
+from .two_tables import cut_in_two
+from .two_threads import TwoThreads
 from .workspaces import Pool, PredictionSpace
 
 IMAGES_OF_A_CALL = 64
@@ -59,6 +65,12 @@ class KernelPrediction:
         self.is_one_call = len(self.stages) == 1 and not self.table.custom_steps
         self.custom = {k: arrays_of[step.name] for k, step in self.table.custom_steps.items()}
         self.prediction_spaces = Pool(lambda n: PredictionSpace(table.sizes, n, self.dtype))
+        self.two_threads: TwoThreads | None = None
+        if self.is_one_call and threads.most > 1 and not WITHOUT_JIT:
+            n_inputs = math.prod(plan.input_shape)
+            make_tables = partial(cut_in_two, table.operations, n_inputs)
+            self.two_threads = TwoThreads(make_tables, table.sizes)
+        self.no_meeting = np.zeros(0, np.int64)
         # The bits of the parameters, and what was computed from them: the weights transformed for
         # Winograd's algorithm; for a plan with BatchNorm the prediction without it.
         self.parameter_bits = parameters.view(f"u{parameters.itemsize}")
@@ -97,10 +109,17 @@ class KernelPrediction:
         logits = np.empty((N, self.n_classes), self.dtype)
         winograd = self._winograd_weights()
         if N <= self.chunk:  # without the loop, whose overhead counts: an image may take 10 us
+            two_threads = self.two_threads if N == 1 else None
+            if two_threads is not None:
+                weights = self.parameters, self.dense_parameters, winograd
+                if two_threads.predict(weights, x.reshape(-1), logits.reshape(-1)):
+                    return logits
             if N:
                 space = self.prediction_spaces.take(self.chunk)
                 self._predict_part(winograd, x, space, logits)
                 self.prediction_spaces.give_back(space)
+            if two_threads is not None:
+                two_threads.has_ended()
             return logits
         n_workers = self.threads.for_work(-(-N // self.chunk), N * self.work)
         size = self.chunk
@@ -151,7 +170,7 @@ class KernelPrediction:
     ) -> None:
         program.program_predict(
             operations, begin, self.parameters, self.dense_parameters, winograd, x, space.capacity,
-            *space.prediction_arrays, logits_out,
+            *space.prediction_arrays, logits_out, self.no_meeting,
         )  # fmt: skip
 
     def _winograd_weights(self) -> np.ndarray | None:

@@ -7,6 +7,7 @@ once stays in the processor's second-level cache.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,16 +26,29 @@ CACHE_BYTES = 1 << 20
 
 
 def with_shared_memory(table: OperationTable) -> OperationTable:
-    """The table for prediction: each output begins at the lowest offset at which it overlaps no
-    output that is still needed."""
+    """The table for prediction, with outputs that share memory."""
     operations = table.operations.copy()
-    last_use = list(range(operations.size))
+    offsets, n_activations = shared_memory(operations, range(1, operations.size + 1))
+    for op, offset in zip(operations, offsets):
+        op.y_offset = offset
+    return replace(
+        table, operations=operations, sizes=replace(table.sizes, n_activations=n_activations)
+    )
+
+
+def shared_memory(operations: np.ndarray, ends: Sequence[int]) -> tuple[list[int], int]:
+    """Where the output of each operation begins, and the end of all: each begins at the lowest
+    offset at which it overlaps no output that is still needed.
+
+    ends  of each operation: the first one that cannot run at the same time or before
+    """
+    last_use = [end - 1 for end in ends]
     for k, op in enumerate(operations):
         for source in (int(op.x_from), int(op.x2_from)):
             if source >= 0:
-                last_use[source] = k
+                last_use[source] = ends[k] - 1
     needed: list[tuple[int, int, int]] = []  # begin, end, last use of each output, by begin
-    n_activations = 0
+    offsets, n_activations = [], 0
     for k, op in enumerate(operations):
         needed = [part for part in needed if part[2] >= k]
         size, begin = aligned(int(op.OH * op.OW * op.F)), 0
@@ -42,12 +56,10 @@ def with_shared_memory(table: OperationTable) -> OperationTable:
             if begin + size <= other_begin:
                 break
             begin = max(begin, other_end)
-        op.y_offset = begin
+        offsets.append(begin)
         needed = sorted([*needed, (begin, begin + size, last_use[k])])
         n_activations = max(n_activations, begin + size)
-    return replace(
-        table, operations=operations, sizes=replace(table.sizes, n_activations=n_activations)
-    )
+    return offsets, n_activations
 
 
 def images_together(table: OperationTable, n_weights: int, dtype: np.dtype) -> int:

@@ -19,24 +19,28 @@ def dense_forward(x, w, b, y_out):
     b      (units,)
     y_out  (N, units)       overwritten.  Backward needs x and w.
     """
-    dense_relu_forward(x, w, b, 0, y_out)
+    dense_columns_forward(x, w.reshape(-1), w.shape[1], b, 0, y_out)
 
 
 @helper
-def dense_relu_forward(x, w, b, relu, y_out):
-    """The same, followed by ReLU if `relu` is 1."""
+def dense_columns_forward(x, wf, w_columns, b, relu, y_out):
+    """The same, followed by ReLU if `relu` is 1, for as many columns of w as y_out has.
+
+    wf  flat, from the first weight of the first of these columns on; w has w_columns columns
+    """
     N, K = x.shape
-    U = w.shape[1]
-    xf, wf, yf = x.reshape(-1), w.reshape(-1), y_out.reshape(-1)
+    U = y_out.shape[1]
+    xf, yf = x.reshape(-1), y_out.reshape(-1)
     if N == 1 and U * y_out.itemsize >= BYTES:
         row_product(
-            N=U, K=K, x=xf, x_off=0, w=wf, w_off=0, wk=U, bias=b, relu=relu, y=yf, y_off=0
+            N=U, K=K, x=xf, x_off=0, w=wf, w_off=0, wk=w_columns, bias=b, relu=relu,
+            y=yf, y_off=0,
         )  # fmt: skip
     else:
         products(
             M=N, N=U, K0=1, K1=K,
             a=xf, a_off=0, am=K, a0=0, a1=1,
-            b=wf, b_off=0, b0=0, b1=U, bias=b, relu=relu,
+            b=wf, b_off=0, b0=0, b1=w_columns, bias=b, relu=relu,
             c=yf, c_off=0, cm=U,
         )  # fmt: skip
 
@@ -110,9 +114,9 @@ def dense_backward_input(dy, w_t, dx_out):
 @inline_helper
 def dense_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
     fan_in = op.H * op.W * op.C
-    w = view_2d(weights.dense_parameters, op.w_offset, fan_in, op.F)
+    wf, b = weights.dense_parameters[op.w_offset :], bias_of(op, weights.parameters)
     x_2d, y_2d = view_2d(x, 0, chunk.n_images, fan_in), view_2d(y, 0, chunk.n_images, op.F)
-    dense_relu_forward(x_2d, w, bias_of(op, weights.parameters), op.fuses_relu, y_2d)
+    dense_columns_forward(x_2d, wf, op.w_columns, b, op.fuses_relu, y_2d)
 
 
 @inline_helper

@@ -34,7 +34,9 @@ from .conv2d_winograd_3x3_tiles import scratch_size, weights_size
 CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT, ADD, CUSTOM = range(8)
 SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
 AVERAGEPOOL2D, DEPTHWISE_CONV2D = range(11, 13)
-"""Values of a record's field `kind`."""
+VIEW = 13
+"""Values of a record's field `kind`.  A VIEW computes nothing: its output is a part of another
+one's, see `two_threads.py`."""
 
 NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
 """Values of a record's field `activation`."""
@@ -78,6 +80,8 @@ FIELDS = (
     *POOL_WINDOW, "argmax_offset", "n_listed",
     # offsets and sizes of up to two parameters; whether their gradients are sums over the chunks
     "w_offset", "w_size", "b_offset", "b_size", "sums_chunks",
+    # columns of the weights of a dense layer; an operation may do some of them alone
+    "w_columns",
     # offset of the weights in the layout that backward reads; offset of the dropout mask; values of
     # the mask for one image
     "w_t_offset", "mask_offset", "mask_size",
@@ -248,6 +252,7 @@ def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = DENSE
     _parameters(op, group[0], needs.plan, "w", "b")
     op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
+    op.w_columns = op.F
     op.sums_chunks = 0  # computed for the whole batch at once
     _activation(op, group[1:])
     op.fuses_relu = op.activation == RELU

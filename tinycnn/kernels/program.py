@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import helper
+from ._meeting import ENDS, N_RUNS, call_partner, meet, wait_for_call
 from ._shared_counter import take_number
 from .arrays import Activations, Chunk, ForwardScratch, Gradients, Stage, Weights
 from .batch_norm import (
@@ -51,9 +52,13 @@ class Chunks(NamedTuple):
 @helper
 def program_predict(
     operations, begin, parameters, dense_parameters, winograd_weights, x, capacity, values, argmax,
-    conv_output, workspace, logits_out,
+    conv_output, workspace, logits_out, meeting,
 ):  # fmt: skip
     """Runs a stage for some images, for prediction: `capacity` images at a time.
+
+    Returns 1.  With a meeting, this is one of two threads that do an image together: returns 0 if
+    the other one is not there.  The one without logits_out is the partner, which does one image
+    after the other until no call comes any more.
 
     The arguments are arrays and not the structures of `arrays.py`: unpacking these from Python
     would take 3 % of the time that one image takes.
@@ -66,19 +71,35 @@ def program_predict(
     values            (n_activations * capacity) the outputs of all operations
     argmax            (n_argmax * capacity) int32, scratch
     conv_output, workspace  as in `arrays.ForwardScratch`
+    meeting           int64, the cells of `_meeting.py`; empty if this thread does all
     """
     weights = Weights(operations, parameters, parameters[:0], dense_parameters)
     activations = Activations(capacity, values, parameters[:0], capacity, values, argmax)
     scratch = ForwardScratch(conv_output, workspace, parameters[:0])
-    stage = Stage(begin, begin, begin, operations.size, capacity)
     (n_images, size), x_flat = x.shape, x.reshape(-1)
     n_logits = logits_out.size // max(n_images, 1)
-    for first in range(0, n_images, max(capacity, 1)):
-        chunk = Chunk(0, 0, min(capacity, n_images - first), 0)
-        walk_forward(
-            weights, winograd_weights, None, x_flat[first * size :], activations, scratch, chunk, 0,
-            stage, 0, logits_out[first * n_logits :],
-        )  # fmt: skip
+    is_alone, is_partner = meeting.size == 0, meeting.size > 0 and n_logits == 0
+    n_runs = 1 if is_alone else meeting[N_RUNS]
+    while True:
+        if not is_alone:
+            is_there = wait_for_call(meeting) if is_partner else call_partner(meeting)
+            if not is_there:
+                return 0
+        for first in range(0, n_images, max(capacity, 1)):
+            chunk = Chunk(0, 0, min(capacity, n_images - first), 0)
+            run_begin = begin
+            for run in range(n_runs):
+                end = operations.size if is_alone else meeting[ENDS + run]
+                walk_forward(
+                    weights, winograd_weights, None, x_flat[first * size :], activations, scratch,
+                    chunk, 0, Stage(run_begin, run_begin, run_begin, end, capacity), 0,
+                    logits_out[first * n_logits :],
+                )  # fmt: skip
+                run_begin = end
+                if not is_alone:
+                    meet(meeting, run, is_partner)
+        if not is_partner:
+            return 1
 
 
 # ---- weights in the layouts that the passes read -----------------------------------------------

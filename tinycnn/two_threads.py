@@ -1,0 +1,140 @@
+"""Predicts one image in two threads, each with a half of the rows: see `two_tables.py`.
+
+The second thread, the partner, is started when predictions follow one another closely, and waits
+for the next image in a loop (`kernels/_meeting.py`).  So a single prediction, or one now and then,
+is computed by one thread; a program that predicts in a loop has two threads after the first images.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+
+from .aligned_arrays import aligned_zeros
+from .kernels import _meeting, program
+from .kernels.operations import Sizes
+from .two_tables import TwoTables
+
+SOON_S = 0.0003
+"""A prediction that begins so soon after the end of the last one is worth a partner."""
+
+PATIENCE, IDLE, LONG = 500, 20_000, 5000
+"""For `_meeting.py`: some 10 us, 0.4 to 1 ms, and 100 us."""
+
+LEAST_REST, MOST_REST = 16, 4096
+"""After the partner was late, one thread predicts so many images alone: other programs need the
+cores then.  The number doubles each time, and shrinks by one with each image that was in time."""
+
+Weights = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
+"""`parameters`, `dense_parameters` and `winograd_weights` of `program_predict`."""
+
+
+class TwoThreads:
+    """Single images in two threads, if they are worth it.  Any number of threads may call it: one
+    of them gets the partner.
+
+    make_tables  the tables, or None if one thread is as fast; called when first needed
+    sizes        of the scratch of a thread
+    """
+
+    def __init__(self, make_tables: Callable[[], TwoTables | None], sizes: Sizes) -> None:
+        self.make_tables, self.sizes = make_tables, sizes
+        self.tables: TwoTables | None = None
+        self.is_worth_it = True
+        self.idle: list[_Pair | None] = [None]  # the pair, unless a thread has it
+        self.end_s = float("-inf")
+        self.rest = self.next_rest = 0  # images until the next try; the same if that is late
+
+    def predict(self, weights: Weights, x: np.ndarray, logits_out: np.ndarray) -> bool:
+        """The logits of one image.  False: nothing is done, one thread should predict alone and say
+        when it `has_ended`.
+
+        x, logits_out  flat
+        """
+        if not self.is_worth_it or perf_counter() - self.end_s > SOON_S:
+            return False
+        if self.rest:
+            self.rest -= 1
+            return False
+        try:
+            pair = self.idle.pop()  # atomic
+        except IndexError:
+            return False
+        try:
+            if pair is None or pair.weights[2] is not weights[2]:
+                pair = self._make_pair(weights)
+            if pair is None or not pair.predict(x, logits_out):
+                return False
+            if pair.was_late():
+                self.rest = max(self.next_rest, LEAST_REST)
+                self.next_rest = min(2 * self.rest, MOST_REST)
+            elif self.next_rest:
+                self.next_rest -= 1
+        finally:
+            self.idle.append(pair)
+        self.has_ended()
+        return True
+
+    def has_ended(self) -> None:
+        self.end_s = perf_counter()
+
+    def _make_pair(self, weights: Weights) -> _Pair | None:
+        if self.tables is None:
+            self.tables = self.make_tables()
+            self.is_worth_it = self.tables is not None
+        return _Pair(self.tables, self.sizes, weights) if self.tables is not None else None
+
+
+class _Pair:
+    """The memory of two threads that predict images together, and the partner.
+
+    weights  must stay where they are; others need another pair
+    """
+
+    def __init__(self, tables: TwoTables, sizes: Sizes, weights: Weights) -> None:
+        dtype, x_at = weights[0].dtype, tables.x_at
+        values = aligned_zeros(tables.n_values, dtype)
+        self.weights, self.x = weights, values[x_at:].reshape(1, -1)
+        self.meeting = np.zeros(_meeting.ENDS + len(tables.ends), np.int64)
+        self.meeting[_meeting.PATIENCE :] = [PATIENCE, IDLE, LONG, len(tables.ends), *tables.ends]
+        self.leader_arguments, self.partner_arguments = (
+            (
+                *(operations, 0, *weights, self.x, 1, values),
+                aligned_zeros(sizes.n_argmax, np.int32),
+                aligned_zeros(sizes.n_conv_output, dtype),
+                aligned_zeros(sizes.n_workspace, dtype),
+            )
+            for operations in tables.operations
+        )
+        self.partner: threading.Thread | None = None
+
+    def predict(self, x: np.ndarray, logits_out: np.ndarray) -> bool:
+        """False if the partner is not there: it is started, for the next image."""
+        if self.meeting[_meeting.DOOR] != _meeting.AWAY:
+            self.x[0] = x
+            if program.program_predict(*self.leader_arguments, logits_out, self.meeting):
+                return True
+        if self.partner is None or not self.partner.is_alive():
+            self._start_partner()
+        return False
+
+    def was_late(self) -> bool:
+        """Whether the partner was late since the last question."""
+        late = bool(self.meeting[_meeting.LATE])
+        if late:
+            self.meeting[_meeting.LATE] = 0
+        return late
+
+    def _start_partner(self) -> None:
+        arguments = (*self.partner_arguments, self.x[0, :0], self.meeting)
+        self.partner = threading.Thread(
+            target=program.program_predict, args=arguments, name="tinycnn-partner", daemon=True
+        )
+        self.meeting[_meeting.DOOR] = _meeting.WAITING
+        try:
+            self.partner.start()
+        except RuntimeError:  # the system has no thread to give
+            self.meeting[_meeting.DOOR] = _meeting.AWAY
