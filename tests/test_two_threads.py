@@ -78,7 +78,7 @@ def patient(monkeypatch):
     monkeypatch.setattr(two_threads, "SOON_S", 10)
     monkeypatch.setattr(two_threads, "PATIENCE", 10**7)
     monkeypatch.setattr(two_threads, "IDLE", 10**6)
-    monkeypatch.setattr(two_threads, "LONG", 10**12)
+    monkeypatch.setattr(two_threads, "LONG", 10**9)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ class KernelPrediction:
             n_inputs = math.prod(plan.input_shape)
             make_tables = partial(cut_in_two, table.operations, n_inputs)
             self.two_threads = TwoThreads(make_tables, table.sizes)
-        self.no_meeting = np.zeros(0, np.int64)
+        self.no_meeting = np.zeros(0, np.int32)
         # The bits of the parameters, and what was computed from them: the weights transformed for
         # Winograd's algorithm; for a plan with BatchNorm the prediction without it.
         self.parameter_bits = parameters.view(f"u{parameters.itemsize}")

@@ -98,12 +98,11 @@ class _Pair:
         dtype, x_at = weights[0].dtype, tables.x_at
         values = aligned_zeros(tables.n_values, dtype)
         self.weights, self.x = weights, values[x_at:].reshape(1, -1)
-        self.meeting = np.zeros(_meeting.ENDS + len(tables.ends), np.int64)
+        self.meeting = np.zeros(_meeting.ENDS + len(tables.ends), np.int32)
         self.meeting[_meeting.PATIENCE :] = [PATIENCE, IDLE, LONG, len(tables.ends), *tables.ends]
         self.leader_arguments, self.partner_arguments = (
             (
                 *(operations, 0, *weights, self.x, 1, values),
-                aligned_zeros(sizes.n_argmax, np.int32),
                 aligned_zeros(sizes.n_conv_output, dtype),
                 aligned_zeros(sizes.n_workspace, dtype),
             )

@@ -37,7 +37,6 @@ class PredictionSpace:
         )
         self.prediction_arrays = (
             self.activations.chunk_outputs,
-            self.activations.argmax,
             self.forward_scratch.conv_output,
             self.forward_scratch.workspace,
         )

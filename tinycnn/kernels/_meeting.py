@@ -1,5 +1,5 @@
 """How two threads compute one image together: they call each other and wait for each other in a few
-cells of memory that both have, without going back to Python.
+cells of memory that both have, int32, without going back to Python.
 
 The leader is the thread that predicts.  Its partner waits for a call in a loop, for some tenths of
 a millisecond after each image, and then goes away: waking a thread would take as long as a small
@@ -21,11 +21,11 @@ from numba import types
 from numba.extending import intrinsic
 
 from ._jit import helper
-from ._simd import I64, INTP, element
+from ._simd import INTP, element
 
 AWAY, WAITING, CALLED, WORKING = range(4)
 
-LINE = 8  # cells in a line of the cache: what the two threads write is on different lines
+LINE = 16  # cells in a line of the cache: what the two threads write is on different lines
 DOOR, ARRIVED, LATE = 0, LINE, 2 * LINE
 PATIENCE, IDLE, LONG, N_RUNS, ENDS = range(3 * LINE, 3 * LINE + 5)
 """Where the cells are.  LATE: how often the leader has waited for long.  Then come numbers that do
@@ -40,9 +40,9 @@ def _value(typingctx, cells, k):
 
     def codegen(context, builder, sig, args):
         pointer = element(context, builder, sig.args[0], args[0], args[1])
-        return builder.load_atomic(pointer, "acquire", 8)
+        return builder.load_atomic(pointer, "acquire", 4)
 
-    return types.int64(cells, INTP), codegen
+    return types.int32(cells, INTP), codegen
 
 
 @intrinsic
@@ -52,9 +52,9 @@ def _replace(typingctx, cells, k, expected, value):
     def codegen(context, builder, sig, args):
         pointer = element(context, builder, sig.args[0], args[0], args[1])
         result = builder.cmpxchg(pointer, args[2], args[3], "seq_cst", "seq_cst")
-        return builder.zext(builder.extract_value(result, 1), I64)
+        return builder.zext(builder.extract_value(result, 1), ir.IntType(32))
 
-    return types.int64(cells, INTP, types.int64, types.int64), codegen
+    return types.int32(cells, INTP, types.int32, types.int32), codegen
 
 
 @intrinsic
@@ -63,9 +63,9 @@ def _add_one(typingctx, cells, k):
 
     def codegen(context, builder, sig, args):
         pointer = element(context, builder, sig.args[0], args[0], args[1])
-        return builder.atomic_rmw("add", pointer, ir.Constant(I64, 1), "seq_cst")
+        return builder.atomic_rmw("add", pointer, ir.Constant(ir.IntType(32), 1), "seq_cst")
 
-    return types.int64(cells, INTP), codegen
+    return types.int32(cells, INTP), codegen
 
 
 @intrinsic

@@ -51,7 +51,7 @@ class Chunks(NamedTuple):
 
 @helper
 def program_predict(
-    operations, begin, parameters, dense_parameters, winograd_weights, x, capacity, values, argmax,
+    operations, begin, parameters, dense_parameters, winograd_weights, x, capacity, values,
     conv_output, workspace, logits_out, meeting,
 ):  # fmt: skip
     """Runs a stage for some images, for prediction: `capacity` images at a time.
@@ -67,14 +67,14 @@ def program_predict(
     parameters, dense_parameters  as in `arrays.Weights`
     x                 (n_images, H * W * C) the network's input
     logits_out        flat, for all images; empty unless it is the last stage
-    capacity          images that `values` and `argmax` have room for
+    capacity          images that `values` has room for
     values            (n_activations * capacity) the outputs of all operations
-    argmax            (n_argmax * capacity) int32, scratch
     conv_output, workspace  as in `arrays.ForwardScratch`
-    meeting           int64, the cells of `_meeting.py`; empty if this thread does all
+    meeting           int32, the cells of `_meeting.py`; empty if this thread does all
     """
     weights = Weights(operations, parameters, parameters[:0], dense_parameters)
-    activations = Activations(capacity, values, parameters[:0], capacity, values, argmax)
+    no_winners = meeting[:0]  # prediction keeps none
+    activations = Activations(capacity, values, parameters[:0], capacity, values, no_winners)
     scratch = ForwardScratch(conv_output, workspace, parameters[:0])
     (n_images, size), x_flat = x.shape, x.reshape(-1)
     n_logits = logits_out.size // max(n_images, 1)
