@@ -40,6 +40,7 @@ from ._simd import (
     element,
     for_each_row_count,
     for_first_lanes,
+    for_whole_or_first_lanes,
     intp,
     loop,
     opaque,
@@ -54,7 +55,7 @@ def make_tile(n_vectors: int, lane_by_lane: bool = False, overwrites: bool = Fal
     The arrays are flat, floating and of one dtype.  `rows` is known only at run time: the code has
     a variant for each value and jumps to it.  Without `overwrites`, bias and relu are not used.
     """
-    max_rows = LANE_BY_LANE_ROWS if lane_by_lane else ROWS
+    max_rows = LANE_BY_LANE_ROWS if lane_by_lane else ROWS if n_vectors else VECTOR_ROWS
 
     @intrinsic
     def tile(typingctx, rows, columns, K0, K1, a, a_off, am, a0, a1, b, b_off, b0, b1,
@@ -109,11 +110,30 @@ def make_tile(n_vectors: int, lane_by_lane: bool = False, overwrites: bool = Fal
                         ir.Constant(vectors.type, [x] * vectors.lanes) for x in (0.0, float("-inf"))
                     )
                     floor = builder.select(wants_relu, zeros, lowest)
+                results = {}
                 for m, v in grid:
-                    value = builder.load(total[m, v])
+                    results[m, v] = builder.load(total[m, v])
                     if overwrites:
-                        value = vectors.at_least(floor, value)
-                    vectors.store(value, c_rows[m], v)
+                        results[m, v] = vectors.at_least(floor, results[m, v])
+
+                def store(rows, vectors):
+                    for m in rows:
+                        for v in range(n_vectors or 1):
+                            vectors.store(results[m, v], c_rows[m], v)
+
+                if SLOW_MASKS and isinstance(vectors, FirstLanes) and n_rows > 1:
+                    # Rows that follow one another: a whole vector may be stored if the rows after
+                    # it, which are stored later, have the other lanes.
+                    follow = builder.icmp_signed("==", cm, columns)
+                    most = builder.icmp_signed(">=", columns, intp(vectors.lanes // 2))
+                    with builder.if_else(builder.and_(follow, most)) as (then, otherwise):
+                        with then:
+                            store(range(n_rows - 1), whole)
+                        with otherwise:
+                            store(range(n_rows - 1), vectors)
+                    store([n_rows - 1], vectors)
+                else:
+                    store(range(n_rows), vectors)
 
             def emit_rows(vectors):
                 for_each_row_count(builder, rows, max_rows, lambda n: emit(vectors, n))
@@ -121,6 +141,8 @@ def make_tile(n_vectors: int, lane_by_lane: bool = False, overwrites: bool = Fal
             whole = Vectors(builder, dtype, BYTES)
             if n_vectors:
                 emit_rows(whole)
+            elif SLOW_MASKS:
+                for_whole_or_first_lanes(builder, dtype, BYTES, columns, emit_rows)
             elif BYTES > 16:
                 for_first_lanes(builder, dtype, BYTES, columns, emit_rows)
             else:  # such hosts load lanes one by one
@@ -138,6 +160,12 @@ def make_tile(n_vectors: int, lane_by_lane: bool = False, overwrites: bool = Fal
 
 
 ROWS, VECTORS, BYTES = TILE.n_rows, TILE.n_vectors, TILE.vector_bytes
+
+SLOW_MASKS = BYTES == 32
+"""Whether loads and stores of some lanes take long: those of AVX2 do."""
+
+VECTOR_ROWS = max(ROWS, 12)
+"""Rows of a tile with one vector of columns: then registers are left for more rows than ROWS."""
 
 LANE_BY_LANE_ROWS = min(ROWS, 6)
 """Each product loads its own a there, so more rows than these are not faster."""
@@ -166,10 +194,11 @@ def multiply_add_tiled(
     rows has too few independent sums, and waits for each of its additions.
     """
     lanes = BYTES // c.itemsize
-    n_blocks = -(-M // ROWS)
     n = 0
     while n < N:
-        columns = VECTORS * lanes if N - n >= VECTORS * lanes else min(N - n, lanes)
+        is_block = N - n >= VECTORS * lanes
+        columns = VECTORS * lanes if is_block else min(N - n, lanes)
+        n_blocks = -(-M // (ROWS if is_block else VECTOR_ROWS))
         m = 0
         for k in range(n_blocks):
             rows = (M - m) // (n_blocks - k)
@@ -205,10 +234,11 @@ def products_tiled(
 ):  # pragma: no cover: intrinsics only run compiled
     """Equation (2) on the vector tile, as `multiply_add_tiled`."""
     lanes = BYTES // c.itemsize
-    n_blocks = -(-M // ROWS)
     n = 0
     while n < N:
-        columns = VECTORS * lanes if N - n >= VECTORS * lanes else min(N - n, lanes)
+        is_block = N - n >= VECTORS * lanes
+        columns = VECTORS * lanes if is_block else min(N - n, lanes)
+        n_blocks = -(-M // (ROWS if is_block else VECTOR_ROWS))
         m = 0
         for k in range(n_blocks):
             rows = (M - m) // (n_blocks - k)
