@@ -1,11 +1,11 @@
 """Cuts the operations of prediction in two, for two threads that compute one image together.
 
-Of each picture the one thread computes the upper rows, its partner the lower ones; of the output of
-a dense layer the first and the last columns of its weights.  What cannot be cut, such as a global
-average, the first thread does.  Both threads have a table of operations of their own.  An operation
-on some rows is the same operation on a smaller picture: rows that follow one another are one piece
-of memory, and the padding above and below is what is left of the padding.  So the kernels know
-nothing of this, and the results have the same bits.
+The threads are called leader and partner.  Of each picture the leader computes the upper rows, its
+partner the lower ones; of the output of a dense layer the first and the last units.  What cannot be
+cut, such as a global average, the leader does.  Each has a table of operations of its own.  An
+operation on some rows is the same operation on a smaller picture: rows that follow one another are
+one piece of memory, and some padding is left above or below.  So the kernels know nothing of this,
+and the results have the same bits.
 
 A record of the kind VIEW stands for the rows of another output that an operation needs.  These may
 be more than its own thread has computed: a 3x3 convolution needs a row of the other half.  Then the
@@ -88,7 +88,7 @@ class Part(NamedTuple):
 
     op       the record, without the numbers of its inputs and the place of its output
     needs    the rows of its inputs that it needs; a vector is one row
-    gives    the rows of its output that it computes; none of a row that both compute
+    gives    the rows of its output that it computes alone
     y_begin  the first element that it computes
     """
 
@@ -136,23 +136,18 @@ def cut_in_two(operations: np.ndarray, input_size: int) -> TwoTables | None:
     for k, op in enumerate(operations):
         if k in begins[1:]:
             ends.append(len(tables[0]))
-        sources = _sources(op)
         for table, part in zip(tables, parts[k]):
+            views = [
+                _view_of(source, part, op, operations, offsets, x_at) for source in _sources(op)
+            ]
             made = part.op.copy()
             made.y_offset = offsets[k] + part.y_begin
-            made.x_from, made.x2_from = len(table), len(table) + len(sources) - 1
-            for source in sources:
-                if source < 0:
-                    at, width, rows = x_at, int(op.W * op.C), part.needs
-                else:
-                    at, width = offsets[source], int(operations[source].OW * operations[source].F)
-                    rows = _rows_of_source(part, op, operations[source])
-                table.append(_view(at, rows, width))
-            table.append(made)
+            made.x_from, made.x2_from = len(table), len(table) + len(views) - 1
+            table += [*views, made]
     if parts[-1][1].y_begin:  # the leader returns what both have computed
         ends.append(len(tables[0]))
-    tables[0].append(_view(offsets[-1], Rows(0, 1), int(operations[-1].F)))
-    tables[1].append(_view(offsets[-1], Rows(0, 0), 0))
+    for table, rows in zip(tables, (Rows(0, 1), Rows(0, 0))):
+        table.append(_view(offsets[-1], rows, int(operations[-1].F)))
     ends.append(len(tables[0]))
     leader, partner = (np.array(table, RECORD) for table in tables)
     return TwoTables((leader, partner), ends, x_at + input_size, x_at)
@@ -171,12 +166,27 @@ def _rows_of_source(part: Part, op: np.record, source: np.record) -> Rows:
     return part.needs
 
 
+def _view_of(
+    source: int,
+    part: Part,
+    op: np.record,
+    operations: np.ndarray,
+    offsets: list[int],
+    x_at: int,
+) -> np.record:
+    """The rows of the output of `source` that a part of `op` needs."""
+    if source < 0:
+        return _view(x_at, part.needs, int(op.W * op.C))
+    made = operations[source]
+    return _view(offsets[source], _rows_of_source(part, op, made), int(made.OW * made.F))
+
+
 def _view(offset: int, rows: Rows, width: int) -> np.record:
-    """The rows of an output that begins at `offset` and has rows of `width` elements."""
+    """Some rows of an output that begins at `offset` and has rows of `width` elements."""
     view = np.zeros(1, RECORD)[0]
     view.kind, view.x_from, view.x2_from, view.y_in_chunk = VIEW, -1, -1, 1
     view.y_offset = offset + rows.begin * width
-    view.OH, view.OW, view.F = max(rows.end - rows.begin, 0), 1, width
+    view.OH, view.OW, view.F = rows.end - rows.begin, 1, width
     return view
 
 
