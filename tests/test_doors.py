@@ -21,7 +21,7 @@ DOORS = {
     "shapes": {"ground"},
     "aligned_arrays": set(),
     "ground": set(),
-    "parallel": set(),
+    "parallel": {"ground"},
     "training_thread": set(),
     "backend_choice": {"kernels", "reference"},
     "reference": {"reference_optimizers", "reference_windows"},

@@ -27,6 +27,7 @@ from tinycnn import (
     models,
     parallel,
 )
+from tinycnn.ground import usable_cores as cores
 from tinycnn.kernels import _jit, dense
 from tinycnn.parallel import Threads, check_n_threads, run_in_threads, threads_of, usable_cores
 
@@ -199,11 +200,37 @@ def test_a_wrong_number_of_threads_is_named(bad):
         check_n_threads(bad)
 
 
-def test_by_default_all_usable_cores_are_used():
+def test_by_default_all_usable_cores_are_used(monkeypatch, tmp_path):
+    monkeypatch.setattr(cores, "CGROUPS", tmp_path)  # without a limit of a container
     assert check_n_threads(None) == usable_cores() >= 1
     assert check_n_threads(5) == 5
     if hasattr(os, "sched_setaffinity"):
         assert usable_cores() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    "files, n_cores",
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "150000 100000\n"}, 2),  # rounded up
+        ({"cpu.max": "10000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 64),
+        ({"cpu.max": "6400000 100000\n"}, 64),
+        ({"cpu.max": "not what is expected\n"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "300000\n"}, 64),
+        ({}, 64),
+    ],
+)
+def test_a_container_may_give_less_than_all_cores(files, n_cores, monkeypatch, tmp_path):
+    """The files of Linux's control groups, version 2 and version 1."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(cores, "CGROUPS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    assert usable_cores() == n_cores
 
 
 def test_as_many_threads_as_the_work_is_worth():

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
 from typing import NamedTuple
 
+from .ground.usable_cores import usable_cores
+
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
@@ -26,13 +28,6 @@ def _forget_pool() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
-
-
-def usable_cores() -> int:
-    """The number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_n_threads(n_threads: int | None) -> int:

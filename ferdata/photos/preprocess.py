@@ -31,6 +31,7 @@ from ferdata.photos.photo import read_grey
 from ferdata.warp import resize_images
 from tinycnn.ground.masked_arrays import unmasked
 from tinycnn.ground.messages import short_repr
+from tinycnn.ground.usable_cores import usable_cores
 
 # Change it whenever a change to reading, detection, framing or resizing alters the pixels.
 _VERSION = 2
@@ -171,12 +172,9 @@ def in_threads(
     n_threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Call work(0) to work(n - 1) in n_threads (None: one for each processor that this process may
-    use). The first error is raised, and nothing more is begun."""
-    n_processors = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    )
-    with ThreadPoolExecutor(n_threads or n_processors) as pool:
+    """Call work(0) to work(n - 1) in n_threads (None: one for each core that this process may use).
+    The first error is raised, and nothing more is begun."""
+    with ThreadPoolExecutor(n_threads or usable_cores()) as pool:
         try:
             for done, _ in enumerate(pool.map(work, range(n)), start=1):
                 if progress is not None:
