@@ -73,12 +73,14 @@ EVERY_NETWORK = pytest.mark.parametrize("name", sorted(NETWORKS))
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """Predictions follow one another closely, however long they take, and the threads wait for each
-    other longer: the tests run on busy machines."""
+    """Predictions follow one another closely, however long they take, and the threads wait longer
+    for each other and never rest: the tests run on busy machines."""
     monkeypatch.setattr(two_threads, "SOON_S", 10)
     monkeypatch.setattr(two_threads, "PATIENCE", 10**7)
     monkeypatch.setattr(two_threads, "IDLE", 10**6)
     monkeypatch.setattr(two_threads, "LONG", 10**9)
+    monkeypatch.setattr(two_threads, "LEAST_REST_S", 0)
+    monkeypatch.setattr(two_threads, "PAUSE_S", 0)
 
 
 @pytest.fixture
@@ -311,19 +313,38 @@ def test_a_forked_child_starts_a_partner_of_its_own(monkeypatch):
 
 @COMPILED
 def test_after_a_late_partner_one_thread_predicts_alone_for_a_while(monkeypatch):
+    """Twenty times as long as the late image took."""
     done = pairs_that_predict(monkeypatch)
     network, image = network_of("microexpnet"), images_of("microexpnet", 1)
     until(lambda: done, lambda: network.forward(image))
-    pair = done[0]
-    pair.meeting[_meeting.LATE] = 1
-    before = len(done)
-    until(lambda: len(done) > before, lambda: network.forward(image))
     two = prediction_of(network).two_threads
-    assert two.rest == two_threads.LEAST_REST and pair.meeting[_meeting.LATE] == 0
+    two.rest_end_s = 0
+    monkeypatch.setattr(two_threads, "REST", 1e9)
+    done[0].meeting[_meeting.LATE] = 1
+    before = len(done)
+    until(lambda: two.rest_end_s > time.perf_counter() + 1000, lambda: network.forward(image))
     count = len(done)
-    for _ in range(two_threads.LEAST_REST):
+    assert count <= before + 1 and done[0].meeting[_meeting.LATE] == 0
+    for _ in range(20):
         network.forward(image)
-    assert len(done) == count and two.rest == 0 and two.next_rest == 2 * two_threads.LEAST_REST
+    assert len(done) == count
+    two.rest_end_s = 0
+    monkeypatch.setattr(two_threads, "REST", 0)
+    until(lambda: len(done) > count, lambda: network.forward(image))
+
+
+@COMPILED
+def test_a_partner_that_did_little_is_not_followed_by_another_at_once(monkeypatch):
+    monkeypatch.setattr(two_threads, "PAUSE_S", 1e9)
+    started = []  # partners that never come
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))
+    network, image = network_of("microexpnet"), images_of("microexpnet", 1)
+    for _ in range(50):
+        network.forward(image)
+    assert len(started) == 1
+    monkeypatch.setattr(two_threads, "PAUSE_S", 0)
+    network.forward(image)
+    assert len(started) == 2
 
 
 @COMPILED

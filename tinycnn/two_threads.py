@@ -7,6 +7,7 @@ is computed by one thread; a program that predicts in a loop has two threads aft
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from time import perf_counter
@@ -24,9 +25,14 @@ SOON_S = 0.0003
 PATIENCE, IDLE, LONG = 500, 20_000, 5000
 """For `_meeting.py`: some 10 us, 0.4 to 1 ms, and 100 us."""
 
-LEAST_REST, MOST_REST = 16, 4096
-"""After the partner was late, one thread predicts so many images alone: other programs need the
-cores then.  The number doubles each time, and shrinks by one with each image that was in time."""
+REST, LEAST_REST_S = 20, 0.02
+"""After waiting in vain for the partner, one thread predicts alone for so many times the time that
+this took, and for 20 ms or longer: the partner has used up to a millisecond, too.  So not much more
+than a twentieth is lost where other programs need the cores."""
+
+ENOUGH, PAUSE_S = 20, 0.5
+"""If a partner has done fewer images than ENOUGH, the next one is started so much later at the
+earliest: to start a thread takes up to a millisecond."""
 
 Weights = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
 """`parameters`, `dense_parameters` and `winograd_weights` of `program_predict`."""
@@ -45,8 +51,8 @@ class TwoThreads:
         self.tables: TwoTables | None = None
         self.is_worth_it = True
         self.idle: list[_Pair | None] = [None]  # the pair, unless a thread has it
-        self.end_s = float("-inf")
-        self.rest = self.next_rest = 0  # images until the next try; the same if that is late
+        self.end_s = float("-inf")  # of the last prediction
+        self.rest_end_s = float("-inf")
 
     def predict(self, weights: Weights, x: np.ndarray, logits_out: np.ndarray) -> bool:
         """The logits of one image.  False: nothing is done, one thread should predict alone and say
@@ -54,10 +60,8 @@ class TwoThreads:
 
         x, logits_out  flat
         """
-        if not self.is_worth_it or perf_counter() - self.end_s > SOON_S:
-            return False
-        if self.rest:
-            self.rest -= 1
+        begin_s = perf_counter()
+        if not self.is_worth_it or begin_s - self.end_s > SOON_S or begin_s < self.rest_end_s:
             return False
         try:
             pair = self.idle.pop()  # atomic
@@ -66,17 +70,17 @@ class TwoThreads:
         try:
             if pair is None or pair.weights[2] is not weights[2]:
                 pair = self._make_pair(weights)
-            if pair is None or not pair.predict(x, logits_out):
+            if pair is None:
                 return False
-            if pair.was_late():
-                self.rest = max(self.next_rest, LEAST_REST)
-                self.next_rest = min(2 * self.rest, MOST_REST)
-            elif self.next_rest:
-                self.next_rest -= 1
+            is_done = pair.predict(x, logits_out)
+            if pair.waited_in_vain():
+                end_s = perf_counter()
+                self.rest_end_s = end_s + max(REST * (end_s - begin_s), LEAST_REST_S)
         finally:
             self.idle.append(pair)
-        self.has_ended()
-        return True
+        if is_done:
+            self.has_ended()
+        return is_done
 
     def has_ended(self) -> None:
         self.end_s = perf_counter()
@@ -109,31 +113,35 @@ class _Pair:
             for operations in tables.operations
         )
         self.partner: threading.Thread | None = None
+        self.start_s, self.n_images = float("-inf"), 0  # of the partner
 
     def predict(self, x: np.ndarray, logits_out: np.ndarray) -> bool:
         """False if the partner is not there: it is started, for the next image."""
         if self.meeting[_meeting.DOOR] != _meeting.AWAY:
             self.x[0] = x
             if program.program_predict(*self.leader_arguments, logits_out, self.meeting):
+                self.n_images += 1
                 return True
+            self.meeting[_meeting.LATE] = 1
         if self.partner is None or not self.partner.is_alive():
             self._start_partner()
         return False
 
-    def was_late(self) -> bool:
-        """Whether the partner was late since the last question."""
+    def waited_in_vain(self) -> bool:
+        """Whether the partner has let the leader wait since the last question."""
         late = bool(self.meeting[_meeting.LATE])
         if late:
             self.meeting[_meeting.LATE] = 0
         return late
 
     def _start_partner(self) -> None:
+        now_s = perf_counter()
+        if self.n_images < ENOUGH and now_s - self.start_s < PAUSE_S:
+            return
+        self.start_s, self.n_images = now_s, 0
         arguments = (*self.partner_arguments, self.x[0, :0], self.meeting)
         self.partner = threading.Thread(
             target=program.program_predict, args=arguments, name="tinycnn-partner", daemon=True
         )
-        self.meeting[_meeting.DOOR] = _meeting.WAITING
-        try:
+        with contextlib.suppress(RuntimeError):  # the system has no thread to give
             self.partner.start()
-        except RuntimeError:  # the system has no thread to give
-            self.meeting[_meeting.DOOR] = _meeting.AWAY

@@ -104,6 +104,7 @@ def call_partner(cells):
 @helper  # pragma: no cover: intrinsics only run compiled
 def wait_for_call(cells):
     """The partner: 1 if it is called, 0 if it goes away."""
+    _replace(cells, DOOR, AWAY, WAITING)
     for _ in range(cells[IDLE]):
         if _value(cells, DOOR) == CALLED and _replace(cells, DOOR, CALLED, WORKING):
             return 1
