@@ -321,6 +321,7 @@ def test_bad_arguments_are_named(name):
         (lambda: Distillation(()), "temperature: expected a number or several, found none"),
         (lambda: Distillation((2.0, -1.0)), "temperature=-1.0"),
         (lambda: DecoupledDistillation(temperature=0.0), "temperature=0.0"),
+        (lambda: RelationDistillation(temperature=0.0), "temperature=0.0"),
         (lambda: DecoupledDistillation(beta=-1.0), "beta=-1.0: expected 0 or more"),
         (lambda: DecoupledDistillation(alpha=math.nan), "alpha=nan"),
         (lambda: DecoupledDistillation(n_warmup_epochs=-1), "n_warmup_epochs=-1"),
@@ -333,6 +334,14 @@ def test_bad_arguments_are_named(name):
 def test_options_out_of_range(make, expected):
     with pytest.raises(ValueError, match=rf"^{re.escape(expected)}(?!\w)"):
         make()
+
+
+@pytest.mark.parametrize("kind", [Distillation, DecoupledDistillation, RelationDistillation])
+def test_the_highest_temperature_is_1e9(kind):
+    assert kind(temperature=1e9).temperature == 1e9
+    message = r"^temperature=1000000001.0: expected a finite number above 0, at most 1e\+09$"
+    with pytest.raises(ValueError, match=message):
+        kind(temperature=1e9 + 1)
 
 
 def test_temperatures_of_a_list_are_kept_as_a_tuple():
