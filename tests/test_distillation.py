@@ -144,6 +144,19 @@ def test_standardizing_removes_shift_and_scale(backend):
 
 
 @BACKENDS
+def test_decoupled_of_z_scores(backend):
+    """The same as the loss without them, of rows of mean 0 and deviation 1."""
+    logits, _, labels, teacher = batch(5, 4, 7)
+    options = dict(temperature=2.0, alpha=0.7, beta=3.0, hard_weight=0.0)
+    z, v = ([(row - row.mean()) / row.std() for row in rows] for rows in (logits, teacher))
+    expected, _ = DecoupledDistillation(**options)(np.array(z), labels, np.array(v))
+    loss = DecoupledDistillation(**options, standardize=True)
+    assert loss(logits, labels, teacher, backend=backend)[0] == pytest.approx(expected, rel=1e-10)
+    other, _ = loss(5 * logits - 3, labels, 0.1 * teacher + 7, backend=backend)
+    assert other == pytest.approx(expected, rel=1e-10)
+
+
+@BACKENDS
 def test_the_authors_deviation_over_k_minus_1_is_another_temperature(backend):
     """Their loss at t is ours at t * sqrt(K / (K-1)): 6.9 % more at K = 8."""
     logits, _, _, teacher = batch(5, 7, 8)
