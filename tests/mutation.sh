@@ -41,7 +41,8 @@ def configure(chosen):
     tests = {f"tests/test_{name}.py" for group in chosen for name in GROUPS[group][1].split()}
     for module in modules:  # mutmut does not change decorated functions
         path = Path(module)
-        path.write_text(path.read_text().replace("\n@kernel\n", "\n"))
+        text = path.read_text()
+        path.write_text(text.replace("\n@kernel\n", "\n").replace("\n@helper\n", "\n"))
     options = ["-p", "no:cacheprovider", "--hypothesis-seed=0", "-k"]
     options.append(" and ".join(f"not {name}" for name in LEFT_OUT))
     with open("pyproject.toml", "a") as file:
