@@ -13,6 +13,11 @@ NAN, INF = LOGITS.copy(), LOGITS.copy()
 NAN[1, 2], INF[2, 0] = np.nan, np.inf
 
 
+def masked(array):
+    """The array with its first value masked."""
+    return np.ma.masked_array(array, np.arange(array.size) == 0)
+
+
 def dataset(rows=(0, 1, 2), space=THREE):
     rows = np.array(rows)
     return FaceDataset(

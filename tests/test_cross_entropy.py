@@ -295,6 +295,17 @@ def test_distillation_against_the_definition(operations, total):
 # ---- how the two terms of distillation combine -------------------------------------------------
 
 
+@DTYPES
+def test_weights_multiply_losses_and_gradients(dtype):
+    """In place, and for any number of rows.  These products are exact."""
+    loss, dlogits = np.array([3.0, 4.0, 5.0]), np.array([[1, 2], [3, -4], [5, 6]], dtype)
+    kernels.weigh_rows(np.array([0.5, 0.0, 2.0], dtype), loss, dlogits)
+    assert loss.tolist() == [1.5, 0, 10]
+    assert dlogits.tolist() == [[0.5, 1], [0, 0], [10, 12]] and dlogits.dtype == dtype
+    kernels.weigh_rows(np.array([], dtype), loss, dlogits)
+    assert loss.tolist() == [1.5, 0, 10] and dlogits.tolist() == [[0.5, 1], [0, 0], [10, 12]]
+
+
 @BOTH
 def test_hinton_multiplies_the_soft_term(operations):
     logits, targets, _, teacher = random_batch(19, 5, 8)

@@ -144,6 +144,19 @@ def test_standardizing_removes_shift_and_scale(backend):
 
 
 @BACKENDS
+def test_decoupled_of_z_scores(backend):
+    """The same as the loss without them, of rows of mean 0 and deviation 1."""
+    logits, _, labels, teacher = batch(5, 4, 7)
+    options = dict(temperature=2.0, alpha=0.7, beta=3.0, hard_weight=0.0)
+    z, v = ([(row - row.mean()) / row.std() for row in rows] for rows in (logits, teacher))
+    expected, _ = DecoupledDistillation(**options)(np.array(z), labels, np.array(v))
+    loss = DecoupledDistillation(**options, standardize=True)
+    assert loss(logits, labels, teacher, backend=backend)[0] == pytest.approx(expected, rel=1e-10)
+    other, _ = loss(5 * logits - 3, labels, 0.1 * teacher + 7, backend=backend)
+    assert other == pytest.approx(expected, rel=1e-10)
+
+
+@BACKENDS
 def test_the_authors_deviation_over_k_minus_1_is_another_temperature(backend):
     """Their loss at t is ours at t * sqrt(K / (K-1)): 6.9 % more at K = 8."""
     logits, _, _, teacher = batch(5, 7, 8)
@@ -321,6 +334,7 @@ def test_bad_arguments_are_named(name):
         (lambda: Distillation(()), "temperature: expected a number or several, found none"),
         (lambda: Distillation((2.0, -1.0)), "temperature=-1.0"),
         (lambda: DecoupledDistillation(temperature=0.0), "temperature=0.0"),
+        (lambda: RelationDistillation(temperature=0.0), "temperature=0.0"),
         (lambda: DecoupledDistillation(beta=-1.0), "beta=-1.0: expected 0 or more"),
         (lambda: DecoupledDistillation(alpha=math.nan), "alpha=nan"),
         (lambda: DecoupledDistillation(n_warmup_epochs=-1), "n_warmup_epochs=-1"),
@@ -333,6 +347,14 @@ def test_bad_arguments_are_named(name):
 def test_options_out_of_range(make, expected):
     with pytest.raises(ValueError, match=rf"^{re.escape(expected)}(?!\w)"):
         make()
+
+
+@pytest.mark.parametrize("kind", [Distillation, DecoupledDistillation, RelationDistillation])
+def test_the_highest_temperature_is_1e9(kind):
+    assert kind(temperature=1e9).temperature == 1e9
+    message = r"^temperature=1000000001.0: expected a finite number above 0, at most 1e\+09$"
+    with pytest.raises(ValueError, match=message):
+        kind(temperature=1e9 + 1)
 
 
 def test_temperatures_of_a_list_are_kept_as_a_tuple():

@@ -14,8 +14,11 @@ from ferdata.labels import (
     MICROEXPNET8,
     LabelError,
     LabelSpace,
+    checked_labels,
     is_known_class,
     label_map,
+    mapped_distributions,
+    mapped_labels,
 )
 
 EIGHT = [MICROEXPNET8, FERPLUS8]
@@ -140,6 +143,91 @@ def test_columns_that_cannot_be_filled():
         to_ten.apply_columns(np.ones((1, 8)))
     with pytest.raises(LabelError, match=r"expected \(N, 7\) values for 'fer2013', found shape"):
         to_eight.apply_columns(values[:, :6])
+
+
+# Anger and fear become one class; what is called surprise is left out, contempt has no source.
+MIXED = LabelSpace("mixed", ("anger", "happy", "surprise", "fear"))
+MERGED = LabelSpace(
+    "merged",
+    ("glad", "contempt", "bad"),
+    made_of=(("happiness",), ("contempt",), ("angry", "afraid")),
+)
+
+
+def merging():
+    return label_map(MIXED, MERGED, allow_lossy=True)
+
+
+def test_classes_that_become_one_are_added():
+    mapped = merging()
+    assert mapped.indices == (2, 0, None, 2) and mapped.merged == {"bad": ("anger", "fear")}
+    assert (mapped.dropped, mapped.unfilled) == (("surprise",), ("contempt",))
+    values = np.array([[1, 10, 100, 1000], [2, 20, 200, 2000]], np.float32)
+    moved = mapped.apply_columns(values, fill=-1)
+    assert moved.tolist() == [[10, -1, 1001], [20, -1, 2002]] and moved.dtype == np.float32
+
+
+def test_of_logarithms_that_become_one_the_exponentials_are_added():
+    values = np.log([[0.1, 0.2, 0.3, 0.4], [0.25, 0.25, 0.25, 0.25]])
+    moved = merging().apply_columns(values, fill=-9.0, logarithms=True)
+    expected = [[np.log(0.2), -9, np.log(0.5)], [np.log(0.25), -9, np.log(0.5)]]
+    np.testing.assert_allclose(moved, expected, rtol=1e-14)
+
+
+def test_a_source_that_has_the_names_of_the_merged_classes():
+    """Its "bad" is the target's class; a name of the data counts only if not all names are such."""
+    assert label_map(LabelSpace("new", ("Bad", "glad")), MERGED).indices == (2, 0)
+    swapped = LabelSpace("swapped", ("sad", "happy"), made_of=(("happy",), ("sad",)))
+    assert label_map(LabelSpace("both", ("sad", "happy")), swapped).indices == (0, 1)
+    assert label_map(LabelSpace("data", ("happy", "angry")), MERGED).indices == (0, 2)
+
+
+def test_distributions_without_the_dropped_class_sum_to_one_again():
+    rows = np.array([[0.2, 0.1, 0.5, 0.2], [0, 0, 1, 0], [0.5, 0.5, 0, 0]])
+    moved, left = mapped_distributions(rows, merging())
+    np.testing.assert_allclose(moved, [[0.2, 0, 0.8], [0, 0, 0], [0.5, 0, 0.5]], rtol=1e-15)
+    assert left.tolist() == [True, False, True]
+
+
+def test_distributions_of_which_no_class_is_dropped_stay_as_they_are():
+    """A sum of 0.9995 is within the tolerance, and nothing divides by it."""
+    rows = np.array([[0.4995, 0.5], [0, 1]], np.float32)
+    two, three = LabelSpace("two", ("happy", "sad")), LabelSpace("x", ("fear", "sad", "happy"))
+    moved, left = mapped_distributions(rows, label_map(two, three))
+    assert moved.dtype == np.float32 and left.tolist() == [True, True]
+    np.testing.assert_array_equal(moved, [[0, 0.5, np.float32(0.4995)], [0, 1, 0]])
+
+
+def test_images_of_dropped_classes_are_not_kept_those_without_a_label_are():
+    labels = np.array([3, 2, 1, 2, 0])
+    moved, kept = mapped_labels(labels, np.array([True, True, True, False, False]), merging())
+    assert moved.tolist() == [2, 0, 0, 0, 0] and moved.dtype == np.int64
+    assert kept.tolist() == [True, False, True, True, True]
+    moved, kept = mapped_labels(labels, None, merging())
+    assert moved.tolist() == [2, 0, 0, 0, 2]
+    assert kept.tolist() == [True, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "use, name",
+    [
+        (lambda masked: merging().apply(masked), "labels"),
+        (lambda masked: merging().keeps(masked), "labels"),
+        (lambda masked: checked_labels(masked, MIXED), "labels"),
+        (lambda masked: merging().apply_columns(masked[None], fill=0), "values"),
+    ],
+    ids=["apply", "keeps", "checked_labels", "apply_columns"],
+)
+def test_arrays_with_masked_values_are_named(use, name):
+    masked = np.ma.masked_array([0, 1, 1, 0], mask=[False, True, False, False])
+    with pytest.raises(TypeError, match=f"^{name} has masked values, and every value would be"):
+        use(masked)
+
+
+def test_names_in_the_data_are_given_for_every_class():
+    message = r"^label space 'mine': made_of has 1 entries for 2 classes$"
+    with pytest.raises(LabelError, match=message):
+        LabelSpace("mine", ("happy", "sad"), made_of=(("happy",),))
 
 
 def test_a_renamed_class_is_the_one_that_it_is_in_the_data():

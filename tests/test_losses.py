@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from tinycnn.distillation import DecoupledDistillation, Distillation, RelationDistillation
 from tinycnn.losses import (
     CrossEntropy,
+    Loss,
+    balanced_class_weights,
+    check_temperature,
     log_softmax,
     softmax,
 )
@@ -203,6 +206,28 @@ def test_targets_and_soft_labels_get_the_dtype_of_the_logits(dtype, given):
     assert smoothed.tolist() == [[0.125, 0.125, 0.125, 0.625], [0.625, 0.125, 0.125, 0.125]]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_not_given_is_empty_and_of_the_dtype_of_what_is(dtype):
+    """So the kernels are compiled for the same types whatever is given."""
+    rows, plain = np.full((2, 4), 0.25, dtype), CrossEntropy()
+    inputs = plain.check(rows, None, (2, 4), np.dtype(dtype))
+    assert inputs.labels.shape == (0,) and inputs.labels.dtype == np.int64
+    assert inputs.soft_labels.shape == (0, 4) and inputs.soft_labels.dtype == dtype
+    assert inputs.sample_weights.shape == (0,) and inputs.sample_weights.dtype == dtype
+    inputs = plain.check(np.array([3, 0]), None, (2, 4), np.dtype(dtype))
+    assert inputs.targets.shape == (0, 4) and inputs.targets.dtype == dtype
+    assert inputs.sample_weights.shape == (0,) and inputs.sample_weights.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sample_weights_have_the_dtype_of_the_logits(dtype):
+    loss = CrossEntropy(class_weights=(0.5, 3.0))
+    rows = np.array([[0.25, 0.75], [1, 0], [0, 1]], dtype)
+    for targets, expected in ((rows, [2.375, 0.5, 3.0]), (np.array([1, 0, 1]), [3.0, 0.5, 3.0])):
+        weights = loss.check(targets, None, (3, 2), np.dtype(dtype)).sample_weights
+        assert weights.dtype == dtype and weights.tolist() == expected
+
+
 @BACKENDS
 @pytest.mark.parametrize("loss", [CrossEntropy(), Distillation()], ids=["ce", "distillation"])
 def test_with_one_class_the_loss_is_zero(loss, backend):
@@ -306,6 +331,106 @@ def test_soft_labels_are_checked(batch):
 def test_options_out_of_range(options, expected):
     with pytest.raises(ValueError, match=re.escape(expected)):
         Distillation(**options)
+
+
+@pytest.mark.parametrize("name", ["logits", "targets", "soft_labels"])
+def test_arrays_with_masked_values_are_named(batch, name):
+    logits, targets, labels, teacher = batch
+    for truth in (targets, labels):
+        arrays = dict(logits=logits, targets=truth, soft_labels=teacher)
+        arrays[name] = np.ma.masked_array(arrays[name], np.arange(arrays[name].size) == 3)
+        with pytest.raises(TypeError, match=f"^{name} has masked values, and every value would"):
+            Distillation()(**arrays)
+
+
+@pytest.mark.parametrize(
+    "bad", [0, -1.0, math.nan, math.inf, -math.inf, 10**400, "4", "warm", None, [2.0], 1j]
+)
+def test_what_is_no_temperature_is_named(bad):
+    expected = re.escape(": expected a finite number above 0")
+    with pytest.raises(ValueError, match=rf"^temperature=.*{expected}$"):
+        check_temperature(bad)
+    with pytest.raises(ValueError, match=rf"^temperature=.*{expected}, at most 50$"):
+        check_temperature(bad, 50)
+
+
+def test_a_temperature_is_returned_as_a_float():
+    for number, expected in ((4, 4.0), (np.float32(0.5), 0.5), (1e300, 1e300), (1e-300, 1e-300)):
+        temperature = check_temperature(number)
+        assert type(temperature) is float and temperature == expected
+    assert check_temperature(50, 50) == check_temperature(50.0, 50) == 50.0
+    with pytest.raises(ValueError, match="^temperature=50.5: expected .*, at most 50$"):
+        check_temperature(50.5, 50)
+
+
+def test_class_weights_that_do_not_fit_are_named():
+    loss = CrossEntropy(class_weights=(1, 2, 3))
+    message = "^class_weights has 3 weights: expected 2, one for each class$"
+    for targets in (np.array([0, 1]), np.array([[1.0, 0], [0, 1]])):
+        with pytest.raises(ValueError, match=message):
+            loss(np.zeros((2, 2)), targets)
+
+
+def test_class_weights_of_a_mapping_must_be_of_all_classes():
+    assert CrossEntropy(class_weights={2: 3, 0: 0, 1: 0.5}).class_weights == (0.0, 0.5, 3.0)
+    message = "class_weights has the keys [0, 2]: expected the indices of all classes, from 0 on"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        CrossEntropy(class_weights={2: 1, 0: 1})
+
+
+@pytest.mark.parametrize("wrong", [-0.5, math.nan, math.inf])
+def test_class_weights_out_of_range(wrong):
+    message = f"class_weights=(1.0, {wrong}): expected finite numbers of 0 or more"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        CrossEntropy(class_weights=[1, wrong])
+
+
+def test_balanced_weights_count_labels_exactly():
+    """Of 6 images, 3 are of class 0, 1 of class 1, 2 of class 3; none is of classes 2 and 4."""
+    weights = balanced_class_weights(np.array([0, 3, 0, 1, 3, 0], np.uint8), 5)
+    assert weights == (6 / (3 * 3), 6 / (3 * 1), 1.0, 6 / (3 * 2), 1.0)
+    assert {type(weight) for weight in weights} == {float}
+
+
+def test_balanced_weights_add_the_shares_in_float64():
+    """In float16, sums of 1/2 stop growing at 1024; in float64 each class has 2000 of 4000."""
+    halves = np.full((4000, 2), 0.5, np.float16)
+    assert balanced_class_weights(halves, 2) == (1.0, 1.0)
+
+
+def test_balanced_weights_refuse_masked_values():
+    masked = np.ma.masked_array([0, 1, 1], mask=[False, True, False])
+    with pytest.raises(TypeError, match="^targets has masked values, and every value would"):
+        balanced_class_weights(masked, 2)
+
+
+def test_a_loss_that_cannot_be_called_is_refused_where_it_is_defined():
+    message = (
+        "Plain.value_and_gradient(self, logits, inputs): expected the arguments (self, logits, "
+        "inputs, backend); a loss in plain NumPy may ignore backend"
+    )
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+
+        class Plain(Loss):
+            def value_and_gradient(self, logits, inputs):
+                return 0.0, np.zeros_like(logits)
+
+
+def test_a_loss_of_the_users_own():
+    """Any names of the four arguments will do.  The loss must be a number."""
+
+    class Sum(Loss):
+        def value_and_gradient(self, z, given, _, *rest):
+            return self.value, np.ones_like(z)
+
+    loss = Sum()
+    for value in (2, np.float32(2), np.array([2.0])):
+        loss.value = value
+        found, dlogits = loss(np.zeros((1, 2)), np.array([0]))
+        assert type(found) is float and found == 2.0 and dlogits.tolist() == [[1, 1]]
+    loss.value = "2"
+    with pytest.raises(TypeError, match="^the loss of Sum is '2'; expected a number$"):
+        loss(np.zeros((1, 2)), np.array([0]))
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.1, math.nan])

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinycnn.shapes import check_array, check_positive, window_axis
+from tinycnn.shapes import (
+    check_array,
+    check_kind,
+    check_positive,
+    check_window_padding,
+    python_number,
+    window_axis,
+)
 
 sizes, kernels, strides = st.integers(1, 40), st.integers(1, 50), st.integers(1, 12)
 
@@ -66,6 +73,93 @@ def test_unknown_padding_is_named():
         window_axis(5, 3, 1, "full")
 
 
+@given(size=sizes, kernel=kernels, stride=strides, sides=st.tuples(st.integers(0, 9), sizes))
+def test_explicit_padding_equals_counting(size, kernel, stride, sides):
+    """A window may begin at any multiple of the stride, as long as it ends on the padded pixels."""
+    padded = size + sum(sides)
+    n_out = sum(begin + kernel <= padded for begin in range(0, padded, stride))
+    if n_out:
+        assert window_axis(size, kernel, stride, sides) == (n_out, *sides)
+    else:
+        message = f"a window of {kernel} does not fit {padded} pixels with {sides} padding"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            window_axis(size, kernel, stride, sides)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid", ((1, 2), (3, 4)), ((0, 0), (0, 0))])
+def test_paddings_of_a_layer_that_are_accepted(padding):
+    assert check_window_padding(padding) == padding
+
+
+def test_padding_is_kept_as_integers_of_python():
+    sides = check_window_padding([np.array([1, 2], np.int32), [np.uint8(3), 4]])
+    assert sides == ((1, 2), (3, 4))
+    assert {type(side) for pair in sides for side in pair} == {int}
+
+
+def test_an_unknown_name_of_a_padding_is_refused():
+    with pytest.raises(ValueError, match="^padding is 'full'; expected one of same, valid$"):
+        check_window_padding("full")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(3, None, (1, 2), ((1, 2),), ((1, 2), (3, 4), (5, 6)), ((1, 2), 3)),
+        *(((-1, 2), (3, 4)), ((1, -1), (3, 4)), ((1, 2), (-1, 4)), ((1, 2), (3, -1))),
+        *(((1.0, 2), (3, 4)), ((1, 2), (3, True)), ((1, "2"), (3, 4)), ((1, 2), (None, 4))),
+    ],
+)
+def test_padding_that_is_not_four_numbers_of_pixels_is_refused(bad):
+    message = (
+        f"padding is {bad!r}; expected one of same, valid, or ((top, bottom), (left, right)) "
+        "in pixels"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        check_window_padding(bad)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(2.5, 2, np.float16(2.5), np.float32(2.5), np.int8(2), np.uint16(2)),
+        *(np.array(2.5), np.array([2.5]), np.array([[2]])),
+    ],
+)
+def test_one_number_becomes_a_float_of_python(value):
+    number = python_number("the loss", value)
+    assert type(number) is float and number == (2 if np.asarray(value).dtype.kind != "f" else 2.5)
+
+
+def test_a_float64_of_numpy_becomes_a_float_of_python():
+    assert type(python_number("the loss", np.float64(0.5))) is float
+
+
+@pytest.mark.parametrize("bad", [None, "2.5", True, 2j, [], [1.0, 2.0], np.array([1.0, 2.0])])
+def test_what_is_not_one_number_is_named(bad):
+    message = f"^the loss is {re.escape(repr(bad))}; expected a number$"
+    with pytest.raises(TypeError, match=message):
+        python_number("the loss", bad)
+
+
+def test_an_object_of_the_kind_or_of_a_kind_derived_from_it_is_accepted():
+    for value in (3, True):
+        check_kind("n", value, int, "a whole number")
+
+
+def test_a_class_in_the_place_of_an_object_is_told_apart():
+    message = "n is the class bool; expected a whole number: bool()"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        check_kind("n", bool, int, "a whole number")
+
+
+@pytest.mark.parametrize("bad", ["3", str, 3.0])
+def test_the_error_names_an_object_of_another_kind(bad):
+    message = f"n is {bad!r}; expected a whole number"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        check_kind("n", bad, int, "a whole number")
+
+
 @pytest.mark.parametrize("bad", [0, -1, 1.0, True, None, "3", np.float64(2)])
 def test_the_error_names_what_is_not_a_positive_whole_number(bad):
     expected = re.escape(f"stride is {bad!r}; expected a whole number of 1 or more")
@@ -90,6 +184,12 @@ def test_the_error_names_what_is_not_an_array():
 def test_the_error_names_a_wrong_dtype():
     with pytest.raises(TypeError, match="x has dtype int64; expected floats"):
         check_array("x", np.zeros(2, np.int64), ("N",), "f", "floats")
+
+
+def test_the_error_names_an_array_with_masked_values():
+    masked = np.ma.masked_array(np.zeros(2), mask=[False, True])
+    with pytest.raises(TypeError, match="^x has masked values, and every value would be used"):
+        check_array("x", masked, ("N",), "f", "floats")
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 4, 1), (3, 5)])

@@ -7,7 +7,17 @@ from functools import partial
 
 import numpy as np
 import pytest
-from small_teachers import CLASSES, INF, LOGITS, NAN, PROBS, pictures, write_npz, write_table
+from small_teachers import (
+    CLASSES,
+    INF,
+    LOGITS,
+    NAN,
+    PROBS,
+    masked,
+    pictures,
+    write_npz,
+    write_table,
+)
 
 from ferdata.errors import DataError
 from ferdata.image_hashes import content_ids
@@ -91,7 +101,13 @@ def test_bad_npz(npz, changes, message):
         ),
         ([-0.1, 0.6, 0.5], r"-0.1 is below 0 \(.*; give outputs from before the softmax as logits"),
         ([0, 0, 0], r"the values sum to 0 \(expected .*; a row needs a value above 0\)"),
-        ([2, 3, 5], r"the values sum to 10 \(.*, or percentages that sum to 100 within 0.1 in all"),
+        (
+            [2, 3, 5],
+            r"the values sum to 10 \(.* within 0.001, or percentages that sum to 100 within 0.1 in "
+            r"all rows; divide each row by its sum\)$",
+        ),
+        ([1, 1.5, 0], r"the values sum to 2.5 \(.* within 0.001, or percentages that sum to 100"),
+        ([1, 1, 0], r"the values sum to 2 \(.* within 0.001; divide each row by its sum\)$"),
     ],
 )
 def test_a_row_that_is_not_a_distribution(npz, row, message):
@@ -185,9 +201,9 @@ def test_long_fields_are_cut_in_messages(table):
 
 
 def test_float16_rows_are_added_in_float64(npz):
-    """1/2 + (1/2 - 5/4096) is 0.9988, too low; in float16 it would round to within 0.001 of 1."""
+    """1/2 + (1/2 - 5/4096) is 0.998779, too low; in float16 it would round to within 0.001 of 1."""
     row = np.array([[0.5, 0.5 - 5 / 4096, 0]], np.float16)
-    with pytest.raises(DataError, match="no distribution"):
+    with pytest.raises(DataError, match="no distribution: the values sum to 0.998779 "):
         load_soft_labels(npz(drop=["logits"], probabilities=row, rows=np.arange(1)))
 
 
@@ -282,6 +298,9 @@ def test_answers_for_mirror_images_are_only_written_to_npz(tmp_path):
         (dict(values=LOGITS[:2]), DataError, r"logits: expected numbers of shape \(3, 3\)"),
         (dict(values=np.array([["a"]])), DataError, "values: expected numbers, found <U1"),
         (dict(rows=np.array([1, 1, 2])), DataError, "row 1 was already given"),
+        (dict(values=masked(LOGITS)), TypeError, "^values has masked values, and every value"),
+        (dict(flipped=masked(LOGITS)), TypeError, "^values has masked values, and every value"),
+        (dict(rows=masked(np.arange(3))), TypeError, "^rows has masked values, and every value"),
         (dict(values=LOGITS.astype(float) * 1e300), DataError, "logits are not finite"),
         (
             dict(rows=np.array([1.0, 2, 3])),

@@ -15,6 +15,7 @@ from small_teachers import (
     PROBS,
     THREE,
     dataset,
+    masked,
     pictures,
     write_npz,
     write_table,
@@ -180,6 +181,15 @@ def test_there_must_be_as_many_keys_as_values():
     assert SoftLabels(rows=np.arange(3), **parts).key[0] == "rows"
 
 
+@pytest.mark.parametrize("name", ["values", "rows"])
+def test_arrays_with_masked_values_are_named(name):
+    parts = dict(values=LOGITS, rows=np.arange(3), ids=None, classes=tuple(CLASSES))
+    parts.update(kind="logits", source="here", floored_per_row=np.zeros(3, int))
+    parts[name] = masked(parts[name])
+    with pytest.raises(TypeError, match=f"^{name} has masked values, and every value would be"):
+        SoftLabels(**parts)
+
+
 def test_missing_rows_are_named(npz):
     with pytest.raises(DataError, match="no entry for 2 of 4 images; the first is row 7$"):
         align_soft_labels(load_soft_labels(npz()), dataset([0, 7, 2, 9]))
@@ -322,6 +332,21 @@ def test_mostly_dropped_is_the_mean_over_crops(npz):
             assert report.n_mostly_dropped == expected
 
 
+def test_probabilities_of_merged_classes_are_added(npz):
+    """The data set merged neutral and sadness, and images of happiness were left out of it."""
+    made_of = (("sad", "neutral"), ("fear",))
+    space = LabelSpace("two", ("low", "fear"), made_of, left_out=("Happy",))
+    probs = np.array([[0.2, 0.1, 0.3, 0.4], [0.5, 0.25, 0, 0.25]])
+    parts = dict(classes=np.array(["neutral", "sadness", "happiness", "fear"]), rows=np.arange(2))
+    soft = load_soft_labels(npz(drop=["logits"], probabilities=probs, **parts))
+    values, report = align_soft_labels(soft, dataset([0, 1], space))
+    np.testing.assert_allclose(np.exp(values), [[0.3, 0.4], [0.75, 0.25]], rtol=1e-6)
+    assert report.merged == {"low": ("neutral", "sadness")} and report.dropped == ("happiness",)
+    strict = dataset([0, 1], LabelSpace("two", ("low", "fear"), made_of, left_out=("calm",)))
+    with pytest.raises(DataError, match="teacher.npz: extra class happiness; expected low, fear"):
+        align_soft_labels(soft, strict)
+
+
 def test_a_missing_class_is_always_an_error(npz):
     space = LabelSpace("other", ("happy", "fear"))
     with pytest.raises(DataError, match="missing class fear"):
@@ -460,7 +485,10 @@ def test_mirror_answers_of_crops_and_as_probabilities(npz):
     [
         (dict(logits_flipped=LOGITS[:2]), r"logits_flipped: expected numbers of shape \(3, 3\)"),
         (dict(logits_flipped=NAN), r"entry 1 \(row 1\) \(flipped\): logits are not finite"),
-        (dict(logits_flipped=CROPS), "logits_flipped: expected the shape of logits"),
+        (
+            dict(logits_flipped=CROPS),
+            r"logits_flipped: expected the shape of logits \(3, 3\), found \(3, 4, 3\)$",
+        ),
         (
             dict(probabilities_flipped=PROBS),
             "`probabilities_flipped` beside `logits`: expected the same",

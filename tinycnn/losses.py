@@ -58,6 +58,9 @@ class LossInputs(NamedTuple):
         return self._replace(targets=rows)
 
 
+_ARGUMENTS = ("self", "logits", "inputs", "backend")  # of `Loss.value_and_gradient`
+
+
 class Loss(NamesItsOptions, abc.ABC):
     """A loss of logits (N, K) against targets, and for some losses a teacher's soft labels.
 
@@ -88,11 +91,11 @@ class Loss(NamesItsOptions, abc.ABC):
         super().__init_subclass__(**options)
         signature = inspect.signature(cls.value_and_gradient)
         try:
-            signature.bind("self", "logits", "inputs", "backend")
+            signature.bind(*_ARGUMENTS)
         except TypeError:
             raise TypeError(
-                f"{cls.__name__}.value_and_gradient{signature}: expected the arguments (self, "
-                "logits, inputs, backend); a loss in plain NumPy may ignore backend"
+                f"{cls.__name__}.value_and_gradient{signature}: expected the arguments "
+                f"({', '.join(_ARGUMENTS)}); a loss in plain NumPy may ignore backend"
             ) from None
 
     @property

@@ -34,9 +34,11 @@ def window_axis(size: int, kernel: int, stride: int, padding: str | tuple[int, i
         n_out = -(-size // stride)
         total = max((n_out - 1) * stride + kernel - size, 0)
         return Axis(n_out, total // 2, total - total // 2)
-    if isinstance(padding, str) and padding != "valid":
-        raise ValueError(f"padding is {padding!r}; expected one of {', '.join(PADDINGS)}")
-    before, after = (0, 0) if isinstance(padding, str) else padding
+    if isinstance(padding, str):
+        _check_name(padding)
+        before = after = 0
+    else:
+        before, after = padding
     padded = size + before + after
     if kernel > padded:
         raise ValueError(
@@ -46,25 +48,27 @@ def window_axis(size: int, kernel: int, stride: int, padding: str | tuple[int, i
     return Axis((padded - kernel) // stride + 1, before, after)
 
 
+def _check_name(padding: str) -> None:
+    if padding not in PADDINGS:
+        raise ValueError(f"padding is {padding!r}; expected one of {', '.join(PADDINGS)}")
+
+
 def check_window_padding(padding: Any) -> str | tuple[tuple[int, int], tuple[int, int]]:
     """Return `padding`, checked: one of PADDINGS, or ((top, bottom), (left, right)) as int.
 
     Raises ValueError for anything else.
     """
     if isinstance(padding, str):
-        window_axis(1, 1, 1, padding)
+        _check_name(padding)
         return padding
     try:
         (top, bottom), (left, right) = padding
+        check_whole(0, top=top, bottom=bottom, left=left, right=right)
     except (TypeError, ValueError):
-        top = bottom = left = right = None
-    for side in (top, bottom, left, right):
-        whole = isinstance(side, (int, np.integer)) and not isinstance(side, bool)
-        if not whole or side < 0:
-            raise ValueError(
-                f"padding is {padding!r}; expected one of {', '.join(PADDINGS)}, or "
-                "((top, bottom), (left, right)) in pixels"
-            )
+        raise ValueError(
+            f"padding is {padding!r}; expected one of {', '.join(PADDINGS)}, or "
+            "((top, bottom), (left, right)) in pixels"
+        ) from None
     return (int(top), int(bottom)), (int(left), int(right))
 
 
