@@ -27,6 +27,13 @@ class FramedArray(np.ndarray):
     framing = "paper"
 
 
+def assert_same(found, expected):
+    """The same answers, up to the rounding of NumPy's products for one image and for several."""
+    assert [one.label for one in found] == [one.label for one in expected]
+    for one, other in zip(found, expected):
+        assert one.probs == pytest.approx(other.probs, abs=1e-6)
+
+
 def network(channels=1, framing="fer2013", temperature=1.0):
     spec = InputSpec(4, 4, channels, scaling="unit", classes=CLASSES, framing=framing)
     made = Network([Flatten(), Dense(3)], spec, backend="numpy")
@@ -136,8 +143,8 @@ def test_one_picture_may_be_an_array_an_image_or_a_file(tmp_path):
     forms += [content, bytearray(content), memoryview(content), io.BytesIO(content), at_its_end]
     for form in forms:
         assert made.classify(form) == expected, type(form)
-    assert made.classify(forms) == expected * len(forms)
-    assert made.classify([pixels, pixels[..., None][..., 0]]) == expected * 2
+    assert_same(made.classify(forms), expected * len(forms))
+    assert_same(made.classify([pixels, pixels[..., None][..., 0]]), expected * 2)
 
 
 def test_bgr_is_asked_for_by_name():
@@ -148,7 +155,7 @@ def test_bgr_is_asked_for_by_name():
     assert made.classify(bgr) != expected
     for form in (bgr, list(bgr)):
         assert made.classify(form, channels="bgr") == expected
-    assert made.classify(Image.fromarray(rgb[0]), channels="bgr") == expected[:1]
+    assert_same(made.classify(Image.fromarray(rgb[0]), channels="bgr"), expected[:1])
     with pytest.raises(ValueError, match="channels is 'BGR'; expected rgb or bgr"):
         made.classify(bgr, channels="BGR")
 
