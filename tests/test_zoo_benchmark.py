@@ -88,6 +88,7 @@ def test_multiply_adds_of_the_operations_are_those_of_the_network(build):
     assert sum(call.macs for call in training) == 3 * macs - first
 
 
+@pytest.mark.jit("the peak of the processor is measured in compiled code")
 def test_the_command_operations(capsys, tmp_path):
     path = tmp_path / "times.json"
     arguments = ["lenet5", "--batch", "2", "--rounds", "1", "--json", str(path)]
