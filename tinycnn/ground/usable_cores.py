@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-CGROUPS = Path("/sys/fs/cgroup")
+from .regular_file import read_text_file
+
+CGROUPS, MOST_BYTES = Path("/sys/fs/cgroup"), 1000
 
 
 def usable_cores() -> int:
@@ -27,7 +29,7 @@ def _limit(cgroups: Path) -> int | None:
     """
     for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
-            texts = " ".join((cgroups / name).read_text() for name in names)
+            texts = " ".join(read_text_file(cgroups / name, MOST_BYTES) for name in names)
             quota, period = (int(text) for text in texts.split())
         except (OSError, ValueError):
             continue
