@@ -227,12 +227,12 @@ class KernelPrediction:
         capacity: int,
         logits: np.ndarray,
     ) -> None:
-        """The layers of the user's own that run before a stage, forward.
+        """Call `forward` of the layers of the user's own that stand before a stage.
 
-        operations  the table that says where outputs are: of training or of prediction
+        operations  the table, of training or of prediction: it says where outputs are in `values`
         x           (N, H * W * C) the network's input
-        values      the outputs of operations, for `capacity` images
-        logits      (N, K) overwritten if one of these layers is the last
+        values      the outputs of all operations; there is room for `capacity` images
+        logits      (N, K) written if one of these layers is the last of the network
         """
         N = len(logits)
         for k in range(stage.first, stage.begin):

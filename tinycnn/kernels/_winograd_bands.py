@@ -158,6 +158,17 @@ def _over_tiles(f: Transform, n_pixels: int, emit: Emit) -> Any:
     return code
 
 
+def _transformed(transform: Callable[[Arithmetic, list[ir.Value]], list[ir.Value]]) -> Emit:
+    """Emits a transform of the values at some places, and stores the results at others."""
+
+    def emit(v: Arithmetic, vectors: Vectors, sources: Pointers, targets: Pointers) -> None:
+        values = transform(v, [vectors.load(source) for source in sources()])
+        for value, target in zip(values, targets()):
+            v.store(value, target)
+
+    return emit
+
+
 def make_columns(f: Transform, is_gradient: bool) -> Any:
     """The transform along columns of pixels, B^T d or, of a gradient, A d, for a row of tiles.
 
@@ -165,24 +176,14 @@ def make_columns(f: Transform, is_gradient: bool) -> Any:
     """
     n_rows, transform = (f.m, f.emit_a) if is_gradient else (f.t, f.emit_bt)
 
-    def emit(v: Arithmetic, vectors: Vectors, rows: Pointers, band_rows: Pointers) -> None:
-        values = transform(v, [vectors.load(row) for row in rows()])
-        for value, target in zip(values, band_rows()):
-            v.store(value, target)
-
-    return _over_columns(f, n_rows, emit)
+    return _over_columns(f, n_rows, _transformed(transform))
 
 
 def make_rows(f: Transform, is_gradient: bool) -> Any:
     """The same transform along the rows of a band: see `_over_tiles`."""
     n_pixels, transform = (f.m, f.emit_a) if is_gradient else (f.t, f.emit_bt)
 
-    def emit(v: Arithmetic, vectors: Vectors, pixels: Pointers, points: Pointers) -> None:
-        values = transform(v, [v.load(pixel) for pixel in pixels()])
-        for value, target in zip(values, points()):
-            v.store(value, target)
-
-    return _over_tiles(f, n_pixels, emit)
+    return _over_tiles(f, n_pixels, _transformed(transform))
 
 
 def make_rows_back(f: Transform) -> Any:

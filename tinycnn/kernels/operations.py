@@ -36,7 +36,7 @@ SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
 AVERAGEPOOL2D, DEPTHWISE_CONV2D = range(11, 13)
 VIEW = 13
 """Values of a record's field `kind`.  A VIEW computes nothing: its output is a part of another
-one's, see `two_threads.py`."""
+one's, see `two_tables.py`."""
 
 NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
 """Values of a record's field `activation`."""

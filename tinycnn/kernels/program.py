@@ -196,7 +196,8 @@ def program_collect_batch_norm(operations, stage, gradients):
 
 @helper
 def program_update_running(weights, statistics):
-    """Update the running statistics of all BatchNorms with those of the batch, once in a step."""
+    """Move the running mean and variance of each BatchNorm towards those of the batch.  To be
+    called once in a step."""
     for k in range(weights.operations.size):
         op = weights.operations[k]
         if op.kind == BATCH_NORM:

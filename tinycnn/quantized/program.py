@@ -212,8 +212,11 @@ def complete_program(
 
 
 def weights_as_convolution(operation: Operation) -> np.ndarray:
-    """w of an operation as int8 (KH, KW, C, F): of a dense layer as one row of one pixel, of a
-    depthwise convolution with several filters for a channel with zeros for all other channels."""
+    """The weights of an operation in the shape (KH, KW, C, F) of a convolution, int8.
+
+    A dense layer becomes a convolution of 1 x 1 taps.  A filter of a depthwise convolution gets
+    zeros for the channels that it does not see.
+    """
     w = operation.arrays["w"]
     if operation.kind == "dense":
         return w[None, None]
