@@ -33,7 +33,7 @@ for path in sorted(Path("tests").glob("test_*.py")):
 PYTHON
 mapfile -t kernels <"$folder/kernel_tests"
 NUMBA_DISABLE_JIT=1 TINYCNN_TILE=plain TINYCNN_TEST_EXAMPLES=2 examine \
-    "${kernels[@]}" tests/test_distillation.py tests/test_warp.py
+    "${kernels[@]}" tests/test_distillation.py tests/test_quantized.py tests/test_warp.py
 
 coverage combine -q
 coverage report --show-missing --skip-covered --fail-under="$least"

@@ -236,6 +236,34 @@ def test_what_cannot_be_expressed_is_named(tmp_path, nodes, shape, expected):
     assert expected in refused(path)
 
 
+@pytest.mark.parametrize(
+    "nodes, expected",
+    [
+        ([node("Reshape", "x half", "y")], "the shape is float32 (2,); expected a few whole num"),
+        ([node("Gather", "four first", "g", axis=5)], "axis 5 of a tensor with 1 axes"),
+        ([node("Gather", "four half", "g")], "indices of dtype float32"),
+        ([node("Gather", "four", "g")], "input 2 is missing"),
+        ([node("Reshape", "four three", "g")], "a tensor of shape (4,) cannot be given (3,)"),
+        ([node("Reshape", "four many", "g")], "9 axes; at most 8 are read"),
+        ([node("Unsqueeze", "four twice", "g")], "axes [0, 0] for a tensor of shape (4,)"),
+        ([node("Pad", "x three_pads", "y")], "3 pads for 2 axes"),
+        ([node("Cast", "four", "g", to=8)], "attribute to = 8: expected one of "),
+        ([node("Slice", "four first twice", "g")], "starts, ends, axes and steps do not fit"),
+        ([node("Constant", "", "g", value_string="a")], "a constant of a kind that is not read"),
+    ],
+)
+def test_constants_that_do_not_fit_are_named(tmp_path, nodes, expected):
+    constants = {
+        **{"four": floats(4), "half": floats(2), "first": np.array([0]), "three": np.array([3])},
+        **{"many": np.array([4] + [1] * 8), "twice": np.array([0, 0])},
+        "three_pads": np.array([0, 0, 1]),
+    }
+    if nodes[0].output[0] == "g":
+        nodes = [*nodes, node("Mul", "x g", "y")]
+    message = refused(written(tmp_path, model(nodes, [None, 4], constants)))
+    assert message.startswith(f"node number 1 ({nodes[0].op_type}): {expected}")
+
+
 def test_the_command_line_says_it_in_one_line(tmp_path, capsys):
     nodes = [node("Elu", "x", "y", name="bad\x1b[31m")]
     path = written(tmp_path, model(nodes, [None, 4]))

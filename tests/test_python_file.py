@@ -177,6 +177,50 @@ def test_help(program):
     assert started(program[0]).returncode == 2
 
 
+# ---- the template itself, in this process ----------------------------------------------------
+
+
+@pytest.fixture
+def template_with(monkeypatch):
+    """A function that gives the template, as a module, what the program of a network has."""
+
+    def template_with(network):
+        found = dict(vars(python_program))
+        exec("\n".join(python_file.parts_of(network).values()), found)
+        for key, value in found.items():
+            monkeypatch.setitem(vars(python_program), key, value)
+        found["TENSORS"] = python_program.unpack()
+        return python_program
+
+    return template_with
+
+
+def test_the_template_computes_the_network(template_with):
+    networks = {f"{name}_{s}": awkward(name, s) for name in SMALL_NETWORKS for s in SCALINGS}
+    for name, network in (networks | in_colour()).items():
+        images, program = images_for(network), template_with(network)
+        expected = network.predict_logits(images)
+        assert logit_error(program.logits(images), expected) <= 1e-5, name
+        np.testing.assert_allclose(
+            program.predict(images), expected_probs(network, images), atol=2e-5
+        )
+
+
+def test_the_template_prints_as_a_program_does(template_with, program, tmp_path, capsys):
+    path, network = program
+    image = tmp_path / "face.png"
+    Image.fromarray(images_for(network)[0, ..., 0]).save(image)
+    paths = [str(tmp_path / "none.png"), str(image)]
+    done = started(path, *paths)
+    assert template_with(network).main(paths) == done.returncode == 1
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == (done.stdout, done.stderr)
+    assert python_program.main([]) == 2 and python_program.main(["-h"]) == 0
+    assert "python PROGRAM.py face.png" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"expected uint8 of shape \(N, 84, 84, 1\)"):
+        python_program.predict(np.zeros((1, 84, 84)))
+
+
 # ---- checked when written --------------------------------------------------------------------
 
 

@@ -259,6 +259,7 @@ def test_sums_of_too_many_products_are_computed_in_float():
     assert logit_error(quantized.predict_logits(images), network.predict_logits(images)) < 1e-5
 
 
+@pytest.mark.jit("24 images of 84x84 pixels")
 def test_the_shipped_network_keeps_its_answers():
     network = tinycnn.load_pretrained()
     images = np.random.default_rng(0).integers(0, 256, (24, 84, 84), dtype=np.uint8)

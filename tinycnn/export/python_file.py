@@ -62,6 +62,13 @@ def write(network: Network, path: str | os.PathLike) -> None:
 
 def source_of(network: Network, name: str = "microexpnet") -> str:
     """The program's text, not yet checked.  name: of its file, for the help text in it."""
+    template = package_text(__package__, "python_program.py")
+    # the name first: class names may contain the word too
+    return _filled(template.replace("PROGRAM", re.sub(r"\W", "_", name)), parts_of(network))
+
+
+def parts_of(network: Network) -> dict[str, str]:
+    """What a program has of its network: the text between each pair of marks of the template."""
     network = exportable(network)
     spec = network.input_spec
     parameters = {key: np.asarray(p, "<f4") for key, p in network.parameters.items()}
@@ -78,14 +85,11 @@ def source_of(network: Network, name: str = "microexpnet") -> str:
     ]
     packed = base64.b64encode(b"".join(p.tobytes() for p in parameters.values())).decode("ascii")
     lines = [packed[k : k + LINE_LENGTH] for k in range(0, len(packed), LINE_LENGTH)]
-    parts = {
+    return {
         "constants": "\n".join(constants),
         "network": _network_function(network),
         "weights": "\n".join(['WEIGHTS = """', *lines, '"""']),
     }
-    template = package_text(__package__, "python_program.py")
-    # the name first: class names may contain the word too
-    return _filled(template.replace("PROGRAM", re.sub(r"\W", "_", name)), parts)
 
 
 def _filled(template: str, parts: Mapping[str, str]) -> str:
