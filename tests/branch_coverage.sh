@@ -10,7 +10,8 @@ least=${1:-95}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 export COVERAGE_FILE=$folder/coverage TINYCNN_CACHE_DIR=$folder/kernels
-examine() { coverage run -p -m pytest -q -p no:cacheprovider "$@"; }
+failed=0  # a failing test does not end the run: what it covered still counts
+examine() { coverage run -p -m pytest -q -p no:cacheprovider "$@" || failed=1; }
 
 # Left out: tests that check which files a child process writes; a counted process writes more.
 TINYCNN_TEST_EXAMPLES=10 examine \
@@ -37,3 +38,4 @@ NUMBA_DISABLE_JIT=1 TINYCNN_TILE=plain TINYCNN_TEST_EXAMPLES=2 examine \
 
 coverage combine -q
 coverage report --show-missing --skip-covered --fail-under="$least"
+exit "$failed"
