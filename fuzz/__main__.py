@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--reader",
         action="append",
         metavar="NAME",
-        help="fuzz this reader, one of fuzz/readers.py; can be repeated (default: all readers)",
+        help="fuzz this reader, a name in fuzz/readers/; can be repeated (default: all)",
     )
     parser.add_argument(
         "--seed",
