@@ -19,13 +19,22 @@ from typing import NamedTuple
 from ._channels_last import MOST_CHANNELS, channels_last
 from ._filter_rows import copy_row, filter_rows
 from ._jit import TILE, helper, inline_helper, kernel
+from ._tile import SLOW_MASKS
 from .windows import n_positions
 
 BYTES = TILE.vector_bytes
 
-REORDERING, SPLITTING = 15, 2
-"""What it takes to bring a vector of z into the order of (2), and to copy a value of several
-channels into p, in products of a vector: fitted to measured times."""
+
+class Costs(NamedTuple):
+    """In products of a vector; fitted to measured times."""
+
+    reordering: float  # of a vector of z, into the order of (2)
+    splitting: float  # of a value of several channels, which is copied into p
+    few_lanes: float  # of a product by `conv2d.py` with a vector that filters fill only partly
+    pooling: float  # of such a vector of a position by `maxpool2d.py`
+
+
+COSTS = Costs(5, 2, 1.25, 7) if SLOW_MASKS else Costs(15, 2, 1, 0)
 
 
 class Layout(NamedTuple):
@@ -58,6 +67,13 @@ def scratch_size(op, itemsize: int) -> int:
     return _layout(OH, OW, int(op.C), int(op.F), int(op.KH), int(op.KW), SH, lanes).end
 
 
+def pools(op) -> bool:
+    """Whether the pooling behind a convolution is that of (2)."""
+    window = (op.pool_KH, op.pool_KW, op.pool_SH, op.pool_SW, op.pool_PT, op.pool_PL)
+    is_whole = (op.OH, op.OW) == (op.conv_OH // 2, op.conv_OW // 2)
+    return bool(op.pool and window == (2, 2, 2, 2, 0, 0) and is_whole)
+
+
 def is_faster(op, itemsize: int) -> bool:
     """Whether a convolution is faster than by `conv2d.py`.  Counts the products of vectors for one
     output row: from the shapes alone, so that the choice is always the same."""
@@ -65,8 +81,12 @@ def is_faster(op, itemsize: int) -> bool:
         return False
     lanes, OW, C, F = BYTES // itemsize, int(op.conv_OW), int(op.C), int(op.F)
     n_vectors, taps = F * -(-OW // lanes), int(op.KH * op.KW) * C
-    splitting = SPLITTING * OW * C if C > 1 else 0
-    return taps * n_vectors + REORDERING * n_vectors + splitting < taps * OW * -(-F // lanes)
+    cost = taps * n_vectors + COSTS.reordering * n_vectors
+    cost += COSTS.splitting * OW * C if C > 1 else 0
+    n_full, has_rest = divmod(F, lanes)
+    other = taps * OW * (n_full + COSTS.few_lanes * bool(has_rest))
+    other += COSTS.pooling * OW * bool(has_rest and pools(op))
+    return cost < other
 
 
 @kernel

@@ -217,10 +217,7 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         if not op.pool:
             n_transposed = weights_size(m, F, C)
     elif conv2d_columns.is_faster(op, needs.dtype.itemsize):
-        op.by_columns = COLUMNS
-        if op.pool and tuple(op[name] for name in POOL_WINDOW[:6]) == (2, 2, 2, 2, 0, 0):
-            if (op.OH, op.OW) == (op.conv_OH // 2, op.conv_OW // 2):
-                op.by_columns = COLUMNS_AND_POOL
+        op.by_columns = COLUMNS_AND_POOL if conv2d_columns.pools(op) else COLUMNS
         n_scratch = conv2d_columns.scratch_size(op, needs.dtype.itemsize)
         sizes.reserve_scratch("n_workspace", n_scratch)
     op.w_t_offset = sizes.reserve("n_transposed", n_transposed)
