@@ -1,11 +1,11 @@
-"""The cost model of 3x3 convolutions against measured times: what it chose, and what was fastest.
+"""The ways of a convolution against measured times: which one was chosen, which was fastest.
 
     python -m benchmarks cost-model [--images N] [--rounds N]
 
 For every shape it times the direct convolution and Winograd's with tiles of 2x2 and 4x4 outputs:
 forward with bias and ReLU, as in prediction, and forward with the gradients of weights and input,
 as in training.  The three take turns in every round, on one core.  Weights are transformed
-beforehand: a network does that once for all its images.
+beforehand: a network does that once for all its images.  `few_filters.py` has the other choice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from tinycnn.kernels._jit import TILE, WINOGRAD
 from tinycnn.kernels.conv2d_cost_model import TILE_SIZES, cost
 from tinycnn.plan import Window
 
-from .measures import quartiles, seconds_per_call
+from . import few_filters
+from .measures import compared, median_times
 from .roofline import TURN_S, one_core
 from .table import render, significant
 
@@ -127,40 +128,21 @@ def measure(
     rows = []
     with one_core():
         for shape in shapes:
-            costs = {m: cost(m, *shape, TILE.vector_bytes // 4) for m in WAYS}
+            costs = {NAMES[m]: cost(m, *shape, TILE.vector_bytes // 4) for m in WAYS}
             made = {m: make_calls(shape, m, n_images) for m in WAYS}
             for passes in PASSES:
-                calls = {m: getattr(made[m], passes) for m in WAYS}
-                times = _times(calls, n_rounds, turn_s)
-                chosen, fastest = (min(WAYS, key=found.__getitem__) for found in (costs, times))
+                calls = {NAMES[m]: getattr(made[m], passes) for m in WAYS}
+                times = median_times(calls, n_rounds, turn_s)
+                chosen = min(costs, key=costs.__getitem__)
                 rows.append(
                     {
                         "shape": str(shape),
                         "passes": passes,
-                        "median_s": {NAMES[m]: times[m] for m in WAYS},
-                        "model": {NAMES[m]: costs[m] for m in WAYS},
-                        "chosen": NAMES[chosen],
-                        "fastest": NAMES[fastest],
-                        "time_ratio": times[chosen] / times[fastest],
+                        "model": costs,
+                        **compared(times, chosen),
                     }
                 )
     return rows
-
-
-def _times(
-    calls: dict[int, Callable[[], object]], n_rounds: int, turn_s: float
-) -> dict[int, float]:
-    """Median seconds of a call; the calls take turns in every round."""
-    n_calls = {}
-    for m, call in calls.items():
-        call()  # compiles
-        n_calls[m] = max(int(turn_s / max(seconds_per_call(call), 1e-7)), 1)
-    seconds: dict[int, list[float]] = {m: [] for m in calls}
-    for _ in range(n_rounds):
-        for m, call in calls.items():
-            call()  # loads its arrays into the caches
-            seconds[m].append(seconds_per_call(call, n_calls[m]))
-    return {m: quartiles(found).median for m, found in seconds.items()}
 
 
 def text(rows: list[dict[str, Any]], n_images: int) -> str:
@@ -209,6 +191,9 @@ def main(arguments: list[str]) -> int:
         return 2
     rows = measure(SHAPES, options.images, options.rounds)
     print(text(rows, options.images))
+    of_few = few_filters.measure(few_filters.SHAPES, options.images, options.rounds)
+    print("\n" + few_filters.text(of_few, options.images))
     if options.json:
-        Path(options.json).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        found = {"winograd": rows, "few_filters": of_few}
+        Path(options.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -51,6 +51,30 @@ def quartiles(values: Sequence[float]) -> Quartiles:
     return Quartiles(q1, median, q3)
 
 
+def median_times(
+    calls: Mapping[str, Callable[[], object]], n_rounds: int, turn_s: float
+) -> dict[str, float]:
+    """Median seconds of each call; the calls take turns, of about turn_s, in every round."""
+    n_calls = {}
+    for name, call in calls.items():
+        call()  # compiles
+        n_calls[name] = max(int(turn_s / max(seconds_per_call(call), 1e-7)), 1)
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(n_rounds):
+        for name, call in calls.items():
+            call()  # loads its arrays into the caches
+            seconds[name].append(seconds_per_call(call, n_calls[name]))
+    return {name: quartiles(found).median for name, found in seconds.items()}
+
+
+def compared(times: Mapping[str, float], chosen: str) -> dict[str, Any]:
+    """The times, which way was chosen, which is the fastest, and how much longer the chosen one
+    takes: time_ratio 1 is a right choice."""
+    fastest = min(times, key=times.__getitem__)
+    ratio = times[chosen] / times[fastest]
+    return dict(median_s=dict(times), chosen=chosen, fastest=fastest, time_ratio=ratio)
+
+
 def summary(values: Sequence[float]) -> dict[str, float]:
     """Times for the JSON file.  best_s, the shortest, says most on a busy machine."""
     q = quartiles(values)

@@ -16,6 +16,7 @@ from benchmarks import __main__ as program  # noqa: E402
 from benchmarks import (  # noqa: E402
     cost_model,
     engine_comparison,
+    few_filters,
     isa,
     kernel_lines,
     measures,
@@ -254,8 +255,8 @@ def test_the_ways_of_a_convolution_that_are_timed_compute_the_same():
 
 @WITH_WINOGRAD
 def test_the_model_is_compared_with_times(monkeypatch):
-    seconds = {0: 4.0, 2: 2.0, 4: 3.0}
-    monkeypatch.setattr(cost_model, "_times", lambda calls, n_rounds, turn_s: seconds)
+    seconds = {"direct": 4.0, "F(2x2)": 2.0, "F(4x4)": 3.0}
+    monkeypatch.setattr(cost_model, "median_times", lambda calls, n_rounds, turn_s: seconds)
     rows = cost_model.measure([cost_model.Shape(24, 24, 32, 32)], 1, 1)
     assert [row["passes"] for row in rows] == ["forward", "training"]
     for row in rows:
@@ -266,14 +267,33 @@ def test_the_model_is_compared_with_times(monkeypatch):
     assert "24x24, 32 -> 32" in text and "mean 1.50, worst 1.50" in text
 
 
+@pytest.mark.parametrize("pools", [False, True])
+def test_columns_and_filters_compute_the_same(pools):
+    calls, chosen = few_filters.make_calls(few_filters.FewFilters(5, 6, 2, 3, 3, pools), 2)
+    columns, filters = (calls[way]().copy() for way in few_filters.WAYS)
+    assert chosen in few_filters.WAYS and columns.any()
+    np.testing.assert_array_equal(columns, filters)
+
+
+def test_the_choice_between_columns_and_filters_is_compared_with_times(monkeypatch):
+    seconds = {"columns": 3.0, "filters": 2.0}
+    monkeypatch.setattr(few_filters, "median_times", lambda calls, n_rounds, turn_s: seconds)
+    (row,) = few_filters.measure([few_filters.FewFilters(28, 28, 1, 1, 5, True)], 1, 1)
+    assert (row["chosen"], row["fastest"], row["time_ratio"]) == ("columns", "filters", 1.5)
+    text = few_filters.text([row], 1)
+    assert "5x5: 28x28, 1 -> 1, max-pooling" in text and "1.50" in text
+
+
 @WITH_WINOGRAD
 def test_the_command_cost_model(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(cost_model, "SHAPES", cost_model.SHAPES[-3:])
+    monkeypatch.setattr(few_filters, "SHAPES", few_filters.SHAPES[:2])
     path = tmp_path / "times.json"
     assert program.main(["cost-model", "--images", "1", "--rounds", "1", "--json", str(path)]) == 0
     assert "chosen / fastest: mean" in capsys.readouterr().out
-    rows = json.loads(path.read_text())
-    assert len(rows) == 6 and all(row["time_ratio"] >= 1 for row in rows)
+    found = json.loads(path.read_text())
+    assert [len(found[part]) for part in ("winograd", "few_filters")] == [6, 2]
+    assert all(row["time_ratio"] >= 1 for rows in found.values() for row in rows)
     assert program.main(["cost-model", "--rounds", "0"]) == 2
     assert "--rounds 0: expected 1 or more" in capsys.readouterr().err
     monkeypatch.setattr(cost_model, "WINOGRAD", False)

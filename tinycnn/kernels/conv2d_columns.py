@@ -29,12 +29,14 @@ class Costs(NamedTuple):
     """In products of a vector; fitted to measured times."""
 
     reordering: float  # of a vector of z, into the order of (2)
+    pooled: float  # the same, if the largest are taken first
     splitting: float  # of a value of several channels, which is copied into p
     few_lanes: float  # of a product by `conv2d.py` with a vector that filters fill only partly
-    pooling: float  # of such a vector of a position by `maxpool2d.py`
+    pooling: float  # of a position by `maxpool2d.py`, for a vector that filters fill
+    pooling_few_lanes: float  # for one that they fill partly
 
 
-COSTS = Costs(5, 2, 1.25, 7) if SLOW_MASKS else Costs(15, 2, 1, 0)
+COSTS = Costs(5, 2, 2, 1.25, 3, 7) if SLOW_MASKS else Costs(15, 15, 2, 1, 0, 0)
 
 
 class Layout(NamedTuple):
@@ -81,12 +83,13 @@ def is_faster(op, itemsize: int) -> bool:
         return False
     lanes, OW, C, F = BYTES // itemsize, int(op.conv_OW), int(op.C), int(op.F)
     n_vectors, taps = F * -(-OW // lanes), int(op.KH * op.KW) * C
-    cost = taps * n_vectors + COSTS.reordering * n_vectors
-    cost += COSTS.splitting * OW * C if C > 1 else 0
-    n_full, has_rest = divmod(F, lanes)
-    other = taps * OW * (n_full + COSTS.few_lanes * bool(has_rest))
-    other += COSTS.pooling * OW * bool(has_rest and pools(op))
-    return cost < other
+    by_columns = n_vectors * (taps + (COSTS.pooled if pools(op) else COSTS.reordering))
+    by_columns += COSTS.splitting * OW * C if C > 1 else 0
+    n_full, has_rest = F // lanes, F % lanes > 0
+    by_filters = taps * OW * (n_full + COSTS.few_lanes * has_rest)
+    if pools(op):
+        by_filters += OW * (COSTS.pooling * n_full + COSTS.pooling_few_lanes * has_rest)
+    return by_columns < by_filters
 
 
 @kernel
