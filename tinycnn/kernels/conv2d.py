@@ -11,7 +11,7 @@ call of `multiply_add` (`_tile.py`).
 
 from ._channel_rows import add_row_sums
 from ._jit import helper, kernel
-from ._tile import multiply_add, products
+from ._tile import ROWS, multiply_add, products
 from .windows import end_inside, end_tap, first_inside, first_tap, run_end
 
 
@@ -54,21 +54,19 @@ def conv2d_relu_forward(x, w, b, window, relu, y_out):
                 w_at = (a0 * KW + e0) * C * F
                 y_at = ((n * OH + i) * OW + j) * F
                 taps, row = max(a1 - a0, 0), max(e1 - e0, 0) * C
-                if j_end - j == 1:  # a border column: the rows of the tile are rows of the image
+                rows, columns = i_end - i, j_end - j
+                a_row, a_column, c_row, c_column = SH * W * C, SW * C, OW * F, F
+                if columns < rows and columns < ROWS:
+                    # the rows of the tile are rows of the image, else its columns
+                    rows, columns = columns, rows
+                    a_row, a_column, c_row, c_column = a_column, a_row, c_column, c_row
+                for k in range(rows):
                     products(
-                        M=i_end - i, N=F, K0=taps, K1=row,
-                        a=xf, a_off=x_at, am=SH * W * C, a0=W * C, a1=1,
+                        M=columns, N=F, K0=taps, K1=row,
+                        a=xf, a_off=x_at + k * a_row, am=a_column, a0=W * C, a1=1,
                         b=wf, b_off=w_at, b0=KW * C * F, b1=F, bias=b, relu=relu,
-                        c=yf, c_off=y_at, cm=OW * F,
+                        c=yf, c_off=y_at + k * c_row, cm=c_column,
                     )  # fmt: skip
-                else:  # the rows of the tile are columns of the image
-                    for r in range(i_end - i):
-                        products(
-                            M=j_end - j, N=F, K0=taps, K1=row,
-                            a=xf, a_off=x_at + r * SH * W * C, am=SW * C, a0=W * C, a1=1,
-                            b=wf, b_off=w_at, b0=KW * C * F, b1=F, bias=b, relu=relu,
-                            c=yf, c_off=y_at + r * OW * F, cm=F,
-                        )  # fmt: skip
                 j = j_end
             i = i_end
 
