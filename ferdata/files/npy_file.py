@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from ferdata.files.regular_file import named_errors
+
+_HEADERS: dict[tuple[int, int], tuple[int, Callable]] = {
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
+}
+"""Format version -> bytes of the length of a header; the function that reads both."""
 
 _LAST_CODE_POINT, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 
@@ -29,13 +37,14 @@ def read_array(file: IO[bytes], n_bytes: int, name: str) -> np.ndarray:
     """The array in an open .npy file of `n_bytes`, called `name` in errors. Raises ValueError as
     `read_npy` raises DataError."""
     version = np.lib.format.read_magic(file)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read_header is None:
+    if version not in _HEADERS:
         raise ValueError(f"{name} has format version {version}")
-    shape, fortran, dtype = read_header(file)
+    n_digits, read_header = _HEADERS[version]
+    digits = file.read(n_digits)
+    n_header = int.from_bytes(digits, "little")
+    if n_header > n_bytes:  # NumPy would make room for it before it reads
+        raise ValueError(f"{name} has {n_bytes:,} bytes, and says that {n_header:,} are its header")
+    shape, fortran, dtype = read_header(io.BytesIO(digits + file.read(n_header)))
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects, expected plain numbers")
     n_content = dtype.itemsize

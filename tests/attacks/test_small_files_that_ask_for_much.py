@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 import tinycnn
+from ferdata import DataError
+from ferdata.files.npy_file import read_npy
 from tinycnn import (
     CrossEntropy,
     Dense,
@@ -174,3 +176,15 @@ def test_a_compressed_data_file_says_what_its_arrays_take(tmp_path, monkeypatch,
         capsys.readouterr().err
     )
     assert not out.exists()
+
+
+def test_the_header_of_an_array_is_no_longer_than_its_file(tmp_path):
+    path = tmp_path / "0_exp.npy"
+    path.write_bytes(b"\x93NUMPY\x02\x00" + (3 << 30).to_bytes(4, "little") + b"{'descr': '<U1'}")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="0_exp.npy: .* says that 3,221,225,472 are its header"):
+            read_npy(path, 4096)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
