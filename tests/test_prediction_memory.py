@@ -8,7 +8,7 @@ from small_networks import SMALL_NETWORKS, small_batch, small_network
 from tinycnn.kernels.table import make_operations
 from tinycnn.layers import Conv2D, Dense, DepthwiseConv2D, Flatten, GlobalAveragePool2D, Residual
 from tinycnn.plan import build_plan
-from tinycnn.prediction_memory import CACHE_BYTES, CHUNK, images_together, with_shared_memory
+from tinycnn.prediction_memory import CACHE_BYTES, CHUNK, MOST, images_together, with_shared_memory
 
 EVERY_NETWORK = pytest.mark.parametrize("name", sorted(SMALL_NETWORKS))
 
@@ -75,7 +75,8 @@ def test_images_together_do_not_change_the_bits(name):
 @pytest.mark.parametrize(
     "side, n_weights, expected",
     [
-        (16, 1000, CHUNK),  # 2 * 2048 numbers: all fit
+        (16, 1000, MOST),  # 2 * 2048 numbers: all fit
+        (40, 1000, CHUNK),  # 2 * 40*40*8 numbers are 100 KB: ten images fit
         (64, 1000, 4),  # 2 * 64*64*8 numbers are 256 KB: four images fit
         (256, 1000, 2),  # not even one fits
         (256, 10**7, CHUNK),  # so many weights should be read seldom

@@ -18,7 +18,7 @@ from .kernels.scale_images import scale_images
 from .kernels.table import make_operations
 from .parallel import Threads, run_in_threads
 from .plan import NETWORK_INPUT, WORK_OF_ELEMENT, Plan, step_arrays
-from .prediction_memory import images_together, with_shared_memory
+from .prediction_memory import CHUNK, images_together, with_shared_memory
 from .two_tables import cut_in_two
 from .two_threads import TwoThreads
 from .workspaces import Pool, PredictionSpace
@@ -108,7 +108,7 @@ class KernelPrediction:
         N = len(x)
         logits = np.empty((N, self.n_classes), self.dtype)
         winograd = self._winograd_weights()
-        if N <= self.chunk:  # without the loop, whose overhead counts: an image may take 10 us
+        if N <= CHUNK and N <= self.chunk:  # without the loop: an image may take just 10 us
             two_threads = self.two_threads if N == 1 else None
             if two_threads is not None:
                 weights = self.parameters, self.dense_parameters, winograd
@@ -121,8 +121,8 @@ class KernelPrediction:
             if two_threads is not None:
                 two_threads.has_ended()
             return logits
-        n_workers = self.threads.for_work(-(-N // self.chunk), N * self.work)
-        size = self.chunk
+        n_workers = self.threads.for_work(-(-N // min(self.chunk, CHUNK)), N * self.work)
+        size = min(self.chunk, -(-N // n_workers))
         if n_workers == 1 and self.is_one_call:
             size = max(IMAGES_OF_A_CALL // size, 1) * size
         begins = iter(range(0, N, size))  # shared by the threads: a slow one takes fewer parts

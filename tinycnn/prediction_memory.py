@@ -15,8 +15,8 @@ import numpy as np
 from .kernels.table import OperationTable
 from .plan import aligned
 
-CHUNK = 8
-"""The most images that go through a network together."""
+CHUNK, MOST = 8, 16
+"""So many images go through a network together; MOST if so many fit in the cache."""
 
 FEWEST = 2
 """Fewer images than these are not faster, even if two do not fit in the cache: measured."""
@@ -65,10 +65,12 @@ def shared_memory(operations: np.ndarray, ends: Sequence[int]) -> tuple[list[int
 def images_together(table: OperationTable, n_weights: int, dtype: np.dtype) -> int:
     """How many images go through the network of a prediction table together.
 
-    CHUNK, unless their outputs leave the cache and so many fewer fit in it that reading the
+    CHUNK or MOST, unless their outputs leave the cache and so many fewer fit in it that reading the
     `n_weights` weights more often takes less than writing all outputs to memory.
     """
     fitting = CACHE_BYTES // (table.sizes.n_activations * dtype.itemsize)
+    if fitting >= MOST:
+        return MOST
     n_images = int(min(max(fitting, FEWEST), CHUNK))
     n_outputs = sum(int(op.OH * op.OW * op.F) for op in table.operations)
     return n_images if n_weights / n_images - n_weights / CHUNK <= n_outputs else CHUNK
