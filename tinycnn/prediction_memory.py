@@ -16,7 +16,8 @@ from .kernels.table import OperationTable
 from .plan import aligned
 
 CHUNK, MOST = 8, 16
-"""So many images go through a network together; MOST if so many fit in the cache."""
+"""So many images go through a network together; MOST if its weights fill half of the cache, and so
+many images fit in it."""
 
 FEWEST = 2
 """Fewer images than these are not faster, even if two do not fit in the cache: measured."""
@@ -69,7 +70,7 @@ def images_together(table: OperationTable, n_weights: int, dtype: np.dtype) -> i
     `n_weights` weights more often takes less than writing all outputs to memory.
     """
     fitting = CACHE_BYTES // (table.sizes.n_activations * dtype.itemsize)
-    if fitting >= MOST:
+    if fitting >= MOST and n_weights * dtype.itemsize > CACHE_BYTES // 2:
         return MOST
     n_images = int(min(max(fitting, FEWEST), CHUNK))
     n_outputs = sum(int(op.OH * op.OW * op.F) for op in table.operations)
