@@ -108,7 +108,8 @@ class KernelPrediction:
         N = len(x)
         logits = np.empty((N, self.n_classes), self.dtype)
         winograd = self._winograd_weights()
-        if N <= CHUNK and N <= self.chunk:  # without the loop: an image may take just 10 us
+        least_part = min(self.chunk, CHUNK)  # images that are worth a thread
+        if N <= least_part:  # without the loop, whose overhead counts: an image may take 10 us
             two_threads = self.two_threads if N == 1 else None
             if two_threads is not None:
                 weights = self.parameters, self.dense_parameters, winograd
@@ -121,7 +122,7 @@ class KernelPrediction:
             if two_threads is not None:
                 two_threads.has_ended()
             return logits
-        n_workers = self.threads.for_work(-(-N // min(self.chunk, CHUNK)), N * self.work)
+        n_workers = self.threads.for_work(-(-N // least_part), N * self.work)
         size = min(self.chunk, -(-N // n_workers))
         if n_workers == 1 and self.is_one_call:
             size = max(IMAGES_OF_A_CALL // size, 1) * size

@@ -16,8 +16,7 @@ from .kernels.table import OperationTable
 from .plan import aligned
 
 CHUNK, MOST = 8, 16
-"""So many images go through a network together; MOST if its weights fill half of the cache, and so
-many images fit in it."""
+"""How many images go through a network together: usually, and at most."""
 
 FEWEST = 2
 """Fewer images than these are not faster, even if two do not fit in the cache: measured."""
@@ -66,8 +65,12 @@ def shared_memory(operations: np.ndarray, ends: Sequence[int]) -> tuple[list[int
 def images_together(table: OperationTable, n_weights: int, dtype: np.dtype) -> int:
     """How many images go through the network of a prediction table together.
 
-    CHUNK or MOST, unless their outputs leave the cache and so many fewer fit in it that reading the
-    `n_weights` weights more often takes less than writing all outputs to memory.
+    More images mean that the `n_weights` weights are read less often, and that the outputs take
+    more of the cache.  So the number is
+        MOST   if so many fit in the cache, and the weights fill half of it or more
+        CHUNK  if so many fit, or if the weights are so many that reading them more often would take
+               longer than writing all outputs to memory
+        as many as fit, but FEWEST or more, otherwise
     """
     fitting = CACHE_BYTES // (table.sizes.n_activations * dtype.itemsize)
     if fitting >= MOST and n_weights * dtype.itemsize > CACHE_BYTES // 2:

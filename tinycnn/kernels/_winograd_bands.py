@@ -28,10 +28,11 @@ Emit = Callable[[Arithmetic, Vectors, Pointers, Pointers], None]
 
 
 def spaced(builder: ir.IRBuilder, pointer: ir.Value, step: ir.Value, n: int) -> list[ir.Value]:
-    """The pointers pointer + k*step, k < n.
+    """The addresses pointer + k*step for k = 0 to n - 1.
 
-    Every third one is computed, and opaque for LLVM: a load or store instruction can add one or two
-    steps by itself.  With one pointer for each k there would not be enough registers for them.
+    Only every third address takes a register: the loads and stores of the two after it add one or
+    two steps by themselves.  `opaque` keeps LLVM from computing each address in a register of its
+    own, for which there are too few registers.
     """
     pointers, step = [], opaque(builder, step)
     for k in range(n):

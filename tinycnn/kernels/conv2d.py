@@ -54,18 +54,19 @@ def conv2d_relu_forward(x, w, b, window, relu, y_out):
                 w_at = (a0 * KW + e0) * C * F
                 y_at = ((n * OH + i) * OW + j) * F
                 taps, row = max(a1 - a0, 0), max(e1 - e0, 0) * C
-                rows, columns = i_end - i, j_end - j
-                a_row, a_column, c_row, c_column = SH * W * C, SW * C, OW * F, F
-                if columns < rows and columns < ROWS:
-                    # the rows of the tile are rows of the image, else its columns
-                    rows, columns = columns, rows
-                    a_row, a_column, c_row, c_column = a_column, a_row, c_column, c_row
-                for k in range(rows):
+                # Each call computes M outputs of an image row; where these are too few for a tile,
+                # M outputs of an image column.
+                n_calls, M = i_end - i, j_end - j
+                a_call, am, c_call, cm = SH * W * C, SW * C, OW * F, F
+                if M < n_calls and M < ROWS:
+                    n_calls, M = M, n_calls
+                    a_call, am, c_call, cm = am, a_call, cm, c_call
+                for k in range(n_calls):
                     products(
-                        M=columns, N=F, K0=taps, K1=row,
-                        a=xf, a_off=x_at + k * a_row, am=a_column, a0=W * C, a1=1,
+                        M=M, N=F, K0=taps, K1=row,
+                        a=xf, a_off=x_at + k * a_call, am=am, a0=W * C, a1=1,
                         b=wf, b_off=w_at, b0=KW * C * F, b1=F, bias=b, relu=relu,
-                        c=yf, c_off=y_at + k * c_row, cm=c_column,
+                        c=yf, c_off=y_at + k * c_call, cm=cm,
                     )  # fmt: skip
                 j = j_end
             i = i_end
@@ -113,7 +114,8 @@ def conv2d_backward_params(x, dy, window, dw_out, db_out):
 
 @kernel
 def conv2d_transpose_weights(w, w_t_out):
-    """w (KH, KW, C, F) -> w_t_out (F, KH, KW, C), the layout that the backward passes read."""
+    """Copy the weights w (KH, KW, C, F) to w_t_out (F, KH, KW, C): the order of axes in which the
+    backward passes read them."""
     KH, KW, C, F = w.shape
     for a in range(KH):
         for e in range(KW):

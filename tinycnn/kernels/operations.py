@@ -341,7 +341,10 @@ def _parameters(op: np.record, step: Step, plan: Plan, w: str, b: str | None) ->
 
 
 def _activation(op: np.record, steps: Sequence[Step]) -> None:
-    """The activation among steps that follow an operation; without one, nothing is applied."""
+    """Store in the record the activation that `steps` has, if any.
+
+    steps  the activation layer that the operation applies to its output, or none
+    """
     for layer in (step.layer for step in steps):
         if isinstance(layer, layers.ReLU):
             op.activation, op.activation_value = RELU, 0.0

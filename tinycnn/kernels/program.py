@@ -188,7 +188,8 @@ def program_combine_moments(operations, stage, statistics, chunk_size):
 
 @helper
 def program_collect_batch_norm(operations, stage, gradients):
-    """After the backward pass of a stage: the gradients of its BatchNorms' parameters."""
+    """Compute the gradients of the parameters of each BatchNorm in a stage.  To be called after the
+    backward pass of the stage."""
     for k in range(stage.begin, stage.end):
         if operations[k].kind == BATCH_NORM:
             batch_norm_operation_collect(operations[k], gradients)
