@@ -571,8 +571,31 @@ def test_small_files_that_describe_large_tensors(tmp_path, nodes, constants):
     shape = [None, 1, 2000, 2000]
     constants = {**W, **{name: np.asarray(values) for name, values in constants.items()}}
     message, megabytes = peak_megabytes(written(tmp_path, model(nodes, shape, constants)))
-    assert re.search("tens of millions of values|padding is|do not fit", message)
+    expected = "tens of millions of values|tensor of [0-9,]+ values|padding is|do not fit"
+    assert re.search(expected, message)
     assert megabytes < 4 * errors.Budget.MOST_VALUES / 1e6 + 200
+
+
+@pytest.mark.parametrize(
+    "nodes, shape, sizes",
+    [
+        ([node("BatchNormalization", "x w w w w", "y")], [None, 1, 3600, 3932], {}),
+        (
+            [node("Pad", "x sides", "p"), node("Conv", "p k", "y")],
+            [None, 1, 8, 6],
+            {"sides": [0, 0, 1_000_000, 0, 0, 0, 0, 0]},
+        ),
+    ],
+)
+def test_a_tensor_larger_than_any_of_a_small_network(tmp_path, nodes, shape, sizes):
+    """A picture in the input, or padding: the fuzzer's finds, which needed up to a gigabyte."""
+    constants = {"w": np.ones(1), "k": np.ones((1, 1, 1, 1)), **sizes}
+    constants = {name: np.asarray(values) for name, values in constants.items()}
+    floats = {name: a.astype(np.float32) for name, a in constants.items() if a.dtype == float}
+    path = written(tmp_path, model(nodes, shape, {**constants, **floats}))
+    message, megabytes = peak_megabytes(path)
+    assert re.search("a tensor of [0-9,]+ values for one image; the largest .* 4,194,304", message)
+    assert megabytes < 70
 
 
 def test_a_refused_model_leaves_no_arrays_behind(tmp_path):

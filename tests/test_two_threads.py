@@ -313,12 +313,12 @@ def test_a_forked_child_starts_a_partner_of_its_own(monkeypatch):
 
 @COMPILED
 def test_after_a_late_partner_one_thread_predicts_alone_for_a_while(monkeypatch):
-    """Twenty times as long as the late image took."""
+    """Twenty times as long as was lost."""
     done = pairs_that_predict(monkeypatch)
     network, image = network_of("microexpnet"), images_of("microexpnet", 1)
     until(lambda: done, lambda: network.forward(image))
     two = prediction_of(network).two_threads
-    two.rest_end_s = 0
+    two.rest_end_s = two.saved_s = 0
     monkeypatch.setattr(two_threads, "REST", 1e9)
     done[0].meeting[_meeting.LATE] = 1
     before = len(done)
@@ -331,6 +331,47 @@ def test_after_a_late_partner_one_thread_predicts_alone_for_a_while(monkeypatch)
     two.rest_end_s = 0
     monkeypatch.setattr(two_threads, "REST", 0)
     until(lambda: len(done) > count, lambda: network.forward(image))
+
+
+@COMPILED
+def test_a_partner_that_has_saved_more_than_its_delay_costs_goes_on(monkeypatch):
+    done = pairs_that_predict(monkeypatch)
+    network, image = network_of("microexpnet"), images_of("microexpnet", 1)
+    until(lambda: done, lambda: network.forward(image))
+    two = prediction_of(network).two_threads
+    monkeypatch.setattr(two_threads, "LEAST_REST_S", 1000)
+    two.rest_end_s, two.saved_s = 0, 30
+    done[0].meeting[_meeting.LATE] = 1
+    until(lambda: two.saved_s < 30, lambda: network.forward(image))
+    assert two.rest_end_s == 0 and 0 < two.saved_s
+
+
+def test_what_a_partner_saves_and_costs(monkeypatch):
+    monkeypatch.undo()
+
+    class Pair:
+        late = False
+
+        def waited_in_vain(self):
+            return self.late
+
+    two, pair = two_threads.TwoThreads(lambda: None, None), Pair()
+    for _ in range(9):
+        two._weigh(pair, True, 0.001, 0)
+    assert two.saved_s == pytest.approx(0.0018)
+    for _ in range(9):
+        two._weigh(pair, True, 0.001, 0)
+    assert two.saved_s == 0.002, "older savings do not count"
+    two._weigh(pair, False, 0.001, 0)
+    assert two.saved_s == 0.002, "the partner was not there"
+    pair.late = True
+    two._weigh(pair, True, 0.0015, 0)
+    assert two.saved_s == pytest.approx(0.0005) and two.rest_end_s == float("-inf")
+    two._weigh(pair, True, 0.0035, 7)
+    assert two.rest_end_s == pytest.approx(7.06), "twenty times the 3 ms that were lost"
+    two._weigh(pair, False, 0.0001, 8)
+    assert two.rest_end_s == pytest.approx(8.02), "20 ms at least"
+    assert two.saved_s == 0
 
 
 @COMPILED

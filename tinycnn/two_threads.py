@@ -25,10 +25,15 @@ SOON_S = 0.0003
 PATIENCE, IDLE, LONG = 500, 20_000, 5000
 """For `_meeting.py`: some 10 us, 0.4 to 1 ms, and 100 us."""
 
+SAVED, MOST_SAVED_S = 0.2, 0.002
+"""The partner is taken to save this part of the time of each image.  A wait for it is a loss only
+beyond what it has saved since; of that, so much counts at most, because a long time ago the cores
+may have been free."""
+
 REST, LEAST_REST_S = 20, 0.02
-"""After waiting in vain for the partner, one thread predicts alone for so many times the time that
-this took, and for 20 ms or longer: the partner has used up to a millisecond, too.  So not much more
-than a twentieth is lost where other programs need the cores."""
+"""After a loss, one thread predicts alone for so many times the time lost, and for 20 ms or longer:
+the partner has used up to a millisecond, too.  So not much more than a twentieth is lost where
+other programs need the cores."""
 
 ENOUGH, PAUSE_S = 20, 0.5
 """If a partner has done fewer images than ENOUGH, the next one is started so much later at the
@@ -53,6 +58,7 @@ class TwoThreads:
         self.idle: list[_Pair | None] = [None]  # the pair, unless a thread has it
         self.end_s = float("-inf")  # of the last prediction
         self.rest_end_s = float("-inf")
+        self.saved_s = 0.0  # by the partner, since the last loss
 
     def predict(self, weights: Weights, x: np.ndarray, logits_out: np.ndarray) -> bool:
         """The logits of one image.  False: nothing is done, one thread should predict alone and say
@@ -73,17 +79,26 @@ class TwoThreads:
             if pair is None:
                 return False
             is_done = pair.predict(x, logits_out)
-            if pair.waited_in_vain():
-                end_s = perf_counter()
-                self.rest_end_s = end_s + max(REST * (end_s - begin_s), LEAST_REST_S)
+            end_s = perf_counter()
+            self._weigh(pair, is_done, end_s - begin_s, end_s)
         finally:
             self.idle.append(pair)
         if is_done:
-            self.has_ended()
+            self.end_s = end_s
         return is_done
 
     def has_ended(self) -> None:
         self.end_s = perf_counter()
+
+    def _weigh(self, pair: _Pair, is_done: bool, took_s: float, now_s: float) -> None:
+        """Begin a rest if waiting for the partner has taken longer than the partner has saved."""
+        if pair.waited_in_vain():
+            self.saved_s -= took_s
+        elif is_done:
+            self.saved_s = min(self.saved_s + SAVED * took_s, MOST_SAVED_S)
+        if self.saved_s < 0:
+            self.rest_end_s = now_s + max(-REST * self.saved_s, LEAST_REST_S)
+            self.saved_s = 0.0
 
     def _make_pair(self, weights: Weights) -> _Pair | None:
         if self.tables is None:

@@ -24,13 +24,22 @@ class Budget:
     together are too much.
     """
 
-    MOST_VALUES = 1 << 26
+    MOST_VALUES, MOST_AT_ONCE = 1 << 26, 1 << 22
+    """Of all tensors together, and of one: a picture of 256 x 256 with 64 channels has so many."""
 
     def __init__(self) -> None:
         self.n_left = self.MOST_VALUES
 
     def spend(self, n_values: int) -> None:
         """For an array with a whole number for each value of a tensor."""
+        if n_values > self.MOST_AT_ONCE:
+            raise NotUsable(
+                f"it has a tensor of {n_values:,} values for one image; the largest that tinycnn "
+                f"reads has {self.MOST_AT_ONCE:,}"
+            )
+        self._spend(n_values)
+
+    def _spend(self, n_values: int) -> None:
         self.n_left -= max(n_values, 0)
         if self.n_left < 0:
             raise NotUsable(
@@ -40,4 +49,4 @@ class Budget:
 
     def spend_on_constant(self, n_values: int) -> None:
         """For a constant: it may become a float64 array, and be copied."""
-        self.spend(4 * max(n_values, 0))
+        self._spend(4 * n_values)

@@ -113,7 +113,8 @@ class Reading:
         if len(value.shape) == 2:
             value = replace(value, source=self.graph.flattened(value.source))
         own_shape = self.graph.shape(value.source)
-        self.budget.spend(value.places.size * len(constants))
+        for _ in constants:
+            self.budget.spend(value.places.size)
         vectors = [per_channel(value, constant, own_shape) for constant in constants]
         found = [vector for vector in vectors if vector is not None]
         if len(found) < len(vectors):

@@ -70,7 +70,9 @@ def is_complete(value: Value, n_values: int) -> bool:
     flat = value.places.ravel()
     if flat.size != n_values or (flat < 0).any():
         return False
-    return np.bincount(flat, minlength=n_values).max(initial=0) <= 1
+    found = np.zeros(n_values, bool)
+    found[flat] = True
+    return bool(found.all())
 
 
 def picture_padding(value: Value, shape: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
