@@ -25,7 +25,8 @@ class Budget:
     """
 
     MOST_VALUES, MOST_AT_ONCE = 1 << 26, 1 << 22
-    """Of all tensors together, and of one: a picture of 256 x 256 with 64 channels has so many."""
+    """Of all tensors together, for one image; and of one of them, the input included: as many as a
+    picture of 1024x1024 with 4 channels, or of 256x256 with 64."""
 
     def __init__(self) -> None:
         self.n_left = self.MOST_VALUES

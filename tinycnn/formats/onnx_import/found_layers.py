@@ -22,10 +22,6 @@ from .operators import read_node
 from .reading import Given, Reading
 from .values import Softmaxed, Value, is_complete, picture_places, vector_places
 
-MAX_INPUT_VALUES = 1 << 22
-"""Most values of one image: a picture of 1000x1000 with 4 channels."""
-
-
 MAX_ARRANGEMENTS = 8
 
 
@@ -94,10 +90,10 @@ def network_input(graph: OnnxGraph) -> TensorSpec:
     if given.dtype not in DTYPES:
         raise NotUsable(f"its input {shown(given.name)} is none of numbers")
     n_values = math.prod(size or 0 for size in given.shape[1:])
-    if not 1 <= n_values <= MAX_INPUT_VALUES:
+    if not 1 <= n_values <= Budget.MOST_AT_ONCE:
         raise NotUsable(
             f"its input {shown(given.name)} has {n_values:,} values; expected 1 to "
-            f"{MAX_INPUT_VALUES:,}"
+            f"{Budget.MOST_AT_ONCE:,}"
         )
     return given
 
