@@ -130,19 +130,24 @@ def _child(
     seeds = [path.read_bytes() for path in sorted(corpus.iterdir())] if corpus.is_dir() else []
     for data in seeds:  # late imports and caches are then part of the memory before
         check(reader, data)
-    import resource  # Windows has none
-
-    limit = _address_space(resource.getpagesize()) + MAX_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _limit_memory()
     if guided:
         _run_guided(reader, corpus, work, n_inputs, seconds, seed)
     else:
         _run_mutations(reader, seeds, work, n_inputs, seconds, seed)
 
 
-def _address_space(page_bytes: int) -> int:
+def _limit_memory() -> None:
+    """Let the process take MAX_BYTES more than it has now.
+
+    Called again now and then: atheris itself takes about a kilobyte more with each input, and after
+    a million inputs nothing would be left for the reader.
+    """
+    import resource  # Windows has none
+
     with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[0]) * page_bytes
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + MAX_BYTES, resource.RLIM_INFINITY))
 
 
 def can_run() -> bool:
@@ -167,8 +172,13 @@ def _run_guided(
     }
     arguments = [f"-{key}={value}" for key, value in options.items()]
     folders = [str(work / "new")] + ([str(corpus)] if corpus.is_dir() else [])
+    n_checked = 0
 
     def check_and_keep(data: bytes) -> None:
+        nonlocal n_checked
+        n_checked += 1
+        if n_checked % 1000 == 0:
+            _limit_memory()
         try:
             check(reader, data)
         except BaseException:
