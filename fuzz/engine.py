@@ -3,7 +3,7 @@
 A finding is an input that makes the reader
 - raise another error than those it documents, or one whose message is not a single line,
 - take more than MAX_SECONDS, or
-- use more than MAX_BYTES of memory above what the process had before.
+- use more than MAX_BYTES of memory above what the process had shortly before.
 """
 
 from __future__ import annotations

@@ -235,6 +235,15 @@ def until(condition, act):
         act()
 
 
+def with_a_partner(monkeypatch):
+    """A network of which two threads have predicted an image, the image, the list of
+    `pairs_that_predict`, and the network's TwoThreads."""
+    done = pairs_that_predict(monkeypatch)
+    network, image = network_of("microexpnet"), images_of("microexpnet", 1)
+    until(lambda: done, lambda: network.forward(image))
+    return network, image, done, prediction_of(network).two_threads
+
+
 @COMPILED
 def test_predictions_that_follow_one_another_take_two_threads(monkeypatch):
     done = pairs_that_predict(monkeypatch)
@@ -298,10 +307,8 @@ def test_callers_in_several_threads(monkeypatch):
 @COMPILED
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_starts_a_partner_of_its_own(monkeypatch):
-    done = pairs_that_predict(monkeypatch)
-    network, image = network_of("microexpnet"), images_of("microexpnet", 1)
+    network, image, done, _ = with_a_partner(monkeypatch)
     logits = network.forward(image)
-    until(lambda: done, lambda: network.forward(image))
 
     def child():
         before = len(done)
@@ -314,10 +321,7 @@ def test_a_forked_child_starts_a_partner_of_its_own(monkeypatch):
 @COMPILED
 def test_after_a_late_partner_one_thread_predicts_alone_for_a_while(monkeypatch):
     """Twenty times as long as was lost."""
-    done = pairs_that_predict(monkeypatch)
-    network, image = network_of("microexpnet"), images_of("microexpnet", 1)
-    until(lambda: done, lambda: network.forward(image))
-    two = prediction_of(network).two_threads
+    network, image, done, two = with_a_partner(monkeypatch)
     two.rest_end_s = two.saved_s = 0
     monkeypatch.setattr(two_threads, "REST", 1e9)
     done[0].meeting[_meeting.LATE] = 1
@@ -335,10 +339,7 @@ def test_after_a_late_partner_one_thread_predicts_alone_for_a_while(monkeypatch)
 
 @COMPILED
 def test_a_partner_that_has_saved_more_than_its_delay_costs_goes_on(monkeypatch):
-    done = pairs_that_predict(monkeypatch)
-    network, image = network_of("microexpnet"), images_of("microexpnet", 1)
-    until(lambda: done, lambda: network.forward(image))
-    two = prediction_of(network).two_threads
+    network, image, done, two = with_a_partner(monkeypatch)
     monkeypatch.setattr(two_threads, "LEAST_REST_S", 1000)
     two.rest_end_s, two.saved_s = 0, 30
     done[0].meeting[_meeting.LATE] = 1
@@ -357,19 +358,19 @@ def test_what_a_partner_saves_and_costs(monkeypatch):
 
     two, pair = two_threads.TwoThreads(lambda: None, None), Pair()
     for _ in range(9):
-        two._weigh(pair, True, 0.001, 0)
+        two._count_saved_time(pair, True, 0.001, 0)
     assert two.saved_s == pytest.approx(0.0018)
     for _ in range(9):
-        two._weigh(pair, True, 0.001, 0)
+        two._count_saved_time(pair, True, 0.001, 0)
     assert two.saved_s == 0.002, "older savings do not count"
-    two._weigh(pair, False, 0.001, 0)
+    two._count_saved_time(pair, False, 0.001, 0)
     assert two.saved_s == 0.002, "the partner was not there"
     pair.late = True
-    two._weigh(pair, True, 0.0015, 0)
+    two._count_saved_time(pair, True, 0.0015, 0)
     assert two.saved_s == pytest.approx(0.0005) and two.rest_end_s == float("-inf")
-    two._weigh(pair, True, 0.0035, 7)
+    two._count_saved_time(pair, True, 0.0035, 7)
     assert two.rest_end_s == pytest.approx(7.06), "twenty times the 3 ms that were lost"
-    two._weigh(pair, False, 0.0001, 8)
+    two._count_saved_time(pair, False, 0.0001, 8)
     assert two.rest_end_s == pytest.approx(8.02), "20 ms at least"
     assert two.saved_s == 0
 

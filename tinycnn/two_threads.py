@@ -26,9 +26,9 @@ PATIENCE, IDLE, LONG = 500, 20_000, 5000
 """For `_meeting.py`: some 10 us, 0.4 to 1 ms, and 100 us."""
 
 SAVED, MOST_SAVED_S = 0.2, 0.002
-"""The partner is taken to save this part of the time of each image.  A wait for it is a loss only
-beyond what it has saved since; of that, so much counts at most, because a long time ago the cores
-may have been free."""
+"""Each image by two threads is taken to save this part of the time that it takes.  Waits for the
+partner are a loss only if they take longer than was saved.  At most MOST_SAVED_S count as saved:
+what was saved long ago does not say that the cores are free now."""
 
 REST, LEAST_REST_S = 20, 0.02
 """After a loss, one thread predicts alone for so many times the time lost, and for 20 ms or longer:
@@ -58,7 +58,7 @@ class TwoThreads:
         self.idle: list[_Pair | None] = [None]  # the pair, unless a thread has it
         self.end_s = float("-inf")  # of the last prediction
         self.rest_end_s = float("-inf")
-        self.saved_s = 0.0  # by the partner, since the last loss
+        self.saved_s = 0.0  # by the partner, less the waits for it
 
     def predict(self, weights: Weights, x: np.ndarray, logits_out: np.ndarray) -> bool:
         """The logits of one image.  False: nothing is done, one thread should predict alone and say
@@ -80,7 +80,7 @@ class TwoThreads:
                 return False
             is_done = pair.predict(x, logits_out)
             end_s = perf_counter()
-            self._weigh(pair, is_done, end_s - begin_s, end_s)
+            self._count_saved_time(pair, is_done, end_s - begin_s, end_s)
         finally:
             self.idle.append(pair)
         if is_done:
@@ -90,8 +90,11 @@ class TwoThreads:
     def has_ended(self) -> None:
         self.end_s = perf_counter()
 
-    def _weigh(self, pair: _Pair, is_done: bool, took_s: float, now_s: float) -> None:
-        """Begin a rest if waiting for the partner has taken longer than the partner has saved."""
+    def _count_saved_time(self, pair: _Pair, is_done: bool, took_s: float, now_s: float) -> None:
+        """After an image: count what the partner has saved or cost; begin a rest after a loss.
+
+        is_done  two threads have computed the image;  took_s: for it, or for the attempt
+        """
         if pair.waited_in_vain():
             self.saved_s -= took_s
         elif is_done:

@@ -30,9 +30,10 @@ def conv2d_forward(x, w, b, window, y_out):
 
 @helper
 def conv2d_relu_forward(x, w, b, window, relu, y_out):
-    """The same, followed by ReLU if `relu` is 1.
+    """Equation (1), followed by ReLU if `relu` is 1.  Arguments as of `conv2d_forward`.
 
-    With 1x1 taps and stride 1 the pixels of all images are one run.
+    With 1x1 taps and stride 1 all pixels are treated alike, so those of all images are taken as one
+    long row.
     """
     N, H, W, C = x.shape
     KH, KW, _, F = w.shape

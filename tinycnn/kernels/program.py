@@ -170,8 +170,10 @@ def program_collect(weights, x, n_images, activations, gradients, share, n_share
 
 @helper
 def collect_chunks(offset, size, gradients):
-    """Add up the gradients of one parameter that the chunks of a batch have computed: the sum is
-    its gradient for the batch.  offset, size: of the parameter in the flat array of all of them."""
+    """Sum a parameter's gradients over the chunks of a batch, which gives the batch's gradient.
+
+    offset, size  where the parameter lies in the flat array of all parameters
+    """
     sum_chunks(gradients.chunks, offset, gradients.parameters[offset : offset + size])
 
 

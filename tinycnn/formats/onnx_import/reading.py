@@ -42,7 +42,10 @@ class Reading:
     classes: tuple[str, ...] = ()
 
     def value(self, node: OnnxNode, inputs: Sequence[Given], k: int = 0) -> Value:
-        """Input k, which must depend on the network's input."""
+        """Input number k of a node, which must be computed from the network's input.
+
+        NotUsable if it is a constant or left out.
+        """
         value = inputs[k] if k < len(inputs) else None
         if not isinstance(value, Value):
             raise node.error(
@@ -98,10 +101,11 @@ class Reading:
     def channels(
         self, node: OnnxNode, value: Value, *constants: np.ndarray
     ) -> tuple[Value, list[np.ndarray]]:
-        """Constants that are broadcast to a tensor, each as one number (C,) for each channel of its
-        layer; and the tensor.
+        """For a node that adds constants to a tensor or multiplies with them: the tensor, and each
+        constant as a vector (C,) with a number for each channel.
 
-        A tensor (N, K) is made a vector first: then each of its K values is a channel.
+        The channels are those of the layer whose output the tensor is.  If the tensor is (N, K),
+        that output is flattened first, so that each of the K values is a channel.
         """
         self.complete(node, value)
         shape = np.broadcast_shapes(value.shape, *(constant.shape for constant in constants))

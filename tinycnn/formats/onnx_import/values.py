@@ -61,7 +61,7 @@ def picture_places(shape: Shape) -> np.ndarray:
 
 
 def vector_places(shape: Sequence[int]) -> np.ndarray:
-    """Places of a tensor of any shape whose elements lie in the layer's own order."""
+    """Places 0, 1, 2, ... in the given shape: of a tensor with the layer's own order of values."""
     return np.arange(math.prod(shape), dtype=np.int32).reshape(tuple(shape))
 
 
