@@ -220,8 +220,7 @@ class TrainingCalls:
         inputs = loss.check(labels, None, (N, run.n_classes), run.dtype)
         n_blocks = max(-(-N // self._block(stage)) for stage in run.stages)
         space = BatchSpace(run.plan, run.table.sizes, N, n_blocks, run.gradients)
-        if space.statistics is not None:
-            space.statistics = space.statistics._replace(n_images=N)
+        space.statistics = space.statistics._replace(n_images=N)
         results = make_results(N, run.n_classes, space, 0)
         self.work = Work(Batch(x.reshape(-1), *inputs), loss.terms, space, results)
         self.nothing: Callable[[], object] = self._phase(Stage(0, 0, 0, 0, 1), (0, 0, 0), 0, 1)
@@ -269,12 +268,11 @@ class TrainingCalls:
         return [*found, self._collect()]
 
     def _between(self, row: str, function: Callable[[Stage], None], stage: Stage) -> Iterator[Call]:
-        if self.work.space.statistics is not None:
+        if self.run.has_batch_norm:
             yield Call(row, lambda: function(stage), 0)
 
     def _before_forward(self, stage: Stage) -> None:
         statistics = self.work.space.statistics
-        assert statistics is not None
         table, size = self.run.table.operations, chunk_size(self.N)
         program.program_combine_moments(table, stage, statistics, size)
 

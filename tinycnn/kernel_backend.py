@@ -22,6 +22,7 @@ from .custom_layers import custom_backward
 from .kernel_prediction import KernelPrediction
 from .kernels import program
 from .kernels.arrays import Batch, Gradients, Results, Stage, Weights
+from .kernels.linking import link_training
 from .kernels.program import Chunks, Phase
 from .losses import Loss, LossInputs, LossTerms
 from .parallel import Threads, Workers, run_in_threads
@@ -62,9 +63,10 @@ class KernelBackend(KernelPrediction):
         self.ready_to_train = False
         sizes = self.table.sizes
         self.transposed = aligned_zeros(sizes.n_transposed, self.dtype)
-        self.weights = Weights(self.table.operations, parameters, self.transposed, parameters)
-        n_winograd = sizes.n_winograd_weights  # transformed for the current training step
-        self.training_winograd = aligned_zeros(n_winograd, self.dtype) if n_winograd else None
+        winograd = aligned_zeros(sizes.n_winograd_weights, self.dtype)
+        self.weights = Weights(
+            self.table.operations, parameters, self.transposed, parameters, winograd
+        )
         self.chunk_spaces = Pool(lambda n: ChunkSpace(plan, sizes, n, self.dtype))
         self.batch_space: BatchSpace | None = None
         self.workers = Workers()  # of all phases: they write into batch_space and the gradients
@@ -72,6 +74,7 @@ class KernelBackend(KernelPrediction):
 
     def compile_training(self) -> None:
         """Compile the kernels that training calls, as `compile_prediction`."""
+        link_training(self.table.operations, self.dtype)
         space, no_values = self._make_batch_space(0), np.zeros(0, self.dtype)
         results = make_results(0, self.n_classes, space, 0)
         work = Work(_unlabelled(no_values), NO_LOSS, space, results)
@@ -81,7 +84,7 @@ class KernelBackend(KernelPrediction):
         self._run_chunks(Phase(NO_STAGE, 1, 1, 1), work, _chunks(0, 0))
         program.mean_loss(results.losses)
         program.program_collect(nothing, no_values, 0, space.activations, space.gradients, 0, 1)
-        if space.statistics is not None:
+        if self.has_batch_norm:
             program.program_combine_moments(nothing.operations, NO_STAGE, space.statistics, 1)
             program.program_update_running(nothing, space.statistics)
             program.program_collect_batch_norm(nothing.operations, NO_STAGE, space.gradients)
@@ -144,8 +147,8 @@ class KernelBackend(KernelPrediction):
         return value, results.logits
 
     def _transform_weights(self, operations: np.ndarray) -> None:
-        if self.training_winograd is not None:
-            program.program_winograd_weights(operations, self.parameters, self.training_winograd)
+        if self.weights.winograd.size:
+            program.program_winograd_weights(operations, self.parameters, self.weights.winograd)
 
     def _forward_stages(self, stages: Sequence[Stage], work: Work) -> None:
         for stage in stages:
@@ -160,7 +163,7 @@ class KernelBackend(KernelPrediction):
     def _before_forward(self, stage: Stage, work: Work) -> None:
         """What needs the whole batch, before the forward pass of a stage."""
         statistics = work.space.statistics
-        if statistics is not None:
+        if self.has_batch_norm:
             size = chunk_size(statistics.n_images)
             program.program_combine_moments(self.table.operations, stage, statistics, size)
         if stage.first < stage.begin:
@@ -170,7 +173,7 @@ class KernelBackend(KernelPrediction):
 
     def _after_backward(self, stage: Stage, work: Work) -> None:
         """What needs the whole batch, after the backward pass of a stage."""
-        if work.space.statistics is not None:
+        if self.has_batch_norm:
             gradients = _of_chunks(work.space.gradients, len(work.results.logits))
             program.program_collect_batch_norm(self.table.operations, stage, gradients)
         for k in reversed(range(stage.first, stage.begin)):
@@ -179,7 +182,7 @@ class KernelBackend(KernelPrediction):
     def _update_running(self) -> None:
         """Update the running statistics with those of the batch, once in a step."""
         space = self.batch_space
-        if space is not None and space.statistics is not None:
+        if space is not None and self.has_batch_norm:
             program.program_update_running(self.weights, space.statistics)
 
     # ---- layers of the user's own --------------------------------------------------------------
@@ -210,8 +213,7 @@ class KernelBackend(KernelPrediction):
         space = self.batch_space
         if space is None or space.capacity < n_images:
             space = self.batch_space = self._make_batch_space(n_images)
-        if space.statistics is not None:
-            space.statistics = space.statistics._replace(n_images=n_images)
+        space.statistics = space.statistics._replace(n_images=n_images)
         for name, mask in masks.items():
             start = self.table.mask_offsets[name] * space.capacity
             space.activations.masks[start : start + mask.size] = mask.reshape(-1)
@@ -251,9 +253,9 @@ class KernelBackend(KernelPrediction):
                 argmax=of_chunk.argmax,
             )
         loss = program.program_step(
-            self.weights, self.training_winograd, work.space.statistics, work.batch, work.terms,
-            phase, chunks, activations, chunk_space.forward_scratch, work.space.gradients,
-            chunk_space.backward_scratch, work.results,
+            self.weights, work.space.statistics, work.batch, work.terms, phase, chunks, activations,
+            chunk_space.forward_scratch, work.space.gradients, chunk_space.backward_scratch,
+            work.results,
         )  # fmt: skip
         self.chunk_spaces.give_back(chunk_space)
         return loss

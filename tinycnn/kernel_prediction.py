@@ -13,6 +13,7 @@ from .folding import fold
 from .kernels import program
 from .kernels._jit import WITHOUT_JIT
 from .kernels.arrays import Stage
+from .kernels.linking import link_prediction
 from .kernels.operations import DENSE
 from .kernels.scale_images import scale_images
 from .kernels.table import make_operations
@@ -70,7 +71,7 @@ class KernelPrediction:
             n_inputs = math.prod(plan.input_shape)
             make_tables = partial(cut_in_two, table.operations, n_inputs)
             self.two_threads = TwoThreads(make_tables, table.sizes)
-        self.no_meeting = np.zeros(0, np.int32)
+        self.no_meeting, self.no_winograd = np.zeros(0, np.int32), np.zeros(0, self.dtype)
         # The bits of the parameters, and what was computed from them: the weights transformed for
         # Winograd's algorithm; for a plan with BatchNorm the prediction without it.
         self.parameter_bits = parameters.view(f"u{parameters.itemsize}")
@@ -85,6 +86,8 @@ class KernelPrediction:
     def compile_prediction(self) -> None:
         """Compile the kernels that `scale_images` and `predict` call, or load them from the cache,
         by calling them with no images and no operations.  Raises CompileError."""
+        link_prediction(self.table.operations, self.dtype)
+        link_prediction(self.prediction_table.operations, self.dtype)
         no_ranges, bits = np.zeros((0, 2), np.int64), self.parameter_bits
         if self.has_batch_norm:
             program.program_same_values(no_ranges, bits, bits)
@@ -93,14 +96,12 @@ class KernelPrediction:
         pixels = np.zeros((0, *self.plan.input_shape), np.uint8)
         scale_images(pixels, 0, np.zeros((2, 0)), pixels.astype(self.dtype))
         no_operations, no_values = self.table.operations[:0], np.zeros(0, self.dtype)
-        winograd = None
         if self.table.sizes.n_winograd_weights:
             program.program_winograd_weights(no_operations, self.parameters, no_values)
             program.program_same_values(no_ranges, bits, bits)
-            winograd = no_values
         space = self.prediction_spaces.make(0)
         no_images = no_values.reshape(0, 1)
-        self._predict_stage(no_operations, 0, winograd, no_images, space, no_values)
+        self._predict_stage(no_operations, 0, no_values, no_images, space, no_values)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         if self.has_batch_norm:
@@ -140,7 +141,7 @@ class KernelPrediction:
 
     def _predict_part(
         self,
-        winograd: np.ndarray | None,
+        winograd: np.ndarray,
         x: np.ndarray,
         space: PredictionSpace,
         logits: np.ndarray,
@@ -164,7 +165,7 @@ class KernelPrediction:
         self,
         operations: np.ndarray,
         begin: int,
-        winograd: np.ndarray | None,
+        winograd: np.ndarray,
         x: np.ndarray,
         space: PredictionSpace,
         logits_out: np.ndarray,
@@ -174,15 +175,15 @@ class KernelPrediction:
             *space.prediction_arrays, logits_out, self.no_meeting,
         )  # fmt: skip
 
-    def _winograd_weights(self) -> np.ndarray | None:
-        """The transformed weights for the current parameters; None if no convolution needs any.
+    def _winograd_weights(self) -> np.ndarray:
+        """The transformed weights for the current parameters; empty if no convolution needs any.
 
         The user may edit parameters in place at any time, so their bits are compared with a copy.
         If they differ, a new pair of arrays is made: another thread may be reading the old one.
         """
         n_weights = self.table.sizes.n_winograd_weights
         if not n_weights:
-            return None
+            return self.no_winograd
         if self.transformed is not None:
             bits, transformed = self.transformed
             if self.is_folded or program.program_same_values(

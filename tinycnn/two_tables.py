@@ -216,7 +216,7 @@ def _parts(op: np.record) -> tuple[Part, Part]:
         if upper.needs and lower.needs:
             return upper, lower
     rest = op.copy()
-    rest.kind, rest.winograd, rest.activation, rest.OH = VIEW, 0, 0, 0
+    rest.kind, rest.forward_function, rest.activate_function, rest.OH = VIEW, 0, 0, 0
     return (
         Part(op.copy(), Rows(0, int(op.H)), Rows(0, int(op.OH)), 0),
         Part(rest, Rows(0, 0), Rows(0, 0), 0),

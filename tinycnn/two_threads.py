@@ -39,7 +39,7 @@ ENOUGH, PAUSE_S = 20, 0.5
 """If a partner has done fewer images than ENOUGH, the next one is started so much later at the
 earliest: to start a thread takes up to a millisecond."""
 
-Weights = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
+Weights = tuple[np.ndarray, np.ndarray, np.ndarray]
 """`parameters`, `dense_parameters` and `winograd_weights` of `program_predict`."""
 
 

@@ -82,15 +82,12 @@ class BatchSpace:
             ),
             parameters=gradients,
         )
-        # None without BatchNorm: the kernels are then compiled without it
-        self.statistics: BatchStatistics | None = None
-        if sizes.n_moments:
-            self.statistics = BatchStatistics(
-                n_images=0,
-                most_chunks=n_chunks,
-                chunk_moments=np.zeros(sizes.n_moments * n_chunks),
-                moments=np.zeros(sizes.n_moments),
-            )
+        self.statistics = BatchStatistics(
+            n_images=0,
+            most_chunks=n_chunks,
+            chunk_moments=np.zeros(sizes.n_moments * n_chunks),
+            moments=np.zeros(sizes.n_moments),
+        )
         shape = (capacity, plan.output_shape[0])
         self.dlogits, self.target_rows = np.zeros(shape, dtype), np.zeros(shape, dtype)
 

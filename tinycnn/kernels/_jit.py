@@ -47,8 +47,13 @@ from ..plan import Window
 
 logger = logging.getLogger("tinycnn")
 
-FLAGS: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"contract"}, _nrt=False)
-"""`_nrt=False` compiles without Numba's runtime.  Kernels allocate nothing, so they do not need it.
+FLAGS: dict[str, Any] = dict(
+    nogil=True, error_model="numpy", fastmath={"contract"}, _nrt=False, no_cfunc_wrapper=True
+)
+"""`no_cfunc_wrapper` leaves out a function for callers in C, of which there are none: it would take
+a tenth of the time to compile.
+
+`_nrt=False` compiles without Numba's runtime.  Kernels allocate nothing, so they do not need it.
 With it, every call from one kernel to another would count references to its arrays with atomic
 instructions, which takes 4 % of a training step.  Without it, a function that returns a view of an
 array must be inlined in its callers: `inline_helper`."""
@@ -217,6 +222,20 @@ def _naming_the_kernel(compile_for_args: Callable, name: str) -> Callable:
             ) from error
 
     return compiled
+
+
+def compile_for(function: Any, argument_types: tuple[types.Type, ...]) -> int:
+    """Compile a helper for arguments of these types, or load it from the cache.  Returns the
+    address of the code, for `_calls.py`.  Raises CompileError."""
+    compiled = function.overloads.get(argument_types)
+    if compiled is None:
+        _naming_the_kernel(function.compile, function.__name__)(argument_types)
+        compiled = function.overloads[argument_types]
+    name = compiled.fndesc.llvm_func_name
+    address: int = compiled.library.get_pointer_to_function(name)
+    if not address:
+        raise CompileError(f"the compiled code of {function.__name__} has no function {name}")
+    return address
 
 
 def kernel(function: Callable) -> Any:

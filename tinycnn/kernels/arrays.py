@@ -31,6 +31,7 @@ class Weights(NamedTuple):
     # as `parameters`, for the weights of dense layers: another array only in the prediction of a
     # network with BatchNorm, see `kernel_prediction.py`
     dense_parameters: np.ndarray
+    winograd: np.ndarray  # (n_winograd_weights,) weights transformed for Winograd's algorithm
 
 
 class Batch(NamedTuple):
@@ -59,13 +60,17 @@ class Activations(NamedTuple):
 class BatchStatistics(NamedTuple):
     """Means and variances of the channels that the BatchNorm layers normalise, in a training step.
 
-    See `batch_norm.py`.  Each layer has a part of 2 * C values.
+    See `batch_norm.py`.  Each layer has a part of 2 * C values.  Without such layers, and in
+    prediction, the arrays are empty.
     """
 
     n_images: int  # in the batch
     most_chunks: int  # that `chunk_moments` has room for
     chunk_moments: np.ndarray  # (n_moments * most_chunks) float64, of each chunk
     moments: np.ndarray  # (n_moments) float64, of the batch
+
+
+NO_STATISTICS = BatchStatistics(0, 0, np.zeros(0), np.zeros(0))
 
 
 class ForwardScratch(NamedTuple):
@@ -132,6 +137,7 @@ class Chunk(NamedTuple):
     first: int  # index of the first image in the batch
     n_images: int
     first_kept: int  # index of the first image in `Activations.chunk_outputs` and `argmax`
+    n_done: int  # images of the chunk that come before these, if these are only a block of it
 
 
 class Stage(NamedTuple):
@@ -207,10 +213,9 @@ def outputs(op, activations, chunk):
 
 
 @inline_helper
-def output_gradient(op, activations, gradients, scratch, chunk, n_done):
+def output_gradient(op, activations, gradients, scratch, chunk):
     """The gradient of the operation's output, for a chunk or for a block of a chunk.
 
-    n_done  images of the chunk that come before the block
     A gradient that is needed for the whole batch is in `gradients.batch_outputs`.  The others are
     in `scratch.d_activations`, for one block or for the whole chunk.
     """
@@ -220,7 +225,7 @@ def output_gradient(op, activations, gradients, scratch, chunk, n_done):
         return gradients.batch_outputs[at : at + chunk.n_images * size]
     at = op.dy_offset * scratch.capacity
     if not op.dy_in_block:
-        at += n_done * size
+        at += chunk.n_done * size
     return scratch.d_activations[at : at + chunk.n_images * size]
 
 

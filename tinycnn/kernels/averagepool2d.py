@@ -6,7 +6,7 @@ Positions outside x add nothing.  T[i,j] is KH*KW if padding is counted, else th
 positions inside x.  A global average is one window as large as x.
 """
 
-from ._jit import helper, inline_helper, kernel
+from ._jit import helper, kernel
 from ._window_mean import window_mean
 from .arrays import view_4d, window_of
 from .windows import end_tap, first_tap, run_end
@@ -80,18 +80,22 @@ def add_share(x, n_shares, y_out):
         y_out[k] += x[k] * factor
 
 
-# ---- the operation in a network; program.py explains the arguments -----------------------------
+# ---- the operation in a network; walk.py explains the arguments -----------------------------
 
 
-@inline_helper
-def averagepool2d_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+@helper
+def averagepool2d_operation_forward(
+    op, weights, statistics, x, y, activations, scratch, chunk, training
+):
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     averagepool2d_forward(x_4d, window_of(op), op.count_padding, y_4d)
 
 
-@inline_helper
-def averagepool2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+@helper
+def averagepool2d_operation_backward(
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
+):
     if dx.size:
         dy_4d = view_4d(dy, 0, chunk.n_images, op.OH, op.OW, op.F)
         dx_4d = view_4d(dx, 0, chunk.n_images, op.H, op.W, op.C)

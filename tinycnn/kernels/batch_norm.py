@@ -241,13 +241,20 @@ def _chunk_moments(op, statistics, n_chunks):
 
 
 @inline_helper
-def batch_moments_operation_forward(op, statistics, x, scratch, chunk, n_done):
-    """n_done: images of the chunk that came before"""
+def add_to_chunk_moments(op, statistics, x, scratch, chunk):
+    """Let a block of a chunk count in the moments of the chunk."""
     batch_norm_moments(
-        channels_2d(op, x, chunk.n_images), n_done * op.H * op.W,
+        channels_2d(op, x, chunk.n_images), chunk.n_done * op.H * op.W,
         view_2d(scratch.channels, 0, N_COEFFICIENTS, op.C),
         _chunk_moments(op, statistics, chunk.number + 1)[chunk.number],
     )  # fmt: skip
+
+
+@helper
+def batch_moments_operation_forward(
+    op, weights, statistics, x, y, activations, scratch, chunk, training
+):
+    add_to_chunk_moments(op, statistics, x, scratch, chunk)
 
 
 @inline_helper
@@ -268,8 +275,10 @@ def batch_norm_operation_update_running(op, weights, statistics):
     )  # fmt: skip
 
 
-@inline_helper
-def batch_norm_operation_forward(op, weights, statistics, x, y, scratch, chunk):
+@helper
+def batch_norm_operation_forward(
+    op, weights, statistics, x, y, activations, scratch, chunk, training
+):
     batch_norm_forward(
         _values(op, x, chunk.n_images), moments_of(op, statistics),
         scale_of(op, weights.parameters), shift_of(op, weights.parameters), op.epsilon,
@@ -278,8 +287,10 @@ def batch_norm_operation_forward(op, weights, statistics, x, y, scratch, chunk):
     )  # fmt: skip
 
 
-@inline_helper
-def batch_norm_operation_backward(op, statistics, x, y, dy, scratch, sums, chunk):
+@helper
+def batch_norm_operation_backward(
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
+):
     """The gradients of gamma and beta, but no dx."""
     batch_norm_backward_params(
         _values(op, x, chunk.n_images), _values(op, y, chunk.n_images),
@@ -295,8 +306,10 @@ def batch_norm_operation_collect(op, gradients):
     sum_chunks(gradients.chunks, op.b_offset, shift_of(op, gradients.parameters))
 
 
-@inline_helper
-def batch_moments_operation_backward(op, weights, statistics, x, dy, dx, gradients, scratch, chunk):
+@helper
+def batch_moments_operation_backward(
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
+):
     if dx.size:
         batch_norm_backward_input(
             channels_2d(op, x, chunk.n_images), channels_2d(op, dy, chunk.n_images),

@@ -20,10 +20,15 @@ rounding; then another one of them wins here than if the BatchNorm was done firs
 """
 
 from ._channel_rows import scale_rows
-from ._jit import inline_helper, kernel
+from ._jit import helper, kernel
 from ._window_max import add_to_winners, combine_windows, signed_window_max
 from .arrays import pool_window_of, view_2d, view_4d, winners
-from .batch_norm import N_COEFFICIENTS, backward_coefficients, moments_of
+from .batch_norm import (
+    N_COEFFICIENTS,
+    add_to_chunk_moments,
+    backward_coefficients,
+    moments_of,
+)
 from .scale_shift import scale_of, shift_of
 from .windows import end_tap, first_tap, run_end
 
@@ -108,8 +113,11 @@ def batch_norm_maxpool2d_backward_input(
 # ---- passes of BATCH_MOMENTS with a pooling; walk.py explains the arguments --------------------
 
 
-@inline_helper
-def batch_moments_operation_pool(op, weights, x, y, activations, scratch, chunk):
+@helper
+def batch_moments_operation_forward_pool(
+    op, weights, statistics, x, y, activations, scratch, chunk, training
+):
+    add_to_chunk_moments(op, statistics, x, scratch, chunk)
     n = chunk.n_images
     batch_norm_maxpool2d_forward(
         view_4d(x, 0, n, op.H, op.W, op.C), scale_of(op, weights.parameters), pool_window_of(op),
@@ -118,9 +126,9 @@ def batch_moments_operation_pool(op, weights, x, y, activations, scratch, chunk)
     )  # fmt: skip
 
 
-@inline_helper
+@helper
 def batch_moments_operation_backward_pool(
-    op, weights, statistics, x, dy, dx, activations, gradients, scratch, chunk
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
 ):
     n = chunk.n_images if dx.size else 0
     batch_norm_maxpool2d_backward_input(

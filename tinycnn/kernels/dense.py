@@ -3,7 +3,7 @@
 y[n, u] = b[u] + sum over k < fan_in of x[n, k] w[k, u]                                     (1)
 """
 
-from ._jit import helper, inline_helper, kernel
+from ._jit import helper, kernel
 from ._row_product import BYTES, row_product
 from ._tile import multiply_add, products
 from .arrays import bias_of, view_2d
@@ -111,23 +111,25 @@ def dense_backward_input(dy, w_t, dx_out):
 # ---- the operation in a network; walk.py explains the arguments -------------------------------
 
 
-@inline_helper
-def dense_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+@helper
+def dense_operation_forward(op, weights, statistics, x, y, activations, scratch, chunk, training):
     fan_in = op.H * op.W * op.C
     wf, b = weights.dense_parameters[op.w_offset :], bias_of(op, weights.parameters)
     x_2d, y_2d = view_2d(x, 0, chunk.n_images, fan_in), view_2d(y, 0, chunk.n_images, op.F)
     dense_columns_forward(x_2d, wf, op.w_columns, b, op.fuses_relu, y_2d)
 
 
-@inline_helper
+@helper
 def dense_operation_transpose(op, weights):
     fan_in = op.H * op.W * op.C
     w = view_2d(weights.parameters, op.w_offset, fan_in, op.F)
     dense_transpose_weights(w, view_2d(weights.transposed, op.w_t_offset, op.F, fan_in))
 
 
-@inline_helper
-def dense_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+@helper
+def dense_operation_backward(
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
+):
     if dx.size:
         fan_in = op.H * op.W * op.C
         w_t = view_2d(weights.transposed, op.w_t_offset, op.F, fan_in)
@@ -135,7 +137,7 @@ def dense_operation_backward(op, weights, x, dy, dx, activations, scratch, sums,
         dense_backward_input(dy_2d, w_t, view_2d(dx, 0, chunk.n_images, fan_in))
 
 
-@inline_helper
+@helper
 def dense_operation_collect(op, weights, x, gradients, n_images, capacity, share, n_shares):
     """The gradients of w and b, for the whole batch at once and not chunk by chunk: a dense layer
     has many weights, and a chunk's few images would make each sum short."""

@@ -8,7 +8,7 @@ Each run is a call of `multiply_add_groups` (`_lane_tile.py`), whose lanes are c
 Howard et al. 2017, "MobileNets", equation (3), where D = 1.
 """
 
-from ._jit import inline_helper, kernel
+from ._jit import helper, inline_helper, kernel
 from ._lane_tile import multiply_add_group_sums, multiply_add_groups
 from .arrays import bias_of, view_4d, window_of
 from .depthwise_conv2d_3x3 import (
@@ -137,7 +137,7 @@ def depthwise_conv2d_backward_input(dy, w, window, dx_out):
                     p = stop
 
 
-# ---- the operation in a network; program.py explains the arguments -----------------------------
+# ---- the operation in a network; walk.py explains the arguments -----------------------------
 
 
 @inline_helper
@@ -145,29 +145,49 @@ def _weights_of(op, parameters):
     return view_4d(parameters, op.w_offset, op.KH, op.KW, op.C, op.F // op.C)
 
 
-@inline_helper
-def depthwise_conv2d_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+@helper
+def depthwise_conv2d_operation_forward(
+    op, weights, statistics, x, y, activations, scratch, chunk, training
+):
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     w, b = _weights_of(op, weights.parameters), bias_of(op, weights.parameters)
-    if op.is_3x3:
-        depthwise_conv2d_3x3_forward(x_4d, w, b, window_of(op), op.fuses_relu, y_4d)
-    else:
-        depthwise_conv2d_forward(x_4d, w, b, window_of(op), y_4d)
+    depthwise_conv2d_forward(x_4d, w, b, window_of(op), y_4d)
 
 
-@inline_helper
-def depthwise_conv2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+@helper
+def depthwise_conv2d_operation_forward_3x3(
+    op, weights, statistics, x, y, activations, scratch, chunk, training
+):
+    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
+    y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
+    w, b = _weights_of(op, weights.parameters), bias_of(op, weights.parameters)
+    depthwise_conv2d_3x3_forward(x_4d, w, b, window_of(op), op.fuses_relu, y_4d)
+
+
+@helper
+def depthwise_conv2d_operation_backward(
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
+):
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     dy_4d = view_4d(dy, 0, chunk.n_images, op.OH, op.OW, op.F)
     dw, db = _weights_of(op, sums), bias_of(op, sums)
-    w = _weights_of(op, weights.parameters)
-    dx_4d = view_4d(dx, 0, chunk.n_images if dx.size else 0, op.H, op.W, op.C)
-    if op.is_3x3_backward:
-        depthwise_conv2d_3x3_backward_params(x_4d, dy_4d, window_of(op), scratch.workspace, dw, db)
-        if dx.size:
-            depthwise_conv2d_3x3_backward_input(dy_4d, w, window_of(op), scratch.workspace, dx_4d)
-    else:
-        depthwise_conv2d_backward_params(x_4d, dy_4d, window_of(op), dw, db)
-        if dx.size:
-            depthwise_conv2d_backward_input(dy_4d, w, window_of(op), dx_4d)
+    depthwise_conv2d_backward_params(x_4d, dy_4d, window_of(op), dw, db)
+    if dx.size:
+        w = _weights_of(op, weights.parameters)
+        dx_4d = view_4d(dx, 0, chunk.n_images, op.H, op.W, op.C)
+        depthwise_conv2d_backward_input(dy_4d, w, window_of(op), dx_4d)
+
+
+@helper
+def depthwise_conv2d_operation_backward_3x3(
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
+):
+    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
+    dy_4d = view_4d(dy, 0, chunk.n_images, op.OH, op.OW, op.F)
+    dw, db = _weights_of(op, sums), bias_of(op, sums)
+    depthwise_conv2d_3x3_backward_params(x_4d, dy_4d, window_of(op), scratch.workspace, dw, db)
+    if dx.size:
+        w = _weights_of(op, weights.parameters)
+        dx_4d = view_4d(dx, 0, chunk.n_images, op.H, op.W, op.C)
+        depthwise_conv2d_3x3_backward_input(dy_4d, w, window_of(op), scratch.workspace, dx_4d)

@@ -10,7 +10,7 @@ Sources: Srivastava et al. 2014, "Dropout", section 10 (the scaled, "inverted" f
 2015, arXiv:1411.4280, section 3.2 (whole channels).
 """
 
-from ._jit import inline_helper, kernel
+from ._jit import helper, inline_helper, kernel
 from .arrays import view_2d, view_3d
 from .elementwise import assign
 
@@ -50,8 +50,8 @@ def _by_image(op, values, chunk):
     return view_3d(values, 0, chunk.n_images, repeats, op.mask_size)
 
 
-@inline_helper
-def dropout_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+@helper
+def dropout_operation_forward(op, weights, statistics, x, y, activations, scratch, chunk, training):
     if training:
         mask = _mask(op, activations, chunk)
         dropout_forward(_by_image(op, x, chunk), mask, _by_image(op, y, chunk))
@@ -59,8 +59,10 @@ def dropout_operation_forward(op, weights, x, y, activations, scratch, chunk, tr
         assign(x, y)
 
 
-@inline_helper
-def dropout_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+@helper
+def dropout_operation_backward(
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
+):
     if dx.size:
         mask = _mask(op, activations, chunk)
         dropout_backward(_by_image(op, dy, chunk), mask, _by_image(op, dx, chunk))

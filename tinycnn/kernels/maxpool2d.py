@@ -5,7 +5,7 @@
 Positions outside x are left out: padding adds no values.
 """
 
-from ._jit import helper, inline_helper, kernel
+from ._jit import helper, kernel
 from ._window_largest import window_largest
 from ._window_max import window_max
 from .arrays import pool_window_of, view_4d, winners
@@ -97,8 +97,10 @@ def maxpool2d_backward(dy, argmax, dx_out):
 # ---- the operation in a network; walk.py explains the arguments -------------------------------
 
 
-@inline_helper
-def maxpool2d_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+@helper
+def maxpool2d_operation_forward(
+    op, weights, statistics, x, y, activations, scratch, chunk, training
+):
     x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
     y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
     if training:
@@ -108,8 +110,10 @@ def maxpool2d_operation_forward(op, weights, x, y, activations, scratch, chunk, 
         maxpool2d_largest(x_4d, pool_window_of(op), y_4d)
 
 
-@inline_helper
-def maxpool2d_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+@helper
+def maxpool2d_operation_backward(
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
+):
     if dx.size:
         dy_4d = view_4d(dy, 0, chunk.n_images, op.OH, op.OW, op.F)
         dx_4d = view_4d(dx, 0, chunk.n_images, op.H, op.W, op.C)

@@ -90,6 +90,9 @@ FIELDS = (
     "winograd", "tile", "u_offset",
     # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1
     "moments_offset", "running_mean_offset", "running_var_offset", "unbiased",
+    # addresses of the functions that do it in this process, 0 for none: see `linking.py`
+    "forward_function", "activate_function", "backward_function", "activate_backward_function",
+    "winograd_weights_function", "transpose_function", "collect_function",
 )  # fmt: skip
 """Fields of whole numbers."""
 

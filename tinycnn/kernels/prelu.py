@@ -6,7 +6,7 @@ p counts the pixels of all images; in a vector each unit is a channel.
 Source: He, Zhang, Ren and Sun 2015, "Delving deep into rectifiers", equation (1).
 """
 
-from ._jit import inline_helper, kernel
+from ._jit import helper, inline_helper, kernel
 from .arrays import view_2d
 
 
@@ -61,7 +61,7 @@ def prelu_backward_input(x, alpha, dy, dx_out):
             dx_out[p, c] = d if x[p, c] > zero else alpha[c] * d  # (7)
 
 
-# ---- the operation in a network; program.py explains the arguments -----------------------------
+# ---- the operation in a network; walk.py explains the arguments -----------------------------
 
 
 @inline_helper
@@ -74,13 +74,15 @@ def _by_channel(op, values):
     return view_2d(values, 0, values.size // op.F, op.F)
 
 
-@inline_helper
-def prelu_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+@helper
+def prelu_operation_forward(op, weights, statistics, x, y, activations, scratch, chunk, training):
     prelu_forward(_by_channel(op, x), _alpha(op, weights.parameters), _by_channel(op, y))
 
 
-@inline_helper
-def prelu_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+@helper
+def prelu_operation_backward(
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
+):
     x_2d, dy_2d = _by_channel(op, x), _by_channel(op, dy)
     prelu_backward_params(x_2d, dy_2d, _alpha(op, sums))
     if dx.size:

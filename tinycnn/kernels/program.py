@@ -13,22 +13,27 @@ import numpy as np
 from ._jit import helper
 from ._meeting import ENDS, N_RUNS, call_partner, meet, wait_for_call
 from ._shared_counter import take_number
-from .arrays import Activations, Chunk, ForwardScratch, Gradients, Stage, Weights
+from .arrays import (
+    NO_STATISTICS,
+    Activations,
+    Chunk,
+    ForwardScratch,
+    Gradients,
+    Stage,
+    Weights,
+)
 from .batch_norm import (
     batch_norm_operation_collect,
     batch_norm_operation_combine,
     batch_norm_operation_update_running,
 )
-from .conv2d_operation import (
-    conv2d_operation_collect,
-    conv2d_operation_transpose,
-    conv2d_operation_winograd_weights,
-)
 from .cross_entropy import distillation_rows, weigh_rows
-from .dense import dense_operation_collect, dense_operation_transpose
 from .elementwise import sum_chunks
-from .operations import BATCH_NORM, CONV2D, DENSE
+from .operations import BATCH_NORM
+from .passes import COLLECT, PREPARE
 from .walk import walk_backward, walk_chunk_forward, walk_forward
+
+call_prepare, call_collect = PREPARE.call, COLLECT.call
 
 
 class Phase(NamedTuple):
@@ -64,7 +69,7 @@ def program_predict(
     would take 3 % of the time that one image takes.
 
     operations        the table up to the end of the stage, which begins at the number `begin`
-    parameters, dense_parameters  as in `arrays.Weights`
+    parameters, dense_parameters, winograd_weights  as in `arrays.Weights`
     x                 (n_images, H * W * C) the network's input
     logits_out        flat, for all images; empty unless it is the last stage
     capacity          images that `values` has room for
@@ -72,7 +77,7 @@ def program_predict(
     conv_output, workspace  as in `arrays.ForwardScratch`
     meeting           int32, the cells of `_meeting.py`; empty if this thread does all
     """
-    weights = Weights(operations, parameters, parameters[:0], dense_parameters)
+    weights = Weights(operations, parameters, parameters[:0], dense_parameters, winograd_weights)
     no_winners = meeting[:0]  # prediction keeps none
     activations = Activations(capacity, values, parameters[:0], capacity, values, no_winners)
     scratch = ForwardScratch(conv_output, workspace, parameters[:0])
@@ -86,13 +91,13 @@ def program_predict(
             if not is_there:
                 return 0
         for first in range(0, n_images, max(capacity, 1)):
-            chunk = Chunk(0, 0, min(capacity, n_images - first), 0)
+            chunk = Chunk(0, 0, min(capacity, n_images - first), 0, 0)
             run_begin = begin
             for run in range(n_runs):
                 end = operations.size if is_alone else meeting[ENDS + run]
                 walk_forward(
-                    weights, winograd_weights, None, x_flat[first * size :], activations, scratch,
-                    chunk, 0, Stage(run_begin, run_begin, run_begin, end, capacity), 0,
+                    weights, NO_STATISTICS, x_flat[first * size :], activations, scratch, chunk,
+                    Stage(run_begin, run_begin, run_begin, end, capacity), 0,
                     logits_out[first * n_logits :],
                 )  # fmt: skip
                 run_begin = end
@@ -108,10 +113,10 @@ def program_predict(
 @helper
 def program_winograd_weights(operations, parameters, winograd_weights_out):
     """The transformed weights of every operation done by Winograd's algorithm."""
+    weights = Weights(operations, parameters, parameters[:0], parameters, winograd_weights_out)
     for k in range(operations.size):
-        op = operations[k]
-        if op.winograd:
-            conv2d_operation_winograd_weights(op, parameters, winograd_weights_out)
+        if operations[k].winograd_weights_function:
+            call_prepare(operations[k].winograd_weights_function, (operations[k], weights))
 
 
 @helper
@@ -134,11 +139,8 @@ def program_transpose_weights(weights):
     """Overwrite `weights.transposed`, which the backward passes of a step read."""
     operations = weights.operations
     for k in range(operations.size):
-        op = operations[k]
-        if op.kind == CONV2D:
-            conv2d_operation_transpose(op, weights)
-        elif op.kind == DENSE:
-            dense_operation_transpose(op, weights)
+        if operations[k].transpose_function:
+            call_prepare(operations[k].transpose_function, (operations[k], weights))
 
 
 @helper
@@ -152,19 +154,17 @@ def program_collect(weights, x, n_images, activations, gradients, share, n_share
     operations, capacity = weights.operations, activations.batch_capacity
     for k in range(operations.size):
         op = operations[k]
-        if op.kind == DENSE:
+        if op.collect_function:
             if op.x_from < 0:
                 x_k = x
             else:
                 x_k = activations.batch_outputs[operations[op.x_from].y_offset * capacity :]
-            dense_operation_collect(
-                op, weights, x_k, gradients, n_images, capacity, share, n_shares
+            call_collect(
+                op.collect_function,
+                (op, weights, x_k, gradients, n_images, capacity, share, n_shares),
             )
         elif op.sums_chunks and share == n_shares - 1:
-            if op.kind == CONV2D and op.pool:
-                conv2d_operation_collect(op, weights, gradients)
-            else:
-                collect_chunks(op.w_offset, op.w_size, gradients)
+            collect_chunks(op.w_offset, op.w_size, gradients)
             collect_chunks(op.b_offset, op.b_size, gradients)
 
 
@@ -239,16 +239,15 @@ def mean_loss(losses):
 
 @helper
 def program_step(
-    weights, winograd_weights, statistics, batch, terms, phase, chunks, activations,
-    forward_scratch, gradients, backward_scratch, results,
+    weights, statistics, batch, terms, phase, chunks, activations, forward_scratch, gradients,
+    backward_scratch, results,
 ):  # fmt: skip
     """One phase of a training step, for the chunks that this call takes, one after the other.
 
     If a phase goes forward and backward, `activations.chunk_outputs` has those of one chunk, which
     the next chunk overwrites, so that they stay in the cache.  Otherwise it has those of the batch.
 
-    winograd_weights, statistics  as in `walk_forward`
-    terms             `tinycnn.losses.LossTerms`
+    terms  `tinycnn.losses.LossTerms`
     The other arguments are structures of `arrays.py` and of this file.  Each chunk writes its own
     parts of `results` and `gradients.chunks`.
     Returns the mean of `results.losses`, which is the loss of the batch when all chunks are done.
@@ -256,8 +255,7 @@ def program_step(
     """
     N = results.logits.shape[0]
     if chunks.is_whole_step:
-        if winograd_weights is not None:
-            program_winograd_weights(weights.operations, weights.parameters, winograd_weights)
+        program_winograd_weights(weights.operations, weights.parameters, weights.winograd)
         program_transpose_weights(weights)
     while True:
         c = take_number(chunks.counter)
@@ -266,11 +264,11 @@ def program_step(
         first = c * chunks.size
         end = min(first + chunks.size, N)
         keeps_one_chunk = phase.forward and phase.backward
-        chunk = Chunk(c, first, end - first, 0 if keeps_one_chunk else first)
+        chunk = Chunk(c, first, end - first, 0 if keeps_one_chunk else first, 0)
         if phase.forward:
             walk_chunk_forward(
-                weights, winograd_weights, statistics, batch.x, activations, forward_scratch,
-                chunk, phase.stage, results.logits.reshape(-1),
+                weights, statistics, batch.x, activations, forward_scratch, chunk, phase.stage,
+                results.logits.reshape(-1),
             )  # fmt: skip
         if phase.loss:
             targets = results.target_rows[first:end]

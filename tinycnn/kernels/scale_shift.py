@@ -5,7 +5,7 @@ y[p, c] = scale[c] x[p, c] + shift[c]                                           
 p counts all values of a channel: images and their pixels.  Arrays are (P, C), float32 or float64.
 """
 
-from ._jit import inline_helper, kernel
+from ._jit import helper, inline_helper, kernel
 from .arrays import view_2d
 from .elementwise import sum_rows
 
@@ -65,8 +65,10 @@ def shift_of(op, parameters):
     return parameters[op.b_offset : op.b_offset + op.C]
 
 
-@inline_helper
-def scale_shift_operation_forward(op, weights, x, y, activations, scratch, chunk, training):
+@helper
+def scale_shift_operation_forward(
+    op, weights, statistics, x, y, activations, scratch, chunk, training
+):
     scale_shift_forward(
         channels_2d(op, x, chunk.n_images),
         scale_of(op, weights.parameters),
@@ -75,8 +77,10 @@ def scale_shift_operation_forward(op, weights, x, y, activations, scratch, chunk
     )
 
 
-@inline_helper
-def scale_shift_operation_backward(op, weights, x, dy, dx, activations, scratch, sums, chunk):
+@helper
+def scale_shift_operation_backward(
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
+):
     dy_2d = channels_2d(op, dy, chunk.n_images)
     scale_shift_backward_params(
         channels_2d(op, x, chunk.n_images), dy_2d, scale_of(op, sums), shift_of(op, sums)
