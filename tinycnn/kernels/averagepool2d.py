@@ -6,13 +6,13 @@ Positions outside x add nothing.  T[i,j] is KH*KW if padding is counted, else th
 positions inside x.  A global average is one window as large as x.
 """
 
-from ._jit import helper, kernel
+from ._jit import helper, inline_kernel
 from ._window_mean import window_mean
 from .arrays import view_4d, window_of
 from .windows import end_tap, first_tap, run_end
 
 
-@kernel
+@inline_kernel
 def averagepool2d_forward(x, window, count_padding, y_out):
     """Equation (1), with sums in float64.  Backward needs neither x nor y.
 
@@ -42,7 +42,7 @@ def averagepool2d_forward(x, window, count_padding, y_out):
                 j = j_end
 
 
-@kernel
+@inline_kernel
 def averagepool2d_backward(dy, window, count_padding, dx_out):
     """Given dy = dL/dy (N, OH, OW, C); wanted dx = dL/dx (N, H, W, C).
 

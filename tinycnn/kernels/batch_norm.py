@@ -26,7 +26,7 @@ import math
 import numpy as np
 
 from ._channel_rows import add_gradient_sums, add_shifted_sums, combine_rows, scale_rows
-from ._jit import helper, inline_helper, kernel
+from ._jit import helper, inline_helper, inline_kernel
 from .arrays import view_2d, view_3d
 from .elementwise import sum_chunks
 from .scale_shift import channels_2d, scale_of, shift_of
@@ -38,7 +38,7 @@ GROUP = 128
 """Values of a channel whose sums are computed in the dtype of x."""
 
 
-@kernel
+@inline_kernel
 def batch_norm_moments(x, n_before, scratch, moments):
     """The mean and the variance (2) of values that come in parts: here are the next P of them.
 
@@ -81,7 +81,7 @@ def batch_norm_moments(x, n_before, scratch, moments):
         has_mean = True
 
 
-@kernel
+@inline_kernel
 def batch_norm_combine(chunk_moments, n_images, chunk_size, moments_out):
     """The moments of a batch from those of its chunks, which are added in their order.
 
@@ -109,7 +109,7 @@ def batch_norm_combine(chunk_moments, n_images, chunk_size, moments_out):
             var[c] = a * var[c] + b * chunk_moments[k, 1, c] + d * d * a * b  # (5)
 
 
-@kernel
+@inline_kernel
 def batch_norm_update_running(moments, n, momentum, unbiased, running_mean, running_var):
     """running = momentum * running + (1 - momentum) * batch, in place, (C,) each.
 
@@ -127,7 +127,7 @@ def batch_norm_update_running(moments, n, momentum, unbiased, running_mean, runn
             running_var[c] = momentum * running_var[c] + new * factor * moments[1, c]
 
 
-@kernel
+@inline_kernel
 def batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y_out):
     """Equation (1), as y = scale x + shift.
 
@@ -146,7 +146,7 @@ def batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y_out):
     scale_rows(x, scratch.reshape(-1), relu, y_out)
 
 
-@kernel
+@inline_kernel
 def batch_norm_backward_params(
     x, y, dy, moments, epsilon, relu, scratch, dgamma_out, dbeta_out
 ):  # fmt: skip
@@ -172,7 +172,7 @@ def batch_norm_backward_params(
         dgamma_out[c] = sums[C + c] / math.sqrt(moments[1, c] + epsilon)  # (7)
 
 
-@kernel
+@inline_kernel
 def batch_norm_backward_input(
     x, dy, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out
 ):  # fmt: skip
@@ -206,7 +206,7 @@ def batch_norm_backward_input(
     combine_rows(x, dy, scratch.reshape(-1), dx_out)  # (14)
 
 
-@helper
+@inline_helper
 def backward_coefficients(
     moments, gamma, epsilon, dgamma, dbeta, n, scale_out, slope_out, offset_out
 ):

@@ -20,7 +20,7 @@ rounding; then another one of them wins here than if the BatchNorm was done firs
 """
 
 from ._channel_rows import scale_rows
-from ._jit import helper, kernel
+from ._jit import helper, inline_kernel
 from ._window_max import add_to_winners, combine_windows, signed_window_max
 from .arrays import pool_window_of, view_2d, view_4d, winners
 from .batch_norm import (
@@ -33,7 +33,7 @@ from .scale_shift import scale_of, shift_of
 from .windows import end_tap, first_tap, run_end
 
 
-@kernel
+@inline_kernel
 def batch_norm_maxpool2d_forward(x, gamma, window, scratch, y_out, argmax_out):
     """The values of x at the winners of (1).
 
@@ -66,7 +66,7 @@ def batch_norm_maxpool2d_forward(x, gamma, window, scratch, y_out, argmax_out):
                 j = j_end
 
 
-@kernel
+@inline_kernel
 def batch_norm_maxpool2d_backward_input(
     x, dy, argmax, window, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out
 ):  # fmt: skip

@@ -10,12 +10,12 @@ call of `multiply_add` (`_tile.py`).
 """
 
 from ._channel_rows import add_row_sums
-from ._jit import helper, kernel
+from ._jit import inline_helper, inline_kernel
 from ._tile import ROWS, multiply_add, products
 from .windows import end_inside, end_tap, first_inside, first_tap, run_end
 
 
-@kernel
+@inline_kernel
 def conv2d_forward(x, w, b, window, y_out):
     """Equation (1).
 
@@ -28,7 +28,7 @@ def conv2d_forward(x, w, b, window, y_out):
     conv2d_relu_forward(x, w, b, window, 0, y_out)
 
 
-@helper
+@inline_helper
 def conv2d_relu_forward(x, w, b, window, relu, y_out):
     """Equation (1), followed by ReLU if `relu` is 1.  Arguments as of `conv2d_forward`.
 
@@ -73,7 +73,7 @@ def conv2d_relu_forward(x, w, b, window, relu, y_out):
             i = i_end
 
 
-@kernel
+@inline_kernel
 def conv2d_backward_params(x, dy, window, dw_out, db_out):
     """Given x as in forward and dy = dL/dy (N, OH, OW, F); wanted dw = dL/dw and db = dL/db.
 
@@ -113,7 +113,7 @@ def conv2d_backward_params(x, dy, window, dw_out, db_out):
                 j = j_end
 
 
-@kernel
+@inline_kernel
 def conv2d_transpose_weights(w, w_t_out):
     """Copy the weights w (KH, KW, C, F) to w_t_out (F, KH, KW, C): the order of axes in which the
     backward passes read them."""
@@ -125,7 +125,7 @@ def conv2d_transpose_weights(w, w_t_out):
                     w_t_out[f, a, e, c] = w[a, e, c, f]
 
 
-@kernel
+@inline_kernel
 def conv2d_backward_input(dy, w_t, window, dx_out):
     """Given dy = dL/dy (N, OH, OW, F) and w_t (F, KH, KW, C) from `conv2d_transpose_weights`;
     wanted dx = dL/dx (N, H, W, C), overwritten.

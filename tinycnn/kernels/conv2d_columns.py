@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ._channels_last import MOST_CHANNELS, channels_last
 from ._filter_rows import copy_row, filter_rows
-from ._jit import TILE, helper, inline_helper, kernel
+from ._jit import TILE, helper, inline_helper, inline_kernel
 from ._tile import SLOW_MASKS
 from .windows import n_positions
 
@@ -92,7 +92,7 @@ def is_faster(op, itemsize: int) -> bool:
     return by_columns < by_filters
 
 
-@kernel
+@inline_kernel
 def conv2d_columns_forward(x, w, b, window, pool, relu, scratch, y_out):
     """Equations (1) and (2), followed by ReLU if `relu` is 1.
 

@@ -20,7 +20,7 @@ Weights and their gradient are stored as (F, KH, KW, C), see `conv2d_transpose_w
 
 import numpy as np
 
-from ._jit import helper, kernel
+from ._jit import helper, inline_helper, inline_kernel
 from ._winner_lists import LANES, list_winners
 from ._winners import add_winners
 from .windows import n_positions
@@ -29,7 +29,7 @@ BY_FILTER, BY_POSITION = 0, 1  # the two orders in which winners are listed
 BEGIN, END, TO = 0, 1, 2  # of a list: its first entry, one past its last, the offset of its sum
 
 
-@helper
+@inline_helper
 def list_tap_starts(OH, OW, SH, SW, pitch, C, start_out):
     """start_out[p] = offset of the first tap of position p = i*OW + j of the convolution's output,
     in a padded image whose rows are `pitch` elements apart."""
@@ -38,7 +38,7 @@ def list_tap_starts(OH, OW, SH, SW, pitch, C, start_out):
             start_out[i * OW + j] = i * SH * pitch + j * SW * C
 
 
-@helper
+@inline_helper
 def sort_by_position(n_all, L, counts, g, at, begin_out, end_out, g_out, at_out):
     """Sort the winners of all filters by position, and those of a position by filter.
 
@@ -64,7 +64,7 @@ def sort_by_position(n_all, L, counts, g, at, begin_out, end_out, g_out, at_out)
             end_out[p] += 1
 
 
-@kernel
+@inline_kernel
 def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_out, dx_out):
     """Given x (N, H, W, C), the pooling's dy and argmax (N, QH, QW, F) and w_t (F, KH, KW, C);
     wanted dw, db and dx.
@@ -138,7 +138,7 @@ def copy_rows(source, first, pitch, target, target_first, target_pitch, n_rows, 
             to_row[k] = from_row[k]
 
 
-@kernel
+@inline_kernel
 def conv2d_transpose_weights_back(w_t, w_out):
     """w_t (F, KH, KW, C) -> w_out (KH, KW, C, F): undoes `conv2d_transpose_weights`."""
     F, KH, KW, C = w_t.shape

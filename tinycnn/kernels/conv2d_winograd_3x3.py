@@ -26,7 +26,7 @@ Lavin and Gray 2015, arXiv 1509.09308.
 
 from typing import NamedTuple
 
-from ._jit import helper, kernel
+from ._jit import helper, inline_kernel
 from ._winograd import BYTES, clear, copy
 from ._winograd_tiles import make_output_tile, make_pooled_output_tile, products_of_matrices
 from .conv2d_cost_model import TAPS
@@ -89,7 +89,7 @@ def _pool_part(tile, m, F, columns, place, relu, y, argmax):
 # ---- forward -----------------------------------------------------------------------------------
 
 
-@kernel
+@inline_kernel
 def conv2d_winograd_3x3_forward(
     x, w, U, b, window, m, pool, relu, scratch, y_out, argmax_out
 ):  # pragma: no cover: intrinsics only run compiled

@@ -17,7 +17,7 @@ A convolution with a pooling behind it has another backward pass, `conv2d_maxpoo
 """
 
 from ._channel_rows import add_row_sums
-from ._jit import helper, kernel
+from ._jit import helper, inline_kernel
 from ._tile import multiply_add
 from ._winograd import BYTES, clear, copy
 from ._winograd_bands import make_columns_back, make_rows_back
@@ -40,7 +40,7 @@ _rows_back_2, _columns_back_2 = make_rows_back(F2), make_columns_back(F2)
 _rows_back_4, _columns_back_4 = make_rows_back(F4), make_columns_back(F4)
 
 
-@kernel
+@inline_kernel
 def conv2d_winograd_3x3_backward(
     x, dy, w_t, U, window, m, scratch, dw_out, db_out, dx_out
 ):  # pragma: no cover: intrinsics only run compiled

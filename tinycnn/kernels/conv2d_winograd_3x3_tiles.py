@@ -103,7 +103,7 @@ def weights_size(m: int, C: int, F: int, itemsize: int = 4) -> int:
 # ---- the weights -------------------------------------------------------------------------------
 
 
-@helper
+@inline_helper
 def conv2d_winograd_3x3_weights(
     w, m, exchange, U_out
 ):  # pragma: no cover: intrinsics only run compiled

@@ -3,14 +3,14 @@
 y[n, u] = b[u] + sum over k < fan_in of x[n, k] w[k, u]                                     (1)
 """
 
-from ._jit import helper, kernel
+from ._jit import helper, inline_helper, inline_kernel
 from ._row_product import BYTES, row_product
 from ._tile import multiply_add, products
 from .arrays import bias_of, view_2d
 from .elementwise import sum_rows
 
 
-@kernel
+@inline_kernel
 def dense_forward(x, w, b, y_out):
     """Equation (1).
 
@@ -22,7 +22,7 @@ def dense_forward(x, w, b, y_out):
     dense_columns_forward(x, w.reshape(-1), w.shape[1], b, 0, y_out)
 
 
-@helper
+@inline_helper
 def dense_columns_forward(x, wf, w_columns, b, relu, y_out):
     """The same, followed by ReLU if `relu` is 1, for as many columns of w as y_out has.
 
@@ -45,7 +45,7 @@ def dense_columns_forward(x, wf, w_columns, b, relu, y_out):
         )  # fmt: skip
 
 
-@kernel
+@inline_kernel
 def dense_backward_params(x, dy, dw_out, db_out):
     """Given x as in forward and dy = dL/dy (N, units); wanted dw = dL/dw and db = dL/db.
 
@@ -59,7 +59,7 @@ def dense_backward_params(x, dy, dw_out, db_out):
     sum_rows(dy, db_out)  # (3)
 
 
-@helper
+@inline_helper
 def dense_backward_rows(x, dy, first, end, dw_out):
     """(2) for the rows first <= k < end of dw, so that several threads can share the work."""
     N, K = x.shape
@@ -74,7 +74,7 @@ def dense_backward_rows(x, dy, first, end, dw_out):
     )  # fmt: skip
 
 
-@kernel
+@inline_kernel
 def dense_transpose_weights(w, w_t_out):
     """w (fan_in, units) -> w_t_out (units, fan_in), for backward.
 
@@ -88,7 +88,7 @@ def dense_transpose_weights(w, w_t_out):
                     w_t_out[u, k] = w[k, u]
 
 
-@kernel
+@inline_kernel
 def dense_backward_input(dy, w_t, dx_out):
     """Given dy = dL/dy (N, units) and w_t (units, fan_in) from `dense_transpose_weights`; wanted
     dx = dL/dx (N, fan_in), overwritten.

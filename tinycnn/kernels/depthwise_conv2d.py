@@ -8,7 +8,7 @@ Each run is a call of `multiply_add_groups` (`_lane_tile.py`), whose lanes are c
 Howard et al. 2017, "MobileNets", equation (3), where D = 1.
 """
 
-from ._jit import helper, inline_helper, kernel
+from ._jit import helper, inline_helper, inline_kernel
 from ._lane_tile import multiply_add_group_sums, multiply_add_groups
 from .arrays import bias_of, view_4d, window_of
 from .depthwise_conv2d_3x3 import (
@@ -19,7 +19,7 @@ from .depthwise_conv2d_3x3 import (
 from .windows import end_inside, end_tap, first_inside, first_tap, run_end
 
 
-@kernel
+@inline_kernel
 def depthwise_conv2d_forward(x, w, b, window, y_out):
     """Equation (1).
 
@@ -54,7 +54,7 @@ def depthwise_conv2d_forward(x, w, b, window, y_out):
                 j = j_end
 
 
-@kernel
+@inline_kernel
 def depthwise_conv2d_backward_params(x, dy, window, dw_out, db_out):
     """Given x as in forward and dy = dL/dy (N, OH, OW, C*D); wanted dw = dL/dw and db = dL/db.
 
@@ -93,7 +93,7 @@ def depthwise_conv2d_backward_params(x, dy, window, dw_out, db_out):
                 j = j_end
 
 
-@kernel
+@inline_kernel
 def depthwise_conv2d_backward_input(dy, w, window, dx_out):
     """Given dy = dL/dy (N, OH, OW, C*D) and w (KH, KW, C, D); wanted dx = dL/dx (N, H, W, C),
     overwritten.

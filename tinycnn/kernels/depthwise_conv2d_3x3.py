@@ -23,7 +23,7 @@ from ._depthwise_rows import (
     compute_rows,
     compute_rows_stride_2,
 )
-from ._jit import TILE, helper, kernel
+from ._jit import TILE, helper, inline_kernel
 from ._winograd import clear, copy
 
 LEAST_SIZE = 5
@@ -118,7 +118,7 @@ def _outputs_stride_2(x, w, b, PT, PL, relu, y_out):
                 j += n_columns
 
 
-@kernel
+@inline_kernel
 def depthwise_conv2d_3x3_forward(
     x, w, b, window, relu, y_out
 ):  # pragma: no cover: intrinsics only run compiled
@@ -132,7 +132,7 @@ def depthwise_conv2d_3x3_forward(
         _outputs_stride_2(x, w.reshape(-1), b, window.PT, window.PL, relu, y_out)
 
 
-@kernel
+@inline_kernel
 def depthwise_conv2d_3x3_backward_params(
     x, dy, window, scratch, dw_out, db_out
 ):  # pragma: no cover: intrinsics only run compiled
@@ -152,7 +152,7 @@ def depthwise_conv2d_3x3_backward_params(
             )  # fmt: skip
 
 
-@kernel
+@inline_kernel
 def depthwise_conv2d_3x3_backward_input(
     dy, w, window, scratch, dx_out
 ):  # pragma: no cover: intrinsics only run compiled

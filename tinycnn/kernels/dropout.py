@@ -10,12 +10,12 @@ Sources: Srivastava et al. 2014, "Dropout", section 10 (the scaled, "inverted" f
 2015, arXiv:1411.4280, section 3.2 (whole channels).
 """
 
-from ._jit import helper, inline_helper, kernel
+from ._jit import helper, inline_helper, inline_kernel
 from .arrays import view_2d, view_3d
 from .elementwise import assign
 
 
-@kernel
+@inline_kernel
 def dropout_forward(x, mask, y_out):
     """Equation (1).  x, y_out (N, R, K), mask (N, K), of one dtype; y_out may be x."""
     N, R, K = x.shape
@@ -25,7 +25,7 @@ def dropout_forward(x, mask, y_out):
                 y_out[n, r, k] = x[n, r, k] * mask[n, k]
 
 
-@kernel
+@inline_kernel
 def dropout_backward(dy, mask, dx_out):
     """Given dy = dL/dy (N, R, K) and forward's mask; wanted dx, like dy; it may be dy.
 

@@ -5,14 +5,14 @@
 Positions outside x are left out: padding adds no values.
 """
 
-from ._jit import helper, kernel
+from ._jit import helper, inline_helper, inline_kernel
 from ._window_largest import window_largest
 from ._window_max import window_max
 from .arrays import pool_window_of, view_4d, winners
 from .windows import end_tap, first_tap, run_end
 
 
-@kernel
+@inline_kernel
 def maxpool2d_forward(x, window, y_out, argmax_out):
     """Equation (1).
 
@@ -45,7 +45,7 @@ def maxpool2d_forward(x, window, y_out, argmax_out):
                 j = j_end
 
 
-@helper
+@inline_helper
 def maxpool2d_largest(x, window, y_out):
     """y_out of `maxpool2d_forward` without the winners, for prediction.
 
@@ -71,7 +71,7 @@ def maxpool2d_largest(x, window, y_out):
                 j = j_end
 
 
-@kernel
+@inline_kernel
 def maxpool2d_backward(dy, argmax, dx_out):
     """Given dy = dL/dy (N, OH, OW, C) and forward's argmax; wanted dx = dL/dx (N, H, W, C).
 

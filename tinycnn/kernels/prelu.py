@@ -6,11 +6,11 @@ p counts the pixels of all images; in a vector each unit is a channel.
 Source: He, Zhang, Ren and Sun 2015, "Delving deep into rectifiers", equation (1).
 """
 
-from ._jit import helper, inline_helper, kernel
+from ._jit import helper, inline_helper, inline_kernel
 from .arrays import view_2d
 
 
-@kernel
+@inline_kernel
 def prelu_forward(x, alpha, y_out):
     """Equation (1); NaN stays NaN.
 
@@ -26,7 +26,7 @@ def prelu_forward(x, alpha, y_out):
             y_out[p, c] = v if v > zero else alpha[c] * v
 
 
-@kernel
+@inline_kernel
 def prelu_backward_params(x, dy, dalpha_out):
     """Given x as in forward and dy = dL/dy (P, C); wanted dalpha = dL/dalpha (C,), overwritten.
 
@@ -43,7 +43,7 @@ def prelu_backward_params(x, dy, dalpha_out):
             dalpha_out[c] += zero if v > zero else dy[p, c] * v  # (4)
 
 
-@kernel
+@inline_kernel
 def prelu_backward_input(x, alpha, dy, dx_out):
     """Given x and alpha as in forward and dy = dL/dy (P, C); wanted dx = dL/dx (P, C), overwritten.
 

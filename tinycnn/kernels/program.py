@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import helper
+from ._jit import helper, inline_helper
 from ._meeting import ENDS, N_RUNS, call_partner, meet, wait_for_call
 from ._shared_counter import take_number
 from .arrays import (
@@ -168,7 +168,7 @@ def program_collect(weights, x, n_images, activations, gradients, share, n_share
             collect_chunks(op.b_offset, op.b_size, gradients)
 
 
-@helper
+@inline_helper
 def collect_chunks(offset, size, gradients):
     """Sum a parameter's gradients over the chunks of a batch, which gives the batch's gradient.
 

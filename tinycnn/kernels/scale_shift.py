@@ -5,12 +5,12 @@ y[p, c] = scale[c] x[p, c] + shift[c]                                           
 p counts all values of a channel: images and their pixels.  Arrays are (P, C), float32 or float64.
 """
 
-from ._jit import helper, inline_helper, kernel
+from ._jit import helper, inline_helper, inline_kernel
 from .arrays import view_2d
 from .elementwise import sum_rows
 
 
-@kernel
+@inline_kernel
 def scale_shift_forward(x, scale, shift, y_out):
     """Equation (1).  scale, shift: (C,).  Backward needs x and scale."""
     for p in range(x.shape[0]):
@@ -18,7 +18,7 @@ def scale_shift_forward(x, scale, shift, y_out):
             y_out[p, c] = x[p, c] * scale[c] + shift[c]
 
 
-@kernel
+@inline_kernel
 def scale_shift_backward_params(x, dy, dscale_out, dshift_out):
     """Given x as in forward and dy = dL/dy (P, C); wanted dscale and dshift (C,), overwritten.
 
@@ -33,7 +33,7 @@ def scale_shift_backward_params(x, dy, dscale_out, dshift_out):
     sum_rows(dy, dshift_out)  # (3)
 
 
-@kernel
+@inline_kernel
 def scale_shift_backward_input(dy, scale, dx_out):
     """Given dy = dL/dy (P, C) and scale (C,); wanted dx = dL/dx (P, C), overwritten.
 

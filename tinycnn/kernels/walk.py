@@ -4,7 +4,7 @@ The file of an operation has its passes, and adaptors that call these.  All adap
 the same arguments (`passes.py`), and are called by the addresses in the operation's record.
 """
 
-from ._jit import helper, inline_helper
+from ._jit import inline_helper
 from .add import add_forward
 from .arrays import Chunk, Stage, output_gradient, outputs, rows
 from .elementwise import add, assign
@@ -32,7 +32,7 @@ def input_gradient(source, operations, dx, size, activations, gradients, scratch
     return output_gradient(operations[source], activations, gradients, scratch, chunk)
 
 
-@helper
+@inline_helper
 def walk_forward(weights, statistics, x, activations, scratch, chunk, stage, training, logits_out):
     """The operations of a stage for a chunk, or for a block of a chunk.
 
@@ -60,7 +60,7 @@ def walk_forward(weights, statistics, x, activations, scratch, chunk, stage, tra
             assign(y_k, rows(logits_out, chunk, op.OH * op.OW * op.F))
 
 
-@helper
+@inline_helper
 def walk_chunk_forward(weights, statistics, x, activations, scratch, chunk, stage, logits_out):
     """The operations of a stage for a chunk, in training.  The arguments are those of
     `walk_forward`.
@@ -85,7 +85,7 @@ def walk_chunk_forward(weights, statistics, x, activations, scratch, chunk, stag
         )  # fmt: skip
 
 
-@helper
+@inline_helper
 def walk_backward(
     weights, statistics, x, dlogits, activations, gradients, scratch, sums, chunk, stage, dx_out
 ):
@@ -151,7 +151,7 @@ def walk_backward(
                 add_block(op.b_offset, op.b_size, block_sums, sums)
 
 
-@helper
+@inline_helper
 def add_block(offset, size, block_sums, sums):
     """Add a block's gradients of some parameters to those of the chunk's earlier blocks."""
     add(block_sums[offset : offset + size], sums[offset : offset + size])
