@@ -30,7 +30,8 @@ Ctrl-C must wait for its end."""
 
 
 class KernelPrediction:
-    """What a `KernelBackend` does in prediction.
+    """What a `KernelBackend` does in prediction.  Compiles the functions of its operations, or loads
+    them from the cache: raises CompileError.
 
     gradients         a flat array like `parameters`, for layers of the user's own
     unfolded          None, or for the plan that `fold` has made: the prediction of the network
@@ -59,6 +60,8 @@ class KernelPrediction:
         self.has_batch_norm = self.table.sizes.n_moments > 0
         self.stages = self.table.stages
         self.prediction_table = table = with_shared_memory(self.table)
+        if not self.has_batch_norm:
+            link_prediction(table.operations, self.dtype)
         self.chunk = images_together(table, parameters.size, self.dtype)
         self.tables_of_stages = [table.operations[: stage.end] for stage in self.stages]
         arrays_of = {a.step.name: a for a in step_arrays(plan, parameters, gradients)}
@@ -84,10 +87,8 @@ class KernelPrediction:
         self.folded: tuple[np.ndarray, KernelPrediction] | None = None
 
     def compile_prediction(self) -> None:
-        """Compile the kernels that `scale_images` and `predict` call, or load them from the cache,
-        by calling them with no images and no operations.  Raises CompileError."""
-        link_prediction(self.table.operations, self.dtype)
-        link_prediction(self.prediction_table.operations, self.dtype)
+        """Compile what `scale_images` and `predict` call themselves, or load it from the cache, by
+        calling it with no images and no operations.  Raises CompileError."""
         no_ranges, bits = np.zeros((0, 2), np.int64), self.parameter_bits
         if self.has_batch_norm:
             program.program_same_values(no_ranges, bits, bits)
@@ -192,7 +193,7 @@ class KernelPrediction:
                 return transformed
         parameters = self.parameters.copy()
         transformed = aligned_zeros(n_weights, self.dtype)
-        program.program_winograd_weights(self.table.operations, parameters, transformed)
+        program.program_winograd_weights(self.prediction_table.operations, parameters, transformed)
         self.transformed = parameters.view(self.parameter_bits.dtype), transformed
         return transformed
 
