@@ -1,6 +1,6 @@
 """The first predictions of a network with backend "auto", while its kernels are not loaded.
 
-Loading the kernels from their cache takes about 0.7 s, compiling them more than ten.  NumPy needs a
+Loading the kernels from their cache takes about 0.7 s, compiling them some ten.  NumPy needs a
 few milliseconds for an image and a small network.  `ground/numpy_first.py` has the rule by which
 NumPy answers, and `ground/compiler_process.py` the process that compiles the kernels meanwhile.
 
@@ -33,7 +33,7 @@ MicroExpNet on two cores with AVX-512."""
 LOADING_S = 0.7
 """Seconds to import Numba and to load the kernels of prediction from the cache, as measured."""
 
-COMPILING_S = 15.0
+COMPILING_S = 8.0
 """Seconds to compile the kernels of prediction, as measured."""
 
 NUMPY_BATCH = 8
@@ -65,9 +65,7 @@ class FirstPredictions:
     @property
     def rule(self) -> NumpyFirst:
         if self._rule is None:
-            described = description(self.plan, self.dtype)
-            digest = hashlib.sha256(described.encode()).hexdigest()[:16]
-            code = KeptCode("tinycnn", ("tinycnn.kernels",), f"prediction-{digest}")
+            described, code = description(self.plan, self.dtype), kept_code(self.plan, self.dtype)
             own = has_own_layers(self.plan)
             compiler = Compiler(
                 code, "tinycnn.compile_network:compile_prediction", described,
@@ -125,6 +123,12 @@ def description(plan: Plan, dtype: np.dtype) -> str:
         layers = [layer.config() for layer in plan.layers]
     values = {"layers": layers, "input_shape": plan.input_shape, "dtype": dtype.name}
     return json.dumps(values, sort_keys=True, default=str)
+
+
+def kept_code(plan: Plan, dtype: np.dtype, use: str = "prediction") -> KeptCode:
+    """The kernels of a network in the cache.  use: "prediction" or "training" """
+    digest = hashlib.sha256(description(plan, dtype).encode()).hexdigest()[:16]
+    return KeptCode("tinycnn", ("tinycnn.kernels",), f"{use}-{digest}")
 
 
 def has_own_layers(plan: Plan) -> bool:

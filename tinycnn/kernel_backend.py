@@ -22,7 +22,7 @@ from .custom_layers import custom_backward
 from .kernel_prediction import KernelPrediction
 from .kernels import program
 from .kernels.arrays import Batch, Gradients, Results, Stage, Weights
-from .kernels.linking import link_training
+from .kernels.linking import TRAINING, link
 from .kernels.program import Chunks, Phase
 from .losses import Loss, LossInputs, LossTerms
 from .parallel import Threads, Workers, run_in_threads
@@ -74,7 +74,7 @@ class KernelBackend(KernelPrediction):
 
     def compile_training(self) -> None:
         """Compile the kernels that training calls, as `compile_prediction`."""
-        link_training(self.table.operations, self.dtype)
+        link(self.table.operations, self.dtype, TRAINING)
         space, no_values = self._make_batch_space(0), np.zeros(0, self.dtype)
         results = make_results(0, self.n_classes, space, 0)
         work = Work(_unlabelled(no_values), NO_LOSS, space, results)

@@ -13,7 +13,7 @@ from .folding import fold
 from .kernels import program
 from .kernels._jit import WITHOUT_JIT
 from .kernels.arrays import Stage
-from .kernels.linking import link_prediction
+from .kernels.linking import PREDICTION, link
 from .kernels.operations import DENSE
 from .kernels.scale_images import scale_images
 from .kernels.table import make_operations
@@ -30,8 +30,8 @@ Ctrl-C must wait for its end."""
 
 
 class KernelPrediction:
-    """What a `KernelBackend` does in prediction.  Compiles the functions of its operations, or loads
-    them from the cache: raises CompileError.
+    """What a `KernelBackend` does in prediction.  It compiles the functions of its operations, or
+    loads them from the cache: raises CompileError.
 
     gradients         a flat array like `parameters`, for layers of the user's own
     unfolded          None, or for the plan that `fold` has made: the prediction of the network
@@ -61,7 +61,7 @@ class KernelPrediction:
         self.stages = self.table.stages
         self.prediction_table = table = with_shared_memory(self.table)
         if not self.has_batch_norm:
-            link_prediction(table.operations, self.dtype)
+            link(table.operations, self.dtype, PREDICTION)
         self.chunk = images_together(table, parameters.size, self.dtype)
         self.tables_of_stages = [table.operations[: stage.end] for stage in self.stages]
         arrays_of = {a.step.name: a for a in step_arrays(plan, parameters, gradients)}

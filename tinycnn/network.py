@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from . import init
+from . import init, second_compiler
 from .aligned_arrays import aligned_zeros
 from .backend_choice import backend_in_use as selected_backend
 from .backend_choice import check_backend
@@ -385,16 +386,17 @@ class Network(NamesItsOptions, Predictor):
             return "numpy"
         return selected_backend(self.backend)
 
-    def load_kernels(self) -> None:
-        """Load the kernels of prediction now, or compile them, which takes 10 to 30 seconds once
+    def load_kernels(self, training: bool = False) -> None:
+        """Load the kernels of prediction now, or compile them, which takes 5 to 15 seconds once
         for a machine.  From then on the kernels answer all predictions.
 
+        training  also those of training, which take twice as long
         With backend="numpy", and with "auto" where Numba fails, NumPy answers all.  Raises as
         `tinycnn.backend_choice` says with backend="numba".
         """
-        if self._runners:
+        if self._runners and (self._runners[0].ready_to_train or not training):
             return
-        runner = self._run
+        runner = self._run_training if training else self._run
         if not isinstance(runner, ReferenceBackend):
             softmax(np.zeros((1, len(self.classes)), self.dtype), backend=self.backend)
             self._first_predictions.note_kernels()
@@ -417,13 +419,17 @@ class Network(NamesItsOptions, Predictor):
     @property
     def _run_training(self) -> Backend:
         """The same, with everything that training needs compiled."""
-        if not self._run.ready_to_train:
-            self._runners[0] = self._make_runner(training=True)
+        if not (self._runners and self._runners[0].ready_to_train):
+            self._first_predictions.wait()
+            self._runners[:1] = [self._make_runner(training=True)]
         return self._runners[0]
 
     def _make_runner(self, training: bool) -> Backend:
-        parameters, gradients = self.parameter_vector, self._gradient_vector
-        made = make_backend(self.backend, self.plan, parameters, gradients, self._threads, training)
+        parameters, gradients, threads = self.parameter_vector, self._gradient_vector, self._threads
+        with contextlib.ExitStack() as stack:
+            if selected_backend(self.backend) == "numba":
+                stack.enter_context(second_compiler.helping(self.plan, self.dtype, training))
+            made = make_backend(self.backend, self.plan, parameters, gradients, threads, training)
         if not isinstance(made, ReferenceBackend):
             self._first_predictions.kernels_are_loaded()
         if self._frozen.n_layers and made.ready_to_train:

@@ -34,6 +34,7 @@ from .kept_code import KeptCode
 from .log_messages import tell
 
 LONGEST_S = 600.0
+LOCK = "compiling.lock"
 BUSY = 75
 """The exit status where another process compiles for the same folder."""
 
@@ -47,7 +48,7 @@ sys.path[:] = job["path"]
 from tinycnn.ground.compiler_process import compile_alone
 module, _, name = job["function"].partition(":")
 function = getattr(importlib.import_module(module), name)
-sys.exit(compile_alone(function, job["argument"], job["folder"]))
+sys.exit(compile_alone(function, job["argument"], job["folder"], job["lock"]))
 """
 
 _WINDOWS_FLAGS = 0
@@ -128,11 +129,13 @@ class Compiler:
         return True
 
 
-def start(function: str, argument: str, folder: Path) -> Process:
-    """The new process.  It calls function(argument) if no other one compiles for `folder`."""
+def start(function: str, argument: str, folder: Path, lock: str = LOCK) -> Process:
+    """The new process.  It calls function(argument) if no other one with the same lock, the name
+    of a file, compiles for `folder`."""
     path = [os.path.abspath(place) for place in sys.path if place != ""]
     path.append(str(Path(__file__).parents[2]))
     job = {"function": function, "argument": argument, "folder": str(folder), "path": path}
+    job["lock"] = lock
     flags = ["-B"] if sys.flags.dont_write_bytecode else []
     process = subprocess.Popen(
         [sys.executable, *flags, "-c", _CODE, json.dumps(job)],
@@ -186,16 +189,16 @@ if hasattr(os, "register_at_fork"):
 # ---- in the new process ------------------------------------------------------------------------
 
 
-def compile_alone(function: Callable[[str], None], argument: str, folder: str) -> int:
-    """Call function(argument), unless another process compiles for `folder`.  The exit status."""
-    if hasattr(os, "nice"):
+def compile_alone(function: Callable[[str], None], argument: str, folder: str, lock: str) -> int:
+    """Call function(argument), unless another process has the lock.  The exit status."""
+    if hasattr(os, "nice") and lock == LOCK:  # nobody waits for it
         os.nice(10)
     Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = Path(folder) / "compiling.lock"
-    with open(lock, "ab") as file:
+    path = Path(folder) / lock
+    with open(path, "ab") as file:
         if not _locked(file.fileno()):
             return BUSY
-        threading.Thread(target=_end_without, args=(lock,), daemon=True).start()
+        threading.Thread(target=_end_without, args=(path,), daemon=True).start()
         function(argument)
     return 0
 

@@ -6,8 +6,9 @@ arguments that `passes.py` lists.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,35 +91,39 @@ _ACTIVATE_BACKWARD: dict[int, Function] = {
 }
 
 
-def link_prediction(operations: np.ndarray, dtype: np.dtype) -> None:
-    """Store the addresses of what prediction needs in the records of a table.  It is compiled, or
-    loaded from the cache, if it is not yet.  Raises CompileError."""
-    _link(operations, dtype, "forward_function", FORWARD, _prediction_of)
-    _link(operations, dtype, "activate_function", ACTIVATE, _activate_of)
-    _link(operations, dtype, "winograd_weights_function", PREPARE, _winograd_weights_of)
+class Link(NamedTuple):
+    """A field of the records with the address of a function of some kind."""
+
+    field: str
+    kind: Pass
+    function_of: Callable[[np.record], Function | None]
+
+    def function(self, op: np.record) -> Any:
+        return self.function_of(op)
 
 
-def link_training(operations: np.ndarray, dtype: np.dtype) -> None:
-    """The same for a training step."""
-    _link(operations, dtype, "forward_function", FORWARD, _forward_of)
-    _link(operations, dtype, "activate_function", ACTIVATE, _activate_of)
-    _link(operations, dtype, "winograd_weights_function", PREPARE, _winograd_weights_of)
-    _link(operations, dtype, "transpose_function", PREPARE, _transpose_of)
-    _link(operations, dtype, "backward_function", BACKWARD, _backward_of)
-    _link(operations, dtype, "activate_backward_function", ACTIVATE_BACKWARD, _deactivate_of)
-    _link(operations, dtype, "collect_function", COLLECT, _collect_of)
+def link(operations: np.ndarray, dtype: np.dtype, links: Sequence[Link]) -> None:
+    """Store the addresses of the functions in the records of a table.  A function is compiled, or
+    loaded from the cache, if it is not yet.  Raises CompileError.
+
+    dtype  of the network;  links  PREDICTION or TRAINING
+    """
+    for each in links:
+        for op in operations:
+            function = each.function(op)
+            op[each.field] = 0 if function is None else each.kind.address(function, dtype)
 
 
-def _link(
-    operations: np.ndarray,
-    dtype: np.dtype,
-    field: str,
-    kind: Pass,
-    function_of: Callable[[np.record], Function | None],
-) -> None:
-    for op in operations:
-        function: Any = function_of(op)
-        op[field] = 0 if function is None else kind.address(function, dtype)
+def parts(
+    operations: np.ndarray, dtype: np.dtype, links: Sequence[Link]
+) -> list[Callable[[], object]]:
+    """What `link` compiles, in the same order: each of these compiles one function."""
+    pairs = [(each.kind, each.function(op)) for each in links for op in operations]
+    return [
+        partial(kind.address, function, dtype)
+        for kind, function in dict.fromkeys(pairs)
+        if function is not None
+    ]
 
 
 def _prediction_of(op: np.record) -> Function | None:
@@ -165,7 +170,7 @@ def _activate_of(op: np.record) -> Function | None:
     return None if op.fuses_relu else _ACTIVATE.get(int(op.activation))
 
 
-def _deactivate_of(op: np.record) -> Function | None:
+def _activate_backward_of(op: np.record) -> Function | None:
     fuses_both = op.kind == BATCH_NORM and op.fuses_relu
     return None if fuses_both else _ACTIVATE_BACKWARD.get(int(op.activation))
 
@@ -190,3 +195,20 @@ def _collect_of(op: np.record) -> Function | None:
     if op.kind == CONV2D and op.pool:
         return conv2d_operation.conv2d_operation_collect_pool
     return dense.dense_operation_collect if op.kind == DENSE else None
+
+
+PREDICTION = (
+    Link("forward_function", FORWARD, _prediction_of),
+    Link("activate_function", ACTIVATE, _activate_of),
+    Link("winograd_weights_function", PREPARE, _winograd_weights_of),
+)
+
+TRAINING = (
+    Link("forward_function", FORWARD, _forward_of),
+    Link("activate_function", ACTIVATE, _activate_of),
+    Link("winograd_weights_function", PREPARE, _winograd_weights_of),
+    Link("transpose_function", PREPARE, _transpose_of),
+    Link("backward_function", BACKWARD, _backward_of),
+    Link("activate_backward_function", ACTIVATE_BACKWARD, _activate_backward_of),
+    Link("collect_function", COLLECT, _collect_of),
+)

@@ -1,0 +1,77 @@
+"""A second process that helps to compile the kernels of a network.
+
+Compiling takes ten to thirty seconds of one core.  A second thread would not help, because Numba
+holds Python's interpreter lock.  So another process compiles the same functions in the opposite
+order, and keeps them in the cache.  This process takes from there what it has not yet compiled: the
+two meet in the middle.
+
+There is none where `ground/compiler_process.py` starts none, with one core, without a cache folder
+that can be written to, and for networks with layers of the user's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+import numpy as np
+
+from .first_predictions import description, has_own_layers, kept_code
+from .ground import compiler_process
+from .ground.usable_cores import usable_cores
+from .plan import Plan
+
+LOCK = "compiling-backwards.lock"
+"""At most one such process works for a cache folder."""
+
+_running: dict[str, compiler_process.Process] = {}
+"""The processes that this one has started, by what they compile."""
+
+
+def start(plan: Plan, dtype: np.dtype, training: bool, is_asked: bool = False) -> None:
+    """Start a second process for the kernels of a network, unless they are in the cache already.
+
+    training  whether for training and prediction, or for prediction alone
+    is_asked  also in a process that may not start others by itself
+    """
+    if has_own_layers(plan) or not (is_asked or compiler_process.may_start()):
+        return
+    job = _job(plan, dtype, training)
+    code = kept_code(plan, dtype, "training" if training else "prediction")
+    folder = code.folder()
+    if job in _running or folder is None or usable_cores() < 2:
+        return
+    if code.is_kept() or not code.can_be_kept():
+        return
+    with contextlib.suppress(OSError, ValueError):  # a system that refuses a new process
+        function = "tinycnn.compile_network:compile_backwards"
+        _running[job] = compiler_process.start(function, job, folder, LOCK)
+
+
+@contextlib.contextmanager
+def helping(plan: Plan, dtype: np.dtype, training: bool, is_asked: bool = False) -> Iterator[None]:
+    """While the body compiles the kernels of a network, a second process compiles some of them.
+    If the body succeeds, the cache has them, which is noted."""
+    start(plan, dtype, training, is_asked)
+    try:
+        yield
+    finally:
+        process = _running.pop(_job(plan, dtype, training), None)
+        if process is not None:
+            process.terminate()  # files are written under other names first: none is left half done
+            process.wait()
+    note(plan, dtype, training)
+
+
+def _job(plan: Plan, dtype: np.dtype, training: bool) -> str:
+    return json.dumps({"description": description(plan, dtype), "training": training})
+
+
+def note(plan: Plan, dtype: np.dtype, training: bool) -> None:
+    """Note in the cache that it has the kernels, which this process has loaded."""
+    from .kernels._jit import kept_in
+
+    place = kept_in()
+    if place is not None:
+        kept_code(plan, dtype, "training" if training else "prediction").note(place)
