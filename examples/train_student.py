@@ -18,6 +18,7 @@ from tinycnn.cli.progress import TrainingBar
 from tinycnn.cli.train import (
     TrainArguments,
     add_arguments,
+    compile_meanwhile,
     open_run_folder,
     print_beginning,
     read_arguments,
@@ -72,6 +73,7 @@ def train(args: TrainArguments, faces: Faces) -> dict[str, TrainingRun]:
 def run(given: argparse.Namespace) -> int:
     show_log()
     args = read_arguments(given)  # with --resume those of the interrupted run
+    compile_meanwhile(args)  # in another process, while the faces are read
     faces = load_faces(args, args.training)  # training images, soft labels, validation images
     config = open_run_folder(args, faces)  # its config.json has all options and the data's hashes
     print_beginning(args, faces)

@@ -22,6 +22,7 @@ from tinycnn import (
     Network,
     compile_network,
     first_predictions,
+    second_compiler,
 )
 from tinycnn.first_predictions import COMPILING_S, LOADING_S, NUMPY_RATE
 from tinycnn.ground import compiler_process, kept_code, numpy_first
@@ -82,6 +83,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(compiler_process, "time", made)
     monkeypatch.setattr(compiler_process, "start", made.start)
     monkeypatch.setattr(compiler_process, "may_start", lambda: made.may_start)
+    monkeypatch.setattr(second_compiler, "usable_cores", lambda: 1)
     monkeypatch.setattr(KeptCode, "is_kept", lambda code: made.kept)
     return made
 

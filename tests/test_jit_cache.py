@@ -190,7 +190,7 @@ def test_a_kernel_is_compiled_once_and_kept_in_the_folder_of_the_environment(pac
     assert result == RESULT
     assert compiled(log) == ["callee", "caller"] and "WARNING" not in log
     said = (
-        "INFO compiling kernels, which takes 10 to 60 s "
+        "INFO compiling kernels, which takes 5 to 30 s "
         f"(once for this machine, then kept in {cache})\n"
     )
     assert log.count(said) == 1

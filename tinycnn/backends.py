@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from . import second_compiler
 from .backend_choice import either
 from .losses import Loss, LossInputs
 from .parallel import Threads
@@ -64,10 +65,11 @@ def make_backend(
     def kernels() -> Backend:
         from .kernel_backend import KernelBackend
 
-        made = KernelBackend(plan, parameters, gradients, threads, backend)
-        made.compile_prediction()
-        if training:
-            made.compile_training()
+        with second_compiler.helping(plan, parameters.dtype, training):
+            made = KernelBackend(plan, parameters, gradients, threads, backend)
+            made.compile_prediction()
+            if training:
+                made.compile_training()
         return made
 
     return either(backend, kernels, lambda: ReferenceBackend(plan, parameters, gradients))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from .folding import fold
 from .input_spec import InputSpec
 from .layers import Flatten, Layer, ScaleShift, layer_from_config
 from .network import Network
+
+if TYPE_CHECKING:
+    from .kernels._calls import Pass
 
 
 def compile_prediction(description: str) -> None:
@@ -29,24 +33,26 @@ def compile_backwards(job: str) -> None:
     # What every network needs comes last in the other process.
     small = _network([Flatten(), ScaleShift()], InputSpec(1, 1), network.dtype)
     small.load_kernels(training=values["training"])
-    for compile_one in reversed(_parts(network, values["training"])):
-        compile_one()
+    for kind, function in reversed(_functions_of(network, values["training"])):
+        kind.address(function, network.dtype)
     second_compiler.note(network.plan, network.dtype, values["training"])
 
 
-def _parts(network: Network, training: bool) -> list:
-    """Functions that each compile a part of what a network needs, in the order in which a
-    `KernelBackend` compiles them."""
-    from .kernels.linking import PREDICTION, TRAINING, parts
+def _functions_of(network: Network, training: bool) -> list[tuple[Pass, Any]]:
+    """What the operations of a network need, in the order in which a `KernelBackend` compiles
+    it."""
+    from .kernels.linking import PREDICTION, TRAINING, functions_of
     from .kernels.table import make_operations
 
     plan, dtype = network.plan, network.dtype
-    table = make_operations(plan, dtype)
-    folded = table
+    table = predicting = make_operations(plan, dtype)
     if table.sizes.n_moments:
-        folded = make_operations(fold(plan, network.parameter_vector, into_dense=False)[0], dtype)
-    found = parts(folded.operations, dtype, PREDICTION)
-    return [*found, *parts(table.operations, dtype, TRAINING)] if training else found
+        plan, _ = fold(plan, network.parameter_vector, into_dense=False)
+        predicting = make_operations(plan, dtype)
+    found = functions_of(predicting.operations, PREDICTION)
+    if training:
+        found += functions_of(table.operations, TRAINING)
+    return list(dict.fromkeys(found))
 
 
 def _described(description: str) -> Network:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from . import init, second_compiler
+from . import init
 from .aligned_arrays import aligned_zeros
 from .backend_choice import backend_in_use as selected_backend
 from .backend_choice import check_backend
@@ -420,16 +419,14 @@ class Network(NamesItsOptions, Predictor):
     def _run_training(self) -> Backend:
         """The same, with everything that training needs compiled."""
         if not (self._runners and self._runners[0].ready_to_train):
-            self._first_predictions.wait()
+            if not self._runners:
+                self._first_predictions.wait()
             self._runners[:1] = [self._make_runner(training=True)]
         return self._runners[0]
 
     def _make_runner(self, training: bool) -> Backend:
-        parameters, gradients, threads = self.parameter_vector, self._gradient_vector, self._threads
-        with contextlib.ExitStack() as stack:
-            if selected_backend(self.backend) == "numba":
-                stack.enter_context(second_compiler.helping(self.plan, self.dtype, training))
-            made = make_backend(self.backend, self.plan, parameters, gradients, threads, training)
+        parameters, gradients = self.parameter_vector, self._gradient_vector
+        made = make_backend(self.backend, self.plan, parameters, gradients, self._threads, training)
         if not isinstance(made, ReferenceBackend):
             self._first_predictions.kernels_are_loaded()
         if self._frozen.n_layers and made.ready_to_train:

@@ -14,19 +14,29 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from .first_predictions import description, has_own_layers, kept_code
 from .ground import compiler_process
+from .ground.log_messages import tell
 from .ground.usable_cores import usable_cores
 from .plan import Plan
 
 LOCK = "compiling-backwards.lock"
 """At most one such process works for a cache folder."""
 
-_running: dict[str, compiler_process.Process] = {}
-"""The processes that this one has started, by what they compile."""
+
+class _Second(NamedTuple):
+    """A process that this one has started.  training: whether it compiles for that, too"""
+
+    training: bool
+    process: compiler_process.Process
+
+
+_running: dict[str, _Second] = {}
+"""By the description of the network."""
 
 
 def start(plan: Plan, dtype: np.dtype, training: bool, is_asked: bool = False) -> None:
@@ -37,16 +47,19 @@ def start(plan: Plan, dtype: np.dtype, training: bool, is_asked: bool = False) -
     """
     if has_own_layers(plan) or not (is_asked or compiler_process.may_start()):
         return
-    job = _job(plan, dtype, training)
+    described = description(plan, dtype)
     code = kept_code(plan, dtype, "training" if training else "prediction")
     folder = code.folder()
-    if job in _running or folder is None or usable_cores() < 2:
+    if described in _running or folder is None or usable_cores() < 2:
         return
     if code.is_kept() or not code.can_be_kept():
         return
     with contextlib.suppress(OSError, ValueError):  # a system that refuses a new process
         function = "tinycnn.compile_network:compile_backwards"
-        _running[job] = compiler_process.start(function, job, folder, LOCK)
+        job = json.dumps({"description": described, "training": training})
+        process = compiler_process.start(function, job, folder, LOCK)
+        _running[described] = _Second(training, process)
+        tell("tinycnn", f"another process begins to compile kernels (kept in {folder})")
 
 
 @contextlib.contextmanager
@@ -57,15 +70,12 @@ def helping(plan: Plan, dtype: np.dtype, training: bool, is_asked: bool = False)
     try:
         yield
     finally:
-        process = _running.pop(_job(plan, dtype, training), None)
-        if process is not None:
-            process.terminate()  # files are written under other names first: none is left half done
-            process.wait()
+        second = _running.get(description(plan, dtype))
+        if second is not None and (training or not second.training):
+            del _running[description(plan, dtype)]
+            second.process.terminate()  # files have other names until they are complete
+            second.process.wait()
     note(plan, dtype, training)
-
-
-def _job(plan: Plan, dtype: np.dtype, training: bool) -> str:
-    return json.dumps({"description": description(plan, dtype), "training": training})
 
 
 def note(plan: Plan, dtype: np.dtype, training: bool) -> None:

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import checkpoint
-from ..backend_choice import BACKENDS
+from .. import checkpoint, second_compiler
+from ..backend_choice import BACKENDS, backend_in_use
 from ..ground.command_line import CannotError, positive
 from ..ground.output_files import writes
 from ..ground.printing import print_message, print_text
+from ..models.microexpnet import CLASSES
 from ..parallel import check_n_threads
 from ..run import (
     FinishedRun,
@@ -30,6 +31,7 @@ from ..run import (
 )
 from ..run.command_line import add_training_options, flag_of, training_options_given
 from ..run.folder import not_a_configuration
+from ..run.networks import make_network
 from ..run.options import option_table
 from ..run.starting_weights import NEW_WEIGHTS, is_file
 from ..train import DivergedError
@@ -336,8 +338,17 @@ def report_so_far(args: TrainArguments, faces: Faces, config: RunConfig) -> str:
     return f"report of what is there: {args.folder / 'report.html'}"
 
 
+def compile_meanwhile(args: TrainArguments) -> None:
+    """Let another process begin to compile what the training needs, while this one reads the
+    faces."""
+    if args.training.init == NEW_WEIGHTS and backend_in_use(args.backend) == "numba":
+        network = make_network(args.training, CLASSES, None)  # other classes need the same kernels
+        second_compiler.start(network.plan, network.dtype, training=True)
+
+
 def run(given: argparse.Namespace) -> int:
     args = read_arguments(given)
+    compile_meanwhile(args)
     faces = load_faces(args, args.training)
     config = open_run_folder(args, faces)
     if given.json:

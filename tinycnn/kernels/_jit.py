@@ -161,7 +161,7 @@ def _code_folder() -> CodeFolder | None:
         folder, key = cache_folder(), _cache_key()
     except (OSError, RuntimeError) as error:
         logger.warning(
-            "compiled kernels cannot be kept: %s.  Each process compiles them, for 10 to 60 s; set "
+            "compiled kernels cannot be kept: %s.  Each process compiles them, for 5 to 30 s; set "
             "TINYCNN_CACHE_DIR to a folder that you may write to",
             error,
         )
@@ -185,11 +185,11 @@ def _announce(name: str) -> None:
         _announced = True
         folder = _code_folder()
         if folder is not None and warn_if_not_kept(folder):
-            tell("tinycnn", "compiling kernels, which takes 10 to 60 s")
+            tell("tinycnn", "compiling kernels, which takes 5 to 30 s")
         else:
             tell(
                 "tinycnn",
-                "compiling kernels, which takes 10 to 60 s "
+                "compiling kernels, which takes 5 to 30 s "
                 f"(once for this machine, then kept in {cache_folder()})",
             )
     logger.debug("compiling kernel %s", name)

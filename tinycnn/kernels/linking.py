@@ -7,7 +7,6 @@ arguments that `passes.py` lists.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,16 +113,10 @@ def link(operations: np.ndarray, dtype: np.dtype, links: Sequence[Link]) -> None
             op[each.field] = 0 if function is None else each.kind.address(function, dtype)
 
 
-def parts(
-    operations: np.ndarray, dtype: np.dtype, links: Sequence[Link]
-) -> list[Callable[[], object]]:
-    """What `link` compiles, in the same order: each of these compiles one function."""
+def functions_of(operations: np.ndarray, links: Sequence[Link]) -> list[tuple[Pass, Any]]:
+    """The functions whose addresses `link` stores, each once and in the same order."""
     pairs = [(each.kind, each.function(op)) for each in links for op in operations]
-    return [
-        partial(kind.address, function, dtype)
-        for kind, function in dict.fromkeys(pairs)
-        if function is not None
-    ]
+    return [pair for pair in dict.fromkeys(pairs) if pair[1] is not None]
 
 
 def _prediction_of(op: np.record) -> Function | None:
