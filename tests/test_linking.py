@@ -1,5 +1,7 @@
 """Which functions do the operations of a network, and calls by address."""
 
+import re
+
 import numpy as np
 import pytest
 from small_networks import SMALL_NETWORKS
@@ -11,7 +13,7 @@ pytestmark = pytest.mark.kernels
 numba = pytest.importorskip("numba")
 
 from tinycnn.kernels import _calls, linking, operations, passes  # noqa: E402
-from tinycnn.kernels._jit import WITHOUT_JIT, helper  # noqa: E402
+from tinycnn.kernels._jit import WITHOUT_JIT, CompileError, helper  # noqa: E402
 from tinycnn.kernels.table import make_operations  # noqa: E402
 from tinycnn.layers import (  # noqa: E402
     AveragePool2D,
@@ -143,11 +145,6 @@ def caller(operation, address, y):
         call(address, (operation[k], y))
 
 
-@helper
-def wrong_caller(operation, address, y):
-    call(address, (operation[0], y[0]))
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_call_by_address(dtype):
     y, two = np.arange(5, dtype=dtype), np.zeros(2, operations.RECORD)
@@ -164,6 +161,10 @@ def test_an_error_in_the_function_reaches_the_caller():
 
 @pytest.mark.skipif(WITHOUT_JIT, reason="Python checks no types of arguments")
 def test_arguments_of_other_types_are_refused():
-    address = passes.ACTIVATE.address(doubled, F32)
-    with pytest.raises(Exception, match="arguments of a activate pass are|no array of floats"):
-        wrong_caller(np.zeros(1, operations.RECORD), address, np.ones(2, np.float32))
+    """Such as an array whose elements do not follow one another."""
+    address, y = passes.ACTIVATE.address(doubled, F32), np.ones(4, np.float32)
+    for wrong in (y[::2], y.reshape(2, 2), y.astype(np.int32)):
+        with pytest.raises(CompileError, match="caller") as refused:
+            caller(np.zeros(1, operations.RECORD), address, wrong)
+        assert re.search("arguments of a pass|no array of floats", str(refused.value.__cause__))
+    caller(np.zeros(1, operations.RECORD), address, y)

@@ -17,6 +17,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.numpy_support import as_dtype
 
@@ -54,12 +55,10 @@ class Pass:
         def call(typingctx, address, arguments):
             given = tuple(arguments)
             expected = self.types(_dtype_among(given))
+            if _layout(given) != _layout(expected):
+                raise TypingError(f"arguments of a pass ({self.name}): {given}, not {expected}")
 
             def codegen(context, builder, sig, args):
-                if [context.get_value_type(kind) for kind in given] != [
-                    context.get_value_type(kind) for kind in expected
-                ]:
-                    raise TypeError(f"arguments of a {self.name} pass are {given}, not {expected}")
                 values = [builder.extract_value(args[1], k) for k in range(len(given))]
                 convention = context.call_conv
                 kind = convention.get_function_type(types.none, expected)
@@ -80,7 +79,16 @@ def _dtype_among(kinds: tuple[types.Type, ...]) -> np.dtype:
         for part in getattr(kind, "types", [kind]):
             if isinstance(part, types.Array) and isinstance(part.dtype, types.Float):
                 return as_dtype(part.dtype)
-    raise TypeError("no array of floats among the arguments of a pass")
+    raise TypingError("no array of floats among the arguments of a pass")
+
+
+def _layout(kind: Any) -> Any:
+    """How a value of a type, or values of several types, are passed.  A constant is passed as any
+    other number, and an array that must not be written as any other array."""
+    if isinstance(kind, types.Array):
+        return kind.dtype, kind.ndim, kind.layout
+    parts = kind if isinstance(kind, tuple) else getattr(kind, "types", None)
+    return types.unliteral(kind) if parts is None else tuple(map(_layout, parts))
 
 
 def _call_listed(address: int, arguments: tuple[Any, ...]) -> None:
