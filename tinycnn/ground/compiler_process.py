@@ -62,7 +62,10 @@ if sys.platform == "win32":
 Process = subprocess.Popen[bytes]
 
 _processes: dict[Path, Process] = {}
-"""The last process that this one has started, for each cache folder."""
+"""The last process that this one has started by a `Compiler`, for each cache folder."""
+
+_started: list[Process] = []
+"""All that this one has started."""
 
 
 class Compiler:
@@ -147,6 +150,7 @@ def start(function: str, argument: str, folder: Path, lock: str = LOCK) -> Proce
         cwd=folder.anchor,
         env={**os.environ, **_folders(), "TINYCNN_COMPILER_PROCESS": "0"},
     )
+    _started.append(process)
     return process
 
 
@@ -175,9 +179,10 @@ def may_start() -> bool:
 
 def _forget_all() -> None:
     """At the end of this process, and after a fork in the new one: they are not waited for."""
-    for process in _processes.values():
+    for process in _started:
         if process.returncode is None:
             process.returncode = 0  # or Python would warn that it is still running
+    _started.clear()
     _processes.clear()
 
 

@@ -37,6 +37,18 @@ from .maxpool2d import maxpool2d_forward, maxpool2d_largest
 
 
 @inline_helper
+def _parameters(op, weights):
+    return weights_of(op, weights.parameters), bias_of(op, weights.parameters)
+
+
+@inline_helper
+def _pictures(op, x, y, n_images):
+    """The flat x and y, or its gradient, as pictures."""
+    x_4d = view_4d(x, 0, n_images, op.H, op.W, op.C)
+    return x_4d, view_4d(y, 0, n_images, op.OH, op.OW, op.F)
+
+
+@inline_helper
 def _pool(op, z, y, argmax, training):
     """The pooling of one image's convolution z."""
     if training:
@@ -59,9 +71,7 @@ def _argmax(op, activations, chunk, training):
 
 @helper
 def conv2d_operation_forward(op, weights, statistics, x, y, activations, scratch, chunk, training):
-    w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
-    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
-    y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
+    (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     conv2d_relu_forward(x_4d, w, b, window_of(op), op.fuses_relu, y_4d)
 
 
@@ -69,9 +79,7 @@ def conv2d_operation_forward(op, weights, statistics, x, y, activations, scratch
 def conv2d_operation_forward_pool(
     op, weights, statistics, x, y, activations, scratch, chunk, training
 ):
-    w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
-    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
-    y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
+    (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     z, argmax = _conv_output(op, scratch), _argmax(op, activations, chunk, training)
     for n in range(chunk.n_images):
         image = slice(n, n + 1)
@@ -84,9 +92,7 @@ def conv2d_operation_forward_columns(
     op, weights, statistics, x, y, activations, scratch, chunk, training
 ):
     """With the pooling, in prediction."""
-    w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
-    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
-    y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
+    (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     conv2d_columns_forward(
         x_4d, w, b, window_of(op), op.pool, op.fuses_relu, scratch.workspace, y_4d
     )
@@ -96,9 +102,7 @@ def conv2d_operation_forward_columns(
 def conv2d_operation_forward_columns_pool(
     op, weights, statistics, x, y, activations, scratch, chunk, training
 ):
-    w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
-    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
-    y_4d = view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F)
+    (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     z, argmax = _conv_output(op, scratch), _argmax(op, activations, chunk, training)
     for n in range(chunk.n_images):
         image = slice(n, n + 1)
@@ -111,12 +115,10 @@ def conv2d_operation_forward_winograd(
     op, weights, statistics, x, y, activations, scratch, chunk, training
 ):
     """With the pooling."""
-    w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
+    (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     conv2d_winograd_forward(
-        view_4d(x, 0, chunk.n_images, op.H, op.W, op.C), w, weights.winograd[op.u_offset :], b,
-        window_of(op), op.pool, op.fuses_relu, scratch.workspace,
-        view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F),
-        _argmax(op, activations, chunk, training),
+        x_4d, w, weights.winograd[op.u_offset :], b, window_of(op), op.pool, op.fuses_relu,
+        scratch.workspace, y_4d, _argmax(op, activations, chunk, training),
     )  # fmt: skip
 
 
@@ -125,12 +127,10 @@ def conv2d_operation_forward_winograd_3x3(
     op, weights, statistics, x, y, activations, scratch, chunk, training
 ):
     """With the pooling."""
-    w, b = weights_of(op, weights.parameters), bias_of(op, weights.parameters)
+    (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     conv2d_winograd_3x3_forward(
-        view_4d(x, 0, chunk.n_images, op.H, op.W, op.C), w, weights.winograd[op.u_offset :], b,
-        window_of(op), op.tile, op.pool, op.fuses_relu, scratch.workspace,
-        view_4d(y, 0, chunk.n_images, op.OH, op.OW, op.F),
-        _argmax(op, activations, chunk, training),
+        x_4d, w, weights.winograd[op.u_offset :], b, window_of(op), op.tile, op.pool,
+        op.fuses_relu, scratch.workspace, y_4d, _argmax(op, activations, chunk, training),
     )  # fmt: skip
 
 
@@ -161,8 +161,7 @@ def conv2d_operation_transpose_winograd_3x3(op, weights):
 def conv2d_operation_backward(
     op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
 ):
-    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
-    dy_4d = view_4d(dy, 0, chunk.n_images, op.OH, op.OW, op.F)
+    x_4d, dy_4d = _pictures(op, x, dy, chunk.n_images)
     dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)
     conv2d_backward_params(x_4d, dy_4d, window_of(op), dw, bias_of(op, sums))
     if dx.size:
@@ -175,8 +174,7 @@ def conv2d_operation_backward(
 def conv2d_operation_backward_winograd_3x3(
     op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
 ):
-    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
-    dy_4d = view_4d(dy, 0, chunk.n_images, op.OH, op.OW, op.F)
+    x_4d, dy_4d = _pictures(op, x, dy, chunk.n_images)
     dx_4d = view_4d(dx, 0, chunk.n_images if dx.size else 0, op.H, op.W, op.C)
     w_t = view_4d(weights.transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
     dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)
@@ -191,8 +189,7 @@ def conv2d_operation_backward_pool(
     op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
 ):
     """The gradient of w is stored in `sums` as (F, KH, KW, C)."""
-    x_4d = view_4d(x, 0, chunk.n_images, op.H, op.W, op.C)
-    dy_4d = view_4d(dy, 0, chunk.n_images, op.OH, op.OW, op.F)
+    x_4d, dy_4d = _pictures(op, x, dy, chunk.n_images)
     dx_4d = view_4d(dx, 0, chunk.n_images if dx.size else 0, op.H, op.W, op.C)
     w_t = view_4d(weights.transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
     L, n_lists = op.n_listed + LANES, max(op.F, op.conv_OH * op.conv_OW)
