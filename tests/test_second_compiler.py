@@ -16,6 +16,7 @@ from tinycnn import (
     first_predictions,
     second_compiler,
 )
+from tinycnn.backend_choice import backend_in_use
 from tinycnn.ground import compiler_process
 from tinycnn.ground.kept_code import KeptCode
 from tinycnn.layers import CustomLayer
@@ -150,3 +151,21 @@ def test_it_compiles_what_the_network_needs_in_the_opposite_order(machine, monke
     assert asked[len(of_small_network) :] == of_network[::-1]
     assert {f.__name__.partition("_operation")[0] for f in of_small_network} == {"scale_shift"}
     assert len(of_network) > 5 and machine[-1][1:] == (F32, training)
+
+
+def test_the_training_command_starts_it_before_it_reads_the_faces(monkeypatch):
+    from tinycnn.cli import train
+    from tinycnn.run import TrainingOptions
+
+    started = []
+    monkeypatch.setattr(second_compiler, "start", lambda *job, **use: started.append((job, use)))
+    train.compile_meanwhile(train.TrainArguments(backend="numpy"))
+    pretrained = TrainingOptions(network=None, init="pretrained")
+    train.compile_meanwhile(train.TrainArguments(training=pretrained))
+    assert started == []
+    if backend_in_use("auto") == "numpy":
+        pytest.skip("TINYCNN_BACKEND=numpy is set")
+    train.compile_meanwhile(train.TrainArguments())
+    (((plan, dtype), use),) = started
+    assert [step.name for step in plan.steps][:2] == ["conv1", "bn1"]  # MicroExpNet in training
+    assert dtype == F32 and use == {"training": True}
