@@ -8,7 +8,7 @@ import naive
 import numpy as np
 import pytest
 from guarded import Guarded
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -133,6 +133,7 @@ def test_relus_equal_the_definition_exactly(operations, dtype, stem, option, x, 
 @DTYPES
 @BOTH
 @given(x=numbers)
+@example(x=np.array([-708.25, -708.375], np.float32))  # exp(x) is nearly too small
 def test_sigmoid_and_tanh_are_exact_to_the_last_places(operations, dtype, stem, x):
     x = np.concatenate([x, x / 100, x * 1e-30]).astype(dtype)  # tanh(x) is x near 0
     y, _ = run(operations, stem, (), dtype, x, x)

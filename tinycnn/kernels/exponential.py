@@ -22,8 +22,8 @@ LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
 SHIFT = 1.5 * 2.0**52 + 1023
 """Added to a number, it rounds it to a whole number n, and the sum's lowest bits hold n + 1023: the
 exponent bits of 2^n."""
-LEAST = -708.0
-"""Below it exp(u) would not be a normal number, and counts as 0."""
+LEAST = -708.396
+"""exp(u) is a normal number down to u = -708.3964.  Below LEAST it counts as 0."""
 C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C13 = (1 / math.factorial(k) for k in range(2, 14))
 
 

@@ -115,8 +115,9 @@ def program_winograd_weights(operations, parameters, winograd_weights_out):
     """The transformed weights of every operation done by Winograd's algorithm."""
     weights = Weights(operations, parameters, parameters[:0], parameters, winograd_weights_out)
     for k in range(operations.size):
-        if operations[k].winograd_weights_function:
-            call_prepare(operations[k].winograd_weights_function, (operations[k], weights))
+        op = operations[k]
+        if op.winograd_weights_function:
+            call_prepare(op.winograd_weights_function, (op, weights))
 
 
 @helper
@@ -139,8 +140,9 @@ def program_transpose_weights(weights):
     """Overwrite `weights.transposed`, which the backward passes of a step read."""
     operations = weights.operations
     for k in range(operations.size):
-        if operations[k].transpose_function:
-            call_prepare(operations[k].transpose_function, (operations[k], weights))
+        op = operations[k]
+        if op.transpose_function:
+            call_prepare(op.transpose_function, (op, weights))
 
 
 @helper
