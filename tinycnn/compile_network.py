@@ -26,11 +26,11 @@ def compile_prediction(description: str) -> None:
 
 
 def compile_backwards(job: str) -> None:
-    """Compile the same, and for training what that needs, but the last part first: see
-    `second_compiler.py`, whose jobs have the texts."""
+    """Compile what prediction or training needs, the last part first.  job: as
+    `second_compiler.start` makes it."""
     values = json.loads(job)
     network = _described(values["description"])
-    # What every network needs comes last in the other process.
+    # What every network needs is the last part.
     small = _network([Flatten(), ScaleShift()], InputSpec(1, 1), network.dtype)
     small.load_kernels(training=values["training"])
     for kind, function in reversed(_functions_of(network, values["training"])):

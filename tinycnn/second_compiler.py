@@ -1,6 +1,6 @@
 """A second process that helps to compile the kernels of a network.
 
-Compiling takes ten to thirty seconds of one core.  A second thread would not help, because Numba
+Compiling takes ten to fifty seconds of one core.  A second thread would not help, because Numba
 holds Python's interpreter lock.  So another process compiles the same functions in the opposite
 order, and keeps them in the cache.  This process takes from there what it has not yet compiled: the
 two meet in the middle.

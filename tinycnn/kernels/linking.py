@@ -95,10 +95,7 @@ class Link(NamedTuple):
 
     field: str
     kind: Pass
-    function_of: Callable[[np.record], Function | None]
-
-    def function(self, op: np.record) -> Any:
-        return self.function_of(op)
+    function_of: Callable[[np.record], Any]  # of an operation; None if it needs none
 
 
 def link(operations: np.ndarray, dtype: np.dtype, links: Sequence[Link]) -> None:
@@ -109,13 +106,13 @@ def link(operations: np.ndarray, dtype: np.dtype, links: Sequence[Link]) -> None
     """
     for each in links:
         for op in operations:
-            function = each.function(op)
+            function = each.function_of(op)
             op[each.field] = 0 if function is None else each.kind.address(function, dtype)
 
 
 def functions_of(operations: np.ndarray, links: Sequence[Link]) -> list[tuple[Pass, Any]]:
     """The functions whose addresses `link` stores, each once and in the same order."""
-    pairs = [(each.kind, each.function(op)) for each in links for op in operations]
+    pairs = [(each.kind, each.function_of(op)) for each in links for op in operations]
     return [pair for pair in dict.fromkeys(pairs) if pair[1] is not None]
 
 
