@@ -46,6 +46,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setenv("TINYCNN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(second_compiler, "_running", {})
     monkeypatch.setattr(second_compiler, "usable_cores", lambda: 2)
+    monkeypatch.setattr(second_compiler, "free_bytes", lambda: None)  # not known
     monkeypatch.setattr(second_compiler, "note", lambda *network: started.append(network))
     monkeypatch.setattr(compiler_process, "start", start)
     monkeypatch.setattr(compiler_process, "may_start", lambda: True)
@@ -105,6 +106,7 @@ def test_where_there_is_none(machine, monkeypatch, tmp_path):
     for where, name, value in (
         (compiler_process, "may_start", lambda: False),
         (second_compiler, "usable_cores", lambda: 1),
+        (second_compiler, "free_bytes", lambda: 10**9),
         (KeptCode, "is_kept", lambda code: True),
         (KeptCode, "can_be_kept", lambda code: False),
     ):

@@ -5,8 +5,8 @@ holds Python's interpreter lock.  So another process compiles the same functions
 order, and keeps them in the cache.  This process takes from there what it has not yet compiled: the
 two meet in the middle.
 
-There is none where `ground/compiler_process.py` starts none, with one core, without a cache folder
-that can be written to, and for networks with layers of the user's own.
+There is none where `ground/compiler_process.py` starts none, with one core or little memory,
+without a cache folder that can be written to, and for networks with layers of the user's own.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ import numpy as np
 
 from .first_predictions import description, has_own_layers, kept_code
 from .ground import compiler_process
+from .ground.free_memory import free_bytes
 from .ground.log_messages import tell
 from .ground.usable_cores import usable_cores
 from .plan import Plan
 
 LOCK = "compiling-backwards.lock"
 """At most one such process works for a cache folder."""
+
+LEAST_FREE_BYTES = 1 << 30
+"""Memory that has to be free.  The process takes up to 0.4 GB, measured for residual48."""
 
 
 class _Second(NamedTuple):
@@ -52,7 +56,8 @@ def start(plan: Plan, dtype: np.dtype, training: bool, is_asked: bool = False) -
     folder = code.folder()
     if described in _running or folder is None or usable_cores() < 2:
         return
-    if code.is_kept() or not code.can_be_kept():
+    free = free_bytes()
+    if code.is_kept() or not code.can_be_kept() or (free or LEAST_FREE_BYTES) < LEAST_FREE_BYTES:
         return
     with contextlib.suppress(OSError, ValueError):  # a system that refuses a new process
         function = "tinycnn.compile_network:compile_backwards"

@@ -130,7 +130,7 @@ OWN_FILES = {
     "export/browser/build_engine.py",  # likewise
     "sweep/work.py",  # the model that this process has just written
     "sweep/folder.py",  # a lock
-    "cli/memory_need.py",  # /proc/meminfo
+    "ground/free_memory.py",  # /proc/meminfo
     "cli/image_argument.py",  # np.load, after open_regular
 }
 """Files of tinycnn that open others by themselves."""

@@ -24,6 +24,7 @@ from tinycnn import cli as program
 from tinycnn.cli import memory_need
 from tinycnn.formats import safetensors
 from tinycnn.formats.agreement import images_of_shape
+from tinycnn.ground import free_memory
 from tinycnn.ground.command_line import CannotError
 
 SIDE_PX = 4000
@@ -100,13 +101,13 @@ def test_networks_of_ordinary_size_need_no_word(monkeypatch, capsys):
 def test_free_memory_is_read_from_the_system(tmp_path, monkeypatch):
     lines = "MemTotal:       16000 kB\nMemFree:  1 kB\nMemAvailable:     9000 kB\n"
     (tmp_path / "meminfo").write_text(lines)
-    monkeypatch.setattr(memory_need, "_MEMORY", tmp_path / "meminfo")
-    assert memory_need.free_bytes() == 9000 * 1024
+    monkeypatch.setattr(free_memory, "_MEMORY", tmp_path / "meminfo")
+    assert free_memory.free_bytes() == 9000 * 1024
     for other in ("", "MemAvailable:", "MemAvailable: much kB"):
         (tmp_path / "meminfo").write_text(other)
-        assert memory_need.free_bytes() is None
+        assert free_memory.free_bytes() is None
     (tmp_path / "meminfo").unlink()
-    assert memory_need.free_bytes() is None
+    assert free_memory.free_bytes() is None
 
 
 def test_the_error_is_the_commands_own(network, monkeypatch):

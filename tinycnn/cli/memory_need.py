@@ -4,9 +4,9 @@ bytes can describe pictures and layers of any size."""
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from ..ground.command_line import CannotError
+from ..ground.free_memory import free_bytes
 from ..ground.messages import file_name
 from ..ground.printing import print_message
 from ..network import Network
@@ -17,8 +17,6 @@ BYTES_PER_VALUE = 100
 the export to ONNX, 80 in `gradcheck`, 45 in the other exports: they run six images at once."""
 
 SAID_FROM_BYTES = 1 << 30
-
-_MEMORY = Path("/proc/meminfo")
 
 
 def say_memory(name: str, network: Network | QuantizedNetwork) -> None:
@@ -43,12 +41,3 @@ def _say(subject: str, needed: int) -> None:
     if free is not None and needed > free:
         raise CannotError(f"{said}; {free / 1e9:.1f} GB are free")
     print_message(f"note: {said}")
-
-
-def free_bytes() -> int | None:
-    """The memory that a new process can have on this machine; None if that is not known."""
-    try:
-        lines = _MEMORY.read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, ValueError, IndexError, StopIteration):
-        return None
