@@ -45,6 +45,7 @@ def machine(monkeypatch, tmp_path):
 
     monkeypatch.setenv("TINYCNN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(second_compiler, "_running", {})
+    monkeypatch.setattr(second_compiler, "_loaded", set())
     monkeypatch.setattr(second_compiler, "usable_cores", lambda: 2)
     monkeypatch.setattr(second_compiler, "free_bytes", lambda: None)  # not known
     monkeypatch.setattr(second_compiler, "note", lambda *network: started.append(network))
@@ -69,6 +70,9 @@ def test_it_helps_while_kernels_are_compiled(machine):
         assert process.calls == []
     assert process.calls == ["terminate", "wait"]
     assert machine[1:] == [(plan, F32, True)]  # it is noted
+    with second_compiler.helping(plan_of(), F32, training=True):
+        pass
+    assert len(machine) == 2  # a second network like this one has no need of it
 
 
 def test_a_failure_is_not_noted(machine):

@@ -42,6 +42,10 @@ class _Second(NamedTuple):
 _running: dict[str, _Second] = {}
 """By the description of the network."""
 
+_loaded: set[tuple[str, bool]] = set()
+"""The networks whose kernels this process has loaded: their descriptions, and whether those of
+training."""
+
 
 def start(plan: Plan, dtype: np.dtype, training: bool, is_asked: bool = False) -> None:
     """Start a second process for the kernels of a network, unless they are in the cache already.
@@ -71,16 +75,21 @@ def start(plan: Plan, dtype: np.dtype, training: bool, is_asked: bool = False) -
 def helping(plan: Plan, dtype: np.dtype, training: bool, is_asked: bool = False) -> Iterator[None]:
     """While the body compiles the kernels of a network, a second process compiles some of them.
     If the body succeeds, the cache has them, which is noted."""
+    described = description(plan, dtype)
+    if (described, training) in _loaded:
+        yield
+        return
     start(plan, dtype, training, is_asked)
     try:
         yield
     finally:
-        second = _running.get(description(plan, dtype))
+        second = _running.get(described)
         if second is not None and (training or not second.training):
-            del _running[description(plan, dtype)]
+            del _running[described]
             second.process.terminate()  # files have other names until they are complete
             second.process.wait()
     note(plan, dtype, training)
+    _loaded.add((described, training))
 
 
 def note(plan: Plan, dtype: np.dtype, training: bool) -> None:

@@ -37,9 +37,13 @@ class Pass:
     def __init__(self, name: str, example: Callable[[np.dtype], tuple[Any, ...]]) -> None:
         self.name, self.example = name, example
         self.call: Any = _call_listed if WITHOUT_JIT else self._make_call()
+        self._types: dict[np.dtype, tuple[types.Type, ...]] = {}
 
     def types(self, dtype: np.dtype) -> tuple[types.Type, ...]:
-        return tuple(numba.typeof(value) for value in self.example(dtype))
+        """The types of the arguments.  Numba takes a millisecond to find them, so they are kept."""
+        if dtype not in self._types:
+            self._types[dtype] = tuple(numba.typeof(value) for value in self.example(dtype))
+        return self._types[dtype]
 
     def address(self, function: Any, dtype: np.dtype) -> int:
         """The address of a helper, which is compiled, or loaded from the cache, if it is not yet.
