@@ -91,7 +91,7 @@ def conv2d_operation_forward_pool(
 def conv2d_operation_forward_columns(
     op, weights, statistics, x, y, activations, scratch, chunk, training
 ):
-    """With the pooling, in prediction."""
+    """The kernel also does the pooling, if one follows: in prediction alone."""
     (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     conv2d_columns_forward(
         x_4d, w, b, window_of(op), op.pool, op.fuses_relu, scratch.workspace, y_4d
@@ -114,7 +114,7 @@ def conv2d_operation_forward_columns_pool(
 def conv2d_operation_forward_winograd(
     op, weights, statistics, x, y, activations, scratch, chunk, training
 ):
-    """With the pooling."""
+    """The kernel also does the pooling, if one follows."""
     (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     conv2d_winograd_forward(
         x_4d, w, weights.winograd[op.u_offset :], b, window_of(op), op.pool, op.fuses_relu,
@@ -126,7 +126,7 @@ def conv2d_operation_forward_winograd(
 def conv2d_operation_forward_winograd_3x3(
     op, weights, statistics, x, y, activations, scratch, chunk, training
 ):
-    """With the pooling."""
+    """The kernel also does the pooling, if one follows."""
     (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     conv2d_winograd_3x3_forward(
         x_4d, w, weights.winograd[op.u_offset :], b, window_of(op), op.tile, op.pool,

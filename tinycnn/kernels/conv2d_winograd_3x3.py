@@ -67,7 +67,8 @@ def _store_part(tile, m, F, columns, place, y):
 
 @helper  # pragma: no cover: intrinsics only run compiled
 def _pool_part(tile, m, F, columns, place, relu, y, argmax):
-    """The same with max-pooling, and then ReLU if `relu`.  An empty argmax is not written."""
+    """Store the largest of every 2x2 outputs of a tile, after ReLU if `relu`, and its position in
+    argmax, unless that is empty."""
     for i in range(0, place.height, 2):
         for j in range(0, place.width, 2):
             at = place.y_at + i // 2 * place.y_row + j // 2 * F
