@@ -82,7 +82,7 @@ DOORS = {
     "frozen_layers": {"aligned_arrays", "backends", "layers", "losses", "parallel", "plan"},
     "network": {
         *("backend_choice", "backends", "classify", "first_predictions", "folding", "plan"),
-        *("dropout_masks", "frozen_layers"),
+        *("dropout_masks", "frozen_layers", "second_compiler"),
         *("layers", "input_spec", "predictor", "quantized", "reference_backend"),
         *("image_arrays", "init", "losses", "summary", "training_thread", "unknown_options"),
         *FOUNDATION,

@@ -106,14 +106,6 @@ class FirstPredictions:
         """From now on in this process, the kernels answer for this and all equal networks."""
         _loaded.add(description(self.plan, self.dtype))
 
-    def note_kernels(self) -> None:
-        """Note in the cache that it has the kernels, which this process has loaded."""
-        from .kernels._jit import kept_in
-
-        place = kept_in()
-        if place is not None:
-            self.rule.code.note(place)
-
 
 def description(plan: Plan, dtype: np.dtype) -> str:
     """What the kernels of a network depend on, as JSON.  Layers of the user's own run between the

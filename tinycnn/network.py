@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from . import init
+from . import init, second_compiler
 from .aligned_arrays import aligned_zeros
 from .backend_choice import backend_in_use as selected_backend
 from .backend_choice import check_backend
@@ -398,7 +398,7 @@ class Network(NamesItsOptions, Predictor):
         runner = self._run_training if training else self._run
         if not isinstance(runner, ReferenceBackend):
             softmax(np.zeros((1, len(self.classes)), self.dtype), backend=self.backend)
-            self._first_predictions.note_kernels()
+            second_compiler.note(self.plan, self.dtype, training)
 
     def _numpy_answers(self, n_images: int) -> bool:
         """Whether NumPy answers a prediction of n_images.  If not, the kernels are loaded."""

@@ -93,9 +93,11 @@ def helping(plan: Plan, dtype: np.dtype, training: bool, is_asked: bool = False)
 
 
 def note(plan: Plan, dtype: np.dtype, training: bool) -> None:
-    """Note in the cache that it has the kernels, which this process has loaded."""
+    """Note in the cache that it has the kernels, which this process has loaded: those of prediction
+    and, if so, of training."""
     from .kernels._jit import kept_in
 
     place = kept_in()
     if place is not None:
-        kept_code(plan, dtype, "training" if training else "prediction").note(place)
+        for use in ("prediction", "training") if training else ("prediction",):
+            kept_code(plan, dtype, use).note(place)

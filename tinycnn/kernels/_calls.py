@@ -87,8 +87,9 @@ def _dtype_among(kinds: tuple[types.Type, ...]) -> np.dtype:
 
 
 def _layout(kind: Any) -> Any:
-    """How a value of a type, or values of several types, are passed.  A constant is passed as any
-    other number, and an array that must not be written as any other array."""
+    """What a call needs to know of a type, or of each type of a structure.  Types with the same
+    layout are passed to a function in the same way: constants as numbers, and read-only arrays as
+    other arrays."""
     if isinstance(kind, types.Array):
         return kind.dtype, kind.ndim, kind.layout
     parts = kind if isinstance(kind, tuple) else getattr(kind, "types", None)
