@@ -182,9 +182,9 @@ class PredictionCalls:
         return self.network.forward(self.x)
 
     def _one(self, operations: np.ndarray, begin: int, x: np.ndarray) -> Callable[[], None]:
-        no_logits, rows = x.reshape(-1)[:0], x.reshape(len(x), -1)
+        no_logits = np.empty((0, self.run.n_classes), x.dtype)
         return lambda: self.run._predict_stage(
-            operations, begin, self.winograd, rows, self.space, no_logits
+            operations, begin, self.winograd, x, self.space, no_logits
         )
 
     def calls(self) -> list[Call]:

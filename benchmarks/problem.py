@@ -131,8 +131,7 @@ def make_problem(name: str = MICROEXPNET) -> Problem:
         draw_weights(network, rng)
     elif os.environ.get("TINYCNN_SHARED"):
         weights_from = "published (CK+)"
-        for parameter, values in published_weights(os.environ["TINYCNN_SHARED"]).items():
-            network.parameters[parameter][:] = values
+        network.set_parameters(published_weights(os.environ["TINYCNN_SHARED"]))
     shape = (N_IMAGES, *network.input_spec.shape)
     pixels = rng.integers(0, 256, shape).astype(np.float32)
     n_classes = len(network.classes)

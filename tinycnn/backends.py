@@ -25,6 +25,13 @@ class Backend(Protocol):
     ready_to_train: bool
     """Whether everything that training needs is compiled."""
 
+    parameters_may_change: bool
+    """Whether parameters may change without a call of `parameters_have_changed`: see
+    `parameter_arrays.py`."""
+
+    def parameters_have_changed(self) -> None:
+        """Compute anew what prediction derives from the parameters."""
+
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Logits of x (N, H, W, C).  A BatchNorm uses its running statistics.  Several threads may
         call this at the same time."""

@@ -101,7 +101,7 @@ class FrozenBackend:
     before a step, and gradients and statistics back after it.
     """
 
-    ready_to_train = True
+    ready_to_train, parameters_may_change = True, True
 
     def __init__(
         self,
@@ -138,6 +138,9 @@ class FrozenBackend:
             gradients[begin : plan.n_trained_slots],
             self.rest.gradients[:n_trained],
         )
+
+    def parameters_have_changed(self) -> None:
+        self.whole.parameters_have_changed()
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         return self.whole.predict(x)

@@ -34,6 +34,7 @@ class KernelPrediction:
     loads them from the cache: raises CompileError.
 
     gradients         a flat array like `parameters`, for layers of the user's own
+    parameters_may_change  whether they may change without a call of `parameters_have_changed`
     unfolded          None, or for the plan that `fold` has made: the prediction of the network
                       itself.  Its weights of dense layers are used where they are, so that they
                       need not be compared before each prediction; `parameters` never changes
@@ -50,7 +51,7 @@ class KernelPrediction:
         unfolded: KernelPrediction | None = None,
     ) -> None:
         self.plan, self.parameters, self.threads = plan, parameters, threads
-        self.is_folded = unfolded is not None
+        self.parameters_may_change = unfolded is None
         self.dense_parameters = parameters if unfolded is None else unfolded.parameters
         self.work = plan.work
         self.dtype, self.n_classes = parameters.dtype, plan.output_shape[0]
@@ -63,6 +64,7 @@ class KernelPrediction:
         if not self.has_batch_norm:
             link(table.operations, self.dtype, PREDICTION)
         self.chunk = images_together(table, parameters.size, self.dtype)
+        self.least_part = min(self.chunk, CHUNK)  # images that are worth a thread
         self.tables_of_stages = [table.operations[: stage.end] for stage in self.stages]
         arrays_of = {a.step.name: a for a in step_arrays(plan, parameters, gradients)}
         # whether one call of the compiled code does all, without layers of the user's own
@@ -101,8 +103,11 @@ class KernelPrediction:
             program.program_winograd_weights(no_operations, self.parameters, no_values)
             program.program_same_values(no_ranges, bits, bits)
         space = self.prediction_spaces.make(0)
-        no_images = no_values.reshape(0, 1)
-        self._predict_stage(no_operations, 0, no_values, no_images, space, no_values)
+        no_images, no_logits = no_values.reshape(0, 1, 1, 1), no_values.reshape(0, 1)
+        self._predict_stage(no_operations, 0, no_values, no_images, space, no_logits)
+
+    def parameters_have_changed(self) -> None:
+        self.transformed = self.folded = None
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         if self.has_batch_norm:
@@ -110,12 +115,12 @@ class KernelPrediction:
         N = len(x)
         logits = np.empty((N, self.n_classes), self.dtype)
         winograd = self._winograd_weights()
-        least_part = min(self.chunk, CHUNK)  # images that are worth a thread
+        least_part = self.least_part
         if N <= least_part:  # without the loop, whose overhead counts: an image may take 10 us
             two_threads = self.two_threads if N == 1 else None
             if two_threads is not None:
                 weights = self.parameters, self.dense_parameters, winograd
-                if two_threads.predict(weights, x.reshape(-1), logits.reshape(-1)):
+                if two_threads.predict(weights, x, logits):
                     return logits
             if N:
                 space = self.prediction_spaces.take(self.chunk)
@@ -148,19 +153,18 @@ class KernelPrediction:
         logits: np.ndarray,
     ) -> None:
         """The logits of some images; of more than `chunk` only if `is_one_call`."""
-        rows, logits_flat = x.reshape(len(x), -1), logits.reshape(-1)
         if self.is_one_call:
             operations = self.prediction_table.operations
-            self._predict_stage(operations, 0, winograd, rows, space, logits_flat)
+            self._predict_stage(operations, 0, winograd, x, space, logits)
             return
         for stage, operations in zip(self.stages, self.tables_of_stages):
             if stage.first < stage.begin:
                 values, capacity = space.activations.chunk_outputs, space.capacity
                 shared = self.prediction_table.operations
-                self._run_custom(shared, stage, rows, values, capacity, logits)
+                self._run_custom(shared, stage, x, values, capacity, logits)
             if stage.begin < stage.end:
-                y = logits_flat if stage is self.stages[-1] else logits_flat[:0]
-                self._predict_stage(operations, stage.begin, winograd, rows, space, y)
+                y = logits if stage is self.stages[-1] else logits[:0]
+                self._predict_stage(operations, stage.begin, winograd, x, space, y)
 
     def _predict_stage(
         self,
@@ -179,15 +183,16 @@ class KernelPrediction:
     def _winograd_weights(self) -> np.ndarray:
         """The transformed weights for the current parameters; empty if no convolution needs any.
 
-        The user may edit parameters in place at any time, so their bits are compared with a copy.
+        If the parameters may change at any time, their bits are compared with a copy.
         If they differ, a new pair of arrays is made: another thread may be reading the old one.
         """
         n_weights = self.table.sizes.n_winograd_weights
         if not n_weights:
             return self.no_winograd
-        if self.transformed is not None:
-            bits, transformed = self.transformed
-            if self.is_folded or program.program_same_values(
+        kept = self.transformed  # once: another thread may replace it
+        if kept is not None:
+            bits, transformed = kept
+            if not self.parameters_may_change or program.program_same_values(
                 self.winograd_ranges, self.parameter_bits, bits
             ):
                 return transformed
@@ -201,9 +206,12 @@ class KernelPrediction:
         """The same function in prediction without BatchNorm, for the current parameters.  They are
         compared with a copy, as in `_winograd_weights`, but for the weights of dense layers, which
         are often most of them: these are not copied."""
-        if self.folded is not None:
-            bits, prediction = self.folded
-            if program.program_same_values(self.folded_ranges, self.parameter_bits, bits):
+        kept = self.folded
+        if kept is not None:
+            bits, prediction = kept
+            if not self.parameters_may_change or program.program_same_values(
+                self.folded_ranges, self.parameter_bits, bits
+            ):
                 return prediction
         parameters = self.parameters.copy()
         plan, vector = fold(self.plan, parameters, into_dense=False)
@@ -233,7 +241,7 @@ class KernelPrediction:
         """Call `forward` of the layers of the user's own that stand before a stage.
 
         operations  the table, of training or of prediction: it says where outputs are in `values`
-        x           (N, H * W * C) the network's input
+        x           (N, H, W, C) the network's input
         values      the outputs of all operations; there is room for `capacity` images
         logits      (N, K) written if one of these layers is the last of the network
         """

@@ -54,4 +54,5 @@ def adjust_logits(network: Network, class_counts: np.ndarray, strength: float = 
         raise ValueError(f"the last layer is {last.layer}; expected a Dense layer with biases")
     if len(offsets) != len(network.classes):
         raise ValueError(f"{len(offsets)} class_counts for {len(network.classes)} classes")
-    network.parameters[f"{last.name}.b"][:] += offsets
+    name = f"{last.name}.b"
+    network.set_parameters({name: network._parameters[name] + offsets})

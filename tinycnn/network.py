@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from . import init, second_compiler
-from .aligned_arrays import aligned_zeros
 from .backend_choice import backend_in_use as selected_backend
 from .backend_choice import check_backend
 from .backends import Backend, make_backend
@@ -17,13 +15,14 @@ from .classify import checked_images
 from .dropout_masks import DropoutMasks
 from .first_predictions import FirstPredictions
 from .folding import fold
-from .frozen_layers import NOTHING_FROZEN, FrozenBackend, frozen_part
+from .frozen_layers import FrozenBackend, frozen_part
 from .image_arrays import check_images
 from .input_spec import SCALINGS, InputSpec
-from .layers import DepthwiseConv2D, Layer, Shape
+from .layers import DepthwiseConv2D, Layer
 from .losses import Loss, plain_array, softmax
 from .parallel import threads_of
-from .plan import build_plan, named_views, of_step
+from .parameter_arrays import ParameterArrays
+from .plan import build_plan, of_step
 from .predictor import PREDICTION_BATCH, Predictor
 from .reference_backend import ReferenceBackend
 from .shapes import check_array
@@ -40,7 +39,7 @@ MOST_LAYERS = 12
 """The text of a network names at most this many layers."""
 
 
-class Network(NamesItsOptions, Predictor):
+class Network(NamesItsOptions, ParameterArrays, Predictor):
     """A CNN from a list of layers.
 
     layers      the output of the last is a vector: the logits, one for each class
@@ -55,7 +54,10 @@ class Network(NamesItsOptions, Predictor):
     seed        for the initial weights (Xavier uniform, biases zero) and the dropout masks
     Raises ValueError if the layers do not fit together, or do not fit the number of classes.
 
-    parameters, gradients  by name, such as "conv1.w": views of the flat arrays below
+    parameters, gradients  by name, such as "conv1.w": views of the flat arrays below.  They may be
+                           written to at any time; so once a program has asked for `parameters`,
+                           they are compared before each prediction with those of the last one,
+                           which takes up to a tenth of the time of an image
     statistics             likewise: "bn1.running_mean"; training updates these without a gradient
     trained_vector, trained_gradients  the flat arrays of all parameters and of all gradients, which
                            an optimizer takes; without those of layers that `freeze` has frozen
@@ -101,20 +103,13 @@ class Network(NamesItsOptions, Predictor):
         self.n_threads = self._threads.most
         self.training_summary: dict[str, Any] = {}
         self.calibration_temperature = 1.0
-        self.parameter_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
-        self._gradient_vector = aligned_zeros(self.plan.n_parameter_slots, self.dtype)
-        self._gradients = _views(self.plan.parameter_slots, self._gradient_vector)
         self.training_thread = TrainingThread()
-        self._frozen = NOTHING_FROZEN
-        self.trained_vector = self.parameter_vector[: self.plan.n_trained_slots]
-        self.parameters = _views(self.plan.parameter_slots, self.parameter_vector)
-        self.statistics = _views(self.plan.statistic_slots, self.parameter_vector)
+        self._make_arrays(self.dtype)
         self._masks = DropoutMasks(self.plan, seed, self.dtype)
         self.dropout_generator = self._masks.generator
         self.initialise(np.random.default_rng([seed, 0]))
-        self._runners: list[Backend] = []
         self._first_predictions = FirstPredictions(
-            self.plan, self.parameter_vector, self._gradient_vector, backend
+            self.plan, self._parameter_vector, self._gradient_vector, backend
         )
         self._n_forwarded: int | None = None  # images of the last forward pass in training
 
@@ -149,24 +144,6 @@ class Network(NamesItsOptions, Predictor):
             "a network cannot be copied or pickled: use tinycnn.save, and tinycnn.load on the file"
         )
 
-    @property
-    def n_parameters(self) -> int:
-        return self.plan.n_parameters
-
-    @property
-    def gradients(self) -> Mapping[str, np.ndarray]:
-        self.training_thread.reads_gradients()
-        return self._gradients
-
-    @property
-    def gradient_vector(self) -> np.ndarray:
-        self.training_thread.reads_gradients()
-        return self._gradient_vector
-
-    @property
-    def trained_gradients(self) -> np.ndarray:
-        return self.gradient_vector[self._frozen.n_elements : self.plan.n_trained_slots]
-
     def initialise(
         self, rng: np.random.Generator, weights: str = "xavier_uniform", bias_std: float = 0.0
     ) -> None:
@@ -182,7 +159,7 @@ class Network(NamesItsOptions, Predictor):
             raise ValueError(f"weights is {weights!r}; expected one of {', '.join(init.WEIGHTS)}")
         draw = init.WEIGHTS[weights]
         for step in self.plan.steps:
-            for short, parameter in of_step(step, self.parameters).items():
+            for short, parameter in of_step(step, self._parameters).items():
                 constant = step.layer.initial_values.get(short)
                 if constant is not None:
                     parameter[:] = constant
@@ -194,8 +171,10 @@ class Network(NamesItsOptions, Predictor):
                     parameter[:] = draw(rng, parameter.shape, np.float64)
                 else:
                     parameter[:] = init.normal(rng, parameter.shape, bias_std, np.float64)
-            for short, statistic in of_step(step, self.statistics).items():
+            for short, statistic in of_step(step, self._statistics).items():
                 statistic[:] = step.layer.initial_values.get(short, 0.0)
+        for runner in self._runners:
+            runner.parameters_have_changed()
 
     def freeze(self, layers: int | str) -> None:
         """Train only the layers after the first ones, as `trainable = False` does in Keras.
@@ -209,8 +188,6 @@ class Network(NamesItsOptions, Predictor):
         frozen.  Raises ValueError for layers that the network does not have, or its last one.
         """
         self._frozen = frozen_part(self.plan, layers)
-        trained = slice(self._frozen.n_elements, self.plan.n_trained_slots)
-        self.trained_vector = self.parameter_vector[trained]
         self._gradient_vector[:] = 0
         self._runners.clear()
 
@@ -226,12 +203,12 @@ class Network(NamesItsOptions, Predictor):
         Equal up to rounding.  Both networks have arrays of their own, and the new one can be
         trained; but its training is another one, without the statistics of batches.
         """
-        plan, vector = fold(self.plan, self.parameter_vector)
+        plan, vector = fold(self.plan, self._parameter_vector)
         network = Network(
             plan.layers, self.input_spec, backend=self.backend, dtype=self.dtype,
             n_threads=self._threads.argument,
         )  # fmt: skip
-        network.parameter_vector[:] = vector
+        network._parameter_vector[:] = vector
         network.training_summary = dict(self.training_summary)
         network.calibration_temperature = self.calibration_temperature
         return network
@@ -256,7 +233,7 @@ class Network(NamesItsOptions, Predictor):
         if not len(images):
             raise ValueError("calibration_images is empty; expected some hundred images")
         x = self.scale(images).astype(np.float32, copy=False)
-        program = quantize(self.plan, self.parameter_vector, self.input_spec, x)
+        program = quantize(self.plan, self._parameter_vector, self.input_spec, x)
         network = QuantizedNetwork(
             program, self.input_spec, backend=self.backend, n_threads=self._threads.argument
         )
@@ -283,6 +260,8 @@ class Network(NamesItsOptions, Predictor):
         """
         x = self._checked_input(x)
         if not training:
+            if self._runners:  # at once: what is asked below takes longer than some layers
+                return self._runners[0].predict(x)
             by_numpy = self._numpy_answers(len(x))
             return self._first_predictions.predict(x) if by_numpy else self._run.predict(x)
         logits = self._in_training(lambda: self._run_training.forward(x, self._masks.draw(len(x))))
@@ -331,6 +310,7 @@ class Network(NamesItsOptions, Predictor):
 
         def begun() -> T:
             self._n_forwarded = None
+            self._expect_changes()  # of the running statistics
             self.training_thread.computes_gradients()
             return self._masks.restored_after_errors(work)
 
@@ -413,6 +393,7 @@ class Network(NamesItsOptions, Predictor):
         if not self._runners:  # threads that come here together all use the first one's backend
             self._first_predictions.wait()
             self._runners.append(self._make_runner(training=False))
+            self._tell_of_changes()
         return self._runners[0]
 
     @property
@@ -422,10 +403,11 @@ class Network(NamesItsOptions, Predictor):
             if not self._runners:
                 self._first_predictions.wait()
             self._runners[:1] = [self._make_runner(training=True)]
+            self._tell_of_changes()
         return self._runners[0]
 
     def _make_runner(self, training: bool) -> Backend:
-        parameters, gradients = self.parameter_vector, self._gradient_vector
+        parameters, gradients = self._parameter_vector, self._gradient_vector
         made = make_backend(self.backend, self.plan, parameters, gradients, self._threads, training)
         if not isinstance(made, ReferenceBackend):
             self._first_predictions.kernels_are_loaded()
@@ -442,7 +424,3 @@ class Network(NamesItsOptions, Predictor):
         expected = "floats scaled as the InputSpec says (uint8 images go to predict_proba)"
         x = check_array("x", x, ("N", *self.input_spec.shape), "f", expected)
         return plain_array(x, self.dtype)
-
-
-def _views(slots: Mapping[str, tuple[int, Shape]], flat: np.ndarray) -> Mapping[str, np.ndarray]:
-    return MappingProxyType(named_views(slots, flat))

@@ -46,11 +46,14 @@ class Passes(NamedTuple):
 class ReferenceBackend:
     """The `Backend` without Numba: see `backends.py`."""
 
-    ready_to_train = True
+    ready_to_train, parameters_may_change = True, True
 
     def __init__(self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray) -> None:
         self.steps = step_arrays(plan, parameters, gradients)
         self.saved: list[Saved] = []
+
+    def parameters_have_changed(self) -> None:
+        """Nothing to do: all is computed from the parameters as they are."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         return self.run(x)[-1].y

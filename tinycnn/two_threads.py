@@ -64,7 +64,7 @@ class TwoThreads:
         """The logits of one image.  False: nothing is done, one thread should predict alone and say
         when it `has_ended`.
 
-        x, logits_out  flat
+        x, logits_out  (1, H, W, C), (1, K)
         """
         begin_s = perf_counter()
         if not self.is_worth_it or begin_s - self.end_s > SOON_S or begin_s < self.rest_end_s:
@@ -119,7 +119,7 @@ class _Pair:
     def __init__(self, tables: TwoTables, sizes: Sizes, weights: Weights) -> None:
         dtype, x_at = weights[0].dtype, tables.x_at
         values = aligned_zeros(tables.n_values, dtype)
-        self.weights, self.x = weights, values[x_at:].reshape(1, -1)
+        self.weights, self.x = weights, values[x_at:].reshape(1, 1, 1, -1)
         self.meeting = np.zeros(_meeting.ENDS + len(tables.ends), np.int32)
         self.meeting[_meeting.PATIENCE :] = [PATIENCE, IDLE, LONG, len(tables.ends), *tables.ends]
         self.leader_arguments, self.partner_arguments = (
@@ -136,7 +136,7 @@ class _Pair:
     def predict(self, x: np.ndarray, logits_out: np.ndarray) -> bool:
         """False if the partner is not there: it is started, for the next image."""
         if self.meeting[_meeting.DOOR] != _meeting.AWAY:
-            self.x[0] = x
+            self.x[0, 0, 0] = x.reshape(-1)
             if program.program_predict(*self.leader_arguments, logits_out, self.meeting):
                 self.n_images += 1
                 return True
@@ -157,7 +157,7 @@ class _Pair:
         if self.n_images < ENOUGH and now_s - self.start_s < PAUSE_S:
             return
         self.start_s, self.n_images = now_s, 0
-        arguments = (*self.partner_arguments, self.x[0, :0], self.meeting)
+        arguments = (*self.partner_arguments, self.x[0, 0, :0], self.meeting)
         self.partner = threading.Thread(
             target=program.program_predict, args=arguments, name="tinycnn-partner", daemon=True
         )

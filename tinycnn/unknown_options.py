@@ -57,6 +57,8 @@ INSTEAD_OF = {
     "state_dict": "network.parameters, or tinycnn.save(network, path)",
     "weights": "network.parameters, arrays by name",
     "get_weights": "network.parameters, arrays by name",
+    "set_weights": "network.set_parameters, with arrays by name",
+    "load_state_dict": "network.set_parameters, with arrays by name",
     "add": "Network(layers, input_spec), with all layers in a list",
     "count_params": "network.n_parameters",
 }

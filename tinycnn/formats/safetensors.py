@@ -90,8 +90,8 @@ def to_bytes(
     """The file's content.  extra_tensors: names must contain a "/".  The rest as in `save`."""
     import safetensors.numpy
 
-    tensors = {name: _stored(name, p, dtype) for name, p in network.parameters.items()}
-    tensors |= {name: _stored(name, s, None) for name, s in network.statistics.items()}
+    tensors = {name: _stored(name, p, dtype) for name, p in network._parameters.items()}
+    tensors |= {name: _stored(name, s, None) for name, s in network._statistics.items()}
     for name, tensor in (extra_tensors or {}).items():
         if "/" not in name:
             raise ValueError(f"extra tensor {name!r}: expected a name with a '/'")
@@ -264,9 +264,7 @@ def network_from(
             f"{path}: its checksum does not match: it is damaged, or another program changed it"
         )
     network = Network(layers, spec, backend=backend, dtype=dtype, n_threads=n_threads)
-    arrays = {**network.parameters, **network.statistics}
-    for name, tensor in own.items():
-        arrays[name][:] = tensor
+    network.set_parameters(own)
     network.training_summary = training
     network.calibration_temperature = temperature
     return network

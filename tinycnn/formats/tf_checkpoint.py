@@ -164,8 +164,7 @@ def load_network(
         backend=backend,
         n_threads=n_threads,
     )
-    for ours, theirs in names.items():
-        network.parameters[ours][:] = tensors[theirs]
+    network.set_parameters({ours: tensors[theirs] for ours, theirs in names.items()})
     return network
 
 

@@ -76,9 +76,7 @@ def load_torch_weights(network: Network, path: str | os.PathLike, names: Mapping
     if left:
         some = ", ".join(plain(name) for name in sorted(left)[:5])
         raise ModelFileError(f"{path}: the network has no layer for {some} ({len(left)} tensors)")
-    arrays = {**network.parameters, **network.statistics}
-    for name, values in taken.items():
-        arrays[name][:] = values
+    network.set_parameters(taken)
 
 
 Converted = Callable[[np.ndarray, Step, Order], np.ndarray]

@@ -70,8 +70,8 @@ def program_predict(
 
     operations        the table up to the end of the stage, which begins at the number `begin`
     parameters, dense_parameters, winograd_weights  as in `arrays.Weights`
-    x                 (n_images, H * W * C) the network's input
-    logits_out        flat, for all images; empty unless it is the last stage
+    x                 (n_images, H, W, C) the network's input
+    logits_out        (n_images, K); (0, K) unless it is the last stage
     capacity          images that `values` has room for
     values            (n_activations * capacity) the outputs of all operations
     conv_output, workspace  as in `arrays.ForwardScratch`
@@ -81,9 +81,10 @@ def program_predict(
     no_winners = meeting[:0]  # prediction keeps none
     activations = Activations(capacity, values, parameters[:0], capacity, values, no_winners)
     scratch = ForwardScratch(conv_output, workspace, parameters[:0])
-    (n_images, size), x_flat = x.shape, x.reshape(-1)
-    n_logits = logits_out.size // max(n_images, 1)
-    is_alone, is_partner = meeting.size == 0, meeting.size > 0 and n_logits == 0
+    n_images, n_logits = x.shape[0], logits_out.shape[1]
+    size, x_flat = x.shape[1] * x.shape[2] * x.shape[3], x.reshape(-1)
+    logits_flat = logits_out.reshape(-1)
+    is_alone, is_partner = meeting.size == 0, meeting.size > 0 and logits_out.size == 0
     n_runs = 1 if is_alone else meeting[N_RUNS]
     while True:
         if not is_alone:
@@ -98,7 +99,7 @@ def program_predict(
                 walk_forward(
                     weights, NO_STATISTICS, x_flat[first * size :], activations, scratch, chunk,
                     Stage(run_begin, run_begin, run_begin, end, capacity), 0,
-                    logits_out[first * n_logits :],
+                    logits_flat[first * n_logits :],
                 )  # fmt: skip
                 run_begin = end
                 if not is_alone:

@@ -62,13 +62,15 @@ class FoundLayers:
         except ValueError as error:
             raise NotUsable(str(error)) from None
         steps = [step for step in network.plan.steps if len(step.inputs) == 1]
-        arrays = {**network.parameters, **network.statistics}
+        arrays: dict[str, np.ndarray] = {}
         for step, node in zip(steps, self.nodes, strict=True):
             for short, values in node.arrays.items():
                 with np.errstate(over="ignore"):
-                    arrays[f"{step.name}.{short}"][:] = values
-                if not np.isfinite(arrays[f"{step.name}.{short}"]).all():
+                    converted = np.asarray(values, network.dtype)
+                if not np.isfinite(converted).all():
                     raise NotUsable(f"{node.origin}: its parameter {short} holds NaN or infinity")
+                arrays[f"{step.name}.{short}"] = converted
+        network.set_parameters(arrays)
         return network
 
 
