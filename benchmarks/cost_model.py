@@ -99,7 +99,7 @@ def make_calls(shape: Shape, m: int, n_images: int) -> Calls:
                 x, w, U, b, window, m, 0, 1, scratch, y, winners
             )
         else:
-            conv2d.conv2d_relu_forward(x, w, b, window, 1, y)
+            conv2d.conv2d_relu_forward(x, w.reshape(-1), w.shape[3], b, window, 1, y)
 
     def training() -> None:
         forward()

@@ -67,7 +67,7 @@ def make_calls(shape: FewFilters, n_images: int) -> tuple[dict[str, Callable[[],
         return y
 
     def filters() -> np.ndarray:
-        conv2d.conv2d_relu_forward(x, w, b, window, 1, z)
+        conv2d.conv2d_relu_forward(x, w.reshape(-1), w.shape[3], b, window, 1, z)
         if pools:
             maxpool2d.maxpool2d_largest(z, pool_window, y)
         return y

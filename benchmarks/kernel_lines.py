@@ -291,7 +291,7 @@ class _Walk:
         backward = (x, dy, moments, gamma, 1e-5, dgamma, dbeta, P, scratch, out)
         self.add("batch_norm_backward_input", "conv1", *backward)
         self.pooled_batch_norm(y, moments, gamma, scratch)
-        self.add("scale_shift_forward", "conv1", x, gamma, beta, out)
+        self.add("scale_shift_forward", "conv1", x, gamma, beta, 0, scratch[:2], out)
         self.add("scale_shift_backward_params", "conv1", x, dy, dgamma, dbeta)
         self.add("scale_shift_backward_input", "conv1", dy, gamma, out)
         self.add("add_forward", "conv1", x.reshape(-1), dy.reshape(-1), out.reshape(-1))

@@ -174,7 +174,7 @@ class PredictionCalls:
         self.run: KernelPrediction = run._folded() if run.table.sizes.n_moments else run
         self.network, self.x = network, x
         self.space = self.run.prediction_spaces.take(self.run.chunk)
-        self.winograd = self.run._winograd_weights()
+        self.prepared = self.run._prepared_weights()
         table = self.run.prediction_table.operations
         self.nothing: Callable[[], object] = self._one(table, table.size, x[:1])
 
@@ -184,7 +184,7 @@ class PredictionCalls:
     def _one(self, operations: np.ndarray, begin: int, x: np.ndarray) -> Callable[[], None]:
         no_logits = np.empty((0, self.run.n_classes), x.dtype)
         return lambda: self.run._predict_stage(
-            operations, begin, self.winograd, x, self.space, no_logits
+            operations, begin, self.prepared, x, self.space, no_logits
         )
 
     def calls(self) -> list[Call]:

@@ -70,7 +70,10 @@ def simple_arguments():
         "tanh_forward": ((flat,), (values(flat.size),)),
         "add_forward": ((flat, values(flat.size)), (values(flat.size),)),
         "prelu_forward": ((pixels, slopes), (values(*pixels.shape),)),
-        "scale_shift_forward": ((pixels, slopes, values(C)), (values(*pixels.shape),)),
+        "scale_shift_forward": (
+            (pixels, slopes, values(C), 0),
+            (values(2, C), values(*pixels.shape)),
+        ),
         "softmax_forward": ((values(N, 19), 2.0), (values(N, 19),)),
         "cross_entropy_hard": ((values(N, 19), labels), (values(N), values(N, 19))),
     }

@@ -443,11 +443,11 @@ def test_every_edit_of_the_weights_takes_effect():
     assert taken(network) == [1, 1]
     x = network.scale(rng.integers(0, 256, (3, 84, 84), dtype=np.uint8))
     before = network.forward(x)
-    held = network._run.transformed
+    held = network._run.prepared
     network.parameters["dense1.w"][:] *= 2
     network.parameters["conv1.b"][:] += 1
     network.forward(x)
-    assert network._run.transformed is held  # U does not depend on these parameters
+    assert network._run.prepared is held  # U does not depend on these parameters
     for name in ("conv1.w", "conv2.w"):
         for index in (0, -1):
             weight = network.parameters[name].reshape(-1)
@@ -455,8 +455,8 @@ def test_every_edit_of_the_weights_takes_effect():
             fresh = models.microexpnet(seed=4)
             fresh.parameter_vector[:] = network.parameter_vector
             np.testing.assert_array_equal(network.forward(x), fresh.forward(x))
-            assert network._run.transformed is not held
-            held = network._run.transformed
+            assert network._run.prepared is not held
+            held = network._run.prepared
     network.parameter_vector[:] = models.microexpnet(seed=3).parameter_vector
     np.testing.assert_array_equal(network.forward(x), before)
     network.parameters["conv1.w"][:] = np.nan

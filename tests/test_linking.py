@@ -58,13 +58,13 @@ def test_a_dense_network_asks_for_nothing_else(monkeypatch):
     assert names == {
         "forward": ["dense_operation_forward"] * 2,
         "activate": ["sigmoid_activate"],
-        "winograd_weights": [],
+        "prepare": [],
     }
     names, _ = linked(layers, (4, 4, 1), linking.TRAINING, monkeypatch)
     assert names == {
         "forward": ["dense_operation_forward"] * 2,
         "activate": ["sigmoid_activate"],
-        "winograd_weights": [],
+        "prepare": [],
         "transpose": ["dense_operation_transpose"] * 2,
         "backward": ["dense_operation_backward"] * 2,
         "activate_backward": ["sigmoid_activate_backward"],

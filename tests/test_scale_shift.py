@@ -29,14 +29,16 @@ def tensors(shape, seed):
     return [rng.standard_normal(s) for s in (shape, (C,), (C,), shape)]
 
 
-def run(operations, dtype, x, scale, shift, dy):
+def run(operations, dtype, x, scale, shift, dy, relu=0):
     memory = Guarded(dtype)
     x, scale, shift, dy = (memory.given(t) for t in (x, scale, shift, dy))
-    y, dx = memory.wanted(*x.shape), memory.wanted(*x.shape)
+    y, dx, scratch = (memory.wanted(*shape) for shape in (x.shape, x.shape, (2, len(scale))))
     dscale, dshift = memory.wanted(len(scale)), memory.wanted(len(scale))
-    operations.scale_shift_forward(x, scale, shift, y)
+    operations.scale_shift_forward(x, scale, shift, relu, scratch, y)
     operations.scale_shift_backward_params(x, dy, dscale, dshift)
     operations.scale_shift_backward_input(dy, scale, dx)
+    if operations is kernels:  # the reference does not write to it
+        np.testing.assert_array_equal(scratch, [scale, shift])
     memory.check()
     return dict(y=y, dx=dx, dscale=dscale, dshift=dshift)
 
@@ -50,6 +52,16 @@ def test_a_table_by_hand(operations, dtype):
     np.testing.assert_array_equal(found["dx"], [[2, 0], [0, -1], [4, 1]])
     np.testing.assert_array_equal(found["dscale"], [11, -2])
     np.testing.assert_array_equal(found["dshift"], [3, 0])
+
+
+@DTYPES
+@BOTH
+@given(shape=shapes, seed=st.integers(0, 2**32))
+def test_with_relu_what_is_below_zero_becomes_zero(operations, dtype, shape, seed):
+    given_arrays = [t.astype(dtype) for t in tensors(shape, seed)]
+    without = run(operations, dtype, *given_arrays)["y"]
+    found = run(operations, dtype, *given_arrays, relu=1)["y"]
+    np.testing.assert_array_equal(found, np.where(without > 0, without, 0))
 
 
 @DTYPES
@@ -72,10 +84,10 @@ def test_equals_the_definition(operations, dtype, shape, seed):
 def test_kernel_gradients_equal_numeric_gradients(shape):
     x, scale, shift, dy = tensors(shape, 3)
     found = run(kernels, np.float64, x, scale, shift, dy)
-    y = np.empty(shape)
+    y, scratch = np.empty(shape), np.empty((2, shape[1]))
 
     def loss():
-        kernels.scale_shift_forward(x, scale, shift, y)
+        kernels.scale_shift_forward(x, scale, shift, 0, scratch, y)
         return float(np.sum(y * dy))
 
     given = dict(x=x, scale=scale, shift=shift)

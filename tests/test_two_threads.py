@@ -187,7 +187,7 @@ def test_rows_that_windows_need(outputs, K, S, above, n_rows, expected):
 def pair_of(network):
     run = prediction_of(network)
     return run.two_threads._make_pair(
-        (run.parameters, run.dense_parameters, run._winograd_weights())
+        (run.parameters, run.dense_parameters, run._prepared_weights())
     )
 
 

@@ -63,9 +63,9 @@ class KernelBackend(KernelPrediction):
         self.ready_to_train = False
         sizes = self.table.sizes
         self.transposed = aligned_zeros(sizes.n_transposed, self.dtype)
-        winograd = aligned_zeros(sizes.n_winograd_weights, self.dtype)
+        prepared = aligned_zeros(sizes.n_prepared, self.dtype)
         self.weights = Weights(
-            self.table.operations, parameters, self.transposed, parameters, winograd
+            self.table.operations, parameters, self.transposed, parameters, prepared
         )
         self.chunk_spaces = Pool(lambda n: ChunkSpace(plan, sizes, n, self.dtype))
         self.batch_space: BatchSpace | None = None
@@ -147,8 +147,10 @@ class KernelBackend(KernelPrediction):
         return value, results.logits
 
     def _transform_weights(self, operations: np.ndarray) -> None:
-        if self.weights.winograd.size:
-            program.program_winograd_weights(operations, self.parameters, self.weights.winograd)
+        if self.weights.prepared.size:
+            program.program_prepare_weights(
+                operations, self.parameters, self.parameters, self.weights.prepared
+            )
 
     def _forward_stages(self, stages: Sequence[Stage], work: Work) -> None:
         for stage in stages:

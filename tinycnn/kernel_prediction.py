@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from .kernels import program
 from .kernels._jit import WITHOUT_JIT
 from .kernels.arrays import Stage
 from .kernels.linking import PREDICTION, link
-from .kernels.operations import DENSE
+from .kernels.operations import DENSE, is_prepared
 from .kernels.scale_images import scale_images
 from .kernels.table import make_operations
 from .parallel import Threads, run_in_threads
@@ -27,6 +29,19 @@ from .workspaces import Pool, PredictionSpace
 IMAGES_OF_A_CALL = 64
 """At most so many images are predicted in one call of the compiled code.  A call takes some us; but
 Ctrl-C must wait for its end."""
+
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Derived(Generic[Value]):
+    """What was derived from the parameters.  version: how often they had changed; bits: of a copy
+    of them, as unsigned integers."""
+
+    version: int
+    bits: np.ndarray
+    value: Value
 
 
 class KernelPrediction:
@@ -52,6 +67,7 @@ class KernelPrediction:
     ) -> None:
         self.plan, self.parameters, self.threads = plan, parameters, threads
         self.parameters_may_change = unfolded is None
+        self.of_network = unfolded or self
         self.dense_parameters = parameters if unfolded is None else unfolded.parameters
         self.work = plan.work
         self.dtype, self.n_classes = parameters.dtype, plan.output_shape[0]
@@ -76,17 +92,22 @@ class KernelPrediction:
             n_inputs = math.prod(plan.input_shape)
             make_tables = partial(cut_in_two, table.operations, n_inputs)
             self.two_threads = TwoThreads(make_tables, table.sizes)
-        self.no_meeting, self.no_winograd = np.zeros(0, np.int32), np.zeros(0, self.dtype)
-        # The bits of the parameters, and what was computed from them: the weights transformed for
-        # Winograd's algorithm; for a plan with BatchNorm the prediction without it.
+        self.no_meeting, self.no_prepared = np.zeros(0, np.int32), np.zeros(0, self.dtype)
+        # what is derived from the parameters: the prepared weights; for a plan with BatchNorm the
+        # prediction without it
         self.parameter_bits = parameters.view(f"u{parameters.itemsize}")
-        self.winograd_ranges = np.array(
-            [(op.w_offset, op.w_offset + op.w_size) for op in self.table.operations if op.winograd],
+        self.prepared_ranges = np.array(
+            [
+                (op.w_offset, op.w_offset + op.w_size)
+                for op in self.table.operations
+                if is_prepared(op) and op.kind != DENSE
+            ],
             np.int64,
         ).reshape(-1, 2)
         self.folded_ranges = _without_dense_weights(self.table.operations, parameters.size)
-        self.transformed: tuple[np.ndarray, np.ndarray] | None = None
-        self.folded: tuple[np.ndarray, KernelPrediction] | None = None
+        self.prepared: Derived[np.ndarray] | None = None
+        self.folded: Derived[KernelPrediction] | None = None
+        self.version = 0
 
     def compile_prediction(self) -> None:
         """Compile what `scale_images` and `predict` call themselves, or load it from the cache, by
@@ -99,32 +120,32 @@ class KernelPrediction:
         pixels = np.zeros((0, *self.plan.input_shape), np.uint8)
         scale_images(pixels, 0, np.zeros((2, 0)), pixels.astype(self.dtype))
         no_operations, no_values = self.table.operations[:0], np.zeros(0, self.dtype)
-        if self.table.sizes.n_winograd_weights:
-            program.program_winograd_weights(no_operations, self.parameters, no_values)
+        if self.table.sizes.n_prepared + self.table.sizes.n_packed:
+            program.program_prepare_weights(no_operations, self.parameters, no_values, no_values)
             program.program_same_values(no_ranges, bits, bits)
         space = self.prediction_spaces.make(0)
         no_images, no_logits = no_values.reshape(0, 1, 1, 1), no_values.reshape(0, 1)
         self._predict_stage(no_operations, 0, no_values, no_images, space, no_logits)
 
     def parameters_have_changed(self) -> None:
-        self.transformed = self.folded = None
+        self.version += 1
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         if self.has_batch_norm:
             return self._folded().predict(x)
         N = len(x)
         logits = np.empty((N, self.n_classes), self.dtype)
-        winograd = self._winograd_weights()
+        prepared = self._prepared_weights()
         least_part = self.least_part
         if N <= least_part:  # without the loop, whose overhead counts: an image may take 10 us
             two_threads = self.two_threads if N == 1 else None
             if two_threads is not None:
-                weights = self.parameters, self.dense_parameters, winograd
+                weights = self.parameters, self.dense_parameters, prepared
                 if two_threads.predict(weights, x, logits):
                     return logits
             if N:
                 space = self.prediction_spaces.take(self.chunk)
-                self._predict_part(winograd, x, space, logits)
+                self._predict_part(prepared, x, space, logits)
                 self.prediction_spaces.give_back(space)
             if two_threads is not None:
                 two_threads.has_ended()
@@ -139,7 +160,7 @@ class KernelPrediction:
             space = self.prediction_spaces.take(self.chunk)
             for begin in begins:
                 part = slice(begin, begin + size)
-                self._predict_part(winograd, x[part], space, logits[part])
+                self._predict_part(prepared, x[part], space, logits[part])
             self.prediction_spaces.give_back(space)
 
         run_in_threads(work, n_workers)
@@ -147,7 +168,7 @@ class KernelPrediction:
 
     def _predict_part(
         self,
-        winograd: np.ndarray,
+        prepared: np.ndarray,
         x: np.ndarray,
         space: PredictionSpace,
         logits: np.ndarray,
@@ -155,7 +176,7 @@ class KernelPrediction:
         """The logits of some images; of more than `chunk` only if `is_one_call`."""
         if self.is_one_call:
             operations = self.prediction_table.operations
-            self._predict_stage(operations, 0, winograd, x, space, logits)
+            self._predict_stage(operations, 0, prepared, x, space, logits)
             return
         for stage, operations in zip(self.stages, self.tables_of_stages):
             if stage.first < stage.begin:
@@ -164,60 +185,68 @@ class KernelPrediction:
                 self._run_custom(shared, stage, x, values, capacity, logits)
             if stage.begin < stage.end:
                 y = logits if stage is self.stages[-1] else logits[:0]
-                self._predict_stage(operations, stage.begin, winograd, x, space, y)
+                self._predict_stage(operations, stage.begin, prepared, x, space, y)
 
     def _predict_stage(
         self,
         operations: np.ndarray,
         begin: int,
-        winograd: np.ndarray,
+        prepared: np.ndarray,
         x: np.ndarray,
         space: PredictionSpace,
         logits_out: np.ndarray,
     ) -> None:
         program.program_predict(
-            operations, begin, self.parameters, self.dense_parameters, winograd, x, space.capacity,
+            operations, begin, self.parameters, self.dense_parameters, prepared, x, space.capacity,
             *space.prediction_arrays, logits_out, self.no_meeting,
         )  # fmt: skip
 
-    def _winograd_weights(self) -> np.ndarray:
-        """The transformed weights for the current parameters; empty if no convolution needs any.
+    def _prepared_weights(self) -> np.ndarray:
+        """The prepared weights for the current parameters; empty if no operation needs any.
 
-        If the parameters may change at any time, their bits are compared with a copy.
-        If they differ, a new pair of arrays is made: another thread may be reading the old one.
+        Those of dense layers are there only while the network's parameters cannot change unseen:
+        without them, the weights are read where they are.
         """
-        n_weights = self.table.sizes.n_winograd_weights
+        sizes, may_change = self.table.sizes, self.of_network.parameters_may_change
+        n_weights = sizes.n_prepared + (0 if may_change else sizes.n_packed)
         if not n_weights:
-            return self.no_winograd
-        kept = self.transformed  # once: another thread may replace it
-        if kept is not None:
-            bits, transformed = kept
-            if not self.parameters_may_change or program.program_same_values(
-                self.winograd_ranges, self.parameter_bits, bits
-            ):
-                return transformed
-        parameters = self.parameters.copy()
-        transformed = aligned_zeros(n_weights, self.dtype)
-        program.program_winograd_weights(self.prediction_table.operations, parameters, transformed)
-        self.transformed = parameters.view(self.parameter_bits.dtype), transformed
-        return transformed
+            return self.no_prepared
+        kept = self.prepared  # once: another thread may replace it
+        if kept is not None and self._is_valid(kept, self.prepared_ranges):
+            if kept.value.size > n_weights:
+                kept = self.prepared = replace(kept, value=kept.value[:n_weights])
+            return kept.value
+        version, parameters = self.version, self.parameters.copy()
+        prepared = aligned_zeros(n_weights, self.dtype)
+        program.program_prepare_weights(
+            self.prediction_table.operations, parameters, self.dense_parameters, prepared
+        )
+        self.prepared = Derived(version, parameters.view(self.parameter_bits.dtype), prepared)
+        return prepared
 
     def _folded(self) -> KernelPrediction:
-        """The same function in prediction without BatchNorm, for the current parameters.  They are
-        compared with a copy, as in `_winograd_weights`, but for the weights of dense layers, which
-        are often most of them: these are not copied."""
+        """The same function in prediction without BatchNorm, for the current parameters.  The
+        weights of dense layers, which are often most of them, are neither copied nor compared."""
         kept = self.folded
-        if kept is not None:
-            bits, prediction = kept
-            if not self.parameters_may_change or program.program_same_values(
-                self.folded_ranges, self.parameter_bits, bits
-            ):
-                return prediction
-        parameters = self.parameters.copy()
+        if kept is not None and self._is_valid(kept, self.folded_ranges):
+            return kept.value
+        version, parameters = self.version, self.parameters.copy()
         plan, vector = fold(self.plan, parameters, into_dense=False)
         prediction = KernelPrediction(plan, vector, np.zeros_like(vector), self.threads, self)
-        self.folded = parameters.view(self.parameter_bits.dtype), prediction
+        self.folded = Derived(version, parameters.view(self.parameter_bits.dtype), prediction)
         return prediction
+
+    def _is_valid(self, derived: Derived, ranges: np.ndarray) -> bool:
+        """Whether the parameters in these ranges are still those that a value was derived from.
+
+        If they may change at any time, their bits are compared.  What another thread is using stays
+        as it is: a new value is made.
+        """
+        if derived.version != self.version:
+            return False
+        return not self.parameters_may_change or bool(
+            program.program_same_values(ranges, self.parameter_bits, derived.bits)
+        )
 
     def _take_dense_weights(self, plan: Plan) -> None:
         """Let the operations of dense layers read their weights in the flat array of another plan,

@@ -15,7 +15,7 @@ import numpy as np
 from .kernels.table import OperationTable
 from .plan import aligned
 
-CHUNK, MOST = 8, 16
+CHUNK, MOST = 8, 64
 """How many images go through a network together: usually, and at most."""
 
 FEWEST = 2
@@ -67,14 +67,14 @@ def images_together(table: OperationTable, n_weights: int, dtype: np.dtype) -> i
 
     More images mean that the `n_weights` weights are read less often, and that the outputs take
     more of the cache.  So the number is
-        MOST   if so many fit in the cache, and the weights fill half of it or more
+        as many as fit in the cache, up to MOST, if the weights fill half of it or more
         CHUNK  if so many fit, or if the weights are so many that reading them more often would take
                longer than writing all outputs to memory
         as many as fit, but FEWEST or more, otherwise
     """
     fitting = CACHE_BYTES // (table.sizes.n_activations * dtype.itemsize)
-    if fitting >= MOST and n_weights * dtype.itemsize > CACHE_BYTES // 2:
-        return MOST
+    if fitting >= CHUNK and n_weights * dtype.itemsize > CACHE_BYTES // 2:
+        return min(fitting, MOST)
     n_images = int(min(max(fitting, FEWEST), CHUNK))
     n_outputs = sum(int(op.OH * op.OW * op.F) for op in table.operations)
     return n_images if n_weights / n_images - n_weights / CHUNK <= n_outputs else CHUNK

@@ -133,9 +133,11 @@ def add_forward(x, x2, y_out):
     np.add(x, x2, out=y_out)
 
 
-def scale_shift_forward(x, scale, shift, y_out):
-    """See kernels/scale_shift.py, equation (1)."""
+def scale_shift_forward(x, scale, shift, relu, scratch, y_out):
+    """See kernels/scale_shift.py, equation (1).  scratch is the kernel's, and not used here."""
     y_out[:] = scale * x + shift
+    if relu:
+        relu_forward(y_out, y_out)
 
 
 def scale_shift_backward_params(x, dy, dscale_out, dshift_out):

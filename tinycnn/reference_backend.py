@@ -297,7 +297,7 @@ NO_SCRATCH = np.empty((3, 0))
 def _scale_shift_forward(arrays: StepArrays, x: np.ndarray, mask: np.ndarray | None) -> Saved:
     y = np.empty_like(x)
     scale, shift = arrays.parameters["scale"], arrays.parameters["shift"]
-    reference.scale_shift_forward(_channels(x), scale, shift, _channels(y))
+    reference.scale_shift_forward(_channels(x), scale, shift, 0, NO_SCRATCH, _channels(y))
     return Saved(x, y)
 
 

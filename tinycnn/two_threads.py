@@ -40,7 +40,7 @@ ENOUGH, PAUSE_S = 20, 0.5
 earliest: to start a thread takes up to a millisecond."""
 
 Weights = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""`parameters`, `dense_parameters` and `winograd_weights` of `program_predict`."""
+"""`parameters`, `dense_parameters` and `prepared` of `program_predict`."""
 
 
 class TwoThreads:

@@ -31,7 +31,9 @@ class Weights(NamedTuple):
     # as `parameters`, for the weights of dense layers: another array only in the prediction of a
     # network with BatchNorm, see `kernel_prediction.py`
     dense_parameters: np.ndarray
-    winograd: np.ndarray  # (n_winograd_weights,) weights transformed for Winograd's algorithm
+    # (n_prepared,) weights in the layouts that forward passes read: transformed for Winograd's
+    # algorithm, or packed, see `packed_weights.py`
+    prepared: np.ndarray
 
 
 class Batch(NamedTuple):
@@ -77,7 +79,8 @@ class ForwardScratch(NamedTuple):
     """Scratch memory of the forward pass of a chunk."""
 
     conv_output: np.ndarray  # (n_conv_output) one image's convolution, before its pooling
-    workspace: np.ndarray  # (n_workspace) of `conv2d_winograd*.py`, `depthwise_conv2d_3x3.py`
+    # (n_workspace) of `conv2d_winograd*.py`, `depthwise_conv2d_3x3.py`, `scale_shift.py`
+    workspace: np.ndarray
     channels: np.ndarray  # (n_channel_scratch) a few values for each channel
 
 

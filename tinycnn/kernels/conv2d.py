@@ -25,21 +25,22 @@ def conv2d_forward(x, w, b, window, y_out):
     window  `plan.Window`; the padding below and to the right follows from the shape of y_out
     y_out  (N, OH, OW, F)  overwritten.  Backward needs x and w, but not y.
     """
-    conv2d_relu_forward(x, w, b, window, 0, y_out)
+    conv2d_relu_forward(x, w.reshape(-1), w.shape[3], b, window, 0, y_out)
 
 
 @inline_helper
-def conv2d_relu_forward(x, w, b, window, relu, y_out):
+def conv2d_relu_forward(x, w, panel, b, window, relu, y_out):
     """Equation (1), followed by ReLU if `relu` is 1.  Arguments as of `conv2d_forward`.
 
+    w      flat, in panels of `panel` columns: F, or fewer for weights from `pack_weights`
     With 1x1 taps and stride 1 all pixels are treated alike, so those of all images are taken as one
     long row.
     """
     N, H, W, C = x.shape
-    KH, KW, _, F = w.shape
-    OH, OW = y_out.shape[1], y_out.shape[2]
+    KH, KW = window.KH, window.KW
+    OH, OW, F = y_out.shape[1], y_out.shape[2], y_out.shape[3]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    xf, wf, yf = x.reshape(-1), w.reshape(-1), y_out.reshape(-1)
+    xf, yf = x.reshape(-1), y_out.reshape(-1)
     if KH == KW == SH == SW == 1 and H == OH and W == OW:
         N, H, W, OH, OW = 1, 1, N * H * W, 1, N * OH * OW
     for n in range(N):
@@ -52,7 +53,7 @@ def conv2d_relu_forward(x, w, b, window, relu, y_out):
                 j_end = run_end(j, OW, SW, PL, KW, W)
                 e0, e1 = first_tap(j, SW, PL), end_tap(j, SW, PL, KW, W)
                 x_at = ((n * H + i * SH - PT + a0) * W + j * SW - PL + e0) * C
-                w_at = (a0 * KW + e0) * C * F
+                w_at = (a0 * KW + e0) * C * panel
                 y_at = ((n * OH + i) * OW + j) * F
                 taps, row = max(a1 - a0, 0), max(e1 - e0, 0) * C
                 # Each call computes M outputs of an image row; where these are too few for a tile,
@@ -63,12 +64,14 @@ def conv2d_relu_forward(x, w, b, window, relu, y_out):
                     n_calls, M = M, n_calls
                     a_call, am, c_call, cm = am, a_call, cm, c_call
                 for k in range(n_calls):
-                    products(
-                        M=M, N=F, K0=taps, K1=row,
-                        a=xf, a_off=x_at + k * a_call, am=am, a0=W * C, a1=1,
-                        b=wf, b_off=w_at, b0=KW * C * F, b1=F, bias=b, relu=relu,
-                        c=yf, c_off=y_at + k * c_call, cm=cm,
-                    )  # fmt: skip
+                    for f in range(0, F, panel):
+                        products(
+                            M=M, N=panel, K0=taps, K1=row,
+                            a=xf, a_off=x_at + k * a_call, am=am, a0=W * C, a1=1,
+                            b=w, b_off=f * KH * KW * C + w_at, b0=KW * C * panel, b1=panel,
+                            bias=b[f:], relu=relu,
+                            c=yf, c_off=y_at + k * c_call + f, cm=cm,
+                        )  # fmt: skip
                 j = j_end
             i = i_end
 

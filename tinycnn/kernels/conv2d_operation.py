@@ -34,6 +34,7 @@ from .conv2d_winograd_3x3_backward import conv2d_winograd_3x3_backward
 from .conv2d_winograd_3x3_tiles import conv2d_winograd_3x3_weights
 from .elementwise import sum_chunks
 from .maxpool2d import maxpool2d_forward, maxpool2d_largest
+from .packed_weights import pack_weights
 
 
 @inline_helper
@@ -69,21 +70,31 @@ def _argmax(op, activations, chunk, training):
     return winners(op, activations, chunk, op.pool * training * chunk.n_images)
 
 
+@inline_helper
+def _panels(op, weights):
+    """The weights in panels, flat."""
+    if op.panel < op.F:
+        return weights.prepared[op.prepared_offset :]
+    return weights.parameters[op.w_offset :]
+
+
 @helper
 def conv2d_operation_forward(op, weights, statistics, x, y, activations, scratch, chunk, training):
-    (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
-    conv2d_relu_forward(x_4d, w, b, window_of(op), op.fuses_relu, y_4d)
+    w, b = _panels(op, weights), bias_of(op, weights.parameters)
+    x_4d, y_4d = _pictures(op, x, y, chunk.n_images)
+    conv2d_relu_forward(x_4d, w, op.panel, b, window_of(op), op.fuses_relu, y_4d)
 
 
 @helper
 def conv2d_operation_forward_pool(
     op, weights, statistics, x, y, activations, scratch, chunk, training
 ):
-    (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
+    w, b = _panels(op, weights), bias_of(op, weights.parameters)
+    x_4d, y_4d = _pictures(op, x, y, chunk.n_images)
     z, argmax = _conv_output(op, scratch), _argmax(op, activations, chunk, training)
     for n in range(chunk.n_images):
         image = slice(n, n + 1)
-        conv2d_relu_forward(x_4d[image], w, b, window_of(op), 0, z)
+        conv2d_relu_forward(x_4d[image], w, op.panel, b, window_of(op), 0, z)
         _pool(op, z, y_4d[image], argmax[image], training)
 
 
@@ -117,7 +128,7 @@ def conv2d_operation_forward_winograd(
     """The kernel also does the pooling, if one follows."""
     (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     conv2d_winograd_forward(
-        x_4d, w, weights.winograd[op.u_offset :], b, window_of(op), op.pool, op.fuses_relu,
+        x_4d, w, weights.prepared[op.prepared_offset :], b, window_of(op), op.pool, op.fuses_relu,
         scratch.workspace, y_4d, _argmax(op, activations, chunk, training),
     )  # fmt: skip
 
@@ -129,20 +140,26 @@ def conv2d_operation_forward_winograd_3x3(
     """The kernel also does the pooling, if one follows."""
     (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     conv2d_winograd_3x3_forward(
-        x_4d, w, weights.winograd[op.u_offset :], b, window_of(op), op.tile, op.pool,
+        x_4d, w, weights.prepared[op.prepared_offset :], b, window_of(op), op.tile, op.pool,
         op.fuses_relu, scratch.workspace, y_4d, _argmax(op, activations, chunk, training),
     )  # fmt: skip
 
 
 @helper
 def conv2d_operation_winograd_weights(op, weights):
-    conv2d_winograd_weights(weights_of(op, weights.parameters), weights.winograd[op.u_offset :])
+    conv2d_winograd_weights(weights_of(op, weights.parameters), weights.prepared[op.prepared_offset :])
 
 
 @helper
 def conv2d_operation_winograd_3x3_weights(op, weights):
-    U = weights.winograd[op.u_offset :]
+    U = weights.prepared[op.prepared_offset :]
     conv2d_winograd_3x3_weights(weights_of(op, weights.parameters), op.tile, 0, U)
+
+
+@helper
+def conv2d_operation_pack_weights(op, weights):
+    w = weights_of(op, weights.parameters)
+    pack_weights(w, op.panel, weights.prepared[op.prepared_offset :])
 
 
 @helper

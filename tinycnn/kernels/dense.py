@@ -6,8 +6,9 @@ y[n, u] = b[u] + sum over k < fan_in of x[n, k] w[k, u]                         
 from ._jit import helper, inline_helper, inline_kernel
 from ._row_product import BYTES, row_product
 from ._tile import multiply_add, products
-from .arrays import bias_of, view_2d
+from .arrays import bias_of, view_2d, view_4d
 from .elementwise import sum_rows
+from .packed_weights import pack_weights
 
 
 @inline_kernel
@@ -37,12 +38,26 @@ def dense_columns_forward(x, wf, w_columns, b, relu, y_out):
             y=yf, y_off=0,
         )  # fmt: skip
     else:
-        products(
-            M=N, N=U, K0=1, K1=K,
-            a=xf, a_off=0, am=K, a0=0, a1=1,
-            b=wf, b_off=0, b0=0, b1=w_columns, bias=b, relu=relu,
-            c=yf, c_off=0, cm=U,
-        )  # fmt: skip
+        _panel_forward(x, wf, w_columns, 0, U, b, relu, y_out)
+
+
+@inline_helper
+def dense_packed_forward(x, packed, panel, b, relu, y_out):
+    """The same for all columns of weights that `pack_weights` has packed in panels."""
+    for u in range(0, y_out.shape[1], panel):
+        _panel_forward(x, packed[u * x.shape[1] :], panel, u, panel, b, relu, y_out)
+
+
+@inline_helper
+def _panel_forward(x, wf, w_columns, u, n_columns, b, relu, y_out):
+    """The columns u <= k < u + n_columns of y; the first of them are the first in wf."""
+    N, K = x.shape
+    products(
+        M=N, N=n_columns, K0=1, K1=K,
+        a=x.reshape(-1), a_off=0, am=K, a0=0, a1=1,
+        b=wf, b_off=0, b0=0, b1=w_columns, bias=b[u:], relu=relu,
+        c=y_out.reshape(-1), c_off=u, cm=y_out.shape[1],
+    )  # fmt: skip
 
 
 @inline_kernel
@@ -116,7 +131,24 @@ def dense_operation_forward(op, weights, statistics, x, y, activations, scratch,
     fan_in = op.H * op.W * op.C
     wf, b = weights.dense_parameters[op.w_offset :], bias_of(op, weights.parameters)
     x_2d, y_2d = view_2d(x, 0, chunk.n_images, fan_in), view_2d(y, 0, chunk.n_images, op.F)
-    dense_columns_forward(x_2d, wf, op.w_columns, b, op.fuses_relu, y_2d)
+    if is_packed(op, weights) and chunk.n_images > 1:  # a single image reads whole rows
+        packed = weights.prepared[op.prepared_offset :]
+        dense_packed_forward(x_2d, packed, op.panel, b, op.fuses_relu, y_2d)
+    else:
+        dense_columns_forward(x_2d, wf, op.w_columns, b, op.fuses_relu, y_2d)
+
+
+@inline_helper
+def is_packed(op, weights):
+    """Whether there are packed weights: in prediction, while the parameters cannot change unseen."""
+    return op.panel < op.w_columns and weights.prepared.size > op.prepared_offset
+
+
+@helper
+def dense_operation_pack_weights(op, weights):
+    if is_packed(op, weights):
+        w = view_4d(weights.dense_parameters, op.w_offset, 1, 1, op.H * op.W * op.C, op.w_columns)
+        pack_weights(w, op.panel, weights.prepared[op.prepared_offset :])
 
 
 @helper

@@ -44,6 +44,7 @@ from .operations import (
     STRIDE_1,
     STRIDE_2,
     TANH,
+    is_prepared,
 )
 from .passes import ACTIVATE, ACTIVATE_BACKWARD, BACKWARD, COLLECT, FORWARD, PREPARE
 
@@ -116,6 +117,12 @@ def functions_of(operations: np.ndarray, links: Sequence[Link]) -> list[tuple[Pa
     return [pair for pair in dict.fromkeys(pairs) if pair[1] is not None]
 
 
+_PACK_WEIGHTS: dict[int, Function] = {
+    CONV2D: conv2d_operation.conv2d_operation_pack_weights,
+    DENSE: dense.dense_operation_pack_weights,
+}
+
+
 def _prediction_of(op: np.record) -> Function | None:
     if op.kind == CONV2D and op.by_columns == COLUMNS_AND_POOL:
         return conv2d_operation.conv2d_operation_forward_columns
@@ -165,12 +172,12 @@ def _activate_backward_of(op: np.record) -> Function | None:
     return None if fuses_both else _ACTIVATE_BACKWARD.get(int(op.activation))
 
 
-def _winograd_weights_of(op: np.record) -> Function | None:
+def _prepare_of(op: np.record) -> Function | None:
     if op.winograd == STRIDE_2:
         return conv2d_operation.conv2d_operation_winograd_weights
     if op.winograd == STRIDE_1:
         return conv2d_operation.conv2d_operation_winograd_3x3_weights
-    return None
+    return _PACK_WEIGHTS[int(op.kind)] if is_prepared(op) else None
 
 
 def _transpose_of(op: np.record) -> Function | None:
@@ -190,13 +197,13 @@ def _collect_of(op: np.record) -> Function | None:
 PREDICTION = (
     Link("forward_function", FORWARD, _prediction_of),
     Link("activate_function", ACTIVATE, _activate_of),
-    Link("winograd_weights_function", PREPARE, _winograd_weights_of),
+    Link("prepare_function", PREPARE, _prepare_of),
 )
 
 TRAINING = (
     Link("forward_function", FORWARD, _forward_of),
     Link("activate_function", ACTIVATE, _activate_of),
-    Link("winograd_weights_function", PREPARE, _winograd_weights_of),
+    Link("prepare_function", PREPARE, _prepare_of),
     Link("transpose_function", PREPARE, _transpose_of),
     Link("backward_function", BACKWARD, _backward_of),
     Link("activate_backward_function", ACTIVATE_BACKWARD, _activate_backward_of),

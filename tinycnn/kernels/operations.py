@@ -30,6 +30,7 @@ from .batch_norm import N_COEFFICIENTS
 from .conv2d_cost_model import tile_size
 from .conv2d_winograd import winograd_fits, winograd_sizes
 from .conv2d_winograd_3x3_tiles import scratch_size, weights_size
+from .packed_weights import panel_columns
 
 CONV2D, MAXPOOL2D, DENSE, ACTIVATION, PRELU, DROPOUT, ADD, CUSTOM = range(8)
 SCALE_SHIFT, BATCH_NORM, BATCH_MOMENTS = range(8, 11)
@@ -80,19 +81,20 @@ FIELDS = (
     *POOL_WINDOW, "argmax_offset", "n_listed",
     # offsets and sizes of up to two parameters; whether their gradients are sums over the chunks
     "w_offset", "w_size", "b_offset", "b_size", "sums_chunks",
-    # columns of the weights of a dense layer; an operation may do some of them alone
-    "w_columns",
+    # columns of the weights of a dense layer; an operation may do some of them alone; columns of a
+    # panel of a convolution's weights: F, or fewer if they are packed
+    "w_columns", "panel",
     # offset of the weights in the layout that backward reads; offset of the dropout mask; values of
     # the mask for one image
     "w_t_offset", "mask_offset", "mask_size",
     # by which of Winograd's algorithms; outputs of its tiles along an axis, for STRIDE_1; offset of
-    # the weights transformed for that
-    "winograd", "tile", "u_offset",
+    # the weights transformed for that, or packed
+    "winograd", "tile", "prepared_offset",
     # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1
     "moments_offset", "running_mean_offset", "running_var_offset", "unbiased",
     # addresses of the functions that do it in this process, 0 for none: see `linking.py`
     "forward_function", "activate_function", "backward_function", "activate_backward_function",
-    "winograd_weights_function", "transpose_function", "collect_function",
+    "prepare_function", "transpose_function", "collect_function",
 )  # fmt: skip
 """Fields of whole numbers."""
 
@@ -119,7 +121,8 @@ class Sizes:
     n_argmax: int = 0
     n_mask: int = 0
     n_transposed: int = 0
-    n_winograd_weights: int = 0
+    n_prepared: int = 0
+    n_packed: int = 0  # weights of dense layers, behind the others that are prepared
     n_moments: int = 0
     # scratch, which all operations use in turn
     n_conv_output: int = 0
@@ -203,11 +206,11 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         sizes.reserve_scratch("n_padded", height * width * int(op.C))
         sizes.reserve_scratch("n_winners", 2 * F * (op.n_listed + LANES))
         sizes.reserve_scratch("n_winner_lists", 2 * 3 * max(F, n_positions))
-    n_transposed = int(op.w_size)
+    n_transposed, op.panel = int(op.w_size), F
     op.fuses_relu = op.activation == RELU and not op.pool
     if winograd_fits(op, needs.dtype):
         n_weights, n_scratch = winograd_sizes(op)
-        op.winograd, op.u_offset = STRIDE_2, sizes.reserve("n_winograd_weights", int(n_weights))
+        op.winograd, op.prepared_offset = STRIDE_2, sizes.reserve("n_prepared", int(n_weights))
         op.fuses_relu = op.activation == RELU
         sizes.reserve_scratch("n_workspace", int(n_scratch))
     elif m := tile_size(op, needs.dtype):
@@ -215,7 +218,7 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         n_weights = weights_size(m, C, F)
         op.winograd, op.tile = STRIDE_1, m
         op.fuses_relu = op.activation == RELU
-        op.u_offset = sizes.reserve("n_winograd_weights", n_weights)
+        op.prepared_offset = sizes.reserve("n_prepared", n_weights)
         sizes.reserve_scratch("n_workspace", scratch_size(m, C, F))
         if not op.pool:
             n_transposed = weights_size(m, F, C)
@@ -223,6 +226,10 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         op.by_columns = COLUMNS_AND_POOL if conv2d_columns.pools(op) else COLUMNS
         n_scratch = conv2d_columns.scratch_size(op, needs.dtype.itemsize)
         sizes.reserve_scratch("n_workspace", n_scratch)
+    else:
+        op.panel = panel_columns(F, needs.dtype.itemsize)
+        if op.panel < F:
+            op.prepared_offset = sizes.reserve("n_prepared", int(op.w_size))
     op.w_t_offset = sizes.reserve("n_transposed", n_transposed)
 
 
@@ -252,7 +259,9 @@ def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = DENSE
     _parameters(op, group[0], needs.plan, "w", "b")
     op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
-    op.w_columns = op.F
+    op.w_columns, op.panel = op.F, panel_columns(int(op.F), needs.dtype.itemsize)
+    if op.panel < op.F:
+        op.prepared_offset = needs.sizes.reserve("n_packed", int(op.w_size))
     op.sums_chunks = 0  # computed for the whole batch at once
     _activation(op, group[1:])
     op.fuses_relu = op.activation == RELU
@@ -283,7 +292,9 @@ def _add(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 def _scale_shift(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = SCALE_SHIFT
     _activation(op, group[1:])
+    op.fuses_relu = op.activation == RELU
     _parameters(op, group[0], needs.plan, "scale", "shift")
+    needs.sizes.reserve_scratch("n_workspace", 2 * int(op.C))
 
 
 def _batch_norm(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -326,6 +337,11 @@ RECORDS: dict[type[Layer], Fill] = {
     layers.Flatten: _no_record,
 }
 """Fills in the record of an operation, by the class of its first layer."""
+
+
+def is_prepared(op: np.record) -> bool:
+    """Whether the forward pass reads the operation's weights in another layout."""
+    return bool(op.winograd or 0 < op.panel < op.F)
 
 
 def fill_of(layer: Layer) -> Fill:

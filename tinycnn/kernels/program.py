@@ -56,7 +56,7 @@ class Chunks(NamedTuple):
 
 @helper
 def program_predict(
-    operations, begin, parameters, dense_parameters, winograd_weights, x, capacity, values,
+    operations, begin, parameters, dense_parameters, prepared, x, capacity, values,
     conv_output, workspace, logits_out, meeting,
 ):  # fmt: skip
     """Runs a stage for some images, for prediction: `capacity` images at a time.
@@ -69,7 +69,7 @@ def program_predict(
     would take 3 % of the time that one image takes.
 
     operations        the table up to the end of the stage, which begins at the number `begin`
-    parameters, dense_parameters, winograd_weights  as in `arrays.Weights`
+    parameters, dense_parameters, prepared  as in `arrays.Weights`
     x                 (n_images, H, W, C) the network's input
     logits_out        (n_images, K); (0, K) unless it is the last stage
     capacity          images that `values` has room for
@@ -77,7 +77,7 @@ def program_predict(
     conv_output, workspace  as in `arrays.ForwardScratch`
     meeting           int32, the cells of `_meeting.py`; empty if this thread does all
     """
-    weights = Weights(operations, parameters, parameters[:0], dense_parameters, winograd_weights)
+    weights = Weights(operations, parameters, parameters[:0], dense_parameters, prepared)
     no_winners = meeting[:0]  # prediction keeps none
     activations = Activations(capacity, values, parameters[:0], capacity, values, no_winners)
     scratch = ForwardScratch(conv_output, workspace, parameters[:0])
@@ -112,13 +112,13 @@ def program_predict(
 
 
 @helper
-def program_winograd_weights(operations, parameters, winograd_weights_out):
-    """The transformed weights of every operation done by Winograd's algorithm."""
-    weights = Weights(operations, parameters, parameters[:0], parameters, winograd_weights_out)
+def program_prepare_weights(operations, parameters, dense_parameters, prepared_out):
+    """Overwrite `prepared_out` with the weights in the layouts that forward passes read."""
+    weights = Weights(operations, parameters, parameters[:0], dense_parameters, prepared_out)
     for k in range(operations.size):
         op = operations[k]
-        if op.winograd_weights_function:
-            call_prepare(op.winograd_weights_function, (op, weights))
+        if op.prepare_function:
+            call_prepare(op.prepare_function, (op, weights))
 
 
 @helper
@@ -258,7 +258,9 @@ def program_step(
     """
     N = results.logits.shape[0]
     if chunks.is_whole_step:
-        program_winograd_weights(weights.operations, weights.parameters, weights.winograd)
+        program_prepare_weights(
+            weights.operations, weights.parameters, weights.dense_parameters, weights.prepared
+        )
         program_transpose_weights(weights)
     while True:
         c = take_number(chunks.counter)

@@ -5,17 +5,22 @@ y[p, c] = scale[c] x[p, c] + shift[c]                                           
 p counts all values of a channel: images and their pixels.  Arrays are (P, C), float32 or float64.
 """
 
+from ._channel_rows import scale_rows
 from ._jit import helper, inline_helper, inline_kernel
 from .arrays import view_2d
 from .elementwise import sum_rows
 
 
 @inline_kernel
-def scale_shift_forward(x, scale, shift, y_out):
-    """Equation (1).  scale, shift: (C,).  Backward needs x and scale."""
-    for p in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            y_out[p, c] = x[p, c] * scale[c] + shift[c]
+def scale_shift_forward(x, scale, shift, relu, scratch, y_out):
+    """Equation (1), followed by ReLU if `relu` is 1.
+
+    scale, shift  (C,)
+    scratch       (2, C) overwritten.  Backward needs x and scale, and with relu y.
+    """
+    for c in range(scale.size):
+        scratch[0, c], scratch[1, c] = scale[c], shift[c]
+    scale_rows(x, scratch.reshape(-1), relu, y_out)
 
 
 @inline_kernel
@@ -73,6 +78,8 @@ def scale_shift_operation_forward(
         channels_2d(op, x, chunk.n_images),
         scale_of(op, weights.parameters),
         shift_of(op, weights.parameters),
+        op.fuses_relu,
+        view_2d(scratch.workspace, 0, 2, op.C),
         channels_2d(op, y, chunk.n_images),
     )
 

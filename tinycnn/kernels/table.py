@@ -98,6 +98,9 @@ def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
     for stage in stages:
         _place_outputs(nodes, stage)
     _mark_additions(nodes, sizes)
+    for node in nodes:
+        if node.op.kind == DENSE:
+            node.op.prepared_offset += sizes.n_prepared
     return OperationTable(
         np.array([node.op for node in nodes], RECORD),
         stages,
