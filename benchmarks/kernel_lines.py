@@ -294,7 +294,7 @@ class _Walk:
         self.add("scale_shift_forward", "conv1", x, gamma, beta, 0, scratch[:2], out)
         self.add("scale_shift_backward_params", "conv1", x, dy, dgamma, dbeta)
         self.add("scale_shift_backward_input", "conv1", dy, gamma, out)
-        self.add("add_forward", "conv1", x.reshape(-1), dy.reshape(-1), out.reshape(-1))
+        self.add("add_forward", "conv1", x.reshape(-1), dy.reshape(-1), 1, out.reshape(-1))
 
     def pooled_batch_norm(
         self, x: np.ndarray, moments: np.ndarray, gamma: np.ndarray, scratch: np.ndarray

@@ -68,7 +68,7 @@ def simple_arguments():
         "leaky_relu_forward": ((flat, 0.125), (values(flat.size),)),
         "sigmoid_forward": ((flat,), (values(flat.size),)),
         "tanh_forward": ((flat,), (values(flat.size),)),
-        "add_forward": ((flat, values(flat.size)), (values(flat.size),)),
+        "add_forward": ((flat, values(flat.size), 1), (values(flat.size),)),
         "prelu_forward": ((pixels, slopes), (values(*pixels.shape),)),
         "scale_shift_forward": (
             (pixels, slopes, values(C), 0),

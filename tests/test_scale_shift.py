@@ -96,11 +96,12 @@ def test_kernel_gradients_equal_numeric_gradients(shape):
 
 @DTYPES
 @pytest.mark.parametrize("operations", [add_kernels, reference], ids=["kernels", "reference"])
-@given(n=st.integers(0, 70), seed=st.integers(0, 2**32))
-def test_a_sum_is_rounded_once(operations, dtype, n, seed):
+@given(n=st.integers(0, 70), relu=st.integers(0, 1), seed=st.integers(0, 2**32))
+def test_a_sum_is_rounded_once(operations, dtype, n, relu, seed):
     rng, memory = np.random.default_rng(seed), Guarded(dtype)
     x, x2 = (memory.given(rng.standard_normal(n)) for _ in range(2))
     y = memory.wanted(n)
-    operations.add_forward(x, x2, y)
+    operations.add_forward(x, x2, relu, y)
     memory.check()
-    np.testing.assert_array_equal(y, naive.add(x, x2).astype(dtype))
+    expected = naive.add(x, x2).astype(dtype)
+    np.testing.assert_array_equal(y, np.where(expected > 0, expected, 0) if relu else expected)

@@ -128,9 +128,11 @@ def dense_backward_input(dy, w_t, dx_out):
     dx_out[:] = dy @ w_t
 
 
-def add_forward(x, x2, y_out):
+def add_forward(x, x2, relu, y_out):
     """See kernels/add.py, equation (1)."""
     np.add(x, x2, out=y_out)
+    if relu:
+        relu_forward(y_out, y_out)
 
 
 def scale_shift_forward(x, scale, shift, relu, scratch, y_out):

@@ -367,7 +367,7 @@ def _batch_norm_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np
 
 def _add_forward(arrays: StepArrays, x: np.ndarray, x2: np.ndarray | None) -> Saved:
     y = np.empty_like(x)
-    reference.add_forward(x, x2, y)
+    reference.add_forward(x, x2, 0, y)
     return Saved(x, y)
 
 

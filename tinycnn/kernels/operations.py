@@ -287,6 +287,7 @@ def _dropout(op: np.record, group: Sequence[Step], needs: Needs) -> None:
 def _add(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = ADD
     _activation(op, group[1:])
+    op.fuses_relu = op.activation == RELU
 
 
 def _scale_shift(op: np.record, group: Sequence[Step], needs: Needs) -> None:

@@ -51,7 +51,8 @@ def walk_forward(weights, statistics, x, activations, scratch, chunk, stage, tra
             )
         elif op.kind == ADD:
             size = op.H * op.W * op.C
-            add_forward(x_k, input_of(op.x2_from, operations, x, size, activations, chunk), y_k)
+            x2_k = input_of(op.x2_from, operations, x, size, activations, chunk)
+            add_forward(x_k, x2_k, op.fuses_relu, y_k)
         elif op.kind == ACTIVATION:
             assign(x_k, y_k)
         if op.activate_function:
