@@ -119,14 +119,13 @@ def elementwise_arguments():
 def batch_norm_arguments():
     """Kernel -> its arguments, for P = 42 values of 13 channels in two parts."""
     P, C = 42, 13
-    x, dy, scratch = values(P, C), values(P + 1, C)[1:].copy(), np.zeros((3, C), np.float32)
+    x, dy, scratch = values(P, C), values(P + 1, C)[1:].copy(), np.zeros((5, C), np.float32)
     moments, parts = np.zeros((2, C)), np.zeros((2, 2, C))
     gamma, beta = values(C), values(C + 1)[1:].copy()
     for part, rows in zip(parts, (x[: P // 2], x[P // 2 :])):
         reference.batch_norm_moments(rows, 0, scratch, part)
     reference.batch_norm_moments(x, 0, scratch, moments)
-    y, dgamma, dbeta = np.zeros_like(x), values(C + 2)[2:].copy(), values(C + 3)[3:].copy()
-    reference.batch_norm_forward(x, moments, gamma, beta, 1e-3, 1, scratch, y)
+    dgamma, dbeta = values(C + 2)[2:].copy(), values(C + 3)[3:].copy()
     ones = np.ones(C, np.float32)
     return {
         "batch_norm_moments": (x, 0, scratch, np.zeros((2, C))),
@@ -134,11 +133,11 @@ def batch_norm_arguments():
         "batch_norm_update_running": (moments, P, 0.9, 1, np.zeros(C, np.float32), ones),
         "batch_norm_forward": (x, moments, gamma, beta, 1e-3, 1, scratch, np.zeros_like(x)),
         "batch_norm_backward_params": (
-            *(x, y, dy, moments, 1e-3, 1, scratch),
+            *(x, dy, moments, gamma, beta, 1e-3, 1, 1, scratch),
             *(np.zeros(C, np.float32), np.zeros(C, np.float32)),
         ),
         "batch_norm_backward_input": (
-            *(x, dy, moments, gamma, 1e-3, dgamma, dbeta, P, scratch),
+            *(x, dy, moments, gamma, beta, 1e-3, 1, dgamma, dbeta, P, scratch),
             np.zeros_like(x),
         ),
     }

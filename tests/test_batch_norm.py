@@ -40,7 +40,7 @@ def run(
     size = chunk_size or P
     n_chunks = -(-P // size)
     chunk_moments = memory.wanted(n_chunks, 2, C, dtype=np.float64)
-    scratch = memory.wanted(3, C)
+    scratch = memory.wanted(5, C)
     for k in range(n_chunks):
         chunk = x[k * size : (k + 1) * size]
         for first in range(0, len(chunk), block_size or size):  # in parts
@@ -52,12 +52,10 @@ def run(
     y, dx = memory.wanted(P, C), memory.wanted(P, C)
     dgamma, dbeta = memory.wanted(C), memory.wanted(C)
     operations.batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y)
-    if relu:  # it changes dy
-        dy = np.array(dy)
-    params = (moments, epsilon, relu, scratch, dgamma, dbeta)
-    operations.batch_norm_backward_params(x, y, dy, *params)
+    normed = (moments, gamma, beta, epsilon, relu)
+    operations.batch_norm_backward_params(x, dy, *normed, 0, scratch, dgamma, dbeta)
     operations.batch_norm_backward_input(
-        x, dy, moments, gamma, epsilon, memory.given(dgamma), memory.given(dbeta), P, scratch, dx
+        x, dy, *normed, memory.given(dgamma), memory.given(dbeta), P, scratch, dx
     )
     memory.check()
     return dict(moments=moments, y=y, dx=dx, dgamma=dgamma, dbeta=dbeta)
@@ -106,7 +104,7 @@ def test_moments_of_many_values_in_float32(operations, C, mean, first_rows):
     x = rng.normal(mean, rng.uniform(0.1, 3, C), (4099, C))
     x[:300] += first_rows
     x = x.astype(np.float32)
-    moments, scratch = np.full((2, C), np.nan), np.zeros((3, C), np.float32)
+    moments, scratch = np.full((2, C), np.nan), np.zeros((5, C), np.float32)
     for first, part in ((0, x[:1000]), (1000, x[1000:2777]), (2777, x[2777:])):
         operations.batch_norm_moments(part, first, scratch, moments)
     expected = naive.moments(x)

@@ -54,14 +54,14 @@ def run(passes, dtype, x, gamma, beta, dy, window):
     C, n = gamma.size, x[..., 0].size
     winners, argmax = forward(passes, dtype, x, gamma, window)
     memory, moments = Guarded(dtype), naive.moments(x.reshape(n, C))
-    y, scratch = np.empty_like(winners), memory.wanted(3, C)
+    y, scratch = np.empty_like(winners), memory.wanted(5, C)
     dgamma, dbeta = np.empty(C, dtype), np.empty(C, dtype)
     pooled, y_2d, dy_2d = (t.astype(dtype).reshape(-1, C) for t in (winners, y, dy))
     norm = batch_norm if passes is kernels else reference
     gamma, beta = gamma.astype(dtype), beta.astype(dtype)
     norm.batch_norm_forward(pooled, moments, gamma, beta, EPSILON, 0, scratch, y_2d)
     norm.batch_norm_backward_params(
-        pooled, y_2d, dy_2d, moments, EPSILON, 0, scratch, dgamma, dbeta
+        pooled, dy_2d, moments, gamma, beta, EPSILON, 0, 0, scratch, dgamma, dbeta
     )
     dx = memory.wanted(*x.shape)
     passes.batch_norm_maxpool2d_backward_input(

@@ -66,32 +66,36 @@ def test_relu_keeps_nan(which):
 @DTYPES
 @VERSIONS
 @pytest.mark.parametrize("relu", [0, 1])
+@pytest.mark.parametrize("stores", [0, 1])
 @given(problem=problems)
-def test_gradient_sums(which, relu, dtype, problem):
+def test_gradient_sums(which, stores, relu, dtype, problem):
     (P, C, seed), memory = problem, Guarded(dtype)
-    x, y, k = numbers((P, C), seed), numbers((P, C), seed + 1), numbers(C, seed + 2)
+    x, k = numbers((P, C), seed), numbers((3, C), seed + 2)
     dy, sums = memory.wanted(P, C), memory.wanted(2 * C)
     dy[:], sums[:] = numbers((P, C), seed + 3), 5
-    expected = np.where(y > 0, dy, 0) if relu else dy.copy()
-    given = memory.given(x), memory.given(y), dy, memory.given(k)
-    function("add_gradient_sums", which)(*given, relu, sums)
+    before = dy.copy()
+    expected = np.where(k[0] * x + k[1] > 0, dy, 0) if relu else before
+    given = memory.given(x), dy, memory.given(k.reshape(-1))
+    function("add_gradient_sums", which)(*given, relu, stores, sums)
     memory.check()
-    np.testing.assert_array_equal(dy, expected)
-    totals = [expected.sum(axis=0), (expected * (x - k)).sum(axis=0)]
+    np.testing.assert_array_equal(dy, expected if stores else before)
+    totals = [expected.sum(axis=0), (expected * (x - k[2])).sum(axis=0)]
     np.testing.assert_array_equal(sums.reshape(2, C), 5 + np.array(totals))
 
 
 @DTYPES
 @VERSIONS
+@pytest.mark.parametrize("relu", [0, 1])
 @given(problem=problems)
-def test_combined_rows(which, dtype, problem):
+def test_combined_rows(which, relu, dtype, problem):
     (P, C, seed), memory = problem, Guarded(dtype)
-    x, dy, k = numbers((P, C), seed), numbers((P, C), seed + 1), numbers((3, C), seed + 2)
+    x, dy, k = numbers((P, C), seed), numbers((P, C), seed + 1), numbers((5, C), seed + 2)
     out = memory.wanted(P, C)
     given = memory.given(x), memory.given(dy), memory.given(k.reshape(-1))
-    function("combine_rows", which)(*given, out)
+    function("combine_rows", which)(*given, relu, out)
     memory.check()
-    np.testing.assert_array_equal(out, k[0] * dy + k[1] * x + k[2])
+    g = np.where(k[0] * x + k[1] > 0, dy, 0) if relu else dy
+    np.testing.assert_array_equal(out, k[2] * g + k[3] * x + k[4])
 
 
 @DTYPES

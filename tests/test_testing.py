@@ -484,8 +484,8 @@ def test_a_batch_norm_that_forgets_the_mean_of_the_gradients_is_caught(monkeypat
     """A bias before a BatchNorm has no gradient then.  Noise is accepted there, and only noise."""
     right = reference_backend.reference.batch_norm_backward_input
 
-    def without_the_mean(x, dy, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out):
-        right(x, dy, moments, gamma, epsilon, dgamma, 0 * dbeta, n, scratch, dx_out)
+    def without_the_mean(x, dy, moments, gamma, beta, epsilon, relu, dgamma, dbeta, *rest):
+        right(x, dy, moments, gamma, beta, epsilon, relu, dgamma, 0 * dbeta, *rest)
 
     monkeypatch.setattr(reference_backend.reference, "batch_norm_backward_input", without_the_mean)
     network = small_network("batch_norms", "numpy")

@@ -198,22 +198,33 @@ def batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y_out):
 
 
 def batch_norm_backward_params(
-    x, y, dy, moments, epsilon, relu, scratch, dgamma_out, dbeta_out
+    x, dy, moments, gamma, beta, epsilon, relu, stores, scratch, dgamma_out, dbeta_out
 ):  # fmt: skip
     """See kernels/batch_norm.py, equations (7) and (8).  scratch is not used."""
     mean, var = moments
-    if relu:
-        relu_backward(y, dy, dy)
-    dgamma_out[:] = np.einsum("pc,pc->c", dy, (x - mean) / np.sqrt(var + epsilon))
-    dbeta_out[:] = dy.sum(axis=0)
+    g = _through_relu(x, dy, moments, gamma, beta, epsilon) if relu else dy
+    dgamma_out[:] = np.einsum("pc,pc->c", g, (x - mean) / np.sqrt(var + epsilon))
+    dbeta_out[:] = g.sum(axis=0)
+    if stores:
+        dy[:] = g
+
+
+def _through_relu(x, dy, moments, gamma, beta, epsilon):
+    """dy, or 0 where the ReLU of `batch_norm_forward` gave 0."""
+    y, g = np.empty_like(x), np.empty_like(dy)
+    batch_norm_forward(x, moments, gamma, beta, epsilon, 1, None, y)
+    relu_backward(y, dy, g)
+    return g
 
 
 def batch_norm_backward_input(
-    x, dy, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out
+    x, dy, moments, gamma, beta, epsilon, relu, dgamma, dbeta, n, scratch, dx_out
 ):  # fmt: skip
     """See kernels/batch_norm.py.  Here as in the paper: by the gradients of the mean and of the
     variance, where the kernel uses a closed form.  scratch is not used."""
     mean, var = moments
+    if relu:
+        dy = _through_relu(x, dy, moments, gamma, beta, epsilon)
     deviation = np.sqrt(var + epsilon)
     dvar = -gamma * dgamma / (2 * np.square(deviation))
     dmean = -gamma * dbeta / deviation

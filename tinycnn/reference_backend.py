@@ -348,19 +348,20 @@ def _batch_norm_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> N
     layer, gradients = arrays.step.layer, arrays.gradients
     assert isinstance(layer, layers.BatchNorm)
     reference.batch_norm_backward_params(
-        _channels(saved.x), _channels(saved.y), _channels(dy), saved.extra, layer.epsilon, 0,
-        NO_SCRATCH, gradients["gamma"], gradients["beta"],
+        _channels(saved.x), _channels(dy), saved.extra, arrays.parameters["gamma"],
+        arrays.parameters["beta"], layer.epsilon, 0, 0, NO_SCRATCH, gradients["gamma"],
+        gradients["beta"],
     )  # fmt: skip
 
 
 def _batch_norm_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
     dx, layer = np.empty_like(dy), arrays.step.layer
     assert isinstance(layer, layers.BatchNorm)
-    x, gamma = _channels(saved.x), arrays.parameters["gamma"]
+    x, gamma, beta = _channels(saved.x), arrays.parameters["gamma"], arrays.parameters["beta"]
     dgamma, dbeta = arrays.gradients["gamma"], arrays.gradients["beta"]
     reference.batch_norm_backward_input(
-        x, _channels(dy), saved.extra, gamma, layer.epsilon, dgamma, dbeta, max(len(x), 1),
-        NO_SCRATCH, _channels(dx),
+        x, _channels(dy), saved.extra, gamma, beta, layer.epsilon, 0, dgamma, dbeta,
+        max(len(x), 1), NO_SCRATCH, _channels(dx),
     )  # fmt: skip
     return dx
 

@@ -6,11 +6,15 @@ Rows are the pixels of pictures, or vectors.  For the rows p of an array (P, C) 
     add_shifted_sums  sums[0, c] += sum over p of d,  sums[1, c] += sum over p of d^2,
                       d = x[p, c] - k[0, c]                                                     (1)
     scale_rows        y[p, c] = k[0, c] x[p, c] + k[1, c], then ReLU if `relu`                  (2)
-    add_gradient_sums dy[p, c] = 0 where y[p, c] <= 0 if `relu`, in place; then
-                      sums[0, c] += sum over p of dy[p, c],
-                      sums[1, c] += sum over p of dy[p, c] (x[p, c] - k[0, c])                  (3)
-    combine_rows      out[p, c] = k[0, c] dy[p, c] + k[1, c] x[p, c] + k[2, c]                  (4)
+    add_gradient_sums sums[0, c] += sum over p of g[p, c],
+                      sums[1, c] += sum over p of g[p, c] (x[p, c] - k[2, c])                   (3)
+                      and dy = g, in place, if `stores`
+    combine_rows      out[p, c] = k[2, c] g[p, c] + k[3, c] x[p, c] + k[4, c]                   (4)
     add_row_sums      sums[0, c] += sum over p of x[p, c]                                       (5)
+
+In (3) and (4) g is dy; with `relu` g is 0 where the ReLU of (2) has given 0.  That is computed again
+from x, with the same coefficients and so with the same bits: reading y, and writing a gradient to
+memory and reading it again, would take longer.
 
 One vector of channels goes down the rows, so its coefficients k and its sums stay in registers.
 The compiler's own loops would run along the channels, and load and store the sums in every row.
@@ -68,20 +72,33 @@ def _scaled(row: Row) -> list[ir.Value]:
     return []
 
 
-def _gradient(row: Row) -> list[ir.Value]:
+def _through_relu(row: Row, x: ir.Value) -> ir.Value:
+    """g: dy, or 0 where the ReLU gave 0."""
     vectors, builder = row.vectors, row.builder
     zeros = ir.Constant(vectors.type, [0.0] * vectors.lanes)
-    passes = builder.fcmp_ordered(">", vectors.load(row.y), zeros)
+    value = builder.fadd(builder.fmul(x, row.k[0]), row.k[1])  # as in `_scaled`
+    passes = builder.fcmp_ordered(">", value, zeros)
     passes = builder.or_(passes, builder.not_(row.relu))
-    g = builder.select(passes, vectors.load(row.dy), zeros)
-    vectors.store(g, row.dy)
-    return [g, builder.fmul(g, builder.fsub(vectors.load(row.x), row.k[0]))]
+    return builder.select(passes, vectors.load(row.dy), zeros)
+
+
+def _gradient(row: Row) -> list[ir.Value]:
+    x = row.vectors.load(row.x)
+    g = _through_relu(row, x)
+    return [g, row.builder.fmul(g, row.builder.fsub(x, row.k[2]))]
+
+
+def _stored_gradient(row: Row) -> list[ir.Value]:
+    terms = _gradient(row)
+    row.vectors.store(terms[0], row.dy)
+    return terms
 
 
 def _combined(row: Row) -> list[ir.Value]:
-    vectors = row.vectors
-    value = vectors.multiply_add(vectors.load(row.x), row.k[1], row.k[2])
-    vectors.store(vectors.multiply_add(vectors.load(row.dy), row.k[0], value), row.y)
+    vectors, x = row.vectors, row.vectors.load(row.x)
+    value = vectors.multiply_add(x, row.k[3], row.k[4])
+    g = _through_relu(row, x)
+    vectors.store(vectors.multiply_add(g, row.k[2], value), row.y)
     return []
 
 
@@ -156,7 +173,8 @@ def _make(
 
 
 _shifted_sums, _scale = _make(_shifted, 1, 2), _make(_scaled, 2, 0)
-_gradient_sums, _combine = _make(_gradient, 1, 2), _make(_combined, 3, 0)
+_gradient_sums, _stored_gradient_sums = _make(_gradient, 3, 2), _make(_stored_gradient, 3, 2)
+_combine = _make(_combined, 5, 0)
 _sums = _make(_itself, 0, 1, ROWS_AT_ONCE)
 
 
@@ -179,23 +197,27 @@ def scale_rows_plain(x, k, relu, y_out):
             y_out[p, c] = 0 if relu and value <= 0 else value
 
 
-def add_gradient_sums_plain(x, y, dy, k, relu, sums):
+def add_gradient_sums_plain(x, dy, k, relu, stores, sums):
     """(3) in indexed loops."""
     C = x.shape[1]
     for p in range(x.shape[0]):
         for c in range(C):
-            if relu and not y[p, c] > 0:
-                dy[p, c] = 0
-            sums[c] += dy[p, c]
-            sums[C + c] += dy[p, c] * (x[p, c] - k[c])
+            passes = not relu or k[c] * x[p, c] + k[C + c] > 0
+            g = dy[p, c] if passes else dy.dtype.type(0)
+            sums[c] += g
+            sums[C + c] += g * (x[p, c] - k[2 * C + c])
+            if stores:
+                dy[p, c] = g
 
 
-def combine_rows_plain(x, dy, k, out):
+def combine_rows_plain(x, dy, k, relu, out):
     """(4) in indexed loops."""
     C = x.shape[1]
     for p in range(x.shape[0]):
         for c in range(C):
-            out[p, c] = k[c] * dy[p, c] + (k[C + c] * x[p, c] + k[2 * C + c])
+            passes = not relu or k[c] * x[p, c] + k[C + c] > 0
+            g = dy[p, c] if passes else dy.dtype.type(0)
+            out[p, c] = k[2 * C + c] * g + (k[3 * C + c] * x[p, c] + k[4 * C + c])
 
 
 def add_row_sums_plain(x, sums):
@@ -226,27 +248,30 @@ def scale_rows_tiled(x, k, relu, y_out):  # pragma: no cover: intrinsics only ru
 
 
 def add_gradient_sums_tiled(
-    x, y, dy, k, relu, sums
+    x, dy, k, relu, stores, sums
 ):  # pragma: no cover: intrinsics only run compiled
-    """(3).  x, y, dy (P, C); k (C,) and sums (2 * C,), flat."""
+    """(3).  x, dy (P, C); k (3 * C,) and sums (2 * C,), flat."""
     (P, C), lanes = x.shape, BYTES // x.itemsize
-    xf, yf, dyf = x.reshape(-1), y.reshape(-1), dy.reshape(-1)
+    xf, dyf = x.reshape(-1), dy.reshape(-1)
     for p in range(0, P, TILE_ROWS):
         rows = min(P - p, TILE_ROWS)
         for c in range(0, C, lanes):
             n = min(C - c, lanes)
-            _gradient_sums(rows, C, n, relu, xf, yf, dyf, p * C + c, k, sums, c)
+            if stores:
+                _stored_gradient_sums(rows, C, n, relu, xf, xf, dyf, p * C + c, k, sums, c)
+            else:
+                _gradient_sums(rows, C, n, relu, xf, xf, dyf, p * C + c, k, sums, c)
 
 
-def combine_rows_tiled(x, dy, k, out):  # pragma: no cover: intrinsics only run compiled
-    """(4).  x, dy, out (P, C); k (3 * C,), flat."""
+def combine_rows_tiled(x, dy, k, relu, out):  # pragma: no cover: intrinsics only run compiled
+    """(4).  x, dy, out (P, C); k (5 * C,), flat."""
     (P, C), lanes = x.shape, BYTES // x.itemsize
     xf, dyf, of = x.reshape(-1), dy.reshape(-1), out.reshape(-1)
     for p in range(0, P, TILE_ROWS):
         rows = min(P - p, TILE_ROWS)
         for c in range(0, C, lanes):
             n = min(C - c, lanes)
-            _combine(rows, C, n, 0, xf, of, dyf, p * C + c, k, k, c)
+            _combine(rows, C, n, relu, xf, of, dyf, p * C + c, k, k, c)
 
 
 def add_row_sums_tiled(x, sums):  # pragma: no cover: intrinsics only run compiled

@@ -15,7 +15,8 @@ the stage that computes x: `batch_norm_moments` for each chunk.  Before the next
 each chunk, these are summed over the chunks, and BATCH_MOMENTS computes dx with the sums.
 
 If a max-pooling follows, BATCH_MOMENTS does it: see `batch_norm_maxpool2d.py`.  BATCH_NORM is then
-in its shape; only H and W are those of x.
+in its shape; only H and W are those of x.  It stores the gradient of the ReLU's input for
+BATCH_MOMENTS, which otherwise finds out from x where the ReLU gave 0.
 
 In prediction there is no such operation: `tinycnn.folding` has replaced it.
 Ioffe and Szegedy 2015, "Batch normalization".
@@ -31,8 +32,8 @@ from .arrays import view_2d, view_3d
 from .elementwise import sum_chunks
 from .scale_shift import channels_2d, scale_of, shift_of
 
-N_COEFFICIENTS = 3
-"""Rows of the scratch (3, C) of a pass."""
+N_COEFFICIENTS = 5
+"""Rows of the scratch (5, C) of a pass."""
 
 GROUP = 128
 """Values of a channel whose sums are computed in the dtype of x."""
@@ -44,7 +45,7 @@ def batch_norm_moments(x, n_before, scratch, moments):
 
     x         (P, C)
     n_before  values of each channel in the parts before; with 0, `moments` is overwritten
-    scratch   (3, C) overwritten
+    scratch   (5, C) overwritten
     moments   (2, C) float64, of the parts before; then of these and x
 
     Each part is cut into groups.  With any number k, the n values of a group have
@@ -136,37 +137,43 @@ def batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y_out):
     moments      (2, C) float64, of the batch
     gamma, beta  (C,)
     relu         1: apply ReLU to y; 0: do not
-    scratch      (3, C) overwritten.  Backward needs x, the moments, and with relu y.
+    scratch      (5, C) overwritten.  Backward needs x and the moments.
     """
+    _scale_and_shift(moments, gamma, beta, epsilon, scratch)
+    scale_rows(x, scratch.reshape(-1), relu, y_out)
+
+
+@inline_helper
+def _scale_and_shift(moments, gamma, beta, epsilon, scratch):
+    """Equation (6), in the first two rows of scratch."""
     scale, shift = scratch[0], scratch[1]
     for c in range(gamma.size):
         r = 1.0 / math.sqrt(moments[1, c] + epsilon)
         scale[c] = gamma[c] * r
-        shift[c] = beta[c] - moments[0, c] * scale[c]  # (6)
-    scale_rows(x, scratch.reshape(-1), relu, y_out)
+        shift[c] = beta[c] - moments[0, c] * scale[c]
 
 
 @inline_kernel
 def batch_norm_backward_params(
-    x, y, dy, moments, epsilon, relu, scratch, dgamma_out, dbeta_out
+    x, dy, moments, gamma, beta, epsilon, relu, stores, scratch, dgamma_out, dbeta_out
 ):  # fmt: skip
-    """Given x, moments and y as in forward, and dy = dL/dy (with relu: of the ReLU's output; dy
-    then becomes the gradient of its input, in place); wanted dgamma and dbeta (C,), of these P
-    values.
+    """Given x, moments, gamma and beta as in forward, and dy = dL/dy (with relu: of the ReLU's
+    output); wanted dgamma and dbeta (C,), of these P values.
 
         dL/dgamma[c] = sum over p of dL/dy[p, c] * dy[p, c]/dgamma[c]        chain rule
                      = r[c] * sum over p of dy[p, c] (x[p, c] - m[c])        from (1)           (7)
         dL/dbeta[c]  = sum over p of dy[p, c]                                from (1)           (8)
 
-    y        without relu it is not used
-    scratch  (3, C), dgamma_out and dbeta_out are overwritten.
+    stores   1: dy becomes the gradient of the ReLU's input, in place
+    scratch  (5, C), dgamma_out and dbeta_out are overwritten.
     """
     C = x.shape[1]
-    mean, sums = scratch[0], scratch.reshape(-1)[C : 3 * C]
+    mean, sums = scratch[2], scratch.reshape(-1)[3 * C : 5 * C]
+    _scale_and_shift(moments, gamma, beta, epsilon, scratch)
     for c in range(C):
         mean[c] = moments[0, c]
     sums[:] = 0
-    add_gradient_sums(x, y, dy, mean, relu, sums)
+    add_gradient_sums(x, dy, scratch.reshape(-1), relu, stores, sums)
     for c in range(C):
         dbeta_out[c] = sums[c]  # (8)
         dgamma_out[c] = sums[C + c] / math.sqrt(moments[1, c] + epsilon)  # (7)
@@ -174,12 +181,13 @@ def batch_norm_backward_params(
 
 @inline_kernel
 def batch_norm_backward_input(
-    x, dy, moments, gamma, epsilon, dgamma, dbeta, n, scratch, dx_out
+    x, dy, moments, gamma, beta, epsilon, relu, dgamma, dbeta, n, scratch, dx_out
 ):  # fmt: skip
     """The gradient of the input, dx = dL/dx (P, C), for a part of the batch.
 
-    Given: x, moments and gamma as in forward, dy = dL/dy (P, C), and the gradients dgamma and dbeta
-    (C,), which are those of the whole batch.  The batch has n values of each channel.
+    Given: x, moments, gamma and beta as in forward, dy = dL/dy (P, C) (with relu: of the ReLU's
+    output), and the gradients dgamma and dbeta (C,), which are those of the whole batch.  The batch
+    has n values of each channel.
 
     The derivation is for one channel.  p and q are two of its n values; [p=q] is 1 if they are the
     same one, else 0.
@@ -198,12 +206,13 @@ def batch_norm_backward_input(
 
         slope = -gamma r^2 dgamma/n,   offset = -slope m - gamma r dbeta/n                     (15)
 
-    scratch (3, C) and dx_out are overwritten.
+    scratch (5, C) and dx_out are overwritten.
     """
+    _scale_and_shift(moments, gamma, beta, epsilon, scratch)
     backward_coefficients(
-        moments, gamma, epsilon, dgamma, dbeta, n, scratch[0], scratch[1], scratch[2]
+        moments, gamma, epsilon, dgamma, dbeta, n, scratch[2], scratch[3], scratch[4]
     )
-    combine_rows(x, dy, scratch.reshape(-1), dx_out)  # (14)
+    combine_rows(x, dy, scratch.reshape(-1), relu, dx_out)  # (14)
 
 
 @inline_helper
@@ -293,8 +302,9 @@ def batch_norm_operation_backward(
 ):
     """The gradients of gamma and beta, but no dx."""
     batch_norm_backward_params(
-        _values(op, x, chunk.n_images), _values(op, y, chunk.n_images),
-        _values(op, dy, chunk.n_images), moments_of(op, statistics), op.epsilon, op.fuses_relu,
+        _values(op, x, chunk.n_images), _values(op, dy, chunk.n_images),
+        moments_of(op, statistics), scale_of(op, weights.parameters),
+        shift_of(op, weights.parameters), op.epsilon, op.fuses_relu, op.is_behind_pool,
         view_2d(scratch.channels, 0, N_COEFFICIENTS, op.C), scale_of(op, sums), shift_of(op, sums),
     )  # fmt: skip
 
@@ -313,7 +323,8 @@ def batch_moments_operation_backward(
     if dx.size:
         batch_norm_backward_input(
             channels_2d(op, x, chunk.n_images), channels_2d(op, dy, chunk.n_images),
-            moments_of(op, statistics), scale_of(op, weights.parameters), op.epsilon,
+            moments_of(op, statistics), scale_of(op, weights.parameters),
+            shift_of(op, weights.parameters), op.epsilon, op.fuses_relu,
             scale_of(op, gradients.parameters), shift_of(op, gradients.parameters),
             statistics.n_images * op.H * op.W,
             view_2d(scratch.channels, 0, N_COEFFICIENTS, op.C),

@@ -90,8 +90,9 @@ FIELDS = (
     # by which of Winograd's algorithms; outputs of its tiles along an axis, for STRIDE_1; offset of
     # the weights transformed for that, or packed
     "winograd", "tile", "prepared_offset",
-    # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1
-    "moments_offset", "running_mean_offset", "running_var_offset", "unbiased",
+    # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1; whether
+    # its input has gone through a pooling that stood behind it
+    "moments_offset", "running_mean_offset", "running_var_offset", "unbiased", "is_behind_pool",
     # addresses of the functions that do it in this process, 0 for none: see `linking.py`
     "forward_function", "activate_function", "backward_function", "activate_backward_function",
     "prepare_function", "transpose_function", "collect_function",

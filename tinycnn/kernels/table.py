@@ -139,7 +139,7 @@ def _make_nodes(plan: Plan, needs: Needs) -> list[_Node]:
             made = [moments, node]
             if op.pool:  # see `batch_norm_maxpool2d.py`
                 moments.op.y_offset = needs.sizes.reserve("n_activations", op.OH * op.OW * op.F)
-                node.op.pool, node.sources = 0, (moments,)
+                node.op.pool, node.op.is_behind_pool, node.sources = 0, 1, (moments,)
         for part in made:
             part.stage = max(_earliest_stage(source, part.op.kind) for source in part.sources)
             for source in part.sources:
