@@ -203,8 +203,12 @@ class _Walk:
                 # a ReLU stands between: without a gradient where the window's largest is <= 0
                 behind = (np.where(y > 0, dy, np.float32(0)), argmax)
             elif kind == "Dense":
+                from tinycnn.kernels import packed_weights
+
                 w = self.weights[f"{name}.w"]
-                dw, db, w_t = np.empty_like(w), np.empty(w.shape[1], w.dtype), w.T.copy()
+                dw, db, (K, U) = np.empty_like(w), np.empty(w.shape[1], w.dtype), w.shape
+                columns = packed_weights.panel_columns(K, w.itemsize)
+                w_t = np.empty((K // columns, U, columns), w.dtype)
                 macs = len(x) * w.size
                 self.add("dense_backward_params", name, x, dy, dw, db, macs=macs)
                 self.add("dense_transpose_weights", name, w, w_t)

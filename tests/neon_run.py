@@ -49,7 +49,7 @@ def simple_arguments():
     return {
         "dense_forward": ((rows, m, values(19)), (values(N, 19),)),
         "dense_backward_params": ((rows, values(N, 19)), (values(37, 19), values(19))),
-        "dense_backward_input": ((values(N, 19), np.ascontiguousarray(m.T)), (values(N, 37),)),
+        "dense_backward_input": ((values(N, 19), np.ascontiguousarray(m.T)[None]), (values(N, 37),)),
         "conv2d_forward": ((x, w, b, WINDOW), (y,)),
         "conv2d_backward_params": ((x, y, WINDOW), (values(*w.shape), values(F))),
         "conv2d_backward_input": ((y, values(F, 3, 2, C), WINDOW), like_x),
@@ -104,7 +104,7 @@ def elementwise_arguments():
         "prelu_backward_input": (pixels, alpha, dpixels, like_pixels),
         "scale_shift_backward_params": (pixels, dpixels, sums, more),
         "scale_shift_backward_input": (dpixels, alpha, like_pixels),
-        "dense_transpose_weights": (values(17, 5), values(5, 17)),
+        "dense_transpose_weights": (values(18, 5), values(3, 5, 6)),
         "conv2d_transpose_weights": (values(3, 2, 5, 13), values(13, 3, 2, 5)),
         "conv2d_transpose_weights_back": (values(13, 3, 2, 5), values(3, 2, 5, 13)),
         "log_softmax_forward": (z, 2.0, dz),

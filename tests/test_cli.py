@@ -612,7 +612,7 @@ def test_gradcheck(run, run_json, model):
 
 
 def wrong_dense(dy, w_t, dx_out):
-    dx_out[:] = 1.0005 * (dy @ w_t)
+    dx_out[:] = 1.0005 * (dy @ w_t[0])
 
 
 @pytest.mark.kernels

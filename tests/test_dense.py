@@ -35,14 +35,16 @@ def tensors(shape, seed, whole):
     return [rng.standard_normal(s) for s in ((N, K), (K, U), (U,), (N, U))]
 
 
-def run(operations, dtype, x, w, b, dy):
+def run(operations, dtype, x, w, b, dy, n_panels=1):
+    """n_panels: of the transposed weights, if so many divide the rows of w; else one."""
     memory = Guarded(dtype)
     x, w, b, dy = (memory.given(t) for t in (x, w, b, dy))
     y = memory.wanted(*dy.shape)
     operations.dense_forward(x, w, b, y)
     dw, db = memory.wanted(*w.shape), memory.wanted(*b.shape)
     operations.dense_backward_params(x, dy, dw, db)
-    w_t = memory.wanted(*w.shape[::-1])
+    (K, U), n_panels = w.shape, 1 if len(w) % n_panels else n_panels
+    w_t = memory.wanted(n_panels, U, K // n_panels)
     operations.dense_transpose_weights(w, w_t)
     dx = memory.wanted(*x.shape)
     operations.dense_backward_input(dy, w_t, dx)
@@ -82,10 +84,10 @@ def test_a_layer_by_hand(operations):
 
 @DTYPES
 @BOTH
-@given(shape=small, seed=st.integers(0, 2**32))
-def test_whole_numbers_equal_the_definition_exactly(operations, dtype, shape, seed):
+@given(shape=small, n_panels=st.integers(1, 3), seed=st.integers(0, 2**32))
+def test_whole_numbers_equal_the_definition_exactly(operations, dtype, shape, n_panels, seed):
     values = tensors(shape, seed, whole=True)
-    result = run(operations, dtype, *values)
+    result = run(operations, dtype, *values, n_panels=n_panels)
     for name, expected in run_naive(*values).items():
         np.testing.assert_array_equal(result[name], expected, err_msg=name)
 

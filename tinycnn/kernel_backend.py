@@ -36,6 +36,10 @@ size, and the chunks' gradients are added in order, so the result does not depen
 WORK_OF_STEP = 3
 """The forward and backward pass of a layer compute three products where prediction computes one."""
 
+WORTH_PACKING = 32
+"""For so many images of a batch the weights of dense layers are packed: see `packed_weights.py`.
+For fewer it takes longer than it saves."""
+
 NO_LOSS = LossTerms(1.0, 0.0, 1.0, 0.0)
 NO_STAGE = Stage(0, 0, 0, 0, 1)
 
@@ -63,8 +67,8 @@ class KernelBackend(KernelPrediction):
         self.ready_to_train = False
         sizes = self.table.sizes
         self.transposed = aligned_zeros(sizes.n_transposed, self.dtype)
-        prepared = aligned_zeros(sizes.n_prepared, self.dtype)
-        self.weights = Weights(
+        prepared = aligned_zeros(sizes.n_prepared + sizes.n_packed, self.dtype)
+        self.weights = self.all_weights = Weights(
             self.table.operations, parameters, self.transposed, parameters, prepared
         )
         self.chunk_spaces = Pool(lambda n: ChunkSpace(plan, sizes, n, self.dtype))
@@ -212,6 +216,9 @@ class KernelBackend(KernelPrediction):
     def _begin(self, n_images: int, masks: Mapping[str, np.ndarray]) -> BatchSpace:
         """The memory for a step of n_images, with the masks copied into it."""
         self.workers.wait()  # a step that Ctrl-C ended may have left some
+        prepared, sizes = self.all_weights.prepared, self.table.sizes
+        n_prepared = sizes.n_prepared + (sizes.n_packed if n_images >= WORTH_PACKING else 0)
+        self.weights = self.all_weights._replace(prepared=prepared[:n_prepared])
         space = self.batch_space
         if space is None or space.capacity < n_images:
             space = self.batch_space = self._make_batch_space(n_images)

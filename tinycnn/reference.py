@@ -119,13 +119,14 @@ def dense_backward_params(x, dy, dw_out, db_out):
 
 
 def dense_transpose_weights(w, w_t_out):
-    """w (fan_in, units) -> (units, fan_in)."""
-    w_t_out[:] = w.T
+    """w (fan_in, units) -> (P, units, fan_in / P): see kernels/dense.py."""
+    n_panels, _, n_columns = w_t_out.shape
+    w_t_out[:] = w.reshape(n_panels, n_columns, -1).transpose(0, 2, 1)
 
 
 def dense_backward_input(dy, w_t, dx_out):
     """See kernels/dense.py, equation (4)."""
-    dx_out[:] = dy @ w_t
+    dx_out[:] = np.concatenate([dy @ panel for panel in w_t], axis=1)
 
 
 def add_forward(x, x2, relu, y_out):

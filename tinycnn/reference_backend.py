@@ -221,7 +221,7 @@ def _dense_gradients(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> None:
 
 def _dense_backward(arrays: StepArrays, saved: Saved, dy: np.ndarray) -> np.ndarray:
     w, dx = arrays.parameters["w"], np.empty_like(saved.x)
-    w_t = np.empty(w.shape[::-1], w.dtype)
+    w_t = np.empty((1, *w.shape[::-1]), w.dtype)
     reference.dense_transpose_weights(w, w_t)
     reference.dense_backward_input(dy, w_t, dx)
     return dx

@@ -14,6 +14,7 @@ from .arrays import (
     WinnerScratch,
     bias_of,
     pool_window_of,
+    view_2d,
     view_3d,
     view_4d,
     weights_of,
@@ -158,8 +159,9 @@ def conv2d_operation_winograd_3x3_weights(op, weights):
 
 @helper
 def conv2d_operation_pack_weights(op, weights):
-    w = weights_of(op, weights.parameters)
-    pack_weights(w, op.panel, weights.prepared[op.prepared_offset :])
+    n_rows = op.KH * op.KW * op.C
+    packed = view_3d(weights.prepared, op.prepared_offset, op.F // op.panel, n_rows, op.panel)
+    pack_weights(view_2d(weights.parameters, op.w_offset, n_rows, op.F), packed)
 
 
 @helper

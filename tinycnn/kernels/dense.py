@@ -6,9 +6,13 @@ y[n, u] = b[u] + sum over k < fan_in of x[n, k] w[k, u]                         
 from ._jit import helper, inline_helper, inline_kernel
 from ._row_product import BYTES, row_product
 from ._tile import multiply_add, products
-from .arrays import bias_of, view_2d, view_4d
+from .arrays import bias_of, view_2d, view_3d
 from .elementwise import sum_rows
 from .packed_weights import pack_weights
+
+
+ROWS_AT_ONCE = 96
+"""Rows of the gradient of w that are computed together: of 64 images these are 24 KB of x."""
 
 
 @inline_kernel
@@ -42,10 +46,12 @@ def dense_columns_forward(x, wf, w_columns, b, relu, y_out):
 
 
 @inline_helper
-def dense_packed_forward(x, packed, panel, b, relu, y_out):
-    """The same for all columns of weights that `pack_weights` has packed in panels."""
-    for u in range(0, y_out.shape[1], panel):
-        _panel_forward(x, packed[u * x.shape[1] :], panel, u, panel, b, relu, y_out)
+def dense_packed_forward(x, packed, b, relu, y_out):
+    """The same for all columns of weights that `pack_weights` has packed."""
+    n_panels, _, n_columns = packed.shape
+    for p in range(n_panels):
+        panel = packed[p].reshape(-1)
+        _panel_forward(x, panel, n_columns, p * n_columns, n_columns, b, relu, y_out)
 
 
 @inline_helper
@@ -76,51 +82,55 @@ def dense_backward_params(x, dy, dw_out, db_out):
 
 @inline_helper
 def dense_backward_rows(x, dy, first, end, dw_out):
-    """(2) for the rows first <= k < end of dw, so that several threads can share the work."""
+    """(2) for the rows first <= k < end of dw, so that several threads can share the work.
+
+    ROWS_AT_ONCE rows at a time: their columns of x stay in the first-level cache, from one block of
+    units to the next.
+    """
     N, K = x.shape
     U = dy.shape[1]
-    dw_out[first:end] = 0
     xf, dyf, dwf = x.reshape(-1), dy.reshape(-1), dw_out.reshape(-1)
-    multiply_add(
-        M=end - first, N=U, K0=1, K1=N,
-        a=xf, a_off=first, am=1, a0=0, a1=K,
-        b=dyf, b_off=0, b0=0, b1=U,
-        c=dwf, c_off=first * U, cm=U,
-    )  # fmt: skip
+    for k in range(first, end, ROWS_AT_ONCE):
+        n_rows = min(end - k, ROWS_AT_ONCE)
+        dw_out[k : k + n_rows] = 0
+        multiply_add(
+            M=n_rows, N=U, K0=1, K1=N,
+            a=xf, a_off=k, am=1, a0=0, a1=K,
+            b=dyf, b_off=0, b0=0, b1=U,
+            c=dwf, c_off=k * U, cm=U,
+        )  # fmt: skip
 
 
 @inline_kernel
 def dense_transpose_weights(w, w_t_out):
-    """w (fan_in, units) -> w_t_out (units, fan_in), for backward.
-
-    Squares of 16 x 16, so that a line of the cache that is loaded is used as a whole.
-    """
-    K, U = w.shape
-    for first_k in range(0, K, 16):
-        for first_u in range(0, U, 16):
-            for u in range(first_u, min(first_u + 16, U)):
-                for k in range(first_k, min(first_k + 16, K)):
-                    w_t_out[u, k] = w[k, u]
+    """w (fan_in, units) -> w_t_out (P, units, fan_in / P) for backward: the transpose of w in P
+    panels of columns, as in `packed_weights.py`."""
+    n_panels, U, n_columns = w_t_out.shape
+    for p in range(n_panels):
+        first = p * n_columns
+        for u in range(U):
+            for k in range(n_columns):
+                w_t_out[p, u, k] = w[first + k, u]
 
 
 @inline_kernel
 def dense_backward_input(dy, w_t, dx_out):
-    """Given dy = dL/dy (N, units) and w_t (units, fan_in) from `dense_transpose_weights`; wanted
-    dx = dL/dx (N, fan_in), overwritten.
+    """Given dy = dL/dy (N, units) and w_t from `dense_transpose_weights`; wanted dx = dL/dx
+    (N, fan_in), overwritten.
 
         dL/dx[n, k] = sum over u of dy[n, u] * dy[n, u]/dx[n, k]                     chain rule
                     = sum over u of dy[n, u] w[k, u]                                 from (1)   (4)
     """
-    N, U = dy.shape
-    K = w_t.shape[1]
+    (N, U), (n_panels, _, n_columns) = dy.shape, w_t.shape
     dx_out[:] = 0
     dyf, wf, dxf = dy.reshape(-1), w_t.reshape(-1), dx_out.reshape(-1)
-    multiply_add(  # (4)
-        M=N, N=K, K0=1, K1=U,
-        a=dyf, a_off=0, am=U, a0=0, a1=1,
-        b=wf, b_off=0, b0=0, b1=K,
-        c=dxf, c_off=0, cm=K,
-    )  # fmt: skip
+    for p in range(n_panels):
+        multiply_add(  # (4)
+            M=N, N=n_columns, K0=1, K1=U,
+            a=dyf, a_off=0, am=U, a0=0, a1=1,
+            b=wf, b_off=p * U * n_columns, b0=0, b1=n_columns,
+            c=dxf, c_off=p * n_columns, cm=dx_out.shape[1],
+        )  # fmt: skip
 
 
 # ---- the operation in a network; walk.py explains the arguments -------------------------------
@@ -132,30 +142,42 @@ def dense_operation_forward(op, weights, statistics, x, y, activations, scratch,
     wf, b = weights.dense_parameters[op.w_offset :], bias_of(op, weights.parameters)
     x_2d, y_2d = view_2d(x, 0, chunk.n_images, fan_in), view_2d(y, 0, chunk.n_images, op.F)
     if is_packed(op, weights) and chunk.n_images > 1:  # a single image reads whole rows
-        packed = weights.prepared[op.prepared_offset :]
-        dense_packed_forward(x_2d, packed, op.panel, b, op.fuses_relu, y_2d)
+        dense_packed_forward(x_2d, _packed(op, weights), b, op.fuses_relu, y_2d)
     else:
         dense_columns_forward(x_2d, wf, op.w_columns, b, op.fuses_relu, y_2d)
 
 
 @inline_helper
 def is_packed(op, weights):
-    """Whether there are packed weights: in prediction, while the parameters cannot change unseen."""
+    """Whether there are packed weights.  The caller decides whether packing pays."""
     return op.panel < op.w_columns and weights.prepared.size > op.prepared_offset
+
+
+@inline_helper
+def _packed(op, weights):
+    n_panels, fan_in = op.w_columns // op.panel, op.H * op.W * op.C
+    return view_3d(weights.prepared, op.prepared_offset, n_panels, fan_in, op.panel)
 
 
 @helper
 def dense_operation_pack_weights(op, weights):
     if is_packed(op, weights):
-        w = view_4d(weights.dense_parameters, op.w_offset, 1, 1, op.H * op.W * op.C, op.w_columns)
-        pack_weights(w, op.panel, weights.prepared[op.prepared_offset :])
+        fan_in = op.H * op.W * op.C
+        w = view_2d(weights.dense_parameters, op.w_offset, fan_in, op.w_columns)
+        pack_weights(w, _packed(op, weights))
 
 
 @helper
 def dense_operation_transpose(op, weights):
     fan_in = op.H * op.W * op.C
     w = view_2d(weights.parameters, op.w_offset, fan_in, op.F)
-    dense_transpose_weights(w, view_2d(weights.transposed, op.w_t_offset, op.F, fan_in))
+    dense_transpose_weights(w, _transposed(op, weights))
+
+
+@inline_helper
+def _transposed(op, weights):
+    n_panels = op.H * op.W * op.C // op.transposed_panel
+    return view_3d(weights.transposed, op.w_t_offset, n_panels, op.F, op.transposed_panel)
 
 
 @helper
@@ -164,9 +186,9 @@ def dense_operation_backward(
 ):
     if dx.size:
         fan_in = op.H * op.W * op.C
-        w_t = view_2d(weights.transposed, op.w_t_offset, op.F, fan_in)
         dy_2d = view_2d(dy, 0, chunk.n_images, op.F)
-        dense_backward_input(dy_2d, w_t, view_2d(dx, 0, chunk.n_images, fan_in))
+        dx_2d = view_2d(dx, 0, chunk.n_images, fan_in)
+        dense_backward_input(dy_2d, _transposed(op, weights), dx_2d)
 
 
 @helper

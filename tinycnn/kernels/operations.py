@@ -82,8 +82,9 @@ FIELDS = (
     # offsets and sizes of up to two parameters; whether their gradients are sums over the chunks
     "w_offset", "w_size", "b_offset", "b_size", "sums_chunks",
     # columns of the weights of a dense layer; an operation may do some of them alone; columns of a
-    # panel of a convolution's weights: F, or fewer if they are packed
-    "w_columns", "panel",
+    # panel of the weights, and of a dense layer's transposed weights: all, or fewer if they are
+    # packed
+    "w_columns", "panel", "transposed_panel",
     # offset of the weights in the layout that backward reads; offset of the dropout mask; values of
     # the mask for one image
     "w_t_offset", "mask_offset", "mask_size",
@@ -260,6 +261,7 @@ def _dense(op: np.record, group: Sequence[Step], needs: Needs) -> None:
     op.kind = DENSE
     _parameters(op, group[0], needs.plan, "w", "b")
     op.w_t_offset = needs.sizes.reserve("n_transposed", int(op.w_size))
+    op.transposed_panel = panel_columns(int(op.H * op.W * op.C), needs.dtype.itemsize)
     op.w_columns, op.panel = op.F, panel_columns(int(op.F), needs.dtype.itemsize)
     if op.panel < op.F:
         op.prepared_offset = needs.sizes.reserve("n_packed", int(op.w_size))

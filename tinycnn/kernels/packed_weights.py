@@ -5,9 +5,9 @@ next.  In w (R, F) with many columns, the rows of a block are far apart: the pro
 the next one ahead, and rows a multiple of 256 bytes apart displace one another in its first-level
 cache.  Packed, the rows of a block follow one another.  A block of columns is called a panel:
 
-    packed[p, r, n] = w[r, p*N + n]        r < R = KH*KW*C,  n < N columns,  p < F / N          (1)
+    packed[p, r, n] = w[r, p*N + n]        r < R,  n < N columns,  p < F / N                    (1)
 
-The sums have the same bits.
+with R = KH*KW*C for a convolution, fan_in for a dense layer.  The sums have the same bits.
 """
 
 from ._jit import TILE, inline_kernel
@@ -26,12 +26,10 @@ def panel_columns(F: int, itemsize: int) -> int:
 
 
 @inline_kernel
-def pack_weights(w, columns, packed_out):
-    """Equation (1).  w (KH, KW, C, F); packed_out flat, overwritten."""
-    wf, F = w.reshape(-1), w.shape[3]
-    n_rows, at = w.size // F, 0
-    for first in range(0, F, columns):
-        for r in range(n_rows):
-            for f in range(first, first + columns):
-                packed_out[at] = wf[r * F + f]
-                at += 1
+def pack_weights(w, packed_out):
+    """Equation (1).  w (R, F); packed_out (F / N, R, N), overwritten."""
+    n_panels, R, N = packed_out.shape
+    for p in range(n_panels):
+        for r in range(R):
+            for n in range(N):
+                packed_out[p, r, n] = w[r, p * N + n]
