@@ -8,6 +8,9 @@ is computed by one thread; a program that predicts in a loop has two threads aft
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
+import sys
 import threading
 from collections.abc import Callable
 from time import perf_counter
@@ -24,6 +27,10 @@ SOON_S = 0.0003
 
 PATIENCE, IDLE, LONG = 500, 20_000, 5000
 """For `_meeting.py`: some 10 us, 0.4 to 1 ms, and 100 us."""
+
+IDLE_S = 0.0002
+"""The partner waits IDLE longer for each time that an image takes so long: while it is started, the
+leader does an image alone."""
 
 SAVED, MOST_SAVED_S = 0.2, 0.002
 """Each image by two threads is taken to save this part of the time that it takes.  Waits for the
@@ -56,7 +63,7 @@ class TwoThreads:
         self.tables: TwoTables | None = None
         self.is_worth_it = True
         self.idle: list[_Pair | None] = [None]  # the pair, unless a thread has it
-        self.end_s = float("-inf")  # of the last prediction
+        self.begin_s = self.end_s = float("-inf")  # of the last prediction
         self.rest_end_s = float("-inf")
         self.saved_s = 0.0  # by the partner, less the waits for it
 
@@ -66,7 +73,7 @@ class TwoThreads:
 
         x, logits_out  (1, H, W, C), (1, K)
         """
-        begin_s = perf_counter()
+        begin_s = self.begin_s = perf_counter()
         if not self.is_worth_it or begin_s - self.end_s > SOON_S or begin_s < self.rest_end_s:
             return False
         try:
@@ -89,6 +96,9 @@ class TwoThreads:
 
     def has_ended(self) -> None:
         self.end_s = perf_counter()
+        pair = self.idle[0] if self.idle else None
+        if pair is not None:
+            pair.meeting[_meeting.IDLE] = IDLE * (1 + int((self.end_s - self.begin_s) / IDLE_S))
 
     def _count_saved_time(self, pair: _Pair, is_done: bool, took_s: float, now_s: float) -> None:
         """After an image: count what the partner has saved or cost; begin a rest after a loss.
@@ -158,8 +168,34 @@ class _Pair:
             return
         self.start_s, self.n_images = now_s, 0
         arguments = (*self.partner_arguments, self.x[0, 0, :0], self.meeting)
-        self.partner = threading.Thread(
-            target=program.program_predict, args=arguments, name="tinycnn-partner", daemon=True
-        )
+        leader_core = _this_core()
+
+        def work() -> None:
+            _leave_core(leader_core)
+            program.program_predict(*arguments)
+
+        self.partner = threading.Thread(target=work, name="tinycnn-partner", daemon=True)
         with contextlib.suppress(RuntimeError):  # the system has no thread to give
             self.partner.start()
+
+
+def _this_core() -> int:
+    """The number of the core that runs this thread, -1 if the system does not tell."""
+    if sys.platform != "linux":
+        return -1
+    try:
+        return int(ctypes.CDLL(None).sched_getcpu())
+    except (AttributeError, OSError):
+        return -1
+
+
+def _leave_core(core: int) -> None:
+    """Let this thread run on any other core than that.
+
+    Linux often begins a thread on the core of the one that started it.  There the partner, which
+    waits in a loop, would take half of the leader's time.
+    """
+    if core >= 0:
+        others = os.sched_getaffinity(0) - {core}
+        with contextlib.suppress(OSError, ValueError):  # there is no other one
+            os.sched_setaffinity(0, others)
