@@ -209,6 +209,8 @@ class _Walk:
                 dw, db, (K, U) = np.empty_like(w), np.empty(w.shape[1], w.dtype), w.shape
                 columns = packed_weights.panel_columns(K, w.itemsize)
                 w_t = np.empty((K // columns, U, columns), w.dtype)
+                columns = packed_weights.panel_columns(U, w.itemsize)
+                self.add("pack_weights", name, w, np.empty((U // columns, K, columns), w.dtype))
                 macs = len(x) * w.size
                 self.add("dense_backward_params", name, x, dy, dw, db, macs=macs)
                 self.add("dense_transpose_weights", name, w, w_t)
@@ -290,10 +292,10 @@ class _Walk:
         self.add("batch_norm_update_running", "", moments, P, 0.9, 1, beta.copy(), gamma.copy())
         forward: tuple[Any, ...] = (x, moments, gamma, beta, 1e-5, 0, scratch, out)
         self.add("batch_norm_forward", "conv1", *forward)
-        backward: tuple[Any, ...] = (x, dy, moments, gamma, beta, 1e-5, 1, 0, scratch, dgamma, dbeta)
-        self.add("batch_norm_backward_params", "conv1", *backward)
-        backward = (x, dy, moments, gamma, beta, 1e-5, 1, dgamma, dbeta, P, scratch, out)
-        self.add("batch_norm_backward_input", "conv1", *backward)
+        normed: tuple[Any, ...] = (x, dy, moments, gamma, beta, 1e-5, 1)
+        self.add("batch_norm_backward_params", "conv1", *normed, 0, scratch, dgamma, dbeta)
+        of_batch: tuple[Any, ...] = (dgamma, dbeta, P, scratch, out)
+        self.add("batch_norm_backward_input", "conv1", *normed, *of_batch)
         self.pooled_batch_norm(y, moments, gamma, scratch)
         self.add("scale_shift_forward", "conv1", x, gamma, beta, 0, scratch[:2], out)
         self.add("scale_shift_backward_params", "conv1", x, dy, dgamma, dbeta)

@@ -49,7 +49,10 @@ def simple_arguments():
     return {
         "dense_forward": ((rows, m, values(19)), (values(N, 19),)),
         "dense_backward_params": ((rows, values(N, 19)), (values(37, 19), values(19))),
-        "dense_backward_input": ((values(N, 19), np.ascontiguousarray(m.T)[None]), (values(N, 37),)),
+        "dense_backward_input": (
+            (values(N, 19), m.T.copy()[None]),
+            (values(N, 37),),
+        ),
         "conv2d_forward": ((x, w, b, WINDOW), (y,)),
         "conv2d_backward_params": ((x, y, WINDOW), (values(*w.shape), values(F))),
         "conv2d_backward_input": ((y, values(F, 3, 2, C), WINDOW), like_x),

@@ -70,6 +70,10 @@ DOORS = {
         *("backend_choice", "ground", "kernels", "layers", "plan", "reference_backend"),
     },
     "second_compiler": {"first_predictions", "ground", "kernels", "plan"},
+    "parameter_arrays": {
+        *("aligned_arrays", "backends", "frozen_layers", "layers", "plan", "shapes"),
+        "training_thread",
+    },
     "classify": {"ground", "image_arrays", "input_spec", "pictures"},
     "calibration": {"losses", "metrics"},
     "logit_adjustment": {"layers", "network", "shapes"},
@@ -82,7 +86,7 @@ DOORS = {
     "frozen_layers": {"aligned_arrays", "backends", "layers", "losses", "parallel", "plan"},
     "network": {
         *("backend_choice", "backends", "classify", "first_predictions", "folding", "plan"),
-        *("dropout_masks", "frozen_layers", "second_compiler"),
+        *("dropout_masks", "frozen_layers", "parameter_arrays", "second_compiler"),
         *("layers", "input_spec", "predictor", "quantized", "reference_backend"),
         *("image_arrays", "init", "losses", "summary", "training_thread", "unknown_options"),
         *FOUNDATION,

@@ -3,6 +3,7 @@ one may be writing."""
 
 import math
 import os
+import sys
 import threading
 import time
 
@@ -193,12 +194,12 @@ def pair_of(network):
 
 def by_a_pair(pair, x, n_classes):
     """The logits of one image by two threads, as soon as the partner is there."""
-    logits = np.full(n_classes, np.nan, np.float32)
+    logits = np.full((1, n_classes), np.nan, np.float32)
     end = time.monotonic() + 30
-    while not pair.predict(x.reshape(-1), logits):
+    while not pair.predict(x, logits):
         assert time.monotonic() < end, "the partner never came"
         time.sleep(0.0001)
-    return logits
+    return logits[0]
 
 
 @EVERY_NETWORK
@@ -283,6 +284,41 @@ def test_changed_weights_reach_both_threads(monkeypatch):
             lambda: len(done) > before,  # noqa: B023
             lambda: np.testing.assert_array_equal(network.forward(image), logits),  # noqa: B023
         )
+
+
+@COMPILED
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says on which core a thread is")
+def test_the_partner_leaves_the_leaders_core(monkeypatch):
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("one core")
+    assert two_threads._this_core() in cores
+    leader_core = max(cores)
+    monkeypatch.setattr(two_threads, "_this_core", lambda: leader_core)
+    *_, two = with_a_partner(monkeypatch)
+    (pair,) = two.idle
+    assert os.sched_getaffinity(pair.partner.native_id) == cores - {leader_core}
+    assert os.sched_getaffinity(0) == cores
+
+
+def test_without_another_core_the_partner_stays(monkeypatch):
+    calls = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: {3}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *given: calls.append(given), raising=False)
+    two_threads._leave_core(-1)  # not known
+    two_threads._leave_core(3)
+    assert not calls
+
+
+@COMPILED
+def test_the_partner_waits_longer_where_images_take_longer(monkeypatch):
+    *_, two = with_a_partner(monkeypatch)
+    (pair,), found = two.idle, []
+    for seconds in (0.0001, 0.0009, 100):
+        two.begin_s = time.perf_counter() - seconds
+        two.has_ended()
+        found.append(pair.meeting[_meeting.IDLE] / two_threads.IDLE)
+    assert found == [1, 5, 1 + two_threads.MOST_IDLE]
 
 
 @COMPILED

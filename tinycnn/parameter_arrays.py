@@ -73,9 +73,18 @@ class ParameterArrays:
         self._expect_changes()
         return self._parameter_vector
 
+    @parameter_vector.setter
+    def parameter_vector(self, values: np.ndarray) -> None:
+        """Copies the values; also for `network.parameter_vector -= ...`."""
+        self.parameter_vector[:] = values
+
     @property
     def trained_vector(self) -> np.ndarray:
         return self.parameter_vector[self._frozen.n_elements : self.plan.n_trained_slots]
+
+    @trained_vector.setter
+    def trained_vector(self, values: np.ndarray) -> None:
+        self.trained_vector[:] = values
 
     @property
     def gradients(self) -> Mapping[str, np.ndarray]:

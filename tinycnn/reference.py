@@ -118,6 +118,11 @@ def dense_backward_params(x, dy, dw_out, db_out):
     db_out[:] = dy.sum(axis=0)
 
 
+def pack_weights(w, packed_out):
+    """See kernels/packed_weights.py."""
+    packed_out[:] = np.stack(np.split(w, len(packed_out), axis=1))
+
+
 def dense_transpose_weights(w, w_t_out):
     """w (fan_in, units) -> (P, units, fan_in / P): see kernels/dense.py."""
     n_panels, _, n_columns = w_t_out.shape

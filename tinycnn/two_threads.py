@@ -28,9 +28,9 @@ SOON_S = 0.0003
 PATIENCE, IDLE, LONG = 500, 20_000, 5000
 """For `_meeting.py`: some 10 us, 0.4 to 1 ms, and 100 us."""
 
-IDLE_S = 0.0002
-"""The partner waits IDLE longer for each time that an image takes so long: while it is started, the
-leader does an image alone."""
+IDLE_S, MOST_IDLE = 0.0002, 20
+"""The partner waits as many times IDLE longer as an image takes IDLE_S, at most MOST_IDLE: while it is
+started, the leader does an image alone."""
 
 SAVED, MOST_SAVED_S = 0.2, 0.002
 """Each image by two threads is taken to save this part of the time that it takes.  Waits for the
@@ -98,7 +98,8 @@ class TwoThreads:
         self.end_s = perf_counter()
         pair = self.idle[0] if self.idle else None
         if pair is not None:
-            pair.meeting[_meeting.IDLE] = IDLE * (1 + int((self.end_s - self.begin_s) / IDLE_S))
+            n_times = 1 + min(int((self.end_s - self.begin_s) / IDLE_S), MOST_IDLE)
+            pair.meeting[_meeting.IDLE] = IDLE * n_times
 
     def _count_saved_time(self, pair: _Pair, is_done: bool, took_s: float, now_s: float) -> None:
         """After an image: count what the partner has saved or cost; begin a rest after a loss.
@@ -195,7 +196,7 @@ def _leave_core(core: int) -> None:
     Linux often begins a thread on the core of the one that started it.  There the partner, which
     waits in a loop, would take half of the leader's time.
     """
-    if core >= 0:
-        others = os.sched_getaffinity(0) - {core}
-        with contextlib.suppress(OSError, ValueError):  # there is no other one
+    others = os.sched_getaffinity(0) - {core} if core >= 0 else None
+    if others:
+        with contextlib.suppress(OSError):  # the system does not allow it
             os.sched_setaffinity(0, others)

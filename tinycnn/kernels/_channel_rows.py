@@ -12,9 +12,9 @@ Rows are the pixels of pictures, or vectors.  For the rows p of an array (P, C) 
     combine_rows      out[p, c] = k[2, c] g[p, c] + k[3, c] x[p, c] + k[4, c]                   (4)
     add_row_sums      sums[0, c] += sum over p of x[p, c]                                       (5)
 
-In (3) and (4) g is dy; with `relu` g is 0 where the ReLU of (2) has given 0.  That is computed again
-from x, with the same coefficients and so with the same bits: reading y, and writing a gradient to
-memory and reading it again, would take longer.
+In (3) and (4) g is dy; with `relu` it is 0 where the ReLU of (2) gave 0.  That is computed again
+from x, with the same coefficients and so with the same bits: to read y, and to write g to memory
+and read it again, would take longer.
 
 One vector of channels goes down the rows, so its coefficients k and its sums stay in registers.
 The compiler's own loops would run along the channels, and load and store the sums in every row.

@@ -148,7 +148,9 @@ def conv2d_operation_forward_winograd_3x3(
 
 @helper
 def conv2d_operation_winograd_weights(op, weights):
-    conv2d_winograd_weights(weights_of(op, weights.parameters), weights.prepared[op.prepared_offset :])
+    conv2d_winograd_weights(
+        weights_of(op, weights.parameters), weights.prepared[op.prepared_offset :]
+    )
 
 
 @helper

@@ -10,7 +10,6 @@ from .arrays import bias_of, view_2d, view_3d
 from .elementwise import sum_rows
 from .packed_weights import pack_weights
 
-
 ROWS_AT_ONCE = 96
 """Rows of the gradient of w that are computed together: of 64 images these are 24 KB of x."""
 

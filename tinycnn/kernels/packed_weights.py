@@ -1,4 +1,4 @@
-"""Weights of a convolution or dense layer, packed: in the order in which the register tile reads them.
+"""Weights in the order in which the register tile reads them.
 
 The tile of `_tile.py` goes through all rows of the weights for one block of columns, then for the
 next.  In w (R, F) with many columns, the rows of a block are far apart: the processor does not load
