@@ -29,8 +29,8 @@ PATIENCE, IDLE, LONG = 500, 20_000, 5000
 """For `_meeting.py`: some 10 us, 0.4 to 1 ms, and 100 us."""
 
 IDLE_S, MOST_IDLE = 0.0002, 20
-"""The partner waits as many times IDLE longer as an image takes IDLE_S, at most MOST_IDLE: while it is
-started, the leader does an image alone."""
+"""The partner waits as many times IDLE longer as an image takes IDLE_S, at most MOST_IDLE: while it
+is started, the leader does an image alone."""
 
 SAVED, MOST_SAVED_S = 0.2, 0.002
 """Each image by two threads is taken to save this part of the time that it takes.  Waits for the
