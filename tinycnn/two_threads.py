@@ -96,7 +96,10 @@ class TwoThreads:
 
     def has_ended(self) -> None:
         self.end_s = perf_counter()
-        pair = self.idle[0] if self.idle else None
+        try:
+            pair = self.idle[0]
+        except IndexError:  # another thread has it
+            return
         if pair is not None:
             n_times = 1 + min(int((self.end_s - self.begin_s) / IDLE_S), MOST_IDLE)
             pair.meeting[_meeting.IDLE] = IDLE * n_times
