@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -227,7 +228,7 @@ def test_concurrent_threads_share_one_runner(monkeypatch):
 
     def make(*arguments, **options):
         both.wait()
-        made.append(object())
+        made.append(SimpleNamespace())
         return made[-1]
 
     monkeypatch.setattr(network_module, "make_backend", make)

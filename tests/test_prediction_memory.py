@@ -65,7 +65,7 @@ def test_images_together_do_not_change_the_bits(name):
     logits = network.forward(x)
     run = network._run
     if run.folded:
-        run = run.folded[1]
+        run = run.folded.value
     for chunk in (1, 2, 5):
         run.chunk = chunk
         run.prediction_spaces.idle.clear()

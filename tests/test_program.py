@@ -274,7 +274,7 @@ def test_nothing_of_an_earlier_batch_remains(name, n_before, n_images):
     used.forward(before)
     used.dropout_generator.bit_generator.state = state
     run = used._run
-    predicting = run.folded[1] if run.folded else run
+    predicting = run.folded.value if run.folded else run
     assert predicting.prediction_spaces.idle and run.chunk_spaces.idle
     for space in (run.batch_space, *predicting.prediction_spaces.idle, *run.chunk_spaces.idle):
         poison(space, spared=used.gradient_vector)
@@ -362,7 +362,7 @@ def test_steps_after_the_first_allocate_no_arrays(name, n_threads):
         spaces = predicting.prediction_spaces
         spaces.idle += [spaces.make(8) for _ in range(n_threads)]
 
-    give_each_thread_a_space(run.folded[1] if run.folded else run)
+    give_each_thread_a_space(run.folded.value if run.folded else run)
     run.chunk_spaces.idle += [run.chunk_spaces.make(2) for _ in range(n_threads)]
     step()
     tracemalloc.start()
@@ -376,10 +376,10 @@ def test_steps_after_the_first_allocate_no_arrays(name, n_threads):
         if name == "microexpnet":
             assert peak_of(lambda: network.forward(x)) < 16_000
         else:  # comparing the parameters with a copy takes a byte for each element
-            predicting = run.folded[1]
+            predicting = run.folded.value
             allowed = 16_000 + network.parameter_vector.size
             give_each_thread_a_space(predicting)
-            assert peak_of(lambda: network.forward(x)) < allowed and run.folded[1] is predicting
+            assert peak_of(lambda: network.forward(x)) < allowed and run.folded.value is predicting
     finally:
         tracemalloc.stop()
 

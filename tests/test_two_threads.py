@@ -314,11 +314,11 @@ def test_without_another_core_the_partner_stays(monkeypatch):
 def test_the_partner_waits_longer_where_images_take_longer(monkeypatch):
     *_, two = with_a_partner(monkeypatch)
     (pair,), found = two.idle, []
-    for seconds in (0.0001, 0.0009, 100):
+    for seconds in (0.00015, 0.00095, 100):
         two.begin_s = time.perf_counter() - seconds
         two.has_ended()
         found.append(pair.meeting[_meeting.IDLE] / two_threads.IDLE)
-    assert found == [1, 5, 1 + two_threads.MOST_IDLE]
+    assert found == [2, 10, 1 + two_threads.MOST_IDLE]
 
 
 @COMPILED
@@ -358,6 +358,7 @@ def test_a_forked_child_starts_a_partner_of_its_own(monkeypatch):
 def test_after_a_late_partner_one_thread_predicts_alone_for_a_while(monkeypatch):
     """Twenty times as long as was lost."""
     network, image, done, two = with_a_partner(monkeypatch)
+    until(lambda: done[0].n_images > two_threads.WARM_UP, lambda: network.forward(image))
     two.rest_end_s = two.saved_s = 0
     monkeypatch.setattr(two_threads, "REST", 1e9)
     done[0].meeting[_meeting.LATE] = 1
@@ -387,7 +388,7 @@ def test_what_a_partner_saves_and_costs(monkeypatch):
     monkeypatch.undo()
 
     class Pair:
-        late = False
+        late, n_images = False, two_threads.WARM_UP + 1
 
         def waited_in_vain(self):
             return self.late
@@ -409,6 +410,9 @@ def test_what_a_partner_saves_and_costs(monkeypatch):
     two._count_saved_time(pair, False, 0.0001, 8)
     assert two.rest_end_s == pytest.approx(8.02), "20 ms at least"
     assert two.saved_s == 0
+    pair.n_images -= 1
+    two._count_saved_time(pair, True, 0.0035, 9)
+    assert two.rest_end_s == pytest.approx(8.02), "the first images do not count"
 
 
 @COMPILED

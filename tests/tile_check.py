@@ -103,7 +103,8 @@ def passes(operations, place, x, w, b, dy, window):
     x, w, b, dy = (place(t.shape, t) for t in (x, w, b, dy))
     stem = "conv2d" if window else "dense"
     y, dw, db, dx = (place(t.shape, np.nan) for t in (dy, w, b, x))
-    w_t = place((w.shape[-1], *w.shape[:-1]), np.nan)
+    panels = () if window else (1,)
+    w_t = place((*panels, w.shape[-1], *w.shape[:-1]), np.nan)
     getattr(operations, f"{stem}_forward")(x, w, b, *window, y)
     getattr(operations, f"{stem}_backward_params")(x, dy, *window, dw, db)
     getattr(operations, f"{stem}_transpose_weights")(w, w_t)

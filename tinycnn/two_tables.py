@@ -45,6 +45,9 @@ WORK_OF_MEETING = 20_000
 WORK_OF_CALL = 60_000
 """The same of calling the partner, once for each image."""
 
+WORK_OF_WEIGHT = 4
+"""What it takes to read a weight of a dense layer, which one image uses once, in multiply-adds."""
+
 WORTH = 0.85
 """Two threads are worth it if they take at most this share of the time of one."""
 
@@ -194,7 +197,7 @@ def _work(op: np.record) -> int:
     """About how long an operation takes, in multiply-adds: as `Plan.work`."""
     products = 0
     if op.kind == DENSE:
-        products = int(op.w_size) * int(op.F) // int(op.w_columns)
+        products = WORK_OF_WEIGHT * int(op.w_size) * int(op.F) // int(op.w_columns)
     elif op.kind == CONV2D:
         products = int(op.w_size) * int(op.conv_OH * op.conv_OW)
     elif op.kind == DEPTHWISE_CONV2D:

@@ -28,7 +28,7 @@ SOON_S = 0.0003
 PATIENCE, IDLE, LONG = 500, 20_000, 5000
 """For `_meeting.py`: some 10 us, 0.4 to 1 ms, and 100 us."""
 
-IDLE_S, MOST_IDLE = 0.0002, 20
+IDLE_S, MOST_IDLE = 0.0001, 40
 """The partner waits as many times IDLE longer as an image takes IDLE_S, at most MOST_IDLE: while it
 is started, the leader does an image alone."""
 
@@ -41,6 +41,9 @@ REST, LEAST_REST_S = 20, 0.02
 """After a loss, one thread predicts alone for so many times the time lost, and for 20 ms or longer:
 the partner has used up to a millisecond, too.  So not much more than a twentieth is lost where
 other programs need the cores."""
+
+WARM_UP = 3
+"""The first images of a partner do not count: its core's caches are cold, and the memory is new."""
 
 ENOUGH, PAUSE_S = 20, 0.5
 """If a partner has done fewer images than ENOUGH, the next one is started so much later at the
@@ -109,7 +112,10 @@ class TwoThreads:
 
         is_done  two threads have computed the image;  took_s: for it, or for the attempt
         """
-        if pair.waited_in_vain():
+        late = pair.waited_in_vain()
+        if is_done and pair.n_images <= WARM_UP:
+            return
+        if late:
             self.saved_s -= took_s
         elif is_done:
             self.saved_s = min(self.saved_s + SAVED * took_s, MOST_SAVED_S)
