@@ -23,8 +23,10 @@ from tinycnn.layers import (
     Flatten,
     GlobalAveragePool2D,
     MaxPool2D,
+    PReLU,
     ReLU,
     Residual,
+    Tanh,
 )
 from tinycnn.two_tables import Rows, cut_in_two, windows_of
 
@@ -64,6 +66,14 @@ LARGER_NETWORKS = {
         + [Dense(120), ReLU(), Dense(10)],
         (28, 28, 1),
     ),
+    # what stands behind a dense layer is cut where that is
+    "vectors": (
+        [
+            *(Flatten(), Dense(128), BatchNorm(), ReLU(), Dense(100), PReLU(), BatchNorm(), Tanh()),
+            *(Residual([Dense(100), BatchNorm()]), ReLU(), Dense(50), BatchNorm(), Dense(9)),
+        ],
+        (1, 1, 64),
+    ),
     # the last layer is cut, too
     "dense": ([Flatten(), Dense(128), ReLU(), Dense(100), Dense(640)], (8, 8, 10)),
 }
@@ -79,6 +89,7 @@ def patient(monkeypatch):
     monkeypatch.setattr(two_threads, "SOON_S", 10)
     monkeypatch.setattr(two_threads, "PATIENCE", 10**7)
     monkeypatch.setattr(two_threads, "IDLE", 10**6)
+    monkeypatch.setattr(two_threads, "MOST_IDLE", 0)
     monkeypatch.setattr(two_threads, "LONG", 10**9)
     monkeypatch.setattr(two_threads, "LEAST_REST_S", 0)
     monkeypatch.setattr(two_threads, "PAUSE_S", 0)
@@ -313,6 +324,7 @@ def test_without_another_core_the_partner_stays(monkeypatch):
 @COMPILED
 def test_the_partner_waits_longer_where_images_take_longer(monkeypatch):
     *_, two = with_a_partner(monkeypatch)
+    monkeypatch.setattr(two_threads, "MOST_IDLE", 40)
     (pair,), found = two.idle, []
     for seconds in (0.00015, 0.00095, 100):
         two.begin_s = time.perf_counter() - seconds

@@ -1,11 +1,11 @@
 """Cuts the operations of prediction in two, for two threads that compute one image together.
 
 The threads are called leader and partner.  Of each picture the leader computes the upper rows, its
-partner the lower ones; of the output of a dense layer the first and the last units.  What cannot be
-cut, such as a global average, the leader does.  Each has a table of operations of its own.  An
-operation on some rows is the same operation on a smaller picture: rows that follow one another are
-one piece of memory, and some padding is left above or below.  So the kernels know nothing of this,
-and the results have the same bits.
+partner the lower ones; of a vector the first and the last elements, which count as rows here.  What
+cannot be cut, such as a global average, the leader does.  Each has a table of operations of its
+own.  An operation on some rows is the same operation on a smaller picture: rows that follow one
+another are one piece of memory, and some padding is left above or below.  So the kernels know
+nothing of this, and the results have the same bits.
 
 A record of the kind VIEW stands for the rows of another output that an operation needs.  These may
 be more than its own thread has computed: a 3x3 convolution needs a row of the other half.  Then the
@@ -90,7 +90,7 @@ class Part(NamedTuple):
     """What a thread does of an operation.
 
     op       the record, without the numbers of its inputs and the place of its output
-    needs    the rows of its inputs that it needs; a vector is one row
+    needs    the rows of its inputs that it needs
     gives    the rows of its output that it computes alone
     y_begin  the first element that it computes
     """
@@ -140,9 +140,7 @@ def cut_in_two(operations: np.ndarray, input_size: int) -> TwoTables | None:
         if k in begins[1:]:
             ends.append(len(tables[0]))
         for table, part in zip(tables, parts[k]):
-            views = [
-                _view_of(source, part, op, operations, offsets, x_at) for source in _sources(op)
-            ]
+            views = [_view_of(source, part, op, offsets, x_at) for source in _sources(op)]
             made = part.op.copy()
             made.y_offset = offsets[k] + part.y_begin
             made.x_from, made.x2_from = len(table), len(table) + len(views) - 1
@@ -164,24 +162,25 @@ def _sources(op: np.record) -> list[int]:
 def _rows_of_source(part: Part, op: np.record, source: np.record) -> Rows:
     """The rows of the output of `source` that a part of `op` needs: all, if it takes a picture as a
     vector."""
-    if part.needs and op.H != source.OH:
-        return Rows(0, int(source.OH))
+    if part.needs and _rows_in(op) != _rows_out(source):
+        return _rows_out(source)
     return part.needs
 
 
-def _view_of(
-    source: int,
-    part: Part,
-    op: np.record,
-    operations: np.ndarray,
-    offsets: list[int],
-    x_at: int,
-) -> np.record:
-    """The rows of the output of `source` that a part of `op` needs."""
-    if source < 0:
-        return _view(x_at, part.needs, int(op.W * op.C))
-    made = operations[source]
-    return _view(offsets[source], _rows_of_source(part, op, made), int(made.OW * made.F))
+def _rows_in(op: np.record) -> Rows:
+    """All rows of an operation's input."""
+    return Rows(0, int(op.C if op.H == op.W == 1 else op.H))
+
+
+def _rows_out(op: np.record) -> Rows:
+    """All rows of its output."""
+    return Rows(0, int(op.F if op.OH == op.OW == 1 else op.OH))
+
+
+def _view_of(source: int, part: Part, op: np.record, offsets: list[int], x_at: int) -> np.record:
+    """The rows of the output of `source` that a part of `op` needs, as `op` sees them."""
+    width = int(op.H * op.W * op.C) // _rows_in(op).end
+    return _view(x_at if source < 0 else offsets[source], part.needs, width)
 
 
 def _view(offset: int, rows: Rows, width: int) -> np.record:
@@ -210,10 +209,10 @@ def _work(op: np.record) -> int:
 
 def _parts(op: np.record) -> tuple[Part, Part]:
     """What each of the threads does of an operation."""
-    if op.kind == DENSE:
+    if op.kind == DENSE or (op.kind in ALONE and op.OH == op.OW == 1):
         cut, end = round(int(op.F) / (2 * COLUMNS)) * COLUMNS, int(op.F)
         if 0 < cut < end:
-            return _columns_part(op, 0, cut), _columns_part(op, cut, end)
+            return _columns_part(op, Rows(0, cut)), _columns_part(op, Rows(cut, end))
     elif cut := _cut(op):
         upper, lower = _rows_part(op, Rows(0, cut)), _rows_part(op, Rows(cut, int(op.OH)))
         if upper.needs and lower.needs:
@@ -221,18 +220,21 @@ def _parts(op: np.record) -> tuple[Part, Part]:
     rest = op.copy()
     rest.kind, rest.forward_function, rest.activate_function, rest.OH = VIEW, 0, 0, 0
     return (
-        Part(op.copy(), Rows(0, int(op.H)), Rows(0, int(op.OH)), 0),
+        Part(op.copy(), _rows_in(op), _rows_out(op), 0),
         Part(rest, Rows(0, 0), Rows(0, 0), 0),
     )
 
 
-def _columns_part(op: np.record, begin: int, end: int) -> Part:
-    """Columns begin <= u < end of a dense layer."""
+def _columns_part(op: np.record, columns: Rows) -> Part:
+    """Some elements of a vector: columns of a dense layer, or each element for itself."""
     part = op.copy()
-    part.F = end - begin
-    part.w_offset += begin
-    part.b_offset += begin
-    return Part(part, Rows(0, 1), Rows(0, 0), begin)
+    part.F = columns.end - columns.begin
+    part.w_offset += columns.begin
+    part.b_offset += columns.begin
+    if op.kind == DENSE:
+        return Part(part, _rows_in(op), columns, columns.begin)
+    part.C = part.F
+    return Part(part, columns, columns, columns.begin)
 
 
 def _cut(op: np.record) -> int:
