@@ -60,6 +60,20 @@ def test_zip64_archives(monkeypatch):
         open_zip(io.BytesIO(bytes(elsewhere)))
 
 
+@pytest.mark.parametrize("in_64_bits", [False, True])
+def test_a_directory_that_hides_members_is_refused(in_64_bits):
+    """The length of the first member's comment has changed: the other entries are its comment."""
+    good = archive("a.csv", "b.csv", "c.csv")
+    if in_64_bits:
+        good = as_zip64(good)
+    entry = good.index(b"PK\1\2")
+    content = bytearray(good)
+    content[entry + 32] = 2 * (46 + 5)
+    assert zipfile.ZipFile(io.BytesIO(bytes(content))).namelist() == ["a.csv"]
+    with pytest.raises(zipfile.BadZipFile, match="its directory lists 1 members; it says 3"):
+        open_zip(io.BytesIO(bytes(content)))
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
 def test_compression_methods_with_unlimited_memory_are_refused(method):
     with pytest.raises(zipfile.BadZipFile, match="'a.csv' is packed by method 1[24]; expected"):
