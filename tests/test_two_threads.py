@@ -90,6 +90,7 @@ def patient(monkeypatch):
     monkeypatch.setattr(two_threads, "PATIENCE", 10**7)
     monkeypatch.setattr(two_threads, "IDLE", 10**6)
     monkeypatch.setattr(two_threads, "MOST_IDLE", 0)
+    monkeypatch.setattr(two_threads, "CHECK_S", 1e9)
     monkeypatch.setattr(two_threads, "LONG", 10**9)
     monkeypatch.setattr(two_threads, "LEAST_REST_S", 0)
     monkeypatch.setattr(two_threads, "PAUSE_S", 0)
@@ -425,6 +426,31 @@ def test_what_a_partner_saves_and_costs(monkeypatch):
     pair.n_images -= 1
     two._count_saved_time(pair, True, 0.0035, 9)
     assert two.rest_end_s == pytest.approx(8.02), "the first images do not count"
+
+
+@pytest.mark.parametrize("together_s, rest_s, next_s", [(9e-5, 0.002, 1), (9.8e-5, 10, 0.02)])
+def test_two_threads_that_are_not_faster_than_one_rest(monkeypatch, together_s, rest_s, next_s):
+    monkeypatch.undo()
+    two, began = two_threads.TwoThreads(lambda: None, None), time.perf_counter()
+
+    def alone(took_s):
+        monkeypatch.setattr(two_threads, "perf_counter", lambda: began + took_s)
+        two.begin_s = began
+        two.has_ended()
+
+    alone(1e-5)  # not in a rest: it does not count
+    two.rest_end_s = began + 1
+    for k in range(200):
+        two._compare(together_s, 100 + k / 1000)
+        alone(1e-4)
+    two._compare(20, 100.5)  # an interruption
+    assert two.rest_end_s == began + 1 and two.check_s == 101
+    for k in range(50):
+        two._compare(together_s, 100.6 + k / 1000)
+    two._compare(together_s, 101.4)
+    assert two.rest_end_s == pytest.approx(101.4 + rest_s)
+    assert two.check_s == pytest.approx(two.rest_end_s + next_s)
+    assert two.together_s == two.alone_s == float("inf"), "both are timed anew"
 
 
 @COMPILED

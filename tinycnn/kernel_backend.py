@@ -36,7 +36,7 @@ size, and the chunks' gradients are added in order, so the result does not depen
 WORK_OF_STEP = 3
 """The forward and backward pass of a layer compute three products where prediction computes one."""
 
-WORTH_PACKING = 32
+WORTH_PACKING = 24
 """For so many images of a batch the weights of dense layers are packed: see `packed_weights.py`.
 For fewer it takes longer than it saves."""
 

@@ -42,6 +42,14 @@ REST, LEAST_REST_S = 20, 0.02
 the partner has used up to a millisecond, too.  So not much more than a twentieth is lost where
 other programs need the cores."""
 
+CHECK_S, ALONE_S = 1.0, 0.002
+"""After so long, one thread predicts alone for ALONE_S, and the times of both are compared: where
+two threads share a core, they may not be faster."""
+
+FASTER, SLOWER_REST_S, NEXT_CHECK_S = 0.97, 10.0, 0.02
+"""If two threads take more than this part of the time of one, they rest for 10 s, and are compared
+again soon after that."""
+
 WARM_UP = 3
 """The first images of a partner do not count: its core's caches are cold, and the memory is new."""
 
@@ -69,6 +77,9 @@ class TwoThreads:
         self.begin_s = self.end_s = float("-inf")  # of the last prediction
         self.rest_end_s = float("-inf")
         self.saved_s = 0.0  # by the partner, less the waits for it
+        # the time of an image by one and by two threads since the last comparison, and the next one
+        self.alone_s = self.together_s = float("inf")
+        self.check_s = float("inf")
 
     def predict(self, weights: Weights, x: np.ndarray, logits_out: np.ndarray) -> bool:
         """The logits of one image.  False: nothing is done, one thread should predict alone and say
@@ -99,6 +110,8 @@ class TwoThreads:
 
     def has_ended(self) -> None:
         self.end_s = perf_counter()
+        if self.begin_s < self.rest_end_s:  # else the partner may just be starting
+            self.alone_s = _smoothed(self.alone_s, self.end_s - self.begin_s)
         try:
             pair = self.idle[0]
         except IndexError:  # another thread has it
@@ -115,6 +128,8 @@ class TwoThreads:
         late = pair.waited_in_vain()
         if is_done and pair.n_images <= WARM_UP:
             return
+        if is_done:
+            self._compare(took_s, now_s)
         if late:
             self.saved_s -= took_s
         elif is_done:
@@ -122,6 +137,19 @@ class TwoThreads:
         if self.saved_s < 0:
             self.rest_end_s = now_s + max(-REST * self.saved_s, LEAST_REST_S)
             self.saved_s = 0.0
+
+    def _compare(self, took_s: float, now_s: float) -> None:
+        """After an image by two threads: from time to time, begin a rest, during which one thread
+        is timed, or a long one if two threads are not faster."""
+        self.together_s = _smoothed(self.together_s, took_s)
+        if self.check_s == float("inf"):
+            self.check_s = now_s + CHECK_S
+        if now_s < self.check_s:
+            return
+        is_faster = self.together_s <= FASTER * self.alone_s
+        self.rest_end_s = now_s + (ALONE_S if is_faster else SLOWER_REST_S)
+        self.check_s = self.rest_end_s + (CHECK_S if is_faster else NEXT_CHECK_S)
+        self.alone_s = self.together_s = float("inf")
 
     def _make_pair(self, weights: Weights) -> _Pair | None:
         if self.tables is None:
@@ -187,6 +215,11 @@ class _Pair:
         self.partner = threading.Thread(target=work, name="tinycnn-partner", daemon=True)
         with contextlib.suppress(RuntimeError):  # the system has no thread to give
             self.partner.start()
+
+
+def _smoothed(mean_s: float, new_s: float) -> float:
+    """The mean of the last 16 times or so; interruptions count little.  inf: no mean yet."""
+    return new_s if mean_s == float("inf") else mean_s + (min(new_s, 2 * mean_s) - mean_s) / 16
 
 
 def _this_core() -> int:
