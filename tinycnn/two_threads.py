@@ -26,7 +26,7 @@ SOON_S = 0.0003
 """A prediction that begins so soon after the end of the last one is worth a partner."""
 
 PATIENCE, IDLE, LONG = 500, 20_000, 5000
-"""For `_meeting.py`: some 10 us, 0.4 to 1 ms, and 100 us."""
+"""For `_meeting.py`: some 10 us, 0.2 to 1 ms, and 100 us."""
 
 IDLE_S, MOST_IDLE = 0.0001, 40
 """The partner waits as many times IDLE longer as an image takes IDLE_S, at most MOST_IDLE: while it
