@@ -50,7 +50,8 @@ WORK_OF_WEIGHT = 4
 
 WORTH = 0.7
 """Two threads are worth it if by these counts they take at most this share of the time of one.
-Measured where both share a core: LeNet-5, with 0.82, and the autoencoder, with 0.74, took longer."""
+Measured: LeNet-5, with 0.82, and the autoencoder, with 0.74, take longer by two threads of one
+core."""
 
 COLUMNS = 16
 """A dense layer is cut at a multiple of so many columns, a line of the cache in float32."""
