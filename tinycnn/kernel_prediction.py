@@ -36,8 +36,11 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Derived(Generic[Value]):
-    """What was derived from the parameters.  version: how often they had changed; bits: of a copy
-    of them, as unsigned integers."""
+    """A value that was computed from the parameters, and what tells whether it still fits them.
+
+    version  how often `parameters_have_changed` had been called
+    bits     of a copy of the parameters, as unsigned integers
+    """
 
     version: int
     bits: np.ndarray

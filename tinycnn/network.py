@@ -173,8 +173,7 @@ class Network(NamesItsOptions, ParameterArrays, Predictor):
                     parameter[:] = init.normal(rng, parameter.shape, bias_std, np.float64)
             for short, statistic in of_step(step, self._statistics).items():
                 statistic[:] = step.layer.initial_values.get(short, 0.0)
-        for runner in self._runners:
-            runner.parameters_have_changed()
+        self._parameters_have_changed()
 
     def freeze(self, layers: int | str) -> None:
         """Train only the layers after the first ones, as `trainable = False` does in Keras.

@@ -46,13 +46,20 @@ class ParameterArrays:
         self._may_change_unseen = any(isinstance(step.layer, CustomLayer) for step in plan.steps)
 
     def _expect_changes(self) -> None:
-        """From now on, parameters may change without notice."""
+        """Compare the parameters before each prediction from now on: a program gets an array of
+        them, or training changes the running statistics."""
         self._may_change_unseen = True
         self._tell_of_changes()
 
     def _tell_of_changes(self) -> None:
+        """Tell the backend, if there is one, whether it has to compare the parameters."""
         for runner in self._runners:
             runner.parameters_may_change = self._may_change_unseen
+
+    def _parameters_have_changed(self) -> None:
+        """The network itself has written to the parameters: tell the backend, if there is one."""
+        for runner in self._runners:
+            runner.parameters_have_changed()
 
     @property
     def n_parameters(self) -> int:
@@ -119,5 +126,4 @@ class ParameterArrays:
         }
         for name, array in checked.items():
             own[name][:] = array
-        for runner in self._runners:
-            runner.parameters_have_changed()
+        self._parameters_have_changed()

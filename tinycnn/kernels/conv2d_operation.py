@@ -61,7 +61,7 @@ def _pool(op, z, y, argmax, training):
 
 @inline_helper
 def _conv_output(op, scratch):
-    """Room for one image's convolution, before its pooling."""
+    """Scratch memory for the convolution of one image, which the pooling then reads."""
     return view_4d(scratch.conv_output, 0, 1, op.conv_OH, op.conv_OW, op.F)
 
 
