@@ -1,7 +1,7 @@
 """The inner loops of `depthwise_conv2d_3x3.py`: channels in the lanes of vectors.
 
-As in `_tile.py`, arrays are flat and offsets and distances count elements.  Each intrinsic does one
-vector of channels, of which the first `n_lanes` exist.
+As in `_tile.py`, arrays are flat and offsets and distances count elements.  The channels are
+`n_vectors` whole vectors (`add_params`: one), or one vector of which the first `n_lanes` exist.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ._simd import (
 )
 
 BYTES = TILE.vector_bytes
-COLUMNS, COLUMNS_STRIDE_2 = 8, 4
+COLUMNS, COLUMNS_STRIDE_2 = 8, 6
 """Outputs of a row that are computed together: neighbours read the same inputs."""
 
 TAPS = 3
@@ -43,11 +43,15 @@ def _zeros(builder: ir.IRBuilder, scalar: ir.Type, count: int) -> ir.Value:
 
 
 def _make_compute_rows(stride: int, most_columns: int) -> Any:
-    """An intrinsic for the same n_columns <= most_columns neighbouring outputs of n_rows rows."""
+    """An intrinsic for the same n_columns <= most_columns neighbouring outputs of n_rows rows.
+
+    All channels of a row are computed before the next row: so the rows of x that two rows of
+    outputs share are still in the first cache.
+    """
 
     @intrinsic
-    def compute_rows(typingctx, n_rows, n_columns, n_lanes, x, x_off, x_row, x_column, top, left,
-                     H, W, w, w_off, w_tap, bias, bias_off, relu,
+    def compute_rows(typingctx, n_rows, n_columns, n_vectors, n_lanes, x, x_off, x_row, x_column,
+                     top, left, H, W, w, w_off, w_tap, bias, bias_off, relu,
                      y, y_off, y_row, y_column):  # fmt: skip
         """
             y[i, j] = relu(bias + sum over a, e < 3 of
@@ -60,14 +64,14 @@ def _make_compute_rows(stride: int, most_columns: int) -> Any:
         """
 
         def codegen(context, builder, sig, args):
-            (n_rows, n_columns, n_lanes, x, x_off, x_row, x_column, top, left, H, W,
+            (n_rows, n_columns, n_vectors, n_lanes, x, x_off, x_row, x_column, top, left, H, W,
              w, w_off, w_tap, bias, bias_off, relu, y, y_off, y_row, y_column) = args  # fmt: skip
-            dtype = sig.args[3].dtype
+            dtype = sig.args[4].dtype
             start = builder.sub(x_off, builder.mul(left, x_column))
-            px = element(context, builder, sig.args[3], x, start)
-            pw = element(context, builder, sig.args[11], w, w_off)
-            pb = element(context, builder, sig.args[14], bias, bias_off)
-            py = element(context, builder, sig.args[17], y, y_off)
+            px = element(context, builder, sig.args[4], x, start)
+            pw = element(context, builder, sig.args[12], w, w_off)
+            pb = element(context, builder, sig.args[15], bias, bias_off)
+            py = element(context, builder, sig.args[18], y, y_off)
             row_of_taps = builder.mul(w_tap, intp(TAPS))
 
             def at(pointer: ir.Value, step: ir.Value, count: int) -> ir.Value:
@@ -79,17 +83,13 @@ def _make_compute_rows(stride: int, most_columns: int) -> Any:
             def smaller(a: ir.Value, b: ir.Value) -> ir.Value:
                 return builder.select(builder.icmp_signed("<", a, b), a, b)
 
-            def emit_row(
-                v: Vectors, n: int, inside: dict[int, ir.Value], zeros: ir.Value, i: ir.Value
-            ) -> list[ir.Value]:
-                """The sums of row i."""
-                bias_value = v.load(pb)
+            def emit_vector(
+                v: Vectors, n: int, inside: dict[int, ir.Value], zeros: ir.Value,
+                n_taps: ir.Value, row: ir.Value, first_taps: ir.Value, bias_c: ir.Value,
+            ) -> list[ir.Value]:  # fmt: skip
+                """The sums of a vector of channels, from n_taps rows of x."""
+                bias_value = v.load(bias_c)
                 total = [v.register(bias_value) for _ in range(n)]
-                above = builder.sub(top, builder.mul(i, intp(stride)))
-                a0 = larger(above, intp(0))
-                n_taps = builder.sub(smaller(builder.add(H, above), intp(TAPS)), a0)
-                row = builder.gep(px, [builder.mul(builder.sub(a0, above), x_row)])
-                first_taps = builder.gep(pw, [builder.mul(a0, row_of_taps)])
                 with loop(builder, n_taps, [row, first_taps], [x_row, row_of_taps]) as (qx, qw):
                     taps = [v.load(at(qw, w_tap, e)) for e in range(TAPS)]
                     inputs = []
@@ -119,10 +119,17 @@ def _make_compute_rows(stride: int, most_columns: int) -> Any:
                 )
                 floor = builder.select(wants_relu, nothing, lowest)
                 with cgutils.for_range(builder, n_rows) as rows:
-                    sums = emit_row(v, n, inside, zeros, rows.index)
+                    above = builder.sub(top, builder.mul(rows.index, intp(stride)))
+                    a0 = larger(above, intp(0))
+                    n_taps = builder.sub(smaller(builder.add(H, above), intp(TAPS)), a0)
+                    row = builder.gep(px, [builder.mul(builder.sub(a0, above), x_row)])
+                    first_taps = builder.gep(pw, [builder.mul(a0, row_of_taps)])
                     y_i = builder.gep(py, [builder.mul(rows.index, y_row)])
-                    for j, value in enumerate(sums):
-                        v.store(v.at_least(floor, value), at(y_i, y_column, j))
+                    starts, steps = [row, first_taps, pb, y_i], [intp(v.lanes)] * 4
+                    with loop(builder, n_vectors, starts, steps) as (x_c, w_c, b_c, y_c):
+                        sums = emit_vector(v, n, inside, zeros, n_taps, x_c, w_c, b_c)
+                        for j, value in enumerate(sums):
+                            v.store(v.at_least(floor, value), at(y_c, y_column, j))
 
             def emit_columns(v: Vectors) -> None:
                 for_each_row_count(builder, n_columns, most_columns, lambda n: emit(v, n))
@@ -131,7 +138,7 @@ def _make_compute_rows(stride: int, most_columns: int) -> Any:
             return context.get_dummy_value()
 
         signature = types.void(
-            *(INTP,) * 3, x, *(INTP,) * 7, w, *(INTP,) * 2, bias, *(INTP,) * 2, y, *(INTP,) * 3
+            *(INTP,) * 4, x, *(INTP,) * 7, w, *(INTP,) * 2, bias, *(INTP,) * 2, y, *(INTP,) * 3
         )
         return signature, codegen
 

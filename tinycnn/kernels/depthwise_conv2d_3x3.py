@@ -83,17 +83,20 @@ def _outputs(x, w, b, PT, PL, relu, y_out):
     xf, yf = x.reshape(-1), y_out.reshape(-1)
     some_inside = min(OW, W + PL)  # columns with a tap inside x or to the left of it
     for n in range(N):
-        for c in range(0, C, lanes):
-            j = 0
+        c = 0
+        while c < C:
+            n_vectors, j = max((C - c) // lanes, 1), 0  # whole vectors, then the rest
             while j < OW:
                 n_columns = 1
                 if j < some_inside:
                     n_columns = (some_inside - j) // (-((j - some_inside) // COLUMNS))
                 compute_rows(
-                    OH, n_columns, C - c, xf, n * H * W * C + c, W * C, C, PT, PL - j, H, W,
-                    w, c, C, b, c, relu, yf, (n * OH * OW + j) * C + c, OW * C, C,
+                    OH, n_columns, n_vectors, C - c,
+                    xf, n * H * W * C + c, W * C, C, PT, PL - j, H, W, w, c, C, b, c, relu,
+                    yf, (n * OH * OW + j) * C + c, OW * C, C,
                 )  # fmt: skip
                 j += n_columns
+            c += n_vectors * lanes
 
 
 @helper  # pragma: no cover: intrinsics only run compiled
@@ -105,17 +108,20 @@ def _outputs_stride_2(x, w, b, PT, PL, relu, y_out):
     xf, yf = x.reshape(-1), y_out.reshape(-1)
     some_inside = min(OW, (W + PL + 1) // 2)
     for n in range(N):
-        for c in range(0, C, lanes):
-            j = 0
+        c = 0
+        while c < C:
+            n_vectors, j = max((C - c) // lanes, 1), 0  # whole vectors, then the rest
             while j < OW:
                 n_columns = 1
                 if j < some_inside:
                     n_columns = (some_inside - j) // (-((j - some_inside) // COLUMNS_STRIDE_2))
                 compute_rows_stride_2(
-                    OH, n_columns, C - c, xf, n * H * W * C + c, W * C, C, PT, PL - 2 * j, H, W,
-                    w, c, C, b, c, relu, yf, (n * OH * OW + j) * C + c, OW * C, C,
+                    OH, n_columns, n_vectors, C - c,
+                    xf, n * H * W * C + c, W * C, C, PT, PL - 2 * j, H, W, w, c, C, b, c, relu,
+                    yf, (n * OH * OW + j) * C + c, OW * C, C,
                 )  # fmt: skip
                 j += n_columns
+            c += n_vectors * lanes
 
 
 @inline_kernel
