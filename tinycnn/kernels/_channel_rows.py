@@ -44,6 +44,10 @@ ROWS_AT_ONCE = 4
 TILE_ROWS = 128
 """Rows of a tile.  Sums in float32 of more rows would also be less exact."""
 
+TILE_ROWS_WITHOUT_SUMS = 16
+"""The same for (2) and (4).  Rows of 512 bytes displace one another in the first-level cache: of
+more of them, the next vector would have to be loaded again."""
+
 
 class Row(NamedTuple):
     """One vector of a row while a pass is emitted: pointers, coefficients and the flag `relu`."""
@@ -240,8 +244,8 @@ def add_shifted_sums_tiled(x, k, sums):  # pragma: no cover: intrinsics only run
 def scale_rows_tiled(x, k, relu, y_out):  # pragma: no cover: intrinsics only run compiled
     """(2).  x, y_out (P, C); k (2 * C,), flat."""
     (P, C), lanes, xf, yf = x.shape, BYTES // x.itemsize, x.reshape(-1), y_out.reshape(-1)
-    for p in range(0, P, TILE_ROWS):
-        rows = min(P - p, TILE_ROWS)
+    for p in range(0, P, TILE_ROWS_WITHOUT_SUMS):
+        rows = min(P - p, TILE_ROWS_WITHOUT_SUMS)
         for c in range(0, C, lanes):
             n = min(C - c, lanes)
             _scale(rows, C, n, relu, xf, yf, xf, p * C + c, k, k, c)
@@ -267,8 +271,8 @@ def combine_rows_tiled(x, dy, k, relu, out):  # pragma: no cover: intrinsics onl
     """(4).  x, dy, out (P, C); k (5 * C,), flat."""
     (P, C), lanes = x.shape, BYTES // x.itemsize
     xf, dyf, of = x.reshape(-1), dy.reshape(-1), out.reshape(-1)
-    for p in range(0, P, TILE_ROWS):
-        rows = min(P - p, TILE_ROWS)
+    for p in range(0, P, TILE_ROWS_WITHOUT_SUMS):
+        rows = min(P - p, TILE_ROWS_WITHOUT_SUMS)
         for c in range(0, C, lanes):
             n = min(C - c, lanes)
             _combine(rows, C, n, relu, xf, of, dyf, p * C + c, k, k, c)
