@@ -174,7 +174,7 @@ class PredictionCalls:
         self.run: KernelPrediction = run._folded() if run.table.sizes.n_moments else run
         self.network, self.x = network, x
         self.space = self.run.prediction_spaces.take(self.run.chunk)
-        self.prepared = self.run._prepared_weights(len(x))
+        self.prepared = self.run._prepared_weights()
         table = self.run.prediction_table.operations
         self.nothing: Callable[[], object] = self._one(table, table.size, x[:1])
 

@@ -195,8 +195,7 @@ def test_the_bits_are_the_same_with_and_without_comparisons(n_images):
     private = network.forward(x)
     derived = network._run.folded.value
     sizes = derived.table.sizes
-    packed = sizes.n_packed if n_images > 1 else 0  # one image reads the weights where they are
-    assert derived.prepared.value.size == sizes.n_prepared + packed
+    assert derived.prepared.value.size == sizes.n_prepared + sizes.n_packed
     assert network.parameters
     np.testing.assert_array_equal(network.forward(x), private)
     assert derived.prepared.value.size == sizes.n_prepared

@@ -107,8 +107,10 @@ def network_of(name, n_threads=2):
         return small_network(name, "numba", np.float32, n_threads=n_threads)
     layers, (H, W, C) = LARGER_NETWORKS[name]
     network = Network(layers, InputSpec(H, W, C), seed=3, n_threads=n_threads, backend="numba")
-    for bias in (values for key, values in network.parameters.items() if key.endswith(".b")):
-        bias[:] = np.random.default_rng(5).normal(0, 0.3, bias.shape)
+    shapes = {key: shape for key, (_, shape) in network.plan.parameter_slots.items()}
+    biases = {key: shape for key, shape in shapes.items() if key.endswith(".b")}
+    rng = np.random.default_rng
+    network.set_parameters({k: rng(5).normal(0, 0.3, shape) for k, shape in biases.items()})
     return network
 
 
@@ -215,10 +217,14 @@ def by_a_pair(pair, x, n_classes):
 
 
 @EVERY_NETWORK
+@pytest.mark.parametrize("may_change", [False, True])
 @COMPILED
 @pytest.mark.usefixtures("always_cut")
-def test_bits_of_two_threads(name):
+def test_bits_of_two_threads(name, may_change):
+    """While the parameters cannot change unseen, the weights of dense layers are packed."""
     network, images = network_of(name), images_of(name, 5)
+    if may_change:
+        assert network.parameters
     logits = network.forward(images)
     if prediction_of(network).two_threads is None:
         pytest.skip("has layers of the user's own")

@@ -138,7 +138,7 @@ class KernelPrediction:
             return self._folded().predict(x)
         N = len(x)
         logits = np.empty((N, self.n_classes), self.dtype)
-        prepared = self._prepared_weights(N)
+        prepared = self._prepared_weights()
         least_part = self.least_part
         if N <= least_part:  # without the loop, whose overhead counts: an image may take 10 us
             two_threads = self.two_threads if N == 1 else None
@@ -204,14 +204,14 @@ class KernelPrediction:
             *space.prediction_arrays, logits_out, self.no_meeting,
         )  # fmt: skip
 
-    def _prepared_weights(self, n_images: int = 1) -> np.ndarray:
+    def _prepared_weights(self) -> np.ndarray:
         """The prepared weights for the current parameters; empty if no operation needs any.
 
-        Those of dense layers are there only for several images, and only while the network's
-        parameters cannot change unseen: without them, the weights are read where they are.
+        Those of dense layers are there only while the network's parameters cannot change unseen:
+        without them, the weights are read where they are.
         """
         sizes, may_change = self.table.sizes, self.of_network.parameters_may_change
-        n_weights = sizes.n_prepared + (sizes.n_packed if n_images > 1 and not may_change else 0)
+        n_weights = sizes.n_prepared + (0 if may_change else sizes.n_packed)
         if not n_weights:
             return self.no_prepared
         kept = self.prepared  # once: another thread may replace it

@@ -35,6 +35,7 @@ from .kernels.operations import (
     STRIDE_1,
     STRIDE_2,
     VIEW,
+    is_prepared,
 )
 from .plan import WORK_OF_ELEMENT
 from .prediction_memory import shared_memory
@@ -54,7 +55,8 @@ Measured: LeNet-5, with 0.82, and the autoencoder, with 0.74, take longer by two
 core."""
 
 COLUMNS = 16
-"""A dense layer is cut at a multiple of so many columns, a line of the cache in float32."""
+"""A dense layer is cut at a multiple of so many columns, a line of the cache in float32; one with
+packed weights between two panels."""
 
 BY_ROWS = (CONV2D, DEPTHWISE_CONV2D, MAXPOOL2D, AVERAGEPOOL2D)
 ALONE = (ACTIVATION, ADD, DROPOUT, PRELU, SCALE_SHIFT)  # each element for itself
@@ -212,7 +214,8 @@ def _work(op: np.record) -> int:
 def _parts(op: np.record) -> tuple[Part, Part]:
     """What each of the threads does of an operation."""
     if op.kind == DENSE or (op.kind in ALONE and op.OH == op.OW == 1):
-        cut, end = round(int(op.F) / (2 * COLUMNS)) * COLUMNS, int(op.F)
+        step = math.lcm(COLUMNS, int(op.panel)) if is_prepared(op) else COLUMNS
+        cut, end = round(int(op.F) / (2 * step)) * step, int(op.F)
         if 0 < cut < end:
             return _columns_part(op, Rows(0, cut)), _columns_part(op, Rows(cut, end))
     elif cut := _cut(op):
@@ -234,6 +237,7 @@ def _columns_part(op: np.record, columns: Rows) -> Part:
     part.w_offset += columns.begin
     part.b_offset += columns.begin
     if op.kind == DENSE:
+        part.prepared_offset += columns.begin * int(op.H * op.W * op.C)  # whole panels
         return Part(part, _rows_in(op), columns, columns.begin)
     part.C = part.F
     return Part(part, columns, columns, columns.begin)

@@ -4,7 +4,7 @@ y[n, u] = b[u] + sum over k < fan_in of x[n, k] w[k, u]                         
 """
 
 from ._jit import helper, inline_helper, inline_kernel
-from ._row_product import BYTES, row_product
+from ._row_product import BYTES, packed_row_product, reads_panels, row_product
 from ._tile import multiply_add, products
 from .arrays import bias_of, view_2d, view_3d
 from .elementwise import sum_rows
@@ -47,10 +47,16 @@ def dense_columns_forward(x, wf, w_columns, b, relu, y_out):
 @inline_helper
 def dense_packed_forward(x, packed, b, relu, y_out):
     """The same for all columns of weights that `pack_weights` has packed."""
-    n_panels, _, n_columns = packed.shape
-    for p in range(n_panels):
-        panel = packed[p].reshape(-1)
-        _panel_forward(x, panel, n_columns, p * n_columns, n_columns, b, relu, y_out)
+    n_panels, K, n_columns = packed.shape
+    if x.shape[0] == 1 and reads_panels(n_columns, x.itemsize):
+        packed_row_product(
+            N=n_panels * n_columns, K=K, columns=n_columns, x=x.reshape(-1), x_off=0,
+            w=packed.reshape(-1), w_off=0, bias=b, relu=relu, y=y_out.reshape(-1), y_off=0,
+        )  # fmt: skip
+    else:
+        for p in range(n_panels):
+            panel = packed[p].reshape(-1)
+            _panel_forward(x, panel, n_columns, p * n_columns, n_columns, b, relu, y_out)
 
 
 @inline_helper
@@ -140,7 +146,7 @@ def dense_operation_forward(op, weights, statistics, x, y, activations, scratch,
     fan_in = op.H * op.W * op.C
     wf, b = weights.dense_parameters[op.w_offset :], bias_of(op, weights.parameters)
     x_2d, y_2d = view_2d(x, 0, chunk.n_images, fan_in), view_2d(y, 0, chunk.n_images, op.F)
-    if is_packed(op, weights) and chunk.n_images > 1:  # a single image reads whole rows
+    if is_packed(op, weights):
         dense_packed_forward(x_2d, _packed(op, weights), b, op.fuses_relu, y_2d)
     else:
         dense_columns_forward(x_2d, wf, op.w_columns, b, op.fuses_relu, y_2d)
@@ -154,7 +160,7 @@ def is_packed(op, weights):
 
 @inline_helper
 def _packed(op, weights):
-    n_panels, fan_in = op.w_columns // op.panel, op.H * op.W * op.C
+    n_panels, fan_in = op.F // op.panel, op.H * op.W * op.C
     return view_3d(weights.prepared, op.prepared_offset, n_panels, fan_in, op.panel)
 
 
