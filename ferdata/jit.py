@@ -90,7 +90,7 @@ def _announce(folder: CodeFolder) -> None:
         tell("ferdata", f"compiling loops, which takes about {COMPILING_S:.0f} s{kept}")
 
 
-LOADING_S = 0.6
+LOADING_S = 0.3
 """Seconds to import Numba and to load the loops from the cache, as measured."""
 
 COMPILING_S = 6.0

@@ -222,7 +222,7 @@ FERDATA_DOORS["__init__"] = set(FERDATA_DOORS) - {"cli"}
 
 OUTSIDE = {"formats": {"numpy", "safetensors", "onnx", "onnxruntime"}}
 OUTSIDE["sklearn"] = {"numpy", "sklearn"}
-OUTSIDE["ground"] = {"numpy", "numba", "tqdm", "shtab"}
+OUTSIDE["ground"] = {"numpy", "numba", "llvmlite", "tqdm", "shtab"}
 OUTSIDE["plots"] = {"numpy", "matplotlib"}
 OUTSIDE["calibration"] = {"numpy", "scipy"}
 OUTSIDE["__pyinstaller"] = {"PyInstaller"}

@@ -1,6 +1,6 @@
 """The first predictions of a network with backend "auto", while its kernels are not loaded.
 
-Loading the kernels from their cache takes about 0.7 s, compiling them some ten.  NumPy needs a
+Loading the kernels from their cache takes about 0.5 s, compiling them some ten.  NumPy needs a
 few milliseconds for an image and a small network.  `ground/numpy_first.py` has the rule by which
 NumPy answers, and `ground/compiler_process.py` the process that compiles the kernels meanwhile.
 
@@ -30,7 +30,7 @@ NUMPY_RATE = 0.8e9
 """Multiply-adds that the NumPy backend computes in a second.  Measured: 0.9e9, for 64 images and
 MicroExpNet on two cores with AVX-512."""
 
-LOADING_S = 0.7
+LOADING_S = 0.5
 """Seconds to import Numba and to load the kernels of prediction from the cache, as measured."""
 
 COMPILING_S = 8.0

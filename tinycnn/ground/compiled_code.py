@@ -22,8 +22,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from llvmlite import binding as llvm
 from numba.core import caching, sigutils
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.runtime.nrt import _nrt
 
 from .cache_folder import make_private, why_not_kept, why_not_trusted
 
@@ -165,7 +167,7 @@ class CodeCache(caching.FunctionCache):
         compiled = None
         if _is_trusted(self._folder):
             try:
-                compiled = super().load_overload(sig, target_context)
+                compiled = self._load_alone(sig, target_context)
                 expected = sigutils.normalize_signature(sig)[0]
                 if compiled is not None and compiled.signature.args != tuple(expected):
                     # two processes that write an index at the same time can use one name twice
@@ -177,6 +179,17 @@ class CodeCache(caching.FunctionCache):
         if compiled is None:
             self._compiling(self._py_func.__name__)
         return compiled
+
+    def _load_alone(self, sig: Any, target_context: Any) -> Any:
+        """As Numba's `load_overload`, without `target_context.refresh()`.
+
+        That prepares Numba for compiling, and imports SciPy's linear algebra among much else: half
+        a second and 40 MB.  Code that is compiled already needs only the functions of Numba's
+        runtime, for arrays that it makes.  Numba calls `refresh` again before it compiles.
+        """
+        for name, address in _nrt.c_helpers.items():  # as in `rtsys.initialize`
+            llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+        return self._load_overload(sig, target_context)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         if not _is_trusted(self._folder):
