@@ -51,7 +51,7 @@ def test_panels(pack, dtype, n_panels, R, N, seed):
     picture=st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 9), st.integers(1, 5)),
     taps=st.sampled_from([(1, 1, 1, 0), (3, 3, 1, 1), (3, 2, 2, 0), (5, 5, 1, 2)]),
     n_panels=st.integers(1, 3),
-    N=st.sampled_from([1, 7, 16, 32, 37]),
+    N=st.sampled_from([1, 7, 8, 16, 32, 37]),
     seed=st.integers(0, 2**32),
 )
 def test_a_convolution_has_the_same_bits(dtype, relu, picture, taps, n_panels, N, seed):
@@ -75,8 +75,8 @@ def test_a_convolution_has_the_same_bits(dtype, relu, picture, taps, n_panels, N
 @pytest.mark.parametrize("relu", [0, 1])
 @given(
     shape=st.tuples(st.integers(1, 9), st.sampled_from([1, 2, 13, 64])),
-    n_panels=st.integers(1, 3),
-    N=st.sampled_from([1, 7, 16, 32, 37]),
+    n_panels=st.integers(1, 11),
+    N=st.sampled_from([1, 7, 8, 16, 32, 37]),
     seed=st.integers(0, 2**32),
 )
 def test_a_dense_layer_has_the_same_bits(dtype, relu, shape, n_panels, N, seed):
