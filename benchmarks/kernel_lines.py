@@ -246,6 +246,12 @@ class _Walk:
         self.add("conv2d_backward_params", name, x, dy, step.window, dw, db, macs=macs)
         self.add("conv2d_transpose_weights", name, w, w_t)
         self.add("conv2d_transpose_weights_back", name, w_t, dw)
+        rows, w_1x1 = x.reshape(-1, x.shape[3]), np.ones((w.shape[3], x.shape[3]), w.dtype)
+        self.add(  # of a 1x1 convolution with the same channels
+            "conv2d_1x1_backward", name, rows, np.ones((len(rows), w.shape[3]), w.dtype), w_1x1,
+            np.empty(x.shape[3], w.dtype), w_1x1.T.copy(), db, np.empty_like(rows),
+            macs=2 * rows.size * w.shape[3],
+        )  # fmt: skip
         if step is not self.plan.steps[0]:  # of its input no gradient is needed
             self.add("conv2d_backward_input", name, dy, w_t, step.window, dx, macs=macs)
 

@@ -18,6 +18,7 @@ from .reference_windows import (  # noqa: F401  (callers find them here)
     averagepool2d_forward,
     batch_norm_maxpool2d_backward_input,
     batch_norm_maxpool2d_forward,
+    conv2d_1x1_backward,
     conv2d_backward_input,
     conv2d_backward_params,
     conv2d_columns_forward,

@@ -35,6 +35,14 @@ def conv2d_backward_params(x, dy, window, dw_out, db_out):
     db_out[:] = dy.sum(axis=(0, 1, 2))
 
 
+def conv2d_1x1_backward(x, dy, w_t, scratch, dw_out, db_out, dx_out):
+    """See kernels/conv2d_1x1.py.  scratch is not used."""
+    dw_out[:] = x.T @ dy
+    db_out[:] = dy.sum(axis=0)
+    if len(dx_out):
+        dx_out[:] = dy @ w_t
+
+
 def conv2d_transpose_weights(w, w_t_out):
     """w (KH, KW, C, F) -> (F, KH, KW, C)."""
     w_t_out[:] = w.transpose(3, 0, 1, 2)

@@ -27,6 +27,7 @@ from .conv2d import (
     conv2d_relu_forward,
     conv2d_transpose_weights,
 )
+from .conv2d_1x1 import conv2d_1x1_backward
 from .conv2d_columns import conv2d_columns_forward
 from .conv2d_maxpool2d import conv2d_maxpool2d_backward, conv2d_transpose_weights_back
 from .conv2d_winograd import conv2d_winograd_forward, conv2d_winograd_weights
@@ -189,6 +190,19 @@ def conv2d_operation_backward(
         w_t = view_4d(weights.transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
         dx_4d = view_4d(dx, 0, chunk.n_images, op.H, op.W, op.C)
         conv2d_backward_input(dy_4d, w_t, window_of(op), dx_4d)
+
+
+@helper
+def conv2d_operation_backward_1x1(
+    op, weights, statistics, x, y, dy, dx, activations, gradients, scratch, sums, chunk
+):
+    P = chunk.n_images * op.H * op.W
+    conv2d_1x1_backward(
+        view_2d(x, 0, P, op.C), view_2d(dy, 0, P, op.F),
+        view_2d(weights.transposed, op.w_t_offset, op.F, op.C), scratch.channels[: op.C],
+        view_2d(sums, op.w_offset, op.C, op.F), bias_of(op, sums),
+        view_2d(dx, 0, P if dx.size else 0, op.C),
+    )  # fmt: skip
 
 
 @helper

@@ -16,6 +16,7 @@ from . import (
     averagepool2d,
     batch_norm,
     batch_norm_maxpool2d,
+    conv2d_1x1,
     conv2d_operation,
     dense,
     depthwise_conv2d,
@@ -155,6 +156,8 @@ def _backward_of(op: np.record) -> Function | None:
             return conv2d_operation.conv2d_operation_backward_pool
         if op.winograd == STRIDE_1:
             return conv2d_operation.conv2d_operation_backward_winograd_3x3
+        if conv2d_1x1.fits(op):
+            return conv2d_operation.conv2d_operation_backward_1x1
         return conv2d_operation.conv2d_operation_backward
     if op.kind == DEPTHWISE_CONV2D and op.is_3x3_backward:
         return depthwise_conv2d.depthwise_conv2d_operation_backward_3x3

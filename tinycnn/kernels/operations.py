@@ -24,7 +24,7 @@ import numpy as np
 from .. import layers
 from ..layers import Layer, entry_for
 from ..plan import Plan, Step, Window, aligned
-from . import conv2d_columns, depthwise_conv2d_3x3
+from . import conv2d_1x1, conv2d_columns, depthwise_conv2d_3x3
 from ._winner_lists import LANES
 from .batch_norm import N_COEFFICIENTS
 from .conv2d_cost_model import tile_size
@@ -208,6 +208,8 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         sizes.reserve_scratch("n_padded", height * width * int(op.C))
         sizes.reserve_scratch("n_winners", 2 * F * (op.n_listed + LANES))
         sizes.reserve_scratch("n_winner_lists", 2 * 3 * max(F, n_positions))
+    elif conv2d_1x1.fits(op):
+        sizes.reserve_scratch("n_channel_scratch", int(op.C))
     n_transposed, op.panel = int(op.w_size), F
     op.fuses_relu = op.activation == RELU and not op.pool
     if winograd_fits(op, needs.dtype):
