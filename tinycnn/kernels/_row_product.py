@@ -137,7 +137,7 @@ def packed_row_product_tiled(
     With n = p*columns + q, q < columns, w[k, n] is w[w_off + (p*K + k)*columns + q].
     """
     lanes = BYTES // y.itemsize
-    n_panels, most = N // columns, MOST_VECTORS // max(PANEL_VECTORS, 1)
+    n_panels, most = N // columns, MOST_VECTORS // PANEL_VECTORS
     n_blocks = -(-n_panels // most)
     p = 0
     for block in range(n_blocks):

@@ -73,10 +73,16 @@ def _argmax(op, activations, chunk, training):
 
 
 @inline_helper
+def _prepared(op, weights):
+    """The weights in the layout that the forward pass reads, flat."""
+    return weights.prepared[op.prepared_offset :]
+
+
+@inline_helper
 def _panels(op, weights):
     """The weights in panels, flat."""
     if op.panel < op.F:
-        return weights.prepared[op.prepared_offset :]
+        return _prepared(op, weights)
     return weights.parameters[op.w_offset :]
 
 
@@ -130,7 +136,7 @@ def conv2d_operation_forward_winograd(
     """The kernel also does the pooling, if one follows."""
     (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     conv2d_winograd_forward(
-        x_4d, w, weights.prepared[op.prepared_offset :], b, window_of(op), op.pool, op.fuses_relu,
+        x_4d, w, _prepared(op, weights), b, window_of(op), op.pool, op.fuses_relu,
         scratch.workspace, y_4d, _argmax(op, activations, chunk, training),
     )  # fmt: skip
 
@@ -142,7 +148,7 @@ def conv2d_operation_forward_winograd_3x3(
     """The kernel also does the pooling, if one follows."""
     (w, b), (x_4d, y_4d) = _parameters(op, weights), _pictures(op, x, y, chunk.n_images)
     conv2d_winograd_3x3_forward(
-        x_4d, w, weights.prepared[op.prepared_offset :], b, window_of(op), op.tile, op.pool,
+        x_4d, w, _prepared(op, weights), b, window_of(op), op.tile, op.pool,
         op.fuses_relu, scratch.workspace, y_4d, _argmax(op, activations, chunk, training),
     )  # fmt: skip
 
@@ -150,13 +156,13 @@ def conv2d_operation_forward_winograd_3x3(
 @helper
 def conv2d_operation_winograd_weights(op, weights):
     conv2d_winograd_weights(
-        weights_of(op, weights.parameters), weights.prepared[op.prepared_offset :]
+        weights_of(op, weights.parameters), _prepared(op, weights)
     )
 
 
 @helper
 def conv2d_operation_winograd_3x3_weights(op, weights):
-    U = weights.prepared[op.prepared_offset :]
+    U = _prepared(op, weights)
     conv2d_winograd_3x3_weights(weights_of(op, weights.parameters), op.tile, 0, U)
 
 
