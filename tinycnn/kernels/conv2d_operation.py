@@ -155,9 +155,7 @@ def conv2d_operation_forward_winograd_3x3(
 
 @helper
 def conv2d_operation_winograd_weights(op, weights):
-    conv2d_winograd_weights(
-        weights_of(op, weights.parameters), _prepared(op, weights)
-    )
+    conv2d_winograd_weights(weights_of(op, weights.parameters), _prepared(op, weights))
 
 
 @helper
