@@ -44,9 +44,10 @@ ROWS_AT_ONCE = 4
 TILE_ROWS = 128
 """Rows of a tile.  Sums in float32 of more rows would also be less exact."""
 
-TILE_ROWS_WITHOUT_SUMS = 16
-"""The same for (2) and (4).  Rows of 512 bytes displace one another in the first-level cache: of
-more of them, the next vector would have to be loaded again."""
+TILE_ROWS_WITHOUT_SUMS = 8
+"""The same for (2) and (4): measured.  Rows of 512 bytes displace one another in the first-level
+cache, and of many of them the next vector would have to be loaded again.  And the fewer they are,
+the more are loaded in the order of their addresses."""
 
 
 class Row(NamedTuple):

@@ -53,7 +53,8 @@ def _make_compute_rows(stride: int, most_columns: int) -> Any:
     def compute_rows(typingctx, n_rows, n_columns, n_vectors, n_lanes, x, x_off, x_row, x_column,
                      top, left, H, W, w, w_off, w_tap, bias, bias_off, relu,
                      y, y_off, y_row, y_column):  # fmt: skip
-        """
+        """For each channel, the next elements of all arrays:
+
             y[i, j] = relu(bias + sum over a, e < 3 of
                            x[i*stride - top + a, j*stride - left + e] w[a, e])
 
