@@ -145,6 +145,14 @@ class CheckedFiles(caching.IndexDataCacheFile):
             yield file
 
 
+@lru_cache(maxsize=1)
+def _name_runtime_functions() -> None:
+    """Tell LLVM the addresses of the functions of Numba's runtime, which compiled code calls for
+    arrays that it makes: what `rtsys.initialize` does, which also compiles others."""
+    for name, address in _nrt.c_helpers.items():
+        llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+
+
 class CodeCache(caching.FunctionCache):
     """Numba's cache of one function, but a problem on disk is logged and never raised.
 
@@ -167,7 +175,7 @@ class CodeCache(caching.FunctionCache):
         compiled = None
         if _is_trusted(self._folder):
             try:
-                compiled = self._load_alone(sig, target_context)
+                compiled = self._load_without_refresh(sig, target_context)
                 expected = sigutils.normalize_signature(sig)[0]
                 if compiled is not None and compiled.signature.args != tuple(expected):
                     # two processes that write an index at the same time can use one name twice
@@ -180,15 +188,13 @@ class CodeCache(caching.FunctionCache):
             self._compiling(self._py_func.__name__)
         return compiled
 
-    def _load_alone(self, sig: Any, target_context: Any) -> Any:
-        """As Numba's `load_overload`, without `target_context.refresh()`.
+    def _load_without_refresh(self, sig: Any, target_context: Any) -> Any:
+        """As Numba's `load_overload`, but without `target_context.refresh()`.
 
-        That prepares Numba for compiling, and imports SciPy's linear algebra among much else: half
-        a second and 40 MB.  Code that is compiled already needs only the functions of Numba's
-        runtime, for arrays that it makes.  Numba calls `refresh` again before it compiles.
+        That prepares Numba for compiling, and imports SciPy's linear algebra among much else: 0.3 s
+        and more, and 40 MB.  Numba calls it again before it compiles.
         """
-        for name, address in _nrt.c_helpers.items():  # as in `rtsys.initialize`
-            llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+        _name_runtime_functions()
         return self._load_overload(sig, target_context)
 
     def save_overload(self, sig: Any, data: Any) -> None:
