@@ -216,6 +216,39 @@ def test_a_kernel_is_loaded_without_what_only_compiling_needs(package, filled_ca
     assert "numba.np.linalg" in imported  # the imports of compiling are still those
 
 
+MAKES_AN_ARRAY = """
+import logging, sys
+from pathlib import Path
+import numba, numpy as np
+from tinycnn.ground.compiled_code import CodeCache, CodeFolder
+
+def squares(n):
+    found = np.zeros(n)
+    for k in range(n):
+        found[k] = k * k
+    return found
+
+loops, folder = numba.njit(squares), Path(sys.argv[1])
+stored = CodeFolder((folder,), "stamp", logging.getLogger("test"), "NO_VARIABLE")
+loops._cache = CodeCache(squares, stored, lambda name: print("compiles"))
+print(*loops(4))
+"""
+
+
+def test_code_that_makes_arrays_is_loaded_too(tmp_path):
+    """It calls Numba's runtime, as ferdata's loops may; kernels do not."""
+    program, folder = tmp_path / "program.py", tmp_path / "cache"
+    program.write_text(MAKES_AN_ARRAY)
+    folder.mkdir(mode=0o700)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    environment["PYTHONPATH"] = str(ROOT)
+    for expected in ("compiles\n0.0 1.0 4.0 9.0\n", "0.0 1.0 4.0 9.0\n"):
+        done = subprocess.run(
+            [sys.executable, program, folder], env=environment, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stdout) == (0, expected), done.stderr
+
+
 def test_a_kernel_is_compiled_that_calls_a_loaded_one(package, filled_cache, tmp_path):
     cache = tmp_path / "cache"
     shutil.copytree(filled_cache, cache)
