@@ -38,6 +38,7 @@ from numba.extending import intrinsic
 
 from ._jit import TILE, helper
 from ._simd import INTP, FirstLanes, Vectors, element, intp, loop, own_function
+from ._views import flat_view
 
 BYTES = TILE.vector_bytes
 ROWS_AT_ONCE = 4
@@ -234,7 +235,7 @@ def add_row_sums_plain(x, sums):
 
 def add_shifted_sums_tiled(x, k, sums):  # pragma: no cover: intrinsics only run compiled
     """(1).  x (P, C); k (C,) and sums (2 * C,), flat."""
-    (P, C), lanes, xf = x.shape, BYTES // x.itemsize, x.reshape(-1)
+    (P, C), lanes, xf = x.shape, BYTES // x.itemsize, flat_view(x)
     for p in range(0, P, TILE_ROWS):
         rows = min(P - p, TILE_ROWS)
         for c in range(0, C, lanes):
@@ -244,7 +245,7 @@ def add_shifted_sums_tiled(x, k, sums):  # pragma: no cover: intrinsics only run
 
 def scale_rows_tiled(x, k, relu, y_out):  # pragma: no cover: intrinsics only run compiled
     """(2).  x, y_out (P, C); k (2 * C,), flat."""
-    (P, C), lanes, xf, yf = x.shape, BYTES // x.itemsize, x.reshape(-1), y_out.reshape(-1)
+    (P, C), lanes, xf, yf = x.shape, BYTES // x.itemsize, flat_view(x), flat_view(y_out)
     for p in range(0, P, TILE_ROWS_WITHOUT_SUMS):
         rows = min(P - p, TILE_ROWS_WITHOUT_SUMS)
         for c in range(0, C, lanes):
@@ -257,7 +258,7 @@ def add_gradient_sums_tiled(
 ):  # pragma: no cover: intrinsics only run compiled
     """(3).  x, dy (P, C); k (3 * C,) and sums (2 * C,), flat."""
     (P, C), lanes = x.shape, BYTES // x.itemsize
-    xf, dyf = x.reshape(-1), dy.reshape(-1)
+    xf, dyf = flat_view(x), flat_view(dy)
     for p in range(0, P, TILE_ROWS):
         rows = min(P - p, TILE_ROWS)
         for c in range(0, C, lanes):
@@ -271,7 +272,7 @@ def add_gradient_sums_tiled(
 def combine_rows_tiled(x, dy, k, relu, out):  # pragma: no cover: intrinsics only run compiled
     """(4).  x, dy, out (P, C); k (5 * C,), flat."""
     (P, C), lanes = x.shape, BYTES // x.itemsize
-    xf, dyf, of = x.reshape(-1), dy.reshape(-1), out.reshape(-1)
+    xf, dyf, of = flat_view(x), flat_view(dy), flat_view(out)
     for p in range(0, P, TILE_ROWS_WITHOUT_SUMS):
         rows = min(P - p, TILE_ROWS_WITHOUT_SUMS)
         for c in range(0, C, lanes):
@@ -281,7 +282,7 @@ def combine_rows_tiled(x, dy, k, relu, out):  # pragma: no cover: intrinsics onl
 
 def add_row_sums_tiled(x, sums):  # pragma: no cover: intrinsics only run compiled
     """(5).  x (P, C); sums (C,)."""
-    (P, C), lanes, xf = x.shape, BYTES // x.itemsize, x.reshape(-1)
+    (P, C), lanes, xf = x.shape, BYTES // x.itemsize, flat_view(x)
     for p in range(0, P, TILE_ROWS):
         rows = min(P - p, TILE_ROWS)
         for c in range(0, C, lanes):

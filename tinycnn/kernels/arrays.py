@@ -20,6 +20,7 @@ import numpy as np
 
 from ..plan import Window
 from ._jit import inline_helper
+from ._views import view_1d, view_4d
 
 
 class Weights(NamedTuple):
@@ -154,24 +155,6 @@ class Stage(NamedTuple):
 
 
 @inline_helper
-def view_2d(flat, start, n_rows, n_columns):
-    """A matrix (n_rows, n_columns) that begins at flat[start]."""
-    return flat[start : start + n_rows * n_columns].reshape((n_rows, n_columns))
-
-
-@inline_helper
-def view_3d(flat, start, K, L, M):
-    """An array (K, L, M) that begins at flat[start]."""
-    return flat[start : start + K * L * M].reshape((K, L, M))
-
-
-@inline_helper
-def view_4d(flat, start, K, L, M, N):
-    """An array (K, L, M, N) that begins at flat[start]: pictures or a convolution's weights."""
-    return flat[start : start + K * L * M * N].reshape((K, L, M, N))
-
-
-@inline_helper
 def window_of(op):
     """The window of a convolution, from its record."""
     return Window(op.KH, op.KW, op.SH, op.SW, op.PT, op.PL, op.PB, op.PR)
@@ -195,13 +178,13 @@ def weights_of(op, parameters):
 @inline_helper
 def bias_of(op, parameters):
     """The bias (F,) of a convolution or dense layer, from its record."""
-    return parameters[op.b_offset : op.b_offset + op.F]
+    return view_1d(parameters, op.b_offset, op.F)
 
 
 @inline_helper
 def rows(batch, chunk, size):
     """The part of a chunk in a flat array of a whole batch, `size` elements for each image."""
-    return batch[chunk.first * size : (chunk.first + chunk.n_images) * size]
+    return view_1d(batch, chunk.first * size, chunk.n_images * size)
 
 
 @inline_helper
@@ -210,9 +193,9 @@ def outputs(op, activations, chunk):
     size = op.OH * op.OW * op.F
     if op.y_in_chunk:
         at = op.y_offset * activations.chunk_capacity + chunk.first_kept * size
-        return activations.chunk_outputs[at : at + chunk.n_images * size]
+        return view_1d(activations.chunk_outputs, at, chunk.n_images * size)
     at = op.y_offset * activations.batch_capacity + chunk.first * size
-    return activations.batch_outputs[at : at + chunk.n_images * size]
+    return view_1d(activations.batch_outputs, at, chunk.n_images * size)
 
 
 @inline_helper
@@ -225,11 +208,11 @@ def output_gradient(op, activations, gradients, scratch, chunk):
     size = op.OH * op.OW * op.F
     if op.dy_in_batch:
         at = op.dy_offset * activations.batch_capacity + chunk.first * size
-        return gradients.batch_outputs[at : at + chunk.n_images * size]
+        return view_1d(gradients.batch_outputs, at, chunk.n_images * size)
     at = op.dy_offset * scratch.capacity
     if not op.dy_in_block:
         at += chunk.n_done * size
-    return scratch.d_activations[at : at + chunk.n_images * size]
+    return view_1d(scratch.d_activations, at, chunk.n_images * size)
 
 
 @inline_helper

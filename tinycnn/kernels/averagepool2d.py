@@ -7,8 +7,9 @@ positions inside x.  A global average is one window as large as x.
 """
 
 from ._jit import helper, inline_kernel
+from ._views import flat_view, view_4d
 from ._window_mean import window_mean
-from .arrays import view_4d, window_of
+from .arrays import window_of
 from .windows import end_tap, first_tap, run_end
 
 
@@ -25,7 +26,7 @@ def averagepool2d_forward(x, window, count_padding, y_out):
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    xf, yf = x.reshape(-1), y_out.reshape(-1)
+    xf, yf = flat_view(x), flat_view(y_out)
     for n in range(N):
         for i in range(OH):
             a0, a1 = first_tap(i, SH, PT), end_tap(i, SH, PT, window.KH, H)
@@ -55,7 +56,7 @@ def averagepool2d_backward(dy, window, count_padding, dx_out):
     N, OH, OW, C = dy.shape
     H, W = dx_out.shape[1], dx_out.shape[2]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    dyf, dx = dy.reshape(-1), dx_out.reshape(-1)
+    dyf, dx = flat_view(dy), flat_view(dx_out)
     dx[:] = 0
     for n in range(N):
         for i in range(OH):

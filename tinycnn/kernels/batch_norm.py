@@ -28,7 +28,7 @@ import numpy as np
 
 from ._channel_rows import add_gradient_sums, add_shifted_sums, combine_rows, scale_rows
 from ._jit import helper, inline_helper, inline_kernel
-from .arrays import view_2d, view_3d
+from ._views import flat_view, view_2d, view_3d
 from .elementwise import sum_chunks
 from .scale_shift import channels_2d, scale_of, shift_of
 
@@ -59,7 +59,7 @@ def batch_norm_moments(x, n_before, scratch, moments):
     one of its values as k, then with its own mean.
     """
     P, C = x.shape
-    k, sums = scratch[0], scratch.reshape(-1)[C : 3 * C]
+    k, sums = scratch[0], flat_view(scratch)[C : 3 * C]
     mean, var = moments[0], moments[1]
     p, has_mean = 0, n_before > 0
     if not has_mean:
@@ -140,7 +140,7 @@ def batch_norm_forward(x, moments, gamma, beta, epsilon, relu, scratch, y_out):
     scratch      (5, C) overwritten.  Backward needs x and the moments.
     """
     _scale_and_shift(moments, gamma, beta, epsilon, scratch)
-    scale_rows(x, scratch.reshape(-1), relu, y_out)
+    scale_rows(x, flat_view(scratch), relu, y_out)
 
 
 @inline_helper
@@ -168,12 +168,12 @@ def batch_norm_backward_params(
     scratch  (5, C), dgamma_out and dbeta_out are overwritten.
     """
     C = x.shape[1]
-    mean, sums = scratch[2], scratch.reshape(-1)[3 * C : 5 * C]
+    mean, sums = scratch[2], flat_view(scratch)[3 * C : 5 * C]
     _scale_and_shift(moments, gamma, beta, epsilon, scratch)
     for c in range(C):
         mean[c] = moments[0, c]
     sums[:] = 0
-    add_gradient_sums(x, dy, scratch.reshape(-1), relu, stores, sums)
+    add_gradient_sums(x, dy, flat_view(scratch), relu, stores, sums)
     for c in range(C):
         dbeta_out[c] = sums[c]  # (8)
         dgamma_out[c] = sums[C + c] / math.sqrt(moments[1, c] + epsilon)  # (7)
@@ -212,7 +212,7 @@ def batch_norm_backward_input(
     backward_coefficients(
         moments, gamma, epsilon, dgamma, dbeta, n, scratch[2], scratch[3], scratch[4]
     )
-    combine_rows(x, dy, scratch.reshape(-1), relu, dx_out)  # (14)
+    combine_rows(x, dy, flat_view(scratch), relu, dx_out)  # (14)
 
 
 @inline_helper

@@ -21,8 +21,9 @@ rounding; then another one of them wins here than if the BatchNorm was done firs
 
 from ._channel_rows import scale_rows
 from ._jit import helper, inline_kernel
+from ._views import flat_view, view_2d, view_4d
 from ._window_max import add_to_winners, combine_windows, signed_window_max
-from .arrays import pool_window_of, view_2d, view_4d, winners
+from .arrays import pool_window_of, winners
 from .batch_norm import (
     N_COEFFICIENTS,
     add_to_chunk_moments,
@@ -47,7 +48,7 @@ def batch_norm_maxpool2d_forward(x, gamma, window, scratch, y_out, argmax_out):
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    xf, yf, argmax, sign = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1), scratch[0]
+    xf, yf, argmax, sign = flat_view(x), flat_view(y_out), flat_view(argmax_out), scratch[0]
     for c in range(C):
         sign[c] = (gamma[c] > 0) * 1 - (gamma[c] < 0) * 1
     for n in range(N):
@@ -82,9 +83,9 @@ def batch_norm_maxpool2d_backward_input(
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
     scale = scratch[2]
     backward_coefficients(moments, gamma, epsilon, dgamma, dbeta, n, scale, scratch[0], scratch[1])
-    dxf, dyf, winner = dx_out.reshape(-1), dy.reshape(-1), argmax.reshape(-1)
+    dxf, dyf, winner = flat_view(dx_out), flat_view(dy), flat_view(argmax)
     if window.KH == window.KW == SH == SW == 2 and H == 2 * OH and W == 2 * OW and PT == PL == 0:
-        xf, coefficients = x.reshape(-1), scratch.reshape(-1)
+        xf, coefficients = flat_view(x), flat_view(scratch)
         for i in range(N * OH):  # one pass instead of two
             combine_windows(
                 n_windows=OW, C=C, x=xf, x_off=i * 2 * W * C, row_step=W * C, g=dyf, argmax=winner,
@@ -93,7 +94,7 @@ def batch_norm_maxpool2d_backward_input(
         return
     for k in range(N):
         x_2d, dx_2d = x[k].reshape((H * W, C)), dx_out[k].reshape((H * W, C))
-        scale_rows(x_2d, scratch.reshape(-1), 0, dx_2d)
+        scale_rows(x_2d, flat_view(scratch), 0, dx_2d)
         for i in range(OH):
             a0, a1 = first_tap(i, SH, PT), end_tap(i, SH, PT, window.KH, H)
             j = 0

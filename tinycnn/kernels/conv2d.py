@@ -12,6 +12,7 @@ call of `multiply_add` (`_tile.py`).
 from ._channel_rows import add_row_sums
 from ._jit import inline_helper, inline_kernel
 from ._tile import ROWS, multiply_add, products
+from ._views import flat_view
 from .windows import end_inside, end_tap, first_inside, first_tap, run_end
 
 
@@ -25,7 +26,7 @@ def conv2d_forward(x, w, b, window, y_out):
     window  `plan.Window`; the padding below and to the right follows from the shape of y_out
     y_out  (N, OH, OW, F)  overwritten.  Backward needs x and w, but not y.
     """
-    conv2d_relu_forward(x, w.reshape(-1), w.shape[3], b, window, 0, y_out)
+    conv2d_relu_forward(x, flat_view(w), w.shape[3], b, window, 0, y_out)
 
 
 @inline_helper
@@ -40,7 +41,7 @@ def conv2d_relu_forward(x, w, panel, b, window, relu, y_out):
     KH, KW = window.KH, window.KW
     OH, OW, F = y_out.shape[1], y_out.shape[2], y_out.shape[3]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    xf, yf = x.reshape(-1), y_out.reshape(-1)
+    xf, yf = flat_view(x), flat_view(y_out)
     if KH == KW == SH == SW == 1 and H == OH and W == OW:
         N, H, W, OH, OW = 1, 1, N * H * W, 1, N * OH * OW
     for n in range(N):
@@ -93,7 +94,7 @@ def conv2d_backward_params(x, dy, window, dw_out, db_out):
     KH, KW, _, F = dw_out.shape
     OH, OW = dy.shape[1], dy.shape[2]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    xf, dyf, dwf = x.reshape(-1), dy.reshape(-1), dw_out.reshape(-1)
+    xf, dyf, dwf = flat_view(x), flat_view(dy), flat_view(dw_out)
     dwf[:] = 0
     db_out[:] = 0
     add_row_sums(dy.reshape((N * OH * OW, F)), db_out)  # (3)
@@ -143,7 +144,7 @@ def conv2d_backward_input(dy, w_t, window, dx_out):
     KH, KW = w_t.shape[1], w_t.shape[2]
     H, W, C = dx_out.shape[1], dx_out.shape[2], dx_out.shape[3]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    dyf, wf, dxf = dy.reshape(-1), w_t.reshape(-1), dx_out.reshape(-1)
+    dyf, wf, dxf = flat_view(dy), flat_view(w_t), flat_view(dx_out)
     dxf[:] = 0
     for n in range(N):
         for h in range(H):

@@ -17,6 +17,7 @@ pixels before the next one, so that it stays in the cache.  All sums have the bi
 from ._channel_rows import TILE_ROWS, add_row_sums
 from ._jit import inline_kernel
 from ._tile import multiply_add, products
+from ._views import flat_view
 
 PIXELS_AT_ONCE = 4 * TILE_ROWS
 """Pixels of a slice.  Whole tiles of `add_row_sums`, so that (3) has the same bits."""
@@ -39,8 +40,8 @@ def conv2d_1x1_backward(x, dy, w_t, scratch, dw_out, db_out, dx_out):
     dw_out (C, F), db_out (F,), dx_out (P, C)  overwritten; dx_out (0, C): dx is not computed
     """
     (P, C), F = x.shape, dy.shape[1]
-    xf, dyf, wf = x.reshape(-1), dy.reshape(-1), w_t.reshape(-1)
-    dwf, dxf = dw_out.reshape(-1), dx_out.reshape(-1)
+    xf, dyf, wf = flat_view(x), flat_view(dy), flat_view(w_t)
+    dwf, dxf = flat_view(dw_out), flat_view(dx_out)
     dwf[:] = 0
     db_out[:] = 0
     scratch[:] = 0

@@ -20,6 +20,7 @@ from ._channels_last import MOST_CHANNELS, channels_last
 from ._filter_rows import copy_row, filter_rows
 from ._jit import TILE, helper, inline_helper, inline_kernel
 from ._tile import SLOW_MASKS
+from ._views import flat_view
 from .windows import n_positions
 
 BYTES = TILE.vector_bytes
@@ -110,7 +111,7 @@ def conv2d_columns_forward(x, w, b, window, pool, relu, scratch, y_out):
     OW = n_positions(W, window.PL, window.PR, KW, 1)
     lay = _layout_compiled(OH, OW, C, F, KH, KW, window.SH, BYTES // x.itemsize)
     columns, pitch, z_at = lay.columns, lay.pitch, lay.z_at
-    wf, yf = w.reshape(-1), y_out.reshape(-1)
+    wf, yf = flat_view(w), flat_view(y_out)
     y_at, n_stored = 0, y_out.shape[2]
     scratch[:z_at] = 0
     for n in range(N):
@@ -133,7 +134,7 @@ def conv2d_columns_forward(x, w, b, window, pool, relu, scratch, y_out):
 def split_channels(x, n, top, left, height, pitch, p_out):
     """Copy picture n of x into p, without the zeros around it and what lies outside p."""
     H, W, C = x.shape[1], x.shape[2], x.shape[3]
-    xf, width = x.reshape(-1), min(W, pitch - left)
+    xf, width = flat_view(x), min(W, pitch - left)
     for h in range(min(H, height - top)):
         for c in range(C):
             x_at, p_at = (n * H + h) * W * C + c, (c * height + top + h) * pitch + left

@@ -21,6 +21,7 @@ Weights and their gradient are stored as (F, KH, KW, C), see `conv2d_transpose_w
 import numpy as np
 
 from ._jit import helper, inline_helper, inline_kernel
+from ._views import flat_view
 from ._winner_lists import LANES, list_winners
 from ._winners import add_winners
 from .windows import n_positions
@@ -84,11 +85,11 @@ def conv2d_maxpool2d_backward(x, dy, argmax, w_t, window, scratch, dw_out, db_ou
     g, at, counts = scratch.gradients, scratch.positions, scratch.counts
     L, n_windows, wants_dx = g.shape[2], dy.shape[1] * dy.shape[2], dx_out.shape[0] > 0
     row, pitch, padding, taps = W * C, scratch.x_padded.shape[1] * C, PL * C, KH * KW * C
-    xf, dxf, dyf, winners = x.reshape(-1), dx_out.reshape(-1), dy.reshape(-1), argmax.reshape(-1)
-    xp, dxp = scratch.x_padded.reshape(-1), scratch.dx_padded.reshape(-1)
-    wf, dwf = w_t.reshape(-1), dw_out.reshape(-1)
-    gf, atf = g[BY_FILTER].reshape(-1), at[BY_FILTER].reshape(-1)
-    gp, atp = g[BY_POSITION].reshape(-1), at[BY_POSITION].reshape(-1)
+    xf, dxf, dyf, winners = flat_view(x), flat_view(dx_out), flat_view(dy), flat_view(argmax)
+    xp, dxp = flat_view(scratch.x_padded), flat_view(scratch.dx_padded)
+    wf, dwf = flat_view(w_t), flat_view(dw_out)
+    gf, atf = flat_view(g[BY_FILTER]), flat_view(at[BY_FILTER])
+    gp, atp = flat_view(g[BY_POSITION]), flat_view(at[BY_POSITION])
     filters, positions = scratch.lists[BY_FILTER], scratch.lists[BY_POSITION]
     list_tap_starts(OH, OW, window.SH, window.SW, pitch, C, positions[TO])
     for f in range(F):

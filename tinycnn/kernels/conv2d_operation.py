@@ -9,14 +9,12 @@ walk.py explains the arguments.
 """
 
 from ._jit import helper, inline_helper
+from ._views import view_2d, view_3d, view_4d
 from ._winner_lists import LANES
 from .arrays import (
     WinnerScratch,
     bias_of,
     pool_window_of,
-    view_2d,
-    view_3d,
-    view_4d,
     weights_of,
     window_of,
     winners,

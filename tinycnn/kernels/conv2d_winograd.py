@@ -34,6 +34,7 @@ its tiles, and a maximum in (2) may ignore a NaN or keep it; other images are no
 from typing import NamedTuple
 
 from ._jit import WINOGRAD, helper, inline_helper, inline_kernel
+from ._views import flat_view
 from ._winograd import (
     BYTES,
     FILTERS,
@@ -185,7 +186,7 @@ def conv2d_winograd_weights(w, U_out):  # pragma: no cover: intrinsics only run 
     More channels:  U[b, a, (p, q, c), f], with GAP elements after each matrix U[b, a].
     """
     KH, KW, C, F = w.shape
-    lanes, wf = BYTES // w.itemsize, w.reshape(-1)
+    lanes, wf = BYTES // w.itemsize, flat_view(w)
     block = FILTERS * lanes
     size = 4 * C * F + GAP
     for phase in range(4):
@@ -261,7 +262,7 @@ def _shallow(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_
     """
     N, H, W, _ = x.shape
     F = y_out.shape[3]
-    xf, yf, af = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
+    xf, yf, af = flat_view(x), flat_view(y_out), flat_view(argmax_out)
     lanes, t = BYTES // x.itemsize, T_SHALLOW
     PT, PL = window.PT, window.PL
     OW = n_positions(W, PL, window.PR, 2 * R_SHALLOW, 2)
@@ -313,7 +314,7 @@ def _deep(x, U, b, window, rows, columns, pool, relu, scratch, y_out, argmax_out
     """
     N, H, W, C = x.shape
     F, t = y_out.shape[3], T_DEEP
-    xf, yf, af = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
+    xf, yf, af = flat_view(x), flat_view(y_out), flat_view(argmax_out)
     lanes = BYTES // x.itemsize
     PT, PL = window.PT, window.PL
     OW = n_positions(W, PL, window.PR, 2 * R_DEEP, 2)

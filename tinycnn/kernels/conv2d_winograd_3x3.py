@@ -27,6 +27,7 @@ Lavin and Gray 2015, arXiv 1509.09308.
 from typing import NamedTuple
 
 from ._jit import helper, inline_kernel
+from ._views import flat_view
 from ._winograd import BYTES, clear, copy
 from ._winograd_tiles import make_output_tile, make_pooled_output_tile, products_of_matrices
 from .conv2d_cost_model import TAPS
@@ -125,7 +126,7 @@ def conv2d_winograd_3x3_forward(
     clear(lay.F, scratch, lay.bias_at)
     copy(b.size, b, 0, scratch, lay.bias_at)
     clear(lay.row, scratch, lay.zeros_at)
-    xf, yf, af = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
+    xf, yf, af = flat_view(x), flat_view(y_out), flat_view(argmax_out)
     keep = int(argmax_out.size > 0)
     y_row, y_image = y_out.shape[2] * F, y_out.shape[1] * y_out.shape[2] * F
     grid = make_grid(m, t, window.PT, window.PL, rows, columns, lay.n_tiles)

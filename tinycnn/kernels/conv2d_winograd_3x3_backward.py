@@ -19,6 +19,7 @@ A convolution with a pooling behind it has another backward pass, `conv2d_maxpoo
 from ._channel_rows import add_row_sums
 from ._jit import helper, inline_kernel
 from ._tile import multiply_add
+from ._views import flat_view
 from ._winograd import BYTES, clear, copy
 from ._winograd_bands import make_columns_back, make_rows_back
 from ._winograd_tiles import make_weights_gradient, products_of_matrices
@@ -60,7 +61,7 @@ def conv2d_winograd_3x3_backward(
     lanes, t = BYTES // x.itemsize, m + 2
     lay = layout(m, C, F, lanes)
     V_at, Q_at = lay.V_at, lay.M_at
-    xf, dyf, dxf = x.reshape(-1), dy.reshape(-1), dx_out.reshape(-1)
+    xf, dyf, dxf = flat_view(x), flat_view(dy), flat_view(dx_out)
     db_out[:] = 0
     add_row_sums(dy.reshape((N * OH * OW, F)), db_out)  # (12)
     inputs = make_grid(m, t, window.PT, window.PL, OH, OW, lay.n_tiles)
@@ -137,7 +138,7 @@ def _weights_gradient(sums, m, scratch, lay, dw_out):
     """Equation (9) for every channel.  sums: dL/dU."""
     _, _, C, F = dw_out.shape
     n_vectors = lay.F // (BYTES // sums.itemsize)
-    dwf, V_at = dw_out.reshape(-1), lay.V_at
+    dwf, V_at = flat_view(dw_out), lay.V_at
     for c in range(C):
         target, at, tap = dwf, c * F, C * F
         if F < lay.F:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from ._jit import helper, inline_helper
+from ._views import flat_view
 from ._winograd import BYTES, WIDE, clear
 from ._winograd_bands import make_columns, make_rows
 from ._winograd_tiles import PRODUCT_ROWS, make_weights_tile
@@ -120,7 +121,7 @@ def conv2d_winograd_3x3_weights(
     row = -(-n_columns // lanes) * lanes
     size = n_rows * row + GAP
     n_vectors, tail = n_columns // lanes, n_columns % lanes
-    wf, taps_at = w.reshape(-1), t * t * size
+    wf, taps_at = flat_view(w), t * t * size
     for k in range(n_rows):
         source, at, tap = wf, k * n_columns, n_rows * n_columns
         if exchange:

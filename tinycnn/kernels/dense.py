@@ -6,7 +6,8 @@ y[n, u] = b[u] + sum over k < fan_in of x[n, k] w[k, u]                         
 from ._jit import helper, inline_helper, inline_kernel
 from ._row_product import BYTES, packed_row_product, reads_panels, row_product
 from ._tile import multiply_add, products
-from .arrays import bias_of, view_2d, view_3d
+from ._views import flat_view, view_2d, view_3d
+from .arrays import bias_of
 from .elementwise import sum_rows
 from .packed_weights import pack_weights
 
@@ -23,7 +24,7 @@ def dense_forward(x, w, b, y_out):
     b      (units,)
     y_out  (N, units)       overwritten.  Backward needs x and w.
     """
-    dense_columns_forward(x, w.reshape(-1), w.shape[1], b, 0, y_out)
+    dense_columns_forward(x, flat_view(w), w.shape[1], b, 0, y_out)
 
 
 @inline_helper
@@ -34,7 +35,7 @@ def dense_columns_forward(x, wf, w_columns, b, relu, y_out):
     """
     N, K = x.shape
     U = y_out.shape[1]
-    xf, yf = x.reshape(-1), y_out.reshape(-1)
+    xf, yf = flat_view(x), flat_view(y_out)
     if N == 1 and U * y_out.itemsize >= BYTES:
         row_product(
             N=U, K=K, x=xf, x_off=0, w=wf, w_off=0, wk=w_columns, bias=b, relu=relu,
@@ -50,12 +51,12 @@ def dense_packed_forward(x, packed, b, relu, y_out):
     n_panels, K, n_columns = packed.shape
     if x.shape[0] == 1 and reads_panels(n_columns, x.itemsize):
         packed_row_product(
-            N=n_panels * n_columns, K=K, columns=n_columns, x=x.reshape(-1), x_off=0,
-            w=packed.reshape(-1), w_off=0, bias=b, relu=relu, y=y_out.reshape(-1), y_off=0,
+            N=n_panels * n_columns, K=K, columns=n_columns, x=flat_view(x), x_off=0,
+            w=flat_view(packed), w_off=0, bias=b, relu=relu, y=flat_view(y_out), y_off=0,
         )  # fmt: skip
     else:
         for p in range(n_panels):
-            panel = packed[p].reshape(-1)
+            panel = flat_view(packed[p])
             _panel_forward(x, panel, n_columns, p * n_columns, n_columns, b, relu, y_out)
 
 
@@ -65,9 +66,9 @@ def _panel_forward(x, wf, w_columns, u, n_columns, b, relu, y_out):
     N, K = x.shape
     products(
         M=N, N=n_columns, K0=1, K1=K,
-        a=x.reshape(-1), a_off=0, am=K, a0=0, a1=1,
+        a=flat_view(x), a_off=0, am=K, a0=0, a1=1,
         b=wf, b_off=0, b0=0, b1=w_columns, bias=b[u:], relu=relu,
-        c=y_out.reshape(-1), c_off=u, cm=y_out.shape[1],
+        c=flat_view(y_out), c_off=u, cm=y_out.shape[1],
     )  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def dense_backward_rows(x, dy, first, end, dw_out):
     """
     N, K = x.shape
     U = dy.shape[1]
-    xf, dyf, dwf = x.reshape(-1), dy.reshape(-1), dw_out.reshape(-1)
+    xf, dyf, dwf = flat_view(x), flat_view(dy), flat_view(dw_out)
     for k in range(first, end, ROWS_AT_ONCE):
         n_rows = min(end - k, ROWS_AT_ONCE)
         dw_out[k : k + n_rows] = 0
@@ -128,7 +129,7 @@ def dense_backward_input(dy, w_t, dx_out):
     """
     (N, U), (n_panels, _, n_columns) = dy.shape, w_t.shape
     dx_out[:] = 0
-    dyf, wf, dxf = dy.reshape(-1), w_t.reshape(-1), dx_out.reshape(-1)
+    dyf, wf, dxf = flat_view(dy), flat_view(w_t), flat_view(dx_out)
     for p in range(n_panels):
         multiply_add(  # (4)
             M=N, N=n_columns, K0=1, K1=U,

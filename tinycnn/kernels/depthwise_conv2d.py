@@ -10,7 +10,8 @@ Howard et al. 2017, "MobileNets", equation (3), where D = 1.
 
 from ._jit import helper, inline_helper, inline_kernel
 from ._lane_tile import multiply_add_group_sums, multiply_add_groups
-from .arrays import bias_of, view_4d, window_of
+from ._views import flat_view, view_4d
+from .arrays import bias_of, window_of
 from .depthwise_conv2d_3x3 import (
     depthwise_conv2d_3x3_backward_input,
     depthwise_conv2d_3x3_backward_params,
@@ -33,7 +34,7 @@ def depthwise_conv2d_forward(x, w, b, window, y_out):
     KH, KW, _, D = w.shape
     OH, OW, F = y_out.shape[1], y_out.shape[2], C * D
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    xf, wf, yf = x.reshape(-1), w.reshape(-1), y_out.reshape(-1)
+    xf, wf, yf = flat_view(x), flat_view(w), flat_view(y_out)
     for k in range(N * OH * OW):
         for f in range(F):
             yf[k * F + f] = b[f]
@@ -70,7 +71,7 @@ def depthwise_conv2d_backward_params(x, dy, window, dw_out, db_out):
     KH, KW, _, D = dw_out.shape
     OH, OW, F = dy.shape[1], dy.shape[2], C * D
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    xf, dyf, dwf = x.reshape(-1), dy.reshape(-1), dw_out.reshape(-1)
+    xf, dyf, dwf = flat_view(x), flat_view(dy), flat_view(dw_out)
     dwf[:] = 0
     db_out[:] = 0
     for k in range(N * OH * OW):
@@ -113,7 +114,7 @@ def depthwise_conv2d_backward_input(dy, w, window, dx_out):
     KH, KW, C, D = w.shape
     H, W = dx_out.shape[1], dx_out.shape[2]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    dyf, wf, dxf = dy.reshape(-1), w.reshape(-1), dx_out.reshape(-1)
+    dyf, wf, dxf = flat_view(dy), flat_view(w), flat_view(dx_out)
     dxf[:] = 0
     for n in range(N):
         for h in range(H):

@@ -24,6 +24,7 @@ from ._depthwise_rows import (
     compute_rows_stride_2,
 )
 from ._jit import TILE, helper, inline_kernel
+from ._views import flat_view
 from ._winograd import clear, copy
 
 LEAST_SIZE = 5
@@ -60,7 +61,7 @@ def _pad(x, n, height, width, top, left, scratch):
     """Copy picture n of x into a padded one of height x width: pixel (i, j) to (top + i, left + j).
     What lies outside is left out; the rest is 0."""
     H, W, C = x.shape[1], x.shape[2], x.shape[3]
-    xf = x.reshape(-1)
+    xf = flat_view(x)
     first, last = max(-left, 0), min(width - left, W)
     for row in range(height):
         i, at = row - top, row * width * C
@@ -80,7 +81,7 @@ def _outputs(x, w, b, PT, PL, relu, y_out):
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
     lanes = BYTES // y_out.itemsize
-    xf, yf = x.reshape(-1), y_out.reshape(-1)
+    xf, yf = flat_view(x), flat_view(y_out)
     some_inside = min(OW, W + PL)  # columns with a tap inside x or to the left of it
     for n in range(N):
         c = 0
@@ -105,7 +106,7 @@ def _outputs_stride_2(x, w, b, PT, PL, relu, y_out):
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
     lanes = BYTES // y_out.itemsize
-    xf, yf = x.reshape(-1), y_out.reshape(-1)
+    xf, yf = flat_view(x), flat_view(y_out)
     some_inside = min(OW, (W + PL + 1) // 2)
     for n in range(N):
         c = 0
@@ -133,9 +134,9 @@ def depthwise_conv2d_3x3_forward(
     x, w, b, window, y_out  as there, w (3, 3, C, 1)
     """
     if window.SH == 1:
-        _outputs(x, w.reshape(-1), b, window.PT, window.PL, relu, y_out)
+        _outputs(x, flat_view(w), b, window.PT, window.PL, relu, y_out)
     else:
-        _outputs_stride_2(x, w.reshape(-1), b, window.PT, window.PL, relu, y_out)
+        _outputs_stride_2(x, flat_view(w), b, window.PT, window.PL, relu, y_out)
 
 
 @inline_kernel
@@ -146,7 +147,7 @@ def depthwise_conv2d_3x3_backward_params(
     OH, OW, C = dy.shape[1], dy.shape[2], dy.shape[3]
     lanes = BYTES // x.itemsize
     height, width = OH + TAPS - 1, OW + TAPS - 1
-    dyf, dwf = dy.reshape(-1), dw_out.reshape(-1)
+    dyf, dwf = flat_view(dy), flat_view(dw_out)
     dwf[:] = 0
     db_out[:] = 0
     for n in range(x.shape[0]):
@@ -170,7 +171,7 @@ def depthwise_conv2d_3x3_backward_input(
     """
     C = dx_out.shape[3]
     taps, zeros = scratch[: TAPS * TAPS * C], scratch[TAPS * TAPS * C : (TAPS * TAPS + 1) * C]
-    wf = w.reshape(-1)
+    wf = flat_view(w)
     for k in range(TAPS * TAPS):
         for c in range(C):
             taps[k * C + c] = wf[(TAPS * TAPS - 1 - k) * C + c]

@@ -11,7 +11,7 @@ Sources: Srivastava et al. 2014, "Dropout", section 10 (the scaled, "inverted" f
 """
 
 from ._jit import helper, inline_helper, inline_kernel
-from .arrays import view_2d, view_3d
+from ._views import view_2d, view_3d
 from .elementwise import assign
 
 

@@ -6,9 +6,10 @@ Positions outside x are left out: padding adds no values.
 """
 
 from ._jit import helper, inline_helper, inline_kernel
+from ._views import flat_view, view_4d
 from ._window_largest import window_largest
 from ._window_max import window_max
-from .arrays import pool_window_of, view_4d, winners
+from .arrays import pool_window_of, winners
 from .windows import end_tap, first_tap, run_end
 
 
@@ -28,7 +29,7 @@ def maxpool2d_forward(x, window, y_out, argmax_out):
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    xf, yf, argmax = x.reshape(-1), y_out.reshape(-1), argmax_out.reshape(-1)
+    xf, yf, argmax = flat_view(x), flat_view(y_out), flat_view(argmax_out)
     for n in range(N):
         for i in range(OH):
             a0, a1 = first_tap(i, SH, PT), end_tap(i, SH, PT, window.KH, H)
@@ -54,7 +55,7 @@ def maxpool2d_largest(x, window, y_out):
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
     SH, SW, PT, PL = window.SH, window.SW, window.PT, window.PL
-    xf, yf = x.reshape(-1), y_out.reshape(-1)
+    xf, yf = flat_view(x), flat_view(y_out)
     for n in range(N):
         for i in range(OH):
             a0, a1 = first_tap(i, SH, PT), end_tap(i, SH, PT, window.KH, H)
@@ -84,7 +85,7 @@ def maxpool2d_backward(dy, argmax, dx_out):
     """
     N, OH, OW, C = dy.shape
     n_pixels = dx_out.shape[1] * dx_out.shape[2]
-    dx = dx_out.reshape(-1)
+    dx = flat_view(dx_out)
     dx[:] = 0
     for n in range(N):
         for i in range(OH):

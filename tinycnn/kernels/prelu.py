@@ -7,7 +7,7 @@ Source: He, Zhang, Ren and Sun 2015, "Delving deep into rectifiers", equation (1
 """
 
 from ._jit import helper, inline_helper, inline_kernel
-from .arrays import view_2d
+from ._views import view_2d
 
 
 @inline_kernel

@@ -13,6 +13,7 @@ import numpy as np
 from ._jit import helper, inline_helper
 from ._meeting import ENDS, N_RUNS, call_partner, meet, wait_for_call
 from ._shared_counter import take_number
+from ._views import flat_view
 from .arrays import (
     NO_STATISTICS,
     Activations,
@@ -82,8 +83,8 @@ def program_predict(
     activations = Activations(capacity, values, parameters[:0], capacity, values, no_winners)
     scratch = ForwardScratch(conv_output, workspace, parameters[:0])
     n_images, n_logits = x.shape[0], logits_out.shape[1]
-    size, x_flat = x.shape[1] * x.shape[2] * x.shape[3], x.reshape(-1)
-    logits_flat = logits_out.reshape(-1)
+    size, x_flat = x.shape[1] * x.shape[2] * x.shape[3], flat_view(x)
+    logits_flat = flat_view(logits_out)
     is_alone, is_partner = meeting.size == 0, meeting.size > 0 and logits_out.size == 0
     n_runs = 1 if is_alone else meeting[N_RUNS]
     while True:
@@ -273,7 +274,7 @@ def program_step(
         if phase.forward:
             walk_chunk_forward(
                 weights, statistics, batch.x, activations, forward_scratch, chunk, phase.stage,
-                results.logits.reshape(-1),
+                flat_view(results.logits),
             )  # fmt: skip
         if phase.loss:
             targets = results.target_rows[first:end]
@@ -291,7 +292,7 @@ def program_step(
                 )  # fmt: skip
         if phase.backward:
             walk_backward(
-                weights, statistics, batch.x, results.dlogits.reshape(-1), activations, gradients,
+                weights, statistics, batch.x, flat_view(results.dlogits), activations, gradients,
                 backward_scratch, gradients.chunks[c], chunk, phase.stage, results.dx,
             )  # fmt: skip
     loss = mean_loss(results.losses)

@@ -15,6 +15,7 @@ With a mean m and a deviation d for each channel c of the data set:
 import math
 
 from ._jit import helper, kernel
+from ._views import flat_view
 
 
 @helper
@@ -63,7 +64,7 @@ def scale_images(images, scaling, normalization, x_out):
     if N == 0:
         return
     if normalization.size:
-        _scale_channels(images.reshape(-1), scaling, normalization, x_out.reshape(-1))
+        _scale_channels(flat_view(images), scaling, normalization, flat_view(x_out))
         return
     n_values = images.size // N
     pixels, x = images.reshape(N, n_values), x_out.reshape(N, n_values)

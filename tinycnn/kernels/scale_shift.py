@@ -7,7 +7,7 @@ p counts all values of a channel: images and their pixels.  Arrays are (P, C), f
 
 from ._channel_rows import scale_rows
 from ._jit import helper, inline_helper, inline_kernel
-from .arrays import view_2d
+from ._views import flat_view, view_2d
 from .elementwise import sum_rows
 
 
@@ -20,7 +20,7 @@ def scale_shift_forward(x, scale, shift, relu, scratch, y_out):
     """
     for c in range(scale.size):
         scratch[0, c], scratch[1, c] = scale[c], shift[c]
-    scale_rows(x, scratch.reshape(-1), relu, y_out)
+    scale_rows(x, flat_view(scratch), relu, y_out)
 
 
 @inline_kernel
