@@ -157,6 +157,8 @@ class CodeCache(caching.FunctionCache):
     """Numba's cache of one function, but a problem on disk is logged and never raised.
 
     compiling  is called with the function's name before it is compiled
+    kind       is a part of the names of its files: those of one function may be compiled in
+               several ways
     """
 
     def __init__(
@@ -164,11 +166,12 @@ class CodeCache(caching.FunctionCache):
         function: Callable,
         folder: CodeFolder,
         compiling: Callable[[str], None] = lambda name: None,
+        kind: str = "",
     ) -> None:
         self._impl_class = _files_in(folder)
         self._folder, self._compiling = folder, compiling
         super().__init__(function)
-        base = self._impl.filename_base
+        base = self._impl.filename_base + kind
         self._cache_file = CheckedFiles(self._cache_path, base, folder.stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:

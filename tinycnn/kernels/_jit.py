@@ -36,6 +36,7 @@ try:
     import numba
     from numba import types
     from numba.core import config
+    from numba.core.compiler_lock import global_compiler_lock
 except Exception as error:  # missing, or of a version that refuses this NumPy or this Python
     raise ImportError(f"Numba cannot be imported ({type(error).__name__}: {error})") from error
 
@@ -208,13 +209,12 @@ def _without_literals(get_call_template: Callable) -> Callable:
     return wrapped
 
 
-def _naming_the_kernel(compile_for_args: Callable, name: str) -> Callable:
-    """Raise CompileError, with the kernel's name, for any error of Numba or LLVM while it compiles
-    a kernel that Python calls."""
+def _raising_compile_error(compile: Callable, name: str) -> Callable:
+    """Raise CompileError, with the kernel's name, for any error of Numba or LLVM in `compile`."""
 
     def compiled(*args: Any, **kws: Any) -> Any:
         try:
-            return compile_for_args(*args, **kws)
+            return compile(*args, **kws)
         except Exception as error:
             first = next(iter(str(error).splitlines()), "")
             raise CompileError(
@@ -229,7 +229,7 @@ def compile_for(function: Any, argument_types: tuple[types.Type, ...]) -> int:
     address of the code, for `_calls.py`.  Raises CompileError."""
     compiled = function.overloads.get(argument_types)
     if compiled is None:
-        _naming_the_kernel(function.compile, function.__name__)(argument_types)
+        _raising_compile_error(function.compile, function.__name__)(argument_types)
         compiled = function.overloads[argument_types]
     name = compiled.fndesc.llvm_func_name
     address: int = compiled.library.get_pointer_to_function(name)
@@ -264,14 +264,47 @@ def inline_helper(function: Callable) -> Any:
 def _compiled(
     function: Callable, inline: Literal["never", "always"], registry: dict[str, Any]
 ) -> Any:
-    dispatcher: Any = numba.njit(inline=inline, **FLAGS)(function)
+    dispatcher: Any = numba.njit(inline=inline, no_cpython_wrapper=True, **FLAGS)(function)
     if dispatcher is not function:  # under NUMBA_DISABLE_JIT njit returns the function itself
-        folder = _code_folder()
-        if folder is not None:
-            dispatcher._cache = CodeCache(function, folder, _announce)
-        dispatcher._compile_for_args = _naming_the_kernel(
-            dispatcher._compile_for_args, function.__name__
-        )
+        _keep(dispatcher, function, "")
         dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)
+        _compile_twice(dispatcher, function)
     registry[function.__name__] = dispatcher
     return dispatcher
+
+
+def _keep(dispatcher: Any, function: Callable, kind: str) -> None:
+    """Let Numba keep what the dispatcher compiles, in files whose names have this kind."""
+    folder = _code_folder()
+    if folder is not None:
+        dispatcher._cache = CodeCache(function, folder, _announce, kind)
+
+
+def _compile_twice(dispatcher: Any, function: Callable) -> None:
+    """Compile a function for calls from Python only when Python calls it.
+
+    What Python calls needs a wrapper that takes each argument apart.  Most kernels are called only
+    by others, and have structures of many arrays as arguments: the wrapper would take a tenth of
+    the time to compile.  So `dispatcher` compiles without it, and a second dispatcher with it.
+    """
+    for_python: list[Any] = []  # the second one, once it is needed
+
+    def add_without_wrapper(result: Any) -> None:
+        dispatcher.overloads[tuple(result.signature.args)] = result
+
+    def add_with_wrapper(result: Any) -> None:
+        types_ = tuple(result.signature.args)
+        dispatcher._insert([each._code for each in types_], result.entry_point, result.objectmode)
+        for_python[0].overloads[types_] = result
+        dispatcher.overloads.setdefault(types_, result)  # good for other kernels, too
+
+    def compile_for_args(*args: Any, **kws: Any) -> Any:
+        with global_compiler_lock:
+            if not for_python:
+                for_python.append(numba.njit(**FLAGS)(function))
+                for_python[0].add_overload = add_with_wrapper
+                _keep(for_python[0], function, ".python")
+            return for_python[0]._compile_for_args(*args, **kws)
+
+    dispatcher.add_overload = add_without_wrapper
+    dispatcher._compile_for_args = _raising_compile_error(compile_for_args, function.__name__)
