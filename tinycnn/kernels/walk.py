@@ -4,7 +4,7 @@ The file of an operation has its passes, and adaptors that call these.  All adap
 the same arguments (`passes.py`), and are called by the addresses in the operation's record.
 """
 
-from ._jit import inline_helper
+from ._jit import helper, inline_helper
 from .add import add_forward
 from .arrays import Chunk, Stage, output_gradient, outputs, rows
 from .elementwise import add, assign
@@ -61,7 +61,7 @@ def walk_forward(weights, statistics, x, activations, scratch, chunk, stage, tra
             assign(y_k, rows(logits_out, chunk, op.OH * op.OW * op.F))
 
 
-@inline_helper
+@helper
 def walk_chunk_forward(weights, statistics, x, activations, scratch, chunk, stage, logits_out):
     """The operations of a stage for a chunk, in training.  The arguments are those of
     `walk_forward`.
@@ -86,7 +86,7 @@ def walk_chunk_forward(weights, statistics, x, activations, scratch, chunk, stag
         )  # fmt: skip
 
 
-@inline_helper
+@helper
 def walk_backward(
     weights, statistics, x, dlogits, activations, gradients, scratch, sums, chunk, stage, dx_out
 ):
