@@ -81,7 +81,7 @@ def _view_type(array: types.Array, n_axes: int) -> types.Array:
 
 def view_1d(flat, start, n):
     """An array (n,) that begins at flat[start]."""
-    return flat[start : start + n]
+    return flat[start : start + n].reshape((n,))  # an error if it goes beyond the end
 
 
 def view_2d(flat, start, n_rows, n_columns):

@@ -183,8 +183,9 @@ def bias_of(op, parameters):
 
 @inline_helper
 def rows(batch, chunk, size):
-    """The part of a chunk in a flat array of a whole batch, `size` elements for each image."""
-    return view_1d(batch, chunk.first * size, chunk.n_images * size)
+    """The part of a chunk in a flat array of a whole batch, `size` elements for each image; of an
+    empty array (a gradient that is not computed), nothing."""
+    return batch[chunk.first * size : (chunk.first + chunk.n_images) * size]
 
 
 @inline_helper
