@@ -53,6 +53,7 @@ DOORS = {
     "prediction_memory": {"kernels", "plan"},
     "two_tables": {"kernels", "plan", "prediction_memory"},
     "two_threads": {"aligned_arrays", "kernels", "two_tables"},
+    "step_threads": {"ground", "kernels", "parallel"},
     "kernel_prediction": {
         *("prediction_memory", "two_tables", "two_threads"),
         *("aligned_arrays", "custom_layers", "folding", "kernels", "parallel", "plan"),
@@ -60,7 +61,7 @@ DOORS = {
     },
     "kernel_backend": {
         *("aligned_arrays", "custom_layers", "kernel_prediction", "kernels", "losses"),
-        *("parallel", "plan", "workspaces"),
+        *("parallel", "step_threads", "plan", "workspaces"),
     },
     "backends": {
         *("backend_choice", "kernel_backend", "losses", "parallel", "plan", "reference_backend"),
@@ -393,8 +394,9 @@ def test_only_a_few_files_import_numba(path):
         "_winograd_tiles",
         "_winograd_bands",
         "_depthwise_rows",
+        "_views",
         "_shared_counter",
-        "_meeting",
+        "_shared_cells",
         "_calls",
         "_int8_tile",
     )

@@ -2,11 +2,11 @@
 
 A network is a list of stages (`kernels/table.py`).  A training step is a list of phases: the
 forward pass of each stage, the loss, and in reverse order the backward pass of each stage.  A phase
-runs chunk by chunk, in parallel.  What needs the whole batch is done between phases: a BatchNorm's
-mean and variance, a layer of the user's own, or a loss that couples the samples.  Unless the loss
-does that, the last stage and the loss are one phase: the forward pass, the loss and the backward
-pass of a chunk follow one another while its activations are in the cache.  Most networks have one
-stage, so this is their whole step.
+runs chunk by chunk, in parallel.  What needs the whole batch is done between phases, by one thread:
+a BatchNorm's mean and variance, a layer of the user's own, or a loss that couples the samples.
+Unless the loss does that, the last stage and the loss are one phase: the forward pass, the loss and
+the backward pass of a chunk follow one another while its activations are in the cache.  Most
+networks without BatchNorm have one stage, so this is their whole step.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from .kernels.arrays import Batch, Gradients, Results, Stage, Weights
 from .kernels.linking import TRAINING, link
 from .kernels.program import Chunks, Phase
 from .losses import Loss, LossInputs, LossTerms
-from .parallel import Threads, Workers, run_in_threads
-from .plan import NETWORK_INPUT, WORK_OF_ELEMENT, Plan
+from .parallel import Threads, Workers
+from .plan import NETWORK_INPUT, Plan
+from .step_threads import Part, StepThreads, compile_barrier
 from .workspaces import BatchSpace, ChunkSpace, Pool, make_results
 
 N_GRADIENT_CHUNKS = 8
@@ -73,7 +74,8 @@ class KernelBackend(KernelPrediction):
         )
         self.chunk_spaces = Pool(lambda n: ChunkSpace(plan, sizes, n, self.dtype))
         self.batch_space: BatchSpace | None = None
-        self.workers = Workers()  # of all phases: they write into batch_space and the gradients
+        self.workers = Workers()  # of all steps: they write into batch_space and the gradients
+        self.step_threads = StepThreads(threads.most, self.workers)
         self.forwarded: Work | None = None  # the last `forward`, for `backward`
 
     def compile_training(self) -> None:
@@ -83,6 +85,7 @@ class KernelBackend(KernelPrediction):
         results = make_results(0, self.n_classes, space, 0)
         work = Work(_unlabelled(no_values), NO_LOSS, space, results)
         nothing = self.weights._replace(operations=self.table.operations[:0])
+        compile_barrier()
         self._transform_weights(nothing.operations)
         program.program_transpose_weights(nothing)
         self._run_chunks(Phase(NO_STAGE, 1, 1, 1), work, _chunks(0, 0))
@@ -106,7 +109,7 @@ class KernelBackend(KernelPrediction):
         results = make_results(len(x), self.n_classes, space, 0)
         self.forwarded = work = Work(_unlabelled(x), NO_LOSS, space, results)
         self._transform_weights(self.table.operations)
-        self._forward_stages(self.stages, work)
+        self.step_threads.run(self._forward_parts(self.stages, work), self._n_threads(len(x), 1))
         return results.logits
 
     def backward(self, dlogits: np.ndarray, wants_dx: bool) -> np.ndarray | None:
@@ -115,8 +118,8 @@ class KernelBackend(KernelPrediction):
         dx = np.empty(work.batch.x.size if wants_dx else 0, self.dtype)
         work = work._replace(results=work.results._replace(dlogits=dlogits, dx=dx))
         program.program_transpose_weights(self.weights)
-        self._backward_stages(self.stages, work)
-        self._collect(work)
+        n_threads = self._n_threads(len(dlogits), WORK_OF_STEP - 1)
+        self.step_threads.run(self._backward_parts(self.stages, work, n_threads), n_threads)
         return dx.reshape(len(dlogits), *self.plan.input_shape) if wants_dx else None
 
     def step(
@@ -134,19 +137,23 @@ class KernelBackend(KernelPrediction):
         results = make_results(len(x), self.n_classes, space, 0)
         batch = Batch(x.reshape(-1), *inputs)
         work, phase = Work(batch, terms, space, results), Phase(last, 1, 1, 1)
-        if not last.begin and self._n_threads(chunk_count(len(x)), len(x), WORK_OF_STEP) == 1:
+        n_threads = self._n_threads(len(x), WORK_OF_STEP)
+        if not last.begin and n_threads == 1:
             # one call from Python: a call with cold caches takes a tenth of a millisecond
             return self._run_chunks(phase, work, _chunks(len(x), 1)), results.logits
         self._transform_weights(self.table.operations)
         program.program_transpose_weights(self.weights)
-        self._forward_stages(self.stages[:-1], work)
-        self._before_forward(last, work)
-        self._run_phase(phase, work)
+        parts = [
+            *self._forward_parts(self.stages[:-1], work),
+            self._before_forward(last, work),
+            self._chunks_part(phase, work),
+            Part(lambda thread: math.isfinite(program.mean_loss(results.losses)), by_all=False),
+            self._after_backward(last, work),
+            *self._backward_parts(self.stages[:-1], work, n_threads),
+        ]
+        self.step_threads.run(parts, n_threads)
         value = program.mean_loss(results.losses)
         if math.isfinite(value):
-            self._after_backward(last, work)
-            self._backward_stages(self.stages[:-1], work)
-            self._collect(work)
             self._update_running()
         return value, results.logits
 
@@ -156,34 +163,79 @@ class KernelBackend(KernelPrediction):
                 operations, self.parameters, self.parameters, self.weights.prepared
             )
 
-    def _forward_stages(self, stages: Sequence[Stage], work: Work) -> None:
-        for stage in stages:
-            self._before_forward(stage, work)
-            self._run_phase(Phase(stage, 1, 0, 0), work)
+    # ---- parts of a step -----------------------------------------------------------------------
 
-    def _backward_stages(self, stages: Sequence[Stage], work: Work) -> None:
-        for stage in reversed(stages):
-            self._run_phase(Phase(stage, 0, 0, 1), work)
-            self._after_backward(stage, work)
+    def _forward_parts(self, stages: Sequence[Stage], work: Work) -> list[Part]:
+        return [
+            part
+            for stage in stages
+            for part in (
+                self._before_forward(stage, work),
+                self._chunks_part(Phase(stage, 1, 0, 0), work),
+            )
+        ]
 
-    def _before_forward(self, stage: Stage, work: Work) -> None:
+    def _backward_parts(self, stages: Sequence[Stage], work: Work, n_threads: int) -> list[Part]:
+        """The backward pass of the stages, and then the gradients of the batch."""
+        parts = [
+            part
+            for stage in reversed(stages)
+            for part in (
+                self._chunks_part(Phase(stage, 0, 0, 1), work),
+                self._after_backward(stage, work),
+            )
+        ]
+        return [*parts, self._collect(work, n_threads)]
+
+    def _before_forward(self, stage: Stage, work: Work) -> Part:
         """What needs the whole batch, before the forward pass of a stage."""
-        statistics = work.space.statistics
-        if self.has_batch_norm:
-            size = chunk_size(statistics.n_images)
-            program.program_combine_moments(self.table.operations, stage, statistics, size)
-        if stage.first < stage.begin:
-            x, (capacity, values, *_) = work.batch.x, work.space.activations
-            operations, logits = self.table.operations, work.results.logits
-            self._run_custom(operations, stage, x, values, capacity, logits)
 
-    def _after_backward(self, stage: Stage, work: Work) -> None:
+        def run(thread: int) -> None:
+            statistics = work.space.statistics
+            if self.has_batch_norm:
+                size = chunk_size(statistics.n_images)
+                program.program_combine_moments(self.table.operations, stage, statistics, size)
+            if stage.first < stage.begin:
+                x, (capacity, values, *_) = work.batch.x, work.space.activations
+                operations, logits = self.table.operations, work.results.logits
+                self._run_custom(operations, stage, x, values, capacity, logits)
+
+        return Part(run, by_all=False)
+
+    def _after_backward(self, stage: Stage, work: Work) -> Part:
         """What needs the whole batch, after the backward pass of a stage."""
-        if self.has_batch_norm:
-            gradients = _of_chunks(work.space.gradients, len(work.results.logits))
-            program.program_collect_batch_norm(self.table.operations, stage, gradients)
-        for k in reversed(range(stage.first, stage.begin)):
-            self._custom_backward(k, work)
+
+        def run(thread: int) -> None:
+            if self.has_batch_norm:
+                gradients = _of_chunks(work.space.gradients, len(work.results.logits))
+                program.program_collect_batch_norm(self.table.operations, stage, gradients)
+            for k in reversed(range(stage.first, stage.begin)):
+                self._custom_backward(k, work)
+
+        return Part(run, by_all=False)
+
+    def _chunks_part(self, phase: Phase, work: Work) -> Part:
+        """A phase for every chunk of the batch: the threads take chunks in turn."""
+        chunks = _chunks(len(work.results.logits), 0)
+
+        def run(thread: int) -> None:
+            if phase.stage.begin < phase.stage.end and chunks.n_chunks:
+                self._run_chunks(phase, work, chunks)
+
+        return Part(run, by_all=True)
+
+    def _collect(self, work: Work, n_threads: int) -> Part:
+        """The gradients of the parameters from those of the chunks: each thread has a share."""
+        (x, *_), _, space, results = work
+        n_images = len(results.logits)
+        gradients = _of_chunks(space.gradients, n_images)
+
+        def run(thread: int) -> None:
+            program.program_collect(
+                self.weights, x, n_images, space.activations, gradients, thread, n_threads
+            )
+
+        return Part(run, by_all=True)
 
     def _update_running(self) -> None:
         """Update the running statistics with those of the batch, once in a step."""
@@ -232,23 +284,9 @@ class KernelBackend(KernelPrediction):
         n_chunks = min(N_GRADIENT_CHUNKS, max(capacity, 1))
         return BatchSpace(self.plan, self.table.sizes, capacity, n_chunks, self.gradients)
 
-    def _run_phase(self, phase: Phase, work: Work) -> None:
-        """Run a phase for every chunk of the batch, in several threads."""
-        if phase.stage.begin == phase.stage.end:
-            return
-        chunks = _chunks(len(work.results.logits), 0)
-
-        def run(worker: int) -> None:
-            self._run_chunks(phase, work, chunks)
-
-        if chunks.n_chunks:
-            passes = phase.forward + (WORK_OF_STEP - 1) * phase.backward
-            n_threads = self._n_threads(chunks.n_chunks, len(work.results.logits), passes)
-            run_in_threads(run, n_threads, self.workers)
-
-    def _n_threads(self, n_parts: int, n_images: int, passes: int) -> int:
-        """passes: how many times the work of prediction is done."""
-        return self.threads.for_work(n_parts, n_images * self.work * passes)
+    def _n_threads(self, n_images: int, passes: int) -> int:
+        """For a step.  passes: how many times the work of prediction is done."""
+        return self.threads.for_work(chunk_count(n_images), n_images * self.work * passes)
 
     def _run_chunks(self, phase: Phase, work: Work, chunks: Chunks) -> float:
         """Run a phase for the chunks that no other thread has taken: see `program_step`."""
@@ -268,21 +306,6 @@ class KernelBackend(KernelPrediction):
         )  # fmt: skip
         self.chunk_spaces.give_back(chunk_space)
         return loss
-
-    def _collect(self, work: Work) -> None:
-        """Compute the gradients of the parameters from those of the chunks."""
-        (x, *_), _, space, results = work
-        n_images = len(results.logits)
-        gradients = _of_chunks(space.gradients, n_images)
-        n_elements = gradients.chunks.size
-        n_shares = self.threads.for_work(len(gradients.chunks), n_elements * WORK_OF_ELEMENT)
-
-        def collect(share: int) -> None:
-            program.program_collect(
-                self.weights, x, n_images, space.activations, gradients, share, n_shares
-            )
-
-        run_in_threads(collect, n_shares, self.workers)
 
 
 def chunk_size(n_images: int) -> int:

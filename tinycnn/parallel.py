@@ -82,8 +82,9 @@ class _Call:
     its instructions, and a lock could then stay locked.
     """
 
-    def __init__(self, work: Callable[[int], None]) -> None:
+    def __init__(self, work: Callable[[int], None], tell_to_stop: Callable[[], None]) -> None:
         self.work, self.process = work, os.getpid()
+        self.tell_to_stop = tell_to_stop
         self.stopped = False
         self.started: list[int] = []
         self.ended: list[int] = []
@@ -96,6 +97,7 @@ class _Call:
             self.work(k)
         except Exception as error:
             self.errors[k] = error
+            self.tell_to_stop()
 
     def run_as_worker(self, k: int) -> None:
         self.started.append(k)
@@ -114,6 +116,7 @@ class _Call:
         """Workers that have not started do nothing.  Returns when those that have are done.  May be
         called again if Ctrl-C ends the wait."""
         self.stopped = True
+        self.tell_to_stop()
         while len(self.ended) < len(self.started):
             if self.process != os.getpid():  # forked meanwhile: the threads are the parent's
                 return
@@ -138,11 +141,15 @@ class Workers:
 
 
 def run_in_threads(
-    work: Callable[[int], None], n_workers: int, workers: Workers | None = None
+    work: Callable[[int], None],
+    n_workers: int,
+    workers: Workers | None = None,
+    stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Call work(0), ..., work(n_workers - 1) concurrently, work(0) in the caller's thread.
 
     workers  of all calls that write into the same arrays as this one
+    stop     is called if one fails, and after Ctrl-C, so that the others can end early
     Returns when all calls have ended.  If several fail, raises the error of the lowest number.
     After Ctrl-C (KeyboardInterrupt) no call begins any more, and those that have begun are waited
     for.
@@ -150,7 +157,7 @@ def run_in_threads(
     if n_workers <= 1:
         work(0)
         return
-    call = _Call(work)
+    call = _Call(work, stop)
     if workers is not None:
         workers.wait()
         workers.call = call

@@ -209,12 +209,12 @@ def _without_literals(get_call_template: Callable) -> Callable:
     return wrapped
 
 
-def _raising_compile_error(compile: Callable, name: str) -> Callable:
-    """Raise CompileError, with the kernel's name, for any error of Numba or LLVM in `compile`."""
+def _raising_compile_error(compiler: Callable, name: str) -> Callable:
+    """Raise CompileError, with the kernel's name, for any error of Numba or LLVM in `compiler`."""
 
     def compiled(*args: Any, **kws: Any) -> Any:
         try:
-            return compile(*args, **kws)
+            return compiler(*args, **kws)
         except Exception as error:
             first = next(iter(str(error).splitlines()), "")
             raise CompileError(
@@ -264,7 +264,8 @@ def inline_helper(function: Callable) -> Any:
 def _compiled(
     function: Callable, inline: Literal["never", "always"], registry: dict[str, Any]
 ) -> Any:
-    dispatcher: Any = numba.njit(inline=inline, no_cpython_wrapper=True, **FLAGS)(function)
+    flags = {**FLAGS, "no_cpython_wrapper": True}  # see `_compile_twice`
+    dispatcher: Any = numba.njit(inline=inline, **flags)(function)
     if dispatcher is not function:  # under NUMBA_DISABLE_JIT njit returns the function itself
         _keep(dispatcher, function, "")
         dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)

@@ -79,35 +79,33 @@ def _view_type(array: types.Array, n_axes: int) -> types.Array:
     return types.Array(array.dtype, n_axes, "C", readonly=not array.mutable)
 
 
-def view_1d(flat, start, n):
+def view_1d_plain(flat, start, n):
     """An array (n,) that begins at flat[start]."""
     return flat[start : start + n].reshape((n,))  # an error if it goes beyond the end
 
 
-def view_2d(flat, start, n_rows, n_columns):
+def view_2d_plain(flat, start, n_rows, n_columns):
     """A matrix (n_rows, n_columns) that begins at flat[start]."""
     return flat[start : start + n_rows * n_columns].reshape((n_rows, n_columns))
 
 
-def view_3d(flat, start, K, L, M):
+def view_3d_plain(flat, start, K, L, M):
     """An array (K, L, M) that begins at flat[start]."""
     return flat[start : start + K * L * M].reshape((K, L, M))
 
 
-def view_4d(flat, start, K, L, M, N):
+def view_4d_plain(flat, start, K, L, M, N):
     """An array (K, L, M, N) that begins at flat[start]: pictures or a convolution's weights."""
     return flat[start : start + K * L * M * N].reshape((K, L, M, N))
 
 
-def flat_view(array):
+def flat_view_plain(array):
     """The elements of a C-contiguous array in one row."""
     return array.reshape(-1)
 
 
-if TILE.plain:
-    view_1d, view_2d = inline_helper(view_1d), inline_helper(view_2d)
-    view_3d, view_4d = inline_helper(view_3d), inline_helper(view_4d)
-    flat_view = inline_helper(flat_view)
-else:
-    view_1d, view_2d, view_3d, view_4d = _view_1d, _view_2d, _view_3d, _view_4d
-    flat_view = _flat_view
+view_1d: Any = inline_helper(view_1d_plain) if TILE.plain else _view_1d
+view_2d: Any = inline_helper(view_2d_plain) if TILE.plain else _view_2d
+view_3d: Any = inline_helper(view_3d_plain) if TILE.plain else _view_3d
+view_4d: Any = inline_helper(view_4d_plain) if TILE.plain else _view_4d
+flat_view: Any = inline_helper(flat_view_plain) if TILE.plain else _flat_view

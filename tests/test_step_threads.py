@@ -1,0 +1,118 @@
+"""The parts of a training step: their order, in any number of threads, and how they end early.
+
+`tests/attacks/test_interrupted_steps.py` interrupts whole steps.
+"""
+
+import random
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tinycnn.kernels._barrier import (
+    LATE,
+    N_CELLS,
+    STOPPED,
+    wait_for_threads,
+    wait_for_threads_plain,
+)
+from tinycnn.parallel import Workers
+from tinycnn.step_threads import Part, StepThreads
+
+pytestmark = pytest.mark.kernels
+
+
+def step_threads():
+    return StepThreads(4, Workers())
+
+
+def written_parts(kinds, note):
+    """Parts that call note(number, thread): "a" by all threads, "1" by one."""
+
+    def part(number, kind):
+        return Part(lambda thread: note(number, thread), by_all=kind == "a")
+
+    return [part(number, kind) for number, kind in enumerate(kinds)]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 4])
+@pytest.mark.parametrize("kinds", ["", "a", "1", "a1a", "11a1", "aa11aa", "1" * 5 + "a" * 20])
+def test_each_part_begins_when_all_have_done_the_one_before(kinds, n_threads):
+    done = []
+
+    def note(number, thread):
+        expected = {(k, t) for k, t in all_calls(kinds, n_threads) if k < number}
+        assert expected <= set(done)
+        time.sleep(random.random() * 0.0005)
+        done.append((number, thread))
+
+    step_threads().run(written_parts(kinds, note), n_threads)
+    assert sorted(done) == all_calls(kinds, n_threads)
+
+
+def all_calls(kinds, n_threads):
+    return [(k, t) for k, kind in enumerate(kinds) for t in range(n_threads if kind == "a" else 1)]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 4])
+def test_a_part_that_returns_false_is_the_last(n_threads):
+    done = []
+
+    def note(number, thread):
+        done.append((number, thread))
+        return number != 2
+
+    step_threads().run(written_parts("aa1aa", note), n_threads)
+    assert sorted(done) == all_calls("aa1", n_threads)
+
+
+@pytest.mark.parametrize("n_threads", [2, 4])
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_ends_all_threads_and_is_raised(failing, n_threads):
+    done = []
+
+    def note(number, thread):
+        if (number, thread) == (1, failing):
+            raise ZeroDivisionError("part 1")
+        done.append(number)
+
+    with pytest.raises(ZeroDivisionError, match="part 1"):
+        step_threads().run(written_parts("aaa", note), n_threads)
+    assert done.count(0) == n_threads and 2 not in done
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs pthread_kill")
+def test_ctrl_c_while_one_thread_waits_ends_both():
+    threads, done = step_threads(), []
+
+    def note(number, thread):
+        done.append((number, thread))
+        if thread == 1:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            while not threads.workers.call.stopped:
+                time.sleep(0.001)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(written_parts("aa", note), 2)
+    assert all(number == 0 for number, _ in done)
+    threads.run(written_parts("aa", lambda number, thread: done.append(number)), 2)
+    assert done[-4:] == [0, 0, 1, 1]
+
+
+def test_a_thread_that_waits_long_leaves_its_core():
+    started = time.process_time()
+    step_threads().run(written_parts("1a", lambda number, thread: number or time.sleep(0.5)), 2)
+    assert time.process_time() - started < 0.25
+
+
+@pytest.mark.parametrize("wait", [wait_for_threads, wait_for_threads_plain])
+def test_a_wait_ends_when_enough_have_arrived_or_all_are_stopped(wait):
+    cells = np.zeros(N_CELLS, np.int32)
+    assert wait(cells, 2, 1, 5) == LATE
+    assert wait(cells, 2, 0, 5) == LATE
+    assert wait(cells, 2, 1, 5) == 1
+    assert wait(cells, 3, 0, 5) == LATE
+    cells[STOPPED] = 1
+    assert wait(cells, 3, 0, 5) == 0
