@@ -67,8 +67,10 @@ DOORS = {
         *("backend_choice", "kernel_backend", "losses", "parallel", "plan", "reference_backend"),
         "second_compiler",
     },
+    "needed_functions": {"folding", "kernels", "plan"},
     "first_predictions": {
         *("backend_choice", "ground", "kernels", "layers", "plan", "reference_backend"),
+        "needed_functions",
     },
     "second_compiler": {"first_predictions", "ground", "kernels", "plan"},
     "parameter_arrays": {
@@ -94,7 +96,7 @@ DOORS = {
     },
     # parts that use a network
     "compile_network": {
-        *("folding", "input_spec", "kernels", "layers", "network", "second_compiler"),
+        *("input_spec", "kernels", "layers", "needed_functions", "network", "second_compiler"),
     },
     "models": {"network", "layers", "input_spec"},
     "formats": {
@@ -179,6 +181,7 @@ NUMPY_ALONE += (
     "network",
     "backends",
     "first_predictions",
+    "needed_functions",
     *("class_head", "dropout_masks", "epochs", "frozen_layers"),
     "train",
     "divergence",

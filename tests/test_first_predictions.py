@@ -179,10 +179,37 @@ def test_kernels_that_are_loaded_answer_for_equal_networks(machine):
     network = small_network(seed=2)
     network.predict_logits(IMAGES)
     assert network.backend_in_use == "numba" and not machine.started
-    layers = [Conv2D(2, 3), Flatten(), Dense(4)]
-    other = Network(layers, InputSpec(9, 9, 1, "unit"))
-    other.predict_logits(IMAGES)
-    assert other.backend_in_use == "numpy"
+
+
+KERNELS_OF_OTHERS = """
+import numpy as np
+from tinycnn import (
+    BatchNorm, Conv2D, CrossEntropy, Dense, Flatten, InputSpec, MaxPool2D, Network, ReLU
+)
+
+layers = [Conv2D(2, 3), BatchNorm(), ReLU(), Flatten(), Dense(4)]
+images = np.zeros((2, 9, 9, 1), np.uint8)
+trained = Network(layers, InputSpec(9, 9, 1, "unit"))
+trained.loss_and_gradients(trained.scale(images), CrossEntropy(), np.array([0, 1]))
+folded = trained.folded()
+other = Network([MaxPool2D(2), Flatten(), Dense(4)], InputSpec(9, 9, 1, "unit"))
+for network in (folded, other):
+    network.predict_logits(images)
+    print(network.backend_in_use)
+"""
+
+
+@pytest.mark.kernels
+def test_networks_whose_kernels_others_have_loaded_do_not_wait_for_them():
+    """As a network that is folded after its training.  Another one needs a pooling, too."""
+    done = subprocess.run(
+        [sys.executable, "-c", KERNELS_OF_OTHERS],
+        env={**os.environ, "TINYCNN_WAIT_FOR_KERNELS": "0", "TINYCNN_COMPILER_PROCESS": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["numba", "numpy"]
 
 
 def test_who_wants_the_same_bits_waits(machine, monkeypatch):

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import second_compiler
-from .folding import fold
 from .input_spec import InputSpec
 from .layers import Flatten, Layer, ScaleShift, layer_from_config
+from .needed_functions import functions_of_network
 from .network import Network
-
-if TYPE_CHECKING:
-    from .kernels._calls import Pass
 
 
 def compile_prediction(description: str) -> None:
@@ -33,26 +29,10 @@ def compile_backwards(job: str) -> None:
     # What every network needs is the last part.
     small = _network([Flatten(), ScaleShift()], InputSpec(1, 1), network.dtype)
     small.load_kernels(training=values["training"])
-    for kind, function in reversed(_functions_of(network, values["training"])):
+    functions = functions_of_network(network.plan, network.parameter_vector, values["training"])
+    for kind, function in reversed(functions):
         kind.address(function, network.dtype)
     second_compiler.note(network.plan, network.dtype, values["training"])
-
-
-def _functions_of(network: Network, training: bool) -> list[tuple[Pass, Any]]:
-    """What the operations of a network need, in the order in which a `KernelBackend` compiles
-    it."""
-    from .kernels.linking import PREDICTION, TRAINING, functions_of
-    from .kernels.table import make_operations
-
-    plan, dtype = network.plan, network.dtype
-    table = predicting = make_operations(plan, dtype)
-    if table.sizes.n_moments:
-        plan, _ = fold(plan, network.parameter_vector, into_dense=False)
-        predicting = make_operations(plan, dtype)
-    found = functions_of(predicting.operations, PREDICTION)
-    if training:
-        found += functions_of(table.operations, TRAINING)
-    return list(dict.fromkeys(found))
 
 
 def _described(description: str) -> Network:

@@ -23,6 +23,7 @@ from .ground.compiler_process import Compiler
 from .ground.kept_code import KeptCode
 from .ground.numpy_first import NumpyFirst
 from .layers import CustomLayer
+from .needed_functions import prediction_is_compiled
 from .plan import Plan
 from .reference_backend import ReferenceBackend
 
@@ -56,11 +57,13 @@ class FirstPredictions:
         self, plan: Plan, parameters: np.ndarray, gradients: np.ndarray, backend: str
     ) -> None:
         self.plan, self.dtype, self.backend = plan, parameters.dtype, backend
+        self.parameters = parameters
         self.numpy = ReferenceBackend(plan, parameters, gradients)
         self.numpy_has_answered = False
         self._seconds_per_image = sum(step.n_multiply_adds for step in plan.steps) / NUMPY_RATE
         self._fastest_s = np.inf  # measured, for an image
         self._rule: NumpyFirst | None = None
+        self._n_loaded = 0  # networks that were loaded when this one's kernels were looked for
 
     @property
     def rule(self) -> NumpyFirst:
@@ -78,10 +81,19 @@ class FirstPredictions:
         """Whether NumPy answers a call with n_images.  If not, it is time to load the kernels."""
         if not is_auto_with_kernels(self.backend):
             return False
-        if _loaded and description(self.plan, self.dtype) in _loaded:  # by a network like this one
+        if self._others_have_loaded_all():
             return False
         measured = self._fastest_s if np.isfinite(self._fastest_s) else 0.0
         return self.rule.takes(n_images * max(self._seconds_per_image, measured))
+
+    def _others_have_loaded_all(self) -> bool:
+        """Whether the networks that this process has used need all kernels of this one, too."""
+        if len(_loaded) == self._n_loaded:
+            return False
+        self._n_loaded = len(_loaded)
+        return description(self.plan, self.dtype) in _loaded or (
+            not has_own_layers(self.plan) and prediction_is_compiled(self.plan, self.parameters)
+        )
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """The logits of x (N, H, W, C) from NumPy."""
