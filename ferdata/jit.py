@@ -2,8 +2,8 @@
 
 It is kept in the folder `kernels` of ferdata's cache (`cache_folder`) by `ground/compiled_code.py`:
 if the folder is damaged, read-only or open to others, the loops are compiled again. A fallback in
-NumPy computes the same: for the first work of a process (`FIRST`), and if Numba is missing or
-fails; then one RuntimeWarning says so.
+NumPy computes the same: for the first work of a process (`WARP`, `PHOTOS`), and if Numba is missing
+or fails; then one RuntimeWarning says so.
 """
 
 from __future__ import annotations
@@ -87,37 +87,41 @@ def _announce(folder: CodeFolder) -> None:
         from tinycnn.ground.compiled_code import warn_if_not_kept
 
         kept = "" if warn_if_not_kept(folder) else f", then kept in {folder.folders[-1]}"
-        tell("ferdata", f"compiling loops, which takes about {COMPILING_S:.0f} s{kept}")
+        tell("ferdata", f"compiling loops, which takes up to {COMPILING_S:.0f} s{kept}")
 
 
 LOADING_S = 0.3
 """Seconds to import Numba and to load the loops from the cache, as measured."""
 
-COMPILING_S = 6.0
-"""Seconds to compile the loops, as measured."""
+WARP_S, COMPILING_S = 2.5, 6.0
+"""Seconds to compile the loop that warps images, and all loops, as measured."""
 
-_CODE = KeptCode("ferdata", ("ferdata", "ferdata.photos"), "loops")
 
-FIRST = NumpyFirst(
-    _CODE,
-    Compiler(
-        _CODE,
-        "ferdata.photos.compiled_loops:compile_loops",
-        "",
-        "the loops of ferdata",
-        COMPILING_S,
-    ),
-    LOADING_S,
+def _numpy_first(code: KeptCode, function: str, about: str, seconds: float) -> NumpyFirst:
+    return NumpyFirst(code, Compiler(code, function, "", about, seconds), LOADING_S, seconds)
+
+
+WARP = _numpy_first(
+    KeptCode("ferdata", ("ferdata",), "warp"),
+    "ferdata.warp:compile_warp",
+    "the loop of ferdata that warps images",
+    WARP_S,
+)
+PHOTOS = _numpy_first(
+    KeptCode("ferdata", ("ferdata", "ferdata.photos"), "loops"),
+    "ferdata.photos.compiled_loops:compile_loops",
+    "the loops of ferdata",
     COMPILING_S,
 )
-"""When NumPy does the work of the loops: until they are loaded."""
+"""When NumPy does the work of the loops: until they are loaded.  WARP: of the loop that warps
+images, which training needs; PHOTOS: of all loops, which search photos for faces, too."""
 
 
-def note_loops() -> None:
-    """Note in the cache that it has all loops."""
+def note_kept(loops: NumpyFirst) -> None:
+    """Note in the cache that it has these loops."""
     folder = cache_folder()
     if folder is not None:
-        _CODE.note(folder / "kernels")
+        loops.code.note(folder / "kernels")
 
 
 def warn_once(error: Exception) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 
 from ferdata.errors import DataError
 from ferdata.image_hashes import checked_images
-from ferdata.jit import FIRST, compile_cached, compiled
+from ferdata.jit import WARP, compile_cached, compiled, note_kept
 from tinycnn.ground.masked_arrays import unmasked
 from tinycnn.ground.numpy_first import all_work_waits
 
@@ -63,7 +63,7 @@ def warp_images(
     images, matrices, which = _checked(images, matrices, size_px, which)
     out = np.empty((len(matrices), size_px, size_px), dtype=np.uint8)
     if not _kernel.cache_info().currsize and _numpy_is_enough(out):
-        with FIRST.working():
+        with WARP.working():
             warp_arrays(images, which, matrices, out)
         return out
     kernel = _kernel()
@@ -141,7 +141,7 @@ def _checked(
 def _numpy_is_enough(out: np.ndarray) -> bool:
     """Whether NumPy warps these images while the kernel is not loaded.  A single one, such as a
     face in a photo, is not worth loading it."""
-    return (len(out) <= 1 and not all_work_waits()) or FIRST.takes(out.size * _NUMPY_S)
+    return (len(out) <= 1 and not all_work_waits()) or WARP.takes(out.size * _NUMPY_S)
 
 
 _TYPES = (  # True: read-only arrays are accepted too
@@ -156,9 +156,10 @@ def _kernel() -> Kernel:
     return compiled(warp_loops, _TYPES, warp_arrays)
 
 
-def load_kernel() -> Kernel:
-    """The compiled kernel. Raises what Numba raises if it cannot compile it."""
-    return compile_cached(warp_loops, _TYPES)
+def compile_warp(_: str = "") -> None:
+    """Compile the kernel, or load it from the cache. Raises what Numba raises if it cannot."""
+    compile_cached(warp_loops, _TYPES)
+    note_kept(WARP)
 
 
 def warp_loops(

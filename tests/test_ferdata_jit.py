@@ -150,7 +150,8 @@ def use_warp(expected):
 def test_numpy_searches_the_first_photos(expected, monkeypatch):
     """A photo is searched to its end by what began; the faces are the same."""
     forget()
-    monkeypatch.setattr(jit.FIRST, "takes", lambda seconds: seconds < 1)
+    for loops in (jit.WARP, jit.PHOTOS):
+        monkeypatch.setattr(loops, "takes", lambda seconds: seconds < 1)
     monkeypatch.setitem(sys.modules, "ferdata.photos.detect_loops", None)  # cannot be imported
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -161,3 +162,11 @@ def test_numpy_searches_the_first_photos(expected, monkeypatch):
     monkeypatch.undo()
     np.testing.assert_array_equal(use()[1], expected[1])
     assert warp._kernel() is not warp.warp_arrays
+
+
+@pytest.mark.kernels
+@COMPILED
+def test_training_does_not_compile_what_photos_need(fresh, tmp_path):
+    warp.compile_warp()
+    assert [path.name.split("-")[0] for path in indices(tmp_path)] == ["warp.warp_loops"]
+    assert jit.WARP.code.is_kept() and not jit.PHOTOS.code.is_kept()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ferdata import warp
-from ferdata.jit import note_loops
+from ferdata.jit import PHOTOS, note_kept
 
 
 def compile_loops(_: str = "") -> None:
     """Raises what Numba raises if it cannot compile them."""
     import ferdata.photos.detect_loops  # noqa: F401  (importing it compiles)
 
-    warp.load_kernel()
-    note_loops()
+    warp.compile_warp()
+    note_kept(PHOTOS)

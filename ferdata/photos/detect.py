@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ferdata.jit import FIRST, warn_once
+from ferdata.jit import PHOTOS, warn_once
 from ferdata.photos import detect_arrays
 from ferdata.photos.cascade import WINDOW_PX, tables
 
@@ -212,13 +212,13 @@ def _at_least_a_window(sizes: ArrayLike) -> np.ndarray:
 
 def _windows_for_a_photo() -> Windows:
     """The `windows` of the compiled loops; of NumPy, while they are not loaded."""
-    if not _arithmetic.cache_info().currsize and FIRST.takes(_PHOTO_S):
+    if not _arithmetic.cache_info().currsize and PHOTOS.takes(_PHOTO_S):
         return _numpy_windows
     return _arithmetic().windows
 
 
 def _numpy_windows(*arguments: Any) -> np.ndarray:
-    with FIRST.working():
+    with PHOTOS.working():
         return detect_arrays.windows(*arguments)
 
 

@@ -95,7 +95,7 @@ def test_notes_on_compiled_code_are_not_kept(place, tmp_path):
         code = KeptCode(program, (package,), "code")
         code.note(tmp_path)
         assert not code.is_kept()
-    ferdata.jit.note_loops()
+    ferdata.jit.note_kept(ferdata.jit.PHOTOS)
 
 
 def doubled(x, y):
@@ -133,7 +133,7 @@ def test_a_missing_home_is_said_once(monkeypatch, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             assert ferdata.cache_folder() is None
-            ferdata.jit.note_loops()
+            ferdata.jit.note_kept(ferdata.jit.PHOTOS)
     assert [record.name for record in caplog.records] == ["ferdata"]
     assert "unless FERDATA_CACHE_DIR names a folder" in caplog.text
 
