@@ -13,7 +13,6 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
 
 from ._jit import TILE, inline_helper
 from ._simd import INTP, element, intp
@@ -30,8 +29,8 @@ def _view(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -
     strides = [itemsize]
     for length in shape[:0:-1]:
         strides.insert(0, builder.mul(strides[0], length))
-    view = make_array(view_type)(context, builder)
-    populate_array(
+    view = context.make_array(view_type)(context, builder)
+    context.populate_array(
         view,
         data=element(context, builder, base, args[0], start),
         shape=cgutils.pack_array(builder, shape),
@@ -68,7 +67,7 @@ def _flat_view(typingctx, array):
         return None
 
     def codegen(context, builder, sig, args):
-        size = make_array(array)(context, builder, args[0]).nitems
+        size = context.make_array(array)(context, builder, args[0]).nitems
         whole = sig.return_type(array, INTP, INTP)
         return _view(context, builder, whole, [args[0], intp(0), size])
 
