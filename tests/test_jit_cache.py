@@ -259,6 +259,26 @@ def test_a_kernel_is_compiled_that_calls_a_loaded_one(package, filled_cache, tmp
     assert compiled(log) == ["caller"] and "WARNING" not in log
 
 
+def test_only_what_python_calls_has_a_wrapper(filled_cache):
+    """A wrapper for each kernel would take a tenth of the time to compile."""
+    names = {path.name for path in filled_cache.glob("*/*.nbi")}
+    assert [".python" in name for name in sorted(names)] == [False, True]  # callee, caller
+
+
+CALLS_BOTH = """
+from tinycnn.kernels.callee import callee
+from tinycnn.kernels.caller import caller
+assert [caller(4), callee(4), callee(4)] == [50, 5, 5]  # first compiled for another kernel
+assert [callee(4.5), caller(4.5), callee(4.5)] == [5.5, 55, 5.5]  # first for Python
+"""
+
+
+def test_python_may_call_a_kernel_that_others_call(package, tmp_path):
+    for _ in ("compiled", "from the cache"):
+        result, log = run(package, tmp_path / "cache", restrict=CALLS_BOTH)
+        assert result == RESULT and "WARNING" not in log
+
+
 def test_an_edit_in_a_called_kernel_is_noticed(package, tmp_path):
     cache, callee = tmp_path / "cache", package / "tinycnn/kernels/callee.py"
     assert run(package, cache)[0] == RESULT
