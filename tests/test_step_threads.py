@@ -18,7 +18,7 @@ from tinycnn.kernels._barrier import (
     wait_for_threads,
     wait_for_threads_plain,
 )
-from tinycnn.parallel import Workers
+from tinycnn.parallel import Workers, run_in_threads
 from tinycnn.step_threads import Part, StepThreads
 
 pytestmark = pytest.mark.kernels
@@ -99,6 +99,36 @@ def test_ctrl_c_while_one_thread_waits_ends_both():
     assert all(number == 0 for number, _ in done)
     threads.run(written_parts("aa", lambda number, thread: done.append(number)), 2)
     assert done[-4:] == [0, 0, 1, 1]
+
+
+def test_two_steps_at_once_do_not_wait_for_each_others_threads():
+    """As two networks that are trained in two threads."""
+
+    def steps():
+        threads = step_threads()
+        for _ in range(200):
+            threads.run(written_parts("aaa", lambda number, thread: done.append(number)), 3)
+
+    done = []
+    both = [threading.Thread(target=steps, daemon=True) for _ in range(3)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join(60)
+    assert len(done) == 3 * 200 * 9
+
+
+def test_a_part_may_use_threads_itself():
+    """As a layer of the user's own that predicts with another network."""
+    done = []
+
+    def note(number, thread):
+        if number == 1:
+            run_in_threads(done.append, 4)
+            step_threads().run(written_parts("aa", lambda *words: done.append(words)), 4)
+
+    step_threads().run(written_parts("a1a", note), 4)
+    assert len(done) == 4 + 8
 
 
 def test_a_thread_that_waits_long_leaves_its_core():

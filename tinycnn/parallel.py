@@ -126,11 +126,23 @@ class _Call:
 class Workers:
     """The workers of calls that write into the same arrays, one call after another.
 
+    They have threads of their own.  If they wait for each other, as those of a training step do,
+    and two calls had to share threads, each might get some of them and wait for the others.
+
     Ctrl-C may leave a worker behind, which still writes: a second Ctrl-C can end the wait for it.
     """
 
     def __init__(self) -> None:
         self.call: _Call | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_size = self._process = 0
+
+    def pool(self, size: int) -> ThreadPoolExecutor:
+        """Their threads, at least `size`.  They end when this object is deleted."""
+        if self._pool is None or self._pool_size < size or self._process != os.getpid():
+            self._pool = ThreadPoolExecutor(size, "tinycnn-training")
+            self._pool_size, self._process = size, os.getpid()
+        return self._pool
 
     def wait(self) -> None:
         """Returns when no worker of an earlier call is left.  To be called before the arrays are
@@ -148,7 +160,8 @@ def run_in_threads(
 ) -> None:
     """Call work(0), ..., work(n_workers - 1) concurrently, work(0) in the caller's thread.
 
-    workers  of all calls that write into the same arrays as this one
+    workers  of all calls that write into the same arrays as this one; None: threads that all calls
+             of the process share
     stop     is called if one fails, and after Ctrl-C, so that the others can end early
     Returns when all calls have ended.  If several fail, raises the error of the lowest number.
     After Ctrl-C (KeyboardInterrupt) no call begins any more, and those that have begun are waited
@@ -162,7 +175,7 @@ def run_in_threads(
         workers.wait()
         workers.call = call
     try:
-        pool = _executor(n_workers - 1)
+        pool = _executor(n_workers - 1) if workers is None else workers.pool(n_workers - 1)
         for k in range(1, n_workers):
             pool.submit(call.run_as_worker, k)
         call.run(0)

@@ -21,8 +21,9 @@ LOOKS = 10_000
 """How often a waiting thread looks whether the others have arrived before it goes to sleep: some
 0.1 to 0.4 ms."""
 
-PAUSE_S = 0.00005
-"""How long it sleeps between later looks.  So it leaves its core to threads that need it."""
+PAUSE_S, LONGEST_PAUSE_S = 0.00005, 0.001
+"""How long it sleeps between later looks: longer each time.  So it leaves its core to threads that
+need it."""
 
 
 class Part(NamedTuple):
@@ -93,8 +94,9 @@ class _Barrier:
         number  how often this thread has called it, this call included
         """
         count = number * self.n_threads
-        found = wait_for_threads(self.cells, count, 1, self.n_looks)
+        found, pause_s = wait_for_threads(self.cells, count, 1, self.n_looks), PAUSE_S
         while found == LATE:
-            time.sleep(PAUSE_S)
+            time.sleep(pause_s)
+            pause_s = min(1.2 * pause_s, LONGEST_PAUSE_S)
             found = wait_for_threads(self.cells, count, 0, 1)
         return bool(found)

@@ -264,12 +264,12 @@ def inline_helper(function: Callable) -> Any:
 def _compiled(
     function: Callable, inline: Literal["never", "always"], registry: dict[str, Any]
 ) -> Any:
-    flags = {**FLAGS, "no_cpython_wrapper": True}  # see `_compile_twice`
+    flags = {**FLAGS, "no_cpython_wrapper": True}  # see `_compile_wrapper_when_needed`
     dispatcher: Any = numba.njit(inline=inline, **flags)(function)
     if dispatcher is not function:  # under NUMBA_DISABLE_JIT njit returns the function itself
         _keep(dispatcher, function, "")
         dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)
-        _compile_twice(dispatcher, function)
+        _compile_wrapper_when_needed(dispatcher, function)
     registry[function.__name__] = dispatcher
     return dispatcher
 
@@ -281,7 +281,7 @@ def _keep(dispatcher: Any, function: Callable, kind: str) -> None:
         dispatcher._cache = CodeCache(function, folder, _announce, kind)
 
 
-def _compile_twice(dispatcher: Any, function: Callable) -> None:
+def _compile_wrapper_when_needed(dispatcher: Any, function: Callable) -> None:
     """Compile a function for calls from Python only when Python calls it.
 
     What Python calls needs a wrapper that takes each argument apart.  Most kernels are called only
