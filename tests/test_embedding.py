@@ -161,7 +161,7 @@ def test_a_pool_of_processes(alone, method):
 # ---- no side effects ---------------------------------------------------------------------------
 
 PROGRAM = """
-import json, locale, logging, os, random, signal, sys, threading, warnings
+import json, locale, logging, os, random, signal, sys, threading, time, warnings
 import numpy as np
 
 def mine():
@@ -177,12 +177,14 @@ def mine():
         "level": logging.root.level, "path": list(sys.path), "hook": str(sys.excepthook),
         "recursion": sys.getrecursionlimit(), "switching": sys.getswitchinterval(),
         "streams": [str(sys.stdout), str(sys.stderr)], "garbage": str(gc.get_threshold()),
-        "threads": sorted(t.name for t in threading.enumerate() if t.name != POOL),
+        "threads": sorted(t.name for t in threading.enumerate() if t.name not in POOLS),
         "processors": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
     }
 
 import gc
-POOL = "tinycnn_0"  # the one documented: made when two threads are first needed, idle after
+# those documented: made when two threads are first needed, idle after; the second ends with the
+# network that is trained
+POOLS = ("tinycnn_0", "tinycnn-training_0")
 np.seterr(divide="ignore")
 np.random.seed(5)
 random.seed(5)
@@ -205,6 +207,12 @@ after = mine()
 for name in before:
     assert after[name] == before[name], (name, before[name], after[name])
 assert "numba" in sys.modules
+del network
+gc.collect()
+until = time.monotonic() + 20
+while any(t.name == POOLS[1] for t in threading.enumerate()) and time.monotonic() < until:
+    time.sleep(0.01)
+assert POOLS[1] not in {t.name for t in threading.enumerate()}
 """
 
 OWN_FOLDERS = ("HOME", "TMPDIR", "here")
