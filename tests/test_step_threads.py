@@ -57,15 +57,16 @@ def all_calls(kinds, n_threads):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 4])
-def test_a_part_that_returns_false_is_the_last(n_threads):
+@pytest.mark.parametrize("kinds", ["aa1", "aa1aa", "aa11a", "111", "11111"])
+def test_a_part_of_one_thread_that_returns_false_is_the_last(kinds, n_threads):
     done = []
 
     def note(number, thread):
         done.append((number, thread))
         return number != 2
 
-    step_threads().run(written_parts("aa1aa", note), n_threads)
-    assert sorted(done) == all_calls("aa1", n_threads)
+    step_threads().run(written_parts(kinds, note), n_threads)
+    assert sorted(done) == all_calls(kinds[:3], n_threads)
 
 
 @pytest.mark.parametrize("n_threads", [2, 4])

@@ -29,8 +29,9 @@ need it."""
 class Part(NamedTuple):
     """A part of a training step.
 
-    run     run(thread); if it returns False, the step ends here
-    by_all  whether each thread calls it; if not, thread 0 alone does, which is the caller's
+    run     run(thread)
+    by_all  whether each thread calls it; if not, thread 0 alone does, which is the caller's.  If it
+            then returns False, the step ends here
     """
 
     run: Callable[[int], bool | None]
@@ -69,6 +70,7 @@ class StepThreads:
             for part, next_part in zip(parts, [*parts[1:], None]):
                 if (part.by_all or thread == 0) and part.run(thread) is False:
                     barrier.stop()
+                    return
                 if part.by_all or next_part is None or next_part.by_all:
                     n_waits += 1
                     if not barrier.wait(n_waits):
