@@ -24,8 +24,11 @@ from tinycnn.step_threads import Part, StepThreads
 pytestmark = pytest.mark.kernels
 
 
-def step_threads():
-    return StepThreads(4, Workers())
+def step_threads(are_woken=False):
+    """are_woken: for each part, as where other programs need the cores."""
+    made = StepThreads(4, Workers())
+    made.rest_end_s = float("inf") if are_woken else made.rest_end_s
+    return made
 
 
 def written_parts(kinds, note):
@@ -37,9 +40,10 @@ def written_parts(kinds, note):
     return [part(number, kind) for number, kind in enumerate(kinds)]
 
 
+@pytest.mark.parametrize("are_woken", [False, True])
 @pytest.mark.parametrize("n_threads", [1, 2, 4])
 @pytest.mark.parametrize("kinds", ["", "a", "1", "a1a", "11a1", "aa11aa", "1" * 5 + "a" * 20])
-def test_each_part_begins_when_all_have_done_the_one_before(kinds, n_threads):
+def test_each_part_begins_when_all_have_done_the_one_before(kinds, n_threads, are_woken):
     done = []
 
     def note(number, thread):
@@ -48,7 +52,7 @@ def test_each_part_begins_when_all_have_done_the_one_before(kinds, n_threads):
         time.sleep(random.random() * 0.0005)
         done.append((number, thread))
 
-    step_threads().run(written_parts(kinds, note), n_threads)
+    step_threads(are_woken).run(written_parts(kinds, note), n_threads)
     assert sorted(done) == all_calls(kinds, n_threads)
 
 
@@ -56,16 +60,17 @@ def all_calls(kinds, n_threads):
     return [(k, t) for k, kind in enumerate(kinds) for t in range(n_threads if kind == "a" else 1)]
 
 
+@pytest.mark.parametrize("are_woken", [False, True])
 @pytest.mark.parametrize("n_threads", [1, 2, 4])
 @pytest.mark.parametrize("kinds", ["aa1", "aa1aa", "aa11a", "111", "11111"])
-def test_a_part_of_one_thread_that_returns_false_is_the_last(kinds, n_threads):
+def test_a_part_of_one_thread_that_returns_false_is_the_last(kinds, n_threads, are_woken):
     done = []
 
     def note(number, thread):
         done.append((number, thread))
         return number != 2
 
-    step_threads().run(written_parts(kinds, note), n_threads)
+    step_threads(are_woken).run(written_parts(kinds, note), n_threads)
     assert sorted(done) == all_calls(kinds[:3], n_threads)
 
 
@@ -133,6 +138,14 @@ def test_a_part_may_use_threads_itself():
 
     step_threads().run(written_parts("a1a", note), 4)
     assert len(done) == 4 + 8
+
+
+@pytest.mark.parametrize("late, rests", [(1, True), (0, False)])
+def test_after_a_long_wait_for_others_threads_are_woken_for_each_part(late, rests):
+    """As where other programs need the cores.  What the first thread does is no wait."""
+    threads = step_threads()
+    threads.run(written_parts("aa", lambda number, thread: thread != late or time.sleep(0.1)), 2)
+    assert (threads.rest_end_s > time.perf_counter()) == rests
 
 
 def test_a_thread_that_waits_long_leaves_its_core():

@@ -82,7 +82,7 @@ class _Call:
     its instructions, and a lock could then stay locked.
     """
 
-    def __init__(self, work: Callable[[int], None], tell_to_stop: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[int], object], tell_to_stop: Callable[[], None]) -> None:
         self.work, self.process = work, os.getpid()
         self.tell_to_stop = tell_to_stop
         self.stopped = False
@@ -153,7 +153,7 @@ class Workers:
 
 
 def run_in_threads(
-    work: Callable[[int], None],
+    work: Callable[[int], object],
     n_workers: int,
     workers: Workers | None = None,
     stop: Callable[[], None] = lambda: None,

@@ -2,7 +2,8 @@
 parts.
 
 They are started once for a step: to wake a thread that Python has put to sleep takes some 100 us,
-and the step of a network with many BatchNorms has dozens of parts.
+and the step of a network with many BatchNorms has dozens of parts.  Only where the cores are busy
+with other programs are they woken for each part.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ LOOKS = 10_000
 PAUSE_S, LONGEST_PAUSE_S = 0.00005, 0.001
 """How long it sleeps between later looks: longer each time.  So it leaves its core to threads that
 need it."""
+
+
+MOST_SLEPT, REST_S = 0.15, 1.0
+"""If the caller's thread has slept for more than this part of a step, other programs need the
+cores.  Then a thread that has waited in a loop gets its core later than one that is woken.  So for
+a second the threads are woken for each part."""
 
 
 class Part(NamedTuple):
@@ -54,6 +61,7 @@ class StepThreads:
         self.workers = workers
         # more threads than cores: one that looks would take the core of one that works
         self.n_looks = LOOKS if most <= usable_cores() else 1
+        self.rest_end_s = float("-inf")
 
     def run(self, parts: Sequence[Part], n_threads: int) -> None:
         """Run all parts in their order.  Each begins when the one before it has been done by all
@@ -62,6 +70,10 @@ class StepThreads:
             for part in parts:
                 if part.run(0) is False:
                     return
+            return
+        begin_s = time.perf_counter()
+        if begin_s < self.rest_end_s:
+            self._wake_for_each(parts, n_threads)
             return
         barrier = _Barrier(n_threads, self.n_looks)
 
@@ -73,10 +85,21 @@ class StepThreads:
                     return
                 if part.by_all or next_part is None or next_part.by_all:
                     n_waits += 1
-                    if not barrier.wait(n_waits):
+                    if not barrier.wait(n_waits, thread):
                         return
 
         run_in_threads(run_parts, n_threads, self.workers, stop=barrier.stop)
+        end_s = time.perf_counter()
+        if barrier.slept_s > MOST_SLEPT * (end_s - begin_s):
+            self.rest_end_s = end_s + REST_S
+
+    def _wake_for_each(self, parts: Sequence[Part], n_threads: int) -> None:
+        """The same, but the other threads are woken for each part that they have to do."""
+        for part in parts:
+            if part.by_all:
+                run_in_threads(part.run, n_threads, self.workers)
+            elif part.run(0) is False:
+                return
 
 
 class _Barrier:
@@ -85,12 +108,13 @@ class _Barrier:
     def __init__(self, n_threads: int, n_looks: int) -> None:
         self.cells = np.zeros(N_CELLS, np.int32)
         self.n_threads, self.n_looks = n_threads, n_looks
+        self.slept_s = 0.0  # by thread 0
 
     def stop(self) -> None:
         """Let all threads that wait, or come to wait, go away."""
         self.cells[STOPPED] = 1
 
-    def wait(self, number: int) -> bool:
+    def wait(self, number: int, thread: int) -> bool:
         """Returns when every thread has called this, True, or when they are stopped, False.
 
         number  how often this thread has called it, this call included
@@ -98,7 +122,10 @@ class _Barrier:
         count = number * self.n_threads
         found, pause_s = wait_for_threads(self.cells, count, 1, self.n_looks), PAUSE_S
         while found == LATE:
+            before_s = time.perf_counter()
             time.sleep(pause_s)
+            if thread == 0:
+                self.slept_s += time.perf_counter() - before_s
             pause_s = min(1.2 * pause_s, LONGEST_PAUSE_S)
             found = wait_for_threads(self.cells, count, 0, 1)
         return bool(found)
