@@ -188,7 +188,8 @@ class KernelBackend(KernelPrediction):
         return [*parts, self._collect(work, n_threads)]
 
     def _before_forward(self, stage: Stage, work: Work) -> Part:
-        """What needs the whole batch, before the forward pass of a stage."""
+        """What one thread does for the whole batch before the forward pass of a stage: the
+        moments of BatchNorms, and the layers of the user's own that come first."""
 
         def run(thread: int) -> None:
             statistics = work.space.statistics
@@ -203,7 +204,8 @@ class KernelBackend(KernelPrediction):
         return Part(run, by_all=False)
 
     def _after_backward(self, stage: Stage, work: Work) -> Part:
-        """What needs the whole batch, after the backward pass of a stage."""
+        """What one thread does for the whole batch after the backward pass of a stage: the
+        gradients of BatchNorms' parameters, and the backward pass of the user's own layers."""
 
         def run(thread: int) -> None:
             if self.has_batch_norm:

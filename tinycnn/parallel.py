@@ -31,7 +31,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def check_n_threads(n_threads: int | None) -> int:
-    """Return `n_threads`, or for None the usable cores.  Raises ValueError for less than one."""
+    """How many threads to use: `n_threads`, or one for each usable core if that is None.  Raises
+    ValueError unless it is a whole number of 1 or more."""
     if n_threads is None:
         return usable_cores()
     if isinstance(n_threads, bool) or not isinstance(n_threads, Integral) or n_threads < 1:

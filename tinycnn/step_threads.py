@@ -26,7 +26,6 @@ PAUSE_S, LONGEST_PAUSE_S = 0.00005, 0.001
 """How long it sleeps between later looks: longer each time.  So it leaves its core to threads that
 need it."""
 
-
 MOST_SLEPT, REST_S = 0.15, 1.0
 """If the caller's thread has slept for more than this part of a step, other programs need the
 cores.  Then a thread that has waited in a loop gets its core later than one that is woken.  So for
@@ -66,13 +65,8 @@ class StepThreads:
     def run(self, parts: Sequence[Part], n_threads: int) -> None:
         """Run all parts in their order.  Each begins when the one before it has been done by all
         threads.  Errors and Ctrl-C: as `run_in_threads`; the other threads end with their part."""
-        if n_threads <= 1:
-            for part in parts:
-                if part.run(0) is False:
-                    return
-            return
         begin_s = time.perf_counter()
-        if begin_s < self.rest_end_s:
+        if n_threads <= 1 or begin_s < self.rest_end_s:
             self._wake_for_each(parts, n_threads)
             return
         barrier = _Barrier(n_threads, self.n_looks)
@@ -94,7 +88,8 @@ class StepThreads:
             self.rest_end_s = end_s + REST_S
 
     def _wake_for_each(self, parts: Sequence[Part], n_threads: int) -> None:
-        """The same, but the other threads are woken for each part that they have to do."""
+        """The same, but the other threads, if there are any, are woken for each part that they have
+        to do."""
         for part in parts:
             if part.by_all:
                 run_in_threads(part.run, n_threads, self.workers)

@@ -90,7 +90,11 @@ CHECKSUM_BYTES = 32
 
 
 def checksum(name: str, stamp: str, content: bytes) -> bytes:
-    """What a file of compiled code begins with.  name: of the file"""
+    """The checksum of a file of compiled code, with which the file begins.
+
+    name     of the file;  stamp: see `CodeFolder`
+    content  what follows the checksum
+    """
     named = f"{name}\0{stamp}\0".encode()
     return hashlib.blake2b(named + content, digest_size=CHECKSUM_BYTES).digest()
 

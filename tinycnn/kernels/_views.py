@@ -41,6 +41,9 @@ def _view(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -
     return view._getvalue()
 
 
+# Four of one kind, because an intrinsic with a variable number of arguments does not compile.
+
+
 @intrinsic
 def _view_1d(typingctx, flat, start, n):
     return _view_type(flat, 1)(flat, start, n), _view

@@ -238,13 +238,13 @@ def _values(op, values, n_images):
 
 @inline_helper
 def moments_of(op, statistics):
-    """(2, C), of the batch."""
+    """The mean and the variance of each channel over the batch: (2, C)."""
     return view_2d(statistics.moments, op.moments_offset, 2, op.C)
 
 
 @inline_helper
 def _chunk_moments(op, statistics, n_chunks):
-    """(n_chunks, 2, C)"""
+    """The same over each of the first chunks: (n_chunks, 2, C)."""
     at = op.moments_offset * statistics.most_chunks
     return view_3d(statistics.chunk_moments, at, n_chunks, 2, op.C)
 

@@ -48,9 +48,9 @@ def maxpool2d_forward(x, window, y_out, argmax_out):
 
 @inline_helper
 def maxpool2d_largest(x, window, y_out):
-    """y_out of `maxpool2d_forward` without the winners, for prediction.
+    """The maxima of `maxpool2d_forward` without their positions, which only a backward pass needs.
 
-    `window_largest` says which windows with NaN differ.
+    For prediction.  A window of NaN and -inf may have another maximum: see `window_largest`.
     """
     N, H, W, C = x.shape
     OH, OW = y_out.shape[1], y_out.shape[2]
