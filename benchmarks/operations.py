@@ -231,7 +231,7 @@ class TrainingCalls:
     def _phase(self, stage: Stage, flags: tuple[int, int, int], number: int, size: int) -> Any:
         """The call that does a phase for one chunk."""
         phase, counter = Phase(stage, *flags), np.zeros(1, np.int64)
-        chunks = Chunks(counter, number + 1, size, 0)
+        chunks = Chunks(counter, number + 1, size, 0, 0)
 
         def run() -> None:
             counter[0] = number

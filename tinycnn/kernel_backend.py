@@ -218,7 +218,8 @@ class KernelBackend(KernelPrediction):
 
     def _chunks_part(self, phase: Phase, work: Work) -> Part:
         """A phase for every chunk of the batch: the threads take chunks in turn."""
-        chunks = _chunks(len(work.results.logits), 0)
+        from_last = self.stages.index(phase.stage) % 2
+        chunks = _chunks(len(work.results.logits), 0, from_last)
 
         def run(thread: int) -> None:
             if phase.stage.begin < phase.stage.end and chunks.n_chunks:
@@ -320,10 +321,10 @@ def chunk_count(n_images: int) -> int:
     return -(-n_images // chunk_size(n_images))
 
 
-def _chunks(n_images: int, is_whole_step: int) -> Chunks:
+def _chunks(n_images: int, is_whole_step: int, from_last: int = 0) -> Chunks:
     """The chunks of a batch, none of them taken."""
     counter = np.zeros(1, np.int64)
-    return Chunks(counter, chunk_count(n_images), chunk_size(n_images), is_whole_step)
+    return Chunks(counter, chunk_count(n_images), chunk_size(n_images), is_whole_step, from_last)
 
 
 def _of_chunks(gradients: Gradients, n_images: int) -> Gradients:

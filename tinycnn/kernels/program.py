@@ -53,6 +53,7 @@ class Chunks(NamedTuple):
     n_chunks: int
     size: int  # images in each chunk; the last chunk of the batch may have fewer
     is_whole_step: int  # 1: one thread does all, also the work before the first and after the last
+    from_last: int  # 1: the last chunk is the first to be taken
 
 
 @helper
@@ -267,6 +268,8 @@ def program_step(
         c = take_number(chunks.counter)
         if c >= chunks.n_chunks:
             break
+        if chunks.from_last:
+            c = chunks.n_chunks - 1 - c
         first = c * chunks.size
         end = min(first + chunks.size, N)
         keeps_one_chunk = phase.forward and phase.backward
