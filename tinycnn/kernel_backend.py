@@ -294,9 +294,11 @@ class KernelBackend(KernelPrediction):
     def _run_chunks(self, phase: Phase, work: Work, chunks: Chunks) -> float:
         """Run a phase for the chunks that no other thread has taken: see `program_step`."""
         chunk_space = self.chunk_spaces.take(chunks.size)
-        activations = work.space.activations
+        of_chunk = chunk_space.activations
+        activations = work.space.activations._replace(
+            block_capacity=of_chunk.block_capacity, block_outputs=of_chunk.block_outputs
+        )
         if phase.forward and phase.backward:  # what the chunk alone needs is not kept
-            of_chunk = chunk_space.activations
             activations = activations._replace(
                 chunk_capacity=of_chunk.chunk_capacity,
                 chunk_outputs=of_chunk.chunk_outputs,

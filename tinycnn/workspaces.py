@@ -45,7 +45,8 @@ class PredictionSpace:
 class ChunkSpace(PredictionSpace):
     """Memory for the forward and backward pass of a chunk of up to `capacity` images.
 
-    Of `activations` only `chunk_outputs` and `argmax` are used; the rest is in `BatchSpace`.
+    Of `activations` only `block_outputs`, `chunk_outputs` and `argmax` are used; the rest is in
+    `BatchSpace`.
     """
 
     def __init__(self, plan: Plan, sizes: Sizes, capacity: int, dtype: np.dtype) -> None:
@@ -97,7 +98,7 @@ def make_activations(
 ) -> Activations:
     """Memory for the outputs of `capacity` images.  mask_size: 0 for prediction, without masks.
 
-    `batch_outputs` and `chunk_outputs` are one array here: each output is in only one of them.
+    The arrays of outputs are one array here: each output is in only one of them.
     """
     outputs = aligned_zeros(sizes.n_activations * capacity, dtype)
     return Activations(
@@ -107,6 +108,8 @@ def make_activations(
         chunk_capacity=capacity,
         chunk_outputs=outputs,
         argmax=aligned_zeros(sizes.n_argmax * capacity, np.int32),
+        block_capacity=capacity,
+        block_outputs=outputs,
     )
 
 

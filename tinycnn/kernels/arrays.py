@@ -4,8 +4,9 @@ Arrays are C-contiguous; a size with one factor per axis is a shape, a product m
 is flat.  The dtype is the network's unless another is named.  `tinycnn.workspaces` allocates the
 arrays; kernels only read and write them.
 
-Some outputs of operations are needed for the whole batch, others by their own chunk alone: the
-table decides (`table.py`).  They are stored in different arrays, and so are their gradients.
+Some outputs of operations are needed for the whole batch, others by their own chunk alone, and some
+are computed again in backward: the table decides (`table.py`).  They are stored in different
+arrays, and so are their gradients.
 
 Offsets in the table of operations (`operations.py`) count elements of one image.  In an array that
 has room for `capacity` images, an operation's part begins at offset * capacity, and its images
@@ -56,8 +57,11 @@ class Activations(NamedTuple):
     chunk_capacity: (
         int  # images that `chunk_outputs` and `argmax` have room for: a chunk or a batch
     )
-    chunk_outputs: np.ndarray  # (n_activations * chunk_capacity) the other outputs
+    chunk_outputs: np.ndarray  # (n_activations * chunk_capacity) needed by their chunk alone
     argmax: np.ndarray  # (n_argmax * chunk_capacity) int32 positions of maxima (winners)
+    block_capacity: int  # images that `block_outputs` has room for: a block or more
+    # (n_activations * block_capacity) not kept: backward computes them again for each block
+    block_outputs: np.ndarray
 
 
 class BatchStatistics(NamedTuple):
@@ -190,8 +194,11 @@ def rows(batch, chunk, size):
 
 @inline_helper
 def outputs(op, activations, chunk):
-    """The operation's outputs for a chunk, flat."""
+    """The operation's outputs for a chunk, flat; those that are not kept, for a block of it."""
     size = op.OH * op.OW * op.F
+    if op.y_in_block:
+        at = op.y_offset * activations.block_capacity
+        return view_1d(activations.block_outputs, at, chunk.n_images * size)
     if op.y_in_chunk:
         at = op.y_offset * activations.chunk_capacity + chunk.first_kept * size
         return view_1d(activations.chunk_outputs, at, chunk.n_images * size)

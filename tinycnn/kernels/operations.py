@@ -63,10 +63,12 @@ FIELDS = (
     # shape of its input; a vector is 1 x 1 x units
     "H", "W", "C",
     # shape of its output; its offset, and that of its gradient, which differ for a BATCH_MOMENTS
-    # with a pooling; whether it is stored in `arrays.Activations.chunk_outputs`; whether its
-    # gradient is stored in `arrays.Gradients.batch_outputs`; else whether in
+    # with a pooling; whether it is stored in `arrays.Activations.chunk_outputs`; whether it is not
+    # kept but in `arrays.Activations.block_outputs` for one block alone, and computed again in
+    # backward; whether its gradient is stored in `arrays.Gradients.batch_outputs`; else whether in
     # `arrays.BackwardScratch.d_activations` for one block alone
-    "OH", "OW", "F", "y_offset", "dy_offset", "y_in_chunk", "dy_in_batch", "dy_in_block",
+    "OH", "OW", "F", "y_offset", "dy_offset",
+    "y_in_chunk", "y_in_block", "dy_in_batch", "dy_in_block",
     # window of a convolution or average pooling; output size of the convolution
     *Window._fields, "conv_OH", "conv_OW",
     # whether `conv2d_columns.py` does the convolution

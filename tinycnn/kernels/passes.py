@@ -42,7 +42,7 @@ def _weights(no: np.ndarray) -> Weights:
 
 
 def _activations(no: np.ndarray) -> Activations:
-    return Activations(0, no, no, 0, no, _NO_INT32)
+    return Activations(0, no, no, 0, no, _NO_INT32, 0, no)
 
 
 def _gradients(no: np.ndarray) -> Gradients:

@@ -81,7 +81,9 @@ def program_predict(
     """
     weights = Weights(operations, parameters, parameters[:0], dense_parameters, prepared)
     no_winners = meeting[:0]  # prediction keeps none
-    activations = Activations(capacity, values, parameters[:0], capacity, values, no_winners)
+    activations = Activations(
+        capacity, values, parameters[:0], capacity, values, no_winners, 0, values
+    )
     scratch = ForwardScratch(conv_output, workspace, parameters[:0])
     n_images, n_logits = x.shape[0], logits_out.shape[1]
     size, x_flat = x.shape[1] * x.shape[2] * x.shape[3], flat_view(x)
@@ -296,7 +298,8 @@ def program_step(
         if phase.backward:
             walk_backward(
                 weights, statistics, batch.x, flat_view(results.dlogits), activations, gradients,
-                backward_scratch, gradients.chunks[c], chunk, phase.stage, results.dx,
+                forward_scratch, backward_scratch, gradients.chunks[c], chunk, phase.stage,
+                results.dx,
             )  # fmt: skip
     loss = mean_loss(results.losses)
     if chunks.is_whole_step and math.isfinite(loss):

@@ -202,22 +202,27 @@ def _stages(nodes: Sequence[_Node]) -> tuple[Stage, ...]:
 
 
 def _place_outputs(nodes: Sequence[_Node], stage: Stage) -> None:
-    """Set y_in_chunk, dy_in_batch and dy_in_block of the operations of a stage.
+    """Set y_in_chunk, y_in_block, dy_in_batch and dy_in_block of the operations of a stage.
 
     An output is needed only by its chunk if what takes it goes through the backward pass block by
     block, as it does itself.  (Dense layers need their inputs and the gradients of their outputs
     for the whole batch, see `program_collect`.)  The same holds for its gradient; but a BATCH_NORM
     takes an output and gives it no gradient, which its BATCH_MOMENTS does.
+
+    The outputs of a BATCH_NORM are computed again in backward: that takes less time than to write
+    them to main memory and to read them back.  In the last stage they would be in the cache still.
     """
     in_blocks = nodes[stage.begin : stage.block_end]
 
     def is_in_blocks(members: Sequence[_Node]) -> bool:
         return all(one in in_blocks and one.op.kind != DENSE for one in members)
 
+    is_last = stage.end == len(nodes)
     for node in nodes[stage.first : stage.end]:
         op, users = node.op, node.users
         givers = [user for user in users if user.op.kind != BATCH_NORM]
         op.y_in_chunk = bool(users) and is_in_blocks([node, *users])
+        op.y_in_block = op.y_in_chunk and op.kind == BATCH_NORM and not is_last
         op.dy_in_block = bool(givers) and is_in_blocks([node, *givers])
         crosses = any(user.is_custom or user.stage != node.stage for user in givers)
         op.dy_in_batch = op.kind in (DENSE, CUSTOM, BATCH_NORM, BATCH_MOMENTS) or crosses

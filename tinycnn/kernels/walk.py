@@ -86,10 +86,28 @@ def walk_chunk_forward(weights, statistics, x, activations, scratch, chunk, stag
         )  # fmt: skip
 
 
+@inline_helper
+def compute_again(weights, statistics, x, activations, scratch, block, begin, end):
+    """The outputs of the operations begin <= k < end that forward has not kept, for a block."""
+    operations = weights.operations
+    for k in range(begin, end):
+        op = operations[k]
+        if op.y_in_block:
+            x_k = input_of(op.x_from, operations, x, op.H * op.W * op.C, activations, block)
+            y_k = outputs(op, activations, block)
+            call_forward(
+                op.forward_function,
+                (op, weights, statistics, x_k, y_k, activations, scratch, block, 1),
+            )
+            if op.activate_function:
+                call_activate(op.activate_function, (op, y_k))
+
+
 @helper
 def walk_backward(
-    weights, statistics, x, dlogits, activations, gradients, scratch, sums, chunk, stage, dx_out
-):
+    weights, statistics, x, dlogits, activations, gradients, forward_scratch, scratch, sums, chunk,
+    stage, dx_out,
+):  # fmt: skip
     """The operations of a stage for a chunk, from the last to the first, after `walk_forward` with
     training = 1 for the same chunk.
 
@@ -112,6 +130,7 @@ def walk_backward(
         block = Chunk(
             chunk.number, chunk.first + n_done, n_images, chunk.first_kept + n_done, n_done
         )
+        compute_again(weights, statistics, x, activations, forward_scratch, block, begin, end)
         block_sums = scratch.parameters if b > 0 else sums
         for k in range(end - 1, begin - 1, -1):
             op = operations[k]
