@@ -217,6 +217,14 @@ BATCH_NETWORKS = {
         [BatchNorm(), BatchNorm(), Conv2D(3, 2), ReLU(), Flatten(), Dense(3), BatchNorm()],
         (3, 4, 2),
     ),
+    # outputs that are computed again in backward: from the network's input, and with an activation
+    "batch_norm_and_sigmoid": (
+        [
+            *(BatchNorm(), Sigmoid(), Conv2D(3, 2), BatchNorm(), Tanh(), Conv2D(2, 2), BatchNorm()),
+            *(Flatten(), Dense(3)),
+        ],
+        (5, 4, 2),
+    ),
     # as in ResNet: the shortcut's BatchNorm needs no stage of its own
     "residuals_with_batch_norms": (
         [

@@ -20,6 +20,7 @@ DOORS = {
     # parts that import nothing, or almost nothing, of tinycnn
     "shapes": {"ground"},
     "aligned_arrays": set(),
+    "shared_offsets": {"plan"},
     "ground": set(),
     "parallel": {"ground"},
     "training_thread": set(),
@@ -32,7 +33,7 @@ DOORS = {
     "metrics": {"ground"},
     "schedules": set(),
     "averaging": set(),
-    "kernels": {"ground", "layers", "plan"},
+    "kernels": {"ground", "layers", "plan", "shared_offsets"},
     "unknown_options": set(),
     # the engine
     "layers": {"shapes", "unknown_options"},
@@ -50,7 +51,7 @@ DOORS = {
     "folding": {"aligned_arrays", "layers", "plan"},
     "reference_backend": {"custom_layers", "layers", "losses", "plan", "reference"},
     "workspaces": {"aligned_arrays", "kernels", "plan"},
-    "prediction_memory": {"kernels", "plan"},
+    "prediction_memory": {"kernels", "shared_offsets"},
     "two_tables": {"kernels", "plan", "prediction_memory"},
     "two_threads": {"aligned_arrays", "kernels", "two_tables"},
     "step_threads": {"ground", "kernels", "parallel"},

@@ -255,14 +255,15 @@ class KernelBackend(KernelPrediction):
         op = operations[k]
         values, d_values = space.activations.batch_outputs, space.gradients.batch_outputs
         x_k = self._images(operations, op.x_from, x, values, capacity, N)
-        y_k, dy_k = (
-            self._images(operations, k, x, array, capacity, N) for array in (values, d_values)
-        )
+        y_k = self._images(operations, k, x, values, capacity, N)
+        dy_k = self._images(operations, k, x, d_values, capacity, N, "dy_offset")
         if k == operations.size - 1:
             dy_k[:] = results.dlogits[:N]
         dx = custom_backward(self.custom[k], x_k, y_k, dy_k)
         if op.x_from != NETWORK_INPUT or results.dx.size:
-            dx_k = self._images(operations, op.x_from, results.dx, d_values, capacity, N)
+            dx_k = self._images(
+                operations, op.x_from, results.dx, d_values, capacity, N, "dy_offset"
+            )
             dx = dx.reshape(dx_k.shape)
             dx_k[:] = dx_k + dx if op.adds_dx else dx
 

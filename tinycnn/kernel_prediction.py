@@ -294,12 +294,14 @@ class KernelPrediction:
         values: np.ndarray,
         capacity: int,
         n_images: int,
+        offset: str = "y_offset",
     ) -> np.ndarray:
-        """The output (n_images, ...) of operation k in `values`; of NETWORK_INPUT: x."""
+        """The output (n_images, ...) of operation k in `values`, or, with the field `dy_offset` as
+        offset, its gradient; of NETWORK_INPUT: x."""
         if k == NETWORK_INPUT:
             return x.reshape(n_images, *self.plan.input_shape)
         op = operations[k]
-        size, start = int(op.OH * op.OW * op.F), int(op.y_offset) * capacity
+        size, start = int(op.OH * op.OW * op.F), int(op[offset]) * capacity
         return values[start : start + n_images * size].reshape(n_images, size)
 
     # ---- images --------------------------------------------------------------------------------

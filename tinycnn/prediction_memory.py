@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from .kernels.table import OperationTable
-from .plan import aligned
+from .shared_offsets import shared_offsets
 
 CHUNK, MOST = 8, 64
 """How many images go through a network together: usually, and at most."""
@@ -47,19 +47,8 @@ def shared_memory(operations: np.ndarray, ends: Sequence[int]) -> tuple[list[int
         for source in (int(op.x_from), int(op.x2_from)):
             if source >= 0:
                 last_use[source] = ends[k] - 1
-    needed: list[tuple[int, int, int]] = []  # begin, end, last use of each output, by begin
-    offsets, n_activations = [], 0
-    for k, op in enumerate(operations):
-        needed = [part for part in needed if part[2] >= k]
-        size, begin = aligned(int(op.OH * op.OW * op.F)), 0
-        for other_begin, other_end, _ in needed:
-            if begin + size <= other_begin:
-                break
-            begin = max(begin, other_end)
-        offsets.append(begin)
-        needed = sorted([*needed, (begin, begin + size, last_use[k])])
-        n_activations = max(n_activations, begin + size)
-    return offsets, n_activations
+    lengths = [int(op.OH * op.OW * op.F) for op in operations]
+    return shared_offsets(lengths, list(enumerate(last_use)))
 
 
 def images_together(table: OperationTable, n_weights: int, dtype: np.dtype) -> int:

@@ -51,9 +51,13 @@ class ChunkSpace(PredictionSpace):
 
     def __init__(self, plan: Plan, sizes: Sizes, capacity: int, dtype: np.dtype) -> None:
         super().__init__(sizes, capacity, dtype)
+        self.activations = self.activations._replace(
+            block_capacity=capacity,
+            block_outputs=aligned_zeros(sizes.n_block_outputs * capacity, dtype),
+        )
         self.backward_scratch = BackwardScratch(
             capacity=capacity,
-            d_activations=aligned_zeros(sizes.n_activations * capacity, dtype),
+            d_activations=aligned_zeros(sizes.n_chunk_gradients * capacity, dtype),
             added_dx=aligned_zeros(sizes.n_added_dx * capacity, dtype),
             channels=aligned_zeros(sizes.n_channel_scratch, dtype),
             workspace=self.forward_scratch.workspace,
@@ -77,7 +81,7 @@ class BatchSpace:
         self.capacity = capacity
         self.activations = make_activations(sizes, capacity, dtype, sizes.n_mask * capacity)
         self.gradients = Gradients(
-            batch_outputs=aligned_zeros(sizes.n_activations * capacity, dtype),
+            batch_outputs=aligned_zeros(sizes.n_batch_gradients * capacity, dtype),
             chunks=aligned_zeros(n_chunks * plan.n_parameter_slots, dtype).reshape(
                 n_chunks, plan.n_parameter_slots
             ),
@@ -98,7 +102,8 @@ def make_activations(
 ) -> Activations:
     """Memory for the outputs of `capacity` images.  mask_size: 0 for prediction, without masks.
 
-    The arrays of outputs are one array here: each output is in only one of them.
+    `batch_outputs` and `chunk_outputs` are one array here: each output is in only one of them.
+    `block_outputs` is empty: a chunk has it.
     """
     outputs = aligned_zeros(sizes.n_activations * capacity, dtype)
     return Activations(
@@ -108,8 +113,8 @@ def make_activations(
         chunk_capacity=capacity,
         chunk_outputs=outputs,
         argmax=aligned_zeros(sizes.n_argmax * capacity, np.int32),
-        block_capacity=capacity,
-        block_outputs=outputs,
+        block_capacity=0,
+        block_outputs=outputs[:0],
     )
 
 

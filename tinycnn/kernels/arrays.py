@@ -60,7 +60,7 @@ class Activations(NamedTuple):
     chunk_outputs: np.ndarray  # (n_activations * chunk_capacity) needed by their chunk alone
     argmax: np.ndarray  # (n_argmax * chunk_capacity) int32 positions of maxima (winners)
     block_capacity: int  # images that `block_outputs` has room for: a block or more
-    # (n_activations * block_capacity) not kept: backward computes them again for each block
+    # (n_block_outputs * block_capacity) not kept: backward computes them again for each block
     block_outputs: np.ndarray
 
 
@@ -93,7 +93,7 @@ class BackwardScratch(NamedTuple):
     """Scratch memory of the backward pass of a chunk."""
 
     capacity: int  # images that `d_activations` has room for: a chunk
-    d_activations: np.ndarray  # (n_activations * capacity) gradients of outputs
+    d_activations: np.ndarray  # (n_chunk_gradients * capacity) gradients of outputs
     added_dx: np.ndarray  # (n_added_dx * capacity) a gradient that is then added to another
     channels: np.ndarray  # (n_channel_scratch) a few values for each channel
     workspace: np.ndarray  # (n_workspace) the same array as that of the forward pass
@@ -123,7 +123,7 @@ class WinnerScratch(NamedTuple):
 class Gradients(NamedTuple):
     """The gradients that a step computes."""
 
-    batch_outputs: np.ndarray  # (n_activations * batch_capacity) needed for the whole batch
+    batch_outputs: np.ndarray  # (n_batch_gradients * batch_capacity) needed for the whole batch
     chunks: np.ndarray  # (n_chunks, n_parameter_slots) of the parameters, for each chunk
     parameters: np.ndarray  # (n_parameter_slots) the same for the batch, owned by the network
 

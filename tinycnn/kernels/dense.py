@@ -202,7 +202,7 @@ def dense_operation_collect(op, weights, x, gradients, n_images, capacity, share
     """The gradients of w and b, for the whole batch at once and not chunk by chunk: a dense layer
     has many weights, and a chunk's few images would make each sum short."""
     fan_in = op.H * op.W * op.C
-    dy = view_2d(gradients.batch_outputs, op.y_offset * capacity, n_images, op.F)
+    dy = view_2d(gradients.batch_outputs, op.dy_offset * capacity, n_images, op.F)
     first, end = fan_in * share // n_shares, fan_in * (share + 1) // n_shares
     dw = view_2d(gradients.parameters, op.w_offset, fan_in, op.F)
     dense_backward_rows(view_2d(x, 0, n_images, fan_in), dy, first, end, dw)

@@ -122,6 +122,9 @@ class Sizes:
     """Sizes, in elements, of the arrays that the operations need.  See `arrays.py`."""
 
     n_activations: int = 0
+    n_block_outputs: int = 0
+    n_batch_gradients: int = 0
+    n_chunk_gradients: int = 0
     n_argmax: int = 0
     n_mask: int = 0
     n_transposed: int = 0
@@ -185,8 +188,8 @@ class Needs(NamedTuple):
 
 
 Fill = Callable[[np.record, Sequence[Step], Needs], None]
-"""Fills in the record of an operation from its steps.  Its shapes and y_offset are set already;
-what depends on the other operations is set afterwards: see `table.py`."""
+"""Fills in the record of an operation from its steps.  Its shapes are set already; what
+depends on the other operations is set afterwards: see `table.py`."""
 
 
 def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:

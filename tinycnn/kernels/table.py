@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..layers import CustomLayer, Dropout, Flatten, Shape
 from ..plan import NETWORK_INPUT, Plan, Step
 from .arrays import Stage
+from .nodes import Node
 from .operations import (
     BATCH_MOMENTS,
     BATCH_NORM,
@@ -31,6 +32,7 @@ from .operations import (
     Sizes,
     fill_of,
 )
+from .training_memory import place_outputs
 
 BLOCK = 4
 """Images in a block.  The backward pass goes through operations on pictures block by block, so that
@@ -60,27 +62,6 @@ class OperationTable:
     mask_offsets: dict[str, int]
 
 
-@dataclass(eq=False)
-class _Node:
-    """An operation while the table is made.
-
-    step     the first of its steps
-    sources  the operations whose outputs it takes; None: the network's input
-    users    the operations that take its output
-    stage    the stage that it is in; a layer of the user's own runs before that stage
-    """
-
-    op: np.record
-    step: Step
-    sources: tuple[_Node | None, ...]
-    users: list[_Node] = field(default_factory=list)
-    stage: int = 0
-
-    @property
-    def is_custom(self) -> bool:
-        return bool(self.op.kind == CUSTOM)
-
-
 def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
     """The table for `plan`, for arrays of `dtype`.
 
@@ -95,8 +76,7 @@ def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
         sources = [NETWORK_INPUT if s is None else numbers[s] for s in node.sources]
         node.op.x_from, node.op.x2_from = sources[0], sources[-1]
     stages = _stages(nodes)
-    for stage in stages:
-        _place_outputs(nodes, stage)
+    place_outputs(nodes, stages, sizes)
     _mark_additions(nodes, sizes)
     for node in nodes:
         if node.op.kind == DENSE:
@@ -114,9 +94,9 @@ def make_operations(plan: Plan, dtype: np.dtype) -> OperationTable:
     )
 
 
-def _make_nodes(plan: Plan, needs: Needs) -> list[_Node]:
-    nodes: list[_Node] = []
-    node_of: dict[int, _Node | None] = {NETWORK_INPUT: None}  # by the number of the step
+def _make_nodes(plan: Plan, needs: Needs) -> list[Node]:
+    nodes: list[Node] = []
+    node_of: dict[int, Node | None] = {NETWORK_INPUT: None}  # by the number of the step
     for begin, group in _groups(plan.steps):
         first = group[0]
         sources = tuple(node_of[k] for k in first.inputs)
@@ -126,19 +106,17 @@ def _make_nodes(plan: Plan, needs: Needs) -> list[_Node]:
         op = np.zeros(1, RECORD)[0]
         op.H, op.W, op.C = _as_picture(first.input_shape)
         op.OH, op.OW, op.F = _as_picture(group[-1].output_shape)
-        op.y_offset = op.dy_offset = needs.sizes.reserve("n_activations", op.OH * op.OW * op.F)
-        node = _Node(op, first, sources)
+        node = Node(op, first, sources)
         if isinstance(first.layer, CustomLayer):
             op.kind = CUSTOM
         else:
             fill_of(first.layer)(op, group, needs)
         made = [node]
         if op.kind == BATCH_NORM:  # see `batch_norm.py`
-            moments = _Node(node.op.copy(), first, sources)
+            moments = Node(node.op.copy(), first, sources)
             moments.op.kind, moments.op.activation, moments.op.sums_chunks = BATCH_MOMENTS, 0, 0
-            made = [moments, node]
+            node.moments, made = moments, [moments, node]
             if op.pool:  # see `batch_norm_maxpool2d.py`
-                moments.op.y_offset = needs.sizes.reserve("n_activations", op.OH * op.OW * op.F)
                 node.op.pool, node.op.is_behind_pool, node.sources = 0, 1, (moments,)
         for part in made:
             part.stage = max(_earliest_stage(source, part.op.kind) for source in part.sources)
@@ -174,7 +152,7 @@ def _groups(steps: Sequence[Step]) -> Iterator[tuple[int, Sequence[Step]]]:
         k += n_steps
 
 
-def _earliest_stage(source: _Node | None, kind: int) -> int:
+def _earliest_stage(source: Node | None, kind: int) -> int:
     """The first stage in which an operation of this kind can take the output of `source`."""
     stage = 0 if source is None else source.stage
     if kind == CUSTOM:  # before that stage, the outputs of the whole batch
@@ -182,7 +160,7 @@ def _earliest_stage(source: _Node | None, kind: int) -> int:
     return stage + (kind == BATCH_NORM)  # behind the stage of its BATCH_MOMENTS
 
 
-def _stages(nodes: Sequence[_Node]) -> tuple[Stage, ...]:
+def _stages(nodes: Sequence[Node]) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     has_batch_norm = any(node.op.kind == BATCH_NORM for node in nodes)
     begin = 0
@@ -201,38 +179,11 @@ def _stages(nodes: Sequence[_Node]) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def _place_outputs(nodes: Sequence[_Node], stage: Stage) -> None:
-    """Set y_in_chunk, y_in_block, dy_in_batch and dy_in_block of the operations of a stage.
-
-    An output is needed only by its chunk if what takes it goes through the backward pass block by
-    block, as it does itself.  (Dense layers need their inputs and the gradients of their outputs
-    for the whole batch, see `program_collect`.)  The same holds for its gradient; but a BATCH_NORM
-    takes an output and gives it no gradient, which its BATCH_MOMENTS does.
-
-    The outputs of a BATCH_NORM are computed again in backward: that takes less time than to write
-    them to main memory and to read them back.  In the last stage they would be in the cache still.
-    """
-    in_blocks = nodes[stage.begin : stage.block_end]
-
-    def is_in_blocks(members: Sequence[_Node]) -> bool:
-        return all(one in in_blocks and one.op.kind != DENSE for one in members)
-
-    is_last = stage.end == len(nodes)
-    for node in nodes[stage.first : stage.end]:
-        op, users = node.op, node.users
-        givers = [user for user in users if user.op.kind != BATCH_NORM]
-        op.y_in_chunk = bool(users) and is_in_blocks([node, *users])
-        op.y_in_block = op.y_in_chunk and op.kind == BATCH_NORM and not is_last
-        op.dy_in_block = bool(givers) and is_in_blocks([node, *givers])
-        crosses = any(user.is_custom or user.stage != node.stage for user in givers)
-        op.dy_in_batch = op.kind in (DENSE, CUSTOM, BATCH_NORM, BATCH_MOMENTS) or crosses
-
-
-def _mark_additions(nodes: Sequence[_Node], sizes: Sizes) -> None:
+def _mark_additions(nodes: Sequence[Node], sizes: Sizes) -> None:
     """Set adds_dx and adds_dx2.  The backward pass goes through the table in reverse: the first
     operation that computes the gradient of an output stores it, the others add to it.  A BATCH_NORM
     computes none: its BATCH_MOMENTS does."""
-    stored: set[_Node | None] = set()
+    stored: set[Node | None] = set()
     for node in reversed(nodes):
         op = node.op
         if op.kind == BATCH_NORM:
