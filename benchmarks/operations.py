@@ -207,6 +207,8 @@ class TrainingCalls:
     Backward goes through a block of images after the other, as the real step does; so do here the
     operations behind the last one on pictures, which the real step runs for a whole chunk.
     Activations are kept for the whole batch, also where the real step keeps those of a chunk.
+    Outputs that backward computes again have a row of their own; the backward row of their
+    operation has that work a second time.
     """
 
     def __init__(self, network: Network, x: np.ndarray, labels: np.ndarray) -> None:
@@ -293,6 +295,10 @@ class TrainingCalls:
         n = min(block, self.N - b * block)
         if n <= 0:
             return
+        for k in range(stage.begin, stage.end):
+            if table[k].y_in_block:
+                run = self._phase(Stage(k, k, k + 1, k + 1, block), (1, 0, 0), b, block)
+                yield Call(f"{row_name(plan, table, k)} again for backward", run, 0)
         for k in reversed(range(stage.begin, stage.end)):
             op = table[k]
             in_blocks = k < stage.block_end

@@ -5,8 +5,8 @@ is flat.  The dtype is the network's unless another is named.  `tinycnn.workspac
 arrays; kernels only read and write them.
 
 Some outputs of operations are needed for the whole batch, others by their own chunk alone, and some
-are computed again in backward: the table decides (`table.py`).  They are stored in different
-arrays, and so are their gradients.
+are computed again in backward.  They are stored in different arrays, and so are their gradients.
+`training_memory.py` decides in which.
 
 Offsets in the table of operations (`operations.py`) count elements of one image.  In an array that
 has room for `capacity` images, an operation's part begins at offset * capacity, and its images

@@ -121,10 +121,10 @@ in the first-level cache."""
 class Sizes:
     """Sizes, in elements, of the arrays that the operations need.  See `arrays.py`."""
 
-    n_activations: int = 0
-    n_block_outputs: int = 0
-    n_batch_gradients: int = 0
-    n_chunk_gradients: int = 0
+    n_activations: int = 0  # outputs that are kept
+    n_block_outputs: int = 0  # outputs that backward computes again
+    n_batch_gradients: int = 0  # gradients of outputs, for the whole batch
+    n_chunk_gradients: int = 0  # the other gradients of outputs
     n_argmax: int = 0
     n_mask: int = 0
     n_transposed: int = 0

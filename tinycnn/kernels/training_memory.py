@@ -26,7 +26,8 @@ def place_outputs(nodes: Sequence[Node], stages: Sequence[Stage], sizes: Sizes) 
     with_output = [node for node in nodes if node.op.kind != BATCH_MOMENTS or node.op.pool]
     kept = [node for node in with_output if not node.op.y_in_block]
     in_block = [node for node in with_output if node.op.y_in_block]
-    sizes.n_activations = _place(kept, "y_offset", lambda node: (0, 0))
+    for node in kept:
+        node.op.y_offset = sizes.reserve("n_activations", _size(node))
     sizes.n_block_outputs = _place(in_block, "y_offset", lambda node: (node.stage, node.stage))
 
     with_gradient = [node for node in nodes if node.op.kind != BATCH_MOMENTS]
@@ -82,10 +83,16 @@ def _stages_of_gradient(node: Node) -> tuple[int, int]:
     return -begin, -end
 
 
+def _size(node: Node) -> int:
+    """Elements of the node's output for one image."""
+    return int(node.op.OH * node.op.OW * node.op.F)
+
+
 def _place(nodes: Sequence[Node], field: str, lifetime: Lifetime) -> int:
     """Store in the field where the array of each node begins; returns the size of all together."""
-    lengths = [int(node.op.OH * node.op.OW * node.op.F) for node in nodes]
-    offsets, total = shared_offsets(lengths, [lifetime(node) for node in nodes])
+    offsets, total = shared_offsets(
+        [_size(node) for node in nodes], [lifetime(node) for node in nodes]
+    )
     for node, offset in zip(nodes, offsets):
         node.op[field] = offset
     return total
