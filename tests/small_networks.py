@@ -254,18 +254,24 @@ ENGINE_NETWORKS = {**SMALL_NETWORKS, **BRANCHED_NETWORKS, **AFFINE_NETWORKS, **B
 
 
 def small_network(name, backend="auto", dtype=np.float64, seed=0, **options):
-    """The network of that name.  Biases are N(0, 0.3): with zeros a missing bias would not show.
-    Likewise scales and shifts, and running statistics."""
+    """The network of that name, with parameters that `draw_parameters` draws."""
     layers, (H, W, C) = ENGINE_NETWORKS[name]
     spec = InputSpec(H, W, C)
     network = Network(layers, spec, backend=backend, dtype=dtype, seed=seed, **options)
+    draw_parameters(network, seed)
+    return network
+
+
+def draw_parameters(network, seed):
+    """Biases are N(0, 0.3): with zeros a missing bias would not show.  Likewise scales and shifts,
+    and running statistics.  A BatchNorm of a single value has its shift as output, and a ReLU would
+    give the gradient of 0 or of rounding."""
     rng = np.random.default_rng(seed)
     network.initialise(rng, bias_std=0.3)
     for arrays in (network.parameters, network.statistics):
         for parameter, values in arrays.items():
             if parameter.split(".")[-1] not in ("w", "b"):
                 values[:] += rng.uniform(-0.4, 0.4, values.shape)
-    return network
 
 
 def without_dropout(layers):
