@@ -99,9 +99,8 @@ def test_each_operation_finds_the_gradient_of_its_output(name):
         for array, area in touched.values():
             used[array][area] += 1
         assert max(counts.max(initial=0) for counts in used.values()) <= 1, stage
-    for k in np.flatnonzero(
-        operations["kind"] == DENSE
-    ):  # `program_collect` reads these at the end
+    # `program_collect` reads the gradients of dense layers at the end
+    for k in np.flatnonzero(operations["kind"] == DENSE):
         assert (batch[area_of_gradient(operations[k])[1]] == k).all(), k
 
 

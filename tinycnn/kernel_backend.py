@@ -21,7 +21,7 @@ from .aligned_arrays import aligned_zeros
 from .custom_layers import custom_backward
 from .kernel_prediction import KernelPrediction
 from .kernels import program
-from .kernels.arrays import Batch, Gradients, Results, Stage, Weights
+from .kernels.arrays import Activations, Batch, Gradients, Results, Stage, Weights
 from .kernels.linking import TRAINING, link
 from .kernels.program import Chunks, Phase
 from .losses import Loss, LossInputs, LossTerms
@@ -218,6 +218,7 @@ class KernelBackend(KernelPrediction):
 
     def _chunks_part(self, phase: Phase, work: Work) -> Part:
         """A phase for every chunk of the batch: the threads take chunks in turn."""
+        # the other direction than the stages beside it: what they wrote last is in the cache
         from_last = self.stages.index(phase.stage) % 2
         chunks = _chunks(len(work.results.logits), 0, from_last)
 
@@ -295,16 +296,14 @@ class KernelBackend(KernelPrediction):
     def _run_chunks(self, phase: Phase, work: Work, chunks: Chunks) -> float:
         """Run a phase for the chunks that no other thread has taken: see `program_step`."""
         chunk_space = self.chunk_spaces.take(chunks.size)
-        of_chunk = chunk_space.activations
-        activations = work.space.activations._replace(
-            block_capacity=of_chunk.block_capacity, block_outputs=of_chunk.block_outputs
-        )
-        if phase.forward and phase.backward:  # what the chunk alone needs is not kept
-            activations = activations._replace(
-                chunk_capacity=of_chunk.chunk_capacity,
-                chunk_outputs=of_chunk.chunk_outputs,
-                argmax=of_chunk.argmax,
-            )
+        of_batch, of_chunk = work.space.activations, chunk_space.activations
+        # what the chunk alone needs is not kept if its backward pass follows at once
+        kept = of_chunk if phase.forward and phase.backward else of_batch
+        activations = Activations(
+            of_batch.batch_capacity, of_batch.batch_outputs, of_batch.masks,
+            kept.chunk_capacity, kept.chunk_outputs, kept.argmax,
+            of_chunk.block_capacity, of_chunk.block_outputs,
+        )  # fmt: skip
         loss = program.program_step(
             self.weights, work.space.statistics, work.batch, work.terms, phase, chunks, activations,
             chunk_space.forward_scratch, work.space.gradients, chunk_space.backward_scratch,
@@ -325,7 +324,7 @@ def chunk_count(n_images: int) -> int:
 
 
 def _chunks(n_images: int, is_whole_step: int, from_last: int = 0) -> Chunks:
-    """The chunks of a batch, none of them taken."""
+    """The chunks of a batch, none of them taken.  The flags: see `Chunks`."""
     counter = np.zeros(1, np.int64)
     return Chunks(counter, chunk_count(n_images), chunk_size(n_images), is_whole_step, from_last)
 

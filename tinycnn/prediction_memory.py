@@ -52,14 +52,16 @@ def shared_memory(operations: np.ndarray, ends: Sequence[int]) -> tuple[list[int
 
 
 def images_together(table: OperationTable, n_weights: int, dtype: np.dtype) -> int:
-    """How many images go through the network of a prediction table together.
+    """How many images go through a network together in prediction.
 
-    More images mean that the `n_weights` weights are read less often, and that the outputs take
-    more of the cache.  So the number is
-        as many as fit in the cache, up to MOST, if the weights fill half of it or more
-        CHUNK  if so many fit, or if the weights are so many that reading them more often would take
-               longer than writing all outputs to memory
-        as many as fit, but FEWEST or more, otherwise
+    With more images the `n_weights` weights are read less often, but the outputs take more of the
+    cache.  The first of these rules that applies gives the number:
+
+        the weights fill half of the cache or more, and the outputs of CHUNK images fit: as many
+            images as fit, up to MOST
+        the outputs of CHUNK images fit, or the weights are so many that reading them more often
+            takes longer than writing all outputs to memory: CHUNK
+        otherwise: as many images as fit, but at least FEWEST
     """
     fitting = CACHE_BYTES // (table.sizes.n_activations * dtype.itemsize)
     if fitting >= CHUNK and n_weights * dtype.itemsize > CACHE_BYTES // 2:

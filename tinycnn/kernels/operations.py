@@ -62,11 +62,11 @@ FIELDS = (
     "x_from", "x2_from", "adds_dx", "adds_dx2",
     # shape of its input; a vector is 1 x 1 x units
     "H", "W", "C",
-    # shape of its output; its offset, and that of its gradient, which differ for a BATCH_MOMENTS
-    # with a pooling; whether it is stored in `arrays.Activations.chunk_outputs`; whether it is not
-    # kept but in `arrays.Activations.block_outputs` for one block alone, and computed again in
-    # backward; whether its gradient is stored in `arrays.Gradients.batch_outputs`; else whether in
-    # `arrays.BackwardScratch.d_activations` for one block alone
+    # shape of its output; offset of the output, and of its gradient.  Whether the output is in
+    # `arrays.Activations.chunk_outputs`; whether it is not kept but computed again in backward, and
+    # in `arrays.Activations.block_outputs`, for one block alone.  Whether its gradient is in
+    # `arrays.Gradients.batch_outputs`; if not, it is in `arrays.BackwardScratch.d_activations`:
+    # whether for one block alone
     "OH", "OW", "F", "y_offset", "dy_offset",
     "y_in_chunk", "y_in_block", "dy_in_batch", "dy_in_block",
     # window of a convolution or average pooling; output size of the convolution
@@ -189,7 +189,7 @@ class Needs(NamedTuple):
 
 Fill = Callable[[np.record, Sequence[Step], Needs], None]
 """Fills in the record of an operation from its steps.  Its shapes are set already; what
-depends on the other operations is set afterwards: see `table.py`."""
+depends on the other operations is set afterwards: see `table.py` and `training_memory.py`."""
 
 
 def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
@@ -361,7 +361,11 @@ def fill_of(layer: Layer) -> Fill:
 
 
 def _parameters(op: np.record, step: Step, plan: Plan, w: str, b: str | None) -> None:
-    """Where the layer's parameters are: those with the short names w and b, or w alone."""
+    """Store in the record where the layer's parameters are in the flat array of all parameters.
+
+    w, b  their names in the layer: "w" and "b" of a convolution, "gamma" and "beta" of a BatchNorm;
+          b is None if the layer has one parameter alone
+    """
     op.w_offset, w_shape = plan.parameter_slots[f"{step.name}.{w}"]
     op.w_size, op.sums_chunks = int(np.prod(w_shape)), 1
     if b == "b":

@@ -189,7 +189,8 @@ def collect_chunks(offset, size, gradients):
 
 @helper
 def program_combine_moments(operations, stage, statistics, chunk_size):
-    """Before the forward pass of a stage: the moments of the batch for its BatchNorms."""
+    """The mean and variance over the batch for each BatchNorm of a stage, from those of the chunks.
+    To be called before the forward pass of the stage."""
     for k in range(stage.begin, stage.end):
         if operations[k].kind == BATCH_NORM:
             batch_norm_operation_combine(operations[k], statistics, chunk_size)

@@ -72,9 +72,10 @@ def _givers(node: Node) -> list[Node]:
 
 
 def _stages_of_gradient(node: Node) -> tuple[int, int]:
-    """From the first to the last stage of backward in which the gradient of the node's output is
-    needed, as the negative numbers of these stages, because backward goes from the last to the
-    first."""
+    """The first and the last stage of backward that need the gradient of the node's output.
+
+    They are given as negative numbers, because backward goes from the last stage to the first.
+    """
     begin = max([node.stage, *(giver.stage for giver in _givers(node))])
     if node.op.kind == DENSE:
         end = -1  # `program_collect` reads it after all stages
