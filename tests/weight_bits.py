@@ -1,4 +1,4 @@
-"""Trains the networks of small_networks.py and MicroExpNet, and prints a hash of each result.
+"""Trains all networks of small_networks.py, and MicroExpNet, and prints a hash of each result.
 
     python tests/weight_bits.py > new.txt
     PYTHONPATH=../other-revision python tests/weight_bits.py > old.txt; diff old.txt new.txt
@@ -9,7 +9,7 @@ A line that differs is a network whose weights, logits or gradients have other b
 import hashlib
 
 import numpy as np
-from small_networks import SMALL_NETWORKS, small_batch, small_network
+from small_networks import ENGINE_NETWORKS, small_batch, small_network
 
 from tinycnn import Adam, CrossEntropy, Distillation, RelationDistillation, models
 
@@ -42,7 +42,7 @@ def result_hash(network, make_x, n_steps, n_images):
 
 
 if __name__ == "__main__":
-    for name in sorted(SMALL_NETWORKS):
+    for name in sorted(ENGINE_NETWORKS):
         for dtype in (np.float32, np.float64):
             for backend, n_threads in (("numba", 1), ("numba", 2), ("numpy", 1)):
                 network = small_network(name, backend, dtype, n_threads=n_threads)
