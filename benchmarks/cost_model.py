@@ -3,9 +3,9 @@
     python -m benchmarks cost-model [--images N] [--rounds N]
 
 For every shape it times the direct convolution and Winograd's with tiles of 2x2 and 4x4 outputs:
-forward with bias and ReLU, as in prediction, and forward with the gradients of weights and input,
-as in training.  The three take turns in every round, on one core.  Weights are transformed
-beforehand: a network does that once for all its images.  `few_filters.py` has the other choice.
+forward with bias and ReLU, as in prediction, and backward, the gradients of weights, bias and
+input.  The three take turns in every round, on one core.  Weights are transformed beforehand: a
+network does that once for all its images.  `few_filters.py` has the other choice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ from tinycnn.kernels import (
     conv2d_winograd_3x3_tiles,
 )
 from tinycnn.kernels._jit import TILE, WINOGRAD
-from tinycnn.kernels.conv2d_cost_model import TILE_SIZES, cost
+from tinycnn.kernels.conv2d_cost_model import (
+    BACKWARD_TRANSFORM_COST,
+    TILE_SIZES,
+    TRANSFORM_COST,
+    cost,
+)
 from tinycnn.plan import Window
 
 from . import few_filters
@@ -61,14 +66,15 @@ SHAPES = [
 ]
 
 
-PASSES = ("forward", "training")
+TRANSFORM_COSTS = {"forward": TRANSFORM_COST, "backward": BACKWARD_TRANSFORM_COST}
+"""Of each pass that is timed."""
 
 
 class Calls(NamedTuple):
     """The passes of one convolution, computed in one way, and the arrays that they write."""
 
     forward: Callable[[], object]
-    training: Callable[[], object]
+    backward: Callable[[], object]
     outputs: dict[str, np.ndarray]
 
 
@@ -101,8 +107,7 @@ def make_calls(shape: Shape, m: int, n_images: int) -> Calls:
         else:
             conv2d.conv2d_relu_forward(x, w.reshape(-1), w.shape[3], b, window, 1, y)
 
-    def training() -> None:
-        forward()
+    def backward() -> None:
         if m:
             conv2d_winograd_3x3_backward.conv2d_winograd_3x3_backward(
                 x, dy, w_t, U_exchanged, window, m, scratch, dw, db, dx
@@ -111,26 +116,27 @@ def make_calls(shape: Shape, m: int, n_images: int) -> Calls:
             conv2d.conv2d_backward_params(x, dy, window, dw, db)
             conv2d.conv2d_backward_input(dy, w_t, window, dx)
 
-    return Calls(forward, training, dict(y=y, dx=dx, dw=dw, db=db))
+    return Calls(forward, backward, dict(y=y, dx=dx, dw=dw, db=db))
 
 
 def measure(
     shapes: list[Shape], n_images: int, n_rounds: int, turn_s: float = TURN_S
 ) -> list[dict[str, Any]]:
-    """Two rows for each shape, one for each of PASSES:
+    """Two rows for each shape, one for each pass:
 
     shape, passes  which they are
     median_s       time of one call by way: "direct", "F(4x4)", "F(2x2)"
-    model          cost of an image's forward pass by way, in the model's products
+    model          cost of an image by way, in the model's products
     chosen, fastest  ways: of the least cost, and of the least time
     time_ratio     the time of the chosen way / that of the fastest: 1 is a right choice
     """
     rows = []
     with one_core():
         for shape in shapes:
-            costs = {NAMES[m]: cost(m, *shape, TILE.vector_bytes // 4) for m in WAYS}
             made = {m: make_calls(shape, m, n_images) for m in WAYS}
-            for passes in PASSES:
+            for passes, transform_cost in TRANSFORM_COSTS.items():
+                lanes = TILE.vector_bytes // 4
+                costs = {NAMES[m]: cost(m, *shape, lanes, transform_cost) for m in WAYS}
                 calls = {NAMES[m]: getattr(made[m], passes) for m in WAYS}
                 times = median_times(calls, n_rounds, turn_s)
                 chosen = min(costs, key=costs.__getitem__)
@@ -148,7 +154,7 @@ def measure(
 def text(rows: list[dict[str, Any]], n_images: int) -> str:
     """The rows of `measure` as two tables."""
     lines = [f"3x3 convolutions with stride 1, {n_images} images, one core"]
-    for passes in PASSES:
+    for passes in TRANSFORM_COSTS:
         cells, ratios = [], []
         for row in rows:
             if row["passes"] == passes:
@@ -162,7 +168,7 @@ def text(rows: list[dict[str, Any]], n_images: int) -> str:
         mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
         lines += ["", render(header, cells)]
         lines += [f"chosen / fastest: mean {mean:.2f}, worst {max(ratios):.2f}"]
-    lines += ["", "training: forward and the gradients of weights, bias and input"]
+    lines += ["", "backward: the gradients of weights, bias and input"]
     lines += ["chosen: of the least cost, see tinycnn/kernels/conv2d_cost_model.py"]
     return "\n".join(lines)
 

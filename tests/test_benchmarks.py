@@ -243,7 +243,8 @@ def test_the_ways_of_a_convolution_that_are_timed_compute_the_same():
     results = []
     for m in cost_model.WAYS:
         calls = cost_model.make_calls(cost_model.Shape(5, 6, 3, 7), m, 2)
-        calls.training()
+        calls.forward()
+        calls.backward()
         results.append(calls.outputs)
     direct, *others = results
     assert len(others) == 2
@@ -258,7 +259,7 @@ def test_the_model_is_compared_with_times(monkeypatch):
     seconds = {"direct": 4.0, "F(2x2)": 2.0, "F(4x4)": 3.0}
     monkeypatch.setattr(cost_model, "median_times", lambda calls, n_rounds, turn_s: seconds)
     rows = cost_model.measure([cost_model.Shape(24, 24, 32, 32)], 1, 1)
-    assert [row["passes"] for row in rows] == ["forward", "training"]
+    assert [row["passes"] for row in rows] == ["forward", "backward"]
     for row in rows:
         assert (row["chosen"], row["fastest"]) == ("F(4x4)", "F(2x2)")
         assert row["time_ratio"] == 1.5

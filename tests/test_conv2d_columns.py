@@ -28,7 +28,7 @@ class Sizes:
 
     def __init__(self, H, W, C, F, window):
         KH, KW, SH, SW, PT, PL, PB, PR = window
-        self.shape, self.window = (H, W, C), window
+        self.shape, self.window, self.W = (H, W, C), window, W
         self.C, self.F, self.KH, self.KW, self.SH, self.SW = C, F, KH, KW, SH, SW
         self.conv_OH, self.conv_OW = (H + PT + PB - KH) // SH + 1, W + PL + PR - KW + 1
 
@@ -76,9 +76,8 @@ def convolutions(draw):
     W = draw(st.one_of(st.integers(least, 7), st.sampled_from([LANES - 1, LANES + 3, 2 * LANES])))
     W = max(W, least)
     window = Window(KH, KW, draw(st.integers(1, 3)), 1, *padding)
-    return Sizes(
-        H, W, draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 3, 5, 6, 7, 8])), window
-    )
+    C, F = draw(st.integers(1, 9)), draw(st.sampled_from([1, 2, 3, 5, 6, 7, 8]))
+    return Sizes(H, W, C, F, window)
 
 
 @BOTH

@@ -19,6 +19,7 @@ from test_conv2d_winograd import ALLOWANCE, Exact, error
 from windows import make_window
 
 from tinycnn import Conv2D, Dense, Flatten, InputSpec, MaxPool2D, Network, ReLU, reference
+from tinycnn.kernels import conv2d_columns
 from tinycnn.kernels import conv2d_cost_model as model
 from tinycnn.kernels import conv2d_winograd_3x3 as forward
 from tinycnn.kernels import conv2d_winograd_3x3_backward as backward
@@ -413,36 +414,42 @@ def test_nan_stays_in_its_image_and_near_its_tile(m, bad):
 def test_costs_by_hand():
     """16 channels, 16 filters and vectors of 16: direct 9 products for each of 16 channels.  A
     point takes 16 products and 6 for each of two vectors: 28."""
-    assert model.cost(0, 4, 4, 16, 16, lanes=16) == 16 * 9 * 16
-    assert model.cost(4, 4, 4, 16, 16, lanes=16) == 36 * 28
-    assert model.cost(2, 4, 4, 16, 16, lanes=16) == 4 * 16 * 28
-    assert model.cost(4, 5, 8, 16, 16, lanes=16) == 4 * 36 * 28  # two tiles along each axis
-    assert model.cost(4, 4, 4, 17, 33, lanes=16) == 36 * (17 * 3 + 6 * (2 + 3))
-    assert (
-        model.cost(0, 1, 1, 3, 8, lanes=16) == 9 * 3
-    )  # half a vector takes as long as a whole one
+
+    def cost(m, OH, OW, C, F):
+        return model.cost(m, OH, OW, C, F, lanes=16, transform_cost=6)
+
+    assert cost(0, 4, 4, 16, 16) == 16 * 9 * 16
+    assert cost(4, 4, 4, 16, 16) == 36 * 28
+    assert cost(2, 4, 4, 16, 16) == 4 * 16 * 28
+    assert cost(4, 5, 8, 16, 16) == 4 * 36 * 28  # two tiles along each axis
+    assert cost(4, 4, 4, 17, 33) == 36 * (17 * 3 + 6 * (2 + 3))
+    assert cost(0, 1, 1, 3, 8) == 9 * 3  # half a vector takes as long as a whole one
 
 
 def record(**changes):
-    """What `tile_size` reads of an operation's record."""
-    fields = dict(KH=3, KW=3, SH=1, SW=1, PT=1, PL=1, PB=1, PR=1, C=64, F=64, pool=0)
+    """What the cost model reads of an operation's record."""
+    fields = dict(H=24, W=24, KH=3, KW=3, SH=1, SW=1, PT=1, PL=1, PB=1, PR=1, C=64, F=64, pool=0)
     fields |= dict(conv_OH=24, conv_OW=24, pool_KH=2, pool_KW=2, pool_SH=2, pool_SW=2)
-    return SimpleNamespace(**fields | dict(pool_PT=0, pool_PL=0) | changes)
+    return SimpleNamespace(**fields | dict(pool_PT=0, pool_PL=0, OH=0, OW=0) | changes)
+
+
+def forward_tile(dtype="float32", **changes):
+    return model.forward_way(record(**changes), np.dtype(dtype)).tile
 
 
 @WITH_VECTORS
 def test_the_tiles_depend_on_the_shape_alone():
-    assert model.tile_size(record(), "float32") == 4
-    assert model.tile_size(record(pool=1), "float32") == 4
-    assert model.tile_size(record(conv_OH=2, conv_OW=2), "float32") == 2
-    assert model.tile_size(record(conv_OH=1, conv_OW=1), "float32") == 0
-    assert model.tile_size(record(C=1), "float32") == 0
-    assert model.tile_size(record(), "float64") == 0
+    assert forward_tile() == 4
+    assert forward_tile(pool=1) == 4
+    assert forward_tile(conv_OH=2, conv_OW=2) == 2
+    assert forward_tile(conv_OH=1, conv_OW=1) == 0
+    assert forward_tile(C=1) == 0
+    assert forward_tile("float64") == 0
     for refused in (
         *(dict(KH=5), dict(KW=1), dict(SH=2), dict(SW=2), dict(PT=3), dict(PR=3)),
         *(dict(pool=1, pool_KW=3), dict(pool=1, pool_SH=1), dict(pool=1, pool_PT=1)),
     ):
-        assert model.tile_size(record(**refused), "float32") == 0, refused
+        assert forward_tile(**refused) == 0, refused
 
 
 @WITH_VECTORS
@@ -451,11 +458,22 @@ def test_the_tiles_depend_on_the_shape_alone():
     channels=st.tuples(st.integers(1, 130), st.integers(1, 130)),
     pool=st.integers(0, 1),
 )
+@example(sizes=(40, 40), channels=(8, 2), pool=0)
 def test_the_choice_has_the_least_cost(sizes, channels, pool):
     (OH, OW), (C, F) = sizes, channels
-    m = model.tile_size(record(conv_OH=OH, conv_OW=OW, C=C, F=F, pool=pool), "float32")
+    shape = dict(H=OH, W=OW, conv_OH=OH, conv_OW=OW, OH=OH // 2, OW=OW // 2, C=C, F=F, pool=pool)
+    op, float32 = record(**shape), np.dtype(np.float32)
+    way = model.forward_way(op, float32)
     costs = {m: model.cost(m, OH, OW, C, F, LANES) for m in (0, 2, 4)}
-    assert costs[m] == min(costs.values())
+    columns = OH * conv2d_columns.row_cost(op, 4) if F <= conv2d_columns.MOST_CHANNELS else np.inf
+    if way.by_columns:
+        assert way.tile == 0 and conv2d_columns.is_faster(op, 4)
+        assert columns < min(costs[2], costs[4]) or min(costs, key=costs.get) == 0
+    else:
+        assert costs[way.tile] == min(costs.values())
+        assert columns >= costs[way.tile] or not conv2d_columns.is_faster(op, 4)
+    costs = {m: model.cost(m, OH, OW, C, F, LANES, transform_cost=6) for m in (0, 2, 4)}
+    assert costs[model.backward_tile_size(op, float32)] == min(costs.values())
 
 
 # ---- in a network ------------------------------------------------------------------------------
@@ -471,6 +489,21 @@ def network_of(size_px, *layers, dtype=np.float32, **options):
 
 def tiles_of(network):
     return [int(op.tile) for op in network._run.table.operations if op.KH]
+
+
+def check_with_exact(network):
+    """Compare logits and gradients with those of the NumPy backend in float64."""
+    size_px, layers = network.input_spec.shape[0], network.layers[:-2]
+    exact = network_of(size_px, *layers, dtype=np.float64, backend="numpy")
+    x = np.random.default_rng(0).standard_normal((5, size_px, size_px, 2)).astype(np.float32)
+    logits, exact_logits = network.forward(x, training=True), exact.forward(x, training=True)
+    assert logit_error(logits, exact_logits) < ALLOWANCE
+    np.testing.assert_array_equal(network.forward(x), logits)
+    dlogits = np.random.default_rng(1).standard_normal(logits.shape)
+    dx, exact_dx = (n.backward(dlogits, input_gradient=True) for n in (network, exact))
+    assert gradient_error(dx, exact_dx) < ALLOWANCE
+    for name, gradient in network.gradients.items():
+        assert gradient_error(gradient, exact.gradients[name]) < ALLOWANCE, name
 
 
 @WITH_VECTORS
@@ -489,17 +522,21 @@ def tiles_of(network):
 )
 def test_networks_and_their_gradients(size_px, layers, tiles):
     network = network_of(size_px, *layers)
-    exact = network_of(size_px, *layers, dtype=np.float64, backend="numpy")
     assert tiles_of(network) == tiles
-    x = np.random.default_rng(0).standard_normal((5, size_px, size_px, 2)).astype(np.float32)
-    logits, exact_logits = network.forward(x, training=True), exact.forward(x, training=True)
-    assert logit_error(logits, exact_logits) < ALLOWANCE
-    np.testing.assert_array_equal(network.forward(x), logits)
-    dlogits = np.random.default_rng(1).standard_normal(logits.shape)
-    dx, exact_dx = (n.backward(dlogits, input_gradient=True) for n in (network, exact))
-    assert gradient_error(dx, exact_dx) < ALLOWANCE
-    for name, gradient in network.gradients.items():
-        assert gradient_error(gradient, exact.gradients[name]) < ALLOWANCE, name
+    check_with_exact(network)
+
+
+@WITH_VECTORS
+def test_backward_can_take_tiles_where_forward_takes_none():
+    """Of 16 lanes, 8 filters fill half: for these the transforms take too long, but not for the
+    gradients."""
+    layers = [Conv2D(8, 3), ReLU(), Conv2D(8, 3), ReLU(), Conv2D(9, 3)]
+    network = network_of(30, *layers)
+    operations = [op for op in network._run.table.operations if op.KH]
+    assert all(op.backward_tile == 4 for op in operations[1:])
+    if LANES == 16:
+        assert [(op.tile, bool(op.by_columns)) for op in operations[1:]] == [(0, True), (0, False)]
+    check_with_exact(network)
 
 
 @WITH_VECTORS

@@ -1,13 +1,15 @@
-"""Brings rows of single channels into the order of pictures, channels last; with vectors, and in
-plain loops.  Before it, the largest value of each 2 x 2 window can be taken.
+"""Brings rows of single channels into the order of pictures, channels last, and back; with vectors,
+and in plain loops.  Before the first, the largest value of each 2 x 2 window can be taken.
 
     y[j*F + f] = r[f, j]                                            j < n, f < F <= MOST_CHANNELS
     r[f, j] = max(floor, z[f*pitch + j])                                                        (1)
     r[f, j] = max(floor, z[f*pitch + 2j], z[f*pitch + 2j + 1],
                          z[below + f*pitch + 2j], z[below + f*pitch + 2j + 1])                  (2)
+    p[c*plane + j] = x[j*C + c]                                     j < n, c < C                (3)
 
 floor is 0 for ReLU, else -inf.  A vector of y has values of several channels: it is put together
-from the vectors of all channels, whose lanes are moved to their places.
+from the vectors of all channels, whose lanes are moved to their places.  A vector of p is put
+together from vectors of x.
 """
 
 from __future__ import annotations
@@ -94,6 +96,36 @@ def _make_vectors(pool: bool) -> Any:
 _channels_last, _pooled_channels_last = _make_vectors(False), _make_vectors(True)
 
 
+@intrinsic
+def _channel_vectors(typingctx, C, x, x_off, plane, p, p_off):
+    """(3) for C <= MOST_CHANNELS and a vector of neighbouring j."""
+    signature = types.void(INTP, x, INTP, INTP, p, INTP)
+
+    def codegen(context, builder, sig, args):
+        C, x, x_off, plane, p, p_off = args
+        vectors = Vectors(builder, sig.args[1].dtype, BYTES)
+        px = element(context, builder, sig.args[1], x, x_off)
+        pp = element(context, builder, sig.args[4], p, p_off)
+
+        def emit(n):
+            loaded = [vectors.load(px, v) for v in range(n)]
+            for c in range(n):
+                places = [divmod(j * n + c, vectors.lanes) for j in range(vectors.lanes)]
+                placed = ir.Constant(vectors.type, ir.Undefined)
+                for v in range(n):
+                    lanes = [
+                        vectors.lanes + place if of_vector == v else j
+                        for j, (of_vector, place) in enumerate(places)
+                    ]
+                    placed = _shuffled(builder, placed, loaded[v], lanes)
+                vectors.store(placed, builder.gep(pp, [builder.mul(plane, intp(c))]))
+
+        for_each_row_count(builder, C, MOST_CHANNELS, emit)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 @inline_helper
 def larger_of(a, b):
     """The larger one; if one of them is NaN, the other."""
@@ -144,5 +176,27 @@ def _one_vector(F, pool, relu, z, z_off, pitch, below, y, y_off):
         _channels_last(F, z, z_off, pitch, below, relu, y, y_off)
 
 
+def split_channels_plain(C, n, x, x_off, plane, p, p_off):
+    """(3) in indexed loops; the arguments are those of `split_channels_tiled`."""
+    for j in range(n):
+        for c in range(C):
+            p[p_off + c * plane + j] = x[x_off + j * C + c]
+
+
+def split_channels_tiled(
+    C, n, x, x_off, plane, p, p_off
+):  # pragma: no cover: intrinsics only run compiled
+    """(3) for n values of C channels.  x, p flat; x begins at x_off, p at p_off."""
+    lanes = BYTES // x.itemsize
+    if n < lanes or C > MOST_CHANNELS:
+        split_channels_plain(C, n, x, x_off, plane, p, p_off)
+        return
+    for first in range(0, n, lanes):  # the last vector begins earlier if it has not enough left
+        j = min(first, n - lanes)
+        _channel_vectors(C, x, x_off + j * C, plane, p, p_off + j)
+
+
 channels_last_plain = helper(channels_last_plain)
+split_channels_plain = helper(split_channels_plain)
 channels_last = channels_last_plain if TILE.plain else helper(channels_last_tiled)
+split_channels = split_channels_plain if TILE.plain else helper(split_channels_tiled)

@@ -16,7 +16,7 @@ give the same bits, unless weights are infinite or NaN.  `_filter_rows.py` compu
 
 from typing import NamedTuple
 
-from ._channels_last import MOST_CHANNELS, channels_last
+from ._channels_last import MOST_CHANNELS, channels_last, split_channels
 from ._filter_rows import copy_row, filter_rows
 from ._jit import TILE, helper, inline_helper, inline_kernel
 from ._tile import SLOW_MASKS
@@ -31,13 +31,14 @@ class Costs(NamedTuple):
 
     reordering: float  # of a vector of z, into the order of (2)
     pooled: float  # the same, if the largest are taken first
-    splitting: float  # of a value of several channels, which is copied into p
+    splitting: float  # of a value of several channels, which is copied into p by vectors
+    splitting_singly: float  # the same, if rows are shorter than a vector or have more channels
     few_lanes: float  # of a product by `conv2d.py` with a vector that filters fill only partly
     pooling: float  # of a position by `maxpool2d.py`, for a vector that filters fill
     pooling_few_lanes: float  # for one that they fill partly
 
 
-COSTS = Costs(5, 2, 2, 1.25, 3, 7) if SLOW_MASKS else Costs(15, 15, 2, 1, 0, 0)
+COSTS = Costs(5, 2, 2, 2, 1.25, 3, 7) if SLOW_MASKS else Costs(3, 3, 2, 5, 1, 0, 4)
 
 
 class Layout(NamedTuple):
@@ -78,19 +79,27 @@ def pools(op) -> bool:
 
 
 def is_faster(op, itemsize: int) -> bool:
-    """Whether a convolution is faster than by `conv2d.py`.  Counts the products of vectors for one
-    output row: from the shapes alone, so that the choice is always the same."""
+    """Whether a convolution is faster than by `conv2d.py`: from the shapes alone, so that the
+    choice is always the same."""
     if op.SW != 1 or op.F > MOST_CHANNELS:
         return False
-    lanes, OW, C, F = BYTES // itemsize, int(op.conv_OW), int(op.C), int(op.F)
-    n_vectors, taps = F * -(-OW // lanes), int(op.KH * op.KW) * C
-    by_columns = n_vectors * (taps + (COSTS.pooled if pools(op) else COSTS.reordering))
-    by_columns += COSTS.splitting * OW * C if C > 1 else 0
+    lanes, OW, F = BYTES // itemsize, int(op.conv_OW), int(op.F)
     n_full, has_rest = F // lanes, F % lanes > 0
-    by_filters = taps * OW * (n_full + COSTS.few_lanes * has_rest)
+    by_filters = int(op.KH * op.KW * op.C) * OW * (n_full + COSTS.few_lanes * has_rest)
     if pools(op):
         by_filters += OW * (COSTS.pooling * n_full + COSTS.pooling_few_lanes * has_rest)
-    return by_columns < by_filters
+    return row_cost(op, itemsize) < by_filters
+
+
+def row_cost(op, itemsize: int) -> float:
+    """What an output row takes, in products of a vector."""
+    lanes, OW, W, C = BYTES // itemsize, int(op.conv_OW), int(op.W), int(op.C)
+    n_vectors, taps = int(op.F) * -(-OW // lanes), int(op.KH * op.KW) * C
+    products = n_vectors * (taps + (COSTS.pooled if pools(op) else COSTS.reordering))
+    if C == 1:
+        return products
+    is_by_vectors = W >= lanes and C <= MOST_CHANNELS
+    return products + OW * C * (COSTS.splitting if is_by_vectors else COSTS.splitting_singly)
 
 
 @inline_kernel
@@ -115,7 +124,7 @@ def conv2d_columns_forward(x, w, b, window, pool, relu, scratch, y_out):
     y_at, n_stored = 0, y_out.shape[2]
     scratch[:z_at] = 0
     for n in range(N):
-        split_channels(x, n, window.PT, window.PL, lay.height, pitch, scratch)
+        fill_planes(x, n, window.PT, window.PL, lay.height, pitch, scratch)
         for i in range(2 * y_out.shape[1] if pool else OH):
             z_row = z_at + i % 2 * lay.row
             filter_rows(
@@ -131,15 +140,13 @@ def conv2d_columns_forward(x, w, b, window, pool, relu, scratch, y_out):
 
 
 @helper
-def split_channels(x, n, top, left, height, pitch, p_out):
+def fill_planes(x, n, top, left, height, pitch, p_out):
     """Copy picture n of x into p, without the zeros around it and what lies outside p."""
     H, W, C = x.shape[1], x.shape[2], x.shape[3]
     xf, width = flat_view(x), min(W, pitch - left)
     for h in range(min(H, height - top)):
-        for c in range(C):
-            x_at, p_at = (n * H + h) * W * C + c, (c * height + top + h) * pitch + left
-            if C == 1:
-                copy_row(width, xf, x_at, p_out, p_at)
-            else:
-                for v in range(width):
-                    p_out[p_at + v] = xf[x_at + v * C]
+        x_at, p_at = (n * H + h) * W * C, (top + h) * pitch + left
+        if C == 1:
+            copy_row(width, xf, x_at, p_out, p_at)
+        else:
+            split_channels(C, width, xf, x_at, height * pitch, p_out, p_at)

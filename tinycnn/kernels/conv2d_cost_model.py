@@ -1,4 +1,5 @@
-"""Which convolutions `conv2d_winograd_3x3.py` computes, and with which tiles: a model of the costs.
+"""Which convolutions are computed by Winograd's algorithm, with which tiles, and which in vectors
+of columns: a model of the costs.
 
 The costs count products of one number with a whole vector of filters.  For one image:
 
@@ -7,20 +8,34 @@ The costs count products of one number with a whole vector of filters.  For one 
              of filters, and the transforms take TRANSFORM_COST for each vector of channels (of the
              input) and of filters (of the output)                                              (2)
 
+For vectors of columns see `conv2d_columns.py`.  Backward has a cost of the transforms of its own:
+there the direct way is slower, as it sums up each gradient in memory.
 The choice depends on the shapes and on the width of a vector alone, never on a measurement at run
 time: the same network has the same bits on every run.  `python -m benchmarks cost-model` compares
 the model with measured times.
 """
 
+from typing import NamedTuple
+
 from ._jit import TILE, WINOGRAD
+from .conv2d_columns import is_faster, row_cost
 
 TAPS = 3
 
 TILE_SIZES = (4, 2)
 """The m that there are kernels for."""
 
-TRANSFORM_COST = 6
-"""What the transforms of a vector take, in products: fitted to measured times."""
+BACKWARD_TRANSFORM_COST = 6
+TRANSFORM_COST = 16 if TILE.vector_bytes == 64 else 6
+"""What the transforms of a vector take, in products: fitted to measured times.  They load and store
+as much as they compute, so beside the products of AVX-512 they take longer."""
+
+
+class ForwardWay(NamedTuple):
+    """How a convolution is computed forward; `conv2d.py` does it if both are 0."""
+
+    tile: int  # the m of Winograd's tiles
+    by_columns: bool
 
 
 def fits(op, dtype) -> bool:
@@ -40,18 +55,38 @@ def fits(op, dtype) -> bool:
     )
 
 
-def cost(m: int, OH: int, OW: int, C: int, F: int, lanes: int) -> int:
+def cost(
+    m: int, OH: int, OW: int, C: int, F: int, lanes: int, transform_cost: int = TRANSFORM_COST
+) -> int:
     """Equation (2) for tiles of m x m outputs, equation (1) for m = 0."""
     channels, filters = -(-C // lanes), -(-F // lanes)
     if not m:
         return TAPS * TAPS * OH * OW * C * filters
     n_tiles = -(-OH // m) * -(-OW // m)
-    return n_tiles * (m + 2) ** 2 * (C * filters + TRANSFORM_COST * (channels + filters))
+    return n_tiles * (m + 2) ** 2 * (C * filters + transform_cost * (channels + filters))
 
 
-def tile_size(op, dtype) -> int:
-    """The m of the tiles with which a convolution is fastest, 0 if that is the direct one."""
+def forward_way(op, dtype) -> ForwardWay:
+    """The way of the least cost."""
+    m, by_columns = _tile_size(op, dtype, TRANSFORM_COST), is_faster(op, dtype.itemsize)
+    if m and by_columns:
+        of_columns = int(op.conv_OH) * row_cost(op, dtype.itemsize)
+        by_columns = of_columns < cost(m, *_shape(op))
+    return ForwardWay(0, True) if by_columns else ForwardWay(m, False)
+
+
+def backward_tile_size(op, dtype) -> int:
+    """The m of the tiles with which the gradients are fastest, 0 if that is the direct way.  For a
+    convolution without a pooling behind it."""
+    return _tile_size(op, dtype, BACKWARD_TRANSFORM_COST)
+
+
+def _tile_size(op, dtype, transform_cost: int) -> int:
     if not fits(op, dtype):
         return 0
-    shape = int(op.conv_OH), int(op.conv_OW), int(op.C), int(op.F), TILE.vector_bytes // 4
-    return min((0, *TILE_SIZES), key=lambda m: cost(m, *shape))
+    return min((0, *TILE_SIZES), key=lambda m: cost(m, *_shape(op), transform_cost))
+
+
+def _shape(op) -> tuple[int, int, int, int, int]:
+    """The arguments of `cost`, from OH on."""
+    return int(op.conv_OH), int(op.conv_OW), int(op.C), int(op.F), TILE.vector_bytes // 4

@@ -178,7 +178,7 @@ def conv2d_operation_transpose(op, weights):
 @helper
 def conv2d_operation_transpose_winograd_3x3(op, weights):
     U = weights.transposed[op.w_t_offset :]
-    conv2d_winograd_3x3_weights(weights_of(op, weights.parameters), op.tile, 1, U)
+    conv2d_winograd_3x3_weights(weights_of(op, weights.parameters), op.backward_tile, 1, U)
 
 
 @helper
@@ -216,7 +216,7 @@ def conv2d_operation_backward_winograd_3x3(
     w_t = view_4d(weights.transposed, op.w_t_offset, op.F, op.KH, op.KW, op.C)
     dw = view_4d(sums, op.w_offset, op.KH, op.KW, op.C, op.F)
     conv2d_winograd_3x3_backward(
-        x_4d, dy_4d, w_t, weights.transposed[op.w_t_offset :], window_of(op), op.tile,
+        x_4d, dy_4d, w_t, weights.transposed[op.w_t_offset :], window_of(op), op.backward_tile,
         scratch.workspace, dw, bias_of(op, sums), dx_4d,
     )  # fmt: skip
 

@@ -154,7 +154,7 @@ def _backward_of(op: np.record) -> Function | None:
     if op.kind == CONV2D:
         if op.pool:
             return conv2d_operation.conv2d_operation_backward_pool
-        if op.winograd == STRIDE_1:
+        if op.backward_tile:
             return conv2d_operation.conv2d_operation_backward_winograd_3x3
         if conv2d_1x1.fits(op):
             return conv2d_operation.conv2d_operation_backward_1x1
@@ -184,7 +184,7 @@ def _prepare_of(op: np.record) -> Function | None:
 
 
 def _transpose_of(op: np.record) -> Function | None:
-    if op.kind == CONV2D and op.winograd == STRIDE_1 and not op.pool:
+    if op.backward_tile:
         return conv2d_operation.conv2d_operation_transpose_winograd_3x3
     if op.kind == CONV2D:
         return conv2d_operation.conv2d_operation_transpose

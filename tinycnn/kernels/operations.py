@@ -27,7 +27,7 @@ from ..plan import Plan, Step, Window, aligned
 from . import conv2d_1x1, conv2d_columns, depthwise_conv2d_3x3
 from ._winner_lists import LANES
 from .batch_norm import N_COEFFICIENTS
-from .conv2d_cost_model import tile_size
+from .conv2d_cost_model import backward_tile_size, forward_way
 from .conv2d_winograd import winograd_fits, winograd_sizes
 from .conv2d_winograd_3x3_tiles import scratch_size, weights_size
 from .packed_weights import panel_columns
@@ -43,8 +43,7 @@ NO_ACTIVATION, RELU, CLIPPED_RELU, LEAKY_RELU, SIGMOID, TANH = range(6)
 """Values of a record's field `activation`."""
 
 NO_WINOGRAD, STRIDE_2, STRIDE_1 = range(3)
-"""Values of a record's field `winograd`: which of the files `conv2d_winograd*.py` does forward, and
-for STRIDE_1 without a pooling also backward."""
+"""Values of a record's field `winograd`: which of the files `conv2d_winograd*.py` does forward."""
 
 NO_COLUMNS, COLUMNS, COLUMNS_AND_POOL = range(3)
 """Values of a record's field `by_columns`: whether `conv2d_columns.py` does a convolution forward,
@@ -90,9 +89,10 @@ FIELDS = (
     # offset of the weights in the layout that backward reads; offset of the dropout mask; values of
     # the mask for one image
     "w_t_offset", "mask_offset", "mask_size",
-    # by which of Winograd's algorithms; outputs of its tiles along an axis, for STRIDE_1; offset of
-    # the weights transformed for that, or packed
-    "winograd", "tile", "prepared_offset",
+    # by which of Winograd's algorithms; outputs of its tiles along an axis, for STRIDE_1; the same
+    # of `conv2d_winograd_3x3_backward.py`, 0 if another file does backward; offset of the weights
+    # transformed for forward, or packed
+    "winograd", "tile", "backward_tile", "prepared_offset",
     # offsets of a BatchNorm's moments and running statistics; whether it divides by n - 1; whether
     # its input has gone through a pooling that stood behind it
     "moments_offset", "running_mean_offset", "running_var_offset", "unbiased", "is_behind_pool",
@@ -222,16 +222,12 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         op.winograd, op.prepared_offset = STRIDE_2, sizes.reserve("n_prepared", int(n_weights))
         op.fuses_relu = op.activation == RELU
         sizes.reserve_scratch("n_workspace", int(n_scratch))
-    elif m := tile_size(op, needs.dtype):
-        C = int(op.C)
-        n_weights = weights_size(m, C, F)
-        op.winograd, op.tile = STRIDE_1, m
+    elif (way := forward_way(op, needs.dtype)).tile:
+        op.winograd, op.tile = STRIDE_1, way.tile
         op.fuses_relu = op.activation == RELU
-        op.prepared_offset = sizes.reserve("n_prepared", n_weights)
-        sizes.reserve_scratch("n_workspace", scratch_size(m, C, F))
-        if not op.pool:
-            n_transposed = weights_size(m, F, C)
-    elif conv2d_columns.is_faster(op, needs.dtype.itemsize):
+        op.prepared_offset = sizes.reserve("n_prepared", weights_size(way.tile, int(op.C), F))
+        sizes.reserve_scratch("n_workspace", scratch_size(way.tile, int(op.C), F))
+    elif way.by_columns:
         op.by_columns = COLUMNS_AND_POOL if conv2d_columns.pools(op) else COLUMNS
         n_scratch = conv2d_columns.scratch_size(op, needs.dtype.itemsize)
         sizes.reserve_scratch("n_workspace", n_scratch)
@@ -239,6 +235,9 @@ def _conv2d(op: np.record, group: Sequence[Step], needs: Needs) -> None:
         op.panel = panel_columns(F, needs.dtype.itemsize)
         if op.panel < F:
             op.prepared_offset = sizes.reserve("n_prepared", int(op.w_size))
+    if not op.pool and (m := backward_tile_size(op, needs.dtype)):
+        op.backward_tile, n_transposed = m, weights_size(m, F, int(op.C))
+        sizes.reserve_scratch("n_workspace", scratch_size(m, int(op.C), F))
     op.w_t_offset = sizes.reserve("n_transposed", n_transposed)
 
 
