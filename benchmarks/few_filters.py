@@ -40,7 +40,10 @@ class FewFilters(NamedTuple):
 
 SHAPES = [
     FewFilters(H, W, C, F, K, pools)
-    for H, W, C, K in ((28, 28, 1, 5), (48, 48, 1, 3), (32, 32, 3, 3), (20, 20, 1, 7))
+    for H, W, C, K in (
+        *((28, 28, 1, 5), (48, 48, 1, 3), (32, 32, 3, 3), (20, 20, 1, 7)),
+        *((44, 44, 8, 3), (12, 12, 3, 3)),
+    )
     for F in (2, 4, 6, 7, 8)
     for pools in (False, True)
 ]
