@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from ferdata.sources.fer2013 import load_fer2013
     from ferdata.sources.packed import is_packed, load_packed, save_packed
     from ferdata.sources.rendered import contact_sheet, default_faces, render_faces
+    from ferdata.teachers.fitted_teacher import fit_soft_labels
     from ferdata.teachers.rendered_teacher import load_rendered_teacher
     from ferdata.teachers.several_teachers import average_soft_labels, load_teachers
     from ferdata.teachers.soft_labels import (

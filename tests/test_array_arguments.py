@@ -523,6 +523,7 @@ NO_ARRAYS = {
         "ferdata.make_batches",
         *(f"ferdata.{n}" for n in ("check_dataset", "save_packed", "shared_subjects")),
         *("ferdata.refuse_shared_subjects", "ferdata.load_rendered_teacher"),
+        "ferdata.fit_soft_labels",
         *("ferdata.TrainingFaces", "ferdata.with_validation"),
         *(f"ferdata.FaceDataset.{n}" for n in ("in_split", "labelled", "to_label_space")),
         "ferdata.FaceDataset.with_classes",

@@ -36,6 +36,7 @@ TAKE_A_DATA_SET = {
     **{f"ferdata {name}": p for name, p in commands_of(ferdata.cli.build_parser()).items()},
     **{f"tinycnn {name}": TINYCNN[name] for name in ("convert", "train", "sweep", "reproduce")},
     "examples/write_soft_labels.py": load_example("write_soft_labels").build_parser(),
+    "examples/fit_soft_labels.py": load_example("fit_soft_labels").build_parser(),
 }
 
 

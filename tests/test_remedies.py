@@ -36,7 +36,14 @@ for name, found in commands_of(cli.build_parser()).items():
     COMMANDS[f"tinycnn {name}"] = (f"tinycnn.cli.{name}", found)
 for name, found in commands_of(ferdata.cli.build_parser()).items():
     COMMANDS[f"ferdata {name}"] = ("ferdata.cli", found)
-for name in ("predict", "train_student", "sweep", "reproduce_paper", "write_soft_labels"):
+for name in (
+    "predict",
+    "train_student",
+    "sweep",
+    "reproduce_paper",
+    "write_soft_labels",
+    "fit_soft_labels",
+):
     COMMANDS[f"examples/{name}.py"] = (f"examples.{name}", load_example(name).build_parser())
 
 OF_EXAMPLE = {
@@ -67,6 +74,8 @@ NOT_IN = {
     ("ferdata pack", "extra_classes"): "it reads no soft labels",
     ("examples/write_soft_labels.py", "crops"): "it reads no soft labels",
     ("examples/write_soft_labels.py", "extra_classes"): "it reads no soft labels",
+    ("examples/fit_soft_labels.py", "crops"): "it averages them",
+    ("examples/fit_soft_labels.py", "extra_classes"): "a teacher's classes may be any",
 }
 for name in ("tinycnn reproduce", "examples/reproduce_paper.py"):
     NOT_IN[name, "--split"] = "it has folds by subject only if subjects are known"

@@ -43,9 +43,11 @@ def commands():
         for name, parser in choice.choices.items():
             actions = tuple(parser._actions)
             found.append(Command(f"{program} {name}", module.main, (name,), actions))
-    module = load_example("write_soft_labels")
-    actions = tuple(module.build_parser()._actions)
-    return [*found, Command("write_soft_labels.py", module.main, (), actions)]
+    for name in ("write_soft_labels", "fit_soft_labels"):
+        module = load_example(name)
+        actions = tuple(module.build_parser()._actions)
+        found.append(Command(f"{name}.py", module.main, (), actions))
+    return found
 
 
 def argv_with(command, values):
