@@ -14,16 +14,14 @@ import argparse
 import sys
 
 import numpy as np
+from write_soft_labels import add_data, read_faces
 
 import ferdata
-from ferdata.sources.dataset_options import add_dataset_options, dataset_arguments
 from ferdata.teachers.agreement import share_of_agreement
-from tinycnn.cli.dataset_notes import notes_on
 from tinycnn.ground.command_line import Parser
 from tinycnn.ground.exit_status import run_command
 from tinycnn.ground.output_files import check_out, reads, writes
-from tinycnn.ground.printing import print_message, print_text
-from tinycnn.ground.progress import ProgressBar
+from tinycnn.ground.printing import print_text
 
 
 def build_parser() -> Parser:
@@ -37,12 +35,7 @@ def build_parser() -> Parser:
             "teacher", metavar="FILE", help="the teacher's soft labels, .npz or .csv"
         )
     )
-    reads(
-        parser.add_argument(
-            "--data", metavar="PATH", required=True, help="a data set that ferdata.open can read"
-        )
-    )
-    add_dataset_options(parser)
+    add_data(parser)
     writes(
         parser.add_argument(
             "--out", metavar="FILE", required=True, help="soft-label file to write, .npz or .csv"
@@ -55,11 +48,7 @@ def build_parser() -> Parser:
 def run(args: argparse.Namespace) -> int:
     check_out(args.out)
     teacher = ferdata.load_soft_labels(args.teacher)
-    with ProgressBar("reading", leave=False) as progress:
-        faces = ferdata.open(args.data, progress=progress, **dataset_arguments(args))
-    for note in notes_on(faces):
-        print_message(f"note: {note}")
-    faces, _ = ferdata.with_validation(faces)
+    faces, _ = ferdata.with_validation(read_faces(args))
     train = faces.in_split("train")
     fitted = ferdata.fit_soft_labels(teacher, train)
     flipped = fitted.flipped_values

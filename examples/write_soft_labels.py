@@ -28,6 +28,25 @@ from tinycnn.ground.progress import ProgressBar
 from tinycnn.sweep.soft_labels import mean_with_mirror_image
 
 
+def add_data(parser: Parser) -> None:
+    """Add the options that `read_faces` needs."""
+    reads(
+        parser.add_argument(
+            "--data", metavar="PATH", required=True, help="a data set that ferdata.open can read"
+        )
+    )
+    add_dataset_options(parser)
+
+
+def read_faces(args: argparse.Namespace) -> ferdata.FaceDataset:
+    """The data set of --data; its notes are printed."""
+    with ProgressBar("reading", leave=False) as progress:
+        faces = ferdata.open(args.data, progress=progress, **dataset_arguments(args))
+    for note in notes_on(faces):
+        print_message(f"note: {note}")
+    return faces
+
+
 def build_parser() -> Parser:
     parser = Parser(
         prog="write_soft_labels.py",
@@ -38,12 +57,7 @@ def build_parser() -> Parser:
         parser.add_argument("model", metavar="MODEL", help="model file, or TensorFlow checkpoint")
     )
     add_variant_argument(parser)
-    reads(
-        parser.add_argument(
-            "--data", metavar="PATH", required=True, help="a data set that ferdata.open can read"
-        )
-    )
-    add_dataset_options(parser)
+    add_data(parser)
     writes(
         parser.add_argument(
             "--out", metavar="FILE", required=True, help="soft-label file to write, .npz"
@@ -68,10 +82,7 @@ def run(args: argparse.Namespace) -> int:
     height, width, _ = network.input_spec.shape
     if height != width:
         raise CannotError(f"{args.model}: takes {height}x{width} images; expected square ones")
-    with ProgressBar("reading", leave=False) as progress:
-        faces = ferdata.open(args.data, progress=progress, **dataset_arguments(args))
-    for note in notes_on(faces):
-        print_message(f"note: {note}")
+    faces = read_faces(args)
     if faces.split is not None and (faces.split == "train").any():
         faces = faces.in_split("train")
     images = faces.images
