@@ -361,6 +361,21 @@ def test_the_weights_by_their_definition(case):
 # ---- in a network ------------------------------------------------------------------------------
 
 
+def check_with_exact(network, exact, n_images):
+    """Compare logits and gradients with those of a network in float64, and logits in training and
+    in prediction."""
+    x = np.random.default_rng(0).standard_normal((n_images, *network.input_spec.shape))
+    x = x.astype(np.float32)
+    logits, exact_logits = network.forward(x, training=True), exact.forward(x, training=True)
+    assert logit_error(logits, exact_logits) < ALLOWANCE
+    np.testing.assert_array_equal(network.forward(x), logits)
+    dlogits = np.random.default_rng(1).standard_normal(logits.shape)
+    dx, exact_dx = (n.backward(dlogits, input_gradient=True) for n in (network, exact))
+    assert gradient_error(dx, exact_dx) < ALLOWANCE
+    for name, gradient in network.gradients.items():
+        assert gradient_error(gradient, exact.gradients[name]) < ALLOWANCE, name
+
+
 def taken(network):
     """For each convolution of a network: 1 if it is computed by Winograd, else 0."""
     return [int(op.winograd) for op in network._run.table.operations if op.KH]
@@ -402,16 +417,8 @@ def network_of(size_px, *layers, dtype=np.float32, **options):
 def test_which_convolutions_use_winograd_and_their_logits(layers, expected, size_px):
     network = network_of(size_px, *layers)
     exact = network_of(size_px, *layers, dtype=np.float64, backend="numpy")
-    x = np.random.default_rng(0).standard_normal((3, size_px, size_px, 1)).astype(np.float32)
-    logits, exact_logits = network.forward(x, training=True), exact.forward(x, training=True)
-    assert logit_error(logits, exact_logits) < ALLOWANCE
+    check_with_exact(network, exact, 3)
     assert taken(network) == expected
-    np.testing.assert_array_equal(network.forward(x), logits)
-    dlogits = np.random.default_rng(1).standard_normal(logits.shape)
-    dx, exact_dx = (n.backward(dlogits, input_gradient=True) for n in (network, exact))
-    assert gradient_error(dx, exact_dx) < ALLOWANCE
-    for name, gradient in network.gradients.items():
-        assert gradient_error(gradient, exact.gradients[name]) < ALLOWANCE, name
 
 
 @WITH_VECTORS

@@ -522,9 +522,7 @@ def test_a_message_of_millions_of_empty_parts(tmp_path, monkeypatch, number):
     path = tmp_path / "m.onnx"
     path.write_bytes(field(7, field(number, b"") * 3_000_000))
     assert refused(path).startswith("more than 1,048,576 parts")
-    monkeypatch.setattr(
-        model_file, "MAX_FIELDS", 1 << 16
-    )  # where memory is traced, parts take long
+    monkeypatch.setattr(model_file, "MAX_FIELDS", 1 << 16)  # to trace memory takes long
     message, megabytes = peak_megabytes(path)
     assert message.startswith("more than 65,536 parts") and megabytes < 20
 
