@@ -67,7 +67,7 @@ SHAPES = [
 
 
 TRANSFORM_COSTS = {"forward": TRANSFORM_COST, "backward": BACKWARD_TRANSFORM_COST}
-"""Of each pass that is timed."""
+"""For each pass that is timed, what the model takes for the transforms of a vector."""
 
 
 class Calls(NamedTuple):
@@ -130,12 +130,11 @@ def measure(
     chosen, fastest  ways: of the least cost, and of the least time
     time_ratio     the time of the chosen way / that of the fastest: 1 is a right choice
     """
-    rows = []
+    rows, lanes = [], TILE.vector_bytes // 4
     with one_core():
         for shape in shapes:
             made = {m: make_calls(shape, m, n_images) for m in WAYS}
             for passes, transform_cost in TRANSFORM_COSTS.items():
-                lanes = TILE.vector_bytes // 4
                 costs = {NAMES[m]: cost(m, *shape, lanes, transform_cost) for m in WAYS}
                 calls = {NAMES[m]: getattr(made[m], passes) for m in WAYS}
                 times = median_times(calls, n_rounds, turn_s)

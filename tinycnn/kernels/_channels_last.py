@@ -1,5 +1,6 @@
-"""Brings rows of single channels into the order of pictures, channels last, and back; with vectors,
-and in plain loops.  Before the first, the largest value of each 2 x 2 window can be taken.
+"""Brings rows of single channels into the order of pictures, channels last, and splits pictures
+into such rows; with vectors, and in plain loops.  On the way into pictures, the largest value of
+each 2 x 2 window can be taken.
 
     y[j*F + f] = r[f, j]                                            j < n, f < F <= MOST_CHANNELS
     r[f, j] = max(floor, z[f*pitch + j])                                                        (1)
@@ -36,7 +37,7 @@ def _shuffled(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, lanes: list[int])
 
 
 def _larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """Lane by lane the larger of a and b; a number where the other one is NaN."""
+    """Lane by lane the larger of a and b; where one of them is NaN, the other."""
     wins = builder.and_(builder.fcmp_unordered("<", a, b), builder.fcmp_ordered("ord", b, b))
     return builder.select(wins, b, a)
 
@@ -98,7 +99,7 @@ _channels_last, _pooled_channels_last = _make_vectors(False), _make_vectors(True
 
 @intrinsic
 def _channel_vectors(typingctx, C, x, x_off, plane, p, p_off):
-    """(3) for C <= MOST_CHANNELS and a vector of neighbouring j."""
+    """Equation (3) for as many neighbouring j as a vector has lanes; C <= MOST_CHANNELS."""
     signature = types.void(INTP, x, INTP, INTP, p, INTP)
 
     def codegen(context, builder, sig, args):

@@ -32,7 +32,7 @@ class Costs(NamedTuple):
     reordering: float  # of a vector of z, into the order of (2)
     pooled: float  # the same, if the largest are taken first
     splitting: float  # of a value of several channels, which is copied into p by vectors
-    splitting_singly: float  # the same, if rows are shorter than a vector or have more channels
+    splitting_singly: float  # one by one: in rows shorter than a vector, or of too many channels
     few_lanes: float  # of a product by `conv2d.py` with a vector that filters fill only partly
     pooling: float  # of a position by `maxpool2d.py`, for a vector that filters fill
     pooling_few_lanes: float  # for one that they fill partly

@@ -25,16 +25,18 @@ TAPS = 3
 TILE_SIZES = (4, 2)
 """The m that there are kernels for."""
 
-BACKWARD_TRANSFORM_COST = 6
 TRANSFORM_COST = 16 if TILE.vector_bytes == 64 else 6
-"""What the transforms of a vector take, in products: fitted to measured times.  They load and store
-as much as they compute, so beside the products of AVX-512 they take longer."""
+"""What the transforms of a vector take forward, in products: fitted to measured times.  They load
+and store as much as they compute, so beside the products of AVX-512 they take longer."""
+
+BACKWARD_TRANSFORM_COST = 6
+"""The same for backward."""
 
 
 class ForwardWay(NamedTuple):
-    """How a convolution is computed forward; `conv2d.py` does it if both are 0."""
+    """How a convolution is computed forward: by at most one of these, otherwise by `conv2d.py`."""
 
-    tile: int  # the m of Winograd's tiles
+    tile: int  # the m of Winograd's tiles, 0 for none
     by_columns: bool
 
 

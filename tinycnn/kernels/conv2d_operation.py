@@ -60,7 +60,7 @@ def _pool(op, z, y, argmax, training):
 
 @inline_helper
 def _conv_output(op, scratch):
-    """Scratch memory for the convolution of one image, which the pooling then reads."""
+    """Scratch memory that holds the convolution of one image until the pooling has read it."""
     return view_4d(scratch.conv_output, 0, 1, op.conv_OH, op.conv_OW, op.F)
 
 
