@@ -43,8 +43,8 @@ def _larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
 
 
 def _make_vectors(pool: bool) -> Any:
-    """An intrinsic for a vector of neighbouring j of each channel, from r by (2) if `pool`, else by
-    (1).  It writes F vectors of y and, by (2), reads two vectors of each row of z."""
+    """The intrinsic that writes the next F vectors of y.  It reads one vector of each channel's row
+    of z (1), or with `pool` two vectors of each channel's two rows (2)."""
 
     @intrinsic
     def vectors_of_y(typingctx, F, z, z_off, pitch, below, relu, y, y_off):

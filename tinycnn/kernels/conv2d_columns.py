@@ -79,8 +79,8 @@ def pools(op) -> bool:
 
 
 def is_faster(op, itemsize: int) -> bool:
-    """Whether a convolution is faster than by `conv2d.py`: from the shapes alone, so that the
-    choice is always the same."""
+    """Whether this file computes a convolution faster than `conv2d.py` does.  The shapes alone
+    decide, so that the choice is always the same."""
     if op.SW != 1 or op.F > MOST_CHANNELS:
         return False
     lanes, OW, F = BYTES // itemsize, int(op.conv_OW), int(op.F)

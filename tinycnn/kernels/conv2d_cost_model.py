@@ -60,7 +60,7 @@ def fits(op, dtype) -> bool:
 def cost(
     m: int, OH: int, OW: int, C: int, F: int, lanes: int, transform_cost: int = TRANSFORM_COST
 ) -> int:
-    """Equation (2) for tiles of m x m outputs, equation (1) for m = 0."""
+    """Products for one image: with tiles of m x m outputs (2), or with m = 0 directly (1)."""
     channels, filters = -(-C // lanes), -(-F // lanes)
     if not m:
         return TAPS * TAPS * OH * OW * C * filters
